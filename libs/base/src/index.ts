@@ -1,0 +1,4 @@
+export * from './assert.js';
+export * from './brands.js';
+export * from './errors.js';
+export * from './range-descriptor.js';

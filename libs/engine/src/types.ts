@@ -1,0 +1,58 @@
+/**
+ * An ordered map of byte strings. Keys are compared as unsigned bytes. The state machine's store: written only by
+ * apply, never synced per write; `flush` is the durability barrier. After a crash everything written before the last
+ * completed `flush` is there, and of later batches any subset (each batch whole or not at all), not necessarily a prefix.
+ */
+export interface KvEngine {
+  /** Latest value, read synchronously from memory or page cache: for single cold reads of known keys. */
+  get(key: Uint8Array): Buffer | undefined;
+  /** Atomic. Later calls see it once the promise resolves. The batch's buffers belong to the engine until then. */
+  write(batch: EngineBatch): Promise<void>;
+  newBatch(): EngineBatch;
+  /** A consistent view as of now. Must be closed; holds back compaction while open. */
+  snapshot(): EngineSnapshot;
+  iterate(range: EngineRange, snapshot?: EngineSnapshot): EngineIterator;
+  /** Resolves once everything written before the call is durable. */
+  flush(): Promise<void>;
+  /** Removes [start, end) without loading values; not atomic; durable with the next flush. */
+  deleteRange(start: Uint8Array, end: Uint8Array): Promise<void>;
+  /** Reclaims the space of a span. */
+  compactRange(start: Uint8Array, end: Uint8Array): Promise<void>;
+  /** Rough bytes on disk of a span; recent writes may be missing. */
+  approximateBytes(start: Uint8Array, end: Uint8Array): Promise<number>;
+  close(): Promise<void>;
+}
+
+/** Collects writes. Later operations on a key win. */
+export interface EngineBatch {
+  put(key: Uint8Array, value: Uint8Array): void;
+  delete(key: Uint8Array): void;
+  /** Operations so far. */
+  readonly length: number;
+  /** Key and value bytes so far. */
+  readonly bytes: number;
+}
+
+export interface EngineSnapshot {
+  close(): void;
+}
+
+export interface EngineRange {
+  /** Inclusive. */
+  readonly start: Uint8Array;
+  /** Exclusive. */
+  readonly end: Uint8Array;
+  readonly reverse?: boolean;
+}
+
+/** Must be closed. Without an explicit snapshot it reads the state of its creation. */
+export interface EngineIterator {
+  /** Up to `countMax` next rows in order (at least one unless at the end, fewer when a byte budget of 1 MiB is met). Empty = the end. */
+  next(countMax: number): Promise<readonly EngineRow[]>;
+  /** Moves to the first key >= target (reverse: <= target). */
+  seek(target: Uint8Array): void;
+  close(): Promise<void>;
+}
+
+/** A tuple, as the native bindings hand it out. */
+export type EngineRow = readonly [key: Buffer, value: Buffer];

@@ -1,0 +1,115 @@
+import type { ErrorCode, RangeDescriptor, RangeId, StoreId, Timestamp } from '@cairn/base';
+import type { TraceContext } from '@cairn/ports';
+
+/** Operations on one range. Numbers travel between nodes: append only. */
+export const KvOp = {
+  get: 1,
+  put: 2,
+  delete: 3,
+  compareAndSet: 4,
+  increment: 5,
+  /** Removes up to `limit` keys of a span inside one range; answers where to continue. */
+  deleteRange: 6,
+  /** One page of rows of a span inside one range. */
+  scan: 7,
+} as const;
+export type KvOp = (typeof KvOp)[keyof typeof KvOp];
+
+export const ReadConsistency = { linearizable: 0, stale: 1, timestamp: 2 } as const;
+export type ReadConsistency = (typeof ReadConsistency)[keyof typeof ReadConsistency];
+
+/** What a compare-and-set expects to find. */
+export const Expectation = { none: 0, absent: 1, value: 2, version: 3 } as const;
+export type Expectation = (typeof Expectation)[keyof typeof Expectation];
+
+/** Identity of a write across retries; see `RequestId` in kv.proto. */
+export interface RequestIdentity {
+  /** 1 .. 2^48 - 1. */
+  readonly client: number;
+  /** 1 .. 2^48 - 1. */
+  readonly sequence: number;
+  /** An oracle timestamp seen before the first sending. */
+  readonly stamp: Timestamp;
+  readonly isRetry: boolean;
+}
+
+/**
+ * One operation from router to shard. All instances have all fields, in this order (make them with
+ * `newKvRequest`), so that V8 sees one shape.
+ */
+export interface KvRequest {
+  /** Unique among the open requests of the connection; 1 .. 2^32 - 1. */
+  sequence: number;
+  op: KvOp;
+  rangeId: RangeId;
+  /** The `version` half of the epoch the router routed by. */
+  epochVersion: number;
+  consistency: ReadConsistency;
+  /** Write at a fresh oracle timestamp. */
+  strict: boolean;
+  reverse: boolean;
+  keysOnly: boolean;
+  /** Time left when it was sent; the shard drops it when that has passed. */
+  timeoutMs: number;
+  /** The key; for scan and deleteRange the start (inclusive). */
+  key: Uint8Array;
+  /** scan, deleteRange: exclusive end; empty = the end of the range. */
+  endKey: Uint8Array;
+  /** put and compareAndSet: the new value. undefined in compareAndSet = delete. */
+  value: Uint8Array | undefined;
+  expectation: Expectation;
+  /** Value bytes or version token, by `expectation`. */
+  expected: Uint8Array;
+  /** increment; a signed 64-bit integer as decimal text. */
+  delta: string;
+  ttlMs: number;
+  /** For ReadConsistency.timestamp. */
+  readTimestamp: Timestamp;
+  /** scan, deleteRange: most rows; scan: bytes after which the page ends. */
+  limit: number;
+  pageBytes: number;
+  requestId: RequestIdentity | undefined;
+  trace: TraceContext | undefined;
+}
+
+/** A row of a scan page. */
+export interface KvRow {
+  readonly key: Uint8Array;
+  readonly value: Uint8Array;
+  readonly version: Uint8Array;
+}
+
+/** An error as it crosses from shard to router: everything the router needs to repair its cache. */
+export interface KvError {
+  readonly code: ErrorCode;
+  readonly message: string;
+  readonly retryAfterMs: number;
+  /** NOT_LEADER: where the leader is; 0 = unknown. */
+  readonly leaderStoreId: StoreId;
+  /** EPOCH_MISMATCH, RANGE_NOT_FOUND: what the store knows of the span. */
+  readonly descriptors: readonly RangeDescriptor[];
+  /** INVALID_ARGUMENT: the field. */
+  readonly field: string;
+}
+
+/** The answer to one request; one shape for all operations. */
+export interface KvResponse {
+  sequence: number;
+  op: KvOp;
+  error: KvError | undefined;
+  /** get: live value found. compareAndSet on failure: likewise. delete: it existed. */
+  found: boolean;
+  /** compareAndSet: the write happened. */
+  succeeded: boolean;
+  value: Uint8Array | undefined;
+  /** Version token (12 bytes), empty when there is none. */
+  version: Uint8Array;
+  timestamp: Timestamp;
+  /** increment: the new value as decimal text. */
+  number: string;
+  /** deleteRange: keys removed. */
+  count: number;
+  rows: readonly KvRow[];
+  /** scan, deleteRange: where the next page starts (reverse scans: its exclusive end); undefined = done. */
+  resumeKey: Uint8Array | undefined;
+}

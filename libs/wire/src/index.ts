@@ -1,1 +1,2 @@
 export * from './kv-messages.js';
+export * from './session-types.js';

@@ -1,0 +1,100 @@
+import type { StoreId } from '@cairn/base';
+import type { Logger } from '@cairn/ports';
+
+/** What a connection between our processes is for; each pair of nodes opens one per purpose it needs. */
+export type Purpose = 'rpc' | 'kv' | 'raft' | 'bulk';
+
+/** First frame in each direction. The acceptor answers with its own, or with a refusal and closes. */
+export interface Hello {
+  readonly protocolVersion: number;
+  readonly purpose: Purpose;
+  /** Empty while the node has not joined yet; two non-empty ids must be equal. */
+  readonly clusterId: string;
+  readonly kind: 'metadata' | 'shard' | 'router' | 'tool';
+  readonly name: string;
+  /** 0 for nodes without a store. */
+  readonly storeId: StoreId;
+}
+
+/** Frame types: the first byte of every frame. Append only. */
+export const FrameType = {
+  hello: 1,
+  refusal: 2,
+  rpcRequest: 3,
+  rpcResponse: 4,
+  rpcCancel: 5,
+  kvRequests: 6,
+  kvResponses: 7,
+  kvCancel: 8,
+  raftMessages: 9,
+  storeHeartbeat: 10,
+  storeHeartbeatResponse: 11,
+  snapshotBegin: 12,
+  snapshotChunk: 13,
+  snapshotEnd: 14,
+  snapshotAnswer: 15,
+} as const;
+export type FrameType = (typeof FrameType)[keyof typeof FrameType];
+
+export interface SessionHandlers {
+  /** The handshake is done; `remote` is set. Frames queued before are on their way. */
+  onReady?(): void;
+  /** `body` is the frame without its type byte; it belongs to the receiver. A throw closes this session only. */
+  onFrame(type: FrameType, body: Buffer): void;
+  /** Exactly once. */
+  onClose(error: Error | undefined): void;
+  onDrain?(): void;
+}
+
+/** A connection after its handshake. Frames sent before `onReady` wait for it. */
+export interface Session {
+  readonly remote: Hello | undefined;
+  readonly remoteAddress: string;
+  readonly isReady: boolean;
+  readonly isClosed: boolean;
+  readonly queuedBytes: number;
+  /** Same promise as `Connection.send`. */
+  send(type: FrameType, parts: readonly Uint8Array[]): boolean;
+  close(): void;
+}
+
+/** One unary method over frames, from the generated code. */
+export interface RpcMethod<Request, Response> {
+  /** `package.Service/Method`. */
+  readonly name: string;
+  encodeRequest(request: Request): Uint8Array;
+  decodeRequest(bytes: Uint8Array): Request;
+  encodeResponse(response: Response): Uint8Array;
+  decodeResponse(bytes: Uint8Array): Response;
+}
+
+export interface RpcCallOptions {
+  /** Always bounded. */
+  readonly timeoutMs: number;
+  readonly signal?: AbortSignal;
+}
+
+/** Calls over one session. Rejects with `CairnError`: what the handler threw, UNAVAILABLE when the session closed, DEADLINE_EXCEEDED. */
+export interface RpcClient {
+  call<Request, Response>(
+    method: RpcMethod<Request, Response>,
+    request: Request,
+    options: RpcCallOptions,
+  ): Promise<Response>;
+}
+
+/** `signal` aborts when the caller cancels, its deadline passes or its session closes. */
+export type RpcHandler<Request, Response> = (
+  request: Request,
+  context: { readonly signal: AbortSignal; readonly remote: Hello },
+) => Promise<Response> | Response;
+
+export interface RpcServer {
+  handle<Request, Response>(method: RpcMethod<Request, Response>, handler: RpcHandler<Request, Response>): void;
+}
+
+export interface SessionOptions {
+  readonly logger: Logger;
+  /** Handshake not finished after this long: closed. Default 3,000. */
+  readonly handshakeTimeoutMs?: number;
+}

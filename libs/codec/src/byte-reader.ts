@@ -1,0 +1,97 @@
+import { CairnError } from '@cairn/base';
+
+/**
+ * Reads what `ByteWriter` wrote. Every read is checked against the end: a short or garbled input throws CairnError
+ * CORRUPTION, never reads past it. `bytes` answers views of the input.
+ */
+export class ByteReader {
+  readonly #buffer: Buffer;
+  #position: number;
+  readonly #end: number;
+
+  constructor(input: Uint8Array, start = 0, end = input.length) {
+    this.#buffer = Buffer.isBuffer(input)
+      ? input
+      : Buffer.from(input.buffer, input.byteOffset, input.byteLength);
+    this.#position = start;
+    this.#end = end;
+  }
+
+  get position(): number {
+    return this.#position;
+  }
+
+  get remaining(): number {
+    return this.#end - this.#position;
+  }
+
+  #advance(count: number): number {
+    const at = this.#position;
+    if (at + count > this.#end) {
+      throw new CairnError('CORRUPTION', `input ends early: ${count} bytes wanted at ${at} of ${this.#end}`);
+    }
+    this.#position = at + count;
+    return at;
+  }
+
+  u8(): number {
+    return this.#buffer[this.#advance(1)] as number;
+  }
+
+  u16(): number {
+    return this.#buffer.readUInt16LE(this.#advance(2));
+  }
+
+  u32(): number {
+    return this.#buffer.readUInt32LE(this.#advance(4));
+  }
+
+  u48(): number {
+    return this.#buffer.readUIntLE(this.#advance(6), 6);
+  }
+
+  u64(): number {
+    const at = this.#advance(8);
+    const high = this.#buffer.readUInt32LE(at + 4);
+    if (high > 0x1fffff) throw new CairnError('CORRUPTION', `integer above 2^53 at ${at}`);
+    return high * 4294967296 + this.#buffer.readUInt32LE(at);
+  }
+
+  f64(): number {
+    return this.#buffer.readDoubleLE(this.#advance(8));
+  }
+
+  varint(): number {
+    let value = 0;
+    let scale = 1;
+    for (let count = 0; count < 8; count += 1) {
+      const byte = this.u8();
+      value += (byte & 127) * scale;
+      if (byte < 128) {
+        if (value > Number.MAX_SAFE_INTEGER) break;
+        return value;
+      }
+      scale *= 128;
+    }
+    throw new CairnError('CORRUPTION', `varint too long before ${this.#position}`);
+  }
+
+  /** A view of the next `length` bytes. */
+  raw(length: number): Buffer {
+    const at = this.#advance(length);
+    return this.#buffer.subarray(at, at + length);
+  }
+
+  bytes(): Buffer {
+    return this.raw(this.varint());
+  }
+
+  string(): string {
+    return this.bytes().toString('utf8');
+  }
+
+  /** Throws unless everything was read. */
+  expectEnd(): void {
+    if (this.remaining !== 0) throw new CairnError('CORRUPTION', `${this.remaining} bytes left over`);
+  }
+}

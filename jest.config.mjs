@@ -1,5 +1,7 @@
 /** One jest configuration for every project; select projects by path. */
 const swc = {
+  // The build's .swcrc leaves specs out; it must not be read here.
+  swcrc: false,
   jsc: {
     parser: { syntax: 'typescript', decorators: true },
     transform: { legacyDecorator: true, decoratorMetadata: true },

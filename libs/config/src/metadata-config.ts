@@ -1,0 +1,57 @@
+import { z } from 'zod';
+import { checkCommon, commonFields } from './common-config.js';
+import type { ConfigDefinition } from './definition.js';
+import { addressField, integerField, nodeNameField, optionalAddressField, peerListField } from './fields.js';
+import { storageFields } from './storage-config.js';
+import { checkTiming, timingFields } from './timing-config.js';
+
+/** Configuration of one member of the metadata service. */
+export const metadataConfigSchema = z.object({
+  name: nodeNameField(),
+  peers: peerListField({
+    description:
+      'All members of the metadata service, this one included, with the address of each one for the framed ' +
+      'transport. The same on every member.',
+  }),
+  listen: addressField({
+    description: 'Where the framed transport listens: other members, shard nodes and routers connect here.',
+    default: '127.0.0.1:0',
+  }),
+  advertise: optionalAddressField({
+    description: 'Address that others are told to reach this member at. Empty = the one in peers.',
+  }),
+  expectedStores: integerField({
+    description:
+      'The first range is created when this many shard nodes have joined; it gets that many replicas. Afterwards ' +
+      'without effect.',
+    default: 3,
+    min: 1,
+    max: 7,
+  }),
+  ...storageFields,
+  ...commonFields,
+  ...timingFields,
+});
+
+export type MetadataConfig = z.output<typeof metadataConfigSchema>;
+
+function checkMetadata(values: MetadataConfig): string[] {
+  const names = values.peers.map((peer) => peer.name);
+  const problems = [...checkCommon(values), ...checkTiming(values)];
+  if (!names.includes(values.name)) {
+    problems.push(`peers names ${names.join(', ')} but not this member, ${values.name}.`);
+  }
+  if (new Set(names).size !== names.length) problems.push(`peers names a member twice: ${names.join(', ')}.`);
+  const addresses = values.peers.map((peer) => peer.address);
+  if (new Set(addresses).size !== addresses.length) {
+    problems.push(`peers gives two members the same address: ${addresses.join(', ')}.`);
+  }
+  return problems;
+}
+
+export const metadataConfig: ConfigDefinition<typeof metadataConfigSchema> = {
+  name: 'cairn-metadata',
+  summary: 'One member of the metadata service: topology, ids, range map, timestamps, settings.',
+  schema: metadataConfigSchema,
+  check: checkMetadata,
+};

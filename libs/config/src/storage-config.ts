@@ -1,0 +1,35 @@
+import { bytesField, requiredTextField } from './fields.js';
+
+const MIB = 2 ** 20;
+const GIB = 2 ** 30;
+
+/** Fields of processes that keep data: shard nodes and metadata members. */
+export const storageFields = {
+  dataDirectory: requiredTextField({
+    description: 'Directory that holds everything this node must not lose. Created when absent; used by one process.',
+  }),
+  raftLogSegmentBytes: bytesField({
+    description: 'Size of one file of the Raft log. Files are allocated whole and used again.',
+    default: 64 * MIB,
+    min: 1 * MIB,
+    max: 1 * GIB,
+  }),
+  raftLogCacheBytes: bytesField({
+    description: 'Recent log entries kept in memory for followers that are a little behind.',
+    default: 64 * MIB,
+    min: 1 * MIB,
+    max: 16 * GIB,
+  }),
+  blockCacheBytes: bytesField({
+    description: 'Cache of the storage engine for blocks of its files.',
+    default: 64 * MIB,
+    min: 1 * MIB,
+    max: 256 * GIB,
+  }),
+  writeBufferBytes: bytesField({
+    description: 'Size of the in-memory table of the storage engine; up to two of them exist at a time.',
+    default: 32 * MIB,
+    min: 1 * MIB,
+    max: 1 * GIB,
+  }),
+} as const;

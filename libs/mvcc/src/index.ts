@@ -1,0 +1,13 @@
+export * from './command-outcome.js';
+export * from './garbage.js';
+export * from './namespace.js';
+export * from './record.js';
+export * from './request-window.js';
+export * from './row-cache.js';
+export * from './user-key.js';
+export * from './version-key.js';
+export * from './version-token.js';
+export * from './visible-reader.js';
+export * from './write-batch-builder.js';
+export * from './write-batch-reader.js';
+export { CommandKind, ENGINE_KEY_BYTES_MAX, WRITE_BATCH_FORMAT } from './write-batch-format.js';

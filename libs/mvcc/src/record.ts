@@ -1,0 +1,114 @@
+import { CairnError, assert, timestamp, type Timestamp } from '@cairn/base';
+
+/*
+ * Engine value of a version, big endian:
+ *   flags u8 (1 tombstone, 2 has expiry) | sequence u32 | expiry u64, only with flag 2 | value bytes
+ */
+
+const FLAG_TOMBSTONE = 1;
+const FLAG_EXPIRY = 2;
+const FLAGS_KNOWN = FLAG_TOMBSTONE | FLAG_EXPIRY;
+const HEADER_BYTES = 5;
+const EXPIRY_BYTES = 8;
+
+/** No expiry. */
+export const NO_EXPIRY = timestamp(0);
+const NO_VALUE = Buffer.alloc(0);
+
+/**
+ * One version of a key. The one shape that reads, the row cache and write evaluation share.
+ * `value` is empty for a tombstone.
+ */
+export interface VersionRecord {
+  readonly timestamp: Timestamp;
+  /** 0 .. 2^32 - 1. */
+  readonly sequence: number;
+  /** From this timestamp on the version counts as absent; 0 = never. */
+  readonly expiry: Timestamp;
+  readonly tombstone: boolean;
+  readonly value: Uint8Array;
+}
+
+/** Bytes that `writeRecord` needs. */
+export function recordLength(version: VersionRecord): number {
+  return HEADER_BYTES + (version.expiry === 0 ? 0 : EXPIRY_BYTES) + version.value.length;
+}
+
+/** Writes the engine value at `at` and answers the position behind it. The timestamp is in the key, not here. */
+export function writeRecord(target: Buffer, at: number, version: VersionRecord): number {
+  assert(!version.tombstone || version.value.length === 0, 'tombstone with a value');
+  const expiry = version.expiry;
+  target[at] = (version.tombstone ? FLAG_TOMBSTONE : 0) | (expiry === 0 ? 0 : FLAG_EXPIRY);
+  target.writeUInt32BE(version.sequence, at + 1);
+  let to = at + HEADER_BYTES;
+  if (expiry !== 0) {
+    target.writeUInt32BE(Math.floor(expiry / 4294967296), to);
+    target.writeUInt32BE(expiry >>> 0, to + 4);
+    to += EXPIRY_BYTES;
+  }
+  target.set(version.value, to);
+  return to + version.value.length;
+}
+
+export function encodeRecord(version: VersionRecord): Buffer {
+  const record = Buffer.allocUnsafe(recordLength(version));
+  writeRecord(record, 0, version);
+  return record;
+}
+
+/** Decodes the engine value of a version at `ts`; `value` is a view. Throws CORRUPTION. */
+export function decodeRecord(ts: Timestamp, record: Buffer): VersionRecord {
+  const flags = checkRecord(record);
+  const tombstone = (flags & FLAG_TOMBSTONE) !== 0;
+  return {
+    timestamp: ts,
+    sequence: record.readUInt32BE(1),
+    expiry: expiryOf(record, flags),
+    tombstone,
+    value: tombstone ? NO_VALUE : record.subarray(valueOffset(flags)),
+  };
+}
+
+/** The sequence of an engine value, without decoding the rest. Throws CORRUPTION. */
+export function sequenceOfRecord(record: Buffer): number {
+  checkRecord(record);
+  return record.readUInt32BE(1);
+}
+
+/** A view of the value bytes of an engine value. Throws CORRUPTION. */
+export function valueOfRecord(record: Buffer): Buffer {
+  return record.subarray(valueOffset(checkRecord(record)));
+}
+
+/** Whether an engine value, taken as the newest at or below `readTs`, is a live value there. Throws CORRUPTION. */
+export function isRecordLiveAt(record: Buffer, readTs: number): boolean {
+  const flags = checkRecord(record);
+  if (flags === 0) return true;
+  return (flags & FLAG_TOMBSTONE) === 0 && expiryOf(record, flags) > readTs;
+}
+
+/** Whether a version, taken as the newest at or below `readTs`, is a live value there. */
+export function isVersionLiveAt(version: VersionRecord, readTs: number): boolean {
+  return !version.tombstone && (version.expiry === 0 || version.expiry > readTs);
+}
+
+function valueOffset(flags: number): number {
+  return (flags & FLAG_EXPIRY) === 0 ? HEADER_BYTES : HEADER_BYTES + EXPIRY_BYTES;
+}
+
+function expiryOf(record: Buffer, flags: number): Timestamp {
+  if ((flags & FLAG_EXPIRY) === 0) return NO_EXPIRY;
+  const high = record.readUInt32BE(HEADER_BYTES);
+  const expiry = high * 4294967296 + record.readUInt32BE(HEADER_BYTES + 4);
+  if (high > 0x1fffff || expiry === 0) throw new CairnError('CORRUPTION', 'record with an impossible expiry');
+  return timestamp(expiry);
+}
+
+/** Answers the flags of a record whose header is whole and known. */
+function checkRecord(record: Buffer): number {
+  const flags = record[0] ?? FLAGS_KNOWN + 1;
+  if (flags > FLAGS_KNOWN || record.length < valueOffset(flags)) {
+    throw new CairnError('CORRUPTION', `not a version record (${record.length} bytes, flags ${flags})`);
+  }
+  return flags;
+}

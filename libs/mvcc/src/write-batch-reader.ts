@@ -1,0 +1,153 @@
+import { CairnError, timestamp, type Timestamp } from '@cairn/base';
+import { CommandOutcome, OutcomeKind, checkedOutcomeKind } from './command-outcome.js';
+import { sequenceOfRecord, valueOfRecord } from './record.js';
+import { timestampOfVersionKey } from './version-key.js';
+import {
+  CommandKind,
+  HEADER_BYTES,
+  HEADER_COUNT_AT,
+  HEADER_MAX_TIMESTAMP_AT,
+  IDENTITY_BYTES,
+  ItemTag,
+  OUTCOME_FIXED_BYTES,
+  PART_FIXED_BYTES,
+  PURGE_FIXED_BYTES,
+  WRITE_BATCH_FORMAT,
+  WRITE_FIXED_BYTES,
+} from './write-batch-format.js';
+
+/**
+ * Sees the items of a payload in order. Make it one long-lived object of one class: calls stay monomorphic. Keys and
+ * records are views of the payload.
+ */
+export interface WriteBatchVisitor {
+  /** An engine write, ready for `batch.put(key, record)`. */
+  write(key: Buffer, record: Buffer): void;
+  /** After the command's writes. The object is reused: read it before returning; `detail` is a view. */
+  outcome(outcome: CommandOutcome): void;
+  /** An engine key to delete. */
+  purge(key: Buffer): void;
+}
+
+export interface WriteBatchHeader {
+  /** Items in the payload. */
+  readonly count: number;
+  /** Largest timestamp of any item; 0 if it only purges. */
+  readonly maxTimestamp: Timestamp;
+}
+
+/** Throws CORRUPTION for another kind or format: a replica that cannot read a command must halt. */
+export function readWriteBatchHeader(payload: Buffer): WriteBatchHeader {
+  if (payload.length < HEADER_BYTES) throw new CairnError('CORRUPTION', `write batch of ${payload.length} bytes`);
+  if (payload[0] !== CommandKind.writeBatch || payload[1] !== WRITE_BATCH_FORMAT) {
+    throw new CairnError('CORRUPTION', `unknown command kind ${payload[0]} or format ${payload[1]}`);
+  }
+  return {
+    count: payload.readUInt32BE(HEADER_COUNT_AT),
+    maxTimestamp: timestamp(readU64(payload, HEADER_MAX_TIMESTAMP_AT)),
+  };
+}
+
+/**
+ * Feeds every item to the visitor and answers the header. Throws CORRUPTION for whatever a builder cannot have made; the
+ * visitor may have seen the items before the bad one, so its engine batch must then be thrown away.
+ */
+export function readWriteBatch(payload: Buffer, visitor: WriteBatchVisitor): WriteBatchHeader {
+  const header = readWriteBatchHeader(payload);
+  const outcome = new CommandOutcome();
+  let at = HEADER_BYTES;
+  for (let item = 0; item < header.count; item += 1) {
+    switch (payload[at]) {
+      case ItemTag.write:
+        at = readWrite(payload, at, visitor, outcome);
+        break;
+      case ItemTag.outcome:
+        at = readOutcome(payload, at, visitor, outcome);
+        break;
+      case ItemTag.part:
+        at = readPart(payload, at, visitor);
+        break;
+      case ItemTag.purge:
+        at = readPurge(payload, at, visitor);
+        break;
+      default:
+        throw new CairnError('CORRUPTION', `unknown item tag ${payload[at]} at ${at}`);
+    }
+  }
+  if (at !== payload.length) throw new CairnError('CORRUPTION', `${payload.length - at} bytes behind the last item`);
+  return header;
+}
+
+function readWrite(payload: Buffer, at: number, visitor: WriteBatchVisitor, outcome: CommandOutcome): number {
+  need(payload, at, WRITE_FIXED_BYTES);
+  readIdentity(payload, at + 1, outcome);
+  const keyAt = at + WRITE_FIXED_BYTES;
+  const recordAt = keyAt + payload.readUInt16BE(at + 1 + IDENTITY_BYTES);
+  const end = recordAt + payload.readUInt32BE(at + 3 + IDENTITY_BYTES);
+  need(payload, end, 0);
+  const key = payload.subarray(keyAt, recordAt);
+  const record = payload.subarray(recordAt, end);
+  outcome.timestamp = timestampOfVersionKey(key);
+  outcome.sequence = sequenceOfRecord(record);
+  outcome.detail = outcome.kind === OutcomeKind.increment ? valueOfRecord(record) : undefined;
+  visitor.write(key, record);
+  visitor.outcome(outcome);
+  return end;
+}
+
+function readOutcome(payload: Buffer, at: number, visitor: WriteBatchVisitor, outcome: CommandOutcome): number {
+  need(payload, at, OUTCOME_FIXED_BYTES);
+  readIdentity(payload, at + 1, outcome);
+  outcome.timestamp = timestamp(readU64(payload, at + 1 + IDENTITY_BYTES));
+  outcome.sequence = payload.readUInt32BE(at + 9 + IDENTITY_BYTES);
+  const detailAt = at + OUTCOME_FIXED_BYTES;
+  const end = detailAt + payload.readUInt32BE(at + 13 + IDENTITY_BYTES);
+  need(payload, end, 0);
+  outcome.detail = end === detailAt ? undefined : payload.subarray(detailAt, end);
+  visitor.outcome(outcome);
+  return end;
+}
+
+function readPart(payload: Buffer, at: number, visitor: WriteBatchVisitor): number {
+  need(payload, at, PART_FIXED_BYTES);
+  const keyAt = at + PART_FIXED_BYTES;
+  const recordAt = keyAt + payload.readUInt16BE(at + 1);
+  const end = recordAt + payload.readUInt32BE(at + 3);
+  need(payload, end, 0);
+  visitor.write(payload.subarray(keyAt, recordAt), payload.subarray(recordAt, end));
+  return end;
+}
+
+function readPurge(payload: Buffer, at: number, visitor: WriteBatchVisitor): number {
+  need(payload, at, PURGE_FIXED_BYTES);
+  const count = payload.readUInt32BE(at + 1);
+  let from = at + PURGE_FIXED_BYTES;
+  for (let key = 0; key < count; key += 1) {
+    need(payload, from, 2);
+    const end = from + 2 + payload.readUInt16BE(from);
+    need(payload, end, 0);
+    visitor.purge(payload.subarray(from + 2, end));
+    from = end;
+  }
+  return from;
+}
+
+function readIdentity(payload: Buffer, at: number, outcome: CommandOutcome): void {
+  const flags = payload[at + 1] as number;
+  outcome.kind = checkedOutcomeKind(payload[at] as number, flags);
+  outcome.flags = flags;
+  outcome.client = payload.readUIntBE(at + 2, 6);
+  outcome.requestSequence = payload.readUIntBE(at + 8, 6);
+}
+
+function readU64(payload: Buffer, at: number): number {
+  const high = payload.readUInt32BE(at);
+  if (high > 0x1fffff) throw new CairnError('CORRUPTION', `timestamp above 2^53 at ${at}`);
+  return high * 4294967296 + payload.readUInt32BE(at + 4);
+}
+
+function need(payload: Buffer, at: number, bytes: number): void {
+  if (at + bytes > payload.length) {
+    throw new CairnError('CORRUPTION', `write batch ends early: ${at + bytes} of ${payload.length} bytes`);
+  }
+}

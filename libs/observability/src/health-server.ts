@@ -1,0 +1,127 @@
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { CairnError, messageOf } from '@cairn/base';
+import type { Logger } from '@cairn/ports';
+import type { ProcessMetrics } from './metrics.js';
+
+/** Whether a process can do its work now; when not, why, one sentence per reason. */
+export interface Readiness {
+  readonly ready: boolean;
+  readonly reasons: readonly string[];
+}
+
+export interface HealthServerOptions {
+  /** `host:port`; port 0 = any free one. */
+  readonly listen: string;
+  readonly metrics: Pick<ProcessMetrics, 'render' | 'contentType'>;
+  /** Asked on every /readyz; a rejection counts as not ready, with its message as the reason. */
+  readonly readiness: () => Promise<Readiness> | Readiness;
+  readonly logger: Logger;
+}
+
+export interface HealthServer {
+  /** `host:port` with the real port. */
+  readonly address: string;
+  /** Stops listening and cuts open connections. */
+  close(): Promise<void>;
+}
+
+/** Requests that take longer are cut: a scrape or probe has given up by then. */
+const REQUEST_TIMEOUT_MS = 10_000;
+const CONNECTIONS_MAX = 64;
+
+interface Page {
+  readonly status: number;
+  readonly contentType: string;
+  readonly body: string;
+}
+
+function json(status: number, value: unknown): Page {
+  return { status, contentType: 'application/json; charset=utf-8', body: `${JSON.stringify(value)}\n` };
+}
+
+async function askReadiness(readiness: HealthServerOptions['readiness']): Promise<Readiness> {
+  try {
+    return await readiness();
+  } catch (error) {
+    return { ready: false, reasons: [messageOf(error)] };
+  }
+}
+
+async function pageFor(options: HealthServerOptions, request: IncomingMessage): Promise<Page> {
+  if (request.method !== 'GET' && request.method !== 'HEAD') return json(405, { error: 'only GET and HEAD' });
+  const path = (request.url ?? '/').split('?', 1)[0];
+  switch (path) {
+    case '/metrics':
+      return { status: 200, contentType: options.metrics.contentType, body: await options.metrics.render() };
+    case '/healthz':
+      return json(200, { healthy: true });
+    case '/readyz': {
+      const { ready, reasons } = await askReadiness(options.readiness);
+      return json(ready ? 200 : 503, { ready, reasons });
+    }
+    default:
+      return json(404, { error: 'not found', paths: ['/metrics', '/healthz', '/readyz'] });
+  }
+}
+
+function answer(response: ServerResponse, request: IncomingMessage, page: Page): void {
+  response.writeHead(page.status, {
+    'content-type': page.contentType,
+    'content-length': Buffer.byteLength(page.body),
+    'cache-control': 'no-store',
+  });
+  response.end(request.method === 'HEAD' ? undefined : page.body);
+}
+
+function splitListen(listen: string): { host: string; port: number } {
+  const colon = listen.lastIndexOf(':');
+  const host = listen.slice(0, colon).replace(/^\[|\]$/g, '');
+  return { host, port: Number(listen.slice(colon + 1)) };
+}
+
+function addressOf(server: Server): string {
+  const { address, family, port } = server.address() as AddressInfo;
+  return family === 'IPv6' ? `[${address}]:${port}` : `${address}:${port}`;
+}
+
+/**
+ * Serves `/metrics` (Prometheus), `/healthz` (the process runs) and `/readyz` (it can do its work; 503 and the reasons
+ * otherwise).
+ *
+ * @throws CairnError `UNAVAILABLE` when the address cannot be listened on.
+ */
+export async function createHealthServer(options: HealthServerOptions): Promise<HealthServer> {
+  const server = createServer((request, response) => {
+    pageFor(options, request).then(
+      (page) => answer(response, request, page),
+      (error: unknown) => {
+        options.logger.warn('health page failed', { path: request.url, error: messageOf(error) });
+        answer(response, request, json(500, { error: messageOf(error) }));
+      },
+    );
+  });
+  server.maxConnections = CONNECTIONS_MAX;
+  server.setTimeout(REQUEST_TIMEOUT_MS);
+  const { host, port } = splitListen(options.listen);
+  await new Promise<void>((resolve, reject) => {
+    const onError = (error: Error): void => {
+      const message = `cannot serve health and metrics on ${options.listen}: ${error.message}`;
+      reject(new CairnError('UNAVAILABLE', message, { cause: error }));
+    };
+    server.once('error', onError);
+    server.listen(port, host, () => {
+      server.off('error', onError);
+      resolve();
+    });
+  });
+  server.on('error', (error) => options.logger.warn('health server error', { error: error.message }));
+  return {
+    address: addressOf(server),
+    close: () =>
+      new Promise((resolve) => {
+        server.close(() => resolve());
+        server.closeAllConnections();
+      }),
+  };
+}

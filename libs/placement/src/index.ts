@@ -1,0 +1,3 @@
+export type { Refusal } from './decision.js';
+export * from './choose-stores.js';
+export * from './choose-split-keys.js';

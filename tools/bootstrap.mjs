@@ -1,0 +1,326 @@
+/**
+ * Every npm script begins here. Plain JavaScript without dependencies, because it has to run on any Node from 20 on
+ * before anything is installed: it installs what the lock file says, builds what changed, and goes on with the pinned
+ * Node that came with the packages.
+ */
+import { spawn, spawnSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { availableParallelism, constants } from 'node:os';
+import { delimiter, dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const ROOT = dirname(dirname(fileURLToPath(import.meta.url)));
+const MODULES = join(ROOT, 'node_modules');
+const BIN = join(MODULES, '.bin');
+const INSTALL_STAMP = join(MODULES, '.cairn-install');
+const BUILD_STAMP = join(MODULES, '.cairn-build');
+const NODE_MAJOR_MIN = 20;
+const NODE_MAJOR_WANTED = 24;
+const PROGRESS_INTERVAL_MS = 10_000;
+
+/** What can be run, and with what; `built` = needs the compiled programs. */
+const TARGETS = {
+  start: { built: true, run: (argv) => runNode('tools/local-cluster/dist/main.js', argv) },
+  cli: { built: true, run: (argv) => runNode('apps/cli/dist/main.js', argv) },
+  sim: { built: true, run: (argv) => runNode('tools/sim/dist/main.js', argv) },
+  bench: { built: true, run: (argv) => runNode('tools/bench/dist/main.js', argv) },
+  docs: { built: true, run: (argv) => runNode('tools/docs/dist/main.js', argv) },
+  build: { built: true, run: () => 0 },
+  test: { built: true, run: test },
+  lint: { built: false, run: lint },
+  typecheck: { built: false, run: typecheck },
+  format: { built: false, run: (argv) => runBin('prettier', ['--write', '--log-level=warn', ...orAll(argv)]) },
+  proto: { built: false, run: proto },
+  check: { built: true, run: (argv) => sections([CHECKS.format, CHECKS.lint, CHECKS.types, CHECKS.proto], argv) },
+};
+
+/** A section of `npm test` and `npm run check`. */
+const CHECKS = {
+  format: { title: 'Format', run: () => runBin('prettier', ['--check', '--log-level=warn', '.']) },
+  lint: { title: 'Lint and module boundaries', run: () => lint([]) },
+  types: { title: 'Types', run: () => typecheck([]) },
+  proto: { title: 'Protocol files', run: () => proto([]) },
+  unit: { title: 'Unit tests', run: (argv) => runJest(['--testPathIgnorePatterns=\\.e2e\\.spec\\.ts$', ...argv]) },
+  endToEnd: {
+    title: 'End-to-end tests with real processes',
+    run: (argv) => runJest(['--runInBand', '--passWithNoTests', '--testPathPatterns=\\.e2e\\.spec\\.ts$', ...argv]),
+  },
+};
+
+function say(text) {
+  process.stderr.write(`${text}\n`);
+}
+
+function fail(text) {
+  say(text);
+  process.exit(1);
+}
+
+function checkNode() {
+  const major = Number(process.versions.node.split('.')[0]);
+  if (major >= NODE_MAJOR_MIN) return;
+  fail(
+    `Node ${process.versions.node} is too old to begin with: ${NODE_MAJOR_MIN} or newer is needed. ` +
+      `Get one from https://nodejs.org and run the command again.`,
+  );
+}
+
+/** npm as a program and its first arguments: the npm that runs this script, else the one on the path. */
+function npmCommand() {
+  const script = process.env.npm_execpath;
+  return script !== undefined && /npm-cli\.c?js$/.test(script) ? [process.execPath, script] : ['npm'];
+}
+
+function sha256(parts) {
+  const hash = createHash('sha256');
+  for (const part of parts) hash.update(part).update('\0');
+  return hash.digest('hex');
+}
+
+function readText(path) {
+  return existsSync(path) ? readFileSync(path, 'utf8') : '';
+}
+
+/**
+ * True when npm's own record of what it installed agrees with the lock file: a tree that somebody installed by hand is
+ * not thrown away. Packages for other platforms are in the lock and not in the tree; those are optional.
+ */
+function treeMatchesLock() {
+  const recordText = readText(join(MODULES, '.package-lock.json'));
+  if (recordText === '') return false;
+  const installed = JSON.parse(recordText).packages;
+  const locked = JSON.parse(readText(join(ROOT, 'package-lock.json'))).packages;
+  return Object.entries(locked).every(([path, wanted]) => {
+    if (!path.startsWith('node_modules/') || wanted.optional || wanted.devOptional) return true;
+    const found = installed[path];
+    return found !== undefined && found.version === wanted.version && Boolean(found.link) === Boolean(wanted.link);
+  });
+}
+
+/** Runs a program, keeps its output, and shows that something happens. Resolves with the exit code. */
+function runQuietly(command, args, what) {
+  return new Promise((resolve) => {
+    const startedMs = Date.now();
+    const child = spawn(command, args, { cwd: ROOT, env: environment(), stdio: ['ignore', 'pipe', 'pipe'] });
+    let output = '';
+    const keep = (chunk) => {
+      output = (output + chunk).slice(-200_000);
+    };
+    child.stdout.on('data', keep);
+    child.stderr.on('data', keep);
+    const progress = setInterval(() => {
+      say(`  … ${what}, ${Math.round((Date.now() - startedMs) / 1000)} s`);
+    }, PROGRESS_INTERVAL_MS);
+    const end = (code, text) => {
+      clearInterval(progress);
+      resolve({ code, output: output + text, seconds: (Date.now() - startedMs) / 1000 });
+    };
+    child.on('error', (error) => end(1, `${command}: ${error.message}\n`));
+    child.on('close', (code) => end(code ?? 1, ''));
+  });
+}
+
+async function ensureInstalled() {
+  const lock = readText(join(ROOT, 'package-lock.json'));
+  if (lock === '') fail(`package-lock.json is missing in ${ROOT}; restore it with: git checkout package-lock.json`);
+  const wanted = sha256([lock, process.platform, process.arch]);
+  if (readText(INSTALL_STAMP) === wanted) return;
+  if (!treeMatchesLock()) {
+    const first = !existsSync(MODULES);
+    say(first ? 'Installing packages (the first time only, about a minute) …' : 'Packages changed; installing …');
+    const [command, ...before] = npmCommand();
+    const args = [...before, 'ci', '--no-audit', '--no-fund', '--ignore-scripts', '--loglevel=error'];
+    const { code, output, seconds } = await runQuietly(command, args, 'installing');
+    if (code !== 0) {
+      fail(
+        `${output}\nInstalling packages failed (npm ci, exit code ${code}). If a package could not be fetched, check ` +
+          `the network and run the command again.`,
+      );
+    }
+    say(`Installed in ${seconds.toFixed(0)} s.`);
+  }
+  writeFileSync(INSTALL_STAMP, wanted);
+}
+
+/** The pinned Node from the packages, else the running one when it is new enough. */
+function nodePath() {
+  const pinned = join(BIN, 'node');
+  if (existsSync(pinned)) return pinned;
+  if (Number(process.versions.node.split('.')[0]) >= NODE_MAJOR_WANTED) return process.execPath;
+  return fail(
+    `There is no packaged Node ${NODE_MAJOR_WANTED} for ${process.platform}-${process.arch}, and the Node that runs this ` +
+      `is ${process.versions.node}. Install Node ${NODE_MAJOR_WANTED} or newer and run the command again.`,
+  );
+}
+
+function environment(extra = {}) {
+  return {
+    ...process.env,
+    PATH: [BIN, process.env.PATH ?? ''].join(delimiter),
+    NX_DAEMON: 'false',
+    NX_TUI: 'false',
+    ...extra,
+  };
+}
+
+function filesUnder(directory, found) {
+  for (const entry of readdirSync(directory, { withFileTypes: true }).sort((a, b) => (a.name < b.name ? -1 : 1))) {
+    const path = join(directory, entry.name);
+    if (entry.isDirectory()) filesUnder(path, found);
+    else found.push(path);
+  }
+  return found;
+}
+
+/** Folders of the projects that are compiled: those with sources. */
+function projects() {
+  return ['libs', 'apps', 'tools']
+    .filter((folder) => existsSync(join(ROOT, folder)))
+    .flatMap((folder) => readdirSync(join(ROOT, folder)).map((name) => join(ROOT, folder, name)))
+    .filter((project) => existsSync(join(project, 'package.json')) && existsSync(join(project, 'src')));
+}
+
+/** One hash over everything that the compiled programs are made of: 30 ms, where asking nx takes seconds. */
+function sourceHash(all) {
+  const parts = [readText(join(ROOT, '.swcrc')), readText(join(ROOT, 'nx.json')), readText(INSTALL_STAMP)];
+  for (const project of all) {
+    const files = [join(project, 'package.json'), ...filesUnder(join(project, 'src'), [])];
+    for (const file of files.filter((each) => !each.endsWith('.spec.ts'))) parts.push(file, readFileSync(file));
+  }
+  return sha256(parts);
+}
+
+/** `npx cairn` finds its program here. Linked by hand, because npm links only what exists when it installs. */
+function linkCli() {
+  const program = join(ROOT, 'apps/cli/dist/main.js');
+  const link = join(BIN, 'cairn');
+  if (!existsSync(program)) return;
+  chmodSync(program, 0o755);
+  rmSync(link, { force: true });
+  symlinkSync('../../apps/cli/dist/main.js', link);
+}
+
+async function ensureBuilt() {
+  const all = projects();
+  const wanted = sourceHash(all);
+  if (readText(BUILD_STAMP) === wanted && all.every((project) => existsSync(join(project, 'dist')))) return;
+  say('Building …');
+  const args = ['run-many', '-t', 'build', '--outputStyle=static', `--parallel=${Math.min(availableParallelism(), 4)}`];
+  const { code, output, seconds } = await runQuietly(join(BIN, 'nx'), args, 'building');
+  if (code !== 0) fail(`${output}\nThe build failed; the messages above say where.`);
+  linkCli();
+  mkdirSync(dirname(BUILD_STAMP), { recursive: true });
+  writeFileSync(BUILD_STAMP, wanted);
+  say(`Built in ${seconds.toFixed(0)} s.`);
+}
+
+/** Runs a program with our terminal until it ends. Signals reach it directly or are passed on; it decides when to end. */
+function run(command, args, extraEnvironment = {}) {
+  return new Promise((resolve) => {
+    const child = spawn(command, args, { cwd: ROOT, env: environment(extraEnvironment), stdio: 'inherit' });
+    // The terminal sends Ctrl-C to the whole process group: the child has it already and must not get it twice.
+    const onInterrupt = () => undefined;
+    const onTerminate = () => child.kill('SIGTERM');
+    process.on('SIGINT', onInterrupt);
+    process.on('SIGTERM', onTerminate);
+    child.on('error', (error) => {
+      say(`${command}: ${error.message}`);
+      resolve(1);
+    });
+    child.on('close', (code, signal) => {
+      process.off('SIGINT', onInterrupt);
+      process.off('SIGTERM', onTerminate);
+      resolve(code ?? 128 + (constants.signals[signal] ?? 0));
+    });
+  });
+}
+
+function runNode(script, argv) {
+  if (!existsSync(join(ROOT, script))) fail(`${script} does not exist in this checkout.`);
+  return run(nodePath(), ['--enable-source-maps', join(ROOT, script), ...argv]);
+}
+
+function runBin(name, args) {
+  return run(join(BIN, name), args);
+}
+
+function orAll(argv) {
+  return argv.length === 0 ? ['.'] : argv;
+}
+
+function runJest(argv) {
+  return run(nodePath(), [join(ROOT, 'tools/jest.mjs'), ...argv]);
+}
+
+function lint(argv) {
+  return runBin('eslint', ['--max-warnings=0', '--cache', '--cache-location=node_modules/.cache/eslint/', ...orAll(argv)]);
+}
+
+function typecheck(argv) {
+  return runBin('tsc', ['-p', join(ROOT, 'tsconfig.json'), ...argv]);
+}
+
+async function proto() {
+  const result = spawnSync(join(BIN, 'buf'), ['lint'], { cwd: join(ROOT, 'proto'), stdio: 'inherit', env: environment() });
+  return result.status ?? 1;
+}
+
+/** Runs every section, also after one failed, so that one run shows everything. */
+async function sections(checks, argv) {
+  const results = [];
+  for (const check of checks) {
+    say(`\n== ${check.title} ==`);
+    const startedMs = Date.now();
+    const code = await check.run(argv);
+    results.push({ title: check.title, code });
+    say(`${check.title}: ${code === 0 ? 'passed' : 'FAILED'} (${((Date.now() - startedMs) / 1000).toFixed(0)} s)`);
+  }
+  say('\n== Summary ==');
+  for (const { title, code } of results) say(`${code === 0 ? 'passed' : 'FAILED'}  ${title}`);
+  return results.every(({ code }) => code === 0) ? 0 : 1;
+}
+
+/** Adds up what the two jest runs reported. */
+function testCounts() {
+  const counts = { passed: 0, failed: 0 };
+  const folder = join(MODULES, '.cache/cairn-jest');
+  if (!existsSync(folder)) return counts;
+  for (const name of readdirSync(folder)) {
+    const report = JSON.parse(readFileSync(join(folder, name), 'utf8'));
+    counts.passed += report.numPassedTests;
+    counts.failed += report.numFailedTests + report.numRuntimeErrorTestSuites;
+  }
+  return counts;
+}
+
+async function test(argv) {
+  const folder = join(MODULES, '.cache/cairn-jest');
+  rmSync(folder, { recursive: true, force: true });
+  mkdirSync(folder, { recursive: true });
+  const report = (name) => ['--json', `--outputFile=${join(folder, `${name}.json`)}`];
+  const only = argv.length > 0;
+  const unit = { ...CHECKS.unit, run: () => CHECKS.unit.run([...report('unit'), ...(only ? ['--passWithNoTests'] : []), ...argv]) };
+  const endToEnd = { ...CHECKS.endToEnd, run: () => CHECKS.endToEnd.run([...report('end-to-end'), ...argv]) };
+  const code = await sections(only ? [unit, endToEnd] : [CHECKS.lint, CHECKS.types, CHECKS.proto, unit, endToEnd], []);
+  const { passed, failed } = testCounts();
+  process.stdout.write(`\n${passed} passed, ${failed} failed\n`);
+  return code;
+}
+
+checkNode();
+const [name = 'help', ...argv] = process.argv.slice(2);
+const target = Object.hasOwn(TARGETS, name) ? TARGETS[name] : undefined;
+if (target === undefined) fail(`usage: node tools/bootstrap.mjs <${Object.keys(TARGETS).join('|')}> [arguments]`);
+await ensureInstalled();
+if (target.built) await ensureBuilt();
+process.exitCode = await target.run(argv);

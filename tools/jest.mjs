@@ -1,0 +1,18 @@
+/** Runs jest with what ESM needs, on the Node that runs this: `node tools/jest.mjs libs/raft -t 'name of a test'`. */
+import { spawn } from 'node:child_process';
+import { constants } from 'node:os';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const root = dirname(dirname(fileURLToPath(import.meta.url)));
+const jest = join(root, 'node_modules/jest/bin/jest.js');
+// ESM under jest is still behind a flag, and the warning about it would come once per worker.
+const flags = '--experimental-vm-modules --disable-warning=ExperimentalWarning';
+const child = spawn(process.execPath, [jest, ...process.argv.slice(2)], {
+  cwd: root,
+  env: { ...process.env, NODE_OPTIONS: `${process.env.NODE_OPTIONS ?? ''} ${flags}`.trim() },
+  stdio: 'inherit',
+});
+child.on('close', (code, signal) => {
+  process.exitCode = code ?? 128 + (constants.signals[signal] ?? 0);
+});

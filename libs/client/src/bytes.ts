@@ -1,0 +1,82 @@
+import { CairnError } from '@cairn/base';
+
+/** What calls take for keys and values: text is encoded as UTF-8, bytes are used as they are. */
+export type BytesInput = string | Uint8Array;
+
+export const EMPTY_BYTES: Buffer = Buffer.alloc(0);
+
+/** Limits that hold until the server has told its own. */
+export const KEY_BYTES_MAX_DEFAULT = 4096;
+export const VALUE_BYTES_MAX_DEFAULT = 1024 * 1024;
+
+/**
+ * Views the input as a Buffer. Bytes are not copied: they belong to the client until the call settles and must
+ * not change meanwhile.
+ */
+export function toBuffer(input: BytesInput, field: string): Buffer {
+  if (typeof input === 'string') return Buffer.from(input, 'utf8');
+  if (Buffer.isBuffer(input)) return input;
+  if (input instanceof Uint8Array) return Buffer.from(input.buffer, input.byteOffset, input.byteLength);
+  throw invalidArgument(field, `${field} must be a string or a Uint8Array, not ${typeOf(input)}`);
+}
+
+function typeOf(value: unknown): string {
+  if (value === null) return 'null';
+  return Array.isArray(value) ? 'an array' : typeof value;
+}
+
+/** An INVALID_ARGUMENT that names the field; read it back with `fieldOf`. */
+export function invalidArgument(field: string, message: string): CairnError {
+  return new CairnError('INVALID_ARGUMENT', message, { details: { field } });
+}
+
+/** The offending field of an INVALID_ARGUMENT, when the error names one. */
+export function fieldOf(error: unknown): string | undefined {
+  if (!CairnError.is(error)) return undefined;
+  const field = error.details['field'];
+  return typeof field === 'string' && field !== '' ? field : undefined;
+}
+
+/** Sizes that the cluster accepts. */
+export interface SizeLimits {
+  keyBytesMax: number;
+  valueBytesMax: number;
+}
+
+export function checkKey(key: Buffer, limits: SizeLimits, field = 'key'): void {
+  if (key.length === 0) throw invalidArgument(field, `${field} must not be empty`);
+  if (key.length > limits.keyBytesMax) {
+    throw invalidArgument(field, `${field} has ${key.length} bytes; the limit is ${limits.keyBytesMax}`);
+  }
+}
+
+/** For scan bounds, where empty means "from the beginning" or "to the end". */
+export function checkBound(bound: Buffer, limits: SizeLimits, field: string): void {
+  // A bound may be the longest key plus the one byte that makes it the next key.
+  if (bound.length > limits.keyBytesMax + 1) {
+    throw invalidArgument(field, `${field} has ${bound.length} bytes; the limit is ${limits.keyBytesMax}`);
+  }
+}
+
+export function checkValue(value: Buffer, limits: SizeLimits, field = 'value'): void {
+  if (value.length > limits.valueBytesMax) {
+    throw invalidArgument(field, `${field} has ${value.length} bytes; the limit is ${limits.valueBytesMax}`);
+  }
+}
+
+/** The smallest key above every key with this prefix; empty when there is none (all bytes are 0xff). */
+export function prefixEnd(prefix: Uint8Array): Buffer {
+  let length = prefix.length;
+  while (length > 0 && prefix[length - 1] === 0xff) length -= 1;
+  if (length === 0) return EMPTY_BYTES;
+  const end = Buffer.from(prefix.subarray(0, length));
+  end[length - 1] = (end[length - 1] ?? 0) + 1;
+  return end;
+}
+
+/** The smallest key above this key. */
+export function keyAfter(key: Uint8Array): Buffer {
+  const next = Buffer.alloc(key.length + 1);
+  next.set(key, 0);
+  return next;
+}

@@ -1,0 +1,228 @@
+/**
+ * Goal: the promises of the client's operations hold over real gRPC. Method: a client and in-memory routers in one
+ * process, every fault asked for by name; nothing depends on how fast the machine is.
+ */
+import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
+import { CairnError } from '@cairn/base';
+import { FakeCluster, FakeRouter, FakeStore } from '../test/index.js';
+import { fieldOf } from './bytes.js';
+import { connect, type CairnClient } from './client.js';
+import { json } from './typed-view.js';
+
+let router: FakeRouter;
+let client: CairnClient;
+
+beforeEach(async () => {
+  router = await FakeRouter.start();
+  client = connect({ endpoints: [router.endpoint] });
+});
+
+afterEach(() => {
+  client.close();
+  router.kill();
+});
+
+async function failureOf(promise: Promise<unknown>): Promise<CairnError> {
+  const error: unknown = await promise.then(
+    () => undefined,
+    (reason: unknown) => reason,
+  );
+  if (!CairnError.is(error)) throw new Error(`expected a CairnError, got ${String(error)}`);
+  return error;
+}
+
+describe('point operations', () => {
+  test('put, get and delete', async () => {
+    expect(await client.get('a')).toBeUndefined();
+    const receipt = await client.put('a', 'one');
+    const entry = await client.get('a');
+    expect(entry?.text()).toBe('one');
+    expect(entry?.version).toEqual(receipt.version);
+    expect(receipt.timestamp).toBeGreaterThan(0);
+    expect((await client.delete('a')).existed).toBe(true);
+    expect((await client.delete('a')).existed).toBe(false);
+    expect(await client.get('a')).toBeUndefined();
+  });
+
+  test('keys and values are bytes, all of them', async () => {
+    const key = Buffer.from(Array.from({ length: 256 }, (_, index) => index));
+    await client.put(key, new Uint8Array([0, 255, 10]));
+    expect((await client.get(new Uint8Array(key)))?.value).toEqual(Buffer.from([0, 255, 10]));
+    await client.put('empty', '');
+    expect((await client.get('empty'))?.value.length).toBe(0);
+  });
+
+  test('reads at a timestamp', async () => {
+    const first = await client.put('a', '1');
+    await client.put('a', '2');
+    expect((await client.get('a', { consistency: { timestamp: first.timestamp } }))?.text()).toBe('1');
+    expect((await client.get('a', { consistency: 'stale' }))?.text()).toBe('2');
+  });
+
+  test('compareAndSet by absence, value and version, and what it tells on failure', async () => {
+    expect((await client.compareAndSet('a', { expectedAbsent: true, value: '1' })).succeeded).toBe(true);
+    const failed = await client.compareAndSet('a', { expectedAbsent: true, value: '2' });
+    expect(failed.succeeded).toBe(false);
+    expect(failed.current?.text()).toBe('1');
+    const second = await client.compareAndSet('a', { expectedValue: '1', value: '2' });
+    expect(second).toMatchObject({ succeeded: true, current: undefined });
+    const gone = await client.compareAndSet('a', { expectedVersion: second.version });
+    expect(gone.succeeded).toBe(true);
+    expect(await client.get('a')).toBeUndefined();
+  });
+
+  test('increment counts beyond 2^53 and refuses what is no integer', async () => {
+    expect(await client.increment('n')).toBe(1n);
+    expect(await client.increment('n', 2n ** 60n)).toBe(2n ** 60n + 1n);
+    expect(await client.increment('n', -2)).toBe(2n ** 60n - 1n);
+    await client.put('text', 'seven');
+    expect((await failureOf(client.increment('text'))).code).toBe('FAILED_PRECONDITION');
+  });
+
+  test('deleteRange removes exactly the span and wants one', async () => {
+    await client.writeMany(['a1', 'a2', 'b1'].map((key) => ({ put: { key, value: 'x' } })));
+    expect(await client.deleteRange({ prefix: 'a' })).toBe(2);
+    expect(router.store.size).toBe(1);
+    expect((await failureOf(client.deleteRange({}))).code).toBe('INVALID_ARGUMENT');
+    expect(await client.deleteRange({ all: true })).toBe(1);
+  });
+
+  test('getMany keeps the order and writeMany answers per operation', async () => {
+    const outcomes = await client.writeMany([
+      { put: { key: 'a', value: '1' } },
+      { put: { key: '', value: '1' } },
+      { compareAndSet: { key: 'a', expectedValue: 'no', value: '2' } },
+      { increment: { key: 'a', delta: 4 } },
+      { delete: { key: 'z' } },
+    ]);
+    expect(outcomes.map(({ kind }) => kind)).toEqual(['put', 'error', 'compareAndSet', 'increment', 'delete']);
+    expect(outcomes[1]).toMatchObject({ error: { code: 'INVALID_ARGUMENT' } });
+    expect(outcomes[2]).toMatchObject({ result: { succeeded: false } });
+    expect(outcomes[3]).toMatchObject({ value: 5n });
+    const entries = await client.getMany(['z', 'a']);
+    expect(entries.map((entry) => entry?.text())).toEqual([undefined, '5']);
+  });
+
+  test('a turn becomes one message, and a large turn messages of at most 256 operations', async () => {
+    await client.ready();
+    await Promise.all(Array.from({ length: 10 }, (_, index) => client.put(`k${index}`, 'v')));
+    expect(router.messages.length).toBe(1);
+    await Promise.all(Array.from({ length: 600 }, (_, index) => client.get(`k${index}`)));
+    expect(router.messages.slice(1).map(({ operations }) => operations.length)).toEqual([256, 256, 88]);
+  });
+
+  test('messages end at 1 MiB; a larger operation goes alone', async () => {
+    await client.ready();
+    const half = Buffer.alloc(500 * 1024);
+    await Promise.all([0, 1, 2, 3, 4].map((index) => client.put(`k${index}`, half)));
+    expect(router.messages.map(({ operations }) => operations.length)).toEqual([2, 2, 1]);
+    await Promise.all([client.put('a', Buffer.alloc(1024 * 1024)), client.put('b', '')]);
+    expect(router.messages.slice(3).map(({ operations }) => operations.length)).toEqual([1, 1]);
+  });
+
+  test('answers may come in any order', async () => {
+    await client.ready();
+    router.holdAnswers();
+    const puts = [client.put('a', '1'), client.put('b', '2')];
+    const gets = new Promise((resolve) => setImmediate(resolve)).then(() =>
+      Promise.all([client.get('a'), client.get('b')]),
+    );
+    while (router.operations.length < 4) await new Promise((resolve) => setImmediate(resolve));
+    router.releaseAnswers();
+    await Promise.all(puts);
+    expect((await gets).map((entry) => entry?.text())).toEqual(['1', '2']);
+  });
+});
+
+describe('bad input is refused before it is sent', () => {
+  test.each([
+    ['key', () => client.get('')],
+    ['key', () => client.put('k'.repeat(4097), '')],
+    ['value', () => client.put('k', Buffer.alloc(1024 * 1024 + 1))],
+    ['ttlMs', () => client.put('k', '', { ttlMs: -1 })],
+    ['timeoutMs', () => client.put('k', '', { timeoutMs: 0 })],
+    ['expected', () => client.compareAndSet('k', { value: '' })],
+    ['expected', () => client.compareAndSet('k', { value: '', expectedAbsent: true, expectedValue: '' })],
+    ['delta', () => client.increment('k', 1.5)],
+    ['delta', () => client.increment('k', 2n ** 63n)],
+    ['timestamp', () => client.get('k', { consistency: { timestamp: 0.5 } })],
+    ['prefix', () => client.deleteRange({ prefix: 'a', start: 'b' })],
+  ])('%s', async (field, call) => {
+    const error = await failureOf(call());
+    expect(error.code).toBe('INVALID_ARGUMENT');
+    expect(fieldOf(error)).toBe(field);
+    expect(router.messages.length).toBe(0);
+  });
+
+  test('the limits are the cluster’s own once it has said them', async () => {
+    const small = await FakeRouter.start({ store: new FakeStore({ keyBytesMax: 4, valueBytesMax: 8 }) });
+    using narrow = connect({ endpoints: [small.endpoint] });
+    expect(await narrow.ready()).toMatchObject({ keyBytesMax: 4, valueBytesMax: 8, clusterId: 'fake-cluster' });
+    expect((await failureOf(narrow.put('12345', ''))).message).toBe('key has 5 bytes; the limit is 4');
+    expect((await failureOf(narrow.put('1', '123456789'))).message).toBe('value has 9 bytes; the limit is 8');
+    small.kill();
+  });
+
+  test('endpoints that cannot be are refused at connect', () => {
+    expect(() => connect({ endpoints: [] })).toThrow('at least one router');
+    expect(() => connect({ endpoints: ['http://x:1'] })).toThrow('host:port');
+  });
+});
+
+describe('administration', () => {
+  test('status, nodes, ranges in pages, splits, settings', async () => {
+    expect((await client.status()).serverVersion).toBe('0.1.0-fake');
+    expect((await client.nodes()).length).toBe(7);
+    const keys = Array.from({ length: 1500 }, (_, index) => `k${String(index).padStart(5, '0')}`);
+    expect(await client.splitRanges(keys)).toBe(1500);
+    expect((await client.ranges()).length).toBe(1501);
+    expect((await client.ranges({ start: 'k00010', limit: 3 })).map(({ start }) => start.toString())).toEqual([
+      'k00010',
+      'k00011',
+      'k00012',
+    ]);
+    await client.putSetting('kv.key_bytes_max', '100');
+    expect((await client.settings())[0]).toMatchObject({ value: '100', isDefault: false });
+  });
+
+  test('typed errors cross unary calls', async () => {
+    const error = await failureOf(client.putSetting('nonsense', '1'));
+    expect(error).toMatchObject({ code: 'INVALID_ARGUMENT', message: 'there is no setting nonsense' });
+    expect(fieldOf(error)).toBe('name');
+  });
+
+  test('one cluster behind two routers', async () => {
+    const cluster = new FakeCluster();
+    const second = await FakeRouter.start({ store: router.store, cluster });
+    using both = connect({ endpoints: [second.endpoint, router.endpoint] });
+    second.kill();
+    expect((await both.nodes()).length).toBe(7);
+  });
+});
+
+test('a typed view encodes and decodes', async () => {
+  const cities = client.withCodec({ value: json<{ name: string; people: number }>() });
+  await cities.put('it/rome', { name: 'Rome', people: 2_800_000 });
+  expect((await cities.get('it/rome'))?.value.people).toBe(2_800_000);
+  const changed = await cities.compareAndSet('it/rome', {
+    expectedValue: { name: 'Rome', people: 2_800_000 },
+    value: { name: 'Roma', people: 2_800_000 },
+  });
+  expect(changed.succeeded).toBe(true);
+  const rows = [];
+  for await (const row of cities.scan({ start: 'it/', end: 'it0' })) rows.push(row);
+  expect(rows).toMatchObject([{ key: 'it/rome', value: { name: 'Roma' } }]);
+});
+
+test('after close every call is refused and open ones end', async () => {
+  await client.ready();
+  router.verdict = () => 'swallow';
+  const read = failureOf(client.get('a'));
+  const write = failureOf(client.put('a', '1'));
+  while (router.operations.length < 2) await new Promise((resolve) => setImmediate(resolve));
+  client.close();
+  expect((await read).code).toBe('CANCELLED');
+  expect((await write).code).toBe('OUTCOME_UNKNOWN');
+  expect((await failureOf(client.get('a'))).message).toBe('the client was closed');
+  expect((await failureOf(client.status())).message).toBe('the client was closed');
+});

@@ -1,0 +1,340 @@
+import { CairnError } from '@cairn/base';
+import { noopLogger, type Clock, type Logger, type Rng } from '@cairn/ports';
+import { NodeClock, NodeRng } from '@cairn/runtime-node';
+import { callAdmin } from './admin-caller.js';
+import { RetryBudget } from './backoff.js';
+import { invalidArgument, toBuffer, type BytesInput } from './bytes.js';
+import { Dispatcher, KeepAlive } from './dispatcher.js';
+import { Entry } from './entry.js';
+import { grpcConnector } from './grpc-connector.js';
+import * as operations from './operations.js';
+import {
+  checkTimeout,
+  newClientStats,
+  resolveLimits,
+  type CallOptions,
+  type ClientOptions,
+  type ClientStats,
+  type CompareAndSetOptions,
+  type CompareAndSetResult,
+  type DeleteReceipt,
+  type PutOptions,
+  type ReadOptions,
+  type ResolvedLimits,
+  type ScanOptions,
+  type Span,
+  type WriteOperationInput,
+  type WriteOptions,
+  type WriteOutcome,
+  type WriteReceipt,
+} from './options.js';
+import type { RouterConnector, UnaryMethod } from './router-link.js';
+import { Scan, scanPages } from './scan.js';
+import { TypedView, type ViewCodecs } from './typed-view.js';
+import { forEachWindowed } from './windowed.js';
+import {
+  ClusterService,
+  type Node,
+  type RangeInfo,
+  type Setting,
+  type StatusResponse,
+} from './wire-binding.js';
+
+/** Of a `getMany` or `writeMany`, at most this many operations are open at a time. */
+const MANY_WINDOW = 1024;
+/** Ranges per page of `ranges()`. */
+const RANGES_PAGE = 1000;
+
+/** What a router says of itself and its cluster when it is connected. */
+export interface ServerInfo {
+  readonly endpoint: string;
+  readonly clusterId: string;
+  readonly serverVersion: string;
+  readonly keyBytesMax: number;
+  readonly valueBytesMax: number;
+}
+
+/**
+ * A connection to a cluster, through one router at a time. Made by `connect`. Safe to share; one per process is
+ * right. It keeps the process alive while calls are open or a router is connected, so close it in the end.
+ *
+ * Every call rejects with `CairnError`. `code` says what happened, `retryClass` what may be done about it; refusals
+ * for the moment are retried here until the deadline. OUTCOME_UNKNOWN means that a write may or may not have been
+ * applied: read before deciding what to do.
+ */
+export class CairnClient {
+  readonly #limits: ResolvedLimits;
+  readonly #clock: Clock;
+  readonly #rng: Rng;
+  readonly #stats: ClientStats = newClientStats();
+  readonly #keepAlive: KeepAlive;
+  readonly #dispatcher: Dispatcher;
+  readonly #scanBudget: RetryBudget;
+
+  /** Use `connect`. */
+  constructor(options: ClientOptions) {
+    this.#limits = resolveLimits(options);
+    this.#clock = options.clock ?? new NodeClock();
+    this.#rng = options.rng ?? new NodeRng();
+    const logger: Logger = options.logger ?? noopLogger;
+    const connector: RouterConnector = options.connector ?? grpcConnector();
+    this.#keepAlive = new KeepAlive(connector);
+    this.#scanBudget = new RetryBudget(this.#limits.retryBudgetMax, this.#clock);
+    this.#dispatcher = new Dispatcher({
+      limits: this.#limits,
+      connector,
+      clock: this.#clock,
+      rng: this.#rng,
+      logger,
+      stats: this.#stats,
+      keepAlive: this.#keepAlive,
+    });
+  }
+
+  /**
+   * Connects now instead of with the first call, and tells whom it reached. Rejects with UNAVAILABLE as soon as
+   * every endpoint has been tried in vain.
+   */
+  async ready(options: CallOptions = {}): Promise<ServerInfo> {
+    const pool = this.#dispatcher.pool;
+    this.#keepAlive.hold();
+    try {
+      await pool.link({ timeoutMs: this.#timeoutOf(options), failFast: true, signal: options.signal });
+    } finally {
+      this.#keepAlive.release();
+    }
+    const { endpoint, hello } = pool;
+    if (endpoint === undefined || hello === undefined) throw pool.unreachableError();
+    const { clusterId, serverVersion, keyBytesMax, valueBytesMax } = hello;
+    return { endpoint, clusterId, serverVersion, keyBytesMax, valueBytesMax };
+  }
+
+  /** The entry of the key; undefined when there is none. */
+  get(key: BytesInput, options: ReadOptions = {}): Promise<Entry | undefined> {
+    return this.#start(
+      () => operations.getOperation(this.#dispatcher.sizes, key, options),
+      options,
+    ) as Promise<Entry | undefined>;
+  }
+
+  /** Writes the key, whatever it held. */
+  put(key: BytesInput, value: BytesInput, options: PutOptions = {}): Promise<WriteReceipt> {
+    // As `#start`, without its closure: this is the path that is counted in microseconds.
+    let sized;
+    try {
+      if (options.timeoutMs !== undefined) checkTimeout(options.timeoutMs);
+      sized = operations.putOperation(this.#dispatcher.sizes, key, value, options);
+    } catch (error) {
+      return Promise.reject(error as Error);
+    }
+    return this.#dispatcher.start(sized.operation, sized.byteLength, options) as Promise<WriteReceipt>;
+  }
+
+  /** Removes the key; removing what is not there succeeds and says so. */
+  delete(key: BytesInput, options: WriteOptions = {}): Promise<DeleteReceipt> {
+    return this.#start(
+      () => operations.deleteOperation(this.#dispatcher.sizes, key, options),
+      options,
+    ) as Promise<DeleteReceipt>;
+  }
+
+  /** Writes (or, without `value`, deletes) the key if it is as expected; tells what is there if it is not. */
+  compareAndSet(key: BytesInput, options: CompareAndSetOptions): Promise<CompareAndSetResult> {
+    return this.#start(
+      () => operations.compareAndSetOperation(this.#dispatcher.sizes, key, options),
+      options,
+    ) as Promise<CompareAndSetResult>;
+  }
+
+  /**
+   * Adds to the decimal integer that the key holds (none counts as 0) and returns the sum. A value that is no
+   * integer, or a sum beyond 64 bits: FAILED_PRECONDITION, nothing changed.
+   */
+  increment(key: BytesInput, delta: number | bigint = 1, options: WriteOptions = {}): Promise<bigint> {
+    return this.#start(
+      () => operations.incrementOperation(this.#dispatcher.sizes, key, delta, options),
+      options,
+    ) as Promise<bigint>;
+  }
+
+  /**
+   * Removes every key of the span and returns how many there were; not atomic across keys. An empty span object is
+   * refused: everything is `{ all: true }`. A connection lost midway is OUTCOME_UNKNOWN; running it again is the cure.
+   */
+  deleteRange(span: Span & { readonly all?: true }, options: CallOptions = {}): Promise<number> {
+    return this.#start(() => {
+      const isBounded = span.start !== undefined || span.end !== undefined || span.prefix !== undefined;
+      if (isBounded === (span.all === true)) {
+        throw invalidArgument('span', 'deleteRange takes a prefix, a start, an end, or all: true for everything');
+      }
+      return operations.deleteRangeOperation(operations.boundsOf(this.#dispatcher.sizes, span));
+    }, options) as Promise<number>;
+  }
+
+  /**
+   * Reads many keys, answers in their order. Each is linearizable by itself; for one instant pass a timestamp.
+   * Rejects with the first error.
+   */
+  async getMany(keys: readonly BytesInput[], options: ReadOptions = {}): Promise<(Entry | undefined)[]> {
+    const entries = new Array<Entry | undefined>(keys.length);
+    await forEachWindowed(keys.length, Math.min(MANY_WINDOW, this.#limits.outstandingMax), async (index) => {
+      entries[index] = await this.get(keys[index] ?? '', options);
+    });
+    return entries;
+  }
+
+  /** Writes many keys and says for each what happened, in their order; never rejects. No all-or-nothing. */
+  async writeMany(inputs: readonly WriteOperationInput[], options: CallOptions = {}): Promise<WriteOutcome[]> {
+    const outcomes = new Array<WriteOutcome>(inputs.length);
+    await forEachWindowed(inputs.length, Math.min(MANY_WINDOW, this.#limits.outstandingMax), async (index) => {
+      const input = inputs[index];
+      try {
+        if (input === undefined) throw invalidArgument('operations', 'operations must not have holes');
+        outcomes[index] = await this.#writeOne(input, options);
+      } catch (error) {
+        if (!CairnError.is(error)) throw error;
+        outcomes[index] = { kind: 'error', error };
+      }
+    });
+    return outcomes;
+  }
+
+  async #writeOne(input: WriteOperationInput, options: CallOptions): Promise<WriteOutcome> {
+    if ('put' in input) {
+      const receipt = await this.put(input.put.key, input.put.value, { ...options, ...input.put });
+      return { kind: 'put', receipt };
+    }
+    if ('delete' in input) {
+      return { kind: 'delete', receipt: await this.delete(input.delete.key, { ...options, ...input.delete }) };
+    }
+    if ('compareAndSet' in input) {
+      const result = await this.compareAndSet(input.compareAndSet.key, { ...options, ...input.compareAndSet });
+      return { kind: 'compareAndSet', result };
+    }
+    const { key, delta } = input.increment;
+    return { kind: 'increment', value: await this.increment(key, delta, { ...options, ...input.increment }) };
+  }
+
+  /**
+   * The rows of a span in key order, as one consistent snapshot, fetched as they are consumed. Survives the loss of
+   * a router. Nothing happens before the first row or page is asked for.
+   */
+  scan(options: ScanOptions = {}): Scan {
+    const request = operations.scanRequest(this.#dispatcher.sizes, options);
+    const timeoutMs = this.#timeoutOf(options);
+    return new Scan(() => {
+      const context = {
+        pool: this.#dispatcher.pool,
+        clock: this.#clock,
+        rng: this.#rng,
+        stats: this.#stats,
+        keepAlive: this.#keepAlive,
+        budget: this.#scanBudget,
+        timeoutMs,
+        signal: options.signal,
+      };
+      return scanPages(context, { ...request });
+    });
+  }
+
+  /** Pages of a scan; the same as `scan(options).pages()`. */
+  pages(options: ScanOptions = {}): ReturnType<Scan['pages']> {
+    return this.scan(options).pages();
+  }
+
+  /** Health and numbers of the whole cluster. */
+  status(options: CallOptions = {}): Promise<StatusResponse> {
+    return this.#admin(ClusterService.status, {}, options);
+  }
+
+  /** Every process of the cluster. */
+  async nodes(options: CallOptions = {}): Promise<Node[]> {
+    return (await this.#admin(ClusterService.listNodes, {}, options)).nodes;
+  }
+
+  /** Ranges in key order, from `start`, at most `limit` (0 = all). */
+  async ranges(
+    options: CallOptions & { readonly start?: BytesInput; readonly limit?: number } = {},
+  ): Promise<RangeInfo[]> {
+    const ranges: RangeInfo[] = [];
+    const most = options.limit === undefined || options.limit === 0 ? Infinity : options.limit;
+    let start = toBuffer(options.start ?? '', 'start');
+    while (ranges.length < most) {
+      const limit = Math.min(RANGES_PAGE, most - ranges.length);
+      const page = await this.#admin(ClusterService.listRanges, { start, limit }, options);
+      for (const range of page.ranges) ranges.push(range);
+      if (page.nextStart.length === 0) break;
+      start = page.nextStart;
+    }
+    return ranges;
+  }
+
+  /** Makes each key the first of a range; returns how many ranges that made. */
+  async splitRanges(keys: readonly BytesInput[], options: CallOptions = {}): Promise<number> {
+    const buffers = keys.map((key) => toBuffer(key, 'keys'));
+    return (await this.#admin(ClusterService.splitRanges, { keys: buffers }, options)).created;
+  }
+
+  async settings(options: CallOptions = {}): Promise<Setting[]> {
+    return (await this.#admin(ClusterService.listSettings, {}, options)).settings;
+  }
+
+  /** Changes a cluster setting; unknown names and bad values are INVALID_ARGUMENT. */
+  async putSetting(name: string, value: string, options: CallOptions = {}): Promise<void> {
+    await this.#admin(ClusterService.putSetting, { name, value }, options);
+  }
+
+  /** The same client with typed keys and values, for example `client.withCodec({ value: json<City>() })`. */
+  withCodec<Key = string, Value = string>(codecs: ViewCodecs<Key, Value>): TypedView<Key, Value> {
+    return new TypedView(this, codecs);
+  }
+
+  /** A copy of the counters. */
+  stats(): ClientStats {
+    return { ...this.#stats };
+  }
+
+  /** Ends the connection. Open calls reject: with CANCELLED, or OUTCOME_UNKNOWN for writes that were sent. Idempotent. */
+  close(): void {
+    this.#dispatcher.close();
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+
+  /** Turns what `make` throws into a rejection: a call never throws in its caller's face. */
+  #start(make: () => operations.SizedOperation, options: CallOptions): Promise<unknown> {
+    try {
+      if (options.timeoutMs !== undefined) checkTimeout(options.timeoutMs);
+      const { operation, byteLength } = make();
+      return this.#dispatcher.start(operation, byteLength, options);
+    } catch (error) {
+      return Promise.reject(error as Error);
+    }
+  }
+
+  #timeoutOf(options: CallOptions): number {
+    return options.timeoutMs === undefined ? this.#limits.timeoutMs : checkTimeout(options.timeoutMs);
+  }
+
+  async #admin<Request, Response>(
+    method: UnaryMethod<Request, Response>,
+    request: Request,
+    options: CallOptions,
+  ): Promise<Response> {
+    const context = {
+      pool: this.#dispatcher.pool,
+      clock: this.#clock,
+      rng: this.#rng,
+      keepAlive: this.#keepAlive,
+      timeoutMs: this.#timeoutOf(options),
+    };
+    return callAdmin(context, method, request, options);
+  }
+}
+
+/** A client of the cluster behind these endpoints. Does not wait for a connection; see `ready`. */
+export function connect(options: ClientOptions): CairnClient {
+  return new CairnClient(options);
+}

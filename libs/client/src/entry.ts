@@ -1,0 +1,38 @@
+/**
+ * A value as it was read. The buffers belong to the caller, but may be views of a larger network message: a
+ * caller that keeps a small value for long copies it (`Buffer.from(entry.value)`) to let the message go.
+ */
+export class Entry {
+  readonly value: Buffer;
+  /** Opaque, unique per write of the key; pass it to `compareAndSet` as `expectedVersion`. */
+  readonly version: Buffer;
+
+  constructor(value: Buffer, version: Buffer) {
+    this.value = value;
+    this.version = version;
+  }
+
+  /** The value as UTF-8 text; bytes that are no UTF-8 become U+FFFD. */
+  text(): string {
+    return this.value.toString('utf8');
+  }
+
+  /** The value parsed as JSON; throws SyntaxError when it is none. */
+  json(): unknown {
+    return JSON.parse(this.text()) as unknown;
+  }
+}
+
+/** A row of a scan: an entry with its key. The same ownership holds. */
+export class Row extends Entry {
+  readonly key: Buffer;
+
+  constructor(key: Buffer, value: Buffer, version: Buffer) {
+    super(value, version);
+    this.key = key;
+  }
+
+  keyText(): string {
+    return this.key.toString('utf8');
+  }
+}

@@ -1,0 +1,49 @@
+export { CairnError } from '@cairn/base';
+export type { ErrorCode, RetryClass } from '@cairn/base';
+export { fieldOf, keyAfter, prefixEnd } from './bytes.js';
+export type { BytesInput } from './bytes.js';
+export { CairnClient, connect } from './client.js';
+export type { ServerInfo } from './client.js';
+export { Entry, Row } from './entry.js';
+export { grpcConnector } from './grpc-connector.js';
+export type { GrpcConnectorOptions } from './grpc-connector.js';
+export type {
+  CallOptions,
+  ClientOptions,
+  ClientStats,
+  CompareAndSetOptions,
+  CompareAndSetResult,
+  DeleteReceipt,
+  PutOptions,
+  ReadConsistency,
+  ReadOptions,
+  ScanOptions,
+  Span,
+  WriteOperationInput,
+  WriteOptions,
+  WriteOrdering,
+  WriteOutcome,
+  WriteReceipt,
+} from './options.js';
+export type {
+  BatchChannel,
+  BatchChannelHandlers,
+  RouterConnector,
+  RouterLink,
+  ScanStream,
+  UnaryMethod,
+} from './router-link.js';
+export { Scan } from './scan.js';
+export type { Page } from './scan.js';
+export { bytes, json, TypedView, utf8 } from './typed-view.js';
+export type {
+  Codec,
+  TypedCompareAndSetOptions,
+  TypedCompareAndSetResult,
+  TypedEntry,
+  TypedRow,
+  TypedScanOptions,
+  ViewCodecs,
+} from './typed-view.js';
+export { NodeKind } from './wire-binding.js';
+export type { Node, RangeInfo, ReplicaInfo, Setting, StatusResponse } from './wire-binding.js';

@@ -1,0 +1,167 @@
+import { CairnError } from '@cairn/base';
+import {
+  Metadata,
+  type sendUnaryData,
+  type ServerUnaryCall,
+  type UntypedServiceImplementation,
+} from '@grpc/grpc-js';
+import { encodeStatusDetails, STATUS_DETAILS_KEY } from '../src/errors.js';
+import {
+  NodeKind,
+  type ListRangesResponse,
+  type Node,
+  type RangeInfo,
+  type Setting,
+  type StatusResponse,
+} from '../src/wire-binding.js';
+
+const GRPC_CODE_INVALID_ARGUMENT = 3;
+const GRPC_CODE_INTERNAL = 13;
+const NO_BYTES = Buffer.alloc(0);
+
+/** The cluster that fake routers report: three of each kind, one range that can be split, two settings. */
+export class FakeCluster {
+  readonly clusterId = 'fake-cluster';
+  /** Milliseconds since 1970 at which every node started. */
+  readonly startedUnixMs: number;
+  /** First keys of the ranges after the first. */
+  readonly splitKeys: Buffer[] = [];
+  readonly settings = new Map<string, string>([
+    ['kv.key_bytes_max', '4096'],
+    ['kv.value_bytes_max', '1048576'],
+  ]);
+
+  constructor(startedUnixMs = 1_767_225_600_000) {
+    this.startedUnixMs = startedUnixMs;
+  }
+
+  handlers(): UntypedServiceImplementation {
+    return {
+      status: answer(() => this.#status()),
+      listNodes: answer(() => ({ nodes: this.#nodes() })),
+      listRanges: answer((request: { start: Buffer; limit: number }) => this.#listRanges(request)),
+      splitRanges: answer((request: { keys: Buffer[] }) => ({ created: this.#split(request.keys) })),
+      listSettings: answer(() => ({ settings: this.#settings() })),
+      putSetting: answer((request: { name: string; value: string }) => this.#putSetting(request)),
+    };
+  }
+
+  #status(): StatusResponse {
+    return {
+      clusterId: this.clusterId,
+      serverVersion: '0.1.0-fake',
+      nodes: this.#nodes(),
+      ranges: this.splitKeys.length + 1,
+      rangesWithoutLeader: 0,
+      rangesUnderReplicated: 1,
+      readsPerSecond: 1234.5,
+      writesPerSecond: 678,
+      timestamp: 1_000_000,
+    };
+  }
+
+  #nodes(): Node[] {
+    const nodes: Node[] = [];
+    for (let index = 1; index <= 3; index += 1) {
+      nodes.push({ ...this.#node(`metadata-${index}`, NodeKind.METADATA, 7110 + index), leader: index === 2 });
+    }
+    for (let index = 1; index <= 3; index += 1) {
+      const shard = this.#node(`shard-${index}`, NodeKind.SHARD, 7120 + index);
+      const numbers = { storeId: index, replicas: this.splitKeys.length + 1, leaders: index === 1 ? 1 : 0 };
+      const disk = { dataBytes: 1024 * 1024 * index, diskFreeBytes: 50 * 1024 ** 3 };
+      nodes.push({ ...shard, ...numbers, ...disk, live: index !== 3, lastSeenMs: index === 3 ? 12_345 : 40 });
+    }
+    nodes.push(this.#node('router-1', NodeKind.ROUTER, 7100));
+    return nodes;
+  }
+
+  #node(name: string, kind: NodeKind, port: number): Node {
+    return {
+      name,
+      kind,
+      address: `127.0.0.1:${port}`,
+      storeId: 0,
+      live: true,
+      leader: false,
+      replicas: 0,
+      leaders: 0,
+      dataBytes: 0,
+      diskFreeBytes: 0,
+      readsPerSecond: 0,
+      writesPerSecond: 0,
+      startedUnixMs: this.startedUnixMs,
+      lastSeenMs: 40,
+    };
+  }
+
+  #ranges(): RangeInfo[] {
+    const starts = [NO_BYTES, ...this.splitKeys];
+    return starts.map((start, index) => ({
+      rangeId: index + 1,
+      start,
+      end: starts[index + 1] ?? NO_BYTES,
+      version: starts.length,
+      confVersion: 1,
+      replicas: [1, 2, 3].map((storeId) => ({ replicaId: index * 3 + storeId, storeId, role: 'voter' })),
+      leaderStoreId: 1,
+      bytes: 64 * 1024 * 1024,
+      readsPerSecond: 10,
+      writesPerSecond: 5.25,
+    }));
+  }
+
+  #listRanges(request: { start: Buffer; limit: number }): ListRangesResponse {
+    const { start, limit } = request;
+    const all = this.#ranges().filter(({ end }) => end.length === 0 || Buffer.compare(end, start) > 0);
+    const ranges = all.slice(0, limit === 0 ? 1000 : limit);
+    return { ranges, nextStart: ranges.length < all.length ? (ranges.at(-1)?.end ?? NO_BYTES) : NO_BYTES };
+  }
+
+  #split(keys: readonly Buffer[]): number {
+    let created = 0;
+    for (const key of keys) {
+      if (key.length === 0) throw invalid('keys', 'keys must not be empty');
+      if (this.splitKeys.some((known) => known.equals(key))) continue;
+      this.splitKeys.push(key);
+      created += 1;
+    }
+    this.splitKeys.sort((left, right) => Buffer.compare(left, right));
+    return created;
+  }
+
+  #settings(): Setting[] {
+    return [...this.settings].map(([name, value]) => ({
+      name,
+      value,
+      description: `Limit ${name}.`,
+      isDefault: value === '4096' || value === '1048576',
+    }));
+  }
+
+  #putSetting(request: { name: string; value: string }): Record<string, never> {
+    if (!this.settings.has(request.name)) throw invalid('name', `there is no setting ${request.name}`);
+    this.settings.set(request.name, request.value);
+    return {};
+  }
+}
+
+/** Answers a unary call the way routers do: errors with their typed detail. */
+function answer<Request, Response>(
+  handle: (request: Request) => Response,
+): (call: ServerUnaryCall<Request, Response>, done: sendUnaryData<Response>) => void {
+  return (call, done) => {
+    try {
+      done(null, handle(call.request));
+    } catch (error) {
+      if (!CairnError.is(error)) throw error;
+      const code = error.code === 'INVALID_ARGUMENT' ? GRPC_CODE_INVALID_ARGUMENT : GRPC_CODE_INTERNAL;
+      const metadata = new Metadata();
+      metadata.set(STATUS_DETAILS_KEY, encodeStatusDetails(code, error));
+      done({ code, details: error.message, metadata });
+    }
+  };
+}
+
+function invalid(field: string, message: string): CairnError {
+  return new CairnError('INVALID_ARGUMENT', message, { details: { field } });
+}

@@ -1,1 +1,2 @@
+export { MemoryEngine, type MemoryEngineOptions } from './memory-engine.js';
 export * from './types.js';

@@ -45,11 +45,11 @@ export interface EngineRange {
   readonly reverse?: boolean;
 }
 
-/** Must be closed. Without an explicit snapshot it reads the state of its creation. */
+/** Must be closed; one call at a time. Without an explicit snapshot it reads the state of its creation. */
 export interface EngineIterator {
   /** Up to `countMax` next rows in order (at least one unless at the end, fewer when a byte budget of 1 MiB is met). Empty = the end. */
   next(countMax: number): Promise<readonly EngineRow[]>;
-  /** Moves to the first key >= target (reverse: <= target). */
+  /** Moves to the first key >= target (reverse: <= target). A target outside the range moves to the end. */
   seek(target: Uint8Array): void;
   close(): Promise<void>;
 }

@@ -1,0 +1,19 @@
+import { CairnError } from '@cairn/base';
+
+/** Payload bytes after which `EngineIterator.next` answers with what it has. */
+export const ITERATOR_PAGE_BYTES = 1024 * 1024;
+
+/** What every call on a closed engine meets. */
+export function engineClosed(): CairnError {
+  return new CairnError('UNAVAILABLE', 'the engine is closed');
+}
+
+/** What a call on a closed iterator or snapshot meets. */
+export function handleClosed(what: 'iterator' | 'snapshot'): CairnError {
+  return new CairnError('FAILED_PRECONDITION', `the ${what} is closed`);
+}
+
+/** What a second use of a written batch meets. */
+export function batchSpent(): CairnError {
+  return new CairnError('FAILED_PRECONDITION', 'the batch was written already');
+}

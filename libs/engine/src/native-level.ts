@@ -1,0 +1,68 @@
+import { CairnError, type ErrorCode } from '@cairn/base';
+import { ClassicLevel, type Iterator } from 'classic-level';
+
+/**
+ * The native write batch below the abstract layer, whose checks, hooks and per-operation objects cost more than the
+ * write. These are the extension points that abstract-level gives to implementations; a change of them is a new major.
+ * `put` and `del` copy at once.
+ */
+export interface NativeBatch {
+  _put(key: Uint8Array, value: Uint8Array): void;
+  _del(key: Uint8Array): void;
+  _clear(): void;
+  _write(options: object): Promise<void>;
+  close(): Promise<void>;
+}
+
+export type NativeIterator = Iterator<ClassicLevel<Buffer, Buffer>, Buffer, Buffer>;
+
+/** LevelDB with buffers for keys and values. */
+export class NativeLevel extends ClassicLevel<Buffer, Buffer> {
+  declare private readonly _chainedBatch: () => NativeBatch;
+
+  constructor(path: string) {
+    super(path, { keyEncoding: 'buffer', valueEncoding: 'buffer' });
+  }
+
+  /** An empty native batch; must be closed, which closing the database also does. */
+  nativeBatch(): NativeBatch {
+    return this._chainedBatch();
+  }
+}
+
+/** The same bytes as the binding's types want them. */
+export function asBuffer(bytes: Uint8Array): Buffer {
+  return Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+}
+
+/** Error texts of the operating system that mean "no room": ENOSPC, EDQUOT. LevelDB passes them on as prose only. */
+const NO_ROOM = /no space left on device|disk quota exceeded/i;
+const CODE_BY_NATIVE_CODE: Readonly<Record<string, ErrorCode>> = {
+  LEVEL_CORRUPTION: 'CORRUPTION',
+  LEVEL_LOCKED: 'FAILED_PRECONDITION',
+  LEVEL_DATABASE_NOT_OPEN: 'UNAVAILABLE',
+  LEVEL_ITERATOR_NOT_OPEN: 'FAILED_PRECONDITION',
+  LEVEL_SNAPSHOT_NOT_OPEN: 'FAILED_PRECONDITION',
+};
+
+/** The product's error for one of the binding; open errors are unwrapped to what LevelDB said. */
+export function mapNativeError(error: unknown): CairnError {
+  if (CairnError.is(error)) return error;
+  const cause = fieldOf(error, 'cause');
+  const isWrapped = cause !== undefined && nativeCodeOf(error) === 'LEVEL_DATABASE_NOT_OPEN';
+  const inner = isWrapped ? cause : error;
+  const text = fieldOf(inner, 'message');
+  const message = typeof text === 'string' ? text : String(inner);
+  const code = NO_ROOM.test(message) ? 'DISK_FULL' : (CODE_BY_NATIVE_CODE[nativeCodeOf(inner)] ?? 'INTERNAL');
+  return new CairnError(code, `engine: ${message}`, { cause: error });
+}
+
+function nativeCodeOf(error: unknown): string {
+  const code = fieldOf(error, 'code');
+  return typeof code === 'string' ? code : '';
+}
+
+/** By shape, not by class: errors of the binding may come from another realm. */
+function fieldOf(error: unknown, name: string): unknown {
+  return typeof error === 'object' && error !== null ? Reflect.get(error, name) : undefined;
+}

@@ -1,1 +1,3 @@
 export * from './state-machine.js';
+export * from './store-config.js';
+export * from './store.js';

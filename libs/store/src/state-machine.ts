@@ -1,6 +1,6 @@
-import type { LogIndex, ReplicaId, StoreId, Term } from '@cairn/base';
+import type { LogIndex, RangeDescriptor, RangeId, ReplicaId, StoreId, Term } from '@cairn/base';
 import type { EngineBatch } from '@cairn/engine';
-import type { Entry } from '@cairn/raft';
+import type { Entry, ProposeResult } from '@cairn/raft';
 
 /** A span of engine keys, end exclusive. */
 export interface EngineSpan {
@@ -14,6 +14,7 @@ export interface EngineSpan {
  *
  * Entries may be applied again after a crash, on an engine that already holds the effects of some of them: commands must
  * be physical (puts and deletes with fixed keys and values), so that the last application decides.
+ * The first byte of a command is never `STORE_COMMAND_TAG`.
  */
 export interface StateMachine {
   /** Once, before the first apply: loads memory from the engine. */
@@ -27,6 +28,7 @@ export interface StateMachine {
   published(index: LogIndex): void;
   /** This replica leads, and has applied everything of earlier terms. */
   leadershipGained(term: Term): void;
+  /** Proposals that are still under way may or may not commit under another leader. */
   leadershipLost(): void;
   /** Engine keys that make up the state; snapshots copy exactly these rows. */
   spans(): readonly EngineSpan[];
@@ -34,6 +36,44 @@ export interface StateMachine {
   volatileState(): Uint8Array;
   /** After the rows of a snapshot replaced the spans: reload memory. */
   restored(volatileState: Uint8Array): Promise<void>;
+
+  /** Once, before `open`: the machine's way to its replica. */
+  attach?(replica: ReplicaHandle): void;
+  /** The machine's share of a turn, after the replica's messages were stepped: evaluate what waits, propose. */
+  turn?(nowMs: number): void;
+  /** After `open`: entries that the engine already covers but the log still holds, oldest first, to rebuild memory. */
+  remember?(entry: Entry): void;
+  /** The descriptor changed (split, membership, snapshot). */
+  descriptorChanged?(descriptor: RangeDescriptor): void;
+  /** The range was cut: this machine keeps `left`; answers a machine, already open, for each child. */
+  split?(left: RangeDescriptor, children: readonly RangeDescriptor[]): StateMachine[];
+  /** The replica is gone from this store, or the process stops: answer everybody who waits. */
+  closed?(): void;
+}
+
+/** What a state machine may ask of its replica. */
+export interface ReplicaHandle {
+  readonly rangeId: RangeId;
+  readonly replicaId: ReplicaId;
+  readonly descriptor: RangeDescriptor;
+  readonly isLeader: boolean;
+  /** Leads, and has applied an entry of its own term: the memory of the machine is current. */
+  readonly isReadyLeader: boolean;
+  readonly term: Term;
+  /** 0 = unknown. */
+  readonly leaderStoreId: StoreId;
+  readonly appliedIndex: LogIndex;
+  /** A split is on its way: evaluate nothing and serve nothing from the lease until it is applied. */
+  readonly isFrozen: boolean;
+  /** False for a while after a crash: the engine may hold effects of entries that are not applied again yet. */
+  readonly isConsistent: boolean;
+  /** Lease valid at `nowMs`; ask with a fresh clock after the data was read, never before. */
+  hasLease(nowMs: number): boolean;
+  propose(command: Uint8Array): ProposeResult;
+  /** Calls back once: true when reads of what is applied then are linearizable; false when refused. */
+  readIndex(callback: (confirmed: boolean) => void): void;
+  /** Asks for a turn. */
+  wake(): void;
 }
 
 /** How a service in the same process uses its shard group. */

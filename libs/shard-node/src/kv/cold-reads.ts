@@ -1,0 +1,81 @@
+import { timestamp, type Timestamp } from '@cairn/base';
+import type { KvEngine } from '@cairn/engine';
+import {
+  encodeKeyPrefix,
+  encodeVersionKey,
+  versionOfRow,
+  type RowCache,
+  type RowCacheKey,
+  type VersionRecord,
+} from '@cairn/mvcc';
+
+/** Newest first, so a search for the newest version begins at the largest timestamp. */
+const NEWEST = timestamp(Number.MAX_SAFE_INTEGER);
+
+interface ColdRead {
+  readonly result: Promise<VersionRecord | undefined>;
+  /** A newer version was published after the read began: others must not share it, the cache must not keep it. */
+  isOutdated: boolean;
+}
+
+/**
+ * Point reads that the row cache cannot answer. The engine's view is taken when `newest` is called, before it returns, so
+ * that the caller can check its lease right after.
+ */
+export class ColdReads {
+  readonly #engine: KvEngine;
+  readonly #cache: RowCache;
+  readonly #newest = new Map<RowCacheKey, ColdRead>();
+
+  constructor(engine: KvEngine, cache: RowCache) {
+    this.#engine = engine;
+    this.#cache = cache;
+  }
+
+  /** The newest version, tombstones and expired ones included. Reads of one key that overlap share one look. */
+  newest(key: RowCacheKey, userKey: Uint8Array): Promise<VersionRecord | undefined> {
+    const shared = this.#newest.get(key);
+    if (shared !== undefined) return shared.result;
+    const read: ColdRead = { result: this.#look(userKey, NEWEST), isOutdated: false };
+    this.#newest.set(key, read);
+    const finish = (): void => {
+      if (this.#newest.get(key) === read) this.#newest.delete(key);
+    };
+    read.result.then((version) => {
+      finish();
+      if (version !== undefined && !read.isOutdated) this.#cache.set(key, version);
+    }, finish);
+    return read.result;
+  }
+
+  /** The newest version at or below `ts`. */
+  at(userKey: Uint8Array, ts: Timestamp): Promise<VersionRecord | undefined> {
+    return this.#look(userKey, ts);
+  }
+
+  /** A newer version of the key is visible from now on. */
+  outdate(key: RowCacheKey): void {
+    if (this.#newest.size === 0) return;
+    const read = this.#newest.get(key);
+    if (read === undefined) return;
+    read.isOutdated = true;
+    this.#newest.delete(key);
+  }
+
+  outdateAll(): void {
+    for (const read of this.#newest.values()) read.isOutdated = true;
+    this.#newest.clear();
+  }
+
+  async #look(userKey: Uint8Array, ts: Timestamp): Promise<VersionRecord | undefined> {
+    const prefix = encodeKeyPrefix(userKey);
+    const end = Buffer.concat([prefix, Buffer.alloc(9, 0xff)]);
+    const iterator = this.#engine.iterate({ start: encodeVersionKey(userKey, ts), end });
+    try {
+      const rows = await iterator.next(1);
+      return versionOfRow(rows[0], prefix);
+    } finally {
+      await iterator.close();
+    }
+  }
+}

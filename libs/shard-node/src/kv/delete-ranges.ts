@@ -1,0 +1,135 @@
+import { CairnError } from '@cairn/base';
+import {
+  CommandOutcome,
+  rowCacheKey,
+  setDeleteRange,
+  VisibleReader,
+  versionSpanOf,
+  WriteBatchBuilder,
+} from '@cairn/mvcc';
+
+import { tombstoneAt } from './evaluate.js';
+import type { KvCall } from './kv-call.js';
+import type { KvEnvironment, KvMachine } from './kv-machine.js';
+import type { PendingWrite } from './pending-writes.js';
+
+const ROWS_PER_STEP = 256;
+/** Writes that may wait for a range deletion; more are refused. */
+const HELD_WRITES_MAX = 16_384;
+/** Keys one deletion takes out at most before it answers where to go on. */
+const KEYS_PER_CHUNK_MAX = 1_000;
+
+/**
+ * Removes the keys of a span in chunks, each one log entry of exact deletions. While a chunk reads which keys there are,
+ * the writes of the range wait, so that the keys it deletes are the keys there are.
+ */
+export class DeleteRanges {
+  readonly #environment: KvEnvironment;
+  readonly #machine: KvMachine;
+  #waiting: KvCall[] = [];
+  #held: KvCall[] = [];
+
+  constructor(environment: KvEnvironment, machine: KvMachine) {
+    this.#environment = environment;
+    this.#machine = machine;
+  }
+
+  add(call: KvCall): void {
+    if (!this.#machine.writes.isFirstOrNew(call)) return;
+    if (this.#machine.isExclusive) {
+      this.#waiting.push(call);
+      return;
+    }
+    this.#machine.isExclusive = true;
+    this.#machine.whenPublished(() => {
+      this.#deleteChunk(call).catch((error: unknown) => {
+        if (CairnError.is(error)) call.fail(error.code, error.message);
+        else call.fail('INTERNAL', `the range deletion failed: ${String(error)}`);
+        this.#release();
+      });
+    });
+  }
+
+  /** A write that arrived while a deletion reads. */
+  holdWrite(call: KvCall): void {
+    if (this.#held.length >= HELD_WRITES_MAX) {
+      call.fail('RESOURCE_EXHAUSTED', 'a range deletion is under way', { retryAfterMs: 20 });
+      return;
+    }
+    this.#held.push(call);
+  }
+
+  /** Leadership is lost: everybody who waits goes back to the queue and is told in the next turn. */
+  abandon(): void {
+    this.#release();
+  }
+
+  #release(): void {
+    this.#machine.isExclusive = false;
+    for (const call of this.#held.splice(0)) this.#machine.submit(call);
+    for (const call of this.#waiting.splice(0)) this.#machine.submit(call);
+  }
+
+  async #deleteChunk(call: KvCall): Promise<void> {
+    const { replica, descriptor } = this.#machine;
+    const { term } = replica;
+    const { request } = call;
+    const now = this.#machine.readNow;
+    const isEndInside =
+      request.endKey.length > 0 &&
+      (descriptor.endKey.length === 0 || Buffer.compare(request.endKey, descriptor.endKey) < 0);
+    const span = versionSpanOf(request.key, isEndInside ? request.endKey : descriptor.endKey);
+    const reader = new VisibleReader({
+      readTimestamp: now,
+      keysOnly: true,
+      limit: Math.min(request.limit, KEYS_PER_CHUNK_MAX),
+      pageBytes: this.#environment.limits.entryBytesMax,
+    });
+    const iterator = this.#environment.engine.iterate(span);
+    let isFull = false;
+    try {
+      while (!isFull) {
+        const rows = await iterator.next(ROWS_PER_STEP);
+        if (rows.length === 0) {
+          reader.finish();
+          break;
+        }
+        isFull = reader.push(rows) || reader.examined >= this.#environment.limits.versionsPerPageMax;
+      }
+    } finally {
+      await iterator.close();
+    }
+    if (!replica.isReadyLeader || replica.term !== term) {
+      call.failNotLeader(replica.leaderStoreId);
+      this.#release();
+      return;
+    }
+    this.#propose(call, reader, isFull ? reader.resumeKey() : undefined);
+    this.#release();
+  }
+
+  #propose(call: KvCall, reader: VisibleReader, resumeKey: Buffer | undefined): void {
+    const { writes, pending } = this.#machine;
+    const builder = new WriteBatchBuilder();
+    const moment = writes.nextMoment();
+    const batch: PendingWrite[] = [];
+    for (const row of reader.rows) {
+      const version = tombstoneAt(moment);
+      const key = rowCacheKey(row.key);
+      builder.addPart(row.key, version);
+      pending.overlay(key, version);
+      batch.push({ call: undefined, response: undefined, key, version, duplicates: undefined });
+    }
+    const outcome = new CommandOutcome();
+    outcome.client = call.request.requestId?.client ?? 0;
+    outcome.requestSequence = call.request.requestId?.sequence ?? 0;
+    outcome.timestamp = moment.timestamp;
+    setDeleteRange(outcome, reader.rows.length, resumeKey);
+    builder.addOutcome(outcome);
+    const response = call.newResponse();
+    response.count = reader.rows.length;
+    response.resumeKey = resumeKey;
+    batch.push({ call, response, key: undefined, version: undefined, duplicates: undefined });
+    writes.proposeBatch(builder, batch);
+  }
+}

@@ -1,0 +1,162 @@
+import { timestamp, TIMESTAMP_LOGICAL_STEPS, type Timestamp } from '@cairn/base';
+import {
+  CommandOutcome,
+  encodeVersionToken,
+  isVersionLiveAt,
+  NO_EXPIRY,
+  OutcomeFlag,
+  OutcomeKind,
+  setFailedCompare,
+  type VersionRecord,
+} from '@cairn/mvcc';
+import { Expectation, KvOp, type KvRequest, type KvResponse } from '@cairn/wire';
+
+const NO_VALUE = Buffer.alloc(0);
+const INT64_MIN = -(2n ** 63n);
+const INT64_MAX = 2n ** 63n - 1n;
+const DECIMAL = /^[+-]?[0-9]{1,20}$/;
+
+/** When and as which write a command takes effect. */
+export interface WriteMoment {
+  readonly timestamp: Timestamp;
+  readonly sequence: number;
+  /** What the store takes for now when it looks at expiries. */
+  readonly now: Timestamp;
+}
+
+/** What a command does to its key, decided at the leader. */
+export type Evaluation =
+  /** Writes the version; `response` is due once it is visible. */
+  | { readonly type: 'write'; readonly version: VersionRecord }
+  /** Changes nothing, but the outcome is remembered, because it depended on what was there. */
+  | { readonly type: 'outcome' }
+  /** The request itself is at fault. */
+  | { readonly type: 'invalid'; readonly code: 'FAILED_PRECONDITION'; readonly message: string };
+
+/** Whether a command can be evaluated without knowing what is there. */
+export function needsCurrent(op: KvOp): boolean {
+  return op !== KvOp.put;
+}
+
+/**
+ * Evaluates one command against the newest row of its key (undefined = none), and fills in the outcome to remember and the
+ * response to give.
+ */
+export function evaluateWrite(
+  request: KvRequest,
+  current: VersionRecord | undefined,
+  moment: WriteMoment,
+  fill: { readonly outcome: CommandOutcome; readonly response: KvResponse },
+): Evaluation {
+  const live = current !== undefined && isVersionLiveAt(current, moment.now) ? current : undefined;
+  fill.outcome.timestamp = moment.timestamp;
+  fill.outcome.sequence = moment.sequence;
+  fill.outcome.flags = 0;
+  fill.outcome.detail = undefined;
+  switch (request.op) {
+    case KvOp.put:
+      fill.outcome.kind = OutcomeKind.put;
+      return written(versionOf(request.value ?? NO_VALUE, request.ttlMs, moment), fill.response);
+    case KvOp.delete:
+      return evaluateDelete(live, moment, fill);
+    case KvOp.compareAndSet:
+      return evaluateCompareAndSet(request, live, moment, fill);
+    case KvOp.increment:
+      return evaluateIncrement(request, live, moment, fill);
+    default:
+      return { type: 'invalid', code: 'FAILED_PRECONDITION', message: 'not a write of one key' };
+  }
+}
+
+type Fill = Parameters<typeof evaluateWrite>[3];
+
+function evaluateDelete(live: VersionRecord | undefined, moment: WriteMoment, fill: Fill): Evaluation {
+  fill.outcome.kind = OutcomeKind.delete;
+  if (live === undefined) {
+    fill.outcome.sequence = 0;
+    return { type: 'outcome' };
+  }
+  fill.outcome.flags = OutcomeFlag.existed;
+  fill.response.found = true;
+  return written(tombstoneAt(moment), fill.response);
+}
+
+function evaluateCompareAndSet(
+  request: KvRequest,
+  live: VersionRecord | undefined,
+  moment: WriteMoment,
+  fill: Fill,
+): Evaluation {
+  if (!isExpected(request, live)) {
+    const token = live === undefined ? undefined : encodeVersionToken(live.timestamp, live.sequence);
+    setFailedCompare(fill.outcome, token, live?.value);
+    fill.response.found = live !== undefined;
+    fill.response.value = live?.value;
+    if (token !== undefined) fill.response.version = token;
+    return { type: 'outcome' };
+  }
+  fill.outcome.kind = OutcomeKind.compareAndSet;
+  fill.outcome.flags = OutcomeFlag.succeeded;
+  fill.response.succeeded = true;
+  const version =
+    request.value === undefined ? tombstoneAt(moment) : versionOf(request.value, request.ttlMs, moment);
+  return written(version, fill.response);
+}
+
+function isExpected(request: KvRequest, live: VersionRecord | undefined): boolean {
+  switch (request.expectation) {
+    case Expectation.none:
+    case Expectation.absent:
+      return live === undefined;
+    case Expectation.value:
+      return live !== undefined && Buffer.compare(live.value, request.expected) === 0;
+    case Expectation.version:
+      return (
+        live !== undefined &&
+        Buffer.compare(encodeVersionToken(live.timestamp, live.sequence), request.expected) === 0
+      );
+  }
+}
+
+function evaluateIncrement(
+  request: KvRequest,
+  live: VersionRecord | undefined,
+  moment: WriteMoment,
+  fill: Fill,
+): Evaluation {
+  fill.outcome.kind = OutcomeKind.increment;
+  const text = live === undefined ? '0' : Buffer.from(live.value).toString('latin1');
+  if (!DECIMAL.test(text)) {
+    return { type: 'invalid', code: 'FAILED_PRECONDITION', message: 'the value is not a decimal integer' };
+  }
+  const sum = BigInt(text) + BigInt(request.delta);
+  if (sum < INT64_MIN || sum > INT64_MAX) {
+    return { type: 'invalid', code: 'FAILED_PRECONDITION', message: 'the sum does not fit into 64 bits' };
+  }
+  fill.response.number = sum.toString();
+  const value = Buffer.from(fill.response.number, 'latin1');
+  // An increment keeps the time to live that the counter has.
+  return written({ ...versionOf(value, 0, moment), expiry: live?.expiry ?? NO_EXPIRY }, fill.response);
+}
+
+function written(version: VersionRecord, response: KvResponse): Evaluation {
+  response.version = encodeVersionToken(version.timestamp, version.sequence);
+  response.timestamp = version.timestamp;
+  return { type: 'write', version };
+}
+
+function versionOf(value: Uint8Array, ttlMs: number, moment: WriteMoment): VersionRecord {
+  const expiry =
+    ttlMs === 0 ? NO_EXPIRY : timestamp(moment.timestamp + Math.ceil(ttlMs) * TIMESTAMP_LOGICAL_STEPS);
+  return { timestamp: moment.timestamp, sequence: moment.sequence, expiry, tombstone: false, value };
+}
+
+export function tombstoneAt(moment: WriteMoment): VersionRecord {
+  return {
+    timestamp: moment.timestamp,
+    sequence: moment.sequence,
+    expiry: NO_EXPIRY,
+    tombstone: true,
+    value: NO_VALUE,
+  };
+}

@@ -1,0 +1,90 @@
+import { timestamp, type ErrorCode, type RangeDescriptor, type StoreId } from '@cairn/base';
+import type { Span } from '@cairn/ports';
+import type { KvError, KvRequest, KvResponse } from '@cairn/wire';
+
+const NO_BYTES = new Uint8Array(0);
+const NO_STORE = 0 as StoreId;
+
+/** Where answers go: the session the request came by. */
+export interface ResponseSink {
+  send(response: KvResponse): void;
+}
+
+/** One request on this store, from its frame to its answer. Answered exactly once. */
+export class KvCall {
+  readonly request: KvRequest;
+  readonly #sink: ResponseSink;
+  /** On the store's monotonic clock. */
+  readonly deadlineMs: number;
+  isDone = false;
+  /** Set by a cancel frame or a closed session: nobody waits for the answer any more. */
+  isCancelled = false;
+  /** Times it was looked at and had to wait for a cold row. */
+  coldReads = 0;
+  /** What the door counted it with; given back when it is answered. */
+  countedBytes = 0;
+  /** Called once, when it is answered. */
+  onDone: ((call: KvCall) => void) | undefined = undefined;
+  span: Span | undefined = undefined;
+  commitSpan: Span | undefined = undefined;
+
+  constructor(request: KvRequest, sink: ResponseSink, deadlineMs: number) {
+    this.request = request;
+    this.#sink = sink;
+    this.deadlineMs = deadlineMs;
+  }
+
+  respond(response: KvResponse): void {
+    if (this.isDone) return;
+    this.isDone = true;
+    this.commitSpan?.end();
+    this.span?.end(response.error);
+    if (!this.isCancelled) this.#sink.send(response);
+    this.onDone?.(this);
+  }
+
+  /** An answer without anything in it yet. */
+  newResponse(): KvResponse {
+    return {
+      sequence: this.request.sequence,
+      op: this.request.op,
+      error: undefined,
+      found: false,
+      succeeded: false,
+      value: undefined,
+      version: NO_BYTES,
+      timestamp: timestamp(0),
+      number: '',
+      count: 0,
+      rows: [],
+      resumeKey: undefined,
+    };
+  }
+
+  fail(code: ErrorCode, message: string, more: Partial<KvError> = {}): void {
+    const response = this.newResponse();
+    response.error = {
+      code,
+      message,
+      retryAfterMs: more.retryAfterMs ?? 0,
+      leaderStoreId: more.leaderStoreId ?? NO_STORE,
+      descriptors: more.descriptors ?? [],
+      field: more.field ?? '',
+    };
+    this.respond(response);
+  }
+
+  failEpoch(descriptor: RangeDescriptor): void {
+    this.fail('EPOCH_MISMATCH', 'the range has changed', { descriptors: [descriptor] });
+  }
+
+  failNotLeader(leaderStoreId: StoreId): void {
+    this.fail('NOT_LEADER', 'another replica leads the range', { leaderStoreId, retryAfterMs: 10 });
+  }
+
+  /** Nobody waits any more, or the time is up: what it holds is freed without an answer being due. */
+  isAbandoned(nowMs: number): boolean {
+    if (this.isDone || this.isCancelled) return true;
+    return nowMs >= this.deadlineMs;
+  }
+}

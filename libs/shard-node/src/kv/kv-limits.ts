@@ -1,0 +1,24 @@
+/** Bounds of the key-value service of one store. */
+export interface KvLimits {
+  /** Requests accepted and not answered, per store: count … Default 65,536. */
+  readonly callsMax: number;
+  /** … and bytes of their keys and values. Default 64 MiB. */
+  readonly callBytesMax: number;
+  /** Payload bytes after which a turn closes one log entry and begins the next. Default 512 KiB. */
+  readonly entryBytesMax: number;
+  /** Scan pages and range deletions that read the engine at once. Default 32. */
+  readonly scansMax: number;
+  /** Scan pages that wait for one of those; more are refused. Default 1,024. */
+  readonly waitingScansMax: number;
+  /** Versions one page may look at before it is cut short. Default 50,000. */
+  readonly versionsPerPageMax: number;
+}
+
+export const DEFAULT_KV_LIMITS: KvLimits = {
+  callsMax: 65_536,
+  callBytesMax: 64 * 1024 * 1024,
+  entryBytesMax: 512 * 1024,
+  scansMax: 32,
+  waitingScansMax: 1_024,
+  versionsPerPageMax: 50_000,
+};

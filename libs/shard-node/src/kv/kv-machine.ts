@@ -1,0 +1,408 @@
+import {
+  assert,
+  timestamp,
+  type LogIndex,
+  type RangeDescriptor,
+  type Term,
+  type Timestamp,
+} from '@cairn/base';
+import type { EngineBatch, KvEngine } from '@cairn/engine';
+import {
+  CommandOutcome,
+  decodeRecord,
+  readWriteBatch,
+  readWriteBatchHeader,
+  RequestWindow,
+  rowCacheKeyOfVersionKey,
+  timestampOfVersionKey,
+  versionSpanOf,
+  type RowCache,
+  type RowCacheKey,
+  type VersionRecord,
+  type WriteBatchVisitor,
+} from '@cairn/mvcc';
+import type { Clock, Logger, Tracer } from '@cairn/ports';
+import type { Entry } from '@cairn/raft';
+import type { EngineSpan, ReplicaHandle, StateMachine } from '@cairn/store';
+import { KvOp, ReadConsistency } from '@cairn/wire';
+
+import { ColdReads } from './cold-reads.js';
+import { DeleteRanges } from './delete-ranges.js';
+import type { KvCall } from './kv-call.js';
+import type { KvLimits } from './kv-limits.js';
+import { PendingWrites } from './pending-writes.js';
+import { PointReads } from './point-reads.js';
+import { RangeLoad } from './range-load.js';
+import { ScanPages, type ScanSlots } from './scan-pages.js';
+import type { StoreTimestamps } from './store-timestamps.js';
+import { WriteEvaluator } from './write-evaluator.js';
+
+/** What all key ranges of one store share. */
+export interface KvEnvironment {
+  readonly engine: KvEngine;
+  readonly rowCache: RowCache;
+  readonly timestamps: StoreTimestamps;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly tracer: Tracer;
+  readonly limits: KvLimits;
+  readonly scanSlots: ScanSlots;
+  /** The machine exists / is gone: requests for its range come here. */
+  registered(machine: KvMachine): void;
+  unregistered(machine: KvMachine): void;
+}
+
+/**
+ * One key range as a state machine. On the leader it evaluates commands against the newest rows, including those still on
+ * their way through the log, and puts the outcome, plain puts and deletes, into one log entry per turn; every replica then
+ * applies the same bytes. Reads never touch the log: they are served from the row cache or the engine under the lease.
+ */
+export class KvMachine implements StateMachine {
+  readonly #environment: KvEnvironment;
+  #replica: ReplicaHandle | undefined;
+  #descriptor: RangeDescriptor;
+
+  /** Outcomes of recent commands. undefined after a restart until the first remembered command tells since when it is complete. */
+  #window: RequestWindow | undefined;
+  readonly pending = new PendingWrites();
+  readonly coldReads: ColdReads;
+  readonly load: RangeLoad;
+  readonly writes: WriteEvaluator;
+  readonly #reads: PointReads;
+  readonly #scans: ScanPages;
+  readonly #deleteRanges: DeleteRanges;
+
+  #queue: KvCall[] = [];
+  /** The term in which this leader has a fresh timestamp and serves; 0 = not serving. */
+  #servingTerm = 0;
+  /** A timestamp that the oracle issued when this replica last became leader. */
+  #leaderSince: Timestamp = timestamp(0);
+  #isClosed = false;
+  /** While a range deletion reads, writes wait. */
+  isExclusive = false;
+  /** Timestamp of the newest write applied here. */
+  #appliedTimestamp = 0;
+  /** Reads that wait until what is proposed now is visible. */
+  #afterPublished: { readonly index: LogIndex; readonly run: () => void }[] = [];
+  /** Followers: rows of the batch being applied that the cache must learn of. */
+  #appliedRows: { readonly index: LogIndex; readonly key: RowCacheKey; readonly version: VersionRecord }[] = [];
+  readonly #visitor: ApplyVisitor;
+
+  constructor(environment: KvEnvironment, descriptor: RangeDescriptor, window: RequestWindow | undefined) {
+    this.#environment = environment;
+    this.#descriptor = descriptor;
+    this.#window = window;
+    this.coldReads = new ColdReads(environment.engine, environment.rowCache);
+    this.load = new RangeLoad();
+    this.writes = new WriteEvaluator(environment, this);
+    this.#reads = new PointReads(environment, this);
+    this.#scans = new ScanPages(environment, this);
+    this.#deleteRanges = new DeleteRanges(environment, this);
+    this.#visitor = new ApplyVisitor();
+  }
+
+  /** `isBorn`: the range begins now, so no command was ever forgotten. */
+  static create(environment: KvEnvironment, descriptor: RangeDescriptor, isBorn: boolean): KvMachine {
+    return new KvMachine(environment, descriptor, isBorn ? new RequestWindow() : undefined);
+  }
+
+  attach(replica: ReplicaHandle): void {
+    this.#replica = replica;
+    this.#environment.registered(this);
+  }
+
+  get replica(): ReplicaHandle {
+    assert(this.#replica !== undefined, 'the machine is not attached to its replica yet');
+    return this.#replica;
+  }
+
+  get descriptor(): RangeDescriptor {
+    return this.#descriptor;
+  }
+
+  get window(): RequestWindow | undefined {
+    return this.#window;
+  }
+
+  /** Every command with a timestamp above this is remembered; see `RequestWindow.completeSince`. */
+  get outcomesCompleteSince(): Timestamp {
+    return this.#window?.completeSince ?? this.#leaderSince;
+  }
+
+  /** Reads of the newest state take the later of these two for now. */
+  get readNow(): Timestamp {
+    return timestamp(Math.max(this.#environment.timestamps.max, this.#appliedTimestamp));
+  }
+
+  async open(): Promise<void> {
+    const { start, end } = versionSpanOf(this.#descriptor.startKey, this.#descriptor.endKey);
+    this.load.bytes = await this.#environment.engine.approximateBytes(start, end);
+  }
+
+  /** A request for this range. Looked at in the next turn. */
+  submit(call: KvCall): void {
+    this.#queue.push(call);
+    this.replica.wake();
+  }
+
+  turn(nowMs: number): void {
+    if (this.#queue.length === 0) return;
+    const calls = this.#queue;
+    this.#queue = [];
+    const version = this.#descriptor.epoch.version;
+    const { replica } = this;
+    const isServing = replica.isReadyLeader && this.#servingTerm === replica.term && !replica.isFrozen;
+    for (const call of calls) {
+      if (call.isAbandoned(nowMs)) {
+        call.fail('DEADLINE_EXCEEDED', 'the deadline passed on the shard');
+      } else if (call.request.epochVersion !== version || !this.#covers(call.request.key)) {
+        call.failEpoch(this.#descriptor);
+      } else if (call.request.consistency === ReadConsistency.stale && isRead(call.request.op)) {
+        this.#serveStale(call);
+      } else if (isServing) {
+        this.#serve(call);
+      } else if (replica.isLeader) {
+        // Serving begins in milliseconds: the term's first entry, the first fresh timestamp, or the end of a split.
+        this.#queue.push(call);
+      } else {
+        call.failNotLeader(replica.leaderStoreId);
+      }
+    }
+    this.#reads.flush();
+    this.writes.flush();
+  }
+
+  #serve(call: KvCall): void {
+    switch (call.request.op) {
+      case KvOp.get:
+        this.load.countRead();
+        this.#reads.add(call);
+        return;
+      case KvOp.scan:
+        this.load.countRead();
+        this.#scans.add(call);
+        return;
+      case KvOp.deleteRange:
+        this.load.countWrite();
+        this.#deleteRanges.add(call);
+        return;
+      case KvOp.put:
+      case KvOp.delete:
+      case KvOp.compareAndSet:
+      case KvOp.increment:
+        this.load.countWrite();
+        if (this.isExclusive) this.#deleteRanges.holdWrite(call);
+        else this.writes.add(call);
+    }
+  }
+
+  #serveStale(call: KvCall): void {
+    if (!this.replica.isConsistent) {
+      call.fail('UNAVAILABLE', 'the replica is catching up after a restart', { retryAfterMs: 50 });
+      return;
+    }
+    this.load.countRead();
+    if (call.request.op === KvOp.get) this.#reads.addStale(call);
+    else this.#scans.addStale(call);
+  }
+
+  #covers(key: Uint8Array): boolean {
+    const { startKey, endKey } = this.#descriptor;
+    return (
+      (startKey.length === 0 || Buffer.compare(key, startKey) >= 0) &&
+      (endKey.length === 0 || Buffer.compare(key, endKey) < 0)
+    );
+  }
+
+  /** Runs when everything proposed so far is visible; at once when nothing is under way. */
+  whenPublished(run: () => void): void {
+    if (this.pending.isEmpty) run();
+    else this.#afterPublished.push({ index: this.pending.lastIndex, run });
+  }
+
+  apply(entry: Entry, batch: EngineBatch): void {
+    const isOwn = this.pending.holds(entry.index, entry.term);
+    const cacheRows = isOwn || this.#environment.rowCache.stats().entries === 0 ? undefined : this.#appliedRows;
+    const visitor = this.#visitor;
+    visitor.begin(entry.index, batch, this.#windowFor(entry), cacheRows);
+    const header = readWriteBatch(asBuffer(entry.payload), visitor);
+    if (header.maxTimestamp > this.#appliedTimestamp) this.#appliedTimestamp = header.maxTimestamp;
+    this.load.countApplied(visitor.bytes);
+  }
+
+  remember(entry: Entry): void {
+    if (entry.payload.length === 0 || entry.payload[0] === 0xff) return;
+    const payload = asBuffer(entry.payload);
+    this.#visitor.begin(entry.index, undefined, this.#windowFor(entry), undefined);
+    const header = readWriteBatch(payload, this.#visitor);
+    if (header.maxTimestamp > this.#appliedTimestamp) this.#appliedTimestamp = header.maxTimestamp;
+  }
+
+  /** After a restart the window begins with the first command that is still in the log. */
+  #windowFor(entry: Entry): RequestWindow {
+    this.#window ??= new RequestWindow({ completeSince: readWriteBatchHeader(asBuffer(entry.payload)).maxTimestamp });
+    return this.#window;
+  }
+
+  published(index: LogIndex): void {
+    const { rowCache } = this.#environment;
+    for (const write of this.pending.published(index)) {
+      if (write.key !== undefined && write.version !== undefined) {
+        this.coldReads.outdate(write.key);
+        rowCache.set(write.key, write.version);
+      }
+      if (write.call !== undefined && write.response !== undefined) write.call.respond(write.response);
+      for (const duplicate of write.duplicates ?? []) {
+        if (write.response !== undefined) {
+          duplicate.respond({ ...write.response, sequence: duplicate.request.sequence });
+        }
+      }
+    }
+    this.#publishAppliedRows(index);
+    while (this.#afterPublished.length > 0) {
+      const next = this.#afterPublished[0] as (typeof this.#afterPublished)[number];
+      if (next.index > index) break;
+      this.#afterPublished.shift();
+      next.run();
+    }
+  }
+
+  #publishAppliedRows(index: LogIndex): void {
+    const rows = this.#appliedRows;
+    if (rows.length === 0) return;
+    let count = 0;
+    for (; count < rows.length; count += 1) {
+      const row = rows[count] as (typeof rows)[number];
+      if (row.index > index) break;
+      this.coldReads.outdate(row.key);
+      this.#environment.rowCache.updateIfPresent(row.key, row.version);
+    }
+    rows.splice(0, count);
+  }
+
+  leadershipGained(term: Term): void {
+    this.#fetchFirstTimestamp(term);
+  }
+
+  /** A new leader serves only with a timestamp above everything that earlier leaders read or wrote at. */
+  #fetchFirstTimestamp(term: Term): void {
+    this.#environment.timestamps.fetch().then(
+      (fresh) => {
+        if (this.#isClosed || !this.replica.isReadyLeader || this.replica.term !== term) return;
+        this.#servingTerm = term;
+        this.#leaderSince = fresh;
+        this.replica.wake();
+      },
+      (error: unknown) => {
+        if (this.#isClosed || !this.replica.isReadyLeader || this.replica.term !== term) return;
+        this.#environment.logger.warn('no timestamp for a new leader yet', {
+          range: this.#descriptor.rangeId,
+          reason: String(error),
+        });
+        this.#environment.clock.setTimer(50, () => {
+          if (!this.#isClosed && this.replica.isReadyLeader && this.replica.term === term) {
+            this.#fetchFirstTimestamp(term);
+          }
+        });
+      },
+    );
+  }
+
+  leadershipLost(): void {
+    this.#servingTerm = 0;
+    const { leaderStoreId } = this.replica;
+    for (const write of this.pending.takeAll()) {
+      write.call?.failNotLeader(leaderStoreId);
+      for (const duplicate of write.duplicates ?? []) duplicate.failNotLeader(leaderStoreId);
+    }
+    for (const { run } of this.#afterPublished.splice(0)) run();
+    this.#deleteRanges.abandon();
+  }
+
+  descriptorChanged(descriptor: RangeDescriptor): void {
+    this.#descriptor = descriptor;
+  }
+
+  split(left: RangeDescriptor, children: readonly RangeDescriptor[]): StateMachine[] {
+    assert(left.rangeId === this.#descriptor.rangeId, 'the left part keeps the range');
+    // Reads under way here may be of keys that another machine will write from now on.
+    this.coldReads.outdateAll();
+    const share = 1 / (children.length + 1);
+    this.load.bytes *= share;
+    return children.map((child) => {
+      const machine = new KvMachine(this.#environment, child, this.#window?.split());
+      machine.load.bytes = this.load.bytes;
+      machine.#appliedTimestamp = this.#appliedTimestamp;
+      return machine;
+    });
+  }
+
+  spans(): readonly EngineSpan[] {
+    return [versionSpanOf(this.#descriptor.startKey, this.#descriptor.endKey)];
+  }
+
+  volatileState(): Uint8Array {
+    return this.#window?.encode() ?? new Uint8Array(0);
+  }
+
+  async restored(volatileState: Uint8Array): Promise<void> {
+    this.coldReads.outdateAll();
+    this.#environment.rowCache.deleteSpan(this.#descriptor.startKey, this.#descriptor.endKey);
+    this.#appliedRows = [];
+    this.#window = volatileState.length === 0 ? undefined : RequestWindow.decode(volatileState);
+    await this.open();
+  }
+
+  closed(): void {
+    this.#isClosed = true;
+    this.#environment.unregistered(this);
+    for (const call of this.#queue.splice(0)) call.failNotLeader(this.replica.leaderStoreId);
+    this.leadershipLost();
+  }
+}
+
+function isRead(op: KvOp): boolean {
+  return op === KvOp.get || op === KvOp.scan;
+}
+
+function asBuffer(bytes: Uint8Array): Buffer {
+  return Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+}
+
+/** Puts the rows of a payload into the engine batch and its outcomes into the window. One object, reused. */
+class ApplyVisitor implements WriteBatchVisitor {
+  bytes = 0;
+  #index = 0 as LogIndex;
+  #batch: EngineBatch | undefined;
+  #window: RequestWindow | undefined;
+  #rows: { index: LogIndex; key: RowCacheKey; version: VersionRecord }[] | undefined;
+
+  begin(
+    index: LogIndex,
+    batch: EngineBatch | undefined,
+    window: RequestWindow,
+    rows: { index: LogIndex; key: RowCacheKey; version: VersionRecord }[] | undefined,
+  ): void {
+    this.bytes = 0;
+    this.#index = index;
+    this.#batch = batch;
+    this.#window = window;
+    this.#rows = rows;
+  }
+
+  write(key: Buffer, record: Buffer): void {
+    this.bytes += key.length + record.length;
+    this.#batch?.put(key, record);
+    if (this.#rows === undefined) return;
+    const version = decodeRecord(timestampOfVersionKey(key), record);
+    this.#rows.push({ index: this.#index, key: rowCacheKeyOfVersionKey(key), version });
+  }
+
+  outcome(outcome: CommandOutcome): void {
+    this.#window?.append(outcome);
+  }
+
+  purge(key: Buffer): void {
+    this.#batch?.delete(key);
+  }
+}

@@ -1,0 +1,180 @@
+import { timestamp, type RangeId, type Timestamp } from '@cairn/base';
+import type { Clock, Counter, Metrics, Tracer } from '@cairn/ports';
+import type { Store } from '@cairn/store';
+import {
+  decodeKvCancel,
+  decodeKvRequests,
+  FrameType,
+  KvResponseEncoder,
+  type KvRequest,
+  type KvResponse,
+  type Session,
+} from '@cairn/wire';
+
+import { KvCall, type ResponseSink } from './kv-call.js';
+import type { KvLimits } from './kv-limits.js';
+import type { KvMachine } from './kv-machine.js';
+import type { StoreTimestamps } from './store-timestamps.js';
+
+export interface KvServiceParts {
+  readonly clock: Clock;
+  readonly tracer: Tracer;
+  readonly metrics: Metrics;
+  readonly limits: KvLimits;
+  readonly timestamps: StoreTimestamps;
+  /** For the descriptors in refusals. */
+  store(): Store | undefined;
+}
+
+/**
+ * The key-value door of a shard node: frames of requests in, frames of answers out, one of each per turn and session.
+ * Bounded: beyond `callsMax` open requests or `callBytesMax` of their bytes, new ones are refused before anything is spent.
+ */
+export class KvService {
+  readonly #parts: KvServiceParts;
+  readonly #machines = new Map<RangeId, KvMachine>();
+  readonly #sessions = new Set<KvSession>();
+  readonly #refused: Counter;
+  #openCalls = 0;
+  #openBytes = 0;
+
+  constructor(parts: KvServiceParts) {
+    this.#parts = parts;
+    const { metrics } = parts;
+    this.#refused = metrics.counter('cairn_shard_refused_requests_total', 'Requests refused at the door', ['reason']);
+    const openCalls = metrics.gauge('cairn_shard_open_requests', 'Requests accepted and not answered yet');
+    const openBytes = metrics.gauge('cairn_shard_open_request_bytes', 'Bytes of keys and values of open requests');
+    metrics.onCollect(() => {
+      openCalls.set(this.#openCalls);
+      openBytes.set(this.#openBytes);
+    });
+  }
+
+  register(machine: KvMachine): void {
+    this.#machines.set(machine.replica.rangeId, machine);
+  }
+
+  unregister(machine: KvMachine): void {
+    this.#machines.delete(machine.replica.rangeId);
+  }
+
+  machines(): Iterable<KvMachine> {
+    return this.#machines.values();
+  }
+
+  machine(rangeId: RangeId): KvMachine | undefined {
+    return this.#machines.get(rangeId);
+  }
+
+  /** A router connected for requests. Frames and the close of the session go to what is returned. */
+  accept(session: Session): KvSession {
+    const accepted = new KvSession(session, this.#parts, (call) => {
+      this.#dispatch(call);
+    });
+    this.#sessions.add(accepted);
+    return accepted;
+  }
+
+  closed(session: KvSession): void {
+    session.cancelAll();
+    this.#sessions.delete(session);
+  }
+
+  #dispatch(call: KvCall): void {
+    const { request } = call;
+    const bytes = request.key.length + (request.value?.length ?? 0);
+    const { limits } = this.#parts;
+    if (this.#openCalls >= limits.callsMax || this.#openBytes + bytes > limits.callBytesMax) {
+      this.#refused.add(1, { reason: 'overload' });
+      call.fail('RESOURCE_EXHAUSTED', 'the node has too many requests under way', { retryAfterMs: 25 });
+      return;
+    }
+    const machine = this.#machines.get(request.rangeId);
+    if (machine === undefined) {
+      const covering = this.#parts.store()?.replicaCovering(request.key)?.descriptorOrUndefined;
+      this.#refused.add(1, { reason: 'no-range' });
+      call.fail('RANGE_NOT_FOUND', 'this node has no replica of the range', {
+        descriptors: covering === undefined ? [] : [covering],
+      });
+      return;
+    }
+    this.#openCalls += 1;
+    this.#openBytes += bytes;
+    call.countedBytes = bytes;
+    call.onDone = this.#callDone;
+    if (request.trace !== undefined) {
+      call.span = this.#parts.tracer.startSpan('shard.request', request.trace, { 'cairn.range': request.rangeId });
+    }
+    machine.submit(call);
+  }
+
+  readonly #callDone = (call: KvCall): void => {
+    this.#openCalls -= 1;
+    this.#openBytes -= call.countedBytes;
+  };
+}
+
+/** One router's connection: its open calls, and the answers of the turn. */
+export class KvSession implements ResponseSink {
+  readonly #session: Session;
+  readonly #parts: KvServiceParts;
+  readonly #dispatch: (call: KvCall) => void;
+  readonly #calls = new Map<number, KvCall>();
+  readonly #encoder = new KvResponseEncoder();
+  #isFlushing = false;
+
+  constructor(session: Session, parts: KvServiceParts, dispatch: (call: KvCall) => void) {
+    this.#session = session;
+    this.#parts = parts;
+    this.#dispatch = dispatch;
+  }
+
+  /** A frame from the router. Throws CORRUPTION for a garbled one, which closes this session only. */
+  onFrame(type: FrameType, body: Buffer): void {
+    if (type === FrameType.kvRequests) {
+      const nowMs = this.#parts.clock.nowMs();
+      for (const request of decodeKvRequests(body)) this.#begin(request, nowMs);
+    } else if (type === FrameType.kvCancel) {
+      for (const sequence of decodeKvCancel(body)) this.#cancel(sequence);
+    }
+  }
+
+  #begin(request: KvRequest, nowMs: number): void {
+    const call = new KvCall(request, this, nowMs + request.timeoutMs);
+    this.#calls.set(request.sequence, call);
+    this.#dispatch(call);
+  }
+
+  #cancel(sequence: number): void {
+    const call = this.#calls.get(sequence);
+    if (call === undefined) return;
+    call.isCancelled = true;
+    this.#calls.delete(sequence);
+  }
+
+  /** The router is gone: what it still waited for is given up where that is possible. */
+  cancelAll(): void {
+    for (const call of this.#calls.values()) call.isCancelled = true;
+    this.#calls.clear();
+  }
+
+  send(response: KvResponse): void {
+    this.#calls.delete(response.sequence);
+    this.#encoder.add(response);
+    if (this.#isFlushing) return;
+    this.#isFlushing = true;
+    this.#parts.clock.defer(() => {
+      this.#flush();
+    });
+  }
+
+  #flush(): void {
+    this.#isFlushing = false;
+    if (this.#encoder.count === 0 || this.#session.isClosed) return;
+    this.#session.send(FrameType.kvResponses, this.#encoder.take(this.#maxTimestamp()));
+  }
+
+  #maxTimestamp(): Timestamp {
+    return timestamp(this.#parts.timestamps.max);
+  }
+}

@@ -1,0 +1,132 @@
+import type { Timestamp } from '@cairn/base';
+import { encodeVersionToken, isVersionLiveAt, rowCacheKey, type VersionRecord } from '@cairn/mvcc';
+import { ReadConsistency } from '@cairn/wire';
+
+import type { KvCall } from './kv-call.js';
+import type { KvEnvironment, KvMachine } from './kv-machine.js';
+
+/** A read whose row is known already, or is being read from a view of the engine that exists already. */
+interface StartedRead {
+  readonly call: KvCall;
+  readonly row: VersionRecord | undefined;
+  readonly cold: Promise<VersionRecord | undefined> | undefined;
+}
+
+/**
+ * Serves point reads. The order is what makes them linearizable: first the data (or a view of it), then the lease, asked with
+ * a fresh clock and once for the whole turn. Without a lease one round of heartbeats confirms all reads of the turn.
+ */
+export class PointReads {
+  readonly #environment: KvEnvironment;
+  readonly #machine: KvMachine;
+  #newest: KvCall[] = [];
+
+  constructor(environment: KvEnvironment, machine: KvMachine) {
+    this.#environment = environment;
+    this.#machine = machine;
+  }
+
+  /** A linearizable read or one at a timestamp, on the leader. */
+  add(call: KvCall): void {
+    if (call.request.consistency === ReadConsistency.timestamp) this.#addAtTimestamp(call);
+    else this.#newest.push(call);
+  }
+
+  /** Whatever this replica has applied. */
+  addStale(call: KvCall): void {
+    this.#finish(this.#start(call));
+  }
+
+  /** Serves the linearizable reads of the turn. */
+  flush(): void {
+    if (this.#newest.length === 0) return;
+    const calls = this.#newest;
+    this.#newest = [];
+    this.#confirm(calls, () => {
+      for (const call of calls) this.#finish(this.#start(call));
+    });
+  }
+
+  #confirm(calls: readonly KvCall[], afterRound: () => void): void {
+    const started = calls.map((call) => this.#start(call));
+    if (this.#machine.replica.hasLease(this.#environment.clock.nowMs())) {
+      for (const read of started) this.#finish(read);
+      return;
+    }
+    for (const { cold } of started) cold?.catch(() => undefined);
+    this.#machine.replica.readIndex((confirmed) => {
+      if (confirmed) {
+        afterRound();
+        return;
+      }
+      for (const call of calls) call.failNotLeader(this.#machine.replica.leaderStoreId);
+    });
+  }
+
+  #start(call: KvCall): StartedRead {
+    const key = rowCacheKey(call.request.key);
+    const row = this.#environment.rowCache.get(key);
+    if (row !== undefined) return { call, row, cold: undefined };
+    return { call, row: undefined, cold: this.#machine.coldReads.newest(key, call.request.key) };
+  }
+
+  #finish(read: StartedRead): void {
+    const { call, row, cold } = read;
+    if (cold === undefined) {
+      respondRow(call, row, this.#machine.readNow);
+      return;
+    }
+    this.#finishCold(call, cold, undefined);
+  }
+
+  #finishCold(call: KvCall, cold: Promise<VersionRecord | undefined>, at: Timestamp | undefined): void {
+    cold.then(
+      (row) => {
+        respondRow(call, row, at ?? this.#machine.readNow);
+      },
+      (error: unknown) => {
+        call.fail('INTERNAL', `the row could not be read: ${String(error)}`);
+      },
+    );
+  }
+
+  /**
+   * A snapshot read: no later write may commit at or below its timestamp, and those under way that might have must be
+   * visible first.
+   */
+  #addAtTimestamp(call: KvCall): void {
+    this.#environment.timestamps.observe(call.request.readTimestamp);
+    this.#machine.whenPublished(() => {
+      this.#readAt(call, true);
+    });
+  }
+
+  #readAt(call: KvCall, needsLease: boolean): void {
+    const { replica } = this.#machine;
+    const at = call.request.readTimestamp;
+    const cached = this.#environment.rowCache.get(rowCacheKey(call.request.key));
+    const isKnown = cached !== undefined && cached.timestamp <= at;
+    const cold = isKnown ? undefined : this.#machine.coldReads.at(call.request.key, at);
+    if (needsLease && !replica.hasLease(this.#environment.clock.nowMs())) {
+      cold?.catch(() => undefined);
+      replica.readIndex((confirmed) => {
+        if (confirmed) this.#readAt(call, false);
+        else call.failNotLeader(replica.leaderStoreId);
+      });
+      return;
+    }
+    if (cold === undefined) respondRow(call, cached, at);
+    else this.#finishCold(call, cold, at);
+  }
+}
+
+function respondRow(call: KvCall, row: VersionRecord | undefined, readNow: Timestamp): void {
+  const response = call.newResponse();
+  if (row !== undefined && isVersionLiveAt(row, readNow)) {
+    response.found = true;
+    response.value = row.value;
+    response.version = encodeVersionToken(row.timestamp, row.sequence);
+    response.timestamp = row.timestamp;
+  }
+  call.respond(response);
+}

@@ -1,0 +1,212 @@
+import { timestamp, type Timestamp } from '@cairn/base';
+import { CommandOutcome, rowCacheKey, WriteBatchBuilder, type RowCacheKey, type VersionRecord } from '@cairn/mvcc';
+
+import { evaluateWrite, needsCurrent, type WriteMoment } from './evaluate.js';
+import type { KvCall } from './kv-call.js';
+import type { KvEnvironment, KvMachine } from './kv-machine.js';
+import type { PendingWrite } from './pending-writes.js';
+import { respondWithOutcome } from './replay.js';
+
+/** Looks at a cold row this often before it gives up: the row cache is too small for the traffic. */
+const COLD_READS_MAX = 20;
+
+/**
+ * Turns the single-key writes of a turn into one log entry. Everything is decided here, on the leader: the entry holds only
+ * rows to put and outcomes to remember.
+ */
+export class WriteEvaluator {
+  readonly #environment: KvEnvironment;
+  readonly #machine: KvMachine;
+  readonly #builder = new WriteBatchBuilder();
+  readonly #outcome = new CommandOutcome();
+  #batch: PendingWrite[] = [];
+  /** Writes that asked for a fresh timestamp in this turn. */
+  #strict: KvCall[] = [];
+  #lastTimestamp = 0;
+  #sequence = 0;
+
+  constructor(environment: KvEnvironment, machine: KvMachine) {
+    this.#environment = environment;
+    this.#machine = machine;
+  }
+
+  /** Evaluates a write, or sets it aside until its row or its timestamp is there. */
+  add(call: KvCall): void {
+    if (!this.isFirstOrNew(call)) return;
+    if (call.request.strict) this.#strict.push(call);
+    else this.#evaluate(call);
+  }
+
+  /** Proposes what the turn collected. */
+  flush(): void {
+    if (this.#strict.length > 0) this.#fetchForStrict(this.#strict.splice(0));
+    this.#propose();
+  }
+
+  /** The timestamp and sequence of the next write: above every read served here, unique per write of this leader. */
+  nextMoment(): WriteMoment {
+    const { timestamps } = this.#environment;
+    const at: Timestamp = timestamp(timestamps.max + 1);
+    if (at === this.#lastTimestamp) {
+      this.#sequence += 1;
+    } else {
+      this.#lastTimestamp = at;
+      this.#sequence = 0;
+    }
+    return { timestamp: at, sequence: this.#sequence, now: this.#machine.readNow };
+  }
+
+  /**
+   * Sees to it that a command that was sent before takes effect once. Answers whether it still has to be evaluated.
+   */
+  isFirstOrNew(call: KvCall): boolean {
+    const id = call.request.requestId;
+    if (id === undefined) return true;
+    if (!id.isRetry) {
+      this.#environment.timestamps.observe(id.stamp);
+      return true;
+    }
+    const underWay = this.#machine.pending.find(id.client, id.sequence) ?? this.#inBatch(id.client, id.sequence);
+    if (underWay !== undefined) {
+      underWay.duplicates ??= [];
+      underWay.duplicates.push(call);
+      return false;
+    }
+    const outcome = this.#machine.window?.lookup(id.client, id.sequence);
+    if (outcome !== undefined) {
+      respondWithOutcome(call, outcome);
+      return false;
+    }
+    if (this.#machine.outcomesCompleteSince > id.stamp) {
+      call.fail('OUTCOME_UNKNOWN', 'the write was sent before, too long ago to say whether it happened');
+      return false;
+    }
+    this.#environment.timestamps.observe(id.stamp);
+    return true;
+  }
+
+  #inBatch(client: number, sequence: number): PendingWrite | undefined {
+    return this.#batch.find((write) => {
+      const id = write.call?.request.requestId;
+      return id?.sequence === sequence && id.client === client;
+    });
+  }
+
+  #evaluate(call: KvCall): void {
+    const { request } = call;
+    const key = rowCacheKey(request.key);
+    let current: VersionRecord | undefined;
+    if (needsCurrent(request.op)) {
+      current = this.#machine.pending.newest(key) ?? this.#environment.rowCache.get(key);
+      if (current === undefined) {
+        this.#loadThenEvaluate(call, key);
+        return;
+      }
+    }
+    this.#decide(call, key, current);
+  }
+
+  #decide(call: KvCall, key: RowCacheKey, current: VersionRecord | undefined): void {
+    const { request } = call;
+    const response = call.newResponse();
+    const outcome = this.#outcome;
+    outcome.client = request.requestId?.client ?? 0;
+    outcome.requestSequence = request.requestId?.sequence ?? 0;
+    const evaluation = evaluateWrite(request, current, this.nextMoment(), { outcome, response });
+    switch (evaluation.type) {
+      case 'write':
+        this.#builder.addWrite(outcome, request.key, evaluation.version);
+        this.#machine.pending.overlay(key, evaluation.version);
+        this.#batch.push({ call, response, key, version: evaluation.version, duplicates: undefined });
+        break;
+      case 'outcome':
+        this.#builder.addOutcome(outcome);
+        this.#batch.push({ call, response, key: undefined, version: undefined, duplicates: undefined });
+        break;
+      case 'invalid':
+        call.fail(evaluation.code, evaluation.message);
+        return;
+    }
+    if (this.#builder.bytes >= this.#environment.limits.entryBytesMax) this.#propose();
+  }
+
+  /** Reads the row from the engine; the command is evaluated in the turn after, against whatever is newest then. */
+  #loadThenEvaluate(call: KvCall, key: RowCacheKey): void {
+    call.coldReads += 1;
+    if (call.coldReads > COLD_READS_MAX) {
+      call.fail('RESOURCE_EXHAUSTED', 'the row cache is too small to evaluate the write', { retryAfterMs: 100 });
+      return;
+    }
+    this.#machine.coldReads.newest(key, call.request.key).then(
+      (version) => {
+        // A key that never existed has no row to cache: remember its absence as a row from before time.
+        if (version === undefined) this.#environment.rowCache.set(key, ABSENT);
+        this.#machine.submit(call);
+      },
+      (error: unknown) => {
+        call.fail('INTERNAL', `the row could not be read: ${String(error)}`);
+      },
+    );
+  }
+
+  #fetchForStrict(calls: KvCall[]): void {
+    this.#environment.timestamps.fetch().then(
+      () => {
+        // Now every write here commits above a timestamp issued after these arrived; that is all STRICT asks for.
+        for (const call of calls) {
+          call.request.strict = false;
+          this.#machine.submit(call);
+        }
+      },
+      (error: unknown) => {
+        for (const call of calls) {
+          call.fail('UNAVAILABLE', `no timestamp for a strict write: ${String(error)}`, { retryAfterMs: 50 });
+        }
+      },
+    );
+  }
+
+  #propose(): void {
+    if (this.#batch.length === 0) return;
+    const batch = this.#batch;
+    this.#batch = [];
+    this.proposeBatch(this.#builder, batch);
+  }
+
+  /** Puts an entry into the log; on refusal everybody in it is told, and nothing of it remains. */
+  proposeBatch(builder: WriteBatchBuilder, batch: readonly PendingWrite[]): void {
+    const { replica, pending } = this.#machine;
+    const result = replica.propose(builder.finish());
+    if (result.type === 'accepted') {
+      for (const { call } of batch) {
+        if (call?.span !== undefined) {
+          call.commitSpan = this.#environment.tracer.startSpan('raft.commit', call.span.context, {
+            'cairn.range': replica.rangeId,
+            'cairn.index': result.index,
+          });
+        }
+      }
+      pending.add(result.index, result.term, batch);
+      return;
+    }
+    pending.undoOverlay();
+    for (const { call, duplicates } of batch) {
+      for (const each of call === undefined ? (duplicates ?? []) : [call, ...(duplicates ?? [])]) {
+        if (result.reason === 'too-many-uncommitted') {
+          each.fail('RESOURCE_EXHAUSTED', 'the range has too many writes under way', { retryAfterMs: 20 });
+        } else {
+          each.failNotLeader(replica.leaderStoreId);
+        }
+      }
+    }
+  }
+}
+
+/** Stands in the cache for a key that has never been written. Older than every timestamp. */
+const ABSENT: VersionRecord = {
+  timestamp: timestamp(0),
+  sequence: 0,
+  expiry: timestamp(0),
+  tombstone: true,
+  value: Buffer.alloc(0),
+};

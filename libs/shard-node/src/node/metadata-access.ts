@@ -1,0 +1,12 @@
+import type { Timestamp } from '@cairn/base';
+import type { HeartbeatRequest, HeartbeatResponse, JoinRequest, JoinResponse } from '@cairn/metadata';
+
+/** What a shard node asks of the metadata service; `MetadataClient` is one. */
+export interface MetadataAccess {
+  join(request: JoinRequest): Promise<JoinResponse>;
+  heartbeat(request: HeartbeatRequest): Promise<HeartbeatResponse>;
+  /** The first of `count` consecutive ids that nobody else gets. */
+  allocateIds(count: number): Promise<number>;
+  /** A timestamp issued after the call. */
+  timestamp(): Promise<Timestamp>;
+}

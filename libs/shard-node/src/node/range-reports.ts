@@ -1,0 +1,87 @@
+import type { RangeDescriptor, RangeId } from '@cairn/base';
+import { descriptorToMessage, type RangeReport } from '@cairn/metadata';
+import type { Replica, Store } from '@cairn/store';
+
+import type { KvService } from '../kv/kv-service.js';
+
+/** Size and rates of a range are told at most this often. */
+const LOAD_REPORT_INTERVAL_MS = 5_000;
+
+/**
+ * Which ranges the next heartbeat has to tell of. A range is told of when something about it changed, and all are when the
+ * metadata service asks for it; what was told and not acknowledged is told again.
+ */
+export class RangeReports {
+  readonly #changed = new Set<RangeId>();
+  #wantsFull = true;
+  readonly #loadToldAtMs = new Map<RangeId, number>();
+
+  changed(rangeId: RangeId): void {
+    this.#changed.add(rangeId);
+  }
+
+  wantFull(): void {
+    this.#wantsFull = true;
+  }
+
+  /** The traffic of a led range was measured: worth telling every few seconds. */
+  loadSampled(rangeId: RangeId, nowMs: number): void {
+    const told = this.#loadToldAtMs.get(rangeId);
+    if (told !== undefined && nowMs - told < LOAD_REPORT_INTERVAL_MS) return;
+    this.#loadToldAtMs.set(rangeId, nowMs);
+    this.#changed.add(rangeId);
+  }
+
+  get hasChanges(): boolean {
+    return this.#wantsFull || this.#changed.size > 0;
+  }
+
+  /** Takes what is due. `failed` puts it back when the heartbeat did not arrive. */
+  take(store: Store, service: KvService): { full: boolean; ranges: RangeReport[]; removed: RangeId[]; failed(): void } {
+    const full = this.#wantsFull;
+    const ids = full ? [...store.replicas()].map((replica) => replica.rangeId) : [...this.#changed];
+    const asked = full ? [] : ids;
+    this.#wantsFull = false;
+    this.#changed.clear();
+    const ranges: RangeReport[] = [];
+    const removed: RangeId[] = [];
+    for (const rangeId of ids) {
+      const replica = store.replica(rangeId);
+      const descriptor = replica?.descriptorOrUndefined;
+      if (replica === undefined) {
+        removed.push(rangeId);
+        this.#loadToldAtMs.delete(rangeId);
+      }
+      if (replica !== undefined && descriptor !== undefined) ranges.push(reportOf(replica, descriptor, service));
+    }
+    return {
+      full,
+      ranges,
+      removed,
+      failed: () => {
+        if (full) this.#wantsFull = true;
+        for (const rangeId of asked) this.#changed.add(rangeId);
+      },
+    };
+  }
+}
+
+function reportOf(replica: Replica, descriptor: RangeDescriptor, service: KvService): RangeReport {
+  const load = service.machine(replica.rangeId)?.load;
+  return {
+    descriptor: descriptorToMessage(descriptor),
+    leaderTerm: replica.isReadyLeader ? replica.term : 0,
+    bytes: Math.round(load?.bytes ?? 0),
+    readsPerSecond: load?.readsPerSecond ?? 0,
+    writesPerSecond: load?.writesPerSecond ?? 0,
+    liveReplicaIds: replica.isReadyLeader
+      ? [
+          replica.replicaId,
+          ...replica.raft
+            .status()
+            .peers.filter((peer) => peer.recentlyActive)
+            .map((peer) => peer.replicaId),
+        ]
+      : [],
+  };
+}

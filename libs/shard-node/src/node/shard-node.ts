@@ -1,0 +1,474 @@
+import { assert, CairnError, messageOf, type RangeId, type StoreId } from '@cairn/base';
+import type { KvEngine } from '@cairn/engine';
+import { descriptorFromMessage, NodeKind, type HeartbeatResponse, type JoinResponse } from '@cairn/metadata';
+import { RowCache } from '@cairn/mvcc';
+import type { Clock, Disk, Listener, Logger, Metrics, Rng, Timer, Tracer, Transport } from '@cairn/ports';
+import { SessionLinks, Store, type StoreConfig } from '@cairn/store';
+import { acceptSession, createRpcServer, PROTOCOL_VERSION, ShardRpc, type Hello, type Session } from '@cairn/wire';
+
+import { KvMachine, type KvEnvironment } from '../kv/kv-machine.js';
+import { KvService } from '../kv/kv-service.js';
+import type { KvLimits } from '../kv/kv-limits.js';
+import { ScanSlots } from '../kv/scan-pages.js';
+import { StoreTimestamps } from '../kv/store-timestamps.js';
+import { openIdentity, saveIdentity, type NodeIdentity } from './identity.js';
+import type { MetadataAccess } from './metadata-access.js';
+import { RangeReports } from './range-reports.js';
+import { RangeSplitter } from './range-splitter.js';
+
+const HEARTBEAT_INTERVAL_MS = 1_000;
+/** Changes wait this long for company before a heartbeat of their own. */
+const CHANGE_DELAY_MS = 20;
+/** A node that cannot reach any metadata member keeps trying to join for this long before it says so again. */
+const JOIN_RETRY_MS = 500;
+/** Leaders hand over this long at most before the node stops. */
+const DRAIN_TIMEOUT_MS = 5_000;
+
+export interface ShardNodeOptions {
+  readonly name: string;
+  readonly directory: string;
+  /** Framed transport; port 0 picks one. */
+  readonly listen: string;
+  /** What others are told instead of the listening address, when it differs. */
+  readonly advertise?: string;
+  /** Health and metrics, for operators who list nodes. */
+  readonly publicAddress: string;
+  readonly disk: Disk;
+  readonly clock: Clock;
+  readonly rng: Rng;
+  readonly transport: Transport;
+  readonly logger: Logger;
+  readonly metrics: Metrics;
+  readonly tracer: Tracer;
+  readonly storeConfig: StoreConfig;
+  readonly kvLimits: KvLimits;
+  readonly rowCacheBytes: number;
+  readonly logSegmentBytes?: number;
+  /** Opens the engine of the node, below its directory. */
+  openEngine(): Promise<KvEngine>;
+  /** The metadata service, as this node reaches it. */
+  metadata(hello: () => Hello): MetadataAccess;
+  /** The node can no longer do its work (log or engine failed): the process must end with the reason. */
+  onFatal(error: CairnError): void;
+}
+
+/** A shard node: one store of key ranges, its place in the cluster, and its doors. `start`, then `stop`. */
+export class ShardNode {
+  readonly #options: ShardNodeOptions;
+  readonly #identity: NodeIdentity;
+  readonly #address: string;
+  readonly #listener: Listener;
+  readonly #metadata: MetadataAccess;
+  readonly #startedUnixMs: number;
+  #engine: KvEngine | undefined;
+  #store: Store | undefined;
+  #service: KvService | undefined;
+  #links: SessionLinks | undefined;
+  #splitter: RangeSplitter | undefined;
+  readonly #reports = new RangeReports();
+  readonly #rpc = createRpcServer();
+  readonly #sessions = new Set<Session>();
+  #timestamps: StoreTimestamps | undefined;
+  #storeVersion = 0;
+  #splitBytes = 96 * 1024 * 1024;
+  #targetBytes = 64 * 1024 * 1024;
+  #heartbeatTimer: Timer | undefined;
+  #isHeartbeating = false;
+  #isStopped = false;
+  #lastHeartbeatMs: number | undefined;
+
+  private constructor(options: ShardNodeOptions, identity: NodeIdentity, listener: Listener) {
+    this.#options = options;
+    this.#identity = identity;
+    this.#listener = listener;
+    this.#address = options.advertise ?? listener.address;
+    this.#startedUnixMs = options.clock.unixMs();
+    this.#metadata = options.metadata(() => this.#hello('rpc'));
+  }
+
+  get address(): string {
+    return this.#address;
+  }
+
+  get storeId(): StoreId {
+    return this.#identity.storeId;
+  }
+
+  /** Joins the cluster, recovers what the directory holds and serves. Rejects with a sentence for people when it must not. */
+  static async start(options: ShardNodeOptions): Promise<ShardNode> {
+    const identity = await openIdentity(options.disk, options.rng, options.directory, options.name);
+    const ready: { node: ShardNode | undefined } = { node: undefined };
+    const listener = await options.transport.listen(options.listen, (connection) => {
+      if (ready.node === undefined) connection.close();
+      else ready.node.#accept(connection);
+    });
+    const joining = new ShardNode(options, identity, listener);
+    try {
+      const joined = await joining.#join();
+      const known: NodeIdentity = {
+        ...identity,
+        clusterId: joined.clusterId,
+        storeId: joined.storeId as StoreId,
+      };
+      if (identity.clusterId === '') await saveIdentity(options.disk, options.directory, known);
+      const node = new ShardNode(options, known, listener);
+      await node.#open(joined);
+      ready.node = node;
+      node.#beat();
+      return node;
+    } catch (error) {
+      await listener.close();
+      throw error;
+    }
+  }
+
+  #hello(purpose: Hello['purpose']): Hello {
+    return {
+      protocolVersion: PROTOCOL_VERSION,
+      purpose,
+      clusterId: this.#identity.clusterId,
+      kind: 'shard',
+      name: this.#identity.name,
+      storeId: this.#identity.storeId,
+    };
+  }
+
+  /** Tries until the metadata service answers; a refusal that will not change is thrown. */
+  async #join(): Promise<JoinResponse> {
+    const { clock, logger } = this.#options;
+    for (;;) {
+      try {
+        return await this.#metadata.join({
+          name: this.#identity.name,
+          kind: NodeKind.SHARD,
+          incarnation: this.#identity.incarnation,
+          clusterId: this.#identity.clusterId,
+          address: this.#address,
+          publicAddress: this.#options.publicAddress,
+        });
+      } catch (error) {
+        if (CairnError.is(error) && error.retryClass === 'fatal' && error.code !== 'DEADLINE_EXCEEDED') throw error;
+        logger.info('waiting to join the cluster', { reason: messageOf(error) });
+        await new Promise<void>((resolve) => {
+          clock.setTimer(JOIN_RETRY_MS, resolve);
+        });
+      }
+    }
+  }
+
+  async #open(joined: JoinResponse): Promise<void> {
+    const options = this.#options;
+    const timestamps = new StoreTimestamps({ fetch: () => this.#metadata.timestamp() });
+    timestamps.observe(joined.timestamp as Parameters<StoreTimestamps['observe']>[0]);
+    this.#timestamps = timestamps;
+    const engine = await options.openEngine();
+    this.#engine = engine;
+    const service = new KvService({
+      clock: options.clock,
+      tracer: options.tracer,
+      metrics: options.metrics,
+      limits: options.kvLimits,
+      timestamps,
+      store: () => this.#store,
+    });
+    this.#service = service;
+    const rowCache = new RowCache(options.rowCacheBytes);
+    const environment: KvEnvironment = {
+      engine,
+      rowCache,
+      timestamps,
+      clock: options.clock,
+      logger: options.logger,
+      tracer: options.tracer,
+      limits: options.kvLimits,
+      scanSlots: new ScanSlots(options.kvLimits.scansMax, options.kvLimits.waitingScansMax),
+      registered: (machine) => {
+        service.register(machine);
+      },
+      unregistered: (machine) => {
+        service.unregister(machine);
+      },
+    };
+    const links = new SessionLinks({
+      transport: options.transport,
+      clock: options.clock,
+      rng: options.rng,
+      logger: options.logger,
+      metrics: options.metrics,
+      hello: (purpose) => this.#hello(purpose),
+      peerLost: (storeId) => this.#store?.peerLost(storeId),
+    });
+    links.setPeers(joined.stores.map(({ storeId, address }) => ({ storeId: storeId as StoreId, address })));
+    this.#links = links;
+    this.#store = await Store.open({
+      storeId: this.#identity.storeId,
+      directory: options.directory,
+      disk: options.disk,
+      clock: options.clock,
+      rng: options.rng,
+      logger: options.logger,
+      metrics: options.metrics,
+      engine,
+      config: options.storeConfig,
+      ...(options.logSegmentBytes === undefined ? {} : { logSegmentBytes: options.logSegmentBytes }),
+      links,
+      openSnapshotChannel: (to) => links.openSnapshotChannel(to),
+      machineFor: (descriptor, isBorn) => KvMachine.create(environment, descriptor, isBorn),
+      onFatal: options.onFatal,
+      onReplicaChanged: (rangeId) => {
+        this.#replicaChanged(rangeId);
+      },
+    });
+    this.#splitter = new RangeSplitter({
+      engine,
+      logger: options.logger,
+      metadata: this.#metadata,
+      store: () => this.store,
+      service: () => service,
+      sizes: () => ({ splitBytes: this.#splitBytes, targetBytes: this.#targetBytes }),
+    });
+    this.#handleRpc();
+    this.#measure(rowCache);
+  }
+
+  get store(): Store {
+    assert(this.#store !== undefined, 'the node is not open');
+    return this.#store;
+  }
+
+  #handleRpc(): void {
+    this.#rpc.handle(ShardRpc.splitRange, async (request) => {
+      assert(this.#splitter !== undefined, 'the node is open');
+      const created = await this.#splitter.splitAt(request.rangeId as RangeId, request.version, request.keys);
+      return { created };
+    });
+    this.#rpc.handle(ShardRpc.transferLeader, (request) => {
+      const replica = this.store.replica(request.rangeId as RangeId);
+      const target = replica?.descriptor.replicas.find((member) => member.storeId === request.toStoreId);
+      if (replica?.isReadyLeader !== true || target === undefined) {
+        throw new CairnError('NOT_LEADER', 'the range is not led by this node, or the target has no replica of it');
+      }
+      replica.raft.transferLeader(target.replicaId);
+      replica.wake();
+      return {};
+    });
+  }
+
+  /** A connection from a router or another node. */
+  #accept(connection: Parameters<Parameters<Transport['listen']>[1]>[0]): void {
+    acceptSession(connection, {
+      hello: (remote) => this.#hello(remote.purpose),
+      clock: this.#options.clock,
+      logger: this.#options.logger,
+      onSession: (session, remote) => this.#handlersFor(session, remote),
+    });
+  }
+
+  #handlersFor(session: Session, remote: Hello): Parameters<typeof acceptSession>[1]['onSession'] extends (
+    ...args: never[]
+  ) => infer Handlers
+    ? Handlers
+    : never {
+    this.#sessions.add(session);
+    const forget = (): void => {
+      this.#sessions.delete(session);
+    };
+    switch (remote.purpose) {
+      case 'kv': {
+        assert(this.#service !== undefined, 'the node is open');
+        const service = this.#service;
+        const accepted = service.accept(session);
+        return {
+          onFrame: (type, body) => {
+            accepted.onFrame(type, body);
+          },
+          onClose: () => {
+            forget();
+            service.closed(accepted);
+          },
+        };
+      }
+      case 'raft':
+      case 'bulk': {
+        assert(this.#links !== undefined, 'the node is open');
+        const handlers = this.#links.handlersFor(session, remote, this.store);
+        return {
+          onFrame: handlers.onFrame,
+          onClose: (error) => {
+            forget();
+            handlers.onClose(error);
+          },
+        };
+      }
+      case 'rpc': {
+        const handlers = this.#rpc.attach(session);
+        return {
+          onFrame: handlers.onFrame,
+          onClose: (error) => {
+            forget();
+            handlers.onClose(error);
+          },
+        };
+      }
+    }
+  }
+
+  #replicaChanged(rangeId: RangeId): void {
+    this.#reports.changed(rangeId);
+    this.#scheduleBeat(CHANGE_DELAY_MS);
+  }
+
+  #scheduleBeat(delayMs: number): void {
+    if (this.#isStopped || this.#isHeartbeating) return;
+    this.#heartbeatTimer?.cancel();
+    this.#heartbeatTimer = this.#options.clock.setTimer(delayMs, () => {
+      this.#beat();
+    });
+  }
+
+  /** One heartbeat, and whatever it brings; the next follows. Also looks after ranges that have grown too large. */
+  #beat(): void {
+    if (this.#isStopped || this.#isHeartbeating) return;
+    this.#isHeartbeating = true;
+    this.#heartbeat()
+      .catch((error: unknown) => {
+        this.#options.logger.info('heartbeat not delivered', { reason: messageOf(error) });
+      })
+      .finally(() => {
+        this.#isHeartbeating = false;
+        this.#splitter?.poll();
+        this.#scheduleBeat(this.#reports.hasChanges ? CHANGE_DELAY_MS * 5 : HEARTBEAT_INTERVAL_MS);
+      });
+  }
+
+  async #heartbeat(): Promise<void> {
+    const { clock, disk, directory } = this.#options;
+    assert(this.#service !== undefined && this.#timestamps !== undefined, 'the node is open');
+    const nowMs = clock.nowMs();
+    let bytes = 0;
+    let reads = 0;
+    let writes = 0;
+    for (const machine of this.#service.machines()) {
+      machine.load.sample(nowMs);
+      bytes += machine.load.bytes;
+      reads += machine.load.readsPerSecond;
+      writes += machine.load.writesPerSecond;
+      if (machine.replica.isReadyLeader) this.#reports.loadSampled(machine.replica.rangeId, nowMs);
+    }
+    const replicas = [...this.store.replicas()];
+    const report = this.#reports.take(this.store, this.#service);
+    try {
+      const response = await this.#metadata.heartbeat({
+        name: this.#identity.name,
+        storeId: this.#identity.storeId,
+        incarnation: this.#identity.incarnation,
+        full: report.full,
+        ranges: report.ranges,
+        removedRangeIds: report.removed,
+        replicas: replicas.length,
+        leaders: replicas.filter((replica) => replica.isReadyLeader).length,
+        dataBytes: Math.round(bytes),
+        diskFreeBytes: await disk.freeBytes(directory),
+        readsPerSecond: reads,
+        writesPerSecond: writes,
+        startedUnixMs: this.#startedUnixMs,
+        kind: NodeKind.SHARD,
+        address: this.#address,
+        publicAddress: this.#options.publicAddress,
+        knownStoresVersion: this.#storeVersion,
+        knownSettingsVersion: 0,
+      });
+      this.#lastHeartbeatMs = clock.nowMs();
+      await this.#obey(response);
+    } catch (error) {
+      report.failed();
+      throw error;
+    }
+  }
+
+  async #obey(response: HeartbeatResponse): Promise<void> {
+    this.#timestamps?.observe(response.timestamp as Parameters<StoreTimestamps['observe']>[0]);
+    if (response.wantFull) this.#reports.wantFull();
+    if (response.stores.length > 0) {
+      this.#links?.setPeers(
+        response.stores.map(({ storeId, address }) => ({ storeId: storeId as StoreId, address })),
+      );
+    }
+    for (const setting of response.settings) {
+      if (setting.name === 'range.split_bytes') this.#splitBytes = Number(setting.value);
+      if (setting.name === 'range.target_bytes') this.#targetBytes = Number(setting.value);
+    }
+    for (const { command } of response.commands) {
+      if (command?.$case === 'createReplica') {
+        const descriptor = descriptorFromMessage(command.value);
+        await this.store.createReplica(descriptor);
+        this.#reports.changed(descriptor.rangeId);
+      }
+    }
+  }
+
+  #measure(rowCache: RowCache): void {
+    const { metrics } = this.#options;
+    const replicas = metrics.gauge('cairn_shard_replicas', 'Replicas on this node');
+    const leaders = metrics.gauge('cairn_shard_leaders', 'Ranges led by this node');
+    const cacheBytes = metrics.gauge('cairn_shard_row_cache_bytes', 'Bytes in the row cache');
+    const cacheRows = metrics.gauge('cairn_shard_row_cache_rows', 'Rows in the row cache');
+    const hits = metrics.gauge('cairn_shard_row_cache_hits', 'Reads the row cache answered since the start');
+    const misses = metrics.gauge('cairn_shard_row_cache_misses', 'Reads the row cache could not answer since the start');
+    metrics.onCollect(() => {
+      const all = [...this.store.replicas()];
+      replicas.set(all.length);
+      leaders.set(all.filter((replica) => replica.isReadyLeader).length);
+      const stats = rowCache.stats();
+      cacheBytes.set(stats.bytes);
+      cacheRows.set(stats.entries);
+      hits.set(stats.hits);
+      misses.set(stats.misses);
+    });
+  }
+
+  /** Why the node is not ready; empty = it is. */
+  readiness(): string[] {
+    const reasons: string[] = [];
+    if (this.#store === undefined) reasons.push('the store is being opened');
+    if (this.#lastHeartbeatMs === undefined) reasons.push('not heard by the metadata service yet');
+    const silentMs = this.#options.clock.nowMs() - (this.#lastHeartbeatMs ?? 0);
+    if (this.#lastHeartbeatMs !== undefined && silentMs > 30_000) {
+      reasons.push(`no metadata member answered for ${Math.round(silentMs / 1000)} s`);
+    }
+    return reasons;
+  }
+
+  /** Hands its leaderships over, writes a checkpoint and closes everything. */
+  async stop(): Promise<void> {
+    if (this.#isStopped) return;
+    await this.#drain();
+    this.#isStopped = true;
+    this.#heartbeatTimer?.cancel();
+    await this.#listener.close();
+    for (const session of this.#sessions) session.close();
+    await this.#store?.close();
+    await this.#engine?.close();
+  }
+
+  /** Asks another member to lead each range that is led here, and waits a little for it. */
+  async #drain(): Promise<void> {
+    const { clock } = this.#options;
+    const untilMs = clock.nowMs() + DRAIN_TIMEOUT_MS;
+    for (;;) {
+      const led = [...this.store.replicas()].filter((replica) => replica.isReadyLeader);
+      let transferring = 0;
+      for (const replica of led) {
+        const target = replica.raft.status().peers.find((peer) => peer.recentlyActive && !peer.isLearner);
+        if (target === undefined) continue;
+        transferring += 1;
+        replica.raft.transferLeader(target.replicaId);
+        replica.wake();
+      }
+      if (transferring === 0 || clock.nowMs() >= untilMs) return;
+      await new Promise<void>((resolve) => {
+        clock.setTimer(20, resolve);
+      });
+    }
+  }
+}

@@ -1,0 +1,47 @@
+import { logIndex, type RangeId } from '@cairn/base';
+import type { Entry } from '@cairn/raft';
+import type { RangeLog } from '@cairn/raft-log';
+
+import { decodeCheckpointState, type CheckpointState } from './checkpoint-state.js';
+import type { StateMachine } from './state-machine.js';
+
+const REMEMBER_BYTES_MAX = 4 * 1024 * 1024;
+
+/** What the log says about one replica after a restart. */
+export interface RecoveredReplica {
+  readonly rangeId: RangeId;
+  readonly log: RangeLog;
+  readonly state: CheckpointState;
+}
+
+/** Every replica of the store, as the log remembers them. Ranges without a checkpoint were never born: ignored. */
+export function recoveredReplicas(rangeIds: readonly RangeId[], rangeLog: (id: RangeId) => RangeLog): RecoveredReplica[] {
+  const found: RecoveredReplica[] = [];
+  for (const rangeId of rangeIds) {
+    const log = rangeLog(rangeId);
+    if (log.checkpoint === undefined) continue;
+    found.push({ rangeId, log, state: decodeCheckpointState(log.checkpoint.state) });
+  }
+  return found;
+}
+
+/** Shows the machine the entries that the engine already covers and the log still holds. */
+export async function rememberEntries(log: RangeLog, machine: StateMachine): Promise<void> {
+  if (machine.remember === undefined || log.checkpoint === undefined) return;
+  const endExclusive = log.checkpoint.index + 1;
+  let next: number = log.firstIndex();
+  while (next < endExclusive) {
+    const entries: readonly Entry[] | 'loading' | 'compacted' = log.entries(
+      logIndex(next),
+      logIndex(endExclusive),
+      REMEMBER_BYTES_MAX,
+    );
+    if (entries === 'compacted') return;
+    if (entries === 'loading') {
+      await log.load(logIndex(next), logIndex(endExclusive), REMEMBER_BYTES_MAX);
+      continue;
+    }
+    for (const entry of entries) machine.remember(entry);
+    next += entries.length;
+  }
+}

@@ -1,0 +1,181 @@
+import {
+  assert,
+  type LogIndex,
+  type RangeDescriptor,
+  type RangeId,
+  type ReplicaId,
+  type StoreId,
+  type Term,
+} from '@cairn/base';
+import type { Entry, Message, ProposeResult, RaftNode } from '@cairn/raft';
+import type { RangeLog } from '@cairn/raft-log';
+
+import { ReadQueue } from './read-queue.js';
+import type { ReplicaHandle, StateMachine } from './state-machine.js';
+
+const NO_STORE = 0 as StoreId;
+
+/** What a replica may ask of the store that hosts it. */
+export interface ReplicaHost {
+  /** Puts the replica into the queue of the next turn. */
+  enqueue(replica: Replica): void;
+}
+
+export interface ReplicaParts {
+  readonly rangeId: RangeId;
+  readonly replicaId: ReplicaId;
+  readonly raft: RaftNode;
+  readonly log: RangeLog;
+  readonly appliedIndex: LogIndex;
+  readonly appliedTerm: Term;
+  /** The last index that the engine may hold effects of; see `isConsistent`. */
+  readonly consistentAtIndex: LogIndex;
+  readonly host: ReplicaHost;
+}
+
+/** Someone in this process who waits for a proposal of his to be applied. */
+export interface ProposalWaiter {
+  readonly term: Term;
+  resolve(result: unknown): void;
+  lost(): void;
+}
+
+/**
+ * One replica of one range on this store: the pure core, its log, its state machine, and the queues between them.
+ * Only data and small steps; the order of things is in `turn.ts` and `applier.ts`.
+ */
+export class Replica implements ReplicaHandle {
+  readonly rangeId: RangeId;
+  readonly replicaId: ReplicaId;
+  readonly raft: RaftNode;
+  readonly log: RangeLog;
+  readonly #host: ReplicaHost;
+
+  /** undefined until a first snapshot: such a replica votes and receives, and applies nothing. */
+  #descriptor: RangeDescriptor | undefined;
+  machine: StateMachine | undefined;
+
+  /** The engine holds everything up to here. Advanced only by the applier and by snapshot installation. */
+  appliedIndex: LogIndex;
+  appliedTerm: Term;
+  consistentAtIndex: LogIndex;
+  /** The last committed entry that was handed to the applier. */
+  handedIndex: LogIndex;
+
+  /** Messages that arrived since the last turn. */
+  inbox: Message[] = [];
+  /** In the queue of the store loop. */
+  isQueued = false;
+  /** Committed entries that wait for the applier, in log order. */
+  applyQueue: Entry[] = [];
+  applyQueueBytes = 0;
+  isInApplyList = false;
+  /** A split or a snapshot is being carried out: the applier leaves the replica alone. */
+  isApplyBlocked = false;
+  /** A split is proposed by this leader and not applied yet. */
+  isFrozen = false;
+  /** Removed from the store; whoever still holds a reference must let go. */
+  isClosed = false;
+
+  isLeader = false;
+  leaderReplicaId = 0 as ReplicaId;
+  term = 0 as Term;
+  /** `leadershipGained` was told for this term. */
+  isReadyLeader = false;
+
+  /** Waiting proposals of services in this process, by index. */
+  readonly waiters = new Map<LogIndex, ProposalWaiter>();
+  readonly reads: ReadQueue;
+  readonly leadershipListeners = new Set<(isLeader: boolean, term: Term) => void>();
+  /** Indexes of snapshots being sent: truncation stays below the smallest. */
+  readonly snapshotIndexes = new Set<LogIndex>();
+  /** Payload bytes applied since the last checkpoint. */
+  appliedBytesSinceCheckpoint = 0;
+  /** Sync groups that hold a Ready of this replica and are not durable yet. */
+  unsyncedReadies = 0;
+
+  constructor(parts: ReplicaParts) {
+    this.rangeId = parts.rangeId;
+    this.replicaId = parts.replicaId;
+    this.raft = parts.raft;
+    this.log = parts.log;
+    this.appliedIndex = parts.appliedIndex;
+    this.appliedTerm = parts.appliedTerm;
+    this.handedIndex = parts.appliedIndex;
+    this.consistentAtIndex = parts.consistentAtIndex;
+    this.#host = parts.host;
+    this.reads = new ReadQueue();
+  }
+
+  get isInitialised(): boolean {
+    return this.#descriptor !== undefined;
+  }
+
+  get descriptor(): RangeDescriptor {
+    assert(this.#descriptor !== undefined, 'replica has no state yet', { rangeId: this.rangeId });
+    return this.#descriptor;
+  }
+
+  get descriptorOrUndefined(): RangeDescriptor | undefined {
+    return this.#descriptor;
+  }
+
+  setDescriptor(descriptor: RangeDescriptor): void {
+    assert(descriptor.rangeId === this.rangeId, 'descriptor of another range', { rangeId: this.rangeId });
+    const old = this.#descriptor;
+    assert(
+      old === undefined ||
+        (descriptor.epoch.version >= old.epoch.version && descriptor.epoch.confVersion >= old.epoch.confVersion),
+      'an epoch never goes back',
+      { rangeId: this.rangeId },
+    );
+    this.#descriptor = descriptor;
+    this.machine?.descriptorChanged?.(descriptor);
+  }
+
+  get leaderStoreId(): StoreId {
+    return this.storeOf(this.leaderReplicaId);
+  }
+
+  /** The store of a member; 0 when it is not (or no longer) one. */
+  storeOf(replicaId: ReplicaId): StoreId {
+    const members = this.#descriptor?.replicas;
+    if (members === undefined) return NO_STORE;
+    for (const member of members) if (member.replicaId === replicaId) return member.storeId;
+    return NO_STORE;
+  }
+
+  get isConsistent(): boolean {
+    return this.appliedIndex >= this.consistentAtIndex;
+  }
+
+  hasLease(nowMs: number): boolean {
+    return this.isReadyLeader && !this.isFrozen && this.raft.hasLease(nowMs);
+  }
+
+  propose(command: Uint8Array): ProposeResult {
+    const result = this.raft.propose(command);
+    if (result.type === 'accepted') this.wake();
+    return result;
+  }
+
+  readIndex(callback: (confirmed: boolean) => void): void {
+    const context = this.reads.add(callback);
+    if (context === undefined) {
+      callback(false);
+      return;
+    }
+    if (!this.raft.readIndex(context)) this.reads.refuse(context);
+    this.wake();
+  }
+
+  wake(): void {
+    this.#host.enqueue(this);
+  }
+
+  /** Tells all proposers of this process that nobody here will learn their outcome. */
+  loseWaiters(): void {
+    for (const waiter of this.waiters.values()) waiter.lost();
+    this.waiters.clear();
+  }
+}

@@ -1,0 +1,119 @@
+import type { RangeDescriptor, RangeId, ReplicaId, Term } from '@cairn/base';
+import { CairnError } from '@cairn/base';
+import { ByteReader, ByteWriter, crc32 } from '@cairn/codec';
+import type { EngineRow } from '@cairn/engine';
+import type { ConfigState, SnapshotMeta } from '@cairn/raft';
+
+import { readDescriptor, writeDescriptor } from './descriptor-codec.js';
+
+/** What a snapshot is of, and everything that is not rows. */
+export interface SnapshotHeader {
+  readonly rangeId: RangeId;
+  readonly from: ReplicaId;
+  readonly to: ReplicaId;
+  readonly term: Term;
+  readonly meta: SnapshotMeta;
+  readonly descriptor: RangeDescriptor;
+  readonly volatileState: Uint8Array;
+}
+
+/** How the receiver answers: it takes it, it does not, or it has installed it. */
+export type SnapshotAnswer =
+  | { readonly type: 'accepted' }
+  | { readonly type: 'refused'; readonly reason: string }
+  | { readonly type: 'received' };
+
+const FORMAT = 1;
+const ANSWERS: readonly SnapshotAnswer['type'][] = ['accepted', 'refused', 'received'];
+
+export function encodeSnapshotHeader(header: SnapshotHeader): Buffer {
+  const writer = new ByteWriter(1024 + header.volatileState.length);
+  writer.u8(FORMAT);
+  writer.varint(header.rangeId);
+  writer.varint(header.from);
+  writer.varint(header.to);
+  writer.varint(header.term);
+  writer.varint(header.meta.index);
+  writer.varint(header.meta.term);
+  for (const ids of configLists(header.meta.config)) {
+    writer.varint(ids.length);
+    for (const id of ids) writer.varint(id);
+  }
+  writeDescriptor(writer, header.descriptor);
+  writer.bytes(header.volatileState);
+  return writer.take();
+}
+
+export function decodeSnapshotHeader(bytes: Uint8Array): SnapshotHeader {
+  const reader = new ByteReader(bytes);
+  const format = reader.u8();
+  if (format !== FORMAT) throw new CairnError('FORMAT_TOO_NEW', `snapshot format ${format} is not known`);
+  const rangeId = reader.varint() as RangeId;
+  const from = reader.varint() as ReplicaId;
+  const to = reader.varint() as ReplicaId;
+  const term = reader.varint() as Term;
+  const index = reader.varint() as SnapshotMeta['index'];
+  const lastTerm = reader.varint() as Term;
+  const lists: ReplicaId[][] = [];
+  for (let list = 0; list < 4; list += 1) {
+    const count = reader.varint();
+    const ids: ReplicaId[] = [];
+    for (let at = 0; at < count; at += 1) ids.push(reader.varint() as ReplicaId);
+    lists.push(ids);
+  }
+  const [voters = [], outgoing = [], learners = [], learnersNext = []] = lists;
+  const descriptor = readDescriptor(reader);
+  const volatileState = Buffer.from(reader.bytes());
+  reader.expectEnd();
+  const config: ConfigState = { voters, outgoing, learners, learnersNext };
+  return { rangeId, from, to, term, meta: { index, term: lastTerm, config }, descriptor, volatileState };
+}
+
+function configLists(config: ConfigState): readonly (readonly ReplicaId[])[] {
+  return [config.voters, config.outgoing, config.learners, config.learnersNext];
+}
+
+/** Rows with a checksum in front. */
+export function encodeSnapshotRows(rows: readonly EngineRow[]): Buffer {
+  const writer = new ByteWriter(64 * 1024);
+  writer.u32(0);
+  writer.varint(rows.length);
+  for (const [key, value] of rows) {
+    writer.bytes(key);
+    writer.bytes(value);
+  }
+  const bytes = writer.take();
+  bytes.writeUInt32LE(crc32(bytes.subarray(4)), 0);
+  return bytes;
+}
+
+/** Views of the input. Throws CORRUPTION when the checksum does not match. */
+export function decodeSnapshotRows(bytes: Buffer): EngineRow[] {
+  const reader = new ByteReader(bytes);
+  if (reader.u32() !== crc32(bytes.subarray(4))) {
+    throw new CairnError('CORRUPTION', 'a chunk of a snapshot does not match its checksum');
+  }
+  const count = reader.varint();
+  const rows: EngineRow[] = [];
+  for (let at = 0; at < count; at += 1) {
+    const key = reader.bytes();
+    rows.push([key, reader.bytes()]);
+  }
+  reader.expectEnd();
+  return rows;
+}
+
+export function encodeSnapshotAnswer(answer: SnapshotAnswer): Buffer {
+  const writer = new ByteWriter(64);
+  writer.u8(ANSWERS.indexOf(answer.type));
+  writer.string(answer.type === 'refused' ? answer.reason : '');
+  return writer.take();
+}
+
+export function decodeSnapshotAnswer(bytes: Uint8Array): SnapshotAnswer {
+  const reader = new ByteReader(bytes);
+  const type = ANSWERS[reader.u8()];
+  const reason = reader.string();
+  if (type === undefined) throw new CairnError('CORRUPTION', 'unknown answer to a snapshot');
+  return type === 'refused' ? { type, reason } : { type };
+}

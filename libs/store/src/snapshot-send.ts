@@ -1,0 +1,195 @@
+import { CairnError, messageOf, type ReplicaId, type StoreId } from '@cairn/base';
+import type { EngineIterator, EngineSnapshot, KvEngine } from '@cairn/engine';
+import { sleep, type Clock, type Logger } from '@cairn/ports';
+import type { Message } from '@cairn/raft';
+
+import type { Applier } from './applier.js';
+import { configStateOf } from './membership.js';
+import type { Replica, ReplicaHost } from './replica.js';
+import { encodeSnapshotHeader, encodeSnapshotRows, type SnapshotAnswer, type SnapshotHeader } from './snapshot-frames.js';
+import type { EngineSpan } from './state-machine.js';
+import type { StoreConfig } from './store-config.js';
+import type { StoreMetrics } from './store-metrics.js';
+
+/** Requests that wait for a sending slot; more are given up and asked for again by the core. */
+const WAITING_MAX = 1024;
+const ROWS_PER_STEP = 512;
+
+/** The way to one receiver, for one snapshot. */
+export interface SnapshotChannel {
+  /** Resolves when the receiver has answered the header; rejects when the connection fails or nothing comes. */
+  begin(header: Buffer): Promise<SnapshotAnswer>;
+  /** Resolves when the network can take more. */
+  chunk(rows: Buffer): Promise<void>;
+  /** Ends the stream; resolves with what became of it. */
+  end(chunks: number): Promise<SnapshotAnswer>;
+  close(): void;
+}
+
+export interface SnapshotSenderParts {
+  readonly engine: KvEngine;
+  readonly applier: Applier;
+  readonly host: ReplicaHost;
+  readonly clock: Clock;
+  readonly config: StoreConfig;
+  readonly logger: Logger;
+  readonly metrics: StoreMetrics;
+  openChannel(to: StoreId): SnapshotChannel;
+}
+
+interface SnapshotView {
+  readonly header: SnapshotHeader;
+  readonly spans: readonly EngineSpan[];
+  readonly snapshot: EngineSnapshot;
+}
+
+/**
+ * Streams the state of a range to a follower that the log can no longer catch up: a bounded number at a time, at a bounded
+ * rate. While one is under way the log is not cut above it, so that the follower can go on from where it ends.
+ */
+export class SnapshotSender {
+  readonly #parts: SnapshotSenderParts;
+  readonly #active = new Set<string>();
+  readonly #waiting = new Map<string, () => void>();
+  #isStopped = false;
+
+  constructor(parts: SnapshotSenderParts) {
+    this.#parts = parts;
+  }
+
+  /** The core wants `message.to` to get a snapshot. One at a time per follower. */
+  request(replica: Replica, message: Message & { type: 'snapshot' }): void {
+    const key = `${replica.rangeId}/${message.to}`;
+    if (this.#isStopped || this.#active.has(key) || this.#waiting.has(key)) return;
+    const begin = (): void => {
+      this.#active.add(key);
+      void this.#send(replica, message.to).then((ok) => {
+        this.#active.delete(key);
+        this.#parts.metrics.snapshot(ok ? 'sent' : 'send-failed');
+        if (!replica.isClosed) {
+          replica.raft.snapshotSent(message.to, ok);
+          this.#parts.host.enqueue(replica);
+        }
+        this.#next();
+      });
+    };
+    if (this.#active.size < this.#parts.config.snapshotSendsMax) {
+      begin();
+    } else if (this.#waiting.size < WAITING_MAX) {
+      this.#waiting.set(key, begin);
+    } else {
+      replica.raft.snapshotSent(message.to, false);
+    }
+  }
+
+  stop(): void {
+    this.#isStopped = true;
+    this.#waiting.clear();
+  }
+
+  #next(): void {
+    const first = this.#waiting.entries().next();
+    if (first.done === true) return;
+    const [key, begin] = first.value;
+    this.#waiting.delete(key);
+    begin();
+  }
+
+  /** Answers whether the receiver has it all. */
+  async #send(replica: Replica, to: ReplicaId): Promise<boolean> {
+    const { logger } = this.#parts;
+    const store = replica.storeOf(to);
+    if (store === 0 || !replica.isInitialised || replica.isClosed) return false;
+    const channel = this.#parts.openChannel(store);
+    let view: SnapshotView | undefined;
+    try {
+      view = await this.#takeView(replica, to);
+      replica.snapshotIndexes.add(view.header.meta.index);
+      const answer = await channel.begin(encodeSnapshotHeader(view.header));
+      if (answer.type === 'refused') {
+        logger.info('snapshot refused', { range: replica.rangeId, store, reason: answer.reason });
+        return false;
+      }
+      const chunks = await this.#stream(view, channel);
+      const last = await channel.end(chunks);
+      return last.type === 'received';
+    } catch (error) {
+      logger.info('snapshot not sent', { range: replica.rangeId, store, reason: messageOf(error) });
+      return false;
+    } finally {
+      channel.close();
+      if (view !== undefined) {
+        replica.snapshotIndexes.delete(view.header.meta.index);
+        view.snapshot.close();
+      }
+    }
+  }
+
+  /** The state exactly as of the applied index: taken when no batch is on its way into the engine. */
+  #takeView(replica: Replica, to: ReplicaId): Promise<SnapshotView> {
+    return new Promise((resolve, reject) => {
+      this.#parts.applier.whenBetweenBatches(() => {
+        const { machine } = replica;
+        if (machine === undefined || replica.isClosed || replica.isApplyBlocked) {
+          reject(new CairnError('UNAVAILABLE', 'the replica cannot be copied right now'));
+          return;
+        }
+        const { descriptor } = replica;
+        resolve({
+          header: {
+            rangeId: replica.rangeId,
+            from: replica.replicaId,
+            to,
+            term: replica.term,
+            meta: { index: replica.appliedIndex, term: replica.appliedTerm, config: configStateOf(descriptor) },
+            descriptor,
+            volatileState: machine.volatileState(),
+          },
+          spans: machine.spans(),
+          snapshot: this.#parts.engine.snapshot(),
+        });
+      });
+    });
+  }
+
+  async #stream(view: SnapshotView, channel: SnapshotChannel): Promise<number> {
+    let chunks = 0;
+    for (const span of view.spans) {
+      const iterator = this.#parts.engine.iterate(span, view.snapshot);
+      try {
+        chunks += await this.#streamSpan(iterator, channel);
+      } finally {
+        await iterator.close();
+      }
+    }
+    return chunks;
+  }
+
+  async #streamSpan(iterator: EngineIterator, channel: SnapshotChannel): Promise<number> {
+    const { clock, config } = this.#parts;
+    const startedMs = clock.nowMs();
+    let sentBytes = 0;
+    let chunks = 0;
+    let rows: (readonly [Buffer, Buffer])[] = [];
+    let bytes = 0;
+    for (;;) {
+      const more = await iterator.next(ROWS_PER_STEP);
+      for (const row of more) {
+        rows.push(row);
+        bytes += row[0].length + row[1].length;
+      }
+      const isEnd = more.length === 0;
+      if (rows.length > 0 && (isEnd || bytes >= config.snapshotChunkBytes)) {
+        await channel.chunk(encodeSnapshotRows(rows));
+        chunks += 1;
+        sentBytes += bytes;
+        rows = [];
+        bytes = 0;
+        const dueMs = startedMs + (sentBytes * 1000) / config.snapshotBytesPerSecond;
+        const waitMs = dueMs - clock.nowMs();
+        if (waitMs > 1) await sleep(clock, waitMs);
+      }
+      if (isEnd) return chunks;
+    }
+  }
+}

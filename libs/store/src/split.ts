@@ -1,0 +1,126 @@
+import {
+  assert,
+  CairnError,
+  logIndex,
+  term as toTerm,
+  type RangeDescriptor,
+  type RangeId,
+  type ReplicaId,
+} from '@cairn/base';
+import type { KvEngine } from '@cairn/engine';
+import type { Entry } from '@cairn/raft';
+import type { RaftLog } from '@cairn/raft-log';
+
+import { encodeCheckpointState } from './checkpoint-state.js';
+import type { Replica } from './replica.js';
+import { decodeStoreCommand, encodeSplitCommand, type SplitCommand } from './store-commands.js';
+
+/**
+ * Where the log of a newborn range begins: as if everything up to here had been truncated. Above 1, so that a replica
+ * that was born empty (by a message, not by the split) can never be caught up from the log and gets a snapshot.
+ */
+export const BIRTH_INDEX = logIndex(10);
+export const BIRTH_TERM = toTerm(5);
+
+/** Ids for the ranges a split makes; from the metadata service, never used before. */
+export interface ChildIds {
+  readonly rangeId: RangeId;
+  /** One per replica of the parent, in the same order. */
+  readonly replicaIds: readonly ReplicaId[];
+}
+
+/** Builds the command that cuts `parent` at the keys. Throws INVALID_ARGUMENT for keys that are not inside and ascending. */
+export function planSplit(
+  parent: RangeDescriptor,
+  keys: readonly Uint8Array[],
+  ids: readonly ChildIds[],
+): SplitCommand {
+  assert(keys.length === ids.length && keys.length > 0, 'one id set per split key');
+  let previous: Uint8Array = parent.startKey;
+  for (const key of keys) {
+    const isInside =
+      Buffer.compare(key, previous) > 0 &&
+      (parent.endKey.length === 0 || Buffer.compare(key, parent.endKey) < 0);
+    if (!isInside) throw new CairnError('INVALID_ARGUMENT', 'split keys must be inside the range and ascending');
+    previous = key;
+  }
+  const version = parent.epoch.version + keys.length;
+  const epoch = { version, confVersion: parent.epoch.confVersion };
+  const children = keys.map((key, at): RangeDescriptor => {
+    const { rangeId, replicaIds } = ids[at] as ChildIds;
+    assert(replicaIds.length === parent.replicas.length, 'one replica id per replica of the parent');
+    return {
+      rangeId,
+      startKey: key,
+      endKey: keys[at + 1] ?? parent.endKey,
+      epoch,
+      replicas: parent.replicas.map((replica, i) => ({ ...replica, replicaId: replicaIds[i] as ReplicaId })),
+    };
+  });
+  return {
+    baseVersion: parent.epoch.version,
+    left: { ...parent, endKey: keys[0] as Uint8Array, epoch },
+    children,
+  };
+}
+
+/** Puts a split into the log; from then on until it is applied the range is frozen on this leader. */
+export function proposeSplit(replica: Replica, command: SplitCommand): boolean {
+  assert(!replica.isFrozen, 'one split at a time', { rangeId: replica.rangeId });
+  const result = replica.propose(encodeSplitCommand(command));
+  if (result.type === 'refused') return false;
+  replica.isFrozen = true;
+  return true;
+}
+
+export interface SplitApplication {
+  readonly engine: KvEngine;
+  readonly log: RaftLog;
+  hasReplica(rangeId: RangeId): boolean;
+  /** Makes the replica of a child whose log was just born. */
+  addChild(descriptor: RangeDescriptor, replicaId: ReplicaId, machine: NonNullable<Replica['machine']>): Replica;
+  readonly storeId: number;
+}
+
+/**
+ * Applies a split on one replica. The engine is flushed first, and the parent's new span, the children's birth and
+ * everybody's checkpoint become durable with one log write: after a crash either the whole split is there, and nothing from
+ * before it is applied again, or none of it. Answers the children that live here.
+ */
+export async function applySplit(parts: SplitApplication, replica: Replica, entry: Entry): Promise<Replica[]> {
+  const command = decodeStoreCommand(entry.payload);
+  const isVoid = replica.descriptor.epoch.version !== command.baseVersion;
+  if (isVoid) {
+    replica.isFrozen = false;
+    return [];
+  }
+  await parts.engine.flush();
+  assert(replica.machine?.split !== undefined, 'the state machine cannot be split', { rangeId: replica.rangeId });
+  const machines = replica.machine.split(command.left, command.children);
+  const born: { descriptor: RangeDescriptor; replicaId: ReplicaId; machine: (typeof machines)[number] }[] = [];
+  command.children.forEach((descriptor, at) => {
+    const mine = descriptor.replicas.find((member) => member.storeId === parts.storeId);
+    // The child may be here already, created later than this split by a message and fed by a snapshot.
+    if (mine === undefined || parts.hasReplica(descriptor.rangeId)) return;
+    const log = parts.log.range(descriptor.rangeId);
+    log.reset(BIRTH_INDEX, BIRTH_TERM);
+    log.setHardState({ term: BIRTH_TERM, vote: 0 as ReplicaId, commit: BIRTH_INDEX });
+    log.setCheckpoint({
+      index: BIRTH_INDEX,
+      term: BIRTH_TERM,
+      state: encodeCheckpointState({ replicaId: mine.replicaId, descriptor, installing: undefined }),
+    });
+    const machine = machines[at];
+    assert(machine !== undefined, 'a machine per child');
+    born.push({ descriptor, replicaId: mine.replicaId, machine });
+  });
+  replica.log.setCheckpoint({
+    index: entry.index,
+    term: entry.term,
+    state: encodeCheckpointState({ replicaId: replica.replicaId, descriptor: command.left, installing: undefined }),
+  });
+  await parts.log.sync();
+  replica.setDescriptor(command.left);
+  replica.isFrozen = false;
+  return born.map(({ descriptor, replicaId, machine }) => parts.addChild(descriptor, replicaId, machine));
+}

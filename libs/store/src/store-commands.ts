@@ -1,0 +1,55 @@
+import { assert, CairnError, type RangeDescriptor } from '@cairn/base';
+import { ByteReader, ByteWriter } from '@cairn/codec';
+
+import { readDescriptor, writeDescriptor } from './descriptor-codec.js';
+
+/** First byte of the log commands that the store itself applies; state machine commands start with anything else. */
+export const STORE_COMMAND_TAG = 0xff;
+
+/** Kinds of store commands. On disk: append only, never reuse. */
+const CommandKind = { split: 1 } as const;
+
+/**
+ * Cuts a range. Carries the whole outcome, so that every replica, also one that applies it again, arrives at the same
+ * descriptors.
+ */
+export interface SplitCommand {
+  /** Version of the range it was proposed against; on any other the command is void. */
+  readonly baseVersion: number;
+  /** The range as it stays: same id, shorter span, higher version. */
+  readonly left: RangeDescriptor;
+  /** The ranges that are born, in key order. */
+  readonly children: readonly RangeDescriptor[];
+}
+
+export function encodeSplitCommand(command: SplitCommand): Buffer {
+  const writer = new ByteWriter(512);
+  writer.u8(STORE_COMMAND_TAG);
+  writer.u8(CommandKind.split);
+  writer.varint(command.baseVersion);
+  writeDescriptor(writer, command.left);
+  writer.varint(command.children.length);
+  for (const child of command.children) writeDescriptor(writer, child);
+  return writer.take();
+}
+
+export function isStoreCommand(payload: Uint8Array): boolean {
+  return payload.length > 0 && payload[0] === STORE_COMMAND_TAG;
+}
+
+/** Throws CORRUPTION for kinds this build does not know: the replica must halt, never skip. */
+export function decodeStoreCommand(payload: Uint8Array): SplitCommand {
+  const reader = new ByteReader(payload);
+  assert(reader.u8() === STORE_COMMAND_TAG, 'not a store command');
+  const kind = reader.u8();
+  if (kind !== CommandKind.split) {
+    throw new CairnError('CORRUPTION', `unknown store command ${kind}: written by a newer version?`);
+  }
+  const baseVersion = reader.varint();
+  const left = readDescriptor(reader);
+  const count = reader.varint();
+  const children: RangeDescriptor[] = [];
+  for (let i = 0; i < count; i += 1) children.push(readDescriptor(reader));
+  reader.expectEnd();
+  return { baseVersion, left, children };
+}

@@ -1,0 +1,574 @@
+import {
+  assert,
+  CairnError,
+  messageOf,
+  type LogIndex,
+  type RangeDescriptor,
+  type RangeId,
+  type ReplicaId,
+  type StoreId,
+  type Term,
+} from '@cairn/base';
+import type { KvEngine } from '@cairn/engine';
+import type { Clock, Disk, Logger, Metrics, Rng, Timer } from '@cairn/ports';
+import { decodeConfigChange, RaftNode, type Entry, type Message, type Ready } from '@cairn/raft';
+import { openRaftLog, type RaftLog, type RangeLog } from '@cairn/raft-log';
+
+import { Applier } from './applier.js';
+import { encodeCheckpointState } from './checkpoint-state.js';
+import { Checkpointer } from './checkpointer.js';
+import { groupOf } from './group.js';
+import { InboundQueue } from './inbound.js';
+import { configStateOf, descriptorAfterChange } from './membership.js';
+import type { PeerLinks } from './peer-links.js';
+import { raftConfigFor } from './raft-config.js';
+import { recoveredReplicas, rememberEntries, type RecoveredReplica } from './recovery.js';
+import { Replica } from './replica.js';
+import { SnapshotReceiver } from './snapshot-receive.js';
+import { SnapshotSender, type SnapshotChannel } from './snapshot-send.js';
+import { applySplit, BIRTH_INDEX, BIRTH_TERM, planSplit, proposeSplit, type ChildIds } from './split.js';
+import type { ReplicaGroup, StateMachine } from './state-machine.js';
+import { validateStoreConfig, type StoreConfig } from './store-config.js';
+import { StoreMetrics } from './store-metrics.js';
+import { TurnLoop } from './turn.js';
+
+export interface StoreOptions {
+  readonly storeId: StoreId;
+  /** Holds `log/` and `snapshots/`; the engine lives where its opener put it. */
+  readonly directory: string;
+  readonly disk: Disk;
+  readonly clock: Clock;
+  readonly rng: Rng;
+  readonly logger: Logger;
+  readonly metrics: Metrics;
+  readonly engine: KvEngine;
+  readonly config: StoreConfig;
+  readonly logSegmentBytes?: number;
+  readonly links: PeerLinks;
+  /** Opens the way for one outgoing snapshot. */
+  openSnapshotChannel(to: StoreId): SnapshotChannel;
+  /** The state machine of a replica; `isBorn` when its range begins now, with nothing before it. */
+  machineFor(descriptor: RangeDescriptor, isBorn: boolean): StateMachine;
+  /** The log or the engine failed: nothing may be acknowledged any more, the process must end. Called once. */
+  onFatal(error: CairnError): void;
+  /** Leadership, descriptor or existence of a replica changed here. */
+  onReplicaChanged?(rangeId: RangeId): void;
+}
+
+/**
+ * A store: one log, one engine, one loop, many replicas. Knows Raft groups and state machines, not keys and values.
+ * Opened with `Store.open`; closed with `close`, which leaves a checkpoint so that the next start replays nothing.
+ */
+export class Store {
+  readonly storeId: StoreId;
+  readonly #options: StoreOptions;
+  readonly #log: RaftLog;
+  readonly #metrics: StoreMetrics;
+  readonly #replicas = new Map<RangeId, Replica>();
+  readonly #turns: TurnLoop;
+  readonly #applier: Applier;
+  readonly #checkpointer: Checkpointer;
+  readonly #inbound: InboundQueue;
+  readonly #sender: SnapshotSender;
+  readonly #receiver: SnapshotReceiver;
+  #tickTimer: Timer | undefined;
+  #lastTickMs = 0;
+  #isClosed = false;
+
+  private constructor(options: StoreOptions, log: RaftLog) {
+    this.storeId = options.storeId;
+    this.#options = options;
+    this.#log = log;
+    this.#metrics = new StoreMetrics(options.metrics);
+    const { clock, config, engine, links, logger } = options;
+    const fatal = (error: unknown): void => {
+      this.#fatal(error);
+    };
+    this.#inbound = new InboundQueue(config.inboundBytesMax, this.#metrics);
+    this.#turns = new TurnLoop({
+      clock,
+      config,
+      log,
+      links,
+      metrics: this.#metrics,
+      drainInbound: () => {
+        this.#inbound.drain((rangeId, message, hint) => {
+          this.#deliver(rangeId, message, hint?.startKey);
+        });
+      },
+      installSnapshot: (replica, ready) => {
+        this.#installSnapshot(replica, ready);
+      },
+      sendSnapshot: (replica, message) => {
+        this.#sender.request(replica, message);
+      },
+      leadershipChanged: (replica) => {
+        this.#leadershipChanged(replica);
+      },
+      fatal,
+    });
+    this.#applier = new Applier({
+      engine,
+      config,
+      host: this.#turns,
+      metrics: this.#metrics,
+      applyStoreCommand: (replica, entry) => this.#applySplit(replica, entry),
+      applyConfigEntry: (replica, entry) => {
+        this.#applyConfigEntry(replica, entry);
+      },
+      readyToLead: (replica) => {
+        this.#readyToLead(replica);
+      },
+      fatal,
+    });
+    this.#turns.connect(this.#applier);
+    this.#checkpointer = new Checkpointer({
+      engine,
+      log,
+      applier: this.#applier,
+      clock,
+      config,
+      logger,
+      metrics: this.#metrics,
+      replicas: () => this.#replicas.values(),
+    });
+    this.#sender = new SnapshotSender({
+      engine,
+      applier: this.#applier,
+      host: this.#turns,
+      clock,
+      config,
+      logger,
+      metrics: this.#metrics,
+      openChannel: (to) => options.openSnapshotChannel(to),
+    });
+    this.#receiver = new SnapshotReceiver({
+      directory: `${options.directory}/snapshots`,
+      disk: options.disk,
+      engine,
+      log,
+      applier: this.#applier,
+      config,
+      logger,
+      metrics: this.#metrics,
+      overlaps: (descriptor) => this.#overlapping(descriptor),
+      machineFor: (descriptor) => options.machineFor(descriptor, false),
+    });
+  }
+
+  /** Recovers the log and every replica in it, and starts the loop. Throws CORRUPTION when the log is damaged. */
+  static async open(options: StoreOptions): Promise<Store> {
+    validateStoreConfig(options.config);
+    const { disk, directory } = options;
+    await disk.makeDirectory(`${directory}/log`);
+    await disk.makeDirectory(`${directory}/snapshots`);
+    const log = await openRaftLog({
+      disk,
+      directory: `${directory}/log`,
+      clock: options.clock,
+      logger: options.logger,
+      metrics: options.metrics,
+      ...(options.logSegmentBytes === undefined ? {} : { options: { segmentBytes: options.logSegmentBytes } }),
+    });
+    const store = new Store(options, log);
+    await store.#recover();
+    store.#startTicking();
+    return store;
+  }
+
+  async #recover(): Promise<void> {
+    const recovered = recoveredReplicas(this.#log.rangeIds(), (id) => this.#log.range(id));
+    for (const one of recovered) await this.#recoverOne(one);
+    await this.#receiver.removeLeftovers();
+    this.#options.logger.info('replicas recovered', { replicas: recovered.length });
+  }
+
+  async #recoverOne(recovered: RecoveredReplica): Promise<void> {
+    const state =
+      recovered.state.installing === undefined
+        ? recovered.state
+        : await this.#receiver.finishInstallation(recovered.log, recovered.state);
+    const { checkpoint } = recovered.log;
+    assert(checkpoint !== undefined, 'recovered replicas have a checkpoint');
+    const replica = this.#newReplica({
+      rangeId: recovered.rangeId,
+      replicaId: state.replicaId,
+      descriptor: state.descriptor,
+      appliedIndex: checkpoint.index,
+      appliedTerm: checkpoint.term,
+      isBorn: false,
+    });
+    if (state.descriptor === undefined) return;
+    const machine = this.#options.machineFor(state.descriptor, false);
+    replica.machine = machine;
+    machine.attach?.(replica);
+    await machine.open();
+    await rememberEntries(recovered.log, machine);
+    this.#turns.enqueue(replica);
+  }
+
+  #newReplica(parts: {
+    readonly rangeId: RangeId;
+    readonly replicaId: ReplicaId;
+    readonly descriptor: RangeDescriptor | undefined;
+    readonly appliedIndex: LogIndex;
+    readonly appliedTerm: Term;
+    readonly isBorn: boolean;
+  }): Replica {
+    assert(!this.#replicas.has(parts.rangeId), 'one replica per range and store', { rangeId: parts.rangeId });
+    const { clock, config, rng } = this.#options;
+    const log = this.#log.range(parts.rangeId);
+    const raft = new RaftNode({
+      config: raftConfigFor(parts.replicaId, config),
+      storage: log,
+      hardState: log.hardState,
+      appliedIndex: parts.appliedIndex,
+      configState: configStateOf(parts.descriptor),
+      random: () => rng.next(),
+      startedAtMs: clock.nowMs(),
+      bornNow: parts.isBorn,
+    });
+    const replica = new Replica({
+      rangeId: parts.rangeId,
+      replicaId: parts.replicaId,
+      raft,
+      log,
+      appliedIndex: parts.appliedIndex,
+      appliedTerm: parts.appliedTerm,
+      consistentAtIndex: log.lastIndex(),
+      host: this.#turns,
+    });
+    if (parts.descriptor !== undefined) replica.setDescriptor(parts.descriptor);
+    this.#replicas.set(parts.rangeId, replica);
+    return replica;
+  }
+
+  /**
+   * Brings the replica of a range that is being born into existence, durably. Idempotent: a range that is already here, in
+   * whatever state, is left alone.
+   */
+  async createReplica(descriptor: RangeDescriptor): Promise<void> {
+    if (this.#replicas.has(descriptor.rangeId)) return;
+    const mine = descriptor.replicas.find((member) => member.storeId === this.storeId);
+    assert(mine !== undefined, 'the store is a member of what it creates', { rangeId: descriptor.rangeId });
+    if (this.#overlapping(descriptor) !== undefined) {
+      throw new CairnError('FAILED_PRECONDITION', 'another range here covers part of the span');
+    }
+    const machine = this.#options.machineFor(descriptor, true);
+    const log = this.#birthLog(descriptor, mine.replicaId);
+    const replica = this.#addChild(descriptor, mine.replicaId, machine);
+    replica.isApplyBlocked = true;
+    machine.attach?.(replica);
+    await Promise.all([this.#log.sync(), machine.open()]);
+    assert(log.checkpoint !== undefined, 'born with a checkpoint');
+    this.#applier.unblock(replica);
+    // The first member opens the first election at once; the others would only compete.
+    if (descriptor.replicas[0] === mine) replica.raft.campaign(this.#options.clock.nowMs());
+    replica.wake();
+  }
+
+  #birthLog(descriptor: RangeDescriptor, replicaId: ReplicaId): RangeLog {
+    const log = this.#log.range(descriptor.rangeId);
+    log.reset(BIRTH_INDEX, BIRTH_TERM);
+    log.setHardState({ term: BIRTH_TERM, vote: 0 as ReplicaId, commit: BIRTH_INDEX });
+    log.setCheckpoint({
+      index: BIRTH_INDEX,
+      term: BIRTH_TERM,
+      state: encodeCheckpointState({ replicaId, descriptor, installing: undefined }),
+    });
+    return log;
+  }
+
+  /** The replica of a range whose log was just born; its machine is open, or is being opened by the caller. */
+  #addChild(descriptor: RangeDescriptor, replicaId: ReplicaId, machine: StateMachine): Replica {
+    const replica = this.#newReplica({
+      rangeId: descriptor.rangeId,
+      replicaId,
+      descriptor,
+      appliedIndex: BIRTH_INDEX,
+      appliedTerm: BIRTH_TERM,
+      isBorn: true,
+    });
+    replica.machine = machine;
+    this.#options.onReplicaChanged?.(descriptor.rangeId);
+    return replica;
+  }
+
+  replica(rangeId: RangeId): Replica | undefined {
+    return this.#replicas.get(rangeId);
+  }
+
+  replicas(): Iterable<Replica> {
+    return this.#replicas.values();
+  }
+
+  /** The promise-based face of a group; undefined when the store has no replica of it. */
+  group(rangeId: RangeId): ReplicaGroup | undefined {
+    const replica = this.#replicas.get(rangeId);
+    return replica === undefined ? undefined : groupOf(replica, this.#options.clock);
+  }
+
+  /** The replica whose span covers the key, if one is here. For error paths: linear. */
+  replicaCovering(key: Uint8Array): Replica | undefined {
+    for (const replica of this.#replicas.values()) {
+      const descriptor = replica.descriptorOrUndefined;
+      if (descriptor !== undefined && covers(descriptor, key)) return replica;
+    }
+    return undefined;
+  }
+
+  #overlapping(descriptor: RangeDescriptor): Replica | undefined {
+    for (const replica of this.#replicas.values()) {
+      const other = replica.descriptorOrUndefined;
+      if (other === undefined || other.rangeId === descriptor.rangeId) continue;
+      const startsBeforeEnd = descriptor.endKey.length === 0 || Buffer.compare(other.startKey, descriptor.endKey) < 0;
+      const endsAfterStart = other.endKey.length === 0 || Buffer.compare(other.endKey, descriptor.startKey) > 0;
+      if (startsBeforeEnd && endsAfterStart) return replica;
+    }
+    return undefined;
+  }
+
+  /** One raft frame of a peer store. Bounded: beyond `inboundBytesMax` frames are dropped, which Raft tolerates. */
+  receiveRaftFrame(body: Buffer): void {
+    this.#inbound.push(body);
+    this.#turns.schedule();
+  }
+
+  /** A peer store offers a snapshot; frames of the stream go to what is returned. */
+  get snapshotReceiver(): SnapshotReceiver {
+    return this.#receiver;
+  }
+
+  /** Steps a message that did not come as a frame (a snapshot whose stream is complete). */
+  stepMessage(rangeId: RangeId, message: Message): void {
+    this.#deliver(rangeId, message, undefined);
+    this.#turns.schedule();
+  }
+
+  #deliver(rangeId: RangeId, message: Message, startKey: Uint8Array | undefined): void {
+    let replica = this.#replicas.get(rangeId);
+    if (replica === undefined) {
+      if (startKey === undefined) {
+        this.#metrics.droppedMessage('no-replica');
+        return;
+      }
+      // A replica here that still covers the key will split soon, or get a snapshot that makes room.
+      if (this.replicaCovering(startKey) !== undefined) {
+        this.#metrics.droppedMessage('overlap');
+        return;
+      }
+      replica = this.#createEmptyReplica(rangeId, message.to);
+    }
+    if (message.to !== replica.replicaId) {
+      this.#metrics.droppedMessage('no-replica');
+      return;
+    }
+    replica.inbox.push(message);
+    this.#turns.enqueue(replica);
+  }
+
+  /** A replica without a state: it takes part in votes and waits for a snapshot. */
+  #createEmptyReplica(rangeId: RangeId, replicaId: ReplicaId): Replica {
+    const log = this.#log.range(rangeId);
+    const zero = 0 as LogIndex;
+    log.setCheckpoint({
+      index: zero,
+      term: 0 as Term,
+      state: encodeCheckpointState({ replicaId, descriptor: undefined, installing: undefined }),
+    });
+    this.#options.logger.info('replica created, waits for a snapshot', { rangeId, replicaId });
+    return this.#newReplica({
+      rangeId,
+      replicaId,
+      descriptor: undefined,
+      appliedIndex: zero,
+      appliedTerm: 0 as Term,
+      isBorn: false,
+    });
+  }
+
+  /** The stream to a store broke: followers of its leaders need not wait for their full election timeout. */
+  peerLost(storeId: StoreId): void {
+    const nowMs = this.#options.clock.nowMs();
+    for (const replica of this.#replicas.values()) {
+      if (!replica.isLeader && replica.leaderStoreId === storeId) {
+        replica.raft.leaderStoreLost(nowMs);
+        this.#turns.enqueue(replica);
+      }
+    }
+  }
+
+  /**
+   * Cuts a range that is led here. Resolves when the split is applied here. Rejects with NOT_LEADER, EPOCH_MISMATCH, or
+   * FAILED_PRECONDITION when one is under way.
+   */
+  async splitRange(
+    rangeId: RangeId,
+    version: number,
+    keys: readonly Uint8Array[],
+    ids: readonly ChildIds[],
+  ): Promise<void> {
+    const replica = this.#replicas.get(rangeId);
+    if (replica?.isReadyLeader !== true) throw new CairnError('NOT_LEADER', 'the range is not led here');
+    const { descriptor } = replica;
+    if (descriptor.epoch.version !== version) throw new CairnError('EPOCH_MISMATCH', 'the range has changed meanwhile');
+    if (replica.isFrozen) throw new CairnError('FAILED_PRECONDITION', 'a split of the range is under way');
+    const command = planSplit(descriptor, keys, ids);
+    if (!proposeSplit(replica, command)) throw new CairnError('NOT_LEADER', 'the range is not led here');
+    await new Promise<void>((resolve, reject) => {
+      const check = (): void => {
+        if (replica.isFrozen) {
+          this.#options.clock.setTimer(5, check);
+        } else if (replica.descriptor.epoch.version === command.left.epoch.version) {
+          resolve();
+        } else {
+          reject(new CairnError('NOT_LEADER', 'leadership was lost before the split was applied'));
+        }
+      };
+      check();
+    });
+  }
+
+  async #applySplit(replica: Replica, entry: Entry): Promise<void> {
+    const children = await applySplit(
+      {
+        engine: this.#options.engine,
+        log: this.#log,
+        storeId: this.storeId,
+        hasReplica: (rangeId) => this.#replicas.has(rangeId),
+        addChild: (descriptor, replicaId, machine) => {
+          const child = this.#addChild(descriptor, replicaId, machine);
+          machine.attach?.(child);
+          return child;
+        },
+      },
+      replica,
+      entry,
+    );
+    const nowMs = this.#options.clock.nowMs();
+    for (const child of children) {
+      // Where the parent's leader is, the child's shall be: it opens the first election alone.
+      if (replica.isLeader) child.raft.campaign(nowMs);
+      child.wake();
+    }
+    if (children.length > 0) this.#metrics.split();
+    this.#options.onReplicaChanged?.(replica.rangeId);
+  }
+
+  #applyConfigEntry(replica: Replica, entry: Entry): void {
+    const change = decodeConfigChange(entry.payload);
+    replica.raft.applyConfigChange(entry.payload);
+    replica.setDescriptor(descriptorAfterChange(replica.descriptor, change.context));
+    this.#options.onReplicaChanged?.(replica.rangeId);
+  }
+
+  #installSnapshot(replica: Replica, ready: Ready): void {
+    const meta = ready.snapshot;
+    assert(meta !== undefined, 'only called with a snapshot');
+    this.#receiver.install(replica, meta).then(
+      () => {
+        replica.raft.snapshotInstalled(meta);
+        this.#options.onReplicaChanged?.(replica.rangeId);
+        this.#applier.unblock(replica);
+        replica.wake();
+      },
+      (error: unknown) => {
+        this.#fatal(error);
+      },
+    );
+  }
+
+  #leadershipChanged(replica: Replica): void {
+    this.#options.logger.info('leadership changed', {
+      range: replica.rangeId,
+      term: replica.term,
+      leader: replica.leaderReplicaId,
+      isLeader: replica.isLeader,
+    });
+    if (!replica.isLeader) this.#tellLeadership(replica, false);
+    replica.wake();
+    this.#options.onReplicaChanged?.(replica.rangeId);
+  }
+
+  #readyToLead(replica: Replica): void {
+    replica.isReadyLeader = true;
+    replica.machine?.leadershipGained(replica.term);
+    this.#tellLeadership(replica, true);
+    this.#options.onReplicaChanged?.(replica.rangeId);
+  }
+
+  #tellLeadership(replica: Replica, isLeader: boolean): void {
+    for (const listener of replica.leadershipListeners) listener(isLeader, replica.term);
+  }
+
+  #startTicking(): void {
+    this.#lastTickMs = this.#options.clock.nowMs();
+    const again = (): void => {
+      this.#tickTimer = this.#options.clock.setTimer(this.#options.config.tickIntervalMs, () => {
+        if (this.#isClosed) return;
+        this.#tick();
+        again();
+      });
+    };
+    again();
+  }
+
+  #tick(): void {
+    const { clock, config, logger } = this.#options;
+    const nowMs = clock.nowMs();
+    const gapMs = nowMs - this.#lastTickMs;
+    this.#lastTickMs = nowMs;
+    // Whoever slept this long may have slept anywhere, also between a lease check and what it protects.
+    const wasPaused = gapMs > config.leaseDurationMs / 2;
+    if (wasPaused) {
+      this.#metrics.pause();
+      logger.warn('process was paused, leases dropped', { gapMs: Math.round(gapMs) });
+    }
+    for (const replica of this.#replicas.values()) {
+      if (wasPaused) replica.raft.dropLease();
+      replica.raft.tick(nowMs);
+      if (replica.raft.hasReady()) this.#turns.enqueue(replica);
+    }
+    this.#checkpointer.poll()?.catch((error: unknown) => {
+      this.#fatal(error);
+    });
+  }
+
+  #fatal(error: unknown): void {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    this.#tickTimer?.cancel();
+    this.#turns.stop();
+    this.#applier.stop();
+    this.#options.logger.error('store stopped', { reason: messageOf(error) });
+    const coded = CairnError.is(error) ? error : new CairnError('INTERNAL', messageOf(error), { cause: error });
+    this.#options.onFatal(coded);
+  }
+
+  /** Stops the loop and leaves a checkpoint. Leaders should have been transferred before. */
+  async close(): Promise<void> {
+    if (this.#isClosed) return;
+    this.#tickTimer?.cancel();
+    await this.#checkpointer.run();
+    this.#isClosed = true;
+    this.#turns.stop();
+    this.#applier.stop();
+    await this.#applier.idle();
+    for (const replica of this.#replicas.values()) {
+      replica.isClosed = true;
+      replica.reads.refuseAll();
+      replica.loseWaiters();
+      replica.machine?.closed?.();
+    }
+    this.#sender.stop();
+    this.#options.links.close();
+    await this.#log.close();
+  }
+}
+
+function covers(descriptor: RangeDescriptor, key: Uint8Array): boolean {
+  return (
+    Buffer.compare(key, descriptor.startKey) >= 0 &&
+    (descriptor.endKey.length === 0 || Buffer.compare(key, descriptor.endKey) < 0)
+  );
+}

@@ -1,0 +1,232 @@
+import { assert, type ReplicaId, type Term } from '@cairn/base';
+import type { Clock } from '@cairn/ports';
+import type { Message, Ready } from '@cairn/raft';
+import type { RaftLog } from '@cairn/raft-log';
+
+import type { Applier } from './applier.js';
+import type { PeerLinks, RangeHint } from './peer-links.js';
+import type { Replica, ReplicaHost } from './replica.js';
+import type { StoreConfig } from './store-config.js';
+import type { StoreMetrics } from './store-metrics.js';
+
+/** Readies that become durable with one write of the log. */
+interface SyncItem {
+  readonly replica: Replica;
+  readonly sequence: number;
+  readonly messages: readonly Message[];
+}
+
+export interface TurnLoopParts {
+  readonly clock: Clock;
+  readonly config: StoreConfig;
+  readonly log: RaftLog;
+  readonly links: PeerLinks;
+  readonly metrics: StoreMetrics;
+  /** Works off what the sockets left in the store's inbound queue. */
+  drainInbound(): void;
+  /** A snapshot was offered to the replica and accepted by its core. */
+  installSnapshot(replica: Replica, ready: Ready): void;
+  /** The core asks for a snapshot to be sent. */
+  sendSnapshot(replica: Replica, message: Message & { type: 'snapshot' }): void;
+  leadershipChanged(replica: Replica): void;
+  /** The log cannot be written any more: the store must stop. */
+  fatal(error: unknown): void;
+}
+
+/**
+ * The store loop. Sockets, timers and finished writes only enqueue replicas; a turn steps every queued replica, then
+ * writes one vector of log records for all of them with one sync, and sends one frame per peer store. While that sync is
+ * in flight the next turn is computed; its records join the next write.
+ */
+export class TurnLoop implements ReplicaHost {
+  readonly #parts: TurnLoopParts;
+  #applier: Applier | undefined;
+  #queue: Replica[] = [];
+  #spare: Replica[] = [];
+  #isScheduled = false;
+  #isRunning = false;
+  #isStopped = false;
+  #group: SyncItem[] = [];
+  #runAgain = false;
+
+  constructor(parts: TurnLoopParts) {
+    this.#parts = parts;
+  }
+
+  /** The applier and the loop need each other; the store connects them once. */
+  connect(applier: Applier): void {
+    this.#applier = applier;
+  }
+
+  enqueue(replica: Replica): void {
+    if (!replica.isQueued && !replica.isClosed) {
+      replica.isQueued = true;
+      this.#queue.push(replica);
+    }
+    this.schedule();
+  }
+
+  /** Asks for a turn after the events that are already waiting. */
+  schedule(): void {
+    if (this.#isScheduled || this.#isStopped) return;
+    this.#isScheduled = true;
+    this.#parts.clock.defer(() => {
+      this.#isScheduled = false;
+      this.run();
+    });
+  }
+
+  stop(): void {
+    this.#isStopped = true;
+  }
+
+  /** One turn. Also called directly when a write finished, to save the round through the event loop. */
+  run(): void {
+    if (this.#isStopped) return;
+    if (this.#isRunning) {
+      this.#runAgain = true;
+      return;
+    }
+    this.#isRunning = true;
+    try {
+      do {
+        this.#runAgain = false;
+        this.#runOnce();
+      } while (this.#runAgain && !this.#isStopped);
+    } catch (error) {
+      this.#parts.fatal(error);
+    } finally {
+      this.#isRunning = false;
+    }
+  }
+
+  #runOnce(): void {
+    const { clock, config, links, metrics } = this.#parts;
+    const startedMs = clock.nowMs();
+    this.#parts.drainInbound();
+    const working = this.#queue;
+    this.#queue = this.#spare;
+    let done = 0;
+    for (; done < working.length && done < config.replicasPerTurnMax; done += 1) {
+      // Looking at the clock costs; every sixteenth replica is often enough for a budget of milliseconds.
+      if ((done & 15) === 15 && clock.nowMs() - startedMs > config.turnBudgetMs) break;
+      this.#process(working[done] as Replica, startedMs);
+    }
+    for (let left = done; left < working.length; left += 1) this.#queue.push(working[left] as Replica);
+    working.length = 0;
+    this.#spare = working;
+    links.flush();
+    this.#startSync();
+    this.#applier?.kick();
+    metrics.turn(clock.nowMs() - startedMs, done);
+    if (this.#queue.length > 0) this.schedule();
+  }
+
+  #process(replica: Replica, nowMs: number): void {
+    replica.isQueued = false;
+    if (replica.isClosed) return;
+    const { raft, inbox } = replica;
+    if (inbox.length > 0) {
+      replica.inbox = [];
+      for (const message of inbox) raft.step(message, nowMs);
+    }
+    replica.machine?.turn?.(nowMs);
+    while (raft.hasReady()) this.#handleReady(replica, raft.takeReady());
+  }
+
+  /** Carries out one Ready in the order that the core's contract demands. */
+  #handleReady(replica: Replica, ready: Ready): void {
+    const { log } = replica;
+    if (ready.state !== undefined) this.#changeState(replica, ready.state);
+    const first = ready.entries[0];
+    if (first !== undefined) {
+      // A suffix that is being replaced was never committed, so never applied: it cannot be in the engine.
+      if (first.index <= replica.consistentAtIndex) {
+        replica.consistentAtIndex = Math.max(first.index - 1, 0) as typeof first.index;
+      }
+      log.append(ready.entries);
+    }
+    if (ready.hardState !== undefined) log.setHardState(ready.hardState);
+    for (const message of ready.messages) this.#post(replica, message);
+    if (ready.mustSync || replica.unsyncedReadies > 0) {
+      replica.unsyncedReadies += 1;
+      this.#group.push({ replica, sequence: ready.sequence, messages: ready.messagesAfterPersist });
+    } else {
+      for (const message of ready.messagesAfterPersist) this.#post(replica, message);
+      replica.raft.persisted(ready.sequence);
+    }
+    if (ready.committed.length > 0) this.#applier?.enqueue(replica, ready.committed);
+    for (const read of ready.reads) {
+      if (read.refused) replica.reads.refuse(read.context);
+      else replica.reads.confirm(read.context, read.index, replica.appliedIndex);
+    }
+    if (ready.snapshot !== undefined) this.#parts.installSnapshot(replica, ready);
+  }
+
+  #changeState(replica: Replica, state: { role: string; leaderId: ReplicaId; term: Term }): void {
+    const wasLeader = replica.isLeader;
+    const isNewTerm = replica.term !== state.term;
+    replica.isLeader = state.role === 'leader';
+    replica.leaderReplicaId = state.leaderId;
+    replica.term = state.term;
+    if (wasLeader && (!replica.isLeader || isNewTerm)) {
+      replica.isFrozen = false;
+      replica.reads.refuseAll();
+      replica.loseWaiters();
+      if (replica.isReadyLeader) {
+        replica.isReadyLeader = false;
+        replica.machine?.leadershipLost();
+      }
+    }
+    this.#parts.leadershipChanged(replica);
+  }
+
+  #post(replica: Replica, message: Message): void {
+    if (message.type === 'snapshot') {
+      this.#parts.sendSnapshot(replica, message);
+      return;
+    }
+    const store = replica.storeOf(message.to);
+    if (store === 0) return;
+    this.#parts.links.post(store, replica.rangeId, message, hintFor(replica, message));
+  }
+
+  #startSync(): void {
+    if (this.#group.length === 0) return;
+    const group = this.#group;
+    this.#group = [];
+    this.#parts.log.sync().then(
+      () => {
+        this.#finishSync(group);
+      },
+      (error: unknown) => {
+        this.#parts.fatal(error);
+      },
+    );
+  }
+
+  #finishSync(group: readonly SyncItem[]): void {
+    if (this.#isStopped) return;
+    for (const { replica, sequence, messages } of group) {
+      replica.unsyncedReadies -= 1;
+      assert(replica.unsyncedReadies >= 0, 'more syncs finished than begun');
+      if (replica.isClosed) continue;
+      for (const message of messages) this.#post(replica, message);
+      replica.raft.persisted(sequence);
+      if (replica.raft.hasReady()) this.enqueue(replica);
+    }
+    this.run();
+  }
+}
+
+/** Messages that may meet a store without the replica say where the range begins; the frequent ones stay small. */
+function hintFor(replica: Replica, message: Message): RangeHint | undefined {
+  const descriptor = replica.descriptorOrUndefined;
+  if (descriptor === undefined) return undefined;
+  const opensTheWay =
+    message.type === 'heartbeat' ||
+    message.type === 'vote' ||
+    message.type === 'pre-vote' ||
+    (message.type === 'append' && message.entries.length === 0);
+  return opensTheWay ? { startKey: descriptor.startKey, epochVersion: descriptor.epoch.version } : undefined;
+}

@@ -1,0 +1,101 @@
+import type { Clock } from '@cairn/ports';
+
+import type { MetadataMember } from './leadership.js';
+import type { MetadataView } from './metadata-state.js';
+import type { Contact, NodeTable } from './node-table.js';
+import type { RangeEntry, RangeMap } from './range-map.js';
+import { settingOf } from './settings.js';
+import type { NodeStatus } from './wire-binding.js';
+
+/** Sums over all ranges. */
+export interface RangeSummary {
+  readonly ranges: number;
+  readonly withoutLeader: number;
+  readonly underReplicated: number;
+}
+
+/** Walks all ranges; not for hot paths. */
+export function summarizeRanges(state: MetadataView, nodes: NodeTable, map: RangeMap): RangeSummary {
+  // More voters than stores are not possible, however many are wished for.
+  const wanted = Math.min(settingOf(state.settings, 'replication.factor'), Math.max(1, state.nodes.size));
+  const live = new Set<number>();
+  for (const info of nodes.storeInfos(state)) if (info.live) live.add(info.storeId);
+  let ranges = 0;
+  let withoutLeader = 0;
+  let underReplicated = 0;
+  for (const entry of map.entries()) {
+    if (entry.placing !== 'shown') continue;
+    ranges += 1;
+    if (!live.has(entry.leaderStoreId)) withoutLeader += 1;
+    if (liveVoters(entry, live) < wanted) underReplicated += 1;
+  }
+  return { ranges, withoutLeader, underReplicated };
+}
+
+function liveVoters(entry: RangeEntry, live: ReadonlySet<number>): number {
+  let count = 0;
+  for (const { role, storeId } of entry.descriptor.replicas) {
+    if ((role === 'voter' || role === 'incoming') && live.has(storeId)) count += 1;
+  }
+  return count;
+}
+
+export interface StatusParts {
+  readonly state: MetadataView;
+  readonly nodes: NodeTable;
+  readonly clock: Clock;
+  readonly self: MetadataMember;
+  readonly members: readonly MetadataMember[];
+  readonly startedUnixMs: number;
+  isMemberLive(member: MetadataMember): boolean;
+}
+
+/** Metadata members, then shard nodes by store id, then routers by name. Only the leader asks. */
+export function nodeStatuses(parts: StatusParts): NodeStatus[] {
+  const { state, nodes, clock } = parts;
+  const nowMs = clock.nowMs();
+  const shards: NodeStatus[] = [];
+  for (const [name, record] of state.nodes) {
+    const { address, publicAddress, storeId } = record;
+    shards.push(statusOf(nodes.get(name), { name, kind: 'shard', address, publicAddress, storeId }, nowMs));
+  }
+  shards.sort((a, b) => a.storeId - b.storeId);
+  const routers: NodeStatus[] = [];
+  for (const contact of nodes.contacts()) {
+    if (contact.kind !== 'router') continue;
+    const { name, address, publicAddress } = contact;
+    routers.push(statusOf(contact, { name, kind: 'router', address, publicAddress, storeId: 0 }, nowMs));
+  }
+  routers.sort((a, b) => (a.name < b.name ? -1 : 1));
+  return [...parts.members.map((member) => memberStatus(parts, member)), ...shards, ...routers];
+}
+
+type Identity = Pick<NodeStatus, 'name' | 'kind' | 'address' | 'publicAddress' | 'storeId'>;
+
+function statusOf(contact: Contact | undefined, identity: Identity, nowMs: number): NodeStatus {
+  const numbers = contact?.numbers;
+  return {
+    ...identity,
+    live: contact?.isLive === true,
+    leader: false,
+    replicas: numbers?.replicas ?? 0,
+    leaders: numbers?.leaders ?? 0,
+    dataBytes: numbers?.dataBytes ?? 0,
+    diskFreeBytes: numbers?.diskFreeBytes ?? 0,
+    readsPerSecond: numbers?.readsPerSecond ?? 0,
+    writesPerSecond: numbers?.writesPerSecond ?? 0,
+    startedUnixMs: numbers?.startedUnixMs ?? 0,
+    lastSeenMs: contact === undefined ? 0 : Math.max(0, Math.floor(nowMs - contact.lastSeenMs)),
+  };
+}
+
+function memberStatus(parts: StatusParts, member: MetadataMember): NodeStatus {
+  const isSelf = member.name === parts.self.name;
+  const identity = { name: member.name, kind: 'metadata', address: member.address, publicAddress: '', storeId: 0 };
+  return {
+    ...statusOf(undefined, identity, 0),
+    live: isSelf || parts.isMemberLive(member),
+    leader: isSelf,
+    startedUnixMs: isSelf ? parts.startedUnixMs : 0,
+  };
+}

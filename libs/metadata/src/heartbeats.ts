@@ -1,0 +1,155 @@
+import { CairnError, messageOf, rangeId, replicaId, type ReplicaId, type StoreId } from '@cairn/base';
+import type { Clock, Logger } from '@cairn/ports';
+
+import { evaluateCreated, missingReplicas } from './bootstrap.js';
+import { descriptorFromMessage, descriptorToMessage } from './descriptor-messages.js';
+import { listVersion, type LeaderMemory } from './leader-memory.js';
+import { checkIncarnation, evaluateAddress } from './membership.js';
+import type { MetadataStateMachine } from './metadata-state-machine.js';
+import type { Contact } from './node-table.js';
+import type { Proposer } from './proposer.js';
+import type { RangeFacts } from './range-map.js';
+import { listSettings } from './settings.js';
+import type { TimestampOracle } from './timestamp-oracle.js';
+import {
+  NodeKind,
+  type HeartbeatRequest,
+  type HeartbeatResponse,
+  type RangeReport,
+  type StoreCommand,
+} from './wire-binding.js';
+
+export interface HeartbeatParts {
+  readonly machine: MetadataStateMachine;
+  readonly proposer: Proposer;
+  readonly oracle: TimestampOracle;
+  readonly memory: LeaderMemory;
+  readonly clock: Clock;
+  readonly logger: Logger;
+}
+
+/** What nodes tell every second, and what they are told in return. */
+export class Heartbeats {
+  readonly #parts: HeartbeatParts;
+  /** Replicas whose existence is being recorded. At most as many as first ranges have replicas. */
+  readonly #recording = new Set<ReplicaId>();
+
+  constructor(parts: HeartbeatParts) {
+    this.#parts = parts;
+  }
+
+  /**
+   * @throws CairnError NAME_TAKEN, FAILED_PRECONDITION (join first), INVALID_ARGUMENT (a report that no range can give);
+   *   in these cases nothing of the heartbeat was taken in.
+   */
+  async take(request: HeartbeatRequest): Promise<HeartbeatResponse> {
+    const { machine, memory, oracle } = this.#parts;
+    let contact: Contact;
+    let commands: StoreCommand[] = [];
+    if (request.kind === NodeKind.SHARD) {
+      contact = await this.#takeShard(request);
+      commands = this.#commandsFor(contact, request.storeId as StoreId);
+    } else {
+      contact = this.#takeRouter(request);
+    }
+    const timestamp = await oracle.take(1);
+    const state = machine.state;
+    const term = machine.leadingTerm ?? 0;
+    const storesVersion = listVersion(term, memory.nodes.changes);
+    const settingsVersion = listVersion(term, state.settingsChanges);
+    return {
+      timestamp,
+      stores: request.storesVersion === storesVersion ? [] : memory.nodes.storeInfos(state),
+      commands,
+      wantFull: contact.kind === 'shard' && !contact.hasFull,
+      settings: request.settingsVersion === settingsVersion ? [] : listSettings(state.settings),
+      storesVersion,
+      settingsVersion,
+    };
+  }
+
+  async #takeShard(request: HeartbeatRequest): Promise<Contact> {
+    const { machine, proposer, memory, clock } = this.#parts;
+    const { name, address, publicAddress } = request;
+    const registered = machine.state.nodes.get(name);
+    if (registered === undefined || registered.storeId !== request.storeId) {
+      throw new CairnError('FAILED_PRECONDITION', `shard node ${name} has not joined as store ${request.storeId}`);
+    }
+    checkIncarnation(name, registered, request.incarnation);
+    const reports = request.ranges.map(factsFromReport);
+    if (registered.address !== address || registered.publicAddress !== publicAddress) {
+      await proposer.run((state) => evaluateAddress(state, name, address, publicAddress));
+      memory.nodes.noteChange();
+    }
+    const contact = memory.nodes.touch(name, 'shard', clock.nowMs());
+    if (!memory.nodes.takeHeartbeat(contact, request)) return contact;
+    if (request.full) {
+      memory.ranges.replace(registered.storeId, reports);
+      contact.hasFull = true;
+    } else {
+      for (const facts of reports) memory.ranges.report(registered.storeId, facts);
+      memory.ranges.remove(registered.storeId, request.removedRangeIds.map(rangeId));
+    }
+    return contact;
+  }
+
+  #takeRouter(request: HeartbeatRequest): Contact {
+    const { machine, memory, clock } = this.#parts;
+    const { name } = request;
+    if (request.kind !== NodeKind.ROUTER) {
+      throw new CairnError('INVALID_ARGUMENT', `${name} sent a heartbeat of unknown kind ${request.kind}`);
+    }
+    const known = memory.nodes.get(name);
+    const isDisplaced =
+      known?.kind === 'router' && known.isLive && Buffer.compare(known.incarnation, request.incarnation) !== 0;
+    if (isDisplaced || machine.state.nodes.has(name)) {
+      throw new CairnError('NAME_TAKEN', `Another node runs under the name ${name}. Give this router a name of its own.`);
+    }
+    const contact = memory.nodes.touch(name, 'router', clock.nowMs());
+    contact.incarnation = request.incarnation;
+    contact.address = request.address;
+    contact.publicAddress = request.publicAddress;
+    memory.nodes.takeHeartbeat(contact, request);
+    return contact;
+  }
+
+  /** First replicas the store shall make; those it has are recorded instead. */
+  #commandsFor(contact: Contact, store: StoreId): StoreCommand[] {
+    // Without its whole list, a store that has the replica looks like one that has not.
+    if (!contact.hasFull) return [];
+    const { machine, memory } = this.#parts;
+    const commands: StoreCommand[] = [];
+    const created: ReplicaId[] = [];
+    for (const { replicaId: id, descriptor } of missingReplicas(machine.state, store)) {
+      if (memory.ranges.isReported(store, descriptor.rangeId)) created.push(id);
+      else commands.push({ command: { $case: 'createReplica', value: descriptorToMessage(descriptor) } });
+    }
+    this.#record(created);
+    return commands;
+  }
+
+  #record(created: readonly ReplicaId[]): void {
+    const fresh = created.map(replicaId).filter((id) => !this.#recording.has(id));
+    if (fresh.length === 0) return;
+    for (const id of fresh) this.#recording.add(id);
+    this.#parts.proposer
+      .run((state) => evaluateCreated(state, fresh))
+      .catch((error: unknown) => {
+        // The next heartbeat of the store tries again.
+        this.#parts.logger.info('creation of first replicas not recorded', { error: messageOf(error) });
+      })
+      .finally(() => {
+        for (const id of fresh) this.#recording.delete(id);
+      });
+  }
+}
+
+function factsFromReport(report: RangeReport): RangeFacts {
+  return {
+    descriptor: descriptorFromMessage(report.descriptor),
+    leaderTerm: report.leaderTerm,
+    bytes: report.bytes,
+    readsPerSecond: report.readsPerSecond,
+    writesPerSecond: report.writesPerSecond,
+  };
+}

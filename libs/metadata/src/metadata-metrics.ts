@@ -1,0 +1,104 @@
+import type { Metrics } from '@cairn/ports';
+
+/** Live values that are read once per scrape. */
+export interface MetadataGauges {
+  readonly isLeading: boolean;
+  readonly stores: number;
+  readonly storesLive: number;
+  readonly routersLive: number;
+  readonly ranges: number;
+  readonly rangesWithoutLeader: number;
+  readonly rangesUnderReplicated: number;
+  readonly rangeGaps: number;
+  readonly rangeConflicts: number;
+}
+
+export interface MetadataMetrics {
+  proposal(outcome: string): void;
+  request(method: string, outcome: string): void;
+  timestamps(count: number): void;
+  windowExtended(): void;
+  clockRefused(): void;
+  idsAllocated(count: number): void;
+  /** Reads the gauges before each scrape. */
+  watch(read: () => MetadataGauges): void;
+}
+
+export function createMetadataMetrics(metrics: Metrics): MetadataMetrics {
+  const proposals = metrics.counter(
+    'cairn_metadata_proposals_total',
+    'Commands this member proposed to the metadata group, by outcome.',
+    ['outcome'],
+  );
+  const requests = metrics.counter(
+    'cairn_metadata_requests_total',
+    'Requests to the metadata service, by method and outcome (OK or an error code).',
+    ['method', 'outcome'],
+  );
+  const timestamps = metrics.counter('cairn_metadata_timestamps_total', 'Timestamps handed out.');
+  const windows = metrics.counter(
+    'cairn_metadata_timestamp_windows_total',
+    'Times the bound of the timestamps was moved ahead through the log.',
+  );
+  const refusals = metrics.counter(
+    'cairn_metadata_clock_refusals_total',
+    'Times the wall clock began to be ignored because it was too far ahead.',
+  );
+  const ids = metrics.counter('cairn_metadata_ids_total', 'Ids handed out for ranges and replicas.');
+  return {
+    proposal: (outcome) => {
+      proposals.add(1, { outcome });
+    },
+    request: (method, outcome) => {
+      requests.add(1, { method, outcome });
+    },
+    timestamps: (count) => {
+      timestamps.add(count);
+    },
+    windowExtended: () => {
+      windows.add(1);
+    },
+    clockRefused: () => {
+      refusals.add(1);
+    },
+    idsAllocated: (count) => {
+      ids.add(count);
+    },
+    watch: (read) => {
+      watchGauges(metrics, read);
+    },
+  };
+}
+
+function watchGauges(metrics: Metrics, read: () => MetadataGauges): void {
+  const leading = metrics.gauge('cairn_metadata_is_leader', '1 on the member that serves, 0 elsewhere.');
+  const stores = metrics.gauge('cairn_metadata_stores', 'Shard nodes that have joined.');
+  const storesLive = metrics.gauge('cairn_metadata_stores_live', 'Shard nodes heard from lately.');
+  const routersLive = metrics.gauge('cairn_metadata_routers_live', 'Routers heard from lately.');
+  const ranges = metrics.gauge('cairn_metadata_ranges', 'Ranges in the map of the leader.');
+  const leaderless = metrics.gauge(
+    'cairn_metadata_ranges_without_leader',
+    'Ranges with no known leader on a live store.',
+  );
+  const under = metrics.gauge(
+    'cairn_metadata_ranges_under_replicated',
+    'Ranges with fewer live voters than wanted and possible.',
+  );
+  const gaps = metrics.gauge('cairn_metadata_range_gaps', 'Parts of the key space that no reported range covers.');
+  const conflicts = metrics.gauge(
+    'cairn_metadata_range_conflicts',
+    'Ranges that overlap another one of the same version: must be 0.',
+  );
+  metrics.onCollect(() => {
+    const now = read();
+    leading.set(now.isLeading ? 1 : 0);
+    stores.set(now.stores);
+    storesLive.set(now.storesLive);
+    routersLive.set(now.routersLive);
+    ranges.set(now.ranges);
+    leaderless.set(now.rangesWithoutLeader);
+    under.set(now.rangesUnderReplicated);
+    gaps.set(now.rangeGaps);
+    conflicts.set(now.rangeConflicts);
+  });
+}

@@ -1,0 +1,121 @@
+import { assert, CairnError } from '@cairn/base';
+import type { Clock, Logger, Metrics, Rng } from '@cairn/ports';
+import type { ReplicaGroup } from '@cairn/store';
+import type { RpcServer } from '@cairn/wire';
+
+import { summarizeRanges } from './cluster-view.js';
+import { LeaderMemory } from './leader-memory.js';
+import { Leadership, type MetadataMember } from './leadership.js';
+import { createMetadataMetrics } from './metadata-metrics.js';
+import { MetadataService } from './metadata-service.js';
+import type { MetadataStateMachine } from './metadata-state-machine.js';
+import { Proposer } from './proposer.js';
+import { Supervisor } from './supervisor.js';
+import { TimestampOracle } from './timestamp-oracle.js';
+
+export interface MetadataNodeOptions {
+  /** The machine that the group drives. */
+  readonly machine: MetadataStateMachine;
+  /** The opened group. */
+  readonly group: ReplicaGroup;
+  /** Where requests of nodes arrive; the methods are added here. */
+  readonly server: RpcServer;
+  /** Name of this member; one of `members`. */
+  readonly name: string;
+  /** All members of the group. */
+  readonly members: readonly MetadataMember[];
+  /** How many shard nodes the first range waits for, 1 .. 7. */
+  readonly expectedStores: number;
+  readonly clock: Clock;
+  readonly rng: Rng;
+  readonly logger: Logger;
+  readonly metrics: Metrics;
+  /** Is another member of the group reachable from here? For the status only. */
+  isMemberLive(member: MetadataMember): boolean;
+}
+
+/** A running member of the metadata service. */
+export interface MetadataNode {
+  /** Answers requests now: leads, with a window of timestamps. */
+  readonly isServing: boolean;
+  /** Empty until the first leader of the cluster made it. */
+  readonly clusterId: string;
+  /** Stops serving and all timers. The group is closed by its owner, afterwards. */
+  stop(): void;
+}
+
+/** Puts the service on top of an opened group. */
+export function createMetadataNode(options: MetadataNodeOptions): MetadataNode {
+  const { machine, group, clock, rng, logger, members, name, expectedStores } = options;
+  const self = members.find((member) => member.name === name);
+  if (self === undefined) throw new CairnError('INVALID_ARGUMENT', `${name} is not among the metadata members`);
+  assert(expectedStores >= 1 && expectedStores <= 7, 'expectedStores is out of range', { expectedStores });
+
+  const metrics = createMetadataMetrics(options.metrics);
+  const memory = new LeaderMemory();
+  const proposer = new Proposer({ machine, group, metrics });
+  const oracle = new TimestampOracle({ clock, logger, metrics, proposer });
+  const supervisor = new Supervisor({ machine, proposer, memory, clock, logger, expectedStores });
+  const leadership = new Leadership({
+    machine,
+    group,
+    proposer,
+    oracle,
+    members,
+    clock,
+    rng,
+    logger,
+    onReset: () => {
+      supervisor.stop();
+      memory.reset(machine.leadingTerm === undefined ? undefined : machine.state, clock.nowMs());
+    },
+    onServing: () => {
+      supervisor.start();
+    },
+  });
+  const service = new MetadataService({
+    machine,
+    group,
+    proposer,
+    oracle,
+    memory,
+    leadership,
+    supervisor,
+    metrics,
+    clock,
+    logger,
+    self,
+    members,
+    startedUnixMs: Math.floor(clock.unixMs()),
+    isMemberLive: (member) => options.isMemberLive(member),
+  });
+
+  service.register(options.server);
+  metrics.watch(() => {
+    const summary = summarizeRanges(machine.state, memory.nodes, memory.ranges);
+    const contacts = [...memory.nodes.contacts()].filter((contact) => contact.isLive);
+    return {
+      isLeading: leadership.isServing,
+      stores: machine.state.nodes.size,
+      storesLive: contacts.filter((contact) => contact.kind === 'shard').length,
+      routersLive: contacts.filter((contact) => contact.kind === 'router').length,
+      ranges: summary.ranges,
+      rangesWithoutLeader: summary.withoutLeader,
+      rangesUnderReplicated: summary.underReplicated,
+      rangeGaps: memory.coverage.gaps,
+      rangeConflicts: memory.coverage.conflicts,
+    };
+  });
+  leadership.start();
+  return {
+    get isServing() {
+      return leadership.isServing;
+    },
+    get clusterId() {
+      return machine.state.cluster?.clusterId ?? '';
+    },
+    stop: () => {
+      leadership.stop();
+    },
+  };
+}

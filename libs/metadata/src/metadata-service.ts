@@ -1,0 +1,177 @@
+import { CairnError, messageOf } from '@cairn/base';
+import type { Clock, Logger } from '@cairn/ports';
+import type { ReplicaGroup } from '@cairn/store';
+import type { RpcMethod, RpcServer } from '@cairn/wire';
+
+import { nodeStatuses, summarizeRanges } from './cluster-view.js';
+import { Heartbeats } from './heartbeats.js';
+import type { LeaderMemory } from './leader-memory.js';
+import type { Leadership, MetadataMember } from './leadership.js';
+import { checkClusterId, checkJoinRequest, evaluateShardJoin } from './membership.js';
+import type { MetadataMetrics } from './metadata-metrics.js';
+import type { MetadataStateMachine } from './metadata-state-machine.js';
+import type { Proposer } from './proposer.js';
+import { findRoutes } from './routes.js';
+import { checkSetting, listSettings } from './settings.js';
+import type { Supervisor } from './supervisor.js';
+import type { TimestampOracle } from './timestamp-oracle.js';
+import {
+  MetadataRpc,
+  NodeKind,
+  type GetStatusResponse,
+  type JoinRequest,
+  type JoinResponse,
+  type PutSettingRequest,
+} from './wire-binding.js';
+
+/** Ids that one call may take. */
+export const IDS_PER_CALL_MAX = 10_000;
+
+export interface MetadataServiceParts {
+  readonly machine: MetadataStateMachine;
+  readonly group: ReplicaGroup;
+  readonly proposer: Proposer;
+  readonly oracle: TimestampOracle;
+  readonly memory: LeaderMemory;
+  readonly leadership: Leadership;
+  readonly supervisor: Supervisor;
+  readonly metrics: MetadataMetrics;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly self: MetadataMember;
+  readonly members: readonly MetadataMember[];
+  readonly startedUnixMs: number;
+  isMemberLive(member: MetadataMember): boolean;
+}
+
+/** The requests of `cairn.internal.v1.Metadata`. Only a serving leader answers; the others say who leads. */
+export class MetadataService {
+  readonly #parts: MetadataServiceParts;
+  readonly #heartbeats: Heartbeats;
+
+  constructor(parts: MetadataServiceParts) {
+    this.#parts = parts;
+    this.#heartbeats = new Heartbeats(parts);
+  }
+
+  /** Adds the methods to a server. */
+  register(server: RpcServer): void {
+    this.#handle(server, MetadataRpc.join, (request) => this.#join(request));
+    this.#handle(server, MetadataRpc.heartbeat, (request) => this.#heartbeats.take(request));
+    this.#handle(server, MetadataRpc.allocateIds, ({ count }) => this.#allocateIds(count));
+    this.#handle(server, MetadataRpc.getTimestamps, ({ count }) => this.#getTimestamps(count));
+    this.#handle(server, MetadataRpc.getRoutes, (request) =>
+      findRoutes(this.#parts.machine.state, this.#parts.memory, request),
+    );
+    this.#handle(server, MetadataRpc.getStatus, () => this.#getStatus());
+    this.#handle(server, MetadataRpc.getSettings, async () => {
+      await this.#parts.group.readBarrier();
+      return { settings: listSettings(this.#parts.machine.state.settings) };
+    });
+    this.#handle(server, MetadataRpc.putSetting, (request) => this.#putSetting(request));
+  }
+
+  #handle<Request, Response>(
+    server: RpcServer,
+    method: RpcMethod<Request, Response>,
+    handler: (request: Request) => Promise<Response> | Response,
+  ): void {
+    const { leadership, metrics, logger } = this.#parts;
+    const label = method.name.slice(method.name.lastIndexOf('/') + 1);
+    server.handle(method, async (request) => {
+      try {
+        leadership.requireServing();
+        const response = await handler(request);
+        metrics.request(label, 'OK');
+        return response;
+      } catch (error) {
+        const code = CairnError.is(error) ? error.code : 'INTERNAL';
+        metrics.request(label, code);
+        if (code === 'INTERNAL') logger.error('metadata request failed', { method: label, error: messageOf(error) });
+        // Parts below know that they do not lead, not who does.
+        throw code === 'NOT_LEADER' ? leadership.notLeader() : error;
+      }
+    });
+  }
+
+  async #join(request: JoinRequest): Promise<JoinResponse> {
+    const { machine, memory, oracle } = this.#parts;
+    checkJoinRequest(request);
+    const storeId = request.kind === NodeKind.SHARD ? await this.#joinShard(request) : this.#joinRouter(request);
+    const timestamp = await oracle.take(1);
+    const { state } = machine;
+    return { clusterId: state.cluster?.clusterId ?? '', storeId, timestamp, stores: memory.nodes.storeInfos(state) };
+  }
+
+  async #joinShard(request: JoinRequest): Promise<number> {
+    const { proposer, memory, supervisor, clock, logger } = this.#parts;
+    const { storeId, isNew } = await proposer.run((state) => evaluateShardJoin(state, request, clock.unixMs()));
+    memory.nodes.touch(request.name, 'shard', clock.nowMs());
+    memory.nodes.noteChange();
+    const event = isNew ? 'shard node joined for the first time' : 'shard node came back';
+    logger.info(event, { node: request.name, storeId, address: request.address });
+    supervisor.tryBootstrap();
+    return storeId;
+  }
+
+  /** Routers keep nothing, so they are not registered: the newest process of a name is the router of that name. */
+  #joinRouter(request: JoinRequest): number {
+    const { machine, memory, clock, logger } = this.#parts;
+    const { name, incarnation, address, publicAddress } = request;
+    checkClusterId(machine.state, name, request.clusterId);
+    if (machine.state.nodes.has(name)) {
+      throw new CairnError('NAME_TAKEN', `A shard node has the name ${name}. Give this router a name of its own.`);
+    }
+    const known = memory.nodes.get(name);
+    if (known?.isLive === true && Buffer.compare(known.incarnation, incarnation) !== 0) {
+      logger.info('router replaced by a newer process', { node: name, from: known.address, to: address });
+    }
+    const contact = memory.nodes.touch(name, 'router', clock.nowMs());
+    contact.incarnation = incarnation;
+    contact.address = address;
+    contact.publicAddress = publicAddress;
+    return 0;
+  }
+
+  async #allocateIds(count: number): Promise<{ first: number }> {
+    if (!Number.isSafeInteger(count) || count < 1 || count > IDS_PER_CALL_MAX) {
+      throw new CairnError('INVALID_ARGUMENT', `1 to ${IDS_PER_CALL_MAX} ids can be taken at once, not ${count}`);
+    }
+    const first = await this.#parts.proposer.run((state) => ({
+      changes: [{ type: 'next-id', value: state.nextId + count }],
+      result: state.nextId,
+    }));
+    this.#parts.metrics.idsAllocated(count);
+    return { first };
+  }
+
+  /** Above every timestamp handed out before the request arrived, by whichever leader. */
+  async #getTimestamps(count: number): Promise<{ first: number }> {
+    // Without this, a leader that was replaced and has not noticed would hand out timestamps below its successor's.
+    await this.#parts.group.readBarrier();
+    return { first: await this.#parts.oracle.take(count) };
+  }
+
+  async #getStatus(): Promise<GetStatusResponse> {
+    const { machine, memory, oracle } = this.#parts;
+    const timestamp = await oracle.take(1);
+    const summary = summarizeRanges(machine.state, memory.nodes, memory.ranges);
+    return {
+      clusterId: machine.state.cluster?.clusterId ?? '',
+      nodes: nodeStatuses({ ...this.#parts, state: machine.state, nodes: memory.nodes }),
+      ranges: summary.ranges,
+      rangesWithoutLeader: summary.withoutLeader,
+      rangesUnderReplicated: summary.underReplicated,
+      timestamp,
+    };
+  }
+
+  async #putSetting({ name, value }: PutSettingRequest): Promise<Record<string, never>> {
+    await this.#parts.proposer.run((state) => {
+      const normal = checkSetting(state.settings, name, value);
+      return { changes: [{ type: 'setting', name, value: normal }], result: undefined };
+    });
+    this.#parts.logger.info('setting changed', { setting: name, value });
+    return {};
+  }
+}

@@ -1,0 +1,75 @@
+import { timestamp, unreachable, type StoreId, type Timestamp } from '@cairn/base';
+
+import type { BootstrapRecord, Change, ClusterRecord, NodeRecord } from './records.js';
+
+/** The first range has this id in every cluster; the shared id space begins behind it. */
+export const FIRST_RANGE_ID = 1;
+
+export interface RegisteredNode {
+  readonly name: string;
+  readonly record: NodeRecord;
+}
+
+/** What the rows say, for reading. */
+export interface MetadataView {
+  /** Undefined until the first leader of the cluster made it. */
+  readonly cluster: ClusterRecord | undefined;
+  /** Next id of the one space that ranges, replicas and stores share. */
+  readonly nextId: number;
+  /** Every timestamp ever handed out is below this. 0 = none yet. */
+  readonly timestampBound: Timestamp;
+  readonly nodes: ReadonlyMap<string, NodeRecord>;
+  /** Only settings that differ from their defaults. */
+  readonly settings: ReadonlyMap<string, string>;
+  /** Grows with every change of a setting applied since this state was loaded. */
+  readonly settingsChanges: number;
+  readonly bootstrap: BootstrapRecord | undefined;
+  nodeOfStore(id: StoreId): RegisteredNode | undefined;
+}
+
+/** The replicated state in memory: the rows of the engine, decoded. */
+export class MetadataState implements MetadataView {
+  cluster: ClusterRecord | undefined;
+  nextId = FIRST_RANGE_ID + 1;
+  timestampBound = timestamp(0);
+  readonly nodes = new Map<string, NodeRecord>();
+  readonly settings = new Map<string, string>();
+  settingsChanges = 0;
+  bootstrap: BootstrapRecord | undefined;
+  readonly #nameByStore = new Map<StoreId, string>();
+
+  /** Loading, replaying and applying are the same: a row gets its value. */
+  absorb(change: Change): void {
+    switch (change.type) {
+      case 'cluster':
+        this.cluster = change.value;
+        return;
+      case 'next-id':
+        this.nextId = change.value;
+        return;
+      case 'timestamp-bound':
+        this.timestampBound = change.value;
+        return;
+      case 'node':
+        this.nodes.set(change.name, change.value);
+        this.#nameByStore.set(change.value.storeId, change.name);
+        return;
+      case 'setting':
+        if (change.value === undefined) this.settings.delete(change.name);
+        else this.settings.set(change.name, change.value);
+        this.settingsChanges += 1;
+        return;
+      case 'bootstrap':
+        this.bootstrap = change.value;
+        return;
+      default:
+        unreachable(change);
+    }
+  }
+
+  nodeOfStore(id: StoreId): RegisteredNode | undefined {
+    const name = this.#nameByStore.get(id);
+    const record = name === undefined ? undefined : this.nodes.get(name);
+    return name === undefined || record === undefined ? undefined : { name, record };
+  }
+}

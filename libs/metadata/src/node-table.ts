@@ -1,0 +1,188 @@
+import { CairnError, type StoreId } from '@cairn/base';
+
+import type { MetadataView } from './metadata-state.js';
+import type { HeartbeatRequest, StoreInfo } from './wire-binding.js';
+
+/** Routers remembered at once; a new one pushes out the one that was silent longest. */
+const ROUTERS_MAX = 4_096;
+
+/** A router that was silent this long is forgotten. */
+const ROUTER_MEMORY_MS = 3_600_000;
+
+/** Numbers a node last reported of itself. */
+export interface NodeNumbers {
+  readonly replicas: number;
+  readonly leaders: number;
+  readonly dataBytes: number;
+  readonly diskFreeBytes: number;
+  readonly readsPerSecond: number;
+  readonly writesPerSecond: number;
+  readonly startedUnixMs: number;
+}
+
+const NO_NUMBERS: NodeNumbers = {
+  replicas: 0,
+  leaders: 0,
+  dataBytes: 0,
+  diskFreeBytes: 0,
+  readsPerSecond: 0,
+  writesPerSecond: 0,
+  startedUnixMs: 0,
+};
+
+/** What this leader knows of a node since it leads. Soft: forgotten with leadership. */
+export interface Contact {
+  readonly name: string;
+  readonly kind: 'shard' | 'router';
+  /** Heard from in this leadership; before, `lastSeenMs` is when the leadership began. */
+  hasContact: boolean;
+  /** On the monotonic clock of this process. */
+  lastSeenMs: number;
+  isLive: boolean;
+  /** A complete list of ranges was received. */
+  hasFull: boolean;
+  lastSequence: number;
+  numbers: NodeNumbers;
+  /** Routers only: shard nodes have theirs in the replicated registry. */
+  incarnation: Buffer;
+  address: string;
+  publicAddress: string;
+}
+
+export interface NodeTableOptions {
+  /** Not heard from for this long: not live. */
+  readonly liveTimeoutMs: number;
+}
+
+/** Who is alive, judged by the age of the last heartbeat. */
+export class NodeTable {
+  readonly #liveTimeoutMs: number;
+  readonly #contacts = new Map<string, Contact>();
+  #changes = 0;
+
+  constructor(options: NodeTableOptions) {
+    this.#liveTimeoutMs = options.liveTimeoutMs;
+  }
+
+  /** Counts changes of what `storeInfos` answers. */
+  get changes(): number {
+    return this.#changes;
+  }
+
+  /** The replicated registry changed. */
+  noteChange(): void {
+    this.#changes += 1;
+  }
+
+  /** A leadership begins: every registered store has one timeout to make itself heard before it counts as gone. */
+  reset(state: MetadataView | undefined, nowMs: number): void {
+    this.#contacts.clear();
+    this.#changes += 1;
+    if (state === undefined) return;
+    for (const name of state.nodes.keys()) {
+      const contact = newContact(name, 'shard', nowMs);
+      contact.isLive = true;
+      this.#contacts.set(name, contact);
+    }
+  }
+
+  get(name: string): Contact | undefined {
+    return this.#contacts.get(name);
+  }
+
+  contacts(): Iterable<Contact> {
+    return this.#contacts.values();
+  }
+
+  /** The node was heard from. */
+  touch(name: string, kind: Contact['kind'], nowMs: number): Contact {
+    let contact = this.#contacts.get(name);
+    if (contact === undefined || contact.kind !== kind) {
+      contact = newContact(name, kind, nowMs);
+      if (kind === 'router') this.#makeRoomForRouter();
+      this.#contacts.set(name, contact);
+    }
+    contact.hasContact = true;
+    contact.lastSeenMs = nowMs;
+    this.#setLive(contact, true);
+    return contact;
+  }
+
+  /** Takes over the numbers of a heartbeat; false when a later one of the same process came before it. */
+  takeHeartbeat(contact: Contact, request: HeartbeatRequest): boolean {
+    const isSameProcess = contact.numbers.startedUnixMs === request.startedUnixMs;
+    if (isSameProcess && request.sequence > 0 && request.sequence <= contact.lastSequence) return false;
+    contact.lastSequence = request.sequence;
+    contact.numbers = {
+      replicas: request.replicas,
+      leaders: request.leaders,
+      dataBytes: request.dataBytes,
+      diskFreeBytes: request.diskFreeBytes,
+      readsPerSecond: request.readsPerSecond,
+      writesPerSecond: request.writesPerSecond,
+      startedUnixMs: request.startedUnixMs,
+    };
+    return true;
+  }
+
+  /** Marks the silent ones, forgets routers that are gone for long. Call it about once a second. */
+  sweep(nowMs: number): void {
+    for (const contact of this.#contacts.values()) {
+      const silentMs = nowMs - contact.lastSeenMs;
+      this.#setLive(contact, silentMs <= this.#liveTimeoutMs);
+      if (contact.kind === 'router' && silentMs > ROUTER_MEMORY_MS) this.#contacts.delete(contact.name);
+    }
+  }
+
+  isStoreLive(state: MetadataView, id: StoreId): boolean {
+    const node = state.nodeOfStore(id);
+    return node !== undefined && this.#contacts.get(node.name)?.isLive === true;
+  }
+
+  storeInfos(state: MetadataView): StoreInfo[] {
+    const infos: StoreInfo[] = [];
+    for (const [name, { storeId, address }] of state.nodes) {
+      infos.push({ storeId, name, address, live: this.#contacts.get(name)?.isLive === true });
+    }
+    return infos.sort((a, b) => a.storeId - b.storeId);
+  }
+
+  #setLive(contact: Contact, isLive: boolean): void {
+    if (contact.isLive === isLive) return;
+    contact.isLive = isLive;
+    if (contact.kind === 'shard') this.#changes += 1;
+  }
+
+  #makeRoomForRouter(): void {
+    let count = 0;
+    let oldest: Contact | undefined;
+    for (const contact of this.#contacts.values()) {
+      if (contact.kind !== 'router') continue;
+      count += 1;
+      if (oldest === undefined || contact.lastSeenMs < oldest.lastSeenMs) oldest = contact;
+    }
+    if (count < ROUTERS_MAX || oldest === undefined) return;
+    if (oldest.isLive) {
+      throw new CairnError('RESOURCE_EXHAUSTED', `${count} routers are connected, more are not accepted`, {
+        retryAfterMs: 1_000,
+      });
+    }
+    this.#contacts.delete(oldest.name);
+  }
+}
+
+function newContact(name: string, kind: Contact['kind'], nowMs: number): Contact {
+  return {
+    name,
+    kind,
+    hasContact: false,
+    lastSeenMs: nowMs,
+    isLive: false,
+    hasFull: false,
+    lastSequence: 0,
+    numbers: NO_NUMBERS,
+    incarnation: Buffer.alloc(0),
+    address: '',
+    publicAddress: '',
+  };
+}

@@ -1,0 +1,267 @@
+import { assert, type RangeDescriptor, type RangeId, type StoreId } from '@cairn/base';
+
+import { compareEpochs } from './descriptor-messages.js';
+
+/** What one store says of one of its replicas. */
+export interface RangeFacts {
+  readonly descriptor: RangeDescriptor;
+  /** The term this store leads the range in; 0 = it follows. */
+  readonly leaderTerm: number;
+  readonly bytes: number;
+  readonly readsPerSecond: number;
+  readonly writesPerSecond: number;
+}
+
+/**
+ * Place of a range in the index of the key space: `shown`, or left out because a newer range holds part of its span
+ * (`stale`: its split or merge has not been reported by a replica of its own yet) or one of the same version does
+ * (`conflict`: never in a healthy cluster).
+ */
+export type Placing = 'shown' | 'stale' | 'conflict';
+
+/** One range, as the reports so far add up. */
+export interface RangeEntry {
+  readonly descriptor: RangeDescriptor;
+  /** 0 = unknown. */
+  readonly leaderStoreId: StoreId | 0;
+  /** Highest term a leader reported. */
+  readonly leaderTerm: number;
+  readonly bytes: number;
+  readonly readsPerSecond: number;
+  readonly writesPerSecond: number;
+  readonly placing: Placing;
+}
+
+interface MutableEntry extends RangeEntry {
+  descriptor: RangeDescriptor;
+  leaderStoreId: StoreId | 0;
+  leaderTerm: number;
+  bytes: number;
+  readsPerSecond: number;
+  writesPerSecond: number;
+  placing: Placing;
+  /** Stores that reported a replica and did not take it back. */
+  readonly reporters: Set<StoreId>;
+}
+
+export interface Coverage {
+  readonly gaps: number;
+  readonly conflicts: number;
+  /** Where the first gap begins. */
+  readonly firstGap: Uint8Array | undefined;
+}
+
+const NO_REPORTS: ReadonlySet<RangeId> = new Set();
+
+/**
+ * Where ranges are, as far as stores have told: a cache, in memory, forgotten with leadership. Per range the newest epoch
+ * and the leader of the highest term win, so reports may come in any order. The index over keys holds no two ranges that
+ * overlap: the higher version wins there, because a split gives both sides a version above the whole.
+ */
+export class RangeMap {
+  readonly #byId = new Map<RangeId, MutableEntry>();
+  readonly #byStore = new Map<StoreId, Set<RangeId>>();
+  /** Entries placed `shown`, by start key, disjoint. */
+  #index: MutableEntry[] = [];
+  #hidden = 0;
+
+  /** Ranges heard of. */
+  get size(): number {
+    return this.#byId.size;
+  }
+
+  clear(): void {
+    this.#byId.clear();
+    this.#byStore.clear();
+    this.#index = [];
+    this.#hidden = 0;
+  }
+
+  entries(): Iterable<RangeEntry> {
+    return this.#byId.values();
+  }
+
+  get(id: RangeId): RangeEntry | undefined {
+    return this.#byId.get(id);
+  }
+
+  /** Does the store say it holds a replica of the range? */
+  isReported(store: StoreId, id: RangeId): boolean {
+    return (this.#byStore.get(store) ?? NO_REPORTS).has(id);
+  }
+
+  /** Takes in what a store says of some of its ranges. */
+  report(store: StoreId, facts: RangeFacts): void {
+    const { descriptor } = facts;
+    let entry = this.#byId.get(descriptor.rangeId);
+    if (entry === undefined) {
+      entry = newEntry(facts);
+      this.#byId.set(descriptor.rangeId, entry);
+      this.#show(entry);
+    } else if (compareEpochs(descriptor.epoch, entry.descriptor.epoch) > 0) {
+      this.#hide(entry);
+      entry.descriptor = descriptor;
+      this.#show(entry);
+    }
+    entry.reporters.add(store);
+    let ranges = this.#byStore.get(store);
+    if (ranges === undefined) {
+      ranges = new Set();
+      this.#byStore.set(store, ranges);
+    }
+    ranges.add(descriptor.rangeId);
+    takeLeader(entry, store, facts);
+  }
+
+  /** The store holds no replica of these ranges any more. */
+  remove(store: StoreId, ids: Iterable<RangeId>): void {
+    const ranges = this.#byStore.get(store);
+    for (const id of ids) {
+      ranges?.delete(id);
+      const entry = this.#byId.get(id);
+      if (entry === undefined) continue;
+      entry.reporters.delete(store);
+      if (entry.leaderStoreId === store) entry.leaderStoreId = 0;
+      if (entry.reporters.size > 0) continue;
+      this.#hide(entry);
+      this.#byId.delete(id);
+    }
+  }
+
+  /** The store's whole list: what it does not name, it does not hold. */
+  replace(store: StoreId, reports: readonly RangeFacts[]): void {
+    const named = new Set(reports.map((facts) => facts.descriptor.rangeId));
+    const gone = [...(this.#byStore.get(store) ?? NO_REPORTS)].filter((id) => !named.has(id));
+    for (const facts of reports) this.report(store, facts);
+    this.remove(store, gone);
+  }
+
+  /** The range that holds the key; undefined when nobody reported one. */
+  at(key: Uint8Array): RangeEntry | undefined {
+    const entry = this.#index[this.#positionAfter(key) - 1];
+    return entry !== undefined && isBeforeEnd(key, entry.descriptor.endKey) ? entry : undefined;
+  }
+
+  /** Up to `limit` ranges without a gap between them, the first one holding the key. */
+  from(key: Uint8Array, limit: number): RangeEntry[] {
+    const found: RangeEntry[] = [];
+    if (this.at(key) === undefined) return found;
+    for (let at = this.#positionAfter(key) - 1; at < this.#index.length && found.length < limit; at += 1) {
+      const entry = this.#index[at] as MutableEntry;
+      const previous = found.at(-1);
+      if (previous !== undefined && Buffer.compare(previous.descriptor.endKey, entry.descriptor.startKey) !== 0) break;
+      found.push(entry);
+    }
+    return found;
+  }
+
+  /** Looks over the whole key space; ranges that were left out get another chance first. */
+  coverage(): Coverage {
+    if (this.#hidden > 0) this.#rebuild();
+    let gaps = 0;
+    let firstGap: Uint8Array | undefined;
+    let covered: Uint8Array | undefined = new Uint8Array(0);
+    for (const { descriptor } of this.#index) {
+      assert(covered !== undefined, 'a range lies behind the end of the key space', { id: descriptor.rangeId });
+      if (Buffer.compare(covered, descriptor.startKey) !== 0) {
+        gaps += 1;
+        firstGap ??= covered;
+      }
+      covered = descriptor.endKey.length === 0 ? undefined : descriptor.endKey;
+    }
+    if (covered !== undefined) {
+      gaps += 1;
+      firstGap ??= covered;
+    }
+    let conflicts = 0;
+    for (const entry of this.#byId.values()) if (entry.placing === 'conflict') conflicts += 1;
+    return { gaps, conflicts, firstGap };
+  }
+
+  /** Number of indexed ranges that start at or before the key. */
+  #positionAfter(key: Uint8Array): number {
+    let low = 0;
+    let high = this.#index.length;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if (Buffer.compare((this.#index[middle] as MutableEntry).descriptor.startKey, key) <= 0) low = middle + 1;
+      else high = middle;
+    }
+    return low;
+  }
+
+  /** Puts an entry into the index in place of all older ranges it overlaps, unless one of them is not older. */
+  #show(entry: MutableEntry): void {
+    const { startKey, endKey, epoch } = entry.descriptor;
+    let first = this.#positionAfter(startKey);
+    const before = this.#index[first - 1];
+    if (before !== undefined && isBeforeEnd(startKey, before.descriptor.endKey)) first -= 1;
+    let end = first;
+    let placing: Placing = 'shown';
+    for (; end < this.#index.length; end += 1) {
+      const { descriptor } = this.#index[end] as MutableEntry;
+      if (!isBeforeEnd(descriptor.startKey, endKey)) break;
+      if (descriptor.epoch.version > epoch.version) placing = 'stale';
+      else if (descriptor.epoch.version === epoch.version && placing === 'shown') placing = 'conflict';
+    }
+    entry.placing = placing;
+    if (placing !== 'shown') {
+      this.#hidden += 1;
+      return;
+    }
+    const replaced = this.#index.splice(first, end - first, entry);
+    for (const older of replaced) older.placing = 'stale';
+    this.#hidden += replaced.length;
+  }
+
+  #hide(entry: MutableEntry): void {
+    if (entry.placing !== 'shown') {
+      this.#hidden -= 1;
+      return;
+    }
+    const at = this.#positionAfter(entry.descriptor.startKey) - 1;
+    assert(this.#index[at] === entry, 'a shown range is not in the index', { id: entry.descriptor.rangeId });
+    this.#index.splice(at, 1);
+  }
+
+  #rebuild(): void {
+    this.#index = [];
+    this.#hidden = 0;
+    const newestFirst = [...this.#byId.values()].sort(
+      (a, b) =>
+        b.descriptor.epoch.version - a.descriptor.epoch.version || a.descriptor.rangeId - b.descriptor.rangeId,
+    );
+    for (const entry of newestFirst) this.#show(entry);
+  }
+}
+
+function isBeforeEnd(key: Uint8Array, endKey: Uint8Array): boolean {
+  return endKey.length === 0 || Buffer.compare(key, endKey) < 0;
+}
+
+function newEntry(facts: RangeFacts): MutableEntry {
+  return {
+    descriptor: facts.descriptor,
+    leaderStoreId: 0,
+    leaderTerm: 0,
+    bytes: facts.bytes,
+    readsPerSecond: facts.readsPerSecond,
+    writesPerSecond: facts.writesPerSecond,
+    placing: 'shown',
+    reporters: new Set(),
+  };
+}
+
+/** The leader of the highest term is the leader; the numbers of a range are those its leader reports. */
+function takeLeader(entry: MutableEntry, store: StoreId, facts: RangeFacts): void {
+  if (facts.leaderTerm === 0) {
+    if (entry.leaderStoreId === store) entry.leaderStoreId = 0;
+    return;
+  }
+  if (facts.leaderTerm < entry.leaderTerm) return;
+  entry.leaderTerm = facts.leaderTerm;
+  entry.leaderStoreId = store;
+  entry.bytes = facts.bytes;
+  entry.readsPerSecond = facts.readsPerSecond;
+  entry.writesPerSecond = facts.writesPerSecond;
+}

@@ -1,0 +1,227 @@
+import {
+  CairnError,
+  rangeId,
+  replicaId,
+  storeId,
+  timestamp,
+  type RangeDescriptor,
+  type ReplicaDescriptor,
+  type ReplicaId,
+  type ReplicaRole,
+  type StoreId,
+  type Timestamp,
+} from '@cairn/base';
+import { ByteReader, ByteWriter } from '@cairn/codec';
+import type { EngineSpan } from '@cairn/store';
+
+/** First byte of every engine key of this service. The other namespaces are listed in `@cairn/mvcc`. */
+const METADATA_NAMESPACE = 0x02;
+
+/** All rows of the service. */
+export const METADATA_SPAN: EngineSpan = {
+  start: Uint8Array.of(METADATA_NAMESPACE),
+  end: Uint8Array.of(METADATA_NAMESPACE + 1),
+};
+
+/** Second byte of an engine key, and tag of a change in a command. On disk: append only, never reuse. */
+const RecordTag = {
+  cluster: 1,
+  nextId: 2,
+  timestampBound: 3,
+  node: 4,
+  setting: 5,
+  bootstrap: 6,
+} as const;
+
+/** Made once, by the first leader of the cluster. */
+export interface ClusterRecord {
+  /** 32 hexadecimal digits. */
+  readonly clusterId: string;
+  readonly createdUnixMs: number;
+}
+
+/** A shard node. Keyed by its name; never removed. */
+export interface NodeRecord {
+  readonly storeId: StoreId;
+  /** Identity of its data directory. */
+  readonly incarnation: Buffer;
+  readonly address: string;
+  readonly publicAddress: string;
+  readonly joinedUnixMs: number;
+}
+
+/** The ranges the cluster began with. */
+export interface BootstrapRecord {
+  readonly ranges: readonly RangeDescriptor[];
+  /** Replicas that their stores have reported; these are never asked for again. */
+  readonly createdReplicaIds: readonly ReplicaId[];
+}
+
+/** One row set to a value. A command is a list of these: absolute, so that applying it again changes nothing. */
+export type Change =
+  | { readonly type: 'cluster'; readonly value: ClusterRecord }
+  | { readonly type: 'next-id'; readonly value: number }
+  | { readonly type: 'timestamp-bound'; readonly value: Timestamp }
+  | { readonly type: 'node'; readonly name: string; readonly value: NodeRecord }
+  | { readonly type: 'setting'; readonly name: string; readonly value: string | undefined }
+  | { readonly type: 'bootstrap'; readonly value: BootstrapRecord };
+
+/** A row as the engine and the log hold it; an undefined value removes it. */
+export interface Row {
+  readonly tag: number;
+  readonly name: string;
+  readonly value: Buffer | undefined;
+}
+
+export function rowKey(row: Row): Buffer {
+  return Buffer.concat([Buffer.of(METADATA_NAMESPACE, row.tag), Buffer.from(row.name)]);
+}
+
+/** The inverse of `rowKey`, with the row's value. */
+export function rowFrom(key: Uint8Array, value: Buffer): Row {
+  const reader = new ByteReader(key);
+  const namespace = reader.u8();
+  if (namespace !== METADATA_NAMESPACE) throw new CairnError('CORRUPTION', `a key of namespace ${namespace}`);
+  const tag = reader.u8();
+  return { tag, name: reader.raw(reader.remaining).toString('utf8'), value };
+}
+
+/** Version of all row formats together; older ones stay readable. */
+const ROW_VERSION = 1;
+
+export function encodeChange(change: Change): Row {
+  switch (change.type) {
+    case 'cluster':
+      return row(RecordTag.cluster, '', (writer) => {
+        writer.string(change.value.clusterId);
+        writer.u64(change.value.createdUnixMs);
+      });
+    case 'next-id':
+      return row(RecordTag.nextId, '', (writer) => {
+        writer.u64(change.value);
+      });
+    case 'timestamp-bound':
+      return row(RecordTag.timestampBound, '', (writer) => {
+        writer.u64(change.value);
+      });
+    case 'node':
+      return row(RecordTag.node, change.name, (writer) => {
+        writeNode(writer, change.value);
+      });
+    case 'setting': {
+      const { name, value } = change;
+      if (value === undefined) return { tag: RecordTag.setting, name, value: undefined };
+      return row(RecordTag.setting, name, (writer) => {
+        writer.string(value);
+      });
+    }
+    case 'bootstrap':
+      return row(RecordTag.bootstrap, '', (writer) => {
+        writeBootstrap(writer, change.value);
+      });
+  }
+}
+
+function row(tag: number, name: string, write: (writer: ByteWriter) => void): Row {
+  const writer = new ByteWriter();
+  writer.u8(ROW_VERSION);
+  write(writer);
+  return { tag, name, value: writer.take() };
+}
+
+/** @throws CairnError FORMAT_TOO_NEW for what this build does not know, CORRUPTION for garbled bytes: the replica halts. */
+export function decodeRow({ tag, name, value }: Row): Change {
+  if (value === undefined) {
+    if (tag === RecordTag.setting) return { type: 'setting', name, value: undefined };
+    throw new CairnError('CORRUPTION', `row ${tag} cannot be removed`);
+  }
+  const reader = new ByteReader(value);
+  const version = reader.u8();
+  if (version !== ROW_VERSION) {
+    throw new CairnError('FORMAT_TOO_NEW', `a metadata row has format ${version}, this build knows ${ROW_VERSION}`);
+  }
+  const change = readChange(tag, name, reader);
+  reader.expectEnd();
+  return change;
+}
+
+function readChange(tag: number, name: string, reader: ByteReader): Change {
+  switch (tag) {
+    case RecordTag.cluster:
+      return { type: 'cluster', value: { clusterId: reader.string(), createdUnixMs: reader.u64() } };
+    case RecordTag.nextId:
+      return { type: 'next-id', value: reader.u64() };
+    case RecordTag.timestampBound:
+      return { type: 'timestamp-bound', value: timestamp(reader.u64()) };
+    case RecordTag.node:
+      return { type: 'node', name, value: readNode(reader) };
+    case RecordTag.setting:
+      return { type: 'setting', name, value: reader.string() };
+    case RecordTag.bootstrap:
+      return { type: 'bootstrap', value: readBootstrap(reader) };
+    default:
+      throw new CairnError('FORMAT_TOO_NEW', `metadata rows of kind ${tag} were written by a newer version`);
+  }
+}
+
+function writeNode(writer: ByteWriter, node: NodeRecord): void {
+  writer.varint(node.storeId);
+  writer.bytes(node.incarnation);
+  writer.string(node.address);
+  writer.string(node.publicAddress);
+  writer.u64(node.joinedUnixMs);
+}
+
+function readNode(reader: ByteReader): NodeRecord {
+  return {
+    storeId: storeId(reader.varint()),
+    // Copied out: nodes live long, log buffers must not.
+    incarnation: Buffer.from(reader.bytes()),
+    address: reader.string(),
+    publicAddress: reader.string(),
+    joinedUnixMs: reader.u64(),
+  };
+}
+
+const ROLES: readonly ReplicaRole[] = ['voter', 'learner', 'incoming', 'outgoing'];
+
+function writeBootstrap(writer: ByteWriter, bootstrap: BootstrapRecord): void {
+  writer.varint(bootstrap.ranges.length);
+  for (const range of bootstrap.ranges) {
+    writer.varint(range.rangeId);
+    writer.bytes(range.startKey);
+    writer.bytes(range.endKey);
+    writer.varint(range.epoch.version);
+    writer.varint(range.epoch.confVersion);
+    writer.varint(range.replicas.length);
+    for (const replica of range.replicas) {
+      writer.varint(replica.replicaId);
+      writer.varint(replica.storeId);
+      writer.u8(ROLES.indexOf(replica.role));
+    }
+  }
+  writer.varint(bootstrap.createdReplicaIds.length);
+  for (const id of bootstrap.createdReplicaIds) writer.varint(id);
+}
+
+function readBootstrap(reader: ByteReader): BootstrapRecord {
+  const ranges: RangeDescriptor[] = [];
+  for (let left = reader.varint(); left > 0; left -= 1) {
+    const id = rangeId(reader.varint());
+    const startKey = Buffer.from(reader.bytes());
+    const endKey = Buffer.from(reader.bytes());
+    const epoch = { version: reader.varint(), confVersion: reader.varint() };
+    const replicas: ReplicaDescriptor[] = [];
+    for (let more = reader.varint(); more > 0; more -= 1) {
+      const replica = replicaId(reader.varint());
+      const store = storeId(reader.varint());
+      const role = ROLES[reader.u8()];
+      if (role === undefined) throw new CairnError('CORRUPTION', 'unknown replica role in the bootstrap record');
+      replicas.push({ replicaId: replica, storeId: store, role });
+    }
+    ranges.push({ rangeId: id, startKey, endKey, epoch, replicas });
+  }
+  const createdReplicaIds: ReplicaId[] = [];
+  for (let left = reader.varint(); left > 0; left -= 1) createdReplicaIds.push(replicaId(reader.varint()));
+  return { ranges, createdReplicaIds };
+}

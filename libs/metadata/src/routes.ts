@@ -1,0 +1,77 @@
+import { CairnError, type RangeDescriptor } from '@cairn/base';
+
+import { descriptorToMessage } from './descriptor-messages.js';
+import type { LeaderMemory } from './leader-memory.js';
+import type { MetadataView } from './metadata-state.js';
+import type { RangeEntry } from './range-map.js';
+import type { GetRoutesRequest, GetRoutesResponse, Route } from './wire-binding.js';
+
+/** Keys of one request, and ranges of one answer. */
+const ROUTES_MAX = 1_000;
+const ROUTES_DEFAULT = 100;
+
+const RETRY_AFTER_MS = 200;
+
+/**
+ * Where keys live, as far as heartbeats have told; the first ranges while they have told nothing. Each range once.
+ *
+ * @throws CairnError UNAVAILABLE when a wanted key is covered by no known range; INVALID_ARGUMENT.
+ */
+export function findRoutes(state: MetadataView, memory: LeaderMemory, request: GetRoutesRequest): GetRoutesResponse {
+  if (request.keys.length > ROUTES_MAX || request.limit > ROUTES_MAX) {
+    throw new CairnError('INVALID_ARGUMENT', `at most ${ROUTES_MAX} keys or ranges can be asked for at once`);
+  }
+  const routes = new Map<number, Route>();
+  for (const key of request.keys) {
+    const route = routeOf(state, memory, key);
+    routes.set(route.descriptor?.rangeId ?? 0, route);
+  }
+  if (request.fromKey !== undefined) {
+    const limit = request.limit === 0 ? ROUTES_DEFAULT : request.limit;
+    const entries = memory.ranges.from(request.fromKey, limit);
+    if (entries.length === 0) {
+      const route = routeOf(state, memory, request.fromKey);
+      routes.set(route.descriptor?.rangeId ?? 0, route);
+    }
+    for (const entry of entries) routes.set(entry.descriptor.rangeId, routeFromEntry(entry));
+  }
+  const found = [...routes.values()];
+  const stores = new Set<number>();
+  for (const route of found) for (const replica of route.descriptor?.replicas ?? []) stores.add(replica.storeId);
+  return { routes: found, stores: memory.nodes.storeInfos(state).filter((info) => stores.has(info.storeId)) };
+}
+
+function routeOf(state: MetadataView, memory: LeaderMemory, key: Uint8Array): Route {
+  const entry = memory.ranges.at(key);
+  if (entry !== undefined) return routeFromEntry(entry);
+  const first = memory.ranges.size === 0 ? state.bootstrap?.ranges.find((range) => holds(range, key)) : undefined;
+  if (first === undefined) {
+    const message =
+      state.bootstrap === undefined
+        ? 'the cluster has no range yet: not enough shard nodes have joined'
+        : 'no shard node has reported the range of this key lately';
+    throw new CairnError('UNAVAILABLE', message, { retryAfterMs: RETRY_AFTER_MS });
+  }
+  return {
+    descriptor: descriptorToMessage(first),
+    leaderStoreId: 0,
+    bytes: 0,
+    readsPerSecond: 0,
+    writesPerSecond: 0,
+  };
+}
+
+function holds(range: RangeDescriptor, key: Uint8Array): boolean {
+  if (Buffer.compare(range.startKey, key) > 0) return false;
+  return range.endKey.length === 0 || Buffer.compare(key, range.endKey) < 0;
+}
+
+function routeFromEntry(entry: RangeEntry): Route {
+  return {
+    descriptor: descriptorToMessage(entry.descriptor),
+    leaderStoreId: entry.leaderStoreId,
+    bytes: entry.bytes,
+    readsPerSecond: entry.readsPerSecond,
+    writesPerSecond: entry.writesPerSecond,
+  };
+}

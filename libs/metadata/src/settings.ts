@@ -1,0 +1,150 @@
+import { CairnError } from '@cairn/base';
+
+import type { SettingValue } from './wire-binding.js';
+
+interface SettingDefinition {
+  readonly unit: 'bytes' | 'seconds' | 'milliseconds' | 'count';
+  readonly default: number;
+  readonly min: number;
+  readonly max: number;
+  readonly description: string;
+}
+
+const KIB = 1024;
+const MIB = 1024 * KIB;
+
+/** Every setting of a cluster. Names are kept for ever; whole numbers only. */
+const DEFINITIONS = {
+  'range.split_bytes': {
+    unit: 'bytes',
+    default: 96 * MIB,
+    min: 64 * KIB,
+    max: 1024 * MIB,
+    description: 'A range that has grown past this is split. Must be above range.target_bytes.',
+  },
+  'range.target_bytes': {
+    unit: 'bytes',
+    default: 64 * MIB,
+    min: 32 * KIB,
+    max: 512 * MIB,
+    description: 'About the size of the parts a range is split into. Must be below range.split_bytes.',
+  },
+  'key.max_bytes': {
+    unit: 'bytes',
+    default: 4 * KIB,
+    min: 64,
+    max: 32 * KIB,
+    description: 'Longest key that is accepted. Keys stored before it was lowered stay readable.',
+  },
+  'value.max_bytes': {
+    unit: 'bytes',
+    default: MIB,
+    min: KIB,
+    max: 8 * MIB,
+    description: 'Longest value that is accepted. Values stored before it was lowered stay readable.',
+  },
+  'replication.factor': {
+    unit: 'count',
+    default: 3,
+    min: 1,
+    max: 7,
+    description: 'Replicas of each range.',
+  },
+  'gc.life_seconds': {
+    unit: 'seconds',
+    default: 600,
+    min: 10,
+    max: 30 * 24 * 3600,
+    description: 'Old versions of a key stay readable at least this long.',
+  },
+  'timestamp.clock_jump_max_milliseconds': {
+    unit: 'milliseconds',
+    default: 24 * 3_600_000,
+    min: 60_000,
+    max: 10 * 365 * 24 * 3_600_000,
+    description:
+      'A wall clock of the metadata leader that is further ahead of the last timestamps than this is ignored. Raise it ' +
+      'to let timestamps catch up after the whole cluster was stopped for longer.',
+  },
+} as const satisfies Readonly<Record<string, SettingDefinition>>;
+
+export type SettingName = keyof typeof DEFINITIONS;
+
+const NAMES = Object.keys(DEFINITIONS) as SettingName[];
+
+function definitionOf(name: SettingName): SettingDefinition {
+  return DEFINITIONS[name];
+}
+
+function isSettingName(name: string): name is SettingName {
+  return Object.hasOwn(DEFINITIONS, name);
+}
+
+const FACTORS: Readonly<Record<SettingDefinition['unit'], Readonly<Record<string, number>>>> = {
+  bytes: { '': 1, KiB: KIB, MiB: MIB, GiB: 1024 * MIB },
+  seconds: { '': 1, s: 1, m: 60, h: 3600, d: 86_400 },
+  milliseconds: { '': 1, ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 },
+  count: { '': 1 },
+};
+
+/** A whole number with one of the unit's suffixes; undefined when it is not one. */
+function parseNumber(text: string, unit: SettingDefinition['unit']): number | undefined {
+  const match = /^(\d{1,16}) ?([A-Za-z]*)$/.exec(text.trim());
+  const factor = match === null ? undefined : FACTORS[unit][match[2] ?? ''];
+  if (match === null || factor === undefined) return undefined;
+  const value = Number(match[1]) * factor;
+  return Number.isSafeInteger(value) ? value : undefined;
+}
+
+function allowedText({ unit, min, max }: SettingDefinition): string {
+  const suffixes = Object.keys(FACTORS[unit]).filter((suffix) => suffix !== '');
+  const noun = unit === 'count' ? 'a whole number' : `a whole number of ${unit}`;
+  const hint = suffixes.length === 0 ? '' : `, also written with ${suffixes.join(', ')}`;
+  return `${noun} from ${min} to ${max}${hint}`;
+}
+
+/** Value in force; `stored` holds what was put, in its normal form. */
+export function settingOf(stored: ReadonlyMap<string, string>, name: SettingName): number {
+  const text = stored.get(name);
+  return text === undefined ? definitionOf(name).default : Number(text);
+}
+
+/**
+ * Checks a new value and answers its normal form; an empty text puts the default back (undefined).
+ *
+ * @throws CairnError INVALID_ARGUMENT that says what is allowed.
+ */
+export function checkSetting(stored: ReadonlyMap<string, string>, name: string, text: string): string | undefined {
+  if (!isSettingName(name)) {
+    throw new CairnError('INVALID_ARGUMENT', `There is no setting ${name}. Settings are: ${NAMES.join(', ')}.`);
+  }
+  const definition = definitionOf(name);
+  const value = text.trim() === '' ? definition.default : parseNumber(text, definition.unit);
+  if (value === undefined || value < definition.min || value > definition.max) {
+    const message = `${name} cannot be "${text.slice(0, 100)}": it must be ${allowedText(definition)}.`;
+    throw new CairnError('INVALID_ARGUMENT', message, { details: { min: definition.min, max: definition.max } });
+  }
+  const normal = text.trim() === '' ? undefined : String(value);
+  checkRelations(new Map(stored).set(name, String(value)));
+  return normal;
+}
+
+function checkRelations(stored: ReadonlyMap<string, string>): void {
+  const target = settingOf(stored, 'range.target_bytes');
+  const split = settingOf(stored, 'range.split_bytes');
+  if (target < split) return;
+  throw new CairnError(
+    'INVALID_ARGUMENT',
+    `range.target_bytes (${target}) must be below range.split_bytes (${split}): parts must not need a split at once.`,
+  );
+}
+
+/** All settings with the values in force, in the order of their names. */
+export function listSettings(stored: ReadonlyMap<string, string>): SettingValue[] {
+  return NAMES.toSorted().map((name) => ({
+    name,
+    value: String(settingOf(stored, name)),
+    description: `${definitionOf(name).description} Allowed: ${allowedText(definitionOf(name))}.`,
+    isDefault: !stored.has(name),
+  }));
+}

@@ -1,0 +1,145 @@
+import { messageOf } from '@cairn/base';
+import type { Clock, Logger, Timer } from '@cairn/ports';
+import type { StoreCandidate } from '@cairn/placement';
+
+import { evaluateBootstrap } from './bootstrap.js';
+import type { LeaderMemory } from './leader-memory.js';
+import type { MetadataStateMachine } from './metadata-state-machine.js';
+import type { Proposer } from './proposer.js';
+import { settingOf } from './settings.js';
+
+const SWEEP_INTERVAL_MS = 1_000;
+
+/** The key space is looked over on every so manieth sweep; what is wrong twice in a row is logged. */
+const SWEEPS_PER_COVERAGE = 5;
+
+export interface SupervisorParts {
+  readonly machine: MetadataStateMachine;
+  readonly proposer: Proposer;
+  readonly memory: LeaderMemory;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  /** The first range is made when this many stores have joined, or `replication.factor` if that is less. */
+  readonly expectedStores: number;
+}
+
+/** What a serving leader does by itself: notices silence, makes the first range, watches the map for holes. */
+export class Supervisor {
+  readonly #parts: SupervisorParts;
+  #timer: Timer | undefined;
+  #sweeps = 0;
+  #isBootstrapping = false;
+  #waitingReason = '';
+  #badLooks = 0;
+
+  constructor(parts: SupervisorParts) {
+    this.#parts = parts;
+  }
+
+  start(): void {
+    this.stop();
+    this.#sweeps = 0;
+    this.#badLooks = 0;
+    this.#waitingReason = '';
+    this.#arm();
+    this.tryBootstrap();
+  }
+
+  stop(): void {
+    this.#timer?.cancel();
+    this.#timer = undefined;
+  }
+
+  /** Makes the first range if its time has come. */
+  tryBootstrap(): void {
+    const { machine, proposer, logger } = this.#parts;
+    if (this.#isBootstrapping || machine.state.bootstrap !== undefined) return;
+    this.#isBootstrapping = true;
+    proposer
+      .run((state) => {
+        const replicas = Math.min(settingOf(state.settings, 'replication.factor'), this.#parts.expectedStores);
+        return evaluateBootstrap(state, this.#candidates(), replicas);
+      })
+      .then(
+        (outcome) => {
+          if (outcome.type === 'waiting') this.#noteWaiting(outcome.code, outcome.reason);
+          else if (outcome.descriptor !== undefined) {
+            const stores = outcome.descriptor.replicas.map((replica) => replica.storeId).join(',');
+            logger.info('first range decided', { rangeId: outcome.descriptor.rangeId, stores });
+          }
+        },
+        (error: unknown) => {
+          // The next sweep, or the next leader, tries again.
+          logger.info('first range not decided', { error: messageOf(error) });
+        },
+      )
+      .finally(() => (this.#isBootstrapping = false));
+  }
+
+  #candidates(): StoreCandidate[] {
+    const { machine, memory } = this.#parts;
+    const candidates: StoreCandidate[] = [];
+    for (const [name, { storeId }] of machine.state.nodes) {
+      const contact = memory.nodes.get(name);
+      candidates.push({
+        storeId,
+        isLive: contact?.isLive === true && contact.hasContact,
+        replicas: contact?.numbers.replicas ?? 0,
+        diskFreeBytes: contact?.numbers.diskFreeBytes ?? 0,
+      });
+    }
+    return candidates;
+  }
+
+  #noteWaiting(code: string, reason: string): void {
+    if (reason === this.#waitingReason) return;
+    this.#waitingReason = reason;
+    this.#parts.logger.info('first range waits for stores', { code, reason });
+  }
+
+  #arm(): void {
+    this.#timer = this.#parts.clock.setTimer(SWEEP_INTERVAL_MS, () => {
+      this.#arm();
+      this.#sweep();
+    });
+  }
+
+  #sweep(): void {
+    const { memory, clock } = this.#parts;
+    memory.nodes.sweep(clock.nowMs());
+    this.tryBootstrap();
+    this.#sweeps += 1;
+    if (this.#sweeps % SWEEPS_PER_COVERAGE === 0) this.#lookOver();
+  }
+
+  #lookOver(): void {
+    const { memory, machine, logger } = this.#parts;
+    const { bootstrap } = machine.state;
+    if (bootstrap === undefined || !this.#hasHeardOfAll()) return;
+    const coverage = memory.ranges.coverage();
+    memory.coverage = coverage;
+    if (coverage.gaps === 0 && coverage.conflicts === 0) {
+      if (this.#badLooks > 1) logger.info('range map is whole again');
+      this.#badLooks = 0;
+      return;
+    }
+    this.#badLooks += 1;
+    // One bad look happens between the reports of the two sides of a split.
+    if (this.#badLooks !== 2) return;
+    const fields = {
+      gaps: coverage.gaps,
+      conflicts: coverage.conflicts,
+      firstGapHex: coverage.firstGap === undefined ? undefined : Buffer.from(coverage.firstGap).toString('hex'),
+    };
+    if (coverage.conflicts > 0) logger.error('ranges of the same version overlap', fields);
+    else logger.warn('range map has gaps', fields);
+  }
+
+  /** Every store that is live sent its whole list; before, gaps say nothing. */
+  #hasHeardOfAll(): boolean {
+    for (const contact of this.#parts.memory.nodes.contacts()) {
+      if (contact.kind === 'shard' && contact.isLive && !contact.hasFull) return false;
+    }
+    return true;
+  }
+}

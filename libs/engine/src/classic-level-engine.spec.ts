@@ -76,6 +76,18 @@ describe('ClassicLevelEngine', () => {
     expect(engine.get(bytes('not flushed'))).toEqual(bytes('2'));
   });
 
+  it('goes on flushing after many flushes and reopenings', async () => {
+    for (let round = 0; round < 12; round += 1) {
+      await put(`k${round % 5}`, bytes(String(round)));
+      await engine.flush();
+      expect(logBytes()).toBeLessThan(100);
+      if (round % 4 !== 3) continue;
+      await engine.close();
+      engine = await open(path);
+    }
+    expect(engine.get(bytes('k1'))).toEqual(bytes('11'));
+  });
+
   it('refuses a directory that is in use', async () => {
     await expect(open(path)).rejects.toMatchObject({ code: 'FAILED_PRECONDITION' });
   });

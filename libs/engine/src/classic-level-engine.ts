@@ -1,6 +1,14 @@
 import { CairnError, assert } from '@cairn/base';
 import type { Counter, Logger, Metrics } from '@cairn/ports';
 import { ITERATOR_PAGE_BYTES, batchSpent, engineClosed, handleClosed } from './engine-errors.js';
+import {
+  PAST_ALL_KEYS,
+  RESERVED_PREFIX,
+  boundedEnd,
+  checkNotReserved,
+  flushMarkerKey,
+  flushMarkerNumber,
+} from './reserved-keys.js';
 import { NativeLevel, asBuffer, mapNativeError, type NativeBatch, type NativeIterator } from './native-level.js';
 import type {
   EngineBatch,
@@ -32,9 +40,9 @@ export const CLASSIC_LEVEL_DEFAULTS = {
 const BATCH_POOL_MAX = 8;
 const POOLED_BATCH_BYTES_MAX = 4 * 1024 * 1024;
 const LEVELS = 7;
-/** Above every key in use: namespaces end far below. The flush probe lives there, and the empty span to compact. */
-const PAST_ALL_KEYS = Buffer.alloc(16, 0xff);
-const PAST_ALL_KEYS_END = Buffer.alloc(17, 0xff);
+/** An empty span to compact: nothing but the side effect on the memtable is wanted. */
+const EMPTY_SPAN_END = Buffer.alloc(PAST_ALL_KEYS.length + 1, 0xff);
+const NO_VALUE = Buffer.alloc(0);
 const NO_OPTIONS = {};
 
 export interface ClassicLevelOptions {
@@ -68,6 +76,7 @@ class ClassicLevelBatch implements EngineBatch {
 
   put(key: Uint8Array, value: Uint8Array): void {
     if (this.isSpent) throw batchSpent();
+    checkNotReserved(key);
     this.native._put(key, value);
     this.#length += 1;
     this.#bytes += key.length + value.length;
@@ -154,13 +163,19 @@ export class ClassicLevelEngine implements KvEngine {
   #failure: CairnError | undefined = undefined;
   /** Written since the last flush began. */
   #isDirty = true;
+  /** Flush marker in the database, and the number of the next one. */
+  #marker: Buffer | undefined;
+  #nextMarker: number;
   #closing: Promise<void> | undefined = undefined;
   readonly #isOpen = (): boolean => this.#closing === undefined;
 
   /** Use `openClassicLevelEngine`. */
-  constructor(level: NativeLevel, logger: Logger, metrics: Metrics | undefined) {
+  constructor(level: NativeLevel, lastMarker: Buffer | undefined, options: ClassicLevelOptions) {
     this.#level = level;
-    this.#logger = logger;
+    this.#logger = options.logger;
+    this.#marker = lastMarker;
+    this.#nextMarker = lastMarker === undefined ? 1 : flushMarkerNumber(lastMarker) + 1;
+    const metrics = options.metrics;
     if (metrics === undefined) return;
     this.#writtenBatches = metrics.counter('cairn_engine_written_batches_total', 'Batches written.');
     this.#writtenBytes = metrics.counter('cairn_engine_written_bytes_total', 'Key and value bytes written.');
@@ -210,7 +225,7 @@ export class ClassicLevelEngine implements KvEngine {
     this.#checkOpen();
     const options = {
       gte: asBuffer(range.start),
-      lt: asBuffer(range.end),
+      lt: boundedEnd(asBuffer(range.end)),
       reverse: range.reverse ?? false,
       highWaterMarkBytes: ITERATOR_PAGE_BYTES,
     };
@@ -223,25 +238,16 @@ export class ClassicLevelEngine implements KvEngine {
 
   /**
    * Compacts a span that no key is in, which first writes out the memtable, syncs the table and the manifest, and waits.
-   * LevelDB does not report a failure of that, so a probe write follows: it is refused once anything in the background
-   * has failed.
+   * LevelDB tells nobody if that fails. So a marker is written before, with a key above all older ones, and must be found
+   * in a table afterwards: tables count in size estimates, memtables do not.
    */
   flush(): Promise<void> {
-    return this.#enqueue(async () => {
-      if (!this.#isDirty) return;
-      this.#isDirty = false;
-      await this.#level.compactRange(PAST_ALL_KEYS, PAST_ALL_KEYS_END);
-      const probe = this.#pool.pop() ?? this.#level.nativeBatch();
-      probe._del(PAST_ALL_KEYS);
-      await probe._write(NO_OPTIONS);
-      this.#recycle(probe, 0);
-      this.#flushes?.add(1);
-    });
+    return this.#enqueue(() => this.#flush());
   }
 
   deleteRange(start: Uint8Array, end: Uint8Array): Promise<void> {
     this.#isDirty = true;
-    return this.#enqueue(() => this.#level.clear({ gte: asBuffer(start), lt: asBuffer(end) }));
+    return this.#enqueue(() => this.#level.clear({ gte: asBuffer(start), lt: boundedEnd(asBuffer(end)) }));
   }
 
   async compactRange(start: Uint8Array, end: Uint8Array): Promise<void> {
@@ -310,6 +316,28 @@ export class ClassicLevelEngine implements KvEngine {
     }
   }
 
+  async #flush(): Promise<void> {
+    if (!this.#isDirty) return;
+    this.#isDirty = false;
+    const marker = flushMarkerKey(this.#nextMarker);
+    this.#nextMarker += 1;
+    const batch = this.#pool.pop() ?? this.#level.nativeBatch();
+    if (this.#marker !== undefined) batch._del(this.#marker);
+    batch._put(marker, NO_VALUE);
+    await batch._write(NO_OPTIONS);
+    this.#marker = marker;
+    this.#recycle(batch, 0);
+    await this.#level.compactRange(PAST_ALL_KEYS, EMPTY_SPAN_END);
+    if ((await this.#level.approximateSize(marker, PAST_ALL_KEYS)) > 0) {
+      this.#flushes?.add(1);
+      return;
+    }
+    const probe = this.#level.nativeBatch();
+    probe._del(PAST_ALL_KEYS);
+    await probe._write(NO_OPTIONS); // Rejects with the reason, if LevelDB noticed one.
+    throw new CairnError('INTERNAL', 'engine: the memtable could not be written out');
+  }
+
   async #writeNative(batch: ClassicLevelBatch): Promise<void> {
     await batch.native._write(NO_OPTIONS);
     this.#recycle(batch.native, batch.bytes);
@@ -330,6 +358,7 @@ export class ClassicLevelEngine implements KvEngine {
 /** Opens or creates. Rejects FAILED_PRECONDITION when another process has it, CORRUPTION, DISK_FULL. */
 export async function openClassicLevelEngine(options: ClassicLevelOptions): Promise<ClassicLevelEngine> {
   const level = new NativeLevel(options.path);
+  let marker: Buffer | undefined;
   try {
     await level.open({
       cacheSize: options.blockCacheBytes ?? CLASSIC_LEVEL_DEFAULTS.blockCacheBytes,
@@ -339,9 +368,17 @@ export async function openClassicLevelEngine(options: ClassicLevelOptions): Prom
       maxOpenFiles: CLASSIC_LEVEL_DEFAULTS.openFilesMax,
       compression: true,
     });
+    marker = await lastFlushMarker(level);
   } catch (error) {
     throw mapNativeError(error);
   }
   options.logger.info('engine opened', { path: options.path });
-  return new ClassicLevelEngine(level, options.logger, options.metrics);
+  return new ClassicLevelEngine(level, marker, options);
+}
+
+async function lastFlushMarker(level: NativeLevel): Promise<Buffer | undefined> {
+  const iterator = level.iterator({ gte: RESERVED_PREFIX, lt: PAST_ALL_KEYS, reverse: true });
+  const rows = await iterator.nextv(1);
+  await iterator.close();
+  return rows[0]?.[0];
 }

@@ -2,6 +2,7 @@ import { CairnError, assert } from '@cairn/base';
 import type { Rng } from '@cairn/ports';
 import { CowTree, TreeCursor, type TreeVersion } from './cow-tree.js';
 import { ITERATOR_PAGE_BYTES, batchSpent, engineClosed, handleClosed } from './engine-errors.js';
+import { checkNotReserved } from './reserved-keys.js';
 import type {
   EngineBatch,
   EngineIterator,
@@ -56,6 +57,7 @@ class MemoryBatch implements EngineBatch {
   }
 
   put(key: Uint8Array, value: Uint8Array): void {
+    checkNotReserved(key);
     this.#add(key, ownedCopy(value));
   }
 

@@ -162,6 +162,21 @@ function describeWrites(engine: () => KvEngine): void {
     expect(engine().get(bytes('key'))).toEqual(bytes('value'));
   });
 
+  it('refuses keys that are reserved, and shows none of its own', async () => {
+    const batch = engine().newBatch();
+    const reserved = Buffer.alloc(8, 0xff);
+    expect(() => {
+      batch.put(reserved, bytes('v'));
+    }).toThrow(expect.objectContaining({ code: 'INVALID_ARGUMENT' }));
+    batch.put(reserved.subarray(1), bytes('v'));
+    await engine().write(batch);
+    await engine().flush();
+    expect(await keysOf(engine())).toEqual(['\xff'.repeat(7)]);
+    await engine().deleteRange(EVERYTHING.start, EVERYTHING.end);
+    await engine().flush();
+    expect(await keysOf(engine())).toEqual([]);
+  });
+
   it('refuses a batch that was written', async () => {
     const batch = engine().newBatch();
     batch.put(bytes('k'), bytes('v'));

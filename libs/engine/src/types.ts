@@ -1,5 +1,5 @@
 /**
- * An ordered map of byte strings. Keys are compared as unsigned bytes. The state machine's store: written only by
+ * An ordered map of byte strings. Keys are compared as unsigned bytes; keys that start with eight 0xff bytes are reserved. The state machine's store: written only by
  * apply, never synced per write; `flush` is the durability barrier. After a crash everything written before the last
  * completed `flush` is there, and of later batches any subset (each batch whole or not at all), not necessarily a prefix.
  */

@@ -1,0 +1,97 @@
+import type { EntryCache } from './entry-cache.js';
+import type { RangeState } from './range-state.js';
+import { ENTRY_HEADER_BYTES, entryFromRecord, isRecordIntact } from './record-format.js';
+import { damaged } from './recovery.js';
+import type { SegmentFiles } from './segment-files.js';
+import { epochOf, offsetOf } from './segment-format.js';
+
+/** Records of other ranges in between are read along up to here: cheaper than a read of its own. */
+const GAP_BYTES_MAX = 32 * 1024;
+const READ_BYTES_MAX = 1024 * 1024;
+
+/** Entries that one read fetches, with the positions they had when it began. */
+interface Batch {
+  readonly epoch: number;
+  readonly from: number;
+  to: number;
+  readonly indexes: number[];
+  readonly positions: number[];
+}
+
+function batchesOf(state: RangeState, indexes: readonly number[]): Batch[] {
+  const batches: Batch[] = [];
+  for (const index of indexes) {
+    const position = state.window.positionAt(index);
+    const epoch = epochOf(position);
+    const from = offsetOf(position);
+    const to = from + ENTRY_HEADER_BYTES + state.window.payloadBytesAt(index);
+    const open = batches.at(-1);
+    const joins =
+      open?.epoch === epoch && from - open.to <= GAP_BYTES_MAX && to - open.from <= READ_BYTES_MAX;
+    if (joins) {
+      open.to = to;
+      open.indexes.push(index);
+      open.positions.push(position);
+    } else {
+      batches.push({ epoch, from, to, indexes: [index], positions: [position] });
+    }
+  }
+  return batches;
+}
+
+/** Whether the entry is still the one that stood at `position` when the read began. */
+function isStill(state: RangeState, index: number, position: number): boolean {
+  const { window } = state;
+  return index >= window.first && index < window.end && window.positionAt(index) === position;
+}
+
+/**
+ * Reads entries back into memory. Entries that were truncated, replaced or moved while the read was going on are left
+ * out; the caller asks again. Throws CORRUPTION, naming file and offset, for one that fails its CRC.
+ */
+export class EntryLoader {
+  readonly #files: SegmentFiles;
+  readonly #cache: EntryCache;
+
+  constructor(files: SegmentFiles, cache: EntryCache) {
+    this.#files = files;
+    this.#cache = cache;
+  }
+
+  async load(state: RangeState, indexes: readonly number[], durablePosition: number): Promise<void> {
+    let bytes = 0;
+    for (const index of indexes) bytes += state.window.payloadBytesAt(index);
+    state.wasLoaded = true;
+    this.#cache.shrink(durablePosition, bytes);
+    for (const batch of batchesOf(state, indexes)) {
+      // The range may have been truncated while an earlier batch was read, and the segment may be gone.
+      const isWanted = batch.indexes.some((index, at) => isStill(state, index, batch.positions[at] as number));
+      if (!isWanted) continue;
+      const bytesRead = await this.#files.read(batch.epoch, batch.from, batch.to - batch.from);
+      this.#keep(state, batch, bytesRead);
+    }
+  }
+
+  #keep(state: RangeState, batch: Batch, bytes: Buffer): void {
+    const before = state.window.cachedBytes;
+    for (const [at, index] of batch.indexes.entries()) {
+      const position = batch.positions[at] as number;
+      if (!isStill(state, index, position) || state.window.entryAt(index) !== undefined) continue;
+      const start = offsetOf(position) - batch.from;
+      const bodyAt = start + ENTRY_HEADER_BYTES;
+      const header = bytes.subarray(start, bodyAt);
+      const payload = bytes.subarray(bodyAt, bodyAt + state.window.payloadBytesAt(index));
+      if (!isRecordIntact(header, payload)) {
+        throw damaged(this.#files.pathOf(batch.epoch), batch.from + start, `entry ${index} fails its checksum`);
+      }
+      const entry = entryFromRecord(header, payload);
+      if (entry.index !== index || entry.term !== state.termOf(entry.index)) {
+        throw damaged(this.#files.pathOf(batch.epoch), batch.from + start, `another record stands for entry ${index}`);
+      }
+      state.window.keep(index, entry);
+      state.evictFrom = Math.min(state.evictFrom, index);
+    }
+    state.wasLoaded = true;
+    this.#cache.account(state, before);
+  }
+}

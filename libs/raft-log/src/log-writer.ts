@@ -1,0 +1,135 @@
+import { CairnError, messageOf } from '@cairn/base';
+import { type Clock, DiskError, type Logger, type Metrics } from '@cairn/ports';
+import type { SegmentFiles } from './segment-files.js';
+import { positionOf } from './segment-format.js';
+import type { SealedBlock, Stage } from './stage.js';
+
+const SYNC_BUCKETS_SECONDS = [
+  0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5,
+];
+
+export interface LogWriterOptions {
+  readonly stage: Stage;
+  readonly files: SegmentFiles;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly metrics: Metrics;
+  readonly durablePosition: number;
+  /** Called after each sync, once `durablePosition` moved and before the waiters hear of it. */
+  onDurable(): void;
+}
+
+interface Waiters {
+  readonly promise: Promise<void>;
+  readonly resolve: () => void;
+  readonly reject: (error: CairnError) => void;
+}
+
+function makeWaiters(): Waiters {
+  const { promise, resolve, reject } = Promise.withResolvers<void>();
+  // The failure is kept and thrown at every later use; a caller that dropped its promise must not end the process.
+  promise.catch(() => undefined);
+  return { promise, resolve, reject };
+}
+
+/** Turns the disk's error into the one that every later use of the log repeats. */
+function asLogFailure(error: unknown): CairnError {
+  if (error instanceof DiskError && error.code === 'DISK_FULL') {
+    return new CairnError('DISK_FULL', 'the raft log has no space left; free space and restart the node', {
+      cause: error,
+    });
+  }
+  return new CairnError('INTERNAL', `the raft log could not be written: ${messageOf(error)}; restart the node`, {
+    cause: error,
+  });
+}
+
+/**
+ * Writes staged blocks, at most one write at a time. After the first failure nothing is written any more: what a
+ * failed write left on disk is unknown until recovery has looked at it.
+ */
+export class LogWriter {
+  readonly #options: LogWriterOptions;
+  readonly #syncSeconds;
+  readonly #syncs;
+  readonly #writtenBytes;
+  #durablePosition: number;
+  #failure: CairnError | undefined;
+  /** Those whose data is being written. */
+  #active: Waiters | undefined;
+  /** Those who asked meanwhile; the next write takes all that is staged by then. */
+  #waiting: Waiters | undefined;
+
+  constructor(options: LogWriterOptions) {
+    this.#options = options;
+    this.#durablePosition = options.durablePosition;
+    const { metrics } = options;
+    this.#syncSeconds = metrics.histogram(
+      'cairn_raft_log_sync_seconds',
+      'Time of one durable write of the raft log',
+      SYNC_BUCKETS_SECONDS,
+    );
+    this.#syncs = metrics.counter('cairn_raft_log_syncs_total', 'Durable writes of the raft log');
+    this.#writtenBytes = metrics.counter('cairn_raft_log_written_bytes_total', 'Bytes written to the raft log');
+  }
+
+  get durablePosition(): number {
+    return this.#durablePosition;
+  }
+  get failure(): CairnError | undefined {
+    return this.#failure;
+  }
+  /** A sync was asked for that has not taken its blocks yet. */
+  get isSyncQueued(): boolean {
+    return this.#waiting !== undefined;
+  }
+
+  sync(): Promise<void> {
+    if (this.#failure !== undefined) return Promise.reject(this.#failure);
+    if (this.#waiting !== undefined) return this.#waiting.promise;
+    if (this.#options.stage.isEmpty) return this.#active?.promise ?? Promise.resolve();
+    const waiters = makeWaiters();
+    this.#waiting = waiters;
+    if (this.#active === undefined) void this.#run();
+    return waiters.promise;
+  }
+
+  /** Never rejects: what goes wrong becomes `#failure` and reaches every waiter. */
+  async #run(): Promise<void> {
+    while (this.#waiting !== undefined) {
+      const waiters: Waiters = this.#waiting;
+      this.#active = waiters;
+      this.#waiting = undefined;
+      try {
+        for (const block of this.#options.stage.take()) await this.#write(block);
+        this.#options.onDurable();
+        this.#active = undefined;
+        waiters.resolve();
+      } catch (error) {
+        this.#active = undefined;
+        this.#fail(asLogFailure(error), waiters);
+      }
+    }
+  }
+
+  async #write(block: SealedBlock): Promise<void> {
+    const { files, stage, clock } = this.#options;
+    if (!files.has(block.epoch)) await files.create(block.epoch, block.offset + block.bytes);
+    const startedMs = clock.nowMs();
+    await files.fileOf(block.epoch).write(block.parts, block.offset);
+    this.#syncSeconds.observe((clock.nowMs() - startedMs) / 1000);
+    this.#syncs.add(1);
+    this.#writtenBytes.add(block.bytes);
+    this.#durablePosition = positionOf(block.epoch, block.offset + block.bytes);
+    stage.release(block);
+    files.prepareSpare();
+  }
+
+  #fail(failure: CairnError, waiters: Waiters): void {
+    this.#failure = failure;
+    this.#options.logger.error('raft log stops taking writes', { code: failure.code, error: failure.message });
+    waiters.reject(failure);
+    this.#waiting?.reject(failure);
+    this.#waiting = undefined;
+  }
+}

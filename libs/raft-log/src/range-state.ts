@@ -1,0 +1,180 @@
+import { assert, logIndex, replicaId, term as toTerm, type LogIndex, type RangeId, type Term } from '@cairn/base';
+import type { Entry, HardState } from '@cairn/raft';
+import { EntryWindow } from './entry-window.js';
+import { TermRuns } from './term-runs.js';
+import type { RangeCheckpoint } from './types.js';
+
+const NOWHERE = Number.POSITIVE_INFINITY;
+
+/**
+ * The state of one range as the records make it, and where each part of it was last written. The same methods serve
+ * live changes and recovery, so both reach the same state from the same records.
+ */
+export class RangeState {
+  readonly rangeId: RangeId;
+  readonly window = new EntryWindow();
+  readonly #runs = new TermRuns();
+  hardState: HardState | undefined;
+  checkpoint: RangeCheckpoint | undefined;
+  #hardStatePosition = NOWHERE;
+  #checkpointPosition = NOWHERE;
+  /** Of the last truncate or reset record; nowhere while the log begins at index 1. */
+  #markPosition = NOWHERE;
+  /** Recovery only: the index and term before the first entry follow from the records seen so far. */
+  #isBaseKnown = false;
+  /** Set while eviction has to leave the range alone once: something was just read back. */
+  wasLoaded = false;
+  /** No entry below is in memory, so eviction starts looking here. */
+  evictFrom = 1;
+
+  constructor(rangeId: RangeId) {
+    this.rangeId = rangeId;
+    this.#runs.reset(logIndex(0), toTerm(0));
+  }
+
+  get firstIndex(): LogIndex {
+    return logIndex(this.window.first);
+  }
+  get lastIndex(): LogIndex {
+    return logIndex(this.window.end - 1);
+  }
+  get hardStatePosition(): number {
+    return this.#hardStatePosition;
+  }
+  get checkpointPosition(): number {
+    return this.#checkpointPosition;
+  }
+  get markPosition(): number {
+    return this.#markPosition;
+  }
+  /** Position of the oldest entry; infinite without entries. Positions rise with the index. */
+  get firstEntryPosition(): number {
+    return this.window.count === 0 ? NOWHERE : this.window.positionAt(this.window.first);
+  }
+  /** Position of the oldest record that still counts; infinite when the range left nothing in the log. */
+  get oldestPosition(): number {
+    return Math.min(
+      this.#hardStatePosition,
+      this.#checkpointPosition,
+      this.#markPosition,
+      this.firstEntryPosition,
+    );
+  }
+
+  termOf(index: LogIndex): Term | 'compacted' {
+    if (index < this.window.first - 1) return 'compacted';
+    assert(index < this.window.end, 'term of an index past the end of the log');
+    return this.#runs.termAt(index);
+  }
+
+  setHardState(state: HardState, position: number): void {
+    this.hardState = state;
+    this.#hardStatePosition = position;
+  }
+
+  setCheckpoint(checkpoint: RangeCheckpoint, position: number): void {
+    this.checkpoint = checkpoint;
+    this.#checkpointPosition = position;
+  }
+
+  /** Forgets the entries from `index` on, ahead of a replacing append. */
+  cutFrom(index: LogIndex): void {
+    this.window.cutFrom(index);
+    this.#runs.cutFrom(index);
+  }
+
+  /** Adds the entry that comes next. */
+  push(entry: Pick<Entry, 'index' | 'term'>, location: EntryLocation, cached: Entry | undefined): void {
+    assert(entry.index === this.window.end, 'entry does not continue the log', {
+      range: this.rangeId,
+      index: entry.index,
+      expected: this.window.end,
+    });
+    this.window.push(location.position, location.payloadBytes, cached);
+    this.#runs.push(entry.index, entry.term);
+  }
+
+  truncate(index: LogIndex, position: number): void {
+    this.#markPosition = position;
+    if (index < this.window.first) return;
+    this.window.cutBelow(index + 1);
+    this.#runs.cutBelow(index);
+  }
+
+  reset(index: LogIndex, term: Term, position: number): void {
+    this.#markPosition = position;
+    this.window.reset(index + 1);
+    this.#runs.reset(index, term);
+    this.evictFrom = index + 1;
+  }
+
+  /**
+   * Recovery: an entry from a record; false when it contradicts the records before. Where the beginning of the
+   * range's history went with its segments, the first entry seen begins the log; a truncate or reset record that
+   * follows tells the rest.
+   */
+  replayEntry(entry: Pick<Entry, 'index' | 'term'>, location: EntryLocation): boolean {
+    const { first, end, count } = this.window;
+    if (!this.#isBaseKnown && (count === 0 || entry.index < first)) {
+      this.window.reset(entry.index);
+      this.#runs.reset(logIndex(entry.index - 1), toTerm(0));
+      this.#isBaseKnown = entry.index === 1;
+    } else if (entry.index < first || entry.index > end) {
+      return false;
+    } else if (entry.index < end) {
+      this.cutFrom(entry.index);
+    }
+    this.push(entry, location, undefined);
+    return true;
+  }
+
+  /** Recovery: a truncate record; false when it contradicts the records before. */
+  replayTruncate(index: LogIndex, term: Term, position: number): boolean {
+    const { first, end } = this.window;
+    const base = first - 1;
+    if (this.#isBaseKnown) {
+      if (index < base || index >= end) return false;
+      this.truncate(index, position);
+      return true;
+    }
+    // The records that this one forgets may have gone with older segments, in part or whole.
+    this.#markPosition = position;
+    if (index < base) return true;
+    if (index >= end) this.reset(index, term, position);
+    else this.truncate(index, position);
+    this.#runs.setBase(index, term);
+    this.#isBaseKnown = true;
+    return true;
+  }
+
+  /** Recovery: a reset record. */
+  replayReset(index: LogIndex, term: Term, position: number): void {
+    this.reset(index, term, position);
+    this.#isBaseKnown = true;
+  }
+
+  /** Recovery: after the last record; false when the beginning of the log is not accounted for. */
+  isReplayComplete(): boolean {
+    return this.#isBaseKnown || this.window.count === 0;
+  }
+
+  /** The mark was written again: firstIndex and the term before it are as they were. */
+  moveMark(position: number): void {
+    this.#markPosition = position;
+  }
+}
+
+export interface EntryLocation {
+  readonly position: number;
+  readonly payloadBytes: number;
+}
+
+export function encodeVote(state: HardState): Uint8Array {
+  const payload = Buffer.alloc(8);
+  payload.writeUIntLE(state.vote, 0, 6);
+  return payload;
+}
+
+export function decodeHardState(fields: { index: LogIndex; term: Term }, payload: Buffer): HardState {
+  return { term: fields.term, vote: replicaId(payload.readUIntLE(0, 6)), commit: fields.index };
+}

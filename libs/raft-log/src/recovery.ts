@@ -1,0 +1,257 @@
+import { CairnError, type RangeId } from '@cairn/base';
+import { crc32 } from '@cairn/codec';
+import type { DiskFile, Logger } from '@cairn/ports';
+import { EntryKind } from '@cairn/raft';
+import { RangeState, decodeHardState } from './range-state.js';
+import { decodeRecordHeader, ENTRY_HEADER_BYTES, getU32, RecordType } from './record-format.js';
+import type { SegmentFiles } from './segment-files.js';
+import {
+  alignBlock,
+  BLOCK_ALIGN_BYTES,
+  BLOCK_HEADER_BYTES,
+  type BlockHeader,
+  decodeBlockHeader,
+  decodeSegmentHeader,
+  mixDigest,
+  positionOf,
+  SEGMENT_HEADER_BYTES,
+  startDigest,
+} from './segment-format.js';
+import type { StageStart } from './stage.js';
+
+const READ_AHEAD_BYTES = 4 * 1024 * 1024;
+
+export interface Recovered {
+  readonly ranges: Map<RangeId, RangeState>;
+  readonly start: StageStart;
+}
+
+/** How far the valid blocks of a segment go. */
+interface SegmentEnd {
+  /** 0 = the segment was never written. */
+  readonly offset: number;
+  readonly sequence: number;
+}
+
+/** The error for a log that contradicts itself. */
+export function damaged(path: string, offset: number, what: string): CairnError {
+  return new CairnError(
+    'CORRUPTION',
+    `raft log damaged: ${path} at offset ${offset}: ${what}. This store cannot tell which of its promises it still ` +
+      'keeps. Keep a copy of the directory, then give the node an empty data directory and let its ranges be ' +
+      'rebuilt from their other replicas, or restore a backup if there are none.',
+    { details: { path, offset } },
+  );
+}
+
+/** Forward reads of one file through a window, so that memory does not follow the segment's size. */
+class SegmentReader {
+  readonly path: string;
+  readonly size: number;
+  readonly #file: DiskFile;
+  #window: Buffer = Buffer.alloc(0);
+  #windowAt = 0;
+
+  constructor(file: DiskFile, size: number) {
+    this.#file = file;
+    this.path = file.path;
+    this.size = size;
+  }
+
+  /** A view of [at, at + length); shorter at the end of the file. Valid until the next call. */
+  async bytes(at: number, length: number): Promise<Buffer> {
+    const wanted = Math.min(length, Math.max(0, this.size - at));
+    const end = this.#windowAt + this.#window.length;
+    if (at < this.#windowAt || at + wanted > end) {
+      this.#window = await this.#file.read(at, Math.max(wanted, READ_AHEAD_BYTES));
+      this.#windowAt = at;
+    }
+    const from = at - this.#windowAt;
+    return this.#window.subarray(from, from + wanted);
+  }
+}
+
+/**
+ * Rebuilds all ranges from the segments, oldest first. What the last, unacknowledged write left half done is
+ * discarded; any other flaw throws CORRUPTION with file and offset.
+ */
+export async function recover(files: SegmentFiles, epochs: readonly number[], logger: Logger): Promise<Recovered> {
+  const ranges = new Map<RangeId, RangeState>();
+  let previousEnd = 0;
+  let last: SegmentEnd = { offset: 0, sequence: 0 };
+  for (const [at, epoch] of epochs.entries()) {
+    const before = epochs[at - 1];
+    if (before !== undefined && before + 1 !== epoch) {
+      throw damaged(files.pathOf(before + 1), 0, `the segment between ${before} and ${epoch} is missing`);
+    }
+    const file = files.fileOf(epoch);
+    const reader = new SegmentReader(file, await file.size());
+    const isNewest = at === epochs.length - 1;
+    if (await hasHeader(reader, epoch, isNewest)) {
+      const stated = decodeSegmentHeader(await reader.bytes(0, SEGMENT_HEADER_BYTES));
+      if (before !== undefined && stated.type === 'valid' && stated.header.previousEnd !== previousEnd) {
+        throw damaged(files.pathOf(before), previousEnd, `records are missing up to ${stated.header.previousEnd}`);
+      }
+      last = await replaySegment(reader, epoch, ranges);
+    } else {
+      if (before !== undefined) await checkTail(files, before, last, logger, previousEnd);
+      last = { offset: 0, sequence: 0 };
+    }
+    if (isNewest) await checkTail(files, epoch, last, logger);
+    else previousEnd = last.offset;
+  }
+  for (const [rangeId, state] of ranges) {
+    if (!state.isReplayComplete()) {
+      throw damaged(files.pathOf(epochs[0] ?? 1), 0, `the log of range ${rangeId} has no beginning`);
+    }
+  }
+  return {
+    ranges,
+    start: { epoch: epochs.at(-1) ?? 1, offset: last.offset, sequence: last.sequence, previousEnd },
+  };
+}
+
+/** Whether the segment was ever written in its present life; only the newest may lack its header. */
+async function hasHeader(reader: SegmentReader, epoch: number, isNewest: boolean): Promise<boolean> {
+  const result = decodeSegmentHeader(await reader.bytes(0, SEGMENT_HEADER_BYTES));
+  switch (result.type) {
+    case 'valid':
+      if (result.header.epoch === epoch) return true;
+      break;
+    case 'too-new':
+      throw new CairnError(
+        'FORMAT_TOO_NEW',
+        `raft log ${reader.path} has format ${result.version}, which a newer version of the program wrote; run that one`,
+      );
+    case 'invalid':
+      break;
+  }
+  if (isNewest) return false;
+  throw damaged(reader.path, 0, 'the segment header is not valid');
+}
+
+/** Applies every block up to the first that is not whole. */
+async function replaySegment(
+  reader: SegmentReader,
+  epoch: number,
+  ranges: Map<RangeId, RangeState>,
+): Promise<SegmentEnd> {
+  let offset = SEGMENT_HEADER_BYTES;
+  let sequence = 0;
+  for (;;) {
+    const head = decodeBlockHeader(await reader.bytes(offset, BLOCK_HEADER_BYTES), 0, epoch);
+    if (head === undefined || head.sequence !== sequence) break;
+    const bodyAt = offset + BLOCK_HEADER_BYTES;
+    if (bodyAt + head.bodyBytes > reader.size) break;
+    const body = await reader.bytes(bodyAt, head.bodyBytes);
+    if (!isBodyWhole(body, head)) break;
+    replayBody({ reader, ranges, body, epoch, bodyAt });
+    offset = alignBlock(bodyAt + head.bodyBytes);
+    sequence += 1;
+  }
+  // A header without its first block is what a torn first write leaves: the segment counts as never written.
+  return sequence === 0 ? { offset: 0, sequence: 0 } : { offset, sequence };
+}
+
+/** Checks every record's CRC and, through the digest, that these are the records the header was written with. */
+function isBodyWhole(body: Buffer, head: BlockHeader): boolean {
+  if (body.length !== head.bodyBytes) return false;
+  let at = 0;
+  let digest = startDigest(head.epoch, head.sequence);
+  for (let count = 0; count < head.recordCount; count += 1) {
+    if (at + ENTRY_HEADER_BYTES > body.length) return false;
+    const end = at + ENTRY_HEADER_BYTES + getU32(body, at + 28);
+    if (end > body.length) return false;
+    const crc = getU32(body, at);
+    if (crc32(body.subarray(at + 4, end)) !== crc) return false;
+    digest = mixDigest(digest, crc);
+    at = end;
+  }
+  return at === body.length && digest === head.digest;
+}
+
+interface ReplayBody {
+  readonly reader: SegmentReader;
+  readonly ranges: Map<RangeId, RangeState>;
+  readonly body: Buffer;
+  readonly epoch: number;
+  readonly bodyAt: number;
+}
+
+function replayBody({ reader, ranges, body, epoch, bodyAt }: ReplayBody): void {
+  let at = 0;
+  while (at < body.length) {
+    const header = body.subarray(at, at + ENTRY_HEADER_BYTES);
+    const end = at + ENTRY_HEADER_BYTES + getU32(body, at + 28);
+    const payload = body.subarray(at + ENTRY_HEADER_BYTES, end);
+    if (!replayRecord(ranges, header, payload, positionOf(epoch, bodyAt + at))) {
+      throw damaged(reader.path, bodyAt + at, 'the record contradicts the records before it');
+    }
+    at = end;
+  }
+}
+
+/** Applies one record; false when it cannot follow what came before. */
+function replayRecord(
+  ranges: Map<RangeId, RangeState>,
+  header: Buffer,
+  payload: Buffer,
+  position: number,
+): boolean {
+  const fields = decodeRecordHeader(header);
+  if (fields.type === RecordType.removeRange) {
+    ranges.delete(fields.rangeId);
+    return true;
+  }
+  let state = ranges.get(fields.rangeId);
+  if (state === undefined) {
+    state = new RangeState(fields.rangeId);
+    ranges.set(fields.rangeId, state);
+  }
+  switch (fields.type) {
+    case RecordType.entry:
+      if (fields.kind > EntryKind.config) return false;
+      return state.replayEntry(fields, { position, payloadBytes: payload.length });
+    case RecordType.hardState:
+      state.setHardState(decodeHardState(fields, payload), position);
+      return true;
+    case RecordType.checkpoint:
+      // A copy: the payload is a view of the read window.
+      state.setCheckpoint({ index: fields.index, term: fields.term, state: Buffer.from(payload) }, position);
+      return true;
+    case RecordType.truncate:
+      return state.replayTruncate(fields.index, fields.term, position);
+    case RecordType.reset:
+      state.replayReset(fields.index, fields.term, position);
+      return true;
+  }
+}
+
+/**
+ * Decides what ended the last segment. Writes follow one another, so a block behind the first one that is not whole
+ * proves that the broken one had been durable: damage. With nothing behind it, it is the write that was going on.
+ */
+async function checkTail(
+  files: SegmentFiles,
+  epoch: number,
+  end: SegmentEnd,
+  logger: Logger,
+  knownEnd?: number,
+): Promise<void> {
+  const file = files.fileOf(epoch);
+  const reader = new SegmentReader(file, await file.size());
+  const brokenAt = knownEnd ?? (end.offset === 0 ? SEGMENT_HEADER_BYTES : end.offset);
+  let isTorn = false;
+  for (let at = brokenAt; at < reader.size; at += BLOCK_ALIGN_BYTES) {
+    const head = decodeBlockHeader(await reader.bytes(at, BLOCK_HEADER_BYTES), 0, epoch);
+    if (head === undefined) continue;
+    if (head.sequence > end.sequence) {
+      throw damaged(reader.path, brokenAt, `a block is not valid although block ${head.sequence} follows at ${at}`);
+    }
+    isTorn = true;
+  }
+  if (isTorn) {
+    logger.warn('raft log discards its last, unfinished write', { path: reader.path, offset: brokenAt });
+  }
+}
+

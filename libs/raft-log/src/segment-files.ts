@@ -1,0 +1,190 @@
+import { assert, messageOf } from '@cairn/base';
+import type { Disk, DiskFile, Logger } from '@cairn/ports';
+import { epochOfName, freeName, numberOfFreeName, segmentName } from './segment-format.js';
+
+const ZERO_FILL_STEP_BYTES = 1024 * 1024;
+
+export interface SegmentFilesOptions {
+  readonly disk: Disk;
+  readonly directory: string;
+  readonly logger: Logger;
+  readonly segmentBytes: number;
+  readonly freeSegmentsMax: number;
+}
+
+interface OpenSegment {
+  readonly file: DiskFile;
+  readonly bytes: number;
+  /** Reads in flight: the file is not recycled under them. */
+  readers: number;
+}
+
+/**
+ * The files of the log: live segments, and free files that become segments by renaming. Free files are as long as a
+ * segment and fully written, so that a later durable write changes data only, no file size and no block map.
+ */
+export class SegmentFiles {
+  readonly #options: SegmentFilesOptions;
+  readonly #segments = new Map<number, OpenSegment>();
+  readonly #free: number[] = [];
+  #nextFreeNumber = 1;
+  #preparing: Promise<void> | undefined;
+
+  constructor(options: SegmentFilesOptions) {
+    this.#options = options;
+  }
+
+  get count(): number {
+    return this.#segments.size;
+  }
+
+  get diskBytes(): number {
+    let sum = this.#free.length * this.#options.segmentBytes;
+    for (const segment of this.#segments.values()) sum += segment.bytes;
+    return sum;
+  }
+
+  get oldestEpoch(): number | undefined {
+    for (const epoch of this.#segments.keys()) return epoch;
+    return undefined;
+  }
+
+  pathOf(epoch: number): string {
+    return `${this.#options.directory}/${segmentName(epoch)}`;
+  }
+
+  /** Finds what is there; opens every segment. Answers their epochs, oldest first. */
+  async scan(): Promise<number[]> {
+    const { disk, directory } = this.#options;
+    await disk.makeDirectory(directory);
+    const epochs: number[] = [];
+    for (const name of await disk.list(directory)) {
+      const epoch = epochOfName(name);
+      if (epoch !== undefined) epochs.push(epoch);
+      const free = numberOfFreeName(name);
+      if (free !== undefined) await this.#adoptFree(free);
+    }
+    epochs.sort((left, right) => left - right);
+    for (const epoch of epochs) await this.#openSegment(epoch);
+    return epochs;
+  }
+
+  /** A free file of another size, half written when the process died, or one too many is of no use. */
+  async #adoptFree(number: number): Promise<void> {
+    const { disk, directory, segmentBytes, freeSegmentsMax } = this.#options;
+    this.#nextFreeNumber = Math.max(this.#nextFreeNumber, number + 1);
+    const path = `${directory}/${freeName(number)}`;
+    const file = await disk.open(path, { mode: 'read' });
+    const size = await file.size();
+    await file.close();
+    if (size === segmentBytes && this.#free.length < freeSegmentsMax) this.#free.push(number);
+    else await disk.remove(path);
+  }
+
+  async #openSegment(epoch: number): Promise<void> {
+    const file = await this.#options.disk.open(this.pathOf(epoch), { mode: 'write', durableWrites: true });
+    this.#segments.set(epoch, { file, bytes: await file.size(), readers: 0 });
+  }
+
+  has(epoch: number): boolean {
+    return this.#segments.has(epoch);
+  }
+
+  fileOf(epoch: number): DiskFile {
+    const segment = this.#segments.get(epoch);
+    assert(segment !== undefined, 'no such segment', { epoch });
+    return segment.file;
+  }
+
+  /** Makes the file of a new segment, at least `bytesLeast` long, from a free one if there is one that fits. */
+  async create(epoch: number, bytesLeast: number): Promise<void> {
+    const { disk, directory, segmentBytes } = this.#options;
+    await this.#preparing;
+    let free = bytesLeast <= segmentBytes ? this.#free.shift() : undefined;
+    free ??= await this.#makeFree(Math.max(bytesLeast, segmentBytes));
+    await disk.rename(`${directory}/${freeName(free)}`, this.pathOf(epoch));
+    await disk.syncDirectory(directory);
+    await this.#openSegment(epoch);
+  }
+
+  /** Begins to make a free file ready when there is none, so that the next segment does not have to wait for it. */
+  prepareSpare(): void {
+    if (this.#free.length > 0 || this.#preparing !== undefined || this.#options.freeSegmentsMax === 0) return;
+    this.#preparing = this.#makeFree(this.#options.segmentBytes).then(
+      (number) => {
+        this.#free.push(number);
+        this.#preparing = undefined;
+      },
+      (error: unknown) => {
+        // The next segment makes its own file and fails for good if the disk still refuses.
+        this.#preparing = undefined;
+        this.#options.logger.warn('raft log could not prepare a spare segment', { error: messageOf(error) });
+      },
+    );
+  }
+
+  async #makeFree(bytes: number): Promise<number> {
+    const { disk, directory } = this.#options;
+    const number = this.#nextFreeNumber;
+    this.#nextFreeNumber += 1;
+    const path = `${directory}/${freeName(number)}`;
+    const file = await disk.open(path, { mode: 'write' });
+    try {
+      const zeros = Buffer.alloc(Math.min(bytes, ZERO_FILL_STEP_BYTES));
+      for (let at = 0; at < bytes; at += zeros.length) {
+        await file.write([zeros.subarray(0, Math.min(zeros.length, bytes - at))], at);
+      }
+      await file.sync();
+    } catch (error) {
+      await file.close();
+      await disk.remove(path);
+      throw error;
+    }
+    await file.close();
+    return number;
+  }
+
+  /**
+   * Takes the oldest segment out of the log, durably, before anything else may be taken out: a later segment never
+   * vanishes before an earlier one. False when a read is still in it.
+   */
+  async dropOldest(): Promise<boolean> {
+    const { disk, directory, segmentBytes, freeSegmentsMax } = this.#options;
+    const epoch = this.oldestEpoch;
+    assert(epoch !== undefined, 'there is no segment to drop');
+    const segment = this.#segments.get(epoch);
+    assert(segment !== undefined, 'the oldest segment is known');
+    if (segment.readers > 0) return false;
+    this.#segments.delete(epoch);
+    await segment.file.close();
+    if (segment.bytes === segmentBytes && this.#free.length < freeSegmentsMax) {
+      const number = this.#nextFreeNumber;
+      this.#nextFreeNumber += 1;
+      await disk.rename(this.pathOf(epoch), `${directory}/${freeName(number)}`);
+      await disk.syncDirectory(directory);
+      this.#free.push(number);
+    } else {
+      await disk.remove(this.pathOf(epoch));
+      await disk.syncDirectory(directory);
+    }
+    return true;
+  }
+
+  /** Reads from a segment; short only at the end of its file. */
+  async read(epoch: number, offset: number, length: number): Promise<Buffer> {
+    const segment = this.#segments.get(epoch);
+    assert(segment !== undefined, 'no such segment', { epoch });
+    segment.readers += 1;
+    try {
+      return await segment.file.read(offset, length);
+    } finally {
+      segment.readers -= 1;
+    }
+  }
+
+  async close(): Promise<void> {
+    await this.#preparing;
+    for (const segment of this.#segments.values()) await segment.file.close();
+    this.#segments.clear();
+  }
+}

@@ -1,0 +1,138 @@
+import { crc32 } from '@cairn/codec';
+
+/** Blocks begin at multiples of this: a torn write never shares a sector with an older block. */
+export const BLOCK_ALIGN_BYTES = 512;
+export const BLOCK_HEADER_BYTES = 32;
+/** The first sector of a segment describes it. */
+export const SEGMENT_HEADER_BYTES = BLOCK_ALIGN_BYTES;
+
+const SEGMENT_MAGIC = 'CAIRNLOG';
+export const FORMAT_VERSION = 1;
+const SEGMENT_FIELDS_BYTES = 40;
+const BLOCK_MAGIC = 0x4b4c4243;
+
+/** What the first sector of a segment says. */
+export interface SegmentHeader {
+  /** Segments are numbered 1, 2, 3 ...; a recycled file gets a new number. */
+  readonly epoch: number;
+  /** Where the last block of the segment before ended: without it a lost last block would go unnoticed. */
+  readonly previousEnd: number;
+}
+
+export type SegmentHeaderResult =
+  | { readonly type: 'valid'; readonly header: SegmentHeader }
+  | { readonly type: 'too-new'; readonly version: number }
+  | { readonly type: 'invalid' };
+
+export function encodeSegmentHeader(header: SegmentHeader): Buffer {
+  const bytes = Buffer.alloc(SEGMENT_HEADER_BYTES);
+  bytes.write(SEGMENT_MAGIC, 0, 'latin1');
+  bytes.writeUInt32LE(FORMAT_VERSION, 8);
+  bytes.writeUIntLE(header.epoch, 16, 6);
+  bytes.writeUIntLE(header.previousEnd, 24, 6);
+  bytes.writeUInt32LE(crc32(bytes.subarray(0, SEGMENT_FIELDS_BYTES - 4)), SEGMENT_FIELDS_BYTES - 4);
+  return bytes;
+}
+
+export function decodeSegmentHeader(bytes: Buffer): SegmentHeaderResult {
+  if (bytes.length < SEGMENT_HEADER_BYTES) return { type: 'invalid' };
+  if (bytes.toString('latin1', 0, 8) !== SEGMENT_MAGIC) return { type: 'invalid' };
+  const crc = crc32(bytes.subarray(0, SEGMENT_FIELDS_BYTES - 4));
+  if (bytes.readUInt32LE(SEGMENT_FIELDS_BYTES - 4) !== crc) return { type: 'invalid' };
+  const version = bytes.readUInt32LE(8);
+  if (version > FORMAT_VERSION) return { type: 'too-new', version };
+  return { type: 'valid', header: { epoch: bytes.readUIntLE(16, 6), previousEnd: bytes.readUIntLE(24, 6) } };
+}
+
+/** Frames the records of one durable write. */
+export interface BlockHeader {
+  /** The segment's: what an earlier life of a recycled file left behind never matches. */
+  readonly epoch: number;
+  /** Counts the blocks of a segment from 0. */
+  readonly sequence: number;
+  readonly bodyBytes: number;
+  readonly recordCount: number;
+  /** `mixDigest` over the CRCs of all records: ties the header to this very body. */
+  readonly digest: number;
+}
+
+/** Where a digest begins; depends on the block's place, so that a body never fits another header. */
+export function startDigest(epoch: number, sequence: number): number {
+  return mixDigest(mixDigest(0x811c9dc5, epoch >>> 0), sequence);
+}
+
+/** Adds one record's CRC to a block's digest. */
+export function mixDigest(digest: number, crc: number): number {
+  const mixed = Math.imul(digest ^ crc, 0x9e3779b1);
+  return (mixed ^ (mixed >>> 15)) >>> 0;
+}
+
+export function encodeBlockHeader(target: Buffer, header: BlockHeader): void {
+  target.writeUInt32LE(BLOCK_MAGIC, 0);
+  target.writeUIntLE(header.epoch, 4, 6);
+  target.writeUInt16LE(0, 10);
+  target.writeUInt32LE(header.sequence, 12);
+  target.writeUInt32LE(header.bodyBytes, 16);
+  target.writeUInt32LE(header.recordCount, 20);
+  target.writeUInt32LE(header.digest, 24);
+  target.writeUInt32LE(crc32(target.subarray(0, 28)), 28);
+}
+
+/** The block header at an offset, or undefined when there is none of this epoch. */
+export function decodeBlockHeader(bytes: Buffer, at: number, epoch: number): BlockHeader | undefined {
+  if (at + BLOCK_HEADER_BYTES > bytes.length || bytes.readUInt32LE(at) !== BLOCK_MAGIC) return undefined;
+  if (bytes.readUInt32LE(at + 28) !== crc32(bytes.subarray(at, at + 28))) return undefined;
+  if (bytes.readUIntLE(at + 4, 6) !== epoch) return undefined;
+  return {
+    epoch,
+    sequence: bytes.readUInt32LE(at + 12),
+    bodyBytes: bytes.readUInt32LE(at + 16),
+    recordCount: bytes.readUInt32LE(at + 20),
+    digest: bytes.readUInt32LE(at + 24),
+  };
+}
+
+export function alignBlock(bytes: number): number {
+  return Math.ceil(bytes / BLOCK_ALIGN_BYTES) * BLOCK_ALIGN_BYTES;
+}
+
+/**
+ * A place in the log: segment epoch and offset in one number, ordered like the log itself. Exact, because epochs stay
+ * below 2^21 (at 64 MiB each, 128 TiB written).
+ */
+const POSITION_STEP = 4294967296;
+
+export function positionOf(epoch: number, offset: number): number {
+  return epoch * POSITION_STEP + offset;
+}
+
+export function epochOf(position: number): number {
+  return Math.floor(position / POSITION_STEP);
+}
+
+export function offsetOf(position: number): number {
+  return position % POSITION_STEP;
+}
+
+const SEGMENT_NAME = /^segment-(\d{10})\.log$/;
+const FREE_NAME = /^free-(\d{10})\.log$/;
+
+export function segmentName(epoch: number): string {
+  return `segment-${String(epoch).padStart(10, '0')}.log`;
+}
+
+export function freeName(number: number): string {
+  return `free-${String(number).padStart(10, '0')}.log`;
+}
+
+/** The epoch in a segment's file name, or undefined for other files. */
+export function epochOfName(name: string): number | undefined {
+  const match = SEGMENT_NAME.exec(name);
+  return match === null ? undefined : Number(match[1]);
+}
+
+/** The number in a free file's name, or undefined for other files. */
+export function numberOfFreeName(name: string): number | undefined {
+  const match = FREE_NAME.exec(name);
+  return match === null ? undefined : Number(match[1]);
+}

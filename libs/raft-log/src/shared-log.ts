@@ -1,0 +1,258 @@
+import { assert, CairnError, logIndex, term, type RangeId } from '@cairn/base';
+import type { Clock, Disk, Logger, Metrics } from '@cairn/ports';
+import { EntryCache } from './entry-cache.js';
+import { EntryLoader } from './entry-loader.js';
+import { LogWriter } from './log-writer.js';
+import { type RaftLogOptions, type ResolvedOptions, resolveOptions } from './options.js';
+import { type LogHost, RangeLogView } from './range-log.js';
+import { RangeState } from './range-state.js';
+import { encodeRecordHeader, RecordType } from './record-format.js';
+import { type Recovered, recover } from './recovery.js';
+import { evictedIndexes, rewriteBytesOf, rewriteRange } from './rewrite.js';
+import { SegmentFiles } from './segment-files.js';
+import { epochOf, positionOf } from './segment-format.js';
+import { Stage } from './stage.js';
+import type { RaftLog, RaftLogStats, RangeLog } from './types.js';
+
+const NO_PAYLOAD = new Uint8Array(0);
+const STAGE_FULL_RETRY_MS = 10;
+/** Segments that one `reclaim` frees at most. */
+const RECLAIM_SEGMENTS_MAX = 16;
+
+export interface OpenRaftLogOptions {
+  readonly disk: Disk;
+  /** Belongs to the log alone; created when absent. */
+  readonly directory: string;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly metrics: Metrics;
+  readonly options?: RaftLogOptions;
+}
+
+/**
+ * Opens the log of a directory and recovers what it holds. Everything recovered is durable when this resolves.
+ * Throws CORRUPTION (with file, offset and what to do), FORMAT_TOO_NEW, INVALID_ARGUMENT for contradicting options,
+ * and the disk's own errors.
+ */
+export async function openRaftLog(open: OpenRaftLogOptions): Promise<RaftLog> {
+  const options = resolveOptions(open.options ?? {});
+  const { disk, directory, logger } = open;
+  const { segmentBytes, freeSegmentsMax } = options;
+  const files = new SegmentFiles({ disk, directory, logger, segmentBytes, freeSegmentsMax });
+  const epochs = await files.scan();
+  // The process before may have died between a write and its sync: what recovery is about to trust must be on disk.
+  await disk.syncDirectory(directory);
+  for (const epoch of epochs.slice(-2)) await files.fileOf(epoch).sync();
+  const startedMs = open.clock.nowMs();
+  const recovered = await recover(files, epochs, logger);
+  logger.info('raft log opened', {
+    directory,
+    segments: epochs.length,
+    ranges: recovered.ranges.size,
+    recoveryMs: Math.round(open.clock.nowMs() - startedMs),
+  });
+  files.prepareSpare();
+  return new SharedLog(open, options, { files, recovered });
+}
+
+class SharedLog implements RaftLog, LogHost {
+  readonly cache: EntryCache;
+  readonly #options: ResolvedOptions;
+  readonly #files: SegmentFiles;
+  readonly #stage: Stage;
+  readonly #writer: LogWriter;
+  readonly #loader: EntryLoader;
+  readonly #ranges = new Map<RangeId, RangeLogView>();
+  #reclaiming: Promise<RangeId[]> | undefined;
+  #isClosed = false;
+
+  constructor(
+    open: OpenRaftLogOptions,
+    options: ResolvedOptions,
+    parts: { readonly files: SegmentFiles; readonly recovered: Recovered },
+  ) {
+    const { start, ranges } = parts.recovered;
+    this.#options = options;
+    this.#files = parts.files;
+    this.cache = new EntryCache(options.cacheBytesMax);
+    this.#stage = new Stage(options.segmentBytes, options.blockBytesMax, start);
+    this.#loader = new EntryLoader(parts.files, this.cache);
+    const { clock, logger, metrics } = open;
+    this.#writer = new LogWriter({
+      stage: this.#stage,
+      files: parts.files,
+      clock,
+      logger,
+      metrics,
+      durablePosition: positionOf(start.epoch, start.offset),
+      onDurable: () => {
+        this.cache.shrink(this.#writer.durablePosition, 0);
+      },
+    });
+    for (const [rangeId, state] of ranges) this.#ranges.set(rangeId, new RangeLogView(this, state));
+    this.#collect(metrics);
+  }
+
+  #collect(metrics: Metrics): void {
+    const segments = metrics.gauge('cairn_raft_log_segments', 'Live segments of the raft log');
+    const disk = metrics.gauge('cairn_raft_log_disk_bytes', 'Bytes of the raft log on disk, free segments included');
+    const cached = metrics.gauge('cairn_raft_log_cached_bytes', 'Bytes of raft log entries in memory');
+    const staged = metrics.gauge('cairn_raft_log_staged_bytes', 'Bytes staged and not yet durable');
+    metrics.onCollect(() => {
+      const stats = this.stats();
+      segments.set(stats.segments);
+      disk.set(stats.diskBytes);
+      cached.set(stats.cachedBytes);
+      staged.set(stats.stagedBytes);
+    });
+  }
+
+  get durablePosition(): number {
+    return this.#writer.durablePosition;
+  }
+
+  get hasStaged(): boolean {
+    return !this.#stage.isEmpty && !this.#writer.isSyncQueued;
+  }
+
+  rangeIds(): RangeId[] {
+    const ids: RangeId[] = [];
+    for (const [rangeId, view] of this.#ranges) {
+      if (view.state.oldestPosition !== Number.POSITIVE_INFINITY) ids.push(rangeId);
+    }
+    return ids;
+  }
+
+  range(rangeId: RangeId): RangeLog {
+    let view = this.#ranges.get(rangeId);
+    if (view === undefined) {
+      view = new RangeLogView(this, new RangeState(rangeId));
+      this.#ranges.set(rangeId, view);
+    }
+    return view;
+  }
+
+  removeRange(rangeId: RangeId): void {
+    const view = this.#ranges.get(rangeId);
+    if (view === undefined) return;
+    if (view.state.oldestPosition !== Number.POSITIVE_INFINITY) {
+      this.checkWritable(0);
+      const fields = { type: RecordType.removeRange, kind: 0, rangeId, index: logIndex(0), term: term(0) };
+      this.stage(encodeRecordHeader(fields, NO_PAYLOAD), NO_PAYLOAD);
+    }
+    view.markRemoved();
+    this.#ranges.delete(rangeId);
+  }
+
+  checkWritable(bytes: number): void {
+    assert(!this.#isClosed, 'the raft log is closed');
+    const failure = this.#writer.failure;
+    if (failure !== undefined) throw failure;
+    const staged = this.#stage.stagedBytes;
+    if (staged > 0 && staged + bytes > this.#options.stagedBytesMax) {
+      throw new CairnError('RESOURCE_EXHAUSTED', `the raft log has ${staged} bytes that wait for the disk`, {
+        retryAfterMs: STAGE_FULL_RETRY_MS,
+      });
+    }
+  }
+
+  stage(header: Uint8Array, payload: Uint8Array): number {
+    return this.#stage.add(header, payload);
+  }
+
+  loadEntries(state: RangeState, indexes: readonly number[]): Promise<void> {
+    return this.#loader.load(state, indexes, this.#writer.durablePosition);
+  }
+
+  sync(): Promise<void> {
+    assert(!this.#isClosed, 'the raft log is closed');
+    return this.#writer.sync();
+  }
+
+  reclaim(): Promise<RangeId[]> {
+    assert(!this.#isClosed, 'the raft log is closed');
+    this.#reclaiming ??= this.#reclaim().finally(() => {
+      this.#reclaiming = undefined;
+    });
+    return this.#reclaiming;
+  }
+
+  async #reclaim(): Promise<RangeId[]> {
+    for (let count = 0; count < RECLAIM_SEGMENTS_MAX; count += 1) {
+      const epoch = this.#files.oldestEpoch;
+      if (epoch === undefined || epoch >= epochOf(this.#writer.durablePosition)) break;
+      const users = this.#usersUpTo(epoch);
+      if (users.length > 0) {
+        if (this.#files.count <= this.#options.segmentsTarget) break;
+        if (!(await this.#rewriteAll(users, epoch))) break;
+      }
+      // What makes the segment superfluous must itself be durable before the segment goes.
+      await this.#writer.sync();
+      if (!(await this.#files.dropOldest())) break;
+    }
+    return this.#pinning();
+  }
+
+  /** Ranges that need records in segments up to `epoch`. */
+  #usersUpTo(epoch: number): RangeState[] {
+    const users: RangeState[] = [];
+    for (const view of this.#ranges.values()) {
+      if (epochOf(view.state.oldestPosition) <= epoch) users.push(view.state);
+    }
+    return users;
+  }
+
+  /** Ranges too large to be rewritten that keep the log above its target. */
+  #pinning(): RangeId[] {
+    const cutoff = epochOf(this.#writer.durablePosition) - this.#options.segmentsTarget;
+    const pinning: RangeId[] = [];
+    for (const state of this.#usersUpTo(cutoff)) {
+      const isOld = epochOf(state.firstEntryPosition) <= cutoff;
+      if (isOld && rewriteBytesOf(state) > this.#options.rewriteBytesMax) pinning.push(state.rangeId);
+    }
+    return pinning;
+  }
+
+  /** Rewrites what the ranges have in segments up to `epoch`; false when one is too large or changed meanwhile. */
+  async #rewriteAll(users: readonly RangeState[], epoch: number): Promise<boolean> {
+    const limit = this.#options.rewriteBytesMax;
+    const isTooLarge = (state: RangeState): boolean =>
+      epochOf(state.firstEntryPosition) <= epoch && rewriteBytesOf(state) > limit;
+    if (users.some(isTooLarge)) return false;
+    for (const state of users) {
+      if (epochOf(state.firstEntryPosition) <= epoch) {
+        const evicted = evictedIndexes(state);
+        if (evicted.length > 0) await this.#loader.load(state, evicted, this.#writer.durablePosition);
+      }
+      const isRemoved = this.#ranges.get(state.rangeId)?.state !== state;
+      if (isRemoved || epochOf(state.oldestPosition) > epoch) continue;
+      // Appends may have made it too large, or evictions incomplete, while the disk was read.
+      const usesEntries = epochOf(state.firstEntryPosition) <= epoch;
+      if (usesEntries && (isTooLarge(state) || evictedIndexes(state).length > 0)) return false;
+      this.checkWritable(rewriteBytesOf(state));
+      rewriteRange(this.#stage, state, epoch);
+    }
+    return true;
+  }
+
+  stats(): RaftLogStats {
+    return {
+      segments: this.#files.count,
+      diskBytes: this.#files.diskBytes,
+      stagedBytes: this.#stage.stagedBytes,
+      cachedBytes: this.cache.bytes,
+    };
+  }
+
+  /** Writes what is staged, unless the log has failed, and closes the files. */
+  async close(): Promise<void> {
+    if (this.#isClosed) return;
+    try {
+      await this.#reclaiming;
+      if (this.#writer.failure === undefined) await this.#writer.sync();
+    } finally {
+      this.#isClosed = true;
+      await this.#files.close();
+    }
+  }
+}

@@ -1,0 +1,4 @@
+export * from './sim-disk.js';
+export * from './sim-process.js';
+export * from './sim-rng.js';
+export * from './sim-scheduler.js';

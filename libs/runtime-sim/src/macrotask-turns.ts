@@ -1,0 +1,34 @@
+/**
+ * How many turns are queued at once. The event loop drains the promise queue after every single immediate, so a
+ * group costs one poll of the (empty) real I/O instead of one per event. Measured: about 0.4 us per turn in groups,
+ * 2 us one by one.
+ */
+const TURNS_PER_GROUP = 64;
+
+/**
+ * Calls `turn` again and again, each time in a macrotask of its own, until it answers false or throws (the promise
+ * then rejects). All promise reactions that a turn causes, however long their chains, run before the next turn: this
+ * is what makes the interleaving deterministic. The only place of this package that touches the real event loop.
+ */
+export function inMacrotaskTurns(turn: () => boolean): Promise<void> {
+  return new Promise((resolve, reject) => {
+    let ended = false;
+    const runOne = (): void => {
+      if (ended) return;
+      try {
+        if (turn()) return;
+        ended = true;
+        resolve();
+      } catch (error) {
+        ended = true;
+        reject(error instanceof Error ? error : new Error(String(error)));
+      }
+    };
+    const runGroup = (): void => {
+      if (ended) return;
+      for (let count = 0; count < TURNS_PER_GROUP; count += 1) setImmediate(runOne);
+      setImmediate(runGroup);
+    };
+    runGroup();
+  });
+}

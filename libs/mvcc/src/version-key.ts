@@ -38,19 +38,6 @@ export function writeInvertedTimestamp(target: Buffer, at: number, ts: number): 
   target[at + 7] = low;
 }
 
-/** Writes a whole version key at `at` (room: `versionKeyLength`) and answers the position behind it. */
-export function writeVersionKey(
-  target: Buffer,
-  at: number,
-  userKey: Uint8Array,
-  version: { readonly zeros: number; readonly timestamp: number },
-): number {
-  target[at] = Namespace.versions;
-  const end = writeEscapedKey(target, at + NAMESPACE_BYTES, userKey, version.zeros);
-  writeInvertedTimestamp(target, end, version.timestamp);
-  return end + TIMESTAMP_BYTES;
-}
-
 /** The engine key of one version; also the place to seek to for the newest version at or below `ts`. */
 export function encodeVersionKey(userKey: Uint8Array, ts: Timestamp): Buffer {
   assert(ts >= 0 && ts <= Number.MAX_SAFE_INTEGER, 'timestamp out of range');

@@ -151,15 +151,19 @@ export class RowCache {
     this.#addYoung(key, copyOf(version));
   }
 
+  /** The key is counted in neither generation. */
   #addYoung(key: RowCacheKey, entry: VersionRecord): void {
+    const cost = costOf(key, entry);
+    if (this.#youngBytes + cost > this.#generationBytesMax) {
+      this.#young.delete(key);
+      this.#evictions += this.#old.size;
+      this.#old = this.#young;
+      this.#oldBytes = this.#youngBytes;
+      this.#young = new Map();
+      this.#youngBytes = 0;
+    }
     this.#young.set(key, entry);
-    this.#youngBytes += costOf(key, entry);
-    if (this.#youngBytes <= this.#generationBytesMax) return;
-    this.#evictions += this.#old.size;
-    this.#old = this.#young;
-    this.#oldBytes = this.#youngBytes;
-    this.#young = new Map();
-    this.#youngBytes = 0;
+    this.#youngBytes += cost;
   }
 }
 

@@ -1,0 +1,225 @@
+import { describe, expect, it } from '@jest/globals';
+import { timestamp } from '@cairn/base';
+import fc from 'fast-check';
+import {
+  CommandOutcome,
+  FOUND_VALUE_BYTES_MAX,
+  OutcomeFlag,
+  OutcomeKind,
+  deleteRangeDetail,
+  foundDetail,
+  setDeleteRange,
+  setFailedCompare,
+} from './command-outcome.js';
+import { encodeRecord, type VersionRecord } from './record.js';
+import { encodeVersionKey } from './version-key.js';
+import { encodeVersionToken } from './version-token.js';
+import { WriteBatchBuilder } from './write-batch-builder.js';
+import { readWriteBatch, readWriteBatchHeader, type WriteBatchVisitor } from './write-batch-reader.js';
+
+/** Notes everything it is shown, in words that compare well. */
+class Recorder implements WriteBatchVisitor {
+  readonly seen: string[] = [];
+
+  write(key: Buffer, record: Buffer): void {
+    this.seen.push(`write ${key.toString('hex')} ${record.toString('hex')}`);
+  }
+
+  outcome(outcome: CommandOutcome): void {
+    this.seen.push(describeOutcome(outcome));
+  }
+
+  purge(key: Buffer): void {
+    this.seen.push(`purge ${key.toString('hex')}`);
+  }
+}
+
+function describeOutcome(outcome: CommandOutcome): string {
+  const { client, requestSequence, kind, flags, sequence, detail } = outcome;
+  const identity = `${client}/${requestSequence} kind ${kind} flags ${flags}`;
+  return `outcome ${identity} at ${outcome.timestamp}#${sequence} ${detail?.toString('hex') ?? '-'}`;
+}
+
+function outcomeOf(fields: Partial<CommandOutcome>): CommandOutcome {
+  return Object.assign(new CommandOutcome(), fields);
+}
+
+function versionOf(ts: number, sequence: number, value: string): VersionRecord {
+  return { timestamp: timestamp(ts), sequence, expiry: timestamp(0), tombstone: false, value: Buffer.from(value) };
+}
+
+function visit(payload: Buffer): string[] {
+  const recorder = new Recorder();
+  readWriteBatch(payload, recorder);
+  return recorder.seen;
+}
+
+const uint48 = fc.oneof(fc.maxSafeNat().map((value) => value % 2 ** 48), fc.constantFrom(0, 1, 2 ** 48 - 1));
+const uint32 = fc.integer({ min: 0, max: 2 ** 32 - 1 });
+const versionArbitrary = fc.record({
+  timestamp: fc.maxSafeNat().map(timestamp),
+  sequence: uint32,
+  expiry: fc.oneof(fc.constant(0), fc.maxSafeNat()).map(timestamp),
+  tombstone: fc.constant(false),
+  value: fc.uint8Array({ maxLength: 40 }),
+});
+const keyArbitrary = fc.uint8Array({ maxLength: 20 });
+
+type Item = (builder: WriteBatchBuilder) => { readonly shown: readonly string[]; readonly ts: number };
+
+const writeItem: fc.Arbitrary<Item> = fc
+  .record({ client: uint48, requestSequence: uint48, key: keyArbitrary, version: versionArbitrary })
+  .chain((made) => fc.constantFrom(...Object.values(OutcomeKind)).map((kind) => ({ ...made, kind })))
+  .map(({ client, requestSequence, key, version, kind }) => (builder) => {
+    const { timestamp: ts, sequence } = version;
+    const outcome = outcomeOf({ client, requestSequence, kind, flags: 3, timestamp: ts, sequence });
+    builder.addWrite(outcome, key, version);
+    if (kind === OutcomeKind.increment) outcome.detail = Buffer.from(version.value);
+    const row = `write ${encodeVersionKey(key, ts).toString('hex')} ${encodeRecord(version).toString('hex')}`;
+    return { shown: [row, describeOutcome(outcome)], ts };
+  });
+
+const partsItem: fc.Arbitrary<Item> = fc
+  .record({
+    client: uint48,
+    requestSequence: uint48,
+    rows: fc.array(fc.tuple(keyArbitrary, versionArbitrary), { maxLength: 4 }),
+    resumeKey: fc.option(keyArbitrary, { nil: undefined }),
+  })
+  .map(({ client, requestSequence, rows, resumeKey }) => (builder) => {
+    const shown: string[] = [];
+    let ts = 5;
+    for (const [key, version] of rows) {
+      builder.addPart(key, version);
+      ts = Math.max(ts, version.timestamp);
+      const engineKey = encodeVersionKey(key, version.timestamp);
+      shown.push(`write ${engineKey.toString('hex')} ${encodeRecord(version).toString('hex')}`);
+    }
+    const outcome = outcomeOf({ client, requestSequence, timestamp: timestamp(5) });
+    setDeleteRange(outcome, rows.length, resumeKey);
+    builder.addOutcome(outcome);
+    return { shown: [...shown, describeOutcome(outcome)], ts };
+  });
+
+const purgeItem: fc.Arbitrary<Item> = fc.array(keyArbitrary, { maxLength: 5 }).map((keys) => (builder) => {
+  builder.addPurge(keys);
+  return { shown: keys.map((key) => `purge ${Buffer.from(key).toString('hex')}`), ts: 0 };
+});
+
+describe('write batches', () => {
+  it('show what was added, in order, and again after reuse', () => {
+    const builder = new WriteBatchBuilder(16);
+    const items = fc.array(fc.oneof(writeItem, partsItem, purgeItem), { minLength: 1, maxLength: 12 });
+    fc.assert(
+      fc.property(items, (made) => {
+        const added = made.map((item) => item(builder));
+        const { bytes, count, maxTimestamp } = builder;
+        const payload = builder.finish();
+        expect(payload).toHaveLength(bytes);
+        expect(builder.count).toBe(0);
+        expect(readWriteBatchHeader(payload)).toEqual({ count, maxTimestamp });
+        expect(maxTimestamp).toBe(Math.max(...added.map(({ ts }) => ts)));
+        expect(visit(payload)).toEqual(added.flatMap(({ shown }) => shown));
+      }),
+      { seed: 20_260_105, numRuns: 600 },
+    );
+  });
+
+  it('have the bytes that are written down', () => {
+    const builder = new WriteBatchBuilder();
+    const put = outcomeOf({ client: 1, requestSequence: 2, kind: OutcomeKind.put, timestamp: timestamp(9), sequence: 3 });
+    builder.addWrite(put, Buffer.from('k'), versionOf(9, 3, 'v'));
+    builder.addPart(Buffer.from('p'), versionOf(8, 1, ''));
+    const failed = outcomeOf({ client: 2 ** 48 - 1, requestSequence: 4, timestamp: timestamp(7) });
+    setFailedCompare(failed, encodeVersionToken(timestamp(5), 6), Buffer.from('w'));
+    builder.addOutcome(failed);
+    builder.addPurge([Buffer.from('xy'), Buffer.from('z')]);
+    const expected = [
+      '01' + '01' + '00000004' + '0000000000000009',
+      '01' + '01' + '00' + '000000000001' + '000000000002' + '000c' + '00000006',
+      '106b0001' + 'fffffffffffffff6' + '00' + '00000003' + '76',
+      '03' + '000c' + '00000005' + '10700001' + 'fffffffffffffff7' + '00' + '00000001',
+      '02' + '03' + '04' + 'ffffffffffff' + '000000000004' + '0000000000000007' + '00000000' + '0000000d',
+      '0000000000000005' + '00000006' + '77',
+      '04' + '00000002' + '0002' + '7879' + '0001' + '7a',
+    ];
+    expect(builder.finish().toString('hex')).toBe(expected.join(''));
+  });
+
+  it('refuse every shortened and every unknown payload', () => {
+    const builder = new WriteBatchBuilder();
+    builder.addWrite(outcomeOf({ timestamp: timestamp(9) }), Buffer.from('k'), versionOf(9, 0, 'v'));
+    const failed = outcomeOf({ client: 1 });
+    setFailedCompare(failed, undefined, undefined);
+    builder.addOutcome(failed);
+    builder.addPurge([Buffer.from('xy')]);
+    const good = builder.finish();
+    const corrupt = expect.objectContaining({ code: 'CORRUPTION' });
+    for (let length = 0; length < good.length; length += 1) {
+      expect(() => visit(good.subarray(0, length))).toThrow(corrupt);
+    }
+    expect(() => visit(Buffer.concat([good, Buffer.of(0)]))).toThrow(corrupt);
+    for (const [at, byte] of [
+      [0, 2],
+      [1, 2],
+      [14, 9],
+      [15, 0],
+      [15, 6],
+      [16, 32],
+    ] as const) {
+      const bad = Buffer.from(good);
+      bad[at] = byte;
+      expect(() => visit(bad)).toThrow(corrupt);
+    }
+  });
+
+  it('never read past a payload, whatever it holds', () => {
+    const builder = new WriteBatchBuilder();
+    builder.addWrite(outcomeOf({ client: 5, timestamp: timestamp(9) }), Buffer.from('key'), versionOf(9, 0, 'value'));
+    builder.addPurge([Buffer.from('xy')]);
+    const good = builder.finish();
+    fc.assert(
+      fc.property(fc.integer({ min: 0, max: good.length - 1 }), fc.integer({ min: 0, max: 255 }), (at, byte) => {
+        const bad = Buffer.from(good);
+        bad[at] = byte;
+        try {
+          visit(bad);
+        } catch (error) {
+          expect(error).toMatchObject({ code: 'CORRUPTION' });
+        }
+      }),
+      { seed: 1, numRuns: 2000 },
+    );
+  });
+
+  it('refuse a write whose outcome tells another version', () => {
+    const builder = new WriteBatchBuilder();
+    const outcome = outcomeOf({ timestamp: timestamp(9), sequence: 1 });
+    expect(() => {
+      builder.addWrite(outcome, Buffer.from('k'), versionOf(9, 2, 'v'));
+    }).toThrow('sequence');
+    expect(() => builder.finish()).toThrow('without items');
+  });
+});
+
+describe('outcome details', () => {
+  it('tell what a failed compare-and-set found, within the bound', () => {
+    const outcome = new CommandOutcome();
+    const token = encodeVersionToken(timestamp(5), 6);
+    setFailedCompare(outcome, token, Buffer.alloc(FOUND_VALUE_BYTES_MAX, 1));
+    expect(foundDetail(outcome)).toEqual({ token, value: Buffer.alloc(FOUND_VALUE_BYTES_MAX, 1) });
+    setFailedCompare(outcome, token, Buffer.alloc(FOUND_VALUE_BYTES_MAX + 1, 1));
+    expect(outcome.has(OutcomeFlag.valueTruncated)).toBe(true);
+    expect(foundDetail(outcome)).toEqual({ token, value: undefined });
+    setFailedCompare(outcome, undefined, undefined);
+    expect(foundDetail(outcome)).toBeUndefined();
+  });
+
+  it('tell how far a deleteRange came', () => {
+    const outcome = new CommandOutcome();
+    setDeleteRange(outcome, 70_000, Buffer.from('next'));
+    expect(deleteRangeDetail(outcome)).toEqual({ count: 70_000, resumeKey: Buffer.from('next') });
+    setDeleteRange(outcome, 1, undefined);
+    expect(deleteRangeDetail(outcome)).toEqual({ count: 1, resumeKey: undefined });
+  });
+});

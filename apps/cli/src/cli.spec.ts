@@ -1,0 +1,209 @@
+/**
+ * Goal: what people and scripts see. Method: whole command lines against a fake router; output is compared with
+ * stored texts, so that a change of words is a decision.
+ */
+import { mkdir, writeFile } from 'node:fs/promises';
+import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
+import { CairnError } from '@cairn/base';
+import { CliHarness } from '../test/harness.js';
+
+let cli: CliHarness;
+
+beforeEach(async () => {
+  cli = await CliHarness.start();
+});
+
+afterEach(async () => {
+  await cli.stop();
+});
+
+describe('data', () => {
+  test('put, get, del', async () => {
+    expect(await cli.run(['put', 'greeting', 'hello'])).toMatchObject({ code: 0, stdout: 'OK\n', stderr: '' });
+    expect(await cli.run(['get', 'greeting'])).toMatchObject({ code: 0, stdout: 'hello\n' });
+    expect((await cli.run(['get', 'greeting', '--raw'])).stdout).toBe('hello');
+    expect(await cli.run(['del', 'greeting', 'nothing'])).toMatchObject({
+      code: 0,
+      stdout: '1 of 2 keys existed; all are gone now\n',
+    });
+    expect(await cli.run(['get', 'greeting'])).toMatchObject({ code: 1, stdout: '' });
+    expect((await cli.run(['del', 'greeting'])).code).toBe(1);
+  });
+
+  test('spans are removed by prefix and by range, and never by accident', async () => {
+    for (const key of ['a1', 'a2', 'b1', 'c1']) await cli.run(['put', key, 'x']);
+    expect(await cli.run(['del', '--prefix', 'a'])).toMatchObject({ code: 0, stdout: '2 keys removed\n' });
+    expect(await cli.run(['del', '--range', 'b', 'c'])).toMatchObject({ code: 0, stdout: '1 key removed\n' });
+    expect(cli.router.store.size).toBe(1);
+    expect((await cli.run(['del'])).code).toBe(2);
+    expect((await cli.run(['del', '--prefix', 'a', 'b'])).code).toBe(2);
+    expect((await cli.run(['del', '--range', 'b'])).code).toBe(2);
+  });
+
+  test('bytes go in and out as hex and base64, from files and standard input', async () => {
+    await writeFile(cli.path('value'), Buffer.from([0, 255, 10]));
+    expect((await cli.run(['put', '--hex', '00ff', '--file', cli.path('value')])).code).toBe(0);
+    expect((await cli.run(['get', '--hex', '00ff'])).stdout).toBe('00ff0a\n');
+    expect((await cli.run(['get', '--base64', 'AP8='])).stdout).toBe('AP8K\n');
+    expect((await cli.run(['get', '--hex', '00ff', '--raw'])).bytes).toEqual(Buffer.from([0, 255, 10]));
+    await cli.run(['put', 'k', '-f', '-'], Buffer.from([1, 0x5c, 0xc3, 0x28]));
+    expect((await cli.run(['get', 'k'])).stdout).toBe('\\x01\\\\\\xc3(\n');
+    expect((await cli.run(['get', 'k', '--json'])).stdout).toContain('"value":{"base64":"AVzDKA=="}');
+    expect((await cli.run(['get', '--hex', 'xyz'])).code).toBe(2);
+  });
+
+  test('cas says what is there when it did not happen', async () => {
+    expect((await cli.run(['cas', 'lock', 'me', '--absent'])).code).toBe(0);
+    expect(await cli.run(['cas', 'lock', 'you', '--absent'])).toMatchObject({
+      code: 1,
+      stdout: 'not changed: the key holds me\n',
+    });
+    const shown = JSON.parse((await cli.run(['get', 'lock', '--json'])).stdout) as { version: string };
+    expect((await cli.run(['cas', 'lock', '--delete', '--expect-version', shown.version])).code).toBe(0);
+    expect(await cli.run(['cas', 'lock', 'x', '--expect', 'me'])).toMatchObject({
+      code: 1,
+      stdout: 'not changed: the key does not exist\n',
+    });
+    expect((await cli.run(['cas', 'lock', 'x'])).code).toBe(2);
+  });
+
+  test('incr', async () => {
+    expect((await cli.run(['incr', 'n'])).stdout).toBe('1\n');
+    expect((await cli.run(['incr', 'n', '--by', '-5'])).stdout).toBe('-4\n');
+    await cli.run(['put', 'n', 'seven']);
+    expect(await cli.run(['incr', 'n'])).toMatchObject({ code: 3, stderr: 'cairn: the value is no integer\n' });
+    expect((await cli.run(['incr', 'n', '--by', 'much'])).code).toBe(2);
+  });
+
+  test('scan in tables', async () => {
+    await cli.run(['put', 'city/rome', 'Rome']);
+    await cli.run(['put', 'city/東京', 'Tōkyō\nline two']);
+    await cli.run(['put', 'city/long', 'x'.repeat(200)]);
+    await cli.run(['put', 'dog', 'wuff']);
+    expect((await cli.run(['scan', 'city/'])).stdout).toMatchSnapshot();
+    expect((await cli.run(['scan', '-k', '-n', '2'])).stdout).toMatchSnapshot();
+    expect((await cli.run(['scan', '--start', 'd', '--reverse'])).stdout).toMatchSnapshot();
+    expect((await cli.run(['scan', 'nothing'])).stdout).toMatchSnapshot();
+    const lines = (await cli.run(['scan', '--json', '--keys-only'])).stdout.trimEnd().split('\n');
+    expect(lines.map((line) => (JSON.parse(line) as { key: string }).key)).toEqual([
+      'city/long',
+      'city/rome',
+      'city/東京',
+      'dog',
+    ]);
+  });
+
+  test('a table stops at 100 rows and says that there are more', async () => {
+    const rows = Array.from({ length: 101 }, (_, index) => `{"key":"k${String(index).padStart(3, '0')}","value":"v"}`);
+    await cli.run(['import', '-'], rows.join('\n'));
+    expect((await cli.run(['scan'])).stdout.trimEnd().split('\n').at(-1)).toBe(
+      '(first 100 rows; more with --limit, all with --limit 0)',
+    );
+    expect((await cli.run(['scan', '-n', '0'])).stdout.trimEnd().split('\n').at(-1)).toBe('(101 rows)');
+  });
+});
+
+describe('cluster', () => {
+  test('status says what needs attention', async () => {
+    const result = await cli.run(['status']);
+    expect(result.code).toBe(1);
+    expect(result.stdout).toMatchSnapshot();
+    expect(JSON.parse((await cli.run(['status', '--json'])).stdout)).toMatchObject({ health: 'attention' });
+  });
+
+  test('nodes, ranges and splits', async () => {
+    expect((await cli.run(['nodes'])).stdout).toMatchSnapshot();
+    expect((await cli.run(['split', 'city/g', 'city/n'])).stdout).toBe('2 ranges made\n');
+    expect((await cli.run(['ranges'])).stdout).toMatchSnapshot();
+    const lines = (await cli.run(['ranges', '--start', 'city/h', '-n', '1', '--json'])).stdout.trimEnd().split('\n');
+    expect(lines.map((line) => JSON.parse(line) as unknown)).toMatchObject([{ start: 'city/g', end: 'city/n' }]);
+    expect((await cli.run(['nodes', '--json'])).stdout.trimEnd().split('\n').length).toBe(7);
+  });
+
+  test('settings are listed and changed', async () => {
+    expect((await cli.run(['settings'])).stdout).toMatchSnapshot();
+    const changed = await cli.run(['settings', 'kv.key_bytes_max=100', '--json']);
+    expect(JSON.parse(changed.stdout)).toMatchObject({ value: '100', isDefault: false });
+    const refused = await cli.run(['settings', 'nonsense=1']);
+    expect(refused).toMatchObject({ code: 2, stderr: 'cairn: there is no setting nonsense\n' });
+  });
+});
+
+describe('mistakes and trouble', () => {
+  test('no cluster: what was tried and what to do', async () => {
+    cli.router.kill();
+    const result = await cli.run(['get', 'k']);
+    expect(result.code).toBe(4);
+    expect(result.stderr).toContain(`cannot reach a router at ${cli.router.endpoint}`);
+    expect(result.stderr).toContain('npm start');
+    expect(result.stderr).toContain('--endpoint host:port');
+  });
+
+  test('outcome unknown is exit code 5', async () => {
+    cli.router.verdict = () => new CairnError('OUTCOME_UNKNOWN', 'the window has passed');
+    const result = await cli.run(['put', 'k', 'v']);
+    expect(result.code).toBe(5);
+    expect(result.stderr).toContain('Read the key before you decide');
+  });
+
+  test('no answer in time is exit code 4', async () => {
+    cli.router.verdict = () => 'swallow';
+    expect((await cli.run(['get', 'k', '--timeout', '80ms'])).code).toBe(4);
+  });
+
+  test.each([
+    [['gett', 'k'], 'Did you mean get?'],
+    [['get'], "missing required argument 'key'"],
+    [['put', 'k'], 'which value?'],
+    [['put', 'k', 'v', '--ttl', 'soon'], 'is no duration'],
+    [['get', 'k', '--hex', '--base64'], 'choose one'],
+    [['get', 'k', '--endpoint', 'http://x'], 'is no endpoint'],
+    [['scan', '--prefix', 'a', '--start', 'b'], 'cannot be combined'],
+    [['get', ''], 'key must not be empty'],
+    [['put', 'k'.repeat(5000), 'v'], 'the limit is 4096'],
+  ])('a wrong call is exit code 2 and says why (%#)', async (argv, words) => {
+    const result = await cli.run(argv);
+    expect(result.code).toBe(2);
+    expect(result.stderr).toContain(words);
+  });
+
+  test('the endpoint comes from the flag, the environment, the local cluster, in that order', async () => {
+    const { endpoint } = cli.router;
+    cli.env = { CAIRN_ENDPOINT: '127.0.0.1:1' };
+    expect((await cli.run(['put', 'k', 'v', '--endpoint', endpoint])).code).toBe(0);
+    expect((await cli.run(['get', 'k'])).code).toBe(4);
+    cli.env = {};
+    await mkdir(cli.path('.cairn'));
+    await writeFile(cli.path('.cairn/endpoints.json'), JSON.stringify({ routers: [endpoint] }));
+    expect((await cli.run(['get', 'k'])).stdout).toBe('v\n');
+    await writeFile(cli.path('.cairn/endpoints.json'), 'rubbish');
+    const result = await cli.run(['get', 'k']);
+    expect(result.code).toBe(2);
+    expect(result.stderr).toContain('endpoints.json');
+  });
+});
+
+describe('help', () => {
+  const commands = ['put', 'get', 'del', 'scan', 'cas', 'incr', 'import', 'export', 'status', 'nodes', 'ranges', 'split', 'settings'];
+
+  test('names every command and every exit code', async () => {
+    const result = await cli.run(['--help']);
+    expect(result.code).toBe(0);
+    expect(result.stdout).toMatchSnapshot();
+    for (const command of commands) expect(result.stdout).toMatch(new RegExp(`^  ${command} `, 'm'));
+  });
+
+  test.each(commands)('of %s has examples', async (command) => {
+    const result = await cli.run([command, '--help']);
+    expect(result.code).toBe(0);
+    expect(result.stdout).toContain('Example');
+    expect(result.stdout).toMatchSnapshot();
+    expect(Math.max(...result.stdout.split('\n').map((line) => line.length))).toBeLessThanOrEqual(125);
+  });
+
+  test('without a command the help is shown', async () => {
+    const result = await cli.run([]);
+    expect(result.code).toBe(2);
+    expect(result.stderr).toContain('Usage: cairn');
+  });
+});

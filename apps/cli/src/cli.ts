@@ -1,0 +1,127 @@
+import { CairnError, messageOf } from '@cairn/base';
+import { Command, CommanderError } from 'commander';
+import { registerAdminCommands } from './commands/admin.js';
+import { registerDataCommands } from './commands/data.js';
+import { registerExport } from './commands/export.js';
+import { registerImport } from './commands/import.js';
+import { registerScan } from './commands/scan.js';
+import { CommandContext, type EndpointSharing, type GlobalOptions, type RunAction } from './context.js';
+import { adviceFor, ExitCode, exitCodeOf, UsageError } from './exit-codes.js';
+import { write, type CliIo } from './io.js';
+
+const VERSION = '0.1.0';
+const HELP_WIDTH = 100;
+
+const HELP_FOOTER = `
+Where:
+  The router is --endpoint, else $CAIRN_ENDPOINT, else what a local cluster wrote into
+  .cairn/endpoints.json, else 127.0.0.1:7100. Several routers: separate them with commas.
+
+Bytes:
+  Keys and values are text unless --hex or --base64 is given; then both are read and shown that way.
+  Tables show unprintable bytes as escapes (\\x00). --json prints one object per line, text as a
+  string and anything that is no UTF-8 as {"base64":"..."}; import reads the same form.
+
+Exit codes:
+  0  done
+  1  not found, condition not met, or rows rejected
+  2  the command was called wrongly
+  3  the cluster refused
+  4  the cluster could not be reached, or did not answer in time
+  5  outcome unknown: the write may or may not have happened
+  130  interrupted
+
+Try:
+  cairn put greeting "hello"        write a key
+  cairn get greeting                read it back
+  cairn scan --prefix g             list keys that begin with g
+  cairn status                      how the cluster is
+  cairn help import                 load a file
+`;
+
+/**
+ * Runs one command line (without `node` and the script) and returns the exit code. Never throws for what a person
+ * can cause; output goes to `io` only.
+ */
+export async function runCli(argv: readonly string[], io: CliIo): Promise<number> {
+  const sharing: EndpointSharing = { endpoints: [] };
+  const pending: string[] = [];
+  let exitCode: number = ExitCode.ok;
+  const run: RunAction = (action) => async (...commanderArguments) => {
+    const command = commanderArguments.at(-1) as Command;
+    const options = command.optsWithGlobals();
+    const context = new CommandContext(io, options as GlobalOptions, sharing);
+    const args = command.processedArgs.flat().filter((arg): arg is string => typeof arg === 'string');
+    exitCode = await action(context, args, options as never);
+  };
+  const program = buildProgram(run, (text) => pending.push(text), io);
+  try {
+    await program.parseAsync([...argv], { from: 'user' });
+  } catch (error) {
+    exitCode = await reportFailure(error, io, sharing);
+  }
+  for (const text of pending) await write(io.stdout, text);
+  return exitCode;
+}
+
+function buildProgram(run: RunAction, print: (text: string) => void, io: CliIo): Command {
+  const program = new Command('cairn');
+  program
+    .description('Talk to a Cairn cluster: data, administration, diagnosis.')
+    .version(VERSION, '-V, --version', 'print the version of this tool')
+    .option('-e, --endpoint <host:port>', 'router to talk to; several with commas')
+    .option('-t, --timeout <duration>', 'give up after this long, e.g. 500ms, 10s, 2m (default 10s)')
+    .option('--json', 'one JSON object per line instead of tables')
+    .option('--hex', 'keys and values are hexadecimal, in and out')
+    .option('--base64', 'keys and values are base64, in and out')
+    .configureHelp({ helpWidth: HELP_WIDTH, showGlobalOptions: false })
+    .configureOutput({
+      writeOut: print,
+      writeErr: (text) => io.stderr.write(text),
+      outputError: (text, writeError) => writeError(text.replace(/^error: /, 'cairn: ')),
+      getOutHasColors: () => false,
+      getErrHasColors: () => false,
+    })
+    .showSuggestionAfterError()
+    .exitOverride()
+    .addHelpText('after', HELP_FOOTER);
+  program.commandsGroup('Data:');
+  registerDataCommands(program, run);
+  registerScan(program, run);
+  program.commandsGroup('Files:');
+  registerImport(program, run);
+  registerExport(program, run);
+  program.commandsGroup('Cluster:');
+  registerAdminCommands(program, run);
+  for (const command of program.commands) {
+    command.copyInheritedSettings(program);
+    command.addHelpText('after', '\nOptions of every command (--endpoint, --json, --hex, ...): cairn --help');
+  }
+  return program;
+}
+
+async function reportFailure(error: unknown, io: CliIo, sharing: EndpointSharing): Promise<ExitCode> {
+  if (error instanceof CommanderError) {
+    // Help and version arrive as errors too; their text has been printed.
+    if (error.exitCode === 0) return ExitCode.ok;
+    if (error.code !== 'commander.help') await write(io.stderr, 'See: cairn --help\n');
+    return ExitCode.usage;
+  }
+  if (error instanceof UsageError) {
+    await write(io.stderr, `cairn: ${error.message}\n`);
+    return ExitCode.usage;
+  }
+  if (CairnError.is(error)) {
+    if (io.signal.aborted) return ExitCode.interrupted;
+    const advice = adviceFor(error, sharing.endpoints);
+    await write(io.stderr, `cairn: ${error.message}\n${advice === '' ? '' : `${advice}\n`}`);
+    return exitCodeOf(error);
+  }
+  const { code } = error as NodeJS.ErrnoException;
+  if (code === 'EPIPE') return ExitCode.ok;
+  if (typeof code === 'string' && code.startsWith('E')) {
+    await write(io.stderr, `cairn: ${messageOf(error)}\n`);
+    return ExitCode.usage;
+  }
+  throw error;
+}

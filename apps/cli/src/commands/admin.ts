@@ -1,0 +1,312 @@
+import { NodeKind, type Node, type RangeInfo, type StatusResponse } from '@cairn/client';
+import type { Command } from 'commander';
+import { wholeNumberOf, type CommandContext, type RunAction } from '../context.js';
+import { ExitCode, UsageError } from '../exit-codes.js';
+import { jsonBytes, shorten } from '../render/bytes.js';
+import { renderTable, type Column } from '../render/table.js';
+import { showCount, showDuration, showRate, showSize } from '../render/units.js';
+
+/** status, nodes, ranges, split, settings. */
+export function registerAdminCommands(program: Command, run: RunAction): void {
+  registerStatus(program, run);
+  registerNodes(program, run);
+  registerRanges(program, run);
+  registerSplit(program, run);
+  registerSettings(program, run);
+}
+
+function kindName(kind: NodeKind): string {
+  switch (kind) {
+    case NodeKind.METADATA:
+      return 'metadata';
+    case NodeKind.SHARD:
+      return 'shard';
+    case NodeKind.ROUTER:
+      return 'router';
+    case NodeKind.UNSPECIFIED:
+      return 'unknown';
+    default:
+      return 'unknown';
+  }
+}
+
+function registerStatus(program: Command, run: RunAction): void {
+  program
+    .command('status')
+    .description('how the cluster is, on one screen')
+    .addHelpText(
+      'after',
+      `
+Examples:
+  cairn status
+  cairn status --json | jq .health
+
+Exits with 1 when something needs attention: a node that is gone, a range without a leader or with too few replicas.`,
+    )
+    .action(
+      run(async (context) => {
+        const status = await context.withClient((client) => client.status({ signal: context.io.signal }));
+        const problems = problemsOf(status);
+        if (context.isJson) await context.json(statusJson(status, problems));
+        else await context.print(statusText(status, problems));
+        return problems.length === 0 ? ExitCode.ok : ExitCode.notMet;
+      }),
+    );
+}
+
+/** What needs attention, worst first, as sentences. */
+function problemsOf(status: StatusResponse): string[] {
+  const problems: string[] = [];
+  const { rangesWithoutLeader: leaderless, rangesUnderReplicated: thin } = status;
+  if (leaderless > 0) problems.push(`${leaderless} ${plural(leaderless, 'range has', 'ranges have')} no leader`);
+  const gone = status.nodes.filter(({ live }) => !live).map(({ name }) => name);
+  if (gone.length > 0) problems.push(`${gone.join(', ')} ${plural(gone.length, 'is', 'are')} not answering`);
+  if (thin > 0) problems.push(`${thin} ${plural(thin, 'range has', 'ranges have')} fewer replicas than wanted`);
+  return problems;
+}
+
+function plural(count: number, one: string, many: string): string {
+  return count === 1 ? one : many;
+}
+
+function statusText(status: StatusResponse, problems: readonly string[]): string {
+  const health = problems.length === 0 ? 'healthy' : 'needs attention';
+  const kinds = [NodeKind.METADATA, NodeKind.SHARD, NodeKind.ROUTER].map((kind) => {
+    const nodes = status.nodes.filter((node) => node.kind === kind);
+    return [kindName(kind), `${nodes.filter(({ live }) => live).length} of ${nodes.length} live`];
+  });
+  const facts = [
+    ['cluster', status.clusterId],
+    ['version', status.serverVersion],
+    ['health', health],
+    ...kinds,
+    ['ranges', showCount(status.ranges)],
+    ['reads', `${showRate(status.readsPerSecond)} / s`],
+    ['writes', `${showRate(status.writesPerSecond)} / s`],
+  ];
+  const lines = facts.map(([name = '', value = '']) => `${name.padEnd(9)} ${value}`);
+  const notes = problems.map((problem) => `  ! ${problem}`);
+  const next = problems.length === 0 ? [] : ['See: cairn nodes, cairn ranges'];
+  return `${[...lines, ...notes, ...next].join('\n')}\n`;
+}
+
+function statusJson(status: StatusResponse, problems: readonly string[]): unknown {
+  return {
+    clusterId: status.clusterId,
+    serverVersion: status.serverVersion,
+    health: problems.length === 0 ? 'healthy' : 'attention',
+    problems,
+    ranges: status.ranges,
+    rangesWithoutLeader: status.rangesWithoutLeader,
+    rangesUnderReplicated: status.rangesUnderReplicated,
+    readsPerSecond: status.readsPerSecond,
+    writesPerSecond: status.writesPerSecond,
+    timestamp: status.timestamp,
+    nodes: status.nodes.map(nodeJson),
+  };
+}
+
+function nodeJson(node: Node): unknown {
+  return { ...node, kind: kindName(node.kind) };
+}
+
+const NODE_COLUMNS: readonly Column[] = [
+  { title: 'name' },
+  { title: 'kind' },
+  { title: 'address' },
+  { title: 'state' },
+  { title: 'store', align: 'right' },
+  { title: 'replicas', align: 'right' },
+  { title: 'leaders', align: 'right' },
+  { title: 'data', align: 'right' },
+  { title: 'disk free', align: 'right' },
+  { title: 'reads/s', align: 'right' },
+  { title: 'writes/s', align: 'right' },
+  { title: 'up', align: 'right' },
+];
+
+function registerNodes(program: Command, run: RunAction): void {
+  program
+    .command('nodes')
+    .description('every process of the cluster, with load and disk')
+    .addHelpText(
+      'after',
+      `
+Examples:
+  cairn nodes
+  cairn nodes --json | jq 'select(.live | not) | .name'`,
+    )
+    .action(
+      run(async (context) => {
+        const nodes = await context.withClient((client) => client.nodes({ signal: context.io.signal }));
+        if (context.isJson) {
+          for (const node of nodes) await context.json(nodeJson(node));
+        } else {
+          const unixMs = context.io.unixMs();
+          await context.print(
+            renderTable(
+              NODE_COLUMNS,
+              nodes.map((node) => nodeCells(node, unixMs)),
+              'node',
+            ),
+          );
+        }
+        return ExitCode.ok;
+      }),
+    );
+}
+
+function nodeCells(node: Node, unixMs: number): string[] {
+  const isStore = node.kind === NodeKind.SHARD;
+  const ofStore = (text: string): string => (isStore ? text : '');
+  const state = !node.live ? `gone for ${showDuration(node.lastSeenMs)}` : node.leader ? 'live, leads' : 'live';
+  return [
+    node.name,
+    kindName(node.kind),
+    node.address,
+    state,
+    ofStore(String(node.storeId)),
+    ofStore(showCount(node.replicas)),
+    ofStore(showCount(node.leaders)),
+    ofStore(showSize(node.dataBytes)),
+    node.diskFreeBytes > 0 ? showSize(node.diskFreeBytes) : '',
+    ofStore(showRate(node.readsPerSecond)),
+    ofStore(showRate(node.writesPerSecond)),
+    node.live && node.startedUnixMs > 0 ? showDuration(unixMs - node.startedUnixMs) : '',
+  ];
+}
+
+const RANGE_COLUMNS: readonly Column[] = [
+  { title: 'range', align: 'right' },
+  { title: 'start' },
+  { title: 'end' },
+  { title: 'leader', align: 'right' },
+  { title: 'replicas' },
+  { title: 'size', align: 'right' },
+  { title: 'reads/s', align: 'right' },
+  { title: 'writes/s', align: 'right' },
+  { title: 'epoch', align: 'right' },
+];
+const KEY_CELL_CHARACTERS = 32;
+
+function registerRanges(program: Command, run: RunAction): void {
+  program
+    .command('ranges')
+    .description('how the key space is divided, in key order')
+    .option('--start <key>', 'from the range that holds this key on')
+    .option('-n, --limit <ranges>', 'most ranges; 0 = all', '0')
+    .addHelpText(
+      'after',
+      `
+Examples:
+  cairn ranges
+  cairn ranges --start city/rome --limit 1    the range that holds a key
+
+Replicas are store ids; * leads, (learner) does not vote yet.`,
+    )
+    .action(
+      run<{ start?: string; limit: string }>(async (context, _args, options) => {
+        const start = options.start === undefined ? {} : { start: context.bytes(options.start, '--start') };
+        const limit = wholeNumberOf(options.limit, '--limit');
+        const ranges = await context.withClient((client) =>
+          client.ranges({ ...start, limit, signal: context.io.signal }),
+        );
+        if (context.isJson) for (const range of ranges) await context.json(rangeJson(range));
+        else {
+          const rows = ranges.map((range) => rangeCells(context, range));
+          await context.print(renderTable(RANGE_COLUMNS, rows, 'range'));
+        }
+        return ExitCode.ok;
+      }),
+    );
+}
+
+function rangeJson(range: RangeInfo): unknown {
+  return { ...range, start: jsonBytes(range.start), end: jsonBytes(range.end) };
+}
+
+function rangeCells(context: CommandContext, range: RangeInfo): string[] {
+  const key = (bytes: Buffer, whenEmpty: string): string =>
+    bytes.length === 0 ? whenEmpty : shorten(context.show(bytes), KEY_CELL_CHARACTERS);
+  const replicas = range.replicas.map(({ storeId, role }) => {
+    const mark = storeId === range.leaderStoreId ? '*' : '';
+    return role === 'voter' ? `${storeId}${mark}` : `${storeId}${mark} (${role})`;
+  });
+  return [
+    String(range.rangeId),
+    key(range.start, '(first)'),
+    key(range.end, '(last)'),
+    range.leaderStoreId === 0 ? 'none' : String(range.leaderStoreId),
+    replicas.join(' '),
+    showSize(range.bytes),
+    showRate(range.readsPerSecond),
+    showRate(range.writesPerSecond),
+    `${range.version}.${range.confVersion}`,
+  ];
+}
+
+function registerSplit(program: Command, run: RunAction): void {
+  program
+    .command('split <keys...>')
+    .description('cut ranges so that each of these keys begins one')
+    .addHelpText(
+      'after',
+      `
+Examples:
+  cairn split city/g city/n city/t    before a large import into city/
+
+Keys that already begin a range are left alone.`,
+    )
+    .action(
+      run(async (context, args) => {
+        const keys = args.map((key) => context.bytes(key, 'key'));
+        const created = await context.withClient((client) =>
+          client.splitRanges(keys, { timeoutMs: context.timeoutMs ?? 60_000, signal: context.io.signal }),
+        );
+        if (context.isJson) await context.json({ created });
+        else await context.line(`${created} ${plural(created, 'range', 'ranges')} made`);
+        return ExitCode.ok;
+      }),
+    );
+}
+
+function registerSettings(program: Command, run: RunAction): void {
+  program
+    .command('settings [assignments...]')
+    .description('list the settings of the cluster, or change some')
+    .addHelpText(
+      'after',
+      `
+Examples:
+  cairn settings
+  cairn settings kv.value_bytes_max=2097152`,
+    )
+    .action(
+      run(async (context, args) => {
+        const changes = args.map(assignmentOf);
+        const settings = await context.withClient(async (client) => {
+          for (const { name, value } of changes) await client.putSetting(name, value);
+          const all = await client.settings({ signal: context.io.signal });
+          return changes.length === 0 ? all : all.filter(({ name }) => changes.some((change) => change.name === name));
+        });
+        if (context.isJson) for (const setting of settings) await context.json(setting);
+        else {
+          const rows = settings.map((setting) => [
+            setting.name,
+            setting.value,
+            setting.isDefault ? 'default' : 'set',
+            setting.description,
+          ]);
+          const columns = [{ title: 'name' }, { title: 'value' }, { title: 'origin' }, { title: 'what it does' }];
+          await context.print(renderTable(columns, rows, 'setting'));
+        }
+        return ExitCode.ok;
+      }),
+    );
+}
+
+function assignmentOf(text: string): { name: string; value: string } {
+  const equals = text.indexOf('=');
+  if (equals <= 0) throw new UsageError(`"${text}" is no setting; write name=value`);
+  return { name: text.slice(0, equals), value: text.slice(equals + 1) };
+}

@@ -1,0 +1,123 @@
+import { createWriteStream } from 'node:fs';
+import { rename, rm } from 'node:fs/promises';
+import { extname, resolve } from 'node:path';
+import { finished } from 'node:stream/promises';
+import type { Writable } from 'node:stream';
+import { CairnError } from '@cairn/base';
+import type { Row, ScanOptions } from '@cairn/client';
+import type { Command } from 'commander';
+import { type CommandContext, type RunAction } from '../context.js';
+import { ExitCode, UsageError } from '../exit-codes.js';
+import { write } from '../io.js';
+import { Progress } from '../progress.js';
+import { jsonBytes, utf8OrUndefined } from '../render/bytes.js';
+import { showCount, showDuration } from '../render/units.js';
+import { spanOptions, type SpanFlags } from './scan.js';
+
+interface ExportFlags extends SpanFlags {
+  readonly format?: string;
+}
+
+type RenderRow = (row: Row) => string;
+
+export function registerExport(program: Command, run: RunAction): void {
+  program
+    .command('export [file]')
+    .description('write keys and values to a file, or to standard output')
+    .option('--format <format>', 'ndjson or csv (default: by the name of the file, else ndjson)')
+    .option('--prefix <prefix>', 'only keys that begin with this')
+    .option('--start <key>', 'from this key on')
+    .option('--end <key>', 'up to, not including, this key')
+    .option('-n, --limit <rows>', 'most rows (default all)')
+    .addHelpText(
+      'after',
+      `
+One consistent snapshot, in key order, in a form that import reads back byte for byte. NDJSON lines are
+{"key":"...","value":"..."}; what is no UTF-8 is {"base64":"..."}. CSV has the columns key, value and encoding
+(empty or base64). A file appears under its name only when it is complete.
+
+Examples:
+  cairn export backup.ndjson
+  cairn export --prefix city/ --format csv > cities.csv`,
+    )
+    .action(
+      run<ExportFlags>(async (context, [file], options) => {
+        const isCsv = isCsvFormat(file, options.format);
+        const span = spanOptions(context, options);
+        const render = isCsv ? csvRow : ndjsonRow;
+        const head = isCsv ? 'key,value,encoding\n' : '';
+        if (file === undefined || file === '-') {
+          await exportTo(context, context.io.stdout, { span, render, head });
+        } else await exportToFile(context, resolve(context.io.cwd, file), { span, render, head });
+        return ExitCode.ok;
+      }),
+    );
+}
+
+interface ExportJob {
+  readonly span: ScanOptions;
+  readonly render: RenderRow;
+  readonly head: string;
+}
+
+async function exportToFile(context: CommandContext, path: string, job: ExportJob): Promise<void> {
+  const partial = `${path}.partial`;
+  const stream = createWriteStream(partial);
+  // A failed open or write shows in the next `write`; without a listener it would end the process.
+  stream.on('error', () => undefined);
+  const progress = new Progress(context.io, 'exported', undefined);
+  try {
+    const rows = await exportTo(context, stream, job, progress);
+    stream.end();
+    await finished(stream);
+    await rename(partial, path);
+    const summary = { exported: rows, elapsedMs: Math.round(progress.elapsedMs) };
+    if (context.isJson) await context.json(summary);
+    else await context.line(`${showCount(rows)} rows exported in ${showDuration(summary.elapsedMs)}`);
+  } catch (error) {
+    stream.destroy();
+    await rm(partial, { force: true });
+    throw error;
+  }
+}
+
+async function exportTo(
+  context: CommandContext,
+  stream: Writable,
+  job: ExportJob,
+  progress?: Progress,
+): Promise<number> {
+  let count = 0;
+  await context.withClient(async (client) => {
+    if (job.head !== '') await write(stream, job.head);
+    // A page is taken only when the one before went out: a slow reader slows the scan, not the memory.
+    for await (const page of client.pages(job.span)) {
+      let text = '';
+      for (const row of page.rows) text += job.render(row);
+      await write(stream, text);
+      count += page.rows.length;
+      progress?.update({ rows: count, bytes: 0 });
+    }
+  });
+  progress?.clear();
+  if (context.io.signal.aborted) throw new CairnError('CANCELLED', 'interrupted');
+  return count;
+}
+
+const ndjsonRow: RenderRow = (row) => `${JSON.stringify({ key: jsonBytes(row.key), value: jsonBytes(row.value) })}\n`;
+
+const csvRow: RenderRow = (row) => {
+  const [key, value] = [utf8OrUndefined(row.key), utf8OrUndefined(row.value)];
+  if (key !== undefined && value !== undefined) return `${csvCell(key)},${csvCell(value)},\n`;
+  return `${row.key.toString('base64')},${row.value.toString('base64')},base64\n`;
+};
+
+function csvCell(text: string): string {
+  return /[",\r\n]|^\s|\s$/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+}
+
+function isCsvFormat(file: string | undefined, flag: string | undefined): boolean {
+  if (flag === 'csv' || flag === 'ndjson') return flag === 'csv';
+  if (flag !== undefined) throw new UsageError(`--format "${flag}" is not known; there are ndjson and csv`);
+  return file !== undefined && extname(file).toLowerCase() === '.csv';
+}

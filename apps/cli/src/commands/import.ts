@@ -1,0 +1,265 @@
+import { createReadStream } from 'node:fs';
+import { open, stat, type FileHandle } from 'node:fs/promises';
+import { extname, resolve } from 'node:path';
+import type { Readable } from 'node:stream';
+import type { CairnClient } from '@cairn/client';
+import type { Command } from 'commander';
+import { durationOf, wholeNumberOf, type CommandContext, type RunAction } from '../context.js';
+import { ExitCode, UsageError } from '../exit-codes.js';
+import { readCsv } from '../import/csv-source.js';
+import { ImportRun } from '../import/import-run.js';
+import { mappingOf, START, type ImportItem, type Mapping, type ResumePoint } from '../import/mapping.js';
+import { readNdjson } from '../import/ndjson-source.js';
+import { loadResumeState, removeResumeState, saveResumeState, type ResumeState } from '../import/resume-state.js';
+import { Progress } from '../progress.js';
+import { showCount, showDuration, showRate } from '../render/units.js';
+
+interface ImportFlags {
+  readonly format?: string;
+  readonly key?: string;
+  readonly keyField?: string;
+  readonly valueField?: string;
+  readonly delimiter: string;
+  readonly window: string;
+  readonly ttl?: string;
+  readonly resume?: boolean;
+  readonly restart?: boolean;
+  readonly resumeFile?: string;
+  readonly rejects?: string;
+  readonly showRejects: string;
+}
+
+type Format = 'ndjson' | 'csv';
+
+/** A row waits this long for a cluster that is recovering before the import stops. */
+const ROW_TIMEOUT_MS = 60_000;
+const SAVE_INTERVAL_MS = 1_000;
+
+export function registerImport(program: Command, run: RunAction): void {
+  program
+    .command('import <file>')
+    .description('load rows from a file, or from standard input with -')
+    .option('--format <format>', 'ndjson or csv (default: by the name of the file, else ndjson)')
+    .option('--key <template>', 'key of each row, made of its fields: "{country}/{name}/{id}"')
+    .option('--key-field <field>', 'field that holds the key (default "key")')
+    .option('--value-field <field>', 'field that holds the value (default "value", with a key option the whole row as JSON)')
+    .option('--delimiter <character>', 'between CSV columns', ',')
+    .option('--window <rows>', 'most rows on their way at a time', '512')
+    .option('--ttl <duration>', 'every row removes itself after this long')
+    .option('--resume', 'go on where an interrupted import of this file stopped')
+    .option('--restart', 'forget the interrupted import and begin again')
+    .option('--resume-file <path>', 'where to keep the state (default: FILE.cairn-import)')
+    .option('--rejects <path>', 'write rejected lines to this file, as {"line","reason","text"}')
+    .option('--show-rejects <count>', 'rejected lines to show', '10')
+    .addHelpText(
+      'after',
+      `
+NDJSON has one JSON object per line; CSV names its columns in the first line. Rejected rows are reported by line
+and do not stop the import. If it is interrupted, run it again with --resume: what was acknowledged is not sent
+again. The later of two rows with one key wins.
+
+Examples:
+  cairn import cities.ndjson --key "city/{country}/{name}"
+  cairn import users.csv --key-field email --rejects bad.ndjson
+  cairn export --prefix city/ | cairn import - --endpoint other:7100
+  cairn import cities.ndjson --key "city/{country}/{name}" --resume
+
+Exits with 1 when rows were rejected.`,
+    )
+    .action(run<ImportFlags>((context, [file = ''], options) => new ImportCommand(context, file, options).run()));
+}
+
+/** One `cairn import`: from flags to summary. */
+class ImportCommand {
+  readonly #context: CommandContext;
+  readonly #file: string;
+  readonly #flags: ImportFlags;
+  readonly #format: Format;
+  readonly #mapping: Mapping;
+  readonly #statePath: string | undefined;
+  #size: number | undefined;
+  #modifiedMs = 0;
+  #rejectsFile: FileHandle | undefined;
+  #rejectLines: string[] = [];
+  #rejectsShown = 0;
+
+  constructor(context: CommandContext, file: string, flags: ImportFlags) {
+    this.#context = context;
+    this.#file = file === '-' ? '-' : resolve(context.io.cwd, file);
+    this.#flags = flags;
+    this.#format = formatOf(file, flags.format);
+    if (flags.key !== undefined && flags.keyField !== undefined) {
+      throw new UsageError('give --key or --key-field, not both');
+    }
+    if (flags.resume === true && flags.restart === true) throw new UsageError('choose one of --resume and --restart');
+    this.#mapping = mappingOf(flags);
+    if (file === '-') {
+      if (flags.resume === true) throw new UsageError('standard input cannot be resumed; import from a file');
+    } else this.#statePath = resolve(context.io.cwd, flags.resumeFile ?? `${file}.cairn-import`);
+  }
+
+  async run(): Promise<ExitCode> {
+    if (this.#file !== '-') {
+      const facts = await stat(this.#file);
+      if (!facts.isFile()) throw new UsageError(`${this.#file} is no file`);
+      this.#size = facts.size;
+      this.#modifiedMs = Math.floor(facts.mtimeMs);
+    }
+    const earlier = await this.#earlierState();
+    if (this.#flags.rejects !== undefined) {
+      const path = resolve(this.#context.io.cwd, this.#flags.rejects);
+      this.#rejectsFile = await open(path, earlier === undefined ? 'w' : 'a');
+    }
+    try {
+      return await this.#context.withClient((client) => this.#import(client, earlier), { timeoutMs: ROW_TIMEOUT_MS });
+    } finally {
+      await this.#rejectsFile?.close();
+    }
+  }
+
+  async #earlierState(): Promise<ResumeState | undefined> {
+    if (this.#statePath === undefined) return undefined;
+    if (this.#flags.restart === true) {
+      await removeResumeState(this.#statePath);
+      return undefined;
+    }
+    const state = await loadResumeState(this.#statePath);
+    if (state === undefined) {
+      if (this.#flags.resume === true) {
+        await this.#context.note('cairn: nothing to resume; importing from the beginning');
+      }
+      return undefined;
+    }
+    if (this.#flags.resume !== true) {
+      const done = showCount(state.imported);
+      throw new UsageError(
+        `an earlier import of this file stopped after ${done} rows; go on with --resume, or begin again with --restart`,
+      );
+    }
+    if (state.size !== this.#size || state.modifiedMs !== this.#modifiedMs) {
+      throw new UsageError('the file has changed since the import stopped; begin again with --restart');
+    }
+    if (state.mapping !== this.#mappingName()) {
+      throw new UsageError('the import was begun with other key, value or format options; use the same, or --restart');
+    }
+    return state;
+  }
+
+  #mappingName(): string {
+    const { key, keyField, valueField, delimiter } = this.#flags;
+    return JSON.stringify([this.#format, key ?? null, keyField ?? null, valueField ?? null, delimiter]);
+  }
+
+  async #import(client: CairnClient, earlier: ResumeState | undefined): Promise<ExitCode> {
+    const start = earlier?.point ?? START;
+    const before = earlier?.imported ?? 0;
+    const io = this.#context.io;
+    const progress = new Progress(io, 'imported', this.#size, { rows: before, bytes: start.offset });
+    let savedMs = io.nowMs();
+    const run = new ImportRun({
+      client,
+      window: Math.max(1, wholeNumberOf(this.#flags.window, '--window')),
+      put: this.#flags.ttl === undefined ? {} : { ttlMs: durationOf(this.#flags.ttl, '--ttl') },
+      start,
+      signal: io.signal,
+      onRejected: (item, reason) => this.#onRejected(item, reason, progress),
+      onItem: async (current) => {
+        progress.update({ rows: before + current.imported, bytes: current.point.offset });
+        if (this.#rejectLines.length > 0) await this.#writeRejects();
+        if (io.nowMs() - savedMs < SAVE_INTERVAL_MS) return;
+        savedMs = io.nowMs();
+        await this.#save(current, earlier);
+      },
+    });
+    const source = this.#openSource(start);
+    try {
+      await run.run(this.#items(source, start));
+    } catch (error) {
+      progress.clear();
+      await this.#save(run, earlier);
+      throw error;
+    } finally {
+      progress.clear();
+      await this.#writeRejects();
+      if (this.#file !== '-') source.destroy();
+    }
+    return this.#finish(run, earlier, progress);
+  }
+
+  #openSource(start: ResumePoint): Readable {
+    if (this.#file === '-') return this.#context.io.stdin;
+    // CSV is parsed from its first byte, see readCsv.
+    return createReadStream(this.#file, { start: this.#format === 'csv' ? 0 : start.offset, highWaterMark: 256 * 1024 });
+  }
+
+  #items(source: Readable, start: ResumePoint): AsyncIterable<ImportItem> {
+    if (this.#format === 'csv') {
+      return readCsv(source, start, this.#mapping, { delimiter: this.#flags.delimiter });
+    }
+    return readNdjson(source as AsyncIterable<Buffer>, start, this.#mapping);
+  }
+
+  #onRejected(item: ImportItem, reason: string, progress: Progress): void {
+    if (this.#rejectsFile !== undefined) {
+      this.#rejectLines.push(`${JSON.stringify({ line: item.line, reason, text: item.text })}\n`);
+    }
+    if (this.#rejectsShown >= wholeNumberOf(this.#flags.showRejects, '--show-rejects')) return;
+    this.#rejectsShown += 1;
+    progress.clear();
+    this.#context.io.stderr.write(`line ${item.line}: ${reason}\n`);
+  }
+
+  async #writeRejects(): Promise<void> {
+    if (this.#rejectLines.length === 0) return;
+    const lines = this.#rejectLines.join('');
+    this.#rejectLines = [];
+    await this.#rejectsFile?.write(lines);
+  }
+
+  async #save(run: ImportRun, earlier: ResumeState | undefined): Promise<void> {
+    if (this.#statePath === undefined) return;
+    await saveResumeState(this.#statePath, {
+      version: 1,
+      size: this.#size ?? 0,
+      modifiedMs: this.#modifiedMs,
+      mapping: this.#mappingName(),
+      point: run.point,
+      imported: (earlier?.imported ?? 0) + run.imported,
+      rejected: (earlier?.rejected ?? 0) + run.rejected,
+    });
+  }
+
+  async #finish(run: ImportRun, earlier: ResumeState | undefined, progress: Progress): Promise<ExitCode> {
+    const imported = (earlier?.imported ?? 0) + run.imported;
+    const rejected = (earlier?.rejected ?? 0) + run.rejected;
+    if (run.failure !== undefined || this.#context.io.signal.aborted) {
+      await this.#save(run, earlier);
+      const hint = this.#statePath === undefined ? '' : '; run the same command with --resume to go on';
+      await this.#context.note(`cairn: stopped after ${showCount(imported)} rows (line ${run.point.line})${hint}`);
+      if (run.failure !== undefined) throw run.failure;
+      return ExitCode.interrupted;
+    }
+    if (this.#statePath !== undefined) await removeResumeState(this.#statePath);
+    if (this.#context.isJson) {
+      await this.#context.json({ imported, rejected, elapsedMs: Math.round(progress.elapsedMs) });
+    } else await this.#context.line(this.#summary(run, imported, rejected, progress));
+    return rejected === 0 ? ExitCode.ok : ExitCode.notMet;
+  }
+
+  #summary(run: ImportRun, imported: number, rejected: number, progress: Progress): string {
+    const seconds = Math.max(0.001, progress.elapsedMs / 1000);
+    const rate = `${showDuration(progress.elapsedMs)}, ${showRate(run.imported / seconds)} rows/s`;
+    const summary = `${showCount(imported)} rows imported in ${rate}`;
+    if (rejected === 0) return summary;
+    const hidden = run.rejected - this.#rejectsShown;
+    const where = this.#flags.rejects === undefined ? 'see all of them with --rejects FILE' : `see ${this.#flags.rejects}`;
+    return `${summary}; ${showCount(rejected)} rejected${hidden > 0 ? ` (${showCount(hidden)} not shown; ${where})` : ''}`;
+  }
+}
+
+function formatOf(file: string, flag: string | undefined): Format {
+  if (flag === 'ndjson' || flag === 'csv') return flag;
+  if (flag !== undefined) throw new UsageError(`--format "${flag}" is not known; there are ndjson and csv`);
+  const extension = extname(file).toLowerCase();
+  return extension === '.csv' || extension === '.tsv' ? 'csv' : 'ndjson';
+}

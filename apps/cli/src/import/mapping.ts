@@ -1,0 +1,76 @@
+import { bytesOfJson, parseBytes } from '../render/bytes.js';
+import { fieldOf, fillTemplate, parseTemplate, RejectedRow, type Row, type Template } from './template.js';
+
+/** One line of the source, understood or not. */
+export interface ImportItem {
+  /** 1-based; of a record over several lines, the last. */
+  readonly line: number;
+  /** Where to go on once this item and all before it are done. */
+  readonly next: ResumePoint;
+  readonly row: { readonly key: Buffer; readonly value: Buffer } | undefined;
+  /** Why there is no row. */
+  readonly reason: string;
+  /** The line as it was, for --rejects. */
+  readonly text: string;
+}
+
+/** A place between two records of a source. */
+export interface ResumePoint {
+  /** Bytes before it. */
+  readonly offset: number;
+  /** Lines before it. */
+  readonly line: number;
+  /** Well-formed records before it. */
+  readonly records: number;
+}
+
+export const START: ResumePoint = { offset: 0, line: 0, records: 0 };
+
+/** How rows become keys and values. */
+export interface MappingOptions {
+  readonly key?: string;
+  readonly keyField?: string;
+  readonly valueField?: string;
+}
+
+/** Makes key and value of a row; throws RejectedRow. `source` is the row's own JSON text where there is one. */
+export type Mapping = (row: Row, source: string | undefined) => { key: Buffer; value: Buffer };
+
+/**
+ * - With a key template (or field) and no value field, the value is the whole row as JSON.
+ * - Without a template the fields are `key` and `value`, as export writes them; an `encoding` field of `base64`
+ *   says that both are base64.
+ */
+export function mappingOf(options: MappingOptions): Mapping {
+  const template = options.key === undefined ? undefined : parseTemplate(options.key);
+  if (template === undefined && options.keyField === undefined) {
+    const valueField = options.valueField ?? 'value';
+    return (row) => {
+      const isBase64 = row['encoding'] === 'base64';
+      return { key: bytesOf(row, 'key', isBase64), value: bytesOf(row, valueField, isBase64) };
+    };
+  }
+  const { keyField, valueField } = options;
+  return (row, source) => ({
+    key: keyOf(row, template, keyField),
+    value: valueField === undefined ? Buffer.from(source ?? JSON.stringify(row)) : bytesOf(row, valueField, false),
+  });
+}
+
+function keyOf(row: Row, template: Template | undefined, keyField: string | undefined): Buffer {
+  return template === undefined ? bytesOf(row, keyField ?? 'key', false) : Buffer.from(fillTemplate(template, row));
+}
+
+function bytesOf(row: Row, field: string, isBase64: boolean): Buffer {
+  const value = fieldOf(row, field);
+  if (isBase64) {
+    if (typeof value !== 'string') throw new RejectedRow(`field "${field}" is no base64`);
+    try {
+      return parseBytes(value, 'base64', field);
+    } catch {
+      throw new RejectedRow(`field "${field}" is no base64`);
+    }
+  }
+  // A value that is neither text nor marked bytes is kept as its JSON text.
+  return bytesOfJson(value) ?? Buffer.from(JSON.stringify(value));
+}

@@ -9,7 +9,13 @@ import {
   flushMarkerKey,
   flushMarkerNumber,
 } from './reserved-keys.js';
-import { NativeLevel, asBuffer, mapNativeError, type NativeBatch, type NativeIterator } from './native-level.js';
+import {
+  NativeLevel,
+  asBuffer,
+  mapNativeError,
+  type NativeBatch,
+  type NativeIterator,
+} from './native-level.js';
 import type {
   EngineBatch,
   EngineIterator,
@@ -20,12 +26,14 @@ import type {
 } from './types.js';
 
 /*
- * Chosen by measurement on two shared cores (600,000 random-order puts of 260 half-compressible bytes in batches of 100;
- * CPU of the whole process, compaction included; medians of noisy runs):
- *   write path     native chained batch without the abstract layer 2.2 us per put, array batch 4.3, chained batch 3.3
+ * Chosen by measurement on two shared cores (600,000 random-order puts of 260 half-compressible bytes in
+ * batches of 100; CPU of the whole process, compaction included; medians of noisy runs):
+ *   write path     native chained batch without the abstract layer 2.2 us per put, array batch
+ *                  4.3, chained batch 3.3
  *   write buffer   32 MiB 2.9-3.1 us, 16 MiB 2.9-4.0, 8 MiB 3.8-5.3, 64 MiB 3.7 and twice the memory
  *   compression    on: half the disk for the same CPU (fewer bytes to compact)
- *   file size      8 MiB: a quarter of the files of the default; 32 MiB was no faster and leaves more to rewrite at once
+ *   file size      8 MiB: a quarter of the files of the default; 32 MiB was no faster and leaves more to
+ *                  rewrite at once
  *   block size     4 KiB stays: point reads dominate
  */
 export const CLASSIC_LEVEL_DEFAULTS = {
@@ -147,9 +155,9 @@ class ClassicLevelIterator implements EngineIterator {
 }
 
 /**
- * LevelDB as an engine. Writes take effect in the order of the calls, one after the other, without syncing. The first
- * failed write or flush ends all writing: LevelDB itself refuses from then on, and what follows might build on what was
- * lost. Reads go on; reopening recovers.
+ * LevelDB as an engine. Writes take effect in the order of the calls, one after the other, without
+ * syncing. The first failed write or flush ends all writing: LevelDB itself refuses from then on, and
+ * what follows might build on what was lost. Reads go on; reopening recovers.
  */
 export class ClassicLevelEngine implements KvEngine {
   readonly #level: NativeLevel;
@@ -237,9 +245,10 @@ export class ClassicLevelEngine implements KvEngine {
   }
 
   /**
-   * Compacts a span that no key is in, which first writes out the memtable, syncs the table and the manifest, and waits.
-   * LevelDB tells nobody if that fails. So a marker is written before, with a key above all older ones, and must be found
-   * in a table afterwards: tables count in size estimates, memtables do not.
+   * Compacts a span that no key is in, which first writes out the memtable, syncs the table and the
+   * manifest, and waits. LevelDB tells nobody if that fails. So a marker is written before, with a key
+   * above all older ones, and must be found in a table afterwards: tables count in size estimates,
+   * memtables do not.
    */
   flush(): Promise<void> {
     return this.#enqueue(() => this.#flush());
@@ -268,7 +277,10 @@ export class ClassicLevelEngine implements KvEngine {
     }
   }
 
-  /** Waits for accepted writes and for reads under way, then ends open iterators and snapshots. Idempotent. */
+  /**
+   * Waits for accepted writes and for reads under way, then ends open iterators and snapshots.
+   * Idempotent.
+   */
   close(): Promise<void> {
     this.#closing ??= this.#close();
     return this.#closing;
@@ -344,7 +356,11 @@ export class ClassicLevelEngine implements KvEngine {
   }
 
   #recycle(native: NativeBatch, bytes: number): void {
-    if (this.#closing === undefined && this.#pool.length < BATCH_POOL_MAX && bytes <= POOLED_BATCH_BYTES_MAX) {
+    if (
+      this.#closing === undefined &&
+      this.#pool.length < BATCH_POOL_MAX &&
+      bytes <= POOLED_BATCH_BYTES_MAX
+    ) {
       native._clear();
       this.#pool.push(native);
       return;

@@ -1,12 +1,13 @@
 import { assert } from '@cairn/base';
 
 /*
- * B+tree with copy-on-write by ownership. Every node names its owner; the tree changes nodes of the present owner in
- * place and copies all others first. Taking a version costs a new owner token: whatever is reachable from the old root
- * then stays as it is. Without versions in use, writes touch one leaf in place.
+ * B+tree with copy-on-write by ownership. Every node names its owner; the tree changes nodes of the
+ * present owner in place and copies all others first. Taking a version costs a new owner token: whatever
+ * is reachable from the old root then stays as it is. Without versions in use, writes touch one leaf in
+ * place.
  *
- * Nodes split when full. A node is removed when it is empty but never merged with a neighbour: sparse leaves cost some
- * memory, which a memory engine can afford, and deletes stay simple.
+ * Nodes split when full. A node is removed when it is empty but never merged with a neighbour: sparse
+ * leaves cost some memory, which a memory engine can afford, and deletes stay simple.
  */
 
 const LEAF_ENTRIES_MAX = 64;
@@ -153,7 +154,12 @@ export class CowTree {
 
   #splitLeaf(leaf: Leaf): Leaf {
     const half = leaf.keys.length >>> 1;
-    return { kind: 'leaf', owner: this.#owner, keys: leaf.keys.splice(half), values: leaf.values.splice(half) };
+    return {
+      kind: 'leaf',
+      owner: this.#owner,
+      keys: leaf.keys.splice(half),
+      values: leaf.values.splice(half),
+    };
   }
 
   #splitBranch(branch: Branch): Branch {

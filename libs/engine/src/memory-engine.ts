@@ -1,4 +1,4 @@
-import { CairnError, assert } from '@cairn/base';
+import { CairnError, assert, messageOf } from '@cairn/base';
 import type { Rng } from '@cairn/ports';
 import { CowTree, TreeCursor, type TreeVersion } from './cow-tree.js';
 import { ITERATOR_PAGE_BYTES, batchSpent, engineClosed, handleClosed } from './engine-errors.js';
@@ -12,7 +12,9 @@ import type {
   KvEngine,
 } from './types.js';
 
-/** Unflushed bytes after which older batches count as durable, as if a full memtable had been written out. */
+/**
+ * Unflushed bytes after which older batches count as durable, as if a full memtable had been written out.
+ */
 const UNFLUSHED_BYTES_MAX = 32 * 1024 * 1024;
 /** Keys that `deleteRange` removes as one unit that a crash keeps or loses. */
 const DELETE_RANGE_UNIT = 100;
@@ -21,18 +23,23 @@ const ignore = (): void => undefined;
 
 export interface MemoryEngineOptions {
   /**
-   * Awaited before a write, flush or deleteRange takes effect: lets a simulator give them virtual time. Absent = at once.
-   * A write is not visible before it.
+   * Awaited before a write, flush or deleteRange takes effect: lets a simulator give them virtual time.
+   * Absent = at once. A write is not visible before it.
    */
   readonly delay?: (operation: 'write' | 'flush') => Promise<void>;
-  /** Called before each write takes effect; what it throws is what the write rejects with. For tests of full disks. */
+  /**
+   * Called before each write takes effect; what it throws is what the write rejects with. For tests of
+   * full disks.
+   */
   readonly beforeWrite?: (bytes: number) => void;
   /** Default 32 MiB; tests shrink it. */
   readonly unflushedBytesMax?: number;
 }
 
 function keyOf(bytes: Uint8Array): string {
-  const buffer = Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const buffer = Buffer.isBuffer(bytes)
+    ? bytes
+    : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   return buffer.toString('latin1');
 }
 
@@ -151,8 +158,8 @@ class MemoryIterator implements EngineIterator {
 }
 
 /**
- * The engine without a disk: for tests and for simulated clusters. Snapshots are free; `crash` loses what LevelDB may
- * lose. Rows that it hands out share the value buffers it keeps: they must not be changed.
+ * The engine without a disk: for tests and for simulated clusters. Snapshots are free; `crash` loses what
+ * LevelDB may lose. Rows that it hands out share the value buffers it keeps: they must not be changed.
  */
 export class MemoryEngine implements KvEngine {
   readonly #options: MemoryEngineOptions;
@@ -163,9 +170,11 @@ export class MemoryEngine implements KvEngine {
   /** Written since, in order. */
   #unflushed: MemoryBatch[] = [];
   #unflushedBytes = 0;
-  /** Ends when everything accepted so far has taken effect: writes and flushes happen one after the other. */
+  /**
+   * Ends when everything accepted so far has taken effect: writes and flushes happen one after the other.
+   */
   #tail: Promise<void> = Promise.resolve();
-  #failure: unknown = undefined;
+  #failure: Error | undefined = undefined;
   #isOpen = true;
   #hasCrashed = false;
 
@@ -271,9 +280,9 @@ export class MemoryEngine implements KvEngine {
   }
 
   /**
-   * The process dies now: this engine is closed, accepted writes that did not take effect yet are gone, and the answer is
-   * the engine as it is found after the restart. Of the batches since the last flush a random subset survives, each whole:
-   * often all, sometimes none, else each by a coin.
+   * The process dies now: this engine is closed, accepted writes that did not take effect yet are gone,
+   * and the answer is the engine as it is found after the restart. Of the batches since the last flush a
+   * random subset survives, each whole: often all, sometimes none, else each by a coin.
    */
   crash(rng: Rng): MemoryEngine {
     this.#isOpen = false;
@@ -292,7 +301,10 @@ export class MemoryEngine implements KvEngine {
     if (!this.#isOpen) throw engineClosed();
   }
 
-  /** Runs `effect` after everything accepted before. A failed one stops all later ones: they may build on it. */
+  /**
+   * Runs `effect` after everything accepted before. A failed one stops all later ones: they may build on
+   * it.
+   */
   #enqueue(operation: 'write' | 'flush', effect: () => void): Promise<void> {
     if (!this.#isOpen) return Promise.reject(engineClosed());
     const done = this.#tail.then(() => this.#run(operation, effect));
@@ -307,8 +319,9 @@ export class MemoryEngine implements KvEngine {
     try {
       effect();
     } catch (error) {
-      this.#failure = error;
-      throw error;
+      this.#failure =
+        error instanceof Error ? error : new CairnError('INTERNAL', `engine: ${messageOf(error)}`);
+      throw this.#failure;
     }
   }
 

@@ -2,9 +2,9 @@ import { CairnError, type ErrorCode } from '@cairn/base';
 import { ClassicLevel, type Iterator } from 'classic-level';
 
 /**
- * The native write batch below the abstract layer, whose checks, hooks and per-operation objects cost more than the
- * write. These are the extension points that abstract-level gives to implementations; a change of them is a new major.
- * `put` and `del` copy at once.
+ * The native write batch below the abstract layer, whose checks, hooks and per-operation objects cost
+ * more than the write. These are the extension points that abstract-level gives to implementations; a
+ * change of them is a new major. `put` and `del` copy at once.
  */
 export interface NativeBatch {
   _put(key: Uint8Array, value: Uint8Array): void;
@@ -35,7 +35,10 @@ export function asBuffer(bytes: Uint8Array): Buffer {
   return Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }
 
-/** Error texts of the operating system that mean "no room": ENOSPC, EDQUOT. LevelDB passes them on as prose only. */
+/**
+ * Error texts of the operating system that mean "no room": ENOSPC, EDQUOT. LevelDB passes them on as
+ * prose only.
+ */
 const NO_ROOM = /no space left on device|disk quota exceeded/i;
 const CODE_BY_NATIVE_CODE: Readonly<Record<string, ErrorCode>> = {
   LEVEL_CORRUPTION: 'CORRUPTION',

@@ -51,6 +51,7 @@ export function describeKvEngine(name: string, factory: KvEngineFactory): void {
     const current = (): KvEngine => engine;
     describe('writes', () => {
       describeWrites(current);
+      describeBatchBuffers(current);
     });
     describe('iterators', () => {
       describeIterators(current);
@@ -121,7 +122,9 @@ function describeWrites(engine: () => KvEngine): void {
     await before.close();
     await during.close();
   });
+}
 
+function describeBatchBuffers(engine: () => KvEngine): void {
   it('keeps empty keys, empty values, binary and big ones', async () => {
     const big = Buffer.alloc(3_000_000, 7);
     const binary = Buffer.from([0, 255, 0, 1]);
@@ -311,7 +314,12 @@ function describeSnapshots(engine: () => KvEngine): void {
 
 function describeSpans(engine: () => KvEngine): void {
   it('deletes a span and nothing beside it', async () => {
-    await fill(engine(), ...Array.from({ length: 300 }, (_, at) => `k${String(at).padStart(3, '0')}`), 'j', 'l');
+    await fill(
+      engine(),
+      ...Array.from({ length: 300 }, (_, at) => `k${String(at).padStart(3, '0')}`),
+      'j',
+      'l',
+    );
     await engine().deleteRange(bytes('k'), bytes('k250'));
     const keys = await keysOf(engine());
     expect(keys[0]).toBe('j');
@@ -405,14 +413,21 @@ const stepArbitrary: fc.Arbitrary<Step> = fc.oneof(
     weight: 6,
     arbitrary: fc.record({
       kind: fc.constant('write' as const),
-      operations: fc.array(fc.tuple(keyArbitrary, fc.option(fc.string({ maxLength: 3 }), { nil: undefined })), {
-        maxLength: 20,
-      }),
+      operations: fc.array(
+        fc.tuple(keyArbitrary, fc.option(fc.string({ maxLength: 3 }), { nil: undefined })),
+        {
+          maxLength: 20,
+        },
+      ),
     }),
   },
   {
     weight: 1,
-    arbitrary: fc.record({ kind: fc.constant('deleteRange' as const), start: keyArbitrary, end: keyArbitrary }),
+    arbitrary: fc.record({
+      kind: fc.constant('deleteRange' as const),
+      start: keyArbitrary,
+      end: keyArbitrary,
+    }),
   },
   { weight: 1, arbitrary: fc.constant({ kind: 'flush' as const }) },
 );

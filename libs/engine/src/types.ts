@@ -1,12 +1,16 @@
 /**
- * An ordered map of byte strings. Keys are compared as unsigned bytes; keys that start with eight 0xff bytes are reserved. The state machine's store: written only by
- * apply, never synced per write; `flush` is the durability barrier. After a crash everything written before the last
- * completed `flush` is there, and of later batches any subset (each batch whole or not at all), not necessarily a prefix.
+ * An ordered map of byte strings. Keys are compared as unsigned bytes; keys that start with eight 0xff
+ * bytes are reserved. The state machine's store: written only by apply, never synced per write; `flush`
+ * is the durability barrier. After a crash everything written before the last completed `flush` is there,
+ * and of later batches any subset (each batch whole or not at all), not necessarily a prefix.
  */
 export interface KvEngine {
   /** Latest value, read synchronously from memory or page cache: for single cold reads of known keys. */
   get(key: Uint8Array): Buffer | undefined;
-  /** Atomic. Later calls see it once the promise resolves. The batch's buffers belong to the engine until then. */
+  /**
+   * Atomic. Later calls see it once the promise resolves. The batch's buffers belong to the engine until
+   * then.
+   */
   write(batch: EngineBatch): Promise<void>;
   newBatch(): EngineBatch;
   /** A consistent view as of now. Must be closed; holds back compaction while open. */
@@ -47,7 +51,10 @@ export interface EngineRange {
 
 /** Must be closed; one call at a time. Without an explicit snapshot it reads the state of its creation. */
 export interface EngineIterator {
-  /** Up to `countMax` next rows in order (at least one unless at the end, fewer when a byte budget of 1 MiB is met). Empty = the end. */
+  /**
+   * Up to `countMax` next rows in order (at least one unless at the end, fewer when a byte budget of 1
+   * MiB is met). Empty = the end.
+   */
   next(countMax: number): Promise<readonly EngineRow[]>;
   /** Moves to the first key >= target (reverse: <= target). A target outside the range moves to the end. */
   seek(target: Uint8Array): void;

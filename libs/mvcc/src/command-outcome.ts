@@ -15,8 +15,8 @@ export const OutcomeFlag = {
   /** compareAndSet that failed: there is a live value; `detail` starts with its version token. */
   found: 4,
   /**
-   * compareAndSet that failed: the value was longer than `FOUND_VALUE_BYTES_MAX` and is not in `detail`. The command had no
-   * effect, so a retry of it may simply be evaluated again.
+   * compareAndSet that failed: the value was longer than `FOUND_VALUE_BYTES_MAX` and is not in `detail`.
+   * The command had no effect, so a retry of it may simply be evaluated again.
    */
   valueTruncated: 8,
   /** deleteRange: stopped at its limit; `detail` holds where to go on. */
@@ -28,7 +28,8 @@ const OUTCOME_FLAGS_KNOWN = 31;
 export const FOUND_VALUE_BYTES_MAX = 1024;
 
 /**
- * Who asked, and what was answered. One mutable class for builder, reader and request window, so that all see one shape.
+ * Who asked, and what was answered. One mutable class for builder, reader and request window, so that all
+ * see one shape.
  */
 export class CommandOutcome {
   /** 1 .. 2^48 - 1; 0 = a command without identity: not remembered. */

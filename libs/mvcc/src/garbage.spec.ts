@@ -10,7 +10,9 @@ function readAll(rows: readonly VersionRow[], readTs: number): string[] {
   const reader = new VisibleReader({ readTimestamp: timestamp(readTs), limit: 1000, pageBytes: 1e9 });
   reader.push(rows);
   reader.finish();
-  return reader.rows.map((row) => `${row.key.toString('hex')}=${row.value.toString('hex')}@${row.version.toString('hex')}`);
+  return reader.rows.map(
+    (row) => `${row.key.toString('hex')}=${row.value.toString('hex')}@${row.version.toString('hex')}`,
+  );
 }
 
 function without(rows: readonly VersionRow[], keys: readonly Buffer[]): VersionRow[] {
@@ -46,10 +48,14 @@ describe('GarbageCollector', () => {
         for (const key of keysIn(writes)) {
           const userKey = Buffer.from(key, 'latin1');
           const span = versionSpanOf(userKey, Buffer.concat([userKey, Buffer.of(0)]));
-          const chain = rows.filter(([at]) => Buffer.compare(at, span.start) >= 0 && Buffer.compare(at, span.end) < 0);
+          const chain = rows.filter(
+            ([at]) => Buffer.compare(at, span.start) >= 0 && Buffer.compare(at, span.end) < 0,
+          );
           const left = without(chain, collectGarbage(chain, timestamp(safePoint)));
           const above = left.filter((row) => readAll([row], safePoint).length === 0);
-          const below = rowsOf(writes.filter((write) => write.key === key && write.version.timestamp > safePoint));
+          const below = rowsOf(
+            writes.filter((write) => write.key === key && write.version.timestamp > safePoint),
+          );
           expect(above.map(([at]) => at)).toEqual(below.map(([at]) => at));
           expect(left.length - below.length).toBeLessThanOrEqual(1);
         }

@@ -4,12 +4,14 @@ import { isSameUserKey, timestampOfVersionKey, userKeyOfVersionKey } from './ver
 import type { VersionRow } from './visible-reader.js';
 
 /**
- * Finds versions that no read at or above the safe point can see. Feed it rows of a forward iterator (newest version of
- * a key first) with `push` until it answers true (enough for one command) or the iterator ends, then call `finish`.
+ * Finds versions that no read at or above the safe point can see. Feed it rows of a forward iterator
+ * (newest version of a key first) with `push` until it answers true (enough for one command) or the
+ * iterator ends, then call `finish`.
  *
- * Per user key, the newest version at or below the safe point is the *pivot*: what reads at the safe point see. All
- * older ones go. The pivot itself goes if it is a tombstone or expired at the safe point, and only behind all older
- * versions, because without it they would come back to life. So every prefix of `keys` is safe to apply alone.
+ * Per user key, the newest version at or below the safe point is the *pivot*: what reads at the safe
+ * point see. All older ones go. The pivot itself goes if it is a tombstone or expired at the safe point,
+ * and only behind all older versions, because without it they would come back to life. So every prefix of
+ * `keys` is safe to apply alone.
  */
 export class GarbageCollector {
   readonly #safePoint: Timestamp;
@@ -30,7 +32,10 @@ export class GarbageCollector {
     this.#keysMax = keysMax;
   }
 
-  /** Exact engine keys to delete, in an order in which every prefix is safe; references to the rows' key buffers. */
+  /**
+   * Exact engine keys to delete, in an order in which every prefix is safe; references to the rows' key
+   * buffers.
+   */
   get keys(): readonly Buffer[] {
     return this.#keys;
   }
@@ -73,14 +78,17 @@ export class GarbageCollector {
     return this.#full;
   }
 
-  /** The iterator has no more rows: the last chain is complete. Does nothing once full, when the chain may go on. */
+  /**
+   * The iterator has no more rows: the last chain is complete. Does nothing once full, when the chain may
+   * go on.
+   */
   finish(): void {
     if (!this.#full) this.#endKey();
   }
 
   /**
-   * User key at which a next collection goes on, inclusive; undefined before the first row. Starting there again is
-   * harmless and settles a chain that was cut by `keysMax`.
+   * User key at which a next collection goes on, inclusive; undefined before the first row. Starting
+   * there again is harmless and settles a chain that was cut by `keysMax`.
    */
   resumeKey(): Buffer | undefined {
     return this.#current === undefined ? undefined : userKeyOfVersionKey(this.#current);

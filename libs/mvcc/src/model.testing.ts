@@ -10,7 +10,10 @@ export interface ModelWrite {
   readonly version: VersionRecord;
 }
 
-/** Few keys, few timestamps: collisions are what tests want. The last write of a key at a timestamp stands. */
+/**
+ * Few keys, few timestamps: collisions are what tests want. The last write of a key at a timestamp
+ * stands.
+ */
 export const modelWrites: fc.Arbitrary<ModelWrite[]> = fc
   .array(
     fc.record({
@@ -46,7 +49,11 @@ export function rowsOf(writes: readonly ModelWrite[]): VersionRow[] {
 }
 
 /** What a reader at `readTs` must see of a key, by looking at everything. */
-export function visibleIn(writes: readonly ModelWrite[], key: string, readTs: number): VersionRecord | undefined {
+export function visibleIn(
+  writes: readonly ModelWrite[],
+  key: string,
+  readTs: number,
+): VersionRecord | undefined {
   let newest: VersionRecord | undefined;
   for (const write of writes) {
     if (write.key !== key || write.version.timestamp > readTs) continue;

@@ -1,9 +1,12 @@
 /**
- * First byte of every engine key: what kind of row it is. Append only; a number is never given a second meaning,
- * because old data directories still hold the first.
+ * First byte of every engine key: what kind of row it is. Append only; a number is never given a second
+ * meaning, because old data directories still hold the first.
  */
 export const Namespace = {
-  /** State of this store alone: format version, replica descriptors, applied indexes. Never replicated, never snapshotted. */
+  /**
+   * State of this store alone: format version, replica descriptors, applied indexes. Never replicated,
+   * never snapshotted.
+   */
   storeLocal: 0x01,
   /** Rows of the metadata service. */
   metadata: 0x02,

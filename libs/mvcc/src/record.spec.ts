@@ -23,12 +23,20 @@ const version: fc.Arbitrary<VersionRecord> = fc
 
 describe('records', () => {
   it('have the bytes that are written down', () => {
-    const plain = { timestamp: timestamp(9), sequence: 7, expiry: timestamp(0), tombstone: false, value: Buffer.from('v') };
+    const plain = {
+      timestamp: timestamp(9),
+      sequence: 7,
+      expiry: timestamp(0),
+      tombstone: false,
+      value: Buffer.from('v'),
+    };
     expect(encodeRecord(plain).toString('hex')).toBe('00' + '00000007' + '76');
     expect(encodeRecord({ ...plain, expiry: timestamp(2 ** 32 + 1) }).toString('hex')).toBe(
       '02' + '00000007' + '0000000100000001' + '76',
     );
-    expect(encodeRecord({ ...plain, tombstone: true, value: Buffer.alloc(0) }).toString('hex')).toBe('01' + '00000007');
+    expect(encodeRecord({ ...plain, tombstone: true, value: Buffer.alloc(0) }).toString('hex')).toBe(
+      '01' + '00000007',
+    );
   });
 
   it('come back as they went in, as views', () => {
@@ -56,9 +64,19 @@ describe('records', () => {
   });
 
   it('refuse unknown flags and short input', () => {
-    for (const hex of ['', '00', '00000000', '0400000000', '020000000000000000', '0200000000' + 'ff'.repeat(8), '0200000000' + '00'.repeat(8)]) {
+    for (const hex of [
+      '',
+      '00',
+      '00000000',
+      '0400000000',
+      '020000000000000000',
+      '0200000000' + 'ff'.repeat(8),
+      '0200000000' + '00'.repeat(8),
+    ]) {
       const bytes = Buffer.from(hex, 'hex');
-      expect(() => decodeRecord(timestamp(1), bytes)).toThrow(expect.objectContaining({ code: 'CORRUPTION' }));
+      expect(() => decodeRecord(timestamp(1), bytes)).toThrow(
+        expect.objectContaining({ code: 'CORRUPTION' }),
+      );
     }
   });
 });

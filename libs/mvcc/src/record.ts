@@ -34,7 +34,10 @@ export function recordLength(version: VersionRecord): number {
   return HEADER_BYTES + (version.expiry === 0 ? 0 : EXPIRY_BYTES) + version.value.length;
 }
 
-/** Writes the engine value at `at` and answers the position behind it. The timestamp is in the key, not here. */
+/**
+ * Writes the engine value at `at` and answers the position behind it. The timestamp is in the key, not
+ * here.
+ */
 export function writeRecord(target: Buffer, at: number, version: VersionRecord): number {
   assert(!version.tombstone || version.value.length === 0, 'tombstone with a value');
   const expiry = version.expiry;
@@ -80,7 +83,10 @@ export function valueOfRecord(record: Buffer): Buffer {
   return record.subarray(valueOffset(checkRecord(record)));
 }
 
-/** Whether an engine value, taken as the newest at or below `readTs`, is a live value there. Throws CORRUPTION. */
+/**
+ * Whether an engine value, taken as the newest at or below `readTs`, is a live value there. Throws
+ * CORRUPTION.
+ */
 export function isRecordLiveAt(record: Buffer, readTs: number): boolean {
   const flags = checkRecord(record);
   if (flags === 0) return true;

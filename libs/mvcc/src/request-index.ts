@@ -1,4 +1,7 @@
-/** Mixes a 48-bit client number and a 48-bit sequence into 32 bits (finalizer in the manner of MurmurHash3). */
+/**
+ * Mixes a 48-bit client number and a 48-bit sequence into 32 bits (finalizer in the manner of
+ * MurmurHash3).
+ */
 export function hashRequest(client: number, requestSequence: number): number {
   let hash = Math.imul(client | 0, 0x85ebca6b) ^ Math.imul((client / 4294967296) | 0, 0xc2b2ae35);
   hash ^= Math.imul(requestSequence | 0, 0x9e3779b1) ^ ((requestSequence / 4294967296) | 0);
@@ -12,9 +15,9 @@ export function hashRequest(client: number, requestSequence: number): number {
 const SLOTS_MIN = 256;
 
 /**
- * Open-addressing table from requests to window positions. Holds hashes and positions only; the caller compares the
- * entry behind a position. Entries are never removed: positions of evicted entries are skipped by the caller, and the
- * table is rebuilt or dropped when it is half full.
+ * Open-addressing table from requests to window positions. Holds hashes and positions only; the caller
+ * compares the entry behind a position. Entries are never removed: positions of evicted entries are
+ * skipped by the caller, and the table is rebuilt or dropped when it is half full.
  */
 export class RequestIndex {
   readonly #slots: Int32Array;

@@ -4,9 +4,11 @@ import { OutcomeKind, checkedOutcomeKind } from './command-outcome.js';
 import { FLAG_HAS_DETAIL, OUTCOME_FLAGS, RequestChunk } from './request-chunk.js';
 
 /*
- * Column by column over all chunks, so that the bytes depend on the entries alone and not on how they are chunked:
+ * Column by column over all chunks, so that the bytes depend on the entries alone and not on how they are
+ * chunked:
  *   clients, requestSequences, timestamps: f64 each | sequences u32 | kinds u8 | flags u8
- *   numbers: one f64 per increment without detail, in order | details: varint length and bytes per entry with detail
+ *   numbers: one f64 per increment without detail, in order
+ *   details: varint length and bytes per entry with detail, in order
  * Columns are copied as memory, hence little endian like every platform that Node supports here.
  */
 
@@ -27,7 +29,9 @@ const COLUMNS: readonly ColumnName[] = [
 
 /** Whether the result of an increment is in the chunk's numbers. */
 function hasNumber(chunk: RequestChunk, slot: number): boolean {
-  return chunk.kinds[slot] === OutcomeKind.increment && ((chunk.flags[slot] as number) & FLAG_HAS_DETAIL) === 0;
+  return (
+    chunk.kinds[slot] === OutcomeKind.increment && ((chunk.flags[slot] as number) & FLAG_HAS_DETAIL) === 0
+  );
 }
 
 /** Writes the entries of the chunks, of the first from slot `firstSlot` on. */
@@ -46,7 +50,8 @@ export function writeEntries(writer: ByteWriter, chunks: readonly RequestChunk[]
   chunks.forEach((chunk, at) => {
     for (let slot = at === 0 ? firstSlot : 0; slot < chunk.length; slot += 1) {
       const detail = chunk.details?.get(slot);
-      if (((chunk.flags[slot] as number) & FLAG_HAS_DETAIL) !== 0 && detail !== undefined) writer.bytes(detail);
+      if (((chunk.flags[slot] as number) & FLAG_HAS_DETAIL) !== 0 && detail !== undefined)
+        writer.bytes(detail);
     }
   });
 }
@@ -79,7 +84,8 @@ function readNumbers(reader: ByteReader, chunk: RequestChunk): void {
     checkEntry(chunk, slot);
     if (!hasNumber(chunk, slot)) continue;
     const number = reader.f64();
-    if (!Number.isSafeInteger(number)) throw new CairnError('CORRUPTION', 'remembered increment without integer');
+    if (!Number.isSafeInteger(number))
+      throw new CairnError('CORRUPTION', 'remembered increment without integer');
     chunk.setNumber(slot, number);
   }
 }
@@ -97,7 +103,8 @@ function checkEntry(chunk: RequestChunk, slot: number): void {
   const requestSequence = chunk.requestSequences[slot] as number;
   const ts = chunk.timestamps[slot] as number;
   const isSound = Number.isInteger(client) && client >= 1 && client <= UINT48_MAX;
-  const isSequenceSound = Number.isInteger(requestSequence) && requestSequence >= 0 && requestSequence <= UINT48_MAX;
+  const isSequenceSound =
+    Number.isInteger(requestSequence) && requestSequence >= 0 && requestSequence <= UINT48_MAX;
   if (!isSound || !isSequenceSound || !Number.isSafeInteger(ts) || ts < 0) {
     throw new CairnError('CORRUPTION', 'remembered command with an impossible identity');
   }

@@ -6,7 +6,12 @@ import { DETAIL_OVERHEAD_BYTES } from './request-chunk.js';
 import { RequestWindow, type RequestWindowOptions } from './request-window.js';
 import { encodeVersionToken } from './version-token.js';
 
-function outcomeOf(client: number, requestSequence: number, ts: number, kind: OutcomeKind = OutcomeKind.put): CommandOutcome {
+function outcomeOf(
+  client: number,
+  requestSequence: number,
+  ts: number,
+  kind: OutcomeKind = OutcomeKind.put,
+): CommandOutcome {
   const outcome = new CommandOutcome();
   outcome.client = client;
   outcome.requestSequence = requestSequence;
@@ -62,7 +67,10 @@ const outcomeArbitrary: fc.Arbitrary<Made> = fc
     requestSequence: fc.integer({ min: 1, max: 60 }),
     stepMs: fc.integer({ min: 0, max: 3 }),
     kind: fc.constantFrom(...Object.values(OutcomeKind)),
-    number: fc.oneof(fc.maxSafeInteger().map(String), fc.constantFrom('0', '-1', '9223372036854775807', '9007199254740993')),
+    number: fc.oneof(
+      fc.maxSafeInteger().map(String),
+      fc.constantFrom('0', '-1', '9223372036854775807', '9007199254740993'),
+    ),
     value: fc.uint8Array({ maxLength: 30 }),
   })
   .map(({ client, requestSequence, stepMs, kind, number, value }) => {
@@ -176,7 +184,9 @@ describe('RequestWindow', () => {
     window.append(failed);
     const good = window.encode();
     for (let length = 0; length < good.length; length += 1) {
-      expect(() => RequestWindow.decode(good.subarray(0, length))).toThrow(expect.objectContaining({ code: 'CORRUPTION' }));
+      expect(() => RequestWindow.decode(good.subarray(0, length))).toThrow(
+        expect.objectContaining({ code: 'CORRUPTION' }),
+      );
     }
     const newer = Buffer.from(good);
     newer[0] = 2;

@@ -9,7 +9,10 @@ import { ENTRY_BYTES, readEntries, writeEntries } from './request-window-codec.j
 export const REQUEST_WINDOW_MS = 20_000;
 /** Most outcomes kept. */
 export const REQUEST_WINDOW_COMMANDS_MAX = 262_144;
-/** Bound of the bulky details (values of failed compare-and-sets, resume keys), 64 bytes of overhead each included. */
+/**
+ * Bound of the bulky details (values of failed compare-and-sets, resume keys), 64 bytes of overhead each
+ * included.
+ */
 export const REQUEST_WINDOW_DETAIL_BYTES_MAX = 4 * 1024 * 1024;
 
 /** An idle range has a small first chunk, a busy one grows into these. */
@@ -19,8 +22,8 @@ const FORMAT = 1;
 
 export interface RequestWindowOptions {
   /**
-   * Commands at or below this timestamp may be missing. 0 (the default) for a range that is born empty; after a restart
-   * without the window, at least the largest timestamp the range may have used.
+   * Commands at or below this timestamp may be missing. 0 (the default) for a range that is born empty;
+   * after a restart without the window, at least the largest timestamp the range may have used.
    */
   readonly completeSince?: Timestamp;
   /** Defaults are the constants above; tests shrink them. All replicas must agree. */
@@ -30,11 +33,13 @@ export interface RequestWindowOptions {
 }
 
 /**
- * Outcomes of the recent commands of one range, so that a command that is sent again gets its first answer. Filled by
- * apply alone and evicted by what the log says (count, bytes, timestamps), so that replicas at one applied index agree.
+ * Outcomes of the recent commands of one range, so that a command that is sent again gets its first
+ * answer. Filled by apply alone and evicted by what the log says (count, bytes, timestamps), so that
+ * replicas at one applied index agree.
  *
- * Appending writes one row into column arrays; nothing is hashed until the first lookup. The index that a lookup builds
- * is kept up to date until it is full; it is then rebuilt if it was used since, else dropped.
+ * Appending writes one row into column arrays; nothing is hashed until the first lookup. The index that a
+ * lookup builds is kept up to date until it is full; it is then rebuilt if it was used since, else
+ * dropped.
  */
 export class RequestWindow {
   readonly #keptSteps: number;
@@ -71,9 +76,9 @@ export class RequestWindow {
   }
 
   /**
-   * Every command of the range with a timestamp above this is remembered. Hence the rule for a retry that is not found: it
-   * is surely new if `completeSince <= stamp`, given that a leader never lets a command take effect at or below its stamp;
-   * otherwise its outcome is unknown.
+   * Every command of the range with a timestamp above this is remembered. Hence the rule for a retry that
+   * is not found: it is surely new if `completeSince <= stamp`, given that a leader never lets a command
+   * take effect at or below its stamp; otherwise its outcome is unknown.
    */
   get completeSince(): Timestamp {
     return timestamp(this.#completeSince);
@@ -110,14 +115,18 @@ export class RequestWindow {
   }
 
   /**
-   * Forgets what is older than the kept time at `now`, a timestamp that the oracle has issued: gives back the memory of a
-   * range that went idle. Moves `completeSince` accordingly, so it is safe at any time on any replica.
+   * Forgets what is older than the kept time at `now`, a timestamp that the oracle has issued: gives back
+   * the memory of a range that went idle. Moves `completeSince` accordingly, so it is safe at any time on
+   * any replica.
    */
   evictAt(now: Timestamp): void {
     this.#evict(now - this.#keptSteps);
   }
 
-  /** Everything, for snapshots and for other processes; equal windows give equal bytes. At most 12 MiB by default. */
+  /**
+   * Everything, for snapshots and for other processes; equal windows give equal bytes. At most 12 MiB by
+   * default.
+   */
   encode(): Buffer {
     const writer = new ByteWriter(64 + this.#length * ENTRY_BYTES + this.#detailBytes);
     writer.u8(FORMAT);
@@ -148,8 +157,9 @@ export class RequestWindow {
   }
 
   /**
-   * The window of a range split off from this one: the same commands, since which side a command fell on is not recorded.
-   * Independent of this window from then on; full chunks, which never change, are shared.
+   * The window of a range split off from this one: the same commands, since which side a command fell on
+   * is not recorded. Independent of this window from then on; full chunks, which never change, are
+   * shared.
    */
   split(): RequestWindow {
     const child = new RequestWindow({
@@ -178,7 +188,8 @@ export class RequestWindow {
       const chunk = this.#chunks[0] as RequestChunk;
       const slot = this.#evictedInFirst;
       const ts = chunk.timestamps[slot] as number;
-      if (ts >= horizon && this.#length <= this.#commandsMax && this.#detailBytes <= this.#detailBytesMax) return;
+      if (ts >= horizon && this.#length <= this.#commandsMax && this.#detailBytes <= this.#detailBytesMax)
+        return;
       this.#detailBytes -= chunk.detailCostAt(slot);
       this.#length -= 1;
       this.#evictedInFirst = slot + 1;

@@ -47,7 +47,10 @@ function apply(cache: RowCache, model: Map<string, number>, made: Step, sequence
       model.set(made.key.toString('latin1'), sequence);
       return;
     case 'update': {
-      const wasThere = cache.updateIfPresent(rowCacheKey(made.key), versionOf(sequence, Buffer.alloc(made.bytes)));
+      const wasThere = cache.updateIfPresent(
+        rowCacheKey(made.key),
+        versionOf(sequence, Buffer.alloc(made.bytes)),
+      );
       if (wasThere) expect(model.has(made.key.toString('latin1'))).toBe(true);
       model.set(made.key.toString('latin1'), sequence);
       return;
@@ -63,20 +66,24 @@ function apply(cache: RowCache, model: Map<string, number>, made: Step, sequence
 describe('RowCache', () => {
   it('never answers an old version, and stays within its bound', () => {
     fc.assert(
-      fc.property(fc.array(step, { maxLength: 150 }), fc.integer({ min: 0, max: 8000 }), (steps, bytesMax) => {
-        const cache = new RowCache(bytesMax);
-        const model = new Map<string, number>();
-        steps.forEach((made, at) => {
-          apply(cache, model, made, at);
-          expect(cache.stats().bytes).toBeLessThanOrEqual(bytesMax);
-        });
-        for (const [key, sequence] of model) {
-          const found = cache.get(rowCacheKey(Buffer.from(key, 'latin1')));
-          if (found !== undefined) expect(found.sequence).toBe(sequence);
-        }
-        cache.deleteSpan(Buffer.alloc(0), Buffer.alloc(0));
-        expect(cache.stats()).toMatchObject({ entries: 0, bytes: 0 });
-      }),
+      fc.property(
+        fc.array(step, { maxLength: 150 }),
+        fc.integer({ min: 0, max: 8000 }),
+        (steps, bytesMax) => {
+          const cache = new RowCache(bytesMax);
+          const model = new Map<string, number>();
+          steps.forEach((made, at) => {
+            apply(cache, model, made, at);
+            expect(cache.stats().bytes).toBeLessThanOrEqual(bytesMax);
+          });
+          for (const [key, sequence] of model) {
+            const found = cache.get(rowCacheKey(Buffer.from(key, 'latin1')));
+            if (found !== undefined) expect(found.sequence).toBe(sequence);
+          }
+          cache.deleteSpan(Buffer.alloc(0), Buffer.alloc(0));
+          expect(cache.stats()).toMatchObject({ entries: 0, bytes: 0 });
+        },
+      ),
       { seed: 20_260_107, numRuns: 400 },
     );
   });

@@ -10,8 +10,8 @@ const ENTRY_OVERHEAD_BYTES = 240;
 const ENGINE_KEY_TAIL_BYTES = TERMINATOR_BYTES + TIMESTAMP_BYTES;
 
 /**
- * How the cache names a row: the escaped user key, byte for byte as Latin-1 characters. Sorts like the user key, and is a
- * plain slice of the engine key.
+ * How the cache names a row: the escaped user key, byte for byte as Latin-1 characters. Sorts like the
+ * user key, and is a plain slice of the engine key.
  */
 export type RowCacheKey = string;
 
@@ -39,12 +39,13 @@ export interface RowCacheStats {
 }
 
 /**
- * The newest version of hot keys, tombstones included, bounded by bytes. Two generations: entries are born young or
- * brought back by a hit; when the young ones fill half the bound, the old ones are dropped at once and the young ones
- * become old. So a hit costs no list maintenance, and an entry is dropped when it was not used for one generation.
+ * The newest version of hot keys, tombstones included, bounded by bytes. Two generations: entries are
+ * born young or brought back by a hit; when the young ones fill half the bound, the old ones are dropped
+ * at once and the young ones become old. So a hit costs no list maintenance, and an entry is dropped when
+ * it was not used for one generation.
  *
- * The owner keeps it true: every applied write goes through `set` or `updateIfPresent` once it is visible, and whatever
- * changes rows otherwise (snapshots, removed replicas) through `deleteSpan`.
+ * The owner keeps it true: every applied write goes through `set` or `updateIfPresent` once it is
+ * visible, and whatever changes rows otherwise (snapshots, removed replicas) through `deleteSpan`.
  */
 export class RowCache {
   readonly #generationBytesMax: number;
@@ -62,7 +63,10 @@ export class RowCache {
     this.#generationBytesMax = bytesMax / 2;
   }
 
-  /** The newest version, perhaps a tombstone or expired; undefined = not known here. Its value must not be changed. */
+  /**
+   * The newest version, perhaps a tombstone or expired; undefined = not known here. Its value must not be
+   * changed.
+   */
   get(key: RowCacheKey): VersionRecord | undefined {
     const young = this.#young.get(key);
     if (young !== undefined) {
@@ -107,7 +111,9 @@ export class RowCache {
     this.#youngBytes -= costOf(key, young);
   }
 
-  /** Forgets the user keys in [startKey, endKey); an empty endKey means to the end. Looks at every entry. */
+  /**
+   * Forgets the user keys in [startKey, endKey); an empty endKey means to the end. Looks at every entry.
+   */
   deleteSpan(startKey: Uint8Array, endKey: Uint8Array): void {
     const start = rowCacheKey(startKey);
     const end = endKey.length === 0 ? undefined : rowCacheKey(endKey);

@@ -1,10 +1,11 @@
 import { CairnError } from '@cairn/base';
 
 /*
- * Order-preserving byte strings that know where they end. A zero byte becomes 00 FF, everything else stands for itself,
- * and 00 01 ends the key. Escaping maps each byte to a code word and keeps their order, so the escaped forms sort like
- * the keys; the terminator sorts below every code word, so a key sorts before all its extensions, whatever follows it.
- * A key without zero bytes costs two bytes and one look at each byte.
+ * Order-preserving byte strings that know where they end. A zero byte becomes 00 FF, everything else
+ * stands for itself, and 00 01 ends the key. Escaping maps each byte to a code word and keeps their
+ * order, so the escaped forms sort like the keys; the terminator sorts below every code word, so a key
+ * sorts before all its extensions, whatever follows it. A key without zero bytes costs two bytes and one
+ * look at each byte.
  */
 
 /** Bytes that `00 01` takes. */
@@ -49,8 +50,9 @@ export function writeEscapedKey(target: Buffer, at: number, userKey: Uint8Array,
 }
 
 /**
- * The user key in `source[start, end)`, which must hold exactly one escaped key with its terminator. A view when there
- * is nothing to unescape, else a copy. Throws CORRUPTION for anything that `writeEscapedKey` cannot have written.
+ * The user key in `source[start, end)`, which must hold exactly one escaped key with its terminator. A
+ * view when there is nothing to unescape, else a copy. Throws CORRUPTION for anything that
+ * `writeEscapedKey` cannot have written.
  */
 export function readEscapedKey(source: Buffer, start: number, end: number): Buffer {
   const last = end - TERMINATOR_BYTES;

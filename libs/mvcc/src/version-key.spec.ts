@@ -25,10 +25,14 @@ const runs = { seed: 20_260_102, numRuns: 2000 };
 
 describe('version keys', () => {
   it('have the bytes that are written down', () => {
-    expect(encodeVersionKey(Buffer.from('ab'), timestamp(1)).toString('hex')).toBe('106162' + '0001' + 'fffffffffffffffe');
+    expect(encodeVersionKey(Buffer.from('ab'), timestamp(1)).toString('hex')).toBe(
+      '106162' + '0001' + 'fffffffffffffffe',
+    );
     const zeros = encodeVersionKey(Buffer.from([0, 0x61, 0]), timestamp(Number.MAX_SAFE_INTEGER));
     expect(zeros.toString('hex')).toBe('10' + '00ff' + '61' + '00ff' + '0001' + 'ffe0000000000000');
-    expect(encodeVersionKey(Buffer.alloc(0), timestamp(2 ** 32)).toString('hex')).toBe('10' + '0001' + 'fffffffeffffffff');
+    expect(encodeVersionKey(Buffer.alloc(0), timestamp(2 ** 32)).toString('hex')).toBe(
+      '10' + '0001' + 'fffffffeffffffff',
+    );
     expect(encodeKeyPrefix(Buffer.from('ab')).toString('hex')).toBe('1061620001');
   });
 
@@ -47,7 +51,9 @@ describe('version keys', () => {
   it('sort by user key, then newest first', () => {
     fc.assert(
       fc.property(userKey, anyTimestamp, userKey, anyTimestamp, (one, oneTs, other, otherTs) => {
-        const order = Math.sign(Buffer.compare(encodeVersionKey(one, oneTs), encodeVersionKey(other, otherTs)));
+        const order = Math.sign(
+          Buffer.compare(encodeVersionKey(one, oneTs), encodeVersionKey(other, otherTs)),
+        );
         const keys = Math.sign(Buffer.compare(one, other));
         expect(order).toBe(keys === 0 ? Math.sign(otherTs - oneTs) + 0 : keys);
       }),
@@ -71,8 +77,10 @@ describe('version keys', () => {
       fc.property(userKey, userKey, userKey, anyTimestamp, (start, end, key, ts) => {
         const span = versionSpanOf(start, end);
         const engineKey = encodeVersionKey(key, ts);
-        const isInside = Buffer.compare(engineKey, span.start) >= 0 && Buffer.compare(engineKey, span.end) < 0;
-        const isWanted = Buffer.compare(key, start) >= 0 && (end.length === 0 || Buffer.compare(key, end) < 0);
+        const isInside =
+          Buffer.compare(engineKey, span.start) >= 0 && Buffer.compare(engineKey, span.end) < 0;
+        const isWanted =
+          Buffer.compare(key, start) >= 0 && (end.length === 0 || Buffer.compare(key, end) < 0);
         expect(isInside).toBe(isWanted);
       }),
       runs,

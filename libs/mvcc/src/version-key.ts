@@ -3,8 +3,8 @@ import { Namespace } from './namespace.js';
 import { TERMINATOR_BYTES, asBuffer, countZeroBytes, readEscapedKey, writeEscapedKey } from './user-key.js';
 
 /*
- * Engine key of a version: namespace byte, escaped user key, terminator, then the timestamp with all bits inverted, big
- * endian. Versions of one key are neighbours, newest first.
+ * Engine key of a version: namespace byte, escaped user key, terminator, then the timestamp with all bits
+ * inverted, big endian. Versions of one key are neighbours, newest first.
  */
 
 export const TIMESTAMP_BYTES = 8;
@@ -48,7 +48,10 @@ export function encodeVersionKey(userKey: Uint8Array, ts: Timestamp): Buffer {
   return key;
 }
 
-/** What all versions of `userKey`, and nothing else, start with; sorts before them and after every smaller key. */
+/**
+ * What all versions of `userKey`, and nothing else, start with; sorts before them and after every smaller
+ * key.
+ */
 export function encodeKeyPrefix(userKey: Uint8Array): Buffer {
   const zeros = countZeroBytes(userKey);
   const prefix = Buffer.allocUnsafe(NAMESPACE_BYTES + userKey.length + zeros + TERMINATOR_BYTES);
@@ -57,7 +60,10 @@ export function encodeKeyPrefix(userKey: Uint8Array): Buffer {
   return prefix;
 }
 
-/** Bytes of the key prefix inside an engine key. Throws CORRUPTION when it is too short or of another namespace. */
+/**
+ * Bytes of the key prefix inside an engine key. Throws CORRUPTION when it is too short or of another
+ * namespace.
+ */
 export function prefixLengthOf(engineKey: Buffer): number {
   if (engineKey.length < KEY_BYTES_MIN || engineKey[0] !== Namespace.versions) {
     throw new CairnError('CORRUPTION', `not a version key (${engineKey.length} bytes)`);
@@ -108,7 +114,10 @@ export function hasKeyPrefix(engineKey: Buffer, prefix: Buffer): boolean {
   return true;
 }
 
-/** The engine span of all versions of the user keys in [startKey, endKey); an empty endKey means to the end. */
+/**
+ * The engine span of all versions of the user keys in [startKey, endKey); an empty endKey means to the
+ * end.
+ */
 export function versionSpanOf(startKey: Uint8Array, endKey: Uint8Array): KeySpan {
   const end = endKey.length === 0 ? Buffer.of(Namespace.versions + 1) : encodeKeyPrefix(endKey);
   return { start: encodeKeyPrefix(startKey), end };

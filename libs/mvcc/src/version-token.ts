@@ -2,8 +2,8 @@ import { CairnError, timestamp, type Timestamp } from '@cairn/base';
 import { asBuffer } from './user-key.js';
 
 /*
- * The version of a row as clients see and compare it: timestamp (8 bytes) and record sequence (4 bytes), both big endian,
- * so that tokens of one key sort bytewise in the order of its writes. Opaque to clients.
+ * The version of a row as clients see and compare it: timestamp (8 bytes) and record sequence (4 bytes),
+ * both big endian, so that tokens of one key sort bytewise in the order of its writes. Opaque to clients.
  */
 
 export const VERSION_TOKEN_BYTES = 12;

@@ -46,7 +46,9 @@ function rowsFrom(rows: readonly VersionRow[], resume: Buffer | undefined, rever
     return rows.filter(([key]) => Buffer.compare(key, span.start) >= 0);
   }
   const ordered = rows.toReversed();
-  return resume === undefined ? ordered : ordered.filter(([key]) => Buffer.compare(key, encodeKeyPrefix(resume)) < 0);
+  return resume === undefined
+    ? ordered
+    : ordered.filter(([key]) => Buffer.compare(key, encodeKeyPrefix(resume)) < 0);
 }
 
 const readTimestamp = fc.integer({ min: 0, max: 26 });
@@ -55,14 +57,25 @@ const runs = { seed: 20_260_103, numRuns: 1500 };
 describe('VisibleReader', () => {
   it('sees what the model sees, both ways, however rows arrive', () => {
     fc.assert(
-      fc.property(modelWrites, readTimestamp, fc.integer({ min: 1, max: 9 }), fc.boolean(), (writes, ts, chunk, reverse) => {
-        const reader = new VisibleReader({ readTimestamp: timestamp(ts), reverse, limit: 1000, pageBytes: 1e9 });
-        const rows = rowsFrom(rowsOf(writes), undefined, reverse);
-        expect(feed(reader, rows, chunk)).toBe(false);
-        const all = expected(writes, ts);
-        expect(seenBy(reader)).toEqual(reverse ? all.toReversed() : all);
-        expect(reader.examined).toBe(rows.length);
-      }),
+      fc.property(
+        modelWrites,
+        readTimestamp,
+        fc.integer({ min: 1, max: 9 }),
+        fc.boolean(),
+        (writes, ts, chunk, reverse) => {
+          const reader = new VisibleReader({
+            readTimestamp: timestamp(ts),
+            reverse,
+            limit: 1000,
+            pageBytes: 1e9,
+          });
+          const rows = rowsFrom(rowsOf(writes), undefined, reverse);
+          expect(feed(reader, rows, chunk)).toBe(false);
+          const all = expected(writes, ts);
+          expect(seenBy(reader)).toEqual(reverse ? all.toReversed() : all);
+          expect(reader.examined).toBe(rows.length);
+        },
+      ),
       runs,
     );
   });
@@ -72,7 +85,11 @@ describe('VisibleReader', () => {
       fc.property(
         modelWrites,
         readTimestamp,
-        fc.record({ limit: fc.integer({ min: 1, max: 4 }), pageBytes: fc.integer({ min: 1, max: 80 }), reverse: fc.boolean() }),
+        fc.record({
+          limit: fc.integer({ min: 1, max: 4 }),
+          pageBytes: fc.integer({ min: 1, max: 80 }),
+          reverse: fc.boolean(),
+        }),
         (writes, ts, { limit, pageBytes, reverse }) => {
           const rows = rowsOf(writes);
           const seen: Seen[] = [];
@@ -95,16 +112,22 @@ describe('VisibleReader', () => {
 
   it('can be cut after any number of versions and resumed', () => {
     fc.assert(
-      fc.property(modelWrites, readTimestamp, fc.integer({ min: 0, max: 40 }), fc.boolean(), (writes, ts, cut, reverse) => {
-        const options = { readTimestamp: timestamp(ts), reverse, limit: 1000, pageBytes: 1e9 };
-        const rows = rowsOf(writes);
-        const first = new VisibleReader(options);
-        first.push(rowsFrom(rows, undefined, reverse).slice(0, cut));
-        const second = new VisibleReader(options);
-        feed(second, rowsFrom(rows, first.resumeKey(), reverse), 4);
-        const all = expected(writes, ts);
-        expect([...seenBy(first), ...seenBy(second)]).toEqual(reverse ? all.toReversed() : all);
-      }),
+      fc.property(
+        modelWrites,
+        readTimestamp,
+        fc.integer({ min: 0, max: 40 }),
+        fc.boolean(),
+        (writes, ts, cut, reverse) => {
+          const options = { readTimestamp: timestamp(ts), reverse, limit: 1000, pageBytes: 1e9 };
+          const rows = rowsOf(writes);
+          const first = new VisibleReader(options);
+          first.push(rowsFrom(rows, undefined, reverse).slice(0, cut));
+          const second = new VisibleReader(options);
+          feed(second, rowsFrom(rows, first.resumeKey(), reverse), 4);
+          const all = expected(writes, ts);
+          expect([...seenBy(first), ...seenBy(second)]).toEqual(reverse ? all.toReversed() : all);
+        },
+      ),
       runs,
     );
   });
@@ -112,7 +135,13 @@ describe('VisibleReader', () => {
   it('leaves values out when only keys are wanted', () => {
     const write: ModelWrite = {
       key: 'k',
-      version: { timestamp: timestamp(3), sequence: 1, expiry: timestamp(0), tombstone: false, value: Buffer.from('v') },
+      version: {
+        timestamp: timestamp(3),
+        sequence: 1,
+        expiry: timestamp(0),
+        tombstone: false,
+        value: Buffer.from('v'),
+      },
     };
     const reader = new VisibleReader({ readTimestamp: timestamp(3), keysOnly: true, limit: 1, pageBytes: 1 });
     expect(reader.push(rowsOf([write]))).toBe(true);
@@ -124,14 +153,19 @@ describe('VisibleReader', () => {
 describe('versionOfRow', () => {
   it('reads a point as the model does', () => {
     fc.assert(
-      fc.property(modelWrites, readTimestamp, fc.constantFrom('', 'a', 'a\0', 'ab', 'c'), (writes, ts, key) => {
-        const userKey = Buffer.from(key, 'latin1');
-        const target = encodeVersionKey(userKey, timestamp(ts));
-        const row = rowsOf(writes).find(([engineKey]) => Buffer.compare(engineKey, target) >= 0);
-        const version = versionOfRow(row, encodeKeyPrefix(userKey));
-        const live = version !== undefined && isVersionLiveAt(version, ts) ? version : undefined;
-        expect(live).toEqual(visibleIn(writes, key, ts));
-      }),
+      fc.property(
+        modelWrites,
+        readTimestamp,
+        fc.constantFrom('', 'a', 'a\0', 'ab', 'c'),
+        (writes, ts, key) => {
+          const userKey = Buffer.from(key, 'latin1');
+          const target = encodeVersionKey(userKey, timestamp(ts));
+          const row = rowsOf(writes).find(([engineKey]) => Buffer.compare(engineKey, target) >= 0);
+          const version = versionOfRow(row, encodeKeyPrefix(userKey));
+          const live = version !== undefined && isVersionLiveAt(version, ts) ? version : undefined;
+          expect(live).toEqual(visibleIn(writes, key, ts));
+        },
+      ),
       runs,
     );
   });

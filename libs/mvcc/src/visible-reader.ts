@@ -1,12 +1,13 @@
 import { assert, type Timestamp } from '@cairn/base';
-import { decodeRecord, isRecordLiveAt, sequenceOfRecord, valueOfRecord, type VersionRecord } from './record.js';
-import { successorOf } from './user-key.js';
 import {
-  hasKeyPrefix,
-  isSameUserKey,
-  timestampOfVersionKey,
-  userKeyOfVersionKey,
-} from './version-key.js';
+  decodeRecord,
+  isRecordLiveAt,
+  sequenceOfRecord,
+  valueOfRecord,
+  type VersionRecord,
+} from './record.js';
+import { successorOf } from './user-key.js';
+import { hasKeyPrefix, isSameUserKey, timestampOfVersionKey, userKeyOfVersionKey } from './version-key.js';
 import { encodeVersionToken } from './version-token.js';
 
 /** A row as engines hand it out: an engine key and its value. */
@@ -38,9 +39,10 @@ const NO_VALUE = Buffer.alloc(0);
 const ROW_OVERHEAD_BYTES = 16;
 
 /**
- * Picks, from the versions that an engine iterator delivers, the rows visible at one timestamp. Feed it arrays of rows
- * in iterator order with `push` until it answers true (page full) or the iterator ends, then call `finish`. It allocates
- * for visible rows only and keeps references to the rows it is given, so their buffers must stay unchanged.
+ * Picks, from the versions that an engine iterator delivers, the rows visible at one timestamp. Feed it
+ * arrays of rows in iterator order with `push` until it answers true (page full) or the iterator ends,
+ * then call `finish`. It allocates for visible rows only and keeps references to the rows it is given, so
+ * their buffers must stay unchanged.
  */
 export class VisibleReader {
   readonly #readTimestamp: Timestamp;
@@ -94,8 +96,9 @@ export class VisibleReader {
   }
 
   /**
-   * Where the next page starts: forward its inclusive start, reverse its exclusive end; undefined before the first row.
-   * Valid at any time, so a caller may cut a page short by its own budget. Does not know whether more rows follow.
+   * Where the next page starts: forward its inclusive start, reverse its exclusive end; undefined before
+   * the first row. Valid at any time, so a caller may cut a page short by its own budget. Does not know
+   * whether more rows follow.
    */
   resumeKey(): Buffer | undefined {
     if (this.#current === undefined) return undefined;
@@ -156,9 +159,9 @@ export class VisibleReader {
 }
 
 /**
- * The newest version at or below a timestamp, tombstones and expired ones included, from the first engine row at or after
- * `encodeVersionKey(userKey, ts)`. `keyPrefix` is `encodeKeyPrefix(userKey)`. undefined when the row is missing or
- * belongs to another key. The value is a view. See `isVersionLiveAt`.
+ * The newest version at or below a timestamp, tombstones and expired ones included, from the first engine
+ * row at or after `encodeVersionKey(userKey, ts)`. `keyPrefix` is `encodeKeyPrefix(userKey)`. undefined
+ * when the row is missing or belongs to another key. The value is a view. See `isVersionLiveAt`.
  */
 export function versionOfRow(row: VersionRow | undefined, keyPrefix: Buffer): VersionRecord | undefined {
   if (row === undefined || !hasKeyPrefix(row[0], keyPrefix)) return undefined;

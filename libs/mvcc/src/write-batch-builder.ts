@@ -24,9 +24,9 @@ const CAPACITY_BYTES = 64 * 1024;
 const CAPACITY_KEPT_BYTES = 1024 * 1024;
 
 /**
- * Collects evaluated commands of one range into one raft payload. Reusable: `finish` copies the payload out, exactly as
- * long as it is, and leaves the builder empty, so a long-lived log entry never pins the scratch space. Everything given
- * to it is copied at once.
+ * Collects evaluated commands of one range into one raft payload. Reusable: `finish` copies the payload
+ * out, exactly as long as it is, and leaves the builder empty, so a long-lived log entry never pins the
+ * scratch space. Everything given to it is copied at once.
  */
 export class WriteBatchBuilder {
   #buffer: Buffer;
@@ -54,8 +54,9 @@ export class WriteBatchBuilder {
   }
 
   /**
-   * A command whose whole effect is one version of `userKey`. `outcome.timestamp` and `outcome.sequence` must be those of
-   * the version; `outcome.detail` is not read: the reader derives an increment's number from the value.
+   * A command whose whole effect is one version of `userKey`. `outcome.timestamp` and `outcome.sequence`
+   * must be those of the version; `outcome.detail` is not read: the reader derives an increment's number
+   * from the value.
    */
   addWrite(outcome: CommandOutcome, userKey: Uint8Array, version: VersionRecord): void {
     assert(outcome.timestamp === version.timestamp, 'outcome and version differ in timestamp');
@@ -70,7 +71,10 @@ export class WriteBatchBuilder {
     writeRow(buffer, at + 1 + IDENTITY_BYTES, { userKey, zeros, keyBytes, recordBytes }, version);
   }
 
-  /** A version written by a command of several writes; `addOutcome` of the command must follow in this batch. */
+  /**
+   * A version written by a command of several writes; `addOutcome` of the command must follow in this
+   * batch.
+   */
   addPart(userKey: Uint8Array, version: VersionRecord): void {
     const zeros = countZeroBytes(userKey);
     const keyBytes = versionKeyLength(userKey, zeros);
@@ -114,7 +118,10 @@ export class WriteBatchBuilder {
     }
   }
 
-  /** The payload, owned by the caller; the builder is empty afterwards. At least one item must have been added. */
+  /**
+   * The payload, owned by the caller; the builder is empty afterwards. At least one item must have been
+   * added.
+   */
   finish(): Buffer {
     assert(this.#count > 0, 'a write batch without items');
     const buffer = this.#buffer;

@@ -1,14 +1,15 @@
 /*
- * Payload of the raft command that changes rows of a key range. Evaluated at the leader, so it is physical: exact engine
- * keys and values, applied again without harm. All integers big endian.
+ * Payload of the raft command that changes rows of a key range. Evaluated at the leader, so it is
+ * physical: exact engine keys and values, applied again without harm. All integers big endian.
  *
  *   header   kind u8 = 1 | format u8 = 1 | count u32 | maxTimestamp u64
  *   items, `count` of them, each a tag u8 and then
- *     write (1)     outcomeKind u8 | flags u8 | client u48 | requestSequence u48 | keyBytes u16 | recordBytes u32 | key | record
- *                   one engine write that is all a command does. Timestamp and sequence of its outcome are those of the
- *                   key and the record; the detail of an increment is the record's value.
- *     outcome (2)   outcomeKind u8 | flags u8 | client u48 | requestSequence u48 | timestamp u64 | sequence u32
- *                   | detailBytes u32 | detail
+ *     write (1)     outcomeKind u8 | flags u8 | client u48 | requestSequence u48
+ *                   | keyBytes u16 | recordBytes u32 | key | record
+ *                   one engine write that is all a command does. Timestamp and sequence of its outcome are
+ *                   those of the key and the record; the detail of an increment is the record's value.
+ *     outcome (2)   outcomeKind u8 | flags u8 | client u48 | requestSequence u48
+ *                   | timestamp u64 | sequence u32 | detailBytes u32 | detail
  *                   a command that wrote nothing, or whose writes came before as parts.
  *     part (3)      keyBytes u16 | recordBytes u32 | key | record
  *                   an engine write of a command whose outcome follows.

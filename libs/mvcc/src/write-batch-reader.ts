@@ -17,8 +17,8 @@ import {
 } from './write-batch-format.js';
 
 /**
- * Sees the items of a payload in order. Make it one long-lived object of one class: calls stay monomorphic. Keys and
- * records are views of the payload.
+ * Sees the items of a payload in order. Make it one long-lived object of one class: calls stay
+ * monomorphic. Keys and records are views of the payload.
  */
 export interface WriteBatchVisitor {
   /** An engine write, ready for `batch.put(key, record)`. */
@@ -38,7 +38,8 @@ export interface WriteBatchHeader {
 
 /** Throws CORRUPTION for another kind or format: a replica that cannot read a command must halt. */
 export function readWriteBatchHeader(payload: Buffer): WriteBatchHeader {
-  if (payload.length < HEADER_BYTES) throw new CairnError('CORRUPTION', `write batch of ${payload.length} bytes`);
+  if (payload.length < HEADER_BYTES)
+    throw new CairnError('CORRUPTION', `write batch of ${payload.length} bytes`);
   if (payload[0] !== CommandKind.writeBatch || payload[1] !== WRITE_BATCH_FORMAT) {
     throw new CairnError('CORRUPTION', `unknown command kind ${payload[0]} or format ${payload[1]}`);
   }
@@ -49,8 +50,9 @@ export function readWriteBatchHeader(payload: Buffer): WriteBatchHeader {
 }
 
 /**
- * Feeds every item to the visitor and answers the header. Throws CORRUPTION for whatever a builder cannot have made; the
- * visitor may have seen the items before the bad one, so its engine batch must then be thrown away.
+ * Feeds every item to the visitor and answers the header. Throws CORRUPTION for whatever a builder cannot
+ * have made; the visitor may have seen the items before the bad one, so its engine batch must then be
+ * thrown away.
  */
 export function readWriteBatch(payload: Buffer, visitor: WriteBatchVisitor): WriteBatchHeader {
   const header = readWriteBatchHeader(payload);
@@ -74,7 +76,8 @@ export function readWriteBatch(payload: Buffer, visitor: WriteBatchVisitor): Wri
         throw new CairnError('CORRUPTION', `unknown item tag ${payload[at]} at ${at}`);
     }
   }
-  if (at !== payload.length) throw new CairnError('CORRUPTION', `${payload.length - at} bytes behind the last item`);
+  if (at !== payload.length)
+    throw new CairnError('CORRUPTION', `${payload.length - at} bytes behind the last item`);
   return header;
 }
 
@@ -95,7 +98,12 @@ function readWrite(payload: Buffer, at: number, visitor: WriteBatchVisitor, outc
   return end;
 }
 
-function readOutcome(payload: Buffer, at: number, visitor: WriteBatchVisitor, outcome: CommandOutcome): number {
+function readOutcome(
+  payload: Buffer,
+  at: number,
+  visitor: WriteBatchVisitor,
+  outcome: CommandOutcome,
+): number {
   need(payload, at, OUTCOME_FIXED_BYTES);
   readIdentity(payload, at + 1, outcome);
   outcome.timestamp = timestamp(readU64(payload, at + 1 + IDENTITY_BYTES));

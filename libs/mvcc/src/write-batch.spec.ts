@@ -45,7 +45,13 @@ function outcomeOf(fields: Partial<CommandOutcome>): CommandOutcome {
 }
 
 function versionOf(ts: number, sequence: number, value: string): VersionRecord {
-  return { timestamp: timestamp(ts), sequence, expiry: timestamp(0), tombstone: false, value: Buffer.from(value) };
+  return {
+    timestamp: timestamp(ts),
+    sequence,
+    expiry: timestamp(0),
+    tombstone: false,
+    value: Buffer.from(value),
+  };
 }
 
 function visit(payload: Buffer): string[] {
@@ -54,7 +60,10 @@ function visit(payload: Buffer): string[] {
   return recorder.seen;
 }
 
-const uint48 = fc.oneof(fc.maxSafeNat().map((value) => value % 2 ** 48), fc.constantFrom(0, 1, 2 ** 48 - 1));
+const uint48 = fc.oneof(
+  fc.maxSafeNat().map((value) => value % 2 ** 48),
+  fc.constantFrom(0, 1, 2 ** 48 - 1),
+);
 const uint32 = fc.integer({ min: 0, max: 2 ** 32 - 1 });
 const versionArbitrary = fc.record({
   timestamp: fc.maxSafeNat().map(timestamp),
@@ -127,7 +136,13 @@ describe('write batches', () => {
 
   it('have the bytes that are written down', () => {
     const builder = new WriteBatchBuilder();
-    const put = outcomeOf({ client: 1, requestSequence: 2, kind: OutcomeKind.put, timestamp: timestamp(9), sequence: 3 });
+    const put = outcomeOf({
+      client: 1,
+      requestSequence: 2,
+      kind: OutcomeKind.put,
+      timestamp: timestamp(9),
+      sequence: 3,
+    });
     builder.addWrite(put, Buffer.from('k'), versionOf(9, 3, 'v'));
     builder.addPart(Buffer.from('p'), versionOf(8, 1, ''));
     const failed = outcomeOf({ client: 2 ** 48 - 1, requestSequence: 4, timestamp: timestamp(7) });
@@ -175,19 +190,27 @@ describe('write batches', () => {
 
   it('never read past a payload, whatever it holds', () => {
     const builder = new WriteBatchBuilder();
-    builder.addWrite(outcomeOf({ client: 5, timestamp: timestamp(9) }), Buffer.from('key'), versionOf(9, 0, 'value'));
+    builder.addWrite(
+      outcomeOf({ client: 5, timestamp: timestamp(9) }),
+      Buffer.from('key'),
+      versionOf(9, 0, 'value'),
+    );
     builder.addPurge([Buffer.from('xy')]);
     const good = builder.finish();
     fc.assert(
-      fc.property(fc.integer({ min: 0, max: good.length - 1 }), fc.integer({ min: 0, max: 255 }), (at, byte) => {
-        const bad = Buffer.from(good);
-        bad[at] = byte;
-        try {
-          visit(bad);
-        } catch (error) {
-          expect(error).toMatchObject({ code: 'CORRUPTION' });
-        }
-      }),
+      fc.property(
+        fc.integer({ min: 0, max: good.length - 1 }),
+        fc.integer({ min: 0, max: 255 }),
+        (at, byte) => {
+          const bad = Buffer.from(good);
+          bad[at] = byte;
+          try {
+            visit(bad);
+          } catch (error) {
+            expect(error).toMatchObject({ code: 'CORRUPTION' });
+          }
+        },
+      ),
       { seed: 1, numRuns: 2000 },
     );
   });

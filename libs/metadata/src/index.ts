@@ -4,3 +4,9 @@ export type { MetadataMember } from './leadership.js';
 export { TIMESTAMPS_PER_CALL_MAX } from './timestamp-oracle.js';
 export { IDS_PER_CALL_MAX } from './metadata-service.js';
 export { descriptorFromMessage, descriptorToMessage, compareEpochs } from './descriptor-messages.js';
+export {
+  MetadataClient,
+  type MetadataCallOptions,
+  type MetadataClientOptions,
+  type MetadataConnection,
+} from './metadata-client.js';

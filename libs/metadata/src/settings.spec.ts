@@ -1,0 +1,45 @@
+import { describe, expect, it } from '@jest/globals';
+
+import { checkSetting, listSettings, settingOf } from './settings.js';
+
+const NONE = new Map<string, string>();
+
+describe('settings', () => {
+  it.each([
+    ['range.split_bytes', '128 MiB', String(128 * 2 ** 20)],
+    ['range.split_bytes', '134217728', '134217728'],
+    ['gc.life_seconds', '2h', '7200'],
+    ['replication.factor', '5', '5'],
+    ['timestamp.clock_jump_max_milliseconds', '7d', String(7 * 86_400_000)],
+    ['key.max_bytes', '', undefined],
+  ])('%s takes %j', (name, text, expected) => {
+    expect(checkSetting(NONE, name, text)).toBe(expected);
+  });
+
+  it.each([
+    ['replication.factor', '9', 'from 1 to 7'],
+    ['replication.factor', '3 MiB', 'from 1 to 7'],
+    ['gc.life_seconds', 'long', 'from 10 to 2592000'],
+    ['value.max_bytes', '-1', 'KiB, MiB, GiB'],
+    ['value.max_bytes', '1.5MiB', 'from 1024 to 8388608'],
+    ['range.unknown', '1', 'There is no setting range.unknown'],
+    ['range.target_bytes', '96MiB', 'must be below range.split_bytes'],
+    ['range.split_bytes', '1 MiB', 'must be below range.split_bytes'],
+    ['toString', '1', 'There is no setting'],
+  ])('%s refuses %j and says what is allowed', (name, text, sentence) => {
+    expect(() => checkSetting(NONE, name, text)).toThrow(sentence);
+  });
+
+  it('checks a default that is put back against the others', () => {
+    const stored = new Map([['range.split_bytes', String(2 ** 20)], ['range.target_bytes', String(2 ** 19)]]);
+    expect(() => checkSetting(stored, 'range.target_bytes', '')).toThrow('must be below');
+    expect(settingOf(stored, 'range.target_bytes')).toBe(2 ** 19);
+  });
+
+  it('lists all with the values in force; every default is allowed', () => {
+    const list = listSettings(new Map([['gc.life_seconds', '60']]));
+    expect(list.find((setting) => setting.name === 'gc.life_seconds')).toMatchObject({ value: '60', isDefault: false });
+    expect(list.map((setting) => setting.name)).toEqual(list.map((setting) => setting.name).toSorted());
+    for (const { name, value } of listSettings(NONE)) expect(checkSetting(NONE, name, value)).toBe(value);
+  });
+});

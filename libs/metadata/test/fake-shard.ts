@@ -1,0 +1,99 @@
+import type { Timestamp } from '@cairn/base';
+
+import type { MetadataClient } from '../src/metadata-client.js';
+import {
+  NodeKind,
+  type HeartbeatRequest,
+  type HeartbeatResponse,
+  type JoinResponse,
+  type RangeDescriptorMessage,
+  type RangeReport,
+} from '../src/wire-binding.js';
+
+/** A shard node as the metadata service sees one: joins, heartbeats, makes the replicas it is told to. */
+export class FakeShard {
+  storeId = 0;
+  clusterId = '';
+  address: string;
+  incarnation: Buffer;
+  sequence = 0;
+  storesVersion = 0;
+  settingsVersion = 0;
+  wantFull = true;
+  readonly ranges = new Map<number, RangeReport>();
+  /** Every replica it was told to make, in order. */
+  readonly created: RangeDescriptorMessage[] = [];
+  last: HeartbeatResponse | undefined;
+  readonly #client: MetadataClient;
+
+  readonly name: string;
+
+  constructor(client: MetadataClient, name: string, seed: number) {
+    this.#client = client;
+    this.name = name;
+    this.address = `${name}:7200`;
+    this.incarnation = Buffer.alloc(16, seed);
+  }
+
+  async join(): Promise<JoinResponse> {
+    const response = await this.#client.join({
+      name: this.name,
+      kind: NodeKind.SHARD,
+      incarnation: this.incarnation,
+      clusterId: this.clusterId,
+      address: this.address,
+      publicAddress: '',
+    });
+    this.storeId = response.storeId;
+    this.clusterId = response.clusterId;
+    return response;
+  }
+
+  request(facts: Partial<HeartbeatRequest> = {}): HeartbeatRequest {
+    this.sequence += 1;
+    return {
+      name: this.name,
+      storeId: this.storeId,
+      incarnation: this.incarnation,
+      full: this.wantFull,
+      ranges: this.wantFull ? [...this.ranges.values()] : [],
+      removedRangeIds: [],
+      replicas: this.ranges.size,
+      leaders: 0,
+      dataBytes: 0,
+      diskFreeBytes: 0,
+      readsPerSecond: 0,
+      writesPerSecond: 0,
+      startedUnixMs: 1,
+      kind: NodeKind.SHARD,
+      address: this.address,
+      publicAddress: '',
+      sequence: this.sequence,
+      storesVersion: this.storesVersion,
+      settingsVersion: this.settingsVersion,
+      ...facts,
+    };
+  }
+
+  async heartbeat(facts: Partial<HeartbeatRequest> = {}): Promise<HeartbeatResponse> {
+    const response = await this.#client.heartbeat(this.request(facts));
+    this.last = response;
+    this.wantFull = response.wantFull;
+    this.storesVersion = response.storesVersion;
+    this.settingsVersion = response.settingsVersion;
+    for (const { command } of response.commands) {
+      if (command === undefined) continue;
+      this.created.push(command.value);
+      this.ranges.set(command.value.rangeId, reportOf(command.value));
+    }
+    return response;
+  }
+
+  get latest(): Timestamp {
+    return this.#client.latest;
+  }
+}
+
+export function reportOf(descriptor: RangeDescriptorMessage, leaderTerm = 0): RangeReport {
+  return { descriptor, leaderTerm, bytes: 10, readsPerSecond: 1, writesPerSecond: 2, liveReplicaIds: [] };
+}

@@ -2,6 +2,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Readable, Writable } from 'node:stream';
+import { finished } from 'node:stream/promises';
 import { FakeRouter } from '@cairn/client/testing';
 import { runCli } from '../src/cli.js';
 import type { CliIo } from '../src/io.js';
@@ -53,6 +54,7 @@ export class CliHarness {
       signal: this.abort.signal,
     };
     const code = await runCli(argv, io);
+    await Promise.all([out, err].map((stream) => finished(stream.end())));
     return { code, stdout: out.text, stderr: err.text, bytes: out.bytes };
   }
 

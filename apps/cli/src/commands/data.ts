@@ -10,7 +10,7 @@ interface OrderingFlags {
   readonly strict?: boolean;
 }
 
-const STRICT_FLAG = ['--strict', 'take a fresh timestamp, so that no snapshot can see a later strict write without this'] as const;
+const STRICT_FLAG = ['--strict', 'take a fresh timestamp: snapshots see strict writes in their order'] as const;
 
 function orderingOf(options: OrderingFlags): WriteOptions {
   return options.strict === true ? { ordering: 'strict' } : {};
@@ -118,7 +118,7 @@ function registerDel(program: Command, run: RunAction): void {
     .command('del [keys...]')
     .description('remove keys, or a whole span of them')
     .option('--prefix <prefix>', 'remove every key that begins with this')
-    .option('--range', 'the two keys are a span: remove every key from the first up to, not including, the second')
+    .option('--range', 'remove every key from the first given up to, not including, the second')
     .option(...STRICT_FLAG)
     .addHelpText(
       'after',

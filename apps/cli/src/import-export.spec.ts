@@ -1,0 +1,259 @@
+/**
+ * Goal: files go in and come out byte for byte, whatever is in them and whatever happens on the way. Method: whole
+ * command lines against a fake router that refuses, dies or is slow at chosen rows.
+ */
+import { existsSync } from 'node:fs';
+import { readFile, writeFile } from 'node:fs/promises';
+import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
+import { CairnError } from '@cairn/base';
+import fc from 'fast-check';
+import { CliHarness } from '../test/harness.js';
+
+let cli: CliHarness;
+
+beforeEach(async () => {
+  cli = await CliHarness.start();
+});
+
+afterEach(async () => {
+  await cli.stop();
+});
+
+/** What the store holds, as text. */
+function stored(): Record<string, string> {
+  return Object.fromEntries(cli.router.store.scan({}).map(({ key, value }) => [key.toString(), value.toString()]));
+}
+
+function manyRows(count: number): string {
+  return Array.from({ length: count }, (_, index) => `{"key":"k${String(index).padStart(5, '0')}","value":"v${index}"}\n`).join('');
+}
+
+describe('ndjson', () => {
+  test('key and value fields; blank lines and a missing last newline do not matter', async () => {
+    const result = await cli.run(['import', '-'], '{"key":"a","value":"1"}\n\n{"key":"b","value":{"x":[1]}}');
+    expect(result.code).toBe(0);
+    expect(result.stdout).toMatch(/^2 rows imported in /);
+    expect(stored()).toEqual({ a: '1', b: '{"x":[1]}' });
+  });
+
+  test('a key template, and the line itself as the value', async () => {
+    await writeFile(cli.path('cities.ndjson'), '{"country":"it", "name":"Rome","id":7}\n');
+    const result = await cli.run(['import', 'cities.ndjson', '--key', 'city/{country}/{name}/{id}{{x}}', '--json']);
+    expect(JSON.parse(result.stdout)).toMatchObject({ imported: 1, rejected: 0 });
+    expect(stored()).toEqual({ 'city/it/Rome/7{x}': '{"country":"it", "name":"Rome","id":7}' });
+  });
+
+  test('bad lines are reported by number and reason, and do not stop', async () => {
+    const lines = [
+      '{"key":"a","value":"1"}',
+      'rubbish',
+      '[1]',
+      '{"value":"1"}',
+      '{"key":"","value":"1"}',
+      `{"key":"${'k'.repeat(5000)}","value":"1"}`,
+      '{"key":"b","value":"2"}',
+    ];
+    await writeFile(cli.path('in.ndjson'), lines.join('\n'));
+    const result = await cli.run(['import', 'in.ndjson', '--rejects', 'bad.ndjson', '--show-rejects', '4']);
+    expect(result.code).toBe(1);
+    expect(result.stdout).toMatch(/^2 rows imported in .*; 5 rejected \(1 not shown; see bad.ndjson\)\n$/);
+    const shown = result.stderr.split('\n').filter((line) => line.startsWith('line '));
+    expect(shown.map((line) => line.split(':')[0]).sort()).toEqual(['line 2', 'line 3', 'line 4', 'line 5']);
+    expect(result.stderr).toContain('line 4: no field "key"\n');
+    expect(result.stderr).toContain('line 5: key must not be empty\n');
+    const rejects = (await readFile(cli.path('bad.ndjson'), 'utf8')).trimEnd().split('\n');
+    expect(rejects.map((line) => (JSON.parse(line) as { line: number }).line).sort()).toEqual([2, 3, 4, 5, 6]);
+    expect(stored()).toEqual({ a: '1', b: '2' });
+    expect(existsSync(cli.path('in.ndjson.cairn-import'))).toBe(false);
+  });
+
+  test('of two rows with one key the later wins, even when both could be on their way', async () => {
+    const lines = Array.from({ length: 300 }, (_, index) => `{"key":"same","value":"${index}"}`);
+    let held = 0;
+    cli.router.verdict = () => {
+      held += 1;
+      return held % 7 === 0 ? new CairnError('UNAVAILABLE', 'in a moment') : 'answer';
+    };
+    expect((await cli.run(['import', '-'], lines.join('\n'))).code).toBe(0);
+    expect(stored()).toEqual({ same: '299' });
+  });
+
+  test('no more rows than the window are on their way', async () => {
+    cli.router.holdAnswers();
+    const pending = cli.run(['import', '-', '--window', '10'], manyRows(50));
+    let release = false;
+    let most = 0;
+    while (!release) {
+      await new Promise((resolve) => setImmediate(resolve));
+      most = cli.router.operations.length;
+      release = most >= 10;
+    }
+    for (let turn = 0; turn < 100; turn += 1) await new Promise((resolve) => setImmediate(resolve));
+    expect(cli.router.operations.length).toBe(10);
+    cli.router.releaseAnswers();
+    expect((await pending).code).toBe(0);
+    expect(cli.router.store.size).toBe(50);
+  });
+
+  test('progress shows rows, rate, part and time left', async () => {
+    cli.stderrIsTty = true;
+    await writeFile(cli.path('in.ndjson'), manyRows(100));
+    const result = await cli.run(['import', 'in.ndjson', '--window', '1']);
+    expect(result.stderr).toMatch(/\r\u001b\[Kimported \d+ rows, [\d.]+ rows\/s, \d+%, \d+ (s|ms|min \d+ s) left/);
+    expect(result.stderr.endsWith('\r\u001b[K')).toBe(true);
+  });
+});
+
+describe('interruption', () => {
+  /** Imports until the router has seen `rows` rows, then makes every further one fail. */
+  async function stopAfter(rows: number, argv: readonly string[]): Promise<void> {
+    let seen = 0;
+    cli.router.verdict = () => {
+      seen += 1;
+      return seen > rows ? new CairnError('DISK_FULL', 'store 2 is full', { retryAfterMs: 3_600_000 }) : 'answer';
+    };
+    const result = await cli.run(argv);
+    expect(result.code).toBe(3);
+    expect(result.stderr).toContain('run the same command with --resume to go on');
+    cli.router.verdict = () => 'answer';
+  }
+
+  test.each(['ndjson', 'csv'])('%s: --resume sends what was not acknowledged, and nothing twice that was', async (format) => {
+    const rows = Array.from({ length: 3000 }, (_, index) => [`k${String(index).padStart(5, '0')}`, `v${index}`]);
+    const text =
+      format === 'csv'
+        ? `key,value\n${rows.map((row) => row.join(',')).join('\n')}\n`
+        : rows.map(([key, value]) => `${JSON.stringify({ key, value })}\n`).join('');
+    const file = `in.${format}`;
+    await writeFile(cli.path(file), text);
+    await stopAfter(1000, ['import', file]);
+    const before = cli.router.operations.length;
+    expect(await cli.run(['import', file])).toMatchObject({ code: 2 });
+    expect((await cli.run(['import', file, '--resume', '--key', '{key}'])).stderr).toContain('other key, value or format');
+    const resumed = await cli.run(['import', file, '--resume', '--json']);
+    expect(resumed.code).toBe(0);
+    expect(JSON.parse(resumed.stdout)).toMatchObject({ rejected: 0 });
+    expect(cli.router.store.size).toBe(3000);
+    expect(stored()['k02999']).toBe('v2999');
+    expect(cli.router.operations.length - before).toBeLessThanOrEqual(2000 + 512);
+    expect(cli.router.operations.length - before).toBeGreaterThanOrEqual(2000);
+    expect(existsSync(cli.path(`${file}.cairn-import`))).toBe(false);
+  });
+
+  test('a changed file is not resumed; --restart begins again', async () => {
+    await writeFile(cli.path('in.ndjson'), manyRows(100));
+    await stopAfter(10, ['import', 'in.ndjson']);
+    await writeFile(cli.path('in.ndjson'), manyRows(101));
+    expect((await cli.run(['import', 'in.ndjson', '--resume'])).stderr).toContain('has changed');
+    expect((await cli.run(['import', 'in.ndjson', '--restart'])).code).toBe(0);
+    expect(cli.router.store.size).toBe(101);
+  });
+
+  test('Ctrl-C keeps the state', async () => {
+    await writeFile(cli.path('in.ndjson'), manyRows(2000));
+    let seen = 0;
+    cli.router.verdict = () => {
+      seen += 1;
+      if (seen === 500) cli.abort.abort();
+      return 'answer';
+    };
+    const stopped = await cli.run(['import', 'in.ndjson', '--window', '100']);
+    expect(stopped.code).toBe(130);
+    expect(stopped.stderr).toContain('--resume');
+    cli.abort = new AbortController();
+    expect((await cli.run(['import', 'in.ndjson', '--resume'])).code).toBe(0);
+    expect(cli.router.store.size).toBe(2000);
+  });
+
+  test('a router that dies for a moment does not stop an import', async () => {
+    await writeFile(cli.path('in.ndjson'), manyRows(2000));
+    let seen = 0;
+    cli.router.verdict = () => {
+      seen += 1;
+      if (seen === 700) {
+        setImmediate(() => {
+          cli.router.kill();
+          void cli.router.start();
+        });
+      }
+      return 'answer';
+    };
+    expect((await cli.run(['import', 'in.ndjson'])).code).toBe(0);
+    expect(cli.router.store.size).toBe(2000);
+  });
+
+  test('resuming needs a file', async () => {
+    expect((await cli.run(['import', '-', '--resume'])).code).toBe(2);
+    expect((await cli.run(['import', 'nowhere.ndjson'])).stderr).toContain('nowhere.ndjson');
+  });
+});
+
+describe('csv', () => {
+  test('rows become JSON under a template; quoted cells may hold anything', async () => {
+    await writeFile(cli.path('c.csv'), '\ufeffcountry,name,note\nit,Rome,"a ""b"", c\nd"\nfr,Paris,\n');
+    expect((await cli.run(['import', 'c.csv', '--key', '{country}/{name}'])).code).toBe(0);
+    expect(stored()).toEqual({
+      'it/Rome': '{"country":"it","name":"Rome","note":"a \\"b\\", c\\nd"}',
+      'fr/Paris': '{"country":"fr","name":"Paris","note":""}',
+    });
+  });
+
+  test('malformed rows are rejected one by one', async () => {
+    await writeFile(cli.path('c.csv'), 'key,value\na,1\nb,2,3\nc,3\n');
+    const result = await cli.run(['import', 'c.csv']);
+    expect(result.code).toBe(1);
+    expect(result.stderr).toMatch(/^line 3: /m);
+    expect(stored()).toEqual({ a: '1', c: '3' });
+  });
+
+  test('other delimiters and a value column', async () => {
+    const result = await cli.run(
+      ['import', '-', '--format', 'csv', '--delimiter', ';', '--key-field', 'id', '--value-field', 'name'],
+      'id;name\n1;one\n',
+    );
+    expect(result.code).toBe(0);
+    expect(stored()).toEqual({ 1: 'one' });
+  });
+});
+
+test.each(['ndjson', 'csv'])('whatever is stored comes back through %s', async (format) => {
+  const bytes = fc.oneof(
+    fc.uint8Array({ minLength: 1, maxLength: 20 }).map((array) => Buffer.from(array)),
+    fc.string({ unit: 'binary', minLength: 1, maxLength: 12 }).map((text) => Buffer.from(text)),
+    fc.constantFrom('"', ',', '\r\n', ' ', '{"base64":"AA=="}', '\ufeffx', '{', '=1', ' x ').map((text) => Buffer.from(text)),
+  );
+  await fc.assert(
+    fc.asyncProperty(fc.array(fc.tuple(bytes, bytes), { maxLength: 12 }), async (rows) => {
+      const put = (key: Buffer, value: Buffer): unknown =>
+        cli.router.store.apply({ $case: 'put', value: { key, value, ttlMs: 0, ordering: 0, requestId: undefined } });
+      const clear = (): unknown => {
+        const nothing = Buffer.alloc(0);
+        return cli.router.store.apply({ $case: 'deleteRange', value: { start: nothing, end: nothing, prefix: nothing } });
+      };
+      const content = (): string[] =>
+        cli.router.store.scan({}).map(({ key, value }) => `${key.toString('hex')} ${value.toString('hex')}`);
+      clear();
+      for (const [key, value] of rows) put(key, value);
+      const before = content();
+      expect((await cli.run(['export', `out.${format}`])).code).toBe(0);
+      clear();
+      expect((await cli.run(['import', `out.${format}`])).code).toBe(0);
+      expect(content()).toEqual(before);
+    }),
+    { numRuns: 40 },
+  );
+});
+
+test('export takes a span, writes to standard output, and leaves no half file', async () => {
+  for (const key of ['a1', 'a2', 'b1']) await cli.run(['put', key, `v-${key}`]);
+  expect((await cli.run(['export', '--prefix', 'a'])).stdout).toBe(
+    '{"key":"a1","value":"v-a1"}\n{"key":"a2","value":"v-a2"}\n',
+  );
+  expect((await cli.run(['export', '--start', 'a2', '-n', '1', '--format', 'csv'])).stdout).toBe(
+    'key,value,encoding\na2,v-a2,\n',
+  );
+  cli.router.kill();
+  expect((await cli.run(['export', 'out.ndjson'])).code).toBe(4);
+  expect(existsSync(cli.path('out.ndjson'))).toBe(false);
+  expect(existsSync(cli.path('out.ndjson.partial'))).toBe(false);
+});

@@ -97,10 +97,14 @@ class MemoryIterator implements EngineIterator {
   readonly #start: string;
   readonly #end: string;
   readonly #reverse: boolean;
+  readonly #snapshot: MemorySnapshot;
   readonly #isEngineOpen: () => boolean;
   #isClosed = false;
 
-  constructor(version: TreeVersion, range: EngineRange, isEngineOpen: () => boolean) {
+  constructor(snapshot: MemorySnapshot, range: EngineRange, isEngineOpen: () => boolean) {
+    const version = snapshot.version;
+    if (version === undefined) throw handleClosed('snapshot');
+    this.#snapshot = snapshot;
     this.#cursor = new TreeCursor(version);
     this.#start = keyOf(range.start);
     this.#end = keyOf(range.end);
@@ -144,7 +148,8 @@ class MemoryIterator implements EngineIterator {
 
   #refusal(): CairnError | undefined {
     if (this.#isClosed) return handleClosed('iterator');
-    return this.#isEngineOpen() ? undefined : engineClosed();
+    if (!this.#isEngineOpen()) return engineClosed();
+    return this.#snapshot.version === undefined ? handleClosed('snapshot') : undefined;
   }
 
   #moveToBeginning(): void {
@@ -223,10 +228,11 @@ export class MemoryEngine implements KvEngine {
   iterate(range: EngineRange, snapshot?: EngineSnapshot): EngineIterator {
     this.#checkOpen();
     const isOpen = (): boolean => this.#isOpen;
-    if (snapshot === undefined) return new MemoryIterator(this.#tree.version(), range, isOpen);
+    if (snapshot === undefined) {
+      return new MemoryIterator(new MemorySnapshot(this.#tree.version()), range, isOpen);
+    }
     assert(snapshot instanceof MemorySnapshot, 'snapshot of another engine');
-    if (snapshot.version === undefined) throw handleClosed('snapshot');
-    return new MemoryIterator(snapshot.version, range, isOpen);
+    return new MemoryIterator(snapshot, range, isOpen);
   }
 
   flush(): Promise<void> {

@@ -13,7 +13,7 @@ export interface KvEngine {
    */
   write(batch: EngineBatch): Promise<void>;
   newBatch(): EngineBatch;
-  /** A consistent view as of now. Must be closed; holds back compaction while open. */
+  /** A consistent view as of now. Must be closed, after its iterators; holds back compaction while open. */
   snapshot(): EngineSnapshot;
   iterate(range: EngineRange, snapshot?: EngineSnapshot): EngineIterator;
   /** Resolves once everything written before the call is durable. */

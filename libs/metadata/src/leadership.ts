@@ -31,6 +31,7 @@ export interface LeadershipOptions {
   readonly group: ReplicaGroup;
   readonly proposer: Proposer;
   readonly oracle: TimestampOracle;
+  readonly self: MetadataMember;
   readonly members: readonly MetadataMember[];
   readonly clock: Clock;
   readonly rng: Rng;
@@ -83,11 +84,13 @@ export class Leadership {
 
   notLeader(): CairnError {
     const { group, members } = this.#options;
-    const leader = members.find((member) => member.storeId === group.leaderStoreId);
-    const message =
-      this.#phase.type === 'preparing'
-        ? 'this metadata member leads and is not ready yet'
-        : `this metadata member does not lead; ${leader === undefined ? 'no leader is known' : `${leader.name} does`}`;
+    const isPreparing = this.#phase.type === 'preparing';
+    const known = members.find((member) => member.storeId === group.leaderStoreId);
+    // A member that was replaced and has not heard by whom must not send anybody back to itself.
+    const leader = known?.name === this.#options.self.name && !isPreparing ? undefined : known;
+    const message = isPreparing
+      ? 'this metadata member leads and is not ready yet'
+      : `this metadata member does not lead; ${leader === undefined ? 'no leader is known' : `${leader.name} does`}`;
     return new CairnError('NOT_LEADER', message, {
       retryAfterMs: 50,
       details: { leaderName: leader?.name ?? '', leaderAddress: leader?.address ?? '' },

@@ -48,9 +48,13 @@ const BACKOFF_MS_MAX = 500;
 /** Hints to a leader that are followed without a pause; then members are naming each other in circles. */
 const HOPS_MAX = 3;
 
+/** Refusals of a member that says it will lead in a moment; then others are asked. */
+const PATIENCE_MAX = 5;
+
 interface Link {
   readonly address: string;
   readonly connection: MetadataConnection;
+  refusals: number;
 }
 
 /** What to do after a failed try: the same call again at once, or after a pause of at least `pauseMs`. */
@@ -169,6 +173,7 @@ export class MetadataClient {
         const tryTimeoutMs = Math.max(1, Math.min(leftMs, this.#options.tryTimeoutMs ?? 1_000));
         const response = await link.connection.rpc.call(method, request, { timeoutMs: tryTimeoutMs, signal: stop });
         this.#tries.add(1, { outcome: 'OK' });
+        link.refusals = 0;
         return response;
       } catch (error) {
         stop.throwIfAborted();
@@ -186,7 +191,7 @@ export class MetadataClient {
 
   #open(): Link {
     if (this.#link === undefined || this.#link.connection.isClosed) {
-      this.#link = { address: this.#target, connection: this.#options.connect(this.#target) };
+      this.#link = { address: this.#target, connection: this.#options.connect(this.#target), refusals: 0 };
     }
     return this.#link;
   }
@@ -219,8 +224,11 @@ export class MetadataClient {
       this.#leave(link, undefined);
       return { type: 'pause', pauseMs: 0 };
     }
-    // It will lead in a moment.
-    if (hint === link.address) return { type: 'pause', pauseMs: error.retryAfterMs };
+    if (hint === link.address) {
+      link.refusals += 1;
+      if (link.refusals > PATIENCE_MAX) this.#leave(link, undefined);
+      return { type: 'pause', pauseMs: error.retryAfterMs };
+    }
     this.#leave(link, hint);
     return { type: 'hop' };
   }

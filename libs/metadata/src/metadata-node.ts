@@ -61,6 +61,7 @@ export function createMetadataNode(options: MetadataNodeOptions): MetadataNode {
     group,
     proposer,
     oracle,
+    self,
     members,
     clock,
     rng,

@@ -19,7 +19,7 @@ const descriptor = fc
     replicas: Array.from({ length: stores }, (_, index) => ({
       replicaId: replicaId(100 + index),
       storeId: storeId(index + 1),
-      role: (['voter', 'learner', 'incoming'] as const)[index] ?? 'outgoing',
+      role: (['voter', 'learner', 'incoming', 'outgoing'] as const)[index] ?? ('voter' as const),
     })),
   }));
 const node = fc.record({

@@ -24,6 +24,8 @@ export class FakeShard {
   /** Every replica it was told to make, in order. */
   readonly created: RangeDescriptorMessage[] = [];
   last: HeartbeatResponse | undefined;
+  /** Made since the last heartbeat. */
+  #fresh: RangeReport[] = [];
   readonly #client: MetadataClient;
 
   readonly name: string;
@@ -56,7 +58,7 @@ export class FakeShard {
       storeId: this.storeId,
       incarnation: this.incarnation,
       full: this.wantFull,
-      ranges: this.wantFull ? [...this.ranges.values()] : [],
+      ranges: this.wantFull ? [...this.ranges.values()] : this.#fresh,
       removedRangeIds: [],
       replicas: this.ranges.size,
       leaders: 0,
@@ -76,7 +78,9 @@ export class FakeShard {
   }
 
   async heartbeat(facts: Partial<HeartbeatRequest> = {}): Promise<HeartbeatResponse> {
-    const response = await this.#client.heartbeat(this.request(facts));
+    const request = this.request(facts);
+    this.#fresh = [];
+    const response = await this.#client.heartbeat(request);
     this.last = response;
     this.wantFull = response.wantFull;
     this.storesVersion = response.storesVersion;
@@ -84,7 +88,9 @@ export class FakeShard {
     for (const { command } of response.commands) {
       if (command === undefined) continue;
       this.created.push(command.value);
-      this.ranges.set(command.value.rangeId, reportOf(command.value));
+      const report = reportOf(command.value);
+      this.ranges.set(command.value.rangeId, report);
+      this.#fresh.push(report);
     }
     return response;
   }

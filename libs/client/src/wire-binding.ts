@@ -2,7 +2,7 @@
  * The only place where this package names wire formats. Everything else here works on the message types that
  * leave this file, so that a change of codec is a change of these lines.
  */
-export { BatchRequest, BatchResponse, Consistency, KVService, Ordering } from '../../wire/src/gen/cairn/v1/kv.js';
+export { BatchRequest, BatchResponse, Consistency, KVService, Ordering } from '@cairn/wire/gen/cairn/v1/kv.js';
 export type {
   BatchHello,
   BatchOperation,
@@ -12,8 +12,8 @@ export type {
   Row,
   ScanRequest,
   ScanResponse,
-} from '../../wire/src/gen/cairn/v1/kv.js';
-export { ClusterService, NodeKind } from '../../wire/src/gen/cairn/v1/cluster.js';
+} from '@cairn/wire/gen/cairn/v1/kv.js';
+export { ClusterService, NodeKind } from '@cairn/wire/gen/cairn/v1/cluster.js';
 export type {
   ListNodesResponse,
   ListRangesResponse,
@@ -24,5 +24,5 @@ export type {
   Setting,
   SplitRangesResponse,
   StatusResponse,
-} from '../../wire/src/gen/cairn/v1/cluster.js';
-export { ErrorDetail, RetryClass as WireRetryClass } from '../../wire/src/gen/cairn/v1/errors.js';
+} from '@cairn/wire/gen/cairn/v1/cluster.js';
+export { ErrorDetail, RetryClass as WireRetryClass } from '@cairn/wire/gen/cairn/v1/errors.js';

@@ -1,5 +1,5 @@
-import { readFile, rm, writeFile } from 'node:fs/promises';
 import { readFileSync } from 'node:fs';
+import { link, readFile, rename, rm, writeFile } from 'node:fs/promises';
 
 import { CairnError } from '@cairn/base';
 
@@ -8,41 +8,92 @@ export interface DirectoryLock {
   release(): Promise<void>;
 }
 
+const ATTEMPTS_MAX = 5;
+let takeovers = 0;
+
 /**
  * Makes sure that one process uses a data directory. The lock names its process; one of a process that is gone is taken
  * over. Throws FAILED_PRECONDITION naming the process that holds it.
  */
 export async function lockDirectory(directory: string): Promise<DirectoryLock> {
   const path = `${directory}/LOCK`;
-  for (let attempt = 0; attempt < 3; attempt += 1) {
-    try {
-      await writeFile(path, `${process.pid} ${startTimeOf(process.pid) ?? ''}\n`, { flag: 'wx' });
-      return { release: () => rm(path, { force: true }) };
-    } catch (error) {
-      if ((error as { code?: string }).code !== 'EEXIST') throw error;
+  takeovers += 1;
+  const own = `${path}.${process.pid}.${takeovers}`;
+  // Linked into place when complete, so that nobody ever reads a lock without its owner.
+  await writeFile(own, `${process.pid} ${startTimeOf(process.pid) ?? ''}\n`);
+  try {
+    for (let attempt = 0; attempt < ATTEMPTS_MAX; attempt += 1) {
+      if (await tryLink(own, path)) return { release: () => rm(path, { force: true }) };
+      await removeStale(directory, path, own);
     }
-    const [pidText = '', startedText = ''] = (await readFile(path, 'utf8').catch(() => '')).trim().split(' ');
-    const pid = Number(pidText);
-    if (isSameProcessAlive(pid, startedText)) {
-      throw new CairnError(
-        'FAILED_PRECONDITION',
-        `data directory ${directory} is in use by process ${pid}: stop it, or give this node another directory`,
-      );
-    }
-    await rm(path, { force: true });
+  } finally {
+    await rm(own, { force: true });
   }
   throw new CairnError('FAILED_PRECONDITION', `data directory ${directory} cannot be locked: others keep trying too`);
 }
 
-function isSameProcessAlive(pid: number, started: string): boolean {
-  if (!Number.isSafeInteger(pid) || pid <= 0 || pid === process.pid) return false;
+async function tryLink(own: string, path: string): Promise<boolean> {
+  try {
+    await link(own, path);
+    return true;
+  } catch (error) {
+    if ((error as { code?: string }).code !== 'EEXIST') throw error;
+    return false;
+  }
+}
+
+/** Moves a dead owner's lock away, and puts it back if a living process got in between. */
+async function removeStale(directory: string, path: string, own: string): Promise<void> {
+  throwIfHeld(directory, await readOwner(path));
+  const aside = `${own}.stale`;
+  try {
+    await rename(path, aside);
+  } catch (error) {
+    if ((error as { code?: string }).code === 'ENOENT') return;
+    throw error;
+  }
+  const owner = await readOwner(aside);
+  if (isOwnerAlive(owner)) await tryLink(aside, path);
+  await rm(aside, { force: true });
+  throwIfHeld(directory, owner);
+}
+
+interface Owner {
+  readonly pid: number;
+  readonly started: string;
+}
+
+async function readOwner(path: string): Promise<Owner> {
+  let text = '';
+  try {
+    text = await readFile(path, 'utf8');
+  } catch (error) {
+    if ((error as { code?: string }).code !== 'ENOENT') throw error;
+  }
+  const [pid = '', started = ''] = text.trim().split(' ');
+  return { pid: Number(pid), started };
+}
+
+function throwIfHeld(directory: string, owner: Owner): void {
+  if (!isOwnerAlive(owner)) return;
+  throw new CairnError(
+    'FAILED_PRECONDITION',
+    `data directory ${directory} is in use by process ${owner.pid}: stop it, or give this node another directory`,
+  );
+}
+
+function isOwnerAlive({ pid, started }: Owner): boolean {
+  if (!Number.isSafeInteger(pid) || pid <= 0) return false;
+  const now = startTimeOf(pid);
+  // In a container the new process often has the number of the dead one; only the start time tells.
+  if (now !== undefined && started !== '') return now === started;
+  if (pid === process.pid) return false;
   try {
     process.kill(pid, 0);
+    return true;
   } catch (error) {
     return (error as { code?: string }).code === 'EPERM';
   }
-  const now = startTimeOf(pid);
-  return now === undefined || started === '' || now === started;
 }
 
 /** When the process was started, as the kernel counts it: tells a reused process id apart. Linux only. */
@@ -51,6 +102,7 @@ function startTimeOf(pid: number): string | undefined {
     const text = readFileSync(`/proc/${pid}/stat`, 'utf8');
     return text.slice(text.lastIndexOf(')') + 2).split(' ')[19];
   } catch {
+    // No such process, or a platform without /proc: the caller falls back to signal 0.
     return undefined;
   }
 }

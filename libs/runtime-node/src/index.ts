@@ -1,0 +1,6 @@
+export * from './directory-lock.js';
+export * from './node-clock.js';
+export * from './node-disk.js';
+export * from './node-rng.js';
+export * from './tcp-connection.js';
+export * from './tcp-transport.js';

@@ -1,0 +1,205 @@
+import type { Socket } from 'node:net';
+
+import { assert, CairnError } from '@cairn/base';
+import { FRAME_BYTES_MAX, type Connection, type ConnectionHandlers } from '@cairn/ports';
+
+import { FrameParser, LENGTH_BYTES } from './frame-parser.js';
+
+export interface TcpLimits {
+  /** Unsent bytes above which `send` answers false. Default 8 MiB. */
+  readonly highWaterBytes: number;
+  /** Unsent bytes below which `onDrain` follows. Default 2 MiB. */
+  readonly lowWaterBytes: number;
+  /** Unsent bytes above which the connection is closed. Default 256 MiB. */
+  readonly queuedBytesMax: number;
+  /** Default 3,000. */
+  readonly connectTimeoutMs: number;
+}
+
+/** Parts below this are copied together; larger ones go to the system as they are. */
+const COPY_BYTES_MAX = 4096;
+/** How long a locally closed connection may take to hand over what was queued. */
+const LINGER_MS = 1000;
+
+/** A framed TCP connection. Everything sent within one turn of the event loop goes out in one writev. */
+export class TcpConnection implements Connection {
+  readonly remoteAddress: string;
+  readonly #socket: Socket;
+  readonly #limits: TcpLimits;
+  readonly #parser: FrameParser;
+  #handlers: ConnectionHandlers | undefined;
+  #parts: Uint8Array[] = [];
+  #partBytes = 0;
+  #isAboveHigh = false;
+  #isConnected: boolean;
+  #isClosed = false;
+  #connectTimer: NodeJS.Timeout | undefined;
+
+  constructor(socket: Socket, remoteAddress: string, limits: TcpLimits) {
+    this.#socket = socket;
+    this.remoteAddress = remoteAddress;
+    this.#limits = limits;
+    this.#isConnected = !socket.connecting;
+    this.#parser = new FrameParser((frame) => this.#handlers?.onFrame(frame));
+    socket.setNoDelay(true);
+    socket.setKeepAlive(true, 10_000);
+    socket.on('data', this.#onData);
+    socket.on('error', (error) => {
+      this.#finish(new CairnError('UNAVAILABLE', `connection with ${remoteAddress}: ${error.message}`, { cause: error }));
+    });
+    socket.on('close', () => {
+      this.#finish(new CairnError('UNAVAILABLE', `${remoteAddress} closed the connection`));
+    });
+    if (!this.#isConnected) this.#awaitConnect();
+  }
+
+  #awaitConnect(): void {
+    const { connectTimeoutMs } = this.#limits;
+    this.#connectTimer = setTimeout(() => {
+      this.#finish(
+        new CairnError('UNAVAILABLE', `${this.remoteAddress} did not accept within ${connectTimeoutMs} ms`),
+      );
+    }, connectTimeoutMs);
+    this.#socket.once('connect', () => {
+      this.#isConnected = true;
+      clearTimeout(this.#connectTimer);
+    });
+  }
+
+  get queuedBytes(): number {
+    return this.#partBytes + this.#socket.writableLength;
+  }
+
+  get isOpen(): boolean {
+    return this.#isConnected && !this.#isClosed;
+  }
+
+  setHandlers(handlers: ConnectionHandlers): void {
+    this.#handlers = handlers;
+  }
+
+  send(parts: readonly Uint8Array[]): boolean {
+    if (this.#isClosed) return false;
+    let bytes = 0;
+    for (const part of parts) bytes += part.length;
+    assert(bytes <= FRAME_BYTES_MAX, 'frame too long');
+    const length = Buffer.allocUnsafe(LENGTH_BYTES);
+    length.writeUInt32LE(bytes, 0);
+    // Next tick, not setImmediate: senders collect a turn's frames themselves and send from the check phase; waiting for
+    // another one would put a poll of all sockets between them and the network.
+    if (this.#parts.length === 0) process.nextTick(this.#flush);
+    this.#parts.push(length);
+    for (const part of parts) this.#parts.push(part);
+    this.#partBytes += bytes + LENGTH_BYTES;
+    const queued = this.queuedBytes;
+    if (queued <= this.#limits.highWaterBytes) return true;
+    this.#isAboveHigh = true;
+    if (queued > this.#limits.queuedBytesMax) {
+      this.#finish(
+        new CairnError('RESOURCE_EXHAUSTED', `${this.remoteAddress} takes nothing: ${queued} bytes are waiting for it`),
+      );
+    }
+    return false;
+  }
+
+  readonly #flush = (): void => {
+    const parts = this.#parts;
+    if (parts.length === 0 || this.#socket.destroyed) return;
+    this.#parts = [];
+    const total = this.#partBytes;
+    this.#partBytes = 0;
+    this.#socket.cork();
+    let first = 0;
+    let smallBytes = 0;
+    let left = total;
+    for (let at = 0; at <= parts.length; at += 1) {
+      const part = parts[at];
+      if (part !== undefined && part.length < COPY_BYTES_MAX) {
+        smallBytes += part.length;
+        continue;
+      }
+      if (smallBytes > 0) {
+        left -= smallBytes;
+        this.#write(joined(parts, { first, end: at, bytes: smallBytes }), left === 0);
+      }
+      if (part !== undefined) {
+        left -= part.length;
+        this.#write(part, left === 0);
+      }
+      first = at + 1;
+      smallBytes = 0;
+    }
+    this.#socket.uncork();
+  };
+
+  #write(bytes: Uint8Array, isLast: boolean): void {
+    if (isLast) this.#socket.write(bytes, this.#afterWrite);
+    else this.#socket.write(bytes);
+  }
+
+  readonly #afterWrite = (): void => {
+    if (!this.#isAboveHigh || this.#isClosed || this.queuedBytes > this.#limits.lowWaterBytes) return;
+    this.#isAboveHigh = false;
+    this.#handlers?.onDrain?.();
+  };
+
+  readonly #onData = (chunk: Buffer): void => {
+    // After a local close the rest is read and thrown away: unread bytes would make the system reset the connection.
+    if (this.#isClosed) return;
+    const badLength = this.#parser.push(chunk);
+    if (badLength === undefined) return;
+    this.#finish(
+      new CairnError('CORRUPTION', `${this.remoteAddress} announced a frame of ${badLength} bytes: garbled or not ours`),
+    );
+  };
+
+  /** Hands over what was sent, then closes; after LINGER_MS at the latest. */
+  close(): void {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    this.#parser.stop();
+    clearTimeout(this.#connectTimer);
+    this.#flush();
+    if (this.#isConnected) {
+      this.#socket.end();
+      const timer = setTimeout(() => {
+        this.#socket.destroy();
+      }, LINGER_MS);
+      timer.unref();
+      this.#socket.once('close', () => {
+        clearTimeout(timer);
+      });
+    } else {
+      this.#socket.destroy();
+    }
+    const handlers = this.#handlers;
+    process.nextTick(() => handlers?.onClose(undefined));
+  }
+
+  #finish(error: Error): void {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    this.#parser.stop();
+    clearTimeout(this.#connectTimer);
+    this.#parts = [];
+    this.#partBytes = 0;
+    this.#socket.destroy();
+    const handlers = this.#handlers;
+    process.nextTick(() => handlers?.onClose(error));
+  }
+}
+
+function joined(
+  parts: readonly Uint8Array[],
+  span: { readonly first: number; readonly end: number; readonly bytes: number },
+): Uint8Array {
+  if (span.end - span.first === 1) return parts[span.first] as Uint8Array;
+  const buffer = Buffer.allocUnsafe(span.bytes);
+  let at = 0;
+  for (let index = span.first; index < span.end; index += 1) {
+    const part = parts[index] as Uint8Array;
+    buffer.set(part, at);
+    at += part.length;
+  }
+  return buffer;
+}

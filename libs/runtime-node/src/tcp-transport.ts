@@ -1,0 +1,79 @@
+import { connect, createServer, type AddressInfo, type Server } from 'node:net';
+
+import { CairnError } from '@cairn/base';
+import type { Connection, Listener, Transport } from '@cairn/ports';
+
+import { TcpConnection, type TcpLimits } from './tcp-connection.js';
+
+const DEFAULTS: TcpLimits = {
+  highWaterBytes: 8 * 1024 * 1024,
+  lowWaterBytes: 2 * 1024 * 1024,
+  queuedBytesMax: 256 * 1024 * 1024,
+  connectTimeoutMs: 3000,
+};
+
+/** Framed connections over TCP. Addresses are `host:port` or `[v6]:port`; port 0 listens on a free one. */
+export class TcpTransport implements Transport {
+  readonly #limits: TcpLimits;
+
+  constructor(options: Partial<TcpLimits> = {}) {
+    this.#limits = { ...DEFAULTS, ...options };
+  }
+
+  /** Rejects with FAILED_PRECONDITION when the address cannot be listened on, INVALID_ARGUMENT when it is none. */
+  async listen(address: string, onConnection: (connection: Connection) => void): Promise<Listener> {
+    const { host, port } = parseAddress(address);
+    const server = createServer({ noDelay: true }, (socket) => {
+      const remote = formatAddress(socket.remoteAddress ?? 'unknown', socket.remotePort ?? 0);
+      onConnection(new TcpConnection(socket, remote, this.#limits));
+    });
+    await listening(server, host, port);
+    const bound = server.address() as AddressInfo;
+    return {
+      address: formatAddress(host === '' ? bound.address : host, bound.port),
+      close: () => stopListening(server),
+    };
+  }
+
+  connect(address: string): Connection {
+    const { host, port } = parseAddress(address);
+    return new TcpConnection(connect({ host, port }), address, this.#limits);
+  }
+}
+
+function listening(server: Server, host: string, port: number): Promise<void> {
+  return new Promise((resolve, reject) => {
+    server.once('error', (error) => {
+      reject(
+        new CairnError('FAILED_PRECONDITION', `cannot listen on ${formatAddress(host, port)}: ${error.message}`, {
+          cause: error,
+        }),
+      );
+    });
+    server.listen(port, host, () => {
+      resolve();
+    });
+  });
+}
+
+/** Connections that were accepted belong to who accepted them, so this does not wait for them. */
+function stopListening(server: Server): Promise<void> {
+  server.close();
+  return new Promise((resolve) => {
+    setImmediate(resolve);
+  });
+}
+
+function formatAddress(host: string, port: number): string {
+  return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
+}
+
+/** Throws INVALID_ARGUMENT for anything but `host:port` and `[v6]:port`. */
+export function parseAddress(address: string): { readonly host: string; readonly port: number } {
+  const match = /^(?:\[([0-9a-fA-F:.%a-z]+)\]|([^:[\]]+)):(\d{1,5})$/.exec(address);
+  const port = Number(match?.[3]);
+  if (match === null || port > 65_535) {
+    throw new CairnError('INVALID_ARGUMENT', `"${address}" is not an address: host:port is wanted`);
+  }
+  return { host: match[1] ?? match[2] ?? '', port };
+}

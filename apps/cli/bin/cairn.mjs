@@ -3,7 +3,7 @@
 // built command line. `npm install` can link it before anything is built.
 import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { fileURLToPath } from 'node:url';
+import { fileURLToPath, URL } from 'node:url';
 
 const NEEDED = [22, 12];
 const [major, minor] = process.versions.node.split('.').map(Number);
@@ -13,7 +13,9 @@ const built = new URL('../dist/main.js', import.meta.url);
 if (isOld) {
   const pinned = fileURLToPath(new URL('../../../node_modules/.bin/node', import.meta.url));
   if (!existsSync(pinned) || process.env.CAIRN_REEXECUTED === '1') {
-    process.stderr.write(`cairn: needs Node ${NEEDED.join('.')} or newer, this is ${process.versions.node}\n`);
+    process.stderr.write(
+      `cairn: needs Node ${NEEDED.join('.')} or newer, this is ${process.versions.node}\n`,
+    );
     process.exit(2);
   }
   const child = spawnSync(pinned, process.argv.slice(1), {

@@ -1,6 +1,6 @@
 /**
- * Goal: what people and scripts see. Method: whole command lines against a fake router; output is compared with
- * stored texts, so that a change of words is a decision.
+ * Goal: what people and scripts see. Method: whole command lines against a fake router; output is compared
+ * with stored texts, so that a change of words is a decision.
  */
 import { mkdir, writeFile } from 'node:fs/promises';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
@@ -19,7 +19,11 @@ afterEach(async () => {
 
 describe('data', () => {
   test('put, get, del', async () => {
-    expect(await cli.run(['put', 'greeting', 'hello'])).toMatchObject({ code: 0, stdout: 'OK\n', stderr: '' });
+    expect(await cli.run(['put', 'greeting', 'hello'])).toMatchObject({
+      code: 0,
+      stdout: 'OK\n',
+      stderr: '',
+    });
     expect(await cli.run(['get', 'greeting'])).toMatchObject({ code: 0, stdout: 'hello\n' });
     expect((await cli.run(['get', 'greeting', '--raw'])).stdout).toBe('hello');
     expect(await cli.run(['del', 'greeting', 'nothing'])).toMatchObject({
@@ -71,7 +75,10 @@ describe('data', () => {
     expect((await cli.run(['incr', 'n'])).stdout).toBe('1\n');
     expect((await cli.run(['incr', 'n', '--by', '-5'])).stdout).toBe('-4\n');
     await cli.run(['put', 'n', 'seven']);
-    expect(await cli.run(['incr', 'n'])).toMatchObject({ code: 3, stderr: 'cairn: the value is no integer\n' });
+    expect(await cli.run(['incr', 'n'])).toMatchObject({
+      code: 3,
+      stderr: 'cairn: the value is no integer\n',
+    });
     expect((await cli.run(['incr', 'n', '--by', 'much'])).code).toBe(2);
   });
 
@@ -94,7 +101,10 @@ describe('data', () => {
   });
 
   test('a table stops at 100 rows and says that there are more', async () => {
-    const rows = Array.from({ length: 101 }, (_, index) => `{"key":"k${String(index).padStart(3, '0')}","value":"v"}`);
+    const rows = Array.from(
+      { length: 101 },
+      (_, index) => `{"key":"k${String(index).padStart(3, '0')}","value":"v"}`,
+    );
     await cli.run(['import', '-'], rows.join('\n'));
     expect((await cli.run(['scan'])).stdout.trimEnd().split('\n').at(-1)).toBe(
       '(first 100 rows; more with --limit, all with --limit 0)',
@@ -115,8 +125,12 @@ describe('cluster', () => {
     expect((await cli.run(['nodes'])).stdout).toMatchSnapshot();
     expect((await cli.run(['split', 'city/g', 'city/n'])).stdout).toBe('2 ranges made\n');
     expect((await cli.run(['ranges'])).stdout).toMatchSnapshot();
-    const lines = (await cli.run(['ranges', '--start', 'city/h', '-n', '1', '--json'])).stdout.trimEnd().split('\n');
-    expect(lines.map((line) => JSON.parse(line) as unknown)).toMatchObject([{ start: 'city/g', end: 'city/n' }]);
+    const lines = (await cli.run(['ranges', '--start', 'city/h', '-n', '1', '--json'])).stdout
+      .trimEnd()
+      .split('\n');
+    expect(lines.map((line) => JSON.parse(line) as unknown)).toMatchObject([
+      { start: 'city/g', end: 'city/n' },
+    ]);
     expect((await cli.run(['nodes', '--json'])).stdout.trimEnd().split('\n').length).toBe(7);
   });
 
@@ -149,6 +163,14 @@ describe('mistakes and trouble', () => {
   test('no answer in time is exit code 4', async () => {
     cli.router.verdict = () => 'swallow';
     expect((await cli.run(['get', 'k', '--timeout', '80ms'])).code).toBe(4);
+  });
+
+  test('an interruption ends a waiting command at once', async () => {
+    cli.router.verdict = () => {
+      setImmediate(() => cli.abort.abort());
+      return 'swallow';
+    };
+    expect((await cli.run(['get', 'k', '--timeout', '1h'])).code).toBe(130);
   });
 
   test.each([
@@ -184,7 +206,21 @@ describe('mistakes and trouble', () => {
 });
 
 describe('help', () => {
-  const commands = ['put', 'get', 'del', 'scan', 'cas', 'incr', 'import', 'export', 'status', 'nodes', 'ranges', 'split', 'settings'];
+  const commands = [
+    'put',
+    'get',
+    'del',
+    'scan',
+    'cas',
+    'incr',
+    'import',
+    'export',
+    'status',
+    'nodes',
+    'ranges',
+    'split',
+    'settings',
+  ];
 
   test('names every command and every exit code', async () => {
     const result = await cli.run(['--help']);

@@ -40,20 +40,22 @@ Try:
 `;
 
 /**
- * Runs one command line (without `node` and the script) and returns the exit code. Never throws for what a person
- * can cause; output goes to `io` only.
+ * Runs one command line (without `node` and the script) and returns the exit code. Never throws for what a
+ * person can cause; output goes to `io` only.
  */
 export async function runCli(argv: readonly string[], io: CliIo): Promise<number> {
   const sharing: EndpointSharing = { endpoints: [] };
   const pending: string[] = [];
   let exitCode: number = ExitCode.ok;
-  const run: RunAction = (action) => async (...commanderArguments) => {
-    const command = commanderArguments.at(-1) as Command;
-    const options = command.optsWithGlobals();
-    const context = new CommandContext(io, options as GlobalOptions, sharing);
-    const args = command.processedArgs.flat().filter((arg): arg is string => typeof arg === 'string');
-    exitCode = await action(context, args, options as never);
-  };
+  const run: RunAction =
+    (action) =>
+    async (...commanderArguments) => {
+      const command = commanderArguments.at(-1) as Command;
+      const options = command.optsWithGlobals<GlobalOptions>();
+      const context = new CommandContext(io, options, sharing);
+      const args = command.processedArgs.flat().filter((arg): arg is string => typeof arg === 'string');
+      exitCode = await action(context, args, options as never);
+    };
   const program = buildProgram(run, (text) => pending.push(text), io);
   try {
     await program.parseAsync([...argv], { from: 'user' });

@@ -28,7 +28,8 @@ export class CommandContext {
   readonly #sharing: EndpointSharing;
 
   constructor(io: CliIo, options: GlobalOptions, sharing: EndpointSharing) {
-    if (options.hex === true && options.base64 === true) throw new UsageError('choose one of --hex and --base64');
+    if (options.hex === true && options.base64 === true)
+      throw new UsageError('choose one of --hex and --base64');
     this.io = io;
     this.isJson = options.json === true;
     this.encoding = options.hex === true ? 'hex' : options.base64 === true ? 'base64' : 'text';
@@ -37,19 +38,25 @@ export class CommandContext {
     this.#sharing = sharing;
   }
 
-  /** Runs `work` with a connected client and closes it. */
+  /**
+   * Runs `work` with a connected client and closes it. An interruption ends all its calls at once, unless
+   * `work` says that it winds up by itself.
+   */
   async withClient<Result>(
     work: (client: CairnClient) => Promise<Result>,
-    defaults: { readonly timeoutMs?: number } = {},
+    defaults: { readonly timeoutMs?: number; readonly windsUp?: boolean } = {},
   ): Promise<Result> {
     const endpoints = await resolveEndpoints(this.#endpointFlag, this.io);
     this.#sharing.endpoints = endpoints;
     const timeoutMs = this.timeoutMs ?? defaults.timeoutMs ?? 10_000;
     const client = connect({ endpoints, timeoutMs });
+    const interrupt = (): void => client.close();
+    if (defaults.windsUp !== true) this.io.signal.addEventListener('abort', interrupt, { once: true });
     try {
       await client.ready({ timeoutMs: Math.min(timeoutMs, CONNECT_TIMEOUT_MS_MAX), signal: this.io.signal });
       return await work(client);
     } finally {
+      this.io.signal.removeEventListener('abort', interrupt);
       client.close();
     }
   }

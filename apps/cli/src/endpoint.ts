@@ -29,7 +29,9 @@ async function readEndpointsFile(path: string): Promise<string[] | undefined> {
   }
   const routers = routersOf(text);
   if (routers === undefined) {
-    throw new UsageError(`${path} is not what a local cluster writes; remove it, or name the router with --endpoint`);
+    throw new UsageError(
+      `${path} is not what a local cluster writes; remove it, or name the router with --endpoint`,
+    );
   }
   return routers.map((router) => checked(router, path));
 }
@@ -50,5 +52,7 @@ function routersOf(text: string): string[] | undefined {
 function checked(endpoint: string, from: string): string {
   if (/^(\[[0-9a-fA-F:.]+\]|[^\s:/,]+):\d{1,5}$/.test(endpoint)) return endpoint;
   if (/^(\[[0-9a-fA-F:.]+\]|[^\s:/,]+)$/.test(endpoint)) return `${endpoint}:7100`;
-  throw new UsageError(`"${endpoint}" (from ${from}) is no endpoint; write host:port, for example ${DEFAULT_ENDPOINT}`);
+  throw new UsageError(
+    `"${endpoint}" (from ${from}) is no endpoint; write host:port, for example ${DEFAULT_ENDPOINT}`,
+  );
 }

@@ -59,7 +59,7 @@ export function adviceFor(error: CairnError, endpoints: readonly string[]): stri
     case 'OUTCOME_UNKNOWN':
       return 'The write may or may not have happened. Read the key before you decide to repeat it.';
     case 'DEADLINE_EXCEEDED':
-      return `${where} did not answer in time. See how the cluster is with: cairn status  (or wait longer: --timeout 60s)`;
+      return `${where} did not answer in time. See: cairn status  (or wait longer: --timeout 60s)`;
     case 'RESOURCE_EXHAUSTED':
       return 'The cluster is busy or full. Try again in a moment, or see: cairn nodes';
     case 'UNAVAILABLE':

@@ -1,6 +1,6 @@
 /**
- * Goal: files go in and come out byte for byte, whatever is in them and whatever happens on the way. Method: whole
- * command lines against a fake router that refuses, dies or is slow at chosen rows.
+ * Goal: files go in and come out byte for byte, whatever is in them and whatever happens on the way. Method:
+ * whole command lines against a fake router that refuses, dies or is slow at chosen rows.
  */
 import { existsSync } from 'node:fs';
 import { readFile, writeFile } from 'node:fs/promises';
@@ -21,11 +21,16 @@ afterEach(async () => {
 
 /** What the store holds, as text. */
 function stored(): Record<string, string> {
-  return Object.fromEntries(cli.router.store.scan({}).map(({ key, value }) => [key.toString(), value.toString()]));
+  return Object.fromEntries(
+    cli.router.store.scan({}).map(({ key, value }) => [key.toString(), value.toString()]),
+  );
 }
 
 function manyRows(count: number): string {
-  return Array.from({ length: count }, (_, index) => `{"key":"k${String(index).padStart(5, '0')}","value":"v${index}"}\n`).join('');
+  return Array.from(
+    { length: count },
+    (_, index) => `{"key":"k${String(index).padStart(5, '0')}","value":"v${index}"}\n`,
+  ).join('');
 }
 
 describe('ndjson', () => {
@@ -38,7 +43,13 @@ describe('ndjson', () => {
 
   test('a key template, and the line itself as the value', async () => {
     await writeFile(cli.path('cities.ndjson'), '{"country":"it", "name":"Rome","id":7}\n');
-    const result = await cli.run(['import', 'cities.ndjson', '--key', 'city/{country}/{name}/{id}{{x}}', '--json']);
+    const result = await cli.run([
+      'import',
+      'cities.ndjson',
+      '--key',
+      'city/{country}/{name}/{id}{{x}}',
+      '--json',
+    ]);
     expect(JSON.parse(result.stdout)).toMatchObject({ imported: 1, rejected: 0 });
     expect(stored()).toEqual({ 'city/it/Rome/7{x}': '{"country":"it", "name":"Rome","id":7}' });
   });
@@ -62,7 +73,9 @@ describe('ndjson', () => {
     expect(result.stderr).toContain('line 4: no field "key"\n');
     expect(result.stderr).toContain('line 5: key must not be empty\n');
     const rejects = (await readFile(cli.path('bad.ndjson'), 'utf8')).trimEnd().split('\n');
-    expect(rejects.map((line) => (JSON.parse(line) as { line: number }).line).sort()).toEqual([2, 3, 4, 5, 6]);
+    expect(rejects.map((line) => (JSON.parse(line) as { line: number }).line).sort()).toEqual([
+      2, 3, 4, 5, 6,
+    ]);
     expect(stored()).toEqual({ a: '1', b: '2' });
     expect(existsSync(cli.path('in.ndjson.cairn-import'))).toBe(false);
   });
@@ -81,13 +94,7 @@ describe('ndjson', () => {
   test('no more rows than the window are on their way', async () => {
     cli.router.holdAnswers();
     const pending = cli.run(['import', '-', '--window', '10'], manyRows(50));
-    let release = false;
-    let most = 0;
-    while (!release) {
-      await new Promise((resolve) => setImmediate(resolve));
-      most = cli.router.operations.length;
-      release = most >= 10;
-    }
+    while (cli.router.operations.length < 10) await new Promise((resolve) => setImmediate(resolve));
     for (let turn = 0; turn < 100; turn += 1) await new Promise((resolve) => setImmediate(resolve));
     expect(cli.router.operations.length).toBe(10);
     cli.router.releaseAnswers();
@@ -99,7 +106,9 @@ describe('ndjson', () => {
     cli.stderrIsTty = true;
     await writeFile(cli.path('in.ndjson'), manyRows(100));
     const result = await cli.run(['import', 'in.ndjson', '--window', '1']);
-    expect(result.stderr).toMatch(/\r\u001b\[Kimported \d+ rows, [\d.]+ rows\/s, \d+%, \d+ (s|ms|min \d+ s) left/);
+    const shown = result.stderr.split('\r\u001b[K').filter((line) => line !== '');
+    expect(shown.length).toBeGreaterThan(0);
+    expect(shown.at(-1)).toMatch(/^imported \d+ rows, [\d.]+ rows\/s, \d+%, \d+ (s|ms|min \d+ s) left$/);
     expect(result.stderr.endsWith('\r\u001b[K')).toBe(true);
   });
 });
@@ -110,7 +119,9 @@ describe('interruption', () => {
     let seen = 0;
     cli.router.verdict = () => {
       seen += 1;
-      return seen > rows ? new CairnError('DISK_FULL', 'store 2 is full', { retryAfterMs: 3_600_000 }) : 'answer';
+      return seen > rows
+        ? new CairnError('DISK_FULL', 'store 2 is full', { retryAfterMs: 3_600_000 })
+        : 'answer';
     };
     const result = await cli.run(argv);
     expect(result.code).toBe(3);
@@ -118,27 +129,35 @@ describe('interruption', () => {
     cli.router.verdict = () => 'answer';
   }
 
-  test.each(['ndjson', 'csv'])('%s: --resume sends what was not acknowledged, and nothing twice that was', async (format) => {
-    const rows = Array.from({ length: 3000 }, (_, index) => [`k${String(index).padStart(5, '0')}`, `v${index}`]);
-    const text =
-      format === 'csv'
-        ? `key,value\n${rows.map((row) => row.join(',')).join('\n')}\n`
-        : rows.map(([key, value]) => `${JSON.stringify({ key, value })}\n`).join('');
-    const file = `in.${format}`;
-    await writeFile(cli.path(file), text);
-    await stopAfter(1000, ['import', file]);
-    const before = cli.router.operations.length;
-    expect(await cli.run(['import', file])).toMatchObject({ code: 2 });
-    expect((await cli.run(['import', file, '--resume', '--key', '{key}'])).stderr).toContain('other key, value or format');
-    const resumed = await cli.run(['import', file, '--resume', '--json']);
-    expect(resumed.code).toBe(0);
-    expect(JSON.parse(resumed.stdout)).toMatchObject({ rejected: 0 });
-    expect(cli.router.store.size).toBe(3000);
-    expect(stored()['k02999']).toBe('v2999');
-    expect(cli.router.operations.length - before).toBeLessThanOrEqual(2000 + 512);
-    expect(cli.router.operations.length - before).toBeGreaterThanOrEqual(2000);
-    expect(existsSync(cli.path(`${file}.cairn-import`))).toBe(false);
-  });
+  test.each(['ndjson', 'csv'])(
+    '%s: --resume sends what was not acknowledged, and nothing twice that was',
+    async (format) => {
+      const rows = Array.from({ length: 3000 }, (_, index) => [
+        `k${String(index).padStart(5, '0')}`,
+        `v${index}`,
+      ]);
+      const text =
+        format === 'csv'
+          ? `key,value\n${rows.map((row) => row.join(',')).join('\n')}\n`
+          : rows.map(([key, value]) => `${JSON.stringify({ key, value })}\n`).join('');
+      const file = `in.${format}`;
+      await writeFile(cli.path(file), text);
+      await stopAfter(1000, ['import', file]);
+      const before = cli.router.operations.length;
+      expect(await cli.run(['import', file])).toMatchObject({ code: 2 });
+      expect((await cli.run(['import', file, '--resume', '--key', '{key}'])).stderr).toContain(
+        'other key, value or format',
+      );
+      const resumed = await cli.run(['import', file, '--resume', '--json']);
+      expect(resumed.code).toBe(0);
+      expect(JSON.parse(resumed.stdout)).toMatchObject({ rejected: 0 });
+      expect(cli.router.store.size).toBe(3000);
+      expect(stored()['k02999']).toBe('v2999');
+      expect(cli.router.operations.length - before).toBeLessThanOrEqual(2000 + 512);
+      expect(cli.router.operations.length - before).toBeGreaterThanOrEqual(2000);
+      expect(existsSync(cli.path(`${file}.cairn-import`))).toBe(false);
+    },
+  );
 
   test('a changed file is not resumed; --restart begins again', async () => {
     await writeFile(cli.path('in.ndjson'), manyRows(100));
@@ -220,15 +239,23 @@ test.each(['ndjson', 'csv'])('whatever is stored comes back through %s', async (
   const bytes = fc.oneof(
     fc.uint8Array({ minLength: 1, maxLength: 20 }).map((array) => Buffer.from(array)),
     fc.string({ unit: 'binary', minLength: 1, maxLength: 12 }).map((text) => Buffer.from(text)),
-    fc.constantFrom('"', ',', '\r\n', ' ', '{"base64":"AA=="}', '\ufeffx', '{', '=1', ' x ').map((text) => Buffer.from(text)),
+    fc
+      .constantFrom('"', ',', '\r\n', ' ', '{"base64":"AA=="}', '\ufeffx', '{', '=1', ' x ')
+      .map((text) => Buffer.from(text)),
   );
   await fc.assert(
     fc.asyncProperty(fc.array(fc.tuple(bytes, bytes), { maxLength: 12 }), async (rows) => {
       const put = (key: Buffer, value: Buffer): unknown =>
-        cli.router.store.apply({ $case: 'put', value: { key, value, ttlMs: 0, ordering: 0, requestId: undefined } });
+        cli.router.store.apply({
+          $case: 'put',
+          value: { key, value, ttlMs: 0, ordering: 0, requestId: undefined },
+        });
       const clear = (): unknown => {
         const nothing = Buffer.alloc(0);
-        return cli.router.store.apply({ $case: 'deleteRange', value: { start: nothing, end: nothing, prefix: nothing } });
+        return cli.router.store.apply({
+          $case: 'deleteRange',
+          value: { start: nothing, end: nothing, prefix: nothing },
+        });
       };
       const content = (): string[] =>
         cli.router.store.scan({}).map(({ key, value }) => `${key.toString('hex')} ${value.toString('hex')}`);

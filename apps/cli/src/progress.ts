@@ -21,7 +21,12 @@ export class Progress {
   #shownMs: number;
   #isLineOpen = false;
 
-  constructor(io: CliIo, verb: string, totalBytes: number | undefined, start: ProgressNow = { rows: 0, bytes: 0 }) {
+  constructor(
+    io: CliIo,
+    verb: string,
+    totalBytes: number | undefined,
+    start: ProgressNow = { rows: 0, bytes: 0 },
+  ) {
     this.#io = io;
     this.#verb = verb;
     this.#totalBytes = totalBytes;

@@ -85,4 +85,3 @@ class Collector extends Writable {
     setImmediate(done);
   }
 }
-

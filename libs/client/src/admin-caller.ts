@@ -16,8 +16,8 @@ export interface AdminContext {
 }
 
 /**
- * One administrative call, sent again until its deadline while routers are lost or refuse for the moment. Only for
- * methods that may be repeated; all of cairn.v1.Cluster may.
+ * One administrative call, sent again until its deadline while routers are lost or refuse for the moment.
+ * Only for methods that may be repeated; all of cairn.v1.Cluster may.
  */
 export async function callAdmin<Request, Response>(
   context: AdminContext,

@@ -17,8 +17,8 @@ export const REFUSAL_BACKOFF: BackoffShape = { firstMs: 20, maxMs: 1_000 };
 export const ENDPOINT_BACKOFF: BackoffShape = { firstMs: 50, maxMs: 1_000 };
 
 /**
- * Keeps retries of refusals in proportion to what succeeds: an overloaded cluster must not be kept overloaded by
- * its own clients. Holds at most `max`; a success earns a tenth, a second a tenth of `max`.
+ * Keeps retries of refusals in proportion to what succeeds: an overloaded cluster must not be kept overloaded
+ * by its own clients. Holds at most `max`; a success earns a tenth, a second a tenth of `max`.
  */
 export class RetryBudget {
   readonly #max: number;

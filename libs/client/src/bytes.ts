@@ -10,8 +10,8 @@ export const KEY_BYTES_MAX_DEFAULT = 4096;
 export const VALUE_BYTES_MAX_DEFAULT = 1024 * 1024;
 
 /**
- * Views the input as a Buffer. Bytes are not copied: they belong to the client until the call settles and must
- * not change meanwhile.
+ * Views the input as a Buffer. Bytes are not copied: they belong to the client until the call settles and
+ * must not change meanwhile.
  */
 export function toBuffer(input: BytesInput, field: string): Buffer {
   if (typeof input === 'string') return Buffer.from(input, 'utf8');

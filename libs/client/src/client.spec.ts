@@ -1,6 +1,6 @@
 /**
- * Goal: the promises of the client's operations hold over real gRPC. Method: a client and in-memory routers in one
- * process, every fault asked for by name; nothing depends on how fast the machine is.
+ * Goal: the promises of the client's operations hold over real gRPC. Method: a client and in-memory routers
+ * in one process, every fault asked for by name; nothing depends on how fast the machine is.
  */
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { CairnError } from '@cairn/base';
@@ -95,7 +95,13 @@ describe('point operations', () => {
       { increment: { key: 'a', delta: 4 } },
       { delete: { key: 'z' } },
     ]);
-    expect(outcomes.map(({ kind }) => kind)).toEqual(['put', 'error', 'compareAndSet', 'increment', 'delete']);
+    expect(outcomes.map(({ kind }) => kind)).toEqual([
+      'put',
+      'error',
+      'compareAndSet',
+      'increment',
+      'delete',
+    ]);
     expect(outcomes[1]).toMatchObject({ error: { code: 'INVALID_ARGUMENT' } });
     expect(outcomes[2]).toMatchObject({ result: { succeeded: false } });
     expect(outcomes[3]).toMatchObject({ value: 5n });
@@ -157,7 +163,11 @@ describe('bad input is refused before it is sent', () => {
   test('the limits are the cluster’s own once it has said them', async () => {
     const small = await FakeRouter.start({ store: new FakeStore({ keyBytesMax: 4, valueBytesMax: 8 }) });
     using narrow = connect({ endpoints: [small.endpoint] });
-    expect(await narrow.ready()).toMatchObject({ keyBytesMax: 4, valueBytesMax: 8, clusterId: 'fake-cluster' });
+    expect(await narrow.ready()).toMatchObject({
+      keyBytesMax: 4,
+      valueBytesMax: 8,
+      clusterId: 'fake-cluster',
+    });
     expect((await failureOf(narrow.put('12345', ''))).message).toBe('key has 5 bytes; the limit is 4');
     expect((await failureOf(narrow.put('1', '123456789'))).message).toBe('value has 9 bytes; the limit is 8');
     small.kill();
@@ -176,11 +186,9 @@ describe('administration', () => {
     const keys = Array.from({ length: 1500 }, (_, index) => `k${String(index).padStart(5, '0')}`);
     expect(await client.splitRanges(keys)).toBe(1500);
     expect((await client.ranges()).length).toBe(1501);
-    expect((await client.ranges({ start: 'k00010', limit: 3 })).map(({ start }) => start.toString())).toEqual([
-      'k00010',
-      'k00011',
-      'k00012',
-    ]);
+    expect((await client.ranges({ start: 'k00010', limit: 3 })).map(({ start }) => start.toString())).toEqual(
+      ['k00010', 'k00011', 'k00012'],
+    );
     await client.putSetting('kv.key_bytes_max', '100');
     expect((await client.settings())[0]).toMatchObject({ value: '100', isDefault: false });
   });

@@ -1,11 +1,11 @@
-import { CairnError } from '@cairn/base';
+import { CairnError, messageOf } from '@cairn/base';
 import { noopLogger, type Clock, type Logger, type Rng } from '@cairn/ports';
 import { NodeClock, NodeRng } from '@cairn/runtime-node';
 import { callAdmin } from './admin-caller.js';
 import { RetryBudget } from './backoff.js';
 import { invalidArgument, toBuffer, type BytesInput } from './bytes.js';
 import { Dispatcher, KeepAlive } from './dispatcher.js';
-import { Entry } from './entry.js';
+import type { Entry } from './entry.js';
 import { grpcConnector } from './grpc-connector.js';
 import * as operations from './operations.js';
 import {
@@ -55,12 +55,12 @@ export interface ServerInfo {
 }
 
 /**
- * A connection to a cluster, through one router at a time. Made by `connect`. Safe to share; one per process is
- * right. It keeps the process alive while calls are open or a router is connected, so close it in the end.
+ * A connection to a cluster, through one router at a time. Made by `connect`. Safe to share; one per process
+ * is right. It keeps the process alive while calls are open or a router is connected, so close it in the end.
  *
- * Every call rejects with `CairnError`. `code` says what happened, `retryClass` what may be done about it; refusals
- * for the moment are retried here until the deadline. OUTCOME_UNKNOWN means that a write may or may not have been
- * applied: read before deciding what to do.
+ * Every call rejects with `CairnError`. `code` says what happened, `retryClass` what may be done about it;
+ * refusals for the moment are retried here until the deadline. OUTCOME_UNKNOWN means that a write may or may
+ * not have been applied: read before deciding what to do.
  */
 export class CairnClient {
   readonly #limits: ResolvedLimits;
@@ -92,8 +92,8 @@ export class CairnClient {
   }
 
   /**
-   * Connects now instead of with the first call, and tells whom it reached. Rejects with UNAVAILABLE as soon as
-   * every endpoint has been tried in vain.
+   * Connects now instead of with the first call, and tells whom it reached. Rejects with UNAVAILABLE as soon
+   * as every endpoint has been tried in vain.
    */
   async ready(options: CallOptions = {}): Promise<ServerInfo> {
     const pool = this.#dispatcher.pool;
@@ -125,7 +125,7 @@ export class CairnClient {
       if (options.timeoutMs !== undefined) checkTimeout(options.timeoutMs);
       sized = operations.putOperation(this.#dispatcher.sizes, key, value, options);
     } catch (error) {
-      return Promise.reject(error as Error);
+      return Promise.reject(asError(error));
     }
     return this.#dispatcher.start(sized.operation, sized.byteLength, options) as Promise<WriteReceipt>;
   }
@@ -158,22 +158,26 @@ export class CairnClient {
   }
 
   /**
-   * Removes every key of the span and returns how many there were; not atomic across keys. An empty span object is
-   * refused: everything is `{ all: true }`. A connection lost midway is OUTCOME_UNKNOWN; running it again is the cure.
+   * Removes every key of the span and returns how many there were; not atomic across keys. An empty span
+   * object is refused: everything is `{ all: true }`. A connection lost midway is OUTCOME_UNKNOWN; running it
+   * again is the cure.
    */
   deleteRange(span: Span & { readonly all?: true }, options: CallOptions = {}): Promise<number> {
     return this.#start(() => {
       const isBounded = span.start !== undefined || span.end !== undefined || span.prefix !== undefined;
       if (isBounded === (span.all === true)) {
-        throw invalidArgument('span', 'deleteRange takes a prefix, a start, an end, or all: true for everything');
+        throw invalidArgument(
+          'span',
+          'deleteRange takes a prefix, a start, an end, or all: true for everything',
+        );
       }
       return operations.deleteRangeOperation(operations.boundsOf(this.#dispatcher.sizes, span));
     }, options) as Promise<number>;
   }
 
   /**
-   * Reads many keys, answers in their order. Each is linearizable by itself; for one instant pass a timestamp.
-   * Rejects with the first error.
+   * Reads many keys, answers in their order. Each is linearizable by itself; for one instant pass a
+   * timestamp. Rejects with the first error.
    */
   async getMany(keys: readonly BytesInput[], options: ReadOptions = {}): Promise<(Entry | undefined)[]> {
     const entries = new Array<Entry | undefined>(keys.length);
@@ -184,18 +188,25 @@ export class CairnClient {
   }
 
   /** Writes many keys and says for each what happened, in their order; never rejects. No all-or-nothing. */
-  async writeMany(inputs: readonly WriteOperationInput[], options: CallOptions = {}): Promise<WriteOutcome[]> {
+  async writeMany(
+    inputs: readonly WriteOperationInput[],
+    options: CallOptions = {},
+  ): Promise<WriteOutcome[]> {
     const outcomes = new Array<WriteOutcome>(inputs.length);
-    await forEachWindowed(inputs.length, Math.min(MANY_WINDOW, this.#limits.outstandingMax), async (index) => {
-      const input = inputs[index];
-      try {
-        if (input === undefined) throw invalidArgument('operations', 'operations must not have holes');
-        outcomes[index] = await this.#writeOne(input, options);
-      } catch (error) {
-        if (!CairnError.is(error)) throw error;
-        outcomes[index] = { kind: 'error', error };
-      }
-    });
+    await forEachWindowed(
+      inputs.length,
+      Math.min(MANY_WINDOW, this.#limits.outstandingMax),
+      async (index) => {
+        const input = inputs[index];
+        try {
+          if (input === undefined) throw invalidArgument('operations', 'operations must not have holes');
+          outcomes[index] = await this.#writeOne(input, options);
+        } catch (error) {
+          if (!CairnError.is(error)) throw error;
+          outcomes[index] = { kind: 'error', error };
+        }
+      },
+    );
     return outcomes;
   }
 
@@ -205,10 +216,16 @@ export class CairnClient {
       return { kind: 'put', receipt };
     }
     if ('delete' in input) {
-      return { kind: 'delete', receipt: await this.delete(input.delete.key, { ...options, ...input.delete }) };
+      return {
+        kind: 'delete',
+        receipt: await this.delete(input.delete.key, { ...options, ...input.delete }),
+      };
     }
     if ('compareAndSet' in input) {
-      const result = await this.compareAndSet(input.compareAndSet.key, { ...options, ...input.compareAndSet });
+      const result = await this.compareAndSet(input.compareAndSet.key, {
+        ...options,
+        ...input.compareAndSet,
+      });
       return { kind: 'compareAndSet', result };
     }
     const { key, delta } = input.increment;
@@ -216,8 +233,8 @@ export class CairnClient {
   }
 
   /**
-   * The rows of a span in key order, as one consistent snapshot, fetched as they are consumed. Survives the loss of
-   * a router. Nothing happens before the first row or page is asked for.
+   * The rows of a span in key order, as one consistent snapshot, fetched as they are consumed. Survives the
+   * loss of a router. Nothing happens before the first row or page is asked for.
    */
   scan(options: ScanOptions = {}): Scan {
     const request = operations.scanRequest(this.#dispatcher.sizes, options);
@@ -294,7 +311,10 @@ export class CairnClient {
     return { ...this.#stats };
   }
 
-  /** Ends the connection. Open calls reject: with CANCELLED, or OUTCOME_UNKNOWN for writes that were sent. Idempotent. */
+  /**
+   * Ends the connection. Open calls reject: with CANCELLED, or OUTCOME_UNKNOWN for writes that were sent.
+   * Idempotent.
+   */
   close(): void {
     this.#dispatcher.close();
   }
@@ -310,7 +330,7 @@ export class CairnClient {
       const { operation, byteLength } = make();
       return this.#dispatcher.start(operation, byteLength, options);
     } catch (error) {
-      return Promise.reject(error as Error);
+      return Promise.reject(asError(error));
     }
   }
 
@@ -332,6 +352,10 @@ export class CairnClient {
     };
     return callAdmin(context, method, request, options);
   }
+}
+
+function asError(error: unknown): Error {
+  return error instanceof Error ? error : new Error(messageOf(error));
 }
 
 /** A client of the cluster behind these endpoints. Does not wait for a connection; see `ready`. */

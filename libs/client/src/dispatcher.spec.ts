@@ -1,6 +1,6 @@
 /**
- * Goal: deadlines, cancellation, retries, bounds and endpoint choice, exactly. Method: virtual time and connections
- * whose every event the test makes.
+ * Goal: deadlines, cancellation, retries, bounds and endpoint choice, exactly. Method: virtual time and
+ * connections whose every event the test makes.
  */
 import { beforeEach, describe, expect, test } from '@jest/globals';
 import { CairnError } from '@cairn/base';
@@ -23,7 +23,11 @@ function open(options: Partial<ClientOptions> = {}): CairnClient {
 }
 
 /** What became of a promise, readable at any time. */
-function watch(promise: Promise<unknown>): { value: unknown; error: CairnError | undefined; settled: number } {
+function watch(promise: Promise<unknown>): {
+  value: unknown;
+  error: CairnError | undefined;
+  settled: number;
+} {
   const seen = { value: undefined as unknown, error: undefined as CairnError | undefined, settled: 0 };
   promise.then(
     (value) => {
@@ -75,7 +79,7 @@ describe('deadlines', () => {
     expect(clock.pending).toBe(0);
   });
 
-  test('a write that was sent and not answered is OUTCOME_UNKNOWN; one that was not sent is UNAVAILABLE', async () => {
+  test('a write that was sent is OUTCOME_UNKNOWN; one that was not sent is UNAVAILABLE', async () => {
     const client = await ready();
     const sent = watch(client.put('k', 'v', { timeoutMs: 500 }));
     await clock.advance(100);
@@ -214,7 +218,12 @@ describe('bounds', () => {
     const client = await ready({ outstandingMax: 3 });
     const calls = [1, 2, 3, 4].map(() => watch(client.get('k')));
     await clock.advance(0);
-    expect(calls.map(({ error }) => error?.code)).toEqual([undefined, undefined, undefined, 'RESOURCE_EXHAUSTED']);
+    expect(calls.map(({ error }) => error?.code)).toEqual([
+      undefined,
+      undefined,
+      undefined,
+      'RESOURCE_EXHAUSTED',
+    ]);
     expect(calls[3]?.error?.message).toContain('outstandingMax');
     expect(connector.link.operations.length).toBe(3);
   });

@@ -49,11 +49,11 @@ export class KeepAlive {
 }
 
 /**
- * Carries point operations over the batch stream of whichever router is in use: one message per turn, answers in
- * any order. Owns deadlines, retries and request ids.
+ * Carries point operations over the batch stream of whichever router is in use: one message per turn, answers
+ * in any order. Owns deadlines, retries and request ids.
  *
- * Invariants: a call in `#open` is queued, sent or resting and its promise is pending; a call leaves `#open` in the
- * same step that settles it; a request id never changes once its operation was sent.
+ * Invariants: a call in `#open` is queued, sent or resting and its promise is pending; a call leaves `#open`
+ * in the same step that settles it; a request id never changes once its operation was sent.
  */
 export class Dispatcher {
   readonly pool: RouterPool;
@@ -114,7 +114,9 @@ export class Dispatcher {
     );
   }
 
-  /** Admits the call and returns its promise, or rejects at once when the client is full, closed or aborted. */
+  /**
+   * Admits the call and returns its promise, or rejects at once when the client is full, closed or aborted.
+   */
   start(operation: CallOperation, byteLength: number, timing: DispatchTiming): Promise<unknown> {
     const refusal = this.#refusal(timing.signal);
     if (refusal !== undefined) return Promise.reject(refusal);
@@ -143,7 +145,10 @@ export class Dispatcher {
     this.#sweepTimer?.cancel();
     this.pool.close();
     for (const call of [...this.#open.values()]) {
-      this.#fail(call, this.#isPossiblyApplied(call) ? unknownOutcome('the client was closed') : closedError());
+      this.#fail(
+        call,
+        this.#isPossiblyApplied(call) ? unknownOutcome('the client was closed') : closedError(),
+      );
     }
     this.#queue = [];
     this.#queueHead = 0;
@@ -153,7 +158,9 @@ export class Dispatcher {
   #enqueue(call: PendingCall): void {
     // Without a router nothing takes calls off the queue but this: settled ones must not pile up in it.
     if (this.#queue.length >= 2 * this.#options.limits.outstandingMax) {
-      this.#queue = this.#queue.filter((queued, index) => index >= this.#queueHead && queued.state === 'queued');
+      this.#queue = this.#queue.filter(
+        (queued, index) => index >= this.#queueHead && queued.state === 'queued',
+      );
       this.#queueHead = 0;
     }
     this.#queue.push(call);
@@ -166,7 +173,7 @@ export class Dispatcher {
     if (this.#open.size < most) return undefined;
     return new CairnError(
       'RESOURCE_EXHAUSTED',
-      `${most} calls are already open in this client (outstandingMax); wait for some of them before starting more`,
+      `${most} calls are already open in this client (outstandingMax); wait for some before starting more`,
       { retryAfterMs: 10, details: { local: true } },
     );
   }
@@ -347,7 +354,10 @@ export class Dispatcher {
     this.#sweepTimer = this.#clock.setTimer(delayMs, this.#sweep);
   }
 
-  /** One timer serves all deadlines and rests: it looks at every open call and sets itself to the next due time. */
+  /**
+   * One timer serves all deadlines and rests: it looks at every open call and sets itself to the next due
+   * time.
+   */
   #sweepOpen(): void {
     this.#sweepTimer = undefined;
     this.#sweepAtMs = Infinity;
@@ -382,7 +392,10 @@ export class Dispatcher {
       this.#fail(call, unknownOutcome(within, call.lastRefusal));
     } else if (call.state === 'sent' || this.pool.isReady) {
       this.#cancelOnWire(call);
-      this.#fail(call, call.lastRefusal ?? new CairnError('DEADLINE_EXCEEDED', `no answer within ${call.timeoutMs} ms`));
+      this.#fail(
+        call,
+        call.lastRefusal ?? new CairnError('DEADLINE_EXCEEDED', `no answer within ${call.timeoutMs} ms`),
+      );
     } else {
       this.#fail(call, this.pool.unreachableError());
     }
@@ -419,7 +432,9 @@ export interface DispatchTiming {
 }
 
 function unknownOutcome(reason: string, cause?: CairnError): CairnError {
-  return new CairnError('OUTCOME_UNKNOWN', `${reason}; the write may or may not have been applied`, { cause });
+  return new CairnError('OUTCOME_UNKNOWN', `${reason}; the write may or may not have been applied`, {
+    cause,
+  });
 }
 
 function cancelledError(signal: AbortSignal, possiblyApplied: boolean): CairnError {

@@ -1,4 +1,4 @@
-import { BinaryReader, BinaryWriter } from '@bufbuild/protobuf/wire';
+import { BinaryReader, BinaryWriter, WireType } from '@bufbuild/protobuf/wire';
 import { CairnError, retryClassOf, type ErrorCode } from '@cairn/base';
 import { ErrorDetail, WireRetryClass } from './wire-binding.js';
 
@@ -111,14 +111,25 @@ export function errorFromGrpc(failure: GrpcFailure, target: string): CairnError 
     case 8:
       return new CairnError('RESOURCE_EXHAUSTED', failure.details, { details });
     case 12:
-      return new CairnError('INTERNAL', `${target} is no Cairn router, or an older one: ${failure.details}`, { details });
+      return new CairnError('INTERNAL', `${target} is no Cairn router, or an older one: ${failure.details}`, {
+        details,
+      });
     case 7:
     case 16:
       return new CairnError('INTERNAL', `${target} refused the connection: ${failure.details}`, { details });
     default:
       // 14 is a lost or refused connection; 1, 2 and 13 are what resets of streams turn into.
-      return new CairnError('UNAVAILABLE', `${target}: ${failure.details}`, { details });
+      return new CairnError('UNAVAILABLE', `${target}: ${plainReason(failure.details)}`, { details });
   }
+}
+
+/**
+ * grpc-js wraps what the system said about a connection in a history of attempts; people want the last of it.
+ */
+function plainReason(details: string): string {
+  const last = /Last error: (?:Error: )?(.*?)\. Resolution note:/s.exec(details)?.[1];
+  const refused = /^connect ECONNREFUSED/.test(last ?? '');
+  return refused ? 'connection refused (ECONNREFUSED)' : (last ?? details);
 }
 
 /** Finds the ErrorDetail in an encoded `google.rpc.Status`; undefined when it holds none or is garbled. */
@@ -127,7 +138,7 @@ export function decodeStatusDetails(bytes: Uint8Array): ErrorDetail | undefined 
     const reader = new BinaryReader(bytes);
     while (reader.pos < reader.len) {
       const [field, wireType] = reader.tag();
-      if (field !== 3 || wireType !== 2) {
+      if (field !== 3 || wireType !== WireType.LengthDelimited) {
         reader.skip(wireType);
         continue;
       }
@@ -147,8 +158,8 @@ function decodeAny(bytes: Uint8Array): ErrorDetail | undefined {
   let value: Uint8Array | undefined;
   while (reader.pos < reader.len) {
     const [field, wireType] = reader.tag();
-    if (field === 1 && wireType === 2) typeUrl = reader.string();
-    else if (field === 2 && wireType === 2) value = reader.bytes();
+    if (field === 1 && wireType === WireType.LengthDelimited) typeUrl = reader.string();
+    else if (field === 2 && wireType === WireType.LengthDelimited) value = reader.bytes();
     else reader.skip(wireType);
   }
   return typeUrl === ERROR_DETAIL_TYPE_URL && value !== undefined ? ErrorDetail.decode(value) : undefined;

@@ -1,6 +1,6 @@
 /**
- * Goal: what happens when routers break, over real gRPC. Method: two routers over one store; streams, answers and
- * whole routers are taken away at exact moments (by verdicts on operations, never by waiting a while).
+ * Goal: what happens when routers break, over real gRPC. Method: two routers over one store; streams, answers
+ * and whole routers are taken away at exact moments (by verdicts on operations, never by waiting a while).
  */
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { CairnError } from '@cairn/base';
@@ -152,29 +152,35 @@ describe('scans', () => {
     for (let index = 0; index < count; index += 1) {
       const key = Buffer.from(`k${String(index).padStart(5, '0')}`);
       const requestId = undefined;
-      store.apply({ $case: 'put', value: { key, value: Buffer.alloc(50, index), ttlMs: 0, ordering: 0, requestId } });
+      store.apply({
+        $case: 'put',
+        value: { key, value: Buffer.alloc(50, index), ttlMs: 0, ordering: 0, requestId },
+      });
     }
   });
 
-  test.each([false, true])('go on behind the last row at the same snapshot (reverse: %s)', async (reverse) => {
-    used.breakScanAfterPages = 3;
-    spare.breakScanAfterPages = 2;
-    const seen: string[] = [];
-    const timestamps = new Set<number>();
-    for await (const page of client.pages({ prefix: 'k', reverse, pageBytes: 4096 })) {
-      timestamps.add(page.timestamp);
-      for (const row of page.rows) seen.push(row.keyText());
-      // Writes behind the cursor and ahead of it must not show: the snapshot is older.
-      await client.put(`k${String(seen.length).padStart(5, '0')}x`, 'new');
-      if (seen.length < 1000) used.breakStreams();
-    }
-    const expected = Array.from({ length: count }, (_, index) => `k${String(index).padStart(5, '0')}`);
-    expect(seen).toEqual(reverse ? expected.toReversed() : expected);
-    expect(timestamps.size).toBe(1);
-    expect(client.stats().scansResumed).toBeGreaterThanOrEqual(1);
-    const resumed = [...used.scans, ...spare.scans].filter(({ timestamp }) => timestamp > 0);
-    expect(resumed.length).toBeGreaterThanOrEqual(1);
-  });
+  test.each([false, true])(
+    'go on behind the last row at the same snapshot (reverse: %s)',
+    async (reverse) => {
+      used.breakScanAfterPages = 3;
+      spare.breakScanAfterPages = 2;
+      const seen: string[] = [];
+      const timestamps = new Set<number>();
+      for await (const page of client.pages({ prefix: 'k', reverse, pageBytes: 4096 })) {
+        timestamps.add(page.timestamp);
+        for (const row of page.rows) seen.push(row.keyText());
+        // Writes behind the cursor and ahead of it must not show: the snapshot is older.
+        await client.put(`k${String(seen.length).padStart(5, '0')}x`, 'new');
+        if (seen.length < 1000) used.breakStreams();
+      }
+      const expected = Array.from({ length: count }, (_, index) => `k${String(index).padStart(5, '0')}`);
+      expect(seen).toEqual(reverse ? expected.toReversed() : expected);
+      expect(timestamps.size).toBe(1);
+      expect(client.stats().scansResumed).toBeGreaterThanOrEqual(1);
+      const resumed = [...used.scans, ...spare.scans].filter(({ timestamp }) => timestamp > 0);
+      expect(resumed.length).toBeGreaterThanOrEqual(1);
+    },
+  );
 
   test('survive the death of their router', async () => {
     let rows = 0;

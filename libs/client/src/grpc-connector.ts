@@ -17,7 +17,14 @@ import type {
   ScanStream,
   UnaryMethod,
 } from './router-link.js';
-import { KVService, type BatchRequest, type BatchResponse, type ScanRequest, type ScanResponse } from './wire-binding.js';
+import {
+  BATCH_METHOD,
+  KVService,
+  type BatchRequest,
+  type BatchResponse,
+  type ScanRequest,
+  type ScanResponse,
+} from './wire-binding.js';
 
 /** Larger than any message either side makes (a full batch of the longest values); a bound all the same. */
 const MESSAGE_BYTES_MAX = 64 * 1024 * 1024;
@@ -44,8 +51,8 @@ export function grpcConnector(options: GrpcConnectorOptions = {}): RouterConnect
   let anchor: InstanceType<typeof MessagePort> | undefined;
   return {
     connect: (endpoint) => new GrpcRouterLink(endpoint, channelCredentials),
-    // Timers of the Clock port do not keep a process alive; while a call waits for a router to come back, nothing
-    // else might. A listening message port does, costs nothing and is switched by ref and unref.
+    // Timers of the Clock port do not keep a process alive; while a call waits for a router to come back,
+    // nothing else might. A listening message port does, costs nothing and is switched by ref and unref.
     keepAlive: (needed) => {
       if (anchor === undefined) {
         anchor = new MessageChannel().port1;
@@ -84,11 +91,10 @@ class GrpcRouterLink implements RouterLink {
   }
 
   openBatch(handlers: BatchChannelHandlers): BatchChannel {
-    const method = KVService.batch;
-    const stream = this.#client.makeBidiStreamRequest(
-      method.path,
-      method.requestSerialize,
-      method.responseDeserialize,
+    const stream = this.#client.makeBidiStreamRequest<BatchRequest, BatchResponse>(
+      BATCH_METHOD.path,
+      BATCH_METHOD.requestSerialize,
+      BATCH_METHOD.responseDeserialize,
       new Metadata(),
       {},
     );
@@ -182,8 +188,8 @@ class GrpcBatchChannel implements BatchChannel {
 }
 
 /**
- * Pages through the stream's own iterator: pages are asked for as they are taken. grpc-js reads ahead at most 16
- * messages into its buffer; beyond that HTTP/2 flow control holds the server back.
+ * Pages through the stream's own iterator: pages are asked for as they are taken. grpc-js reads ahead at most
+ * 16 messages into its buffer; beyond that HTTP/2 flow control holds the server back.
  */
 class GrpcScanStream implements ScanStream {
   readonly #stream: ClientReadableStream<ScanResponse>;

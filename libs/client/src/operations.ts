@@ -137,11 +137,13 @@ export function compareAndSetOperation(
 function expectationOf(sizes: SizeLimits, options: CompareAndSetOptions): CompareAndSetRequest['expected'] {
   const { expectedAbsent, expectedValue, expectedVersion } = options;
   const given =
-    Number(expectedAbsent !== undefined) + Number(expectedValue !== undefined) + Number(expectedVersion !== undefined);
+    Number(expectedAbsent !== undefined) +
+    Number(expectedValue !== undefined) +
+    Number(expectedVersion !== undefined);
   if (given !== 1) {
     throw invalidArgument(
       'expected',
-      `compareAndSet takes exactly one of expectedAbsent, expectedValue and expectedVersion; ${given} were given`,
+      `compareAndSet takes one of expectedAbsent, expectedValue and expectedVersion; ${given} were given`,
     );
   }
   if (expectedValue !== undefined) {
@@ -162,7 +164,12 @@ export function incrementOperation(
   options: WriteOptions,
 ): SizedOperation {
   const bytes = keyOf(key, sizes);
-  const value = { key: bytes, delta: deltaOf(delta), ordering: orderingOf(options.ordering), requestId: blankRequestId() };
+  const value = {
+    key: bytes,
+    delta: deltaOf(delta),
+    ordering: orderingOf(options.ordering),
+    requestId: blankRequestId(),
+  };
   return { operation: { $case: 'increment', value }, byteLength: bytes.length + OVERHEAD_BYTES };
 }
 

@@ -14,8 +14,8 @@ export interface ClientOptions {
   /** A router that has not said hello after this long counts as unreachable; default 3,000. */
   readonly connectTimeoutMs?: number;
   /**
-   * Retries of refused calls (RESOURCE_EXHAUSTED, UNAVAILABLE) that may be spent at once; each costs one, each
-   * success earns a tenth, each second a tenth of the maximum. 0 = never retry a refusal. Default 1,000.
+   * Retries of refused calls (RESOURCE_EXHAUSTED, UNAVAILABLE) that may be spent at once; each costs one,
+   * each success earns a tenth, each second a tenth of the maximum. 0 = never retry a refusal. Default 1,000.
    */
   readonly retryBudgetMax?: number;
   /** Default: the clock of this process. */
@@ -36,8 +36,8 @@ export interface CallOptions {
 }
 
 /**
- * `linearizable` (default) sees every write acknowledged before the read began; `stale` reads any replica, fast
- * and possibly old; a timestamp reads the state as of then.
+ * `linearizable` (default) sees every write acknowledged before the read began; `stale` reads any replica,
+ * fast and possibly old; a timestamp reads the state as of then.
  */
 export type ReadConsistency = 'linearizable' | 'stale' | { readonly timestamp: number };
 
@@ -163,7 +163,10 @@ export const TIMEOUT_MS_MAX = 48 * 24 * 3600 * 1000;
 /** A whole, positive number of milliseconds, or INVALID_ARGUMENT. */
 export function checkTimeout(timeoutMs: number): number {
   if (!(timeoutMs > 0 && timeoutMs <= TIMEOUT_MS_MAX)) {
-    throw invalidArgument('timeoutMs', `timeoutMs must be above 0 and at most ${TIMEOUT_MS_MAX}, not ${timeoutMs}`);
+    throw invalidArgument(
+      'timeoutMs',
+      `timeoutMs must be above 0 and at most ${TIMEOUT_MS_MAX}, not ${timeoutMs}`,
+    );
   }
   return timeoutMs;
 }
@@ -183,7 +186,10 @@ export function resolveLimits(options: ClientOptions): ResolvedLimits {
   }
   for (const endpoint of options.endpoints) {
     if (!/^(\[[0-9a-fA-F:.]+\]|[^\s:/]+):\d{1,5}$/.test(endpoint)) {
-      throw invalidArgument('endpoints', `"${endpoint}" is no endpoint; write host:port, for example 127.0.0.1:7100`);
+      throw invalidArgument(
+        'endpoints',
+        `"${endpoint}" is no endpoint; write host:port, for example 127.0.0.1:7100`,
+      );
     }
   }
   return {

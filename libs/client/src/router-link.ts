@@ -1,22 +1,25 @@
 import type { BatchRequest, BatchResponse, ScanRequest, ScanResponse } from './wire-binding.js';
 
 /**
- * How the client reaches routers. The default speaks gRPC; a simulator supplies its own and runs the same client
- * in process, on virtual time. Nothing in here retries: a link is one connection, used until it fails.
+ * How the client reaches routers. The default speaks gRPC; a simulator supplies its own and runs the same
+ * client in process, on virtual time. Nothing in here retries: a link is one connection, used until it fails.
  */
 export interface RouterConnector {
   /** Begins to connect. Failure shows in the channel and calls of the link, not here. */
   connect(endpoint: string): RouterLink;
   /**
-   * True while calls are open: the host process must not end for want of work. Called with alternating values,
-   * first true. Connectors without a process may leave it out.
+   * True while calls are open: the host process must not end for want of work. Called with alternating
+   * values, first true. Connectors without a process may leave it out.
    */
   keepAlive?(needed: boolean): void;
 }
 
 /** One connection to one router. */
 export interface RouterLink {
-  /** Opens the batch stream; called once per link. The handlers are called until `onClose`, never from inside `openBatch`. */
+  /**
+   * Opens the batch stream; called once per link. The handlers are called until `onClose`, never from inside
+   * `openBatch`.
+   */
   openBatch(handlers: BatchChannelHandlers): BatchChannel;
   /** Starts a scan. Failure shows in the first `next`. */
   scan(request: ScanRequest): ScanStream;

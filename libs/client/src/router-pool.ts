@@ -66,8 +66,9 @@ interface Waiter {
 const WAITERS_MAX = 1024;
 
 /**
- * Keeps one working batch stream to one of the endpoints. A lost stream is replaced at once by the next endpoint
- * that is not resting; an endpoint that fails rests longer each time, and is forgiven when it answers.
+ * Keeps one working batch stream to one of the endpoints. A lost stream is replaced at once by the next
+ * endpoint that is not resting; an endpoint that fails rests longer each time, and is forgiven when it
+ * answers.
  */
 export class RouterPool {
   readonly #options: RouterPoolOptions;
@@ -126,15 +127,21 @@ export class RouterPool {
   }
 
   /**
-   * The link in use, as soon as there is one. `failFast` rejects once every endpoint has failed; without it only
-   * the deadline ends the wait. Rejects with UNAVAILABLE, or CANCELLED by the signal.
+   * The link in use, as soon as there is one. `failFast` rejects once every endpoint has failed; without it
+   * only the deadline ends the wait. Rejects with UNAVAILABLE, or CANCELLED by the signal.
    */
-  link(options: { timeoutMs: number; failFast: boolean; signal?: AbortSignal | undefined }): Promise<RouterLink> {
+  link(options: {
+    timeoutMs: number;
+    failFast: boolean;
+    signal?: AbortSignal | undefined;
+  }): Promise<RouterLink> {
     if (this.#state.kind === 'ready') return Promise.resolve(this.#state.attempt.link);
     if (this.#state.kind === 'closed') return Promise.reject(closedError());
     if (this.#waiters.size >= WAITERS_MAX) {
       return Promise.reject(
-        new CairnError('RESOURCE_EXHAUSTED', `${WAITERS_MAX} calls already wait for a router`, { retryAfterMs: 100 }),
+        new CairnError('RESOURCE_EXHAUSTED', `${WAITERS_MAX} calls already wait for a router`, {
+          retryAfterMs: 100,
+        }),
       );
     }
     return new Promise((resolve, reject) => {
@@ -149,8 +156,11 @@ export class RouterPool {
           else reject(error ?? this.unreachableError());
         },
       };
-      const onAbort = (): void => waiter.settle(undefined, new CairnError('CANCELLED', 'cancelled by the caller'));
-      const timer = this.#options.clock.setTimer(options.timeoutMs, () => waiter.settle(undefined, undefined));
+      const onAbort = (): void =>
+        waiter.settle(undefined, new CairnError('CANCELLED', 'cancelled by the caller'));
+      const timer = this.#options.clock.setTimer(options.timeoutMs, () =>
+        waiter.settle(undefined, undefined),
+      );
       options.signal?.addEventListener('abort', onAbort, { once: true });
       this.#waiters.add(waiter);
       this.need();
@@ -275,7 +285,8 @@ export class RouterPool {
     this.#cursor = (this.#cursor + 1) % this.#endpoints.length;
     this.#options.logger.debug('router lost', { endpoint: endpoint.address, reason: error.message });
     if (wasReady) {
-      // A single router that was well a moment ago is tried again at once: it may only have dropped the stream.
+      // A single router that was well a moment ago is tried again at once: it may only have dropped the
+      // stream.
       if (this.#endpoints.length === 1 && endpoint.failures === 1) endpoint.restUntilMs = 0;
       this.#listener.onLost(error);
     } else {
@@ -288,7 +299,8 @@ export class RouterPool {
 
   #failWaiters(): void {
     for (const waiter of [...this.#waiters]) {
-      if (waiter.failFast && this.#failedAttempts >= waiter.triesLeftAtStart) waiter.settle(undefined, undefined);
+      if (waiter.failFast && this.#failedAttempts >= waiter.triesLeftAtStart)
+        waiter.settle(undefined, undefined);
     }
   }
 }

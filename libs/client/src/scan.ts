@@ -1,4 +1,4 @@
-import { assert, CairnError } from '@cairn/base';
+import { assert, CairnError, messageOf } from '@cairn/base';
 import { sleep, type Clock, type Rng } from '@cairn/ports';
 import { backoffMs, REFUSAL_BACKOFF, type RetryBudget } from './backoff.js';
 import { EMPTY_BYTES, keyAfter } from './bytes.js';
@@ -30,11 +30,15 @@ export interface ScanContext {
 }
 
 /**
- * The pages of a span, one consistent snapshot. A stream that breaks is replaced, on whichever router is there,
- * from behind the last row at the snapshot's timestamp; the caller notices nothing but the wait. A page is asked
- * for only when the one before was taken. `request` has its span as start and end (no prefix) and is changed.
+ * The pages of a span, one consistent snapshot. A stream that breaks is replaced, on whichever router is
+ * there, from behind the last row at the snapshot's timestamp; the caller notices nothing but the wait. A
+ * page is asked for only when the one before was taken. `request` has its span as start and end (no prefix)
+ * and is changed.
  */
-export async function* scanPages(context: ScanContext, request: ScanRequest): AsyncGenerator<Page, void, undefined> {
+export async function* scanPages(
+  context: ScanContext,
+  request: ScanRequest,
+): AsyncGenerator<Page, void, undefined> {
   assert(request.prefix.length === 0, 'prefixes are turned into bounds before');
   const run = new ScanRun(context, request);
   context.keepAlive.hold();
@@ -163,7 +167,7 @@ class ScanRun {
         },
         (error: unknown) => {
           finish();
-          reject(error as Error);
+          reject(error instanceof Error ? error : new CairnError('INTERNAL', messageOf(error)));
         },
       );
     });

@@ -111,8 +111,13 @@ export class TypedView<Key, Value> {
   }
 
   async getMany(keys: readonly Key[], options?: ReadOptions): Promise<(TypedEntry<Value> | undefined)[]> {
-    const entries = await this.#client.getMany(keys.map((key) => this.#key.encode(key)), options);
-    return entries.map((entry) => entry && { value: this.#value.decode(entry.value), version: entry.version });
+    const entries = await this.#client.getMany(
+      keys.map((key) => this.#key.encode(key)),
+      options,
+    );
+    return entries.map(
+      (entry) => entry && { value: this.#value.decode(entry.value), version: entry.version },
+    );
   }
 
   async *scan(options: TypedScanOptions<Key> = {}): AsyncGenerator<TypedRow<Key, Value>, void, undefined> {

@@ -1,6 +1,6 @@
 /**
- * Runs `work` for 0 .. count-1 with at most `window` of them unfinished. Starts no more after a failure; rejects
- * with the first one, once what was started has settled.
+ * Runs `work` for 0 .. count-1 with at most `window` of them unfinished. Starts no more after a failure;
+ * rejects with the first one, once what was started has settled.
  */
 export async function forEachWindowed(
   count: number,

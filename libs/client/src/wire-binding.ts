@@ -2,10 +2,14 @@
  * The only place where this package names wire formats. Everything else here works on the message types that
  * leave this file, so that a change of codec is a change of these lines.
  */
-export { BatchRequest, BatchResponse, Consistency, KVService, Ordering } from '@cairn/wire/gen/cairn/v1/kv.js';
+import { KVService } from '@cairn/wire/gen/cairn/v1/kv.js';
+
+export { Consistency, KVService, Ordering } from '@cairn/wire/gen/cairn/v1/kv.js';
 export type {
   BatchHello,
   BatchOperation,
+  BatchRequest,
+  BatchResponse,
   BatchResult,
   CompareAndSetRequest,
   RequestId,
@@ -26,3 +30,10 @@ export type {
   StatusResponse,
 } from '@cairn/wire/gen/cairn/v1/cluster.js';
 export { ErrorDetail, RetryClass as WireRetryClass } from '@cairn/wire/gen/cairn/v1/errors.js';
+
+/** The hot stream's path and codec. */
+export const BATCH_METHOD = {
+  path: KVService.batch.path,
+  requestSerialize: KVService.batch.requestSerialize,
+  responseDeserialize: KVService.batch.responseDeserialize,
+} as const;

@@ -63,7 +63,10 @@ export class FakeCluster {
   #nodes(): Node[] {
     const nodes: Node[] = [];
     for (let index = 1; index <= 3; index += 1) {
-      nodes.push({ ...this.#node(`metadata-${index}`, NodeKind.METADATA, 7110 + index), leader: index === 2 });
+      nodes.push({
+        ...this.#node(`metadata-${index}`, NodeKind.METADATA, 7110 + index),
+        leader: index === 2,
+      });
     }
     for (let index = 1; index <= 3; index += 1) {
       const shard = this.#node(`shard-${index}`, NodeKind.SHARD, 7120 + index);

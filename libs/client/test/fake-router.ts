@@ -1,10 +1,5 @@
 import { CairnError } from '@cairn/base';
-import {
-  Server,
-  ServerCredentials,
-  type ServerDuplexStream,
-  type ServerWritableStream,
-} from '@grpc/grpc-js';
+import { Server, ServerCredentials, type ServerDuplexStream, type ServerWritableStream } from '@grpc/grpc-js';
 import { detailFromError } from '../src/errors.js';
 import {
   ClusterService,
@@ -22,8 +17,8 @@ import { FakeCluster } from './fake-cluster.js';
 import { FakeStore } from './fake-store.js';
 
 /**
- * What a test wants of one operation: the ordinary answer, none at all, application without an answer, or this
- * refusal.
+ * What a test wants of one operation: the ordinary answer, none at all, application without an answer, or
+ * this refusal.
  */
 export type Verdict = 'answer' | 'swallow' | 'apply-silently' | CairnError;
 
@@ -147,7 +142,12 @@ export class FakeRouter {
     stream.on('error', forget);
     if (this.isMute) return;
     const { keyBytesMax, valueBytesMax, timestamp } = this.store;
-    const hello = { clusterId: this.cluster.clusterId, serverVersion: '0.1.0-fake', keyBytesMax, valueBytesMax };
+    const hello = {
+      clusterId: this.cluster.clusterId,
+      serverVersion: '0.1.0-fake',
+      keyBytesMax,
+      valueBytesMax,
+    };
     stream.write({ results: [], hello, timestamp });
   }
 

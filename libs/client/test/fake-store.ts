@@ -26,9 +26,9 @@ const INT64_LIMIT = 2n ** 63n;
 const NO_BYTES = Buffer.alloc(0);
 
 /**
- * What a cluster promises of `cairn.v1.KV`, in memory: versions, snapshots at a timestamp, request ids whose first
- * outcome is answered again. Several fake routers may share one. Keys are held as latin1 strings, whose order is
- * that of their bytes.
+ * What a cluster promises of `cairn.v1.KV`, in memory: versions, snapshots at a timestamp, request ids whose
+ * first outcome is answered again. Several fake routers may share one. Keys are held as latin1 strings, whose
+ * order is that of their bytes.
  */
 export class FakeStore {
   readonly keyBytesMax: number;
@@ -71,9 +71,14 @@ export class FakeStore {
     switch (operation.$case) {
       case 'get': {
         this.#checkKey(operation.value.key);
-        const at = operation.value.consistency === Consistency.TIMESTAMP ? operation.value.timestamp : Infinity;
+        const at =
+          operation.value.consistency === Consistency.TIMESTAMP ? operation.value.timestamp : Infinity;
         const found = this.#read(operation.value.key.toString('latin1'), at);
-        const value = { found: found !== undefined, value: found?.value ?? NO_BYTES, version: found?.version ?? NO_BYTES };
+        const value = {
+          found: found !== undefined,
+          value: found?.value ?? NO_BYTES,
+          version: found?.version ?? NO_BYTES,
+        };
         return { $case: 'get', value };
       }
       case 'put':
@@ -124,7 +129,10 @@ export class FakeStore {
           return { $case: 'compareAndSet', value: { ...value, ...there } };
         }
         const written = this.#append(key, operation.value.value, operation.value.ttlMs);
-        return { $case: 'compareAndSet', value: { succeeded: true, found: false, value: NO_BYTES, ...written } };
+        return {
+          $case: 'compareAndSet',
+          value: { succeeded: true, found: false, value: NO_BYTES, ...written },
+        };
       }
       case 'increment': {
         const sum = integerOf(current?.value) + BigInt(operation.value.delta);

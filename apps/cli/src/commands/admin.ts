@@ -41,7 +41,8 @@ Examples:
   cairn status
   cairn status --json | jq .health
 
-Exits with 1 when something needs attention: a node that is gone, a range without a leader or with too few replicas.`,
+Exits with 1 when something needs attention: a node that is gone, a range without a leader or with
+too few replicas.`,
     )
     .action(
       run(async (context) => {
@@ -58,10 +59,12 @@ Exits with 1 when something needs attention: a node that is gone, a range withou
 function problemsOf(status: StatusResponse): string[] {
   const problems: string[] = [];
   const { rangesWithoutLeader: leaderless, rangesUnderReplicated: thin } = status;
-  if (leaderless > 0) problems.push(`${leaderless} ${plural(leaderless, 'range has', 'ranges have')} no leader`);
+  if (leaderless > 0)
+    problems.push(`${leaderless} ${plural(leaderless, 'range has', 'ranges have')} no leader`);
   const gone = status.nodes.filter(({ live }) => !live).map(({ name }) => name);
   if (gone.length > 0) problems.push(`${gone.join(', ')} ${plural(gone.length, 'is', 'are')} not answering`);
-  if (thin > 0) problems.push(`${thin} ${plural(thin, 'range has', 'ranges have')} fewer replicas than wanted`);
+  if (thin > 0)
+    problems.push(`${thin} ${plural(thin, 'range has', 'ranges have')} fewer replicas than wanted`);
   return problems;
 }
 
@@ -159,7 +162,11 @@ Examples:
 function nodeCells(node: Node, unixMs: number): string[] {
   const isStore = node.kind === NodeKind.SHARD;
   const ofStore = (text: string): string => (isStore ? text : '');
-  const state = !node.live ? `gone for ${showDuration(node.lastSeenMs)}` : node.leader ? 'live, leads' : 'live';
+  const state = !node.live
+    ? `gone for ${showDuration(node.lastSeenMs)}`
+    : node.leader
+      ? 'live, leads'
+      : 'live';
   return [
     node.name,
     kindName(node.kind),
@@ -287,7 +294,9 @@ Examples:
         const settings = await context.withClient(async (client) => {
           for (const { name, value } of changes) await client.putSetting(name, value);
           const all = await client.settings({ signal: context.io.signal });
-          return changes.length === 0 ? all : all.filter(({ name }) => changes.some((change) => change.name === name));
+          return changes.length === 0
+            ? all
+            : all.filter(({ name }) => changes.some((change) => change.name === name));
         });
         if (context.isJson) for (const setting of settings) await context.json(setting);
         else {
@@ -297,7 +306,12 @@ Examples:
             setting.isDefault ? 'default' : 'set',
             setting.description,
           ]);
-          const columns = [{ title: 'name' }, { title: 'value' }, { title: 'origin' }, { title: 'what it does' }];
+          const columns = [
+            { title: 'name' },
+            { title: 'value' },
+            { title: 'origin' },
+            { title: 'what it does' },
+          ];
           await context.print(renderTable(columns, rows, 'setting'));
         }
         return ExitCode.ok;

@@ -10,7 +10,10 @@ interface OrderingFlags {
   readonly strict?: boolean;
 }
 
-const STRICT_FLAG = ['--strict', 'take a fresh timestamp: snapshots see strict writes in their order'] as const;
+const STRICT_FLAG = [
+  '--strict',
+  'take a fresh timestamp: snapshots see strict writes in their order',
+] as const;
 
 function orderingOf(options: OrderingFlags): WriteOptions {
   return options.strict === true ? { ordering: 'strict' } : {};
@@ -53,7 +56,11 @@ Exits with 1 when the key does not exist.`,
         }
         if (context.isJson) {
           const version = entry.version.toString('hex');
-          await context.json({ key: jsonBytes(context.bytes(key, 'key')), value: jsonBytes(entry.value), version });
+          await context.json({
+            key: jsonBytes(context.bytes(key, 'key')),
+            value: jsonBytes(entry.value),
+            version,
+          });
         } else if (options.raw === true) await context.print(entry.value);
         else await context.line(valueForPeople(context, entry.value));
         return ExitCode.ok;
@@ -106,7 +113,8 @@ async function valueArgument(
 ): Promise<BytesInput> {
   if (value !== undefined && file !== undefined) throw new UsageError('give a value or --file, not both');
   if (value !== undefined) return context.bytes(value, 'value');
-  if (file === undefined) throw new UsageError('which value? Write: cairn put KEY VALUE  (or --file PATH, --file -)');
+  if (file === undefined)
+    throw new UsageError('which value? Write: cairn put KEY VALUE  (or --file PATH, --file -)');
   if (file !== '-') return readFile(file);
   const chunks: Buffer[] = [];
   for await (const chunk of context.io.stdin) chunks.push(Buffer.from(chunk as Uint8Array));
@@ -160,7 +168,10 @@ async function deleteAction(
     for (const [index, receipt] of receipts.entries()) {
       await context.json({ key: jsonBytes(keys[index] ?? Buffer.alloc(0)), existed: receipt.existed });
     }
-  } else await context.line(`${existed} of ${keys.length} ${keys.length === 1 ? 'key' : 'keys'} existed; all are gone now`);
+  } else
+    await context.line(
+      `${existed} of ${keys.length} ${keys.length === 1 ? 'key' : 'keys'} existed; all are gone now`,
+    );
   return existed > 0 ? ExitCode.ok : ExitCode.notMet;
 }
 
@@ -240,7 +251,8 @@ function expectationOf(
   }
   if (expect !== undefined) return { expectedValue: context.bytes(expect, '--expect') };
   if (expectVersion === undefined) return { expectedAbsent: true };
-  if (!/^([0-9a-fA-F]{2})+$/.test(expectVersion)) throw new UsageError('--expect-version is hexadecimal, as get --json shows it');
+  if (!/^([0-9a-fA-F]{2})+$/.test(expectVersion))
+    throw new UsageError('--expect-version is hexadecimal, as get --json shows it');
   return { expectedVersion: Buffer.from(expectVersion, 'hex') };
 }
 
@@ -249,7 +261,11 @@ async function showCas(context: CommandContext, result: CompareAndSetResult): Pr
   if (context.isJson) {
     const there = current === undefined ? null : jsonBytes(current.value);
     const details = succeeded ? {} : { current: there };
-    await context.json({ succeeded, version: version.length > 0 ? version.toString('hex') : null, ...details });
+    await context.json({
+      succeeded,
+      version: version.length > 0 ? version.toString('hex') : null,
+      ...details,
+    });
   } else if (succeeded) await context.line('OK');
   else if (current === undefined) await context.line('not changed: the key does not exist');
   else await context.line(`not changed: the key holds ${context.show(current.value)}`);
@@ -276,7 +292,8 @@ A key that does not exist counts as 0.`,
         const sum = await context.withClient((client) =>
           client.increment(context.bytes(key, 'key'), BigInt(options.by), orderingOf(options)),
         );
-        if (context.isJson) await context.json({ key: jsonBytes(context.bytes(key, 'key')), value: sum.toString() });
+        if (context.isJson)
+          await context.json({ key: jsonBytes(context.bytes(key, 'key')), value: sum.toString() });
         else await context.line(sum.toString());
         return ExitCode.ok;
       }),

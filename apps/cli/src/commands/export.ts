@@ -32,9 +32,9 @@ export function registerExport(program: Command, run: RunAction): void {
     .addHelpText(
       'after',
       `
-One consistent snapshot, in key order, in a form that import reads back byte for byte. NDJSON lines are
-{"key":"...","value":"..."}; what is no UTF-8 is {"base64":"..."}. CSV has the columns key, value and encoding
-(empty or base64). A file appears under its name only when it is complete.
+One consistent snapshot, in key order, in a form that import reads back byte for byte. NDJSON lines
+are {"key":"...","value":"..."}; what is no UTF-8 is {"base64":"..."}. CSV has the columns key, value
+and encoding (empty or base64). A file appears under its name only when it is complete.
 
 Examples:
   cairn export backup.ndjson
@@ -104,7 +104,8 @@ async function exportTo(
   return count;
 }
 
-const ndjsonRow: RenderRow = (row) => `${JSON.stringify({ key: jsonBytes(row.key), value: jsonBytes(row.value) })}\n`;
+const ndjsonRow: RenderRow = (row) =>
+  `${JSON.stringify({ key: jsonBytes(row.key), value: jsonBytes(row.value) })}\n`;
 
 const csvRow: RenderRow = (row) => {
   const [key, value] = [utf8OrUndefined(row.key), utf8OrUndefined(row.value)];

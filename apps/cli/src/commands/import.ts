@@ -10,7 +10,12 @@ import { readCsv } from '../import/csv-source.js';
 import { ImportRun } from '../import/import-run.js';
 import { mappingOf, START, type ImportItem, type Mapping, type ResumePoint } from '../import/mapping.js';
 import { readNdjson } from '../import/ndjson-source.js';
-import { loadResumeState, removeResumeState, saveResumeState, type ResumeState } from '../import/resume-state.js';
+import {
+  loadResumeState,
+  removeResumeState,
+  saveResumeState,
+  type ResumeState,
+} from '../import/resume-state.js';
 import { Progress } from '../progress.js';
 import { showCount, showDuration, showRate } from '../render/units.js';
 
@@ -42,7 +47,10 @@ export function registerImport(program: Command, run: RunAction): void {
     .option('--format <format>', 'ndjson or csv (default: by the name of the file, else ndjson)')
     .option('--key <template>', 'key of each row, made of its fields: "{country}/{name}/{id}"')
     .option('--key-field <field>', 'field that holds the key (default "key")')
-    .option('--value-field <field>', 'field that holds the value (default "value", with a key option the whole row as JSON)')
+    .option(
+      '--value-field <field>',
+      'field that holds the value (default "value", with a key option the whole row as JSON)',
+    )
     .option('--delimiter <character>', 'between CSV columns', ',')
     .option('--window <rows>', 'most rows on their way at a time', '512')
     .option('--ttl <duration>', 'every row removes itself after this long')
@@ -54,9 +62,9 @@ export function registerImport(program: Command, run: RunAction): void {
     .addHelpText(
       'after',
       `
-NDJSON has one JSON object per line; CSV names its columns in the first line. Rejected rows are reported by line
-and do not stop the import. If it is interrupted, run it again with --resume: what was acknowledged is not sent
-again. The later of two rows with one key wins.
+NDJSON has one JSON object per line; CSV names its columns in the first line. Rejected rows are
+reported by line and do not stop the import. If it is interrupted, run it again with --resume: what
+was acknowledged is not sent again. The later of two rows with one key wins.
 
 Examples:
   cairn import cities.ndjson --key "city/{country}/{name}"
@@ -66,7 +74,9 @@ Examples:
 
 Exits with 1 when rows were rejected.`,
     )
-    .action(run<ImportFlags>((context, [file = ''], options) => new ImportCommand(context, file, options).run()));
+    .action(
+      run<ImportFlags>((context, [file = ''], options) => new ImportCommand(context, file, options).run()),
+    );
 }
 
 /** One `cairn import`: from flags to summary. */
@@ -91,7 +101,8 @@ class ImportCommand {
     if (flags.key !== undefined && flags.keyField !== undefined) {
       throw new UsageError('give --key or --key-field, not both');
     }
-    if (flags.resume === true && flags.restart === true) throw new UsageError('choose one of --resume and --restart');
+    if (flags.resume === true && flags.restart === true)
+      throw new UsageError('choose one of --resume and --restart');
     this.#mapping = mappingOf(flags);
     if (file === '-') {
       if (flags.resume === true) throw new UsageError('standard input cannot be resumed; import from a file');
@@ -111,7 +122,10 @@ class ImportCommand {
       this.#rejectsFile = await open(path, earlier === undefined ? 'w' : 'a');
     }
     try {
-      return await this.#context.withClient((client) => this.#import(client, earlier), { timeoutMs: ROW_TIMEOUT_MS });
+      return await this.#context.withClient((client) => this.#import(client, earlier), {
+        timeoutMs: ROW_TIMEOUT_MS,
+        windsUp: true,
+      });
     } finally {
       await this.#rejectsFile?.close();
     }
@@ -133,14 +147,16 @@ class ImportCommand {
     if (this.#flags.resume !== true) {
       const done = showCount(state.imported);
       throw new UsageError(
-        `an earlier import of this file stopped after ${done} rows; go on with --resume, or begin again with --restart`,
+        `an earlier import of this file stopped after ${done} rows; use --resume to go on, or --restart`,
       );
     }
     if (state.size !== this.#size || state.modifiedMs !== this.#modifiedMs) {
       throw new UsageError('the file has changed since the import stopped; begin again with --restart');
     }
     if (state.mapping !== this.#mappingName()) {
-      throw new UsageError('the import was begun with other key, value or format options; use the same, or --restart');
+      throw new UsageError(
+        'the import was begun with other key, value or format options; use the same, or --restart',
+      );
     }
     return state;
   }
@@ -189,7 +205,10 @@ class ImportCommand {
   #openSource(start: ResumePoint): Readable {
     if (this.#file === '-') return this.#context.io.stdin;
     // CSV is parsed from its first byte, see readCsv.
-    return createReadStream(this.#file, { start: this.#format === 'csv' ? 0 : start.offset, highWaterMark: 256 * 1024 });
+    return createReadStream(this.#file, {
+      start: this.#format === 'csv' ? 0 : start.offset,
+      highWaterMark: 256 * 1024,
+    });
   }
 
   #items(source: Readable, start: ResumePoint): AsyncIterable<ImportItem> {
@@ -235,7 +254,9 @@ class ImportCommand {
     if (run.failure !== undefined || this.#context.io.signal.aborted) {
       await this.#save(run, earlier);
       const hint = this.#statePath === undefined ? '' : '; run the same command with --resume to go on';
-      await this.#context.note(`cairn: stopped after ${showCount(imported)} rows (line ${run.point.line})${hint}`);
+      await this.#context.note(
+        `cairn: stopped after ${showCount(imported)} rows (line ${run.point.line})${hint}`,
+      );
       if (run.failure !== undefined) throw run.failure;
       return ExitCode.interrupted;
     }
@@ -252,8 +273,12 @@ class ImportCommand {
     const summary = `${showCount(imported)} rows imported in ${rate}`;
     if (rejected === 0) return summary;
     const hidden = run.rejected - this.#rejectsShown;
-    const where = this.#flags.rejects === undefined ? 'see all of them with --rejects FILE' : `see ${this.#flags.rejects}`;
-    return `${summary}; ${showCount(rejected)} rejected${hidden > 0 ? ` (${showCount(hidden)} not shown; ${where})` : ''}`;
+    const where =
+      this.#flags.rejects === undefined
+        ? 'see all of them with --rejects FILE'
+        : `see ${this.#flags.rejects}`;
+    const rest = hidden > 0 ? ` (${showCount(hidden)} not shown; ${where})` : '';
+    return `${summary}; ${showCount(rejected)} rejected${rest}`;
   }
 }
 

@@ -62,7 +62,8 @@ Examples:
     )
     .action(
       run<ScanFlags>(async (context, [prefix], options) => {
-        if (prefix !== undefined && options.prefix !== undefined) throw new UsageError('give one prefix, not two');
+        if (prefix !== undefined && options.prefix !== undefined)
+          throw new UsageError('give one prefix, not two');
         const span = spanOptions(context, prefix === undefined ? options : { ...options, prefix });
         const limit = span.limit ?? (context.isJson ? 0 : LIMIT_DEFAULT);
         // One more row than is shown tells whether there are more.
@@ -87,7 +88,8 @@ async function scanAsJson(context: CommandContext, options: ScanOptions): Promis
       let text = '';
       for (const row of page.rows) {
         const value = options.keysOnly === true ? {} : { value: jsonBytes(row.value) };
-        text += `${JSON.stringify({ key: jsonBytes(row.key), ...value, version: row.version.toString('hex') })}\n`;
+        const version = row.version.toString('hex');
+        text += `${JSON.stringify({ key: jsonBytes(row.key), ...value, version })}\n`;
       }
       await context.print(text);
     }
@@ -120,7 +122,9 @@ async function scanAsTable(
       rows = [];
     }
     if (rows.length > 0 || count === 0) await context.line(tableWithoutCount(columns, rows));
-    await context.line(hasMore ? `(first ${count} rows; more with --limit, all with --limit 0)` : countLine(count, 'row'));
+    await context.line(
+      hasMore ? `(first ${count} rows; more with --limit, all with --limit 0)` : countLine(count, 'row'),
+    );
   });
 }
 

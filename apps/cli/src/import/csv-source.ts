@@ -14,9 +14,9 @@ export interface CsvOptions {
 }
 
 /**
- * Rows of a CSV file whose first line names the columns. `source` begins at the first byte even when the import is
- * resumed: quoting has no safe place to start in the middle, so records that are done are parsed and passed over.
- * Malformed records are rejected one by one.
+ * Rows of a CSV file whose first line names the columns. `source` begins at the first byte even when the
+ * import is resumed: quoting has no safe place to start in the middle, so records that are done are parsed
+ * and passed over. Malformed records are rejected one by one.
  */
 export async function* readCsv(
   source: Readable,

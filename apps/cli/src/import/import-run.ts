@@ -1,4 +1,4 @@
-import { assert, CairnError } from '@cairn/base';
+import { assert, CairnError, messageOf } from '@cairn/base';
 import type { CairnClient, PutOptions } from '@cairn/client';
 import type { ImportItem, ResumePoint } from './mapping.js';
 
@@ -24,8 +24,8 @@ interface Slot {
 }
 
 /**
- * Writes rows with a bounded number on their way and knows up to where everything is done. Rows of one key are
- * never on their way together: the later one must win.
+ * Writes rows with a bounded number on their way and knows up to where everything is done. Rows of one key
+ * are never on their way together: the later one must win.
  */
 export class ImportRun {
   readonly #options: ImportRunOptions;
@@ -75,7 +75,9 @@ export class ImportRun {
     const { window } = this.#options;
     while (
       !this.#isStopping() &&
-      (this.#keysInFlight.size >= window || this.#bytesInFlight > BYTES_IN_FLIGHT_MAX || this.#keysInFlight.has(name))
+      (this.#keysInFlight.size >= window ||
+        this.#bytesInFlight > BYTES_IN_FLIGHT_MAX ||
+        this.#keysInFlight.has(name))
     ) {
       await this.#change();
     }
@@ -112,7 +114,7 @@ export class ImportRun {
       this.imported += 1;
       this.#finish(slot);
     } else if (!CairnError.is(error)) {
-      this.failure ??= new CairnError('INTERNAL', String(error), { cause: error });
+      this.failure ??= new CairnError('INTERNAL', messageOf(error), { cause: error });
     } else if (error.code === 'INVALID_ARGUMENT') this.#reject(item, slot, error.message);
     else this.failure ??= error;
   }

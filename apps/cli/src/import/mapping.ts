@@ -33,13 +33,15 @@ export interface MappingOptions {
   readonly valueField?: string;
 }
 
-/** Makes key and value of a row; throws RejectedRow. `source` is the row's own JSON text where there is one. */
+/**
+ * Makes key and value of a row; throws RejectedRow. `source` is the row's own JSON text where there is one.
+ */
 export type Mapping = (row: Row, source: string | undefined) => { key: Buffer; value: Buffer };
 
 /**
  * - With a key template (or field) and no value field, the value is the whole row as JSON.
- * - Without a template the fields are `key` and `value`, as export writes them; an `encoding` field of `base64`
- *   says that both are base64.
+ * - Without a template the fields are `key` and `value`, as export writes them; an `encoding` field of
+ *   `base64` says that both are base64.
  */
 export function mappingOf(options: MappingOptions): Mapping {
   const template = options.key === undefined ? undefined : parseTemplate(options.key);
@@ -53,12 +55,15 @@ export function mappingOf(options: MappingOptions): Mapping {
   const { keyField, valueField } = options;
   return (row, source) => ({
     key: keyOf(row, template, keyField),
-    value: valueField === undefined ? Buffer.from(source ?? JSON.stringify(row)) : bytesOf(row, valueField, false),
+    value:
+      valueField === undefined ? Buffer.from(source ?? JSON.stringify(row)) : bytesOf(row, valueField, false),
   });
 }
 
 function keyOf(row: Row, template: Template | undefined, keyField: string | undefined): Buffer {
-  return template === undefined ? bytesOf(row, keyField ?? 'key', false) : Buffer.from(fillTemplate(template, row));
+  return template === undefined
+    ? bytesOf(row, keyField ?? 'key', false)
+    : Buffer.from(fillTemplate(template, row));
 }
 
 function bytesOf(row: Row, field: string, isBase64: boolean): Buffer {

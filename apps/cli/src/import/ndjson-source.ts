@@ -14,7 +14,10 @@ interface Line {
 }
 
 /** Lines of a byte stream, without their newline; the last one may lack it. */
-async function* linesOf(chunks: AsyncIterable<Buffer>, startOffset: number): AsyncGenerator<Line, void, undefined> {
+async function* linesOf(
+  chunks: AsyncIterable<Buffer>,
+  startOffset: number,
+): AsyncGenerator<Line, void, undefined> {
   let parts: Buffer[] = [];
   let length = 0;
   let offset = startOffset;

@@ -24,7 +24,8 @@ export async function loadResumeState(path: string): Promise<ResumeState | undef
     throw error;
   }
   const state = parseState(text);
-  if (state === undefined) throw new UsageError(`${path} is no state of an import; remove it or use --restart`);
+  if (state === undefined)
+    throw new UsageError(`${path} is no state of an import; remove it or use --restart`);
   return state;
 }
 
@@ -35,7 +36,9 @@ function parseState(text: string): ResumeState | undefined {
     const numbers = [state.size, state.modifiedMs, state.imported, state.rejected];
     numbers.push(point?.offset, point?.line, point?.records);
     const isWhole = numbers.every((number) => Number.isSafeInteger(number));
-    return state.version === 1 && isWhole && typeof state.mapping === 'string' ? (state as ResumeState) : undefined;
+    return state.version === 1 && isWhole && typeof state.mapping === 'string'
+      ? (state as ResumeState)
+      : undefined;
   } catch {
     return undefined;
   }

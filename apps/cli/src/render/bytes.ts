@@ -23,7 +23,8 @@ export function parseBytes(text: string, encoding: ByteEncoding, name: string): 
       return Buffer.from(text, 'utf8');
     case 'hex': {
       const digits = text.startsWith('0x') ? text.slice(2) : text;
-      if (!/^([0-9a-fA-F]{2})*$/.test(digits)) throw new UsageError(`${name} "${text}" is no hexadecimal (--hex)`);
+      if (!/^([0-9a-fA-F]{2})*$/.test(digits))
+        throw new UsageError(`${name} "${text}" is no hexadecimal (--hex)`);
       return Buffer.from(digits, 'hex');
     }
     case 'base64': {
@@ -36,7 +37,9 @@ export function parseBytes(text: string, encoding: ByteEncoding, name: string): 
   }
 }
 
-/** For tables and messages: one line, everything unprintable as an escape (`\n`, `\x00`, `\u{200b}`, `\\`). */
+/**
+ * For tables and messages: one line, everything unprintable as an escape (`\n`, `\x00`, `\u{200b}`, `\\`).
+ */
 export function showBytes(bytes: Uint8Array, encoding: ByteEncoding = 'text'): string {
   const view = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   if (encoding !== 'text') return view.toString(encoding);

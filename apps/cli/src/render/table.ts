@@ -3,16 +3,15 @@ export interface Column {
   readonly align?: 'left' | 'right';
 }
 
-/** Columns a character takes on a terminal: two for wide East Asian characters and emoji, none for marks. */
+const WIDE =
+  /[\u1100-\u115f\u2e80-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe6f\uff00-\uff60\u{1f300}-\u{1faff}]/u;
+
+/** Columns a text takes on a terminal: two for wide East Asian characters and emoji, none for marks. */
 function widthOf(text: string): number {
   let width = 0;
   for (const character of text) {
     if (/\p{M}/u.test(character)) continue;
-    width += /[\u1100-\u115f\u2e80-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe6f\uff00-\uff60\u{1f300}-\u{1faff}]/u.test(
-      character,
-    )
-      ? 2
-      : 1;
+    width += WIDE.test(character) ? 2 : 1;
   }
   return width;
 }
@@ -23,15 +22,19 @@ function pad(text: string, width: number, align: 'left' | 'right'): string {
 }
 
 /**
- * An aligned table with a ruled head and a count below, newline at its end. Cells are one line each. `noun` counts
- * the rows: "1 node", "7 nodes".
+ * An aligned table with a ruled head and a count below, newline at its end. Cells are one line each. `noun`
+ * counts the rows: "1 node", "7 nodes".
  */
-export function renderTable(columns: readonly Column[], rows: readonly (readonly string[])[], noun: string): string {
+export function renderTable(
+  columns: readonly Column[],
+  rows: readonly (readonly string[])[],
+  noun: string,
+): string {
   const widths = columns.map(({ title }, index) =>
     rows.reduce((most, row) => Math.max(most, widthOf(row[index] ?? '')), widthOf(title)),
   );
   const line = (cells: readonly string[], aligns: readonly ('left' | 'right')[]): string =>
-    ` ${cells.map((cell, index) => pad(cell, widths[index] ?? 0, aligns[index] ?? 'left')).join(' | ')}`.trimEnd();
+    ` ${cells.map((cell, at) => pad(cell, widths[at] ?? 0, aligns[at] ?? 'left')).join(' | ')}`.trimEnd();
   const aligns = columns.map(({ align }) => align ?? 'left');
   const head = line(
     columns.map(({ title }) => title),

@@ -1,6 +1,8 @@
 /** 1234567 -> "1,234,567". */
 export function showCount(count: number): string {
-  return Math.round(count).toString().replace(/\B(?=(\d{3})+$)/g, ',');
+  return Math.round(count)
+    .toString()
+    .replace(/\B(?=(\d{3})+$)/g, ',');
 }
 
 /** Bytes with three significant digits at most: 0 B, 512 B, 1.5 KiB, 64.0 MiB. */
@@ -32,7 +34,13 @@ export function showDuration(ms: number): string {
   return hours < 48 ? `${hours} h ${minutes % 60} min` : `${Math.floor(hours / 24)} d ${hours % 24} h`;
 }
 
-const DURATION_UNITS_MS: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 };
+const DURATION_UNITS_MS: Readonly<Record<string, number>> = {
+  ms: 1,
+  s: 1000,
+  m: 60_000,
+  h: 3_600_000,
+  d: 86_400_000,
+};
 
 /** `500ms`, `10s`, `2m`, `1h`, `7d`; a bare number counts seconds. undefined when it is none of these. */
 export function parseDurationMs(text: string): number | undefined {

@@ -156,6 +156,7 @@ export class RangeLogView implements RangeLog {
   }
 
   reset(index: LogIndex, term: Term): void {
+    assert(index > 0 || term === 0, 'nothing comes before the first entry', { index, term });
     const position = this.#stageMark(RecordType.reset, index, term, NO_PAYLOAD);
     const bytesBefore = this.#state.window.cachedBytes;
     this.#state.reset(index, term, position);

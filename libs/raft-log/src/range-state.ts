@@ -22,6 +22,9 @@ export class RangeState {
   #markPosition = NOWHERE;
   /** Recovery only: the index and term before the first entry follow from the records seen so far. */
   #isBaseKnown = false;
+  /** Recovery only: what the last mark said; a log without one begins behind (0, 0). */
+  #markIndex = logIndex(0);
+  #markTerm = toTerm(0);
   /** Set while eviction has to leave the range alone once: something was just read back. */
   wasLoaded = false;
   /** No entry below is in memory, so eviction starts looking here. */
@@ -116,9 +119,11 @@ export class RangeState {
   replayEntry(entry: Pick<Entry, 'index' | 'term'>, location: EntryLocation): boolean {
     const { first, end, count } = this.window;
     if (!this.#isBaseKnown && (count === 0 || entry.index < first)) {
+      // Either this entry follows the last mark (or the birth) directly, or the entries in between went with their
+      // segments and a later record must forget or replace them.
+      this.#isBaseKnown = entry.index === this.#markIndex + 1;
       this.window.reset(entry.index);
-      this.#runs.reset(logIndex(entry.index - 1), toTerm(0));
-      this.#isBaseKnown = entry.index === 1;
+      this.#runs.reset(logIndex(entry.index - 1), this.#isBaseKnown ? this.#markTerm : toTerm(0));
     } else if (entry.index < first || entry.index > end) {
       return false;
     } else if (entry.index < end) {
@@ -130,21 +135,28 @@ export class RangeState {
 
   /** Recovery: a truncate record; false when it contradicts the records before. */
   replayTruncate(index: LogIndex, term: Term, position: number): boolean {
-    const { first, end } = this.window;
+    const { first, end, count } = this.window;
     const base = first - 1;
-    if (this.#isBaseKnown) {
-      if (index < base || index >= end) return false;
-      this.truncate(index, position);
+    const isEndKnown = this.#isBaseKnown || count > 0;
+    if (isEndKnown && (index >= end || (this.#isBaseKnown && index < base))) return false;
+    this.#noteMark(index, term, position);
+    if (!isEndKnown) {
+      // No entry seen yet: the log may have gone on behind the mark in segments that are gone.
+      this.reset(index, term, position);
       return true;
     }
-    // The records that this one forgets may have gone with older segments, in part or whole.
-    this.#markPosition = position;
+    // Below the first entry seen: more was there then, and a later record forgets or replaces it.
     if (index < base) return true;
-    if (index >= end) this.reset(index, term, position);
-    else this.truncate(index, position);
+    this.truncate(index, position);
     this.#runs.setBase(index, term);
     this.#isBaseKnown = true;
     return true;
+  }
+
+  #noteMark(index: LogIndex, term: Term, position: number): void {
+    this.#markPosition = position;
+    this.#markIndex = index;
+    this.#markTerm = term;
   }
 
   /** Recovery: a reset record. */

@@ -1,5 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 import { CairnError, logIndex, rangeId, replicaId, term } from '@cairn/base';
+import { crc32 } from '@cairn/codec';
 import { noopLogger, noopMetrics } from '@cairn/ports';
 import { SimDisk, SimRng, SimScheduler } from '@cairn/runtime-sim';
 import type { Entry } from '@cairn/raft';
@@ -109,5 +110,250 @@ describe('raft log', () => {
     expect(await textsOf(again)).toEqual(expected);
     expect(again.range(R1).termOf(logIndex(3))).toBe(2);
     expect(again.range(R1).termOf(logIndex(2))).toBe(1);
+  });
+});
+
+describe('raft log damage', () => {
+  /** Three synced blocks in one segment; answers the disk and where each block ends. */
+  async function threeBlocks(): Promise<{ disk: SimDisk; path: string; ends: number[] }> {
+    const disk = new SimDisk(new SimRng(5));
+    const log = await open(disk, { segmentBytes: 8192, freeSegmentsMax: 0 });
+    for (let block = 0; block < 3; block += 1) {
+      log.range(R1).append(entriesFrom(1 + block * 2, 2, 1, 300));
+      await log.sync();
+    }
+    await log.close();
+    // Header sector, then blocks of 32 + 2 * 332 bytes, each rounded up to sectors.
+    return { disk, path: '/log/segment-0000000001.log', ends: [1536, 2560, 3584] };
+  }
+
+  async function copyWith(disk: SimDisk, path: string, change: (bytes: Buffer) => void): Promise<SimDisk> {
+    const bytes = Buffer.from(disk.peek(path) ?? []);
+    change(bytes);
+    const copy = new SimDisk(new SimRng(1));
+    const view = copy.attach();
+    await view.makeDirectory('/log');
+    const file = await view.open(path, { mode: 'write', durableWrites: true });
+    await file.write([bytes], 0);
+    await view.syncDirectory('/log');
+    return copy;
+  }
+
+  it('takes a last write that ends at any byte as not made, and goes on from there', async () => {
+    const { disk, path, ends } = await threeBlocks();
+    const [, second = 0] = ends;
+    const written = second + 32 + 2 * 332;
+    for (let cut = second; cut <= written; cut += 1) {
+      const copy = await copyWith(disk, path, (bytes) => bytes.fill(0, cut));
+      const log = await open(copy, { segmentBytes: 8192, freeSegmentsMax: 0 });
+      // The last payload byte is a dot, so only the whole block counts.
+      expect(log.range(R1).lastIndex()).toBe(cut === written ? 6 : 4);
+      if (cut % 16 !== 0) continue;
+      const next = log.range(R1).lastIndex() + 1;
+      log.range(R1).append(entriesFrom(next, 1, 2));
+      await log.sync();
+      copy.crash();
+      const again = await open(copy, { segmentBytes: 8192, freeSegmentsMax: 0 });
+      expect(again.range(R1).lastIndex()).toBe(next);
+    }
+  });
+
+  it('finds every flipped bit of a block that others follow, and names the place', async () => {
+    const { disk, path, ends } = await threeBlocks();
+    const [first = 0] = ends;
+    for (let at = first; at < first + 32 + 2 * 332; at += 1) {
+      const copy = await copyWith(disk, path, (bytes) => {
+        bytes[at] = (bytes[at] as number) ^ (1 << (at % 8));
+      });
+      const failure = await open(copy, { segmentBytes: 8192 }).catch((error: unknown) => error);
+      expect(failure).toMatchObject({ code: 'CORRUPTION', details: { path, offset: first } });
+    }
+  });
+
+  it('does not mistake what a recycled file held before for a record', async () => {
+    const disk = new SimDisk(new SimRng(9));
+    const options = { segmentBytes: 8192, freeSegmentsMax: 1 };
+    let log = await open(disk, options);
+    const point = (index: number): void => {
+      log.range(R1).setCheckpoint({ index: logIndex(index), term: term(1), state: Buffer.alloc(0) });
+      log.range(R1).truncate(logIndex(index), term(1));
+    };
+    for (let index = 1; index <= 60; index += 1) {
+      log.range(R1).append(entriesFrom(index, 1, 1, 400));
+      if (index > 5) point(index - 5);
+      await log.sync();
+      await log.reclaim();
+    }
+    expect(log.stats().segments).toBeLessThanOrEqual(2);
+    expect(disk.paths().length).toBeLessThanOrEqual(3);
+    disk.crash();
+    log = await open(disk, options);
+    expect([log.range(R1).firstIndex(), log.range(R1).lastIndex()]).toEqual([56, 60]);
+  });
+
+  it('misses a segment that is gone, and a tail that a later segment knows of', async () => {
+    const disk = new SimDisk(new SimRng(5));
+    const options = { segmentBytes: 8192, freeSegmentsMax: 0 };
+    const log = await open(disk, options);
+    for (let index = 1; index <= 40; index += 1) {
+      log.range(R1).append(entriesFrom(index, 1, 1, 400));
+      await log.sync();
+    }
+    await log.close();
+    expect(log.stats().segments).toBe(0);
+    const view = disk.attach();
+    const names = await view.list('/log');
+    expect(names.length).toBeGreaterThan(2);
+    const bytes = disk.peek(`/log/${names[0] as string}`) ?? Buffer.alloc(0);
+    const file = await view.open(`/log/${names[0] as string}`, { mode: 'write', durableWrites: true });
+    // The last block of the first segment (blocks of one sector, the last at 6144), as if it had never been written.
+    await file.write([Buffer.alloc(1024)], 6144);
+    await expect(open(disk, options)).rejects.toThrow('records are missing');
+    await file.write([bytes], 0);
+    await view.remove(`/log/${names[1] as string}`);
+    await expect(open(disk, options)).rejects.toThrow('is missing');
+  });
+
+  it('refuses a format of the future', async () => {
+    const { disk, path } = await threeBlocks();
+    const copy = await copyWith(disk, path, (bytes) => {
+      bytes.writeUInt32LE(99, 8);
+      bytes.writeUInt32LE(crc32(bytes.subarray(0, 36)), 36);
+    });
+    await expect(open(copy)).rejects.toMatchObject({ code: 'FORMAT_TOO_NEW' });
+  });
+
+  it('finds an entry that rotted after it was opened', async () => {
+    const { disk, path } = await threeBlocks();
+    const log = await open(disk, { segmentBytes: 8192 });
+    disk.flipBit(path, 512 + 32 + 40);
+    const failure = await log.range(R1).load(logIndex(1), logIndex(3), 10_000).catch((error: unknown) => error);
+    expect(failure).toMatchObject({ code: 'CORRUPTION', details: { path, offset: 544 } });
+  });
+});
+
+describe('raft log limits', () => {
+  it('has one write in flight, and later syncs share the next', async () => {
+    const scheduler = new SimScheduler();
+    const medium = new SimDisk(new SimRng(1), { syncMs: [1, 1], accessMs: [0, 0] });
+    const process = scheduler.startProcess('one');
+    const log = await scheduler.settle(
+      openRaftLog({
+        disk: medium.attach(process),
+        directory: '/log',
+        clock: process.clock,
+        logger: noopLogger,
+        metrics: noopMetrics,
+        options: SMALL,
+      }),
+    );
+    log.range(R1).append(entriesFrom(1, 1, 1));
+    await scheduler.settle(log.sync());
+    const done: string[] = [];
+    const startMs = scheduler.nowMs;
+    const sync = (name: string): void => {
+      void log.sync().then(() => done.push(`${name}@${Math.round(scheduler.nowMs - startMs)}`));
+    };
+    log.range(R1).append(entriesFrom(2, 1, 1));
+    sync('a');
+    sync('a again');
+    log.range(R1).append(entriesFrom(3, 1, 1));
+    expect(log.hasStaged).toBe(true);
+    sync('b');
+    expect(log.hasStaged).toBe(false);
+    log.range(R2).append(entriesFrom(1, 1, 1));
+    sync('c');
+    await scheduler.runFor(10);
+    expect(done).toEqual(['a@1', 'a again@1', 'b@2', 'c@2']);
+    expect(log.stats().stagedBytes).toBe(0);
+  });
+
+  it('reads evicted entries back, and never evicts what is not durable', async () => {
+    const log = await open(new SimDisk(new SimRng(2)), { ...SMALL, cacheBytesMax: 1000 });
+    const range = log.range(R1);
+    range.append(entriesFrom(1, 50, 1, 100));
+    expect(log.stats().cachedBytes).toBe(50 * 101);
+    await log.sync();
+    expect(log.stats().cachedBytes).toBeLessThanOrEqual(1000);
+    expect(range.entries(logIndex(1), logIndex(51), 1000)).toBe('loading');
+    await range.load(logIndex(1), logIndex(51), 1000);
+    const found = range.entries(logIndex(1), logIndex(51), 1000);
+    expect(found).toHaveLength(10);
+    expect(await textsOf(log)).toEqual(entriesFrom(1, 50, 1, 100).map((one) => Buffer.from(one.payload).toString()));
+    expect(range.entryBytes).toBe(5000);
+  });
+
+  it('stops for good when the disk is full, and keeps what was synced', async () => {
+    const disk = new SimDisk(new SimRng(2));
+    const options = { segmentBytes: 8192, freeSegmentsMax: 0 };
+    const log = await open(disk, options);
+    log.range(R1).append(entriesFrom(1, 1, 1));
+    await log.sync();
+    disk.setBytesMax(disk.usedBytes);
+    log.range(R1).append(entriesFrom(2, 40, 1, 400));
+    await expect(log.sync()).rejects.toMatchObject({ code: 'DISK_FULL' });
+    await expect(log.sync()).rejects.toMatchObject({ code: 'DISK_FULL' });
+    expect(() => {
+      log.range(R1).append(entriesFrom(42, 1, 1));
+    }).toThrow(CairnError);
+    expect(log.range(R1).lastIndex()).toBe(41);
+    disk.setBytesMax(1 << 20);
+    const again = await open(disk, options);
+    expect(again.range(R1).lastIndex()).toBeGreaterThanOrEqual(1);
+  });
+
+  it('refuses to stage more than its limit', async () => {
+    const log = await open(new SimDisk(new SimRng(2)), { ...SMALL, stagedBytesMax: 1000 });
+    log.range(R1).append(entriesFrom(1, 2, 1, 300));
+    expect(() => {
+      log.range(R1).append(entriesFrom(3, 2, 1, 300));
+    }).toThrow(expect.objectContaining({ code: 'RESOURCE_EXHAUSTED' }) as Error);
+    expect(log.range(R1).lastIndex()).toBe(2);
+    await log.sync();
+    log.range(R1).append(entriesFrom(3, 2, 1, 300));
+  });
+
+  it('asserts what would break the log', async () => {
+    const log = await open(new SimDisk(new SimRng(2)));
+    const range = log.range(R1);
+    range.append(entriesFrom(1, 5, 2));
+    expect(() => { range.append(entriesFrom(7, 1, 2)); }).toThrow('gap');
+    expect(() => { range.append(entriesFrom(6, 1, 1)); }).toThrow('terms run backwards');
+    expect(() => { range.truncate(logIndex(3), term(2)); }).toThrow('above the checkpoint');
+    range.setCheckpoint({ index: logIndex(3), term: term(2), state: Buffer.alloc(0) });
+    expect(() => { range.truncate(logIndex(4), term(2)); }).toThrow('above the checkpoint');
+    expect(() => { range.append(entriesFrom(3, 1, 3)); }).toThrow('replaces what is applied');
+    range.truncate(logIndex(3), term(2));
+    expect(range.firstIndex()).toBe(4);
+    log.removeRange(R1);
+    expect(() => { range.append(entriesFrom(6, 1, 2)); }).toThrow('was removed');
+    expect(log.range(R1).lastIndex()).toBe(0);
+    await expect(open(new SimDisk(new SimRng(1)), { segmentBytes: 100 })).rejects.toMatchObject({
+      code: 'INVALID_ARGUMENT',
+    });
+  });
+
+  it('names the ranges that pin segments, and rewrites the small ones', async () => {
+    const disk = new SimDisk(new SimRng(2));
+    const options = { segmentBytes: 8192, segmentsTarget: 2, rewriteBytesMax: 500 };
+    const log = await open(disk, options);
+    log.range(R2).append(entriesFrom(1, 3, 1));
+    log.range(R2).setHardState({ term: term(1), vote: replicaId(1), commit: logIndex(3) });
+    for (let index = 1; index <= 60; index += 1) {
+      log.range(R1).append(entriesFrom(index, 1, 1, 400));
+      await log.sync();
+    }
+    expect(await log.reclaim()).toEqual([R1]);
+    const before = log.stats().segments;
+    expect(before).toBeGreaterThan(4);
+    log.range(R1).setCheckpoint({ index: logIndex(58), term: term(1), state: Buffer.from('s') });
+    log.range(R1).truncate(logIndex(58), term(1));
+    expect(await log.reclaim()).toEqual([]);
+    expect(log.stats().segments).toBeLessThanOrEqual(2);
+    disk.crash();
+    const again = await open(disk, options);
+    expect((await textsOf(again, R2)).map((text) => text.slice(0, 3))).toEqual(['1@1', '2@1', '3@1']);
+    expect(again.range(R2).hardState).toEqual({ term: 1, vote: 1, commit: 3 });
+    expect([again.range(R1).firstIndex(), again.range(R1).lastIndex()]).toEqual([59, 60]);
   });
 });

@@ -15,8 +15,8 @@ export interface LifecycleParts {
 }
 
 /**
- * Starts and stops the parts in order. Health is up first and down last, so that probes see a member that recovers as
- * alive and not ready, instead of as dead.
+ * Starts and stops the parts in order. Health is up first and down last, so that probes see a member that
+ * recovers as alive and not ready, instead of as dead.
  */
 @Injectable()
 export class MetadataLifecycle implements OnApplicationBootstrap, OnApplicationShutdown {
@@ -44,7 +44,10 @@ export class MetadataLifecycle implements OnApplicationBootstrap, OnApplicationS
       readiness: () => this.#readiness(),
       logger,
     });
-    logger.info('metadata member starts', { http: this.#health.address, dataDirectory: config.dataDirectory });
+    logger.info('metadata member starts', {
+      http: this.#health.address,
+      dataDirectory: config.dataDirectory,
+    });
     try {
       this.#member = await openMember({ config, logger, metrics, tracer, onFatal });
     } catch (error) {

@@ -31,12 +31,18 @@ export interface MetadataProcess {
 /**
  * Starts a member.
  *
- * @throws CairnError INVALID_ARGUMENT with every problem of the configuration; or what opening the member threw.
+ * @throws CairnError INVALID_ARGUMENT with every problem of the configuration; or what opening the member
+ *   threw.
  */
 export async function startMetadataProcess(options: MetadataProcessOptions): Promise<MetadataProcess> {
   const loaded = loadConfig({ ...metadataConfig, argv: options.argv, env: options.env });
   const config = loaded.values;
-  const telemetry = createTelemetry({ ...config, service: 'cairn-metadata', node: config.name, rng: options.rng });
+  const telemetry = createTelemetry({
+    ...config,
+    service: 'cairn-metadata',
+    node: config.name,
+    rng: options.rng,
+  });
   for (const warning of loaded.warnings) telemetry.logger.warn('configuration', { warning });
 
   let onFatal: (error: Error) => void = () => undefined;

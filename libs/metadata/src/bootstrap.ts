@@ -13,7 +13,10 @@ export type BootstrapOutcome =
   | { readonly type: 'done'; readonly descriptor: RangeDescriptor | undefined }
   | { readonly type: 'waiting'; readonly code: ChooseStoresRefusal; readonly reason: string };
 
-/** The first range: all keys, one voter on each of the chosen stores. Once there is a bootstrap record, nothing. */
+/**
+ * The first range: all keys, one voter on each of the chosen stores. Once there is a bootstrap record,
+ * nothing.
+ */
 export function evaluateBootstrap(
   state: MetadataView,
   stores: readonly StoreCandidate[],
@@ -65,8 +68,8 @@ export function missingReplicas(state: MetadataView, store: StoreId): BootstrapR
 }
 
 /**
- * The replicas exist. Remembered for ever: a store that lost one later, because it was moved away, must not be asked to
- * make it again.
+ * The replicas exist. Remembered for ever: a store that lost one later, because it was moved away, must not
+ * be asked to make it again.
  */
 export function evaluateCreated(state: MetadataView, created: readonly ReplicaId[]): Evaluation<undefined> {
   const { bootstrap } = state;

@@ -91,7 +91,13 @@ function statusOf(contact: Contact | undefined, identity: Identity, nowMs: numbe
 
 function memberStatus(parts: StatusParts, member: MetadataMember): NodeStatus {
   const isSelf = member.name === parts.self.name;
-  const identity = { name: member.name, kind: 'metadata', address: member.address, publicAddress: '', storeId: 0 };
+  const identity = {
+    name: member.name,
+    kind: 'metadata',
+    address: member.address,
+    publicAddress: '',
+    storeId: 0,
+  };
   return {
     ...statusOf(undefined, identity, 0),
     live: isSelf || parts.isMemberLive(member),

@@ -4,8 +4,9 @@ import { ByteReader, ByteWriter } from '@cairn/codec';
 import type { Row } from './records.js';
 
 /**
- * A log command: rows with absolute values, worked out by the leader from the state it had applied. Valid only in the
- * term it was worked out in: an entry that carries it in any other term is void, on every member alike.
+ * A log command: rows with absolute values, worked out by the leader from the state it had applied. Valid
+ * only in the term it was worked out in: an entry that carries it in any other term is void, on every member
+ * alike.
  */
 export interface Command {
   readonly term: Term;
@@ -34,7 +35,10 @@ export function decodeCommand(bytes: Uint8Array): Command {
   const reader = new ByteReader(bytes);
   const version = reader.u8();
   if (version !== COMMAND_VERSION) {
-    throw new CairnError('FORMAT_TOO_NEW', `a metadata command has version ${version}, known is ${COMMAND_VERSION}`);
+    throw new CairnError(
+      'FORMAT_TOO_NEW',
+      `a metadata command has version ${version}, known is ${COMMAND_VERSION}`,
+    );
   }
   const inTerm = term(reader.varint());
   const rows: Row[] = [];

@@ -57,7 +57,10 @@ export function descriptorFromMessage(message: RangeDescriptorMessage | undefine
     replicas: message.replicas.map((replica) => {
       const role = ROLE_BY_MESSAGE.get(replica.role);
       if (role === undefined) {
-        throw new CairnError('INVALID_ARGUMENT', `replica ${replica.replicaId} has unknown role ${replica.role}`);
+        throw new CairnError(
+          'INVALID_ARGUMENT',
+          `replica ${replica.replicaId} has unknown role ${replica.role}`,
+        );
       }
       return { replicaId: replicaId(replica.replicaId), storeId: storeId(replica.storeId), role };
     }),

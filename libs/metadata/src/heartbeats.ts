@@ -39,7 +39,8 @@ export class Heartbeats {
   }
 
   /**
-   * @throws CairnError NAME_TAKEN, FAILED_PRECONDITION (join first), INVALID_ARGUMENT (a report that no range can give);
+   * @throws CairnError NAME_TAKEN, FAILED_PRECONDITION (join first), INVALID_ARGUMENT (a report that no range
+   *   can give);
    *   in these cases nothing of the heartbeat was taken in.
    */
   async take(request: HeartbeatRequest): Promise<HeartbeatResponse> {
@@ -73,7 +74,10 @@ export class Heartbeats {
     const { name, address, publicAddress } = request;
     const registered = machine.state.nodes.get(name);
     if (registered === undefined || registered.storeId !== request.storeId) {
-      throw new CairnError('FAILED_PRECONDITION', `shard node ${name} has not joined as store ${request.storeId}`);
+      throw new CairnError(
+        'FAILED_PRECONDITION',
+        `shard node ${name} has not joined as store ${request.storeId}`,
+      );
     }
     checkIncarnation(name, registered, request.incarnation);
     const reports = request.ranges.map(factsFromReport);
@@ -101,9 +105,14 @@ export class Heartbeats {
     }
     const known = memory.nodes.get(name);
     const isDisplaced =
-      known?.kind === 'router' && known.isLive && Buffer.compare(known.incarnation, request.incarnation) !== 0;
+      known?.kind === 'router' &&
+      known.isLive &&
+      Buffer.compare(known.incarnation, request.incarnation) !== 0;
     if (isDisplaced || machine.state.nodes.has(name)) {
-      throw new CairnError('NAME_TAKEN', `Another node runs under the name ${name}. Give this router a name of its own.`);
+      throw new CairnError(
+        'NAME_TAKEN',
+        `Another node runs under the name ${name}. Give this router a name of its own.`,
+      );
     }
     const contact = memory.nodes.touch(name, 'router', clock.nowMs());
     contact.incarnation = request.incarnation;

@@ -22,8 +22,8 @@ export class LeaderMemory {
 const COUNTS_PER_TERM = 2 ** 20;
 
 /**
- * Version of a list that is only compared for equality: differs between terms, because another leader counted for
- * itself, and between the changes within one. Never 0, which nodes send for "none".
+ * Version of a list that is only compared for equality: differs between terms, because another leader counted
+ * for itself, and between the changes within one. Never 0, which nodes send for "none".
  */
 export function listVersion(term: number, changes: number): number {
   return term * COUNTS_PER_TERM + (changes % COUNTS_PER_TERM) + 1;

@@ -18,7 +18,8 @@ export interface MetadataMember {
 
 /**
  * - `following`: another member leads, or none.
- * - `preparing`: this one leads, and makes sure of a cluster id and of a window of timestamps in its own term.
+ * - `preparing`: this one leads, and makes sure of a cluster id and of a window of timestamps in its own
+ *   term.
  * - `serving`: answers requests.
  */
 type Phase =
@@ -88,9 +89,10 @@ export class Leadership {
     const known = members.find((member) => member.storeId === group.leaderStoreId);
     // A member that was replaced and has not heard by whom must not send anybody back to itself.
     const leader = known?.name === this.#options.self.name && !isPreparing ? undefined : known;
+    const who = leader === undefined ? 'no leader is known' : `${leader.name} does`;
     const message = isPreparing
       ? 'this metadata member leads and is not ready yet'
-      : `this metadata member does not lead; ${leader === undefined ? 'no leader is known' : `${leader.name} does`}`;
+      : `this metadata member does not lead; ${who}`;
     return new CairnError('NOT_LEADER', message, {
       retryAfterMs: 50,
       details: { leaderName: leader?.name ?? '', leaderAddress: leader?.address ?? '' },
@@ -102,6 +104,8 @@ export class Leadership {
     this.#phase = { type: 'preparing', term };
     this.#options.onReset();
     this.#prepare(term).catch((error: unknown) => {
+      // The pause between two tries ends like this when the service stops.
+      if (this.#stopping.signal.aborted) return;
       this.#logger.warn('metadata leader could not prepare', { term, error: messageOf(error) });
     });
   }
@@ -132,7 +136,10 @@ export class Leadership {
         return;
       } catch (error) {
         if (!this.#isPreparing(term)) return;
-        this.#logger.warn('metadata leader could not prepare, tries again', { term, error: messageOf(error) });
+        this.#logger.warn('metadata leader could not prepare, tries again', {
+          term,
+          error: messageOf(error),
+        });
         await sleep(clock, PREPARE_RETRY_MS, this.#stopping.signal);
       }
     }

@@ -17,18 +17,20 @@ export function checkJoinRequest(request: JoinRequest): void {
   };
   if (!NODE_NAME.test(request.name)) {
     refuse(
-      `A node cannot be named "${request.name.slice(0, 80)}": a name has 1 to 63 lower-case letters, digits, dots and ` +
-        'dashes, with a letter or digit at both ends.',
+      `A node cannot be named "${request.name.slice(0, 80)}": a name has 1 to 63 lower-case letters, digits, ` +
+        'dots and dashes, with a letter or digit at both ends.',
     );
   }
-  if (request.kind !== NodeKind.SHARD && request.kind !== NodeKind.ROUTER) refuse(`unknown node kind ${request.kind}`);
+  if (request.kind !== NodeKind.SHARD && request.kind !== NodeKind.ROUTER)
+    refuse(`unknown node kind ${request.kind}`);
   if (request.incarnation.length !== INCARNATION_BYTES) {
     refuse(`an incarnation has ${INCARNATION_BYTES} bytes, not ${request.incarnation.length}`);
   }
   if (request.address.length > ADDRESS_LENGTH_MAX || request.publicAddress.length > ADDRESS_LENGTH_MAX) {
     refuse(`an address has at most ${ADDRESS_LENGTH_MAX} characters`);
   }
-  if (request.kind === NodeKind.SHARD && request.address === '') refuse('a shard node must say where it is reached');
+  if (request.kind === NodeKind.SHARD && request.address === '')
+    refuse('a shard node must say where it is reached');
 }
 
 /** @throws CairnError CLUSTER_MISMATCH when the node remembers another cluster. */
@@ -37,8 +39,8 @@ export function checkClusterId(state: MetadataView, name: string, clusterId: str
   if (clusterId === '' || clusterId === ours) return;
   throw new CairnError(
     'CLUSTER_MISMATCH',
-    `Node ${name} belongs to cluster ${clusterId}, this is cluster ${ours}. Start it with the metadata addresses of its ` +
-      'own cluster, or with an empty data directory to join this one as a new node.',
+    `Node ${name} belongs to cluster ${clusterId}, this is cluster ${ours}. Start it with the metadata addresses ` +
+      'of its own cluster, or with an empty data directory to join this one as a new node.',
     { details: { clusterId: ours } },
   );
 }
@@ -48,14 +50,15 @@ export function checkIncarnation(name: string, registered: NodeRecord, incarnati
   if (Buffer.compare(registered.incarnation, incarnation) === 0) return;
   throw new CairnError(
     'NAME_TAKEN',
-    `The name ${name} belongs to shard node ${registered.storeId} at ${registered.address}, which has another data ` +
-      'directory. Start this node under a name of its own, or with the data directory of that node.',
+    `The name ${name} belongs to shard node ${registered.storeId} at ${registered.address}, which has ` +
+      'another data directory. Start this node under a name of its own, or with the data directory of that node.',
     { details: { storeId: registered.storeId, address: registered.address } },
   );
 }
 
 /**
- * Registers a shard node, or recognises it: name and data directory together are its identity, its address may change.
+ * Registers a shard node, or recognises it: name and data directory together are its identity, its address
+ * may change.
  *
  * @throws CairnError CLUSTER_MISMATCH, NAME_TAKEN, FAILED_PRECONDITION.
  */
@@ -69,20 +72,24 @@ export function evaluateShardJoin(
   const registered = state.nodes.get(name);
   if (registered !== undefined) {
     checkIncarnation(name, registered, incarnation);
-    return { ...evaluateAddress(state, name, address, publicAddress), result: { storeId: registered.storeId, isNew: false } };
+    return {
+      ...evaluateAddress(state, name, address, publicAddress),
+      result: { storeId: registered.storeId, isNew: false },
+    };
   }
   for (const [other, record] of state.nodes) {
     if (Buffer.compare(record.incarnation, incarnation) !== 0) continue;
     throw new CairnError(
       'FAILED_PRECONDITION',
-      `The data directory of ${name} belongs to node ${other}. Start it under that name; a node cannot be renamed.`,
+      `The data directory of ${name} belongs to node ${other}. Start it under that name; ` +
+        'a node cannot be renamed.',
     );
   }
   if (clusterId !== '') {
     throw new CairnError(
       'FAILED_PRECONDITION',
-      `Node ${name} says it is a member of this cluster, but the cluster does not know it. Start it with an empty data ` +
-        'directory to join as a new node.',
+      `Node ${name} says it is a member of this cluster, but the cluster does not know it. Start it with ` +
+        'an empty data directory to join as a new node.',
     );
   }
   const id = state.nextId;
@@ -115,5 +122,8 @@ export function evaluateAddress(
   if (registered.address === address && registered.publicAddress === publicAddress) {
     return { changes: [], result: undefined };
   }
-  return { changes: [{ type: 'node', name, value: { ...registered, address, publicAddress } }], result: undefined };
+  return {
+    changes: [{ type: 'node', name, value: { ...registered, address, publicAddress } }],
+    result: undefined,
+  };
 }

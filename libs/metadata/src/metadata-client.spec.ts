@@ -71,7 +71,9 @@ describe('MetadataClient', () => {
     const client = cluster.client();
     const refused = client.putSetting('nonsense', '1');
     await expect(cluster.clock.until(refused)).rejects.toMatchObject({ code: 'INVALID_ARGUMENT' });
-    expect(cluster.requests.filter((request) => request.endsWith('PutSetting')).length).toBeLessThanOrEqual(2);
+    expect(cluster.requests.filter((request) => request.endsWith('PutSetting')).length).toBeLessThanOrEqual(
+      2,
+    );
   });
 
   it('lets a turn of callers share a request, two requests at most under way', async () => {

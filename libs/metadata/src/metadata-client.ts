@@ -61,8 +61,9 @@ interface Link {
 type Verdict = { readonly type: 'hop' } | { readonly type: 'pause'; readonly pauseMs: number };
 
 /**
- * Speaks to whichever member leads. Every request of the service may be sent again without harm (ids and timestamps are
- * merely skipped), so a call goes on over failovers until its time is up. One connection at a time, shared by all calls.
+ * Speaks to whichever member leads. Every request of the service may be sent again without harm (ids and
+ * timestamps are merely skipped), so a call goes on over failovers until its time is up. One connection at a
+ * time, shared by all calls.
  */
 export class MetadataClient {
   readonly #options: MetadataClientOptions;
@@ -123,7 +124,10 @@ export class MetadataClient {
     return this.timestamps(1);
   }
 
-  /** The first of `count` consecutive such timestamps. Shares requests with everybody who asks in the same turn. */
+  /**
+   * The first of `count` consecutive such timestamps. Shares requests with everybody who asks in the same
+   * turn.
+   */
   async timestamps(count: number): Promise<Timestamp> {
     const first = await this.#batcher.take(count);
     this.observe(timestamp(first + count - 1));
@@ -154,7 +158,9 @@ export class MetadataClient {
     this.#link = undefined;
   }
 
-  /** Rejects with what a leader answered for good, UNAVAILABLE when time is up, or the reason of the signal. */
+  /**
+   * Rejects with what a leader answered for good, UNAVAILABLE when time is up, or the reason of the signal.
+   */
   async #call<Request, Response>(
     method: RpcMethod<Request, Response>,
     request: Request,
@@ -162,7 +168,8 @@ export class MetadataClient {
   ): Promise<Response> {
     const { clock } = this.#options;
     const deadlineMs = clock.nowMs() + timeoutMs;
-    const stop = signal === undefined ? this.#closing.signal : AbortSignal.any([signal, this.#closing.signal]);
+    const stop =
+      signal === undefined ? this.#closing.signal : AbortSignal.any([signal, this.#closing.signal]);
     let backoffMs = BACKOFF_MS_MIN;
     let hops = 0;
     for (;;) {
@@ -171,7 +178,10 @@ export class MetadataClient {
       const link = this.#open();
       try {
         const tryTimeoutMs = Math.max(1, Math.min(leftMs, this.#options.tryTimeoutMs ?? 1_000));
-        const response = await link.connection.rpc.call(method, request, { timeoutMs: tryTimeoutMs, signal: stop });
+        const response = await link.connection.rpc.call(method, request, {
+          timeoutMs: tryTimeoutMs,
+          signal: stop,
+        });
         this.#tries.add(1, { outcome: 'OK' });
         link.refusals = 0;
         return response;
@@ -245,7 +255,10 @@ export class MetadataClient {
     } else {
       this.#target = hint;
     }
-    this.#options.logger.debug('metadata client turns to another member', { from: link.address, to: this.#target });
+    this.#options.logger.debug('metadata client turns to another member', {
+      from: link.address,
+      to: this.#target,
+    });
   }
 }
 

@@ -84,7 +84,10 @@ function watchGauges(metrics: Metrics, read: () => MetadataGauges): void {
     'cairn_metadata_ranges_under_replicated',
     'Ranges with fewer live voters than wanted and possible.',
   );
-  const gaps = metrics.gauge('cairn_metadata_range_gaps', 'Parts of the key space that no reported range covers.');
+  const gaps = metrics.gauge(
+    'cairn_metadata_range_gaps',
+    'Parts of the key space that no reported range covers.',
+  );
   const conflicts = metrics.gauge(
     'cairn_metadata_range_conflicts',
     'Ranges that overlap another one of the same version: must be 0.',

@@ -1,4 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
+import fc from 'fast-check';
 
 import { FakeShard, reportOf } from '../test/fake-shard.js';
 import { MetadataCluster } from '../test/metadata-cluster.js';
@@ -6,7 +7,11 @@ import type { MetadataClient } from './metadata-client.js';
 import { NodeKind, type HeartbeatRequest, type RangeDescriptorMessage } from './wire-binding.js';
 
 /** Three members with a leader, and three shard nodes that have joined. */
-async function joinedCluster(): Promise<{ cluster: MetadataCluster; client: MetadataClient; shards: FakeShard[] }> {
+async function joinedCluster(): Promise<{
+  cluster: MetadataCluster;
+  client: MetadataClient;
+  shards: FakeShard[];
+}> {
   const cluster = await MetadataCluster.start();
   await cluster.raft.elect(0);
   const client = cluster.client();
@@ -118,9 +123,14 @@ describe('joining', () => {
     await clock.until(client.heartbeat(routerBeat('router-1', 2, 1)));
     const older = client.heartbeat(routerBeat('router-1', 1, 2));
     await expect(clock.until(older)).rejects.toMatchObject({ code: 'NAME_TAKEN' });
-    await expect(clock.until(client.join(routerJoin('shard-1', 3)))).rejects.toMatchObject({ code: 'NAME_TAKEN' });
+    await expect(clock.until(client.join(routerJoin('shard-1', 3)))).rejects.toMatchObject({
+      code: 'NAME_TAKEN',
+    });
     const status = await clock.until(client.status());
-    expect(status.nodes.find((node) => node.kind === 'router')).toMatchObject({ name: 'router-1', live: true });
+    expect(status.nodes.find((node) => node.kind === 'router')).toMatchObject({
+      name: 'router-1',
+      live: true,
+    });
   });
 });
 
@@ -139,7 +149,9 @@ describe('the first range', () => {
 
     await cluster.clock.until((shards[2] as FakeShard).join());
     await cluster.clock.until((shards[3] as FakeShard).join());
-    const routes = await cluster.clock.until(client.routes({ keys: [Buffer.from('a'), Buffer.from('z')], limit: 0 }));
+    const routes = await cluster.clock.until(
+      client.routes({ keys: [Buffer.from('a'), Buffer.from('z')], limit: 0 }),
+    );
     expect(routes.routes).toHaveLength(1);
     expect(routes.routes[0]?.descriptor).toMatchObject({ rangeId: 1, version: 1, confVersion: 1 });
     expect(routes.routes[0]?.descriptor?.replicas.map((replica) => replica.storeId)).toEqual([2, 3, 4]);
@@ -179,7 +191,9 @@ describe('the first range', () => {
     expect(first).toBe(8);
     await cluster.raft.elect(2);
     expect(await cluster.clock.until(client.allocateIds(1))).toBe(13);
-    await expect(cluster.clock.until(client.allocateIds(10_001))).rejects.toMatchObject({ code: 'INVALID_ARGUMENT' });
+    await expect(cluster.clock.until(client.allocateIds(10_001))).rejects.toMatchObject({
+      code: 'INVALID_ARGUMENT',
+    });
   });
 });
 
@@ -208,7 +222,11 @@ describe('heartbeats', () => {
     await beat(cluster, shards, 2);
     await beat(cluster, shards.slice(0, 2), 7);
     const status = await cluster.clock.until(client.status());
-    expect(status.nodes.filter((node) => node.kind === 'shard').map((node) => node.live)).toEqual([true, true, false]);
+    expect(status.nodes.filter((node) => node.kind === 'shard').map((node) => node.live)).toEqual([
+      true,
+      true,
+      false,
+    ]);
     expect(status.nodes.filter((node) => node.leader).map((node) => node.name)).toEqual(['meta-1']);
     expect(status).toMatchObject({ ranges: 1, rangesWithoutLeader: 1, rangesUnderReplicated: 1 });
     const infos = (shards[0] as FakeShard).last?.stores ?? [];
@@ -243,13 +261,23 @@ describe('heartbeats', () => {
     const [a, b] = shards as [FakeShard, FakeShard];
     await cluster.clock.until(a.heartbeat({ ranges: [reportOf(left, 3), reportOf(right)] }));
     await cluster.clock.until(b.heartbeat({ ranges: [reportOf(right, 4)] }));
-    const found = await cluster.clock.until(client.routes({ keys: [], fromKey: Buffer.from('c'), limit: 10 }));
+    const found = await cluster.clock.until(
+      client.routes({ keys: [], fromKey: Buffer.from('c'), limit: 10 }),
+    );
     expect(found.routes.map((route) => [route.descriptor?.rangeId, route.leaderStoreId])).toEqual([
       [1, a.storeId],
       [20, b.storeId],
     ]);
     const status = await cluster.clock.until(client.status());
     expect(status).toMatchObject({ ranges: 2, rangesWithoutLeader: 0, rangesUnderReplicated: 0 });
+  });
+
+  it('ask a process that was started again for everything', async () => {
+    const { cluster, shards } = await joinedCluster();
+    await beat(cluster, shards, 2);
+    const [shard] = shards as [FakeShard];
+    const response = await cluster.clock.until(shard.heartbeat({ startedUnixMs: 2, sequence: 1 }));
+    expect(response).toMatchObject({ wantFull: true, commands: [] });
   });
 
   it('show a hole in the key space that stays', async () => {
@@ -260,7 +288,9 @@ describe('heartbeats', () => {
     await cluster.clock.until((shards[0] as FakeShard).heartbeat({ ranges: [reportOf(left, 3)] }));
     await beat(cluster, shards, 12);
     const warnings = cluster.logged('warn').filter((line) => line.event === 'range map has gaps');
-    expect(warnings).toEqual([expect.objectContaining({ fields: { gaps: 1, conflicts: 0, firstGapHex: '6d' } })]);
+    expect(warnings).toEqual([
+      expect.objectContaining({ fields: { gaps: 1, conflicts: 0, firstGapHex: '6d' } }),
+    ]);
   });
 });
 
@@ -283,7 +313,10 @@ describe('failover', () => {
     const full = await cluster.clock.until(a.heartbeat({ full: true, ranges: reports }));
     expect(full.wantFull).toBe(false);
     const late = await cluster.clock.until(client.routes({ keys: [Buffer.from('z')], limit: 0 }));
-    expect(late.routes[0]).toMatchObject({ descriptor: { rangeId: 20, version: 2 }, leaderStoreId: a.storeId });
+    expect(late.routes[0]).toMatchObject({
+      descriptor: { rangeId: 20, version: 2 },
+      leaderStoreId: a.storeId,
+    });
   });
 
   it('keeps nodes, settings and ids, and counts no store dead before it could speak', async () => {
@@ -326,6 +359,69 @@ describe('failover', () => {
     expect(cluster.nodes[0]?.isServing).toBe(false);
     const handler = cluster.servers[0]?.handlers.get('cairn.internal.v1.Metadata/GetStatus');
     await expect(handler?.(new Uint8Array(0))).rejects.toMatchObject({ code: 'NOT_LEADER' });
+  });
+});
+
+describe('ids', () => {
+  it('are given once and stay with their node, over failovers that lose or keep commands', async () => {
+    const action = fc.oneof(
+      {
+        weight: 4,
+        arbitrary: fc.record({
+          type: fc.constant('allocate' as const),
+          count: fc.integer({ min: 1, max: 9 }),
+        }),
+      },
+      { weight: 3, arbitrary: fc.record({ type: fc.constant('join' as const), shard: fc.nat(4) }) },
+      { weight: 2, arbitrary: fc.record({ type: fc.constant('hold' as const) }) },
+      { weight: 2, arbitrary: fc.record({ type: fc.constant('pass' as const), ms: fc.nat(800) }) },
+      {
+        weight: 3,
+        arbitrary: fc.record({
+          type: fc.constant('elect' as const),
+          member: fc.nat(2),
+          keep: fc.nat(3),
+          isNoticed: fc.boolean(),
+        }),
+      },
+    );
+    await fc.assert(
+      fc.asyncProperty(fc.array(action, { maxLength: 25 }), async (actions) => {
+        const cluster = await MetadataCluster.start();
+        await cluster.raft.elect(0);
+        const client = cluster.client();
+        const shards = [1, 2, 3, 4, 5].map((n) => new FakeShard(client, `shard-${n}`, n));
+        const given: number[] = [];
+        const storeIds = new Map<string, Set<number>>(shards.map((shard) => [shard.name, new Set()]));
+        const waiting: Promise<void>[] = [];
+        const join = async (shard: FakeShard): Promise<void> => {
+          storeIds.get(shard.name)?.add((await shard.join()).storeId);
+        };
+        const allocate = async (count: number): Promise<void> => {
+          const first = await client.allocateIds(count, { timeoutMs: 60_000 });
+          for (let i = 0; i < count; i += 1) given.push(first + i);
+        };
+        for (const step of actions) {
+          if (step.type === 'allocate') waiting.push(allocate(step.count));
+          else if (step.type === 'join') waiting.push(join(shards[step.shard] as FakeShard));
+          else if (step.type === 'hold') cluster.raft.isHeld = true;
+          else if (step.type === 'pass') await cluster.clock.advance(step.ms);
+          else await cluster.raft.elect(step.member, step);
+          await cluster.clock.advance(3);
+        }
+        await cluster.raft.elect(1);
+        await cluster.clock.until(Promise.all(waiting));
+        for (const ids of storeIds.values()) {
+          expect(ids.size).toBeLessThanOrEqual(1);
+          given.push(...ids);
+        }
+        const { bootstrap } = cluster.raft.members[1]?.machine.state ?? {};
+        given.push(...(bootstrap?.ranges[0]?.replicas.map((replica) => replica.replicaId) ?? []));
+        expect(new Set(given).size).toBe(given.length);
+        expect(cluster.logged('error')).toEqual([]);
+      }),
+      { numRuns: 40 },
+    );
   });
 });
 

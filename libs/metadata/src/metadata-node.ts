@@ -48,7 +48,8 @@ export interface MetadataNode {
 export function createMetadataNode(options: MetadataNodeOptions): MetadataNode {
   const { machine, group, clock, rng, logger, members, name, expectedStores } = options;
   const self = members.find((member) => member.name === name);
-  if (self === undefined) throw new CairnError('INVALID_ARGUMENT', `${name} is not among the metadata members`);
+  if (self === undefined)
+    throw new CairnError('INVALID_ARGUMENT', `${name} is not among the metadata members`);
   assert(expectedStores >= 1 && expectedStores <= 7, 'expectedStores is out of range', { expectedStores });
 
   const metrics = createMetadataMetrics(options.metrics);

@@ -87,7 +87,8 @@ export class MetadataService {
       } catch (error) {
         const code = CairnError.is(error) ? error.code : 'INTERNAL';
         metrics.request(label, code);
-        if (code === 'INTERNAL') logger.error('metadata request failed', { method: label, error: messageOf(error) });
+        if (code === 'INTERNAL')
+          logger.error('metadata request failed', { method: label, error: messageOf(error) });
         // Parts below know that they do not lead, not who does.
         throw code === 'NOT_LEADER' ? leadership.notLeader() : error;
       }
@@ -97,15 +98,23 @@ export class MetadataService {
   async #join(request: JoinRequest): Promise<JoinResponse> {
     const { machine, memory, oracle } = this.#parts;
     checkJoinRequest(request);
-    const storeId = request.kind === NodeKind.SHARD ? await this.#joinShard(request) : this.#joinRouter(request);
+    const storeId =
+      request.kind === NodeKind.SHARD ? await this.#joinShard(request) : this.#joinRouter(request);
     const timestamp = await oracle.take(1);
     const { state } = machine;
-    return { clusterId: state.cluster?.clusterId ?? '', storeId, timestamp, stores: memory.nodes.storeInfos(state) };
+    return {
+      clusterId: state.cluster?.clusterId ?? '',
+      storeId,
+      timestamp,
+      stores: memory.nodes.storeInfos(state),
+    };
   }
 
   async #joinShard(request: JoinRequest): Promise<number> {
     const { proposer, memory, supervisor, clock, logger } = this.#parts;
-    const { storeId, isNew } = await proposer.run((state) => evaluateShardJoin(state, request, clock.unixMs()));
+    const { storeId, isNew } = await proposer.run((state) =>
+      evaluateShardJoin(state, request, clock.unixMs()),
+    );
     memory.nodes.touch(request.name, 'shard', clock.nowMs());
     memory.nodes.noteChange();
     const event = isNew ? 'shard node joined for the first time' : 'shard node came back';
@@ -114,13 +123,19 @@ export class MetadataService {
     return storeId;
   }
 
-  /** Routers keep nothing, so they are not registered: the newest process of a name is the router of that name. */
+  /**
+   * Routers keep nothing, so they are not registered: the newest process of a name is the router of that
+   * name.
+   */
   #joinRouter(request: JoinRequest): number {
     const { machine, memory, clock, logger } = this.#parts;
     const { name, incarnation, address, publicAddress } = request;
     checkClusterId(machine.state, name, request.clusterId);
     if (machine.state.nodes.has(name)) {
-      throw new CairnError('NAME_TAKEN', `A shard node has the name ${name}. Give this router a name of its own.`);
+      throw new CairnError(
+        'NAME_TAKEN',
+        `A shard node has the name ${name}. Give this router a name of its own.`,
+      );
     }
     const known = memory.nodes.get(name);
     if (known?.isLive === true && Buffer.compare(known.incarnation, incarnation) !== 0) {
@@ -135,7 +150,10 @@ export class MetadataService {
 
   async #allocateIds(count: number): Promise<{ first: number }> {
     if (!Number.isSafeInteger(count) || count < 1 || count > IDS_PER_CALL_MAX) {
-      throw new CairnError('INVALID_ARGUMENT', `1 to ${IDS_PER_CALL_MAX} ids can be taken at once, not ${count}`);
+      throw new CairnError(
+        'INVALID_ARGUMENT',
+        `1 to ${IDS_PER_CALL_MAX} ids can be taken at once, not ${count}`,
+      );
     }
     const first = await this.#parts.proposer.run((state) => ({
       changes: [{ type: 'next-id', value: state.nextId + count }],
@@ -147,7 +165,8 @@ export class MetadataService {
 
   /** Above every timestamp handed out before the request arrived, by whichever leader. */
   async #getTimestamps(count: number): Promise<{ first: number }> {
-    // Without this, a leader that was replaced and has not noticed would hand out timestamps below its successor's.
+    // Without this, a leader that was replaced and has not noticed would hand out timestamps below its
+    // successor's.
     await this.#parts.group.readBarrier();
     return { first: await this.#parts.oracle.take(count) };
   }

@@ -30,13 +30,20 @@ const node = fc.record({
   joinedUnixMs: fc.maxSafeNat(),
 });
 const change: fc.Arbitrary<Change> = fc.oneof(
-  fc.record({ clusterId: fc.string(), createdUnixMs: fc.maxSafeNat() }).map((value) => ({ type: 'cluster' as const, value })),
+  fc
+    .record({ clusterId: fc.string(), createdUnixMs: fc.maxSafeNat() })
+    .map((value) => ({ type: 'cluster' as const, value })),
   fc.maxSafeNat().map((value) => ({ type: 'next-id' as const, value })),
   fc.maxSafeNat().map((value) => ({ type: 'timestamp-bound' as const, value: timestamp(value) })),
   fc.tuple(names, node).map(([name, value]) => ({ type: 'node' as const, name, value })),
-  fc.tuple(names, fc.option(fc.string(), { nil: undefined })).map(([name, value]) => ({ type: 'setting' as const, name, value })),
   fc
-    .record({ ranges: fc.array(descriptor, { maxLength: 3 }), createdReplicaIds: fc.array(fc.nat().map(replicaId)) })
+    .tuple(names, fc.option(fc.string(), { nil: undefined }))
+    .map(([name, value]) => ({ type: 'setting' as const, name, value })),
+  fc
+    .record({
+      ranges: fc.array(descriptor, { maxLength: 3 }),
+      createdReplicaIds: fc.array(fc.nat().map(replicaId)),
+    })
     .map((value) => ({ type: 'bootstrap' as const, value })),
 );
 
@@ -45,7 +52,11 @@ function entry(index: number, changes: readonly Change[], inTerm = 3, commandTer
   return { index: logIndex(index), term: term(inTerm), kind: EntryKind.command, payload };
 }
 
-async function apply(machine: MetadataStateMachine, engine: MemoryEngine, entries: readonly Entry[]): Promise<unknown[]> {
+async function apply(
+  machine: MetadataStateMachine,
+  engine: MemoryEngine,
+  entries: readonly Entry[],
+): Promise<unknown[]> {
   const results: unknown[] = [];
   for (const each of entries) {
     const batch = engine.newBatch();
@@ -68,7 +79,14 @@ async function rowsOf(engine: MemoryEngine): Promise<string[]> {
 
 function facts(machine: MetadataStateMachine): unknown {
   const { cluster, nextId, timestampBound, nodes, settings, bootstrap } = machine.state;
-  return { cluster, nextId, timestampBound, nodes: [...nodes].sort(), settings: [...settings].sort(), bootstrap };
+  return {
+    cluster,
+    nextId,
+    timestampBound,
+    nodes: [...nodes].sort(),
+    settings: [...settings].sort(),
+    bootstrap,
+  };
 }
 
 describe('rows and commands', () => {
@@ -123,27 +141,31 @@ describe('MetadataStateMachine', () => {
     expect(machine.leadingTerm).toBeUndefined();
   });
 
-  it('ends in the same state when entries are applied again after a crash, and when rows are loaded', async () => {
+  it('ends in the same state when entries are applied again, and when rows are loaded', async () => {
     await fc.assert(
-      fc.asyncProperty(fc.array(fc.array(change, { maxLength: 3 }), { maxLength: 8 }), fc.nat(8), async (list, from) => {
-        const entries = list.map((changes, index) => entry(index + 1, changes));
-        const engine = new MemoryEngine();
-        const machine = new MetadataStateMachine(engine);
-        await machine.open();
-        await apply(machine, engine, entries);
-        const rows = await rowsOf(engine);
+      fc.asyncProperty(
+        fc.array(fc.array(change, { maxLength: 3 }), { maxLength: 8 }),
+        fc.nat(8),
+        async (list, from) => {
+          const entries = list.map((changes, index) => entry(index + 1, changes));
+          const engine = new MemoryEngine();
+          const machine = new MetadataStateMachine(engine);
+          await machine.open();
+          await apply(machine, engine, entries);
+          const rows = await rowsOf(engine);
 
-        // The same engine, opened again: its log goes on from an older index.
-        const again = new MetadataStateMachine(engine);
-        await again.open();
-        expect(facts(again)).toEqual(facts(machine));
-        await apply(again, engine, entries.slice(from));
-        expect(await rowsOf(engine)).toEqual(rows);
-        expect(facts(again)).toEqual(facts(machine));
+          // The same engine, opened again: its log goes on from an older index.
+          const again = new MetadataStateMachine(engine);
+          await again.open();
+          expect(facts(again)).toEqual(facts(machine));
+          await apply(again, engine, entries.slice(from));
+          expect(await rowsOf(engine)).toEqual(rows);
+          expect(facts(again)).toEqual(facts(machine));
 
-        await again.restored(again.volatileState());
-        expect(facts(again)).toEqual(facts(machine));
-      }),
+          await again.restored(again.volatileState());
+          expect(facts(again)).toEqual(facts(machine));
+        },
+      ),
       { numRuns: 60 },
     );
   });

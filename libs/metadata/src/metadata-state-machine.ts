@@ -25,9 +25,9 @@ interface Unpublished {
 const LOAD_ROWS = 512;
 
 /**
- * The metadata group's replicated state. Decides nothing: commands carry finished rows (see `Command`), so that
- * applying them again after a crash, on an engine that holds any subset of the later ones, ends in the same state.
- * An unknown command or row throws: the replica must halt, for it would diverge.
+ * The metadata group's replicated state. Decides nothing: commands carry finished rows (see `Command`), so
+ * that applying them again after a crash, on an engine that holds any subset of the later ones, ends in the
+ * same state. An unknown command or row throws: the replica must halt, for it would diverge.
  */
 export class MetadataStateMachine implements StateMachine {
   readonly #engine: KvEngine;

@@ -74,7 +74,10 @@ export class NodeTable {
     this.#changes += 1;
   }
 
-  /** A leadership begins: every registered store has one timeout to make itself heard before it counts as gone. */
+  /**
+   * A leadership begins: every registered store has one timeout to make itself heard before it counts as
+   * gone.
+   */
   reset(state: MetadataView | undefined, nowMs: number): void {
     this.#contacts.clear();
     this.#changes += 1;
@@ -112,6 +115,8 @@ export class NodeTable {
   takeHeartbeat(contact: Contact, request: HeartbeatRequest): boolean {
     const isSameProcess = contact.numbers.startedUnixMs === request.startedUnixMs;
     if (isSameProcess && request.sequence > 0 && request.sequence <= contact.lastSequence) return false;
+    // Ranges of an earlier process may be gone: its list counts no more.
+    if (!isSameProcess) contact.hasFull = false;
     contact.lastSequence = request.sequence;
     contact.numbers = {
       replicas: request.replicas,

@@ -23,9 +23,10 @@ export interface ProposerOptions {
 }
 
 /**
- * The one way to change the replicated state: evaluations run one at a time, each against a state that holds the outcome
- * of the one before, and only while this member leads. The command they produce is bound to the term of that state, so
- * a command that slips into a later term is void everywhere instead of overwriting what that term decided.
+ * The one way to change the replicated state: evaluations run one at a time, each against a state that holds
+ * the outcome of the one before, and only while this member leads. The command they produce is bound to the
+ * term of that state, so a command that slips into a later term is void everywhere instead of overwriting
+ * what that term decided.
  */
 export class Proposer {
   readonly #machine: MetadataStateMachine;
@@ -43,8 +44,8 @@ export class Proposer {
   }
 
   /**
-   * Rejects with what `evaluate` threw; NOT_LEADER or RESOURCE_EXHAUSTED (nothing happened); OUTCOME_UNKNOWN (leadership
-   * was lost on the way).
+   * Rejects with what `evaluate` threw; NOT_LEADER or RESOURCE_EXHAUSTED (nothing happened); OUTCOME_UNKNOWN
+   * (leadership was lost on the way).
    */
   run<Result>(evaluate: (state: MetadataView) => Evaluation<Result>): Promise<Result> {
     if (this.#waiting >= this.#waitingMax) {
@@ -72,7 +73,9 @@ export class Proposer {
     }
     this.#metrics.proposal(applied === 'applied' ? 'OK' : 'VOID_TERM');
     if (applied === 'void-term') {
-      throw new CairnError('NOT_LEADER', `the metadata leader of term ${term} was replaced`, { retryAfterMs: 50 });
+      throw new CairnError('NOT_LEADER', `the metadata leader of term ${term} was replaced`, {
+        retryAfterMs: 50,
+      });
     }
     assert(applied === 'applied', 'unexpected answer of the metadata state machine', { applied });
     return result;

@@ -97,17 +97,24 @@ describe('RangeMap', () => {
         points.forEach((point, index) => {
           const at = current.findIndex(({ startKey, endKey }) => {
             const cut = key(hex(point));
-            return Buffer.compare(startKey, cut) < 0 && (endKey.length === 0 || Buffer.compare(cut, endKey) < 0);
+            return (
+              Buffer.compare(startKey, cut) < 0 && (endKey.length === 0 || Buffer.compare(cut, endKey) < 0)
+            );
           });
           const whole = current[at] as RangeDescriptor;
           const version = whole.epoch.version + 1;
           const epoch = { version, confVersion: 1 };
           const left = { ...whole, endKey: key(hex(point)), epoch };
-          const right = { ...range(index + 2, '', '', version), startKey: key(hex(point)), endKey: whole.endKey };
+          const right = {
+            ...range(index + 2, '', '', version),
+            startKey: key(hex(point)),
+            endKey: whole.endKey,
+          };
           current = current.with(at, left).toSpliced(at + 1, 0, right);
           history.push(left, right);
         });
-        // Every descriptor that ever was, any number of times, shuffled; each one of the present at least once.
+        // Every descriptor that ever was, any number of times, shuffled; each one of the present at least
+        // once.
         const reports = [...history, ...history].map((descriptor) => ({ descriptor, order: draw(1_000) }));
         reports.sort((a, b) => a.order - b.order);
         const map = new RangeMap();

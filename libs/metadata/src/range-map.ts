@@ -13,9 +13,9 @@ export interface RangeFacts {
 }
 
 /**
- * Place of a range in the index of the key space: `shown`, or left out because a newer range holds part of its span
- * (`stale`: its split or merge has not been reported by a replica of its own yet) or one of the same version does
- * (`conflict`: never in a healthy cluster).
+ * Place of a range in the index of the key space: `shown`, or left out because a newer range holds part of
+ * its span (`stale`: its split or merge has not been reported by a replica of its own yet) or one of the same
+ * version does (`conflict`: never in a healthy cluster).
  */
 export type Placing = 'shown' | 'stale' | 'conflict';
 
@@ -54,9 +54,10 @@ export interface Coverage {
 const NO_REPORTS: ReadonlySet<RangeId> = new Set();
 
 /**
- * Where ranges are, as far as stores have told: a cache, in memory, forgotten with leadership. Per range the newest epoch
- * and the leader of the highest term win, so reports may come in any order. The index over keys holds no two ranges that
- * overlap: the higher version wins there, because a split gives both sides a version above the whole.
+ * Where ranges are, as far as stores have told: a cache, in memory, forgotten with leadership. Per range the
+ * newest epoch and the leader of the highest term win, so reports may come in any order. The index over keys
+ * holds no two ranges that overlap: the higher version wins there, because a split gives both sides a version
+ * above the whole.
  */
 export class RangeMap {
   readonly #byId = new Map<RangeId, MutableEntry>();
@@ -149,7 +150,11 @@ export class RangeMap {
     for (let at = this.#positionAfter(key) - 1; at < this.#index.length && found.length < limit; at += 1) {
       const entry = this.#index[at] as MutableEntry;
       const previous = found.at(-1);
-      if (previous !== undefined && Buffer.compare(previous.descriptor.endKey, entry.descriptor.startKey) !== 0) break;
+      if (
+        previous !== undefined &&
+        Buffer.compare(previous.descriptor.endKey, entry.descriptor.startKey) !== 0
+      )
+        break;
       found.push(entry);
     }
     return found;
@@ -162,7 +167,9 @@ export class RangeMap {
     let firstGap: Uint8Array | undefined;
     let covered: Uint8Array | undefined = new Uint8Array(0);
     for (const { descriptor } of this.#index) {
-      assert(covered !== undefined, 'a range lies behind the end of the key space', { id: descriptor.rangeId });
+      assert(covered !== undefined, 'a range lies behind the end of the key space', {
+        id: descriptor.rangeId,
+      });
       if (Buffer.compare(covered, descriptor.startKey) !== 0) {
         gaps += 1;
         firstGap ??= covered;
@@ -184,13 +191,16 @@ export class RangeMap {
     let high = this.#index.length;
     while (low < high) {
       const middle = (low + high) >>> 1;
-      if (Buffer.compare((this.#index[middle] as MutableEntry).descriptor.startKey, key) <= 0) low = middle + 1;
+      if (Buffer.compare((this.#index[middle] as MutableEntry).descriptor.startKey, key) <= 0)
+        low = middle + 1;
       else high = middle;
     }
     return low;
   }
 
-  /** Puts an entry into the index in place of all older ranges it overlaps, unless one of them is not older. */
+  /**
+   * Puts an entry into the index in place of all older ranges it overlaps, unless one of them is not older.
+   */
   #show(entry: MutableEntry): void {
     const { startKey, endKey, epoch } = entry.descriptor;
     let first = this.#positionAfter(startKey);
@@ -229,7 +239,8 @@ export class RangeMap {
     this.#hidden = 0;
     const newestFirst = [...this.#byId.values()].sort(
       (a, b) =>
-        b.descriptor.epoch.version - a.descriptor.epoch.version || a.descriptor.rangeId - b.descriptor.rangeId,
+        b.descriptor.epoch.version - a.descriptor.epoch.version ||
+        a.descriptor.rangeId - b.descriptor.rangeId,
     );
     for (const entry of newestFirst) this.#show(entry);
   }

@@ -57,7 +57,9 @@ export interface BootstrapRecord {
   readonly createdReplicaIds: readonly ReplicaId[];
 }
 
-/** One row set to a value. A command is a list of these: absolute, so that applying it again changes nothing. */
+/**
+ * One row set to a value. A command is a list of these: absolute, so that applying it again changes nothing.
+ */
 export type Change =
   | { readonly type: 'cluster'; readonly value: ClusterRecord }
   | { readonly type: 'next-id'; readonly value: number }
@@ -129,7 +131,10 @@ function row(tag: number, name: string, write: (writer: ByteWriter) => void): Ro
   return { tag, name, value: writer.take() };
 }
 
-/** @throws CairnError FORMAT_TOO_NEW for what this build does not know, CORRUPTION for garbled bytes: the replica halts. */
+/**
+ * @throws CairnError FORMAT_TOO_NEW for what this build does not know, CORRUPTION for garbled bytes: the
+ * replica halts.
+ */
 export function decodeRow({ tag, name, value }: Row): Change {
   if (value === undefined) {
     if (tag === RecordTag.setting) return { type: 'setting', name, value: undefined };
@@ -138,7 +143,10 @@ export function decodeRow({ tag, name, value }: Row): Change {
   const reader = new ByteReader(value);
   const version = reader.u8();
   if (version !== ROW_VERSION) {
-    throw new CairnError('FORMAT_TOO_NEW', `a metadata row has format ${version}, this build knows ${ROW_VERSION}`);
+    throw new CairnError(
+      'FORMAT_TOO_NEW',
+      `a metadata row has format ${version}, this build knows ${ROW_VERSION}`,
+    );
   }
   const change = readChange(tag, name, reader);
   reader.expectEnd();
@@ -216,7 +224,8 @@ function readBootstrap(reader: ByteReader): BootstrapRecord {
       const replica = replicaId(reader.varint());
       const store = storeId(reader.varint());
       const role = ROLES[reader.u8()];
-      if (role === undefined) throw new CairnError('CORRUPTION', 'unknown replica role in the bootstrap record');
+      if (role === undefined)
+        throw new CairnError('CORRUPTION', 'unknown replica role in the bootstrap record');
       replicas.push({ replicaId: replica, storeId: store, role });
     }
     ranges.push({ rangeId: id, startKey, endKey, epoch, replicas });

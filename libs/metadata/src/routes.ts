@@ -13,11 +13,16 @@ const ROUTES_DEFAULT = 100;
 const RETRY_AFTER_MS = 200;
 
 /**
- * Where keys live, as far as heartbeats have told; the first ranges while they have told nothing. Each range once.
+ * Where keys live, as far as heartbeats have told; the first ranges while they have told nothing. Each range
+ * once.
  *
  * @throws CairnError UNAVAILABLE when a wanted key is covered by no known range; INVALID_ARGUMENT.
  */
-export function findRoutes(state: MetadataView, memory: LeaderMemory, request: GetRoutesRequest): GetRoutesResponse {
+export function findRoutes(
+  state: MetadataView,
+  memory: LeaderMemory,
+  request: GetRoutesRequest,
+): GetRoutesResponse {
   if (request.keys.length > ROUTES_MAX || request.limit > ROUTES_MAX) {
     throw new CairnError('INVALID_ARGUMENT', `at most ${ROUTES_MAX} keys or ranges can be asked for at once`);
   }
@@ -37,14 +42,16 @@ export function findRoutes(state: MetadataView, memory: LeaderMemory, request: G
   }
   const found = [...routes.values()];
   const stores = new Set<number>();
-  for (const route of found) for (const replica of route.descriptor?.replicas ?? []) stores.add(replica.storeId);
+  for (const route of found)
+    for (const replica of route.descriptor?.replicas ?? []) stores.add(replica.storeId);
   return { routes: found, stores: memory.nodes.storeInfos(state).filter((info) => stores.has(info.storeId)) };
 }
 
 function routeOf(state: MetadataView, memory: LeaderMemory, key: Uint8Array): Route {
   const entry = memory.ranges.at(key);
   if (entry !== undefined) return routeFromEntry(entry);
-  const first = memory.ranges.size === 0 ? state.bootstrap?.ranges.find((range) => holds(range, key)) : undefined;
+  const first =
+    memory.ranges.size === 0 ? state.bootstrap?.ranges.find((range) => holds(range, key)) : undefined;
   if (first === undefined) {
     const message =
       state.bootstrap === undefined

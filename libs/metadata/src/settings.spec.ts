@@ -31,14 +31,20 @@ describe('settings', () => {
   });
 
   it('checks a default that is put back against the others', () => {
-    const stored = new Map([['range.split_bytes', String(2 ** 20)], ['range.target_bytes', String(2 ** 19)]]);
+    const stored = new Map([
+      ['range.split_bytes', String(2 ** 20)],
+      ['range.target_bytes', String(2 ** 19)],
+    ]);
     expect(() => checkSetting(stored, 'range.target_bytes', '')).toThrow('must be below');
     expect(settingOf(stored, 'range.target_bytes')).toBe(2 ** 19);
   });
 
   it('lists all with the values in force; every default is allowed', () => {
     const list = listSettings(new Map([['gc.life_seconds', '60']]));
-    expect(list.find((setting) => setting.name === 'gc.life_seconds')).toMatchObject({ value: '60', isDefault: false });
+    expect(list.find((setting) => setting.name === 'gc.life_seconds')).toMatchObject({
+      value: '60',
+      isDefault: false,
+    });
     expect(list.map((setting) => setting.name)).toEqual(list.map((setting) => setting.name).toSorted());
     for (const { name, value } of listSettings(NONE)) expect(checkSetting(NONE, name, value)).toBe(value);
   });

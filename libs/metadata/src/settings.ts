@@ -63,8 +63,8 @@ const DEFINITIONS = {
     min: 60_000,
     max: 10 * 365 * 24 * 3_600_000,
     description:
-      'A wall clock of the metadata leader that is further ahead of the last timestamps than this is ignored. Raise it ' +
-      'to let timestamps catch up after the whole cluster was stopped for longer.',
+      'A wall clock of the metadata leader that is further ahead of the last timestamps than this is ignored. Raise ' +
+      'it to let timestamps catch up after the whole cluster was stopped for longer.',
   },
 } as const satisfies Readonly<Record<string, SettingDefinition>>;
 
@@ -114,15 +114,24 @@ export function settingOf(stored: ReadonlyMap<string, string>, name: SettingName
  *
  * @throws CairnError INVALID_ARGUMENT that says what is allowed.
  */
-export function checkSetting(stored: ReadonlyMap<string, string>, name: string, text: string): string | undefined {
+export function checkSetting(
+  stored: ReadonlyMap<string, string>,
+  name: string,
+  text: string,
+): string | undefined {
   if (!isSettingName(name)) {
-    throw new CairnError('INVALID_ARGUMENT', `There is no setting ${name}. Settings are: ${NAMES.join(', ')}.`);
+    throw new CairnError(
+      'INVALID_ARGUMENT',
+      `There is no setting ${name}. Settings are: ${NAMES.join(', ')}.`,
+    );
   }
   const definition = definitionOf(name);
   const value = text.trim() === '' ? definition.default : parseNumber(text, definition.unit);
   if (value === undefined || value < definition.min || value > definition.max) {
     const message = `${name} cannot be "${text.slice(0, 100)}": it must be ${allowedText(definition)}.`;
-    throw new CairnError('INVALID_ARGUMENT', message, { details: { min: definition.min, max: definition.max } });
+    throw new CairnError('INVALID_ARGUMENT', message, {
+      details: { min: definition.min, max: definition.max },
+    });
   }
   const normal = text.trim() === '' ? undefined : String(value);
   checkRelations(new Map(stored).set(name, String(value)));
@@ -135,7 +144,8 @@ function checkRelations(stored: ReadonlyMap<string, string>): void {
   if (target < split) return;
   throw new CairnError(
     'INVALID_ARGUMENT',
-    `range.target_bytes (${target}) must be below range.split_bytes (${split}): parts must not need a split at once.`,
+    `range.target_bytes (${target}) must be below range.split_bytes (${split}): ` +
+      'parts must not need a split at once.',
   );
 }
 

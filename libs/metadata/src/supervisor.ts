@@ -23,7 +23,9 @@ export interface SupervisorParts {
   readonly expectedStores: number;
 }
 
-/** What a serving leader does by itself: notices silence, makes the first range, watches the map for holes. */
+/**
+ * What a serving leader does by itself: notices silence, makes the first range, watches the map for holes.
+ */
 export class Supervisor {
   readonly #parts: SupervisorParts;
   #timer: Timer | undefined;
@@ -57,7 +59,10 @@ export class Supervisor {
     this.#isBootstrapping = true;
     proposer
       .run((state) => {
-        const replicas = Math.min(settingOf(state.settings, 'replication.factor'), this.#parts.expectedStores);
+        const replicas = Math.min(
+          settingOf(state.settings, 'replication.factor'),
+          this.#parts.expectedStores,
+        );
         return evaluateBootstrap(state, this.#candidates(), replicas);
       })
       .then(
@@ -129,7 +134,8 @@ export class Supervisor {
     const fields = {
       gaps: coverage.gaps,
       conflicts: coverage.conflicts,
-      firstGapHex: coverage.firstGap === undefined ? undefined : Buffer.from(coverage.firstGap).toString('hex'),
+      firstGapHex:
+        coverage.firstGap === undefined ? undefined : Buffer.from(coverage.firstGap).toString('hex'),
     };
     if (coverage.conflicts > 0) logger.error('ranges of the same version overlap', fields);
     else logger.warn('range map has gaps', fields);

@@ -3,7 +3,10 @@ import type { Clock } from '@cairn/ports';
 
 import { TIMESTAMPS_PER_CALL_MAX } from './timestamp-oracle.js';
 
-/** Requests under way at once: while one travels, the next gathers; a third would only split what could be one. */
+/**
+ * Requests under way at once: while one travels, the next gathers; a third would only split what could be
+ * one.
+ */
 const IN_FLIGHT_MAX = 2;
 
 /** Callers waiting at once; more are refused. */
@@ -22,8 +25,8 @@ export interface TimestampBatcherOptions {
 }
 
 /**
- * Turns many wishes for timestamps into few requests. A wish is only ever served by a request that left after it, so the
- * timestamp is above all that were handed out before.
+ * Turns many wishes for timestamps into few requests. A wish is only ever served by a request that left after
+ * it, so the timestamp is above all that were handed out before.
  */
 export class TimestampBatcher {
   readonly #options: TimestampBatcherOptions;
@@ -35,11 +38,18 @@ export class TimestampBatcher {
     this.#options = options;
   }
 
-  /** The first of `count` consecutive timestamps, 1 .. TIMESTAMPS_PER_CALL_MAX. Rejects as the request did, or RESOURCE_EXHAUSTED. */
+  /**
+   * The first of `count` consecutive timestamps, 1 .. TIMESTAMPS_PER_CALL_MAX. Rejects as the request did, or
+   * RESOURCE_EXHAUSTED.
+   */
   take(count: number): Promise<Timestamp> {
-    assert(Number.isSafeInteger(count) && count >= 1 && count <= TIMESTAMPS_PER_CALL_MAX, 'bad timestamp count', {
-      count,
-    });
+    assert(
+      Number.isSafeInteger(count) && count >= 1 && count <= TIMESTAMPS_PER_CALL_MAX,
+      'bad timestamp count',
+      {
+        count,
+      },
+    );
     if (this.#waiters.length >= WAITING_MAX) {
       const message = `${WAITING_MAX} callers wait for timestamps already`;
       return Promise.reject(new CairnError('RESOURCE_EXHAUSTED', message, { retryAfterMs: 50 }));

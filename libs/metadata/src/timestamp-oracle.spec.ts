@@ -95,7 +95,9 @@ describe('TimestampOracle', () => {
       // Handed out at once: nothing was committed in between.
       expect(bench.raft.log.length - commands).toBeLessThanOrEqual(1);
       await settle();
-      expect(member.machine.state.timestampBound - first).toBeGreaterThanOrEqual(1_500 * TIMESTAMP_LOGICAL_STEPS);
+      expect(member.machine.state.timestampBound - first).toBeGreaterThanOrEqual(
+        1_500 * TIMESTAMP_LOGICAL_STEPS,
+      );
       await bench.clock(0).advance(1_000);
     }
     expect(bench.raft.log.length).toBeLessThan(45);
@@ -163,7 +165,13 @@ describe('TimestampOracle', () => {
   it('only ever grows, over failovers, stale leaders, held commits and any clock', async () => {
     const member = fc.nat(2);
     const action = fc.oneof(
-      { weight: 6, arbitrary: fc.record({ type: fc.constant('take' as const), count: fc.integer({ min: 1, max: 65_536 }) }) },
+      {
+        weight: 6,
+        arbitrary: fc.record({
+          type: fc.constant('take' as const),
+          count: fc.integer({ min: 1, max: 65_536 }),
+        }),
+      },
       { weight: 2, arbitrary: fc.record({ type: fc.constant('pass' as const), member, ms: fc.nat(10_000) }) },
       {
         weight: 2,

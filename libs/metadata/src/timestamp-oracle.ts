@@ -46,13 +46,14 @@ interface ClockAnchor {
 }
 
 /**
- * Hands out timestamps that only ever grow, over all leaders. Every timestamp lies below a bound that was replicated
- * before; a new leader starts at the last bound, so it is above everything its predecessors handed out, whatever any
- * clock says. The clock only makes timestamps resemble time: when it stands still or goes back, counting goes on and
- * borrows from the milliseconds to come; when it leaps ahead too far, it is not believed.
+ * Hands out timestamps that only ever grow, over all leaders. Every timestamp lies below a bound that was
+ * replicated before; a new leader starts at the last bound, so it is above everything its predecessors handed
+ * out, whatever any clock says. The clock only makes timestamps resemble time: when it stands still or goes
+ * back, counting goes on and borrows from the milliseconds to come; when it leaps ahead too far, it is not
+ * believed.
  *
- * Whether this member still leads is not checked here: callers that need it (a timestamp above all that were handed out
- * before the request) confirm leadership between the request and the answer.
+ * Whether this member still leads is not checked here: callers that need it (a timestamp above all that were
+ * handed out before the request) confirm leadership between the request and the answer.
  *
  * After the timestamp oracle of TiDB's placement driver, with 12 logical bits in a safe integer.
  */
@@ -109,8 +110,9 @@ export class TimestampOracle {
   }
 
   /**
-   * The first of `count` consecutive timestamps (1 .. TIMESTAMPS_PER_CALL_MAX); waits when the window must move first.
-   * Rejects INVALID_ARGUMENT, NOT_LEADER, RESOURCE_EXHAUSTED, or as the proposal of the bound did.
+   * The first of `count` consecutive timestamps (1 .. TIMESTAMPS_PER_CALL_MAX); waits when the window must
+   * move first. Rejects INVALID_ARGUMENT, NOT_LEADER, RESOURCE_EXHAUSTED, or as the proposal of the bound
+   * did.
    */
   async take(count: number): Promise<Timestamp> {
     if (!Number.isSafeInteger(count) || count < 1 || count > TIMESTAMPS_PER_CALL_MAX) {
@@ -208,6 +210,8 @@ export class TimestampOracle {
   }
 
   #closedError(): CairnError {
-    return new CairnError('NOT_LEADER', 'this metadata member does not hand out timestamps', { retryAfterMs: 50 });
+    return new CairnError('NOT_LEADER', 'this metadata member does not hand out timestamps', {
+      retryAfterMs: 50,
+    });
   }
 }

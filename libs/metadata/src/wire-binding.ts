@@ -3,7 +3,8 @@ import type { RpcMethod } from '@cairn/wire';
 import * as generated from '../../wire/src/gen/cairn/internal/v1/metadata.js';
 
 /**
- * The only file of this package that names generated code; everything else imports messages and methods from here.
+ * The only file of this package that names generated code; everything else imports messages and methods from
+ * here.
  */
 export {
   NodeKind,

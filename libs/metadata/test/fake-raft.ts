@@ -99,18 +99,21 @@ export class FakeRaft {
     if (!member.isLeader) return;
     member.isLeader = false;
     member.machine.leadershipLost();
-    for (const waiter of member.waiters.splice(0)) waiter.reject(new CairnError('OUTCOME_UNKNOWN', 'leadership lost'));
+    for (const waiter of member.waiters.splice(0))
+      waiter.reject(new CairnError('OUTCOME_UNKNOWN', 'leadership lost'));
   }
 
   /**
-   * A new term under this leader. `keep`: how many entries beyond the committed ones it has. `isNoticed`: the old leader
-   * hears of it at once.
+   * A new term under this leader. `keep`: how many entries beyond the committed ones it has. `isNoticed`: the
+   * old leader hears of it at once.
    */
   async elect(index: number, options: { keep?: number; isNoticed?: boolean } = {}): Promise<void> {
     const { keep = Infinity, isNoticed = true } = options;
     const old = this.leader;
     const next = this.members[index] as FakeMember;
-    if (old !== undefined && (isNoticed || old === next)) this.notice(old);
+    if (old !== undefined && isNoticed) this.notice(old);
+    // Whoever campaigns has learned that it led no more.
+    this.notice(next);
     this.log.length = Math.min(this.log.length, this.committed + keep);
     this.#term += 1;
     this.leader = next;

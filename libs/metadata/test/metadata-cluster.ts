@@ -13,13 +13,23 @@ export const START_UNIX_MS = 1_795_132_800_000;
 
 type AnyHandler = (bytes: Uint8Array) => Promise<Uint8Array>;
 
-const REMOTE = { protocolVersion: 1, purpose: 'rpc', clusterId: '', kind: 'tool', name: 'test', storeId: 0 } as never;
+const REMOTE = {
+  protocolVersion: 1,
+  purpose: 'rpc',
+  clusterId: '',
+  kind: 'tool',
+  name: 'test',
+  storeId: 0,
+} as never;
 
 /** Requests and responses pass through their encodings, as on a wire. */
 class FakeServer implements RpcServer {
   readonly handlers = new Map<string, AnyHandler>();
 
-  handle<Request, Response>(method: RpcMethod<Request, Response>, handler: RpcHandler<Request, Response>): void {
+  handle<Request, Response>(
+    method: RpcMethod<Request, Response>,
+    handler: RpcHandler<Request, Response>,
+  ): void {
     this.handlers.set(method.name, async (bytes) => {
       const signal = new AbortController().signal;
       return method.encodeResponse(await handler(method.decodeRequest(bytes), { signal, remote: REMOTE }));
@@ -35,9 +45,11 @@ export interface LogLine {
 }
 
 export function recordingLogger(lines: LogLine[]): Logger {
-  const at = (level: string) => (event: string, fields: LogFields = {}) => {
-    lines.push({ level, event, fields });
-  };
+  const at =
+    (level: string) =>
+    (event: string, fields: LogFields = {}) => {
+      lines.push({ level, event, fields });
+    };
   const logger: Logger = {
     debug: at('debug'),
     info: at('info'),

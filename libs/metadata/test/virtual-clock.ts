@@ -48,7 +48,11 @@ export class VirtualClock implements Clock {
       let next: Pending | undefined;
       for (const entry of this.#pending) {
         if (entry.dueMs > endMs) continue;
-        if (next === undefined || entry.dueMs < next.dueMs || (entry.dueMs === next.dueMs && entry.order < next.order)) {
+        if (
+          next === undefined ||
+          entry.dueMs < next.dueMs ||
+          (entry.dueMs === next.dueMs && entry.order < next.order)
+        ) {
           next = entry;
         }
       }

@@ -9,9 +9,17 @@ const key = (n: number): Buffer => {
   bytes.writeUInt32BE(n);
   return bytes;
 };
-const samples = (...sizes: number[]): KeySample[] => sizes.map((bytes, index) => ({ key: key(index), bytes }));
+const samples = (...sizes: number[]): KeySample[] =>
+  sizes.map((bytes, index) => ({ key: key(index), bytes }));
 const choose = (list: readonly KeySample[], keysMax = 16) =>
-  chooseSplitKeys({ startKey: EMPTY, endKey: EMPTY, samples: list, splitBytes: 100, targetBytes: 60, keysMax });
+  chooseSplitKeys({
+    startKey: EMPTY,
+    endKey: EMPTY,
+    samples: list,
+    splitBytes: 100,
+    targetBytes: 60,
+    keysMax,
+  });
 
 describe('chooseSplitKeys', () => {
   it('leaves a small range whole', () => {
@@ -46,7 +54,9 @@ describe('chooseSplitKeys', () => {
   it('refuses samples that are not of the range', () => {
     const request = { startKey: key(1), endKey: key(2), splitBytes: 100, targetBytes: 60, keysMax: 1 };
     expect(() => chooseSplitKeys({ ...request, samples: samples(200) })).toThrow('before its range');
-    expect(() => chooseSplitKeys({ ...request, samples: [{ key: key(2), bytes: 1 }] })).toThrow('past its range');
+    expect(() => chooseSplitKeys({ ...request, samples: [{ key: key(2), bytes: 1 }] })).toThrow(
+      'past its range',
+    );
   });
 
   it('answers ascending keys inside the range, and parts no larger than two samples beyond the ideal', () => {
@@ -58,7 +68,9 @@ describe('chooseSplitKeys', () => {
         const decision = choose(all, keysMax);
         if (!decision.decided) {
           const cuttable = total >= 100 && list.slice(0, -1).some((bytes) => bytes > 0);
-          expect(decision.code).toBe(cuttable ? 'unexpected' : total < 100 ? 'small-enough' : 'no-cut-possible');
+          expect(decision.code).toBe(
+            cuttable ? 'unexpected' : total < 100 ? 'small-enough' : 'no-cut-possible',
+          );
           return;
         }
         expect(decision.keys.length).toBeLessThanOrEqual(keysMax);

@@ -3,7 +3,10 @@ import { assert } from '@cairn/base';
 import { compareBytes } from './compare-bytes.js';
 import { refuse, type Refusal } from './decision.js';
 
-/** A key met while walking a range, and the bytes from it up to the next sampled key (or the end of the range). */
+/**
+ * A key met while walking a range, and the bytes from it up to the next sampled key (or the end of the
+ * range).
+ */
 export interface KeySample {
   readonly key: Uint8Array;
   readonly bytes: number;
@@ -27,13 +30,13 @@ export interface ChooseSplitKeysRequest {
 export type ChooseSplitKeysRefusal = 'small-enough' | 'no-cut-possible';
 
 export type ChooseSplitKeysDecision =
-  | { readonly decided: true; readonly keys: readonly Uint8Array[] }
-  | Refusal<ChooseSplitKeysRefusal>;
+  { readonly decided: true; readonly keys: readonly Uint8Array[] } | Refusal<ChooseSplitKeysRefusal>;
 
 /**
- * Where to cut a range that has grown too large: into `round(total / targetBytes)` parts of about equal size, at least two
- * and at most `keysMax + 1`. Each cut is the sampled key whose distance in bytes from the ideal cut is least. Keys are
- * strictly inside the range, ascending, and views of the samples. Samples coarser than the parts give fewer cuts.
+ * Where to cut a range that has grown too large: into `round(total / targetBytes)` parts of about equal size,
+ * at least two and at most `keysMax + 1`. Each cut is the sampled key whose distance in bytes from the ideal
+ * cut is least. Keys are strictly inside the range, ascending, and views of the samples. Samples coarser than
+ * the parts give fewer cuts.
  */
 export function chooseSplitKeys(request: ChooseSplitKeysRequest): ChooseSplitKeysDecision {
   const { samples, splitBytes, targetBytes, keysMax } = request;
@@ -50,7 +53,10 @@ export function chooseSplitKeys(request: ChooseSplitKeysRequest): ChooseSplitKey
   const parts = Math.max(2, Math.min(Math.round(total / targetBytes), keysMax + 1));
   const keys = cut(request, total, parts);
   if (keys.length === 0) {
-    return refuse('no-cut-possible', `${total} bytes sit behind one key: ${samples.length} samples, none inside`);
+    return refuse(
+      'no-cut-possible',
+      `${total} bytes sit behind one key: ${samples.length} samples, none inside`,
+    );
   }
   return { decided: true, keys };
 }
@@ -63,11 +69,16 @@ function checkSamples(request: ChooseSplitKeysRequest): void {
     assert(compareBytes(key, startKey) >= 0, 'a sample lies before its range', { at: i });
     assert(endKey.length === 0 || compareBytes(key, endKey) < 0, 'a sample lies past its range', { at: i });
     const previous = samples[i - 1];
-    assert(previous === undefined || compareBytes(previous.key, key) < 0, 'samples are out of order', { at: i });
+    assert(previous === undefined || compareBytes(previous.key, key) < 0, 'samples are out of order', {
+      at: i,
+    });
   }
 }
 
-/** Walks the samples once; `before` is the number of bytes left of the sample, so cutting there gives the left side that much. */
+/**
+ * Walks the samples once; `before` is the number of bytes left of the sample, so cutting there gives the left
+ * side that much.
+ */
 function cut(request: ChooseSplitKeysRequest, total: number, parts: number): Uint8Array[] {
   const { samples, startKey } = request;
   const keys: Uint8Array[] = [];

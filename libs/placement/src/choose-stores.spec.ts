@@ -17,14 +17,21 @@ const choose = (stores: readonly StoreCandidate[], count: number) =>
 
 describe('chooseStoresForNewRange', () => {
   it('takes the stores with the fewest replicas', () => {
-    const stores = [store(1, { replicas: 5 }), store(2, { replicas: 1 }), store(3), store(4, { replicas: 2 })];
+    const stores = [
+      store(1, { replicas: 5 }),
+      store(2, { replicas: 1 }),
+      store(3),
+      store(4, { replicas: 2 }),
+    ];
     expect(choose(stores, 3)).toEqual({ decided: true, storeIds: [3, 2, 4] });
   });
 
   it('says which wish cannot be met', () => {
     expect(choose([store(1)], 2)).toMatchObject({ decided: false, code: 'too-few-stores' });
     expect(choose([store(1), store(2, { isLive: false })], 2)).toMatchObject({ code: 'too-few-live-stores' });
-    expect(choose([store(1), store(2, { diskFreeBytes: 99 })], 2)).toMatchObject({ code: 'too-little-space' });
+    expect(choose([store(1), store(2, { diskFreeBytes: 99 })], 2)).toMatchObject({
+      code: 'too-little-space',
+    });
   });
 
   it('gives all or nothing, distinct and live, whatever the order of the input', () => {
@@ -45,7 +52,8 @@ describe('chooseStoresForNewRange', () => {
         const chosen = usable.filter((each) => decision.storeIds.includes(each.storeId));
         expect(chosen).toHaveLength(count);
         const worst = Math.max(...chosen.map((each) => each.replicas));
-        for (const other of usable) if (!chosen.includes(other)) expect(other.replicas).toBeGreaterThanOrEqual(worst);
+        for (const other of usable)
+          if (!chosen.includes(other)) expect(other.replicas).toBeGreaterThanOrEqual(worst);
       }),
     );
   });

@@ -25,12 +25,12 @@ export interface ChooseStoresRequest {
 export type ChooseStoresRefusal = 'too-few-stores' | 'too-few-live-stores' | 'too-little-space';
 
 export type ChooseStoresDecision =
-  | { readonly decided: true; readonly storeIds: readonly StoreId[] }
-  | Refusal<ChooseStoresRefusal>;
+  { readonly decided: true; readonly storeIds: readonly StoreId[] } | Refusal<ChooseStoresRefusal>;
 
 /**
- * Stores for the replicas of a new range: distinct, live, with space; fewest replicas first, then most free space, then
- * the lowest id, so that equal inputs give equal answers in any order. Answers all `count` or none.
+ * Stores for the replicas of a new range: distinct, live, with space; fewest replicas first, then most free
+ * space, then the lowest id, so that equal inputs give equal answers in any order. Answers all `count` or
+ * none.
  */
 export function chooseStoresForNewRange(request: ChooseStoresRequest): ChooseStoresDecision {
   const { stores, count, diskFreeBytesMin } = request;
@@ -41,13 +41,16 @@ export function chooseStoresForNewRange(request: ChooseStoresRequest): ChooseSto
   }
   const live = stores.filter((store) => store.isLive);
   if (live.length < count) {
-    return refuse('too-few-live-stores', `${count} live stores are needed, ${live.length} of ${stores.length} are live`);
+    return refuse(
+      'too-few-live-stores',
+      `${count} live stores are needed, ${live.length} of ${stores.length} are live`,
+    );
   }
   const roomy = live.filter((store) => store.diskFreeBytes === 0 || store.diskFreeBytes >= diskFreeBytesMin);
   if (roomy.length < count) {
     return refuse(
       'too-little-space',
-      `${count} stores with ${diskFreeBytesMin} free bytes are needed, ${roomy.length} of ${live.length} have them`,
+      `${count} stores with ${diskFreeBytesMin} free bytes are needed, ${roomy.length} of ${live.length} have`,
     );
   }
   const ranked = roomy.toSorted(

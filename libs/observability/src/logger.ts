@@ -19,7 +19,7 @@ export interface ProcessLogger {
   /** Resolves once the file is open; rejects when it cannot be. Lines logged before are kept. */
   readonly opened: Promise<void>;
   /** Writes out what is buffered, synchronously: for the last line before a process leaves. After `opened`. */
-  flush(): void;
+  readonly flush: () => void;
 }
 
 class PinoLogger implements Logger {

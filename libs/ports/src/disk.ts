@@ -44,13 +44,13 @@ export type DiskErrorCode = 'NOT_FOUND' | 'DISK_FULL' | 'IO_ERROR' | 'LOCKED';
 
 export class DiskError extends Error {
   override readonly name = 'DiskError';
-  constructor(
-    readonly code: DiskErrorCode,
-    readonly path: string,
-    message: string,
-    cause?: unknown,
-  ) {
+  readonly code: DiskErrorCode;
+  readonly path: string;
+
+  constructor(code: DiskErrorCode, path: string, message: string, cause?: unknown) {
     super(message, cause === undefined ? undefined : { cause });
+    this.code = code;
+    this.path = path;
   }
 }
 

@@ -127,7 +127,7 @@ async function watch(cluster: LocalCluster, terminal: Terminal, stopRequested: P
 }
 
 async function runCluster(config: LocalClusterConfig, io: SessionIo, terminal: Terminal): Promise<number> {
-  let cluster: LocalCluster | undefined;
+  const running: { cluster: LocalCluster | undefined } = { cluster: undefined };
   let requests = 0;
   const stop = Promise.withResolvers<void>();
   const kill = Promise.withResolvers<'killed'>();
@@ -138,14 +138,14 @@ async function runCluster(config: LocalClusterConfig, io: SessionIo, terminal: T
       terminal.print('Stopping … (again to kill)');
       stop.resolve();
     } else {
-      cluster?.killAll();
+      running.cluster?.killAll();
       kill.resolve('killed');
     }
   });
   terminal.print(
     `Starting ${config.metadata} metadata, ${config.shards} shard and ${config.routers} router processes …`,
   );
-  cluster = await startLocalCluster({
+  const cluster = await startLocalCluster({
     dataDirectory: config.dataDir,
     metadata: config.metadata,
     shards: config.shards,
@@ -160,6 +160,7 @@ async function runCluster(config: LocalClusterConfig, io: SessionIo, terminal: T
     stopRequested: stop.promise,
     ...(io.programs === undefined ? {} : { programs: io.programs }),
   });
+  running.cluster = cluster;
   if (requests === 0) {
     terminal.print(welcome(cluster, config));
     await watch(cluster, terminal, stop.promise);

@@ -1,2 +1,13 @@
+export { readDescriptor, writeDescriptor } from './descriptor-codec.js';
+export { PROTOCOL_VERSION } from './hello.js';
+export { newKvRequest, newKvResponse } from './kv-factories.js';
 export * from './kv-messages.js';
+export { decodeKvCancel, decodeKvRequests, encodeKvCancel, KvRequestEncoder } from './kv-request-codec.js';
+export { decodeKvResponses, KvResponseEncoder } from './kv-response-codec.js';
+export { decodeRaftMessages, RaftMessageEncoder, type EntryFormat, type RaftRangeHint } from './raft-codec.js';
+export { ReconnectingSession, type ReconnectingSessionOptions } from './reconnecting-session.js';
+export { createRpcClient, RpcPool, type RpcPoolOptions, type SessionRpcClient } from './rpc-client.js';
+export { MetadataRpc, ShardRpc } from './rpc-methods.js';
+export { createRpcServer, type RpcServerOptions, type SessionRpcServer } from './rpc-server.js';
+export { acceptSession, openSession, type AcceptSessionOptions, type OpenSessionOptions } from './session.js';
 export * from './session-types.js';

@@ -1,0 +1,163 @@
+import { CairnError, timestamp, type ErrorCode, type StoreId, type Timestamp } from '@cairn/base';
+import { ByteReader, ByteWriter } from '@cairn/codec';
+
+import { readDescriptor, writeDescriptor } from './descriptor-codec.js';
+import { newKvResponse } from './kv-factories.js';
+import { KvOp, type KvError, type KvResponse, type KvRow } from './kv-messages.js';
+
+/*
+ * A kvResponses frame: the store's largest timestamp (u64), then responses until the end. Each: sequence u32, op u8,
+ * flags u8, then what the flags announce.
+ */
+
+const Flag = {
+  error: 1,
+  found: 2,
+  succeeded: 4,
+  value: 8,
+  version: 16,
+  /** increment, deleteRange and scan: what those ops add. */
+  extra: 32,
+  resumeKey: 64,
+} as const;
+
+const VERSION_BYTES = 12;
+/** Values above this travel as parts of their own instead of being copied into the frame. */
+const COPIED_VALUE_BYTES_MAX = 4 * 1024;
+
+/** Collects the responses of a turn into the body of one frame. */
+export class KvResponseEncoder {
+  readonly #writer = new ByteWriter(16 * 1024);
+  #parts: Uint8Array[] = [];
+  #count = 0;
+
+  get count(): number {
+    return this.#count;
+  }
+
+  /** Large values are kept by reference until the frame is sent; they must not change. */
+  add(response: KvResponse): void {
+    this.#count += 1;
+    const writer = this.#writer;
+    const { error, value, version, resumeKey, op } = response;
+    const hasExtra = op === KvOp.increment || op === KvOp.deleteRange || op === KvOp.scan;
+    writer.u32(response.sequence);
+    writer.u8(op);
+    writer.u8(
+      (error === undefined ? 0 : Flag.error) |
+        (response.found ? Flag.found : 0) |
+        (response.succeeded ? Flag.succeeded : 0) |
+        (value === undefined ? 0 : Flag.value) |
+        (version.length === VERSION_BYTES ? Flag.version : 0) |
+        (hasExtra ? Flag.extra : 0) |
+        (resumeKey === undefined ? 0 : Flag.resumeKey),
+    );
+    if (error !== undefined) {
+      writeError(writer, error);
+      return;
+    }
+    if (version.length === VERSION_BYTES) writer.raw(version);
+    writer.u64(response.timestamp);
+    if (resumeKey !== undefined) writer.bytes(resumeKey);
+    if (op === KvOp.increment) writer.string(response.number);
+    if (op === KvOp.deleteRange) writer.varint(response.count);
+    if (op === KvOp.scan) writeRows(writer, response.rows);
+    if (value !== undefined) this.#addValue(value);
+  }
+
+  #addValue(value: Uint8Array): void {
+    const writer = this.#writer;
+    if (value.length <= COPIED_VALUE_BYTES_MAX) {
+      writer.bytes(value);
+      return;
+    }
+    writer.varint(value.length);
+    this.#parts.push(writer.take(), value);
+  }
+
+  /** The frame's body; the encoder is empty afterwards. */
+  take(maxTimestamp: Timestamp): Uint8Array[] {
+    const head = new ByteWriter(8);
+    head.u64(maxTimestamp);
+    const parts = [head.take(), ...this.#parts];
+    if (this.#writer.length > 0) parts.push(this.#writer.take());
+    this.#parts = [];
+    this.#count = 0;
+    return parts;
+  }
+}
+
+function writeRows(writer: ByteWriter, rows: readonly KvRow[]): void {
+  writer.varint(rows.length);
+  for (const row of rows) {
+    writer.bytes(row.key);
+    writer.bytes(row.value);
+    writer.raw(row.version);
+  }
+}
+
+function writeError(writer: ByteWriter, error: KvError): void {
+  writer.string(error.code);
+  writer.string(error.message);
+  writer.varint(Math.round(error.retryAfterMs));
+  writer.varint(error.leaderStoreId);
+  writer.string(error.field);
+  writer.varint(error.descriptors.length);
+  for (const descriptor of error.descriptors) writeDescriptor(writer, descriptor);
+}
+
+/** The responses of a frame; values and rows are views of it. Throws CORRUPTION. */
+export function decodeKvResponses(body: Buffer): { maxTimestamp: Timestamp; responses: KvResponse[] } {
+  const reader = new ByteReader(body);
+  const maxTimestamp = timestamp(reader.u64());
+  const responses: KvResponse[] = [];
+  while (reader.remaining > 0) responses.push(readResponse(reader));
+  return { maxTimestamp, responses };
+}
+
+function readResponse(reader: ByteReader): KvResponse {
+  const sequence = reader.u32();
+  const op = reader.u8();
+  if (op < KvOp.get || op > KvOp.scan) throw new CairnError('CORRUPTION', `unknown operation ${op}`);
+  const response = newKvResponse(sequence, op as KvOp);
+  const flags = reader.u8();
+  if ((flags & Flag.error) !== 0) {
+    response.error = readError(reader);
+    return response;
+  }
+  response.found = (flags & Flag.found) !== 0;
+  response.succeeded = (flags & Flag.succeeded) !== 0;
+  if ((flags & Flag.version) !== 0) response.version = reader.raw(VERSION_BYTES);
+  response.timestamp = timestamp(reader.u64());
+  if ((flags & Flag.resumeKey) !== 0) response.resumeKey = reader.bytes();
+  if ((flags & Flag.extra) !== 0) {
+    if (op === KvOp.increment) response.number = reader.string();
+    if (op === KvOp.deleteRange) response.count = reader.varint();
+    if (op === KvOp.scan) response.rows = readRows(reader);
+  }
+  if ((flags & Flag.value) !== 0) response.value = reader.bytes();
+  return response;
+}
+
+function readRows(reader: ByteReader): KvRow[] {
+  const count = reader.varint();
+  const rows: KvRow[] = [];
+  for (let at = 0; at < count; at += 1) {
+    const key = reader.bytes();
+    const value = reader.bytes();
+    rows.push({ key, value, version: reader.raw(VERSION_BYTES) });
+  }
+  return rows;
+}
+
+function readError(reader: ByteReader): KvError {
+  const code = reader.string() as ErrorCode;
+  const message = reader.string();
+  const retryAfterMs = reader.varint();
+  const leaderStoreId = reader.varint() as StoreId;
+  const field = reader.string();
+  const count = reader.varint();
+  const descriptors = [];
+  for (let at = 0; at < count; at += 1) descriptors.push(readDescriptor(reader));
+  return { code, message, retryAfterMs, leaderStoreId, descriptors, field };
+}

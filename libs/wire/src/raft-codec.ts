@@ -1,0 +1,267 @@
+import { CairnError, unreachable, type LogIndex, type RangeId, type ReplicaId, type Term } from '@cairn/base';
+import { ByteReader, ByteWriter } from '@cairn/codec';
+import type { Entry, Message, MessageType } from '@cairn/raft';
+
+/*
+ * A raftMessages frame: messages until its end. Each: type and flags (u8 each), rangeId, from, to and term as varints, the
+ * range hint when flagged, then the fields of the type. Entries travel as their log record: fixed header, payload. The
+ * follower checks the record's checksum and writes the same bytes to its log.
+ */
+
+/** Where the range begins, for a store that may have to create the replica. */
+export interface RaftRangeHint {
+  readonly startKey: Uint8Array;
+  readonly epochVersion: number;
+}
+
+/** How log records look; given by the log, so that this package does not depend on it. */
+export interface EntryFormat {
+  readonly headerBytes: number;
+  /** The record header of an entry, made once per entry. */
+  header(rangeId: RangeId, entry: Entry): Uint8Array;
+  /** Payload bytes that a header announces. */
+  payloadLength(header: Uint8Array): number;
+  /** Checks the record; throws CORRUPTION. The entry keeps both views. */
+  entry(header: Uint8Array, payload: Uint8Array): Entry;
+}
+
+/** On the wire: append only. Snapshots travel by themselves. */
+const TYPES: readonly MessageType[] = [
+  'pre-vote',
+  'pre-vote-response',
+  'vote',
+  'vote-response',
+  'append',
+  'append-response',
+  'heartbeat',
+  'heartbeat-response',
+  'snapshot',
+  'timeout-now',
+  'read-index',
+  'read-index-response',
+];
+const TYPE_NUMBERS = new Map(TYPES.map((type, number) => [type, number]));
+
+const Flag = { hint: 1, yes: 2 } as const;
+/** Payloads above this travel as parts of their own instead of being copied into the frame. */
+const COPIED_PAYLOAD_BYTES_MAX = 2 * 1024;
+
+/** Collects the messages of a turn for one store into the body of one frame. */
+export class RaftMessageEncoder {
+  readonly #format: EntryFormat;
+  readonly #writer = new ByteWriter(16 * 1024);
+  #parts: Uint8Array[] = [];
+  #bytes = 0;
+  #count = 0;
+
+  constructor(format: EntryFormat) {
+    this.#format = format;
+  }
+
+  get count(): number {
+    return this.#count;
+  }
+
+  get bytes(): number {
+    return this.#bytes + this.#writer.length;
+  }
+
+  add(rangeId: RangeId, message: Message, hint: RaftRangeHint | undefined): void {
+    const writer = this.#writer;
+    this.#count += 1;
+    writer.u8(TYPE_NUMBERS.get(message.type) as number);
+    writer.u8((hint === undefined ? 0 : Flag.hint) | (isYes(message) ? Flag.yes : 0));
+    writer.varint(rangeId);
+    writer.varint(message.from);
+    writer.varint(message.to);
+    writer.varint(message.term);
+    if (hint !== undefined) {
+      writer.bytes(hint.startKey);
+      writer.varint(hint.epochVersion);
+    }
+    this.#addFields(rangeId, message);
+  }
+
+  #addFields(rangeId: RangeId, message: Message): void {
+    const writer = this.#writer;
+    switch (message.type) {
+      case 'pre-vote':
+      case 'vote':
+        writer.varint(message.lastIndex);
+        writer.varint(message.lastTerm);
+        return;
+      case 'pre-vote-response':
+      case 'vote-response':
+      case 'timeout-now':
+        return;
+      case 'append':
+        writer.varint(message.previousIndex);
+        writer.varint(message.previousTerm);
+        writer.varint(message.commit);
+        writer.f64(message.sentAtMs);
+        writer.varint(message.entries.length);
+        for (const entry of message.entries) this.#addEntry(rangeId, entry);
+        return;
+      case 'append-response':
+        writer.varint(message.index);
+        writer.varint(message.hintIndex);
+        writer.varint(message.hintTerm);
+        writer.f64(message.sentAtMs);
+        return;
+      case 'heartbeat':
+        writer.varint(message.commit);
+        writer.varint(message.readContext);
+        writer.f64(message.sentAtMs);
+        return;
+      case 'heartbeat-response':
+        writer.varint(message.readContext);
+        writer.f64(message.sentAtMs);
+        return;
+      case 'read-index':
+        writer.varint(message.context);
+        return;
+      case 'read-index-response':
+        writer.varint(message.context);
+        writer.varint(message.index);
+        return;
+      case 'snapshot':
+        throw new CairnError('INTERNAL', 'snapshots do not travel in message frames');
+      default:
+        unreachable(message);
+    }
+  }
+
+  #addEntry(rangeId: RangeId, entry: Entry): void {
+    this.#writer.raw(this.#format.header(rangeId, entry));
+    if (entry.payload.length <= COPIED_PAYLOAD_BYTES_MAX) {
+      this.#writer.raw(entry.payload);
+      return;
+    }
+    const head = this.#writer.take();
+    this.#parts.push(head, entry.payload);
+    this.#bytes += head.length + entry.payload.length;
+  }
+
+  /** The frame's body; the encoder is empty afterwards. */
+  take(): Uint8Array[] {
+    const parts = this.#parts;
+    if (this.#writer.length > 0) parts.push(this.#writer.take());
+    this.#parts = [];
+    this.#bytes = 0;
+    this.#count = 0;
+    return parts;
+  }
+}
+
+function isYes(message: Message): boolean {
+  switch (message.type) {
+    case 'pre-vote':
+    case 'vote':
+      return message.transfer;
+    case 'pre-vote-response':
+    case 'vote-response':
+      return message.granted;
+    case 'append-response':
+      return message.rejected;
+    case 'read-index-response':
+      return message.refused;
+    default:
+      return false;
+  }
+}
+
+/** Hands every message of a frame to `deliver`, in order. Entries are views of the frame. Throws CORRUPTION. */
+export function decodeRaftMessages(
+  body: Buffer,
+  format: EntryFormat,
+  deliver: (rangeId: RangeId, message: Message, hint: RaftRangeHint | undefined) => void,
+): void {
+  const reader = new ByteReader(body);
+  while (reader.remaining > 0) {
+    const type = TYPES[reader.u8()];
+    if (type === undefined) throw new CairnError('CORRUPTION', 'unknown type of raft message');
+    const flags = reader.u8();
+    const rangeId = reader.varint() as RangeId;
+    const head: MessageHead = {
+      from: reader.varint() as ReplicaId,
+      to: reader.varint() as ReplicaId,
+      term: reader.varint() as Term,
+    };
+    let hint: RaftRangeHint | undefined;
+    if ((flags & Flag.hint) !== 0) {
+      const startKey = Buffer.from(reader.bytes());
+      hint = { startKey, epochVersion: reader.varint() };
+    }
+    deliver(rangeId, readMessage(reader, { type, isYes: (flags & Flag.yes) !== 0, head, format }), hint);
+  }
+}
+
+interface MessageHead {
+  readonly from: ReplicaId;
+  readonly to: ReplicaId;
+  readonly term: Term;
+}
+
+interface MessageContext {
+  readonly type: MessageType;
+  readonly isYes: boolean;
+  readonly head: MessageHead;
+  readonly format: EntryFormat;
+}
+
+function readMessage(reader: ByteReader, context: MessageContext): Message {
+  const { type, isYes: yes, head } = context;
+  switch (type) {
+    case 'pre-vote':
+    case 'vote': {
+      const lastIndex = reader.varint() as LogIndex;
+      return { type, ...head, lastIndex, lastTerm: reader.varint() as Term, transfer: yes };
+    }
+    case 'pre-vote-response':
+    case 'vote-response':
+      return { type, ...head, granted: yes };
+    case 'append':
+      return readAppend(reader, head, context.format);
+    case 'append-response': {
+      const index = reader.varint() as LogIndex;
+      const hintIndex = reader.varint() as LogIndex;
+      const hintTerm = reader.varint() as Term;
+      return { type, ...head, index, rejected: yes, hintIndex, hintTerm, sentAtMs: reader.f64() };
+    }
+    case 'heartbeat': {
+      const commit = reader.varint() as LogIndex;
+      const readContext = reader.varint();
+      return { type, ...head, commit, readContext, sentAtMs: reader.f64() };
+    }
+    case 'heartbeat-response': {
+      const readContext = reader.varint();
+      return { type, ...head, readContext, sentAtMs: reader.f64() };
+    }
+    case 'timeout-now':
+      return { type, ...head };
+    case 'read-index':
+      return { type, ...head, context: reader.varint() };
+    case 'read-index-response': {
+      const readContext = reader.varint();
+      return { type, ...head, context: readContext, index: reader.varint() as LogIndex, refused: yes };
+    }
+    case 'snapshot':
+      throw new CairnError('CORRUPTION', 'snapshots do not travel in message frames');
+    default:
+      return unreachable(type);
+  }
+}
+
+function readAppend(reader: ByteReader, head: MessageHead, format: EntryFormat): Message {
+  const previousIndex = reader.varint() as LogIndex;
+  const previousTerm = reader.varint() as Term;
+  const commit = reader.varint() as LogIndex;
+  const sentAtMs = reader.f64();
+  const count = reader.varint();
+  const entries: Entry[] = [];
+  for (let at = 0; at < count; at += 1) {
+    const header = reader.raw(format.headerBytes);
+    entries.push(format.entry(header, reader.raw(format.payloadLength(header))));
+  }
+  return { type: 'append', ...head, previousIndex, previousTerm, commit, entries, sentAtMs };
+}

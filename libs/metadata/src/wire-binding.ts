@@ -1,6 +1,6 @@
 import type { RpcMethod } from '@cairn/wire';
 
-import * as generated from '../../wire/src/gen/cairn/internal/v1/metadata.js';
+import * as generated from '@cairn/wire/gen/cairn/internal/v1/metadata.js';
 
 /**
  * The only file of this package that names generated code; everything else imports messages and methods from
@@ -23,8 +23,8 @@ export {
   type SettingValue,
   type StoreCommand,
   type StoreInfo,
-} from '../../wire/src/gen/cairn/internal/v1/metadata.js';
-export type { RangeDescriptor as RangeDescriptorMessage } from '../../wire/src/gen/cairn/internal/v1/metadata.js';
+} from '@cairn/wire/gen/cairn/internal/v1/metadata.js';
+export type { RangeDescriptor as RangeDescriptorMessage } from '@cairn/wire/gen/cairn/internal/v1/metadata.js';
 
 interface Codec<Message> {
   encode(message: Message): { finish(): Uint8Array };

@@ -1,0 +1,69 @@
+import { CairnError, storeId, type ErrorCode } from '@cairn/base';
+import { ByteReader, ByteWriter } from '@cairn/codec';
+
+import type { Hello, Purpose } from './session-types.js';
+
+/** Counts up with every change that older nodes would misread. */
+export const PROTOCOL_VERSION = 1;
+/** First bytes of a hello: tells our own processes from anything else that connects. */
+const MAGIC = 0x4e524943;
+
+const PURPOSES: readonly Purpose[] = ['rpc', 'kv', 'raft', 'bulk'];
+const KINDS: readonly Hello['kind'][] = ['metadata', 'shard', 'router', 'tool'];
+
+export function encodeHello(hello: Hello): Buffer {
+  const writer = new ByteWriter(128);
+  writer.u32(MAGIC);
+  writer.varint(hello.protocolVersion);
+  writer.u8(PURPOSES.indexOf(hello.purpose));
+  writer.u8(KINDS.indexOf(hello.kind));
+  writer.string(hello.clusterId);
+  writer.string(hello.name);
+  writer.varint(hello.storeId);
+  return writer.take();
+}
+
+/** Bytes behind the known fields are ignored: later versions may say more. Throws CORRUPTION. */
+export function decodeHello(body: Uint8Array): Hello {
+  const reader = new ByteReader(body);
+  if (reader.u32() !== MAGIC) throw new CairnError('CORRUPTION', 'the first frame is no hello of this product');
+  const protocolVersion = reader.varint();
+  const purpose = PURPOSES[reader.u8()];
+  const kind = KINDS[reader.u8()];
+  if (purpose === undefined || kind === undefined) throw new CairnError('CORRUPTION', 'hello of an unknown kind');
+  const clusterId = reader.string();
+  const name = reader.string();
+  return { protocolVersion, purpose, kind, clusterId, name, storeId: storeId(reader.varint()) };
+}
+
+export function encodeRefusal(error: CairnError): Buffer {
+  const writer = new ByteWriter(128);
+  writer.string(error.code);
+  writer.string(error.message);
+  return writer.take();
+}
+
+export function decodeRefusal(body: Uint8Array): CairnError {
+  const reader = new ByteReader(body);
+  const code = reader.string() as ErrorCode;
+  return new CairnError(code, reader.string());
+}
+
+/** Why two nodes must not talk; undefined when they may. */
+export function mismatchOf(own: Hello, remote: Hello): CairnError | undefined {
+  if (own.protocolVersion !== remote.protocolVersion) {
+    return new CairnError(
+      'FAILED_PRECONDITION',
+      `${remote.kind} "${remote.name}" speaks protocol ${remote.protocolVersion}, ` +
+        `${own.kind} "${own.name}" speaks ${own.protocolVersion}: run versions that know each other`,
+    );
+  }
+  if (own.clusterId !== '' && remote.clusterId !== '' && own.clusterId !== remote.clusterId) {
+    return new CairnError(
+      'CLUSTER_MISMATCH',
+      `${remote.kind} "${remote.name}" belongs to cluster ${remote.clusterId}, ` +
+        `${own.kind} "${own.name}" to cluster ${own.clusterId}`,
+    );
+  }
+  return undefined;
+}

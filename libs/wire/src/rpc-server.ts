@@ -1,0 +1,148 @@
+import { assert, CairnError, messageOf } from '@cairn/base';
+import { noopLogger, type Clock, type Logger, type Timer } from '@cairn/ports';
+
+import { decodeRpcRequest, encodeRpcFailure, encodeRpcSuccess, type RpcRequestFrame } from './rpc-frames.js';
+import {
+  FrameType,
+  type Hello,
+  type RpcHandler,
+  type RpcMethod,
+  type RpcServer,
+  type Session,
+  type SessionHandlers,
+} from './session-types.js';
+
+/** Calls of one session that are being served; more are refused with RESOURCE_EXHAUSTED. */
+export const RPC_SERVED_MAX = 1024;
+
+export interface RpcServerOptions {
+  /** Enforces the callers' deadlines here too; without it only their cancel frames do. */
+  readonly clock?: Clock;
+  readonly logger?: Logger;
+  readonly servedMax?: number;
+}
+
+type Serve = (body: Buffer, context: { readonly signal: AbortSignal; readonly remote: Hello }) => Promise<Uint8Array>;
+
+/** Methods by name, served on every session that is attached. */
+export class SessionRpcServer implements RpcServer {
+  readonly #methods = new Map<string, Serve>();
+  readonly #options: RpcServerOptions;
+
+  constructor(options: RpcServerOptions) {
+    this.#options = options;
+  }
+
+  handle<Request, Response>(method: RpcMethod<Request, Response>, handler: RpcHandler<Request, Response>): void {
+    assert(!this.#methods.has(method.name), 'method has a handler already', { method: method.name });
+    this.#methods.set(method.name, async (body, context) =>
+      method.encodeResponse(await handler(method.decodeRequest(body), context)),
+    );
+  }
+
+  /** The session must be ready. Pass its frames and its close to the handlers answered. */
+  attach(session: Session): SessionHandlers {
+    const served = new ServedSession(session, this.#methods, this.#options);
+    return {
+      onFrame: (type, body) => {
+        served.onFrame(type, body);
+      },
+      onClose: () => {
+        served.onClose();
+      },
+    };
+  }
+}
+
+interface ServedCall {
+  readonly abort: AbortController;
+  timer: Timer | undefined;
+}
+
+class ServedSession {
+  readonly #session: Session;
+  readonly #methods: ReadonlyMap<string, Serve>;
+  readonly #options: RpcServerOptions;
+  readonly #calls = new Map<number, ServedCall>();
+
+  constructor(session: Session, methods: ReadonlyMap<string, Serve>, options: RpcServerOptions) {
+    this.#session = session;
+    this.#methods = methods;
+    this.#options = options;
+  }
+
+  onFrame(type: FrameType, body: Buffer): void {
+    switch (type) {
+      case FrameType.rpcRequest:
+        this.#begin(decodeRpcRequest(body));
+        return;
+      case FrameType.rpcCancel:
+        if (body.length !== 4) throw new CairnError('CORRUPTION', 'cancel frame of a wrong length');
+        this.#abort(body.readUInt32LE(0), new CairnError('CANCELLED', 'the caller gave up'));
+        return;
+      default:
+        throw new CairnError('CORRUPTION', `frame ${type} on a serving session`);
+    }
+  }
+
+  onClose(): void {
+    for (const id of [...this.#calls.keys()]) {
+      this.#abort(id, new CairnError('CANCELLED', 'the connection of the caller closed'));
+    }
+  }
+
+  #begin(frame: RpcRequestFrame): void {
+    const { id, method, timeoutMs } = frame;
+    const serve = this.#methods.get(method);
+    const remote = this.#session.remote;
+    assert(remote !== undefined, 'calls arrive on ready sessions');
+    if (this.#calls.has(id)) throw new CairnError('CORRUPTION', `call ${id} is open twice`);
+    if (serve === undefined) {
+      this.#fail(id, new CairnError('FAILED_PRECONDITION', `this node does not serve ${method}`));
+      return;
+    }
+    if (this.#calls.size >= (this.#options.servedMax ?? RPC_SERVED_MAX)) {
+      this.#fail(id, new CairnError('RESOURCE_EXHAUSTED', 'too many open calls', { retryAfterMs: 100 }));
+      return;
+    }
+    const call: ServedCall = { abort: new AbortController(), timer: undefined };
+    call.timer = this.#options.clock?.setTimer(timeoutMs, () => {
+      this.#abort(id, new CairnError('DEADLINE_EXCEEDED', `${method} took longer than ${timeoutMs} ms`));
+    });
+    this.#calls.set(id, call);
+    serve(frame.body, { signal: call.abort.signal, remote }).then(
+      (response) => {
+        if (this.#forget(id, call)) this.#session.send(FrameType.rpcResponse, [encodeRpcSuccess(id), response]);
+      },
+      (error: unknown) => {
+        if (this.#forget(id, call)) this.#fail(id, this.#asCairnError(method, error));
+      },
+    );
+  }
+
+  /** True when the call was still open: then, and only then, it is answered. */
+  #forget(id: number, call: ServedCall): boolean {
+    call.timer?.cancel();
+    return this.#calls.get(id) === call && this.#calls.delete(id);
+  }
+
+  #abort(id: number, reason: CairnError): void {
+    const call = this.#calls.get(id);
+    if (call === undefined || !this.#forget(id, call)) return;
+    call.abort.abort(reason);
+  }
+
+  #asCairnError(method: string, error: unknown): CairnError {
+    if (CairnError.is(error)) return error;
+    (this.#options.logger ?? noopLogger).error('rpc handler failed', { method, reason: messageOf(error) });
+    return new CairnError('INTERNAL', `${method} failed: ${messageOf(error)}`);
+  }
+
+  #fail(id: number, error: CairnError): void {
+    this.#session.send(FrameType.rpcResponse, [encodeRpcFailure(id, error)]);
+  }
+}
+
+export function createRpcServer(options: RpcServerOptions = {}): SessionRpcServer {
+  return new SessionRpcServer(options);
+}

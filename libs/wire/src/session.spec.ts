@@ -1,0 +1,167 @@
+import { describe, expect, it } from '@jest/globals';
+import { CairnError, storeId } from '@cairn/base';
+import { noopLogger, type Listener } from '@cairn/ports';
+import { NodeClock, NodeRng, TcpTransport } from '@cairn/runtime-node';
+import { ReconnectingSession } from './reconnecting-session.js';
+import { RpcPool } from './rpc-client.js';
+import { MetadataRpc, ShardRpc } from './rpc-methods.js';
+import { createRpcServer, type SessionRpcServer } from './rpc-server.js';
+import { acceptSession, openSession } from './session.js';
+import { FrameType, type Hello, type Session } from './session-types.js';
+
+const clock = new NodeClock();
+const transport = new TcpTransport();
+const logger = noopLogger;
+
+function hello(overrides: Partial<Hello> = {}): Hello {
+  return { protocolVersion: 1, purpose: 'rpc', clusterId: 'c1', kind: 'tool', name: 't', storeId: storeId(0), ...overrides };
+}
+
+async function serving(server: SessionRpcServer, own = hello({ kind: 'shard', name: 's', storeId: storeId(7) })) {
+  return transport.listen('127.0.0.1:0', (connection) => {
+    acceptSession(connection, { hello: own, clock, logger, onSession: (session) => server.attach(session) });
+  });
+}
+
+async function withPool(server: SessionRpcServer, own: Hello, work: (pool: RpcPool, at: Listener) => Promise<void>) {
+  const listener = await serving(server);
+  const pool = new RpcPool({ transport, clock, logger, hello: () => own });
+  await work(pool, listener);
+  pool.close();
+  await listener.close();
+}
+
+describe('rpc over sessions', () => {
+  it('answers calls in any order and carries errors with all their fields', async () => {
+    const server = createRpcServer({ clock });
+    server.handle(MetadataRpc.allocateIds, ({ count }, { remote }) => {
+      expect(remote.name).toBe('t');
+      if (count > 10) throw new CairnError('NOT_LEADER', 'not here', { retryAfterMs: 5, details: { leader: 'a:1' } });
+      return { first: count * 2 };
+    });
+    await withPool(server, hello(), async (pool, { address }) => {
+      const client = pool.client(address);
+      const calls = [1, 2, 3].map((count) => client.call(MetadataRpc.allocateIds, { count }, { timeoutMs: 2000 }));
+      expect((await Promise.all(calls)).map((response) => response.first)).toEqual([2, 4, 6]);
+      await expect(client.call(MetadataRpc.allocateIds, { count: 11 }, { timeoutMs: 2000 })).rejects.toMatchObject({
+        code: 'NOT_LEADER',
+        retryClass: 'new-leader',
+        retryAfterMs: 5,
+        details: { leader: 'a:1' },
+      });
+      const request = { rangeId: 1, toStoreId: 1 };
+      await expect(client.call(ShardRpc.transferLeader, request, { timeoutMs: 2000 })).rejects.toMatchObject({
+        code: 'FAILED_PRECONDITION',
+      });
+    });
+  });
+
+  it('gives up at the deadline or on a signal, and tells the handler', async () => {
+    const server = createRpcServer();
+    const aborted: unknown[] = [];
+    server.handle(
+      MetadataRpc.allocateIds,
+      (_request, { signal }) =>
+        new Promise((_resolve, reject) => {
+          signal.addEventListener('abort', () => {
+            aborted.push((signal.reason as CairnError).code);
+            reject(signal.reason as Error);
+          });
+        }),
+    );
+    await withPool(server, hello(), async (pool, { address }) => {
+      const client = pool.client(address);
+      await expect(client.call(MetadataRpc.allocateIds, { count: 1 }, { timeoutMs: 20 })).rejects.toMatchObject({
+        code: 'DEADLINE_EXCEEDED',
+      });
+      const abort = new AbortController();
+      const call = client.call(MetadataRpc.allocateIds, { count: 1 }, { timeoutMs: 5000, signal: abort.signal });
+      abort.abort(new CairnError('CANCELLED', 'enough'));
+      await expect(call).rejects.toMatchObject({ message: 'enough' });
+      while (aborted.length < 2) await new Promise((resolve) => setImmediate(resolve));
+      expect(aborted).toEqual(['CANCELLED', 'CANCELLED']);
+    });
+  });
+
+  it('refuses a node of another cluster with a sentence', async () => {
+    await withPool(createRpcServer(), hello({ clusterId: 'c2' }), async (pool, { address }) => {
+      await expect(
+        pool.client(address).call(MetadataRpc.allocateIds, { count: 1 }, { timeoutMs: 2000 }),
+      ).rejects.toMatchObject({ code: 'CLUSTER_MISMATCH', message: expect.stringContaining('belongs to cluster c2') });
+    });
+  });
+});
+
+describe('sessions', () => {
+  it('holds frames back until the handshake is done, and a garbled frame ends one session only', async () => {
+    const errors: (Error | undefined)[] = [];
+    const got: string[] = [];
+    const listener = await transport.listen('127.0.0.1:0', (connection) => {
+      acceptSession(connection, {
+        hello: hello({ name: 'server' }),
+        clock,
+        logger,
+        onSession: (session) => ({
+          onFrame: (type, body) => {
+            got.push(body.toString());
+            if (body.toString() === 'bad') throw new CairnError('CORRUPTION', 'bad');
+            session.send(type, [body]);
+          },
+          onClose: (error) => errors.push(error),
+        }),
+      });
+    });
+    const open = (text: string): Promise<string> =>
+      new Promise((resolve) => {
+        const session: Session = openSession({
+          transport, clock, logger, address: listener.address, hello: hello(),
+          handlers: {
+            onFrame: (_type, body) => {
+              resolve(body.toString());
+              session.close();
+            },
+            onClose: () => {
+              resolve('closed');
+            },
+          },
+        });
+        session.send(FrameType.kvRequests, [Buffer.from(text)]);
+        expect(session.isReady).toBe(false);
+      });
+    expect(await Promise.all([open('bad'), open('good'), open('fine')])).toEqual(['closed', 'good', 'fine']);
+    expect(got.sort()).toEqual(['bad', 'fine', 'good']);
+    await listener.close();
+  });
+
+  it('comes back by itself', async () => {
+    const sessions: Session[] = [];
+    const listener = await transport.listen('127.0.0.1:0', (connection) => {
+      acceptSession(connection, {
+        hello: hello({ name: 'server' }), clock, logger,
+        onSession: (session) => {
+          sessions.push(session);
+          return { onFrame: () => undefined, onClose: () => undefined };
+        },
+      });
+    });
+    let ups = 0;
+    await new Promise<void>((resolve) => {
+      const pair = new ReconnectingSession({
+        transport, clock, logger, rng: new NodeRng(), address: () => listener.address, hello: () => hello(),
+        onFrame: () => undefined,
+        onUp: (session) => {
+          ups += 1;
+          if (ups < 3) session.close();
+          else {
+            pair.close();
+            resolve();
+          }
+        },
+      });
+      expect(pair.send(FrameType.raftMessages, [])).toBe(false);
+      expect(pair.droppedFrames).toBe(1);
+    });
+    expect(ups).toBe(3);
+    await listener.close();
+  });
+});

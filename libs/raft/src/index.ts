@@ -1,1 +1,6 @@
 export * from './types.js';
+export { defaultRaftConfig, validateRaftConfig } from './config.js';
+export { CONFIG_OPERATIONS_MAX, decodeConfigChange, encodeConfigChange } from './membership-change.js';
+export { LEARNER_LAG_MAX } from './membership.js';
+export { READS_PENDING_MAX } from './read-index.js';
+export { RaftNode, type RaftNodeOptions } from './raft-node.js';

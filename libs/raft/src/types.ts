@@ -61,7 +61,11 @@ export interface RaftStorage {
   /** Term of an entry in [firstIndex - 1, lastIndex]; `compacted` below. */
   termOf(index: LogIndex): Term | 'compacted';
   /** Entries [from, toExclusive), at least one, then as many as fit in bytesMax. */
-  entries(from: LogIndex, toExclusive: LogIndex, bytesMax: number): readonly Entry[] | 'compacted' | 'loading';
+  entries(
+    from: LogIndex,
+    toExclusive: LogIndex,
+    bytesMax: number,
+  ): readonly Entry[] | 'compacted' | 'loading';
 }
 
 /** One operation of a membership change. */
@@ -229,9 +233,23 @@ export interface Ready {
   /** Received and accepted: the host installs the snapshot, then calls `snapshotInstalled`. */
   readonly snapshot: SnapshotMeta | undefined;
   /** Reads that may be served once `index` is applied. */
-  readonly reads: readonly { readonly context: number; readonly index: LogIndex; readonly refused: boolean }[];
+  readonly reads: readonly {
+    readonly context: number;
+    readonly index: LogIndex;
+    readonly refused: boolean;
+  }[];
   /** Present when role, leader or term changed. */
   readonly state: SoftState | undefined;
+  /** Entries that storage answered `loading` for: the host loads them, then calls `entriesLoaded(to)`. */
+  readonly loads: readonly EntriesLoad[];
+}
+
+/** A request to bring entries back into memory. `to` = the own id when they are wanted for applying. */
+export interface EntriesLoad {
+  readonly to: ReplicaId;
+  readonly from: LogIndex;
+  readonly toExclusive: LogIndex;
+  readonly bytesMax: number;
 }
 
 export interface SoftState {
@@ -271,4 +289,38 @@ export interface PeerProgress {
   /** Heard from within the last election timeout. */
   readonly recentlyActive: boolean;
   readonly pendingSnapshotIndex: LogIndex;
+}
+
+export type TransferResult =
+  | { readonly type: 'accepted' }
+  | {
+      readonly type: 'refused';
+      readonly reason:
+        'not-leader' | 'transferring' | 'not-a-voter' | 'already-leader' | 'not-recently-active';
+    };
+
+/** A picture of the node for operators, placement and tests; built on request. */
+export interface RaftStatus {
+  readonly id: ReplicaId;
+  readonly role: Role;
+  readonly term: Term;
+  /** 0 = none. */
+  readonly vote: ReplicaId;
+  /** 0 = unknown. */
+  readonly leaderId: ReplicaId;
+  readonly commitIndex: LogIndex;
+  readonly appliedIndex: LogIndex;
+  readonly lastIndex: LogIndex;
+  /** Everything up to here is known durable on this replica. */
+  readonly durableIndex: LogIndex;
+  readonly config: ConfigState;
+  readonly isQuiesced: boolean;
+  /** 0 = no transfer under way. */
+  readonly transferTarget: ReplicaId;
+  /** -Infinity without a lease. */
+  readonly leaseExpiresAtMs: number;
+  /** Index of the last membership change that may not be applied here yet. */
+  readonly pendingConfigIndex: LogIndex;
+  /** Followers, as the leader sees them; empty elsewhere. */
+  readonly peers: readonly PeerProgress[];
 }

@@ -1,0 +1,258 @@
+import { assert, type LogIndex, type ReplicaId, type Term } from '@cairn/base';
+
+import { LogView } from './log.js';
+import { majorityValue } from './quorum.js';
+import { Progress } from './progress.js';
+import type {
+  ConfigState,
+  EntriesLoad,
+  Message,
+  RaftConfig,
+  RaftStorage,
+  Role,
+  SnapshotMeta,
+} from './types.js';
+import type { HardState } from './types.js';
+
+export const NO_REPLICA = 0 as ReplicaId;
+
+/** What one Ready has to make durable, waiting for `persisted`. */
+export interface PendingPersist {
+  readonly sequence: number;
+  readonly term: number;
+  readonly vote: ReplicaId;
+  /** Falls when a conflict cuts the log: what was replaced must not count when its write finishes. */
+  lastIndex: number;
+}
+
+/** A read on the leader that waits for its round of heartbeats. */
+export interface PendingRead {
+  readonly context: number;
+  /** The own id for local reads. */
+  readonly from: ReplicaId;
+  /** 0 until an entry of the own term is committed. */
+  round: number;
+  index: number;
+}
+
+/** A read forwarded to the leader. */
+export interface ForwardedRead {
+  readonly context: number;
+  readonly sentAtMs: number;
+}
+
+export interface CoreOptions {
+  readonly config: RaftConfig;
+  readonly storage: RaftStorage;
+  readonly hardState: HardState | undefined;
+  readonly appliedIndex: LogIndex;
+  readonly configState: ConfigState;
+  readonly random: () => number;
+  readonly startedAtMs: number;
+  readonly bornNow?: boolean;
+}
+
+/**
+ * All state of one replica, and the few steps that every operation needs. Private to the package: the operations are
+ * functions in the other files, `RaftNode` is what the host sees.
+ */
+export class Core {
+  readonly config: RaftConfig;
+  readonly id: ReplicaId;
+  readonly storage: RaftStorage;
+  readonly random: () => number;
+  readonly log: LogView;
+
+  nowMs: number;
+  role: Role = 'follower';
+  term: number;
+  vote: ReplicaId;
+  leaderId: ReplicaId = NO_REPLICA;
+  commit: number;
+  applied: number;
+  /** Last committed entry given to the host. */
+  handed: number;
+  members: ConfigState;
+
+  /** Vote hold: no vote before this, except in a transfer. Never shortened. */
+  holdUntilMs: number;
+  electionDeadlineMs = 0;
+  /** Quick retries left after the leader's store was lost. */
+  fastCampaigns = 0;
+  isTransferCandidate = false;
+  readonly votes = new Map<ReplicaId, boolean>();
+
+  readonly progress = new Map<ReplicaId, Progress>();
+  self: Progress | undefined;
+  peers: Progress[] = [];
+  voters: Progress[] = [];
+  outgoing: Progress[] = [];
+  readonly #scratch: number[] = [];
+  /** Index of the no-op that opened the own term. */
+  noopIndex = 0;
+  uncommittedBytes = 0;
+  heartbeatDueMs = 0;
+  quorumCheckDueMs = 0;
+  /** Everything at or before it is either no membership change or not known to be applied. */
+  pendingConfigIndex: number;
+
+  /** Acknowledgements of messages sent at or before this do not feed the lease. */
+  leaseFloorMs = -Infinity;
+  leaseBaseMs = -Infinity;
+  /** A timeout-now of this term may still be under way somewhere: no lease for the rest of the term. */
+  isLeaseForfeited = false;
+  transferTarget: ReplicaId = NO_REPLICA;
+  transferDeadlineMs = 0;
+
+  pendingReads: PendingRead[] = [];
+  readRound = 0;
+  needsReadRound = false;
+  readonly forwardedReads = new Map<number, ForwardedRead>();
+  nextForwardId: number;
+
+  isQuiesced = false;
+  lastTickMs: number;
+  wasGap = false;
+  ledSinceMs = 0;
+
+  durableTerm: number;
+  durableVote: ReplicaId;
+  emittedTerm: number;
+  emittedVote: ReplicaId;
+  emittedCommit: number;
+  syncedCommit: number;
+  sequence = 0;
+  readonly pendingPersists: PendingPersist[] = [];
+
+  messages: Message[] = [];
+  messagesAfterPersist: Message[] = [];
+  reads: { context: number; index: LogIndex; refused: boolean }[] = [];
+  loads: EntriesLoad[] = [];
+  offeredSnapshot: SnapshotMeta | undefined;
+  /** The host is installing it; the log stands still meanwhile. */
+  installing: SnapshotMeta | undefined;
+  isApplyLoading = false;
+  needsFlush = false;
+  isStateChanged = false;
+
+  constructor(options: CoreOptions) {
+    const { config, hardState, startedAtMs } = options;
+    this.config = config;
+    this.id = config.id;
+    this.storage = options.storage;
+    this.random = options.random;
+    this.log = new LogView(options.storage, config.uncommittedBytesMax);
+    this.nowMs = startedAtMs;
+    this.lastTickMs = startedAtMs;
+    this.term = hardState?.term ?? 0;
+    this.vote = hardState?.vote ?? NO_REPLICA;
+    this.applied = options.appliedIndex;
+    this.handed = options.appliedIndex;
+    this.commit = Math.max(hardState?.commit ?? 0, options.appliedIndex);
+    assert(this.commit <= this.log.lastIndex, 'committed entries are missing from the log', {
+      commit: this.commit,
+      lastIndex: this.log.lastIndex,
+    });
+    this.durableTerm = this.term;
+    this.durableVote = this.vote;
+    this.emittedTerm = this.term;
+    this.emittedVote = this.vote;
+    this.emittedCommit = this.commit;
+    this.syncedCommit = hardState?.commit ?? 0;
+    // A term of 0 was never written, so this replica never answered a leader and has promised nothing.
+    const mayHavePromised = this.term > 0 && options.bornNow !== true;
+    this.holdUntilMs = mayHavePromised ? startedAtMs + config.voteHoldMs : -Infinity;
+    // Any entry not applied yet may be a membership change.
+    this.pendingConfigIndex = this.log.lastIndex > this.applied ? this.log.lastIndex : 0;
+    // Answers to an earlier life of this replica must not match: start the ids at a random place.
+    this.nextForwardId = Math.floor(options.random() * 2 ** 27) * 2 ** 20 + 1;
+    this.members = options.configState;
+    this.setMembers(options.configState);
+    this.armElection();
+  }
+
+  advance(nowMs: number): void {
+    if (nowMs > this.nowMs) this.nowMs = nowMs;
+  }
+
+  /** Whole milliseconds, rounded down: claiming to have sent earlier only shortens a lease. */
+  get stampMs(): number {
+    return Math.floor(this.nowMs);
+  }
+
+  get isVoter(): boolean {
+    return this.members.voters.includes(this.id) || this.members.outgoing.includes(this.id);
+  }
+
+  /** Adopts a configuration: keeps what is known of members that stay. */
+  setMembers(members: ConfigState): void {
+    this.members = members;
+    const learners = new Set([...members.learners, ...members.learnersNext]);
+    const ids = new Set([...members.voters, ...members.outgoing, ...learners]);
+    for (const id of this.progress.keys()) if (!ids.has(id)) this.progress.delete(id);
+    for (const id of ids) {
+      const known = this.progress.get(id);
+      const isLearner = !members.voters.includes(id) && !members.outgoing.includes(id);
+      if (known !== undefined) known.isLearner = isLearner;
+      else this.progress.set(id, new Progress(id, this.log.lastIndex + 1, isLearner, this));
+    }
+    const find = (id: ReplicaId): Progress => this.progress.get(id) as Progress;
+    this.voters = members.voters.map(find);
+    this.outgoing = members.outgoing.map(find);
+    this.self = this.progress.get(this.id);
+    this.peers = [...this.progress.values()].filter((peer) => peer.id !== this.id);
+  }
+
+  /** Forgets everything a leader knew; for the start of a leadership. */
+  resetProgress(): void {
+    for (const id of [...this.progress.keys()]) this.progress.delete(id);
+    this.setMembers(this.members);
+    if (this.self !== undefined) this.self.match = this.log.durableIndex;
+  }
+
+  /**
+   * The largest value that both majorities reach, where `valueOf` tells what a member has reached. Infinity when
+   * there are no voters.
+   */
+  quorumValue(valueOf: (peer: Progress) => number): number {
+    const scratch = this.#scratch;
+    scratch.length = 0;
+    for (const voter of this.voters) scratch.push(valueOf(voter));
+    const incoming = majorityValue(scratch);
+    if (this.outgoing.length === 0) return incoming;
+    scratch.length = 0;
+    for (const voter of this.outgoing) scratch.push(valueOf(voter));
+    return Math.min(incoming, majorityValue(scratch));
+  }
+
+  armElection(): void {
+    const { electionTimeoutMs, electionJitterMs } = this.config;
+    this.electionDeadlineMs = this.nowMs + electionTimeoutMs + this.random() * electionJitterMs;
+  }
+
+  /** A message of the current leader arrived: hold the vote, start the election timer again. */
+  heardFromLeader(): void {
+    this.holdUntilMs = Math.max(this.holdUntilMs, this.nowMs + this.config.voteHoldMs);
+    this.fastCampaigns = 0;
+    this.armElection();
+  }
+
+  /** Leaves as soon as the term (and, for a granted vote, the vote) it depends on is durable. */
+  send(message: Message): void {
+    if (this.durableTerm === this.term && this.durableVote === this.vote) this.messages.push(message);
+    else this.messagesAfterPersist.push(message);
+  }
+
+  /** Leaves when log, term and vote as of now are durable. */
+  sendAfterPersist(message: Message): void {
+    this.messagesAfterPersist.push(message);
+  }
+
+  rejectRead(context: number): void {
+    this.reads.push({ context, index: 0 as LogIndex, refused: true });
+  }
+
+  get termNumber(): Term {
+    return this.term as Term;
+  }
+}

@@ -1,0 +1,170 @@
+import { type Core } from './core.js';
+import { jointVote, type VoteOutcome } from './quorum.js';
+import { becomeCandidate, becomeFollower, becomeLeader, becomePreCandidate } from './roles.js';
+import type { TimeoutNow, VoteRequest, VoteResponse } from './types.js';
+import type { LogIndex, ReplicaId, Term } from '@cairn/base';
+
+/** After the leader's store was lost: spread of the first campaign, and how failed ones are retried. */
+const STORE_LOST_JITTER_MS = 50;
+const FAST_CAMPAIGNS_MAX = 4;
+const FAST_RETRY_MS = 50;
+const FAST_RETRY_JITTER_MS = 100;
+
+/** Voter, not busy with a snapshot, and no committed change of the voters that it has not applied. */
+export function mayCampaign(core: Core): boolean {
+  if (!core.isVoter || core.installing !== undefined) return false;
+  return core.applied >= Math.min(core.commit, core.pendingConfigIndex);
+}
+
+/** Forced campaign: ignores the election timer, but never this replica's own vote hold, which it waits out. */
+export function campaign(core: Core): void {
+  if (core.role === 'leader') return;
+  if (core.nowMs < core.holdUntilMs || !mayCampaign(core)) {
+    core.electionDeadlineMs = Math.min(core.electionDeadlineMs, Math.max(core.holdUntilMs, core.nowMs));
+    return;
+  }
+  startPreVote(core);
+}
+
+export function leaderStoreLost(core: Core): void {
+  if (core.role === 'leader') return;
+  core.fastCampaigns = FAST_CAMPAIGNS_MAX;
+  const earliest = Math.max(core.nowMs, core.holdUntilMs) + core.random() * STORE_LOST_JITTER_MS;
+  core.electionDeadlineMs = Math.min(core.electionDeadlineMs, earliest);
+}
+
+/** The election timer ran out. */
+export function onElectionTimeout(core: Core): void {
+  if (core.nowMs < core.holdUntilMs) {
+    core.electionDeadlineMs = core.holdUntilMs;
+    return;
+  }
+  if (!mayCampaign(core)) {
+    armRetry(core);
+    return;
+  }
+  startPreVote(core);
+}
+
+function armRetry(core: Core): void {
+  core.armElection();
+  if (core.fastCampaigns === 0) return;
+  core.fastCampaigns -= 1;
+  core.electionDeadlineMs = core.nowMs + FAST_RETRY_MS + core.random() * FAST_RETRY_JITTER_MS;
+}
+
+function startPreVote(core: Core): void {
+  becomePreCandidate(core);
+  armRetry(core);
+  core.isTransferCandidate = false;
+  core.votes.set(core.id, true);
+  if (outcome(core) === 'won') startVote(core);
+  else requestVotes(core, 'pre-vote', core.term + 1);
+}
+
+function startVote(core: Core): void {
+  becomeCandidate(core);
+  armRetry(core);
+  // The own vote counts once it is durable: see countOwnVote.
+  requestVotes(core, 'vote', core.term);
+}
+
+function requestVotes(core: Core, type: VoteRequest['type'], term: number): void {
+  for (const peer of core.peers) {
+    if (peer.isLearner) continue;
+    core.send({
+      type,
+      from: core.id,
+      to: peer.id,
+      term: term as Term,
+      lastIndex: core.log.lastIndex as LogIndex,
+      lastTerm: core.log.lastTerm as Term,
+      transfer: core.isTransferCandidate,
+    });
+  }
+}
+
+function outcome(core: Core): VoteOutcome {
+  return jointVote(core.members.voters, core.members.outgoing, core.votes);
+}
+
+/** Something became durable: a candidate's vote for itself may count now. */
+export function countOwnVote(core: Core): void {
+  if (core.role !== 'candidate' || core.votes.has(core.id)) return;
+  if (core.durableTerm !== core.term || core.durableVote !== core.id) return;
+  core.votes.set(core.id, true);
+  decide(core);
+}
+
+function decide(core: Core): void {
+  const result = outcome(core);
+  if (result === 'pending') return;
+  if (result === 'lost') {
+    const retryAtMs = core.electionDeadlineMs;
+    becomeFollower(core, core.term, 0 as ReplicaId);
+    if (core.fastCampaigns > 0) core.electionDeadlineMs = retryAtMs;
+  } else if (core.role === 'pre-candidate') startVote(core);
+  else if (core.votes.has(core.id)) becomeLeader(core);
+}
+
+/** Whether the sender's log is at least as new as the own one (Raft paper 5.4.1). */
+function isUpToDate(core: Core, message: VoteRequest): boolean {
+  const { lastTerm, lastIndex } = core.log;
+  return message.lastTerm > lastTerm || (message.lastTerm === lastTerm && message.lastIndex >= lastIndex);
+}
+
+/** A leader that still has its quorum, or a promise to one, stands against any candidacy but a transfer. */
+function isHeld(core: Core, message: VoteRequest): boolean {
+  return !message.transfer && (core.role === 'leader' || core.nowMs < core.holdUntilMs);
+}
+
+function respond(core: Core, message: VoteRequest, granted: boolean): void {
+  core.send({
+    type: message.type === 'pre-vote' ? 'pre-vote-response' : 'vote-response',
+    from: core.id,
+    to: message.from,
+    // A granted pre-vote speaks about the term that was asked for; everything else about the own one.
+    term: (granted && message.type === 'pre-vote' ? message.term : core.term) as Term,
+    granted,
+  });
+}
+
+/** No change of state: a promise that depends on nothing but the present. */
+export function handlePreVote(core: Core, message: VoteRequest): void {
+  const granted = message.term > core.term && !isHeld(core, message) && isUpToDate(core, message);
+  respond(core, message, granted);
+}
+
+/** Learners and replicas that do not know their own promotion vote too: the candidate knows whom it needs. */
+export function handleVote(core: Core, message: VoteRequest): void {
+  if (message.term < core.term || isHeld(core, message)) {
+    if (message.term <= core.term)
+      respond(core, message, message.term === core.term && core.vote === message.from);
+    return;
+  }
+  if (message.term > core.term) becomeFollower(core, message.term, 0 as ReplicaId);
+  const isFree = core.vote === message.from || (core.vote === 0 && core.leaderId === 0);
+  const granted = isFree && isUpToDate(core, message);
+  if (granted) {
+    core.vote = message.from;
+    core.armElection();
+  }
+  respond(core, message, granted);
+}
+
+export function handleVoteResponse(core: Core, message: VoteResponse): void {
+  const expected = message.type === 'vote-response' ? 'candidate' : 'pre-candidate';
+  if (core.role !== expected || core.votes.has(message.from)) return;
+  const answersThisRound =
+    message.type === 'vote-response' || !message.granted || message.term === core.term + 1;
+  if (!answersThisRound) return;
+  core.votes.set(message.from, message.granted);
+  decide(core);
+}
+
+/** The leader hands over: campaign at once, the vote hold does not count. */
+export function handleTimeoutNow(core: Core, message: TimeoutNow): void {
+  if (core.role === 'leader' || message.from !== core.leaderId || !mayCampaign(core)) return;
+  core.isTransferCandidate = true;
+  startVote(core);
+}

@@ -1,0 +1,38 @@
+import type { Core } from './core.js';
+import type { Progress } from './progress.js';
+
+const ackedOf =
+  (core: Core) =>
+  (peer: Progress): number =>
+    peer === core.self ? Infinity : peer.ackedSentAtMs;
+
+/** Recomputes what a quorum has acknowledged; after every new acknowledgement and change of members. */
+export function refreshLease(core: Core): void {
+  core.leaseBaseMs = core.quorumValue(ackedOf(core));
+}
+
+/** Counts an echoed send time; sends at or before the floor were made before a drop and prove nothing any more. */
+export function noteAcknowledged(core: Core, peer: Progress, sentAtMs: number): void {
+  if (sentAtMs <= peer.ackedSentAtMs || sentAtMs <= core.leaseFloorMs) return;
+  peer.ackedSentAtMs = sentAtMs;
+  refreshLease(core);
+}
+
+/**
+ * Until when no other leader can be elected; -Infinity without a lease. A member that echoed `sentAtMs` holds its vote
+ * for voteHoldMs after it received that message, thus at least so long after it was sent; the lease is shorter than
+ * that by the drift margin. The leader's own contribution is the present.
+ */
+export function leaseExpiresAtMs(core: Core, nowMs: number): number {
+  if (core.role !== 'leader' || core.isLeaseForfeited || core.transferTarget !== 0) return -Infinity;
+  if (core.commit < core.noopIndex || core.voters.length === 0) return -Infinity;
+  return Math.min(core.leaseBaseMs, nowMs) + core.config.leaseDurationMs;
+}
+
+/** After a pause of the process: only rounds that start later make a lease again. */
+export function dropLease(core: Core): void {
+  core.leaseFloorMs = core.stampMs;
+  for (const peer of core.peers) peer.ackedSentAtMs = -Infinity;
+  refreshLease(core);
+  core.heartbeatDueMs = core.nowMs;
+}

@@ -1,0 +1,108 @@
+import { assert, type LogIndex, type ReplicaId } from '@cairn/base';
+
+import { type Core, NO_REPLICA } from './core.js';
+import { refreshLease } from './lease.js';
+import {
+  configAfter,
+  decodeConfigChange,
+  encodeConfigChange,
+  isJoint,
+  isLegalChange,
+} from './membership-change.js';
+import { majorityOf } from './quorum.js';
+import { confirmReads } from './read-index.js';
+import {
+  appendOwn,
+  broadcastHeartbeat,
+  isRecentlyActive,
+  maybeCommit,
+  requestAppend,
+} from './replication.js';
+import { becomeFollower } from './roles.js';
+import { sendTimeoutNow } from './transfer.js';
+import { EntryKind, type ConfigChange, type ConfigChangeResult, type ConfigState } from './types.js';
+
+/** A learner may become voter when its durable log ends at most this many entries behind the leader's. */
+export const LEARNER_LAG_MAX = 1024;
+
+type Refusal = (ConfigChangeResult & { type: 'refused' })['reason'];
+
+function refusalFor(core: Core, change: ConfigChange): Refusal | undefined {
+  if (core.role !== 'leader') return 'not-leader';
+  if (core.transferTarget !== NO_REPLICA) return 'transferring';
+  if (core.pendingConfigIndex > core.applied || isJoint(core.members)) return 'change-pending';
+  if (!isLegalChange(core.members, change)) return 'illegal-change';
+  for (const { type, replicaId } of change.operations) {
+    // A leader that is to go hands over first.
+    if (replicaId === core.id) return 'illegal-change';
+    const match = core.progress.get(replicaId)?.match ?? 0;
+    if (type === 'add-voter' && core.log.lastIndex - match > LEARNER_LAG_MAX) return 'learner-behind';
+  }
+  const next = configAfter(core.members, change);
+  if (isJoint(next) && !(hasRecentQuorum(core, next.voters) && hasRecentQuorum(core, next.outgoing))) {
+    return 'too-few-recent-voters';
+  }
+  return undefined;
+}
+
+function hasRecentQuorum(core: Core, voters: readonly ReplicaId[]): boolean {
+  let heard = 0;
+  for (const id of voters) {
+    const peer = core.progress.get(id);
+    if (peer !== undefined && isRecentlyActive(core, peer)) heard += 1;
+  }
+  return heard >= majorityOf(voters.length);
+}
+
+export function proposeConfigChange(core: Core, change: ConfigChange): ConfigChangeResult {
+  const reason = refusalFor(core, change);
+  if (reason !== undefined) return { type: 'refused', reason };
+  const index = appendConfig(core, change);
+  return { type: 'accepted', index, term: core.termNumber };
+}
+
+function appendConfig(core: Core, change: ConfigChange): LogIndex {
+  const index = appendOwn(core, EntryKind.config, encodeConfigChange(change));
+  core.pendingConfigIndex = index;
+  maybeCommit(core);
+  return index;
+}
+
+/** The leader ends a joint configuration as soon as it has applied the entry that began it. */
+export function maybeLeaveJoint(core: Core): void {
+  if (core.role !== 'leader' || !isJoint(core.members) || core.transferTarget !== NO_REPLICA) return;
+  if (core.pendingConfigIndex > core.applied) return;
+  appendConfig(core, { operations: [], leaveJoint: true, context: new Uint8Array(0) });
+}
+
+/** A config entry is being applied: from here on the new configuration counts. */
+export function applyConfigChange(core: Core, payload: Uint8Array): ConfigState {
+  const members = configAfter(core.members, decodeConfigChange(payload));
+  assert(members.voters.length > 0, 'a configuration without voters');
+  core.setMembers(members);
+  if (core.role === 'leader') afterChangeAsLeader(core);
+  else if (!core.isVoter && core.role !== 'follower') becomeFollower(core, core.term, NO_REPLICA);
+  return members;
+}
+
+function afterChangeAsLeader(core: Core): void {
+  refreshLease(core);
+  if (!core.isVoter) {
+    stepDownAsNonVoter(core);
+    return;
+  }
+  for (const peer of core.peers) requestAppend(core, peer);
+  maybeCommit(core);
+  confirmReads(core);
+  const target = core.transferTarget;
+  if (target !== NO_REPLICA && !core.members.voters.includes(target)) core.transferTarget = NO_REPLICA;
+}
+
+/** Tells everyone what is committed, asks the most complete voter to take over, and follows. */
+function stepDownAsNonVoter(core: Core): void {
+  broadcastHeartbeat(core);
+  let best = core.voters[0];
+  for (const voter of core.voters) if (best === undefined || voter.match > best.match) best = voter;
+  if (best !== undefined) sendTimeoutNow(core, best);
+  becomeFollower(core, core.term, NO_REPLICA);
+}

@@ -1,0 +1,297 @@
+import { assert, type LogIndex, type ReplicaId, type Term } from '@cairn/base';
+
+import { validateRaftConfig } from './config.js';
+import { Core, NO_REPLICA, type CoreOptions } from './core.js';
+import * as election from './election.js';
+import * as follower from './follower.js';
+import * as leader from './leader.js';
+import * as lease from './lease.js';
+import * as membership from './membership.js';
+import type { Progress } from './progress.js';
+import * as quiescence from './quiesce.js';
+import * as reads from './read-index.js';
+import * as readies from './ready.js';
+import { appendOwn, isRecentlyActive, requestAppend, requestCommitFlush } from './replication.js';
+import { step } from './step.js';
+import { tick } from './tick.js';
+import { transferLeader } from './transfer.js';
+import {
+  EntryKind,
+  type ConfigChange,
+  type ConfigChangeResult,
+  type ConfigState,
+  type Message,
+  type PeerProgress,
+  type ProposeResult,
+  type RaftStatus,
+  type Ready,
+  type Role,
+  type SnapshotMeta,
+  type TransferResult,
+} from './types.js';
+
+/**
+ * `random` answers [0, 1). `startedAtMs` and every later `nowMs` come from one monotonic clock; a smaller one than
+ * before is taken as the last. `bornNow` (default false) says that this replica never existed before, so that it has
+ * promised nothing: only for ranges being created, and false when in doubt (a split replayed after a crash).
+ */
+export type RaftNodeOptions = CoreOptions;
+
+/**
+ * One replica of one Raft group, as a pure state machine: inputs change memory only, everything to be done comes out
+ * of `takeReady`. Not reentrant. The README has the loop that a host must run.
+ */
+export class RaftNode {
+  readonly #core: Core;
+
+  /** Throws CairnError INVALID_ARGUMENT for a configuration that contradicts itself. */
+  constructor(options: RaftNodeOptions) {
+    validateRaftConfig(options.config);
+    this.#core = new Core(options);
+  }
+
+  get id(): ReplicaId {
+    return this.#core.id;
+  }
+  get role(): Role {
+    return this.#core.role;
+  }
+  get term(): Term {
+    return this.#core.termNumber;
+  }
+  /** 0 = unknown. */
+  get leaderId(): ReplicaId {
+    return this.#core.leaderId;
+  }
+  get commitIndex(): LogIndex {
+    return this.#core.commit as LogIndex;
+  }
+  get configState(): ConfigState {
+    return this.#core.members;
+  }
+  get isQuiesced(): boolean {
+    return this.#core.isQuiesced;
+  }
+
+  /** Lets time pass; at least every third of a heartbeat interval while not quiesced. */
+  tick(nowMs: number): void {
+    this.#core.advance(nowMs);
+    tick(this.#core);
+  }
+
+  /** Takes a message in. Owns `message` and its entries from here on. */
+  step(message: Message, nowMs: number): void {
+    this.#core.advance(nowMs);
+    step(this.#core, message);
+  }
+
+  /** Appends a command; the payload must not change afterwards. Accepted is not committed. */
+  propose(payload: Uint8Array): ProposeResult {
+    const core = this.#core;
+    if (core.role !== 'leader') return { type: 'refused', reason: 'not-leader' };
+    if (core.transferTarget !== NO_REPLICA) return { type: 'refused', reason: 'transferring' };
+    if (!core.isVoter) return { type: 'refused', reason: 'not-a-member' };
+    const after = core.uncommittedBytes + payload.length;
+    // One proposal always fits, however large.
+    if (core.uncommittedBytes > 0 && payload.length > 0 && after > core.config.uncommittedBytesMax) {
+      return { type: 'refused', reason: 'too-many-uncommitted' };
+    }
+    if (core.isQuiesced) quiescence.wake(core);
+    return { type: 'accepted', index: appendOwn(core, EntryKind.command, payload), term: core.termNumber };
+  }
+
+  /** Proposes a membership change; it takes effect when the host applies its entry. */
+  proposeConfigChange(change: ConfigChange): ConfigChangeResult {
+    if (this.#core.isQuiesced) quiescence.wake(this.#core);
+    return membership.proposeConfigChange(this.#core, change);
+  }
+
+  /**
+   * Asks for a linearizable read; the answer comes in `Ready.reads` under `context` (unique among the reads that wait).
+   * False: refused at once, no answer follows. Every accepted read is answered or refused within an election timeout
+   * or so, given ticks.
+   */
+  readIndex(context: number): boolean {
+    if (this.#core.isQuiesced) quiescence.wake(this.#core);
+    return reads.readIndex(this.#core, context);
+  }
+
+  /**
+   * True while no other replica can have become leader. The caller takes its view of the state first, then asks with a
+   * fresh `nowMs`, and has applied the no-op of this term.
+   */
+  hasLease(nowMs: number): boolean {
+    return nowMs < lease.leaseExpiresAtMs(this.#core, nowMs);
+  }
+
+  /** -Infinity without a lease. In a group of one voter, the present plus the lease duration. */
+  leaseExpiresAtMs(nowMs: number = this.#core.nowMs): number {
+    return lease.leaseExpiresAtMs(this.#core, nowMs);
+  }
+
+  /** After a pause of the process: no lease until a quorum answered a round that started later. */
+  dropLease(): void {
+    lease.dropLease(this.#core);
+  }
+
+  /** Hands leadership to a voter; given up after an election timeout. */
+  transferLeader(to: ReplicaId): TransferResult {
+    if (this.#core.isQuiesced) quiescence.wake(this.#core);
+    return transferLeader(this.#core, to);
+  }
+
+  /** Campaigns now, or when this replica's own vote hold runs out. */
+  campaign(nowMs: number): void {
+    this.#core.advance(nowMs);
+    quiescence.wake(this.#core);
+    election.campaign(this.#core);
+  }
+
+  /** The stream to the leader's store broke: campaign once the vote hold is over plus up to 50 ms. */
+  leaderStoreLost(nowMs: number): void {
+    this.#core.advance(nowMs);
+    quiescence.wake(this.#core);
+    election.leaderStoreLost(this.#core);
+  }
+
+  /** Constant time. */
+  hasReady(): boolean {
+    return readies.hasReady(this.#core);
+  }
+
+  /** The host stages entries and hardState in storage before it calls anything else here. */
+  takeReady(): Ready {
+    return readies.takeReady(this.#core);
+  }
+
+  /** Everything of the Readies up to `sequence` is durable. Late and several at once is fine; backwards is ignored. */
+  persisted(sequence: number): void {
+    readies.persisted(this.#core, sequence);
+  }
+
+  /** The state machine holds everything up to `index`; config entries went through `applyConfigChange` before. */
+  applied(index: LogIndex): void {
+    const core = this.#core;
+    if (index <= core.applied) return;
+    assert(index <= core.handed, 'applied what was never handed out', { index, handed: core.handed });
+    core.applied = index;
+    membership.maybeLeaveJoint(core);
+  }
+
+  /** The host applies a config entry: adopts and returns the configuration after it. */
+  applyConfigChange(payload: Uint8Array): ConfigState {
+    return membership.applyConfigChange(this.#core, payload);
+  }
+
+  /** The snapshot of `Ready.snapshot` is durable in engine and log. */
+  snapshotInstalled(meta: SnapshotMeta): void {
+    follower.snapshotInstalled(this.#core, meta);
+  }
+
+  /** The snapshot of `Ready.snapshot` cannot be installed; the log goes on as it was. */
+  rejectSnapshot(): void {
+    follower.rejectSnapshot(this.#core);
+  }
+
+  /** A snapshot stream to a member ended. Must be called for every `snapshot` message taken. */
+  snapshotSent(to: ReplicaId, ok: boolean): void {
+    const peer = this.#peer(to);
+    if (peer !== undefined) leader.snapshotSent(this.#core, peer, ok);
+  }
+
+  /** What storage answered `loading` for is readable now; the own id stands for entries to apply. */
+  entriesLoaded(to: ReplicaId): void {
+    if (to === this.#core.id) {
+      this.#core.isApplyLoading = false;
+      return;
+    }
+    const peer = this.#peer(to);
+    if (peer === undefined) return;
+    peer.isLoading = false;
+    requestAppend(this.#core, peer);
+  }
+
+  /** Messages to this member are being lost. */
+  reportUnreachable(to: ReplicaId): void {
+    const peer = this.#peer(to);
+    if (peer !== undefined) leader.reportUnreachable(this.#core, peer);
+  }
+
+  /** Tells followers the commit index with the next Ready instead of with the next tick. */
+  flushCommit(): void {
+    if (this.#core.role === 'leader') requestCommitFlush(this.#core);
+  }
+
+  /**
+   * The stores' own heartbeat vouches for a quiesced member: it follows this leader in this term, and held its vote
+   * anew after `sentAtMs` (of this process's clock). See README for what the other side must guarantee.
+   */
+  recordPeerContact(replicaId: ReplicaId, sentAtMs: number, nowMs: number): void {
+    this.#core.advance(nowMs);
+    const peer = this.#peer(replicaId);
+    if (peer === undefined) return;
+    peer.lastContactMs = this.#core.nowMs;
+    lease.noteAcknowledged(this.#core, peer, Math.floor(sentAtMs));
+  }
+
+  /** The stores' own heartbeat stands for one of the leader: hold the vote, restart the election timer. */
+  recordLeaderContact(nowMs: number): void {
+    this.#core.advance(nowMs);
+    if (this.#core.role === 'follower' && this.#core.leaderId !== NO_REPLICA) this.#core.heardFromLeader();
+  }
+
+  /** Nothing is under way, and (leader) every live member knows all that is committed. */
+  canQuiesce(): boolean {
+    return quiescence.canQuiesce(this.#core);
+  }
+
+  /** Ticks do nothing until `wake`, a message, or a proposal. False and no effect when not `canQuiesce`. */
+  quiesce(): boolean {
+    const isPossible = quiescence.canQuiesce(this.#core);
+    if (isPossible) this.#core.isQuiesced = true;
+    return isPossible;
+  }
+
+  wake(nowMs: number): void {
+    this.#core.advance(nowMs);
+    quiescence.wake(this.#core);
+  }
+
+  status(): RaftStatus {
+    const core = this.#core;
+    return {
+      id: core.id,
+      role: core.role,
+      term: core.termNumber,
+      vote: core.vote,
+      leaderId: core.leaderId,
+      commitIndex: core.commit as LogIndex,
+      appliedIndex: core.applied as LogIndex,
+      lastIndex: core.log.lastIndex as LogIndex,
+      durableIndex: core.log.durableIndex as LogIndex,
+      config: core.members,
+      isQuiesced: core.isQuiesced,
+      transferTarget: core.transferTarget,
+      leaseExpiresAtMs: this.leaseExpiresAtMs(),
+      pendingConfigIndex: core.pendingConfigIndex as LogIndex,
+      peers: core.role === 'leader' ? core.peers.map((peer) => describe(core, peer)) : [],
+    };
+  }
+
+  #peer(id: ReplicaId): Progress | undefined {
+    if (this.#core.role !== 'leader' || id === this.#core.id) return undefined;
+    return this.#core.progress.get(id);
+  }
+}
+
+function describe(core: Core, peer: Progress): PeerProgress {
+  return {
+    replicaId: peer.id,
+    state: peer.state,
+    match: peer.match as LogIndex,
+    next: peer.next as LogIndex,
+    isLearner: peer.isLearner,
+    recentlyActive: isRecentlyActive(core, peer),
+    pendingSnapshotIndex: peer.pendingSnapshotIndex as LogIndex,
+  };
+}

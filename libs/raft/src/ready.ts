@@ -1,0 +1,127 @@
+import { assert, type LogIndex } from '@cairn/base';
+
+import type { Core } from './core.js';
+import { countOwnVote } from './election.js';
+import { flushReplication, maybeCommit } from './replication.js';
+import type { Entry, HardState, Message, Ready } from './types.js';
+
+const NO_ENTRIES: readonly Entry[] = [];
+const NO_MESSAGES: readonly Message[] = [];
+const NO_READS: Ready['reads'] = [];
+const NO_LOADS: Ready['loads'] = [];
+
+function hasCommitted(core: Core): boolean {
+  if (core.isApplyLoading || core.installing !== undefined) return false;
+  return core.handed < Math.min(core.commit, core.log.durableIndex);
+}
+
+/** Constant time. */
+export function hasReady(core: Core): boolean {
+  return (
+    core.needsFlush ||
+    core.messages.length > 0 ||
+    core.messagesAfterPersist.length > 0 ||
+    core.log.stagedIndex < core.log.lastIndex ||
+    core.term !== core.emittedTerm ||
+    core.vote !== core.emittedVote ||
+    core.commit !== core.emittedCommit ||
+    core.isStateChanged ||
+    core.reads.length > 0 ||
+    core.loads.length > 0 ||
+    core.offeredSnapshot !== undefined ||
+    hasCommitted(core)
+  );
+}
+
+/** Committed entries that are durable here, by bytes; counts them out of the uncommitted window. */
+function takeCommitted(core: Core): readonly Entry[] {
+  if (!hasCommitted(core)) return NO_ENTRIES;
+  const from = core.handed + 1;
+  const toExclusive = Math.min(core.commit, core.log.durableIndex) + 1;
+  const bytesMax = core.config.committedBytesPerReadyMax;
+  const entries = core.log.entries(from, toExclusive, bytesMax);
+  if (entries === 'loading') {
+    core.isApplyLoading = true;
+    core.loads.push({ to: core.id, from: from as LogIndex, toExclusive: toExclusive as LogIndex, bytesMax });
+    return NO_ENTRIES;
+  }
+  assert(entries !== 'compacted', 'entries truncated before they were applied', { from });
+  core.handed += entries.length;
+  if (core.role === 'leader') {
+    for (const entry of entries) {
+      if (entry.index >= core.noopIndex) core.uncommittedBytes -= entry.payload.length;
+    }
+  }
+  core.log.release(core.handed);
+  return entries;
+}
+
+/** With entries, also a commit index that was only mentioned without a sync before: see README, membership. */
+function takeHardState(core: Core, isSynced: boolean): HardState | undefined {
+  const isChanged =
+    core.term !== core.emittedTerm || core.vote !== core.emittedVote || core.commit !== core.emittedCommit;
+  if (!isChanged && !(isSynced && core.commit !== core.syncedCommit)) return undefined;
+  core.emittedTerm = core.term;
+  core.emittedVote = core.vote;
+  core.emittedCommit = core.commit;
+  if (isSynced) core.syncedCommit = core.commit;
+  return { term: core.termNumber, vote: core.vote, commit: core.commit as LogIndex };
+}
+
+export function takeReady(core: Core): Ready {
+  if (core.needsFlush && core.role === 'leader') flushReplication(core);
+  core.needsFlush = false;
+  const entries = core.log.takeUnstaged();
+  const mustSync = entries.length > 0 || core.term !== core.emittedTerm || core.vote !== core.emittedVote;
+  const hardState = takeHardState(core, mustSync);
+  const committed = takeCommitted(core);
+  core.sequence += 1;
+  if (mustSync) {
+    const { sequence, term, vote } = core;
+    core.pendingPersists.push({ sequence, term, vote, lastIndex: core.log.stagedIndex });
+  }
+  const ready: Ready = {
+    sequence: core.sequence,
+    hardState,
+    entries,
+    mustSync,
+    messages: core.messages.length > 0 ? core.messages : NO_MESSAGES,
+    messagesAfterPersist: core.messagesAfterPersist.length > 0 ? core.messagesAfterPersist : NO_MESSAGES,
+    committed,
+    snapshot: core.offeredSnapshot,
+    reads: core.reads.length > 0 ? core.reads : NO_READS,
+    state: core.isStateChanged
+      ? { role: core.role, leaderId: core.leaderId, term: core.termNumber }
+      : undefined,
+    loads: core.loads.length > 0 ? core.loads : NO_LOADS,
+  };
+  if (core.messages.length > 0) core.messages = [];
+  if (core.messagesAfterPersist.length > 0) core.messagesAfterPersist = [];
+  if (core.reads.length > 0) core.reads = [];
+  if (core.loads.length > 0) core.loads = [];
+  core.offeredSnapshot = undefined;
+  core.isStateChanged = false;
+  return ready;
+}
+
+/** Everything of Readies up to `sequence` is durable. */
+export function persisted(core: Core, sequence: number): void {
+  assert(sequence <= core.sequence, 'persisted a Ready that was never taken', { sequence });
+  const pending = core.pendingPersists;
+  let done = 0;
+  while (done < pending.length) {
+    const item = pending[done];
+    if (item === undefined || item.sequence > sequence) break;
+    core.durableTerm = item.term;
+    core.durableVote = item.vote;
+    if (item.lastIndex > core.log.durableIndex) core.log.durableIndex = item.lastIndex;
+    done += 1;
+  }
+  if (done === 0) return;
+  pending.splice(0, done);
+  core.log.release(core.handed);
+  if (core.role === 'leader') {
+    if (core.self !== undefined) core.self.match = core.log.durableIndex;
+    maybeCommit(core);
+  } else countOwnVote(core);
+}

@@ -1,0 +1,55 @@
+import { type Core, NO_REPLICA } from './core.js';
+import { onElectionTimeout } from './election.js';
+import { maybeLeaveJoint } from './membership.js';
+import { isJoint } from './membership-change.js';
+import type { Progress } from './progress.js';
+import { expireForwardedReads } from './read-index.js';
+import { broadcastHeartbeat, requestCommitFlush } from './replication.js';
+import { becomeFollower } from './roles.js';
+import { expireTransfer } from './transfer.js';
+
+/** Runs what has become due. Nothing is allocated while nothing is. */
+export function tick(core: Core): void {
+  if (core.isQuiesced) return;
+  const gapMs = core.nowMs - core.lastTickMs;
+  core.lastTickMs = core.nowMs;
+  excuseGap(core, gapMs);
+  if (core.role === 'leader') tickLeader(core);
+  else if (core.nowMs >= core.electionDeadlineMs) onElectionTimeout(core);
+  if (core.forwardedReads.size > 0) expireForwardedReads(core);
+}
+
+/**
+ * After a pause of this process the messages of the meantime are still in its queues: the silence is its own. One gap
+ * is excused; a process that always ticks late is held to its timers.
+ */
+function excuseGap(core: Core, gapMs: number): void {
+  const isGap = gapMs > core.config.electionTimeoutMs / 2;
+  if (isGap && !core.wasGap) {
+    const graceMs = core.config.heartbeatIntervalMs;
+    core.quorumCheckDueMs = Math.max(core.quorumCheckDueMs, core.nowMs + graceMs);
+    const soonestMs = core.nowMs + core.random() * graceMs;
+    core.electionDeadlineMs = Math.max(core.electionDeadlineMs, soonestMs);
+  }
+  core.wasGap = isGap;
+}
+
+function tickLeader(core: Core): void {
+  expireTransfer(core);
+  if (core.nowMs >= core.quorumCheckDueMs && !checkQuorum(core)) return;
+  if (core.nowMs >= core.heartbeatDueMs) broadcastHeartbeat(core);
+  else requestCommitFlush(core);
+  if (isJoint(core.members)) maybeLeaveJoint(core);
+}
+
+/** A leader that a quorum has not answered for an election timeout steps down; true when it may stay. */
+function checkQuorum(core: Core): boolean {
+  const heardMs = core.quorumValue((peer: Progress) => (peer === core.self ? Infinity : peer.lastContactMs));
+  const nextMs = Math.min(heardMs, core.nowMs) + core.config.electionTimeoutMs;
+  if (nextMs <= core.nowMs) {
+    becomeFollower(core, core.term, NO_REPLICA);
+    return false;
+  }
+  core.quorumCheckDueMs = nextMs;
+  return true;
+}

@@ -7,6 +7,7 @@ import { MetadataStateMachine } from '../src/metadata-state-machine.js';
 
 interface Waiter {
   readonly index: number;
+  readonly term: number;
   readonly resolve: (value: unknown) => void;
   readonly reject: (error: unknown) => void;
 }
@@ -81,11 +82,11 @@ export class FakeRaft {
     return new Promise((resolve, reject) => {
       if (this.leader !== member) {
         // A leader that was replaced and does not know: its proposals go nowhere.
-        member.waiters.push({ index: Infinity, resolve, reject });
+        member.waiters.push({ index: Infinity, term: 0, resolve, reject });
         return;
       }
       this.#append(EntryKind.command, command);
-      member.waiters.push({ index: this.log.length, resolve, reject });
+      member.waiters.push({ index: this.log.length, term: this.#term, resolve, reject });
       void this.pump();
     });
   }
@@ -148,7 +149,12 @@ export class FakeRaft {
     await member.engine.write(batch);
     member.appliedIndex += 1;
     member.machine.published(entry.index);
-    for (const waiter of member.waiters) if (waiter.index === entry.index) waiter.resolve(value);
+    for (const waiter of member.waiters) {
+      if (waiter.index !== entry.index) continue;
+      // Another leader's entry may stand there now.
+      if (waiter.term === entry.term) waiter.resolve(value);
+      else waiter.reject(new CairnError('OUTCOME_UNKNOWN', 'replaced by an entry of another leader'));
+    }
     member.waiters = member.waiters.filter((waiter) => waiter.index !== entry.index);
   }
 }

@@ -1,0 +1,159 @@
+/** Goal: the small parts keep their laws for any input. Method: properties against naive definitions. */
+import { describe, expect, test } from '@jest/globals';
+import { CairnError, type ErrorCode } from '@cairn/base';
+import fc from 'fast-check';
+import { evenRng, VirtualClock } from '../test/virtual.js';
+import { backoffMs, RetryBudget } from './backoff.js';
+import { keyAfter, prefixEnd } from './bytes.js';
+import {
+  decodeStatusDetails,
+  detailFromError,
+  encodeStatusDetails,
+  errorFromDetail,
+  errorFromGrpc,
+} from './errors.js';
+import { forEachWindowed } from './windowed.js';
+
+const keys = fc.uint8Array({ maxLength: 6 }).map((bytes) => Buffer.from(bytes));
+
+describe('bounds', () => {
+  test('prefixEnd bounds exactly the keys with the prefix', () => {
+    // Bytes near 0xff are where the carry happens.
+    const nearTheTop = fc
+      .array(fc.constantFrom(0x61, 0xfe, 0xff), { maxLength: 4 })
+      .map((bytes) => Buffer.from(bytes));
+    fc.assert(
+      fc.property(fc.oneof(keys, nearTheTop), fc.oneof(keys, nearTheTop), (prefix, key) => {
+        const end = prefixEnd(prefix);
+        const isInside =
+          Buffer.compare(key, prefix) >= 0 && (end.length === 0 || Buffer.compare(key, end) < 0);
+        expect(isInside).toBe(key.subarray(0, prefix.length).equals(prefix));
+      }),
+    );
+  });
+
+  test('nothing lies between a key and keyAfter', () => {
+    fc.assert(
+      fc.property(keys, keys, (key, other) => {
+        expect(Buffer.compare(other, key) > 0).toBe(Buffer.compare(other, keyAfter(key)) >= 0);
+      }),
+    );
+  });
+});
+
+describe('errors', () => {
+  const codes: ErrorCode[] = [
+    'INVALID_ARGUMENT',
+    'RESOURCE_EXHAUSTED',
+    'UNAVAILABLE',
+    'OUTCOME_UNKNOWN',
+    'INTERNAL',
+  ];
+
+  test('code, message, retry class, wait and field survive the wire', () => {
+    fc.assert(
+      fc.property(
+        fc.constantFrom(...codes),
+        fc.string(),
+        fc.nat(),
+        fc.string(),
+        (code, message, retryAfterMs, field) => {
+          const error = new CairnError(code, message, { retryAfterMs, details: { field } });
+          const detail = decodeStatusDetails(encodeStatusDetails(3, error));
+          expect(detail).toEqual(detailFromError(error));
+          if (detail === undefined) return;
+          const back = errorFromDetail(detail);
+          expect(back).toMatchObject({ code, retryClass: error.retryClass, retryAfterMs });
+          if (message !== '') expect(back.message).toBe(message);
+        },
+      ),
+    );
+  });
+
+  test('garbled details are ignored, never thrown about', () => {
+    const good = encodeStatusDetails(3, new CairnError('INTERNAL', 'x'));
+    fc.assert(
+      fc.property(fc.nat({ max: good.length - 1 }), fc.nat({ max: 255 }), (at, byte) => {
+        const bad = Buffer.from(good);
+        bad[at] = byte;
+        expect(() => decodeStatusDetails(bad)).not.toThrow();
+        expect(() => decodeStatusDetails(bad.subarray(0, at))).not.toThrow();
+      }),
+    );
+  });
+
+  test.each([
+    [14, 'UNAVAILABLE'],
+    [13, 'UNAVAILABLE'],
+    [1, 'UNAVAILABLE'],
+    [8, 'RESOURCE_EXHAUSTED'],
+    [4, 'DEADLINE_EXCEEDED'],
+    [3, 'INVALID_ARGUMENT'],
+    [9, 'FAILED_PRECONDITION'],
+    [12, 'INTERNAL'],
+    [16, 'INTERNAL'],
+  ])('a bare status %i is %s', (code, expected) => {
+    expect(errorFromGrpc({ code, details: 'x', statusDetails: undefined }, 'r:1').code).toBe(expected);
+  });
+
+  test('a refused connection is said in words', () => {
+    const details =
+      'No connection established. Last error: Error: connect ECONNREFUSED 1.2.3.4:5. Resolution note: ';
+    expect(errorFromGrpc({ code: 14, details, statusDetails: undefined }, 'r:1').message).toBe(
+      'r:1: connection refused (ECONNREFUSED)',
+    );
+  });
+});
+
+describe('retries', () => {
+  test('the budget is earned by success and by time, and never exceeds its maximum', async () => {
+    const clock = new VirtualClock();
+    const budget = new RetryBudget(10, clock);
+    const takeAll = (): number => {
+      let taken = 0;
+      while (budget.take()) taken += 1;
+      return taken;
+    };
+    expect(takeAll()).toBe(10);
+    for (let index = 0; index < 25; index += 1) budget.onSuccess();
+    expect(takeAll()).toBe(2);
+    await clock.advance(3_000);
+    expect(takeAll()).toBe(3);
+    await clock.advance(3_600_000);
+    expect(takeAll()).toBe(10);
+  });
+
+  test('waits grow, stay under their maximum and are never nothing', () => {
+    const shape = { firstMs: 20, maxMs: 1000 };
+    const waits = Array.from({ length: 100 }, (_, attempt) => backoffMs(shape, attempt, evenRng));
+    expect(waits[0]).toBe(15);
+    expect(waits.every((wait, index) => wait >= (waits[index - 1] ?? 0) && wait > 0 && wait <= 1000)).toBe(
+      true,
+    );
+    expect(waits.at(-1)).toBe(750);
+  });
+});
+
+test('forEachWindowed runs everything once, within its window, and stops after a failure', async () => {
+  let open = 0;
+  let most = 0;
+  const seen: number[] = [];
+  await forEachWindowed(50, 7, async (index) => {
+    open += 1;
+    most = Math.max(most, open);
+    await Promise.resolve();
+    seen.push(index);
+    open -= 1;
+  });
+  expect(most).toBe(7);
+  expect(seen.toSorted((left, right) => left - right)).toEqual(
+    Array.from({ length: 50 }, (_, index) => index),
+  );
+  const started: number[] = [];
+  const failing = forEachWindowed(50, 1, (index) => {
+    started.push(index);
+    return index === 3 ? Promise.reject(new Error('third')) : Promise.resolve();
+  });
+  await expect(failing).rejects.toThrow('third');
+  expect(started).toEqual([0, 1, 2, 3]);
+});

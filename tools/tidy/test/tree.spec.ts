@@ -1,0 +1,38 @@
+import { describe, expect, it } from '@jest/globals';
+import { dependencyMismatches, importCycles, unreferenced } from '../src/import-rules.js';
+import { TEXT_RULES } from '../src/text-rules.js';
+import { readTree } from '../src/tree.js';
+
+const tree = readTree();
+const sources = tree.filter((file) => /^(libs|apps|tools)\/[^/]+\/(src|test)\/.*\.ts$/.test(file.path));
+const manifests = tree.filter((file) => /^(libs|apps|tools)\/[^/]+\/package\.json$/.test(file.path));
+
+/** Goal: the repository keeps its own rules. Method: walk every tracked file. */
+describe('the tree', () => {
+  it('is there', () => {
+    expect(sources.length).toBeGreaterThan(50);
+    expect(manifests.length).toBeGreaterThan(20);
+  });
+
+  it.each(TEXT_RULES.map((rule) => [rule.name, rule] as const))('has no %s', (_, rule) => {
+    expect(tree.flatMap(rule)).toEqual([]);
+  });
+
+  it('has no import cycles', () => {
+    expect(importCycles(sources)).toEqual([]);
+  });
+
+  it('has no files that nobody imports', () => {
+    expect(unreferenced(sources, manifests)).toEqual([]);
+  });
+
+  it('declares exactly the workspace packages it imports', () => {
+    expect(manifests.flatMap((manifest) => dependencyMismatches(manifest, tree))).toEqual([]);
+  });
+
+  it('has a README in every library, application and tool', () => {
+    const paths = new Set(tree.map((file) => file.path));
+    const missing = manifests.map((file) => file.path.replace('package.json', 'README.md')).filter((path) => !paths.has(path));
+    expect(missing).toEqual([]);
+  });
+});

@@ -27,7 +27,7 @@ export class ByteReader {
 
   #advance(count: number): number {
     const at = this.#position;
-    if (at + count > this.#end) {
+    if (!(at + count <= this.#end)) {
       throw new CairnError('CORRUPTION', `input ends early: ${count} bytes wanted at ${at} of ${this.#end}`);
     }
     this.#position = at + count;

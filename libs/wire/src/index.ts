@@ -1,6 +1,7 @@
 export { readDescriptor, writeDescriptor } from './descriptor-codec.js';
 export { PROTOCOL_VERSION } from './hello.js';
 export { newKvRequest, newKvResponse } from './kv-factories.js';
+export * from './kv-codec.js';
 export * from './kv-messages.js';
 export { decodeKvCancel, decodeKvRequests, encodeKvCancel, KvRequestEncoder } from './kv-request-codec.js';
 export { decodeKvResponses, KvResponseEncoder } from './kv-response-codec.js';

@@ -1,0 +1,151 @@
+import { describe, expect, it } from '@jest/globals';
+import { rangeId, replicaId, storeId, timestamp } from '@cairn/base';
+import fc from 'fast-check';
+import {
+  decodeKvCancel,
+  decodeKvRequests,
+  decodeKvResponses,
+  encodeKvCancel,
+  KvRequestEncoder,
+  KvResponseEncoder,
+  newKvRequest,
+  newKvResponse,
+} from './kv-codec.js';
+import type { Expectation, KvError, KvOp, KvRequest, KvResponse, ReadConsistency } from './kv-messages.js';
+
+const bytes = (maxLength = 40): fc.Arbitrary<Buffer> => fc.uint8Array({ maxLength }).map((found) => Buffer.from(found));
+const large = fc.integer({ min: 16_000, max: 17_000 }).map((size) => Buffer.alloc(size, size & 255));
+const nat = fc.maxSafeNat();
+const time = nat.map(timestamp);
+const u48 = fc.integer({ min: 1, max: 2 ** 48 - 1 });
+const maybe = <T>(value: fc.Arbitrary<T>): fc.Arbitrary<T | undefined> => fc.option(value, { nil: undefined });
+const sized = (length: number): fc.Arbitrary<Buffer> =>
+  fc.uint8Array({ minLength: length, maxLength: length }).map((found) => Buffer.from(found));
+
+const request: fc.Arbitrary<KvRequest> = fc.record({
+  sequence: fc.integer({ min: 1, max: 0xffffffff }),
+  op: fc.integer({ min: 1, max: 7 }) as fc.Arbitrary<KvOp>,
+  rangeId: nat.map(rangeId),
+  epochVersion: nat,
+  consistency: fc.integer({ min: 0, max: 2 }) as fc.Arbitrary<ReadConsistency>,
+  strict: fc.boolean(),
+  reverse: fc.boolean(),
+  keysOnly: fc.boolean(),
+  timeoutMs: fc.nat(),
+  key: bytes(),
+  endKey: bytes(),
+  value: maybe(fc.oneof(bytes(), large)),
+  expectation: fc.integer({ min: 0, max: 3 }) as fc.Arbitrary<Expectation>,
+  expected: fc.oneof(bytes(), large),
+  delta: fc.bigInt({ min: -(2n ** 63n), max: 2n ** 63n - 1n }).map(String),
+  ttlMs: nat,
+  readTimestamp: time,
+  limit: nat,
+  pageBytes: fc.nat(),
+  requestId: maybe(fc.record({ client: u48, sequence: u48, stamp: time, isRetry: fc.boolean() })),
+  trace: maybe(fc.record({ traceId: sized(16), spanId: sized(8) })),
+});
+
+const error: fc.Arbitrary<KvError> = fc.record({
+  code: fc.constantFrom('NOT_LEADER' as const, 'EPOCH_MISMATCH' as const),
+  message: fc.string(),
+  retryAfterMs: fc.nat(),
+  leaderStoreId: fc.nat().map(storeId),
+  descriptors: fc.array(
+    fc.record({
+      rangeId: nat.map(rangeId),
+      startKey: bytes(),
+      endKey: bytes(),
+      epoch: fc.record({ version: nat, confVersion: nat }),
+      replicas: fc.array(
+        fc.record({
+          replicaId: nat.map(replicaId),
+          storeId: fc.nat().map(storeId),
+          role: fc.constantFrom('voter' as const, 'learner' as const, 'incoming' as const, 'outgoing' as const),
+        }),
+      ),
+    }),
+    { maxLength: 3 },
+  ),
+  field: fc.string(),
+});
+
+const response: fc.Arbitrary<KvResponse> = fc.record({
+  sequence: fc.integer({ min: 1, max: 0xffffffff }),
+  op: fc.integer({ min: 1, max: 7 }) as fc.Arbitrary<KvOp>,
+  error: maybe(error),
+  found: fc.boolean(),
+  succeeded: fc.boolean(),
+  value: maybe(fc.oneof(bytes(), large)),
+  version: bytes(12),
+  timestamp: time,
+  number: fc.bigInt({ min: -(2n ** 63n), max: 2n ** 63n - 1n }).map(String),
+  count: nat,
+  rows: fc.array(fc.record({ key: bytes(), value: fc.oneof(bytes(), large), version: bytes(12) }), { maxLength: 4 }),
+  resumeKey: maybe(bytes()),
+});
+
+describe('key-value frames', () => {
+  it('bring requests back as they were', () => {
+    const encoder = new KvRequestEncoder();
+    fc.assert(
+      fc.property(fc.array(request, { maxLength: 6 }), (list) => {
+        for (const one of list) encoder.add(one);
+        expect(encoder.count).toBe(list.length);
+        expect(decodeKvRequests(Buffer.concat(encoder.take()))).toEqual(list);
+        expect(encoder.count).toBe(0);
+      }),
+    );
+  });
+
+  it('bring responses back as they were', () => {
+    const encoder = new KvResponseEncoder();
+    fc.assert(
+      fc.property(fc.array(response, { maxLength: 6 }), time, (responses, maxTimestamp) => {
+        for (const one of responses) encoder.add(one);
+        expect(decodeKvResponses(Buffer.concat(encoder.take(maxTimestamp)))).toEqual({ maxTimestamp, responses });
+      }),
+    );
+  });
+
+  it('bring cancelled sequences back', () => {
+    expect(decodeKvCancel(Buffer.concat(encodeKvCancel([1, 0xffffffff])))).toEqual([1, 0xffffffff]);
+    expect(() => decodeKvCancel(Buffer.alloc(5))).toThrow('input ends early');
+  });
+
+  it('answer garbled input with CORRUPTION, or with something whole, never with another error', () => {
+    fc.assert(
+      fc.property(fc.array(request, { minLength: 1, maxLength: 3 }), fc.nat(), fc.nat(255), (list, at, flip) => {
+        const encoder = new KvRequestEncoder();
+        for (const one of list) encoder.add(one);
+        const body = Buffer.concat(encoder.take());
+        body[at % body.length] = flip;
+        for (const garbled of [body, body.subarray(0, at % body.length)]) {
+          for (const decode of [decodeKvRequests, decodeKvResponses]) {
+            try {
+              decode(garbled);
+            } catch (thrown) {
+              expect(thrown).toMatchObject({ code: 'CORRUPTION' });
+            }
+          }
+        }
+      }),
+    );
+  });
+
+  it('keep their layout', () => {
+    const requests = new KvRequestEncoder();
+    const put = newKvRequest();
+    Object.assign(put, { sequence: 7, op: 2, rangeId: 3, epochVersion: 1, timeoutMs: 100 });
+    Object.assign(put, { key: Buffer.from('k'), value: Buffer.from('v') });
+    requests.add(put);
+    expect(Buffer.concat(requests.take()).toString('hex')).toBe('07000000020800030164016b0176');
+    const responses = new KvResponseEncoder();
+    const done = newKvResponse();
+    Object.assign(done, { sequence: 7, op: 2, timestamp: 5, version: Buffer.from('w') });
+    responses.add(done);
+    expect(Buffer.concat(responses.take(timestamp(6))).toString('hex')).toBe(
+      '06000000000000000700000002100500000000000000' + '0177',
+    );
+  });
+});

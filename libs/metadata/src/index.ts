@@ -10,3 +10,4 @@ export {
   type MetadataClientOptions,
   type MetadataConnection,
 } from './metadata-client.js';
+export { metadataConnector, type MetadataConnectorOptions } from './metadata-connector.js';

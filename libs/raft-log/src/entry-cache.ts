@@ -1,12 +1,15 @@
 import type { RangeState } from './range-state.js';
 
-/** One visit of the hand takes about this much from a range, so that one busy range does not lose everything. */
+/**
+ * One visit of the hand takes about this much from a range, so that one busy range does not lose everything.
+ */
 const BYTES_PER_VISIT = 256 * 1024;
 
 /**
- * Keeps the entries in memory, all ranges together, within a budget. A hand goes around the ranges that have any
- * (the clock algorithm: Corbato, "A paging experiment with the Multics system", 1968) and takes the oldest entries;
- * a range that was just read back is passed over once. What is not durable stays, whatever the budget.
+ * Keeps the entries in memory, all ranges together, within a budget. A hand goes around the ranges that have
+ * any (the clock algorithm: Corbato, "A paging experiment with the Multics system", 1968) and takes the
+ * oldest entries; a range that was just read back is passed over once. What is not durable stays, whatever
+ * the budget.
  */
 export class EntryCache {
   readonly #bytesMax: number;

@@ -46,8 +46,8 @@ function isStill(state: RangeState, index: number, position: number): boolean {
 }
 
 /**
- * Reads entries back into memory. Entries that were truncated, replaced or moved while the read was going on are left
- * out; the caller asks again. Throws CORRUPTION, naming file and offset, for one that fails its CRC.
+ * Reads entries back into memory. Entries that were truncated, replaced or moved while the read was going on
+ * are left out; the caller asks again. Throws CORRUPTION, naming file and offset, for one that fails its CRC.
  */
 export class EntryLoader {
   readonly #files: SegmentFiles;
@@ -65,7 +65,9 @@ export class EntryLoader {
     this.#cache.shrink(durablePosition, bytes);
     for (const batch of batchesOf(state, indexes)) {
       // The range may have been truncated while an earlier batch was read, and the segment may be gone.
-      const isWanted = batch.indexes.some((index, at) => isStill(state, index, batch.positions[at] as number));
+      const isWanted = batch.indexes.some((index, at) =>
+        isStill(state, index, batch.positions[at] as number),
+      );
       if (!isWanted) continue;
       const bytesRead = await this.#files.read(batch.epoch, batch.from, batch.to - batch.from);
       this.#keep(state, batch, bytesRead);
@@ -82,11 +84,19 @@ export class EntryLoader {
       const header = bytes.subarray(start, bodyAt);
       const payload = bytes.subarray(bodyAt, bodyAt + state.window.payloadBytesAt(index));
       if (!isRecordIntact(header, payload)) {
-        throw damaged(this.#files.pathOf(batch.epoch), batch.from + start, `entry ${index} fails its checksum`);
+        throw damaged(
+          this.#files.pathOf(batch.epoch),
+          batch.from + start,
+          `entry ${index} fails its checksum`,
+        );
       }
       const entry = entryFromRecord(header, payload);
       if (entry.index !== index || entry.term !== state.termOf(entry.index)) {
-        throw damaged(this.#files.pathOf(batch.epoch), batch.from + start, `another record stands for entry ${index}`);
+        throw damaged(
+          this.#files.pathOf(batch.epoch),
+          batch.from + start,
+          `another record stands for entry ${index}`,
+        );
       }
       state.window.keep(index, entry);
       state.evictFrom = Math.min(state.evictFrom, index);

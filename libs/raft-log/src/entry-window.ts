@@ -4,9 +4,9 @@ import type { Entry } from '@cairn/raft';
 const CAPACITY_LEAST = 8;
 
 /**
- * What is known about each entry of one range: its position on disk, its payload's length, and the entry itself when
- * it is in memory. Indexes [first, first + count) live in rings whose size is a power of two, so that truncation in
- * front and appends behind cost nothing; an idle range costs a few hundred bytes.
+ * What is known about each entry of one range: its position on disk, its payload's length, and the entry
+ * itself when it is in memory. Indexes [first, first + count) live in rings whose size is a power of two, so
+ * that truncation in front and appends behind cost nothing; an idle range costs a few hundred bytes.
  */
 export class EntryWindow {
   #capacity = CAPACITY_LEAST;
@@ -31,7 +31,10 @@ export class EntryWindow {
   get payloadBytes(): number {
     return this.#payloadBytes;
   }
-  /** Payload bytes of the entries in memory, each counted at least one byte so that empty ones are evicted too. */
+  /**
+   * Payload bytes of the entries in memory, each counted at least one byte so that empty ones are evicted
+   * too.
+   */
   get cachedBytes(): number {
     return this.#cachedBytes;
   }

@@ -27,7 +27,8 @@ interface Waiters {
 
 function makeWaiters(): Waiters {
   const { promise, resolve, reject } = Promise.withResolvers<void>();
-  // The failure is kept and thrown at every later use; a caller that dropped its promise must not end the process.
+  // The failure is kept and thrown at every later use; a caller that dropped its promise must not end the
+  // process.
   promise.catch(() => undefined);
   return { promise, resolve, reject };
 }
@@ -39,14 +40,18 @@ function asLogFailure(error: unknown): CairnError {
       cause: error,
     });
   }
-  return new CairnError('INTERNAL', `the raft log could not be written: ${messageOf(error)}; restart the node`, {
-    cause: error,
-  });
+  return new CairnError(
+    'INTERNAL',
+    `the raft log could not be written: ${messageOf(error)}; restart the node`,
+    {
+      cause: error,
+    },
+  );
 }
 
 /**
- * Writes staged blocks, at most one write at a time. After the first failure nothing is written any more: what a
- * failed write left on disk is unknown until recovery has looked at it.
+ * Writes staged blocks, at most one write at a time. After the first failure nothing is written any more:
+ * what a failed write left on disk is unknown until recovery has looked at it.
  */
 export class LogWriter {
   readonly #options: LogWriterOptions;
@@ -70,7 +75,10 @@ export class LogWriter {
       SYNC_BUCKETS_SECONDS,
     );
     this.#syncs = metrics.counter('cairn_raft_log_syncs_total', 'Durable writes of the raft log');
-    this.#writtenBytes = metrics.counter('cairn_raft_log_written_bytes_total', 'Bytes written to the raft log');
+    this.#writtenBytes = metrics.counter(
+      'cairn_raft_log_written_bytes_total',
+      'Bytes written to the raft log',
+    );
   }
 
   get durablePosition(): number {
@@ -127,7 +135,10 @@ export class LogWriter {
 
   #fail(failure: CairnError, waiters: Waiters): void {
     this.#failure = failure;
-    this.#options.logger.error('raft log stops taking writes', { code: failure.code, error: failure.message });
+    this.#options.logger.error('raft log stops taking writes', {
+      code: failure.code,
+      error: failure.message,
+    });
     waiters.reject(failure);
     this.#waiting?.reject(failure);
     this.#waiting = undefined;

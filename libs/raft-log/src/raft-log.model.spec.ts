@@ -5,9 +5,10 @@ import { SimDisk, SimRng, SimScheduler } from '@cairn/runtime-sim';
 import fc from 'fast-check';
 import { openRaftLog, type RaftLog } from './index.js';
 
-// Goal: whatever happens to the disk, the log is what a plain in-memory model says. Method: random operations on three
-// ranges over tiny segments and a tiny cache, with power losses, failed writes and reclaims in between. After a loss
-// the log equals the model as of the last sync; after a failed write, the model after one of the operations since.
+// Goal: whatever happens to the disk, the log is what a plain in-memory model says. Method: random operations
+// on three ranges over tiny segments and a tiny cache, with power losses, failed writes and reclaims in
+// between. After a loss the log equals the model as of the last sync; after a failed write, the model after
+// one of the operations since.
 
 interface ModelRange {
   base: number;
@@ -18,7 +19,16 @@ interface ModelRange {
 }
 type Model = Map<number, ModelRange>;
 
-const OPERATIONS = ['append', 'append', 'append', 'replace', 'hard-state', 'checkpoint', 'truncate', 'reset'] as const;
+const OPERATIONS = [
+  'append',
+  'append',
+  'append',
+  'replace',
+  'hard-state',
+  'checkpoint',
+  'truncate',
+  'reset',
+] as const;
 
 function fresh(): ModelRange {
   return { base: 0, baseTerm: 0, entries: [], hardState: undefined, checkpoint: undefined };
@@ -37,7 +47,9 @@ function showModel(model: Model): string {
     const { checkpoint: point } = range;
     const mark = point === undefined ? '-' : `${point.index}/${point.term}/${point.text}`;
     const entries = range.entries.map((one) => `${one.term}:${one.text}`).join(' ');
-    lines.push(`${id} base ${range.base}/${range.baseTerm} hs ${range.hardState ?? '-'} cp ${mark} ${entries}`);
+    lines.push(
+      `${id} base ${range.base}/${range.baseTerm} hs ${range.hardState ?? '-'} cp ${mark} ${entries}`,
+    );
   }
   return lines.join('\n');
 }
@@ -125,7 +137,10 @@ class Driver {
     }
   }
 
-  /** A loss while nothing is being written: exactly what was synced is there, or what reclaim's own sync covered. */
+  /**
+   * A loss while nothing is being written: exactly what was synced is there, or what reclaim's own sync
+   * covered.
+   */
   async #lose(): Promise<void> {
     this.#disk.crash();
     await this.#recoverOneOf(this.#possible);
@@ -182,13 +197,20 @@ class Driver {
         return;
       }
       case 'hard-state': {
-        const state = { term: term(this.#term), vote: replicaId(this.#rng.integer(4)), commit: logIndex(last) };
+        const state = {
+          term: term(this.#term),
+          vote: replicaId(this.#rng.integer(4)),
+          commit: logIndex(last),
+        };
         view.setHardState(state);
         range.hardState = `${state.term}/${state.vote}/${state.commit}`;
         return;
       }
       case 'checkpoint': {
-        const index = Math.max(range.checkpoint?.index ?? 0, range.base + this.#rng.integer(last - range.base + 1));
+        const index = Math.max(
+          range.checkpoint?.index ?? 0,
+          range.base + this.#rng.integer(last - range.base + 1),
+        );
         const text = 's'.repeat(this.#rng.integer(30));
         range.checkpoint = { index, term: this.#term, text };
         view.setCheckpoint({ index: logIndex(index), term: term(this.#term), state: Buffer.from(text) });

@@ -13,7 +13,13 @@ const R1 = rangeId(1);
 const R2 = rangeId(2);
 
 function entry(index: number, inTerm: number, text: string): Entry {
-  return { index: logIndex(index), term: term(inTerm), kind: 1, payload: Buffer.from(text), header: undefined };
+  return {
+    index: logIndex(index),
+    term: term(inTerm),
+    kind: 1,
+    payload: Buffer.from(text),
+    header: undefined,
+  };
 }
 
 function entriesFrom(first: number, count: number, inTerm: number, bytes = 20): Entry[] {
@@ -206,7 +212,8 @@ describe('raft log damage', () => {
     expect(names.length).toBeGreaterThan(2);
     const bytes = disk.peek(`/log/${names[0] as string}`) ?? Buffer.alloc(0);
     const file = await view.open(`/log/${names[0] as string}`, { mode: 'write', durableWrites: true });
-    // The last block of the first segment (blocks of one sector, the last at 6144), as if it had never been written.
+    // The last block of the first segment (blocks of one sector, the last at 6144), as if it had never been
+    // written.
     await file.write([Buffer.alloc(1024)], 6144);
     await expect(open(disk, options)).rejects.toThrow('records are missing');
     await file.write([bytes], 0);
@@ -227,7 +234,10 @@ describe('raft log damage', () => {
     const { disk, path } = await threeBlocks();
     const log = await open(disk, { segmentBytes: 8192 });
     disk.flipBit(path, 512 + 32 + 40);
-    const failure = await log.range(R1).load(logIndex(1), logIndex(3), 10_000).catch((error: unknown) => error);
+    const failure = await log
+      .range(R1)
+      .load(logIndex(1), logIndex(3), 10_000)
+      .catch((error: unknown) => error);
     expect(failure).toMatchObject({ code: 'CORRUPTION', details: { path, offset: 544 } });
   });
 });
@@ -279,7 +289,9 @@ describe('raft log limits', () => {
     await range.load(logIndex(1), logIndex(51), 1000);
     const found = range.entries(logIndex(1), logIndex(51), 1000);
     expect(found).toHaveLength(10);
-    expect(await textsOf(log)).toEqual(entriesFrom(1, 50, 1, 100).map((one) => Buffer.from(one.payload).toString()));
+    expect(await textsOf(log)).toEqual(
+      entriesFrom(1, 50, 1, 100).map((one) => Buffer.from(one.payload).toString()),
+    );
     expect(range.entryBytes).toBe(5000);
   });
 
@@ -307,7 +319,7 @@ describe('raft log limits', () => {
     log.range(R1).append(entriesFrom(1, 2, 1, 300));
     expect(() => {
       log.range(R1).append(entriesFrom(3, 2, 1, 300));
-    }).toThrow(expect.objectContaining({ code: 'RESOURCE_EXHAUSTED' }) as Error);
+    }).toThrow('wait for the disk');
     expect(log.range(R1).lastIndex()).toBe(2);
     await log.sync();
     log.range(R1).append(entriesFrom(3, 2, 1, 300));
@@ -317,16 +329,28 @@ describe('raft log limits', () => {
     const log = await open(new SimDisk(new SimRng(2)));
     const range = log.range(R1);
     range.append(entriesFrom(1, 5, 2));
-    expect(() => { range.append(entriesFrom(7, 1, 2)); }).toThrow('gap');
-    expect(() => { range.append(entriesFrom(6, 1, 1)); }).toThrow('terms run backwards');
-    expect(() => { range.truncate(logIndex(3), term(2)); }).toThrow('above the checkpoint');
+    expect(() => {
+      range.append(entriesFrom(7, 1, 2));
+    }).toThrow('gap');
+    expect(() => {
+      range.append(entriesFrom(6, 1, 1));
+    }).toThrow('terms run backwards');
+    expect(() => {
+      range.truncate(logIndex(3), term(2));
+    }).toThrow('above the checkpoint');
     range.setCheckpoint({ index: logIndex(3), term: term(2), state: Buffer.alloc(0) });
-    expect(() => { range.truncate(logIndex(4), term(2)); }).toThrow('above the checkpoint');
-    expect(() => { range.append(entriesFrom(3, 1, 3)); }).toThrow('replaces what is applied');
+    expect(() => {
+      range.truncate(logIndex(4), term(2));
+    }).toThrow('above the checkpoint');
+    expect(() => {
+      range.append(entriesFrom(3, 1, 3));
+    }).toThrow('replaces what is applied');
     range.truncate(logIndex(3), term(2));
     expect(range.firstIndex()).toBe(4);
     log.removeRange(R1);
-    expect(() => { range.append(entriesFrom(6, 1, 2)); }).toThrow('was removed');
+    expect(() => {
+      range.append(entriesFrom(6, 1, 2));
+    }).toThrow('was removed');
     expect(log.range(R1).lastIndex()).toBe(0);
     await expect(open(new SimDisk(new SimRng(1)), { segmentBytes: 100 })).rejects.toMatchObject({
       code: 'INVALID_ARGUMENT',

@@ -1,4 +1,4 @@
-import { assert, CairnError, type LogIndex, type RangeId, type Term } from '@cairn/base';
+import { assert, type LogIndex, type RangeId, type Term } from '@cairn/base';
 import type { Entry, HardState } from '@cairn/raft';
 import type { EntryCache } from './entry-cache.js';
 import {
@@ -22,7 +22,7 @@ export interface LogHost {
   /** Throws when the log refuses writes or `bytes` more would pass the staging limit. */
   checkWritable(bytes: number): void;
   stage(header: Uint8Array, payload: Uint8Array): number;
-  /** Reads one entry's record, or undefined when the range changed meanwhile. */
+  /** Reads entries back into memory; those that changed meanwhile are left out. */
   loadEntries(state: RangeState, indexes: readonly number[]): Promise<void>;
 }
 
@@ -64,7 +64,11 @@ export class RangeLogView implements RangeLog {
     return this.#state.termOf(index);
   }
 
-  entries(from: LogIndex, toExclusive: LogIndex, bytesMax: number): readonly Entry[] | 'compacted' | 'loading' {
+  entries(
+    from: LogIndex,
+    toExclusive: LogIndex,
+    bytesMax: number,
+  ): readonly Entry[] | 'compacted' | 'loading' {
     const { window } = this.#state;
     if (from < window.first) return 'compacted';
     assert(from < toExclusive && toExclusive <= window.end, 'no such entries', { from, toExclusive });
@@ -127,7 +131,12 @@ export class RangeLogView implements RangeLog {
   setHardState(hardState: HardState): void {
     const before = this.#state.hardState;
     assert(before === undefined || hardState.term >= before.term, 'the term of a range never falls');
-    const position = this.#stageMark(RecordType.hardState, hardState.commit, hardState.term, encodeVote(hardState));
+    const position = this.#stageMark(
+      RecordType.hardState,
+      hardState.commit,
+      hardState.term,
+      encodeVote(hardState),
+    );
     this.#state.setHardState({ ...hardState }, position);
   }
 

@@ -1,4 +1,12 @@
-import { assert, logIndex, replicaId, term as toTerm, type LogIndex, type RangeId, type Term } from '@cairn/base';
+import {
+  assert,
+  logIndex,
+  replicaId,
+  term as toTerm,
+  type LogIndex,
+  type RangeId,
+  type Term,
+} from '@cairn/base';
 import type { Entry, HardState } from '@cairn/raft';
 import { EntryWindow } from './entry-window.js';
 import { TermRuns } from './term-runs.js';
@@ -7,8 +15,8 @@ import type { RangeCheckpoint } from './types.js';
 const NOWHERE = Number.POSITIVE_INFINITY;
 
 /**
- * The state of one range as the records make it, and where each part of it was last written. The same methods serve
- * live changes and recovery, so both reach the same state from the same records.
+ * The state of one range as the records make it, and where each part of it was last written. The same methods
+ * serve live changes and recovery, so both reach the same state from the same records.
  */
 export class RangeState {
   readonly rangeId: RangeId;
@@ -112,15 +120,15 @@ export class RangeState {
   }
 
   /**
-   * Recovery: an entry from a record; false when it contradicts the records before. Where the beginning of the
-   * range's history went with its segments, the first entry seen begins the log; a truncate or reset record that
-   * follows tells the rest.
+   * Recovery: an entry from a record; false when it contradicts the records before. Where the beginning of
+   * the range's history went with its segments, the first entry seen begins the log; a truncate or reset
+   * record that follows tells the rest.
    */
   replayEntry(entry: Pick<Entry, 'index' | 'term'>, location: EntryLocation): boolean {
     const { first, end, count } = this.window;
     if (!this.#isBaseKnown && (count === 0 || entry.index < first)) {
-      // Either this entry follows the last mark (or the birth) directly, or the entries in between went with their
-      // segments and a later record must forget or replace them.
+      // Either this entry follows the last mark (or the birth) directly, or the entries in between went with
+      // their segments and a later record must forget or replace them.
       this.#isBaseKnown = entry.index === this.#markIndex + 1;
       this.window.reset(entry.index);
       this.#runs.reset(logIndex(entry.index - 1), this.#isBaseKnown ? this.#markTerm : toTerm(0));

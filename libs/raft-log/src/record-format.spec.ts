@@ -5,7 +5,8 @@ import type { Entry } from '@cairn/raft';
 import fc from 'fast-check';
 import { ENTRY_HEADER_BYTES, entryFromRecord, entryHeader, indexOfHeader, rangeIdOfHeader } from './index.js';
 
-// The bytes of a record are on disks and on the wire: the golden vector may never change under format version 1.
+// The bytes of a record are on disks and on the wire: the golden vector may never change under format version
+// 1.
 
 describe('record format', () => {
   it('matches the golden vector', () => {
@@ -40,7 +41,9 @@ describe('record format', () => {
           const at = flip % record.length;
           record[at] = (record[at] as number) ^ (1 << (flip % 8));
           const split = ENTRY_HEADER_BYTES;
-          expect(() => entryFromRecord(record.subarray(0, split), record.subarray(split))).toThrow('checksum');
+          expect(() => entryFromRecord(record.subarray(0, split), record.subarray(split))).toThrow(
+            'checksum',
+          );
         },
       ),
       { seed: 7, numRuns: 300 },

@@ -46,7 +46,10 @@ const CRC_TABLE = ((): Int32Array => {
   return table;
 })();
 
-/** CRC-32 of a record: header bytes 4 .. 31, then the payload. The short part in script: cheaper than a native call. */
+/**
+ * CRC-32 of a record: header bytes 4 .. 31, then the payload. The short part in script: cheaper than a native
+ * call.
+ */
 function recordCrc(header: Uint8Array, payload: Uint8Array): number {
   let crc = -1;
   for (let at = 4; at < ENTRY_HEADER_BYTES; at += 1) {
@@ -94,7 +97,10 @@ export interface RecordFields {
   readonly term: Term;
 }
 
-/** Encodes a record header; the payload goes right behind it. All integers little endian, see the README's picture. */
+/**
+ * Encodes a record header; the payload goes right behind it. All integers little endian, see the README's
+ * picture.
+ */
 export function encodeRecordHeader(fields: RecordFields, payload: Uint8Array): Uint8Array {
   assert(payload.length <= PAYLOAD_BYTES_MAX, 'record payload too long', { bytes: payload.length });
   assert(fields.rangeId >= 0 && fields.rangeId <= UINT48_MAX, 'range id does not fit');
@@ -140,7 +146,10 @@ export function isRecordIntact(header: Uint8Array, payload: Uint8Array): boolean
   );
 }
 
-/** Decodes a header that `isRecordIntact` accepted. Throws CORRUPTION for a type that this version does not know. */
+/**
+ * Decodes a header that `isRecordIntact` accepted. Throws CORRUPTION for a type that this version does not
+ * know.
+ */
 export function decodeRecordHeader(header: Uint8Array): RecordFields {
   const type = header[6] as number;
   if (type < RecordType.entry || type > RecordType.removeRange) {
@@ -156,8 +165,8 @@ export function decodeRecordHeader(header: Uint8Array): RecordFields {
 }
 
 /**
- * The encoded record header of an entry, made on first use and kept in `entry.header`: the same bytes go to the log
- * and, ahead of the payload, to every follower. An entry belongs to one range for ever.
+ * The encoded record header of an entry, made on first use and kept in `entry.header`: the same bytes go to
+ * the log and, ahead of the payload, to every follower. An entry belongs to one range for ever.
  */
 export function entryHeader(rangeId: RangeId, entry: Entry): Uint8Array {
   const known = entry.header;

@@ -37,9 +37,9 @@ interface SegmentEnd {
 export function damaged(path: string, offset: number, what: string): CairnError {
   return new CairnError(
     'CORRUPTION',
-    `raft log damaged: ${path} at offset ${offset}: ${what}. This store cannot tell which of its promises it still ` +
-      'keeps. Keep a copy of the directory, then give the node an empty data directory and let its ranges be ' +
-      'rebuilt from their other replicas, or restore a backup if there are none.',
+    `raft log damaged: ${path} at offset ${offset}: ${what}. This store cannot tell which of its promises it ` +
+      'still keeps. Keep a copy of the directory, then give the node an empty data directory and let its ' +
+      'ranges be rebuilt from their other replicas, or restore a backup if there are none.',
     { details: { path, offset } },
   );
 }
@@ -75,7 +75,11 @@ class SegmentReader {
  * Rebuilds all ranges from the segments, oldest first. What the last, unacknowledged write left half done is
  * discarded; any other flaw throws CORRUPTION with file and offset.
  */
-export async function recover(files: SegmentFiles, epochs: readonly number[], logger: Logger): Promise<Recovered> {
+export async function recover(
+  files: SegmentFiles,
+  epochs: readonly number[],
+  logger: Logger,
+): Promise<Recovered> {
   const ranges = new Map<RangeId, RangeState>();
   let previousEnd = 0;
   let last: SegmentEnd = { offset: 0, sequence: 0 };
@@ -90,7 +94,11 @@ export async function recover(files: SegmentFiles, epochs: readonly number[], lo
     if (await hasHeader(reader, epoch, isNewest)) {
       const stated = decodeSegmentHeader(await reader.bytes(0, SEGMENT_HEADER_BYTES));
       if (before !== undefined && stated.type === 'valid' && stated.header.previousEnd !== previousEnd) {
-        throw damaged(files.pathOf(before), previousEnd, `records are missing up to ${stated.header.previousEnd}`);
+        throw damaged(
+          files.pathOf(before),
+          previousEnd,
+          `records are missing up to ${stated.header.previousEnd}`,
+        );
       }
       last = await replaySegment(reader, epoch, ranges);
     } else {
@@ -121,7 +129,7 @@ async function hasHeader(reader: SegmentReader, epoch: number, isNewest: boolean
     case 'too-new':
       throw new CairnError(
         'FORMAT_TOO_NEW',
-        `raft log ${reader.path} has format ${result.version}, which a newer version of the program wrote; run that one`,
+        `raft log ${reader.path} has format ${result.version}, written by a newer version of the program; run that`,
       );
     case 'invalid':
       break;
@@ -153,7 +161,9 @@ async function replaySegment(
   return sequence === 0 ? { offset: 0, sequence: 0 } : { offset, sequence };
 }
 
-/** Checks every record's CRC and, through the digest, that these are the records the header was written with. */
+/**
+ * Checks every record's CRC and, through the digest, that these are the records the header was written with.
+ */
 function isBodyWhole(body: Buffer, head: BlockHeader): boolean {
   if (body.length !== head.bodyBytes) return false;
   let at = 0;
@@ -228,8 +238,9 @@ function replayRecord(
 }
 
 /**
- * Decides what ended the last segment. Writes follow one another, so a block behind the first one that is not whole
- * proves that the broken one had been durable: damage. With nothing behind it, it is the write that was going on.
+ * Decides what ended the last segment. Writes follow one another, so a block behind the first one that is not
+ * whole proves that the broken one had been durable: damage. With nothing behind it, it is the write that was
+ * going on.
  */
 async function checkTail(
   files: SegmentFiles,
@@ -246,7 +257,11 @@ async function checkTail(
     const head = decodeBlockHeader(await reader.bytes(at, BLOCK_HEADER_BYTES), 0, epoch);
     if (head === undefined) continue;
     if (head.sequence > end.sequence) {
-      throw damaged(reader.path, brokenAt, `a block is not valid although block ${head.sequence} follows at ${at}`);
+      throw damaged(
+        reader.path,
+        brokenAt,
+        `a block is not valid although block ${head.sequence} follows at ${at}`,
+      );
     }
     isTorn = true;
   }
@@ -254,4 +269,3 @@ async function checkTail(
     logger.warn('raft log discards its last, unfinished write', { path: reader.path, offset: brokenAt });
   }
 }
-

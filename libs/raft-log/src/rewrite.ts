@@ -1,6 +1,12 @@
 import { logIndex } from '@cairn/base';
 import type { Entry } from '@cairn/raft';
-import { ENTRY_HEADER_BYTES, encodeRecordHeader, entryHeader, type RecordFields, RecordType } from './record-format.js';
+import {
+  ENTRY_HEADER_BYTES,
+  encodeRecordHeader,
+  entryHeader,
+  type RecordFields,
+  RecordType,
+} from './record-format.js';
 import { encodeVote, type RangeState } from './range-state.js';
 import { epochOf } from './segment-format.js';
 import type { Stage } from './stage.js';
@@ -27,8 +33,8 @@ function stageRecord(stage: Stage, fields: RecordFields, payload: Uint8Array): n
 
 /**
  * Writes again what a range has in segments up to `epoch`, so that nothing of it is needed there. Entries are
- * written as a whole log behind a reset record, all in one block: recovery sees either the old log or the new one.
- * All entries must be in memory when any of them is that old. Changes nothing that a reader can see.
+ * written as a whole log behind a reset record, all in one block: recovery sees either the old log or the new
+ * one. All entries must be in memory when any of them is that old. Changes nothing that a reader can see.
  */
 export function rewriteRange(stage: Stage, state: RangeState, epoch: number): void {
   const { rangeId, window } = state;

@@ -2,7 +2,8 @@ import { assert, messageOf } from '@cairn/base';
 import type { Disk, DiskFile, Logger } from '@cairn/ports';
 import { epochOfName, freeName, numberOfFreeName, segmentName } from './segment-format.js';
 
-const ZERO_FILL_STEP_BYTES = 1024 * 1024;
+/** Spares are filled in durable steps of this size: the log's own writes never queue behind a large flush. */
+const ZERO_FILL_STEP_BYTES = 256 * 1024;
 
 export interface SegmentFilesOptions {
   readonly disk: Disk;
@@ -20,8 +21,9 @@ interface OpenSegment {
 }
 
 /**
- * The files of the log: live segments, and free files that become segments by renaming. Free files are as long as a
- * segment and fully written, so that a later durable write changes data only, no file size and no block map.
+ * The files of the log: live segments, and free files that become segments by renaming. Free files are as
+ * long as a segment and fully written, so that a later durable write changes data only, no file size and no
+ * block map.
  */
 export class SegmentFiles {
   readonly #options: SegmentFilesOptions;
@@ -96,7 +98,9 @@ export class SegmentFiles {
     return segment.file;
   }
 
-  /** Makes the file of a new segment, at least `bytesLeast` long, from a free one if there is one that fits. */
+  /**
+   * Makes the file of a new segment, at least `bytesLeast` long, from a free one if there is one that fits.
+   */
   async create(epoch: number, bytesLeast: number): Promise<void> {
     const { disk, directory, segmentBytes } = this.#options;
     await this.#preparing;
@@ -107,7 +111,10 @@ export class SegmentFiles {
     await this.#openSegment(epoch);
   }
 
-  /** Begins to make a free file ready when there is none, so that the next segment does not have to wait for it. */
+  /**
+   * Begins to make a free file ready when there is none, so that the next segment does not have to wait for
+   * it.
+   */
   prepareSpare(): void {
     if (this.#free.length > 0 || this.#preparing !== undefined || this.#options.freeSegmentsMax === 0) return;
     this.#preparing = this.#makeFree(this.#options.segmentBytes).then(
@@ -128,7 +135,7 @@ export class SegmentFiles {
     const number = this.#nextFreeNumber;
     this.#nextFreeNumber += 1;
     const path = `${directory}/${freeName(number)}`;
-    const file = await disk.open(path, { mode: 'write' });
+    const file = await disk.open(path, { mode: 'write', durableWrites: true });
     try {
       const zeros = Buffer.alloc(Math.min(bytes, ZERO_FILL_STEP_BYTES));
       for (let at = 0; at < bytes; at += zeros.length) {
@@ -145,8 +152,8 @@ export class SegmentFiles {
   }
 
   /**
-   * Takes the oldest segment out of the log, durably, before anything else may be taken out: a later segment never
-   * vanishes before an earlier one. False when a read is still in it.
+   * Takes the oldest segment out of the log, durably, before anything else may be taken out: a later segment
+   * never vanishes before an earlier one. False when a read is still in it.
    */
   async dropOldest(): Promise<boolean> {
     const { disk, directory, segmentBytes, freeSegmentsMax } = this.#options;

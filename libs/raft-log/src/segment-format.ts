@@ -97,8 +97,8 @@ export function alignBlock(bytes: number): number {
 }
 
 /**
- * A place in the log: segment epoch and offset in one number, ordered like the log itself. Exact, because epochs stay
- * below 2^21 (at 64 MiB each, 128 TiB written).
+ * A place in the log: segment epoch and offset in one number, ordered like the log itself. Exact, because
+ * epochs stay below 2^21 (at 64 MiB each, 128 TiB written).
  */
 const POSITION_STEP = 4294967296;
 

@@ -30,9 +30,9 @@ export interface OpenRaftLogOptions {
 }
 
 /**
- * Opens the log of a directory and recovers what it holds. Everything recovered is durable when this resolves.
- * Throws CORRUPTION (with file, offset and what to do), FORMAT_TOO_NEW, INVALID_ARGUMENT for contradicting options,
- * and the disk's own errors.
+ * Opens the log of a directory and recovers what it holds. Everything recovered is durable when this
+ * resolves. Throws CORRUPTION (with file, offset and what to do), FORMAT_TOO_NEW, INVALID_ARGUMENT for
+ * contradicting options, and the disk's own errors.
  */
 export async function openRaftLog(open: OpenRaftLogOptions): Promise<RaftLog> {
   const options = resolveOptions(open.options ?? {});
@@ -40,7 +40,8 @@ export async function openRaftLog(open: OpenRaftLogOptions): Promise<RaftLog> {
   const { segmentBytes, freeSegmentsMax } = options;
   const files = new SegmentFiles({ disk, directory, logger, segmentBytes, freeSegmentsMax });
   const epochs = await files.scan();
-  // The process before may have died between a write and its sync: what recovery is about to trust must be on disk.
+  // The process before may have died between a write and its sync: what recovery is about to trust must be on
+  // disk.
   await disk.syncDirectory(directory);
   for (const epoch of epochs.slice(-2)) await files.fileOf(epoch).sync();
   const startedMs = open.clock.nowMs();
@@ -95,7 +96,10 @@ class SharedLog implements RaftLog, LogHost {
 
   #collect(metrics: Metrics): void {
     const segments = metrics.gauge('cairn_raft_log_segments', 'Live segments of the raft log');
-    const disk = metrics.gauge('cairn_raft_log_disk_bytes', 'Bytes of the raft log on disk, free segments included');
+    const disk = metrics.gauge(
+      'cairn_raft_log_disk_bytes',
+      'Bytes of the raft log on disk, free segments included',
+    );
     const cached = metrics.gauge('cairn_raft_log_cached_bytes', 'Bytes of raft log entries in memory');
     const staged = metrics.gauge('cairn_raft_log_staged_bytes', 'Bytes staged and not yet durable');
     metrics.onCollect(() => {
@@ -213,7 +217,10 @@ class SharedLog implements RaftLog, LogHost {
     return pinning;
   }
 
-  /** Rewrites what the ranges have in segments up to `epoch`; false when one is too large or changed meanwhile. */
+  /**
+   * Rewrites what the ranges have in segments up to `epoch`; false when one is too large or changed
+   * meanwhile.
+   */
   async #rewriteAll(users: readonly RangeState[], epoch: number): Promise<boolean> {
     const limit = this.#options.rewriteBytesMax;
     const isTooLarge = (state: RangeState): boolean =>

@@ -43,9 +43,9 @@ export interface StageStart {
 }
 
 /**
- * Gathers records into blocks and gives each its final place in the log at once: the place of a block follows from
- * the blocks before it, and a block is begun in a segment only where the largest one would fit. A block is written
- * by one durable write; recovery takes it whole or not at all.
+ * Gathers records into blocks and gives each its final place in the log at once: the place of a block follows
+ * from the blocks before it, and a block is begun in a segment only where the largest one would fit. A block
+ * is written by one durable write; recovery takes it whole or not at all.
  */
 export class Stage {
   readonly #segmentBytes: number;
@@ -91,22 +91,27 @@ export class Stage {
 
   /** The end of everything added so far. */
   get endPosition(): number {
-    return positionOf(this.#epoch, this.#recordCount === 0 ? this.#offset : this.#bodyOffset + this.#bodyBytes);
+    return positionOf(
+      this.#epoch,
+      this.#recordCount === 0 ? this.#offset : this.#bodyOffset + this.#bodyBytes,
+    );
   }
 
   /** Makes sure that the next records, `bytes` together, go into one block. */
   beginGroup(bytes: number): void {
     assert(bytes <= this.#blockBytesMax, 'a group does not fit a block', { bytes });
-    if (this.#recordCount > 0 && BLOCK_HEADER_BYTES + this.#bodyBytes + bytes > this.#blockBytesMax) this.#seal();
+    if (this.#recordCount > 0 && BLOCK_HEADER_BYTES + this.#bodyBytes + bytes > this.#blockBytesMax)
+      this.#seal();
   }
 
   /**
-   * Adds one record and answers its position. The header is copied; a long payload is referenced until the write is
-   * done.
+   * Adds one record and answers its position. The header is copied; a long payload is referenced until the
+   * write is done.
    */
   add(header: Uint8Array, payload: Uint8Array): number {
     const bytes = ENTRY_HEADER_BYTES + payload.length;
-    if (this.#recordCount > 0 && BLOCK_HEADER_BYTES + this.#bodyBytes + bytes > this.#blockBytesMax) this.#seal();
+    if (this.#recordCount > 0 && BLOCK_HEADER_BYTES + this.#bodyBytes + bytes > this.#blockBytesMax)
+      this.#seal();
     if (this.#recordCount === 0) this.#open(bytes);
     const position = positionOf(this.#epoch, this.#bodyOffset + this.#bodyBytes);
     const isCopied = payload.length <= COPY_BYTES_MAX;
@@ -196,7 +201,8 @@ export class Stage {
   }
 
   #flushChunk(): void {
-    if (this.#chunkAt > this.#chunkFrom) this.#parts.push(this.#chunk.subarray(this.#chunkFrom, this.#chunkAt));
+    if (this.#chunkAt > this.#chunkFrom)
+      this.#parts.push(this.#chunk.subarray(this.#chunkFrom, this.#chunkAt));
     this.#chunkFrom = this.#chunkAt;
   }
 

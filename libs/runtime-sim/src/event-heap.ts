@@ -1,4 +1,7 @@
-/** One scheduled callback. `sequence` breaks ties, so that events of one instant run in the order of scheduling. */
+/**
+ * One scheduled callback. `sequence` breaks ties, so that events of one instant run in the order of
+ * scheduling.
+ */
 export interface SimEvent {
   readonly atMs: number;
   readonly sequence: number;

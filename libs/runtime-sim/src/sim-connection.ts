@@ -59,7 +59,11 @@ export class SimConnection implements Connection {
   #pump: Timer | undefined;
   #breaker: Timer | undefined;
 
-  constructor(host: NetworkHost, process: SimProcess, remote: { readonly name: string; readonly address: string }) {
+  constructor(
+    host: NetworkHost,
+    process: SimProcess,
+    remote: { readonly name: string; readonly address: string },
+  ) {
     this.#host = host;
     this.process = process;
     this.remoteName = remote.name;
@@ -131,7 +135,13 @@ export class SimConnection implements Connection {
     const nowMs = this.#host.nowMs;
     const travelMs = this.#host.travelMs(this.process.name, this.remoteName, bytes);
     const before = this.#queue.at(-1)?.arriveAtMs ?? 0;
-    this.#queue.push({ frames, bytes, closing, sentAtMs: nowMs, arriveAtMs: Math.max(before, nowMs + travelMs) });
+    this.#queue.push({
+      frames,
+      bytes,
+      closing,
+      sentAtMs: nowMs,
+      arriveAtMs: Math.max(before, nowMs + travelMs),
+    });
     this.#schedulePump();
   }
 
@@ -151,7 +161,10 @@ export class SimConnection implements Connection {
     return this.#host.isBlocked(here, this.remoteName) || this.#host.isBlocked(this.remoteName, here);
   }
 
-  /** Without traffic nobody notices that a path is gone; with traffic, missing acknowledgements break it in time. */
+  /**
+   * Without traffic nobody notices that a path is gone; with traffic, missing acknowledgements break it in
+   * time.
+   */
   #armBreaker(): void {
     const peer = this.#peer;
     const hasTraffic = this.#queue.length > 0 || (peer !== undefined && peer.#queue.length > 0);

@@ -31,7 +31,9 @@ function apply(names: Map<string, SimFileContent>, change: NameChange): void {
   }
 }
 
-/** The names of the files: what is visible, what is durable, and the changes that no directory sync covered. */
+/**
+ * The names of the files: what is visible, what is durable, and the changes that no directory sync covered.
+ */
 export class SimNames {
   readonly #durable = new Map<string, SimFileContent>();
   readonly #visible = new Map<string, SimFileContent>();
@@ -50,7 +52,8 @@ export class SimNames {
     const prefix = directory === '/' ? '/' : `${directory}/`;
     const names: string[] = [];
     for (const path of this.#visible.keys()) {
-      if (path.startsWith(prefix) && !path.slice(prefix.length).includes('/')) names.push(path.slice(prefix.length));
+      if (path.startsWith(prefix) && !path.slice(prefix.length).includes('/'))
+        names.push(path.slice(prefix.length));
     }
     return names.sort();
   }
@@ -63,7 +66,8 @@ export class SimNames {
   sync(directory: string): void {
     const rest: NameChange[] = [];
     for (const change of this.#unsynced) {
-      if (parentOf(change.type === 'rename' ? change.to : change.path) === directory) apply(this.#durable, change);
+      if (parentOf(change.type === 'rename' ? change.to : change.path) === directory)
+        apply(this.#durable, change);
       else rest.push(change);
     }
     this.#unsynced.splice(0, this.#unsynced.length, ...rest);

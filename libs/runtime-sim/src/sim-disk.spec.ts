@@ -70,7 +70,11 @@ describe('sim disk', () => {
     medium.crash();
     let settled = false;
     void file.write([Buffer.from('ghost')], 0).then(() => (settled = true));
-    await new Promise((resolve) => queueMicrotask(() => { resolve(undefined); }));
+    await new Promise((resolve) =>
+      queueMicrotask(() => {
+        resolve(undefined);
+      }),
+    );
     expect(settled).toBe(false);
     expect(medium.peek('/x')?.length).toBe(0);
   });

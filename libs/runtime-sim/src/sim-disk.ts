@@ -5,7 +5,8 @@ import { type FileChange, SimFileContent } from './sim-file.js';
 import type { SimProcess } from './sim-process.js';
 import type { SimRng } from './sim-rng.js';
 
-export type DiskOperation = 'open' | 'read' | 'write' | 'sync' | 'truncate' | 'rename' | 'remove' | 'sync-directory';
+export type DiskOperation =
+  'open' | 'read' | 'write' | 'sync' | 'truncate' | 'rename' | 'remove' | 'sync-directory';
 
 export interface SimDiskOptions {
   /** Unit of tearing. Default 512. */
@@ -39,9 +40,10 @@ interface ArmedFault {
 }
 
 /**
- * The disk of one machine: outlives the processes that use it. Files live in memory. What no sync covered is lost,
- * kept or torn by `crash`; names (creations, renames, removals) are durable only after `syncDirectory`; directories
- * themselves are durable at once. A durable write or a sync covers every earlier completed write of the file.
+ * The disk of one machine: outlives the processes that use it. Files live in memory. What no sync covered is
+ * lost, kept or torn by `crash`; names (creations, renames, removals) are durable only after `syncDirectory`;
+ * directories themselves are durable at once. A durable write or a sync covers every earlier completed write
+ * of the file.
  */
 export class SimDisk {
   readonly #rng: SimRng;
@@ -66,8 +68,8 @@ export class SimDisk {
   }
 
   /**
-   * The disk as one process sees it. With a process, operations take virtual time and die with it; without one they
-   * complete at once (unit tests that need no time).
+   * The disk as one process sees it. With a process, operations take virtual time and die with it; without
+   * one they complete at once (unit tests that need no time).
    */
   attach(process?: SimProcess): Disk {
     const life = this.#life;
@@ -134,7 +136,8 @@ export class SimDisk {
   }
 
   #abandonInFlight(): void {
-    for (const [, content] of this.#names.entries()) content.abandonInFlight(this.#rng, this.#options.sectorBytes);
+    for (const [, content] of this.#names.entries())
+      content.abandonInFlight(this.#rng, this.#options.sectorBytes);
   }
 
   #core(): DiskCore {
@@ -205,7 +208,12 @@ class AttachedDisk implements Disk {
   }
 
   /** Runs `effect` after the operation's time. A dead view's operation neither acts nor settles. */
-  perform<Value>(operation: DiskOperation, path: string, effect: () => Value, durable = false): Promise<Value> {
+  perform<Value>(
+    operation: DiskOperation,
+    path: string,
+    effect: () => Value,
+    durable = false,
+  ): Promise<Value> {
     const { process } = this.#attachment;
     return new Promise((resolve, reject) => {
       const act = (): void => {
@@ -278,7 +286,8 @@ class AttachedDisk implements Disk {
   list(path: string): Promise<string[]> {
     return this.perform('read', path, () => {
       const directory = normal(path);
-      if (!this.#core.directories.has(directory)) throw new DiskError('NOT_FOUND', path, `no directory ${path}`);
+      if (!this.#core.directories.has(directory))
+        throw new DiskError('NOT_FOUND', path, `no directory ${path}`);
       const prefix = directory === '/' ? '/' : `${directory}/`;
       const names = this.#core.names.list(directory);
       for (const other of this.#core.directories) {

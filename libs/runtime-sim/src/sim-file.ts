@@ -52,8 +52,8 @@ class ByteImage {
 }
 
 /**
- * The content of one file: what is durable, and what readers see. Changes that no sync covered wait in a list, so
- * that a crash can lose or tear each of them.
+ * The content of one file: what is durable, and what readers see. Changes that no sync covered wait in a
+ * list, so that a crash can lose or tear each of them.
  */
 export class SimFileContent {
   #durable = new ByteImage();
@@ -124,7 +124,10 @@ export class SimFileContent {
     this.#visible = this.#durable;
   }
 
-  /** The process died but the machine did not: what was written stays; what was in flight may be there in part. */
+  /**
+   * The process died but the machine did not: what was written stays; what was in flight may be there in
+   * part.
+   */
   abandonInFlight(rng: SimRng, sectorBytes: number): void {
     for (const change of [...this.#inFlight]) this.fail(change, rng, sectorBytes);
   }

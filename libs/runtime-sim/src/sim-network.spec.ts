@@ -142,7 +142,10 @@ describe('sim network', () => {
     client.close();
     client.close();
     await scheduler.runFor(10);
-    expect(events(trace).slice(1)).toEqual(['left closed by itself', 'right closed the other side closed the connection']);
+    expect(events(trace).slice(1)).toEqual([
+      'left closed by itself',
+      'right closed the other side closed the connection',
+    ]);
   });
 
   it('lets a filter drop, double and delay frames', async () => {

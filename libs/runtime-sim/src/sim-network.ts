@@ -1,6 +1,11 @@
 import { assert } from '@cairn/base';
 import type { Connection, Listener, Timer, Transport } from '@cairn/ports';
-import { type ConnectionLimits, type FrameAction, type NetworkHost, SimConnection } from './sim-connection.js';
+import {
+  type ConnectionLimits,
+  type FrameAction,
+  type NetworkHost,
+  SimConnection,
+} from './sim-connection.js';
 import type { SimProcess } from './sim-process.js';
 import type { SimRng } from './sim-rng.js';
 import type { SimScheduler } from './sim-scheduler.js';
@@ -16,7 +21,9 @@ export interface SimNetworkOptions {
   readonly breakAfterMs?: number;
   /** Default 3,000. */
   readonly connectTimeoutMs?: number;
-  /** When the peers of a killed process see their connections close: uniform between the two. Default [0, 1]. */
+  /**
+   * When the peers of a killed process see their connections close: uniform between the two. Default [0, 1].
+   */
   readonly deathNoticeMs?: readonly [number, number];
   /** Chance, for each batch of frames sent in one instant, that the connection breaks. Default 0. */
   readonly breakChance?: number;
@@ -42,8 +49,8 @@ function pathKey(from: string, to: string): string {
 }
 
 /**
- * Connects simulated processes. Paths between processes are named by process name, in each direction; a blocked path
- * holds back what is sent over it, in order, until it is free again or the connection breaks.
+ * Connects simulated processes. Paths between processes are named by process name, in each direction; a
+ * blocked path holds back what is sent over it, in order, until it is free again or the connection breaks.
  */
 export class SimNetwork {
   readonly #scheduler: SimScheduler;
@@ -145,7 +152,8 @@ export class SimNetwork {
   }
 
   #connect(process: SimProcess, address: string): Connection {
-    // Who listens there now decides which path the attempt takes; nobody: the attempt is refused after a round trip.
+    // Who listens there now decides which path the attempt takes; nobody: the attempt is refused after a
+    // round trip.
     const name = this.#listeners.get(address)?.process.name ?? address;
     const end = new SimConnection(this.#host, process, { name, address });
     this.#ends.add(end);
@@ -169,7 +177,8 @@ export class SimNetwork {
     const remote = { name: end.process.name, address: `${end.process.name}:0` };
     const accepted = new SimConnection(this.#host, entry.process, remote);
     this.#ends.add(accepted);
-    // Scheduled before the first delivery can be, in the same process: the handlers are set when a frame comes.
+    // Scheduled before the first delivery can be, in the same process: the handlers are set when a frame
+    // comes.
     entry.process.schedule(0, () => {
       entry.onConnection(accepted);
     });
@@ -180,7 +189,9 @@ export class SimNetwork {
     return this.#blocks.size > 0 && (this.#blocks.get(pathKey(from, to)) ?? 0) > 0;
   }
 
-  /** Holds back everything from one process to another until the returned function is called; one way only. */
+  /**
+   * Holds back everything from one process to another until the returned function is called; one way only.
+   */
   block(from: string, to: string): () => void {
     this.#changeBlock(from, to, 1);
     let isActive = true;
@@ -198,7 +209,8 @@ export class SimNetwork {
     else this.#blocks.set(key, count);
     for (const end of [...this.#ends]) {
       const isBetween =
-        (end.process.name === from && end.remoteName === to) || (end.process.name === to && end.remoteName === from);
+        (end.process.name === from && end.remoteName === to) ||
+        (end.process.name === to && end.remoteName === from);
       if (isBetween) end.refresh();
     }
   }
@@ -252,8 +264,9 @@ export class SimNetwork {
   }
 
   /**
-   * Decides over every frame as it is sent. Real connections never drop, double or reorder frames; use it only for
-   * frames whose protocol has to bear that, such as a message that may be lost at a reconnect anyway.
+   * Decides over every frame as it is sent. Real connections never drop, double or reorder frames; use it
+   * only for frames whose protocol has to bear that, such as a message that may be lost at a reconnect
+   * anyway.
    */
   setFrameFilter(filter: FrameFilter | undefined): void {
     this.#filter = filter;

@@ -3,7 +3,9 @@ import type { Clock, Timer } from '@cairn/ports';
 import type { SimScheduler } from './sim-scheduler.js';
 
 export interface SimProcessOptions {
-  /** What its clocks (monotonic and wall) are ahead of virtual time, milliseconds; may be negative. Default 0. */
+  /**
+   * What its clocks (monotonic and wall) are ahead of virtual time, milliseconds; may be negative. Default 0.
+   */
   readonly offsetMs?: number;
   /** How fast its clocks run: 100 means 100 microseconds per second too fast. Default 0; above -1,000,000. */
   readonly driftPpm?: number;
@@ -17,8 +19,8 @@ export interface SimProcessOptions {
 export type SimProcessState = 'running' | 'paused' | 'dead';
 
 /**
- * One life of a simulated operating system process. Everything that calls into its code (timers, I/O completions,
- * frames) goes through `schedule`, so that a pause holds and a kill silences all of it.
+ * One life of a simulated operating system process. Everything that calls into its code (timers, I/O
+ * completions, frames) goes through `schedule`, so that a pause holds and a kill silences all of it.
  */
 export class SimProcess {
   readonly name: string;
@@ -87,7 +89,9 @@ export class SimProcess {
     this.#state = 'paused';
   }
 
-  /** Each held event becomes an event of its own at the present instant, in the order in which they fell due. */
+  /**
+   * Each held event becomes an event of its own at the present instant, in the order in which they fell due.
+   */
   resume(): void {
     assert(this.#state !== 'dead', 'a dead process cannot resume', { process: this.name });
     if (this.#state === 'running') return;

@@ -14,9 +14,9 @@ function hashText(text: string, start: number): number {
 }
 
 /**
- * Seeded random numbers: xoshiro128** (Blackman and Vigna, "Scrambled linear pseudorandom number generators", 2018)
- * on 32-bit integers, its state filled by a splitmix step. The same seed gives the same sequence on every machine.
- * Not for secrets.
+ * Seeded random numbers: xoshiro128** (Blackman and Vigna, "Scrambled linear pseudorandom number generators",
+ * 2018) on 32-bit integers, its state filled by a splitmix step. The same seed gives the same sequence on
+ * every machine. Not for secrets.
  */
 export class SimRng implements Rng {
   readonly #seed: string;
@@ -42,8 +42,8 @@ export class SimRng implements Rng {
   }
 
   /**
-   * A generator whose sequence depends on this one's seed and the name only, not on how much was drawn before: a new
-   * consumer with a name of its own leaves every other consumer's sequence as it was.
+   * A generator whose sequence depends on this one's seed and the name only, not on how much was drawn
+   * before: a new consumer with a name of its own leaves every other consumer's sequence as it was.
    */
   fork(name: string): SimRng {
     return new SimRng(`${this.#seed}/${name}`);

@@ -7,7 +7,13 @@ describe('sim scheduler', () => {
   it('runs events by time, then by order of scheduling', async () => {
     const scheduler = new SimScheduler();
     const seen: string[] = [];
-    for (const [delayMs, name] of [[5, 'c'], [1, 'a'], [5, 'd'], [1, 'b'], [9, 'late']] as const) {
+    for (const [delayMs, name] of [
+      [5, 'c'],
+      [1, 'a'],
+      [5, 'd'],
+      [1, 'b'],
+      [9, 'late'],
+    ] as const) {
       scheduler.schedule(delayMs, () => seen.push(`${scheduler.nowMs}${name}`));
     }
     await scheduler.runUntil(5);
@@ -87,10 +93,18 @@ describe('sim scheduler', () => {
     const note = (name: string): void => {
       seen.push(`${name} at ${scheduler.nowMs}`);
     };
-    process.clock.setTimer(1, () => { note('first'); });
-    process.clock.setTimer(2, () => { note('second'); });
-    const cancelled = process.clock.setTimer(2, () => { note('cancelled'); });
-    process.clock.setTimer(30, () => { note('never'); });
+    process.clock.setTimer(1, () => {
+      note('first');
+    });
+    process.clock.setTimer(2, () => {
+      note('second');
+    });
+    const cancelled = process.clock.setTimer(2, () => {
+      note('cancelled');
+    });
+    process.clock.setTimer(30, () => {
+      note('never');
+    });
     process.pause();
     await scheduler.runUntil(10);
     expect(seen).toEqual([]);
@@ -99,7 +113,9 @@ describe('sim scheduler', () => {
     await scheduler.runUntil(11);
     expect(seen).toEqual(['first at 10', 'second at 10']);
     process.kill();
-    process.clock.setTimer(1, () => { note('dead'); });
+    process.clock.setTimer(1, () => {
+      note('dead');
+    });
     await scheduler.runUntil(100);
     expect(seen).toHaveLength(2);
   });

@@ -12,11 +12,12 @@ export interface SimSchedulerOptions {
 const UNIX_ORIGIN_DEFAULT_MS = 1_780_272_000_000;
 
 /**
- * Virtual time. Events run one at a time in the order (time, order of scheduling); between two events all promise
- * reactions of the first have run. Nothing else moves time, so a run is a function of what was scheduled.
+ * Virtual time. Events run one at a time in the order (time, order of scheduling); between two events all
+ * promise reactions of the first have run. Nothing else moves time, so a run is a function of what was
+ * scheduled.
  *
- * Real I/O, worker threads and real timers must not be awaited by simulated code: they would complete at a moment
- * that virtual time does not define.
+ * Real I/O, worker threads and real timers must not be awaited by simulated code: they would complete at a
+ * moment that virtual time does not define.
  */
 export class SimScheduler {
   readonly unixOriginMs: number;
@@ -84,7 +85,10 @@ export class SimScheduler {
     await this.runUntil(this.#nowMs + durationMs);
   }
 
-  /** Runs until no event waits. Throws InvariantError when `limitMs` of virtual time pass without getting there. */
+  /**
+   * Runs until no event waits. Throws InvariantError when `limitMs` of virtual time pass without getting
+   * there.
+   */
   async runUntilIdle(limitMs = 3_600_000): Promise<void> {
     await this.#run(this.#nowMs + limitMs, Number.POSITIVE_INFINITY);
     if (this.#heap.peek() !== undefined) {
@@ -92,7 +96,9 @@ export class SimScheduler {
     }
   }
 
-  /** Runs until the promise settles and gives its result. Throws InvariantError after `limitMs` or when idle. */
+  /**
+   * Runs until the promise settles and gives its result. Throws InvariantError after `limitMs` or when idle.
+   */
   async settle<Value>(promise: Promise<Value>, limitMs = 3_600_000): Promise<Value> {
     let settled = false;
     const mark = (): void => {
@@ -106,7 +112,10 @@ export class SimScheduler {
     return await promise;
   }
 
-  /** Runs until `done` answers true; checked before each event. Throws InvariantError after `limitMs` or when idle. */
+  /**
+   * Runs until `done` answers true; checked before each event. Throws InvariantError after `limitMs` or when
+   * idle.
+   */
   async runUntilTrue(done: () => boolean, limitMs = 3_600_000): Promise<void> {
     await this.#run(this.#nowMs + limitMs, Number.POSITIVE_INFINITY, done);
     if (!done()) throw new InvariantError('the condition did not come true', { limitMs, nowMs: this.#nowMs });

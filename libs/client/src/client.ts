@@ -111,15 +111,20 @@ export class CairnClient {
 
   /** The entry of the key; undefined when there is none. */
   get(key: BytesInput, options: ReadOptions = {}): Promise<Entry | undefined> {
-    return this.#start(
-      () => operations.getOperation(this.#dispatcher.sizes, key, options),
-      options,
-    ) as Promise<Entry | undefined>;
+    // As `#start`, without its closure: this and `put` are the paths that are counted in microseconds.
+    let sized;
+    try {
+      if (options.timeoutMs !== undefined) checkTimeout(options.timeoutMs);
+      sized = operations.getOperation(this.#dispatcher.sizes, key, options);
+    } catch (error) {
+      return Promise.reject(asError(error));
+    }
+    return this.#dispatcher.start(sized.operation, sized.byteLength, options) as Promise<Entry | undefined>;
   }
 
   /** Writes the key, whatever it held. */
   put(key: BytesInput, value: BytesInput, options: PutOptions = {}): Promise<WriteReceipt> {
-    // As `#start`, without its closure: this is the path that is counted in microseconds.
+    // As in `get`.
     let sized;
     try {
       if (options.timeoutMs !== undefined) checkTimeout(options.timeoutMs);

@@ -17,8 +17,8 @@ export function checkJoinRequest(request: JoinRequest): void {
   };
   if (!NODE_NAME.test(request.name)) {
     refuse(
-      `A node cannot be named "${request.name.slice(0, 80)}": a name has 1 to 63 lower-case letters, digits, ` +
-        'dots and dashes, with a letter or digit at both ends.',
+      `A node cannot be named "${request.name.slice(0, 80)}": a name has 1 to 63 lower-case letters, ` +
+        'digits, dots and dashes, with a letter or digit at both ends.',
     );
   }
   if (request.kind !== NodeKind.SHARD && request.kind !== NodeKind.ROUTER)
@@ -39,8 +39,8 @@ export function checkClusterId(state: MetadataView, name: string, clusterId: str
   if (clusterId === '' || clusterId === ours) return;
   throw new CairnError(
     'CLUSTER_MISMATCH',
-    `Node ${name} belongs to cluster ${clusterId}, this is cluster ${ours}. Start it with the metadata addresses ` +
-      'of its own cluster, or with an empty data directory to join this one as a new node.',
+    `Node ${name} belongs to cluster ${clusterId}, this is cluster ${ours}. Start it with the metadata ` +
+      'addresses of its own cluster, or with an empty data directory to join this one as a new node.',
     { details: { clusterId: ours } },
   );
 }
@@ -51,7 +51,8 @@ export function checkIncarnation(name: string, registered: NodeRecord, incarnati
   throw new CairnError(
     'NAME_TAKEN',
     `The name ${name} belongs to shard node ${registered.storeId} at ${registered.address}, which has ` +
-      'another data directory. Start this node under a name of its own, or with the data directory of that node.',
+      'another data directory. Start this node under a name of its own, or with the data directory of ' +
+      'that node.',
     { details: { storeId: registered.storeId, address: registered.address } },
   );
 }

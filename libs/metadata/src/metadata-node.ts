@@ -6,7 +6,7 @@ import type { RpcServer } from '@cairn/wire';
 import { summarizeRanges } from './cluster-view.js';
 import { LeaderMemory } from './leader-memory.js';
 import { Leadership, type MetadataMember } from './leadership.js';
-import { createMetadataMetrics } from './metadata-metrics.js';
+import { createMetadataMetrics, type MetadataGauges } from './metadata-metrics.js';
 import { MetadataService } from './metadata-service.js';
 import type { MetadataStateMachine } from './metadata-state-machine.js';
 import { Proposer } from './proposer.js';
@@ -93,21 +93,7 @@ export function createMetadataNode(options: MetadataNodeOptions): MetadataNode {
   });
 
   service.register(options.server);
-  metrics.watch(() => {
-    const summary = summarizeRanges(machine.state, memory.nodes, memory.ranges);
-    const contacts = [...memory.nodes.contacts()].filter((contact) => contact.isLive);
-    return {
-      isLeading: leadership.isServing,
-      stores: machine.state.nodes.size,
-      storesLive: contacts.filter((contact) => contact.kind === 'shard').length,
-      routersLive: contacts.filter((contact) => contact.kind === 'router').length,
-      ranges: summary.ranges,
-      rangesWithoutLeader: summary.withoutLeader,
-      rangesUnderReplicated: summary.underReplicated,
-      rangeGaps: memory.coverage.gaps,
-      rangeConflicts: memory.coverage.conflicts,
-    };
-  });
+  metrics.watch(() => readGauges(machine, memory, leadership));
   leadership.start();
   return {
     get isServing() {
@@ -119,5 +105,25 @@ export function createMetadataNode(options: MetadataNodeOptions): MetadataNode {
     stop: () => {
       leadership.stop();
     },
+  };
+}
+
+function readGauges(
+  machine: MetadataStateMachine,
+  memory: LeaderMemory,
+  leadership: Leadership,
+): MetadataGauges {
+  const summary = summarizeRanges(machine.state, memory.nodes, memory.ranges);
+  const contacts = [...memory.nodes.contacts()].filter((contact) => contact.isLive);
+  return {
+    isLeading: leadership.isServing,
+    stores: machine.state.nodes.size,
+    storesLive: contacts.filter((contact) => contact.kind === 'shard').length,
+    routersLive: contacts.filter((contact) => contact.kind === 'router').length,
+    ranges: summary.ranges,
+    rangesWithoutLeader: summary.withoutLeader,
+    rangesUnderReplicated: summary.underReplicated,
+    rangeGaps: memory.coverage.gaps,
+    rangeConflicts: memory.coverage.conflicts,
   };
 }

@@ -63,8 +63,8 @@ const DEFINITIONS = {
     min: 60_000,
     max: 10 * 365 * 24 * 3_600_000,
     description:
-      'A wall clock of the metadata leader that is further ahead of the last timestamps than this is ignored. Raise ' +
-      'it to let timestamps catch up after the whole cluster was stopped for longer.',
+      'A wall clock of the metadata leader that is further ahead of the last timestamps than this is ' +
+      'ignored. Raise it to let timestamps catch up after the whole cluster was stopped for longer.',
   },
 } as const satisfies Readonly<Record<string, SettingDefinition>>;
 

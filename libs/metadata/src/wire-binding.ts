@@ -15,10 +15,10 @@ export {
   type JoinResponse,
   type NodeStatus,
   type PutSettingRequest,
+  type RangeDescriptor as RangeDescriptorMessage,
   type RangeReport,
   type Route,
   type SettingValue,
   type StoreCommand,
   type StoreInfo,
 } from '@cairn/wire/gen/cairn/internal/v1/metadata.js';
-export type { RangeDescriptor as RangeDescriptorMessage } from '@cairn/wire/gen/cairn/internal/v1/metadata.js';

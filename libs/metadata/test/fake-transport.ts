@@ -1,6 +1,6 @@
 import type { Clock, Connection, ConnectionHandlers, Listener, Transport } from '@cairn/ports';
 
-/** One end of a pair. Frames take a macrotask turn of the virtual clock; a close lets those before it arrive. */
+/** One end of a pair. Frames take a turn of the virtual clock; a close lets those before it arrive. */
 class FakeConnection implements Connection {
   readonly remoteAddress: string;
   isOpen = true;

@@ -50,7 +50,7 @@ export function chooseStoresForNewRange(request: ChooseStoresRequest): ChooseSto
   if (roomy.length < count) {
     return refuse(
       'too-little-space',
-      `${count} stores with ${diskFreeBytesMin} free bytes are needed, ${roomy.length} of ${live.length} have`,
+      `${count} stores with ${diskFreeBytesMin} free bytes are needed, ${roomy.length} of ${live.length} do`,
     );
   }
   const ranked = roomy.toSorted(

@@ -102,7 +102,7 @@ export async function recover(
       }
       last = await replaySegment(reader, epoch, ranges);
     } else {
-      if (before !== undefined) await checkTail(files, before, last, logger, previousEnd);
+      if (before !== undefined) await checkTail(files, before, last, logger);
       last = { offset: 0, sequence: 0 };
     }
     if (isNewest) await checkTail(files, epoch, last, logger);
@@ -242,16 +242,10 @@ function replayRecord(
  * whole proves that the broken one had been durable: damage. With nothing behind it, it is the write that was
  * going on.
  */
-async function checkTail(
-  files: SegmentFiles,
-  epoch: number,
-  end: SegmentEnd,
-  logger: Logger,
-  knownEnd?: number,
-): Promise<void> {
+async function checkTail(files: SegmentFiles, epoch: number, end: SegmentEnd, logger: Logger): Promise<void> {
   const file = files.fileOf(epoch);
   const reader = new SegmentReader(file, await file.size());
-  const brokenAt = knownEnd ?? (end.offset === 0 ? SEGMENT_HEADER_BYTES : end.offset);
+  const brokenAt = end.offset === 0 ? SEGMENT_HEADER_BYTES : end.offset;
   let isTorn = false;
   for (let at = brokenAt; at < reader.size; at += BLOCK_ALIGN_BYTES) {
     const head = decodeBlockHeader(await reader.bytes(at, BLOCK_HEADER_BYTES), 0, epoch);

@@ -30,6 +30,8 @@ export class SegmentFiles {
   readonly #segments = new Map<number, OpenSegment>();
   readonly #free: number[] = [];
   #nextFreeNumber = 1;
+  /** A removal is going on or has failed. */
+  #isDropBroken = false;
   #preparing: Promise<void> | undefined;
 
   constructor(options: SegmentFilesOptions) {
@@ -152,29 +154,36 @@ export class SegmentFiles {
   }
 
   /**
-   * Takes the oldest segment out of the log, durably, before anything else may be taken out: a later segment
-   * never vanishes before an earlier one. False when a read is still in it.
+   * Takes the oldest segment out of the log, durably, before anything else may be taken out: a later segment never
+   * vanishes before an earlier one. False when a read is still in it. After a failure it is unknown whether the
+   * segment is gone, so no other is taken out until the log is opened again.
    */
   async dropOldest(): Promise<boolean> {
-    const { disk, directory, segmentBytes, freeSegmentsMax } = this.#options;
     const epoch = this.oldestEpoch;
     assert(epoch !== undefined, 'there is no segment to drop');
     const segment = this.#segments.get(epoch);
     assert(segment !== undefined, 'the oldest segment is known');
-    if (segment.readers > 0) return false;
+    if (segment.readers > 0 || this.#isDropBroken) return false;
+    this.#isDropBroken = true;
     this.#segments.delete(epoch);
     await segment.file.close();
-    if (segment.bytes === segmentBytes && this.#free.length < freeSegmentsMax) {
-      const number = this.#nextFreeNumber;
-      this.#nextFreeNumber += 1;
-      await disk.rename(this.pathOf(epoch), `${directory}/${freeName(number)}`);
-      await disk.syncDirectory(directory);
-      this.#free.push(number);
-    } else {
+    await this.#recycleOrRemove(epoch, segment.bytes);
+    this.#isDropBroken = false;
+    return true;
+  }
+
+  async #recycleOrRemove(epoch: number, bytes: number): Promise<void> {
+    const { disk, directory, segmentBytes, freeSegmentsMax } = this.#options;
+    if (bytes !== segmentBytes || this.#free.length >= freeSegmentsMax) {
       await disk.remove(this.pathOf(epoch));
       await disk.syncDirectory(directory);
+      return;
     }
-    return true;
+    const number = this.#nextFreeNumber;
+    this.#nextFreeNumber += 1;
+    await disk.rename(this.pathOf(epoch), `${directory}/${freeName(number)}`);
+    await disk.syncDirectory(directory);
+    this.#free.push(number);
   }
 
   /** Reads from a segment; short only at the end of its file. */

@@ -35,7 +35,7 @@ export class MetadataLifecycle implements OnApplicationBootstrap, OnApplicationS
   }
 
   async onApplicationBootstrap(): Promise<void> {
-    const { config, telemetry, openMember, onFatal } = this.#parts;
+    const { config, telemetry, openMember } = this.#parts;
     const { logger, metrics, tracer } = telemetry;
     await telemetry.opened;
     this.#health = await createHealthServer({
@@ -49,7 +49,15 @@ export class MetadataLifecycle implements OnApplicationBootstrap, OnApplicationS
       dataDirectory: config.dataDirectory,
     });
     try {
-      this.#member = await openMember({ config, logger, metrics, tracer, onFatal });
+      this.#member = await openMember({
+        config,
+        logger,
+        metrics,
+        tracer,
+        onFatal: (error) => {
+          this.#parts.onFatal(error);
+        },
+      });
     } catch (error) {
       logger.error('metadata member could not start', { error: messageOf(error) });
       // Nest does not shut down what failed to start.

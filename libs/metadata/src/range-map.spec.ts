@@ -6,7 +6,12 @@ import { RangeMap, type RangeFacts } from './range-map.js';
 
 const key = (text: string): Buffer => Buffer.from(text);
 
-function range(id: number, start: string, end: string, version: number, confVersion = 1): RangeDescriptor {
+function range(
+  id: number,
+  [start, end]: readonly [string, string],
+  version: number,
+  confVersion = 1,
+): RangeDescriptor {
   return {
     rangeId: rangeId(id),
     startKey: key(start),
@@ -35,25 +40,25 @@ const C = storeId(3);
 describe('RangeMap', () => {
   it('believes the newest epoch and the leader of the highest term', () => {
     const map = new RangeMap();
-    map.report(A, facts(range(1, '', '', 1), 5, 100));
-    map.report(B, facts(range(1, '', '', 1, 2), 7, 200));
-    map.report(A, facts(range(1, '', '', 1), 6, 300));
-    map.report(C, facts(range(1, '', '', 1)));
+    map.report(A, facts(range(1, ['', ''], 1), 5, 100));
+    map.report(B, facts(range(1, ['', ''], 1, 2), 7, 200));
+    map.report(A, facts(range(1, ['', ''], 1), 6, 300));
+    map.report(C, facts(range(1, ['', ''], 1)));
     expect(map.at(key('x'))).toMatchObject({ leaderStoreId: B, leaderTerm: 7, bytes: 200 });
     expect(map.at(key('x'))?.descriptor.epoch.confVersion).toBe(2);
-    map.report(B, facts(range(1, '', '', 1, 2)));
+    map.report(B, facts(range(1, ['', ''], 1, 2)));
     expect(map.at(key('x'))).toMatchObject({ leaderStoreId: 0, leaderTerm: 7 });
   });
 
   it('shows the new side of a split before the old side has told of it, and no old one after', () => {
     const map = new RangeMap();
-    map.report(A, facts(range(1, '', '', 1)));
-    map.report(A, facts(range(2, 'm', '', 2)));
+    map.report(A, facts(range(1, ['', ''], 1)));
+    map.report(A, facts(range(2, ['m', ''], 2)));
     expect(map.at(key('z'))?.descriptor.rangeId).toBe(2);
     expect(map.at(key('a'))).toBeUndefined();
     expect(map.coverage()).toMatchObject({ gaps: 1, conflicts: 0, firstGap: new Uint8Array(0) });
-    map.report(A, facts(range(1, '', 'm', 2)));
-    map.report(B, facts(range(1, '', '', 1)));
+    map.report(A, facts(range(1, ['', 'm'], 2)));
+    map.report(B, facts(range(1, ['', ''], 1)));
     expect(map.at(key('a'))?.descriptor.rangeId).toBe(1);
     expect(map.from(key('b'), 10).map((entry) => entry.descriptor.rangeId)).toEqual([1, 2]);
     expect(map.from(key('b'), 1)).toHaveLength(1);
@@ -62,12 +67,12 @@ describe('RangeMap', () => {
 
   it('stops at gaps, counts them, and counts overlaps of equal version', () => {
     const map = new RangeMap();
-    map.report(A, facts(range(1, '', 'c', 3)));
-    map.report(A, facts(range(2, 'e', 'g', 3)));
+    map.report(A, facts(range(1, ['', 'c'], 3)));
+    map.report(A, facts(range(2, ['e', 'g'], 3)));
     expect(map.from(key('a'), 10)).toHaveLength(1);
     expect(map.from(key('d'), 10)).toEqual([]);
     expect(map.coverage()).toEqual({ gaps: 2, conflicts: 0, firstGap: key('c') });
-    map.report(B, facts(range(3, 'b', 'f', 3)));
+    map.report(B, facts(range(3, ['b', 'f'], 3)));
     expect(map.coverage().conflicts).toBe(1);
     map.remove(B, [rangeId(3)]);
     expect(map.coverage().conflicts).toBe(0);
@@ -75,13 +80,13 @@ describe('RangeMap', () => {
 
   it('forgets a range with its last replica, and what a full list does not name', () => {
     const map = new RangeMap();
-    map.report(A, facts(range(1, '', 'm', 2), 3));
-    map.report(B, facts(range(1, '', 'm', 2)));
-    map.report(B, facts(range(2, 'm', '', 2)));
+    map.report(A, facts(range(1, ['', 'm'], 2), 3));
+    map.report(B, facts(range(1, ['', 'm'], 2)));
+    map.report(B, facts(range(2, ['m', ''], 2)));
     map.replace(A, []);
     expect(map.at(key('a'))).toMatchObject({ leaderStoreId: 0 });
     expect(map.isReported(A, rangeId(1))).toBe(false);
-    map.replace(B, [facts(range(2, 'm', '', 2))]);
+    map.replace(B, [facts(range(2, ['m', ''], 2))]);
     expect(map.at(key('a'))).toBeUndefined();
     expect(map.size).toBe(1);
   });
@@ -92,7 +97,7 @@ describe('RangeMap', () => {
       fc.property(cuts, fc.infiniteStream(fc.nat(1_000)), (points, chance) => {
         const draw = (bound: number): number => (chance.next().value ?? 0) % bound;
         const hex = (point: number): string => String.fromCharCode(point);
-        let current = [range(1, '', '', 1)];
+        let current = [range(1, ['', ''], 1)];
         const history = [...current];
         points.forEach((point, index) => {
           const at = current.findIndex(({ startKey, endKey }) => {
@@ -106,7 +111,7 @@ describe('RangeMap', () => {
           const epoch = { version, confVersion: 1 };
           const left = { ...whole, endKey: key(hex(point)), epoch };
           const right = {
-            ...range(index + 2, '', '', version),
+            ...range(index + 2, ['', ''], version),
             startKey: key(hex(point)),
             endKey: whole.endKey,
           };

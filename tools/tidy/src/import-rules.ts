@@ -57,6 +57,8 @@ export function unreferenced(sources: readonly TreeFile[], packageFiles: readonl
 interface Manifest {
   readonly name: string;
   readonly dependencies?: Readonly<Record<string, string>>;
+  /** What only tests need. */
+  readonly devDependencies?: Readonly<Record<string, string>>;
 }
 
 /** `@scope/name/deep` → `@scope/name`. */
@@ -76,7 +78,8 @@ export function dependencyMismatches(manifestFile: TreeFile, all: readonly TreeF
       .map(packageNameOf)
       .filter((name) => name !== manifest.name),
   );
-  const declared = new Set(Object.keys(manifest.dependencies ?? {}).filter((name) => name.startsWith('@cairn/')));
+  const names = [...Object.keys(manifest.dependencies ?? {}), ...Object.keys(manifest.devDependencies ?? {})];
+  const declared = new Set(names.filter((name) => name.startsWith('@cairn/')));
   const missing = [...imported].filter((name) => !declared.has(name));
   const unused = [...declared].filter((name) => !imported.has(name));
   return [

@@ -1,7 +1,7 @@
 import { CairnError, replicaId, type RangeDescriptor, type ReplicaId } from '@cairn/base';
 import { ByteReader, ByteWriter } from '@cairn/codec';
 
-import { readDescriptor, writeDescriptor } from './descriptor-codec.js';
+import { readDescriptor, writeDescriptor } from '@cairn/wire';
 
 /**
  * What the log keeps of a replica with each checkpoint: who it is and which span it held. The log, not the engine, says

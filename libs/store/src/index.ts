@@ -1,3 +1,10 @@
+export { groupOf } from './group.js';
+export { openIdentity, saveIdentity, type NodeIdentity } from './node-identity.js';
+export type { PeerLinks, RangeHint } from './peer-links.js';
+export { Replica } from './replica.js';
+export { SessionLinks, type SessionLinksOptions } from './session-links.js';
+export { type SnapshotChannel } from './snapshot-send.js';
+export { type ChildIds } from './split.js';
 export * from './state-machine.js';
 export * from './store-config.js';
-export * from './store.js';
+export { Store, type StoreOptions } from './store.js';

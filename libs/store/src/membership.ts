@@ -2,7 +2,7 @@ import { assert, type RangeDescriptor, type ReplicaDescriptor } from '@cairn/bas
 import { ByteReader, ByteWriter } from '@cairn/codec';
 import type { ConfigState } from '@cairn/raft';
 
-import { readDescriptor, writeDescriptor } from './descriptor-codec.js';
+import { readDescriptor, writeDescriptor } from '@cairn/wire';
 
 /** The core's view of a descriptor's members. */
 export function configStateOf(descriptor: RangeDescriptor | undefined): ConfigState {

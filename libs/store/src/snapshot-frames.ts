@@ -4,7 +4,7 @@ import { ByteReader, ByteWriter, crc32 } from '@cairn/codec';
 import type { EngineRow } from '@cairn/engine';
 import type { ConfigState, SnapshotMeta } from '@cairn/raft';
 
-import { readDescriptor, writeDescriptor } from './descriptor-codec.js';
+import { readDescriptor, writeDescriptor } from '@cairn/wire';
 
 /** What a snapshot is of, and everything that is not rows. */
 export interface SnapshotHeader {

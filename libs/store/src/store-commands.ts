@@ -1,7 +1,7 @@
 import { assert, CairnError, type RangeDescriptor } from '@cairn/base';
 import { ByteReader, ByteWriter } from '@cairn/codec';
 
-import { readDescriptor, writeDescriptor } from './descriptor-codec.js';
+import { readDescriptor, writeDescriptor } from '@cairn/wire';
 
 /** First byte of the log commands that the store itself applies; state machine commands start with anything else. */
 export const STORE_COMMAND_TAG = 0xff;

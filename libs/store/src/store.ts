@@ -92,9 +92,14 @@ export class Store {
       links,
       metrics: this.#metrics,
       drainInbound: () => {
-        this.#inbound.drain((rangeId, message, hint) => {
-          this.#deliver(rangeId, message, hint?.startKey);
-        });
+        this.#inbound.drain(
+          (rangeId, message, hint) => {
+            this.#deliver(rangeId, message, hint?.startKey);
+          },
+          (error) => {
+            logger.warn('garbled raft frame dropped', { reason: messageOf(error) });
+          },
+        );
       },
       installSnapshot: (replica, ready) => {
         this.#installSnapshot(replica, ready);

@@ -160,6 +160,7 @@ export class TurnLoop implements ReplicaHost {
       if (read.refused) replica.reads.refuse(read.context);
       else replica.reads.confirm(read.context, read.index, replica.appliedIndex);
     }
+    for (const load of ready.loads) this.#load(replica, load);
     if (ready.snapshot !== undefined) this.#parts.installSnapshot(replica, ready);
   }
 
@@ -189,6 +190,20 @@ export class TurnLoop implements ReplicaHost {
     const store = replica.storeOf(message.to);
     if (store === 0) return;
     this.#parts.links.post(store, replica.rangeId, message, hintFor(replica, message));
+  }
+
+  /** Brings entries that were evicted from memory back, for a follower that is behind or for the applier. */
+  #load(replica: Replica, load: Ready['loads'][number]): void {
+    replica.log.load(load.from, load.toExclusive, load.bytesMax).then(
+      () => {
+        if (replica.isClosed) return;
+        replica.raft.entriesLoaded(load.to);
+        this.enqueue(replica);
+      },
+      (error: unknown) => {
+        this.#parts.fatal(error);
+      },
+    );
   }
 
   #startSync(): void {

@@ -52,6 +52,19 @@ export interface KvEnvironment {
   unregistered(machine: KvMachine): void;
 }
 
+/** Work that waits until the command at `index` is visible. */
+interface AfterPublished {
+  readonly index: LogIndex;
+  readonly run: () => void;
+}
+
+/** A row of an entry that was applied and is not visible yet. */
+interface AppliedRow {
+  readonly index: LogIndex;
+  readonly key: RowCacheKey;
+  readonly version: VersionRecord;
+}
+
 /**
  * One key range as a state machine. On the leader it evaluates commands against the newest rows, including those still on
  * their way through the log, and puts the outcome, plain puts and deletes, into one log entry per turn; every replica then
@@ -83,9 +96,9 @@ export class KvMachine implements StateMachine {
   /** Timestamp of the newest write applied here. */
   #appliedTimestamp = 0;
   /** Reads that wait until what is proposed now is visible. */
-  #afterPublished: { readonly index: LogIndex; readonly run: () => void }[] = [];
+  #afterPublished: AfterPublished[] = [];
   /** Followers: rows of the batch being applied that the cache must learn of. */
-  #appliedRows: { readonly index: LogIndex; readonly key: RowCacheKey; readonly version: VersionRecord }[] = [];
+  #appliedRows: AppliedRow[] = [];
   readonly #visitor: ApplyVisitor;
 
   constructor(environment: KvEnvironment, descriptor: RangeDescriptor, window: RequestWindow | undefined) {
@@ -260,7 +273,7 @@ export class KvMachine implements StateMachine {
     }
     this.#publishAppliedRows(index);
     while (this.#afterPublished.length > 0) {
-      const next = this.#afterPublished[0] as (typeof this.#afterPublished)[number];
+      const next = this.#afterPublished[0] as AfterPublished;
       if (next.index > index) break;
       this.#afterPublished.shift();
       next.run();
@@ -272,7 +285,7 @@ export class KvMachine implements StateMachine {
     if (rows.length === 0) return;
     let count = 0;
     for (; count < rows.length; count += 1) {
-      const row = rows[count] as (typeof rows)[number];
+      const row = rows[count] as AppliedRow;
       if (row.index > index) break;
       this.coldReads.outdate(row.key);
       this.#environment.rowCache.updateIfPresent(row.key, row.version);
@@ -375,13 +388,13 @@ class ApplyVisitor implements WriteBatchVisitor {
   #index = 0 as LogIndex;
   #batch: EngineBatch | undefined;
   #window: RequestWindow | undefined;
-  #rows: { index: LogIndex; key: RowCacheKey; version: VersionRecord }[] | undefined;
+  #rows: AppliedRow[] | undefined;
 
   begin(
     index: LogIndex,
     batch: EngineBatch | undefined,
     window: RequestWindow,
-    rows: { index: LogIndex; key: RowCacheKey; version: VersionRecord }[] | undefined,
+    rows: AppliedRow[] | undefined,
   ): void {
     this.bytes = 0;
     this.#index = index;

@@ -1,5 +1,10 @@
 import type { Timestamp } from '@cairn/base';
-import type { HeartbeatRequest, HeartbeatResponse, JoinRequest, JoinResponse } from '@cairn/metadata';
+import type {
+  HeartbeatRequest,
+  HeartbeatResponse,
+  JoinRequest,
+  JoinResponse,
+} from '@cairn/wire/gen/cairn/internal/v1/metadata.js';
 
 /** What a shard node asks of the metadata service; `MetadataClient` is one. */
 export interface MetadataAccess {

@@ -1,6 +1,7 @@
 import type { RangeDescriptor, RangeId } from '@cairn/base';
-import { descriptorToMessage, type RangeReport } from '@cairn/metadata';
+import { descriptorToMessage } from '@cairn/metadata';
 import type { Replica, Store } from '@cairn/store';
+import type { RangeReport } from '@cairn/wire/gen/cairn/internal/v1/metadata.js';
 
 import type { KvService } from '../kv/kv-service.js';
 

@@ -1,17 +1,33 @@
 import { assert, CairnError, messageOf, type RangeId, type StoreId } from '@cairn/base';
 import type { KvEngine } from '@cairn/engine';
-import { descriptorFromMessage, NodeKind, type HeartbeatResponse, type JoinResponse } from '@cairn/metadata';
+import { descriptorFromMessage } from '@cairn/metadata';
 import { RowCache } from '@cairn/mvcc';
 import type { Clock, Disk, Listener, Logger, Metrics, Rng, Timer, Tracer, Transport } from '@cairn/ports';
-import { SessionLinks, Store, type StoreConfig } from '@cairn/store';
-import { acceptSession, createRpcServer, PROTOCOL_VERSION, ShardRpc, type Hello, type Session } from '@cairn/wire';
+import {
+  openIdentity,
+  saveIdentity,
+  SessionLinks,
+  Store,
+  type NodeIdentity,
+  type StoreConfig,
+} from '@cairn/store';
+import {
+  acceptSession,
+  createRpcServer,
+  PROTOCOL_VERSION,
+  ShardRpc,
+  type Hello,
+  type Session,
+  type SessionHandlers,
+  type SessionRpcServer,
+} from '@cairn/wire';
+import { NodeKind, type HeartbeatResponse, type JoinResponse } from '@cairn/wire/gen/cairn/internal/v1/metadata.js';
 
 import { KvMachine, type KvEnvironment } from '../kv/kv-machine.js';
 import { KvService } from '../kv/kv-service.js';
 import type { KvLimits } from '../kv/kv-limits.js';
 import { ScanSlots } from '../kv/scan-pages.js';
 import { StoreTimestamps } from '../kv/store-timestamps.js';
-import { openIdentity, saveIdentity, type NodeIdentity } from './identity.js';
 import type { MetadataAccess } from './metadata-access.js';
 import { RangeReports } from './range-reports.js';
 import { RangeSplitter } from './range-splitter.js';
@@ -66,10 +82,12 @@ export class ShardNode {
   #links: SessionLinks | undefined;
   #splitter: RangeSplitter | undefined;
   readonly #reports = new RangeReports();
-  readonly #rpc = createRpcServer();
+  readonly #rpc: SessionRpcServer;
   readonly #sessions = new Set<Session>();
   #timestamps: StoreTimestamps | undefined;
-  #storeVersion = 0;
+  #storesVersion = 0;
+  #settingsVersion = 0;
+  #heartbeats = 0;
   #splitBytes = 96 * 1024 * 1024;
   #targetBytes = 64 * 1024 * 1024;
   #heartbeatTimer: Timer | undefined;
@@ -83,6 +101,7 @@ export class ShardNode {
     this.#listener = listener;
     this.#address = options.advertise ?? listener.address;
     this.#startedUnixMs = options.clock.unixMs();
+    this.#rpc = createRpcServer({ clock: options.clock, logger: options.logger });
     this.#metadata = options.metadata(() => this.#hello('rpc'));
   }
 
@@ -195,8 +214,11 @@ export class ShardNode {
       rng: options.rng,
       logger: options.logger,
       metrics: options.metrics,
+      storeId: this.#identity.storeId,
       hello: (purpose) => this.#hello(purpose),
-      peerLost: (storeId) => this.#store?.peerLost(storeId),
+      peerLost: (storeId) => {
+        this.#store?.peerLost(storeId);
+      },
     });
     links.setPeers(joined.stores.map(({ storeId, address }) => ({ storeId: storeId as StoreId, address })));
     this.#links = links;
@@ -264,11 +286,7 @@ export class ShardNode {
     });
   }
 
-  #handlersFor(session: Session, remote: Hello): Parameters<typeof acceptSession>[1]['onSession'] extends (
-    ...args: never[]
-  ) => infer Handlers
-    ? Handlers
-    : never {
+  #handlersFor(session: Session, remote: Hello): SessionHandlers {
     this.#sessions.add(session);
     const forget = (): void => {
       this.#sessions.delete(session);
@@ -356,6 +374,7 @@ export class ShardNode {
       if (machine.replica.isReadyLeader) this.#reports.loadSampled(machine.replica.rangeId, nowMs);
     }
     const replicas = [...this.store.replicas()];
+    this.#heartbeats += 1;
     const report = this.#reports.take(this.store, this.#service);
     try {
       const response = await this.#metadata.heartbeat({
@@ -375,8 +394,9 @@ export class ShardNode {
         kind: NodeKind.SHARD,
         address: this.#address,
         publicAddress: this.#options.publicAddress,
-        knownStoresVersion: this.#storeVersion,
-        knownSettingsVersion: 0,
+        sequence: this.#heartbeats,
+        storesVersion: this.#storesVersion,
+        settingsVersion: this.#settingsVersion,
       });
       this.#lastHeartbeatMs = clock.nowMs();
       await this.#obey(response);
@@ -388,6 +408,8 @@ export class ShardNode {
 
   async #obey(response: HeartbeatResponse): Promise<void> {
     this.#timestamps?.observe(response.timestamp as Parameters<StoreTimestamps['observe']>[0]);
+    this.#storesVersion = response.storesVersion;
+    this.#settingsVersion = response.settingsVersion;
     if (response.wantFull) this.#reports.wantFull();
     if (response.stores.length > 0) {
       this.#links?.setPeers(

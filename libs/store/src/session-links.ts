@@ -1,0 +1,141 @@
+import { CairnError, messageOf, type RangeId, type StoreId } from '@cairn/base';
+import type { Clock, Logger, Metrics, Rng, Transport } from '@cairn/ports';
+import type { Message } from '@cairn/raft';
+import {
+  FrameType,
+  RaftMessageEncoder,
+  ReconnectingSession,
+  type Hello,
+  type Session,
+  type SessionHandlers,
+} from '@cairn/wire';
+
+import { ENTRY_FORMAT } from './entry-format.js';
+import type { PeerLinks, RangeHint } from './peer-links.js';
+import { SessionSnapshotChannel, snapshotReceiverHandlers } from './snapshot-channel.js';
+import type { SnapshotChannel } from './snapshot-send.js';
+import type { Store } from './store.js';
+
+/** A peer whose queue holds more than this gets no further frames until it drains: Raft sends again. */
+const QUEUED_BYTES_MAX = 64 * 1024 * 1024;
+
+export interface SessionLinksOptions {
+  readonly transport: Transport;
+  readonly clock: Clock;
+  readonly rng: Rng;
+  readonly logger: Logger;
+  readonly metrics: Metrics;
+  readonly storeId: StoreId;
+  hello(purpose: Hello['purpose']): Hello;
+  /** A stream from or to the store broke. */
+  peerLost(storeId: StoreId): void;
+}
+
+interface PeerLink {
+  address: string;
+  readonly session: ReconnectingSession;
+  readonly encoder: RaftMessageEncoder;
+}
+
+/** Links to other stores over framed sessions: each side dials for what it sends. */
+export class SessionLinks implements PeerLinks {
+  readonly #options: SessionLinksOptions;
+  readonly #links = new Map<StoreId, PeerLink>();
+  readonly #addresses = new Map<StoreId, string>();
+  readonly #pending = new Set<PeerLink>();
+  readonly #dropped;
+  #isClosed = false;
+
+  constructor(options: SessionLinksOptions) {
+    this.#options = options;
+    this.#dropped = options.metrics.counter('cairn_store_link_dropped_frames_total', 'Frames for a peer store dropped', [
+      'reason',
+    ]);
+  }
+
+  /** Tells where the stores are. Links to new ones are opened at once, those to moved ones follow when they break. */
+  setPeers(peers: readonly { readonly storeId: StoreId; readonly address: string }[]): void {
+    if (this.#isClosed) return;
+    for (const { storeId, address } of peers) {
+      if (storeId === this.#options.storeId) continue;
+      this.#addresses.set(storeId, address);
+      const known = this.#links.get(storeId);
+      if (known !== undefined && known.address !== address) {
+        known.session.close();
+        this.#links.delete(storeId);
+      }
+      if (!this.#links.has(storeId)) this.#open(storeId, address);
+    }
+  }
+
+  #open(storeId: StoreId, address: string): void {
+    const { transport, clock, rng, logger } = this.#options;
+    const link: PeerLink = {
+      address,
+      encoder: new RaftMessageEncoder(ENTRY_FORMAT),
+      session: new ReconnectingSession({
+        transport,
+        address: () => this.#addresses.get(storeId) ?? address,
+        hello: () => this.#options.hello('raft'),
+        clock,
+        rng,
+        logger,
+        onFrame: () => undefined,
+        onDown: (_error, wasUp) => {
+          if (wasUp && !this.#isClosed) this.#options.peerLost(storeId);
+        },
+      }),
+    };
+    this.#links.set(storeId, link);
+  }
+
+  post(to: StoreId, rangeId: RangeId, message: Message, hint: RangeHint | undefined): void {
+    const link = this.#links.get(to);
+    if (link === undefined || !link.session.isUp) {
+      this.#dropped.add(1, { reason: 'down' });
+      return;
+    }
+    if (link.session.queuedBytes > QUEUED_BYTES_MAX) {
+      this.#dropped.add(1, { reason: 'full' });
+      return;
+    }
+    link.encoder.add(rangeId, message, hint);
+    this.#pending.add(link);
+  }
+
+  flush(): void {
+    if (this.#pending.size === 0) return;
+    for (const link of this.#pending) link.session.send(FrameType.raftMessages, link.encoder.take());
+    this.#pending.clear();
+  }
+
+  openSnapshotChannel(to: StoreId): SnapshotChannel {
+    const address = this.#addresses.get(to);
+    if (address === undefined) throw new CairnError('UNAVAILABLE', `no address of store ${to} is known`);
+    const { transport, clock, logger } = this.#options;
+    return new SessionSnapshotChannel({ transport, clock, logger, address, hello: this.#options.hello('bulk') });
+  }
+
+  /** What to do with the frames of a session that another store opened. */
+  handlersFor(session: Session, remote: Hello, store: Store): SessionHandlers {
+    if (remote.purpose === 'bulk') {
+      return snapshotReceiverHandlers(session, store, (error) => {
+        this.#options.logger.info('snapshot not received', { from: remote.name, reason: messageOf(error) });
+      });
+    }
+    return {
+      onFrame: (type, body) => {
+        if (type === FrameType.raftMessages) store.receiveRaftFrame(body);
+      },
+      onClose: () => {
+        store.peerLost(remote.storeId);
+      },
+    };
+  }
+
+  close(): void {
+    this.#isClosed = true;
+    for (const link of this.#links.values()) link.session.close();
+    this.#links.clear();
+  }
+}

@@ -81,12 +81,12 @@ export function handleHeartbeatResponse(core: Core, message: HeartbeatResponse):
 }
 
 /** The host knows that messages to this member are lost: stop pipelining. */
-export function reportUnreachable(core: Core, peer: Progress): void {
+export function reportUnreachable(peer: Progress): void {
   if (peer.state === 'replicate') peer.becomeProbe();
 }
 
 /** The stream of a snapshot ended. Without success the next sign of life of the member starts again. */
-export function snapshotSent(core: Core, peer: Progress, ok: boolean): void {
+export function snapshotSent(peer: Progress, ok: boolean): void {
   if (peer.state !== 'snapshot') return;
   if (!ok) peer.pendingSnapshotIndex = 0;
   peer.becomeProbe();

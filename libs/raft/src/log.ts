@@ -17,7 +17,7 @@ export class LogView {
   #tailBytes = 0;
   #tailFirst: number;
   lastIndex: number;
-  lastTerm: number;
+  lastTerm: Term;
   /** Known durable here. */
   durableIndex: number;
   /** Handed to the host for writing. */
@@ -39,7 +39,7 @@ export class LogView {
     return Math.min(this.#storage.firstIndex(), this.#tailFirst);
   }
 
-  termOf(index: number): number | 'compacted' {
+  termOf(index: number): Term | 'compacted' {
     if (index === this.lastIndex) return this.lastTerm;
     assert(index < this.lastIndex, 'term beyond the log', { index, lastIndex: this.lastIndex });
     if (index >= this.#tailFirst) return this.#at(index).term;

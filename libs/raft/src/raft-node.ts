@@ -196,7 +196,7 @@ export class RaftNode {
   /** A snapshot stream to a member ended. Must be called for every `snapshot` message taken. */
   snapshotSent(to: ReplicaId, ok: boolean): void {
     const peer = this.#peer(to);
-    if (peer !== undefined) leader.snapshotSent(this.#core, peer, ok);
+    if (peer !== undefined) leader.snapshotSent(peer, ok);
   }
 
   /** What storage answered `loading` for is readable now; the own id stands for entries to apply. */
@@ -214,7 +214,7 @@ export class RaftNode {
   /** Messages to this member are being lost. */
   reportUnreachable(to: ReplicaId): void {
     const peer = this.#peer(to);
-    if (peer !== undefined) leader.reportUnreachable(this.#core, peer);
+    if (peer !== undefined) leader.reportUnreachable(peer);
   }
 
   /** Tells followers the commit index with the next Ready instead of with the next tick. */

@@ -1,0 +1,172 @@
+import type { ReplicaId } from '@cairn/base';
+import { describe, expect, test } from '@jest/globals';
+import fc from 'fast-check';
+
+import type { ConfigOperation } from './index.js';
+import { TestCluster, type TestReplica } from './testing/index.js';
+
+const bytes = (text: string): Uint8Array => new TextEncoder().encode(text);
+const id = (value: number): ReplicaId => value as ReplicaId;
+const change = (...operations: [ConfigOperation['type'], number][]) => ({
+  operations: operations.map(([type, replicaId]) => ({ type, replicaId: id(replicaId) })),
+  leaveJoint: false,
+  context: new Uint8Array(0),
+});
+
+function led(count: number): { cluster: TestCluster; leader: TestReplica } {
+  const cluster = TestCluster.of(count);
+  cluster.get(1).node.campaign(cluster.nowMs);
+  cluster.stabilize();
+  const leader = cluster.get(1);
+  expect(leader.node.role).toBe('leader');
+  return { cluster, leader };
+}
+
+describe('RaftNode', () => {
+  test('one voter elects itself and commits alone', () => {
+    const { cluster, leader } = led(1);
+    expect(leader.node.propose(bytes('a'))).toMatchObject({ type: 'accepted', index: 2 });
+    cluster.stabilize();
+    expect(leader.appliedIndex).toBe(2);
+    expect(leader.node.hasLease(cluster.nowMs)).toBe(true);
+  });
+
+  test('a read on a single voter and on a follower is confirmed', () => {
+    const { cluster, leader } = led(3);
+    expect(leader.node.readIndex(7)).toBe(true);
+    expect(cluster.get(2).node.readIndex(9)).toBe(true);
+    cluster.stabilize();
+    expect(leader.reads).toEqual([{ context: 7, index: 1, refused: false }]);
+    expect(cluster.get(2).reads).toEqual([{ context: 9, index: 1, refused: false }]);
+    expect(cluster.get(2).appliedIndex).toBe(1);
+  });
+
+  test('learner first, joint, left automatically, demoted, removed', () => {
+    const { cluster, leader } = led(3);
+    cluster.add(4, leader.node.configState);
+    expect(leader.node.proposeConfigChange(change(['add-voter', 4]))).toMatchObject({
+      reason: 'illegal-change',
+    });
+    expect(leader.node.proposeConfigChange(change(['add-learner', 4]))).toMatchObject({ type: 'accepted' });
+    expect(leader.node.proposeConfigChange(change(['remove', 4]))).toMatchObject({
+      reason: 'change-pending',
+    });
+    cluster.stabilize();
+    expect(leader.node.configState.learners).toEqual([4]);
+    expect(cluster.get(4).appliedIndex).toBe(leader.appliedIndex);
+    leader.node.proposeConfigChange(change(['add-voter', 4], ['add-learner', 3]));
+    cluster.stabilize();
+    expect(leader.node.configState).toEqual({
+      voters: [1, 2, 4],
+      outgoing: [],
+      learners: [3],
+      learnersNext: [],
+    });
+    leader.node.proposeConfigChange(change(['remove', 3]));
+    cluster.stabilize();
+    expect(leader.node.configState.learners).toEqual([]);
+    expect(leader.node.proposeConfigChange(change(['add-learner', 1]))).toMatchObject({
+      reason: 'illegal-change',
+    });
+  });
+
+  test('a transfer voids the lease, refuses proposals and moves leadership', () => {
+    const { cluster, leader } = led(3);
+    expect(leader.node.hasLease(cluster.nowMs + 100)).toBe(true);
+    expect(leader.node.transferLeader(id(2))).toEqual({ type: 'accepted' });
+    expect(leader.node.hasLease(cluster.nowMs)).toBe(false);
+    expect(leader.node.propose(bytes('x'))).toEqual({ type: 'refused', reason: 'transferring' });
+    cluster.stabilize();
+    expect(cluster.leader()?.id).toBe(2);
+  });
+
+  test('a follower behind a compacted log catches up by snapshot', () => {
+    const { cluster, leader } = led(3);
+    const isCut = (message: { to: number; from: number }) => message.to === 3 || message.from === 3;
+    for (let at = 0; at < 10; at += 1) leader.node.propose(bytes(`v${at}`));
+    cluster.stabilize(isCut);
+    leader.storage.compact(leader.appliedIndex);
+    leader.node.propose(bytes('after'));
+    cluster.stabilize();
+    cluster.advance(400, () => false);
+    expect(cluster.get(3).appliedIndex).toBe(leader.appliedIndex);
+    expect(cluster.get(3).applied.map((entry) => entry.index)).toEqual(
+      leader.applied.map((entry) => entry.index),
+    );
+  });
+
+  test('a leader of an idle group goes quiet and wakes on a proposal', () => {
+    const { cluster, leader } = led(3);
+    cluster.advance(1000, () => false);
+    expect(leader.node.quiesce()).toBe(true);
+    expect(cluster.get(2).node.quiesce()).toBe(true);
+    cluster.advance(5000);
+    expect(cluster.network).toEqual([]);
+    leader.node.propose(bytes('w'));
+    cluster.stabilize();
+    expect(cluster.get(2).node.isQuiesced).toBe(false);
+    expect(leader.appliedIndex).toBe(2);
+  });
+});
+
+/** Safety is asserted by TestCluster at every Ready; afterwards the network heals and the group must make progress. */
+test('random schedules keep the rules of Raft and recover', () => {
+  const step = fc.record({ kind: fc.nat(15), who: fc.nat(4), what: fc.nat(1000) });
+  fc.assert(
+    fc.property(fc.array(step, { minLength: 50, maxLength: 400 }), fc.integer(), (steps, seed) => {
+      let state = seed >>> 0;
+      const random = (): number => {
+        state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+        return state / 2 ** 32;
+      };
+      const cluster = TestCluster.of(5, { random });
+      for (const { kind, who, what } of steps) {
+        const replica = cluster.get(who + 1);
+        act(cluster, replica, kind, what);
+        cluster.checkLeases();
+      }
+      for (const replica of cluster.replicas.values()) if (replica.isDown) cluster.restart(replica.id);
+      cluster.advance(8000, () => false);
+      const leader = cluster.leader();
+      expect(leader).toBeDefined();
+      expect(leader?.node.propose(bytes('last')).type).toBe('accepted');
+      cluster.advance(2000, () => false);
+      const ends = [...cluster.replicas.values()].map((one) => one.appliedIndex);
+      expect(new Set(ends).size).toBe(1);
+    }),
+    { numRuns: 150, seed: 20261120 },
+  );
+});
+
+function act(cluster: TestCluster, replica: TestReplica, kind: number, what: number): void {
+  if (kind === 0 && !replica.isDown) cluster.crash(replica.id);
+  else if (kind === 1 && replica.isDown) cluster.restart(replica.id);
+  else if (kind === 2) cluster.network.splice(what % (cluster.network.length + 1), 1);
+  else if (kind === 3 && cluster.network.length > 0) {
+    const message = cluster.network[what % cluster.network.length];
+    if (message !== undefined) cluster.network.push(message);
+  } else if (kind <= 5) cluster.advance(50 + (what % 300));
+  else if (kind === 6 && !replica.isDown) replica.node.readIndex(what);
+  else if (kind === 7 && !replica.isDown) replica.node.transferLeader(id((what % 5) + 1));
+  else if (kind === 8 && !replica.isDown) replica.node.campaign(cluster.nowMs);
+  else if (kind === 9 && !replica.isDown) replica.node.propose(bytes(String(what)));
+  else if (kind === 10 && !replica.isDown) randomChange(replica, what);
+  else if (kind === 11)
+    cluster.stabilize((message) => message.to === replica.id || message.from === replica.id);
+  else if (kind === 12 && !replica.isDown && replica.appliedIndex > 0)
+    replica.storage.compact(replica.appliedIndex);
+  else {
+    for (const one of cluster.replicas.values()) cluster.process(one);
+    if (!replica.isDown) cluster.sync(replica);
+    for (let count = 0; count < 10 && cluster.network.length > 0; count += 1) {
+      const [message] = cluster.network.splice(what % cluster.network.length, 1);
+      if (message !== undefined) cluster.deliver(message);
+    }
+  }
+}
+
+function randomChange(replica: TestReplica, what: number): void {
+  const target = (what % 5) + 1;
+  const isVoter = replica.node.configState.voters.includes(id(target));
+  replica.node.proposeConfigChange(change([isVoter ? 'add-learner' : 'add-voter', target]));
+}

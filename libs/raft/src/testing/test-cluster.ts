@@ -1,0 +1,232 @@
+import { assert, type LogIndex, type ReplicaId } from '@cairn/base';
+
+import { defaultRaftConfig } from '../config.js';
+import { RaftNode } from '../raft-node.js';
+import {
+  EntryKind,
+  type ConfigState,
+  type Entry,
+  type Message,
+  type RaftConfig,
+  type Ready,
+} from '../types.js';
+import { MemoryRaftStorage } from './memory-storage.js';
+
+export interface TestReplica {
+  readonly id: ReplicaId;
+  readonly storage: MemoryRaftStorage;
+  node: RaftNode;
+  /** Applied entries in order; durable, as if every apply were synced. */
+  applied: Entry[];
+  appliedConfig: ConfigState;
+  appliedIndex: LogIndex;
+  /** Readies that wait for a sync. */
+  unsynced: Ready[];
+  reads: { context: number; index: number; refused: boolean }[];
+  isDown: boolean;
+}
+
+export interface TestClusterOptions {
+  readonly config?: Partial<RaftConfig>;
+  /** [0, 1); shared by all replicas. Default: always 0, so that nothing is left to chance. */
+  readonly random?: () => number;
+}
+
+const EMPTY: ConfigState = { voters: [], outgoing: [], learners: [], learnersNext: [] };
+
+/**
+ * Replicas of one group on virtual time, with every step under the caller's hand: which messages arrive, which writes
+ * become durable, who crashes. Each Ready checks the safety rules of Raft. For tests.
+ */
+export class TestCluster {
+  readonly replicas = new Map<ReplicaId, TestReplica>();
+  readonly #options: TestClusterOptions;
+  nowMs = 1000;
+  /** Messages under way, oldest first. */
+  network: Message[] = [];
+  readonly #leaderOfTerm = new Map<number, ReplicaId>();
+  readonly #committed = new Map<number, Entry>();
+  /** Snapshots that finished streaming wait in the network as the message that offers them. */
+  onReady: ((replica: TestReplica, ready: Ready) => void) | undefined;
+
+  constructor(options: TestClusterOptions = {}) {
+    this.#options = options;
+  }
+
+  add(id: number, members: ConfigState = EMPTY, bornNow = true): TestReplica {
+    const storage = new MemoryRaftStorage();
+    const replica: TestReplica = {
+      id: id as ReplicaId,
+      storage,
+      node: this.#start(id as ReplicaId, storage, { members, applied: 0 as LogIndex, bornNow }),
+      applied: [],
+      appliedConfig: members,
+      appliedIndex: 0 as LogIndex,
+      unsynced: [],
+      reads: [],
+      isDown: false,
+    };
+    this.replicas.set(replica.id, replica);
+    return replica;
+  }
+
+  /** `count` voters with ids 1.. and nobody else. */
+  static of(count: number, options: TestClusterOptions = {}): TestCluster {
+    const cluster = new TestCluster(options);
+    const voters = Array.from({ length: count }, (_, at) => (at + 1) as ReplicaId);
+    for (const id of voters) cluster.add(id, { ...EMPTY, voters });
+    return cluster;
+  }
+
+  #start(
+    id: ReplicaId,
+    storage: MemoryRaftStorage,
+    facts: { members: ConfigState; applied: LogIndex; bornNow: boolean },
+  ): RaftNode {
+    return new RaftNode({
+      config: { ...defaultRaftConfig(id), ...this.#options.config },
+      storage,
+      hardState: storage.hardState,
+      appliedIndex: facts.applied,
+      configState: facts.members,
+      random: this.#options.random ?? (() => 0),
+      startedAtMs: this.nowMs,
+      bornNow: facts.bornNow,
+    });
+  }
+
+  get(id: number): TestReplica {
+    const replica = this.replicas.get(id as ReplicaId);
+    assert(replica !== undefined, 'no such replica', { id });
+    return replica;
+  }
+
+  /** Handles one Ready without making it durable; false when there was none. */
+  process(replica: TestReplica): boolean {
+    if (replica.isDown || !replica.node.hasReady()) return false;
+    const ready = replica.node.takeReady();
+    replica.storage.stage(ready);
+    if (ready.state?.role === 'leader') {
+      const other = this.#leaderOfTerm.get(ready.state.term) ?? replica.id;
+      assert(other === replica.id, 'two leaders in one term', { term: ready.state.term });
+      this.#leaderOfTerm.set(ready.state.term, replica.id);
+    }
+    this.network.push(...ready.messages);
+    replica.unsynced.push(ready);
+    this.#applyCommitted(replica, ready.committed);
+    replica.reads.push(...ready.reads);
+    this.onReady?.(replica, ready);
+    if (ready.snapshot !== undefined) this.#install(replica, ready);
+    return true;
+  }
+
+  #install(replica: TestReplica, ready: Ready): void {
+    const meta = ready.snapshot;
+    assert(meta !== undefined, 'called with a snapshot');
+    this.sync(replica);
+    replica.storage.reset(meta);
+    const donor = [...this.replicas.values()].find((other) => other.appliedIndex >= meta.index);
+    assert(donor !== undefined, 'nobody has the state of the snapshot', { index: meta.index });
+    replica.applied = donor.applied.filter((entry) => entry.index <= meta.index);
+    replica.appliedConfig = meta.config;
+    replica.appliedIndex = meta.index;
+    replica.node.snapshotInstalled(meta);
+  }
+
+  #applyCommitted(replica: TestReplica, entries: readonly Entry[]): void {
+    for (const entry of entries) {
+      assert(entry.index === replica.appliedIndex + 1, 'applied out of order', { index: entry.index });
+      const known = this.#committed.get(entry.index) ?? entry;
+      assert(known.term === entry.term && known.payload === entry.payload, 'state machines differ', {
+        index: entry.index,
+      });
+      this.#committed.set(entry.index, entry);
+      replica.applied.push(entry);
+      if (entry.kind === EntryKind.config)
+        replica.appliedConfig = replica.node.applyConfigChange(entry.payload);
+      replica.appliedIndex = entry.index;
+    }
+    if (entries.length > 0) replica.node.applied(replica.appliedIndex);
+  }
+
+  /** All writes of the replica become durable. */
+  sync(replica: TestReplica): void {
+    const last = replica.unsynced.at(-1);
+    if (last === undefined) return;
+    const done = replica.unsynced;
+    replica.unsynced = [];
+    replica.storage.sync(last.sequence);
+    for (const ready of done) this.network.push(...ready.messagesAfterPersist);
+    replica.node.persisted(last.sequence);
+  }
+
+  /** Hands the oldest message of the network over; a snapshot arrives whole and is reported to its sender. */
+  deliver(message: Message): void {
+    const target = this.replicas.get(message.to);
+    const isLost = target === undefined || target.isDown;
+    if (!isLost) target.node.step(message, this.nowMs);
+    if (message.type === 'snapshot') this.replicas.get(message.from)?.node.snapshotSent(message.to, !isLost);
+  }
+
+  /** Until nothing moves any more; messages for which `isCut` holds are lost. */
+  stabilize(isCut: (message: Message) => boolean = () => false): void {
+    for (let round = 0; round < 10_000; round += 1) {
+      let moved = false;
+      for (const replica of this.replicas.values()) {
+        while (this.process(replica)) moved = true;
+        if (!replica.isDown && replica.unsynced.length > 0) {
+          this.sync(replica);
+          moved = true;
+        }
+      }
+      const batch = this.network;
+      this.network = [];
+      for (const message of batch) {
+        moved = true;
+        if (!isCut(message)) this.deliver(message);
+        else if (message.type === 'snapshot') this.get(message.from).node.snapshotSent(message.to, false);
+      }
+      if (!moved) return;
+    }
+    assert(false, 'the cluster does not come to rest');
+  }
+
+  /** Lets time pass for everyone, in steps of a store's tick. */
+  advance(ms: number, isCut?: (message: Message) => boolean): void {
+    const endMs = this.nowMs + ms;
+    while (this.nowMs < endMs) {
+      this.nowMs = Math.min(endMs, this.nowMs + 50);
+      for (const replica of this.replicas.values()) if (!replica.isDown) replica.node.tick(this.nowMs);
+      if (isCut !== undefined) this.stabilize(isCut);
+    }
+  }
+
+  crash(id: number): void {
+    const replica = this.get(id);
+    replica.isDown = true;
+    replica.unsynced = [];
+    replica.storage.crash();
+  }
+
+  restart(id: number): void {
+    const replica = this.get(id);
+    const facts = { members: replica.appliedConfig, applied: replica.appliedIndex, bornNow: false };
+    replica.node = this.#start(replica.id, replica.storage, facts);
+    replica.isDown = false;
+  }
+
+  leader(): TestReplica | undefined {
+    let best: TestReplica | undefined;
+    for (const replica of this.replicas.values()) {
+      if (replica.isDown || replica.node.role !== 'leader') continue;
+      if (best === undefined || replica.node.term > best.node.term) best = replica;
+    }
+    return best;
+  }
+
+  /** Lease disjointness: at most one replica may believe it holds the lease. */
+  checkLeases(): void {
+    const holders = [...this.replicas.values()].filter((one) => !one.isDown && one.node.hasLease(this.nowMs));
+    assert(holders.length <= 1, 'two leases', { holders: holders.map((one) => one.id).join() });
+  }
+}

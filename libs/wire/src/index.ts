@@ -1,7 +1,10 @@
 export { readDescriptor, writeDescriptor } from './descriptor-codec.js';
+export { decodeBatchRequest } from './grpc-batch-request.js';
+export { encodeBatchResponse } from './grpc-batch-response.js';
+export { errorDetailOf, fromServiceError, grpcStatusOf, STATUS_DETAILS_KEY, toServiceError } from './grpc-errors.js';
+export { kvServiceDefinition } from './grpc-service.js';
 export { PROTOCOL_VERSION } from './hello.js';
 export { newKvRequest, newKvResponse } from './kv-factories.js';
-export * from './kv-codec.js';
 export * from './kv-messages.js';
 export { decodeKvCancel, decodeKvRequests, encodeKvCancel, KvRequestEncoder } from './kv-request-codec.js';
 export { decodeKvResponses, KvResponseEncoder } from './kv-response-codec.js';

@@ -1,0 +1,115 @@
+import { BinaryReader, BinaryWriter } from '@bufbuild/protobuf/wire';
+import { CairnError, messageOf, type ErrorCode, type RetryClass as RetryClassName } from '@cairn/base';
+import { Metadata, status, type ServiceError } from '@grpc/grpc-js';
+
+import { ErrorDetail, RetryClass } from './gen/cairn/v1/errors.js';
+
+/** Where gRPC carries a serialized google.rpc.Status. */
+export const STATUS_DETAILS_KEY = 'grpc-status-details-bin';
+const DETAIL_TYPE_URL = 'type.googleapis.com/cairn.v1.ErrorDetail';
+
+const STATUS_BY_CODE: Readonly<Record<ErrorCode, status>> = {
+  INVALID_ARGUMENT: status.INVALID_ARGUMENT,
+  FAILED_PRECONDITION: status.FAILED_PRECONDITION,
+  NOT_LEADER: status.UNAVAILABLE,
+  EPOCH_MISMATCH: status.UNAVAILABLE,
+  RANGE_NOT_FOUND: status.UNAVAILABLE,
+  RESOURCE_EXHAUSTED: status.RESOURCE_EXHAUSTED,
+  UNAVAILABLE: status.UNAVAILABLE,
+  DEADLINE_EXCEEDED: status.DEADLINE_EXCEEDED,
+  CANCELLED: status.CANCELLED,
+  OUTCOME_UNKNOWN: status.UNKNOWN,
+  DISK_FULL: status.RESOURCE_EXHAUSTED,
+  CORRUPTION: status.DATA_LOSS,
+  CLUSTER_MISMATCH: status.INTERNAL,
+  NAME_TAKEN: status.INTERNAL,
+  FORMAT_TOO_NEW: status.INTERNAL,
+  INTERNAL: status.INTERNAL,
+};
+
+/** For statuses without our detail: made by a proxy, by grpc itself, or by another server. */
+const CODE_BY_STATUS: ReadonlyMap<number, ErrorCode> = new Map([
+  [status.CANCELLED, 'CANCELLED'],
+  [status.INVALID_ARGUMENT, 'INVALID_ARGUMENT'],
+  [status.DEADLINE_EXCEEDED, 'DEADLINE_EXCEEDED'],
+  [status.RESOURCE_EXHAUSTED, 'RESOURCE_EXHAUSTED'],
+  [status.FAILED_PRECONDITION, 'FAILED_PRECONDITION'],
+  [status.UNAVAILABLE, 'UNAVAILABLE'],
+  [status.DATA_LOSS, 'CORRUPTION'],
+]);
+
+/** To the outside there are three classes: the router repairs routes and finds leaders itself. */
+const OUTSIDE_CLASS: Readonly<Record<RetryClassName, RetryClass>> = {
+  'refresh-route': RetryClass.BACK_OFF,
+  'new-leader': RetryClass.BACK_OFF,
+  'back-off': RetryClass.BACK_OFF,
+  undetermined: RetryClass.UNDETERMINED,
+  fatal: RetryClass.FATAL,
+};
+
+export function grpcStatusOf(code: ErrorCode): number {
+  return STATUS_BY_CODE[code];
+}
+
+/** The detail that travels in statuses and in the results of batches. Anything but a CairnError is INTERNAL. */
+export function errorDetailOf(error: unknown): ErrorDetail {
+  const known = CairnError.is(error) ? error : new CairnError('INTERNAL', messageOf(error));
+  const field = known.details['field'];
+  return {
+    code: known.code,
+    message: known.message,
+    retryClass: OUTSIDE_CLASS[known.retryClass],
+    retryAfterMs: Math.min(0xffffffff, Math.max(0, Math.ceil(known.retryAfterMs))),
+    field: typeof field === 'string' ? field : '',
+  };
+}
+
+/** What a grpc-js handler answers to fail a call: status, sentence, and the detail as google.rpc.Status. */
+export function toServiceError(error: unknown): Pick<ServiceError, 'code' | 'details' | 'metadata'> {
+  const detail = errorDetailOf(error);
+  const code = STATUS_BY_CODE[detail.code as ErrorCode];
+  const wrapped = new BinaryWriter().uint32(8).int32(code).uint32(18).string(detail.message).uint32(26).fork();
+  wrapped.uint32(10).string(DETAIL_TYPE_URL).uint32(18).bytes(ErrorDetail.encode(detail).finish()).join();
+  const metadata = new Metadata();
+  metadata.set(STATUS_DETAILS_KEY, Buffer.from(wrapped.finish()));
+  return { code, details: detail.message, metadata };
+}
+
+/** The other direction: the error that was thrown behind the call, as far as the status tells. */
+export function fromServiceError(error: Pick<ServiceError, 'code' | 'details' | 'metadata'>): CairnError {
+  const packed = error.metadata.get(STATUS_DETAILS_KEY)[0];
+  const detail = packed === undefined || typeof packed === 'string' ? undefined : unwrapDetail(packed);
+  if (detail === undefined || !Object.hasOwn(STATUS_BY_CODE, detail.code)) {
+    return new CairnError(CODE_BY_STATUS.get(error.code) ?? 'INTERNAL', error.details, { cause: error });
+  }
+  return new CairnError(detail.code as ErrorCode, detail.message, {
+    retryAfterMs: detail.retryAfterMs,
+    details: detail.field === '' ? {} : { field: detail.field },
+    cause: error,
+  });
+}
+
+/** undefined when the bytes hold no detail of ours, or are garbled: the status alone must do then. */
+function unwrapDetail(bytes: Uint8Array): ErrorDetail | undefined {
+  try {
+    const any = lengthDelimited(bytes, 3)[0];
+    if (any === undefined) return undefined;
+    const url = lengthDelimited(any, 1)[0];
+    const value = lengthDelimited(any, 2)[0];
+    if (url === undefined || value === undefined || Buffer.from(url).toString() !== DETAIL_TYPE_URL) return undefined;
+    return ErrorDetail.decode(value);
+  } catch {
+    return undefined;
+  }
+}
+
+function lengthDelimited(bytes: Uint8Array, wanted: number): Uint8Array[] {
+  const reader = new BinaryReader(bytes);
+  const found: Uint8Array[] = [];
+  while (reader.pos < reader.len) {
+    const [field, type] = reader.tag();
+    if (field === wanted && type === 2) found.push(reader.bytes());
+    else reader.skip(type, field);
+  }
+  return found;
+}

@@ -1,0 +1,109 @@
+import { CairnError } from '@cairn/base';
+
+/** Reads protobuf fields from a buffer; byte fields are views. Throws INVALID_ARGUMENT for what is no message. */
+export class ProtoReader {
+  readonly #buffer: Buffer;
+  #at: number;
+  #end: number;
+  #low = 0;
+  #high = 0;
+
+  constructor(buffer: Buffer) {
+    this.#buffer = buffer;
+    this.#at = 0;
+    this.#end = buffer.length;
+  }
+
+  get hasMore(): boolean {
+    return this.#at < this.#end;
+  }
+
+  /** Narrows the reader to the nested message that follows; give the answer to `leave`. */
+  enter(): number {
+    const length = this.uint32();
+    const outer = this.#end;
+    if (length > outer - this.#at) throw malformed();
+    this.#end = this.#at + length;
+    return outer;
+  }
+
+  leave(outer: number): void {
+    this.#end = outer;
+  }
+
+  #varint(): void {
+    let low = 0;
+    let high = 0;
+    for (let shift = 0; shift < 70; shift += 7) {
+      if (this.#at >= this.#end) throw malformed();
+      const byte = this.#buffer[this.#at++] as number;
+      if (shift < 28) low |= (byte & 127) << shift;
+      else if (shift === 28) {
+        low |= (byte & 15) << 28;
+        high = (byte & 127) >> 4;
+      } else high |= (byte & 127) << (shift - 32);
+      if (byte < 128) {
+        this.#low = low >>> 0;
+        this.#high = high >>> 0;
+        return;
+      }
+    }
+    throw malformed();
+  }
+
+  uint32(): number {
+    this.#varint();
+    return this.#low;
+  }
+  int32(): number {
+    this.#varint();
+    return this.#low | 0;
+  }
+  bool(): boolean {
+    this.#varint();
+    return this.#low !== 0 || this.#high !== 0;
+  }
+  /** Only safe integers. */
+  uint64(): number {
+    this.#varint();
+    if (this.#high > 0x1fffff) throw new CairnError('INVALID_ARGUMENT', 'an integer of the message is above 2^53');
+    return this.#high * 4294967296 + this.#low;
+  }
+
+  bytes(): Buffer {
+    const length = this.uint32();
+    const start = this.#at;
+    if (length > this.#end - start) throw malformed();
+    this.#at = start + length;
+    return this.#buffer.subarray(start, this.#at);
+  }
+
+  /** Steps over a field that this version does not know. */
+  skip(tag: number): void {
+    switch (tag & 7) {
+      case 0:
+        this.#varint();
+        return;
+      case 1:
+        this.#advance(8);
+        return;
+      case 2:
+        this.bytes();
+        return;
+      case 5:
+        this.#advance(4);
+        return;
+      default:
+        throw malformed();
+    }
+  }
+
+  #advance(count: number): void {
+    if (count > this.#end - this.#at) throw malformed();
+    this.#at += count;
+  }
+}
+
+function malformed(): CairnError {
+  return new CairnError('INVALID_ARGUMENT', 'the message is no well-formed protobuf');
+}

@@ -1,0 +1,257 @@
+import { assert, type LogIndex, type ReplicaId } from '@cairn/base';
+
+import type { ConfigOperation, ConfigState, Message, Ready } from '../src/index.js';
+import { TestCluster, type TestReplica } from '../src/testing/index.js';
+
+const OUTPUT_PREFIX = '  ';
+
+/** Runs the commands of a transcript and returns it with the output lines as they are now. */
+export function runTranscript(text: string): string {
+  const runner = new Runner();
+  const result: string[] = [];
+  for (const line of text.trimEnd().split('\n')) {
+    if (line.startsWith(OUTPUT_PREFIX)) continue;
+    result.push(line);
+    if (line !== '' && !line.startsWith('#')) {
+      for (const output of runner.run(line.trim())) result.push(OUTPUT_PREFIX + output);
+    }
+  }
+  return `${result.join('\n')}\n`;
+}
+
+function describe(message: Message): string {
+  const head = `${message.from}->${message.to} ${message.type} t${message.term}`;
+  switch (message.type) {
+    case 'pre-vote':
+    case 'vote':
+      return `${head} last=${message.lastIndex}/t${message.lastTerm}${message.transfer ? ' transfer' : ''}`;
+    case 'pre-vote-response':
+    case 'vote-response':
+      return `${head} ${message.granted ? 'granted' : 'rejected'}`;
+    case 'append': {
+      const entries = message.entries.map((entry) => `${entry.index}/t${entry.term}`).join(',');
+      return `${head} after=${message.previousIndex}/t${message.previousTerm} commit=${message.commit} [${entries}]`;
+    }
+    case 'append-response':
+      return message.rejected
+        ? `${head} rejected ${message.index} hint=${message.hintIndex}/t${message.hintTerm}`
+        : `${head} match=${message.index}`;
+    case 'heartbeat':
+      return `${head} commit=${message.commit} round=${message.readContext}`;
+    case 'heartbeat-response':
+      return `${head} round=${message.readContext}`;
+    case 'snapshot':
+      return `${head} ${message.meta.index}/t${message.meta.term} voters=${message.meta.config.voters.join()}`;
+    case 'timeout-now':
+      return head;
+    case 'read-index':
+      return head;
+    case 'read-index-response':
+      return `${head} ${message.refused ? 'refused' : `index=${message.index}`}`;
+  }
+}
+
+class Runner {
+  readonly #cluster = new TestCluster();
+  #lines: string[] = [];
+  readonly #cut = new Set<string>();
+
+  constructor() {
+    this.#cluster.onReady = (replica, ready) => {
+      this.#logReady(replica, ready);
+    };
+  }
+
+  run(command: string): string[] {
+    this.#lines = [];
+    const [verb = '', ...words] = command.split(/\s+/);
+    try {
+      this.#execute(verb, words);
+    } catch (error) {
+      this.#lines.push(`! ${String(error)}`);
+    }
+    return this.#lines;
+  }
+
+  #logReady({ id }: TestReplica, ready: Ready): void {
+    const log = (text: string): void => {
+      this.#lines.push(`${id} ${text}`);
+    };
+    if (ready.state !== undefined) {
+      log(`is ${ready.state.role} t${ready.state.term} leader=${ready.state.leaderId}`);
+    }
+    if (ready.entries.length > 0)
+      log(`appends ${ready.entries.map((one) => `${one.index}/t${one.term}`).join()}`);
+    if (ready.snapshot !== undefined)
+      log(`installs snapshot ${ready.snapshot.index}/t${ready.snapshot.term}`);
+    if (ready.committed.length > 0)
+      log(`applies ${ready.committed.map((one) => `${one.index}/t${one.term}`).join()}`);
+    for (const load of ready.loads) log(`loads from ${load.from} for ${load.to}`);
+    for (const read of ready.reads) {
+      log(read.refused ? `read ${read.context} refused` : `read ${read.context} at ${read.index}`);
+    }
+  }
+
+  #isCut = (message: Message): boolean => {
+    const isLost =
+      this.#cut.has(`${message.from}>${message.to}`) ||
+      this.#cut.has(`${message.from}>*`) ||
+      this.#cut.has(`*>${message.to}`) ||
+      this.#cut.has(message.type);
+    this.#lines.push(`${isLost ? 'x' : '.'} ${describe(message)}`);
+    return isLost;
+  };
+
+  #execute(verb: string, words: string[]): void {
+    const cluster = this.#cluster;
+    const at = (position: number): number => Number(words[position]);
+    const replica = (): TestReplica => cluster.get(at(0));
+    switch (verb) {
+      case 'nodes':
+        this.#addNodes(at(0));
+        return;
+      case 'join':
+        cluster.add(at(0), cluster.get(at(1)).appliedConfig).appliedIndex = 0 as LogIndex;
+        return;
+      case 'campaign':
+        replica().node.campaign(cluster.nowMs);
+        return;
+      case 'store-lost':
+        replica().node.leaderStoreLost(cluster.nowMs);
+        return;
+      case 'propose':
+        for (let count = 0; count < (words[1] === undefined ? 1 : at(1)); count += 1) {
+          this.#print(replica().node.propose(new Uint8Array(words[2] === undefined ? 1 : at(2))));
+        }
+        return;
+      case 'change':
+        this.#change(replica(), words.slice(1));
+        return;
+      case 'transfer':
+        this.#print(replica().node.transferLeader(at(1) as ReplicaId));
+        return;
+      case 'read':
+        this.#lines.push(replica().node.readIndex(at(1)) ? 'accepted' : 'refused');
+        return;
+      case 'quiesce':
+        this.#lines.push(replica().node.quiesce() ? 'quiet' : 'not possible');
+        return;
+      case 'drop-lease':
+        replica().node.dropLease();
+        return;
+      case 'lease':
+        this.#lines.push(replica().node.hasLease(cluster.nowMs) ? 'held' : 'none');
+        return;
+      default:
+        this.#executeEnvironment(verb, words);
+    }
+  }
+
+  #executeEnvironment(verb: string, words: string[]): void {
+    const cluster = this.#cluster;
+    const at = (position: number): number => Number(words[position]);
+    switch (verb) {
+      case 'stabilize':
+        cluster.stabilize(this.#isCut);
+        return;
+      case 'process':
+        while (cluster.process(cluster.get(at(0))));
+        return;
+      case 'sync':
+        cluster.sync(cluster.get(at(0)));
+        return;
+      case 'advance':
+        cluster.advance(at(0), this.#isCut);
+        return;
+      case 'tick':
+        cluster.advance(at(0));
+        return;
+      case 'pause':
+        cluster.nowMs += at(0);
+        return;
+      case 'deliver':
+        this.#deliver(words);
+        return;
+      case 'drop':
+        cluster.network = cluster.network.filter((message) => !this.#matches(message, words));
+        return;
+      case 'cut':
+        for (const word of words) this.#cut.add(word);
+        return;
+      case 'heal':
+        this.#cut.clear();
+        return;
+      case 'crash':
+        cluster.crash(at(0));
+        return;
+      case 'restart':
+        cluster.restart(at(0));
+        return;
+      case 'compact':
+        cluster.get(at(0)).storage.compact(at(1) as LogIndex);
+        return;
+      case 'evict':
+        cluster.get(at(0)).storage.loadingBelow = at(1);
+        return;
+      case 'loaded':
+        cluster.get(at(0)).storage.loadingBelow = 0;
+        cluster.get(at(0)).node.entriesLoaded(at(1) as ReplicaId);
+        return;
+      case 'status':
+        this.#status();
+        return;
+      default:
+        assert(false, 'unknown command', { verb });
+    }
+  }
+
+  #addNodes(count: number): void {
+    const voters = Array.from({ length: count }, (_, index) => (index + 1) as ReplicaId);
+    const config: ConfigState = { voters, outgoing: [], learners: [], learnersNext: [] };
+    for (const id of voters) this.#cluster.add(id, config);
+  }
+
+  #change(replica: TestReplica, words: string[]): void {
+    const types: Record<string, ConfigOperation['type']> = { v: 'add-voter', l: 'add-learner', r: 'remove' };
+    const operations = words.map((word) => {
+      const type = types[word.charAt(0)];
+      assert(type !== undefined, 'unknown operation', { word });
+      return { type, replicaId: Number(word.slice(1)) as ReplicaId };
+    });
+    this.#print(
+      replica.node.proposeConfigChange({ operations, leaveJoint: false, context: new Uint8Array(0) }),
+    );
+  }
+
+  #matches(message: Message, [target, type]: string[]): boolean {
+    return message.to === Number(target) && (type === undefined || message.type === type);
+  }
+
+  #deliver(words: string[]): void {
+    const batch = this.#cluster.network.filter((message) => this.#matches(message, words));
+    this.#cluster.network = this.#cluster.network.filter((message) => !batch.includes(message));
+    for (const message of batch) {
+      this.#lines.push(`. ${describe(message)}`);
+      this.#cluster.deliver(message);
+    }
+  }
+
+  #print(result: { type: string; reason?: string; index?: number }): void {
+    this.#lines.push(
+      result.reason ?? (result.index === undefined ? result.type : `${result.type} ${result.index}`),
+    );
+  }
+
+  #status(): void {
+    for (const { id, node, isDown } of this.#cluster.replicas.values()) {
+      const { role, term, vote, commitIndex, appliedIndex, lastIndex, durableIndex, config, peers } =
+        node.status();
+      const members = `v=${config.voters.join()} o=${config.outgoing.join()} l=${config.learners.join()}`;
+      const facts = `vote=${vote} commit=${commitIndex} applied=${appliedIndex} last=${lastIndex} durable=${durableIndex}`;
+      this.#lines.push(`${id} ${isDown ? 'down' : role} t${term} ${facts} ${members}`);
+      for (const peer of peers) {
+        this.#lines.push(`    ${peer.replicaId}: ${peer.state} match=${peer.match} next=${peer.next}`);
+      }
+    }
+  }
+}

@@ -1,0 +1,24 @@
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+
+import { describe, expect, test } from '@jest/globals';
+
+import { runTranscript } from './transcript-runner.js';
+
+const folder = fileURLToPath(new URL('transcripts/', import.meta.url));
+const files = readdirSync(folder).filter((name) => name.endsWith('.txt'));
+
+/** Each file tells one rule as a story. UPDATE_TRANSCRIPTS=1 rewrites the expected output; review the difference. */
+describe('transcripts', () => {
+  test('there is one for every rule', () => {
+    expect(files.length).toBeGreaterThanOrEqual(40);
+  });
+
+  test.each(files)('%s', (name) => {
+    const text = readFileSync(folder + name, 'utf8');
+    expect(text).toMatch(/^# Title: .+\n# Intent: .+\n/);
+    const result = runTranscript(text);
+    if (process.env['UPDATE_TRANSCRIPTS'] === '1') writeFileSync(folder + name, result);
+    else expect(result).toBe(text);
+  });
+});

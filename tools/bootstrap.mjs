@@ -130,6 +130,20 @@ function runQuietly(command, args, what) {
   });
 }
 
+/**
+ * Installs what the lock file says. `npm ci` refuses a lock that lists optional packages only of the platform it was made
+ * on; `npm install` takes such a lock with the same versions, but would rewrite the file, so that is undone.
+ */
+async function installLocked(lock) {
+  const [command, ...before] = npmCommand();
+  const quiet = ['--no-audit', '--no-fund', '--ignore-scripts', '--loglevel=error'];
+  const strict = await runQuietly(command, [...before, 'ci', ...quiet], 'installing');
+  if (strict.code === 0 || !/Missing: .* from lock file/.test(strict.output)) return strict;
+  const lenient = await runQuietly(command, [...before, 'install', '--no-save', ...quiet], 'installing');
+  writeFileSync(join(ROOT, 'package-lock.json'), lock);
+  return lenient;
+}
+
 async function ensureInstalled() {
   const lock = readText(join(ROOT, 'package-lock.json'));
   if (lock === '') fail(`package-lock.json is missing in ${ROOT}; restore it with: git checkout package-lock.json`);
@@ -138,12 +152,10 @@ async function ensureInstalled() {
   if (!treeMatchesLock()) {
     const first = !existsSync(MODULES);
     say(first ? 'Installing packages (the first time only, about a minute) …' : 'Packages changed; installing …');
-    const [command, ...before] = npmCommand();
-    const args = [...before, 'ci', '--no-audit', '--no-fund', '--ignore-scripts', '--loglevel=error'];
-    const { code, output, seconds } = await runQuietly(command, args, 'installing');
+    const { code, output, seconds } = await installLocked(lock);
     if (code !== 0) {
       fail(
-        `${output}\nInstalling packages failed (npm ci, exit code ${code}). If a package could not be fetched, check ` +
+        `${output}\nInstalling packages failed (exit code ${code}). If a package could not be fetched, check ` +
           `the network and run the command again.`,
       );
     }

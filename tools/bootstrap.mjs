@@ -102,8 +102,7 @@ function treeMatchesLock() {
   const locked = JSON.parse(readText(join(ROOT, 'package-lock.json'))).packages;
   return Object.entries(locked).every(([path, wanted]) => {
     if (!path.startsWith('node_modules/') || wanted.optional || wanted.devOptional) return true;
-    const found = installed[path];
-    return found !== undefined && found.version === wanted.version && Boolean(found.link) === Boolean(wanted.link);
+    return wanted.link ? existsSync(join(ROOT, path)) : installed[path]?.version === wanted.version;
   });
 }
 

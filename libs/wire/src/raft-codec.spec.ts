@@ -1,0 +1,148 @@
+import { describe, expect, it } from '@jest/globals';
+import { CairnError, logIndex, rangeId, replicaId, term, type RangeId } from '@cairn/base';
+import type { Entry, EntryKind, Message } from '@cairn/raft';
+import fc from 'fast-check';
+import { decodeRaftMessages, RaftMessageEncoder, type EntryFormat, type RaftRangeHint } from './raft-codec.js';
+
+/** A stand-in for the log's record format: index, term, kind and length without a checksum. */
+const HEADER_BYTES = 18;
+const format: EntryFormat = {
+  headerBytes: HEADER_BYTES,
+  header: (_range, entry) => {
+    const header = Buffer.alloc(HEADER_BYTES);
+    header.writeUIntLE(entry.index, 0, 6);
+    header.writeUIntLE(entry.term, 6, 6);
+    header.writeUInt16LE(entry.kind, 12);
+    header.writeUInt32LE(entry.payload.length, 14);
+    return header;
+  },
+  payloadLength: (header) => Buffer.from(header).readUInt32LE(14),
+  entry: (header, payload) => {
+    const bytes = Buffer.from(header);
+    const kind = bytes.readUInt16LE(12);
+    if (kind > 2) throw new CairnError('CORRUPTION', 'unknown kind');
+    return {
+      index: logIndex(bytes.readUIntLE(0, 6)),
+      term: term(bytes.readUIntLE(6, 6)),
+      kind: kind as EntryKind,
+      payload,
+    };
+  },
+};
+
+const u48 = fc.integer({ min: 0, max: 2 ** 48 - 1 });
+const index = u48.map(logIndex);
+const someTerm = u48.map(term);
+const id = fc.integer({ min: 1 }).map(replicaId);
+const base = { from: id, to: id, term: someTerm };
+const time = fc.double({ min: 0, max: 1e15, noNaN: true });
+const bytes = fc.uint8Array({ maxLength: 50 }).map((found) => Buffer.from(found));
+const large = fc.integer({ min: 2000, max: 2100 }).map((size) => Buffer.alloc(size, size & 255));
+const either = <T extends string>(...types: T[]): fc.Arbitrary<T> => fc.constantFrom(...types);
+
+const entry: fc.Arbitrary<Entry> = fc.record({
+  index,
+  term: someTerm,
+  kind: fc.integer({ min: 0, max: 2 }) as fc.Arbitrary<EntryKind>,
+  payload: fc.oneof(bytes, large),
+});
+
+const message: fc.Arbitrary<Message> = fc.oneof<fc.Arbitrary<Message>[]>(
+  fc.record({ ...base, type: either('pre-vote', 'vote'), lastIndex: index, lastTerm: someTerm, transfer: fc.boolean() }),
+  fc.record({ ...base, type: either('pre-vote-response', 'vote-response'), granted: fc.boolean() }),
+  fc.record({
+    ...base,
+    type: either('append'),
+    previousIndex: index,
+    previousTerm: someTerm,
+    commit: index,
+    entries: fc.array(entry, { maxLength: 5 }),
+    sentAtMs: time,
+  }),
+  fc.record({
+    ...base,
+    type: either('append-response'),
+    index,
+    rejected: fc.boolean(),
+    hintIndex: index,
+    hintTerm: someTerm,
+    sentAtMs: time,
+  }),
+  fc.record({ ...base, type: either('heartbeat'), commit: index, readContext: fc.nat(), sentAtMs: time }),
+  fc.record({ ...base, type: either('heartbeat-response'), readContext: fc.nat(), sentAtMs: time }),
+  fc.record({ ...base, type: either('timeout-now') }),
+  fc.record({ ...base, type: either('read-index'), context: fc.nat() }),
+  fc.record({ ...base, type: either('read-index-response'), context: fc.nat(), index, refused: fc.boolean() }),
+);
+
+interface Posted {
+  readonly range: RangeId;
+  readonly message: Message;
+  readonly hint: RaftRangeHint | undefined;
+}
+const posted: fc.Arbitrary<Posted> = fc.record({
+  range: u48.map(rangeId),
+  message,
+  hint: fc.option(fc.record({ startKey: bytes, epochVersion: fc.maxSafeNat() }), { nil: undefined }),
+});
+
+function encode(list: readonly Posted[]): Buffer {
+  const encoder = new RaftMessageEncoder(format);
+  for (const one of list) encoder.add(one.range, one.message, one.hint);
+  expect(encoder.count).toBe(list.length);
+  const announced = encoder.bytes;
+  const body = Buffer.concat(encoder.take());
+  expect(body.length).toBe(announced);
+  expect(encoder.count).toBe(0);
+  return body;
+}
+
+function decode(body: Buffer): Posted[] {
+  const list: Posted[] = [];
+  decodeRaftMessages(body, format, (range, one, hint) => list.push({ range, message: one, hint }));
+  return list;
+}
+
+describe('raft message frames', () => {
+  it('bring every message back as it was', () => {
+    fc.assert(
+      fc.property(fc.array(posted, { maxLength: 8 }), (list) => {
+        expect(decode(encode(list))).toEqual(list);
+      }),
+    );
+  });
+
+  it('answer garbled and cut frames with CORRUPTION, or with something whole', () => {
+    fc.assert(
+      fc.property(fc.array(posted, { minLength: 1, maxLength: 4 }), fc.nat(), fc.nat(255), (list, place, value) => {
+        const body = encode(list);
+        const at = place % body.length;
+        const flipped = Buffer.from(body);
+        flipped[at] = value;
+        for (const garbled of [flipped, body.subarray(0, at)]) {
+          try {
+            decode(garbled);
+          } catch (error) {
+            expect(error).toMatchObject({ code: 'CORRUPTION' });
+          }
+        }
+      }),
+    );
+  });
+
+  it('keep their layout', () => {
+    const heartbeat: Message = {
+      type: 'heartbeat',
+      from: replicaId(1),
+      to: replicaId(2),
+      term: term(3),
+      commit: logIndex(4),
+      readContext: 5,
+      sentAtMs: 0,
+    };
+    const hint = { startKey: Buffer.from('k'), epochVersion: 9 };
+    expect(encode([{ range: rangeId(7), message: heartbeat, hint }]).toString('hex')).toBe(
+      '0601' + '07010203' + '016b09' + '0405' + '0000000000000000',
+    );
+  });
+});

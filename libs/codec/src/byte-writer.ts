@@ -127,7 +127,9 @@ export class ByteWriter {
     if (this.#buffer.length - this.#length >= this.#capacity) {
       this.#start = this.#length;
     } else {
-      this.#buffer = Buffer.allocUnsafe(Math.max(this.#capacity, Math.min(this.#buffer.length, FRESH_BYTES_MAX)));
+      this.#buffer = Buffer.allocUnsafe(
+        Math.max(this.#capacity, Math.min(this.#buffer.length, FRESH_BYTES_MAX)),
+      );
       this.#start = 0;
       this.#length = 0;
     }

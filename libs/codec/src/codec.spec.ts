@@ -19,25 +19,30 @@ const field = fc.oneof(
 describe('ByteWriter and ByteReader', () => {
   it('read back whatever was written, also over many takes of one writer', () => {
     fc.assert(
-      fc.property(fc.array(fc.array(field)), fc.uint8Array({ maxLength: 300 }), fc.string(), (lists, bytes, text) => {
-        const writer = new ByteWriter(16);
-        const results = lists.map((list) => {
-          for (const { type, value } of list) writer[type](value);
-          writer.bytes(bytes);
-          writer.string(text);
-          const length = writer.length;
-          const taken = writer.take();
-          expect(taken.length).toBe(length);
-          return taken;
-        });
-        results.forEach((result, index) => {
-          const reader = new ByteReader(result);
-          for (const { type, value } of lists[index] ?? []) expect(reader[type]()).toBe(value);
-          expect([...reader.bytes()]).toEqual([...bytes]);
-          expect(reader.string()).toBe(Buffer.from(text).toString());
-          reader.expectEnd();
-        });
-      }),
+      fc.property(
+        fc.array(fc.array(field)),
+        fc.uint8Array({ maxLength: 300 }),
+        fc.string(),
+        (lists, bytes, text) => {
+          const writer = new ByteWriter(16);
+          const results = lists.map((list) => {
+            for (const { type, value } of list) writer[type](value);
+            writer.bytes(bytes);
+            writer.string(text);
+            const length = writer.length;
+            const taken = writer.take();
+            expect(taken.length).toBe(length);
+            return taken;
+          });
+          results.forEach((result, index) => {
+            const reader = new ByteReader(result);
+            for (const { type, value } of lists[index] ?? []) expect(reader[type]()).toBe(value);
+            expect([...reader.bytes()]).toEqual([...bytes]);
+            expect(reader.string()).toBe(Buffer.from(text).toString());
+            reader.expectEnd();
+          });
+        },
+      ),
     );
   });
 

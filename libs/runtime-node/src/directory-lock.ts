@@ -29,7 +29,10 @@ export async function lockDirectory(directory: string): Promise<DirectoryLock> {
   } finally {
     await rm(own, { force: true });
   }
-  throw new CairnError('FAILED_PRECONDITION', `data directory ${directory} cannot be locked: others keep trying too`);
+  throw new CairnError(
+    'FAILED_PRECONDITION',
+    `data directory ${directory} cannot be locked: others keep trying too`,
+  );
 }
 
 async function tryLink(own: string, path: string): Promise<boolean> {

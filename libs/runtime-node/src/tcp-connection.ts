@@ -45,7 +45,9 @@ export class TcpConnection implements Connection {
     socket.setKeepAlive(true, 10_000);
     socket.on('data', this.#onData);
     socket.on('error', (error) => {
-      this.#finish(new CairnError('UNAVAILABLE', `connection with ${remoteAddress}: ${error.message}`, { cause: error }));
+      this.#finish(
+        new CairnError('UNAVAILABLE', `connection with ${remoteAddress}: ${error.message}`, { cause: error }),
+      );
     });
     socket.on('close', () => {
       this.#finish(new CairnError('UNAVAILABLE', `${remoteAddress} closed the connection`));
@@ -96,7 +98,10 @@ export class TcpConnection implements Connection {
     this.#isAboveHigh = true;
     if (queued > this.#limits.queuedBytesMax) {
       this.#finish(
-        new CairnError('RESOURCE_EXHAUSTED', `${this.remoteAddress} takes nothing: ${queued} bytes are waiting for it`),
+        new CairnError(
+          'RESOURCE_EXHAUSTED',
+          `${this.remoteAddress} takes nothing: ${queued} bytes are waiting for it`,
+        ),
       );
     }
     return false;
@@ -149,7 +154,10 @@ export class TcpConnection implements Connection {
     const badLength = this.#parser.push(chunk);
     if (badLength === undefined) return;
     this.#finish(
-      new CairnError('CORRUPTION', `${this.remoteAddress} announced a frame of ${badLength} bytes: garbled or not ours`),
+      new CairnError(
+        'CORRUPTION',
+        `${this.remoteAddress} announced a frame of ${badLength} bytes: garbled or not ours`,
+      ),
     );
   };
 

@@ -56,7 +56,8 @@ describe('TcpTransport', () => {
           resolve();
         },
       });
-      for (const size of sizes) client.send([Buffer.alloc(size >> 1, 1), Buffer.alloc(size - (size >> 1), 2)]);
+      for (const size of sizes)
+        client.send([Buffer.alloc(size >> 1, 1), Buffer.alloc(size - (size >> 1), 2)]);
     });
     expect(received).toEqual(sizes);
     await listener.close();

@@ -45,9 +45,13 @@ function listening(server: Server, host: string, port: number): Promise<void> {
   return new Promise((resolve, reject) => {
     server.once('error', (error) => {
       reject(
-        new CairnError('FAILED_PRECONDITION', `cannot listen on ${formatAddress(host, port)}: ${error.message}`, {
-          cause: error,
-        }),
+        new CairnError(
+          'FAILED_PRECONDITION',
+          `cannot listen on ${formatAddress(host, port)}: ${error.message}`,
+          {
+            cause: error,
+          },
+        ),
       );
     });
     server.listen(port, host, () => {

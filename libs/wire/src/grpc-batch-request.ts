@@ -1,7 +1,7 @@
 import { CairnError } from '@cairn/base';
 
 import {
-  BatchOperation,
+  type BatchOperation,
   CompareAndSetRequest,
   DeleteRangeRequest,
   IncrementRequest,

@@ -1,6 +1,12 @@
 import { ByteWriter } from '@cairn/codec';
 
-import { BatchHello, BatchResult, type BatchResponse, type DeleteResponse, type PutResponse } from './gen/cairn/v1/kv.js';
+import {
+  BatchHello,
+  BatchResult,
+  type BatchResponse,
+  type DeleteResponse,
+  type PutResponse,
+} from './gen/cairn/v1/kv.js';
 
 /** Encodes what the stream answers; byte for byte what the generated encoder makes. Everything is copied. */
 export function encodeBatchResponse(response: BatchResponse): Buffer {
@@ -58,7 +64,11 @@ function writeHead(writer: ByteWriter, head: Head & { readonly bytes: number }):
   writer.varint(head.bytes);
 }
 
-function writeWritten(writer: ByteWriter, { call, callBytes, tag }: Head, { version, timestamp }: PutResponse): void {
+function writeWritten(
+  writer: ByteWriter,
+  { call, callBytes, tag }: Head,
+  { version, timestamp }: PutResponse,
+): void {
   const bytes = fieldBytes(version) + (timestamp === 0 ? 0 : 1 + varintBytes(timestamp));
   writeHead(writer, { call, callBytes, tag, bytes });
   writeField(writer, 10, version);

@@ -68,7 +68,13 @@ export function errorDetailOf(error: unknown): ErrorDetail {
 export function toServiceError(error: unknown): Pick<ServiceError, 'code' | 'details' | 'metadata'> {
   const detail = errorDetailOf(error);
   const code = STATUS_BY_CODE[detail.code as ErrorCode];
-  const wrapped = new BinaryWriter().uint32(8).int32(code).uint32(18).string(detail.message).uint32(26).fork();
+  const wrapped = new BinaryWriter()
+    .uint32(8)
+    .int32(code)
+    .uint32(18)
+    .string(detail.message)
+    .uint32(26)
+    .fork();
   wrapped.uint32(10).string(DETAIL_TYPE_URL).uint32(18).bytes(ErrorDetail.encode(detail).finish()).join();
   const metadata = new Metadata();
   metadata.set(STATUS_DETAILS_KEY, Buffer.from(wrapped.finish()));
@@ -96,7 +102,8 @@ function unwrapDetail(bytes: Uint8Array): ErrorDetail | undefined {
     if (any === undefined) return undefined;
     const url = lengthDelimited(any, 1)[0];
     const value = lengthDelimited(any, 2)[0];
-    if (url === undefined || value === undefined || Buffer.from(url).toString() !== DETAIL_TYPE_URL) return undefined;
+    if (url === undefined || value === undefined || Buffer.from(url).toString() !== DETAIL_TYPE_URL)
+      return undefined;
     return ErrorDetail.decode(value);
   } catch {
     return undefined;

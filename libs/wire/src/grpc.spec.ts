@@ -11,7 +11,8 @@ const bytes = fc.uint8Array({ maxLength: 200 }).map((found) => Buffer.from(found
 const nat = fc.maxSafeNat();
 const u32 = fc.integer({ min: 0, max: 0xffffffff });
 const bool = fc.boolean();
-const maybe = <T>(value: fc.Arbitrary<T>): fc.Arbitrary<T | undefined> => fc.option(value, { nil: undefined });
+const maybe = <T>(value: fc.Arbitrary<T>): fc.Arbitrary<T | undefined> =>
+  fc.option(value, { nil: undefined });
 const kind = <C extends string, T>($case: C, value: fc.Arbitrary<T>): fc.Arbitrary<{ $case: C; value: T }> =>
   fc.record({ $case: fc.constant($case), value });
 const delta = fc.bigInt({ min: -(2n ** 63n), max: 2n ** 63n - 1n }).map(String);
@@ -25,15 +26,26 @@ const operation = maybe(
     kind('delete', fc.record({ key: bytes, ordering, requestId })),
     kind('increment', fc.record({ key: bytes, delta, ordering, requestId })),
     kind('deleteRange', fc.record({ start: bytes, end: bytes, prefix: bytes })),
-    kind('compareAndSet', fc.record({
-      key: bytes, value: maybe(bytes), ttlMs: nat, ordering, requestId,
-      expected: maybe(fc.oneof(kind('absent', bool), kind('expectedValue', bytes), kind('expectedVersion', bytes))),
-    })),
+    kind(
+      'compareAndSet',
+      fc.record({
+        key: bytes,
+        value: maybe(bytes),
+        ttlMs: nat,
+        ordering,
+        requestId,
+        expected: maybe(
+          fc.oneof(kind('absent', bool), kind('expectedValue', bytes), kind('expectedVersion', bytes)),
+        ),
+      }),
+    ),
     kind('cancel', bool),
   ),
 );
 const request = fc.record({
-  operations: fc.array(fc.record({ call: u32, timeoutMs: u32, operation, traceparent: fc.string({ unit: 'binary' }) })),
+  operations: fc.array(
+    fc.record({ call: u32, timeoutMs: u32, operation, traceparent: fc.string({ unit: 'binary' }) }),
+  ),
 });
 
 const written = fc.record({ version: bytes, timestamp: nat });
@@ -44,15 +56,27 @@ const result = maybe(
     kind('delete', fc.record({ existed: bool, version: bytes, timestamp: nat })),
     kind('increment', fc.record({ value: delta, version: bytes, timestamp: nat })),
     kind('deleteRange', fc.record({ deleted: nat })),
-    kind('compareAndSet', fc.record({ succeeded: bool, version: bytes, timestamp: nat, found: bool, value: bytes })),
-    kind('error', fc.record({
-      code: fc.string(), message: fc.string(), retryClass: fc.integer({ min: 0, max: 3 }), retryAfterMs: u32, field: fc.string(),
-    })),
+    kind(
+      'compareAndSet',
+      fc.record({ succeeded: bool, version: bytes, timestamp: nat, found: bool, value: bytes }),
+    ),
+    kind(
+      'error',
+      fc.record({
+        code: fc.string(),
+        message: fc.string(),
+        retryClass: fc.integer({ min: 0, max: 3 }),
+        retryAfterMs: u32,
+        field: fc.string(),
+      }),
+    ),
   ),
 );
 const response = fc.record({
   results: fc.array(fc.record({ call: u32, result })),
-  hello: maybe(fc.record({ clusterId: fc.string(), serverVersion: fc.string(), keyBytesMax: u32, valueBytesMax: u32 })),
+  hello: maybe(
+    fc.record({ clusterId: fc.string(), serverVersion: fc.string(), keyBytesMax: u32, valueBytesMax: u32 }),
+  ),
   timestamp: nat,
 });
 
@@ -93,9 +117,16 @@ describe('errors over gRPC', () => {
   it.each(['INVALID_ARGUMENT', 'NOT_LEADER', 'OUTCOME_UNKNOWN', 'DISK_FULL', 'INTERNAL'] as ErrorCode[])(
     'brings %s back with its fields',
     (code) => {
-      const sent = toServiceError(new CairnError(code, 'why', { retryAfterMs: 7, details: { field: 'key' } }));
+      const sent = toServiceError(
+        new CairnError(code, 'why', { retryAfterMs: 7, details: { field: 'key' } }),
+      );
       expect(sent.code).toBe(grpcStatusOf(code));
-      expect(fromServiceError(sent)).toMatchObject({ code, message: 'why', retryAfterMs: 7, details: { field: 'key' } });
+      expect(fromServiceError(sent)).toMatchObject({
+        code,
+        message: 'why',
+        retryAfterMs: 7,
+        details: { field: 'key' },
+      });
     },
   );
 
@@ -103,6 +134,9 @@ describe('errors over gRPC', () => {
     const metadata = new Metadata();
     expect(fromServiceError({ code: 14, details: 'gone', metadata })).toMatchObject({ code: 'UNAVAILABLE' });
     metadata.set('grpc-status-details-bin', Buffer.from([255, 255]));
-    expect(fromServiceError({ code: 2, details: 'odd', metadata })).toMatchObject({ code: 'INTERNAL', message: 'odd' });
+    expect(fromServiceError({ code: 2, details: 'odd', metadata })).toMatchObject({
+      code: 'INTERNAL',
+      message: 'odd',
+    });
   });
 });

@@ -26,11 +26,13 @@ export function encodeHello(hello: Hello): Buffer {
 /** Bytes behind the known fields are ignored: later versions may say more. Throws CORRUPTION. */
 export function decodeHello(body: Uint8Array): Hello {
   const reader = new ByteReader(body);
-  if (reader.u32() !== MAGIC) throw new CairnError('CORRUPTION', 'the first frame is no hello of this product');
+  if (reader.u32() !== MAGIC)
+    throw new CairnError('CORRUPTION', 'the first frame is no hello of this product');
   const protocolVersion = reader.varint();
   const purpose = PURPOSES[reader.u8()];
   const kind = KINDS[reader.u8()];
-  if (purpose === undefined || kind === undefined) throw new CairnError('CORRUPTION', 'hello of an unknown kind');
+  if (purpose === undefined || kind === undefined)
+    throw new CairnError('CORRUPTION', 'hello of an unknown kind');
   const clusterId = reader.string();
   const name = reader.string();
   return { protocolVersion, purpose, kind, clusterId, name, storeId: storeId(reader.varint()) };

@@ -1,14 +1,25 @@
 export { readDescriptor, writeDescriptor } from './descriptor-codec.js';
 export { decodeBatchRequest } from './grpc-batch-request.js';
 export { encodeBatchResponse } from './grpc-batch-response.js';
-export { errorDetailOf, fromServiceError, grpcStatusOf, STATUS_DETAILS_KEY, toServiceError } from './grpc-errors.js';
+export {
+  errorDetailOf,
+  fromServiceError,
+  grpcStatusOf,
+  STATUS_DETAILS_KEY,
+  toServiceError,
+} from './grpc-errors.js';
 export { kvServiceDefinition } from './grpc-service.js';
 export { PROTOCOL_VERSION } from './hello.js';
 export { newKvRequest, newKvResponse } from './kv-factories.js';
 export * from './kv-messages.js';
 export { decodeKvCancel, decodeKvRequests, encodeKvCancel, KvRequestEncoder } from './kv-request-codec.js';
 export { decodeKvResponses, KvResponseEncoder } from './kv-response-codec.js';
-export { decodeRaftMessages, RaftMessageEncoder, type EntryFormat, type RaftRangeHint } from './raft-codec.js';
+export {
+  decodeRaftMessages,
+  RaftMessageEncoder,
+  type EntryFormat,
+  type RaftRangeHint,
+} from './raft-codec.js';
 export { ReconnectingSession, type ReconnectingSessionOptions } from './reconnecting-session.js';
 export { createRpcClient, RpcPool, type RpcPoolOptions, type SessionRpcClient } from './rpc-client.js';
 export { MetadataRpc, ShardRpc } from './rpc-methods.js';

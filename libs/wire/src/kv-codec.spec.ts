@@ -6,12 +6,14 @@ import { decodeKvCancel, decodeKvRequests, encodeKvCancel, KvRequestEncoder } fr
 import { decodeKvResponses, KvResponseEncoder } from './kv-response-codec.js';
 import type { Expectation, KvError, KvOp, KvRequest, KvResponse, ReadConsistency } from './kv-messages.js';
 
-const bytes = (maxLength = 40): fc.Arbitrary<Buffer> => fc.uint8Array({ maxLength }).map((found) => Buffer.from(found));
+const bytes = (maxLength = 40): fc.Arbitrary<Buffer> =>
+  fc.uint8Array({ maxLength }).map((found) => Buffer.from(found));
 const large = fc.integer({ min: 4000, max: 4200 }).map((size) => Buffer.alloc(size, size & 255));
 const nat = fc.maxSafeNat();
 const time = nat.map(timestamp);
 const u48 = fc.integer({ min: 1, max: 2 ** 48 - 1 });
-const maybe = <T>(value: fc.Arbitrary<T>): fc.Arbitrary<T | undefined> => fc.option(value, { nil: undefined });
+const maybe = <T>(value: fc.Arbitrary<T>): fc.Arbitrary<T | undefined> =>
+  fc.option(value, { nil: undefined });
 const sized = (length: number): fc.Arbitrary<Buffer> =>
   fc.uint8Array({ minLength: length, maxLength: length }).map((found) => Buffer.from(found));
 
@@ -54,7 +56,12 @@ const error: fc.Arbitrary<KvError> = fc.record({
         fc.record({
           replicaId: nat.map(replicaId),
           storeId: fc.nat().map(storeId),
-          role: fc.constantFrom('voter' as const, 'learner' as const, 'incoming' as const, 'outgoing' as const),
+          role: fc.constantFrom(
+            'voter' as const,
+            'learner' as const,
+            'incoming' as const,
+            'outgoing' as const,
+          ),
         }),
       ),
     }),
@@ -74,7 +81,9 @@ const response: fc.Arbitrary<KvResponse> = fc.record({
   timestamp: time,
   number: fc.bigInt({ min: -(2n ** 63n), max: 2n ** 63n - 1n }).map(String),
   count: nat,
-  rows: fc.array(fc.record({ key: bytes(), value: fc.oneof(bytes(), large), version: sized(12) }), { maxLength: 4 }),
+  rows: fc.array(fc.record({ key: bytes(), value: fc.oneof(bytes(), large), version: sized(12) }), {
+    maxLength: 4,
+  }),
   resumeKey: maybe(bytes()),
 });
 
@@ -120,10 +129,17 @@ describe('key-value frames', () => {
   it('bring responses back as they were', () => {
     const encoder = new KvResponseEncoder();
     fc.assert(
-      fc.property(fc.array(response.map(trimmedResponse), { maxLength: 6 }), time, (responses, maxTimestamp) => {
-        for (const one of responses) encoder.add(one);
-        expect(decodeKvResponses(Buffer.concat(encoder.take(maxTimestamp)))).toEqual({ maxTimestamp, responses });
-      }),
+      fc.property(
+        fc.array(response.map(trimmedResponse), { maxLength: 6 }),
+        time,
+        (responses, maxTimestamp) => {
+          for (const one of responses) encoder.add(one);
+          expect(decodeKvResponses(Buffer.concat(encoder.take(maxTimestamp)))).toEqual({
+            maxTimestamp,
+            responses,
+          });
+        },
+      ),
     );
   });
 
@@ -134,21 +150,26 @@ describe('key-value frames', () => {
 
   it('answer garbled input with CORRUPTION, or with something whole, never with another error', () => {
     fc.assert(
-      fc.property(fc.array(request, { minLength: 1, maxLength: 3 }), fc.nat(), fc.nat(255), (list, at, flip) => {
-        const encoder = new KvRequestEncoder();
-        for (const one of list) encoder.add(one);
-        const body = Buffer.concat(encoder.take());
-        body[at % body.length] = flip;
-        for (const garbled of [body, body.subarray(0, at % body.length)]) {
-          for (const decode of [decodeKvRequests, decodeKvResponses]) {
-            try {
-              decode(garbled);
-            } catch (thrown) {
-              expect(thrown).toMatchObject({ code: 'CORRUPTION' });
+      fc.property(
+        fc.array(request, { minLength: 1, maxLength: 3 }),
+        fc.nat(),
+        fc.nat(255),
+        (list, at, flip) => {
+          const encoder = new KvRequestEncoder();
+          for (const one of list) encoder.add(one);
+          const body = Buffer.concat(encoder.take());
+          body[at % body.length] = flip;
+          for (const garbled of [body, body.subarray(0, at % body.length)]) {
+            for (const decode of [decodeKvRequests, decodeKvResponses]) {
+              try {
+                decode(garbled);
+              } catch (thrown) {
+                expect(thrown).toMatchObject({ code: 'CORRUPTION' });
+              }
             }
           }
-        }
-      }),
+        },
+      ),
     );
   });
 

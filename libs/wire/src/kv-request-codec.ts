@@ -58,7 +58,10 @@ export class KvRequestEncoder {
       writer.u64(requestId.stamp);
     }
     if (trace !== undefined) {
-      assert(trace.traceId.length === TRACE_ID_BYTES && trace.spanId.length === SPAN_ID_BYTES, 'trace ids have fixed sizes');
+      assert(
+        trace.traceId.length === TRACE_ID_BYTES && trace.spanId.length === SPAN_ID_BYTES,
+        'trace ids have fixed sizes',
+      );
       writer.raw(trace.traceId);
       writer.raw(trace.spanId);
     }

@@ -1,4 +1,4 @@
-import { CairnError, timestamp, type ErrorCode, type StoreId, type Timestamp } from '@cairn/base';
+import { assert, CairnError, timestamp, type ErrorCode, type StoreId, type Timestamp } from '@cairn/base';
 import { ByteReader, ByteWriter } from '@cairn/codec';
 
 import { readDescriptor, writeDescriptor } from './descriptor-codec.js';
@@ -92,6 +92,7 @@ function writeRows(writer: ByteWriter, rows: readonly KvRow[]): void {
   for (const row of rows) {
     writer.bytes(row.key);
     writer.bytes(row.value);
+    assert(row.version.length === VERSION_BYTES, 'rows carry whole version tokens');
     writer.raw(row.version);
   }
 }

@@ -66,7 +66,8 @@ export class ProtoReader {
   /** Only safe integers. */
   uint64(): number {
     this.#varint();
-    if (this.#high > 0x1fffff) throw new CairnError('INVALID_ARGUMENT', 'an integer of the message is above 2^53');
+    if (this.#high > 0x1fffff)
+      throw new CairnError('INVALID_ARGUMENT', 'an integer of the message is above 2^53');
     return this.#high * 4294967296 + this.#low;
   }
 

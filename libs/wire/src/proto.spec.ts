@@ -35,7 +35,6 @@ describe('proto', () => {
   it('generates exactly the committed code', () => {
     const aside = mkdtempSync(join(tmpdir(), 'cairn-gen-'));
     try {
-
       const template = readFileSync(join(proto, 'buf.gen.yaml'), 'utf8')
         .replace('../libs/wire/src/gen', aside)
         .replace('../node_modules', relative(proto, join(root, 'node_modules')));

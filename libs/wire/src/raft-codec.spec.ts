@@ -2,7 +2,12 @@ import { describe, expect, it } from '@jest/globals';
 import { CairnError, logIndex, rangeId, replicaId, term, type RangeId } from '@cairn/base';
 import type { Entry, EntryKind, Message } from '@cairn/raft';
 import fc from 'fast-check';
-import { decodeRaftMessages, RaftMessageEncoder, type EntryFormat, type RaftRangeHint } from './raft-codec.js';
+import {
+  decodeRaftMessages,
+  RaftMessageEncoder,
+  type EntryFormat,
+  type RaftRangeHint,
+} from './raft-codec.js';
 
 /** A stand-in for the log's record format: index, term, kind and length without a checksum. */
 const HEADER_BYTES = 18;
@@ -48,7 +53,13 @@ const entry: fc.Arbitrary<Entry> = fc.record({
 });
 
 const message: fc.Arbitrary<Message> = fc.oneof<fc.Arbitrary<Message>[]>(
-  fc.record({ ...base, type: either('pre-vote', 'vote'), lastIndex: index, lastTerm: someTerm, transfer: fc.boolean() }),
+  fc.record({
+    ...base,
+    type: either('pre-vote', 'vote'),
+    lastIndex: index,
+    lastTerm: someTerm,
+    transfer: fc.boolean(),
+  }),
   fc.record({ ...base, type: either('pre-vote-response', 'vote-response'), granted: fc.boolean() }),
   fc.record({
     ...base,
@@ -72,7 +83,13 @@ const message: fc.Arbitrary<Message> = fc.oneof<fc.Arbitrary<Message>[]>(
   fc.record({ ...base, type: either('heartbeat-response'), readContext: fc.nat(), sentAtMs: time }),
   fc.record({ ...base, type: either('timeout-now') }),
   fc.record({ ...base, type: either('read-index'), context: fc.nat() }),
-  fc.record({ ...base, type: either('read-index-response'), context: fc.nat(), index, refused: fc.boolean() }),
+  fc.record({
+    ...base,
+    type: either('read-index-response'),
+    context: fc.nat(),
+    index,
+    refused: fc.boolean(),
+  }),
 );
 
 interface Posted {
@@ -114,19 +131,24 @@ describe('raft message frames', () => {
 
   it('answer garbled and cut frames with CORRUPTION, or with something whole', () => {
     fc.assert(
-      fc.property(fc.array(posted, { minLength: 1, maxLength: 4 }), fc.nat(), fc.nat(255), (list, place, value) => {
-        const body = encode(list);
-        const at = place % body.length;
-        const flipped = Buffer.from(body);
-        flipped[at] = value;
-        for (const garbled of [flipped, body.subarray(0, at)]) {
-          try {
-            decode(garbled);
-          } catch (error) {
-            expect(error).toMatchObject({ code: 'CORRUPTION' });
+      fc.property(
+        fc.array(posted, { minLength: 1, maxLength: 4 }),
+        fc.nat(),
+        fc.nat(255),
+        (list, place, value) => {
+          const body = encode(list);
+          const at = place % body.length;
+          const flipped = Buffer.from(body);
+          flipped[at] = value;
+          for (const garbled of [flipped, body.subarray(0, at)]) {
+            try {
+              decode(garbled);
+            } catch (error) {
+              expect(error).toMatchObject({ code: 'CORRUPTION' });
+            }
           }
-        }
-      }),
+        },
+      ),
     );
   });
 

@@ -105,7 +105,9 @@ export class ReconnectingSession {
     const { clock, rng } = this.#options;
     if (wasUp && clock.nowMs() - this.#upSinceMs >= HEALTHY_AFTER_MS) this.#failures = 0;
     const fullMs =
-      this.#failures === 0 ? 0 : Math.min(BACKOFF_MAX_MS, BACKOFF_FIRST_MS * 2 ** Math.min(this.#failures - 1, 10));
+      this.#failures === 0
+        ? 0
+        : Math.min(BACKOFF_MAX_MS, BACKOFF_FIRST_MS * 2 ** Math.min(this.#failures - 1, 10));
     this.#failures += 1;
     this.#timer = clock.setTimer(fullMs * (0.5 + rng.next() / 2), () => {
       this.#connect();

@@ -94,7 +94,8 @@ export class SessionRpcClient implements RpcClient {
   }
 
   onFrame(type: FrameType, body: Buffer): void {
-    if (type !== FrameType.rpcResponse) throw new CairnError('CORRUPTION', `frame ${type} on a calling session`);
+    if (type !== FrameType.rpcResponse)
+      throw new CairnError('CORRUPTION', `frame ${type} on a calling session`);
     const response = decodeRpcResponse(body);
     const call = this.#take(response.id);
     if (response.type === 'success') call?.resolve(response.body);
@@ -105,7 +106,10 @@ export class SessionRpcClient implements RpcClient {
   onClose(error: Error | undefined): void {
     const reason = CairnError.is(error)
       ? error
-      : new CairnError('UNAVAILABLE', `connection with ${this.#session.remoteAddress} closed: ${messageOf(error)}`);
+      : new CairnError(
+          'UNAVAILABLE',
+          `connection with ${this.#session.remoteAddress} closed: ${messageOf(error)}`,
+        );
     for (const id of [...this.#calls.keys()]) this.#take(id)?.reject(reason);
   }
 }

@@ -55,7 +55,11 @@ export function decodeRpcResponse(frame: Buffer): RpcResponseFrame {
   const code = reader.string() as ErrorCode;
   const message = reader.string();
   const retryAfterMs = reader.varint();
-  return { id, type: 'failure', error: new CairnError(code, message, { retryAfterMs, details: parse(reader.string()) }) };
+  return {
+    id,
+    type: 'failure',
+    error: new CairnError(code, message, { retryAfterMs, details: parse(reader.string()) }),
+  };
 }
 
 function parse(text: string): Record<string, unknown> {

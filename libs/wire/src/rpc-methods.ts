@@ -30,7 +30,11 @@ export const MetadataRpc = {
   join: method(`${META}/Join`, metadata.JoinRequest, metadata.JoinResponse),
   heartbeat: method(`${META}/Heartbeat`, metadata.HeartbeatRequest, metadata.HeartbeatResponse),
   allocateIds: method(`${META}/AllocateIds`, metadata.AllocateIdsRequest, metadata.AllocateIdsResponse),
-  getTimestamps: method(`${META}/GetTimestamps`, metadata.GetTimestampsRequest, metadata.GetTimestampsResponse),
+  getTimestamps: method(
+    `${META}/GetTimestamps`,
+    metadata.GetTimestampsRequest,
+    metadata.GetTimestampsResponse,
+  ),
   getRoutes: method(`${META}/GetRoutes`, metadata.GetRoutesRequest, metadata.GetRoutesResponse),
   getStatus: method(`${META}/GetStatus`, metadata.GetStatusRequest, metadata.GetStatusResponse),
   getSettings: method(`${META}/GetSettings`, metadata.GetSettingsRequest, metadata.GetSettingsResponse),
@@ -40,5 +44,9 @@ export const MetadataRpc = {
 /** What routers and operators ask of one shard node. */
 export const ShardRpc = {
   splitRange: method(`${SHARD}/SplitRange`, shard.SplitRangeRequest, shard.SplitRangeResponse),
-  transferLeader: method(`${SHARD}/TransferLeader`, shard.TransferLeaderRequest, shard.TransferLeaderResponse),
+  transferLeader: method(
+    `${SHARD}/TransferLeader`,
+    shard.TransferLeaderRequest,
+    shard.TransferLeaderResponse,
+  ),
 } as const;

@@ -22,7 +22,10 @@ export interface RpcServerOptions {
   readonly servedMax?: number;
 }
 
-type Serve = (body: Buffer, context: { readonly signal: AbortSignal; readonly remote: Hello }) => Promise<Uint8Array>;
+type Serve = (
+  body: Buffer,
+  context: { readonly signal: AbortSignal; readonly remote: Hello },
+) => Promise<Uint8Array>;
 
 /** Methods by name, served on every session that is attached. */
 export class SessionRpcServer implements RpcServer {
@@ -33,7 +36,10 @@ export class SessionRpcServer implements RpcServer {
     this.#options = options;
   }
 
-  handle<Request, Response>(method: RpcMethod<Request, Response>, handler: RpcHandler<Request, Response>): void {
+  handle<Request, Response>(
+    method: RpcMethod<Request, Response>,
+    handler: RpcHandler<Request, Response>,
+  ): void {
     assert(!this.#methods.has(method.name), 'method has a handler already', { method: method.name });
     this.#methods.set(method.name, async (body, context) =>
       method.encodeResponse(await handler(method.decodeRequest(body), context)),
@@ -112,7 +118,8 @@ class ServedSession {
     this.#calls.set(id, call);
     serve(frame.body, { signal: call.abort.signal, remote }).then(
       (response) => {
-        if (this.#forget(id, call)) this.#session.send(FrameType.rpcResponse, [encodeRpcSuccess(id), response]);
+        if (this.#forget(id, call))
+          this.#session.send(FrameType.rpcResponse, [encodeRpcSuccess(id), response]);
       },
       (error: unknown) => {
         if (this.#forget(id, call)) this.#fail(id, this.#asCairnError(method, error));

@@ -90,7 +90,10 @@ export type RpcHandler<Request, Response> = (
 ) => Promise<Response> | Response;
 
 export interface RpcServer {
-  handle<Request, Response>(method: RpcMethod<Request, Response>, handler: RpcHandler<Request, Response>): void;
+  handle<Request, Response>(
+    method: RpcMethod<Request, Response>,
+    handler: RpcHandler<Request, Response>,
+  ): void;
 }
 
 export interface SessionOptions {

@@ -14,16 +14,31 @@ const transport = new TcpTransport();
 const logger = noopLogger;
 
 function hello(overrides: Partial<Hello> = {}): Hello {
-  return { protocolVersion: 1, purpose: 'rpc', clusterId: 'c1', kind: 'tool', name: 't', storeId: storeId(0), ...overrides };
+  return {
+    protocolVersion: 1,
+    purpose: 'rpc',
+    clusterId: 'c1',
+    kind: 'tool',
+    name: 't',
+    storeId: storeId(0),
+    ...overrides,
+  };
 }
 
-async function serving(server: SessionRpcServer, own = hello({ kind: 'shard', name: 's', storeId: storeId(7) })) {
+async function serving(
+  server: SessionRpcServer,
+  own = hello({ kind: 'shard', name: 's', storeId: storeId(7) }),
+) {
   return transport.listen('127.0.0.1:0', (connection) => {
     acceptSession(connection, { hello: own, clock, logger, onSession: (session) => server.attach(session) });
   });
 }
 
-async function withPool(server: SessionRpcServer, own: Hello, work: (pool: RpcPool, at: Listener) => Promise<void>) {
+async function withPool(
+  server: SessionRpcServer,
+  own: Hello,
+  work: (pool: RpcPool, at: Listener) => Promise<void>,
+) {
   const listener = await serving(server);
   const pool = new RpcPool({ transport, clock, logger, hello: () => own });
   await work(pool, listener);
@@ -36,14 +51,19 @@ describe('rpc over sessions', () => {
     const server = createRpcServer({ clock });
     server.handle(MetadataRpc.allocateIds, ({ count }, { remote }) => {
       expect(remote.name).toBe('t');
-      if (count > 10) throw new CairnError('NOT_LEADER', 'not here', { retryAfterMs: 5, details: { leader: 'a:1' } });
+      if (count > 10)
+        throw new CairnError('NOT_LEADER', 'not here', { retryAfterMs: 5, details: { leader: 'a:1' } });
       return { first: count * 2 };
     });
     await withPool(server, hello(), async (pool, { address }) => {
       const client = pool.client(address);
-      const calls = [1, 2, 3].map((count) => client.call(MetadataRpc.allocateIds, { count }, { timeoutMs: 2000 }));
+      const calls = [1, 2, 3].map((count) =>
+        client.call(MetadataRpc.allocateIds, { count }, { timeoutMs: 2000 }),
+      );
       expect((await Promise.all(calls)).map((response) => response.first)).toEqual([2, 4, 6]);
-      await expect(client.call(MetadataRpc.allocateIds, { count: 11 }, { timeoutMs: 2000 })).rejects.toMatchObject({
+      await expect(
+        client.call(MetadataRpc.allocateIds, { count: 11 }, { timeoutMs: 2000 }),
+      ).rejects.toMatchObject({
         code: 'NOT_LEADER',
         retryClass: 'new-leader',
         retryAfterMs: 5,
@@ -71,11 +91,17 @@ describe('rpc over sessions', () => {
     );
     await withPool(server, hello(), async (pool, { address }) => {
       const client = pool.client(address);
-      await expect(client.call(MetadataRpc.allocateIds, { count: 1 }, { timeoutMs: 20 })).rejects.toMatchObject({
+      await expect(
+        client.call(MetadataRpc.allocateIds, { count: 1 }, { timeoutMs: 20 }),
+      ).rejects.toMatchObject({
         code: 'DEADLINE_EXCEEDED',
       });
       const abort = new AbortController();
-      const call = client.call(MetadataRpc.allocateIds, { count: 1 }, { timeoutMs: 5000, signal: abort.signal });
+      const call = client.call(
+        MetadataRpc.allocateIds,
+        { count: 1 },
+        { timeoutMs: 5000, signal: abort.signal },
+      );
       abort.abort(new CairnError('CANCELLED', 'enough'));
       await expect(call).rejects.toMatchObject({ message: 'enough' });
       while (aborted.length < 2) await new Promise((resolve) => setImmediate(resolve));
@@ -87,7 +113,10 @@ describe('rpc over sessions', () => {
     await withPool(createRpcServer(), hello({ clusterId: 'c2' }), async (pool, { address }) => {
       await expect(
         pool.client(address).call(MetadataRpc.allocateIds, { count: 1 }, { timeoutMs: 2000 }),
-      ).rejects.toMatchObject({ code: 'CLUSTER_MISMATCH', message: expect.stringContaining('belongs to cluster c2') });
+      ).rejects.toMatchObject({
+        code: 'CLUSTER_MISMATCH',
+        message: expect.stringContaining('belongs to cluster c2'),
+      });
     });
   });
 });
@@ -114,7 +143,11 @@ describe('sessions', () => {
     const open = (text: string): Promise<string> =>
       new Promise((resolve) => {
         const session: Session = openSession({
-          transport, clock, logger, address: listener.address, hello: hello(),
+          transport,
+          clock,
+          logger,
+          address: listener.address,
+          hello: hello(),
           handlers: {
             onFrame: (_type, body) => {
               resolve(body.toString());
@@ -137,7 +170,9 @@ describe('sessions', () => {
     const sessions: Session[] = [];
     const listener = await transport.listen('127.0.0.1:0', (connection) => {
       acceptSession(connection, {
-        hello: hello({ name: 'server' }), clock, logger,
+        hello: hello({ name: 'server' }),
+        clock,
+        logger,
         onSession: (session) => {
           sessions.push(session);
           return { onFrame: () => undefined, onClose: () => undefined };
@@ -147,7 +182,12 @@ describe('sessions', () => {
     let ups = 0;
     await new Promise<void>((resolve) => {
       const pair = new ReconnectingSession({
-        transport, clock, logger, rng: new NodeRng(), address: () => listener.address, hello: () => hello(),
+        transport,
+        clock,
+        logger,
+        rng: new NodeRng(),
+        address: () => listener.address,
+        hello: () => hello(),
         onFrame: () => undefined,
         onUp: (session) => {
           ups += 1;

@@ -9,7 +9,9 @@ const HANDSHAKE_TIMEOUT_MS = 3000;
 const WAITING_BYTES_MAX = 64 * 1024 * 1024;
 const FRAME_TYPE_MAX = FrameType.snapshotAnswer;
 /** One-byte prefixes, by frame type; never changed. */
-const TYPE_BYTES: readonly Buffer[] = Array.from({ length: FRAME_TYPE_MAX + 1 }, (_, type) => Buffer.from([type]));
+const TYPE_BYTES: readonly Buffer[] = Array.from({ length: FRAME_TYPE_MAX + 1 }, (_, type) =>
+  Buffer.from([type]),
+);
 
 export interface OpenSessionOptions {
   readonly transport: Transport;
@@ -47,7 +49,11 @@ class FramedSession implements Session {
 
   constructor(
     connection: Connection,
-    options: { readonly clock: Clock; readonly logger: Logger; readonly handshakeTimeoutMs?: number | undefined },
+    options: {
+      readonly clock: Clock;
+      readonly logger: Logger;
+      readonly handshakeTimeoutMs?: number | undefined;
+    },
     onHandshakeFrame: (session: FramedSession, type: number, body: Buffer) => void,
   ) {
     this.#connection = connection;
@@ -55,7 +61,9 @@ class FramedSession implements Session {
     this.#onHandshakeFrame = onHandshakeFrame;
     const timeoutMs = options.handshakeTimeoutMs ?? HANDSHAKE_TIMEOUT_MS;
     this.#handshakeTimer = options.clock.setTimer(timeoutMs, () => {
-      this.fail(new CairnError('UNAVAILABLE', `no handshake with ${this.remoteAddress} within ${timeoutMs} ms`));
+      this.fail(
+        new CairnError('UNAVAILABLE', `no handshake with ${this.remoteAddress} within ${timeoutMs} ms`),
+      );
     });
     connection.setHandlers({
       onFrame: (frame) => {
@@ -96,7 +104,9 @@ class FramedSession implements Session {
     for (const part of frame) this.#waitingBytes += part.length;
     this.#waiting.push(frame);
     if (this.#waitingBytes <= WAITING_BYTES_MAX) return true;
-    this.fail(new CairnError('RESOURCE_EXHAUSTED', `${this.#waitingBytes} bytes wait for ${this.remoteAddress}`));
+    this.fail(
+      new CairnError('RESOURCE_EXHAUSTED', `${this.#waitingBytes} bytes wait for ${this.remoteAddress}`),
+    );
     return false;
   }
 
@@ -133,7 +143,8 @@ class FramedSession implements Session {
     if (this.#state === 'closed') return;
     try {
       const type = frame[0] ?? 0;
-      if (type < 1 || type > FRAME_TYPE_MAX) throw new CairnError('CORRUPTION', `frame of unknown type ${type}`);
+      if (type < 1 || type > FRAME_TYPE_MAX)
+        throw new CairnError('CORRUPTION', `frame of unknown type ${type}`);
       const body = frame.subarray(1);
       if (type === FrameType.refusal) this.fail(decodeRefusal(body));
       else if (this.#state === 'handshake') this.#onHandshakeFrame(this, type, body);
@@ -143,7 +154,10 @@ class FramedSession implements Session {
       this.fail(error instanceof Error ? error : new Error(messageOf(error)));
       // The program contradicts itself: that is no fault of the peer, and nothing may go on as if it were.
       if (error instanceof InvariantError) throw error;
-      this.#logger.warn('session closed by a bad frame', { peer: this.remoteAddress, reason: messageOf(error) });
+      this.#logger.warn('session closed by a bad frame', {
+        peer: this.remoteAddress,
+        reason: messageOf(error),
+      });
     }
   }
 
@@ -163,14 +177,18 @@ class FramedSession implements Session {
  */
 export function openSession(options: OpenSessionOptions): Session {
   const { handlers, hello } = options;
-  const session = new FramedSession(options.transport.connect(options.address), options, (self, type, body) => {
-    if (type !== FrameType.hello) throw new CairnError('CORRUPTION', `frame ${type} before the hello`);
-    const remote = decodeHello(body);
-    const mismatch = mismatchOf(hello, remote);
-    if (mismatch !== undefined) throw mismatch;
-    self.becomeReady(remote);
-    handlers.onReady?.();
-  });
+  const session = new FramedSession(
+    options.transport.connect(options.address),
+    options,
+    (self, type, body) => {
+      if (type !== FrameType.hello) throw new CairnError('CORRUPTION', `frame ${type} before the hello`);
+      const remote = decodeHello(body);
+      const mismatch = mismatchOf(hello, remote);
+      if (mismatch !== undefined) throw mismatch;
+      self.becomeReady(remote);
+      handlers.onReady?.();
+    },
+  );
   session.setHandlers(handlers);
   session.sendHandshake(FrameType.hello, encodeHello(hello));
   return session;

@@ -47,8 +47,8 @@ const nestOnlyInApps = {
   message: 'Nest is the shell of the applications; libraries and tools do not know it.',
 };
 const noDeepImports = {
-  regex: '^@cairn/[^/]+/(?!testing$).+',
-  message: 'Import the package (or its /testing), not a file inside it.',
+  regex: '^@cairn/[^/]+/(src|dist)/',
+  message: 'Import what the package exports, not a file inside it.',
 };
 /** zlib's crc32 is a computation; nothing else of Node belongs into a pure library. */
 const noNodeInPure = {

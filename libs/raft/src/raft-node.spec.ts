@@ -1,9 +1,9 @@
-import type { ReplicaId } from '@cairn/base';
+import type { LogIndex, ReplicaId, Term } from '@cairn/base';
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 
-import type { ConfigOperation } from './index.js';
-import { TestCluster, type TestReplica } from './testing/index.js';
+import { defaultRaftConfig, EntryKind, RaftNode, type ConfigOperation } from './index.js';
+import { MemoryRaftStorage, TestCluster, type TestReplica } from './testing/index.js';
 
 const bytes = (text: string): Uint8Array => new TextEncoder().encode(text);
 const id = (value: number): ReplicaId => value as ReplicaId;
@@ -170,3 +170,154 @@ function randomChange(replica: TestReplica, what: number): void {
   const isVoter = replica.node.configState.voters.includes(id(target));
   replica.node.proposeConfigChange(change([isVoter ? 'add-learner' : 'add-voter', target]));
 }
+
+describe('edges of the host contract', () => {
+  const at = (value: number): LogIndex => value as LogIndex;
+  const inTerm = (value: number): Term => value as Term;
+  const append = (
+    from: number,
+    term: number,
+    fields: { after: number; afterTerm: number; terms: number[] },
+  ) => ({
+    type: 'append' as const,
+    from: id(from),
+    to: id(2),
+    term: inTerm(term),
+    previousIndex: at(fields.after),
+    previousTerm: inTerm(fields.afterTerm),
+    commit: at(0),
+    entries: fields.terms.map((one, offset) => ({
+      index: at(fields.after + 1 + offset),
+      term: inTerm(one),
+      kind: EntryKind.command,
+      payload: bytes(`${one}`),
+    })),
+    sentAtMs: 1,
+  });
+
+  test('a finished write of a suffix that was replaced meanwhile proves nothing', () => {
+    const cluster = TestCluster.of(3);
+    const { node, storage } = cluster.get(2);
+    node.step(append(1, 1, { after: 0, afterTerm: 0, terms: [1, 1, 1] }), 1000);
+    const first = node.takeReady();
+    storage.stage(first);
+    node.step(append(3, 2, { after: 1, afterTerm: 1, terms: [2] }), 1001);
+    const second = node.takeReady();
+    storage.stage(second);
+    node.persisted(first.sequence);
+    expect(node.status()).toMatchObject({ lastIndex: 2, durableIndex: 1 });
+    node.persisted(second.sequence);
+    expect(node.status()).toMatchObject({ lastIndex: 2, durableIndex: 2 });
+    expect(second.messagesAfterPersist).toMatchObject([{ type: 'append-response', index: 2, term: 2 }]);
+  });
+
+  test('a rejected snapshot leaves the log as it was; a known one only moves the commit index', () => {
+    const cluster = TestCluster.of(3);
+    const { node, storage } = cluster.get(2);
+    const snapshot = (index: number) => ({
+      type: 'snapshot' as const,
+      from: id(1),
+      to: id(2),
+      term: inTerm(1),
+      meta: { index: at(index), term: inTerm(1), config: node.configState },
+    });
+    node.step(append(1, 1, { after: 0, afterTerm: 0, terms: [1, 1] }), 1000);
+    const ready = node.takeReady();
+    storage.stage(ready);
+    node.persisted(ready.sequence);
+    node.step(snapshot(9), 1001);
+    expect(node.takeReady().snapshot?.index).toBe(9);
+    node.step(append(1, 1, { after: 2, afterTerm: 1, terms: [1] }), 1002);
+    expect(node.status().lastIndex).toBe(2);
+    node.rejectSnapshot();
+    node.step(snapshot(2), 1003);
+    expect(node.commitIndex).toBe(2);
+    expect(node.takeReady()).toMatchObject({ snapshot: undefined, committed: [{ index: 1 }, { index: 2 }] });
+  });
+
+  test('committed entries that are not in memory are asked for, then applied', () => {
+    const cluster = TestCluster.of(1);
+    const { node, storage } = cluster.get(1);
+    node.campaign(cluster.nowMs);
+    cluster.stabilize();
+    cluster.crash(1);
+    storage.loadingBelow = 10;
+    const again = cluster.get(1);
+    again.appliedIndex = at(0);
+    again.applied = [];
+    cluster.restart(1);
+    cluster.advance(2000);
+    const loads: unknown[] = [];
+    cluster.onReady = (_, ready) => loads.push(...ready.loads);
+    cluster.stabilize();
+    expect(loads).toMatchObject([{ to: 1, from: 1 }]);
+    storage.loadingBelow = 0;
+    again.node.entriesLoaded(id(1));
+    cluster.stabilize();
+    expect(again.appliedIndex).toBeGreaterThan(0);
+  });
+
+  test('a new replica with a log is electable at once only when it says that it was born now', () => {
+    const make = (bornNow: boolean): RaftNode => {
+      const storage = new MemoryRaftStorage();
+      storage.reset({ index: at(10), term: inTerm(5) });
+      const node = new RaftNode({
+        config: defaultRaftConfig(id(1)),
+        storage,
+        hardState: { term: inTerm(5), vote: id(0), commit: at(10) },
+        appliedIndex: at(10),
+        configState: { voters: [id(1), id(2)], outgoing: [], learners: [], learnersNext: [] },
+        random: () => 0.5,
+        startedAtMs: 0,
+        bornNow,
+      });
+      node.campaign(0);
+      return node;
+    };
+    expect(make(true).role).toBe('pre-candidate');
+    const restarted = make(false);
+    expect(restarted.role).toBe('follower');
+    restarted.tick(250);
+    restarted.tick(499);
+    expect(restarted.role).toBe('follower');
+    restarted.tick(500);
+    expect(restarted.role).toBe('pre-candidate');
+  });
+
+  test('store heartbeats stand in for those of a quiet range', () => {
+    const { cluster, leader } = led(3);
+    cluster.advance(1000, () => false);
+    expect(leader.node.quiesce() && cluster.get(2).node.quiesce()).toBe(true);
+    const sentAtMs = cluster.nowMs + 5000;
+    leader.node.recordPeerContact(id(2), sentAtMs, sentAtMs + 1);
+    leader.node.recordPeerContact(id(9), sentAtMs, sentAtMs + 1);
+    cluster.get(2).node.recordLeaderContact(sentAtMs);
+    expect(leader.node.leaseExpiresAtMs(sentAtMs + 2)).toBe(sentAtMs + 400);
+    cluster.get(2).node.wake(sentAtMs);
+    cluster.get(2).node.campaign(sentAtMs + 499);
+    expect(cluster.get(2).node.role).toBe('follower');
+    leader.node.wake(sentAtMs + 10);
+    leader.node.tick(sentAtMs + 20);
+    expect(leader.node.takeReady().messages).toHaveLength(2);
+    leader.node.reportUnreachable(id(3));
+    expect(leader.node.status().peers.find((peer) => peer.replicaId === 3)?.state).toBe('probe');
+    leader.node.propose(bytes('z'));
+    cluster.stabilize();
+    leader.node.flushCommit();
+    expect(leader.node.takeReady().messages).toMatchObject([{ type: 'heartbeat' }, { type: 'heartbeat' }]);
+    expect([leader.node.id, leader.node.leaderId]).toEqual([1, 1]);
+  });
+
+  test('misuse is an invariant error', () => {
+    const { leader } = led(1);
+    expect(() => {
+      leader.node.applied(at(99));
+    }).toThrow(/never handed out/);
+    expect(() => {
+      leader.node.persisted(9999);
+    }).toThrow(/never taken/);
+    expect(() => {
+      leader.node.step(append(3, 1, { after: 0, afterTerm: 0, terms: [] }), 0);
+    }).toThrow(/another replica/);
+  });
+});

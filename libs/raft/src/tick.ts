@@ -28,7 +28,7 @@ function excuseGap(core: Core, gapMs: number): void {
   if (isGap && !core.wasGap) {
     const graceMs = core.config.heartbeatIntervalMs;
     core.quorumCheckDueMs = Math.max(core.quorumCheckDueMs, core.nowMs + graceMs);
-    const soonestMs = core.nowMs + core.random() * graceMs;
+    const soonestMs = core.nowMs + graceMs * (1 + core.random());
     core.electionDeadlineMs = Math.max(core.electionDeadlineMs, soonestMs);
   }
   core.wasGap = isGap;

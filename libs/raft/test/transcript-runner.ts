@@ -52,7 +52,8 @@ function describe(message: Message): string {
 }
 
 class Runner {
-  readonly #cluster = new TestCluster();
+  #seed = 1;
+  readonly #cluster = new TestCluster({ random: () => this.#random() });
   #lines: string[] = [];
   readonly #cut = new Set<string>();
 
@@ -60,6 +61,12 @@ class Runner {
     this.#cluster.onReady = (replica, ready) => {
       this.#logReady(replica, ready);
     };
+  }
+
+  /** Jitter differs from replica to replica, and is the same in every run. */
+  #random(): number {
+    this.#seed = (Math.imul(this.#seed, 1664525) + 1013904223) >>> 0;
+    return this.#seed / 2 ** 32;
   }
 
   run(command: string): string[] {

@@ -26,6 +26,7 @@ const INSTALL_STAMP = join(MODULES, '.cairn-install');
 const BUILD_STAMP = join(MODULES, '.cairn-build');
 const NODE_MAJOR_MIN = 20;
 const NODE_MAJOR_WANTED = 24;
+const END_TO_END = '<rootDir>/{libs,apps,tools}/*/{src,test}/**/*.e2e.spec.ts';
 const PROGRESS_INTERVAL_MS = 10_000;
 
 /** What can be run, and with what; `built` = needs the compiled programs. */
@@ -53,7 +54,7 @@ const CHECKS = {
   unit: { title: 'Unit tests', run: (argv) => runJest(['--testPathIgnorePatterns=\\.e2e\\.spec\\.ts$', ...argv]) },
   endToEnd: {
     title: 'End-to-end tests with real processes',
-    run: (argv) => runJest(['--runInBand', '--passWithNoTests', '--testPathPatterns=\\.e2e\\.spec\\.ts$', ...argv]),
+    run: (argv) => runJest(['--runInBand', '--passWithNoTests', `--testMatch=${END_TO_END}`, ...argv]),
   },
 };
 

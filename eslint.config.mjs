@@ -81,14 +81,21 @@ export default tseslint.config(
   {
     files: ['**/*.mjs'],
     languageOptions: {
-      globals: { process: 'readonly', Buffer: 'readonly', setInterval: 'readonly', clearInterval: 'readonly' },
+      globals: {
+        process: 'readonly',
+        Buffer: 'readonly',
+        setInterval: 'readonly',
+        clearInterval: 'readonly',
+      },
     },
   },
   {
     files: ['**/*.ts'],
     extends: [tseslint.configs.recommendedTypeChecked],
     plugins: { '@nx': nx },
-    languageOptions: { parserOptions: { project: ['./tsconfig.json'], tsconfigRootDir: import.meta.dirname } },
+    languageOptions: {
+      parserOptions: { project: ['./tsconfig.json'], tsconfigRootDir: import.meta.dirname },
+    },
     rules: {
       ...shape,
       eqeqeq: 'error',
@@ -97,8 +104,14 @@ export default tseslint.config(
       '@typescript-eslint/consistent-type-imports': ['error', { fixStyle: 'inline-type-imports' }],
       '@typescript-eslint/explicit-module-boundary-types': 'error',
       '@typescript-eslint/no-non-null-assertion': 'error',
-      '@typescript-eslint/no-unused-vars': ['error', { argsIgnorePattern: '^_', destructuredArrayIgnorePattern: '^_' }],
-      '@typescript-eslint/switch-exhaustiveness-check': ['error', { considerDefaultExhaustiveForUnions: true }],
+      '@typescript-eslint/no-unused-vars': [
+        'error',
+        { argsIgnorePattern: '^_', destructuredArrayIgnorePattern: '^_' },
+      ],
+      '@typescript-eslint/switch-exhaustiveness-check': [
+        'error',
+        { considerDefaultExhaustiveForUnions: true },
+      ],
       '@typescript-eslint/no-unnecessary-boolean-literal-compare': 'error',
       // A method that keeps an interface of promises may have nothing to wait for.
       '@typescript-eslint/require-await': 'off',
@@ -123,7 +136,8 @@ export default tseslint.config(
     rules: { 'no-restricted-imports': restrictImports(noDeepImports, nestOnlyInApps, noNodeInPure) },
   },
   {
-    // The ports on a real machine: the one place for timers, sockets, files and chance. Telemetry and the reader of the
+    // The ports on a real machine: the one place for timers, sockets, files and chance. Telemetry and the
+    // reader of the
     // configuration file belong to a process and never run in the simulator.
     files: ['libs/{runtime-node,observability}/src/**/*.ts', 'libs/config/src/read-sources.ts'],
     rules: {

@@ -1,6 +1,8 @@
 /**
- * Every npm script begins here. Plain JavaScript without dependencies, because it has to run on any Node from 20 on
- * before anything is installed: it installs what the lock file says, builds what changed, and goes on with the pinned
+ * Every npm script begins here. Plain JavaScript without dependencies, because it has to run on any Node
+ * from 20 on
+ * before anything is installed: it installs what the lock file says, builds what changed, and goes on with
+ * the pinned
  * Node that came with the packages.
  */
 import { spawn, spawnSync } from 'node:child_process';
@@ -40,9 +42,15 @@ const TARGETS = {
   test: { built: true, run: test },
   lint: { built: false, run: lint },
   typecheck: { built: false, run: typecheck },
-  format: { built: false, run: (argv) => runBin('prettier', ['--write', '--log-level=warn', ...orAll(argv)]) },
+  format: {
+    built: false,
+    run: (argv) => runBin('prettier', ['--write', '--log-level=warn', ...orAll(argv)]),
+  },
   proto: { built: false, run: proto },
-  check: { built: true, run: (argv) => sections([CHECKS.format, CHECKS.lint, CHECKS.types, CHECKS.proto], argv) },
+  check: {
+    built: true,
+    run: (argv) => sections([CHECKS.format, CHECKS.lint, CHECKS.types, CHECKS.proto], argv),
+  },
 };
 
 /** A section of `npm test` and `npm run check`. */
@@ -51,7 +59,10 @@ const CHECKS = {
   lint: { title: 'Lint and module boundaries', run: () => lint([]) },
   types: { title: 'Types', run: () => typecheck([]) },
   proto: { title: 'Protocol files', run: () => proto([]) },
-  unit: { title: 'Unit tests', run: (argv) => runJest(['--testPathIgnorePatterns=\\.e2e\\.spec\\.ts$', ...argv]) },
+  unit: {
+    title: 'Unit tests',
+    run: (argv) => runJest(['--testPathIgnorePatterns=\\.e2e\\.spec\\.ts$', ...argv]),
+  },
   endToEnd: {
     title: 'End-to-end tests with real processes',
     run: (argv) => runJest(['--runInBand', '--passWithNoTests', `--testMatch=${END_TO_END}`, ...argv]),
@@ -93,7 +104,8 @@ function readText(path) {
 }
 
 /**
- * True when npm's own record of what it installed agrees with the lock file: a tree that somebody installed by hand is
+ * True when npm's own record of what it installed agrees with the lock file: a tree that somebody installed
+ * by hand is
  * not thrown away. Packages for other platforms are in the lock and not in the tree; those are optional.
  */
 function treeMatchesLock() {
@@ -131,7 +143,8 @@ function runQuietly(command, args, what) {
 }
 
 /**
- * Installs what the lock file says. `npm ci` refuses a lock that lists optional packages only of the platform it was made
+ * Installs what the lock file says. `npm ci` refuses a lock that lists optional packages only of the
+ * platform it was made
  * on; `npm install` takes such a lock with the same versions, but would rewrite the file, so that is undone.
  */
 async function installLocked(lock) {
@@ -146,12 +159,17 @@ async function installLocked(lock) {
 
 async function ensureInstalled() {
   const lock = readText(join(ROOT, 'package-lock.json'));
-  if (lock === '') fail(`package-lock.json is missing in ${ROOT}; restore it with: git checkout package-lock.json`);
+  if (lock === '')
+    fail(`package-lock.json is missing in ${ROOT}; restore it with: git checkout package-lock.json`);
   const wanted = sha256([lock, process.platform, process.arch]);
   if (readText(INSTALL_STAMP) === wanted) return;
   if (!treeMatchesLock()) {
     const first = !existsSync(MODULES);
-    say(first ? 'Installing packages (the first time only, about a minute) …' : 'Packages changed; installing …');
+    say(
+      first
+        ? 'Installing packages (the first time only, about a minute) …'
+        : 'Packages changed; installing …',
+    );
     const { code, output, seconds } = await installLocked(lock);
     if (code !== 0) {
       fail(
@@ -186,7 +204,9 @@ function environment(extra = {}) {
 }
 
 function filesUnder(directory, found) {
-  for (const entry of readdirSync(directory, { withFileTypes: true }).sort((a, b) => (a.name < b.name ? -1 : 1))) {
+  for (const entry of readdirSync(directory, { withFileTypes: true }).sort((a, b) =>
+    a.name < b.name ? -1 : 1,
+  )) {
     const path = join(directory, entry.name);
     if (entry.isDirectory()) filesUnder(path, found);
     else found.push(path);
@@ -207,12 +227,15 @@ function sourceHash(all) {
   const parts = [readText(join(ROOT, '.swcrc')), readText(join(ROOT, 'nx.json')), readText(INSTALL_STAMP)];
   for (const project of all) {
     const files = [join(project, 'package.json'), ...filesUnder(join(project, 'src'), [])];
-    for (const file of files.filter((each) => !each.endsWith('.spec.ts'))) parts.push(file, readFileSync(file));
+    for (const file of files.filter((each) => !each.endsWith('.spec.ts')))
+      parts.push(file, readFileSync(file));
   }
   return sha256(parts);
 }
 
-/** `npx cairn` finds its program here. Linked by hand, because npm links only what exists when it installs. */
+/**
+ * `npx cairn` finds its program here. Linked by hand, because npm links only what exists when it installs.
+ */
 function linkCli() {
   const program = join(ROOT, 'apps/cli/dist/main.js');
   const link = join(BIN, 'cairn');
@@ -227,7 +250,13 @@ async function ensureBuilt() {
   const wanted = sourceHash(all);
   if (readText(BUILD_STAMP) === wanted && all.every((project) => existsSync(join(project, 'dist')))) return;
   say('Building …');
-  const args = ['run-many', '-t', 'build', '--outputStyle=static', `--parallel=${Math.min(availableParallelism(), 4)}`];
+  const args = [
+    'run-many',
+    '-t',
+    'build',
+    '--outputStyle=static',
+    `--parallel=${Math.min(availableParallelism(), 4)}`,
+  ];
   const { code, output, seconds } = await runQuietly(join(BIN, 'nx'), args, 'building');
   if (code !== 0) fail(`${output}\nThe build failed; the messages above say where.`);
   linkCli();
@@ -236,11 +265,15 @@ async function ensureBuilt() {
   say(`Built in ${seconds.toFixed(0)} s.`);
 }
 
-/** Runs a program with our terminal until it ends. Signals reach it directly or are passed on; it decides when to end. */
+/**
+ * Runs a program with our terminal until it ends. Signals reach it directly or are passed on; it decides
+ * when to end.
+ */
 function run(command, args, extraEnvironment = {}) {
   return new Promise((resolve) => {
     const child = spawn(command, args, { cwd: ROOT, env: environment(extraEnvironment), stdio: 'inherit' });
-    // The terminal sends Ctrl-C to the whole process group: the child has it already and must not get it twice.
+    // The terminal sends Ctrl-C to the whole process group: the child has it already and must not get it
+    // twice.
     const onInterrupt = () => undefined;
     const onTerminate = () => child.kill('SIGTERM');
     process.on('SIGINT', onInterrupt);
@@ -275,7 +308,12 @@ function runJest(argv) {
 }
 
 function lint(argv) {
-  return runBin('eslint', ['--max-warnings=0', '--cache', '--cache-location=node_modules/.cache/eslint/', ...orAll(argv)]);
+  return runBin('eslint', [
+    '--max-warnings=0',
+    '--cache',
+    '--cache-location=node_modules/.cache/eslint/',
+    ...orAll(argv),
+  ]);
 }
 
 function typecheck(argv) {
@@ -283,7 +321,11 @@ function typecheck(argv) {
 }
 
 async function proto() {
-  const result = spawnSync(join(BIN, 'buf'), ['lint'], { cwd: join(ROOT, 'proto'), stdio: 'inherit', env: environment() });
+  const result = spawnSync(join(BIN, 'buf'), ['lint'], {
+    cwd: join(ROOT, 'proto'),
+    stdio: 'inherit',
+    env: environment(),
+  });
   return result.status ?? 1;
 }
 
@@ -295,7 +337,9 @@ async function sections(checks, argv) {
     const startedMs = Date.now();
     const code = await check.run(argv);
     results.push({ title: check.title, code });
-    say(`${check.title}: ${code === 0 ? 'passed' : 'FAILED'} (${((Date.now() - startedMs) / 1000).toFixed(0)} s)`);
+    say(
+      `${check.title}: ${code === 0 ? 'passed' : 'FAILED'} (${((Date.now() - startedMs) / 1000).toFixed(0)} s)`,
+    );
   }
   say('\n== Summary ==');
   for (const { title, code } of results) say(`${code === 0 ? 'passed' : 'FAILED'}  ${title}`);
@@ -321,9 +365,15 @@ async function test(argv) {
   mkdirSync(folder, { recursive: true });
   const report = (name) => ['--json', `--outputFile=${join(folder, `${name}.json`)}`];
   const only = argv.length > 0;
-  const unit = { ...CHECKS.unit, run: () => CHECKS.unit.run([...report('unit'), ...(only ? ['--passWithNoTests'] : []), ...argv]) };
+  const unit = {
+    ...CHECKS.unit,
+    run: () => CHECKS.unit.run([...report('unit'), ...(only ? ['--passWithNoTests'] : []), ...argv]),
+  };
   const endToEnd = { ...CHECKS.endToEnd, run: () => CHECKS.endToEnd.run([...report('end-to-end'), ...argv]) };
-  const code = await sections(only ? [unit, endToEnd] : [CHECKS.lint, CHECKS.types, CHECKS.proto, unit, endToEnd], []);
+  const code = await sections(
+    only ? [unit, endToEnd] : [CHECKS.lint, CHECKS.types, CHECKS.proto, unit, endToEnd],
+    [],
+  );
   const { passed, failed } = testCounts();
   process.stdout.write(`\n${passed} passed, ${failed} failed\n`);
   return code;
@@ -332,7 +382,8 @@ async function test(argv) {
 checkNode();
 const [name = 'help', ...argv] = process.argv.slice(2);
 const target = Object.hasOwn(TARGETS, name) ? TARGETS[name] : undefined;
-if (target === undefined) fail(`usage: node tools/bootstrap.mjs <${Object.keys(TARGETS).join('|')}> [arguments]`);
+if (target === undefined)
+  fail(`usage: node tools/bootstrap.mjs <${Object.keys(TARGETS).join('|')}> [arguments]`);
 await ensureInstalled();
 if (target.built) await ensureBuilt();
 process.exitCode = await target.run(argv);

@@ -1,4 +1,7 @@
-/** Runs jest with what ESM needs, on the Node that runs this: `node tools/jest.mjs libs/raft -t 'name of a test'`. */
+/**
+ * Runs jest with what ESM needs, on the Node that runs this: `node tools/jest.mjs libs/raft -t 'name of a
+ * test'`.
+ */
 import { spawn } from 'node:child_process';
 import { constants } from 'node:os';
 import { dirname, join } from 'node:path';

@@ -27,7 +27,8 @@ export const commonFields = {
     default: 0.01,
   }),
   shutdownTimeoutMs: millisecondsField({
-    description: 'After a stop signal, work in flight gets this long to finish; then the process leaves anyway.',
+    description:
+      'After a stop signal, work in flight gets this long to finish; then the process leaves anyway.',
     default: 10_000,
     min: 0,
     max: 600_000,
@@ -37,5 +38,7 @@ export const commonFields = {
 /** Relations between the common fields. */
 export function checkCommon(values: { readonly otlpEndpoint: string }): string[] {
   if (values.otlpEndpoint === '' || /^https?:\/\/[^\s/]+/.test(values.otlpEndpoint)) return [];
-  return [`otlpEndpoint is "${values.otlpEndpoint}": it must be empty or begin with http:// or https:// and a host.`];
+  return [
+    `otlpEndpoint is "${values.otlpEndpoint}": it must be empty or begin with http:// or https:// and a host.`,
+  ];
 }

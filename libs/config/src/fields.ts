@@ -94,24 +94,16 @@ export function millisecondsField(options: NumberFieldOptions): z.ZodDefault<z.Z
 
 /** A share between 0 and 1, both included. */
 export function ratioField(options: { description: string; default: number }): z.ZodDefault<z.ZodNumber> {
-  return z
-    .number()
-    .min(0)
-    .max(1)
-    .default(options.default)
-    .register(infos, {
-      kind: 'ratio',
-      description: options.description,
-      allowed: 'a number from 0 to 1',
-      defaultValue: options.default,
-    });
+  return z.number().min(0).max(1).default(options.default).register(infos, {
+    kind: 'ratio',
+    description: options.description,
+    allowed: 'a number from 0 to 1',
+    defaultValue: options.default,
+  });
 }
 
 /** Yes or no; as a flag, `--name` and `--no-name`. */
-export function booleanField(options: {
-  description: string;
-  default: boolean;
-}): z.ZodDefault<z.ZodBoolean> {
+export function booleanField(options: { description: string; default: boolean }): z.ZodDefault<z.ZodBoolean> {
   return z.boolean().default(options.default).register(infos, {
     kind: 'boolean',
     description: options.description,
@@ -144,14 +136,17 @@ const NODE_NAME = /^[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?$/;
 
 /** The name that identifies a node for ever, whatever its address. */
 export function nodeNameField(): z.ZodString {
-  return z.string().regex(NODE_NAME).register(infos, {
-    kind: 'text',
-    description:
-      'Name of this node, its identity in the cluster: a node that comes back elsewhere under its name and with ' +
-      'its data is the same node. No two nodes may share one.',
-    allowed: '1 to 63 lower-case letters, digits, dots and dashes, with a letter or digit at both ends',
-    defaultValue: undefined,
-  });
+  return z
+    .string()
+    .regex(NODE_NAME)
+    .register(infos, {
+      kind: 'text',
+      description:
+        'Name of this node, its identity in the cluster: a node that comes back elsewhere under its name and with ' +
+        'its data is the same node. No two nodes may share one.',
+      allowed: '1 to 63 lower-case letters, digits, dots and dashes, with a letter or digit at both ends',
+      defaultValue: undefined,
+    });
 }
 
 /** One of a few words. */
@@ -213,19 +208,25 @@ export function optionalAddressField(options: { description: string }): z.ZodDef
 
 /** One or more addresses; as text, separated by commas. */
 export function addressListField(options: { description: string }): z.ZodArray<z.ZodString> {
-  return z.array(z.string().refine(isAddress)).min(1).max(64).register(infos, {
-    kind: 'address-list',
-    description: options.description,
-    allowed: `1 to 64 addresses, separated by commas, each ${ADDRESS_RULE}`,
-    defaultValue: undefined,
-  });
+  return z
+    .array(z.string().refine(isAddress))
+    .min(1)
+    .max(64)
+    .register(infos, {
+      kind: 'address-list',
+      description: options.description,
+      allowed: `1 to 64 addresses, separated by commas, each ${ADDRESS_RULE}`,
+      defaultValue: undefined,
+    });
 }
 
 /** Members of a group; as text, `name=host:port` separated by commas. */
 export function peerListField(options: { description: string }): z.ZodArray<z.ZodCustom<PeerAddress>> {
   const peer = z.custom<PeerAddress>((value) => {
     const { name, address } = (value ?? {}) as Partial<PeerAddress>;
-    return typeof name === 'string' && NODE_NAME.test(name) && typeof address === 'string' && isAddress(address);
+    return (
+      typeof name === 'string' && NODE_NAME.test(name) && typeof address === 'string' && isAddress(address)
+    );
   });
   return z.array(peer).min(1).max(15).register(infos, {
     kind: 'peer-list',

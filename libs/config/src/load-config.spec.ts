@@ -27,7 +27,8 @@ function problemsOf(load: () => unknown): readonly string[] {
   try {
     load();
   } catch (error) {
-    if (CairnError.is(error) && error.code === 'INVALID_ARGUMENT') return error.details['problems'] as string[];
+    if (CairnError.is(error) && error.code === 'INVALID_ARGUMENT')
+      return error.details['problems'] as string[];
     throw error;
   }
   return [];
@@ -57,7 +58,9 @@ describe('loadConfig', () => {
   });
 
   it('lets variables override the file, and flags both', () => {
-    const path = file('rowCacheBytes: 1MiB\nblockCacheBytes: 8MiB\nwriteBufferBytes: 4194304\nmetadataAddresses: [a:1]\n');
+    const path = file(
+      'rowCacheBytes: 1MiB\nblockCacheBytes: 8MiB\nwriteBufferBytes: 4194304\nmetadataAddresses: [a:1]\n',
+    );
     const env = { CAIRN_ROW_CACHE_BYTES: '2MiB', CAIRN_BLOCK_CACHE_BYTES: '16 MiB' };
     const { values, sources } = loadShard(['--row-cache-bytes=3MiB'], env, path);
     expect(values.rowCacheBytes).toBe(3 * 2 ** 20);
@@ -124,7 +127,9 @@ describe('loadConfig', () => {
   });
 
   it('refuses a file that is missing, is no YAML or is no mapping', () => {
-    expect(problemsOf(() => loadShard([], {}, join(directory, 'none.yaml')))[0]).toMatch(/cannot be read: .*ENOENT/);
+    expect(problemsOf(() => loadShard([], {}, join(directory, 'none.yaml')))[0]).toMatch(
+      /cannot be read: .*ENOENT/,
+    );
     expect(problemsOf(() => loadShard([], {}, file('a: [')))[0]).toMatch(/cannot be read/);
     expect(problemsOf(() => loadShard([], {}, file('- a')))[0]).toMatch(/must hold "field: value" lines/);
     expect(problemsOf(() => loadShard([], {}, file('')))).toEqual([]);
@@ -148,7 +153,11 @@ describe('loadConfig', () => {
   it('refuses lists of members that cannot be right', () => {
     const load = (peers: string): readonly string[] =>
       problemsOf(() =>
-        loadConfig({ ...metadataConfig, argv: ['--name=m1', '--data-directory=/d', '--peers', peers], env: {} }),
+        loadConfig({
+          ...metadataConfig,
+          argv: ['--name=m1', '--data-directory=/d', '--peers', peers],
+          env: {},
+        }),
       );
     expect(load('m2=a:1')).toEqual(['peers names m2 but not this member, m1.']);
     expect(load('m1=a:1,m1=b:1')).toEqual(['peers names a member twice: m1, m1.']);
@@ -163,7 +172,17 @@ describe('loadConfig', () => {
   });
 
   it('never throws anything but its own error, whatever the arguments', () => {
-    const words = fc.constantFrom('--name', '--engine', '--no-name', '--row-cache-bytes', '=', '--', 'x', '7', '--help');
+    const words = fc.constantFrom(
+      '--name',
+      '--engine',
+      '--no-name',
+      '--row-cache-bytes',
+      '=',
+      '--',
+      'x',
+      '7',
+      '--help',
+    );
     fc.assert(
       fc.property(fc.array(fc.oneof(words, fc.string())), (argv) => {
         problemsOf(() => loadConfig({ ...shardConfig, argv: [...REQUIRED, ...argv], env: {} }));

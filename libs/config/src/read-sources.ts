@@ -64,7 +64,8 @@ export function readFileSource(path: string, fields: readonly DefinedField[], ga
 }
 
 /**
- * Reads `CAIRN_*` variables. An unknown one is a warning and only when it looks like a misspelt field: orchestrators
+ * Reads `CAIRN_*` variables. An unknown one is a warning and only when it looks like a misspelt field:
+ * orchestrators
  * put variables of their own under the names of services, and other tools of ours read some too.
  */
 export function readEnvironment(env: Environment, fields: readonly DefinedField[], gathered: Gathered): void {
@@ -87,7 +88,9 @@ interface FlagToken {
   readonly text: string | undefined;
 }
 
-/** `maybe`: an unknown flag; what follows it is taken for its value, so that one mistake gives one sentence. */
+/**
+ * `maybe`: an unknown flag; what follows it is taken for its value, so that one mistake gives one sentence.
+ */
 type TakesValue = 'yes' | 'no' | 'maybe';
 
 /** Splits an argument list into flags; a flag's value is behind `=` or the next argument. */
@@ -128,7 +131,11 @@ export function configFileFlag(argv: readonly string[]): string | undefined {
 }
 
 /** Reads `--name value`, `--name=value`, `--switch` and `--no-switch`. */
-export function readFlags(argv: readonly string[], fields: readonly DefinedField[], gathered: Gathered): void {
+export function readFlags(
+  argv: readonly string[],
+  fields: readonly DefinedField[],
+  gathered: Gathered,
+): void {
   const known = new Map(fields.map((field) => [flagName(field.key), field]));
   const takesValue = (name: string): TakesValue => {
     if (name === '--config-file') return 'yes';
@@ -140,9 +147,12 @@ export function readFlags(argv: readonly string[], fields: readonly DefinedField
   for (const { name, text } of flagTokens(argv, takesValue, gathered.problems)) {
     if (COMMON_FLAGS.includes(name)) continue;
     const negated = name.startsWith('--no-') ? known.get(`--${name.slice('--no-'.length)}`) : undefined;
-    const field = known.get(name) ?? (negated?.info.kind === 'boolean' && text === undefined ? negated : undefined);
+    const field =
+      known.get(name) ?? (negated?.info.kind === 'boolean' && text === undefined ? negated : undefined);
     if (field === undefined) {
-      gathered.problems.push(`The flag ${name} is unknown.${didYouMean(name, [...known.keys(), ...COMMON_FLAGS])}`);
+      gathered.problems.push(
+        `The flag ${name} is unknown.${didYouMean(name, [...known.keys(), ...COMMON_FLAGS])}`,
+      );
       continue;
     }
     if (seen.has(field.key)) gathered.problems.push(`The flag ${name} is given twice.`);

@@ -18,7 +18,8 @@ const GIB = 2 ** 30;
 export const routerConfigSchema = z.object({
   name: nodeNameField(),
   metadataAddresses: addressListField({
-    description: 'Framed addresses of members of the metadata service; one that answers is enough, all are better.',
+    description:
+      'Framed addresses of members of the metadata service; one that answers is enough, all are better.',
   }),
   grpcListen: addressField({
     description: 'Where clients connect over gRPC.',
@@ -28,7 +29,8 @@ export const routerConfigSchema = z.object({
     description: 'Address that clients are told to reach this router at. Empty = where it listens.',
   }),
   outstandingOpsMax: integerField({
-    description: 'Operations accepted and not yet answered; above it new ones are refused with a retry delay.',
+    description:
+      'Operations accepted and not yet answered; above it new ones are refused with a retry delay.',
     default: 65_536,
     min: 16,
     max: 10_000_000,

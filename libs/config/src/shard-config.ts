@@ -21,7 +21,8 @@ const GIB = 2 ** 30;
 export const shardConfigSchema = z.object({
   name: nodeNameField(),
   metadataAddresses: addressListField({
-    description: 'Framed addresses of members of the metadata service; one that answers is enough, all are better.',
+    description:
+      'Framed addresses of members of the metadata service; one that answers is enough, all are better.',
   }),
   listen: addressField({
     description: 'Where the framed transport listens: routers and other shard nodes connect here.',
@@ -51,7 +52,8 @@ export const shardConfigSchema = z.object({
     max: 16 * GIB,
   }),
   proposalQueueBytesMax: bytesField({
-    description: 'Writes waiting to be replicated, over all ranges; above it new ones are refused with a retry delay.',
+    description:
+      'Writes waiting to be replicated, over all ranges; above it new ones are refused with a retry delay.',
     default: 64 * MIB,
     min: 1 * MIB,
     max: 16 * GIB,

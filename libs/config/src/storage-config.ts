@@ -6,7 +6,8 @@ const GIB = 2 ** 30;
 /** Fields of processes that keep data: shard nodes and metadata members. */
 export const storageFields = {
   dataDirectory: requiredTextField({
-    description: 'Directory that holds everything this node must not lose. Created when absent; used by one process.',
+    description:
+      'Directory that holds everything this node must not lose. Created when absent; used by one process.',
   }),
   raftLogSegmentBytes: bytesField({
     description: 'Size of one file of the Raft log. Files are allocated whole and used again.',

@@ -1,19 +1,31 @@
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
 import { fieldInfoOf } from './fields.js';
-import { checkTiming, DEFAULT_TIMING, LEASE_MARGIN_RATIO, timingFields, validateTiming } from './timing-config.js';
+import {
+  checkTiming,
+  DEFAULT_TIMING,
+  LEASE_MARGIN_RATIO,
+  timingFields,
+  validateTiming,
+} from './timing-config.js';
 
 describe('timing', () => {
   it('has valid defaults, the same in the fields and in the constant', () => {
     expect(checkTiming(DEFAULT_TIMING)).toEqual([]);
     for (const [key, field] of Object.entries(timingFields)) {
-      expect([key, fieldInfoOf(field)?.defaultValue]).toEqual([key, DEFAULT_TIMING[key as keyof typeof timingFields]]);
+      expect([key, fieldInfoOf(field)?.defaultValue]).toEqual([
+        key,
+        DEFAULT_TIMING[key as keyof typeof timingFields],
+      ]);
     }
   });
 
   it.each([
     [{ tickIntervalMs: 200 }, /tickIntervalMs \(200\) must not be above heartbeatIntervalMs \(150\)/],
-    [{ heartbeatIntervalMs: 300 }, /twice heartbeatIntervalMs \(600\) must be below electionTimeoutMs \(600\)/],
+    [
+      { heartbeatIntervalMs: 300 },
+      /twice heartbeatIntervalMs \(600\) must be below electionTimeoutMs \(600\)/,
+    ],
     [{ electionJitterMs: 40 }, /tickIntervalMs \(50\) must not be above electionJitterMs \(40\)/],
     [{ leaseDurationMs: 150 }, /heartbeatIntervalMs \(150\) must be below leaseDurationMs \(150\)/],
     [{ leaseDurationMs: 455 }, /voteHoldMs \(500\) must be at least 10 % above leaseDurationMs \(455\)/],

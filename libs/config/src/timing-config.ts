@@ -32,7 +32,8 @@ export const timingFields = {
     max: 60_000,
   }),
   electionJitterMs: millisecondsField({
-    description: 'Up to this much is added to the election timeout, by chance, so that followers do not collide.',
+    description:
+      'Up to this much is added to the election timeout, by chance, so that followers do not collide.',
     default: 600,
     min: 10,
     max: 60_000,
@@ -55,7 +56,9 @@ export const timingFields = {
   }),
 } as const;
 
-/** Share by which the vote hold must exceed the lease: far beyond what two clocks of one second drift apart. */
+/**
+ * Share by which the vote hold must exceed the lease: far beyond what two clocks of one second drift apart.
+ */
 export const LEASE_MARGIN_RATIO = 0.1;
 
 /** The relations without which leases are unsafe or elections never settle: one sentence per violation. */
@@ -128,6 +131,7 @@ export const DEFAULT_TIMING: TimingConfig = {
  */
 export function validateTiming(timing: TimingConfig): TimingConfig {
   const problems = checkTiming(timing);
-  if (problems.length > 0) throw new CairnError('INVALID_ARGUMENT', problems.join('\n'), { details: { problems } });
+  if (problems.length > 0)
+    throw new CairnError('INVALID_ARGUMENT', problems.join('\n'), { details: { problems } });
   return timing;
 }

@@ -1,6 +1,9 @@
 import type { HistogramCell, Labels, NumberCell } from './metric-cells.js';
 
-/** The Prometheus text format, version 0.0.4: one sample per line, a HELP and a TYPE line before each metric. */
+/**
+ * The Prometheus text format, version 0.0.4: one sample per line, a HELP and a TYPE line before each
+ * metric.
+ */
 
 function escapeHelp(text: string): string {
   return text.replaceAll('\\', '\\\\').replaceAll('\n', '\\n');

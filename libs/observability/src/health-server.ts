@@ -86,7 +86,8 @@ function addressOf(server: Server): string {
 }
 
 /**
- * Serves `/metrics` (Prometheus), `/healthz` (the process runs) and `/readyz` (it can do its work; 503 and the reasons
+ * Serves `/metrics` (Prometheus), `/healthz` (the process runs) and `/readyz` (it can do its work; 503 and
+ * the reasons
  * otherwise).
  *
  * @throws CairnError `UNAVAILABLE` when the address cannot be listened on.

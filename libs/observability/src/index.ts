@@ -1,5 +1,16 @@
-export { createHealthServer, type HealthServer, type HealthServerOptions, type Readiness } from './health-server.js';
-export { createLogger, createLoggerTo, type LoggerOptions, type LogLevel, type ProcessLogger } from './logger.js';
+export {
+  createHealthServer,
+  type HealthServer,
+  type HealthServerOptions,
+  type Readiness,
+} from './health-server.js';
+export {
+  createLogger,
+  createLoggerTo,
+  type LoggerOptions,
+  type LogLevel,
+  type ProcessLogger,
+} from './logger.js';
 export { createMetrics, type MetricsOptions, type ProcessMetrics } from './metrics.js';
 export { createTelemetry, type Telemetry, type TelemetryOptions } from './telemetry.js';
 export { formatTraceparent, parseTraceparent } from './traceparent.js';

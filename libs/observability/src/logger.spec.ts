@@ -4,7 +4,10 @@ import { join } from 'node:path';
 import { describe, expect, it } from '@jest/globals';
 import { createLogger, createLoggerTo, type LogLevel } from './logger.js';
 
-function collect(level: LogLevel, onLine?: (level: LogLevel) => void): {
+function collect(
+  level: LogLevel,
+  onLine?: (level: LogLevel) => void,
+): {
   lines: Record<string, unknown>[];
   logger: ReturnType<typeof createLoggerTo>;
 } {
@@ -52,7 +55,10 @@ describe('logger', () => {
       logger.info(event);
       flush();
     }
-    const events = readFileSync(file, 'utf8').trim().split('\n').map((line) => (JSON.parse(line) as { event: string }).event);
+    const events = readFileSync(file, 'utf8')
+      .trim()
+      .split('\n')
+      .map((line) => (JSON.parse(line) as { event: string }).event);
     expect(events).toEqual(['first', 'second']);
     rmSync(directory, { recursive: true });
   });

@@ -18,7 +18,9 @@ export interface ProcessLogger {
   readonly logger: Logger;
   /** Resolves once the file is open; rejects when it cannot be. Lines logged before are kept. */
   readonly opened: Promise<void>;
-  /** Writes out what is buffered, synchronously: for the last line before a process leaves. After `opened`. */
+  /**
+   * Writes out what is buffered, synchronously: for the last line before a process leaves. After `opened`.
+   */
   readonly flush: () => void;
 }
 
@@ -88,7 +90,9 @@ export function createLogger(options: LoggerOptions): ProcessLogger {
           resolve();
         });
         stream.once('error', (error: Error) => {
-          reject(new CairnError('INVALID_ARGUMENT', `cannot write the log file ${options.file}: ${error.message}`));
+          reject(
+            new CairnError('INVALID_ARGUMENT', `cannot write the log file ${options.file}: ${error.message}`),
+          );
         });
       });
   return {

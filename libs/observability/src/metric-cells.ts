@@ -6,7 +6,8 @@ export type Labels = Readonly<Record<string, string>>;
 export const LABEL_SETS_MAX = 1_000;
 
 /**
- * The cells of one metric, one per combination of label values. A labels object that is passed again and again is found
+ * The cells of one metric, one per combination of label values. A labels object that is passed again and
+ * again is found
  * by identity, so callers on hot paths keep theirs; others are found by their values.
  */
 export class CellMap<Cell> {
@@ -21,7 +22,8 @@ export class CellMap<Cell> {
     this.#name = name;
     this.#labelNames = labelNames;
     this.#create = create;
-    // A series without labels exists from the start, at zero, so that rates over it are right from the first event on.
+    // A series without labels exists from the start, at zero, so that rates over it are right from the first
+    // event on.
     if (labelNames.length === 0) this.#unlabelled = this.#find({});
   }
 
@@ -49,7 +51,9 @@ export class CellMap<Cell> {
     const key = JSON.stringify(values);
     let entry = this.#byValues.get(key);
     if (entry === undefined) {
-      assert(this.#byValues.size < LABEL_SETS_MAX, 'a metric has too many label combinations', { metric: this.#name });
+      assert(this.#byValues.size < LABEL_SETS_MAX, 'a metric has too many label combinations', {
+        metric: this.#name,
+      });
       entry = { labels: { ...labels }, cell: this.#create() };
       this.#byValues.set(key, entry);
     }
@@ -66,7 +70,10 @@ export interface NumberCell {
   value: number;
 }
 
-/** One distribution: `counts[i]` observations at or below bound i and above the one before; the last is the rest. */
+/**
+ * One distribution: `counts[i]` observations at or below bound i and above the one before; the last is the
+ * rest.
+ */
 export interface HistogramCell {
   readonly counts: Float64Array;
   sum: number;

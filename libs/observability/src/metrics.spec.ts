@@ -88,7 +88,9 @@ describe('metrics', () => {
 
 describe('bucketOf', () => {
   it('finds the first bound that is not below the value', () => {
-    const bounds = fc.uniqueArray(fc.integer({ min: 0, max: 100 }), { minLength: 1 }).map((all) => all.sort((a, b) => a - b));
+    const bounds = fc
+      .uniqueArray(fc.integer({ min: 0, max: 100 }), { minLength: 1 })
+      .map((all) => all.sort((a, b) => a - b));
     fc.assert(
       fc.property(bounds, fc.integer({ min: -5, max: 105 }), (sorted, value) => {
         const naive = sorted.findIndex((bound) => bound >= value);

@@ -31,7 +31,8 @@ interface Registered {
 }
 
 /**
- * Counting is ours, because it runs on hot paths: a cell found by identity and one addition. The metrics of the process
+ * Counting is ours, because it runs on hot paths: a cell found by identity and one addition. The metrics of
+ * the process
  * come from prom-client.
  */
 class ProcessMetricsRegistry implements ProcessMetrics {
@@ -86,7 +87,12 @@ class ProcessMetricsRegistry implements ProcessMetrics {
     }) as Gauge;
   }
 
-  histogram(name: string, help: string, buckets: readonly number[], labels: readonly string[] = []): Histogram {
+  histogram(
+    name: string,
+    help: string,
+    buckets: readonly number[],
+    labels: readonly string[] = [],
+  ): Histogram {
     const ascending = buckets.every((bound, at) => at === 0 || bound > (buckets[at - 1] ?? bound));
     assert(buckets.length > 0 && ascending, 'histogram buckets ascend', { name });
     const bounds = [...buckets];
@@ -118,11 +124,15 @@ class ProcessMetricsRegistry implements ProcessMetrics {
 
   #exposeNumbers(name: string, help: string, type: 'counter' | 'gauge', cells: CellMap<NumberCell>): string {
     let text = exposeHeader(name, help, type);
-    for (const { labels, cell } of cells.entries()) text += exposeNumber(name, { ...this.#labels, ...labels }, cell);
+    for (const { labels, cell } of cells.entries())
+      text += exposeNumber(name, { ...this.#labels, ...labels }, cell);
     return text;
   }
 
-  /** One instrument per name: the same declaration again returns the first one, a different one is a mistake. */
+  /**
+   * One instrument per name: the same declaration again returns the first one, a different one is a
+   * mistake.
+   */
   #once(
     name: string,
     labels: readonly string[],

@@ -30,9 +30,11 @@ export interface Telemetry {
 /** Logger, metrics and tracer of a process, wired to each other: log lines are counted by level. */
 export function createTelemetry(options: TelemetryOptions): Telemetry {
   const metrics = createMetrics({ labels: { node: options.node }, processMetrics: true });
-  const lines = metrics.counter('cairn_log_lines_total', 'Log lines by level, also those below the set level.', [
-    'level',
-  ]);
+  const lines = metrics.counter(
+    'cairn_log_lines_total',
+    'Log lines by level, also those below the set level.',
+    ['level'],
+  );
   const labels = {
     debug: { level: 'debug' },
     info: { level: 'info' },

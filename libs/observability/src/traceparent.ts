@@ -4,7 +4,8 @@ const TRACEPARENT = /^([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(
 const FLAG_SAMPLED = 1;
 
 /**
- * Reads the `traceparent` header of W3C Trace Context. Undefined for a malformed one and for one that is not sampled:
+ * Reads the `traceparent` header of W3C Trace Context. Undefined for a malformed one and for one that is not
+ * sampled:
  * both mean that there is nothing to continue.
  */
 export function parseTraceparent(text: string): TraceContext | undefined {

@@ -1,5 +1,13 @@
 import { assert, CairnError, messageOf } from '@cairn/base';
-import { noopTracer, type LogFields, type Logger, type Rng, type Span, type TraceContext, type Tracer } from '@cairn/ports';
+import {
+  noopTracer,
+  type LogFields,
+  type Logger,
+  type Rng,
+  type Span,
+  type TraceContext,
+  type Tracer,
+} from '@cairn/ports';
 import {
   diag,
   DiagLogLevel,
@@ -109,7 +117,10 @@ class ExportingTracer implements ProcessTracer {
     this.#logger = options.logger;
     this.#provider = new TracerProvider({
       sampler: new AlwaysOnSampler(),
-      resource: resourceFromAttributes({ 'service.name': options.service, 'service.instance.id': options.node }),
+      resource: resourceFromAttributes({
+        'service.name': options.service,
+        'service.instance.id': options.node,
+      }),
       idGenerator: {
         generateTraceId: () => toHex(nonZeroBytes(rng, 16)),
         generateSpanId: () => toHex(nonZeroBytes(rng, 8)),
@@ -167,7 +178,8 @@ const OFF: ProcessTracer = {
 };
 
 /**
- * The tracer of a process: own spans only, no patching of modules. An unsampled request costs one random number and no
+ * The tracer of a process: own spans only, no patching of modules. An unsampled request costs one random
+ * number and no
  * object. What goes wrong with exporting reaches the log as warnings.
  */
 export function createTracer(options: TracerOptions): ProcessTracer {

@@ -16,7 +16,11 @@ function ask(server: HealthServer, path: string, method = 'GET'): Promise<Answer
       response.setEncoding('utf8');
       response.on('data', (chunk: string) => (body += chunk));
       response.on('end', () =>
-        resolve({ status: response.statusCode ?? 0, contentType: response.headers['content-type'] ?? '', body }),
+        resolve({
+          status: response.statusCode ?? 0,
+          contentType: response.headers['content-type'] ?? '',
+          body,
+        }),
       );
     });
     call.on('error', reject);
@@ -39,7 +43,10 @@ describe('health server', () => {
     expect(metrics).toMatchObject({ status: 200, contentType: 'text/plain; version=0.0.4; charset=utf-8' });
     expect(metrics.body).toMatch(/^cairn_starts_total 1$/m);
     expect(await ask(server, '/healthz')).toMatchObject({ status: 200, body: '{"healthy":true}\n' });
-    expect(await ask(server, '/readyz?verbose')).toMatchObject({ status: 200, body: '{"ready":true,"reasons":[]}\n' });
+    expect(await ask(server, '/readyz?verbose')).toMatchObject({
+      status: 200,
+      body: '{"ready":true,"reasons":[]}\n',
+    });
   });
 
   it('says why it is not ready', async () => {
@@ -52,7 +59,10 @@ describe('health server', () => {
 
   it('takes a failing check for not ready', async () => {
     await start(() => Promise.reject(new Error('no answer')));
-    expect(await ask(server, '/readyz')).toMatchObject({ status: 503, body: expect.stringContaining('no answer') });
+    expect(await ask(server, '/readyz')).toMatchObject({
+      status: 503,
+      body: expect.stringContaining('no answer'),
+    });
   });
 
   it('refuses other paths and methods, and answers HEAD without a body', async () => {
@@ -70,6 +80,8 @@ describe('health server', () => {
       readiness: () => ({ ready: true, reasons: [] }),
       logger: noopLogger,
     });
-    await expect(again).rejects.toThrow(`cannot serve health and metrics on ${server.address}: listen EADDRINUSE`);
+    await expect(again).rejects.toThrow(
+      `cannot serve health and metrics on ${server.address}: listen EADDRINUSE`,
+    );
   });
 });

@@ -32,7 +32,10 @@ function attributesOf(keyValues: readonly Buffer[]): Record<string, string | num
   return attributes;
 }
 
-/** ExportTraceServiceRequest → ResourceSpans → ScopeSpans → Span, by field numbers of opentelemetry-proto 1.x. */
+/**
+ * ExportTraceServiceRequest → ResourceSpans → ScopeSpans → Span, by field numbers of opentelemetry-proto
+ * 1.x.
+ */
 export function decodeExport(request: Buffer): CollectedSpan[] {
   const spans: CollectedSpan[] = [];
   for (const resourceSpans of bytesOf(request, 1)) {

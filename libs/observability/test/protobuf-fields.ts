@@ -5,7 +5,10 @@ export interface ProtobufField {
   readonly value: number | Buffer;
 }
 
-/** Splits a protobuf message into its fields, without a schema. Enough for the OTLP messages the tests look at. */
+/**
+ * Splits a protobuf message into its fields, without a schema. Enough for the OTLP messages the tests look
+ * at.
+ */
 export function protobufFields(message: Buffer): ProtobufField[] {
   const fields: ProtobufField[] = [];
   let at = 0;

@@ -26,9 +26,21 @@ describe('tracer', () => {
   });
   afterEach(() => collector.close());
 
-  function tracerOf(service: string, sampleRatio: number, draw = 0, logger: Logger = noopLogger): ProcessTracer {
+  function tracerOf(
+    service: string,
+    sampleRatio: number,
+    draw = 0,
+    logger: Logger = noopLogger,
+  ): ProcessTracer {
     const node = `${service}-1`;
-    return createTracer({ endpoint: collector.endpoint, sampleRatio, service, node, rng: countingRng(draw), logger });
+    return createTracer({
+      endpoint: collector.endpoint,
+      sampleRatio,
+      service,
+      node,
+      rng: countingRng(draw),
+      logger,
+    });
   }
 
   it('sends a trace through three processes, whole and linked, to a collector', async () => {
@@ -52,12 +64,22 @@ describe('tracer', () => {
     const byName = new Map(collector.spans.map((span) => [span.name, span]));
     expect(collector.spans).toHaveLength(3);
     for (const span of collector.spans) expect(span.traceId).toBe('ab'.repeat(16));
-    const [put, proposed, committed] = ['kv.Put', 'store.propose', 'raft.commit'].map((name) => byName.get(name));
-    expect(put).toMatchObject({ service: 'cairn-router', instance: 'cairn-router-1', parentSpanId: 'cd'.repeat(8) });
+    const [put, proposed, committed] = ['kv.Put', 'store.propose', 'raft.commit'].map((name) =>
+      byName.get(name),
+    );
+    expect(put).toMatchObject({
+      service: 'cairn-router',
+      instance: 'cairn-router-1',
+      parentSpanId: 'cd'.repeat(8),
+    });
     expect(put?.attributes).toEqual({ range: 4 });
     expect(put?.statusCode).toBe(0);
     expect(proposed?.parentSpanId).toBe(put?.spanId);
-    expect(proposed).toMatchObject({ service: 'cairn-shard', statusCode: 2, statusMessage: 'another one leads' });
+    expect(proposed).toMatchObject({
+      service: 'cairn-shard',
+      statusCode: 2,
+      statusMessage: 'another one leads',
+    });
     expect(proposed?.attributes).toEqual({ 'cairn.error_code': 'NOT_LEADER' });
     expect(committed?.parentSpanId).toBe(proposed?.spanId);
     expect(committed?.attributes).toEqual({ term: 2, leader: 's1' });
@@ -77,7 +99,14 @@ describe('tracer', () => {
 
   it('does nothing without an endpoint', async () => {
     const rng = countingRng(0);
-    const off = createTracer({ endpoint: '', sampleRatio: 1, service: 'r', node: 'r1', rng, logger: noopLogger });
+    const off = createTracer({
+      endpoint: '',
+      sampleRatio: 1,
+      service: 'r',
+      node: 'r1',
+      rng,
+      logger: noopLogger,
+    });
     expect(off.startRootSpan('a', undefined)).toBeUndefined();
     await off.shutdown();
     expect(collector.spans).toEqual([]);

@@ -68,7 +68,9 @@ function blockMarkdown(block: Block): string[] {
   return [...lines, ''];
 }
 
-/** One protocol file as a section: services first, then messages, then enums, each in the order of the file. */
+/**
+ * One protocol file as a section: services first, then messages, then enums, each in the order of the file.
+ */
 export function protoMarkdown(title: string, source: string): string {
   const blocks = parseBlocks(source);
   const ordered = (['service', 'message', 'enum'] as const).flatMap((kind) =>

@@ -11,7 +11,12 @@ export const localClusterSchema = z.object({
     default: DEFAULT_DATA_DIRECTORY,
   }),
   shards: integerField({ description: 'Number of shard nodes.', default: 3, min: 1, max: 50 }),
-  metadata: integerField({ description: 'Number of metadata members; an odd number.', default: 3, min: 1, max: 7 }),
+  metadata: integerField({
+    description: 'Number of metadata members; an odd number.',
+    default: 3,
+    min: 1,
+    max: 7,
+  }),
   routers: integerField({ description: 'Number of routers.', default: 1, min: 1, max: 10 }),
   basePort: integerField({
     description:

@@ -1,9 +1,20 @@
-import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, statfsSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  statfsSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { CairnError, messageOf } from '@cairn/base';
 import type { NodeCounts, NodePlan } from './layout.js';
 
-/** Version of the arrangement of files below the data directory. Each node's own data carries versions of its own. */
+/**
+ * Version of the arrangement of files below the data directory. Each node's own data carries versions of
+ * its own.
+ */
 export const LAYOUT_VERSION = 1;
 
 /** Less free disk than this and the cluster would stop soon after it started. */
@@ -100,14 +111,17 @@ function checkSpace(directory: string): void {
 /**
  * Makes a data directory, or makes sure that the one there fits.
  *
- * @throws CairnError `FAILED_PRECONDITION` with a sentence that says what to do: foreign files, a newer layout, other
+ * @throws CairnError `FAILED_PRECONDITION` with a sentence that says what to do: foreign files, a newer
+ * layout, other
  *   numbers of nodes, a full disk.
  */
 export function openDataDirectory(directory: string, counts: NodeCounts): void {
   try {
     mkdirSync(join(directory, 'logs'), { recursive: true });
   } catch (error) {
-    refuse(`The directory ${directory} cannot be made: ${messageOf(error)}. Choose another one with --data-dir.`);
+    refuse(
+      `The directory ${directory} cannot be made: ${messageOf(error)}. Choose another one with --data-dir.`,
+    );
   }
   const found = readClusterFile(directory);
   if (found !== undefined) checkCounts(directory, found, counts);
@@ -131,7 +145,10 @@ export function endpointsOf(nodes: readonly NodePlan[]): ClusterEndpoints {
   };
 }
 
-/** Remembers which processes run, so that the next start can name those that a crash of this tool left behind. */
+/**
+ * Remembers which processes run, so that the next start can name those that a crash of this tool left
+ * behind.
+ */
 export function writeProcesses(directory: string, processIds: Readonly<Record<string, number>>): void {
   writeJson(join(directory, PROCESSES_FILE), { tool: process.pid, nodes: processIds });
 }
@@ -147,8 +164,13 @@ function commandLineOf(processId: number): string {
   return existsSync(path) ? readFileSync(path, 'utf8').replaceAll('\0', ' ') : 'unknown';
 }
 
-/** Processes of an earlier start on this directory that still run: the tool itself, or nodes it left behind. */
-export function leftoverProcesses(directory: string): { readonly tool: number; readonly nodes: readonly number[] } {
+/**
+ * Processes of an earlier start on this directory that still run: the tool itself, or nodes it left behind.
+ */
+export function leftoverProcesses(directory: string): {
+  readonly tool: number;
+  readonly nodes: readonly number[];
+} {
   const path = join(directory, PROCESSES_FILE);
   if (!existsSync(path)) return { tool: 0, nodes: [] };
   const recorded = JSON.parse(readFileSync(path, 'utf8')) as { tool: number; nodes: Record<string, number> };

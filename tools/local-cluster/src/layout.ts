@@ -39,7 +39,9 @@ const OFFSETS: Readonly<Record<NodeKind, PortPair>> = {
   shard: { port: 20, httpPort: 100 },
 };
 
-/** Ports by formula: the same command gives the same ports every day. `index` counts from 0 within the kind. */
+/**
+ * Ports by formula: the same command gives the same ports every day. `index` counts from 0 within the kind.
+ */
 export function fixedPorts(basePort: number): (kind: NodeKind, index: number) => PortPair {
   return (kind, index) => ({
     port: basePort + OFFSETS[kind].port + index,

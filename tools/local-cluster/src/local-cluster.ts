@@ -70,7 +70,10 @@ export interface LocalCluster {
   readonly nodes: readonly NodePlan[];
   /** Operating-system id; undefined while the node does not run. */
   processId(name: string): number | undefined;
-  /** Sends a signal and, when it is one that ends a process, waits until it has. It is not started again by itself. */
+  /**
+   * Sends a signal and, when it is one that ends a process, waits until it has. It is not started again by
+   * itself.
+   */
   kill(name: string, signal?: NodeJS.Signals): Promise<void>;
   /** Starts a node that does not run and waits until it is ready. */
   restart(name: string): Promise<void>;
@@ -124,7 +127,9 @@ class RunningCluster implements LocalCluster {
   /** Why the start cannot succeed any more. */
   #failedAtStart: CairnError | undefined;
   #isUp = false;
-  /** If this process leaves without `stop`, because of a mistake of its own, the nodes must not stay behind. */
+  /**
+   * If this process leaves without `stop`, because of a mistake of its own, the nodes must not stay behind.
+   */
   readonly #onExit = (): void => this.killAll();
 
   constructor(nodes: readonly NodePlan[], options: LocalClusterOptions) {
@@ -144,7 +149,8 @@ class RunningCluster implements LocalCluster {
     const startedMs = performance.now();
     process.once('exit', this.#onExit);
     void this.#options.stopRequested?.then(() => {
-      if (!this.#isUp) this.#failedAtStart ??= new CairnError('CANCELLED', 'Stopped before everything was up.');
+      if (!this.#isUp)
+        this.#failedAtStart ??= new CairnError('CANCELLED', 'Stopped before everything was up.');
     });
     try {
       for (const node of this.nodes) this.#start(node.name);
@@ -289,7 +295,9 @@ class RunningCluster implements LocalCluster {
   }
 }
 
-/** What this tool was configured with must not configure the nodes as well: they take everything from flags. */
+/**
+ * What this tool was configured with must not configure the nodes as well: they take everything from flags.
+ */
 function childEnvironment(): NodeJS.ProcessEnv {
   const inherited = Object.entries(process.env).filter(
     ([name]) => !name.startsWith('CAIRN_') && name !== 'NODE_OPTIONS' && !name.startsWith('JEST_'),
@@ -298,7 +306,8 @@ function childEnvironment(): NodeJS.ProcessEnv {
 }
 
 /**
- * Starts a cluster and resolves when all of it is ready. Rejects with a sentence that says what to do, and leaves nothing
+ * Starts a cluster and resolves when all of it is ready. Rejects with a sentence that says what to do, and
+ * leaves nothing
  * running, when a port is taken, the data directory does not fit, or a process ends or does not become ready.
  *
  * @throws CairnError `FAILED_PRECONDITION` or `UNAVAILABLE`.

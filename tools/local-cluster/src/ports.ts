@@ -3,7 +3,10 @@ import { createServer } from 'node:net';
 import { CairnError } from '@cairn/base';
 import type { NodeKind, NodePlan, PortPair } from './layout.js';
 
-/** Below the range that systems hand out to outgoing connections, so that nobody takes one between probe and use. */
+/**
+ * Below the range that systems hand out to outgoing connections, so that nobody takes one between probe and
+ * use.
+ */
 const FREE_PORT_MIN = 20_000;
 const FREE_PORT_MAX = 32_000;
 const PROBES_MAX = 400;
@@ -25,7 +28,10 @@ export async function findFreePorts(count: number): Promise<number[]> {
     if (!found.has(port) && (await isPortFree(port))) found.add(port);
   }
   if (found.size < count) {
-    throw new CairnError('UNAVAILABLE', `only ${found.size} of ${count} free ports found after ${PROBES_MAX} probes`);
+    throw new CairnError(
+      'UNAVAILABLE',
+      `only ${found.size} of ${count} free ports found after ${PROBES_MAX} probes`,
+    );
   }
   return [...found];
 }

@@ -17,6 +17,8 @@ export async function notReadyReason(node: NodePlan, timeoutMs = 2_000): Promise
 
 /** Nodes that are not ready, with the reason. */
 export async function notReady(nodes: readonly NodePlan[]): Promise<Map<string, string>> {
-  const reasons = await Promise.all(nodes.map(async (node) => [node.name, await notReadyReason(node)] as const));
+  const reasons = await Promise.all(
+    nodes.map(async (node) => [node.name, await notReadyReason(node)] as const),
+  );
   return new Map(reasons.filter((entry): entry is [string, string] => entry[1] !== undefined));
 }

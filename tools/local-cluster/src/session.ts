@@ -27,9 +27,12 @@ const WAITING_INTERVAL_MS = 5_000;
 export const EXIT = { stopped: 0, failed: 1, usage: 2, killed: 130 } as const;
 
 function describeDeath(event: Extract<ClusterEvent, { kind: 'died' }>): string {
-  const how = event.end.signal === null ? `ended with exit code ${event.end.code}` : `was ended by ${event.end.signal}`;
+  const how =
+    event.end.signal === null ? `ended with exit code ${event.end.code}` : `was ended by ${event.end.signal}`;
   const next =
-    event.restartInMs === undefined ? 'It is not started again.' : `Starting it again in ${event.restartInMs} ms.`;
+    event.restartInMs === undefined
+      ? 'It is not started again.'
+      : `Starting it again in ${event.restartInMs} ms.`;
   const tail = event.lastLines.map((line) => `    ${line}`).join('\n');
   return `! ${event.name} ${how}. ${next} The end of its log, ${event.logFile}:\n${tail}`;
 }
@@ -154,7 +157,9 @@ async function runCluster(config: LocalClusterConfig, io: SessionIo, terminal: T
     restart: config.restart,
     flags: [
       ...['--log-level', config.logLevel],
-      ...(config.otlpEndpoint === '' ? [] : ['--otlp-endpoint', config.otlpEndpoint, '--trace-sample-ratio', '1']),
+      ...(config.otlpEndpoint === ''
+        ? []
+        : ['--otlp-endpoint', config.otlpEndpoint, '--trace-sample-ratio', '1']),
     ],
     onEvent: reporter(terminal),
     stopRequested: stop.promise,

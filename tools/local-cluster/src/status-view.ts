@@ -53,7 +53,13 @@ export function rowsOf(
   return names.map((name) => {
     const known = status?.nodes.find((node) => node.name === name);
     const isShard = known !== undefined && known.storeId > 0;
-    const state = !isRunning(name) ? 'stopped' : known?.live === false ? 'silent' : known?.leader ? 'leader' : 'up';
+    const state = !isRunning(name)
+      ? 'stopped'
+      : known?.live === false
+        ? 'silent'
+        : known?.leader
+          ? 'leader'
+          : 'up';
     return {
       name,
       state,
@@ -84,7 +90,9 @@ export function statusLines(rows: readonly NodeStatusRow[], status: StatusRespon
   const widths = COLUMNS.map((_, column) => Math.max(...table.map((cells) => cells[column]?.length ?? 0)));
   const lines = table.map((cells) =>
     cells
-      .map((cell, column) => (column < 2 ? cell.padEnd(widths[column] ?? 0) : cell.padStart(widths[column] ?? 0)))
+      .map((cell, column) =>
+        column < 2 ? cell.padEnd(widths[column] ?? 0) : cell.padStart(widths[column] ?? 0),
+      )
       .join('  ')
       .trimEnd(),
   );

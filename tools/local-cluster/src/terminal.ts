@@ -9,7 +9,8 @@ const CLEAR_LINE = '\u001b[2K\r';
 const UP = (lines: number): string => `\u001b[${lines}A`;
 
 /**
- * Prints lines that stay, and below them an area that is drawn anew each time. Without a terminal the area does not
+ * Prints lines that stay, and below them an area that is drawn anew each time. Without a terminal the area
+ * does not
  * exist and only lines are printed.
  */
 export class Terminal {

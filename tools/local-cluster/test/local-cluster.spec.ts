@@ -4,7 +4,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals';
-import { startLocalCluster, type ClusterEvent, type LocalCluster, type LocalClusterOptions } from '@cairn/local-cluster';
+import {
+  startLocalCluster,
+  type ClusterEvent,
+  type LocalCluster,
+  type LocalClusterOptions,
+} from '@cairn/local-cluster';
 
 const STAND_IN = fileURLToPath(new URL('./stand-in-node.mjs', import.meta.url));
 /** Processes take their time to start on a busy machine. */
@@ -99,7 +104,9 @@ describe('startLocalCluster', () => {
     await running.kill('shard-2', 'SIGSTOP');
     expect(running.processId('shard-2')).toBeDefined();
     expect(died()).toEqual([]);
-    await expect(running.kill('shard-9')).rejects.toThrow('there is no node shard-9; there are metadata-1, shard-1');
+    await expect(running.kill('shard-9')).rejects.toThrow(
+      'there is no node shard-9; there are metadata-1, shard-1',
+    );
   });
 
   it('reports a process that dies with the end of its log, and starts it again', async () => {
@@ -107,7 +114,11 @@ describe('startLocalCluster', () => {
     const processId = running.processId('shard-1') ?? 0;
     process.kill(processId, 'SIGKILL');
     await eventually(() => died().length === 1);
-    expect(died()[0]).toMatchObject({ name: 'shard-1', end: { code: null, signal: 'SIGKILL' }, restartInMs: 500 });
+    expect(died()[0]).toMatchObject({
+      name: 'shard-1',
+      end: { code: null, signal: 'SIGKILL' },
+      restartInMs: 500,
+    });
     expect(died()[0]?.lastLines.join()).toContain('"name":"shard-1"');
     await eventually(() => running.processId('shard-1') !== undefined);
     expect(running.processId('shard-1')).not.toBe(processId);
@@ -151,7 +162,9 @@ describe('startLocalCluster', () => {
     putFile('shard-1', 'stubborn');
     const running = await start({ stopTimeoutMs: 1_000 });
     await running.stop();
-    expect(events.filter((event) => event.kind === 'killed-hard')).toEqual([{ kind: 'killed-hard', name: 'shard-1' }]);
+    expect(events.filter((event) => event.kind === 'killed-hard')).toEqual([
+      { kind: 'killed-hard', name: 'shard-1' },
+    ]);
     expect(running.processId('shard-1')).toBeUndefined();
   });
 });
@@ -172,9 +185,9 @@ describe('refusals', () => {
     const first = await start();
     const recorded = JSON.parse(readFileSync(join(directory, 'processes.json'), 'utf8')) as { nodes: object };
     expect(Object.keys(recorded.nodes)).toHaveLength(4);
-    await expect(startLocalCluster({ dataDirectory: directory, metadata: 1, shards: 2, programs: PROGRAMS })).rejects.toThrow(
-      `Processes of an earlier start on ${directory} still run. Stop them with: kill `,
-    );
+    await expect(
+      startLocalCluster({ dataDirectory: directory, metadata: 1, shards: 2, programs: PROGRAMS }),
+    ).rejects.toThrow(`Processes of an earlier start on ${directory} still run. Stop them with: kill `);
     await first.stop();
   });
 
@@ -189,7 +202,9 @@ describe('refusals', () => {
 
   it('refuses a newer layout, a damaged file and one that means nothing', async () => {
     writeClusterFile({ layoutVersion: 2, metadata: 1, shards: 2 });
-    await expect(start()).rejects.toThrow('was written by a newer version of Cairn (layout 2; this one knows up to 1)');
+    await expect(start()).rejects.toThrow(
+      'was written by a newer version of Cairn (layout 2; this one knows up to 1)',
+    );
     writeFileSync(join(directory, 'cluster.json'), '{');
     await expect(start()).rejects.toThrow(`${join(directory, 'cluster.json')} cannot be read`);
     writeClusterFile({ name: 'other' });

@@ -10,7 +10,9 @@ const PROGRAMS = { metadata: STAND_IN, shard: STAND_IN, router: STAND_IN };
 
 jest.setTimeout(60_000);
 
-/** Goal: what a person sees of `npm start`. The nodes are stand-ins, so no router answers status questions. */
+/**
+ * Goal: what a person sees of `npm start`. The nodes are stand-ins, so no router answers status questions.
+ */
 describe('npm start', () => {
   let directory = '';
   let output = '';

@@ -1,6 +1,8 @@
 /**
- * Stands in for a node in tests of the tool: serves /readyz where its flags say, leaves on SIGTERM, and misbehaves as its
- * data directory asks: a file `exit-with` holds an exit code, a file `not-ready` a reason, a file `stubborn` ignores SIGTERM.
+ * Stands in for a node in tests of the tool: serves /readyz where its flags say, leaves on SIGTERM, and
+ * misbehaves as its
+ * data directory asks: a file `exit-with` holds an exit code, a file `not-ready` a reason, a file `stubborn`
+ * ignores SIGTERM.
  */
 import { existsSync, mkdirSync, readFileSync } from 'node:fs';
 import { createServer } from 'node:http';
@@ -13,7 +15,9 @@ const asked = (name) => directory !== undefined && existsSync(join(directory, na
 const text = (name) => readFileSync(join(directory, name), 'utf8').trim();
 
 if (directory !== undefined) mkdirSync(directory, { recursive: true });
-process.stdout.write(`{"event":"started","name":"${flags.get('--name')}","flags":"${process.argv.slice(2).join(' ')}"}\n`);
+process.stdout.write(
+  `{"event":"started","name":"${flags.get('--name')}","flags":"${process.argv.slice(2).join(' ')}"}\n`,
+);
 if (asked('exit-with')) {
   process.stderr.write('the data directory is of a newer format\n');
   process.exit(Number(text('exit-with')));

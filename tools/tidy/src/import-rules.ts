@@ -1,15 +1,15 @@
 import { importsOf, resolveRelative, valueImportsOf, type TreeFile } from './tree.js';
 
 /** Files by which files they import, both below one project's `src`. */
-function graphOf(
-  sources: readonly TreeFile[],
-  importsIn: (text: string) => string[],
-): Map<string, string[]> {
+function graphOf(sources: readonly TreeFile[], importsIn: (text: string) => string[]): Map<string, string[]> {
   const known = new Set(sources.map((file) => file.path));
   return new Map(
     sources.map((file) => {
       const relative = importsIn(file.text).filter((specifier) => specifier.startsWith('.'));
-      return [file.path, relative.map((each) => resolveRelative(file.path, each)).filter((path) => known.has(path))];
+      return [
+        file.path,
+        relative.map((each) => resolveRelative(file.path, each)).filter((path) => known.has(path)),
+      ];
     }),
   );
 }
@@ -63,7 +63,10 @@ interface Manifest {
 
 /** `@scope/name/deep` → `@scope/name`. */
 export function packageNameOf(specifier: string): string {
-  return specifier.split('/').slice(0, specifier.startsWith('@') ? 2 : 1).join('/');
+  return specifier
+    .split('/')
+    .slice(0, specifier.startsWith('@') ? 2 : 1)
+    .join('/');
 }
 
 /** Workspace packages that a project imports and does not declare, or declares and does not import. */

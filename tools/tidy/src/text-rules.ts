@@ -2,6 +2,8 @@ import type { TreeFile } from './tree.js';
 
 /** Columns of code; prose, tables and generated text may be wider. */
 export const COLUMNS_MAX = 110;
+/** A line that is nothing but a sentence: breaking it helps nobody, and the formatter leaves it. */
+const SENTENCE = /^\s*(['"`/]|it\(['"`])/;
 /** Lines of a source file; tests may be longer, because scenarios read best whole. */
 export const FILE_LINES_MAX = 700;
 export const TEST_LINES_MAX = 1_200;
@@ -25,7 +27,7 @@ function numbered(file: TreeFile, isBad: (line: string) => boolean, what: string
 /** Lines that are too wide. */
 export function wideLines(file: TreeFile): string[] {
   if (!CODE.test(file.path)) return [];
-  return numbered(file, (line) => line.length > COLUMNS_MAX, `wider than ${COLUMNS_MAX} columns`);
+  return numbered(file, (line) => line.length > COLUMNS_MAX && !SENTENCE.test(line), `wider than ${COLUMNS_MAX} columns`);
 }
 
 /** Files that are too long. */
@@ -38,12 +40,20 @@ export function longFiles(file: TreeFile): string[] {
 
 /** Notes to oneself. */
 export function leftovers(file: TreeFile): string[] {
-  return numbered(file, (line) => LEFTOVERS.test(line), 'a note to oneself; do it, or write it where work is planned');
+  return numbered(
+    file,
+    (line) => LEFTOVERS.test(line),
+    'a note to oneself; do it, or write it where work is planned',
+  );
 }
 
 /** Paths of one machine and hosts of package registries. */
 export function placesOfOneMachine(file: TreeFile): string[] {
-  return numbered(file, (line) => MACHINE_PATH.test(line) || REGISTRY_HOST.test(line), 'a path or host of one machine');
+  return numbered(
+    file,
+    (line) => MACHINE_PATH.test(line) || REGISTRY_HOST.test(line),
+    'a path or host of one machine',
+  );
 }
 
 /** Markdown files have exactly one title. Lines in fenced code are not titles. */

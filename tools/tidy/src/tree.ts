@@ -17,7 +17,9 @@ const TEXT = /\.(ts|mjs|md|json|yaml|yml|proto|prettierrc)$|^\.ci\//;
 
 /** Text files that git tracks or would track, without generated ones. */
 export function readTree(): TreeFile[] {
-  const listing = execFileSync('git', ['ls-files', '--cached', '--others', '--exclude-standard'], { cwd: ROOT });
+  const listing = execFileSync('git', ['ls-files', '--cached', '--others', '--exclude-standard'], {
+    cwd: ROOT,
+  });
   const paths = [...new Set(listing.toString('utf8').split('\n'))].filter((path) => TEXT.test(path));
   const files: TreeFile[] = [];
   for (const path of paths.filter((each) => !GENERATED.test(each)).sort()) {
@@ -31,7 +33,8 @@ export function readTree(): TreeFile[] {
   return files;
 }
 
-const IMPORT = /(?:^|\n)\s*(?:import|export)\b[^'";]*?\bfrom\s*['"]([^'"]+)['"]|\bimport\s*\(?\s*['"]([^'"]+)['"]/g;
+const IMPORT =
+  /(?:^|\n)\s*(?:import|export)\b[^'";]*?\bfrom\s*['"]([^'"]+)['"]|\bimport\s*\(?\s*['"]([^'"]+)['"]/g;
 
 const TYPE_ONLY = /(?:^|\n)\s*(?:import|export)\s+type\b[^'";]*?\bfrom\s*['"][^'"]+['"]/g;
 

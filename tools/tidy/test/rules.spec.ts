@@ -31,14 +31,23 @@ describe('import rules', () => {
       "// import { x } from './x.js';",
       "import {\n  e,\n} from './e.js';",
     ].join('\n');
-    expect(importsOf(text).sort()).toEqual(['./a.js', './b.js', './c.js', './d.js', './e.js', 'reflect-metadata']);
+    expect(importsOf(text).sort()).toEqual([
+      './a.js',
+      './b.js',
+      './c.js',
+      './d.js',
+      './e.js',
+      'reflect-metadata',
+    ]);
   });
 
   it('find cycles', () => {
     const a = file('libs/l/src/a.ts', "import './b.js';");
     const b = file('libs/l/src/b.ts', "import './c.js';");
     const c = file('libs/l/src/c.ts', "import './a.js';");
-    expect(importCycles([a, b, c])).toEqual(['libs/l/src/a.ts → libs/l/src/b.ts → libs/l/src/c.ts → libs/l/src/a.ts']);
+    expect(importCycles([a, b, c])).toEqual([
+      'libs/l/src/a.ts → libs/l/src/b.ts → libs/l/src/c.ts → libs/l/src/a.ts',
+    ]);
     expect(importCycles([a, b])).toEqual([]);
     const onlyType = file('libs/l/src/c.ts', "import type { A } from './a.js';");
     expect(importCycles([a, b, onlyType])).toEqual([]);

@@ -32,7 +32,9 @@ describe('the tree', () => {
 
   it('has a README in every library, application and tool', () => {
     const paths = new Set(tree.map((file) => file.path));
-    const missing = manifests.map((file) => file.path.replace('package.json', 'README.md')).filter((path) => !paths.has(path));
+    const missing = manifests
+      .map((file) => file.path.replace('package.json', 'README.md'))
+      .filter((path) => !paths.has(path));
     expect(missing).toEqual([]);
   });
 });

@@ -1,4 +1,3 @@
-import type { CairnError } from '@cairn/base';
 import { timingOf, type ShardConfig } from '@cairn/config';
 import { MemoryEngine, type KvEngine } from '@cairn/engine';
 import { openClassicLevelEngine } from '@cairn/engine/classic-level';
@@ -18,7 +17,7 @@ export interface NodeContext {
   /** Where /metrics is, for operators who list nodes. */
   readonly publicAddress: string;
   /** Log or engine failed: nothing may be acknowledged any more, the process ends. */
-  onFatal(error: CairnError): void;
+  onFatal(error: Error): void;
 }
 
 export interface RunningNode {

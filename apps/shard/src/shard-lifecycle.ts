@@ -54,6 +54,7 @@ export class ShardLifecycle implements OnApplicationBootstrap, OnApplicationShut
         logger,
         metrics,
         tracer,
+        publicAddress: this.#health.address,
         onFatal: (error) => {
           this.#parts.onFatal(error);
         },

@@ -14,7 +14,7 @@ export interface NativeBatch {
   close(): Promise<void>;
 }
 
-export type NativeIterator = Iterator<ClassicLevel<Buffer, Buffer>, Buffer, Buffer>;
+export type NativeIterator = Iterator<NativeLevel, Buffer, Buffer>;
 
 /** LevelDB with buffers for keys and values. */
 export class NativeLevel extends ClassicLevel<Buffer, Buffer> {

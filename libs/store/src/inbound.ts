@@ -1,4 +1,4 @@
-import type { RangeId } from '@cairn/base';
+import type { RangeId, StoreId } from '@cairn/base';
 import type { Message } from '@cairn/raft';
 import { decodeRaftMessages, type RaftRangeHint } from '@cairn/wire';
 
@@ -9,7 +9,7 @@ import type { StoreMetrics } from './store-metrics.js';
 export class InboundQueue {
   readonly #bytesMax: number;
   readonly #metrics: StoreMetrics;
-  #frames: Buffer[] = [];
+  #frames: { readonly from: StoreId; readonly body: Buffer }[] = [];
   #bytes = 0;
 
   constructor(bytesMax: number, metrics: StoreMetrics) {
@@ -18,28 +18,30 @@ export class InboundQueue {
   }
 
   /** Answers false when the frame was dropped. */
-  push(body: Buffer): boolean {
+  push(from: StoreId, body: Buffer): boolean {
     if (this.#bytes + body.length > this.#bytesMax) {
       this.#metrics.droppedMessage('inbound-full');
       return false;
     }
-    this.#frames.push(body);
+    this.#frames.push({ from, body });
     this.#bytes += body.length;
     return true;
   }
 
   /** Decodes everything that waits. A garbled frame is given to `garbled`; those before it have been delivered. */
   drain(
-    deliver: (rangeId: RangeId, message: Message, hint: RaftRangeHint | undefined) => void,
+    deliver: (from: StoreId, rangeId: RangeId, message: Message, hint: RaftRangeHint | undefined) => void,
     garbled: (error: unknown) => void,
   ): void {
     if (this.#frames.length === 0) return;
     const frames = this.#frames;
     this.#frames = [];
     this.#bytes = 0;
-    for (const frame of frames) {
+    for (const { from, body } of frames) {
       try {
-        decodeRaftMessages(frame, ENTRY_FORMAT, deliver);
+        decodeRaftMessages(body, ENTRY_FORMAT, (rangeId, message, hint) => {
+          deliver(from, rangeId, message, hint);
+        });
       } catch (error) {
         garbled(error);
       }

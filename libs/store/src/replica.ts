@@ -14,6 +14,8 @@ import { ReadQueue } from './read-queue.js';
 import type { ReplicaHandle, StateMachine } from './state-machine.js';
 
 const NO_STORE = 0 as StoreId;
+/** Members outside the descriptor whose stores are remembered. */
+const CORRESPONDENTS_MAX = 32;
 
 /** What a replica may ask of the store that hosts it. */
 export interface ReplicaHost {
@@ -53,6 +55,7 @@ export class Replica implements ReplicaHandle {
 
   /** undefined until a first snapshot: such a replica votes and receives, and applies nothing. */
   #descriptor: RangeDescriptor | undefined;
+  readonly #correspondents = new Map<ReplicaId, StoreId>();
   machine: StateMachine | undefined;
 
   /** The engine holds everything up to here. Advanced only by the applier and by snapshot installation. */
@@ -137,12 +140,22 @@ export class Replica implements ReplicaHandle {
     return this.storeOf(this.leaderReplicaId);
   }
 
-  /** The store of a member; 0 when it is not (or no longer) one. */
+  /**
+   * The store of a member, as the descriptor says, or (before there is one, or when it is older than a membership change)
+   * as the member's own messages have shown. 0 = unknown.
+   */
   storeOf(replicaId: ReplicaId): StoreId {
-    const members = this.#descriptor?.replicas;
-    if (members === undefined) return NO_STORE;
-    for (const member of members) if (member.replicaId === replicaId) return member.storeId;
-    return NO_STORE;
+    for (const member of this.#descriptor?.replicas ?? []) {
+      if (member.replicaId === replicaId) return member.storeId;
+    }
+    return this.#correspondents.get(replicaId) ?? NO_STORE;
+  }
+
+  /** A message of a member came from this store. */
+  noteCorrespondent(replicaId: ReplicaId, store: StoreId): void {
+    if (this.#correspondents.get(replicaId) === store || this.storeOf(replicaId) === store) return;
+    if (this.#correspondents.size >= CORRESPONDENTS_MAX) this.#correspondents.clear();
+    this.#correspondents.set(replicaId, store);
   }
 
   get isConsistent(): boolean {

@@ -119,13 +119,13 @@ export class SessionLinks implements PeerLinks {
   /** What to do with the frames of a session that another store opened. */
   handlersFor(session: Session, remote: Hello, store: Store): SessionHandlers {
     if (remote.purpose === 'bulk') {
-      return snapshotReceiverHandlers(session, store, (error) => {
+      return snapshotReceiverHandlers(session, remote.storeId, store, (error) => {
         this.#options.logger.info('snapshot not received', { from: remote.name, reason: messageOf(error) });
       });
     }
     return {
       onFrame: (type, body) => {
-        if (type === FrameType.raftMessages) store.receiveRaftFrame(body);
+        if (type === FrameType.raftMessages) store.receiveRaftFrame(remote.storeId, body);
       },
       onClose: () => {
         store.peerLost(remote.storeId);

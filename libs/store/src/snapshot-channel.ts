@@ -1,4 +1,4 @@
-import { CairnError, messageOf } from '@cairn/base';
+import { CairnError, messageOf, type StoreId } from '@cairn/base';
 import { ByteReader, ByteWriter } from '@cairn/codec';
 import type { Clock, Logger, Transport } from '@cairn/ports';
 import { FrameType, openSession, type Hello, type Session, type SessionHandlers } from '@cairn/wire';
@@ -105,6 +105,7 @@ export class SessionSnapshotChannel implements SnapshotChannel {
 /** The receiving end of one snapshot stream: frames are worked on one after the other. */
 export function snapshotReceiverHandlers(
   session: Session,
+  from: StoreId,
   store: Store,
   failed: (error: unknown) => void,
 ): SessionHandlers {
@@ -125,7 +126,7 @@ export function snapshotReceiverHandlers(
       await incoming.chunk(body);
     } else if (type === FrameType.snapshotEnd) {
       const message = await incoming.finish(new ByteReader(body).varint());
-      store.stepMessage(incoming.header.rangeId, message);
+      store.stepMessage(from, incoming.header.rangeId, message);
       answer({ type: 'received' });
     }
   };

@@ -9,7 +9,7 @@ import {
 } from '@cairn/base';
 import type { KvEngine } from '@cairn/engine';
 import type { Entry } from '@cairn/raft';
-import type { RaftLog } from '@cairn/raft-log';
+import type { RaftLog, RangeLog } from '@cairn/raft-log';
 
 import { encodeCheckpointState } from './checkpoint-state.js';
 import type { Replica } from './replica.js';
@@ -73,10 +73,30 @@ export function proposeSplit(replica: Replica, command: SplitCommand): boolean {
   return true;
 }
 
+/**
+ * Stages the log of a replica that is being born. An empty replica may have been here before, created by a message: the
+ * vote it gave stays given.
+ */
+export function beginLogOfBirth(log: RangeLog, descriptor: RangeDescriptor, replicaId: ReplicaId): void {
+  const promised = log.hardState;
+  log.reset(BIRTH_INDEX, BIRTH_TERM);
+  log.setHardState(
+    promised !== undefined && promised.term > BIRTH_TERM
+      ? { term: promised.term, vote: promised.vote, commit: BIRTH_INDEX }
+      : { term: BIRTH_TERM, vote: 0 as ReplicaId, commit: BIRTH_INDEX },
+  );
+  log.setCheckpoint({
+    index: BIRTH_INDEX,
+    term: BIRTH_TERM,
+    state: encodeCheckpointState({ replicaId, descriptor, installing: undefined }),
+  });
+}
+
 export interface SplitApplication {
   readonly engine: KvEngine;
   readonly log: RaftLog;
-  hasReplica(rangeId: RangeId): boolean;
+  /** Whether the child may be born here; an empty replica that messages created gives way. */
+  canBear(rangeId: RangeId, replicaId: ReplicaId): boolean;
   /** Makes the replica of a child whose log was just born. */
   addChild(descriptor: RangeDescriptor, replicaId: ReplicaId, machine: NonNullable<Replica['machine']>): Replica;
   readonly storeId: number;
@@ -101,15 +121,8 @@ export async function applySplit(parts: SplitApplication, replica: Replica, entr
   command.children.forEach((descriptor, at) => {
     const mine = descriptor.replicas.find((member) => member.storeId === parts.storeId);
     // The child may be here already, created later than this split by a message and fed by a snapshot.
-    if (mine === undefined || parts.hasReplica(descriptor.rangeId)) return;
-    const log = parts.log.range(descriptor.rangeId);
-    log.reset(BIRTH_INDEX, BIRTH_TERM);
-    log.setHardState({ term: BIRTH_TERM, vote: 0 as ReplicaId, commit: BIRTH_INDEX });
-    log.setCheckpoint({
-      index: BIRTH_INDEX,
-      term: BIRTH_TERM,
-      state: encodeCheckpointState({ replicaId: mine.replicaId, descriptor, installing: undefined }),
-    });
+    if (mine === undefined || !parts.canBear(descriptor.rangeId, mine.replicaId)) return;
+    beginLogOfBirth(parts.log.range(descriptor.rangeId), descriptor, mine.replicaId);
     const machine = machines[at];
     assert(machine !== undefined, 'a machine per child');
     born.push({ descriptor, replicaId: mine.replicaId, machine });

@@ -26,7 +26,15 @@ import { recoveredReplicas, rememberEntries, type RecoveredReplica } from './rec
 import { Replica } from './replica.js';
 import { SnapshotReceiver } from './snapshot-receive.js';
 import { SnapshotSender, type SnapshotChannel } from './snapshot-send.js';
-import { applySplit, BIRTH_INDEX, BIRTH_TERM, planSplit, proposeSplit, type ChildIds } from './split.js';
+import {
+  applySplit,
+  beginLogOfBirth,
+  BIRTH_INDEX,
+  BIRTH_TERM,
+  planSplit,
+  proposeSplit,
+  type ChildIds,
+} from './split.js';
 import type { ReplicaGroup, StateMachine } from './state-machine.js';
 import { validateStoreConfig, type StoreConfig } from './store-config.js';
 import { StoreMetrics } from './store-metrics.js';
@@ -71,6 +79,8 @@ export class Store {
   readonly #inbound: InboundQueue;
   readonly #sender: SnapshotSender;
   readonly #receiver: SnapshotReceiver;
+  /** Ranges whose empty replica made room for the birth: it may have promised its vote, so the newborn holds it too. */
+  readonly #hadPromises = new Set<RangeId>();
   #tickTimer: Timer | undefined;
   #lastTickMs = 0;
   #isClosed = false;
@@ -93,8 +103,8 @@ export class Store {
       metrics: this.#metrics,
       drainInbound: () => {
         this.#inbound.drain(
-          (rangeId, message, hint) => {
-            this.#deliver(rangeId, message, hint?.startKey);
+          (from, rangeId, message, hint) => {
+            this.#deliver(from, rangeId, message, hint?.startKey);
           },
           (error) => {
             logger.warn('garbled raft frame dropped', { reason: messageOf(error) });
@@ -253,12 +263,14 @@ export class Store {
    * whatever state, is left alone.
    */
   async createReplica(descriptor: RangeDescriptor): Promise<void> {
-    if (this.#replicas.has(descriptor.rangeId)) return;
+    const existing = this.#replicas.get(descriptor.rangeId);
+    if (existing?.isInitialised === true) return;
     const mine = descriptor.replicas.find((member) => member.storeId === this.storeId);
     assert(mine !== undefined, 'the store is a member of what it creates', { rangeId: descriptor.rangeId });
     if (this.#overlapping(descriptor) !== undefined) {
       throw new CairnError('FAILED_PRECONDITION', 'another range here covers part of the span');
     }
+    if (existing !== undefined) this.#forgetEmpty(existing, mine.replicaId);
     const machine = this.#options.machineFor(descriptor, true);
     const log = this.#birthLog(descriptor, mine.replicaId);
     const replica = this.#addChild(descriptor, mine.replicaId, machine);
@@ -274,13 +286,7 @@ export class Store {
 
   #birthLog(descriptor: RangeDescriptor, replicaId: ReplicaId): RangeLog {
     const log = this.#log.range(descriptor.rangeId);
-    log.reset(BIRTH_INDEX, BIRTH_TERM);
-    log.setHardState({ term: BIRTH_TERM, vote: 0 as ReplicaId, commit: BIRTH_INDEX });
-    log.setCheckpoint({
-      index: BIRTH_INDEX,
-      term: BIRTH_TERM,
-      state: encodeCheckpointState({ replicaId, descriptor, installing: undefined }),
-    });
+    beginLogOfBirth(log, descriptor, replicaId);
     return log;
   }
 
@@ -292,7 +298,7 @@ export class Store {
       descriptor,
       appliedIndex: BIRTH_INDEX,
       appliedTerm: BIRTH_TERM,
-      isBorn: true,
+      isBorn: !this.#hadPromises.delete(descriptor.rangeId),
     });
     replica.machine = machine;
     this.#options.onReplicaChanged?.(descriptor.rangeId);
@@ -334,8 +340,8 @@ export class Store {
   }
 
   /** One raft frame of a peer store. Bounded: beyond `inboundBytesMax` frames are dropped, which Raft tolerates. */
-  receiveRaftFrame(body: Buffer): void {
-    this.#inbound.push(body);
+  receiveRaftFrame(from: StoreId, body: Buffer): void {
+    this.#inbound.push(from, body);
     this.#turns.schedule();
   }
 
@@ -345,12 +351,12 @@ export class Store {
   }
 
   /** Steps a message that did not come as a frame (a snapshot whose stream is complete). */
-  stepMessage(rangeId: RangeId, message: Message): void {
-    this.#deliver(rangeId, message, undefined);
+  stepMessage(from: StoreId, rangeId: RangeId, message: Message): void {
+    this.#deliver(from, rangeId, message, undefined);
     this.#turns.schedule();
   }
 
-  #deliver(rangeId: RangeId, message: Message, startKey: Uint8Array | undefined): void {
+  #deliver(from: StoreId, rangeId: RangeId, message: Message, startKey: Uint8Array | undefined): void {
     let replica = this.#replicas.get(rangeId);
     if (replica === undefined) {
       if (startKey === undefined) {
@@ -368,8 +374,20 @@ export class Store {
       this.#metrics.droppedMessage('no-replica');
       return;
     }
+    replica.noteCorrespondent(message.from, from);
     replica.inbox.push(message);
     this.#turns.enqueue(replica);
+  }
+
+  /** Makes room for the birth of a range that messages announced first. What the empty replica promised stays in its log. */
+  #forgetEmpty(replica: Replica, replicaId: ReplicaId): void {
+    assert(!replica.isInitialised && replica.replicaId === replicaId, 'only an empty replica makes room', {
+      range: replica.rangeId,
+    });
+    replica.isClosed = true;
+    replica.reads.refuseAll();
+    this.#replicas.delete(replica.rangeId);
+    this.#hadPromises.add(replica.rangeId);
   }
 
   /** A replica without a state: it takes part in votes and waits for a snapshot. */
@@ -440,7 +458,7 @@ export class Store {
         engine: this.#options.engine,
         log: this.#log,
         storeId: this.storeId,
-        hasReplica: (rangeId) => this.#replicas.has(rangeId),
+        canBear: (child, replicaId) => this.#makeRoomFor(child, replicaId),
         addChild: (descriptor, replicaId, machine) => {
           const child = this.#addChild(descriptor, replicaId, machine);
           machine.attach?.(child);
@@ -458,6 +476,15 @@ export class Store {
     }
     if (children.length > 0) this.#metrics.split();
     this.#options.onReplicaChanged?.(replica.rangeId);
+  }
+
+  /** Whether a split may bear the child here: not when it is here already, later than its birth. */
+  #makeRoomFor(child: RangeId, replicaId: ReplicaId): boolean {
+    const existing = this.#replicas.get(child);
+    if (existing === undefined) return true;
+    if (existing.isInitialised || existing.replicaId !== replicaId) return false;
+    this.#forgetEmpty(existing, replicaId);
+    return true;
   }
 
   #applyConfigEntry(replica: Replica, entry: Entry): void {

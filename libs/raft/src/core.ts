@@ -80,6 +80,8 @@ export class Core {
   /** Quick retries left after the leader's store was lost. */
   fastCampaigns = 0;
   isTransferCandidate = false;
+  /** The term whose leader asked this replica to take over while it could not campaign yet; 0 = none. */
+  deferredTransferTerm = 0;
   readonly votes = new Map<ReplicaId, boolean>();
 
   readonly progress = new Map<ReplicaId, Progress>();

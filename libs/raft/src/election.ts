@@ -162,9 +162,20 @@ export function handleVoteResponse(core: Core, message: VoteResponse): void {
   decide(core);
 }
 
-/** The leader hands over: campaign at once, the vote hold does not count. */
+/** The leader hands over: campaign, the vote hold does not count; at once, or when a committed change is applied. */
 export function handleTimeoutNow(core: Core, message: TimeoutNow): void {
-  if (core.role === 'leader' || message.from !== core.leaderId || !mayCampaign(core)) return;
+  if (core.role === 'leader' || message.from !== core.leaderId) return;
+  core.deferredTransferTerm = core.term;
+  resumeTransfer(core);
+}
+
+/** Also called after an apply: the handover may have come together with the change that made it necessary. */
+export function resumeTransfer(core: Core): void {
+  if (core.deferredTransferTerm === 0) return;
+  const isStillAsked = core.deferredTransferTerm === core.term && core.role === 'follower';
+  if (isStillAsked && !mayCampaign(core)) return;
+  core.deferredTransferTerm = 0;
+  if (!isStillAsked) return;
   core.isTransferCandidate = true;
   startVote(core);
 }

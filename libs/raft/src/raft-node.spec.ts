@@ -2,7 +2,15 @@ import type { LogIndex, ReplicaId, Term } from '@cairn/base';
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 
-import { defaultRaftConfig, EntryKind, RaftNode, type ConfigOperation } from './index.js';
+import {
+  defaultRaftConfig,
+  EntryKind,
+  RaftNode,
+  type AppendResponse,
+  type ConfigOperation,
+  type HeartbeatResponse,
+  type Message,
+} from './index.js';
 import { MemoryRaftStorage, TestCluster, type TestReplica } from './testing/index.js';
 
 const bytes = (text: string): Uint8Array => new TextEncoder().encode(text);
@@ -306,6 +314,59 @@ describe('edges of the host contract', () => {
     leader.node.flushCommit();
     expect(leader.node.takeReady().messages).toMatchObject([{ type: 'heartbeat' }, { type: 'heartbeat' }]);
     expect([leader.node.id, leader.node.leaderId]).toEqual([1, 1]);
+  });
+
+  test('a member that waits for a snapshot goes on from the log when it turns out to have caught up', () => {
+    const { cluster, leader } = led(3);
+    const isCut = (message: { to: number; type: string }) => message.to === 3;
+    for (let count = 0; count < 5; count += 1) leader.node.propose(bytes('v'));
+    cluster.stabilize(isCut);
+    leader.storage.compact(leader.appliedIndex);
+    cluster.nowMs += 50;
+    leader.node.step({ ...answer(3, 1, 'heartbeat-response'), sentAtMs: cluster.nowMs }, cluster.nowMs);
+    expect(leader.node.takeReady().messages.at(-1)).toMatchObject({ type: 'snapshot', to: 3 });
+    const third = () => leader.node.status().peers.find((peer) => peer.replicaId === 3);
+    expect(third()).toMatchObject({ state: 'snapshot', pendingSnapshotIndex: 6, match: 1 });
+    leader.node.step({ ...answer(3, 1, 'append-response'), rejected: true, index: at(5) }, cluster.nowMs);
+    leader.node.step({ ...answer(3, 1, 'append-response'), index: at(3) }, cluster.nowMs);
+    expect(third()?.state).toBe('snapshot');
+    leader.node.step({ ...answer(3, 1, 'append-response'), index: at(99) }, cluster.nowMs);
+    expect(third()).toMatchObject({ state: 'snapshot', match: 3 });
+    leader.node.step({ ...answer(3, 1, 'append-response'), index: at(6) }, cluster.nowMs);
+    expect(third()).toMatchObject({ state: 'replicate', match: 6, next: 7 });
+    leader.node.snapshotSent(id(3), true);
+    expect(third()?.state).toBe('replicate');
+  });
+
+  function answer(from: number, term: number, type: 'append-response'): AppendResponse;
+  function answer(from: number, term: number, type: 'heartbeat-response'): HeartbeatResponse;
+  function answer(from: number, term: number, type: 'append-response' | 'heartbeat-response'): Message {
+    const base = { from: id(from), to: id(1), term: inTerm(term), sentAtMs: 0 };
+    if (type === 'heartbeat-response') return { ...base, type, readContext: 0 };
+    return { ...base, type, index: at(0), rejected: false, hintIndex: at(0), hintTerm: inTerm(0) };
+  }
+
+  test('quiet only when nothing is under way', () => {
+    const { cluster, leader } = led(3);
+    expect(leader.node.canQuiesce()).toBe(false);
+    cluster.advance(1000, () => false);
+    expect(leader.node.canQuiesce()).toBe(true);
+    leader.node.readIndex(1);
+    expect(leader.node.quiesce()).toBe(false);
+    cluster.stabilize();
+    cluster.get(2).node.readIndex(2);
+    expect(cluster.get(2).node.canQuiesce()).toBe(false);
+    cluster.stabilize();
+    cluster.advance(200, () => false);
+    expect(leader.node.quiesce()).toBe(true);
+    leader.node.readIndex(3);
+    expect(leader.node.isQuiesced).toBe(false);
+    leader.node.transferLeader(id(2));
+    expect(leader.node.canQuiesce()).toBe(false);
+    cluster.get(3).node.leaderStoreLost(cluster.nowMs);
+    leader.node.leaderStoreLost(cluster.nowMs);
+    leader.node.campaign(cluster.nowMs);
+    expect(leader.node.role).toBe('leader');
   });
 
   test('misuse is an invariant error', () => {

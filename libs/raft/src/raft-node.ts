@@ -176,6 +176,7 @@ export class RaftNode {
     assert(index <= core.handed, 'applied what was never handed out', { index, handed: core.handed });
     core.applied = index;
     membership.maybeLeaveJoint(core);
+    election.resumeTransfer(core);
   }
 
   /** The host applies a config entry: adopts and returns the configuration after it. */

@@ -8,7 +8,7 @@ import type { LogIndex, ReplicaId, Term } from '@cairn/base';
 const STORE_LOST_JITTER_MS = 50;
 const FAST_CAMPAIGNS_MAX = 4;
 const FAST_RETRY_MS = 50;
-const FAST_RETRY_JITTER_MS = 100;
+const FAST_RETRY_JITTER_MS = 150;
 
 /** Voter, not busy with a snapshot, and no committed change of the voters that it has not applied. */
 export function mayCampaign(core: Core): boolean {

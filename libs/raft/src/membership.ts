@@ -35,14 +35,20 @@ function refusalFor(core: Core, change: ConfigChange): Refusal | undefined {
   for (const { type, replicaId } of change.operations) {
     // A leader that is to go hands over first.
     if (replicaId === core.id) return 'illegal-change';
-    const match = core.progress.get(replicaId)?.match ?? 0;
-    if (type === 'add-voter' && core.log.lastIndex - match > LEARNER_LAG_MAX) return 'learner-behind';
+    if (type === 'add-voter' && isBehind(core, replicaId)) return 'learner-behind';
   }
   const next = configAfter(core.members, change);
   if (isJoint(next) && !(hasRecentQuorum(core, next.voters) && hasRecentQuorum(core, next.outgoing))) {
     return 'too-few-recent-voters';
   }
   return undefined;
+}
+
+/** Also behind: a learner that still waits for its first state, however short the log is. */
+function isBehind(core: Core, replicaId: ReplicaId): boolean {
+  const learner = core.progress.get(replicaId);
+  if (learner?.state !== 'replicate' || learner.match === 0) return true;
+  return core.log.lastIndex - learner.match > LEARNER_LAG_MAX;
 }
 
 function hasRecentQuorum(core: Core, voters: readonly ReplicaId[]): boolean {

@@ -5,6 +5,7 @@ import fc from 'fast-check';
 import {
   defaultRaftConfig,
   EntryKind,
+  LEARNER_LAG_MAX,
   RaftNode,
   type AppendResponse,
   type ConfigOperation,
@@ -367,6 +368,34 @@ describe('edges of the host contract', () => {
     leader.node.leaderStoreLost(cluster.nowMs);
     leader.node.campaign(cluster.nowMs);
     expect(leader.node.role).toBe('leader');
+  });
+
+  test('a learner that is too far behind, or has nothing yet, is not promoted', () => {
+    const { cluster, leader } = led(3);
+    cluster.add(4, leader.node.configState);
+    const isCut = (message: { to: number }) => message.to === 4;
+    leader.node.proposeConfigChange(change(['add-learner', 4]));
+    cluster.stabilize(isCut);
+    expect(leader.node.proposeConfigChange(change(['add-voter', 4]))).toMatchObject({
+      reason: 'learner-behind',
+    });
+    cluster.advance(200, () => false);
+    for (let count = 0; count <= LEARNER_LAG_MAX; count += 1) leader.node.propose(bytes('v'));
+    expect(leader.node.proposeConfigChange(change(['add-voter', 4]))).toMatchObject({
+      reason: 'learner-behind',
+    });
+    cluster.stabilize();
+    expect(leader.node.proposeConfigChange(change(['add-voter', 4]))).toMatchObject({ type: 'accepted' });
+  });
+
+  test('the commit index that was only mentioned is written with the next entries', () => {
+    const { cluster, leader } = led(3);
+    leader.node.propose(bytes('a'));
+    cluster.stabilize();
+    cluster.advance(50, () => false);
+    leader.node.propose(bytes('b'));
+    const ready = leader.node.takeReady();
+    expect(ready).toMatchObject({ mustSync: true, hardState: { commit: 2 } });
   });
 
   test('misuse is an invariant error', () => {

@@ -398,6 +398,53 @@ describe('edges of the host contract', () => {
     expect(ready).toMatchObject({ mustSync: true, hardState: { commit: 2 } });
   });
 
+  test('a durable suffix that is replaced is not durable until its replacement is', () => {
+    const { node, storage } = TestCluster.of(3).get(2);
+    node.step(append(1, 1, { after: 0, afterTerm: 0, terms: [1, 1, 1] }), 1000);
+    const first = node.takeReady();
+    storage.stage(first);
+    node.persisted(first.sequence);
+    node.step(append(3, 2, { after: 1, afterTerm: 1, terms: [2, 2] }), 1001);
+    const second = node.takeReady();
+    expect(node.status()).toMatchObject({ lastIndex: 3, durableIndex: 1 });
+    expect(second.messages).toEqual([]);
+    expect(second.messagesAfterPersist).toHaveLength(1);
+  });
+
+  test('a follower that heard its leader refuses votes until the hold is over, except in a transfer', () => {
+    const { node } = TestCluster.of(3).get(2);
+    node.step(append(1, 1, { after: 0, afterTerm: 0, terms: [] }), 1000);
+    node.persisted(node.takeReady().sequence);
+    const ask = (type: 'vote' | 'pre-vote', transfer: boolean, nowMs: number) => {
+      const base = { from: id(3), to: id(2), term: inTerm(2), lastIndex: at(5), lastTerm: inTerm(1) };
+      node.step({ ...base, type, transfer }, nowMs);
+      const ready = node.takeReady();
+      return [...ready.messages, ...ready.messagesAfterPersist];
+    };
+    expect(ask('pre-vote', false, 1499)).toMatchObject([{ granted: false, term: 1 }]);
+    expect(ask('vote', false, 1499)).toEqual([]);
+    expect(node.term).toBe(1);
+    expect(ask('pre-vote', false, 1500)).toMatchObject([{ granted: true, term: 2 }]);
+    node.step(append(1, 1, { after: 0, afterTerm: 0, terms: [] }), 1600);
+    node.takeReady();
+    expect(ask('vote', true, 1601)).toMatchObject([{ granted: true, term: 2 }]);
+  });
+
+  test('figure 8: a majority that holds an entry of an older term does not commit it', () => {
+    const cluster = TestCluster.of(3);
+    const { node } = cluster.get(2);
+    node.step(append(1, 1, { after: 0, afterTerm: 0, terms: [1, 1] }), cluster.nowMs);
+    cluster.stabilize();
+    cluster.nowMs += 500;
+    node.campaign(cluster.nowMs);
+    cluster.stabilize((message) => message.type === 'append');
+    expect(node).toMatchObject({ role: 'leader', term: 2, commitIndex: 0 });
+    node.step({ ...answer(3, 2, 'append-response'), to: id(2), index: at(2) }, cluster.nowMs);
+    expect(node.commitIndex).toBe(0);
+    node.step({ ...answer(3, 2, 'append-response'), to: id(2), index: at(3) }, cluster.nowMs);
+    expect(node.commitIndex).toBe(3);
+  });
+
   test('misuse is an invariant error', () => {
     const { leader } = led(1);
     expect(() => {

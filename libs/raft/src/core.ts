@@ -53,7 +53,8 @@ export interface CoreOptions {
 }
 
 /**
- * All state of one replica, and the few steps that every operation needs. Private to the package: the operations are
+ * All state of one replica, and the few steps that every operation needs. Private to the package: the
+ * operations are
  * functions in the other files, `RaftNode` is what the host sees.
  */
 export class Core {
@@ -213,7 +214,8 @@ export class Core {
   }
 
   /**
-   * The largest value that both majorities reach, where `valueOf` tells what a member has reached. Infinity when
+   * The largest value that both majorities reach, where `valueOf` tells what a member has reached.
+   * Infinity when
    * there are no voters.
    */
   quorumValue(valueOf: (peer: Progress) => number): number {

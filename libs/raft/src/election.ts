@@ -16,7 +16,9 @@ export function mayCampaign(core: Core): boolean {
   return core.applied >= Math.min(core.commit, core.pendingConfigIndex);
 }
 
-/** Forced campaign: ignores the election timer, but never this replica's own vote hold, which it waits out. */
+/**
+ * Forced campaign: ignores the election timer, but never this replica's own vote hold, which it waits out.
+ */
 export function campaign(core: Core): void {
   if (core.role === 'leader') return;
   if (core.nowMs < core.holdUntilMs || !mayCampaign(core)) {
@@ -162,7 +164,10 @@ export function handleVoteResponse(core: Core, message: VoteResponse): void {
   decide(core);
 }
 
-/** The leader hands over: campaign, the vote hold does not count; at once, or when a committed change is applied. */
+/**
+ * The leader hands over: campaign, the vote hold does not count; at once, or when a committed change is
+ * applied.
+ */
 export function handleTimeoutNow(core: Core, message: TimeoutNow): void {
   if (core.role === 'leader' || message.from !== core.leaderId) return;
   core.deferredTransferTerm = core.term;

@@ -1,6 +1,7 @@
 /**
  * The unacknowledged appends of one follower: a ring of (last index, payload bytes), oldest first.
- * Bounded by count and bytes; an append is admitted while both are below their limit, so bytes may overshoot once.
+ * Bounded by count and bytes; an append is admitted while both are below their limit, so bytes may
+ * overshoot once.
  */
 export class Inflights {
   readonly #countMax: number;

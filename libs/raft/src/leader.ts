@@ -74,7 +74,8 @@ export function handleHeartbeatResponse(core: Core, message: HeartbeatResponse):
   peer.isProbeSent = false;
   peer.isLoading = false;
   if (peer.state === 'replicate' && message.sentAtMs > peer.lastAppendSentAtMs) {
-    // It answers, yet nothing that was sent before has been acknowledged: it may be lost, so ask where it stands.
+    // It answers, yet nothing that was sent before has been acknowledged: it may be lost, so ask where it
+    // stands.
     peer.becomeProbe();
   }
   requestAppend(core, peer);

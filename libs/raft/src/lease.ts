@@ -11,7 +11,10 @@ export function refreshLease(core: Core): void {
   core.leaseBaseMs = core.quorumValue(ackedOf(core));
 }
 
-/** Counts an echoed send time; sends at or before the floor were made before a drop and prove nothing any more. */
+/**
+ * Counts an echoed send time; sends at or before the floor were made before a drop and prove nothing any
+ * more.
+ */
 export function noteAcknowledged(core: Core, peer: Progress, sentAtMs: number): void {
   if (sentAtMs <= peer.ackedSentAtMs || sentAtMs <= core.leaseFloorMs) return;
   peer.ackedSentAtMs = sentAtMs;
@@ -19,8 +22,10 @@ export function noteAcknowledged(core: Core, peer: Progress, sentAtMs: number): 
 }
 
 /**
- * Until when no other leader can be elected; -Infinity without a lease. A member that echoed `sentAtMs` holds its vote
- * for voteHoldMs after it received that message, thus at least so long after it was sent; the lease is shorter than
+ * Until when no other leader can be elected; -Infinity without a lease. A member that echoed `sentAtMs`
+ * holds its vote
+ * for voteHoldMs after it received that message, thus at least so long after it was sent; the lease is
+ * shorter than
  * that by the drift margin. The leader's own contribution is the present.
  */
 export function leaseExpiresAtMs(core: Core, nowMs: number): number {

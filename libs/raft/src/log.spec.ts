@@ -6,7 +6,10 @@ import { LogView } from './log.js';
 import { MemoryRaftStorage } from './testing/index.js';
 import type { Entry } from './types.js';
 
-/** Against a plain array, with a storage that gets what is taken: terms, entries and borders must agree at all times. */
+/**
+ * Against a plain array, with a storage that gets what is taken: terms, entries and borders must agree at
+ * all times.
+ */
 test('the memory tail over storage reads like one array', () => {
   const action = fc.record({ kind: fc.nat(4), amount: fc.integer({ min: 1, max: 90 }) });
   fc.assert(

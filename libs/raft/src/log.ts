@@ -6,7 +6,8 @@ import type { Entry, RaftStorage } from './types.js';
 const COMPACT_AT = 64;
 
 /**
- * The log as the core sees it: storage, plus a tail in memory of what is not durable or not handed out for applying yet.
+ * The log as the core sees it: storage, plus a tail in memory of what is not durable or not handed out for
+ * applying yet.
  * The tail wins over storage wherever both have an index. Invariant: tailFirst + live count = lastIndex + 1.
  */
 export class LogView {
@@ -57,7 +58,10 @@ export class LogView {
     return at;
   }
 
-  /** Entries [from, toExclusive); fewer when bytesMax or the border between storage and tail ends them early. */
+  /**
+   * Entries [from, toExclusive); fewer when bytesMax or the border between storage and tail ends them
+   * early.
+   */
   entries(from: number, toExclusive: number, bytesMax: number): readonly Entry[] | 'compacted' | 'loading' {
     assert(from < toExclusive && toExclusive <= this.lastIndex + 1, 'entries outside the log', {
       from,

@@ -20,7 +20,10 @@ export function encodeConfigChange(change: ConfigChange): Uint8Array {
   return writer.take();
 }
 
-/** Throws CairnError CORRUPTION for anything `encodeConfigChange` did not write. `context` is a view of the payload. */
+/**
+ * Throws CairnError CORRUPTION for anything `encodeConfigChange` did not write. `context` is a view of the
+ * payload.
+ */
 export function decodeConfigChange(payload: Uint8Array): ConfigChange {
   const reader = new ByteReader(payload);
   const flags = reader.u8();
@@ -53,7 +56,10 @@ function isSimple(config: ConfigState, change: ConfigChange): boolean {
   );
 }
 
-/** Whether the operations may be applied to a configuration that is not joint; leader-independent rules only. */
+/**
+ * Whether the operations may be applied to a configuration that is not joint; leader-independent rules
+ * only.
+ */
 export function isLegalChange(config: ConfigState, change: ConfigChange): boolean {
   const { operations } = change;
   if (change.leaveJoint || operations.length === 0 || operations.length > CONFIG_OPERATIONS_MAX) return false;

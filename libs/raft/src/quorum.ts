@@ -1,4 +1,7 @@
-/** Majority arithmetic over numbers; an empty group agrees with everything, as the outgoing half of no joint config must. */
+/**
+ * Majority arithmetic over numbers; an empty group agrees with everything, as the outgoing half of no
+ * joint config must.
+ */
 
 /** Voters needed out of `count`. */
 export function majorityOf(count: number): number {
@@ -6,7 +9,8 @@ export function majorityOf(count: number): number {
 }
 
 /**
- * The largest value that a majority reaches: the majority-th greatest. Sorts `values` in place (insertion sort: groups
+ * The largest value that a majority reaches: the majority-th greatest. Sorts `values` in place (insertion
+ * sort: groups
  * are small). Infinity for an empty group.
  */
 export function majorityValue(values: number[]): number {

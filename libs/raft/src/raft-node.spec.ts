@@ -118,7 +118,10 @@ describe('RaftNode', () => {
   });
 });
 
-/** Safety is asserted by TestCluster at every Ready; afterwards the network heals and the group must make progress. */
+/**
+ * Safety is asserted by TestCluster at every Ready; afterwards the network heals and the group must make
+ * progress.
+ */
 test('random schedules keep the rules of Raft and recover', () => {
   const step = fc.record({ kind: fc.nat(15), who: fc.nat(4), what: fc.nat(1000) });
   fc.assert(

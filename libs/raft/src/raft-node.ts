@@ -31,14 +31,17 @@ import {
 } from './types.js';
 
 /**
- * `random` answers [0, 1). `startedAtMs` and every later `nowMs` come from one monotonic clock; a smaller one than
- * before is taken as the last. `bornNow` (default false) says that this replica never existed before, so that it has
+ * `random` answers [0, 1). `startedAtMs` and every later `nowMs` come from one monotonic clock; a smaller
+ * one than
+ * before is taken as the last. `bornNow` (default false) says that this replica never existed before, so
+ * that it has
  * promised nothing: only for ranges being created, and false when in doubt (a split replayed after a crash).
  */
 export type RaftNodeOptions = CoreOptions;
 
 /**
- * One replica of one Raft group, as a pure state machine: inputs change memory only, everything to be done comes out
+ * One replica of one Raft group, as a pure state machine: inputs change memory only, everything to be done
+ * comes out
  * of `takeReady`. Not reentrant. The README has the loop that a host must run.
  */
 export class RaftNode {
@@ -107,8 +110,10 @@ export class RaftNode {
   }
 
   /**
-   * Asks for a linearizable read; the answer comes in `Ready.reads` under `context` (unique among the reads that wait).
-   * False: refused at once, no answer follows. Every accepted read is answered or refused within an election timeout
+   * Asks for a linearizable read; the answer comes in `Ready.reads` under `context` (unique among the
+   * reads that wait).
+   * False: refused at once, no answer follows. Every accepted read is answered or refused within an
+   * election timeout
    * or so, given ticks.
    */
   readIndex(context: number): boolean {
@@ -117,7 +122,8 @@ export class RaftNode {
   }
 
   /**
-   * True while no other replica can have become leader. The caller takes its view of the state first, then asks with a
+   * True while no other replica can have become leader. The caller takes its view of the state first, then
+   * asks with a
    * fresh `nowMs`, and has applied the no-op of this term.
    */
   hasLease(nowMs: number): boolean {
@@ -164,12 +170,18 @@ export class RaftNode {
     return readies.takeReady(this.#core);
   }
 
-  /** Everything of the Readies up to `sequence` is durable. Late and several at once is fine; backwards is ignored. */
+  /**
+   * Everything of the Readies up to `sequence` is durable. Late and several at once is fine; backwards is
+   * ignored.
+   */
   persisted(sequence: number): void {
     readies.persisted(this.#core, sequence);
   }
 
-  /** The state machine holds everything up to `index`; config entries went through `applyConfigChange` before. */
+  /**
+   * The state machine holds everything up to `index`; config entries went through `applyConfigChange`
+   * before.
+   */
   applied(index: LogIndex): void {
     const core = this.#core;
     if (index <= core.applied) return;
@@ -224,7 +236,8 @@ export class RaftNode {
   }
 
   /**
-   * The stores' own heartbeat vouches for a quiesced member: it follows this leader in this term, and held its vote
+   * The stores' own heartbeat vouches for a quiesced member: it follows this leader in this term, and held
+   * its vote
    * anew after `sentAtMs` (of this process's clock). See README for what the other side must guarantee.
    */
   recordPeerContact(replicaId: ReplicaId, sentAtMs: number, nowMs: number): void {

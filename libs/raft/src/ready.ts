@@ -56,7 +56,9 @@ function takeCommitted(core: Core): readonly Entry[] {
   return entries;
 }
 
-/** With entries, also a commit index that was only mentioned without a sync before: see README, membership. */
+/**
+ * With entries, also a commit index that was only mentioned without a sync before: see README, membership.
+ */
 function takeHardState(core: Core, isSynced: boolean): HardState | undefined {
   const isChanged =
     core.term !== core.emittedTerm || core.vote !== core.emittedVote || core.commit !== core.emittedCommit;

@@ -41,7 +41,10 @@ export function flushReplication(core: Core): void {
   }
 }
 
-/** One append from `peer.next` on; false when it could not be made now. An empty one carries the commit index. */
+/**
+ * One append from `peer.next` on; false when it could not be made now. An empty one carries the commit
+ * index.
+ */
 export function sendAppend(core: Core, peer: Progress): boolean {
   const { log } = core;
   const previousIndex = peer.next - 1;
@@ -137,7 +140,8 @@ export function requestCommitFlush(core: Core): void {
 const matchOf = (peer: Progress): number => peer.match;
 
 /**
- * Advances the commit index to what both majorities hold durably. Only entries of the own term are counted; older
+ * Advances the commit index to what both majorities hold durably. Only entries of the own term are
+ * counted; older
  * ones are committed through them (Raft paper 5.4.2, figure 8).
  */
 export function maybeCommit(core: Core): boolean {

@@ -23,7 +23,10 @@ function enter(core: Core, role: Core['role'], leaderId: ReplicaId): void {
   core.isStateChanged = true;
 }
 
-/** Follows `leaderId` (0: nobody known) in `term`; a newer term starts without a vote. The vote hold stays as it is. */
+/**
+ * Follows `leaderId` (0: nobody known) in `term`; a newer term starts without a vote. The vote hold stays
+ * as it is.
+ */
 export function becomeFollower(core: Core, term: number, leaderId: ReplicaId): void {
   assert(term >= core.term, 'terms never go back', { term, own: core.term });
   const wasFollower = core.role === 'follower';
@@ -38,7 +41,10 @@ export function becomeFollower(core: Core, term: number, leaderId: ReplicaId): v
   if (!wasFollower) core.armElection();
 }
 
-/** Asks whether an election could be won, without a new term. Forgets the leader: it is what is being doubted. */
+/**
+ * Asks whether an election could be won, without a new term. Forgets the leader: it is what is being
+ * doubted.
+ */
 export function becomePreCandidate(core: Core): void {
   assert(core.role !== 'leader', 'a leader does not campaign');
   enter(core, 'pre-candidate', NO_REPLICA);

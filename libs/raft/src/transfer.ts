@@ -5,7 +5,10 @@ import type { Progress } from './progress.js';
 import { isRecentlyActive, requestAppend } from './replication.js';
 import type { TransferResult } from './types.js';
 
-/** Begins to hand leadership over: no proposals and no lease until it happened or an election timeout passed. */
+/**
+ * Begins to hand leadership over: no proposals and no lease until it happened or an election timeout
+ * passed.
+ */
 export function transferLeader(core: Core, to: ReplicaId): TransferResult {
   if (core.role !== 'leader') return { type: 'refused', reason: 'not-leader' };
   if (core.transferTarget !== NO_REPLICA) return { type: 'refused', reason: 'transferring' };
@@ -27,7 +30,10 @@ export function continueTransfer(core: Core, peer: Progress): void {
   else sendTimeoutNow(core, peer);
 }
 
-/** From here on an election may happen at any time of this term, however late the message arrives: no lease again. */
+/**
+ * From here on an election may happen at any time of this term, however late the message arrives: no lease
+ * again.
+ */
 export function sendTimeoutNow(core: Core, peer: Progress): void {
   core.isLeaseForfeited = true;
   core.send({ type: 'timeout-now', from: core.id, to: peer.id, term: core.termNumber });

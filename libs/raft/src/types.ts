@@ -13,7 +13,8 @@ export type EntryKind = (typeof EntryKind)[keyof typeof EntryKind];
 
 /**
  * One log entry. `payload` and `header` are immutable once the entry exists; they may be views of a larger
- * network or log buffer. `header` is the encoded log record header (owned by `@cairn/raft-log`), made once and
+ * network or log buffer. `header` is the encoded log record header (owned by `@cairn/raft-log`), made once
+ * and
  * reused for the log and for every follower; the core never reads it.
  */
 export interface Entry {
@@ -51,7 +52,8 @@ export interface SnapshotMeta {
 }
 
 /**
- * Read access to the log; the core's only view of storage. Synchronous: what is not in memory answers `loading`,
+ * Read access to the log; the core's only view of storage. Synchronous: what is not in memory answers
+ * `loading`,
  * the host fetches it and then calls `RaftNode.entriesLoaded(to)`.
  */
 export interface RaftStorage {
@@ -75,7 +77,8 @@ export interface ConfigOperation {
 }
 
 /**
- * A membership change. One operation that touches no majority (a learner added or removed) is simple; everything
+ * A membership change. One operation that touches no majority (a learner added or removed) is simple;
+ * everything
  * else enters a joint configuration, which the leader leaves by itself once it is committed.
  * A voter is never removed directly: demote it to learner first (`add-learner`), then remove it.
  */
@@ -188,13 +191,17 @@ export type Role = 'follower' | 'pre-candidate' | 'candidate' | 'leader';
 
 export interface RaftConfig {
   readonly id: ReplicaId;
-  /** A follower that hears nothing for this long plus a jitter of [0, electionJitterMs) campaigns. Default 600. */
+  /**
+   * A follower that hears nothing for this long plus a jitter of [0, electionJitterMs) campaigns. Default
+   * 600.
+   */
   readonly electionTimeoutMs: number;
   readonly electionJitterMs: number;
   /** Default 150. Must be less than half of electionTimeoutMs. */
   readonly heartbeatIntervalMs: number;
   /**
-   * The leader may serve reads from its lease for this long after the send time of what a quorum acknowledged.
+   * The leader may serve reads from its lease for this long after the send time of what a quorum
+   * acknowledged.
    * Must be below voteHoldMs by a drift margin of at least 10 %. Default 400.
    */
   readonly leaseDurationMs: number;
@@ -279,7 +286,10 @@ export type ConfigChangeResult =
         | 'learner-behind';
     };
 
-/** How the leader sees one follower. `probe`: one append at a time; `replicate`: pipelined; `snapshot`: waiting for one. */
+/**
+ * How the leader sees one follower. `probe`: one append at a time; `replicate`: pipelined; `snapshot`:
+ * waiting for one.
+ */
 export interface PeerProgress {
   readonly replicaId: ReplicaId;
   readonly state: 'probe' | 'replicate' | 'snapshot';

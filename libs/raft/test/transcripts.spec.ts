@@ -8,7 +8,10 @@ import { runTranscript } from './transcript-runner.js';
 const folder = fileURLToPath(new URL('transcripts/', import.meta.url));
 const files = readdirSync(folder).filter((name) => name.endsWith('.txt'));
 
-/** Each file tells one rule as a story. UPDATE_TRANSCRIPTS=1 rewrites the expected output; review the difference. */
+/**
+ * Each file tells one rule as a story. UPDATE_TRANSCRIPTS=1 rewrites the expected output; review the
+ * difference.
+ */
 describe('transcripts', () => {
   test('there is one for every rule', () => {
     expect(files.length).toBeGreaterThanOrEqual(40);

@@ -35,7 +35,8 @@ export interface TestClusterOptions {
 const EMPTY: ConfigState = { voters: [], outgoing: [], learners: [], learnersNext: [] };
 
 /**
- * Replicas of one group on virtual time, with every step under the caller's hand: which messages arrive, which writes
+ * Replicas of one group on virtual time, with every step under the caller's hand: which messages arrive,
+ * which writes
  * become durable, who crashes. Each Ready checks the safety rules of Raft. For tests.
  */
 export class TestCluster {

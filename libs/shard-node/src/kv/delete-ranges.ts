@@ -12,6 +12,7 @@ import { tombstoneAt } from './evaluate.js';
 import type { KvCall } from './kv-call.js';
 import type { KvEnvironment, KvMachine } from './kv-machine.js';
 import type { PendingWrite } from './pending-writes.js';
+import { restOfSpan } from './scan-pages.js';
 
 const ROWS_PER_STEP = 256;
 /** Writes that may wait for a range deletion; more are refused. */
@@ -104,7 +105,7 @@ export class DeleteRanges {
       this.#release();
       return;
     }
-    this.#propose(call, reader, isFull ? reader.resumeKey() : undefined);
+    this.#propose(call, reader, isFull ? reader.resumeKey() : restOfSpan(request, descriptor));
     this.#release();
   }
 

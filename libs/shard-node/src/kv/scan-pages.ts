@@ -128,6 +128,7 @@ export class ScanPages {
         const rows = await iterator.next(ROWS_PER_STEP);
         if (rows.length === 0) {
           reader.finish();
+          resumeKey = restOfSpan(request, this.#machine.descriptor);
           break;
         }
         if (reader.push(rows) || reader.examined >= this.#environment.limits.versionsPerPageMax) {
@@ -144,4 +145,16 @@ export class ScanPages {
     response.timestamp = readTimestamp;
     call.respond(response);
   }
+}
+
+/** Where a span goes on that reaches beyond the range: forward at the range's end, backward below its start. */
+export function restOfSpan(
+  request: { readonly endKey: Uint8Array; readonly reverse: boolean },
+  range: { readonly startKey: Uint8Array; readonly endKey: Uint8Array },
+): Buffer | undefined {
+  const { startKey, endKey } = range;
+  if (request.reverse) return startKey.length === 0 ? undefined : Buffer.from(startKey);
+  if (endKey.length === 0) return undefined;
+  const reachesBeyond = request.endKey.length === 0 || Buffer.compare(request.endKey, endKey) > 0;
+  return reachesBeyond ? Buffer.from(endKey) : undefined;
 }

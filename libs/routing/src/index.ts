@@ -1,0 +1,17 @@
+export { BACKOFF, backoffMs, type BackoffRule } from './backoff.js';
+export { compareKeys, prefixEnd } from './keys.js';
+export {
+  checkBound,
+  checkKey,
+  checkValue,
+  DEFAULT_KEY_VALUE_LIMITS,
+  invalidField,
+  type KeyValueLimits,
+} from './limits.js';
+export type { MetadataGateway, RouteInfo, RoutesAnswer, RoutesQuery, StoreAddress } from './metadata-gateway.js';
+export { isWrite, RoutedOperation, type OperationSink, type OperationState } from './operation.js';
+export { RangeCache, RouteEntry } from './range-cache.js';
+export { RequestRouter, type RequestRouterOptions, type RouterBounds } from './request-router.js';
+export { sessionStoreConnector, type SessionStoreConnectorOptions } from './session-store-connector.js';
+export { deleteSpan, perform, scanPages, type ScanSpan, type SpanTimes } from './spans.js';
+export type { StoreConnector, StoreLink, StoreLinkHandlers } from './store-link.js';

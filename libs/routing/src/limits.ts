@@ -1,0 +1,31 @@
+import { CairnError } from '@cairn/base';
+
+/** Longest key and value, in bytes; cluster settings. */
+export interface KeyValueLimits {
+  readonly keyBytesMax: number;
+  readonly valueBytesMax: number;
+}
+
+export const DEFAULT_KEY_VALUE_LIMITS: KeyValueLimits = { keyBytesMax: 4_096, valueBytesMax: 1_048_576 };
+
+/** INVALID_ARGUMENT that names the field; the same words as the SDK uses. */
+export function invalidField(field: string, message: string): CairnError {
+  return new CairnError('INVALID_ARGUMENT', message, { details: { field } });
+}
+
+/** The error of a key that cannot be used, or undefined. */
+export function checkKey(key: Uint8Array, limits: KeyValueLimits, field = 'key'): CairnError | undefined {
+  if (key.length === 0) return invalidField(field, `${field} must not be empty`);
+  return checkBound(key, limits, field);
+}
+
+/** As `checkKey` for the bound of a span, where empty means open. */
+export function checkBound(key: Uint8Array, limits: KeyValueLimits, field: string): CairnError | undefined {
+  if (key.length <= limits.keyBytesMax) return undefined;
+  return invalidField(field, `${field} has ${key.length} bytes; the limit is ${limits.keyBytesMax}`);
+}
+
+export function checkValue(value: Uint8Array, limits: KeyValueLimits, field = 'value'): CairnError | undefined {
+  if (value.length <= limits.valueBytesMax) return undefined;
+  return invalidField(field, `${field} has ${value.length} bytes; the limit is ${limits.valueBytesMax}`);
+}

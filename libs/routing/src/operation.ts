@@ -1,0 +1,82 @@
+import type { CairnError, StoreId } from '@cairn/base';
+import { KvOp, ReadConsistency, type KvRequest, type KvResponse } from '@cairn/wire';
+import type { RouteEntry } from './range-cache.js';
+
+/** Receives the outcome of operations; one object serves many of them. Called exactly once per operation, unless cancelled. */
+export interface OperationSink {
+  /** `response.error` is always undefined here. */
+  complete(operation: RoutedOperation, response: KvResponse): void;
+  fail(operation: RoutedOperation, error: CairnError): void;
+}
+
+/**
+ * Where an operation is:
+ * - `routing`: waits for the metadata service to say where its range is.
+ * - `parked`: waits until its range has a leader again; another operation is looking for it.
+ * - `waiting`: backs off until `wakeAtMs`.
+ * - `queued`: in the frame that a store's connection sends at the end of this turn.
+ * - `sent`: a store has it, or had when its connection broke.
+ * - `done`: its sink was told, or it was cancelled. Final.
+ */
+export type OperationState = 'routing' | 'parked' | 'waiting' | 'queued' | 'sent' | 'done';
+
+/** One operation in the router, from the door to its answer. All have one shape. */
+export class RoutedOperation {
+  readonly request: KvRequest;
+  readonly sink: OperationSink;
+  /** The caller's own number; not looked at here. */
+  readonly tag: number;
+  readonly startedAtMs: number;
+  readonly deadlineMs: number;
+  /** Counted against the bound of bytes. */
+  readonly bytes: number;
+  /** The span as asked for; `request.key` and `request.endKey` are cut to one range each time it is sent. */
+  readonly spanStart: Uint8Array;
+  readonly spanEnd: Uint8Array;
+  state: OperationState = 'routing';
+  entry: RouteEntry | undefined = undefined;
+  storeId = 0 as StoreId;
+  wakeAtMs = 0;
+  /** Times it was routed again, for whatever reason. */
+  attempts = 0;
+  /** Refusals for overload. */
+  refusals = 0;
+  /** It was sent and nobody knows what became of it: every further sending says `isRetry`. */
+  isUnclear = false;
+  /** Looks for the leader of its range on behalf of those parked. */
+  isProbe = false;
+  /** Intrusive list of all open operations. */
+  previous: RoutedOperation | undefined = undefined;
+  next: RoutedOperation | undefined = undefined;
+
+  constructor(
+    request: KvRequest,
+    sink: OperationSink,
+    times: { readonly tag: number; readonly startedAtMs: number; readonly deadlineMs: number },
+  ) {
+    this.request = request;
+    this.sink = sink;
+    this.tag = times.tag;
+    this.startedAtMs = times.startedAtMs;
+    this.deadlineMs = times.deadlineMs;
+    this.bytes = OVERHEAD_BYTES + request.key.length + request.endKey.length + (request.value?.length ?? 0);
+    this.spanStart = request.key;
+    this.spanEnd = request.endKey;
+  }
+}
+
+/** What an operation without payload takes, roughly. */
+const OVERHEAD_BYTES = 128;
+
+export function isWrite(op: KvOp): boolean {
+  return op !== KvOp.get && op !== KvOp.scan;
+}
+
+/** Any replica may answer. */
+export function isStaleRead(request: KvRequest): boolean {
+  return request.consistency === ReadConsistency.stale && !isWrite(request.op);
+}
+
+export function isSpan(op: KvOp): boolean {
+  return op === KvOp.scan || op === KvOp.deleteRange;
+}

@@ -1,0 +1,535 @@
+import { assert, CairnError, timestamp, unreachable, type StoreId, type Timestamp } from '@cairn/base';
+import type { Clock, Logger, Metrics, Rng, Timer } from '@cairn/ports';
+import { ReadConsistency, type KvError, type KvRequest, type KvResponse } from '@cairn/wire';
+
+import { BACKOFF, backoffMs, type BackoffRule } from './backoff.js';
+import { compareKeys } from './keys.js';
+import { LeaderSearch } from './leader-search.js';
+import type { MetadataGateway, StoreAddress } from './metadata-gateway.js';
+import { isSpan, isStaleRead, isWrite, RoutedOperation, type OperationSink } from './operation.js';
+import { RangeCache, type RouteEntry } from './range-cache.js';
+import { RouteLoader } from './route-loader.js';
+import { RoutingMetrics } from './routing-metrics.js';
+import { StoreConnection } from './store-connection.js';
+import type { StoreConnector } from './store-link.js';
+
+const NO_STORE = 0 as StoreId;
+/** Deadlines are looked at this often. */
+const SWEEP_INTERVAL_MS = 25;
+/** Waits are looked at this often while something waits. */
+const WAKE_INTERVAL_MS = 3;
+/** A store that leaves an operation unanswered for so long may be hung: another replica is asked, and so on, doubling. */
+const STUCK_AFTER_MS = 800;
+/** Re-routings that may follow each other without a pause. */
+const HOPS_MAX = 4;
+
+export interface RouterBounds {
+  /** Operations accepted and not answered. */
+  readonly outstandingOpsMax: number;
+  /** Bytes of their keys and values. */
+  readonly outstandingBytesMax: number;
+  /** Operations sent to one store and not answered. */
+  readonly outstandingOpsPerStoreMax: number;
+}
+
+export interface RequestRouterOptions {
+  readonly clock: Clock;
+  readonly rng: Rng;
+  readonly logger: Logger;
+  readonly metrics: Metrics;
+  readonly connector: StoreConnector;
+  readonly gateway: MetadataGateway;
+  readonly bounds: RouterBounds;
+}
+
+/**
+ * Takes operations to the replicas that can carry them out, and repairs its own idea of the cluster from what they answer. Every
+ * operation is answered once: with its result, with an error that sending it again would repeat, or, for a write that was sent
+ * and whose fate cannot be learned in time, with OUTCOME_UNKNOWN. Holds nothing that a restart would lose, and goes on
+ * serving the ranges it knows while the metadata service is down.
+ */
+export class RequestRouter {
+  readonly #options: RequestRouterOptions;
+  readonly cache = new RangeCache();
+  readonly #stores = new Map<StoreId, StoreConnection>();
+  readonly #search = new LeaderSearch();
+  readonly #loader: RouteLoader;
+  readonly #metrics: RoutingMetrics;
+  readonly #client: number;
+  #clientSequence = 0;
+  #open = 0;
+  #openBytes = 0;
+  #first: RoutedOperation | undefined;
+  #waiting: RoutedOperation[] = [];
+  #wakeTimer: Timer | undefined;
+  #sweepTimer: Timer | undefined;
+  #latest: number;
+  #isClosed = false;
+
+  constructor(options: RequestRouterOptions) {
+    this.#options = options;
+    this.#client = 1 + options.rng.integer(2 ** 48 - 2);
+    this.#latest = options.gateway.latestTimestamp;
+    this.#metrics = new RoutingMetrics(options.metrics, () => ({
+      open: this.#open,
+      openBytes: this.#openBytes,
+      ranges: this.cache.size,
+      stores: [...this.#stores.values()].filter((store) => store.isUp).length,
+    }));
+    this.#loader = new RouteLoader({
+      gateway: options.gateway,
+      loaded: (answer, operations) => {
+        this.updateStores(answer.stores);
+        for (const route of answer.routes) this.cache.insert(route.descriptor, route.leaderStoreId);
+        for (const operation of operations) this.#routeOrWait(operation);
+      },
+      failed: (operations) => {
+        for (const operation of operations) this.#wait(operation, BACKOFF.routeMiss, 0);
+      },
+    });
+    this.#scheduleSweep();
+  }
+
+  /** The largest oracle timestamp seen. */
+  get latestTimestamp(): Timestamp {
+    return timestamp(Math.max(this.#latest, this.#options.gateway.latestTimestamp));
+  }
+
+  get openOperations(): number {
+    return this.#open;
+  }
+
+  /** Stores that can be reached now. */
+  get connectedStores(): number {
+    let count = 0;
+    for (const store of this.#stores.values()) if (store.isUp) count += 1;
+    return count;
+  }
+
+  get knownStores(): number {
+    return this.#stores.size;
+  }
+
+  /** The metadata service says where the stores are. */
+  updateStores(stores: readonly StoreAddress[]): void {
+    if (this.#isClosed) return;
+    const { clock, rng, logger, connector, bounds } = this.#options;
+    for (const { storeId, address } of stores) {
+      const known = this.#stores.get(storeId);
+      if (known !== undefined) {
+        known.setAddress(address);
+        continue;
+      }
+      const connection = new StoreConnection(storeId, address, {
+        clock,
+        rng,
+        logger,
+        connector,
+        pendingMax: bounds.outstandingOpsPerStoreMax,
+        events: {
+          onUp: () => undefined,
+          onLost: (store, sent, unsent) => {
+            this.#storeLost(store, sent, unsent);
+          },
+          onAnswer: (operation, response) => {
+            this.#answered(operation, response);
+          },
+          onTimestamp: (seen) => {
+            if (seen > this.#latest) this.#latest = seen;
+          },
+        },
+      });
+      this.#stores.set(storeId, connection);
+    }
+  }
+
+  /** Loads all ranges, page by page: called at start, so that the first requests need not wait. */
+  prefetch(): Promise<void> {
+    return this.#loader.prefetch();
+  }
+
+  /**
+   * Takes on an operation. The sink is told exactly once, never before this returns, unless it is cancelled. The request
+   * belongs to the router from here on.
+   */
+  execute(request: KvRequest, sink: OperationSink, times: { readonly tag: number; readonly timeoutMs: number }): RoutedOperation {
+    const nowMs = this.#options.clock.nowMs();
+    const operation = new RoutedOperation(request, sink, {
+      tag: times.tag,
+      startedAtMs: nowMs,
+      deadlineMs: nowMs + times.timeoutMs,
+    });
+    this.#open += 1;
+    this.#openBytes += operation.bytes;
+    this.#link(operation);
+    const { outstandingOpsMax, outstandingBytesMax } = this.#options.bounds;
+    if (this.#isClosed || this.#open > outstandingOpsMax || this.#openBytes > outstandingBytesMax) {
+      const why = this.#isClosed
+        ? new CairnError('UNAVAILABLE', 'the router is stopping', { retryAfterMs: 100 })
+        : new CairnError('RESOURCE_EXHAUSTED', 'the router has too many operations under way', { retryAfterMs: 25 });
+      this.#options.clock.defer(() => {
+        this.#fail(operation, why);
+      });
+      return operation;
+    }
+    if (isWrite(request.op) && request.requestId === undefined) {
+      this.#clientSequence += 1;
+      request.requestId = {
+        client: this.#client,
+        sequence: this.#clientSequence,
+        stamp: this.latestTimestamp,
+        isRetry: false,
+      };
+    }
+    if (this.#isFromTheFuture(request)) this.#checkFuture(operation);
+    else this.#routeOrWait(operation);
+    return operation;
+  }
+
+  /** The caller gave up: nothing more is told, and what the operation held is freed, here and at the shard. */
+  cancel(operation: RoutedOperation): void {
+    if (operation.state === 'done') return;
+    this.#stores.get(operation.storeId)?.cancel(operation);
+    this.#end(operation);
+  }
+
+  close(): void {
+    this.#isClosed = true;
+    this.#sweepTimer?.cancel();
+    this.#wakeTimer?.cancel();
+    for (let operation = this.#first; operation !== undefined; ) {
+      const { next } = operation;
+      this.#fail(operation, new CairnError('UNAVAILABLE', 'the router is stopping', { retryAfterMs: 100 }));
+      operation = next;
+    }
+    for (const store of this.#stores.values()) store.close();
+    this.#stores.clear();
+  }
+
+  /** Timestamps come from clients here; one that the oracle has not issued yet must not reach a shard. */
+  #isFromTheFuture(request: KvRequest): boolean {
+    const latest = this.latestTimestamp;
+    const isReadAhead = request.consistency === ReadConsistency.timestamp && request.readTimestamp > latest;
+    return isReadAhead || (request.requestId !== undefined && request.requestId.stamp > latest);
+  }
+
+  #checkFuture(operation: RoutedOperation): void {
+    this.#options.gateway.timestamp().then(
+      (fresh) => {
+        if (fresh > this.#latest) this.#latest = fresh;
+        if (operation.state === 'done') return;
+        if (!this.#isFromTheFuture(operation.request)) {
+          this.#routeOrWait(operation);
+          return;
+        }
+        const isRead = operation.request.consistency === ReadConsistency.timestamp;
+        const field = isRead ? 'timestamp' : 'request_id.stamp';
+        this.#fail(
+          operation,
+          new CairnError('INVALID_ARGUMENT', `${field} lies in the future: this cluster has not issued it`, {
+            details: { field },
+          }),
+        );
+      },
+      () => {
+        this.#fail(operation, new CairnError('UNAVAILABLE', 'no timestamp can be had', { retryAfterMs: 50 }));
+      },
+    );
+  }
+
+  #routeOrWait(operation: RoutedOperation): void {
+    if (operation.state === 'done') return;
+    const { request } = operation;
+    const entry = this.#entryFor(operation);
+    operation.entry = entry;
+    if (entry === undefined) {
+      operation.state = 'routing';
+      this.#loader.load(operation);
+      return;
+    }
+    if (entry.needsReload) this.#loader.refresh(entry);
+    request.rangeId = entry.rangeId;
+    request.epochVersion = entry.epochVersion;
+    if (isSpan(request.op)) this.#cutToRange(operation, entry);
+    if (operation.isUnclear && request.requestId !== undefined && !request.requestId.isRetry) {
+      request.requestId = { ...request.requestId, isRetry: true };
+    }
+    if (isStaleRead(request)) this.#sendToAny(operation, entry);
+    else this.#sendToLeader(operation, entry);
+  }
+
+  #entryFor(operation: RoutedOperation): RouteEntry | undefined {
+    return operation.request.reverse && isSpan(operation.request.op)
+      ? this.cache.findBelow(operation.spanEnd)
+      : this.cache.find(operation.spanStart);
+  }
+
+  #cutToRange(operation: RoutedOperation, entry: RouteEntry): void {
+    const { request, spanStart } = operation;
+    // The end stays as it is: the shard sees that the span goes on behind its range, and says where.
+    request.key = compareKeys(spanStart, entry.startKey) < 0 ? entry.startKey : spanStart;
+  }
+
+  #sendToLeader(operation: RoutedOperation, entry: RouteEntry): void {
+    let storeId = entry.leaderStoreId;
+    if (storeId === NO_STORE || this.#stores.get(storeId)?.isUp !== true) {
+      const chosen = this.#search.enter(entry, operation);
+      if (chosen === undefined) return;
+      storeId = chosen;
+    }
+    this.#sendTo(operation, storeId);
+  }
+
+  /** Stale reads go round the replicas, so that all of them share the work. */
+  #sendToAny(operation: RoutedOperation, entry: RouteEntry): void {
+    const { replicas } = entry.descriptor;
+    for (let tried = 0; tried < replicas.length; tried += 1) {
+      entry.staleCursor += 1;
+      const replica = replicas[entry.staleCursor % replicas.length];
+      const store = replica === undefined ? undefined : this.#stores.get(replica.storeId);
+      if (store?.isUp === true && !store.isFull) {
+        operation.wakeAtMs = this.#options.clock.nowMs() + STUCK_AFTER_MS;
+        store.enqueue(operation);
+        return;
+      }
+    }
+    this.#wait(operation, BACKOFF.unavailable, 0);
+  }
+
+  #sendTo(operation: RoutedOperation, storeId: StoreId): void {
+    const store = this.#stores.get(storeId);
+    if (store?.isUp !== true) {
+      this.#wait(operation, BACKOFF.leaderSearch, 0);
+    } else if (store.isFull) {
+      this.#metrics.refused('store-full');
+      this.#fail(
+        operation,
+        new CairnError('RESOURCE_EXHAUSTED', 'the shard node has too many operations under way', { retryAfterMs: 25 }),
+      );
+    } else {
+      operation.wakeAtMs = this.#options.clock.nowMs() + STUCK_AFTER_MS * 2 ** Math.min(operation.attempts, 4);
+      store.enqueue(operation);
+    }
+  }
+
+  #answered(operation: RoutedOperation, response: KvResponse): void {
+    if (operation.state === 'done') return;
+    const { entry, request } = operation;
+    const { error } = response;
+    if (error !== undefined) {
+      this.#refused(operation, error);
+      return;
+    }
+    if (entry !== undefined && !isStaleRead(request)) this.#leaderFound(entry, operation.storeId);
+    this.#end(operation);
+    operation.sink.complete(operation, response);
+  }
+
+  /** Somebody carried out an operation as leader: those who waited for one go there. */
+  #leaderFound(entry: RouteEntry, storeId: StoreId): void {
+    const isNews = entry.leaderStoreId !== storeId;
+    entry.leaderStoreId = storeId;
+    if (!isNews) return;
+    for (const parked of this.#search.release(entry.rangeId)) this.#routeOrWait(parked);
+  }
+
+  #refused(operation: RoutedOperation, error: KvError): void {
+    this.#metrics.refused(error.code);
+    operation.attempts += 1;
+    switch (error.code) {
+      case 'NOT_LEADER':
+        // A leader that is deposed answers so for writes that are in its log: they may still happen.
+        if (isWrite(operation.request.op)) operation.isUnclear = true;
+        this.#followHint(operation, error);
+        return;
+      case 'EPOCH_MISMATCH':
+      case 'RANGE_NOT_FOUND':
+        this.#repairRoute(operation, error);
+        return;
+      case 'RESOURCE_EXHAUSTED':
+        operation.refusals += 1;
+        if (operation.refusals === 1) this.#wait(operation, BACKOFF.overload, error.retryAfterMs);
+        else this.#fail(operation, this.#errorOf(error));
+        return;
+      case 'UNAVAILABLE':
+        this.#wait(operation, BACKOFF.unavailable, error.retryAfterMs);
+        return;
+      case 'DEADLINE_EXCEEDED':
+        // The shard's clock ran ahead of ours by a little: the sweep decides.
+        this.#wait(operation, BACKOFF.unavailable, 0);
+        return;
+      case 'INVALID_ARGUMENT':
+      case 'FAILED_PRECONDITION':
+      case 'CANCELLED':
+      case 'OUTCOME_UNKNOWN':
+      case 'DISK_FULL':
+      case 'CORRUPTION':
+      case 'CLUSTER_MISMATCH':
+      case 'NAME_TAKEN':
+      case 'FORMAT_TOO_NEW':
+      case 'INTERNAL':
+        this.#fail(operation, this.#errorOf(error));
+        return;
+      default:
+        unreachable(error.code);
+    }
+  }
+
+  #errorOf(error: KvError): CairnError {
+    return new CairnError(error.code, error.message, {
+      retryAfterMs: error.retryAfterMs,
+      details: error.field === '' ? {} : { field: error.field },
+    });
+  }
+
+  #followHint(operation: RoutedOperation, error: KvError): void {
+    const { entry } = operation;
+    const hint = error.leaderStoreId;
+    assert(entry !== undefined, 'an operation that was sent had a route');
+    const isUsable = hint !== NO_STORE && hint !== operation.storeId && this.#stores.get(hint)?.isUp === true;
+    if (entry.leaderStoreId === operation.storeId) entry.leaderStoreId = NO_STORE;
+    if (isUsable && operation.attempts % HOPS_MAX !== 0) {
+      this.#sendTo(operation, hint);
+      return;
+    }
+    this.#wait(operation, BACKOFF.leaderSearch, 0);
+  }
+
+  /** The range has changed: what the store says about it goes into the cache; if it knows nothing new, metadata is asked. */
+  #repairRoute(operation: RoutedOperation, error: KvError): void {
+    const { entry } = operation;
+    let hasNews = false;
+    for (const descriptor of error.descriptors) {
+      if (this.cache.insert(descriptor, NO_STORE) === 'inserted') hasNews = true;
+    }
+    if (operation.isProbe) this.#giveUpProbe(operation);
+    if (entry !== undefined && error.code === 'RANGE_NOT_FOUND') {
+      if (entry.leaderStoreId === operation.storeId) entry.leaderStoreId = NO_STORE;
+      entry.needsReload = true;
+    }
+    if (hasNews && operation.attempts % HOPS_MAX !== 0) {
+      this.#routeOrWait(operation);
+      return;
+    }
+    if (entry !== undefined) entry.needsReload = true;
+    this.#wait(operation, BACKOFF.unavailable, 0);
+  }
+
+  #giveUpProbe(operation: RoutedOperation): void {
+    for (const parked of this.#search.leave(operation)) this.#routeOrWait(parked);
+  }
+
+  #storeLost(store: StoreConnection, sent: readonly RoutedOperation[], unsent: readonly RoutedOperation[]): void {
+    if (this.#isClosed) return;
+    for (const entry of this.cache.entries()) {
+      if (entry.leaderStoreId === store.storeId) entry.leaderStoreId = NO_STORE;
+    }
+    for (const operation of sent) {
+      if (isWrite(operation.request.op)) operation.isUnclear = true;
+      operation.attempts += 1;
+      this.#routeOrWait(operation);
+    }
+    for (const operation of unsent) this.#routeOrWait(operation);
+  }
+
+  /** Routes the operation again after a while. */
+  #wait(operation: RoutedOperation, rule: BackoffRule, atLeastMs: number): void {
+    if (operation.state === 'done') return;
+    const { clock, rng } = this.#options;
+    operation.state = 'waiting';
+    operation.wakeAtMs = clock.nowMs() + Math.max(atLeastMs, backoffMs(rule, operation.attempts, rng));
+    this.#waiting.push(operation);
+    this.#wakeTimer ??= clock.setTimer(WAKE_INTERVAL_MS, () => {
+      this.#wakeDue();
+    });
+  }
+
+  #wakeDue(): void {
+    this.#wakeTimer = undefined;
+    const nowMs = this.#options.clock.nowMs();
+    const waiting = this.#waiting;
+    this.#waiting = [];
+    const due: RoutedOperation[] = [];
+    for (const operation of waiting) {
+      if (operation.state !== 'waiting') continue;
+      if (operation.wakeAtMs <= nowMs) due.push(operation);
+      else this.#waiting.push(operation);
+    }
+    for (const operation of due) this.#routeOrWait(operation);
+    if (this.#waiting.length > 0) {
+      this.#wakeTimer ??= this.#options.clock.setTimer(WAKE_INTERVAL_MS, () => {
+        this.#wakeDue();
+      });
+    }
+  }
+
+  #scheduleSweep(): void {
+    this.#sweepTimer = this.#options.clock.setTimer(SWEEP_INTERVAL_MS, () => {
+      if (this.#isClosed) return;
+      this.#sweep();
+      this.#scheduleSweep();
+    });
+  }
+
+  /** Ends what is past its deadline, and moves what a hung store does not answer. */
+  #sweep(): void {
+    const nowMs = this.#options.clock.nowMs();
+    for (let operation = this.#first; operation !== undefined; ) {
+      const { next } = operation;
+      if (nowMs >= operation.deadlineMs) this.#timedOut(operation);
+      else if (operation.state === 'sent' && nowMs >= operation.wakeAtMs) this.#unstick(operation);
+      operation = next;
+    }
+  }
+
+  #timedOut(operation: RoutedOperation): void {
+    if (operation.state === 'sent' && isWrite(operation.request.op)) operation.isUnclear = true;
+    this.#stores.get(operation.storeId)?.cancel(operation);
+    this.#fail(operation, new CairnError('DEADLINE_EXCEEDED', 'the deadline passed before the cluster answered'));
+  }
+
+  #unstick(operation: RoutedOperation): void {
+    const { entry, request } = operation;
+    if (entry === undefined || isSpan(request.op)) {
+      operation.wakeAtMs = operation.deadlineMs;
+      return;
+    }
+    this.#stores.get(operation.storeId)?.cancel(operation);
+    if (isWrite(request.op)) operation.isUnclear = true;
+    operation.attempts += 1;
+    if (entry.leaderStoreId === operation.storeId) entry.leaderStoreId = NO_STORE;
+    this.#metrics.refused('stuck');
+    this.#routeOrWait(operation);
+  }
+
+  /** Tells the caller. A write that may have happened is never said to have failed. */
+  #fail(operation: RoutedOperation, error: CairnError): void {
+    if (operation.state === 'done') return;
+    const isDefinite = error.code === 'INVALID_ARGUMENT' || error.code === 'FAILED_PRECONDITION';
+    const said =
+      operation.isUnclear && !isDefinite && error.code !== 'OUTCOME_UNKNOWN'
+        ? new CairnError('OUTCOME_UNKNOWN', `the write was sent and its outcome is not known: ${error.message}`)
+        : error;
+    this.#end(operation);
+    operation.sink.fail(operation, said);
+  }
+
+  #link(operation: RoutedOperation): void {
+    operation.next = this.#first;
+    if (this.#first !== undefined) this.#first.previous = operation;
+    this.#first = operation;
+  }
+
+  #end(operation: RoutedOperation): void {
+    operation.state = 'done';
+    this.#open -= 1;
+    this.#openBytes -= operation.bytes;
+    const { previous, next } = operation;
+    if (previous !== undefined) previous.next = next;
+    else if (this.#first === operation) this.#first = next;
+    if (next !== undefined) next.previous = previous;
+    operation.previous = undefined;
+    operation.next = undefined;
+    if (operation.isProbe || operation.entry?.leaderStoreId === NO_STORE) this.#giveUpProbe(operation);
+  }
+}

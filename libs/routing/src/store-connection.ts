@@ -1,0 +1,217 @@
+import { assert, type StoreId, type Timestamp } from '@cairn/base';
+import type { Clock, Logger, Rng, Timer } from '@cairn/ports';
+import type { KvRequest, KvResponse } from '@cairn/wire';
+import { BACKOFF, backoffMs } from './backoff.js';
+import type { RoutedOperation } from './operation.js';
+import type { StoreConnector, StoreLink } from './store-link.js';
+
+/** What a connection tells the router. */
+export interface ConnectionEvents {
+  onUp(store: StoreConnection): void;
+  /** The operations it had, sent and unsent; theirs to be routed again. */
+  onLost(store: StoreConnection, sent: readonly RoutedOperation[], unsent: readonly RoutedOperation[]): void;
+  onAnswer(operation: RoutedOperation, response: KvResponse): void;
+  onTimestamp(seen: Timestamp): void;
+}
+
+export interface ConnectionOptions {
+  readonly clock: Clock;
+  readonly rng: Rng;
+  readonly logger: Logger;
+  readonly connector: StoreConnector;
+  readonly events: ConnectionEvents;
+  /** Most operations sent and not answered. */
+  readonly pendingMax: number;
+}
+
+type LinkState = 'connecting' | 'up' | 'down' | 'closed';
+
+const SEQUENCE_MAX = 0xffff_ffff;
+/** A frame holds at most this many requests, so that the shard can begin with the first while the rest is on its way. */
+const REQUESTS_PER_FRAME_MAX = 1_024;
+/** And about this many bytes. */
+const FRAME_BYTES_TARGET = 4 * 1024 * 1024;
+
+/** The one connection to one shard node: reconnects by itself, sends one frame per turn, matches answers to operations. */
+export class StoreConnection {
+  readonly storeId: StoreId;
+  readonly #options: ConnectionOptions;
+  readonly #pending = new Map<number, RoutedOperation>();
+  #address: string;
+  #state: LinkState = 'down';
+  #link: StoreLink | undefined;
+  #turn: RoutedOperation[] = [];
+  #cancelled: number[] = [];
+  #isFlushDue = false;
+  #sequence = 0;
+  #failures = 0;
+  #retry: Timer | undefined;
+  readonly #flush = (): void => this.#sendTurn();
+
+  constructor(storeId: StoreId, address: string, options: ConnectionOptions) {
+    this.storeId = storeId;
+    this.#address = address;
+    this.#options = options;
+    this.#connect();
+  }
+
+  get address(): string {
+    return this.#address;
+  }
+
+  get isUp(): boolean {
+    return this.#state === 'up';
+  }
+
+  get pendingCount(): number {
+    return this.#pending.size + this.#turn.length;
+  }
+
+  get queuedBytes(): number {
+    return this.#link?.queuedBytes ?? 0;
+  }
+
+  get isFull(): boolean {
+    return this.pendingCount >= this.#options.pendingMax;
+  }
+
+  /** The node moved; a connection to the old place is given up. */
+  setAddress(address: string): void {
+    if (address === this.#address || this.#state === 'closed') return;
+    this.#address = address;
+    this.#link?.close();
+    this.#lose(undefined);
+    this.#retry?.cancel();
+    this.#connect();
+  }
+
+  /** Takes an operation into the frame of this turn. Only while it is up and not full. */
+  enqueue(operation: RoutedOperation): void {
+    assert(this.#state === 'up', 'an operation was given to a store that is not connected');
+    operation.state = 'queued';
+    operation.storeId = this.storeId;
+    this.#turn.push(operation);
+    this.#scheduleFlush();
+  }
+
+  /** Frees the slot of a sent operation and tells the shard. One still queued is dropped when the frame is made. */
+  cancel(operation: RoutedOperation): void {
+    const { sequence } = operation.request;
+    if (operation.state !== 'sent' || this.#pending.get(sequence) !== operation) return;
+    this.#pending.delete(sequence);
+    this.#cancelled.push(sequence);
+    this.#scheduleFlush();
+  }
+
+  close(): void {
+    this.#link?.close();
+    this.#retry?.cancel();
+    this.#lose(undefined);
+    this.#state = 'closed';
+  }
+
+  #scheduleFlush(): void {
+    if (this.#isFlushDue) return;
+    this.#isFlushDue = true;
+    this.#options.clock.defer(this.#flush);
+  }
+
+  #sendTurn(): void {
+    this.#isFlushDue = false;
+    const turn = this.#turn;
+    const cancelled = this.#cancelled;
+    this.#turn = [];
+    this.#cancelled = [];
+    const link = this.#link;
+    if (link === undefined || this.#state !== 'up') return;
+    const nowMs = this.#options.clock.nowMs();
+    let requests: KvRequest[] = [];
+    let bytes = 0;
+    for (const operation of turn) {
+      if (operation.state !== 'queued' || operation.storeId !== this.storeId) continue;
+      const { request } = operation;
+      request.sequence = this.#nextSequence();
+      request.timeoutMs = Math.max(1, Math.ceil(operation.deadlineMs - nowMs));
+      operation.state = 'sent';
+      this.#pending.set(request.sequence, operation);
+      requests.push(request);
+      bytes += operation.bytes;
+      if (requests.length < REQUESTS_PER_FRAME_MAX && bytes < FRAME_BYTES_TARGET) continue;
+      link.send(requests);
+      requests = [];
+      bytes = 0;
+    }
+    if (requests.length > 0) link.send(requests);
+    if (cancelled.length > 0) link.cancel(cancelled);
+  }
+
+  #nextSequence(): number {
+    do {
+      this.#sequence = this.#sequence === SEQUENCE_MAX ? 1 : this.#sequence + 1;
+    } while (this.#pending.has(this.#sequence));
+    return this.#sequence;
+  }
+
+  #connect(): void {
+    const { connector } = this.#options;
+    this.#state = 'connecting';
+    let isCurrent = true;
+    this.#link = connector.connect(this.storeId, this.#address, {
+      onUp: () => {
+        if (!isCurrent || this.#state !== 'connecting') return;
+        this.#state = 'up';
+        this.#failures = 0;
+        this.#options.logger.info('store connected', { store: this.storeId, address: this.#address });
+        this.#options.events.onUp(this);
+      },
+      onDown: (error) => {
+        if (!isCurrent) return;
+        isCurrent = false;
+        if (this.#state === 'closed') return;
+        this.#lose(error);
+        this.#reconnectLater();
+      },
+      onResponses: (responses, maxTimestamp) => {
+        if (isCurrent) this.#onResponses(responses, maxTimestamp);
+      },
+    });
+  }
+
+  #onResponses(responses: readonly KvResponse[], maxTimestamp: Timestamp): void {
+    const { events } = this.#options;
+    events.onTimestamp(maxTimestamp);
+    for (const response of responses) {
+      const operation = this.#pending.get(response.sequence);
+      // Cancelled or past its deadline: the slot is free already.
+      if (operation === undefined) continue;
+      this.#pending.delete(response.sequence);
+      events.onAnswer(operation, response);
+    }
+  }
+
+  #reconnectLater(): void {
+    const { clock, rng } = this.#options;
+    // The first attempt is made at once: a restarted process listens again before long.
+    const delayMs = this.#failures === 0 ? 1 : backoffMs(BACKOFF.reconnect, this.#failures, rng);
+    this.#failures += 1;
+    this.#retry = clock.setTimer(delayMs, () => this.#connect());
+  }
+
+  #lose(error: Error | undefined): void {
+    const wasUp = this.#state === 'up';
+    this.#state = 'down';
+    this.#link = undefined;
+    if (!wasUp) return;
+    this.#options.logger.info('store connection lost', {
+      store: this.storeId,
+      address: this.#address,
+      reason: error?.message,
+    });
+    const sent = [...this.#pending.values()];
+    const unsent = this.#turn.filter((operation) => operation.state === 'queued');
+    this.#pending.clear();
+    this.#turn = [];
+    this.#cancelled = [];
+    this.#options.events.onLost(this, sent, unsent);
+  }
+}

@@ -1,0 +1,27 @@
+import type { StoreId, Timestamp } from '@cairn/base';
+import type { KvRequest, KvResponse } from '@cairn/wire';
+
+export interface StoreLinkHandlers {
+  /** Requests can be sent. */
+  onUp(): void;
+  /** What was sent and not answered is lost. After `onUp`, or instead of it when the attempt failed. */
+  onDown(error: Error | undefined): void;
+  /** `maxTimestamp`: the largest oracle timestamp the store has seen. */
+  onResponses(responses: readonly KvResponse[], maxTimestamp: Timestamp): void;
+}
+
+/** One attempt at a connection to one shard node. */
+export interface StoreLink {
+  /** One frame. The requests are encoded before this returns. */
+  send(requests: readonly KvRequest[]): void;
+  /** Gives up on sent requests; no answer is expected any more. */
+  cancel(sequences: readonly number[]): void;
+  readonly queuedBytes: number;
+  /** No handler is called afterwards. */
+  close(): void;
+}
+
+/** How shard nodes are reached: framed sessions in production, objects in tests and simulation. */
+export interface StoreConnector {
+  connect(storeId: StoreId, address: string, handlers: StoreLinkHandlers): StoreLink;
+}

@@ -1,0 +1,87 @@
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { CairnError } from '@cairn/base';
+import { connect, type CairnClient, type ClientOptions } from '@cairn/client';
+import { startLocalCluster, type LocalCluster, type LocalClusterOptions } from '@cairn/local-cluster';
+
+export interface TestCluster {
+  readonly cluster: LocalCluster;
+  readonly directory: string;
+  /** A client of all routers, or of the given ones. Closed by `stop`. */
+  client(options?: Partial<ClientOptions>): CairnClient;
+  /** The log of one process, as its lines. */
+  logLines(name: string): string[];
+  /** Ends every process and removes the data. Idempotent. */
+  stop(): Promise<void>;
+}
+
+const READY_TIMEOUT_MS = 40_000;
+
+/** A new directory below the system's own for such things. */
+export function temporaryDirectory(): string {
+  return mkdtempSync(join(tmpdir(), 'cairn-e2e-'));
+}
+
+/**
+ * Starts a cluster of real processes on free loopback ports, with its data in a directory of its own. Rejects,
+ * with nothing left running, when it does not become ready.
+ */
+export async function startTestCluster(
+  options: Omit<LocalClusterOptions, 'dataDirectory'>,
+): Promise<TestCluster> {
+  const directory = temporaryDirectory();
+  const cluster = await startLocalCluster({
+    readyTimeoutMs: READY_TIMEOUT_MS,
+    ...options,
+    dataDirectory: directory,
+  }).catch((error: unknown) => {
+    rmSync(directory, { recursive: true, force: true });
+    throw error;
+  });
+  const clients: CairnClient[] = [];
+  let stopping: Promise<void> | undefined;
+  return {
+    cluster,
+    directory,
+    client: (more = {}) => {
+      const client = connect({ endpoints: cluster.endpoints.routers, ...more });
+      clients.push(client);
+      return client;
+    },
+    logLines: (name) =>
+      readFileSync(join(directory, 'logs', `${name}.log`), 'utf8')
+        .split('\n')
+        .filter((line) => line !== ''),
+    stop: () => {
+      stopping ??= (async () => {
+        for (const client of clients) client.close();
+        await cluster.stop();
+        rmSync(directory, { recursive: true, force: true });
+      })();
+      return stopping;
+    },
+  };
+}
+
+/**
+ * Asks until the answer is not undefined. For states that a cluster reaches by itself a moment later.
+ *
+ * @throws CairnError DEADLINE_EXCEEDED that names `what`.
+ */
+export async function eventually<T>(
+  what: string,
+  ask: () => Promise<T | undefined> | T | undefined,
+  timeoutMs = 10_000,
+): Promise<T> {
+  const endMs = performance.now() + timeoutMs;
+  for (;;) {
+    const answer = await ask();
+    if (answer !== undefined) return answer;
+    if (performance.now() > endMs) {
+      throw new CairnError('DEADLINE_EXCEEDED', `not within ${timeoutMs} ms: ${what}`);
+    }
+    await delay(20);
+  }
+}

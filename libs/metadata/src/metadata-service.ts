@@ -118,7 +118,7 @@ export class MetadataService {
     memory.nodes.touch(request.name, 'shard', clock.nowMs());
     memory.nodes.noteChange();
     const event = isNew ? 'shard node joined for the first time' : 'shard node came back';
-    logger.info(event, { node: request.name, storeId, address: request.address });
+    logger.info(event, { name: request.name, storeId, address: request.address });
     supervisor.tryBootstrap();
     return storeId;
   }
@@ -139,7 +139,7 @@ export class MetadataService {
     }
     const known = memory.nodes.get(name);
     if (known?.isLive === true && Buffer.compare(known.incarnation, incarnation) !== 0) {
-      logger.info('router replaced by a newer process', { node: name, from: known.address, to: address });
+      logger.info('router replaced by a newer process', { name, from: known.address, to: address });
     }
     const contact = memory.nodes.touch(name, 'router', clock.nowMs());
     contact.incarnation = incarnation;

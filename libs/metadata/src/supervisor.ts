@@ -70,7 +70,7 @@ export class Supervisor {
           if (outcome.type === 'waiting') this.#noteWaiting(outcome.code, outcome.reason);
           else if (outcome.descriptor !== undefined) {
             const stores = outcome.descriptor.replicas.map((replica) => replica.storeId).join(',');
-            logger.info('first range decided', { rangeId: outcome.descriptor.rangeId, stores });
+            logger.info('first range decided', { range: outcome.descriptor.rangeId, stores });
           }
         },
         (error: unknown) => {

@@ -133,7 +133,7 @@ export class Checkpointer {
       const view = log.range(rangeId);
       const { checkpoint } = view;
       if (checkpoint === undefined || checkpoint.index < view.firstIndex()) continue;
-      logger.info('log cut to free segments', { rangeId, index: checkpoint.index });
+      logger.info('log cut to free segments', { range: rangeId, index: checkpoint.index });
       view.truncate(checkpoint.index, checkpoint.term);
     }
     await log.sync();

@@ -399,7 +399,7 @@ export class Store {
       term: 0 as Term,
       state: encodeCheckpointState({ replicaId, descriptor: undefined, installing: undefined }),
     });
-    this.#options.logger.info('replica created, waits for a snapshot', { rangeId, replicaId });
+    this.#options.logger.info('replica created, waits for a snapshot', { range: rangeId, replicaId });
     return this.#newReplica({
       rangeId,
       replicaId,

@@ -149,8 +149,8 @@ export class RequestRouter {
   }
 
   /**
-   * Takes on an operation. The sink is told exactly once, never before this returns, unless it is cancelled. The request
-   * belongs to the router from here on.
+   * Takes on an operation. The sink is told exactly once, possibly before this returns (`state` is `done` then), unless it is
+   * cancelled. The request belongs to the router from here on.
    */
   execute(request: KvRequest, sink: OperationSink, times: { readonly tag: number; readonly timeoutMs: number }): RoutedOperation {
     const nowMs = this.#options.clock.nowMs();
@@ -167,9 +167,7 @@ export class RequestRouter {
       const why = this.#isClosed
         ? new CairnError('UNAVAILABLE', 'the router is stopping', { retryAfterMs: 100 })
         : new CairnError('RESOURCE_EXHAUSTED', 'the router has too many operations under way', { retryAfterMs: 25 });
-      this.#options.clock.defer(() => {
-        this.#fail(operation, why);
-      });
+      this.#fail(operation, why);
       return operation;
     }
     if (isWrite(request.op) && request.requestId === undefined) {

@@ -1,0 +1,186 @@
+import { CairnError, messageOf, type RangeId } from '@cairn/base';
+import type { MetadataClient } from '@cairn/metadata';
+import { compareKeys } from '@cairn/routing';
+import { ShardRpc, type RpcPool } from '@cairn/wire';
+import type { GetRoutesResponse, NodeStatus, Route } from '@cairn/wire/gen/cairn/internal/v1/metadata.js';
+import {
+  NodeKind,
+  type ListRangesResponse,
+  type Node,
+  type RangeInfo,
+  type ReplicaInfo,
+  type Setting,
+  type StatusResponse,
+} from '@cairn/wire/gen/cairn/v1/cluster.js';
+
+const KINDS: Readonly<Record<string, NodeKind>> = {
+  metadata: NodeKind.METADATA,
+  shard: NodeKind.SHARD,
+  router: NodeKind.ROUTER,
+};
+const ROLES = ['unspecified', 'voter', 'learner', 'incoming', 'outgoing'];
+const RANGES_PER_PAGE_MAX = 1_000;
+const SPLIT_TIMEOUT_MS = 30_000;
+/** A split that meets a moved leader or a changed range looks again; this often. */
+const SPLIT_TRIES_MAX = 20;
+const SPLIT_RETRY_MS = 100;
+
+export interface ClusterAdminParts {
+  readonly metadata: MetadataClient;
+  /** Calls to shard nodes. */
+  readonly shards: RpcPool;
+  readonly serverVersion: string;
+  sleep(delayMs: number): Promise<void>;
+  /** Routes have changed by what was done here. */
+  routesChanged(answer: GetRoutesResponse): void;
+}
+
+/** Looking at the cluster and steering it, for the `Cluster` service. Holds nothing; asks the metadata service each time. */
+export class ClusterAdmin {
+  readonly #parts: ClusterAdminParts;
+
+  constructor(parts: ClusterAdminParts) {
+    this.#parts = parts;
+  }
+
+  async status(): Promise<StatusResponse> {
+    const status = await this.#parts.metadata.status();
+    const nodes = status.nodes.map(nodeOf);
+    const sum = (of: (node: Node) => number): number => nodes.reduce((total, node) => total + of(node), 0);
+    return {
+      clusterId: status.clusterId,
+      serverVersion: this.#parts.serverVersion,
+      nodes,
+      ranges: status.ranges,
+      rangesWithoutLeader: status.rangesWithoutLeader,
+      rangesUnderReplicated: status.rangesUnderReplicated,
+      readsPerSecond: sum((node) => node.readsPerSecond),
+      writesPerSecond: sum((node) => node.writesPerSecond),
+      timestamp: status.timestamp,
+    };
+  }
+
+  async nodes(): Promise<Node[]> {
+    return (await this.#parts.metadata.status()).nodes.map(nodeOf);
+  }
+
+  async ranges(start: Uint8Array, limit: number): Promise<ListRangesResponse> {
+    const wanted = limit === 0 ? RANGES_PER_PAGE_MAX : Math.min(limit, RANGES_PER_PAGE_MAX);
+    const { routes } = await this.#parts.metadata.routes({ keys: [], fromKey: Buffer.from(start), limit: wanted });
+    const nextStart = routes.length < wanted ? Buffer.alloc(0) : (routes.at(-1)?.descriptor?.endKey ?? Buffer.alloc(0));
+    return { ranges: routes.flatMap(rangeOf), nextStart };
+  }
+
+  async settings(): Promise<Setting[]> {
+    return this.#parts.metadata.settings();
+  }
+
+  async putSetting(name: string, value: string): Promise<void> {
+    await this.#parts.metadata.putSetting(name, value);
+  }
+
+  /** Cuts ranges until each key begins one. Answers how many ranges were made. */
+  async split(keys: readonly Uint8Array[]): Promise<number> {
+    let left = [...keys].sort((a, b) => compareKeys(a, b)).filter((key, at, all) => at === 0 || compareKeys(key, all[at - 1] as Uint8Array) !== 0);
+    let created = 0;
+    let lastError: unknown;
+    for (let tries = 0; tries < SPLIT_TRIES_MAX && left.length > 0; tries += 1) {
+      if (tries > 0) await this.#parts.sleep(SPLIT_RETRY_MS);
+      const answer = await this.#routesOf(left);
+      left = left.filter((key) => !answer.routes.some(({ descriptor }) => descriptor !== undefined && compareKeys(descriptor.startKey, key) === 0));
+      for (const [route, inside] of group(answer.routes, left)) {
+        try {
+          created += await this.#splitOne(answer, route, inside);
+          left = left.filter((key) => !inside.includes(key));
+        } catch (error) {
+          if (CairnError.is(error) && error.code === 'INVALID_ARGUMENT') throw error;
+          lastError = error;
+        }
+      }
+    }
+    if (left.length > 0) {
+      throw new CairnError('UNAVAILABLE', `${left.length} keys could not be split at: ${messageOf(lastError)}`, {
+        retryAfterMs: 500,
+      });
+    }
+    return created;
+  }
+
+  /** Ranges of the keys; the metadata service takes a bounded number at a time. */
+  async #routesOf(keys: readonly Uint8Array[]): Promise<GetRoutesResponse> {
+    const all: GetRoutesResponse = { routes: [], stores: [] };
+    for (let at = 0; at < keys.length; at += 100) {
+      const part = await this.#parts.metadata.routes({
+        keys: keys.slice(at, at + 100).map((key) => Buffer.from(key)),
+        limit: 0,
+      });
+      for (const route of part.routes) {
+        const isKnown = all.routes.some((known) => known.descriptor?.rangeId === route.descriptor?.rangeId);
+        if (!isKnown) all.routes.push(route);
+      }
+      all.stores = part.stores;
+    }
+    this.#parts.routesChanged(all);
+    return all;
+  }
+
+  async #splitOne(answer: GetRoutesResponse, route: Route, keys: readonly Uint8Array[]): Promise<number> {
+    const { descriptor } = route;
+    const store = answer.stores.find(({ storeId }) => storeId === route.leaderStoreId);
+    if (descriptor === undefined || store === undefined) {
+      throw new CairnError('UNAVAILABLE', 'the leader of the range is not known yet', { retryAfterMs: 100 });
+    }
+    const response = await this.#parts.shards.client(store.address).call(
+      ShardRpc.splitRange,
+      { rangeId: descriptor.rangeId as RangeId, version: descriptor.version, keys: keys.map((key) => Buffer.from(key)) },
+      { timeoutMs: SPLIT_TIMEOUT_MS },
+    );
+    return response.created;
+  }
+}
+
+/** Which keys lie inside which range. */
+function group(routes: readonly Route[], keys: readonly Uint8Array[]): Map<Route, Uint8Array[]> {
+  const groups = new Map<Route, Uint8Array[]>();
+  for (const key of keys) {
+    const route = routes.find(({ descriptor }) => {
+      if (descriptor === undefined || compareKeys(descriptor.startKey, key) > 0) return false;
+      return descriptor.endKey.length === 0 || compareKeys(key, descriptor.endKey) < 0;
+    });
+    if (route === undefined) continue;
+    const inside = groups.get(route);
+    if (inside === undefined) groups.set(route, [key]);
+    else inside.push(key);
+  }
+  return groups;
+}
+
+function nodeOf(node: NodeStatus): Node {
+  const { kind, publicAddress, address, ...rest } = node;
+  return { ...rest, kind: KINDS[kind] ?? NodeKind.UNSPECIFIED, address: kind === 'router' ? publicAddress : address };
+}
+
+function rangeOf(route: Route): RangeInfo[] {
+  const { descriptor } = route;
+  if (descriptor === undefined) return [];
+  return [
+    {
+      rangeId: descriptor.rangeId,
+      start: descriptor.startKey,
+      end: descriptor.endKey,
+      version: descriptor.version,
+      confVersion: descriptor.confVersion,
+      replicas: descriptor.replicas.map(
+        (replica): ReplicaInfo => ({
+          replicaId: replica.replicaId,
+          storeId: replica.storeId,
+          role: ROLES[replica.role] ?? 'unspecified',
+        }),
+      ),
+      leaderStoreId: route.leaderStoreId,
+      bytes: route.bytes,
+      readsPerSecond: route.readsPerSecond,
+      writesPerSecond: route.writesPerSecond,
+    },
+  ];
+}

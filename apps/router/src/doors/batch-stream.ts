@@ -1,0 +1,247 @@
+import { CairnError, timestamp } from '@cairn/base';
+import { deleteSpan, type OperationSink, type RoutedOperation } from '@cairn/routing';
+import type { Span } from '@cairn/ports';
+import { errorDetailOf, KvOp, type KvRequest, type KvResponse } from '@cairn/wire';
+import type { BatchOperation, BatchRequest, BatchResponse, BatchResult } from '@cairn/wire/gen/cairn/v1/kv.js';
+import type { ServerDuplexStream } from '@grpc/grpc-js';
+
+import {
+  asCairnError,
+  compareAndSetRequest,
+  compareAndSetResponse,
+  deleteRequest,
+  deleteResponse,
+  getRequest,
+  getResponse,
+  incrementRequest,
+  incrementResponse,
+  putRequest,
+  putResponse,
+} from './convert.js';
+import type { DoorContext } from './door-context.js';
+import { spanOf } from './span-bounds.js';
+
+/** Open operations of one stream above which it is not read until half of them are answered. */
+const OPEN_OPERATIONS_MAX = 16_384;
+
+type BatchCall = ServerDuplexStream<BatchRequest, BatchResponse>;
+
+/**
+ * One client's stream of operations: what arrives goes to the router at once, answers of a turn leave in one message, in the
+ * order in which they came. Reading stops while the client does not take its answers or has too much under way.
+ */
+export class BatchStream implements OperationSink {
+  readonly #call: BatchCall;
+  readonly #context: DoorContext;
+  readonly #operations = new Map<number, RoutedOperation>();
+  readonly #aborts = new Map<number, AbortController>();
+  readonly #spans = new Map<RoutedOperation, Span>();
+  #results: BatchResult[] = [];
+  #isFlushDue = false;
+  #isReadPaused = false;
+  #isBlocked = false;
+  #hasEnded = false;
+  #isClosed = false;
+  readonly #flush = (): void => {
+    this.#sendResults();
+  };
+
+  constructor(call: BatchCall, context: DoorContext, hello: BatchResponse['hello']) {
+    this.#call = call;
+    this.#context = context;
+    call.write({ results: [], hello, timestamp: context.router.latestTimestamp });
+    call.on('data', (message: BatchRequest) => {
+      for (const operation of message.operations) this.#begin(operation);
+      this.#regulate();
+    });
+    call.on('drain', () => {
+      this.#isBlocked = false;
+      this.#regulate();
+    });
+    call.on('end', () => {
+      this.#hasEnded = true;
+      this.#endWhenDone();
+    });
+    call.on('cancelled', () => {
+      this.close();
+    });
+    call.on('error', () => {
+      // A garbled message ends this stream only; grpc-js has answered with the status.
+      this.close();
+    });
+  }
+
+  /** Gives up on everything that is open. */
+  close(): void {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    for (const operation of this.#operations.values()) this.#context.router.cancel(operation);
+    this.#operations.clear();
+    for (const abort of this.#aborts.values()) abort.abort();
+    for (const span of this.#spans.values()) span.end(new CairnError('CANCELLED', 'the stream ended'));
+    this.#spans.clear();
+  }
+
+  #begin(operation: BatchOperation): void {
+    const { call } = operation;
+    const timeoutMs = operation.timeoutMs === 0 ? this.#context.requestTimeoutMs : operation.timeoutMs;
+    try {
+      if (operation.operation?.$case === 'cancel') {
+        this.#cancel(call);
+        return;
+      }
+      if (this.#operations.has(call) || this.#aborts.has(call)) {
+        throw new CairnError('INVALID_ARGUMENT', `call ${call} is open already`, { details: { field: 'call' } });
+      }
+      if (operation.operation?.$case === 'deleteRange') {
+        this.#deleteRange(call, operation.operation.value, timeoutMs);
+        return;
+      }
+      const request = this.#requestOf(operation);
+      const span = this.#context.trace(request, operation.traceparent);
+      const routed = this.#context.router.execute(request, this, { tag: call, timeoutMs });
+      // Refused at once: the sink was told already.
+      if (routed.state === 'done') span?.end();
+      else {
+        this.#operations.set(call, routed);
+        if (span !== undefined) this.#spans.set(routed, span);
+      }
+    } catch (error) {
+      this.#push({ call, result: { $case: 'error', value: errorDetailOf(error) } });
+    }
+  }
+
+  #requestOf(operation: BatchOperation): KvRequest {
+    const { limits } = this.#context;
+    const asked = operation.operation;
+    switch (asked?.$case) {
+      case 'get':
+        return getRequest(asked.value, limits);
+      case 'put':
+        return putRequest(asked.value, limits);
+      case 'delete':
+        return deleteRequest(asked.value, limits);
+      case 'compareAndSet':
+        return compareAndSetRequest(asked.value, limits);
+      case 'increment':
+        return incrementRequest(asked.value, limits);
+      case 'deleteRange':
+      case 'cancel':
+      case undefined:
+        throw new CairnError('INVALID_ARGUMENT', 'operation must be given', { details: { field: 'operation' } });
+    }
+  }
+
+  #cancel(call: number): void {
+    const operation = this.#operations.get(call);
+    if (operation !== undefined) {
+      this.#operations.delete(call);
+      this.#context.router.cancel(operation);
+      this.#endSpan(operation, new CairnError('CANCELLED', 'the caller gave up'));
+    }
+    this.#aborts.get(call)?.abort();
+    this.#aborts.delete(call);
+  }
+
+  #deleteRange(call: number, message: Parameters<typeof spanOf>[0], timeoutMs: number): void {
+    const span = spanOf(message, this.#context.limits);
+    const abort = new AbortController();
+    this.#aborts.set(call, abort);
+    const startedAtMs = this.#context.clock.nowMs();
+    const finish = (result: BatchResult['result'], error: CairnError | undefined): void => {
+      if (error === undefined) this.#context.succeeded(KvOp.deleteRange, startedAtMs);
+      else this.#context.failed(KvOp.deleteRange, startedAtMs, error);
+      if (this.#aborts.delete(call)) this.#push({ call, result });
+    };
+    deleteSpan(this.#context.router, span, {
+      deadlineMs: startedAtMs + timeoutMs,
+      signal: abort.signal,
+      nowMs: () => this.#context.clock.nowMs(),
+    }).then(
+      (deleted) => {
+        finish({ $case: 'deleteRange', value: { deleted } }, undefined);
+      },
+      (error: unknown) => {
+        finish({ $case: 'error', value: errorDetailOf(error) }, asCairnError(error));
+      },
+    );
+  }
+
+  complete(operation: RoutedOperation, response: KvResponse): void {
+    this.#operations.delete(operation.tag);
+    this.#context.succeeded(operation.request.op, operation.startedAtMs);
+    if (this.#spans.size > 0) this.#endSpan(operation, undefined);
+    this.#push({ call: operation.tag, result: resultOf(response) });
+  }
+
+  fail(operation: RoutedOperation, error: CairnError): void {
+    this.#operations.delete(operation.tag);
+    this.#context.failed(operation.request.op, operation.startedAtMs, error);
+    this.#endSpan(operation, error);
+    this.#push({ call: operation.tag, result: { $case: 'error', value: errorDetailOf(error) } });
+  }
+
+  #endSpan(operation: RoutedOperation, error: CairnError | undefined): void {
+    this.#spans.get(operation)?.end(error);
+    this.#spans.delete(operation);
+  }
+
+  #push(result: BatchResult): void {
+    if (this.#isClosed) return;
+    this.#results.push(result);
+    if (this.#isFlushDue) return;
+    this.#isFlushDue = true;
+    this.#context.clock.defer(this.#flush);
+  }
+
+  #sendResults(): void {
+    this.#isFlushDue = false;
+    if (this.#isClosed || this.#results.length === 0) return;
+    const results = this.#results;
+    this.#results = [];
+    const isTaken = this.#call.write({
+      results,
+      hello: undefined,
+      timestamp: timestamp(this.#context.router.latestTimestamp),
+    });
+    if (!isTaken) this.#isBlocked = true;
+    this.#regulate();
+    this.#endWhenDone();
+  }
+
+  #regulate(): void {
+    const open = this.#operations.size + this.#aborts.size;
+    if (!this.#isReadPaused && (this.#isBlocked || open >= OPEN_OPERATIONS_MAX)) {
+      this.#isReadPaused = true;
+      this.#call.pause();
+    } else if (this.#isReadPaused && !this.#isBlocked && open < OPEN_OPERATIONS_MAX / 2) {
+      this.#isReadPaused = false;
+      this.#call.resume();
+    }
+  }
+
+  #endWhenDone(): void {
+    if (!this.#hasEnded || this.#isClosed) return;
+    if (this.#operations.size > 0 || this.#aborts.size > 0 || this.#results.length > 0) return;
+    this.#isClosed = true;
+    this.#call.end();
+  }
+}
+
+function resultOf(response: KvResponse): BatchResult['result'] {
+  switch (response.op) {
+    case KvOp.get:
+      return { $case: 'get', value: getResponse(response) };
+    case KvOp.put:
+      return { $case: 'put', value: putResponse(response) };
+    case KvOp.delete:
+      return { $case: 'delete', value: deleteResponse(response) };
+    case KvOp.compareAndSet:
+      return { $case: 'compareAndSet', value: compareAndSetResponse(response) };
+    case KvOp.increment:
+      return { $case: 'increment', value: incrementResponse(response) };
+    case KvOp.deleteRange:
+    case KvOp.scan:
+      throw new CairnError('INTERNAL', 'spans are not answered as single operations');
+  }
+}

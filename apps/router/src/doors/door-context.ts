@@ -1,0 +1,90 @@
+import type { CairnError, Timestamp } from '@cairn/base';
+import { parseTraceparent } from '@cairn/observability';
+import type { Clock, Counter, Histogram, Metrics, Span, Tracer } from '@cairn/ports';
+import type { KeyValueLimits, RequestRouter } from '@cairn/routing';
+import { KvOp, type KvRequest } from '@cairn/wire';
+
+const SECONDS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10];
+
+const NAMES: Readonly<Record<KvOp, string>> = {
+  [KvOp.get]: 'get',
+  [KvOp.put]: 'put',
+  [KvOp.delete]: 'delete',
+  [KvOp.compareAndSet]: 'compare_and_set',
+  [KvOp.increment]: 'increment',
+  [KvOp.deleteRange]: 'delete_range',
+  [KvOp.scan]: 'scan',
+};
+
+export interface DoorContextParts {
+  readonly router: RequestRouter;
+  readonly clock: Clock;
+  readonly tracer: Tracer;
+  readonly metrics: Metrics;
+  /** Deadline of requests that bring none. */
+  readonly requestTimeoutMs: number;
+  /** A timestamp issued after the call. */
+  freshTimestamp(): Promise<Timestamp>;
+  /** Limits of now: settings change. */
+  limits(): KeyValueLimits;
+}
+
+/** What all doors share: the router behind them, limits, and how a request is measured and traced. */
+export class DoorContext {
+  readonly router: RequestRouter;
+  readonly clock: Clock;
+  readonly requestTimeoutMs: number;
+  readonly #parts: DoorContextParts;
+  readonly #requests: Counter;
+  readonly #seconds: Histogram;
+  /** Label objects are made once: metrics find their cells by identity. */
+  readonly #okLabels = new Map<KvOp, Readonly<Record<string, string>>>();
+  readonly #opLabels = new Map<KvOp, Readonly<Record<string, string>>>();
+
+  constructor(parts: DoorContextParts) {
+    this.#parts = parts;
+    this.router = parts.router;
+    this.clock = parts.clock;
+    this.requestTimeoutMs = parts.requestTimeoutMs;
+    this.#requests = parts.metrics.counter('cairn_router_requests_total', 'Operations answered, by kind and outcome', [
+      'op',
+      'code',
+    ]);
+    this.#seconds = parts.metrics.histogram(
+      'cairn_router_request_seconds',
+      'Time from the arrival of an operation to its answer',
+      SECONDS,
+      ['op'],
+    );
+    for (const op of Object.values(KvOp)) {
+      this.#okLabels.set(op, { op: NAMES[op], code: 'OK' });
+      this.#opLabels.set(op, { op: NAMES[op] });
+    }
+  }
+
+  get limits(): KeyValueLimits {
+    return this.#parts.limits();
+  }
+
+  freshTimestamp(): Promise<Timestamp> {
+    return this.#parts.freshTimestamp();
+  }
+
+  succeeded(op: KvOp, startedAtMs: number): void {
+    this.#requests.add(1, this.#okLabels.get(op));
+    this.#seconds.observe((this.clock.nowMs() - startedAtMs) / 1000, this.#opLabels.get(op));
+  }
+
+  failed(op: KvOp, startedAtMs: number, error: CairnError): void {
+    this.#requests.add(1, { op: NAMES[op], code: error.code });
+    this.#seconds.observe((this.clock.nowMs() - startedAtMs) / 1000, this.#opLabels.get(op));
+  }
+
+  /** Begins a trace if the caller sent one, or chance wants one. */
+  trace(request: KvRequest, traceparent: string | undefined): Span | undefined {
+    const parent = traceparent === undefined || traceparent === '' ? undefined : parseTraceparent(traceparent);
+    const span = this.#parts.tracer.startRootSpan('router.request', parent, { 'cairn.op': NAMES[request.op] });
+    if (span !== undefined) request.trace = span.context;
+    return span;
+  }
+}

@@ -1,0 +1,268 @@
+import { CairnError } from '@cairn/base';
+import {
+  deleteSpan,
+  perform,
+  scanPages,
+  type OperationSink,
+  type RoutedOperation,
+  type SpanTimes,
+} from '@cairn/routing';
+import type { Span } from '@cairn/ports';
+import { errorDetailOf, KvOp, toServiceError, type KvRequest, type KvResponse } from '@cairn/wire';
+import { Consistency, type KVServer, type BatchGetResult, type WriteOperation, type WriteResult } from '@cairn/wire/gen/cairn/v1/kv.js';
+import type { sendUnaryData, ServerUnaryCall, ServerWritableStream } from '@grpc/grpc-js';
+import type { BatchResponse, ScanRequest, ScanResponse } from '@cairn/wire/gen/cairn/v1/kv.js';
+
+import { BatchStream } from './batch-stream.js';
+import * as convert from './convert.js';
+import type { DoorContext } from './door-context.js';
+import { spanOf } from './span-bounds.js';
+
+/** Keys or operations of one unary batch call. */
+const BATCH_LENGTH_MAX = 10_000;
+const PAGE_BYTES_DEFAULT = 256 * 1024;
+const PAGE_BYTES_MAX = 4 * 1024 * 1024;
+
+/** One unary call on its way through the router. */
+class UnarySink<Response> implements OperationSink {
+  readonly #context: DoorContext;
+  readonly #callback: sendUnaryData<Response>;
+  readonly #convert: (response: KvResponse) => Response;
+  readonly #span: Span | undefined;
+
+  constructor(
+    context: DoorContext,
+    callback: sendUnaryData<Response>,
+    convertResponse: (response: KvResponse) => Response,
+    span: Span | undefined,
+  ) {
+    this.#context = context;
+    this.#callback = callback;
+    this.#convert = convertResponse;
+    this.#span = span;
+  }
+
+  complete(operation: RoutedOperation, response: KvResponse): void {
+    this.#context.succeeded(operation.request.op, operation.startedAtMs);
+    this.#span?.end();
+    this.#callback(null, this.#convert(response));
+  }
+
+  fail(operation: RoutedOperation, error: CairnError): void {
+    this.#context.failed(operation.request.op, operation.startedAtMs, error);
+    this.#span?.end(error);
+    this.#callback(toServiceError(error));
+  }
+}
+
+type AnyCall = Pick<ServerUnaryCall<unknown, unknown>, 'getDeadline' | 'metadata' | 'on' | 'cancelled'>;
+
+/** The `cairn.v1.KV` service over a router. */
+export function createKvService(context: DoorContext, hello: () => NonNullable<BatchResponse['hello']>): {
+  readonly handlers: KVServer;
+  /** Ends the streams that are open. */
+  close(): void;
+} {
+  const streams = new Set<BatchStream>();
+
+  const timeoutOf = (call: AnyCall): number => {
+    const deadline = call.getDeadline();
+    if (deadline === Infinity) return context.requestTimeoutMs;
+    const unixMs = deadline instanceof Date ? deadline.getTime() : deadline;
+    return Math.max(1, unixMs - context.clock.unixMs());
+  };
+
+  const unary =
+    <Request, Response>(
+      toKv: (message: Request, limits: DoorContext['limits']) => KvRequest,
+      fromKv: (response: KvResponse) => Response,
+    ) =>
+    (call: ServerUnaryCall<Request, Response>, callback: sendUnaryData<Response>): void => {
+      try {
+        const request = toKv(call.request, context.limits);
+        const span = context.trace(request, call.metadata.get('traceparent')[0]?.toString());
+        const sink = new UnarySink(context, callback, fromKv, span);
+        const operation = context.router.execute(request, sink, { tag: 0, timeoutMs: timeoutOf(call) });
+        call.on('cancelled', () => {
+          context.router.cancel(operation);
+          span?.end(new CairnError('CANCELLED', 'the caller gave up'));
+        });
+      } catch (error) {
+        callback(toServiceError(error));
+      }
+    };
+
+  const timesOf = (call: AnyCall): SpanTimes => {
+    const abort = new AbortController();
+    call.on('cancelled', () => {
+      abort.abort();
+    });
+    return {
+      deadlineMs: context.clock.nowMs() + timeoutOf(call),
+      signal: abort.signal,
+      nowMs: () => context.clock.nowMs(),
+    };
+  };
+
+  const handlers: KVServer = {
+    get: unary(convert.getRequest, convert.getResponse),
+    put: unary(convert.putRequest, convert.putResponse),
+    delete: unary(convert.deleteRequest, convert.deleteResponse),
+    compareAndSet: unary(convert.compareAndSetRequest, convert.compareAndSetResponse),
+    increment: unary(convert.incrementRequest, convert.incrementResponse),
+    deleteRange: (call, callback) => {
+      answer(callback, async () => {
+        const span = spanOf(call.request, context.limits);
+        return { deleted: await deleteSpan(context.router, span, timesOf(call)) };
+      });
+    },
+    batchGet: (call, callback) => {
+      answer(callback, async () => {
+        const { keys, consistency, timestamp } = call.request;
+        checkLength('keys', keys.length);
+        const times = timesOf(call);
+        const results = await Promise.all(
+          keys.map((key) => oneGet(context, convert.getRequest({ key, consistency, timestamp }, context.limits), times)),
+        );
+        return { results };
+      });
+    },
+    batchWrite: (call, callback) => {
+      answer(callback, async () => {
+        const { operations } = call.request;
+        checkLength('operations', operations.length);
+        const times = timesOf(call);
+        const results = await Promise.all(operations.map((operation) => oneWrite(context, operation, times)));
+        return { results };
+      });
+    },
+    scan: (call) => {
+      void streamScan(context, call, timesOf(call));
+    },
+    batch: (call) => {
+      const stream = new BatchStream(call, context, hello());
+      streams.add(stream);
+      call.on('close', () => {
+        stream.close();
+        streams.delete(stream);
+      });
+    },
+  };
+  return {
+    handlers,
+    close: () => {
+      for (const stream of streams) stream.close();
+    },
+  };
+}
+
+function answer<Response>(callback: sendUnaryData<Response>, work: () => Promise<Response>): void {
+  work().then(
+    (response) => {
+      callback(null, response);
+    },
+    (error: unknown) => {
+      callback(toServiceError(error));
+    },
+  );
+}
+
+function checkLength(field: string, length: number): void {
+  if (length <= BATCH_LENGTH_MAX) return;
+  throw new CairnError('INVALID_ARGUMENT', `${field} has ${length} elements; the limit is ${BATCH_LENGTH_MAX}`, {
+    details: { field },
+  });
+}
+
+async function oneGet(context: DoorContext, request: KvRequest, times: SpanTimes): Promise<BatchGetResult> {
+  try {
+    return { result: { $case: 'get', value: convert.getResponse(await perform(context.router, request, times)) } };
+  } catch (error) {
+    return { result: { $case: 'error', value: errorDetailOf(error) } };
+  }
+}
+
+async function oneWrite(context: DoorContext, operation: WriteOperation, times: SpanTimes): Promise<WriteResult> {
+  const asked = operation.operation;
+  const { limits } = context;
+  const run = (request: KvRequest): Promise<KvResponse> => perform(context.router, request, times);
+  try {
+    switch (asked?.$case) {
+      case 'put':
+        return { result: { $case: 'put', value: convert.putResponse(await run(convert.putRequest(asked.value, limits))) } };
+      case 'delete':
+        return {
+          result: { $case: 'delete', value: convert.deleteResponse(await run(convert.deleteRequest(asked.value, limits))) },
+        };
+      case 'compareAndSet': {
+        const response = await run(convert.compareAndSetRequest(asked.value, limits));
+        return { result: { $case: 'compareAndSet', value: convert.compareAndSetResponse(response) } };
+      }
+      case 'increment': {
+        const response = await run(convert.incrementRequest(asked.value, limits));
+        return { result: { $case: 'increment', value: convert.incrementResponse(response) } };
+      }
+      case undefined:
+        throw new CairnError('INVALID_ARGUMENT', 'operation must be given', { details: { field: 'operation' } });
+    }
+  } catch (error) {
+    return { result: { $case: 'error', value: errorDetailOf(error) } };
+  }
+}
+
+/** Streams the pages of a scan as fast as the client takes them. */
+async function streamScan(
+  context: DoorContext,
+  call: ServerWritableStream<ScanRequest, ScanResponse>,
+  times: SpanTimes,
+): Promise<void> {
+  const startedAtMs = context.clock.nowMs();
+  try {
+    const { request } = call;
+    const { start, end } = spanOf(request, context.limits);
+    if (request.pageBytes > PAGE_BYTES_MAX) {
+      throw new CairnError('INVALID_ARGUMENT', `page_bytes is ${request.pageBytes}; the limit is ${PAGE_BYTES_MAX}`, {
+        details: { field: 'page_bytes' },
+      });
+    }
+    convert.readConsistencyOf(request.consistency, request.timestamp);
+    const isStale = request.consistency === Consistency.STALE;
+    const isAt = request.consistency === Consistency.TIMESTAMP;
+    const at = isStale ? undefined : isAt ? request.timestamp : await context.freshTimestamp();
+    const pages = scanPages(
+      context.router,
+      {
+        start,
+        end,
+        reverse: request.reverse,
+        keysOnly: request.keysOnly,
+        limit: request.limit,
+        pageBytes: request.pageBytes === 0 ? PAGE_BYTES_DEFAULT : request.pageBytes,
+        timestamp: at as Parameters<typeof scanPages>[1]['timestamp'],
+      },
+      times,
+    );
+    for await (const rows of pages) {
+      if (times.signal.aborted) return;
+      const isTaken = call.write({ rows: rows as ScanResponse['rows'], timestamp: at ?? 0 });
+      if (!isTaken) await drained(call, times.signal);
+    }
+    context.succeeded(KvOp.scan, startedAtMs);
+    call.end();
+  } catch (error) {
+    context.failed(KvOp.scan, startedAtMs, convert.asCairnError(error));
+    if (!times.signal.aborted) call.emit('error', toServiceError(error));
+  }
+}
+
+function drained(call: ServerWritableStream<ScanRequest, ScanResponse>, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    const done = (): void => {
+      call.off('drain', done);
+      signal.removeEventListener('abort', done);
+      resolve();
+    };
+    call.on('drain', done);
+    signal.addEventListener('abort', done, { once: true });
+  });
+}

@@ -1,0 +1,21 @@
+import { checkBound, compareKeys, invalidField, prefixEnd, type KeyValueLimits } from '@cairn/routing';
+
+/** The span that a request names, by prefix or by bounds. Throws INVALID_ARGUMENT. */
+export function spanOf(
+  message: { readonly start: Uint8Array; readonly end: Uint8Array; readonly prefix: Uint8Array },
+  limits: KeyValueLimits,
+): { start: Uint8Array; end: Uint8Array } {
+  const { start, end, prefix } = message;
+  for (const [field, key] of Object.entries({ start, end, prefix })) {
+    const problem = checkBound(key, limits, field);
+    if (problem !== undefined) throw problem;
+  }
+  if (prefix.length > 0) {
+    if (start.length > 0 || end.length > 0) {
+      throw invalidField('prefix', 'prefix cannot be given together with start or end');
+    }
+    return { start: prefix, end: prefixEnd(prefix) };
+  }
+  if (end.length > 0 && compareKeys(start, end) > 0) throw invalidField('end', 'end lies before start');
+  return { start, end };
+}

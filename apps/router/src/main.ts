@@ -1,0 +1,34 @@
+import { messageOf } from '@cairn/base';
+import { configHelp, routerConfig, wantsHelp } from '@cairn/config';
+import { NodeClock, NodeRng, TcpTransport } from '@cairn/runtime-node';
+
+import { startRouterProcess } from './router-process.js';
+
+/** One router as a process. Ends with status 1 and a sentence when it cannot start or go on. */
+async function main(): Promise<void> {
+  const argv = process.argv.slice(2);
+  if (wantsHelp(argv)) {
+    process.stdout.write(configHelp(routerConfig));
+    return;
+  }
+  const started = await startRouterProcess({
+    argv,
+    env: process.env,
+    clock: new NodeClock(),
+    rng: new NodeRng(),
+    transport: new TcpTransport(),
+  });
+  const stop = (signal: string): void => {
+    started.stop(signal).then(() => process.exit(0), fail);
+  };
+  process.once('SIGTERM', stop);
+  process.once('SIGINT', stop);
+  fail(await started.failed);
+}
+
+function fail(error: unknown): void {
+  process.stderr.write(`cairn-router: ${messageOf(error)}\n`);
+  process.exit(1);
+}
+
+main().catch(fail);

@@ -1,0 +1,291 @@
+import { CairnError, messageOf, storeId, timestamp } from '@cairn/base';
+import type { RouterConfig } from '@cairn/config';
+import { descriptorFromMessage, MetadataClient, metadataConnector } from '@cairn/metadata';
+import type { Readiness } from '@cairn/observability';
+import { sleep, type Clock, type Logger, type Metrics, type Rng, type Timer, type Tracer, type Transport } from '@cairn/ports';
+import { RequestRouter, sessionStoreConnector, type KeyValueLimits, type MetadataGateway, type StoreAddress } from '@cairn/routing';
+import {
+  decodeKvResponses,
+  encodeKvCancel,
+  KvRequestEncoder,
+  openSession,
+  PROTOCOL_VERSION,
+  RpcPool,
+  type Hello,
+} from '@cairn/wire';
+import { NodeKind, type GetRoutesResponse, type SettingValue } from '@cairn/wire/gen/cairn/internal/v1/metadata.js';
+import type { KVServer } from '@cairn/wire/gen/cairn/v1/kv.js';
+
+import { ClusterAdmin } from './cluster-admin.js';
+import { DoorContext } from './doors/door-context.js';
+import { createKvService } from './doors/kv-service.js';
+
+export const SERVER_VERSION = '0.1.0';
+const JOIN_RETRY_MS = 300;
+
+export interface RouterContext {
+  readonly config: RouterConfig;
+  readonly logger: Logger;
+  readonly metrics: Metrics;
+  readonly tracer: Tracer;
+}
+
+export interface RouterPorts {
+  readonly clock: Clock;
+  readonly rng: Rng;
+  readonly transport: Transport;
+}
+
+/** A router without its gRPC server: what the doors are made of, and how it is stopped. */
+export interface RunningRouter {
+  readonly kv: KVServer;
+  readonly admin: ClusterAdmin;
+  readiness(): Readiness;
+  /** Resolves when it has joined and knows its ranges; before that requests wait. */
+  readonly joined: Promise<void>;
+  /** Lets open operations finish for a while, then gives up on them. */
+  close(drainTimeoutMs: number): Promise<void>;
+}
+
+/** Makes the router of a process, and begins to join the cluster. */
+export function openRouter(ports: RouterPorts, context: RouterContext): RunningRouter {
+  return new RouterNode(ports, context);
+}
+
+class RouterNode implements RunningRouter {
+  readonly kv: KVServer;
+  readonly admin: ClusterAdmin;
+  readonly joined: Promise<void>;
+  readonly #ports: RouterPorts;
+  readonly #context: RouterContext;
+  readonly #metadata: MetadataClient;
+  readonly #shards: RpcPool;
+  readonly #router: RequestRouter;
+  readonly #closeStreams: () => void;
+  readonly #incarnation: Buffer;
+  readonly #startedUnixMs: number;
+  #limits: KeyValueLimits;
+  #clusterId = '';
+  #isReady = false;
+  #isClosed = false;
+  #heartbeats = 0;
+  #storesVersion = 0;
+  #settingsVersion = 0;
+  #timer: Timer | undefined;
+
+  constructor(ports: RouterPorts, context: RouterContext) {
+    this.#ports = ports;
+    this.#context = context;
+    const { clock, rng, transport } = ports;
+    const { config, logger, metrics, tracer } = context;
+    this.#incarnation = Buffer.from(rng.bytes(16));
+    this.#startedUnixMs = Math.floor(clock.unixMs());
+    this.#limits = { keyBytesMax: config.keyBytesMax, valueBytesMax: config.valueBytesMax };
+    const hello = (purpose: Hello['purpose']): Hello => this.#hello(purpose);
+    this.#metadata = new MetadataClient({
+      addresses: config.metadataAddresses,
+      connect: metadataConnector({ transport, hello: () => hello('rpc'), clock, logger }),
+      clock,
+      rng,
+      logger,
+      metrics,
+    });
+    this.#shards = new RpcPool({ transport, hello: () => hello('rpc'), clock, logger });
+    this.#router = new RequestRouter({
+      clock,
+      rng,
+      logger,
+      metrics,
+      gateway: gatewayOf(this.#metadata),
+      connector: sessionStoreConnector({
+        openSession: (address, handlers) =>
+          openSession({ transport, address, hello: hello('kv'), handlers, clock, logger }),
+        createEncoder: () => new KvRequestEncoder(),
+        decodeResponses: decodeKvResponses,
+        encodeCancel: encodeKvCancel,
+      }),
+      bounds: {
+        outstandingOpsMax: config.outstandingOpsMax,
+        outstandingBytesMax: config.outstandingBytesMax,
+        outstandingOpsPerStoreMax: config.outstandingOpsPerStoreMax,
+      },
+    });
+    const doors = createKvService(
+      new DoorContext({
+        router: this.#router,
+        clock,
+        tracer,
+        metrics,
+        requestTimeoutMs: config.requestTimeoutMs,
+        freshTimestamp: () => this.#metadata.timestamp(),
+        limits: () => this.#limits,
+      }),
+      () => ({ clusterId: this.#clusterId, serverVersion: SERVER_VERSION, ...this.#limits }),
+    );
+    this.kv = doors.handlers;
+    this.#closeStreams = doors.close;
+    this.admin = new ClusterAdmin({
+      metadata: this.#metadata,
+      shards: this.#shards,
+      serverVersion: SERVER_VERSION,
+      sleep: (delayMs) => sleep(clock, delayMs),
+      routesChanged: (answer) => {
+        this.#takeRoutes(answer);
+      },
+    });
+    this.joined = this.#join();
+  }
+
+  #hello(purpose: Hello['purpose']): Hello {
+    return {
+      protocolVersion: PROTOCOL_VERSION,
+      purpose,
+      clusterId: this.#clusterId,
+      kind: 'router',
+      name: this.#context.config.name,
+      storeId: storeId(0),
+    };
+  }
+
+  get #publicAddress(): string {
+    const { advertise, grpcListen } = this.#context.config;
+    return advertise === '' ? grpcListen : advertise;
+  }
+
+  /** Joins and learns all ranges. Tries until it succeeds; a refusal that will not change is thrown. */
+  async #join(): Promise<void> {
+    const { logger, config } = this.#context;
+    for (;;) {
+      if (this.#isClosed) return;
+      try {
+        const joined = await this.#metadata.join({
+          name: config.name,
+          kind: NodeKind.ROUTER,
+          incarnation: this.#incarnation,
+          clusterId: this.#clusterId,
+          address: '',
+          publicAddress: this.#publicAddress,
+        });
+        this.#clusterId = joined.clusterId;
+        this.#router.updateStores(joined.stores.map(storeAddress));
+        await this.#router.prefetch();
+        this.#isReady = true;
+        logger.info('router joined', { cluster: joined.clusterId, ranges: this.#router.cache.size });
+        this.#beat();
+        return;
+      } catch (error) {
+        if (CairnError.is(error) && error.retryClass === 'fatal' && error.code !== 'DEADLINE_EXCEEDED') throw error;
+        logger.info('waiting to join the cluster', { reason: messageOf(error) });
+        await sleep(this.#ports.clock, JOIN_RETRY_MS);
+      }
+    }
+  }
+
+  #beat(): void {
+    if (this.#isClosed) return;
+    this.#heartbeat()
+      .catch((error: unknown) => {
+        this.#context.logger.info('heartbeat not delivered', { reason: messageOf(error) });
+      })
+      .finally(() => {
+        if (this.#isClosed) return;
+        this.#timer = this.#ports.clock.setTimer(this.#context.config.heartbeatToMetadataIntervalMs, () => {
+          this.#beat();
+        });
+      });
+  }
+
+  async #heartbeat(): Promise<void> {
+    this.#heartbeats += 1;
+    const response = await this.#metadata.heartbeat({
+      name: this.#context.config.name,
+      storeId: 0,
+      incarnation: this.#incarnation,
+      full: false,
+      ranges: [],
+      removedRangeIds: [],
+      replicas: 0,
+      leaders: 0,
+      dataBytes: 0,
+      diskFreeBytes: 0,
+      readsPerSecond: 0,
+      writesPerSecond: 0,
+      startedUnixMs: this.#startedUnixMs,
+      kind: NodeKind.ROUTER,
+      address: '',
+      publicAddress: this.#publicAddress,
+      sequence: this.#heartbeats,
+      storesVersion: this.#storesVersion,
+      settingsVersion: this.#settingsVersion,
+    });
+    this.#storesVersion = response.storesVersion;
+    this.#settingsVersion = response.settingsVersion;
+    if (response.stores.length > 0) this.#router.updateStores(response.stores.map(storeAddress));
+    this.#takeSettings(response.settings);
+  }
+
+  #takeSettings(settings: readonly SettingValue[]): void {
+    for (const { name, value } of settings) {
+      if (name === 'key.max_bytes') this.#limits = { ...this.#limits, keyBytesMax: Number(value) };
+      if (name === 'value.max_bytes') this.#limits = { ...this.#limits, valueBytesMax: Number(value) };
+    }
+  }
+
+  #takeRoutes(answer: GetRoutesResponse): void {
+    for (const { descriptor, leaderStoreId } of answer.routes) {
+      if (descriptor !== undefined) this.#router.cache.insert(descriptorFromMessage(descriptor), storeId(leaderStoreId));
+    }
+  }
+
+  readiness(): Readiness {
+    const reasons: string[] = [];
+    if (!this.#isReady) reasons.push('not joined yet');
+    if (this.#isReady && this.#router.cache.size === 0) reasons.push('no range is known yet');
+    const { connectedStores, knownStores } = this.#router;
+    if (connectedStores * 2 <= knownStores) reasons.push(`${connectedStores} of ${knownStores} shard nodes are connected`);
+    if (this.#isClosed) reasons.push('the router is stopping');
+    return { ready: reasons.length === 0, reasons };
+  }
+
+  async close(drainTimeoutMs: number): Promise<void> {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    this.#timer?.cancel();
+    const { clock } = this.#ports;
+    const untilMs = clock.nowMs() + drainTimeoutMs;
+    while (this.#router.openOperations > 0 && clock.nowMs() < untilMs) await sleep(clock, 10);
+    this.#closeStreams();
+    this.#router.close();
+    this.#shards.close();
+    this.#metadata.close();
+  }
+}
+
+function storeAddress(store: { readonly storeId: number; readonly address: string; readonly live: boolean }): StoreAddress {
+  return { storeId: storeId(store.storeId), address: store.address, live: store.live };
+}
+
+/** The metadata service as routing sees it. */
+function gatewayOf(metadata: MetadataClient): MetadataGateway {
+  return {
+    routes: async (query) => {
+      const answer = await metadata.routes({
+        keys: query.keys.map((key) => Buffer.from(key)),
+        ...(query.fromKey === undefined ? {} : { fromKey: Buffer.from(query.fromKey) }),
+        limit: query.limit,
+      });
+      return {
+        routes: answer.routes.flatMap(({ descriptor, leaderStoreId }) =>
+          descriptor === undefined
+            ? []
+            : [{ descriptor: descriptorFromMessage(descriptor), leaderStoreId: storeId(leaderStoreId) }],
+        ),
+        stores: answer.stores.map(storeAddress),
+      };
+    },
+    timestamp: () => metadata.timestamp(),
+    get latestTimestamp() {
+      return timestamp(metadata.latest);
+    },
+  };
+}

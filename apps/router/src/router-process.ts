@@ -1,0 +1,84 @@
+import 'reflect-metadata';
+
+import { messageOf } from '@cairn/base';
+import { loadConfig, routerConfig, type Environment } from '@cairn/config';
+import { createHealthServer, createTelemetry } from '@cairn/observability';
+
+import { openRouter, type RouterPorts } from './open-router.js';
+import { startRouterServer } from './router-server.js';
+
+export interface RouterProcessOptions extends RouterPorts {
+  /** Arguments without interpreter and script. */
+  readonly argv: readonly string[];
+  readonly env: Environment;
+}
+
+export interface RouterProcess {
+  /** `host:port` of /metrics, /healthz and /readyz. */
+  readonly healthAddress: string;
+  /** Resolves when the router cannot go on: leave with an exit code above 0. */
+  readonly failed: Promise<Error>;
+  /** Says NOT_SERVING, lets open operations finish within `shutdownTimeoutMs`, closes. Idempotent. */
+  stop(signal: string): Promise<void>;
+}
+
+/**
+ * Starts a router: health first, then the gRPC port, which answers NOT_SERVING until the cluster is joined.
+ *
+ * @throws CairnError INVALID_ARGUMENT with every problem of the configuration, FAILED_PRECONDITION for a taken port.
+ */
+export async function startRouterProcess(options: RouterProcessOptions): Promise<RouterProcess> {
+  const loaded = loadConfig({ ...routerConfig, argv: options.argv, env: options.env });
+  const config = loaded.values;
+  const telemetry = createTelemetry({ ...config, service: 'cairn-router', node: config.name, rng: options.rng });
+  const { logger, metrics, tracer } = telemetry;
+  await telemetry.opened;
+  for (const warning of loaded.warnings) logger.warn('configuration', { warning });
+  const router = openRouter(options, { config, logger, metrics, tracer });
+  const health = await createHealthServer({
+    listen: config.httpListen,
+    metrics,
+    readiness: () => router.readiness(),
+    logger,
+  });
+  const closeShell = async (): Promise<void> => {
+    await health.close();
+    await telemetry.shutdown();
+  };
+  try {
+    const server = await startRouterServer({ admin: router.admin, kv: router.kv, listen: config.grpcListen });
+    logger.info('router listens', { grpc: config.grpcListen, http: health.address });
+    const failed = new Promise<Error>((resolve) => {
+      router.joined.then(
+        () => {
+          server.setServing(true);
+        },
+        (error: unknown) => {
+          logger.error('router cannot join the cluster', { error: messageOf(error) });
+          resolve(error instanceof Error ? error : new Error(String(error)));
+        },
+      );
+    });
+    let stopping: Promise<void> | undefined;
+    return {
+      healthAddress: health.address,
+      failed,
+      stop: (signal) => {
+        stopping ??= (async () => {
+          logger.info('router was told to stop', { signal });
+          server.setServing(false);
+          await router.close(config.shutdownTimeoutMs);
+          await server.close();
+          logger.info('router stopped');
+          await closeShell();
+        })();
+        return stopping;
+      },
+    };
+  } catch (error) {
+    logger.error('router could not start', { error: messageOf(error) });
+    await router.close(0);
+    await closeShell();
+    throw error;
+  }
+}

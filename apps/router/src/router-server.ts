@@ -1,0 +1,70 @@
+import { fileURLToPath } from 'node:url';
+
+import { CairnError } from '@cairn/base';
+import { kvServiceDefinition } from '@cairn/wire';
+import type { KVServer } from '@cairn/wire/gen/cairn/v1/kv.js';
+import type { Server, UntypedServiceImplementation } from '@grpc/grpc-js';
+import type { PackageDefinition } from '@grpc/proto-loader';
+import { ReflectionService } from '@grpc/reflection';
+import { NestFactory } from '@nestjs/core';
+import type { INestMicroservice } from '@nestjs/common';
+import { Transport, type GrpcOptions } from '@nestjs/microservices';
+import { HealthImplementation } from 'grpc-health-check';
+
+import { RouterModule, type RouterModuleParts } from './router.module.js';
+
+const PROTO_ROOT = fileURLToPath(new URL('../../../proto', import.meta.url));
+const MESSAGE_BYTES_MAX = 16 * 1024 * 1024;
+const SERVICES = ['', 'cairn.v1.KV', 'cairn.v1.Cluster'] as const;
+
+export interface RouterServer {
+  setServing(isServing: boolean): void;
+  close(): Promise<void>;
+}
+
+/**
+ * The gRPC port: `Cluster` through Nest's controller, and on the same server, as plain grpc-js services, the hot ones: `KV`,
+ * health and reflection. Throws FAILED_PRECONDITION when the address cannot be had.
+ */
+export async function startRouterServer(
+  parts: RouterModuleParts & { readonly listen: string; readonly kv: KVServer },
+): Promise<RouterServer> {
+  const health = new HealthImplementation(Object.fromEntries(SERVICES.map((name) => [name, 'NOT_SERVING'])));
+  const options: GrpcOptions = {
+    transport: Transport.GRPC,
+    options: {
+      url: parts.listen,
+      package: 'cairn.v1',
+      protoPath: ['cairn/v1/cluster.proto', 'cairn/v1/kv.proto'],
+      loader: { includeDirs: [PROTO_ROOT], longs: Number, defaults: true, oneofs: true },
+      maxReceiveMessageLength: MESSAGE_BYTES_MAX,
+      maxSendMessageLength: MESSAGE_BYTES_MAX,
+      onLoadPackageDefinition: (definition: object, server: Server) => {
+        server.addService(kvServiceDefinition, parts.kv as unknown as UntypedServiceImplementation);
+        health.addToServer(server);
+        new ReflectionService(definition as PackageDefinition).addToServer(server);
+      },
+    },
+  };
+  const app: INestMicroservice = await NestFactory.createMicroservice(RouterModule.with(parts), {
+    ...options,
+    logger: false,
+    abortOnError: false,
+  });
+  try {
+    await app.listen();
+  } catch (error) {
+    throw new CairnError(
+      'FAILED_PRECONDITION',
+      `cannot listen on ${parts.listen}: ${error instanceof Error ? error.message : String(error)}; ` +
+        'is another process using it? stop that one, or choose another address with --grpc-listen',
+      { cause: error },
+    );
+  }
+  return {
+    setServing: (isServing) => {
+      for (const name of SERVICES) health.setStatus(name, isServing ? 'SERVING' : 'NOT_SERVING');
+    },
+    close: () => app.close(),
+  };
+}

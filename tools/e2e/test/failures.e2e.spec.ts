@@ -1,0 +1,126 @@
+/**
+ * Goal: processes die with SIGKILL under load; no acknowledged write is lost, no answer is wrong, and writes go on.
+ * Method: one cluster with two routers and four ranges under a steady load of writers (half of them STRICT), readers
+ * and counters, all checked by `RegisterHistory`; the leader of ranges, the leader of the metadata service and the
+ * router in use are killed five times each, then everything at once. Times are printed, and asserted only against
+ * a generous bound: the machine that runs this may be busy.
+ */
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import type { CairnClient } from '@cairn/client';
+import {
+  busiestLeader,
+  describeKills,
+  killOnce,
+  metadataLeader,
+  untilHealthy,
+  type AffectedGroups,
+  type KillResult,
+} from '../src/kill-run.js';
+import { RegisterLoad } from '../src/register-load.js';
+import { eventually, startTestCluster, type TestCluster } from '../src/test-cluster.js';
+
+const RUNS = 5;
+const WRITERS = 32;
+const SHAPE = { metadata: 3, shards: 3, routers: 2 };
+/** Members, shard nodes and routers, as `status` lists them. */
+const PROCESSES = 8;
+
+let started: TestCluster | undefined;
+/** What the load goes through; and another one for questions, so that these do not depend on the killed router. */
+let client: CairnClient;
+let observer: CairnClient;
+let load: RegisterLoad;
+
+function use(): TestCluster {
+  if (started === undefined) throw new Error('the cluster did not start');
+  return started;
+}
+
+/** All writers as one group. */
+function everyone(): AffectedGroups {
+  return [load.progress().map((_, writer) => writer)];
+}
+
+async function repeat(
+  choose: () => Promise<{ readonly name: string; readonly groups: AffectedGroups }>,
+): Promise<KillResult[]> {
+  const results: KillResult[] = [];
+  for (let run = 0; run < RUNS; run += 1) {
+    await untilHealthy(observer, PROCESSES);
+    const { name, groups } = await choose();
+    results.push(await killOnce(use().cluster, load, name, groups));
+    expect(load.problems).toEqual([]);
+  }
+  return results;
+}
+
+/** Results are for people who read the log of a run, too. */
+function report(text: string): void {
+  process.stdout.write(`${text}\n`);
+}
+
+beforeAll(async () => {
+  started = await startTestCluster(SHAPE);
+  client = started.client();
+  observer = started.client();
+  await client.ready({ timeoutMs: 20_000 });
+  await observer.splitRanges(['load/008', 'load/016', 'load/024']);
+  load = new RegisterLoad({ client, prefix: 'load/', writers: WRITERS, readers: 8, counters: 4, pauseMs: 4 });
+  load.start();
+  await eventually('every writer has succeeded once', () =>
+    load.progress().every(({ firstSuccessMs }) => firstSuccessMs > 0) ? true : undefined,
+  );
+}, 90_000);
+
+afterAll(async () => {
+  await Promise.race([load?.stop(), new Promise((resolve) => setTimeout(resolve, 12_000))]);
+  await started?.stop();
+}, 60_000);
+
+describe('under load', () => {
+  it('survives SIGKILL of shard nodes that lead', async () => {
+    const results = await repeat(() => busiestLeader(observer, load));
+    report(describeKills('a leading shard node', results));
+  }, 90_000);
+
+  it('survives SIGKILL of the metadata leader', async () => {
+    const results = await repeat(async () => ({ name: await metadataLeader(observer), groups: everyone() }));
+    report(describeKills('the metadata leader', results));
+  }, 90_000);
+
+  it('survives SIGKILL of the router in use', async () => {
+    const results = await repeat(async () => {
+      const { endpoint } = await client.ready();
+      const router = use().cluster.nodes.find((node) => node.address === endpoint);
+      if (router === undefined) throw new Error(`no router listens at ${endpoint}`);
+      return { name: router.name, groups: everyone() };
+    });
+    report(describeKills('the router in use', results));
+  }, 90_000);
+
+  it('has everything that was acknowledged after all processes were killed at once', async () => {
+    const { cluster } = use();
+    await untilHealthy(observer, PROCESSES);
+    const acknowledged = load.stats.acknowledged;
+    const names = cluster.nodes.map((node) => node.name);
+    await Promise.all(names.map((name) => cluster.kill(name)));
+    await Promise.all(names.map((name) => cluster.restart(name)));
+    await untilHealthy(observer, PROCESSES);
+    load.mark();
+    await eventually('every writer goes on', () =>
+      load.progress().every(({ firstSuccessMs }) => firstSuccessMs > 0) ? true : undefined,
+    );
+    expect(load.stats.acknowledged).toBeGreaterThan(acknowledged);
+    expect(load.problems).toEqual([]);
+  }, 90_000);
+
+  it('answers every acknowledged write when all is over', async () => {
+    await load.stop();
+    await load.readBack(observer);
+    report(`checked: ${JSON.stringify(load.stats)} on ${load.history.registers} keys`);
+    expect(load.problems).toEqual([]);
+    expect(load.stats.acknowledged).toBeGreaterThan(1_000);
+    expect(load.stats.reads).toBeGreaterThan(1_000);
+    expect(load.stats.increments).toBeGreaterThan(100);
+  }, 60_000);
+});

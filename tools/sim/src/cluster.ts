@@ -1,0 +1,113 @@
+import { storeId } from '@cairn/base';
+import { SimNetwork, SimRng, SimScheduler } from '@cairn/runtime-sim';
+import { DEFAULT_STORE_CONFIG, type StoreConfig } from '@cairn/store';
+
+import { SimMetadataNode } from './metadata-node.js';
+import { Observer } from './observer.js';
+import { SimShardNode } from './shard-node.js';
+import type { SimNode, SimWorld } from './sim-node.js';
+
+const KIB = 1024;
+
+/** Everything that normally happens after megabytes and minutes happens after kilobytes and seconds. */
+export const SMALL_STORE_CONFIG: StoreConfig = {
+  ...DEFAULT_STORE_CONFIG,
+  applyBatchBytesMax: 16 * KIB,
+  checkpointBytes: 24 * KIB,
+  checkpointIntervalMs: 2_000,
+  logRetentionBytes: 4 * KIB,
+  logForceTruncateBytes: 48 * KIB,
+  snapshotChunkBytes: 2 * KIB,
+};
+
+export interface SimClusterOptions {
+  readonly seed: string;
+  /** 1 .. 5. Default 3. */
+  readonly metadataMembers?: number;
+  /** 1 .. 5. Default 3. */
+  readonly shardNodes?: number;
+  readonly storeConfig?: Partial<StoreConfig>;
+  /** Default 32 KiB. */
+  readonly logSegmentBytes?: number;
+  /** Default 1 MiB. */
+  readonly rowCacheBytes?: number;
+}
+
+/** A whole cluster in this process, on virtual time: real nodes on simulated disks, clocks and network. */
+export class SimCluster {
+  readonly seed: string;
+  readonly scheduler = new SimScheduler();
+  readonly rng: SimRng;
+  readonly network: SimNetwork;
+  readonly observer: Observer;
+  readonly world: SimWorld;
+  readonly metadata: readonly SimMetadataNode[];
+  readonly shards: readonly SimShardNode[];
+
+  constructor(options: SimClusterOptions) {
+    this.seed = options.seed;
+    this.rng = new SimRng(options.seed);
+    this.network = new SimNetwork(this.scheduler, this.rng.fork('network'), {
+      breakAfterMs: 1_500,
+      connectTimeoutMs: 1_000,
+    });
+    this.observer = new Observer(() => this.scheduler.nowMs);
+    const { scheduler, network, observer } = this;
+    this.world = { scheduler, network, observer, rng: this.rng.fork('world') };
+    const storeConfig = { ...SMALL_STORE_CONFIG, ...options.storeConfig };
+    const logSegmentBytes = options.logSegmentBytes ?? 32 * KIB;
+    const shardCount = options.shardNodes ?? 3;
+    const members = Array.from({ length: options.metadataMembers ?? 3 }, (_, at) => ({
+      name: `meta-${at + 1}`,
+      storeId: storeId(at + 1),
+      address: `meta-${at + 1}:7000`,
+    }));
+    this.metadata = members.map(
+      (member) =>
+        new SimMetadataNode(member, this.world, {
+          members,
+          expectedStores: shardCount,
+          storeConfig,
+          logSegmentBytes,
+        }),
+    );
+    this.shards = Array.from(
+      { length: shardCount },
+      (_, at) =>
+        new SimShardNode(`shard-${at + 1}`, this.world, {
+          metadataAddresses: this.metadataAddresses,
+          storeConfig,
+          logSegmentBytes,
+          rowCacheBytes: options.rowCacheBytes ?? KIB * KIB,
+        }),
+    );
+  }
+
+  get metadataAddresses(): string[] {
+    return this.metadata.map((node) => `${node.name}:7000`);
+  }
+
+  get nodes(): SimNode[] {
+    return [...this.metadata, ...this.shards];
+  }
+
+  /** Starts all nodes and waits until a metadata member serves and every shard node is open with a led range. */
+  async boot(limitMs = 30_000): Promise<void> {
+    for (const node of this.nodes) node.start();
+    await this.scheduler.runUntilTrue(() => this.isHealthy, limitMs);
+  }
+
+  /** Every range that any open node knows has a leader that is ready, and there is at least one range. */
+  get isHealthy(): boolean {
+    if (!this.metadata.some((node) => node.isServing)) return false;
+    const ranges = new Map<number, boolean>();
+    for (const node of this.shards) {
+      if (node.store === undefined) return false;
+      for (const replica of node.store.replicas()) {
+        if (!replica.isInitialised) return false;
+        ranges.set(replica.rangeId, (ranges.get(replica.rangeId) ?? false) || replica.isReadyLeader);
+      }
+    }
+    return ranges.size > 0 && [...ranges.values()].every((isLed) => isLed);
+  }
+}

@@ -1,0 +1,99 @@
+import { runScenario, type ScenarioResult } from './scenario.js';
+
+interface Arguments {
+  readonly from: number;
+  readonly to: number;
+  readonly minutes: number;
+  readonly json: boolean;
+  readonly logLines: number;
+}
+
+const USAGE = 'usage: npm run sim -- [--seeds A..B] [--minutes M] [--json] [--log LINES]';
+
+function parse(argv: readonly string[]): Arguments {
+  let [from, to, minutes, json, logLines] = [1, 20, Number.POSITIVE_INFINITY, false, 0];
+  for (let at = 0; at < argv.length; at += 1) {
+    const next = argv[at + 1] ?? '';
+    switch (argv[at]) {
+      case '--seeds': {
+        const match = /^(\d+)(?:\.\.(\d+))?$/.exec(next);
+        if (match === null) throw new Error(USAGE);
+        from = Number(match[1]);
+        to = Number(match[2] ?? match[1]);
+        at += 1;
+        break;
+      }
+      case '--minutes':
+        minutes = Number(next);
+        at += 1;
+        break;
+      case '--log':
+        logLines = Number(next);
+        at += 1;
+        break;
+      case '--json':
+        json = true;
+        break;
+      default:
+        throw new Error(USAGE);
+    }
+  }
+  if (!(minutes > 0) || to < from) throw new Error(USAGE);
+  return { from, to, minutes, json, logLines };
+}
+
+function lineOf(result: ScenarioResult, realMs: number): string {
+  const ratio = result.virtualMs / Math.max(1, realMs);
+  return (
+    `seed ${result.seed}: ${result.violations.length === 0 ? 'ok' : 'FAILED'}, ${result.succeeded} of ` +
+    `${result.operations} operations, ${result.faults} faults, ${result.ranges} ranges, ` +
+    `${result.leaderships} leaderships, ${result.snapshots} snapshots, ${ratio.toFixed(1)} : 1, ${result.digest}`
+  );
+}
+
+function show(result: ScenarioResult, realMs: number, { json, logLines }: Arguments): void {
+  if (json) {
+    const { tail: _tail, ...rest } = result;
+    process.stdout.write(`${JSON.stringify({ ...rest, realMs: Math.round(realMs) })}\n`);
+    return;
+  }
+  process.stdout.write(`${lineOf(result, realMs)}\n`);
+  for (const { checker, atMs, message } of result.violations) {
+    process.stdout.write(`  ${atMs.toFixed(1)} ${checker}: ${message}\n`);
+  }
+  if (result.violations.length > 0) {
+    process.stdout.write(`  replay: npm run sim -- --seeds ${result.seed} --log 200\n`);
+  }
+  for (const line of logLines > 0 ? result.tail.slice(-logLines) : []) process.stdout.write(`    ${line}\n`);
+}
+
+/** Runs the seeds; the exit code is 1 when any of them failed. */
+export async function main(argv: readonly string[]): Promise<number> {
+  const options = parse(argv);
+  const endMs = performance.now() + options.minutes * 60_000;
+  const failed: string[] = [];
+  let [runs, virtualMs, realMs] = [0, 0, 0];
+  for (let seed = options.from; seed <= options.to && performance.now() < endMs; seed += 1) {
+    const startedMs = performance.now();
+    const result = await runScenario({ seed: String(seed) });
+    const tookMs = performance.now() - startedMs;
+    runs += 1;
+    virtualMs += result.virtualMs;
+    realMs += tookMs;
+    if (result.violations.length > 0) failed.push(result.seed);
+    show(result, tookMs, options);
+  }
+  if (!options.json) {
+    process.stdout.write(
+      `${runs} seeds, ${failed.length} failed${failed.length > 0 ? ` (${failed.join(', ')})` : ''}, ` +
+        `${(virtualMs / 1000).toFixed(0)} virtual seconds in ${(realMs / 1000).toFixed(1)} s ` +
+        `(${(virtualMs / Math.max(1, realMs)).toFixed(1)} : 1)\n`,
+    );
+  }
+  return failed.length === 0 ? 0 : 1;
+}
+
+process.exitCode = await main(process.argv.slice(2)).catch((error: unknown) => {
+  process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`);
+  return 2;
+});

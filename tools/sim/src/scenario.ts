@@ -1,0 +1,311 @@
+import { messageOf } from '@cairn/base';
+import { sleep } from '@cairn/ports';
+
+import { counterFaults } from './checkers/counters.js';
+import { coverageFaults, overlapFaults, type HeldSpan } from './checkers/coverage.js';
+import { checkLeases, watchLeaderTerms } from './checkers/leadership.js';
+import { checkKey } from './checkers/linearizability.js';
+import { readRows, replicaFaults, type ReplicaState } from './checkers/replicas.js';
+import { SimCluster } from './cluster.js';
+import { History, type Operation } from './history.js';
+import { KvClient } from './kv-client.js';
+import { FAULT_KINDS, Nemesis, type FaultKind } from './nemesis.js';
+import type { Violation } from './observer.js';
+import { COUNTERS, REGISTERS, Worker } from './workload.js';
+
+const LEASE_CHECK_MS = 7;
+const BOOT_LIMIT_MS = 30_000;
+/** After everything is healed the cluster must serve every key within this. */
+const HEAL_LIMIT_MS = 30_000;
+const CLIENT_TIMEOUT_MS = 4_000;
+
+export interface ScenarioOptions {
+  readonly seed: string;
+  /** undefined: drawn from the seed. Empty: none. */
+  readonly faults?: readonly FaultKind[];
+  /** Virtual time under faults. Default 20,000. */
+  readonly durationMs?: number;
+  readonly clients?: number;
+}
+
+export interface ScenarioResult {
+  readonly seed: string;
+  readonly violations: readonly Violation[];
+  readonly faults: number;
+  readonly faultKinds: readonly FaultKind[];
+  readonly operations: number;
+  readonly succeeded: number;
+  readonly ranges: number;
+  readonly leaderships: number;
+  readonly snapshots: number;
+  readonly events: number;
+  readonly virtualMs: number;
+  /** The same for every run of the seed. */
+  readonly digest: string;
+  readonly tail: readonly string[];
+}
+
+/** One run of one seed: boot, load with faults, heal, and judge. */
+export async function runScenario(options: ScenarioOptions): Promise<ScenarioResult> {
+  const run = new ScenarioRun(options);
+  try {
+    await run.play();
+  } catch (error) {
+    const text = error instanceof Error ? (error.stack ?? error.message) : String(error);
+    run.cluster.observer.violate('exception', text);
+  }
+  return run.result();
+}
+
+function drawFaults(cluster: SimCluster): FaultKind[] {
+  const rng = cluster.rng.fork('kinds');
+  const share = rng.pick([0.2, 0.4, 0.7]);
+  const drawn = FAULT_KINDS.filter(() => rng.chance(share));
+  return drawn.length === 0 ? [rng.pick(FAULT_KINDS)] : drawn;
+}
+
+class ScenarioRun {
+  readonly cluster: SimCluster;
+  readonly #options: ScenarioOptions;
+  readonly #kinds: readonly FaultKind[];
+  readonly #history = new History();
+  readonly #addresses = new Map<number, string>();
+  readonly #workers: Worker[] = [];
+  readonly #nemesis: Nemesis;
+  readonly #clientNames: string[];
+  #isLoadOn = true;
+  #running = 0;
+  #leaderships = 0;
+  #snapshots = 0;
+  #isOver = false;
+
+  constructor(options: ScenarioOptions) {
+    this.#options = options;
+    const shape = new SimCluster({ seed: options.seed }).rng.fork('shape');
+    this.cluster = new SimCluster({
+      seed: options.seed,
+      metadataMembers: shape.pick([3, 3, 1]),
+      shardNodes: shape.pick([3, 3, 3, 3, 5, 1]),
+      rowCacheBytes: shape.pick([1024 * 1024, 8 * 1024]),
+    });
+    this.#kinds = options.faults ?? drawFaults(this.cluster);
+    this.#clientNames = Array.from({ length: options.clients ?? 5 }, (_, at) => `client-${at + 1}`);
+    this.#nemesis = new Nemesis(this.cluster, {
+      kinds: this.#kinds,
+      everyMs: this.cluster.rng.fork('pace').pick([300, 900, 2_000]),
+      clients: this.#clientNames,
+    });
+    this.cluster.observer.onLine((_node, event) => {
+      if (event === 'snapshot installed' || event === 'snapshot installed after restart') this.#snapshots += 1;
+    });
+  }
+
+  async play(): Promise<void> {
+    const { cluster } = this;
+    const { scheduler } = cluster;
+    const terms = watchLeaderTerms(cluster);
+    this.#watchLeases();
+    await cluster.boot(BOOT_LIMIT_MS);
+    for (const [at, name] of this.#clientNames.entries()) this.#startWorker(name, at + 1);
+    const admin = this.#client('admin', 1_000);
+    this.#administer(admin);
+    this.#nemesis.start();
+    await scheduler.runFor(this.#options.durationMs ?? 20_000);
+    this.#nemesis.heal();
+    await this.#expect('healthy after healing', () => cluster.isHealthy, HEAL_LIMIT_MS);
+    await scheduler.runFor(2_000);
+    this.#isLoadOn = false;
+    await this.#expect('clients end', () => this.#running === 0, CLIENT_TIMEOUT_MS * 4);
+    await this.#readEverything();
+    await this.#expect('replicas reach one index', () => this.#isConverged(), HEAL_LIMIT_MS);
+    this.#leaderships = terms.count;
+    await this.#judge();
+    this.#isOver = true;
+  }
+
+  #watchLeases(): void {
+    const again = (): void => {
+      if (this.#isOver) return;
+      checkLeases(this.cluster);
+      this.cluster.scheduler.schedule(LEASE_CHECK_MS, again);
+    };
+    again();
+  }
+
+  async #expect(what: string, isTrue: () => boolean, limitMs: number): Promise<void> {
+    const untilMs = this.cluster.scheduler.nowMs + limitMs;
+    while (!isTrue()) {
+      if (this.cluster.scheduler.nowMs >= untilMs) {
+        this.cluster.observer.violate('liveness', `not within ${limitMs} ms: ${what}`);
+        return;
+      }
+      await this.cluster.scheduler.runFor(20);
+    }
+  }
+
+  #client(name: string, clientId: number): KvClient {
+    const { scheduler, network, rng, observer, metadataAddresses } = this.cluster;
+    const process = scheduler.startProcess(name);
+    return new KvClient({
+      name,
+      clientId,
+      clock: process.clock,
+      rng: rng.fork(name),
+      transport: network.attach(process),
+      logger: observer.loggerFor(name),
+      storeAddresses: () => this.#storeAddresses(),
+      metadataAddresses,
+    });
+  }
+
+  #storeAddresses(): ReadonlyMap<number, string> {
+    for (const node of this.cluster.shards) if (node.storeId !== 0) this.#addresses.set(node.storeId, node.address);
+    return this.#addresses;
+  }
+
+  #worker(name: string, clientId: number): Worker {
+    const { scheduler, rng } = this.cluster;
+    return new Worker({
+      name,
+      client: this.#client(name, clientId),
+      clock: scheduler.clockFor(`${name}-clock`),
+      rng: rng.fork(`${name}/work`),
+      history: this.#history,
+      nowMs: () => scheduler.nowMs,
+      isOn: () => this.#isLoadOn,
+      timeoutMs: CLIENT_TIMEOUT_MS,
+      thinkMs: 8,
+      paddingBytes: 200,
+    });
+  }
+
+  #startWorker(name: string, clientId: number): void {
+    const worker = this.#worker(name, clientId);
+    this.#workers.push(worker);
+    this.#running += 1;
+    worker.run().then(
+      () => {
+        this.#running -= 1;
+      },
+      (error: unknown) => {
+        this.cluster.observer.violate('client', error instanceof Error ? (error.stack ?? '') : String(error));
+      },
+    );
+  }
+
+  /** Cuts ranges and moves leaders now and then, under load. What it asks for may well be refused. */
+  #administer(client: KvClient): void {
+    const { cluster } = this;
+    const rng = cluster.rng.fork('admin/work');
+    const clock = cluster.scheduler.clockFor('admin-clock');
+    const scout = this.#worker('scout', 1_001);
+    const keys = [...REGISTERS, ...COUNTERS];
+    const run = async (): Promise<void> => {
+      for (;;) {
+        await sleep(clock, rng.between(200, 3_000));
+        if (!this.#isLoadOn) return;
+        const key = rng.pick(keys);
+        await client.perform(Worker.probe(key), 1_000);
+        try {
+          if (rng.chance(0.5)) await client.split(Buffer.from(key));
+          else await client.transfer(Buffer.from(key), rng.pick([...this.#storeAddresses().keys()]));
+        } catch (error) {
+          cluster.observer.note('admin', `refused: ${messageOf(error)}`);
+        }
+        if (rng.chance(0.3)) await scout.scan();
+      }
+    };
+    run().catch((error: unknown) => {
+      cluster.observer.violate('admin', error instanceof Error ? (error.stack ?? '') : String(error));
+    });
+  }
+
+  /** With everything healed, every key is readable: the last reads of the history. */
+  async #readEverything(): Promise<void> {
+    const reader = this.#worker('reader', 2_000);
+    const { scheduler, observer } = this.cluster;
+    const failed: string[] = [];
+    const all = (async (): Promise<void> => {
+      for (const key of [...REGISTERS, ...COUNTERS]) if (!(await reader.read(key))) failed.push(key);
+      if (!(await reader.scan())) failed.push('scan');
+    })();
+    await scheduler.settle(all, 600_000);
+    if (failed.length > 0) observer.violate('liveness', `not readable after healing: ${failed.join()}`);
+  }
+
+  #isConverged(): boolean {
+    const indexes = new Map<number, Set<number>>();
+    for (const node of this.cluster.shards) {
+      if (node.store === undefined) return false;
+      for (const replica of node.store.replicas()) {
+        const seen = indexes.get(replica.rangeId) ?? new Set<number>();
+        seen.add(replica.appliedIndex);
+        indexes.set(replica.rangeId, seen);
+      }
+    }
+    return [...indexes.values()].every((seen) => seen.size === 1);
+  }
+
+  async #judge(): Promise<void> {
+    const { observer } = this.cluster;
+    for (const [key, operations] of this.#history.byKey()) this.#judgeKey(key, operations);
+    for (const nodes of [this.cluster.metadata, this.cluster.shards]) {
+      const states: ReplicaState[] = [];
+      const all = new Map<string, HeldSpan>();
+      for (const node of nodes) {
+        const spans: HeldSpan[] = [];
+        for (const replica of node.store?.replicas() ?? []) {
+          const descriptor = replica.descriptorOrUndefined;
+          if (descriptor === undefined || replica.machine === undefined) continue;
+          spans.push(descriptor);
+          all.set(`${descriptor.rangeId} ${descriptor.epoch.version}`, descriptor);
+          states.push({
+            node: node.name,
+            rangeId: replica.rangeId,
+            appliedIndex: replica.appliedIndex,
+            rows: await readRows(node.engine, replica.machine.spans()),
+          });
+        }
+        for (const fault of overlapFaults(spans)) observer.violate('coverage', `${node.name}: ${fault}`);
+      }
+      for (const fault of coverageFaults([...all.values()])) observer.violate('coverage', fault);
+      for (const fault of replicaFaults(states)) observer.violate('replicas-equal', fault);
+    }
+    if (this.#kinds.length === 0) {
+      for (const line of observer.errorLines) observer.violate('error-line', line);
+    }
+  }
+
+  #judgeKey(key: string, operations: readonly Operation[]): void {
+    const { observer } = this.cluster;
+    const verdict = checkKey(key, operations);
+    if (verdict.type === 'undecided') observer.violate('linearizability', `${key}: too hard to decide`);
+    if (verdict.type === 'violated') {
+      const shown = verdict.upTo.slice(-25).map((operation) => JSON.stringify(operation));
+      observer.violate('linearizability', `${key}:\n  ${shown.join('\n  ')}`);
+    }
+    if (!COUNTERS.includes(key)) return;
+    const last = operations.filter(({ action }) => action.f === 'read').at(-1)?.action;
+    if (last?.f !== 'read') return;
+    for (const fault of counterFaults(key, operations, Number(last.value ?? '0'))) observer.violate('counters', fault);
+  }
+
+  result(): ScenarioResult {
+    const { observer, scheduler, shards } = this.cluster;
+    return {
+      seed: this.#options.seed,
+      violations: observer.violations,
+      faults: this.#nemesis.faults,
+      faultKinds: this.#kinds,
+      operations: this.#workers.reduce((sum, worker) => sum + worker.operations, 0),
+      succeeded: this.#workers.reduce((sum, worker) => sum + worker.succeeded, 0),
+      ranges: [...(shards[0]?.store?.replicas() ?? [])].length,
+      leaderships: this.#leaderships,
+      snapshots: this.#snapshots,
+      events: scheduler.executedEvents,
+      virtualMs: scheduler.nowMs,
+      digest: observer.digest,
+      tail: observer.tail(2_000),
+    };
+  }
+}

@@ -3,11 +3,21 @@ import type { KvEngine } from '@cairn/engine';
 import {
   encodeKeyPrefix,
   encodeVersionKey,
+  NO_EXPIRY,
   versionOfRow,
   type RowCache,
   type RowCacheKey,
   type VersionRecord,
 } from '@cairn/mvcc';
+
+/** Stands in the cache for a key that has no version at all. Older than every timestamp. */
+const ABSENT: VersionRecord = {
+  timestamp: timestamp(0),
+  sequence: 0,
+  expiry: NO_EXPIRY,
+  tombstone: true,
+  value: Buffer.alloc(0),
+};
 
 /** Newest first, so a search for the newest version begins at the largest timestamp. */
 const NEWEST = timestamp(Number.MAX_SAFE_INTEGER);
@@ -32,7 +42,10 @@ export class ColdReads {
     this.#cache = cache;
   }
 
-  /** The newest version, tombstones and expired ones included. Reads of one key that overlap share one look. */
+  /**
+   * The newest version, tombstones and expired ones included. Reads of one key that overlap share one look. The cache keeps
+   * what was found, absence too, unless something newer was published meanwhile.
+   */
   newest(key: RowCacheKey, userKey: Uint8Array): Promise<VersionRecord | undefined> {
     const shared = this.#newest.get(key);
     if (shared !== undefined) return shared.result;
@@ -43,7 +56,7 @@ export class ColdReads {
     };
     read.result.then((version) => {
       finish();
-      if (version !== undefined && !read.isOutdated) this.#cache.set(key, version);
+      if (!read.isOutdated) this.#cache.set(key, version ?? ABSENT);
     }, finish);
     return read.result;
   }

@@ -17,6 +17,8 @@ import { restOfSpan } from './scan-pages.js';
 const ROWS_PER_STEP = 256;
 /** Writes that may wait for a range deletion; more are refused. */
 const HELD_WRITES_MAX = 16_384;
+/** Range deletions that may wait for another; more are refused. */
+const WAITING_MAX = 256;
 /** Keys one deletion takes out at most before it answers where to go on. */
 const KEYS_PER_CHUNK_MAX = 1_000;
 
@@ -27,6 +29,8 @@ const KEYS_PER_CHUNK_MAX = 1_000;
 export class DeleteRanges {
   readonly #environment: KvEnvironment;
   readonly #machine: KvMachine;
+  /** The deletion that reads; while there is one the writes wait. */
+  #reading: KvCall | undefined;
   #waiting: KvCall[] = [];
   #held: KvCall[] = [];
 
@@ -37,16 +41,18 @@ export class DeleteRanges {
 
   add(call: KvCall): void {
     if (!this.#machine.writes.isFirstOrNew(call)) return;
-    if (this.#machine.isExclusive) {
-      this.#waiting.push(call);
+    if (this.#reading !== undefined) {
+      if (this.#waiting.length < WAITING_MAX) this.#waiting.push(call);
+      else call.fail('RESOURCE_EXHAUSTED', 'too many range deletions are under way', { retryAfterMs: 50 });
       return;
     }
+    this.#reading = call;
     this.#machine.isExclusive = true;
     this.#machine.whenPublished(() => {
       this.#deleteChunk(call).catch((error: unknown) => {
         if (CairnError.is(error)) call.fail(error.code, error.message);
         else call.fail('INTERNAL', `the range deletion failed: ${String(error)}`);
-        this.#release();
+        if (this.#reading === call) this.#release();
       });
     });
   }
@@ -66,6 +72,7 @@ export class DeleteRanges {
   }
 
   #release(): void {
+    this.#reading = undefined;
     this.#machine.isExclusive = false;
     for (const call of this.#held.splice(0)) this.#machine.submit(call);
     for (const call of this.#waiting.splice(0)) this.#machine.submit(call);
@@ -73,7 +80,7 @@ export class DeleteRanges {
 
   async #deleteChunk(call: KvCall): Promise<void> {
     const { replica, descriptor } = this.#machine;
-    const { term } = replica;
+    const { version } = descriptor.epoch;
     const { request } = call;
     const now = this.#machine.readNow;
     const isEndInside =
@@ -100,12 +107,19 @@ export class DeleteRanges {
     } finally {
       await iterator.close();
     }
-    if (!replica.isReadyLeader || replica.term !== term) {
+    if (this.#reading !== call) {
+      // Leadership was lost meanwhile, so writes were let through: what was read says nothing any more.
       call.failNotLeader(replica.leaderStoreId);
-      this.#release();
       return;
     }
-    this.#propose(call, reader, isFull ? reader.resumeKey() : restOfSpan(request, descriptor));
+    if (replica.isFrozen || this.#machine.descriptor.epoch.version !== version) {
+      // A split came: its children's keys must not be deleted through this log. The next turn knows what to answer.
+      this.#machine.submit(call);
+    } else if (call.isAbandoned(this.#environment.clock.nowMs())) {
+      call.fail('DEADLINE_EXCEEDED', 'the deadline passed during the range deletion');
+    } else {
+      this.#propose(call, reader, isFull ? reader.resumeKey() : restOfSpan(request, descriptor));
+    }
     this.#release();
   }
 

@@ -97,8 +97,14 @@ export class KvMachine implements StateMachine {
   #appliedTimestamp = 0;
   /** Reads that wait until what is proposed now is visible. */
   #afterPublished: AfterPublished[] = [];
-  /** Followers: rows of the batch being applied that the cache must learn of. */
+  /** What came up in a turn while writes of the same turn were not proposed yet. */
+  #afterTurn: (() => void)[] = [];
+  /** Rows that were applied without being ours: the cache must learn of them when they become visible. */
   #appliedRows: AppliedRow[] = [];
+  /** Last entry handed to `apply`. */
+  #appliedIndex = 0;
+  /** Last entry whose rows were not noted because the cache was empty; 0 = all visible. */
+  #unnotedIndex = 0;
   readonly #visitor: ApplyVisitor;
 
   constructor(environment: KvEnvironment, descriptor: RangeDescriptor, window: RequestWindow | undefined) {
@@ -133,6 +139,11 @@ export class KvMachine implements StateMachine {
     return this.#descriptor;
   }
 
+  /** The replica is gone from this store; nothing will be confirmed or visible any more. */
+  get isClosed(): boolean {
+    return this.#isClosed;
+  }
+
   get window(): RequestWindow | undefined {
     return this.#window;
   }
@@ -140,6 +151,11 @@ export class KvMachine implements StateMachine {
   /** Every command with a timestamp above this is remembered; see `RequestWindow.completeSince`. */
   get outcomesCompleteSince(): Timestamp {
     return this.#window?.completeSince ?? this.#leaderSince;
+  }
+
+  /** A timestamp issued when this replica last began to lead; commands stamped before may have been sent to others. */
+  get leaderSince(): Timestamp {
+    return this.#leaderSince;
   }
 
   /** Reads of the newest state take the later of these two for now. */
@@ -154,6 +170,10 @@ export class KvMachine implements StateMachine {
 
   /** A request for this range. Looked at in the next turn. */
   submit(call: KvCall): void {
+    if (this.#isClosed) {
+      call.failNotLeader(this.replica.leaderStoreId);
+      return;
+    }
     this.#queue.push(call);
     this.replica.wake();
   }
@@ -183,6 +203,7 @@ export class KvMachine implements StateMachine {
     }
     this.#reads.flush();
     this.writes.flush();
+    if (this.#afterTurn.length > 0) for (const run of this.#afterTurn.splice(0)) this.whenPublished(run);
   }
 
   #serve(call: KvCall): void {
@@ -227,15 +248,23 @@ export class KvMachine implements StateMachine {
     );
   }
 
-  /** Runs when everything proposed so far is visible; at once when nothing is under way. */
+  /**
+   * Runs when everything evaluated so far is visible; at once when nothing is under way. Writes of this turn are in the log
+   * only at its end, so whoever comes behind them waits until then.
+   */
   whenPublished(run: () => void): void {
-    if (this.pending.isEmpty) run();
+    if (this.writes.hasCollected) this.#afterTurn.push(run);
+    else if (this.pending.isEmpty) run();
     else this.#afterPublished.push({ index: this.pending.lastIndex, run });
   }
 
   apply(entry: Entry, batch: EngineBatch): void {
     const isOwn = this.pending.holds(entry.index, entry.term);
-    const cacheRows = isOwn || this.#environment.rowCache.stats().entries === 0 ? undefined : this.#appliedRows;
+    const isCacheEmpty = this.#environment.rowCache.stats().entries === 0;
+    const cacheRows = isOwn || isCacheEmpty ? undefined : this.#appliedRows;
+    // A reader may still fill the cache from before this entry until the entry is visible.
+    if (!isOwn && isCacheEmpty) this.#unnotedIndex = entry.index;
+    this.#appliedIndex = entry.index;
     const visitor = this.#visitor;
     visitor.begin(entry.index, batch, this.#windowFor(entry), cacheRows);
     const header = readWriteBatch(asBuffer(entry.payload), visitor);
@@ -272,6 +301,7 @@ export class KvMachine implements StateMachine {
       }
     }
     this.#publishAppliedRows(index);
+    this.#publishUnnoted(index);
     while (this.#afterPublished.length > 0) {
       const next = this.#afterPublished[0] as AfterPublished;
       if (next.index > index) break;
@@ -291,6 +321,14 @@ export class KvMachine implements StateMachine {
       this.#environment.rowCache.updateIfPresent(row.key, row.version);
     }
     rows.splice(0, count);
+  }
+
+  #publishUnnoted(index: LogIndex): void {
+    if (this.#unnotedIndex === 0) return;
+    if (index >= this.#unnotedIndex) this.#unnotedIndex = 0;
+    this.coldReads.outdateAll();
+    const { rowCache } = this.#environment;
+    if (rowCache.stats().entries > 0) rowCache.deleteSpan(this.#descriptor.startKey, this.#descriptor.endKey);
   }
 
   leadershipGained(term: Term): void {
@@ -324,9 +362,15 @@ export class KvMachine implements StateMachine {
   leadershipLost(): void {
     this.#servingTerm = 0;
     const { leaderStoreId } = this.replica;
-    for (const write of this.pending.takeAll()) {
-      write.call?.failNotLeader(leaderStoreId);
-      for (const duplicate of write.duplicates ?? []) duplicate.failNotLeader(leaderStoreId);
+    for (const { index, writes } of this.pending.takeAll()) {
+      for (const { call, duplicates, key, version } of writes) {
+        call?.failNotLeader(leaderStoreId);
+        for (const duplicate of duplicates ?? []) duplicate.failNotLeader(leaderStoreId);
+        // On its way into the engine already: from here on it is an entry like those of others.
+        if (index <= this.#appliedIndex && key !== undefined && version !== undefined) {
+          this.#appliedRows.push({ index, key, version });
+        }
+      }
     }
     for (const { run } of this.#afterPublished.splice(0)) run();
     this.#deleteRanges.abandon();
@@ -362,6 +406,7 @@ export class KvMachine implements StateMachine {
     this.coldReads.outdateAll();
     this.#environment.rowCache.deleteSpan(this.#descriptor.startKey, this.#descriptor.endKey);
     this.#appliedRows = [];
+    this.#unnotedIndex = 0;
     this.#window = volatileState.length === 0 ? undefined : RequestWindow.decode(volatileState);
     await this.open();
   }
@@ -369,6 +414,7 @@ export class KvMachine implements StateMachine {
   closed(): void {
     this.#isClosed = true;
     this.#environment.unregistered(this);
+    this.coldReads.outdateAll();
     for (const call of this.#queue.splice(0)) call.failNotLeader(this.replica.leaderStoreId);
     this.leadershipLost();
   }

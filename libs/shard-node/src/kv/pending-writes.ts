@@ -15,7 +15,8 @@ export interface PendingWrite {
   duplicates: KvCall[] | undefined;
 }
 
-interface PendingBatch {
+/** The commands of one log entry. */
+export interface PendingBatch {
   readonly index: LogIndex;
   readonly term: Term;
   readonly writes: readonly PendingWrite[];
@@ -101,8 +102,8 @@ export class PendingWrites {
   }
 
   /** Leadership is lost: hands out everything that was under way; its outcome is not known here. */
-  takeAll(): PendingWrite[] {
-    const all = this.#batches.flatMap((batch) => batch.writes);
+  takeAll(): readonly PendingBatch[] {
+    const all = this.#batches;
     this.#batches = [];
     this.#newest.clear();
     return all;

@@ -103,6 +103,10 @@ export class PointReads {
 
   #readAt(call: KvCall, needsLease: boolean): void {
     const { replica } = this.#machine;
+    if (this.#machine.isClosed) {
+      call.failNotLeader(replica.leaderStoreId);
+      return;
+    }
     const at = call.request.readTimestamp;
     const cached = this.#environment.rowCache.get(rowCacheKey(call.request.key));
     const isKnown = cached !== undefined && cached.timestamp <= at;

@@ -78,11 +78,7 @@ export class ScanPages {
 
   async #readConfirmed(call: KvCall): Promise<void> {
     const { replica } = this.#machine;
-    const isSameSpan = this.#machine.descriptor.epoch.version === call.request.epochVersion;
-    if (!isSameSpan) {
-      call.failEpoch(this.#machine.descriptor);
-      return;
-    }
+    if (this.#failedForSplit(call)) return;
     let iterator = this.#open(call);
     if (!replica.hasLease(this.#environment.clock.nowMs())) {
       await iterator.close();
@@ -93,9 +89,18 @@ export class ScanPages {
         call.failNotLeader(replica.leaderStoreId);
         return;
       }
+      if (this.#failedForSplit(call)) return;
       iterator = this.#open(call);
     }
     await this.#readPage(call, iterator, call.request.readTimestamp);
+  }
+
+  /** A range that was cut or closed while the page waited holds only part of the span; the answer must not look complete. */
+  #failedForSplit(call: KvCall): boolean {
+    const { descriptor, isClosed, replica } = this.#machine;
+    if (isClosed) call.failNotLeader(replica.leaderStoreId);
+    else if (descriptor.epoch.version !== call.request.epochVersion) call.failEpoch(descriptor);
+    return call.isDone;
   }
 
   /** The engine's view of the part of the span that lies in this range, as of now. */

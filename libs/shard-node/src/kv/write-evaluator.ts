@@ -1,6 +1,8 @@
 import { timestamp, type Timestamp } from '@cairn/base';
 import { CommandOutcome, rowCacheKey, WriteBatchBuilder, type RowCacheKey, type VersionRecord } from '@cairn/mvcc';
+import type { RequestIdentity } from '@cairn/wire';
 
+import { AdmittedRetries } from './admitted-retries.js';
 import { evaluateWrite, needsCurrent, type WriteMoment } from './evaluate.js';
 import type { KvCall } from './kv-call.js';
 import type { KvEnvironment, KvMachine } from './kv-machine.js';
@@ -19,6 +21,7 @@ export class WriteEvaluator {
   readonly #machine: KvMachine;
   readonly #builder = new WriteBatchBuilder();
   readonly #outcome = new CommandOutcome();
+  readonly #retries = new AdmittedRetries();
   #batch: PendingWrite[] = [];
   /** Writes that asked for a fresh timestamp in this turn. */
   #strict: KvCall[] = [];
@@ -35,6 +38,11 @@ export class WriteEvaluator {
     if (!this.isFirstOrNew(call)) return;
     if (call.request.strict) this.#strict.push(call);
     else this.#evaluate(call);
+  }
+
+  /** Whether writes of this turn were evaluated and are not in the log yet. */
+  get hasCollected(): boolean {
+    return this.#batch.length > 0;
   }
 
   /** Proposes what the turn collected. */
@@ -58,14 +66,23 @@ export class WriteEvaluator {
 
   /**
    * Sees to it that a command that was sent before takes effect once. Answers whether it still has to be evaluated.
+   * A first sending is asked for only where its retry may have overtaken it: when this leader has seen the retry, or when an
+   * earlier leader may have.
    */
   isFirstOrNew(call: KvCall): boolean {
     const id = call.request.requestId;
     if (id === undefined) return true;
-    if (!id.isRetry) {
-      this.#environment.timestamps.observe(id.stamp);
-      return true;
-    }
+    const { timestamps } = this.#environment;
+    if (id.isRetry || this.#retries.has(id.client, id.sequence, timestamps.max)) return this.#isNew(call, id);
+    timestamps.observe(id.stamp);
+    if (id.stamp >= this.#machine.leaderSince) return true;
+    const outcome = this.#machine.window?.lookup(id.client, id.sequence);
+    if (outcome === undefined) return true;
+    respondWithOutcome(call, outcome);
+    return false;
+  }
+
+  #isNew(call: KvCall, id: RequestIdentity): boolean {
     const underWay = this.#machine.pending.find(id.client, id.sequence) ?? this.#inBatch(id.client, id.sequence);
     if (underWay !== undefined) {
       underWay.duplicates ??= [];
@@ -81,7 +98,9 @@ export class WriteEvaluator {
       call.fail('OUTCOME_UNKNOWN', 'the write was sent before, too long ago to say whether it happened');
       return false;
     }
-    this.#environment.timestamps.observe(id.stamp);
+    const { timestamps } = this.#environment;
+    timestamps.observe(id.stamp);
+    this.#retries.add(id.client, id.sequence, timestamps.max);
     return true;
   }
 
@@ -138,9 +157,7 @@ export class WriteEvaluator {
       return;
     }
     this.#machine.coldReads.newest(key, call.request.key).then(
-      (version) => {
-        // A key that never existed has no row to cache: remember its absence as a row from before time.
-        if (version === undefined) this.#environment.rowCache.set(key, ABSENT);
+      () => {
         this.#machine.submit(call);
       },
       (error: unknown) => {
@@ -201,12 +218,3 @@ export class WriteEvaluator {
     }
   }
 }
-
-/** Stands in the cache for a key that has never been written. Older than every timestamp. */
-const ABSENT: VersionRecord = {
-  timestamp: timestamp(0),
-  sequence: 0,
-  expiry: timestamp(0),
-  tombstone: true,
-  value: Buffer.alloc(0),
-};

@@ -1,0 +1,209 @@
+import { timestamp, TIMESTAMP_LOGICAL_STEPS } from '@cairn/base';
+import { describe, expect, it } from '@jest/globals';
+import { Expectation, KvOp } from '@cairn/wire';
+
+import { answerOf, bytes, codeOf, KvRig } from './kv-rig.testing.js';
+
+const text = (value: Uint8Array | undefined): string => Buffer.from(value ?? []).toString('latin1');
+
+describe('single-key writes', () => {
+  it('answers a put only when it is visible', async () => {
+    const rig = await KvRig.leading();
+    const put = rig.send({ op: KvOp.put, key: bytes('k'), value: bytes('v') });
+    await rig.turn();
+    expect(rig.replica.log).toHaveLength(1);
+    rig.replica.apply();
+    expect(put.answers).toHaveLength(0);
+    await rig.replica.publish();
+    const response = answerOf(put);
+    expect(response.error).toBeUndefined();
+    expect(response.timestamp).toBe(rig.max + 1);
+    expect(await rig.get('k')).toBe('v');
+  });
+
+  it('deletes what is there, and says when nothing was', async () => {
+    const rig = await KvRig.leading();
+    await rig.put('k', 'v');
+    expect((await rig.ask({ op: KvOp.delete, key: bytes('k') })).found).toBe(true);
+    expect((await rig.ask({ op: KvOp.delete, key: bytes('k') })).found).toBe(false);
+    expect(await rig.get('k')).toBeUndefined();
+  });
+
+  it('compares with absence, value and version', async () => {
+    const rig = await KvRig.leading();
+    const cas = (expectation: Expectation, expected: Uint8Array, value: string | undefined): ReturnType<KvRig['ask']> =>
+      rig.ask({
+        op: KvOp.compareAndSet,
+        key: bytes('k'),
+        expectation,
+        expected,
+        value: value === undefined ? undefined : bytes(value),
+      });
+    expect((await cas(Expectation.absent, bytes(''), 'a')).succeeded).toBe(true);
+    const failed = await cas(Expectation.absent, bytes(''), 'b');
+    expect(failed.succeeded).toBe(false);
+    expect(text(failed.value)).toBe('a');
+    const second = await cas(Expectation.value, bytes('a'), 'c');
+    expect(second.succeeded).toBe(true);
+    expect((await cas(Expectation.version, failed.version, 'd')).succeeded).toBe(false);
+    expect((await cas(Expectation.version, second.version, undefined)).succeeded).toBe(true);
+    expect(await rig.get('k')).toBeUndefined();
+  });
+
+  it('evaluates the commands of one turn in order, against each other', async () => {
+    const rig = await KvRig.leading();
+    await rig.put('n', '40');
+    const first = rig.send({ op: KvOp.increment, key: bytes('n'), delta: '1' });
+    const second = rig.send({ op: KvOp.increment, key: bytes('n'), delta: '1' });
+    const cas = rig.send({
+      op: KvOp.compareAndSet,
+      key: bytes('n'),
+      expectation: Expectation.value,
+      expected: bytes('42'),
+      value: bytes('7'),
+    });
+    const third = rig.send({ op: KvOp.increment, key: bytes('n'), delta: '-9' });
+    await rig.turn();
+    expect(rig.replica.log).toHaveLength(1);
+    await rig.replica.commit();
+    expect([first, second, third].map((sent) => answerOf(sent).number)).toEqual(['41', '42', '-2']);
+    expect(answerOf(cas).succeeded).toBe(true);
+    const versions = [first, second, cas, third].map((sent) => text(answerOf(sent).version));
+    expect(new Set(versions).size).toBe(4);
+    expect(versions.toSorted()).toEqual(versions);
+    expect(await rig.get('n')).toBe('-2');
+  });
+
+  it('evaluates against proposals that are still under way', async () => {
+    const rig = await KvRig.leading();
+    await rig.put('n', '0');
+    const sent = [];
+    for (let turn = 0; turn < 3; turn += 1) {
+      sent.push(rig.send({ op: KvOp.increment, key: bytes('n'), delta: '1' }));
+      await rig.turn();
+    }
+    expect(rig.replica.log).toHaveLength(3);
+    await rig.replica.commit(1);
+    sent.push(rig.send({ op: KvOp.increment, key: bytes('n'), delta: '1' }));
+    await rig.run();
+    expect(sent.map((each) => answerOf(each).number)).toEqual(['1', '2', '3', '4']);
+  });
+
+  it('refuses sums and values that are no 64-bit integers, without writing', async () => {
+    const rig = await KvRig.leading();
+    await rig.put('n', '9223372036854775807');
+    expect((await rig.ask({ op: KvOp.increment, key: bytes('n'), delta: '1' })).error?.code).toBe('FAILED_PRECONDITION');
+    await rig.put('n', 'seven');
+    expect((await rig.ask({ op: KvOp.increment, key: bytes('n'), delta: '1' })).error?.code).toBe('FAILED_PRECONDITION');
+    expect(await rig.get('n')).toBe('seven');
+  });
+
+  it('forgets what a refused proposal laid over the rows', async () => {
+    const rig = await KvRig.leading();
+    await rig.put('n', '1');
+    const pending = rig.send({ op: KvOp.increment, key: bytes('n'), delta: '1' });
+    await rig.turn();
+    rig.replica.refusal = 'too-many-uncommitted';
+    const refused = rig.send({ op: KvOp.increment, key: bytes('n'), delta: '10' });
+    await rig.turn();
+    expect(codeOf(refused)).toBe('RESOURCE_EXHAUSTED');
+    rig.replica.refusal = 'transferring';
+    const transferring = rig.send({ op: KvOp.increment, key: bytes('n'), delta: '100' });
+    await rig.turn();
+    expect(codeOf(transferring)).toBe('NOT_LEADER');
+    rig.replica.refusal = undefined;
+    const last = rig.send({ op: KvOp.increment, key: bytes('n'), delta: '1' });
+    await rig.run();
+    expect(answerOf(pending).number).toBe('2');
+    expect(answerOf(last).number).toBe('3');
+  });
+
+  it('closes a log entry at its size and begins the next', async () => {
+    const rig = await KvRig.leading({ limits: { entryBytesMax: 1_000 } });
+    for (let at = 0; at < 10; at += 1) {
+      rig.send({ op: KvOp.put, key: bytes(`k${at}`), value: Buffer.alloc(300, at) });
+    }
+    await rig.turn();
+    expect(rig.replica.log.length).toBeGreaterThan(2);
+    expect(rig.replica.log.every((entry) => entry.payload.length < 1_500)).toBe(true);
+  });
+
+  it('commits a strict write above a timestamp fetched after it arrived', async () => {
+    const rig = await KvRig.leading();
+    const before = rig.oracle.next;
+    const response = await rig.ask({ op: KvOp.put, key: bytes('k'), value: bytes('v'), strict: true });
+    expect(rig.oracle.next).toBeGreaterThan(before);
+    expect(response.timestamp).toBeGreaterThan(rig.oracle.next);
+    rig.oracle.isDown = true;
+    const refused = await rig.ask({ op: KvOp.put, key: bytes('k'), value: bytes('w'), strict: true });
+    expect(refused.error?.code).toBe('UNAVAILABLE');
+    expect(await rig.get('k')).toBe('v');
+  });
+
+  it('lets rows expire, and lets an increment keep the time to live', async () => {
+    const rig = await KvRig.leading();
+    await rig.ask({ op: KvOp.put, key: bytes('n'), value: bytes('1'), ttlMs: 100 });
+    await rig.ask({ op: KvOp.increment, key: bytes('n'), delta: '1' });
+    expect(await rig.get('n')).toBe('2');
+    rig.environment.timestamps.observe(timestamp(rig.max + 101 * TIMESTAMP_LOGICAL_STEPS));
+    expect(await rig.get('n')).toBeUndefined();
+    const absent = { op: KvOp.compareAndSet, key: bytes('n'), expectation: Expectation.absent, value: bytes('x') };
+    expect((await rig.ask(absent)).succeeded).toBe(true);
+  });
+});
+
+describe('writes when leadership goes', () => {
+  it('tells everybody under way to look for the leader', async () => {
+    const rig = await KvRig.leading();
+    const proposed = rig.send({ op: KvOp.put, key: bytes('a'), value: bytes('1') });
+    await rig.turn();
+    const queued = rig.send({ op: KvOp.put, key: bytes('b'), value: bytes('1') });
+    rig.replica.stepDown();
+    await rig.turn();
+    expect(codeOf(proposed)).toBe('NOT_LEADER');
+    expect(codeOf(queued)).toBe('NOT_LEADER');
+    expect(answerOf(queued).error?.leaderStoreId).toBe(2);
+  });
+
+  it('keeps the cache true when leadership goes between applying and publishing', async () => {
+    const rig = await KvRig.leading();
+    await rig.put('k', 'old');
+    rig.send({ op: KvOp.put, key: bytes('k'), value: bytes('new') });
+    await rig.turn();
+    rig.replica.apply();
+    rig.replica.stepDown();
+    await rig.replica.publish();
+    await rig.replica.lead();
+    expect(await rig.get('k')).toBe('new');
+  });
+
+  it('does not serve in a new term before it has a fresh timestamp', async () => {
+    const rig = await KvRig.leading();
+    rig.replica.stepDown();
+    rig.oracle.isDown = true;
+    await rig.replica.lead();
+    const put = rig.send({ op: KvOp.put, key: bytes('k'), value: bytes('v') });
+    await rig.turn();
+    expect(rig.replica.log).toHaveLength(0);
+    expect(put.answers).toHaveLength(0);
+    rig.oracle.isDown = false;
+    await rig.clock.advance(60);
+    await rig.run();
+    expect(answerOf(put).error).toBeUndefined();
+  });
+
+  it('answers everybody when the replica is closed, also those who come later', async () => {
+    const rig = await KvRig.leading();
+    const proposed = rig.send({ op: KvOp.put, key: bytes('a'), value: bytes('1') });
+    await rig.turn();
+    const cold = rig.send({ op: KvOp.increment, key: bytes('n'), delta: '1' });
+    rig.machine.turn(rig.clock.nowMs());
+    const queued = rig.send({ op: KvOp.put, key: bytes('b'), value: bytes('1') });
+    rig.machine.closed();
+    await rig.turn();
+    for (const sent of [proposed, cold, queued, rig.send({ op: KvOp.get, key: bytes('a') })]) {
+      expect(codeOf(sent)).toBe('NOT_LEADER');
+    }
+    expect(rig.registered.size).toBe(0);
+  });
+});

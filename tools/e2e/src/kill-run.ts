@@ -109,7 +109,8 @@ export function describeKills(what: string, results: readonly KillResult[]): str
   const sorted = results.map((result) => result.nextSuccessMs).sort((a, b) => a - b);
   const median = sorted[Math.floor(sorted.length / 2)] ?? Number.NaN;
   const runs = results.map(
-    ({ nextSuccessMs, allSuccessMs }) => `${nextSuccessMs.toFixed(0)} (all writers ${allSuccessMs.toFixed(0)})`,
+    ({ nextSuccessMs, allSuccessMs }) =>
+      `${nextSuccessMs.toFixed(0)} (all writers ${allSuccessMs.toFixed(0)})`,
   );
   return `SIGKILL of ${what}: next success after ${runs.join(', ')} ms; median ${median.toFixed(0)} ms`;
 }

@@ -71,7 +71,9 @@ export class RegisterHistory {
     const state = this.#of(write.register);
     assert(write.sequence === state.begun, 'writes of a register end in order');
     if (state.seen >= write.sequence) {
-      this.#violations.push(`register ${write.register}: write ${write.sequence} was refused but read before`);
+      this.#violations.push(
+        `register ${write.register}: write ${write.sequence} was refused but read before`,
+      );
     }
     state.begun -= 1;
   }
@@ -91,7 +93,9 @@ export class RegisterHistory {
     const { register, floor } = read;
     const state = this.#of(register);
     if (sequence < floor) {
-      this.#violations.push(`register ${register}: a read answered ${sequence}, but ${floor} was known before it began`);
+      this.#violations.push(
+        `register ${register}: a read answered ${sequence}, but ${floor} was known before it began`,
+      );
     }
     if (sequence > state.begun) {
       this.#violations.push(`register ${register}: a read answered ${sequence}, which nobody wrote`);

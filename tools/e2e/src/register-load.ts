@@ -56,7 +56,14 @@ function valueOf(key: string, sequence: number): string {
  */
 export class RegisterLoad {
   readonly history = new RegisterHistory();
-  readonly stats: LoadStats = { acknowledged: 0, reads: 0, increments: 0, refused: 0, lost: 0, failedReads: 0 };
+  readonly stats: LoadStats = {
+    acknowledged: 0,
+    reads: 0,
+    increments: 0,
+    refused: 0,
+    lost: 0,
+    failedReads: 0,
+  };
   readonly #options: RegisterLoadOptions;
   readonly #slots: Slot[] = [];
   /** Key of each register. */
@@ -105,7 +112,11 @@ export class RegisterLoad {
   }
 
   /** By writer: the key that it writes now, whether STRICT, and when it first succeeded since `mark` (0 = not yet). */
-  progress(): readonly { readonly key: string; readonly isStrict: boolean; readonly firstSuccessMs: number }[] {
+  progress(): readonly {
+    readonly key: string;
+    readonly isStrict: boolean;
+    readonly firstSuccessMs: number;
+  }[] {
     return this.#slots.map((slot) => ({
       key: this.#keys[slot.register] ?? '',
       isStrict: slot.ordering === 'strict',
@@ -125,7 +136,8 @@ export class RegisterLoad {
       if (read !== undefined) this.history.endRead(read, this.#sequenceIn(register, entry?.value));
     });
     const found = new Map<string, Buffer>();
-    for await (const row of client.scan({ prefix: this.#options.prefix })) found.set(row.keyText(), row.value);
+    for await (const row of client.scan({ prefix: this.#options.prefix }))
+      found.set(row.keyText(), row.value);
     this.#keys.forEach((key, register) => {
       const sequence = this.#sequenceIn(register, found.get(key));
       this.history.endRead(this.history.beginRead(register), sequence);
@@ -199,7 +211,8 @@ export class RegisterLoad {
       const key = keyOf(`${this.#options.prefix.replace(/\/$/, '')}-counter/`, at, generation);
       try {
         const answer = await this.#options.client.increment(key);
-        if (answer !== value + 1n) this.#problems.push(`${key} went from ${value} to ${answer} by one increment`);
+        if (answer !== value + 1n)
+          this.#problems.push(`${key} went from ${value} to ${answer} by one increment`);
         value = answer;
         this.stats.increments += 1;
       } catch (error) {

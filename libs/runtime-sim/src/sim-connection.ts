@@ -154,6 +154,8 @@ export class SimConnection implements Connection {
     this.#breaker?.cancel();
     this.#breaker = undefined;
     this.#schedulePump();
+    // An end that is gone is not told any more, but its last words still have to travel.
+    if (this.#peer?.#state === 'closed') this.#peer.#schedulePump();
   }
 
   #isImpaired(): boolean {

@@ -186,3 +186,16 @@ describe('sim network', () => {
     expect(await run(12)).not.toEqual(first);
   });
 });
+
+describe('an end that died behind a blocked path', () => {
+  it('is mourned by the other side once the path is open again', async () => {
+    const { scheduler, network, left, trace } = await connected(11);
+    const unblock = network.block('left', 'right');
+    left.kill();
+    await scheduler.runFor(500);
+    expect(trace.filter((line) => line.includes('right closed'))).toEqual([]);
+    unblock();
+    await scheduler.runFor(100);
+    expect(trace.filter((line) => line.includes('right closed'))).toHaveLength(1);
+  });
+});

@@ -31,6 +31,8 @@ export interface SimClusterOptions {
   readonly logSegmentBytes?: number;
   /** Default 1 MiB. */
   readonly rowCacheBytes?: number;
+  /** Default 0: reads of engines come at once. */
+  readonly engineReadMsMax?: number;
 }
 
 /** A whole cluster in this process, on virtual time: real nodes on simulated disks, clocks and network. */
@@ -53,7 +55,7 @@ export class SimCluster {
     });
     this.observer = new Observer(() => this.scheduler.nowMs);
     const { scheduler, network, observer } = this;
-    this.world = { scheduler, network, observer, rng: this.rng.fork('world') };
+    this.world = { scheduler, network, observer, rng: this.rng.fork('world'), engineReadMsMax: options.engineReadMsMax ?? 0 };
     const storeConfig = { ...SMALL_STORE_CONFIG, ...options.storeConfig };
     const logSegmentBytes = options.logSegmentBytes ?? 32 * KIB;
     const shardCount = options.shardNodes ?? 3;

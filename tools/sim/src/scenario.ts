@@ -86,7 +86,8 @@ class ScenarioRun {
       seed: options.seed,
       metadataMembers: shape.pick([3, 3, 1]),
       shardNodes: shape.pick([3, 3, 3, 3, 5, 1]),
-      rowCacheBytes: shape.pick([1024 * 1024, 8 * 1024]),
+      rowCacheBytes: shape.pick([1024 * 1024, 8 * 1024, 1024]),
+      engineReadMsMax: shape.pick([0, 5, 100]),
     });
     this.#kinds = options.faults ?? drawFaults(this.cluster);
     this.#clientNames = Array.from({ length: options.clients ?? 5 }, (_, at) => `client-${at + 1}`);
@@ -226,7 +227,8 @@ class ScenarioRun {
     const { scheduler, observer } = this.cluster;
     const failed: string[] = [];
     const all = (async (): Promise<void> => {
-      for (const key of [...REGISTERS, ...COUNTERS]) if (!(await reader.read(key))) failed.push(key);
+      const keys = new Set([...REGISTERS, ...COUNTERS, ...this.#history.byKey().keys()]);
+      for (const key of keys) if (!(await reader.read(key))) failed.push(key);
       if (!(await reader.scan())) failed.push('scan');
     })();
     await scheduler.settle(all, 600_000);

@@ -1,4 +1,4 @@
-import { MemoryEngine } from '@cairn/engine';
+import { MemoryEngine, type KvEngine } from '@cairn/engine';
 import type { Clock, Disk, Logger, Rng, Transport } from '@cairn/ports';
 import {
   SimDisk,
@@ -9,10 +9,11 @@ import {
 } from '@cairn/runtime-sim';
 
 import type { Observer } from './observer.js';
+import { SlowEngine } from './slow-engine.js';
 
 /** Virtual time of an engine write and of a flush, milliseconds. */
-const ENGINE_WRITE_MS = [0.01, 0.2] as const;
-const ENGINE_FLUSH_MS = [0.5, 5] as const;
+const ENGINE_WRITE_MS = { low: 0.01, high: 0.2 };
+const ENGINE_FLUSH_MS = { low: 0.5, high: 5 };
 /** Clocks of nodes run at most this much too fast or too slow. */
 const DRIFT_PPM_MAX = 200;
 /** A dying process keeps every write the operating system has taken: nothing is lost. */
@@ -23,6 +24,8 @@ export interface SimWorld {
   readonly network: SimNetwork;
   readonly rng: SimRng;
   readonly observer: Observer;
+  /** Reads of engines take up to this long; 0 = they come at once. */
+  readonly engineReadMsMax: number;
 }
 
 /** The ports of one life. */
@@ -32,7 +35,7 @@ export interface NodePorts {
   readonly disk: Disk;
   readonly transport: Transport;
   readonly logger: Logger;
-  readonly engine: MemoryEngine;
+  readonly engine: KvEngine;
 }
 
 /** How a life ends: the machine loses power (unsynced data is lost), or only the process dies. */
@@ -61,7 +64,7 @@ export abstract class SimNode {
         if (process === undefined) return Promise.resolve();
         const bounds = operation === 'flush' ? ENGINE_FLUSH_MS : ENGINE_WRITE_MS;
         return new Promise((resolve) => {
-          process.schedule(delays.between(...bounds), resolve);
+          process.schedule(delays.between(bounds.low, bounds.high), resolve);
         });
       },
     });
@@ -104,7 +107,7 @@ export abstract class SimNode {
       disk: this.#disk.attach(process),
       transport: network.attach(process),
       logger: observer.loggerFor(this.name),
-      engine: this.#engine,
+      engine: this.#engineFor(process, rng),
     };
     process.schedule(0, () => {
       this.open(ports).catch((error: unknown) => {
@@ -113,6 +116,20 @@ export abstract class SimNode {
         observer.violate('start', `${this.name} did not start: ${text}`);
       });
     });
+  }
+
+  #engineFor(process: SimProcess, rng: SimRng): KvEngine {
+    const { engineReadMsMax } = this.world;
+    if (engineReadMsMax === 0) return this.#engine;
+    const delays = rng.fork('reads');
+    return new SlowEngine(
+      this.#engine,
+      () =>
+        new Promise((resolve) => {
+          // Most reads are quick, some take their time.
+          process.schedule(delays.next() ** 4 * engineReadMsMax, resolve);
+        }),
+    );
   }
 
   protected abstract open(ports: NodePorts): Promise<void>;

@@ -11,6 +11,7 @@ export const REGISTERS = Array.from({ length: 12 }, (_, at) => `r${String(at).pa
 export const COUNTERS = Array.from({ length: 6 }, (_, at) => `c${String(at).padStart(2, '0')}`);
 /** Sub-span of the registers that range deletions empty. */
 const DELETED = { from: 'r09', to: 'r12' } as const;
+const YOUNG_KEY_MS = 400;
 /** Pages so small that scans and deletions take several. */
 const PAGE_ROWS = 5;
 const PAGE_BYTES = 64 * 1024;
@@ -71,7 +72,7 @@ export class Worker {
   async #one(): Promise<void> {
     const { rng } = this.#options;
     const dice = rng.integer(100);
-    const register = rng.pick(REGISTERS);
+    const register = rng.chance(0.2) ? this.#youngKey() : rng.pick(REGISTERS);
     if (dice < 28) await this.#put(register);
     else if (dice < 50) await this.read(register);
     else if (dice < 56) await this.read(rng.pick(COUNTERS));
@@ -81,6 +82,11 @@ export class Worker {
     else if (dice < 93) await this.scan();
     else if (dice < 95) await this.#deleteRange();
     else await this.#staleRead(register);
+  }
+
+  /** A key that all clients begin to use at about the same time: what has never been written is a case of its own. */
+  #youngKey(): string {
+    return `y${Math.floor(this.#options.nowMs() / YOUNG_KEY_MS)}`;
   }
 
   #value(): string {

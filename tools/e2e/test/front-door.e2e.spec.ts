@@ -109,9 +109,9 @@ describe('bad requests', () => {
     [
       'a range deletion that ends before it starts',
       'DeleteRange',
-      { start: text('b'), end: key.subarray(0, 0), prefix: text('a') },
-      'prefix',
-      /together/,
+      { start: text('b'), end: text('a') },
+      'end',
+      /before/,
     ],
     ['a batch read of an empty key', 'BatchGet', { keys: [key, text('')] }, 'key', /empty/],
     [
@@ -356,8 +356,12 @@ describe('every process', () => {
         expect(line).toMatch(/^[a-z_]+[a-z0-9_]*(\{.*\})? (-?[0-9.e+-]+|NaN|[+-]Inf)$/i);
     }
     const router = await get(use().cluster.endpoints.http['router-1'] ?? '', '/metrics');
-    const puts = /^cairn_router_requests_total\{op="put",code="OK"\} (\d+)$/m.exec(router.body);
-    expect(Number(puts?.[1])).toBeGreaterThan(0);
+    const puts = router.body
+      .split('\n')
+      .filter((line) => line.startsWith('cairn_router_requests_total{'))
+      .filter((line) => line.includes('op="put"') && line.includes('code="OK"'));
+    expect(puts).toHaveLength(1);
+    expect(Number(puts[0]?.split(' ')[1])).toBeGreaterThan(0);
   });
 
   it('logs JSON lines that name themselves, and ranges with their terms', () => {
@@ -393,7 +397,9 @@ describe('every process', () => {
   it('logs nothing above info when nothing is wrong', () => {
     const loud = use()
       .cluster.nodes.flatMap(({ name }) => use().logLines(name))
-      .filter((line) => /"level":"(warn|error)"/.test(line));
+      .filter((line) => /"level":"(warn|error)"/.test(line))
+      // Tells of the machine, not of us: others may work on it while this runs.
+      .filter((line) => !line.includes('"event":"process was paused, leases dropped"'));
     expect(loud).toEqual([]);
   });
 });

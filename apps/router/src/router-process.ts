@@ -3,6 +3,8 @@ import 'reflect-metadata';
 import { messageOf } from '@cairn/base';
 import { loadConfig, routerConfig, type Environment } from '@cairn/config';
 import { createHealthServer, createTelemetry } from '@cairn/observability';
+import type { Logger } from '@cairn/ports';
+import { setLogger } from '@grpc/grpc-js';
 
 import { openRouter, type RouterPorts } from './open-router.js';
 import { startRouterServer } from './router-server.js';
@@ -34,6 +36,7 @@ export async function startRouterProcess(options: RouterProcessOptions): Promise
   const { logger, metrics, tracer } = telemetry;
   await telemetry.opened;
   for (const warning of loaded.warnings) logger.warn('configuration', { warning });
+  logGrpcTo(logger);
   const router = openRouter(options, { config, logger, metrics, tracer });
   const health = await createHealthServer({
     listen: config.httpListen,
@@ -81,4 +84,12 @@ export async function startRouterProcess(options: RouterProcessOptions): Promise
     await closeShell();
     throw error;
   }
+}
+
+/** grpc-js would write plain text between the JSON lines; what it calls an error also reaches us as one, or a status. */
+function logGrpcTo(logger: Logger): void {
+  const write = (message: unknown): void => {
+    logger.warn('grpc library', { message: String(message) });
+  };
+  setLogger({ error: write, info: write, debug: write });
 }

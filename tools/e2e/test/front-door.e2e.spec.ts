@@ -3,6 +3,8 @@
  * of themselves: traces, metrics, health, logs.
  * Method: one whole cluster with a trace collector; a client made from the protocol files alone.
  */
+import { createConnection } from 'node:net';
+import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { CairnError } from '@cairn/base';
 import { fieldOf } from '@cairn/client';
@@ -13,6 +15,8 @@ import { eventually, startTestCluster, type TestCluster } from '../src/test-clus
 const KV = 'cairn.v1.KV';
 const KEY_BYTES_MAX = 4_096;
 const VALUE_BYTES_MAX = 1_048_576;
+/** Operations that the router under test takes at a time. */
+const OPEN_MAX = 256;
 
 let started: TestCluster | undefined;
 let collector: OtlpCollector | undefined;
@@ -36,6 +40,10 @@ beforeAll(async () => {
     routers: 1,
     // Nothing is traced but what asks for it.
     flags: ['--otlp-endpoint', collector.endpoint, '--trace-sample-ratio', '0'],
+    // Few enough to be reached by a test.
+    flagsByKind: {
+      router: ['--outstanding-ops-max', `${OPEN_MAX}`, '--outstanding-ops-per-store-max', `${OPEN_MAX}`],
+    },
   });
 }, 90_000);
 
@@ -44,6 +52,22 @@ afterAll(async () => {
   await started?.stop();
   await collector?.close();
 }, 60_000);
+
+/** Resolves when the other side has closed the connection; rejects when it did not within 15 s. */
+function sendAndAwaitClose(address: string, bytes: Buffer): Promise<void> {
+  const [host = '', port = ''] = address.split(':');
+  return new Promise((resolve, reject) => {
+    const socket = createConnection({ host, port: Number(port) }, () => socket.write(bytes));
+    // Resets are as good as an end.
+    socket.on('error', () => undefined);
+    socket.on('close', () => resolve());
+    socket.resume();
+    socket.setTimeout(15_000, () => {
+      reject(new Error(`${address} keeps a connection that sent nonsense`));
+      socket.destroy();
+    });
+  });
+}
 
 /** The error that a call must end with. */
 async function errorOf(call: Promise<unknown>): Promise<CairnError> {
@@ -123,7 +147,15 @@ describe('bad requests', () => {
     ],
   ];
 
-  it.each(cases)('%s is INVALID_ARGUMENT', async (_, method, request, field, sentence) => {
+  const named = cases.map(([what, method, request, field, sentence]) => ({
+    what,
+    method,
+    request,
+    field,
+    sentence,
+  }));
+
+  it.each(named)('$what is INVALID_ARGUMENT', async ({ method, request, field, sentence }) => {
     const error = await errorOf(client().unary(KV, method, request));
     expect(error.code).toBe('INVALID_ARGUMENT');
     expect(fieldOf(error)).toBe(field);
@@ -439,4 +471,115 @@ describe('the router', () => {
         .sort(),
     );
   });
+});
+
+describe('bytes that are no frames', () => {
+  const nonsense: readonly (readonly [string, Buffer])[] = [
+    ['an HTTP request', text('GET / HTTP/1.1\r\nhost: localhost\r\n\r\n')],
+    ['zeros', Buffer.alloc(4_096)],
+    ['a frame that would be 4 GiB long', Buffer.alloc(64, 0xff)],
+    ['noise', Buffer.from(Array.from({ length: 4_096 }, (_, at) => (at * at * 31 + at * 7) % 251))],
+  ];
+
+  it.each(nonsense)(
+    '(%s) close a connection and harm nobody',
+    async (_, bytes) => {
+      const { nodes } = use().cluster;
+      const idsBefore = nodes.map(({ name }) => use().cluster.processId(name));
+      await Promise.all(nodes.map(({ address }) => sendAndAwaitClose(address, bytes)));
+      expect(nodes.map(({ name }) => use().cluster.processId(name))).toEqual(idsBefore);
+      await client().unary(KV, 'Put', { key: text('after/nonsense'), value: bytes });
+      const { value } = await client().unary(KV, 'Get', { key: text('after/nonsense') });
+      expect(bytes.equals(value as Buffer)).toBe(true);
+    },
+    30_000,
+  );
+});
+
+describe('too much at once', () => {
+  const many = (from: number, count: number, rest: (call: number) => Message): Message => ({
+    operations: Array.from({ length: count }, (_, at) => ({ call: from + at, ...rest(from + at) })),
+  });
+  const resultsOf = (stream: RawStream, count: number): Promise<Message[]> =>
+    eventually(`${count} operations are answered`, () => {
+      const results = stream.messages.flatMap((message) => message['results'] as Message[]);
+      return results.length >= count ? results : undefined;
+    });
+  const codeOf = (result: Message): string =>
+    result['result'] === 'error' ? (result['error'] as { code: string }).code : 'OK';
+  const read = { get: { key: text('after/nonsense') } };
+
+  async function withPausedShards(work: () => Promise<void>): Promise<void> {
+    const names = use()
+      .cluster.nodes.filter(({ kind }) => kind === 'shard')
+      .map(({ name }) => name);
+    await Promise.all(names.map((name) => use().cluster.kill(name, 'SIGSTOP')));
+    try {
+      await work();
+    } finally {
+      await Promise.all(names.map((name) => use().cluster.kill(name, 'SIGCONT')));
+    }
+  }
+
+  it('is refused early, with the time after which to come back', async () => {
+    const stream = client().duplex(KV, 'Batch');
+    const count = OPEN_MAX * 8;
+    stream.send(many(1, count, (call) => ({ put: { key: text(`many/${call}`), value: text('x') } })));
+    const results = await resultsOf(stream, count);
+    const codes = new Set(results.map(codeOf));
+    expect([...codes].sort()).toEqual(['OK', 'RESOURCE_EXHAUSTED']);
+    for (const result of results.filter((each) => codeOf(each) !== 'OK')) {
+      const error = result['error'] as Message;
+      expect(error).toMatchObject({ retry_class: 'RETRY_CLASS_BACK_OFF' });
+      expect(error['retry_after_ms']).toBeGreaterThan(0);
+    }
+    // What was refused did not happen, what was accepted did.
+    const found = await client().serverStream(KV, 'Scan', { prefix: text('many/') });
+    const keys = found.flatMap((page) =>
+      (page['rows'] as { key: Buffer }[]).map((row) => row.key.toString()),
+    );
+    const accepted = results
+      .filter((each) => codeOf(each) === 'OK')
+      .map((each) => `many/${String(each['call'])}`);
+    expect(keys).toEqual(accepted.sort());
+    stream.end();
+  }, 20_000);
+
+  it('frees what it held when deadlines pass', async () => {
+    const stream = client().duplex(KV, 'Batch');
+    await withPausedShards(async () => {
+      stream.send(many(1, OPEN_MAX - 1, () => ({ ...read, timeout_ms: 300 })));
+      const put = { put: { key: text('late'), value: text('x') }, timeout_ms: 300 };
+      stream.send(many(OPEN_MAX, 1, () => put));
+      const results = await resultsOf(stream, OPEN_MAX);
+      const write = results.find((result) => result['call'] === OPEN_MAX);
+      expect(codeOf(write ?? {})).toBe('OUTCOME_UNKNOWN');
+      expect(new Set(results.filter((each) => each !== write).map(codeOf))).toEqual(
+        new Set(['DEADLINE_EXCEEDED']),
+      );
+    });
+    stream.send(many(1_000, OPEN_MAX, () => read));
+    const later = (await resultsOf(stream, OPEN_MAX * 2)).slice(OPEN_MAX);
+    expect(new Set(later.map(codeOf))).toEqual(new Set(['OK']));
+    stream.end();
+  }, 20_000);
+
+  it('frees what it held when it is cancelled', async () => {
+    const stream = client().duplex(KV, 'Batch');
+    const other = client().duplex(KV, 'Batch');
+    await withPausedShards(async () => {
+      stream.send(many(1, OPEN_MAX, () => read));
+      other.send(many(1, 1, () => read));
+      expect((await resultsOf(other, 1)).map(codeOf)).toEqual(['RESOURCE_EXHAUSTED']);
+      stream.send(many(1, OPEN_MAX, () => ({ cancel: true })));
+      await delay(100);
+      other.send(many(2, OPEN_MAX, () => read));
+    });
+    const results = (await resultsOf(other, OPEN_MAX + 1)).slice(1);
+    expect(new Set(results.map(codeOf))).toEqual(new Set(['OK']));
+    // Nothing follows on what was cancelled in time.
+    expect(stream.messages.flatMap((message) => message['results'] as Message[])).toEqual([]);
+    stream.end();
+    other.end();
+  }, 20_000);
 });

@@ -168,6 +168,26 @@ describe('a metadata member', () => {
   }, 60_000);
 });
 
+describe('a router', () => {
+  const start = (name: string, listen: string): Promise<ProgramEnd> =>
+    runProgram('router', [
+      ...['--name', name, '--grpc-listen', listen, '--http-listen', '127.0.0.1:0'],
+      ...['--metadata-addresses', planOf('metadata-1').address],
+    ]);
+
+  it('is refused a taken port', async () => {
+    const { address } = planOf('metadata-1');
+    const sentence = sentenceOf(await start('router-9', address), 'cairn-router');
+    expect(sentence).toMatch(new RegExp(`${address}.*(taken|in use|using it)`));
+  }, 60_000);
+
+  it('is refused the name of a shard node', async () => {
+    const [free] = await findFreePorts(1);
+    const sentence = sentenceOf(await start('shard-1', `127.0.0.1:${String(free)}`), 'cairn-router');
+    expect(sentence).toContain('A shard node has the name shard-1');
+  }, 60_000);
+});
+
 describe.each([
   ['shard', 'shard-1'],
   ['metadata', 'metadata-1'],

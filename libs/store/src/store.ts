@@ -17,6 +17,7 @@ import { openRaftLog, type RaftLog, type RangeLog } from '@cairn/raft-log';
 import { Applier } from './applier.js';
 import { encodeCheckpointState } from './checkpoint-state.js';
 import { Checkpointer } from './checkpointer.js';
+import { EarlyVotes } from './early-votes.js';
 import { groupOf } from './group.js';
 import { InboundQueue } from './inbound.js';
 import { configStateOf, descriptorAfterChange } from './membership.js';
@@ -81,6 +82,7 @@ export class Store {
   readonly #receiver: SnapshotReceiver;
   /** Ranges whose empty replica made room for the birth: it may have promised its vote, so the newborn holds it too. */
   readonly #hadPromises = new Set<RangeId>();
+  readonly #earlyVotes = new EarlyVotes();
   #tickTimer: Timer | undefined;
   #lastTickMs = 0;
   #isClosed = false;
@@ -365,6 +367,9 @@ export class Store {
       }
       // A replica here that still covers the key will split soon, or get a snapshot that makes room.
       if (this.replicaCovering(startKey) !== undefined) {
+        if (message.type === 'pre-vote' || message.type === 'vote') {
+          this.#earlyVotes.keep(from, rangeId, message, this.#options.clock.nowMs());
+        }
         this.#metrics.droppedMessage('overlap');
         return;
       }
@@ -472,6 +477,9 @@ export class Store {
     for (const child of children) {
       // Where the parent's leader is, the child's shall be: it opens the first election alone.
       if (replica.isLeader) child.raft.campaign(nowMs);
+      for (const { from, message } of this.#earlyVotes.take(child.rangeId, nowMs)) {
+        this.#deliver(from, child.rangeId, message, undefined);
+      }
       child.wake();
     }
     if (children.length > 0) this.#metrics.split();

@@ -83,6 +83,16 @@ export function valueOfRecord(record: Buffer): Buffer {
   return record.subarray(valueOffset(checkRecord(record)));
 }
 
+/** Whether an engine value says that its key was deleted. Throws CORRUPTION. */
+export function isTombstoneRecord(record: Buffer): boolean {
+  return (checkRecord(record) & FLAG_TOMBSTONE) !== 0;
+}
+
+/** Whether an engine value has an expiry, passed or not. Throws CORRUPTION. */
+export function hasExpiryRecord(record: Buffer): boolean {
+  return (checkRecord(record) & FLAG_EXPIRY) !== 0;
+}
+
 /**
  * Whether an engine value, taken as the newest at or below `readTs`, is a live value there. Throws
  * CORRUPTION.

@@ -5,6 +5,7 @@ import { recordLength, writeRecord, type VersionRecord } from './record.js';
 import { countZeroBytes, writeEscapedKey } from './user-key.js';
 import { TIMESTAMP_BYTES, versionKeyLength, writeInvertedTimestamp } from './version-key.js';
 import {
+  COLLECTED_BYTES,
   CommandKind,
   ENGINE_KEY_BYTES_MAX,
   HEADER_BYTES,
@@ -116,6 +117,18 @@ export class WriteBatchBuilder {
       buffer.set(key, to + 2);
       to += 2 + key.length;
     }
+  }
+
+  /**
+   * Says that no read below `safePoint` may be served from now on, and how many engine bytes the purges of
+   * this batch free. Goes with every purge; does not count for `maxTimestamp`.
+   */
+  addCollected(safePoint: Timestamp, bytes: number): void {
+    assert(Number.isSafeInteger(bytes) && bytes >= 0, 'freed bytes must be a whole number', { bytes });
+    const at = this.#startItem(COLLECTED_BYTES, 0);
+    this.#buffer[at] = ItemTag.collected;
+    writeU64(this.#buffer, at + 1, safePoint);
+    writeU64(this.#buffer, at + 9, bytes);
   }
 
   /**

@@ -15,6 +15,8 @@
  *                   an engine write of a command whose outcome follows.
  *     purge (4)     count u32 | count times: keyBytes u16 | key
  *                   engine keys to delete: garbage collection, no client.
+ *     collected (5) safePoint u64 | bytes u64
+ *                   reads below the safe point are over; the purges of this batch free that many bytes.
  *
  * Frozen once released; a change takes a new format number.
  */
@@ -28,7 +30,7 @@ export const HEADER_BYTES = 14;
 export const HEADER_COUNT_AT = 2;
 export const HEADER_MAX_TIMESTAMP_AT = 6;
 
-export const ItemTag = { write: 1, outcome: 2, part: 3, purge: 4 } as const;
+export const ItemTag = { write: 1, outcome: 2, part: 3, purge: 4, collected: 5 } as const;
 
 /** After the tag: kind, flags, client, request sequence. */
 export const IDENTITY_BYTES = 14;
@@ -36,6 +38,7 @@ export const WRITE_FIXED_BYTES = 1 + IDENTITY_BYTES + 6;
 export const OUTCOME_FIXED_BYTES = 1 + IDENTITY_BYTES + 16;
 export const PART_FIXED_BYTES = 1 + 6;
 export const PURGE_FIXED_BYTES = 1 + 4;
+export const COLLECTED_BYTES = 1 + 8 + 8;
 
 /** Longest engine key: its length travels in two bytes. */
 export const ENGINE_KEY_BYTES_MAX = 65_535;

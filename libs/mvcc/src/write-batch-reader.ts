@@ -3,6 +3,7 @@ import { CommandOutcome, OutcomeKind, checkedOutcomeKind } from './command-outco
 import { sequenceOfRecord, valueOfRecord } from './record.js';
 import { timestampOfVersionKey } from './version-key.js';
 import {
+  COLLECTED_BYTES,
   CommandKind,
   HEADER_BYTES,
   HEADER_COUNT_AT,
@@ -27,6 +28,8 @@ export interface WriteBatchVisitor {
   outcome(outcome: CommandOutcome): void;
   /** An engine key to delete. */
   purge(key: Buffer): void;
+  /** Reads below the safe point are over; the purges of the batch free `bytes` engine bytes. */
+  collected(safePoint: Timestamp, bytes: number): void;
 }
 
 export interface WriteBatchHeader {
@@ -71,6 +74,11 @@ export function readWriteBatch(payload: Buffer, visitor: WriteBatchVisitor): Wri
         break;
       case ItemTag.purge:
         at = readPurge(payload, at, visitor);
+        break;
+      case ItemTag.collected:
+        need(payload, at, COLLECTED_BYTES);
+        visitor.collected(timestamp(readU64(payload, at + 1)), readU64(payload, at + 9));
+        at += COLLECTED_BYTES;
         break;
       default:
         throw new CairnError('CORRUPTION', `unknown item tag ${payload[at]} at ${at}`);
@@ -150,7 +158,7 @@ function readIdentity(payload: Buffer, at: number, outcome: CommandOutcome): voi
 
 function readU64(payload: Buffer, at: number): number {
   const high = payload.readUInt32BE(at);
-  if (high > 0x1fffff) throw new CairnError('CORRUPTION', `timestamp above 2^53 at ${at}`);
+  if (high > 0x1fffff) throw new CairnError('CORRUPTION', `number above 2^53 at ${at}`);
   return high * 4294967296 + payload.readUInt32BE(at + 4);
 }
 

@@ -32,6 +32,10 @@ class Recorder implements WriteBatchVisitor {
   purge(key: Buffer): void {
     this.seen.push(`purge ${key.toString('hex')}`);
   }
+
+  collected(safePoint: number, bytes: number): void {
+    this.seen.push(`collected below ${safePoint}: ${bytes}`);
+  }
 }
 
 function describeOutcome(outcome: CommandOutcome): string {
@@ -115,10 +119,17 @@ const purgeItem: fc.Arbitrary<Item> = fc.array(keyArbitrary, { maxLength: 5 }).m
   return { shown: keys.map((key) => `purge ${Buffer.from(key).toString('hex')}`), ts: 0 };
 });
 
+const collectedItem: fc.Arbitrary<Item> = fc
+  .record({ safePoint: fc.maxSafeNat(), bytes: fc.maxSafeNat() })
+  .map(({ safePoint, bytes }) => (builder) => {
+    builder.addCollected(timestamp(safePoint), bytes);
+    return { shown: [`collected below ${safePoint}: ${bytes}`], ts: 0 };
+  });
+
 describe('write batches', () => {
   it('show what was added, in order, and again after reuse', () => {
     const builder = new WriteBatchBuilder(16);
-    const items = fc.array(fc.oneof(writeItem, partsItem, purgeItem), { minLength: 1, maxLength: 12 });
+    const items = fc.array(fc.oneof(writeItem, partsItem, purgeItem, collectedItem), { minLength: 1, maxLength: 12 });
     fc.assert(
       fc.property(items, (made) => {
         const added = made.map((item) => item(builder));
@@ -149,14 +160,16 @@ describe('write batches', () => {
     setFailedCompare(failed, encodeVersionToken(timestamp(5), 6), Buffer.from('w'));
     builder.addOutcome(failed);
     builder.addPurge([Buffer.from('xy'), Buffer.from('z')]);
+    builder.addCollected(timestamp(6), 258);
     const expected = [
-      '01' + '01' + '00000004' + '0000000000000009',
+      '01' + '01' + '00000005' + '0000000000000009',
       '01' + '01' + '00' + '000000000001' + '000000000002' + '000c' + '00000006',
       '106b0001' + 'fffffffffffffff6' + '00' + '00000003' + '76',
       '03' + '000c' + '00000005' + '10700001' + 'fffffffffffffff7' + '00' + '00000001',
       '02' + '03' + '04' + 'ffffffffffff' + '000000000004' + '0000000000000007' + '00000000' + '0000000d',
       '0000000000000005' + '00000006' + '77',
       '04' + '00000002' + '0002' + '7879' + '0001' + '7a',
+      '05' + '0000000000000006' + '0000000000000102',
     ];
     expect(builder.finish().toString('hex')).toBe(expected.join(''));
   });
@@ -168,6 +181,7 @@ describe('write batches', () => {
     setFailedCompare(failed, undefined, undefined);
     builder.addOutcome(failed);
     builder.addPurge([Buffer.from('xy')]);
+    builder.addCollected(timestamp(4), 9);
     const good = builder.finish();
     const corrupt = expect.objectContaining({ code: 'CORRUPTION' });
     for (let length = 0; length < good.length; length += 1) {

@@ -1,6 +1,6 @@
 import { timestamp, TIMESTAMP_LOGICAL_STEPS, type Timestamp } from '@cairn/base';
 import {
-  CommandOutcome,
+  type CommandOutcome,
   encodeVersionToken,
   isVersionLiveAt,
   NO_EXPIRY,

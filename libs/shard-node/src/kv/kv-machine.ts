@@ -8,8 +8,10 @@ import {
 } from '@cairn/base';
 import type { EngineBatch, KvEngine } from '@cairn/engine';
 import {
-  CommandOutcome,
+  type CommandOutcome,
   decodeRecord,
+  hasExpiryRecord,
+  isTombstoneRecord,
   readWriteBatch,
   readWriteBatchHeader,
   RequestWindow,
@@ -28,13 +30,17 @@ import { KvOp, ReadConsistency } from '@cairn/wire';
 
 import { ColdReads } from './cold-reads.js';
 import { DeleteRanges } from './delete-ranges.js';
+import { GarbageEstimate } from './garbage-estimate.js';
 import type { KvCall } from './kv-call.js';
 import type { KvLimits } from './kv-limits.js';
 import { PendingWrites } from './pending-writes.js';
 import { PointReads } from './point-reads.js';
 import { RangeLoad } from './range-load.js';
 import { ScanPages, type ScanSlots } from './scan-pages.js';
+import type { StoreSafePoint } from './store-safe-point.js';
 import type { StoreTimestamps } from './store-timestamps.js';
+import { decodeVolatileState, encodeVolatileState } from './volatile-state.js';
+import { utcText } from './utc-text.js';
 import { WriteEvaluator } from './write-evaluator.js';
 
 /** What all key ranges of one store share. */
@@ -42,6 +48,7 @@ export interface KvEnvironment {
   readonly engine: KvEngine;
   readonly rowCache: RowCache;
   readonly timestamps: StoreTimestamps;
+  readonly safePoint: StoreSafePoint;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly tracer: Tracer;
@@ -80,6 +87,9 @@ export class KvMachine implements StateMachine {
   readonly pending = new PendingWrites();
   readonly coldReads: ColdReads;
   readonly load: RangeLoad;
+  readonly garbage: GarbageEstimate;
+  /** Versions purged here since the engine last compacted the span. */
+  purgedSinceCompaction = 0;
   readonly writes: WriteEvaluator;
   readonly #reads: PointReads;
   readonly #scans: ScanPages;
@@ -107,12 +117,17 @@ export class KvMachine implements StateMachine {
   #unnotedIndex = 0;
   readonly #visitor: ApplyVisitor;
 
+  /** Snapshots below this are gone: the safe point of the last collection. Only ever rises. */
+  #readableSince: Timestamp;
+
   constructor(environment: KvEnvironment, descriptor: RangeDescriptor, window: RequestWindow | undefined) {
     this.#environment = environment;
     this.#descriptor = descriptor;
     this.#window = window;
     this.coldReads = new ColdReads(environment.engine, environment.rowCache);
     this.load = new RangeLoad();
+    this.garbage = new GarbageEstimate(window === undefined);
+    this.#readableSince = window === undefined ? environment.safePoint.max : timestamp(0);
     this.writes = new WriteEvaluator(environment, this);
     this.#reads = new PointReads(environment, this);
     this.#scans = new ScanPages(environment, this);
@@ -156,6 +171,29 @@ export class KvMachine implements StateMachine {
   /** A timestamp issued when this replica last began to lead; commands stamped before may have been sent to others. */
   get leaderSince(): Timestamp {
     return this.#leaderSince;
+  }
+
+  /** The oldest timestamp that may be read at. */
+  get readableSince(): Timestamp {
+    return this.#readableSince;
+  }
+
+  /** Old versions below `safePoint` are being removed. */
+  raiseReadableSince(safePoint: Timestamp): void {
+    if (safePoint > this.#readableSince) this.#readableSince = safePoint;
+  }
+
+  /** Refuses a read at a timestamp whose versions may be gone. Asked where the read takes its view, not before. */
+  refusesAsTooOld(call: KvCall): boolean {
+    if (call.request.readTimestamp >= this.#readableSince) return false;
+    const oldest = `${utcText(this.#readableSince)} (timestamp ${this.#readableSince})`;
+    call.fail('FAILED_PRECONDITION', `the snapshot is too old: the oldest time that can still be read at is ${oldest}`);
+    return true;
+  }
+
+  /** Gives back the memory of outcomes that are past their time, in a range where nothing has happened since. */
+  forgetOldOutcomes(): void {
+    if (this.#window !== undefined && this.#window.length > 0) this.#window.evictAt(this.#environment.timestamps.max);
   }
 
   /** Reads of the newest state take the later of these two for now. */
@@ -270,6 +308,12 @@ export class KvMachine implements StateMachine {
     const header = readWriteBatch(asBuffer(entry.payload), visitor);
     if (header.maxTimestamp > this.#appliedTimestamp) this.#appliedTimestamp = header.maxTimestamp;
     this.load.countApplied(visitor.bytes);
+    this.garbage.applied(visitor.deletedBytes, visitor.bytes - visitor.deletedBytes, visitor.hasExpiring);
+    if (visitor.safePoint === 0) return;
+    this.raiseReadableSince(visitor.safePoint);
+    this.#environment.safePoint.applied(visitor.safePoint, batch);
+    this.load.countFreed(visitor.freedBytes);
+    this.purgedSinceCompaction += visitor.purged;
   }
 
   remember(entry: Entry): void {
@@ -277,12 +321,15 @@ export class KvMachine implements StateMachine {
     const payload = asBuffer(entry.payload);
     this.#visitor.begin(entry.index, undefined, this.#windowFor(entry), undefined);
     const header = readWriteBatch(payload, this.#visitor);
+    this.raiseReadableSince(this.#visitor.safePoint);
     if (header.maxTimestamp > this.#appliedTimestamp) this.#appliedTimestamp = header.maxTimestamp;
   }
 
-  /** After a restart the window begins with the first command that is still in the log. */
-  #windowFor(entry: Entry): RequestWindow {
-    this.#window ??= new RequestWindow({ completeSince: readWriteBatchHeader(asBuffer(entry.payload)).maxTimestamp });
+  /** After a restart the window begins with the first command that is still in the log; a purge is none. */
+  #windowFor(entry: Entry): RequestWindow | undefined {
+    if (this.#window !== undefined) return this.#window;
+    const completeSince = readWriteBatchHeader(asBuffer(entry.payload)).maxTimestamp;
+    if (completeSince > 0) this.#window = new RequestWindow({ completeSince });
     return this.#window;
   }
 
@@ -390,6 +437,7 @@ export class KvMachine implements StateMachine {
       const machine = new KvMachine(this.#environment, child, this.#window?.split());
       machine.load.bytes = this.load.bytes;
       machine.#appliedTimestamp = this.#appliedTimestamp;
+      machine.#readableSince = this.#readableSince;
       return machine;
     });
   }
@@ -399,7 +447,7 @@ export class KvMachine implements StateMachine {
   }
 
   volatileState(): Uint8Array {
-    return this.#window?.encode() ?? new Uint8Array(0);
+    return encodeVolatileState({ window: this.#window, readableSince: this.#readableSince });
   }
 
   async restored(volatileState: Uint8Array): Promise<void> {
@@ -407,7 +455,9 @@ export class KvMachine implements StateMachine {
     this.#environment.rowCache.deleteSpan(this.#descriptor.startKey, this.#descriptor.endKey);
     this.#appliedRows = [];
     this.#unnotedIndex = 0;
-    this.#window = volatileState.length === 0 ? undefined : RequestWindow.decode(volatileState);
+    const { window, readableSince } = decodeVolatileState(volatileState);
+    this.#window = window;
+    this.raiseReadableSince(readableSince);
     await this.open();
   }
 
@@ -431,6 +481,13 @@ function asBuffer(bytes: Uint8Array): Buffer {
 /** Puts the rows of a payload into the engine batch and its outcomes into the window. One object, reused. */
 class ApplyVisitor implements WriteBatchVisitor {
   bytes = 0;
+  /** Of those, of deletions. */
+  deletedBytes = 0;
+  hasExpiring = false;
+  /** 0 = the entry collects no garbage. */
+  safePoint = timestamp(0);
+  freedBytes = 0;
+  purged = 0;
   #index = 0 as LogIndex;
   #batch: EngineBatch | undefined;
   #window: RequestWindow | undefined;
@@ -439,10 +496,15 @@ class ApplyVisitor implements WriteBatchVisitor {
   begin(
     index: LogIndex,
     batch: EngineBatch | undefined,
-    window: RequestWindow,
+    window: RequestWindow | undefined,
     rows: AppliedRow[] | undefined,
   ): void {
     this.bytes = 0;
+    this.deletedBytes = 0;
+    this.hasExpiring = false;
+    this.safePoint = timestamp(0);
+    this.freedBytes = 0;
+    this.purged = 0;
     this.#index = index;
     this.#batch = batch;
     this.#window = window;
@@ -450,7 +512,10 @@ class ApplyVisitor implements WriteBatchVisitor {
   }
 
   write(key: Buffer, record: Buffer): void {
-    this.bytes += key.length + record.length;
+    const bytes = key.length + record.length;
+    this.bytes += bytes;
+    if (isTombstoneRecord(record)) this.deletedBytes += bytes;
+    else if (hasExpiryRecord(record)) this.hasExpiring = true;
     this.#batch?.put(key, record);
     if (this.#rows === undefined) return;
     const version = decodeRecord(timestampOfVersionKey(key), record);
@@ -462,6 +527,12 @@ class ApplyVisitor implements WriteBatchVisitor {
   }
 
   purge(key: Buffer): void {
+    this.purged += 1;
     this.#batch?.delete(key);
+  }
+
+  collected(safePoint: Timestamp, bytes: number): void {
+    this.safePoint = safePoint;
+    this.freedBytes += bytes;
   }
 }

@@ -23,6 +23,7 @@ import { KvCall } from './kv-call.js';
 import { DEFAULT_KV_LIMITS, type KvLimits } from './kv-limits.js';
 import { KvMachine, type KvEnvironment } from './kv-machine.js';
 import { ScanSlots } from './scan-pages.js';
+import { StoreSafePoint } from './store-safe-point.js';
 import { StoreTimestamps } from './store-timestamps.js';
 
 /** A first timestamp with room below it. */
@@ -249,6 +250,7 @@ export class KvRig {
       engine: this.engine,
       rowCache: new RowCache(options.rowCacheBytes ?? 1024 * 1024),
       timestamps,
+      safePoint: new StoreSafePoint(this.engine),
       clock: this.clock,
       logger: noopLogger,
       tracer: noopTracer,

@@ -107,6 +107,7 @@ export class PointReads {
       call.failNotLeader(replica.leaderStoreId);
       return;
     }
+    if (this.#machine.refusesAsTooOld(call)) return;
     const at = call.request.readTimestamp;
     const cached = this.#environment.rowCache.get(rowCacheKey(call.request.key));
     const isKnown = cached !== undefined && cached.timestamp <= at;

@@ -23,6 +23,11 @@ export class RangeLoad {
     this.bytes += bytes;
   }
 
+  /** Garbage collection removed this much. */
+  countFreed(bytes: number): void {
+    this.bytes = Math.max(0, this.bytes - bytes);
+  }
+
   get readsPerSecond(): number {
     return this.#readsPerSecond;
   }

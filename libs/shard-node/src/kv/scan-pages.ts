@@ -78,7 +78,7 @@ export class ScanPages {
 
   async #readConfirmed(call: KvCall): Promise<void> {
     const { replica } = this.#machine;
-    if (this.#failedForSplit(call)) return;
+    if (this.#isRefused(call)) return;
     let iterator = this.#open(call);
     if (!replica.hasLease(this.#environment.clock.nowMs())) {
       await iterator.close();
@@ -89,17 +89,21 @@ export class ScanPages {
         call.failNotLeader(replica.leaderStoreId);
         return;
       }
-      if (this.#failedForSplit(call)) return;
+      if (this.#isRefused(call)) return;
       iterator = this.#open(call);
     }
     await this.#readPage(call, iterator, call.request.readTimestamp);
   }
 
-  /** A range that was cut or closed while the page waited holds only part of the span; the answer must not look complete. */
-  #failedForSplit(call: KvCall): boolean {
+  /**
+   * A range that was cut or closed while the page waited holds only part of the span, and one whose garbage was collected
+   * only part of the versions; the answer must not look complete.
+   */
+  #isRefused(call: KvCall): boolean {
     const { descriptor, isClosed, replica } = this.#machine;
     if (isClosed) call.failNotLeader(replica.leaderStoreId);
     else if (descriptor.epoch.version !== call.request.epochVersion) call.failEpoch(descriptor);
+    else this.#machine.refusesAsTooOld(call);
     return call.isDone;
   }
 

@@ -27,7 +27,9 @@ import { KvMachine, type KvEnvironment } from '../kv/kv-machine.js';
 import { KvService } from '../kv/kv-service.js';
 import type { KvLimits } from '../kv/kv-limits.js';
 import { ScanSlots } from '../kv/scan-pages.js';
+import { StoreSafePoint } from '../kv/store-safe-point.js';
 import { StoreTimestamps } from '../kv/store-timestamps.js';
+import { DEFAULT_GARBAGE_LIMITS, GarbageCollection } from './garbage-collection.js';
 import type { MetadataAccess } from './metadata-access.js';
 import { RangeReports } from './range-reports.js';
 import { RangeSplitter } from './range-splitter.js';
@@ -81,6 +83,7 @@ export class ShardNode {
   #service: KvService | undefined;
   #links: SessionLinks | undefined;
   #splitter: RangeSplitter | undefined;
+  #garbage: GarbageCollection | undefined;
   readonly #reports = new RangeReports();
   readonly #rpc: SessionRpcServer;
   readonly #sessions = new Set<Session>();
@@ -90,6 +93,9 @@ export class ShardNode {
   #heartbeats = 0;
   #splitBytes = 96 * 1024 * 1024;
   #targetBytes = 64 * 1024 * 1024;
+  #gcLifeMs = 600_000;
+  /** Until the settings were heard nothing is thrown away: the life of old versions may have been made longer. */
+  #hasSettings = false;
   #heartbeatTimer: Timer | undefined;
   #isHeartbeating = false;
   #isStopped = false;
@@ -196,6 +202,7 @@ export class ShardNode {
       engine,
       rowCache,
       timestamps,
+      safePoint: new StoreSafePoint(engine),
       clock: options.clock,
       logger: options.logger,
       tracer: options.tracer,
@@ -248,6 +255,16 @@ export class ShardNode {
       store: () => this.store,
       service: () => service,
       sizes: () => ({ splitBytes: this.#splitBytes, targetBytes: this.#targetBytes }),
+    });
+    this.#garbage = new GarbageCollection({
+      engine,
+      clock: options.clock,
+      logger: options.logger,
+      metrics: options.metrics,
+      limits: DEFAULT_GARBAGE_LIMITS,
+      machines: () => service.machines(),
+      newestTimestamp: () => timestamps.max,
+      lifeMs: () => this.#gcLifeMs,
     });
     this.#handleRpc();
     this.#measure(rowCache);
@@ -355,6 +372,7 @@ export class ShardNode {
       .finally(() => {
         this.#isHeartbeating = false;
         this.#splitter?.poll();
+        if (this.#hasSettings) this.#garbage?.poll();
         this.#scheduleBeat(this.#reports.hasChanges ? CHANGE_DELAY_MS * 5 : HEARTBEAT_INTERVAL_MS);
       });
   }
@@ -419,7 +437,9 @@ export class ShardNode {
     for (const setting of response.settings) {
       if (setting.name === 'range.split_bytes') this.#splitBytes = Number(setting.value);
       if (setting.name === 'range.target_bytes') this.#targetBytes = Number(setting.value);
+      if (setting.name === 'gc.life_seconds') this.#gcLifeMs = Number(setting.value) * 1_000;
     }
+    this.#hasSettings = true;
     for (const { command } of response.commands) {
       if (command?.$case === 'createReplica') {
         const descriptor = descriptorFromMessage(command.value);
@@ -467,6 +487,7 @@ export class ShardNode {
     await this.#drain();
     this.#isStopped = true;
     this.#heartbeatTimer?.cancel();
+    this.#garbage?.stop();
     await this.#listener.close();
     for (const session of this.#sessions) session.close();
     await this.#store?.close();

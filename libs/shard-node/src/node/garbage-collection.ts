@@ -1,0 +1,270 @@
+import {
+  messageOf,
+  timestamp,
+  TIMESTAMP_LOGICAL_STEPS,
+  type RangeDescriptor,
+  type RangeId,
+  type Term,
+  type Timestamp,
+} from '@cairn/base';
+import type { KvEngine } from '@cairn/engine';
+import { encodeVersionKey, GarbageCollector, hasExpiryRecord, versionSpanOf } from '@cairn/mvcc';
+import { sleep, type Clock, type Logger, type Metrics } from '@cairn/ports';
+
+import { proposePurge, type PurgeResult } from '../kv/garbage-purges.js';
+import type { KvMachine } from '../kv/kv-machine.js';
+import { garbageMetrics, type GarbageMetrics } from './garbage-metrics.js';
+
+const ROWS_PER_STEP = 512;
+/** Versions one look may examine before it yields. */
+const EXAMINED_PER_LOOK_MAX = 10_000;
+
+export interface GarbageLimits {
+  /** Versions one command removes at most. Default 512. */
+  readonly keysPerCommandMax: number;
+  /** Payload bytes of one command. Default 256 KiB. */
+  readonly commandBytesMax: number;
+  /** Pause between two looks of a pass. Default 5 ms. */
+  readonly pauseMs: number;
+  /** Wait before a command is tried again that the range had no room for, and how often. Default 100 ms, 50 times. */
+  readonly busyPauseMs: number;
+  readonly busyTriesMax: number;
+  /** Versions purged from a range after which the engine is asked to compact its span. Default 10,000. */
+  readonly compactAfterKeys: number;
+  /** Least time between two of those. Default 60 s. */
+  readonly compactIntervalMs: number;
+}
+
+export const DEFAULT_GARBAGE_LIMITS: GarbageLimits = {
+  keysPerCommandMax: 512,
+  commandBytesMax: 256 * 1024,
+  pauseMs: 5,
+  busyPauseMs: 100,
+  busyTriesMax: 50,
+  compactAfterKeys: 10_000,
+  compactIntervalMs: 60_000,
+};
+
+export interface GarbageCollectionParts {
+  readonly engine: KvEngine;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly metrics: Metrics;
+  readonly limits: GarbageLimits;
+  machines(): Iterable<KvMachine>;
+  /** The newest timestamp of the oracle that this store has seen. */
+  newestTimestamp(): Timestamp;
+  /** How long old versions stay readable. */
+  lifeMs(): number;
+}
+
+/** What one pass works by: it ends when the leadership or the span is another one. */
+interface Pass {
+  readonly machine: KvMachine;
+  readonly descriptor: RangeDescriptor;
+  readonly term: Term;
+  readonly safePoint: Timestamp;
+  freedBytes: number;
+  hasExpiring: boolean;
+}
+
+/** What one look at a part of the span found. */
+interface Look {
+  readonly keys: readonly Buffer[];
+  readonly freedBytes: number;
+  /** User key to go on at; undefined = the span is done. */
+  readonly resumeKey: Buffer | undefined;
+}
+
+/**
+ * Removes old versions, and rows that were deleted or have expired, from the ranges that are led here: one range at a time,
+ * the one with the most to gain first. The leader looks at whole version chains and logs the exact keys to delete, so that
+ * applying needs no judgement. Every replica's store compacts its own engine where much was deleted.
+ */
+export class GarbageCollection {
+  readonly #parts: GarbageCollectionParts;
+  readonly #metrics: GarbageMetrics;
+  #collecting: RangeId | undefined;
+  #isCompacting = false;
+  #compactedAtMs: number | undefined;
+  #isStopped = false;
+
+  constructor(parts: GarbageCollectionParts) {
+    this.#parts = parts;
+    this.#metrics = garbageMetrics(parts.metrics, () => {
+      let bytes = 0;
+      for (const machine of parts.machines()) bytes += machine.garbage.ripeBytes;
+      return bytes;
+    });
+  }
+
+  /** The range being collected. */
+  get collecting(): RangeId | undefined {
+    return this.#collecting;
+  }
+
+  /** No pass goes on after its present step, and none begins. */
+  stop(): void {
+    this.#isStopped = true;
+  }
+
+  /** Begins whatever is due. Called about once a second. */
+  poll(): void {
+    const now = this.#parts.newestTimestamp();
+    const lifeSteps = this.#parts.lifeMs() * TIMESTAMP_LOGICAL_STEPS;
+    if (this.#isStopped || now <= lifeSteps) return;
+    let best: KvMachine | undefined;
+    let bestUrgency = -1;
+    for (const machine of this.#parts.machines()) {
+      machine.garbage.tick(now, lifeSteps);
+      machine.forgetOldOutcomes();
+      if (!machine.replica.isReadyLeader || machine.replica.isFrozen) continue;
+      const urgency = machine.garbage.urgency(now, lifeSteps, machine.load.bytes);
+      if (urgency === undefined || urgency <= bestUrgency) continue;
+      best = machine;
+      bestUrgency = urgency;
+    }
+    this.#compactWhereDue();
+    if (best !== undefined && this.#collecting === undefined) this.#begin(best, timestamp(now - lifeSteps));
+  }
+
+  #begin(machine: KvMachine, safePoint: Timestamp): void {
+    const { descriptor, replica } = machine;
+    this.#collecting = replica.rangeId;
+    const pass: Pass = { machine, descriptor, term: replica.term, safePoint, freedBytes: 0, hasExpiring: false };
+    this.#collect(pass)
+      .then(
+        (isWhole) => {
+          this.#metrics.passes.add(1, { result: isWhole ? 'whole' : 'stopped' });
+          if (isWhole) machine.garbage.passed(this.#parts.newestTimestamp(), pass.freedBytes, pass.hasExpiring);
+        },
+        (error: unknown) => {
+          this.#metrics.passes.add(1, { result: 'failed' });
+          this.#parts.logger.warn('garbage collection of a range failed', {
+            range: replica.rangeId,
+            reason: messageOf(error),
+          });
+        },
+      )
+      .finally(() => {
+        this.#collecting = undefined;
+      });
+  }
+
+  /** Answers whether the pass reached the end of the span. */
+  async #collect(pass: Pass): Promise<boolean> {
+    let from: Uint8Array = pass.descriptor.startKey;
+    for (;;) {
+      const look = await this.#look(pass, from);
+      if (look.keys.length > 0 && !(await this.#purge(pass, look))) return false;
+      if (look.resumeKey === undefined) return true;
+      from = look.resumeKey;
+      await sleep(this.#parts.clock, this.#parts.limits.pauseMs);
+      if (!this.#isCurrent(pass)) return false;
+    }
+  }
+
+  #isCurrent({ machine, descriptor, term }: Pass): boolean {
+    if (this.#isStopped || machine.isClosed || !machine.replica.isReadyLeader) return false;
+    return machine.replica.term === term && machine.descriptor.epoch.version === descriptor.epoch.version;
+  }
+
+  /** Looks for garbage from a user key on. The first chain is entered at its pivot: newer versions say nothing. */
+  async #look(pass: Pass, from: Uint8Array): Promise<Look> {
+    const { end } = versionSpanOf(pass.descriptor.startKey, pass.descriptor.endKey);
+    const collector = new GarbageCollector(pass.safePoint, this.#parts.limits.keysPerCommandMax);
+    const iterator = this.#parts.engine.iterate({ start: encodeVersionKey(from, pass.safePoint), end });
+    let isCut = false;
+    try {
+      while (!isCut) {
+        const rows = await iterator.next(ROWS_PER_STEP);
+        if (rows.length === 0) {
+          collector.finish();
+          break;
+        }
+        for (const [, record] of rows) if (!pass.hasExpiring) pass.hasExpiring = hasExpiryRecord(record);
+        // Only behind the first key is there anything to go on at.
+        isCut = collector.push(rows) || (collector.examined >= EXAMINED_PER_LOOK_MAX && collector.userKeys > 1);
+      }
+    } finally {
+      await iterator.close();
+    }
+    this.#metrics.examined.add(collector.examined);
+    return {
+      keys: collector.keys,
+      freedBytes: collector.garbageBytes,
+      resumeKey: isCut ? collector.resumeKey() : undefined,
+    };
+  }
+
+  /** Answers whether everything that was found is gone. */
+  async #purge(pass: Pass, look: Look): Promise<boolean> {
+    const { machine, safePoint, term, descriptor } = pass;
+    let bytesLeft = look.freedBytes;
+    let keysLeft = look.keys.length;
+    for (const keys of piecesOf(look.keys, this.#parts.limits.commandBytesMax)) {
+      const bytes = Math.round((bytesLeft * keys.length) / keysLeft);
+      const purge = { keys, safePoint, bytes, term, version: descriptor.epoch.version };
+      let result: PurgeResult = 'busy';
+      for (let tries = 0; result === 'busy' && tries < this.#parts.limits.busyTriesMax; tries += 1) {
+        if (tries > 0) await sleep(this.#parts.clock, this.#parts.limits.busyPauseMs);
+        if (this.#isStopped) return false;
+        result = await proposePurge(machine, purge);
+      }
+      if (result !== 'logged') return false;
+      bytesLeft -= bytes;
+      keysLeft -= keys.length;
+      pass.freedBytes += bytes;
+      this.#metrics.purgedVersions.add(keys.length);
+      this.#metrics.purgedBytes.add(bytes);
+    }
+    return true;
+  }
+
+  /** The engine reclaims nothing of what was deleted by itself for a long time: asks it to, rarely. */
+  #compactWhereDue(): void {
+    const { clock, engine, limits, logger } = this.#parts;
+    const nowMs = clock.nowMs();
+    const isTooSoon = this.#compactedAtMs !== undefined && nowMs - this.#compactedAtMs < limits.compactIntervalMs;
+    if (this.#isCompacting || isTooSoon) return;
+    let most: KvMachine | undefined;
+    for (const machine of this.#parts.machines()) {
+      const least = Math.max(limits.compactAfterKeys, (most?.purgedSinceCompaction ?? 0) + 1);
+      if (machine.purgedSinceCompaction >= least) most = machine;
+    }
+    if (most === undefined) return;
+    this.#isCompacting = true;
+    this.#compactedAtMs = nowMs;
+    most.purgedSinceCompaction = 0;
+    const { rangeId, startKey, endKey } = most.descriptor;
+    const span = versionSpanOf(startKey, endKey);
+    engine
+      .compactRange(span.start, span.end)
+      .then(
+        () => {
+          this.#metrics.compactions.add(1);
+        },
+        (error: unknown) => {
+          logger.warn('span not compacted', { range: rangeId, reason: messageOf(error) });
+        },
+      )
+      .finally(() => {
+        this.#isCompacting = false;
+      });
+  }
+}
+
+/** Cuts the keys, in their order, into pieces of at most so many bytes; a longer key makes a piece of its own. */
+function* piecesOf(keys: readonly Buffer[], bytesMax: number): Generator<readonly Buffer[]> {
+  let first = 0;
+  let bytes = 0;
+  for (const [at, key] of keys.entries()) {
+    if (at > first && bytes + key.length > bytesMax) {
+      yield keys.slice(first, at);
+      first = at;
+      bytes = 0;
+    }
+    bytes += key.length;
+  }
+  yield keys.slice(first);
+}

@@ -1,0 +1,27 @@
+import type { Counter, Metrics } from '@cairn/ports';
+
+export interface GarbageMetrics {
+  readonly passes: Counter;
+  readonly examined: Counter;
+  readonly purgedVersions: Counter;
+  readonly purgedBytes: Counter;
+  readonly compactions: Counter;
+}
+
+/** `ripeBytes` answers what all ranges of the store could probably free now; asked once per scrape. */
+export function garbageMetrics(metrics: Metrics, ripeBytes: () => number): GarbageMetrics {
+  const ripe = metrics.gauge(
+    'cairn_shard_gc_ripe_bytes',
+    'Estimated bytes of versions past their life that are not collected yet',
+  );
+  metrics.onCollect(() => {
+    ripe.set(Math.round(ripeBytes()));
+  });
+  return {
+    passes: metrics.counter('cairn_shard_gc_passes_total', 'Garbage collections of a range', ['result']),
+    examined: metrics.counter('cairn_shard_gc_examined_versions_total', 'Versions that garbage collection looked at'),
+    purgedVersions: metrics.counter('cairn_shard_gc_purged_versions_total', 'Versions that garbage collection removed'),
+    purgedBytes: metrics.counter('cairn_shard_gc_purged_bytes_total', 'Bytes of the versions removed'),
+    compactions: metrics.counter('cairn_shard_gc_compactions_total', 'Spans compacted after garbage collection'),
+  };
+}

@@ -92,6 +92,20 @@ describe('range deletions', () => {
     expect((await rig.ask(deleteRange('', ''))).count).toBe(4);
   });
 
+  it('do not trust what they read before leadership was lost and won again', async () => {
+    const rig = await filled();
+    const old = rig.send(deleteRange('', ''));
+    rig.machine.turn(rig.clock.nowMs());
+    rig.replica.stepDown();
+    // Wins at once: the deletion still reads.
+    const leading = rig.replica.lead();
+    await rig.put('e', 'new');
+    await leading;
+    expect(codeOf(old)).toBe('NOT_LEADER');
+    expect(await there(rig)).toBe('abcd');
+    expect(rig.machine.isExclusive).toBe(false);
+  });
+
   it('delete nothing through a range that is being cut', async () => {
     const rig = await filled();
     const deletion = rig.send(deleteRange('', ''));

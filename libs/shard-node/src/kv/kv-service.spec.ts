@@ -1,0 +1,198 @@
+import { rangeId, timestamp } from '@cairn/base';
+import { noopMetrics, noopTracer } from '@cairn/ports';
+import { describe, expect, it } from '@jest/globals';
+import {
+  decodeKvResponses,
+  encodeKvCancel,
+  FrameType,
+  KvOp,
+  KvRequestEncoder,
+  newKvRequest,
+  type KvRequest,
+  type KvResponse,
+  type Session,
+} from '@cairn/wire';
+
+import { DEFAULT_KV_LIMITS, type KvLimits } from './kv-limits.js';
+import { bytes, KvRig } from './kv-rig.testing.js';
+import { KvService, type KvSession } from './kv-service.js';
+
+/** A router's end of the connection. */
+class FakeSession implements Session {
+  readonly remote = undefined;
+  readonly remoteAddress = 'router';
+  readonly isReady = true;
+  isClosed = false;
+  readonly queuedBytes = 0;
+  readonly responses: KvResponse[] = [];
+  frames = 0;
+  timestamp = timestamp(0);
+
+  send(type: FrameType, parts: readonly Uint8Array[]): boolean {
+    expect(type).toBe(FrameType.kvResponses);
+    const { responses, maxTimestamp } = decodeKvResponses(Buffer.concat(parts));
+    this.responses.push(...responses);
+    this.timestamp = maxTimestamp;
+    this.frames += 1;
+    return true;
+  }
+
+  close(): void {
+    this.isClosed = true;
+  }
+}
+
+class ServiceRig {
+  readonly gauges = new Map<string, number>();
+  readonly service: KvService;
+  readonly session = new FakeSession();
+  readonly door: KvSession;
+  readonly rig: KvRig;
+  readonly #collect: (() => void)[] = [];
+  #sequence = 0;
+
+  constructor(rig: KvRig, limits: Partial<KvLimits>) {
+    this.rig = rig;
+    this.service = new KvService({
+      clock: rig.clock,
+      tracer: noopTracer,
+      metrics: {
+        ...noopMetrics,
+        gauge: (name) => ({ set: (value) => void this.gauges.set(name, value) }),
+        onCollect: (callback) => void this.#collect.push(callback),
+      },
+      limits: { ...DEFAULT_KV_LIMITS, ...limits },
+      timestamps: rig.environment.timestamps,
+      store: () => undefined,
+    });
+    this.service.register(rig.machine);
+    this.door = this.service.accept(this.session);
+  }
+
+  static async open(limits: Partial<KvLimits> = {}): Promise<ServiceRig> {
+    return new ServiceRig(await KvRig.leading(), limits);
+  }
+
+  send(...requests: (Partial<KvRequest> & { readonly op: KvOp })[]): number[] {
+    const encoder = new KvRequestEncoder();
+    const sequences = requests.map((fields) => {
+      this.#sequence += 1;
+      encoder.add({
+        ...newKvRequest(),
+        sequence: this.#sequence,
+        rangeId: this.rig.machine.descriptor.rangeId,
+        epochVersion: 1,
+        timeoutMs: 1_000,
+        ...fields,
+      });
+      return this.#sequence;
+    });
+    this.door.onFrame(FrameType.kvRequests, Buffer.concat(encoder.take()));
+    return sequences;
+  }
+
+  cancel(...sequences: number[]): void {
+    this.door.onFrame(FrameType.kvCancel, Buffer.concat(encodeKvCancel(sequences)));
+  }
+
+  async run(): Promise<void> {
+    await this.rig.run();
+    this.rig.clock.runDeferred();
+  }
+
+  get open(): readonly [calls: number | undefined, bytes: number | undefined] {
+    for (const callback of this.#collect) callback();
+    return [this.gauges.get('cairn_shard_open_requests'), this.gauges.get('cairn_shard_open_request_bytes')];
+  }
+
+  get codes(): (string | undefined)[] {
+    return this.session.responses.map(({ error }) => error?.code);
+  }
+}
+
+const put = (key: string, value: string): Partial<KvRequest> & { readonly op: KvOp } => ({
+  op: KvOp.put,
+  key: bytes(key),
+  value: bytes(value),
+});
+
+describe('the key-value door', () => {
+  it('answers the requests of a turn in one frame that tells the newest timestamp', async () => {
+    const door = await ServiceRig.open();
+    const sequences = door.send(put('a', '1'), put('b', '2'), put('c', '3'));
+    expect(door.open).toEqual([3, 6]);
+    await door.run();
+    expect(door.session.responses.map(({ sequence }) => sequence)).toEqual(sequences);
+    expect(door.session.frames).toBe(1);
+    expect(door.session.timestamp).toBe(door.rig.max);
+    expect(door.open).toEqual([0, 0]);
+  });
+
+  it('refuses what goes beyond its bounds before anything is spent, and takes more afterwards', async () => {
+    const door = await ServiceRig.open({ callsMax: 2, callBytesMax: 50 });
+    door.send(put('a', '1'), put('b', '2'), put('c', '3'));
+    await door.run();
+    expect(door.codes).toEqual(['RESOURCE_EXHAUSTED', undefined, undefined]);
+    expect(door.session.responses[0]?.error?.retryAfterMs).toBeGreaterThan(0);
+    door.session.responses.length = 0;
+    door.send(put('big', 'x'.repeat(60)), put('d', '4'));
+    await door.run();
+    expect(door.codes).toEqual(['RESOURCE_EXHAUSTED', undefined]);
+    expect(door.open).toEqual([0, 0]);
+  });
+
+  it('says when it has no replica of the range', async () => {
+    const door = await ServiceRig.open();
+    door.send({ ...put('a', '1'), rangeId: rangeId(4711) });
+    await door.run();
+    expect(door.codes).toEqual(['RANGE_NOT_FOUND']);
+    expect(door.open).toEqual([0, 0]);
+  });
+
+  it('frees cancelled requests without an answer and without their effect', async () => {
+    const door = await ServiceRig.open();
+    const [first] = door.send(put('a', '1'), put('b', '2'));
+    door.cancel(first ?? 0, 4711);
+    await door.run();
+    expect(door.session.responses).toHaveLength(1);
+    expect(await door.rig.get('a')).toBeUndefined();
+    expect(await door.rig.get('b')).toBe('2');
+    expect(door.open).toEqual([0, 0]);
+  });
+
+  it('frees what a closed session held, wherever it waits', async () => {
+    const door = await ServiceRig.open();
+    door.send(put('a', '1'));
+    await door.rig.turn();
+    door.send({ op: KvOp.increment, key: bytes('n'), delta: '1' }, put('b', '2'));
+    door.rig.machine.turn(door.rig.clock.nowMs());
+    door.send(put('c', '3'));
+    expect(door.open[0]).toBe(4);
+    door.session.isClosed = true;
+    door.service.closed(door.door);
+    await door.run();
+    expect(door.open).toEqual([0, 0]);
+    expect(door.session.responses).toHaveLength(0);
+    expect(await door.rig.get('c')).toBeUndefined();
+    expect(await door.rig.get('n')).toBeUndefined();
+  });
+
+  it('frees what waited for a leader that never came', async () => {
+    const door = await ServiceRig.open();
+    door.rig.replica.isReadyLeader = false;
+    door.send({ ...put('a', '1'), timeoutMs: 100 });
+    await door.run();
+    expect(door.codes).toEqual([]);
+    await door.rig.clock.advance(150);
+    await door.run();
+    expect(door.codes).toEqual(['DEADLINE_EXCEEDED']);
+    expect(door.open).toEqual([0, 0]);
+  });
+
+  it('lets a garbled frame out as corruption', async () => {
+    const door = await ServiceRig.open();
+    expect(() => {
+      door.door.onFrame(FrameType.kvRequests, bytes('garbage that is no request'));
+    }).toThrow(expect.objectContaining({ code: 'CORRUPTION' }));
+  });
+});

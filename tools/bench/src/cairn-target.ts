@@ -1,0 +1,37 @@
+import { connect, type CairnClient, type ReadOptions } from '@cairn/client';
+import type { LoadTarget } from './closed-loop.js';
+
+const LINEARIZABLE: ReadOptions = {};
+const STALE: ReadOptions = { consistency: 'stale' };
+
+/** A cluster of ours under its SDK, with all defaults. */
+export class CairnTarget implements LoadTarget {
+  readonly #client: CairnClient;
+
+  constructor(endpoints: readonly string[]) {
+    this.#client = connect({ endpoints });
+  }
+
+  /** @throws when no router answers. */
+  async ready(): Promise<void> {
+    await this.#client.ready();
+  }
+
+  put(_slot: number, key: Buffer, value: Buffer): Promise<unknown> {
+    return this.#client.put(key, value);
+  }
+
+  get(_slot: number, key: Buffer, isStale: boolean): Promise<unknown> {
+    return this.#client.get(key, isStale ? STALE : LINEARIZABLE);
+  }
+
+  async scan(start: Buffer, end: Buffer): Promise<number> {
+    let rows = 0;
+    for await (const page of this.#client.pages({ start, end })) rows += page.rows.length;
+    return rows;
+  }
+
+  close(): void {
+    this.#client.close();
+  }
+}

@@ -1,0 +1,48 @@
+import type { CpuUse } from './process-stats.js';
+import type { WorkName } from './works.js';
+
+/** What a load process drives; given to it as its one argument, in JSON. */
+export interface LoadSetup {
+  readonly system: 'cairn' | 'etcd';
+  readonly endpoints: readonly string[];
+  readonly keys: number;
+  readonly valueBytes: number;
+}
+
+/** A work of the Node client; `unary` belongs to the native generator. */
+export type LoadWork = Exclude<WorkName, 'unary'>;
+
+export interface RunRequest {
+  readonly kind: 'run';
+  readonly work: LoadWork;
+  readonly outstanding: number;
+  readonly warmupMs: number;
+  readonly durationMs: number;
+  readonly seed: number;
+  /** Whose CPU time to take at both ends of the window. */
+  readonly processIds: readonly number[];
+}
+
+export type LoadRequest = RunRequest | { readonly kind: 'preload'; readonly outstanding: number };
+
+/** What happened in the window of one run. */
+export interface RunResult {
+  /** Operations, of a scan rows, that succeeded. */
+  readonly operations: number;
+  readonly elapsedMs: number;
+  readonly p50Ms: number;
+  readonly p99Ms: number;
+  readonly p999Ms: number;
+  readonly errors: number;
+  /** Message of the first error; empty without. */
+  readonly firstError: string;
+  /** Reads that found nothing although every key was loaded. */
+  readonly misses: number;
+  readonly cpu: CpuUse;
+}
+
+export type LoadReply =
+  | { readonly kind: 'ready' }
+  | { readonly kind: 'preloaded' }
+  | { readonly kind: 'result'; readonly result: RunResult }
+  | { readonly kind: 'failed'; readonly message: string };

@@ -129,7 +129,10 @@ const collectedItem: fc.Arbitrary<Item> = fc
 describe('write batches', () => {
   it('show what was added, in order, and again after reuse', () => {
     const builder = new WriteBatchBuilder(16);
-    const items = fc.array(fc.oneof(writeItem, partsItem, purgeItem, collectedItem), { minLength: 1, maxLength: 12 });
+    const items = fc.array(fc.oneof(writeItem, partsItem, purgeItem, collectedItem), {
+      minLength: 1,
+      maxLength: 12,
+    });
     fc.assert(
       fc.property(items, (made) => {
         const added = made.map((item) => item(builder));

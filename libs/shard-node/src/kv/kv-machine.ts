@@ -187,13 +187,17 @@ export class KvMachine implements StateMachine {
   refusesAsTooOld(call: KvCall): boolean {
     if (call.request.readTimestamp >= this.#readableSince) return false;
     const oldest = `${utcText(this.#readableSince)} (timestamp ${this.#readableSince})`;
-    call.fail('FAILED_PRECONDITION', `the snapshot is too old: the oldest time that can still be read at is ${oldest}`);
+    call.fail(
+      'FAILED_PRECONDITION',
+      `the snapshot is too old: the oldest time that can still be read at is ${oldest}`,
+    );
     return true;
   }
 
   /** Gives back the memory of outcomes that are past their time, in a range where nothing has happened since. */
   forgetOldOutcomes(): void {
-    if (this.#window !== undefined && this.#window.length > 0) this.#window.evictAt(this.#environment.timestamps.max);
+    if (this.#window !== undefined && this.#window.length > 0)
+      this.#window.evictAt(this.#environment.timestamps.max);
   }
 
   /** Reads of the newest state take the later of these two for now. */

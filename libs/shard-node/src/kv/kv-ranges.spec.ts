@@ -1,9 +1,21 @@
 import { describe, expect, it } from '@jest/globals';
 import { KvOp } from '@cairn/wire';
 
-import { answerOf, bytes, codeOf, descriptorOf, KvRig, settle, type RequestFields } from './kv-rig.testing.js';
+import {
+  answerOf,
+  bytes,
+  codeOf,
+  descriptorOf,
+  KvRig,
+  settle,
+  type RequestFields,
+} from './kv-rig.testing.js';
 
-const put = (key: string, value: string): RequestFields => ({ op: KvOp.put, key: bytes(key), value: bytes(value) });
+const put = (key: string, value: string): RequestFields => ({
+  op: KvOp.put,
+  key: bytes(key),
+  value: bytes(value),
+});
 const deleteRange = (key: string, endKey: string, limit = 100): RequestFields => ({
   op: KvOp.deleteRange,
   key: bytes(key),

@@ -2,15 +2,32 @@ import { timestamp, TIMESTAMP_LOGICAL_STEPS } from '@cairn/base';
 import { describe, expect, it } from '@jest/globals';
 import { KvOp, ReadConsistency } from '@cairn/wire';
 
-import { answerOf, bytes, codeOf, descriptorOf, KvRig, settle, type RequestFields, type Sent } from './kv-rig.testing.js';
+import {
+  answerOf,
+  bytes,
+  codeOf,
+  descriptorOf,
+  KvRig,
+  settle,
+  type RequestFields,
+  type Sent,
+} from './kv-rig.testing.js';
 
-const get = (key: string, more: Partial<RequestFields> = {}): RequestFields => ({ op: KvOp.get, key: bytes(key), ...more });
+const get = (key: string, more: Partial<RequestFields> = {}): RequestFields => ({
+  op: KvOp.get,
+  key: bytes(key),
+  ...more,
+});
 const valueOf = (sent: Sent): string | undefined => {
   const response = answerOf(sent);
   expect(response.error).toBeUndefined();
   return response.found ? Buffer.from(response.value ?? []).toString('latin1') : undefined;
 };
-const put = (key: string, value: string): RequestFields => ({ op: KvOp.put, key: bytes(key), value: bytes(value) });
+const put = (key: string, value: string): RequestFields => ({
+  op: KvOp.put,
+  key: bytes(key),
+  value: bytes(value),
+});
 
 describe('linearizable reads', () => {
   it('are answered in their turn under the lease, from the cache or the engine', async () => {
@@ -202,7 +219,10 @@ describe('scans', () => {
     await rig.ask({ op: KvOp.delete, key: bytes('c') });
     return rig;
   };
-  const page = async (rig: KvRig, fields: Partial<RequestFields>): Promise<[string[], string | undefined]> => {
+  const page = async (
+    rig: KvRig,
+    fields: Partial<RequestFields>,
+  ): Promise<[string[], string | undefined]> => {
     const response = await rig.ask({
       op: KvOp.scan,
       key: bytes(''),

@@ -166,9 +166,9 @@ describe('what is remembered', () => {
     await other.machine.restored(rig.machine.volatileState());
     other.environment.timestamps.observe(rig.max);
     await other.replica.lead();
-    expect(codeOf({ call: other.call(increment(id)).call, answers: [await other.ask(increment(again(id)))] })).toBe(
-      undefined,
-    );
+    expect(
+      codeOf({ call: other.call(increment(id)).call, answers: [await other.ask(increment(again(id)))] }),
+    ).toBe(undefined);
     expect(other.replica.history).toHaveLength(0);
   });
 });

@@ -344,7 +344,10 @@ export class KvRig {
     return response.found ? Buffer.from(response.value ?? []).toString('latin1') : undefined;
   }
 
-  identity(sequence: number, more: { isRetry?: boolean; stamp?: Timestamp } = {}): NonNullable<KvRequest['requestId']> {
+  identity(
+    sequence: number,
+    more: { isRetry?: boolean; stamp?: Timestamp } = {},
+  ): NonNullable<KvRequest['requestId']> {
     return { client: 99, sequence, stamp: more.stamp ?? this.max, isRetry: more.isRetry ?? false };
   }
 }

@@ -41,9 +41,14 @@ export class KvService {
   constructor(parts: KvServiceParts) {
     this.#parts = parts;
     const { metrics } = parts;
-    this.#refused = metrics.counter('cairn_shard_refused_requests_total', 'Requests refused at the door', ['reason']);
+    this.#refused = metrics.counter('cairn_shard_refused_requests_total', 'Requests refused at the door', [
+      'reason',
+    ]);
     const openCalls = metrics.gauge('cairn_shard_open_requests', 'Requests accepted and not answered yet');
-    const openBytes = metrics.gauge('cairn_shard_open_request_bytes', 'Bytes of keys and values of open requests');
+    const openBytes = metrics.gauge(
+      'cairn_shard_open_request_bytes',
+      'Bytes of keys and values of open requests',
+    );
     metrics.onCollect(() => {
       openCalls.set(this.#openCalls);
       openBytes.set(this.#openBytes);
@@ -103,7 +108,9 @@ export class KvService {
     call.countedBytes = bytes;
     call.onDone = this.#callDone;
     if (request.trace !== undefined) {
-      call.span = this.#parts.tracer.startSpan('shard.request', request.trace, { 'cairn.range': request.rangeId });
+      call.span = this.#parts.tracer.startSpan('shard.request', request.trace, {
+        'cairn.range': request.rangeId,
+      });
     }
     machine.submit(call);
   }

@@ -31,7 +31,11 @@ describe('single-key writes', () => {
 
   it('compares with absence, value and version', async () => {
     const rig = await KvRig.leading();
-    const cas = (expectation: Expectation, expected: Uint8Array, value: string | undefined): ReturnType<KvRig['ask']> =>
+    const cas = (
+      expectation: Expectation,
+      expected: Uint8Array,
+      value: string | undefined,
+    ): ReturnType<KvRig['ask']> =>
       rig.ask({
         op: KvOp.compareAndSet,
         key: bytes('k'),
@@ -92,9 +96,13 @@ describe('single-key writes', () => {
   it('refuses sums and values that are no 64-bit integers, without writing', async () => {
     const rig = await KvRig.leading();
     await rig.put('n', '9223372036854775807');
-    expect((await rig.ask({ op: KvOp.increment, key: bytes('n'), delta: '1' })).error?.code).toBe('FAILED_PRECONDITION');
+    expect((await rig.ask({ op: KvOp.increment, key: bytes('n'), delta: '1' })).error?.code).toBe(
+      'FAILED_PRECONDITION',
+    );
     await rig.put('n', 'seven');
-    expect((await rig.ask({ op: KvOp.increment, key: bytes('n'), delta: '1' })).error?.code).toBe('FAILED_PRECONDITION');
+    expect((await rig.ask({ op: KvOp.increment, key: bytes('n'), delta: '1' })).error?.code).toBe(
+      'FAILED_PRECONDITION',
+    );
     expect(await rig.get('n')).toBe('seven');
   });
 
@@ -147,7 +155,12 @@ describe('single-key writes', () => {
     expect(await rig.get('n')).toBe('2');
     rig.environment.timestamps.observe(timestamp(rig.max + 101 * TIMESTAMP_LOGICAL_STEPS));
     expect(await rig.get('n')).toBeUndefined();
-    const absent = { op: KvOp.compareAndSet, key: bytes('n'), expectation: Expectation.absent, value: bytes('x') };
+    const absent = {
+      op: KvOp.compareAndSet,
+      key: bytes('n'),
+      expectation: Expectation.absent,
+      value: bytes('x'),
+    };
     expect((await rig.ask(absent)).succeeded).toBe(true);
   });
 });

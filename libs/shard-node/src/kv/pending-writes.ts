@@ -65,7 +65,8 @@ export class PendingWrites {
     for (const batch of this.#batches.splice(0, count)) {
       for (const write of batch.writes) {
         done.push(write);
-        if (write.key !== undefined && this.#newest.get(write.key) === write.version) this.#newest.delete(write.key);
+        if (write.key !== undefined && this.#newest.get(write.key) === write.version)
+          this.#newest.delete(write.key);
       }
     }
     return done;
@@ -85,7 +86,8 @@ export class PendingWrites {
     this.#newest.clear();
     for (const batch of this.#batches) {
       for (const write of batch.writes) {
-        if (write.key !== undefined && write.version !== undefined) this.#newest.set(write.key, write.version);
+        if (write.key !== undefined && write.version !== undefined)
+          this.#newest.set(write.key, write.version);
       }
     }
   }

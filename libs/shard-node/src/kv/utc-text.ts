@@ -12,14 +12,19 @@ export function utcText(at: Timestamp): string {
   const days = Math.floor(unixMs / DAY_MS) + 719_468;
   const era = Math.floor(days / 146_097);
   const dayOfEra = days - era * 146_097;
-  const leapDays = Math.floor(dayOfEra / 1_460) - Math.floor(dayOfEra / 36_524) + Math.floor(dayOfEra / 146_096);
+  const leapDays =
+    Math.floor(dayOfEra / 1_460) - Math.floor(dayOfEra / 36_524) + Math.floor(dayOfEra / 146_096);
   const yearOfEra = Math.floor((dayOfEra - leapDays) / 365);
   const dayOfYear = dayOfEra - (365 * yearOfEra + Math.floor(yearOfEra / 4) - Math.floor(yearOfEra / 100));
   const shifted = Math.floor((5 * dayOfYear + 2) / 153);
   const day = dayOfYear - Math.floor((153 * shifted + 2) / 5) + 1;
   const month = shifted < 10 ? shifted + 3 : shifted - 9;
   const year = yearOfEra + era * 400 + (month <= 2 ? 1 : 0);
-  const clock = [Math.floor(dayMs / 3_600_000), Math.floor(dayMs / 60_000) % 60, Math.floor(dayMs / 1_000) % 60];
+  const clock = [
+    Math.floor(dayMs / 3_600_000),
+    Math.floor(dayMs / 60_000) % 60,
+    Math.floor(dayMs / 1_000) % 60,
+  ];
   const time = clock.map((part) => digits(part, 2)).join(':');
   return `${year}-${digits(month, 2)}-${digits(day, 2)}T${time}.${digits(dayMs % 1_000, 3)}Z`;
 }

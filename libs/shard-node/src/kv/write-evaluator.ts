@@ -1,5 +1,11 @@
 import { timestamp, type Timestamp } from '@cairn/base';
-import { CommandOutcome, rowCacheKey, WriteBatchBuilder, type RowCacheKey, type VersionRecord } from '@cairn/mvcc';
+import {
+  CommandOutcome,
+  rowCacheKey,
+  WriteBatchBuilder,
+  type RowCacheKey,
+  type VersionRecord,
+} from '@cairn/mvcc';
 import type { RequestIdentity } from '@cairn/wire';
 
 import { AdmittedRetries } from './admitted-retries.js';
@@ -83,7 +89,8 @@ export class WriteEvaluator {
   }
 
   #isNew(call: KvCall, id: RequestIdentity): boolean {
-    const underWay = this.#machine.pending.find(id.client, id.sequence) ?? this.#inBatch(id.client, id.sequence);
+    const underWay =
+      this.#machine.pending.find(id.client, id.sequence) ?? this.#inBatch(id.client, id.sequence);
     if (underWay !== undefined) {
       underWay.duplicates ??= [];
       underWay.duplicates.push(call);
@@ -153,7 +160,9 @@ export class WriteEvaluator {
   #loadThenEvaluate(call: KvCall, key: RowCacheKey): void {
     call.coldReads += 1;
     if (call.coldReads > COLD_READS_MAX) {
-      call.fail('RESOURCE_EXHAUSTED', 'the row cache is too small to evaluate the write', { retryAfterMs: 100 });
+      call.fail('RESOURCE_EXHAUSTED', 'the row cache is too small to evaluate the write', {
+        retryAfterMs: 100,
+      });
       return;
     }
     this.#machine.coldReads.newest(key, call.request.key).then(

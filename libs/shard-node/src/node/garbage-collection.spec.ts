@@ -145,7 +145,9 @@ describe('garbage collection', () => {
     gc.rig.machine.submit(old.call);
     await gc.rig.turn();
     expect(codeOf(old)).toBe('FAILED_PRECONDITION');
-    expect(old.answers[0]?.error?.message).toMatch(/oldest time that can still be read at is 2026-01-\d\dT.*Z \(timestamp \d+\)/);
+    expect(old.answers[0]?.error?.message).toMatch(
+      /oldest time that can still be read at is 2026-01-\d\dT.*Z \(timestamp \d+\)/,
+    );
   });
 
   it('goes through a long chain and many keys in small commands', async () => {
@@ -259,7 +261,12 @@ describe('garbage collection', () => {
     gc.age(60_000);
     await gc.poll();
     expect(gc.rig.machine.window?.length).toBe(0);
-    const retry = { op: KvOp.put, key: bytes('k'), value: bytes('w'), requestId: gc.rig.identity(2, { isRetry: true }) };
+    const retry = {
+      op: KvOp.put,
+      key: bytes('k'),
+      value: bytes('w'),
+      requestId: gc.rig.identity(2, { isRetry: true }),
+    };
     expect((await gc.rig.ask(retry)).error).toBeUndefined();
   });
 });
@@ -309,7 +316,12 @@ describe('the safe point', () => {
     await gc.rig.restart(purge === undefined ? [] : [purge]);
     await gc.rig.replica.lead();
     const stamp = timestamp(gc.rig.machine.leaderSince - TIMESTAMP_LOGICAL_STEPS);
-    const retry = { op: KvOp.put, key: bytes('k'), value: bytes('w'), requestId: gc.rig.identity(1, { isRetry: true, stamp }) };
+    const retry = {
+      op: KvOp.put,
+      key: bytes('k'),
+      value: bytes('w'),
+      requestId: gc.rig.identity(1, { isRetry: true, stamp }),
+    };
     expect((await gc.rig.ask(retry)).error?.code).toBe('OUTCOME_UNKNOWN');
   });
 });
@@ -318,10 +330,19 @@ describe('garbage collection against a model', () => {
   it('never changes what can be read', async () => {
     const key = fc.constantFrom('a', 'b', 'c');
     const step = fc.oneof(
-      { weight: 6, arbitrary: fc.record({ type: fc.constant('put' as const), key, ttlMs: fc.constantFrom(0, 0, 4_000) }) },
-      { weight: 2, arbitrary: fc.record({ type: fc.constant('delete' as const), key, ttlMs: fc.constant(0) }) },
+      {
+        weight: 6,
+        arbitrary: fc.record({ type: fc.constant('put' as const), key, ttlMs: fc.constantFrom(0, 0, 4_000) }),
+      },
+      {
+        weight: 2,
+        arbitrary: fc.record({ type: fc.constant('delete' as const), key, ttlMs: fc.constant(0) }),
+      },
       { weight: 2, arbitrary: fc.record({ type: fc.constant('age' as const), key, ttlMs: fc.constant(0) }) },
-      { weight: 2, arbitrary: fc.record({ type: fc.constant('restart' as const), key, ttlMs: fc.constant(0) }) },
+      {
+        weight: 2,
+        arbitrary: fc.record({ type: fc.constant('restart' as const), key, ttlMs: fc.constant(0) }),
+      },
     );
     await fc.assert(
       fc.asyncProperty(fc.array(step, { minLength: 5, maxLength: 30 }), async (steps) => {

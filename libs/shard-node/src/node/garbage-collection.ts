@@ -131,12 +131,20 @@ export class GarbageCollection {
   #begin(machine: KvMachine, safePoint: Timestamp): void {
     const { descriptor, replica } = machine;
     this.#collecting = replica.rangeId;
-    const pass: Pass = { machine, descriptor, term: replica.term, safePoint, freedBytes: 0, hasExpiring: false };
+    const pass: Pass = {
+      machine,
+      descriptor,
+      term: replica.term,
+      safePoint,
+      freedBytes: 0,
+      hasExpiring: false,
+    };
     this.#collect(pass)
       .then(
         (isWhole) => {
           this.#metrics.passes.add(1, { result: isWhole ? 'whole' : 'stopped' });
-          if (isWhole) machine.garbage.passed(this.#parts.newestTimestamp(), pass.freedBytes, pass.hasExpiring);
+          if (isWhole)
+            machine.garbage.passed(this.#parts.newestTimestamp(), pass.freedBytes, pass.hasExpiring);
         },
         (error: unknown) => {
           this.#metrics.passes.add(1, { result: 'failed' });
@@ -184,7 +192,8 @@ export class GarbageCollection {
         }
         for (const [, record] of rows) if (!pass.hasExpiring) pass.hasExpiring = hasExpiryRecord(record);
         // Only behind the first key is there anything to go on at.
-        isCut = collector.push(rows) || (collector.examined >= EXAMINED_PER_LOOK_MAX && collector.userKeys > 1);
+        isCut =
+          collector.push(rows) || (collector.examined >= EXAMINED_PER_LOOK_MAX && collector.userKeys > 1);
       }
     } finally {
       await iterator.close();
@@ -225,7 +234,8 @@ export class GarbageCollection {
   #compactWhereDue(): void {
     const { clock, engine, limits, logger } = this.#parts;
     const nowMs = clock.nowMs();
-    const isTooSoon = this.#compactedAtMs !== undefined && nowMs - this.#compactedAtMs < limits.compactIntervalMs;
+    const isTooSoon =
+      this.#compactedAtMs !== undefined && nowMs - this.#compactedAtMs < limits.compactIntervalMs;
     if (this.#isCompacting || isTooSoon) return;
     let most: KvMachine | undefined;
     for (const machine of this.#parts.machines()) {

@@ -19,9 +19,18 @@ export function garbageMetrics(metrics: Metrics, ripeBytes: () => number): Garba
   });
   return {
     passes: metrics.counter('cairn_shard_gc_passes_total', 'Garbage collections of a range', ['result']),
-    examined: metrics.counter('cairn_shard_gc_examined_versions_total', 'Versions that garbage collection looked at'),
-    purgedVersions: metrics.counter('cairn_shard_gc_purged_versions_total', 'Versions that garbage collection removed'),
+    examined: metrics.counter(
+      'cairn_shard_gc_examined_versions_total',
+      'Versions that garbage collection looked at',
+    ),
+    purgedVersions: metrics.counter(
+      'cairn_shard_gc_purged_versions_total',
+      'Versions that garbage collection removed',
+    ),
     purgedBytes: metrics.counter('cairn_shard_gc_purged_bytes_total', 'Bytes of the versions removed'),
-    compactions: metrics.counter('cairn_shard_gc_compactions_total', 'Spans compacted after garbage collection'),
+    compactions: metrics.counter(
+      'cairn_shard_gc_compactions_total',
+      'Spans compacted after garbage collection',
+    ),
   };
 }

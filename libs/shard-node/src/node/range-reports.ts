@@ -38,7 +38,10 @@ export class RangeReports {
   }
 
   /** Takes what is due. `failed` puts it back when the heartbeat did not arrive. */
-  take(store: Store, service: KvService): { full: boolean; ranges: RangeReport[]; removed: RangeId[]; failed(): void } {
+  take(
+    store: Store,
+    service: KvService,
+  ): { full: boolean; ranges: RangeReport[]; removed: RangeId[]; failed(): void } {
     const full = this.#wantsFull;
     const ids = full ? [...store.replicas()].map((replica) => replica.rangeId) : [...this.#changed];
     const asked = full ? [] : ids;
@@ -53,7 +56,8 @@ export class RangeReports {
         removed.push(rangeId);
         this.#loadToldAtMs.delete(rangeId);
       }
-      if (replica !== undefined && descriptor !== undefined) ranges.push(reportOf(replica, descriptor, service));
+      if (replica !== undefined && descriptor !== undefined)
+        ranges.push(reportOf(replica, descriptor, service));
     }
     return {
       full,

@@ -44,7 +44,8 @@ export class RangeSplitter {
     if (this.#isBusy) return;
     for (const machine of this.#parts.service().machines()) {
       const { replica } = machine;
-      if (machine.load.bytes <= this.#parts.sizes().splitBytes || !replica.isReadyLeader || replica.isFrozen) continue;
+      if (machine.load.bytes <= this.#parts.sizes().splitBytes || !replica.isReadyLeader || replica.isFrozen)
+        continue;
       this.#isBusy = true;
       this.#splitLarge(replica.rangeId)
         .catch((error: unknown) => {

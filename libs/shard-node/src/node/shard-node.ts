@@ -21,7 +21,11 @@ import {
   type SessionHandlers,
   type SessionRpcServer,
 } from '@cairn/wire';
-import { NodeKind, type HeartbeatResponse, type JoinResponse } from '@cairn/wire/gen/cairn/internal/v1/metadata.js';
+import {
+  NodeKind,
+  type HeartbeatResponse,
+  type JoinResponse,
+} from '@cairn/wire/gen/cairn/internal/v1/metadata.js';
 
 import { KvMachine, type KvEnvironment } from '../kv/kv-machine.js';
 import { KvService } from '../kv/kv-service.js';
@@ -172,7 +176,8 @@ export class ShardNode {
           publicAddress: this.#options.publicAddress,
         });
       } catch (error) {
-        if (CairnError.is(error) && error.retryClass === 'fatal' && error.code !== 'DEADLINE_EXCEEDED') throw error;
+        if (CairnError.is(error) && error.retryClass === 'fatal' && error.code !== 'DEADLINE_EXCEEDED')
+          throw error;
         logger.info('waiting to join the cluster', { reason: messageOf(error) });
         await new Promise<void>((resolve) => {
           clock.setTimer(JOIN_RETRY_MS, resolve);
@@ -285,7 +290,10 @@ export class ShardNode {
       const replica = this.store.replica(request.rangeId as RangeId);
       const target = replica?.descriptor.replicas.find((member) => member.storeId === request.toStoreId);
       if (replica?.isReadyLeader !== true || target === undefined) {
-        throw new CairnError('NOT_LEADER', 'the range is not led by this node, or the target has no replica of it');
+        throw new CairnError(
+          'NOT_LEADER',
+          'the range is not led by this node, or the target has no replica of it',
+        );
       }
       replica.raft.transferLeader(target.replicaId);
       replica.wake();
@@ -456,7 +464,10 @@ export class ShardNode {
     const cacheBytes = metrics.gauge('cairn_shard_row_cache_bytes', 'Bytes in the row cache');
     const cacheRows = metrics.gauge('cairn_shard_row_cache_rows', 'Rows in the row cache');
     const hits = metrics.gauge('cairn_shard_row_cache_hits', 'Reads the row cache answered since the start');
-    const misses = metrics.gauge('cairn_shard_row_cache_misses', 'Reads the row cache could not answer since the start');
+    const misses = metrics.gauge(
+      'cairn_shard_row_cache_misses',
+      'Reads the row cache could not answer since the start',
+    );
     metrics.onCollect(() => {
       const all = [...this.store.replicas()];
       replicas.set(all.length);

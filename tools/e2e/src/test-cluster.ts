@@ -13,7 +13,10 @@ export interface TestCluster {
   client(options?: Partial<ClientOptions>): CairnClient;
   /** The log of one process, as its lines. */
   logLines(name: string): string[];
-  /** Ends every process and removes the data. Idempotent. */
+  /**
+   * Ends every process and removes the data (with `CAIRN_E2E_KEEP` set, logs and data stay). Idempotent. Rejects, when
+   * all that is done, if a process had ended by itself: no test provokes that.
+   */
   stop(): Promise<void>;
 }
 
@@ -32,9 +35,13 @@ export async function startTestCluster(
   options: Omit<LocalClusterOptions, 'dataDirectory'>,
 ): Promise<TestCluster> {
   const directory = temporaryDirectory();
+  const deaths: string[] = [];
   const cluster = await startLocalCluster({
     readyTimeoutMs: READY_TIMEOUT_MS,
     ...options,
+    onEvent: (event) => {
+      if (event.kind === 'died') deaths.push(`${event.name} ended by itself:\n${event.lastLines.join('\n')}`);
+    },
     dataDirectory: directory,
   }).catch((error: unknown) => {
     rmSync(directory, { recursive: true, force: true });
@@ -58,7 +65,9 @@ export async function startTestCluster(
       stopping ??= (async () => {
         for (const client of clients) client.close();
         await cluster.stop();
-        rmSync(directory, { recursive: true, force: true });
+        if (process.env['CAIRN_E2E_KEEP'] === undefined) rmSync(directory, { recursive: true, force: true });
+        else process.stdout.write(`kept: ${directory}\n`);
+        if (deaths.length > 0) throw new CairnError('INTERNAL', deaths.join('\n\n'));
       })();
       return stopping;
     },

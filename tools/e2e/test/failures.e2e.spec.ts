@@ -20,6 +20,7 @@ import { RegisterLoad } from '../src/register-load.js';
 import { eventually, startTestCluster, type TestCluster } from '../src/test-cluster.js';
 
 const RUNS = 5;
+const PAUSES = 2;
 const WRITERS = 32;
 const SHAPE = { metadata: 3, shards: 3, routers: 2 };
 /** Members, shard nodes and routers, as `status` lists them. */
@@ -44,6 +45,11 @@ function everyone(): AffectedGroups {
 /** The writers that need a timestamp for every write, as one group. */
 function everyoneStrict(): AffectedGroups {
   return [load.progress().flatMap(({ isStrict }, writer) => (isStrict ? [writer] : []))];
+}
+
+/** For `eventually`: true once each writer has succeeded since the last `mark`. */
+function everyoneSucceeded(): true | undefined {
+  return load.progress().every(({ firstSuccessMs }) => firstSuccessMs > 0) ? true : undefined;
 }
 
 async function repeat(
@@ -72,14 +78,13 @@ beforeAll(async () => {
   await observer.splitRanges(['load/008', 'load/016', 'load/024']);
   load = new RegisterLoad({ client, prefix: 'load/', writers: WRITERS, readers: 8, counters: 4, pauseMs: 4 });
   load.start();
-  await eventually('every writer has succeeded once', () =>
-    load.progress().every(({ firstSuccessMs }) => firstSuccessMs > 0) ? true : undefined,
-  );
+  await eventually('every writer has succeeded once', everyoneSucceeded);
 }, 90_000);
 
 afterAll(async () => {
   // Without waiting for the load: after a failure it may be stuck, and closing the clients ends it.
   const stopped = load?.stop();
+  report(`load: ${JSON.stringify(load?.stats)}, problems: ${JSON.stringify(load?.problems)}`);
   await started?.stop();
   await stopped;
 }, 60_000);
@@ -108,6 +113,43 @@ describe('under load', () => {
     report(describeKills('the router in use', results));
   }, 90_000);
 
+  it('answers nothing old after a leading shard node was paused', async () => {
+    const { cluster } = use();
+    for (let run = 0; run < PAUSES; run += 1) {
+      await untilHealthy(observer, PROCESSES);
+      const { name } = await busiestLeader(observer, load);
+      await cluster.kill(name, 'SIGSTOP');
+      try {
+        load.mark();
+        await eventually('somebody else leads', everyoneSucceeded);
+      } finally {
+        // It wakes up with leases that it believes in and requests that it has not answered.
+        await cluster.kill(name, 'SIGCONT');
+      }
+      load.mark();
+      await eventually('the load goes on', everyoneSucceeded);
+      expect(load.problems).toEqual([]);
+    }
+  }, 60_000);
+
+  it('loses nothing and refuses nothing while every process is restarted in turn', async () => {
+    const { cluster } = use();
+    const before = { ...load.stats };
+    for (const { name } of cluster.nodes) {
+      await untilHealthy(observer, PROCESSES);
+      await cluster.kill(name, 'SIGTERM');
+      await cluster.restart(name);
+    }
+    await untilHealthy(observer, PROCESSES);
+    const { refused, lost, failedReads } = load.stats;
+    expect({ refused, lost, failedReads }).toEqual({
+      refused: before.refused,
+      lost: before.lost,
+      failedReads: before.failedReads,
+    });
+    expect(load.problems).toEqual([]);
+  }, 90_000);
+
   it('has everything that was acknowledged after all processes were killed at once', async () => {
     const { cluster } = use();
     await untilHealthy(observer, PROCESSES);
@@ -117,9 +159,7 @@ describe('under load', () => {
     await Promise.all(names.map((name) => cluster.restart(name)));
     await untilHealthy(observer, PROCESSES);
     load.mark();
-    await eventually('every writer goes on', () =>
-      load.progress().every(({ firstSuccessMs }) => firstSuccessMs > 0) ? true : undefined,
-    );
+    await eventually('every writer goes on', everyoneSucceeded);
     expect(load.stats.acknowledged).toBeGreaterThan(acknowledged);
     expect(load.problems).toEqual([]);
   }, 90_000);
@@ -127,7 +167,6 @@ describe('under load', () => {
   it('answers every acknowledged write when all is over', async () => {
     await load.stop();
     await load.readBack(observer);
-    report(`checked: ${JSON.stringify(load.stats)} on ${load.history.registers} keys`);
     expect(load.problems).toEqual([]);
     expect(load.stats.acknowledged).toBeGreaterThan(1_000);
     expect(load.stats.reads).toBeGreaterThan(1_000);

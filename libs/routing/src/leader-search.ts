@@ -1,68 +1,82 @@
-import type { StoreId } from '@cairn/base';
-import type { RouteEntry } from './range-cache.js';
+import { assert } from '@cairn/base';
+
 import type { RoutedOperation } from './operation.js';
 
 /** Operations of one range while nobody is known to lead it: one asks the replicas in turn, the others wait for it. */
-interface Search {
-  probe: RoutedOperation | undefined;
-  readonly parked: Set<RoutedOperation>;
-  cursor: number;
+export class Search {
+  readonly rangeId: number;
+  probe: RoutedOperation;
+  /** In the order of arrival: the first succeeds the probe. */
+  readonly parked = new Set<RoutedOperation>();
+
+  constructor(rangeId: number, probe: RoutedOperation) {
+    this.rangeId = rangeId;
+    this.probe = probe;
+  }
 }
 
 /**
- * Finds leaders without asking everybody everything: of the operations of a range without a known leader one is sent to one
- * replica after the other, and the rest follow when it found somebody. Keeps a failover of a busy range from turning every
- * open operation into a poll.
+ * Finds leaders without asking everybody everything: of the operations of a range without a known leader one is sent
+ * to one replica after the other, and the rest follow when it found somebody. Keeps a failover of a busy range from
+ * turning every open operation into a poll.
+ *
+ * Invariants: an operation is in at most one search, the one its `search` names; every search has a probe, and the
+ * probe is never `parked` after its owner has routed it. Whoever takes a probe away hands the search to a successor,
+ * so parked operations always have somebody who acts for them. Costs nothing while leaders are known.
  */
 export class LeaderSearch {
   readonly #searches = new Map<number, Search>();
 
-  /** Answers the replica that the operation shall ask, or undefined when it has to wait for another one's search. */
-  enter(entry: RouteEntry, operation: RoutedOperation): StoreId | undefined {
-    const search = this.#of(entry);
-    if (search.probe !== undefined && search.probe !== operation) {
-      search.parked.add(operation);
-      operation.state = 'parked';
-      return undefined;
-    }
-    search.probe = operation;
-    operation.isProbe = true;
-    const voters = entry.descriptor.replicas.filter((replica) => replica.role !== 'learner');
-    const next = voters[search.cursor % voters.length];
-    search.cursor += 1;
-    return next?.storeId;
+  /** Searches under way. */
+  get size(): number {
+    return this.#searches.size;
   }
 
-  /** The search of the range is over, or its probe gave up: answers those who waited. */
-  release(rangeId: number): RoutedOperation[] {
+  /** True when the operation shall ask a replica; false when it is parked behind one that does. */
+  enter(rangeId: number, operation: RoutedOperation): boolean {
+    const search = this.#searches.get(rangeId);
+    assert(operation.search === undefined || operation.search === search, 'an operation is in one search only');
+    if (search === undefined) {
+      operation.search = new Search(rangeId, operation);
+      this.#searches.set(rangeId, operation.search);
+      return true;
+    }
+    if (search.probe === operation) return true;
+    search.parked.add(operation);
+    operation.search = search;
+    operation.state = 'parked';
+    return false;
+  }
+
+  /** The leader of the range is found: ends the search and answers those who waited, to be routed by the caller. */
+  release(rangeId: number): readonly RoutedOperation[] {
     const search = this.#searches.get(rangeId);
     if (search === undefined) return [];
     this.#searches.delete(rangeId);
-    if (search.probe !== undefined) search.probe.isProbe = false;
-    return [...search.parked];
-  }
-
-  /** The operation ended: if it was the probe, the others need a new one. */
-  leave(operation: RoutedOperation): RoutedOperation[] {
-    const rangeId = operation.entry?.rangeId;
-    if (rangeId === undefined) return [];
-    const search = this.#searches.get(rangeId);
-    if (search === undefined) return [];
-    search.parked.delete(operation);
-    if (search.probe !== operation) return [];
-    operation.isProbe = false;
-    search.probe = undefined;
+    search.probe.search = undefined;
     const parked = [...search.parked];
-    search.parked.clear();
+    for (const operation of parked) operation.search = undefined;
     return parked;
   }
 
-  #of(entry: RouteEntry): Search {
-    let search = this.#searches.get(entry.rangeId);
-    if (search === undefined) {
-      search = { probe: undefined, parked: new Set(), cursor: 0 };
-      this.#searches.set(entry.rangeId, search);
+  /**
+   * The operation ended, or belongs to another range now. When it was the probe and others wait, the one that has
+   * waited longest becomes the probe and is answered: the caller must route it.
+   */
+  leave(operation: RoutedOperation): RoutedOperation | undefined {
+    const { search } = operation;
+    if (search === undefined) return undefined;
+    operation.search = undefined;
+    if (search.probe !== operation) {
+      search.parked.delete(operation);
+      return undefined;
     }
-    return search;
+    for (const successor of search.parked) {
+      search.parked.delete(successor);
+      search.probe = successor;
+      return successor;
+    }
+    this.#searches.delete(search.rangeId);
+    return undefined;
   }
 }

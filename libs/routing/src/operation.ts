@@ -1,5 +1,7 @@
 import type { CairnError, StoreId } from '@cairn/base';
+import type { Span } from '@cairn/ports';
 import { KvOp, ReadConsistency, type KvRequest, type KvResponse } from '@cairn/wire';
+import type { Search } from './leader-search.js';
 import type { RouteEntry } from './range-cache.js';
 
 /** Receives the outcome of operations; one object serves many of them. Called exactly once per operation, unless cancelled. */
@@ -36,15 +38,20 @@ export class RoutedOperation {
   state: OperationState = 'routing';
   entry: RouteEntry | undefined = undefined;
   storeId = 0 as StoreId;
+  /** While `waiting`: when it is routed again. While `sent`: when its store is held to be stuck. Router's clock. */
   wakeAtMs = 0;
   /** Times it was routed again, for whatever reason. */
   attempts = 0;
+  /** Stores that left it unanswered for too long. */
+  stucks = 0;
   /** Refusals for overload. */
   refusals = 0;
   /** It was sent and nobody knows what became of it: every further sending says `isRetry`. */
   isUnclear = false;
-  /** Looks for the leader of its range on behalf of those parked. */
-  isProbe = false;
+  /** The search for a leader that it carries out or is parked in. */
+  search: Search | undefined = undefined;
+  /** The door's own: ended by it with the operation. Not looked at here. */
+  span: Span | undefined = undefined;
   /** Intrusive list of all open operations. */
   previous: RoutedOperation | undefined = undefined;
   next: RoutedOperation | undefined = undefined;
@@ -52,13 +59,14 @@ export class RoutedOperation {
   constructor(
     request: KvRequest,
     sink: OperationSink,
-    times: { readonly tag: number; readonly startedAtMs: number; readonly deadlineMs: number },
+    times: { readonly tag: number; readonly timeoutMs: number },
+    startedAtMs: number,
   ) {
     this.request = request;
     this.sink = sink;
     this.tag = times.tag;
-    this.startedAtMs = times.startedAtMs;
-    this.deadlineMs = times.deadlineMs;
+    this.startedAtMs = startedAtMs;
+    this.deadlineMs = startedAtMs + times.timeoutMs;
     this.bytes = OVERHEAD_BYTES + request.key.length + request.endKey.length + (request.value?.length ?? 0);
     this.spanStart = request.key;
     this.spanEnd = request.endKey;

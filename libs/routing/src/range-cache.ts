@@ -16,6 +16,8 @@ export class RouteEntry {
   needsReload = false;
   /** Where the round-robin of stale reads is. */
   staleCursor = 0;
+  /** Where the search for a leader goes on. */
+  searchCursor = 0;
 
   constructor(descriptor: RangeDescriptor, leaderStoreId: StoreId) {
     this.descriptor = descriptor;
@@ -78,7 +80,10 @@ export class RangeCache {
     return entry.endKey.length === 0 || compareKeys(end, entry.endKey) <= 0 ? entry : undefined;
   }
 
-  /** Takes in what somebody said about a range. `leaderStoreId` 0 leaves a known leader alone. */
+  /**
+   * Takes in what somebody said about a range. `leaderStoreId` 0 leaves a known leader alone; a new range begins with the
+   * leader of the one it was cut from, who leads both at first.
+   */
   insert(descriptor: RangeDescriptor, leaderStoreId: StoreId): InsertOutcome {
     const { startKey, endKey } = descriptor;
     const isSpan = endKey.length === 0 || compareKeys(startKey, endKey) < 0;
@@ -86,11 +91,15 @@ export class RangeCache {
     const first = this.#firstEndingAbove(startKey);
     let past = first;
     let leader = leaderStoreId;
+    let inherited = NO_STORE;
     for (; past < this.#entries.length; past += 1) {
       const known = this.#entries[past] as RouteEntry;
       if (!isBelowEnd(known.startKey, endKey)) break;
       if (isOlder(descriptor, known.descriptor)) return 'stale';
-      if (known.rangeId !== descriptor.rangeId) continue;
+      if (known.rangeId !== descriptor.rangeId) {
+        if (inherited === NO_STORE) inherited = known.leaderStoreId;
+        continue;
+      }
       if (known.epochVersion === descriptor.epoch.version && !isOlder(known.descriptor, descriptor)) {
         if (leaderStoreId !== NO_STORE) known.leaderStoreId = leaderStoreId;
         known.needsReload = false;
@@ -98,6 +107,7 @@ export class RangeCache {
       }
       if (leader === NO_STORE) leader = known.leaderStoreId;
     }
+    if (leader === NO_STORE) leader = inherited;
     if (leader !== NO_STORE && !hasVoter(descriptor, leader)) leader = NO_STORE;
     this.#entries.splice(first, past - first, new RouteEntry(descriptor, leader));
     return 'inserted';

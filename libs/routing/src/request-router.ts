@@ -5,7 +5,7 @@ import { ReadConsistency, type KvError, type KvRequest, type KvResponse } from '
 import { BACKOFF, backoffMs, type BackoffRule } from './backoff.js';
 import { compareKeys } from './keys.js';
 import { LeaderSearch } from './leader-search.js';
-import type { MetadataGateway, StoreAddress } from './metadata-gateway.js';
+import type { MetadataGateway, RoutesAnswer, StoreAddress } from './metadata-gateway.js';
 import { isSpan, isStaleRead, isWrite, RoutedOperation, type OperationSink } from './operation.js';
 import { RangeCache, type RouteEntry } from './range-cache.js';
 import { RouteLoader } from './route-loader.js';
@@ -18,8 +18,6 @@ const NO_STORE = 0 as StoreId;
 const SWEEP_INTERVAL_MS = 25;
 /** Waits are looked at this often while something waits. */
 const WAKE_INTERVAL_MS = 3;
-/** A store that leaves an operation unanswered for so long may be hung: another replica is asked, and so on, doubling. */
-const STUCK_AFTER_MS = 800;
 /** Re-routings that may follow each other without a pause. */
 const HOPS_MAX = 4;
 
@@ -53,6 +51,9 @@ export class RequestRouter {
   readonly cache = new RangeCache();
   readonly #stores = new Map<StoreId, StoreConnection>();
   readonly #search = new LeaderSearch();
+  /** Operations that took over a search and are to be routed; a list, so that long successions do not nest. */
+  readonly #successors: RoutedOperation[] = [];
+  #isHandingOver = false;
   readonly #loader: RouteLoader;
   readonly #metrics: RoutingMetrics;
   readonly #client: number;
@@ -79,12 +80,12 @@ export class RequestRouter {
     this.#loader = new RouteLoader({
       gateway: options.gateway,
       loaded: (answer, operations) => {
-        this.updateStores(answer.stores);
-        for (const route of answer.routes) this.cache.insert(route.descriptor, route.leaderStoreId);
-        for (const operation of operations) this.#routeOrWait(operation);
+        this.#loaded(answer, operations);
       },
-      failed: (operations) => {
-        for (const operation of operations) this.#wait(operation, BACKOFF.routeMiss, 0);
+      failed: (operations, reason) => {
+        options.logger.debug('routes not loaded', { reason, operations: operations.length });
+        this.#metrics.refused('routes-unavailable');
+        for (const operation of operations) this.#waitForRoute(operation);
       },
     });
     this.#scheduleSweep();
@@ -143,6 +144,27 @@ export class RequestRouter {
     }
   }
 
+  /** Ranges whose leader is being looked for. */
+  get leaderSearches(): number {
+    return this.#search.size;
+  }
+
+  #loaded(answer: RoutesAnswer, operations: readonly RoutedOperation[]): void {
+    this.updateStores(answer.stores);
+    for (const route of answer.routes) this.cache.insert(route.descriptor, route.leaderStoreId);
+    for (const operation of operations) {
+      if (operation.state === 'done') continue;
+      // The metadata service may not know the range either, while ranges change: it is not asked again at once.
+      if (this.#entryFor(operation) === undefined) this.#waitForRoute(operation);
+      else this.#routeOrWait(operation);
+    }
+  }
+
+  #waitForRoute(operation: RoutedOperation): void {
+    operation.attempts += 1;
+    this.#wait(operation, BACKOFF.routeMiss, 0);
+  }
+
   /** Loads all ranges, page by page: called at start, so that the first requests need not wait. */
   prefetch(): Promise<void> {
     return this.#loader.prefetch();
@@ -152,13 +174,12 @@ export class RequestRouter {
    * Takes on an operation. The sink is told exactly once, possibly before this returns (`state` is `done` then), unless it is
    * cancelled. The request belongs to the router from here on.
    */
-  execute(request: KvRequest, sink: OperationSink, times: { readonly tag: number; readonly timeoutMs: number }): RoutedOperation {
-    const nowMs = this.#options.clock.nowMs();
-    const operation = new RoutedOperation(request, sink, {
-      tag: times.tag,
-      startedAtMs: nowMs,
-      deadlineMs: nowMs + times.timeoutMs,
-    });
+  execute(
+    request: KvRequest,
+    sink: OperationSink,
+    times: { readonly tag: number; readonly timeoutMs: number },
+  ): RoutedOperation {
+    const operation = new RoutedOperation(request, sink, times, this.#options.clock.nowMs());
     this.#open += 1;
     this.#openBytes += operation.bytes;
     this.#link(operation);
@@ -167,6 +188,7 @@ export class RequestRouter {
       const why = this.#isClosed
         ? new CairnError('UNAVAILABLE', 'the router is stopping', { retryAfterMs: 100 })
         : new CairnError('RESOURCE_EXHAUSTED', 'the router has too many operations under way', { retryAfterMs: 25 });
+      if (!this.#isClosed) this.#metrics.refused('router-full');
       this.#fail(operation, why);
       return operation;
     }
@@ -191,15 +213,15 @@ export class RequestRouter {
     this.#end(operation);
   }
 
+  /** Tells everybody who still waits, and lets go of the stores. Idempotent. */
   close(): void {
     this.#isClosed = true;
     this.#sweepTimer?.cancel();
-    this.#wakeTimer?.cancel();
-    for (let operation = this.#first; operation !== undefined; ) {
-      const { next } = operation;
-      this.#fail(operation, new CairnError('UNAVAILABLE', 'the router is stopping', { retryAfterMs: 100 }));
-      operation = next;
+    // What a sink does when it is told may end others, so the list is read anew each time; nothing new gets into it.
+    while (this.#first !== undefined) {
+      this.#giveUp(this.#first, new CairnError('UNAVAILABLE', 'the router is stopping', { retryAfterMs: 100 }));
     }
+    this.#wakeTimer?.cancel();
     for (const store of this.#stores.values()) store.close();
     this.#stores.clear();
   }
@@ -240,6 +262,8 @@ export class RequestRouter {
     const { request } = operation;
     const entry = this.#entryFor(operation);
     operation.entry = entry;
+    // The range was cut or merged since it began to look for a leader: that search is somebody else's now.
+    if (operation.search !== undefined && operation.search.rangeId !== entry?.rangeId) this.#leaveSearch(operation);
     if (entry === undefined) {
       operation.state = 'routing';
       this.#loader.load(operation);
@@ -249,11 +273,17 @@ export class RequestRouter {
     request.rangeId = entry.rangeId;
     request.epochVersion = entry.epochVersion;
     if (isSpan(request.op)) this.#cutToRange(operation, entry);
-    if (operation.isUnclear && request.requestId !== undefined && !request.requestId.isRetry) {
-      request.requestId = { ...request.requestId, isRetry: true };
-    }
+    this.#markRetry(operation);
     if (isStaleRead(request)) this.#sendToAny(operation, entry);
     else this.#sendToLeader(operation, entry);
+  }
+
+  /** A write that a store may have carried out says so each time it is sent from then on. */
+  #markRetry(operation: RoutedOperation): void {
+    if (!operation.isUnclear) return;
+    const { request } = operation;
+    if (request.requestId === undefined || request.requestId.isRetry) return;
+    request.requestId = { ...request.requestId, isRetry: true };
   }
 
   #entryFor(operation: RoutedOperation): RouteEntry | undefined {
@@ -269,13 +299,49 @@ export class RequestRouter {
   }
 
   #sendToLeader(operation: RoutedOperation, entry: RouteEntry): void {
-    let storeId = entry.leaderStoreId;
-    if (storeId === NO_STORE || this.#stores.get(storeId)?.isUp !== true) {
-      const chosen = this.#search.enter(entry, operation);
-      if (chosen === undefined) return;
-      storeId = chosen;
+    const leader = entry.leaderStoreId === NO_STORE ? undefined : this.#stores.get(entry.leaderStoreId);
+    if (leader?.isUp === true) {
+      this.#sendTo(operation, leader);
+      return;
     }
-    this.#sendTo(operation, storeId);
+    if (!this.#search.enter(entry.rangeId, operation)) return;
+    const candidate = this.#nextCandidate(entry, operation.storeId);
+    if (candidate === undefined) {
+      operation.attempts += 1;
+      this.#wait(operation, BACKOFF.leaderSearch, 0);
+    } else {
+      this.#sendTo(operation, candidate);
+    }
+  }
+
+  /**
+   * The replicas that may lead, in turn. Those that cannot be reached are passed over, and so is the one that was asked
+   * last (it does not lead, or hangs) while there is another.
+   */
+  #nextCandidate(entry: RouteEntry, askedLast: StoreId): StoreConnection | undefined {
+    const { replicas } = entry.descriptor;
+    let fallback: StoreConnection | undefined;
+    for (let tried = 0; tried < replicas.length; tried += 1) {
+      const replica = replicas[entry.searchCursor % replicas.length];
+      entry.searchCursor += 1;
+      if (replica === undefined || replica.role === 'learner') continue;
+      const store = this.#stores.get(replica.storeId);
+      if (store?.isUp !== true) continue;
+      if (store.storeId !== askedLast) return store;
+      fallback = store;
+    }
+    return fallback;
+  }
+
+  /** The operation no longer takes part in a search; if it led one, the next in line does. */
+  #leaveSearch(operation: RoutedOperation): void {
+    const successor = this.#search.leave(operation);
+    if (successor === undefined) return;
+    this.#successors.push(successor);
+    if (this.#isHandingOver) return;
+    this.#isHandingOver = true;
+    for (let next = this.#successors.pop(); next !== undefined; next = this.#successors.pop()) this.#routeOrWait(next);
+    this.#isHandingOver = false;
   }
 
   /** Stale reads go round the replicas, so that all of them share the work. */
@@ -286,7 +352,6 @@ export class RequestRouter {
       const replica = replicas[entry.staleCursor % replicas.length];
       const store = replica === undefined ? undefined : this.#stores.get(replica.storeId);
       if (store?.isUp === true && !store.isFull) {
-        operation.wakeAtMs = this.#options.clock.nowMs() + STUCK_AFTER_MS;
         store.enqueue(operation);
         return;
       }
@@ -294,20 +359,22 @@ export class RequestRouter {
     this.#wait(operation, BACKOFF.unavailable, 0);
   }
 
-  #sendTo(operation: RoutedOperation, storeId: StoreId): void {
-    const store = this.#stores.get(storeId);
-    if (store?.isUp !== true) {
-      this.#wait(operation, BACKOFF.leaderSearch, 0);
-    } else if (store.isFull) {
-      this.#metrics.refused('store-full');
-      this.#fail(
-        operation,
-        new CairnError('RESOURCE_EXHAUSTED', 'the shard node has too many operations under way', { retryAfterMs: 25 }),
-      );
-    } else {
-      operation.wakeAtMs = this.#options.clock.nowMs() + STUCK_AFTER_MS * 2 ** Math.min(operation.attempts, 4);
+  #sendTo(operation: RoutedOperation, store: StoreConnection): void {
+    if (!store.isFull) {
       store.enqueue(operation);
+      return;
     }
+    this.#metrics.refused('store-full');
+    if (operation.isUnclear) {
+      // Sent before: saying no now would turn it into an unknown outcome for want of a little patience.
+      operation.attempts += 1;
+      this.#wait(operation, BACKOFF.overload, 0);
+      return;
+    }
+    this.#fail(
+      operation,
+      new CairnError('RESOURCE_EXHAUSTED', 'the shard node has too many operations under way', { retryAfterMs: 25 }),
+    );
   }
 
   #answered(operation: RoutedOperation, response: KvResponse): void {
@@ -328,6 +395,8 @@ export class RequestRouter {
     const isNews = entry.leaderStoreId !== storeId;
     entry.leaderStoreId = storeId;
     if (!isNews) return;
+    const current = this.cache.find(entry.startKey);
+    if (current?.rangeId === entry.rangeId) current.leaderStoreId = storeId;
     for (const parked of this.#search.release(entry.rangeId)) this.#routeOrWait(parked);
   }
 
@@ -346,7 +415,7 @@ export class RequestRouter {
         return;
       case 'RESOURCE_EXHAUSTED':
         operation.refusals += 1;
-        if (operation.refusals === 1) this.#wait(operation, BACKOFF.overload, error.retryAfterMs);
+        if (operation.refusals === 1 || operation.isUnclear) this.#wait(operation, BACKOFF.overload, error.retryAfterMs);
         else this.#fail(operation, this.#errorOf(error));
         return;
       case 'UNAVAILABLE':
@@ -384,10 +453,11 @@ export class RequestRouter {
     const { entry } = operation;
     const hint = error.leaderStoreId;
     assert(entry !== undefined, 'an operation that was sent had a route');
-    const isUsable = hint !== NO_STORE && hint !== operation.storeId && this.#stores.get(hint)?.isUp === true;
     if (entry.leaderStoreId === operation.storeId) entry.leaderStoreId = NO_STORE;
-    if (isUsable && operation.attempts % HOPS_MAX !== 0) {
-      this.#sendTo(operation, hint);
+    const hinted = hint === NO_STORE || hint === operation.storeId ? undefined : this.#stores.get(hint);
+    if (hinted?.isUp === true && operation.attempts % HOPS_MAX !== 0) {
+      this.#markRetry(operation);
+      this.#sendTo(operation, hinted);
       return;
     }
     this.#wait(operation, BACKOFF.leaderSearch, 0);
@@ -400,7 +470,6 @@ export class RequestRouter {
     for (const descriptor of error.descriptors) {
       if (this.cache.insert(descriptor, NO_STORE) === 'inserted') hasNews = true;
     }
-    if (operation.isProbe) this.#giveUpProbe(operation);
     if (entry !== undefined && error.code === 'RANGE_NOT_FOUND') {
       if (entry.leaderStoreId === operation.storeId) entry.leaderStoreId = NO_STORE;
       entry.needsReload = true;
@@ -413,10 +482,6 @@ export class RequestRouter {
     this.#wait(operation, BACKOFF.unavailable, 0);
   }
 
-  #giveUpProbe(operation: RoutedOperation): void {
-    for (const parked of this.#search.leave(operation)) this.#routeOrWait(parked);
-  }
-
   #storeLost(store: StoreConnection, sent: readonly RoutedOperation[], unsent: readonly RoutedOperation[]): void {
     if (this.#isClosed) return;
     for (const entry of this.cache.entries()) {
@@ -425,7 +490,9 @@ export class RequestRouter {
     for (const operation of sent) {
       if (isWrite(operation.request.op)) operation.isUnclear = true;
       operation.attempts += 1;
-      this.#routeOrWait(operation);
+      // Stores that come and go, perhaps because of this very operation, are not fed with it without a pause.
+      if (operation.attempts % HOPS_MAX === 0) this.#wait(operation, BACKOFF.unavailable, 0);
+      else this.#routeOrWait(operation);
     }
     for (const operation of unsent) this.#routeOrWait(operation);
   }
@@ -474,27 +541,31 @@ export class RequestRouter {
     const nowMs = this.#options.clock.nowMs();
     for (let operation = this.#first; operation !== undefined; ) {
       const { next } = operation;
-      if (nowMs >= operation.deadlineMs) this.#timedOut(operation);
+      if (nowMs >= operation.deadlineMs) {
+        this.#giveUp(
+          operation,
+          new CairnError('DEADLINE_EXCEEDED', 'the deadline passed before the cluster answered'),
+        );
+      }
       else if (operation.state === 'sent' && nowMs >= operation.wakeAtMs) this.#unstick(operation);
       operation = next;
     }
   }
 
-  #timedOut(operation: RoutedOperation): void {
+  /** Ends an operation wherever it is; a write that is at a store may have happened. */
+  #giveUp(operation: RoutedOperation, error: CairnError): void {
     if (operation.state === 'sent' && isWrite(operation.request.op)) operation.isUnclear = true;
     this.#stores.get(operation.storeId)?.cancel(operation);
-    this.#fail(operation, new CairnError('DEADLINE_EXCEEDED', 'the deadline passed before the cluster answered'));
+    this.#fail(operation, error);
   }
 
   #unstick(operation: RoutedOperation): void {
     const { entry, request } = operation;
-    if (entry === undefined || isSpan(request.op)) {
-      operation.wakeAtMs = operation.deadlineMs;
-      return;
-    }
+    assert(entry !== undefined, 'an operation that was sent had a route');
     this.#stores.get(operation.storeId)?.cancel(operation);
     if (isWrite(request.op)) operation.isUnclear = true;
     operation.attempts += 1;
+    operation.stucks += 1;
     if (entry.leaderStoreId === operation.storeId) entry.leaderStoreId = NO_STORE;
     this.#metrics.refused('stuck');
     this.#routeOrWait(operation);
@@ -528,6 +599,6 @@ export class RequestRouter {
     if (next !== undefined) next.previous = previous;
     operation.previous = undefined;
     operation.next = undefined;
-    if (operation.isProbe || operation.entry?.leaderStoreId === NO_STORE) this.#giveUpProbe(operation);
+    if (operation.search !== undefined) this.#leaveSearch(operation);
   }
 }

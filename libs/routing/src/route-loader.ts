@@ -35,8 +35,8 @@ export class RouteLoader {
 
   /** A known range may have changed; it is used meanwhile. */
   refresh(entry: RouteEntry): void {
-    entry.needsReload = false;
     if (this.#refreshing.length >= KEYS_PER_REQUEST_MAX) return;
+    entry.needsReload = false;
     this.#refreshing.push(entry);
     this.#begin();
   }

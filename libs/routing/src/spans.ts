@@ -66,7 +66,7 @@ export function perform(router: RequestRouter, request: KvRequest, times: SpanTi
       },
     );
     const operation = router.execute(request, sink, { tag: 0, timeoutMs });
-    times.signal.addEventListener('abort', onAbort, { once: true });
+    if (operation.state !== 'done') times.signal.addEventListener('abort', onAbort, { once: true });
   });
 }
 
@@ -89,16 +89,28 @@ export async function* scanPages(
   span: ScanSpan,
   times: SpanTimes,
 ): AsyncGenerator<readonly KvRow[]> {
+  // Aborted too when the reader stops early: what is fetched ahead is freed here and at the shard.
+  const stop = new AbortController();
+  const onAbort = (): void => {
+    stop.abort();
+  };
+  if (times.signal.aborted) stop.abort();
+  times.signal.addEventListener('abort', onAbort, { once: true });
+  const own: SpanTimes = { deadlineMs: times.deadlineMs, signal: stop.signal, nowMs: () => times.nowMs() };
   let left = span.limit === 0 ? Number.MAX_SAFE_INTEGER : span.limit;
   let { start, end } = span;
   const isOver = (): boolean => left <= 0 || (end.length > 0 && compareKeys(start, end) >= 0);
-  const fetch = (): Promise<KvResponse> => perform(router, pageRequest(span, start, end, left), times);
+  const fetch = (): Promise<KvResponse> => {
+    const page = perform(router, pageRequest(span, start, end, left), own);
+    // A page may fail long before a slow reader asks for it: it is thrown then, and must not count as unhandled before.
+    page.catch(() => undefined);
+    return page;
+  };
   let ahead = isOver() ? undefined : fetch();
   try {
     while (ahead !== undefined) {
-      const request = ahead;
+      const response: KvResponse = await ahead;
       ahead = undefined;
-      const response = await request;
       left -= response.rows.length;
       const { next, isLast } = continuation(span, response, { start, end });
       start = next.start;
@@ -107,8 +119,8 @@ export async function* scanPages(
       if (response.rows.length > 0) yield response.rows;
     }
   } finally {
-    // The reader stopped early: what was fetched ahead is not looked at any more.
-    ahead?.catch(() => undefined);
+    times.signal.removeEventListener('abort', onAbort);
+    stop.abort();
   }
 }
 
@@ -150,7 +162,8 @@ export async function deleteSpan(
   times: SpanTimes,
 ): Promise<number> {
   let deleted = 0;
-  let start = span.start;
+  let { start } = span;
+  if (span.end.length > 0 && compareKeys(start, span.end) >= 0) return 0;
   for (;;) {
     const request = newKvRequest();
     request.op = KvOp.deleteRange;

@@ -2,7 +2,7 @@ import { assert, type StoreId, type Timestamp } from '@cairn/base';
 import type { Clock, Logger, Rng, Timer } from '@cairn/ports';
 import type { KvRequest, KvResponse } from '@cairn/wire';
 import { BACKOFF, backoffMs } from './backoff.js';
-import type { RoutedOperation } from './operation.js';
+import { isSpan, type RoutedOperation } from './operation.js';
 import type { StoreConnector, StoreLink } from './store-link.js';
 
 /** What a connection tells the router. */
@@ -26,7 +26,13 @@ export interface ConnectionOptions {
 
 type LinkState = 'connecting' | 'up' | 'down' | 'closed';
 
-const SEQUENCE_MAX = 0xffff_ffff;
+/** Small enough to be an immediate integer everywhere. */
+const SEQUENCE_MAX = 0x3fff_ffff;
+/** A store that leaves an operation unanswered for so long may be hung; doubled each time that happened to it. */
+const STUCK_AFTER_MS = 800;
+/** Spans take longer than single keys. */
+const SPAN_STUCK_FACTOR = 4;
+const STUCK_DOUBLINGS_MAX = 4;
 /** A frame holds at most this many requests, so that the shard can begin with the first while the rest is on its way. */
 const REQUESTS_PER_FRAME_MAX = 1_024;
 /** And about this many bytes. */
@@ -44,6 +50,7 @@ export class StoreConnection {
   #cancelled: number[] = [];
   #isFlushDue = false;
   #sequence = 0;
+  #hasWrapped = false;
   #failures = 0;
   #retry: Timer | undefined;
   readonly #flush = (): void => this.#sendTurn();
@@ -127,29 +134,44 @@ export class StoreConnection {
     const nowMs = this.#options.clock.nowMs();
     let requests: KvRequest[] = [];
     let bytes = 0;
-    for (const operation of turn) {
+    for (let at = 0; at < turn.length; at += 1) {
+      const operation = turn[at] as RoutedOperation;
       if (operation.state !== 'queued' || operation.storeId !== this.storeId) continue;
       const { request } = operation;
       request.sequence = this.#nextSequence();
       request.timeoutMs = Math.max(1, Math.ceil(operation.deadlineMs - nowMs));
+      operation.wakeAtMs = nowMs + stuckAfterMs(operation);
       operation.state = 'sent';
       this.#pending.set(request.sequence, operation);
       requests.push(request);
       bytes += operation.bytes;
       if (requests.length < REQUESTS_PER_FRAME_MAX && bytes < FRAME_BYTES_TARGET) continue;
       link.send(requests);
+      if (this.#link !== link) {
+        // Sending ended the connection: what it had is with the router already, the rest of this turn is not.
+        this.#options.events.onLost(this, [], turn.slice(at + 1).filter(isQueued));
+        return;
+      }
       requests = [];
       bytes = 0;
     }
     if (requests.length > 0) link.send(requests);
-    if (cancelled.length > 0) link.cancel(cancelled);
+    if (cancelled.length > 0 && this.#link === link) link.cancel(cancelled);
   }
 
   #nextSequence(): number {
     do {
-      this.#sequence = this.#sequence === SEQUENCE_MAX ? 1 : this.#sequence + 1;
-    } while (this.#pending.has(this.#sequence));
+      if (this.#sequence === SEQUENCE_MAX) {
+        this.#sequence = 0;
+        this.#hasWrapped = true;
+      }
+      this.#sequence += 1;
+    } while (this.#hasWrapped && this.#pending.has(this.#sequence));
     return this.#sequence;
+  }
+
+  #isClosed(): boolean {
+    return this.#state === 'closed';
   }
 
   #connect(): void {
@@ -190,6 +212,8 @@ export class StoreConnection {
   }
 
   #reconnectLater(): void {
+    // Those who were told of the loss may have closed this.
+    if (this.#isClosed()) return;
     const { clock, rng } = this.#options;
     // The first attempt is made at once: a restarted process listens again before long.
     const delayMs = this.#failures === 0 ? 1 : backoffMs(BACKOFF.reconnect, this.#failures, rng);
@@ -208,10 +232,19 @@ export class StoreConnection {
       reason: error?.message,
     });
     const sent = [...this.#pending.values()];
-    const unsent = this.#turn.filter((operation) => operation.state === 'queued');
+    const unsent = this.#turn.filter(isQueued);
     this.#pending.clear();
     this.#turn = [];
     this.#cancelled = [];
     this.#options.events.onLost(this, sent, unsent);
   }
+}
+
+function isQueued(operation: RoutedOperation): boolean {
+  return operation.state === 'queued';
+}
+
+function stuckAfterMs(operation: RoutedOperation): number {
+  const onceMs = isSpan(operation.request.op) ? STUCK_AFTER_MS * SPAN_STUCK_FACTOR : STUCK_AFTER_MS;
+  return onceMs * 2 ** Math.min(operation.stucks, STUCK_DOUBLINGS_MAX);
 }

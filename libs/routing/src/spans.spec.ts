@@ -1,0 +1,154 @@
+import { describe, expect, it } from '@jest/globals';
+import { timestamp, type CairnError } from '@cairn/base';
+import { newKvRequest } from '@cairn/wire';
+
+import { descriptorOf, errorOf, FakeCluster, key, RouterRig } from './fake-cluster.testing.js';
+import { deleteSpan, perform, scanPages, type ScanSpan, type SpanTimes } from './spans.js';
+
+const NAMES = Array.from({ length: 40 }, (_, at) => `k${String(at).padStart(2, '0')}`);
+
+async function filledRig(): Promise<RouterRig> {
+  const cluster = new FakeCluster([
+    descriptorOf(1, ['', 'k10']),
+    descriptorOf(2, ['k10', 'k20']),
+    descriptorOf(3, ['k20', 'k30']),
+    descriptorOf(4, ['k30', '']),
+  ]);
+  for (const name of NAMES) cluster.rows.set(name, name.toUpperCase());
+  const rig = new RouterRig(cluster);
+  await rig.ready();
+  return rig;
+}
+
+function timesOf(rig: RouterRig, signal = new AbortController().signal, timeoutMs = 5_000): SpanTimes {
+  const { clock } = rig.cluster;
+  return { deadlineMs: clock.nowMs() + timeoutMs, signal, nowMs: () => clock.nowMs() };
+}
+
+function spanOf(more: Partial<ScanSpan> = {}): ScanSpan {
+  return {
+    start: key(''),
+    end: key(''),
+    reverse: false,
+    keysOnly: false,
+    limit: 0,
+    pageBytes: 1_000,
+    timestamp: timestamp(1_000),
+    ...more,
+  };
+}
+
+async function scan(rig: RouterRig, span: ScanSpan): Promise<string[]> {
+  const collect = async (): Promise<string[]> => {
+    const rows: string[] = [];
+    for await (const page of scanPages(rig.router, span, timesOf(rig))) {
+      for (const row of page) rows.push(Buffer.from(row.key).toString());
+    }
+    return rows;
+  };
+  return rig.cluster.scheduler.settle(collect());
+}
+
+describe('scanPages', () => {
+  it('reads across ranges, forward and in reverse', async () => {
+    const rig = await filledRig();
+    expect(await scan(rig, spanOf())).toEqual(NAMES);
+    expect(await scan(rig, spanOf({ reverse: true }))).toEqual([...NAMES].reverse());
+  });
+
+  it('keeps to its bounds and its limit', async () => {
+    const rig = await filledRig();
+    const bounds = { start: key('k05'), end: key('k25') };
+    expect(await scan(rig, spanOf(bounds))).toEqual(NAMES.slice(5, 25));
+    expect(await scan(rig, spanOf({ ...bounds, reverse: true }))).toEqual(NAMES.slice(5, 25).reverse());
+    expect(await scan(rig, spanOf({ ...bounds, limit: 7 }))).toEqual(NAMES.slice(5, 12));
+    expect(await scan(rig, spanOf({ ...bounds, limit: 7, reverse: true }))).toEqual(NAMES.slice(18, 25).reverse());
+    expect(await scan(rig, spanOf({ start: key('k05'), end: key('k05') }))).toEqual([]);
+  });
+
+  it.each([false, true])('loses and repeats nothing when ranges are cut under it (reverse %s)', async (reverse) => {
+    const rig = await filledRig();
+    let pages = 0;
+    rig.cluster.intercept = () => {
+      pages += 1;
+      if (pages === 2) rig.cluster.split(2, 'k15', 12);
+      if (pages === 3) rig.cluster.split(3, 'k25', 13);
+      return undefined;
+    };
+    const rows = await scan(rig, spanOf({ reverse }));
+    expect(rows).toEqual(reverse ? [...NAMES].reverse() : NAMES);
+  });
+
+  it('frees the page fetched ahead when the reader stops early', async () => {
+    const rig = await filledRig();
+    const pages = scanPages(rig.router, spanOf(), timesOf(rig));
+    await rig.cluster.scheduler.settle(pages.next());
+    expect(rig.router.openOperations).toBe(1);
+    await rig.cluster.scheduler.settle(pages.return(undefined));
+    expect(rig.router.openOperations).toBe(0);
+  });
+
+  it('throws a failure where the reader is, however late it looks', async () => {
+    const rig = await filledRig();
+    const pages = scanPages(rig.router, spanOf(), timesOf(rig, undefined, 100));
+    rig.cluster.intercept = (_store, request) => (request.rangeId === 2 ? 'silent' : undefined);
+    const first = await rig.cluster.scheduler.settle(pages.next());
+    expect(first.value).toHaveLength(10);
+    // The page fetched ahead fails now; nobody listens yet, and the process goes on.
+    await rig.run(500);
+    await new Promise((resolve) => setImmediate(resolve));
+    const failure = await rig.cluster.scheduler.settle(pages.next().catch((error: unknown) => error));
+    expect(failure).toMatchObject({ code: 'DEADLINE_EXCEEDED' });
+  });
+
+  it('ends with CANCELLED when its signal aborts', async () => {
+    const rig = await filledRig();
+    const abort = new AbortController();
+    const pages = scanPages(rig.router, spanOf(), timesOf(rig, abort.signal));
+    const first = pages.next().catch((error: unknown) => error as CairnError);
+    abort.abort();
+    expect(await first).toMatchObject({ code: 'CANCELLED' });
+    expect(rig.router.openOperations).toBe(0);
+  });
+});
+
+describe('deleteSpan', () => {
+  it('deletes across ranges, and what is outside stays', async () => {
+    const rig = await filledRig();
+    const work = deleteSpan(rig.router, { start: key('k05'), end: key('k33') }, timesOf(rig));
+    expect(await rig.cluster.scheduler.settle(work)).toBe(28);
+    expect([...rig.cluster.rows.keys()]).toEqual([...NAMES.slice(0, 5), ...NAMES.slice(33)]);
+  });
+
+  it('counts each key once when an answer is lost', async () => {
+    const rig = await filledRig();
+    let lost = 0;
+    rig.cluster.intercept = (store, request) => {
+      if (request.rangeId !== 2 || lost > 0) return undefined;
+      lost += 1;
+      return { error: errorOf('NOT_LEADER', { leaderStoreId: store }), applied: true };
+    };
+    const work = deleteSpan(rig.router, { start: key(''), end: key('') }, timesOf(rig));
+    expect(await rig.cluster.scheduler.settle(work)).toBe(40);
+  });
+
+  it('has nothing to do for an empty span', async () => {
+    const rig = await filledRig();
+    expect(await deleteSpan(rig.router, { start: key('k05'), end: key('k05') }, timesOf(rig))).toBe(0);
+  });
+});
+
+describe('perform', () => {
+  it('rejects at once what is cancelled or too late already', async () => {
+    const rig = await filledRig();
+    const request = newKvRequest();
+    request.key = key('a');
+    await expect(perform(rig.router, request, timesOf(rig, AbortSignal.abort()))).rejects.toMatchObject({
+      code: 'CANCELLED',
+    });
+    await expect(perform(rig.router, request, timesOf(rig, undefined, 0))).rejects.toMatchObject({
+      code: 'DEADLINE_EXCEEDED',
+    });
+    expect(rig.router.openOperations).toBe(0);
+  });
+});

@@ -123,7 +123,9 @@ class RouterNode implements RunningRouter {
       () => ({ clusterId: this.#clusterId, serverVersion: SERVER_VERSION, ...this.#limits }),
     );
     this.kv = doors.handlers;
-    this.#closeStreams = doors.close;
+    this.#closeStreams = () => {
+      doors.close();
+    };
     this.admin = new ClusterAdmin({
       metadata: this.#metadata,
       shards: this.#shards,

@@ -80,7 +80,7 @@ function requestVotes(core: Core, type: VoteRequest['type'], term: number): void
       to: peer.id,
       term: term as Term,
       lastIndex: core.log.lastIndex as LogIndex,
-      lastTerm: core.log.lastTerm as Term,
+      lastTerm: core.log.lastTerm,
       transfer: core.isTransferCandidate,
     });
   }

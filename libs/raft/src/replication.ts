@@ -100,7 +100,7 @@ function sendSnapshot(core: Core, peer: Progress): boolean {
     from: core.id,
     to: peer.id,
     term: core.termNumber,
-    meta: { index, term: term as Term, config: core.members },
+    meta: { index, term: term, config: core.members },
   });
   return false;
 }

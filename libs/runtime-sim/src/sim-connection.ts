@@ -155,7 +155,8 @@ export class SimConnection implements Connection {
     this.#breaker = undefined;
     this.#schedulePump();
     // An end that is gone is not told any more, but its last words still have to travel.
-    if (this.#peer?.#state === 'closed') this.#peer.#schedulePump();
+    const peer = this.#peer;
+    if (peer !== undefined && peer.#state === 'closed') peer.#schedulePump();
   }
 
   #isImpaired(): boolean {

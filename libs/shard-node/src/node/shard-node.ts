@@ -248,7 +248,9 @@ export class ShardNode {
       links,
       openSnapshotChannel: (to) => links.openSnapshotChannel(to),
       machineFor: (descriptor, isBorn) => KvMachine.create(environment, descriptor, isBorn),
-      onFatal: options.onFatal,
+      onFatal: (error) => {
+        options.onFatal(error);
+      },
       onReplicaChanged: (rangeId) => {
         this.#replicaChanged(rangeId);
       },
@@ -336,7 +338,9 @@ export class ShardNode {
         assert(this.#links !== undefined, 'the node is open');
         const handlers = this.#links.handlersFor(session, remote, this.store);
         return {
-          onFrame: handlers.onFrame,
+          onFrame: (type, body) => {
+            handlers.onFrame(type, body);
+          },
           onClose: (error) => {
             forget();
             handlers.onClose(error);
@@ -346,7 +350,9 @@ export class ShardNode {
       case 'rpc': {
         const handlers = this.#rpc.attach(session);
         return {
-          onFrame: handlers.onFrame,
+          onFrame: (type, body) => {
+            handlers.onFrame(type, body);
+          },
           onClose: (error) => {
             forget();
             handlers.onClose(error);

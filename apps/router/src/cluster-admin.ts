@@ -1,4 +1,4 @@
-import { CairnError, messageOf, type RangeId } from '@cairn/base';
+import { CairnError, messageOf } from '@cairn/base';
 import type { MetadataClient } from '@cairn/metadata';
 import { compareKeys } from '@cairn/routing';
 import { ShardRpc, type RpcPool } from '@cairn/wire';
@@ -132,7 +132,7 @@ export class ClusterAdmin {
     }
     const response = await this.#parts.shards.client(store.address).call(
       ShardRpc.splitRange,
-      { rangeId: descriptor.rangeId as RangeId, version: descriptor.version, keys: keys.map((key) => Buffer.from(key)) },
+      { rangeId: descriptor.rangeId, version: descriptor.version, keys: keys.map((key) => Buffer.from(key)) },
       { timeoutMs: SPLIT_TIMEOUT_MS },
     );
     return response.created;

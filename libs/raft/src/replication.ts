@@ -1,4 +1,4 @@
-import { assert, type LogIndex, type Term } from '@cairn/base';
+import { assert, type LogIndex } from '@cairn/base';
 
 import type { Core } from './core.js';
 import type { Progress } from './progress.js';

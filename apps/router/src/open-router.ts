@@ -18,10 +18,12 @@ import type { KVServer } from '@cairn/wire/gen/cairn/v1/kv.js';
 
 import { ClusterAdmin } from './cluster-admin.js';
 import { DoorContext } from './doors/door-context.js';
-import { createKvService } from './doors/kv-service.js';
+import { createKvService, type KvDoors } from './doors/kv-service.js';
 
 export const SERVER_VERSION = '0.1.0';
 const JOIN_RETRY_MS = 300;
+/** Streams whose last answers were written may take this long to end. */
+const STREAMS_END_TIMEOUT_MS = 500;
 
 export interface RouterContext {
   readonly config: RouterConfig;
@@ -61,7 +63,7 @@ class RouterNode implements RunningRouter {
   readonly #metadata: MetadataClient;
   readonly #shards: RpcPool;
   readonly #router: RequestRouter;
-  readonly #closeStreams: () => void;
+  readonly #doors: KvDoors;
   readonly #incarnation: Buffer;
   readonly #startedUnixMs: number;
   #limits: KeyValueLimits;
@@ -110,7 +112,7 @@ class RouterNode implements RunningRouter {
         outstandingOpsPerStoreMax: config.outstandingOpsPerStoreMax,
       },
     });
-    const doors = createKvService(
+    this.#doors = createKvService(
       new DoorContext({
         router: this.#router,
         clock,
@@ -122,10 +124,7 @@ class RouterNode implements RunningRouter {
       }),
       () => ({ clusterId: this.#clusterId, serverVersion: SERVER_VERSION, ...this.#limits }),
     );
-    this.kv = doors.handlers;
-    this.#closeStreams = () => {
-      doors.close();
-    };
+    this.kv = this.#doors.handlers;
     this.admin = new ClusterAdmin({
       metadata: this.#metadata,
       shards: this.#shards,
@@ -255,9 +254,13 @@ class RouterNode implements RunningRouter {
     this.#timer?.cancel();
     const { clock } = this.#ports;
     const untilMs = clock.nowMs() + drainTimeoutMs;
+    this.#doors.drain();
     while (this.#router.openOperations > 0 && clock.nowMs() < untilMs) await sleep(clock, 10);
-    this.#closeStreams();
+    // Everybody who still waits is told; the answers leave through the streams, which then end.
     this.#router.close();
+    const streamsUntilMs = clock.nowMs() + Math.min(drainTimeoutMs, STREAMS_END_TIMEOUT_MS);
+    while (this.#doors.openStreams > 0 && clock.nowMs() < streamsUntilMs) await sleep(clock, 10);
+    this.#doors.close();
     this.#shards.close();
     this.#metadata.close();
   }

@@ -1,10 +1,10 @@
 import { fileURLToPath } from 'node:url';
 
-import { CairnError } from '@cairn/base';
+import { CairnError, messageOf } from '@cairn/base';
 import { kvServiceDefinition } from '@cairn/wire';
 import type { KVServer } from '@cairn/wire/gen/cairn/v1/kv.js';
-import type { Server, UntypedServiceImplementation } from '@grpc/grpc-js';
-import type { PackageDefinition } from '@grpc/proto-loader';
+import type { Server } from '@grpc/grpc-js';
+import { loadSync } from '@grpc/proto-loader';
 import { ReflectionService } from '@grpc/reflection';
 import { NestFactory } from '@nestjs/core';
 import type { INestMicroservice } from '@nestjs/common';
@@ -14,6 +14,7 @@ import { HealthImplementation } from 'grpc-health-check';
 import { RouterModule, type RouterModuleParts } from './router.module.js';
 
 const PROTO_ROOT = fileURLToPath(new URL('../../../proto', import.meta.url));
+const LOADER = { includeDirs: [PROTO_ROOT], longs: Number, defaults: true, oneofs: true };
 const MESSAGE_BYTES_MAX = 16 * 1024 * 1024;
 const SERVICES = ['', 'cairn.v1.KV', 'cairn.v1.Cluster'] as const;
 
@@ -35,14 +36,16 @@ export async function startRouterServer(
     options: {
       url: parts.listen,
       package: 'cairn.v1',
-      protoPath: ['cairn/v1/cluster.proto', 'cairn/v1/kv.proto'],
-      loader: { includeDirs: [PROTO_ROOT], longs: Number, defaults: true, oneofs: true },
+      // Nest claims every service of what it loads, so it gets only the file whose service it serves.
+      protoPath: 'cairn/v1/cluster.proto',
+      loader: LOADER,
       maxReceiveMessageLength: MESSAGE_BYTES_MAX,
       maxSendMessageLength: MESSAGE_BYTES_MAX,
-      onLoadPackageDefinition: (definition: object, server: Server) => {
-        server.addService(kvServiceDefinition, parts.kv as unknown as UntypedServiceImplementation);
+      onLoadPackageDefinition: (_definition: object, server: Server) => {
+        server.addService(kvServiceDefinition, parts.kv);
         health.addToServer(server);
-        new ReflectionService(definition as PackageDefinition).addToServer(server);
+        const all = loadSync(['cairn/v1/cluster.proto', 'cairn/v1/kv.proto'], LOADER);
+        new ReflectionService(all).addToServer(server);
       },
     },
   };
@@ -54,12 +57,7 @@ export async function startRouterServer(
   try {
     await app.listen();
   } catch (error) {
-    throw new CairnError(
-      'FAILED_PRECONDITION',
-      `cannot listen on ${parts.listen}: ${error instanceof Error ? error.message : String(error)}; ` +
-        'is another process using it? stop that one, or choose another address with --grpc-listen',
-      { cause: error },
-    );
+    throw cannotListen(parts.listen, error);
   }
   return {
     setServing: (isServing) => {
@@ -67,4 +65,16 @@ export async function startRouterServer(
     },
     close: () => app.close(),
   };
+}
+
+function cannotListen(address: string, error: unknown): CairnError {
+  const reason = messageOf(error);
+  const isTaken = reason.includes('EADDRINUSE');
+  return new CairnError(
+    'FAILED_PRECONDITION',
+    isTaken
+      ? `${address} is in use by another process: stop it, or choose another address with --grpc-listen`
+      : `the gRPC server on ${address} could not start: ${reason}`,
+    { cause: error },
+  );
 }

@@ -1,6 +1,5 @@
 import { CairnError, timestamp } from '@cairn/base';
 import { deleteSpan, type OperationSink, type RoutedOperation } from '@cairn/routing';
-import type { Span } from '@cairn/ports';
 import { errorDetailOf, KvOp, type KvRequest, type KvResponse } from '@cairn/wire';
 import type { BatchOperation, BatchRequest, BatchResponse, BatchResult } from '@cairn/wire/gen/cairn/v1/kv.js';
 import type { ServerDuplexStream } from '@grpc/grpc-js';
@@ -35,12 +34,12 @@ export class BatchStream implements OperationSink {
   readonly #context: DoorContext;
   readonly #operations = new Map<number, RoutedOperation>();
   readonly #aborts = new Map<number, AbortController>();
-  readonly #spans = new Map<RoutedOperation, Span>();
   #results: BatchResult[] = [];
   #isFlushDue = false;
   #isReadPaused = false;
   #isBlocked = false;
   #hasEnded = false;
+  #isDraining = false;
   #isClosed = false;
   readonly #flush = (): void => {
     this.#sendResults();
@@ -51,6 +50,7 @@ export class BatchStream implements OperationSink {
     this.#context = context;
     call.write({ results: [], hello, timestamp: context.router.latestTimestamp });
     call.on('data', (message: BatchRequest) => {
+      if (this.#isClosed || this.#isDraining) return;
       for (const operation of message.operations) this.#begin(operation);
       this.#regulate();
     });
@@ -75,11 +75,25 @@ export class BatchStream implements OperationSink {
   close(): void {
     if (this.#isClosed) return;
     this.#isClosed = true;
-    for (const operation of this.#operations.values()) this.#context.router.cancel(operation);
+    for (const operation of this.#operations.values()) {
+      this.#context.router.cancel(operation);
+      operation.span?.end(new CairnError('CANCELLED', 'the stream ended'));
+    }
     this.#operations.clear();
     for (const abort of this.#aborts.values()) abort.abort();
-    for (const span of this.#spans.values()) span.end(new CairnError('CANCELLED', 'the stream ended'));
-    this.#spans.clear();
+    this.#aborts.clear();
+    this.#results = [];
+  }
+
+  /**
+   * Takes on nothing more, answers what is open, then ends the stream in good order. A client sends what was not answered
+   * to another router.
+   */
+  drain(): void {
+    if (this.#isClosed || this.#isDraining) return;
+    this.#isDraining = true;
+    this.#call.pause();
+    this.#endWhenDone();
   }
 
   #begin(operation: BatchOperation): void {
@@ -104,7 +118,7 @@ export class BatchStream implements OperationSink {
       if (routed.state === 'done') span?.end();
       else {
         this.#operations.set(call, routed);
-        if (span !== undefined) this.#spans.set(routed, span);
+        routed.span = span;
       }
     } catch (error) {
       this.#push({ call, result: { $case: 'error', value: errorDetailOf(error) } });
@@ -137,7 +151,7 @@ export class BatchStream implements OperationSink {
     if (operation !== undefined) {
       this.#operations.delete(call);
       this.#context.router.cancel(operation);
-      this.#endSpan(operation, new CairnError('CANCELLED', 'the caller gave up'));
+      operation.span?.end(new CairnError('CANCELLED', 'the caller gave up'));
     }
     this.#aborts.get(call)?.abort();
     this.#aborts.delete(call);
@@ -170,20 +184,15 @@ export class BatchStream implements OperationSink {
   complete(operation: RoutedOperation, response: KvResponse): void {
     this.#operations.delete(operation.tag);
     this.#context.succeeded(operation.request.op, operation.startedAtMs);
-    if (this.#spans.size > 0) this.#endSpan(operation, undefined);
+    operation.span?.end();
     this.#push({ call: operation.tag, result: resultOf(response) });
   }
 
   fail(operation: RoutedOperation, error: CairnError): void {
     this.#operations.delete(operation.tag);
     this.#context.failed(operation.request.op, operation.startedAtMs, error);
-    this.#endSpan(operation, error);
+    operation.span?.end(error);
     this.#push({ call: operation.tag, result: { $case: 'error', value: errorDetailOf(error) } });
-  }
-
-  #endSpan(operation: RoutedOperation, error: CairnError | undefined): void {
-    this.#spans.get(operation)?.end(error);
-    this.#spans.delete(operation);
   }
 
   #push(result: BatchResult): void {
@@ -210,6 +219,7 @@ export class BatchStream implements OperationSink {
   }
 
   #regulate(): void {
+    if (this.#isDraining) return;
     const open = this.#operations.size + this.#aborts.size;
     if (!this.#isReadPaused && (this.#isBlocked || open >= OPEN_OPERATIONS_MAX)) {
       this.#isReadPaused = true;
@@ -221,7 +231,7 @@ export class BatchStream implements OperationSink {
   }
 
   #endWhenDone(): void {
-    if (!this.#hasEnded || this.#isClosed) return;
+    if (this.#isClosed || !(this.#hasEnded || this.#isDraining)) return;
     if (this.#operations.size > 0 || this.#aborts.size > 0 || this.#results.length > 0) return;
     this.#isClosed = true;
     this.#call.end();

@@ -1,6 +1,6 @@
 import type { CairnError, Timestamp } from '@cairn/base';
 import { parseTraceparent } from '@cairn/observability';
-import type { Clock, Counter, Histogram, Metrics, Span, Tracer } from '@cairn/ports';
+import type { Clock, Counter, Histogram, LogFields, Metrics, Span, Tracer } from '@cairn/ports';
 import type { KeyValueLimits, RequestRouter } from '@cairn/routing';
 import { KvOp, type KvRequest } from '@cairn/wire';
 
@@ -37,9 +37,10 @@ export class DoorContext {
   readonly #parts: DoorContextParts;
   readonly #requests: Counter;
   readonly #seconds: Histogram;
-  /** Label objects are made once: metrics find their cells by identity. */
-  readonly #okLabels = new Map<KvOp, Readonly<Record<string, string>>>();
-  readonly #opLabels = new Map<KvOp, Readonly<Record<string, string>>>();
+  /** By operation. Made once: metrics find their cells by the identity of the label object. */
+  readonly #okLabels: Readonly<Record<string, string>>[] = [];
+  readonly #opLabels: Readonly<Record<string, string>>[] = [];
+  readonly #spanAttributes: LogFields[] = [];
 
   constructor(parts: DoorContextParts) {
     this.#parts = parts;
@@ -57,8 +58,9 @@ export class DoorContext {
       ['op'],
     );
     for (const op of Object.values(KvOp)) {
-      this.#okLabels.set(op, { op: NAMES[op], code: 'OK' });
-      this.#opLabels.set(op, { op: NAMES[op] });
+      this.#okLabels[op] = { op: NAMES[op], code: 'OK' };
+      this.#opLabels[op] = { op: NAMES[op] };
+      this.#spanAttributes[op] = { 'cairn.op': NAMES[op] };
     }
   }
 
@@ -71,19 +73,19 @@ export class DoorContext {
   }
 
   succeeded(op: KvOp, startedAtMs: number): void {
-    this.#requests.add(1, this.#okLabels.get(op));
-    this.#seconds.observe((this.clock.nowMs() - startedAtMs) / 1000, this.#opLabels.get(op));
+    this.#requests.add(1, this.#okLabels[op]);
+    this.#seconds.observe((this.clock.nowMs() - startedAtMs) / 1000, this.#opLabels[op]);
   }
 
   failed(op: KvOp, startedAtMs: number, error: CairnError): void {
     this.#requests.add(1, { op: NAMES[op], code: error.code });
-    this.#seconds.observe((this.clock.nowMs() - startedAtMs) / 1000, this.#opLabels.get(op));
+    this.#seconds.observe((this.clock.nowMs() - startedAtMs) / 1000, this.#opLabels[op]);
   }
 
   /** Begins a trace if the caller sent one, or chance wants one. */
   trace(request: KvRequest, traceparent: string | undefined): Span | undefined {
     const parent = traceparent === undefined || traceparent === '' ? undefined : parseTraceparent(traceparent);
-    const span = this.#parts.tracer.startRootSpan('router.request', parent, { 'cairn.op': NAMES[request.op] });
+    const span = this.#parts.tracer.startRootSpan('router.request', parent, this.#spanAttributes[request.op]);
     if (span !== undefined) request.trace = span.context;
     return span;
   }

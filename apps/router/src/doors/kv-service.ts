@@ -57,12 +57,23 @@ class UnarySink<Response> implements OperationSink {
 
 type AnyCall = Pick<ServerUnaryCall<unknown, unknown>, 'getDeadline' | 'metadata' | 'on' | 'cancelled'>;
 
-/** The `cairn.v1.KV` service over a router. */
-export function createKvService(context: DoorContext, hello: () => NonNullable<BatchResponse['hello']>): {
+/** The doors of one router and the streams that are open at them. */
+export interface KvDoors {
   readonly handlers: KVServer;
-  /** Ends the streams that are open. */
+  /** Batch streams that are open. */
+  readonly openStreams: number;
+  /** Batch streams take on nothing more, and end when what they have is answered; new ones end after their hello. */
+  drain(): void;
+  /** Gives up on what is left. */
   close(): void;
-} {
+}
+
+/** The `cairn.v1.KV` service over a router. */
+export function createKvService(
+  context: DoorContext,
+  hello: () => NonNullable<BatchResponse['hello']>,
+): KvDoors {
+  let isDraining = false;
   const streams = new Set<BatchStream>();
 
   const timeoutOf = (call: AnyCall): number => {
@@ -146,10 +157,18 @@ export function createKvService(context: DoorContext, hello: () => NonNullable<B
         stream.close();
         streams.delete(stream);
       });
+      if (isDraining) stream.drain();
     },
   };
   return {
     handlers,
+    get openStreams() {
+      return streams.size;
+    },
+    drain: () => {
+      isDraining = true;
+      for (const stream of streams) stream.drain();
+    },
     close: () => {
       for (const stream of streams) stream.close();
     },

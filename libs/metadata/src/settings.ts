@@ -59,7 +59,7 @@ const DEFINITIONS = {
   },
   'timestamp.clock_jump_max_milliseconds': {
     unit: 'milliseconds',
-    default: 24 * 3_600_000,
+    default: 366 * 24 * 3_600_000,
     min: 60_000,
     max: 10 * 365 * 24 * 3_600_000,
     description:

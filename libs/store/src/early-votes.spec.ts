@@ -12,8 +12,8 @@ function ask(inTerm: number): Message {
     term: term(inTerm),
     lastIndex: logIndex(10),
     lastTerm: term(5),
-    isTransfer: false,
-  } as Message;
+    transfer: false,
+  };
 }
 
 it('hands out the newest request of each sender, once', () => {

@@ -144,7 +144,9 @@ export class DeleteRanges {
     const response = call.newResponse();
     response.count = reader.rows.length;
     response.resumeKey = resumeKey;
-    batch.push({ call, response, key: undefined, version: undefined, duplicates: undefined });
+    const command = { call, response, key: undefined, version: undefined, duplicates: undefined };
+    batch.push(command);
+    pending.collected(command);
     writes.proposeBatch(builder, batch);
   }
 }

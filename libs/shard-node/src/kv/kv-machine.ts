@@ -8,26 +8,18 @@ import {
 } from '@cairn/base';
 import type { EngineBatch, KvEngine } from '@cairn/engine';
 import {
-  type CommandOutcome,
-  decodeRecord,
-  hasExpiryRecord,
-  isTombstoneRecord,
   readWriteBatch,
   readWriteBatchHeader,
   RequestWindow,
-  rowCacheKeyOfVersionKey,
-  timestampOfVersionKey,
   versionSpanOf,
   type RowCache,
-  type RowCacheKey,
-  type VersionRecord,
-  type WriteBatchVisitor,
 } from '@cairn/mvcc';
 import type { Clock, Logger, Tracer } from '@cairn/ports';
 import type { Entry } from '@cairn/raft';
 import type { EngineSpan, ReplicaHandle, StateMachine } from '@cairn/store';
 import { KvOp, ReadConsistency } from '@cairn/wire';
 
+import { ApplyVisitor, type AppliedRow } from './apply-visitor.js';
 import { ColdReads } from './cold-reads.js';
 import { DeleteRanges } from './delete-ranges.js';
 import { GarbageEstimate } from './garbage-estimate.js';
@@ -63,13 +55,6 @@ export interface KvEnvironment {
 interface AfterPublished {
   readonly index: LogIndex;
   readonly run: () => void;
-}
-
-/** A row of an entry that was applied and is not visible yet. */
-interface AppliedRow {
-  readonly index: LogIndex;
-  readonly key: RowCacheKey;
-  readonly version: VersionRecord;
 }
 
 /**
@@ -480,63 +465,4 @@ function isRead(op: KvOp): boolean {
 
 function asBuffer(bytes: Uint8Array): Buffer {
   return Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-}
-
-/** Puts the rows of a payload into the engine batch and its outcomes into the window. One object, reused. */
-class ApplyVisitor implements WriteBatchVisitor {
-  bytes = 0;
-  /** Of those, of deletions. */
-  deletedBytes = 0;
-  hasExpiring = false;
-  /** 0 = the entry collects no garbage. */
-  safePoint = timestamp(0);
-  freedBytes = 0;
-  purged = 0;
-  #index = 0 as LogIndex;
-  #batch: EngineBatch | undefined;
-  #window: RequestWindow | undefined;
-  #rows: AppliedRow[] | undefined;
-
-  begin(
-    index: LogIndex,
-    batch: EngineBatch | undefined,
-    window: RequestWindow | undefined,
-    rows: AppliedRow[] | undefined,
-  ): void {
-    this.bytes = 0;
-    this.deletedBytes = 0;
-    this.hasExpiring = false;
-    this.safePoint = timestamp(0);
-    this.freedBytes = 0;
-    this.purged = 0;
-    this.#index = index;
-    this.#batch = batch;
-    this.#window = window;
-    this.#rows = rows;
-  }
-
-  write(key: Buffer, record: Buffer): void {
-    const bytes = key.length + record.length;
-    this.bytes += bytes;
-    if (isTombstoneRecord(record)) this.deletedBytes += bytes;
-    else if (hasExpiryRecord(record)) this.hasExpiring = true;
-    this.#batch?.put(key, record);
-    if (this.#rows === undefined) return;
-    const version = decodeRecord(timestampOfVersionKey(key), record);
-    this.#rows.push({ index: this.#index, key: rowCacheKeyOfVersionKey(key), version });
-  }
-
-  outcome(outcome: CommandOutcome): void {
-    this.#window?.append(outcome);
-  }
-
-  purge(key: Buffer): void {
-    this.purged += 1;
-    this.#batch?.delete(key);
-  }
-
-  collected(safePoint: Timestamp, bytes: number): void {
-    this.safePoint = safePoint;
-    this.freedBytes += bytes;
-  }
 }

@@ -88,6 +88,35 @@ describe('a command that is sent again', () => {
     expect(await rig.get('n')).toBe('2');
   });
 
+  it('is found wherever its first sending is, in storms of retries', async () => {
+    const rig = await KvRig.leading();
+    await rig.put('n', '0');
+    const ids = Array.from({ length: 8 }, (_, at) => rig.identity(at + 1));
+    const sent = ids.slice(0, 3).map((id) => rig.send(increment(id)));
+    await rig.turn();
+    sent.push(...ids.slice(2, 5).map((id) => rig.send(increment(again(id)))));
+    sent.push(...ids.slice(3, 6).map((id) => rig.send(increment(again(id)))));
+    await rig.turn();
+    rig.replica.refusal = 'too-many-uncommitted';
+    const refused = rig.send(increment(again(ids[6] as (typeof ids)[0])));
+    await rig.turn();
+    rig.replica.refusal = undefined;
+    expect(codeOf(refused)).toBe('RESOURCE_EXHAUSTED');
+    sent.push(...ids.slice(5).map((id) => rig.send(increment(again(id)))));
+    await rig.turn();
+    await rig.replica.commit(1);
+    sent.push(...ids.map((id) => rig.send(increment(again(id)))));
+    await rig.run();
+    const answers = new Map<number, Set<string>>();
+    for (const each of sent) {
+      const sequence = each.call.request.requestId?.sequence ?? 0;
+      answers.set(sequence, (answers.get(sequence) ?? new Set()).add(answerOf(each).number));
+    }
+    expect([...answers.values()].every((numbers) => numbers.size === 1)).toBe(true);
+    expect(answers.size).toBe(8);
+    expect(await rig.get('n')).toBe('8');
+  });
+
   it('is evaluated once when the first sending still waits for its row', async () => {
     const rig = await KvRig.leading();
     await rig.put('n', '0');

@@ -4,6 +4,9 @@ import type { KvResponse } from '@cairn/wire';
 
 import type { KvCall } from './kv-call.js';
 
+/** Publishings without a retry after which the index by identity is dropped. */
+const PUBLISHED_WITHOUT_FIND_MAX = 64;
+
 /** A command that is in the log and not yet visible: what it wrote, and the answer that is due. */
 export interface PendingWrite {
   readonly call: KvCall | undefined;
@@ -31,6 +34,9 @@ export class PendingWrites {
   #batches: PendingBatch[] = [];
   readonly #newest = new Map<RowCacheKey, VersionRecord>();
   #lastIndex = 0 as LogIndex;
+  /** Commands by identity, collected ones too. Exists only while retries come: see `find`. */
+  #byIdentity: Map<string, PendingWrite> | undefined;
+  #publishedSinceFind = 0;
 
   /** Index of the last batch added; 0 before the first. */
   get lastIndex(): LogIndex {
@@ -51,6 +57,11 @@ export class PendingWrites {
     this.#newest.set(key, version);
   }
 
+  /** A command was evaluated and will be in the next batch. */
+  collected(write: PendingWrite): void {
+    if (this.#byIdentity !== undefined) this.#note(write);
+  }
+
   add(index: LogIndex, term: Term, writes: readonly PendingWrite[]): void {
     this.#batches.push({ index, term, writes });
     this.#lastIndex = index;
@@ -61,10 +72,13 @@ export class PendingWrites {
     let count = 0;
     while (count < this.#batches.length && (this.#batches[count] as PendingBatch).index <= index) count += 1;
     if (count === 0) return [];
+    this.#publishedSinceFind += 1;
+    if (this.#publishedSinceFind > PUBLISHED_WITHOUT_FIND_MAX) this.#byIdentity = undefined;
     const done: PendingWrite[] = [];
     for (const batch of this.#batches.splice(0, count)) {
       for (const write of batch.writes) {
         done.push(write);
+        this.#forget(write);
         if (write.key !== undefined && this.#newest.get(write.key) === write.version)
           this.#newest.delete(write.key);
       }
@@ -84,6 +98,7 @@ export class PendingWrites {
   /** A batch was refused: forgets the rows it laid over, keeping those of the batches under way. */
   undoOverlay(): void {
     this.#newest.clear();
+    this.#byIdentity = undefined;
     for (const batch of this.#batches) {
       for (const write of batch.writes) {
         if (write.key !== undefined && write.version !== undefined)
@@ -92,22 +107,41 @@ export class PendingWrites {
     }
   }
 
-  /** The command with this identity, if it is under way. Linear: only retries ask. */
-  find(client: number, sequence: number): PendingWrite | undefined {
-    for (const batch of this.#batches) {
-      for (const write of batch.writes) {
-        const id = write.call?.request.requestId;
-        if (id?.sequence === sequence && id.client === client) return write;
-      }
+  /**
+   * The command with this identity, if it is under way or among `collected`. Only retries ask, and many at once when a
+   * leader was lost: the first builds an index, which is kept up until nobody has asked for a while.
+   */
+  find(client: number, sequence: number, collected: readonly PendingWrite[]): PendingWrite | undefined {
+    this.#publishedSinceFind = 0;
+    if (this.#byIdentity === undefined) {
+      this.#byIdentity = new Map();
+      for (const batch of this.#batches) for (const write of batch.writes) this.#note(write);
+      for (const write of collected) this.#note(write);
     }
-    return undefined;
+    return this.#byIdentity.get(nameOf(client, sequence));
+  }
+
+  #note(write: PendingWrite): void {
+    const id = write.call?.request.requestId;
+    if (id !== undefined) this.#byIdentity?.set(nameOf(id.client, id.sequence), write);
+  }
+
+  #forget(write: PendingWrite): void {
+    if (this.#byIdentity === undefined) return;
+    const id = write.call?.request.requestId;
+    if (id !== undefined) this.#byIdentity.delete(nameOf(id.client, id.sequence));
   }
 
   /** Leadership is lost: hands out everything that was under way; its outcome is not known here. */
   takeAll(): readonly PendingBatch[] {
     const all = this.#batches;
     this.#batches = [];
+    this.#byIdentity = undefined;
     this.#newest.clear();
     return all;
   }
+}
+
+function nameOf(client: number, sequence: number): string {
+  return `${client}/${sequence}`;
 }

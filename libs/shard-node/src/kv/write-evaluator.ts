@@ -89,8 +89,7 @@ export class WriteEvaluator {
   }
 
   #isNew(call: KvCall, id: RequestIdentity): boolean {
-    const underWay =
-      this.#machine.pending.find(id.client, id.sequence) ?? this.#inBatch(id.client, id.sequence);
+    const underWay = this.#machine.pending.find(id.client, id.sequence, this.#batch);
     if (underWay !== undefined) {
       underWay.duplicates ??= [];
       underWay.duplicates.push(call);
@@ -109,13 +108,6 @@ export class WriteEvaluator {
     timestamps.observe(id.stamp);
     this.#retries.add(id.client, id.sequence, timestamps.max);
     return true;
-  }
-
-  #inBatch(client: number, sequence: number): PendingWrite | undefined {
-    return this.#batch.find((write) => {
-      const id = write.call?.request.requestId;
-      return id?.sequence === sequence && id.client === client;
-    });
   }
 
   #evaluate(call: KvCall): void {
@@ -143,17 +135,22 @@ export class WriteEvaluator {
       case 'write':
         this.#builder.addWrite(outcome, request.key, evaluation.version);
         this.#machine.pending.overlay(key, evaluation.version);
-        this.#batch.push({ call, response, key, version: evaluation.version, duplicates: undefined });
+        this.#collect({ call, response, key, version: evaluation.version, duplicates: undefined });
         break;
       case 'outcome':
         this.#builder.addOutcome(outcome);
-        this.#batch.push({ call, response, key: undefined, version: undefined, duplicates: undefined });
+        this.#collect({ call, response, key: undefined, version: undefined, duplicates: undefined });
         break;
       case 'invalid':
         call.fail(evaluation.code, evaluation.message);
         return;
     }
     if (this.#builder.bytes >= this.#environment.limits.entryBytesMax) this.#propose();
+  }
+
+  #collect(write: PendingWrite): void {
+    this.#batch.push(write);
+    this.#machine.pending.collected(write);
   }
 
   /** Reads the row from the engine; the command is evaluated in the turn after, against whatever is newest then. */

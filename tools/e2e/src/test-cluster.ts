@@ -5,6 +5,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { CairnError } from '@cairn/base';
 import { connect, type CairnClient, type ClientOptions } from '@cairn/client';
 import { startLocalCluster, type LocalCluster, type LocalClusterOptions } from '@cairn/local-cluster';
+import { forgetDirectory, watchDirectory } from './watchdog.js';
 
 export interface TestCluster {
   readonly cluster: LocalCluster;
@@ -22,9 +23,17 @@ export interface TestCluster {
 
 const READY_TIMEOUT_MS = 40_000;
 
-/** A new directory below the system's own for such things. */
+/** A new directory below the system's own for such things; goes, with the nodes in it, when the test run is killed. */
 export function temporaryDirectory(): string {
-  return mkdtempSync(join(tmpdir(), 'cairn-e2e-'));
+  const directory = mkdtempSync(join(tmpdir(), 'cairn-e2e-'));
+  watchDirectory(directory);
+  return directory;
+}
+
+/** Removes a directory of `temporaryDirectory`, whose nodes have ended. */
+export function removeTemporary(directory: string): void {
+  forgetDirectory(directory);
+  rmSync(directory, { recursive: true, force: true });
 }
 
 /**
@@ -44,7 +53,7 @@ export async function startTestCluster(
     },
     dataDirectory: directory,
   }).catch((error: unknown) => {
-    rmSync(directory, { recursive: true, force: true });
+    removeTemporary(directory);
     throw error;
   });
   const clients: CairnClient[] = [];
@@ -65,7 +74,7 @@ export async function startTestCluster(
       stopping ??= (async () => {
         for (const client of clients) client.close();
         await cluster.stop();
-        if (process.env['CAIRN_E2E_KEEP'] === undefined) rmSync(directory, { recursive: true, force: true });
+        if (process.env['CAIRN_E2E_KEEP'] === undefined) removeTemporary(directory);
         else process.stdout.write(`kept: ${directory}\n`);
         if (deaths.length > 0) throw new CairnError('INTERNAL', deaths.join('\n\n'));
       })();

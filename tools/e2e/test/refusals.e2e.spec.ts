@@ -2,13 +2,18 @@
  * Goal: a node that must not start says why in a sentence and ends with status 1, and one that may does.
  * Method: two clusters of one metadata member and one shard node; further nodes are started by hand, wrongly.
  */
-import { readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { findFreePorts, type NodePlan } from '@cairn/local-cluster';
 import { flipByte, logBlocks, type LogBlock } from '../src/log-files.js';
 import { endPrograms, runProgram, type ProgramEnd } from '../src/programs.js';
-import { startTestCluster, temporaryDirectory, type TestCluster } from '../src/test-cluster.js';
+import {
+  removeTemporary,
+  startTestCluster,
+  temporaryDirectory,
+  type TestCluster,
+} from '../src/test-cluster.js';
 
 const scratch = temporaryDirectory();
 const clusters: TestCluster[] = [];
@@ -67,7 +72,7 @@ beforeAll(async () => {
 afterAll(async () => {
   await endPrograms();
   await Promise.all(clusters.map((each) => each.stop()));
-  rmSync(scratch, { recursive: true, force: true });
+  removeTemporary(scratch);
 }, 60_000);
 
 describe('a shard node', () => {

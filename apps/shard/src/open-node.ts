@@ -88,6 +88,7 @@ export function nodeOpener(ports: NodePorts): OpenNode {
           callBytesMax: config.proposalQueueBytesMax,
         },
         rowCacheBytes: config.rowCacheBytes,
+        diskReserveBytes: config.diskReserveBytes,
         logSegmentBytes: config.raftLogSegmentBytes,
         openEngine,
         metadata: (hello) =>

@@ -2,7 +2,7 @@ import { messageOf } from '@cairn/base';
 import { MetadataClient, metadataConnector } from '@cairn/metadata';
 import { noopMetrics, noopTracer } from '@cairn/ports';
 import { DEFAULT_KV_LIMITS, ShardNode, type KvLimits } from '@cairn/shard-node';
-import type { Store, StoreConfig } from '@cairn/store';
+import type { Replica, Store, StoreConfig } from '@cairn/store';
 
 import { SimNode, type NodePorts, type SimWorld } from './sim-node.js';
 
@@ -37,6 +37,10 @@ export class SimShardNode extends SimNode {
     return this.#node?.storeId ?? 0;
   }
 
+  replicas(): Iterable<Replica> {
+    return this.store?.replicas() ?? [];
+  }
+
   protected async open(ports: NodePorts): Promise<void> {
     const { clock, logger, rng, transport } = ports;
     this.#node = await ShardNode.start({
@@ -54,6 +58,7 @@ export class SimShardNode extends SimNode {
       storeConfig: this.#options.storeConfig,
       kvLimits: { ...DEFAULT_KV_LIMITS, ...this.#options.kvLimits },
       rowCacheBytes: this.#options.rowCacheBytes,
+      diskReserveBytes: 0,
       logSegmentBytes: this.#options.logSegmentBytes,
       openEngine: () => Promise.resolve(ports.engine),
       metadata: (hello) =>

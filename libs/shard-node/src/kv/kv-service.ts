@@ -5,6 +5,7 @@ import {
   decodeKvCancel,
   decodeKvRequests,
   FrameType,
+  KvOp,
   KvResponseEncoder,
   type KvRequest,
   type KvResponse,
@@ -35,6 +36,8 @@ export class KvService {
   readonly #machines = new Map<RangeId, KvMachine>();
   readonly #sessions = new Set<KvSession>();
   readonly #refused: Counter;
+  /** Less than the reserve is free: writes that need space are refused, deletions and reads go on. */
+  isDiskFull = false;
   #openCalls = 0;
   #openBytes = 0;
 
@@ -92,6 +95,13 @@ export class KvService {
     if (this.#openCalls >= limits.callsMax || this.#openBytes + bytes > limits.callBytesMax) {
       this.#refused.add(1, { reason: 'overload' });
       call.fail('RESOURCE_EXHAUSTED', 'the node has too many requests under way', { retryAfterMs: 25 });
+      return;
+    }
+    if (this.isDiskFull && takesSpace(request.op)) {
+      this.#refused.add(1, { reason: 'disk-full' });
+      call.fail('DISK_FULL', 'the disk of the shard node is nearly full: delete data or add space', {
+        retryAfterMs: 1_000,
+      });
       return;
     }
     const machine = this.#machines.get(request.rangeId);
@@ -184,4 +194,9 @@ export class KvSession implements ResponseSink {
   #maxTimestamp(): Timestamp {
     return timestamp(this.#parts.timestamps.max);
   }
+}
+
+/** Deletions are let through on a full disk: they are how space comes back. */
+function takesSpace(op: KvRequest['op']): boolean {
+  return op === KvOp.put || op === KvOp.compareAndSet || op === KvOp.increment;
 }

@@ -65,6 +65,8 @@ export interface ShardNodeOptions {
   readonly storeConfig: StoreConfig;
   readonly kvLimits: KvLimits;
   readonly rowCacheBytes: number;
+  /** With less than this free, writes that need space are refused. 0 = never. */
+  readonly diskReserveBytes: number;
   readonly logSegmentBytes?: number;
   /** Opens the engine of the node, below its directory. */
   openEngine(): Promise<KvEngine>;
@@ -407,6 +409,8 @@ export class ShardNode {
     }
     const replicas = [...this.store.replicas()];
     this.#heartbeats += 1;
+    const diskFreeBytes = await disk.freeBytes(directory);
+    this.#service.isDiskFull = diskFreeBytes < this.#options.diskReserveBytes;
     const report = this.#reports.take(this.store, this.#service);
     try {
       const response = await this.#metadata.heartbeat({
@@ -419,7 +423,7 @@ export class ShardNode {
         replicas: replicas.length,
         leaders: replicas.filter((replica) => replica.isReadyLeader).length,
         dataBytes: Math.round(bytes),
-        diskFreeBytes: await disk.freeBytes(directory),
+        diskFreeBytes,
         readsPerSecond: reads,
         writesPerSecond: writes,
         startedUnixMs: this.#startedUnixMs,

@@ -22,6 +22,15 @@ import { spanOf } from './span-bounds.js';
 
 /** Open operations of one stream above which it is not read until half of them are answered. */
 const OPEN_OPERATIONS_MAX = 16_384;
+/** Fewer when answers are large: about so many bytes of them may be under way to one client. */
+const OPEN_ANSWER_BYTES_TARGET = 64 * 1024 * 1024;
+const OPEN_OPERATIONS_MIN = 16;
+/** An answer message is closed before it grows beyond this, unless one answer alone does; clients accept 4 MiB by default. */
+const MESSAGE_BYTES_TARGET = 1024 * 1024;
+/** What a result takes besides its value, roughly. */
+const RESULT_OVERHEAD_BYTES = 64;
+/** Weight of one answer in the running mean of their sizes. */
+const MEAN_WEIGHT = 1 / 8;
 
 type BatchCall = ServerDuplexStream<BatchRequest, BatchResponse>;
 
@@ -35,6 +44,8 @@ export class BatchStream implements OperationSink {
   readonly #operations = new Map<number, RoutedOperation>();
   readonly #aborts = new Map<number, AbortController>();
   #results: BatchResult[] = [];
+  #resultBytes = 0;
+  #meanBytes = RESULT_OVERHEAD_BYTES;
   #isFlushDue = false;
   #isReadPaused = false;
   #isBlocked = false;
@@ -185,7 +196,7 @@ export class BatchStream implements OperationSink {
     this.#operations.delete(operation.tag);
     this.#context.succeeded(operation.request.op, operation.startedAtMs);
     operation.span?.end();
-    this.#push({ call: operation.tag, result: resultOf(response) });
+    this.#push({ call: operation.tag, result: resultOf(response) }, response.value?.length ?? 0);
   }
 
   fail(operation: RoutedOperation, error: CairnError): void {
@@ -195,8 +206,12 @@ export class BatchStream implements OperationSink {
     this.#push({ call: operation.tag, result: { $case: 'error', value: errorDetailOf(error) } });
   }
 
-  #push(result: BatchResult): void {
+  #push(result: BatchResult, valueBytes = 0): void {
     if (this.#isClosed) return;
+    const bytes = RESULT_OVERHEAD_BYTES + valueBytes;
+    this.#meanBytes += (bytes - this.#meanBytes) * MEAN_WEIGHT;
+    if (this.#resultBytes > 0 && this.#resultBytes + bytes > MESSAGE_BYTES_TARGET) this.#writeResults();
+    this.#resultBytes += bytes;
     this.#results.push(result);
     if (this.#isFlushDue) return;
     this.#isFlushDue = true;
@@ -206,25 +221,34 @@ export class BatchStream implements OperationSink {
   #sendResults(): void {
     this.#isFlushDue = false;
     if (this.#isClosed || this.#results.length === 0) return;
+    this.#writeResults();
+    this.#regulate();
+    this.#endWhenDone();
+  }
+
+  #writeResults(): void {
     const results = this.#results;
     this.#results = [];
+    this.#resultBytes = 0;
     const isTaken = this.#call.write({
       results,
       hello: undefined,
       timestamp: timestamp(this.#context.router.latestTimestamp),
     });
     if (!isTaken) this.#isBlocked = true;
-    this.#regulate();
-    this.#endWhenDone();
   }
 
   #regulate(): void {
     if (this.#isDraining) return;
     const open = this.#operations.size + this.#aborts.size;
-    if (!this.#isReadPaused && (this.#isBlocked || open >= OPEN_OPERATIONS_MAX)) {
+    const openMax = Math.max(
+      OPEN_OPERATIONS_MIN,
+      Math.min(OPEN_OPERATIONS_MAX, OPEN_ANSWER_BYTES_TARGET / this.#meanBytes),
+    );
+    if (!this.#isReadPaused && (this.#isBlocked || open >= openMax)) {
       this.#isReadPaused = true;
       this.#call.pause();
-    } else if (this.#isReadPaused && !this.#isBlocked && open < OPEN_OPERATIONS_MAX / 2) {
+    } else if (this.#isReadPaused && !this.#isBlocked && open < openMax / 2) {
       this.#isReadPaused = false;
       this.#call.resume();
     }

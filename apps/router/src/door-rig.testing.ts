@@ -1,0 +1,240 @@
+import { createServer, type AddressInfo } from 'node:net';
+
+import { rangeId, replicaId, storeId, timestamp, type RangeDescriptor } from '@cairn/base';
+import type { MetadataClient } from '@cairn/metadata';
+import { noopLogger, noopMetrics, noopTracer } from '@cairn/ports';
+import { DEFAULT_KEY_VALUE_LIMITS, RequestRouter, type MetadataGateway, type StoreConnector } from '@cairn/routing';
+import { NodeClock, NodeRng } from '@cairn/runtime-node';
+import { KvOp, newKvResponse, type KvRequest, type KvResponse, type RpcPool } from '@cairn/wire';
+import { BatchResponse, KVClient, KVService, type BatchOperation } from '@cairn/wire/gen/cairn/v1/kv.js';
+import { credentials, type ClientDuplexStream } from '@grpc/grpc-js';
+
+import { ClusterAdmin } from './cluster-admin.js';
+import { DoorContext } from './doors/door-context.js';
+import { createKvService, type KvDoors } from './doors/kv-service.js';
+import { startRouterServer, type RouterServer } from './router-server.js';
+
+const RANGE: RangeDescriptor = {
+  rangeId: rangeId(1),
+  startKey: Buffer.alloc(0),
+  endKey: Buffer.alloc(0),
+  epoch: { version: 1, confVersion: 1 },
+  replicas: [{ replicaId: replicaId(1), storeId: storeId(1), role: 'voter' }],
+};
+
+/** One store with one range in memory: answers in the next turn, or when it is told to. */
+export class MemoryStore {
+  readonly rows = new Map<string, Uint8Array>();
+  readonly held: KvRequest[] = [];
+  readonly cancelled: number[] = [];
+  readonly received: KvRequest[] = [];
+  /** Requests of keys that begin with this wait for `release`. */
+  holdPrefix: string | undefined;
+  #answer: (responses: readonly KvResponse[]) => void = () => undefined;
+
+  readonly connector: StoreConnector = {
+    connect: (_id, _address, handlers) => {
+      setImmediate(() => {
+        handlers.onUp();
+      });
+      this.#answer = (responses) => {
+        handlers.onResponses(responses, timestamp(77));
+      };
+      return {
+        queuedBytes: 0,
+        send: (requests) => {
+          const copies = requests.map((request) => ({ ...request }));
+          setImmediate(() => {
+            this.#receive(copies);
+          });
+        },
+        cancel: (sequences) => {
+          this.cancelled.push(...sequences);
+        },
+        close: () => undefined,
+      };
+    },
+  };
+
+  release(): void {
+    this.holdPrefix = undefined;
+    this.#receive(this.held.splice(0));
+  }
+
+  #receive(requests: readonly KvRequest[]): void {
+    const responses: KvResponse[] = [];
+    for (const request of requests) {
+      this.received.push(request);
+      const name = Buffer.from(request.key).toString();
+      if (this.holdPrefix !== undefined && name.startsWith(this.holdPrefix)) this.held.push(request);
+      else responses.push(this.#carryOut(request, name));
+    }
+    if (responses.length > 0) this.#answer(responses);
+  }
+
+  #carryOut(request: KvRequest, name: string): KvResponse {
+    const response = newKvResponse(request.sequence, request.op);
+    response.timestamp = timestamp(42);
+    const value = this.rows.get(name);
+    if (request.op === KvOp.put && request.value !== undefined) this.rows.set(name, request.value);
+    if (request.op === KvOp.get) {
+      response.found = value !== undefined;
+      response.value = value;
+    }
+    if (request.op === KvOp.scan) {
+      response.rows = [...this.rows].map(([key, row]) => ({
+        key: Buffer.from(key),
+        value: row,
+        version: Buffer.alloc(0),
+      }));
+    }
+    return response;
+  }
+}
+
+/** A port that was free a moment ago. */
+export function freeAddress(): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const probe = createServer();
+    probe.on('error', reject);
+    probe.listen(0, '127.0.0.1', () => {
+      const { port } = probe.address() as AddressInfo;
+      probe.close(() => {
+        resolve(`127.0.0.1:${port}`);
+      });
+    });
+  });
+}
+
+export type FakeMetadata = Partial<Pick<MetadataClient, 'status' | 'routes' | 'settings' | 'putSetting'>>;
+
+/** A real gRPC server on loopback, before a router whose only store is in this process. */
+export class DoorRig {
+  readonly address: string;
+  readonly store = new MemoryStore();
+  readonly router: RequestRouter;
+  readonly doors: KvDoors;
+  readonly server: RouterServer;
+  readonly client: KVClient;
+
+  static async start(metadata: FakeMetadata = {}): Promise<DoorRig> {
+    const address = await freeAddress();
+    const store = new MemoryStore();
+    const clock = new NodeClock();
+    const gateway: MetadataGateway = {
+      routes: () =>
+        Promise.resolve({
+          routes: [{ descriptor: RANGE, leaderStoreId: storeId(1) }],
+          stores: [{ storeId: storeId(1), address: 'memory', live: true }],
+        }),
+      timestamp: () => Promise.resolve(timestamp(77)),
+      latestTimestamp: timestamp(77),
+    };
+    const router = new RequestRouter({
+      clock,
+      rng: new NodeRng(),
+      logger: noopLogger,
+      metrics: noopMetrics,
+      connector: store.connector,
+      gateway,
+      bounds: { outstandingOpsMax: 50_000, outstandingBytesMax: 1e9, outstandingOpsPerStoreMax: 50_000 },
+    });
+    await router.prefetch();
+    const context = new DoorContext({
+      router,
+      clock,
+      tracer: noopTracer,
+      metrics: noopMetrics,
+      requestTimeoutMs: 5_000,
+      freshTimestamp: () => Promise.resolve(timestamp(77)),
+      limits: () => DEFAULT_KEY_VALUE_LIMITS,
+    });
+    const doors = createKvService(context, () => ({
+      clusterId: 'rig',
+      serverVersion: '1',
+      ...DEFAULT_KEY_VALUE_LIMITS,
+    }));
+    const admin = new ClusterAdmin({
+      metadata: metadata as MetadataClient,
+      shards: {} as RpcPool,
+      serverVersion: '1',
+      sleep: () => Promise.resolve(),
+      routesChanged: () => undefined,
+    });
+    const server = await startRouterServer({ admin, kv: doors.handlers, listen: address });
+    return new DoorRig({ address, store, router, doors, server });
+  }
+
+  private constructor(parts: Pick<DoorRig, 'address' | 'router' | 'doors' | 'server'> & { store: MemoryStore }) {
+    this.address = parts.address;
+    this.store = parts.store;
+    this.router = parts.router;
+    this.doors = parts.doors;
+    this.server = parts.server;
+    this.client = new KVClient(this.address, credentials.createInsecure());
+  }
+
+  async close(): Promise<void> {
+    this.client.close();
+    this.router.close();
+    await this.server.close();
+  }
+}
+
+/** The client's end of a batch stream: collects what arrives. */
+export class StreamEnd {
+  readonly messages: BatchResponse[] = [];
+  readonly stream: ClientDuplexStream<Buffer, BatchResponse>;
+  status: { code: number; details: string } | undefined;
+  #changed: () => void = () => undefined;
+
+  constructor(rig: DoorRig) {
+    this.stream = rig.client.makeBidiStreamRequest(
+      KVService.batch.path,
+      (bytes: Buffer) => bytes,
+      (bytes: Buffer) => BatchResponse.decode(bytes),
+    );
+    this.stream.on('data', (message: BatchResponse) => {
+      this.messages.push(message);
+      this.#changed();
+    });
+    this.stream.on('error', () => undefined);
+    this.stream.on('status', (status) => {
+      this.status = status;
+      this.#changed();
+    });
+  }
+
+  get results(): BatchResponse['results'] {
+    return this.messages.flatMap(({ results }) => results);
+  }
+
+  send(...operations: Partial<BatchOperation>[]): void {
+    const whole = operations.map((each) => ({ call: 0, timeoutMs: 0, operation: undefined, traceparent: '', ...each }));
+    this.stream.write(KVService.batch.requestSerialize({ operations: whole }));
+  }
+
+  /** Waits until the condition holds after something arrived. The test's own time limit ends it otherwise. */
+  async until(condition: () => boolean): Promise<void> {
+    while (!condition()) {
+      await new Promise<void>((resolve) => {
+        this.#changed = resolve;
+      });
+    }
+  }
+}
+
+export const putOf = (key: string, value: Uint8Array = Buffer.from('v')): BatchOperation['operation'] => ({
+  $case: 'put',
+  value: { key: Buffer.from(key), value: Buffer.from(value), ttlMs: 0, ordering: 0, requestId: undefined },
+});
+
+export const getOf = (key: string): BatchOperation['operation'] => ({
+  $case: 'get',
+  value: { key: Buffer.from(key), consistency: 0, timestamp: 0 },
+});
+
+/** Lets I/O that is under way happen until the condition holds; the test's own time limit ends it otherwise. */
+export async function eventually(condition: () => boolean): Promise<void> {
+  while (!condition()) await new Promise((resolve) => setTimeout(resolve, 2));
+}

@@ -1,0 +1,177 @@
+import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import { status } from '@grpc/grpc-js';
+
+import { DoorRig, eventually, getOf, putOf, StreamEnd } from '../door-rig.testing.js';
+
+let rig: DoorRig;
+
+beforeEach(async () => {
+  rig = await DoorRig.start();
+});
+
+afterEach(async () => {
+  await rig.close();
+});
+
+describe('the batch stream', () => {
+  it('says hello first, then answers, with a timestamp in every message', async () => {
+    const end = new StreamEnd(rig);
+    end.send({ call: 1, operation: putOf('a') });
+    await end.until(() => end.results.length === 1);
+    expect(end.messages[0]).toMatchObject({ results: [], hello: { clusterId: 'rig', keyBytesMax: 4_096 } });
+    expect(end.results[0]).toMatchObject({ call: 1, result: { $case: 'put', value: { timestamp: 42 } } });
+    expect(end.messages.slice(1).every((message) => message.hello === undefined && message.timestamp === 77)).toBe(true);
+    end.stream.cancel();
+  });
+
+  it('answers in the order of completion', async () => {
+    rig.store.holdPrefix = 'slow';
+    const end = new StreamEnd(rig);
+    end.send({ call: 1, operation: getOf('slow') }, { call: 2, operation: putOf('b') }, { call: 3, operation: getOf('c') });
+    await end.until(() => end.results.length === 2);
+    rig.store.release();
+    await end.until(() => end.results.length === 3);
+    expect(end.results.map(({ call }) => call)).toEqual([2, 3, 1]);
+    end.stream.cancel();
+  });
+
+  it('names the field of bad input, and goes on', async () => {
+    const end = new StreamEnd(rig);
+    end.send(
+      { call: 1, operation: putOf('') },
+      { call: 2 },
+      { call: 3, operation: putOf('x'.repeat(5_000)) },
+      { call: 4, operation: putOf('good') },
+    );
+    await end.until(() => end.results.length === 4);
+    const errors = end.results.flatMap(({ call, result }) =>
+      result?.$case === 'error' ? [[call, result.value.code, result.value.field, result.value.message]] : [],
+    );
+    expect(errors).toEqual([
+      [1, 'INVALID_ARGUMENT', 'key', 'key must not be empty'],
+      [2, 'INVALID_ARGUMENT', 'operation', 'operation must be given'],
+      [3, 'INVALID_ARGUMENT', 'key', 'key has 5000 bytes; the limit is 4096'],
+    ]);
+    end.stream.cancel();
+  });
+
+  it('frees what is cancelled, and does not answer it', async () => {
+    rig.store.holdPrefix = 'slow';
+    const end = new StreamEnd(rig);
+    end.send({ call: 1, operation: putOf('slow') });
+    await eventually(() => rig.store.held.length === 1);
+    end.send({ call: 1, operation: { $case: 'cancel', value: true } });
+    await eventually(() => rig.store.cancelled.length === 1);
+    expect(rig.router.openOperations).toBe(0);
+    rig.store.release();
+    // The number is free again.
+    end.send({ call: 1, operation: getOf('other') });
+    await end.until(() => end.results.length === 1);
+    expect(end.results.map(({ result }) => result?.$case)).toEqual(['get']);
+    end.stream.cancel();
+  });
+
+  it('refuses a call number that is in use', async () => {
+    rig.store.holdPrefix = 'slow';
+    const end = new StreamEnd(rig);
+    end.send({ call: 1, operation: putOf('slow') }, { call: 1, operation: getOf('a') });
+    await end.until(() => end.results.length === 1);
+    expect(end.results[0]?.result).toMatchObject({ $case: 'error', value: { field: 'call' } });
+    end.stream.cancel();
+  });
+
+  it('ends one stream for a garbled message, and frees what it had; others go on', async () => {
+    rig.store.holdPrefix = 'slow';
+    const garbled = new StreamEnd(rig);
+    const healthy = new StreamEnd(rig);
+    garbled.send({ call: 1, operation: putOf('slow') });
+    await eventually(() => rig.store.held.length === 1);
+    garbled.stream.write(Buffer.from([10, 200, 1, 1]));
+    await garbled.until(() => garbled.status !== undefined);
+    expect(garbled.status?.code).not.toBe(status.OK);
+    await eventually(() => rig.router.openOperations === 0);
+    healthy.send({ call: 1, operation: putOf('a') });
+    await healthy.until(() => healthy.results.length === 1);
+    expect(healthy.results[0]?.result?.$case).toBe('put');
+    healthy.stream.cancel();
+  });
+
+  it('frees everything when the client goes away', async () => {
+    rig.store.holdPrefix = 'slow';
+    const end = new StreamEnd(rig);
+    end.send({ call: 1, operation: putOf('slow1') }, { call: 2, operation: getOf('slow2') });
+    await eventually(() => rig.store.held.length === 2);
+    end.stream.cancel();
+    await eventually(() => rig.router.openOperations === 0 && rig.doors.openStreams === 0);
+    await eventually(() => rig.store.cancelled.length === 2);
+  });
+
+  it('answers what is open after the client has said its last word, then ends', async () => {
+    rig.store.holdPrefix = 'slow';
+    const end = new StreamEnd(rig);
+    end.send({ call: 1, operation: getOf('slow') });
+    end.stream.end();
+    await eventually(() => rig.store.held.length === 1);
+    rig.store.release();
+    await end.until(() => end.status !== undefined);
+    expect(end.status?.code).toBe(status.OK);
+    expect(end.results.map(({ call }) => call)).toEqual([1]);
+  });
+
+  it('stops reading from a client that does not take its answers', async () => {
+    rig.store.rows.set('large', Buffer.alloc(100_000));
+    const end = new StreamEnd(rig);
+    await end.until(() => end.messages.length === 1);
+    end.stream.pause();
+    for (let call = 1; call <= 400; call += 1) {
+      end.send({ call, operation: getOf('large') });
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    await eventually(() => rig.store.received.length > 0 && rig.router.openOperations === 0);
+    // What the router took on is what fits into the buffers between here and there.
+    expect(rig.store.received.length).toBeLessThan(200);
+    end.stream.resume();
+    await end.until(() => end.results.length === 400);
+    expect(new Set(end.results.map(({ call }) => call)).size).toBe(400);
+    end.stream.cancel();
+  }, 20_000);
+
+  it('cuts answers that are too large together for one message', async () => {
+    rig.store.rows.set('large', Buffer.alloc(1_000_000));
+    const end = new StreamEnd(rig);
+    end.send(...Array.from({ length: 30 }, (_, at) => ({ call: at + 1, operation: getOf('large') })));
+    await end.until(() => end.results.length === 30 || end.status !== undefined);
+    expect(end.status).toBeUndefined();
+    expect(end.results).toHaveLength(30);
+    end.stream.cancel();
+  });
+
+  it('drains: answers what is open, takes nothing new, ends in good order', async () => {
+    rig.store.holdPrefix = 'slow';
+    const end = new StreamEnd(rig);
+    end.send({ call: 1, operation: putOf('slow') });
+    await eventually(() => rig.store.held.length === 1);
+    rig.doors.drain();
+    end.send({ call: 2, operation: putOf('late') });
+    rig.store.release();
+    await end.until(() => end.status !== undefined);
+    expect(end.status?.code).toBe(status.OK);
+    expect(end.results.map(({ call }) => call)).toEqual([1]);
+    expect(rig.store.rows.has('late')).toBe(false);
+  });
+
+  it('tells of open operations what is known of them when the router closes', async () => {
+    rig.store.holdPrefix = 'slow';
+    const end = new StreamEnd(rig);
+    end.send({ call: 1, operation: putOf('slow1') }, { call: 2, operation: getOf('slow2') });
+    await eventually(() => rig.store.held.length === 2);
+    rig.doors.drain();
+    rig.router.close();
+    await end.until(() => end.status !== undefined);
+    const codes = end.results.map(({ call, result }) => [call, result?.$case === 'error' ? result.value.code : '']);
+    expect(codes.sort()).toEqual([
+      [1, 'OUTCOME_UNKNOWN'],
+      [2, 'UNAVAILABLE'],
+    ]);
+  });
+});

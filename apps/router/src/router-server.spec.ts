@@ -1,0 +1,138 @@
+import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import { CairnError } from '@cairn/base';
+import { fromServiceError } from '@cairn/wire';
+import type { PutResponse, ScanResponse } from '@cairn/wire/gen/cairn/v1/kv.js';
+import { ClusterClient, type ListSettingsResponse } from '@cairn/wire/gen/cairn/v1/cluster.js';
+import { credentials, Metadata, type ServiceError } from '@grpc/grpc-js';
+
+import type { ClusterAdmin } from './cluster-admin.js';
+import { DoorRig, eventually } from './door-rig.testing.js';
+import { startRouterServer } from './router-server.js';
+
+const settings = [{ name: 'key.max_bytes', value: '4096', description: 'longest key' }];
+const put = { key: Buffer.from('a'), value: Buffer.from('1'), ttlMs: 0, ordering: 0, requestId: undefined };
+let rig: DoorRig;
+
+beforeEach(async () => {
+  rig = await DoorRig.start({
+    settings: () => Promise.resolve(settings as never),
+    putSetting: () =>
+      Promise.reject(new CairnError('INVALID_ARGUMENT', 'no such setting', { details: { field: 'name' } })),
+  });
+});
+
+afterEach(async () => {
+  await rig.close();
+});
+
+const same = (bytes: Buffer): Buffer => bytes;
+
+function raw(path: string, request: Buffer): Promise<Buffer> {
+  return new Promise((resolve, reject) => {
+    rig.client.makeUnaryRequest(path, same, same, request, (error: ServiceError | null, response?: Buffer) => {
+      if (error !== null || response === undefined) reject(error ?? new Error('no response'));
+      else resolve(response);
+    });
+  });
+}
+
+describe('unary calls', () => {
+  it('carries out and answers', async () => {
+    const written = await new Promise<PutResponse>((resolve, reject) => {
+      rig.client.put(put, (error, response) => {
+        if (error === null) resolve(response);
+        else reject(error);
+      });
+    });
+    expect(written.timestamp).toBe(42);
+    expect(rig.store.rows.get('a')?.toString()).toBe('1');
+  });
+
+  it('names the field of bad input', async () => {
+    const error = await new Promise<CairnError>((resolve) => {
+      rig.client.put({ ...put, key: Buffer.alloc(0) }, (failure) => {
+        resolve(fromServiceError(failure as ServiceError));
+      });
+    });
+    expect(error).toMatchObject({ code: 'INVALID_ARGUMENT', details: { field: 'key' } });
+  });
+
+  it('frees what a call held when its deadline passes or its caller leaves', async () => {
+    rig.store.holdPrefix = 'a';
+    const failed = new Promise<ServiceError | null>((resolve) => {
+      rig.client.put(put, new Metadata(), { deadline: Date.now() + 60 }, resolve);
+    });
+    await eventually(() => rig.router.openOperations === 1);
+    expect((await failed)?.code).toBe(4);
+    await eventually(() => rig.router.openOperations === 0);
+    const call = rig.client.put(put, () => undefined);
+    await eventually(() => rig.router.openOperations === 1);
+    call.cancel();
+    await eventually(() => rig.router.openOperations === 0 && rig.store.cancelled.length === 2);
+  });
+
+  it('streams a scan', async () => {
+    rig.store.rows.set('a', Buffer.from('1'));
+    rig.store.rows.set('b', Buffer.from('2'));
+    const none = Buffer.alloc(0);
+    const call = rig.client.scan({
+      ...{ start: none, end: none, prefix: none, limit: 0, reverse: false, keysOnly: false },
+      ...{ consistency: 0, timestamp: 0, pageBytes: 0 },
+    });
+    const pages: ScanResponse[] = [];
+    for await (const page of call) pages.push(page as ScanResponse);
+    expect(pages.flatMap(({ rows }) => rows.map(({ key }) => key.toString()))).toEqual(['a', 'b']);
+    expect(pages[0]?.timestamp).toBe(77);
+  });
+});
+
+describe('the other services on the port', () => {
+  it('serves Cluster through its controller, errors with their fields', async () => {
+    const client = new ClusterClient(rig.address, credentials.createInsecure());
+    const listed = await new Promise<ListSettingsResponse>((resolve, reject) => {
+      client.listSettings({}, (error, response) => {
+        if (error === null) resolve(response);
+        else reject(error);
+      });
+    });
+    expect(listed.settings).toMatchObject([{ name: 'key.max_bytes', value: '4096' }]);
+    const failure = await new Promise<ServiceError | null>((resolve) => {
+      client.putSetting({ name: 'nonsense', value: '1' }, resolve);
+    });
+    expect(fromServiceError(failure as ServiceError)).toMatchObject({
+      code: 'INVALID_ARGUMENT',
+      details: { field: 'name' },
+    });
+    client.close();
+  });
+
+  it('says NOT_SERVING until it is told otherwise, and again afterwards', async () => {
+    const check = (): Promise<Buffer> => raw('/grpc.health.v1.Health/Check', Buffer.from('\x0a\x0bcairn.v1.KV', 'latin1'));
+    const [serving, notServing] = [Buffer.from([8, 1]), Buffer.from([8, 2])];
+    expect(await check()).toEqual(notServing);
+    rig.server.setServing(true);
+    expect(await check()).toEqual(serving);
+    rig.server.setServing(false);
+    expect(await check()).toEqual(notServing);
+  });
+
+  it('lists its services by reflection', async () => {
+    const call = rig.client.makeBidiStreamRequest('/grpc.reflection.v1.ServerReflection/ServerReflectionInfo', same, same);
+    call.write(Buffer.from([0x3a, 1, 0x2a]));
+    const answer = await new Promise<Buffer>((resolve, reject) => {
+      call.on('data', resolve);
+      call.on('error', reject);
+    });
+    call.end();
+    expect(answer.toString('latin1')).toContain('cairn.v1.KV');
+    expect(answer.toString('latin1')).toContain('cairn.v1.Cluster');
+  });
+
+  it('says what to do about a port that is taken', async () => {
+    const second = startRouterServer({ admin: {} as ClusterAdmin, kv: rig.doors.handlers, listen: rig.address });
+    await expect(second).rejects.toMatchObject({
+      code: 'FAILED_PRECONDITION',
+      message: `${rig.address} is in use by another process: stop it, or choose another address with --grpc-listen`,
+    });
+  });
+});

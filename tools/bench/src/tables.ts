@@ -1,5 +1,6 @@
 import type { ResultLine, Summary } from './results.js';
 import type { Spread } from './statistics.js';
+import { WORK_MEANING } from './works.js';
 
 /** Text in columns: the first left, the others right. */
 export function columns(rows: readonly (readonly string[])[]): string[] {
@@ -135,11 +136,22 @@ function troubleLines(lines: readonly ResultLine[]): string[] {
   );
 }
 
+/** What the columns mean. */
+function legend(lines: readonly ResultLine[]): string[] {
+  const runs = Math.max(...lines.map((line) => line.ours.runs));
+  const works = [...new Set(lines.map((line) => line.work))];
+  return [
+    `open = operations open at any time; medians of ${runs} ${runs === 1 ? 'run' : 'runs'}.`,
+    ...works.map((work) => `${work} = ${WORK_MEANING[work]}`),
+  ];
+}
+
 /** Everything that was measured, for people. At least one line. */
 export function showResults(lines: readonly ResultLine[]): string {
   const parts = [
     resultTable(lines),
     troubleLines(lines),
+    legend(lines),
     driverLines(lines),
     cpuTable(lines),
     memoryTable(lines),

@@ -12,7 +12,7 @@ export const WORK_MEANING: Readonly<Record<WorkName, string>> = {
   get: 'linearizable get of a random key',
   mix: '90 % linearizable get, 10 % put',
   stale: 'get from any replica; of etcd a serializable get',
-  scan: 'all rows in order, one scan at a time; counted in rows',
+  scan: 'all rows in order, one scan at a time: rows per second, latency of a whole scan',
   unary: 'put as a plain unary gRPC call, both systems under the native generator',
 };
 
@@ -24,7 +24,7 @@ export interface Cell {
 
 /** All cells of a plan, in the order of the works. A scan is one reader, whatever the others are. */
 export function cellsOf(works: readonly WorkName[], outstanding: readonly number[]): Cell[] {
-  return works.flatMap((work) =>
+  return works.flatMap((work): Cell[] =>
     work === 'scan' ? [{ work, outstanding: 1 }] : outstanding.map((each) => ({ work, outstanding: each })),
   );
 }

@@ -85,6 +85,11 @@ export class KvClient {
     return fresh;
   }
 
+  /** Changes a setting of the cluster. */
+  putSetting(name: string, value: string): Promise<void> {
+    return this.#metadata.putSetting(name, value);
+  }
+
   #see(seen: number): void {
     if (seen > this.#stamp) this.#stamp = seen;
   }

@@ -51,7 +51,7 @@ function lineOf(result: ScenarioResult, realMs: number): string {
   );
 }
 
-function show(result: ScenarioResult, realMs: number, { json, logLines }: Arguments): void {
+function show(result: ScenarioResult, realMs: number, { json, logLines, from, to }: Arguments): void {
   if (json) {
     const { tail: _tail, ...rest } = result;
     process.stdout.write(`${JSON.stringify({ ...rest, realMs: Math.round(realMs) })}\n`);
@@ -64,7 +64,8 @@ function show(result: ScenarioResult, realMs: number, { json, logLines }: Argume
   if (result.violations.length > 0) {
     process.stdout.write(`  replay: npm run sim -- --seeds ${result.seed} --log 200\n`);
   }
-  for (const line of logLines > 0 ? result.tail.slice(-logLines) : []) process.stdout.write(`    ${line}\n`);
+  const shown = logLines > 0 && (result.violations.length > 0 || from === to) ? result.tail.slice(-logLines) : [];
+  for (const line of shown) process.stdout.write(`    ${line}\n`);
 }
 
 /** Runs the seeds; the exit code is 1 when any of them failed. */

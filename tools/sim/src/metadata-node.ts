@@ -6,7 +6,7 @@ import {
   type MetadataNode,
 } from '@cairn/metadata';
 import { noopMetrics, type Connection } from '@cairn/ports';
-import { openIdentity, SessionLinks, Store, type StoreConfig } from '@cairn/store';
+import { openIdentity, SessionLinks, Store, type Replica, type StoreConfig } from '@cairn/store';
 import {
   acceptSession,
   createRpcServer,
@@ -60,6 +60,10 @@ export class SimMetadataNode extends SimNode {
 
   get isServing(): boolean {
     return this.isAlive && this.#node?.isServing === true;
+  }
+
+  replicas(): Iterable<Replica> {
+    return this.store?.replicas() ?? [];
   }
 
   protected async open(ports: NodePorts): Promise<void> {

@@ -13,6 +13,7 @@ export const FAULT_KINDS = [
   'flap',
   'break-connections',
   'latency',
+  'disk-stall',
 ] as const;
 export type FaultKind = (typeof FAULT_KINDS)[number];
 
@@ -107,6 +108,10 @@ export class Nemesis {
         network.breakConnections(node.name, other);
         return;
       }
+      case 'disk-stall':
+        observer.note('nemesis', `stalls the disk of ${node.name}`);
+        node.disk.stallUntil(this.#cluster.scheduler.nowMs + rng.between(20, 2_000));
+        return;
       case 'latency': {
         const other = rng.pick(this.#everybody());
         const low = rng.between(0.5, 40);

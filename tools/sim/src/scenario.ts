@@ -1,4 +1,4 @@
-import { messageOf } from '@cairn/base';
+import { CairnError, messageOf } from '@cairn/base';
 import { sleep } from '@cairn/ports';
 
 import { counterFaults } from './checkers/counters.js';
@@ -137,11 +137,25 @@ class ScenarioRun {
     const untilMs = this.cluster.scheduler.nowMs + limitMs;
     while (!isTrue()) {
       if (this.cluster.scheduler.nowMs >= untilMs) {
-        this.cluster.observer.violate('liveness', `not within ${limitMs} ms: ${what}`);
+        this.cluster.observer.violate('liveness', `not within ${limitMs} ms: ${what}; ${this.#describe()}`);
         return;
       }
       await this.cluster.scheduler.runFor(20);
     }
+  }
+
+  /** Where every replica is, for the report of a cluster that stands still. */
+  #describe(): string {
+    const parts: string[] = [];
+    for (const node of this.cluster.nodes) {
+      parts.push(`${node.name} ${node.isAlive ? '' : 'dead'}${node.isPaused ? 'paused' : ''}`);
+      for (const replica of node.replicas()) {
+        const { term, commitIndex, role, isQuiesced } = replica.raft.status();
+        const marks = `${replica.isInitialised ? '' : ' EMPTY'}${isQuiesced ? ' quiesced' : ''}`;
+        parts.push(`${replica.rangeId}@${replica.appliedIndex}/${commitIndex} term ${term} ${role}${marks}`);
+      }
+    }
+    return parts.join(', ');
   }
 
   #client(name: string, clientId: number): KvClient {
@@ -202,6 +216,12 @@ class ScenarioRun {
     const scout = this.#worker('scout', 1_001);
     const keys = [...REGISTERS, ...COUNTERS];
     const run = async (): Promise<void> => {
+      // Old versions are collected and large ranges cut while the run lasts.
+      if (rng.chance(0.5)) await client.putSetting('gc.life_seconds', '10');
+      if (rng.chance(0.3)) {
+        await client.putSetting('range.target_bytes', '32768');
+        await client.putSetting('range.split_bytes', '65536');
+      }
       for (;;) {
         await sleep(clock, rng.between(200, 3_000));
         if (!this.#isLoadOn) return;
@@ -216,8 +236,14 @@ class ScenarioRun {
         if (rng.chance(0.3)) await scout.scan();
       }
     };
-    run().catch((error: unknown) => {
-      cluster.observer.violate('admin', error instanceof Error ? (error.stack ?? '') : String(error));
+    this.#run(run, 'admin');
+  }
+
+  #run(work: () => Promise<void>, name: string): void {
+    work().catch((error: unknown) => {
+      // Settings may not get through while metadata members are down; anything else is a mistake here.
+      if (CairnError.is(error)) this.cluster.observer.note(name, `gave up: ${error.message}`);
+      else this.cluster.observer.violate(name, error instanceof Error ? (error.stack ?? '') : String(error));
     });
   }
 

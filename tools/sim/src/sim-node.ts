@@ -7,6 +7,7 @@ import {
   type SimRng,
   type SimScheduler,
 } from '@cairn/runtime-sim';
+import type { Replica } from '@cairn/store';
 
 import type { Observer } from './observer.js';
 import { SlowEngine } from './slow-engine.js';
@@ -89,6 +90,9 @@ export abstract class SimNode {
   get clock(): Clock | undefined {
     return this.#process?.clock;
   }
+
+  /** The replicas of what runs now; none while it is not open. */
+  abstract replicas(): Iterable<Replica>;
 
   /** Begins a life. A failure of `open` is a violation: nodes must come back from any crash. */
   start(): void {

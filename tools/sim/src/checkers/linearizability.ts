@@ -1,3 +1,5 @@
+import { SimRng } from '@cairn/runtime-sim';
+
 import type { Action, Operation } from '../history.js';
 
 /** States visited before a key is given up as too hard to decide. */
@@ -77,88 +79,125 @@ function prepare(operations: readonly Operation[]): Item[] {
   });
 }
 
+/** Items not linearized yet, in order of invocation; taking one out and putting it back is O(1), last out first in. */
+class OpenItems {
+  readonly #items: readonly Item[];
+  readonly #next: Int32Array;
+  readonly #previous: Int32Array;
+  readonly #isDone: Uint8Array;
+  readonly #marks: Int32Array;
+  /** Two independent sums over the linearized set: its fingerprint. */
+  #low = 0;
+  #high = 0;
+
+  constructor(items: readonly Item[]) {
+    const count = items.length;
+    this.#items = items;
+    // Slot 0 is the head, item `at` has slot `at + 1`.
+    this.#next = Int32Array.from({ length: count + 1 }, (_, at) => (at === count ? 0 : at + 1));
+    this.#previous = Int32Array.from({ length: count + 1 }, (_, at) => (at === 0 ? count : at - 1));
+    this.#isDone = new Uint8Array(count);
+    const rng = new SimRng('fingerprints');
+    this.#marks = Int32Array.from({ length: count * 2 }, () => rng.uint32() | 0);
+  }
+
+  take(at: number): void {
+    const slot = at + 1;
+    const [before, after] = [this.#previous[slot] as number, this.#next[slot] as number];
+    this.#next[before] = after;
+    this.#previous[after] = before;
+    this.#flip(at, 1);
+  }
+
+  putBack(at: number): void {
+    const slot = at + 1;
+    this.#next[this.#previous[slot] as number] = slot;
+    this.#previous[this.#next[slot] as number] = slot;
+    this.#flip(at, 0);
+  }
+
+  #flip(at: number, isDone: number): void {
+    this.#isDone[at] = isDone;
+    this.#low ^= this.#marks[at * 2] as number;
+    this.#high ^= this.#marks[at * 2 + 1] as number;
+  }
+
+  /** Equal for equal sets; different ones collide with a chance of 2^-64. */
+  get fingerprint(): string {
+    return `${this.#low}:${this.#high}`;
+  }
+
+  /** What may come next: invoked before anything that is still open returned. Known outcomes first, they make progress. */
+  candidates(): number[] {
+    let earliestReturn = Number.POSITIVE_INFINITY;
+    const known: number[] = [];
+    const unknown: number[] = [];
+    for (let slot = this.#next[0] as number; slot !== 0; slot = this.#next[slot] as number) {
+      const at = slot - 1;
+      const { operation, isUnknown, twinBefore } = this.#items[at] as Item;
+      if (operation.invokedMs > earliestReturn) break;
+      if (!isUnknown) {
+        earliestReturn = Math.min(earliestReturn, operation.returnedMs);
+        known.push(at);
+      } else if (twinBefore < 0 || this.#isDone[twinBefore] === 1) {
+        unknown.push(at);
+      }
+    }
+    return [...known, ...unknown].filter(
+      (at) => (this.#items[at] as Item).operation.invokedMs <= earliestReturn,
+    );
+  }
+}
+
+/** One linearized operation on the way, and what may follow it. */
+interface Frame {
+  readonly state: string | undefined;
+  readonly options: readonly number[];
+  next: number;
+  readonly chosen: number;
+}
+
 /**
  * Is there an order of the operations, each between its invocation and its return, that explains every answer? Depth-first
- * search over linearized sets with memory of visited (set, state) pairs (Wing and Gong; Lowe, "Testing for
- * linearizability", 2017). All operations must be of one key.
+ * search over linearized sets with memory of visited (set, state) pairs (Wing and Gong, "Testing and verifying concurrent
+ * objects", 1993; Lowe, "Testing for linearizability", 2017). All operations must be of one key.
  */
 function search(items: readonly Item[]): 'yes' | 'no' | 'undecided' {
-  const done = new Uint8Array(items.length);
+  const open = new OpenItems(items);
   const visited = new Set<string>();
-  const known = items.reduce((count, item) => count + (item.isUnknown ? 0 : 1), 0);
-  const isTooLarge = (): boolean => visited.size > STATES_MAX;
-
-  const candidates = (low: number): number[] => {
-    let earliestReturn = Number.POSITIVE_INFINITY;
-    const found: number[] = [];
-    for (let at = low; at < items.length; at += 1) {
-      const { operation, isUnknown, twinBefore } = items[at] as Item;
-      if (operation.invokedMs > earliestReturn) break;
-      if (done[at] === 1) continue;
-      if (!isUnknown) earliestReturn = Math.min(earliestReturn, operation.returnedMs);
-      if (twinBefore >= 0 && done[twinBefore] === 0) continue;
-      found.push(at);
-    }
-    // Operations whose outcome is known first: they are the ones that make progress.
-    const eligible = found.filter((at) => (items[at] as Item).operation.invokedMs <= earliestReturn);
-    return [
-      ...eligible.filter((at) => !(items[at] as Item).isUnknown),
-      ...eligible.filter((at) => (items[at] as Item).isUnknown),
-    ];
-  };
-
-  const signature = (low: number, state: string | undefined): string => {
-    let high = items.length;
-    while (high > low && done[high - 1] === 0) high -= 1;
-    return `${low}:${Buffer.from(done.subarray(low, high)).toString('latin1')}:${state === undefined ? '-' : `=${state}`}`;
-  };
-
-  /** An explicit stack: histories are longer than the call stack is deep. */
-  interface Frame {
-    readonly low: number;
-    readonly state: string | undefined;
-    readonly options: readonly number[];
-    next: number;
-    readonly chosen: number;
-  }
-  let remaining = known;
-  const lowFrom = (from: number): number => {
-    let low = from;
-    while (low < items.length && done[low] === 1) low += 1;
-    return low;
-  };
-  const stack: Frame[] = [{ low: 0, state: undefined, options: candidates(0), next: 0, chosen: -1 }];
+  let remaining = items.reduce((count, item) => count + (item.isUnknown ? 0 : 1), 0);
   if (remaining === 0) return 'yes';
+  // An explicit stack: histories are longer than the call stack is deep.
+  const stack: Frame[] = [{ state: undefined, options: open.candidates(), next: 0, chosen: -1 }];
+  const undo = (at: number): void => {
+    open.putBack(at);
+    if (!(items[at] as Item).isUnknown) remaining += 1;
+  };
   while (stack.length > 0) {
     const frame = stack[stack.length - 1] as Frame;
     if (frame.next >= frame.options.length) {
       stack.pop();
-      if (frame.chosen >= 0) {
-        done[frame.chosen] = 0;
-        if (!(items[frame.chosen] as Item).isUnknown) remaining += 1;
-      }
+      if (frame.chosen >= 0) undo(frame.chosen);
       continue;
     }
     const at = frame.options[frame.next] as number;
     frame.next += 1;
-    const item = items[at] as Item;
-    const state = step(frame.state, item.operation.action, item.isUnknown);
+    const { operation, isUnknown } = items[at] as Item;
+    const state = step(frame.state, operation.action, isUnknown);
     if (state === IMPOSSIBLE) continue;
     // An unknown operation that changes nothing here need not have happened here.
-    if (item.isUnknown && state === frame.state) continue;
-    done[at] = 1;
-    if (!item.isUnknown) remaining -= 1;
+    if (isUnknown && state === frame.state) continue;
+    open.take(at);
+    if (!isUnknown) remaining -= 1;
     if (remaining === 0) return 'yes';
-    const low = lowFrom(frame.low);
-    const mark = signature(low, state);
+    const mark = `${open.fingerprint}${state === undefined ? '-' : `=${state}`}`;
     if (visited.has(mark)) {
-      done[at] = 0;
-      if (!item.isUnknown) remaining += 1;
+      undo(at);
       continue;
     }
     visited.add(mark);
-    if (isTooLarge()) return 'undecided';
-    stack.push({ low, state, options: candidates(low), next: 0, chosen: at });
+    if (visited.size > STATES_MAX) return 'undecided';
+    stack.push({ state, options: open.candidates(), next: 0, chosen: at });
   }
   return 'no';
 }

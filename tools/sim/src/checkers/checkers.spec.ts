@@ -1,0 +1,91 @@
+import { describe, expect, it } from '@jest/globals';
+import { MemoryEngine } from '@cairn/engine';
+
+import type { Operation } from '../history.js';
+import { Observer } from '../observer.js';
+import { counterFaults } from './counters.js';
+import { coverageFaults, overlapFaults, type HeldSpan } from './coverage.js';
+import { LeaderTerms } from './leadership.js';
+import { readRows, replicaFaults } from './replicas.js';
+
+function span(rangeId: number, from: string, to: string): HeldSpan {
+  return { rangeId, startKey: Buffer.from(from), endKey: Buffer.from(to) };
+}
+
+describe('coverage', () => {
+  it('accepts spans that meet, in any order', () => {
+    expect(coverageFaults([span(1, '', '')])).toEqual([]);
+    expect(coverageFaults([span(3, 'm', ''), span(1, '', 'c'), span(2, 'c', 'm')])).toEqual([]);
+  });
+
+  it('finds gaps at the start, inside and at the end', () => {
+    expect(coverageFaults([span(1, 'a', '')])).toHaveLength(1);
+    expect(coverageFaults([span(1, '', 'c'), span(2, 'd', '')])).toHaveLength(1);
+    expect(coverageFaults([span(1, '', 'c')])).toHaveLength(1);
+    expect(coverageFaults([])).toHaveLength(1);
+  });
+
+  it('finds overlap, also of a span behind the last one', () => {
+    expect(overlapFaults([span(1, '', 'd'), span(2, 'c', '')])).toHaveLength(1);
+    expect(overlapFaults([span(1, '', ''), span(2, 'c', 'd')])).toHaveLength(1);
+    expect(overlapFaults([span(1, '', 'b'), span(2, 'c', '')])).toEqual([]);
+  });
+});
+
+describe('leaders', () => {
+  it('may change with the term, not within it', () => {
+    const observer = new Observer(() => 0);
+    const terms = new LeaderTerms(observer);
+    terms.took('range 1', 5, 'a');
+    terms.took('range 1', 6, 'b');
+    terms.took('range 2', 5, 'b');
+    terms.took('range 1', 6, 'b');
+    expect(observer.violations).toEqual([]);
+    terms.took('range 1', 5, 'b');
+    expect(observer.violations).toHaveLength(1);
+  });
+});
+
+describe('replicas', () => {
+  const rows = (...pairs: [string, string][]): Map<string, string> => new Map(pairs);
+
+  it('must agree only where they are equally far', () => {
+    const one = { node: 'a', rangeId: 1, appliedIndex: 7, rows: rows(['k', 'v']) };
+    expect(replicaFaults([one, { ...one, node: 'b' }])).toEqual([]);
+    expect(replicaFaults([one, { ...one, node: 'b', appliedIndex: 8, rows: rows() }])).toEqual([]);
+    expect(replicaFaults([one, { ...one, node: 'b', rows: rows() }])).toHaveLength(1);
+    expect(replicaFaults([one, { ...one, node: 'b', rows: rows(['k', 'w']) }])).toHaveLength(1);
+    expect(replicaFaults([one, { ...one, node: 'b', rows: rows(['k', 'v'], ['l', 'v']) }])).toHaveLength(1);
+  });
+
+  it('are read within their spans', async () => {
+    const engine = new MemoryEngine();
+    const batch = engine.newBatch();
+    for (const key of ['a', 'b', 'c']) batch.put(Buffer.from(key), Buffer.from('1'));
+    await engine.write(batch);
+    const read = await readRows(engine, [{ start: Buffer.from('a'), end: Buffer.from('c') }]);
+    expect([...read.keys()]).toEqual(['61', '62']);
+  });
+});
+
+describe('counters', () => {
+  const add = (result: string, returnedMs = 1): Operation => ({
+    process: 'p',
+    key: 'c',
+    action: { f: 'add', delta: 1, result },
+    invokedMs: 0,
+    returnedMs,
+  });
+  const unknown = add('', Number.POSITIVE_INFINITY);
+
+  it('end between what was acknowledged and what may have happened', () => {
+    expect(counterFaults('c', [add('1'), add('2'), unknown], 2)).toEqual([]);
+    expect(counterFaults('c', [add('1'), add('2'), unknown], 3)).toEqual([]);
+    expect(counterFaults('c', [add('1'), add('2'), unknown], 1)).toHaveLength(1);
+    expect(counterFaults('c', [add('1'), add('2'), unknown], 4)).toHaveLength(1);
+  });
+
+  it('never answer the same twice', () => {
+    expect(counterFaults('c', [add('1'), add('1')], 2)).toHaveLength(1);
+  });
+});

@@ -123,6 +123,8 @@ export class SessionLinks implements PeerLinks {
         this.#options.logger.info('snapshot not received', { from: remote.name, reason: messageOf(error) });
       });
     }
+    // Whoever dials us listens, too: a store that was away for long is not waited for another two seconds.
+    if (remote.purpose === 'raft') this.#links.get(remote.storeId)?.session.retryNow();
     return {
       onFrame: (type, body) => {
         if (type === FrameType.raftMessages) store.receiveRaftFrame(remote.storeId, body);

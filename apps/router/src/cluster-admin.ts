@@ -66,8 +66,13 @@ export class ClusterAdmin {
 
   async ranges(start: Uint8Array, limit: number): Promise<ListRangesResponse> {
     const wanted = limit === 0 ? RANGES_PER_PAGE_MAX : Math.min(limit, RANGES_PER_PAGE_MAX);
-    const { routes } = await this.#parts.metadata.routes({ keys: [], fromKey: Buffer.from(start), limit: wanted });
-    const nextStart = routes.length < wanted ? Buffer.alloc(0) : (routes.at(-1)?.descriptor?.endKey ?? Buffer.alloc(0));
+    const { routes } = await this.#parts.metadata.routes({
+      keys: [],
+      fromKey: Buffer.from(start),
+      limit: wanted,
+    });
+    const nextStart =
+      routes.length < wanted ? Buffer.alloc(0) : (routes.at(-1)?.descriptor?.endKey ?? Buffer.alloc(0));
     return { ranges: routes.flatMap(rangeOf), nextStart };
   }
 
@@ -81,13 +86,20 @@ export class ClusterAdmin {
 
   /** Cuts ranges until each key begins one. Answers how many ranges were made. */
   async split(keys: readonly Uint8Array[]): Promise<number> {
-    let left = [...keys].sort((a, b) => compareKeys(a, b)).filter((key, at, all) => at === 0 || compareKeys(key, all[at - 1] as Uint8Array) !== 0);
+    let left = [...keys]
+      .sort((a, b) => compareKeys(a, b))
+      .filter((key, at, all) => at === 0 || compareKeys(key, all[at - 1] as Uint8Array) !== 0);
     let created = 0;
     let lastError: unknown;
     for (let tries = 0; tries < SPLIT_TRIES_MAX && left.length > 0; tries += 1) {
       if (tries > 0) await this.#parts.sleep(SPLIT_RETRY_MS);
       const answer = await this.#routesOf(left);
-      left = left.filter((key) => !answer.routes.some(({ descriptor }) => descriptor !== undefined && compareKeys(descriptor.startKey, key) === 0));
+      left = left.filter(
+        (key) =>
+          !answer.routes.some(
+            ({ descriptor }) => descriptor !== undefined && compareKeys(descriptor.startKey, key) === 0,
+          ),
+      );
       for (const [route, inside] of group(answer.routes, left)) {
         try {
           created += await this.#splitOne(answer, route, inside);
@@ -99,9 +111,13 @@ export class ClusterAdmin {
       }
     }
     if (left.length > 0) {
-      throw new CairnError('UNAVAILABLE', `${left.length} keys could not be split at: ${messageOf(lastError)}`, {
-        retryAfterMs: 500,
-      });
+      throw new CairnError(
+        'UNAVAILABLE',
+        `${left.length} keys could not be split at: ${messageOf(lastError)}`,
+        {
+          retryAfterMs: 500,
+        },
+      );
     }
     return created;
   }
@@ -130,11 +146,17 @@ export class ClusterAdmin {
     if (descriptor === undefined || store === undefined) {
       throw new CairnError('UNAVAILABLE', 'the leader of the range is not known yet', { retryAfterMs: 100 });
     }
-    const response = await this.#parts.shards.client(store.address).call(
-      ShardRpc.splitRange,
-      { rangeId: descriptor.rangeId, version: descriptor.version, keys: keys.map((key) => Buffer.from(key)) },
-      { timeoutMs: SPLIT_TIMEOUT_MS },
-    );
+    const response = await this.#parts.shards
+      .client(store.address)
+      .call(
+        ShardRpc.splitRange,
+        {
+          rangeId: descriptor.rangeId,
+          version: descriptor.version,
+          keys: keys.map((key) => Buffer.from(key)),
+        },
+        { timeoutMs: SPLIT_TIMEOUT_MS },
+      );
     return response.created;
   }
 }
@@ -157,7 +179,11 @@ function group(routes: readonly Route[], keys: readonly Uint8Array[]): Map<Route
 
 function nodeOf(node: NodeStatus): Node {
   const { kind, publicAddress, address, ...rest } = node;
-  return { ...rest, kind: KINDS[kind] ?? NodeKind.UNSPECIFIED, address: kind === 'router' ? publicAddress : address };
+  return {
+    ...rest,
+    kind: KINDS[kind] ?? NodeKind.UNSPECIFIED,
+    address: kind === 'router' ? publicAddress : address,
+  };
 }
 
 function rangeOf(route: Route): RangeInfo[] {
@@ -170,13 +196,11 @@ function rangeOf(route: Route): RangeInfo[] {
       end: descriptor.endKey,
       version: descriptor.version,
       confVersion: descriptor.confVersion,
-      replicas: descriptor.replicas.map(
-        (replica): ReplicaInfo => ({
-          replicaId: replica.replicaId,
-          storeId: replica.storeId,
-          role: ROLES[replica.role] ?? 'unspecified',
-        }),
-      ),
+      replicas: descriptor.replicas.map((replica): ReplicaInfo => ({
+        replicaId: replica.replicaId,
+        storeId: replica.storeId,
+        role: ROLES[replica.role] ?? 'unspecified',
+      })),
       leaderStoreId: route.leaderStoreId,
       bytes: route.bytes,
       readsPerSecond: route.readsPerSecond,

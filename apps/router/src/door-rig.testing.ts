@@ -3,7 +3,12 @@ import { createServer, type AddressInfo } from 'node:net';
 import { rangeId, replicaId, storeId, timestamp, type RangeDescriptor } from '@cairn/base';
 import type { MetadataClient } from '@cairn/metadata';
 import { noopLogger, noopMetrics, noopTracer } from '@cairn/ports';
-import { DEFAULT_KEY_VALUE_LIMITS, RequestRouter, type MetadataGateway, type StoreConnector } from '@cairn/routing';
+import {
+  DEFAULT_KEY_VALUE_LIMITS,
+  RequestRouter,
+  type MetadataGateway,
+  type StoreConnector,
+} from '@cairn/routing';
 import { NodeClock, NodeRng } from '@cairn/runtime-node';
 import { KvOp, newKvResponse, type KvRequest, type KvResponse, type RpcPool } from '@cairn/wire';
 import { BatchResponse, KVClient, KVService, type BatchOperation } from '@cairn/wire/gen/cairn/v1/kv.js';
@@ -165,7 +170,9 @@ export class DoorRig {
     return new DoorRig({ address, store, router, doors, server });
   }
 
-  private constructor(parts: Pick<DoorRig, 'address' | 'router' | 'doors' | 'server'> & { store: MemoryStore }) {
+  private constructor(
+    parts: Pick<DoorRig, 'address' | 'router' | 'doors' | 'server'> & { store: MemoryStore },
+  ) {
     this.address = parts.address;
     this.store = parts.store;
     this.router = parts.router;
@@ -210,7 +217,13 @@ export class StreamEnd {
   }
 
   send(...operations: Partial<BatchOperation>[]): void {
-    const whole = operations.map((each) => ({ call: 0, timeoutMs: 0, operation: undefined, traceparent: '', ...each }));
+    const whole = operations.map((each) => ({
+      call: 0,
+      timeoutMs: 0,
+      operation: undefined,
+      traceparent: '',
+      ...each,
+    }));
     this.stream.write(KVService.batch.requestSerialize({ operations: whole }));
   }
 

@@ -2,8 +2,23 @@ import { CairnError, messageOf, storeId, timestamp } from '@cairn/base';
 import type { RouterConfig } from '@cairn/config';
 import { descriptorFromMessage, MetadataClient, metadataConnector } from '@cairn/metadata';
 import type { Readiness } from '@cairn/observability';
-import { sleep, type Clock, type Logger, type Metrics, type Rng, type Timer, type Tracer, type Transport } from '@cairn/ports';
-import { RequestRouter, sessionStoreConnector, type KeyValueLimits, type MetadataGateway, type StoreAddress } from '@cairn/routing';
+import {
+  sleep,
+  type Clock,
+  type Logger,
+  type Metrics,
+  type Rng,
+  type Timer,
+  type Tracer,
+  type Transport,
+} from '@cairn/ports';
+import {
+  RequestRouter,
+  sessionStoreConnector,
+  type KeyValueLimits,
+  type MetadataGateway,
+  type StoreAddress,
+} from '@cairn/routing';
 import {
   decodeKvResponses,
   encodeKvCancel,
@@ -13,7 +28,11 @@ import {
   RpcPool,
   type Hello,
 } from '@cairn/wire';
-import { NodeKind, type GetRoutesResponse, type SettingValue } from '@cairn/wire/gen/cairn/internal/v1/metadata.js';
+import {
+  NodeKind,
+  type GetRoutesResponse,
+  type SettingValue,
+} from '@cairn/wire/gen/cairn/internal/v1/metadata.js';
 import type { KVServer } from '@cairn/wire/gen/cairn/v1/kv.js';
 
 import { ClusterAdmin } from './cluster-admin.js';
@@ -175,7 +194,8 @@ class RouterNode implements RunningRouter {
         this.#beat();
         return;
       } catch (error) {
-        if (CairnError.is(error) && error.retryClass === 'fatal' && error.code !== 'DEADLINE_EXCEEDED') throw error;
+        if (CairnError.is(error) && error.retryClass === 'fatal' && error.code !== 'DEADLINE_EXCEEDED')
+          throw error;
         logger.info('waiting to join the cluster', { reason: messageOf(error) });
         await sleep(this.#ports.clock, JOIN_RETRY_MS);
       }
@@ -234,7 +254,8 @@ class RouterNode implements RunningRouter {
 
   #takeRoutes(answer: GetRoutesResponse): void {
     for (const { descriptor, leaderStoreId } of answer.routes) {
-      if (descriptor !== undefined) this.#router.cache.insert(descriptorFromMessage(descriptor), storeId(leaderStoreId));
+      if (descriptor !== undefined)
+        this.#router.cache.insert(descriptorFromMessage(descriptor), storeId(leaderStoreId));
     }
   }
 
@@ -243,7 +264,8 @@ class RouterNode implements RunningRouter {
     if (!this.#isReady) reasons.push('not joined yet');
     if (this.#isReady && this.#router.cache.size === 0) reasons.push('no range is known yet');
     const { connectedStores, knownStores } = this.#router;
-    if (connectedStores * 2 <= knownStores) reasons.push(`${connectedStores} of ${knownStores} shard nodes are connected`);
+    if (connectedStores * 2 <= knownStores)
+      reasons.push(`${connectedStores} of ${knownStores} shard nodes are connected`);
     if (this.#isClosed) reasons.push('the router is stopping');
     return { ready: reasons.length === 0, reasons };
   }
@@ -266,7 +288,11 @@ class RouterNode implements RunningRouter {
   }
 }
 
-function storeAddress(store: { readonly storeId: number; readonly address: string; readonly live: boolean }): StoreAddress {
+function storeAddress(store: {
+  readonly storeId: number;
+  readonly address: string;
+  readonly live: boolean;
+}): StoreAddress {
   return { storeId: storeId(store.storeId), address: store.address, live: store.live };
 }
 

@@ -32,7 +32,12 @@ export interface RouterProcess {
 export async function startRouterProcess(options: RouterProcessOptions): Promise<RouterProcess> {
   const loaded = loadConfig({ ...routerConfig, argv: options.argv, env: options.env });
   const config = loaded.values;
-  const telemetry = createTelemetry({ ...config, service: 'cairn-router', node: config.name, rng: options.rng });
+  const telemetry = createTelemetry({
+    ...config,
+    service: 'cairn-router',
+    node: config.name,
+    rng: options.rng,
+  });
   const { logger, metrics, tracer } = telemetry;
   await telemetry.opened;
   for (const warning of loaded.warnings) logger.warn('configuration', { warning });

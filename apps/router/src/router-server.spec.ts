@@ -29,10 +29,16 @@ const same = (bytes: Buffer): Buffer => bytes;
 
 function raw(path: string, request: Buffer): Promise<Buffer> {
   return new Promise((resolve, reject) => {
-    rig.client.makeUnaryRequest(path, same, same, request, (error: ServiceError | null, response?: Buffer) => {
-      if (error !== null || response === undefined) reject(error ?? new Error('no response'));
-      else resolve(response);
-    });
+    rig.client.makeUnaryRequest(
+      path,
+      same,
+      same,
+      request,
+      (error: ServiceError | null, response?: Buffer) => {
+        if (error !== null || response === undefined) reject(error ?? new Error('no response'));
+        else resolve(response);
+      },
+    );
   });
 }
 
@@ -107,7 +113,8 @@ describe('the other services on the port', () => {
   });
 
   it('says NOT_SERVING until it is told otherwise, and again afterwards', async () => {
-    const check = (): Promise<Buffer> => raw('/grpc.health.v1.Health/Check', Buffer.from('\x0a\x0bcairn.v1.KV', 'latin1'));
+    const check = (): Promise<Buffer> =>
+      raw('/grpc.health.v1.Health/Check', Buffer.from('\x0a\x0bcairn.v1.KV', 'latin1'));
     const [serving, notServing] = [Buffer.from([8, 1]), Buffer.from([8, 2])];
     expect(await check()).toEqual(notServing);
     rig.server.setServing(true);
@@ -117,7 +124,11 @@ describe('the other services on the port', () => {
   });
 
   it('lists its services by reflection', async () => {
-    const call = rig.client.makeBidiStreamRequest('/grpc.reflection.v1.ServerReflection/ServerReflectionInfo', same, same);
+    const call = rig.client.makeBidiStreamRequest(
+      '/grpc.reflection.v1.ServerReflection/ServerReflectionInfo',
+      same,
+      same,
+    );
     call.write(Buffer.from([0x3a, 1, 0x2a]));
     const answer = await new Promise<Buffer>((resolve, reject) => {
       call.on('data', resolve);
@@ -129,7 +140,11 @@ describe('the other services on the port', () => {
   });
 
   it('says what to do about a port that is taken', async () => {
-    const second = startRouterServer({ admin: {} as ClusterAdmin, kv: rig.doors.handlers, listen: rig.address });
+    const second = startRouterServer({
+      admin: {} as ClusterAdmin,
+      kv: rig.doors.handlers,
+      listen: rig.address,
+    });
     await expect(second).rejects.toMatchObject({
       code: 'FAILED_PRECONDITION',
       message: `${rig.address} is in use by another process: stop it, or choose another address with --grpc-listen`,

@@ -11,7 +11,14 @@ import {
 } from '@cairn/base';
 import { noopLogger, noopMetrics, type Clock } from '@cairn/ports';
 import { SimRng, SimScheduler } from '@cairn/runtime-sim';
-import { KvOp, newKvRequest, newKvResponse, type KvError, type KvRequest, type KvResponse } from '@cairn/wire';
+import {
+  KvOp,
+  newKvRequest,
+  newKvResponse,
+  type KvError,
+  type KvRequest,
+  type KvResponse,
+} from '@cairn/wire';
 
 import { compareKeys, isBelowEnd } from './keys.js';
 import type { MetadataGateway, RoutesAnswer, RoutesQuery } from './metadata-gateway.js';
@@ -21,7 +28,11 @@ import type { StoreConnector, StoreLink, StoreLinkHandlers } from './store-link.
 
 export const key = (text: string): Buffer => Buffer.from(text);
 
-export function descriptorOf(id: number, span: readonly [string, string], more: DescriptorParts = {}): RangeDescriptor {
+export function descriptorOf(
+  id: number,
+  span: readonly [string, string],
+  more: DescriptorParts = {},
+): RangeDescriptor {
   const { version = 1, confVersion = 1, stores = [1, 2, 3], roles = [] } = more;
   return {
     rangeId: rangeId(id),
@@ -69,7 +80,10 @@ class FakeLink implements StoreLink {
 
   send(requests: readonly KvRequest[]): void {
     // The encoder of a real link: what the router changes later is not seen by the store.
-    this.#store.arrive(this, requests.map((request) => ({ ...request })));
+    this.#store.arrive(
+      this,
+      requests.map((request) => ({ ...request })),
+    );
   }
 
   cancel(sequences: readonly number[]): void {
@@ -269,7 +283,8 @@ export class FakeCluster {
     const range = this.ranges.find(({ descriptor }) => descriptor.rangeId === request.rangeId);
     if (range?.descriptor.replicas.some((replica) => replica.storeId === id) !== true) {
       const covering = this.ranges.find(
-        ({ descriptor }) => holds(descriptor, request.key) && descriptor.replicas.some(({ storeId: at }) => at === id),
+        ({ descriptor }) =>
+          holds(descriptor, request.key) && descriptor.replicas.some(({ storeId: at }) => at === id),
       );
       return errorOf('RANGE_NOT_FOUND', { descriptors: covering === undefined ? [] : [covering.descriptor] });
     }
@@ -416,7 +431,11 @@ export class RouterRig implements OperationSink {
     return this.router.execute(request, this, { tag: 0, timeoutMs });
   }
 
-  get(at: string, timeoutMs = 5_000, change: (request: KvRequest) => void = () => undefined): RoutedOperation {
+  get(
+    at: string,
+    timeoutMs = 5_000,
+    change: (request: KvRequest) => void = () => undefined,
+  ): RoutedOperation {
     const request = newKvRequest();
     request.key = key(at);
     change(request);

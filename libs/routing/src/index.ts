@@ -8,7 +8,13 @@ export {
   invalidField,
   type KeyValueLimits,
 } from './limits.js';
-export type { MetadataGateway, RouteInfo, RoutesAnswer, RoutesQuery, StoreAddress } from './metadata-gateway.js';
+export type {
+  MetadataGateway,
+  RouteInfo,
+  RoutesAnswer,
+  RoutesQuery,
+  StoreAddress,
+} from './metadata-gateway.js';
 export { isWrite, RoutedOperation, type OperationSink, type OperationState } from './operation.js';
 export { RangeCache, RouteEntry } from './range-cache.js';
 export { RequestRouter, type RequestRouterOptions, type RouterBounds } from './request-router.js';

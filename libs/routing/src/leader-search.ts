@@ -35,7 +35,10 @@ export class LeaderSearch {
   /** True when the operation shall ask a replica; false when it is parked behind one that does. */
   enter(rangeId: number, operation: RoutedOperation): boolean {
     const search = this.#searches.get(rangeId);
-    assert(operation.search === undefined || operation.search === search, 'an operation is in one search only');
+    assert(
+      operation.search === undefined || operation.search === search,
+      'an operation is in one search only',
+    );
     if (search === undefined) {
       operation.search = new Search(rangeId, operation);
       this.#searches.set(rangeId, operation.search);

@@ -25,7 +25,11 @@ export function checkBound(key: Uint8Array, limits: KeyValueLimits, field: strin
   return invalidField(field, `${field} has ${key.length} bytes; the limit is ${limits.keyBytesMax}`);
 }
 
-export function checkValue(value: Uint8Array, limits: KeyValueLimits, field = 'value'): CairnError | undefined {
+export function checkValue(
+  value: Uint8Array,
+  limits: KeyValueLimits,
+  field = 'value',
+): CairnError | undefined {
   if (value.length <= limits.valueBytesMax) return undefined;
   return invalidField(field, `${field} has ${value.length} bytes; the limit is ${limits.valueBytesMax}`);
 }

@@ -17,13 +17,13 @@ describe('RangeCache', () => {
     const cache = new RangeCache();
     cache.insert(descriptorOf(1, ['b', 'd']), NOBODY);
     cache.insert(descriptorOf(2, ['f', '']), NOBODY);
-    expect([idAt(cache, 'a'), idAt(cache, 'b'), idAt(cache, 'c\xff'), idAt(cache, 'd'), idAt(cache, 'z')]).toEqual([
-      undefined,
-      1,
-      1,
-      undefined,
-      2,
-    ]);
+    expect([
+      idAt(cache, 'a'),
+      idAt(cache, 'b'),
+      idAt(cache, 'c\xff'),
+      idAt(cache, 'd'),
+      idAt(cache, 'z'),
+    ]).toEqual([undefined, 1, 1, undefined, 2]);
   });
 
   it('finds the range below an exclusive end', () => {
@@ -82,7 +82,12 @@ describe('RangeCache', () => {
   it('stays sorted, without overlap, and never goes back in version', () => {
     const bound = fc.constantFrom('', 'b', 'd', 'f', 'h', 'k');
     const descriptor = fc
-      .record({ start: bound, end: bound, id: fc.integer({ min: 1, max: 6 }), version: fc.integer({ min: 1, max: 6 }) })
+      .record({
+        start: bound,
+        end: bound,
+        id: fc.integer({ min: 1, max: 6 }),
+        version: fc.integer({ min: 1, max: 6 }),
+      })
       .filter(({ start, end }) => end === '' || start < end)
       .map(({ start, end, id, version }) => descriptorOf(id, [start, end], { version }));
     fc.assert(
@@ -96,7 +101,9 @@ describe('RangeCache', () => {
           const entries = cache.entries();
           for (let at = 1; at < entries.length; at += 1) {
             const [left, right] = [entries[at - 1], entries[at]];
-            expect(left !== undefined && right !== undefined && !isBelowEnd(right.startKey, left.endKey)).toBe(true);
+            expect(
+              left !== undefined && right !== undefined && !isBelowEnd(right.startKey, left.endKey),
+            ).toBe(true);
           }
           versions().forEach((version, at) => {
             // A gap may open where a newer range took a part of an older one; nothing else goes back.

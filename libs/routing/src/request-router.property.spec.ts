@@ -85,7 +85,10 @@ class Chaos {
       case 0:
         return 'silent';
       case 1:
-        return { error: errorOf('NOT_LEADER', { leaderStoreId: storeId(rng.integer(4)) }), applied: rng.chance(0.5) };
+        return {
+          error: errorOf('NOT_LEADER', { leaderStoreId: storeId(rng.integer(4)) }),
+          applied: rng.chance(0.5),
+        };
       case 2:
         return { error: errorOf('UNAVAILABLE', { retryAfterMs: rng.integer(30) }) };
       case 3:

@@ -72,7 +72,10 @@ describe('RequestRouter looking for a leader', () => {
     const rig = await rigOf();
     rig.cluster.intercept = (store) => {
       if (store !== storeId(1)) return undefined;
-      return { error: errorOf('NOT_LEADER', { leaderStoreId: storeId(2) }), applied: rig.cluster.range(1).leader === 1 };
+      return {
+        error: errorOf('NOT_LEADER', { leaderStoreId: storeId(2) }),
+        applied: rig.cluster.range(1).leader === 1,
+      };
     };
     const put = rig.put('a');
     await rig.run(2);
@@ -111,25 +114,28 @@ describe('RequestRouter looking for a leader', () => {
     expect(rig.outcomeOf(put).error).toBeUndefined();
   });
 
-  it.each(['cancelled', 'timed out', 'failed'] as const)('passes the search on when the probe is %s', async (how) => {
-    const rig = await rigOf();
-    rig.cluster.lead(1, 0);
-    const probe = rig.get('a', how === 'timed out' ? 60 : 5_000);
-    await rig.run(30);
-    const others = [rig.get('b'), rig.get('c'), rig.get('d')];
-    expect(others.map(({ state }) => state)).toEqual(['parked', 'parked', 'parked']);
-    if (how === 'cancelled') rig.router.cancel(probe);
-    if (how === 'failed') {
-      rig.cluster.intercept = (_store, request) =>
-        Buffer.from(request.key).toString() === 'a' ? { error: errorOf('INTERNAL') } : undefined;
-    }
-    await rig.run(100);
-    expect(probe.state).toBe('done');
-    expect(others.map(({ state }) => state === 'done')).toEqual([false, false, false]);
-    rig.cluster.lead(1, 3);
-    await rig.run(100);
-    expect(others.map((each) => rig.outcomeOf(each).error)).toEqual([undefined, undefined, undefined]);
-  });
+  it.each(['cancelled', 'timed out', 'failed'] as const)(
+    'passes the search on when the probe is %s',
+    async (how) => {
+      const rig = await rigOf();
+      rig.cluster.lead(1, 0);
+      const probe = rig.get('a', how === 'timed out' ? 60 : 5_000);
+      await rig.run(30);
+      const others = [rig.get('b'), rig.get('c'), rig.get('d')];
+      expect(others.map(({ state }) => state)).toEqual(['parked', 'parked', 'parked']);
+      if (how === 'cancelled') rig.router.cancel(probe);
+      if (how === 'failed') {
+        rig.cluster.intercept = (_store, request) =>
+          Buffer.from(request.key).toString() === 'a' ? { error: errorOf('INTERNAL') } : undefined;
+      }
+      await rig.run(100);
+      expect(probe.state).toBe('done');
+      expect(others.map(({ state }) => state === 'done')).toEqual([false, false, false]);
+      rig.cluster.lead(1, 3);
+      await rig.run(100);
+      expect(others.map((each) => rig.outcomeOf(each).error)).toEqual([undefined, undefined, undefined]);
+    },
+  );
 
   it('does not strand those who wait when a split moves the probe to another range', async () => {
     const rig = await rigOf();
@@ -182,7 +188,10 @@ describe('RequestRouter with changed ranges', () => {
   });
 
   it('finds a range that has moved to other stores', async () => {
-    const cluster = new FakeCluster([descriptorOf(1, ['', '']), descriptorOf(9, ['zz', ''], { stores: [4, 5, 6] })]);
+    const cluster = new FakeCluster([
+      descriptorOf(1, ['', '']),
+      descriptorOf(9, ['zz', ''], { stores: [4, 5, 6] }),
+    ]);
     cluster.ranges = [{ descriptor: descriptorOf(1, ['', '']), leader: storeId(1) }];
     const rig = new RouterRig(cluster);
     await rig.ready();
@@ -205,7 +214,9 @@ describe('RequestRouter losing stores', () => {
     rig.cluster.store(1).kill();
     rig.cluster.lead(1, 2);
     await rig.run(50);
-    expect([...puts, ...late].map((each) => rig.outcomeOf(each).error)).toEqual(new Array(25).fill(undefined));
+    expect([...puts, ...late].map((each) => rig.outcomeOf(each).error)).toEqual(
+      new Array(25).fill(undefined),
+    );
     expect([...rig.cluster.applied.values()]).toEqual(new Array(25).fill(1));
     const again = rig.cluster.store(2).received;
     const saidRetry = (name: string): boolean[] =>
@@ -348,7 +359,10 @@ describe('RequestRouter and timestamps from clients', () => {
     const rig = await rigOf();
     const read = rig.get('a', 1_000, readAt(5_000));
     await rig.run(10);
-    expect(rig.outcomeOf(read).error).toMatchObject({ code: 'INVALID_ARGUMENT', details: { field: 'timestamp' } });
+    expect(rig.outcomeOf(read).error).toMatchObject({
+      code: 'INVALID_ARGUMENT',
+      details: { field: 'timestamp' },
+    });
     expect(receivedBy(rig)).toEqual([0, 0, 0]);
   });
 

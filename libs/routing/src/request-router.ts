@@ -187,7 +187,9 @@ export class RequestRouter {
     if (this.#isClosed || this.#open > outstandingOpsMax || this.#openBytes > outstandingBytesMax) {
       const why = this.#isClosed
         ? new CairnError('UNAVAILABLE', 'the router is stopping', { retryAfterMs: 100 })
-        : new CairnError('RESOURCE_EXHAUSTED', 'the router has too many operations under way', { retryAfterMs: 25 });
+        : new CairnError('RESOURCE_EXHAUSTED', 'the router has too many operations under way', {
+            retryAfterMs: 25,
+          });
       if (!this.#isClosed) this.#metrics.refused('router-full');
       this.#fail(operation, why);
       return operation;
@@ -219,7 +221,10 @@ export class RequestRouter {
     this.#sweepTimer?.cancel();
     // What a sink does when it is told may end others, so the list is read anew each time; nothing new gets into it.
     while (this.#first !== undefined) {
-      this.#giveUp(this.#first, new CairnError('UNAVAILABLE', 'the router is stopping', { retryAfterMs: 100 }));
+      this.#giveUp(
+        this.#first,
+        new CairnError('UNAVAILABLE', 'the router is stopping', { retryAfterMs: 100 }),
+      );
     }
     this.#wakeTimer?.cancel();
     for (const store of this.#stores.values()) store.close();
@@ -263,7 +268,8 @@ export class RequestRouter {
     const entry = this.#entryFor(operation);
     operation.entry = entry;
     // The range was cut or merged since it began to look for a leader: that search is somebody else's now.
-    if (operation.search !== undefined && operation.search.rangeId !== entry?.rangeId) this.#leaveSearch(operation);
+    if (operation.search !== undefined && operation.search.rangeId !== entry?.rangeId)
+      this.#leaveSearch(operation);
     if (entry === undefined) {
       operation.state = 'routing';
       this.#loader.load(operation);
@@ -340,7 +346,8 @@ export class RequestRouter {
     this.#successors.push(successor);
     if (this.#isHandingOver) return;
     this.#isHandingOver = true;
-    for (let next = this.#successors.pop(); next !== undefined; next = this.#successors.pop()) this.#routeOrWait(next);
+    for (let next = this.#successors.pop(); next !== undefined; next = this.#successors.pop())
+      this.#routeOrWait(next);
     this.#isHandingOver = false;
   }
 
@@ -373,7 +380,9 @@ export class RequestRouter {
     }
     this.#fail(
       operation,
-      new CairnError('RESOURCE_EXHAUSTED', 'the shard node has too many operations under way', { retryAfterMs: 25 }),
+      new CairnError('RESOURCE_EXHAUSTED', 'the shard node has too many operations under way', {
+        retryAfterMs: 25,
+      }),
     );
   }
 
@@ -415,7 +424,8 @@ export class RequestRouter {
         return;
       case 'RESOURCE_EXHAUSTED':
         operation.refusals += 1;
-        if (operation.refusals === 1 || operation.isUnclear) this.#wait(operation, BACKOFF.overload, error.retryAfterMs);
+        if (operation.refusals === 1 || operation.isUnclear)
+          this.#wait(operation, BACKOFF.overload, error.retryAfterMs);
         else this.#fail(operation, this.#errorOf(error));
         return;
       case 'UNAVAILABLE':
@@ -482,7 +492,11 @@ export class RequestRouter {
     this.#wait(operation, BACKOFF.unavailable, 0);
   }
 
-  #storeLost(store: StoreConnection, sent: readonly RoutedOperation[], unsent: readonly RoutedOperation[]): void {
+  #storeLost(
+    store: StoreConnection,
+    sent: readonly RoutedOperation[],
+    unsent: readonly RoutedOperation[],
+  ): void {
     if (this.#isClosed) return;
     for (const entry of this.cache.entries()) {
       if (entry.leaderStoreId === store.storeId) entry.leaderStoreId = NO_STORE;
@@ -539,15 +553,14 @@ export class RequestRouter {
   /** Ends what is past its deadline, and moves what a hung store does not answer. */
   #sweep(): void {
     const nowMs = this.#options.clock.nowMs();
-    for (let operation = this.#first; operation !== undefined; ) {
+    for (let operation = this.#first; operation !== undefined;) {
       const { next } = operation;
       if (nowMs >= operation.deadlineMs) {
         this.#giveUp(
           operation,
           new CairnError('DEADLINE_EXCEEDED', 'the deadline passed before the cluster answered'),
         );
-      }
-      else if (operation.state === 'sent' && nowMs >= operation.wakeAtMs) this.#unstick(operation);
+      } else if (operation.state === 'sent' && nowMs >= operation.wakeAtMs) this.#unstick(operation);
       operation = next;
     }
   }
@@ -577,7 +590,10 @@ export class RequestRouter {
     const isDefinite = error.code === 'INVALID_ARGUMENT' || error.code === 'FAILED_PRECONDITION';
     const said =
       operation.isUnclear && !isDefinite && error.code !== 'OUTCOME_UNKNOWN'
-        ? new CairnError('OUTCOME_UNKNOWN', `the write was sent and its outcome is not known: ${error.message}`)
+        ? new CairnError(
+            'OUTCOME_UNKNOWN',
+            `the write was sent and its outcome is not known: ${error.message}`,
+          )
         : error;
     this.#end(operation);
     operation.sink.fail(operation, said);

@@ -48,7 +48,8 @@ export class RouteLoader {
       const answer = await this.#options.gateway.routes({ keys: [], fromKey, limit: PREFETCH_PAGE });
       this.#options.loaded(answer, []);
       const last = answer.routes.at(-1);
-      if (last === undefined || last.descriptor.endKey.length === 0 || answer.routes.length < PREFETCH_PAGE) return;
+      if (last === undefined || last.descriptor.endKey.length === 0 || answer.routes.length < PREFETCH_PAGE)
+        return;
       fromKey = last.descriptor.endKey;
     }
   }

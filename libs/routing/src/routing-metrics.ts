@@ -18,7 +18,10 @@ export class RoutingMetrics {
       ['reason'],
     );
     const open = metrics.gauge('cairn_router_open_operations', 'Operations accepted and not answered yet');
-    const openBytes = metrics.gauge('cairn_router_open_operation_bytes', 'Bytes of keys and values of open operations');
+    const openBytes = metrics.gauge(
+      'cairn_router_open_operation_bytes',
+      'Bytes of keys and values of open operations',
+    );
     const ranges = metrics.gauge('cairn_router_cached_ranges', 'Ranges whose place is known');
     const stores = metrics.gauge('cairn_router_connected_stores', 'Shard nodes connected');
     metrics.onCollect(() => {

@@ -12,7 +12,10 @@ export interface SessionStoreConnectorOptions {
   /** Opens a `kv` session; the handlers are in place before it returns. */
   openSession(address: string, handlers: SessionHandlers): Session;
   createEncoder(): RequestEncoder;
-  decodeResponses(body: Buffer): { readonly maxTimestamp: Timestamp; readonly responses: readonly KvResponse[] };
+  decodeResponses(body: Buffer): {
+    readonly maxTimestamp: Timestamp;
+    readonly responses: readonly KvResponse[];
+  };
   encodeCancel(sequences: readonly number[]): readonly Uint8Array[];
 }
 
@@ -22,7 +25,10 @@ class SessionStoreLink implements StoreLink {
   readonly #encoder: RequestEncoder;
   #isClosed = false;
 
-  constructor(options: SessionStoreConnectorOptions, target: { address: string; storeId: StoreId; handlers: StoreLinkHandlers }) {
+  constructor(
+    options: SessionStoreConnectorOptions,
+    target: { address: string; storeId: StoreId; handlers: StoreLinkHandlers },
+  ) {
     const { handlers } = target;
     this.#options = options;
     this.#encoder = options.createEncoder();

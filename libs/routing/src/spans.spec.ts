@@ -62,22 +62,27 @@ describe('scanPages', () => {
     expect(await scan(rig, spanOf(bounds))).toEqual(NAMES.slice(5, 25));
     expect(await scan(rig, spanOf({ ...bounds, reverse: true }))).toEqual(NAMES.slice(5, 25).reverse());
     expect(await scan(rig, spanOf({ ...bounds, limit: 7 }))).toEqual(NAMES.slice(5, 12));
-    expect(await scan(rig, spanOf({ ...bounds, limit: 7, reverse: true }))).toEqual(NAMES.slice(18, 25).reverse());
+    expect(await scan(rig, spanOf({ ...bounds, limit: 7, reverse: true }))).toEqual(
+      NAMES.slice(18, 25).reverse(),
+    );
     expect(await scan(rig, spanOf({ start: key('k05'), end: key('k05') }))).toEqual([]);
   });
 
-  it.each([false, true])('loses and repeats nothing when ranges are cut under it (reverse %s)', async (reverse) => {
-    const rig = await filledRig();
-    let pages = 0;
-    rig.cluster.intercept = () => {
-      pages += 1;
-      if (pages === 2) rig.cluster.split(2, 'k15', 12);
-      if (pages === 3) rig.cluster.split(3, 'k25', 13);
-      return undefined;
-    };
-    const rows = await scan(rig, spanOf({ reverse }));
-    expect(rows).toEqual(reverse ? [...NAMES].reverse() : NAMES);
-  });
+  it.each([false, true])(
+    'loses and repeats nothing when ranges are cut under it (reverse %s)',
+    async (reverse) => {
+      const rig = await filledRig();
+      let pages = 0;
+      rig.cluster.intercept = () => {
+        pages += 1;
+        if (pages === 2) rig.cluster.split(2, 'k15', 12);
+        if (pages === 3) rig.cluster.split(3, 'k25', 13);
+        return undefined;
+      };
+      const rows = await scan(rig, spanOf({ reverse }));
+      expect(rows).toEqual(reverse ? [...NAMES].reverse() : NAMES);
+    },
+  );
 
   it('frees the page fetched ahead when the reader stops early', async () => {
     const rig = await filledRig();

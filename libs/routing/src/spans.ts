@@ -1,5 +1,12 @@
 import { CairnError, type Timestamp } from '@cairn/base';
-import { KvOp, newKvRequest, ReadConsistency, type KvRequest, type KvResponse, type KvRow } from '@cairn/wire';
+import {
+  KvOp,
+  newKvRequest,
+  ReadConsistency,
+  type KvRequest,
+  type KvResponse,
+  type KvRow,
+} from '@cairn/wire';
 
 import { compareKeys } from './keys.js';
 import type { OperationSink, RoutedOperation } from './operation.js';
@@ -148,7 +155,11 @@ interface Bounds {
 }
 
 /** Where the scan goes on: inside the range where the page broke off, else in the neighbour. */
-function continuation(span: ScanSpan, response: KvResponse, bounds: Bounds): { next: Bounds; isLast: boolean } {
+function continuation(
+  span: ScanSpan,
+  response: KvResponse,
+  bounds: Bounds,
+): { next: Bounds; isLast: boolean } {
   const edge = response.resumeKey;
   if (edge === undefined) return { next: bounds, isLast: true };
   if (span.reverse) return { next: { start: bounds.start, end: edge }, isLast: edge.length === 0 };

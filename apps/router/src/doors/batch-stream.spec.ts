@@ -20,14 +20,20 @@ describe('the batch stream', () => {
     await end.until(() => end.results.length === 1);
     expect(end.messages[0]).toMatchObject({ results: [], hello: { clusterId: 'rig', keyBytesMax: 4_096 } });
     expect(end.results[0]).toMatchObject({ call: 1, result: { $case: 'put', value: { timestamp: 42 } } });
-    expect(end.messages.slice(1).every((message) => message.hello === undefined && message.timestamp === 77)).toBe(true);
+    expect(
+      end.messages.slice(1).every((message) => message.hello === undefined && message.timestamp === 77),
+    ).toBe(true);
     end.stream.cancel();
   });
 
   it('answers in the order of completion', async () => {
     rig.store.holdPrefix = 'slow';
     const end = new StreamEnd(rig);
-    end.send({ call: 1, operation: getOf('slow') }, { call: 2, operation: putOf('b') }, { call: 3, operation: getOf('c') });
+    end.send(
+      { call: 1, operation: getOf('slow') },
+      { call: 2, operation: putOf('b') },
+      { call: 3, operation: getOf('c') },
+    );
     await end.until(() => end.results.length === 2);
     rig.store.release();
     await end.until(() => end.results.length === 3);
@@ -168,7 +174,10 @@ describe('the batch stream', () => {
     rig.doors.drain();
     rig.router.close();
     await end.until(() => end.status !== undefined);
-    const codes = end.results.map(({ call, result }) => [call, result?.$case === 'error' ? result.value.code : '']);
+    const codes = end.results.map(({ call, result }) => [
+      call,
+      result?.$case === 'error' ? result.value.code : '',
+    ]);
     expect(codes.sort()).toEqual([
       [1, 'OUTCOME_UNKNOWN'],
       [2, 'UNAVAILABLE'],

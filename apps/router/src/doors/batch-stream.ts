@@ -1,7 +1,12 @@
 import { CairnError, timestamp } from '@cairn/base';
 import { deleteSpan, type OperationSink, type RoutedOperation } from '@cairn/routing';
 import { errorDetailOf, KvOp, type KvRequest, type KvResponse } from '@cairn/wire';
-import type { BatchOperation, BatchRequest, BatchResponse, BatchResult } from '@cairn/wire/gen/cairn/v1/kv.js';
+import type {
+  BatchOperation,
+  BatchRequest,
+  BatchResponse,
+  BatchResult,
+} from '@cairn/wire/gen/cairn/v1/kv.js';
 import type { ServerDuplexStream } from '@grpc/grpc-js';
 
 import {
@@ -116,7 +121,9 @@ export class BatchStream implements OperationSink {
         return;
       }
       if (this.#operations.has(call) || this.#aborts.has(call)) {
-        throw new CairnError('INVALID_ARGUMENT', `call ${call} is open already`, { details: { field: 'call' } });
+        throw new CairnError('INVALID_ARGUMENT', `call ${call} is open already`, {
+          details: { field: 'call' },
+        });
       }
       if (operation.operation?.$case === 'deleteRange') {
         this.#deleteRange(call, operation.operation.value, timeoutMs);
@@ -153,7 +160,9 @@ export class BatchStream implements OperationSink {
       case 'deleteRange':
       case 'cancel':
       case undefined:
-        throw new CairnError('INVALID_ARGUMENT', 'operation must be given', { details: { field: 'operation' } });
+        throw new CairnError('INVALID_ARGUMENT', 'operation must be given', {
+          details: { field: 'operation' },
+        });
     }
   }
 

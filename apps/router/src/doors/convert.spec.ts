@@ -19,7 +19,8 @@ function complaint(run: () => unknown): [unknown, string] {
   try {
     run();
   } catch (error) {
-    if (CairnError.is(error) && error.code === 'INVALID_ARGUMENT') return [error.details['field'], error.message];
+    if (CairnError.is(error) && error.code === 'INVALID_ARGUMENT')
+      return [error.details['field'], error.message];
     throw error;
   }
   throw new Error('nothing was thrown');
@@ -27,7 +28,9 @@ function complaint(run: () => unknown): [unknown, string] {
 
 describe('requests', () => {
   it('carry over every field', () => {
-    expect(convert.getRequest({ key, consistency: Consistency.TIMESTAMP, timestamp: 9 }, limits)).toMatchObject({
+    expect(
+      convert.getRequest({ key, consistency: Consistency.TIMESTAMP, timestamp: 9 }, limits),
+    ).toMatchObject({
       key,
       consistency: ReadConsistency.timestamp,
       readTimestamp: 9,
@@ -47,25 +50,99 @@ describe('requests', () => {
       { ...cas, value: undefined, expected: { $case: 'expectedValue', value: Buffer.from('old') } },
       limits,
     );
-    expect(deletes).toMatchObject({ value: undefined, expectation: Expectation.value, expected: Buffer.from('old') });
+    expect(deletes).toMatchObject({
+      value: undefined,
+      expectation: Expectation.value,
+      expected: Buffer.from('old'),
+    });
   });
 
   it.each<[string, string, RegExp, () => unknown]>([
     ['an empty key', 'key', /must not be empty/, () => convert.putRequest({ ...put, key: none }, limits)],
-    ['a long key', 'key', /9 bytes; the limit is 8/, () => convert.putRequest({ ...put, key: Buffer.alloc(9) }, limits)],
-    ['a long value', 'value', /17 bytes; the limit is 16/, () => convert.putRequest({ ...put, value: Buffer.alloc(17) }, limits)],
-    ['a long time to live', 'ttl_ms', /the limit is \d+/, () => convert.putRequest({ ...put, ttlMs: 2 ** 50 }, limits)],
-    ['an unknown ordering', 'ordering', /not known/, () => convert.putRequest({ ...put, ordering: 9 as Ordering }, limits)],
-    ['client 0', 'request_id.client', /1 to 2\^48/, () => convert.putRequest({ ...put, requestId: { ...id, client: 0 } }, limits)],
-    ['a huge sequence', 'request_id.sequence', /1 to 2\^48/, () => convert.putRequest({ ...put, requestId: { ...id, sequence: 2 ** 48 } }, limits)],
-    ['a consistency of the future', 'consistency', /not known/, () => convert.getRequest({ key, consistency: 7 as Consistency, timestamp: 0 }, limits)],
-    ['no timestamp', 'timestamp', /must be given/, () => convert.getRequest({ key, consistency: Consistency.TIMESTAMP, timestamp: 0 }, limits)],
+    [
+      'a long key',
+      'key',
+      /9 bytes; the limit is 8/,
+      () => convert.putRequest({ ...put, key: Buffer.alloc(9) }, limits),
+    ],
+    [
+      'a long value',
+      'value',
+      /17 bytes; the limit is 16/,
+      () => convert.putRequest({ ...put, value: Buffer.alloc(17) }, limits),
+    ],
+    [
+      'a long time to live',
+      'ttl_ms',
+      /the limit is \d+/,
+      () => convert.putRequest({ ...put, ttlMs: 2 ** 50 }, limits),
+    ],
+    [
+      'an unknown ordering',
+      'ordering',
+      /not known/,
+      () => convert.putRequest({ ...put, ordering: 9 as Ordering }, limits),
+    ],
+    [
+      'client 0',
+      'request_id.client',
+      /1 to 2\^48/,
+      () => convert.putRequest({ ...put, requestId: { ...id, client: 0 } }, limits),
+    ],
+    [
+      'a huge sequence',
+      'request_id.sequence',
+      /1 to 2\^48/,
+      () => convert.putRequest({ ...put, requestId: { ...id, sequence: 2 ** 48 } }, limits),
+    ],
+    [
+      'a consistency of the future',
+      'consistency',
+      /not known/,
+      () => convert.getRequest({ key, consistency: 7 as Consistency, timestamp: 0 }, limits),
+    ],
+    [
+      'no timestamp',
+      'timestamp',
+      /must be given/,
+      () => convert.getRequest({ key, consistency: Consistency.TIMESTAMP, timestamp: 0 }, limits),
+    ],
     ['no expectation', 'expected', /one of/, () => convert.compareAndSetRequest(cas, limits)],
-    ['absent = false', 'absent', /must be true/, () => convert.compareAndSetRequest({ ...cas, expected: { $case: 'absent', value: false } }, limits)],
-    ['a long expected value', 'expected_value', /the limit is 16/, () => convert.compareAndSetRequest({ ...cas, expected: { $case: 'expectedValue', value: Buffer.alloc(17) } }, limits)],
-    ['a short version', 'expected_version', /12 bytes/, () => convert.compareAndSetRequest({ ...cas, expected: { $case: 'expectedVersion', value: key } }, limits)],
-    ['a long bound', 'end', /the limit is 8/, () => spanOf({ start: none, end: Buffer.alloc(9, 120), prefix: none }, limits)],
-    ['bounds in disorder', 'end', /before start/, () => spanOf({ start: Buffer.from('b'), end: Buffer.from('a'), prefix: none }, limits)],
+    [
+      'absent = false',
+      'absent',
+      /must be true/,
+      () => convert.compareAndSetRequest({ ...cas, expected: { $case: 'absent', value: false } }, limits),
+    ],
+    [
+      'a long expected value',
+      'expected_value',
+      /the limit is 16/,
+      () =>
+        convert.compareAndSetRequest(
+          { ...cas, expected: { $case: 'expectedValue', value: Buffer.alloc(17) } },
+          limits,
+        ),
+    ],
+    [
+      'a short version',
+      'expected_version',
+      /12 bytes/,
+      () =>
+        convert.compareAndSetRequest({ ...cas, expected: { $case: 'expectedVersion', value: key } }, limits),
+    ],
+    [
+      'a long bound',
+      'end',
+      /the limit is 8/,
+      () => spanOf({ start: none, end: Buffer.alloc(9, 120), prefix: none }, limits),
+    ],
+    [
+      'bounds in disorder',
+      'end',
+      /before start/,
+      () => spanOf({ start: Buffer.from('b'), end: Buffer.from('a'), prefix: none }, limits),
+    ],
     ['prefix and bounds', 'prefix', /together/, () => spanOf({ start: key, end: none, prefix: key }, limits)],
   ])('names the field and the limit for %s', (_what, field, message, run) => {
     const [named, sentence] = complaint(run);

@@ -1,6 +1,13 @@
 import { CairnError, timestamp } from '@cairn/base';
 import { checkKey, checkValue, invalidField, type KeyValueLimits } from '@cairn/routing';
-import { Expectation, KvOp, newKvRequest, ReadConsistency, type KvRequest, type KvResponse } from '@cairn/wire';
+import {
+  Expectation,
+  KvOp,
+  newKvRequest,
+  ReadConsistency,
+  type KvRequest,
+  type KvResponse,
+} from '@cairn/wire';
 import {
   Consistency,
   Ordering,
@@ -82,7 +89,8 @@ export function compareAndSetRequest(message: CompareAndSetRequest, limits: KeyV
   }
   request.ttlMs = ttlOf(message.ttlMs);
   const { expected } = message;
-  if (expected === undefined) throw invalidField('expected', 'expected must be one of absent, expected_value, expected_version');
+  if (expected === undefined)
+    throw invalidField('expected', 'expected must be one of absent, expected_value, expected_version');
   switch (expected.$case) {
     case 'absent':
       if (!expected.value) throw invalidField('absent', 'absent must be true where it is given');
@@ -95,7 +103,10 @@ export function compareAndSetRequest(message: CompareAndSetRequest, limits: KeyV
       break;
     case 'expectedVersion':
       if (expected.value.length !== VERSION_BYTES) {
-        throw invalidField('expected_version', `expected_version is no version: ${VERSION_BYTES} bytes are wanted`);
+        throw invalidField(
+          'expected_version',
+          `expected_version is no version: ${VERSION_BYTES} bytes are wanted`,
+        );
       }
       request.expectation = Expectation.version;
       request.expected = expected.value;
@@ -110,20 +121,17 @@ export function incrementRequest(message: IncrementRequest, limits: KeyValueLimi
   return request;
 }
 
-function writeRequest(
-  op: KvOp,
-  key: Uint8Array,
-  ordering: Ordering,
-  id: RequestId | undefined,
-): KvRequest {
+function writeRequest(op: KvOp, key: Uint8Array, ordering: Ordering, id: RequestId | undefined): KvRequest {
   const request = newKvRequest();
   request.op = op;
   request.key = key;
   request.strict = isStrict(ordering);
   if (id !== undefined) {
     const isNumber = (value: number): boolean => value >= 1 && value <= REQUEST_NUMBER_MAX;
-    if (!isNumber(id.client)) throw invalidField('request_id.client', 'request_id.client must be 1 to 2^48 - 1');
-    if (!isNumber(id.sequence)) throw invalidField('request_id.sequence', 'request_id.sequence must be 1 to 2^48 - 1');
+    if (!isNumber(id.client))
+      throw invalidField('request_id.client', 'request_id.client must be 1 to 2^48 - 1');
+    if (!isNumber(id.sequence))
+      throw invalidField('request_id.sequence', 'request_id.sequence must be 1 to 2^48 - 1');
     request.requestId = {
       client: id.client,
       sequence: id.sequence,
@@ -147,7 +155,8 @@ function isStrict(ordering: Ordering): boolean {
 }
 
 function ttlOf(ttlMs: number): number {
-  if (ttlMs > TTL_MS_MAX) throw invalidField('ttl_ms', `ttl_ms is ${ttlMs}; the limit is ${TTL_MS_MAX} (ten years)`);
+  if (ttlMs > TTL_MS_MAX)
+    throw invalidField('ttl_ms', `ttl_ms is ${ttlMs}; the limit is ${TTL_MS_MAX} (ten years)`);
   return ttlMs;
 }
 
@@ -186,5 +195,7 @@ export function incrementResponse(response: KvResponse): IncrementResponse {
 
 /** The error of a thrown value, for answers inside a message. */
 export function asCairnError(error: unknown): CairnError {
-  return CairnError.is(error) ? error : new CairnError('INTERNAL', error instanceof Error ? error.message : String(error));
+  return CairnError.is(error)
+    ? error
+    : new CairnError('INTERNAL', error instanceof Error ? error.message : String(error));
 }

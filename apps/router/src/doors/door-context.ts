@@ -47,10 +47,11 @@ export class DoorContext {
     this.router = parts.router;
     this.clock = parts.clock;
     this.requestTimeoutMs = parts.requestTimeoutMs;
-    this.#requests = parts.metrics.counter('cairn_router_requests_total', 'Operations answered, by kind and outcome', [
-      'op',
-      'code',
-    ]);
+    this.#requests = parts.metrics.counter(
+      'cairn_router_requests_total',
+      'Operations answered, by kind and outcome',
+      ['op', 'code'],
+    );
     this.#seconds = parts.metrics.histogram(
       'cairn_router_request_seconds',
       'Time from the arrival of an operation to its answer',
@@ -84,7 +85,8 @@ export class DoorContext {
 
   /** Begins a trace if the caller sent one, or chance wants one. */
   trace(request: KvRequest, traceparent: string | undefined): Span | undefined {
-    const parent = traceparent === undefined || traceparent === '' ? undefined : parseTraceparent(traceparent);
+    const parent =
+      traceparent === undefined || traceparent === '' ? undefined : parseTraceparent(traceparent);
     const span = this.#parts.tracer.startRootSpan('router.request', parent, this.#spanAttributes[request.op]);
     if (span !== undefined) request.trace = span.context;
     return span;

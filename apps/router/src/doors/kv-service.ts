@@ -9,7 +9,13 @@ import {
 } from '@cairn/routing';
 import type { Span } from '@cairn/ports';
 import { errorDetailOf, KvOp, toServiceError, type KvRequest, type KvResponse } from '@cairn/wire';
-import { Consistency, type KVServer, type BatchGetResult, type WriteOperation, type WriteResult } from '@cairn/wire/gen/cairn/v1/kv.js';
+import {
+  Consistency,
+  type KVServer,
+  type BatchGetResult,
+  type WriteOperation,
+  type WriteResult,
+} from '@cairn/wire/gen/cairn/v1/kv.js';
 import type { sendUnaryData, ServerUnaryCall, ServerWritableStream } from '@grpc/grpc-js';
 import type { BatchResponse, ScanRequest, ScanResponse } from '@cairn/wire/gen/cairn/v1/kv.js';
 
@@ -57,6 +63,14 @@ class UnarySink<Response> implements OperationSink {
 
 type AnyCall = Pick<ServerUnaryCall<unknown, unknown>, 'getDeadline' | 'metadata' | 'on' | 'cancelled'>;
 
+/** Time the caller leaves, milliseconds; our own bound when it names none. */
+function timeoutOf(context: DoorContext, call: AnyCall): number {
+  const deadline = call.getDeadline();
+  if (deadline === Infinity) return context.requestTimeoutMs;
+  const unixMs = deadline instanceof Date ? deadline.getTime() : deadline;
+  return Math.max(1, unixMs - context.clock.unixMs());
+}
+
 /** The doors of one router and the streams that are open at them. */
 export interface KvDoors {
   readonly handlers: KVServer;
@@ -76,13 +90,6 @@ export function createKvService(
   let isDraining = false;
   const streams = new Set<BatchStream>();
 
-  const timeoutOf = (call: AnyCall): number => {
-    const deadline = call.getDeadline();
-    if (deadline === Infinity) return context.requestTimeoutMs;
-    const unixMs = deadline instanceof Date ? deadline.getTime() : deadline;
-    return Math.max(1, unixMs - context.clock.unixMs());
-  };
-
   const unary =
     <Request, Response>(
       toKv: (message: Request, limits: DoorContext['limits']) => KvRequest,
@@ -93,7 +100,10 @@ export function createKvService(
         const request = toKv(call.request, context.limits);
         const span = context.trace(request, call.metadata.get('traceparent')[0]?.toString());
         const sink = new UnarySink(context, callback, fromKv, span);
-        const operation = context.router.execute(request, sink, { tag: 0, timeoutMs: timeoutOf(call) });
+        const operation = context.router.execute(request, sink, {
+          tag: 0,
+          timeoutMs: timeoutOf(context, call),
+        });
         call.on('cancelled', () => {
           context.router.cancel(operation);
           span?.end(new CairnError('CANCELLED', 'the caller gave up'));
@@ -109,7 +119,7 @@ export function createKvService(
       abort.abort();
     });
     return {
-      deadlineMs: context.clock.nowMs() + timeoutOf(call),
+      deadlineMs: context.clock.nowMs() + timeoutOf(context, call),
       signal: abort.signal,
       nowMs: () => context.clock.nowMs(),
     };
@@ -133,7 +143,9 @@ export function createKvService(
         checkLength('keys', keys.length);
         const times = timesOf(call);
         const results = await Promise.all(
-          keys.map((key) => oneGet(context, convert.getRequest({ key, consistency, timestamp }, context.limits), times)),
+          keys.map((key) =>
+            oneGet(context, convert.getRequest({ key, consistency, timestamp }, context.limits), times),
+          ),
         );
         return { results };
       });
@@ -188,30 +200,48 @@ function answer<Response>(callback: sendUnaryData<Response>, work: () => Promise
 
 function checkLength(field: string, length: number): void {
   if (length <= BATCH_LENGTH_MAX) return;
-  throw new CairnError('INVALID_ARGUMENT', `${field} has ${length} elements; the limit is ${BATCH_LENGTH_MAX}`, {
-    details: { field },
-  });
+  throw new CairnError(
+    'INVALID_ARGUMENT',
+    `${field} has ${length} elements; the limit is ${BATCH_LENGTH_MAX}`,
+    {
+      details: { field },
+    },
+  );
 }
 
 async function oneGet(context: DoorContext, request: KvRequest, times: SpanTimes): Promise<BatchGetResult> {
   try {
-    return { result: { $case: 'get', value: convert.getResponse(await perform(context.router, request, times)) } };
+    return {
+      result: { $case: 'get', value: convert.getResponse(await perform(context.router, request, times)) },
+    };
   } catch (error) {
     return { result: { $case: 'error', value: errorDetailOf(error) } };
   }
 }
 
-async function oneWrite(context: DoorContext, operation: WriteOperation, times: SpanTimes): Promise<WriteResult> {
+async function oneWrite(
+  context: DoorContext,
+  operation: WriteOperation,
+  times: SpanTimes,
+): Promise<WriteResult> {
   const asked = operation.operation;
   const { limits } = context;
   const run = (request: KvRequest): Promise<KvResponse> => perform(context.router, request, times);
   try {
     switch (asked?.$case) {
       case 'put':
-        return { result: { $case: 'put', value: convert.putResponse(await run(convert.putRequest(asked.value, limits))) } };
+        return {
+          result: {
+            $case: 'put',
+            value: convert.putResponse(await run(convert.putRequest(asked.value, limits))),
+          },
+        };
       case 'delete':
         return {
-          result: { $case: 'delete', value: convert.deleteResponse(await run(convert.deleteRequest(asked.value, limits))) },
+          result: {
+            $case: 'delete',
+            value: convert.deleteResponse(await run(convert.deleteRequest(asked.value, limits))),
+          },
         };
       case 'compareAndSet': {
         const response = await run(convert.compareAndSetRequest(asked.value, limits));
@@ -222,7 +252,9 @@ async function oneWrite(context: DoorContext, operation: WriteOperation, times: 
         return { result: { $case: 'increment', value: convert.incrementResponse(response) } };
       }
       case undefined:
-        throw new CairnError('INVALID_ARGUMENT', 'operation must be given', { details: { field: 'operation' } });
+        throw new CairnError('INVALID_ARGUMENT', 'operation must be given', {
+          details: { field: 'operation' },
+        });
     }
   } catch (error) {
     return { result: { $case: 'error', value: errorDetailOf(error) } };
@@ -240,9 +272,13 @@ async function streamScan(
     const { request } = call;
     const { start, end } = spanOf(request, context.limits);
     if (request.pageBytes > PAGE_BYTES_MAX) {
-      throw new CairnError('INVALID_ARGUMENT', `page_bytes is ${request.pageBytes}; the limit is ${PAGE_BYTES_MAX}`, {
-        details: { field: 'page_bytes' },
-      });
+      throw new CairnError(
+        'INVALID_ARGUMENT',
+        `page_bytes is ${request.pageBytes}; the limit is ${PAGE_BYTES_MAX}`,
+        {
+          details: { field: 'page_bytes' },
+        },
+      );
     }
     convert.readConsistencyOf(request.consistency, request.timestamp);
     const isStale = request.consistency === Consistency.STALE;

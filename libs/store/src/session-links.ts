@@ -48,9 +48,11 @@ export class SessionLinks implements PeerLinks {
 
   constructor(options: SessionLinksOptions) {
     this.#options = options;
-    this.#dropped = options.metrics.counter('cairn_store_link_dropped_frames_total', 'Frames for a peer store dropped', [
-      'reason',
-    ]);
+    this.#dropped = options.metrics.counter(
+      'cairn_store_link_dropped_frames_total',
+      'Frames for a peer store dropped',
+      ['reason'],
+    );
   }
 
   /** Tells where the stores are. Links to new ones are opened at once, those to moved ones follow when they break. */
@@ -113,7 +115,13 @@ export class SessionLinks implements PeerLinks {
     const address = this.#addresses.get(to);
     if (address === undefined) throw new CairnError('UNAVAILABLE', `no address of store ${to} is known`);
     const { transport, clock, logger } = this.#options;
-    return new SessionSnapshotChannel({ transport, clock, logger, address, hello: this.#options.hello('bulk') });
+    return new SessionSnapshotChannel({
+      transport,
+      clock,
+      logger,
+      address,
+      hello: this.#options.hello('bulk'),
+    });
   }
 
   /** What to do with the frames of a session that another store opened. */

@@ -44,7 +44,7 @@ class Bench {
     transport: this.transport,
     clock: this.clock,
     logger: noopLogger,
-    rng: { next: () => 1, bytes: (length: number) => new Uint8Array(length) },
+    rng: { next: () => 1, bytes: (length: number) => new Uint8Array(length), integer: () => 0 },
     address: () => 'elsewhere:1',
     hello: () => ({
       protocolVersion: 1,

@@ -286,7 +286,7 @@ function registerSettings(program: Command, run: RunAction): void {
       `
 Examples:
   cairn settings
-  cairn settings kv.value_bytes_max=2097152`,
+  cairn settings value.max_bytes=2MiB`,
     )
     .action(
       run(async (context, args) => {

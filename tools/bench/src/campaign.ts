@@ -10,6 +10,8 @@ export interface CampaignOptions {
   readonly repetitions: number;
   readonly warmupMs: number;
   readonly durationMs: number;
+  /** No further run begins once this is aborted. */
+  readonly signal: AbortSignal;
   /** Hears of each run: for progress. */
   readonly onRun: (text: string) => void;
 }
@@ -73,7 +75,8 @@ export class Campaign {
   }
 
   async #runOne(system: BenchSystem, cell: Cell, repetition: number): Promise<Sample> {
-    const { warmupMs, durationMs, repetitions, onRun } = this.#options;
+    const { warmupMs, durationMs, repetitions, signal, onRun } = this.#options;
+    signal.throwIfAborted();
     // The same seed for both systems: they get the same keys in the same order.
     const sample = await system.run({ ...cell, warmupMs, durationMs, seed: repetition });
     const rate = Math.round(sample.opsPerSecond).toLocaleString('en-US');

@@ -223,7 +223,10 @@ describe('a campaign', () => {
     { work: 'put', outstanding: 1 },
     { work: 'get', outstanding: 2 },
   ] as const;
-  const TIMES = { repetitions: 2, warmupMs: 0, durationMs: 1, onRun: () => undefined };
+  const TIMES = {
+    ...{ repetitions: 2, warmupMs: 0, durationMs: 1, onRun: () => undefined },
+    signal: new AbortController().signal,
+  };
 
   test('takes turns between the systems, with the same seed, and between the cells', async () => {
     const log: string[] = [];
@@ -238,6 +241,20 @@ describe('a campaign', () => {
       ['put', 2, 2],
       ['get', 2, 2],
     ]);
+  });
+
+  test('begins no further run when it is stopped', async () => {
+    const log: string[] = [];
+    const aborter = new AbortController();
+    const onRun = (): void => aborter.abort();
+    const ours = new FakeSystem('a', log);
+    const campaign = new Campaign({
+      ...TIMES,
+      ...{ ours, peer: undefined, cells: CELLS, onRun, signal: aborter.signal },
+    });
+    await expect(campaign.run()).rejects.toThrow();
+    expect(log).toEqual(['a put 1 0']);
+    expect(campaign.results()).toHaveLength(1);
   });
 
   test('keeps what it measured when a run fails', async () => {

@@ -93,6 +93,7 @@ class Session {
       repetitions: config.repetitions,
       warmupMs: config.warmup * 1_000,
       durationMs: config.duration * 1_000,
+      signal: this.#aborter.signal,
       onRun: (text) => say(`  ${text}`),
     });
     try {
@@ -166,12 +167,10 @@ class Session {
   }
 
   async #stopAll(): Promise<void> {
-    for (const system of this.#systems.toReversed()) {
-      try {
-        await system.stop();
-      } catch (error) {
-        this.#io.say(`${system.name} did not stop as it should: ${messageOf(error)}`);
-      }
+    const stops = await Promise.allSettled(this.#systems.map((system) => system.stop()));
+    for (const [at, stop] of stops.entries()) {
+      if (stop.status === 'fulfilled') continue;
+      this.#io.say(`${this.#systems[at]?.name} did not stop as it should: ${messageOf(stop.reason)}`);
     }
     await this.#children.stop();
   }

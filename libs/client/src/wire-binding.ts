@@ -3,6 +3,7 @@
  * leave this file, so that a change of codec is a change of these lines.
  */
 import { KVService } from '@cairn/wire/gen/cairn/v1/kv.js';
+import { decodeBatchResponse, encodeBatchRequest } from '@cairn/wire/grpc-batch-client.js';
 
 export { Consistency, KVService, Ordering } from '@cairn/wire/gen/cairn/v1/kv.js';
 export type {
@@ -34,6 +35,6 @@ export { ErrorDetail, RetryClass as WireRetryClass } from '@cairn/wire/gen/cairn
 /** The hot stream's path and codec. */
 export const BATCH_METHOD = {
   path: KVService.batch.path,
-  requestSerialize: KVService.batch.requestSerialize,
-  responseDeserialize: KVService.batch.responseDeserialize,
+  requestSerialize: encodeBatchRequest,
+  responseDeserialize: decodeBatchResponse,
 } as const;

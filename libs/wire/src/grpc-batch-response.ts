@@ -7,6 +7,7 @@ import {
   type DeleteResponse,
   type PutResponse,
 } from './gen/cairn/v1/kv.js';
+import { fieldBytes, varintBytes, writeField } from './grpc-proto-sizes.js';
 
 /** Encodes what the stream answers; byte for byte what the generated encoder makes. Everything is copied. */
 export function encodeBatchResponse(response: BatchResponse): Buffer {
@@ -88,20 +89,4 @@ function writeDeleted(writer: ByteWriter, { call, callBytes, tag }: Head, answer
     writer.u8(24);
     writer.varint(timestamp);
   }
-}
-
-function writeField(writer: ByteWriter, tag: number, bytes: Uint8Array): void {
-  if (bytes.length === 0) return;
-  writer.u8(tag);
-  writer.bytes(bytes);
-}
-
-function fieldBytes(bytes: Uint8Array): number {
-  return bytes.length === 0 ? 0 : 1 + varintBytes(bytes.length) + bytes.length;
-}
-
-function varintBytes(value: number): number {
-  let count = 1;
-  for (let rest = value; rest >= 128; rest = Math.floor(rest / 128)) count += 1;
-  return count;
 }

@@ -1,9 +1,9 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { CairnClient, RangeInfo } from '@cairn/client';
 import { NodeKind } from '@cairn/client';
-import type { LocalCluster } from '@cairn/local-cluster';
+import type { LocalCluster, NodeKind as NodeKindName } from '@cairn/local-cluster';
 import type { RegisterLoad } from './register-load.js';
-import { eventually } from './test-cluster.js';
+import { eventually, type TestCluster } from './test-cluster.js';
 
 /** How long a kill was felt. */
 export interface KillResult {
@@ -54,19 +54,59 @@ export async function killOnce(
   };
 }
 
-/** Waits until every range has a leader and all replicas, and all processes are known to live. */
-export async function untilHealthy(client: CairnClient, processes: number): Promise<void> {
+/**
+ * Waits until all processes are known to live, every range has a leader, and every replica of it, metadata members
+ * included, follows that leader in the same term. The last is read from the logs of the nodes: the status of a cluster
+ * may be a few seconds old, and a kill before the previous victim is back in its groups would take two of three.
+ */
+export async function untilHealthy(client: CairnClient, started: TestCluster): Promise<void> {
+  const { cluster } = started;
   await eventually(
     'every range has a leader and all its replicas',
     async () => {
       const status = await client.status();
       const live = status.nodes.filter((node) => node.live).length;
-      const isWhole = status.rangesWithoutLeader === 0 && status.rangesUnderReplicated === 0;
-      return isWhole && live >= processes ? true : undefined;
+      return status.rangesWithoutLeader === 0 && live >= cluster.nodes.length ? true : undefined;
     },
     HEALTH_LIMIT_MS,
   );
+  await eventually(
+    'every replica follows its leader',
+    () => (['metadata', 'shard'] as const).every((kind) => isAgreed(started, kind)) || undefined,
+    HEALTH_LIMIT_MS,
+  );
   await delay(SETTLE_MS);
+}
+
+/** True when all nodes of a kind name, for each range they log about, the same leader and term. */
+function isAgreed(started: TestCluster, kind: NodeKindName): boolean {
+  const views = started.cluster.nodes
+    .filter((node) => node.kind === kind)
+    .map(({ name }) => leadersSeenBy(started.logLines(name)));
+  const [first, ...others] = views;
+  if (first === undefined || first.size === 0) return false;
+  for (const [range, view] of first) {
+    if (view.leader === 0) return false;
+    for (const other of others) {
+      const seen = other.get(range);
+      if (seen?.leader !== view.leader || seen.term !== view.term) return false;
+    }
+  }
+  return others.every((other) => other.size === first.size);
+}
+
+/** Per range, what the newest line about its leadership says; from the last start of the process on. */
+function leadersSeenBy(
+  lines: readonly string[],
+): Map<number, { readonly leader: number; readonly term: number }> {
+  const seen = new Map<number, { readonly leader: number; readonly term: number }>();
+  for (const line of lines) {
+    if (/"event":"(shard node|metadata member) starts"/.test(line)) seen.clear();
+    if (!line.includes('"event":"leadership changed"')) continue;
+    const { range, leader, term } = JSON.parse(line) as { range: number; leader: number; term: number };
+    seen.set(range, { leader, term });
+  }
+  return seen;
 }
 
 function holds(range: RangeInfo, key: Buffer): boolean {

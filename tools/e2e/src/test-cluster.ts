@@ -75,7 +75,10 @@ export async function startTestCluster(
         for (const client of clients) client.close();
         await cluster.stop();
         if (process.env['CAIRN_E2E_KEEP'] === undefined) removeTemporary(directory);
-        else process.stdout.write(`kept: ${directory}\n`);
+        else {
+          forgetDirectory(directory);
+          process.stdout.write(`kept: ${directory}\n`);
+        }
         if (deaths.length > 0) throw new CairnError('INTERNAL', deaths.join('\n\n'));
       })();
       return stopping;

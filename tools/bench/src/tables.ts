@@ -131,7 +131,8 @@ function troubleLines(lines: readonly ResultLine[]): string[] {
       .filter(({ errors, misses }) => errors > 0 || misses > 0)
       .map(({ system, errors, misses, firstError }) => {
         const what = firstError === undefined ? '' : ` First error: ${firstError}`;
-        return `! ${line.work} ${line.outstanding}, ${system}: ${errors} errors, ${misses} reads without a row.${what}`;
+        const where = `${line.work} ${line.outstanding}, ${system}`;
+        return `! ${where}: ${errors} errors, ${misses} reads without a row.${what}`;
       }),
   );
 }

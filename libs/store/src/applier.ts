@@ -161,14 +161,16 @@ export class Applier {
   #applyAlone(replica: Replica, entry: Entry): void {
     assert(replica.appliedIndex === entry.index - 1, 'store commands run alone', { rangeId: replica.rangeId });
     replica.isApplyBlocked = true;
-    this.#parts.applyStoreCommand(replica, entry).then(
+    replica.exclusiveWork = this.#parts.applyStoreCommand(replica, entry).then(
       () => {
+        replica.exclusiveWork = undefined;
         replica.applyQueue.shift();
         replica.applyQueueBytes -= entry.payload.length;
         this.#advance(replica, entry.index, entry.term, entry.payload.length);
         this.unblock(replica);
       },
       (error: unknown) => {
+        replica.exclusiveWork = undefined;
         this.#parts.fatal(error);
       },
     );

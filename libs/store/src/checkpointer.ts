@@ -74,8 +74,10 @@ export class Checkpointer {
     await engine.flush();
     for (const { replica, index, term, state } of marks) {
       const current = replica.log.checkpoint;
-      // A split or a snapshot may have set a later mark of its own meanwhile.
-      if (replica.isClosed || (current !== undefined && current.index >= index)) continue;
+      // A split or a snapshot may have set a later mark of its own meanwhile, or be about to: while a snapshot replaces
+      // the rows, the mark says where to start over from, and must stay.
+      if (replica.isClosed || replica.isApplyBlocked) continue;
+      if (current !== undefined && current.index >= index) continue;
       replica.log.setCheckpoint({ index, term, state });
       this.#truncate(replica, index);
     }

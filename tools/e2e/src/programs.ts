@@ -37,8 +37,8 @@ const TIMEOUT_MS = 30_000;
 const running = new Set<ChildProcess>();
 
 /**
- * The environment of programs under test: they are configured by flags alone, and the flags that jest needs for
- * itself must not reach them.
+ * The environment of programs under test: they are configured by flags alone, and the flags that jest needs
+ * for itself must not reach them.
  */
 function cleanEnvironment(): NodeJS.ProcessEnv {
   const kept = Object.entries(process.env).filter(

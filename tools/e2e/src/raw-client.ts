@@ -58,7 +58,10 @@ function methodOf(service: string, method: string): MethodDefinition<object, obj
   return found as MethodDefinition<object, object>;
 }
 
-/** A gRPC client that knows nothing of ours but the protocol files: checks nothing, hides nothing, repeats nothing. */
+/**
+ * A gRPC client that knows nothing of ours but the protocol files: checks nothing, hides nothing, repeats
+ * nothing.
+ */
 export class RawClient {
   readonly #client: Client;
 

@@ -25,16 +25,16 @@ interface Register {
 }
 
 /**
- * Checks that registers with one writer each are linearizable: writers number their writes 1, 2, 3, … and wait for
- * each one, so a read must answer a number that
+ * Checks that registers with one writer each are linearizable: writers number their writes 1, 2, 3, … and
+ * wait for each one, so a read must answer a number that
  *
  * - is not below the last write that was acknowledged before the read began,
  * - is not below what any read answered that ended before this one began,
  * - belongs to a write that has begun.
  *
- * With a single writer that never overlaps itself these three conditions are all there is to linearizability.
- * A write whose outcome is unknown may happen at any later time; its register gets no further writes, so that
- * both outcomes stay allowed and nothing else does.
+ * With a single writer that never overlaps itself these three conditions are all there is to
+ * linearizability. A write whose outcome is unknown may happen at any later time; its register gets no
+ * further writes, so that both outcomes stay allowed and nothing else does.
  */
 export class RegisterHistory {
   readonly #registers: Register[] = [];

@@ -51,8 +51,9 @@ function valueOf(key: string, sequence: number): string {
 }
 
 /**
- * A steady load of writers, readers and counters that remembers everything it was told. Half of the writers ask for
- * STRICT ordering. The client gives each write its request id, and sends it again under the same one.
+ * A steady load of writers, readers and counters that remembers everything it was told. Half of the writers
+ * ask for STRICT ordering. The client gives each write its request id, and sends it again under the same
+ * one.
  */
 export class RegisterLoad {
   readonly history = new RegisterHistory();
@@ -111,7 +112,10 @@ export class RegisterLoad {
     for (const slot of this.#slots) slot.firstSuccessMs = 0;
   }
 
-  /** By writer: the key that it writes now, whether STRICT, and when it first succeeded since `mark` (0 = not yet). */
+  /**
+   * By writer: the key that it writes now, whether STRICT, and when it first succeeded since `mark` (0 =
+   * not yet).
+   */
   progress(): readonly {
     readonly key: string;
     readonly isStrict: boolean;
@@ -125,8 +129,8 @@ export class RegisterLoad {
   }
 
   /**
-   * Reads every key that was ever written, one by one and once more as a scan, and compares with what is known.
-   * After `stop`.
+   * Reads every key that was ever written, one by one and once more as a scan, and compares with what is
+   * known. After `stop`.
    */
   async readBack(client: CairnClient): Promise<void> {
     const reads = this.#keys.map((_, register) => this.history.beginRead(register));

@@ -15,15 +15,18 @@ export interface TestCluster {
   /** The log of one process, as its lines. */
   logLines(name: string): string[];
   /**
-   * Ends every process and removes the data (with `CAIRN_E2E_KEEP` set, logs and data stay). Idempotent. Rejects, when
-   * all that is done, if a process had ended by itself: no test provokes that.
+   * Ends every process and removes the data (with `CAIRN_E2E_KEEP` set, logs and data stay). Idempotent.
+   * Rejects, when all that is done, if a process had ended by itself: no test provokes that.
    */
   stop(): Promise<void>;
 }
 
 const READY_TIMEOUT_MS = 40_000;
 
-/** A new directory below the system's own for such things; goes, with the nodes in it, when the test run is killed. */
+/**
+ * A new directory below the system's own for such things; goes, with the nodes in it, when the test run is
+ * killed.
+ */
 export function temporaryDirectory(): string {
   const directory = mkdtempSync(join(tmpdir(), 'cairn-e2e-'));
   watchDirectory(directory);
@@ -37,8 +40,8 @@ export function removeTemporary(directory: string): void {
 }
 
 /**
- * Starts a cluster of real processes on free loopback ports, with its data in a directory of its own. Rejects,
- * with nothing left running, when it does not become ready.
+ * Starts a cluster of real processes on free loopback ports, with its data in a directory of its own.
+ * Rejects, with nothing left running, when it does not become ready.
  */
 export async function startTestCluster(
   options: Omit<LocalClusterOptions, 'dataDirectory'>,

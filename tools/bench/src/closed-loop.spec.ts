@@ -1,14 +1,52 @@
-import { setTimeout as delay } from 'node:timers/promises';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { describe, expect, test } from '@jest/globals';
-import { preload, runClosedLoop, type LoadData, type LoadTarget } from './closed-loop.js';
+import { preload, runClosedLoop, type LoadData, type LoadTarget, type LoadTime } from './closed-loop.js';
 import { keyAt, makeKeys } from './data-set.js';
-import type { RunRequest } from './load-messages.js';
+import type { RunRequest, RunResult } from './load-messages.js';
 
 const KEYS = 50;
 const DATA: LoadData = { keys: makeKeys(KEYS), end: keyAt(KEYS), valueBytes: 64 };
 
-/** Answers after a turn of the event loop and remembers what was asked. */
+/** Time that passes only when nobody has anything left to do. */
+class VirtualTime implements LoadTime {
+  #nowMs = 0;
+  readonly #sleepers: { atMs: number; wake: () => void }[] = [];
+
+  nowMs(): number {
+    return this.#nowMs;
+  }
+
+  sleep(ms: number): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#sleepers.push({ atMs: this.#nowMs + ms, wake: resolve });
+    this.#sleepers.sort((a, b) => a.atMs - b.atMs);
+    return promise;
+  }
+
+  /** Lets time pass until the work is done. */
+  async during<Value>(work: Promise<Value>): Promise<Value> {
+    let isDone = false;
+    const finish = (): void => {
+      isDone = true;
+    };
+    work.then(finish, finish);
+    for (;;) {
+      await nextTurn();
+      if (isDone) return work;
+      const next = this.#sleepers.shift();
+      if (next === undefined) throw new Error('everybody waits and nobody sleeps');
+      this.#nowMs = next.atMs;
+      next.wake();
+    }
+  }
+}
+
+/** How long an operation takes. */
+const OPERATION_MS = 2;
+
+/** Answers after a while and remembers what was asked. */
 class RecordingTarget implements LoadTarget {
+  readonly time = new VirtualTime();
   readonly rows = new Map<string, string>();
   readonly valuesSeen = new Set<string>();
   puts = 0;
@@ -49,7 +87,7 @@ class RecordingTarget implements LoadTarget {
   async #turn(): Promise<void> {
     this.open += 1;
     this.openMax = Math.max(this.openMax, this.open);
-    await delay(1);
+    await this.time.sleep(OPERATION_MS);
     this.open -= 1;
     if (this.failing) throw new Error('refused');
   }
@@ -60,10 +98,18 @@ function request(more: Partial<RunRequest> = {}): RunRequest {
   return { ...base, seed: 1, processIds: [], ...more };
 }
 
+function load(target: RecordingTarget, outstanding: number): Promise<void> {
+  return target.time.during(preload(target, DATA, outstanding));
+}
+
+function drive(target: RecordingTarget, more: Partial<RunRequest> = {}): Promise<RunResult> {
+  return target.time.during(runClosedLoop(target, DATA, request(more), target.time));
+}
+
 describe('preload', () => {
   test('writes every key once, with values that differ', async () => {
     const target = new RecordingTarget();
-    await preload(target, DATA, 7);
+    await load(target, 7);
     expect(target.puts).toBe(KEYS);
     expect([...target.rows.keys()].sort()).toEqual(DATA.keys.map(String));
     expect(target.valuesSeen.size).toBe(KEYS);
@@ -73,74 +119,76 @@ describe('preload', () => {
   test('fails with the first error', async () => {
     const target = new RecordingTarget();
     target.failing = true;
-    await expect(preload(target, DATA, 2)).rejects.toThrow('refused');
+    await expect(load(target, 2)).rejects.toThrow('refused');
   });
 });
 
 describe('a closed loop', () => {
-  test('keeps so many operations open, and none afterwards', async () => {
+  test('keeps so many operations open, none afterwards, and counts those of the window', async () => {
     const target = new RecordingTarget();
-    const result = await runClosedLoop(target, DATA, request());
-    expect(target.openMax).toBe(8);
-    expect(target.open).toBe(0);
-    expect(result.operations).toBeGreaterThan(0);
-    // What ended before or after the window is not counted.
-    expect(result.operations).toBeLessThan(target.puts);
-    expect(result.elapsedMs).toBeGreaterThanOrEqual(59);
-    expect(result.p50Ms).toBeGreaterThanOrEqual(0.9);
-    expect(result.p999Ms).toBeGreaterThanOrEqual(result.p50Ms);
+    const result = await drive(target);
+    expect([target.openMax, target.open]).toEqual([8, 0]);
+    // The window is 60 ms long; what began in it and ended behind it does not count.
+    expect(result.operations).toBeGreaterThanOrEqual(8 * (60 / OPERATION_MS - 1));
+    expect(result.operations).toBeLessThanOrEqual(8 * (60 / OPERATION_MS));
+    expect(target.puts).toBeGreaterThanOrEqual(8 * (70 / OPERATION_MS));
+    expect(result.elapsedMs).toBe(60);
+    expect(result.p50Ms).toBeCloseTo(OPERATION_MS, 1);
+    expect(result.p999Ms).toBeCloseTo(OPERATION_MS, 1);
     expect(result).toMatchObject({ errors: 0, firstError: '', misses: 0 });
   });
 
   test('gets only read; stale ones say so', async () => {
     const target = new RecordingTarget();
-    await preload(target, DATA, 8);
-    const loaded = target.puts;
-    const result = await runClosedLoop(target, DATA, request({ work: 'get' }));
-    expect([target.puts, target.stale, result.misses]).toEqual([loaded, 0, 0]);
-    await runClosedLoop(target, DATA, request({ work: 'stale' }));
-    expect(target.stale).toBeGreaterThan(0);
+    await load(target, 8);
+    const result = await drive(target, { work: 'get' });
+    expect([target.puts, target.stale, result.misses]).toEqual([KEYS, 0, 0]);
+    const before = target.gets;
+    await drive(target, { work: 'stale' });
+    expect(target.stale).toBe(target.gets - before);
   });
 
   test('a mix reads nine of ten', async () => {
     const target = new RecordingTarget();
-    await runClosedLoop(target, DATA, request({ work: 'mix', outstanding: 64, durationMs: 150 }));
+    await drive(target, { work: 'mix', outstanding: 64, durationMs: 150 });
     const share = target.gets / (target.gets + target.puts);
-    expect(target.gets + target.puts).toBeGreaterThan(400);
-    expect(share).toBeGreaterThan(0.8);
-    expect(share).toBeLessThan(0.98);
+    expect(share).toBeGreaterThan(0.88);
+    expect(share).toBeLessThan(0.92);
   });
 
   test('counts reads that find nothing', async () => {
-    const target = new RecordingTarget();
-    const result = await runClosedLoop(target, DATA, request({ work: 'get' }));
-    expect(result.misses).toBeGreaterThan(0);
+    const result = await drive(new RecordingTarget(), { work: 'get' });
+    expect(result.misses).toBe(result.operations);
   });
 
-  test('counts failures, keeps the first message, and goes on', async () => {
+  test('counts failures, keeps the first message, rests and goes on', async () => {
     const target = new RecordingTarget();
     target.failing = true;
-    const result = await runClosedLoop(target, DATA, request({ outstanding: 2 }));
+    const result = await drive(target, { outstanding: 2 });
     expect(result).toMatchObject({ operations: 0, firstError: 'refused', p99Ms: 0 });
-    // Rests after each: two slots cannot fail more often than every 10 ms.
-    expect(result.errors).toBeGreaterThan(2);
-    expect(result.errors).toBeLessThanOrEqual(20);
+    // 2 ms for the operation, 10 for the rest: both slots fail at 2, 14, 26, ... of 70 ms.
+    expect(result.errors).toBe(2 * 6);
   });
 
   test('scans count rows', async () => {
     const target = new RecordingTarget();
-    await preload(target, DATA, 8);
-    const result = await runClosedLoop(target, DATA, request({ work: 'scan' }));
-    expect(result.operations % KEYS).toBe(0);
-    expect(result.operations).toBeGreaterThan(0);
-    expect(result.elapsedMs).toBeGreaterThanOrEqual(60);
+    await load(target, 8);
+    const result = await drive(target, { work: 'scan' });
+    expect(result.operations).toBe(KEYS * (60 / OPERATION_MS));
+    expect(result.elapsedMs).toBe(60);
+    expect(target.openMax).toBe(8);
+  });
+
+  test('the last scan is counted whole', async () => {
+    const target = new RecordingTarget();
+    await load(target, 8);
+    const result = await drive(target, { work: 'scan', durationMs: 5 });
+    expect([result.operations, result.elapsedMs]).toEqual([KEYS * 3, 6]);
   });
 
   test('a scan that does not return every row fails the run', async () => {
     const target = new RecordingTarget();
     target.scanned = KEYS - 1;
-    await expect(runClosedLoop(target, DATA, request({ work: 'scan' }))).rejects.toThrow(
-      'a scan of 50 rows returned 49',
-    );
+    await expect(drive(target, { work: 'scan' })).rejects.toThrow('a scan of 50 rows returned 49');
   });
 });

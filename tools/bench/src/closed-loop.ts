@@ -16,6 +16,17 @@ export interface LoadTarget {
   close(): void;
 }
 
+/** Where a loop has its time from; tests have one of their own. */
+export interface LoadTime {
+  nowMs(): number;
+  sleep(ms: number): Promise<void>;
+}
+
+export const REAL_TIME: LoadTime = {
+  nowMs: () => performance.now(),
+  sleep: (ms) => delay(ms),
+};
+
 /** After a failure a slot rests, or a target that refuses everything at once would be called in a tight loop. */
 const ERROR_REST_MS = 10;
 
@@ -31,17 +42,19 @@ class Window {
   #opened: CpuSnapshot | undefined;
   #closed: CpuSnapshot | undefined;
   readonly #processIds: readonly number[];
+  readonly #time: LoadTime;
 
-  constructor(processIds: readonly number[]) {
+  constructor(processIds: readonly number[], time: LoadTime) {
     this.#processIds = processIds;
+    this.#time = time;
   }
 
   open(): void {
-    this.#opened = snapshotCpu(this.#processIds);
+    this.#opened = snapshotCpu(this.#processIds, this.#time.nowMs());
   }
 
   close(): void {
-    this.#closed = snapshotCpu(this.#processIds);
+    this.#closed = snapshotCpu(this.#processIds, this.#time.nowMs());
     this.isStopping = true;
   }
 
@@ -99,6 +112,7 @@ interface SlotContext {
   readonly target: LoadTarget;
   readonly keys: readonly Buffer[];
   readonly window: Window;
+  readonly time: LoadTime;
   readonly random: FastRandom;
   readonly readShare: number;
   readonly isStale: boolean;
@@ -113,9 +127,9 @@ function keyOf(keys: readonly Buffer[], index: number): Buffer {
 
 /** One operation after the other. The value is this slot's own and changes only between two operations. */
 async function runSlot(context: SlotContext, slot: number): Promise<void> {
-  const { target, keys, window, random, readShare, isStale } = context;
+  const { target, keys, window, time, random, readShare, isStale } = context;
   const value = makeValue(context.valueBytes);
-  let startedMs = performance.now();
+  let startedMs = time.nowMs();
   while (!window.isStopping) {
     const key = keyOf(keys, random.below(keys.length));
     const isRead = readShare === 1 || (readShare > 0 && random.below(100) < readShare * 100);
@@ -128,11 +142,11 @@ async function runSlot(context: SlotContext, slot: number): Promise<void> {
       }
     } catch (error) {
       window.recordError(error);
-      await delay(ERROR_REST_MS);
-      startedMs = performance.now();
+      await time.sleep(ERROR_REST_MS);
+      startedMs = time.nowMs();
       continue;
     }
-    const endedMs = performance.now();
+    const endedMs = time.nowMs();
     window.record(startedMs, endedMs, 1);
     startedMs = endedMs;
   }
@@ -140,21 +154,21 @@ async function runSlot(context: SlotContext, slot: number): Promise<void> {
 
 /** Whole scans, one after the other; the window ends with the first that is done after its time. */
 async function runScans(request: RunRequest, context: SlotContext, end: Buffer): Promise<void> {
-  const { target, keys, window } = context;
+  const { target, keys, window, time } = context;
   const start = keyOf(keys, 0);
   const readAll = async (): Promise<number> => {
     const rows = await target.scan(start, end);
     if (rows !== keys.length) throw new Error(`a scan of ${keys.length} rows returned ${rows}`);
     return rows;
   };
-  const warmUntilMs = performance.now() + request.warmupMs;
-  while (performance.now() < warmUntilMs) await readAll();
+  const warmUntilMs = time.nowMs() + request.warmupMs;
+  while (time.nowMs() < warmUntilMs) await readAll();
   window.open();
-  const endMs = performance.now() + request.durationMs;
-  let startedMs = performance.now();
+  const endMs = time.nowMs() + request.durationMs;
+  let startedMs = time.nowMs();
   while (startedMs < endMs) {
     const rows = await readAll();
-    const endedMs = performance.now();
+    const endedMs = time.nowMs();
     window.record(startedMs, endedMs, rows);
     startedMs = endedMs;
   }
@@ -178,12 +192,14 @@ export async function runClosedLoop(
   target: LoadTarget,
   data: LoadData,
   request: RunRequest,
+  time = REAL_TIME,
 ): Promise<RunResult> {
-  const window = new Window(request.processIds);
+  const window = new Window(request.processIds, time);
   const context: SlotContext = {
     target,
     keys: data.keys,
     window,
+    time,
     random: new FastRandom(request.seed),
     readShare: readShareOf(request.work),
     isStale: request.work === 'stale',
@@ -194,9 +210,9 @@ export async function runClosedLoop(
     return window.result();
   }
   const slots = Array.from({ length: request.outstanding }, (_, slot) => runSlot(context, slot));
-  await delay(request.warmupMs);
+  await time.sleep(request.warmupMs);
   window.open();
-  await delay(request.durationMs);
+  await time.sleep(request.durationMs);
   window.close();
   await Promise.all(slots);
   return window.result();

@@ -25,7 +25,7 @@ function run(work: 'put' | 'mix' | 'stale' | 'scan'): LoadRequest {
     work,
     outstanding: 4,
     warmupMs: 5,
-    durationMs: 50,
+    durationMs: 400,
     seed: 1,
     processIds: [process.pid],
   };

@@ -40,8 +40,8 @@ export interface CpuSnapshot {
   readonly processesUs: ReadonlyMap<number, number>;
 }
 
-/** Takes a snapshot of this process, the machine and the named processes. */
-export function snapshotCpu(processIds: readonly number[]): CpuSnapshot {
+/** Takes a snapshot of this process, the machine and the named processes, at the time given. */
+export function snapshotCpu(processIds: readonly number[], atMs: number): CpuSnapshot {
   const processesUs = new Map<number, number>();
   for (const processId of processIds) {
     const text = readProc(`${processId}/stat`);
@@ -50,7 +50,7 @@ export function snapshotCpu(processIds: readonly number[]): CpuSnapshot {
   const machine = readProc('stat');
   const { user, system } = process.cpuUsage();
   return {
-    atMs: performance.now(),
+    atMs,
     ownUs: user + system,
     machineUs: machine === undefined ? undefined : busyUsOfStat(machine),
     processesUs,

@@ -100,7 +100,7 @@ describe('the cities of the world', () => {
     const end = await importing.ended;
     const seconds = (performance.now() - startedMs) / 1_000;
     process.stdout.write(
-      `import of ${rows.length} rows: ${seconds.toFixed(1)} s, ${victim} killed after ${before} rows, ready ` +
+      `import of ${rows.length} rows: ${seconds.toFixed(1)} s; ${victim} killed after ${before}, ready ` +
         `again ${((performance.now() - backMs) / 1_000).toFixed(1)} s before the end\n`,
     );
     expect({ code: end.code, stderr: end.stderr }).toEqual({ code: 0, stderr: expect.any(String) });

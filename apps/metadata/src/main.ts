@@ -1,5 +1,5 @@
 import { messageOf } from '@cairn/base';
-import { configHelp, metadataConfig, wantsHelp } from '@cairn/config';
+import { assertNodeVersion, configHelp, metadataConfig, wantsHelp } from '@cairn/config';
 import { NodeClock, NodeDisk, NodeRng, TcpTransport } from '@cairn/runtime-node';
 
 import { startMetadataProcess } from './metadata-process.js';
@@ -7,6 +7,7 @@ import { memberOpener } from './open-member.js';
 
 /** One member of the metadata service as a process. Ends with status 1 and a sentence when it cannot start or go on. */
 async function main(): Promise<void> {
+  assertNodeVersion(process.versions.node);
   const argv = process.argv.slice(2);
   if (wantsHelp(argv)) {
     process.stdout.write(configHelp(metadataConfig));

@@ -99,7 +99,7 @@ class Member {
 
   async open(engine: ConstructorParameters<typeof MetadataStateMachine>[0]): Promise<RunningMember> {
     const { clock, rng, disk, transport } = this.#ports;
-    const { config, logger, metrics, onFatal } = this.#context;
+    const { config, logger, metrics } = this.#context;
     const self = this.#members.find((member) => member.name === config.name);
     assert(self !== undefined, 'the configuration names this member');
     const links = new SessionLinks({
@@ -128,7 +128,9 @@ class Member {
       links,
       openSnapshotChannel: (to) => links.openSnapshotChannel(to),
       machineFor: () => this.#machine,
-      onFatal,
+      onFatal: (error) => {
+        this.#context.onFatal(error);
+      },
     });
     await store.createReplica(groupDescriptor(this.#members));
     const group = store.group(METADATA_RANGE);

@@ -1,11 +1,12 @@
 import { messageOf } from '@cairn/base';
-import { configHelp, routerConfig, wantsHelp } from '@cairn/config';
+import { assertNodeVersion, configHelp, routerConfig, wantsHelp } from '@cairn/config';
 import { NodeClock, NodeRng, TcpTransport } from '@cairn/runtime-node';
 
 import { startRouterProcess } from './router-process.js';
 
 /** One router as a process. Ends with status 1 and a sentence when it cannot start or go on. */
 async function main(): Promise<void> {
+  assertNodeVersion(process.versions.node);
   const argv = process.argv.slice(2);
   if (wantsHelp(argv)) {
     process.stdout.write(configHelp(routerConfig));

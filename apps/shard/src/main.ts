@@ -1,5 +1,5 @@
 import { messageOf } from '@cairn/base';
-import { configHelp, shardConfig, wantsHelp } from '@cairn/config';
+import { assertNodeVersion, configHelp, shardConfig, wantsHelp } from '@cairn/config';
 import { NodeClock, NodeDisk, NodeRng, TcpTransport } from '@cairn/runtime-node';
 
 import { nodeOpener } from './open-node.js';
@@ -7,6 +7,7 @@ import { startShardProcess } from './shard-process.js';
 
 /** One shard node as a process. Ends with status 1 and a sentence when it cannot start or go on. */
 async function main(): Promise<void> {
+  assertNodeVersion(process.versions.node);
   const argv = process.argv.slice(2);
   if (wantsHelp(argv)) {
     process.stdout.write(configHelp(shardConfig));

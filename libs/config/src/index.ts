@@ -17,3 +17,4 @@ export {
   validateTiming,
   type TimingConfig,
 } from './timing-config.js';
+export { assertNodeVersion } from './node-version.js';

@@ -2,7 +2,6 @@ import { CairnError } from '@cairn/base';
 import type { z } from 'zod';
 import { fieldsOf, type ConfigDefinition, type ConfigSchema, type DefinedField } from './definition.js';
 import { environmentName, flagName } from './names.js';
-import { assertNodeVersion } from './node-version.js';
 import {
   configFileFlag,
   readEnvironment,
@@ -58,14 +57,13 @@ function checkField(field: DefinedField, raw: RawValue | undefined, problems: st
 /**
  * Reads the configuration of a program: the file is overridden by environment variables, those by flags.
  *
- * @throws CairnError `FAILED_PRECONDITION` on a Node that is too old; `INVALID_ARGUMENT` whose message has one sentence
+ * @throws CairnError `INVALID_ARGUMENT` whose message has one sentence
  *   per problem (all of them, not only the first), each with the offending value, where it came from and what is
  *   allowed; `details.problems` is the list.
  */
 export function loadConfig<Schema extends ConfigSchema>(
   options: LoadConfigOptions<Schema>,
 ): LoadedConfig<Schema> {
-  assertNodeVersion(process.versions.node);
   const fields = fieldsOf(options.schema);
   const gathered: Gathered = { raw: new Map(), problems: [], warnings: [] };
   const path = configFileFlag(options.argv) ?? options.env['CAIRN_CONFIG_FILE'] ?? options.filePath;

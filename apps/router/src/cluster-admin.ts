@@ -146,17 +146,15 @@ export class ClusterAdmin {
     if (descriptor === undefined || store === undefined) {
       throw new CairnError('UNAVAILABLE', 'the leader of the range is not known yet', { retryAfterMs: 100 });
     }
-    const response = await this.#parts.shards
-      .client(store.address)
-      .call(
-        ShardRpc.splitRange,
-        {
-          rangeId: descriptor.rangeId,
-          version: descriptor.version,
-          keys: keys.map((key) => Buffer.from(key)),
-        },
-        { timeoutMs: SPLIT_TIMEOUT_MS },
-      );
+    const response = await this.#parts.shards.client(store.address).call(
+      ShardRpc.splitRange,
+      {
+        rangeId: descriptor.rangeId,
+        version: descriptor.version,
+        keys: keys.map((key) => Buffer.from(key)),
+      },
+      { timeoutMs: SPLIT_TIMEOUT_MS },
+    );
     return response.created;
   }
 }

@@ -112,5 +112,7 @@ it('leaves the mark of a snapshot that began to replace the rows during the flus
   await running;
   const mark = replica.log.checkpoint;
   expect(mark?.index).toBe(10);
-  expect(mark === undefined ? undefined : decodeCheckpointState(mark.state).installing).toBe('/snapshots/1.spool');
+  expect(mark === undefined ? undefined : decodeCheckpointState(mark.state).installing).toBe(
+    '/snapshots/1.spool',
+  );
 });

@@ -55,7 +55,13 @@ export class SimCluster {
     });
     this.observer = new Observer(() => this.scheduler.nowMs);
     const { scheduler, network, observer } = this;
-    this.world = { scheduler, network, observer, rng: this.rng.fork('world'), engineReadMsMax: options.engineReadMsMax ?? 0 };
+    this.world = {
+      scheduler,
+      network,
+      observer,
+      rng: this.rng.fork('world'),
+      engineReadMsMax: options.engineReadMsMax ?? 0,
+    };
     const storeConfig = { ...SMALL_STORE_CONFIG, ...options.storeConfig };
     const logSegmentBytes = options.logSegmentBytes ?? 32 * KIB;
     const shardCount = options.shardNodes ?? 3;

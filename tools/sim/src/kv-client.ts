@@ -137,16 +137,19 @@ export class KvClient {
     request.epochVersion = route?.epoch.version ?? 0;
     const addresses = this.#options.storeAddresses();
     const isStale = request.consistency === ReadConsistency.stale && !isWrite(request);
-    let target = route === undefined || isStale ? undefined : this.routes.leaderOf(route.rangeId);
-    if (target === undefined || !addresses.has(target)) {
-      const stores = [...addresses.keys()];
-      if (stores.length === 0) return undefined;
-      this.#turn += 1;
-      target = stores[this.#turn % stores.length] as number;
-    }
+    const leader = route === undefined || isStale ? undefined : this.routes.leaderOf(route.rangeId);
+    const target =
+      leader !== undefined && addresses.has(leader) ? leader : this.#another([...addresses.keys()]);
+    if (target === undefined) return undefined;
     trying.storeId = target;
     trying.endKey = route?.endKey ?? request.endKey;
     return this.#link(addresses.get(target) as string);
+  }
+
+  /** Any store, another one each time; undefined when none is known. */
+  #another(stores: readonly number[]): number | undefined {
+    this.#turn += 1;
+    return stores[this.#turn % Math.max(1, stores.length)];
   }
 
   #link(address: string): StoreLink {

@@ -53,8 +53,7 @@ function lineOf(result: ScenarioResult, realMs: number): string {
 
 function show(result: ScenarioResult, realMs: number, { json, logLines, from, to }: Arguments): void {
   if (json) {
-    const { tail: _tail, ...rest } = result;
-    process.stdout.write(`${JSON.stringify({ ...rest, realMs: Math.round(realMs) })}\n`);
+    process.stdout.write(`${JSON.stringify({ ...result, tail: undefined, realMs: Math.round(realMs) })}\n`);
     return;
   }
   process.stdout.write(`${lineOf(result, realMs)}\n`);
@@ -64,7 +63,8 @@ function show(result: ScenarioResult, realMs: number, { json, logLines, from, to
   if (result.violations.length > 0) {
     process.stdout.write(`  replay: npm run sim -- --seeds ${result.seed} --log 200\n`);
   }
-  const shown = logLines > 0 && (result.violations.length > 0 || from === to) ? result.tail.slice(-logLines) : [];
+  const shown =
+    logLines > 0 && (result.violations.length > 0 || from === to) ? result.tail.slice(-logLines) : [];
   for (const line of shown) process.stdout.write(`    ${line}\n`);
 }
 

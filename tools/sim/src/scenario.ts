@@ -97,7 +97,8 @@ class ScenarioRun {
       clients: this.#clientNames,
     });
     this.cluster.observer.onLine((_node, event) => {
-      if (event === 'snapshot installed' || event === 'snapshot installed after restart') this.#snapshots += 1;
+      if (event === 'snapshot installed' || event === 'snapshot installed after restart')
+        this.#snapshots += 1;
     });
   }
 
@@ -174,7 +175,8 @@ class ScenarioRun {
   }
 
   #storeAddresses(): ReadonlyMap<number, string> {
-    for (const node of this.cluster.shards) if (node.storeId !== 0) this.#addresses.set(node.storeId, node.address);
+    for (const node of this.cluster.shards)
+      if (node.storeId !== 0) this.#addresses.set(node.storeId, node.address);
     return this.#addresses;
   }
 
@@ -315,7 +317,8 @@ class ScenarioRun {
     if (!COUNTERS.includes(key)) return;
     const last = operations.filter(({ action }) => action.f === 'read').at(-1)?.action;
     if (last?.f !== 'read') return;
-    for (const fault of counterFaults(key, operations, Number(last.value ?? '0'))) observer.violate('counters', fault);
+    for (const fault of counterFaults(key, operations, Number(last.value ?? '0')))
+      observer.violate('counters', fault);
   }
 
   result(): ScenarioResult {

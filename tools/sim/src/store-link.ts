@@ -30,7 +30,14 @@ export type Exchange =
 type Waiting = (exchange: Exchange) => void;
 
 function helloOf(name: string, purpose: Hello['purpose']): Hello {
-  return { protocolVersion: PROTOCOL_VERSION, purpose, clusterId: '', kind: 'tool', name, storeId: storeId(0) };
+  return {
+    protocolVersion: PROTOCOL_VERSION,
+    purpose,
+    clusterId: '',
+    kind: 'tool',
+    name,
+    storeId: storeId(0),
+  };
 }
 
 /** A client's connection to one shard node for requests. Opened when needed, opened anew after it broke. */
@@ -44,7 +51,12 @@ export class StoreLink {
   #session: Session | undefined;
   #sequence = 0;
 
-  constructor(options: { name: string; address: string; ports: LinkPorts; seen: (timestamp: number) => void }) {
+  constructor(options: {
+    name: string;
+    address: string;
+    ports: LinkPorts;
+    seen: (timestamp: number) => void;
+  }) {
     this.#name = options.name;
     this.#address = options.address;
     this.#ports = options.ports;

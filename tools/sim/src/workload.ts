@@ -138,7 +138,12 @@ export class Worker {
     const { invokedMs, outcome } = await this.#perform(request(KvOp.get, key));
     if (outcome.type !== 'ok') return false;
     const { response } = outcome;
-    this.#record(key, { f: 'read', value: response.found ? textOf(response.value) : undefined }, invokedMs, true);
+    this.#record(
+      key,
+      { f: 'read', value: response.found ? textOf(response.value) : undefined },
+      invokedMs,
+      true,
+    );
     return true;
   }
 
@@ -223,7 +228,7 @@ export class Worker {
   async #deleteRange(): Promise<void> {
     const started = this.#options.nowMs();
     let from: Uint8Array = Buffer.from(DELETED.from);
-    let isKnown = true;
+    let isKnown: boolean;
     for (;;) {
       const made = request(KvOp.deleteRange, '');
       made.key = from;

@@ -9,9 +9,12 @@ const NEVER = Number.POSITIVE_INFINITY;
 function op(invokedMs: number, returnedMs: number, action: Action): Operation {
   return { process: 'p', key: 'k', action, invokedMs, returnedMs };
 }
-const write = (from: number, to: number, value: string | undefined): Operation => op(from, to, { f: 'write', value });
-const read = (from: number, to: number, value: string | undefined): Operation => op(from, to, { f: 'read', value });
-const add = (from: number, to: number, result: string): Operation => op(from, to, { f: 'add', delta: 1, result });
+const write = (from: number, to: number, value: string | undefined): Operation =>
+  op(from, to, { f: 'write', value });
+const read = (from: number, to: number, value: string | undefined): Operation =>
+  op(from, to, { f: 'read', value });
+const add = (from: number, to: number, result: string): Operation =>
+  op(from, to, { f: 'add', delta: 1, result });
 function cas(
   times: readonly [number, number],
   expected: string | undefined,
@@ -29,7 +32,9 @@ describe('the linearizability checker', () => {
     expect(verdict(write(0, 10, 'a'), read(1, 2, undefined), read(3, 4, 'a'))).toBe('linearizable');
     expect(verdict(write(0, 10, 'a'), write(0, 10, 'b'), read(11, 12, 'a'))).toBe('linearizable');
     expect(verdict(write(0, 1, 'a'), cas([2, 3], 'a', 'b'), read(4, 5, 'b'))).toBe('linearizable');
-    expect(verdict(write(0, 1, 'a'), cas([2, 3], 'x', 'b', { succeeded: false, found: 'a' }))).toBe('linearizable');
+    expect(verdict(write(0, 1, 'a'), cas([2, 3], 'x', 'b', { succeeded: false, found: 'a' }))).toBe(
+      'linearizable',
+    );
     expect(verdict(add(0, 5, '2'), add(0, 5, '1'), read(6, 7, '2'))).toBe('linearizable');
   });
 
@@ -43,7 +48,9 @@ describe('the linearizability checker', () => {
 
   it('finds a compare-and-set that overwrote, and an increment applied twice or lost', () => {
     expect(verdict(write(0, 1, 'a'), cas([2, 3], undefined, 'b'))).toBe('violated');
-    expect(verdict(cas([0, 1], undefined, 'a'), cas([2, 3], undefined, 'b', { succeeded: false }))).toBe('violated');
+    expect(verdict(cas([0, 1], undefined, 'a'), cas([2, 3], undefined, 'b', { succeeded: false }))).toBe(
+      'violated',
+    );
     expect(verdict(add(0, 1, '1'), add(2, 3, '3'))).toBe('violated');
     expect(verdict(add(0, 1, '1'), add(2, 3, '1'))).toBe('violated');
     expect(verdict(add(0, 1, '1'), add(2, 3, '2'), read(4, 5, '1'))).toBe('violated');
@@ -57,7 +64,9 @@ describe('the linearizability checker', () => {
     expect(verdict(write(5, NEVER, 'a'), read(1, 2, 'a'))).toBe('violated');
     expect(verdict(add(0, NEVER, ''), add(1, 2, '2'), read(3, 4, '2'))).toBe('linearizable');
     expect(verdict(add(0, NEVER, ''), add(1, 2, '3'))).toBe('violated');
-    expect(verdict(write(0, 1, 'a'), cas([2, NEVER], 'a', 'b'), read(5, 6, 'a'), read(7, 8, 'b'))).toBe('linearizable');
+    expect(verdict(write(0, 1, 'a'), cas([2, NEVER], 'a', 'b'), read(5, 6, 'a'), read(7, 8, 'b'))).toBe(
+      'linearizable',
+    );
   });
 
   it('shows the shortest part that cannot be explained', () => {
@@ -99,7 +108,10 @@ describe('the linearizability checker', () => {
       const operations = simulated(`register ${seed}`, 120);
       expect(verdict(...operations)).toBe('linearizable');
       const at = operations.findLastIndex(({ action }) => action.f === 'read');
-      const changed = operations.with(at, { ...(operations[at] as Operation), action: { f: 'read', value: 'never' } });
+      const changed = operations.with(at, {
+        ...(operations[at] as Operation),
+        action: { f: 'read', value: 'never' },
+      });
       expect(verdict(...changed)).toBe('violated');
     }
   });

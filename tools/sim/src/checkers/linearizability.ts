@@ -19,7 +19,11 @@ interface Item {
 }
 
 /** The state after the action, or `impossible` when its answer contradicts the state. */
-function step(state: string | undefined, action: Action, isUnknown: boolean): string | undefined | typeof IMPOSSIBLE {
+function step(
+  state: string | undefined,
+  action: Action,
+  isUnknown: boolean,
+): string | undefined | typeof IMPOSSIBLE {
   switch (action.f) {
     case 'write':
       return action.value;
@@ -72,7 +76,9 @@ function prepare(operations: readonly Operation[]): Item[] {
   return sorted.map((operation, at) => {
     const isUnknown = operation.returnedMs === Number.POSITIVE_INFINITY;
     if (!isUnknown) return { operation, isUnknown, twinBefore: -1 };
-    const effect = JSON.stringify(operation.action, (name, value: unknown) => (name === 'result' ? 0 : (value ?? null)));
+    const effect = JSON.stringify(operation.action, (name, value: unknown) =>
+      name === 'result' ? 0 : (value ?? null),
+    );
     const twinBefore = lastTwin.get(effect) ?? -1;
     lastTwin.set(effect, at);
     return { operation, isUnknown, twinBefore };
@@ -209,7 +215,9 @@ function prefix(operations: readonly Operation[], untilMs: number): Operation[] 
     .map((operation) =>
       operation.returnedMs <= untilMs ? operation : { ...operation, returnedMs: Number.POSITIVE_INFINITY },
     )
-    .filter((operation) => operation.returnedMs !== Number.POSITIVE_INFINITY || operation.action.f !== 'read');
+    .filter(
+      (operation) => operation.returnedMs !== Number.POSITIVE_INFINITY || operation.action.f !== 'read',
+    );
 }
 
 /** Finds the earliest return that makes the history impossible. */

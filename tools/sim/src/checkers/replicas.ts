@@ -44,9 +44,13 @@ export function replicaFaults(states: readonly ReplicaState[]): string[] {
   return faults;
 }
 
-function firstDifference(one: ReadonlyMap<string, string>, other: ReadonlyMap<string, string>): string | undefined {
+function firstDifference(
+  one: ReadonlyMap<string, string>,
+  other: ReadonlyMap<string, string>,
+): string | undefined {
   for (const [key, value] of one) {
-    if (other.get(key) !== value) return `${key} (${value.slice(0, 60)} / ${(other.get(key) ?? 'none').slice(0, 60)})`;
+    if (other.get(key) !== value)
+      return `${key} (${value.slice(0, 60)} / ${(other.get(key) ?? 'none').slice(0, 60)})`;
   }
   for (const key of other.keys()) if (!one.has(key)) return `${key} (only in the second)`;
   return undefined;

@@ -74,8 +74,9 @@ export class KvCall {
     this.respond(response);
   }
 
-  failEpoch(descriptor: RangeDescriptor): void {
-    this.fail('EPOCH_MISMATCH', 'the range has changed', { descriptors: [descriptor] });
+  /** `others`: what else this store knows of the span, so that the caller need not ask anybody else. */
+  failEpoch(descriptor: RangeDescriptor, others: readonly RangeDescriptor[] = []): void {
+    this.fail('EPOCH_MISMATCH', 'the range has changed', { descriptors: [descriptor, ...others] });
   }
 
   failNotLeader(leaderStoreId: StoreId): void {

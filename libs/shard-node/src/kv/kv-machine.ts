@@ -41,6 +41,8 @@ export interface KvEnvironment {
   readonly rowCache: RowCache;
   readonly timestamps: StoreTimestamps;
   readonly safePoint: StoreSafePoint;
+  /** The range here that covers a key now, if one does: for callers whose idea of the ranges is old. */
+  covering(key: Uint8Array): RangeDescriptor | undefined;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly tracer: Tracer;
@@ -216,7 +218,7 @@ export class KvMachine implements StateMachine {
       if (call.isAbandoned(nowMs)) {
         call.fail('DEADLINE_EXCEEDED', 'the deadline passed on the shard');
       } else if (call.request.epochVersion !== version || !this.#covers(call.request.key)) {
-        call.failEpoch(this.#descriptor);
+        call.failEpoch(this.#descriptor, this.#elsewhere(call.request.key));
       } else if (call.request.consistency === ReadConsistency.stale && isRead(call.request.op)) {
         this.#serveStale(call);
       } else if (isServing) {
@@ -265,6 +267,13 @@ export class KvMachine implements StateMachine {
     this.load.countRead();
     if (call.request.op === KvOp.get) this.#reads.addStale(call);
     else this.#scans.addStale(call);
+  }
+
+  /** After a split, the half that has the key. */
+  #elsewhere(key: Uint8Array): RangeDescriptor[] {
+    if (this.#covers(key)) return [];
+    const descriptor = this.#environment.covering(key);
+    return descriptor === undefined ? [] : [descriptor];
   }
 
   #covers(key: Uint8Array): boolean {

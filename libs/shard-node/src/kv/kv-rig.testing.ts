@@ -251,6 +251,7 @@ export class KvRig {
       rowCache: new RowCache(options.rowCacheBytes ?? 1024 * 1024),
       timestamps,
       safePoint: new StoreSafePoint(this.engine),
+      covering: () => undefined,
       clock: this.clock,
       logger: noopLogger,
       tracer: noopTracer,

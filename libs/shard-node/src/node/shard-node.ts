@@ -210,6 +210,7 @@ export class ShardNode {
       rowCache,
       timestamps,
       safePoint: new StoreSafePoint(engine),
+      covering: (key) => this.#store?.replicaCovering(key)?.descriptorOrUndefined,
       clock: options.clock,
       logger: options.logger,
       tracer: options.tracer,

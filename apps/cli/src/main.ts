@@ -1,6 +1,6 @@
 #!/usr/bin/env node
-// The entry must run on whatever Node the machine has: it imports nothing of ours before it knows that this one will do,
-// and hands over to the Node that the workspace pins when it will not.
+// The entry must run on whatever Node the machine has: it imports nothing of ours before it knows that this
+// one will do, and hands over to the Node that the workspace pins when it will not.
 import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { fileURLToPath, URL } from 'node:url';

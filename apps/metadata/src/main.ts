@@ -5,7 +5,10 @@ import { NodeClock, NodeDisk, NodeRng, TcpTransport } from '@cairn/runtime-node'
 import { startMetadataProcess } from './metadata-process.js';
 import { memberOpener } from './open-member.js';
 
-/** One member of the metadata service as a process. Ends with status 1 and a sentence when it cannot start or go on. */
+/**
+ * One member of the metadata service as a process. Ends with status 1 and a sentence when it cannot start or
+ * go on.
+ */
 async function main(): Promise<void> {
   assertNodeVersion(process.versions.node);
   const argv = process.argv.slice(2);

@@ -1,7 +1,12 @@
 import { assert, rangeId, replicaId, storeId, type RangeDescriptor } from '@cairn/base';
 import { timingOf, type MetadataConfig } from '@cairn/config';
 import { openClassicLevelEngine } from '@cairn/engine/classic-level';
-import { createMetadataNode, MetadataStateMachine, type MetadataMember, type MetadataNode } from '@cairn/metadata';
+import {
+  createMetadataNode,
+  MetadataStateMachine,
+  type MetadataMember,
+  type MetadataNode,
+} from '@cairn/metadata';
 import type { Clock, Connection, Disk, Rng, Transport } from '@cairn/ports';
 import { lockDirectory } from '@cairn/runtime-node';
 import { DEFAULT_STORE_CONFIG, openIdentity, SessionLinks, Store } from '@cairn/store';
@@ -61,7 +66,11 @@ export function memberOpener(ports: MemberPorts): OpenMember {
 }
 
 function membersOf(config: MetadataConfig): MetadataMember[] {
-  return config.peers.map((peer, at) => ({ name: peer.name, storeId: storeId(at + 1), address: peer.address }));
+  return config.peers.map((peer, at) => ({
+    name: peer.name,
+    storeId: storeId(at + 1),
+    address: peer.address,
+  }));
 }
 
 /** The group's members are configured, not learned, so its first descriptor is known to all. */

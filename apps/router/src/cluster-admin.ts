@@ -35,7 +35,10 @@ export interface ClusterAdminParts {
   routesChanged(answer: GetRoutesResponse): void;
 }
 
-/** Looking at the cluster and steering it, for the `Cluster` service. Holds nothing; asks the metadata service each time. */
+/**
+ * Looking at the cluster and steering it, for the `Cluster` service. Holds nothing; asks the metadata service
+ * each time.
+ */
 export class ClusterAdmin {
   readonly #parts: ClusterAdminParts;
 

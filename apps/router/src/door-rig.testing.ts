@@ -247,7 +247,9 @@ export const getOf = (key: string): BatchOperation['operation'] => ({
   value: { key: Buffer.from(key), consistency: 0, timestamp: 0 },
 });
 
-/** Lets I/O that is under way happen until the condition holds; the test's own time limit ends it otherwise. */
+/**
+ * Lets I/O that is under way happen until the condition holds; the test's own time limit ends it otherwise.
+ */
 export async function eventually(condition: () => boolean): Promise<void> {
   while (!condition()) await new Promise((resolve) => setTimeout(resolve, 2));
 }

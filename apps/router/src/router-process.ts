@@ -91,7 +91,10 @@ export async function startRouterProcess(options: RouterProcessOptions): Promise
   }
 }
 
-/** grpc-js would write plain text between the JSON lines; what it calls an error also reaches us as one, or a status. */
+/**
+ * grpc-js would write plain text between the JSON lines; what it calls an error also reaches us as one, or a
+ * status.
+ */
 function logGrpcTo(logger: Logger): void {
   const write = (message: unknown): void => {
     logger.warn('grpc library', { message: String(message) });

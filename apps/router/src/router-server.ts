@@ -24,8 +24,8 @@ export interface RouterServer {
 }
 
 /**
- * The gRPC port: `Cluster` through Nest's controller, and on the same server, as plain grpc-js services, the hot ones: `KV`,
- * health and reflection. Throws FAILED_PRECONDITION when the address cannot be had.
+ * The gRPC port: `Cluster` through Nest's controller, and on the same server, as plain grpc-js services, the
+ * hot ones: `KV`, health and reflection. Throws FAILED_PRECONDITION when the address cannot be had.
  */
 export async function startRouterServer(
   parts: RouterModuleParts & { readonly listen: string; readonly kv: KVServer },

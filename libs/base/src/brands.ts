@@ -13,8 +13,8 @@ export type Term = Branded<number, 'Term'>;
 /** Raft log index, 0 = before the first entry. */
 export type LogIndex = Branded<number, 'LogIndex'>;
 /**
- * Oracle timestamp: a 53-bit safe integer, 41 bits of milliseconds since TIMESTAMP_EPOCH_MS and 12 logical bits.
- * Totally ordered across the cluster.
+ * Oracle timestamp: a 53-bit safe integer, 41 bits of milliseconds since TIMESTAMP_EPOCH_MS and 12 logical
+ * bits. Totally ordered across the cluster.
  */
 export type Timestamp = Branded<number, 'Timestamp'>;
 

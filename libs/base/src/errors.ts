@@ -1,7 +1,8 @@
 /**
  * What a caller may do about an error. Every coded error of the product carries one.
  *
- * - `refresh-route`: the caller's idea of where the range lives is old; repair it from the error and send again.
+ * - `refresh-route`: the caller's idea of where the range lives is old; repair it from the error and send
+ *   again.
  * - `new-leader`: another replica leads (or none yet); try it, or ask again after `retryAfterMs`.
  * - `back-off`: nothing is wrong with the request; send it again after `retryAfterMs`.
  * - `undetermined`: it may or may not have happened and nobody can tell any more. Never retried blindly.

@@ -10,8 +10,8 @@ export interface ReplicaDescriptor {
 }
 
 /**
- * Guards every request. `version` counts changes of the span (split, merge), `confVersion` changes of membership.
- * Compared for equality; only the parts that a command depends on are compared.
+ * Guards every request. `version` counts changes of the span (split, merge), `confVersion` changes of
+ * membership. Compared for equality; only the parts that a command depends on are compared.
  */
 export interface RangeEpoch {
   readonly version: number;

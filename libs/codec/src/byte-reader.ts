@@ -1,8 +1,8 @@
 import { CairnError } from '@cairn/base';
 
 /**
- * Reads what `ByteWriter` wrote. Every read is checked against the end: a short or garbled input throws CairnError
- * CORRUPTION, never reads past it. `bytes` answers views of the input.
+ * Reads what `ByteWriter` wrote. Every read is checked against the end: a short or garbled input throws
+ * CairnError CORRUPTION, never reads past it. `bytes` answers views of the input.
  */
 export class ByteReader {
   readonly #buffer: Buffer;

@@ -7,9 +7,9 @@ export const UINT48_MAX = 2 ** 48 - 1;
 const FRESH_BYTES_MAX = 64 * 1024;
 
 /**
- * Appends integers and bytes to one growing buffer. Little endian, unless a name says otherwise. Reusable: `take`
- * hands the bytes over and leaves the writer empty. Small results share one underlying buffer, so a result that is kept
- * for long keeps up to 64 KiB (or its own size, when larger) alive.
+ * Appends integers and bytes to one growing buffer. Little endian, unless a name says otherwise. Reusable:
+ * `take` hands the bytes over and leaves the writer empty. Small results share one underlying buffer, so a
+ * result that is kept for long keeps up to 64 KiB (or its own size, when larger) alive.
  */
 export class ByteWriter {
   readonly #capacity: number;

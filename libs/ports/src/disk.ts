@@ -1,6 +1,6 @@
 /**
- * The only way files enter. Errors are `DiskError`; the codes that callers act on are `NOT_FOUND`, `DISK_FULL`
- * and `IO_ERROR`.
+ * The only way files enter. Errors are `DiskError`; the codes that callers act on are `NOT_FOUND`,
+ * `DISK_FULL` and `IO_ERROR`.
  */
 export interface Disk {
   /** Opens or creates a file. */

@@ -21,7 +21,9 @@ export interface Histogram {
   observe(value: number, labels?: Readonly<Record<string, string>>): void;
 }
 
-/** Where libs measure. Names follow Prometheus: `cairn_<what>_<unit>[_total]`; label values are bounded sets. */
+/**
+ * Where libs measure. Names follow Prometheus: `cairn_<what>_<unit>[_total]`; label values are bounded sets.
+ */
 export interface Metrics {
   counter(name: string, help: string, labels?: readonly string[]): Counter;
   gauge(name: string, help: string, labels?: readonly string[]): Gauge;

@@ -29,9 +29,9 @@ export interface Connection {
   readonly remoteAddress: string;
   setHandlers(handlers: ConnectionHandlers): void;
   /**
-   * Queues one frame made of the parts, in order. The buffers must not change afterwards.
-   * Returns false when the queue of unsent bytes is above its high-water mark; the frame is queued all the same,
-   * unless the hard limit is passed: then the connection is closed.
+   * Queues one frame made of the parts, in order. The buffers must not change afterwards. Returns false when
+   * the queue of unsent bytes is above its high-water mark; the frame is queued all the same, unless the hard
+   * limit is passed: then the connection is closed.
    */
   send(parts: readonly Uint8Array[]): boolean;
   /** Bytes queued and not yet handed to the network. */

@@ -154,9 +154,9 @@ export class SegmentFiles {
   }
 
   /**
-   * Takes the oldest segment out of the log, durably, before anything else may be taken out: a later segment never
-   * vanishes before an earlier one. False when a read is still in it. After a failure it is unknown whether the
-   * segment is gone, so no other is taken out until the log is opened again.
+   * Takes the oldest segment out of the log, durably, before anything else may be taken out: a later segment
+   * never vanishes before an earlier one. False when a read is still in it. After a failure it is unknown
+   * whether the segment is gone, so no other is taken out until the log is opened again.
    */
   async dropOldest(): Promise<boolean> {
     const epoch = this.oldestEpoch;

@@ -2,8 +2,9 @@ import type { LogIndex, RangeId, Term } from '@cairn/base';
 import type { Entry, HardState, RaftStorage } from '@cairn/raft';
 
 /**
- * One append-only log for all ranges of a store, in segments. Everything appended between two syncs goes to disk in
- * one durable write. In-memory views (`RangeLog`) change at once; durability is reported by the promise.
+ * One append-only log for all ranges of a store, in segments. Everything appended between two syncs goes to
+ * disk in one durable write. In-memory views (`RangeLog`) change at once; durability is reported by the
+ * promise.
  */
 export interface RaftLog {
   /** Ranges that have anything in the log, after recovery. */
@@ -11,9 +12,9 @@ export interface RaftLog {
   /** The view of one range; created empty on first use. */
   range(rangeId: RangeId): RangeLog;
   /**
-   * Writes everything staged since the last call with one durable write. Calls may overlap: while one write is in
-   * flight, later calls join the next. Resolves when all that was staged before the call is durable; rejects (and
-   * the log refuses further writes) when the disk fails.
+   * Writes everything staged since the last call with one durable write. Calls may overlap: while one write
+   * is in flight, later calls join the next. Resolves when all that was staged before the call is durable;
+   * rejects (and the log refuses further writes) when the disk fails.
    */
   sync(): Promise<void>;
   /** True when something is staged that no sync has taken. */
@@ -21,8 +22,9 @@ export interface RaftLog {
   /** Removes all trace of a range; staged like the rest. */
   removeRange(rangeId: RangeId): void;
   /**
-   * Frees segments whose records are all truncated or superseded, rewriting small live remains of old segments.
-   * Returns ranges that pin old segments with live entries, so that the caller can force a truncation.
+   * Frees segments whose records are all truncated or superseded, rewriting small live remains of old
+   * segments. Returns ranges that pin old segments with live entries, so that the caller can force a
+   * truncation.
    */
   reclaim(): Promise<RangeId[]>;
   /** Bytes on disk, segments, live bytes. */
@@ -37,23 +39,32 @@ export interface RaftLogStats {
   readonly cachedBytes: number;
 }
 
-/** Log, hard state and marks of one range. All changes are staged and become durable with the next `RaftLog.sync`. */
+/**
+ * Log, hard state and marks of one range. All changes are staged and become durable with the next
+ * `RaftLog.sync`.
+ */
 export interface RangeLog extends RaftStorage {
   readonly rangeId: RangeId;
   /** The last staged hard state; undefined before the first. */
   readonly hardState: HardState | undefined;
   /**
-   * The applied index proven durable in the engine, with the host's state as of then (opaque bytes); replay after a
-   * crash starts behind it. undefined before the first.
+   * The applied index proven durable in the engine, with the host's state as of then (opaque bytes); replay
+   * after a crash starts behind it. undefined before the first.
    */
   readonly checkpoint: RangeCheckpoint | undefined;
-  /** Stages entries; the first replaces any suffix from its index on. Indexes must continue the log without a gap. */
+  /**
+   * Stages entries; the first replaces any suffix from its index on. Indexes must continue the log without a
+   * gap.
+   */
   append(entries: readonly Entry[]): void;
   setHardState(state: HardState): void;
   setCheckpoint(checkpoint: RangeCheckpoint): void;
   /** Forgets entries up to and including `index`; never above the checkpoint's index. */
   truncate(index: LogIndex, term: Term): void;
-  /** Replaces the whole log by an empty one that continues after (index, term): a snapshot was installed, or a range was born. */
+  /**
+   * Replaces the whole log by an empty one that continues after (index, term): a snapshot was installed, or a
+   * range was born.
+   */
   reset(index: LogIndex, term: Term): void;
   /** Reads evicted entries back into memory; used after `entries` answered `loading`. */
   load(from: LogIndex, toExclusive: LogIndex, bytesMax: number): Promise<void>;

@@ -7,11 +7,14 @@ export interface BackoffRule {
 }
 
 /**
- * All waits of the router in one table. There is no count of attempts besides: the deadline of an operation is its
- * budget, and these waits bound how much work an operation can cause within it.
+ * All waits of the router in one table. There is no count of attempts besides: the deadline of an operation
+ * is its budget, and these waits bound how much work an operation can cause within it.
  */
 export const BACKOFF = {
-  /** Nobody is known to lead: the next replica is asked after this. Short, so that failover is noticed within a poll. */
+  /**
+   * Nobody is known to lead: the next replica is asked after this. Short, so that failover is noticed within
+   * a poll.
+   */
   leaderSearch: { baseMs: 6, capMs: 24 },
   /** The range of a key is not known and the metadata service did not say. */
   routeMiss: { baseMs: 5, capMs: 250 },

@@ -297,7 +297,9 @@ export class FakeCluster {
     return undefined;
   }
 
-  /** As a replicated range does: a write that says `isRetry` is answered what it was answered the first time. */
+  /**
+   * As a replicated range does: a write that says `isRetry` is answered what it was answered the first time.
+   */
   #carryOut(request: KvRequest): KvResponse {
     const response = newKvResponse(request.sequence, request.op);
     if (!isWrite(request.op)) {

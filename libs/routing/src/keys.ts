@@ -29,8 +29,8 @@ export function prefixEnd(prefix: Uint8Array): Uint8Array {
 const HIGHEST_BYTES = 4_097;
 
 /**
- * A key that lies in the range just below the exclusive end: what to ask a directory that only finds ranges by keys
- * they hold. Exact for ends whose last byte is 0; otherwise above every boundary below `end`.
+ * A key that lies in the range just below the exclusive end: what to ask a directory that only finds ranges
+ * by keys they hold. Exact for ends whose last byte is 0; otherwise above every boundary below `end`.
  */
 export function keyBelow(end: Uint8Array): Uint8Array {
   if (end.length === 0) return new Uint8Array(HIGHEST_BYTES).fill(0xff);

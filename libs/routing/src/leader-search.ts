@@ -2,7 +2,10 @@ import { assert } from '@cairn/base';
 
 import type { RoutedOperation } from './operation.js';
 
-/** Operations of one range while nobody is known to lead it: one asks the replicas in turn, the others wait for it. */
+/**
+ * Operations of one range while nobody is known to lead it: one asks the replicas in turn, the others wait
+ * for it.
+ */
 export class Search {
   readonly rangeId: number;
   probe: RoutedOperation;
@@ -16,13 +19,14 @@ export class Search {
 }
 
 /**
- * Finds leaders without asking everybody everything: of the operations of a range without a known leader one is sent
- * to one replica after the other, and the rest follow when it found somebody. Keeps a failover of a busy range from
- * turning every open operation into a poll.
+ * Finds leaders without asking everybody everything: of the operations of a range without a known leader one
+ * is sent to one replica after the other, and the rest follow when it found somebody. Keeps a failover of a
+ * busy range from turning every open operation into a poll.
  *
- * Invariants: an operation is in at most one search, the one its `search` names; every search has a probe, and the
- * probe is never `parked` after its owner has routed it. Whoever takes a probe away hands the search to a successor,
- * so parked operations always have somebody who acts for them. Costs nothing while leaders are known.
+ * Invariants: an operation is in at most one search, the one its `search` names; every search has a probe,
+ * and the probe is never `parked` after its owner has routed it. Whoever takes a probe away hands the search
+ * to a successor, so parked operations always have somebody who acts for them. Costs nothing while leaders
+ * are known.
  */
 export class LeaderSearch {
   readonly #searches = new Map<number, Search>();
@@ -51,7 +55,10 @@ export class LeaderSearch {
     return false;
   }
 
-  /** The leader of the range is found: ends the search and answers those who waited, to be routed by the caller. */
+  /**
+   * The leader of the range is found: ends the search and answers those who waited, to be routed by the
+   * caller.
+   */
   release(rangeId: number): readonly RoutedOperation[] {
     const search = this.#searches.get(rangeId);
     if (search === undefined) return [];
@@ -63,8 +70,8 @@ export class LeaderSearch {
   }
 
   /**
-   * The operation ended, or belongs to another range now. When it was the probe and others wait, the one that has
-   * waited longest becomes the probe and is answered: the caller must route it.
+   * The operation ended, or belongs to another range now. When it was the probe and others wait, the one that
+   * has waited longest becomes the probe and is answered: the caller must route it.
    */
   leave(operation: RoutedOperation): RoutedOperation | undefined {
     const { search } = operation;

@@ -27,7 +27,10 @@ export interface RoutesAnswer {
   readonly stores: readonly StoreAddress[];
 }
 
-/** What routing needs of the metadata service. Rejects with CairnError; calls are bounded in time by the implementation. */
+/**
+ * What routing needs of the metadata service. Rejects with CairnError; calls are bounded in time by the
+ * implementation.
+ */
 export interface MetadataGateway {
   routes(query: RoutesQuery): Promise<RoutesAnswer>;
   /** A fresh oracle timestamp; concurrent callers may share one round trip. */

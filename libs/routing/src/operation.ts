@@ -4,7 +4,10 @@ import { KvOp, ReadConsistency, type KvRequest, type KvResponse } from '@cairn/w
 import type { Search } from './leader-search.js';
 import type { RouteEntry } from './range-cache.js';
 
-/** Receives the outcome of operations; one object serves many of them. Called exactly once per operation, unless cancelled. */
+/**
+ * Receives the outcome of operations; one object serves many of them. Called exactly once per operation,
+ * unless cancelled.
+ */
 export interface OperationSink {
   /** `response.error` is always undefined here. */
   complete(operation: RoutedOperation, response: KvResponse): void;
@@ -38,7 +41,10 @@ export class RoutedOperation {
   state: OperationState = 'routing';
   entry: RouteEntry | undefined = undefined;
   storeId = 0 as StoreId;
-  /** While `waiting`: when it is routed again. While `sent`: when its store is held to be stuck. Router's clock. */
+  /**
+   * While `waiting`: when it is routed again. While `sent`: when its store is held to be stuck. Router's
+   * clock.
+   */
   wakeAtMs = 0;
   /** Times it was routed again, for whatever reason. */
   attempts = 0;

@@ -42,12 +42,12 @@ function hasVoter(descriptor: RangeDescriptor, store: StoreId): boolean {
 }
 
 /**
- * The known ranges in key order, without overlap; gaps are ranges not known yet. A descriptor never replaces a newer
- * one: `version` grows along every split and merge, so of two overlapping descriptors the higher version is the newer,
- * whatever their range ids; `confVersion` decides between two of the same range.
+ * The known ranges in key order, without overlap; gaps are ranges not known yet. A descriptor never replaces
+ * a newer one: `version` grows along every split and merge, so of two overlapping descriptors the higher
+ * version is the newer, whatever their range ids; `confVersion` decides between two of the same range.
  *
- * Lookup is a binary search over an array; insertion moves the tail of that array, which is cheap at the tens of
- * thousands of entries one router holds, and rare.
+ * Lookup is a binary search over an array; insertion moves the tail of that array, which is cheap at the tens
+ * of thousands of entries one router holds, and rare.
  */
 export class RangeCache {
   readonly #entries: RouteEntry[] = [];
@@ -81,8 +81,8 @@ export class RangeCache {
   }
 
   /**
-   * Takes in what somebody said about a range. `leaderStoreId` 0 leaves a known leader alone; a new range begins with the
-   * leader of the one it was cut from, who leads both at first.
+   * Takes in what somebody said about a range. `leaderStoreId` 0 leaves a known leader alone; a new range
+   * begins with the leader of the one it was cut from, who leads both at first.
    */
   insert(descriptor: RangeDescriptor, leaderStoreId: StoreId): InsertOutcome {
     const { startKey, endKey } = descriptor;

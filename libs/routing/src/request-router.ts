@@ -41,17 +41,20 @@ export interface RequestRouterOptions {
 }
 
 /**
- * Takes operations to the replicas that can carry them out, and repairs its own idea of the cluster from what they answer. Every
- * operation is answered once: with its result, with an error that sending it again would repeat, or, for a write that was sent
- * and whose fate cannot be learned in time, with OUTCOME_UNKNOWN. Holds nothing that a restart would lose, and goes on
- * serving the ranges it knows while the metadata service is down.
+ * Takes operations to the replicas that can carry them out, and repairs its own idea of the cluster from what
+ * they answer. Every operation is answered once: with its result, with an error that sending it again would
+ * repeat, or, for a write that was sent and whose fate cannot be learned in time, with OUTCOME_UNKNOWN. Holds
+ * nothing that a restart would lose, and goes on serving the ranges it knows while the metadata service is
+ * down.
  */
 export class RequestRouter {
   readonly #options: RequestRouterOptions;
   readonly cache = new RangeCache();
   readonly #stores = new Map<StoreId, StoreConnection>();
   readonly #search = new LeaderSearch();
-  /** Operations that took over a search and are to be routed; a list, so that long successions do not nest. */
+  /**
+   * Operations that took over a search and are to be routed; a list, so that long successions do not nest.
+   */
   readonly #successors: RoutedOperation[] = [];
   #isHandingOver = false;
   readonly #loader: RouteLoader;
@@ -154,7 +157,8 @@ export class RequestRouter {
     for (const route of answer.routes) this.cache.insert(route.descriptor, route.leaderStoreId);
     for (const operation of operations) {
       if (operation.state === 'done') continue;
-      // The metadata service may not know the range either, while ranges change: it is not asked again at once.
+      // The metadata service may not know the range either, while ranges change: it is not asked again at
+      // once.
       if (this.#entryFor(operation) === undefined) this.#waitForRoute(operation);
       else this.#routeOrWait(operation);
     }
@@ -171,8 +175,8 @@ export class RequestRouter {
   }
 
   /**
-   * Takes on an operation. The sink is told exactly once, possibly before this returns (`state` is `done` then), unless it is
-   * cancelled. The request belongs to the router from here on.
+   * Takes on an operation. The sink is told exactly once, possibly before this returns (`state` is `done`
+   * then), unless it is cancelled. The request belongs to the router from here on.
    */
   execute(
     request: KvRequest,
@@ -208,7 +212,9 @@ export class RequestRouter {
     return operation;
   }
 
-  /** The caller gave up: nothing more is told, and what the operation held is freed, here and at the shard. */
+  /**
+   * The caller gave up: nothing more is told, and what the operation held is freed, here and at the shard.
+   */
   cancel(operation: RoutedOperation): void {
     if (operation.state === 'done') return;
     this.#stores.get(operation.storeId)?.cancel(operation);
@@ -219,7 +225,8 @@ export class RequestRouter {
   close(): void {
     this.#isClosed = true;
     this.#sweepTimer?.cancel();
-    // What a sink does when it is told may end others, so the list is read anew each time; nothing new gets into it.
+    // What a sink does when it is told may end others, so the list is read anew each time; nothing new gets
+    // into it.
     while (this.#first !== undefined) {
       this.#giveUp(
         this.#first,
@@ -321,8 +328,8 @@ export class RequestRouter {
   }
 
   /**
-   * The replicas that may lead, in turn. Those that cannot be reached are passed over, and so is the one that was asked
-   * last (it does not lead, or hangs) while there is another.
+   * The replicas that may lead, in turn. Those that cannot be reached are passed over, and so is the one that
+   * was asked last (it does not lead, or hangs) while there is another.
    */
   #nextCandidate(entry: RouteEntry, askedLast: StoreId): StoreConnection | undefined {
     const { replicas } = entry.descriptor;
@@ -473,7 +480,10 @@ export class RequestRouter {
     this.#wait(operation, BACKOFF.leaderSearch, 0);
   }
 
-  /** The range has changed: what the store says about it goes into the cache; if it knows nothing new, metadata is asked. */
+  /**
+   * The range has changed: what the store says about it goes into the cache; if it knows nothing new,
+   * metadata is asked.
+   */
   #repairRoute(operation: RoutedOperation, error: KvError): void {
     const { entry } = operation;
     let hasNews = false;

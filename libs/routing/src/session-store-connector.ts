@@ -2,7 +2,10 @@ import type { StoreId, Timestamp } from '@cairn/base';
 import { FrameType, type KvRequest, type KvResponse, type Session, type SessionHandlers } from '@cairn/wire';
 import type { StoreConnector, StoreLink, StoreLinkHandlers } from './store-link.js';
 
-/** Collects requests into the body of one `kvRequests` frame; what `KvRequestEncoder` of `@cairn/wire` promises. */
+/**
+ * Collects requests into the body of one `kvRequests` frame; what `KvRequestEncoder` of `@cairn/wire`
+ * promises.
+ */
 export interface RequestEncoder {
   add(request: KvRequest): void;
   take(): readonly Uint8Array[];
@@ -78,7 +81,10 @@ class SessionStoreLink implements StoreLink {
   }
 }
 
-/** Shard nodes over framed sessions. The codec comes in as functions, so that this package depends on contracts only. */
+/**
+ * Shard nodes over framed sessions. The codec comes in as functions, so that this package depends on
+ * contracts only.
+ */
 export function sessionStoreConnector(options: SessionStoreConnectorOptions): StoreConnector {
   return {
     connect: (storeId, address, handlers) => new SessionStoreLink(options, { storeId, address, handlers }),

@@ -90,7 +90,10 @@ export interface ScanSpan {
   readonly timestamp: Timestamp | undefined;
 }
 
-/** The pages of a span in key order, across ranges, all at one timestamp. One page is fetched ahead of the reader. */
+/**
+ * The pages of a span in key order, across ranges, all at one timestamp. One page is fetched ahead of the
+ * reader.
+ */
 export async function* scanPages(
   router: RequestRouter,
   span: ScanSpan,
@@ -109,7 +112,8 @@ export async function* scanPages(
   const isOver = (): boolean => left <= 0 || (end.length > 0 && compareKeys(start, end) >= 0);
   const fetch = (): Promise<KvResponse> => {
     const page = perform(router, pageRequest(span, start, end, left), own);
-    // A page may fail long before a slow reader asks for it: it is thrown then, and must not count as unhandled before.
+    // A page may fail long before a slow reader asks for it: it is thrown then, and must not count as
+    // unhandled before.
     page.catch(() => undefined);
     return page;
   };

@@ -28,17 +28,25 @@ type LinkState = 'connecting' | 'up' | 'down' | 'closed';
 
 /** Small enough to be an immediate integer everywhere. */
 const SEQUENCE_MAX = 0x3fff_ffff;
-/** A store that leaves an operation unanswered for so long may be hung; doubled each time that happened to it. */
+/**
+ * A store that leaves an operation unanswered for so long may be hung; doubled each time that happened to it.
+ */
 const STUCK_AFTER_MS = 800;
 /** Spans take longer than single keys. */
 const SPAN_STUCK_FACTOR = 4;
 const STUCK_DOUBLINGS_MAX = 4;
-/** A frame holds at most this many requests, so that the shard can begin with the first while the rest is on its way. */
+/**
+ * A frame holds at most this many requests, so that the shard can begin with the first while the rest is on
+ * its way.
+ */
 const REQUESTS_PER_FRAME_MAX = 1_024;
 /** And about this many bytes. */
 const FRAME_BYTES_TARGET = 4 * 1024 * 1024;
 
-/** The one connection to one shard node: reconnects by itself, sends one frame per turn, matches answers to operations. */
+/**
+ * The one connection to one shard node: reconnects by itself, sends one frame per turn, matches answers to
+ * operations.
+ */
 export class StoreConnection {
   readonly storeId: StoreId;
   readonly #options: ConnectionOptions;
@@ -101,7 +109,10 @@ export class StoreConnection {
     this.#scheduleFlush();
   }
 
-  /** Frees the slot of a sent operation and tells the shard. One still queued is dropped when the frame is made. */
+  /**
+   * Frees the slot of a sent operation and tells the shard. One still queued is dropped when the frame is
+   * made.
+   */
   cancel(operation: RoutedOperation): void {
     const { sequence } = operation.request;
     if (operation.state !== 'sent' || this.#pending.get(sequence) !== operation) return;

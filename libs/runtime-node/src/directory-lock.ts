@@ -12,8 +12,8 @@ const ATTEMPTS_MAX = 5;
 let takeovers = 0;
 
 /**
- * Makes sure that one process uses a data directory. The lock names its process; one of a process that is gone is taken
- * over. Throws FAILED_PRECONDITION naming the process that holds it.
+ * Makes sure that one process uses a data directory. The lock names its process; one of a process that is
+ * gone is taken over. Throws FAILED_PRECONDITION naming the process that holds it.
  */
 export async function lockDirectory(directory: string): Promise<DirectoryLock> {
   const path = `${directory}/LOCK`;

@@ -2,12 +2,14 @@ import { FRAME_BYTES_MAX } from '@cairn/ports';
 
 /** Every frame is preceded by its length: u32, little endian. */
 export const LENGTH_BYTES = 4;
-/** First allocation for a frame that is split over chunks: an announced length alone must not cost its memory. */
+/**
+ * First allocation for a frame that is split over chunks: an announced length alone must not cost its memory.
+ */
 const ASSEMBLY_BYTES_FIRST = 1024 * 1024;
 
 /**
- * Cuts a byte stream into frames. A frame that lies in one chunk is handed out as a view of it; one that is split is
- * assembled by copying every byte once (and again at each doubling, so the cost stays linear).
+ * Cuts a byte stream into frames. A frame that lies in one chunk is handed out as a view of it; one that is
+ * split is assembled by copying every byte once (and again at each doubling, so the cost stays linear).
  */
 export class FrameParser {
   readonly #onFrame: (frame: Buffer) => void;
@@ -28,7 +30,9 @@ export class FrameParser {
     this.#assembly = undefined;
   }
 
-  /** Returns the announced length when it is above FRAME_BYTES_MAX: the stream is garbled and cannot go on. */
+  /**
+   * Returns the announced length when it is above FRAME_BYTES_MAX: the stream is garbled and cannot go on.
+   */
   push(chunk: Buffer): number | undefined {
     let at = 0;
     while (at < chunk.length && !this.#isStopped) {

@@ -87,8 +87,8 @@ export class TcpConnection implements Connection {
     assert(bytes <= FRAME_BYTES_MAX, 'frame too long');
     const length = Buffer.allocUnsafe(LENGTH_BYTES);
     length.writeUInt32LE(bytes, 0);
-    // Next tick, not setImmediate: senders collect a turn's frames themselves and send from the check phase; waiting for
-    // another one would put a poll of all sockets between them and the network.
+    // Next tick, not setImmediate: senders collect a turn's frames themselves and send from the check phase;
+    // waiting for another one would put a poll of all sockets between them and the network.
     if (this.#parts.length === 0) process.nextTick(this.#flush);
     this.#parts.push(length);
     for (const part of parts) this.#parts.push(part);
@@ -149,7 +149,8 @@ export class TcpConnection implements Connection {
   };
 
   readonly #onData = (chunk: Buffer): void => {
-    // After a local close the rest is read and thrown away: unread bytes would make the system reset the connection.
+    // After a local close the rest is read and thrown away: unread bytes would make the system reset the
+    // connection.
     if (this.#isClosed) return;
     const badLength = this.#parser.push(chunk);
     if (badLength === undefined) return;

@@ -20,7 +20,10 @@ export class TcpTransport implements Transport {
     this.#limits = { ...DEFAULTS, ...options };
   }
 
-  /** Rejects with FAILED_PRECONDITION when the address cannot be listened on, INVALID_ARGUMENT when it is none. */
+  /**
+   * Rejects with FAILED_PRECONDITION when the address cannot be listened on, INVALID_ARGUMENT when it is
+   * none.
+   */
   async listen(address: string, onConnection: (connection: Connection) => void): Promise<Listener> {
     const { host, port } = parseAddress(address);
     const server = createServer({ noDelay: true }, (socket) => {

@@ -1,7 +1,8 @@
 /**
- * How many turns are queued at once, at most. The event loop drains the promise queue after every single immediate,
- * so a group costs one poll of the (empty) real I/O instead of one per event: about 0.3 us per turn where turns one
- * by one cost several. Groups start small, because what is left of the last one is wasted.
+ * How many turns are queued at once, at most. The event loop drains the promise queue after every single
+ * immediate, so a group costs one poll of the (empty) real I/O instead of one per event: about 0.3 us per
+ * turn where turns one by one cost several. Groups start small, because what is left of the last one is
+ * wasted.
  */
 const TURNS_PER_GROUP_MAX = 64;
 

@@ -27,12 +27,17 @@ interface AppliedRun {
   readonly lastTerm: Entry['term'];
   readonly bytes: number;
   /** Results of entries that somebody waits for, in index order. */
-  readonly results: readonly { readonly index: LogIndex; readonly term: Entry['term']; readonly value: unknown }[];
+  readonly results: readonly {
+    readonly index: LogIndex;
+    readonly term: Entry['term'];
+    readonly value: unknown;
+  }[];
 }
 
 /**
- * Applies committed entries of all replicas in large engine batches, one in flight at a time: what commits meanwhile
- * forms the next. Nothing is visible to readers, and nobody is answered, before the engine holds the batch.
+ * Applies committed entries of all replicas in large engine batches, one in flight at a time: what commits
+ * meanwhile forms the next. Nothing is visible to readers, and nobody is answered, before the engine holds
+ * the batch.
  */
 export class Applier {
   readonly #parts: ApplierParts;
@@ -159,7 +164,9 @@ export class Applier {
 
   /** A store command waits until everything before it is published, then runs with the applier kept away. */
   #applyAlone(replica: Replica, entry: Entry): void {
-    assert(replica.appliedIndex === entry.index - 1, 'store commands run alone', { rangeId: replica.rangeId });
+    assert(replica.appliedIndex === entry.index - 1, 'store commands run alone', {
+      rangeId: replica.rangeId,
+    });
     replica.isApplyBlocked = true;
     replica.exclusiveWork = this.#parts.applyStoreCommand(replica, entry).then(
       () => {

@@ -4,16 +4,17 @@ import { ByteReader, ByteWriter } from '@cairn/codec';
 import { readDescriptor, writeDescriptor } from '@cairn/wire';
 
 /**
- * What the log keeps of a replica with each checkpoint: who it is and which span it held. The log, not the engine, says
- * which replicas a store has, because a checkpoint record is written only after an engine flush and whole or not at all.
+ * What the log keeps of a replica with each checkpoint: who it is and which span it held. The log, not the
+ * engine, says which replicas a store has, because a checkpoint record is written only after an engine flush
+ * and whole or not at all.
  */
 export interface CheckpointState {
   readonly replicaId: ReplicaId;
   /** undefined: the replica exists but has never had a state; it waits for a snapshot. */
   readonly descriptor: RangeDescriptor | undefined;
   /**
-   * Set while a received snapshot replaces the rows of the span: the engine holds a mixture, and the installation starts
-   * over from this spool file after a crash.
+   * Set while a received snapshot replaces the rows of the span: the engine holds a mixture, and the
+   * installation starts over from this spool file after a crash.
    */
   readonly installing: string | undefined;
 }
@@ -26,7 +27,8 @@ export function encodeCheckpointState(state: CheckpointState): Buffer {
   const writer = new ByteWriter(128);
   writer.u8(FORMAT);
   writer.u8(
-    (state.descriptor === undefined ? 0 : HAS_DESCRIPTOR) | (state.installing === undefined ? 0 : IS_INSTALLING),
+    (state.descriptor === undefined ? 0 : HAS_DESCRIPTOR) |
+      (state.installing === undefined ? 0 : IS_INSTALLING),
   );
   writer.varint(state.replicaId);
   if (state.descriptor !== undefined) writeDescriptor(writer, state.descriptor);

@@ -27,7 +27,10 @@ afterEach(async () => {
   log = undefined;
 });
 
-/** One replica that has applied up to 20, with a checkpoint at 10, and a flush that ends when the test says so. */
+/**
+ * One replica that has applied up to 20, with a checkpoint at 10, and a flush that ends when the test says
+ * so.
+ */
 async function setUp(): Promise<{ checkpointer: Checkpointer; replica: Replica; endFlush: () => void }> {
   const clock = new SimScheduler().clockFor('store');
   const disk = new SimDisk(new SimRng('checkpointer')).attach();

@@ -28,9 +28,9 @@ interface Mark {
 }
 
 /**
- * Moves the point behind which the log is no longer needed. The engine is never synced per write, and after a crash it may
- * have lost any of the batches since its last flush; so only a flush that began after an index was applied proves that
- * index durable, and only behind such a proof may the log be cut.
+ * Moves the point behind which the log is no longer needed. The engine is never synced per write, and after a
+ * crash it may have lost any of the batches since its last flush; so only a flush that began after an index
+ * was applied proves that index durable, and only behind such a proof may the log be cut.
  */
 export class Checkpointer {
   readonly #parts: CheckpointerParts;
@@ -74,8 +74,8 @@ export class Checkpointer {
     await engine.flush();
     for (const { replica, index, term, state } of marks) {
       const current = replica.log.checkpoint;
-      // A split or a snapshot may have set a later mark of its own meanwhile, or be about to: while a snapshot replaces
-      // the rows, the mark says where to start over from, and must stay.
+      // A split or a snapshot may have set a later mark of its own meanwhile, or be about to: while a
+      // snapshot replaces the rows, the mark says where to start over from, and must stay.
       if (replica.isClosed || replica.isApplyBlocked) continue;
       if (current !== undefined && current.index >= index) continue;
       replica.log.setCheckpoint({ index, term, state });
@@ -90,7 +90,8 @@ export class Checkpointer {
     const marks: Mark[] = [];
     for (const replica of this.#parts.replicas()) {
       const descriptor = replica.descriptorOrUndefined;
-      if (descriptor === undefined || replica.isApplyBlocked || replica.appliedBytesSinceCheckpoint === 0) continue;
+      if (descriptor === undefined || replica.isApplyBlocked || replica.appliedBytesSinceCheckpoint === 0)
+        continue;
       replica.appliedBytesSinceCheckpoint = 0;
       marks.push({
         replica,

@@ -49,7 +49,9 @@ function propose(replica: Replica, command: Uint8Array): Promise<unknown> {
   if (result.type === 'refused') {
     if (result.reason === 'too-many-uncommitted') {
       return Promise.reject(
-        new CairnError('RESOURCE_EXHAUSTED', 'too much is proposed and not committed yet', { retryAfterMs: 50 }),
+        new CairnError('RESOURCE_EXHAUSTED', 'too much is proposed and not committed yet', {
+          retryAfterMs: 50,
+        }),
       );
     }
     return Promise.reject(notLeader(replica));

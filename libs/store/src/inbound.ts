@@ -5,7 +5,10 @@ import { decodeRaftMessages, type RaftRangeHint } from '@cairn/wire';
 import { ENTRY_FORMAT } from './entry-format.js';
 import type { StoreMetrics } from './store-metrics.js';
 
-/** Raft frames between their arrival and the next turn. Bounded by bytes; what is over is dropped, as a network might. */
+/**
+ * Raft frames between their arrival and the next turn. Bounded by bytes; what is over is dropped, as a
+ * network might.
+ */
 export class InboundQueue {
   readonly #bytesMax: number;
   readonly #metrics: StoreMetrics;
@@ -28,7 +31,10 @@ export class InboundQueue {
     return true;
   }
 
-  /** Decodes everything that waits. A garbled frame is given to `garbled`; those before it have been delivered. */
+  /**
+   * Decodes everything that waits. A garbled frame is given to `garbled`; those before it have been
+   * delivered.
+   */
   drain(
     deliver: (from: StoreId, rangeId: RangeId, message: Message, hint: RaftRangeHint | undefined) => void,
     garbled: (error: unknown) => void,

@@ -22,9 +22,9 @@ export function configStateOf(descriptor: RangeDescriptor | undefined): ConfigSt
 }
 
 /**
- * The descriptor after the core applied a membership change. A change that enters a joint configuration carries the
- * whole new descriptor in its context; leaving it carries nothing and follows from the roles: incoming members vote,
- * outgoing ones stay as learners until they are removed.
+ * The descriptor after the core applied a membership change. A change that enters a joint configuration
+ * carries the whole new descriptor in its context; leaving it carries nothing and follows from the roles:
+ * incoming members vote, outgoing ones stay as learners until they are removed.
  */
 export function descriptorAfterChange(descriptor: RangeDescriptor, context: Uint8Array): RangeDescriptor {
   if (context.length > 0) {
@@ -55,4 +55,3 @@ export function encodeChangeContext(descriptor: RangeDescriptor): Buffer {
   writeDescriptor(writer, descriptor);
   return writer.take();
 }
-

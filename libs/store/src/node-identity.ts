@@ -17,10 +17,15 @@ export interface NodeIdentity {
 }
 
 /**
- * Reads the identity of a data directory, or gives an empty one a new identity. Throws FORMAT_TOO_NEW for a directory that a
- * newer version wrote, and FAILED_PRECONDITION for one of another node.
+ * Reads the identity of a data directory, or gives an empty one a new identity. Throws FORMAT_TOO_NEW for a
+ * directory that a newer version wrote, and FAILED_PRECONDITION for one of another node.
  */
-export async function openIdentity(disk: Disk, rng: Rng, directory: string, name: string): Promise<NodeIdentity> {
+export async function openIdentity(
+  disk: Disk,
+  rng: Rng,
+  directory: string,
+  name: string,
+): Promise<NodeIdentity> {
   await disk.makeDirectory(directory);
   if (!(await disk.exists(`${directory}/${FILE}`))) {
     const identity: NodeIdentity = {
@@ -56,7 +61,10 @@ export async function saveIdentity(disk: Disk, directory: string, identity: Node
 
 function parse(directory: string, text: string): NodeIdentity {
   const unreadable = (why: string): CairnError =>
-    new CairnError('CORRUPTION', `${directory}/${FILE} cannot be read (${why}): restore it, or start with an empty directory`);
+    new CairnError(
+      'CORRUPTION',
+      `${directory}/${FILE} cannot be read (${why}): restore it, or start with an empty directory`,
+    );
   let value: unknown;
   try {
     value = JSON.parse(text);

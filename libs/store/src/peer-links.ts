@@ -9,7 +9,10 @@ export interface RangeHint {
 
 /** The way to the other stores of the group: one connection per store, one frame per turn. */
 export interface PeerLinks {
-  /** Adds a message to the next frame for the store; dropped (and counted) when there is no connection or its queue is full. */
+  /**
+   * Adds a message to the next frame for the store; dropped (and counted) when there is no connection or its
+   * queue is full.
+   */
   post(to: StoreId, rangeId: RangeId, message: Message, hint: RangeHint | undefined): void;
   /** Sends the frames of this turn. */
   flush(): void;

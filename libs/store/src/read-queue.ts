@@ -10,7 +10,8 @@ interface WaitingRead {
 }
 
 /**
- * Reads between their arrival and the moment the state machine has caught up with the confirmed index. Bounded.
+ * Reads between their arrival and the moment the state machine has caught up with the confirmed index.
+ * Bounded.
  */
 export class ReadQueue {
   #nextContext = 1;

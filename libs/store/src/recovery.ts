@@ -14,8 +14,14 @@ export interface RecoveredReplica {
   readonly state: CheckpointState;
 }
 
-/** Every replica of the store, as the log remembers them. Ranges without a checkpoint were never born: ignored. */
-export function recoveredReplicas(rangeIds: readonly RangeId[], rangeLog: (id: RangeId) => RangeLog): RecoveredReplica[] {
+/**
+ * Every replica of the store, as the log remembers them. Ranges without a checkpoint were never born:
+ * ignored.
+ */
+export function recoveredReplicas(
+  rangeIds: readonly RangeId[],
+  rangeLog: (id: RangeId) => RangeLog,
+): RecoveredReplica[] {
   const found: RecoveredReplica[] = [];
   for (const rangeId of rangeIds) {
     const log = rangeLog(rangeId);

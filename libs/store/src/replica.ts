@@ -43,8 +43,8 @@ export interface ProposalWaiter {
 }
 
 /**
- * One replica of one range on this store: the pure core, its log, its state machine, and the queues between them.
- * Only data and small steps; the order of things is in `turn.ts` and `applier.ts`.
+ * One replica of one range on this store: the pure core, its log, its state machine, and the queues between
+ * them. Only data and small steps; the order of things is in `turn.ts` and `applier.ts`.
  */
 export class Replica implements ReplicaHandle {
   readonly rangeId: RangeId;
@@ -130,7 +130,8 @@ export class Replica implements ReplicaHandle {
     const old = this.#descriptor;
     assert(
       old === undefined ||
-        (descriptor.epoch.version >= old.epoch.version && descriptor.epoch.confVersion >= old.epoch.confVersion),
+        (descriptor.epoch.version >= old.epoch.version &&
+          descriptor.epoch.confVersion >= old.epoch.confVersion),
       'an epoch never goes back',
       { rangeId: this.rangeId },
     );
@@ -143,8 +144,8 @@ export class Replica implements ReplicaHandle {
   }
 
   /**
-   * The store of a member, as the descriptor says, or (before there is one, or when it is older than a membership change)
-   * as the member's own messages have shown. 0 = unknown.
+   * The store of a member, as the descriptor says, or (before there is one, or when it is older than a
+   * membership change) as the member's own messages have shown. 0 = unknown.
    */
   storeOf(replicaId: ReplicaId): StoreId {
     for (const member of this.#descriptor?.replicas ?? []) {

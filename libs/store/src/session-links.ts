@@ -55,7 +55,10 @@ export class SessionLinks implements PeerLinks {
     );
   }
 
-  /** Tells where the stores are. Links to new ones are opened at once, those to moved ones follow when they break. */
+  /**
+   * Tells where the stores are. Links to new ones are opened at once, those to moved ones follow when they
+   * break.
+   */
   setPeers(peers: readonly { readonly storeId: StoreId; readonly address: string }[]): void {
     if (this.#isClosed) return;
     for (const { storeId, address } of peers) {

@@ -41,9 +41,10 @@ export interface IncomingSnapshot {
 }
 
 /**
- * Receives snapshots. The stream goes to a spool file first, so that replacing the rows of a range can start over after a crash:
- * spool and sync, mark the replica as installing, delete the span, write the rows, flush the engine, then move log and
- * checkpoint with one log write. Until that the replica has its old log and serves nothing.
+ * Receives snapshots. The stream goes to a spool file first, so that replacing the rows of a range can start
+ * over after a crash: spool and sync, mark the replica as installing, delete the span, write the rows, flush
+ * the engine, then move log and checkpoint with one log write. Until that the replica has its old log and
+ * serves nothing.
  */
 export class SnapshotReceiver {
   readonly #parts: SnapshotReceiverParts;
@@ -71,7 +72,8 @@ export class SnapshotReceiver {
     }
     this.#receiving += 1;
     this.#streams += 1;
-    // Never the name of a spool that is being installed: a sender that heard no answer sends the same snapshot again.
+    // Never the name of a spool that is being installed: a sender that heard no answer sends the same
+    // snapshot again.
     const path = `${this.#parts.directory}/${header.rangeId}-${header.meta.index}-${this.#streams}.spool`;
     try {
       await this.#parts.disk.remove(path);
@@ -119,12 +121,19 @@ export class SnapshotReceiver {
     };
   }
 
-  /** The core accepted the snapshot: makes it the state of the replica. The caller unblocks the applier afterwards. */
+  /**
+   * The core accepted the snapshot: makes it the state of the replica. The caller unblocks the applier
+   * afterwards.
+   */
   async install(replica: Replica, meta: SnapshotMeta): Promise<void> {
     const spool = this.#spools.get(replica.rangeId);
-    assert(spool !== undefined && spool.header.meta.index === meta.index, 'no spool for an accepted snapshot', {
-      range: replica.rangeId,
-    });
+    assert(
+      spool !== undefined && spool.header.meta.index === meta.index,
+      'no spool for an accepted snapshot',
+      {
+        range: replica.rangeId,
+      },
+    );
     this.#spools.delete(replica.rangeId);
     // A split that is half way through would set the applied index back when it ends.
     while (replica.exclusiveWork !== undefined) await replica.exclusiveWork;
@@ -165,7 +174,10 @@ export class SnapshotReceiver {
     this.#parts.logger.info('snapshot installed', { range: replica.rangeId, index: meta.index });
   }
 
-  /** After a crash in the middle of an installation: does it again from the spool. Answers the state it leads to. */
+  /**
+   * After a crash in the middle of an installation: does it again from the spool. Answers the state it leads
+   * to.
+   */
   async finishInstallation(log: RangeLog, state: CheckpointState): Promise<CheckpointState> {
     assert(state.installing !== undefined, 'nothing to finish');
     const { disk, engine } = this.#parts;
@@ -178,7 +190,10 @@ export class SnapshotReceiver {
     await this.#writeRows(state.installing, this.#parts.machineFor(header.descriptor));
     await this.#commit(log, header);
     await disk.remove(state.installing);
-    this.#parts.logger.info('snapshot installed after restart', { range: header.rangeId, index: header.meta.index });
+    this.#parts.logger.info('snapshot installed after restart', {
+      range: header.rangeId,
+      index: header.meta.index,
+    });
     return { replicaId: state.replicaId, descriptor: header.descriptor, installing: undefined };
   }
 

@@ -6,7 +6,12 @@ import type { Message } from '@cairn/raft';
 import type { Applier } from './applier.js';
 import { configStateOf } from './membership.js';
 import type { Replica, ReplicaHost } from './replica.js';
-import { encodeSnapshotHeader, encodeSnapshotRows, type SnapshotAnswer, type SnapshotHeader } from './snapshot-frames.js';
+import {
+  encodeSnapshotHeader,
+  encodeSnapshotRows,
+  type SnapshotAnswer,
+  type SnapshotHeader,
+} from './snapshot-frames.js';
 import type { EngineSpan } from './state-machine.js';
 import type { StoreConfig } from './store-config.js';
 import type { StoreMetrics } from './store-metrics.js';
@@ -17,7 +22,9 @@ const ROWS_PER_STEP = 512;
 
 /** The way to one receiver, for one snapshot. */
 export interface SnapshotChannel {
-  /** Resolves when the receiver has answered the header; rejects when the connection fails or nothing comes. */
+  /**
+   * Resolves when the receiver has answered the header; rejects when the connection fails or nothing comes.
+   */
   begin(header: Buffer): Promise<SnapshotAnswer>;
   /** Resolves when the network can take more. */
   chunk(rows: Buffer): Promise<void>;
@@ -44,8 +51,9 @@ interface SnapshotView {
 }
 
 /**
- * Streams the state of a range to a follower that the log can no longer catch up: a bounded number at a time, at a bounded
- * rate. While one is under way the log is not cut above it, so that the follower can go on from where it ends.
+ * Streams the state of a range to a follower that the log can no longer catch up: a bounded number at a time,
+ * at a bounded rate. While one is under way the log is not cut above it, so that the follower can go on from
+ * where it ends.
  */
 export class SnapshotSender {
   readonly #parts: SnapshotSenderParts;
@@ -141,7 +149,11 @@ export class SnapshotSender {
             from: replica.replicaId,
             to,
             term: replica.term,
-            meta: { index: replica.appliedIndex, term: replica.appliedTerm, config: configStateOf(descriptor) },
+            meta: {
+              index: replica.appliedIndex,
+              term: replica.appliedTerm,
+              config: configStateOf(descriptor),
+            },
             descriptor,
             volatileState: machine.volatileState(),
           },

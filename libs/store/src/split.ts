@@ -16,8 +16,9 @@ import type { Replica } from './replica.js';
 import { decodeStoreCommand, encodeSplitCommand, type SplitCommand } from './store-commands.js';
 
 /**
- * Where the log of a newborn range begins: as if everything up to here had been truncated. Above 1, so that a replica
- * that was born empty (by a message, not by the split) can never be caught up from the log and gets a snapshot.
+ * Where the log of a newborn range begins: as if everything up to here had been truncated. Above 1, so that a
+ * replica that was born empty (by a message, not by the split) can never be caught up from the log and gets a
+ * snapshot.
  */
 export const BIRTH_INDEX = logIndex(10);
 export const BIRTH_TERM = toTerm(5);
@@ -29,7 +30,10 @@ export interface ChildIds {
   readonly replicaIds: readonly ReplicaId[];
 }
 
-/** Builds the command that cuts `parent` at the keys. Throws INVALID_ARGUMENT for keys that are not inside and ascending. */
+/**
+ * Builds the command that cuts `parent` at the keys. Throws INVALID_ARGUMENT for keys that are not inside and
+ * ascending.
+ */
 export function planSplit(
   parent: RangeDescriptor,
   keys: readonly Uint8Array[],
@@ -41,7 +45,8 @@ export function planSplit(
     const isInside =
       Buffer.compare(key, previous) > 0 &&
       (parent.endKey.length === 0 || Buffer.compare(key, parent.endKey) < 0);
-    if (!isInside) throw new CairnError('INVALID_ARGUMENT', 'split keys must be inside the range and ascending');
+    if (!isInside)
+      throw new CairnError('INVALID_ARGUMENT', 'split keys must be inside the range and ascending');
     previous = key;
   }
   const version = parent.epoch.version + keys.length;
@@ -74,8 +79,8 @@ export function proposeSplit(replica: Replica, command: SplitCommand): boolean {
 }
 
 /**
- * Stages the log of a replica that is being born. An empty replica may have been here before, created by a message: the
- * vote it gave stays given.
+ * Stages the log of a replica that is being born. An empty replica may have been here before, created by a
+ * message: the vote it gave stays given.
  */
 export function beginLogOfBirth(log: RangeLog, descriptor: RangeDescriptor, replicaId: ReplicaId): void {
   const promised = log.hardState;
@@ -98,16 +103,24 @@ export interface SplitApplication {
   /** Whether the child may be born here; an empty replica that messages created gives way. */
   canBear(rangeId: RangeId, replicaId: ReplicaId): boolean;
   /** Makes the replica of a child whose log was just born. */
-  addChild(descriptor: RangeDescriptor, replicaId: ReplicaId, machine: NonNullable<Replica['machine']>): Replica;
+  addChild(
+    descriptor: RangeDescriptor,
+    replicaId: ReplicaId,
+    machine: NonNullable<Replica['machine']>,
+  ): Replica;
   readonly storeId: number;
 }
 
 /**
- * Applies a split on one replica. The engine is flushed first, and the parent's new span, the children's birth and
- * everybody's checkpoint become durable with one log write: after a crash either the whole split is there, and nothing from
- * before it is applied again, or none of it. Answers the children that live here.
+ * Applies a split on one replica. The engine is flushed first, and the parent's new span, the children's
+ * birth and everybody's checkpoint become durable with one log write: after a crash either the whole split is
+ * there, and nothing from before it is applied again, or none of it. Answers the children that live here.
  */
-export async function applySplit(parts: SplitApplication, replica: Replica, entry: Entry): Promise<Replica[]> {
+export async function applySplit(
+  parts: SplitApplication,
+  replica: Replica,
+  entry: Entry,
+): Promise<Replica[]> {
   const command = decodeStoreCommand(entry.payload);
   const isVoid = replica.descriptor.epoch.version !== command.baseVersion;
   if (isVoid) {
@@ -115,9 +128,12 @@ export async function applySplit(parts: SplitApplication, replica: Replica, entr
     return [];
   }
   await parts.engine.flush();
-  assert(replica.machine?.split !== undefined, 'the state machine cannot be split', { rangeId: replica.rangeId });
+  assert(replica.machine?.split !== undefined, 'the state machine cannot be split', {
+    rangeId: replica.rangeId,
+  });
   const machines = replica.machine.split(command.left, command.children);
-  const born: { descriptor: RangeDescriptor; replicaId: ReplicaId; machine: (typeof machines)[number] }[] = [];
+  const born: { descriptor: RangeDescriptor; replicaId: ReplicaId; machine: (typeof machines)[number] }[] =
+    [];
   command.children.forEach((descriptor, at) => {
     const mine = descriptor.replicas.find((member) => member.storeId === parts.storeId);
     // The child may be here already, created later than this split by a message and fed by a snapshot.
@@ -130,7 +146,11 @@ export async function applySplit(parts: SplitApplication, replica: Replica, entr
   replica.log.setCheckpoint({
     index: entry.index,
     term: entry.term,
-    state: encodeCheckpointState({ replicaId: replica.replicaId, descriptor: command.left, installing: undefined }),
+    state: encodeCheckpointState({
+      replicaId: replica.replicaId,
+      descriptor: command.left,
+      installing: undefined,
+    }),
   });
   await parts.log.sync();
   replica.setDescriptor(command.left);

@@ -9,19 +9,20 @@ export interface EngineSpan {
 }
 
 /**
- * What a shard group replicates. All durable state lives in engine keys inside `spans()`; memory holds only what can
- * be rebuilt from them, or what `volatileState` carries. The store calls everything from its loop, never concurrently.
+ * What a shard group replicates. All durable state lives in engine keys inside `spans()`; memory holds only
+ * what can be rebuilt from them, or what `volatileState` carries. The store calls everything from its loop,
+ * never concurrently.
  *
- * Entries may be applied again after a crash, on an engine that already holds the effects of some of them: commands must
- * be physical (puts and deletes with fixed keys and values), so that the last application decides.
- * The first byte of a command is never `STORE_COMMAND_TAG`.
+ * Entries may be applied again after a crash, on an engine that already holds the effects of some of them:
+ * commands must be physical (puts and deletes with fixed keys and values), so that the last application
+ * decides. The first byte of a command is never `STORE_COMMAND_TAG`.
  */
 export interface StateMachine {
   /** Once, before the first apply: loads memory from the engine. */
   open(): Promise<void>;
   /**
-   * In log order, once committed and durable here. Adds the engine writes to the batch; changes that readers can see wait
-   * for `published`. What it returns goes to the proposer, if it waits here.
+   * In log order, once committed and durable here. Adds the engine writes to the batch; changes that readers
+   * can see wait for `published`. What it returns goes to the proposer, if it waits here.
    */
   apply(entry: Entry, batch: EngineBatch): unknown;
   /** The engine holds everything up to and including `index`. */
@@ -39,9 +40,14 @@ export interface StateMachine {
 
   /** Once, before `open`: the machine's way to its replica. */
   attach?(replica: ReplicaHandle): void;
-  /** The machine's share of a turn, after the replica's messages were stepped: evaluate what waits, propose. */
+  /**
+   * The machine's share of a turn, after the replica's messages were stepped: evaluate what waits, propose.
+   */
   turn?(nowMs: number): void;
-  /** After `open`: entries that the engine already covers but the log still holds, oldest first, to rebuild memory. */
+  /**
+   * After `open`: entries that the engine already covers but the log still holds, oldest first, to rebuild
+   * memory.
+   */
   remember?(entry: Entry): void;
   /** The descriptor changed (split, membership, snapshot). */
   descriptorChanged?(descriptor: RangeDescriptor): void;
@@ -65,7 +71,9 @@ export interface ReplicaHandle {
   readonly appliedIndex: LogIndex;
   /** A split is on its way: evaluate nothing and serve nothing from the lease until it is applied. */
   readonly isFrozen: boolean;
-  /** False for a while after a crash: the engine may hold effects of entries that are not applied again yet. */
+  /**
+   * False for a while after a crash: the engine may hold effects of entries that are not applied again yet.
+   */
   readonly isConsistent: boolean;
   /** Lease valid at `nowMs`; ask with a fresh clock after the data was read, never before. */
   hasLease(nowMs: number): boolean;
@@ -84,12 +92,15 @@ export interface ReplicaGroup {
   readonly leaderReplicaId: ReplicaId;
   readonly leaderStoreId: StoreId;
   /**
-   * Replicates a command and resolves with what `apply` returned here, after the engine holds it.
-   * Rejects with NOT_LEADER (surely not applied), RESOURCE_EXHAUSTED (queue full, surely not applied) or OUTCOME_UNKNOWN
-   * (leadership was lost while it was on its way).
+   * Replicates a command and resolves with what `apply` returned here, after the engine holds it. Rejects
+   * with NOT_LEADER (surely not applied), RESOURCE_EXHAUSTED (queue full, surely not applied) or
+   * OUTCOME_UNKNOWN (leadership was lost while it was on its way).
    */
   propose(command: Uint8Array): Promise<unknown>;
-  /** Resolves when reads of the state machine's memory are linearizable; rejects NOT_LEADER, or UNAVAILABLE when no quorum answers. */
+  /**
+   * Resolves when reads of the state machine's memory are linearizable; rejects NOT_LEADER, or UNAVAILABLE
+   * when no quorum answers.
+   */
   readBarrier(): Promise<void>;
   /** Called on every change of leadership here; returns a function that unsubscribes. */
   onLeadership(listener: (isLeader: boolean, term: Term) => void): () => void;

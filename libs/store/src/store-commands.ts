@@ -3,15 +3,18 @@ import { ByteReader, ByteWriter } from '@cairn/codec';
 
 import { readDescriptor, writeDescriptor } from '@cairn/wire';
 
-/** First byte of the log commands that the store itself applies; state machine commands start with anything else. */
+/**
+ * First byte of the log commands that the store itself applies; state machine commands start with anything
+ * else.
+ */
 export const STORE_COMMAND_TAG = 0xff;
 
 /** Kinds of store commands. On disk: append only, never reuse. */
 const CommandKind = { split: 1 } as const;
 
 /**
- * Cuts a range. Carries the whole outcome, so that every replica, also one that applies it again, arrives at the same
- * descriptors.
+ * Cuts a range. Carries the whole outcome, so that every replica, also one that applies it again, arrives at
+ * the same descriptors.
  */
 export interface SplitCommand {
   /** Version of the range it was proposed against; on any other the command is void. */

@@ -19,9 +19,15 @@ export interface StoreConfig {
   readonly checkpointBytes: number;
   /** … or this long after the first change since the last one. Default 60,000. */
   readonly checkpointIntervalMs: number;
-  /** Payload bytes of applied entries that a truncation leaves for slow followers and request windows. Default 4 MiB. */
+  /**
+   * Payload bytes of applied entries that a truncation leaves for slow followers and request windows. Default
+   * 4 MiB.
+   */
   readonly logRetentionBytes: number;
-  /** A range whose log passes this is cut down to its checkpoint even if a live follower needs more. Default 64 MiB. */
+  /**
+   * A range whose log passes this is cut down to its checkpoint even if a live follower needs more. Default
+   * 64 MiB.
+   */
   readonly logForceTruncateBytes: number;
   /** Snapshots being sent at once (default 2) and being received at once (default 1). */
   readonly snapshotSendsMax: number;
@@ -30,7 +36,10 @@ export interface StoreConfig {
   readonly snapshotChunkBytes: number;
   /** Bytes per second that one store sends as snapshots. Default 64 MiB. */
   readonly snapshotBytesPerSecond: number;
-  /** Frames received and not yet worked on, bytes, per store. Beyond it raft frames are dropped. Default 128 MiB. */
+  /**
+   * Frames received and not yet worked on, bytes, per store. Beyond it raft frames are dropped. Default 128
+   * MiB.
+   */
   readonly inboundBytesMax: number;
 }
 

@@ -16,16 +16,33 @@ export class StoreMetrics {
   readonly #pauses: Counter;
 
   constructor(metrics: Metrics) {
-    this.#turnSeconds = metrics.histogram('cairn_store_turn_seconds', 'Time one turn of the store loop took', SECONDS);
+    this.#turnSeconds = metrics.histogram(
+      'cairn_store_turn_seconds',
+      'Time one turn of the store loop took',
+      SECONDS,
+    );
     this.#turnReplicas = metrics.counter('cairn_store_turn_replicas_total', 'Replicas worked on in turns');
-    this.#applyOperations = metrics.counter('cairn_store_apply_operations_total', 'Engine operations applied');
+    this.#applyOperations = metrics.counter(
+      'cairn_store_apply_operations_total',
+      'Engine operations applied',
+    );
     this.#applyBytes = metrics.counter('cairn_store_apply_bytes_total', 'Engine bytes applied');
     this.#applyBatches = metrics.counter('cairn_store_apply_batches_total', 'Engine batches written');
-    this.#droppedMessages = metrics.counter('cairn_store_dropped_messages_total', 'Raft messages dropped', ['reason']);
-    this.#snapshots = metrics.counter('cairn_store_snapshots_total', 'Snapshots by what became of them', ['outcome']);
+    this.#droppedMessages = metrics.counter('cairn_store_dropped_messages_total', 'Raft messages dropped', [
+      'reason',
+    ]);
+    this.#snapshots = metrics.counter('cairn_store_snapshots_total', 'Snapshots by what became of them', [
+      'outcome',
+    ]);
     this.#splits = metrics.counter('cairn_store_splits_total', 'Splits applied');
-    this.#checkpoints = metrics.counter('cairn_store_checkpoints_total', 'Engine flushes that moved checkpoints');
-    this.#pauses = metrics.counter('cairn_store_pauses_total', 'Process pauses that voided the leases held here');
+    this.#checkpoints = metrics.counter(
+      'cairn_store_checkpoints_total',
+      'Engine flushes that moved checkpoints',
+    );
+    this.#pauses = metrics.counter(
+      'cairn_store_pauses_total',
+      'Process pauses that voided the leases held here',
+    );
   }
 
   turn(durationMs: number, replicas: number): void {

@@ -58,15 +58,18 @@ export interface StoreOptions {
   openSnapshotChannel(to: StoreId): SnapshotChannel;
   /** The state machine of a replica; `isBorn` when its range begins now, with nothing before it. */
   machineFor(descriptor: RangeDescriptor, isBorn: boolean): StateMachine;
-  /** The log or the engine failed: nothing may be acknowledged any more, the process must end. Called once. */
+  /**
+   * The log or the engine failed: nothing may be acknowledged any more, the process must end. Called once.
+   */
   onFatal(error: CairnError): void;
   /** Leadership, descriptor or existence of a replica changed here. */
   onReplicaChanged?(rangeId: RangeId): void;
 }
 
 /**
- * A store: one log, one engine, one loop, many replicas. Knows Raft groups and state machines, not keys and values.
- * Opened with `Store.open`; closed with `close`, which leaves a checkpoint so that the next start replays nothing.
+ * A store: one log, one engine, one loop, many replicas. Knows Raft groups and state machines, not keys and
+ * values. Opened with `Store.open`; closed with `close`, which leaves a checkpoint so that the next start
+ * replays nothing.
  */
 export class Store {
   readonly storeId: StoreId;
@@ -80,7 +83,10 @@ export class Store {
   readonly #inbound: InboundQueue;
   readonly #sender: SnapshotSender;
   readonly #receiver: SnapshotReceiver;
-  /** Ranges whose empty replica made room for the birth: it may have promised its vote, so the newborn holds it too. */
+  /**
+   * Ranges whose empty replica made room for the birth: it may have promised its vote, so the newborn holds
+   * it too.
+   */
   readonly #hadPromises = new Set<RangeId>();
   readonly #earlyVotes = new EarlyVotes();
   #tickTimer: Timer | undefined;
@@ -173,7 +179,9 @@ export class Store {
     });
   }
 
-  /** Recovers the log and every replica in it, and starts the loop. Throws CORRUPTION when the log is damaged. */
+  /**
+   * Recovers the log and every replica in it, and starts the loop. Throws CORRUPTION when the log is damaged.
+   */
   static async open(options: StoreOptions): Promise<Store> {
     validateStoreConfig(options.config);
     const { disk, directory } = options;
@@ -185,7 +193,9 @@ export class Store {
       clock: options.clock,
       logger: options.logger,
       metrics: options.metrics,
-      ...(options.logSegmentBytes === undefined ? {} : { options: { segmentBytes: options.logSegmentBytes } }),
+      ...(options.logSegmentBytes === undefined
+        ? {}
+        : { options: { segmentBytes: options.logSegmentBytes } }),
     });
     const store = new Store(options, log);
     await store.#recover();
@@ -261,8 +271,8 @@ export class Store {
   }
 
   /**
-   * Brings the replica of a range that is being born into existence, durably. Idempotent: a range that is already here, in
-   * whatever state, is left alone.
+   * Brings the replica of a range that is being born into existence, durably. Idempotent: a range that is
+   * already here, in whatever state, is left alone.
    */
   async createReplica(descriptor: RangeDescriptor): Promise<void> {
     const existing = this.#replicas.get(descriptor.rangeId);
@@ -292,7 +302,9 @@ export class Store {
     return log;
   }
 
-  /** The replica of a range whose log was just born; its machine is open, or is being opened by the caller. */
+  /**
+   * The replica of a range whose log was just born; its machine is open, or is being opened by the caller.
+   */
   #addChild(descriptor: RangeDescriptor, replicaId: ReplicaId, machine: StateMachine): Replica {
     const replica = this.#newReplica({
       rangeId: descriptor.rangeId,
@@ -334,14 +346,19 @@ export class Store {
     for (const replica of this.#replicas.values()) {
       const other = replica.descriptorOrUndefined;
       if (other === undefined || other.rangeId === descriptor.rangeId) continue;
-      const startsBeforeEnd = descriptor.endKey.length === 0 || Buffer.compare(other.startKey, descriptor.endKey) < 0;
-      const endsAfterStart = other.endKey.length === 0 || Buffer.compare(other.endKey, descriptor.startKey) > 0;
+      const startsBeforeEnd =
+        descriptor.endKey.length === 0 || Buffer.compare(other.startKey, descriptor.endKey) < 0;
+      const endsAfterStart =
+        other.endKey.length === 0 || Buffer.compare(other.endKey, descriptor.startKey) > 0;
       if (startsBeforeEnd && endsAfterStart) return replica;
     }
     return undefined;
   }
 
-  /** One raft frame of a peer store. Bounded: beyond `inboundBytesMax` frames are dropped, which Raft tolerates. */
+  /**
+   * One raft frame of a peer store. Bounded: beyond `inboundBytesMax` frames are dropped, which Raft
+   * tolerates.
+   */
   receiveRaftFrame(from: StoreId, body: Buffer): void {
     this.#inbound.push(from, body);
     this.#turns.schedule();
@@ -384,7 +401,10 @@ export class Store {
     this.#turns.enqueue(replica);
   }
 
-  /** Makes room for the birth of a range that messages announced first. What the empty replica promised stays in its log. */
+  /**
+   * Makes room for the birth of a range that messages announced first. What the empty replica promised stays
+   * in its log.
+   */
   #forgetEmpty(replica: Replica, replicaId: ReplicaId): void {
     assert(!replica.isInitialised && replica.replicaId === replicaId, 'only an empty replica makes room', {
       range: replica.rangeId,
@@ -427,8 +447,8 @@ export class Store {
   }
 
   /**
-   * Cuts a range that is led here. Resolves when the split is applied here. Rejects with NOT_LEADER, EPOCH_MISMATCH, or
-   * FAILED_PRECONDITION when one is under way.
+   * Cuts a range that is led here. Resolves when the split is applied here. Rejects with NOT_LEADER,
+   * EPOCH_MISMATCH, or FAILED_PRECONDITION when one is under way.
    */
   async splitRange(
     rangeId: RangeId,
@@ -439,7 +459,8 @@ export class Store {
     const replica = this.#replicas.get(rangeId);
     if (replica?.isReadyLeader !== true) throw new CairnError('NOT_LEADER', 'the range is not led here');
     const { descriptor } = replica;
-    if (descriptor.epoch.version !== version) throw new CairnError('EPOCH_MISMATCH', 'the range has changed meanwhile');
+    if (descriptor.epoch.version !== version)
+      throw new CairnError('EPOCH_MISMATCH', 'the range has changed meanwhile');
     if (replica.isFrozen) throw new CairnError('FAILED_PRECONDITION', 'a split of the range is under way');
     const command = planSplit(descriptor, keys, ids);
     if (!proposeSplit(replica, command)) throw new CairnError('NOT_LEADER', 'the range is not led here');
@@ -581,7 +602,9 @@ export class Store {
     this.#turns.stop();
     this.#applier.stop();
     this.#options.logger.error('store stopped', { reason: messageOf(error) });
-    const coded = CairnError.is(error) ? error : new CairnError('INTERNAL', messageOf(error), { cause: error });
+    const coded = CairnError.is(error)
+      ? error
+      : new CairnError('INTERNAL', messageOf(error), { cause: error });
     this.#options.onFatal(coded);
   }
 

@@ -34,9 +34,9 @@ export interface TurnLoopParts {
 }
 
 /**
- * The store loop. Sockets, timers and finished writes only enqueue replicas; a turn steps every queued replica, then
- * writes one vector of log records for all of them with one sync, and sends one frame per peer store. While that sync is
- * in flight the next turn is computed; its records join the next write.
+ * The store loop. Sockets, timers and finished writes only enqueue replicas; a turn steps every queued
+ * replica, then writes one vector of log records for all of them with one sync, and sends one frame per peer
+ * store. While that sync is in flight the next turn is computed; its records join the next write.
  */
 export class TurnLoop implements ReplicaHost {
   readonly #parts: TurnLoopParts;
@@ -234,7 +234,10 @@ export class TurnLoop implements ReplicaHost {
   }
 }
 
-/** Messages that may meet a store without the replica say where the range begins; the frequent ones stay small. */
+/**
+ * Messages that may meet a store without the replica say where the range begins; the frequent ones stay
+ * small.
+ */
 function hintFor(replica: Replica, message: Message): RangeHint | undefined {
   const descriptor = replica.descriptorOrUndefined;
   if (descriptor === undefined) return undefined;

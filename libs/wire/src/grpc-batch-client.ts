@@ -27,8 +27,8 @@ const NO_BYTES = Buffer.alloc(0);
 const OPERATION_BYTES = 64;
 
 /**
- * Encodes what a client sends over the stream; byte for byte what the generated encoder makes. Everything is copied.
- * Integers must be safe and not negative.
+ * Encodes what a client sends over the stream; byte for byte what the generated encoder makes. Everything is
+ * copied. Integers must be safe and not negative.
  */
 export function encodeBatchRequest(request: BatchRequest): Buffer {
   let capacity = 0;
@@ -145,8 +145,8 @@ function writeRequestId(writer: ByteWriter, tag: number, id: RequestId | undefin
 }
 
 /**
- * Decodes what the stream answers. Same result as the generated decoder, except that values and versions of get, put and
- * delete are views of `bytes`. Throws INVALID_ARGUMENT.
+ * Decodes what the stream answers. Same result as the generated decoder, except that values and versions of
+ * get, put and delete are views of `bytes`. Throws INVALID_ARGUMENT.
  */
 export function decodeBatchResponse(bytes: Buffer): BatchResponse {
   const reader = new ProtoReader(bytes);

@@ -14,8 +14,8 @@ import {
 import { ProtoReader } from './proto-reader.js';
 
 /**
- * Decodes what the stream brings. Same result as the generated decoder, except that keys and values of get, put and
- * delete are views of `bytes`. Throws INVALID_ARGUMENT.
+ * Decodes what the stream brings. Same result as the generated decoder, except that keys and values of get,
+ * put and delete are views of `bytes`. Throws INVALID_ARGUMENT.
  */
 export function decodeBatchRequest(bytes: Buffer): BatchRequest {
   const reader = new ProtoReader(bytes);

@@ -51,7 +51,9 @@ export function grpcStatusOf(code: ErrorCode): number {
   return STATUS_BY_CODE[code];
 }
 
-/** The detail that travels in statuses and in the results of batches. Anything but a CairnError is INTERNAL. */
+/**
+ * The detail that travels in statuses and in the results of batches. Anything but a CairnError is INTERNAL.
+ */
 export function errorDetailOf(error: unknown): ErrorDetail {
   const known = CairnError.is(error) ? error : new CairnError('INTERNAL', messageOf(error));
   const field = known.details['field'];

@@ -5,8 +5,8 @@ import { newKvRequest } from './kv-factories.js';
 import { KvOp, type Expectation, type KvRequest, type ReadConsistency } from './kv-messages.js';
 
 /*
- * A kvRequests frame is a sequence of requests until its end. Each: sequence u32, op u8, flags u16, rangeId, epoch version
- * and timeout as varints, key; then what the flags announce and what the op needs.
+ * A kvRequests frame is a sequence of requests until its end. Each: sequence u32, op u8, flags u16, rangeId,
+ * epoch version and timeout as varints, key; then what the flags announce and what the op needs.
  */
 
 const Flag = {
@@ -28,7 +28,10 @@ const TRACE_ID_BYTES = 16;
 const SPAN_ID_BYTES = 8;
 const TIMEOUT_MS_MAX = 2 ** 31;
 
-/** Collects the requests of a turn into the body of one frame. Everything is copied: the request may be reused. */
+/**
+ * Collects the requests of a turn into the body of one frame. Everything is copied: the request may be
+ * reused.
+ */
 export class KvRequestEncoder {
   readonly #writer = new ByteWriter(16 * 1024);
   #count = 0;

@@ -6,8 +6,8 @@ import { newKvResponse } from './kv-factories.js';
 import { KvOp, type KvError, type KvResponse, type KvRow } from './kv-messages.js';
 
 /*
- * A kvResponses frame: the store's largest timestamp (u64), then responses until the end. Each: sequence u32, op u8,
- * flags u8, then what the flags announce.
+ * A kvResponses frame: the store's largest timestamp (u64), then responses until the end. Each: sequence u32,
+ * op u8, flags u8, then what the flags announce.
  */
 
 const Flag = {

@@ -1,6 +1,8 @@
 import { CairnError } from '@cairn/base';
 
-/** Reads protobuf fields from a buffer; byte fields are views. Throws INVALID_ARGUMENT for what is no message. */
+/**
+ * Reads protobuf fields from a buffer; byte fields are views. Throws INVALID_ARGUMENT for what is no message.
+ */
 export class ProtoReader {
   readonly #buffer: Buffer;
   #at: number;

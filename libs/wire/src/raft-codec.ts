@@ -3,9 +3,9 @@ import { ByteReader, ByteWriter } from '@cairn/codec';
 import type { Entry, Message, MessageType } from '@cairn/raft';
 
 /*
- * A raftMessages frame: messages until its end. Each: type and flags (u8 each), rangeId, from, to and term as varints, the
- * range hint when flagged, then the fields of the type. Entries travel as their log record: fixed header, payload. The
- * follower checks the record's checksum and writes the same bytes to its log.
+ * A raftMessages frame: messages until its end. Each: type and flags (u8 each), rangeId, from, to and term as
+ * varints, the range hint when flagged, then the fields of the type. Entries travel as their log record:
+ * fixed header, payload. The follower checks the record's checksum and writes the same bytes to its log.
  */
 
 /** Where the range begins, for a store that may have to create the replica. */
@@ -170,7 +170,9 @@ function isYes(message: Message): boolean {
   }
 }
 
-/** Hands every message of a frame to `deliver`, in order. Entries are views of the frame. Throws CORRUPTION. */
+/**
+ * Hands every message of a frame to `deliver`, in order. Entries are views of the frame. Throws CORRUPTION.
+ */
 export function decodeRaftMessages(
   body: Buffer,
   format: EntryFormat,

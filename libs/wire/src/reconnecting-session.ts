@@ -24,9 +24,9 @@ export interface ReconnectingSessionOptions {
 }
 
 /**
- * A session for a pair of nodes that belong together: comes back by itself, at once after a healthy session, otherwise
- * after 50 ms doubling to 2 s, each shortened by up to half by chance. Holds nothing back: what is sent while it is down
- * is dropped and counted.
+ * A session for a pair of nodes that belong together: comes back by itself, at once after a healthy session,
+ * otherwise after 50 ms doubling to 2 s, each shortened by up to half by chance. Holds nothing back: what is
+ * sent while it is down is dropped and counted.
  */
 export class ReconnectingSession {
   readonly #options: ReconnectingSessionOptions;
@@ -56,7 +56,10 @@ export class ReconnectingSession {
     return this.#droppedFrames;
   }
 
-  /** False when the frame was dropped because the session is down, or when its queue is above the high-water mark. */
+  /**
+   * False when the frame was dropped because the session is down, or when its queue is above the high-water
+   * mark.
+   */
   send(type: FrameType, parts: readonly Uint8Array[]): boolean {
     const session = this.#session;
     if (session?.isReady !== true) {
@@ -67,8 +70,8 @@ export class ReconnectingSession {
   }
 
   /**
-   * Connects at once if it rests between two attempts, because there is a sign that the other side is back. Later
-   * rests stay as long as they would have been.
+   * Connects at once if it rests between two attempts, because there is a sign that the other side is back.
+   * Later rests stay as long as they would have been.
    */
   retryNow(): void {
     if (this.#isClosed || this.#session !== undefined || this.#timer === undefined) return;

@@ -129,7 +129,10 @@ export interface RpcPoolOptions {
   readonly logger: Logger;
 }
 
-/** One calling session per address, opened by the first call and again after it closed. Bounded by the addresses asked. */
+/**
+ * One calling session per address, opened by the first call and again after it closed. Bounded by the
+ * addresses asked.
+ */
 export class RpcPool {
   readonly #options: RpcPoolOptions;
   readonly #open = new Map<string, { readonly session: Session; readonly client: SessionRpcClient }>();

@@ -39,7 +39,9 @@ export type FrameType = (typeof FrameType)[keyof typeof FrameType];
 export interface SessionHandlers {
   /** The handshake is done; `remote` is set. Frames queued before are on their way. */
   onReady?(): void;
-  /** `body` is the frame without its type byte; it belongs to the receiver. A throw closes this session only. */
+  /**
+   * `body` is the frame without its type byte; it belongs to the receiver. A throw closes this session only.
+   */
   onFrame(type: FrameType, body: Buffer): void;
   /** Exactly once. */
   onClose(error: Error | undefined): void;
@@ -74,7 +76,10 @@ export interface RpcCallOptions {
   readonly signal?: AbortSignal;
 }
 
-/** Calls over one session. Rejects with `CairnError`: what the handler threw, UNAVAILABLE when the session closed, DEADLINE_EXCEEDED. */
+/**
+ * Calls over one session. Rejects with `CairnError`: what the handler threw, UNAVAILABLE when the session
+ * closed, DEADLINE_EXCEEDED.
+ */
 export interface RpcClient {
   call<Request, Response>(
     method: RpcMethod<Request, Response>,

@@ -30,7 +30,9 @@ export interface AcceptSessionOptions {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly handshakeTimeoutMs?: number;
-  /** The handshake is done; the handlers answered get every frame. A CairnError thrown refuses the session. */
+  /**
+   * The handshake is done; the handlers answered get every frame. A CairnError thrown refuses the session.
+   */
   readonly onSession: (session: Session, remote: Hello) => SessionHandlers;
 }
 

@@ -30,7 +30,10 @@ const OPEN_OPERATIONS_MAX = 16_384;
 /** Fewer when answers are large: about so many bytes of them may be under way to one client. */
 const OPEN_ANSWER_BYTES_TARGET = 64 * 1024 * 1024;
 const OPEN_OPERATIONS_MIN = 16;
-/** An answer message is closed before it grows beyond this, unless one answer alone does; clients accept 4 MiB by default. */
+/**
+ * An answer message is closed before it grows beyond this, unless one answer alone does; clients accept 4 MiB
+ * by default.
+ */
 const MESSAGE_BYTES_TARGET = 1024 * 1024;
 /** What a result takes besides its value, roughly. */
 const RESULT_OVERHEAD_BYTES = 64;
@@ -40,8 +43,9 @@ const MEAN_WEIGHT = 1 / 8;
 type BatchCall = ServerDuplexStream<BatchRequest, BatchResponse>;
 
 /**
- * One client's stream of operations: what arrives goes to the router at once, answers of a turn leave in one message, in the
- * order in which they came. Reading stops while the client does not take its answers or has too much under way.
+ * One client's stream of operations: what arrives goes to the router at once, answers of a turn leave in one
+ * message, in the order in which they came. Reading stops while the client does not take its answers or has
+ * too much under way.
  */
 export class BatchStream implements OperationSink {
   readonly #call: BatchCall;
@@ -102,8 +106,8 @@ export class BatchStream implements OperationSink {
   }
 
   /**
-   * Takes on nothing more, answers what is open, then ends the stream in good order. A client sends what was not answered
-   * to another router.
+   * Takes on nothing more, answers what is open, then ends the stream in good order. A client sends what was
+   * not answered to another router.
    */
   drain(): void {
     if (this.#isClosed || this.#isDraining) return;

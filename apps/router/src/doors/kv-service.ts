@@ -76,7 +76,10 @@ export interface KvDoors {
   readonly handlers: KVServer;
   /** Batch streams that are open. */
   readonly openStreams: number;
-  /** Batch streams take on nothing more, and end when what they have is answered; new ones end after their hello. */
+  /**
+   * Batch streams take on nothing more, and end when what they have is answered; new ones end after their
+   * hello.
+   */
   drain(): void;
   /** Gives up on what is left. */
   close(): void;

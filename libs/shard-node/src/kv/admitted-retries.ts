@@ -6,11 +6,12 @@ const GENERATION_MAX = 32_768;
 const GENERATION_STEPS = REQUEST_WINDOW_MS * TIMESTAMP_LOGICAL_STEPS;
 
 /**
- * The commands whose retry this leader took for new. Their first sending may still be on its way, or wait here for its row:
- * when it comes it must be looked for among what happened already. First sendings ask only while there are such retries.
+ * The commands whose retry this leader took for new. Their first sending may still be on its way, or wait
+ * here for its row: when it comes it must be looked for among what happened already. First sendings ask only
+ * while there are such retries.
  *
- * Bounded: two generations of at most 32,768, each as long as the request window (20 s of oracle time), so a first sending
- * that is delayed by less is always caught.
+ * Bounded: two generations of at most 32,768, each as long as the request window (20 s of oracle time), so a
+ * first sending that is delayed by less is always caught.
  */
 export class AdmittedRetries {
   #young = new Set<string>();

@@ -38,7 +38,10 @@ export class ApplyVisitor implements WriteBatchVisitor {
   #window: RequestWindow | undefined;
   #rows: AppliedRow[] | undefined;
 
-  /** Forgets the entry before. `batch` undefined = only remember outcomes; `rows` undefined = nobody must learn of rows. */
+  /**
+   * Forgets the entry before. `batch` undefined = only remember outcomes; `rows` undefined = nobody must
+   * learn of rows.
+   */
   begin(
     index: LogIndex,
     batch: EngineBatch | undefined,

@@ -24,13 +24,15 @@ const NEWEST = timestamp(Number.MAX_SAFE_INTEGER);
 
 interface ColdRead {
   readonly result: Promise<VersionRecord | undefined>;
-  /** A newer version was published after the read began: others must not share it, the cache must not keep it. */
+  /**
+   * A newer version was published after the read began: others must not share it, the cache must not keep it.
+   */
   isOutdated: boolean;
 }
 
 /**
- * Point reads that the row cache cannot answer. The engine's view is taken when `newest` is called, before it returns, so
- * that the caller can check its lease right after.
+ * Point reads that the row cache cannot answer. The engine's view is taken when `newest` is called, before it
+ * returns, so that the caller can check its lease right after.
  */
 export class ColdReads {
   readonly #engine: KvEngine;
@@ -43,8 +45,8 @@ export class ColdReads {
   }
 
   /**
-   * The newest version, tombstones and expired ones included. Reads of one key that overlap share one look. The cache keeps
-   * what was found, absence too, unless something newer was published meanwhile.
+   * The newest version, tombstones and expired ones included. Reads of one key that overlap share one look.
+   * The cache keeps what was found, absence too, unless something newer was published meanwhile.
    */
   newest(key: RowCacheKey, userKey: Uint8Array): Promise<VersionRecord | undefined> {
     const shared = this.#newest.get(key);

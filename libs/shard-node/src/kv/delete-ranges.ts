@@ -23,8 +23,8 @@ const WAITING_MAX = 256;
 const KEYS_PER_CHUNK_MAX = 1_000;
 
 /**
- * Removes the keys of a span in chunks, each one log entry of exact deletions. While a chunk reads which keys there are,
- * the writes of the range wait, so that the keys it deletes are the keys there are.
+ * Removes the keys of a span in chunks, each one log entry of exact deletions. While a chunk reads which keys
+ * there are, the writes of the range wait, so that the keys it deletes are the keys there are.
  */
 export class DeleteRanges {
   readonly #environment: KvEnvironment;
@@ -113,7 +113,8 @@ export class DeleteRanges {
       return;
     }
     if (replica.isFrozen || this.#machine.descriptor.epoch.version !== version) {
-      // A split came: its children's keys must not be deleted through this log. The next turn knows what to answer.
+      // A split came: its children's keys must not be deleted through this log. The next turn knows what to
+      // answer.
       this.#machine.submit(call);
     } else if (call.isAbandoned(this.#environment.clock.nowMs())) {
       call.fail('DEADLINE_EXCEEDED', 'the deadline passed during the range deletion');

@@ -39,8 +39,8 @@ export function needsCurrent(op: KvOp): boolean {
 }
 
 /**
- * Evaluates one command against the newest row of its key (undefined = none), and fills in the outcome to remember and the
- * response to give.
+ * Evaluates one command against the newest row of its key (undefined = none), and fills in the outcome to
+ * remember and the response to give.
  */
 export function evaluateWrite(
   request: KvRequest,

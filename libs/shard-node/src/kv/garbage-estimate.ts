@@ -13,9 +13,9 @@ const RATIO_FIRST = 0.5;
 const RATIO_MIN = 0.02;
 
 /**
- * How much of one range could be collected, guessed from what is applied, without looking at a row. Deletions are garbage
- * for sure; what share of the plain writes replaced something is learned from each pass. Bytes count once they are older
- * than old versions are kept.
+ * How much of one range could be collected, guessed from what is applied, without looking at a row. Deletions
+ * are garbage for sure; what share of the plain writes replaced something is learned from each pass. Bytes
+ * count once they are older than old versions are kept.
  *
  * After a restart nothing is known, so the range gets one pass in its turn.
  */
@@ -65,7 +65,10 @@ export class GarbageEstimate {
     return this.#ripeDeleted + this.#ripePlain * this.#ratio;
   }
 
-  /** How badly the range wants a pass: undefined = not now, 0 = when nobody else does, above: garbage per live byte. */
+  /**
+   * How badly the range wants a pass: undefined = not now, 0 = when nobody else does, above: garbage per live
+   * byte.
+   */
   urgency(now: Timestamp, lifeSteps: number, rangeBytes: number): number | undefined {
     const ripe = this.ripeBytes;
     if (ripe >= Math.max(WORTH_BYTES, rangeBytes * WORTH_SHARE)) return ripe / Math.max(rangeBytes, 1);

@@ -16,13 +16,14 @@ export interface Purge {
 }
 
 /**
- * `logged`: applied and visible here. `busy`: nothing happened, try again later. `stopped`: the leadership or the span is
- * another one; it may have happened.
+ * `logged`: applied and visible here. `busy`: nothing happened, try again later. `stopped`: the leadership or
+ * the span is another one; it may have happened.
  */
 export type PurgeResult = 'logged' | 'busy' | 'stopped';
 
 /**
- * Logs a purge. From the moment it is proposed no read below its safe point begins here; the log tells the other replicas.
+ * Logs a purge. From the moment it is proposed no read below its safe point begins here; the log tells the
+ * other replicas.
  */
 export function proposePurge(machine: KvMachine, purge: Purge): Promise<PurgeResult> {
   const { replica } = machine;

@@ -60,16 +60,20 @@ interface AfterPublished {
 }
 
 /**
- * One key range as a state machine. On the leader it evaluates commands against the newest rows, including those still on
- * their way through the log, and puts the outcome, plain puts and deletes, into one log entry per turn; every replica then
- * applies the same bytes. Reads never touch the log: they are served from the row cache or the engine under the lease.
+ * One key range as a state machine. On the leader it evaluates commands against the newest rows, including
+ * those still on their way through the log, and puts the outcome, plain puts and deletes, into one log entry
+ * per turn; every replica then applies the same bytes. Reads never touch the log: they are served from the
+ * row cache or the engine under the lease.
  */
 export class KvMachine implements StateMachine {
   readonly #environment: KvEnvironment;
   #replica: ReplicaHandle | undefined;
   #descriptor: RangeDescriptor;
 
-  /** Outcomes of recent commands. undefined after a restart until the first remembered command tells since when it is complete. */
+  /**
+   * Outcomes of recent commands. undefined after a restart until the first remembered command tells since
+   * when it is complete.
+   */
   #window: RequestWindow | undefined;
   readonly pending = new PendingWrites();
   readonly coldReads: ColdReads;
@@ -155,7 +159,10 @@ export class KvMachine implements StateMachine {
     return this.#window?.completeSince ?? this.#leaderSince;
   }
 
-  /** A timestamp issued when this replica last began to lead; commands stamped before may have been sent to others. */
+  /**
+   * A timestamp issued when this replica last began to lead; commands stamped before may have been sent to
+   * others.
+   */
   get leaderSince(): Timestamp {
     return this.#leaderSince;
   }
@@ -170,7 +177,10 @@ export class KvMachine implements StateMachine {
     if (safePoint > this.#readableSince) this.#readableSince = safePoint;
   }
 
-  /** Refuses a read at a timestamp whose versions may be gone. Asked where the read takes its view, not before. */
+  /**
+   * Refuses a read at a timestamp whose versions may be gone. Asked where the read takes its view, not
+   * before.
+   */
   refusesAsTooOld(call: KvCall): boolean {
     if (call.request.readTimestamp >= this.#readableSince) return false;
     const oldest = `${utcText(this.#readableSince)} (timestamp ${this.#readableSince})`;
@@ -181,7 +191,9 @@ export class KvMachine implements StateMachine {
     return true;
   }
 
-  /** Gives back the memory of outcomes that are past their time, in a range where nothing has happened since. */
+  /**
+   * Gives back the memory of outcomes that are past their time, in a range where nothing has happened since.
+   */
   forgetOldOutcomes(): void {
     if (this.#window !== undefined && this.#window.length > 0)
       this.#window.evictAt(this.#environment.timestamps.max);
@@ -224,7 +236,8 @@ export class KvMachine implements StateMachine {
       } else if (isServing) {
         this.#serve(call);
       } else if (replica.isLeader) {
-        // Serving begins in milliseconds: the term's first entry, the first fresh timestamp, or the end of a split.
+        // Serving begins in milliseconds: the term's first entry, the first fresh timestamp, or the end of a
+        // split.
         this.#queue.push(call);
       } else {
         call.failNotLeader(replica.leaderStoreId);
@@ -285,8 +298,8 @@ export class KvMachine implements StateMachine {
   }
 
   /**
-   * Runs when everything evaluated so far is visible; at once when nothing is under way. Writes of this turn are in the log
-   * only at its end, so whoever comes behind them waits until then.
+   * Runs when everything evaluated so far is visible; at once when nothing is under way. Writes of this turn
+   * are in the log only at its end, so whoever comes behind them waits until then.
    */
   whenPublished(run: () => void): void {
     if (this.writes.hasCollected) this.#afterTurn.push(run);

@@ -28,8 +28,9 @@ export interface KvServiceParts {
 }
 
 /**
- * The key-value door of a shard node: frames of requests in, frames of answers out, one of each per turn and session.
- * Bounded: beyond `callsMax` open requests or `callBytesMax` of their bytes, new ones are refused before anything is spent.
+ * The key-value door of a shard node: frames of requests in, frames of answers out, one of each per turn and
+ * session. Bounded: beyond `callsMax` open requests or `callBytesMax` of their bytes, new ones are refused
+ * before anything is spent.
  */
 export class KvService {
   readonly #parts: KvServiceParts;

@@ -26,9 +26,9 @@ export interface PendingBatch {
 }
 
 /**
- * The commands that this leader has proposed and that are not visible yet, in log order, and the newest row they will
- * leave behind for each key: what later commands of the same leader are evaluated against. Log order makes that safe: a
- * later command commits only if the earlier ones do.
+ * The commands that this leader has proposed and that are not visible yet, in log order, and the newest row
+ * they will leave behind for each key: what later commands of the same leader are evaluated against. Log
+ * order makes that safe: a later command commits only if the earlier ones do.
  */
 export class PendingWrites {
   #batches: PendingBatch[] = [];
@@ -108,8 +108,9 @@ export class PendingWrites {
   }
 
   /**
-   * The command with this identity, if it is under way or among `collected`. Only retries ask, and many at once when a
-   * leader was lost: the first builds an index, which is kept up until nobody has asked for a while.
+   * The command with this identity, if it is under way or among `collected`. Only retries ask, and many at
+   * once when a leader was lost: the first builds an index, which is kept up until nobody has asked for a
+   * while.
    */
   find(client: number, sequence: number, collected: readonly PendingWrite[]): PendingWrite | undefined {
     this.#publishedSinceFind = 0;

@@ -13,8 +13,9 @@ interface StartedRead {
 }
 
 /**
- * Serves point reads. The order is what makes them linearizable: first the data (or a view of it), then the lease, asked with
- * a fresh clock and once for the whole turn. Without a lease one round of heartbeats confirms all reads of the turn.
+ * Serves point reads. The order is what makes them linearizable: first the data (or a view of it), then the
+ * lease, asked with a fresh clock and once for the whole turn. Without a lease one round of heartbeats
+ * confirms all reads of the turn.
  */
 export class PointReads {
   readonly #environment: KvEnvironment;
@@ -91,8 +92,8 @@ export class PointReads {
   }
 
   /**
-   * A snapshot read: no later write may commit at or below its timestamp, and those under way that might have must be
-   * visible first.
+   * A snapshot read: no later write may commit at or below its timestamp, and those under way that might have
+   * must be visible first.
    */
   #addAtTimestamp(call: KvCall): void {
     this.#environment.timestamps.observe(call.request.readTimestamp);

@@ -7,7 +7,10 @@ import type { KvEnvironment, KvMachine } from './kv-machine.js';
 
 const ROWS_PER_STEP = 256;
 
-/** Bounds how many scans read the engine of one store at once; others wait in line, and beyond that are refused. */
+/**
+ * Bounds how many scans read the engine of one store at once; others wait in line, and beyond that are
+ * refused.
+ */
 export class ScanSlots {
   readonly #slotsMax: number;
   readonly #waitingMax: number;
@@ -51,7 +54,10 @@ export class ScanPages {
     this.#machine = machine;
   }
 
-  /** A page at the request's timestamp, on the leader; see `PointReads` for why it waits and in which order it looks. */
+  /**
+   * A page at the request's timestamp, on the leader; see `PointReads` for why it waits and in which order it
+   * looks.
+   */
   add(call: KvCall): void {
     this.#environment.timestamps.observe(call.request.readTimestamp);
     this.#machine.whenPublished(() => {
@@ -96,8 +102,8 @@ export class ScanPages {
   }
 
   /**
-   * A range that was cut or closed while the page waited holds only part of the span, and one whose garbage was collected
-   * only part of the versions; the answer must not look complete.
+   * A range that was cut or closed while the page waited holds only part of the span, and one whose garbage
+   * was collected only part of the versions; the answer must not look complete.
    */
   #isRefused(call: KvCall): boolean {
     const { descriptor, isClosed, replica } = this.#machine;
@@ -156,7 +162,9 @@ export class ScanPages {
   }
 }
 
-/** Where a span goes on that reaches beyond the range: forward at the range's end, backward below its start. */
+/**
+ * Where a span goes on that reaches beyond the range: forward at the range's end, backward below its start.
+ */
 export function restOfSpan(
   request: { readonly endKey: Uint8Array; readonly reverse: boolean },
   range: { readonly startKey: Uint8Array; readonly endKey: Uint8Array },

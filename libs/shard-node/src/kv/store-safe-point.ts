@@ -6,9 +6,10 @@ const KEY = Buffer.concat([Buffer.of(Namespace.storeLocal), Buffer.from('kv.safe
 const VALUE_BYTES = 8;
 
 /**
- * The largest safe point that any range of this store ever collected garbage under. It is written with the purges
- * themselves, so after a restart a range never serves a read below what it purged, whatever the setting says by then.
- * One key for all ranges: their safe points follow the same oracle and differ by little.
+ * The largest safe point that any range of this store ever collected garbage under. It is written with the
+ * purges themselves, so after a restart a range never serves a read below what it purged, whatever the
+ * setting says by then. One key for all ranges: their safe points follow the same oracle and differ by
+ * little.
  */
 export class StoreSafePoint {
   #max: number;

@@ -6,8 +6,8 @@ export interface TimestampSource {
 }
 
 /**
- * The largest oracle timestamp this store has seen. Writes commit one above it: above every read served here, and not
- * above the next timestamp the oracle will issue. Shared by all ranges of the store; only ever rises.
+ * The largest oracle timestamp this store has seen. Writes commit one above it: above every read served here,
+ * and not above the next timestamp the oracle will issue. Shared by all ranges of the store; only ever rises.
  */
 export class StoreTimestamps {
   readonly #source: TimestampSource;

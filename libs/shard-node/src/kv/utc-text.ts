@@ -3,8 +3,9 @@ import { timestampToUnixMs, type Timestamp } from '@cairn/base';
 const DAY_MS = 86_400_000;
 
 /**
- * A timestamp as people read it, in UTC: `2026-03-01T09:08:07.006Z`. Days become dates by the method of Howard Hinnant,
- * "chrono-Compatible Low-Level Date Algorithms": years begin in March, so that the leap day is their last.
+ * A timestamp as people read it, in UTC: `2026-03-01T09:08:07.006Z`. Days become dates by the method of
+ * Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms": years begin in March, so that the leap day
+ * is their last.
  */
 export function utcText(at: Timestamp): string {
   const unixMs = timestampToUnixMs(at);

@@ -19,8 +19,8 @@ import { respondWithOutcome } from './replay.js';
 const COLD_READS_MAX = 20;
 
 /**
- * Turns the single-key writes of a turn into one log entry. Everything is decided here, on the leader: the entry holds only
- * rows to put and outcomes to remember.
+ * Turns the single-key writes of a turn into one log entry. Everything is decided here, on the leader: the
+ * entry holds only rows to put and outcomes to remember.
  */
 export class WriteEvaluator {
   readonly #environment: KvEnvironment;
@@ -57,7 +57,10 @@ export class WriteEvaluator {
     this.#propose();
   }
 
-  /** The timestamp and sequence of the next write: above every read served here, unique per write of this leader. */
+  /**
+   * The timestamp and sequence of the next write: above every read served here, unique per write of this
+   * leader.
+   */
   nextMoment(): WriteMoment {
     const { timestamps } = this.#environment;
     const at: Timestamp = timestamp(timestamps.max + 1);
@@ -71,9 +74,9 @@ export class WriteEvaluator {
   }
 
   /**
-   * Sees to it that a command that was sent before takes effect once. Answers whether it still has to be evaluated.
-   * A first sending is asked for only where its retry may have overtaken it: when this leader has seen the retry, or when an
-   * earlier leader may have.
+   * Sees to it that a command that was sent before takes effect once. Answers whether it still has to be
+   * evaluated. A first sending is asked for only where its retry may have overtaken it: when this leader has
+   * seen the retry, or when an earlier leader may have.
    */
   isFirstOrNew(call: KvCall): boolean {
     const id = call.request.requestId;
@@ -153,7 +156,10 @@ export class WriteEvaluator {
     this.#machine.pending.collected(write);
   }
 
-  /** Reads the row from the engine; the command is evaluated in the turn after, against whatever is newest then. */
+  /**
+   * Reads the row from the engine; the command is evaluated in the turn after, against whatever is newest
+   * then.
+   */
   #loadThenEvaluate(call: KvCall, key: RowCacheKey): void {
     call.coldReads += 1;
     if (call.coldReads > COLD_READS_MAX) {
@@ -175,7 +181,8 @@ export class WriteEvaluator {
   #fetchForStrict(calls: KvCall[]): void {
     this.#environment.timestamps.fetch().then(
       () => {
-        // Now every write here commits above a timestamp issued after these arrived; that is all STRICT asks for.
+        // Now every write here commits above a timestamp issued after these arrived; that is all STRICT asks
+        // for.
         for (const call of calls) {
           call.request.strict = false;
           this.#machine.submit(call);

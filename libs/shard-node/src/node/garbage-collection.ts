@@ -26,7 +26,10 @@ export interface GarbageLimits {
   readonly commandBytesMax: number;
   /** Pause between two looks of a pass. Default 5 ms. */
   readonly pauseMs: number;
-  /** Wait before a command is tried again that the range had no room for, and how often. Default 100 ms, 50 times. */
+  /**
+   * Wait before a command is tried again that the range had no room for, and how often. Default 100 ms, 50
+   * times.
+   */
   readonly busyPauseMs: number;
   readonly busyTriesMax: number;
   /** Versions purged from a range after which the engine is asked to compact its span. Default 10,000. */
@@ -77,9 +80,10 @@ interface Look {
 }
 
 /**
- * Removes old versions, and rows that were deleted or have expired, from the ranges that are led here: one range at a time,
- * the one with the most to gain first. The leader looks at whole version chains and logs the exact keys to delete, so that
- * applying needs no judgement. Every replica's store compacts its own engine where much was deleted.
+ * Removes old versions, and rows that were deleted or have expired, from the ranges that are led here: one
+ * range at a time, the one with the most to gain first. The leader looks at whole version chains and logs the
+ * exact keys to delete, so that applying needs no judgement. Every replica's store compacts its own engine
+ * where much was deleted.
  */
 export class GarbageCollection {
   readonly #parts: GarbageCollectionParts;
@@ -177,7 +181,10 @@ export class GarbageCollection {
     return machine.replica.term === term && machine.descriptor.epoch.version === descriptor.epoch.version;
   }
 
-  /** Looks for garbage from a user key on. The first chain is entered at its pivot: newer versions say nothing. */
+  /**
+   * Looks for garbage from a user key on. The first chain is entered at its pivot: newer versions say
+   * nothing.
+   */
   async #look(pass: Pass, from: Uint8Array): Promise<Look> {
     const { end } = versionSpanOf(pass.descriptor.startKey, pass.descriptor.endKey);
     const collector = new GarbageCollector(pass.safePoint, this.#parts.limits.keysPerCommandMax);
@@ -264,7 +271,9 @@ export class GarbageCollection {
   }
 }
 
-/** Cuts the keys, in their order, into pieces of at most so many bytes; a longer key makes a piece of its own. */
+/**
+ * Cuts the keys, in their order, into pieces of at most so many bytes; a longer key makes a piece of its own.
+ */
 function* piecesOf(keys: readonly Buffer[], bytesMax: number): Generator<readonly Buffer[]> {
   let first = 0;
   let bytes = 0;

@@ -9,8 +9,8 @@ import type { KvService } from '../kv/kv-service.js';
 const LOAD_REPORT_INTERVAL_MS = 5_000;
 
 /**
- * Which ranges the next heartbeat has to tell of. A range is told of when something about it changed, and all are when the
- * metadata service asks for it; what was told and not acknowledged is told again.
+ * Which ranges the next heartbeat has to tell of. A range is told of when something about it changed, and all
+ * are when the metadata service asks for it; what was told and not acknowledged is told again.
  */
 export class RangeReports {
   readonly #changed = new Set<RangeId>();

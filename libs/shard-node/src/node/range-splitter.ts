@@ -30,7 +30,9 @@ export interface RangeSplitterParts {
   sizes(): SplitSizes;
 }
 
-/** Cuts ranges that are led here: those that have grown too large, one at a time, and those an operator names. */
+/**
+ * Cuts ranges that are led here: those that have grown too large, one at a time, and those an operator names.
+ */
 export class RangeSplitter {
   readonly #parts: RangeSplitterParts;
   #isBusy = false;
@@ -80,8 +82,8 @@ export class RangeSplitter {
   }
 
   /**
-   * Cuts one range at the keys. Throws NOT_LEADER, EPOCH_MISMATCH, INVALID_ARGUMENT (a key outside) or what the metadata
-   * service answers.
+   * Cuts one range at the keys. Throws NOT_LEADER, EPOCH_MISMATCH, INVALID_ARGUMENT (a key outside) or what
+   * the metadata service answers.
    */
   async splitAt(id: RangeId, version: number, keys: readonly Uint8Array[]): Promise<number> {
     const replica = this.#parts.store().replica(id);

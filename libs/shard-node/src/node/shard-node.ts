@@ -41,7 +41,9 @@ import { RangeSplitter } from './range-splitter.js';
 const HEARTBEAT_INTERVAL_MS = 1_000;
 /** Changes wait this long for company before a heartbeat of their own. */
 const CHANGE_DELAY_MS = 20;
-/** A node that cannot reach any metadata member keeps trying to join for this long before it says so again. */
+/**
+ * A node that cannot reach any metadata member keeps trying to join for this long before it says so again.
+ */
 const JOIN_RETRY_MS = 500;
 /** Leaders hand over this long at most before the node stops. */
 const DRAIN_TIMEOUT_MS = 5_000;
@@ -100,7 +102,9 @@ export class ShardNode {
   #splitBytes = 96 * 1024 * 1024;
   #targetBytes = 64 * 1024 * 1024;
   #gcLifeMs = 600_000;
-  /** Until the settings were heard nothing is thrown away: the life of old versions may have been made longer. */
+  /**
+   * Until the settings were heard nothing is thrown away: the life of old versions may have been made longer.
+   */
   #hasSettings = false;
   #heartbeatTimer: Timer | undefined;
   #isHeartbeating = false;
@@ -125,7 +129,10 @@ export class ShardNode {
     return this.#identity.storeId;
   }
 
-  /** Joins the cluster, recovers what the directory holds and serves. Rejects with a sentence for people when it must not. */
+  /**
+   * Joins the cluster, recovers what the directory holds and serves. Rejects with a sentence for people when
+   * it must not.
+   */
   static async start(options: ShardNodeOptions): Promise<ShardNode> {
     const identity = await openIdentity(options.disk, options.rng, options.directory, options.name);
     const ready: { node: ShardNode | undefined } = { node: undefined };
@@ -378,7 +385,10 @@ export class ShardNode {
     });
   }
 
-  /** One heartbeat, and whatever it brings; the next follows. Also looks after ranges that have grown too large. */
+  /**
+   * One heartbeat, and whatever it brings; the next follows. Also looks after ranges that have grown too
+   * large.
+   */
   #beat(): void {
     if (this.#isStopped || this.#isHeartbeating) return;
     this.#isHeartbeating = true;

@@ -1,7 +1,7 @@
 import type { SimRng } from '@cairn/runtime-sim';
 
 import type { SimCluster } from './cluster.js';
-import type { SimNode } from './sim-node.js';
+import type { Death, SimNode } from './sim-node.js';
 
 export const FAULT_KINDS = [
   'power-loss',
@@ -48,24 +48,20 @@ export class Nemesis {
   #next(): void {
     this.#cluster.scheduler.schedule(this.#rng.next() * 2 * this.#options.everyMs, () => {
       if (!this.#isOn) return;
-      this.faults += 1;
       this.#strike(this.#rng.pick(this.#options.kinds));
       this.#next();
     });
   }
 
   #strike(kind: FaultKind): void {
+    if (kind !== 'power-loss' && kind !== 'process-death') this.faults += 1;
     const { network, observer } = this.#cluster;
     const rng = this.#rng;
     const node = rng.pick(this.#cluster.nodes);
     switch (kind) {
       case 'power-loss':
       case 'process-death':
-        if (!node.isAlive) return;
-        node.die(kind === 'power-loss' ? 'power' : 'process');
-        this.#later(rng.between(1, 3_000), () => {
-          revive(node);
-        });
+        this.#kill(node, kind === 'power-loss' ? 'power' : 'process');
         return;
       case 'graceful-stop': {
         const shard = rng.pick(this.#cluster.shards);
@@ -122,6 +118,23 @@ export class Nemesis {
         });
       }
     }
+  }
+
+  /** A range was just cut: the moments after are the ones in which a power loss hurts most. */
+  rangeWasCut(): void {
+    if (!this.#isOn || !this.#options.kinds.includes('power-loss') || this.#rng.chance(0.4)) return;
+    this.#cluster.scheduler.schedule(this.#rng.between(0, 80), () => {
+      if (this.#isOn) this.#kill(this.#rng.pick(this.#cluster.shards), 'power');
+    });
+  }
+
+  #kill(node: SimNode, death: Death): void {
+    if (!node.isAlive) return;
+    this.faults += 1;
+    node.die(death);
+    this.#later(this.#rng.between(1, 3_000), () => {
+      revive(node);
+    });
   }
 
   #everybody(): string[] {

@@ -230,8 +230,10 @@ class ScenarioRun {
         const key = rng.pick(keys);
         await client.perform(Worker.probe(key), 1_000);
         try {
-          if (rng.chance(0.5)) await client.split(Buffer.from(key));
-          else await client.transfer(Buffer.from(key), rng.pick([...this.#storeAddresses().keys()]));
+          if (rng.chance(0.5)) {
+            await client.split(Buffer.from(key));
+            this.#nemesis.rangeWasCut();
+          } else await client.transfer(Buffer.from(key), rng.pick([...this.#storeAddresses().keys()]));
         } catch (error) {
           cluster.observer.note('admin', `refused: ${messageOf(error)}`);
         }

@@ -147,7 +147,9 @@ describe('the other services on the port', () => {
     });
     await expect(second).rejects.toMatchObject({
       code: 'FAILED_PRECONDITION',
-      message: `${rig.address} is in use by another process: stop it, or choose another address with --grpc-listen`,
+      message:
+        `${rig.address} is in use by another process: ` +
+        'stop it, or choose another address with --grpc-listen',
     });
   });
 });

@@ -57,9 +57,9 @@ function checkField(field: DefinedField, raw: RawValue | undefined, problems: st
 /**
  * Reads the configuration of a program: the file is overridden by environment variables, those by flags.
  *
- * @throws CairnError `INVALID_ARGUMENT` whose message has one sentence
- *   per problem (all of them, not only the first), each with the offending value, where it came from and what is
- *   allowed; `details.problems` is the list.
+ * @throws CairnError `INVALID_ARGUMENT` whose message has one sentence per problem (all of them, not only the
+ *   first), each with the offending value, where it came from and what is allowed; `details.problems` is the
+ *   list.
  */
 export function loadConfig<Schema extends ConfigSchema>(
   options: LoadConfigOptions<Schema>,

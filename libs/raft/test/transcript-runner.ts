@@ -30,7 +30,10 @@ function describe(message: Message): string {
       return `${head} ${message.granted ? 'granted' : 'rejected'}`;
     case 'append': {
       const entries = message.entries.map((entry) => `${entry.index}/t${entry.term}`).join(',');
-      return `${head} after=${message.previousIndex}/t${message.previousTerm} commit=${message.commit} [${entries}]`;
+      return (
+        `${head} after=${message.previousIndex}/t${message.previousTerm} ` +
+        `commit=${message.commit} [${entries}]`
+      );
     }
     case 'append-response':
       return message.rejected
@@ -41,7 +44,10 @@ function describe(message: Message): string {
     case 'heartbeat-response':
       return `${head} round=${message.readContext}`;
     case 'snapshot':
-      return `${head} ${message.meta.index}/t${message.meta.term} voters=${message.meta.config.voters.join()}`;
+      return (
+        `${head} ${message.meta.index}/t${message.meta.term} ` +
+        `voters=${message.meta.config.voters.join()}`
+      );
     case 'timeout-now':
       return head;
     case 'read-index':
@@ -254,7 +260,9 @@ class Runner {
       const { role, term, vote, commitIndex, appliedIndex, lastIndex, durableIndex, config, peers } =
         node.status();
       const members = `v=${config.voters.join()} o=${config.outgoing.join()} l=${config.learners.join()}`;
-      const facts = `vote=${vote} commit=${commitIndex} applied=${appliedIndex} last=${lastIndex} durable=${durableIndex}`;
+      const facts =
+        `vote=${vote} commit=${commitIndex} applied=${appliedIndex} ` +
+        `last=${lastIndex} durable=${durableIndex}`;
       this.#lines.push(`${id} ${isDown ? 'down' : role} t${term} ${facts} ${members}`);
       for (const peer of peers) {
         this.#lines.push(`    ${peer.replicaId}: ${peer.state} match=${peer.match} next=${peer.next}`);

@@ -27,7 +27,11 @@ function numbered(file: TreeFile, isBad: (line: string) => boolean, what: string
 /** Lines that are too wide. */
 export function wideLines(file: TreeFile): string[] {
   if (!CODE.test(file.path)) return [];
-  return numbered(file, (line) => line.length > COLUMNS_MAX && !SENTENCE.test(line), `wider than ${COLUMNS_MAX} columns`);
+  return numbered(
+    file,
+    (line) => line.length > COLUMNS_MAX && !SENTENCE.test(line),
+    `wider than ${COLUMNS_MAX} columns`,
+  );
 }
 
 /** Files that are too long. */

@@ -58,7 +58,8 @@ export const benchSchema = z.object({
   }),
   endpoint: textField({
     description:
-      'Routers of a cluster that runs already, as host:port with commas between. It is written to. Empty = a cluster ' +
+      'Routers of a cluster that runs already, as host:port with commas between. It is written to, and ' +
+      'therefore never taken from CAIRN_ENDPOINT. Empty = a cluster ' +
       'of 3 metadata members, 3 shard nodes and a router is started and removed.',
     default: '',
   }),

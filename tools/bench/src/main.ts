@@ -2,7 +2,7 @@ import { runSession } from './session.js';
 
 const exitCode = await runSession({
   argv: process.argv.slice(2),
-  searchPath: process.env['PATH'] ?? '',
+  env: process.env,
   workingDirectory: process.cwd(),
   out: (text) => process.stdout.write(text),
   say: (text) => process.stderr.write(`${text}\n`),

@@ -1,7 +1,7 @@
 import { rmSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { CairnError, messageOf } from '@cairn/base';
-import { configHelp, loadConfig, wantsHelp } from '@cairn/config';
+import { configHelp, loadConfig, wantsHelp, type Environment } from '@cairn/config';
 import { benchConfig, endpointsOf, outstandingOf, worksOf, type BenchConfig } from './bench-config.js';
 import { CairnSystem } from './cairn-system.js';
 import { Campaign } from './campaign.js';
@@ -17,8 +17,7 @@ import { cellsOf } from './works.js';
 /** What `npm run bench` needs of its surroundings. */
 export interface SessionIo {
   readonly argv: readonly string[];
-  /** For finding etcd. */
-  readonly searchPath: string;
+  readonly env: Environment;
   readonly workingDirectory: string;
   /** Results. */
   readonly out: (text: string) => void;
@@ -52,7 +51,8 @@ class Session {
 
   async run(): Promise<number> {
     const { say } = this.#io;
-    const etcd = this.#config.peer === 'etcd' ? findEtcd(this.#config.etcd, this.#io.searchPath) : undefined;
+    const etcd =
+      this.#config.peer === 'etcd' ? findEtcd(this.#config.etcd, this.#io.env['PATH'] ?? '') : undefined;
     if (etcd !== undefined) {
       say(`etcd ${etcd.version} (${etcd.path})`);
       if (isOldEtcd(etcd.version)) say('! This etcd is older than 3.5: its reads degrade after writes.');
@@ -184,8 +184,9 @@ export async function runSession(io: SessionIo): Promise<number> {
   }
   let config: BenchConfig;
   try {
-    // Flags only: a variable like CAIRN_ENDPOINT, set for the CLI, must not choose a cluster to write to.
-    config = loadConfig({ ...benchConfig, argv: io.argv, env: {} }).values;
+    // Set for the CLI, this variable must not choose a cluster to write to.
+    const env = { ...io.env, CAIRN_ENDPOINT: undefined };
+    config = loadConfig({ ...benchConfig, argv: io.argv, env }).values;
   } catch (error) {
     io.say(`${messageOf(error)}\nSee: npm run bench -- --help`);
     return EXIT.usage;

@@ -45,8 +45,7 @@ function describe(message: Message): string {
       return `${head} round=${message.readContext}`;
     case 'snapshot':
       return (
-        `${head} ${message.meta.index}/t${message.meta.term} ` +
-        `voters=${message.meta.config.voters.join()}`
+        `${head} ${message.meta.index}/t${message.meta.term} ` + `voters=${message.meta.config.voters.join()}`
       );
     case 'timeout-now':
       return head;

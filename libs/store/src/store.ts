@@ -276,7 +276,7 @@ export class Store {
    */
   async createReplica(descriptor: RangeDescriptor): Promise<void> {
     const existing = this.#replicas.get(descriptor.rangeId);
-    if (existing?.isInitialised === true) return;
+    if (existing !== undefined && !existing.canGiveWay) return;
     const mine = descriptor.replicas.find((member) => member.storeId === this.storeId);
     assert(mine !== undefined, 'the store is a member of what it creates', { rangeId: descriptor.rangeId });
     if (this.#overlapping(descriptor) !== undefined) {
@@ -406,7 +406,7 @@ export class Store {
    * in its log.
    */
   #forgetEmpty(replica: Replica, replicaId: ReplicaId): void {
-    assert(!replica.isInitialised && replica.replicaId === replicaId, 'only an empty replica makes room', {
+    assert(replica.canGiveWay && replica.replicaId === replicaId, 'only an empty replica makes room', {
       range: replica.rangeId,
     });
     replica.isClosed = true;
@@ -511,7 +511,7 @@ export class Store {
   #makeRoomFor(child: RangeId, replicaId: ReplicaId): boolean {
     const existing = this.#replicas.get(child);
     if (existing === undefined) return true;
-    if (existing.isInitialised || existing.replicaId !== replicaId) return false;
+    if (!existing.canGiveWay || existing.replicaId !== replicaId) return false;
     this.#forgetEmpty(existing, replicaId);
     return true;
   }

@@ -1,0 +1,70 @@
+import { expect, it } from '@jest/globals';
+import { logIndex, rangeId, replicaId, storeId, term, type RangeDescriptor } from '@cairn/base';
+import { defaultRaftConfig, RaftNode } from '@cairn/raft';
+import { MemoryRaftStorage } from '@cairn/raft/testing';
+import type { RangeLog } from '@cairn/raft-log';
+
+import { Replica } from './replica.js';
+
+const DESCRIPTOR: RangeDescriptor = {
+  rangeId: rangeId(1),
+  startKey: Buffer.alloc(0),
+  endKey: Buffer.alloc(0),
+  epoch: { version: 1, confVersion: 1 },
+  replicas: [
+    { replicaId: replicaId(4), storeId: storeId(1), role: 'voter' },
+    { replicaId: replicaId(5), storeId: storeId(2), role: 'voter' },
+  ],
+};
+
+function emptyReplica(): Replica {
+  const storage = new MemoryRaftStorage();
+  const raft = new RaftNode({
+    config: defaultRaftConfig(replicaId(4)),
+    storage,
+    hardState: undefined,
+    appliedIndex: logIndex(0),
+    configState: { voters: [], outgoing: [], learners: [], learnersNext: [] },
+    random: () => 0.5,
+    startedAtMs: 0,
+  });
+  return new Replica({
+    rangeId: rangeId(1),
+    replicaId: replicaId(4),
+    raft,
+    log: storage as unknown as RangeLog,
+    appliedIndex: logIndex(0),
+    appliedTerm: term(0),
+    consistentAtIndex: logIndex(0),
+    host: { enqueue: () => undefined },
+  });
+}
+
+it('gives way to the birth of its range only before it is on its way to a state', () => {
+  const replica = emptyReplica();
+  expect(replica.canGiveWay).toBe(true);
+  // A snapshot is being installed: its log is about to begin beyond the birth.
+  replica.isApplyBlocked = true;
+  expect(replica.canGiveWay).toBe(false);
+  replica.isApplyBlocked = false;
+  replica.setDescriptor(DESCRIPTOR);
+  expect(replica.canGiveWay).toBe(false);
+});
+
+it('answers members by what their messages showed until a descriptor says better', () => {
+  const replica = emptyReplica();
+  expect(replica.storeOf(replicaId(5))).toBe(0);
+  replica.noteCorrespondent(replicaId(5), storeId(9));
+  expect(replica.storeOf(replicaId(5))).toBe(9);
+  replica.setDescriptor(DESCRIPTOR);
+  expect(replica.storeOf(replicaId(5))).toBe(2);
+  expect(replica.leaderStoreId).toBe(0);
+});
+
+it('refuses a descriptor that goes back in time', () => {
+  const replica = emptyReplica();
+  replica.setDescriptor({ ...DESCRIPTOR, epoch: { version: 3, confVersion: 1 } });
+  expect(() => {
+    replica.setDescriptor(DESCRIPTOR);
+  }).toThrow('an epoch never goes back');
+});

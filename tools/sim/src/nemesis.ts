@@ -67,9 +67,15 @@ export class Nemesis {
         const shard = rng.pick(this.#cluster.shards);
         if (!shard.isAlive || shard.isPaused) return;
         observer.note('nemesis', `stops ${shard.name}`);
-        shard.stop();
-        this.#later(rng.between(500, 6_000), () => {
-          revive(shard);
+        // Handing over takes a while; it may end after everything was healed.
+        shard.stop(() => {
+          if (this.#isOn) {
+            this.#later(rng.between(1, 3_000), () => {
+              revive(shard);
+            });
+          } else {
+            revive(shard);
+          }
         });
         return;
       }

@@ -81,11 +81,12 @@ export class SimShardNode extends SimNode {
     this.#node = undefined;
   }
 
-  /** Stops as on SIGTERM; the life ends when everything is closed. */
-  stop(): void {
+  /** Stops as on SIGTERM; the life ends when everything is closed, and `stopped` is called. */
+  stop(stopped: () => void): void {
     this.#node?.stop().then(
       () => {
         this.die('process');
+        stopped();
       },
       (error: unknown) => {
         this.world.observer.violate('stop', `${this.name}: ${messageOf(error)}`);

@@ -134,6 +134,7 @@ class Member {
       engine,
       config: { ...DEFAULT_STORE_CONFIG, ...timingOf(config) },
       logSegmentBytes: config.raftLogSegmentBytes,
+      logCacheBytes: config.raftLogCacheBytes,
       links,
       openSnapshotChannel: (to) => links.openSnapshotChannel(to),
       machineFor: () => this.#machine,

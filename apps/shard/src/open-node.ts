@@ -90,6 +90,7 @@ export function nodeOpener(ports: NodePorts): OpenNode {
         rowCacheBytes: config.rowCacheBytes,
         diskReserveBytes: config.diskReserveBytes,
         logSegmentBytes: config.raftLogSegmentBytes,
+        logCacheBytes: config.raftLogCacheBytes,
         openEngine,
         metadata: (hello) =>
           new MetadataClient({

@@ -17,7 +17,7 @@ export const storageFields = {
   }),
   raftLogCacheBytes: bytesField({
     description: 'Recent log entries kept in memory for followers that are a little behind.',
-    default: 64 * MIB,
+    default: 16 * MIB,
     min: 1 * MIB,
     max: 16 * GIB,
   }),

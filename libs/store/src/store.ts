@@ -53,6 +53,8 @@ export interface StoreOptions {
   readonly engine: KvEngine;
   readonly config: StoreConfig;
   readonly logSegmentBytes?: number;
+  /** Recent log entries kept in memory for followers that are a little behind. */
+  readonly logCacheBytes?: number;
   readonly links: PeerLinks;
   /** Opens the way for one outgoing snapshot. */
   openSnapshotChannel(to: StoreId): SnapshotChannel;
@@ -193,9 +195,10 @@ export class Store {
       clock: options.clock,
       logger: options.logger,
       metrics: options.metrics,
-      ...(options.logSegmentBytes === undefined
-        ? {}
-        : { options: { segmentBytes: options.logSegmentBytes } }),
+      options: {
+        ...(options.logSegmentBytes === undefined ? {} : { segmentBytes: options.logSegmentBytes }),
+        ...(options.logCacheBytes === undefined ? {} : { cacheBytesMax: options.logCacheBytes }),
+      },
     });
     const store = new Store(options, log);
     await store.#recover();

@@ -70,6 +70,7 @@ export interface ShardNodeOptions {
   /** With less than this free, writes that need space are refused. 0 = never. */
   readonly diskReserveBytes: number;
   readonly logSegmentBytes?: number;
+  readonly logCacheBytes?: number;
   /** Opens the engine of the node, below its directory. */
   openEngine(): Promise<KvEngine>;
   /** The metadata service, as this node reaches it. */
@@ -255,6 +256,7 @@ export class ShardNode {
       engine,
       config: options.storeConfig,
       ...(options.logSegmentBytes === undefined ? {} : { logSegmentBytes: options.logSegmentBytes }),
+      ...(options.logCacheBytes === undefined ? {} : { logCacheBytes: options.logCacheBytes }),
       links,
       openSnapshotChannel: (to) => links.openSnapshotChannel(to),
       machineFor: (descriptor, isBorn) => KvMachine.create(environment, descriptor, isBorn),

@@ -27,8 +27,8 @@ export interface RouterProcess {
 /**
  * Starts a router: health first, then the gRPC port, which answers NOT_SERVING until the cluster is joined.
  *
- * @throws CairnError INVALID_ARGUMENT with every problem of the configuration, FAILED_PRECONDITION for a taken
- *   port.
+ * @throws CairnError INVALID_ARGUMENT with every problem of the configuration,
+ *   FAILED_PRECONDITION for a taken port.
  */
 export async function startRouterProcess(options: RouterProcessOptions): Promise<RouterProcess> {
   const loaded = loadConfig({ ...routerConfig, argv: options.argv, env: options.env });

@@ -174,8 +174,9 @@ export class RowCache {
 }
 
 /**
- * A row as it is kept. Small values are Latin-1 strings on the JavaScript heap: buffers of their own cost an allocation
- * outside the heap each, and slices of shared ones keep whole slabs alive (measured: six times the bytes in use).
+ * A row as it is kept. Small values are Latin-1 strings on the JavaScript heap: buffers of their own cost an
+ * allocation outside the heap each, and slices of shared ones keep whole slabs alive (measured: six times the
+ * bytes in use).
  */
 interface CachedRow {
   readonly timestamp: VersionRecord['timestamp'];

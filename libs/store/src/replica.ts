@@ -117,8 +117,9 @@ export class Replica implements ReplicaHandle {
   }
 
   /**
-   * Whether the birth of the range may take the place of this replica: it was created by a message and has had no state yet.
-   * Once a snapshot is being installed it is on its way to one, beyond the birth, and its log is about to say so.
+   * Whether the birth of the range may take the place of this replica: it was created by a message and has
+   * had no state yet. Once a snapshot is being installed it is on its way to one, beyond the birth, and its
+   * log is about to say so.
    */
   get canGiveWay(): boolean {
     return !this.isInitialised && !this.isApplyBlocked;

@@ -60,7 +60,9 @@ export class CairnSystem implements BenchSystem {
     this.version = cluster === undefined ? `at ${this.#endpoints.join(', ')}` : ownVersion();
   }
 
-  /** Starts the cluster, or takes the one that runs, and a load process. On failure nothing is left behind. */
+  /**
+   * Starts the cluster, or takes the one that runs, and a load process. On failure nothing is left behind.
+   */
   static async start(options: CairnSystemOptions): Promise<CairnSystem> {
     const { dataDirectory, stopRequested, children, keys, valueBytes } = options;
     const isOurs = options.endpoints.length === 0;

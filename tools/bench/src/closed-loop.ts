@@ -27,7 +27,9 @@ export const REAL_TIME: LoadTime = {
   sleep: (ms) => delay(ms),
 };
 
-/** After a failure a slot rests, or a target that refuses everything at once would be called in a tight loop. */
+/**
+ * After a failure a slot rests, or a target that refuses everything at once would be called in a tight loop.
+ */
 const ERROR_REST_MS = 10;
 
 /** Counts what begins and ends inside the window; the rest only keeps the system busy. */

@@ -99,7 +99,9 @@ export class SimCluster {
     return [...this.metadata, ...this.shards];
   }
 
-  /** Starts all nodes and waits until a metadata member serves and every shard node is open with a led range. */
+  /**
+   * Starts all nodes and waits until a metadata member serves and every shard node is open with a led range.
+   */
   async boot(limitMs = 30_000): Promise<void> {
     for (const node of this.nodes) node.start();
     await this.scheduler.runUntilTrue(() => this.isHealthy, limitMs);

@@ -42,7 +42,10 @@ interface Trying {
   endKey: Uint8Array;
 }
 
-/** A small client that speaks the frames of routers straight to shard nodes, by the same rules for sending again. */
+/**
+ * A small client that speaks the frames of routers straight to shard nodes, by the same rules for sending
+ * again.
+ */
 export class KvClient {
   readonly #options: KvClientOptions;
   readonly #metadata: MetadataClient;

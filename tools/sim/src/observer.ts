@@ -14,8 +14,8 @@ type Level = 'debug' | 'info' | 'warn' | 'error';
 export type LineListener = (node: string, event: string, fields: LogFields) => void;
 
 /**
- * Sees what all nodes of one run log, and what its checkers find. Folds every line into a digest: two runs of one seed that
- * do the same have the same digest.
+ * Sees what all nodes of one run log, and what its checkers find. Folds every line into a digest: two runs of
+ * one seed that do the same have the same digest.
  */
 export class Observer {
   readonly violations: Violation[] = [];

@@ -14,7 +14,9 @@ function overlap(one: RangeDescriptor, other: RangeDescriptor): boolean {
   );
 }
 
-/** What a client believes about ranges and their leaders; repaired from errors. Few ranges: searched linearly. */
+/**
+ * What a client believes about ranges and their leaders; repaired from errors. Few ranges: searched linearly.
+ */
 export class Routes {
   #ranges: RangeDescriptor[] = [];
   readonly #leaders = new Map<RangeId, number>();

@@ -43,8 +43,8 @@ export interface NodePorts {
 export type Death = 'power' | 'process';
 
 /**
- * A machine with a disk and an engine that outlive its processes. What runs on it is up to the subclass; it begins in
- * `start`, and everything it does happens through the ports of that life.
+ * A machine with a disk and an engine that outlive its processes. What runs on it is up to the subclass; it
+ * begins in `start`, and everything it does happens through the ports of that life.
  */
 export abstract class SimNode {
   readonly name: string;

@@ -9,8 +9,8 @@ import type {
 } from '@cairn/engine';
 
 /**
- * An engine whose reads take virtual time. The view is taken when the iterator is made, as with every engine; what happens
- * until its rows arrive is what this is for.
+ * An engine whose reads take virtual time. The view is taken when the iterator is made, as with every engine;
+ * what happens until its rows arrive is what this is for.
  */
 export class SlowEngine implements KvEngine {
   readonly #inner: MemoryEngine;

@@ -84,7 +84,10 @@ export class Worker {
     else await this.#staleRead(register);
   }
 
-  /** A key that all clients begin to use at about the same time: what has never been written is a case of its own. */
+  /**
+   * A key that all clients begin to use at about the same time: what has never been written is a case of its
+   * own.
+   */
   #youngKey(): string {
     return `y${Math.floor(this.#options.nowMs() / YOUNG_KEY_MS)}`;
   }

@@ -1,8 +1,8 @@
 import type { Operation } from '../history.js';
 
 /**
- * No increment lost or applied twice, cheaply and whatever the order: the final value lies between the sum of the acknowledged
- * ones and that plus the undecided ones, and no answer was given twice.
+ * No increment lost or applied twice, cheaply and whatever the order: the final value lies between the sum of
+ * the acknowledged ones and that plus the undecided ones, and no answer was given twice.
  */
 export function counterFaults(key: string, operations: readonly Operation[], finalValue: number): string[] {
   const faults: string[] = [];

@@ -7,14 +7,19 @@ const STATES_MAX = 2_000_000;
 
 export type LinearizabilityResult =
   | { readonly type: 'linearizable' }
-  /** No order explains the operations; `upTo` is the shortest prefix (by time of return) that cannot be explained. */
+  /**
+   * No order explains the operations; `upTo` is the shortest prefix (by time of return) that cannot be
+   * explained.
+   */
   | { readonly type: 'violated'; readonly key: string; readonly upTo: readonly Operation[] }
   | { readonly type: 'undecided'; readonly key: string };
 
 interface Item {
   readonly operation: Operation;
   readonly isUnknown: boolean;
-  /** Unknown operations with the same effect are interchangeable: only the one invoked first need be tried. */
+  /**
+   * Unknown operations with the same effect are interchangeable: only the one invoked first need be tried.
+   */
   readonly twinBefore: number;
 }
 
@@ -44,7 +49,10 @@ function step(
 
 const IMPOSSIBLE = Symbol('impossible');
 
-/** Values that some answer mentions: an unknown write of any other value leaves no trace and need not be tried. */
+/**
+ * Values that some answer mentions: an unknown write of any other value leaves no trace and need not be
+ * tried.
+ */
 function observedValues(operations: readonly Operation[]): Set<string | undefined> {
   const seen = new Set<string | undefined>();
   for (const { action, returnedMs } of operations) {
@@ -85,7 +93,10 @@ function prepare(operations: readonly Operation[]): Item[] {
   });
 }
 
-/** Items not linearized yet, in order of invocation; taking one out and putting it back is O(1), last out first in. */
+/**
+ * Items not linearized yet, in order of invocation; taking one out and putting it back is O(1), last out
+ * first in.
+ */
 class OpenItems {
   readonly #items: readonly Item[];
   readonly #next: Int32Array;
@@ -133,7 +144,10 @@ class OpenItems {
     return `${this.#low}:${this.#high}`;
   }
 
-  /** What may come next: invoked before anything that is still open returned. Known outcomes first, they make progress. */
+  /**
+   * What may come next: invoked before anything that is still open returned. Known outcomes first, they make
+   * progress.
+   */
   candidates(): number[] {
     let earliestReturn = Number.POSITIVE_INFINITY;
     const known: number[] = [];
@@ -164,9 +178,10 @@ interface Frame {
 }
 
 /**
- * Is there an order of the operations, each between its invocation and its return, that explains every answer? Depth-first
- * search over linearized sets with memory of visited (set, state) pairs (Wing and Gong, "Testing and verifying concurrent
- * objects", 1993; Lowe, "Testing for linearizability", 2017). All operations must be of one key.
+ * Is there an order of the operations, each between its invocation and its return, that explains every
+ * answer? Depth-first search over linearized sets with memory of visited (set, state) pairs (Wing and Gong,
+ * "Testing and verifying concurrent objects", 1993; Lowe, "Testing for linearizability", 2017). All
+ * operations must be of one key.
  */
 function search(items: readonly Item[]): 'yes' | 'no' | 'undecided' {
   const open = new OpenItems(items);

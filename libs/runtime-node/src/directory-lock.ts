@@ -103,7 +103,9 @@ function isOwnerAlive({ pid, started }: Owner): boolean {
 function startTimeOf(pid: number): string | undefined {
   try {
     const text = readFileSync(`/proc/${pid}/stat`, 'utf8');
-    return text.slice(text.lastIndexOf(')') + 2).split(' ')[19];
+    const fields = text.slice(text.lastIndexOf(')') + 2).split(' ');
+    // Killed and not yet collected by its parent: it holds nothing any more.
+    return fields[0] === 'Z' ? 'dead' : fields[19];
   } catch {
     // No such process, or a platform without /proc: the caller falls back to signal 0.
     return undefined;

@@ -320,13 +320,17 @@ function typecheck(argv) {
   return runBin('tsc', ['-p', join(ROOT, 'tsconfig.json'), ...argv]);
 }
 
+/** Lints the protocol files, and compares them with the baseline that old clients speak. */
 async function proto() {
-  const result = spawnSync(join(BIN, 'buf'), ['lint'], {
-    cwd: join(ROOT, 'proto'),
-    stdio: 'inherit',
-    env: environment(),
-  });
-  return result.status ?? 1;
+  for (const args of [['lint'], ['breaking', '--against', 'baseline.binpb']]) {
+    const result = spawnSync(join(BIN, 'buf'), args, {
+      cwd: join(ROOT, 'proto'),
+      stdio: 'inherit',
+      env: environment(),
+    });
+    if (result.status !== 0) return result.status ?? 1;
+  }
+  return 0;
 }
 
 /** Runs every section, also after one failed, so that one run shows everything. */

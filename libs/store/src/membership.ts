@@ -1,8 +1,8 @@
 import { assert, type RangeDescriptor, type ReplicaDescriptor } from '@cairn/base';
-import { ByteReader, ByteWriter } from '@cairn/codec';
+import { ByteReader } from '@cairn/codec';
 import type { ConfigState } from '@cairn/raft';
 
-import { readDescriptor, writeDescriptor } from '@cairn/wire';
+import { readDescriptor } from '@cairn/wire';
 
 /** The core's view of a descriptor's members. */
 export function configStateOf(descriptor: RangeDescriptor | undefined): ConfigState {
@@ -47,11 +47,4 @@ export function descriptorAfterChange(descriptor: RangeDescriptor, context: Uint
     replicas,
     epoch: { version: descriptor.epoch.version, confVersion: descriptor.epoch.confVersion + 1 },
   };
-}
-
-/** The context of a membership change: the descriptor with the members as they shall be. */
-export function encodeChangeContext(descriptor: RangeDescriptor): Buffer {
-  const writer = new ByteWriter(256);
-  writeDescriptor(writer, descriptor);
-  return writer.take();
 }

@@ -1,5 +1,4 @@
 import type { StoreId } from '@cairn/base';
-import type { Logger } from '@cairn/ports';
 
 /** What a connection between our processes is for; each pair of nodes opens one per purpose it needs. */
 export type Purpose = 'rpc' | 'kv' | 'raft' | 'bulk';
@@ -99,10 +98,4 @@ export interface RpcServer {
     method: RpcMethod<Request, Response>,
     handler: RpcHandler<Request, Response>,
   ): void;
-}
-
-export interface SessionOptions {
-  readonly logger: Logger;
-  /** Handshake not finished after this long: closed. Default 3,000. */
-  readonly handshakeTimeoutMs?: number;
 }

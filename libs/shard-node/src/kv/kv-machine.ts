@@ -8,6 +8,7 @@ import {
 } from '@cairn/base';
 import type { EngineBatch, KvEngine } from '@cairn/engine';
 import {
+  asBuffer,
   readWriteBatch,
   readWriteBatchHeader,
   RequestWindow,
@@ -483,8 +484,4 @@ export class KvMachine implements StateMachine {
 
 function isRead(op: KvOp): boolean {
   return op === KvOp.get || op === KvOp.scan;
-}
-
-function asBuffer(bytes: Uint8Array): Buffer {
-  return Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }

@@ -1,13 +1,18 @@
 import { CairnError, messageOf } from '@cairn/base';
+import {
+  checkKey,
+  counterFaults,
+  coverageFaults,
+  History,
+  overlapFaults,
+  type HeldSpan,
+  type Operation,
+} from '@cairn/checkers';
 import { sleep } from '@cairn/ports';
 
-import { counterFaults } from './checkers/counters.js';
-import { coverageFaults, overlapFaults, type HeldSpan } from './checkers/coverage.js';
 import { checkLeases, watchLeaderTerms } from './checkers/leadership.js';
-import { checkKey } from './checkers/linearizability.js';
 import { readRows, replicaFaults, type ReplicaState } from './checkers/replicas.js';
 import { SimCluster } from './cluster.js';
-import { History, type Operation } from './history.js';
 import { KvClient } from './kv-client.js';
 import { FAULT_KINDS, Nemesis, type FaultKind } from './nemesis.js';
 import type { Violation } from './observer.js';

@@ -1,9 +1,9 @@
+import type { Action, History, Operation } from '@cairn/checkers';
 import { sleep, type Clock } from '@cairn/ports';
 import type { SimRng } from '@cairn/runtime-sim';
 import { timestamp } from '@cairn/base';
 import { Expectation, KvOp, newKvRequest, ReadConsistency, type KvRequest } from '@cairn/wire';
 
-import type { Action, History, Operation } from './history.js';
 import type { KvClient, Outcome } from './kv-client.js';
 
 /** Registers: any value, never the same twice. Counters: only increments. */

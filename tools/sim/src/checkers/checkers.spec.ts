@@ -1,10 +1,8 @@
 import { describe, expect, it } from '@jest/globals';
+import { counterFaults, coverageFaults, overlapFaults, type HeldSpan, type Operation } from '@cairn/checkers';
 import { MemoryEngine } from '@cairn/engine';
 
-import type { Operation } from '../history.js';
 import { Observer } from '../observer.js';
-import { counterFaults } from './counters.js';
-import { coverageFaults, overlapFaults, type HeldSpan } from './coverage.js';
 import { LeaderTerms } from './leadership.js';
 import { readRows, replicaFaults } from './replicas.js';
 

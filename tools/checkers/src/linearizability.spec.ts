@@ -1,7 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
 import { SimRng } from '@cairn/runtime-sim';
 
-import type { Action, Operation } from '../history.js';
+import type { Action, Operation } from './history.js';
 import { checkKey } from './linearizability.js';
 
 const NEVER = Number.POSITIVE_INFINITY;

@@ -1,6 +1,6 @@
 import { SimRng } from '@cairn/runtime-sim';
 
-import type { Action, Operation } from '../history.js';
+import type { Action, Operation } from './history.js';
 
 /** States visited before a key is given up as too hard to decide. */
 const STATES_MAX = 2_000_000;

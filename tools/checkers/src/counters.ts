@@ -1,4 +1,4 @@
-import type { Operation } from '../history.js';
+import type { Operation } from './history.js';
 
 /**
  * No increment lost or applied twice, cheaply and whatever the order: the final value lies between the sum of

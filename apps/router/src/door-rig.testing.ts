@@ -4,6 +4,13 @@ import { rangeId, replicaId, storeId, timestamp, type RangeDescriptor } from '@c
 import type { MetadataClient } from '@cairn/metadata';
 import { noopLogger, noopMetrics, noopTracer } from '@cairn/ports';
 import {
+  ClusterAdmin,
+  clusterHandlers,
+  createKvService,
+  DoorContext,
+  type KvDoors,
+} from '@cairn/router-node';
+import {
   DEFAULT_KEY_VALUE_LIMITS,
   RequestRouter,
   type MetadataGateway,
@@ -14,9 +21,6 @@ import { KvOp, newKvResponse, type KvRequest, type KvResponse, type RpcPool } fr
 import { BatchResponse, KVClient, KVService, type BatchOperation } from '@cairn/wire/gen/cairn/v1/kv.js';
 import { credentials, type ClientDuplexStream } from '@grpc/grpc-js';
 
-import { ClusterAdmin } from './cluster-admin.js';
-import { DoorContext } from './doors/door-context.js';
-import { createKvService, type KvDoors } from './doors/kv-service.js';
 import { startRouterServer, type RouterServer } from './router-server.js';
 
 const RANGE: RangeDescriptor = {
@@ -166,7 +170,11 @@ export class DoorRig {
       sleep: () => Promise.resolve(),
       routesChanged: () => undefined,
     });
-    const server = await startRouterServer({ admin, kv: doors.handlers, listen: address });
+    const server = await startRouterServer({
+      cluster: clusterHandlers(admin),
+      kv: doors.handlers,
+      listen: address,
+    });
     return new DoorRig({ address, store, router, doors, server });
   }
 

@@ -4,9 +4,9 @@ import { messageOf } from '@cairn/base';
 import { loadConfig, routerConfig, type Environment } from '@cairn/config';
 import { createHealthServer, createTelemetry } from '@cairn/observability';
 import type { Logger } from '@cairn/ports';
+import { openRouter, type RouterPorts } from '@cairn/router-node';
 import { setLogger } from '@grpc/grpc-js';
 
-import { openRouter, type RouterPorts } from './open-router.js';
 import { startRouterServer } from './router-server.js';
 
 export interface RouterProcessOptions extends RouterPorts {
@@ -55,7 +55,11 @@ export async function startRouterProcess(options: RouterProcessOptions): Promise
     await telemetry.shutdown();
   };
   try {
-    const server = await startRouterServer({ admin: router.admin, kv: router.kv, listen: config.grpcListen });
+    const server = await startRouterServer({
+      cluster: router.cluster,
+      kv: router.kv,
+      listen: config.grpcListen,
+    });
     logger.info('router listens', { grpc: config.grpcListen, http: health.address });
     const failed = new Promise<Error>((resolve) => {
       router.joined.then(

@@ -5,7 +5,7 @@ import type { PutResponse, ScanResponse } from '@cairn/wire/gen/cairn/v1/kv.js';
 import { ClusterClient, type ListSettingsResponse } from '@cairn/wire/gen/cairn/v1/cluster.js';
 import { credentials, Metadata, type ServiceError } from '@grpc/grpc-js';
 
-import type { ClusterAdmin } from './cluster-admin.js';
+import type { ClusterHandlers } from '@cairn/router-node';
 import { DoorRig, eventually } from './door-rig.testing.js';
 import { startRouterServer } from './router-server.js';
 
@@ -141,7 +141,7 @@ describe('the other services on the port', () => {
 
   it('says what to do about a port that is taken', async () => {
     const second = startRouterServer({
-      admin: {} as ClusterAdmin,
+      cluster: {} as ClusterHandlers,
       kv: rig.doors.handlers,
       listen: rig.address,
     });

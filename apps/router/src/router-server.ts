@@ -1,8 +1,8 @@
 import { fileURLToPath } from 'node:url';
 
 import { CairnError, messageOf } from '@cairn/base';
+import type { KvHandlers } from '@cairn/router-node';
 import { kvServiceDefinition } from '@cairn/wire';
-import type { KVServer } from '@cairn/wire/gen/cairn/v1/kv.js';
 import type { Server } from '@grpc/grpc-js';
 import { loadSync } from '@grpc/proto-loader';
 import { ReflectionService } from '@grpc/reflection';
@@ -28,7 +28,7 @@ export interface RouterServer {
  * hot ones: `KV`, health and reflection. Throws FAILED_PRECONDITION when the address cannot be had.
  */
 export async function startRouterServer(
-  parts: RouterModuleParts & { readonly listen: string; readonly kv: KVServer },
+  parts: RouterModuleParts & { readonly listen: string; readonly kv: KvHandlers },
 ): Promise<RouterServer> {
   const health = new HealthImplementation(Object.fromEntries(SERVICES.map((name) => [name, 'NOT_SERVING'])));
   const options: GrpcOptions = {
@@ -42,7 +42,7 @@ export async function startRouterServer(
       maxReceiveMessageLength: MESSAGE_BYTES_MAX,
       maxSendMessageLength: MESSAGE_BYTES_MAX,
       onLoadPackageDefinition: (_definition: object, server: Server) => {
-        server.addService(kvServiceDefinition, parts.kv);
+        server.addService(kvServiceDefinition, { ...parts.kv });
         health.addToServer(server);
         const all = loadSync(['cairn/v1/cluster.proto', 'cairn/v1/kv.proto'], LOADER);
         new ReflectionService(all).addToServer(server);

@@ -1,10 +1,10 @@
+import type { ClusterHandlers } from '@cairn/router-node';
 import { Module, type DynamicModule } from '@nestjs/common';
 
-import type { ClusterAdmin } from './cluster-admin.js';
-import { CLUSTER_ADMIN, ClusterController } from './doors/cluster.controller.js';
+import { CLUSTER_HANDLERS, ClusterController } from './cluster.controller.js';
 
 export interface RouterModuleParts {
-  readonly admin: ClusterAdmin;
+  readonly cluster: ClusterHandlers;
 }
 
 /** The shell: everything that does the work is handed in. */
@@ -14,7 +14,7 @@ export class RouterModule {
     return {
       module: RouterModule,
       controllers: [ClusterController],
-      providers: [{ provide: CLUSTER_ADMIN, useValue: parts.admin }],
+      providers: [{ provide: CLUSTER_HANDLERS, useValue: parts.cluster }],
     };
   }
 }

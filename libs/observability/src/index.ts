@@ -13,5 +13,4 @@ export {
 } from './logger.js';
 export { createMetrics, type MetricsOptions, type ProcessMetrics } from './metrics.js';
 export { createTelemetry, type Telemetry, type TelemetryOptions } from './telemetry.js';
-export { formatTraceparent, parseTraceparent } from './traceparent.js';
 export { createTracer, type ProcessTracer, type TracerOptions } from './tracer.js';

@@ -1,7 +1,8 @@
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { CairnError } from '@cairn/base';
 import { noopLogger, type Logger, type Rng } from '@cairn/ports';
-import { createTracer, formatTraceparent, parseTraceparent, type ProcessTracer } from '@cairn/observability';
+import { createTracer, type ProcessTracer } from '@cairn/observability';
+import { formatTraceparent, parseTraceparent } from '@cairn/observability/traceparent.js';
 import { startOtlpCollector, type OtlpCollector } from './otlp-collector.js';
 
 /** Counts up: distinct ids, known decisions. */

@@ -7,8 +7,8 @@ import type {
   BatchResponse,
   BatchResult,
 } from '@cairn/wire/gen/cairn/v1/kv.js';
-import type { ServerDuplexStream } from '@grpc/grpc-js';
 
+import type { BatchCall } from '../calls.js';
 import {
   asCairnError,
   compareAndSetRequest,
@@ -39,8 +39,6 @@ const MESSAGE_BYTES_TARGET = 1024 * 1024;
 const RESULT_OVERHEAD_BYTES = 64;
 /** Weight of one answer in the running mean of their sizes. */
 const MEAN_WEIGHT = 1 / 8;
-
-type BatchCall = ServerDuplexStream<BatchRequest, BatchResponse>;
 
 /**
  * One client's stream of operations: what arrives goes to the router at once, answers of a turn leave in one

@@ -33,11 +33,11 @@ import {
   type GetRoutesResponse,
   type SettingValue,
 } from '@cairn/wire/gen/cairn/internal/v1/metadata.js';
-import type { KVServer } from '@cairn/wire/gen/cairn/v1/kv.js';
 
 import { ClusterAdmin } from './cluster-admin.js';
 import { DoorContext } from './doors/door-context.js';
-import { createKvService, type KvDoors } from './doors/kv-service.js';
+import { clusterHandlers, type ClusterHandlers } from './doors/cluster-service.js';
+import { createKvService, type KvDoors, type KvHandlers } from './doors/kv-service.js';
 
 export const SERVER_VERSION = '0.1.0';
 const JOIN_RETRY_MS = 300;
@@ -59,8 +59,8 @@ export interface RouterPorts {
 
 /** A router without its gRPC server: what the doors are made of, and how it is stopped. */
 export interface RunningRouter {
-  readonly kv: KVServer;
-  readonly admin: ClusterAdmin;
+  readonly kv: KvHandlers;
+  readonly cluster: ClusterHandlers;
   readiness(): Readiness;
   /** Resolves when it has joined and knows its ranges; before that requests wait. */
   readonly joined: Promise<void>;
@@ -74,8 +74,8 @@ export function openRouter(ports: RouterPorts, context: RouterContext): RunningR
 }
 
 class RouterNode implements RunningRouter {
-  readonly kv: KVServer;
-  readonly admin: ClusterAdmin;
+  readonly kv: KvHandlers;
+  readonly cluster: ClusterHandlers;
   readonly joined: Promise<void>;
   readonly #ports: RouterPorts;
   readonly #context: RouterContext;
@@ -144,7 +144,7 @@ class RouterNode implements RunningRouter {
       () => ({ clusterId: this.#clusterId, serverVersion: SERVER_VERSION, ...this.#limits }),
     );
     this.kv = this.#doors.handlers;
-    this.admin = new ClusterAdmin({
+    const admin = new ClusterAdmin({
       metadata: this.#metadata,
       shards: this.#shards,
       serverVersion: SERVER_VERSION,
@@ -153,6 +153,7 @@ class RouterNode implements RunningRouter {
         this.#takeRoutes(answer);
       },
     });
+    this.cluster = clusterHandlers(admin);
     this.joined = this.#join();
   }
 

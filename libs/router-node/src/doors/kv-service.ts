@@ -11,14 +11,30 @@ import type { Span } from '@cairn/ports';
 import { errorDetailOf, KvOp, toServiceError, type KvRequest, type KvResponse } from '@cairn/wire';
 import {
   Consistency,
-  type KVServer,
+  type BatchGetRequest,
+  type BatchGetResponse,
   type BatchGetResult,
+  type BatchResponse,
+  type BatchWriteRequest,
+  type BatchWriteResponse,
+  type CompareAndSetRequest,
+  type CompareAndSetResponse,
+  type DeleteRangeRequest,
+  type DeleteRangeResponse,
+  type DeleteRequest,
+  type DeleteResponse,
+  type GetRequest,
+  type GetResponse,
+  type IncrementRequest,
+  type IncrementResponse,
+  type PutRequest,
+  type PutResponse,
+  type ScanResponse,
   type WriteOperation,
   type WriteResult,
 } from '@cairn/wire/gen/cairn/v1/kv.js';
-import type { sendUnaryData, ServerUnaryCall, ServerWritableStream } from '@grpc/grpc-js';
-import type { BatchResponse, ScanRequest, ScanResponse } from '@cairn/wire/gen/cairn/v1/kv.js';
 
+import type { BatchCall, DoorCall, ScanCall, UnaryCallback, UnaryDoor } from '../calls.js';
 import { BatchStream } from './batch-stream.js';
 import * as convert from './convert.js';
 import type { DoorContext } from './door-context.js';
@@ -32,13 +48,13 @@ const PAGE_BYTES_MAX = 4 * 1024 * 1024;
 /** One unary call on its way through the router. */
 class UnarySink<Response> implements OperationSink {
   readonly #context: DoorContext;
-  readonly #callback: sendUnaryData<Response>;
+  readonly #callback: UnaryCallback<Response>;
   readonly #convert: (response: KvResponse) => Response;
   readonly #span: Span | undefined;
 
   constructor(
     context: DoorContext,
-    callback: sendUnaryData<Response>,
+    callback: UnaryCallback<Response>,
     convertResponse: (response: KvResponse) => Response,
     span: Span | undefined,
   ) {
@@ -61,19 +77,31 @@ class UnarySink<Response> implements OperationSink {
   }
 }
 
-type AnyCall = Pick<ServerUnaryCall<unknown, unknown>, 'getDeadline' | 'metadata' | 'on' | 'cancelled'>;
-
 /** Time the caller leaves, milliseconds; our own bound when it names none. */
-function timeoutOf(context: DoorContext, call: AnyCall): number {
+function timeoutOf(context: DoorContext, call: DoorCall): number {
   const deadline = call.getDeadline();
   if (deadline === Infinity) return context.requestTimeoutMs;
-  const unixMs = deadline instanceof Date ? deadline.getTime() : deadline;
+  const unixMs = typeof deadline === 'number' ? deadline : deadline.getTime();
   return Math.max(1, unixMs - context.clock.unixMs());
+}
+
+/** Handlers of the `cairn.v1.KV` service; fit for `Server.addService` of grpc-js. */
+export interface KvHandlers {
+  readonly get: UnaryDoor<GetRequest, GetResponse>;
+  readonly put: UnaryDoor<PutRequest, PutResponse>;
+  readonly delete: UnaryDoor<DeleteRequest, DeleteResponse>;
+  readonly compareAndSet: UnaryDoor<CompareAndSetRequest, CompareAndSetResponse>;
+  readonly increment: UnaryDoor<IncrementRequest, IncrementResponse>;
+  readonly deleteRange: UnaryDoor<DeleteRangeRequest, DeleteRangeResponse>;
+  readonly batchGet: UnaryDoor<BatchGetRequest, BatchGetResponse>;
+  readonly batchWrite: UnaryDoor<BatchWriteRequest, BatchWriteResponse>;
+  readonly scan: (call: ScanCall) => void;
+  readonly batch: (call: BatchCall) => void;
 }
 
 /** The doors of one router and the streams that are open at them. */
 export interface KvDoors {
-  readonly handlers: KVServer;
+  readonly handlers: KvHandlers;
   /** Batch streams that are open. */
   readonly openStreams: number;
   /**
@@ -98,7 +126,7 @@ export function createKvService(
       toKv: (message: Request, limits: DoorContext['limits']) => KvRequest,
       fromKv: (response: KvResponse) => Response,
     ) =>
-    (call: ServerUnaryCall<Request, Response>, callback: sendUnaryData<Response>): void => {
+    (call: Parameters<UnaryDoor<Request, Response>>[0], callback: UnaryCallback<Response>): void => {
       try {
         const request = toKv(call.request, context.limits);
         const span = context.trace(request, call.metadata.get('traceparent')[0]?.toString());
@@ -116,7 +144,7 @@ export function createKvService(
       }
     };
 
-  const timesOf = (call: AnyCall): SpanTimes => {
+  const timesOf = (call: DoorCall): SpanTimes => {
     const abort = new AbortController();
     call.on('cancelled', () => {
       abort.abort();
@@ -128,7 +156,7 @@ export function createKvService(
     };
   };
 
-  const handlers: KVServer = {
+  const handlers: KvHandlers = {
     get: unary(convert.getRequest, convert.getResponse),
     put: unary(convert.putRequest, convert.putResponse),
     delete: unary(convert.deleteRequest, convert.deleteResponse),
@@ -190,7 +218,7 @@ export function createKvService(
   };
 }
 
-function answer<Response>(callback: sendUnaryData<Response>, work: () => Promise<Response>): void {
+function answer<Response>(callback: UnaryCallback<Response>, work: () => Promise<Response>): void {
   work().then(
     (response) => {
       callback(null, response);
@@ -265,11 +293,7 @@ async function oneWrite(
 }
 
 /** Streams the pages of a scan as fast as the client takes them. */
-async function streamScan(
-  context: DoorContext,
-  call: ServerWritableStream<ScanRequest, ScanResponse>,
-  times: SpanTimes,
-): Promise<void> {
+async function streamScan(context: DoorContext, call: ScanCall, times: SpanTimes): Promise<void> {
   const startedAtMs = context.clock.nowMs();
   try {
     const { request } = call;
@@ -313,7 +337,7 @@ async function streamScan(
   }
 }
 
-function drained(call: ServerWritableStream<ScanRequest, ScanResponse>, signal: AbortSignal): Promise<void> {
+function drained(call: ScanCall, signal: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
     const done = (): void => {
       call.off('drain', done);

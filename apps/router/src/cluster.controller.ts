@@ -1,3 +1,4 @@
+import type { ClusterHandlers } from '@cairn/router-node';
 import { toServiceError } from '@cairn/wire';
 import type {
   ListNodesResponse,
@@ -12,50 +13,45 @@ import type {
 import { Controller, Inject } from '@nestjs/common';
 import { GrpcMethod, RpcException } from '@nestjs/microservices';
 
-import type { ClusterAdmin } from '../cluster-admin.js';
-
-export const CLUSTER_ADMIN = Symbol('cluster admin');
+export const CLUSTER_HANDLERS = Symbol('cluster handlers');
 
 /** The `cairn.v1.Cluster` service. */
 @Controller()
 export class ClusterController {
-  readonly #admin: ClusterAdmin;
+  readonly #handlers: ClusterHandlers;
 
-  constructor(@Inject(CLUSTER_ADMIN) admin: ClusterAdmin) {
-    this.#admin = admin;
+  constructor(@Inject(CLUSTER_HANDLERS) handlers: ClusterHandlers) {
+    this.#handlers = handlers;
   }
 
   @GrpcMethod('Cluster', 'Status')
   status(): Promise<StatusResponse> {
-    return answer(() => this.#admin.status());
+    return answer(() => this.#handlers.status());
   }
 
   @GrpcMethod('Cluster', 'ListNodes')
   listNodes(): Promise<ListNodesResponse> {
-    return answer(async () => ({ nodes: await this.#admin.nodes() }));
+    return answer(() => this.#handlers.listNodes());
   }
 
   @GrpcMethod('Cluster', 'ListRanges')
   listRanges(request: ListRangesRequest): Promise<ListRangesResponse> {
-    return answer(() => this.#admin.ranges(request.start, request.limit));
+    return answer(() => this.#handlers.listRanges(request));
   }
 
   @GrpcMethod('Cluster', 'SplitRanges')
   splitRanges(request: SplitRangesRequest): Promise<SplitRangesResponse> {
-    return answer(async () => ({ created: await this.#admin.split(request.keys) }));
+    return answer(() => this.#handlers.splitRanges(request));
   }
 
   @GrpcMethod('Cluster', 'ListSettings')
   listSettings(): Promise<ListSettingsResponse> {
-    return answer(async () => ({ settings: await this.#admin.settings() }));
+    return answer(() => this.#handlers.listSettings());
   }
 
   @GrpcMethod('Cluster', 'PutSetting')
   putSetting(request: PutSettingRequest): Promise<Record<string, never>> {
-    return answer(async () => {
-      await this.#admin.putSetting(request.name, request.value);
-      return {};
-    });
+    return answer(() => this.#handlers.putSetting(request));
   }
 }
 

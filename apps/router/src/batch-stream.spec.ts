@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { status } from '@grpc/grpc-js';
 
-import { DoorRig, eventually, getOf, putOf, StreamEnd } from '../door-rig.testing.js';
+import { DoorRig, eventually, getOf, putOf, StreamEnd } from './door-rig.testing.js';
 
 let rig: DoorRig;
 

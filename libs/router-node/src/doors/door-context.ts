@@ -1,5 +1,5 @@
 import type { CairnError, Timestamp } from '@cairn/base';
-import { parseTraceparent } from '@cairn/observability';
+import { parseTraceparent } from '@cairn/observability/traceparent.js';
 import type { Clock, Counter, Histogram, LogFields, Metrics, Span, Tracer } from '@cairn/ports';
 import type { KeyValueLimits, RequestRouter } from '@cairn/routing';
 import { KvOp, type KvRequest } from '@cairn/wire';

@@ -1,0 +1,45 @@
+import type { BatchRequest, BatchResponse, ScanRequest, ScanResponse } from '@cairn/wire/gen/cairn/v1/kv.js';
+import type { Metadata, ServiceError } from '@grpc/grpc-js';
+
+/**
+ * What the doors use of the calls of grpc-js, whose own types fit these. Whoever carries gRPC in another way
+ * (the simulator) supplies objects that behave the same.
+ */
+export interface DoorCall {
+  readonly metadata: Pick<Metadata, 'get'>;
+  /** Unix time, milliseconds; Infinity = none. */
+  getDeadline(): Date | number;
+  /** The caller gave up, its connection is gone, or its deadline passed. */
+  on(event: 'cancelled', listener: () => void): unknown;
+}
+
+export interface UnaryDoorCall<Request> extends DoorCall {
+  readonly request: Request;
+}
+
+/** How a call fails: status, sentence, details. */
+export type CallFailure = Pick<ServiceError, 'code' | 'details' | 'metadata'>;
+export type UnaryCallback<Response> = (failure: CallFailure | null, response?: Response | null) => void;
+export type UnaryDoor<Request, Response> = (
+  call: UnaryDoorCall<Request>,
+  callback: UnaryCallback<Response>,
+) => void;
+
+/** A stream of answers. `write` is false: wait for `drain`. An emitted `error` ends it with that status. */
+export interface ScanCall extends UnaryDoorCall<ScanRequest> {
+  write(response: ScanResponse): boolean;
+  end(): unknown;
+  emit(event: 'error', failure: CallFailure): unknown;
+  on(event: 'cancelled' | 'drain', listener: () => void): unknown;
+  off(event: 'drain', listener: () => void): unknown;
+}
+
+/** Both directions; `data` comes once it is listened to, unless paused. `close` comes last, always. */
+export interface BatchCall {
+  write(response: BatchResponse): boolean;
+  end(): unknown;
+  pause(): unknown;
+  resume(): unknown;
+  on(event: 'data', listener: (request: BatchRequest) => void): unknown;
+  on(event: 'drain' | 'end' | 'cancelled' | 'error' | 'close', listener: () => void): unknown;
+}

@@ -1,0 +1,36 @@
+import type {
+  ListNodesResponse,
+  ListRangesRequest,
+  ListRangesResponse,
+  ListSettingsResponse,
+  PutSettingRequest,
+  SplitRangesRequest,
+  SplitRangesResponse,
+  StatusResponse,
+} from '@cairn/wire/gen/cairn/v1/cluster.js';
+
+import type { ClusterAdmin } from '../cluster-admin.js';
+
+/** Handlers of the `cairn.v1.Cluster` service, without what carries them. They reject with CairnError. */
+export interface ClusterHandlers {
+  status(): Promise<StatusResponse>;
+  listNodes(): Promise<ListNodesResponse>;
+  listRanges(request: ListRangesRequest): Promise<ListRangesResponse>;
+  splitRanges(request: SplitRangesRequest): Promise<SplitRangesResponse>;
+  listSettings(): Promise<ListSettingsResponse>;
+  putSetting(request: PutSettingRequest): Promise<Record<string, never>>;
+}
+
+export function clusterHandlers(admin: ClusterAdmin): ClusterHandlers {
+  return {
+    status: () => admin.status(),
+    listNodes: async () => ({ nodes: await admin.nodes() }),
+    listRanges: (request) => admin.ranges(request.start, request.limit),
+    splitRanges: async (request) => ({ created: await admin.split(request.keys) }),
+    listSettings: async () => ({ settings: await admin.settings() }),
+    putSetting: async (request) => {
+      await admin.putSetting(request.name, request.value);
+      return {};
+    },
+  };
+}

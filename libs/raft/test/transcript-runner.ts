@@ -1,7 +1,8 @@
-import { assert, type LogIndex, type ReplicaId } from '@cairn/base';
+import { assert, type LogIndex, type ReplicaId, type Term } from '@cairn/base';
 
-import type { ConfigOperation, ConfigState, Message, Ready } from '../src/index.js';
-import { TestCluster, type TestReplica } from '../src/testing/index.js';
+import { defaultRaftConfig } from '../src/index.js';
+import type { ConfigOperation, ConfigState, Message, RaftConfig, Ready } from '../src/index.js';
+import { TestCluster, type LogStart, type TestReplica } from '../src/testing/index.js';
 
 const OUTPUT_PREFIX = '  ';
 
@@ -56,10 +57,18 @@ function describe(message: Message): string {
   }
 }
 
+/** `10/5`: the log begins behind index 10 of term 5. */
+function startOf(word: string): LogStart {
+  const [index, term] = word.split('/').map(Number);
+  return { index: index as LogIndex, term: term as Term };
+}
+
 class Runner {
   #seed = 1;
-  readonly #cluster = new TestCluster({ random: () => this.#random() });
+  readonly #config: Record<string, number> = {};
+  readonly #cluster = new TestCluster({ random: () => this.#random(), config: this.#config });
   #lines: string[] = [];
+  #isSilent = false;
   readonly #cut = new Set<string>();
 
   constructor() {
@@ -87,7 +96,7 @@ class Runner {
 
   #logReady({ id }: TestReplica, ready: Ready): void {
     const log = (text: string): void => {
-      this.#lines.push(`${id} ${text}`);
+      if (!this.#isSilent) this.#lines.push(`${id} ${text}`);
     };
     if (ready.state !== undefined) {
       log(`is ${ready.state.role} t${ready.state.term} leader=${ready.state.leaderId}`);
@@ -110,7 +119,7 @@ class Runner {
       this.#cut.has(`${message.from}>*`) ||
       this.#cut.has(`*>${message.to}`) ||
       this.#cut.has(message.type);
-    this.#lines.push(`${isLost ? 'x' : '.'} ${describe(message)}`);
+    if (!this.#isSilent) this.#lines.push(`${isLost ? 'x' : '.'} ${describe(message)}`);
     return isLost;
   };
 
@@ -119,17 +128,23 @@ class Runner {
     const at = (position: number): number => Number(words[position]);
     const replica = (): TestReplica => cluster.get(at(0));
     switch (verb) {
+      case 'set':
+        this.#set(words);
+        return;
       case 'nodes':
-        this.#addNodes(at(0));
+        this.#addNodes(at(0), words[1] === 'at' ? startOf(words[2] ?? '') : undefined);
+        return;
+      case 'lead':
+        this.#lead(replica());
         return;
       case 'join':
         cluster.add(at(0), cluster.get(at(1)).appliedConfig).appliedIndex = 0 as LogIndex;
         return;
       case 'campaign':
-        replica().node.campaign(cluster.nowMs);
+        replica().node.campaign(cluster.nowOf(replica()));
         return;
       case 'store-lost':
-        replica().node.leaderStoreLost(cluster.nowMs);
+        replica().node.leaderStoreLost(cluster.nowOf(replica()));
         return;
       case 'propose':
         for (let count = 0; count < (words[1] === undefined ? 1 : at(1)); count += 1) {
@@ -152,7 +167,7 @@ class Runner {
         replica().node.dropLease();
         return;
       case 'lease':
-        this.#lines.push(replica().node.hasLease(cluster.nowMs) ? 'held' : 'none');
+        this.#lines.push(replica().node.hasLease(cluster.nowOf(replica())) ? 'held' : 'none');
         return;
       default:
         this.#executeEnvironment(verb, words);
@@ -195,6 +210,7 @@ class Runner {
         return;
       case 'crash':
         cluster.crash(at(0));
+        if (words[1] === 'applied') cluster.forgetApplied(at(0), at(2) as LogIndex);
         return;
       case 'restart':
         cluster.restart(at(0));
@@ -213,14 +229,69 @@ class Runner {
         this.#status();
         return;
       default:
+        this.#executeHost(verb, words);
+    }
+  }
+
+  /** What the process around a replica does. */
+  #executeHost(verb: string, words: string[]): void {
+    const cluster = this.#cluster;
+    const replica = (): TestReplica => cluster.get(Number(words[0]));
+    switch (verb) {
+      case 'log':
+        this.#isSilent = words[0] === 'off';
+        return;
+      case 'clock':
+        cluster.setClockRate(replica(), Number(words[1]));
+        return;
+      case 'stop':
+        replica().isPaused = true;
+        return;
+      case 'continue':
+        cluster.resume(replica());
+        return;
+      case 'hold-apply':
+        replica().isApplyHeld = true;
+        return;
+      case 'release-apply':
+        cluster.releaseApply(replica());
+        return;
+      case 'refuse-snapshots':
+        replica().refusesSnapshots = true;
+        return;
+      case 'give':
+        replica().refusesSnapshots = false;
+        cluster.give(Number(words[0]), cluster.get(Number(words[2])).appliedConfig, startOf(words[1] ?? ''));
+        return;
+      default:
         assert(false, 'unknown command', { verb });
     }
   }
 
-  #addNodes(count: number): void {
+  /** Settings of the replicas that are added afterwards. */
+  #set(words: string[]): void {
+    const known: Readonly<Record<keyof RaftConfig, number>> = defaultRaftConfig(1 as ReplicaId);
+    for (const word of words) {
+      const [name = '', value] = word.split('=');
+      assert(name in known, 'no such setting', { name });
+      this.#config[name] = Number(value);
+    }
+  }
+
+  /** Makes a replica leader without telling how; what is cut stays cut. */
+  #lead(replica: TestReplica): void {
+    const wasSilent = this.#isSilent;
+    this.#isSilent = true;
+    replica.node.campaign(this.#cluster.nowOf(replica));
+    this.#cluster.stabilize(this.#isCut);
+    this.#isSilent = wasSilent;
+    this.#lines.push(`${replica.id} is ${replica.node.role} t${replica.node.term}`);
+  }
+
+  #addNodes(count: number, start?: LogStart): void {
     const voters = Array.from({ length: count }, (_, index) => (index + 1) as ReplicaId);
     const config: ConfigState = { voters, outgoing: [], learners: [], learnersNext: [] };
-    for (const id of voters) this.#cluster.add(id, config);
+    for (const id of voters) this.#cluster.add(id, config, start);
   }
 
   #change(replica: TestReplica, words: string[]): void {

@@ -1,2 +1,2 @@
 export { MemoryRaftStorage } from './memory-storage.js';
-export { TestCluster, type TestClusterOptions, type TestReplica } from './test-cluster.js';
+export { TestCluster, type LogStart, type TestClusterOptions, type TestReplica } from './test-cluster.js';

@@ -1,4 +1,4 @@
-import { assert, type LogIndex, type ReplicaId } from '@cairn/base';
+import { assert, type LogIndex, type ReplicaId, type Term } from '@cairn/base';
 
 import { defaultRaftConfig } from '../config.js';
 import { RaftNode } from '../raft-node.js';
@@ -24,6 +24,22 @@ export interface TestReplica {
   unsynced: Ready[];
   reads: { context: number; index: number; refused: boolean }[];
   isDown: boolean;
+  /** Its process stands still: no ticks, no writes; what is sent to it waits in `inbox`. */
+  isPaused: boolean;
+  inbox: Message[];
+  /** Its state machine stands still: committed entries wait in `unapplied`. */
+  isApplyHeld: boolean;
+  unapplied: Entry[];
+  /** Its host turns down every snapshot it is offered. */
+  refusesSnapshots: boolean;
+  /** Its own clock shows `localMs` at `atMs` of the cluster and runs `rate` times as fast. */
+  clock: { readonly atMs: number; readonly localMs: number; readonly rate: number };
+}
+
+/** Where the log of a group begins that did not start from nothing: a range born from another. */
+export interface LogStart {
+  readonly index: LogIndex;
+  readonly term: Term;
 }
 
 export interface TestClusterOptions {
@@ -54,18 +70,26 @@ export class TestCluster {
     this.#options = options;
   }
 
-  add(id: number, members: ConfigState = EMPTY, bornNow = true): TestReplica {
+  add(id: number, members: ConfigState = EMPTY, start?: LogStart): TestReplica {
     const storage = new MemoryRaftStorage();
+    const applied = start?.index ?? (0 as LogIndex);
+    if (start !== undefined) layOut(storage, start);
     const replica: TestReplica = {
       id: id as ReplicaId,
       storage,
-      node: this.#start(id as ReplicaId, storage, { members, applied: 0 as LogIndex, bornNow }),
+      node: this.#start(id as ReplicaId, storage, { members, applied, nowMs: this.nowMs, bornNow: true }),
       applied: [],
       appliedConfig: members,
-      appliedIndex: 0 as LogIndex,
+      appliedIndex: applied,
       unsynced: [],
       reads: [],
       isDown: false,
+      isPaused: false,
+      inbox: [],
+      isApplyHeld: false,
+      unapplied: [],
+      refusesSnapshots: false,
+      clock: { atMs: 0, localMs: 0, rate: 1 },
     };
     this.replicas.set(replica.id, replica);
     return replica;
@@ -82,7 +106,7 @@ export class TestCluster {
   #start(
     id: ReplicaId,
     storage: MemoryRaftStorage,
-    facts: { members: ConfigState; applied: LogIndex; bornNow: boolean },
+    facts: { members: ConfigState; applied: LogIndex; nowMs: number; bornNow: boolean },
   ): RaftNode {
     return new RaftNode({
       config: { ...defaultRaftConfig(id), ...this.#options.config },
@@ -91,7 +115,7 @@ export class TestCluster {
       appliedIndex: facts.applied,
       configState: facts.members,
       random: this.#options.random ?? (() => 0),
-      startedAtMs: this.nowMs,
+      startedAtMs: facts.nowMs,
       bornNow: facts.bornNow,
     });
   }
@@ -102,9 +126,19 @@ export class TestCluster {
     return replica;
   }
 
+  /** The time that the replica's own clock shows. */
+  nowOf({ clock }: TestReplica): number {
+    return clock.localMs + (this.nowMs - clock.atMs) * clock.rate;
+  }
+
+  /** From now on the replica's clock runs `rate` times as fast as the cluster's. */
+  setClockRate(replica: TestReplica, rate: number): void {
+    replica.clock = { atMs: this.nowMs, localMs: this.nowOf(replica), rate };
+  }
+
   /** Handles one Ready without making it durable; false when there was none. */
   process(replica: TestReplica): boolean {
-    if (replica.isDown || !replica.node.hasReady()) return false;
+    if (replica.isDown || replica.isPaused || !replica.node.hasReady()) return false;
     const ready = replica.node.takeReady();
     replica.storage.stage(ready);
     if (ready.state?.role === 'leader') {
@@ -124,6 +158,10 @@ export class TestCluster {
   #install(replica: TestReplica, ready: Ready): void {
     const meta = ready.snapshot;
     assert(meta !== undefined, 'called with a snapshot');
+    if (replica.refusesSnapshots) {
+      replica.node.rejectSnapshot();
+      return;
+    }
     this.sync(replica);
     replica.storage.reset(meta);
     const donor = [...this.replicas.values()].find((other) => other.appliedIndex >= meta.index);
@@ -135,6 +173,10 @@ export class TestCluster {
   }
 
   #applyCommitted(replica: TestReplica, entries: readonly Entry[]): void {
+    if (replica.isApplyHeld) {
+      replica.unapplied.push(...entries);
+      return;
+    }
     for (const entry of entries) {
       assert(entry.index === replica.appliedIndex + 1, 'applied out of order', { index: entry.index });
       const known = this.#committed.get(entry.index) ?? entry;
@@ -150,10 +192,26 @@ export class TestCluster {
     if (entries.length > 0) replica.node.applied(replica.appliedIndex);
   }
 
+  /** The state machine of the replica goes on with what has waited. */
+  releaseApply(replica: TestReplica): void {
+    replica.isApplyHeld = false;
+    const waiting = replica.unapplied;
+    replica.unapplied = [];
+    this.#applyCommitted(replica, waiting);
+  }
+
+  /** The process of the replica goes on and finds what was sent to it meanwhile. */
+  resume(replica: TestReplica): void {
+    replica.isPaused = false;
+    const waiting = replica.inbox;
+    replica.inbox = [];
+    for (const message of waiting) this.deliver(message);
+  }
+
   /** All writes of the replica become durable. */
   sync(replica: TestReplica): void {
     const last = replica.unsynced.at(-1);
-    if (last === undefined) return;
+    if (last === undefined || replica.isPaused) return;
     const done = replica.unsynced;
     replica.unsynced = [];
     replica.storage.sync(last.sequence);
@@ -164,8 +222,12 @@ export class TestCluster {
   /** Hands the oldest message of the network over; a snapshot arrives whole and is reported to its sender. */
   deliver(message: Message): void {
     const target = this.replicas.get(message.to);
+    if (target?.isPaused === true) {
+      target.inbox.push(message);
+      return;
+    }
     const isLost = target === undefined || target.isDown;
-    if (!isLost) target.node.step(message, this.nowMs);
+    if (!isLost) target.node.step(message, this.nowOf(target));
     if (message.type === 'snapshot') this.replicas.get(message.from)?.node.snapshotSent(message.to, !isLost);
   }
 
@@ -175,7 +237,7 @@ export class TestCluster {
       let moved = false;
       for (const replica of this.replicas.values()) {
         while (this.process(replica)) moved = true;
-        if (!replica.isDown && replica.unsynced.length > 0) {
+        if (!replica.isDown && !replica.isPaused && replica.unsynced.length > 0) {
           this.sync(replica);
           moved = true;
         }
@@ -197,7 +259,9 @@ export class TestCluster {
     const endMs = this.nowMs + ms;
     while (this.nowMs < endMs) {
       this.nowMs = Math.min(endMs, this.nowMs + 50);
-      for (const replica of this.replicas.values()) if (!replica.isDown) replica.node.tick(this.nowMs);
+      for (const replica of this.replicas.values()) {
+        if (!replica.isDown && !replica.isPaused) replica.node.tick(this.nowOf(replica));
+      }
       if (isCut !== undefined) this.stabilize(isCut);
     }
   }
@@ -205,15 +269,41 @@ export class TestCluster {
   crash(id: number): void {
     const replica = this.get(id);
     replica.isDown = true;
+    replica.isPaused = false;
+    replica.inbox = [];
     replica.unsynced = [];
+    replica.unapplied = [];
     replica.storage.crash();
   }
 
   restart(id: number): void {
     const replica = this.get(id);
-    const facts = { members: replica.appliedConfig, applied: replica.appliedIndex, bornNow: false };
+    const facts = {
+      members: replica.appliedConfig,
+      applied: replica.appliedIndex,
+      nowMs: this.nowOf(replica),
+      bornNow: false,
+    };
     replica.node = this.#start(replica.id, replica.storage, facts);
     replica.isDown = false;
+  }
+
+  /** The engine of a crashed replica comes back as of `index`: the rest was applied, but not durable. */
+  forgetApplied(id: number, index: LogIndex): void {
+    const replica = this.get(id);
+    assert(replica.isDown && index <= replica.appliedIndex, 'only a crash loses what was applied', { index });
+    replica.applied = replica.applied.filter((entry) => entry.index <= index);
+    replica.appliedIndex = index;
+  }
+
+  /** A replica without state gets that of a range's birth; what it promised before stays promised. */
+  give(id: number, members: ConfigState, start: LogStart): void {
+    const replica = this.get(id);
+    layOut(replica.storage, start);
+    replica.unsynced = [];
+    replica.appliedConfig = members;
+    replica.appliedIndex = start.index;
+    this.restart(id);
   }
 
   leader(): TestReplica | undefined {
@@ -227,7 +317,19 @@ export class TestCluster {
 
   /** Lease disjointness: at most one replica may believe it holds the lease. */
   checkLeases(): void {
-    const holders = [...this.replicas.values()].filter((one) => !one.isDown && one.node.hasLease(this.nowMs));
+    const holders = [...this.replicas.values()].filter(
+      (one) => !one.isDown && one.node.hasLease(this.nowOf(one)),
+    );
     assert(holders.length <= 1, 'two leases', { holders: holders.map((one) => one.id).join() });
   }
+}
+
+/** An empty log behind `start`; a newer term or vote that is already there is kept. */
+function layOut(storage: MemoryRaftStorage, start: LogStart): void {
+  const known = storage.hardState;
+  storage.reset(start);
+  const { term, vote } =
+    known !== undefined && known.term >= start.term ? known : { term: start.term, vote: 0 as ReplicaId };
+  storage.stage({ sequence: 0, entries: [], hardState: { term, vote, commit: start.index } });
+  storage.sync(0);
 }

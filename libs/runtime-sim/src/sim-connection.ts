@@ -226,6 +226,15 @@ export class SimConnection implements Connection {
     this.#leave(new Error('the other process ended'), noticeMs);
   }
 
+  /** This end sees the connection break now; the other one only `noticeMs` later, and sends into the void until then. */
+  breakAlone(noticeMs: number): void {
+    if (this.#state === 'closed') return;
+    this.#leave(new Error('the connection was reset'), noticeMs);
+    this.process.schedule(0, () => {
+      this.#handlers?.onClose(new Error('the connection was reset'));
+    });
+  }
+
   /** An unknown part of what is on the way still arrives, then the peer sees the end. */
   #leave(reason: Error, noticeMs: number): void {
     this.#state = 'closed';

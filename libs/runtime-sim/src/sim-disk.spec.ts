@@ -119,4 +119,78 @@ describe('sim disk', () => {
     medium.flipBit('/x', 0, 2);
     expect((await file.read(0, 1))[0]).toBe(7);
   });
+
+  it('refuses new names while full, and everything goes on when there is room', async () => {
+    const medium = new SimDisk(new SimRng(1), { bytesMax: 10 });
+    const disk = medium.attach();
+    const file = await disk.open('/x', { mode: 'write' });
+    await file.write([Buffer.alloc(10)], 0);
+    expect(await disk.freeBytes('/')).toBe(0);
+    await expect(disk.open('/y', { mode: 'write' })).rejects.toMatchObject({ code: 'DISK_FULL' });
+    await expect(disk.rename('/x', '/y')).rejects.toMatchObject({ code: 'DISK_FULL' });
+    await disk.open('/x', { mode: 'write' });
+    medium.setBytesMax(20);
+    await disk.rename('/x', '/y');
+    expect(medium.paths()).toEqual(['/y']);
+  });
+
+  it('may lose what a failed sync should have covered, although later syncs succeed', async () => {
+    const fates = new Set<number>();
+    for (let seed = 0; seed < 40; seed += 1) {
+      const medium = new SimDisk(new SimRng(seed));
+      const disk = medium.attach();
+      const file = await disk.open('/x', { mode: 'write' });
+      await disk.syncDirectory('/');
+      await file.write([Buffer.alloc(4096, 1)], 0);
+      medium.injectFault({ operation: 'sync' });
+      const failure: unknown = await file.sync().catch((error: unknown) => error);
+      expect(medium.isInjected(new Error('wrapped', { cause: failure }))).toBe(true);
+      await file.write([Buffer.alloc(512, 2)], 0);
+      await file.sync();
+      const seen = await readWholeFile(disk, '/x');
+      expect([seen[0], seen[4095], seen.length]).toEqual([2, 1, 4096]);
+      medium.crash();
+      const left = await readWholeFile(medium.attach(), '/x');
+      expect(left[0]).toBe(2);
+      fates.add(left.filter((byte) => byte === 1).length);
+    }
+    expect(fates.has(0)).toBe(true);
+    expect(fates.has(3584)).toBe(true);
+    expect(fates.size).toBeGreaterThan(2);
+  });
+
+  it('may show a failed durable write until the power goes', async () => {
+    let shownAndLost = 0;
+    for (let seed = 0; seed < 40; seed += 1) {
+      const medium = new SimDisk(new SimRng(seed));
+      const disk = medium.attach();
+      const file = await disk.open('/x', { mode: 'write', durableWrites: true });
+      await disk.syncDirectory('/');
+      medium.injectFault({ operation: 'write' });
+      await expect(file.write([Buffer.alloc(1024, 1)], 0)).rejects.toMatchObject({ code: 'IO_ERROR' });
+      await file.sync();
+      const isShown = (await file.read(0, 1024)).filter((byte) => byte === 1).length === 1024;
+      medium.crash();
+      const left = medium.peek('/x')?.filter((byte) => byte === 1).length ?? 0;
+      if (isShown && left < 1024) shownAndLost += 1;
+    }
+    expect(shownAndLost).toBeGreaterThan(3);
+  });
+
+  it('rots durable bytes, but never those of the newest write, and knows which files are rotten', async () => {
+    const medium = new SimDisk(new SimRng(1));
+    const disk = medium.attach();
+    const file = await disk.open('/x', { mode: 'write', durableWrites: true });
+    await file.write([Buffer.alloc(100, 1)], 0);
+    expect(medium.rot(() => true)).toBeUndefined();
+    await file.write([Buffer.alloc(100, 1)], 100);
+    for (let times = 0; times < 20; times += 1) {
+      expect(medium.rot((path) => path === '/x')?.position).toBeLessThan(100);
+    }
+    expect(medium.isRotten('/x')).toBe(true);
+    expect((await file.read(100, 100)).every((byte) => byte === 1)).toBe(true);
+    await file.write([Buffer.alloc(100, 2)], 0);
+    expect(medium.isRotten('/x')).toBe(false);
+    expect(medium.rot((path) => path === '/y')).toBeUndefined();
+  });
 });

@@ -11,7 +11,10 @@ export type DiskOperation =
 export interface SimDiskOptions {
   /** Unit of tearing. Default 512. */
   readonly sectorBytes?: number;
-  /** Largest sum of file sizes; a write that would pass it fails with DISK_FULL. Default: no limit. */
+  /**
+   * Largest sum of file sizes; a write that would pass it fails with DISK_FULL, and once it is reached so do new
+   * names. Default: no limit.
+   */
   readonly bytesMax?: number;
   /** Time of a read or of a write without sync: uniform between the two. Default [0.01, 0.05]. */
   readonly accessMs?: readonly [number, number];
@@ -19,6 +22,12 @@ export interface SimDiskOptions {
   readonly syncMs?: readonly [number, number];
   /** Chance that any operation fails with IO_ERROR. Default 0. */
   readonly errorChance?: number;
+}
+
+/** Where a bit was flipped. */
+export interface RottenByte {
+  readonly path: string;
+  readonly position: number;
 }
 
 /** Makes the next matching operations fail. */
@@ -43,7 +52,8 @@ interface ArmedFault {
  * The disk of one machine: outlives the processes that use it. Files live in memory. What no sync covered is
  * lost, kept or torn by `crash`; names (creations, renames, removals) are durable only after `syncDirectory`;
  * directories themselves are durable at once. A durable write or a sync covers every earlier completed write
- * of the file.
+ * of the file. What a failed sync or a failed durable write should have covered may never become durable, although
+ * readers see it and later syncs succeed.
  */
 export class SimDisk {
   readonly #rng: SimRng;
@@ -51,6 +61,8 @@ export class SimDisk {
   readonly #names = new SimNames();
   readonly #directories = new Set<string>(['/', '.']);
   readonly #faults: ArmedFault[] = [];
+  /** Every error that this disk made up. */
+  readonly #injected = new WeakSet<Error>();
   #bytesMax: number;
   #life = 0;
   #stalledUntilMs = 0;
@@ -101,6 +113,33 @@ export class SimDisk {
     content.flipBit(position, bit);
   }
 
+  /**
+   * Flips one bit somewhere in the durable bytes of the files whose path `isWanted`, durably; never in the newest
+   * write of a file, which no format can tell from an unfinished one. undefined when there is no such byte.
+   */
+  rot(isWanted: (path: string) => boolean): RottenByte | undefined {
+    const paths = this.paths().filter(isWanted);
+    while (paths.length > 0) {
+      const [path = ''] = paths.splice(this.#rng.integer(paths.length), 1);
+      const position = this.#names.get(path)?.drawRot(this.#rng);
+      if (position === undefined) continue;
+      this.flipBit(path, position, this.#rng.integer(8));
+      return { path, position };
+    }
+    return undefined;
+  }
+
+  /** Whether the file holds a flipped bit that was not written over since. */
+  isRotten(path: string): boolean {
+    return this.#names.get(path)?.isRotten === true;
+  }
+
+  /** Whether the error, or what caused it, was made up by this disk. */
+  isInjected(error: unknown): boolean {
+    for (let at = error; at instanceof Error; at = at.cause) if (this.#injected.has(at)) return true;
+    return false;
+  }
+
   /** No operation completes before `untilMs` of virtual time. */
   stallUntil(untilMs: number): void {
     this.#stalledUntilMs = untilMs;
@@ -147,10 +186,22 @@ export class SimDisk {
       freeBytes: () => Math.max(0, this.#bytesMax - this.usedBytes),
       delayMs: (operation, nowMs, durable) => this.#delayMs(operation, nowMs, durable),
       fault: (operation, path) => this.#takeFault(operation, path),
-      fail: (content, change) => {
-        content.fail(change, this.#rng, this.#options.sectorBytes);
+      full: (path) => this.#error('DISK_FULL', path, `no space left for ${path}`),
+      fail: (content, change, durable) => {
+        const { sectorBytes } = this.#options;
+        if (durable) content.failDurably(change, this.#rng, sectorBytes);
+        else content.interrupt(change, this.#rng, sectorBytes);
+      },
+      failSync: (content, covered) => {
+        content.failSync(covered, this.#rng, this.#options.sectorBytes);
       },
     };
+  }
+
+  #error(code: DiskErrorCode, path: string, message: string): DiskError {
+    const error = new DiskError(code, path, message);
+    this.#injected.add(error);
+    return error;
   }
 
   #delayMs(operation: DiskOperation, nowMs: number, durable: boolean): number {
@@ -169,10 +220,10 @@ export class SimDisk {
         continue;
       }
       armed.left -= 1;
-      return new DiskError(fault.code ?? 'IO_ERROR', path, `injected ${operation} fault at ${path}`);
+      return this.#error(fault.code ?? 'IO_ERROR', path, `injected ${operation} fault at ${path}`);
     }
     if (this.#options.errorChance > 0 && this.#rng.chance(this.#options.errorChance)) {
-      return new DiskError('IO_ERROR', path, `random ${operation} fault at ${path}`);
+      return this.#error('IO_ERROR', path, `random ${operation} fault at ${path}`);
     }
     return undefined;
   }
@@ -185,7 +236,9 @@ interface DiskCore {
   freeBytes(): number;
   delayMs(operation: DiskOperation, nowMs: number, durable: boolean): number;
   fault(operation: DiskOperation, path: string): DiskError | undefined;
-  fail(content: SimFileContent, change: FileChange): void;
+  full(path: string): DiskError;
+  fail(content: SimFileContent, change: FileChange, durable: boolean): void;
+  failSync(content: SimFileContent, covered: number): void;
 }
 
 interface Attachment {
@@ -242,12 +295,10 @@ class AttachedDisk implements Disk {
         if (!this.#attachment.isAlive()) return;
         const end = change.type === 'write' ? change.position + change.bytes.length : change.size;
         const isFull = end - content.size > this.#core.freeBytes();
-        const fault = isFull
-          ? new DiskError('DISK_FULL', path, `no space left for ${path}`)
-          : this.#core.fault(operation, path);
+        const fault = isFull ? this.#core.full(path) : this.#core.fault(operation, path);
         if (fault !== undefined) {
           if (isFull) content.forget(change);
-          else this.#core.fail(content, change);
+          else this.#core.fail(content, change, durableWrites);
           reject(fault);
           return;
         }
@@ -259,6 +310,19 @@ class AttachedDisk implements Disk {
     });
   }
 
+  /** Covers what is complete when it begins. */
+  async sync({ content, path }: SimFile): Promise<void> {
+    const covered = content.completedChanges;
+    try {
+      await this.perform('sync', path, () => {
+        content.makeDurableUpTo(covered);
+      });
+    } catch (error) {
+      this.#core.failSync(content, covered);
+      throw error;
+    }
+  }
+
   open(path: string, options: DiskOpenOptions): Promise<DiskFile> {
     return this.perform('open', path, () => {
       let content = this.#core.names.get(path);
@@ -267,6 +331,7 @@ class AttachedDisk implements Disk {
         if (!this.#core.directories.has(parentOf(path))) {
           throw new DiskError('NOT_FOUND', path, `no directory ${parentOf(path)}`);
         }
+        if (this.#core.freeBytes() === 0) throw this.#core.full(path);
         content = new SimFileContent();
         this.#core.names.change({ type: 'link', path, content });
       }
@@ -302,6 +367,7 @@ class AttachedDisk implements Disk {
     return this.perform('rename', from, () => {
       const content = this.#core.names.get(from);
       if (content === undefined) throw new DiskError('NOT_FOUND', from, `no file ${from}`);
+      if (this.#core.freeBytes() === 0) throw this.#core.full(to);
       this.#core.names.change({ type: 'rename', from, to, content });
     });
   }
@@ -364,10 +430,7 @@ class SimFile implements DiskFile {
 
   async sync(): Promise<void> {
     this.#check();
-    const covered = this.content.completedChanges;
-    await this.#disk.perform('sync', this.path, () => {
-      this.content.makeDurableUpTo(covered);
-    });
+    await this.#disk.sync(this);
   }
 
   async truncate(size: number): Promise<void> {

@@ -6,6 +6,9 @@ export type FileChange =
   | { readonly type: 'write'; readonly position: number; readonly bytes: Uint8Array }
   | { readonly type: 'truncate'; readonly size: number };
 
+/** Draws after which a file counts as having no byte worth flipping. */
+const ROT_TRIES = 200;
+
 /** Bytes that grow on demand; unwritten parts read as zero. */
 class ByteImage {
   #buffer: Buffer = Buffer.alloc(0);
@@ -51,6 +54,13 @@ class ByteImage {
   }
 }
 
+/** A change that no sync covered. */
+interface Unsynced {
+  readonly change: FileChange;
+  /** The disk failed to take it: readers see it until the power goes, and no later sync makes it durable. */
+  isLost: boolean;
+}
+
 /**
  * The content of one file: what is durable, and what readers see. Changes that no sync covered wait in a
  * list, so that a crash can lose or tear each of them.
@@ -59,10 +69,13 @@ export class SimFileContent {
   #durable = new ByteImage();
   /** What readers see; the same object as `#durable` while nothing is unsynced. */
   #visible = this.#durable;
-  readonly #unsynced: FileChange[] = [];
+  #unsynced: Unsynced[] = [];
   /** Changes handed to the disk whose completion has not been reported. */
   readonly #inFlight = new Set<FileChange>();
   #completed = 0;
+  #lastChange: FileChange | undefined;
+  /** Bytes that rotted and were not written since. */
+  #rotten: number[] = [];
 
   get size(): number {
     return this.#visible.size;
@@ -71,6 +84,10 @@ export class SimFileContent {
   /** Counts the changes that ever took effect: what a sync that starts now will cover. */
   get completedChanges(): number {
     return this.#completed;
+  }
+
+  get isRotten(): boolean {
+    return this.#rotten.length > 0;
   }
 
   read(position: number, length: number): Buffer {
@@ -85,15 +102,21 @@ export class SimFileContent {
   complete(change: FileChange, durable: boolean): void {
     this.#inFlight.delete(change);
     this.#completed += 1;
+    this.#lastChange = change;
+    this.#rotten = this.#rotten.filter((at) => !touches(change, at));
     if (durable && this.#unsynced.length === 0) {
       this.#durable.apply(change);
       return;
     }
-    if (this.#unsynced.length === 0) this.#visible = this.#durable.copy();
-    this.#visible.apply(change);
-    this.#unsynced.push(change);
+    this.#show(change);
+    this.#unsynced.push({ change, isLost: false });
     // A durable write makes everything before it durable too: the strongest order that fdatasync gives.
     if (durable) this.makeDurableUpTo(this.#completed);
+  }
+
+  #show(change: FileChange): void {
+    if (this.#visible === this.#durable) this.#visible = this.#durable.copy();
+    this.#visible.apply(change);
   }
 
   /** The change was refused before anything of it was written. */
@@ -101,25 +124,59 @@ export class SimFileContent {
     this.#inFlight.delete(change);
   }
 
-  /** The change failed: as on a real disk, any of its sectors may have arrived, and nobody knows which. */
-  fail(change: FileChange, rng: SimRng, sectorBytes: number): void {
+  /** The change was interrupted: any of its sectors may have arrived, and nobody knows which. */
+  interrupt(change: FileChange, rng: SimRng, sectorBytes: number): void {
     this.#inFlight.delete(change);
     for (const piece of tear(change, rng, sectorBytes)) this.complete(piece, false);
   }
 
+  /**
+   * A durable write failed. Half of the time readers see what did arrive; else they see all of it, out of a
+   * cache that takes it for written: no sync brings it to the disk any more, and the power takes it away.
+   */
+  failDurably(change: FileChange, rng: SimRng, sectorBytes: number): void {
+    if (rng.chance(0.5)) {
+      this.interrupt(change, rng, sectorBytes);
+      return;
+    }
+    this.complete(change, false);
+    this.failSync(this.#completed, rng, sectorBytes);
+  }
+
+  #takeCovered(covered: number): Unsynced[] {
+    const uncovered = this.#completed - covered;
+    return this.#unsynced.splice(0, Math.max(0, this.#unsynced.length - uncovered));
+  }
+
   /** Makes durable what had taken effect when `completedChanges` was `covered`. */
   makeDurableUpTo(covered: number): void {
-    const uncovered = this.#completed - covered;
-    const count = Math.max(0, this.#unsynced.length - uncovered);
-    for (const change of this.#unsynced.splice(0, count)) this.#durable.apply(change);
+    const lost: Unsynced[] = [];
+    for (const one of this.#takeCovered(covered)) {
+      if (one.isLost) lost.push(one);
+      else this.#durable.apply(one.change);
+    }
+    this.#unsynced.unshift(...lost);
     if (this.#unsynced.length === 0) this.#visible = this.#durable;
+  }
+
+  /** A sync failed: of what it should have covered only some arrived, and a later one does not bring more. */
+  failSync(covered: number, rng: SimRng, sectorBytes: number): void {
+    const failed = this.#takeCovered(covered);
+    for (const one of failed) {
+      if (one.isLost) continue;
+      one.isLost = true;
+      for (const piece of tear(one.change, rng, sectorBytes)) this.#durable.apply(piece);
+    }
+    this.#unsynced.unshift(...failed);
   }
 
   /** Power loss: each change that no sync covered is kept, lost or torn, independently of the others. */
   crash(rng: SimRng, sectorBytes: number): void {
-    for (const change of [...this.#unsynced.splice(0), ...this.#inFlight]) {
+    const fateful = this.#unsynced.filter(({ isLost }) => !isLost).map(({ change }) => change);
+    for (const change of [...fateful, ...this.#inFlight]) {
       for (const piece of tear(change, rng, sectorBytes)) this.#durable.apply(piece);
     }
+    this.#unsynced = [];
     this.#inFlight.clear();
     this.#visible = this.#durable;
   }
@@ -129,13 +186,34 @@ export class SimFileContent {
    * part.
    */
   abandonInFlight(rng: SimRng, sectorBytes: number): void {
-    for (const change of [...this.#inFlight]) this.fail(change, rng, sectorBytes);
+    for (const change of [...this.#inFlight]) this.interrupt(change, rng, sectorBytes);
   }
 
   flipBit(position: number, bit: number): void {
     this.#durable.flip(position, bit);
     if (this.#visible !== this.#durable) this.#visible.flip(position, bit);
+    this.#rotten.push(position);
   }
+
+  /**
+   * A durable byte that is worth flipping: one among others that are not zero, and not of the newest change.
+   * undefined when a few draws find none.
+   */
+  drawRot(rng: SimRng): number | undefined {
+    if (this.#durable.size === 0) return undefined;
+    for (let tries = 0; tries < ROT_TRIES; tries += 1) {
+      const at = rng.integer(Math.min(this.#durable.size, this.size));
+      if (this.#lastChange !== undefined && touches(this.#lastChange, at)) continue;
+      const around = this.read(Math.max(0, at - 8), 16);
+      if (around.some((byte) => byte !== 0)) return at;
+    }
+    return undefined;
+  }
+}
+
+function touches(change: FileChange, at: number): boolean {
+  if (change.type === 'truncate') return at >= change.size;
+  return at >= change.position && at < change.position + change.bytes.length;
 }
 
 /** What arrives of a change when it is interrupted: all, nothing, or some of its sectors. */

@@ -198,4 +198,29 @@ describe('an end that died behind a blocked path', () => {
     await scheduler.runFor(100);
     expect(trace.filter((line) => line.includes('right closed'))).toHaveLength(1);
   });
+
+  it('leaves a connection half open: one side knows, the other sends into the void', async () => {
+    const { scheduler, network, client, trace, accepted } = await connected(1);
+    network.breakOneSide('left', 'right', 500);
+    await scheduler.runFor(100);
+    expect(events(trace).filter((line) => line.includes('closed'))).toEqual([
+      'left closed the connection was reset',
+    ]);
+    expect(client.send([Buffer.from('x')])).toBe(false);
+    expect(accepted().send([Buffer.from('void')])).toBe(true);
+    await scheduler.runFor(500);
+    expect(events(trace)).not.toContain('left got void');
+    expect(events(trace).filter((line) => line.startsWith('right closed'))).toHaveLength(1);
+    expect(network.connectionEnds).toBe(0);
+  });
+
+  it('hides a death from the peers for as long as asked, once', async () => {
+    const { scheduler, network, right, trace } = await connected(1);
+    network.hideNextDeath('right', 2_000);
+    right.kill();
+    await scheduler.runFor(1_900);
+    expect(events(trace).filter((line) => line.includes('closed'))).toEqual([]);
+    await scheduler.runFor(200);
+    expect(events(trace)).toContain('left closed the other process ended');
+  });
 });

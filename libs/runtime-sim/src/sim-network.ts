@@ -64,6 +64,8 @@ export class SimNetwork {
   /** How many faults block a path: overlapping partitions and flaps each count. */
   readonly #blocks = new Map<string, number>();
   readonly #pathLatencyMs = new Map<string, readonly [number, number]>();
+  /** Processes whose death is noticed only after so long, by name. */
+  readonly #lateNoticesMs = new Map<string, number>();
   readonly #host: NetworkHost;
   #breakChance: number;
   #filter: FrameFilter | undefined;
@@ -128,8 +130,10 @@ export class SimNetwork {
     for (const [address, entry] of this.#listeners) {
       if (entry.process === process) this.#listeners.delete(address);
     }
+    const lateMs = this.#lateNoticesMs.get(process.name);
+    this.#lateNoticesMs.delete(process.name);
     for (const end of [...this.#ends]) {
-      if (end.process === process) end.die(this.#rng.between(...this.#deathNoticeMs));
+      if (end.process === process) end.die(lateMs ?? this.#rng.between(...this.#deathNoticeMs));
     }
   }
 
@@ -252,6 +256,21 @@ export class SimNetwork {
     for (const end of [...this.#ends]) {
       if (end.process.name === left && end.remoteName === right) end.breakNow('the connection was reset');
     }
+  }
+
+  /**
+   * Leaves connections half open: `name` sees those to `other` break now, the other side only `noticeMs` later (a
+   * middle box that forgot them, a machine that lost its memory of them).
+   */
+  breakOneSide(name: string, other: string, noticeMs: number): void {
+    for (const end of [...this.#ends]) {
+      if (end.process.name === name && end.remoteName === other) end.breakAlone(noticeMs);
+    }
+  }
+
+  /** The next death of the process leaves its peers with half-open connections, for `noticeMs`. */
+  hideNextDeath(name: string, noticeMs: number): void {
+    this.#lateNoticesMs.set(name, noticeMs);
   }
 
   setPathLatency(from: string, to: string, latencyMs: readonly [number, number] | undefined): void {

@@ -31,6 +31,7 @@ export class SimProcess {
   readonly #held: { callback: (() => void) | undefined }[] = [];
   readonly #deathListeners: (() => void)[] = [];
   #state: SimProcessState = 'running';
+  #wallStepMs = 0;
 
   /** Use `SimScheduler.startProcess`. */
   constructor(scheduler: SimScheduler, name: string, options: SimProcessOptions) {
@@ -41,7 +42,7 @@ export class SimProcess {
     assert(this.#rate > 0, 'a clock must not stand still or run backwards', { rate: this.#rate });
     this.clock = {
       nowMs: () => this.#localMs(),
-      unixMs: () => Math.floor(scheduler.unixOriginMs + this.#localMs()),
+      unixMs: () => Math.floor(scheduler.unixOriginMs + this.#localMs() + this.#wallStepMs),
       setTimer: (delayMs, callback) => this.schedule(delayMs / this.#rate, callback),
       defer: (callback) => {
         this.schedule(0, callback);
@@ -51,6 +52,11 @@ export class SimProcess {
 
   #localMs(): number {
     return this.#offsetMs + this.#scheduler.nowMs * this.#rate;
+  }
+
+  /** Sets the wall clock on (or back, when negative), as an operator or a time service does. `nowMs` goes on. */
+  stepWallClock(byMs: number): void {
+    this.#wallStepMs += byMs;
   }
 
   get state(): SimProcessState {

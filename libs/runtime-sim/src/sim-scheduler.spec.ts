@@ -73,6 +73,19 @@ describe('sim scheduler', () => {
     await expect(scheduler.runUntilIdle(100)).rejects.toThrow(InvariantError);
   });
 
+  it('lets the wall clock of a process step, and its monotonic one never', async () => {
+    const scheduler = new SimScheduler();
+    const process = scheduler.startProcess('stepped');
+    await scheduler.runFor(1_000);
+    const before = process.clock.unixMs();
+    process.stepWallClock(-5_000);
+    expect(process.clock.nowMs()).toBe(1_000);
+    expect(process.clock.unixMs()).toBe(before - 5_000);
+    process.stepWallClock(7_000);
+    await scheduler.runFor(10);
+    expect(process.clock.unixMs()).toBe(before + 2_010);
+  });
+
   it('gives each process a clock of its own offset and drift', async () => {
     const scheduler = new SimScheduler();
     const clock = scheduler.clockFor('fast', { offsetMs: 1000, driftPpm: 100_000 });

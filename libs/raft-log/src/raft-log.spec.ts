@@ -314,6 +314,33 @@ describe('raft log limits', () => {
     expect(again.range(R1).lastIndex()).toBeGreaterThanOrEqual(1);
   });
 
+  it('trusts nothing of a failed write after a restart that it has not made durable itself', async () => {
+    let shown = 0;
+    for (let seed = 0; seed < 40; seed += 1) {
+      const disk = new SimDisk(new SimRng(seed));
+      const log = await open(disk);
+      const before = seed % 2;
+      if (before > 0) {
+        log.range(R1).append(entriesFrom(1, 1, 1));
+        await log.sync();
+      }
+      disk.injectFault({ operation: 'write', pathPart: 'segment' });
+      log.range(R1).append(entriesFrom(before + 1, 30, 1));
+      await expect(log.sync()).rejects.toMatchObject({ code: 'INTERNAL' });
+      // The process ends and comes back; the machine goes on.
+      const again = await open(disk);
+      const seen = again.range(R1).lastIndex();
+      if (seen > before) shown += 1;
+      again.range(R1).append(entriesFrom(seen + 1, 1, 2));
+      await again.sync();
+      disk.crash();
+      const last = await open(disk);
+      expect(last.range(R1).lastIndex()).toBe(seen + 1);
+      expect(await textsOf(last)).toHaveLength(seen + 1);
+    }
+    expect(shown).toBeGreaterThan(3);
+  });
+
   it('refuses to stage more than its limit', async () => {
     const log = await open(new SimDisk(new SimRng(2)), { ...SMALL, stagedBytesMax: 1000 });
     log.range(R1).append(entriesFrom(1, 2, 1, 300));

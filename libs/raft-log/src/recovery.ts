@@ -24,6 +24,8 @@ const READ_AHEAD_BYTES = 4 * 1024 * 1024;
 export interface Recovered {
   readonly ranges: Map<RangeId, RangeState>;
   readonly start: StageStart;
+  /** The bytes of the last block of the newest segment, with the segment's header if it is the first one. */
+  readonly lastBlock: { readonly from: number; readonly to: number };
 }
 
 /** How far the valid blocks of a segment go. */
@@ -31,7 +33,11 @@ interface SegmentEnd {
   /** 0 = the segment was never written. */
   readonly offset: number;
   readonly sequence: number;
+  /** Where the last of them begins. */
+  readonly lastBlockAt: number;
 }
+
+const NEVER_WRITTEN: SegmentEnd = { offset: 0, sequence: 0, lastBlockAt: 0 };
 
 /** The error for a log that contradicts itself. */
 export function damaged(path: string, offset: number, what: string): CairnError {
@@ -82,7 +88,7 @@ export async function recover(
 ): Promise<Recovered> {
   const ranges = new Map<RangeId, RangeState>();
   let previousEnd = 0;
-  let last: SegmentEnd = { offset: 0, sequence: 0 };
+  let last = NEVER_WRITTEN;
   for (const [at, epoch] of epochs.entries()) {
     const before = epochs[at - 1];
     if (before !== undefined && before + 1 !== epoch) {
@@ -103,7 +109,7 @@ export async function recover(
       last = await replaySegment(reader, epoch, ranges);
     } else {
       if (before !== undefined) await checkTail(files, before, last, logger);
-      last = { offset: 0, sequence: 0 };
+      last = NEVER_WRITTEN;
     }
     if (isNewest) await checkTail(files, epoch, last, logger);
     else previousEnd = last.offset;
@@ -116,6 +122,7 @@ export async function recover(
   return {
     ranges,
     start: { epoch: epochs.at(-1) ?? 1, offset: last.offset, sequence: last.sequence, previousEnd },
+    lastBlock: { from: last.sequence === 1 ? 0 : last.lastBlockAt, to: last.offset },
   };
 }
 
@@ -146,6 +153,7 @@ async function replaySegment(
 ): Promise<SegmentEnd> {
   let offset = SEGMENT_HEADER_BYTES;
   let sequence = 0;
+  let lastBlockAt = 0;
   for (;;) {
     const head = decodeBlockHeader(await reader.bytes(offset, BLOCK_HEADER_BYTES), 0, epoch);
     if (head === undefined || head.sequence !== sequence) break;
@@ -154,11 +162,12 @@ async function replaySegment(
     const body = await reader.bytes(bodyAt, head.bodyBytes);
     if (!isBodyWhole(body, head)) break;
     replayBody({ reader, ranges, body, epoch, bodyAt });
+    lastBlockAt = offset;
     offset = alignBlock(bodyAt + head.bodyBytes);
     sequence += 1;
   }
   // A header without its first block is what a torn first write leaves: the segment counts as never written.
-  return sequence === 0 ? { offset: 0, sequence: 0 } : { offset, sequence };
+  return sequence === 0 ? NEVER_WRITTEN : { offset, sequence, lastBlockAt };
 }
 
 /**

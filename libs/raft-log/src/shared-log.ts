@@ -46,6 +46,7 @@ export async function openRaftLog(open: OpenRaftLogOptions): Promise<RaftLog> {
   for (const epoch of epochs.slice(-2)) await files.fileOf(epoch).sync();
   const startedMs = open.clock.nowMs();
   const recovered = await recover(files, epochs, logger);
+  await writeLastBlockAgain(files, recovered);
   logger.info('raft log opened', {
     directory,
     segments: epochs.length,
@@ -54,6 +55,17 @@ export async function openRaftLog(open: OpenRaftLogOptions): Promise<RaftLog> {
   });
   files.prepareSpare();
   return new SharedLog(open, options, { files, recovered });
+}
+
+/**
+ * The newest block may be what the process before failed to write and ended for: then only the operating system's
+ * cache holds it, marked as clean, and no sync will ever bring it to the disk. Writing the same bytes again does.
+ */
+async function writeLastBlockAgain(files: SegmentFiles, { start, lastBlock }: Recovered): Promise<void> {
+  const { from, to } = lastBlock;
+  if (to === from) return;
+  const bytes = await files.read(start.epoch, from, to - from);
+  await files.fileOf(start.epoch).write([bytes], from);
 }
 
 class SharedLog implements RaftLog, LogHost {

@@ -1,4 +1,5 @@
 import { CairnError, storeId, type StoreId } from '@cairn/base';
+import { crc32 } from '@cairn/codec';
 import { readWholeFile, writeFileDurably, type Disk, type Rng } from '@cairn/ports';
 
 /** Version of the layout of a shard node's data directory. */
@@ -18,7 +19,8 @@ export interface NodeIdentity {
 
 /**
  * Reads the identity of a data directory, or gives an empty one a new identity. Throws FORMAT_TOO_NEW for a
- * directory that a newer version wrote, and FAILED_PRECONDITION for one of another node.
+ * directory that a newer version wrote, FAILED_PRECONDITION for one of another node, CORRUPTION when the file
+ * is damaged.
  */
 export async function openIdentity(
   disk: Disk,
@@ -49,14 +51,22 @@ export async function openIdentity(
 }
 
 export async function saveIdentity(disk: Disk, directory: string, identity: NodeIdentity): Promise<void> {
-  const text = JSON.stringify({
+  const fields = {
     format: DATA_FORMAT,
     name: identity.name,
     incarnation: identity.incarnation.toString('hex'),
     clusterId: identity.clusterId,
     storeId: identity.storeId,
-  });
+  };
+  const text = JSON.stringify({ ...fields, checksum: checksumOf(fields) });
   await writeFileDurably(disk, directory, FILE, Buffer.from(`${text}\n`));
+}
+
+/** Of the fields before it, as they are written. */
+function checksumOf(fields: object): string {
+  return crc32(Buffer.from(JSON.stringify(fields)))
+    .toString(16)
+    .padStart(8, '0');
 }
 
 function parse(directory: string, text: string): NodeIdentity {
@@ -64,6 +74,7 @@ function parse(directory: string, text: string): NodeIdentity {
     new CairnError(
       'CORRUPTION',
       `${directory}/${FILE} cannot be read (${why}): restore it, or start with an empty directory`,
+      { details: { path: `${directory}/${FILE}` } },
     );
   let value: unknown;
   try {
@@ -78,6 +89,7 @@ function parse(directory: string, text: string): NodeIdentity {
     throw new CairnError(
       'FORMAT_TOO_NEW',
       `data directory ${directory} has format ${format}, this version reads up to ${DATA_FORMAT}: start a newer version`,
+      { details: { path: `${directory}/${FILE}` } },
     );
   }
   if (
@@ -88,6 +100,9 @@ function parse(directory: string, text: string): NodeIdentity {
     typeof store !== 'number'
   ) {
     throw unreadable('fields missing');
+  }
+  if (fields['checksum'] !== checksumOf({ format, name, incarnation, clusterId, storeId: store })) {
+    throw unreadable('its checksum does not match');
   }
   return { name, incarnation: Buffer.from(incarnation, 'hex'), clusterId, storeId: storeId(store) };
 }

@@ -26,8 +26,10 @@ export type SnapshotAnswer =
 const FORMAT = 1;
 const ANSWERS: readonly SnapshotAnswer['type'][] = ['accepted', 'refused', 'received'];
 
+/** With a checksum in front: the receiver keeps it on disk until the rows are in place. */
 export function encodeSnapshotHeader(header: SnapshotHeader): Buffer {
   const writer = new ByteWriter(1024 + header.volatileState.length);
+  writer.u32(0);
   writer.u8(FORMAT);
   writer.varint(header.rangeId);
   writer.varint(header.from);
@@ -41,11 +43,22 @@ export function encodeSnapshotHeader(header: SnapshotHeader): Buffer {
   }
   writeDescriptor(writer, header.descriptor);
   writer.bytes(header.volatileState);
-  return writer.take();
+  return sealed(writer);
 }
 
+/** Fills in the checksum that takes the first four bytes. */
+function sealed(writer: ByteWriter): Buffer {
+  const bytes = writer.take();
+  bytes.writeUInt32LE(crc32(bytes.subarray(4)), 0);
+  return bytes;
+}
+
+/** Throws CORRUPTION when the checksum does not match, FORMAT_TOO_NEW for a header of a newer version. */
 export function decodeSnapshotHeader(bytes: Uint8Array): SnapshotHeader {
   const reader = new ByteReader(bytes);
+  if (reader.u32() !== crc32(bytes.subarray(4))) {
+    throw new CairnError('CORRUPTION', 'the header of a snapshot does not match its checksum');
+  }
   const format = reader.u8();
   if (format !== FORMAT) throw new CairnError('FORMAT_TOO_NEW', `snapshot format ${format} is not known`);
   const rangeId = reader.varint() as RangeId;
@@ -82,9 +95,7 @@ export function encodeSnapshotRows(rows: readonly EngineRow[]): Buffer {
     writer.bytes(key);
     writer.bytes(value);
   }
-  const bytes = writer.take();
-  bytes.writeUInt32LE(crc32(bytes.subarray(4)), 0);
-  return bytes;
+  return sealed(writer);
 }
 
 /** Views of the input. Throws CORRUPTION when the checksum does not match. */

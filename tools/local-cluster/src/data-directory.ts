@@ -139,8 +139,8 @@ export function writeEndpoints(directory: string, endpoints: ClusterEndpoints): 
 
 export function endpointsOf(nodes: readonly NodePlan[]): ClusterEndpoints {
   return {
-    routers: nodes.filter((node) => node.kind === 'router').map((node) => node.address),
-    metadata: nodes.filter((node) => node.kind === 'metadata').map((node) => node.address),
+    routers: nodes.filter((node) => node.kind === 'router').map((node) => node.advertised),
+    metadata: nodes.filter((node) => node.kind === 'metadata').map((node) => node.advertised),
     http: Object.fromEntries(nodes.map((node) => [node.name, node.httpAddress])),
   };
 }

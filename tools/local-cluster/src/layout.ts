@@ -14,14 +14,33 @@ export interface NodePlan {
   /** `metadata-1`, `shard-1`, `router-1`: its identity in the cluster. */
   readonly name: string;
   readonly kind: NodeKind;
-  /** Where others reach it: framed for metadata and shards, gRPC for routers. */
+  /** Where it listens: framed for metadata and shards, gRPC for routers. */
   readonly address: string;
+  /** Where others are told to reach it; the same, unless something stands in between. */
+  readonly advertised: string;
   /** Health and metrics. */
   readonly httpAddress: string;
   /** Empty for routers: they keep nothing. */
   readonly dataDirectory: string;
   readonly logFile: string;
+  /** Program and arguments that it is started through; empty = directly. */
+  readonly launcher: readonly string[];
 }
+
+/** Where a node runs when it is not simply on this machine's loopback. */
+export interface NodePlacement {
+  /** Address of the node, without a port. */
+  readonly host?: string;
+  /** Where others are told to reach it instead: `host:port` of something that passes the bytes on. */
+  readonly advertised?: string;
+  /** Program and arguments before those of the node; must become the node without a new process id. */
+  readonly launcher?: readonly string[];
+  /** Default: a directory with the node's name in that of the cluster. */
+  readonly dataDirectory?: string;
+}
+
+/** Decides where a node runs, by its name and the loopback address that it would listen at. */
+export type PlaceNode = (name: string, address: string) => NodePlacement;
 
 export interface PortPair {
   readonly port: number;
@@ -65,17 +84,23 @@ export function planNodes(
   directory: string,
   counts: NodeCounts,
   portsOf: (kind: NodeKind, index: number) => PortPair,
+  place: PlaceNode = () => ({}),
 ): NodePlan[] {
   return KINDS_IN_START_ORDER.flatMap((kind) =>
     Array.from({ length: countOf(counts, kind) }, (_, index) => {
       const name = `${kind}-${index + 1}`;
       const { port, httpPort } = portsOf(kind, index);
+      const placement = place(name, `${HOST}:${port}`);
+      const { host = HOST, advertised, launcher = [], dataDirectory = join(directory, name) } = placement;
+      const address = `${host}:${port}`;
       return {
         name,
         kind,
-        address: `${HOST}:${port}`,
-        httpAddress: `${HOST}:${httpPort}`,
-        dataDirectory: kind === 'router' ? '' : join(directory, name),
+        address,
+        advertised: advertised ?? address,
+        httpAddress: `${host}:${httpPort}`,
+        launcher,
+        dataDirectory: kind === 'router' ? '' : dataDirectory,
         logFile: join(directory, 'logs', `${name}.log`),
       };
     }),
@@ -87,12 +112,13 @@ const REPLICAS_WANTED = 3;
 /** The flags that one process is started with. */
 export function flagsOf(node: NodePlan, all: readonly NodePlan[]): string[] {
   const members = all.filter((each) => each.kind === 'metadata');
-  const metadataAddresses = members.map((member) => member.address).join(',');
+  const metadataAddresses = members.map((member) => member.advertised).join(',');
   const shards = all.filter((each) => each.kind === 'shard').length;
-  const common = ['--name', node.name, '--http-listen', node.httpAddress];
+  const advertise = node.advertised === node.address ? [] : ['--advertise', node.advertised];
+  const common = ['--name', node.name, '--http-listen', node.httpAddress, ...advertise];
   switch (node.kind) {
     case 'metadata': {
-      const peers = members.map((member) => `${member.name}=${member.address}`).join(',');
+      const peers = members.map((member) => `${member.name}=${member.advertised}`).join(',');
       const expected = String(Math.min(shards, REPLICAS_WANTED));
       return [
         ...[...common, '--listen', node.address, '--peers', peers],

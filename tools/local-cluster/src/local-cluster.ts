@@ -19,6 +19,7 @@ import {
   type NodeCounts,
   type NodeKind,
   type NodePlan,
+  type PlaceNode,
 } from './layout.js';
 import { lastLines, NodeProcess, type ProcessEnd } from './node-process.js';
 import { freePortsFor, takenPorts } from './ports.js';
@@ -55,6 +56,8 @@ export interface LocalClusterOptions {
   readonly flagsByKind?: Partial<Readonly<Record<NodeKind, readonly string[]>>>;
   /** Programs to run instead of the applications. */
   readonly programs?: Partial<Readonly<Record<NodeKind, string>>>;
+  /** Where nodes run. Default: on loopback, reached directly. */
+  readonly place?: PlaceNode;
   /** How long all nodes together get to become ready. Default: a minute. */
   readonly readyTimeoutMs?: number;
   /** How long the nodes of one kind get to stop; then they are killed. Default: 10 s. */
@@ -320,7 +323,7 @@ export async function startLocalCluster(options: LocalClusterOptions): Promise<L
   checkNotRunning(dataDirectory);
   const portsOf =
     basePort === undefined ? await freePortsFor(metadata + shards + routers) : fixedPorts(basePort);
-  const nodes = planNodes(dataDirectory, counts, portsOf);
+  const nodes = planNodes(dataDirectory, counts, portsOf, options.place);
   if (basePort !== undefined) await checkPorts(nodes, basePort);
   const cluster = new RunningCluster(nodes, { ...options, dataDirectory });
   writeEndpoints(dataDirectory, cluster.endpoints);

@@ -47,7 +47,9 @@ export class NodeProcess {
     assert(this.#state.kind === 'stopped', 'a node was started twice', { name: this.plan.name });
     const log = openSync(this.plan.logFile, 'a');
     const { program, flags, env } = this.#command;
-    const child = spawn(process.execPath, ['--enable-source-maps', program, ...flags], {
+    const node = [process.execPath, '--enable-source-maps', program, ...flags];
+    const [executable = process.execPath, ...args] = [...this.plan.launcher, ...node];
+    const child = spawn(executable, args, {
       env,
       stdio: ['ignore', log, log],
       detached: true,

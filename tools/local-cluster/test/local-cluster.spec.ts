@@ -84,6 +84,27 @@ describe('startLocalCluster', () => {
     expect(died()).toEqual([]);
   });
 
+  it('starts nodes where they are placed, and tells others how to reach them', async () => {
+    const elsewhere = join(directory, 'elsewhere');
+    const asked: [string, string][] = [];
+    const running = await start({
+      place: (name, address) => {
+        asked.push([name, address]);
+        if (name === 'metadata-1') return { advertised: '127.0.0.1:9' };
+        return name === 'shard-1' ? { launcher: ['/usr/bin/env'], dataDirectory: elsewhere } : {};
+      },
+    });
+    expect(asked).toEqual(running.nodes.map(({ name, address }) => [name, address]));
+    expect(running.endpoints.metadata).toEqual(['127.0.0.1:9']);
+    const logOf = (name: string): string => readFileSync(join(directory, `logs/${name}.log`), 'utf8');
+    expect(logOf('metadata-1')).toMatch(/--advertise 127\.0\.0\.1:9 --listen 127\.0\.0\.1:\d{5}/);
+    expect(logOf('metadata-1')).toContain('--peers metadata-1=127.0.0.1:9');
+    expect(logOf('shard-1')).toContain(`--metadata-addresses 127.0.0.1:9 --data-directory ${elsewhere}`);
+    expect(logOf('shard-2')).not.toContain('--advertise');
+    await running.kill('shard-1', 'SIGTERM');
+    expect(running.processId('shard-1')).toBeUndefined();
+  });
+
   it('finds its data again, also with more shard nodes', async () => {
     await (await start()).stop();
     await (await start({ shards: 3 })).stop();

@@ -109,6 +109,29 @@ describe('MemoryEngine on a full disk', () => {
   });
 });
 
+describe('MemoryEngine that cannot flush', () => {
+  it('refuses everything later, and may lose what it had not flushed', async () => {
+    let isBroken = false;
+    const engine = new MemoryEngine({
+      beforeFlush: () => {
+        if (isBroken) throw new Error('broken');
+      },
+    });
+    await put(engine, { a: '1' });
+    await engine.flush();
+    isBroken = true;
+    await put(engine, { b: '1' });
+    await expect(engine.flush()).rejects.toThrow('broken');
+    isBroken = false;
+    await expect(put(engine, { c: '1' })).rejects.toThrow('broken');
+    const lost = [1, 2, 3, 4, 5, 6, 7, 8].map(
+      (seed) => engine.crash(seededRng(seed)).get(bytes('b')) === undefined,
+    );
+    expect(new Set(lost).size).toBe(2);
+    expect(engine.crash(seededRng(1)).get(bytes('a'))).toEqual(bytes('1'));
+  });
+});
+
 describe('MemoryEngine at size', () => {
   it('keeps versions apart over many splits and removals', async () => {
     const property = fc.asyncProperty(fc.integer(), async (seed) => {

@@ -32,6 +32,8 @@ export interface MemoryEngineOptions {
    * full disks.
    */
   readonly beforeWrite?: (bytes: number) => void;
+  /** Likewise for flushes. */
+  readonly beforeFlush?: () => void;
   /** Default 32 MiB; tests shrink it. */
   readonly unflushedBytesMax?: number;
 }
@@ -237,6 +239,7 @@ export class MemoryEngine implements KvEngine {
 
   flush(): Promise<void> {
     return this.#enqueue('flush', () => {
+      this.#options.beforeFlush?.();
       this.#markDurable();
     });
   }
@@ -245,6 +248,7 @@ export class MemoryEngine implements KvEngine {
     const first = keyOf(start);
     const last = keyOf(end);
     return this.#enqueue('write', () => {
+      this.#options.beforeWrite?.(0);
       const cursor = new TreeCursor(this.#tree.version());
       cursor.seek(first);
       let unit = new MemoryBatch();

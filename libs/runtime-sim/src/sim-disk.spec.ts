@@ -47,6 +47,19 @@ describe('sim disk', () => {
     expect([...fates].sort()).toEqual(['kept', 'lost', 'torn']);
   });
 
+  it('also cuts writes within a sector when asked to', async () => {
+    const lengths = new Set<number>();
+    for (let seed = 0; seed < 40; seed += 1) {
+      const medium = new SimDisk(new SimRng(seed), { cutsAtBytes: true });
+      const file = await medium.attach().open('/x', { mode: 'write' });
+      await medium.attach().syncDirectory('/');
+      await file.write([Buffer.alloc(2048, 1)], 0);
+      medium.crash();
+      lengths.add(medium.peek('/x')?.length ?? -1);
+    }
+    expect([...lengths].filter((length) => length % 512 !== 0).length).toBeGreaterThan(3);
+  });
+
   it('may lose names until the directory is synced', async () => {
     const seen = new Set<boolean>();
     for (let seed = 0; seed < 30; seed += 1) {

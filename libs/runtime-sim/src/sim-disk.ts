@@ -1,7 +1,7 @@
 import { assert } from '@cairn/base';
 import { type Disk, DiskError, type DiskErrorCode, type DiskFile, type DiskOpenOptions } from '@cairn/ports';
 import { parentOf, SimNames } from './sim-directory.js';
-import { type FileChange, SimFileContent } from './sim-file.js';
+import { type FileChange, SimFileContent, type Tearing } from './sim-file.js';
 import type { SimProcess } from './sim-process.js';
 import type { SimRng } from './sim-rng.js';
 
@@ -11,6 +11,8 @@ export type DiskOperation =
 export interface SimDiskOptions {
   /** Unit of tearing. Default 512. */
   readonly sectorBytes?: number;
+  /** Writes may also end at any byte when they are torn. Default false. */
+  readonly cutsAtBytes?: boolean;
   /**
    * Largest sum of file sizes; a write that would pass it fails with DISK_FULL, and once it is reached so do new
    * names. Default: no limit.
@@ -71,6 +73,7 @@ export class SimDisk {
     this.#rng = rng;
     this.#options = {
       sectorBytes: options.sectorBytes ?? 512,
+      cutsAtBytes: options.cutsAtBytes ?? false,
       bytesMax: options.bytesMax ?? Number.MAX_SAFE_INTEGER,
       accessMs: options.accessMs ?? [0.01, 0.05],
       syncMs: options.syncMs ?? [0.1, 0.4],
@@ -103,7 +106,7 @@ export class SimDisk {
     for (const [, content] of this.#names.entries()) contents.add(content);
     this.#names.crash(this.#rng);
     for (const [, content] of this.#names.entries()) contents.add(content);
-    for (const content of contents) content.crash(this.#rng, this.#options.sectorBytes);
+    for (const content of contents) content.crash(this.#tearing);
   }
 
   /** Inverts one bit of a file, durably: bit rot. */
@@ -168,6 +171,15 @@ export class SimDisk {
     return content?.read(0, content.size);
   }
 
+  get #tearing(): Tearing {
+    return { ...this.#options, rng: this.#rng };
+  }
+
+  /** Bytes that still fit. */
+  get freeBytes(): number {
+    return Math.max(0, this.#bytesMax - this.usedBytes);
+  }
+
   get usedBytes(): number {
     let sum = 0;
     for (const [, content] of this.#names.entries()) sum += content.size;
@@ -175,25 +187,23 @@ export class SimDisk {
   }
 
   #abandonInFlight(): void {
-    for (const [, content] of this.#names.entries())
-      content.abandonInFlight(this.#rng, this.#options.sectorBytes);
+    for (const [, content] of this.#names.entries()) content.abandonInFlight(this.#tearing);
   }
 
   #core(): DiskCore {
     return {
       names: this.#names,
       directories: this.#directories,
-      freeBytes: () => Math.max(0, this.#bytesMax - this.usedBytes),
+      freeBytes: () => this.freeBytes,
       delayMs: (operation, nowMs, durable) => this.#delayMs(operation, nowMs, durable),
       fault: (operation, path) => this.#takeFault(operation, path),
       full: (path) => this.#error('DISK_FULL', path, `no space left for ${path}`),
       fail: (content, change, durable) => {
-        const { sectorBytes } = this.#options;
-        if (durable) content.failDurably(change, this.#rng, sectorBytes);
-        else content.interrupt(change, this.#rng, sectorBytes);
+        if (durable) content.failDurably(change, this.#tearing);
+        else content.interrupt(change, this.#tearing);
       },
       failSync: (content, covered) => {
-        content.failSync(covered, this.#rng, this.#options.sectorBytes);
+        content.failSync(covered, this.#tearing);
       },
     };
   }

@@ -6,6 +6,14 @@ export type FileChange =
   | { readonly type: 'write'; readonly position: number; readonly bytes: Uint8Array }
   | { readonly type: 'truncate'; readonly size: number };
 
+/** How a disk breaks what it is interrupted in. */
+export interface Tearing {
+  readonly rng: SimRng;
+  readonly sectorBytes: number;
+  /** Also at a byte within a sector. */
+  readonly cutsAtBytes: boolean;
+}
+
 /** Draws after which a file counts as having no byte worth flipping. */
 const ROT_TRIES = 200;
 
@@ -125,22 +133,22 @@ export class SimFileContent {
   }
 
   /** The change was interrupted: any of its sectors may have arrived, and nobody knows which. */
-  interrupt(change: FileChange, rng: SimRng, sectorBytes: number): void {
+  interrupt(change: FileChange, tearing: Tearing): void {
     this.#inFlight.delete(change);
-    for (const piece of tear(change, rng, sectorBytes)) this.complete(piece, false);
+    for (const piece of tear(change, tearing)) this.complete(piece, false);
   }
 
   /**
    * A durable write failed. Half of the time readers see what did arrive; else they see all of it, out of a
    * cache that takes it for written: no sync brings it to the disk any more, and the power takes it away.
    */
-  failDurably(change: FileChange, rng: SimRng, sectorBytes: number): void {
-    if (rng.chance(0.5)) {
-      this.interrupt(change, rng, sectorBytes);
+  failDurably(change: FileChange, tearing: Tearing): void {
+    if (tearing.rng.chance(0.5)) {
+      this.interrupt(change, tearing);
       return;
     }
     this.complete(change, false);
-    this.failSync(this.#completed, rng, sectorBytes);
+    this.failSync(this.#completed, tearing);
   }
 
   #takeCovered(covered: number): Unsynced[] {
@@ -160,21 +168,21 @@ export class SimFileContent {
   }
 
   /** A sync failed: of what it should have covered only some arrived, and a later one does not bring more. */
-  failSync(covered: number, rng: SimRng, sectorBytes: number): void {
+  failSync(covered: number, tearing: Tearing): void {
     const failed = this.#takeCovered(covered);
     for (const one of failed) {
       if (one.isLost) continue;
       one.isLost = true;
-      for (const piece of tear(one.change, rng, sectorBytes)) this.#durable.apply(piece);
+      for (const piece of tear(one.change, tearing)) this.#durable.apply(piece);
     }
     this.#unsynced.unshift(...failed);
   }
 
   /** Power loss: each change that no sync covered is kept, lost or torn, independently of the others. */
-  crash(rng: SimRng, sectorBytes: number): void {
+  crash(tearing: Tearing): void {
     const fateful = this.#unsynced.filter(({ isLost }) => !isLost).map(({ change }) => change);
     for (const change of [...fateful, ...this.#inFlight]) {
-      for (const piece of tear(change, rng, sectorBytes)) this.#durable.apply(piece);
+      for (const piece of tear(change, tearing)) this.#durable.apply(piece);
     }
     this.#unsynced = [];
     this.#inFlight.clear();
@@ -185,8 +193,8 @@ export class SimFileContent {
    * The process died but the machine did not: what was written stays; what was in flight may be there in
    * part.
    */
-  abandonInFlight(rng: SimRng, sectorBytes: number): void {
-    for (const change of [...this.#inFlight]) this.interrupt(change, rng, sectorBytes);
+  abandonInFlight(tearing: Tearing): void {
+    for (const change of [...this.#inFlight]) this.interrupt(change, tearing);
   }
 
   flipBit(position: number, bit: number): void {
@@ -216,13 +224,15 @@ function touches(change: FileChange, at: number): boolean {
   return at >= change.position && at < change.position + change.bytes.length;
 }
 
-/** What arrives of a change when it is interrupted: all, nothing, or some of its sectors. */
-function tear(change: FileChange, rng: SimRng, sectorBytes: number): FileChange[] {
-  const fate = rng.integer(3);
+/** What arrives of a change when it is interrupted: all, nothing, some of its sectors, or its first bytes. */
+function tear(change: FileChange, { rng, sectorBytes, cutsAtBytes }: Tearing): FileChange[] {
+  const fate = rng.integer(cutsAtBytes ? 4 : 3);
   if (fate === 0) return [];
   if (fate === 1 || change.type === 'truncate') return [change];
-  const pieces: FileChange[] = [];
   const { position, bytes } = change;
+  if (fate === 3)
+    return [{ type: 'write', position, bytes: bytes.subarray(0, rng.integer(bytes.length + 1)) }];
+  const pieces: FileChange[] = [];
   let at = 0;
   while (at < bytes.length) {
     const sectorEnd = (Math.floor((position + at) / sectorBytes) + 1) * sectorBytes;

@@ -1,6 +1,6 @@
 import { assert, type LogIndex, type ReplicaId, type Term } from '@cairn/base';
 
-import { defaultRaftConfig } from '../src/index.js';
+import { defaultRaftConfig, EntryKind } from '../src/index.js';
 import type { ConfigOperation, ConfigState, Message, RaftConfig, Ready } from '../src/index.js';
 import { TestCluster, type LogStart, type TestReplica } from '../src/testing/index.js';
 
@@ -70,6 +70,8 @@ class Runner {
   #lines: string[] = [];
   #isSilent = false;
   readonly #cut = new Set<string>();
+  /** Messages that arrive late, or twice. */
+  readonly #withheld: Message[] = [];
 
   constructor() {
     this.#cluster.onReady = (replica, ready) => {
@@ -132,7 +134,7 @@ class Runner {
         this.#set(words);
         return;
       case 'nodes':
-        this.#addNodes(at(0), words[1] === 'at' ? startOf(words[2] ?? '') : undefined);
+        this.#addNodes(at(0), words.slice(1));
         return;
       case 'lead':
         this.#lead(replica());
@@ -200,7 +202,22 @@ class Runner {
         this.#deliver(words);
         return;
       case 'drop':
-        cluster.network = cluster.network.filter((message) => !this.#matches(message, words));
+        this.#take(words);
+        return;
+      case 'withhold':
+        this.#withheld.push(...this.#take(words));
+        return;
+      case 'duplicate':
+        this.#withheld.push(...cluster.network.filter((message) => this.#matches(message, words)));
+        return;
+      case 'release':
+        cluster.network.push(...this.#withheld.splice(0));
+        return;
+      case 'network':
+        for (const message of cluster.network) this.#lines.push(`- ${describe(message)}`);
+        return;
+      case 'inject':
+        this.#inject(words);
         return;
       case 'cut':
         for (const word of words) this.#cut.add(word);
@@ -288,10 +305,17 @@ class Runner {
     this.#lines.push(`${replica.id} is ${replica.node.role} t${replica.node.term}`);
   }
 
-  #addNodes(count: number, start?: LogStart): void {
+  /** `at 10/5`: the group was born there; `unborn 3`: replica 3 has not got that state yet. */
+  #addNodes(count: number, [at, where = '', unborn, unbornId]: string[]): void {
+    assert(at === undefined || at === 'at', 'unknown word', { word: at });
+    assert(unborn === undefined || unborn === 'unborn', 'unknown word', { word: unborn });
     const voters = Array.from({ length: count }, (_, index) => (index + 1) as ReplicaId);
     const config: ConfigState = { voters, outgoing: [], learners: [], learnersNext: [] };
-    for (const id of voters) this.#cluster.add(id, config, start);
+    const start = at === undefined ? undefined : startOf(where);
+    for (const id of voters) {
+      if (id === Number(unbornId)) this.#cluster.add(id);
+      else this.#cluster.add(id, config, start);
+    }
   }
 
   #change(replica: TestReplica, words: string[]): void {
@@ -306,17 +330,45 @@ class Runner {
     );
   }
 
-  #matches(message: Message, [target, type]: string[]): boolean {
-    return message.to === Number(target) && (type === undefined || message.type === type);
+  /** Target, and maybe type and sender. */
+  #matches(message: Message, [target, type = message.type, from]: string[]): boolean {
+    const isFrom = from === undefined || message.from === Number(from);
+    return message.to === Number(target) && message.type === type && isFrom;
+  }
+
+  #take(words: string[]): Message[] {
+    const taken = this.#cluster.network.filter((message) => this.#matches(message, words));
+    this.#cluster.network = this.#cluster.network.filter((message) => !taken.includes(message));
+    return taken;
   }
 
   #deliver(words: string[]): void {
-    const batch = this.#cluster.network.filter((message) => this.#matches(message, words));
-    this.#cluster.network = this.#cluster.network.filter((message) => !batch.includes(message));
-    for (const message of batch) {
+    for (const message of this.#take(words)) {
       this.#lines.push(`. ${describe(message)}`);
       this.#cluster.deliver(message);
     }
+  }
+
+  /** An append that a leader might have sent: `from to term after/term commit [index/term ...]`. */
+  #inject([from, to, term, after = '', commit, ...entries]: string[]): void {
+    const previous = startOf(after);
+    const message: Message = {
+      type: 'append',
+      from: Number(from) as ReplicaId,
+      to: Number(to) as ReplicaId,
+      term: Number(term) as Term,
+      previousIndex: previous.index,
+      previousTerm: previous.term,
+      commit: Number(commit) as LogIndex,
+      entries: entries.map((word) => ({
+        ...startOf(word),
+        kind: EntryKind.command,
+        payload: new Uint8Array(1),
+      })),
+      sentAtMs: Math.floor(this.#cluster.nowMs),
+    };
+    this.#lines.push(`. ${describe(message)}`);
+    this.#cluster.deliver(message);
   }
 
   #print(result: { type: string; reason?: string; index?: number }): void {

@@ -201,6 +201,10 @@ export class SimConnection implements Connection {
         if (peer.#state === 'closed') break;
         peer.#handlers?.onFrame(frame);
       }
+      // The other end gave up alone, without a word: its machine answers what comes for it with a reset.
+      if (peer.#state === 'closed' && peer.#queue.length === 0) {
+        this.#endWith(new Error('the connection was reset'));
+      }
       if (head.closing !== undefined) peer.#endWith(head.closing);
     }
     if (this.#wasAboveHigh && this.#state === 'open' && this.queuedBytes < this.#host.limits.lowWaterBytes) {

@@ -110,6 +110,19 @@ describe('sim network', () => {
     expect(events(trace)).not.toContain('right got lost');
   });
 
+  it('resets the end that sends to one that gave up alone', async () => {
+    const { scheduler, network, client, trace, accepted } = await connected(1, { breakAfterMs: 100 });
+    const heal = network.partition(['left'], ['right']);
+    client.send([Buffer.from('lost')]);
+    await scheduler.runFor(200);
+    heal();
+    await scheduler.runFor(50);
+    expect(events(trace)).not.toContain('right closed the connection was reset');
+    accepted().send([Buffer.from('to nobody')]);
+    await scheduler.runFor(50);
+    expect(events(trace)).toContain('right closed the connection was reset');
+  });
+
   it('tells the peer when a process is killed, and calls nothing in the dead one', async () => {
     const { scheduler, right, trace, client } = await connected(4);
     right.kill();

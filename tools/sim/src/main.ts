@@ -1,3 +1,4 @@
+import { mutantsMain } from './mutants/command.js';
 import { runScenario, type ScenarioResult } from './scenario.js';
 
 interface Arguments {
@@ -8,7 +9,7 @@ interface Arguments {
   readonly logLines: number;
 }
 
-const USAGE = 'usage: npm run sim -- [--seeds A..B] [--minutes M] [--json] [--log LINES]';
+const USAGE = 'usage: npm run sim -- [--seeds A..B] [--minutes M] [--json] [--log LINES | --mutants]';
 
 function parse(argv: readonly string[]): Arguments {
   let [from, to, minutes, json, logLines] = [1, 20, Number.POSITIVE_INFINITY, false, 0];
@@ -94,7 +95,10 @@ export async function main(argv: readonly string[]): Promise<number> {
   return failed.length === 0 ? 0 : 1;
 }
 
-process.exitCode = await main(process.argv.slice(2)).catch((error: unknown) => {
-  process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`);
-  return 2;
-});
+const argv = process.argv.slice(2);
+process.exitCode = await (argv.includes('--mutants') ? mutantsMain(argv) : main(argv)).catch(
+  (error: unknown) => {
+    process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`);
+    return 2;
+  },
+);

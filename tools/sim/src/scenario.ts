@@ -19,13 +19,30 @@ import type { Violation } from './observer.js';
 import { COUNTERS, REGISTERS, Worker } from './workload.js';
 
 const LEASE_CHECK_MS = 7;
+const LOOK_EVERY_MS = 100;
 const BOOT_LIMIT_MS = 30_000;
 /** After everything is healed the cluster must serve every key within this. */
 const HEAL_LIMIT_MS = 30_000;
 const CLIENT_TIMEOUT_MS = 4_000;
 
+/** What is drawn from the seed unless a scenario says it. */
+export interface ClusterShape {
+  /** 1 .. 5. */
+  readonly metadataMembers: number;
+  /** 1 .. 5. */
+  readonly shardNodes: number;
+  readonly rowCacheBytes: number;
+  /** Reads of engines take up to this long; 0 = they come at once. */
+  readonly engineReadMsMax: number;
+}
+
 export interface ScenarioOptions {
   readonly seed: string;
+  readonly shape?: Partial<ClusterShape>;
+  /** Mean virtual time between two faults. Default: drawn from the seed. */
+  readonly faultEveryMs?: number;
+  /** Ends soon after a checker has found something, for those who only ask whether. Default false. */
+  readonly endsAtViolation?: boolean;
   /** undefined: drawn from the seed. Empty: none. */
   readonly faults?: readonly FaultKind[];
   /** Virtual time under faults. Default 20,000. */
@@ -93,12 +110,13 @@ class ScenarioRun {
       shardNodes: shape.pick([3, 3, 3, 3, 5, 1]),
       rowCacheBytes: shape.pick([1024 * 1024, 8 * 1024, 1024]),
       engineReadMsMax: shape.pick([0, 5, 100]),
+      ...options.shape,
     });
     this.#kinds = options.faults ?? drawFaults(this.cluster);
     this.#clientNames = Array.from({ length: options.clients ?? 5 }, (_, at) => `client-${at + 1}`);
     this.#nemesis = new Nemesis(this.cluster, {
       kinds: this.#kinds,
-      everyMs: this.cluster.rng.fork('pace').pick([300, 900, 2_000]),
+      everyMs: options.faultEveryMs ?? this.cluster.rng.fork('pace').pick([300, 900, 2_000]),
       clients: this.#clientNames,
     });
     this.cluster.observer.onLine((_node, event) => {
@@ -117,7 +135,11 @@ class ScenarioRun {
     const admin = this.#client('admin', 1_000);
     this.#administer(admin);
     this.#nemesis.start();
-    await scheduler.runFor(this.#options.durationMs ?? 20_000);
+    await this.#underFaults(this.#options.durationMs ?? 20_000);
+    if (this.#mayEnd) {
+      this.#isOver = true;
+      return;
+    }
     this.#nemesis.heal();
     await this.#expect('healthy after healing', () => cluster.isHealthy, HEAL_LIMIT_MS);
     await scheduler.runFor(2_000);
@@ -128,6 +150,20 @@ class ScenarioRun {
     this.#leaderships = terms.count;
     await this.#judge();
     this.#isOver = true;
+  }
+
+  /** A checker has found something, and more is not asked for. What the nodes notice themselves goes on. */
+  get #mayEnd(): boolean {
+    const { violations } = this.cluster.observer;
+    return this.#options.endsAtViolation === true && violations.some(({ checker }) => checker !== 'fatal');
+  }
+
+  async #underFaults(durationMs: number): Promise<void> {
+    const { scheduler } = this.cluster;
+    const untilMs = scheduler.nowMs + durationMs;
+    while (scheduler.nowMs < untilMs && !this.#mayEnd) {
+      await scheduler.runFor(Math.min(LOOK_EVERY_MS, untilMs - scheduler.nowMs));
+    }
   }
 
   #watchLeases(): void {

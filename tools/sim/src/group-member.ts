@@ -1,0 +1,235 @@
+import type { LogIndex, ReplicaId, Term } from '@cairn/base';
+import {
+  defaultRaftConfig,
+  EntryKind,
+  RaftNode,
+  type ConfigChange,
+  type ConfigState,
+  type Message,
+  type RaftConfig,
+  type Ready,
+} from '@cairn/raft';
+import { MemoryRaftStorage } from '@cairn/raft/testing';
+import type { SimRng } from '@cairn/runtime-sim';
+
+import type { GroupChecker } from './checkers/group.js';
+
+const TICK_MS = 15;
+/** Where the logs of founders begin: whoever comes later needs a snapshot, and with it the members. */
+const BIRTH = { index: 10 as LogIndex, term: 5 as Term };
+/** Clocks of members run at most this much too fast or too slow. */
+const DRIFT_MAX = 0.01;
+
+export type GroupTiming = Partial<RaftConfig>;
+
+export interface GroupMemberOptions {
+  readonly id: ReplicaId;
+  readonly config: ConfigState;
+  readonly timing: GroupTiming;
+  readonly rng: SimRng;
+  /** Virtual milliseconds, the same for all members. */
+  nowMs(): number;
+  send(message: Message): void;
+  readonly checker: GroupChecker;
+}
+
+/**
+ * One replica of a group with a log that knows what is durable. Carries out each Ready in the order that the
+ * core demands, with syncs that take time. What it has applied is durable: entries are applied only once
+ * they are durable here.
+ */
+export class GroupMember {
+  readonly id: ReplicaId;
+  readonly storage = new MemoryRaftStorage();
+  readonly #options: GroupMemberOptions;
+  readonly #rate: number;
+  readonly #offsetMs: number;
+  #node: RaftNode;
+  /** As of the applied index. */
+  config: ConfigState;
+  appliedIndex = 0 as LogIndex;
+  #appliedTerm = 0;
+  #unsynced: Ready[] = [];
+  #syncDueMs = 0;
+  #nextTickMs = 0;
+  #downUntilMs = -Infinity;
+  #isDown = false;
+  #pausedUntilMs = -Infinity;
+  #inbox: Message[] = [];
+  #reads = 0;
+
+  constructor(options: GroupMemberOptions) {
+    this.#options = options;
+    const { rng } = options;
+    this.id = options.id;
+    this.config = options.config;
+    this.#rate = 1 + rng.between(-DRIFT_MAX, DRIFT_MAX);
+    this.#offsetMs = rng.between(0, 1_000_000);
+    if (options.config.voters.length > 0) {
+      this.storage.reset(BIRTH);
+      const hardState = { term: BIRTH.term, vote: 0 as ReplicaId, commit: BIRTH.index };
+      this.storage.stage({ sequence: 0, entries: [], hardState });
+      this.storage.sync(0);
+      this.appliedIndex = BIRTH.index;
+    }
+    this.#node = this.#start(true);
+  }
+
+  #start(bornNow: boolean): RaftNode {
+    const { id, timing, rng } = this.#options;
+    return new RaftNode({
+      config: { ...defaultRaftConfig(id), ...timing },
+      storage: this.storage,
+      hardState: this.storage.hardState,
+      appliedIndex: this.appliedIndex,
+      configState: this.config,
+      random: () => rng.next(),
+      startedAtMs: this.localMs,
+      bornNow,
+    });
+  }
+
+  /** The member's own clock. */
+  get localMs(): number {
+    return this.#offsetMs + this.#options.nowMs() * this.#rate;
+  }
+
+  get isUp(): boolean {
+    return !this.#isDown && this.#options.nowMs() >= this.#pausedUntilMs;
+  }
+
+  get isLeader(): boolean {
+    return this.isUp && this.#node.role === 'leader';
+  }
+
+  get term(): number {
+    return this.#node.term;
+  }
+
+  /** It may answer reads from its own state now: it has the lease and has applied an entry of its term. */
+  get servesAlone(): boolean {
+    return this.isUp && this.#appliedTerm === this.#node.term && this.#node.hasLease(this.localMs);
+  }
+
+  /** Lets everything happen that is due. */
+  run(): void {
+    const nowMs = this.#options.nowMs();
+    if (this.#isDown && nowMs >= this.#downUntilMs) {
+      this.#isDown = false;
+      this.#node = this.#start(false);
+    }
+    if (!this.isUp) return;
+    for (const message of this.#inbox.splice(0)) this.#node.step(message, this.localMs);
+    if (nowMs >= this.#nextTickMs) {
+      this.#nextTickMs = nowMs + TICK_MS;
+      this.#node.tick(this.localMs);
+    }
+    this.#drain();
+    if (this.#unsynced.length > 0 && nowMs >= this.#syncDueMs) {
+      this.#sync();
+      this.#drain();
+    }
+  }
+
+  #drain(): void {
+    while (this.#node.hasReady()) this.#handle(this.#node.takeReady());
+  }
+
+  #handle(ready: Ready): void {
+    const { checker, rng } = this.#options;
+    this.storage.stage(ready);
+    if (ready.state?.role === 'leader') checker.leads(this, ready.state.term);
+    for (const message of ready.messages) this.#options.send(message);
+    if (this.#unsynced.length === 0) {
+      const slow = rng.chance(0.03) ? 200 : 8;
+      this.#syncDueMs = this.#options.nowMs() + rng.between(0.2, slow);
+    }
+    this.#unsynced.push(ready);
+    for (const entry of ready.committed) {
+      checker.applied(this, entry);
+      if (entry.kind === EntryKind.config) this.config = this.#node.applyConfigChange(entry.payload);
+      this.appliedIndex = entry.index;
+      this.#appliedTerm = entry.term;
+    }
+    if (ready.committed.length > 0) this.#node.applied(this.appliedIndex);
+    for (const read of ready.reads) checker.readConfirmed(this.#readName(read.context), read);
+    if (ready.snapshot !== undefined) this.#install(ready);
+  }
+
+  #readName(context: number): string {
+    return `${this.id}/${context}`;
+  }
+
+  #install(ready: Ready): void {
+    const meta = ready.snapshot;
+    if (meta === undefined) return;
+    this.#sync();
+    this.storage.reset(meta);
+    this.#options.checker.installed(this, meta);
+    this.config = meta.config;
+    this.appliedIndex = meta.index;
+    this.#appliedTerm = meta.term;
+    this.#node.snapshotInstalled(meta);
+  }
+
+  /** All writes so far become durable. */
+  #sync(): void {
+    const last = this.#unsynced.at(-1);
+    if (last === undefined) return;
+    const done = this.#unsynced;
+    this.#unsynced = [];
+    this.storage.sync(last.sequence);
+    for (const ready of done) for (const message of ready.messagesAfterPersist) this.#options.send(message);
+    this.#node.persisted(last.sequence);
+  }
+
+  /** Answers whether the message arrived. A paused member finds it when it goes on. */
+  receive(message: Message): boolean {
+    if (this.#isDown) return false;
+    this.#inbox.push(message);
+    return true;
+  }
+
+  snapshotSent(to: ReplicaId, ok: boolean): void {
+    if (!this.#isDown) this.#node.snapshotSent(to, ok);
+  }
+
+  propose(payload: Uint8Array): void {
+    const result = this.#node.propose(payload);
+    if (result.type === 'accepted') this.#options.checker.proposed(this, result);
+  }
+
+  proposeChange(change: ConfigChange): void {
+    this.#node.proposeConfigChange(change);
+  }
+
+  transfer(to: ReplicaId): void {
+    this.#node.transferLeader(to);
+  }
+
+  /** Asks for a linearizable read, wherever this member is. */
+  read(): void {
+    if (!this.isUp) return;
+    this.#reads += 1;
+    if (this.#node.readIndex(this.#reads)) this.#options.checker.readAsked(this.#readName(this.#reads));
+  }
+
+  crash(downMs: number): void {
+    if (this.#isDown) return;
+    this.#isDown = true;
+    this.#downUntilMs = this.#options.nowMs() + downMs;
+    this.#unsynced = [];
+    this.#inbox = [];
+    this.storage.crash();
+  }
+
+  pause(ms: number): void {
+    this.#pausedUntilMs = this.#options.nowMs() + ms;
+  }
+
+  /** Cuts the log behind what is applied, but for the last entries. */
+  compact(kept: number): void {
+    const index = this.appliedIndex - kept;
+    if (!this.#isDown && index >= this.storage.firstIndex()) this.storage.compact(index as LogIndex);
+  }
+}

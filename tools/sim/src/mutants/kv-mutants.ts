@@ -1,0 +1,117 @@
+import type { Mutant } from './mutant.js';
+
+/** The key-value service, the oracle of timestamps. */
+export const KV_MUTANTS: readonly Mutant[] = [
+  {
+    name: 'retry-carried-out-again',
+    breaks: 'a write that is sent again is carried out again',
+    promise: 'a write takes effect once, however often it is sent',
+    file: 'libs/shard-node/src/kv/write-evaluator.ts',
+    edits: [{ find: 'if (id === undefined) return true;', replace: 'if (call !== undefined) return true;' }],
+    run: { type: 'cluster', faults: ['break-connections', 'process-death'], faultEveryMs: 300 },
+  },
+  {
+    name: 'window-lost-at-split',
+    breaks: 'the right part of a split range remembers no outcomes, and does not know it',
+    promise: 'a write takes effect once, however often it is sent',
+    file: 'libs/shard-node/src/kv/kv-machine.ts',
+    edits: [{ find: 'this.#window?.split()', replace: 'new RequestWindow()' }],
+  },
+  {
+    name: 'window-not-rebuilt',
+    breaks: 'after a restart the outcomes of the log are skipped, and taken for remembered',
+    promise: 'a write takes effect once, however often it is sent',
+    file: 'libs/shard-node/src/kv/kv-machine.ts',
+    edits: [
+      {
+        find: 'this.#visitor.begin(entry.index, undefined, this.#windowFor(entry), undefined);',
+        replace: 'this.#windowFor(entry); this.#visitor.begin(entry.index, undefined, undefined, undefined);',
+      },
+    ],
+  },
+  {
+    name: 'window-blank-after-restart',
+    breaks: 'after a restart a replica claims to remember everything that ever happened',
+    promise: 'a write takes effect once, however often it is sent',
+    file: 'libs/shard-node/src/kv/kv-machine.ts',
+    edits: [{ find: 'new RequestWindow({ completeSince })', replace: 'new RequestWindow()' }],
+  },
+  {
+    name: 'window-missing-in-snapshot',
+    breaks: 'a snapshot carries no outcomes, and says that there are none',
+    promise: 'a write takes effect once, however often it is sent',
+    file: 'libs/shard-node/src/kv/kv-machine.ts',
+    edits: [
+      {
+        find: 'encodeVolatileState({ window: this.#window,',
+        replace: 'encodeVolatileState({ window: new RequestWindow(),',
+      },
+    ],
+  },
+  {
+    name: 'epoch-not-checked',
+    breaks: 'a range serves requests that were meant for what it was before a split',
+    promise: 'each key is served by one range at a time',
+    file: 'libs/shard-node/src/kv/kv-machine.ts',
+    edits: [
+      {
+        find: 'call.request.epochVersion !== version || !this.#covers(call.request.key)',
+        replace: 'call.request.epochVersion > version',
+      },
+    ],
+  },
+  {
+    name: 'read-without-lease',
+    breaks: 'whoever thinks that it leads answers reads at once',
+    promise: 'a read sees every write that was acknowledged before it',
+    file: 'libs/shard-node/src/kv/point-reads.ts',
+    edits: [
+      {
+        find: 'if (this.#machine.replica.hasLease(this.#environment.clock.nowMs())) {',
+        replace: 'if (this.#machine.replica.isReadyLeader) {',
+      },
+    ],
+    run: { type: 'cluster', faults: ['partition', 'one-way', 'pause'], faultEveryMs: 600 },
+  },
+  {
+    name: 'follower-answers-reads',
+    breaks: 'a follower answers linearizable reads from what it has applied',
+    promise: 'a read sees every write that was acknowledged before it',
+    file: 'libs/shard-node/src/kv/kv-machine.ts',
+    edits: [
+      {
+        find: 'call.request.consistency === ReadConsistency.stale && isRead(call.request.op)',
+        replace:
+          '(call.request.consistency === ReadConsistency.stale || !isServing) && isRead(call.request.op)',
+      },
+    ],
+  },
+  {
+    name: 'pending-write-overlooked',
+    breaks: 'a command is evaluated without those before it that are still on their way through the log',
+    promise: 'commands of one key take effect one after the other',
+    file: 'libs/shard-node/src/kv/write-evaluator.ts',
+    edits: [{ find: 'this.#machine.pending.newest(key) ?? ', replace: '' }],
+  },
+  {
+    name: 'cache-keeps-old-row',
+    breaks: 'a slow read puts a row into the cache that was overwritten meanwhile',
+    promise: 'a read sees every write that was acknowledged before it',
+    file: 'libs/shard-node/src/kv/cold-reads.ts',
+    edits: [{ find: 'if (!read.isOutdated) this.#cache.set', replace: 'this.#cache.set' }],
+    run: { type: 'cluster', shape: { rowCacheBytes: 1024, engineReadMsMax: 100 } },
+  },
+  {
+    name: 'timestamp-reused',
+    breaks: 'a new leader of the oracle begins at its own clock, not at the bound of its predecessors',
+    promise: 'timestamps only ever grow',
+    file: 'libs/metadata/src/timestamp-oracle.ts',
+    edits: [{ find: '? this.#next : Math.max(persisted, 1);', replace: '? this.#next : 1;' }],
+    run: {
+      type: 'cluster',
+      faults: ['power-loss', 'process-death', 'partition'],
+      faultEveryMs: 400,
+      shape: { metadataMembers: 3 },
+    },
+  },
+];

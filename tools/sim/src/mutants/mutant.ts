@@ -1,0 +1,42 @@
+import type { ClusterShape } from '../scenario.js';
+import type { FaultKind } from '../nemesis.js';
+
+/** How a defect is looked for: the whole cluster, or many replicas of one group over a network that loses. */
+export type MutantRun =
+  | {
+      readonly type: 'cluster';
+      /** Default: drawn from the seed. */
+      readonly faults?: readonly FaultKind[];
+      /** Mean virtual time between two faults. Default: drawn from the seed. */
+      readonly faultEveryMs?: number;
+      /** Virtual time under faults. Default 12,000. */
+      readonly durationMs?: number;
+      readonly shape?: Partial<ClusterShape>;
+    }
+  | { readonly type: 'group' };
+
+/** One place of a file and what stands there instead. */
+export interface Edit {
+  /** Occurs exactly once in the file. */
+  readonly find: string;
+  readonly replace: string;
+}
+
+/**
+ * A deliberate defect: one place of a library in which a promise is broken. The library knows nothing of it;
+ * the text is replaced while a child process loads the module.
+ */
+export interface Mutant {
+  /** Lower case with hyphens; what `--only` selects by. */
+  readonly name: string;
+  /** What the defect does. */
+  readonly breaks: string;
+  /** What no longer holds because of it. */
+  readonly promise: string;
+  /** From the root of the repository: `libs/<name>/src/<file>.ts`. */
+  readonly file: string;
+  /** Usually one; more where the promise is kept twice. */
+  readonly edits: readonly Edit[];
+  /** Default: the whole cluster, as its seed draws it. */
+  readonly run?: MutantRun;
+}

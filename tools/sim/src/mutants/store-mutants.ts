@@ -1,0 +1,132 @@
+import type { Mutant } from './mutant.js';
+
+/** The store: order of syncing, answering and applying; checkpoints, snapshots, splits, recovery. */
+export const STORE_MUTANTS: readonly Mutant[] = [
+  {
+    name: 'acknowledged-before-sync',
+    breaks: 'nothing waits for the log to be synced',
+    promise: 'an acknowledged write outlasts the loss of power of any minority',
+    file: 'libs/store/src/turn.ts',
+    edits: [
+      { find: 'if (ready.mustSync || replica.unsyncedReadies > 0) {', replace: 'if (ready.sequence < 0) {' },
+    ],
+    run: { type: 'cluster', faults: ['power-loss'], faultEveryMs: 500 },
+  },
+  {
+    name: 'posted-before-sync',
+    breaks: 'messages that need durability leave while the sync is under way',
+    promise: 'what a replica told others outlasts a loss of power',
+    file: 'libs/store/src/turn.ts',
+    edits: [
+      {
+        find: 'this.#group.push({ replica, sequence: ready.sequence, messages: ready.messagesAfterPersist });',
+        replace:
+          'for (const message of ready.messagesAfterPersist) this.#post(replica, message);' +
+          'this.#group.push({ replica, sequence: ready.sequence, messages: [] });',
+      },
+    ],
+    run: { type: 'cluster', faults: ['power-loss', 'disk-stall'], faultEveryMs: 300 },
+  },
+  {
+    name: 'published-before-write',
+    breaks: 'batches are answered and shown before the engine holds them',
+    promise: 'a read sees every write that was acknowledged before it',
+    file: 'libs/store/src/applier.ts',
+    edits: [
+      {
+        find: 'this.#parts.engine.write(batch).then(\n      () => {\n        this.#finish(runs);\n      },',
+        replace: 'this.#finish(runs);\n    this.#parts.engine.write(batch).then(\n      () => undefined,',
+      },
+    ],
+    run: { type: 'cluster', shape: { rowCacheBytes: 1024 } },
+  },
+  {
+    name: 'checkpoint-without-flush',
+    breaks: 'the log is cut before the engine has flushed what it covers',
+    promise: 'everything applied is in the log or durable in the engine',
+    file: 'libs/store/src/checkpointer.ts',
+    edits: [{ find: 'await engine.flush();', replace: '' }],
+    run: { type: 'cluster', faults: ['power-loss'], faultEveryMs: 500 },
+  },
+  {
+    name: 'checkpoint-past-applied',
+    breaks: 'a checkpoint names entries that are not applied yet',
+    promise: 'everything applied is in the log or durable in the engine',
+    file: 'libs/store/src/checkpointer.ts',
+    edits: [{ find: 'index: replica.appliedIndex,', replace: 'index: replica.handedIndex,' }],
+    run: { type: 'cluster', faults: ['power-loss', 'process-death'], faultEveryMs: 500 },
+  },
+  {
+    name: 'split-not-frozen',
+    breaks: 'a leader goes on to serve the whole range while its split is under way',
+    promise: 'each key is served by one range at a time',
+    file: 'libs/store/src/split.ts',
+    edits: [{ find: '  replica.isFrozen = true;\n', replace: '' }],
+  },
+  {
+    name: 'birth-forgets-promises',
+    breaks: 'a range that is born where an empty replica has voted and heard from a leader is taken for new',
+    promise: 'nobody else leads while a lease lasts',
+    file: 'libs/store/src/store.ts',
+    edits: [{ find: 'isBorn: !this.#hadPromises.delete(descriptor.rangeId),', replace: 'isBorn: true,' }],
+  },
+  {
+    name: 'birth-forgets-vote',
+    breaks: 'the vote that an empty replica gave is not kept when its range is born there',
+    promise: 'one vote per term and replica',
+    file: 'libs/store/src/split.ts',
+    edits: [
+      { find: 'promised !== undefined && promised.term > BIRTH_TERM', replace: 'promised?.term === -1' },
+    ],
+  },
+  {
+    name: 'snapshot-keeps-old-rows',
+    breaks: 'a snapshot is laid over the rows that were there',
+    promise: 'replicas at one applied index hold the same rows',
+    file: 'libs/store/src/snapshot-receive.ts',
+    edits: [
+      {
+        find: 'for (const span of oldSpans) await this.#parts.engine.deleteRange(span.start, span.end);',
+        replace: '',
+      },
+      {
+        find: 'for (const span of machine.spans()) await engine.deleteRange(span.start, span.end);',
+        replace: '',
+      },
+    ],
+    run: { type: 'cluster', durationMs: 30_000 },
+  },
+  {
+    name: 'snapshot-index-ahead',
+    breaks: 'a snapshot says that it covers one entry more than it does',
+    promise: 'every replica applies every entry once',
+    file: 'libs/store/src/snapshot-send.ts',
+    edits: [{ find: 'index: replica.appliedIndex,', replace: 'index: replica.appliedIndex + 1,' }],
+  },
+  {
+    name: 'snapshot-index-behind',
+    breaks: 'a snapshot says that it covers one entry less than it does',
+    promise: 'every replica applies every entry once',
+    file: 'libs/store/src/snapshot-send.ts',
+    edits: [{ find: 'index: replica.appliedIndex,', replace: 'index: replica.appliedIndex - 1,' }],
+  },
+  {
+    name: 'torn-write-accepted',
+    breaks: 'recovery takes blocks of the log without looking at their checksums',
+    promise: 'what is recovered is what was written',
+    file: 'libs/raft-log/src/recovery.ts',
+    edits: [
+      { find: 'if (crc32(body.subarray(at + 4, end)) !== crc) return false;', replace: '' },
+      { find: 'return at === body.length && digest === head.digest;', replace: 'return at === body.length;' },
+    ],
+    run: { type: 'cluster', faults: ['power-loss'], faultEveryMs: 300 },
+  },
+  {
+    name: 'hard-state-not-recovered',
+    breaks: 'recovery forgets terms and votes',
+    promise: 'one vote per term and replica',
+    file: 'libs/raft-log/src/recovery.ts',
+    edits: [{ find: 'state.setHardState(decodeHardState(fields, payload), position);', replace: '' }],
+    run: { type: 'cluster', faults: ['power-loss', 'process-death'], faultEveryMs: 500 },
+  },
+];

@@ -1,0 +1,13 @@
+import { KV_MUTANTS } from './kv-mutants.js';
+import type { Mutant } from './mutant.js';
+import { ELECTION_MUTANTS, READ_MUTANTS, REPLICATION_MUTANTS } from './raft-mutants.js';
+import { STORE_MUTANTS } from './store-mutants.js';
+
+/** Every deliberate defect that the simulator has to notice. */
+export const MUTANTS: readonly Mutant[] = [
+  ...ELECTION_MUTANTS,
+  ...REPLICATION_MUTANTS,
+  ...READ_MUTANTS,
+  ...STORE_MUTANTS,
+  ...KV_MUTANTS,
+];

@@ -21,11 +21,28 @@ export interface Operation {
   readonly invokedMs: number;
   /** Infinity: the outcome is unknown, it may take effect at any time after, or never. */
   readonly returnedMs: number;
+  /** Of acknowledged writes: where it committed. Of the rows of a scan: what the scan read at. */
+  readonly timestamp?: number;
+  /** Of writes: asked for with STRICT ordering. */
+  readonly strict?: boolean;
+}
+
+/** What was seen at a timestamp: a scan, or a read of single keys at a timestamp of the past. */
+export interface SnapshotRead {
+  readonly process: string;
+  readonly timestamp: number;
+  /** What was asked for; a key that is not in `rows` was absent. */
+  readonly keys: readonly string[];
+  readonly rows: ReadonlyMap<string, string>;
+  readonly invokedMs: number;
+  readonly returnedMs: number;
 }
 
 /** All operations of a run. Those that surely did not happen are left out. */
 export class History {
   readonly operations: Operation[] = [];
+  /** Scans are in `operations`, too: one at a fresh timestamp is a linearizable read of each of its keys. */
+  readonly snapshots: SnapshotRead[] = [];
 
   add(operation: Operation): void {
     // A read without an answer says nothing.

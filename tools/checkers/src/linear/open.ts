@@ -1,0 +1,174 @@
+import { hasBit, setBit, spentOf, type Configuration } from './frontier.js';
+import { type Known, type Model } from './model.js';
+
+function listIn<K, T>(map: Map<K, T[]>, key: K): T[] {
+  let list = map.get(key);
+  if (list === undefined) map.set(key, (list = []));
+  return list;
+}
+
+function removeFrom<K>(map: Map<K, Known[]>, key: K, known: Known): void {
+  const list = map.get(key) as Known[];
+  list.splice(list.indexOf(known), 1);
+  if (list.length === 0) map.delete(key);
+}
+
+const NONE: readonly never[] = [];
+
+/**
+ * What is open at one moment of the sweep, the same for all configurations: operations that were invoked and
+ * have not returned, and the supply of those whose outcome is unknown.
+ */
+export class OpenOperations {
+  readonly #model: Model;
+  /** From more than this many of one unknown kind on, their number no longer counts. */
+  readonly #plentyAbove: number;
+  /** By the value they want; those that change nothing, and those that replace it. */
+  readonly #observers = new Map<number, Known[]>();
+  readonly #replacers = new Map<number, Known[]>();
+  /** By the value they give, the one that must happen first in front. */
+  readonly #writes = new Map<number, Known[]>();
+  readonly #supply: Int32Array;
+  readonly #unknownWrites = new Map<number, number>();
+  readonly #unknownByWant = new Map<number, number[]>();
+  readonly #unknownByGift = new Map<number, number[]>();
+  readonly #unknownAdds: number[] = [];
+  /** Operations not invoked yet, by the value they want. */
+  readonly #coming = new Map<number, number>();
+  readonly #wantedByUnknown = new Set<number>();
+  readonly writeMask: Int32Array;
+
+  constructor(model: Model, plentyAbove: number) {
+    this.#model = model;
+    this.#plentyAbove = plentyAbove;
+    this.#supply = new Int32Array(model.unknownKinds.length);
+    this.writeMask = new Int32Array((model.slots + 31) >>> 5);
+    for (const event of model.events) {
+      if (event.type !== 'invoke') continue;
+      for (const value of event.known.wants) this.#coming.set(value, (this.#coming.get(value) ?? 0) + 1);
+    }
+    for (const { kind, wants } of model.unknownKinds) if (kind === 'cas') this.#wantedByUnknown.add(wants);
+  }
+
+  invoke(known: Known): void {
+    const { kind, wants, gives, slot } = known;
+    if (kind === 'write') {
+      const list = listIn(this.#writes, gives);
+      const place = list.findIndex(({ deadline }) => deadline > known.deadline);
+      list.splice(place < 0 ? list.length : place, 0, known);
+      setBit(this.writeMask, slot);
+      return;
+    }
+    for (const value of wants) {
+      listIn(kind === 'observe' ? this.#observers : this.#replacers, value).push(known);
+      const left = (this.#coming.get(value) as number) - 1;
+      if (left === 0) this.#coming.delete(value);
+      else this.#coming.set(value, left);
+    }
+  }
+
+  finish(known: Known): void {
+    const { kind, wants, gives, slot } = known;
+    if (kind === 'write') {
+      removeFrom(this.#writes, gives, known);
+      this.writeMask[slot >>> 5] = (this.writeMask[slot >>> 5] as number) & ~(1 << (slot & 31));
+      return;
+    }
+    for (const value of wants) {
+      removeFrom(kind === 'observe' ? this.#observers : this.#replacers, value, known);
+    }
+  }
+
+  /** One more operation of an unknown kind may happen from now on. */
+  offer(kind: number): void {
+    const before = this.#supply[kind] as number;
+    this.#supply[kind] = before + 1;
+    if (before > 0) return;
+    const unknown = this.#model.unknownKinds[kind] as Model['unknownKinds'][number];
+    switch (unknown.kind) {
+      case 'write':
+        this.#unknownWrites.set(unknown.gives, kind);
+        return;
+      case 'cas':
+        listIn(this.#unknownByWant, unknown.wants).push(kind);
+        listIn(this.#unknownByGift, unknown.gives).push(kind);
+        return;
+      case 'add':
+        this.#unknownAdds.push(kind);
+    }
+  }
+
+  isPlenty(kind: number): boolean {
+    return (this.#supply[kind] as number) > this.#plentyAbove;
+  }
+
+  #isLeft(kind: number, { spent }: Configuration): boolean {
+    return this.isPlenty(kind) || spentOf(spent, kind) < (this.#supply[kind] as number);
+  }
+
+  observersOf(value: number): readonly Known[] {
+    return this.#observers.get(value) ?? NONE;
+  }
+
+  replacersOf(value: number): readonly Known[] {
+    return this.#replacers.get(value) ?? NONE;
+  }
+
+  /** Open operations that change the state. */
+  *changes(): Generator<Known> {
+    for (const list of this.#writes.values()) yield* list;
+    for (const list of this.#replacers.values()) yield* list;
+  }
+
+  /** The write of the value that has not happened visibly and must happen first. */
+  writeOf(value: number, { used }: Configuration): Known | undefined {
+    return this.#writes.get(value)?.find(({ slot }) => !hasBit(used, slot));
+  }
+
+  unknownWriteOf(value: number, configuration: Configuration): number | undefined {
+    const kind = this.#unknownWrites.get(value);
+    return kind !== undefined && this.#isLeft(kind, configuration) ? kind : undefined;
+  }
+
+  unknownReplacersOf(value: number, configuration: Configuration): readonly number[] {
+    return this.#unknownByWant.get(value)?.filter((kind) => this.#isLeft(kind, configuration)) ?? NONE;
+  }
+
+  unknownAdds(configuration: Configuration): readonly number[] {
+    return this.#unknownAdds.filter((kind) => this.#isLeft(kind, configuration));
+  }
+
+  /** Whether any answer may still depend on whether the value was there. */
+  isWanted(value: number, { covered }: Configuration): boolean {
+    if (this.#model.hasAdds || this.#coming.has(value) || this.#wantedByUnknown.has(value)) return true;
+    const isOpen = ({ slot }: Known): boolean => !hasBit(covered, slot);
+    return this.observersOf(value).some(isOpen) || this.replacersOf(value).some(isOpen);
+  }
+
+  /**
+   * Values that an open operation waits for, directly or through operations of unknown outcome. Visiting any
+   * other value before the next return achieves nothing: nobody would be there to see it.
+   */
+  usefulValues(configuration: Configuration): Set<number> {
+    const useful = new Set<number>();
+    for (const map of [this.#observers, this.#replacers]) {
+      for (const [value, waiting] of map) {
+        if (waiting.some(({ slot }) => !hasBit(configuration.covered, slot))) useful.add(value);
+      }
+    }
+    // An increment of unknown outcome may lead on from any number.
+    if (useful.size > 0 && this.unknownAdds(configuration).length > 0) {
+      for (const gifts of [this.#writes, this.#unknownWrites, this.#unknownByGift]) {
+        for (const value of gifts.keys()) useful.add(value);
+      }
+    }
+    // A set grows while it is walked.
+    for (const value of useful) {
+      for (const kind of this.#unknownByGift.get(value) ?? NONE) {
+        if (!this.#isLeft(kind, configuration)) continue;
+        useful.add((this.#model.unknownKinds[kind] as Model['unknownKinds'][number]).wants);
+      }
+    }
+    return useful;
+  }
+}

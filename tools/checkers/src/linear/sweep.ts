@@ -1,0 +1,242 @@
+import { clearBit, Frontier, hasBit, keyOf, setBit, spendOne, type Configuration } from './frontier.js';
+import { GARBAGE, type Known, type Model, type UnknownKind } from './model.js';
+import { OpenOperations } from './open.js';
+
+export interface SweepLimits {
+  /** Configurations kept from one return to the next; further ones are left out. */
+  readonly widthMax: number;
+  /** Of unknown operations with one effect, more than this many count as any number. */
+  readonly plentyAbove: number;
+}
+
+export type SweepEnd =
+  /** Some order explains every answer. Certain unless unknown operations were counted as any number. */
+  | { readonly type: 'explained'; readonly isExact: boolean }
+  /** Nothing explains the answer of `culprit`. Certain unless configurations were left out. */
+  | { readonly type: 'stuck'; readonly culprit: Known; readonly at: number; readonly isExact: boolean };
+
+/** Steps tried for one return before the rest is left out. */
+const STEPS_PER_RETURN_MAX = 400_000;
+
+/**
+ * Is there an order of the operations of one key, each between its invocation and its return, that explains
+ * every answer? Just-in-time linearization (Lowe, "Testing for linearizability", 2017): events in order of
+ * time, and with each all configurations that are possible so far. An operation happens no sooner than the
+ * return of some operation demands it. What keeps the configurations few:
+ *
+ * - What changes nothing happens as soon as the state allows it; that excludes nothing.
+ * - A write that nobody sees is put right before a later write and leaves no trace.
+ * - Of writes with one value the one that returns first happens first; unknown ones after all known ones.
+ * - Before the operation that must happen now, only what an open operation waits for is worth visiting.
+ * - Values that no remaining answer mentions are all the same.
+ * - A configuration from which less is possible than from another one is dropped.
+ */
+export class Sweep {
+  readonly #model: Model;
+  readonly #limits: SweepLimits;
+  readonly #open: OpenOperations;
+  #frontier = new Frontier();
+  #isNarrowed = false;
+  #isWidened = false;
+
+  constructor(model: Model, limits: SweepLimits) {
+    this.#model = model;
+    this.#limits = limits;
+    this.#open = new OpenOperations(model, limits.plentyAbove);
+    const words = (model.slots + 31) >>> 5;
+    for (const state of model.initial) {
+      const empty = { covered: new Int32Array(words), used: new Int32Array(words), spent: [] };
+      this.#frontier.add(this.#settled({ state, ...empty }));
+    }
+  }
+
+  /** `passed` is told the values that the key may hold before each event. */
+  run(passed?: (at: number, states: () => (string | undefined)[]) => void): SweepEnd {
+    for (const [at, event] of this.#model.events.entries()) {
+      passed?.(at, () => this.#states());
+      switch (event.type) {
+        case 'invoke':
+          this.#invoke(event.known);
+          break;
+        case 'unknown':
+          this.#open.offer(event.kind);
+          if (this.#open.isPlenty(event.kind)) this.#isWidened = true;
+          break;
+        case 'return':
+          this.#return(event.known);
+          if (this.#frontier.size === 0) {
+            return { type: 'stuck', culprit: event.known, at, isExact: !this.#isNarrowed };
+          }
+      }
+    }
+    return { type: 'explained', isExact: !this.#isWidened };
+  }
+
+  #states(): (string | undefined)[] {
+    return this.#frontier.states.map((state) =>
+      state === GARBAGE ? OTHER_VALUE : this.#model.values.names[state],
+    );
+  }
+
+  #invoke(known: Known): void {
+    this.#open.invoke(known);
+    if (known.kind !== 'observe') return;
+    const after = new Frontier();
+    for (const each of this.#frontier)
+      after.add(known.wants.includes(each.state) ? this.#settled(each) : each);
+    this.#frontier = after;
+  }
+
+  #return(known: Known): void {
+    const after = new Frontier();
+    const visited = new Set<string>();
+    const paths: Configuration[] = [];
+    for (const each of this.#frontier) {
+      if (hasBit(each.covered, known.slot)) after.add(without(each, known));
+      if (this.#isWorthUsing(each, known)) paths.push(each);
+    }
+    while (paths.length > 0) {
+      for (const next of this.#steps(paths.pop() as Configuration, known)) {
+        const key = keyOf(next);
+        if (visited.has(key)) continue;
+        visited.add(key);
+        if (hasBit(next.covered, known.slot)) after.add(without(next, known));
+        if (this.#isWorthUsing(next, known)) paths.push(next);
+      }
+      if (visited.size > STEPS_PER_RETURN_MAX || after.size > this.#limits.widthMax * 2) {
+        this.#isNarrowed = true;
+        break;
+      }
+    }
+    this.#open.finish(known);
+    if (after.trim(this.#limits.widthMax)) this.#isNarrowed = true;
+    this.#frontier = after;
+  }
+
+  /** Whether it is open what becomes of the operation: it must happen, or it can and somebody may want that. */
+  #isWorthUsing(configuration: Configuration, known: Known): boolean {
+    if (!hasBit(configuration.covered, known.slot)) return true;
+    if (known.kind !== 'write' || hasBit(configuration.used, known.slot)) return false;
+    return this.#open.isWanted(known.gives, configuration);
+  }
+
+  /** What may happen next on the way to `target`. */
+  *#steps(from: Configuration, target: Known): Generator<Configuration> {
+    const open = this.#open;
+    const { state } = from;
+    const useful = open.usefulValues(from);
+    // An increment of nothing wants 0 or absence: it is not the twin of a cas that wants one of the two.
+    const tried = new Set<string>();
+    for (const each of byDeadline(open.replacersOf(state))) {
+      const effect = `${each.wants.length} ${each.gives}`;
+      if (hasBit(from.covered, each.slot) || tried.has(effect)) continue;
+      tried.add(effect);
+      yield this.#after(from, each);
+    }
+    for (const kind of open.unknownReplacersOf(state, from)) {
+      const { gives } = this.#kind(kind);
+      if (useful.has(gives) && !tried.has(`1 ${gives}`)) yield this.#afterUnknown(from, kind, gives);
+    }
+    yield* this.#additions(from, useful);
+    const isAnyBare = open.writeMask.some((word, at) => (word & ~(from.covered[at] as number)) !== 0);
+    for (const value of useful) {
+      if (value === state && !isAnyBare) continue;
+      const write = open.writeOf(value, from);
+      if (write !== undefined) yield this.#after(from, write);
+      else {
+        const kind = open.unknownWriteOf(value, from);
+        if (kind !== undefined) yield this.#afterUnknown(from, kind, value);
+      }
+    }
+    if (target.kind === 'write' && !hasBit(from.used, target.slot)) {
+      if (target.gives !== state || isAnyBare) yield this.#after(from, target);
+    }
+  }
+
+  /** Increments of unknown outcome, unless they lead away from every number that somebody waits for. */
+  *#additions(from: Configuration, useful: ReadonlySet<number>): Generator<Configuration> {
+    const kinds = this.#open.unknownAdds(from);
+    if (kinds.length === 0 || useful.size === 0) return;
+    const { values } = this.#model;
+    const waited = [...useful].map((value) => Number(values.names[value] ?? '0'));
+    const isMixed = kinds.some((kind) => this.#kind(kind).delta * this.#kind(kinds[0] as number).delta < 0);
+    const [low, high] = [Math.min(...waited), Math.max(...waited)];
+    for (const kind of kinds) {
+      const { delta } = this.#kind(kind);
+      const state = values.sum(from.state, delta);
+      const sum = Number(values.names[state]);
+      if (isMixed || (delta > 0 ? sum <= high : sum >= low)) yield this.#afterUnknown(from, kind, state);
+    }
+  }
+
+  #kind(number: number): UnknownKind {
+    return this.#model.unknownKinds[number] as UnknownKind;
+  }
+
+  #after(from: Configuration, known: Known): Configuration {
+    const [covered, used] = [from.covered.slice(), from.used.slice()];
+    if (known.kind === 'write') this.#coverWrites(covered);
+    setBit(covered, known.slot);
+    setBit(used, known.slot);
+    return this.#settled({ state: known.gives, covered, used, spent: from.spent });
+  }
+
+  #afterUnknown(from: Configuration, kind: number, state: number): Configuration {
+    const covered = from.covered.slice();
+    if (this.#kind(kind).kind === 'write') this.#coverWrites(covered);
+    const spent = this.#open.isPlenty(kind) ? from.spent : spendOne(from.spent, kind);
+    return this.#settled({ state, covered, used: from.used, spent });
+  }
+
+  /** Every open write may have happened right before the one that happens now. */
+  #coverWrites(covered: Int32Array): void {
+    for (const [at, word] of this.#open.writeMask.entries()) covered[at] = (covered[at] as number) | word;
+  }
+
+  /** Lets everything happen that changes nothing, and forgets what cannot matter any more. */
+  #settled(configuration: Configuration): Configuration {
+    const open = this.#open;
+    const covered = configuration.covered.slice();
+    for (const { slot } of open.observersOf(configuration.state)) setBit(covered, slot);
+    const now = { ...configuration, covered };
+    const used = this.#stillUsed(now);
+    const spent = now.spent.length === 0 ? now.spent : this.#stillSpent(now);
+    const state = open.isWanted(now.state, now) ? now.state : GARBAGE;
+    return { state, covered, used, spent };
+  }
+
+  /** That a write happened visibly matters only while somebody may want its value. */
+  #stillUsed(now: Configuration): Int32Array {
+    if (now.used.every((word) => word === 0)) return now.used;
+    const used = now.used.slice();
+    for (const known of this.#open.changes()) {
+      if (hasBit(used, known.slot) && !this.#open.isWanted(known.gives, now)) clearBit(used, known.slot);
+    }
+    return used;
+  }
+
+  #stillSpent(now: Configuration): readonly number[] {
+    const kept: number[] = [];
+    for (let at = 0; at < now.spent.length; at += 2) {
+      const number = now.spent[at] as number;
+      const { kind, gives } = this.#kind(number);
+      if (this.#open.isPlenty(number) || (kind !== 'add' && !this.#open.isWanted(gives, now))) continue;
+      kept.push(number, now.spent[at + 1] as number);
+    }
+    return kept;
+  }
+}
+
+/** Stands for a value that no later operation observes. */
+export const OTHER_VALUE = '(a value that is not read again)';
+
+function byDeadline(list: readonly Known[]): readonly Known[] {
+  return list.length < 2 ? list : [...list].sort((a, b) => a.deadline - b.deadline);
+}
+
+function without(configuration: Configuration, { slot }: Known): Configuration {
+  const [covered, used] = [configuration.covered.slice(), configuration.used.slice()];
+  clearBit(covered, slot);
+  clearBit(used, slot);
+  return { ...configuration, covered, used };
+}

@@ -101,12 +101,16 @@ export function countOwnVote(core: Core): void {
 function decide(core: Core): void {
   const result = outcome(core);
   if (result === 'pending') return;
-  if (result === 'lost') {
-    const retryAtMs = core.electionDeadlineMs;
-    becomeFollower(core, core.term, 0 as ReplicaId);
-    if (core.fastCampaigns > 0) core.electionDeadlineMs = retryAtMs;
-  } else if (core.role === 'pre-candidate') startVote(core);
+  if (result === 'lost') standBack(core);
+  else if (core.role === 'pre-candidate') startVote(core);
   else if (core.votes.has(core.id)) becomeLeader(core);
+}
+
+/** Gives a campaign up; the next one comes with the election timer, or as soon as a quick one was to. */
+function standBack(core: Core): void {
+  const retryAtMs = core.electionDeadlineMs;
+  becomeFollower(core, core.term, 0 as ReplicaId);
+  if (core.fastCampaigns > 0) core.electionDeadlineMs = retryAtMs;
 }
 
 /** Whether the sender's log is at least as new as the own one (Raft paper 5.4.1). */
@@ -131,10 +135,21 @@ function respond(core: Core, message: VoteRequest, granted: boolean): void {
   });
 }
 
-/** No change of state: a promise that depends on nothing but the present. */
+/** Of two that ask at the same time one goes on: the newer log, between equal ones the larger id. */
+function goesFirst(core: Core, message: VoteRequest): boolean {
+  const { lastTerm, lastIndex } = core.log;
+  if (message.lastTerm !== lastTerm || message.lastIndex !== lastIndex) return true;
+  return message.from > core.id;
+}
+
+/**
+ * A promise that depends on nothing but the present. A pre-candidate that grants one to whoever goes first
+ * stands back: otherwise both win their pre-votes, both vote for themselves, and nobody leads.
+ */
 export function handlePreVote(core: Core, message: VoteRequest): void {
   const granted = message.term > core.term && !isHeld(core, message) && isUpToDate(core, message);
   respond(core, message, granted);
+  if (granted && core.role === 'pre-candidate' && goesFirst(core, message)) standBack(core);
 }
 
 /** Learners and replicas that do not know their own promotion vote too: the candidate knows whom it needs. */

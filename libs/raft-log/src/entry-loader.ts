@@ -1,6 +1,6 @@
-import type { EntryCache } from './entry-cache.js';
 import type { RangeState } from './range-state.js';
 import { ENTRY_HEADER_BYTES, entryFromRecord, isRecordIntact } from './record-format.js';
+import type { RecentEntries } from './recent-entries.js';
 import { damaged } from './recovery.js';
 import type { SegmentFiles } from './segment-files.js';
 import { epochOf, offsetOf } from './segment-format.js';
@@ -51,18 +51,17 @@ function isStill(state: RangeState, index: number, position: number): boolean {
  */
 export class EntryLoader {
   readonly #files: SegmentFiles;
-  readonly #cache: EntryCache;
+  readonly #recent: RecentEntries;
 
-  constructor(files: SegmentFiles, cache: EntryCache) {
+  constructor(files: SegmentFiles, recent: RecentEntries) {
     this.#files = files;
-    this.#cache = cache;
+    this.#recent = recent;
   }
 
-  async load(state: RangeState, indexes: readonly number[], durablePosition: number): Promise<void> {
+  async load(state: RangeState, indexes: readonly number[]): Promise<void> {
     let bytes = 0;
     for (const index of indexes) bytes += state.window.payloadBytesAt(index);
-    state.wasLoaded = true;
-    this.#cache.shrink(durablePosition, bytes);
+    this.#recent.loaded.makeRoom(bytes);
     for (const batch of batchesOf(state, indexes)) {
       // The range may have been truncated while an earlier batch was read, and the segment may be gone.
       const isWanted = batch.indexes.some((index, at) =>
@@ -75,10 +74,9 @@ export class EntryLoader {
   }
 
   #keep(state: RangeState, batch: Batch, bytes: Buffer): void {
-    const before = state.window.cachedBytes;
     for (const [at, index] of batch.indexes.entries()) {
       const position = batch.positions[at] as number;
-      if (!isStill(state, index, position) || state.window.entryAt(index) !== undefined) continue;
+      if (!isStill(state, index, position) || this.#recent.has(state, index)) continue;
       const start = offsetOf(position) - batch.from;
       const bodyAt = start + ENTRY_HEADER_BYTES;
       const header = bytes.subarray(start, bodyAt);
@@ -98,10 +96,7 @@ export class EntryLoader {
           `another record stands for entry ${index}`,
         );
       }
-      state.window.keep(index, entry);
-      state.evictFrom = Math.min(state.evictFrom, index);
+      this.#recent.loaded.keep(position, entry);
     }
-    state.wasLoaded = true;
-    this.#cache.account(state, before);
   }
 }

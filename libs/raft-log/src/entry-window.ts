@@ -1,22 +1,19 @@
 import { assert } from '@cairn/base';
-import type { Entry } from '@cairn/raft';
 
 const CAPACITY_LEAST = 8;
 
 /**
- * What is known about each entry of one range: its position on disk, its payload's length, and the entry
- * itself when it is in memory. Indexes [first, first + count) live in rings whose size is a power of two, so
- * that truncation in front and appends behind cost nothing; an idle range costs a few hundred bytes.
+ * What is known about each entry of one range: its position in the log and its payload's length.
+ * Indexes [first, first + count) live in rings whose size is a power of two, so that truncation in front and
+ * appends behind cost nothing; an idle range costs a few hundred bytes.
  */
 export class EntryWindow {
   #capacity = CAPACITY_LEAST;
   #positions = new Float64Array(CAPACITY_LEAST);
   #lengths = new Uint32Array(CAPACITY_LEAST);
-  #entries: (Entry | undefined)[] = new Array<Entry | undefined>(CAPACITY_LEAST).fill(undefined);
   #first = 1;
   #count = 0;
   #payloadBytes = 0;
-  #cachedBytes = 0;
 
   /** Index of the first entry; with count 0, of the one that would come next. */
   get first(): number {
@@ -31,13 +28,6 @@ export class EntryWindow {
   get payloadBytes(): number {
     return this.#payloadBytes;
   }
-  /**
-   * Payload bytes of the entries in memory, each counted at least one byte so that empty ones are evicted
-   * too.
-   */
-  get cachedBytes(): number {
-    return this.#cachedBytes;
-  }
 
   #slot(index: number): number {
     assert(index >= this.#first && index < this.#first + this.#count, 'index outside the window');
@@ -50,19 +40,14 @@ export class EntryWindow {
   payloadBytesAt(index: number): number {
     return this.#lengths[this.#slot(index)] as number;
   }
-  entryAt(index: number): Entry | undefined {
-    return this.#entries[this.#slot(index)];
-  }
 
-  push(position: number, payloadBytes: number, entry: Entry | undefined): void {
+  push(position: number, payloadBytes: number): void {
     if (this.#count === this.#capacity) this.#resize(this.#capacity * 2);
     const slot = (this.#first + this.#count) & (this.#capacity - 1);
     this.#count += 1;
     this.#positions[slot] = position;
     this.#lengths[slot] = payloadBytes;
-    this.#entries[slot] = entry;
     this.#payloadBytes += payloadBytes;
-    if (entry !== undefined) this.#cachedBytes += payloadBytes + 1;
   }
 
   /** The same entry was written again, at a later place. */
@@ -70,25 +55,7 @@ export class EntryWindow {
     this.#positions[this.#slot(index)] = position;
   }
 
-  keep(index: number, entry: Entry): void {
-    const slot = this.#slot(index);
-    if (this.#entries[slot] !== undefined) return;
-    this.#entries[slot] = entry;
-    this.#cachedBytes += (this.#lengths[slot] as number) + 1;
-  }
-
-  /** Drops the entry from memory; answers the bytes that this frees. */
-  evict(index: number): number {
-    const slot = this.#slot(index);
-    if (this.#entries[slot] === undefined) return 0;
-    this.#entries[slot] = undefined;
-    const freed = (this.#lengths[slot] as number) + 1;
-    this.#cachedBytes -= freed;
-    return freed;
-  }
-
   #drop(index: number): void {
-    this.evict(index);
     this.#payloadBytes -= this.#lengths[this.#slot(index)] as number;
   }
 
@@ -115,28 +82,23 @@ export class EntryWindow {
     this.#capacity = CAPACITY_LEAST;
     this.#positions = new Float64Array(CAPACITY_LEAST);
     this.#lengths = new Uint32Array(CAPACITY_LEAST);
-    this.#entries = new Array<Entry | undefined>(CAPACITY_LEAST).fill(undefined);
     this.#first = first;
     this.#count = 0;
     this.#payloadBytes = 0;
-    this.#cachedBytes = 0;
   }
 
   #resize(wanted: number): void {
     const capacity = Math.max(CAPACITY_LEAST, wanted);
     const positions = new Float64Array(capacity);
     const lengths = new Uint32Array(capacity);
-    const entries = new Array<Entry | undefined>(capacity).fill(undefined);
     for (let index = this.#first; index < this.end; index += 1) {
       const from = index & (this.#capacity - 1);
       const to = index & (capacity - 1);
       positions[to] = this.#positions[from] as number;
       lengths[to] = this.#lengths[from] as number;
-      entries[to] = this.#entries[from];
     }
     this.#capacity = capacity;
     this.#positions = positions;
     this.#lengths = lengths;
-    this.#entries = entries;
   }
 }

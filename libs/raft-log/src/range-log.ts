@@ -1,6 +1,5 @@
 import { assert, type LogIndex, type RangeId, type Term } from '@cairn/base';
 import type { Entry, HardState } from '@cairn/raft';
-import type { EntryCache } from './entry-cache.js';
 import {
   ENTRY_HEADER_BYTES,
   encodeRecordHeader,
@@ -10,13 +9,14 @@ import {
   RecordType,
 } from './record-format.js';
 import { encodeVote, type RangeState } from './range-state.js';
+import type { RecentEntries } from './recent-entries.js';
 import type { RangeCheckpoint, RangeLog } from './types.js';
 
 const NO_PAYLOAD = new Uint8Array(0);
 
 /** What a range needs from the log it lives in. */
 export interface LogHost {
-  readonly cache: EntryCache;
+  readonly recent: RecentEntries;
   /** Everything before it is on disk for good. */
   readonly durablePosition: number;
   /** Throws when the log refuses writes or `bytes` more would pass the staging limit. */
@@ -75,10 +75,10 @@ export class RangeLogView implements RangeLog {
     const found: Entry[] = [];
     let bytes = 0;
     for (let index: number = from; index < toExclusive; index += 1) {
-      const entry = window.entryAt(index);
-      if (entry === undefined) break;
-      bytes += entry.payload.length;
+      bytes += window.payloadBytesAt(index);
       if (bytes > bytesMax && found.length > 0) break;
+      const entry = this.#host.recent.entryAt(this.#state, index);
+      if (entry === undefined) break;
       found.push(entry);
     }
     return found.length === 0 ? 'loading' : found;
@@ -89,9 +89,7 @@ export class RangeLogView implements RangeLog {
     if (head === undefined) return;
     this.#checkAppend(entries, head);
     const state = this.#state;
-    const { window } = state;
-    const bytesBefore = window.cachedBytes;
-    if (head.index < window.end) state.cutFrom(head.index);
+    if (head.index < state.window.end) state.cutFrom(head.index);
     for (const entry of entries) {
       const header = entryHeader(this.rangeId, entry);
       assert(
@@ -99,10 +97,8 @@ export class RangeLogView implements RangeLog {
         'the entry carries the header of another',
       );
       const position = this.#host.stage(header, entry.payload);
-      state.push(entry, { position, payloadBytes: entry.payload.length }, entry);
+      state.push(entry, { position, payloadBytes: entry.payload.length });
     }
-    if (head.index < state.evictFrom) state.evictFrom = head.index;
-    this.#host.cache.account(state, bytesBefore);
   }
 
   /** Everything is checked before anything changes, so that a refused append leaves no trace. */
@@ -159,17 +155,13 @@ export class RangeLogView implements RangeLog {
     assert(index < window.end, 'truncation past the end of the log', { index, end: window.end });
     assert(this.#state.termOf(index) === term, 'truncation names another term', { index, term });
     const position = this.#stageMark(RecordType.truncate, index, term, NO_PAYLOAD);
-    const bytesBefore = window.cachedBytes;
     this.#state.truncate(index, position);
-    this.#host.cache.account(this.#state, bytesBefore);
   }
 
   reset(index: LogIndex, term: Term): void {
     assert(index > 0 || term === 0, 'nothing comes before the first entry', { index, term });
     const position = this.#stageMark(RecordType.reset, index, term, NO_PAYLOAD);
-    const bytesBefore = this.#state.window.cachedBytes;
     this.#state.reset(index, term, position);
-    this.#host.cache.account(this.#state, bytesBefore);
   }
 
   async load(from: LogIndex, toExclusive: LogIndex, bytesMax: number): Promise<void> {
@@ -180,7 +172,7 @@ export class RangeLogView implements RangeLog {
     for (let index = Math.max(from, window.first); index < end; index += 1) {
       bytes += window.payloadBytesAt(index);
       if (bytes > bytesMax && index > from) break;
-      if (window.entryAt(index) === undefined) missing.push(index);
+      if (!this.#host.recent.has(this.#state, index)) missing.push(index);
     }
     if (missing.length > 0) await this.#host.loadEntries(this.#state, missing);
   }
@@ -188,9 +180,7 @@ export class RangeLogView implements RangeLog {
   /** The log forgot the range; this view takes no more changes. */
   markRemoved(): void {
     this.#isRemoved = true;
-    const bytesBefore = this.#state.window.cachedBytes;
     this.#state.window.reset(1);
-    this.#host.cache.account(this.#state, bytesBefore);
   }
 
   #stageMark(type: RecordType, index: LogIndex, term: Term, payload: Uint8Array): number {

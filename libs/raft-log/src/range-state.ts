@@ -33,10 +33,6 @@ export class RangeState {
   /** Recovery only: what the last mark said; a log without one begins behind (0, 0). */
   #markIndex = logIndex(0);
   #markTerm = toTerm(0);
-  /** Set while eviction has to leave the range alone once: something was just read back. */
-  wasLoaded = false;
-  /** No entry below is in memory, so eviction starts looking here. */
-  evictFrom = 1;
 
   constructor(rangeId: RangeId) {
     this.rangeId = rangeId;
@@ -95,13 +91,13 @@ export class RangeState {
   }
 
   /** Adds the entry that comes next. */
-  push(entry: Pick<Entry, 'index' | 'term'>, location: EntryLocation, cached: Entry | undefined): void {
+  push(entry: Pick<Entry, 'index' | 'term'>, location: EntryLocation): void {
     assert(entry.index === this.window.end, 'entry does not continue the log', {
       range: this.rangeId,
       index: entry.index,
       expected: this.window.end,
     });
-    this.window.push(location.position, location.payloadBytes, cached);
+    this.window.push(location.position, location.payloadBytes);
     this.#runs.push(entry.index, entry.term);
   }
 
@@ -116,7 +112,6 @@ export class RangeState {
     this.#markPosition = position;
     this.window.reset(index + 1);
     this.#runs.reset(index, term);
-    this.evictFrom = index + 1;
   }
 
   /**
@@ -137,7 +132,7 @@ export class RangeState {
     } else if (entry.index < end) {
       this.cutFrom(entry.index);
     }
-    this.push(entry, location, undefined);
+    this.push(entry, location);
     return true;
   }
 

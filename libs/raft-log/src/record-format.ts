@@ -185,14 +185,18 @@ export function entryFromRecord(header: Uint8Array, payload: Uint8Array): Entry 
   if (!isRecordIntact(header, payload)) {
     throw new CairnError('CORRUPTION', 'a log entry does not match its checksum');
   }
-  const kind = header[7] as number;
-  if (header[6] !== RecordType.entry || kind > EntryKind.config) {
+  if (header[6] !== RecordType.entry || (header[7] as number) > EntryKind.config) {
     throw new CairnError('CORRUPTION', 'a log record is not an entry of a known kind');
   }
+  return decodeEntry(header, payload);
+}
+
+/** The same of a record that this process encoded, or checked, before. */
+export function decodeEntry(header: Uint8Array, payload: Uint8Array): Entry {
   return {
     index: logIndex(getU48(header, 14)),
     term: toTerm(getU48(header, 20)),
-    kind: kind as EntryKind,
+    kind: header[7] as EntryKind,
     payload,
     header,
   };

@@ -1,5 +1,4 @@
-import { logIndex } from '@cairn/base';
-import type { Entry } from '@cairn/raft';
+import { assert, logIndex } from '@cairn/base';
 import {
   ENTRY_HEADER_BYTES,
   encodeRecordHeader,
@@ -8,6 +7,7 @@ import {
   RecordType,
 } from './record-format.js';
 import { encodeVote, type RangeState } from './range-state.js';
+import type { RecentEntries } from './recent-entries.js';
 import { epochOf } from './segment-format.js';
 import type { Stage } from './stage.js';
 
@@ -19,10 +19,10 @@ export function rewriteBytesOf(state: RangeState): number {
 }
 
 /** Indexes of the entries that are not in memory. */
-export function evictedIndexes(state: RangeState): number[] {
+export function evictedIndexes(recent: RecentEntries, state: RangeState): number[] {
   const indexes: number[] = [];
   for (let index = state.window.first; index < state.window.end; index += 1) {
-    if (state.window.entryAt(index) === undefined) indexes.push(index);
+    if (!recent.has(state, index)) indexes.push(index);
   }
   return indexes;
 }
@@ -31,12 +31,19 @@ function stageRecord(stage: Stage, fields: RecordFields, payload: Uint8Array): n
   return stage.add(encodeRecordHeader(fields, payload), payload);
 }
 
+/** Where a rewrite writes, and where it has the entries from. */
+export interface RewriteTarget {
+  readonly stage: Stage;
+  readonly recent: RecentEntries;
+}
+
 /**
  * Writes again what a range has in segments up to `epoch`, so that nothing of it is needed there. Entries are
  * written as a whole log behind a reset record, all in one block: recovery sees either the old log or the new
  * one. All entries must be in memory when any of them is that old. Changes nothing that a reader can see.
  */
-export function rewriteRange(stage: Stage, state: RangeState, epoch: number): void {
+export function rewriteRange(to: RewriteTarget, state: RangeState, epoch: number): void {
+  const { stage, recent } = to;
   const { rangeId, window } = state;
   const baseIndex = logIndex(window.first - 1);
   const baseTerm = state.termOf(baseIndex);
@@ -47,10 +54,10 @@ export function rewriteRange(stage: Stage, state: RangeState, epoch: number): vo
     const fields = { type: RecordType.reset, kind: 0, rangeId, index: baseIndex, term: baseTerm };
     state.moveMark(stageRecord(stage, fields, NO_PAYLOAD));
     for (let index = window.first; index < window.end; index += 1) {
-      const entry = window.entryAt(index) as Entry;
+      const entry = recent.entryAt(state, index);
+      assert(entry !== undefined, 'what is rewritten is in memory', { rangeId, index });
       window.move(index, stage.add(entryHeader(rangeId, entry), entry.payload));
     }
-    state.evictFrom = window.first;
   } else if (isOld(state.markPosition)) {
     const fields = { type: RecordType.truncate, kind: 0, rangeId, index: baseIndex, term: baseTerm };
     state.moveMark(stageRecord(stage, fields, NO_PAYLOAD));

@@ -1,12 +1,12 @@
 import { assert, CairnError, logIndex, term, type RangeId } from '@cairn/base';
 import type { Clock, Disk, Logger, Metrics } from '@cairn/ports';
-import { EntryCache } from './entry-cache.js';
 import { EntryLoader } from './entry-loader.js';
 import { LogWriter } from './log-writer.js';
 import { type RaftLogOptions, type ResolvedOptions, resolveOptions } from './options.js';
 import { type LogHost, RangeLogView } from './range-log.js';
 import { RangeState } from './range-state.js';
 import { encodeRecordHeader, RecordType } from './record-format.js';
+import { RecentEntries } from './recent-entries.js';
 import { type Recovered, recover } from './recovery.js';
 import { evictedIndexes, rewriteBytesOf, rewriteRange } from './rewrite.js';
 import { SegmentFiles } from './segment-files.js';
@@ -69,7 +69,7 @@ async function writeLastBlockAgain(files: SegmentFiles, { start, lastBlock }: Re
 }
 
 class SharedLog implements RaftLog, LogHost {
-  readonly cache: EntryCache;
+  readonly recent: RecentEntries;
   readonly #options: ResolvedOptions;
   readonly #files: SegmentFiles;
   readonly #stage: Stage;
@@ -87,9 +87,9 @@ class SharedLog implements RaftLog, LogHost {
     const { start, ranges } = parts.recovered;
     this.#options = options;
     this.#files = parts.files;
-    this.cache = new EntryCache(options.cacheBytesMax);
-    this.#stage = new Stage(options.segmentBytes, options.blockBytesMax, start);
-    this.#loader = new EntryLoader(parts.files, this.cache);
+    this.recent = new RecentEntries(options.cacheBytesMax);
+    this.#stage = new Stage(this.recent.memory, options, start);
+    this.#loader = new EntryLoader(parts.files, this.recent);
     const { clock, logger, metrics } = open;
     this.#writer = new LogWriter({
       stage: this.#stage,
@@ -99,7 +99,7 @@ class SharedLog implements RaftLog, LogHost {
       metrics,
       durablePosition: positionOf(start.epoch, start.offset),
       onDurable: () => {
-        this.cache.shrink(this.#writer.durablePosition, 0);
+        this.recent.memory.trim(this.#writer.durablePosition);
       },
     });
     for (const [rangeId, state] of ranges) this.#ranges.set(rangeId, new RangeLogView(this, state));
@@ -177,7 +177,7 @@ class SharedLog implements RaftLog, LogHost {
   }
 
   loadEntries(state: RangeState, indexes: readonly number[]): Promise<void> {
-    return this.#loader.load(state, indexes, this.#writer.durablePosition);
+    return this.#loader.load(state, indexes);
   }
 
   sync(): Promise<void> {
@@ -240,16 +240,16 @@ class SharedLog implements RaftLog, LogHost {
     if (users.some(isTooLarge)) return false;
     for (const state of users) {
       if (epochOf(state.firstEntryPosition) <= epoch) {
-        const evicted = evictedIndexes(state);
-        if (evicted.length > 0) await this.#loader.load(state, evicted, this.#writer.durablePosition);
+        const evicted = evictedIndexes(this.recent, state);
+        if (evicted.length > 0) await this.#loader.load(state, evicted);
       }
       const isRemoved = this.#ranges.get(state.rangeId)?.state !== state;
       if (isRemoved || epochOf(state.oldestPosition) > epoch) continue;
       // Appends may have made it too large, or evictions incomplete, while the disk was read.
       const usesEntries = epochOf(state.firstEntryPosition) <= epoch;
-      if (usesEntries && (isTooLarge(state) || evictedIndexes(state).length > 0)) return false;
+      if (usesEntries && (isTooLarge(state) || evictedIndexes(this.recent, state).length > 0)) return false;
       this.checkWritable(rewriteBytesOf(state));
-      rewriteRange(this.#stage, state, epoch);
+      rewriteRange({ stage: this.#stage, recent: this.recent }, state, epoch);
     }
     return true;
   }
@@ -259,7 +259,7 @@ class SharedLog implements RaftLog, LogHost {
       segments: this.#files.count,
       diskBytes: this.#files.diskBytes,
       stagedBytes: this.#stage.stagedBytes,
-      cachedBytes: this.cache.bytes,
+      cachedBytes: this.recent.bytes,
     };
   }
 

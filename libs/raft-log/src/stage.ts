@@ -1,4 +1,5 @@
 import { assert } from '@cairn/base';
+import type { LogMemory } from './log-memory.js';
 import { ENTRY_HEADER_BYTES, getU32 } from './record-format.js';
 import {
   alignBlock,
@@ -12,15 +13,10 @@ import {
   startDigest,
 } from './segment-format.js';
 
-const CHUNK_BYTES = 256 * 1024;
-/** Chunks kept for reuse: 2 MiB. */
-const CHUNKS_KEPT_MAX = 8;
-/** Up to here a payload is copied: cheaper than one more buffer in the vector of a write. */
-const COPY_BYTES_MAX = 4096;
 const NOTHING = Buffer.alloc(0);
 const ZEROS = Buffer.alloc(BLOCK_ALIGN_BYTES);
 
-/** One block, ready to be written; `parts` may not change until `Stage.release`. */
+/** One block, ready to be written; `parts` belong to the log's memory, which keeps them until they are durable. */
 export interface SealedBlock {
   readonly epoch: number;
   /** Where the write begins; the segment's header sector is part of the first one. */
@@ -30,7 +26,6 @@ export interface SealedBlock {
   readonly bytes: number;
   /** Bytes of the records alone. */
   readonly recordBytes: number;
-  readonly chunks: readonly Buffer[];
 }
 
 export interface StageStart {
@@ -42,6 +37,11 @@ export interface StageStart {
   readonly previousEnd: number;
 }
 
+export interface StageLimits {
+  readonly segmentBytes: number;
+  readonly blockBytesMax: number;
+}
+
 /**
  * Gathers records into blocks and gives each its final place in the log at once: the place of a block follows
  * from the blocks before it, and a block is begun in a segment only where the largest one would fit. A block
@@ -50,7 +50,7 @@ export interface StageStart {
 export class Stage {
   readonly #segmentBytes: number;
   readonly #blockBytesMax: number;
-  readonly #freeChunks: Buffer[] = [];
+  readonly #memory: LogMemory;
   #sealed: SealedBlock[] = [];
   #epoch: number;
   #offset: number;
@@ -65,15 +65,15 @@ export class Stage {
   #bodyBytes = 0;
   #digest = 0;
   #parts: Uint8Array[] = [];
-  #chunks: Buffer[] = [];
-  #chunk: Buffer = NOTHING;
-  /** The chunk's bytes from here to `#chunkAt` are not yet in `#parts`. */
-  #chunkFrom = 0;
-  #chunkAt = 0;
+  #slab: Buffer = NOTHING;
+  /** The slab's bytes from here to `#slabAt` are not yet in `#parts`. */
+  #slabFrom = 0;
+  #slabAt = 0;
 
-  constructor(segmentBytes: number, blockBytesMax: number, start: StageStart) {
-    this.#segmentBytes = segmentBytes;
-    this.#blockBytesMax = blockBytesMax;
+  constructor(memory: LogMemory, limits: StageLimits, start: StageStart) {
+    this.#memory = memory;
+    this.#segmentBytes = limits.segmentBytes;
+    this.#blockBytesMax = limits.blockBytesMax;
     this.#epoch = start.epoch;
     this.#offset = start.offset;
     this.#sequence = start.sequence;
@@ -104,28 +104,17 @@ export class Stage {
       this.#seal();
   }
 
-  /**
-   * Adds one record and answers its position. The header is copied; a long payload is referenced until the
-   * write is done.
-   */
+  /** Adds one record and answers its position. Header and payload are copied into the log's memory. */
   add(header: Uint8Array, payload: Uint8Array): number {
     const bytes = ENTRY_HEADER_BYTES + payload.length;
     if (this.#recordCount > 0 && BLOCK_HEADER_BYTES + this.#bodyBytes + bytes > this.#blockBytesMax)
       this.#seal();
     if (this.#recordCount === 0) this.#open(bytes);
     const position = positionOf(this.#epoch, this.#bodyOffset + this.#bodyBytes);
-    const isCopied = payload.length <= COPY_BYTES_MAX;
-    const needed = isCopied ? bytes : ENTRY_HEADER_BYTES;
-    if (this.#chunkAt + needed > this.#chunk.length) this.#nextChunk();
-    this.#chunk.set(header, this.#chunkAt);
-    this.#chunkAt += ENTRY_HEADER_BYTES;
-    if (isCopied) {
-      this.#chunk.set(payload, this.#chunkAt);
-      this.#chunkAt += payload.length;
-    } else {
-      this.#flushChunk();
-      this.#parts.push(payload);
-    }
+    const at = this.#reserve(bytes);
+    this.#slab.set(header, at);
+    this.#slab.set(payload, at + ENTRY_HEADER_BYTES);
+    this.#memory.hold(position, bytes);
     this.#digest = mixDigest(this.#digest, getU32(header, 0));
     this.#recordCount += 1;
     this.#bodyBytes += bytes;
@@ -141,12 +130,9 @@ export class Stage {
     return taken;
   }
 
-  /** The write of a block ended: its memory is used again. */
+  /** The write of a block ended. */
   release(block: SealedBlock): void {
     this.#stagedBytes -= block.recordBytes;
-    for (const chunk of block.chunks) {
-      if (this.#freeChunks.length < CHUNKS_KEPT_MAX) this.#freeChunks.push(chunk);
-    }
   }
 
   #open(firstRecordBytes: number): void {
@@ -164,13 +150,18 @@ export class Stage {
     if (this.#offset === 0) {
       this.#parts.push(encodeSegmentHeader({ epoch: this.#epoch, previousEnd: this.#previousEnd }));
     }
-    this.#nextChunk();
-    this.#headerBuffer = this.#chunk.subarray(0, BLOCK_HEADER_BYTES);
-    this.#chunkAt = BLOCK_HEADER_BYTES;
+    // Together with the first record: what is held of that keeps the memory of the header, too.
+    const { buffer, offset } = this.#memory.reserve(BLOCK_HEADER_BYTES + firstRecordBytes);
+    this.#memory.giveBack(firstRecordBytes);
+    this.#slab = buffer;
+    this.#slabFrom = offset;
+    this.#slabAt = offset + BLOCK_HEADER_BYTES;
+    this.#headerBuffer = buffer.subarray(offset, this.#slabAt);
   }
 
   #seal(): void {
-    this.#flushChunk();
+    this.#flushSlab();
+    this.#memory.endPiece();
     const bodyBytes = this.#bodyBytes;
     encodeBlockHeader(this.#headerBuffer, {
       epoch: this.#epoch,
@@ -188,29 +179,27 @@ export class Stage {
       parts: this.#parts,
       bytes: end - this.#offset,
       recordBytes: bodyBytes,
-      chunks: this.#chunks,
     });
     this.#offset = end;
     this.#sequence += 1;
     this.#recordCount = 0;
     this.#parts = [];
-    this.#chunks = [];
-    this.#chunk = NOTHING;
-    this.#chunkFrom = 0;
-    this.#chunkAt = 0;
   }
 
-  #flushChunk(): void {
-    if (this.#chunkAt > this.#chunkFrom)
-      this.#parts.push(this.#chunk.subarray(this.#chunkFrom, this.#chunkAt));
-    this.#chunkFrom = this.#chunkAt;
+  /** Answers where in `#slab` the next `bytes` go. */
+  #reserve(bytes: number): number {
+    const { buffer, offset } = this.#memory.reserve(bytes);
+    if (buffer !== this.#slab) {
+      this.#flushSlab();
+      this.#slab = buffer;
+      this.#slabFrom = offset;
+    }
+    this.#slabAt = offset + bytes;
+    return offset;
   }
 
-  #nextChunk(): void {
-    this.#flushChunk();
-    this.#chunk = this.#freeChunks.pop() ?? Buffer.allocUnsafeSlow(CHUNK_BYTES);
-    this.#chunks.push(this.#chunk);
-    this.#chunkFrom = 0;
-    this.#chunkAt = 0;
+  #flushSlab(): void {
+    if (this.#slabAt > this.#slabFrom) this.#parts.push(this.#slab.subarray(this.#slabFrom, this.#slabAt));
+    this.#slabFrom = this.#slabAt;
   }
 }

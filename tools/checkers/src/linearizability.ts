@@ -19,7 +19,8 @@ const EXACTLY = Number.POSITIVE_INFINITY;
  * is one; counting unknown operations as any number shows sooner that there is none.
  */
 const ATTEMPTS: readonly SweepLimits[] = [
-  { widthMax: 64, plentyAbove: EXACTLY },
+  { widthMax: 16, plentyAbove: EXACTLY },
+  { widthMax: 128, plentyAbove: EXACTLY },
   { widthMax: 2_000, plentyAbove: 0 },
   { widthMax: 1_000, plentyAbove: EXACTLY },
   { widthMax: 10_000, plentyAbove: 2 },

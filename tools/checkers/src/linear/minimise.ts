@@ -92,11 +92,7 @@ export class Minimiser {
 
   /** `operations` must be a contradiction when the key is absent at first. */
   shrink(operations: readonly Operation[], culprit: Operation): Contradiction {
-    const whole: Attempt = {
-      initial: [undefined],
-      operations: prefix(operations, culprit.returnedMs),
-    };
-    let smallest = this.#window(whole);
+    let smallest = this.#window(this.#shortPrefix(operations, culprit));
     for (let before = NEVER; smallest.operations.length < before && this.#work < WORK_MAX;) {
       before = smallest.operations.length;
       smallest = this.#dropPieces(smallest);
@@ -104,6 +100,22 @@ export class Minimiser {
     const end = this.#stuckAt(smallest) ?? culprit;
     const sorted = [...smallest.operations].sort((a, b) => a.invokedMs - b.invokedMs);
     return { initial: toldApart(smallest), upTo: sorted, culprit: end };
+  }
+
+  /**
+   * A sweep may see that it will get stuck before the answer comes that makes it so: a little more than what it
+   * had seen is the contradiction.
+   */
+  #shortPrefix(operations: readonly Operation[], culprit: Operation): Attempt {
+    const ends = operations
+      .map(({ returnedMs }) => returnedMs)
+      .filter((atMs) => atMs >= culprit.returnedMs && atMs !== NEVER)
+      .sort((a, b) => a - b);
+    for (let more = 0; more < ends.length; more = more * WINDOW_GROWTH + 1) {
+      const attempt = { initial: [undefined], operations: prefix(operations, ends[more] as number) };
+      if (this.#stuckAt(attempt) !== undefined) return attempt;
+    }
+    return { initial: [undefined], operations };
   }
 
   /** The operation at which an attempt contradicts itself; undefined when it does not, or not certainly. */

@@ -1,5 +1,5 @@
 import { hasBit, setBit, spentOf, type Configuration } from './frontier.js';
-import { type Known, type Model } from './model.js';
+import { GARBAGE, type Known, type Model } from './model.js';
 
 function listIn<K, T>(map: Map<K, T[]>, key: K): T[] {
   let list = map.get(key);
@@ -11,6 +11,12 @@ function removeFrom<K>(map: Map<K, Known[]>, key: K, known: Known): void {
   const list = map.get(key) as Known[];
   list.splice(list.indexOf(known), 1);
   if (list.length === 0) map.delete(key);
+}
+
+function countIn<K>(map: Map<K, number>, key: K, by: number): void {
+  const count = (map.get(key) ?? 0) + by;
+  if (count === 0) map.delete(key);
+  else map.set(key, count);
 }
 
 const NONE: readonly never[] = [];
@@ -36,6 +42,9 @@ export class OpenOperations {
   /** Operations not invoked yet, by the value they want. */
   readonly #coming = new Map<number, number>();
   readonly #wantedByUnknown = new Set<number>();
+  /** Operations not invoked yet, and unknown ones at any time, by the value they give. */
+  readonly #comingGifts = new Map<number, number>();
+  readonly #givenByUnknown = new Set<number>();
   readonly writeMask: Int32Array;
 
   constructor(model: Model, plentyAbove: number) {
@@ -45,13 +54,19 @@ export class OpenOperations {
     this.writeMask = new Int32Array((model.slots + 31) >>> 5);
     for (const event of model.events) {
       if (event.type !== 'invoke') continue;
-      for (const value of event.known.wants) this.#coming.set(value, (this.#coming.get(value) ?? 0) + 1);
+      const { kind, wants, gives } = event.known;
+      for (const value of wants) countIn(this.#coming, value, 1);
+      if (kind !== 'observe') countIn(this.#comingGifts, gives, 1);
     }
-    for (const { kind, wants } of model.unknownKinds) if (kind === 'cas') this.#wantedByUnknown.add(wants);
+    for (const { kind, wants, gives } of model.unknownKinds) {
+      if (kind === 'cas') this.#wantedByUnknown.add(wants);
+      this.#givenByUnknown.add(gives);
+    }
   }
 
   invoke(known: Known): void {
     const { kind, wants, gives, slot } = known;
+    if (kind !== 'observe') countIn(this.#comingGifts, gives, -1);
     if (kind === 'write') {
       const list = listIn(this.#writes, gives);
       const place = list.findIndex(({ deadline }) => deadline > known.deadline);
@@ -61,9 +76,7 @@ export class OpenOperations {
     }
     for (const value of wants) {
       listIn(kind === 'observe' ? this.#observers : this.#replacers, value).push(known);
-      const left = (this.#coming.get(value) as number) - 1;
-      if (left === 0) this.#coming.delete(value);
-      else this.#coming.set(value, left);
+      countIn(this.#coming, value, -1);
     }
   }
 
@@ -143,6 +156,43 @@ export class OpenOperations {
     if (this.#model.hasAdds || this.#coming.has(value) || this.#wantedByUnknown.has(value)) return true;
     const isOpen = ({ slot }: Known): boolean => !hasBit(covered, slot);
     return this.observersOf(value).some(isOpen) || this.replacersOf(value).some(isOpen);
+  }
+
+  /**
+   * Whether the state may be left: nobody will miss its value, or somebody may bring it back. The other way
+   * lies no explanation.
+   */
+  mayLeave(configuration: Configuration): boolean {
+    const { state, covered, used } = configuration;
+    if (state === GARBAGE || this.#model.hasAdds) return true;
+    if (this.#comingGifts.has(state) || this.#givenByUnknown.has(state)) return true;
+    const isOpen = ({ slot }: Known): boolean => !hasBit(covered, slot);
+    const missing = this.replacersOf(state).filter(isOpen).length;
+    // One that replaces the value may be what leaves it.
+    if (!this.#coming.has(state) && missing <= 1 && !this.observersOf(state).some(isOpen)) return true;
+    if (this.#writes.get(state)?.some(({ slot }) => !hasBit(used, slot)) === true) return true;
+    for (const list of this.#replacers.values()) {
+      if (list.some((each) => each.gives === state && isOpen(each))) return true;
+    }
+    return false;
+  }
+
+  /**
+   * Marks what may happen unnoticed right before a write that is about to happen: writes, and whole visits to a
+   * value that only open operations observe and nobody later misses.
+   */
+  passBy(covered: Int32Array, configuration: Configuration, towards: number): void {
+    for (const [at, word] of this.writeMask.entries()) covered[at] = (covered[at] as number) | word;
+    if (this.#model.hasAdds) return;
+    for (const [value, observers] of this.#observers) {
+      if (value === towards || this.#coming.has(value) || this.#wantedByUnknown.has(value)) continue;
+      if (this.replacersOf(value).some(({ slot }) => !hasBit(configuration.covered, slot))) continue;
+      if (observers.every(({ slot }) => hasBit(covered, slot))) continue;
+      const canVisit =
+        this.writeOf(value, configuration) !== undefined ||
+        this.unknownWriteOf(value, configuration) !== undefined;
+      if (canVisit) for (const { slot } of observers) setBit(covered, slot);
+    }
   }
 
   /**

@@ -15,8 +15,8 @@ export type SweepEnd =
   /** Nothing explains the answer of `culprit`. Certain unless configurations were left out. */
   | { readonly type: 'stuck'; readonly culprit: Known; readonly at: number; readonly isExact: boolean };
 
-/** Steps tried for one return before the rest is left out. */
-const STEPS_PER_RETURN_MAX = 400_000;
+/** Steps tried for one return, per configuration that may be kept, before the rest is left out. */
+const STEPS_PER_WIDTH = 50;
 
 /**
  * Is there an order of the operations of one key, each between its invocation and its return, that explains
@@ -27,6 +27,8 @@ const STEPS_PER_RETURN_MAX = 400_000;
  * - What changes nothing happens as soon as the state allows it; that excludes nothing.
  * - A write that nobody sees is put right before a later write and leaves no trace.
  * - Of writes with one value the one that returns first happens first; unknown ones after all known ones.
+ * - A visit to a value that nobody misses later happens right before the next write, if it helps anybody.
+ * - A value that somebody still misses and nobody brings back is not left.
  * - Before the operation that must happen now, only what an open operation waits for is worth visiting.
  * - Values that no remaining answer mentions are all the same.
  * - A configuration from which less is possible than from another one is dropped.
@@ -103,7 +105,7 @@ export class Sweep {
         if (hasBit(next.covered, known.slot)) after.add(without(next, known));
         if (this.#isWorthUsing(next, known)) paths.push(next);
       }
-      if (visited.size > STEPS_PER_RETURN_MAX || after.size > this.#limits.widthMax * 2) {
+      if (visited.size > this.#limits.widthMax * STEPS_PER_WIDTH || after.size > this.#limits.widthMax * 2) {
         this.#isNarrowed = true;
         break;
       }
@@ -124,6 +126,7 @@ export class Sweep {
   *#steps(from: Configuration, target: Known): Generator<Configuration> {
     const open = this.#open;
     const { state } = from;
+    if (!open.mayLeave(from)) return;
     const useful = open.usefulValues(from);
     // An increment of nothing wants 0 or absence: it is not the twin of a cas that wants one of the two.
     const tried = new Set<string>();
@@ -175,7 +178,7 @@ export class Sweep {
 
   #after(from: Configuration, known: Known): Configuration {
     const [covered, used] = [from.covered.slice(), from.used.slice()];
-    if (known.kind === 'write') this.#coverWrites(covered);
+    if (known.kind === 'write') this.#open.passBy(covered, from, known.gives);
     setBit(covered, known.slot);
     setBit(used, known.slot);
     return this.#settled({ state: known.gives, covered, used, spent: from.spent });
@@ -183,14 +186,9 @@ export class Sweep {
 
   #afterUnknown(from: Configuration, kind: number, state: number): Configuration {
     const covered = from.covered.slice();
-    if (this.#kind(kind).kind === 'write') this.#coverWrites(covered);
+    if (this.#kind(kind).kind === 'write') this.#open.passBy(covered, from, state);
     const spent = this.#open.isPlenty(kind) ? from.spent : spendOne(from.spent, kind);
     return this.#settled({ state, covered, used: from.used, spent });
-  }
-
-  /** Every open write may have happened right before the one that happens now. */
-  #coverWrites(covered: Int32Array): void {
-    for (const [at, word] of this.#open.writeMask.entries()) covered[at] = (covered[at] as number) | word;
   }
 
   /** Lets everything happen that changes nothing, and forgets what cannot matter any more. */

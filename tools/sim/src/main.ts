@@ -1,3 +1,5 @@
+import { coverageMain } from './coverage/command.js';
+import { failoverMain } from './failover.js';
 import { mutantsMain } from './mutants/command.js';
 import { runScenario, type ScenarioResult } from './scenario.js';
 
@@ -9,7 +11,8 @@ interface Arguments {
   readonly logLines: number;
 }
 
-const USAGE = 'usage: npm run sim -- [--seeds A..B] [--minutes M] [--json] [--log LINES | --mutants]';
+const USAGE =
+  'usage: npm run sim -- [--seeds A..B] [--minutes M] [--json] [--log LINES | --mutants | --coverage | --failover N]';
 
 function parse(argv: readonly string[]): Arguments {
   let [from, to, minutes, json, logLines] = [1, 20, Number.POSITIVE_INFINITY, false, 0];
@@ -95,10 +98,14 @@ export async function main(argv: readonly string[]): Promise<number> {
   return failed.length === 0 ? 0 : 1;
 }
 
-const argv = process.argv.slice(2);
-process.exitCode = await (argv.includes('--mutants') ? mutantsMain(argv) : main(argv)).catch(
-  (error: unknown) => {
-    process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`);
-    return 2;
-  },
-);
+async function command(argv: readonly string[]): Promise<number> {
+  if (argv.includes('--mutants')) return mutantsMain(argv);
+  if (argv.includes('--coverage')) return coverageMain(argv);
+  if (argv.includes('--failover')) return failoverMain(argv);
+  return main(argv);
+}
+
+process.exitCode = await command(process.argv.slice(2)).catch((error: unknown) => {
+  process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`);
+  return 2;
+});

@@ -36,6 +36,7 @@ const TARGETS = {
   start: { built: true, run: (argv) => runNode('tools/local-cluster/dist/main.js', argv) },
   cli: { built: true, run: (argv) => runNode('apps/cli/dist/main.js', argv) },
   sim: { built: true, run: (argv) => runNode('tools/sim/dist/main.js', argv) },
+  nemesis: { built: true, run: (argv) => runNode('tools/nemesis/dist/main.js', argv) },
   bench: { built: true, run: (argv) => runNode('tools/bench/dist/main.js', argv) },
   docs: { built: true, run: (argv) => runNode('tools/docs/dist/main.js', argv) },
   build: { built: true, run: () => 0 },
@@ -47,11 +48,14 @@ const TARGETS = {
     run: (argv) => runBin('prettier', ['--write', '--log-level=warn', ...orAll(argv)]),
   },
   proto: { built: false, run: proto },
-  check: {
-    built: true,
-    run: (argv) => sections([CHECKS.format, CHECKS.lint, CHECKS.types, CHECKS.proto], argv),
-  },
+  check: { built: true, run: check },
 };
+
+/** Without arguments the sources are checked, otherwise what the arguments name: a history. */
+function check(argv) {
+  if (argv.length > 0) return runNode('tools/checkers/dist/main.js', argv);
+  return sections([CHECKS.format, CHECKS.lint, CHECKS.types, CHECKS.proto], argv);
+}
 
 /** A section of `npm test` and `npm run check`. */
 const CHECKS = {

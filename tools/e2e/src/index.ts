@@ -1,2 +1,3 @@
+export * from './log-files.js';
 export * from './programs.js';
 export * from './test-cluster.js';

@@ -1,0 +1,57 @@
+import { createHash } from 'node:crypto';
+import { join } from 'node:path';
+import { openClassicLevelEngine } from '@cairn/engine/classic-level';
+import { Namespace } from '@cairn/mvcc';
+import { noopLogger } from '@cairn/ports';
+
+/** Every version of every key that a stopped shard node holds: engine keys in hex, with a digest of values. */
+export type ReplicaRows = ReadonlyMap<string, string>;
+
+const ROWS_PER_STEP = 1_000;
+const DIFFERENCES_MAX = 5;
+
+/** Reads the rows of a node that does not run. */
+export async function readRows(dataDirectory: string): Promise<ReplicaRows> {
+  const engine = await openClassicLevelEngine({ path: join(dataDirectory, 'engine'), logger: noopLogger });
+  const rows = new Map<string, string>();
+  try {
+    const iterator = engine.iterate({
+      start: Buffer.of(Namespace.versions),
+      end: Buffer.of(Namespace.versions + 1),
+    });
+    for (;;) {
+      const step = await iterator.next(ROWS_PER_STEP);
+      if (step.length === 0) break;
+      for (const [key, value] of step) {
+        rows.set(key.toString('hex'), createHash('sha256').update(value).digest('base64'));
+      }
+    }
+    await iterator.close();
+  } finally {
+    await engine.close();
+  }
+  return rows;
+}
+
+function readable(hex: string): string {
+  return JSON.stringify(Buffer.from(hex, 'hex').toString('latin1'));
+}
+
+/** What one node has and another lacks, or has differently; empty = equal. */
+export function differences(
+  first: readonly [name: string, rows: ReplicaRows],
+  second: readonly [name: string, rows: ReplicaRows],
+): string[] {
+  const [[nameA, a], [nameB, b]] = [first, second];
+  const found: string[] = [];
+  for (const [key, digest] of a) {
+    const other = b.get(key);
+    if (other === undefined) found.push(`${nameA} has a version that ${nameB} has not: ${readable(key)}`);
+    else if (other !== digest) found.push(`${nameA} and ${nameB} hold different values at ${readable(key)}`);
+  }
+  for (const key of b.keys()) {
+    if (!a.has(key)) found.push(`${nameB} has a version that ${nameA} has not: ${readable(key)}`);
+  }
+  const more = found.length > DIFFERENCES_MAX ? [`and ${found.length - DIFFERENCES_MAX} more`] : [];
+  return [...found.slice(0, DIFFERENCES_MAX), ...more];
+}

@@ -26,6 +26,8 @@ export interface GroupMemberOptions {
   readonly id: ReplicaId;
   readonly config: ConfigState;
   readonly timing: GroupTiming;
+  /** Of the syncs, this share takes up to 200 ms. */
+  readonly slowSyncChance: number;
   readonly rng: SimRng;
   /** Virtual milliseconds, the same for all members. */
   nowMs(): number;
@@ -102,6 +104,11 @@ export class GroupMember {
     return this.isUp && this.#node.role === 'leader';
   }
 
+  /** 0 = unknown. */
+  get leaderId(): ReplicaId {
+    return this.#node.leaderId;
+  }
+
   get term(): number {
     return this.#node.term;
   }
@@ -141,8 +148,8 @@ export class GroupMember {
     if (ready.state?.role === 'leader') checker.leads(this, ready.state.term);
     for (const message of ready.messages) this.#options.send(message);
     if (this.#unsynced.length === 0) {
-      const slow = rng.chance(0.03) ? 200 : 8;
-      this.#syncDueMs = this.#options.nowMs() + rng.between(0.2, slow);
+      const slowest = rng.chance(this.#options.slowSyncChance) ? 200 : 8;
+      this.#syncDueMs = this.#options.nowMs() + rng.between(0.2, slowest);
     }
     this.#unsynced.push(ready);
     for (const entry of ready.committed) {
@@ -197,6 +204,11 @@ export class GroupMember {
   propose(payload: Uint8Array): void {
     const result = this.#node.propose(payload);
     if (result.type === 'accepted') this.#options.checker.proposed(this, result);
+  }
+
+  /** The connection to the leader's store broke. */
+  loseLeader(): void {
+    if (this.isUp) this.#node.leaderStoreLost(this.localMs);
   }
 
   proposeChange(change: ConfigChange): void {

@@ -13,6 +13,14 @@ const FAULTS_EVERY_MS = 120;
 /** Entries kept in front of what is applied when a log is cut. */
 const KEPT_ENTRIES = 3;
 
+const SHORT_TIMING = {
+  electionTimeoutMs: 60,
+  electionJitterMs: 10,
+  heartbeatIntervalMs: 20,
+  leaseDurationMs: 40,
+  voteHoldMs: 50,
+};
+
 interface InFlight {
   readonly message: Message;
   readonly dueMs: number;
@@ -55,11 +63,13 @@ class GroupRun {
   readonly #slowChance: number;
   readonly #slowVoteChance: number;
   readonly #changesMembers: boolean;
+  readonly #slowSyncChance: number;
   #network: InFlight[] = [];
   /** Members on one side of a partition; empty = none. */
   #side = new Set<ReplicaId>();
   #nowMs = 0;
   #nextFaultMs = 0;
+  #isBusy = true;
   #proposals = 0;
   #lastId = 0;
 
@@ -69,16 +79,13 @@ class GroupRun {
     const rng = this.#rng;
     this.#observer = new Observer(() => this.#nowMs);
     this.#checker = new GroupChecker(this.#observer);
-    // Half of the runs have timeouts that are short beside the delays, so that elections compete.
-    this.#timing = rng.chance(0.5)
-      ? {}
-      : {
-          electionTimeoutMs: 60,
-          electionJitterMs: rng.pick([5, 60]),
-          heartbeatIntervalMs: 20,
-          leaseDurationMs: 40,
-          voteHoldMs: 50,
-        };
+    // Half of the runs have timeouts that are short beside the delays, so that elections compete; some have
+    // appends of one entry each.
+    this.#timing = {
+      ...(rng.chance(0.5) ? SHORT_TIMING : {}),
+      ...(rng.chance(0.2) ? { appendBytesMax: 1 } : {}),
+    };
+    this.#slowSyncChance = rng.pick([0.03, 0.3]);
     this.#lossChance = rng.pick([0, 0.02, 0.1]);
     this.#slowChance = rng.pick([0, 0.02, 0.1]);
     // A vote that comes late is asked of somebody who has promised his to another meanwhile.
@@ -98,6 +105,7 @@ class GroupRun {
         id,
         config,
         timing: this.#timing,
+        slowSyncChance: this.#slowSyncChance,
         rng: this.#rng.fork(`member-${id}`),
         nowMs: () => this.#nowMs,
         send: (message) => {
@@ -122,13 +130,14 @@ class GroupRun {
     this.#deliverDue();
     const terms = this.#checker.leaderships;
     for (const member of this.#members.values()) member.run();
-    // The moment after an election is the one in which a promise is easily forgotten.
-    if (this.#checker.leaderships > terms && rng.chance(0.3)) this.#pick().crash(1);
-    if (this.#changesMembers && rng.chance(0.01)) this.#changeMembers();
-    if (rng.chance(0.2)) this.#propose();
+    if (this.#checker.leaderships > terms && rng.chance(0.4)) this.#disturbElection();
+    if (this.#changesMembers && rng.chance(0.03)) this.#changeMembers();
+    if (this.#isBusy && rng.chance(0.2)) this.#propose();
     if (rng.chance(0.1)) this.#pick().read();
     if (this.#nowMs >= this.#nextFaultMs) {
       this.#nextFaultMs = this.#nowMs + rng.next() * 2 * FAULTS_EVERY_MS;
+      // While nothing is written also those who were cut off have all there is, and may be elected.
+      this.#isBusy = rng.chance(0.5);
       this.#strike();
     }
     this.#checker.look(this.#members.values());
@@ -175,7 +184,7 @@ class GroupRun {
   #strike(): void {
     const rng = this.#rng;
     const member = rng.chance(0.4) ? (this.#leader() ?? this.#pick()) : this.#pick();
-    switch (rng.integer(8)) {
+    switch (rng.integer(9)) {
       case 0:
       case 1:
         member.crash(rng.pick([1, 20, 200, 800]));
@@ -184,10 +193,10 @@ class GroupRun {
         member.pause(rng.pick([5, 100, 900]));
         return;
       case 3:
-        this.#side = new Set([...this.#members.keys()].filter(() => rng.chance(0.4)));
+        this.#cutOff([...this.#members.keys()].filter(() => rng.chance(0.4)));
         return;
       case 4:
-        this.#side = new Set(rng.chance(0.5) ? [] : [member.id]);
+        this.#cutOff(rng.chance(0.5) ? [] : [member.id]);
         return;
       case 5:
         this.#leader()?.transfer(rng.pick([...this.#members.keys()]));
@@ -195,9 +204,31 @@ class GroupRun {
       case 6:
         member.compact(KEPT_ENTRIES);
         return;
+      case 7:
+        this.#leader()?.crash(rng.pick([1, 20]));
+        this.#cutOff([member.id]);
+        return;
       default:
         this.#swapSides();
     }
+  }
+
+  /** From now on these hear nothing of the others. Connections break, and half of the time that is noticed. */
+  #cutOff(ids: readonly ReplicaId[]): void {
+    this.#side = new Set(ids);
+    if (ids.length === 0 || this.#rng.chance(0.5)) return;
+    for (const member of this.#members.values()) {
+      if (this.#side.has(member.leaderId) !== this.#side.has(member.id)) member.loseLeader();
+    }
+  }
+
+  /** A voter loses its memory right after it gave its vote, mostly before it hears from the new leader. */
+  #disturbElection(): void {
+    const leader = this.#leader();
+    const voter = this.#pick();
+    if (leader === undefined || voter === leader) return;
+    voter.crash(1);
+    if (this.#rng.chance(0.7)) this.#cutOff([leader.id]);
   }
 
   /**
@@ -213,7 +244,7 @@ class GroupRun {
     for (const member of this.#members.values()) {
       if (member !== leader && !this.#side.has(member.id)) member.crash(1);
     }
-    this.#side = new Set([leader.id]);
+    this.#cutOff([leader.id]);
   }
 
   #changeMembers(): void {

@@ -137,6 +137,18 @@ describe('deleteSpan', () => {
     expect(await rig.cluster.scheduler.settle(work)).toBe(40);
   });
 
+  it('does not say that nothing happened when it fails half way', async () => {
+    const rig = await filledRig();
+    rig.cluster.intercept = (_store, request) =>
+      request.rangeId === 2 ? { error: errorOf('FAILED_PRECONDITION'), applied: false } : undefined;
+    const work = deleteSpan(rig.router, { start: key(''), end: key('') }, timesOf(rig));
+    await expect(rig.cluster.scheduler.settle(work)).rejects.toMatchObject({ code: 'OUTCOME_UNKNOWN' });
+    const untouched = deleteSpan(rig.router, { start: key('k10'), end: key('') }, timesOf(rig));
+    await expect(rig.cluster.scheduler.settle(untouched)).rejects.toMatchObject({
+      code: 'FAILED_PRECONDITION',
+    });
+  });
+
   it('has nothing to do for an empty span', async () => {
     const rig = await filledRig();
     expect(await deleteSpan(rig.router, { start: key('k05'), end: key('k05') }, timesOf(rig))).toBe(0);

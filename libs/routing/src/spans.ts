@@ -1,4 +1,4 @@
-import { CairnError, type Timestamp } from '@cairn/base';
+import { CairnError, messageOf, type Timestamp } from '@cairn/base';
 import {
   KvOp,
   newKvRequest,
@@ -185,10 +185,19 @@ export async function deleteSpan(
     request.key = start;
     request.endKey = span.end;
     request.limit = DELETE_CHUNK_KEYS;
-    const response = await perform(router, request, times);
+    const response = await perform(router, request, times).catch((error: unknown) => {
+      throw deleted > 0 ? partlyDeleted(error, deleted) : error;
+    });
     deleted += response.count;
     if (response.resumeKey === undefined) return deleted;
     start = response.resumeKey;
     if (span.end.length > 0 && compareKeys(start, span.end) >= 0) return deleted;
   }
+}
+
+/** Codes that say "nothing happened" are true of the failed step only, once others have removed keys. */
+function partlyDeleted(error: unknown, deleted: number): CairnError {
+  return new CairnError('OUTCOME_UNKNOWN', `${deleted} keys were removed, then: ${messageOf(error)}`, {
+    cause: error,
+  });
 }

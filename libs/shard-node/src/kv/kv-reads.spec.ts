@@ -279,4 +279,16 @@ describe('scans', () => {
     await settle();
     expect(codeOf(scan)).toBe('EPOCH_MISMATCH');
   });
+
+  it('do not go on at a cut that came while they read: their view is of before', async () => {
+    const rig = await KvRig.leading();
+    for (const key of ['a', 'b', 'c', 'd']) await rig.put(key, key);
+    const scan = rig.send({ op: KvOp.scan, key: bytes('b'), consistency: ReadConsistency.stale });
+    rig.machine.turn(rig.clock.nowMs());
+    rig.machine.split(descriptorOf('', 'c', 2), [descriptorOf('c', '', 2, 8)]);
+    rig.machine.descriptorChanged(descriptorOf('', 'c', 2));
+    await settle();
+    expect(answerOf(scan).rows.map((row) => Buffer.from(row.value).toString())).toEqual(['b', 'c', 'd']);
+    expect(answerOf(scan).resumeKey).toBeUndefined();
+  });
 });

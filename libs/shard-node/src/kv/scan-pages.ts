@@ -1,4 +1,4 @@
-import { CairnError, type Timestamp } from '@cairn/base';
+import { CairnError, type RangeDescriptor, type Timestamp } from '@cairn/base';
 import type { EngineIterator } from '@cairn/engine';
 import { VisibleReader, versionSpanOf } from '@cairn/mvcc';
 
@@ -44,6 +44,12 @@ export class ScanSlots {
   }
 }
 
+/** What the engine held of a range when the view was taken; the range may be cut while it is read. */
+interface RangeView {
+  readonly range: RangeDescriptor;
+  readonly iterator: EngineIterator;
+}
+
 /** Serves pages of rows: at a timestamp from the leader, or of whatever is applied from any replica. */
 export class ScanPages {
   readonly #environment: KvEnvironment;
@@ -85,9 +91,9 @@ export class ScanPages {
   async #readConfirmed(call: KvCall): Promise<void> {
     const { replica } = this.#machine;
     if (this.#isRefused(call)) return;
-    let iterator = this.#open(call);
+    let view = this.#open(call);
     if (!replica.hasLease(this.#environment.clock.nowMs())) {
-      await iterator.close();
+      await view.iterator.close();
       const confirmed = await new Promise<boolean>((resolve) => {
         replica.readIndex(resolve);
       });
@@ -96,9 +102,9 @@ export class ScanPages {
         return;
       }
       if (this.#isRefused(call)) return;
-      iterator = this.#open(call);
+      view = this.#open(call);
     }
-    await this.#readPage(call, iterator, call.request.readTimestamp);
+    await this.#readPage(call, view, call.request.readTimestamp);
   }
 
   /**
@@ -114,17 +120,18 @@ export class ScanPages {
   }
 
   /** The engine's view of the part of the span that lies in this range, as of now. */
-  #open(call: KvCall): EngineIterator {
-    const { startKey, endKey } = this.#machine.descriptor;
+  #open(call: KvCall): RangeView {
+    const range = this.#machine.descriptor;
+    const { startKey, endKey } = range;
     const { request } = call;
     const start = Buffer.compare(request.key, startKey) > 0 ? request.key : startKey;
     const isEndInside =
       request.endKey.length > 0 && (endKey.length === 0 || Buffer.compare(request.endKey, endKey) < 0);
     const span = versionSpanOf(start, isEndInside ? request.endKey : endKey);
-    return this.#environment.engine.iterate({ ...span, reverse: request.reverse });
+    return { range, iterator: this.#environment.engine.iterate({ ...span, reverse: request.reverse }) };
   }
 
-  async #readPage(call: KvCall, iterator: EngineIterator, readTimestamp: Timestamp): Promise<void> {
+  async #readPage(call: KvCall, { range, iterator }: RangeView, readTimestamp: Timestamp): Promise<void> {
     const { request } = call;
     const reader = new VisibleReader({
       readTimestamp,
@@ -143,7 +150,7 @@ export class ScanPages {
         const rows = await iterator.next(ROWS_PER_STEP);
         if (rows.length === 0) {
           reader.finish();
-          resumeKey = restOfSpan(request, this.#machine.descriptor);
+          resumeKey = restOfSpan(request, range);
           break;
         }
         if (reader.push(rows) || reader.examined >= this.#environment.limits.versionsPerPageMax) {

@@ -4,6 +4,7 @@ import { DEFAULT_STORE_CONFIG, type StoreConfig } from '@cairn/store';
 
 import { SimMetadataNode } from './metadata-node.js';
 import { Observer } from './observer.js';
+import { SimRouterNode } from './router-node.js';
 import { SimShardNode } from './shard-node.js';
 import type { SimNode, SimWorld } from './sim-node.js';
 
@@ -26,6 +27,10 @@ export interface SimClusterOptions {
   readonly metadataMembers?: number;
   /** 1 .. 5. Default 3. */
   readonly shardNodes?: number;
+  /** 1 .. 3. Default 1. */
+  readonly routers?: number;
+  /** Credit of each gRPC call and direction, as the windows of HTTP/2. Default 64 KiB. */
+  readonly grpcWindowBytes?: number;
   readonly storeConfig?: Partial<StoreConfig>;
   /** Default 32 KiB. */
   readonly logSegmentBytes?: number;
@@ -45,6 +50,8 @@ export class SimCluster {
   readonly world: SimWorld;
   readonly metadata: readonly SimMetadataNode[];
   readonly shards: readonly SimShardNode[];
+  readonly routers: readonly SimRouterNode[];
+  readonly grpcWindowBytes: number;
 
   constructor(options: SimClusterOptions) {
     this.seed = options.seed;
@@ -89,6 +96,15 @@ export class SimCluster {
           rowCacheBytes: options.rowCacheBytes ?? KIB * KIB,
         }),
     );
+    this.grpcWindowBytes = options.grpcWindowBytes ?? 64 * KIB;
+    this.routers = Array.from(
+      { length: options.routers ?? 1 },
+      (_, at) =>
+        new SimRouterNode(`router-${at + 1}`, this.world, {
+          metadataAddresses: this.metadataAddresses,
+          grpcWindowBytes: this.grpcWindowBytes,
+        }),
+    );
   }
 
   get metadataAddresses(): string[] {
@@ -96,19 +112,24 @@ export class SimCluster {
   }
 
   get nodes(): SimNode[] {
-    return [...this.metadata, ...this.shards];
+    return [...this.metadata, ...this.shards, ...this.routers];
   }
 
   /**
-   * Starts all nodes and waits until a metadata member serves and every shard node is open with a led range.
+   * Starts all nodes and waits until a metadata member serves, every shard node is open with a led range, and
+   * every router is ready.
    */
   async boot(limitMs = 30_000): Promise<void> {
     for (const node of this.nodes) node.start();
     await this.scheduler.runUntilTrue(() => this.isHealthy, limitMs);
   }
 
-  /** Every range that any open node knows has a leader that is ready, and there is at least one range. */
+  /**
+   * Every range that any open node knows has a leader that is ready, there is at least one range, and routers
+   * are ready.
+   */
   get isHealthy(): boolean {
+    if (!this.routers.every((node) => node.isReady)) return false;
     if (!this.metadata.some((node) => node.isServing)) return false;
     const ranges = new Map<number, boolean>();
     for (const node of this.shards) {

@@ -1,4 +1,3 @@
-import { CairnError, messageOf } from '@cairn/base';
 import {
   checkKey,
   counterFaults,
@@ -8,14 +7,14 @@ import {
   type HeldSpan,
   type Operation,
 } from '@cairn/checkers';
-import { sleep } from '@cairn/ports';
 
 import { checkLeases, watchLeaderTerms } from './checkers/leadership.js';
 import { readRows, replicaFaults, type ReplicaState } from './checkers/replicas.js';
 import { SimCluster } from './cluster.js';
-import { KvClient } from './kv-client.js';
 import { FAULT_KINDS, Nemesis, type FaultKind } from './nemesis.js';
 import type { Violation } from './observer.js';
+import { Operator } from './operator.js';
+import { startClient } from './sim-client.js';
 import { COUNTERS, REGISTERS, Worker } from './workload.js';
 
 const LEASE_CHECK_MS = 7;
@@ -31,6 +30,8 @@ export interface ClusterShape {
   readonly metadataMembers: number;
   /** 1 .. 5. */
   readonly shardNodes: number;
+  /** 1 .. 3. */
+  readonly routers: number;
   readonly rowCacheBytes: number;
   /** Reads of engines take up to this long; 0 = they come at once. */
   readonly engineReadMsMax: number;
@@ -91,7 +92,6 @@ class ScenarioRun {
   readonly #options: ScenarioOptions;
   readonly #kinds: readonly FaultKind[];
   readonly #history = new History();
-  readonly #addresses = new Map<number, string>();
   readonly #workers: Worker[] = [];
   readonly #nemesis: Nemesis;
   readonly #clientNames: string[];
@@ -110,6 +110,9 @@ class ScenarioRun {
       shardNodes: shape.pick([3, 3, 3, 3, 5, 1]),
       rowCacheBytes: shape.pick([1024 * 1024, 8 * 1024, 1024]),
       engineReadMsMax: shape.pick([0, 5, 100]),
+      routers: shape.pick([1, 2, 3]),
+      // Flow control seldom matters with the windows of HTTP/2 and the messages here.
+      grpcWindowBytes: shape.pick([64 * 1024, 64 * 1024, 512]),
       ...options.shape,
     });
     this.#kinds = options.faults ?? drawFaults(this.cluster);
@@ -131,9 +134,12 @@ class ScenarioRun {
     const terms = watchLeaderTerms(cluster);
     this.#watchLeases();
     await cluster.boot(BOOT_LIMIT_MS);
-    for (const [at, name] of this.#clientNames.entries()) this.#startWorker(name, at + 1);
-    const admin = this.#client('admin', 1_000);
-    this.#administer(admin);
+    for (const name of this.#clientNames) {
+      const worker = this.#worker(name);
+      this.#workers.push(worker);
+      this.#run(name, () => worker.run());
+    }
+    this.#administer();
     this.#nemesis.start();
     await this.#underFaults(this.#options.durationMs ?? 20_000);
     if (this.#mayEnd) {
@@ -200,101 +206,53 @@ class ScenarioRun {
     return parts.join(', ');
   }
 
-  #client(name: string, clientId: number): KvClient {
-    const { scheduler, network, rng, observer, metadataAddresses } = this.cluster;
-    const process = scheduler.startProcess(name);
-    return new KvClient({
-      name,
-      clientId,
-      clock: process.clock,
-      rng: rng.fork(name),
-      transport: network.attach(process),
-      logger: observer.loggerFor(name),
-      storeAddresses: () => this.#storeAddresses(),
-      metadataAddresses,
-    });
-  }
-
-  #storeAddresses(): ReadonlyMap<number, string> {
-    for (const node of this.cluster.shards)
-      if (node.storeId !== 0) this.#addresses.set(node.storeId, node.address);
-    return this.#addresses;
-  }
-
-  #worker(name: string, clientId: number): Worker {
-    const { scheduler, rng } = this.cluster;
+  #worker(name: string): Worker {
+    const { scheduler, rng, observer } = this.cluster;
+    const { client, clock } = startClient(this.cluster, name, CLIENT_TIMEOUT_MS);
     return new Worker({
       name,
-      client: this.#client(name, clientId),
-      clock: scheduler.clockFor(`${name}-clock`),
+      client,
+      clock,
       rng: rng.fork(`${name}/work`),
       history: this.#history,
       nowMs: () => scheduler.nowMs,
       isOn: () => this.#isLoadOn,
-      timeoutMs: CLIENT_TIMEOUT_MS,
+      violate: (message) => {
+        observer.violate('client', `${name}: ${message}`);
+      },
       thinkMs: 8,
       paddingBytes: 200,
     });
   }
 
-  #startWorker(name: string, clientId: number): void {
-    const worker = this.#worker(name, clientId);
-    this.#workers.push(worker);
+  #administer(): void {
+    const scout = this.#worker('scout');
+    const operator = new Operator(this.cluster, startClient(this.cluster, 'admin', CLIENT_TIMEOUT_MS), {
+      keys: [...REGISTERS, ...COUNTERS],
+      isOn: () => this.#isLoadOn,
+      onCut: () => {
+        this.#nemesis.rangeWasCut();
+      },
+      look: () => scout.scan(),
+    });
+    this.#run('admin', () => operator.run());
+  }
+
+  #run(name: string, work: () => Promise<void>): void {
     this.#running += 1;
-    worker.run().then(
+    work().then(
       () => {
         this.#running -= 1;
       },
       (error: unknown) => {
-        this.cluster.observer.violate('client', error instanceof Error ? (error.stack ?? '') : String(error));
+        this.cluster.observer.violate(name, error instanceof Error ? (error.stack ?? '') : String(error));
       },
     );
   }
 
-  /** Cuts ranges and moves leaders now and then, under load. What it asks for may well be refused. */
-  #administer(client: KvClient): void {
-    const { cluster } = this;
-    const rng = cluster.rng.fork('admin/work');
-    const clock = cluster.scheduler.clockFor('admin-clock');
-    const scout = this.#worker('scout', 1_001);
-    const keys = [...REGISTERS, ...COUNTERS];
-    const run = async (): Promise<void> => {
-      // Old versions are collected and large ranges cut while the run lasts.
-      if (rng.chance(0.5)) await client.putSetting('gc.life_seconds', '10');
-      if (rng.chance(0.3)) {
-        await client.putSetting('range.target_bytes', '32768');
-        await client.putSetting('range.split_bytes', '65536');
-      }
-      for (;;) {
-        await sleep(clock, rng.between(200, 3_000));
-        if (!this.#isLoadOn) return;
-        const key = rng.pick(keys);
-        await client.perform(Worker.probe(key), 1_000);
-        try {
-          if (rng.chance(0.5)) {
-            await client.split(Buffer.from(key));
-            this.#nemesis.rangeWasCut();
-          } else await client.transfer(Buffer.from(key), rng.pick([...this.#storeAddresses().keys()]));
-        } catch (error) {
-          cluster.observer.note('admin', `refused: ${messageOf(error)}`);
-        }
-        if (rng.chance(0.3)) await scout.scan();
-      }
-    };
-    this.#run(run, 'admin');
-  }
-
-  #run(work: () => Promise<void>, name: string): void {
-    work().catch((error: unknown) => {
-      // Settings may not get through while metadata members are down; anything else is a mistake here.
-      if (CairnError.is(error)) this.cluster.observer.note(name, `gave up: ${error.message}`);
-      else this.cluster.observer.violate(name, error instanceof Error ? (error.stack ?? '') : String(error));
-    });
-  }
-
   /** With everything healed, every key is readable: the last reads of the history. */
   async #readEverything(): Promise<void> {
-    const reader = this.#worker('reader', 2_000);
+    const reader = this.#worker('reader');
     const { scheduler, observer } = this.cluster;
     const failed: string[] = [];
     const all = (async (): Promise<void> => {

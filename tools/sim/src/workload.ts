@@ -1,64 +1,92 @@
 import type { Action, History, Operation } from '@cairn/checkers';
+import {
+  CairnError,
+  type CairnClient,
+  type CompareAndSetOptions,
+  type Entry,
+  type ReadConsistency,
+  type WriteOperationInput,
+  type WriteOrdering,
+  type WriteOutcome,
+} from '@cairn/client';
 import { sleep, type Clock } from '@cairn/ports';
 import type { SimRng } from '@cairn/runtime-sim';
-import { timestamp } from '@cairn/base';
-import { Expectation, KvOp, newKvRequest, ReadConsistency, type KvRequest } from '@cairn/wire';
-
-import type { KvClient, Outcome } from './kv-client.js';
 
 /** Registers: any value, never the same twice. Counters: only increments. */
 export const REGISTERS = Array.from({ length: 12 }, (_, at) => `r${String(at).padStart(2, '0')}`);
 export const COUNTERS = Array.from({ length: 6 }, (_, at) => `c${String(at).padStart(2, '0')}`);
 /** Sub-span of the registers that range deletions empty. */
-const DELETED = { from: 'r09', to: 'r12' } as const;
+const DELETED = { start: 'r09', end: 'r12' } as const;
 const YOUNG_KEY_MS = 400;
-/** Pages so small that scans and deletions take several. */
-const PAGE_ROWS = 5;
-const PAGE_BYTES = 64 * 1024;
+/** Some scans get pages so small that they take several. */
+const PAGE_BYTES = [0, 64, 600] as const;
+const MANY_MAX = 5;
 
 export interface WorkerOptions {
   readonly name: string;
-  readonly client: KvClient;
+  readonly client: CairnClient;
   readonly clock: Clock;
   readonly rng: SimRng;
   readonly history: History;
   /** Virtual milliseconds, the same for all processes. */
-  nowMs(): number;
+  readonly nowMs: () => number;
   /** False: finish the operation under way and end. */
-  isOn(): boolean;
-  readonly timeoutMs: number;
+  readonly isOn: () => boolean;
+  /** Something that no client may ever see. */
+  readonly violate: (message: string) => void;
   /** Mean pause between operations. */
   readonly thinkMs: number;
   /** Bytes that make values larger, so that logs and checkpoints turn over. */
   readonly paddingBytes: number;
 }
 
-function request(op: KvOp, key: string): KvRequest {
-  const made = newKvRequest();
-  made.op = op;
-  made.key = Buffer.from(key);
-  return made;
+/** `failed`: it surely did not happen. `unknown`: it may have happened, or may still. */
+type Outcome<Value> =
+  | { readonly type: 'ok'; readonly value: Value; readonly invokedMs: number }
+  | { readonly type: 'failed' }
+  | { readonly type: 'unknown'; readonly invokedMs: number };
+
+type Details = Pick<Operation, 'timestamp' | 'strict'>;
+
+function textOf(bytes: Buffer): string {
+  // The padding is the same everywhere; leaving it out keeps histories small.
+  return bytes.toString('latin1').split('|', 1)[0] ?? '';
 }
 
-function textOf(bytes: Uint8Array | undefined): string | undefined {
-  // The padding is the same everywhere; leaving it out keeps histories small.
-  return bytes === undefined ? undefined : Buffer.from(bytes).toString('latin1').split('|', 1)[0];
+function valueOf(entry: Entry | undefined): string | undefined {
+  return entry === undefined ? undefined : textOf(entry.value);
+}
+
+/** What the client library promises of a write that failed with this; undefined: it should not fail so. */
+function fateOf(error: CairnError): 'failed' | 'unknown' | undefined {
+  switch (error.code) {
+    case 'UNAVAILABLE':
+    case 'RESOURCE_EXHAUSTED':
+    case 'DEADLINE_EXCEEDED':
+    case 'FAILED_PRECONDITION':
+    case 'DISK_FULL':
+      return 'failed';
+    case 'CANCELLED':
+      return error.details['possiblyApplied'] === true ? 'unknown' : 'failed';
+    case 'OUTCOME_UNKNOWN':
+    case 'CORRUPTION':
+      return 'unknown';
+    default:
+      return undefined;
+  }
 }
 
 /** One client of the cluster: one operation after the other, at random, each written into the history. */
 export class Worker {
   readonly #options: WorkerOptions;
   #values = 0;
+  /** The newest timestamp that was answered; 0 = none. */
+  #newest = 0;
   operations = 0;
   succeeded = 0;
 
   constructor(options: WorkerOptions) {
     this.#options = options;
-  }
-
-  /** A read that finds out where a key is. */
-  static probe(key: string): KvRequest {
-    return request(KvOp.get, key);
   }
 
   async run(): Promise<void> {
@@ -73,15 +101,18 @@ export class Worker {
     const { rng } = this.#options;
     const dice = rng.integer(100);
     const register = rng.chance(0.2) ? this.#youngKey() : rng.pick(REGISTERS);
-    if (dice < 28) await this.#put(register);
-    else if (dice < 50) await this.read(register);
-    else if (dice < 56) await this.read(rng.pick(COUNTERS));
-    else if (dice < 72) await this.#increment(rng.pick(COUNTERS));
-    else if (dice < 84) await this.#compareAndSet(register);
-    else if (dice < 89) await this.#delete(register);
-    else if (dice < 93) await this.scan();
-    else if (dice < 95) await this.#deleteRange();
-    else await this.#staleRead(register);
+    if (dice < 24) await this.#put(register);
+    else if (dice < 42) await this.read(register);
+    else if (dice < 47) await this.read(rng.pick(COUNTERS));
+    else if (dice < 60) await this.#increment(rng.pick(COUNTERS));
+    else if (dice < 72) await this.#compareAndSet(register);
+    else if (dice < 77) await this.#delete(register);
+    else if (dice < 81) await this.scan();
+    else if (dice < 83) await this.#deleteRange();
+    else if (dice < 87) await this.#readAt('stale', [register]);
+    else if (dice < 91) await this.#readPast();
+    else if (dice < 95) await this.#writeMany();
+    else await this.#readMany();
   }
 
   /**
@@ -101,158 +132,241 @@ export class Worker {
     return Buffer.from(`${value}|${'x'.repeat(this.#options.rng.integer(this.#options.paddingBytes + 1))}`);
   }
 
-  async #perform(made: KvRequest): Promise<{ invokedMs: number; outcome: Outcome }> {
-    const invokedMs = this.#options.nowMs();
-    this.operations += 1;
-    const outcome = await this.#options.client.perform(made, this.#options.timeoutMs);
-    if (outcome.type === 'ok') this.succeeded += 1;
-    return { invokedMs, outcome };
+  #ordering(): WriteOrdering {
+    return this.#options.rng.chance(0.2) ? 'strict' : 'plain';
   }
 
-  #record(key: string, action: Action, invokedMs: number, isKnown: boolean): void {
-    const operation: Operation = {
-      process: this.#options.name,
+  async #perform<Value>(call: () => Promise<Value>): Promise<Outcome<Value>> {
+    const invokedMs = this.#options.nowMs();
+    this.operations += 1;
+    try {
+      const value = await call();
+      this.succeeded += 1;
+      return { type: 'ok', value, invokedMs };
+    } catch (error) {
+      return this.#failed(error, invokedMs);
+    }
+  }
+
+  #failed(error: unknown, invokedMs: number): Outcome<never> {
+    if (!CairnError.is(error)) throw error;
+    const fate = fateOf(error);
+    if (fate === 'failed') return { type: 'failed' };
+    if (fate === undefined) this.#options.violate(`a call failed with ${error.code}: ${error.message}`);
+    return { type: 'unknown', invokedMs };
+  }
+
+  /** Writes an operation into the history, unless it surely did not happen. */
+  #record(key: string, action: Action, outcome: Outcome<unknown>, details: Details = {}): void {
+    if (outcome.type === 'failed') return;
+    const { name, history, nowMs } = this.#options;
+    if (details.timestamp !== undefined) this.#newest = Math.max(this.#newest, details.timestamp);
+    history.add({
+      process: name,
       key,
       action,
-      invokedMs,
-      returnedMs: isKnown ? this.#options.nowMs() : Number.POSITIVE_INFINITY,
-    };
-    this.#options.history.add(operation);
+      invokedMs: outcome.invokedMs,
+      returnedMs: outcome.type === 'ok' ? nowMs() : Number.POSITIVE_INFINITY,
+      ...details,
+    });
   }
 
   async #put(key: string): Promise<void> {
-    const made = request(KvOp.put, key);
     const value = this.#value();
-    made.value = this.#bytesOf(value);
-    made.strict = this.#options.rng.chance(0.2);
-    const { invokedMs, outcome } = await this.#perform(made);
-    if (outcome.type === 'failed') return;
-    this.#record(key, { f: 'write', value }, invokedMs, outcome.type === 'ok');
+    const bytes = this.#bytesOf(value);
+    const ordering = this.#ordering();
+    const outcome = await this.#perform(() => this.#options.client.put(key, bytes, { ordering }));
+    this.#record(key, { f: 'write', value }, outcome, detailsOf(outcome, ordering));
   }
 
   async #delete(key: string): Promise<void> {
-    const { invokedMs, outcome } = await this.#perform(request(KvOp.delete, key));
-    if (outcome.type === 'failed') return;
-    this.#record(key, { f: 'write', value: undefined }, invokedMs, outcome.type === 'ok');
+    const ordering = this.#ordering();
+    const outcome = await this.#perform(() => this.#options.client.delete(key, { ordering }));
+    this.#record(key, { f: 'write', value: undefined }, outcome, detailsOf(outcome, ordering));
   }
 
   /** A linearizable read; answers whether it was answered. */
   async read(key: string): Promise<boolean> {
-    const { invokedMs, outcome } = await this.#perform(request(KvOp.get, key));
+    const outcome = await this.#perform(() => this.#options.client.get(key));
     if (outcome.type !== 'ok') return false;
-    const { response } = outcome;
-    this.#record(
-      key,
-      { f: 'read', value: response.found ? textOf(response.value) : undefined },
-      invokedMs,
-      true,
-    );
+    this.#record(key, { f: 'read', value: valueOf(outcome.value) }, outcome);
     return true;
   }
 
-  /** Promises nothing that is checked; it fills caches of followers. */
-  async #staleRead(key: string): Promise<void> {
-    const made = request(KvOp.get, key);
-    made.consistency = ReadConsistency.stale;
-    await this.#perform(made);
+  /** Many linearizable reads at once; each counts by itself. */
+  async #readMany(): Promise<void> {
+    const keys = this.#someKeys();
+    const outcome = await this.#perform(() => this.#options.client.getMany(keys));
+    if (outcome.type !== 'ok') return;
+    for (const [at, key] of keys.entries()) {
+      this.#record(key, { f: 'read', value: valueOf(outcome.value[at]) }, outcome);
+    }
+  }
+
+  #someKeys(): string[] {
+    const { rng } = this.#options;
+    const all = [...REGISTERS, ...COUNTERS];
+    const count = 2 + rng.integer(MANY_MAX - 1);
+    return [...new Set(Array.from({ length: count }, () => rng.pick(all)))];
+  }
+
+  async #readAt(consistency: ReadConsistency, keys: readonly string[]): Promise<Outcome<unknown>> {
+    const outcome = await this.#perform(() => this.#options.client.getMany(keys, { consistency }));
+    if (typeof consistency === 'string' || outcome.type !== 'ok') return outcome;
+    const rows = new Map<string, string>();
+    for (const [at, key] of keys.entries()) {
+      const value = valueOf(outcome.value[at]);
+      if (value !== undefined) rows.set(key, value);
+    }
+    this.#snapshot(consistency.timestamp, { keys, rows }, outcome.invokedMs);
+    return outcome;
+  }
+
+  #snapshot(
+    timestamp: number,
+    seen: { readonly keys: readonly string[]; readonly rows: ReadonlyMap<string, string> },
+    invokedMs: number,
+  ): void {
+    const { name, history, nowMs } = this.#options;
+    history.snapshots.push({ process: name, timestamp, ...seen, invokedMs, returnedMs: nowMs() });
+  }
+
+  /** What some keys held at the newest timestamp that this client has seen. */
+  async #readPast(): Promise<void> {
+    if (this.#newest === 0) return;
+    await this.#readAt({ timestamp: this.#newest }, this.#someKeys());
   }
 
   async #increment(key: string): Promise<void> {
-    const made = request(KvOp.increment, key);
-    made.delta = '1';
-    made.strict = this.#options.rng.chance(0.1);
-    const { invokedMs, outcome } = await this.#perform(made);
-    if (outcome.type === 'failed') return;
-    const result = outcome.type === 'ok' ? outcome.response.number : '';
-    this.#record(key, { f: 'add', delta: 1, result }, invokedMs, outcome.type === 'ok');
+    const ordering = this.#ordering();
+    const outcome = await this.#perform(() => this.#options.client.increment(key, 1, { ordering }));
+    const result = outcome.type === 'ok' ? String(outcome.value) : '';
+    this.#record(key, { f: 'add', delta: 1, result }, outcome, { strict: ordering === 'strict' });
   }
 
   /** Reads, then sets if it is still so; sometimes with an expectation that is old. */
   async #compareAndSet(key: string): Promise<void> {
-    const before = request(KvOp.get, key);
-    before.consistency = this.#options.rng.chance(0.5) ? ReadConsistency.stale : ReadConsistency.linearizable;
-    const seen = await this.#perform(before);
-    if (seen.outcome.type !== 'ok') return;
-    const current = seen.outcome.response;
-    const made = request(KvOp.compareAndSet, key);
-    made.expectation = current.found ? Expectation.value : Expectation.absent;
-    if (current.found) made.expected = current.value ?? Buffer.alloc(0);
-    const isDelete = this.#options.rng.chance(0.2);
-    const value = isDelete ? undefined : this.#value();
-    if (value !== undefined) made.value = this.#bytesOf(value);
-    const { invokedMs, outcome } = await this.#perform(made);
-    if (outcome.type === 'failed') return;
-    const response = outcome.type === 'ok' ? outcome.response : undefined;
-    this.#record(
-      key,
-      {
-        f: 'cas',
-        expected: current.found ? textOf(current.value) : undefined,
-        value,
-        succeeded: response?.succeeded ?? false,
-        found: response?.found === true ? textOf(response.value) : undefined,
-      },
-      invokedMs,
-      outcome.type === 'ok',
-    );
+    const { client, rng } = this.#options;
+    const consistency = rng.chance(0.5) ? 'stale' : 'linearizable';
+    const seen = await this.#perform(() => client.get(key, { consistency }));
+    if (seen.type !== 'ok') return;
+    const value = rng.chance(0.2) ? undefined : this.#value();
+    const ordering = this.#ordering();
+    const options: CompareAndSetOptions = {
+      ...this.#expectationOf(seen.value),
+      ...(value === undefined ? {} : { value: this.#bytesOf(value) }),
+      ordering,
+    };
+    const outcome = await this.#perform(() => client.compareAndSet(key, options));
+    const expected = valueOf(seen.value);
+    if (outcome.type === 'ok' && outcome.value.succeeded) {
+      const action = { f: 'cas', expected, value, succeeded: true, found: undefined } as const;
+      this.#record(key, action, outcome, detailsOf(outcome, ordering));
+      return;
+    }
+    const found = outcome.type === 'ok' ? valueOf(outcome.value.current) : undefined;
+    const action = { f: 'cas', expected, value, succeeded: false, found } as const;
+    this.#record(key, action, outcome, { strict: ordering === 'strict' });
+  }
+
+  #expectationOf(entry: Entry | undefined): CompareAndSetOptions {
+    if (entry === undefined) return { expectedAbsent: true };
+    // No value is ever written twice, so its version stands for it.
+    return this.#options.rng.chance(0.3)
+      ? { expectedVersion: entry.version }
+      : { expectedValue: entry.value };
   }
 
   /** All registers at one timestamp, page by page: for each key it counts as a read of its own. */
   async scan(): Promise<boolean> {
-    const started = this.#options.nowMs();
-    const rows = new Map<string, string | undefined>();
-    let at: number;
-    try {
-      at = await this.#options.client.freshTimestamp();
-    } catch {
-      return false;
-    }
-    let from: Uint8Array = Buffer.from('r');
-    for (;;) {
-      const made = request(KvOp.scan, '');
-      made.key = from;
-      made.endKey = Buffer.from('s');
-      made.limit = PAGE_ROWS;
-      made.pageBytes = PAGE_BYTES;
-      made.consistency = ReadConsistency.timestamp;
-      made.readTimestamp = timestamp(at);
-      const { outcome } = await this.#perform(made);
-      if (outcome.type !== 'ok') return false;
-      const { response } = outcome;
-      for (const row of response.rows) rows.set(Buffer.from(row.key).toString(), textOf(row.value));
-      const next = response.resumeKey ?? endInside(outcome.endKey, made.endKey);
-      if (next === undefined) break;
-      from = next;
-    }
-    for (const key of REGISTERS) this.#record(key, { f: 'read', value: rows.get(key) }, started, true);
+    const { rng, violate } = this.#options;
+    const reverse = rng.chance(0.2);
+    const pageBytes = rng.pick(PAGE_BYTES);
+    const rows = new Map<string, string>();
+    const timestamps = new Set<number>();
+    const keys: string[] = [];
+    const outcome = await this.#perform(async () => {
+      for await (const page of this.#options.client.pages({ start: 'r', end: 's', reverse, pageBytes })) {
+        timestamps.add(page.timestamp);
+        for (const row of page.rows) {
+          keys.push(row.keyText());
+          rows.set(row.keyText(), textOf(row.value));
+        }
+      }
+    });
+    if (outcome.type !== 'ok') return false;
+    const inOrder = [...rows.keys()].sort();
+    if (reverse) inOrder.reverse();
+    if (keys.join() !== inOrder.join()) violate(`a scan answered keys out of order or twice: ${keys.join()}`);
+    if (timestamps.size > 1) violate(`the pages of a scan are of ${[...timestamps].join(' and ')}`);
+    const [timestamp] = timestamps;
+    const details = timestamp === undefined ? {} : { timestamp };
+    for (const key of REGISTERS) this.#record(key, { f: 'read', value: rows.get(key) }, outcome, details);
+    if (timestamp !== undefined) this.#snapshot(timestamp, { keys: REGISTERS, rows }, outcome.invokedMs);
     return true;
   }
 
   async #deleteRange(): Promise<void> {
-    const started = this.#options.nowMs();
-    let from: Uint8Array = Buffer.from(DELETED.from);
-    let isKnown: boolean;
-    for (;;) {
-      const made = request(KvOp.deleteRange, '');
-      made.key = from;
-      made.endKey = Buffer.from(DELETED.to);
-      made.limit = 2;
-      const { outcome } = await this.#perform(made);
-      isKnown = outcome.type === 'ok';
-      if (outcome.type !== 'ok') break;
-      const next = outcome.response.resumeKey ?? endInside(outcome.endKey, made.endKey);
-      if (next === undefined) break;
-      from = next;
-    }
+    const outcome = await this.#perform(() => this.#options.client.deleteRange(DELETED));
     for (const key of REGISTERS) {
-      if (key < DELETED.from || key >= DELETED.to) continue;
-      this.#record(key, { f: 'write', value: undefined }, started, isKnown);
+      if (key < DELETED.start || key >= DELETED.end) continue;
+      this.#record(key, { f: 'write', value: undefined }, outcome);
+    }
+  }
+
+  /** Several writes at once, of different keys. */
+  async #writeMany(): Promise<void> {
+    const { client, rng } = this.#options;
+    const planned = this.#someKeys().map((key): Planned => {
+      const ordering = this.#ordering();
+      if (COUNTERS.includes(key)) {
+        return { key, value: undefined, ordering, input: { increment: { key, delta: 1, ordering } } };
+      }
+      const value = rng.chance(0.2) ? undefined : this.#value();
+      const input: WriteOperationInput =
+        value === undefined
+          ? { delete: { key, ordering } }
+          : { put: { key, value: this.#bytesOf(value), ordering } };
+      return { key, value, ordering, input };
+    });
+    const invokedMs = this.#options.nowMs();
+    this.operations += planned.length;
+    const outcomes = await client.writeMany(planned.map(({ input }) => input));
+    for (const [at, plan] of planned.entries()) {
+      const outcome = outcomes[at];
+      if (outcome !== undefined) this.#recordOneOfMany(plan, outcome, invokedMs);
+    }
+  }
+
+  #recordOneOfMany(plan: Planned, result: WriteOutcome, invokedMs: number): void {
+    const strict = plan.ordering === 'strict';
+    const isAdd = 'increment' in plan.input;
+    const action = (sum: string): Action =>
+      isAdd ? { f: 'add', delta: 1, result: sum } : { f: 'write', value: plan.value };
+    if (result.kind === 'error') {
+      this.#record(plan.key, action(''), this.#failed(result.error, invokedMs), { strict });
+      return;
+    }
+    this.succeeded += 1;
+    const outcome = { type: 'ok', value: undefined, invokedMs } as const;
+    if (result.kind === 'increment') {
+      this.#record(plan.key, action(String(result.value)), outcome, { strict });
+    } else {
+      const { timestamp } = result.kind === 'compareAndSet' ? result.result : result.receipt;
+      this.#record(plan.key, action(''), outcome, { strict, timestamp });
     }
   }
 }
 
-/** Where the range that answered ends, when that is before the end of the span. */
-function endInside(rangeEnd: Uint8Array, spanEnd: Uint8Array): Uint8Array | undefined {
-  if (rangeEnd.length === 0 || Buffer.compare(rangeEnd, spanEnd) >= 0) return undefined;
-  return rangeEnd;
+interface Planned {
+  readonly key: string;
+  /** undefined: delete, or an increment. */
+  readonly value: string | undefined;
+  readonly ordering: WriteOrdering;
+  readonly input: WriteOperationInput;
+}
+
+function detailsOf(outcome: Outcome<{ readonly timestamp: number }>, ordering: WriteOrdering): Details {
+  const strict = ordering === 'strict';
+  return outcome.type === 'ok' ? { strict, timestamp: outcome.value.timestamp } : { strict };
 }

@@ -1,0 +1,194 @@
+import type { Clock, Connection, Listener, Transport } from '@cairn/ports';
+import type { ClusterHandlers, KvHandlers, UnaryDoor } from '@cairn/router-node';
+import { kvServiceDefinition, toServiceError } from '@cairn/wire';
+import { ClusterService } from '@cairn/wire/gen/cairn/v1/cluster.js';
+
+import { decodeCredit, decodeFrame, decodeOpen, encodeStatus, GrpcFrame, wireOf } from './frames.js';
+import { RequestCall, ServerCall, type ServerCallParts } from './server-call.js';
+
+export interface GrpcServerParts {
+  readonly clock: Clock;
+  readonly transport: Transport;
+  readonly kv: KvHandlers;
+  readonly cluster: ClusterHandlers;
+  /** Credit of each call and direction. */
+  readonly windowBytes: number;
+}
+
+type Codec<Request, Response> = ServerCallParts<Request, Response>['codec'];
+type CallParts = Omit<ServerCallParts<never, never>, 'codec'>;
+
+/** What a connection needs of a call; of calls with one request, before that has come, too. */
+interface OpenCall {
+  onMessage(bytes: Buffer): void;
+  onClientEnd(): void;
+  onCredit(bytes: number): void;
+  cancel(): void;
+}
+
+type Method = (parts: CallParts) => OpenCall;
+
+/** Calls whose handler begins when the one request is there. */
+function onRequest<Request, Response>(
+  codec: Codec<Request, Response>,
+  handle: (call: RequestCall<Request, Response>) => void,
+): Method {
+  return (parts) => {
+    let call: RequestCall<Request, Response> | undefined;
+    return {
+      onMessage: (bytes) => {
+        call = new RequestCall({ ...parts, codec }, codec.requestDeserialize(bytes));
+        handle(call);
+      },
+      onClientEnd: () => undefined,
+      onCredit: (bytes) => call?.onCredit(bytes),
+      cancel: () => {
+        if (call === undefined) parts.onOver();
+        else call.cancel();
+      },
+    };
+  };
+}
+
+function unary<Request, Response>(
+  codec: Codec<Request, Response>,
+  door: UnaryDoor<Request, Response>,
+): Method {
+  return onRequest(codec, (call) => {
+    door(call, (failure, response) => {
+      call.answer(failure, response);
+    });
+  });
+}
+
+function promised<Request, Response>(
+  codec: Codec<Request, Response>,
+  work: (request: Request) => Promise<Response>,
+): Method {
+  return unary(codec, (call, callback) => {
+    work(call.request).then(
+      (response) => {
+        callback(null, response);
+      },
+      (error: unknown) => {
+        callback(toServiceError(error));
+      },
+    );
+  });
+}
+
+function methodsOf(kv: KvHandlers, cluster: ClusterHandlers): ReadonlyMap<string, Method> {
+  const { batch, scan } = kvServiceDefinition;
+  return new Map<string, Method>([
+    [
+      batch.path,
+      (parts) => {
+        const call = new ServerCall({ ...parts, codec: batch });
+        kv.batch(call);
+        return call;
+      },
+    ],
+    [scan.path, onRequest(scan, kv.scan)],
+    [kvServiceDefinition.get.path, unary(kvServiceDefinition.get, kv.get)],
+    [kvServiceDefinition.put.path, unary(kvServiceDefinition.put, kv.put)],
+    [kvServiceDefinition.delete.path, unary(kvServiceDefinition.delete, kv.delete)],
+    [kvServiceDefinition.compareAndSet.path, unary(kvServiceDefinition.compareAndSet, kv.compareAndSet)],
+    [kvServiceDefinition.increment.path, unary(kvServiceDefinition.increment, kv.increment)],
+    [kvServiceDefinition.deleteRange.path, unary(kvServiceDefinition.deleteRange, kv.deleteRange)],
+    [kvServiceDefinition.batchGet.path, unary(kvServiceDefinition.batchGet, kv.batchGet)],
+    [kvServiceDefinition.batchWrite.path, unary(kvServiceDefinition.batchWrite, kv.batchWrite)],
+    [ClusterService.status.path, promised(ClusterService.status, () => cluster.status())],
+    [ClusterService.listNodes.path, promised(ClusterService.listNodes, () => cluster.listNodes())],
+    [ClusterService.listRanges.path, promised(ClusterService.listRanges, (it) => cluster.listRanges(it))],
+    [ClusterService.splitRanges.path, promised(ClusterService.splitRanges, (it) => cluster.splitRanges(it))],
+    [ClusterService.listSettings.path, promised(ClusterService.listSettings, () => cluster.listSettings())],
+    [ClusterService.putSetting.path, promised(ClusterService.putSetting, (it) => cluster.putSetting(it))],
+  ]);
+}
+
+/** The gRPC port of a router on a simulated network: the real handlers, real messages, no HTTP/2. */
+export class SimGrpcServer {
+  readonly #parts: GrpcServerParts;
+  readonly #methods: ReadonlyMap<string, Method>;
+  readonly #connections = new Set<Connection>();
+  #listener: Listener | undefined;
+
+  constructor(parts: GrpcServerParts) {
+    this.#parts = parts;
+    this.#methods = methodsOf(parts.kv, parts.cluster);
+  }
+
+  async listen(address: string): Promise<void> {
+    this.#listener = await this.#parts.transport.listen(address, (connection) => {
+      this.#accept(connection);
+    });
+  }
+
+  async close(): Promise<void> {
+    await this.#listener?.close();
+    for (const connection of this.#connections) connection.close();
+  }
+
+  #accept(connection: Connection): void {
+    const calls = new Map<number, OpenCall>();
+    this.#connections.add(connection);
+    connection.setHandlers({
+      onFrame: (frame) => {
+        this.#onFrame(connection, calls, frame);
+      },
+      onClose: () => {
+        this.#connections.delete(connection);
+        for (const call of [...calls.values()]) call.cancel();
+      },
+    });
+  }
+
+  #onFrame(connection: Connection, calls: Map<number, OpenCall>, frame: Buffer): void {
+    const { kind, stream, payload } = decodeFrame(frame);
+    switch (kind) {
+      case GrpcFrame.open:
+        this.#open(connection, calls, { stream, payload });
+        return;
+      case GrpcFrame.message:
+        calls.get(stream)?.onMessage(payload);
+        return;
+      case GrpcFrame.end:
+        calls.get(stream)?.onClientEnd();
+        return;
+      case GrpcFrame.credit:
+        calls.get(stream)?.onCredit(decodeCredit(payload));
+        return;
+      case GrpcFrame.cancel:
+        calls.get(stream)?.cancel();
+        return;
+      default:
+        throw new Error(`a client does not send frames of kind ${kind}`);
+    }
+  }
+
+  #open(
+    connection: Connection,
+    calls: Map<number, OpenCall>,
+    { stream, payload }: { readonly stream: number; readonly payload: Buffer },
+  ): void {
+    const { path, timeoutMs } = decodeOpen(payload);
+    const wire = wireOf(connection, stream);
+    const method = this.#methods.get(path);
+    if (method === undefined) {
+      const message = `the server does not implement ${path}`;
+      wire.send(GrpcFrame.status, encodeStatus({ code: 12, message, details: Buffer.alloc(0) }));
+      return;
+    }
+    const { clock, windowBytes } = this.#parts;
+    const call = method({
+      wire,
+      clock,
+      windowBytes,
+      timeoutMs,
+      onOver: () => {
+        calls.delete(stream);
+      },
+    });
+    calls.set(stream, call);
+  }
+}

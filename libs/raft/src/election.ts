@@ -1,8 +1,9 @@
+import { assert, type LogIndex, type ReplicaId, type Term } from '@cairn/base';
+
 import { type Core } from './core.js';
 import { jointVote, type VoteOutcome } from './quorum.js';
 import { becomeCandidate, becomeFollower, becomeLeader, becomePreCandidate } from './roles.js';
 import type { TimeoutNow, VoteRequest, VoteResponse } from './types.js';
-import type { LogIndex, ReplicaId, Term } from '@cairn/base';
 
 /** After the leader's store was lost: spread of the first campaign, and how failed ones are retried. */
 const STORE_LOST_JITTER_MS = 50;
@@ -37,10 +38,11 @@ export function leaderStoreLost(core: Core): void {
 
 /** The election timer ran out. */
 export function onElectionTimeout(core: Core): void {
-  if (core.nowMs < core.holdUntilMs) {
-    core.electionDeadlineMs = core.holdUntilMs;
-    return;
-  }
+  // Whatever holds the vote also starts the timer anew, and no timer is set to end within a hold.
+  assert(core.nowMs >= core.holdUntilMs, 'the election timer ran out within a hold', {
+    now: core.nowMs,
+    holdUntil: core.holdUntilMs,
+  });
   if (!mayCampaign(core)) {
     armRetry(core);
     return;

@@ -20,8 +20,12 @@ function followSender(core: Core, message: Message): void {
   core.heardFromLeader();
 }
 
-function respond(core: Core, to: AppendRequest | SnapshotRequest, fields: Partial<AppendResponse>): void {
-  const index = fields.index ?? (0 as LogIndex);
+function respond(
+  core: Core,
+  to: AppendRequest | SnapshotRequest,
+  fields: Pick<AppendResponse, 'index'> & Partial<AppendResponse>,
+): void {
+  const { index } = fields;
   const response: AppendResponse = {
     type: 'append-response',
     from: core.id,
@@ -90,11 +94,12 @@ function rejectAppend(core: Core, message: AppendRequest): void {
   const start = Math.min(message.previousIndex, log.lastIndex);
   const hintIndex = log.lastIndexWithTermAtMost(start, message.previousTerm, core.commit);
   const hintTerm = log.termOf(hintIndex);
+  assert(hintTerm !== 'compacted', 'truncated above the commit index', { hintIndex });
   respond(core, message, {
     index: message.previousIndex,
     rejected: true,
     hintIndex: hintIndex as LogIndex,
-    hintTerm: (hintTerm === 'compacted' ? 0 : hintTerm) as Term,
+    hintTerm,
   });
 }
 

@@ -87,7 +87,9 @@ export function applyConfigChange(core: Core, payload: Uint8Array): ConfigState 
   assert(members.voters.length > 0, 'a configuration without voters');
   core.setMembers(members);
   if (core.role === 'leader') afterChangeAsLeader(core);
-  else if (!core.isVoter && core.role !== 'follower') becomeFollower(core, core.term, NO_REPLICA);
+  // Nobody campaigns with a committed change unapplied, and what is committed comes from a leader, whom it follows.
+  else
+    assert(core.role === 'follower', 'a change was applied in the middle of a campaign', { role: core.role });
   return members;
 }
 
@@ -107,8 +109,9 @@ function afterChangeAsLeader(core: Core): void {
 /** Tells everyone what is committed, asks the most complete voter to take over, and follows. */
 function stepDownAsNonVoter(core: Core): void {
   broadcastHeartbeat(core);
-  let best = core.voters[0];
-  for (const voter of core.voters) if (best === undefined || voter.match > best.match) best = voter;
-  if (best !== undefined) sendTimeoutNow(core, best);
+  sendTimeoutNow(
+    core,
+    core.voters.reduce((best, voter) => (voter.match > best.match ? voter : best)),
+  );
   becomeFollower(core, core.term, NO_REPLICA);
 }

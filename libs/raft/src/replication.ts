@@ -145,7 +145,7 @@ const matchOf = (peer: Progress): number => peer.match;
  * ones are committed through them (Raft paper 5.4.2, figure 8).
  */
 export function maybeCommit(core: Core): boolean {
-  if (core.role !== 'leader' || core.voters.length === 0) return false;
+  assert(core.role === 'leader', 'only a leader commits by counting', { role: core.role });
   const agreed = core.quorumValue(matchOf);
   if (agreed <= core.commit || agreed < core.noopIndex) return false;
   assert(agreed <= core.log.lastIndex, 'committed beyond the log', { agreed });

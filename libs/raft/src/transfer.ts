@@ -25,7 +25,6 @@ export function transferLeader(core: Core, to: ReplicaId): TransferResult {
 
 /** The target holds the whole log: tell it to campaign. Until then, keep sending. */
 export function continueTransfer(core: Core, peer: Progress): void {
-  if (peer.id !== core.transferTarget) return;
   if (peer.match < core.log.lastIndex) requestAppend(core, peer);
   else sendTimeoutNow(core, peer);
 }

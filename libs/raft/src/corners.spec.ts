@@ -1,0 +1,236 @@
+import type { LogIndex, ReplicaId, Term } from '@cairn/base';
+import { describe, expect, test } from '@jest/globals';
+
+import { EntryKind, type ConfigOperation, type Message, type SnapshotMeta } from './index.js';
+import { READS_PENDING_MAX } from './read-index.js';
+import { TestCluster, type TestReplica } from './testing/index.js';
+
+const id = (value: number): ReplicaId => value as ReplicaId;
+const at = (value: number): LogIndex => value as LogIndex;
+const inTerm = (value: number): Term => value as Term;
+const nobodyIsCut = (): boolean => false;
+const PAYLOAD = new Uint8Array(1);
+
+const change = (...operations: [ConfigOperation['type'], number][]) => ({
+  operations: operations.map(([type, replicaId]) => ({ type, replicaId: id(replicaId) })),
+  leaveJoint: false,
+  context: new Uint8Array(0),
+});
+
+function led(count: number): { cluster: TestCluster; leader: TestReplica } {
+  const cluster = TestCluster.of(count);
+  const leader = cluster.get(1);
+  leader.node.campaign(cluster.nowMs);
+  cluster.stabilize();
+  expect(leader.node.role).toBe('leader');
+  return { cluster, leader };
+}
+
+const heartbeat = (from: number, to: number, term: number): Message => ({
+  type: 'heartbeat',
+  from: id(from),
+  to: id(to),
+  term: inTerm(term),
+  commit: at(0),
+  readContext: 0,
+  sentAtMs: 1,
+});
+
+const entry = (index: number, term: number) => ({
+  index: at(index),
+  term: inTerm(term),
+  kind: EntryKind.command,
+  payload: PAYLOAD,
+});
+
+const append = (
+  from: number,
+  to: number,
+  {
+    term,
+    after,
+    terms,
+  }: { readonly term: number; readonly after: [number, number]; readonly terms: number[] },
+): Message => ({
+  type: 'append',
+  from: id(from),
+  to: id(to),
+  term: inTerm(term),
+  previousIndex: at(after[0]),
+  previousTerm: inTerm(after[1]),
+  commit: at(0),
+  entries: terms.map((one, offset) => entry(after[0] + 1 + offset, one)),
+  sentAtMs: 1,
+});
+
+describe('elections', () => {
+  test('a sync of something older does not count the own vote', () => {
+    const cluster = TestCluster.of(3);
+    const { node, storage } = cluster.get(1);
+    node.step(append(2, 1, { term: 1, after: [0, 0], terms: [1] }), cluster.nowMs);
+    const older = node.takeReady();
+    storage.stage(older);
+    cluster.nowMs += 2000;
+    node.campaign(cluster.nowMs);
+    const answer = { from: id(3), to: id(1), term: inTerm(2), granted: true } as const;
+    node.step({ type: 'pre-vote-response', ...answer }, cluster.nowMs);
+    const campaign = node.takeReady();
+    storage.stage(campaign);
+    node.step({ type: 'vote-response', ...answer }, cluster.nowMs);
+    node.persisted(older.sequence);
+    expect(node.role).toBe('candidate');
+    node.persisted(campaign.sequence);
+    expect(node.role).toBe('leader');
+  });
+
+  test('only the leader can ask a follower to take over', () => {
+    const { cluster } = led(3);
+    const { node } = cluster.get(2);
+    node.step({ type: 'timeout-now', from: id(3), to: id(2), term: node.term }, cluster.nowMs);
+    expect(node.role).toBe('follower');
+  });
+
+  test('a handover that waits for an apply is void in the next term', () => {
+    const { cluster, leader } = led(3);
+    const follower = cluster.get(2);
+    follower.isApplyHeld = true;
+    leader.node.proposeConfigChange(change(['add-learner', 4]));
+    cluster.advance(200, nobodyIsCut);
+    follower.node.step({ type: 'timeout-now', from: id(1), to: id(2), term: inTerm(1) }, cluster.nowMs);
+    expect(follower.node.role).toBe('follower');
+    follower.node.step(heartbeat(3, 2, 2), cluster.nowMs);
+    cluster.releaseApply(follower);
+    expect(follower.node.status()).toMatchObject({ role: 'follower', term: 2, leaderId: 3 });
+  });
+});
+
+describe('snapshots', () => {
+  const meta = (replica: TestReplica): SnapshotMeta => ({
+    index: at(9),
+    term: inTerm(1),
+    config: replica.node.configState,
+  });
+
+  test('while one is installed the log and the commit index stand still', () => {
+    const cluster = TestCluster.of(3);
+    const follower = cluster.get(2);
+    const { node } = follower;
+    node.step(append(1, 2, { term: 1, after: [0, 0], terms: [1] }), cluster.nowMs);
+    const ready = node.takeReady();
+    follower.storage.stage(ready);
+    const offer = {
+      type: 'snapshot',
+      from: id(1),
+      to: id(2),
+      term: inTerm(1),
+      meta: meta(follower),
+    } as const;
+    node.step(offer, cluster.nowMs);
+    expect(node.takeReady().snapshot?.index).toBe(9);
+    node.step({ ...heartbeat(1, 2, 1), commit: at(1) } as Message, cluster.nowMs);
+    node.step(offer, cluster.nowMs);
+    expect(node.commitIndex).toBe(0);
+    expect(node.takeReady().snapshot).toBeUndefined();
+    // A newer term is known by the time it is there: nobody to tell. The old write proves nothing any more.
+    const vote = { from: id(3), to: id(2), lastIndex: at(0), lastTerm: inTerm(0), transfer: true } as const;
+    node.step({ type: 'vote', term: inTerm(2), ...vote }, cluster.nowMs);
+    node.takeReady();
+    follower.storage.reset(meta(follower));
+    node.snapshotInstalled(meta(follower));
+    node.persisted(ready.sequence);
+    expect(node.status()).toMatchObject({ leaderId: 0, appliedIndex: 9, lastIndex: 9, durableIndex: 9 });
+    expect(node.hasReady() ? node.takeReady().messages : []).toEqual([]);
+  });
+
+  test('a silent member that lost its place in the log gets none', () => {
+    const { cluster, leader } = led(3);
+    cluster.crash(3);
+    for (let count = 0; count < 5; count += 1) leader.node.propose(PAYLOAD);
+    cluster.advance(1000, nobodyIsCut);
+    leader.storage.compact(leader.appliedIndex);
+    leader.node.reportUnreachable(id(3));
+    leader.node.propose(PAYLOAD);
+    expect(leader.node.takeReady().messages.filter(({ to }) => to === 3)).toEqual([]);
+    expect(leader.node.status().peers.find(({ replicaId }) => replicaId === 3)?.state).toBe('probe');
+  });
+});
+
+describe('leaders', () => {
+  test('a late refusal of what was accepted meanwhile changes nothing', () => {
+    const { cluster, leader } = led(3);
+    leader.node.propose(PAYLOAD);
+    cluster.stabilize();
+    const before = leader.node.status().peers;
+    const refusal = { index: at(1), rejected: true, hintIndex: at(0), hintTerm: inTerm(0), sentAtMs: 0 };
+    leader.node.step(
+      { type: 'append-response', from: id(2), to: id(1), term: leader.node.term, ...refusal },
+      cluster.nowMs,
+    );
+    expect(leader.node.status().peers).toEqual(before);
+  });
+
+  test('a transfer to a voter that is demoted meanwhile is over', () => {
+    const { cluster, leader } = led(3);
+    cluster.stabilize();
+    expect(leader.node.proposeConfigChange(change(['add-learner', 2])).type).toBe('accepted');
+    // The change goes through, the request to take over does not.
+    expect(leader.node.transferLeader(id(2)).type).toBe('accepted');
+    cluster.stabilize((message) => message.type === 'timeout-now');
+    expect(leader.node.status().transferTarget).toBe(0);
+    expect(leader.node.propose(PAYLOAD).type).toBe('accepted');
+  });
+
+  test('more reads than may wait are refused', () => {
+    const { cluster, leader } = led(3);
+    for (let context = 0; context < READS_PENDING_MAX; context += 1) {
+      expect(leader.node.readIndex(context)).toBe(true);
+    }
+    expect(leader.node.readIndex(READS_PENDING_MAX)).toBe(false);
+    cluster.stabilize();
+    expect(leader.reads).toHaveLength(READS_PENDING_MAX);
+  });
+
+  test('what the host reports late or about strangers is ignored', () => {
+    const { cluster, leader } = led(3);
+    leader.node.applied(at(0));
+    leader.node.entriesLoaded(id(9));
+    leader.node.snapshotSent(id(9), true);
+    expect(leader.node.status()).toMatchObject({ appliedIndex: 1, role: 'leader' });
+    cluster.stabilize();
+    expect(leader.node.hasReady()).toBe(false);
+  });
+});
+
+describe('quiet groups', () => {
+  test('members that are down do not keep a group awake, a transfer does', () => {
+    const { cluster, leader } = led(3);
+    cluster.crash(3);
+    cluster.advance(1500, nobodyIsCut);
+    expect(leader.node.canQuiesce()).toBe(true);
+    expect(leader.node.transferLeader(id(2)).type).toBe('accepted');
+    expect(leader.node.canQuiesce()).toBe(false);
+  });
+
+  test('a joint configuration does, and a follower without a leader', () => {
+    const { cluster, leader } = led(3);
+    cluster.advance(1000, nobodyIsCut);
+    leader.isApplyHeld = true;
+    leader.node.proposeConfigChange(change(['add-learner', 3]));
+    cluster.stabilize();
+    expect(leader.node.canQuiesce()).toBe(false);
+    const fresh = TestCluster.of(3).get(2);
+    expect(fresh.node.canQuiesce()).toBe(false);
+  });
+
+  test('a change and a transfer wake it', () => {
+    const { cluster, leader } = led(3);
+    cluster.advance(1000, nobodyIsCut);
+    expect(leader.node.quiesce()).toBe(true);
+    expect(leader.node.proposeConfigChange(change(['add-learner', 4])).type).toBe('accepted');
+    expect(leader.node.isQuiesced).toBe(false);
+    cluster.advance(1000, nobodyIsCut);
+    expect(leader.node.quiesce()).toBe(true);
+    leader.node.transferLeader(id(9));
+    expect(leader.node.isQuiesced).toBe(false);
+  });
+});

@@ -17,7 +17,11 @@ import {
   type HeartbeatResponse,
   type RangeReport,
   type StoreCommand,
+  type WaitingReplica,
 } from './wire-binding.js';
+
+/** Replicas one response tells to go; the next tells of the others. */
+const REMOVALS_MAX = 100;
 
 export interface HeartbeatParts {
   readonly machine: MetadataStateMachine;
@@ -49,7 +53,8 @@ export class Heartbeats {
     let commands: StoreCommand[] = [];
     if (request.kind === NodeKind.SHARD) {
       contact = await this.#takeShard(request);
-      commands = this.#commandsFor(contact, request.storeId as StoreId);
+      const store = request.storeId as StoreId;
+      commands = [...this.#commandsFor(contact, store), ...this.#removalsFor(store, request.waitingReplicas)];
     } else {
       contact = this.#takeRouter(request);
     }
@@ -135,6 +140,23 @@ export class Heartbeats {
     }
     this.#record(created);
     return commands;
+  }
+
+  /**
+   * Replicas the store has and the newest descriptor does not name: they missed their own removal. Every
+   * descriptor in the map was applied by a replica, so it is proof, however little else is known.
+   */
+  #removalsFor(store: StoreId, waiting: readonly WaitingReplica[]): StoreCommand[] {
+    const { ranges } = this.#parts.memory;
+    const descriptors = ranges.foreignTo(store);
+    for (const { rangeId: id, replicaId: replica, confVersion } of waiting) {
+      const descriptor = ranges.get(rangeId(id))?.descriptor;
+      if (descriptor === undefined || descriptor.epoch.confVersion <= confVersion) continue;
+      if (!descriptor.replicas.some((member) => member.replicaId === replica)) descriptors.push(descriptor);
+    }
+    return descriptors
+      .slice(0, REMOVALS_MAX)
+      .map((value) => ({ command: { $case: 'removeReplica', value: descriptorToMessage(value) } }));
   }
 
   #record(created: readonly ReplicaId[]): void {

@@ -48,6 +48,7 @@ function routerBeat(name: string, incarnation: number, sequence: number): Heartb
     sequence,
     storesVersion: 0,
     settingsVersion: 0,
+    waitingReplicas: [],
   };
 }
 

@@ -91,6 +91,16 @@ export class RangeMap {
     return (this.#byStore.get(store) ?? NO_REPORTS).has(id);
   }
 
+  /** Newest descriptors of ranges that the store reports and is no member of. */
+  foreignTo(store: StoreId): RangeDescriptor[] {
+    const found: RangeDescriptor[] = [];
+    for (const id of this.#byStore.get(store) ?? NO_REPORTS) {
+      const descriptor = this.#byId.get(id)?.descriptor;
+      if (descriptor?.replicas.every((member) => member.storeId !== store) === true) found.push(descriptor);
+    }
+    return found;
+  }
+
   /** Takes in what a store says of some of its ranges. */
   report(store: StoreId, facts: RangeFacts): void {
     const { descriptor } = facts;

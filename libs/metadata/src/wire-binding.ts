@@ -20,5 +20,6 @@ export {
   type Route,
   type SettingValue,
   type StoreCommand,
+  type WaitingReplica,
   type StoreInfo,
 } from '@cairn/wire/gen/cairn/internal/v1/metadata.js';

@@ -73,6 +73,7 @@ export class FakeShard {
       sequence: this.sequence,
       storesVersion: this.storesVersion,
       settingsVersion: this.settingsVersion,
+      waitingReplicas: [],
       ...facts,
     };
   }

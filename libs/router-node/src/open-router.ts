@@ -239,6 +239,7 @@ class RouterNode implements RunningRouter {
       sequence: this.#heartbeats,
       storesVersion: this.#storesVersion,
       settingsVersion: this.#settingsVersion,
+      waitingReplicas: [],
     });
     this.#storesVersion = response.storesVersion;
     this.#settingsVersion = response.settingsVersion;

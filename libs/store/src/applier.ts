@@ -148,9 +148,13 @@ export class Applier {
         if (replica.waiters.has(entry.index)) results.push({ index: entry.index, term: entry.term, value });
       } else if (entry.kind === EntryKind.config) {
         this.#parts.applyConfigEntry(replica, entry);
+        if (replica.waiters.has(entry.index))
+          results.push({ index: entry.index, term: entry.term, value: undefined });
       }
       bytes += entry.payload.length;
       count += 1;
+      // It was its own removal: what follows is none of its business.
+      if (replica.isClosed) break;
     }
     if (count === 0) {
       if (queue.length > 0) this.#applyAlone(replica, queue[0] as Entry);

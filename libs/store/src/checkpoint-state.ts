@@ -1,17 +1,27 @@
 import { CairnError, replicaId, type RangeDescriptor, type ReplicaId } from '@cairn/base';
 import { ByteReader, ByteWriter } from '@cairn/codec';
-
+import type { ConfigState } from '@cairn/raft';
 import { readDescriptor, writeDescriptor } from '@cairn/wire';
 
+import { readConfigState, writeConfigState } from './config-state-codec.js';
+import { configStateOf } from './membership.js';
+
 /**
- * What the log keeps of a replica with each checkpoint: who it is and which span it held. The log, not the
- * engine, says which replicas a store has, because a checkpoint record is written only after an engine flush
- * and whole or not at all.
+ * What the log keeps of a replica with each checkpoint: who it is, which span it held, and who the members
+ * were. The log, not the engine, says which replicas a store has, because a checkpoint record is written only
+ * after an engine flush and whole or not at all.
  */
 export interface CheckpointState {
   readonly replicaId: ReplicaId;
   /** undefined: the replica exists but has never had a state; it waits for a snapshot. */
   readonly descriptor: RangeDescriptor | undefined;
+  /**
+   * The core's configuration as of the checkpoint. Not derived from the roles in the descriptor: a joint
+   * configuration that only adds learners looks like an ordinary one there.
+   */
+  readonly config: ConfigState;
+  /** For a replica without a descriptor: a membership version that named it; 0 = not known. */
+  readonly confVersionSeen: number;
   /**
    * Set while a received snapshot replaces the rows of the span: the engine holds a mixture, and the
    * installation starts over from this spool file after a crash.
@@ -19,33 +29,46 @@ export interface CheckpointState {
   readonly installing: string | undefined;
 }
 
-const FORMAT = 1;
+/** Format 1 had no configuration: it follows from the roles. */
+const FORMAT_WITH_CONFIG = 2;
 const HAS_DESCRIPTOR = 1;
 const IS_INSTALLING = 2;
 
 export function encodeCheckpointState(state: CheckpointState): Buffer {
   const writer = new ByteWriter(128);
-  writer.u8(FORMAT);
+  writer.u8(FORMAT_WITH_CONFIG);
   writer.u8(
     (state.descriptor === undefined ? 0 : HAS_DESCRIPTOR) |
       (state.installing === undefined ? 0 : IS_INSTALLING),
   );
   writer.varint(state.replicaId);
+  writer.varint(state.confVersionSeen);
+  writeConfigState(writer, state.config);
   if (state.descriptor !== undefined) writeDescriptor(writer, state.descriptor);
   if (state.installing !== undefined) writer.string(state.installing);
   return writer.take();
 }
 
+/** Throws FORMAT_TOO_NEW for a format of a later version. */
 export function decodeCheckpointState(bytes: Uint8Array): CheckpointState {
   const reader = new ByteReader(bytes);
   const format = reader.u8();
-  if (format !== FORMAT) {
+  if (format > FORMAT_WITH_CONFIG) {
     throw new CairnError('FORMAT_TOO_NEW', `checkpoint format ${format} is not known to this version`);
   }
   const flags = reader.u8();
   const id = replicaId(reader.varint());
+  const hasConfig = format === FORMAT_WITH_CONFIG;
+  const confVersionSeen = hasConfig ? reader.varint() : 0;
+  const stored = hasConfig ? readConfigState(reader) : undefined;
   const descriptor = (flags & HAS_DESCRIPTOR) === 0 ? undefined : readDescriptor(reader);
   const installing = (flags & IS_INSTALLING) === 0 ? undefined : reader.string();
   reader.expectEnd();
-  return { replicaId: id, descriptor, installing };
+  return {
+    replicaId: id,
+    descriptor,
+    config: stored ?? configStateOf(descriptor),
+    confVersionSeen,
+    installing,
+  };
 }

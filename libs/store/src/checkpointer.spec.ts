@@ -8,6 +8,7 @@ import { SimDisk, SimRng, SimScheduler } from '@cairn/runtime-sim';
 import type { Applier } from './applier.js';
 import { decodeCheckpointState, encodeCheckpointState } from './checkpoint-state.js';
 import { Checkpointer } from './checkpointer.js';
+import { configStateOf } from './membership.js';
 import type { Replica } from './replica.js';
 import { DEFAULT_STORE_CONFIG } from './store-config.js';
 import { StoreMetrics } from './store-metrics.js';
@@ -61,7 +62,7 @@ async function setUp(): Promise<{ checkpointer: Checkpointer; replica: Replica; 
     isApplyBlocked: false,
     isClosed: false,
     snapshotIndexes: new Set(),
-    raft: { status: () => ({ peers: [] }) },
+    raft: { status: () => ({ peers: [] }), configState: configStateOf(DESCRIPTOR) },
   } as unknown as Replica;
   const applier = {
     whenBetweenBatches: (callback: () => void) => {
@@ -88,7 +89,13 @@ async function setUp(): Promise<{ checkpointer: Checkpointer; replica: Replica; 
 }
 
 function stateOf(installing: string | undefined): Buffer {
-  return encodeCheckpointState({ replicaId: replicaId(4), descriptor: DESCRIPTOR, installing });
+  return encodeCheckpointState({
+    replicaId: replicaId(4),
+    descriptor: DESCRIPTOR,
+    config: configStateOf(DESCRIPTOR),
+    confVersionSeen: 0,
+    installing,
+  });
 }
 
 async function turns(): Promise<void> {

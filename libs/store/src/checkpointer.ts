@@ -97,7 +97,13 @@ export class Checkpointer {
         replica,
         index: replica.appliedIndex,
         term: replica.appliedTerm,
-        state: encodeCheckpointState({ replicaId: replica.replicaId, descriptor, installing: undefined }),
+        state: encodeCheckpointState({
+          replicaId: replica.replicaId,
+          descriptor,
+          config: replica.raft.configState,
+          confVersionSeen: 0,
+          installing: undefined,
+        }),
       });
     }
     return marks;

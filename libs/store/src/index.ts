@@ -2,6 +2,8 @@ export { groupOf } from './group.js';
 export { openIdentity, saveIdentity, type NodeIdentity } from './node-identity.js';
 export type { PeerLinks, RangeHint } from './peer-links.js';
 export { Replica } from './replica.js';
+export type { ReplicaChange } from './change-plan.js';
+export type { ChangeReplicasRequest } from './replica-changer.js';
 export { SessionLinks, type SessionLinksOptions } from './session-links.js';
 export { type SnapshotChannel } from './snapshot-send.js';
 export { type ChildIds } from './split.js';

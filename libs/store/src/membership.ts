@@ -1,15 +1,32 @@
-import { assert, type RangeDescriptor, type ReplicaDescriptor } from '@cairn/base';
-import { ByteReader } from '@cairn/codec';
+import {
+  assert,
+  CairnError,
+  type RangeDescriptor,
+  type ReplicaDescriptor,
+  type ReplicaId,
+  type ReplicaRole,
+  type StoreId,
+} from '@cairn/base';
+import { ByteReader, ByteWriter } from '@cairn/codec';
 import type { ConfigState } from '@cairn/raft';
 
-import { readDescriptor } from '@cairn/wire';
+const CONTEXT_FORMAT = 1;
 
-/** The core's view of a descriptor's members. */
+/** Where a replica that a membership change adds is going to live. */
+export interface NewMember {
+  readonly replicaId: ReplicaId;
+  readonly storeId: StoreId;
+}
+
+/**
+ * The core's view of the members of a range that is born: there it follows from the roles. Later the core's
+ * configuration is the truth, and the roles follow from it.
+ */
 export function configStateOf(descriptor: RangeDescriptor | undefined): ConfigState {
-  const voters: ReplicaDescriptor['replicaId'][] = [];
-  const outgoing: ReplicaDescriptor['replicaId'][] = [];
-  const learners: ReplicaDescriptor['replicaId'][] = [];
-  const learnersNext: ReplicaDescriptor['replicaId'][] = [];
+  const voters: ReplicaId[] = [];
+  const outgoing: ReplicaId[] = [];
+  const learners: ReplicaId[] = [];
+  const learnersNext: ReplicaId[] = [];
   const members = descriptor?.replicas ?? [];
   const isJoint = members.some((member) => member.role === 'incoming' || member.role === 'outgoing');
   for (const member of members) {
@@ -21,30 +38,62 @@ export function configStateOf(descriptor: RangeDescriptor | undefined): ConfigSt
   return { voters, outgoing, learners, learnersNext };
 }
 
-/**
- * The descriptor after the core applied a membership change. A change that enters a joint configuration
- * carries the whole new descriptor in its context; leaving it carries nothing and follows from the roles:
- * incoming members vote, outgoing ones stay as learners until they are removed.
- */
-export function descriptorAfterChange(descriptor: RangeDescriptor, context: Uint8Array): RangeDescriptor {
-  if (context.length > 0) {
-    const next = readDescriptor(new ByteReader(context));
-    assert(next.rangeId === descriptor.rangeId, 'membership change of another range');
-    // The span may have changed since the change was proposed; only the members come from it.
-    return {
-      ...descriptor,
-      replicas: next.replicas,
-      epoch: { version: descriptor.epoch.version, confVersion: descriptor.epoch.confVersion + 1 },
-    };
+/** The context of a membership change: the stores of the members it adds, which the core knows nothing of. */
+export function encodeNewMembers(added: readonly NewMember[]): Buffer {
+  const writer = new ByteWriter(32);
+  writer.u8(CONTEXT_FORMAT);
+  writer.varint(added.length);
+  for (const member of added) {
+    writer.varint(member.replicaId);
+    writer.varint(member.storeId);
   }
-  const replicas = descriptor.replicas.map((member): ReplicaDescriptor => {
-    if (member.role === 'incoming') return { ...member, role: 'voter' };
-    if (member.role === 'outgoing') return { ...member, role: 'learner' };
-    return member;
+  return writer.take();
+}
+
+/** Empty (what the core proposes by itself) adds nobody. Throws CORRUPTION for a format of a later version. */
+export function decodeNewMembers(context: Uint8Array): NewMember[] {
+  if (context.length === 0) return [];
+  const reader = new ByteReader(context);
+  const format = reader.u8();
+  if (format !== CONTEXT_FORMAT) {
+    throw new CairnError('CORRUPTION', `membership change of format ${format}: written by a newer version?`);
+  }
+  const count = reader.varint();
+  const added: NewMember[] = [];
+  for (let at = 0; at < count; at += 1) {
+    added.push({ replicaId: reader.varint() as ReplicaId, storeId: reader.varint() as StoreId });
+  }
+  reader.expectEnd();
+  return added;
+}
+
+/** What a member is called in the descriptor; undefined when it is none. */
+function roleIn(config: ConfigState, id: ReplicaId): ReplicaRole | undefined {
+  const isNew = config.voters.includes(id);
+  const isOld = config.outgoing.includes(id);
+  if (isNew) return config.outgoing.length === 0 || isOld ? 'voter' : 'incoming';
+  if (isOld) return 'outgoing';
+  return config.learners.includes(id) || config.learnersNext.includes(id) ? 'learner' : undefined;
+}
+
+/**
+ * The descriptor after the core adopted `config`: members keep their places, new ones come last, those the
+ * configuration does not know are gone. Every change, also leaving a joint configuration, counts one epoch.
+ */
+export function descriptorAfterChange(
+  descriptor: RangeDescriptor,
+  config: ConfigState,
+  added: readonly NewMember[],
+): RangeDescriptor {
+  const replicas: ReplicaDescriptor[] = [];
+  for (const { replicaId, storeId } of [...descriptor.replicas, ...added]) {
+    const role = roleIn(config, replicaId);
+    if (role !== undefined) replicas.push({ replicaId, storeId, role });
+  }
+  const members = new Set([...config.voters, ...config.outgoing, ...config.learners, ...config.learnersNext]);
+  assert(replicas.length === members.size, 'a member without a store, or named twice', {
+    rangeId: descriptor.rangeId,
   });
-  return {
-    ...descriptor,
-    replicas,
-    epoch: { version: descriptor.epoch.version, confVersion: descriptor.epoch.confVersion + 1 },
-  };
+  const { version, confVersion } = descriptor.epoch;
+  return { ...descriptor, replicas, epoch: { version, confVersion: confVersion + 1 } };
 }

@@ -4,7 +4,8 @@ import type { Message } from '@cairn/raft';
 /** Lets a store that does not have the replica yet decide whether it may create one. */
 export interface RangeHint {
   readonly startKey: Uint8Array;
-  readonly epochVersion: number;
+  /** A membership version whose members include the receiver. */
+  readonly confVersion: number;
 }
 
 /** The way to the other stores of the group: one connection per store, one frame per turn. */

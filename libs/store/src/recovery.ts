@@ -1,9 +1,10 @@
 import { logIndex, type RangeId } from '@cairn/base';
-import type { Entry } from '@cairn/raft';
+import { EntryKind, type Entry } from '@cairn/raft';
 import type { RangeLog } from '@cairn/raft-log';
 
 import { decodeCheckpointState, type CheckpointState } from './checkpoint-state.js';
 import type { StateMachine } from './state-machine.js';
+import { Tombstones } from './tombstones.js';
 
 const REMEMBER_BYTES_MAX = 4 * 1024 * 1024;
 
@@ -24,6 +25,7 @@ export function recoveredReplicas(
 ): RecoveredReplica[] {
   const found: RecoveredReplica[] = [];
   for (const rangeId of rangeIds) {
+    if (Tombstones.isPlace(rangeId)) continue;
     const log = rangeLog(rangeId);
     if (log.checkpoint === undefined) continue;
     found.push({ rangeId, log, state: decodeCheckpointState(log.checkpoint.state) });
@@ -31,7 +33,7 @@ export function recoveredReplicas(
   return found;
 }
 
-/** Shows the machine the entries that the engine already covers and the log still holds. */
+/** Shows the machine the commands that the engine already covers and the log still holds. */
 export async function rememberEntries(log: RangeLog, machine: StateMachine): Promise<void> {
   if (machine.remember === undefined || log.checkpoint === undefined) return;
   const endExclusive = log.checkpoint.index + 1;
@@ -47,7 +49,7 @@ export async function rememberEntries(log: RangeLog, machine: StateMachine): Pro
       await log.load(logIndex(next), logIndex(endExclusive), REMEMBER_BYTES_MAX);
       continue;
     }
-    for (const entry of entries) machine.remember(entry);
+    for (const entry of entries) if (entry.kind === EntryKind.command) machine.remember(entry);
     next += entries.length;
   }
 }

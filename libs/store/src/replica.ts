@@ -77,8 +77,14 @@ export class Replica implements ReplicaHandle {
   isApplyBlocked = false;
   /** A store command that is being applied alone; settles when the applier may have the replica back. */
   exclusiveWork: Promise<void> | undefined = undefined;
+  /** A received snapshot is replacing the rows; settles when it has. */
+  installation: Promise<void> | undefined = undefined;
   /** A split is proposed by this leader and not applied yet. */
   isFrozen = false;
+  /** This leader is carrying out a change of the members. */
+  isChangingMembers = false;
+  /** While there is no descriptor: a membership version that named this replica; 0 = none is known. */
+  confVersionSeen = 0;
   /** Removed from the store; whoever still holds a reference must let go. */
   isClosed = false;
 
@@ -168,6 +174,20 @@ export class Replica implements ReplicaHandle {
     if (this.#correspondents.get(replicaId) === store || this.storeOf(replicaId) === store) return;
     if (this.#correspondents.size >= CORRESPONDENTS_MAX) this.#correspondents.clear();
     this.#correspondents.set(replicaId, store);
+  }
+
+  /** No change of the members is proposed, and none is half way through. */
+  get hasSettledMembers(): boolean {
+    const { config, pendingConfigIndex, appliedIndex } = this.raft.status();
+    return config.outgoing.length === 0 && pendingConfigIndex <= appliedIndex;
+  }
+
+  /** Whether a descriptor, applied somewhere, proves that this replica was removed from its range. */
+  isRemovedBy(descriptor: RangeDescriptor): boolean {
+    const known = this.#descriptor?.epoch.confVersion ?? this.confVersionSeen;
+    // Unknown: then nothing tells a newer membership from an older one.
+    if (known === 0 || descriptor.epoch.confVersion <= known) return false;
+    return descriptor.replicas.every((member) => member.replicaId !== this.replicaId);
   }
 
   get isConsistent(): boolean {

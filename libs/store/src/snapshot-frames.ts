@@ -2,9 +2,10 @@ import type { RangeDescriptor, RangeId, ReplicaId, Term } from '@cairn/base';
 import { CairnError } from '@cairn/base';
 import { ByteReader, ByteWriter, crc32 } from '@cairn/codec';
 import type { EngineRow } from '@cairn/engine';
-import type { ConfigState, SnapshotMeta } from '@cairn/raft';
-
+import type { SnapshotMeta } from '@cairn/raft';
 import { readDescriptor, writeDescriptor } from '@cairn/wire';
+
+import { readConfigState, writeConfigState } from './config-state-codec.js';
 
 /** What a snapshot is of, and everything that is not rows. */
 export interface SnapshotHeader {
@@ -37,10 +38,7 @@ export function encodeSnapshotHeader(header: SnapshotHeader): Buffer {
   writer.varint(header.term);
   writer.varint(header.meta.index);
   writer.varint(header.meta.term);
-  for (const ids of configLists(header.meta.config)) {
-    writer.varint(ids.length);
-    for (const id of ids) writer.varint(id);
-  }
+  writeConfigState(writer, header.meta.config);
   writeDescriptor(writer, header.descriptor);
   writer.bytes(header.volatileState);
   return sealed(writer);
@@ -67,23 +65,11 @@ export function decodeSnapshotHeader(bytes: Uint8Array): SnapshotHeader {
   const term = reader.varint() as Term;
   const index = reader.varint() as SnapshotMeta['index'];
   const lastTerm = reader.varint() as Term;
-  const lists: ReplicaId[][] = [];
-  for (let list = 0; list < 4; list += 1) {
-    const count = reader.varint();
-    const ids: ReplicaId[] = [];
-    for (let at = 0; at < count; at += 1) ids.push(reader.varint() as ReplicaId);
-    lists.push(ids);
-  }
-  const [voters = [], outgoing = [], learners = [], learnersNext = []] = lists;
+  const config = readConfigState(reader);
   const descriptor = readDescriptor(reader);
   const volatileState = Buffer.from(reader.bytes());
   reader.expectEnd();
-  const config: ConfigState = { voters, outgoing, learners, learnersNext };
   return { rangeId, from, to, term, meta: { index, term: lastTerm, config }, descriptor, volatileState };
-}
-
-function configLists(config: ConfigState): readonly (readonly ReplicaId[])[] {
-  return [config.voters, config.outgoing, config.learners, config.learnersNext];
 }
 
 /** Rows with a checksum in front. */

@@ -24,8 +24,8 @@ export interface SnapshotReceiverParts {
   readonly config: StoreConfig;
   readonly logger: Logger;
   readonly metrics: StoreMetrics;
-  /** Another replica here that covers part of the span. */
-  overlaps(descriptor: RangeDescriptor): Replica | undefined;
+  /** Why the snapshot has no place here, if it has none: its span is taken, or its replica was removed. */
+  refuses(header: SnapshotHeader): string | undefined;
   machineFor(descriptor: RangeDescriptor): StateMachine;
 }
 
@@ -65,10 +65,10 @@ export class SnapshotReceiver {
       this.#parts.metrics.snapshot('refused');
       throw new CairnError('RESOURCE_EXHAUSTED', 'another snapshot is being received');
     }
-    const other = this.#parts.overlaps(header.descriptor);
-    if (other !== undefined) {
+    const reason = this.#parts.refuses(header);
+    if (reason !== undefined) {
       this.#parts.metrics.snapshot('refused');
-      throw new CairnError('FAILED_PRECONDITION', `range ${other.rangeId} here covers part of the span`);
+      throw new CairnError('FAILED_PRECONDITION', reason);
     }
     this.#receiving += 1;
     this.#streams += 1;
@@ -110,6 +110,12 @@ export class SnapshotReceiver {
         await writer.sync();
         await this.#parts.disk.syncDirectory(this.#parts.directory);
         await over();
+        // The replica may have been removed while the rows came in; the spool of its successor is not for it.
+        const reason = this.#parts.refuses(header);
+        if (reason !== undefined) {
+          await this.#parts.disk.remove(path);
+          throw new CairnError('FAILED_PRECONDITION', reason);
+        }
         this.#spools.set(header.rangeId, { header, path });
         return { type: 'snapshot', from: header.from, to: header.to, term: header.term, meta: header.meta };
       },
@@ -151,6 +157,8 @@ export class SnapshotReceiver {
       state: encodeCheckpointState({
         replicaId: replica.replicaId,
         descriptor: replica.descriptorOrUndefined,
+        config: replica.raft.configState,
+        confVersionSeen: replica.confVersionSeen,
         installing: spool.path,
       }),
     });
@@ -194,7 +202,8 @@ export class SnapshotReceiver {
       range: header.rangeId,
       index: header.meta.index,
     });
-    return { replicaId: state.replicaId, descriptor: header.descriptor, installing: undefined };
+    const { descriptor, meta } = header;
+    return { ...state, descriptor, config: meta.config, installing: undefined };
   }
 
   /** Removes spools that no installation needs; called once after recovery. */
@@ -238,6 +247,8 @@ export class SnapshotReceiver {
       state: encodeCheckpointState({
         replicaId: header.to,
         descriptor: header.descriptor,
+        config: meta.config,
+        confVersionSeen: 0,
         installing: undefined,
       }),
     });

@@ -4,7 +4,6 @@ import { sleep, type Clock, type Logger } from '@cairn/ports';
 import type { Message } from '@cairn/raft';
 
 import type { Applier } from './applier.js';
-import { configStateOf } from './membership.js';
 import type { Replica, ReplicaHost } from './replica.js';
 import {
   encodeSnapshotHeader,
@@ -152,7 +151,7 @@ export class SnapshotSender {
             meta: {
               index: replica.appliedIndex,
               term: replica.appliedTerm,
-              config: configStateOf(descriptor),
+              config: replica.raft.configState,
             },
             descriptor,
             volatileState: machine.volatileState(),

@@ -8,10 +8,12 @@ import {
   type ReplicaId,
 } from '@cairn/base';
 import type { KvEngine } from '@cairn/engine';
+import { sleep, type Clock } from '@cairn/ports';
 import type { Entry } from '@cairn/raft';
 import type { RaftLog, RangeLog } from '@cairn/raft-log';
 
 import { encodeCheckpointState } from './checkpoint-state.js';
+import { configStateOf } from './membership.js';
 import type { Replica } from './replica.js';
 import { decodeStoreCommand, encodeSplitCommand, type SplitCommand } from './store-commands.js';
 
@@ -22,6 +24,8 @@ import { decodeStoreCommand, encodeSplitCommand, type SplitCommand } from './sto
  */
 export const BIRTH_INDEX = logIndex(10);
 export const BIRTH_TERM = toTerm(5);
+/** How often the proposer of a split looks whether it is applied. */
+const APPLY_POLL_MS = 5;
 
 /** Ids for the ranges a split makes; from the metadata service, never used before. */
 export interface ChildIds {
@@ -69,13 +73,38 @@ export function planSplit(
   };
 }
 
-/** Puts a split into the log; from then on until it is applied the range is frozen on this leader. */
-export function proposeSplit(replica: Replica, command: SplitCommand): boolean {
-  assert(!replica.isFrozen, 'one split at a time', { rangeId: replica.rangeId });
+export interface SplitRequest {
+  /** Version of the range the keys were chosen in. */
+  readonly version: number;
+  readonly keys: readonly Uint8Array[];
+  /** One per key. */
+  readonly ids: readonly ChildIds[];
+}
+
+/** See `Store.splitRange`. From the proposal until it is applied the range is frozen on this leader. */
+export async function cutRange(
+  replica: Replica | undefined,
+  clock: Clock,
+  request: SplitRequest,
+): Promise<void> {
+  if (replica?.isReadyLeader !== true) throw new CairnError('NOT_LEADER', 'the range is not led here');
+  const { descriptor } = replica;
+  const membersThen = request.ids[0]?.replicaIds.length;
+  if (descriptor.epoch.version !== request.version || descriptor.replicas.length !== membersThen) {
+    throw new CairnError('EPOCH_MISMATCH', 'the range has changed meanwhile');
+  }
+  if (replica.isFrozen) throw new CairnError('FAILED_PRECONDITION', 'a split of the range is under way');
+  if (!replica.hasSettledMembers) {
+    throw new CairnError('FAILED_PRECONDITION', 'a change of the members of the range is under way');
+  }
+  const command = planSplit(descriptor, request.keys, request.ids);
   const result = replica.propose(encodeSplitCommand(command));
-  if (result.type === 'refused') return false;
+  if (result.type === 'refused') throw new CairnError('NOT_LEADER', 'the range is not led here');
   replica.isFrozen = true;
-  return true;
+  while (replica.isFrozen) await sleep(clock, APPLY_POLL_MS);
+  if (replica.descriptor.epoch.version !== command.left.epoch.version) {
+    throw new CairnError('NOT_LEADER', 'leadership was lost before the split was applied');
+  }
 }
 
 /**
@@ -93,7 +122,13 @@ export function beginLogOfBirth(log: RangeLog, descriptor: RangeDescriptor, repl
   log.setCheckpoint({
     index: BIRTH_INDEX,
     term: BIRTH_TERM,
-    state: encodeCheckpointState({ replicaId, descriptor, installing: undefined }),
+    state: encodeCheckpointState({
+      replicaId,
+      descriptor,
+      config: configStateOf(descriptor),
+      confVersionSeen: 0,
+      installing: undefined,
+    }),
   });
 }
 
@@ -122,7 +157,10 @@ export async function applySplit(
   entry: Entry,
 ): Promise<Replica[]> {
   const command = decodeStoreCommand(entry.payload);
-  const isVoid = replica.descriptor.epoch.version !== command.baseVersion;
+  const { epoch } = replica.descriptor;
+  // The command names the members it was planned for: a change of them that came first makes it void, too.
+  const isVoid =
+    epoch.version !== command.baseVersion || epoch.confVersion !== command.left.epoch.confVersion;
   if (isVoid) {
     replica.isFrozen = false;
     return [];
@@ -137,10 +175,10 @@ export async function applySplit(
   command.children.forEach((descriptor, at) => {
     const mine = descriptor.replicas.find((member) => member.storeId === parts.storeId);
     // The child may be here already, created later than this split by a message and fed by a snapshot.
-    if (mine === undefined || !parts.canBear(descriptor.rangeId, mine.replicaId)) return;
-    beginLogOfBirth(parts.log.range(descriptor.rangeId), descriptor, mine.replicaId);
     const machine = machines[at];
     assert(machine !== undefined, 'a machine per child');
+    if (mine === undefined || !parts.canBear(descriptor.rangeId, mine.replicaId)) return;
+    beginLogOfBirth(parts.log.range(descriptor.rangeId), descriptor, mine.replicaId);
     born.push({ descriptor, replicaId: mine.replicaId, machine });
   });
   replica.log.setCheckpoint({
@@ -149,6 +187,8 @@ export async function applySplit(
     state: encodeCheckpointState({
       replicaId: replica.replicaId,
       descriptor: command.left,
+      config: replica.raft.configState,
+      confVersionSeen: 0,
       installing: undefined,
     }),
   });

@@ -45,7 +45,7 @@ export interface StateMachine {
    */
   turn?(nowMs: number): void;
   /**
-   * After `open`: entries that the engine already covers but the log still holds, oldest first, to rebuild
+   * After `open`: commands that the engine already covers but the log still holds, oldest first, to rebuild
    * memory.
    */
   remember?(entry: Entry): void;

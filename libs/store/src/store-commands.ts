@@ -17,7 +17,10 @@ const CommandKind = { split: 1 } as const;
  * the same descriptors.
  */
 export interface SplitCommand {
-  /** Version of the range it was proposed against; on any other the command is void. */
+  /**
+   * Version of the range it was proposed against; on any other the command is void. So it is on a range with
+   * other members than those of `left`.
+   */
   readonly baseVersion: number;
   /** The range as it stays: same id, shorter span, higher version. */
   readonly left: RangeDescriptor;

@@ -56,7 +56,9 @@ export class StoreMetrics {
     this.#applyBytes.add(bytes);
   }
 
-  droppedMessage(reason: 'no-replica' | 'overlap' | 'no-link' | 'link-full' | 'inbound-full'): void {
+  droppedMessage(
+    reason: 'no-replica' | 'removed' | 'overlap' | 'no-link' | 'link-full' | 'inbound-full',
+  ): void {
     this.#droppedMessages.add(1, { reason });
   }
 

@@ -11,7 +11,7 @@ import {
 } from '@cairn/base';
 import type { KvEngine } from '@cairn/engine';
 import type { Clock, Disk, Logger, Metrics, Rng, Timer } from '@cairn/ports';
-import { decodeConfigChange, RaftNode, type Entry, type Message, type Ready } from '@cairn/raft';
+import { decodeConfigChange, type Entry, type Message, type Ready } from '@cairn/raft';
 import { openRaftLog, type RaftLog, type RangeLog } from '@cairn/raft-log';
 
 import { Applier } from './applier.js';
@@ -20,25 +20,22 @@ import { Checkpointer } from './checkpointer.js';
 import { EarlyVotes } from './early-votes.js';
 import { groupOf } from './group.js';
 import { InboundQueue } from './inbound.js';
-import { configStateOf, descriptorAfterChange } from './membership.js';
-import type { PeerLinks } from './peer-links.js';
-import { raftConfigFor } from './raft-config.js';
+import { configStateOf, decodeNewMembers, descriptorAfterChange } from './membership.js';
+import type { PeerLinks, RangeHint } from './peer-links.js';
+import { covers, overlap } from './range-spans.js';
 import { recoveredReplicas, rememberEntries, type RecoveredReplica } from './recovery.js';
-import { Replica } from './replica.js';
+import type { Replica } from './replica.js';
+import { ReplicaChanger, type ChangeReplicasRequest } from './replica-changer.js';
+import { buildReplica, type ReplicaStart } from './replica-factory.js';
+import { ReplicaRemoval } from './replica-removal.js';
+import type { SnapshotHeader } from './snapshot-frames.js';
 import { SnapshotReceiver } from './snapshot-receive.js';
 import { SnapshotSender, type SnapshotChannel } from './snapshot-send.js';
-import {
-  applySplit,
-  beginLogOfBirth,
-  BIRTH_INDEX,
-  BIRTH_TERM,
-  planSplit,
-  proposeSplit,
-  type ChildIds,
-} from './split.js';
+import { applySplit, beginLogOfBirth, BIRTH_INDEX, BIRTH_TERM, cutRange, type ChildIds } from './split.js';
 import type { ReplicaGroup, StateMachine } from './state-machine.js';
 import { validateStoreConfig, type StoreConfig } from './store-config.js';
 import { StoreMetrics } from './store-metrics.js';
+import { Tombstones } from './tombstones.js';
 import { TurnLoop } from './turn.js';
 
 export interface StoreOptions {
@@ -85,6 +82,9 @@ export class Store {
   readonly #inbound: InboundQueue;
   readonly #sender: SnapshotSender;
   readonly #receiver: SnapshotReceiver;
+  readonly #tombstones: Tombstones;
+  readonly #removal: ReplicaRemoval;
+  readonly #changer: ReplicaChanger;
   /**
    * Ranges whose empty replica made room for the birth: it may have promised its vote, so the newborn holds
    * it too.
@@ -114,7 +114,7 @@ export class Store {
       drainInbound: () => {
         this.#inbound.drain(
           (from, rangeId, message, hint) => {
-            this.#deliver(from, rangeId, message, hint?.startKey);
+            this.#deliver(from, rangeId, message, hint);
           },
           (error) => {
             logger.warn('garbled raft frame dropped', { reason: messageOf(error) });
@@ -176,9 +176,20 @@ export class Store {
       config,
       logger,
       metrics: this.#metrics,
-      overlaps: (descriptor) => this.#overlapping(descriptor),
+      refuses: (header) => this.#refusesSnapshot(header),
       machineFor: (descriptor) => options.machineFor(descriptor, false),
     });
+    this.#tombstones = new Tombstones(log);
+    this.#removal = new ReplicaRemoval({
+      engine,
+      log,
+      tombstones: this.#tombstones,
+      applier: this.#applier,
+      logger,
+      removed: (rangeId) => options.onReplicaChanged?.(rangeId),
+      fatal,
+    });
+    this.#changer = new ReplicaChanger({ storeId: options.storeId, clock, logger });
   }
 
   /**
@@ -207,6 +218,7 @@ export class Store {
   }
 
   async #recover(): Promise<void> {
+    await this.#removal.recover();
     const recovered = recoveredReplicas(this.#log.rangeIds(), (id) => this.#log.range(id));
     for (const one of recovered) await this.#recoverOne(one);
     await this.#receiver.removeLeftovers();
@@ -224,6 +236,8 @@ export class Store {
       rangeId: recovered.rangeId,
       replicaId: state.replicaId,
       descriptor: state.descriptor,
+      config: state.config,
+      confVersionSeen: state.confVersionSeen,
       appliedIndex: checkpoint.index,
       appliedTerm: checkpoint.term,
       isBorn: false,
@@ -237,39 +251,11 @@ export class Store {
     this.#turns.enqueue(replica);
   }
 
-  #newReplica(parts: {
-    readonly rangeId: RangeId;
-    readonly replicaId: ReplicaId;
-    readonly descriptor: RangeDescriptor | undefined;
-    readonly appliedIndex: LogIndex;
-    readonly appliedTerm: Term;
-    readonly isBorn: boolean;
-  }): Replica {
-    assert(!this.#replicas.has(parts.rangeId), 'one replica per range and store', { rangeId: parts.rangeId });
+  #newReplica(start: ReplicaStart): Replica {
+    assert(!this.#replicas.has(start.rangeId), 'one replica per range and store', { rangeId: start.rangeId });
     const { clock, config, rng } = this.#options;
-    const log = this.#log.range(parts.rangeId);
-    const raft = new RaftNode({
-      config: raftConfigFor(parts.replicaId, config),
-      storage: log,
-      hardState: log.hardState,
-      appliedIndex: parts.appliedIndex,
-      configState: configStateOf(parts.descriptor),
-      random: () => rng.next(),
-      startedAtMs: clock.nowMs(),
-      bornNow: parts.isBorn,
-    });
-    const replica = new Replica({
-      rangeId: parts.rangeId,
-      replicaId: parts.replicaId,
-      raft,
-      log,
-      appliedIndex: parts.appliedIndex,
-      appliedTerm: parts.appliedTerm,
-      consistentAtIndex: log.lastIndex(),
-      host: this.#turns,
-    });
-    if (parts.descriptor !== undefined) replica.setDescriptor(parts.descriptor);
-    this.#replicas.set(parts.rangeId, replica);
+    const replica = buildReplica({ clock, config, rng, log: this.#log, host: this.#turns }, start);
+    this.#replicas.set(start.rangeId, replica);
     return replica;
   }
 
@@ -282,6 +268,7 @@ export class Store {
     if (existing !== undefined && !existing.canGiveWay) return;
     const mine = descriptor.replicas.find((member) => member.storeId === this.storeId);
     assert(mine !== undefined, 'the store is a member of what it creates', { rangeId: descriptor.rangeId });
+    if (this.#isGone(descriptor.rangeId, mine.replicaId)) return;
     if (this.#overlapping(descriptor) !== undefined) {
       throw new CairnError('FAILED_PRECONDITION', 'another range here covers part of the span');
     }
@@ -292,6 +279,7 @@ export class Store {
     replica.isApplyBlocked = true;
     machine.attach?.(replica);
     await Promise.all([this.#log.sync(), machine.open()]);
+    if (replica.isClosed) return;
     assert(log.checkpoint !== undefined, 'born with a checkpoint');
     this.#applier.unblock(replica);
     // The first member opens the first election at once; the others would only compete.
@@ -313,6 +301,8 @@ export class Store {
       rangeId: descriptor.rangeId,
       replicaId,
       descriptor,
+      config: configStateOf(descriptor),
+      confVersionSeen: 0,
       appliedIndex: BIRTH_INDEX,
       appliedTerm: BIRTH_TERM,
       isBorn: !this.#hadPromises.delete(descriptor.rangeId),
@@ -336,6 +326,48 @@ export class Store {
     return replica === undefined ? undefined : groupOf(replica, this.#options.clock);
   }
 
+  /**
+   * Changes the members of a range that is led here: adds a store, removes one, or puts one in the place of
+   * another. A new replica begins as a learner and votes once it has caught up; the one that goes stops
+   * voting in the same joint change and is removed after it. Resolves with the descriptor when all is
+   * applied; asked for again after a failure, it goes on where it stood.
+   *
+   * Rejects with NOT_LEADER (ask the store in `details.leaderStoreId`; also after the leader handed over
+   * because it is the one to go), EPOCH_MISMATCH, FAILED_PRECONDITION (too few voters were heard lately, the
+   * last voter, another change under way), UNAVAILABLE (not done in time), INVALID_ARGUMENT.
+   */
+  changeReplicas(rangeId: RangeId, request: ChangeReplicasRequest): Promise<RangeDescriptor> {
+    const replica = this.#replicas.get(rangeId);
+    if (replica === undefined) {
+      return Promise.reject(new CairnError('NOT_LEADER', 'this store has no replica of the range'));
+    }
+    return this.#changer.change(replica, request);
+  }
+
+  /**
+   * A descriptor that some replica of the range has applied. The replica here goes when it proves that it was
+   * removed: one that was cut off hears of its removal in this way.
+   */
+  learnDescriptor(descriptor: RangeDescriptor): void {
+    const replica = this.#replicas.get(descriptor.rangeId);
+    if (replica?.isRemovedBy(descriptor) === true) this.#remove(replica);
+  }
+
+  /** Closes the replica at once; its rows and its log follow. */
+  #remove(replica: Replica): void {
+    const { rangeId } = replica;
+    this.#replicas.delete(rangeId);
+    const wasLeading = replica.isReadyLeader;
+    this.#removal.begin(replica);
+    if (wasLeading) this.#tellLeadership(replica, false);
+    this.#options.onReplicaChanged?.(rangeId);
+  }
+
+  /** Whether the replica was removed from here, or another replica of its range is just on its way out. */
+  #isGone(rangeId: RangeId, replicaId: ReplicaId): boolean {
+    return this.#removal.isLeaving(rangeId) || this.#tombstones.isGone(rangeId, replicaId);
+  }
+
   /** The replica whose span covers the key, if one is here. For error paths: linear. */
   replicaCovering(key: Uint8Array): Replica | undefined {
     for (const replica of this.#replicas.values()) {
@@ -345,15 +377,17 @@ export class Store {
     return undefined;
   }
 
+  #refusesSnapshot({ rangeId, to, descriptor }: SnapshotHeader): string | undefined {
+    if (this.#isGone(rangeId, to)) return `replica ${to} of range ${rangeId} was removed`;
+    const other = this.#overlapping(descriptor);
+    return other === undefined ? undefined : `range ${other.rangeId} here covers part of the span`;
+  }
+
   #overlapping(descriptor: RangeDescriptor): Replica | undefined {
-    for (const replica of this.#replicas.values()) {
+    for (const replica of [...this.#replicas.values(), ...this.#removal.leaving()]) {
       const other = replica.descriptorOrUndefined;
       if (other === undefined || other.rangeId === descriptor.rangeId) continue;
-      const startsBeforeEnd =
-        descriptor.endKey.length === 0 || Buffer.compare(other.startKey, descriptor.endKey) < 0;
-      const endsAfterStart =
-        other.endKey.length === 0 || Buffer.compare(other.endKey, descriptor.startKey) > 0;
-      if (startsBeforeEnd && endsAfterStart) return replica;
+      if (overlap(other, descriptor)) return replica;
     }
     return undefined;
   }
@@ -378,24 +412,30 @@ export class Store {
     this.#turns.schedule();
   }
 
-  #deliver(from: StoreId, rangeId: RangeId, message: Message, startKey: Uint8Array | undefined): void {
+  #deliver(from: StoreId, rangeId: RangeId, message: Message, hint: RangeHint | undefined): void {
     let replica = this.#replicas.get(rangeId);
     if (replica === undefined) {
-      if (startKey === undefined) {
+      if (this.#isGone(rangeId, message.to)) {
+        this.#metrics.droppedMessage('removed');
+        return;
+      }
+      if (hint === undefined) {
         this.#metrics.droppedMessage('no-replica');
         return;
       }
       // A replica here that still covers the key will split soon, or get a snapshot that makes room.
-      if (this.replicaCovering(startKey) !== undefined) {
+      if (this.replicaCovering(hint.startKey) !== undefined) {
         if (message.type === 'pre-vote' || message.type === 'vote') {
           this.#earlyVotes.keep(from, rangeId, message, this.#options.clock.nowMs());
         }
         this.#metrics.droppedMessage('overlap');
         return;
       }
-      replica = this.#createEmptyReplica(rangeId, message.to);
+      replica = this.#createEmptyReplica(rangeId, message.to, hint.confVersion);
     }
     if (message.to !== replica.replicaId) {
+      // A store gets a second replica of a range only after the first was removed, whether it knows or not.
+      if (message.to > replica.replicaId) this.#remove(replica);
       this.#metrics.droppedMessage('no-replica');
       return;
     }
@@ -419,19 +459,27 @@ export class Store {
   }
 
   /** A replica without a state: it takes part in votes and waits for a snapshot. */
-  #createEmptyReplica(rangeId: RangeId, replicaId: ReplicaId): Replica {
+  #createEmptyReplica(rangeId: RangeId, replicaId: ReplicaId, confVersionSeen: number): Replica {
     const log = this.#log.range(rangeId);
     const zero = 0 as LogIndex;
     log.setCheckpoint({
       index: zero,
       term: 0 as Term,
-      state: encodeCheckpointState({ replicaId, descriptor: undefined, installing: undefined }),
+      state: encodeCheckpointState({
+        replicaId,
+        descriptor: undefined,
+        config: configStateOf(undefined),
+        confVersionSeen,
+        installing: undefined,
+      }),
     });
     this.#options.logger.info('replica created, waits for a snapshot', { range: rangeId, replicaId });
     return this.#newReplica({
       rangeId,
       replicaId,
       descriptor: undefined,
+      config: configStateOf(undefined),
+      confVersionSeen,
       appliedIndex: zero,
       appliedTerm: 0 as Term,
       isBorn: false,
@@ -459,26 +507,7 @@ export class Store {
     keys: readonly Uint8Array[],
     ids: readonly ChildIds[],
   ): Promise<void> {
-    const replica = this.#replicas.get(rangeId);
-    if (replica?.isReadyLeader !== true) throw new CairnError('NOT_LEADER', 'the range is not led here');
-    const { descriptor } = replica;
-    if (descriptor.epoch.version !== version)
-      throw new CairnError('EPOCH_MISMATCH', 'the range has changed meanwhile');
-    if (replica.isFrozen) throw new CairnError('FAILED_PRECONDITION', 'a split of the range is under way');
-    const command = planSplit(descriptor, keys, ids);
-    if (!proposeSplit(replica, command)) throw new CairnError('NOT_LEADER', 'the range is not led here');
-    await new Promise<void>((resolve, reject) => {
-      const check = (): void => {
-        if (replica.isFrozen) {
-          this.#options.clock.setTimer(5, check);
-        } else if (replica.descriptor.epoch.version === command.left.epoch.version) {
-          resolve();
-        } else {
-          reject(new CairnError('NOT_LEADER', 'leadership was lost before the split was applied'));
-        }
-      };
-      check();
-    });
+    await cutRange(this.#replicas.get(rangeId), this.#options.clock, { version, keys, ids });
   }
 
   async #applySplit(replica: Replica, entry: Entry): Promise<void> {
@@ -510,8 +539,9 @@ export class Store {
     this.#options.onReplicaChanged?.(replica.rangeId);
   }
 
-  /** Whether a split may bear the child here: not when it is here already, later than its birth. */
+  /** Whether a split may bear the child here: not when it is here already, later than its birth, or was. */
   #makeRoomFor(child: RangeId, replicaId: ReplicaId): boolean {
+    if (this.#isGone(child, replicaId)) return false;
     const existing = this.#replicas.get(child);
     if (existing === undefined) return true;
     if (!existing.canGiveWay || existing.replicaId !== replicaId) return false;
@@ -521,16 +551,21 @@ export class Store {
 
   #applyConfigEntry(replica: Replica, entry: Entry): void {
     const change = decodeConfigChange(entry.payload);
-    replica.raft.applyConfigChange(entry.payload);
-    replica.setDescriptor(descriptorAfterChange(replica.descriptor, change.context));
-    this.#options.onReplicaChanged?.(replica.rangeId);
+    const config = replica.raft.applyConfigChange(entry.payload);
+    const descriptor = descriptorAfterChange(replica.descriptor, config, decodeNewMembers(change.context));
+    replica.setDescriptor(descriptor);
+    const isMember = descriptor.replicas.some((member) => member.replicaId === replica.replicaId);
+    if (!isMember) this.#remove(replica);
+    else this.#options.onReplicaChanged?.(replica.rangeId);
   }
 
   #installSnapshot(replica: Replica, ready: Ready): void {
     const meta = ready.snapshot;
     assert(meta !== undefined, 'only called with a snapshot');
-    this.#receiver.install(replica, meta).then(
+    replica.installation = this.#receiver.install(replica, meta).then(
       () => {
+        replica.installation = undefined;
+        if (replica.isClosed) return;
         replica.raft.snapshotInstalled(meta);
         this.#options.onReplicaChanged?.(replica.rangeId);
         this.#applier.unblock(replica);
@@ -616,6 +651,7 @@ export class Store {
     if (this.#isClosed) return;
     this.#tickTimer?.cancel();
     await this.#checkpointer.run();
+    await this.#removal.settled();
     this.#isClosed = true;
     this.#turns.stop();
     this.#applier.stop();
@@ -630,11 +666,4 @@ export class Store {
     this.#options.links.close();
     await this.#log.close();
   }
-}
-
-function covers(descriptor: RangeDescriptor, key: Uint8Array): boolean {
-  return (
-    Buffer.compare(key, descriptor.startKey) >= 0 &&
-    (descriptor.endKey.length === 0 || Buffer.compare(key, descriptor.endKey) < 0)
-  );
 }

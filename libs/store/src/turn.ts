@@ -239,12 +239,14 @@ export class TurnLoop implements ReplicaHost {
  * small.
  */
 function hintFor(replica: Replica, message: Message): RangeHint | undefined {
-  const descriptor = replica.descriptorOrUndefined;
-  if (descriptor === undefined) return undefined;
   const opensTheWay =
     message.type === 'heartbeat' ||
     message.type === 'vote' ||
     message.type === 'pre-vote' ||
     (message.type === 'append' && message.entries.length === 0);
-  return opensTheWay ? { startKey: descriptor.startKey, epochVersion: descriptor.epoch.version } : undefined;
+  const descriptor = replica.descriptorOrUndefined;
+  if (!opensTheWay || descriptor === undefined) return undefined;
+  // Only a member may be brought into existence.
+  if (!descriptor.replicas.some((member) => member.replicaId === message.to)) return undefined;
+  return { startKey: descriptor.startKey, confVersion: descriptor.epoch.confVersion };
 }

@@ -100,7 +100,7 @@ interface Posted {
 const posted: fc.Arbitrary<Posted> = fc.record({
   range: u48.map(rangeId),
   message,
-  hint: fc.option(fc.record({ startKey: bytes, epochVersion: fc.maxSafeNat() }), { nil: undefined }),
+  hint: fc.option(fc.record({ startKey: bytes, confVersion: fc.maxSafeNat() }), { nil: undefined }),
 });
 
 function encode(list: readonly Posted[]): Buffer {
@@ -162,7 +162,7 @@ describe('raft message frames', () => {
       readContext: 5,
       sentAtMs: 0,
     };
-    const hint = { startKey: Buffer.from('k'), epochVersion: 9 };
+    const hint = { startKey: Buffer.from('k'), confVersion: 9 };
     expect(encode([{ range: rangeId(7), message: heartbeat, hint }]).toString('hex')).toBe(
       '0601' + '07010203' + '016b09' + '0405' + '0000000000000000',
     );

@@ -8,10 +8,10 @@ import type { Entry, Message, MessageType } from '@cairn/raft';
  * fixed header, payload. The follower checks the record's checksum and writes the same bytes to its log.
  */
 
-/** Where the range begins, for a store that may have to create the replica. */
+/** For a store that may have to create the replica: where the range begins, and which members named it. */
 export interface RaftRangeHint {
   readonly startKey: Uint8Array;
-  readonly epochVersion: number;
+  readonly confVersion: number;
 }
 
 /** How log records look; given by the log, so that this package does not depend on it. */
@@ -77,7 +77,7 @@ export class RaftMessageEncoder {
     writer.varint(message.term);
     if (hint !== undefined) {
       writer.bytes(hint.startKey);
-      writer.varint(hint.epochVersion);
+      writer.varint(hint.confVersion);
     }
     this.#addFields(rangeId, message);
   }
@@ -192,7 +192,7 @@ export function decodeRaftMessages(
     let hint: RaftRangeHint | undefined;
     if ((flags & Flag.hint) !== 0) {
       const startKey = Buffer.from(reader.bytes());
-      hint = { startKey, epochVersion: reader.varint() };
+      hint = { startKey, confVersion: reader.varint() };
     }
     deliver(rangeId, readMessage(reader, { type, isYes: (flags & Flag.yes) !== 0, head, format }), hint);
   }

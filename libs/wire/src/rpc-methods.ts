@@ -49,4 +49,9 @@ export const ShardRpc = {
     shard.TransferLeaderRequest,
     shard.TransferLeaderResponse,
   ),
+  changeReplicas: method(
+    `${SHARD}/ChangeReplicas`,
+    shard.ChangeReplicasRequest,
+    shard.ChangeReplicasResponse,
+  ),
 } as const;

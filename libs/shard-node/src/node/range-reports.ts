@@ -1,7 +1,7 @@
 import type { RangeDescriptor, RangeId } from '@cairn/base';
 import { descriptorToMessage } from '@cairn/metadata';
 import type { Replica, Store } from '@cairn/store';
-import type { RangeReport } from '@cairn/wire/gen/cairn/internal/v1/metadata.js';
+import type { RangeReport, WaitingReplica } from '@cairn/wire/gen/cairn/internal/v1/metadata.js';
 
 import type { KvService } from '../kv/kv-service.js';
 
@@ -69,6 +69,15 @@ export class RangeReports {
       },
     };
   }
+}
+
+/** Replicas that have no state to report yet; the metadata service knows when nobody will give them one. */
+export function waitingReplicas(store: Store): WaitingReplica[] {
+  const waiting: WaitingReplica[] = [];
+  for (const { isInitialised, rangeId, replicaId, confVersionSeen } of store.replicas()) {
+    if (!isInitialised) waiting.push({ rangeId, replicaId, confVersion: confVersionSeen });
+  }
+  return waiting;
 }
 
 function reportOf(replica: Replica, descriptor: RangeDescriptor, service: KvService): RangeReport {

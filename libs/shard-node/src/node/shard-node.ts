@@ -35,8 +35,9 @@ import { StoreSafePoint } from '../kv/store-safe-point.js';
 import { StoreTimestamps } from '../kv/store-timestamps.js';
 import { DEFAULT_GARBAGE_LIMITS, GarbageCollection } from './garbage-collection.js';
 import type { MetadataAccess } from './metadata-access.js';
-import { RangeReports } from './range-reports.js';
+import { RangeReports, waitingReplicas } from './range-reports.js';
 import { RangeSplitter } from './range-splitter.js';
+import { changeOf, ReplicaMover } from './replica-mover.js';
 
 const HEARTBEAT_INTERVAL_MS = 1_000;
 /** Changes wait this long for company before a heartbeat of their own. */
@@ -92,6 +93,7 @@ export class ShardNode {
   #service: KvService | undefined;
   #links: SessionLinks | undefined;
   #splitter: RangeSplitter | undefined;
+  readonly #mover: ReplicaMover;
   #garbage: GarbageCollection | undefined;
   readonly #reports = new RangeReports();
   readonly #rpc: SessionRpcServer;
@@ -120,6 +122,7 @@ export class ShardNode {
     this.#startedUnixMs = options.clock.unixMs();
     this.#rpc = createRpcServer({ clock: options.clock, logger: options.logger });
     this.#metadata = options.metadata(() => this.#hello('rpc'));
+    this.#mover = new ReplicaMover({ metadata: this.#metadata, store: () => this.store });
   }
 
   get address(): string {
@@ -313,6 +316,11 @@ export class ShardNode {
       replica.wake();
       return {};
     });
+    this.#rpc.handle(ShardRpc.changeReplicas, async ({ rangeId, confVersion, addStoreId, removeStoreId }) => {
+      const change = changeOf(addStoreId, removeStoreId);
+      const after = await this.#mover.change(rangeId as RangeId, confVersion, change);
+      return { confVersion: after.epoch.confVersion };
+    });
   }
 
   /** A connection from a router or another node. */
@@ -446,6 +454,7 @@ export class ShardNode {
         sequence: this.#heartbeats,
         storesVersion: this.#storesVersion,
         settingsVersion: this.#settingsVersion,
+        waitingReplicas: waitingReplicas(this.store),
       });
       this.#lastHeartbeatMs = clock.nowMs();
       await this.#obey(response);
@@ -476,6 +485,8 @@ export class ShardNode {
         const descriptor = descriptorFromMessage(command.value);
         await this.store.createReplica(descriptor);
         this.#reports.changed(descriptor.rangeId);
+      } else if (command?.$case === 'removeReplica') {
+        this.store.learnDescriptor(descriptorFromMessage(command.value));
       }
     }
   }

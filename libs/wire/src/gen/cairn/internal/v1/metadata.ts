@@ -119,6 +119,15 @@ export interface HeartbeatRequest {
   /** `stores_version` and `settings_version` of the last response the node took in; 0 = none. */
   storesVersion: number;
   settingsVersion: number;
+  /** All replicas of the store that wait for their first state. */
+  waitingReplicas: WaitingReplica[];
+}
+
+export interface WaitingReplica {
+  rangeId: number;
+  replicaId: number;
+  /** A membership version that named the replica; 0 = not known. */
+  confVersion: number;
 }
 
 export interface HeartbeatResponse {
@@ -139,6 +148,12 @@ export interface StoreCommand {
     | //
     /** The store shall hold this replica of a range that is being born. Idempotent. */
     { $case: "createReplica"; value: RangeDescriptor }
+    | //
+    /**
+     * The range as some replica has applied it: the store is no member any more. The store judges for itself whether its
+     * replica is older.
+     */
+    { $case: "removeReplica"; value: RangeDescriptor }
     | undefined;
 }
 
@@ -879,6 +894,7 @@ function createBaseHeartbeatRequest(): HeartbeatRequest {
     sequence: 0,
     storesVersion: 0,
     settingsVersion: 0,
+    waitingReplicas: [],
   };
 }
 
@@ -944,6 +960,9 @@ export const HeartbeatRequest: MessageFns<HeartbeatRequest> = {
     }
     if (message.settingsVersion !== 0) {
       writer.uint32(152).uint64(message.settingsVersion);
+    }
+    for (const v of message.waitingReplicas) {
+      WaitingReplica.encode(v!, writer.uint32(162).fork()).join();
     }
     return writer;
   },
@@ -1123,6 +1142,14 @@ export const HeartbeatRequest: MessageFns<HeartbeatRequest> = {
             message.settingsVersion = longToNumber(reader.uint64());
             continue;
           }
+          case 20: {
+            if (tag !== 162) {
+              break;
+            }
+
+            message.waitingReplicas.push(WaitingReplica.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1159,6 +1186,86 @@ export const HeartbeatRequest: MessageFns<HeartbeatRequest> = {
     message.sequence = object.sequence ?? 0;
     message.storesVersion = object.storesVersion ?? 0;
     message.settingsVersion = object.settingsVersion ?? 0;
+    message.waitingReplicas = object.waitingReplicas?.map((e) => WaitingReplica.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseWaitingReplica(): WaitingReplica {
+  return { rangeId: 0, replicaId: 0, confVersion: 0 };
+}
+
+export const WaitingReplica: MessageFns<WaitingReplica> = {
+  encode(message: WaitingReplica, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.rangeId !== 0) {
+      writer.uint32(8).uint64(message.rangeId);
+    }
+    if (message.replicaId !== 0) {
+      writer.uint32(16).uint64(message.replicaId);
+    }
+    if (message.confVersion !== 0) {
+      writer.uint32(24).uint64(message.confVersion);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): WaitingReplica {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseWaitingReplica();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.rangeId = longToNumber(reader.uint64());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.replicaId = longToNumber(reader.uint64());
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.confVersion = longToNumber(reader.uint64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<WaitingReplica>): WaitingReplica {
+    return WaitingReplica.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<WaitingReplica>): WaitingReplica {
+    const message = createBaseWaitingReplica();
+    message.rangeId = object.rangeId ?? 0;
+    message.replicaId = object.replicaId ?? 0;
+    message.confVersion = object.confVersion ?? 0;
     return message;
   },
 };
@@ -1308,6 +1415,9 @@ export const StoreCommand: MessageFns<StoreCommand> = {
       case "createReplica":
         RangeDescriptor.encode(message.command.value, writer.uint32(10).fork()).join();
         break;
+      case "removeReplica":
+        RangeDescriptor.encode(message.command.value, writer.uint32(18).fork()).join();
+        break;
     }
     return writer;
   },
@@ -1333,6 +1443,14 @@ export const StoreCommand: MessageFns<StoreCommand> = {
             message.command = { $case: "createReplica", value: RangeDescriptor.decode(reader, reader.uint32()) };
             continue;
           }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.command = { $case: "removeReplica", value: RangeDescriptor.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1354,6 +1472,12 @@ export const StoreCommand: MessageFns<StoreCommand> = {
       case "createReplica": {
         if (object.command?.value !== undefined && object.command?.value !== null) {
           message.command = { $case: "createReplica", value: RangeDescriptor.fromPartial(object.command.value) };
+        }
+        break;
+      }
+      case "removeReplica": {
+        if (object.command?.value !== undefined && object.command?.value !== null) {
+          message.command = { $case: "removeReplica", value: RangeDescriptor.fromPartial(object.command.value) };
         }
         break;
       }

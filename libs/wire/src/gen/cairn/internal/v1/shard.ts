@@ -42,6 +42,20 @@ export interface TransferLeaderRequest {
 export interface TransferLeaderResponse {
 }
 
+export interface ChangeReplicasRequest {
+  rangeId: number;
+  /** Of the descriptor that the wish is about; on another the answer is EPOCH_MISMATCH, unless nothing is to be done. */
+  confVersion: number;
+  /** 0 = none. */
+  addStoreId: number;
+  removeStoreId: number;
+}
+
+export interface ChangeReplicasResponse {
+  /** After the change. */
+  confVersion: number;
+}
+
 function createBaseSplitRangeRequest(): SplitRangeRequest {
   return { rangeId: 0, version: 0, keys: [] };
 }
@@ -286,6 +300,152 @@ export const TransferLeaderResponse: MessageFns<TransferLeaderResponse> = {
   },
 };
 
+function createBaseChangeReplicasRequest(): ChangeReplicasRequest {
+  return { rangeId: 0, confVersion: 0, addStoreId: 0, removeStoreId: 0 };
+}
+
+export const ChangeReplicasRequest: MessageFns<ChangeReplicasRequest> = {
+  encode(message: ChangeReplicasRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.rangeId !== 0) {
+      writer.uint32(8).uint64(message.rangeId);
+    }
+    if (message.confVersion !== 0) {
+      writer.uint32(16).uint64(message.confVersion);
+    }
+    if (message.addStoreId !== 0) {
+      writer.uint32(24).uint32(message.addStoreId);
+    }
+    if (message.removeStoreId !== 0) {
+      writer.uint32(32).uint32(message.removeStoreId);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ChangeReplicasRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseChangeReplicasRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.rangeId = longToNumber(reader.uint64());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.confVersion = longToNumber(reader.uint64());
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.addStoreId = reader.uint32();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.removeStoreId = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ChangeReplicasRequest>): ChangeReplicasRequest {
+    return ChangeReplicasRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ChangeReplicasRequest>): ChangeReplicasRequest {
+    const message = createBaseChangeReplicasRequest();
+    message.rangeId = object.rangeId ?? 0;
+    message.confVersion = object.confVersion ?? 0;
+    message.addStoreId = object.addStoreId ?? 0;
+    message.removeStoreId = object.removeStoreId ?? 0;
+    return message;
+  },
+};
+
+function createBaseChangeReplicasResponse(): ChangeReplicasResponse {
+  return { confVersion: 0 };
+}
+
+export const ChangeReplicasResponse: MessageFns<ChangeReplicasResponse> = {
+  encode(message: ChangeReplicasResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.confVersion !== 0) {
+      writer.uint32(8).uint64(message.confVersion);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ChangeReplicasResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseChangeReplicasResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.confVersion = longToNumber(reader.uint64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ChangeReplicasResponse>): ChangeReplicasResponse {
+    return ChangeReplicasResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ChangeReplicasResponse>): ChangeReplicasResponse {
+    const message = createBaseChangeReplicasResponse();
+    message.confVersion = object.confVersion ?? 0;
+    return message;
+  },
+};
+
 /** What routers and operators ask of one shard node, over the framed transport, besides the hot key-value frames. */
 export type ShardService = typeof ShardService;
 export const ShardService = {
@@ -310,12 +470,32 @@ export const ShardService = {
       Buffer.from(TransferLeaderResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): TransferLeaderResponse => TransferLeaderResponse.decode(value),
   },
+  /**
+   * Adds a store to the members of a range, removes one, or puts one in the place of another; only the leader does. Asked for
+   * again after a failure, it goes on where it stood. A leader that is to go hands over and answers NOT_LEADER.
+   */
+  changeReplicas: {
+    path: "/cairn.internal.v1.Shard/ChangeReplicas" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ChangeReplicasRequest): Buffer =>
+      Buffer.from(ChangeReplicasRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ChangeReplicasRequest => ChangeReplicasRequest.decode(value),
+    responseSerialize: (value: ChangeReplicasResponse): Buffer =>
+      Buffer.from(ChangeReplicasResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ChangeReplicasResponse => ChangeReplicasResponse.decode(value),
+  },
 } as const;
 
 export interface ShardServer extends UntypedServiceImplementation {
   /** Cuts one range at the keys; only its leader does. */
   splitRange: handleUnaryCall<SplitRangeRequest, SplitRangeResponse>;
   transferLeader: handleUnaryCall<TransferLeaderRequest, TransferLeaderResponse>;
+  /**
+   * Adds a store to the members of a range, removes one, or puts one in the place of another; only the leader does. Asked for
+   * again after a failure, it goes on where it stood. A leader that is to go hands over and answers NOT_LEADER.
+   */
+  changeReplicas: handleUnaryCall<ChangeReplicasRequest, ChangeReplicasResponse>;
 }
 
 export interface ShardClient extends Client {
@@ -349,6 +529,25 @@ export interface ShardClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: TransferLeaderResponse) => void,
+  ): ClientUnaryCall;
+  /**
+   * Adds a store to the members of a range, removes one, or puts one in the place of another; only the leader does. Asked for
+   * again after a failure, it goes on where it stood. A leader that is to go hands over and answers NOT_LEADER.
+   */
+  changeReplicas(
+    request: ChangeReplicasRequest,
+    callback: (error: ServiceError | null, response: ChangeReplicasResponse) => void,
+  ): ClientUnaryCall;
+  changeReplicas(
+    request: ChangeReplicasRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: ChangeReplicasResponse) => void,
+  ): ClientUnaryCall;
+  changeReplicas(
+    request: ChangeReplicasRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: ChangeReplicasResponse) => void,
   ): ClientUnaryCall;
 }
 

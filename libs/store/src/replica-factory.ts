@@ -1,0 +1,53 @@
+import type { LogIndex, RangeDescriptor, RangeId, ReplicaId, Term } from '@cairn/base';
+import type { Clock, Rng } from '@cairn/ports';
+import { RaftNode, type ConfigState } from '@cairn/raft';
+import type { RaftLog } from '@cairn/raft-log';
+
+import { raftConfigFor } from './raft-config.js';
+import { Replica, type ReplicaHost } from './replica.js';
+import type { StoreConfig } from './store-config.js';
+
+export interface ReplicaSurroundings {
+  readonly clock: Clock;
+  readonly rng: Rng;
+  readonly config: StoreConfig;
+  readonly log: RaftLog;
+  readonly host: ReplicaHost;
+}
+
+/** Who a replica is and how far it is; hard state and entries are in the log. */
+export interface ReplicaStart {
+  readonly rangeId: RangeId;
+  readonly replicaId: ReplicaId;
+  readonly descriptor: RangeDescriptor | undefined;
+  readonly config: ConfigState;
+  /** See `Replica.confVersionSeen`. */
+  readonly confVersionSeen: number;
+  readonly appliedIndex: LogIndex;
+  readonly appliedTerm: Term;
+  readonly isBorn: boolean;
+}
+
+/** A replica with its core, as its log and the start say; its machine comes later. */
+export function buildReplica(around: ReplicaSurroundings, start: ReplicaStart): Replica {
+  const { clock, config, rng } = around;
+  const { rangeId, replicaId, appliedIndex, appliedTerm } = start;
+  const log = around.log.range(rangeId);
+  const raft = new RaftNode({
+    config: raftConfigFor(replicaId, config),
+    storage: log,
+    hardState: log.hardState,
+    appliedIndex,
+    configState: start.config,
+    random: () => rng.next(),
+    startedAtMs: clock.nowMs(),
+    bornNow: start.isBorn,
+  });
+  const replica = new Replica({
+    ...{ rangeId, replicaId, raft, log, appliedIndex, appliedTerm, host: around.host },
+    consistentAtIndex: log.lastIndex(),
+  });
+  replica.confVersionSeen = start.confVersionSeen;
+  if (start.descriptor !== undefined) replica.setDescriptor(start.descriptor);
+  return replica;
+}

@@ -1,0 +1,107 @@
+import { assert, type RangeId } from '@cairn/base';
+import type { KvEngine } from '@cairn/engine';
+import type { Logger } from '@cairn/ports';
+import type { RaftLog } from '@cairn/raft-log';
+
+import type { Applier } from './applier.js';
+import type { Replica } from './replica.js';
+import type { Tombstones } from './tombstones.js';
+
+export interface ReplicaRemovalParts {
+  readonly engine: KvEngine;
+  readonly log: RaftLog;
+  readonly tombstones: Tombstones;
+  readonly applier: Applier;
+  readonly logger: Logger;
+  /** The last trace is gone. */
+  removed(rangeId: RangeId): void;
+  fatal(error: unknown): void;
+}
+
+/**
+ * Takes replicas off the store. A replica that goes does nothing from the moment it is given here: it
+ * answers no message and serves no read. Then, in this order: its tombstone becomes durable, its rows go, and
+ * only when they are durably gone its log goes and the tombstone says so. A crash anywhere in between leaves
+ * either the whole replica or a tombstone that says what is left to do. Until the end the span counts as
+ * taken, so that nothing else moves in while rows are being deleted.
+ */
+export class ReplicaRemoval {
+  readonly #parts: ReplicaRemovalParts;
+  readonly #leaving = new Map<RangeId, { readonly replica: Replica; readonly work: Promise<void> }>();
+
+  constructor(parts: ReplicaRemovalParts) {
+    this.#parts = parts;
+  }
+
+  isLeaving(rangeId: RangeId): boolean {
+    return this.#leaving.has(rangeId);
+  }
+
+  /** Replicas that are on their way out. */
+  *leaving(): Iterable<Replica> {
+    for (const { replica } of this.#leaving.values()) yield replica;
+  }
+
+  /** The caller has taken the replica out of its own books. */
+  begin(replica: Replica): void {
+    assert(!replica.isClosed, 'a replica is removed once', { rangeId: replica.rangeId });
+    replica.isClosed = true;
+    replica.isReadyLeader = false;
+    replica.isFrozen = false;
+    replica.reads.refuseAll();
+    replica.loseWaiters();
+    const work = this.#remove(replica).catch((error: unknown) => {
+      this.#parts.fatal(error);
+    });
+    this.#leaving.set(replica.rangeId, { replica, work });
+  }
+
+  async #remove(replica: Replica): Promise<void> {
+    const { engine, log, tombstones, applier, logger } = this.#parts;
+    const { rangeId, replicaId } = replica;
+    for (;;) {
+      const other = replica.exclusiveWork ?? replica.installation;
+      if (other === undefined) break;
+      await other;
+    }
+    await new Promise<void>((resolve) => {
+      applier.whenBetweenBatches(resolve);
+    });
+    replica.machine?.closed?.();
+    const spans = replica.machine?.spans() ?? [];
+    tombstones.begin(rangeId, replicaId, spans);
+    await log.sync();
+    for (const span of spans) await engine.deleteRange(span.start, span.end);
+    if (spans.length > 0) await engine.flush();
+    log.removeRange(rangeId);
+    tombstones.finish(rangeId);
+    await log.sync();
+    this.#leaving.delete(rangeId);
+    logger.info('replica removed', { range: rangeId, replicaId });
+    this.#parts.removed(rangeId);
+  }
+
+  /** Before any replica is opened: finishes the removals that a crash interrupted. */
+  async recover(): Promise<void> {
+    const { engine, log, tombstones, logger } = this.#parts;
+    const unfinished = tombstones.recover();
+    if (unfinished.length === 0) return;
+    for (const { spans } of unfinished) {
+      for (const span of spans) await engine.deleteRange(span.start, span.end);
+    }
+    await engine.flush();
+    for (const { rangeId } of unfinished) {
+      log.removeRange(rangeId);
+      tombstones.finish(rangeId);
+      logger.info('replica removed after restart', { range: rangeId });
+    }
+    await log.sync();
+  }
+
+  /** Resolves when nothing is on its way out any more. */
+  async settled(): Promise<void> {
+    while (this.#leaving.size > 0) {
+      await Promise.all([...this.#leaving.values()].map(({ work }) => work));
+    }
+  }
+}

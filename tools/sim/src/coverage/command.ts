@@ -10,6 +10,8 @@ import { readProfiles, type ScriptProfile } from './profile.js';
 
 const INLINE_MAP = /\/\/# sourceMappingURL=data:application\/json[^,]*;base64,([A-Za-z0-9+/=]+)\s*$/;
 
+const GROUP_RUNS_PER_SEED = 20;
+
 interface Unreached {
   readonly file: string;
   readonly line: number;
@@ -62,19 +64,36 @@ function tallyScript(path: string, profiles: readonly ScriptProfile[], tally: Ta
   }
 }
 
+/** Runs a script of this package in a process that leaves its profile in `folder`; answers its exit code. */
+function runProfiled(script: string, argv: readonly string[], folder: string): number {
+  const child = spawnSync(process.execPath, [fileURLToPath(new URL(script, import.meta.url)), ...argv], {
+    env: { ...process.env, NODE_V8_COVERAGE: folder },
+    stdio: ['ignore', 'inherit', 'inherit'],
+  });
+  return child.status ?? 2;
+}
+
+/** Runs of one group are much cheaper than those of a cluster: each seed stands for many of them. */
+function groupSeeds(argv: readonly string[]): [number, number] {
+  const match = /^(\d+)(?:\.\.(\d+))?$/.exec(argv[argv.indexOf('--seeds') + 1] ?? '') ?? [];
+  const from = Number(match[1] ?? 1);
+  const to = Number(match[2] ?? match[1] ?? 20);
+  return [from * GROUP_RUNS_PER_SEED, (to + 1) * GROUP_RUNS_PER_SEED - 1];
+}
+
 /**
- * The command `--coverage --seeds A..B`: runs the seeds in a process of their own and lists every branch of
- * the consensus core that none of them took. The exit code is that of the seeds.
+ * The command `--coverage --seeds A..B`: runs the seeds, and runs of one group of the core alone, in
+ * processes of their own, and lists every branch of the consensus core that none of them took. The exit code is that of the seeds.
  */
 export function coverageMain(argv: readonly string[]): number {
   const folder = mkdtempSync(join(tmpdir(), 'cairn-coverage-'));
   try {
-    const main = fileURLToPath(new URL('../main.js', import.meta.url));
     const seeds = argv.filter((word) => word !== '--coverage');
-    const child = spawnSync(process.execPath, [main, ...seeds], {
-      env: { ...process.env, NODE_V8_COVERAGE: folder },
-      stdio: ['ignore', 'inherit', 'inherit'],
-    });
+    const [from, to] = groupSeeds(argv);
+    const status = Math.max(
+      runProfiled('../main.js', seeds, folder),
+      runProfiled('./group-seeds.js', [String(from), String(to)], folder),
+    );
     const profiles = readProfiles(folder);
     const core = dirname(fileURLToPath(import.meta.resolve('@cairn/raft')));
     const tally: Tally = { total: 0, unreached: [] };
@@ -87,7 +106,7 @@ export function coverageMain(argv: readonly string[]): number {
       process.stdout.write(`${file}:${line}: ${what}: ${text}\n`);
     }
     process.stdout.write(`${tally.unreached.length} of ${tally.total} branches of libs/raft not reached\n`);
-    return child.status ?? 2;
+    return status;
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }

@@ -21,8 +21,8 @@ function show(result: RunResult): string[] {
   );
   return [
     `seed ${result.seed}, network ${result.network}, faults: ${faults.join(', ')}`,
-    `${result.operations} operations, ${result.failed} refused, ${result.unknown} with unknown outcome; one client ` +
-      `waited at most ${result.longestWaitMs} ms; the longest times without any success: ${silences.join(', ')}`,
+    `${result.operations} operations, ${result.failed} refused, ${result.unknown} with unknown outcome`,
+    `one client waited at most ${result.longestWaitMs} ms; without any success: ${silences.join(', ')}`,
     ...result.verdicts.flatMap(({ checker, holds, looked, findings }) => [
       `${holds ? 'holds   ' : 'VIOLATED'}  ${checker}: ${looked}`,
       ...findings.map((each) => `  ${each}`),
@@ -85,9 +85,7 @@ async function main(argv: readonly string[]): Promise<number> {
   }
   const sandbox = await findSandbox();
   if (sandbox === undefined && options.network === 'netns') {
-    process.stderr.write(
-      'This machine allows no namespaces: neither root nor user namespaces. Try --network proxy\n',
-    );
+    process.stderr.write('This machine allows no namespaces. Try --network proxy\n');
     return EXIT.usage;
   }
   const directory = mkdtempSync(join(tmpdir(), 'cairn-nemesis-'));

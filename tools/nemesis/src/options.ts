@@ -29,9 +29,11 @@ export interface NemesisOptions {
   readonly keep: boolean;
 }
 
-export const USAGE = `usage: npm run nemesis -- [--minutes M] [--seed S] [--faults a,b] [--network netns|proxy|none]
-         [--metadata N] [--shards N] [--routers N] [--clients N] [--json] [--keep]
-  faults: ${FAULTS.join(', ')}`;
+export const USAGE = `usage: npm run nemesis -- [--minutes M] [--seed S] [--faults a,b]
+         [--network netns|proxy|none] [--metadata N] [--shards N] [--routers N]
+         [--clients N] [--json] [--keep]
+  faults: ${FAULTS.slice(0, 7).join(', ')},
+          ${FAULTS.slice(7).join(', ')}`;
 
 const DEFAULTS = { minutes: 2, metadata: 3, shards: 3, routers: 2, clients: 8 } as const;
 

@@ -4,7 +4,7 @@ import { openClassicLevelEngine } from '@cairn/engine/classic-level';
 import { Namespace } from '@cairn/mvcc';
 import { noopLogger } from '@cairn/ports';
 
-/** Every version of every key that a stopped shard node holds: engine keys in hex, with a digest of values. */
+/** Every version of every key that a stopped shard node holds: engine keys in hex, digests of values. */
 export type ReplicaRows = ReadonlyMap<string, string>;
 
 const ROWS_PER_STEP = 1_000;

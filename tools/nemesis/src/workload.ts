@@ -142,6 +142,8 @@ export class Workload {
     const slot = rng.pick(this.#registers);
     const key = slot.take();
     if (dice < 0.28) return this.#scanRegisters(client, caller, key.slice(0, 11), [key]);
+    // Old keys too: what nobody writes any more has to stay as it was.
+    if (dice < 0.36) return this.#read(client, caller, rng.pick(slot.keys));
     if (dice < 0.58) return this.#read(client, caller, key);
     const ending = await (dice < 0.8
       ? this.#write(client, caller, key, rng)

@@ -58,8 +58,9 @@ export async function openRaftLog(open: OpenRaftLogOptions): Promise<RaftLog> {
 }
 
 /**
- * The newest block may be what the process before failed to write and ended for: then only the operating system's
- * cache holds it, marked as clean, and no sync will ever bring it to the disk. Writing the same bytes again does.
+ * The newest block may be what the process before failed to write and ended for: then only the operating
+ * system's cache holds it, marked as clean, and no sync will ever bring it to the disk. Writing the same
+ * bytes again does.
  */
 async function writeLastBlockAgain(files: SegmentFiles, { start, lastBlock }: Recovered): Promise<void> {
   const { from, to } = lastBlock;

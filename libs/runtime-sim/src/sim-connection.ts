@@ -230,7 +230,10 @@ export class SimConnection implements Connection {
     this.#leave(new Error('the other process ended'), noticeMs);
   }
 
-  /** This end sees the connection break now; the other one only `noticeMs` later, and sends into the void until then. */
+  /**
+   * This end sees the connection break now; the other one only `noticeMs` later, and sends into the void
+   * until then.
+   */
   breakAlone(noticeMs: number): void {
     if (this.#state === 'closed') return;
     this.#leave(new Error('the connection was reset'), noticeMs);

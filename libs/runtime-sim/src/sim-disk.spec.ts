@@ -190,7 +190,7 @@ describe('sim disk', () => {
     expect(shownAndLost).toBeGreaterThan(3);
   });
 
-  it('rots durable bytes, but never those of the newest write, and knows which files are rotten', async () => {
+  it('rots durable bytes, but not of the newest write, and knows which files are rotten', async () => {
     const medium = new SimDisk(new SimRng(1));
     const disk = medium.attach();
     const file = await disk.open('/x', { mode: 'write', durableWrites: true });

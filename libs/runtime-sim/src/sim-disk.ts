@@ -14,8 +14,8 @@ export interface SimDiskOptions {
   /** Writes may also end at any byte when they are torn. Default false. */
   readonly cutsAtBytes?: boolean;
   /**
-   * Largest sum of file sizes; a write that would pass it fails with DISK_FULL, and once it is reached so do new
-   * names. Default: no limit.
+   * Largest sum of file sizes; a write that would pass it fails with DISK_FULL, and once it is reached so do
+   * new names. Default: no limit.
    */
   readonly bytesMax?: number;
   /** Time of a read or of a write without sync: uniform between the two. Default [0.01, 0.05]. */
@@ -54,8 +54,8 @@ interface ArmedFault {
  * The disk of one machine: outlives the processes that use it. Files live in memory. What no sync covered is
  * lost, kept or torn by `crash`; names (creations, renames, removals) are durable only after `syncDirectory`;
  * directories themselves are durable at once. A durable write or a sync covers every earlier completed write
- * of the file. What a failed sync or a failed durable write should have covered may never become durable, although
- * readers see it and later syncs succeed.
+ * of the file. What a failed sync or a failed durable write should have covered may never become durable,
+ * although readers see it and later syncs succeed.
  */
 export class SimDisk {
   readonly #rng: SimRng;
@@ -117,8 +117,9 @@ export class SimDisk {
   }
 
   /**
-   * Flips one bit somewhere in the durable bytes of the files whose path `isWanted`, durably; never in the newest
-   * write of a file, which no format can tell from an unfinished one. undefined when there is no such byte.
+   * Flips one bit somewhere in the durable bytes of the files whose path `isWanted`, durably; never in the
+   * newest write of a file, which no format can tell from an unfinished one. undefined when there is no such
+   * byte.
    */
   rot(isWanted: (path: string) => boolean): RottenByte | undefined {
     const paths = this.paths().filter(isWanted);

@@ -259,8 +259,8 @@ export class SimNetwork {
   }
 
   /**
-   * Leaves connections half open: `name` sees those to `other` break now, the other side only `noticeMs` later (a
-   * middle box that forgot them, a machine that lost its memory of them).
+   * Leaves connections half open: `name` sees those to `other` break now, the other side only `noticeMs`
+   * later (a middle box that forgot them, a machine that lost its memory of them).
    */
   breakOneSide(name: string, other: string, noticeMs: number): void {
     for (const end of [...this.#ends]) {

@@ -54,7 +54,9 @@ export class SimProcess {
     return this.#offsetMs + this.#scheduler.nowMs * this.#rate;
   }
 
-  /** Sets the wall clock on (or back, when negative), as an operator or a time service does. `nowMs` goes on. */
+  /**
+   * Sets the wall clock on (or back, when negative), as an operator or a time service does. `nowMs` goes on.
+   */
   stepWallClock(byMs: number): void {
     this.#wallStepMs += byMs;
   }

@@ -1,6 +1,9 @@
 import { storeId } from '@cairn/base';
+import { MetadataClient, metadataConnector } from '@cairn/metadata';
+import { noopMetrics } from '@cairn/ports';
 import { SimNetwork, SimRng, SimScheduler } from '@cairn/runtime-sim';
 import { DEFAULT_STORE_CONFIG, type StoreConfig } from '@cairn/store';
+import { PROTOCOL_VERSION, type Hello } from '@cairn/wire';
 
 import { SimMetadataNode } from './metadata-node.js';
 import { Observer } from './observer.js';
@@ -9,6 +12,17 @@ import { SimShardNode } from './shard-node.js';
 import type { SimNode, SimWorld } from './sim-node.js';
 
 const KIB = 1024;
+/** Of the product. */
+const DEFAULT_REPLICATION_FACTOR = 3;
+
+const SETUP_HELLO: Hello = {
+  protocolVersion: PROTOCOL_VERSION,
+  purpose: 'rpc',
+  clusterId: '',
+  kind: 'tool',
+  name: 'setup',
+  storeId: storeId(0),
+};
 
 /** Everything that normally happens after megabytes and minutes happens after kilobytes and seconds. */
 export const SMALL_STORE_CONFIG: StoreConfig = {
@@ -23,10 +37,12 @@ export const SMALL_STORE_CONFIG: StoreConfig = {
 
 export interface SimClusterOptions {
   readonly seed: string;
-  /** 1 .. 5. Default 3. */
+  /** 1 .. 7. Default 3. */
   readonly metadataMembers?: number;
-  /** 1 .. 5. Default 3. */
+  /** 1 .. 7. Default 3. */
   readonly shardNodes?: number;
+  /** Replicas of each range, 1 .. 7; as many as there are shard nodes if that is less. Default 3. */
+  readonly replicationFactor?: number;
   /** 1 .. 3. Default 1. */
   readonly routers?: number;
   /** Credit of each gRPC call and direction, as the windows of HTTP/2. Default 64 KiB. */
@@ -50,6 +66,7 @@ export class SimCluster {
   readonly world: SimWorld;
   readonly metadata: readonly SimMetadataNode[];
   readonly shards: readonly SimShardNode[];
+  readonly replicationFactor: number;
   readonly routers: readonly SimRouterNode[];
   readonly grpcWindowBytes: number;
 
@@ -72,6 +89,7 @@ export class SimCluster {
     const storeConfig = { ...SMALL_STORE_CONFIG, ...options.storeConfig };
     const logSegmentBytes = options.logSegmentBytes ?? 32 * KIB;
     const shardCount = options.shardNodes ?? 3;
+    this.replicationFactor = Math.min(options.replicationFactor ?? DEFAULT_REPLICATION_FACTOR, shardCount);
     const members = Array.from({ length: options.metadataMembers ?? 3 }, (_, at) => ({
       name: `meta-${at + 1}`,
       storeId: storeId(at + 1),
@@ -120,8 +138,37 @@ export class SimCluster {
    * every router is ready.
    */
   async boot(limitMs = 30_000): Promise<void> {
-    for (const node of this.nodes) node.start();
+    for (const node of this.metadata) node.start();
+    if (this.replicationFactor !== Math.min(DEFAULT_REPLICATION_FACTOR, this.shards.length)) {
+      await this.#setReplicationFactor(limitMs);
+    }
+    for (const node of this.nodes) if (!node.isAlive) node.start();
     await this.scheduler.runUntilTrue(() => this.isHealthy, limitMs);
+  }
+
+  /** The setting has to be there before the stores are: the first of them get the first range. */
+  async #setReplicationFactor(limitMs: number): Promise<void> {
+    await this.scheduler.runUntilTrue(() => this.metadata.some((node) => node.isServing), limitMs);
+    const process = this.scheduler.startProcess('setup');
+    const { clock } = process;
+    const logger = this.observer.loggerFor('setup');
+    const client = new MetadataClient({
+      addresses: this.metadataAddresses,
+      connect: metadataConnector({
+        transport: this.network.attach(process),
+        hello: () => SETUP_HELLO,
+        clock,
+        logger,
+      }),
+      clock,
+      rng: this.rng.fork('setup'),
+      logger,
+      metrics: noopMetrics,
+    });
+    const done = client.putSetting('replication.factor', String(this.replicationFactor));
+    await this.scheduler.settle(done, limitMs);
+    client.close();
+    process.kill();
   }
 
   /**
@@ -133,6 +180,7 @@ export class SimCluster {
     if (!this.metadata.some((node) => node.isServing)) return false;
     const ranges = new Map<number, boolean>();
     for (const node of this.shards) {
+      if (node.isLost) continue;
       if (node.store === undefined) return false;
       for (const replica of node.store.replicas()) {
         if (!replica.isInitialised) return false;

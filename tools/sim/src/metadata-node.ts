@@ -100,7 +100,7 @@ export class SimMetadataNode extends SimNode {
       openSnapshotChannel: (to) => links.openSnapshotChannel(to),
       machineFor: () => machine,
       onFatal: (error) => {
-        this.fatal(error);
+        this.ended('fatal', error);
       },
     });
     life.store = store;

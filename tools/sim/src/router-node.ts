@@ -1,4 +1,3 @@
-import { messageOf } from '@cairn/base';
 import { loadConfig, routerConfig } from '@cairn/config';
 import { noopMetrics, noopTracer } from '@cairn/ports';
 import { openRouter, type RunningRouter } from '@cairn/router-node';
@@ -52,7 +51,7 @@ export class SimRouterNode extends SimNode {
     const router = openRouter(ports, { config, logger, metrics: noopMetrics, tracer: noopTracer });
     this.#router = router;
     router.joined.catch((error: unknown) => {
-      this.fatal(error);
+      this.ended('fatal', error);
     });
     const { kv, cluster } = router;
     this.#server = new SimGrpcServer({ clock, transport, kv, cluster, windowBytes: grpcWindowBytes });
@@ -73,7 +72,7 @@ export class SimRouterNode extends SimNode {
         stopped();
       },
       (error: unknown) => {
-        this.world.observer.violate('stop', `${this.name}: ${messageOf(error)}`);
+        this.ended('stop', error);
       },
     );
   }

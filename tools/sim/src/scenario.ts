@@ -106,8 +106,11 @@ class ScenarioRun {
     const shape = new SimCluster({ seed: options.seed }).rng.fork('shape');
     this.cluster = new SimCluster({
       seed: options.seed,
-      metadataMembers: shape.pick([3, 3, 1]),
-      shardNodes: shape.pick([3, 3, 3, 3, 5, 1]),
+      metadataMembers: shape.pick([3, 3, 3, 1, 5, 2, 7]),
+      shardNodes: shape.pick([3, 3, 3, 3, 5, 1, 4, 7]),
+      replicationFactor: shape.pick([3, 3, 3, 3, 5, 1, 7]),
+      // The least margin between lease and vote hold that a configuration may have, or the usual one.
+      storeConfig: { leaseDurationMs: shape.pick([400, 454]) },
       rowCacheBytes: shape.pick([1024 * 1024, 8 * 1024, 1024]),
       engineReadMsMax: shape.pick([0, 5, 100]),
       routers: shape.pick([1, 2, 3]),
@@ -196,7 +199,9 @@ class ScenarioRun {
   #describe(): string {
     const parts: string[] = [];
     for (const node of this.cluster.nodes) {
-      parts.push(`${node.name} ${node.isAlive ? '' : 'dead'}${node.isPaused ? 'paused' : ''}`);
+      parts.push(
+        `${node.name} ${node.isLost ? 'lost' : node.isAlive ? '' : 'dead'}${node.isPaused ? 'paused' : ''}`,
+      );
       for (const replica of node.replicas()) {
         const { term, commitIndex, role, isQuiesced } = replica.raft.status();
         const marks = `${replica.isInitialised ? '' : ' EMPTY'}${isQuiesced ? ' quiesced' : ''}`;
@@ -267,6 +272,7 @@ class ScenarioRun {
   #isConverged(): boolean {
     const indexes = new Map<number, Set<number>>();
     for (const node of this.cluster.shards) {
+      if (node.isLost) continue;
       if (node.store === undefined) return false;
       for (const replica of node.store.replicas()) {
         const seen = indexes.get(replica.rangeId) ?? new Set<number>();

@@ -1,10 +1,12 @@
-import { messageOf } from '@cairn/base';
 import { MetadataClient, metadataConnector } from '@cairn/metadata';
 import { noopMetrics, noopTracer } from '@cairn/ports';
 import { DEFAULT_KV_LIMITS, ShardNode, type KvLimits } from '@cairn/shard-node';
 import type { Replica, Store, StoreConfig } from '@cairn/store';
 
 import { SimNode, type NodePorts, type SimWorld } from './sim-node.js';
+
+/** With less room than this left, nodes refuse writes; matters only while the nemesis fills disks. */
+const DISK_RESERVE_BYTES = 16 * 1024;
 
 export interface SimShardOptions {
   readonly metadataAddresses: readonly string[];
@@ -58,7 +60,7 @@ export class SimShardNode extends SimNode {
       storeConfig: this.#options.storeConfig,
       kvLimits: { ...DEFAULT_KV_LIMITS, ...this.#options.kvLimits },
       rowCacheBytes: this.#options.rowCacheBytes,
-      diskReserveBytes: 0,
+      diskReserveBytes: DISK_RESERVE_BYTES,
       logSegmentBytes: this.#options.logSegmentBytes,
       openEngine: () => Promise.resolve(ports.engine),
       metadata: (hello) =>
@@ -71,7 +73,7 @@ export class SimShardNode extends SimNode {
           metrics: noopMetrics,
         }),
       onFatal: (error) => {
-        this.fatal(error);
+        this.ended('fatal', error);
       },
     });
     this.world.observer.note(this.name, 'is open');
@@ -89,7 +91,7 @@ export class SimShardNode extends SimNode {
         stopped();
       },
       (error: unknown) => {
-        this.world.observer.violate('stop', `${this.name}: ${messageOf(error)}`);
+        this.ended('stop', error);
       },
     );
   }

@@ -1,3 +1,4 @@
+import { CairnError } from '@cairn/base';
 import { MemoryEngine, type KvEngine } from '@cairn/engine';
 import type { Clock, Disk, Logger, Rng, Transport } from '@cairn/ports';
 import {
@@ -9,14 +10,18 @@ import {
 } from '@cairn/runtime-sim';
 import type { Replica } from '@cairn/store';
 
+import { EngineFaults } from './engine-faults.js';
 import type { Observer } from './observer.js';
 import { SlowEngine } from './slow-engine.js';
 
 /** Virtual time of an engine write and of a flush, milliseconds. */
 const ENGINE_WRITE_MS = { low: 0.01, high: 0.2 };
 const ENGINE_FLUSH_MS = { low: 0.5, high: 5 };
-/** Clocks of nodes run at most this much too fast or too slow. */
-const DRIFT_PPM_MAX = 200;
+/**
+ * Clocks of nodes run at most this much too fast or too slow: any two then differ in speed by just less than
+ * the tenth by which a vote hold has to exceed a lease.
+ */
+const DRIFT_PPM_MAX = 47_000;
 /** A dying process keeps every write the operating system has taken: nothing is lost. */
 const LOSE_NOTHING: Rng = { next: () => 0, integer: () => 0, bytes: (length) => new Uint8Array(length) };
 
@@ -49,15 +54,20 @@ export type Death = 'power' | 'process';
 export abstract class SimNode {
   readonly name: string;
   readonly world: SimWorld;
+  readonly engineFaults: EngineFaults;
+  /** Called when what runs here has ended by itself: whoever looks after the machine starts it again. */
+  onEnded: () => void = () => undefined;
   readonly #disk: SimDisk;
   #engine: MemoryEngine;
   #process: SimProcess | undefined;
   #lives = 0;
+  #isLost = false;
 
   constructor(name: string, world: SimWorld) {
     this.name = name;
     this.world = world;
-    this.#disk = new SimDisk(world.rng.fork(`${name}/disk`));
+    this.#disk = new SimDisk(world.rng.fork(`${name}/disk`), { cutsAtBytes: true });
+    this.engineFaults = new EngineFaults(() => this.#disk.freeBytes);
     const delays = world.rng.fork(`${name}/engine`);
     this.#engine = new MemoryEngine({
       delay: (operation) => {
@@ -67,6 +77,12 @@ export abstract class SimNode {
         return new Promise((resolve) => {
           process.schedule(delays.between(bounds.low, bounds.high), resolve);
         });
+      },
+      beforeWrite: (bytes) => {
+        this.engineFaults.check('write', bytes);
+      },
+      beforeFlush: () => {
+        this.engineFaults.check('flush', 0);
       },
     });
   }
@@ -83,6 +99,11 @@ export abstract class SimNode {
     return this.#process !== undefined && this.#process.state !== 'dead';
   }
 
+  /** Its data rotted and it has noticed: it never comes back. */
+  get isLost(): boolean {
+    return this.#isLost;
+  }
+
   get isPaused(): boolean {
     return this.#process?.state === 'paused';
   }
@@ -94,8 +115,9 @@ export abstract class SimNode {
   /** The replicas of what runs now; none while it is not open. */
   abstract replicas(): Iterable<Replica>;
 
-  /** Begins a life. A failure of `open` is a violation: nodes must come back from any crash. */
+  /** Begins a life. Nodes must come back from any crash: `open` may fail only for an injected reason. */
   start(): void {
+    if (this.#isLost) return;
     this.#lives += 1;
     const { scheduler, network, observer } = this.world;
     const rng = this.world.rng.fork(`${this.name}/life-${this.#lives}`);
@@ -115,35 +137,73 @@ export abstract class SimNode {
     };
     process.schedule(0, () => {
       this.open(ports).catch((error: unknown) => {
-        if (process.state === 'dead') return;
-        const text = error instanceof Error ? (error.stack ?? error.message) : String(error);
-        observer.violate('start', `${this.name} did not start: ${text}`);
+        if (process.state !== 'dead') this.ended('start', error);
       });
     });
   }
 
   #engineFor(process: SimProcess, rng: SimRng): KvEngine {
     const { engineReadMsMax } = this.world;
-    if (engineReadMsMax === 0) return this.#engine;
     const delays = rng.fork('reads');
-    return new SlowEngine(
-      this.#engine,
-      () =>
-        new Promise((resolve) => {
-          // Most reads are quick, some take their time.
-          process.schedule(delays.next() ** 4 * engineReadMsMax, resolve);
-        }),
-    );
+    return new SlowEngine(this.#engine, {
+      delay: () =>
+        engineReadMsMax === 0
+          ? undefined
+          : new Promise((resolve) => {
+              // Most reads are quick, some take their time.
+              process.schedule(delays.next() ** 4 * engineReadMsMax, resolve);
+            }),
+      check: () => {
+        this.engineFaults.check('read', 0);
+      },
+    });
   }
 
   protected abstract open(ports: NodePorts): Promise<void>;
   /** The life is over: what it was must not be looked at any more. */
   protected abstract forget(): void;
 
-  /** For `onFatal` of what runs here: without injected disk errors no node may give up. */
-  protected fatal(error: unknown): void {
+  /**
+   * What runs here gave up, did not come up, or did not stop cleanly: the process ends. A violation, unless
+   * the cause is an injected fault, or a flipped bit that was noticed in the very file that has one.
+   */
+  protected ended(checker: 'fatal' | 'start' | 'stop', error: unknown): void {
+    const { observer, scheduler } = this.world;
     const text = error instanceof Error ? (error.stack ?? error.message) : String(error);
-    this.world.observer.violate('fatal', `${this.name}: ${text}`);
+    if (this.#isNoticedRot(error)) {
+      this.#isLost = true;
+      observer.note(this.name, `is lost: ${text}`);
+    } else if (this.#disk.isInjected(error) || this.engineFaults.isInjected(error)) {
+      observer.note(this.name, `ends (${checker}): ${text}`);
+    } else {
+      observer.violate(checker, `${this.name}: ${text}`);
+    }
+    // Not now: whoever reports this is still running.
+    const process = this.#process;
+    scheduler.schedule(0, () => {
+      if (process === undefined || this.#process !== process) return;
+      this.die('process');
+      this.onEnded();
+    });
+  }
+
+  #isNoticedRot(error: unknown): boolean {
+    if (!CairnError.is(error) || (error.code !== 'CORRUPTION' && error.code !== 'FORMAT_TOO_NEW'))
+      return false;
+    const path = error.details['path'];
+    return typeof path === 'string' && this.#disk.isRotten(path);
+  }
+
+  /** The disk takes only so much more, until the returned function is called. */
+  fill(roomBytes: number): () => void {
+    this.#disk.setBytesMax(this.#disk.usedBytes + roomBytes);
+    return () => {
+      this.#disk.setBytesMax(Number.MAX_SAFE_INTEGER);
+    };
+  }
+
+  stepWallClock(byMs: number): void {
+    this.#process?.stepWallClock(byMs);
   }
 
   die(death: Death): void {

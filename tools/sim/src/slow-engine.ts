@@ -8,17 +8,25 @@ import type {
   MemoryEngine,
 } from '@cairn/engine';
 
+/** What happens to reads. */
+export interface EngineReads {
+  /** Awaited before rows come; undefined = they come at once. */
+  delay(): Promise<void> | undefined;
+  /** Throws when the read has to fail. */
+  check(): void;
+}
+
 /**
- * An engine whose reads take virtual time. The view is taken when the iterator is made, as with every engine;
- * what happens until its rows arrive is what this is for.
+ * An engine whose reads take virtual time, and may fail. The view is taken when the iterator is made, as with
+ * every engine; what happens until its rows arrive is what this is for.
  */
 export class SlowEngine implements KvEngine {
   readonly #inner: MemoryEngine;
-  readonly #delay: () => Promise<void>;
+  readonly #reads: EngineReads;
 
-  constructor(inner: MemoryEngine, delay: () => Promise<void>) {
+  constructor(inner: MemoryEngine, reads: EngineReads) {
     this.#inner = inner;
-    this.#delay = delay;
+    this.#reads = reads;
   }
 
   get(key: Uint8Array): Buffer | undefined {
@@ -41,7 +49,8 @@ export class SlowEngine implements KvEngine {
     const inner = this.#inner.iterate(range, snapshot);
     return {
       next: async (countMax): Promise<readonly EngineRow[]> => {
-        await this.#delay();
+        await this.#reads.delay();
+        this.#reads.check();
         return inner.next(countMax);
       },
       seek: (target) => {

@@ -1,4 +1,5 @@
 import { coverageMain } from './coverage/command.js';
+import { groupSeedsMain } from './coverage/group-seeds.js';
 import { failoverMain } from './failover.js';
 import { mutantsMain } from './mutants/command.js';
 import { runScenario, type ScenarioResult } from './scenario.js';
@@ -100,6 +101,7 @@ export async function main(argv: readonly string[]): Promise<number> {
 
 async function command(argv: readonly string[]): Promise<number> {
   if (argv.includes('--mutants')) return mutantsMain(argv);
+  if (argv.includes('--group-seeds')) return groupSeedsMain(argv);
   if (argv.includes('--coverage')) return coverageMain(argv);
   if (argv.includes('--failover')) return failoverMain(argv);
   return main(argv);

@@ -64,9 +64,9 @@ function tallyScript(path: string, profiles: readonly ScriptProfile[], tally: Ta
   }
 }
 
-/** Runs a script of this package in a process that leaves its profile in `folder`; answers its exit code. */
-function runProfiled(script: string, argv: readonly string[], folder: string): number {
-  const child = spawnSync(process.execPath, [fileURLToPath(new URL(script, import.meta.url)), ...argv], {
+/** Runs the simulator in a process that leaves its profile in `folder`; answers its exit code. */
+function runProfiled(argv: readonly string[], folder: string): number {
+  const child = spawnSync(process.execPath, [fileURLToPath(new URL('../main.js', import.meta.url)), ...argv], {
     env: { ...process.env, NODE_V8_COVERAGE: folder },
     stdio: ['ignore', 'inherit', 'inherit'],
   });
@@ -91,8 +91,8 @@ export function coverageMain(argv: readonly string[]): number {
     const seeds = argv.filter((word) => word !== '--coverage');
     const [from, to] = groupSeeds(argv);
     const status = Math.max(
-      runProfiled('../main.js', seeds, folder),
-      runProfiled('./group-seeds.js', [String(from), String(to)], folder),
+      runProfiled(seeds, folder),
+      runProfiled(['--group-seeds', String(from), String(to)], folder),
     );
     const profiles = readProfiles(folder);
     const core = dirname(fileURLToPath(import.meta.resolve('@cairn/raft')));

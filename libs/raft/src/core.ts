@@ -235,8 +235,8 @@ export class Core {
   }
 
   /** A message of the current leader arrived: hold the vote, start the election timer again. */
-  heardFromLeader(): void {
-    this.holdUntilMs = Math.max(this.holdUntilMs, this.nowMs + this.config.voteHoldMs);
+  heardFromLeader(heardAtMs: number = this.nowMs): void {
+    this.holdUntilMs = Math.max(this.holdUntilMs, heardAtMs + this.config.voteHoldMs);
     this.fastCampaigns = 0;
     this.armElection();
   }

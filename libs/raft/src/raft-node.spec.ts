@@ -303,7 +303,7 @@ describe('edges of the host contract', () => {
     const sentAtMs = cluster.nowMs + 5000;
     leader.node.recordPeerContact(id(2), sentAtMs, sentAtMs + 1);
     leader.node.recordPeerContact(id(9), sentAtMs, sentAtMs + 1);
-    cluster.get(2).node.recordLeaderContact(sentAtMs);
+    cluster.get(2).node.recordLeaderContact(sentAtMs, sentAtMs);
     expect(leader.node.leaseExpiresAtMs(sentAtMs + 2)).toBe(sentAtMs + 400);
     cluster.get(2).node.wake(sentAtMs);
     cluster.get(2).node.campaign(sentAtMs + 499);

@@ -248,10 +248,19 @@ export class RaftNode {
     lease.noteAcknowledged(this.#core, peer, Math.floor(sentAtMs));
   }
 
-  /** The stores' own heartbeat stands for one of the leader: hold the vote, restart the election timer. */
-  recordLeaderContact(nowMs: number): void {
+  /**
+   * The stores' own heartbeat, which came at `heardAtMs`, stands for one of the leader: the vote was held
+   * from then on, and the election timer runs again from now.
+   */
+  recordLeaderContact(heardAtMs: number, nowMs: number): void {
     this.#core.advance(nowMs);
-    if (this.#core.role === 'follower' && this.#core.leaderId !== NO_REPLICA) this.#core.heardFromLeader();
+    if (this.#core.role !== 'follower' || this.#core.leaderId === NO_REPLICA) return;
+    this.#core.heardFromLeader(Math.min(heardAtMs, this.#core.nowMs));
+  }
+
+  /** The members hear from this leader in another way now: its next heartbeat is due an interval later. */
+  deferHeartbeat(): void {
+    this.#core.heartbeatDueMs = this.#core.nowMs + this.#core.config.heartbeatIntervalMs;
   }
 
   /** Nothing is under way, and (leader) every live member knows all that is committed. */

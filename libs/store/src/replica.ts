@@ -10,6 +10,7 @@ import {
 import type { Entry, Message, ProposeResult, RaftNode } from '@cairn/raft';
 import type { RangeLog } from '@cairn/raft-log';
 
+import { applyContact, type QuietState } from './quiet-state.js';
 import { ReadQueue } from './read-queue.js';
 import type { ReplicaHandle, StateMachine } from './state-machine.js';
 
@@ -87,6 +88,12 @@ export class Replica implements ReplicaHandle {
   confVersionSeen = 0;
   /** Removed from the store; whoever still holds a reference must let go. */
   isClosed = false;
+
+  /** Owned by `QuietRanges`; undefined while awake. */
+  quietState: QuietState | undefined = undefined;
+  /** The end of the log when it was last seen to move, and when that was. */
+  idleAtIndex = 0 as LogIndex;
+  idleSinceMs = 0;
 
   isLeader = false;
   leaderReplicaId = 0 as ReplicaId;
@@ -195,6 +202,7 @@ export class Replica implements ReplicaHandle {
   }
 
   hasLease(nowMs: number): boolean {
+    if (this.quietState !== undefined) applyContact(this, nowMs);
     return this.isReadyLeader && !this.isFrozen && this.raft.hasLease(nowMs);
   }
 

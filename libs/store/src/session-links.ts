@@ -108,6 +108,13 @@ export class SessionLinks implements PeerLinks {
     this.#pending.add(link);
   }
 
+  sendHeartbeat(to: StoreId, frame: Buffer): boolean {
+    const link = this.#links.get(to);
+    if (link === undefined || !link.session.isUp || link.session.queuedBytes > QUEUED_BYTES_MAX) return false;
+    link.session.send(FrameType.storeHeartbeat, [frame]);
+    return true;
+  }
+
   flush(): void {
     if (this.#pending.size === 0) return;
     for (const link of this.#pending) link.session.send(FrameType.raftMessages, link.encoder.take());
@@ -135,10 +142,14 @@ export class SessionLinks implements PeerLinks {
       });
     }
     // Whoever dials us listens, too: a store that was away for long is not waited for another two seconds.
-    if (remote.purpose === 'raft') this.#links.get(remote.storeId)?.session.retryNow();
+    if (remote.purpose === 'raft') {
+      this.#links.get(remote.storeId)?.session.retryNow();
+      store.peerFound(remote.storeId);
+    }
     return {
       onFrame: (type, body) => {
         if (type === FrameType.raftMessages) store.receiveRaftFrame(remote.storeId, body);
+        else if (type === FrameType.storeHeartbeat) store.receiveHeartbeat(remote.storeId, body);
       },
       onClose: () => {
         store.peerLost(remote.storeId);

@@ -190,7 +190,7 @@ export class SnapshotReceiver {
     assert(state.installing !== undefined, 'nothing to finish');
     const { disk, engine } = this.#parts;
     const spool = await readWholeFile(disk, state.installing);
-    const header = decodeSnapshotHeader(new ByteReader(spool).bytes());
+    const header = fromSpool(state.installing, () => decodeSnapshotHeader(new ByteReader(spool).bytes()));
     if (state.descriptor !== undefined) {
       const before = this.#parts.machineFor(state.descriptor);
       for (const span of before.spans()) await engine.deleteRange(span.start, span.end);
@@ -221,7 +221,8 @@ export class SnapshotReceiver {
     reader.bytes();
     let batch = engine.newBatch();
     while (reader.remaining > 0) {
-      for (const [key, value] of decodeSnapshotRows(reader.bytes())) batch.put(key, value);
+      const rows = fromSpool(path, () => decodeSnapshotRows(reader.bytes()));
+      for (const [key, value] of rows) batch.put(key, value);
       if (batch.bytes >= WRITE_BATCH_BYTES) {
         await engine.write(batch);
         batch = engine.newBatch();
@@ -253,6 +254,21 @@ export class SnapshotReceiver {
       }),
     });
     await this.#parts.log.sync();
+  }
+}
+
+/** Decodes a part of a spool that was whole when it was received: damage means that the disk lost it. */
+function fromSpool<Value>(path: string, decode: () => Value): Value {
+  try {
+    return decode();
+  } catch (error) {
+    if (!CairnError.is(error) || error.code !== 'CORRUPTION') throw error;
+    throw new CairnError(
+      'CORRUPTION',
+      `received snapshot damaged: ${path}: ${error.message}. Keep a copy of the directory, then give the node an ` +
+        'empty data directory and let its ranges be rebuilt from their other replicas.',
+      { cause: error, details: { path } },
+    );
   }
 }
 

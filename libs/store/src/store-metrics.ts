@@ -1,4 +1,4 @@
-import type { Counter, Histogram, Metrics } from '@cairn/ports';
+import type { Counter, Gauge, Histogram, Metrics } from '@cairn/ports';
 
 const SECONDS = [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1];
 
@@ -14,6 +14,7 @@ export class StoreMetrics {
   readonly #splits: Counter;
   readonly #checkpoints: Counter;
   readonly #pauses: Counter;
+  readonly #quietReplicas: Gauge;
 
   constructor(metrics: Metrics) {
     this.#turnSeconds = metrics.histogram(
@@ -42,6 +43,10 @@ export class StoreMetrics {
     this.#pauses = metrics.counter(
       'cairn_store_pauses_total',
       'Process pauses that voided the leases held here',
+    );
+    this.#quietReplicas = metrics.gauge(
+      'cairn_store_quiet_replicas',
+      'Replicas that need no ticks and no messages',
     );
   }
 
@@ -72,6 +77,11 @@ export class StoreMetrics {
 
   checkpoint(): void {
     this.#checkpoints.add(1);
+  }
+
+  /** Replicas that sleep now. */
+  quietReplicas(count: number): void {
+    this.#quietReplicas.set(count);
   }
 
   pause(): void {

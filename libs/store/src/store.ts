@@ -22,6 +22,7 @@ import { groupOf } from './group.js';
 import { InboundQueue } from './inbound.js';
 import { configStateOf, decodeNewMembers, descriptorAfterChange } from './membership.js';
 import type { PeerLinks, RangeHint } from './peer-links.js';
+import { QuietRanges } from './quiet-ranges.js';
 import { covers, overlap } from './range-spans.js';
 import { recoveredReplicas, rememberEntries, type RecoveredReplica } from './recovery.js';
 import type { Replica } from './replica.js';
@@ -91,6 +92,7 @@ export class Store {
    */
   readonly #hadPromises = new Set<RangeId>();
   readonly #earlyVotes = new EarlyVotes();
+  readonly #quiet: QuietRanges;
   #tickTimer: Timer | undefined;
   #lastTickMs = 0;
   #isClosed = false;
@@ -105,6 +107,17 @@ export class Store {
       this.#fatal(error);
     };
     this.#inbound = new InboundQueue(config.inboundBytesMax, this.#metrics);
+    this.#quiet = new QuietRanges({
+      clock,
+      rng: options.rng,
+      logger,
+      config,
+      links,
+      replica: (rangeId) => this.#replicas.get(rangeId),
+      enqueue: (replica) => {
+        this.#turns.enqueue(replica);
+      },
+    });
     this.#turns = new TurnLoop({
       clock,
       config,
@@ -130,6 +143,7 @@ export class Store {
       leadershipChanged: (replica) => {
         this.#leadershipChanged(replica);
       },
+      quiet: this.#quiet,
       fatal,
     });
     this.#applier = new Applier({
@@ -358,6 +372,7 @@ export class Store {
     const { rangeId } = replica;
     this.#replicas.delete(rangeId);
     const wasLeading = replica.isReadyLeader;
+    this.#quiet.forget(replica);
     this.#removal.begin(replica);
     if (wasLeading) this.#tellLeadership(replica, false);
     this.#options.onReplicaChanged?.(rangeId);
@@ -399,6 +414,22 @@ export class Store {
   receiveRaftFrame(from: StoreId, body: Buffer): void {
     this.#inbound.push(from, body);
     this.#turns.schedule();
+  }
+
+  /** A heartbeat frame of a peer store; a garbled one counts as a broken link. */
+  receiveHeartbeat(from: StoreId, body: Buffer): void {
+    if (this.#isClosed) return;
+    try {
+      this.#quiet.receive(from, body);
+    } catch (error) {
+      if (!CairnError.is(error)) throw error;
+      this.#quiet.garbled(from, error);
+    }
+  }
+
+  /** A peer store opened its stream to this one. */
+  peerFound(storeId: StoreId): void {
+    this.#quiet.peerFound(storeId);
   }
 
   /** A peer store offers a snapshot; frames of the stream go to what is returned. */
@@ -489,6 +520,7 @@ export class Store {
   /** The stream to a store broke: followers of its leaders need not wait for their full election timeout. */
   peerLost(storeId: StoreId): void {
     const nowMs = this.#options.clock.nowMs();
+    this.#quiet.peerLost(storeId);
     for (const replica of this.#replicas.values()) {
       if (!replica.isLeader && replica.leaderStoreId === storeId) {
         replica.raft.leaderStoreLost(nowMs);
@@ -623,11 +655,16 @@ export class Store {
       this.#metrics.pause();
       logger.warn('process was paused, leases dropped', { gapMs: Math.round(gapMs) });
     }
+    this.#quiet.tick(nowMs, wasPaused);
     for (const replica of this.#replicas.values()) {
       if (wasPaused) replica.raft.dropLease();
+      if (replica.raft.isQuiesced) continue;
       replica.raft.tick(nowMs);
       if (replica.raft.hasReady()) this.#turns.enqueue(replica);
+      if (replica.isReadyLeader && replica.quietState === undefined) this.#quiet.consider(replica, nowMs);
     }
+    this.#quiet.flush(nowMs);
+    this.#metrics.quietReplicas(this.#quiet.size);
     this.#checkpointer.poll()?.catch((error: unknown) => {
       this.#fatal(error);
     });

@@ -5,6 +5,7 @@ import type { RaftLog } from '@cairn/raft-log';
 
 import type { Applier } from './applier.js';
 import type { PeerLinks, RangeHint } from './peer-links.js';
+import type { QuietRanges } from './quiet-ranges.js';
 import type { Replica, ReplicaHost } from './replica.js';
 import type { StoreConfig } from './store-config.js';
 import type { StoreMetrics } from './store-metrics.js';
@@ -29,6 +30,8 @@ export interface TurnLoopParts {
   /** The core asks for a snapshot to be sent. */
   sendSnapshot(replica: Replica, message: Message & { type: 'snapshot' }): void;
   leadershipChanged(replica: Replica): void;
+  /** Around the steps of a replica that is quiet. */
+  readonly quiet: QuietRanges;
   /** The log cannot be written any more: the store must stop. */
   fatal(error: unknown): void;
 }
@@ -126,12 +129,15 @@ export class TurnLoop implements ReplicaHost {
     replica.isQueued = false;
     if (replica.isClosed) return;
     const { raft, inbox } = replica;
+    const wasQuiet = replica.quietState !== undefined;
+    if (wasQuiet) this.#parts.quiet.beforeSteps(replica, nowMs);
     if (inbox.length > 0) {
       replica.inbox = [];
       for (const message of inbox) raft.step(message, nowMs);
     }
     replica.machine?.turn?.(nowMs);
     while (raft.hasReady()) this.#handleReady(replica, raft.takeReady());
+    if (wasQuiet) this.#parts.quiet.afterSteps(replica);
   }
 
   /** Carries out one Ready in the order that the core's contract demands. */

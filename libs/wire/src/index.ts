@@ -26,3 +26,10 @@ export { MetadataRpc, ShardRpc } from './rpc-methods.js';
 export { createRpcServer, type RpcServerOptions, type SessionRpcServer } from './rpc-server.js';
 export { acceptSession, openSession, type AcceptSessionOptions, type OpenSessionOptions } from './session.js';
 export * from './session-types.js';
+export {
+  decodeStoreHeartbeat,
+  encodeStoreHeartbeat,
+  type QuietAnswer,
+  type QuietRange,
+  type StoreHeartbeat,
+} from './store-heartbeat-codec.js';

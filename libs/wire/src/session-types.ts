@@ -27,7 +27,6 @@ export const FrameType = {
   kvCancel: 8,
   raftMessages: 9,
   storeHeartbeat: 10,
-  storeHeartbeatResponse: 11,
   snapshotBegin: 12,
   snapshotChunk: 13,
   snapshotEnd: 14,

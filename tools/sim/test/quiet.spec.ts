@@ -1,0 +1,104 @@
+import { beforeEach, describe, expect, it } from '@jest/globals';
+import type { CairnClient } from '@cairn/client';
+
+import { SimCluster } from '../src/cluster.js';
+import { startClient } from '../src/sim-client.js';
+import type { SimShardNode } from '../src/shard-node.js';
+
+describe('idle ranges', () => {
+  let cluster: SimCluster;
+  let client: CairnClient;
+
+  /** Virtual milliseconds that it took. */
+  async function timed(operation: Promise<unknown>): Promise<number> {
+    const beganMs = cluster.scheduler.nowMs;
+    await cluster.scheduler.settle(operation);
+    return cluster.scheduler.nowMs - beganMs;
+  }
+
+  function quietCount(node: SimShardNode): number {
+    return [...node.replicas()].filter((replica) => replica.raft.isQuiesced).length;
+  }
+
+  function leaderOf(rangeId: number): SimShardNode {
+    const leader = cluster.shards.find((node) =>
+      [...node.replicas()].some((replica) => replica.rangeId === rangeId && replica.isLeader),
+    );
+    if (leader === undefined) throw new Error(`range ${rangeId} has no leader`);
+    return leader;
+  }
+
+  const isAllQuiet = (): boolean => cluster.shards.every((node) => quietCount(node) === 4);
+
+  beforeEach(async () => {
+    cluster = new SimCluster({ seed: 'quiet', storeConfig: { quiesceAfterMs: 700 } });
+    await cluster.boot();
+    ({ client } = startClient(cluster, 'client', 5_000));
+    for (const key of ['d', 'h', 'p']) {
+      await timed(client.put(key, 'value'));
+      await timed(client.splitRanges([key]));
+    }
+    await cluster.scheduler.runUntilTrue(isAllQuiet, 5_000);
+  });
+
+  it('go quiet on all stores, keep their lease and are read without waking', async () => {
+    await cluster.scheduler.runFor(10_000);
+    expect(isAllQuiet()).toBe(true);
+    expect(await timed(client.get('h'))).toBeLessThan(10);
+    expect(isAllQuiet()).toBe(true);
+    expect(cluster.observer.violations).toEqual([]);
+  });
+
+  it('wake for a write, alone, and go quiet again', async () => {
+    await cluster.scheduler.runFor(10_000);
+    expect(await timed(client.put('h', 'again'))).toBeLessThan(20);
+    expect(cluster.shards.map(quietCount)).toEqual([3, 3, 3]);
+    await cluster.scheduler.runUntilTrue(isAllQuiet, 5_000);
+  });
+
+  it.each(['power', 'process'] as const)('get another leader when theirs dies (%s)', async (death) => {
+    await cluster.scheduler.runFor(10_000);
+    const [replica] = leaderOf([...(cluster.shards[0]?.replicas() ?? [])][0]?.rangeId ?? 0).replicas();
+    const leader = leaderOf(replica?.rangeId ?? 0);
+    leader.die(death);
+    for (const key of ['a', 'd', 'h', 'p']) expect(await timed(client.put(key, 'again'))).toBeLessThan(1_500);
+    await cluster.scheduler.runFor(5_000);
+    // The two that are left agree without the third …
+    const others = cluster.shards.filter((node) => node !== leader);
+    await cluster.scheduler.runUntilTrue(() => others.every((node) => quietCount(node) === 4), 10_000);
+    // … and wake for it when it is back.
+    leader.start();
+    await cluster.scheduler.runUntilTrue(isAllQuiet, 10_000);
+    const indexes = new Set(
+      cluster.shards.flatMap((node) =>
+        [...node.replicas()].map((one) => `${one.rangeId}@${one.appliedIndex}`),
+      ),
+    );
+    expect(indexes.size).toBe(4);
+    expect(cluster.observer.violations).toEqual([]);
+  });
+
+  it('get another leader when theirs is cut off without a sign', async () => {
+    await cluster.scheduler.runFor(5_000);
+    const [first] = cluster.shards[0]?.replicas() ?? [];
+    const leader = leaderOf(first?.rangeId ?? 0);
+    const rest = [...cluster.nodes.filter((node) => node !== leader).map((node) => node.name), 'client'];
+    const heal = cluster.network.partition([leader.name], rest);
+    for (const key of ['a', 'd', 'h', 'p']) expect(await timed(client.put(key, 'again'))).toBeLessThan(3_500);
+    heal();
+    await cluster.scheduler.runUntilTrue(isAllQuiet, 15_000);
+    expect(cluster.observer.violations).toEqual([]);
+  });
+
+  it('get another leader when the process of theirs stands still', async () => {
+    await cluster.scheduler.runFor(5_000);
+    const [first] = cluster.shards[0]?.replicas() ?? [];
+    const leader = leaderOf(first?.rangeId ?? 0);
+    leader.pause();
+    for (const key of ['a', 'd', 'h', 'p']) expect(await timed(client.put(key, 'again'))).toBeLessThan(4_000);
+    leader.resume();
+    expect(await timed(client.get('d'))).toBeLessThan(1_000);
+    await cluster.scheduler.runUntilTrue(isAllQuiet, 15_000);
+    expect(cluster.observer.violations).toEqual([]);
+  });
+});

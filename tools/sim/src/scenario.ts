@@ -8,6 +8,7 @@ import {
   type Operation,
 } from '@cairn/checkers';
 
+import { Ambush } from './ambush.js';
 import { checkLeases, watchLeaderTerms } from './checkers/leadership.js';
 import { readRows, replicaFaults, type ReplicaState } from './checkers/replicas.js';
 import { SimCluster } from './cluster.js';
@@ -42,6 +43,8 @@ export interface ScenarioOptions {
   readonly shape?: Partial<ClusterShape>;
   /** Mean virtual time between two faults. Default: drawn from the seed. */
   readonly faultEveryMs?: number;
+  /** Nodes are struck right after they cut a range. Default: drawn from the seed. */
+  readonly isWaylaid?: boolean;
   /** Ends soon after a checker has found something, for those who only ask whether. Default false. */
   readonly endsAtViolation?: boolean;
   /** undefined: drawn from the seed. Empty: none. */
@@ -94,6 +97,7 @@ class ScenarioRun {
   readonly #history = new History();
   readonly #workers: Worker[] = [];
   readonly #nemesis: Nemesis;
+  readonly #ambush: Ambush | undefined;
   readonly #clientNames: string[];
   #isLoadOn = true;
   #running = 0;
@@ -125,6 +129,12 @@ class ScenarioRun {
       everyMs: options.faultEveryMs ?? this.cluster.rng.fork('pace').pick([300, 900, 2_000]),
       clients: this.#clientNames,
     });
+    const isWaylaid = options.faults?.length !== 0 && this.cluster.rng.fork('ambush-at-all').chance(0.5);
+    if (options.isWaylaid ?? isWaylaid)
+      this.#ambush = new Ambush(this.cluster, [
+        ...this.#clientNames,
+        ...this.cluster.routers.map(({ name }) => name),
+      ]);
     this.cluster.observer.onLine((_node, event) => {
       if (event === 'snapshot installed' || event === 'snapshot installed after restart')
         this.#snapshots += 1;
@@ -144,11 +154,13 @@ class ScenarioRun {
     }
     this.#administer();
     this.#nemesis.start();
+    this.#ambush?.start();
     await this.#underFaults(this.#options.durationMs ?? 20_000);
     if (this.#mayEnd) {
       this.#isOver = true;
       return;
     }
+    this.#ambush?.heal();
     this.#nemesis.heal();
     await this.#expect('healthy after healing', () => cluster.isHealthy, HEAL_LIMIT_MS);
     await scheduler.runFor(2_000);

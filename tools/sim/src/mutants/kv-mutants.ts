@@ -1,5 +1,22 @@
 import type { Mutant } from './mutant.js';
 
+const ONE_NODE = { shardNodes: 1, metadataMembers: 1 } as const;
+/** Whoever asks again asks a node that has only its checkpoint and its log to remember by. */
+const ONE_NODE_STOPS = {
+  type: 'cluster',
+  faults: ['graceful-stop', 'break-connections'],
+  faultEveryMs: 200,
+  shape: ONE_NODE,
+} as const;
+/** And whoever was cut off for a while asks for what is no longer in the log. */
+const ONE_NODE_CUT_OFF = {
+  type: 'cluster',
+  faults: ['one-way', 'partition', 'graceful-stop'],
+  faultEveryMs: 250,
+  durationMs: 20_000,
+  shape: ONE_NODE,
+} as const;
+
 /** The key-value service, the oracle of timestamps. */
 export const KV_MUTANTS: readonly Mutant[] = [
   {
@@ -16,6 +33,7 @@ export const KV_MUTANTS: readonly Mutant[] = [
     promise: 'a write takes effect once, however often it is sent',
     file: 'libs/shard-node/src/kv/kv-machine.ts',
     edits: [{ find: 'this.#window?.split()', replace: 'new RequestWindow()' }],
+    run: { type: 'cluster', isWaylaid: true, faults: ['break-connections'], faultEveryMs: 1_000 },
   },
   {
     name: 'window-not-rebuilt',
@@ -28,6 +46,7 @@ export const KV_MUTANTS: readonly Mutant[] = [
         replace: 'this.#windowFor(entry); this.#visitor.begin(entry.index, undefined, undefined, undefined);',
       },
     ],
+    run: ONE_NODE_STOPS,
   },
   {
     name: 'window-blank-after-restart',
@@ -35,6 +54,7 @@ export const KV_MUTANTS: readonly Mutant[] = [
     promise: 'a write takes effect once, however often it is sent',
     file: 'libs/shard-node/src/kv/kv-machine.ts',
     edits: [{ find: 'new RequestWindow({ completeSince })', replace: 'new RequestWindow()' }],
+    run: ONE_NODE_CUT_OFF,
   },
   {
     name: 'window-missing-in-snapshot',

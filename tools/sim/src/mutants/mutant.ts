@@ -12,6 +12,8 @@ export type MutantRun =
       /** Virtual time under faults. Default 12,000. */
       readonly durationMs?: number;
       readonly shape?: Partial<ClusterShape>;
+      /** Nodes are struck right after they cut a range. Default: drawn from the seed. */
+      readonly isWaylaid?: boolean;
     }
   | { readonly type: 'group' };
 

@@ -25,7 +25,7 @@ export const STORE_MUTANTS: readonly Mutant[] = [
           'this.#group.push({ replica, sequence: ready.sequence, messages: [] });',
       },
     ],
-    run: { type: 'cluster', faults: ['power-loss', 'disk-stall'], faultEveryMs: 300 },
+    run: { type: 'cluster', faults: ['power-loss', 'disk-stall'], faultEveryMs: 120 },
   },
   {
     name: 'published-before-write',
@@ -49,12 +49,15 @@ export const STORE_MUTANTS: readonly Mutant[] = [
     run: { type: 'cluster', faults: ['power-loss'], faultEveryMs: 500 },
   },
   {
-    name: 'checkpoint-past-applied',
-    breaks: 'a checkpoint names entries that are not applied yet',
+    name: 'checkpoint-of-later-state',
+    breaks: 'a checkpoint names what is applied after the flush, not what was before it',
     promise: 'everything applied is in the log or durable in the engine',
     file: 'libs/store/src/checkpointer.ts',
-    edits: [{ find: 'index: replica.appliedIndex,', replace: 'index: replica.handedIndex,' }],
-    run: { type: 'cluster', faults: ['power-loss', 'process-death'], faultEveryMs: 500 },
+    edits: [
+      { find: 'const marks = await new', replace: 'await engine.flush(); const marks = await new' },
+      { find: 'if (marks.length === 0) return;\n    await engine.flush();', replace: '' },
+    ],
+    run: { type: 'cluster', faults: ['power-loss'], faultEveryMs: 400 },
   },
   {
     name: 'split-not-frozen',
@@ -62,6 +65,7 @@ export const STORE_MUTANTS: readonly Mutant[] = [
     promise: 'each key is served by one range at a time',
     file: 'libs/store/src/split.ts',
     edits: [{ find: '  replica.isFrozen = true;\n', replace: '' }],
+    run: { type: 'cluster', isWaylaid: true, faults: ['latency', 'one-way'], faultEveryMs: 1_000 },
   },
   {
     name: 'birth-forgets-promises',

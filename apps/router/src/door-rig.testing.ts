@@ -17,7 +17,7 @@ import {
   type StoreConnector,
 } from '@cairn/routing';
 import { NodeClock, NodeRng } from '@cairn/runtime-node';
-import { KvOp, newKvResponse, type KvRequest, type KvResponse, type RpcPool } from '@cairn/wire';
+import { KvOp, newKvResponse, packRows, type KvRequest, type KvResponse, type RpcPool } from '@cairn/wire';
 import { BatchResponse, KVClient, KVService, type BatchOperation } from '@cairn/wire/gen/cairn/v1/kv.js';
 import { credentials, type ClientDuplexStream } from '@grpc/grpc-js';
 
@@ -91,11 +91,13 @@ export class MemoryStore {
       response.value = value;
     }
     if (request.op === KvOp.scan) {
-      response.rows = [...this.rows].map(([key, row]) => ({
-        key: Buffer.from(key),
-        value: row,
-        version: Buffer.alloc(0),
-      }));
+      response.rows = packRows(
+        [...this.rows].map(([key, row]) => ({
+          key: Buffer.from(key),
+          value: row,
+          version: Buffer.from('twelve bytes'),
+        })),
+      );
     }
     return response;
   }

@@ -19,11 +19,11 @@ import type {
 } from './router-link.js';
 import {
   BATCH_METHOD,
-  KVService,
+  SCAN_METHOD,
   type BatchRequest,
   type BatchResponse,
+  type ScanPage,
   type ScanRequest,
-  type ScanResponse,
 } from './wire-binding.js';
 
 /** Larger than any message either side makes (a full batch of the longest values); a bound all the same. */
@@ -102,11 +102,10 @@ class GrpcRouterLink implements RouterLink {
   }
 
   scan(request: ScanRequest): ScanStream {
-    const method = KVService.scan;
     const stream = this.#client.makeServerStreamRequest(
-      method.path,
-      method.requestSerialize,
-      method.responseDeserialize,
+      SCAN_METHOD.path,
+      SCAN_METHOD.requestSerialize,
+      SCAN_METHOD.responseDeserialize,
       request,
       new Metadata(),
       {},
@@ -192,19 +191,19 @@ class GrpcBatchChannel implements BatchChannel {
  * 16 messages into its buffer; beyond that HTTP/2 flow control holds the server back.
  */
 class GrpcScanStream implements ScanStream {
-  readonly #stream: ClientReadableStream<ScanResponse>;
-  readonly #pages: AsyncIterator<ScanResponse>;
+  readonly #stream: ClientReadableStream<ScanPage>;
+  readonly #pages: AsyncIterator<ScanPage>;
   readonly #endpoint: string;
 
-  constructor(stream: ClientReadableStream<ScanResponse>, endpoint: string) {
+  constructor(stream: ClientReadableStream<ScanPage>, endpoint: string) {
     this.#stream = stream;
     this.#endpoint = endpoint;
     // The iterator reports errors to `next`; this listener is for those that come when nobody waits.
     stream.on('error', () => undefined);
-    this.#pages = stream[Symbol.asyncIterator]() as AsyncIterator<ScanResponse>;
+    this.#pages = stream[Symbol.asyncIterator]() as AsyncIterator<ScanPage>;
   }
 
-  async next(): Promise<ScanResponse | undefined> {
+  async next(): Promise<ScanPage | undefined> {
     try {
       const result = await this.#pages.next();
       return result.done === true ? undefined : result.value;

@@ -1,4 +1,4 @@
-import type { BatchRequest, BatchResponse, ScanRequest, ScanResponse } from './wire-binding.js';
+import type { BatchRequest, BatchResponse, ScanPage, ScanRequest } from './wire-binding.js';
 
 /**
  * How the client reaches routers. The default speaks gRPC; a simulator supplies its own and runs the same
@@ -63,7 +63,7 @@ export interface BatchChannel {
 /** Pages of one scan; pulling is what asks the server for more. One `next` at a time. */
 export interface ScanStream {
   /** The next page; undefined after the last. Rejects with CairnError, then the stream is over. */
-  next(): Promise<ScanResponse | undefined>;
+  next(): Promise<ScanPage | undefined>;
   /** Gives up; a waiting `next` rejects or never settles. Idempotent. */
   cancel(): void;
 }

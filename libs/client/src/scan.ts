@@ -8,7 +8,7 @@ import { isRetriable } from './errors.js';
 import type { ClientStats } from './options.js';
 import type { ScanStream } from './router-link.js';
 import type { RouterPool } from './router-pool.js';
-import { Consistency, type ScanRequest } from './wire-binding.js';
+import { Consistency, PackedRowReader, type ScanPage, type ScanRequest } from './wire-binding.js';
 
 /** Rows as one network message brought them. */
 export interface Page {
@@ -118,7 +118,7 @@ class ScanRun {
       this.#isDone = true;
       return undefined;
     }
-    const rows = response.rows.map((row) => new Row(row.key, row.value, row.version));
+    const rows = rowsOf(response);
     this.#advance(rows, response.timestamp);
     return { rows, timestamp: response.timestamp };
   }
@@ -172,6 +172,24 @@ class ScanRun {
       );
     });
   }
+}
+
+/** Views of the page's bytes. */
+function rowsOf(page: ScanPage): Row[] {
+  const { bytes, count } = page.rows;
+  const rows: Row[] = [];
+  const reader = new PackedRowReader(bytes);
+  while (reader.next()) {
+    rows.push(
+      new Row(
+        bytes.subarray(reader.keyStart, reader.keyEnd),
+        bytes.subarray(reader.valueStart, reader.valueEnd),
+        bytes.subarray(reader.versionStart, reader.versionEnd),
+      ),
+    );
+  }
+  assert(rows.length === count, 'a page counts its rows');
+  return rows;
 }
 
 function cancelled(signal: AbortSignal | undefined): CairnError {

@@ -4,6 +4,7 @@
  */
 import { KVService } from '@cairn/wire/gen/cairn/v1/kv.js';
 import { decodeBatchResponse, encodeBatchRequest } from '@cairn/wire/grpc-batch-client.js';
+import { decodeScanPage } from '@cairn/wire/packed-rows.js';
 
 export { Consistency, KVService, Ordering } from '@cairn/wire/gen/cairn/v1/kv.js';
 export type {
@@ -14,9 +15,7 @@ export type {
   BatchResult,
   CompareAndSetRequest,
   RequestId,
-  Row,
   ScanRequest,
-  ScanResponse,
 } from '@cairn/wire/gen/cairn/v1/kv.js';
 export { ClusterService, NodeKind } from '@cairn/wire/gen/cairn/v1/cluster.js';
 export type {
@@ -31,6 +30,15 @@ export type {
   StatusResponse,
 } from '@cairn/wire/gen/cairn/v1/cluster.js';
 export { ErrorDetail, RetryClass as WireRetryClass } from '@cairn/wire/gen/cairn/v1/errors.js';
+
+export { PackedRowReader, type ScanPage } from '@cairn/wire/packed-rows.js';
+
+/** Path and codec of a scan. */
+export const SCAN_METHOD = {
+  path: KVService.scan.path,
+  requestSerialize: KVService.scan.requestSerialize,
+  responseDeserialize: decodeScanPage,
+} as const;
 
 /** The hot stream's path and codec. */
 export const BATCH_METHOD = {

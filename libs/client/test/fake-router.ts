@@ -9,10 +9,9 @@ import {
   type BatchRequest,
   type BatchResponse,
   type BatchResult,
-  type Row,
   type ScanRequest,
-  type ScanResponse,
 } from '../src/wire-binding.js';
+import type { Row, ScanResponse } from '@cairn/wire/gen/cairn/v1/kv.js';
 import { FakeCluster } from './fake-cluster.js';
 import { FakeStore } from './fake-store.js';
 

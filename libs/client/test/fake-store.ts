@@ -7,9 +7,9 @@ import {
   type BatchResult,
   type CompareAndSetRequest,
   type RequestId,
-  type Row,
   type ScanRequest,
 } from '../src/wire-binding.js';
+import type { Row } from '@cairn/wire/gen/cairn/v1/kv.js';
 
 type Operation = NonNullable<BatchOperation['operation']>;
 type Result = NonNullable<BatchResult['result']>;

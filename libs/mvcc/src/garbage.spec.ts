@@ -4,13 +4,14 @@ import fc from 'fast-check';
 import { GarbageCollector, collectGarbage } from './garbage.js';
 import { keysIn, modelWrites, rowsOf } from './model.testing.js';
 import { versionSpanOf } from './version-key.js';
-import { VisibleReader, type VersionRow } from './visible-reader.js';
+import { VisibleReader, VisibleRows, type VersionRow } from './visible-reader.js';
 
 function readAll(rows: readonly VersionRow[], readTs: number): string[] {
-  const reader = new VisibleReader({ readTimestamp: timestamp(readTs), limit: 1000, pageBytes: 1e9 });
+  const sink = new VisibleRows();
+  const reader = new VisibleReader({ readTimestamp: timestamp(readTs), sink, limit: 1000, pageBytes: 1e9 });
   reader.push(rows);
   reader.finish();
-  return reader.rows.map(
+  return sink.rows.map(
     (row) => `${row.key.toString('hex')}=${row.value.toString('hex')}@${row.version.toString('hex')}`,
   );
 }

@@ -8,6 +8,8 @@ import { CairnError, assert, timestamp, type Timestamp } from '@cairn/base';
 const FLAG_TOMBSTONE = 1;
 const FLAG_EXPIRY = 2;
 const FLAGS_KNOWN = FLAG_TOMBSTONE | FLAG_EXPIRY;
+/** Where an engine value has its sequence, four bytes. */
+export const RECORD_SEQUENCE_AT = 1;
 const HEADER_BYTES = 5;
 const EXPIRY_BYTES = 8;
 
@@ -76,6 +78,16 @@ export function decodeRecord(ts: Timestamp, record: Buffer): VersionRecord {
 export function sequenceOfRecord(record: Buffer): number {
   checkRecord(record);
   return record.readUInt32BE(1);
+}
+
+/** Where the value begins in an engine value. Throws CORRUPTION. */
+export function valueStartOf(record: Buffer): number {
+  return valueOffset(checkRecord(record));
+}
+
+/** The expiry of an engine value; 0 = never. Throws CORRUPTION. */
+export function expiryOfRecord(record: Buffer): Timestamp {
+  return expiryOf(record, checkRecord(record));
 }
 
 /** A view of the value bytes of an engine value. Throws CORRUPTION. */

@@ -1,6 +1,6 @@
 import { assert } from '@cairn/base';
 import type { VersionRecord } from './record.js';
-import { TERMINATOR_BYTES, asBuffer, countZeroBytes } from './user-key.js';
+import { TERMINATOR_BYTES, asBuffer, copyUnescaped, countZeroBytes } from './user-key.js';
 import { TIMESTAMP_BYTES, encodeKeyPrefix } from './version-key.js';
 
 /** Default bound of a store's row cache. */
@@ -26,6 +26,16 @@ export function rowCacheKey(userKey: Uint8Array): RowCacheKey {
 /** The cache key of the user key of a version key. */
 export function rowCacheKeyOfVersionKey(engineKey: Buffer): RowCacheKey {
   return engineKey.toString('latin1', 1, engineKey.length - ENGINE_KEY_TAIL_BYTES);
+}
+
+/** The user key that a cache key stands for. */
+export function userKeyOfRowCacheKey(key: RowCacheKey): Buffer {
+  const escaped = Buffer.from(key, 'latin1');
+  const length = escaped.length - countZeroBytes(escaped);
+  if (length === escaped.length) return escaped;
+  const userKey = Buffer.allocUnsafe(length);
+  copyUnescaped(escaped, 0, { target: userKey, at: 0, length });
+  return userKey;
 }
 
 export interface RowCacheStats {

@@ -55,6 +55,18 @@ export function writeEscapedKey(target: Buffer, at: number, userKey: Uint8Array,
  * `writeEscapedKey` cannot have written.
  */
 export function readEscapedKey(source: Buffer, start: number, end: number): Buffer {
+  const length = unescapedLength(source, start, end);
+  if (length === end - start - TERMINATOR_BYTES) return source.subarray(start, start + length);
+  const key = Buffer.allocUnsafe(length);
+  copyUnescaped(source, start, { target: key, at: 0, length });
+  return key;
+}
+
+/**
+ * Length of the user key in `source[start, end)`, an escaped key with its terminator. Throws CORRUPTION for
+ * anything that `writeEscapedKey` cannot have written.
+ */
+export function unescapedLength(source: Buffer, start: number, end: number): number {
   const last = end - TERMINATOR_BYTES;
   if (last < start || source[last] !== 0 || source[last + 1] !== TERMINATOR) {
     throw new CairnError('CORRUPTION', `escaped key without terminator (${end - start} bytes)`);
@@ -68,15 +80,21 @@ export function readEscapedKey(source: Buffer, start: number, end: number): Buff
     zeros += 1;
     at += 1;
   }
-  if (zeros === 0) return source.subarray(start, last);
-  const key = Buffer.allocUnsafe(last - start - zeros);
-  let to = 0;
-  for (let at = start; at < last; at += 1) {
-    const byte = source[at] as number;
-    key[to++] = byte;
-    if (byte === 0) at += 1;
+  return last - start - zeros;
+}
+
+/** Writes `length` bytes of user key at `at`, from the escaped key that begins at `start`. */
+export function copyUnescaped(
+  source: Buffer,
+  start: number,
+  { target, at, length }: { readonly target: Buffer; readonly at: number; readonly length: number },
+): void {
+  let from = start;
+  for (let to = at; to < at + length; to += 1) {
+    const byte = source[from] as number;
+    target[to] = byte;
+    from += byte === 0 ? 2 : 1;
   }
-  return key;
 }
 
 /** The smallest user key above `userKey`: one zero byte longer. A copy. */

@@ -1,6 +1,14 @@
 import { CairnError, assert, timestamp, type Timestamp } from '@cairn/base';
 import { Namespace } from './namespace.js';
-import { TERMINATOR_BYTES, asBuffer, countZeroBytes, readEscapedKey, writeEscapedKey } from './user-key.js';
+import {
+  TERMINATOR_BYTES,
+  asBuffer,
+  copyUnescaped,
+  countZeroBytes,
+  readEscapedKey,
+  unescapedLength,
+  writeEscapedKey,
+} from './user-key.js';
 
 /*
  * Engine key of a version: namespace byte, escaped user key, terminator, then the timestamp with all bits
@@ -82,6 +90,19 @@ export function timestampOfVersionKey(engineKey: Buffer): Timestamp {
 /** The user key of a version key: a view where possible. */
 export function userKeyOfVersionKey(engineKey: Buffer): Buffer {
   return readEscapedKey(engineKey, NAMESPACE_BYTES, prefixLengthOf(engineKey));
+}
+
+/** Bytes of the user key of a version key. Throws CORRUPTION. */
+export function userKeyLengthOf(engineKey: Buffer): number {
+  return unescapedLength(engineKey, NAMESPACE_BYTES, prefixLengthOf(engineKey));
+}
+
+/** Writes the user key of a version key at `at`; `length` is its `userKeyLengthOf`. */
+export function copyUserKeyOf(
+  engineKey: Buffer,
+  to: { readonly target: Buffer; readonly at: number; readonly length: number },
+): void {
+  copyUnescaped(engineKey, NAMESPACE_BYTES, to);
 }
 
 export interface DecodedVersionKey {

@@ -1,5 +1,7 @@
 import { CairnError, timestamp, type Timestamp } from '@cairn/base';
+import { RECORD_SEQUENCE_AT } from './record.js';
 import { asBuffer } from './user-key.js';
+import { TIMESTAMP_BYTES } from './version-key.js';
 
 /*
  * The version of a row as clients see and compare it: timestamp (8 bytes) and record sequence (4 bytes),
@@ -7,6 +9,7 @@ import { asBuffer } from './user-key.js';
  */
 
 export const VERSION_TOKEN_BYTES = 12;
+const SEQUENCE_BYTES = VERSION_TOKEN_BYTES - TIMESTAMP_BYTES;
 
 export interface VersionToken {
   readonly timestamp: Timestamp;
@@ -19,6 +22,20 @@ export function writeVersionToken(target: Buffer, at: number, ts: number, sequen
   target.writeUInt32BE(Math.floor(ts / 4294967296), at);
   target.writeUInt32BE(ts >>> 0, at + 4);
   target.writeUInt32BE(sequence, at + 8);
+}
+
+/**
+ * Writes the token of an engine row at `at`, byte by byte from where the row has its timestamp and sequence.
+ * Both key and value must have been looked at before: nothing is checked here.
+ */
+export function copyVersionToken(engineKey: Buffer, record: Buffer, target: Buffer, at: number): void {
+  const from = engineKey.length - TIMESTAMP_BYTES;
+  for (let byte = 0; byte < TIMESTAMP_BYTES; byte += 1) {
+    target[at + byte] = ~(engineKey[from + byte] as number);
+  }
+  for (let byte = 0; byte < SEQUENCE_BYTES; byte += 1) {
+    target[at + TIMESTAMP_BYTES + byte] = record[RECORD_SEQUENCE_AT + byte] as number;
+  }
 }
 
 export function encodeVersionToken(ts: Timestamp, sequence: number): Buffer {

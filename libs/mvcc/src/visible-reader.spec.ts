@@ -3,9 +3,9 @@ import { timestamp } from '@cairn/base';
 import fc from 'fast-check';
 import { keysIn, modelWrites, rowsOf, visibleIn, type ModelWrite } from './model.testing.js';
 import { isVersionLiveAt } from './record.js';
-import { encodeKeyPrefix, encodeVersionKey, versionSpanOf } from './version-key.js';
+import { encodeKeyPrefix, encodeVersionKey, timestampOfVersionKey, versionSpanOf } from './version-key.js';
 import { decodeVersionToken } from './version-token.js';
-import { VisibleReader, versionOfRow, type VersionRow } from './visible-reader.js';
+import { VisibleReader, VisibleRows, versionOfRow, type VersionRow } from './visible-reader.js';
 
 interface Seen {
   readonly key: string;
@@ -22,8 +22,8 @@ function expected(writes: readonly ModelWrite[], readTs: number): Seen[] {
   });
 }
 
-function seenBy(reader: VisibleReader): Seen[] {
-  return reader.rows.map((row) => ({
+function seenBy(sink: VisibleRows): Seen[] {
+  return sink.rows.map((row) => ({
     key: row.key.toString('latin1'),
     value: row.value.toString('latin1'),
     sequence: decodeVersionToken(row.version).sequence,
@@ -63,17 +63,23 @@ describe('VisibleReader', () => {
         fc.integer({ min: 1, max: 9 }),
         fc.boolean(),
         (writes, ts, chunk, reverse) => {
+          const sink = new VisibleRows();
+          const newer: VersionRow[] = [];
           const reader = new VisibleReader({
             readTimestamp: timestamp(ts),
             reverse,
+            sink,
+            onNewer: (row) => newer.push(row),
             limit: 1000,
             pageBytes: 1e9,
           });
           const rows = rowsFrom(rowsOf(writes), undefined, reverse);
           expect(feed(reader, rows, chunk)).toBe(false);
           const all = expected(writes, ts);
-          expect(seenBy(reader)).toEqual(reverse ? all.toReversed() : all);
+          expect(seenBy(sink)).toEqual(reverse ? all.toReversed() : all);
           expect(reader.examined).toBe(rows.length);
+          const above = rows.filter(([key]) => timestampOfVersionKey(key) > ts);
+          expect(newer).toEqual(reverse ? [] : above);
         },
       ),
       runs,
@@ -95,10 +101,17 @@ describe('VisibleReader', () => {
           const seen: Seen[] = [];
           let resume: Buffer | undefined;
           for (;;) {
-            const reader = new VisibleReader({ readTimestamp: timestamp(ts), reverse, limit, pageBytes });
+            const sink = new VisibleRows();
+            const reader = new VisibleReader({
+              readTimestamp: timestamp(ts),
+              reverse,
+              sink,
+              limit,
+              pageBytes,
+            });
             const isFull = feed(reader, rowsFrom(rows, resume, reverse), 3);
-            seen.push(...seenBy(reader));
-            expect(reader.rows.length).toBeLessThanOrEqual(limit);
+            seen.push(...seenBy(sink));
+            expect(sink.count).toBeLessThanOrEqual(limit);
             if (!isFull) break;
             resume = reader.resumeKey();
           }
@@ -118,14 +131,15 @@ describe('VisibleReader', () => {
         fc.integer({ min: 0, max: 40 }),
         fc.boolean(),
         (writes, ts, cut, reverse) => {
-          const options = { readTimestamp: timestamp(ts), reverse, limit: 1000, pageBytes: 1e9 };
+          const sink = new VisibleRows();
+          const options = { readTimestamp: timestamp(ts), reverse, sink, limit: 1000, pageBytes: 1e9 };
           const rows = rowsOf(writes);
           const first = new VisibleReader(options);
           first.push(rowsFrom(rows, undefined, reverse).slice(0, cut));
           const second = new VisibleReader(options);
           feed(second, rowsFrom(rows, first.resumeKey(), reverse), 4);
           const all = expected(writes, ts);
-          expect([...seenBy(first), ...seenBy(second)]).toEqual(reverse ? all.toReversed() : all);
+          expect(seenBy(sink)).toEqual(reverse ? all.toReversed() : all);
         },
       ),
       runs,
@@ -143,9 +157,10 @@ describe('VisibleReader', () => {
         value: Buffer.from('v'),
       },
     };
-    const reader = new VisibleReader({ readTimestamp: timestamp(3), keysOnly: true, limit: 1, pageBytes: 1 });
+    const sink = new VisibleRows({ keysOnly: true });
+    const reader = new VisibleReader({ readTimestamp: timestamp(3), sink, limit: 1, pageBytes: 1 });
     expect(reader.push(rowsOf([write]))).toBe(true);
-    expect(reader.rows[0]?.value).toHaveLength(0);
+    expect(sink.rows[0]?.value).toHaveLength(0);
     expect(reader.resumeKey()).toEqual(Buffer.from('k\0'));
   });
 });

@@ -7,7 +7,14 @@ import {
   type VersionRecord,
 } from './record.js';
 import { successorOf } from './user-key.js';
-import { hasKeyPrefix, isSameUserKey, timestampOfVersionKey, userKeyOfVersionKey } from './version-key.js';
+import {
+  TIMESTAMP_BYTES,
+  hasKeyPrefix,
+  isSameUserKey,
+  prefixLengthOf,
+  timestampOfVersionKey,
+  userKeyOfVersionKey,
+} from './version-key.js';
 import { encodeVersionToken } from './version-token.js';
 
 /** A row as engines hand it out: an engine key and its value. */
@@ -22,21 +29,59 @@ export interface VisibleRow {
   readonly version: Buffer;
 }
 
+/** Takes the visible rows of a reader, in iterator order. */
+export interface RowSink {
+  /** Rows so far. */
+  readonly count: number;
+  /** Answers the bytes that the row counts with against the page. */
+  add(key: Buffer, record: Buffer): number;
+}
+
 export interface VisibleReaderOptions {
   readonly readTimestamp: Timestamp;
   /** Rows come in descending key order, hence oldest version first. */
   readonly reverse?: boolean;
-  readonly keysOnly?: boolean;
+  readonly sink: RowSink;
+  /** Forward only: told of versions above the read timestamp, newest first per key. */
+  readonly onNewer?: (row: VersionRow) => void;
   /** Rows after which the page is full; 1.. */
   readonly limit: number;
-  /** The page is full once keys, values and tokens reach this many bytes; a page holds at least one row. */
+  /** The page is full once its rows reach this many bytes as the sink counts; it holds at least one row. */
   readonly pageBytes: number;
 }
 
 const NO_VALUE = Buffer.alloc(0);
 
+/** One byte more than a timestamp has: sorts behind all of them. */
+const PAST_VERSIONS_BYTES = TIMESTAMP_BYTES + 1;
 /** Bytes a row costs beside key and value. */
 const ROW_OVERHEAD_BYTES = 16;
+
+/** Keeps visible rows as objects; their buffers are views where possible. */
+export class VisibleRows implements RowSink {
+  readonly #keysOnly: boolean;
+  readonly #rows: VisibleRow[] = [];
+
+  constructor(options: { readonly keysOnly?: boolean } = {}) {
+    this.#keysOnly = options.keysOnly ?? false;
+  }
+
+  get count(): number {
+    return this.#rows.length;
+  }
+
+  get rows(): readonly VisibleRow[] {
+    return this.#rows;
+  }
+
+  add(engineKey: Buffer, record: Buffer): number {
+    const key = userKeyOfVersionKey(engineKey);
+    const value = this.#keysOnly ? NO_VALUE : valueOfRecord(record);
+    const version = encodeVersionToken(timestampOfVersionKey(engineKey), sequenceOfRecord(record));
+    this.#rows.push({ key, value, version });
+    return key.length + value.length + ROW_OVERHEAD_BYTES;
+  }
+}
 
 /**
  * Picks, from the versions that an engine iterator delivers, the rows visible at one timestamp. Feed it
@@ -47,15 +92,19 @@ const ROW_OVERHEAD_BYTES = 16;
 export class VisibleReader {
   readonly #readTimestamp: Timestamp;
   readonly #reverse: boolean;
-  readonly #keysOnly: boolean;
+  readonly #sink: RowSink;
+  readonly #onNewer: ((row: VersionRow) => void) | undefined;
   readonly #limit: number;
   readonly #pageBytes: number;
-  #rows: VisibleRow[] = [];
+  /** Engine key of the last visible row. */
+  #last: Buffer | undefined = undefined;
   #bytes = 0;
   #full = false;
   #examined = 0;
   /** Engine key of the user key that the last row belonged to. */
   #current: Buffer | undefined = undefined;
+  /** Forward: rows of the current user key behind the one that settled it. */
+  #superseded = 0;
   /** Forward: whether the current user key is settled. */
   #settled = false;
   /** Reverse: newest version at or below the read timestamp among the current key's rows so far. */
@@ -65,24 +114,29 @@ export class VisibleReader {
     assert(options.limit >= 1, 'a page needs room for one row', { limit: options.limit });
     this.#readTimestamp = options.readTimestamp;
     this.#reverse = options.reverse ?? false;
-    this.#keysOnly = options.keysOnly ?? false;
+    this.#sink = options.sink;
+    this.#onNewer = options.onNewer;
     this.#limit = options.limit;
     this.#pageBytes = options.pageBytes;
-  }
-
-  /** Visible rows so far, in iterator order. */
-  get rows(): readonly VisibleRow[] {
-    return this.#rows;
-  }
-
-  /** Bytes of the visible rows so far, as counted against `pageBytes`. */
-  get bytes(): number {
-    return this.#bytes;
   }
 
   /** Versions looked at, visible or not: what a caller bounds the work of one page by. */
   get examined(): number {
     return this.#examined;
+  }
+
+  /** Forward: rows just passed that belong to a key which is settled already; more of them may follow. */
+  get superseded(): number {
+    return this.#superseded;
+  }
+
+  /** Forward, with `superseded` above 0: moves the iterator behind the rows of the current key. */
+  skipSuperseded(iterator: { seek(target: Buffer): void }): void {
+    assert(this.#current !== undefined && this.#settled, 'a key is settled');
+    const prefixLength = prefixLengthOf(this.#current);
+    const target = Buffer.alloc(prefixLength + PAST_VERSIONS_BYTES, 0xff);
+    this.#current.copy(target, 0, 0, prefixLength);
+    iterator.seek(target);
   }
 
   /** Answers whether the page is full; rows behind that point were not looked at. */
@@ -104,8 +158,7 @@ export class VisibleReader {
     if (this.#current === undefined) return undefined;
     const userKey = userKeyOfVersionKey(this.#current);
     if (!this.#reverse) return this.#settled ? successorOf(userKey) : userKey;
-    const last = this.#rows.at(-1);
-    if (this.#full && last !== undefined) return last.key;
+    if (this.#full && this.#last !== undefined) return userKeyOfVersionKey(this.#last);
     return successorOf(userKey);
   }
 
@@ -117,10 +170,15 @@ export class VisibleReader {
       if (this.#current === undefined || !isSameUserKey(this.#current, key)) {
         this.#current = key;
         this.#settled = false;
+        this.#superseded = 0;
       } else if (this.#settled) {
+        this.#superseded += 1;
         continue;
       }
-      if (timestampOfVersionKey(key) > this.#readTimestamp) continue;
+      if (timestampOfVersionKey(key) > this.#readTimestamp) {
+        this.#onNewer?.(row);
+        continue;
+      }
       this.#settled = true;
       if (isRecordLiveAt(row[1], this.#readTimestamp)) this.#emit(row);
     }
@@ -149,12 +207,9 @@ export class VisibleReader {
   }
 
   #emit(row: VersionRow): void {
-    const key = userKeyOfVersionKey(row[0]);
-    const value = this.#keysOnly ? NO_VALUE : valueOfRecord(row[1]);
-    const version = encodeVersionToken(timestampOfVersionKey(row[0]), sequenceOfRecord(row[1]));
-    this.#rows.push({ key, value, version });
-    this.#bytes += key.length + value.length + ROW_OVERHEAD_BYTES;
-    this.#full = this.#rows.length >= this.#limit || this.#bytes >= this.#pageBytes;
+    this.#bytes += this.#sink.add(row[0], row[1]);
+    this.#last = row[0];
+    this.#full = this.#sink.count >= this.#limit || this.#bytes >= this.#pageBytes;
   }
 }
 

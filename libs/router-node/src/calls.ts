@@ -1,4 +1,5 @@
-import type { BatchRequest, BatchResponse, ScanRequest, ScanResponse } from '@cairn/wire/gen/cairn/v1/kv.js';
+import type { ScanPage } from '@cairn/wire';
+import type { BatchRequest, BatchResponse, ScanRequest } from '@cairn/wire/gen/cairn/v1/kv.js';
 import type { Metadata, ServiceError } from '@grpc/grpc-js';
 
 /**
@@ -27,7 +28,7 @@ export type UnaryDoor<Request, Response> = (
 
 /** A stream of answers. `write` is false: wait for `drain`. An emitted `error` ends it with that status. */
 export interface ScanCall extends UnaryDoorCall<ScanRequest> {
-  write(response: ScanResponse): boolean;
+  write(page: ScanPage): boolean;
   end(): unknown;
   emit(event: 'error', failure: CallFailure): unknown;
   on(event: 'cancelled' | 'drain', listener: () => void): unknown;

@@ -15,6 +15,7 @@ import {
   KvOp,
   newKvRequest,
   newKvResponse,
+  packRows,
   type KvError,
   type KvRequest,
   type KvResponse,
@@ -339,11 +340,13 @@ export class FakeCluster {
     const { keys, range } = this.#inSpan(request);
     if (request.reverse) keys.reverse();
     const page = keys.slice(0, request.limit);
-    response.rows = page.map((row) => ({
-      key: key(row),
-      value: key(this.rows.get(row) as string),
-      version: key('version'),
-    }));
+    response.rows = packRows(
+      page.map((row) => ({
+        key: key(row),
+        value: key(this.rows.get(row) as string),
+        version: key('twelve bytes'),
+      })),
+    );
     const last = page.at(-1);
     if (page.length < keys.length && last !== undefined) {
       response.resumeKey = request.reverse ? key(last) : key(`${last}\0`);

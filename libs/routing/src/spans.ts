@@ -5,7 +5,7 @@ import {
   ReadConsistency,
   type KvRequest,
   type KvResponse,
-  type KvRow,
+  type PackedRows,
 } from '@cairn/wire';
 
 import { compareKeys } from './keys.js';
@@ -98,7 +98,7 @@ export async function* scanPages(
   router: RequestRouter,
   span: ScanSpan,
   times: SpanTimes,
-): AsyncGenerator<readonly KvRow[]> {
+): AsyncGenerator<PackedRows> {
   // Aborted too when the reader stops early: what is fetched ahead is freed here and at the shard.
   const stop = new AbortController();
   const onAbort = (): void => {
@@ -122,12 +122,12 @@ export async function* scanPages(
     while (ahead !== undefined) {
       const response: KvResponse = await ahead;
       ahead = undefined;
-      left -= response.rows.length;
+      left -= response.rows.count;
       const { next, isLast } = continuation(span, response, { start, end });
       start = next.start;
       end = next.end;
       if (!isLast && !isOver()) ahead = fetch();
-      if (response.rows.length > 0) yield response.rows;
+      if (response.rows.count > 0) yield response.rows;
     }
   } finally {
     times.signal.removeEventListener('abort', onAbort);

@@ -4,7 +4,7 @@ import { ByteReader, ByteWriter } from '@cairn/codec';
 import type { Hello, Purpose } from './session-types.js';
 
 /** Counts up with every change that older nodes would misread. */
-export const PROTOCOL_VERSION = 1;
+export const PROTOCOL_VERSION = 2;
 /** First bytes of a hello: tells our own processes from anything else that connects. */
 const MAGIC = 0x4e524943;
 

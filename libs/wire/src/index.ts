@@ -15,6 +15,17 @@ export * from './kv-messages.js';
 export { decodeKvCancel, decodeKvRequests, encodeKvCancel, KvRequestEncoder } from './kv-request-codec.js';
 export { decodeKvResponses, KvResponseEncoder } from './kv-response-codec.js';
 export {
+  decodeScanPage,
+  encodeScanPage,
+  NO_ROWS,
+  PackedRowReader,
+  packRows,
+  RowPacker,
+  unpackRows,
+  type PackedRows,
+  type ScanPage,
+} from './packed-rows.js';
+export {
   decodeRaftMessages,
   RaftMessageEncoder,
   type EntryFormat,

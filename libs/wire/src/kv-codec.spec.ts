@@ -2,6 +2,7 @@ import { describe, expect, it } from '@jest/globals';
 import { rangeId, replicaId, storeId, timestamp } from '@cairn/base';
 import fc from 'fast-check';
 import { newKvRequest, newKvResponse } from './kv-factories.js';
+import { packRows } from './packed-rows.js';
 import { decodeKvCancel, decodeKvRequests, encodeKvCancel, KvRequestEncoder } from './kv-request-codec.js';
 import { decodeKvResponses, KvResponseEncoder } from './kv-response-codec.js';
 import type { Expectation, KvError, KvOp, KvRequest, KvResponse, ReadConsistency } from './kv-messages.js';
@@ -70,6 +71,10 @@ const error: fc.Arbitrary<KvError> = fc.record({
   field: fc.string(),
 });
 
+const rows = fc.array(fc.record({ key: bytes(), value: fc.oneof(bytes(), large), version: sized(12) }), {
+  maxLength: 4,
+});
+
 const response: fc.Arbitrary<KvResponse> = fc.record({
   sequence: fc.integer({ min: 1, max: 0xffffffff }),
   op: fc.integer({ min: 1, max: 7 }) as fc.Arbitrary<KvOp>,
@@ -81,9 +86,7 @@ const response: fc.Arbitrary<KvResponse> = fc.record({
   timestamp: time,
   number: fc.bigInt({ min: -(2n ** 63n), max: 2n ** 63n - 1n }).map(String),
   count: nat,
-  rows: fc.array(fc.record({ key: bytes(), value: fc.oneof(bytes(), large), version: sized(12) }), {
-    maxLength: 4,
-  }),
+  rows: rows.map(packRows),
   resumeKey: maybe(bytes()),
 });
 

@@ -1,6 +1,7 @@
 import { timestamp, type RangeId } from '@cairn/base';
 
 import { Expectation, KvOp, ReadConsistency, type KvRequest, type KvResponse } from './kv-messages.js';
+import { NO_ROWS } from './packed-rows.js';
 
 const NO_BYTES = Buffer.alloc(0);
 
@@ -44,7 +45,7 @@ export function newKvResponse(sequence: number, op: KvOp): KvResponse {
     timestamp: timestamp(0),
     number: '',
     count: 0,
-    rows: [],
+    rows: NO_ROWS,
     resumeKey: undefined,
   };
 }

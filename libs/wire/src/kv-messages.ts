@@ -1,6 +1,8 @@
 import type { ErrorCode, RangeDescriptor, RangeId, StoreId, Timestamp } from '@cairn/base';
 import type { TraceContext } from '@cairn/ports';
 
+import type { PackedRows } from './packed-rows.js';
+
 /** Operations on one range. Numbers travel between nodes: append only. */
 export const KvOp = {
   get: 1,
@@ -109,7 +111,8 @@ export interface KvResponse {
   number: string;
   /** deleteRange: keys removed. */
   count: number;
-  rows: readonly KvRow[];
+  /** scan: the page. */
+  rows: PackedRows;
   /** scan, deleteRange: where the next page starts (reverse scans: its exclusive end); undefined = done. */
   resumeKey: Uint8Array | undefined;
 }

@@ -1,9 +1,10 @@
-import { assert, CairnError, timestamp, type ErrorCode, type StoreId, type Timestamp } from '@cairn/base';
+import { CairnError, timestamp, type ErrorCode, type StoreId, type Timestamp } from '@cairn/base';
 import { ByteReader, ByteWriter } from '@cairn/codec';
 
 import { readDescriptor, writeDescriptor } from './descriptor-codec.js';
 import { newKvResponse } from './kv-factories.js';
-import { KvOp, type KvError, type KvResponse, type KvRow } from './kv-messages.js';
+import { KvOp, type KvError, type KvResponse } from './kv-messages.js';
+import type { PackedRows } from './packed-rows.js';
 
 /*
  * A kvResponses frame: the store's largest timestamp (u64), then responses until the end. Each: sequence u32,
@@ -61,7 +62,10 @@ export class KvResponseEncoder {
     if (resumeKey !== undefined) writer.bytes(resumeKey);
     if (op === KvOp.increment) writer.string(response.number);
     if (op === KvOp.deleteRange) writer.varint(response.count);
-    if (op === KvOp.scan) writeRows(writer, response.rows);
+    if (op === KvOp.scan) {
+      writer.varint(response.rows.count);
+      this.#addValue(response.rows.bytes);
+    }
     if (value !== undefined) this.#addValue(value);
   }
 
@@ -84,16 +88,6 @@ export class KvResponseEncoder {
     this.#parts = [];
     this.#count = 0;
     return parts;
-  }
-}
-
-function writeRows(writer: ByteWriter, rows: readonly KvRow[]): void {
-  writer.varint(rows.length);
-  for (const row of rows) {
-    writer.bytes(row.key);
-    writer.bytes(row.value);
-    assert(row.version.length === VERSION_BYTES, 'rows carry whole version tokens');
-    writer.raw(row.version);
   }
 }
 
@@ -140,15 +134,9 @@ function readResponse(reader: ByteReader): KvResponse {
   return response;
 }
 
-function readRows(reader: ByteReader): KvRow[] {
+function readRows(reader: ByteReader): PackedRows {
   const count = reader.varint();
-  const rows: KvRow[] = [];
-  for (let at = 0; at < count; at += 1) {
-    const key = reader.bytes();
-    const value = reader.bytes();
-    rows.push({ key, value, version: reader.raw(VERSION_BYTES) });
-  }
-  return rows;
+  return { count, bytes: reader.bytes() };
 }
 
 function readError(reader: ByteReader): KvError {

@@ -29,7 +29,6 @@ import {
   type IncrementResponse,
   type PutRequest,
   type PutResponse,
-  type ScanResponse,
   type WriteOperation,
   type WriteResult,
 } from '@cairn/wire/gen/cairn/v1/kv.js';
@@ -326,7 +325,7 @@ async function streamScan(context: DoorContext, call: ScanCall, times: SpanTimes
     );
     for await (const rows of pages) {
       if (times.signal.aborted) return;
-      const isTaken = call.write({ rows: rows as ScanResponse['rows'], timestamp: at ?? 0 });
+      const isTaken = call.write({ rows, timestamp: at ?? 0 });
       if (!isTaken) await drained(call, times.signal);
     }
     context.succeeded(KvOp.scan, startedAtMs);

@@ -4,7 +4,9 @@ import {
   rowCacheKey,
   setDeleteRange,
   VisibleReader,
+  VisibleRows,
   versionSpanOf,
+  type VisibleRow,
   WriteBatchBuilder,
 } from '@cairn/mvcc';
 
@@ -87,9 +89,10 @@ export class DeleteRanges {
       request.endKey.length > 0 &&
       (descriptor.endKey.length === 0 || Buffer.compare(request.endKey, descriptor.endKey) < 0);
     const span = versionSpanOf(request.key, isEndInside ? request.endKey : descriptor.endKey);
+    const sink = new VisibleRows({ keysOnly: true });
     const reader = new VisibleReader({
       readTimestamp: now,
-      keysOnly: true,
+      sink,
       limit: Math.min(request.limit, KEYS_PER_CHUNK_MAX),
       pageBytes: this.#environment.limits.entryBytesMax,
     });
@@ -119,17 +122,17 @@ export class DeleteRanges {
     } else if (call.isAbandoned(this.#environment.clock.nowMs())) {
       call.fail('DEADLINE_EXCEEDED', 'the deadline passed during the range deletion');
     } else {
-      this.#propose(call, reader, isFull ? reader.resumeKey() : restOfSpan(request, descriptor));
+      this.#propose(call, sink.rows, isFull ? reader.resumeKey() : restOfSpan(request, descriptor));
     }
     this.#release();
   }
 
-  #propose(call: KvCall, reader: VisibleReader, resumeKey: Buffer | undefined): void {
+  #propose(call: KvCall, rows: readonly VisibleRow[], resumeKey: Buffer | undefined): void {
     const { writes, pending } = this.#machine;
     const builder = new WriteBatchBuilder();
     const moment = writes.nextMoment();
     const batch: PendingWrite[] = [];
-    for (const row of reader.rows) {
+    for (const row of rows) {
       const version = tombstoneAt(moment);
       const key = rowCacheKey(row.key);
       builder.addPart(row.key, version);
@@ -140,10 +143,10 @@ export class DeleteRanges {
     outcome.client = call.request.requestId?.client ?? 0;
     outcome.requestSequence = call.request.requestId?.sequence ?? 0;
     outcome.timestamp = moment.timestamp;
-    setDeleteRange(outcome, reader.rows.length, resumeKey);
+    setDeleteRange(outcome, rows.length, resumeKey);
     builder.addOutcome(outcome);
     const response = call.newResponse();
-    response.count = reader.rows.length;
+    response.count = rows.length;
     response.resumeKey = resumeKey;
     const command = { call, response, key: undefined, version: undefined, duplicates: undefined };
     batch.push(command);

@@ -1,6 +1,6 @@
 import { timestamp, type ErrorCode, type RangeDescriptor, type StoreId } from '@cairn/base';
 import type { Span } from '@cairn/ports';
-import type { KvError, KvRequest, KvResponse } from '@cairn/wire';
+import { NO_ROWS, type KvError, type KvRequest, type KvResponse } from '@cairn/wire';
 
 const NO_BYTES = new Uint8Array(0);
 const NO_STORE = 0 as StoreId;
@@ -56,7 +56,7 @@ export class KvCall {
       timestamp: timestamp(0),
       number: '',
       count: 0,
-      rows: [],
+      rows: NO_ROWS,
       resumeKey: undefined,
     };
   }

@@ -10,6 +10,8 @@ export interface KvLimits {
   readonly scansMax: number;
   /** Scan pages that wait for one of those; more are refused. Default 1,024. */
   readonly waitingScansMax: number;
+  /** Rows of scanned spans kept by leaders for the next scan, bytes per store. 0 = none. Default 64 MiB. */
+  readonly scanCacheBytesMax: number;
   /** Versions one page may look at before it is cut short. Default 50,000. */
   readonly versionsPerPageMax: number;
 }
@@ -20,5 +22,6 @@ export const DEFAULT_KV_LIMITS: KvLimits = {
   entryBytesMax: 512 * 1024,
   scansMax: 32,
   waitingScansMax: 1_024,
+  scanCacheBytesMax: 64 * 1024 * 1024,
   versionsPerPageMax: 50_000,
 };

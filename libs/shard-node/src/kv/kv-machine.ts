@@ -29,6 +29,7 @@ import type { KvLimits } from './kv-limits.js';
 import { PendingWrites } from './pending-writes.js';
 import { PointReads } from './point-reads.js';
 import { RangeLoad } from './range-load.js';
+import { ScanCache, type ScanCacheBudget } from './scan-cache.js';
 import { ScanPages, type ScanSlots } from './scan-pages.js';
 import type { StoreSafePoint } from './store-safe-point.js';
 import type { StoreTimestamps } from './store-timestamps.js';
@@ -40,6 +41,7 @@ import { WriteEvaluator } from './write-evaluator.js';
 export interface KvEnvironment {
   readonly engine: KvEngine;
   readonly rowCache: RowCache;
+  readonly scanCache: ScanCacheBudget;
   readonly timestamps: StoreTimestamps;
   readonly safePoint: StoreSafePoint;
   /** The range here that covers a key now, if one does: for callers whose idea of the ranges is old. */
@@ -78,6 +80,7 @@ export class KvMachine implements StateMachine {
   #window: RequestWindow | undefined;
   readonly pending = new PendingWrites();
   readonly coldReads: ColdReads;
+  readonly scanCache: ScanCache;
   readonly load: RangeLoad;
   readonly garbage: GarbageEstimate;
   /** Versions purged here since the engine last compacted the span. */
@@ -117,6 +120,7 @@ export class KvMachine implements StateMachine {
     this.#descriptor = descriptor;
     this.#window = window;
     this.coldReads = new ColdReads(environment.engine, environment.rowCache);
+    this.scanCache = new ScanCache(environment.scanCache, environment.clock);
     this.load = new RangeLoad();
     this.garbage = new GarbageEstimate(window === undefined);
     this.#readableSince = window === undefined ? environment.safePoint.max : timestamp(0);
@@ -312,6 +316,7 @@ export class KvMachine implements StateMachine {
     const isOwn = this.pending.holds(entry.index, entry.term);
     const isCacheEmpty = this.#environment.rowCache.stats().entries === 0;
     const cacheRows = isOwn || isCacheEmpty ? undefined : this.#appliedRows;
+    if (!isOwn) this.scanCache.clear();
     // A reader may still fill the cache from before this entry until the entry is visible.
     if (!isOwn && isCacheEmpty) this.#unnotedIndex = entry.index;
     this.#appliedIndex = entry.index;
@@ -351,6 +356,7 @@ export class KvMachine implements StateMachine {
       if (write.key !== undefined && write.version !== undefined) {
         this.coldReads.outdate(write.key);
         rowCache.set(write.key, write.version);
+        this.scanCache.written(write.key, write.version);
       }
       if (write.call !== undefined && write.response !== undefined) write.call.respond(write.response);
       for (const duplicate of write.duplicates ?? []) {
@@ -372,6 +378,7 @@ export class KvMachine implements StateMachine {
   #publishAppliedRows(index: LogIndex): void {
     const rows = this.#appliedRows;
     if (rows.length === 0) return;
+    this.scanCache.clear();
     let count = 0;
     for (; count < rows.length; count += 1) {
       const row = rows[count] as AppliedRow;
@@ -391,6 +398,7 @@ export class KvMachine implements StateMachine {
   }
 
   leadershipGained(term: Term): void {
+    this.scanCache.clear();
     this.#fetchFirstTimestamp(term);
   }
 
@@ -420,6 +428,7 @@ export class KvMachine implements StateMachine {
 
   leadershipLost(): void {
     this.#servingTerm = 0;
+    this.scanCache.clear();
     const { leaderStoreId } = this.replica;
     for (const { index, writes } of this.pending.takeAll()) {
       for (const { call, duplicates, key, version } of writes) {
@@ -436,6 +445,7 @@ export class KvMachine implements StateMachine {
   }
 
   descriptorChanged(descriptor: RangeDescriptor): void {
+    this.scanCache.clear();
     this.#descriptor = descriptor;
   }
 
@@ -443,6 +453,7 @@ export class KvMachine implements StateMachine {
     assert(left.rangeId === this.#descriptor.rangeId, 'the left part keeps the range');
     // Reads under way here may be of keys that another machine will write from now on.
     this.coldReads.outdateAll();
+    this.scanCache.clear();
     const share = 1 / (children.length + 1);
     this.load.bytes *= share;
     return children.map((child) => {
@@ -464,6 +475,7 @@ export class KvMachine implements StateMachine {
 
   async restored(volatileState: Uint8Array): Promise<void> {
     this.coldReads.outdateAll();
+    this.scanCache.clear();
     this.#environment.rowCache.deleteSpan(this.#descriptor.startKey, this.#descriptor.endKey);
     this.#appliedRows = [];
     this.#unnotedIndex = 0;

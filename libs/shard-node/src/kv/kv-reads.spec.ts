@@ -1,6 +1,6 @@
 import { timestamp, TIMESTAMP_LOGICAL_STEPS } from '@cairn/base';
 import { describe, expect, it } from '@jest/globals';
-import { KvOp, ReadConsistency } from '@cairn/wire';
+import { KvOp, ReadConsistency, unpackRows } from '@cairn/wire';
 
 import {
   answerOf,
@@ -145,7 +145,7 @@ describe('snapshot reads', () => {
     const again = rig.send(fields);
     await rig.turn();
     expect(valueOf(read)).toBe(valueOf(again));
-    expect(Buffer.from(answerOf(scan).rows[0]?.value ?? []).toString()).toBe(valueOf(again));
+    expect(Buffer.from(unpackRows(answerOf(scan).rows)[0]?.value ?? []).toString()).toBe(valueOf(again));
   });
 
   it('see expiry as it was at their timestamp', async () => {
@@ -183,7 +183,7 @@ describe('stale reads', () => {
     const scan = rig.send({ op: KvOp.scan, key: bytes(''), consistency: ReadConsistency.stale });
     await rig.turn();
     expect(valueOf(two)).toBe('v2');
-    expect(answerOf(scan).rows.map((row) => Buffer.from(row.value).toString())).toEqual(['v2']);
+    expect(unpackRows(answerOf(scan).rows).map((row) => Buffer.from(row.value).toString())).toEqual(['v2']);
     rig.replica.isConsistent = false;
     const unsure = rig.send(stale);
     const linearizable = rig.send(get('k'));
@@ -233,7 +233,7 @@ describe('scans', () => {
     expect(response.error).toBeUndefined();
     const { resumeKey } = response;
     const resume = resumeKey === undefined ? undefined : Buffer.from(resumeKey).toString('latin1');
-    return [response.rows.map((row) => Buffer.from(row.key).toString('latin1')), resume];
+    return [unpackRows(response.rows).map((row) => Buffer.from(row.key).toString('latin1')), resume];
   };
 
   it('go forwards and backwards, within their ends', async () => {
@@ -260,7 +260,7 @@ describe('scans', () => {
     expect(sent.map((each) => codeOf(each))).toEqual([undefined, undefined, 'RESOURCE_EXHAUSTED']);
     const later = rig.send(scan);
     await rig.turn();
-    expect(answerOf(later).rows).toHaveLength(1);
+    expect(answerOf(later).rows.count).toBe(1);
   });
 
   it('do not look complete when the range was cut while they waited for the quorum', async () => {
@@ -288,7 +288,11 @@ describe('scans', () => {
     rig.machine.split(descriptorOf('', 'c', 2), [descriptorOf('c', '', 2, 8)]);
     rig.machine.descriptorChanged(descriptorOf('', 'c', 2));
     await settle();
-    expect(answerOf(scan).rows.map((row) => Buffer.from(row.value).toString())).toEqual(['b', 'c', 'd']);
+    expect(unpackRows(answerOf(scan).rows).map((row) => Buffer.from(row.value).toString())).toEqual([
+      'b',
+      'c',
+      'd',
+    ]);
     expect(answerOf(scan).resumeKey).toBeUndefined();
   });
 });

@@ -22,6 +22,7 @@ import { KvOp, newKvRequest, type KvRequest, type KvResponse } from '@cairn/wire
 import { KvCall } from './kv-call.js';
 import { DEFAULT_KV_LIMITS, type KvLimits } from './kv-limits.js';
 import { KvMachine, type KvEnvironment } from './kv-machine.js';
+import { ScanCacheBudget } from './scan-cache.js';
 import { ScanSlots } from './scan-pages.js';
 import { StoreSafePoint } from './store-safe-point.js';
 import { StoreTimestamps } from './store-timestamps.js';
@@ -249,6 +250,7 @@ export class KvRig {
     this.environment = {
       engine: this.engine,
       rowCache: new RowCache(options.rowCacheBytes ?? 1024 * 1024),
+      scanCache: new ScanCacheBudget(limits.scanCacheBytesMax),
       timestamps,
       safePoint: new StoreSafePoint(this.engine),
       covering: () => undefined,

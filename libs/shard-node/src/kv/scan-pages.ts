@@ -1,11 +1,27 @@
-import { CairnError, type RangeDescriptor, type Timestamp } from '@cairn/base';
+import { CairnError, type Timestamp } from '@cairn/base';
 import type { EngineIterator } from '@cairn/engine';
-import { VisibleReader, versionSpanOf } from '@cairn/mvcc';
+import {
+  decodeRecord,
+  rowCacheKey,
+  rowCacheKeyOfVersionKey,
+  timestampOfVersionKey,
+  VisibleReader,
+  versionSpanOf,
+  type VersionRow,
+} from '@cairn/mvcc';
+import type { PackedRows } from '@cairn/wire';
 
 import type { KvCall } from './kv-call.js';
 import type { KvEnvironment, KvMachine } from './kv-machine.js';
+import { PackedRowSink } from './packed-row-sink.js';
+import type { ScanFill } from './scan-cache.js';
 
 const ROWS_PER_STEP = 256;
+/**
+ * Superseded versions of one key at the end of a step after which the rest of them is skipped by a seek: it
+ * costs as much as reading some 30 rows.
+ */
+const SUPERSEDED_BEFORE_SEEK = 128;
 
 /**
  * Bounds how many scans read the engine of one store at once; others wait in line, and beyond that are
@@ -44,10 +60,21 @@ export class ScanSlots {
   }
 }
 
-/** What the engine held of a range when the view was taken; the range may be cut while it is read. */
-interface RangeView {
-  readonly range: RangeDescriptor;
+/** What one page is read from: the part of the request's span that is looked at, in user keys. */
+interface PageSpan {
+  readonly start: Uint8Array;
+  /** Exclusive; empty = the end of all keys. */
+  readonly end: Uint8Array;
+  /** Where the page goes on when it was read to `end`; undefined = nothing is left. */
+  readonly rest: Buffer | undefined;
+}
+
+/** A page on its way out of the engine. */
+interface EngineRead {
+  readonly span: PageSpan;
   readonly iterator: EngineIterator;
+  /** Given when the page is worth keeping. */
+  readonly fill: ScanFill | undefined;
 }
 
 /** Serves pages of rows: at a timestamp from the leader, or of whatever is applied from any replica. */
@@ -67,12 +94,44 @@ export class ScanPages {
   add(call: KvCall): void {
     this.#environment.timestamps.observe(call.request.readTimestamp);
     this.#machine.whenPublished(() => {
-      this.#occupy(call, () => this.#readConfirmed(call));
+      if (!this.#answerFromCache(call, true)) this.#occupy(call, () => this.#readConfirmed(call));
     });
   }
 
   addStale(call: KvCall): void {
-    this.#occupy(call, () => this.#readPage(call, this.#open(call), this.#machine.readNow));
+    this.#occupy(call, () => this.#readPage(call, this.#open(call, undefined), this.#machine.readNow));
+  }
+
+  /** Answers whether the call is settled or will be, without the engine. */
+  #answerFromCache(call: KvCall, needsLease: boolean): boolean {
+    const { replica, scanCache } = this.#machine;
+    const { request } = call;
+    if (this.#isRefused(call)) return true;
+    if (!isCacheable(call)) return false;
+    const span = this.#spanOf(call);
+    const found = scanCache.read(
+      {
+        key: span.start,
+        endKey: span.end.length === 0 ? undefined : span.end,
+        limit: request.limit,
+        pageBytes: request.pageBytes,
+      },
+      request.readTimestamp,
+    );
+    if (found === undefined) return false;
+    if (needsLease && !replica.hasLease(this.#environment.clock.nowMs())) {
+      replica.readIndex((confirmed) => {
+        if (!confirmed) call.failNotLeader(replica.leaderStoreId);
+        else if (!this.#answerFromCache(call, false)) this.#occupy(call, () => this.#readConfirmed(call));
+      });
+      return true;
+    }
+    const response = call.newResponse();
+    response.rows = found.rows;
+    response.resumeKey = found.resumeKey ?? span.rest;
+    response.timestamp = request.readTimestamp;
+    call.respond(response);
+    return true;
   }
 
   #occupy(call: KvCall, work: () => Promise<void>): void {
@@ -90,10 +149,12 @@ export class ScanPages {
 
   async #readConfirmed(call: KvCall): Promise<void> {
     const { replica } = this.#machine;
+    const { readTimestamp } = call.request;
     if (this.#isRefused(call)) return;
-    let view = this.#open(call);
+    let read = this.#open(call, readTimestamp);
     if (!replica.hasLease(this.#environment.clock.nowMs())) {
-      await view.iterator.close();
+      this.#giveUp(read);
+      await read.iterator.close();
       const confirmed = await new Promise<boolean>((resolve) => {
         replica.readIndex(resolve);
       });
@@ -102,9 +163,9 @@ export class ScanPages {
         return;
       }
       if (this.#isRefused(call)) return;
-      view = this.#open(call);
+      read = this.#open(call, readTimestamp);
     }
-    await this.#readPage(call, view, call.request.readTimestamp);
+    await this.#readPage(call, read, readTimestamp);
   }
 
   /**
@@ -119,24 +180,48 @@ export class ScanPages {
     return call.isDone;
   }
 
-  /** The engine's view of the part of the span that lies in this range, as of now. */
-  #open(call: KvCall): RangeView {
-    const range = this.#machine.descriptor;
-    const { startKey, endKey } = range;
+  /** The part of the request's span that lies in this range. */
+  #spanOf(call: KvCall): PageSpan {
+    const { startKey, endKey } = this.#machine.descriptor;
     const { request } = call;
     const start = Buffer.compare(request.key, startKey) > 0 ? request.key : startKey;
     const isEndInside =
       request.endKey.length > 0 && (endKey.length === 0 || Buffer.compare(request.endKey, endKey) < 0);
-    const span = versionSpanOf(start, isEndInside ? request.endKey : endKey);
-    return { range, iterator: this.#environment.engine.iterate({ ...span, reverse: request.reverse }) };
+    const end = isEndInside ? request.endKey : endKey;
+    return { start, end, rest: restOfSpan(request, this.#machine.descriptor) };
   }
 
-  async #readPage(call: KvCall, { range, iterator }: RangeView, readTimestamp: Timestamp): Promise<void> {
+  /**
+   * The engine's view as of now. A page to be kept (those at a timestamp: `at`) ends where the next one begins
+   * that is kept already.
+   */
+  #open(call: KvCall, at: Timestamp | undefined): EngineRead {
+    const { scanCache } = this.#machine;
+    const { reverse } = call.request;
+    let span = this.#spanOf(call);
+    const fill = at !== undefined && isCacheable(call) ? scanCache.begin(at) : undefined;
+    const next = fill === undefined ? undefined : scanCache.nextPageStart(span.start);
+    if (next !== undefined && (span.end.length === 0 || Buffer.compare(next, span.end) < 0)) {
+      span = { start: span.start, end: next, rest: next };
+    }
+    const iterator = this.#environment.engine.iterate({ ...versionSpanOf(span.start, span.end), reverse });
+    return { span, iterator, fill };
+  }
+
+  #giveUp({ fill }: EngineRead): void {
+    if (fill !== undefined) this.#machine.scanCache.abandon(fill);
+  }
+
+  async #readPage(call: KvCall, read: EngineRead, readTimestamp: Timestamp): Promise<void> {
     const { request } = call;
+    const { span, iterator, fill } = read;
+    const sink = new PackedRowSink(request);
+    const newer: VersionRow[] = [];
     const reader = new VisibleReader({
       readTimestamp,
       reverse: request.reverse,
-      keysOnly: request.keysOnly,
+      sink,
+      ...(fill === undefined ? {} : { onNewer: (row) => newer.push(row) }),
       limit: request.limit,
       pageBytes: request.pageBytes,
     });
@@ -145,28 +230,63 @@ export class ScanPages {
       for (;;) {
         if (call.isAbandoned(this.#environment.clock.nowMs())) {
           call.fail('DEADLINE_EXCEEDED', 'the deadline passed during the scan');
+          this.#giveUp(read);
           return;
         }
         const rows = await iterator.next(ROWS_PER_STEP);
         if (rows.length === 0) {
           reader.finish();
-          resumeKey = restOfSpan(request, range);
+          resumeKey = span.rest;
           break;
         }
         if (reader.push(rows) || reader.examined >= this.#environment.limits.versionsPerPageMax) {
           resumeKey = reader.resumeKey();
           break;
         }
+        if (reader.superseded >= SUPERSEDED_BEFORE_SEEK) reader.skipSuperseded(iterator);
       }
+    } catch (error) {
+      this.#giveUp(read);
+      throw error;
     } finally {
       await iterator.close();
     }
     const response = call.newResponse();
-    response.rows = reader.rows;
+    response.rows = sink.take();
     response.resumeKey = resumeKey;
     response.timestamp = readTimestamp;
     call.respond(response);
+    if (fill !== undefined) this.#keep(fill, { span, resumeKey }, { sink, packed: response.rows, newer });
   }
+
+  #keep(
+    fill: ScanFill,
+    { span, resumeKey }: { readonly span: PageSpan; readonly resumeKey: Buffer | undefined },
+    found: {
+      readonly sink: PackedRowSink;
+      readonly packed: PackedRows;
+      readonly newer: readonly VersionRow[];
+    },
+  ): void {
+    for (const [key, record] of found.newer) {
+      fill.note(rowCacheKeyOfVersionKey(key), decodeRecord(timestampOfVersionKey(key), record));
+    }
+    const end = resumeKey !== undefined && isBelow(resumeKey, span.end) ? resumeKey : span.end;
+    this.#machine.scanCache.end(
+      fill,
+      { start: rowCacheKey(span.start), end: end.length === 0 ? undefined : rowCacheKey(end) },
+      { packed: found.packed, firstExpiry: found.sink.firstExpiry },
+    );
+  }
+}
+
+/** Pages are kept as they are asked for by those who read everything. */
+function isCacheable({ request }: KvCall): boolean {
+  return !request.reverse && !request.keysOnly;
+}
+
+function isBelow(key: Uint8Array, end: Uint8Array): boolean {
+  return end.length === 0 || Buffer.compare(key, end) < 0;
 }
 
 /**

@@ -30,6 +30,7 @@ import {
 import { KvMachine, type KvEnvironment } from '../kv/kv-machine.js';
 import { KvService } from '../kv/kv-service.js';
 import type { KvLimits } from '../kv/kv-limits.js';
+import { ScanCacheBudget } from '../kv/scan-cache.js';
 import { ScanSlots } from '../kv/scan-pages.js';
 import { StoreSafePoint } from '../kv/store-safe-point.js';
 import { StoreTimestamps } from '../kv/store-timestamps.js';
@@ -216,9 +217,11 @@ export class ShardNode {
     });
     this.#service = service;
     const rowCache = new RowCache(options.rowCacheBytes);
+    const scanCache = new ScanCacheBudget(options.kvLimits.scanCacheBytesMax);
     const environment: KvEnvironment = {
       engine,
       rowCache,
+      scanCache,
       timestamps,
       safePoint: new StoreSafePoint(engine),
       covering: (key) => this.#store?.replicaCovering(key)?.descriptorOrUndefined,
@@ -289,7 +292,7 @@ export class ShardNode {
       lifeMs: () => this.#gcLifeMs,
     });
     this.#handleRpc();
-    this.#measure(rowCache);
+    this.#measure(rowCache, scanCache);
   }
 
   get store(): Store {
@@ -491,7 +494,7 @@ export class ShardNode {
     }
   }
 
-  #measure(rowCache: RowCache): void {
+  #measure(rowCache: RowCache, scanCache: ScanCacheBudget): void {
     const { metrics } = this.#options;
     const replicas = metrics.gauge('cairn_shard_replicas', 'Replicas on this node');
     const leaders = metrics.gauge('cairn_shard_leaders', 'Ranges led by this node');
@@ -502,7 +505,19 @@ export class ShardNode {
       'cairn_shard_row_cache_misses',
       'Reads the row cache could not answer since the start',
     );
+    const scanBytes = metrics.gauge('cairn_shard_scan_cache_bytes', 'Bytes of scanned rows that are kept');
+    const scanHits = metrics.gauge(
+      'cairn_shard_scan_cache_hits',
+      'Pages answered from kept rows since the start',
+    );
+    const scanMisses = metrics.gauge(
+      'cairn_shard_scan_cache_misses',
+      'Pages of whole rows, forward, that the engine was asked for since the start',
+    );
     metrics.onCollect(() => {
+      scanBytes.set(scanCache.bytes);
+      scanHits.set(scanCache.hits);
+      scanMisses.set(scanCache.misses);
       const all = [...this.store.replicas()];
       replicas.set(all.length);
       leaders.set(all.filter((replica) => replica.isReadyLeader).length);

@@ -9,7 +9,8 @@ import {
   type UnaryMethod,
 } from '@cairn/client';
 import type { Connection, Transport } from '@cairn/ports';
-import { KVService, type ScanRequest, type ScanResponse } from '@cairn/wire/gen/cairn/v1/kv.js';
+import { decodeScanPage, type ScanPage } from '@cairn/wire';
+import { KVService, type ScanRequest } from '@cairn/wire/gen/cairn/v1/kv.js';
 import { decodeBatchResponse, encodeBatchRequest } from '@cairn/wire/grpc-batch-client.js';
 
 import { MessageReceiver, MessageSender } from './flow.js';
@@ -170,9 +171,9 @@ class SimRouterLink implements RouterLink {
     const call = this.#open(KVService.scan.path, 0);
     call.sendOnly(KVService.scan.requestSerialize(request));
     let isCancelled = false;
-    const take = (): Promise<ScanResponse | undefined> | undefined => {
+    const take = (): Promise<ScanPage | undefined> | undefined => {
       const bytes = call.receiver.take();
-      if (bytes !== undefined) return Promise.resolve(KVService.scan.responseDeserialize(bytes));
+      if (bytes !== undefined) return Promise.resolve(decodeScanPage(bytes));
       if (isCancelled) return Promise.reject(new CairnError('CANCELLED', 'the scan was given up'));
       if (call.status === undefined) return undefined;
       const error = this.#errorOf(call.status);

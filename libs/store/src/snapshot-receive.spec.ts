@@ -6,6 +6,7 @@ import { noopLogger } from '@cairn/ports';
 import type { RangeLog } from '@cairn/raft-log';
 import { SimDisk, SimRng } from '@cairn/runtime-sim';
 
+import type { CheckpointState } from './checkpoint-state.js';
 import { encodeSnapshotHeader, encodeSnapshotRows } from './snapshot-frames.js';
 import { SnapshotReceiver, type SnapshotReceiverParts } from './snapshot-receive.js';
 import type { StateMachine } from './state-machine.js';
@@ -56,7 +57,13 @@ async function failureOf(position: number): Promise<unknown> {
     machineFor: () => ({ spans: () => [span] }) as unknown as StateMachine,
   };
   const receiver = new SnapshotReceiver(parts as SnapshotReceiverParts);
-  const state = { replicaId: replicaId(3), descriptor: undefined, installing: PATH };
+  const state: CheckpointState = {
+    replicaId: replicaId(3),
+    descriptor: undefined,
+    config: { voters: [], outgoing: [], learners: [], learnersNext: [] },
+    confVersionSeen: 0,
+    installing: PATH,
+  };
   return receiver.finishInstallation({} as RangeLog, state).catch((error: unknown) => error);
 }
 

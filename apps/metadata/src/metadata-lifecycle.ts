@@ -36,7 +36,7 @@ export class MetadataLifecycle implements OnApplicationBootstrap, OnApplicationS
 
   async onApplicationBootstrap(): Promise<void> {
     const { config, telemetry, openMember } = this.#parts;
-    const { logger, metrics, tracer } = telemetry;
+    const { logger, metrics } = telemetry;
     await telemetry.opened;
     this.#health = await createHealthServer({
       listen: config.httpListen,
@@ -53,7 +53,6 @@ export class MetadataLifecycle implements OnApplicationBootstrap, OnApplicationS
         config,
         logger,
         metrics,
-        tracer,
         onFatal: (error) => {
           this.#parts.onFatal(error);
         },

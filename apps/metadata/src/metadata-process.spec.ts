@@ -2,9 +2,10 @@ import { mkdtemp, readFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it } from '@jest/globals';
+import type { MemberContext } from '@cairn/metadata';
 import type { Clock, Rng } from '@cairn/ports';
 
-import type { MemberContext, OpenMember } from './member.js';
+import type { OpenMember } from './member.js';
 import { startMetadataProcess, type MetadataProcess } from './metadata-process.js';
 
 interface Timers {

@@ -11,3 +11,4 @@ export {
   type MetadataConnection,
 } from './metadata-client.js';
 export { metadataConnector, type MetadataConnectorOptions } from './metadata-connector.js';
+export { openMember, type MemberContext, type MemberPorts, type RunningMember } from './open-member.js';

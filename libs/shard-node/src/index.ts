@@ -3,3 +3,4 @@ export { KvMachine } from './kv/kv-machine.js';
 export { KvService } from './kv/kv-service.js';
 export type { MetadataAccess } from './node/metadata-access.js';
 export { ShardNode, type ShardNodeOptions } from './node/shard-node.js';
+export { openShardNode, type ShardNodeContext, type ShardNodePorts } from './node/open-shard-node.js';

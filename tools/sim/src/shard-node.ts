@@ -1,6 +1,6 @@
-import { MetadataClient, metadataConnector } from '@cairn/metadata';
+import { loadConfig, shardConfig } from '@cairn/config';
 import { noopMetrics, noopTracer } from '@cairn/ports';
-import { DEFAULT_KV_LIMITS, ShardNode, type KvLimits } from '@cairn/shard-node';
+import { openShardNode, type KvLimits, type ShardNode } from '@cairn/shard-node';
 import type { Replica, Store, StoreConfig } from '@cairn/store';
 
 import { SimNode, type NodePorts, type SimWorld } from './sim-node.js';
@@ -44,38 +44,35 @@ export class SimShardNode extends SimNode {
   }
 
   protected async open(ports: NodePorts): Promise<void> {
-    const { clock, logger, rng, transport } = ports;
-    this.#node = await ShardNode.start({
-      name: this.name,
-      directory: '/data',
-      listen: this.address,
-      publicAddress: `${this.name}:9100`,
-      disk: ports.disk,
-      clock,
-      rng,
-      transport,
-      logger,
-      metrics: noopMetrics,
-      tracer: noopTracer,
-      storeConfig: this.#options.storeConfig,
-      kvLimits: { ...DEFAULT_KV_LIMITS, ...this.#options.kvLimits },
-      rowCacheBytes: this.#options.rowCacheBytes,
+    const { metadataAddresses, storeConfig, logSegmentBytes, rowCacheBytes, kvLimits } = this.#options;
+    const argv = [
+      ...['--name', this.name],
+      ...['--listen', this.address],
+      ...['--data-directory', '/data'],
+      ...['--metadata-addresses', metadataAddresses.join()],
+    ];
+    const { values } = loadConfig({ ...shardConfig, argv, env: {} });
+    // Smaller than anybody may configure, so that logs turn over and caches overflow.
+    const small = {
+      rowCacheBytes,
+      raftLogSegmentBytes: logSegmentBytes,
       diskReserveBytes: DISK_RESERVE_BYTES,
-      logSegmentBytes: this.#options.logSegmentBytes,
-      openEngine: () => Promise.resolve(ports.engine),
-      metadata: (hello) =>
-        new MetadataClient({
-          addresses: this.#options.metadataAddresses,
-          connect: metadataConnector({ transport, hello, clock, logger }),
-          clock,
-          rng,
-          logger,
-          metrics: noopMetrics,
-        }),
-      onFatal: (error) => {
-        this.ended('fatal', error);
+    };
+    this.#node = await openShardNode(
+      { ...ports, openEngine: () => Promise.resolve(ports.engine) },
+      {
+        config: { ...values, ...small },
+        logger: ports.logger,
+        metrics: noopMetrics,
+        tracer: noopTracer,
+        publicAddress: `${this.name}:9100`,
+        storeConfig,
+        ...(kvLimits === undefined ? {} : { kvLimits }),
+        onFatal: (error) => {
+          this.ended('fatal', error);
+        },
       },
-    });
+    );
     this.world.observer.note(this.name, 'is open');
   }
 

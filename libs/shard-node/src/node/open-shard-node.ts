@@ -1,0 +1,73 @@
+import { timingOf, type ShardConfig } from '@cairn/config';
+import type { KvEngine } from '@cairn/engine';
+import { MetadataClient, metadataConnector } from '@cairn/metadata';
+import type { Clock, Disk, Logger, Metrics, Rng, Tracer, Transport } from '@cairn/ports';
+import { DEFAULT_STORE_CONFIG, type StoreConfig } from '@cairn/store';
+
+import { DEFAULT_KV_LIMITS, type KvLimits } from '../kv/kv-limits.js';
+import { ShardNode } from './shard-node.js';
+
+export interface ShardNodePorts {
+  readonly clock: Clock;
+  readonly rng: Rng;
+  readonly disk: Disk;
+  readonly transport: Transport;
+  /** Opens the engine of the node, below its directory. */
+  openEngine(): Promise<KvEngine>;
+}
+
+/** What a node needs from its process. */
+export interface ShardNodeContext {
+  readonly config: ShardConfig;
+  readonly logger: Logger;
+  readonly metrics: Metrics;
+  readonly tracer: Tracer;
+  /** Where /metrics is, for operators who list nodes. */
+  readonly publicAddress: string;
+  /** What has no name in the configuration, for hosts that need it otherwise. */
+  readonly storeConfig?: Partial<StoreConfig>;
+  readonly kvLimits?: Partial<KvLimits>;
+  /** Log or engine failed: nothing may be acknowledged any more, the process ends. */
+  onFatal(error: Error): void;
+}
+
+/** Opens the node that a configuration describes, in a directory that the caller holds alone. */
+export function openShardNode(ports: ShardNodePorts, context: ShardNodeContext): Promise<ShardNode> {
+  const { config, logger, metrics } = context;
+  const { clock, rng, transport } = ports;
+  return ShardNode.start({
+    ...ports,
+    name: config.name,
+    directory: config.dataDirectory,
+    listen: config.listen,
+    ...(config.advertise === '' ? {} : { advertise: config.advertise }),
+    publicAddress: context.publicAddress,
+    logger,
+    metrics,
+    tracer: context.tracer,
+    storeConfig: { ...DEFAULT_STORE_CONFIG, ...timingOf(config), ...context.storeConfig },
+    kvLimits: {
+      ...DEFAULT_KV_LIMITS,
+      callsMax: config.proposalQueueOpsMax,
+      callBytesMax: config.proposalQueueBytesMax,
+      ...context.kvLimits,
+    },
+    rowCacheBytes: config.rowCacheBytes,
+    diskReserveBytes: config.diskReserveBytes,
+    logSegmentBytes: config.raftLogSegmentBytes,
+    logCacheBytes: config.raftLogCacheBytes,
+    openEngine: () => ports.openEngine(),
+    metadata: (hello) =>
+      new MetadataClient({
+        addresses: config.metadataAddresses,
+        connect: metadataConnector({ transport, hello, clock, logger }),
+        clock,
+        rng,
+        logger,
+        metrics,
+      }),
+    onFatal: (error) => {
+      context.onFatal(error);
+    },
+  });
+}

@@ -98,7 +98,7 @@ export const STORE_MUTANTS: readonly Mutant[] = [
         replace: '',
       },
     ],
-    run: { type: 'cluster', durationMs: 30_000 },
+    run: { type: 'cluster', faults: ['power-loss', 'partition', 'pause'], durationMs: 30_000 },
   },
   {
     name: 'snapshot-index-ahead',
@@ -124,13 +124,5 @@ export const STORE_MUTANTS: readonly Mutant[] = [
       { find: 'return at === body.length && digest === head.digest;', replace: 'return at === body.length;' },
     ],
     run: { type: 'cluster', faults: ['power-loss'], faultEveryMs: 300 },
-  },
-  {
-    name: 'hard-state-not-recovered',
-    breaks: 'recovery forgets terms and votes',
-    promise: 'one vote per term and replica',
-    file: 'libs/raft-log/src/recovery.ts',
-    edits: [{ find: 'state.setHardState(decodeHardState(fields, payload), position);', replace: '' }],
-    run: { type: 'cluster', faults: ['power-loss', 'process-death'], faultEveryMs: 500 },
   },
 ];

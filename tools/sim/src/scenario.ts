@@ -99,6 +99,7 @@ class ScenarioRun {
   readonly #nemesis: Nemesis;
   readonly #ambush: Ambush | undefined;
   readonly #clientNames: string[];
+  readonly #restPeriodMs: number;
   #isLoadOn = true;
   #running = 0;
   #leaderships = 0;
@@ -123,6 +124,7 @@ class ScenarioRun {
       ...options.shape,
     });
     this.#kinds = options.faults ?? drawFaults(this.cluster);
+    this.#restPeriodMs = this.cluster.rng.fork('rest').pick([0, 0, 5_000]);
     this.#clientNames = Array.from({ length: options.clients ?? 5 }, (_, at) => `client-${at + 1}`);
     this.#nemesis = new Nemesis(this.cluster, {
       kinds: this.#kinds,
@@ -238,6 +240,7 @@ class ScenarioRun {
         observer.violate('client', `${name}: ${message}`);
       },
       thinkMs: 8,
+      restPeriodMs: this.#restPeriodMs,
       paddingBytes: 200,
     });
   }

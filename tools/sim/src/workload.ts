@@ -23,6 +23,7 @@ const YOUNG_KEY_MS = 400;
 /** Some scans get pages so small that they take several. */
 const PAGE_BYTES = [0, 64, 600] as const;
 const MANY_MAX = 5;
+const REST_MS = 2_500;
 
 export interface WorkerOptions {
   readonly name: string;
@@ -38,6 +39,8 @@ export interface WorkerOptions {
   readonly violate: (message: string) => void;
   /** Mean pause between operations. */
   readonly thinkMs: number;
+  /** All clients rest at the end of every period, long enough for ranges to go quiet. 0 = never. */
+  readonly restPeriodMs: number;
   /** Bytes that make values larger, so that logs and checkpoints turn over. */
   readonly paddingBytes: number;
 }
@@ -95,8 +98,16 @@ export class Worker {
     const { clock, rng, thinkMs } = this.#options;
     while (this.#options.isOn()) {
       await this.#one();
-      await sleep(clock, rng.next() * 2 * thinkMs);
+      await sleep(clock, rng.next() * 2 * thinkMs + this.#restMs());
     }
+  }
+
+  /** How much of the common rest is left; 0 outside of it. */
+  #restMs(): number {
+    const { restPeriodMs, nowMs } = this.#options;
+    if (restPeriodMs === 0) return 0;
+    const leftMs = restPeriodMs - (nowMs() % restPeriodMs);
+    return leftMs < REST_MS ? leftMs : 0;
   }
 
   async #one(): Promise<void> {

@@ -2,7 +2,7 @@ import { describe, expect, it } from '@jest/globals';
 import { rangeId, replicaId, storeId, timestamp } from '@cairn/base';
 import fc from 'fast-check';
 import { newKvRequest, newKvResponse } from './kv-factories.js';
-import { packRows } from './packed-rows.js';
+import { encodeScanPage, packRows } from './packed-rows.js';
 import { decodeKvCancel, decodeKvRequests, encodeKvCancel, KvRequestEncoder } from './kv-request-codec.js';
 import { decodeKvResponses, KvResponseEncoder } from './kv-response-codec.js';
 import type { Expectation, KvError, KvOp, KvRequest, KvResponse, ReadConsistency } from './kv-messages.js';
@@ -105,6 +105,11 @@ function trimmed(one: KvRequest): KvRequest {
   };
 }
 
+/** The rows as they arrive: with what lies behind them. */
+function stamped({ rows: { count, bytes: packed }, timestamp: at }: KvResponse): KvResponse['rows'] {
+  return at === 0 ? { count, bytes: packed } : { count, bytes: packed, stamp: at };
+}
+
 function trimmedResponse(one: KvResponse): KvResponse {
   const plain = newKvResponse(one.sequence, one.op);
   if (one.error !== undefined) return { ...plain, error: one.error };
@@ -112,7 +117,7 @@ function trimmedResponse(one: KvResponse): KvResponse {
     ...one,
     number: one.op === 5 ? one.number : plain.number,
     count: one.op === 6 ? one.count : 0,
-    rows: one.op === 7 ? one.rows : plain.rows,
+    rows: one.op === 7 ? stamped(one) : plain.rows,
   };
 }
 
@@ -144,6 +149,24 @@ describe('key-value frames', () => {
         },
       ),
     );
+  });
+
+  it('carry rows so that the message of a client needs no copy', () => {
+    const encoder = new KvResponseEncoder();
+    for (const size of [10, 5000]) {
+      const row = { key: Buffer.from('k'), value: Buffer.alloc(size, 7), version: Buffer.alloc(12, 1) };
+      const one = Object.assign(newKvResponse(7, 7), { timestamp: 2 ** 50, rows: packRows([row]) });
+      const wanted = encodeScanPage({ rows: one.rows, timestamp: 2 ** 50 });
+      encoder.add(one);
+      encoder.add(newKvResponse(8, 2));
+      const { responses } = decodeKvResponses(Buffer.concat(encoder.take(timestamp(6))));
+      const received = (responses[0] as KvResponse).rows;
+      const message = encodeScanPage({ rows: received, timestamp: 2 ** 50 });
+      expect(message.buffer).toBe(received.bytes.buffer);
+      expect(message.equals(wanted)).toBe(true);
+      const stale = encodeScanPage({ rows: received, timestamp: 0 });
+      expect(stale.equals(received.bytes)).toBe(true);
+    }
   });
 
   it('bring cancelled sequences back', () => {

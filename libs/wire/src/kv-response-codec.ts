@@ -4,11 +4,12 @@ import { ByteReader, ByteWriter } from '@cairn/codec';
 import { readDescriptor, writeDescriptor } from './descriptor-codec.js';
 import { newKvResponse } from './kv-factories.js';
 import { KvOp, type KvError, type KvResponse } from './kv-messages.js';
-import type { PackedRows } from './packed-rows.js';
+import { encodeTimestampField, timestampFieldLength, type PackedRows } from './packed-rows.js';
 
 /*
  * A kvResponses frame: the store's largest timestamp (u64), then responses until the end. Each: sequence u32,
- * op u8, flags u8, then what the flags announce.
+ * op u8, flags u8, then what the flags announce. The rows of a scan are followed by the field that a client's
+ * message has behind them.
  */
 
 const Flag = {
@@ -65,6 +66,7 @@ export class KvResponseEncoder {
     if (op === KvOp.scan) {
       writer.varint(response.rows.count);
       this.#addValue(response.rows.bytes);
+      if (response.timestamp > 0) writer.raw(encodeTimestampField(response.timestamp));
     }
     if (value !== undefined) this.#addValue(value);
   }
@@ -128,15 +130,18 @@ function readResponse(reader: ByteReader): KvResponse {
   if ((flags & Flag.extra) !== 0) {
     if (op === KvOp.increment) response.number = reader.string();
     if (op === KvOp.deleteRange) response.count = reader.varint();
-    if (op === KvOp.scan) response.rows = readRows(reader);
+    if (op === KvOp.scan) response.rows = readRows(reader, response.timestamp);
   }
   if ((flags & Flag.value) !== 0) response.value = reader.bytes();
   return response;
 }
 
-function readRows(reader: ByteReader): PackedRows {
+function readRows(reader: ByteReader, stamp: number): PackedRows {
   const count = reader.varint();
-  return { count, bytes: reader.bytes() };
+  const bytes = reader.bytes();
+  if (stamp === 0) return { count, bytes };
+  reader.raw(timestampFieldLength(stamp));
+  return { count, bytes, stamp };
 }
 
 function readError(reader: ByteReader): KvError {

@@ -21,6 +21,11 @@ const VARINT32_BYTES_MAX = 5;
 export interface PackedRows {
   readonly count: number;
   readonly bytes: Buffer;
+  /**
+   * The timestamp whose encoded field lies right behind `bytes` in the same memory; absent = none does. Rows
+   * that came from a shard have it, so that their message need not be put together anew.
+   */
+  readonly stamp?: number;
 }
 
 /** A message of a scan stream: what a `ScanResponse` says, with its rows packed. */
@@ -271,12 +276,34 @@ export function packRows(rows: readonly KvRow[]): PackedRows {
 
 /** A `ScanResponse`; byte for byte what the generated encoder makes. */
 export function encodeScanPage(page: ScanPage): Buffer {
-  const { bytes } = page.rows;
+  const { bytes, stamp } = page.rows;
+  if (stamp !== undefined && stamp === page.timestamp) {
+    return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length + timestampFieldLength(stamp));
+  }
   const message = Buffer.allocUnsafe(bytes.length + 10);
   message.set(bytes, 0);
   if (page.timestamp === 0) return message.subarray(0, bytes.length);
-  message[bytes.length] = TIMESTAMP_TAG;
-  return message.subarray(0, writeVarint(message, bytes.length + 1, page.timestamp));
+  return message.subarray(0, writeTimestampField(message, bytes.length, page.timestamp));
+}
+
+/** Bytes of the field that says which snapshot rows belong to; `timestamp` above 0. */
+export function timestampFieldLength(timestamp: number): number {
+  let length = 2;
+  for (let rest = timestamp; rest >= 0x80; rest = Math.floor(rest / 128)) length += 1;
+  return length;
+}
+
+/** Writes that field at `at`; answers the position behind it. */
+function writeTimestampField(target: Buffer, at: number, timestamp: number): number {
+  target[at] = TIMESTAMP_TAG;
+  return writeVarint(target, at + 1, timestamp);
+}
+
+/** The field alone. */
+export function encodeTimestampField(timestamp: number): Buffer {
+  const field = Buffer.allocUnsafe(timestampFieldLength(timestamp));
+  writeTimestampField(field, 0, timestamp);
+  return field;
 }
 
 /** Reads a `ScanResponse`; the rows are a view of it where possible. Throws CORRUPTION. */

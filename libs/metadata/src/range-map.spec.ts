@@ -50,6 +50,19 @@ describe('RangeMap', () => {
     expect(map.at(key('x'))).toMatchObject({ leaderStoreId: 0, leaderTerm: 7 });
   });
 
+  it('knows who reports a range without being a member of it any more', () => {
+    const map = new RangeMap();
+    const before = range(1, ['', ''], 1, 4);
+    const after = { ...range(1, ['', ''], 1, 5), replicas: before.replicas.slice(1) };
+    map.report(A, facts(before));
+    expect(map.foreignTo(A)).toEqual([]);
+    map.report(B, facts(after));
+    expect(map.foreignTo(A)).toEqual([after]);
+    expect(map.foreignTo(B)).toEqual([]);
+    map.remove(A, [rangeId(1)]);
+    expect(map.foreignTo(A)).toEqual([]);
+  });
+
   it('shows the new side of a split before the old side has told of it, and no old one after', () => {
     const map = new RangeMap();
     map.report(A, facts(range(1, ['', ''], 1)));

@@ -1,16 +1,15 @@
-import { assert, type RangeId } from '@cairn/base';
+import { assert, type RangeId, type ReplicaId } from '@cairn/base';
 import type { KvEngine } from '@cairn/engine';
 import type { Logger } from '@cairn/ports';
 import type { RaftLog } from '@cairn/raft-log';
 
 import type { Applier } from './applier.js';
 import type { Replica } from './replica.js';
-import type { Tombstones } from './tombstones.js';
+import { Tombstones } from './tombstones.js';
 
 export interface ReplicaRemovalParts {
   readonly engine: KvEngine;
   readonly log: RaftLog;
-  readonly tombstones: Tombstones;
   readonly applier: Applier;
   readonly logger: Logger;
   /** The last trace is gone. */
@@ -27,14 +26,17 @@ export interface ReplicaRemovalParts {
  */
 export class ReplicaRemoval {
   readonly #parts: ReplicaRemovalParts;
+  readonly #tombstones: Tombstones;
   readonly #leaving = new Map<RangeId, { readonly replica: Replica; readonly work: Promise<void> }>();
 
   constructor(parts: ReplicaRemovalParts) {
     this.#parts = parts;
+    this.#tombstones = new Tombstones(parts.log);
   }
 
-  isLeaving(rangeId: RangeId): boolean {
-    return this.#leaving.has(rangeId);
+  /** Whether the replica was removed from here, or another replica of its range is just on its way out. */
+  isGone(rangeId: RangeId, replicaId: ReplicaId): boolean {
+    return this.#leaving.has(rangeId) || this.#tombstones.isGone(rangeId, replicaId);
   }
 
   /** Replicas that are on their way out. */
@@ -57,7 +59,7 @@ export class ReplicaRemoval {
   }
 
   async #remove(replica: Replica): Promise<void> {
-    const { engine, log, tombstones, applier, logger } = this.#parts;
+    const { engine, log, applier, logger } = this.#parts;
     const { rangeId, replicaId } = replica;
     for (;;) {
       const other = replica.exclusiveWork ?? replica.installation;
@@ -69,12 +71,12 @@ export class ReplicaRemoval {
     });
     replica.machine?.closed?.();
     const spans = replica.machine?.spans() ?? [];
-    tombstones.begin(rangeId, replicaId, spans);
+    this.#tombstones.begin(rangeId, replicaId, spans);
     await log.sync();
     for (const span of spans) await engine.deleteRange(span.start, span.end);
     if (spans.length > 0) await engine.flush();
     log.removeRange(rangeId);
-    tombstones.finish(rangeId);
+    this.#tombstones.finish(rangeId);
     await log.sync();
     this.#leaving.delete(rangeId);
     logger.info('replica removed', { range: rangeId, replicaId });
@@ -83,8 +85,8 @@ export class ReplicaRemoval {
 
   /** Before any replica is opened: finishes the removals that a crash interrupted. */
   async recover(): Promise<void> {
-    const { engine, log, tombstones, logger } = this.#parts;
-    const unfinished = tombstones.recover();
+    const { engine, log, logger } = this.#parts;
+    const unfinished = this.#tombstones.recover();
     if (unfinished.length === 0) return;
     for (const { spans } of unfinished) {
       for (const span of spans) await engine.deleteRange(span.start, span.end);
@@ -92,7 +94,7 @@ export class ReplicaRemoval {
     await engine.flush();
     for (const { rangeId } of unfinished) {
       log.removeRange(rangeId);
-      tombstones.finish(rangeId);
+      this.#tombstones.finish(rangeId);
       logger.info('replica removed after restart', { range: rangeId });
     }
     await log.sync();

@@ -68,3 +68,22 @@ it('refuses a descriptor that goes back in time', () => {
     replica.setDescriptor(DESCRIPTOR);
   }).toThrow('an epoch never goes back');
 });
+
+it('knows by a newer descriptor without it that it was removed, and by nothing else', () => {
+  const replica = emptyReplica();
+  const without = {
+    ...DESCRIPTOR,
+    epoch: { version: 1, confVersion: 9 },
+    replicas: DESCRIPTOR.replicas.slice(1),
+  };
+  expect(replica.isRemovedBy(without)).toBe(false);
+  replica.confVersionSeen = 9;
+  expect(replica.isRemovedBy(without)).toBe(false);
+  replica.confVersionSeen = 8;
+  expect(replica.isRemovedBy(without)).toBe(true);
+  replica.setDescriptor({ ...DESCRIPTOR, epoch: { version: 1, confVersion: 9 } });
+  expect(replica.isRemovedBy(without)).toBe(false);
+  const newer = { version: 1, confVersion: 10 };
+  expect(replica.isRemovedBy({ ...DESCRIPTOR, epoch: newer })).toBe(false);
+  expect(replica.isRemovedBy({ ...without, epoch: newer })).toBe(true);
+});

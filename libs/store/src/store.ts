@@ -12,7 +12,7 @@ import {
 import type { KvEngine } from '@cairn/engine';
 import type { Clock, Disk, Logger, Metrics, Rng, Timer } from '@cairn/ports';
 import { decodeConfigChange, type Entry, type Message, type Ready } from '@cairn/raft';
-import { openRaftLog, type RaftLog, type RangeLog } from '@cairn/raft-log';
+import { openRaftLog, type RaftLog } from '@cairn/raft-log';
 
 import { Applier } from './applier.js';
 import { encodeCheckpointState } from './checkpoint-state.js';
@@ -36,7 +36,6 @@ import { applySplit, beginLogOfBirth, BIRTH_INDEX, BIRTH_TERM, cutRange, type Ch
 import type { ReplicaGroup, StateMachine } from './state-machine.js';
 import { validateStoreConfig, type StoreConfig } from './store-config.js';
 import { StoreMetrics } from './store-metrics.js';
-import { Tombstones } from './tombstones.js';
 import { TurnLoop } from './turn.js';
 
 export interface StoreOptions {
@@ -83,7 +82,6 @@ export class Store {
   readonly #inbound: InboundQueue;
   readonly #sender: SnapshotSender;
   readonly #receiver: SnapshotReceiver;
-  readonly #tombstones: Tombstones;
   readonly #removal: ReplicaRemoval;
   readonly #changer: ReplicaChanger;
   /**
@@ -181,29 +179,32 @@ export class Store {
       metrics: this.#metrics,
       openChannel: (to) => options.openSnapshotChannel(to),
     });
-    this.#receiver = new SnapshotReceiver({
-      directory: `${options.directory}/snapshots`,
-      disk: options.disk,
-      engine,
-      log,
-      applier: this.#applier,
-      config,
-      logger,
-      metrics: this.#metrics,
-      refuses: (header) => this.#refusesSnapshot(header),
-      machineFor: (descriptor) => options.machineFor(descriptor, false),
-    });
-    this.#tombstones = new Tombstones(log);
+    this.#receiver = this.#newReceiver();
     this.#removal = new ReplicaRemoval({
       engine,
       log,
-      tombstones: this.#tombstones,
       applier: this.#applier,
       logger,
       removed: (rangeId) => options.onReplicaChanged?.(rangeId),
       fatal,
     });
     this.#changer = new ReplicaChanger({ storeId: options.storeId, clock, logger });
+  }
+
+  #newReceiver(): SnapshotReceiver {
+    const { config, disk, engine, logger } = this.#options;
+    return new SnapshotReceiver({
+      directory: `${this.#options.directory}/snapshots`,
+      disk,
+      engine,
+      log: this.#log,
+      applier: this.#applier,
+      config,
+      logger,
+      metrics: this.#metrics,
+      refuses: (header) => this.#refusesSnapshot(header),
+      machineFor: (descriptor) => this.#options.machineFor(descriptor, false),
+    });
   }
 
   /**
@@ -282,13 +283,14 @@ export class Store {
     if (existing !== undefined && !existing.canGiveWay) return;
     const mine = descriptor.replicas.find((member) => member.storeId === this.storeId);
     assert(mine !== undefined, 'the store is a member of what it creates', { rangeId: descriptor.rangeId });
-    if (this.#isGone(descriptor.rangeId, mine.replicaId)) return;
+    if (this.#removal.isGone(descriptor.rangeId, mine.replicaId)) return;
     if (this.#overlapping(descriptor) !== undefined) {
       throw new CairnError('FAILED_PRECONDITION', 'another range here covers part of the span');
     }
     if (existing !== undefined) this.#forgetEmpty(existing, mine.replicaId);
     const machine = this.#options.machineFor(descriptor, true);
-    const log = this.#birthLog(descriptor, mine.replicaId);
+    const log = this.#log.range(descriptor.rangeId);
+    beginLogOfBirth(log, descriptor, mine.replicaId);
     const replica = this.#addChild(descriptor, mine.replicaId, machine);
     replica.isApplyBlocked = true;
     machine.attach?.(replica);
@@ -299,12 +301,6 @@ export class Store {
     // The first member opens the first election at once; the others would only compete.
     if (descriptor.replicas[0] === mine) replica.raft.campaign(this.#options.clock.nowMs());
     replica.wake();
-  }
-
-  #birthLog(descriptor: RangeDescriptor, replicaId: ReplicaId): RangeLog {
-    const log = this.#log.range(descriptor.rangeId);
-    beginLogOfBirth(log, descriptor, replicaId);
-    return log;
   }
 
   /**
@@ -378,11 +374,6 @@ export class Store {
     this.#options.onReplicaChanged?.(rangeId);
   }
 
-  /** Whether the replica was removed from here, or another replica of its range is just on its way out. */
-  #isGone(rangeId: RangeId, replicaId: ReplicaId): boolean {
-    return this.#removal.isLeaving(rangeId) || this.#tombstones.isGone(rangeId, replicaId);
-  }
-
   /** The replica whose span covers the key, if one is here. For error paths: linear. */
   replicaCovering(key: Uint8Array): Replica | undefined {
     for (const replica of this.#replicas.values()) {
@@ -393,7 +384,7 @@ export class Store {
   }
 
   #refusesSnapshot({ rangeId, to, descriptor }: SnapshotHeader): string | undefined {
-    if (this.#isGone(rangeId, to)) return `replica ${to} of range ${rangeId} was removed`;
+    if (this.#removal.isGone(rangeId, to)) return `replica ${to} of range ${rangeId} was removed`;
     const other = this.#overlapping(descriptor);
     return other === undefined ? undefined : `range ${other.rangeId} here covers part of the span`;
   }
@@ -446,7 +437,7 @@ export class Store {
   #deliver(from: StoreId, rangeId: RangeId, message: Message, hint: RangeHint | undefined): void {
     let replica = this.#replicas.get(rangeId);
     if (replica === undefined) {
-      if (this.#isGone(rangeId, message.to)) {
+      if (this.#removal.isGone(rangeId, message.to)) {
         this.#metrics.droppedMessage('removed');
         return;
       }
@@ -573,7 +564,7 @@ export class Store {
 
   /** Whether a split may bear the child here: not when it is here already, later than its birth, or was. */
   #makeRoomFor(child: RangeId, replicaId: ReplicaId): boolean {
-    if (this.#isGone(child, replicaId)) return false;
+    if (this.#removal.isGone(child, replicaId)) return false;
     const existing = this.#replicas.get(child);
     if (existing === undefined) return true;
     if (!existing.canGiveWay || existing.replicaId !== replicaId) return false;

@@ -52,7 +52,7 @@ function lineOf(result: ScenarioResult, realMs: number): string {
   return (
     `seed ${result.seed}: ${result.violations.length === 0 ? 'ok' : 'FAILED'}, ${result.succeeded} of ` +
     `${result.operations} operations, ${result.faults} faults, ${result.ranges} ranges, ` +
-    `${result.leaderships} leaderships, ${result.snapshots} snapshots, ${ratio.toFixed(1)} : 1, ${result.digest}`
+    `${result.leaderships} leaderships, ${result.snapshots} snapshots, ${result.moves} moves, ${ratio.toFixed(1)} : 1, ${result.digest}`
   );
 }
 

@@ -12,11 +12,16 @@ export interface OperatorOptions {
   isOn(): boolean;
   /** A range was just cut. */
   onCut(): void;
+  /** Replicas of a range were moved as asked. */
+  onMove(): void;
   /** Called now and then between the changes. */
   look(): Promise<unknown>;
 }
 
-/** Cuts ranges and moves leaders now and then, under load. What it asks for may well be refused. */
+/**
+ * Cuts ranges, moves leaders, and where there are more stores than a range has members also replicas, now and
+ * then, under load. What it asks for may well be refused, or be given up half way.
+ */
 export class Operator {
   readonly #cluster: SimCluster;
   readonly #client: SimClient;
@@ -52,9 +57,15 @@ export class Operator {
       await sleep(this.#client.clock, this.#rng.between(200, 3_000));
       if (!this.#options.isOn()) return;
       const key = this.#rng.pick(this.#options.keys);
-      await this.#try(() => (this.#rng.chance(0.5) ? this.#cut(key) : this.#moveLeader(key)));
+      await this.#try(() => this.#change(key));
       if (this.#rng.chance(0.3)) await this.#options.look();
     }
+  }
+
+  #change(key: string): Promise<void> {
+    if (this.#cluster.shards.length > this.#cluster.replicationFactor && this.#rng.chance(0.5))
+      return this.#moveReplica(key);
+    return this.#rng.chance(0.5) ? this.#cut(key) : this.#moveLeader(key);
   }
 
   /** Old versions are collected and large ranges cut while the run lasts. */
@@ -78,6 +89,26 @@ export class Operator {
   async #cut(key: string): Promise<void> {
     await this.#client.client.splitRanges([key]);
     this.#options.onCut();
+  }
+
+  /** One store for another, or one more, which a later move takes away again. */
+  async #moveReplica(key: string): Promise<void> {
+    const [range] = await this.#client.client.ranges({ start: key, limit: 1 });
+    const leader = this.#cluster.shards.find((node) => node.storeId === range?.leaderStoreId);
+    if (range === undefined || leader === undefined) return;
+    const held = range.replicas.map((member) => member.storeId);
+    const stores = this.#cluster.shards.map((node) => node.storeId);
+    const spare = stores.filter((store) => store !== 0 && !held.includes(store));
+    // Moves begin with as many members as new ranges have, and come back to that.
+    const wanted = this.#cluster.replicationFactor;
+    const isCrowded = held.length > wanted;
+    const addStoreId = isCrowded || spare.length === 0 ? 0 : this.#rng.pick(spare);
+    const removeStoreId = !isCrowded && this.#rng.chance(0.2) ? 0 : this.#rng.pick(held);
+    if (addStoreId === 0 && held.length <= wanted) return;
+    const { rangeId, confVersion } = range;
+    const request = { rangeId, confVersion, addStoreId, removeStoreId };
+    await this.#shards.client(leader.address).call(ShardRpc.changeReplicas, request, { timeoutMs: 5_000 });
+    this.#options.onMove();
   }
 
   async #moveLeader(key: string): Promise<void> {

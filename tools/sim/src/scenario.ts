@@ -10,6 +10,7 @@ import {
 
 import { Ambush } from './ambush.js';
 import { checkLeases, watchLeaderTerms } from './checkers/leadership.js';
+import { strangers, type HeldReplica } from './checkers/members.js';
 import { readRows, replicaFaults, type ReplicaState } from './checkers/replicas.js';
 import { SimCluster } from './cluster.js';
 import { FAULT_KINDS, Nemesis, type FaultKind } from './nemesis.js';
@@ -29,7 +30,7 @@ const CLIENT_TIMEOUT_MS = 4_000;
 export interface ClusterShape {
   /** 1 .. 5. */
   readonly metadataMembers: number;
-  /** 1 .. 5. */
+  /** 1 .. 7; with more than 3, replicas move between them. */
   readonly shardNodes: number;
   /** 1 .. 3. */
   readonly routers: number;
@@ -64,6 +65,8 @@ export interface ScenarioResult {
   readonly ranges: number;
   readonly leaderships: number;
   readonly snapshots: number;
+  /** Changes of members that were carried out as asked. */
+  readonly moves: number;
   readonly events: number;
   readonly virtualMs: number;
   /** The same for every run of the seed. */
@@ -104,6 +107,7 @@ class ScenarioRun {
   #running = 0;
   #leaderships = 0;
   #snapshots = 0;
+  #moves = 0;
   #isOver = false;
 
   constructor(options: ScenarioOptions) {
@@ -253,6 +257,9 @@ class ScenarioRun {
       onCut: () => {
         this.#nemesis.rangeWasCut();
       },
+      onMove: () => {
+        this.#moves += 1;
+      },
       look: () => scout.scan(),
     });
     this.#run('admin', () => operator.run());
@@ -285,17 +292,20 @@ class ScenarioRun {
   }
 
   #isConverged(): boolean {
-    const indexes = new Map<number, Set<number>>();
+    const ranges = new Map<number, { readonly indexes: Set<number>; readonly held: HeldReplica[] }>();
     for (const node of this.cluster.shards) {
       if (node.isLost) continue;
       if (node.store === undefined) return false;
-      for (const replica of node.store.replicas()) {
-        const seen = indexes.get(replica.rangeId) ?? new Set<number>();
-        seen.add(replica.appliedIndex);
-        indexes.set(replica.rangeId, seen);
+      for (const { rangeId, replicaId, appliedIndex, descriptorOrUndefined: descriptor } of node.replicas()) {
+        const range = ranges.get(rangeId) ?? { indexes: new Set(), held: [] };
+        range.indexes.add(appliedIndex);
+        range.held.push({ node: node.name, replicaId, descriptor });
+        ranges.set(rangeId, range);
       }
     }
-    return [...indexes.values()].every((seen) => seen.size === 1);
+    return [...ranges.values()].every(
+      ({ indexes, held }) => indexes.size === 1 && strangers(held).length === 0,
+    );
   }
 
   async #judge(): Promise<void> {
@@ -355,6 +365,7 @@ class ScenarioRun {
       ranges: [...(shards[0]?.store?.replicas() ?? [])].length,
       leaderships: this.#leaderships,
       snapshots: this.#snapshots,
+      moves: this.#moves,
       events: scheduler.executedEvents,
       virtualMs: scheduler.nowMs,
       digest: observer.digest,

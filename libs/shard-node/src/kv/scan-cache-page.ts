@@ -24,7 +24,7 @@ export interface CacheSpan {
   readonly end: RowCacheKey | undefined;
 }
 
-/** Which rows of a page are wanted; `key` and `endKey` are user keys, undefined = from its start, to its end. */
+/** Which rows of a page are wanted; `key` and `endKey` are user keys, undefined = the page's own bounds. */
 export interface PageSlice {
   readonly key: Uint8Array | undefined;
   readonly endKey: Uint8Array | undefined;

@@ -192,7 +192,7 @@ export class ScanPages {
   }
 
   /**
-   * The engine's view as of now. A page to be kept (those at a timestamp: `at`) ends where the next one begins
+   * The engine's view as of now. A page to be kept (one at a timestamp: `at`) ends where the next one begins
    * that is kept already.
    */
   #open(call: KvCall, at: Timestamp | undefined): EngineRead {

@@ -3,7 +3,7 @@ import { messageOf } from '@cairn/base';
 import { BadHistory, ONLY_KEY, parseHistory } from './history-file.js';
 import type { Operation } from './history.js';
 import { checkKey, type Contradiction } from './linearizability.js';
-import { OTHER_VALUE } from './linear/sweep.js';
+import { OTHER_VALUE } from './linear/minimise.js';
 
 export const EXIT = { linearizable: 0, violated: 1, badInput: 2, undecided: 3 } as const;
 

@@ -119,10 +119,6 @@ export class Frontier {
     for (const each of this.#byState.values()) yield* each;
   }
 
-  get states(): number[] {
-    return [...this.#byState.keys()];
-  }
-
   /** Keeps the most promising ones. True when it had to leave some out. */
   trim(widthMax: number): boolean {
     if (this.size <= widthMax) return false;

@@ -1,6 +1,9 @@
 import type { Operation } from '../history.js';
 import { buildModel, type Event, type Known } from './model.js';
-import { OTHER_VALUE, Sweep, type SweepLimits } from './sweep.js';
+import { Sweep, type SweepLimits } from './sweep.js';
+
+/** Stands for all values that no operation of a part observes. */
+export const OTHER_VALUE = '(another value)';
 
 /** A part of a history that cannot be explained, whatever happened around it. */
 export interface Contradiction {
@@ -17,6 +20,10 @@ const WINDOW_GROWTH = 4;
 const WINDOW_EVENTS_MIN = 8;
 /** Operations swept in all attempts to make a contradiction smaller: bounds the time, in seconds. */
 const WORK_MAX = 12_000_000;
+
+/** Values with which a window may begin. */
+const INITIAL_MAX = 2_000;
+const LIMITS: SweepLimits = { widthMin: 4_000, widthMax: 4_000, plentyAbove: 0, stepsMax: 200_000 };
 
 const NEVER = Number.POSITIVE_INFINITY;
 
@@ -81,71 +88,51 @@ function closedWithout(operations: readonly Operation[], dropped: ReadonlySet<Op
   return operations.filter((operation) => !gone.has(operation));
 }
 
-/** Makes a contradiction smaller, as long as the budget lasts; every step leaves a contradiction. */
+/** Finds small contradictions; every step leaves one, as long as the budget lasts. */
 export class Minimiser {
-  readonly #limits: SweepLimits;
   #work = 0;
 
-  constructor(limits: SweepLimits) {
-    this.#limits = limits;
-  }
-
-  /** `operations` must be a contradiction when the key is absent at first. */
-  shrink(operations: readonly Operation[], culprit: Operation): Contradiction {
-    let smallest = this.#window(this.#shortPrefix(operations, culprit));
+  /**
+   * A small contradiction near event `at` of the operations of one key, where a sweep got stuck. undefined when
+   * no part can be shown to be one.
+   */
+  find(operations: readonly Operation[], at: number): Contradiction | undefined {
+    let smallest = this.#window(operations, at);
+    if (smallest === undefined) return undefined;
     for (let before = NEVER; smallest.operations.length < before && this.#work < WORK_MAX;) {
       before = smallest.operations.length;
       smallest = this.#dropPieces(smallest);
     }
-    const end = this.#stuckAt(smallest) ?? culprit;
-    const sorted = [...smallest.operations].sort((a, b) => a.invokedMs - b.invokedMs);
-    return { initial: toldApart(smallest), upTo: sorted, culprit: end };
-  }
-
-  /**
-   * A sweep may see that it will get stuck before the answer comes that makes it so: a little more than what it
-   * had seen is the contradiction.
-   */
-  #shortPrefix(operations: readonly Operation[], culprit: Operation): Attempt {
-    const ends = operations
-      .map(({ returnedMs }) => returnedMs)
-      .filter((atMs) => atMs >= culprit.returnedMs && atMs !== NEVER)
-      .sort((a, b) => a - b);
-    for (let more = 0; more < ends.length; more = more * WINDOW_GROWTH + 1) {
-      const attempt = { initial: [undefined], operations: prefix(operations, ends[more] as number) };
-      if (this.#stuckAt(attempt) !== undefined) return attempt;
-    }
-    return { initial: [undefined], operations };
+    const culprit = this.#stuckAt(smallest) as Operation;
+    const upTo = [...smallest.operations].sort((a, b) => a.invokedMs - b.invokedMs);
+    return { initial: toldApart(smallest), upTo, culprit };
   }
 
   /** The operation at which an attempt contradicts itself; undefined when it does not, or not certainly. */
   #stuckAt({ initial, operations }: Attempt): Operation | undefined {
     this.#work += operations.length + 1;
-    const end = new Sweep(buildModel(operations, initial), this.#limits).run();
+    const end = new Sweep(buildModel(operations, initial), LIMITS).run();
     return end.type === 'stuck' && end.isExact ? end.culprit.operation : undefined;
   }
 
   /**
-   * Cuts off the beginning: what was open at the cut may have happened before it, after it or never, and of
-   * what was before only the values count that the key may have held.
+   * Looks at ever more events before and after the place. What was open when a window begins may have happened
+   * before it, in it or never, and the key may hold any value then; so a contradiction inside is one of the
+   * whole.
    */
-  #window(whole: Attempt): Attempt {
-    const model = buildModel(whole.operations, whole.initial);
-    const { events } = model;
-    const cuts = new Set<number>();
-    for (let size = WINDOW_EVENTS_MIN; size < events.length; size *= WINDOW_GROWTH) {
-      cuts.add(events.length - size);
+  #window(operations: readonly Operation[], at: number): Attempt | undefined {
+    const { events } = buildModel(operations);
+    for (let size = WINDOW_EVENTS_MIN; ; size *= WINDOW_GROWTH) {
+      const [from, to] = [Math.max(0, at - size), Math.min(events.length - 1, at + size)];
+      const inside = prefix(operations, timeOf(events[to] as Event));
+      const begun = cutAt(inside, events.slice(0, from));
+      const initial = from === 0 ? [undefined] : anyValue(begun);
+      const attempt = { initial, operations: begun };
+      if (initial.length <= INITIAL_MAX && this.#stuckAt(attempt) !== undefined) {
+        return this.#upToCulprit(attempt);
+      }
+      if (from === 0 && to === events.length - 1) return undefined;
     }
-    const states = new Map<number, readonly (string | undefined)[]>();
-    this.#work += whole.operations.length;
-    new Sweep(model, this.#limits).run((at, current) => {
-      if (cuts.has(at)) states.set(at, current());
-    });
-    for (const [cut, initial] of [...states].sort(([a], [b]) => b - a)) {
-      const attempt = { initial, operations: cutAt(whole.operations, events.slice(0, cut)) };
-      if (this.#stuckAt(attempt) !== undefined) return this.#upToCulprit(attempt);
-    }
-    return whole;
   }
 
   /** Leaves out what came after the first answer that contradicts the rest. */
@@ -182,6 +169,22 @@ function cutAt(operations: readonly Operation[], before: readonly Event[]): Oper
   return operations
     .filter((each) => !ended.has(each) && begun.get(each)?.kind !== 'observe')
     .map((each) => (begun.has(each) ? { ...each, returnedMs: NEVER } : each));
+}
+
+function timeOf(event: Event): number {
+  if (event.type === 'unknown') return event.atMs;
+  const { invokedMs, returnedMs } = event.known.operation;
+  return event.type === 'invoke' ? invokedMs : returnedMs;
+}
+
+/** Every value that some operation could tell from others, and one that stands for all the rest. */
+function anyValue(operations: readonly Operation[]): (string | undefined)[] {
+  const values = new Set<string | undefined>([OTHER_VALUE]);
+  for (const operation of operations) {
+    const seen = observed(operation);
+    for (const value of seen === 'all' ? given(operation) : seen) values.add(value);
+  }
+  return [...values];
 }
 
 /** Values at the beginning that nobody observes are one as good as the other. */

@@ -28,7 +28,7 @@ export interface UnknownKind {
 
 export type Event =
   | { readonly type: 'invoke' | 'return'; readonly known: Known }
-  | { readonly type: 'unknown'; readonly kind: number };
+  | { readonly type: 'unknown'; readonly kind: number; readonly atMs: number };
 
 /** The operations of one key, prepared for the sweep. */
 export interface Model {
@@ -172,7 +172,7 @@ export function buildModel(
     const kind = kindNumbers.get(name) ?? unknownKinds.push(effect) - 1;
     kindNumbers.set(name, kind);
     const atMs = (unknownOperations[at] as Operation).invokedMs;
-    timed.push({ atMs, order: 0, event: { type: 'unknown', kind } });
+    timed.push({ atMs, order: 0, event: { type: 'unknown', kind, atMs } });
   }
   // Of two at one moment the invocation counts as first: then they overlap, which excludes less.
   timed.sort((a, b) => a.atMs - b.atMs || a.order - b.order);

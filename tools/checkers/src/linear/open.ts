@@ -1,5 +1,5 @@
-import { hasBit, setBit, spentOf, type Configuration } from './frontier.js';
-import { GARBAGE, type Known, type Model } from './model.js';
+import { clearBit, hasBit, setBit, spentOf, type Configuration } from './frontier.js';
+import { GARBAGE, type Known, type Model, type UnknownKind } from './model.js';
 
 function listIn<K, T>(map: Map<K, T[]>, key: K): T[] {
   let list = map.get(key);
@@ -7,9 +7,9 @@ function listIn<K, T>(map: Map<K, T[]>, key: K): T[] {
   return list;
 }
 
-function removeFrom<K>(map: Map<K, Known[]>, key: K, known: Known): void {
-  const list = map.get(key) as Known[];
-  list.splice(list.indexOf(known), 1);
+function removeFrom<K, T>(map: Map<K, T[]>, key: K, item: T): void {
+  const list = map.get(key) as T[];
+  list.splice(list.indexOf(item), 1);
   if (list.length === 0) map.delete(key);
 }
 
@@ -65,8 +65,23 @@ export class OpenOperations {
   }
 
   invoke(known: Known): void {
-    const { kind, wants, gives, slot } = known;
+    const { kind, wants, gives } = known;
     if (kind !== 'observe') countIn(this.#comingGifts, gives, -1);
+    for (const value of wants) countIn(this.#coming, value, -1);
+    this.open(known);
+  }
+
+  /** Takes back an invocation. */
+  uninvoke(known: Known): void {
+    const { kind, wants, gives } = known;
+    this.finish(known);
+    if (kind !== 'observe') countIn(this.#comingGifts, gives, 1);
+    for (const value of wants) countIn(this.#coming, value, 1);
+  }
+
+  /** The operation is open: just invoked, or its return is taken back. */
+  open(known: Known): void {
+    const { kind, wants, gives, slot } = known;
     if (kind === 'write') {
       const list = listIn(this.#writes, gives);
       const place = list.findIndex(({ deadline }) => deadline > known.deadline);
@@ -74,17 +89,16 @@ export class OpenOperations {
       setBit(this.writeMask, slot);
       return;
     }
-    for (const value of wants) {
+    for (const value of wants)
       listIn(kind === 'observe' ? this.#observers : this.#replacers, value).push(known);
-      countIn(this.#coming, value, -1);
-    }
   }
 
+  /** The operation has returned. */
   finish(known: Known): void {
     const { kind, wants, gives, slot } = known;
     if (kind === 'write') {
       removeFrom(this.#writes, gives, known);
-      this.writeMask[slot >>> 5] = (this.writeMask[slot >>> 5] as number) & ~(1 << (slot & 31));
+      clearBit(this.writeMask, slot);
       return;
     }
     for (const value of wants) {
@@ -97,17 +111,26 @@ export class OpenOperations {
     const before = this.#supply[kind] as number;
     this.#supply[kind] = before + 1;
     if (before > 0) return;
-    const unknown = this.#model.unknownKinds[kind] as Model['unknownKinds'][number];
-    switch (unknown.kind) {
-      case 'write':
-        this.#unknownWrites.set(unknown.gives, kind);
-        return;
-      case 'cas':
-        listIn(this.#unknownByWant, unknown.wants).push(kind);
-        listIn(this.#unknownByGift, unknown.gives).push(kind);
-        return;
-      case 'add':
-        this.#unknownAdds.push(kind);
+    const unknown = this.#model.unknownKinds[kind] as UnknownKind;
+    if (unknown.kind === 'write') this.#unknownWrites.set(unknown.gives, kind);
+    else if (unknown.kind === 'add') this.#unknownAdds.push(kind);
+    else {
+      listIn(this.#unknownByWant, unknown.wants).push(kind);
+      listIn(this.#unknownByGift, unknown.gives).push(kind);
+    }
+  }
+
+  /** Takes back an offer. */
+  withdraw(kind: number): void {
+    const after = (this.#supply[kind] as number) - 1;
+    this.#supply[kind] = after;
+    if (after > 0) return;
+    const unknown = this.#model.unknownKinds[kind] as UnknownKind;
+    if (unknown.kind === 'write') this.#unknownWrites.delete(unknown.gives);
+    else if (unknown.kind === 'add') this.#unknownAdds.splice(this.#unknownAdds.indexOf(kind), 1);
+    else {
+      removeFrom(this.#unknownByWant, unknown.wants, kind);
+      removeFrom(this.#unknownByGift, unknown.gives, kind);
     }
   }
 
@@ -216,7 +239,7 @@ export class OpenOperations {
     for (const value of useful) {
       for (const kind of this.#unknownByGift.get(value) ?? NONE) {
         if (!this.#isLeft(kind, configuration)) continue;
-        useful.add((this.#model.unknownKinds[kind] as Model['unknownKinds'][number]).wants);
+        useful.add((this.#model.unknownKinds[kind] as UnknownKind).wants);
       }
     }
     return useful;

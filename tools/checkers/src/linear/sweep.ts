@@ -1,12 +1,18 @@
+import { InvariantError } from '@cairn/base';
+
 import { clearBit, Frontier, hasBit, keyOf, setBit, spendOne, type Configuration } from './frontier.js';
-import { GARBAGE, type Known, type Model, type UnknownKind } from './model.js';
+import { GARBAGE, type Event, type Known, type Model, type UnknownKind } from './model.js';
 import { OpenOperations } from './open.js';
 
 export interface SweepLimits {
-  /** Configurations kept from one return to the next; further ones are left out. */
+  /** Configurations kept from one event to the next; further ones are left out. */
+  readonly widthMin: number;
+  /** The same where that led nowhere: there the sweep goes back and keeps up to this many. */
   readonly widthMax: number;
   /** Of unknown operations with one effect, more than this many count as any number. */
   readonly plentyAbove: number;
+  /** Steps tried in all before the sweep gives up: bounds the time. */
+  readonly stepsMax: number;
 }
 
 export type SweepEnd =
@@ -17,6 +23,11 @@ export type SweepEnd =
 
 /** Steps tried for one return, per configuration that may be kept, before the rest is left out. */
 const STEPS_PER_WIDTH = 50;
+/** Events that the sweep can go back, and how far it goes at first. */
+const REMEMBERED_EVENTS = 4_096;
+const BACK_EVENTS = 16;
+const GROWTH = 4;
+const NOWHERE = -1;
 
 /**
  * Is there an order of the operations of one key, each between its invocation and its return, that explains
@@ -38,12 +49,17 @@ export class Sweep {
   readonly #limits: SweepLimits;
   readonly #open: OpenOperations;
   #frontier = new Frontier();
-  #isNarrowed = false;
+  readonly #remembered: Frontier[] = [];
+  #width: number;
+  #steps = 0;
+  /** The first event at which configurations were left out. */
+  #narrowedAt = NOWHERE;
   #isWidened = false;
 
   constructor(model: Model, limits: SweepLimits) {
     this.#model = model;
     this.#limits = limits;
+    this.#width = limits.widthMin;
     this.#open = new OpenOperations(model, limits.plentyAbove);
     const words = (model.slots + 31) >>> 5;
     for (const state of model.initial) {
@@ -52,32 +68,54 @@ export class Sweep {
     }
   }
 
-  /** `passed` is told the values that the key may hold before each event. */
-  run(passed?: (at: number, states: () => (string | undefined)[]) => void): SweepEnd {
-    for (const [at, event] of this.#model.events.entries()) {
-      passed?.(at, () => this.#states());
-      switch (event.type) {
-        case 'invoke':
-          this.#invoke(event.known);
-          break;
-        case 'unknown':
-          this.#open.offer(event.kind);
-          if (this.#open.isPlenty(event.kind)) this.#isWidened = true;
-          break;
-        case 'return':
-          this.#return(event.known);
-          if (this.#frontier.size === 0) {
-            return { type: 'stuck', culprit: event.known, at, isExact: !this.#isNarrowed };
-          }
+  run(): SweepEnd {
+    const { events } = this.#model;
+    let [wideUntil, back] = [-1, BACK_EVENTS];
+    for (let at = 0; at < events.length; at += 1) {
+      if (at > wideUntil) this.#width = this.#limits.widthMin;
+      this.#remembered[at % REMEMBERED_EVENTS] = this.#frontier;
+      const event = events[at] as Event;
+      this.#pass(event, at);
+      if (this.#frontier.size > 0) continue;
+      if (event.type !== 'return') throw new InvariantError('only an answer can contradict');
+      const canRetry = this.#width < this.#limits.widthMax && this.#steps < this.#limits.stepsMax;
+      if (this.#narrowedAt === NOWHERE || !canRetry) {
+        return { type: 'stuck', culprit: event.known, at, isExact: this.#narrowedAt === NOWHERE };
       }
+      back = at <= wideUntil ? back * GROWTH : BACK_EVENTS;
+      this.#width = Math.min(this.#width * GROWTH, this.#limits.widthMax);
+      wideUntil = Math.max(wideUntil, at);
+      at = this.#goBack(at, back) - 1;
     }
     return { type: 'explained', isExact: !this.#isWidened };
   }
 
-  #states(): (string | undefined)[] {
-    return this.#frontier.states.map((state) =>
-      state === GARBAGE ? OTHER_VALUE : this.#model.values.names[state],
-    );
+  #pass(event: Event, at: number): void {
+    switch (event.type) {
+      case 'invoke':
+        this.#invoke(event.known);
+        return;
+      case 'unknown':
+        this.#open.offer(event.kind);
+        if (this.#open.isPlenty(event.kind)) this.#isWidened = true;
+        return;
+      case 'return':
+        if (this.#return(event.known) && this.#narrowedAt === NOWHERE) this.#narrowedAt = at;
+    }
+  }
+
+  /** Undoes events up to and including `at`; answers the first one undone. */
+  #goBack(at: number, count: number): number {
+    const to = Math.max(0, at - Math.min(count, REMEMBERED_EVENTS - 1));
+    for (let undone = at; undone >= to; undone -= 1) {
+      const event = this.#model.events[undone] as Event;
+      if (event.type === 'unknown') this.#open.withdraw(event.kind);
+      else if (event.type === 'invoke') this.#open.uninvoke(event.known);
+      else this.#open.open(event.known);
+    }
+    this.#frontier = this.#remembered[to % REMEMBERED_EVENTS] as Frontier;
+    if (this.#narrowedAt >= to) this.#narrowedAt = NOWHERE;
+    return to;
   }
 
   #invoke(known: Known): void {
@@ -89,7 +127,9 @@ export class Sweep {
     this.#frontier = after;
   }
 
-  #return(known: Known): void {
+  /** True when configurations were left out. */
+  #return(known: Known): boolean {
+    let isNarrowed = false;
     const after = new Frontier();
     const visited = new Set<string>();
     const paths: Configuration[] = [];
@@ -98,21 +138,23 @@ export class Sweep {
       if (this.#isWorthUsing(each, known)) paths.push(each);
     }
     while (paths.length > 0) {
-      for (const next of this.#steps(paths.pop() as Configuration, known)) {
+      for (const next of this.#next(paths.pop() as Configuration, known)) {
         const key = keyOf(next);
         if (visited.has(key)) continue;
         visited.add(key);
         if (hasBit(next.covered, known.slot)) after.add(without(next, known));
         if (this.#isWorthUsing(next, known)) paths.push(next);
       }
-      if (visited.size > this.#limits.widthMax * STEPS_PER_WIDTH || after.size > this.#limits.widthMax * 2) {
-        this.#isNarrowed = true;
+      if (visited.size > this.#width * STEPS_PER_WIDTH || after.size > this.#width * 2) {
+        isNarrowed = paths.length > 0;
         break;
       }
     }
     this.#open.finish(known);
-    if (after.trim(this.#limits.widthMax)) this.#isNarrowed = true;
+    if (after.trim(this.#width)) isNarrowed = true;
+    this.#steps += visited.size;
     this.#frontier = after;
+    return isNarrowed;
   }
 
   /** Whether it is open what becomes of the operation: it must happen, or it can and somebody may want that. */
@@ -123,7 +165,7 @@ export class Sweep {
   }
 
   /** What may happen next on the way to `target`. */
-  *#steps(from: Configuration, target: Known): Generator<Configuration> {
+  *#next(from: Configuration, target: Known): Generator<Configuration> {
     const open = this.#open;
     const { state } = from;
     if (!open.mayLeave(from)) return;
@@ -224,9 +266,6 @@ export class Sweep {
     return kept;
   }
 }
-
-/** Stands for a value that no later operation observes. */
-export const OTHER_VALUE = '(a value that is not read again)';
 
 function byDeadline(list: readonly Known[]): readonly Known[] {
   return list.length < 2 ? list : [...list].sort((a, b) => a.deadline - b.deadline);

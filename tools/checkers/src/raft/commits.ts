@@ -1,0 +1,37 @@
+import type { SeenReplica } from './logs.js';
+
+interface LastLook {
+  readonly life: number;
+  readonly commitIndex: number;
+  readonly config: string;
+}
+
+/**
+ * What a leader says is committed is on the disks of a majority, of both majorities in a joint configuration.
+ * Judged when the commit index moves while the configuration stays: what an older one committed need not be
+ * with the members of the next.
+ */
+export class CommitWatch {
+  readonly #looks = new Map<string, LastLook>();
+
+  /**
+   * Looks at one replica; answers what is wrong. `durableIndexOf`: what the disk of a voter holds; undefined =
+   * unknown, counts as holding everything.
+   */
+  look(replica: SeenReplica, durableIndexOf: (voter: number) => number | undefined): string | undefined {
+    const { group, node, life, commitIndex, voters, outgoing } = replica;
+    const place = `${group} at ${node}`;
+    const before = this.#looks.get(place);
+    const config = `${voters.join()};${outgoing.join()}`;
+    this.#looks.set(place, { life, commitIndex, config });
+    const hasMoved = before?.life === life && before.config === config && commitIndex > before.commitIndex;
+    if (!replica.isLeader || !hasMoved) return undefined;
+    for (const majority of [voters, outgoing]) {
+      if (majority.length === 0) continue;
+      const holders = majority.filter((voter) => (durableIndexOf(voter) ?? commitIndex) >= commitIndex);
+      if (holders.length * 2 > majority.length) continue;
+      return `${place} committed ${commitIndex}, on disk only at ${holders.length} of ${majority.length} voters`;
+    }
+    return undefined;
+  }
+}

@@ -1,5 +1,5 @@
 import { assert, type Timestamp } from '@cairn/base';
-import { isRecordLiveAt } from './record.js';
+import { checkRow, isRecordLiveAt } from './record.js';
 import { isSameUserKey, timestampOfVersionKey, userKeyOfVersionKey } from './version-key.js';
 import type { VersionRow } from './visible-reader.js';
 
@@ -72,6 +72,8 @@ export class GarbageCollector {
         this.#take(row);
       } else if (timestampOfVersionKey(row[0]) <= this.#safePoint) {
         this.#pivotSeen = true;
+        // A flipped flag must not make a live row garbage.
+        checkRow(row[0], row[1]);
         if (!isRecordLiveAt(row[1], this.#safePoint)) this.#deadPivot = row;
       }
     }

@@ -1,6 +1,6 @@
 import { timestamp } from '@cairn/base';
 import fc from 'fast-check';
-import { encodeRecord, type VersionRecord } from './record.js';
+import { recordLength, writeRecordOf, type VersionRecord } from './record.js';
 import { encodeVersionKey } from './version-key.js';
 import type { VersionRow } from './visible-reader.js';
 
@@ -38,12 +38,20 @@ export const modelWrites: fc.Arbitrary<ModelWrite[]> = fc
     })),
   );
 
+/** The engine row of a version. */
+export function rowOf(engineKey: Buffer, version: VersionRecord): VersionRow {
+  const both = Buffer.alloc(engineKey.length + recordLength(version));
+  engineKey.copy(both);
+  writeRecordOf(both, { keyAt: 0, recordAt: engineKey.length }, version);
+  return [engineKey, both.subarray(engineKey.length)];
+}
+
 /** The engine rows that the writes leave, in key order. */
 export function rowsOf(writes: readonly ModelWrite[]): VersionRow[] {
   const rows = new Map<string, VersionRow>();
   for (const { key, version } of writes) {
     const engineKey = encodeVersionKey(Buffer.from(key, 'latin1'), version.timestamp);
-    rows.set(engineKey.toString('latin1'), [engineKey, encodeRecord(version)]);
+    rows.set(engineKey.toString('latin1'), rowOf(engineKey, version));
   }
   return [...rows.values()].sort(([one], [other]) => Buffer.compare(one, other));
 }

@@ -1,8 +1,11 @@
 import { CairnError, assert, timestamp, type Timestamp } from '@cairn/base';
+import { crc32, crc32Short } from '@cairn/codec';
 
 /*
  * Engine value of a version, big endian:
- *   flags u8 (1 tombstone, 2 has expiry) | sequence u32 | expiry u64, only with flag 2 | value bytes
+ *   flags u8 (1 tombstone, 2 has expiry) | sequence u32 | checksum u32 | expiry u64, only with flag 2 | value
+ * The checksum is the CRC-32 of the version key and the engine value, its own bytes taken as zeros: engines may
+ * not notice bytes that flip in their files, and a right value under a wrong key is as wrong.
  */
 
 const FLAG_TOMBSTONE = 1;
@@ -10,7 +13,8 @@ const FLAG_EXPIRY = 2;
 const FLAGS_KNOWN = FLAG_TOMBSTONE | FLAG_EXPIRY;
 /** Where an engine value has its sequence, four bytes. */
 export const RECORD_SEQUENCE_AT = 1;
-const HEADER_BYTES = 5;
+const CHECKSUM_AT = 5;
+const HEADER_BYTES = 9;
 const EXPIRY_BYTES = 8;
 
 /** No expiry. */
@@ -36,15 +40,13 @@ export function recordLength(version: VersionRecord): number {
   return HEADER_BYTES + (version.expiry === 0 ? 0 : EXPIRY_BYTES) + version.value.length;
 }
 
-/**
- * Writes the engine value at `at` and answers the position behind it. The timestamp is in the key, not
- * here.
- */
-export function writeRecord(target: Buffer, at: number, version: VersionRecord): number {
+/** The timestamp is in the key, not here; the checksum is left zero. Answers the position behind. */
+function writeRecord(target: Buffer, at: number, version: VersionRecord): number {
   assert(!version.tombstone || version.value.length === 0, 'tombstone with a value');
   const expiry = version.expiry;
   target[at] = (version.tombstone ? FLAG_TOMBSTONE : 0) | (expiry === 0 ? 0 : FLAG_EXPIRY);
   target.writeUInt32BE(version.sequence, at + 1);
+  target.fill(0, at + CHECKSUM_AT, at + HEADER_BYTES);
   let to = at + HEADER_BYTES;
   if (expiry !== 0) {
     target.writeUInt32BE(Math.floor(expiry / 4294967296), to);
@@ -55,10 +57,37 @@ export function writeRecord(target: Buffer, at: number, version: VersionRecord):
   return to + version.value.length;
 }
 
-export function encodeRecord(version: VersionRecord): Buffer {
-  const record = Buffer.allocUnsafe(recordLength(version));
-  writeRecord(record, 0, version);
-  return record;
+/**
+ * Writes the engine value behind the version key that stands at [keyAt, recordAt), and answers the position
+ * behind it.
+ */
+export function writeRecordOf(
+  target: Buffer,
+  { keyAt, recordAt }: { readonly keyAt: number; readonly recordAt: number },
+  version: VersionRecord,
+): number {
+  const end = writeRecord(target, recordAt, version);
+  target.writeUInt32BE(crc32(target.subarray(keyAt, end)), recordAt + CHECKSUM_AT);
+  return end;
+}
+
+const NO_CHECKSUM = Buffer.alloc(HEADER_BYTES - CHECKSUM_AT);
+
+/**
+ * Checks a row that an engine handed out. Throws CORRUPTION when it is not what was written: the node that
+ * holds it must not serve it.
+ */
+export function checkRow(key: Buffer, record: Buffer): void {
+  if (record.length >= HEADER_BYTES) {
+    let crc = crc32Short(key, { from: 0, to: key.length });
+    crc = crc32Short(record, { from: 0, to: CHECKSUM_AT }, crc);
+    crc = crc32Short(NO_CHECKSUM, { from: 0, to: NO_CHECKSUM.length }, crc);
+    if (record.length > HEADER_BYTES) crc = crc32(record.subarray(HEADER_BYTES), crc);
+    if (crc === record.readUInt32BE(CHECKSUM_AT)) return;
+  }
+  throw new CairnError('CORRUPTION', 'a row of the engine does not match its checksum', {
+    details: { key: key.toString('hex').slice(0, 128) },
+  });
 }
 
 /** Decodes the engine value of a version at `ts`; `value` is a view. Throws CORRUPTION. */

@@ -1,5 +1,6 @@
 import { assert, type Timestamp } from '@cairn/base';
 import {
+  checkRow,
   decodeRecord,
   isRecordLiveAt,
   sequenceOfRecord,
@@ -176,10 +177,14 @@ export class VisibleReader {
         continue;
       }
       if (timestampOfVersionKey(key) > this.#readTimestamp) {
-        this.#onNewer?.(row);
+        if (this.#onNewer !== undefined) {
+          checkRow(key, row[1]);
+          this.#onNewer(row);
+        }
         continue;
       }
       this.#settled = true;
+      checkRow(key, row[1]);
       if (isRecordLiveAt(row[1], this.#readTimestamp)) this.#emit(row);
     }
     return this.#full;
@@ -203,7 +208,9 @@ export class VisibleReader {
   #settleCandidate(): void {
     const candidate = this.#candidate;
     this.#candidate = undefined;
-    if (candidate !== undefined && isRecordLiveAt(candidate[1], this.#readTimestamp)) this.#emit(candidate);
+    if (candidate === undefined) return;
+    checkRow(candidate[0], candidate[1]);
+    if (isRecordLiveAt(candidate[1], this.#readTimestamp)) this.#emit(candidate);
   }
 
   #emit(row: VersionRow): void {
@@ -216,9 +223,11 @@ export class VisibleReader {
 /**
  * The newest version at or below a timestamp, tombstones and expired ones included, from the first engine
  * row at or after `encodeVersionKey(userKey, ts)`. `keyPrefix` is `encodeKeyPrefix(userKey)`. undefined
- * when the row is missing or belongs to another key. The value is a view. See `isVersionLiveAt`.
+ * when the row is missing or belongs to another key. The value is a view. See `isVersionLiveAt`. Throws
+ * CORRUPTION for a row that is not as it was written.
  */
 export function versionOfRow(row: VersionRow | undefined, keyPrefix: Buffer): VersionRecord | undefined {
   if (row === undefined || !hasKeyPrefix(row[0], keyPrefix)) return undefined;
+  checkRow(row[0], row[1]);
   return decodeRecord(timestampOfVersionKey(row[0]), row[1]);
 }

@@ -1,7 +1,7 @@
 import { assert, timestamp, type Timestamp } from '@cairn/base';
 import { OutcomeKind, type CommandOutcome } from './command-outcome.js';
 import { Namespace } from './namespace.js';
-import { recordLength, writeRecord, type VersionRecord } from './record.js';
+import { recordLength, writeRecordOf, type VersionRecord } from './record.js';
 import { countZeroBytes, writeEscapedKey } from './user-key.js';
 import { TIMESTAMP_BYTES, versionKeyLength, writeInvertedTimestamp } from './version-key.js';
 import {
@@ -186,7 +186,7 @@ function writeRow(buffer: Buffer, at: number, sizes: RowSizes, version: VersionR
   buffer[keyAt] = Namespace.versions;
   const timestampAt = writeEscapedKey(buffer, keyAt + 1, sizes.userKey, sizes.zeros);
   writeInvertedTimestamp(buffer, timestampAt, version.timestamp);
-  const end = writeRecord(buffer, timestampAt + TIMESTAMP_BYTES, version);
+  const end = writeRecordOf(buffer, { keyAt, recordAt: timestampAt + TIMESTAMP_BYTES }, version);
   assert(end === keyAt + sizes.keyBytes + sizes.recordBytes, 'row of another length than announced');
 }
 

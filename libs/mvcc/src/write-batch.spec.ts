@@ -11,7 +11,8 @@ import {
   setDeleteRange,
   setFailedCompare,
 } from './command-outcome.js';
-import { encodeRecord, type VersionRecord } from './record.js';
+import { rowOf } from './model.testing.js';
+import type { VersionRecord } from './record.js';
 import { encodeVersionKey } from './version-key.js';
 import { encodeVersionToken } from './version-token.js';
 import { WriteBatchBuilder } from './write-batch-builder.js';
@@ -88,7 +89,8 @@ const writeItem: fc.Arbitrary<Item> = fc
     const outcome = outcomeOf({ client, requestSequence, kind, flags: 3, timestamp: ts, sequence });
     builder.addWrite(outcome, key, version);
     if (kind === OutcomeKind.increment) outcome.detail = Buffer.from(version.value);
-    const row = `write ${encodeVersionKey(key, ts).toString('hex')} ${encodeRecord(version).toString('hex')}`;
+    const [engineKey, record] = rowOf(encodeVersionKey(key, ts), version);
+    const row = `write ${engineKey.toString('hex')} ${record.toString('hex')}`;
     return { shown: [row, describeOutcome(outcome)], ts };
   });
 
@@ -106,7 +108,7 @@ const partsItem: fc.Arbitrary<Item> = fc
       builder.addPart(key, version);
       ts = Math.max(ts, version.timestamp);
       const engineKey = encodeVersionKey(key, version.timestamp);
-      shown.push(`write ${engineKey.toString('hex')} ${encodeRecord(version).toString('hex')}`);
+      shown.push(`write ${engineKey.toString('hex')} ${rowOf(engineKey, version)[1].toString('hex')}`);
     }
     const outcome = outcomeOf({ client, requestSequence, timestamp: timestamp(5) });
     setDeleteRange(outcome, rows.length, resumeKey);
@@ -166,9 +168,9 @@ describe('write batches', () => {
     builder.addCollected(timestamp(6), 258);
     const expected = [
       '01' + '01' + '00000005' + '0000000000000009',
-      '01' + '01' + '00' + '000000000001' + '000000000002' + '000c' + '00000006',
-      '106b0001' + 'fffffffffffffff6' + '00' + '00000003' + '76',
-      '03' + '000c' + '00000005' + '10700001' + 'fffffffffffffff7' + '00' + '00000001',
+      '01' + '01' + '00' + '000000000001' + '000000000002' + '000c' + '0000000a',
+      '106b0001' + 'fffffffffffffff6' + '00' + '00000003' + '19e6b6ed' + '76',
+      '03' + '000c' + '00000009' + '10700001' + 'fffffffffffffff7' + '00' + '00000001' + 'c25ce4c5',
       '02' + '03' + '04' + 'ffffffffffff' + '000000000004' + '0000000000000007' + '00000000' + '0000000d',
       '0000000000000005' + '00000006' + '77',
       '04' + '00000002' + '0002' + '7879' + '0001' + '7a',

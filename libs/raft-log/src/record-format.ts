@@ -8,7 +8,7 @@ import {
   type RangeId,
   type Term,
 } from '@cairn/base';
-import { crc32, UINT48_MAX } from '@cairn/codec';
+import { crc32, crc32Short, UINT48_MAX } from '@cairn/codec';
 import { type Entry, EntryKind } from '@cairn/raft';
 
 /** What a record says. Numbers are written to disk: append only. */
@@ -36,26 +36,14 @@ export const PAYLOAD_BYTES_MAX = 64 * 1024 * 1024;
 const RECORD_MAGIC = 0xc4;
 const RECORD_VERSION = 1;
 
-const CRC_TABLE = ((): Int32Array => {
-  const table = new Int32Array(256);
-  for (let byte = 0; byte < 256; byte += 1) {
-    let value = byte;
-    for (let bit = 0; bit < 8; bit += 1) value = (value & 1) === 1 ? (value >>> 1) ^ 0xedb88320 : value >>> 1;
-    table[byte] = value;
-  }
-  return table;
-})();
+const HEADER_BEHIND_CRC = { from: 4, to: ENTRY_HEADER_BYTES };
 
 /**
  * CRC-32 of a record: header bytes 4 .. 31, then the payload. The short part in script: cheaper than a native
  * call.
  */
 function recordCrc(header: Uint8Array, payload: Uint8Array): number {
-  let crc = -1;
-  for (let at = 4; at < ENTRY_HEADER_BYTES; at += 1) {
-    crc = (CRC_TABLE[(crc ^ (header[at] as number)) & 255] as number) ^ (crc >>> 8);
-  }
-  const headerCrc = (crc ^ -1) >>> 0;
+  const headerCrc = crc32Short(header, HEADER_BEHIND_CRC);
   return payload.length === 0 ? headerCrc : crc32(payload, headerCrc);
 }
 

@@ -41,12 +41,16 @@ export interface SnapshotSenderParts {
   readonly logger: Logger;
   readonly metrics: StoreMetrics;
   openChannel(to: StoreId): SnapshotChannel;
+  /** The engine holds what nobody wrote: the store must stop. */
+  damaged(error: CairnError): void;
 }
 
 interface SnapshotView {
   readonly header: SnapshotHeader;
   readonly spans: readonly EngineSpan[];
   readonly snapshot: EngineSnapshot;
+  /** Throws for a row that must not be copied. */
+  readonly check: ((key: Buffer, value: Buffer) => void) | undefined;
 }
 
 /**
@@ -121,6 +125,7 @@ export class SnapshotSender {
       const last = await channel.end(chunks);
       return last.type === 'received';
     } catch (error) {
+      if (CairnError.is(error) && error.code === 'CORRUPTION') this.#parts.damaged(error);
       logger.info('snapshot not sent', { range: replica.rangeId, store, reason: messageOf(error) });
       return false;
     } finally {
@@ -158,6 +163,7 @@ export class SnapshotSender {
           },
           spans: machine.spans(),
           snapshot: this.#parts.engine.snapshot(),
+          check: machine.checkRow?.bind(machine),
         });
       });
     });
@@ -168,7 +174,7 @@ export class SnapshotSender {
     for (const span of view.spans) {
       const iterator = this.#parts.engine.iterate(span, view.snapshot);
       try {
-        chunks += await this.#streamSpan(iterator, channel);
+        chunks += await this.#streamSpan(view, iterator, channel);
       } finally {
         await iterator.close();
       }
@@ -176,7 +182,7 @@ export class SnapshotSender {
     return chunks;
   }
 
-  async #streamSpan(iterator: EngineIterator, channel: SnapshotChannel): Promise<number> {
+  async #streamSpan(view: SnapshotView, iterator: EngineIterator, channel: SnapshotChannel): Promise<number> {
     const { clock, config } = this.#parts;
     const startedMs = clock.nowMs();
     let sentBytes = 0;
@@ -186,6 +192,7 @@ export class SnapshotSender {
     for (;;) {
       const more = await iterator.next(ROWS_PER_STEP);
       for (const row of more) {
+        view.check?.(row[0], row[1]);
         rows.push(row);
         bytes += row[0].length + row[1].length;
       }

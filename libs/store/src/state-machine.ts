@@ -33,6 +33,8 @@ export interface StateMachine {
   leadershipLost(): void;
   /** Engine keys that make up the state; snapshots copy exactly these rows. */
   spans(): readonly EngineSpan[];
+  /** Of a row that a snapshot is about to copy: throws CORRUPTION when it is not what was written. */
+  checkRow?(key: Buffer, value: Buffer): void;
   /** State besides the rows that a snapshot must carry (recent request ids, for instance); at most 16 MiB. */
   volatileState(): Uint8Array;
   /** After the rows of a snapshot replaced the spans: reload memory. */

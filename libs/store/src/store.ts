@@ -178,6 +178,7 @@ export class Store {
       logger,
       metrics: this.#metrics,
       openChannel: (to) => options.openSnapshotChannel(to),
+      damaged: fatal,
     });
     this.#receiver = this.#newReceiver();
     this.#removal = new ReplicaRemoval({

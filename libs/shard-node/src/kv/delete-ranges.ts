@@ -1,4 +1,3 @@
-import { CairnError } from '@cairn/base';
 import {
   CommandOutcome,
   rowCacheKey,
@@ -10,6 +9,7 @@ import {
   WriteBatchBuilder,
 } from '@cairn/mvcc';
 
+import { failRead } from './damage.js';
 import { tombstoneAt } from './evaluate.js';
 import type { KvCall } from './kv-call.js';
 import type { KvEnvironment, KvMachine } from './kv-machine.js';
@@ -52,8 +52,7 @@ export class DeleteRanges {
     this.#machine.isExclusive = true;
     this.#machine.whenPublished(() => {
       this.#deleteChunk(call).catch((error: unknown) => {
-        if (CairnError.is(error)) call.fail(error.code, error.message);
-        else call.fail('INTERNAL', `the range deletion failed: ${String(error)}`);
+        failRead(this.#environment, call, error);
         if (this.#reading === call) this.#release();
       });
     });

@@ -9,6 +9,8 @@ import {
 import type { EngineBatch, KvEngine } from '@cairn/engine';
 import {
   asBuffer,
+  checkRow,
+  Namespace,
   readWriteBatch,
   readWriteBatchHeader,
   RequestWindow,
@@ -22,6 +24,7 @@ import { KvOp, ReadConsistency } from '@cairn/wire';
 
 import { ApplyVisitor, type AppliedRow } from './apply-visitor.js';
 import { ColdReads } from './cold-reads.js';
+import type { DamageListener } from './damage.js';
 import { DeleteRanges } from './delete-ranges.js';
 import { GarbageEstimate } from './garbage-estimate.js';
 import type { KvCall } from './kv-call.js';
@@ -38,7 +41,7 @@ import { utcText } from './utc-text.js';
 import { WriteEvaluator } from './write-evaluator.js';
 
 /** What all key ranges of one store share. */
-export interface KvEnvironment {
+export interface KvEnvironment extends DamageListener {
   readonly engine: KvEngine;
   readonly rowCache: RowCache;
   readonly scanCache: ScanCacheBudget;
@@ -467,6 +470,10 @@ export class KvMachine implements StateMachine {
 
   spans(): readonly EngineSpan[] {
     return [versionSpanOf(this.#descriptor.startKey, this.#descriptor.endKey)];
+  }
+
+  checkRow(key: Buffer, value: Buffer): void {
+    if (key[0] === Namespace.versions) checkRow(key, value);
   }
 
   volatileState(): Uint8Array {

@@ -1,4 +1,5 @@
 import {
+  type CairnError,
   logIndex,
   rangeId,
   replicaId,
@@ -235,6 +236,8 @@ export interface RigOptions {
 export class KvRig {
   readonly clock = new ManualClock();
   readonly oracle = new FakeOracle();
+  /** Damaged rows that the machine found. */
+  readonly damage: CairnError[] = [];
   readonly engine: MemoryEngine;
   readonly environment: KvEnvironment;
   readonly replica: FakeReplica;
@@ -254,6 +257,7 @@ export class KvRig {
       timestamps,
       safePoint: new StoreSafePoint(this.engine),
       covering: () => undefined,
+      damaged: (error) => this.damage.push(error),
       clock: this.clock,
       logger: noopLogger,
       tracer: noopTracer,

@@ -2,6 +2,7 @@ import type { Timestamp } from '@cairn/base';
 import { encodeVersionToken, isVersionLiveAt, rowCacheKey, type VersionRecord } from '@cairn/mvcc';
 import { ReadConsistency } from '@cairn/wire';
 
+import { failRead } from './damage.js';
 import type { KvCall } from './kv-call.js';
 import type { KvEnvironment, KvMachine } from './kv-machine.js';
 
@@ -86,7 +87,7 @@ export class PointReads {
         respondRow(call, row, at ?? this.#machine.readNow);
       },
       (error: unknown) => {
-        call.fail('INTERNAL', `the row could not be read: ${String(error)}`);
+        failRead(this.#environment, call, error);
       },
     );
   }

@@ -1,4 +1,4 @@
-import { CairnError, type Timestamp } from '@cairn/base';
+import type { Timestamp } from '@cairn/base';
 import type { EngineIterator } from '@cairn/engine';
 import {
   decodeRecord,
@@ -11,6 +11,7 @@ import {
 } from '@cairn/mvcc';
 import type { PackedRows } from '@cairn/wire';
 
+import { failRead } from './damage.js';
 import type { KvCall } from './kv-call.js';
 import type { KvEnvironment, KvMachine } from './kv-machine.js';
 import { PackedRowSink } from './packed-row-sink.js';
@@ -140,8 +141,7 @@ export class ScanPages {
         if (!call.isAbandoned(this.#environment.clock.nowMs())) await work();
         else call.fail('DEADLINE_EXCEEDED', 'the deadline passed while the scan waited its turn');
       } catch (error) {
-        if (CairnError.is(error)) call.fail(error.code, error.message);
-        else call.fail('INTERNAL', `the scan failed: ${String(error)}`);
+        failRead(this.#environment, call, error);
       }
     });
     if (!accepted) call.fail('RESOURCE_EXHAUSTED', 'too many scans wait on this node', { retryAfterMs: 50 });

@@ -9,6 +9,7 @@ import {
 import type { RequestIdentity } from '@cairn/wire';
 
 import { AdmittedRetries } from './admitted-retries.js';
+import { failRead } from './damage.js';
 import { evaluateWrite, needsCurrent, type WriteMoment } from './evaluate.js';
 import type { KvCall } from './kv-call.js';
 import type { KvEnvironment, KvMachine } from './kv-machine.js';
@@ -173,7 +174,7 @@ export class WriteEvaluator {
         this.#machine.submit(call);
       },
       (error: unknown) => {
-        call.fail('INTERNAL', `the row could not be read: ${String(error)}`);
+        failRead(this.#environment, call, error);
       },
     );
   }

@@ -27,6 +27,7 @@ class GarbageRig {
       engine: rig.engine,
       clock: rig.clock,
       logger: noopLogger,
+      damaged: (error) => rig.environment.damaged(error),
       metrics: noopMetrics,
       limits: { ...DEFAULT_GARBAGE_LIMITS, ...limits },
       machines: () => [rig.machine],

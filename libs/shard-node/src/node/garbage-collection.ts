@@ -11,6 +11,7 @@ import type { KvEngine } from '@cairn/engine';
 import { encodeVersionKey, GarbageCollector, hasExpiryRecord, versionSpanOf } from '@cairn/mvcc';
 import { sleep, type Clock, type Logger, type Metrics } from '@cairn/ports';
 
+import { reportDamage, type DamageListener } from '../kv/damage.js';
 import { proposePurge, type PurgeResult } from '../kv/garbage-purges.js';
 import type { KvMachine } from '../kv/kv-machine.js';
 import { garbageMetrics, type GarbageMetrics } from './garbage-metrics.js';
@@ -48,7 +49,7 @@ export const DEFAULT_GARBAGE_LIMITS: GarbageLimits = {
   compactIntervalMs: 60_000,
 };
 
-export interface GarbageCollectionParts {
+export interface GarbageCollectionParts extends DamageListener {
   readonly engine: KvEngine;
   readonly clock: Clock;
   readonly logger: Logger;
@@ -151,6 +152,7 @@ export class GarbageCollection {
             machine.garbage.passed(this.#parts.newestTimestamp(), pass.freedBytes, pass.hasExpiring);
         },
         (error: unknown) => {
+          reportDamage(this.#parts, error);
           this.#metrics.passes.add(1, { result: 'failed' });
           this.#parts.logger.warn('garbage collection of a range failed', {
             range: replica.rangeId,

@@ -218,6 +218,10 @@ export class ShardNode {
     this.#service = service;
     const rowCache = new RowCache(options.rowCacheBytes);
     const scanCache = new ScanCacheBudget(options.kvLimits.scanCacheBytesMax);
+    const damaged = (error: CairnError): void => {
+      options.logger.error('a row is damaged, the node stops', { reason: error.message, ...error.details });
+      options.onFatal(error);
+    };
     const environment: KvEnvironment = {
       engine,
       rowCache,
@@ -230,6 +234,7 @@ export class ShardNode {
       tracer: options.tracer,
       limits: options.kvLimits,
       scanSlots: new ScanSlots(options.kvLimits.scansMax, options.kvLimits.waitingScansMax),
+      damaged,
       registered: (machine) => {
         service.register(machine);
       },
@@ -290,6 +295,7 @@ export class ShardNode {
       machines: () => service.machines(),
       newestTimestamp: () => timestamps.max,
       lifeMs: () => this.#gcLifeMs,
+      damaged,
     });
     this.#handleRpc();
     this.#measure(rowCache, scanCache);

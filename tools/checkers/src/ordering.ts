@@ -41,6 +41,8 @@ function writesOf(operations: readonly Operation[]): KeyWrites {
     const isKnown = returnedMs !== Number.POSITIVE_INFINITY;
     const effect = written(operation);
     if (effect === 'unchanged' || (action.f === 'cas' && isKnown && !action.succeeded)) continue;
+    // A deletion at 0 found nothing to delete.
+    if (isKnown && timestamp === 0) continue;
     if (isKnown && timestamp !== undefined) {
       const { value } = effect;
       writes.stamped.push({ key, value, timestamp, isStrict: strict === true, invokedMs, returnedMs });
@@ -57,7 +59,7 @@ function show(value: string | undefined): string {
   return value ?? 'nothing';
 }
 
-/** Commit timestamps of one key rise in the order in which its writes happened. */
+/** Commit timestamps of one key never fall in the order in which its writes happened. */
 function perKeyFaults(key: string, writes: readonly StampedWrite[]): string[] {
   const faults: string[] = [];
   const byReturn = [...writes].sort((a, b) => a.returnedMs - b.returnedMs);
@@ -69,26 +71,21 @@ function perKeyFaults(key: string, writes: readonly StampedWrite[]): string[] {
       const over = byReturn[next] as StampedWrite;
       if (newest === undefined || over.timestamp > newest.timestamp) newest = over;
     }
-    if (newest !== undefined && newest.timestamp >= write.timestamp) {
+    if (newest !== undefined && newest.timestamp > write.timestamp) {
       faults.push(
         `${key}: ${show(write.value)} was written at ${write.timestamp}, ` +
           `after ${show(newest.value)} at ${newest.timestamp} was acknowledged`,
       );
     }
   }
-  const seen = new Map<number, StampedWrite>();
-  for (const write of writes) {
-    const other = seen.get(write.timestamp);
-    if (other !== undefined && other.value !== write.value) {
-      faults.push(`${key}: ${show(other.value)} and ${show(write.value)} are both of ${write.timestamp}`);
-    }
-    seen.set(write.timestamp, write);
-  }
   return faults;
 }
 
-/** The newest version at or before a timestamp; writes are in order of timestamp. */
-function versionAt(writes: readonly StampedWrite[], timestamp: number): StampedWrite | undefined {
+/**
+ * The versions that may be the newest at or before a timestamp; writes are in order of timestamp. Of writes at
+ * one timestamp the last replaces the others.
+ */
+function versionsAt(writes: readonly StampedWrite[], timestamp: number): StampedWrite[] {
   let low = 0;
   let high = writes.length;
   while (low < high) {
@@ -96,13 +93,20 @@ function versionAt(writes: readonly StampedWrite[], timestamp: number): StampedW
     if ((writes[middle] as StampedWrite).timestamp <= timestamp) low = middle + 1;
     else high = middle;
   }
-  return writes[low - 1];
+  const newest = writes[low - 1]?.timestamp;
+  const same: StampedWrite[] = [];
+  for (let at = low - 1; at >= 0 && writes[at]?.timestamp === newest; at -= 1) {
+    same.push(writes[at] as StampedWrite);
+  }
+  const lastInvokedMs = Math.max(...same.map(({ invokedMs }) => invokedMs));
+  return same.filter(({ returnedMs }) => returnedMs >= lastInvokedMs);
 }
 
 /**
  * What plain and strict writes promise to snapshots:
  *
- * - of one key, a write that began after another was acknowledged has the larger commit timestamp;
+ * - of one key, a write that began after another was acknowledged has no smaller commit timestamp; of two at one
+ *   timestamp the later replaces the earlier;
  * - a snapshot shows of each key the newest version at or before its timestamp, and nothing else;
  * - a timestamp taken after a strict write was acknowledged is not below that write's; a plain write may be
  *   missed by it.
@@ -136,11 +140,13 @@ export function orderingFaults(history: History): string[] {
 
 function rowFault(key: string, snapshot: SnapshotRead, writes: KeyWrites | undefined): string | undefined {
   const value = snapshot.rows.get(key);
-  const version = versionAt(writes?.stamped ?? [], snapshot.timestamp);
-  if (version?.value === value) return undefined;
+  const versions = versionsAt(writes?.stamped ?? [], snapshot.timestamp);
+  const isRight =
+    versions.length === 0 ? value === undefined : versions.some((version) => version.value === value);
+  if (isRight) return undefined;
   if (writes?.uncertain.has(value) === true || writes?.isAnyUncertain === true) return undefined;
-  const expected = version === undefined ? 'nothing' : `${show(version.value)} of ${version.timestamp}`;
-  return `${key}: a snapshot at ${snapshot.timestamp} shows ${show(value)}, not ${expected}`;
+  const expected = versions.map((version) => `${show(version.value)} of ${version.timestamp}`).join(' or ');
+  return `${key}: a snapshot at ${snapshot.timestamp} shows ${show(value)}, not ${expected === '' ? 'nothing' : expected}`;
 }
 
 /** One pass over time: the largest timestamp of the strict writes acknowledged so far bounds those taken next. */

@@ -3,6 +3,7 @@ import {
   counterFaults,
   coverageFaults,
   History,
+  orderingFaults,
   overlapFaults,
   type HeldSpan,
   type Operation,
@@ -10,6 +11,7 @@ import {
 
 import { Ambush } from './ambush.js';
 import { checkLeases, watchLeaderTerms } from './checkers/leadership.js';
+import { LogLooker } from './checkers/logs.js';
 import { strangers, type HeldReplica } from './checkers/members.js';
 import { readRows, replicaFaults, type ReplicaState } from './checkers/replicas.js';
 import { SimCluster } from './cluster.js';
@@ -19,7 +21,7 @@ import { Operator } from './operator.js';
 import { startClient } from './sim-client.js';
 import { COUNTERS, REGISTERS, Worker } from './workload.js';
 
-const LEASE_CHECK_MS = 7;
+const REPLICA_CHECK_MS = 7;
 const LOOK_EVERY_MS = 100;
 const BOOT_LIMIT_MS = 30_000;
 /** After everything is healed the cluster must serve every key within this. */
@@ -151,7 +153,7 @@ class ScenarioRun {
     const { cluster } = this;
     const { scheduler } = cluster;
     const terms = watchLeaderTerms(cluster);
-    this.#watchLeases();
+    this.#watchReplicas();
     await cluster.boot(BOOT_LIMIT_MS);
     for (const name of this.#clientNames) {
       const worker = this.#worker(name);
@@ -193,11 +195,13 @@ class ScenarioRun {
     }
   }
 
-  #watchLeases(): void {
+  #watchReplicas(): void {
+    const logs = new LogLooker(this.cluster);
     const again = (): void => {
       if (this.#isOver) return;
       checkLeases(this.cluster);
-      this.cluster.scheduler.schedule(LEASE_CHECK_MS, again);
+      logs.look();
+      this.cluster.scheduler.schedule(REPLICA_CHECK_MS, again);
     };
     again();
   }
@@ -311,6 +315,7 @@ class ScenarioRun {
   async #judge(): Promise<void> {
     const { observer } = this.cluster;
     for (const [key, operations] of this.#history.byKey()) this.#judgeKey(key, operations);
+    for (const fault of orderingFaults(this.#history)) observer.violate('ordering', fault);
     for (const nodes of [this.cluster.metadata, this.cluster.shards]) {
       const states: ReplicaState[] = [];
       const all = new Map<string, HeldSpan>();

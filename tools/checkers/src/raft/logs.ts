@@ -36,6 +36,8 @@ export interface LogFault {
 interface Committed {
   readonly entry: SeenEntry;
   readonly seenAt: string;
+  /** Where it was seen: the leader that committed it was of this term or an earlier one. */
+  readonly byTerm: number;
 }
 
 interface Group {
@@ -166,7 +168,8 @@ export class LogWatch {
       const entry = replica.entryAt(index);
       if (entry === undefined) continue;
       const known = group.committed.get(index);
-      if (known === undefined) group.committed.set(index, { entry, seenAt: replica.node });
+      if (known === undefined)
+        group.committed.set(index, { entry, seenAt: replica.node, byTerm: replica.term });
       else if (known.entry.term !== entry.term || known.entry.digest !== entry.digest) {
         const message = `${nameOf(replica)}: ${show(entry)} is committed, at ${known.seenAt} ${show(known.entry)} was`;
         faults.push({ checker: 'state-machine-safety', message });
@@ -180,8 +183,8 @@ export class LogWatch {
     const leadership = `${replica.node} ${replica.term}`;
     if (group.checkedLeaders.has(leadership)) return;
     group.checkedLeaders.add(leadership);
-    for (const [index, { entry, seenAt }] of group.committed) {
-      if (entry.term >= replica.term || index < replica.firstIndex) continue;
+    for (const [index, { entry, seenAt, byTerm }] of group.committed) {
+      if (byTerm >= replica.term || index < replica.firstIndex) continue;
       const own = replica.entryAt(index);
       if (index <= replica.lastIndex && own === undefined) continue;
       if (own !== undefined && own.term === entry.term && own.digest === entry.digest) continue;

@@ -2,8 +2,6 @@ import { describe, expect, it } from '@jest/globals';
 import { counterFaults, coverageFaults, overlapFaults, type HeldSpan, type Operation } from '@cairn/checkers';
 import { MemoryEngine } from '@cairn/engine';
 
-import { Observer } from '../observer.js';
-import { LeaderTerms } from './leadership.js';
 import { readRows, replicaFaults } from './replicas.js';
 
 function span(rangeId: number, from: string, to: string): HeldSpan {
@@ -27,20 +25,6 @@ describe('coverage', () => {
     expect(overlapFaults([span(1, '', 'd'), span(2, 'c', '')])).toHaveLength(1);
     expect(overlapFaults([span(1, '', ''), span(2, 'c', 'd')])).toHaveLength(1);
     expect(overlapFaults([span(1, '', 'b'), span(2, 'c', '')])).toEqual([]);
-  });
-});
-
-describe('leaders', () => {
-  it('may change with the term, not within it', () => {
-    const observer = new Observer(() => 0);
-    const terms = new LeaderTerms(observer);
-    terms.took('range 1', 5, 'a');
-    terms.took('range 1', 6, 'b');
-    terms.took('range 2', 5, 'b');
-    terms.took('range 1', 6, 'b');
-    expect(observer.violations).toEqual([]);
-    terms.took('range 1', 5, 'b');
-    expect(observer.violations).toHaveLength(1);
   });
 });
 

@@ -1,8 +1,8 @@
+import { LeaderTerms } from '@cairn/checkers';
 import type { Entry, SnapshotMeta } from '@cairn/raft';
 
 import type { GroupMember } from '../group-member.js';
 import type { Observer } from '../observer.js';
-import { LeaderTerms } from './leadership.js';
 
 interface Committed {
   readonly entry: Entry;
@@ -13,7 +13,7 @@ interface Committed {
 /** What must hold of one group of the core, judged while it runs. */
 export class GroupChecker {
   readonly #observer: Observer;
-  readonly #terms: LeaderTerms;
+  readonly #terms = new LeaderTerms();
   readonly #committed = new Map<number, Committed>();
   readonly #proposed = new Map<string, GroupMember>();
   /** Reads that were asked for, with what had been acknowledged by then. */
@@ -23,7 +23,6 @@ export class GroupChecker {
 
   constructor(observer: Observer) {
     this.#observer = observer;
-    this.#terms = new LeaderTerms(observer);
   }
 
   get leaderships(): number {
@@ -32,7 +31,8 @@ export class GroupChecker {
 
   /** One leader per term; and it has everything that was committed in the terms before. */
   leads(member: GroupMember, term: number): void {
-    this.#terms.took('the group', term, String(member.id));
+    const fault = this.#terms.took('the group', term, String(member.id));
+    if (fault !== undefined) this.#observer.violate('one-leader-per-term', fault);
     for (let index = this.lastCommitted; index >= member.storage.firstIndex(); index -= 1) {
       const known = this.#committed.get(index);
       if (known === undefined || known.byTerm >= term) continue;

@@ -1,36 +1,15 @@
-import type { Observer } from '../observer.js';
+import { LeaderTerms } from '@cairn/checkers';
+
 import type { SimCluster } from '../cluster.js';
-
-/** At most one leader per term and range: hears of every leadership that any node takes up. */
-export class LeaderTerms {
-  readonly #leaders = new Map<string, string>();
-  readonly #observer: Observer;
-
-  constructor(observer: Observer) {
-    this.#observer = observer;
-  }
-
-  took(group: string, term: number, leader: string): void {
-    const place = `${group} in term ${term}`;
-    const other = this.#leaders.get(place);
-    if (other !== undefined && other !== leader) {
-      this.#observer.violate('one-leader-per-term', `${place}: ${other} and ${leader}`);
-    }
-    this.#leaders.set(place, leader);
-  }
-
-  get count(): number {
-    return this.#leaders.size;
-  }
-}
 
 /** Feeds the checker from what the nodes log when leadership changes. */
 export function watchLeaderTerms(cluster: SimCluster): LeaderTerms {
-  const terms = new LeaderTerms(cluster.observer);
+  const terms = new LeaderTerms();
   cluster.observer.onLine((node, event, fields) => {
     if (event !== 'leadership changed' || fields['isLeader'] !== true) return;
     const kind = node.startsWith('meta') ? 'metadata' : 'range';
-    terms.took(`${kind} ${String(fields['range'])}`, Number(fields['term']), node);
+    const fault = terms.took(`${kind} ${String(fields['range'])}`, Number(fields['term']), node);
+    if (fault !== undefined) cluster.observer.violate('one-leader-per-term', fault);
   });
   return terms;
 }

@@ -22,6 +22,8 @@ import { startClient } from './sim-client.js';
 import { COUNTERS, REGISTERS, Worker } from './workload.js';
 
 const REPLICA_CHECK_MS = 7;
+/** Logs take longer to look at, and keep what they hold. */
+const LOOKS_PER_LOG_LOOK = 3;
 const LOOK_EVERY_MS = 100;
 const BOOT_LIMIT_MS = 30_000;
 /** After everything is healed the cluster must serve every key within this. */
@@ -197,10 +199,12 @@ class ScenarioRun {
 
   #watchReplicas(): void {
     const logs = new LogLooker(this.cluster);
+    let looks = 0;
     const again = (): void => {
       if (this.#isOver) return;
       checkLeases(this.cluster);
-      logs.look();
+      if (looks % LOOKS_PER_LOG_LOOK === 0) logs.look();
+      looks += 1;
       this.cluster.scheduler.schedule(REPLICA_CHECK_MS, again);
     };
     again();

@@ -86,12 +86,10 @@ export class LogWatch {
     const { term, lastIndex, commitIndex } = replica;
     const isSeen =
       sameLife?.term === term && sameLife.lastIndex === lastIndex && sameLife.commitIndex === commitIndex;
-    if (isSeen && !replica.isLeader) {
-      group.looks.set(replica.node, pick(replica));
-      return faults;
+    if (!isSeen) {
+      this.#checkEntries(replica, group, sameLife, faults);
+      this.#checkCommitted(replica, group, sameLife, faults);
     }
-    this.#checkEntries(replica, group, sameLife, faults);
-    this.#checkCommitted(replica, group, sameLife, faults);
     this.#checkLeader(replica, group, faults);
     group.looks.set(replica.node, pick(replica));
     trim(group);

@@ -94,7 +94,8 @@ describe('check linearizability', () => {
 
   it('compares values by structure, and tells numbers from text', () => {
     const write =
-      '{"process":0,"type":"invoke","f":"write","value":{"a":1,"b":[2]}}\n{"process":0,"type":"ok","f":"write"}\n';
+      '{"process":0,"type":"invoke","f":"write","value":{"a":1,"b":[2]}}\n' +
+      '{"process":0,"type":"ok","f":"write"}\n';
     const read = (value: string): string =>
       `{"process":1,"type":"invoke","f":"read"}\n{"process":1,"type":"ok","f":"read","value":${value}}`;
     expect(run(write + read('{"b":[2],"a":1}')).code).toBe(0);

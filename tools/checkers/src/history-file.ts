@@ -128,10 +128,10 @@ function checkCompletion(invoked: Line, line: Line): void {
 }
 
 /**
- * Reads a history of one JSON object per line. Times of the operations are line numbers: only the order of the
- * lines counts. `fail` = it surely did not happen, which says nothing about the key (a failed cas may have met
- * any other value, or not have been tried at all). `info`, or no completion by the end = it may have happened,
- * may happen later, or never. Reads without an answer are left out.
+ * Reads a history of one JSON object per line. Times of the operations are line numbers: only the order of
+ * the lines counts. `fail` = it surely did not happen, which says nothing about the key (a failed cas may
+ * have met any other value, or not have been tried at all). `info`, or no completion by the end = it may
+ * have happened, may happen later, or never. Reads without an answer are left out.
  *
  * @throws BadHistory where the file breaks the format.
  */

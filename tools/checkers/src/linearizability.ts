@@ -15,8 +15,8 @@ export type LinearizabilityResult =
 const EXACTLY = Number.POSITIVE_INFINITY;
 
 /**
- * Tried in turn until one is certain. Leaving configurations out finds an explanation sooner, and what it finds
- * is one; counting unknown operations as any number shows sooner that there is none.
+ * Tried in turn until one is certain. Leaving configurations out finds an explanation sooner, and what it
+ * finds is one; counting unknown operations as any number shows sooner that there is none.
  */
 const ATTEMPTS: readonly SweepLimits[] = [
   { widthMin: 16, widthMax: 4_096, plentyAbove: EXACTLY, stepsMax: 3_000_000 },

@@ -82,8 +82,8 @@ function perKeyFaults(key: string, writes: readonly StampedWrite[]): string[] {
 }
 
 /**
- * The versions that may be the newest at or before a timestamp; writes are in order of timestamp. Of writes at
- * one timestamp the last replaces the others.
+ * The versions that may be the newest at or before a timestamp; writes are in order of timestamp. Of writes
+ * at one timestamp the last replaces the others.
  */
 function versionsAt(writes: readonly StampedWrite[], timestamp: number): StampedWrite[] {
   let low = 0;
@@ -105,15 +105,15 @@ function versionsAt(writes: readonly StampedWrite[], timestamp: number): Stamped
 /**
  * What plain and strict writes promise to snapshots:
  *
- * - of one key, a write that began after another was acknowledged has no smaller commit timestamp; of two at one
- *   timestamp the later replaces the earlier;
+ * - of one key, a write that began after another was acknowledged has no smaller commit timestamp; of two
+ *   at one timestamp the later replaces the earlier;
  * - a snapshot shows of each key the newest version at or before its timestamp, and nothing else;
  * - a timestamp taken after a strict write was acknowledged is not below that write's; a plain write may be
  *   missed by it.
  *
- * Writes without a timestamp (unknown outcomes, deletions of ranges) may be at any: where a snapshot shows what
- * one of them wrote, nothing can be said of that key. Reads with a timestamp among the operations are taken as
- * snapshots at a timestamp that was asked for after their invocation.
+ * Writes without a timestamp (unknown outcomes, deletions of ranges) may be at any: where a snapshot shows
+ * what one of them wrote, nothing can be said of that key. Reads with a timestamp among the operations are
+ * taken as snapshots at a timestamp that was asked for after their invocation.
  */
 export function orderingFaults(history: History): string[] {
   const faults: string[] = [];
@@ -146,10 +146,11 @@ function rowFault(key: string, snapshot: SnapshotRead, writes: KeyWrites | undef
   if (isRight) return undefined;
   if (writes?.uncertain.has(value) === true || writes?.isAnyUncertain === true) return undefined;
   const expected = versions.map((version) => `${show(version.value)} of ${version.timestamp}`).join(' or ');
-  return `${key}: a snapshot at ${snapshot.timestamp} shows ${show(value)}, not ${expected === '' ? 'nothing' : expected}`;
+  const shown = `shows ${show(value)}, not ${expected === '' ? 'nothing' : expected}`;
+  return `${key}: a snapshot at ${snapshot.timestamp} ${shown}`;
 }
 
-/** One pass over time: the largest timestamp of the strict writes acknowledged so far bounds those taken next. */
+/** Over time: the largest timestamp of the strict writes acknowledged so far bounds those taken next. */
 function strictFaults(operations: readonly Operation[], writes: readonly StampedWrite[]): string[] {
   const strict = writes.filter(({ isStrict }) => isStrict).sort((a, b) => a.returnedMs - b.returnedMs);
   const taken = operations

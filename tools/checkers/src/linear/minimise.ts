@@ -60,9 +60,9 @@ function given({ action, returnedMs }: Operation): readonly (string | undefined)
 }
 
 /**
- * The operations without those in `dropped`, and without all that rests on them: whoever observed a value that
- * a dropped operation gave is dropped too. Nothing else is left out, so that what explains the whole would also
- * explain the rest.
+ * The operations without those in `dropped`, and without all that rests on them: whoever observed a value
+ * that a dropped operation gave is dropped too. Nothing else is left out, so that what explains the whole
+ * would also explain the rest.
  */
 function closedWithout(operations: readonly Operation[], dropped: ReadonlySet<Operation>): Operation[] {
   const observers = new Map<string | undefined, Operation[]>();
@@ -93,8 +93,8 @@ export class Minimiser {
   #work = 0;
 
   /**
-   * A small contradiction near event `at` of the operations of one key, where a sweep got stuck. undefined when
-   * no part can be shown to be one.
+   * A small contradiction near event `at` of the operations of one key, where a sweep got stuck. undefined
+   * when no part can be shown to be one.
    */
   find(operations: readonly Operation[], at: number): Contradiction | undefined {
     let smallest = this.#window(operations, at);
@@ -116,9 +116,9 @@ export class Minimiser {
   }
 
   /**
-   * Looks at ever more events before and after the place. What was open when a window begins may have happened
-   * before it, in it or never, and the key may hold any value then; so a contradiction inside is one of the
-   * whole.
+   * Looks at ever more events before and after the place. What was open when a window begins may have
+   * happened before it, in it or never, and the key may hold any value then; so a contradiction inside is
+   * one of the whole.
    */
   #window(operations: readonly Operation[], at: number): Attempt | undefined {
     const { events } = buildModel(operations);
@@ -158,7 +158,7 @@ export class Minimiser {
   }
 }
 
-/** What is left when the events of `before` are over: those operations then open may have happened, or not. */
+/** What is left when the events of `before` are over: what is open then may have happened, or not. */
 function cutAt(operations: readonly Operation[], before: readonly Event[]): Operation[] {
   const begun = new Map<Operation, Known>();
   const ended = new Set<Operation>();

@@ -201,8 +201,8 @@ export class OpenOperations {
   }
 
   /**
-   * Marks what may happen unnoticed right before a write that is about to happen: writes, and whole visits to a
-   * value that only open operations observe and nobody later misses.
+   * Marks what may happen unnoticed right before a write that is about to happen: writes, and whole visits
+   * to a value that only open operations observe and nobody later misses.
    */
   passBy(covered: Int32Array, configuration: Configuration, towards: number): void {
     for (const [at, word] of this.writeMask.entries()) covered[at] = (covered[at] as number) | word;

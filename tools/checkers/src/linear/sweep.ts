@@ -157,7 +157,7 @@ export class Sweep {
     return isNarrowed;
   }
 
-  /** Whether it is open what becomes of the operation: it must happen, or it can and somebody may want that. */
+  /** Whether the operation must still happen, or can and somebody may want that. */
   #isWorthUsing(configuration: Configuration, known: Known): boolean {
     if (!hasBit(configuration.covered, known.slot)) return true;
     if (known.kind !== 'write' || hasBit(configuration.used, known.slot)) return false;

@@ -15,8 +15,8 @@ export class CommitWatch {
   readonly #looks = new Map<string, LastLook>();
 
   /**
-   * Looks at one replica; answers what is wrong. `durableIndexOf`: what the disk of a voter holds; undefined =
-   * unknown, counts as holding everything.
+   * Looks at one replica; answers what is wrong. `durableIndexOf`: what the disk of a voter holds;
+   * undefined = unknown, counts as holding everything.
    */
   look(replica: SeenReplica, durableIndexOf: (voter: number) => number | undefined): string | undefined {
     const { group, node, life, commitIndex, voters, outgoing } = replica;
@@ -30,7 +30,8 @@ export class CommitWatch {
       if (majority.length === 0) continue;
       const holders = majority.filter((voter) => (durableIndexOf(voter) ?? commitIndex) >= commitIndex);
       if (holders.length * 2 > majority.length) continue;
-      return `${place} committed ${commitIndex}, on disk only at ${holders.length} of ${majority.length} voters`;
+      const share = `${holders.length} of ${majority.length} voters`;
+      return `${place} committed ${commitIndex}, on disk only at ${share}`;
     }
     return undefined;
   }

@@ -64,8 +64,8 @@ const REMEMBERED_MAX = 50_000;
 const OVERLAP = 8;
 
 /**
- * Watches the logs of all replicas of all groups (Ongaro and Ousterhout 2014, figure 3). Every look is compared
- * with all earlier ones, of any replica:
+ * Watches the logs of all replicas of all groups (Ongaro and Ousterhout 2014, figure 3). Every look is
+ * compared with all earlier ones, of any replica:
  *
  * - log matching: entries of one index and term are equal, and so are those right before them, which together
  *   makes all before them equal;
@@ -155,7 +155,7 @@ export class LogWatch {
       if (other.before === UNSEEN) group.entries.set(place, { ...other, before: beforeTerm });
       return;
     }
-    const message = `${nameOf(replica)}: entry ${entry.index} of term ${entry.term} is not that of ${other.node}`;
+    const message = `${nameOf(replica)}: ${show(entry)} is not that of ${other.node}`;
     faults.push({ checker: 'log-matching', message });
   }
 
@@ -169,7 +169,8 @@ export class LogWatch {
       if (known === undefined)
         group.committed.set(index, { entry, seenAt: replica.node, byTerm: replica.term });
       else if (known.entry.term !== entry.term || known.entry.digest !== entry.digest) {
-        const message = `${nameOf(replica)}: ${show(entry)} is committed, at ${known.seenAt} ${show(known.entry)} was`;
+        const was = `${show(known.entry)} was at ${known.seenAt}`;
+        const message = `${nameOf(replica)}: ${show(entry)} is committed, ${was}`;
         faults.push({ checker: 'state-machine-safety', message });
       }
     }
@@ -187,7 +188,8 @@ export class LogWatch {
       if (index <= replica.lastIndex && own === undefined) continue;
       if (own !== undefined && own.term === entry.term && own.digest === entry.digest) continue;
       const held = own === undefined ? `ends at ${replica.lastIndex}` : `has ${show(own)}`;
-      const message = `${nameOf(replica)} leads term ${replica.term} and ${held}; ${show(entry)} was committed at ${seenAt}`;
+      const lacks = `${show(entry)} was committed at ${seenAt}`;
+      const message = `${nameOf(replica)} leads term ${replica.term} and ${held}; ${lacks}`;
       faults.push({ checker: 'leader-completeness', message });
       return;
     }

@@ -64,6 +64,18 @@ const append = (
 });
 
 describe('elections', () => {
+  test('what follows a handover that failed waits for the hold, also when the connection broke before', () => {
+    const { cluster } = led(3);
+    const { node } = cluster.get(2);
+    node.leaderStoreLost(cluster.nowMs);
+    node.step({ type: 'timeout-now', from: id(1), to: id(2), term: node.term }, cluster.nowMs);
+    expect(node.role).toBe('candidate');
+    cluster.advance(400, () => true);
+    expect(node.role).toBe('candidate');
+    cluster.advance(200, () => true);
+    expect(node.role).toBe('pre-candidate');
+  });
+
   test('a sync of something older does not count the own vote', () => {
     const cluster = TestCluster.of(3);
     const { node, storage } = cluster.get(1);

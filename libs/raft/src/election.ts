@@ -54,7 +54,9 @@ function armRetry(core: Core): void {
   core.armElection();
   if (core.fastCampaigns === 0) return;
   core.fastCampaigns -= 1;
-  core.electionDeadlineMs = core.nowMs + FAST_RETRY_MS + core.random() * FAST_RETRY_JITTER_MS;
+  const retryAtMs = core.nowMs + FAST_RETRY_MS + core.random() * FAST_RETRY_JITTER_MS;
+  // A campaign that a handover began within a hold: what comes after it waits for the hold, like any other.
+  core.electionDeadlineMs = Math.max(retryAtMs, core.holdUntilMs);
 }
 
 function startPreVote(core: Core): void {

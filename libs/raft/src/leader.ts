@@ -8,6 +8,7 @@ import type { AppendResponse, HeartbeatResponse } from './types.js';
 
 function noteContact(core: Core, peer: Progress, sentAtMs: number): void {
   peer.lastContactMs = core.nowMs;
+  peer.hasAnswered = true;
   noteAcknowledged(core, peer, sentAtMs);
 }
 

@@ -55,7 +55,9 @@ function hasRecentQuorum(core: Core, voters: readonly ReplicaId[]): boolean {
   let heard = 0;
   for (const id of voters) {
     const peer = core.progress.get(id);
-    if (peer !== undefined && isRecentlyActive(core, peer)) heard += 1;
+    if (peer === undefined || !isRecentlyActive(core, peer)) continue;
+    // A new leader knows nothing yet of those who have not answered it.
+    if (peer === core.self || peer.hasAnswered) heard += 1;
   }
   return heard >= majorityOf(voters.length);
 }

@@ -25,8 +25,10 @@ export class Progress {
   needsAppend = false;
   /** The next Ready tells this member the commit index. */
   needsCommit = false;
-  /** Local time of the last message from it. */
+  /** Local time of the last message from it; before the first, of the beginning. */
   lastContactMs: number;
+  /** It has answered this leader. */
+  hasAnswered = false;
   /** Newest `sentAtMs` of ours that it echoed; feeds the lease. */
   ackedSentAtMs = -Infinity;
   /** Newest read round that it confirmed. */

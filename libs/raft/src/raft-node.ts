@@ -245,6 +245,7 @@ export class RaftNode {
     const peer = this.#peer(replicaId);
     if (peer === undefined) return;
     peer.lastContactMs = this.#core.nowMs;
+    peer.hasAnswered = true;
     lease.noteAcknowledged(this.#core, peer, Math.floor(sentAtMs));
   }
 

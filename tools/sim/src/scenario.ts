@@ -298,7 +298,8 @@ class ScenarioRun {
       if (!(await reader.scan())) failed.push('scan');
     })();
     await scheduler.settle(all, 600_000);
-    if (failed.length > 0) observer.violate('liveness', `not readable after healing: ${failed.join()}`);
+    if (failed.length > 0)
+      observer.violate('liveness', `not readable after healing: ${failed.join()}; ${this.#describe()}`);
   }
 
   #isConverged(): boolean {

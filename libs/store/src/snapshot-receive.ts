@@ -172,12 +172,13 @@ export class SnapshotReceiver {
     await this.#writeRows(spool.path, machine);
     await this.#commit(replica.log, spool.header);
     await machine.restored(spool.header.volatileState);
+    await this.#parts.disk.remove(spool.path);
+    // Last, and right before the core hears of it: both speak of the same state at any moment.
     replica.appliedIndex = meta.index;
     replica.appliedTerm = meta.term;
     replica.handedIndex = meta.index;
     replica.consistentAtIndex = meta.index;
     replica.appliedBytesSinceCheckpoint = 0;
-    await this.#parts.disk.remove(spool.path);
     this.#parts.metrics.snapshot('installed');
     this.#parts.logger.info('snapshot installed', { range: replica.rangeId, index: meta.index });
   }

@@ -97,13 +97,15 @@ export class Operator {
     const leader = this.#cluster.shards.find((node) => node.storeId === range?.leaderStoreId);
     if (range === undefined || leader === undefined) return;
     const held = range.replicas.map((member) => member.storeId);
+    // What an interrupted move left behind is finished, or taken away, before anything else.
+    const learner = range.replicas.find((member) => member.role === 'learner')?.storeId;
     const stores = this.#cluster.shards.map((node) => node.storeId);
     const spare = stores.filter((store) => store !== 0 && !held.includes(store));
     // Moves begin with as many members as new ranges have, and come back to that.
     const wanted = this.#cluster.replicationFactor;
     const isCrowded = held.length > wanted;
     const addStoreId = isCrowded || spare.length === 0 ? 0 : this.#rng.pick(spare);
-    const removeStoreId = !isCrowded && this.#rng.chance(0.2) ? 0 : this.#rng.pick(held);
+    const removeStoreId = learner ?? (!isCrowded && this.#rng.chance(0.2) ? 0 : this.#rng.pick(held));
     if (addStoreId === 0 && held.length <= wanted) return;
     const { rangeId, confVersion } = range;
     const request = { rangeId, confVersion, addStoreId, removeStoreId };

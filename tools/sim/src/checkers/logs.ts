@@ -1,6 +1,5 @@
 import type { LogIndex } from '@cairn/base';
 import { CommitWatch, digestOf, LogWatch, type SeenEntry, type SeenReplica } from '@cairn/checkers';
-import type { Entry } from '@cairn/raft';
 import type { Replica } from '@cairn/store';
 
 import type { SimCluster } from '../cluster.js';
@@ -12,7 +11,6 @@ export class LogLooker {
   readonly #commits = new CommitWatch();
   /** Each object is a life of its own: what it knew was in memory. */
   readonly #lives = new WeakMap<Replica, number>();
-  readonly #seen = new WeakMap<Entry, SeenEntry>();
   #livesSeen = 0;
 
   constructor(cluster: SimCluster) {
@@ -64,20 +62,15 @@ export class LogLooker {
       lastIndex: log.lastIndex(),
       voters: config.voters,
       outgoing: config.outgoing,
-      entryAt: (index) => this.#entryAt(replica, index),
+      entryAt: (index) => entryAt(replica, index),
     };
   }
+}
 
-  #entryAt({ log }: Replica, index: number): SeenEntry | undefined {
-    if (index < log.firstIndex() || index > log.lastIndex()) return undefined;
-    const found = log.entries(index as LogIndex, (index + 1) as LogIndex, 1);
-    const entry = typeof found === 'string' ? undefined : found[0];
-    if (entry === undefined) return undefined;
-    let seen = this.#seen.get(entry);
-    if (seen === undefined) {
-      seen = { index, term: entry.term, digest: digestOf(entry.kind, entry.payload) };
-      this.#seen.set(entry, seen);
-    }
-    return seen;
-  }
+function entryAt({ log }: Replica, index: number): SeenEntry | undefined {
+  if (index < log.firstIndex() || index > log.lastIndex()) return undefined;
+  const found = log.entries(index as LogIndex, (index + 1) as LogIndex, 1);
+  const entry = typeof found === 'string' ? undefined : found[0];
+  if (entry === undefined) return undefined;
+  return { index, term: entry.term, digest: digestOf(entry.kind, entry.payload) };
 }

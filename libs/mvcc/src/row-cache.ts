@@ -1,12 +1,13 @@
 import { assert } from '@cairn/base';
 import type { VersionRecord } from './record.js';
+import { placeBytesOf, ROW_VALUE_BYTES_MAX, RowArena } from './row-arena.js';
 import { TERMINATOR_BYTES, asBuffer, copyUnescaped, countZeroBytes } from './user-key.js';
 import { TIMESTAMP_BYTES, encodeKeyPrefix } from './version-key.js';
 
 /** Default bound of a store's row cache. */
 export const ROW_CACHE_BYTES_MAX = 64 * 1024 * 1024;
-/** What an entry costs beside key and value: two map slots, entry, string and buffer headers. */
-const ENTRY_OVERHEAD_BYTES = 240;
+/** What an entry costs beside its key and its place: map slot, string header, rounding. */
+const ENTRY_OVERHEAD_BYTES = 96;
 const ENGINE_KEY_TAIL_BYTES = TERMINATOR_BYTES + TIMESTAMP_BYTES;
 
 /**
@@ -54,15 +55,17 @@ export interface RowCacheStats {
  * at once and the young ones become old. So a hit costs no list maintenance, and an entry is dropped when
  * it was not used for one generation.
  *
+ * Rows live as bytes in memory that is used again and again (`RowArena`); only their names are on the JavaScript
+ * heap. Rows kept as objects outlived every young collection and were garbage soon after, which cost a leader
+ * more than its writes did.
+ *
  * The owner keeps it true: every applied write goes through `set` or `updateIfPresent` once it is
  * visible, and whatever changes rows otherwise (snapshots, removed replicas) through `deleteSpan`.
  */
 export class RowCache {
   readonly #generationBytesMax: number;
-  #young = new Map<RowCacheKey, CachedRow>();
-  #old = new Map<RowCacheKey, CachedRow>();
-  #youngBytes = 0;
-  #oldBytes = 0;
+  #young: Generation;
+  #old: Generation;
   #hits = 0;
   #misses = 0;
   #evictions = 0;
@@ -71,54 +74,53 @@ export class RowCache {
   constructor(bytesMax = ROW_CACHE_BYTES_MAX) {
     assert(bytesMax >= 0, 'negative cache size', { bytesMax });
     this.#generationBytesMax = bytesMax / 2;
+    this.#young = new Generation();
+    this.#old = new Generation();
   }
 
-  /**
-   * The newest version, perhaps a tombstone or expired; undefined = not known here. Its value must not be
-   * changed.
-   */
+  /** The newest version, perhaps a tombstone or expired; undefined = not known here. The caller's own. */
   get(key: RowCacheKey): VersionRecord | undefined {
-    const young = this.#young.get(key);
-    if (young !== undefined) {
+    const place = this.#young.places.get(key);
+    if (place !== undefined) {
       this.#hits += 1;
-      return recordOf(young);
+      return this.#young.arena.read(place);
     }
-    const old = this.#old.get(key);
-    if (old === undefined) {
+    const oldPlace = this.#old.places.get(key);
+    if (oldPlace === undefined) {
       this.#misses += 1;
       return undefined;
     }
     this.#hits += 1;
-    this.#old.delete(key);
-    this.#oldBytes -= costOf(key, old);
-    this.#addYoung(key, old);
-    return recordOf(old);
+    const version = this.#old.arena.read(oldPlace);
+    this.#old.remove(key, oldPlace);
+    this.#addYoung(key, version);
+    return version;
   }
 
   /** Keeps a copy of the version as the newest of its key. */
   set(key: RowCacheKey, version: VersionRecord): void {
-    if (costOf(key, version) > this.#generationBytesMax) {
+    if (!this.#isTaken(key, version)) {
       this.delete(key);
       return;
     }
-    this.#replace(key, version, this.#removeOld(key));
+    const place = this.#young.places.get(key);
+    if (place !== undefined && this.#young.arena.replace(place, version)) return;
+    this.delete(key);
+    this.#addYoung(key, version);
   }
 
   /** Like `set`, for keys that are cached; others stay unknown. Answers whether it was. */
   updateIfPresent(key: RowCacheKey, version: VersionRecord): boolean {
-    const wasOld = this.#removeOld(key);
-    if (!wasOld && !this.#young.has(key)) return false;
-    if (costOf(key, version) > this.#generationBytesMax) this.delete(key);
-    else this.#replace(key, version, wasOld);
+    if (!this.#young.places.has(key) && !this.#old.places.has(key)) return false;
+    this.set(key, version);
     return true;
   }
 
   delete(key: RowCacheKey): void {
-    this.#removeOld(key);
-    const young = this.#young.get(key);
-    if (young === undefined) return;
-    this.#young.delete(key);
-    this.#youngBytes -= costOf(key, young);
+    for (const generation of [this.#young, this.#old]) {
+      const place = generation.places.get(key);
+      if (place !== undefined) generation.remove(key, place);
+    }
   }
 
   /**
@@ -128,8 +130,8 @@ export class RowCache {
     const start = rowCacheKey(startKey);
     const end = endKey.length === 0 ? undefined : rowCacheKey(endKey);
     for (const generation of [this.#young, this.#old]) {
-      for (const key of generation.keys()) {
-        if (key >= start && (end === undefined || key < end)) this.delete(key);
+      for (const [key, place] of generation.places) {
+        if (key >= start && (end === undefined || key < end)) generation.remove(key, place);
       }
     }
   }
@@ -137,99 +139,67 @@ export class RowCache {
   clear(): void {
     this.#young.clear();
     this.#old.clear();
-    this.#youngBytes = 0;
-    this.#oldBytes = 0;
   }
 
   stats(): RowCacheStats {
     return {
       hits: this.#hits,
       misses: this.#misses,
-      entries: this.#young.size + this.#old.size,
-      bytes: this.#youngBytes + this.#oldBytes,
+      entries: this.#young.places.size + this.#old.places.size,
+      bytes: this.#young.bytes + this.#old.bytes,
       evictions: this.#evictions,
     };
   }
 
-  #removeOld(key: RowCacheKey): boolean {
-    const old = this.#old.get(key);
-    if (old === undefined) return false;
-    this.#old.delete(key);
-    this.#oldBytes -= costOf(key, old);
-    return true;
+  #isTaken(key: RowCacheKey, version: VersionRecord): boolean {
+    const bytes = version.value.length;
+    return bytes <= ROW_VALUE_BYTES_MAX && costOf(key, placeBytesOf(bytes)) <= this.#generationBytesMax;
   }
 
-  #replace(key: RowCacheKey, version: VersionRecord, knownAbsent: boolean): void {
-    if (!knownAbsent) {
-      const young = this.#young.get(key);
-      if (young !== undefined) this.#youngBytes -= costOf(key, young);
-    }
-    this.#addYoung(key, copyOf(version));
-  }
-
-  /** The key is counted in neither generation. */
-  #addYoung(key: RowCacheKey, entry: CachedRow): void {
-    const cost = costOf(key, entry);
-    if (this.#youngBytes + cost > this.#generationBytesMax) {
-      this.#young.delete(key);
-      this.#evictions += this.#old.size;
+  /** The key is in neither generation. */
+  #addYoung(key: RowCacheKey, version: VersionRecord): void {
+    const cost = costOf(key, placeBytesOf(version.value.length));
+    // What was removed from the arena is not free before the generation ends: the bound counts all it has taken.
+    if (this.#young.takenBytes + cost > this.#generationBytesMax) {
+      const dropped = this.#old;
+      this.#evictions += dropped.places.size;
+      dropped.clear();
       this.#old = this.#young;
-      this.#oldBytes = this.#youngBytes;
-      this.#young = new Map();
-      this.#youngBytes = 0;
+      this.#young = dropped;
     }
-    this.#young.set(key, entry);
-    this.#youngBytes += cost;
+    this.#young.add(key, version, cost);
   }
 }
 
-/**
- * A row as it is kept. Small values are Latin-1 strings on the JavaScript heap: buffers of their own cost an
- * allocation outside the heap each, and slices of shared ones keep whole slabs alive (measured: six times the
- * bytes in use).
- */
-interface CachedRow {
-  readonly timestamp: VersionRecord['timestamp'];
-  readonly sequence: number;
-  readonly expiry: VersionRecord['expiry'];
-  readonly tombstone: boolean;
-  readonly valueBytes: number;
-  readonly value: string | Buffer;
+/** One generation of rows: their places by name, and the memory they are in. */
+class Generation {
+  readonly arena = new RowArena();
+  readonly places = new Map<RowCacheKey, number>();
+  /** Of the rows in it. */
+  bytes = 0;
+  /** Of all rows that were ever put into it. */
+  takenBytes = 0;
+
+  add(key: RowCacheKey, version: VersionRecord, cost: number): void {
+    this.places.set(key, this.arena.add(version));
+    this.bytes += cost;
+    this.takenBytes += cost;
+  }
+
+  remove(key: RowCacheKey, place: number): void {
+    this.places.delete(key);
+    this.bytes -= costOf(key, this.arena.bytesAt(place));
+  }
+
+  clear(): void {
+    this.places.clear();
+    this.arena.clear();
+    this.bytes = 0;
+    this.takenBytes = 0;
+  }
 }
 
-/** Values above this are buffers of their own: few, and large enough not to fragment. */
-const TEXT_BYTES_MAX = 4096;
-
-function costOf(key: RowCacheKey, version: VersionRecord | CachedRow): number {
-  const bytes = 'valueBytes' in version ? version.valueBytes : version.value.length;
-  return key.length + bytes + ENTRY_OVERHEAD_BYTES;
-}
-
-/** The value may be a view of a network chunk or log entry; what is kept lives on its own. */
-function copyOf(version: VersionRecord): CachedRow {
-  const value = asBuffer(version.value);
-  return {
-    timestamp: version.timestamp,
-    sequence: version.sequence,
-    expiry: version.expiry,
-    tombstone: version.tombstone,
-    valueBytes: value.length,
-    value: value.length <= TEXT_BYTES_MAX ? value.toString('latin1') : ownCopy(value),
-  };
-}
-
-function ownCopy(value: Buffer): Buffer {
-  const copy = Buffer.allocUnsafeSlow(value.length);
-  value.copy(copy);
-  return copy;
-}
-
-function recordOf(row: CachedRow): VersionRecord {
-  return {
-    timestamp: row.timestamp,
-    sequence: row.sequence,
-    expiry: row.expiry,
-    tombstone: row.tombstone,
-    value: typeof row.value === 'string' ? Buffer.from(row.value, 'latin1') : row.value,
-  };
+/** `placeBytes`: what the row takes in its arena. */
+function costOf(key: RowCacheKey, placeBytes: number): number {
+  return key.length + placeBytes + ENTRY_OVERHEAD_BYTES;
 }

@@ -1,0 +1,54 @@
+import { timestamp } from '@cairn/base';
+import { describe, expect, it } from '@jest/globals';
+import fc from 'fast-check';
+
+import type { VersionRecord } from './record.js';
+import { placeBytesOf, ROW_VALUE_BYTES_MAX, RowArena } from './row-arena.js';
+
+const version: fc.Arbitrary<VersionRecord> = fc.record({
+  timestamp: fc.maxSafeNat().map(timestamp),
+  sequence: fc.integer({ min: 0, max: 2 ** 32 - 1 }),
+  expiry: fc.oneof(fc.constant(0), fc.maxSafeNat()).map(timestamp),
+  tombstone: fc.boolean(),
+  value: fc.uint8Array({ maxLength: 60 }).map((bytes) => Buffer.from(bytes)),
+});
+
+describe('the arena of rows', () => {
+  it('gives back every row that was added or replaced, also after it was cleared', () => {
+    fc.assert(
+      fc.property(fc.array(fc.array(fc.tuple(version, version))), (rounds) => {
+        const arena = new RowArena();
+        for (const rows of rounds) {
+          arena.clear();
+          const kept: [number, VersionRecord][] = [];
+          for (const [first, second] of rows) {
+            const place = arena.add(first);
+            expect(arena.bytesAt(place)).toBe(placeBytesOf(first.value.length));
+            const isReplaced = arena.replace(place, second);
+            expect(isReplaced || second.value.length > first.value.length).toBe(true);
+            kept.push([place, isReplaced ? second : first]);
+          }
+          for (const [place, row] of kept) expect(arena.read(place)).toEqual(row);
+        }
+      }),
+    );
+  });
+
+  it('goes on in the next slab, and hands out copies', () => {
+    const arena = new RowArena();
+    const rowOf = (byte: number): VersionRecord => ({
+      timestamp: timestamp(byte),
+      sequence: byte,
+      expiry: timestamp(0),
+      tombstone: false,
+      value: Buffer.alloc(ROW_VALUE_BYTES_MAX, byte),
+    });
+    const places = [1, 2, 3, 4, 5, 6, 7].map((byte) => arena.add(rowOf(byte)));
+    const copy = arena.read(places[0] as number);
+    arena.replace(places[0] as number, rowOf(9));
+    expect(copy).toEqual(rowOf(1));
+    expect(places.slice(1).map((place) => arena.read(place).value[0])).toEqual([2, 3, 4, 5, 6, 7]);
+    const tooLong = { ...rowOf(1), value: Buffer.alloc(ROW_VALUE_BYTES_MAX + 1) };
+    expect(() => arena.add(tooLong)).toThrow('too long');
+  });
+});

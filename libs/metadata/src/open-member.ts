@@ -51,7 +51,9 @@ export interface RunningMember {
   close(): Promise<void>;
 }
 
-/** Opens a member, in a directory that the caller holds alone: identity, engine, store, group, service, doors. */
+/**
+ * Opens a member, in a directory that the caller holds alone: identity, engine, store, group, service, doors.
+ */
 export async function openMember(ports: MemberPorts, context: MemberContext): Promise<RunningMember> {
   const { dataDirectory, name } = context.config;
   await openIdentity(ports.disk, ports.rng, dataDirectory, name);

@@ -4,8 +4,8 @@ import { crc32, crc32Short } from '@cairn/codec';
 /*
  * Engine value of a version, big endian:
  *   flags u8 (1 tombstone, 2 has expiry) | sequence u32 | checksum u32 | expiry u64, only with flag 2 | value
- * The checksum is the CRC-32 of the version key and the engine value, its own bytes taken as zeros: engines may
- * not notice bytes that flip in their files, and a right value under a wrong key is as wrong.
+ * The checksum is the CRC-32 of the version key and the engine value, its own bytes taken as zeros: engines
+ * may not notice bytes that flip in their files, and a right value under a wrong key is as wrong.
  */
 
 const FLAG_TOMBSTONE = 1;

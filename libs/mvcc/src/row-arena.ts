@@ -6,8 +6,8 @@ const SLAB_BYTES = 1024 * 1024;
 export const ROW_VALUE_BYTES_MAX = 256 * 1024;
 
 /*
- * A row in a slab: timestamp f64 | expiry f64 | sequence u32 | value bytes u32 | place bytes u32 | tombstone u8,
- * three bytes unused | value. Places begin at multiples of eight.
+ * A row in a slab: timestamp f64 | expiry f64 | sequence u32 | value bytes u32 | place bytes u32 | tombstone
+ * u8, three bytes unused | value. Places begin at multiples of eight.
  */
 const HEADER_BYTES = 32;
 const NO_VALUE = Buffer.alloc(0);

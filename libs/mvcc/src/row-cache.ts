@@ -55,9 +55,9 @@ export interface RowCacheStats {
  * at once and the young ones become old. So a hit costs no list maintenance, and an entry is dropped when
  * it was not used for one generation.
  *
- * Rows live as bytes in memory that is used again and again (`RowArena`); only their names are on the JavaScript
- * heap. Rows kept as objects outlived every young collection and were garbage soon after, which cost a leader
- * more than its writes did.
+ * Rows live as bytes in memory that is used again and again (`RowArena`); only their names are on the
+ * JavaScript heap. Rows kept as objects outlived every young collection and were garbage soon after, which
+ * cost a leader more than its writes did.
  *
  * The owner keeps it true: every applied write goes through `set` or `updateIfPresent` once it is
  * visible, and whatever changes rows otherwise (snapshots, removed replicas) through `deleteSpan`.
@@ -159,7 +159,8 @@ export class RowCache {
   /** The key is in neither generation. */
   #addYoung(key: RowCacheKey, version: VersionRecord): void {
     const cost = costOf(key, placeBytesOf(version.value.length));
-    // What was removed from the arena is not free before the generation ends: the bound counts all it has taken.
+    // What was removed from the arena is not free before the generation ends: the bound counts all it has
+    // taken.
     if (this.#young.takenBytes + cost > this.#generationBytesMax) {
       const dropped = this.#old;
       this.#evictions += dropped.places.size;

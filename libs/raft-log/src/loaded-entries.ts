@@ -1,8 +1,8 @@
 import type { Entry } from '@cairn/raft';
 
 /**
- * Entries that were read back from disk, by their position in the log, oldest out first. What one load brought
- * stays whole until the next one, whatever the bound: whoever asked for it can use it.
+ * Entries that were read back from disk, by their position in the log, oldest out first. What one load
+ * brought stays whole until the next one, whatever the bound: whoever asked for it can use it.
  */
 export class LoadedEntries {
   readonly #bytesMax: number;

@@ -29,9 +29,9 @@ export interface MemoryPlace {
 
 /**
  * The newest records of the log in memory, as the very bytes that are written to disk: staging copies every
- * record once, to here, and whoever needs an entry soon after reads it back from here. Slabs are used again and
- * again, so keeping entries costs the garbage collector nothing, whatever their number (entries kept as objects
- * survived every young collection: half of the JavaScript time of a follower).
+ * record once, to here, and whoever needs an entry soon after reads it back from here. Slabs are used again
+ * and again, so keeping entries costs the garbage collector nothing, whatever their number (entries kept as
+ * objects survived every young collection: half of the JavaScript time of a follower).
  */
 export class LogMemory {
   readonly #bytesMax: number;

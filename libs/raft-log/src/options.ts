@@ -6,8 +6,8 @@ export interface RaftLogOptions {
   /** Size of a preallocated segment file. Default 64 MiB; 8 KiB .. 1 GiB, a multiple of 512. */
   readonly segmentBytes?: number;
   /**
-   * Bytes of the newest records kept in memory, all ranges together; entries read back may take a quarter of it
-   * besides. Staged records always stay, so the sum can be above it by what is staged. Default 64 MiB.
+   * Bytes of the newest records kept in memory, all ranges together; entries read back may take a quarter of
+   * it besides. Staged records always stay, so the sum can be above it by what is staged. Default 64 MiB.
    */
   readonly cacheBytesMax?: number;
   /** Bytes staged and not yet durable, above which nothing more is taken. Default 256 MiB. */

@@ -16,7 +16,10 @@ import {
 const NOTHING = Buffer.alloc(0);
 const ZEROS = Buffer.alloc(BLOCK_ALIGN_BYTES);
 
-/** One block, ready to be written; `parts` belong to the log's memory, which keeps them until they are durable. */
+/**
+ * One block, ready to be written; `parts` belong to the log's memory, which keeps them until they are
+ * durable.
+ */
 export interface SealedBlock {
   readonly epoch: number;
   /** Where the write begins; the segment's header sector is part of the first one. */

@@ -64,7 +64,7 @@ const append = (
 });
 
 describe('elections', () => {
-  test('what follows a handover that failed waits for the hold, also when the connection broke before', () => {
+  test('after a failed handover everything waits for the hold, also when the connection broke before', () => {
     const { cluster } = led(3);
     const { node } = cluster.get(2);
     node.leaderStoreLost(cluster.nowMs);

@@ -89,7 +89,8 @@ export function applyConfigChange(core: Core, payload: Uint8Array): ConfigState 
   assert(members.voters.length > 0, 'a configuration without voters');
   core.setMembers(members);
   if (core.role === 'leader') afterChangeAsLeader(core);
-  // Nobody campaigns with a committed change unapplied, and what is committed comes from a leader, whom it follows.
+  // Nobody campaigns with a committed change unapplied, and what is committed comes from a leader, whom it
+  // follows.
   else
     assert(core.role === 'follower', 'a change was applied in the middle of a campaign', { role: core.role });
   return members;

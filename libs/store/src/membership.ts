@@ -50,7 +50,9 @@ export function encodeNewMembers(added: readonly NewMember[]): Buffer {
   return writer.take();
 }
 
-/** Empty (what the core proposes by itself) adds nobody. Throws CORRUPTION for a format of a later version. */
+/**
+ * Empty (what the core proposes by itself) adds nobody. Throws CORRUPTION for a format of a later version.
+ */
 export function decodeNewMembers(context: Uint8Array): NewMember[] {
   if (context.length === 0) return [];
   const reader = new ByteReader(context);

@@ -30,8 +30,9 @@ export interface QuietRangesParts {
  * The leader asks the members that are alive; each that has the whole log goes quiet and its store vouches
  * for it: "it follows you in this term, and its vote was held anew when your heartbeat came". When all have,
  * the leader goes quiet, too. Whatever wakes a follower ends the vouching, and the leader's store is told
- * before any later heartbeat is answered. Frames of a pair are ordered; when one may have been lost the sender
- * begins a new generation and wakes what it vouched for, and the receiver wakes what it had counted on.
+ * before any later heartbeat is answered. Frames of a pair are ordered; when one may have been lost the
+ * sender begins a new generation and wakes what it vouched for, and the receiver wakes what it had counted
+ * on.
  *
  * A follower does not need a message to wake: when the heartbeats of the leader's store stop for an election
  * timeout, or its connection breaks, all ranges it led wake at once.
@@ -304,7 +305,8 @@ export class QuietRanges {
     peer.answers = [];
     peer.woken = [];
     peer.echoSentAtMs = 0;
-    // Rounded down: a lease may only end too early. Asks are heartbeats, too: they say that the leader is alive.
+    // Rounded down: a lease may only end too early. Asks are heartbeats, too: they say that the leader is
+    // alive.
     const sentAtMs = beatMs === undefined ? 0 : Math.floor(beatMs);
     const frame = encodeStoreHeartbeat({ generation, sentAtMs, echoSentAtMs, asks, answers, woken });
     if (this.#parts.links.sendHeartbeat(peer.storeId, frame)) return;

@@ -14,7 +14,9 @@ export class QuietPeer {
   heardAtMs = -Infinity;
   /** As `heardAtMs`, but silence of this process's own making is not counted against the other store. */
   judgedFromMs = -Infinity;
-  /** The newest heartbeat of ours that it answered, by our clock at sending: what `leaders` have leases from. */
+  /**
+   * The newest heartbeat of ours that it answered, by our clock at sending: what `leaders` have leases from.
+   */
   ackedSentAtMs = -Infinity;
   answeredAtMs = -Infinity;
   /** The heartbeat of that store to answer; 0 = none. */

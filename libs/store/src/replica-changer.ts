@@ -17,7 +17,9 @@ import type { Replica } from './replica.js';
 const RETRY_MS = 20;
 
 export interface ChangeReplicasRequest extends ReplicaChange {
-  /** `confVersion` of the descriptor the caller decided on; any other refuses, unless nothing is to be done. */
+  /**
+   * `confVersion` of the descriptor the caller decided on; any other refuses, unless nothing is to be done.
+   */
   readonly confVersion: number;
   /** Given up after this long, wherever it is then. */
   readonly timeoutMs: number;

@@ -13,7 +13,9 @@ export function reportDamage(listener: DamageListener, error: unknown): boolean 
   return true;
 }
 
-/** Answers a call whose read of the engine failed: what the error says, or that another replica must answer. */
+/**
+ * Answers a call whose read of the engine failed: what the error says, or that another replica must answer.
+ */
 export function failRead(
   listener: DamageListener,
   call: { fail(code: CairnError['code'], message: string): void },

@@ -3,7 +3,10 @@ import type { ReplicaChange, Store } from '@cairn/store';
 
 import type { MetadataAccess } from './metadata-access.js';
 
-/** A new replica that has not caught up within this long is left as a learner; asking again goes on from there. */
+/**
+ * A new replica that has not caught up within this long is left as a learner; asking again goes on from
+ * there.
+ */
 const CHANGE_TIMEOUT_MS = 60_000;
 
 export interface ReplicaMoverParts {

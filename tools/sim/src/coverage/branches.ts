@@ -49,7 +49,9 @@ function branchesAt(node: ts.Node, file: ts.SourceFile): Branch[] {
   if (ts.isConditionalExpression(node)) {
     return [...taken('choice', node.whenTrue), ...taken('choice', node.whenFalse)];
   }
-  if (ts.isBinaryExpression(node) && LOGICAL.has(node.operatorToken.kind)) return taken('operand', node.right);
+  if (ts.isBinaryExpression(node) && LOGICAL.has(node.operatorToken.kind)) {
+    return taken('operand', node.right);
+  }
   if (ts.isCaseOrDefaultClause(node)) {
     const decided = node.parent.parent.getStart(file);
     return taken('case', node.statements[0]).map((branch) => ({ ...branch, decidedAt: decided }));

@@ -38,7 +38,9 @@ function positionOf(text: string, offset: number): { readonly line: number; read
   return { line: before.split('\n').length - 1, column: offset - before.lastIndexOf('\n') - 1 };
 }
 
-/** The branches of one built script, by what the profiles say; only the outermost of what never ran is told. */
+/**
+ * The branches of one built script, by what the profiles say; only the outermost of what never ran is told.
+ */
 function tallyScript(path: string, profiles: readonly ScriptProfile[], tally: Tally): void {
   const text = readFileSync(path, 'utf8');
   const encoded = INLINE_MAP.exec(text)?.[1];
@@ -66,7 +68,8 @@ function tallyScript(path: string, profiles: readonly ScriptProfile[], tally: Ta
 
 /** Runs the simulator in a process that leaves its profile in `folder`; answers its exit code. */
 function runProfiled(argv: readonly string[], folder: string): number {
-  const child = spawnSync(process.execPath, [fileURLToPath(new URL('../main.js', import.meta.url)), ...argv], {
+  const program = fileURLToPath(new URL('../main.js', import.meta.url));
+  const child = spawnSync(process.execPath, [program, ...argv], {
     env: { ...process.env, NODE_V8_COVERAGE: folder },
     stdio: ['ignore', 'inherit', 'inherit'],
   });
@@ -83,7 +86,8 @@ function groupSeeds(argv: readonly string[]): [number, number] {
 
 /**
  * The command `--coverage --seeds A..B`: runs the seeds, and runs of one group of the core alone, in
- * processes of their own, and lists every branch of the consensus core that none of them took. The exit code is that of the seeds.
+ * processes of their own, and lists every branch of the consensus core that none of them took. The exit code
+ * is that of the seeds.
  */
 export function coverageMain(argv: readonly string[]): number {
   const folder = mkdtempSync(join(tmpdir(), 'cairn-coverage-'));

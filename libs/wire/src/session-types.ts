@@ -31,6 +31,9 @@ export const FrameType = {
   snapshotChunk: 13,
   snapshotEnd: 14,
   snapshotAnswer: 15,
+  /** Within the session: the other side answers with the next. */
+  ping: 16,
+  pong: 17,
 } as const;
 export type FrameType = (typeof FrameType)[keyof typeof FrameType];
 

@@ -7,7 +7,13 @@ import { FrameType, type Hello, type Session, type SessionHandlers } from './ses
 const HANDSHAKE_TIMEOUT_MS = 3000;
 /** Bytes that may wait for the handshake; above, the session closes. */
 const WAITING_BYTES_MAX = 64 * 1024 * 1024;
-const FRAME_TYPE_MAX = FrameType.snapshotAnswer;
+/**
+ * Whoever dialled asks for a sign of life after this long without a frame, and ends the session after so many
+ * questions without one. A machine that lost its power says no farewell, and the system may take minutes to notice.
+ */
+const PING_INTERVAL_MS = 1000;
+const UNANSWERED_PINGS_MAX = 3;
+const FRAME_TYPE_MAX = FrameType.pong;
 /** One-byte prefixes, by frame type; never changed. */
 const TYPE_BYTES: readonly Buffer[] = Array.from({ length: FRAME_TYPE_MAX + 1 }, (_, type) =>
   Buffer.from([type]),
@@ -48,6 +54,10 @@ class FramedSession implements Session {
   #remote: Hello | undefined;
   #waiting: Uint8Array[][] = [];
   #waitingBytes = 0;
+  readonly #clock: Clock;
+  #pingTimer: Timer | undefined;
+  #hasHeard = false;
+  #unansweredPings = 0;
 
   constructor(
     connection: Connection,
@@ -59,6 +69,7 @@ class FramedSession implements Session {
     onHandshakeFrame: (session: FramedSession, type: number, body: Buffer) => void,
   ) {
     this.#connection = connection;
+    this.#clock = options.clock;
     this.#logger = options.logger;
     this.#onHandshakeFrame = onHandshakeFrame;
     const timeoutMs = options.handshakeTimeoutMs ?? HANDSHAKE_TIMEOUT_MS;
@@ -140,9 +151,27 @@ class FramedSession implements Session {
     for (const frame of waiting) this.#connection.send(frame);
   }
 
+  /** For the side that dialled, once the session is ready. */
+  watch(): void {
+    if (this.#state !== 'ready') return;
+    this.#pingTimer = this.#clock.setTimer(PING_INTERVAL_MS, () => {
+      if (this.#hasHeard) this.#unansweredPings = 0;
+      else if (this.#unansweredPings === UNANSWERED_PINGS_MAX) {
+        this.fail(new CairnError('UNAVAILABLE', `no sign of life from ${this.remoteAddress}`));
+        return;
+      } else {
+        this.#unansweredPings += 1;
+        this.send(FrameType.ping, []);
+      }
+      this.#hasHeard = false;
+      this.watch();
+    });
+  }
+
   /** A frame that cannot be understood, or whose handler throws, ends this session and nothing else. */
   #onFrame(frame: Buffer): void {
     if (this.#state === 'closed') return;
+    this.#hasHeard = true;
     try {
       const type = frame[0] ?? 0;
       if (type < 1 || type > FRAME_TYPE_MAX)
@@ -150,6 +179,8 @@ class FramedSession implements Session {
       const body = frame.subarray(1);
       if (type === FrameType.refusal) this.fail(decodeRefusal(body));
       else if (this.#state === 'handshake') this.#onHandshakeFrame(this, type, body);
+      else if (type === FrameType.ping) this.send(FrameType.pong, []);
+      else if (type === FrameType.pong) return;
       else if (type === FrameType.hello) throw new CairnError('CORRUPTION', 'second hello on one session');
       else this.#handlers?.onFrame(type as FrameType, body);
     } catch (error) {
@@ -167,6 +198,7 @@ class FramedSession implements Session {
     if (this.#state === 'closed') return;
     this.#state = 'closed';
     this.#handshakeTimer?.cancel();
+    this.#pingTimer?.cancel();
     this.#waiting = [];
     this.#waitingBytes = 0;
     this.#handlers?.onClose(error);
@@ -188,6 +220,7 @@ export function openSession(options: OpenSessionOptions): Session {
       const mismatch = mismatchOf(hello, remote);
       if (mismatch !== undefined) throw mismatch;
       self.becomeReady(remote);
+      self.watch();
       handlers.onReady?.();
     },
   );

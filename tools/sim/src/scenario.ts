@@ -109,6 +109,7 @@ class ScenarioRun {
   readonly #ambush: Ambush | undefined;
   readonly #clientNames: string[];
   readonly #restPeriodMs: number;
+  readonly #thinkMs: number;
   #isLoadOn = true;
   #running = 0;
   #leaderships = 0;
@@ -135,6 +136,8 @@ class ScenarioRun {
     });
     this.#kinds = options.faults ?? drawFaults(this.cluster);
     this.#restPeriodMs = this.cluster.rng.fork('rest').pick([0, 0, 5_000]);
+    // Busy clients meet each other more often, patient ones leave more time to what goes on behind them.
+    this.#thinkMs = this.cluster.rng.fork('think').pick([8, 25, 60]);
     this.#clientNames = Array.from({ length: options.clients ?? 5 }, (_, at) => `client-${at + 1}`);
     this.#nemesis = new Nemesis(this.cluster, {
       kinds: this.#kinds,
@@ -253,7 +256,7 @@ class ScenarioRun {
       violate: (message) => {
         observer.violate('client', `${name}: ${message}`);
       },
-      thinkMs: 8,
+      thinkMs: this.#thinkMs,
       restPeriodMs: this.#restPeriodMs,
       paddingBytes: 200,
     });

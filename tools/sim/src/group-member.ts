@@ -1,4 +1,5 @@
 import type { LogIndex, ReplicaId, Term } from '@cairn/base';
+import type { SeenReplica } from '@cairn/checkers';
 import {
   defaultRaftConfig,
   EntryKind,
@@ -52,6 +53,8 @@ export class GroupMember {
   appliedIndex = 0 as LogIndex;
   #appliedTerm = 0;
   #unsynced: Ready[] = [];
+  /** How many of them the sync under way covers; what comes while it runs waits for the next. */
+  #syncing = 0;
   #syncDueMs = 0;
   #nextTickMs = 0;
   #downUntilMs = -Infinity;
@@ -59,6 +62,7 @@ export class GroupMember {
   #pausedUntilMs = -Infinity;
   #inbox: Message[] = [];
   #reads = 0;
+  #lives = 1;
 
   constructor(options: GroupMemberOptions) {
     this.#options = options;
@@ -118,11 +122,24 @@ export class GroupMember {
     return this.isUp && this.#appliedTerm === this.#node.term && this.#node.hasLease(this.localMs);
   }
 
+  /** How far it is, for those who compare members. Its entries are looked at elsewhere. */
+  get seen(): SeenReplica {
+    const { term, role, commitIndex, appliedIndex, durableIndex, config } = this.#node.status();
+    return {
+      ...{ group: 'the group', node: String(this.id), life: this.#lives, term, isLeader: role === 'leader' },
+      ...{ commitIndex, appliedIndex, durableIndex, voters: config.voters, outgoing: config.outgoing },
+      firstIndex: this.storage.firstIndex(),
+      lastIndex: this.storage.lastIndex(),
+      entryAt: () => undefined,
+    };
+  }
+
   /** Lets everything happen that is due. */
   run(): void {
     const nowMs = this.#options.nowMs();
     if (this.#isDown && nowMs >= this.#downUntilMs) {
       this.#isDown = false;
+      this.#lives += 1;
       this.#node = this.#start(false);
     }
     if (!this.isUp) return;
@@ -133,7 +150,7 @@ export class GroupMember {
     }
     this.#drain();
     if (this.#unsynced.length > 0 && nowMs >= this.#syncDueMs) {
-      this.#sync();
+      this.#finishSync(this.#syncing);
       this.#drain();
     }
   }
@@ -143,15 +160,12 @@ export class GroupMember {
   }
 
   #handle(ready: Ready): void {
-    const { checker, rng } = this.#options;
+    const { checker } = this.#options;
     this.storage.stage(ready);
     if (ready.state?.role === 'leader') checker.leads(this, ready.state.term);
     for (const message of ready.messages) this.#options.send(message);
-    if (this.#unsynced.length === 0) {
-      const slowest = rng.chance(this.#options.slowSyncChance) ? 200 : 8;
-      this.#syncDueMs = this.#options.nowMs() + rng.between(0.2, slowest);
-    }
     this.#unsynced.push(ready);
+    if (this.#syncing === 0) this.#beginSync();
     for (const entry of ready.committed) {
       checker.applied(this, entry);
       if (entry.kind === EntryKind.config) this.config = this.#node.applyConfigChange(entry.payload);
@@ -170,7 +184,7 @@ export class GroupMember {
   #install(ready: Ready): void {
     const meta = ready.snapshot;
     if (meta === undefined) return;
-    this.#sync();
+    this.#finishSync(this.#unsynced.length);
     this.storage.reset(meta);
     this.#options.checker.installed(this, meta);
     this.config = meta.config;
@@ -179,12 +193,18 @@ export class GroupMember {
     this.#node.snapshotInstalled(meta);
   }
 
-  /** All writes so far become durable. */
-  #sync(): void {
-    const last = this.#unsynced.at(-1);
+  #beginSync(): void {
+    const { rng, nowMs, slowSyncChance } = this.#options;
+    this.#syncing = this.#unsynced.length;
+    if (this.#syncing > 0) this.#syncDueMs = nowMs() + rng.between(0.2, rng.chance(slowSyncChance) ? 200 : 8);
+  }
+
+  /** The first `count` writes become durable. */
+  #finishSync(count: number): void {
+    const done = this.#unsynced.splice(0, count);
+    const last = done.at(-1);
     if (last === undefined) return;
-    const done = this.#unsynced;
-    this.#unsynced = [];
+    this.#beginSync();
     this.storage.sync(last.sequence);
     for (const ready of done) for (const message of ready.messagesAfterPersist) this.#options.send(message);
     this.#node.persisted(last.sequence);
@@ -231,6 +251,7 @@ export class GroupMember {
     this.#isDown = true;
     this.#downUntilMs = this.#options.nowMs() + downMs;
     this.#unsynced = [];
+    this.#syncing = 0;
     this.#inbox = [];
     this.storage.crash();
   }

@@ -10,6 +10,8 @@ const DURATION_MS = 12_000;
 /** Members that a group may have had, one after the other; ids are never used again. */
 const MEMBERS_MAX = 9;
 const FAULTS_EVERY_MS = 120;
+/** Commits are compared with what is durable at every so many steps. */
+const LOOK_AT_COMMITS_STEPS = 3;
 /** Entries kept in front of what is applied when a log is cut. */
 const KEPT_ENTRIES = 3;
 
@@ -24,6 +26,11 @@ const SHORT_TIMING = {
 interface InFlight {
   readonly message: Message;
   readonly dueMs: number;
+}
+
+interface Planned {
+  readonly dueMs: number;
+  run(): void;
 }
 
 export interface GroupScenarioResult {
@@ -70,6 +77,11 @@ class GroupRun {
   #nowMs = 0;
   #nextFaultMs = 0;
   #isBusy = true;
+  #steps = 0;
+  /** Some members know that the configuration is joint. */
+  #isJoint = false;
+  /** Strikes that follow from an earlier one. */
+  #planned: Planned[] = [];
   #proposals = 0;
   #lastId = 0;
 
@@ -128,10 +140,11 @@ class GroupRun {
     const rng = this.#rng;
     this.#nowMs += rng.between(0.2, 2);
     this.#deliverDue();
+    this.#runPlanned();
     const terms = this.#checker.leaderships;
     for (const member of this.#members.values()) member.run();
     if (this.#checker.leaderships > terms && rng.chance(0.4)) this.#disturbElection();
-    if (this.#changesMembers && rng.chance(0.03)) this.#changeMembers();
+    if (this.#changesMembers) this.#watchMembers();
     if (this.#isBusy && rng.chance(0.2)) this.#propose();
     if (rng.chance(0.1)) this.#pick().read();
     if (this.#nowMs >= this.#nextFaultMs) {
@@ -141,6 +154,8 @@ class GroupRun {
       this.#strike();
     }
     this.#checker.look(this.#members.values());
+    this.#steps += 1;
+    if (this.#steps % LOOK_AT_COMMITS_STEPS === 0) this.#checker.lookAtCommits(this.#members.values());
   }
 
   #pick(): GroupMember {
@@ -184,7 +199,7 @@ class GroupRun {
   #strike(): void {
     const rng = this.#rng;
     const member = rng.chance(0.4) ? (this.#leader() ?? this.#pick()) : this.#pick();
-    switch (rng.integer(9)) {
+    switch (rng.integer(12)) {
       case 0:
       case 1:
         member.crash(rng.pick([1, 20, 200, 800]));
@@ -208,9 +223,63 @@ class GroupRun {
         this.#leader()?.crash(rng.pick([1, 20]));
         this.#cutOff([member.id]);
         return;
+      case 8:
+      case 9:
+        this.#besiege();
+        return;
+      case 10:
+        this.#handOverAndVanish();
+        return;
       default:
         this.#swapSides();
     }
+  }
+
+  /** Nothing else strikes before. */
+  #plan(delayMs: number, run: () => void): void {
+    const dueMs = this.#nowMs + delayMs;
+    this.#planned.push({ dueMs, run });
+    this.#nextFaultMs = Math.max(this.#nextFaultMs, dueMs + 1);
+  }
+
+  #runPlanned(): void {
+    const due = this.#planned.filter(({ dueMs }) => dueMs <= this.#nowMs);
+    if (due.length === 0) return;
+    this.#planned = this.#planned.filter(({ dueMs }) => dueMs > this.#nowMs);
+    for (const { run } of due) run();
+  }
+
+  /**
+   * One member is cut off until it promises nothing to anybody any more, while nothing is written that it would
+   * miss. Then it comes back to members that have forgotten what they had in memory, without the leader.
+   */
+  #besiege(): void {
+    const leader = this.#leader();
+    const away = this.#pick();
+    if (leader === undefined || away === leader) return;
+    this.#isBusy = false;
+    this.#cutOff([away.id]);
+    this.#plan(this.#rng.between(1, 1.3) * (this.#timing.electionTimeoutMs ?? 600), () => {
+      if (this.#leader() !== leader) return;
+      const forgets = this.#rng.chance(0.5);
+      this.#cutOff([leader.id]);
+      for (const member of this.#members.values()) {
+        if (member === leader) continue;
+        if (forgets && member !== away) member.crash(1);
+        else member.loseLeader();
+      }
+    });
+  }
+
+  /** A leader is gone as soon as it has told another to take over. */
+  #handOverAndVanish(): void {
+    const leader = this.#leader();
+    if (leader === undefined) return;
+    this.#isBusy = false;
+    leader.transfer(this.#rng.pick([...this.#members.keys()]));
+    this.#plan(this.#rng.between(1, 8), () => {
+      this.#cutOff([leader.id]);
+    });
   }
 
   /** From now on these hear nothing of the others. Connections break, and half of the time that is noticed. */
@@ -245,6 +314,23 @@ class GroupRun {
       if (member !== leader && !this.#side.has(member.id)) member.crash(1);
     }
     this.#cutOff([leader.id]);
+  }
+
+  /** Members change, and are cut apart where only some know that the change has begun. */
+  #watchMembers(): void {
+    if (this.#rng.chance(0.03)) this.#changeMembers();
+    const knowing = [...this.#members.values()].filter(({ config }) => config.outgoing.length > 0);
+    const hasBegun = knowing.length > 0 && !this.#isJoint;
+    this.#isJoint = knowing.length > 0;
+    const [first] = knowing;
+    if (!hasBegun || first === undefined || !this.#rng.chance(0.4)) return;
+    const { voters, outgoing } = first.config;
+    const added = voters.filter((id) => !outgoing.includes(id));
+    if (this.#rng.chance(0.5)) first.crash(1);
+    this.#cutOff([...knowing.map(({ id }) => id), ...added]);
+    this.#plan(this.#rng.between(100, 2_000), () => {
+      this.#side.clear();
+    });
   }
 
   #changeMembers(): void {

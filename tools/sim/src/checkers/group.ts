@@ -1,4 +1,4 @@
-import { LeaderTerms } from '@cairn/checkers';
+import { CommitWatch, LeaderTerms } from '@cairn/checkers';
 import type { Entry, SnapshotMeta } from '@cairn/raft';
 
 import type { GroupMember } from '../group-member.js';
@@ -14,6 +14,7 @@ interface Committed {
 export class GroupChecker {
   readonly #observer: Observer;
   readonly #terms = new LeaderTerms();
+  readonly #commits = new CommitWatch();
   readonly #committed = new Map<number, Committed>();
   readonly #proposed = new Map<string, GroupMember>();
   /** Reads that were asked for, with what had been acknowledged by then. */
@@ -88,6 +89,16 @@ export class GroupChecker {
     this.#reads.delete(name);
     if (!read.refused && read.index < least) {
       this.#observer.violate('stale-read', `read ${name} at ${read.index}, acknowledged was ${least}`);
+    }
+  }
+
+  /** What a leader has committed is durable on majorities. */
+  lookAtCommits(members: Iterable<GroupMember>): void {
+    const seen = [...members].map((member) => member.seen);
+    const durable = new Map(seen.map(({ node, durableIndex }) => [Number(node), durableIndex]));
+    for (const one of seen) {
+      const fault = this.#commits.look(one, (voter) => durable.get(voter));
+      if (fault !== undefined) this.#observer.violate('committed-durably', fault);
     }
   }
 

@@ -75,6 +75,28 @@ export class Ambush {
     });
   }
 
+  /**
+   * `from` is asked to hand a range over: it hears no more of the others, and one of the routers loses it and finds
+   * its successor, while the rest still ask it.
+   */
+  handover(from: SimShardNode, toStoreId: number): void {
+    const rng = this.#rng;
+    const { network, shards, routers, scheduler, observer } = this.#cluster;
+    if (!this.#isOn || from.storeId === toStoreId || !rng.chance(0.5)) return;
+    scheduler.schedule(rng.between(1, 12), () => {
+      if (!this.#isOn) return;
+      observer.note('ambush', `keeps from ${from.name} what happens`);
+      const others = shards.filter((other) => other !== from);
+      const open = others.map((other) => network.block(other.name, from.name));
+      const router = rng.pick(routers);
+      network.breakConnections(router.name, from.name);
+      open.push(network.block(router.name, from.name));
+      this.#later(rng.between(BLOCKED_MS.low, BLOCKED_MS.high), () => {
+        for (const undo of open) undo();
+      });
+    });
+  }
+
   /** Answers on their way are lost; whoever waited for them asks again. */
   #loseAnswers(): void {
     const { network, observer, shards } = this.#cluster;

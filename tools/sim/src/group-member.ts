@@ -194,9 +194,10 @@ export class GroupMember {
   }
 
   #beginSync(): void {
-    const { rng, nowMs, slowSyncChance } = this.#options;
+    const { rng, slowSyncChance } = this.#options;
     this.#syncing = this.#unsynced.length;
-    if (this.#syncing > 0) this.#syncDueMs = nowMs() + rng.between(0.2, rng.chance(slowSyncChance) ? 200 : 8);
+    if (this.#syncing === 0) return;
+    this.#syncDueMs = this.#options.nowMs() + rng.between(0.2, rng.chance(slowSyncChance) ? 200 : 8);
   }
 
   /** The first `count` writes become durable. */

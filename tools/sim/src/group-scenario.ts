@@ -30,7 +30,7 @@ interface InFlight {
 
 interface Planned {
   readonly dueMs: number;
-  run(): void;
+  readonly strike: () => void;
 }
 
 export interface GroupScenarioResult {
@@ -236,9 +236,9 @@ class GroupRun {
   }
 
   /** Nothing else strikes before. */
-  #plan(delayMs: number, run: () => void): void {
+  #plan(delayMs: number, strike: () => void): void {
     const dueMs = this.#nowMs + delayMs;
-    this.#planned.push({ dueMs, run });
+    this.#planned.push({ dueMs, strike });
     this.#nextFaultMs = Math.max(this.#nextFaultMs, dueMs + 1);
   }
 
@@ -246,7 +246,7 @@ class GroupRun {
     const due = this.#planned.filter(({ dueMs }) => dueMs <= this.#nowMs);
     if (due.length === 0) return;
     this.#planned = this.#planned.filter(({ dueMs }) => dueMs > this.#nowMs);
-    for (const { run } of due) run();
+    for (const { strike } of due) strike();
   }
 
   /**

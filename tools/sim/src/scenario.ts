@@ -8,12 +8,14 @@ import {
   type HeldSpan,
   type Operation,
 } from '@cairn/checkers';
+import { KvMachine } from '@cairn/shard-node';
 
 import { Ambush } from './ambush.js';
 import { checkLeases, watchLeaderTerms } from './checkers/leadership.js';
 import { LogLooker } from './checkers/logs.js';
-import { strangers, type HeldReplica } from './checkers/members.js';
+import { MemberLooker, strangers, watchRemovals, type HeldReplica } from './checkers/members.js';
 import { readRows, replicaFaults, type ReplicaState } from './checkers/replicas.js';
+import { windowFaults, type HeldWindow } from './checkers/windows.js';
 import { SimCluster } from './cluster.js';
 import { FAULT_KINDS, Nemesis, type FaultKind } from './nemesis.js';
 import type { Violation } from './observer.js';
@@ -25,6 +27,7 @@ const REPLICA_CHECK_MS = 7;
 /** Logs take longer to look at, and keep what they hold. */
 const LOOKS_PER_LOG_LOOK = 3;
 const LOOK_EVERY_MS = 100;
+const PADDING_BYTES = 200;
 const BOOT_LIMIT_MS = 30_000;
 /** After everything is healed the cluster must serve every key within this. */
 const HEAL_LIMIT_MS = 30_000;
@@ -38,6 +41,8 @@ export interface ClusterShape {
   readonly metadataMembers: number;
   /** 1 .. 7; with more than 3, replicas move between them. */
   readonly shardNodes: number;
+  /** Of new ranges; 1 .. 7, as many as there are shard nodes if that is less. */
+  readonly replicationFactor: number;
   /** 1 .. 3. */
   readonly routers: number;
   readonly rowCacheBytes: number;
@@ -50,8 +55,14 @@ export interface ScenarioOptions {
   readonly shape?: Partial<ClusterShape>;
   /** Mean virtual time between two faults. Default: drawn from the seed. */
   readonly faultEveryMs?: number;
-  /** Nodes are struck right after they cut a range. Default: drawn from the seed. */
+  /** Nodes are struck right after they cut a range, or hand one over. Default: drawn from the seed. */
   readonly isWaylaid?: boolean;
+  /** All clients rest at the end of every such period; 0 = never. Default: drawn from the seed. */
+  readonly restPeriodMs?: number;
+  /** Mean pause of a client between two operations. Default: drawn from the seed. */
+  readonly thinkMs?: number;
+  /** Most bytes that make a value larger. Default 200. */
+  readonly paddingBytes?: number;
   /** Ends soon after a checker has found something, for those who only ask whether. Default false. */
   readonly endsAtViolation?: boolean;
   /** undefined: drawn from the seed. Empty: none. */
@@ -135,9 +146,9 @@ class ScenarioRun {
       ...options.shape,
     });
     this.#kinds = options.faults ?? drawFaults(this.cluster);
-    this.#restPeriodMs = this.cluster.rng.fork('rest').pick([0, 0, 5_000]);
+    this.#restPeriodMs = options.restPeriodMs ?? this.cluster.rng.fork('rest').pick([0, 0, 5_000]);
     // Busy clients meet each other more often, patient ones leave more time to what goes on behind them.
-    this.#thinkMs = this.cluster.rng.fork('think').pick([8, 25, 60]);
+    this.#thinkMs = options.thinkMs ?? this.cluster.rng.fork('think').pick([8, 25, 60]);
     this.#clientNames = Array.from({ length: options.clients ?? 5 }, (_, at) => `client-${at + 1}`);
     this.#nemesis = new Nemesis(this.cluster, {
       kinds: this.#kinds,
@@ -160,6 +171,7 @@ class ScenarioRun {
     const { cluster } = this;
     const { scheduler } = cluster;
     const terms = watchLeaderTerms(cluster);
+    watchRemovals(cluster);
     this.#watchReplicas();
     await cluster.boot(BOOT_LIMIT_MS);
     for (const name of this.#clientNames) {
@@ -204,11 +216,15 @@ class ScenarioRun {
 
   #watchReplicas(): void {
     const logs = new LogLooker(this.cluster);
+    const members = new MemberLooker(this.cluster);
     let looks = 0;
     const again = (): void => {
       if (this.#isOver) return;
       checkLeases(this.cluster);
-      if (looks % LOOKS_PER_LOG_LOOK === 0) logs.look();
+      if (looks % LOOKS_PER_LOG_LOOK === 0) {
+        logs.look();
+        members.look();
+      }
       looks += 1;
       this.cluster.scheduler.schedule(REPLICA_CHECK_MS, again);
     };
@@ -258,7 +274,7 @@ class ScenarioRun {
       },
       thinkMs: this.#thinkMs,
       restPeriodMs: this.#restPeriodMs,
-      paddingBytes: 200,
+      paddingBytes: this.#options.paddingBytes ?? PADDING_BYTES,
     });
   }
 
@@ -267,6 +283,9 @@ class ScenarioRun {
     const operator = new Operator(this.cluster, startClient(this.cluster, 'admin', CLIENT_TIMEOUT_MS), {
       keys: [...REGISTERS, ...COUNTERS],
       isOn: () => this.#isLoadOn,
+      onHandover: (from, to) => {
+        this.#ambush?.handover(from, to);
+      },
       onCut: () => {
         this.#nemesis.rangeWasCut();
       },
@@ -328,6 +347,7 @@ class ScenarioRun {
     for (const fault of orderingFaults(this.#history)) observer.violate('ordering', fault);
     for (const nodes of [this.cluster.metadata, this.cluster.shards]) {
       const states: ReplicaState[] = [];
+      const windows: HeldWindow[] = [];
       const all = new Map<string, HeldSpan>();
       for (const node of nodes) {
         const spans: HeldSpan[] = [];
@@ -335,6 +355,9 @@ class ScenarioRun {
           const descriptor = replica.descriptorOrUndefined;
           if (descriptor === undefined || replica.machine === undefined) continue;
           spans.push(descriptor);
+          const { rangeId, appliedIndex, machine } = replica;
+          if (machine instanceof KvMachine && machine.window !== undefined)
+            windows.push({ node: node.name, rangeId, appliedIndex, window: machine.window });
           all.set(`${descriptor.rangeId} ${descriptor.epoch.version}`, descriptor);
           states.push({
             node: node.name,
@@ -347,6 +370,7 @@ class ScenarioRun {
       }
       for (const fault of coverageFaults([...all.values()])) observer.violate('coverage', fault);
       for (const fault of replicaFaults(states)) observer.violate('replicas-equal', fault);
+      for (const fault of windowFaults(windows)) observer.violate('outcomes-remembered', fault);
     }
     if (this.#kinds.length === 0) {
       for (const line of observer.errorLines) observer.violate('error-line', line);

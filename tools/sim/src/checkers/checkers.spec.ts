@@ -1,8 +1,13 @@
 import { describe, expect, it } from '@jest/globals';
+import { timestamp } from '@cairn/base';
 import { counterFaults, coverageFaults, overlapFaults, type HeldSpan, type Operation } from '@cairn/checkers';
 import { MemoryEngine } from '@cairn/engine';
+import { CommandOutcome, RequestWindow } from '@cairn/mvcc';
 
+import { SimCluster } from '../cluster.js';
+import { watchRemovals } from './members.js';
 import { readRows, replicaFaults } from './replicas.js';
+import { windowFaults, type HeldWindow } from './windows.js';
 
 function span(rangeId: number, from: string, to: string): HeldSpan {
   return { rangeId, startKey: Buffer.from(from), endKey: Buffer.from(to) };
@@ -69,5 +74,52 @@ describe('counters', () => {
 
   it('never answer the same twice', () => {
     expect(counterFaults('c', [add('1'), add('1')], 2)).toHaveLength(1);
+  });
+});
+
+describe('request windows', () => {
+  const outcomes = (...times: number[]): RequestWindow => {
+    const window = new RequestWindow();
+    for (const [at, time] of times.entries()) {
+      const outcome = new CommandOutcome();
+      outcome.client = 7;
+      outcome.requestSequence = at + 1;
+      outcome.timestamp = timestamp(time);
+      window.append(outcome);
+    }
+    return window;
+  };
+  const held = (node: string, window: RequestWindow, completeSince?: number): HeldWindow => ({
+    ...{ node, rangeId: 1, appliedIndex: 9 },
+    window: {
+      completeSince: timestamp(completeSince ?? window.completeSince),
+      encode: () => window.encode(),
+    },
+  });
+
+  it('agree as far back as both claim to go', () => {
+    const whole = held('a', outcomes(10, 20, 30));
+    expect(windowFaults([whole, held('b', outcomes(10, 20, 30))])).toEqual([]);
+    expect(windowFaults([whole, held('b', outcomes(10, 20))])).toHaveLength(1);
+    expect(windowFaults([whole, { ...held('b', outcomes(10)), appliedIndex: 8 }])).toEqual([]);
+    expect(windowFaults([whole, held('b', outcomes(), 30)])).toEqual([]);
+    expect(windowFaults([whole, held('b', outcomes(), 29)])).toHaveLength(1);
+  });
+});
+
+describe('removals', () => {
+  it('are for good', () => {
+    const cluster = new SimCluster({ seed: 'removals' });
+    watchRemovals(cluster);
+    const log = cluster.observer.loggerFor('shard-1');
+    log.info('replica removed', { range: 1, replicaId: 5 });
+    log.info('replica created, waits for a snapshot', { range: 2, replicaId: 5 });
+    log.info('replica created, waits for a snapshot', { range: 1, replicaId: 6 });
+    cluster.observer
+      .loggerFor('shard-2')
+      .info('replica created, waits for a snapshot', { range: 1, replicaId: 5 });
+    expect(cluster.observer.violations).toEqual([]);
+    log.info('replica created, waits for a snapshot', { range: 1, replicaId: 5 });
+    expect(cluster.observer.violations).toHaveLength(1);
   });
 });

@@ -1,4 +1,7 @@
 import type { RangeDescriptor } from '@cairn/base';
+import type { Replica } from '@cairn/store';
+
+import type { SimCluster } from '../cluster.js';
 
 /** A replica that a store holds, with the members as it knows them. */
 export interface HeldReplica {
@@ -25,4 +28,53 @@ export function strangers(held: readonly HeldReplica[]): HeldReplica[] {
   }
   const members = new Set<number>(newest?.replicas.map((member) => member.replicaId) ?? []);
   return held.filter(({ replicaId }) => !members.has(replicaId));
+}
+
+/** A replica that was removed from a store never comes back to it: later ones have larger ids. */
+export function watchRemovals(cluster: SimCluster): void {
+  const removed = new Map<string, number>();
+  cluster.observer.onLine((node, event, { range, replicaId }) => {
+    const place = `range ${String(range)} at ${node}`;
+    const last = removed.get(place) ?? 0;
+    const id = Number(replicaId);
+    if (event === 'replica removed') removed.set(place, Math.max(last, id));
+    if (event === 'replica created, waits for a snapshot' && id <= last)
+      cluster.observer.violate('removed-for-good', `${place}: ${id} is back, ${last} was removed`);
+  });
+}
+
+function membersOf(replica: Replica, descriptor: RangeDescriptor): string {
+  const sorted = (ids: readonly number[]): string => ids.toSorted((one, other) => one - other).join();
+  const { voters, outgoing, learners, learnersNext } = replica.raft.status().config;
+  const stores = descriptor.replicas.map(({ replicaId, storeId, role }) => `${replicaId}:${storeId}:${role}`);
+  const core = [voters, outgoing, learners, learnersNext].map(sorted).join(' ');
+  return `${core} / ${stores.toSorted().join()}`;
+}
+
+/** What the members of a range are in one of its membership versions is the same everywhere and for good. */
+export class MemberLooker {
+  readonly #cluster: SimCluster;
+  readonly #seen = new Map<string, string>();
+
+  constructor(cluster: SimCluster) {
+    this.#cluster = cluster;
+  }
+
+  look(): void {
+    for (const node of this.#cluster.shards) {
+      for (const replica of node.replicas()) {
+        const descriptor = replica.descriptorOrUndefined;
+        if (descriptor === undefined || replica.isClosed || replica.isApplyBlocked) continue;
+        const version = `range ${replica.rangeId} version ${descriptor.epoch.confVersion}`;
+        const found = membersOf(replica, descriptor);
+        const known = this.#seen.get(version);
+        if (known === undefined) this.#seen.set(version, found);
+        else if (known !== found)
+          this.#cluster.observer.violate(
+            'members-agree',
+            `${version}: ${found} at ${node.name}, not ${known}`,
+          );
+      }
+    }
+  }
 }

@@ -1,21 +1,7 @@
 import type { Mutant } from './mutant.js';
 
-const ONE_NODE = { shardNodes: 1, metadataMembers: 1 } as const;
-/** Whoever asks again asks a node that has only its checkpoint and its log to remember by. */
-const ONE_NODE_STOPS = {
-  type: 'cluster',
-  faults: ['graceful-stop', 'break-connections'],
-  faultEveryMs: 200,
-  shape: ONE_NODE,
-} as const;
-/** And whoever was cut off for a while asks for what is no longer in the log. */
-const ONE_NODE_CUT_OFF = {
-  type: 'cluster',
-  faults: ['one-way', 'partition', 'graceful-stop'],
-  faultEveryMs: 250,
-  durationMs: 20_000,
-  shape: ONE_NODE,
-} as const;
+/** Members that come and go, and replicas that get their state from others. */
+const RESTARTS = { type: 'cluster', faults: ['process-death', 'power-loss'], faultEveryMs: 600 } as const;
 
 /** The key-value service, the oracle of timestamps. */
 export const KV_MUTANTS: readonly Mutant[] = [
@@ -46,7 +32,7 @@ export const KV_MUTANTS: readonly Mutant[] = [
         replace: 'this.#windowFor(entry); this.#visitor.begin(entry.index, undefined, undefined, undefined);',
       },
     ],
-    run: ONE_NODE_STOPS,
+    run: RESTARTS,
   },
   {
     name: 'window-blank-after-restart',
@@ -54,7 +40,7 @@ export const KV_MUTANTS: readonly Mutant[] = [
     promise: 'a write takes effect once, however often it is sent',
     file: 'libs/shard-node/src/kv/kv-machine.ts',
     edits: [{ find: 'new RequestWindow({ completeSince })', replace: 'new RequestWindow()' }],
-    run: ONE_NODE_CUT_OFF,
+    run: RESTARTS,
   },
   {
     name: 'window-missing-in-snapshot',
@@ -67,6 +53,32 @@ export const KV_MUTANTS: readonly Mutant[] = [
         replace: 'encodeVolatileState({ window: new RequestWindow(),',
       },
     ],
+    run: { type: 'cluster', faults: ['latency'], shape: { shardNodes: 5, replicationFactor: 3 } },
+  },
+  {
+    name: 'strict-not-waited',
+    breaks: 'a STRICT write does not wait for a timestamp that was issued after it came',
+    promise: 'STRICT writes of all keys are ordered as they happened',
+    file: 'libs/shard-node/src/kv/write-evaluator.ts',
+    edits: [
+      {
+        find: 'if (call.request.strict) this.#strict.push(call);',
+        replace: 'if (this.#strict.length < 0) this.#strict.push(call);',
+      },
+    ],
+  },
+  {
+    name: 'garbage-above-safe-point',
+    breaks: 'versions that may still be read at a timestamp are collected',
+    promise: 'a snapshot shows the same for as long as it may be read',
+    file: 'libs/mvcc/src/garbage.ts',
+    edits: [
+      {
+        find: 'timestampOfVersionKey(row[0]) <= this.#safePoint',
+        replace: 'timestampOfVersionKey(row[0]) > 0',
+      },
+    ],
+    run: { type: 'cluster', faults: ['latency'], durationMs: 30_000 },
   },
   {
     name: 'epoch-not-checked',
@@ -91,7 +103,13 @@ export const KV_MUTANTS: readonly Mutant[] = [
         replace: 'if (this.#machine.replica.isReadyLeader) {',
       },
     ],
-    run: { type: 'cluster', faults: ['partition', 'one-way', 'pause'], faultEveryMs: 600 },
+    run: {
+      type: 'cluster',
+      isWaylaid: true,
+      faults: ['latency'],
+      durationMs: 20_000,
+      shape: { shardNodes: 3, replicationFactor: 3, routers: 3 },
+    },
   },
   {
     name: 'follower-answers-reads',

@@ -14,6 +14,10 @@ export type MutantRun =
       readonly shape?: Partial<ClusterShape>;
       /** Nodes are struck right after they cut a range. Default: drawn from the seed. */
       readonly isWaylaid?: boolean;
+      /** Clients rest at the end of every such period. Default: drawn from the seed. */
+      readonly restPeriodMs?: number;
+      /** Most bytes that make a value larger. Default 200. */
+      readonly paddingBytes?: number;
     }
   | { readonly type: 'group' };
 
@@ -39,6 +43,8 @@ export interface Mutant {
   readonly file: string;
   /** Usually one; more where the promise is kept twice. */
   readonly edits: readonly Edit[];
+  /** The first seed that is tried; default 1. Saves the time of the many that cannot show it. */
+  readonly from?: number;
   /** Default: the whole cluster, as its seed draws it. */
   readonly run?: MutantRun;
 }

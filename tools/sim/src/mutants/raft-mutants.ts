@@ -148,19 +148,6 @@ export const REPLICATION_MUTANTS: readonly Mutant[] = [
     run: GROUP,
   },
   {
-    name: 'commit-beyond-append',
-    breaks: 'a follower commits entries that the append did not confirm',
-    promise: 'all replicas apply the same entries',
-    file: 'libs/raft/src/follower.ts',
-    edits: [
-      {
-        find: 'commitTo(core, Math.min(message.commit, last));',
-        replace: 'commitTo(core, Math.min(message.commit, core.log.lastIndex));',
-      },
-    ],
-    run: GROUP,
-  },
-  {
     name: 'commit-beyond-match',
     breaks: 'heartbeats tell a commit index that the follower may not have reached',
     promise: 'all replicas apply the same entries',

@@ -97,7 +97,12 @@ async function findCatch(
   let seeds = 0;
   let seedsLeft = Number.POSITIVE_INFINITY;
   const factor = run.type === 'group' ? GROUP_SEEDS_PER_SEED : 1;
-  const task = { mutant: mutant.name, run, from: options.from, to: options.to * factor };
+  const skipped = (mutant.from ?? 1) - 1;
+  const task = {
+    ...{ mutant: mutant.name, run },
+    from: options.from + skipped,
+    to: options.to * factor + skipped,
+  };
   await runChild(task, options.endMs, (report) => {
     seeds += 1;
     seedsLeft -= 1;

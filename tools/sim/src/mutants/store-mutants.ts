@@ -68,13 +68,6 @@ export const STORE_MUTANTS: readonly Mutant[] = [
     run: { type: 'cluster', isWaylaid: true, faults: ['latency', 'one-way'], faultEveryMs: 1_000 },
   },
   {
-    name: 'birth-forgets-promises',
-    breaks: 'a range that is born where an empty replica has voted and heard from a leader is taken for new',
-    promise: 'nobody else leads while a lease lasts',
-    file: 'libs/store/src/store.ts',
-    edits: [{ find: 'isBorn: !this.#hadPromises.delete(descriptor.rangeId),', replace: 'isBorn: true,' }],
-  },
-  {
     name: 'birth-forgets-vote',
     breaks: 'the vote that an empty replica gave is not kept when its range is born there',
     promise: 'one vote per term and replica',
@@ -123,6 +116,90 @@ export const STORE_MUTANTS: readonly Mutant[] = [
       { find: 'if (crc32(body.subarray(at + 4, end)) !== crc) return false;', replace: '' },
       { find: 'return at === body.length && digest === head.digest;', replace: 'return at === body.length;' },
     ],
-    run: { type: 'cluster', faults: ['power-loss'], faultEveryMs: 300 },
+    run: {
+      type: 'cluster',
+      faults: ['power-loss', 'disk-stall'],
+      faultEveryMs: 200,
+      paddingBytes: 4_000,
+      shape: { shardNodes: 1, metadataMembers: 1 },
+    },
+  },
+];
+
+const SPARE_NODES = { shardNodes: 5, replicationFactor: 3 } as const;
+
+/** Members that come and go. */
+export const MEMBER_MUTANTS: readonly Mutant[] = [
+  {
+    name: 'removed-replica-stays',
+    breaks: 'a replica that has applied its own removal stays, with all its rows',
+    promise: 'who is no member any more holds and answers nothing',
+    file: 'libs/store/src/store.ts',
+    edits: [{ find: 'if (!isMember) this.#remove(replica);\n    else this', replace: 'if (isMember) this' }],
+    run: { type: 'cluster', faults: ['latency'], shape: SPARE_NODES },
+  },
+  {
+    name: 'tombstone-ignored',
+    breaks: 'a late message brings a removed replica back',
+    promise: 'who was removed never votes again',
+    file: 'libs/store/src/tombstones.ts',
+    edits: [
+      {
+        find: 'return replicaId < (this.#nextIds.get(rangeId) ?? 0);',
+        replace: 'return replicaId < 0 && rangeId < 0;',
+      },
+    ],
+    run: { type: 'cluster', faults: ['latency', 'datagrams'], faultEveryMs: 600, shape: SPARE_NODES },
+  },
+  {
+    name: 'members-forgotten-at-restart',
+    breaks: 'a replica that restarts knows only those of its members that are in the log',
+    promise: 'what the members are is the same everywhere and for good',
+    file: 'libs/store/src/store.ts',
+    edits: [{ find: 'config: state.config,', replace: 'config: configStateOf(undefined),' }],
+    run: { type: 'cluster', faults: ['process-death'], faultEveryMs: 500 },
+  },
+];
+
+/** Clients rest, ranges go quiet, and paths fail meanwhile. */
+const RESTING = {
+  type: 'cluster',
+  faults: ['one-way', 'break-connections', 'half-open'],
+  faultEveryMs: 500,
+  durationMs: 25_000,
+  restPeriodMs: 5_000,
+  shape: { shardNodes: 3, replicationFactor: 3 },
+} as const;
+
+/** Idle ranges, whose leases rest on heartbeats between stores. */
+export const QUIET_MUTANTS: readonly Mutant[] = [
+  {
+    name: 'quiet-wake-not-told',
+    breaks: 'a store goes on vouching for a replica that woke',
+    promise: 'nobody else leads while a lease lasts',
+    file: 'libs/store/src/quiet-ranges.ts',
+    edits: [{ find: '        state.peer.woken.push(replica.rangeId);\n', replace: '' }],
+    run: RESTING,
+  },
+  {
+    name: 'quiet-hold-not-kept',
+    breaks: 'a replica that wakes does not count the heartbeats that its store answered for it',
+    promise: 'nobody else leads while a lease lasts',
+    file: 'libs/store/src/quiet-state.ts',
+    edits: [{ find: 'replica.raft.recordLeaderContact(state.peer.heardAtMs, nowMs);', replace: 'return;' }],
+    run: RESTING,
+  },
+  {
+    name: 'quiet-generation-ignored',
+    breaks: 'a store relies on what another vouched for before frames between them were lost',
+    promise: 'nobody else leads while a lease lasts',
+    file: 'libs/store/src/quiet-ranges.ts',
+    edits: [
+      {
+        find: 'if (beat.generation !== peer.theirGeneration) {',
+        replace: 'if (peer.theirGeneration === 0) {',
+      },
+    ],
+    run: RESTING,
   },
 ];

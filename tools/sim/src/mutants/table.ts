@@ -1,7 +1,7 @@
 import { KV_MUTANTS } from './kv-mutants.js';
 import type { Mutant } from './mutant.js';
 import { ELECTION_MUTANTS, READ_MUTANTS, REPLICATION_MUTANTS } from './raft-mutants.js';
-import { STORE_MUTANTS } from './store-mutants.js';
+import { MEMBER_MUTANTS, QUIET_MUTANTS, STORE_MUTANTS } from './store-mutants.js';
 
 /** Every deliberate defect that the simulator has to notice. */
 export const MUTANTS: readonly Mutant[] = [
@@ -9,5 +9,7 @@ export const MUTANTS: readonly Mutant[] = [
   ...REPLICATION_MUTANTS,
   ...READ_MUTANTS,
   ...STORE_MUTANTS,
+  ...MEMBER_MUTANTS,
+  ...QUIET_MUTANTS,
   ...KV_MUTANTS,
 ];

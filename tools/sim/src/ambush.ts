@@ -6,13 +6,17 @@ import type { SimShardNode } from './shard-node.js';
 const LOOK_EVERY_MS = 1;
 /** Answers are lost for so long before the connections break. */
 const LOST_MS = { low: 2, high: 25 };
+/** Pauses between two sieges of leaders, and how long a leader stands still in one. */
+const SIEGE_EVERY_MS = { low: 500, high: 6_000 };
+const STILL_MS = { low: 600, high: 1_400 };
 const DOWN_MS = { low: 1, high: 600 };
 const BLOCKED_MS = { low: 100, high: 1_500 };
 
 /**
  * Strikes in the moments in which promises pass from one range to another: while a split is under way, so that
  * answers to what came before are lost, and right after its first replica has applied it, while the others
- * still have it before them. What strikes at random seldom meets these milliseconds.
+ * still have it before them; and where leaders are replaced. What strikes at random seldom meets these
+ * milliseconds.
  */
 export class Ambush {
   readonly #cluster: SimCluster;
@@ -33,6 +37,7 @@ export class Ambush {
   start(): void {
     this.#isOn = true;
     this.#look();
+    this.#besiegeSoon();
   }
 
   /** Ends what is under way; nothing more happens. */
@@ -75,23 +80,39 @@ export class Ambush {
     });
   }
 
-  /**
-   * `from` is asked to hand a range over: it hears no more of the others, and one of the routers loses it and finds
-   * its successor, while the rest still ask it.
-   */
-  handover(from: SimShardNode, toStoreId: number): void {
-    const rng = this.#rng;
-    const { network, shards, routers, scheduler, observer } = this.#cluster;
-    if (!this.#isOn || from.storeId === toStoreId || !rng.chance(0.5)) return;
-    scheduler.schedule(rng.between(1, 12), () => {
+  /** Strikes a leader now and then. */
+  #besiegeSoon(): void {
+    this.#cluster.scheduler.schedule(this.#rng.between(SIEGE_EVERY_MS.low, SIEGE_EVERY_MS.high), () => {
       if (!this.#isOn) return;
-      observer.note('ambush', `keeps from ${from.name} what happens`);
-      const others = shards.filter((other) => other !== from);
-      const open = others.map((other) => network.block(other.name, from.name));
-      const router = rng.pick(routers);
-      network.breakConnections(router.name, from.name);
-      open.push(network.block(router.name, from.name));
-      this.#later(rng.between(BLOCKED_MS.low, BLOCKED_MS.high), () => {
+      this.#besiege();
+      this.#besiegeSoon();
+    });
+  }
+
+  /**
+   * A leader stands still until another leads, and hears nothing of it when it goes on. One of the routers has
+   * lost it meanwhile and finds its successor, the others still ask it.
+   */
+  #besiege(): void {
+    const rng = this.#rng;
+    const { network, shards, routers, observer } = this.#cluster;
+    const leaders = shards.filter(
+      (node) =>
+        node.isAlive && !node.isPaused && [...node.replicas()].some((replica) => replica.isReadyLeader),
+    );
+    if (leaders.length === 0 || shards.length < 3) return;
+    const leader = rng.pick(leaders);
+    const router = rng.pick(routers);
+    observer.note('ambush', `${leader.name} stands still and will not hear of its successor`);
+    const open = shards
+      .filter((node) => node !== leader)
+      .map((node) => network.block(node.name, leader.name));
+    open.push(network.block(router.name, leader.name));
+    network.breakConnections(router.name, leader.name);
+    leader.pause();
+    this.#later(rng.between(STILL_MS.low, STILL_MS.high), () => {
+      leader.resume();
+      this.#later(rng.between(50, 400), () => {
         for (const undo of open) undo();
       });
     });

@@ -5,14 +5,11 @@ import { sleep } from '@cairn/ports';
 import type { SimRng } from '@cairn/runtime-sim';
 
 import type { SimCluster } from './cluster.js';
-import type { SimShardNode } from './shard-node.js';
 import type { SimClient } from './sim-client.js';
 
 export interface OperatorOptions {
   readonly keys: readonly string[];
   isOn(): boolean;
-  /** A leader is about to be asked to hand over. */
-  onHandover(from: SimShardNode, toStoreId: number): void;
   /** A range was just cut. */
   onCut(): void;
   /** Replicas of a range were moved as asked. */
@@ -121,7 +118,6 @@ export class Operator {
     const leader = this.#cluster.shards.find((node) => node.storeId === range?.leaderStoreId);
     const target = this.#rng.pick(this.#cluster.shards).storeId;
     if (range === undefined || leader === undefined || target === 0) return;
-    this.#options.onHandover(leader, target);
     const request = { rangeId: range.rangeId, toStoreId: target };
     await this.#shards.client(leader.address).call(ShardRpc.transferLeader, request, { timeoutMs: 3_000 });
   }

@@ -15,6 +15,7 @@ import { checkLeases, watchLeaderTerms } from './checkers/leadership.js';
 import { LogLooker } from './checkers/logs.js';
 import { MemberLooker, strangers, watchRemovals, type HeldReplica } from './checkers/members.js';
 import { readRows, replicaFaults, type ReplicaState } from './checkers/replicas.js';
+import { strictOrderFaults } from './checkers/strict.js';
 import { windowFaults, type HeldWindow } from './checkers/windows.js';
 import { SimCluster } from './cluster.js';
 import { FAULT_KINDS, Nemesis, type FaultKind } from './nemesis.js';
@@ -27,7 +28,6 @@ const REPLICA_CHECK_MS = 7;
 /** Logs take longer to look at, and keep what they hold. */
 const LOOKS_PER_LOG_LOOK = 3;
 const LOOK_EVERY_MS = 100;
-const PADDING_BYTES = 200;
 const BOOT_LIMIT_MS = 30_000;
 /** After everything is healed the cluster must serve every key within this. */
 const HEAL_LIMIT_MS = 30_000;
@@ -55,14 +55,12 @@ export interface ScenarioOptions {
   readonly shape?: Partial<ClusterShape>;
   /** Mean virtual time between two faults. Default: drawn from the seed. */
   readonly faultEveryMs?: number;
-  /** Nodes are struck right after they cut a range, or hand one over. Default: drawn from the seed. */
+  /** Nodes are struck right after they cut a range, and where leaders are replaced. Default: drawn from the seed. */
   readonly isWaylaid?: boolean;
   /** All clients rest at the end of every such period; 0 = never. Default: drawn from the seed. */
   readonly restPeriodMs?: number;
   /** Mean pause of a client between two operations. Default: drawn from the seed. */
   readonly thinkMs?: number;
-  /** Most bytes that make a value larger. Default 200. */
-  readonly paddingBytes?: number;
   /** Ends soon after a checker has found something, for those who only ask whether. Default false. */
   readonly endsAtViolation?: boolean;
   /** undefined: drawn from the seed. Empty: none. */
@@ -274,7 +272,7 @@ class ScenarioRun {
       },
       thinkMs: this.#thinkMs,
       restPeriodMs: this.#restPeriodMs,
-      paddingBytes: this.#options.paddingBytes ?? PADDING_BYTES,
+      paddingBytes: 200,
     });
   }
 
@@ -283,9 +281,6 @@ class ScenarioRun {
     const operator = new Operator(this.cluster, startClient(this.cluster, 'admin', CLIENT_TIMEOUT_MS), {
       keys: [...REGISTERS, ...COUNTERS],
       isOn: () => this.#isLoadOn,
-      onHandover: (from, to) => {
-        this.#ambush?.handover(from, to);
-      },
       onCut: () => {
         this.#nemesis.rangeWasCut();
       },
@@ -345,6 +340,7 @@ class ScenarioRun {
     const { observer } = this.cluster;
     for (const [key, operations] of this.#history.byKey()) this.#judgeKey(key, operations);
     for (const fault of orderingFaults(this.#history)) observer.violate('ordering', fault);
+    for (const fault of strictOrderFaults(this.#history.operations)) observer.violate('strict-order', fault);
     for (const nodes of [this.cluster.metadata, this.cluster.shards]) {
       const states: ReplicaState[] = [];
       const windows: HeldWindow[] = [];

@@ -24,6 +24,8 @@ const YOUNG_KEY_MS = 400;
 const PAGE_BYTES = [0, 64, 600] as const;
 const MANY_MAX = 5;
 const REST_MS = 2_500;
+/** Timestamps that a client remembers, to read at later. */
+const REMEMBERED_MAX = 200;
 
 export interface WorkerOptions {
   readonly name: string;
@@ -85,8 +87,8 @@ function fateOf(error: CairnError): 'failed' | 'unknown' | undefined {
 export class Worker {
   readonly #options: WorkerOptions;
   #values = 0;
-  /** The newest timestamp that was answered; 0 = none. */
-  #newest = 0;
+  /** Timestamps that were answered, oldest first. */
+  readonly #timestamps: number[] = [];
   operations = 0;
   succeeded = 0;
 
@@ -130,10 +132,11 @@ export class Worker {
 
   /**
    * A key that all clients begin to use at about the same time: what has never been written is a case of its
-   * own.
+   * own. Half of them are below all other keys, in ranges that no scan visits.
    */
   #youngKey(): string {
-    return `y${Math.floor(this.#options.nowMs() / YOUNG_KEY_MS)}`;
+    const number = Math.floor(this.#options.nowMs() / YOUNG_KEY_MS);
+    return `${number % 2 === 0 ? 'a' : 'y'}${number}`;
   }
 
   #value(): string {
@@ -177,7 +180,8 @@ export class Worker {
   #record(key: string, action: Action, outcome: Outcome<unknown>, details: Details = {}): void {
     if (outcome.type === 'failed') return;
     const { name, history, nowMs } = this.#options;
-    if (details.timestamp !== undefined) this.#newest = Math.max(this.#newest, details.timestamp);
+    if (details.timestamp !== undefined && details.timestamp > 0) this.#timestamps.push(details.timestamp);
+    if (this.#timestamps.length > REMEMBERED_MAX) this.#timestamps.shift();
     history.add({
       process: name,
       key,
@@ -248,10 +252,13 @@ export class Worker {
     history.snapshots.push({ process: name, timestamp, ...seen, invokedMs, returnedMs: nowMs() });
   }
 
-  /** What some keys held at the newest timestamp that this client has seen. */
+  /** What some keys held at a timestamp that this client has seen, lately or a while ago. */
   async #readPast(): Promise<void> {
-    if (this.#newest === 0) return;
-    await this.#readAt({ timestamp: this.#newest }, this.#someKeys());
+    const { rng } = this.#options;
+    const timestamp = rng.chance(0.3)
+      ? this.#timestamps.at(-1)
+      : this.#timestamps[rng.integer(REMEMBERED_MAX)];
+    if (timestamp !== undefined) await this.#readAt({ timestamp }, this.#someKeys());
   }
 
   async #increment(key: string): Promise<void> {

@@ -7,6 +7,7 @@ import { CommandOutcome, RequestWindow } from '@cairn/mvcc';
 import { SimCluster } from '../cluster.js';
 import { watchRemovals } from './members.js';
 import { readRows, replicaFaults } from './replicas.js';
+import { strictOrderFaults } from './strict.js';
 import { windowFaults, type HeldWindow } from './windows.js';
 
 function span(rangeId: number, from: string, to: string): HeldSpan {
@@ -121,5 +122,19 @@ describe('removals', () => {
     expect(cluster.observer.violations).toEqual([]);
     log.info('replica created, waits for a snapshot', { range: 1, replicaId: 5 });
     expect(cluster.observer.violations).toHaveLength(1);
+  });
+});
+
+describe('STRICT writes', () => {
+  const write = (key: string, invokedMs: number, timestamp: number, strict = true): Operation => ({
+    ...{ process: 'p', key, action: { f: 'write', value: 'v' }, invokedMs, returnedMs: invokedMs + 10 },
+    ...{ timestamp, strict },
+  });
+
+  it('are ordered as they happened, over all keys', () => {
+    expect(strictOrderFaults([write('a', 0, 5), write('b', 20, 5), write('c', 21, 4)])).toHaveLength(1);
+    expect(strictOrderFaults([write('a', 0, 5), write('b', 9, 4)])).toEqual([]);
+    expect(strictOrderFaults([write('a', 0, 5), write('b', 20, 4, false)])).toEqual([]);
+    expect(strictOrderFaults([write('a', 0, 5, false), write('b', 20, 4)])).toEqual([]);
   });
 });

@@ -27,7 +27,9 @@ export class LogLooker {
       const durable = new Map<string, number>();
       for (const node of nodes) {
         for (const replica of node.replicas()) {
-          if (!replica.isInitialised || replica.isClosed) continue;
+          // While a snapshot is installed, the state is ahead of what the core has been told.
+          const isInstalling = replica.installation !== undefined;
+          if (!replica.isInitialised || replica.isClosed || isInstalling) continue;
           const one = this.#seenOf(`${kind} ${replica.rangeId}`, node.name, replica);
           seen.push(one);
           durable.set(`${one.group} ${replica.replicaId}`, one.durableIndex);

@@ -20,6 +20,8 @@ export interface SeedReport {
 }
 
 const DURATION_MS = 12_000;
+/** Clients that hardly pause: most defects show where much happens at once. */
+const THINK_MS = 8;
 
 async function runSeed(run: MutantRun, seed: string): Promise<SeedReport> {
   // Imported late: what they import must meet the hooks.
@@ -32,6 +34,7 @@ async function runSeed(run: MutantRun, seed: string): Promise<SeedReport> {
     ...run,
     seed,
     durationMs: run.durationMs ?? DURATION_MS,
+    thinkMs: THINK_MS,
     endsAtViolation: true,
   });
   return { seed, violations, virtualMs };

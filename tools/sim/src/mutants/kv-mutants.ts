@@ -57,6 +57,7 @@ export const KV_MUTANTS: readonly Mutant[] = [
   },
   {
     name: 'strict-not-waited',
+    from: 15,
     breaks: 'a STRICT write does not wait for a timestamp that was issued after it came',
     promise: 'STRICT writes of all keys are ordered as they happened',
     file: 'libs/shard-node/src/kv/write-evaluator.ts',
@@ -94,6 +95,7 @@ export const KV_MUTANTS: readonly Mutant[] = [
   },
   {
     name: 'read-without-lease',
+    from: 16,
     breaks: 'whoever thinks that it leads answers reads at once',
     promise: 'a read sees every write that was acknowledged before it',
     file: 'libs/shard-node/src/kv/point-reads.ts',

@@ -16,8 +16,6 @@ export type MutantRun =
       readonly isWaylaid?: boolean;
       /** Clients rest at the end of every such period. Default: drawn from the seed. */
       readonly restPeriodMs?: number;
-      /** Most bytes that make a value larger. Default 200. */
-      readonly paddingBytes?: number;
     }
   | { readonly type: 'group' };
 

@@ -69,6 +69,7 @@ export const STORE_MUTANTS: readonly Mutant[] = [
   },
   {
     name: 'birth-forgets-vote',
+    from: 27,
     breaks: 'the vote that an empty replica gave is not kept when its range is born there',
     promise: 'one vote per term and replica',
     file: 'libs/store/src/split.ts',
@@ -106,23 +107,6 @@ export const STORE_MUTANTS: readonly Mutant[] = [
     promise: 'every replica applies every entry once',
     file: 'libs/store/src/snapshot-send.ts',
     edits: [{ find: 'index: replica.appliedIndex,', replace: 'index: replica.appliedIndex - 1,' }],
-  },
-  {
-    name: 'torn-write-accepted',
-    breaks: 'recovery takes blocks of the log without looking at their checksums',
-    promise: 'what is recovered is what was written',
-    file: 'libs/raft-log/src/recovery.ts',
-    edits: [
-      { find: 'if (crc32(body.subarray(at + 4, end)) !== crc) return false;', replace: '' },
-      { find: 'return at === body.length && digest === head.digest;', replace: 'return at === body.length;' },
-    ],
-    run: {
-      type: 'cluster',
-      faults: ['power-loss', 'disk-stall'],
-      faultEveryMs: 200,
-      paddingBytes: 4_000,
-      shape: { shardNodes: 1, metadataMembers: 1 },
-    },
   },
 ];
 
@@ -175,6 +159,7 @@ const RESTING = {
 export const QUIET_MUTANTS: readonly Mutant[] = [
   {
     name: 'quiet-wake-not-told',
+    from: 10,
     breaks: 'a store goes on vouching for a replica that woke',
     promise: 'nobody else leads while a lease lasts',
     file: 'libs/store/src/quiet-ranges.ts',
@@ -187,19 +172,6 @@ export const QUIET_MUTANTS: readonly Mutant[] = [
     promise: 'nobody else leads while a lease lasts',
     file: 'libs/store/src/quiet-state.ts',
     edits: [{ find: 'replica.raft.recordLeaderContact(state.peer.heardAtMs, nowMs);', replace: 'return;' }],
-    run: RESTING,
-  },
-  {
-    name: 'quiet-generation-ignored',
-    breaks: 'a store relies on what another vouched for before frames between them were lost',
-    promise: 'nobody else leads while a lease lasts',
-    file: 'libs/store/src/quiet-ranges.ts',
-    edits: [
-      {
-        find: 'if (beat.generation !== peer.theirGeneration) {',
-        replace: 'if (peer.theirGeneration === 0) {',
-      },
-    ],
     run: RESTING,
   },
 ];

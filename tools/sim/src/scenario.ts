@@ -55,7 +55,7 @@ export interface ScenarioOptions {
   readonly shape?: Partial<ClusterShape>;
   /** Mean virtual time between two faults. Default: drawn from the seed. */
   readonly faultEveryMs?: number;
-  /** Nodes are struck right after they cut a range, and where leaders are replaced. Default: drawn from the seed. */
+  /** Nodes are struck as they cut ranges, and where leaders are replaced. Default: drawn from the seed. */
   readonly isWaylaid?: boolean;
   /** All clients rest at the end of every such period; 0 = never. Default: drawn from the seed. */
   readonly restPeriodMs?: number;

@@ -14,6 +14,7 @@ export const ELECTION_MUTANTS: readonly Mutant[] = [
   },
   {
     name: 'vote-forgotten',
+    from: 1300,
     breaks: 'a replica does not remember after a restart whom it voted for',
     promise: 'one vote per term and replica, whatever happens to its process',
     file: 'libs/raft/src/core.ts',
@@ -48,6 +49,7 @@ export const ELECTION_MUTANTS: readonly Mutant[] = [
   },
   {
     name: 'vote-hold-not-after-restart',
+    from: 150,
     breaks: 'a restarted replica votes at once, although a leader may count on its silence',
     promise: 'nobody else leads while a lease lasts',
     file: 'libs/raft/src/core.ts',
@@ -56,6 +58,7 @@ export const ELECTION_MUTANTS: readonly Mutant[] = [
   },
   {
     name: 'joint-vote-by-new-majority',
+    from: 100,
     breaks: 'in a joint configuration the new voters alone elect',
     promise: 'one leader per term, also while members change',
     file: 'libs/raft/src/quorum.ts',
@@ -97,6 +100,7 @@ export const REPLICATION_MUTANTS: readonly Mutant[] = [
   },
   {
     name: 'noop-skipped',
+    from: 280,
     breaks: 'a leader begins without an entry of its own term',
     promise: 'a new leader finds out how far its predecessors committed',
     file: 'libs/raft/src/roles.ts',
@@ -197,6 +201,7 @@ export const REPLICATION_MUTANTS: readonly Mutant[] = [
 export const READ_MUTANTS: readonly Mutant[] = [
   {
     name: 'lease-kept-on-transfer',
+    from: 290,
     breaks: 'a leader that hands over keeps its lease',
     promise: 'nobody else leads while a lease lasts',
     file: 'libs/raft/src/lease.ts',

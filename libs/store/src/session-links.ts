@@ -29,6 +29,8 @@ export interface SessionLinksOptions {
   hello(purpose: Hello['purpose']): Hello;
   /** A stream from or to the store broke. */
   peerLost(storeId: StoreId): void;
+  /** A stream to or from the store is open again: either may be the one that was missed. */
+  peerFound(storeId: StoreId): void;
 }
 
 interface PeerLink {
@@ -86,6 +88,9 @@ export class SessionLinks implements PeerLinks {
         rng,
         logger,
         onFrame: () => undefined,
+        onUp: () => {
+          this.#options.peerFound(storeId);
+        },
         onDown: (_error, wasUp) => {
           if (wasUp && !this.#isClosed) this.#options.peerLost(storeId);
         },
@@ -144,7 +149,7 @@ export class SessionLinks implements PeerLinks {
     // Whoever dials us listens, too: a store that was away for long is not waited for another two seconds.
     if (remote.purpose === 'raft') {
       this.#links.get(remote.storeId)?.session.retryNow();
-      store.peerFound(remote.storeId);
+      this.#options.peerFound(remote.storeId);
     }
     return {
       onFrame: (type, body) => {

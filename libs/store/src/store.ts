@@ -419,7 +419,7 @@ export class Store {
     }
   }
 
-  /** A peer store opened its stream to this one. */
+  /** A stream to or from a peer store is open again. */
   peerFound(storeId: StoreId): void {
     this.#quiet.peerFound(storeId);
   }

@@ -101,4 +101,24 @@ describe('idle ranges', () => {
     await cluster.scheduler.runUntilTrue(isAllQuiet, 15_000);
     expect(cluster.observer.violations).toEqual([]);
   });
+
+  it('wake for a member whose machine vanished, although the stream to it looked open when it came back', async () => {
+    await cluster.scheduler.runFor(5_000);
+    const [first] = cluster.shards[0]?.replicas() ?? [];
+    const leader = leaderOf(first?.rangeId ?? 0);
+    const member = cluster.shards.find((node) => node !== leader) as SimShardNode;
+    cluster.network.hideNextDeath(member.name, 9_000);
+    member.die('power');
+    for (const key of ['a', 'd', 'h', 'p']) await timed(client.put(key, 'missed'));
+    await cluster.scheduler.runFor(1_500);
+    member.start();
+    const isCaughtUp = (): boolean =>
+      new Set(
+        cluster.shards.flatMap((node) =>
+          [...node.replicas()].map((one) => `${one.rangeId}@${one.appliedIndex}`),
+        ),
+      ).size === 4;
+    await cluster.scheduler.runUntilTrue(() => isAllQuiet() && isCaughtUp(), 20_000);
+    expect(cluster.observer.violations).toEqual([]);
+  });
 });

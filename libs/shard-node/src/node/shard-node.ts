@@ -253,6 +253,9 @@ export class ShardNode {
       peerLost: (storeId) => {
         this.#store?.peerLost(storeId);
       },
+      peerFound: (storeId) => {
+        this.#store?.peerFound(storeId);
+      },
     });
     links.setPeers(joined.stores.map(({ storeId, address }) => ({ storeId: storeId as StoreId, address })));
     this.#links = links;

@@ -90,8 +90,8 @@ export class Ambush {
   }
 
   /**
-   * A leader stands still until another leads, and hears nothing of it when it goes on. One of the routers has
-   * lost it meanwhile and finds its successor, the others still ask it.
+   * A leader stands still until another leads, and hears nothing of it when it goes on. One of the routers
+   * has lost it meanwhile and finds its successor, the others still ask it.
    */
   #besiege(): void {
     const rng = this.#rng;

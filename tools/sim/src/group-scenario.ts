@@ -250,8 +250,8 @@ class GroupRun {
   }
 
   /**
-   * One member is cut off until it promises nothing to anybody any more, while nothing is written that it would
-   * miss. Then it comes back to members that have forgotten what they had in memory, without the leader.
+   * One member is cut off until it promises nothing to anybody any more, while nothing is written that it
+   * would miss. Then it comes back to members that have forgotten what they had in memory, without the leader.
    */
   #besiege(): void {
     const leader = this.#leader();

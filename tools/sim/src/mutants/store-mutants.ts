@@ -61,6 +61,7 @@ export const STORE_MUTANTS: readonly Mutant[] = [
   },
   {
     name: 'split-not-frozen',
+    from: 16,
     breaks: 'a leader goes on to serve the whole range while its split is under way',
     promise: 'each key is served by one range at a time',
     file: 'libs/store/src/split.ts',
@@ -79,6 +80,7 @@ export const STORE_MUTANTS: readonly Mutant[] = [
   },
   {
     name: 'snapshot-keeps-old-rows',
+    from: 8,
     breaks: 'a snapshot is laid over the rows that were there',
     promise: 'replicas at one applied index hold the same rows',
     file: 'libs/store/src/snapshot-receive.ts',

@@ -14,14 +14,6 @@ export const KV_MUTANTS: readonly Mutant[] = [
     run: { type: 'cluster', faults: ['break-connections', 'process-death'], faultEveryMs: 300 },
   },
   {
-    name: 'window-lost-at-split',
-    breaks: 'the right part of a split range remembers no outcomes, and does not know it',
-    promise: 'a write takes effect once, however often it is sent',
-    file: 'libs/shard-node/src/kv/kv-machine.ts',
-    edits: [{ find: 'this.#window?.split()', replace: 'new RequestWindow()' }],
-    run: { type: 'cluster', isWaylaid: true, faults: ['break-connections'], faultEveryMs: 1_000 },
-  },
-  {
     name: 'window-not-rebuilt',
     breaks: 'after a restart the outcomes of the log are skipped, and taken for remembered',
     promise: 'a write takes effect once, however often it is sent',

@@ -282,7 +282,7 @@ class GroupRun {
     });
   }
 
-  /** From now on these hear nothing of the others. Connections break, and half of the time that is noticed. */
+  /** From now on these hear nothing of the others. Connections break; half of the time that is noticed. */
   #cutOff(ids: readonly ReplicaId[]): void {
     this.#side = new Set(ids);
     if (ids.length === 0 || this.#rng.chance(0.5)) return;

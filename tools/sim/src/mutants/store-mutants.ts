@@ -19,7 +19,9 @@ export const STORE_MUTANTS: readonly Mutant[] = [
     file: 'libs/store/src/turn.ts',
     edits: [
       {
-        find: 'this.#group.push({ replica, sequence: ready.sequence, messages: ready.messagesAfterPersist });',
+        find:
+          'this.#group.push({ replica, sequence: ready.sequence, ' +
+          'messages: ready.messagesAfterPersist });',
         replace:
           'for (const message of ready.messagesAfterPersist) this.#post(replica, message);' +
           'this.#group.push({ replica, sequence: ready.sequence, messages: [] });',

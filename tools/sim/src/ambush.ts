@@ -14,8 +14,8 @@ const BLOCKED_MS = { low: 100, high: 1_500 };
 
 /**
  * Strikes in the moments in which promises pass from one range to another: while a split is under way, so
- * that answers to what came before are lost, and right after its first replica has applied it, while the others
- * still have it before them; and where leaders are replaced. What strikes at random seldom meets these
+ * that answers to what came before are lost, and right after its first replica has applied it, while the
+ * others still have it before them; and where leaders are replaced. What strikes at random seldom meets these
  * milliseconds.
  */
 export class Ambush {

@@ -251,7 +251,7 @@ class GroupRun {
 
   /**
    * One member is cut off until it promises nothing to anybody any more, while nothing is written that it
-   * would miss. Then it comes back to members that have forgotten what they had in memory, without the leader.
+   * would miss. Then it comes back to members that have forgotten what they had in memory, without leader.
    */
   #besiege(): void {
     const leader = this.#leader();

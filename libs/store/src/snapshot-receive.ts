@@ -169,7 +169,7 @@ export class SnapshotReceiver {
     replica.machine = machine;
     replica.setDescriptor(descriptor);
     if (oldSpans.length === 0) machine.attach?.(replica);
-    await this.#writeRows(spool.path, machine);
+    await this.#writeRows(spool.path, spool.header, machine);
     await this.#commit(replica.log, spool.header);
     await machine.restored(spool.header.volatileState);
     await this.#parts.disk.remove(spool.path);
@@ -196,7 +196,7 @@ export class SnapshotReceiver {
       const before = this.#parts.machineFor(state.descriptor);
       for (const span of before.spans()) await engine.deleteRange(span.start, span.end);
     }
-    await this.#writeRows(state.installing, this.#parts.machineFor(header.descriptor));
+    await this.#writeRows(state.installing, header, this.#parts.machineFor(header.descriptor));
     await this.#commit(log, header);
     await disk.remove(state.installing);
     this.#parts.logger.info('snapshot installed after restart', {
@@ -215,7 +215,7 @@ export class SnapshotReceiver {
     }
   }
 
-  async #writeRows(path: string, machine: StateMachine): Promise<void> {
+  async #writeRows(path: string, header: SnapshotHeader, machine: StateMachine): Promise<void> {
     const { engine, disk } = this.#parts;
     for (const span of machine.spans()) await engine.deleteRange(span.start, span.end);
     const reader = new ByteReader(await readWholeFile(disk, path));
@@ -229,6 +229,7 @@ export class SnapshotReceiver {
         batch = engine.newBatch();
       }
     }
+    machine.restoring?.(header.volatileState, batch);
     if (batch.length > 0) await engine.write(batch);
     await engine.flush();
   }

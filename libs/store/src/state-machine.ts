@@ -37,6 +37,11 @@ export interface StateMachine {
   checkRow?(key: Buffer, value: Buffer): void;
   /** State besides the rows that a snapshot must carry (recent request ids, for instance); at most 16 MiB. */
   volatileState(): Uint8Array;
+  /**
+   * The rows of a snapshot are being written: what of its volatile state must outlive a crash goes into the
+   * batch, which is durable before the snapshot counts as installed.
+   */
+  restoring?(volatileState: Uint8Array, batch: EngineBatch): void;
   /** After the rows of a snapshot replaced the spans: reload memory. */
   restored(volatileState: Uint8Array): Promise<void>;
 

@@ -8,8 +8,9 @@ const HANDSHAKE_TIMEOUT_MS = 3000;
 /** Bytes that may wait for the handshake; above, the session closes. */
 const WAITING_BYTES_MAX = 64 * 1024 * 1024;
 /**
- * Whoever dialled asks for a sign of life after this long without a frame, and ends the session after so many
- * questions without one. A machine that lost its power says no farewell, and the system may take minutes to notice.
+ * Whoever dialled asks for a sign of life after this long without a frame, and ends the session after so
+ * many questions without one. A machine that lost its power says no farewell, and the system may take minutes
+ * to notice.
  */
 const PING_INTERVAL_MS = 1000;
 const UNANSWERED_PINGS_MAX = 3;

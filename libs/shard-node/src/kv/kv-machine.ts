@@ -480,6 +480,12 @@ export class KvMachine implements StateMachine {
     return encodeVolatileState({ window: this.#window, readableSince: this.#readableSince });
   }
 
+  /** Where old versions are gone is said only here and in the log before the snapshot, which goes. */
+  restoring(volatileState: Uint8Array, batch: EngineBatch): void {
+    const { readableSince } = decodeVolatileState(volatileState);
+    if (readableSince > 0) this.#environment.safePoint.applied(readableSince, batch);
+  }
+
   async restored(volatileState: Uint8Array): Promise<void> {
     this.coldReads.outdateAll();
     this.scanCache.clear();

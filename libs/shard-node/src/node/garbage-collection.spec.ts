@@ -311,6 +311,19 @@ describe('the safe point', () => {
     expect(rig.machine.readableSince).toBe(before);
   });
 
+  it('that came with a snapshot is found again after a restart', async () => {
+    const { rig } = await collected();
+    const other = new KvRig({ isBorn: false });
+    const batch = other.engine.newBatch();
+    other.machine.restoring(rig.machine.volatileState(), batch);
+    await other.engine.write(batch);
+    await other.machine.restored(rig.machine.volatileState());
+    await other.restart([]);
+    const { StoreSafePoint } = await import('../kv/store-safe-point.js');
+    expect(new StoreSafePoint(other.engine).max).toBe(rig.machine.readableSince);
+    expect(other.machine.readableSince).toBe(rig.machine.readableSince);
+  });
+
   it('does not make a restarted range believe that it remembers everything', async () => {
     const gc = await collected();
     const [purge] = gc.rig.replica.history.slice(-1);

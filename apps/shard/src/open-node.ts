@@ -1,6 +1,8 @@
-import { MemoryEngine, type KvEngine } from '@cairn/engine';
+import { MemoryEngine, claimForEngine, type KvEngine } from '@cairn/engine';
 import { openClassicLevelEngine } from '@cairn/engine/classic-level';
+import { openLmdbEngine } from '@cairn/engine/lmdb';
 import type { Readiness } from '@cairn/observability';
+import type { Disk } from '@cairn/ports';
 import { lockDirectory } from '@cairn/runtime-node';
 import { openShardNode, type ShardNodeContext, type ShardNodePorts } from '@cairn/shard-node';
 
@@ -19,7 +21,10 @@ export function nodeOpener(ports: Omit<ShardNodePorts, 'openEngine'>): OpenNode 
     await ports.disk.makeDirectory(dataDirectory);
     const lock = await lockDirectory(dataDirectory);
     try {
-      const node = await openShardNode({ ...ports, openEngine: () => openEngine(context) }, context);
+      const node = await openShardNode(
+        { ...ports, openEngine: () => openEngine(ports.disk, context) },
+        context,
+      );
       return {
         address: node.address,
         readiness: () => {
@@ -38,13 +43,17 @@ export function nodeOpener(ports: Omit<ShardNodePorts, 'openEngine'>): OpenNode 
   };
 }
 
-function openEngine({ config, logger, metrics }: ShardNodeContext): Promise<KvEngine> {
-  if (config.engine === 'memory') return Promise.resolve(new MemoryEngine());
-  return openClassicLevelEngine({
-    path: `${config.dataDirectory}/engine`,
-    blockCacheBytes: config.blockCacheBytes,
-    writeBufferBytes: config.writeBufferBytes,
-    logger,
-    metrics,
-  });
+async function openEngine(disk: Disk, { config, logger, metrics }: ShardNodeContext): Promise<KvEngine> {
+  await claimForEngine(disk, config.dataDirectory, config.engine);
+  const path = `${config.dataDirectory}/engine`;
+  switch (config.engine) {
+    case 'memory':
+      return new MemoryEngine();
+    case 'lmdb':
+      return openLmdbEngine({ path, disk, logger, metrics });
+    case 'classic-level': {
+      const { blockCacheBytes, writeBufferBytes } = config;
+      return openClassicLevelEngine({ path, blockCacheBytes, writeBufferBytes, logger, metrics });
+    }
+  }
 }

@@ -87,7 +87,7 @@ describe('loadConfig', () => {
     expect(problems).toEqual([
       'listen is "nowhere" (from the environment variable CAIRN_LISTEN): it must be host:port, with a port from 0 to ' +
         '65535 and an IPv6 host in brackets.',
-      `engine is "rocks" (from the file ${path}): it must be one of classic-level, memory.`,
+      `engine is "rocks" (from the file ${path}): it must be one of classic-level, lmdb, memory.`,
       'blockCacheBytes is 12 (from the flag --block-cache-bytes): it must be a whole number of bytes from 1 MiB to ' +
         '256 GiB.',
     ]);

@@ -33,8 +33,9 @@ export const shardConfigSchema = z.object({
   }),
   engine: choiceField({
     description:
-      'Storage engine. "memory" keeps nothing across a restart and is for experiments; the Raft log stays on disk.',
-    choices: ['classic-level', 'memory'],
+      'Storage engine. A data directory stays with the engine that made it. "memory" keeps nothing across a ' +
+      'restart and is for experiments; the Raft log stays on disk.',
+    choices: ['classic-level', 'lmdb', 'memory'],
     default: 'classic-level',
   }),
   ...storageFields,

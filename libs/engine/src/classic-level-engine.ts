@@ -24,6 +24,7 @@ import type {
   EngineSnapshot,
   KvEngine,
 } from './types.js';
+import { WriteQueue } from './write-queue.js';
 
 /*
  * Chosen by measurement on two shared cores (600,000 random-order puts of 260 half-compressible bytes in
@@ -165,10 +166,8 @@ export class ClassicLevelEngine implements KvEngine {
   readonly #writtenBatches: Counter | undefined;
   readonly #writtenBytes: Counter | undefined;
   readonly #flushes: Counter | undefined;
+  readonly #queue: WriteQueue;
   #pool: NativeBatch[] = [];
-  /** Ends when every accepted write, flush, deleteRange has ended; undefined = none is under way. */
-  #tail: Promise<void> | undefined = undefined;
-  #failure: CairnError | undefined = undefined;
   /** Written since the last flush began. */
   #isDirty = true;
   /** Flush marker in the database, and the number of the next one. */
@@ -181,6 +180,7 @@ export class ClassicLevelEngine implements KvEngine {
   constructor(level: NativeLevel, lastMarker: Buffer | undefined, options: ClassicLevelOptions) {
     this.#level = level;
     this.#logger = options.logger;
+    this.#queue = new WriteQueue(options.logger, mapNativeError);
     this.#marker = lastMarker;
     this.#nextMarker = lastMarker === undefined ? 1 : flushMarkerNumber(lastMarker) + 1;
     const metrics = options.metrics;
@@ -221,7 +221,7 @@ export class ClassicLevelEngine implements KvEngine {
     this.#isDirty = true;
     this.#writtenBatches?.add(1);
     this.#writtenBytes?.add(batch.bytes);
-    return this.#enqueue(() => this.#writeNative(batch));
+    return this.#queue.run(() => this.#writeNative(batch));
   }
 
   snapshot(): EngineSnapshot {
@@ -251,12 +251,12 @@ export class ClassicLevelEngine implements KvEngine {
    * memtables do not.
    */
   flush(): Promise<void> {
-    return this.#enqueue(() => this.#flush());
+    return this.#queue.run(() => this.#flush());
   }
 
   deleteRange(start: Uint8Array, end: Uint8Array): Promise<void> {
     this.#isDirty = true;
-    return this.#enqueue(() => this.#level.clear({ gte: asBuffer(start), lt: boundedEnd(asBuffer(end)) }));
+    return this.#queue.run(() => this.#level.clear({ gte: asBuffer(start), lt: boundedEnd(asBuffer(end)) }));
   }
 
   async compactRange(start: Uint8Array, end: Uint8Array): Promise<void> {
@@ -287,7 +287,7 @@ export class ClassicLevelEngine implements KvEngine {
   }
 
   async #close(): Promise<void> {
-    await this.#tail;
+    await this.#queue.close();
     this.#pool = [];
     try {
       await this.#level.close();
@@ -298,34 +298,6 @@ export class ClassicLevelEngine implements KvEngine {
 
   #checkOpen(): void {
     if (this.#closing !== undefined) throw engineClosed();
-  }
-
-  /** Runs `effect` after everything accepted before; at once when nothing is under way. */
-  #enqueue(effect: () => Promise<void>): Promise<void> {
-    if (this.#closing !== undefined) return Promise.reject(engineClosed());
-    const previous = this.#tail;
-    const done = previous === undefined ? this.#run(effect) : previous.then(() => this.#run(effect));
-    const tail: Promise<void> = done.then(
-      () => this.#endOf(tail),
-      () => this.#endOf(tail),
-    );
-    this.#tail = tail;
-    return done;
-  }
-
-  #endOf(tail: Promise<void>): void {
-    if (this.#tail === tail) this.#tail = undefined;
-  }
-
-  async #run(effect: () => Promise<void>): Promise<void> {
-    if (this.#failure !== undefined) throw this.#failure;
-    try {
-      await effect();
-    } catch (error) {
-      this.#failure = mapNativeError(error);
-      this.#logger.error('engine write failed', { code: this.#failure.code, error: this.#failure.message });
-      throw this.#failure;
-    }
   }
 
   async #flush(): Promise<void> {

@@ -1,0 +1,1 @@
+export { openLmdbEngine, type LmdbEngine, type LmdbOptions } from './lmdb-engine.js';

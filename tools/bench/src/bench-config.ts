@@ -63,6 +63,11 @@ export const benchSchema = z.object({
       'of 3 metadata members, 3 shard nodes and a router is started and removed.',
     default: '',
   }),
+  engine: choiceField({
+    description: 'Storage engine of the shard nodes that are started.',
+    choices: ['classic-level', 'lmdb', 'memory'],
+    default: 'classic-level',
+  }),
   etcd: textField({ description: 'The etcd program. Empty = the newest on the PATH.', default: '' }),
   kvload: textField({
     description:

@@ -19,6 +19,8 @@ export interface CairnSystemOptions {
   readonly endpoints: readonly string[];
   /** Where a started cluster keeps its data. */
   readonly dataDirectory: string;
+  /** Storage engine of the shard nodes of a started cluster. */
+  readonly engine: string;
   readonly keys: number;
   readonly valueBytes: number;
   /** Path of the native generator for the work `unary`; empty = none. */
@@ -57,16 +59,23 @@ export class CairnSystem implements BenchSystem {
     this.#endpoints = cluster?.endpoints.routers ?? options.endpoints;
     this.#load = load;
     this.#observer = connect({ endpoints: this.#endpoints });
-    this.version = cluster === undefined ? `at ${this.#endpoints.join(', ')}` : ownVersion();
+    this.version =
+      cluster === undefined ? `at ${this.#endpoints.join(', ')}` : `${ownVersion()} with ${options.engine}`;
   }
 
   /**
    * Starts the cluster, or takes the one that runs, and a load process. On failure nothing is left behind.
    */
   static async start(options: CairnSystemOptions): Promise<CairnSystem> {
-    const { dataDirectory, stopRequested, children, keys, valueBytes } = options;
+    const { dataDirectory, stopRequested, children, keys, valueBytes, engine } = options;
     const isOurs = options.endpoints.length === 0;
-    const cluster = isOurs ? await startLocalCluster({ dataDirectory, stopRequested }) : undefined;
+    const cluster = isOurs
+      ? await startLocalCluster({
+          dataDirectory,
+          stopRequested,
+          flagsByKind: { shard: ['--engine', engine] },
+        })
+      : undefined;
     try {
       const endpoints = cluster?.endpoints.routers ?? options.endpoints;
       const load = await LoadProcess.start(children, { system: 'cairn', endpoints, keys, valueBytes });

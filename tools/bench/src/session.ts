@@ -113,8 +113,9 @@ class Session {
   }
 
   #startCairn(dataDirectory: string): Promise<BenchSystem> {
-    const { keys, valueBytes, kvload } = this.#config;
+    const { keys, valueBytes, kvload, engine } = this.#config;
     return CairnSystem.start({
+      engine,
       endpoints: endpointsOf(this.#config),
       dataDirectory,
       keys,

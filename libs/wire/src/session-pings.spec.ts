@@ -9,7 +9,7 @@ import {
 import { beforeEach, describe, expect, it } from '@jest/globals';
 
 import { encodeHello } from './hello.js';
-import { openSession } from './session.js';
+import { acceptSession, openSession } from './session.js';
 import { FrameType, type Hello, type Session } from './session-types.js';
 
 const HELLO: Hello = {
@@ -47,80 +47,106 @@ class HandClock {
   }
 }
 
+/** The end of a connection whose other end is the test. */
+class FakeConnection {
+  readonly sent: number[] = [];
+  #handlers: ConnectionHandlers | undefined;
+
+  readonly connection = {
+    remoteAddress: 'peer:1',
+    queuedBytes: 0,
+    isOpen: true,
+    setHandlers: (given: ConnectionHandlers) => {
+      this.#handlers = given;
+    },
+    send: (parts: readonly Uint8Array[]) => {
+      this.sent.push(parts[0]?.[0] ?? 0);
+      return true;
+    },
+    close: () => undefined,
+  } as unknown as Connection;
+
+  deliver(type: FrameType, body: Uint8Array = Buffer.alloc(0)): void {
+    this.#handlers?.onFrame(Buffer.concat([Buffer.from([type]), body]));
+  }
+}
+
 describe('a session that was dialled', () => {
   let time: HandClock;
-  let sent: number[];
+  let peer: FakeConnection;
   let closed: (Error | undefined)[];
-  let handlers: ConnectionHandlers;
   let session: Session;
   let heard: FrameType[];
+  let sent: number[];
 
-  const deliver = (type: FrameType, body: Uint8Array = Buffer.alloc(0)): void =>
-    handlers.onFrame(Buffer.concat([Buffer.from([type]), body]));
+  const deliver = (type: FrameType): void => {
+    peer.deliver(type);
+  };
 
   beforeEach(() => {
     time = new HandClock();
-    [sent, closed, heard] = [[], [], []];
-    const connection = {
-      remoteAddress: 'peer:1',
-      queuedBytes: 0,
-      isOpen: true,
-      setHandlers: (given: ConnectionHandlers) => {
-        handlers = given;
-      },
-      send: (parts: readonly Uint8Array[]) => {
-        sent.push(parts[0]?.[0] ?? 0);
-        return true;
-      },
-      close: () => undefined,
-    } as unknown as Connection;
-    const transport = { connect: () => connection } as unknown as Transport;
+    peer = new FakeConnection();
+    [closed, heard, sent] = [[], [], peer.sent];
     session = openSession({
-      transport,
+      transport: { connect: () => peer.connection } as unknown as Transport,
       address: 'peer:1',
       hello: HELLO,
       clock: time.clock,
       logger: noopLogger,
       handlers: { onFrame: (type) => heard.push(type), onClose: (error) => closed.push(error) },
     });
-    deliver(FrameType.hello, encodeHello(HELLO));
+    peer.deliver(FrameType.hello, encodeHello(HELLO));
     sent.length = 0;
   });
 
-  it('asks for signs of life only while nothing comes', () => {
-    for (let second = 0; second < 20; second += 1) {
-      deliver(FrameType.raftMessages);
-      time.advance(1_000);
-    }
-    expect(sent).toEqual([]);
-    time.advance(1_000);
-    expect(sent).toEqual([FrameType.ping]);
-  });
-
-  it('lives on answers alone, which nobody above hears of', () => {
+  it('asks every second, and lives on answers alone, which nobody above hears of', () => {
     for (let second = 0; second < 20; second += 1) {
       time.advance(1_000);
-      if (sent.at(-1) === FrameType.ping) deliver(FrameType.pong);
+      deliver(FrameType.pong);
     }
+    expect(sent).toEqual(Array.from({ length: 20 }, () => FrameType.ping));
     expect(closed).toEqual([]);
     expect(heard).toEqual([]);
     expect(session.isClosed).toBe(false);
   });
 
-  it('ends when three of them stay without an answer', () => {
+  it('ends after three silent seconds', () => {
     // The hello counts as a sign of the first second.
     for (let second = 0; second < 4; second += 1) time.advance(1_000);
     expect(closed).toEqual([]);
     time.advance(1_000);
-    expect(sent).toEqual([FrameType.ping, FrameType.ping, FrameType.ping]);
     expect(closed).toEqual([expect.objectContaining({ code: 'UNAVAILABLE' })]);
     expect(session.isClosed).toBe(true);
     time.advance(10_000);
-    expect(sent).toHaveLength(3);
+    expect(sent).toHaveLength(4);
   });
 
-  it('answers those of the other side', () => {
+  it('answers the questions of the other side', () => {
     deliver(FrameType.ping);
     expect(sent).toEqual([FrameType.pong]);
+  });
+});
+
+describe('a session that was accepted', () => {
+  it('ends after five silent seconds, and asks nothing itself', () => {
+    const time = new HandClock();
+    const peer = new FakeConnection();
+    const closed: (Error | undefined)[] = [];
+    acceptSession(peer.connection, {
+      hello: HELLO,
+      clock: time.clock,
+      logger: noopLogger,
+      onSession: () => ({ onFrame: () => undefined, onClose: (error) => closed.push(error) }),
+    });
+    peer.deliver(FrameType.hello, encodeHello(HELLO));
+    for (let second = 0; second < 20; second += 1) {
+      peer.deliver(FrameType.ping);
+      time.advance(1_000);
+    }
+    expect(new Set(peer.sent.slice(1))).toEqual(new Set([FrameType.pong]));
+    for (let second = 0; second < 5; second += 1) time.advance(1_000);
+    expect(closed).toEqual([]);
+    time.advance(1_000);
+    expect(closed).toEqual([expect.objectContaining({ code: 'UNAVAILABLE' })]);
   });
 });

@@ -8,12 +8,13 @@ const HANDSHAKE_TIMEOUT_MS = 3000;
 /** Bytes that may wait for the handshake; above, the session closes. */
 const WAITING_BYTES_MAX = 64 * 1024 * 1024;
 /**
- * Whoever dialled asks for a sign of life after this long without a frame, and ends the session after so
- * many questions without one. A machine that lost its power says no farewell, and the system may take minutes
- * to notice.
+ * Whoever dialled asks for a sign of life this often, whatever else it sends. After so many intervals in which
+ * nothing came the session ends; the side that was dialled has more patience, so that it is not the first to
+ * hang up on a slow answer. A machine that lost its power says no farewell, and the system may take minutes to
+ * notice.
  */
 const PING_INTERVAL_MS = 1000;
-const UNANSWERED_PINGS_MAX = 3;
+const SILENT_INTERVALS_MAX = { dialled: 3, accepted: 5 } as const;
 const FRAME_TYPE_MAX = FrameType.pong;
 /** One-byte prefixes, by frame type; never changed. */
 const TYPE_BYTES: readonly Buffer[] = Array.from({ length: FRAME_TYPE_MAX + 1 }, (_, type) =>
@@ -58,7 +59,7 @@ class FramedSession implements Session {
   readonly #clock: Clock;
   #pingTimer: Timer | undefined;
   #hasHeard = false;
-  #unansweredPings = 0;
+  #silentIntervals = 0;
 
   constructor(
     connection: Connection,
@@ -152,20 +153,18 @@ class FramedSession implements Session {
     for (const frame of waiting) this.#connection.send(frame);
   }
 
-  /** For the side that dialled, once the session is ready. */
-  watch(): void {
+  /** Once the session is ready. A pause of this process counts as one interval, however long it was. */
+  watch(side: keyof typeof SILENT_INTERVALS_MAX): void {
     if (this.#state !== 'ready') return;
     this.#pingTimer = this.#clock.setTimer(PING_INTERVAL_MS, () => {
-      if (this.#hasHeard) this.#unansweredPings = 0;
-      else if (this.#unansweredPings === UNANSWERED_PINGS_MAX) {
+      this.#silentIntervals = this.#hasHeard ? 0 : this.#silentIntervals + 1;
+      this.#hasHeard = false;
+      if (this.#silentIntervals > SILENT_INTERVALS_MAX[side]) {
         this.fail(new CairnError('UNAVAILABLE', `no sign of life from ${this.remoteAddress}`));
         return;
-      } else {
-        this.#unansweredPings += 1;
-        this.send(FrameType.ping, []);
       }
-      this.#hasHeard = false;
-      this.watch();
+      if (side === 'dialled') this.send(FrameType.ping, []);
+      this.watch(side);
     });
   }
 
@@ -221,7 +220,7 @@ export function openSession(options: OpenSessionOptions): Session {
       const mismatch = mismatchOf(hello, remote);
       if (mismatch !== undefined) throw mismatch;
       self.becomeReady(remote);
-      self.watch();
+      self.watch('dialled');
       handlers.onReady?.();
     },
   );
@@ -243,6 +242,7 @@ export function acceptSession(connection: Connection, options: AcceptSessionOpti
       self.becomeReady(remote);
       const handlers = options.onSession(self, remote);
       self.setHandlers(handlers);
+      self.watch('accepted');
       handlers.onReady?.();
     } catch (error) {
       if (CairnError.is(error)) self.sendHandshake(FrameType.refusal, encodeRefusal(error));

@@ -39,6 +39,8 @@ const MAP_BYTES = 256 * 2 ** 30;
 const VIEWS_MAX = 8192;
 /** Rows that `deleteRange` removes in one transaction. */
 const DELETE_RANGE_ROWS = 4096;
+/** With less room than this, a failed write is put down to that. */
+const FULL_DISK_BYTES = 2 ** 20;
 const NO_VALUE = Buffer.alloc(0);
 
 export interface LmdbOptions {
@@ -200,6 +202,7 @@ class LmdbIterator implements EngineIterator, Handle {
 export class LmdbEngine implements KvEngine {
   readonly #store: LmdbStore;
   readonly #path: string;
+  readonly #disk: Disk;
   readonly #queue: WriteQueue;
   readonly #writtenBatches: Counter | undefined;
   readonly #writtenBytes: Counter | undefined;
@@ -212,6 +215,7 @@ export class LmdbEngine implements KvEngine {
   constructor(store: LmdbStore, options: LmdbOptions) {
     this.#store = store;
     this.#path = options.path;
+    this.#disk = options.disk;
     this.#queue = new WriteQueue(options.logger, mapLmdbError);
     const metrics = options.metrics;
     this.#writtenBatches = metrics?.counter('cairn_engine_written_batches_total', 'Batches written.');
@@ -308,6 +312,9 @@ export class LmdbEngine implements KvEngine {
     await this.#queue.close();
     for (const handle of [...this.#open]) handle.end();
     try {
+      // The binding waits for the sync of the last commit, which never comes when that failed: one without
+      // rows takes its place.
+      if (this.#queue.hasFailed) await this.#store.batch(() => undefined);
       await this.#store.close();
     } catch (error) {
       throw mapLmdbError(error);
@@ -329,7 +336,20 @@ export class LmdbEngine implements KvEngine {
         else void this.#store.put(key, asBuffer(value));
       });
     });
-    await settleCommit(commit);
+    try {
+      await settleCommit(commit);
+    } catch (error) {
+      throw await this.#reasonOf(error);
+    }
+  }
+
+  /** LMDB calls a write that ended early an I/O error, whatever ended it; most often it is a full disk. */
+  async #reasonOf(error: unknown): Promise<CairnError> {
+    const mapped = mapLmdbError(error);
+    if (mapped.code !== 'INTERNAL') return mapped;
+    const freeBytes = await this.#disk.freeBytes(this.#path);
+    if (freeBytes > FULL_DISK_BYTES) return mapped;
+    return new CairnError('DISK_FULL', `engine: no space left (${mapped.message})`, { cause: error });
   }
 
   async #deleteRange(span: { readonly start: Buffer; readonly end: Buffer }): Promise<void> {
@@ -376,6 +396,8 @@ export async function openLmdbEngine(options: LmdbOptions): Promise<LmdbEngine> 
       mapSize: MAP_BYTES,
       maxReaders: VIEWS_MAX,
       maxDbs: 1,
+      // Else every batch becomes part of another, whose promise nobody has when it rejects.
+      eventTurnBatching: false,
       // Why these two: docs/decisions/0014-engines-compared.md.
       overlappingSync: true,
       safeRestore: true,

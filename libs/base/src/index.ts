@@ -2,3 +2,4 @@ export * from './assert.js';
 export * from './brands.js';
 export * from './errors.js';
 export * from './range-descriptor.js';
+export type * from './micro-benchmark.js';

@@ -12,6 +12,16 @@ import { KEYS_MAX, VALUE_BYTES_MIN } from './data-set.js';
 import { WORKS, type WorkName } from './works.js';
 
 const OUTSTANDING_MAX = 10_000;
+/** Not a closed loop in a window, hence no work like the others. */
+const FAILOVER = 'failover';
+const NAMES: readonly string[] = [...WORKS, FAILOVER];
+
+/** The same flag wherever a cluster is started. */
+export const engineField = choiceField({
+  description: 'Storage engine of the shard nodes that are started.',
+  choices: ['classic-level', 'lmdb', 'memory'],
+  default: 'classic-level',
+});
 
 /** Flags of `npm run bench`. */
 export const benchSchema = z.object({
@@ -23,8 +33,9 @@ export const benchSchema = z.object({
   json: booleanField({ description: 'One JSON object per line instead of the tables.', default: false }),
   works: textField({
     description:
-      `Works, separated by commas: ${WORKS.join(', ')}. Empty = all; unary only with --kvload. ` +
-      'stale = get from any replica (etcd: serializable), unary = puts as plain gRPC calls of the native generator.',
+      `Works, separated by commas: ${NAMES.join(', ')}. Empty = all; unary only with --kvload. ` +
+      'stale = get from any replica (etcd: serializable), unary = puts as plain gRPC calls of the native generator, ' +
+      'failover = time without a success after SIGKILL of the leader, last of all.',
     default: '',
   }),
   outstanding: textField({
@@ -63,11 +74,7 @@ export const benchSchema = z.object({
       'of 3 metadata members, 3 shard nodes and a router is started and removed.',
     default: '',
   }),
-  engine: choiceField({
-    description: 'Storage engine of the shard nodes that are started.',
-    choices: ['classic-level', 'lmdb', 'memory'],
-    default: 'classic-level',
-  }),
+  engine: engineField,
   etcd: textField({ description: 'The etcd program. Empty = the newest on the PATH.', default: '' }),
   kvload: textField({
     description:
@@ -85,7 +92,8 @@ export const benchSchema = z.object({
 
 export type BenchConfig = z.output<typeof benchSchema>;
 
-function listOf(text: string): string[] {
+/** The parts of a list with commas, without blanks and empty ones. */
+export function listOf(text: string): string[] {
   return text
     .split(',')
     .map((each) => each.trim())
@@ -98,8 +106,15 @@ function isWork(text: string): text is WorkName {
 
 /** The works of a configuration that was checked. */
 export function worksOf(config: BenchConfig): WorkName[] {
-  const named = [...new Set(listOf(config.works))].filter(isWork);
-  return named.length > 0 ? named : WORKS.filter((work) => work !== 'unary' || config.kvload !== '');
+  const named = [...new Set(listOf(config.works))];
+  if (named.length > 0) return named.filter(isWork);
+  return WORKS.filter((work) => work !== 'unary' || config.kvload !== '');
+}
+
+/** A cluster that somebody else started is not killed. */
+export function wantsFailover(config: BenchConfig): boolean {
+  const named = listOf(config.works);
+  return named.length > 0 ? named.includes(FAILOVER) : config.endpoint === '';
 }
 
 /** The numbers of outstanding operations of a configuration that was checked. */
@@ -125,8 +140,13 @@ function isProgram(path: string): boolean {
 export function checkBench(config: BenchConfig): string[] {
   const problems: string[] = [];
   const works = listOf(config.works);
-  for (const work of works.filter((each) => !isWork(each))) {
-    problems.push(`works names ${JSON.stringify(work)}: it must be some of ${WORKS.join(', ')}.`);
+  for (const work of works.filter((each) => !NAMES.includes(each))) {
+    problems.push(`works names ${JSON.stringify(work)}: it must be some of ${NAMES.join(', ')}.`);
+  }
+  if (works.includes(FAILOVER) && config.endpoint !== '') {
+    problems.push(
+      'The work failover kills a node, and that of a cluster that runs already is not ours to kill.',
+    );
   }
   if (works.includes('unary') && config.kvload === '') {
     problems.push('The work unary is done by the native generator: name it with --kvload.');

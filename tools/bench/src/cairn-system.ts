@@ -1,10 +1,14 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import { CairnError } from '@cairn/base';
-import { connect, type CairnClient } from '@cairn/client';
+import { connect, type CairnClient, type RangeInfo } from '@cairn/client';
 import { startLocalCluster, type LocalCluster } from '@cairn/local-cluster';
 import type { Children } from './children.js';
 import { keyAt } from './data-set.js';
+import type { FailoverSpec } from './failover-campaign.js';
+import { FAILOVER_LIMIT_MS, type FailoverResult } from './failover.js';
+import { batchesOf, splitPoints } from './growth-plan.js';
 import { kvloadRun } from './kvload.js';
 import { LoadProcess } from './load-process.js';
 import { residentBytes } from './process-stats.js';
@@ -12,6 +16,15 @@ import { sampleOf, type BenchSystem, type RunSpec, type Sample } from './system.
 import type { WorkName } from './works.js';
 
 const PRELOAD_OUTSTANDING = 256;
+const SETTLED_TIMEOUT_MS = 300_000;
+const SETTLED_POLL_MS = 500;
+/** The metadata service hears of leaders in heartbeats: so many equal answers a second apart are believed. */
+const EQUAL_ANSWERS = 3;
+const EQUAL_ANSWERS_MS = 1_000;
+const LEADER_TIMEOUT_MS = 60_000;
+const SPLIT_BATCH = 100;
+const SPLIT_TIMEOUT_MS = 120_000;
+const METRICS_TIMEOUT_MS = 10_000;
 const ROOT = join(import.meta.dirname, '../../..');
 
 export interface CairnSystemOptions {
@@ -52,6 +65,7 @@ export class CairnSystem implements BenchSystem {
   readonly #load: LoadProcess;
   /** Only asks who leads; idle while anything is measured. */
   readonly #observer: CairnClient;
+  #isStopping = false;
 
   private constructor(options: CairnSystemOptions, cluster: LocalCluster | undefined, load: LoadProcess) {
     this.#options = options;
@@ -111,6 +125,86 @@ export class CairnSystem implements BenchSystem {
     return { ...sample, cpuUsPerOp: { client, total } };
   }
 
+  async failover(spec: FailoverSpec): Promise<FailoverResult> {
+    const cluster = this.#cluster;
+    if (cluster === undefined) {
+      throw new CairnError('INVALID_ARGUMENT', 'A cluster that somebody else started is not killed.');
+    }
+    await this.waitSettled();
+    const name = await this.#believedLeader();
+    const processId = cluster.processId(name);
+    if (processId === undefined) throw new CairnError('UNAVAILABLE', `${name} does not run.`);
+    const result = await this.#load.failover({
+      kind: 'failover',
+      ...spec,
+      processId,
+      limitMs: FAILOVER_LIMIT_MS,
+    });
+    // It was killed by the load process; this waits until it is gone.
+    await cluster.kill(name);
+    if (this.#isStopping) throw new CairnError('CANCELLED', 'The cluster is being stopped.');
+    await cluster.restart(name);
+    await this.waitSettled();
+    return result;
+  }
+
+  /** Where clients connect. */
+  get endpoints(): readonly string[] {
+    return this.#endpoints;
+  }
+
+  /** Splits the key space of the data set into so many ranges of equal size. */
+  async splitEvenly(ranges: number, onProgress: (done: number) => void): Promise<void> {
+    const points = splitPoints(this.#options.keys, ranges).map(keyAt);
+    let done = 1;
+    for (const batch of batchesOf(points, SPLIT_BATCH)) {
+      await this.#observer.splitRanges(batch, { timeoutMs: SPLIT_TIMEOUT_MS });
+      done += batch.length;
+      onProgress(done);
+    }
+  }
+
+  /** Waits until every range has a leader and all its replicas. @throws CairnError `UNAVAILABLE`. */
+  async waitSettled(): Promise<void> {
+    const deadlineMs = performance.now() + SETTLED_TIMEOUT_MS;
+    for (;;) {
+      const { rangesWithoutLeader, rangesUnderReplicated } = await this.#observer.status();
+      if (rangesWithoutLeader === 0 && rangesUnderReplicated === 0) return;
+      if (performance.now() > deadlineMs) {
+        throw new CairnError(
+          'UNAVAILABLE',
+          `After ${SETTLED_TIMEOUT_MS / 1_000} s there are ${rangesWithoutLeader} ranges without leader and ` +
+            `${rangesUnderReplicated} short of replicas.`,
+        );
+      }
+      await delay(SETTLED_POLL_MS);
+    }
+  }
+
+  /** All ranges of the cluster. */
+  ranges(): Promise<RangeInfo[]> {
+    return this.#observer.ranges();
+  }
+
+  /** Process ids of the servers by name. */
+  processIds(): Map<string, number> {
+    const running = this.#processes().filter((each): each is [string, number] => each[1] !== undefined);
+    return new Map(running);
+  }
+
+  /** The metrics of each server, as text. A server that does not answer in time is missing. */
+  async metrics(): Promise<Map<string, string>> {
+    const pages = new Map<string, string>();
+    for (const { name, httpAddress } of this.#cluster?.nodes ?? []) {
+      const signal = AbortSignal.timeout(METRICS_TIMEOUT_MS);
+      const page = await fetch(`http://${httpAddress}/metrics`, { signal })
+        .then((answer) => answer.text())
+        .catch(() => undefined);
+      if (page !== undefined) pages.set(name, page);
+    }
+    return pages;
+  }
+
   residentBytes(): Record<string, number> {
     const bytes: Record<string, number> = {};
     const processes = [...this.#processes(), ['client', this.#load.processId] as const];
@@ -122,6 +216,7 @@ export class CairnSystem implements BenchSystem {
   }
 
   async stop(): Promise<void> {
+    this.#isStopping = true;
     this.#observer.close();
     await this.#load.stop();
     await this.#cluster?.stop();
@@ -151,10 +246,25 @@ export class CairnSystem implements BenchSystem {
     return roles;
   }
 
-  /** Names of the nodes that lead a range of the data set. */
-  async #leaders(): Promise<Set<string>> {
+  /** Who leads the first key. Asked repeatedly: killing a follower would measure nothing. */
+  async #believedLeader(): Promise<string> {
+    const deadlineMs = performance.now() + LEADER_TIMEOUT_MS;
+    let leader: string | undefined;
+    let answers = 0;
+    while (answers < EQUAL_ANSWERS || leader === undefined) {
+      if (performance.now() > deadlineMs) throw new CairnError('UNAVAILABLE', 'The first key has no leader.');
+      const [found] = await this.#leaders(1);
+      answers = found === leader ? answers + 1 : 1;
+      leader = found;
+      await delay(EQUAL_ANSWERS_MS);
+    }
+    return leader;
+  }
+
+  /** Names of the nodes that lead a range of the first so many keys of the data set. */
+  async #leaders(keys = this.#options.keys): Promise<Set<string>> {
     const first = keyAt(0);
-    const end = keyAt(this.#options.keys);
+    const end = keyAt(keys);
     const ranges = (await this.#observer.ranges({ start: first })).filter(
       (range) =>
         Buffer.compare(range.start, end) < 0 &&

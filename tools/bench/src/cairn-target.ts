@@ -1,6 +1,7 @@
 import { connect, type CairnClient, type ReadOptions } from '@cairn/client';
 import type { LoadTarget } from './closed-loop.js';
 
+const NO_OPTIONS = {};
 const LINEARIZABLE: ReadOptions = {};
 const STALE: ReadOptions = { consistency: 'stale' };
 
@@ -8,8 +9,9 @@ const STALE: ReadOptions = { consistency: 'stale' };
 export class CairnTarget implements LoadTarget {
   readonly #client: CairnClient;
 
-  constructor(endpoints: readonly string[]) {
-    this.#client = connect({ endpoints });
+  /** Without `retries` a refusal surfaces at once; otherwise the client repeats it, as it does by default. */
+  constructor(endpoints: readonly string[], { retries = true }: { readonly retries?: boolean } = {}) {
+    this.#client = connect({ endpoints, ...(retries ? {} : { retryBudgetMax: 0 }) });
   }
 
   /** @throws when no router answers. */
@@ -17,8 +19,8 @@ export class CairnTarget implements LoadTarget {
     await this.#client.ready();
   }
 
-  put(_slot: number, key: Buffer, value: Buffer): Promise<unknown> {
-    return this.#client.put(key, value);
+  put(_slot: number, key: Buffer, value: Buffer, timeoutMs?: number): Promise<unknown> {
+    return this.#client.put(key, value, timeoutMs === undefined ? NO_OPTIONS : { timeoutMs });
   }
 
   get(_slot: number, key: Buffer, isStale: boolean): Promise<unknown> {

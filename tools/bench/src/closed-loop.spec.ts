@@ -1,45 +1,11 @@
-import { setImmediate as nextTurn } from 'node:timers/promises';
 import { describe, expect, test } from '@jest/globals';
-import { preload, runClosedLoop, type LoadData, type LoadTarget, type LoadTime } from './closed-loop.js';
+import { preload, runClosedLoop, type LoadData, type LoadTarget } from './closed-loop.js';
+import { VirtualTime } from '../test/virtual-time.js';
 import { keyAt, makeKeys } from './data-set.js';
 import type { RunRequest, RunResult } from './load-messages.js';
 
 const KEYS = 50;
 const DATA: LoadData = { keys: makeKeys(KEYS), end: keyAt(KEYS), valueBytes: 64 };
-
-/** Time that passes only when nobody has anything left to do. */
-class VirtualTime implements LoadTime {
-  #nowMs = 0;
-  readonly #sleepers: { atMs: number; wake: () => void }[] = [];
-
-  nowMs(): number {
-    return this.#nowMs;
-  }
-
-  sleep(ms: number): Promise<void> {
-    const { promise, resolve } = Promise.withResolvers<void>();
-    this.#sleepers.push({ atMs: this.#nowMs + ms, wake: resolve });
-    this.#sleepers.sort((a, b) => a.atMs - b.atMs);
-    return promise;
-  }
-
-  /** Lets time pass until the work is done. */
-  async during<Value>(work: Promise<Value>): Promise<Value> {
-    let isDone = false;
-    const finish = (): void => {
-      isDone = true;
-    };
-    work.then(finish, finish);
-    for (;;) {
-      await nextTurn();
-      if (isDone) return work;
-      const next = this.#sleepers.shift();
-      if (next === undefined) throw new Error('everybody waits and nobody sleeps');
-      this.#nowMs = next.atMs;
-      next.wake();
-    }
-  }
-}
 
 /** How long an operation takes. */
 const OPERATION_MS = 2;
@@ -111,7 +77,9 @@ describe('preload', () => {
     const target = new RecordingTarget();
     await load(target, 7);
     expect(target.puts).toBe(KEYS);
-    expect([...target.rows.keys()].sort()).toEqual(DATA.keys.map(String));
+    expect([...target.rows.keys()].sort()).toEqual(
+      Array.from({ length: KEYS }, (_, at) => String(DATA.keys.at(at))),
+    );
     expect(target.valuesSeen.size).toBe(KEYS);
     expect(target.openMax).toBe(7);
   });

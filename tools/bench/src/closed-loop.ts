@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { assert, messageOf } from '@cairn/base';
-import { FastRandom, freshen, makeValue } from './data-set.js';
+import { FastRandom, freshen, makeValue, type KeySet } from './data-set.js';
 import { Histogram } from './histogram.js';
 import type { LoadWork, RunRequest, RunResult } from './load-messages.js';
 import { cpuBetween, snapshotCpu, type CpuSnapshot } from './process-stats.js';
@@ -8,7 +8,8 @@ import { MIX_READ_SHARE } from './works.js';
 
 /** What can be loaded. `slot` says which of the outstanding operations this is. */
 export interface LoadTarget {
-  put(slot: number, key: Buffer, value: Buffer): Promise<unknown>;
+  /** Without a time-out it has the default of the client. */
+  put(slot: number, key: Buffer, value: Buffer, timeoutMs?: number): Promise<unknown>;
   /** Resolves with undefined when there is no such key. */
   get(slot: number, key: Buffer, isStale: boolean): Promise<unknown>;
   /** Reads all rows from `start` up to and without `end`; resolves with their number. */
@@ -19,12 +20,16 @@ export interface LoadTarget {
 /** Where a loop has its time from; tests have one of their own. */
 export interface LoadTime {
   nowMs(): number;
-  sleep(ms: number): Promise<void>;
+  /** Resolves early when the signal is aborted. */
+  sleep(ms: number, signal?: AbortSignal): Promise<void>;
 }
 
 export const REAL_TIME: LoadTime = {
   nowMs: () => performance.now(),
-  sleep: (ms) => delay(ms),
+  sleep: async (ms, signal) => {
+    // Aborted means that nobody waits any longer.
+    await delay(ms, undefined, signal === undefined ? {} : { signal }).catch(() => undefined);
+  },
 };
 
 /**
@@ -112,7 +117,7 @@ function readShareOf(work: LoadWork): number {
 
 interface SlotContext {
   readonly target: LoadTarget;
-  readonly keys: readonly Buffer[];
+  readonly keys: KeySet;
   readonly window: Window;
   readonly time: LoadTime;
   readonly random: FastRandom;
@@ -121,19 +126,13 @@ interface SlotContext {
   readonly valueBytes: number;
 }
 
-function keyOf(keys: readonly Buffer[], index: number): Buffer {
-  const key = keys[index];
-  assert(key !== undefined, 'a key of the data set', { index });
-  return key;
-}
-
 /** One operation after the other. The value is this slot's own and changes only between two operations. */
 async function runSlot(context: SlotContext, slot: number): Promise<void> {
   const { target, keys, window, time, random, readShare, isStale } = context;
   const value = makeValue(context.valueBytes);
   let startedMs = time.nowMs();
   while (!window.isStopping) {
-    const key = keyOf(keys, random.below(keys.length));
+    const key = keys.at(random.below(keys.length));
     const isRead = readShare === 1 || (readShare > 0 && random.below(100) < readShare * 100);
     try {
       if (isRead) {
@@ -157,7 +156,7 @@ async function runSlot(context: SlotContext, slot: number): Promise<void> {
 /** Whole scans, one after the other; the window ends with the first that is done after its time. */
 async function runScans(request: RunRequest, context: SlotContext, end: Buffer): Promise<void> {
   const { target, keys, window, time } = context;
-  const start = keyOf(keys, 0);
+  const start = keys.at(0);
   const readAll = async (): Promise<number> => {
     const rows = await target.scan(start, end);
     if (rows !== keys.length) throw new Error(`a scan of ${keys.length} rows returned ${rows}`);
@@ -178,7 +177,7 @@ async function runScans(request: RunRequest, context: SlotContext, end: Buffer):
 }
 
 export interface LoadData {
-  readonly keys: readonly Buffer[];
+  readonly keys: KeySet;
   /** The first key behind the data set. */
   readonly end: Buffer;
   readonly valueBytes: number;
@@ -231,7 +230,7 @@ export async function preload(target: LoadTarget, data: LoadData, outstanding: n
   const work = async (slot: number): Promise<void> => {
     const value = makeValue(data.valueBytes);
     while (next < data.keys.length) {
-      const key = keyOf(data.keys, next);
+      const key = data.keys.at(next);
       next += 1;
       freshen(value, random);
       await target.put(slot, key, value);

@@ -11,10 +11,43 @@ export function keyAt(index: number): Buffer {
   return Buffer.from(`k${String(index).padStart(KEY_DIGITS, '0')}`, 'latin1');
 }
 
-/** All keys of the data set. Shared by all operations: nobody changes them. */
-export function makeKeys(count: number): readonly Buffer[] {
+const KEY_BYTES = KEY_DIGITS + 1;
+/** Up to so many keys there is a Buffer for each; beyond, those would take more memory than the rows. */
+const KEY_OBJECTS_MAX = 1_000_000;
+
+/** Keys by index. Shared by all operations: nobody changes them. */
+export interface KeySet {
+  readonly length: number;
+  /** From 0 to `length` - 1. */
+  at(index: number): Buffer;
+}
+
+/** All keys of the data set. */
+export function makeKeys(count: number): KeySet {
   assert(count > 0 && count <= KEYS_MAX, 'a data set has between one key and the maximum', { count });
-  return Array.from({ length: count }, (_, index) => keyAt(index));
+  if (count > KEY_OBJECTS_MAX) return packedKeys(count);
+  const keys = Array.from({ length: count }, (_, index) => keyAt(index));
+  return {
+    length: count,
+    at(index) {
+      const key = keys[index];
+      assert(key !== undefined, 'a key of the data set', { index });
+      return key;
+    },
+  };
+}
+
+/** The same keys one behind the other in one buffer. */
+function packedKeys(count: number): KeySet {
+  const bytes = Buffer.allocUnsafe(count * KEY_BYTES);
+  for (let index = 0; index < count; index += 1) keyAt(index).copy(bytes, index * KEY_BYTES);
+  return {
+    length: count,
+    at(index) {
+      assert(index >= 0 && index < count, 'a key of the data set', { index });
+      return bytes.subarray(index * KEY_BYTES, (index + 1) * KEY_BYTES);
+    },
+  };
 }
 
 /**

@@ -102,6 +102,44 @@ export function decodeRangeResponse(bytes: Uint8Array): EtcdRangeResponse {
   return response;
 }
 
+/** What a member says of itself. Ids have 64 bits. */
+export interface EtcdStatus {
+  memberId: bigint;
+  /** 0 = none known. */
+  leaderId: bigint;
+  raftAppliedIndex: number;
+}
+
+function decodeMemberId(reader: BinaryReader, end: number): bigint {
+  let memberId = 0n;
+  while (reader.pos < end) {
+    const found = reader.uint32();
+    if (found === tag(2, VARINT)) memberId = BigInt(reader.uint64());
+    else reader.skip(found & 7);
+  }
+  return memberId;
+}
+
+/** @throws Error when the bytes are no such message. */
+export function decodeStatusResponse(bytes: Uint8Array): EtcdStatus {
+  const reader = new BinaryReader(bytes);
+  const status: EtcdStatus = { memberId: 0n, leaderId: 0n, raftAppliedIndex: 0 };
+  while (reader.pos < reader.len) {
+    const found = reader.uint32();
+    if (found === tag(1, LENGTH_DELIMITED)) {
+      const length = reader.uint32();
+      status.memberId = decodeMemberId(reader, reader.pos + length);
+    } else if (found === tag(4, VARINT)) {
+      status.leaderId = BigInt(reader.uint64());
+    } else if (found === tag(7, VARINT)) {
+      status.raftAppliedIndex = Number(reader.uint64());
+    } else {
+      reader.skip(found & 7);
+    }
+  }
+  return status;
+}
+
 /** The revision that a put made. */
 export function decodePutResponse(bytes: Uint8Array): number {
   const reader = new BinaryReader(bytes);

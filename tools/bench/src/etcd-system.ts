@@ -2,10 +2,13 @@ import type { ChildProcess } from 'node:child_process';
 import { closeSync, mkdirSync, openSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { CairnError } from '@cairn/base';
+import { assert, CairnError } from '@cairn/base';
 import { findFreePorts } from '@cairn/local-cluster';
 import type { Children } from './children.js';
 import type { EtcdBinary } from './etcd-binary.js';
+import { agreedLeader, areCaughtUp, etcdStatus } from './etcd-status.js';
+import type { FailoverSpec } from './failover-campaign.js';
+import { FAILOVER_LIMIT_MS, type FailoverResult } from './failover.js';
 import { kvloadMix, kvloadPreload, kvloadRun, type KvloadTarget } from './kvload.js';
 import { LoadProcess } from './load-process.js';
 import { residentBytes } from './process-stats.js';
@@ -16,6 +19,7 @@ const MEMBERS = 3;
 const READY_TIMEOUT_MS = 30_000;
 const READY_POLL_MS = 100;
 const PRELOAD_OUTSTANDING = 64;
+const CAUGHT_UP_TIMEOUT_MS = 60_000;
 
 export interface EtcdSystemOptions {
   readonly binary: EtcdBinary;
@@ -85,13 +89,20 @@ export class EtcdSystem implements BenchSystem {
   readonly name = 'etcd';
   readonly version: string;
   readonly #options: EtcdSystemOptions;
-  readonly #members: readonly Member[];
+  readonly #members: Member[];
+  readonly #ports: readonly number[];
   readonly #load: LoadProcess;
 
-  private constructor(options: EtcdSystemOptions, members: readonly Member[], load: LoadProcess) {
+  private constructor(
+    options: EtcdSystemOptions,
+    members: Member[],
+    ports: readonly number[],
+    load: LoadProcess,
+  ) {
     this.version = options.binary.version;
     this.#options = options;
     this.#members = members;
+    this.#ports = ports;
     this.#load = load;
   }
 
@@ -105,7 +116,7 @@ export class EtcdSystem implements BenchSystem {
       await waitHealthy(members, options);
       const endpoints = members.map(({ endpoint }) => endpoint);
       const load = await LoadProcess.start(children, { system: 'etcd', endpoints, keys, valueBytes });
-      return new EtcdSystem(options, members, load);
+      return new EtcdSystem(options, members, ports, load);
     } catch (error) {
       await children.stop(members.map(({ child }) => child));
       throw error;
@@ -131,6 +142,25 @@ export class EtcdSystem implements BenchSystem {
     return sampleOf(await this.#load.run({ kind: 'run', ...spec, work, processIds }), roles);
   }
 
+  async failover(spec: FailoverSpec): Promise<FailoverResult> {
+    const at = await this.#whenCaughtUp();
+    const member = this.#members[at];
+    const processId = this.#processIds()[at];
+    assert(member !== undefined && processId !== undefined, 'the leader is one of the members', { at });
+    const result = await this.#load.failover({
+      kind: 'failover',
+      ...spec,
+      processId,
+      limitMs: FAILOVER_LIMIT_MS,
+    });
+    // It was killed by the load process; this waits until it is gone.
+    await this.#options.children.stop([member.child]);
+    this.#members[at] = startMember(this.#options, at, this.#ports);
+    await waitHealthy(this.#members, this.#options);
+    await this.#whenCaughtUp();
+    return result;
+  }
+
   residentBytes(): Record<string, number> {
     const bytes: Record<string, number> = {};
     for (const { name, child } of this.#members) {
@@ -143,6 +173,24 @@ export class EtcdSystem implements BenchSystem {
   async stop(): Promise<void> {
     await this.#load.stop();
     await this.#options.children.stop(this.#members.map(({ child }) => child));
+  }
+
+  /** Waits until all members have applied the same; resolves with the place of the leader. */
+  async #whenCaughtUp(): Promise<number> {
+    const deadlineMs = performance.now() + CAUGHT_UP_TIMEOUT_MS;
+    for (;;) {
+      const answers = await Promise.allSettled(this.#members.map(({ endpoint }) => etcdStatus(endpoint)));
+      const statuses = answers.flatMap((answer) => (answer.status === 'fulfilled' ? [answer.value] : []));
+      const leader = statuses.length === MEMBERS ? agreedLeader(statuses) : undefined;
+      if (leader !== undefined && areCaughtUp(statuses)) return leader;
+      if (performance.now() > deadlineMs) {
+        throw new CairnError(
+          'UNAVAILABLE',
+          `etcd's members do not agree; see ${this.#options.dataDirectory}.`,
+        );
+      }
+      await delay(READY_POLL_MS, undefined, { signal: this.#options.stopRequested });
+    }
   }
 
   #isNative(work: WorkName): boolean {

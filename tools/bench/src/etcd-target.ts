@@ -27,14 +27,14 @@ export class EtcdTarget implements LoadTarget {
     this.#clients = endpoints.map((endpoint) => new Client(endpoint, credentials.createInsecure()));
   }
 
-  put(slot: number, key: Buffer, value: Buffer): Promise<number> {
+  put(slot: number, key: Buffer, value: Buffer, timeoutMs = TIMEOUT_MS): Promise<number> {
     return new Promise((resolve, reject) => {
       this.#client(slot).makeUnaryRequest<EtcdPutRequest, number>(
         PUT,
         encodePutRequest,
         decodePutResponse,
         { key, value },
-        { deadline: Date.now() + TIMEOUT_MS },
+        { deadline: Date.now() + timeoutMs },
         (error, revision) => (error === null ? resolve(revision ?? 0) : reject(error)),
       );
     });

@@ -1,3 +1,5 @@
+import type { FailoverRequest, FailoverResult } from './failover.js';
+import type { OpenLoopRequest, OpenLoopResult } from './open-loop.js';
 import type { CpuUse } from './process-stats.js';
 import type { WorkName } from './works.js';
 
@@ -7,6 +9,8 @@ export interface LoadSetup {
   readonly endpoints: readonly string[];
   readonly keys: number;
   readonly valueBytes: number;
+  /** False: refusals surface instead of being repeated. Default: as the client does. */
+  readonly retries?: boolean;
 }
 
 /** A work of the Node client; `unary` belongs to the native generator. */
@@ -23,7 +27,8 @@ export interface RunRequest {
   readonly processIds: readonly number[];
 }
 
-export type LoadRequest = RunRequest | { readonly kind: 'preload'; readonly outstanding: number };
+export type LoadRequest =
+  RunRequest | FailoverRequest | OpenLoopRequest | { readonly kind: 'preload'; readonly outstanding: number };
 
 /** What happened in the window of one run. */
 export interface RunResult {
@@ -45,4 +50,6 @@ export type LoadReply =
   | { readonly kind: 'ready' }
   | { readonly kind: 'preloaded' }
   | { readonly kind: 'result'; readonly result: RunResult }
+  | { readonly kind: 'failover'; readonly result: FailoverResult }
+  | { readonly kind: 'open'; readonly result: OpenLoopResult }
   | { readonly kind: 'failed'; readonly message: string };

@@ -2,7 +2,9 @@ import type { ChildProcess } from 'node:child_process';
 import { join } from 'node:path';
 import { assert, CairnError } from '@cairn/base';
 import type { Children } from './children.js';
+import type { FailoverRequest, FailoverResult } from './failover.js';
 import type { LoadReply, LoadRequest, LoadSetup, RunRequest, RunResult } from './load-messages.js';
+import type { OpenLoopRequest, OpenLoopResult } from './open-loop.js';
 
 const PROGRAM = join(import.meta.dirname, 'load-main.js');
 
@@ -42,6 +44,18 @@ export class LoadProcess {
   async run(request: RunRequest): Promise<RunResult> {
     const reply = await this.#ask(request);
     assert(reply.kind === 'result', 'a load process answers what it is asked', { kind: reply.kind });
+    return reply.result;
+  }
+
+  async failover(request: FailoverRequest): Promise<FailoverResult> {
+    const reply = await this.#ask(request);
+    assert(reply.kind === 'failover', 'a load process answers what it is asked', { kind: reply.kind });
+    return reply.result;
+  }
+
+  async openLoop(request: OpenLoopRequest): Promise<OpenLoopResult> {
+    const reply = await this.#ask(request);
+    assert(reply.kind === 'open', 'a load process answers what it is asked', { kind: reply.kind });
     return reply.result;
   }
 

@@ -5,12 +5,14 @@ import { afterEach, describe, expect, test } from '@jest/globals';
 import { Campaign } from './campaign.js';
 import { shardRoles } from './cairn-system.js';
 import { Children } from './children.js';
+import { FailoverCampaign, type FailoverSpec } from './failover-campaign.js';
+import type { FailoverResult } from './failover.js';
 import { FastRandom, freshen, keyAt, makeKeys, makeValue } from './data-set.js';
 import { compareVersions, findEtcd, isOldEtcd, parseEtcdVersion } from './etcd-binary.js';
 import { kvloadMix, parseKvloadReport } from './kvload.js';
 import { busyUsOfStat, cpuBetween, cpuUsOfStat } from './process-stats.js';
 import { cpuPerOperation, type BenchSystem, type RunSpec, type Sample } from './system.js';
-import { columns } from './tables.js';
+import { columns, showFailovers } from './tables.js';
 
 const directories: string[] = [];
 
@@ -26,10 +28,21 @@ function makeDirectory(): string {
 
 describe('the data set', () => {
   test('keys have 16 bytes and are in order', () => {
-    const keys = makeKeys(200);
+    const made = makeKeys(200);
+    const keys = Array.from({ length: made.length }, (_, at) => made.at(at));
     expect(new Set(keys.map((key) => key.length))).toEqual(new Set([16]));
     expect(keys.map(String)).toEqual(keys.map(String).sort());
     expect(String(keyAt(42))).toBe('k000000000000042');
+  });
+
+  test('very many keys are the same keys in less memory', () => {
+    const keys = makeKeys(1_000_001);
+    expect([keys.length, String(keys.at(0)), String(keys.at(1_000_000))]).toEqual([
+      1_000_001,
+      'k000000000000000',
+      'k000000001000000',
+    ]);
+    expect(() => keys.at(1_000_001)).toThrow('data set');
   });
 
   test('random numbers repeat with their seed and differ with another', () => {
@@ -187,6 +200,7 @@ describe('a campaign', () => {
     readonly version = '1';
     readonly #log: string[];
     failsAt = Number.POSITIVE_INFINITY;
+    gapsMs: number[] = [];
 
     constructor(name: string, log: string[]) {
       this.name = name;
@@ -208,6 +222,11 @@ describe('a campaign', () => {
         ...{ opsPerSecond: 1, p50Ms: 1, p99Ms: 1, p999Ms: 1, errors: 0, firstError: '', misses: 0 },
         ...{ cpuUsPerOp: {}, otherCores: undefined },
       };
+    }
+
+    async failover(spec: FailoverSpec): Promise<FailoverResult> {
+      this.#log.push(`${this.name} failover ${spec.writers} ${spec.timeoutMs}`);
+      return { gapMs: this.gapsMs.shift() ?? 1, failures: 2, firstFailure: 'late' };
     }
 
     residentBytes(): Record<string, number> {
@@ -241,6 +260,26 @@ describe('a campaign', () => {
       ['put', 2, 2],
       ['get', 2, 2],
     ]);
+  });
+
+  test('kills leaders in turn, and reports the median gap and the ratios of pairs', async () => {
+    const log: string[] = [];
+    const [ours, peer] = [new FakeSystem('a', log), new FakeSystem('b', log)];
+    ours.gapsMs = [100, 300, 200];
+    peer.gapsMs = [400, 400, 800];
+    const { onRun, signal } = TIMES;
+    const campaign = new FailoverCampaign({ ours, peer, onRun, signal, repetitions: 3, warmupMs: 0 });
+    expect(campaign.result()).toBeUndefined();
+    await campaign.run();
+    expect(log).toEqual([1, 2, 3].flatMap(() => ['a failover 4 100', 'b failover 4 100']));
+    const line = campaign.result();
+    expect(line).toMatchObject({
+      ours: { gapMs: 200, spreadMs: [100, 300], runs: 3, failures: 6 },
+      peer: { gapMs: 400, spreadMs: [400, 800] },
+      gapRatio: 0.5,
+      ratioSpread: [0.25, 0.75],
+    });
+    expect(showFailovers(line === undefined ? [] : [line])).toMatch(/failover a +200 +100\.\.300 +6 +0\.50/);
   });
 
   test('begins no further run when it is stopped', async () => {

@@ -1,5 +1,6 @@
 import { describe, expect, test } from '@jest/globals';
-import { EXIT, runSession } from './session.js';
+import { runSession } from './session.js';
+import { EXIT } from './stage.js';
 
 async function run(argv: readonly string[], env = {}): Promise<{ code: number; out: string; said: string }> {
   let out = '';

@@ -1,4 +1,6 @@
 import { assert } from '@cairn/base';
+import type { FailoverSpec } from './failover-campaign.js';
+import type { FailoverResult } from './failover.js';
 import type { RunResult } from './load-messages.js';
 import type { Cell, WorkName } from './works.js';
 
@@ -36,6 +38,11 @@ export interface BenchSystem {
   /** Writes all keys. */
   preload(): Promise<void>;
   run(spec: RunSpec): Promise<Sample>;
+  /**
+   * Kills the process that leads the first keys under load, measures how long nobody can write them, starts
+   * it again, and resolves when it has caught up.
+   */
+  failover(spec: FailoverSpec): Promise<FailoverResult>;
   /** Resident memory by process; empty where processes cannot be seen. */
   residentBytes(): Record<string, number>;
   /** Ends all that was started for it. */

@@ -1,3 +1,4 @@
+import type { FailoverLine, FailoverSummary } from './failover-campaign.js';
 import type { ResultLine, Summary } from './results.js';
 import type { Spread } from './statistics.js';
 import { WORK_MEANING } from './works.js';
@@ -17,12 +18,12 @@ export function columns(rows: readonly (readonly string[])[]): string[] {
 }
 
 /** 12345.6 → `12,346`. */
-function showRate(value: number): string {
+export function showRate(value: number): string {
   return Math.round(value).toLocaleString('en-US');
 }
 
 /** Three digits, and never an exponent. */
-function showNumber(value: number): string {
+export function showNumber(value: number): string {
   if (value >= 100) return value.toFixed(0);
   return value >= 10 ? value.toFixed(1) : value.toFixed(2);
 }
@@ -161,4 +162,32 @@ export function showResults(lines: readonly ResultLine[]): string {
     .filter((part) => part.length > 0)
     .map((part) => part.join('\n'))
     .join('\n\n')}\n`;
+}
+
+function failoverCells({ gapMs, spreadMs, failures }: FailoverSummary): string[] {
+  return [showNumber(gapMs), showRange(spreadMs, showNumber), String(failures)];
+}
+
+const FAILOVER_TITLES = ['gap ms', 'min..max', 'failed'];
+
+/** Failovers, for people. */
+export function showFailovers(lines: readonly FailoverLine[]): string {
+  return lines.map((line) => `${failoverTable(line).join('\n')}\n`).join('\n');
+}
+
+function failoverTable({ ours, peer, gapRatio, ratioSpread, writers, timeoutMs }: FailoverLine): string[] {
+  const hasPeer = peer !== undefined && gapRatio !== undefined && ratioSpread !== undefined;
+  const titles = hasPeer ? ['', ...FAILOVER_TITLES, 'ratio', 'min..max'] : ['', ...FAILOVER_TITLES];
+  const ratios = hasPeer ? [showNumber(gapRatio), showRange(ratioSpread, showNumber)] : [];
+  const rows = [
+    titles,
+    [`failover ${ours.system}`, ...failoverCells(ours), ...ratios],
+    ...(peer === undefined ? [] : [[`failover ${peer.system}`, ...failoverCells(peer)]]),
+  ];
+  return [
+    ...columns(rows),
+    '',
+    `failover = from SIGKILL of the leader to the first put that began and succeeded after it; ${writers} writers, ` +
+      `call timeout ${timeoutMs} ms, ${ours.runs} kills each.`,
+  ];
 }

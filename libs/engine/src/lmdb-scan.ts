@@ -15,7 +15,9 @@ export interface ScanSpan {
   readonly reverse: boolean;
 }
 
-/** The rows of a span as of the source's view. Must be drained or ended by `return` before the view is done. */
+/**
+ * The rows of a span as of the source's view. Must be drained or ended by `return` before the view is done.
+ */
 export function* scanRows(
   source: ScanSource,
   span: ScanSpan,

@@ -8,10 +8,10 @@ const HANDSHAKE_TIMEOUT_MS = 3000;
 /** Bytes that may wait for the handshake; above, the session closes. */
 const WAITING_BYTES_MAX = 64 * 1024 * 1024;
 /**
- * Whoever dialled asks for a sign of life this often, whatever else it sends. After so many intervals in which
- * nothing came the session ends; the side that was dialled has more patience, so that it is not the first to
- * hang up on a slow answer. A machine that lost its power says no farewell, and the system may take minutes to
- * notice.
+ * Whoever dialled asks for a sign of life this often, whatever else it sends. After so many intervals in
+ * which nothing came the session ends; the side that was dialled has more patience, so that it is not the
+ * first to hang up on a slow answer. A machine that lost its power says no farewell, and the system may take
+ * minutes to notice.
  */
 const PING_INTERVAL_MS = 1000;
 const SILENT_INTERVALS_MAX = { dialled: 3, accepted: 5 } as const;

@@ -63,7 +63,7 @@ export const STORE_MUTANTS: readonly Mutant[] = [
   },
   {
     name: 'split-not-frozen',
-    from: 16,
+    from: 44,
     breaks: 'a leader goes on to serve the whole range while its split is under way',
     promise: 'each key is served by one range at a time',
     file: 'libs/store/src/split.ts',
@@ -128,6 +128,7 @@ export const MEMBER_MUTANTS: readonly Mutant[] = [
   },
   {
     name: 'tombstone-ignored',
+    from: 11,
     breaks: 'a late message brings a removed replica back',
     promise: 'who was removed never votes again',
     file: 'libs/store/src/tombstones.ts',
@@ -137,7 +138,13 @@ export const MEMBER_MUTANTS: readonly Mutant[] = [
         replace: 'return replicaId < 0 && rangeId < 0;',
       },
     ],
-    run: { type: 'cluster', faults: ['latency', 'datagrams'], faultEveryMs: 600, shape: SPARE_NODES },
+    run: {
+      type: 'cluster',
+      faults: ['datagrams'],
+      faultEveryMs: 400,
+      durationMs: 30_000,
+      shape: SPARE_NODES,
+    },
   },
   {
     name: 'members-forgotten-at-restart',

@@ -242,22 +242,7 @@ export class ShardNode {
         service.unregister(machine);
       },
     };
-    const links = new SessionLinks({
-      transport: options.transport,
-      clock: options.clock,
-      rng: options.rng,
-      logger: options.logger,
-      metrics: options.metrics,
-      storeId: this.#identity.storeId,
-      hello: (purpose) => this.#hello(purpose),
-      peerLost: (storeId) => {
-        this.#store?.peerLost(storeId);
-      },
-      peerFound: (storeId) => {
-        this.#store?.peerFound(storeId);
-      },
-    });
-    links.setPeers(joined.stores.map(({ storeId, address }) => ({ storeId: storeId as StoreId, address })));
+    const links = this.#openLinks(joined);
     this.#links = links;
     this.#store = await Store.open({
       storeId: this.#identity.storeId,
@@ -302,6 +287,27 @@ export class ShardNode {
     });
     this.#handleRpc();
     this.#measure(rowCache, scanCache);
+  }
+
+  #openLinks(joined: JoinResponse): SessionLinks {
+    const options = this.#options;
+    const links = new SessionLinks({
+      transport: options.transport,
+      clock: options.clock,
+      rng: options.rng,
+      logger: options.logger,
+      metrics: options.metrics,
+      storeId: this.#identity.storeId,
+      hello: (purpose) => this.#hello(purpose),
+      peerLost: (storeId) => {
+        this.#store?.peerLost(storeId);
+      },
+      peerFound: (storeId) => {
+        this.#store?.peerFound(storeId);
+      },
+    });
+    links.setPeers(joined.stores.map(({ storeId, address }) => ({ storeId: storeId as StoreId, address })));
+    return links;
   }
 
   get store(): Store {

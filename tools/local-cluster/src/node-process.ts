@@ -2,6 +2,7 @@ import { spawn, type ChildProcess } from 'node:child_process';
 import { closeSync, existsSync, fstatSync, openSync, readSync } from 'node:fs';
 import { assert } from '@cairn/base';
 import type { NodePlan } from './layout.js';
+import { NODE_FLAGS } from './node-flags.js';
 
 /** How a process ended. */
 export interface ProcessEnd {
@@ -47,7 +48,7 @@ export class NodeProcess {
     assert(this.#state.kind === 'stopped', 'a node was started twice', { name: this.plan.name });
     const log = openSync(this.plan.logFile, 'a');
     const { program, flags, env } = this.#command;
-    const node = [process.execPath, '--enable-source-maps', program, ...flags];
+    const node = [process.execPath, ...NODE_FLAGS, program, ...flags];
     const [executable = process.execPath, ...args] = [...this.plan.launcher, ...node];
     const child = spawn(executable, args, {
       env,

@@ -1,0 +1,11 @@
+/**
+ * How Node is to run a process of the cluster. Most of what a busy process allocates lives outside of the
+ * JavaScript heap (frames, pages), and V8 takes its growth for a reason to collect a heap in which next to
+ * nothing has died: letting the heap grow further before a full collection, within a young generation of fixed size,
+ * was worth a fifth of the throughput of writes and a quarter of its p99 (docs/performance.md, "Tried").
+ */
+export const NODE_FLAGS: readonly string[] = [
+  '--enable-source-maps',
+  '--heap-growing-percent=500',
+  '--max-semi-space-size=16',
+];

@@ -1,8 +1,8 @@
 /**
  * How Node is to run a process of the cluster. Most of what a busy process allocates lives outside of the
  * JavaScript heap (frames, pages), and V8 takes its growth for a reason to collect a heap in which next to
- * nothing has died: letting the heap grow further before a full collection, within a young generation of fixed size,
- * was worth a fifth of the throughput of writes and a quarter of its p99 (docs/performance.md, "Tried").
+ * nothing has died. Letting the heap grow further before a full collection, within a young generation of
+ * fixed size, was worth a fifth of the throughput of writes and a quarter of its p99 (docs/performance.md).
  */
 export const NODE_FLAGS: readonly string[] = [
   '--enable-source-maps',

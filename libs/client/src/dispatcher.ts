@@ -1,4 +1,4 @@
-import { assert, CairnError } from '@cairn/base';
+import { assert, CairnError, IdTable } from '@cairn/base';
 import type { Clock, Logger, Rng, Timer } from '@cairn/ports';
 import { backoffMs, REFUSAL_BACKOFF, RetryBudget } from './backoff.js';
 import { KEY_BYTES_MAX_DEFAULT, VALUE_BYTES_MAX_DEFAULT, type SizeLimits } from './bytes.js';
@@ -64,7 +64,7 @@ export class Dispatcher {
   readonly #stats: ClientStats;
   readonly #budget: RetryBudget;
   readonly #clientId: number;
-  readonly #open = new Map<number, PendingCall>();
+  readonly #open = new IdTable<PendingCall>();
   /** Calls to send, from `#queueHead`; settled ones are skipped when their turn comes. */
   #queue: PendingCall[] = [];
   #queueHead = 0;
@@ -144,7 +144,7 @@ export class Dispatcher {
     this.#isClosed = true;
     this.#sweepTimer?.cancel();
     this.pool.close();
-    for (const call of [...this.#open.values()]) {
+    for (const call of this.#open.sorted()) {
       this.#fail(
         call,
         this.#isPossiblyApplied(call) ? unknownOutcome('the client was closed') : closedError(),
@@ -331,7 +331,7 @@ export class Dispatcher {
     this.#isBlocked = false;
     this.#cancels = [];
     const again: PendingCall[] = [];
-    for (const call of [...this.#open.values()]) {
+    for (const call of this.#open.sorted()) {
       if (call.state !== 'sent') continue;
       if (call.resend === 'unsafe') {
         this.#fail(call, unknownOutcome(`the connection broke: ${error.message}`, error));
@@ -364,10 +364,10 @@ export class Dispatcher {
     const nowMs = this.#clock.nowMs();
     let nextMs = Infinity;
     const overdue: PendingCall[] = [];
-    for (const call of this.#open.values()) {
+    this.#open.forEach((call) => {
       if (call.deadlineMs <= nowMs) overdue.push(call);
       else if (call.deadlineMs < nextMs) nextMs = call.deadlineMs;
-    }
+    });
     for (const call of overdue) this.#expire(call);
     const stillResting: PendingCall[] = [];
     for (const call of this.#resting) {

@@ -175,7 +175,7 @@ export class RowCache {
 /** One generation of rows: their places by name, and the memory they are in. */
 class Generation {
   readonly arena = new RowArena();
-  readonly places = new Map<RowCacheKey, number>();
+  places = new Map<RowCacheKey, number>();
   /** Of the rows in it. */
   bytes = 0;
   /** Of all rows that were ever put into it. */
@@ -193,7 +193,8 @@ class Generation {
   }
 
   clear(): void {
-    this.places.clear();
+    // Not cleared: the table that a map lets go keeps what came later alive (see `IdTable`).
+    this.places = new Map();
     this.arena.clear();
     this.bytes = 0;
     this.takenBytes = 0;

@@ -1,4 +1,4 @@
-import { assert, type StoreId, type Timestamp } from '@cairn/base';
+import { assert, IdTable, type StoreId, type Timestamp } from '@cairn/base';
 import type { Clock, Logger, Rng, Timer } from '@cairn/ports';
 import type { KvRequest, KvResponse } from '@cairn/wire';
 import { BACKOFF, backoffMs } from './backoff.js';
@@ -50,7 +50,7 @@ const FRAME_BYTES_TARGET = 4 * 1024 * 1024;
 export class StoreConnection {
   readonly storeId: StoreId;
   readonly #options: ConnectionOptions;
-  readonly #pending = new Map<number, RoutedOperation>();
+  readonly #pending = new IdTable<RoutedOperation>();
   #address: string;
   #state: LinkState = 'down';
   #link: StoreLink | undefined;
@@ -242,7 +242,7 @@ export class StoreConnection {
       address: this.#address,
       reason: error?.message,
     });
-    const sent = [...this.#pending.values()];
+    const sent = this.#pending.sorted();
     const unsent = this.#turn.filter(isQueued);
     this.#pending.clear();
     this.#turn = [];

@@ -1,4 +1,4 @@
-import { CairnError, timestamp } from '@cairn/base';
+import { CairnError, IdTable, timestamp } from '@cairn/base';
 import { deleteSpan, type OperationSink, type RoutedOperation } from '@cairn/routing';
 import { errorDetailOf, KvOp, type KvRequest, type KvResponse } from '@cairn/wire';
 import type {
@@ -48,7 +48,7 @@ const MEAN_WEIGHT = 1 / 8;
 export class BatchStream implements OperationSink {
   readonly #call: BatchCall;
   readonly #context: DoorContext;
-  readonly #operations = new Map<number, RoutedOperation>();
+  readonly #operations = new IdTable<RoutedOperation>();
   readonly #aborts = new Map<number, AbortController>();
   #results: BatchResult[] = [];
   #resultBytes = 0;
@@ -93,7 +93,7 @@ export class BatchStream implements OperationSink {
   close(): void {
     if (this.#isClosed) return;
     this.#isClosed = true;
-    for (const operation of this.#operations.values()) {
+    for (const operation of this.#operations.sorted()) {
       this.#context.router.cancel(operation);
       operation.span?.end(new CairnError('CANCELLED', 'the stream ended'));
     }

@@ -37,7 +37,8 @@ interface ColdRead {
 export class ColdReads {
   readonly #engine: KvEngine;
   readonly #cache: RowCache;
-  readonly #newest = new Map<RowCacheKey, ColdRead>();
+  /** Replaced whenever it gets empty: a map that lived on would keep garbage alive (see `IdTable`). */
+  #newest = new Map<RowCacheKey, ColdRead>();
 
   constructor(engine: KvEngine, cache: RowCache) {
     this.#engine = engine;
@@ -54,7 +55,9 @@ export class ColdReads {
     const read: ColdRead = { result: this.#look(userKey, NEWEST), isOutdated: false };
     this.#newest.set(key, read);
     const finish = (): void => {
-      if (this.#newest.get(key) === read) this.#newest.delete(key);
+      if (this.#newest.get(key) !== read) return;
+      if (this.#newest.size === 1) this.#newest = new Map();
+      else this.#newest.delete(key);
     };
     read.result.then((version) => {
       finish();
@@ -79,7 +82,7 @@ export class ColdReads {
 
   outdateAll(): void {
     for (const read of this.#newest.values()) read.isOutdated = true;
-    this.#newest.clear();
+    this.#newest = new Map();
   }
 
   async #look(userKey: Uint8Array, ts: Timestamp): Promise<VersionRecord | undefined> {

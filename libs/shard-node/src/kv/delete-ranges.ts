@@ -135,8 +135,9 @@ export class DeleteRanges {
       const version = tombstoneAt(moment);
       const key = rowCacheKey(row.key);
       builder.addPart(row.key, version);
-      pending.overlay(key, version);
-      batch.push({ call: undefined, response: undefined, key, version, duplicates: undefined });
+      const write = { call: undefined, response: undefined, key, version, duplicates: undefined };
+      pending.collected(write);
+      batch.push(write);
     }
     const outcome = new CommandOutcome();
     outcome.client = call.request.requestId?.client ?? 0;

@@ -1,4 +1,4 @@
-import { timestamp, type RangeId, type Timestamp } from '@cairn/base';
+import { IdTable, timestamp, type RangeId, type Timestamp } from '@cairn/base';
 import type { Clock, Counter, Metrics, Tracer } from '@cairn/ports';
 import type { Store } from '@cairn/store';
 import {
@@ -137,7 +137,7 @@ export class KvSession implements ResponseSink {
   readonly #session: Session;
   readonly #parts: KvServiceParts;
   readonly #dispatch: (call: KvCall) => void;
-  readonly #calls = new Map<number, KvCall>();
+  readonly #calls = new IdTable<KvCall>();
   readonly #encoder = new KvResponseEncoder();
   #isFlushing = false;
 
@@ -172,7 +172,9 @@ export class KvSession implements ResponseSink {
 
   /** The router is gone: what it still waited for is given up where that is possible. */
   cancelAll(): void {
-    for (const call of this.#calls.values()) call.isCancelled = true;
+    this.#calls.forEach((call) => {
+      call.isCancelled = true;
+    });
     this.#calls.clear();
   }
 

@@ -4,8 +4,11 @@ import type { KvResponse } from '@cairn/wire';
 
 import type { KvCall } from './kv-call.js';
 
-/** Publishings without a retry after which the index by identity is dropped. */
-const PUBLISHED_WITHOUT_FIND_MAX = 64;
+/**
+ * Publishings after which what was built for look-ups is dropped. Whoever looks next builds it anew, from the
+ * few commands that are under way; a map that lived longer would keep garbage alive (see `IdTable`).
+ */
+const INDEX_PUBLISHINGS_MAX = 64;
 
 /** A command that is in the log and not yet visible: what it wrote, and the answer that is due. */
 export interface PendingWrite {
@@ -32,11 +35,11 @@ export interface PendingBatch {
  */
 export class PendingWrites {
   #batches: PendingBatch[] = [];
-  readonly #newest = new Map<RowCacheKey, VersionRecord>();
   #lastIndex = 0 as LogIndex;
-  /** Commands by identity, collected ones too. Exists only while retries come: see `find`. */
+  /** The newest row of each key, and commands by identity; both with the collected ones. */
+  #newest: Map<RowCacheKey, VersionRecord> | undefined;
   #byIdentity: Map<string, PendingWrite> | undefined;
-  #publishedSinceFind = 0;
+  #publishings = 0;
 
   /** Index of the last batch added; 0 before the first. */
   get lastIndex(): LogIndex {
@@ -47,19 +50,36 @@ export class PendingWrites {
     return this.#batches.length === 0;
   }
 
-  /** The row that the commands under way will leave for the key. */
-  newest(key: RowCacheKey): VersionRecord | undefined {
+  /**
+   * The row that the commands under way, or among `collected`, will leave for the key. Plain puts and
+   * deletes never ask, so they pay for no index.
+   */
+  newest(key: RowCacheKey, collected: readonly PendingWrite[]): VersionRecord | undefined {
+    if (this.#newest === undefined) {
+      this.#newest = new Map();
+      this.#noteAll(collected);
+    }
     return this.#newest.get(key);
   }
 
-  /** During evaluation, before the batch is proposed: later commands of the turn see it. */
-  overlay(key: RowCacheKey, version: VersionRecord): void {
-    this.#newest.set(key, version);
+  /**
+   * The command with this identity, if it is under way or among `collected`. Only retries ask, and many at
+   * once when a leader was lost.
+   */
+  find(client: number, sequence: number, collected: readonly PendingWrite[]): PendingWrite | undefined {
+    if (this.#byIdentity === undefined) {
+      this.#byIdentity = new Map();
+      this.#noteAll(collected);
+    }
+    return this.#byIdentity.get(nameOf(client, sequence));
   }
 
-  /** A command was evaluated and will be in the next batch. */
+  /** A command was evaluated and will be in the next batch: later commands of the turn see it. */
   collected(write: PendingWrite): void {
-    if (this.#byIdentity !== undefined) this.#note(write);
+    const { key, version } = write;
+    if (key !== undefined && version !== undefined) this.#newest?.set(key, version);
+    const id = write.call?.request.requestId;
+    if (id !== undefined) this.#byIdentity?.set(nameOf(id.client, id.sequence), write);
   }
 
   add(index: LogIndex, term: Term, writes: readonly PendingWrite[]): void {
@@ -72,15 +92,13 @@ export class PendingWrites {
     let count = 0;
     while (count < this.#batches.length && (this.#batches[count] as PendingBatch).index <= index) count += 1;
     if (count === 0) return [];
-    this.#publishedSinceFind += 1;
-    if (this.#publishedSinceFind > PUBLISHED_WITHOUT_FIND_MAX) this.#byIdentity = undefined;
+    this.#publishings += 1;
+    if (this.#publishings >= INDEX_PUBLISHINGS_MAX) this.#dropIndexes();
     const done: PendingWrite[] = [];
     for (const batch of this.#batches.splice(0, count)) {
       for (const write of batch.writes) {
         done.push(write);
         this.#forget(write);
-        if (write.key !== undefined && this.#newest.get(write.key) === write.version)
-          this.#newest.delete(write.key);
       }
     }
     return done;
@@ -95,51 +113,36 @@ export class PendingWrites {
     return false;
   }
 
-  /** A batch was refused: forgets the rows it laid over, keeping those of the batches under way. */
-  undoOverlay(): void {
-    this.#newest.clear();
-    this.#byIdentity = undefined;
-    for (const batch of this.#batches) {
-      for (const write of batch.writes) {
-        if (write.key !== undefined && write.version !== undefined)
-          this.#newest.set(write.key, write.version);
-      }
-    }
-  }
-
-  /**
-   * The command with this identity, if it is under way or among `collected`. Only retries ask, and many at
-   * once when a leader was lost: the first builds an index, which is kept up until nobody has asked for a
-   * while.
-   */
-  find(client: number, sequence: number, collected: readonly PendingWrite[]): PendingWrite | undefined {
-    this.#publishedSinceFind = 0;
-    if (this.#byIdentity === undefined) {
-      this.#byIdentity = new Map();
-      for (const batch of this.#batches) for (const write of batch.writes) this.#note(write);
-      for (const write of collected) this.#note(write);
-    }
-    return this.#byIdentity.get(nameOf(client, sequence));
-  }
-
-  #note(write: PendingWrite): void {
-    const id = write.call?.request.requestId;
-    if (id !== undefined) this.#byIdentity?.set(nameOf(id.client, id.sequence), write);
-  }
-
-  #forget(write: PendingWrite): void {
-    if (this.#byIdentity === undefined) return;
-    const id = write.call?.request.requestId;
-    if (id !== undefined) this.#byIdentity.delete(nameOf(id.client, id.sequence));
+  /** Collected commands were refused and will be in no batch. */
+  refused(): void {
+    this.#dropIndexes();
   }
 
   /** Leadership is lost: hands out everything that was under way; its outcome is not known here. */
   takeAll(): readonly PendingBatch[] {
     const all = this.#batches;
     this.#batches = [];
-    this.#byIdentity = undefined;
-    this.#newest.clear();
+    this.#dropIndexes();
     return all;
+  }
+
+  #noteAll(collected: readonly PendingWrite[]): void {
+    for (const batch of this.#batches) for (const write of batch.writes) this.collected(write);
+    for (const write of collected) this.collected(write);
+  }
+
+  #forget(write: PendingWrite): void {
+    const { key, version } = write;
+    if (key !== undefined && this.#newest?.get(key) === version) this.#newest?.delete(key);
+    if (this.#byIdentity === undefined) return;
+    const id = write.call?.request.requestId;
+    if (id !== undefined) this.#byIdentity.delete(nameOf(id.client, id.sequence));
+  }
+
+  #dropIndexes(): void {
+    this.#newest = undefined;
+    this.#byIdentity = undefined;
+    this.#publishings = 0;
   }
 }
 

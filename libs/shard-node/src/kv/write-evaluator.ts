@@ -119,7 +119,7 @@ export class WriteEvaluator {
     const key = rowCacheKey(request.key);
     let current: VersionRecord | undefined;
     if (needsCurrent(request.op)) {
-      current = this.#machine.pending.newest(key) ?? this.#environment.rowCache.get(key);
+      current = this.#machine.pending.newest(key, this.#batch) ?? this.#environment.rowCache.get(key);
       if (current === undefined) {
         this.#loadThenEvaluate(call, key);
         return;
@@ -138,7 +138,6 @@ export class WriteEvaluator {
     switch (evaluation.type) {
       case 'write':
         this.#builder.addWrite(outcome, request.key, evaluation.version);
-        this.#machine.pending.overlay(key, evaluation.version);
         this.#collect({ call, response, key, version: evaluation.version, duplicates: undefined });
         break;
       case 'outcome':
@@ -220,7 +219,7 @@ export class WriteEvaluator {
       pending.add(result.index, result.term, batch);
       return;
     }
-    pending.undoOverlay();
+    pending.refused();
     for (const { call, duplicates } of batch) {
       for (const each of call === undefined ? (duplicates ?? []) : [call, ...(duplicates ?? [])]) {
         if (result.reason === 'too-many-uncommitted') {

@@ -123,7 +123,7 @@ export const KV_MUTANTS: readonly Mutant[] = [
     breaks: 'a command is evaluated without those before it that are still on their way through the log',
     promise: 'commands of one key take effect one after the other',
     file: 'libs/shard-node/src/kv/write-evaluator.ts',
-    edits: [{ find: 'this.#machine.pending.newest(key) ?? ', replace: '' }],
+    edits: [{ find: 'this.#machine.pending.newest(key, this.#batch) ?? ', replace: '' }],
   },
   {
     name: 'cache-keeps-old-row',

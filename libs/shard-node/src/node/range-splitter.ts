@@ -1,16 +1,13 @@
-import { CairnError, messageOf, rangeId, replicaId, type RangeDescriptor, type RangeId } from '@cairn/base';
+import { CairnError, messageOf, rangeId, replicaId, type RangeId } from '@cairn/base';
 import type { KvEngine } from '@cairn/engine';
-import { isSameUserKey, userKeyOfVersionKey, versionSpanOf } from '@cairn/mvcc';
-import { chooseSplitKeys, type KeySample } from '@cairn/placement';
+import { chooseSplitKeys } from '@cairn/placement';
 import type { Logger } from '@cairn/ports';
 import type { Replica, Store } from '@cairn/store';
 
 import type { KvService } from '../kv/kv-service.js';
 import type { MetadataAccess } from './metadata-access.js';
+import { sampleKeys } from './sample-keys.js';
 
-const ROWS_PER_STEP = 1000;
-/** One sample per this many bytes: fine enough for a cut near the middle, small enough to keep. */
-const SAMPLE_BYTES = 256 * 1024;
 /** Cuts one command makes by itself; an operator may ask for more at once. */
 const SPLIT_KEYS_MAX = 16;
 
@@ -45,9 +42,9 @@ export class RangeSplitter {
   poll(): void {
     if (this.#isBusy) return;
     for (const machine of this.#parts.service().machines()) {
-      const { replica } = machine;
-      if (machine.load.bytes <= this.#parts.sizes().splitBytes || !replica.isReadyLeader || replica.isFrozen)
-        continue;
+      const { replica, load } = machine;
+      const tooLarge = Math.max(this.#parts.sizes().splitBytes, load.uncuttableBelowBytes);
+      if (load.bytes <= tooLarge || !replica.isReadyLeader || replica.isFrozen) continue;
       this.#isBusy = true;
       this.#splitLarge(replica.rangeId)
         .catch((error: unknown) => {
@@ -64,11 +61,10 @@ export class RangeSplitter {
     const machine = this.#parts.service().machine(id);
     if (machine === undefined) return;
     const { descriptor } = machine;
-    const samples = await this.#sample(descriptor);
-    const bytes = samples.reduce((sum, sample) => sum + sample.bytes, 0);
+    const { engine } = this.#parts;
+    await engine.flush();
+    const samples = await sampleKeys(engine, descriptor, machine.load.bytes);
     const { splitBytes, targetBytes } = this.#parts.sizes();
-    // Now the size is known, not estimated: many versions of few keys look larger than they are.
-    machine.load.bytes = bytes;
     const decision = chooseSplitKeys({
       startKey: descriptor.startKey,
       endKey: descriptor.endKey,
@@ -77,7 +73,10 @@ export class RangeSplitter {
       targetBytes,
       keysMax: SPLIT_KEYS_MAX,
     });
-    if (!decision.decided) return;
+    if (!decision.decided) {
+      machine.load.uncuttableBelowBytes = machine.load.bytes + targetBytes;
+      return;
+    }
     await this.splitAt(id, descriptor.epoch.version, decision.keys);
   }
 
@@ -88,6 +87,9 @@ export class RangeSplitter {
   async splitAt(id: RangeId, version: number, keys: readonly Uint8Array[]): Promise<number> {
     const replica = this.#parts.store().replica(id);
     if (replica?.isReadyLeader !== true) throw notLed(replica);
+    // Applying the split flushes the engine while the range is frozen: what is written now is not waited for
+    // then.
+    await this.#parts.engine.flush();
     const members = replica.descriptor.replicas.length;
     const first = await this.#parts.metadata.allocateIds(keys.length * (members + 1));
     const ids = keys.map((_, at) => {
@@ -100,37 +102,6 @@ export class RangeSplitter {
     await this.#parts.store().splitRange(id, version, keys, ids);
     this.#parts.logger.info('range split', { range: id, children: keys.length });
     return keys.length;
-  }
-
-  /** Keys and the bytes between them, from one pass over the span. */
-  async #sample(descriptor: RangeDescriptor): Promise<KeySample[]> {
-    const samples: KeySample[] = [];
-    const iterator = this.#parts.engine.iterate(versionSpanOf(descriptor.startKey, descriptor.endKey));
-    let first: Buffer | undefined;
-    let last: Buffer | undefined;
-    let bytes = 0;
-    const close = (): void => {
-      if (first !== undefined) samples.push({ key: Buffer.from(userKeyOfVersionKey(first)), bytes });
-      first = undefined;
-      bytes = 0;
-    };
-    try {
-      for (;;) {
-        const rows = await iterator.next(ROWS_PER_STEP);
-        if (rows.length === 0) break;
-        for (const [key, value] of rows) {
-          // A sample ends only between user keys: all versions of one key stay on one side of a cut.
-          if (bytes >= SAMPLE_BYTES && last !== undefined && !isSameUserKey(last, key)) close();
-          first ??= key;
-          last = key;
-          bytes += key.length + value.length;
-        }
-      }
-    } finally {
-      await iterator.close();
-    }
-    close();
-    return samples;
   }
 }
 

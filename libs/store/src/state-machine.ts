@@ -21,6 +21,11 @@ export interface StateMachine {
   /** Once, before the first apply: loads memory from the engine. */
   open(): Promise<void>;
   /**
+   * In log order: these are decided, and will be handed to `apply` in this order, after this. What a leader
+   * proposed may be acknowledged from here on.
+   */
+  committed?(entries: readonly Entry[]): void;
+  /**
    * In log order, once committed and durable here. Adds the engine writes to the batch; changes that readers
    * can see wait for `published`. What it returns goes to the proposer, if it waits here.
    */

@@ -161,7 +161,10 @@ export class TurnLoop implements ReplicaHost {
       for (const message of ready.messagesAfterPersist) this.#post(replica, message);
       replica.raft.persisted(ready.sequence);
     }
-    if (ready.committed.length > 0) this.#applier?.enqueue(replica, ready.committed);
+    if (ready.committed.length > 0) {
+      replica.machine?.committed?.(ready.committed);
+      this.#applier?.enqueue(replica, ready.committed);
+    }
     for (const read of ready.reads) {
       if (read.refused) replica.reads.refuse(read.context);
       else replica.reads.confirm(read.context, read.index, replica.appliedIndex);

@@ -135,7 +135,14 @@ export class DeleteRanges {
       const version = tombstoneAt(moment);
       const key = rowCacheKey(row.key);
       builder.addPart(row.key, version);
-      const write = { call: undefined, response: undefined, key, version, duplicates: undefined };
+      const write = {
+        call: undefined,
+        response: undefined,
+        key,
+        version,
+        duplicates: undefined,
+        isAcknowledged: false,
+      };
       pending.collected(write);
       batch.push(write);
     }
@@ -148,7 +155,14 @@ export class DeleteRanges {
     const response = call.newResponse();
     response.count = rows.length;
     response.resumeKey = resumeKey;
-    const command = { call, response, key: undefined, version: undefined, duplicates: undefined };
+    const command = {
+      call,
+      response,
+      key: undefined,
+      version: undefined,
+      duplicates: undefined,
+      isAcknowledged: false,
+    };
     batch.push(command);
     pending.collected(command);
     writes.proposeBatch(builder, batch);

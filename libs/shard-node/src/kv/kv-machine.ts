@@ -109,8 +109,6 @@ export class KvMachine implements StateMachine {
   #afterTurn: (() => void)[] = [];
   /** Rows that were applied without being ours: the cache must learn of them when they become visible. */
   #appliedRows: AppliedRow[] = [];
-  /** Last entry handed to `apply`. */
-  #appliedIndex = 0;
   /** Last entry whose rows were not noted because the cache was empty; 0 = all visible. */
   #unnotedIndex = 0;
   readonly #visitor: ApplyVisitor;
@@ -322,7 +320,6 @@ export class KvMachine implements StateMachine {
     if (!isOwn) this.scanCache.clear();
     // A reader may still fill the cache from before this entry until the entry is visible.
     if (!isOwn && isCacheEmpty) this.#unnotedIndex = entry.index;
-    this.#appliedIndex = entry.index;
     const visitor = this.#visitor;
     visitor.begin(entry.index, batch, this.#windowFor(entry), cacheRows);
     const header = readWriteBatch(asBuffer(entry.payload), visitor);
@@ -353,13 +350,18 @@ export class KvMachine implements StateMachine {
     return this.#window;
   }
 
-  published(index: LogIndex): void {
+  /**
+   * What this leader proposed is decided, so it is answered without waiting for the engine: until that holds
+   * the rows, point reads find them in the row cache or among the pending writes, and everything else waits
+   * for `published`.
+   */
+  committed(entries: readonly Entry[]): void {
+    if (this.pending.isEmpty) return;
     const { rowCache } = this.#environment;
-    for (const write of this.pending.published(index)) {
+    for (const write of this.pending.committed(entries)) {
       if (write.key !== undefined && write.version !== undefined) {
         this.coldReads.outdate(write.key);
         rowCache.set(write.key, write.version);
-        this.scanCache.written(write.key, write.version);
       }
       if (write.call !== undefined && write.response !== undefined) write.call.respond(write.response);
       for (const duplicate of write.duplicates ?? []) {
@@ -367,6 +369,12 @@ export class KvMachine implements StateMachine {
           duplicate.respond({ ...write.response, sequence: duplicate.request.sequence });
         }
       }
+    }
+  }
+
+  published(index: LogIndex): void {
+    for (const { key, version } of this.pending.published(index)) {
+      if (key !== undefined && version !== undefined) this.scanCache.written(key, version);
     }
     this.#publishAppliedRows(index);
     this.#publishUnnoted(index);
@@ -433,14 +441,10 @@ export class KvMachine implements StateMachine {
     this.#servingTerm = 0;
     this.scanCache.clear();
     const { leaderStoreId } = this.replica;
-    for (const { index, writes } of this.pending.takeAll()) {
-      for (const { call, duplicates, key, version } of writes) {
+    for (const { writes } of this.pending.takeUnacknowledged()) {
+      for (const { call, duplicates } of writes) {
         call?.failNotLeader(leaderStoreId);
         for (const duplicate of duplicates ?? []) duplicate.failNotLeader(leaderStoreId);
-        // On its way into the engine already: from here on it is an entry like those of others.
-        if (index <= this.#appliedIndex && key !== undefined && version !== undefined) {
-          this.#appliedRows.push({ index, key, version });
-        }
       }
     }
     for (const { run } of this.#afterPublished.splice(0)) run();
@@ -490,6 +494,7 @@ export class KvMachine implements StateMachine {
     this.coldReads.outdateAll();
     this.scanCache.clear();
     this.#environment.rowCache.deleteSpan(this.#descriptor.startKey, this.#descriptor.endKey);
+    this.pending.clear();
     this.#appliedRows = [];
     this.#unnotedIndex = 0;
     const { window, readableSince } = decodeVolatileState(volatileState);

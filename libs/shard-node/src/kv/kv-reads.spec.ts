@@ -45,20 +45,42 @@ describe('linearizable reads', () => {
     expect(rig.replica.readIndexes).toHaveLength(0);
   });
 
-  it('never see a write that is not published', async () => {
+  it('never see a write that is not committed', async () => {
     const rig = await KvRig.leading();
     await rig.put('k', 'old');
     rig.send(put('k', 'new'));
     await rig.turn();
     const proposed = rig.send(get('k'));
     await rig.turn();
-    rig.replica.apply();
-    const applied = rig.send(get('k'));
-    await rig.turn();
-    await rig.replica.publish();
-    expect([valueOf(proposed), valueOf(applied)]).toEqual(['old', 'old']);
-    expect(await rig.get('k')).toBe('new');
+    expect(valueOf(proposed)).toBe('old');
   });
+
+  it.each([true, false])(
+    'see what is acknowledged before the engine has it (cached: %s)',
+    async (isCached) => {
+      const rig = await KvRig.leading();
+      await rig.put('k', 'old');
+      const first = rig.send(put('k', 'new'));
+      const second = rig.send(put('k', 'newer'));
+      await rig.turn();
+      rig.replica.apply();
+      expect([codeOf(first), codeOf(second)]).toEqual([undefined, undefined]);
+      if (!isCached) rig.environment.rowCache.clear();
+      const found = rig.send(get('k'));
+      const other = rig.send(get('other'));
+      const scanned = rig.send({ op: KvOp.scan, readTimestamp: timestamp(rig.max + 50) });
+      await rig.turn();
+      expect(valueOf(found)).toBe('newer');
+      expect(valueOf(other)).toBeUndefined();
+      // Scans read the engine only, so they wait for it.
+      expect(scanned.answers).toHaveLength(0);
+      await rig.replica.publish();
+      await rig.run();
+      expect(answerOf(scanned).rows.count).toBe(1);
+      if (!isCached) rig.environment.rowCache.clear();
+      expect(await rig.get('k')).toBe('newer');
+    },
+  );
 
   it('ask the quorum once per turn without a lease, and read again afterwards', async () => {
     const rig = await KvRig.leading();
@@ -101,6 +123,7 @@ describe('linearizable reads', () => {
     rig.send(put('fresh', 'new'));
     rig.machine.turn(rig.clock.nowMs());
     const batch = rig.engine.newBatch();
+    rig.machine.committed(rig.replica.log);
     for (const entry of rig.replica.log) rig.machine.apply(entry, batch);
     const last = rig.replica.log.splice(0).at(-1);
     void rig.engine.write(batch);

@@ -141,12 +141,13 @@ export class FakeReplica implements ReplicaHandle {
     this.wakes += 1;
   }
 
-  /** Hands the entries of the log to the machine: in the engine's batch, visible to nobody. */
+  /** Commits the entries of the log and hands them to the machine; the engine does not hold them yet. */
   apply(count = this.log.length): void {
     const entries = this.log.splice(0, count);
     const last = entries.at(-1);
     if (last === undefined) return;
     const batch = this.#batch?.batch ?? this.engine.newBatch();
+    this.machine.committed(entries);
     for (const entry of entries) this.machine.apply(entry, batch);
     this.history.push(...entries);
     this.#batch = { batch, lastIndex: last.index };

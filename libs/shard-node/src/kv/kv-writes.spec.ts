@@ -7,15 +7,16 @@ import { answerOf, bytes, codeOf, KvRig } from './kv-rig.testing.js';
 const text = (value: Uint8Array | undefined): string => Buffer.from(value ?? []).toString('latin1');
 
 describe('single-key writes', () => {
-  it('answers a put only when it is visible', async () => {
+  it('answers a put when it is committed, whether or not the engine has it', async () => {
     const rig = await KvRig.leading();
     const put = rig.send({ op: KvOp.put, key: bytes('k'), value: bytes('v') });
     await rig.turn();
     expect(rig.replica.log).toHaveLength(1);
-    rig.replica.apply();
     expect(put.answers).toHaveLength(0);
-    await rig.replica.publish();
+    rig.replica.apply();
     const response = answerOf(put);
+    await rig.replica.publish();
+    expect(put.answers).toHaveLength(1);
     expect(response.error).toBeUndefined();
     expect(response.timestamp).toBe(rig.max + 1);
     expect(await rig.get('k')).toBe('v');
@@ -183,11 +184,31 @@ describe('writes when leadership goes', () => {
     await rig.put('k', 'old');
     rig.send({ op: KvOp.put, key: bytes('k'), value: bytes('new') });
     await rig.turn();
+    const rest = rig.send({ op: KvOp.put, key: bytes('k'), value: bytes('newest') });
     rig.replica.apply();
     rig.replica.stepDown();
+    expect(rest.answers).toHaveLength(0);
+    await rig.turn();
+    expect(codeOf(rest)).toBe('NOT_LEADER');
     await rig.replica.publish();
     await rig.replica.lead();
     expect(await rig.get('k')).toBe('new');
+  });
+
+  it('answers a retry of what is acknowledged and not in the engine yet', async () => {
+    const rig = await KvRig.leading();
+    const fields = { op: KvOp.increment, key: bytes('n'), delta: '1' };
+    await rig.ask(fields);
+    const first = rig.send({ ...fields, requestId: rig.identity(7) });
+    await rig.turn();
+    rig.replica.apply();
+    const again = rig.send({ ...fields, requestId: rig.identity(7, { isRetry: true, stamp: timestamp(1) }) });
+    await rig.turn();
+    expect(answerOf(again).number).toBe('2');
+    expect(answerOf(again).version).toEqual(answerOf(first).version);
+    await rig.replica.publish();
+    await rig.run();
+    expect(await rig.get('n')).toBe('2');
   });
 
   it('does not serve in a new term before it has a fresh timestamp', async () => {

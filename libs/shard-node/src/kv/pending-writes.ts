@@ -1,5 +1,6 @@
-import type { LogIndex, Term } from '@cairn/base';
+import { assert, type LogIndex, type Term } from '@cairn/base';
 import type { RowCacheKey, VersionRecord } from '@cairn/mvcc';
+import type { Entry } from '@cairn/raft';
 import type { KvResponse } from '@cairn/wire';
 
 import type { KvCall } from './kv-call.js';
@@ -19,6 +20,8 @@ export interface PendingWrite {
   readonly version: VersionRecord | undefined;
   /** Sendings of the same command that arrived while it was under way. */
   duplicates: KvCall[] | undefined;
+  /** It is committed, and whoever waited for it was told. */
+  isAcknowledged: boolean;
 }
 
 /** The commands of one log entry. */
@@ -29,12 +32,17 @@ export interface PendingBatch {
 }
 
 /**
- * The commands that this leader has proposed and that are not visible yet, in log order, and the newest row
- * they will leave behind for each key: what later commands of the same leader are evaluated against. Log
- * order makes that safe: a later command commits only if the earlier ones do.
+ * The commands that this leader has proposed and that the engine does not hold yet, in log order, and the
+ * newest row they will leave behind for each key: what later commands of the same leader are evaluated
+ * against. Log order makes that safe: a later command commits only if the earlier ones do.
+ *
+ * The first of them are committed and acknowledged; they stay, also when leadership is lost, until the engine
+ * has them, so that reads need not wait for it.
  */
 export class PendingWrites {
   #batches: PendingBatch[] = [];
+  /** So many of the first batches are acknowledged. */
+  #acknowledged = 0;
   #lastIndex = 0 as LogIndex;
   /** The newest row of each key, and commands by identity; both with the collected ones. */
   #newest: Map<RowCacheKey, VersionRecord> | undefined;
@@ -87,11 +95,44 @@ export class PendingWrites {
     this.#lastIndex = index;
   }
 
-  /** The commands up to `index` are visible: takes them out, in order. */
+  /** The entries are committed, in log order: answers the commands that are to be acknowledged. */
+  committed(entries: readonly Entry[]): PendingWrite[] {
+    const done: PendingWrite[] = [];
+    const [first, last] = [entries[0], entries.at(-1)];
+    if (first === undefined || last === undefined) return done;
+    for (; this.#acknowledged < this.#batches.length; this.#acknowledged += 1) {
+      const batch = this.#batches[this.#acknowledged] as PendingBatch;
+      if (batch.index > last.index) break;
+      const entry = entries[batch.index - first.index];
+      assert(entry?.term === batch.term, 'what was proposed here is what is committed', {
+        index: batch.index,
+      });
+      for (const write of batch.writes) {
+        write.isAcknowledged = true;
+        done.push(write);
+      }
+    }
+    return done;
+  }
+
+  /** The newest acknowledged row of the key that the engine may not hold yet. */
+  acknowledged(key: RowCacheKey): VersionRecord | undefined {
+    for (let at = this.#acknowledged - 1; at >= 0; at -= 1) {
+      const { writes } = this.#batches[at] as PendingBatch;
+      for (let last = writes.length - 1; last >= 0; last -= 1) {
+        if (writes[last]?.key === key) return writes[last]?.version;
+      }
+    }
+    return undefined;
+  }
+
+  /** The engine holds the commands up to `index`: takes them out, in order. */
   published(index: LogIndex): PendingWrite[] {
     let count = 0;
     while (count < this.#batches.length && (this.#batches[count] as PendingBatch).index <= index) count += 1;
     if (count === 0) return [];
+    assert(count <= this.#acknowledged, 'entries are committed before they are applied');
+    this.#acknowledged -= count;
     this.#publishings += 1;
     if (this.#publishings >= INDEX_PUBLISHINGS_MAX) this.#dropIndexes();
     const done: PendingWrite[] = [];
@@ -118,12 +159,17 @@ export class PendingWrites {
     this.#dropIndexes();
   }
 
-  /** Leadership is lost: hands out everything that was under way; its outcome is not known here. */
-  takeAll(): readonly PendingBatch[] {
-    const all = this.#batches;
-    this.#batches = [];
+  /** Leadership is lost: hands out what is not committed; its outcome is not known here. */
+  takeUnacknowledged(): readonly PendingBatch[] {
     this.#dropIndexes();
-    return all;
+    return this.#batches.splice(this.#acknowledged);
+  }
+
+  /** A snapshot took the place of everything that was to be applied. */
+  clear(): void {
+    this.#batches = [];
+    this.#acknowledged = 0;
+    this.#dropIndexes();
   }
 
   #noteAll(collected: readonly PendingWrite[]): void {

@@ -67,7 +67,8 @@ export class PointReads {
 
   #start(call: KvCall): StartedRead {
     const key = rowCacheKey(call.request.key);
-    const row = this.#environment.rowCache.get(key);
+    // What was acknowledged may not be in the engine yet, nor in the cache any more.
+    const row = this.#environment.rowCache.get(key) ?? this.#machine.pending.acknowledged(key);
     if (row !== undefined) return { call, row, cold: undefined };
     return { call, row: undefined, cold: this.#machine.coldReads.newest(key, call.request.key) };
   }

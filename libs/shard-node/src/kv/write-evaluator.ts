@@ -94,6 +94,10 @@ export class WriteEvaluator {
 
   #isNew(call: KvCall, id: RequestIdentity): boolean {
     const underWay = this.#machine.pending.find(id.client, id.sequence, this.#batch);
+    if (underWay?.isAcknowledged === true && underWay.response !== undefined) {
+      call.respond({ ...underWay.response, sequence: call.request.sequence });
+      return false;
+    }
     if (underWay !== undefined) {
       underWay.duplicates ??= [];
       underWay.duplicates.push(call);
@@ -138,11 +142,25 @@ export class WriteEvaluator {
     switch (evaluation.type) {
       case 'write':
         this.#builder.addWrite(outcome, request.key, evaluation.version);
-        this.#collect({ call, response, key, version: evaluation.version, duplicates: undefined });
+        this.#collect({
+          call,
+          response,
+          key,
+          version: evaluation.version,
+          duplicates: undefined,
+          isAcknowledged: false,
+        });
         break;
       case 'outcome':
         this.#builder.addOutcome(outcome);
-        this.#collect({ call, response, key: undefined, version: undefined, duplicates: undefined });
+        this.#collect({
+          call,
+          response,
+          key: undefined,
+          version: undefined,
+          duplicates: undefined,
+          isAcknowledged: false,
+        });
         break;
       case 'invalid':
         call.fail(evaluation.code, evaluation.message);

@@ -126,6 +126,14 @@ export const KV_MUTANTS: readonly Mutant[] = [
     edits: [{ find: 'this.#machine.pending.newest(key, this.#batch) ?? ', replace: '' }],
   },
   {
+    name: 'acknowledged-row-overlooked',
+    breaks: 'a read that misses the cache does not look at what is acknowledged and not in the engine yet',
+    promise: 'a read sees every write that was acknowledged before it',
+    file: 'libs/shard-node/src/kv/point-reads.ts',
+    edits: [{ find: ' ?? this.#machine.pending.acknowledged(key)', replace: '' }],
+    run: { type: 'cluster', shape: { rowCacheBytes: 1024 } },
+  },
+  {
     name: 'cache-keeps-old-row',
     breaks: 'a slow read puts a row into the cache that was overwritten meanwhile',
     promise: 'a read sees every write that was acknowledged before it',

@@ -4,7 +4,7 @@ import { maybeLeaveJoint } from './membership.js';
 import { isJoint } from './membership-change.js';
 import type { Progress } from './progress.js';
 import { expireForwardedReads } from './read-index.js';
-import { broadcastHeartbeat, requestCommitFlush } from './replication.js';
+import { requestLateCommitFlush, sendDueHeartbeats } from './replication.js';
 import { becomeFollower } from './roles.js';
 import { expireTransfer } from './transfer.js';
 
@@ -38,8 +38,8 @@ function excuseGap(core: Core, gapMs: number): void {
 function tickLeader(core: Core): void {
   expireTransfer(core);
   if (core.nowMs >= core.quorumCheckDueMs && !checkQuorum(core)) return;
-  if (core.nowMs >= core.heartbeatDueMs) broadcastHeartbeat(core);
-  else requestCommitFlush(core);
+  if (core.nowMs >= core.heartbeatDueMs) sendDueHeartbeats(core);
+  else requestLateCommitFlush(core);
   if (isJoint(core.members)) maybeLeaveJoint(core);
 }
 

@@ -195,7 +195,7 @@ export class Applier {
     replica.raft.applied(index);
     if (replica.isLeader && !replica.isReadyLeader && term === replica.term) this.#parts.readyToLead(replica);
     replica.reads.applied(index);
-    this.#parts.host.enqueue(replica);
+    if (replica.raft.hasReady()) this.#parts.host.enqueue(replica);
   }
 
   #finish(runs: readonly AppliedRun[]): void {

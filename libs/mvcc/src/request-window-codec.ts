@@ -1,7 +1,7 @@
 import { CairnError } from '@cairn/base';
 import { UINT48_MAX, type ByteReader, type ByteWriter } from '@cairn/codec';
 import { OutcomeKind, checkedOutcomeKind } from './command-outcome.js';
-import { FLAG_HAS_DETAIL, OUTCOME_FLAGS, RequestChunk } from './request-chunk.js';
+import { OUTCOME_FLAGS, RequestChunk } from './request-chunk.js';
 
 /*
  * Column by column over all chunks, so that the bytes depend on the entries alone and not on how they are
@@ -9,50 +9,49 @@ import { FLAG_HAS_DETAIL, OUTCOME_FLAGS, RequestChunk } from './request-chunk.js
  *   clients, requestSequences, timestamps: f64 each | sequences u32 | kinds u8 | flags u8
  *   numbers: one f64 per increment without detail, in order
  *   details: varint length and bytes per entry with detail, in order
- * Columns are copied as memory, hence little endian like every platform that Node supports here.
+ * Numbers are little endian.
  */
 
 const CHUNK_CAPACITY = 1024;
 /** Fixed bytes of one entry. */
 export const ENTRY_BYTES = 30;
 
-type Column = Float64Array | Uint32Array | Uint8Array;
-type ColumnName = 'clients' | 'requestSequences' | 'timestamps' | 'sequences' | 'kinds' | 'flags';
-const COLUMNS: readonly ColumnName[] = [
-  'clients',
-  'requestSequences',
-  'timestamps',
-  'sequences',
-  'kinds',
-  'flags',
-];
-
 /** Whether the result of an increment is in the chunk's numbers. */
 function hasNumber(chunk: RequestChunk, slot: number): boolean {
-  return (
-    chunk.kinds[slot] === OutcomeKind.increment && ((chunk.flags[slot] as number) & FLAG_HAS_DETAIL) === 0
-  );
+  return chunk.kindAt(slot) === OutcomeKind.increment && !chunk.hasDetail(slot);
 }
 
 /** Writes the entries of the chunks, of the first from slot `firstSlot` on. */
 export function writeEntries(writer: ByteWriter, chunks: readonly RequestChunk[], firstSlot: number): void {
-  for (const name of COLUMNS) {
+  const column = (write: (chunk: RequestChunk, slot: number) => void): void => {
     chunks.forEach((chunk, at) => {
-      const column: Column = chunk[name].subarray(at === 0 ? firstSlot : 0, chunk.length);
-      writer.raw(new Uint8Array(column.buffer, column.byteOffset, column.byteLength));
+      for (let slot = at === 0 ? firstSlot : 0; slot < chunk.length; slot += 1) write(chunk, slot);
     });
-  }
-  chunks.forEach((chunk, at) => {
-    for (let slot = at === 0 ? firstSlot : 0; slot < chunk.length; slot += 1) {
-      if (hasNumber(chunk, slot)) writer.f64(chunk.numbers?.[slot] ?? 0);
-    }
+  };
+  column((chunk, slot) => {
+    writer.f64(chunk.clientAt(slot));
   });
-  chunks.forEach((chunk, at) => {
-    for (let slot = at === 0 ? firstSlot : 0; slot < chunk.length; slot += 1) {
-      const detail = chunk.details?.get(slot);
-      if (((chunk.flags[slot] as number) & FLAG_HAS_DETAIL) !== 0 && detail !== undefined)
-        writer.bytes(detail);
-    }
+  column((chunk, slot) => {
+    writer.f64(chunk.requestSequenceAt(slot));
+  });
+  column((chunk, slot) => {
+    writer.f64(chunk.timestampAt(slot));
+  });
+  column((chunk, slot) => {
+    writer.u32(chunk.sequenceAt(slot));
+  });
+  column((chunk, slot) => {
+    writer.u8(chunk.kindAt(slot));
+  });
+  column((chunk, slot) => {
+    writer.u8(chunk.flagsAt(slot));
+  });
+  column((chunk, slot) => {
+    if (hasNumber(chunk, slot)) writer.f64(chunk.numbers?.[slot] ?? 0);
+  });
+  column((chunk, slot) => {
+    const detail = chunk.details?.get(slot);
+    if (chunk.hasDetail(slot) && detail !== undefined) writer.bytes(detail);
   });
 }
 
@@ -61,22 +60,37 @@ export function readEntries(reader: ByteReader, count: number): RequestChunk[] {
   if (count * ENTRY_BYTES > reader.remaining) {
     throw new CairnError('CORRUPTION', `${count} remembered commands in ${reader.remaining} bytes`);
   }
+  const columns = {
+    clients: readColumn(count, () => reader.f64()),
+    requestSequences: readColumn(count, () => reader.f64()),
+    timestamps: readColumn(count, () => reader.f64()),
+    sequences: readColumn(count, () => reader.u32()),
+    kinds: readColumn(count, () => reader.u8()),
+    flags: readColumn(count, () => reader.u8()),
+  };
   const chunks: RequestChunk[] = [];
-  for (let left = count; left > 0; left -= CHUNK_CAPACITY) {
-    const chunk = new RequestChunk(Math.min(left, CHUNK_CAPACITY));
+  for (let first = 0; first < count; first += CHUNK_CAPACITY) {
+    const chunk = new RequestChunk(Math.min(count - first, CHUNK_CAPACITY));
     chunk.length = chunk.capacity;
-    chunks.push(chunk);
-  }
-  for (const name of COLUMNS) {
-    for (const chunk of chunks) {
-      const column: Column = chunk[name];
-      const bytes = new Uint8Array(column.buffer, column.byteOffset, column.byteLength);
-      bytes.set(reader.raw(bytes.length));
+    for (let slot = 0; slot < chunk.length; slot += 1) {
+      chunk.setEntry(slot, {
+        client: columns.clients[first + slot] ?? 0,
+        requestSequence: columns.requestSequences[first + slot] ?? 0,
+        timestamp: columns.timestamps[first + slot] ?? 0,
+        sequence: columns.sequences[first + slot] ?? 0,
+        kind: columns.kinds[first + slot] ?? 0,
+        flags: columns.flags[first + slot] ?? 0,
+      });
     }
+    chunks.push(chunk);
   }
   for (const chunk of chunks) readNumbers(reader, chunk);
   for (const chunk of chunks) readDetails(reader, chunk);
   return chunks;
+}
+
+function readColumn(count: number, read: () => number): number[] {
+  return Array.from({ length: count }, read);
 }
 
 function readNumbers(reader: ByteReader, chunk: RequestChunk): void {
@@ -92,16 +106,16 @@ function readNumbers(reader: ByteReader, chunk: RequestChunk): void {
 
 function readDetails(reader: ByteReader, chunk: RequestChunk): void {
   for (let slot = 0; slot < chunk.length; slot += 1) {
-    if (((chunk.flags[slot] as number) & FLAG_HAS_DETAIL) === 0) continue;
+    if (!chunk.hasDetail(slot)) continue;
     chunk.setDetail(slot, Buffer.from(reader.bytes()));
   }
 }
 
 function checkEntry(chunk: RequestChunk, slot: number): void {
-  checkedOutcomeKind(chunk.kinds[slot] as number, (chunk.flags[slot] as number) & OUTCOME_FLAGS);
-  const client = chunk.clients[slot] as number;
-  const requestSequence = chunk.requestSequences[slot] as number;
-  const ts = chunk.timestamps[slot] as number;
+  checkedOutcomeKind(chunk.kindAt(slot), chunk.flagsAt(slot) & OUTCOME_FLAGS);
+  const client = chunk.clientAt(slot);
+  const requestSequence = chunk.requestSequenceAt(slot);
+  const ts = chunk.timestampAt(slot);
   const isSound = Number.isInteger(client) && client >= 1 && client <= UINT48_MAX;
   const isSequenceSound =
     Number.isInteger(requestSequence) && requestSequence >= 0 && requestSequence <= UINT48_MAX;

@@ -187,7 +187,7 @@ export class RequestWindow {
     while (this.#length > 0) {
       const chunk = this.#chunks[0] as RequestChunk;
       const slot = this.#evictedInFirst;
-      const ts = chunk.timestamps[slot] as number;
+      const ts = chunk.timestampAt(slot);
       if (ts >= horizon && this.#length <= this.#commandsMax && this.#detailBytes <= this.#detailBytesMax)
         return;
       this.#detailBytes -= chunk.detailCostAt(slot);
@@ -220,7 +220,7 @@ export class RequestWindow {
     const index = new RequestIndex(this.#length, this.#firstPosition);
     let position = this.#firstPosition + this.#evictedInFirst;
     this.#forEach((chunk, slot) => {
-      index.add(hashRequest(chunk.clients[slot] as number, chunk.requestSequences[slot] as number), position);
+      index.add(hashRequest(chunk.clientAt(slot), chunk.requestSequenceAt(slot)), position);
       position += 1;
     });
     this.#index = index;
@@ -237,7 +237,8 @@ export class RequestWindow {
       at += 1;
       chunk = this.#chunks[at] as RequestChunk;
     }
-    if (chunk.clients[slot] !== client || chunk.requestSequences[slot] !== requestSequence) return undefined;
+    if (chunk.clientAt(slot) !== client || chunk.requestSequenceAt(slot) !== requestSequence)
+      return undefined;
     return chunk.outcomeAt(slot);
   }
 

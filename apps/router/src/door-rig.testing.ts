@@ -157,6 +157,7 @@ export class DoorRig {
       tracer: noopTracer,
       metrics: noopMetrics,
       requestTimeoutMs: 5_000,
+      streamedOpsMax: 12_500,
       freshTimestamp: () => Promise.resolve(timestamp(77)),
       limits: () => DEFAULT_KEY_VALUE_LIMITS,
     });

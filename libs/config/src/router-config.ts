@@ -42,8 +42,10 @@ export const routerConfigSchema = z.object({
     max: 64 * GIB,
   }),
   outstandingOpsPerStoreMax: integerField({
-    description: 'Operations sent to one shard node and not yet answered.',
-    default: 32_768,
+    description:
+      'Operations sent to one shard node and not yet answered; more wait in line for 200 ms at most, then they ' +
+      'are refused.',
+    default: 4_096,
     min: 16,
     max: 10_000_000,
   }),

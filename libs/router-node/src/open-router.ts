@@ -39,6 +39,12 @@ import { DoorContext } from './doors/door-context.js';
 import { clusterHandlers, type ClusterHandlers } from './doors/cluster-service.js';
 import { createKvService, type KvDoors, type KvHandlers } from './doors/kv-service.js';
 
+/**
+ * Streams together stop being read at this part of what the router takes: holding a client back is cheaper
+ * than refusing it, and the rest is left for unary calls and scans.
+ */
+const STREAMED_OPS_SHARE = 1 / 4;
+
 export const SERVER_VERSION = '0.1.0';
 const JOIN_RETRY_MS = 300;
 /** Streams whose last answers were written may take this long to end. */
@@ -138,6 +144,7 @@ class RouterNode implements RunningRouter {
         tracer,
         metrics,
         requestTimeoutMs: config.requestTimeoutMs,
+        streamedOpsMax: Math.ceil(config.outstandingOpsMax * STREAMED_OPS_SHARE),
         freshTimestamp: () => this.#metadata.timestamp(),
         limits: () => this.#limits,
       }),

@@ -19,7 +19,8 @@ export interface OperationSink {
  * - `routing`: waits for the metadata service to say where its range is.
  * - `parked`: waits until its range has a leader again; another operation is looking for it.
  * - `waiting`: backs off until `wakeAtMs`.
- * - `queued`: in the frame that a store's connection sends at the end of this turn.
+ * - `queued`: in the frame that a store's connection sends at the end of this turn, or in line behind others
+ *   because the store has its fill; until `wakeAtMs` at most, unless it is unclear.
  * - `sent`: a store has it, or had when its connection broke.
  * - `done`: its sink was told, or it was cancelled. Final.
  */
@@ -42,8 +43,8 @@ export class RoutedOperation {
   entry: RouteEntry | undefined = undefined;
   storeId = 0 as StoreId;
   /**
-   * While `waiting`: when it is routed again. While `sent`: when its store is held to be stuck. Router's
-   * clock.
+   * While `waiting`: when it is routed again. While `queued`: when it is refused. While `sent`: when its store
+   * is held to be stuck. Router's clock.
    */
   wakeAtMs = 0;
   /** Times it was routed again, for whatever reason. */

@@ -286,10 +286,26 @@ describe('RequestRouter at its bounds', () => {
     expect(rig.codes().filter((code) => code === 'OK')).toHaveLength(4);
   });
 
-  it('refuses what one store has no room for', async () => {
+  it('lets what one store has no room for wait in line, in order', async () => {
     const rig = await rigOf(undefined, { outstandingOpsPerStoreMax: 2 });
-    for (let at = 0; at < 3; at += 1) rig.put(`k${at}`);
-    expect(rig.codes()).toEqual(['RESOURCE_EXHAUSTED']);
+    const puts = Array.from({ length: 7 }, (_, at) => rig.put(`k${at}`));
+    expect(rig.codes()).toEqual([]);
+    await rig.run(50);
+    expect(puts.map((put) => put.state)).toEqual(puts.map(() => 'done'));
+    expect(rig.codes()).toEqual(puts.map(() => 'OK'));
+  });
+
+  it('refuses who waited in line for too long, and goes on with the others', async () => {
+    const rig = await rigOf(undefined, { outstandingOpsPerStoreMax: 2 });
+    rig.cluster.store(1).hang();
+    const sent = [rig.put('a'), rig.put('b')];
+    const late = [rig.put('c'), rig.put('d')];
+    await rig.run(150);
+    const recent = rig.put('e');
+    await rig.run(100);
+    expect(late.map((put) => rig.outcomeOf(put).error?.code)).toEqual(late.map(() => 'RESOURCE_EXHAUSTED'));
+    expect([...sent, recent].map((put) => put.state)).toEqual(['sent', 'sent', 'queued']);
+    expect(rig.router.openOperations).toBe(3);
   });
 
   it('tries once more what a store refuses for overload, after the time it asks for', async () => {

@@ -314,7 +314,7 @@ export class RequestRouter {
   #sendToLeader(operation: RoutedOperation, entry: RouteEntry): void {
     const leader = entry.leaderStoreId === NO_STORE ? undefined : this.#stores.get(entry.leaderStoreId);
     if (leader?.isUp === true) {
-      this.#sendTo(operation, leader);
+      leader.enqueue(operation);
       return;
     }
     if (!this.#search.enter(entry.rangeId, operation)) return;
@@ -323,7 +323,7 @@ export class RequestRouter {
       operation.attempts += 1;
       this.#wait(operation, BACKOFF.leaderSearch, 0);
     } else {
-      this.#sendTo(operation, candidate);
+      candidate.enqueue(operation);
     }
   }
 
@@ -361,30 +361,25 @@ export class RequestRouter {
   /** Stale reads go round the replicas, so that all of them share the work. */
   #sendToAny(operation: RoutedOperation, entry: RouteEntry): void {
     const { replicas } = entry.descriptor;
+    let full: StoreConnection | undefined;
     for (let tried = 0; tried < replicas.length; tried += 1) {
       entry.staleCursor += 1;
       const replica = replicas[entry.staleCursor % replicas.length];
       const store = replica === undefined ? undefined : this.#stores.get(replica.storeId);
-      if (store?.isUp === true && !store.isFull) {
+      if (store?.isUp !== true) continue;
+      if (!store.isFull) {
         store.enqueue(operation);
         return;
       }
+      full = store;
     }
-    this.#wait(operation, BACKOFF.unavailable, 0);
+    if (full !== undefined) full.enqueue(operation);
+    else this.#wait(operation, BACKOFF.unavailable, 0);
   }
 
-  #sendTo(operation: RoutedOperation, store: StoreConnection): void {
-    if (!store.isFull) {
-      store.enqueue(operation);
-      return;
-    }
+  /** It has waited in line for a store that has its fill. */
+  #refuseInLine(operation: RoutedOperation): void {
     this.#metrics.refused('store-full');
-    if (operation.isUnclear) {
-      // Sent before: saying no now would turn it into an unknown outcome for want of a little patience.
-      operation.attempts += 1;
-      this.#wait(operation, BACKOFF.overload, 0);
-      return;
-    }
     this.#fail(
       operation,
       new CairnError('RESOURCE_EXHAUSTED', 'the shard node has too many operations under way', {
@@ -474,7 +469,7 @@ export class RequestRouter {
     const hinted = hint === NO_STORE || hint === operation.storeId ? undefined : this.#stores.get(hint);
     if (hinted?.isUp === true && operation.attempts % HOPS_MAX !== 0) {
       this.#markRetry(operation);
-      this.#sendTo(operation, hinted);
+      hinted.enqueue(operation);
       return;
     }
     this.#wait(operation, BACKOFF.leaderSearch, 0);
@@ -570,7 +565,11 @@ export class RequestRouter {
           operation,
           new CairnError('DEADLINE_EXCEEDED', 'the deadline passed before the cluster answered'),
         );
-      } else if (operation.state === 'sent' && nowMs >= operation.wakeAtMs) this.#unstick(operation);
+      } else if (nowMs >= operation.wakeAtMs) {
+        if (operation.state === 'sent') this.#unstick(operation);
+        // A write that may have happened stays in line: a refusal would be an unknown outcome.
+        else if (operation.state === 'queued' && !operation.isUnclear) this.#refuseInLine(operation);
+      }
       operation = next;
     }
   }

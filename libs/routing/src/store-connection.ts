@@ -40,6 +40,13 @@ const STUCK_DOUBLINGS_MAX = 4;
  * its way.
  */
 const REQUESTS_PER_FRAME_MAX = 1_024;
+/**
+ * How long an operation waits in line for a store that has its fill; then it is refused. So long a line makes
+ * up for bursts, and no caller waits for an answer that nobody expects any more.
+ */
+const LINE_WAIT_MAX_MS = 200;
+/** A line this long is rid of operations that have ended in it; then when it has doubled. */
+const LINE_SWEEP_LENGTH_MIN = 16_384;
 /** And about this many bytes. */
 const FRAME_BYTES_TARGET = 4 * 1024 * 1024;
 
@@ -54,7 +61,10 @@ export class StoreConnection {
   #address: string;
   #state: LinkState = 'down';
   #link: StoreLink | undefined;
-  #turn: RoutedOperation[] = [];
+  /** To be sent, from `#lineHead` on: what came in this turn, behind what waits for room. */
+  #line: RoutedOperation[] = [];
+  #lineHead = 0;
+  #lineSweepLength = LINE_SWEEP_LENGTH_MIN;
   #cancelled: number[] = [];
   #isFlushDue = false;
   #sequence = 0;
@@ -79,7 +89,7 @@ export class StoreConnection {
   }
 
   get pendingCount(): number {
-    return this.#pending.size + this.#turn.length;
+    return this.#pending.size + this.#line.length - this.#lineHead;
   }
 
   get queuedBytes(): number {
@@ -100,12 +110,14 @@ export class StoreConnection {
     this.#connect();
   }
 
-  /** Takes an operation into the frame of this turn. Only while it is up and not full. */
+  /** Takes an operation into the frame of this turn, or in line while the store is full. Only while up. */
   enqueue(operation: RoutedOperation): void {
     assert(this.#state === 'up', 'an operation was given to a store that is not connected');
     operation.state = 'queued';
     operation.storeId = this.storeId;
-    this.#turn.push(operation);
+    operation.wakeAtMs = this.#options.clock.nowMs() + LINE_WAIT_MAX_MS;
+    if (this.#line.length >= this.#lineSweepLength) this.#sweepLine();
+    this.#line.push(operation);
     this.#scheduleFlush();
   }
 
@@ -134,20 +146,40 @@ export class StoreConnection {
     this.#options.clock.defer(this.#flush);
   }
 
+  /** Those that ended while they waited, or went elsewhere. */
+  #sweepLine(): void {
+    this.#line = this.#line.slice(this.#lineHead).filter((operation) => this.#isInLine(operation));
+    this.#lineHead = 0;
+    this.#lineSweepLength = Math.max(LINE_SWEEP_LENGTH_MIN, 2 * this.#line.length);
+  }
+
+  #isInLine(operation: RoutedOperation): boolean {
+    return operation.state === 'queued' && operation.storeId === this.storeId;
+  }
+
+  #nextInLine(): RoutedOperation | undefined {
+    while (this.#lineHead < this.#line.length) {
+      const operation = this.#line[this.#lineHead] as RoutedOperation;
+      this.#lineHead += 1;
+      if (this.#isInLine(operation)) return operation;
+    }
+    this.#line = [];
+    this.#lineHead = 0;
+    return undefined;
+  }
+
   #sendTurn(): void {
     this.#isFlushDue = false;
-    const turn = this.#turn;
     const cancelled = this.#cancelled;
-    this.#turn = [];
     this.#cancelled = [];
     const link = this.#link;
     if (link === undefined || this.#state !== 'up') return;
     const nowMs = this.#options.clock.nowMs();
     let requests: KvRequest[] = [];
     let bytes = 0;
-    for (let at = 0; at < turn.length; at += 1) {
-      const operation = turn[at] as RoutedOperation;
-      if (operation.state !== 'queued' || operation.storeId !== this.storeId) continue;
+    while (this.#pending.size < this.#options.pendingMax) {
+      const operation = this.#nextInLine();
+      if (operation === undefined) break;
       const { request } = operation;
       request.sequence = this.#nextSequence();
       request.timeoutMs = Math.max(1, Math.ceil(operation.deadlineMs - nowMs));
@@ -158,11 +190,8 @@ export class StoreConnection {
       bytes += operation.bytes;
       if (requests.length < REQUESTS_PER_FRAME_MAX && bytes < FRAME_BYTES_TARGET) continue;
       link.send(requests);
-      if (this.#link !== link) {
-        // Sending ended the connection: what it had is with the router already, the rest of this turn is not.
-        this.#options.events.onLost(this, [], turn.slice(at + 1).filter(isQueued));
-        return;
-      }
+      // Sending ended the connection: everything is with the router already.
+      if (this.#link !== link) return;
       requests = [];
       bytes = 0;
     }
@@ -220,6 +249,7 @@ export class StoreConnection {
       this.#pending.delete(response.sequence);
       events.onAnswer(operation, response);
     }
+    if (this.#lineHead < this.#line.length) this.#scheduleFlush();
   }
 
   #reconnectLater(): void {
@@ -243,16 +273,13 @@ export class StoreConnection {
       reason: error?.message,
     });
     const sent = this.#pending.sorted();
-    const unsent = this.#turn.filter(isQueued);
+    const unsent = this.#line.slice(this.#lineHead).filter((operation) => this.#isInLine(operation));
     this.#pending.clear();
-    this.#turn = [];
+    this.#line = [];
+    this.#lineHead = 0;
     this.#cancelled = [];
     this.#options.events.onLost(this, sent, unsent);
   }
-}
-
-function isQueued(operation: RoutedOperation): boolean {
-  return operation.state === 'queued';
 }
 
 function stuckAfterMs(operation: RoutedOperation): number {

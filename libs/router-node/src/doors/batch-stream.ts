@@ -25,9 +25,7 @@ import {
 import type { DoorContext } from './door-context.js';
 import { spanOf } from './span-bounds.js';
 
-/** Open operations of one stream above which it is not read until half of them are answered. */
-const OPEN_OPERATIONS_MAX = 16_384;
-/** Fewer when answers are large: about so many bytes of them may be under way to one client. */
+/** Open operations of a stream, its share, are fewer when answers are large: about so many bytes of them may be under way to one client. */
 const OPEN_ANSWER_BYTES_TARGET = 64 * 1024 * 1024;
 const OPEN_OPERATIONS_MIN = 16;
 /**
@@ -54,6 +52,8 @@ export class BatchStream implements OperationSink {
   #resultBytes = 0;
   #meanBytes = RESULT_OVERHEAD_BYTES;
   #isFlushDue = false;
+  /** Counted among the streams that have something open. */
+  #isActive = false;
   #isReadPaused = false;
   #isBlocked = false;
   #hasEnded = false;
@@ -93,6 +93,7 @@ export class BatchStream implements OperationSink {
   close(): void {
     if (this.#isClosed) return;
     this.#isClosed = true;
+    this.#setActive(false);
     for (const operation of this.#operations.sorted()) {
       this.#context.router.cancel(operation);
       operation.span?.end(new CairnError('CANCELLED', 'the stream ended'));
@@ -249,12 +250,21 @@ export class BatchStream implements OperationSink {
     if (!isTaken) this.#isBlocked = true;
   }
 
+  #setActive(isActive: boolean): void {
+    if (isActive === this.#isActive) return;
+    this.#isActive = isActive;
+    if (isActive) this.#context.share.join();
+    else this.#context.share.leave();
+  }
+
+  /** Reads no more while as much is open as this stream may have, until half of it is answered. */
   #regulate(): void {
-    if (this.#isDraining) return;
     const open = this.#operations.size + this.#aborts.size;
+    this.#setActive(open > 0);
+    if (this.#isDraining) return;
     const openMax = Math.max(
       OPEN_OPERATIONS_MIN,
-      Math.min(OPEN_OPERATIONS_MAX, OPEN_ANSWER_BYTES_TARGET / this.#meanBytes),
+      Math.min(this.#context.share.perStream, OPEN_ANSWER_BYTES_TARGET / this.#meanBytes),
     );
     if (!this.#isReadPaused && (this.#isBlocked || open >= openMax)) {
       this.#isReadPaused = true;

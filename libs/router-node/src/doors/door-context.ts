@@ -4,6 +4,8 @@ import type { Clock, Counter, Histogram, LogFields, Metrics, Span, Tracer } from
 import type { KeyValueLimits, RequestRouter } from '@cairn/routing';
 import { KvOp, type KvRequest } from '@cairn/wire';
 
+import { OpenShare } from './open-share.js';
+
 const SECONDS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10];
 
 const NAMES: Readonly<Record<KvOp, string>> = {
@@ -23,6 +25,8 @@ export interface DoorContextParts {
   readonly metrics: Metrics;
   /** Deadline of requests that bring none. */
   readonly requestTimeoutMs: number;
+  /** Operations that all streams together may have open, about; must be below what the router takes. */
+  readonly streamedOpsMax: number;
   /** A timestamp issued after the call. */
   freshTimestamp(): Promise<Timestamp>;
   /** Limits of now: settings change. */
@@ -34,6 +38,7 @@ export class DoorContext {
   readonly router: RequestRouter;
   readonly clock: Clock;
   readonly requestTimeoutMs: number;
+  readonly share: OpenShare;
   readonly #parts: DoorContextParts;
   readonly #requests: Counter;
   readonly #seconds: Histogram;
@@ -45,6 +50,7 @@ export class DoorContext {
   constructor(parts: DoorContextParts) {
     this.#parts = parts;
     this.router = parts.router;
+    this.share = new OpenShare(parts.streamedOpsMax);
     this.clock = parts.clock;
     this.requestTimeoutMs = parts.requestTimeoutMs;
     this.#requests = parts.metrics.counter(

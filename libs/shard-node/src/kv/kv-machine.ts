@@ -59,6 +59,9 @@ export interface KvEnvironment extends DamageListener {
   unregistered(machine: KvMachine): void;
 }
 
+/** Requests looked at in one turn: some milliseconds of work. */
+const CALLS_PER_TURN_MAX = 1_024;
+
 /** Work that waits until the command at `index` is visible. */
 interface AfterPublished {
   readonly index: LogIndex;
@@ -93,7 +96,7 @@ export class KvMachine implements StateMachine {
   readonly #scans: ScanPages;
   readonly #deleteRanges: DeleteRanges;
 
-  #queue: KvCall[] = [];
+  readonly #queue: KvCall[] = [];
   /** The term in which this leader has a fresh timestamp and serves; 0 = not serving. */
   #servingTerm = 0;
   /** A timestamp that the oracle issued when this replica last became leader. */
@@ -227,8 +230,8 @@ export class KvMachine implements StateMachine {
 
   turn(nowMs: number): void {
     if (this.#queue.length === 0) return;
-    const calls = this.#queue;
-    this.#queue = [];
+    const hasMore = this.#queue.length > CALLS_PER_TURN_MAX;
+    const calls = this.#queue.splice(0, CALLS_PER_TURN_MAX);
     const version = this.#descriptor.epoch.version;
     const { replica } = this;
     const isServing = replica.isReadyLeader && this.#servingTerm === replica.term && !replica.isFrozen;
@@ -249,6 +252,9 @@ export class KvMachine implements StateMachine {
         call.failNotLeader(replica.leaderStoreId);
       }
     }
+    // The rest comes after whatever else waits for the process; a leader that does not serve yet is woken
+    // when it does.
+    if (hasMore && (isServing || !replica.isLeader)) replica.wake();
     this.#reads.flush();
     this.writes.flush();
     if (this.#afterTurn.length > 0) for (const run of this.#afterTurn.splice(0)) this.whenPublished(run);

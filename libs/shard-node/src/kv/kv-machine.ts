@@ -60,7 +60,7 @@ export interface KvEnvironment extends DamageListener {
 }
 
 /** Requests looked at in one turn: some milliseconds of work. */
-const CALLS_PER_TURN_MAX = 512;
+const CALLS_PER_TURN_MAX = 1_024;
 
 /** Work that waits until the command at `index` is visible. */
 interface AfterPublished {

@@ -169,17 +169,17 @@ describe('single-key writes', () => {
 describe('many writes at once', () => {
   it('takes a bounded number per turn, in order, and asks for the next turn', async () => {
     const rig = await KvRig.leading();
-    const puts = Array.from({ length: 600 }, (_, at) =>
+    const puts = Array.from({ length: 1100 }, (_, at) =>
       rig.send({ op: KvOp.put, key: bytes('k'), value: bytes(String(at)) }),
     );
     const wakesBefore = rig.replica.wakes;
     rig.machine.turn(rig.clock.nowMs());
     expect(rig.replica.wakes).toBe(wakesBefore + 1);
     await rig.replica.commit();
-    expect(puts.filter(({ answers }) => answers.length > 0)).toHaveLength(512);
+    expect(puts.filter(({ answers }) => answers.length > 0)).toHaveLength(1024);
     await rig.run();
     expect(puts.every((put) => codeOf(put) === undefined)).toBe(true);
-    expect(await rig.get('k')).toBe('599');
+    expect(await rig.get('k')).toBe('1099');
   });
 });
 

@@ -93,14 +93,15 @@ export class RequestChunk {
     return outcome.detail === undefined ? 0 : this.#keepDetail(slot, outcome, outcome.detail);
   }
 
-  /** Independent of this chunk; details are shared, they never change. */
-  copy(): RequestChunk {
-    const copy = new RequestChunk(this.capacity);
-    copy.#rows.set(this.#rows);
-    if (this.numbers !== undefined) copy.numbers = this.numbers.slice();
-    if (this.details !== undefined) copy.details = new Map(this.details);
-    copy.length = this.length;
-    return copy;
+  /** A full chunk with the same entries: this one, when it is full. */
+  sealed(): RequestChunk {
+    if (this.length === this.capacity) return this;
+    const sealed = new RequestChunk(this.length);
+    sealed.#rows.set(this.#rows.subarray(0, this.length * ROW));
+    sealed.numbers = this.numbers?.slice(0, this.length);
+    sealed.details = this.details;
+    sealed.length = this.length;
+    return sealed;
   }
 
   #keepDetail(slot: number, outcome: CommandOutcome, detail: Buffer): number {

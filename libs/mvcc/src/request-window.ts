@@ -158,8 +158,8 @@ export class RequestWindow {
 
   /**
    * The window of a range split off from this one: the same commands, since which side a command fell on
-   * is not recorded. Independent of this window from then on; full chunks, which never change, are
-   * shared.
+   * is not recorded. Independent of this window from then on. The chunks are shared, and no longer written
+   * to: a range that is cut a thousand times must not leave a thousand copies.
    */
   split(): RequestWindow {
     const child = new RequestWindow({
@@ -168,7 +168,9 @@ export class RequestWindow {
       commandsMax: this.#commandsMax,
       detailBytesMax: this.#detailBytesMax,
     });
-    child.#chunks = this.#chunks.map((chunk) => (chunk.length === chunk.capacity ? chunk : chunk.copy()));
+    const last = this.#chunks.at(-1);
+    if (last !== undefined) this.#chunks[this.#chunks.length - 1] = last.sealed();
+    child.#chunks = [...this.#chunks];
     child.#evictedInFirst = this.#evictedInFirst;
     child.#length = this.#length;
     child.#detailBytes = this.#detailBytes;
@@ -177,7 +179,7 @@ export class RequestWindow {
   }
 
   #addChunk(last: RequestChunk | undefined): RequestChunk {
-    const wanted = last === undefined ? CHUNK_CAPACITY_MIN : last.capacity * 2;
+    const wanted = Math.max(CHUNK_CAPACITY_MIN, (last?.capacity ?? 0) * 2);
     const chunk = new RequestChunk(Math.min(wanted, CHUNK_CAPACITY_MAX));
     this.#chunks.push(chunk);
     return chunk;

@@ -43,8 +43,8 @@ export class RoutedOperation {
   entry: RouteEntry | undefined = undefined;
   storeId = 0 as StoreId;
   /**
-   * While `waiting`: when it is routed again. While `queued`: when it is refused. While `sent`: when its store
-   * is held to be stuck. Router's clock.
+   * While `waiting`: when it is routed again. While `queued`: when it is refused. While `sent`: when its
+   * store is held to be stuck. Router's clock.
    */
   wakeAtMs = 0;
   /** Times it was routed again, for whatever reason. */

@@ -5,6 +5,7 @@ import type { RaftLog } from '@cairn/raft-log';
 
 import { raftConfigFor } from './raft-config.js';
 import { Replica, type ReplicaHost } from './replica.js';
+import type { SpanIndex } from './span-index.js';
 import type { StoreConfig } from './store-config.js';
 
 export interface ReplicaSurroundings {
@@ -13,6 +14,7 @@ export interface ReplicaSurroundings {
   readonly config: StoreConfig;
   readonly log: RaftLog;
   readonly host: ReplicaHost;
+  readonly spans: SpanIndex<Replica>;
 }
 
 /** Who a replica is and how far it is; hard state and entries are in the log. */
@@ -44,7 +46,7 @@ export function buildReplica(around: ReplicaSurroundings, start: ReplicaStart): 
     bornNow: start.isBorn,
   });
   const replica = new Replica({
-    ...{ rangeId, replicaId, raft, log, appliedIndex, appliedTerm, host: around.host },
+    ...{ rangeId, replicaId, raft, log, appliedIndex, appliedTerm, host: around.host, spans: around.spans },
     consistentAtIndex: log.lastIndex(),
   });
   replica.confVersionSeen = start.confVersionSeen;

@@ -5,6 +5,7 @@ import { MemoryRaftStorage } from '@cairn/raft/testing';
 import type { RangeLog } from '@cairn/raft-log';
 
 import { Replica } from './replica.js';
+import { SpanIndex } from './span-index.js';
 
 const DESCRIPTOR: RangeDescriptor = {
   rangeId: rangeId(1),
@@ -37,6 +38,7 @@ function emptyReplica(): Replica {
     appliedTerm: term(0),
     consistentAtIndex: logIndex(0),
     host: { enqueue: () => undefined },
+    spans: new SpanIndex(),
   });
 }
 

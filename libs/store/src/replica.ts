@@ -12,6 +12,7 @@ import type { RangeLog } from '@cairn/raft-log';
 
 import { applyContact, type QuietState } from './quiet-state.js';
 import { ReadQueue } from './read-queue.js';
+import type { SpanIndex } from './span-index.js';
 import type { ReplicaHandle, StateMachine } from './state-machine.js';
 
 const NO_STORE = 0 as StoreId;
@@ -34,6 +35,8 @@ export interface ReplicaParts {
   /** The last index that the engine may hold effects of; see `isConsistent`. */
   readonly consistentAtIndex: LogIndex;
   readonly host: ReplicaHost;
+  /** Where the store finds it by key, once it has a descriptor. */
+  readonly spans: SpanIndex<Replica>;
 }
 
 /** Someone in this process who waits for a proposal of his to be applied. */
@@ -53,6 +56,7 @@ export class Replica implements ReplicaHandle {
   readonly raft: RaftNode;
   readonly log: RangeLog;
   readonly #host: ReplicaHost;
+  readonly #spans: SpanIndex<Replica>;
 
   /** undefined until a first snapshot: such a replica votes and receives, and applies nothing. */
   #descriptor: RangeDescriptor | undefined;
@@ -122,6 +126,7 @@ export class Replica implements ReplicaHandle {
     this.handedIndex = parts.appliedIndex;
     this.consistentAtIndex = parts.consistentAtIndex;
     this.#host = parts.host;
+    this.#spans = parts.spans;
     this.reads = new ReadQueue();
   }
 
@@ -157,7 +162,10 @@ export class Replica implements ReplicaHandle {
       'an epoch never goes back',
       { rangeId: this.rangeId },
     );
+    const isMoved = old === undefined || Buffer.compare(old.startKey, descriptor.startKey) !== 0;
+    if (isMoved && old !== undefined) this.#spans.remove(this);
     this.#descriptor = descriptor;
+    if (isMoved) this.#spans.add(this);
     this.machine?.descriptorChanged?.(descriptor);
   }
 

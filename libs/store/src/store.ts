@@ -23,7 +23,7 @@ import { InboundQueue } from './inbound.js';
 import { configStateOf, decodeNewMembers, descriptorAfterChange } from './membership.js';
 import type { PeerLinks, RangeHint } from './peer-links.js';
 import { QuietRanges } from './quiet-ranges.js';
-import { covers, overlap } from './range-spans.js';
+import { overlap } from './range-spans.js';
 import { recoveredReplicas, rememberEntries, type RecoveredReplica } from './recovery.js';
 import type { Replica } from './replica.js';
 import { ReplicaChanger, type ChangeReplicasRequest } from './replica-changer.js';
@@ -32,6 +32,7 @@ import { ReplicaRemoval } from './replica-removal.js';
 import type { SnapshotHeader } from './snapshot-frames.js';
 import { SnapshotReceiver } from './snapshot-receive.js';
 import { SnapshotSender, type SnapshotChannel } from './snapshot-send.js';
+import { SpanIndex } from './span-index.js';
 import { applySplit, beginLogOfBirth, BIRTH_INDEX, BIRTH_TERM, cutRange, type ChildIds } from './split.js';
 import type { ReplicaGroup, StateMachine } from './state-machine.js';
 import { validateStoreConfig, type StoreConfig } from './store-config.js';
@@ -76,6 +77,7 @@ export class Store {
   readonly #log: RaftLog;
   readonly #metrics: StoreMetrics;
   readonly #replicas = new Map<RangeId, Replica>();
+  readonly #spans = new SpanIndex<Replica>();
   readonly #turns: TurnLoop;
   readonly #applier: Applier;
   readonly #checkpointer: Checkpointer;
@@ -270,7 +272,8 @@ export class Store {
   #newReplica(start: ReplicaStart): Replica {
     assert(!this.#replicas.has(start.rangeId), 'one replica per range and store', { rangeId: start.rangeId });
     const { clock, config, rng } = this.#options;
-    const replica = buildReplica({ clock, config, rng, log: this.#log, host: this.#turns }, start);
+    const around = { clock, config, rng, log: this.#log, host: this.#turns, spans: this.#spans };
+    const replica = buildReplica(around, start);
     this.#replicas.set(start.rangeId, replica);
     return replica;
   }
@@ -368,6 +371,7 @@ export class Store {
   #remove(replica: Replica): void {
     const { rangeId } = replica;
     this.#replicas.delete(rangeId);
+    if (replica.isInitialised) this.#spans.remove(replica);
     const wasLeading = replica.isReadyLeader;
     this.#quiet.forget(replica);
     this.#removal.begin(replica);
@@ -375,13 +379,9 @@ export class Store {
     this.#options.onReplicaChanged?.(rangeId);
   }
 
-  /** The replica whose span covers the key, if one is here. For error paths: linear. */
+  /** The replica whose span covers the key, if one is here. */
   replicaCovering(key: Uint8Array): Replica | undefined {
-    for (const replica of this.#replicas.values()) {
-      const descriptor = replica.descriptorOrUndefined;
-      if (descriptor !== undefined && covers(descriptor, key)) return replica;
-    }
-    return undefined;
+    return this.#spans.covering(key);
   }
 
   #refusesSnapshot({ rangeId, to, descriptor }: SnapshotHeader): string | undefined {
@@ -391,12 +391,11 @@ export class Store {
   }
 
   #overlapping(descriptor: RangeDescriptor): Replica | undefined {
-    for (const replica of [...this.#replicas.values(), ...this.#removal.leaving()]) {
+    for (const replica of this.#removal.leaving()) {
       const other = replica.descriptorOrUndefined;
-      if (other === undefined || other.rangeId === descriptor.rangeId) continue;
-      if (overlap(other, descriptor)) return replica;
+      if (other && other.rangeId !== descriptor.rangeId && overlap(other, descriptor)) return replica;
     }
-    return undefined;
+    return this.#spans.overlapping(descriptor);
   }
 
   /**

@@ -1,4 +1,3 @@
-import { CairnError } from '@cairn/base';
 import { ByteWriter } from '@cairn/codec';
 
 import {
@@ -20,9 +19,8 @@ import {
 } from './gen/cairn/v1/kv.js';
 import { ErrorDetail } from './gen/cairn/v1/errors.js';
 import { fieldBytes, numberBytes, varintBytes, writeField, writeNumber } from './grpc-proto-sizes.js';
-import { ProtoReader } from './proto-reader.js';
+import { generated, NO_BYTES, ProtoReader } from './proto-reader.js';
 
-const NO_BYTES = Buffer.alloc(0);
 /** What an operation takes besides its key and value, roughly. */
 const OPERATION_BYTES = 64;
 
@@ -238,12 +236,4 @@ function readDeleted(reader: ProtoReader): DeleteResponse {
   }
   reader.leave(outer);
   return answer;
-}
-
-function generated<T>(codec: { decode(bytes: Uint8Array): T }, bytes: Buffer): T {
-  try {
-    return codec.decode(bytes);
-  } catch (cause) {
-    throw new CairnError('INVALID_ARGUMENT', 'the message is no well-formed protobuf', { cause });
-  }
 }

@@ -1,5 +1,3 @@
-import { CairnError } from '@cairn/base';
-
 import {
   type BatchOperation,
   CompareAndSetRequest,
@@ -11,7 +9,7 @@ import {
   type PutRequest,
   type RequestId,
 } from './gen/cairn/v1/kv.js';
-import { ProtoReader } from './proto-reader.js';
+import { generated, NO_BYTES, ProtoReader } from './proto-reader.js';
 
 /**
  * Decodes what the stream brings. Same result as the generated decoder, except that keys and values of get,
@@ -71,16 +69,6 @@ function readOperation(reader: ProtoReader): BatchOperation {
   reader.leave(outer);
   return result;
 }
-
-function generated<T>(codec: { decode(bytes: Uint8Array): T }, bytes: Buffer): T {
-  try {
-    return codec.decode(bytes);
-  } catch (cause) {
-    throw new CairnError('INVALID_ARGUMENT', 'the message is no well-formed protobuf', { cause });
-  }
-}
-
-const NO_BYTES = Buffer.alloc(0);
 
 function readGet(reader: ProtoReader): GetRequest {
   const outer = reader.enter();

@@ -1,5 +1,17 @@
 import { CairnError } from '@cairn/base';
 
+/** A field of bytes that was not sent. */
+export const NO_BYTES = Buffer.alloc(0);
+
+/** Decodes a rarer message with its generated codec. Throws INVALID_ARGUMENT, as the reader does. */
+export function generated<T>(codec: { decode(bytes: Uint8Array): T }, bytes: Buffer): T {
+  try {
+    return codec.decode(bytes);
+  } catch (cause) {
+    throw new CairnError('INVALID_ARGUMENT', 'the message is no well-formed protobuf', { cause });
+  }
+}
+
 /**
  * Reads protobuf fields from a buffer; byte fields are views. Throws INVALID_ARGUMENT for what is no message.
  */

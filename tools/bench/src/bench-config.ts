@@ -23,6 +23,30 @@ export const engineField = choiceField({
   default: 'classic-level',
 });
 
+/** The same in all benchmarks. */
+export const valueBytesField = integerField({
+  description: 'Size of a value; 16 of the bytes are new in each put.',
+  default: 256,
+  min: VALUE_BYTES_MIN,
+  max: 1_048_576,
+});
+
+/** The same in all benchmarks. */
+export const dataDirField = textField({
+  description:
+    'Directory on a real disk, in which a temporary one is made and removed. Empty = the temporary directory of the ' +
+    'system, or the working directory when the former is kept in memory.',
+  default: '',
+});
+
+/** Of experiments, whose clusters are cold when they begin. */
+export const experimentWarmupField = integerField({
+  description: 'Seconds before each measurement under the same load.',
+  default: 2,
+  min: 0,
+  max: 600,
+});
+
 /** Flags of `npm run bench`. */
 export const benchSchema = z.object({
   peer: choiceField({
@@ -61,12 +85,7 @@ export const benchSchema = z.object({
     min: 1,
     max: KEYS_MAX,
   }),
-  valueBytes: integerField({
-    description: 'Size of a value; 16 of the bytes are new in each put.',
-    default: 256,
-    min: VALUE_BYTES_MIN,
-    max: 1_048_576,
-  }),
+  valueBytes: valueBytesField,
   endpoint: textField({
     description:
       'Routers of a cluster that runs already, as host:port with commas between. It is written to, and ' +
@@ -82,12 +101,7 @@ export const benchSchema = z.object({
       'drives etcd.',
     default: '',
   }),
-  dataDir: textField({
-    description:
-      'Directory on a real disk, in which a temporary one is made and removed. Empty = the temporary directory of the ' +
-      'system, or the working directory when the former is kept in memory.',
-    default: '',
-  }),
+  dataDir: dataDirField,
 });
 
 export type BenchConfig = z.output<typeof benchSchema>;

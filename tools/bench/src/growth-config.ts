@@ -1,7 +1,7 @@
 import { booleanField, integerField, textField, type ConfigDefinition } from '@cairn/config';
 import { z } from 'zod';
-import { engineField, listOf } from './bench-config.js';
-import { KEYS_MAX, VALUE_BYTES_MIN } from './data-set.js';
+import { dataDirField, engineField, experimentWarmupField, listOf, valueBytesField } from './bench-config.js';
+import { KEYS_MAX } from './data-set.js';
 
 /** What grows. */
 export const GROWTH_PARTS = ['ranges', 'idle', 'keys'] as const;
@@ -57,12 +57,7 @@ export const growthSchema = z.object({
     max: 10_000,
   }),
   duration: integerField({ description: 'Seconds that each run measures.', default: 5, min: 1, max: 3_600 }),
-  warmup: integerField({
-    description: 'Seconds before each measurement under the same load.',
-    default: 2,
-    min: 0,
-    max: 600,
-  }),
+  warmup: experimentWarmupField,
   repetitions: integerField({
     description: 'Runs of each, in turn; medians are shown.',
     default: 3,
@@ -70,17 +65,9 @@ export const growthSchema = z.object({
     max: 100,
   }),
   engine: engineField,
-  valueBytes: integerField({
-    description: 'Size of a value.',
-    default: 256,
-    min: VALUE_BYTES_MIN,
-    max: 1_048_576,
-  }),
+  valueBytes: valueBytesField,
   json: booleanField({ description: 'One JSON object per line instead of the tables.', default: false }),
-  dataDir: textField({
-    description: 'Directory on a real disk, in which a temporary one is made and removed.',
-    default: '',
-  }),
+  dataDir: dataDirField,
 });
 
 export type GrowthConfig = z.output<typeof growthSchema>;

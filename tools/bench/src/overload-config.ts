@@ -1,7 +1,7 @@
 import { booleanField, integerField, textField, type ConfigDefinition } from '@cairn/config';
 import { z } from 'zod';
-import { engineField } from './bench-config.js';
-import { KEYS_MAX, VALUE_BYTES_MIN } from './data-set.js';
+import { dataDirField, engineField, experimentWarmupField, valueBytesField } from './bench-config.js';
+import { KEYS_MAX } from './data-set.js';
 
 /** Flags of `npm run bench -- overload`. */
 export const overloadSchema = z.object({
@@ -32,12 +32,7 @@ export const overloadSchema = z.object({
     default: '256,1024,4096',
   }),
   duration: integerField({ description: 'Seconds that each run measures.', default: 10, min: 1, max: 3_600 }),
-  warmup: integerField({
-    description: 'Seconds before each measurement under the same load.',
-    default: 2,
-    min: 0,
-    max: 600,
-  }),
+  warmup: experimentWarmupField,
   repetitions: integerField({
     description: 'Runs: best throughput and overload in turn; medians are shown.',
     default: 3,
@@ -51,17 +46,9 @@ export const overloadSchema = z.object({
     max: KEYS_MAX,
   }),
   engine: engineField,
-  valueBytes: integerField({
-    description: 'Size of a value.',
-    default: 256,
-    min: VALUE_BYTES_MIN,
-    max: 1_048_576,
-  }),
+  valueBytes: valueBytesField,
   json: booleanField({ description: 'One JSON object instead of the table.', default: false }),
-  dataDir: textField({
-    description: 'Directory on a real disk, in which a temporary one is made and removed.',
-    default: '',
-  }),
+  dataDir: dataDirField,
 });
 
 export type OverloadConfig = z.output<typeof overloadSchema>;

@@ -1,4 +1,4 @@
-import { CairnError, type ErrorCode } from '@cairn/base';
+import { CairnError, IdTable, type ErrorCode } from '@cairn/base';
 import { ClassicLevel, type Iterator } from 'classic-level';
 
 /**
@@ -16,12 +16,45 @@ export interface NativeBatch {
 
 export type NativeIterator = Iterator<NativeLevel, Buffer, Buffer>;
 
-/** LevelDB with buffers for keys and values. */
+/** Where an open resource is in the table. */
+const RESOURCE_ID = Symbol('resource id');
+
+/** An iterator, a snapshot or a batch. */
+interface Resource {
+  close(): Promise<void>;
+  [RESOURCE_ID]?: number;
+}
+
+/**
+ * LevelDB with buffers for keys and values.
+ *
+ * What is open is kept in a table of our own: the set that the binding keeps for it would hold on to every
+ * iterator until the next full collection (see `IdTable`), and each point read of the engine makes one.
+ */
 export class NativeLevel extends ClassicLevel<Buffer, Buffer> {
   declare private readonly _chainedBatch: () => NativeBatch;
+  readonly #resources = new IdTable<Resource>();
+  #lastResourceId = 0;
 
   constructor(path: string) {
     super(path, { keyEncoding: 'buffer', valueEncoding: 'buffer' });
+  }
+
+  override attachResource(resource: Resource): void {
+    this.#lastResourceId += 1;
+    resource[RESOURCE_ID] = this.#lastResourceId;
+    this.#resources.set(this.#lastResourceId, resource);
+  }
+
+  override detachResource(resource: Resource): void {
+    this.#resources.delete(resource[RESOURCE_ID] ?? 0);
+  }
+
+  /** Closes what is open, too. Nobody may open anything any more. */
+  override async close(): Promise<void> {
+    const closed = await Promise.allSettled(this.#resources.sorted().map((resource) => resource.close()));
+    await super.close();
+    for (const outcome of closed) if (outcome.status === 'rejected') throw outcome.reason;
   }
 
   /** An empty native batch; must be closed, which closing the database also does. */

@@ -44,7 +44,8 @@ export class SessionLinks implements PeerLinks {
   readonly #options: SessionLinksOptions;
   readonly #links = new Map<StoreId, PeerLink>();
   readonly #addresses = new Map<StoreId, string>();
-  readonly #pending = new Set<PeerLink>();
+  /** Links that have something to send in this turn. */
+  #pending: PeerLink[] = [];
   readonly #dropped;
   #isClosed = false;
 
@@ -110,7 +111,7 @@ export class SessionLinks implements PeerLinks {
       return;
     }
     link.encoder.add(rangeId, message, hint);
-    this.#pending.add(link);
+    if (link.encoder.count === 1) this.#pending.push(link);
   }
 
   sendHeartbeat(to: StoreId, frame: Buffer): boolean {
@@ -121,9 +122,10 @@ export class SessionLinks implements PeerLinks {
   }
 
   flush(): void {
-    if (this.#pending.size === 0) return;
-    for (const link of this.#pending) link.session.send(FrameType.raftMessages, link.encoder.take());
-    this.#pending.clear();
+    if (this.#pending.length === 0) return;
+    const pending = this.#pending;
+    this.#pending = [];
+    for (const link of pending) link.session.send(FrameType.raftMessages, link.encoder.take());
   }
 
   openSnapshotChannel(to: StoreId): SnapshotChannel {

@@ -15,7 +15,11 @@ const VERSIONS_PER_KEY_MAX = 3;
 const CHANGE_OVERHEAD_BYTES = 240;
 /** What a page costs beside its rows. */
 const PAGE_OVERHEAD_BYTES = 1024;
-/** A page with more changed keys than it has rows is dropped, but not below so many. */
+/**
+ * A page is dropped when more keys of it changed than this part of its rows, so that a leader that is written
+ * to hard does not pay for scans that may not come again; but not below so many.
+ */
+const CHANGED_SHARE_MAX = 1 / 8;
 const CHANGED_KEYS_MIN = 64;
 
 /** A span of user keys in the form of cache keys; `end` undefined = no bound. */
@@ -86,7 +90,8 @@ export class ScanCachePage {
     if (version.timestamp <= this.#at) return false;
     let versions = this.#changes.get(key);
     if (versions === undefined) {
-      if (this.#changes.size >= Math.max(CHANGED_KEYS_MIN, this.#packed.count)) return false;
+      if (this.#changes.size >= Math.max(CHANGED_KEYS_MIN, this.#packed.count * CHANGED_SHARE_MAX))
+        return false;
       versions = [];
       this.#changes.set(key, versions);
     }

@@ -53,7 +53,8 @@ export interface RowCacheStats {
  * The newest version of hot keys, tombstones included, bounded by bytes. Two generations: entries are
  * born young or brought back by a hit; when the young ones fill half the bound, the old ones are dropped
  * at once and the young ones become old. So a hit costs no list maintenance, and an entry is dropped when
- * it was not used for one generation.
+ * it was not used for one generation. A row that is young again stays behind in the old generation, where
+ * nobody looks for it: taking it out would cost more than the room it wastes there.
  *
  * Rows live as bytes in memory that is used again and again (`RowArena`); only their names are on the
  * JavaScript heap. Rows kept as objects outlived every young collection and were garbage soon after, which
@@ -92,7 +93,6 @@ export class RowCache {
     }
     this.#hits += 1;
     const version = this.#old.arena.read(oldPlace);
-    this.#old.remove(key, oldPlace);
     this.#addYoung(key, version);
     return version;
   }
@@ -104,8 +104,10 @@ export class RowCache {
       return;
     }
     const place = this.#young.places.get(key);
-    if (place !== undefined && this.#young.arena.replace(place, version)) return;
-    this.delete(key);
+    if (place !== undefined) {
+      if (this.#young.arena.replace(place, version)) return;
+      this.#young.remove(key, place);
+    }
     this.#addYoung(key, version);
   }
 
@@ -156,7 +158,7 @@ export class RowCache {
     return bytes <= ROW_VALUE_BYTES_MAX && costOf(key, placeBytesOf(bytes)) <= this.#generationBytesMax;
   }
 
-  /** The key is in neither generation. */
+  /** The key is not young. What the old generation has of it is never looked at from now on. */
   #addYoung(key: RowCacheKey, version: VersionRecord): void {
     const cost = costOf(key, placeBytesOf(version.value.length));
     // What was removed from the arena is not free before the generation ends: the bound counts all it has

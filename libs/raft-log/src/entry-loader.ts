@@ -46,19 +46,32 @@ function isStill(state: RangeState, index: number, position: number): boolean {
 }
 
 /**
- * Reads entries back into memory. Entries that were truncated, replaced or moved while the read was going on
- * are left out; the caller asks again. Throws CORRUPTION, naming file and offset, for one that fails its CRC.
+ * Reads entries back into memory, one load after the other: loads at the same time would throw out what each
+ * other brought before anybody has used it, and go on like that for ever. Entries that were truncated,
+ * replaced or moved while the read was going on are left out; the caller asks again. Throws CORRUPTION,
+ * naming file and offset, for one that fails its CRC.
  */
 export class EntryLoader {
   readonly #files: SegmentFiles;
   readonly #recent: RecentEntries;
+  /** Settles when all loads that were asked for have ended. */
+  #tail: Promise<unknown> = Promise.resolve();
 
   constructor(files: SegmentFiles, recent: RecentEntries) {
     this.#files = files;
     this.#recent = recent;
   }
 
-  async load(state: RangeState, indexes: readonly number[]): Promise<void> {
+  load(state: RangeState, indexes: readonly number[]): Promise<void> {
+    const load = this.#tail.then(() => this.#load(state, indexes));
+    this.#tail = load.catch(() => undefined);
+    return load;
+  }
+
+  async #load(state: RangeState, asked: readonly number[]): Promise<void> {
+    const { window } = state;
+    // The log may have been truncated while others were served.
+    const indexes = asked.filter((index) => index >= window.first && index < window.end);
     let bytes = 0;
     for (const index of indexes) bytes += state.window.payloadBytesAt(index);
     this.#recent.loaded.makeRoom(bytes);

@@ -1,8 +1,11 @@
 import type { Entry } from '@cairn/raft';
 
+/** Loads that fit beside each other: so many come after one before it makes room. */
+const LOADS_MIN = 4;
+
 /**
  * Entries that were read back from disk, by their position in the log, oldest out first. What one load
- * brought stays whole until the next one, whatever the bound: whoever asked for it can use it.
+ * brought stays whole while the next few are made, so that whoever asked for it can use it.
  */
 export class LoadedEntries {
   readonly #bytesMax: number;
@@ -15,6 +18,11 @@ export class LoadedEntries {
 
   get bytes(): number {
     return this.#bytes;
+  }
+
+  /** Payload bytes that one load may bring, unless a single entry has more. */
+  get loadBytesMax(): number {
+    return this.#bytesMax / LOADS_MIN;
   }
 
   get(position: number): Entry | undefined {

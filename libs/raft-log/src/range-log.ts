@@ -168,10 +168,11 @@ export class RangeLogView implements RangeLog {
     const { window } = this.#state;
     const missing: number[] = [];
     let bytes = 0;
+    const most = Math.min(bytesMax, this.#host.recent.loaded.loadBytesMax);
     const end = Math.min(toExclusive, window.end);
     for (let index = Math.max(from, window.first); index < end; index += 1) {
       bytes += window.payloadBytesAt(index);
-      if (bytes > bytesMax && index > from) break;
+      if (bytes > most && index > from) break;
       if (!this.#host.recent.has(this.#state, index)) missing.push(index);
     }
     if (missing.length > 0) await this.#host.loadEntries(this.#state, missing);

@@ -140,20 +140,13 @@ export function sendDueHeartbeats(core: Core): void {
   }
 }
 
-/** Tells members the commit index that they have not been told, with the next Ready. */
-export function requestCommitFlush(core: Core): void {
+/**
+ * Tells members the commit index that they have not been told, with the next Ready; not those to whom an
+ * append was sent within `silentMs`, because the next one brings it along.
+ */
+export function requestCommitFlush(core: Core, silentMs = 0): void {
   for (const peer of core.peers) {
-    if (!owesCommit(core, peer)) continue;
-    peer.needsCommit = true;
-    core.needsFlush = true;
-  }
-}
-
-/** The same on a tick: not to those whom an append has just been sent, because the next one brings it along. */
-export function requestLateCommitFlush(core: Core): void {
-  for (const peer of core.peers) {
-    if (!owesCommit(core, peer)) continue;
-    if (peer.lastAppendSentAtMs + core.config.heartbeatIntervalMs / 2 > core.nowMs) continue;
+    if (!owesCommit(core, peer) || peer.lastAppendSentAtMs + silentMs > core.nowMs) continue;
     peer.needsCommit = true;
     core.needsFlush = true;
   }

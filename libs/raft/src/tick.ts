@@ -4,7 +4,7 @@ import { maybeLeaveJoint } from './membership.js';
 import { isJoint } from './membership-change.js';
 import type { Progress } from './progress.js';
 import { expireForwardedReads } from './read-index.js';
-import { requestLateCommitFlush, sendDueHeartbeats } from './replication.js';
+import { requestCommitFlush, sendDueHeartbeats } from './replication.js';
 import { becomeFollower } from './roles.js';
 import { expireTransfer } from './transfer.js';
 
@@ -39,7 +39,7 @@ function tickLeader(core: Core): void {
   expireTransfer(core);
   if (core.nowMs >= core.quorumCheckDueMs && !checkQuorum(core)) return;
   if (core.nowMs >= core.heartbeatDueMs) sendDueHeartbeats(core);
-  else requestLateCommitFlush(core);
+  else requestCommitFlush(core, core.config.heartbeatIntervalMs / 2);
   if (isJoint(core.members)) maybeLeaveJoint(core);
 }
 

@@ -40,6 +40,8 @@ const STUCK_DOUBLINGS_MAX = 4;
  * its way.
  */
 const REQUESTS_PER_FRAME_MAX = 1_024;
+/** And about this many bytes. */
+const FRAME_BYTES_TARGET = 4 * 1024 * 1024;
 /**
  * How long an operation waits in line for a store that has its fill; then it is refused. So long a line makes
  * up for bursts, and no caller waits for an answer that nobody expects any more.
@@ -47,8 +49,6 @@ const REQUESTS_PER_FRAME_MAX = 1_024;
 const LINE_WAIT_MAX_MS = 200;
 /** A line this long is rid of operations that have ended in it; then when it has doubled. */
 const LINE_SWEEP_LENGTH_MIN = 16_384;
-/** And about this many bytes. */
-const FRAME_BYTES_TARGET = 4 * 1024 * 1024;
 
 /**
  * The one connection to one shard node: reconnects by itself, sends one frame per turn, matches answers to

@@ -77,7 +77,7 @@ export class RangeSplitter {
       machine.load.uncuttableBelowBytes = machine.load.bytes + targetBytes;
       return;
     }
-    await this.splitAt(id, descriptor.epoch.version, decision.keys);
+    await this.#cut(id, descriptor.epoch.version, decision.keys);
   }
 
   /**
@@ -87,9 +87,17 @@ export class RangeSplitter {
   async splitAt(id: RangeId, version: number, keys: readonly Uint8Array[]): Promise<number> {
     const replica = this.#parts.store().replica(id);
     if (replica?.isReadyLeader !== true) throw notLed(replica);
-    // Applying the split flushes the engine while the range is frozen: what is written now is not waited for
-    // then.
     await this.#parts.engine.flush();
+    return this.#cut(id, version, keys);
+  }
+
+  /**
+   * The engine was flushed just before: applying the split flushes it again while the range is frozen, and
+   * must not find much.
+   */
+  async #cut(id: RangeId, version: number, keys: readonly Uint8Array[]): Promise<number> {
+    const replica = this.#parts.store().replica(id);
+    if (replica?.isReadyLeader !== true) throw notLed(replica);
     const members = replica.descriptor.replicas.length;
     const first = await this.#parts.metadata.allocateIds(keys.length * (members + 1));
     const ids = keys.map((_, at) => {

@@ -1,7 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
 import { assert, CairnError, logIndex, rangeId, replicaId, term } from '@cairn/base';
 import { crc32 } from '@cairn/codec';
-import { noopLogger, noopMetrics } from '@cairn/ports';
+import { noopLogger, noopMetrics, type Disk } from '@cairn/ports';
 import { SimDisk, SimRng, SimScheduler } from '@cairn/runtime-sim';
 import type { Entry } from '@cairn/raft';
 import { openRaftLog, type RaftLog, type RaftLogOptions } from './index.js';
@@ -31,8 +31,12 @@ function entriesFrom(first: number, count: number, inTerm: number, bytes = 20): 
 }
 
 function open(disk: SimDisk, options: RaftLogOptions = SMALL): Promise<RaftLog> {
+  return openOn(disk.attach(), options);
+}
+
+function openOn(disk: Disk, options: RaftLogOptions = SMALL): Promise<RaftLog> {
   return openRaftLog({
-    disk: disk.attach(),
+    disk,
     directory: '/log',
     clock: new SimScheduler().clockFor('test'),
     logger: noopLogger,
@@ -219,6 +223,26 @@ describe('raft log damage', () => {
     await file.write([bytes], 0);
     await view.remove(`/log/${names[1] as string}`);
     await expect(open(disk, options)).rejects.toThrow('is missing');
+  });
+
+  it('leaves no file open when it cannot be opened', async () => {
+    const { disk, path, ends } = await threeBlocks();
+    disk.flipBit(path, ends[0] ?? 0);
+    let filesOpen = 0;
+    const view = disk.attach();
+    const openFile = view.open.bind(view);
+    view.open = async (...parameters) => {
+      const file = await openFile(...parameters);
+      filesOpen += 1;
+      const close = file.close.bind(file);
+      file.close = () => {
+        filesOpen -= 1;
+        return close();
+      };
+      return file;
+    };
+    await expect(openOn(view)).rejects.toMatchObject({ code: 'CORRUPTION' });
+    expect(filesOpen).toBe(0);
   });
 
   it('refuses a format of the future', async () => {

@@ -39,22 +39,27 @@ export async function openRaftLog(open: OpenRaftLogOptions): Promise<RaftLog> {
   const { disk, directory, logger } = open;
   const { segmentBytes, freeSegmentsMax } = options;
   const files = new SegmentFiles({ disk, directory, logger, segmentBytes, freeSegmentsMax });
-  const epochs = await files.scan();
-  // The process before may have died between a write and its sync: what recovery is about to trust must be on
-  // disk.
-  await disk.syncDirectory(directory);
-  for (const epoch of epochs.slice(-2)) await files.fileOf(epoch).sync();
-  const startedMs = open.clock.nowMs();
-  const recovered = await recover(files, epochs, logger);
-  await writeLastBlockAgain(files, recovered);
-  logger.info('raft log opened', {
-    directory,
-    segments: epochs.length,
-    ranges: recovered.ranges.size,
-    recoveryMs: Math.round(open.clock.nowMs() - startedMs),
-  });
-  files.prepareSpare();
-  return new SharedLog(open, options, { files, recovered });
+  try {
+    const epochs = await files.scan();
+    // The process before may have died between a write and its sync: what recovery is about to trust must be
+    // on disk.
+    await disk.syncDirectory(directory);
+    for (const epoch of epochs.slice(-2)) await files.fileOf(epoch).sync();
+    const startedMs = open.clock.nowMs();
+    const recovered = await recover(files, epochs, logger);
+    await writeLastBlockAgain(files, recovered);
+    logger.info('raft log opened', {
+      directory,
+      segments: epochs.length,
+      ranges: recovered.ranges.size,
+      recoveryMs: Math.round(open.clock.nowMs() - startedMs),
+    });
+    files.prepareSpare();
+    return new SharedLog(open, options, { files, recovered });
+  } catch (error) {
+    await files.close();
+    throw error;
+  }
 }
 
 /**

@@ -12,7 +12,7 @@ import {
 import type { KvEngine } from '@cairn/engine';
 import type { Clock, Disk, Logger, Metrics, Rng, Timer } from '@cairn/ports';
 import { decodeConfigChange, type Entry, type Message, type Ready } from '@cairn/raft';
-import { openRaftLog, type RaftLog } from '@cairn/raft-log';
+import type { RaftLog } from '@cairn/raft-log';
 
 import { Applier } from './applier.js';
 import { encodeCheckpointState } from './checkpoint-state.js';
@@ -23,6 +23,7 @@ import { InboundQueue } from './inbound.js';
 import { configStateOf, decodeNewMembers, descriptorAfterChange } from './membership.js';
 import type { PeerLinks, RangeHint } from './peer-links.js';
 import { QuietRanges } from './quiet-ranges.js';
+import { openStoreLog } from './open-store-log.js';
 import { overlap } from './range-spans.js';
 import { recoveredReplicas, rememberEntries, type RecoveredReplica } from './recovery.js';
 import type { Replica } from './replica.js';
@@ -215,24 +216,16 @@ export class Store {
    */
   static async open(options: StoreOptions): Promise<Store> {
     validateStoreConfig(options.config);
-    const { disk, directory } = options;
-    await disk.makeDirectory(`${directory}/log`);
-    await disk.makeDirectory(`${directory}/snapshots`);
-    const log = await openRaftLog({
-      disk,
-      directory: `${directory}/log`,
-      clock: options.clock,
-      logger: options.logger,
-      metrics: options.metrics,
-      options: {
-        ...(options.logSegmentBytes === undefined ? {} : { segmentBytes: options.logSegmentBytes }),
-        ...(options.logCacheBytes === undefined ? {} : { cacheBytesMax: options.logCacheBytes }),
-      },
-    });
-    const store = new Store(options, log);
-    await store.#recover();
-    store.#startTicking();
-    return store;
+    const log = await openStoreLog(options);
+    try {
+      const store = new Store(options, log);
+      await store.#recover();
+      store.#startTicking();
+      return store;
+    } catch (error) {
+      await log.close();
+      throw error;
+    }
   }
 
   async #recover(): Promise<void> {

@@ -1,0 +1,24 @@
+import { openRaftLog, type RaftLog } from '@cairn/raft-log';
+
+import type { StoreOptions } from './store.js';
+
+/**
+ * Makes the directories of a store where they are missing, and opens its log. Throws CORRUPTION when the log is
+ * damaged.
+ */
+export async function openStoreLog(options: StoreOptions): Promise<RaftLog> {
+  const { disk, directory, clock, logger, metrics, logSegmentBytes, logCacheBytes } = options;
+  await disk.makeDirectory(`${directory}/log`);
+  await disk.makeDirectory(`${directory}/snapshots`);
+  return openRaftLog({
+    disk,
+    directory: `${directory}/log`,
+    clock,
+    logger,
+    metrics,
+    options: {
+      ...(logSegmentBytes === undefined ? {} : { segmentBytes: logSegmentBytes }),
+      ...(logCacheBytes === undefined ? {} : { cacheBytesMax: logCacheBytes }),
+    },
+  });
+}

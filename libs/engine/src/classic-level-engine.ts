@@ -209,6 +209,11 @@ export class ClassicLevelEngine implements KvEngine {
     }
   }
 
+  first(): 'waits' {
+    this.#checkOpen();
+    return 'waits';
+  }
+
   newBatch(): EngineBatch {
     this.#checkOpen();
     return new ClassicLevelBatch(this.#pool.pop() ?? this.#level.nativeBatch());

@@ -1,3 +1,5 @@
+export { batchSpent, engineClosed, handleClosed, ITERATOR_PAGE_BYTES } from './engine-errors.js';
 export { claimForEngine, type EngineKind } from './engine-kind.js';
 export { MemoryEngine, type MemoryEngineOptions } from './memory-engine.js';
+export { checkNotReserved } from './reserved-keys.js';
 export * from './types.js';

@@ -232,6 +232,11 @@ export class LmdbEngine implements KvEngine {
     }
   }
 
+  first(): 'waits' {
+    this.#checkOpen();
+    return 'waits';
+  }
+
   newBatch(): EngineBatch {
     this.#checkOpen();
     return new LmdbBatch();

@@ -207,6 +207,15 @@ export class MemoryEngine implements KvEngine {
     return this.#tree.get(keyOf(key));
   }
 
+  first(start: Uint8Array, end: Uint8Array): EngineRow | undefined {
+    this.#checkOpen();
+    const cursor = new TreeCursor(this.#tree.version());
+    cursor.seek(keyOf(start));
+    const { key, value } = cursor;
+    if (key === undefined || value === undefined || key >= keyOf(end)) return undefined;
+    return [Buffer.from(key, 'latin1'), value];
+  }
+
   newBatch(): EngineBatch {
     this.#checkOpen();
     return new MemoryBatch();

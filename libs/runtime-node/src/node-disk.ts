@@ -1,4 +1,4 @@
-import { constants } from 'node:fs';
+import { constants, readSync } from 'node:fs';
 import { mkdir, open, readdir, rename, rm, stat, statfs, type FileHandle } from 'node:fs/promises';
 
 import { DiskError, type Disk, type DiskErrorCode, type DiskFile, type DiskOpenOptions } from '@cairn/ports';
@@ -114,6 +114,20 @@ class NodeFile implements DiskFile {
       }
       return buffer.subarray(0, filled);
     });
+  }
+
+  readNow(target: Uint8Array, at: number, length: number, position: number): number {
+    let filled = 0;
+    try {
+      while (filled < length) {
+        const read = readSync(this.#handle.fd, target, at + filled, length - filled, position + filled);
+        if (read === 0) break;
+        filled += read;
+      }
+    } catch (error) {
+      throw toDiskError(this.path, error);
+    }
+    return filled;
   }
 
   async sync(): Promise<void> {

@@ -295,6 +295,13 @@ class AttachedDisk implements Disk {
     });
   }
 
+  /** At once, in no virtual time. */
+  performNow<Value>(operation: DiskOperation, path: string, effect: () => Value): Value {
+    const fault = this.#core.fault(operation, path);
+    if (fault !== undefined) throw fault;
+    return effect();
+  }
+
   /** A write or truncate: in flight from now on, so that a crash in between may tear it. */
   change(file: SimFile, operation: 'write' | 'truncate', change: FileChange): Promise<void> {
     if (!this.#attachment.isAlive()) return new Promise(() => undefined);
@@ -437,6 +444,13 @@ class SimFile implements DiskFile {
   async read(position: number, length: number): Promise<Buffer> {
     this.#check();
     return this.#disk.perform('read', this.path, () => this.content.read(position, length));
+  }
+
+  readNow(target: Uint8Array, at: number, length: number, position: number): number {
+    this.#check();
+    const bytes = this.#disk.performNow('read', this.path, () => this.content.read(position, length));
+    target.set(bytes, at);
+    return bytes.length;
   }
 
   async sync(): Promise<void> {

@@ -153,6 +153,7 @@ export abstract class SimNode {
               // Most reads are quick, some take their time.
               process.schedule(delays.next() ** 4 * engineReadMsMax, resolve);
             }),
+      isSlow: () => engineReadMsMax > 0 && delays.next() < 0.5,
       check: () => {
         this.engineFaults.check('read', 0);
       },

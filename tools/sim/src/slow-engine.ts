@@ -12,6 +12,8 @@ import type {
 export interface EngineReads {
   /** Awaited before rows come; undefined = they come at once. */
   delay(): Promise<void> | undefined;
+  /** Whether a point read cannot be had at once. */
+  isSlow(): boolean;
   /** Throws when the read has to fail. */
   check(): void;
 }
@@ -31,6 +33,12 @@ export class SlowEngine implements KvEngine {
 
   get(key: Uint8Array): Buffer | undefined {
     return this.#inner.get(key);
+  }
+
+  first(start: Uint8Array, end: Uint8Array): EngineRow | undefined | 'waits' {
+    if (this.#reads.isSlow()) return 'waits';
+    this.#reads.check();
+    return this.#inner.first(start, end);
   }
 
   write(batch: EngineBatch): Promise<void> {

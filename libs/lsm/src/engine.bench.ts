@@ -2,7 +2,7 @@
  * The same work over one engine, as a store does it: batches of new versions of random keys, point reads of
  * the newest version, scans, and the size on disk. One JSON object per line.
  *
- *   node libs/engine/dist/engine.bench.js --engine lmdb --keys 100000 --versions 10 --directory /disk/tmp
+ *   node libs/lsm/dist/engine.bench.js --engine lmdb --keys 100000 --versions 10 --directory /disk/tmp
  *
  * A single run says nothing: run the engines in turn, several times, and compare medians.
  */
@@ -10,13 +10,15 @@ import { mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { messageOf } from '@cairn/base';
+import type { KvEngine } from '@cairn/engine';
+import { openClassicLevelEngine } from '@cairn/engine/classic-level';
+import { openLmdbEngine } from '@cairn/engine/lmdb';
 import { noopLogger } from '@cairn/ports';
-import { NodeDisk } from '@cairn/runtime-node';
-import { openClassicLevelEngine } from './classic-level.js';
-import { openLmdbEngine } from './lmdb.js';
-import type { KvEngine } from './types.js';
+import { NodeClock, NodeDisk } from '@cairn/runtime-node';
+import { ThreadJobs } from './thread.js';
+import { LsmEngine } from './index.js';
 
-const USAGE = 'usage: engine.bench --engine classic-level|lmdb [--keys N] [--versions N] [--directory PATH]';
+const USAGE = 'usage: engine.bench --engine lsm|classic-level|lmdb [--keys N] [--versions N] [--directory PATH]';
 const VALUE_BYTES = 256;
 const ROWS_PER_BATCH = 100;
 /** A checkpoint after so many batches, as a store makes them. */
@@ -106,7 +108,9 @@ async function readPoints(engine: KvEngine, work: Work): Promise<number> {
   const numbers = numbersBelow(work.keys);
   for (let read = 0; read < POINT_READS; read += 1) {
     const key = numbers.next().value;
-    const iterator = engine.iterate({ start: versionKey(key, TIMESTAMP_MAX), end: versionKey(key, 0) });
+    const span = { start: versionKey(key, TIMESTAMP_MAX), end: versionKey(key, 0) };
+    if (engine.first(span.start, span.end) !== 'waits') continue;
+    const iterator = engine.iterate(span);
     await iterator.next(1);
     await iterator.close();
   }
@@ -135,9 +139,27 @@ async function scan(engine: KvEngine, found: Buffer[]): Promise<number> {
   return rows;
 }
 
-async function run(work: Work): Promise<void> {
+function openEngine(work: Work): Promise<KvEngine> {
   const parts = { path: work.directory, disk: new NodeDisk(), logger: noopLogger };
-  const engine = work.engine === 'lmdb' ? await openLmdbEngine(parts) : await openClassicLevelEngine(parts);
+  switch (work.engine) {
+    case 'lmdb':
+      return openLmdbEngine(parts);
+    case 'classic-level':
+      return openClassicLevelEngine(parts);
+    case 'lsm':
+      return LsmEngine.open({
+        ...parts,
+        clock: new NodeClock(),
+        runner: new ThreadJobs(),
+        versioned: { namespace: 0x6b, suffixBytes: 8 },
+      });
+    default:
+      throw new Error(USAGE);
+  }
+}
+
+async function run(work: Work): Promise<void> {
+  const engine = await openEngine(work);
   try {
     await measured(work, 'write', () => write(engine, work));
     const found: Buffer[] = [];
@@ -161,8 +183,7 @@ function workOf(argv: readonly string[]): Work {
   });
   const keys = Number(values.keys);
   const versions = Number(values.versions);
-  const isKnown = values.engine === 'lmdb' || values.engine === 'classic-level';
-  if (!isKnown || !(keys >= 1) || !(versions >= 1)) throw new Error(USAGE);
+  if (!(keys >= 1) || !(versions >= 1)) throw new Error(USAGE);
   const directory = mkdtempSync(join(values.directory, 'engine-bench-'));
   return { engine: values.engine, keys, versions, directory };
 }

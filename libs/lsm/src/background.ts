@@ -1,0 +1,246 @@
+import { CairnError, messageOf } from '@cairn/base';
+import { engineClosed } from '@cairn/engine';
+import { DiskError, type Logger } from '@cairn/ports';
+
+import type { JobRunner, JobSetting } from './jobs.js';
+import { chooseMerge, RUNS_PER_LEVEL_MAX, type MergePlan } from './merge-policy.js';
+import { stepOf, type MergeSpan } from './merge-steps.js';
+import type { TableSet } from './table-set.js';
+import { addNewest, applyMergeStep, removeSpan } from './version-edits.js';
+import { overlaps, type Run } from './version.js';
+import type { CountedMemtable } from './view.js';
+
+/** With so many runs of level 0, merging goes before writing out more. */
+const YOUNG_RUNS_MAX = RUNS_PER_LEVEL_MAX * 3;
+const FIRST_KEY = new Uint8Array(0);
+
+/** What was asked for; done in the order of the asking. */
+export type Task =
+  | { readonly type: 'flush'; readonly memtable: CountedMemtable }
+  | { readonly type: 'delete'; readonly from: Uint8Array; readonly to: Uint8Array }
+  | { readonly type: 'compact'; readonly from: Uint8Array; readonly to: Uint8Array };
+
+interface Queued {
+  readonly task: Task;
+  readonly promise: Promise<void>;
+  readonly resolve: () => void;
+  readonly reject: (error: CairnError) => void;
+}
+
+export interface BackgroundOptions {
+  readonly set: TableSet;
+  readonly runner: JobRunner;
+  readonly setting: JobSetting;
+  readonly tableBytes: number;
+  readonly logger: Logger;
+  /** The rows of the memtable are in a table that whoever looks finds. */
+  flushed(memtable: CountedMemtable): void;
+  /** Nothing will be written any more. Called once. */
+  failed(error: CairnError): void;
+  /** Something was done: whoever waits for room may look again. */
+  progressed(): void;
+}
+
+/**
+ * Everything that changes tables, one thing after the other: what was asked for comes first, merges when nothing
+ * else is to be done. After the first failure nothing is changed any more: what a failed write left on disk is
+ * unknown until the directory is opened again.
+ */
+export class Background {
+  readonly #options: BackgroundOptions;
+  #queue: Queued[] = [];
+  /** The last of those that were asked for which others wait on, if it is not done. */
+  #lastBarrier: Promise<void> | undefined;
+  readonly #merges: MergePlan[] = [];
+  #running: Promise<void> | undefined;
+  #isClosing = false;
+  #failure: CairnError | undefined;
+  #mergedRows = 0;
+
+  constructor(options: BackgroundOptions) {
+    this.#options = options;
+  }
+
+  get mergedRows(): number {
+    return this.#mergedRows;
+  }
+
+  /** Whether merging is so far behind that nothing more should be written for now. */
+  get isBehind(): boolean {
+    return this.#options.set.version.youngRuns > YOUNG_RUNS_MAX;
+  }
+
+  /** Asks for something; resolves when it is done, and durable. */
+  ask(task: Task): Promise<void> {
+    if (this.#failure !== undefined) return Promise.reject(this.#failure);
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    // Whoever asked may not wait; the failure is told to all that come later.
+    promise.catch(() => undefined);
+    this.#queue.push({ task, promise, resolve, reject });
+    if (task.type !== 'compact') this.#lastBarrier = promise;
+    this.#wake();
+    return promise;
+  }
+
+  /** Resolves when everything written and deleted that was asked for until now is durable. */
+  barrier(): Promise<void> {
+    if (this.#failure !== undefined) return Promise.reject(this.#failure);
+    return this.#lastBarrier ?? Promise.resolve();
+  }
+
+  /** Begins what there is to do, a merge for instance that a start finds due. */
+  start(): void {
+    this.#wake();
+  }
+
+  /** Finishes what was asked for, but leaves off merging and compacting after the step that is under way. */
+  async close(): Promise<void> {
+    this.#isClosing = true;
+    for (const { task, reject } of this.#queue) if (task.type === 'compact') reject(engineClosed());
+    this.#queue = this.#queue.filter(({ task }) => task.type !== 'compact');
+    while (this.#running !== undefined) await this.#running;
+  }
+
+  #wake(): void {
+    if (this.#running !== undefined || this.#failure !== undefined) return;
+    this.#running = this.#run().finally(() => {
+      this.#running = undefined;
+      if (this.#queue.length > 0) this.#wake();
+    });
+  }
+
+  /** Never rejects. */
+  async #run(): Promise<void> {
+    try {
+      while (await this.#runOne()) this.#options.progressed();
+    } catch (error) {
+      this.#fail(asEngineError(error));
+    }
+  }
+
+  /** Does the next thing; false when there is none. */
+  async #runOne(): Promise<boolean> {
+    const queued = this.#queue[0];
+    if (queued === undefined) return !this.#isClosing && this.#mergeStep();
+    if (queued.task.type === 'flush' && this.isBehind) return this.#mergeStep();
+    this.#queue.shift();
+    const isDone = await this.#carryOut(queued.task).catch((error: unknown) => {
+      queued.reject(asEngineError(error));
+      throw error;
+    });
+    if (isDone === true) {
+      if (this.#lastBarrier === queued.promise) this.#lastBarrier = undefined;
+      queued.resolve();
+    } else if (this.#isClosing) queued.reject(engineClosed());
+    // One table at a time: what others asked for meanwhile comes in between.
+    else this.#queue.push({ ...queued, task: isDone });
+    return true;
+  }
+
+  /** Answers true, or what is left to do. */
+  async #carryOut(task: Task): Promise<true | Task> {
+    const { set } = this.#options;
+    switch (task.type) {
+      case 'flush':
+        await this.#flush(task.memtable);
+        return true;
+      case 'delete': {
+        const isThere = set.version.runs.some((run) => holds(run, task));
+        if (isThere) await set.install(removeSpan(set.version.runs, task.from, task.to));
+        return true;
+      }
+      case 'compact':
+        return this.#compactStep(task);
+    }
+  }
+
+  async #flush(memtable: CountedMemtable): Promise<void> {
+    const { set, runner, setting, flushed } = this.#options;
+    const { table } = memtable;
+    const { table: summary } = await runner.run({
+      ...setting,
+      type: 'flush',
+      outputNumber: set.takeNumber(),
+      rows: table.bytes.buffer,
+      rowAt: table.rowAt.slice(0, table.rowCount),
+    });
+    const runs = addNewest(set.version.runs, set.takeNumber(), await set.openTable(summary));
+    await set.install(runs, () => {
+      flushed(memtable);
+    });
+  }
+
+  /** One step of the merge that is due; false when none is. */
+  async #mergeStep(): Promise<boolean> {
+    const { set } = this.#options;
+    const plan = chooseMerge(set.version.runs, this.#merges, () => set.takeNumber());
+    if (plan === undefined) return false;
+    if (!this.#merges.includes(plan)) this.#merges.push(plan);
+    const output = { id: plan.output, level: plan.level + 1 };
+    await this.#merge(plan.inputs, output, { from: FIRST_KEY, to: undefined });
+    const isLeft = set.version.runs.some((run) => plan.inputs.includes(run.id));
+    if (!isLeft) this.#merges.splice(this.#merges.indexOf(plan), 1);
+    return true;
+  }
+
+  /**
+   * Merges all that the runs have of a span, into the oldest of them: nothing older is left there, so deletions
+   * go, and what they hid.
+   */
+  async #compactStep(task: Task & { type: 'compact' }): Promise<true | Task> {
+    const { set } = this.#options;
+    const { runs } = set.version;
+    const inputs = runs.filter((run) => holds(run, task));
+    const oldest = inputs.at(-1);
+    const hasDeletions = inputs.some((run) =>
+      run.slices.some((slice) => slice.table.summary.deletedRows > 0 && overlaps(slice, task.from, task.to)),
+    );
+    if (oldest === undefined || (inputs.length === 1 && !hasDeletions)) return true;
+    const ids = inputs.map((run) => run.id);
+    const doneBelow = await this.#merge(ids, oldest, task);
+    if (doneBelow === undefined || Buffer.compare(doneBelow, task.to) >= 0) return true;
+    return { ...task, from: doneBelow };
+  }
+
+  /** Merges from the beginning of the span up to what a table holds; answers where that ended. */
+  async #merge(
+    inputs: readonly number[],
+    output: { readonly id: number; readonly level: number },
+    span: MergeSpan,
+  ): Promise<Uint8Array | undefined> {
+    const { set, runner, setting, tableBytes } = this.#options;
+    const step = stepOf(set.version.runs, inputs, span, tableBytes);
+    const result = await runner.run({
+      ...setting,
+      type: 'merge',
+      outputNumber: set.takeNumber(),
+      inputs: step.inputs,
+      older: step.older,
+      tableBytes,
+    });
+    this.#mergedRows += result.readRows;
+    const table = result.table === undefined ? undefined : await set.openTable(result.table);
+    const to = result.doneBelow ?? step.to;
+    await set.install(applyMergeStep(set.version.runs, { inputs, output, table, from: span.from, to }));
+    return to;
+  }
+
+  #fail(error: CairnError): void {
+    this.#failure = error;
+    this.#options.logger.error('engine write failed', { code: error.code, error: error.message });
+    this.#options.failed(error);
+    for (const { reject } of this.#queue.splice(0)) reject(error);
+    this.#lastBarrier = undefined;
+  }
+}
+
+function holds(run: Run, { from, to }: { readonly from: Uint8Array; readonly to: Uint8Array }): boolean {
+  return run.slices.some((slice) => overlaps(slice, from, to));
+}
+
+/** What a failed job or manifest is to whoever uses the engine. */
+export function asEngineError(error: unknown): CairnError {
+  if (CairnError.is(error)) return error;
+  const code = error instanceof DiskError && error.code === 'DISK_FULL' ? 'DISK_FULL' : 'INTERNAL';
+  return new CairnError(code, `engine: ${messageOf(error)}`, { cause: error });
+}

@@ -1,0 +1,324 @@
+import { assert, type CairnError } from '@cairn/base';
+import {
+  batchSpent,
+  engineClosed,
+  handleClosed,
+  type EngineBatch,
+  type EngineIterator,
+  type EngineRange,
+  type EngineRow,
+  type EngineSnapshot,
+  type KvEngine,
+} from '@cairn/engine';
+
+import { approximateBytes } from './approximate-bytes.js';
+import { asEngineError, Background } from './background.js';
+import { KeyShape } from './key-shape.js';
+import { LsmBatch } from './lsm-batch.js';
+import { LsmIterator } from './lsm-iterator.js';
+import { LsmMetrics, type LsmFacts } from './lsm-metrics.js';
+import { Memtable } from './memtable.js';
+import { resolveOptions, type LsmOptions, type ResolvedLsmOptions } from './options.js';
+import { PointReader, type PointSources } from './point-reader.js';
+import { TableSet } from './table-set.js';
+import { Tables } from './tables.js';
+import type { Run } from './version.js';
+import { CountedMemtable, View } from './view.js';
+
+/** Memtables that wait to be written out; with more, writes wait. */
+const FROZEN_MAX = 2;
+/** Memory of memtables and batches that is kept for the next ones. */
+const FREE_MEMTABLES_MAX = 2;
+const FREE_BATCHES_MAX = 4;
+const BATCH_BYTES_KEPT_MAX = 4 * 1024 * 1024;
+const DONE = Promise.resolve();
+
+class LsmSnapshot implements EngineSnapshot {
+  readonly view: View;
+  isClosed = false;
+
+  constructor(view: View) {
+    this.view = view;
+  }
+
+  close(): void {
+    if (this.isClosed) return;
+    this.isClosed = true;
+    this.view.release();
+  }
+}
+
+/**
+ * The engine of our own: a log-structured merge tree without a log, because the Raft log is one. Writes go to
+ * memory and are there at once; a full memtable becomes a table on disk, whole or not at all; tables are merged
+ * in the background. After a crash it holds a prefix of the batches: at least all before the last `flush`.
+ */
+export class LsmEngine implements KvEngine {
+  readonly #options: ResolvedLsmOptions;
+  readonly #shape: KeyShape;
+  readonly #tables: Tables;
+  readonly #set: TableSet;
+  readonly #background: Background;
+  readonly #points: PointReader;
+  readonly #metrics: LsmMetrics | undefined;
+  /** Takes the writes. */
+  #active: CountedMemtable;
+  /** Wait to be written out, newest first. */
+  #frozen: readonly CountedMemtable[] = [];
+  readonly #current: { memtables: readonly Memtable[]; runs: readonly Run[] } = { memtables: [], runs: [] };
+  readonly #freeMemtables: (ArrayBuffer | SharedArrayBuffer)[] = [];
+  readonly #freeBatches: Uint8Array[] = [];
+  /** Writes that wait until there is room. */
+  #waiting: (() => void)[] = [];
+  #failure: CairnError | undefined;
+  #closing: Promise<void> | undefined;
+  readonly #reads = new Set<Promise<unknown>>();
+
+  private constructor(options: ResolvedLsmOptions, tables: Tables, set: TableSet) {
+    this.#options = options;
+    this.#shape = new KeyShape(options.versioned);
+    this.#tables = tables;
+    this.#set = set;
+    this.#points = new PointReader(tables, this.#shape);
+    const { path: directory, versioned, blockBytes, tableBytes, runner, logger, metrics } = options;
+    this.#background = new Background({
+      set,
+      runner,
+      setting: { directory, versioned, blockBytes },
+      tableBytes,
+      logger,
+      flushed: (memtable) => {
+        this.#frozen = this.#frozen.filter((each) => each !== memtable);
+        this.#memtablesChanged();
+        memtable.release();
+        this.#metrics?.flushed();
+      },
+      failed: (error) => {
+        this.#failure = error;
+        this.#letWaitersGo();
+      },
+      progressed: () => {
+        if (!this.#isFull()) this.#letWaitersGo();
+      },
+    });
+    this.#active = this.#newMemtable(options.memtableBytes);
+    this.#memtablesChanged();
+    this.#metrics = metrics === undefined ? undefined : new LsmMetrics(metrics, () => this.#facts());
+    this.#background.start();
+  }
+
+  /** Opens or creates. Rejects CORRUPTION, FORMAT_TOO_NEW, INVALID_ARGUMENT, and what the disk says. */
+  static async open(options: LsmOptions): Promise<LsmEngine> {
+    const resolved = resolveOptions(options);
+    const { disk, path: directory, logger, clock, blockCacheBytes, metaCacheBytes, blockBytes } = resolved;
+    try {
+      await disk.makeDirectory(directory);
+      const tables = new Tables({ disk, directory, clock, blockCacheBytes, metaCacheBytes, blockBytes });
+      const set = await TableSet.open({ disk, directory, tables, logger });
+      logger.info('engine opened', { path: directory, runs: set.version.runs.length });
+      return new LsmEngine(resolved, tables, set);
+    } catch (error) {
+      await resolved.runner.close();
+      throw asEngineError(error);
+    }
+  }
+
+  get(key: Uint8Array): Buffer | undefined {
+    this.#checkOpen();
+    const end = new Uint8Array(key.length + 1);
+    end.set(key);
+    const row = this.#tables.gate.force(() => this.#points.first(this.#newest(), key, end));
+    assert(row !== 'waits', 'a forced read waits for nothing');
+    return row?.[1];
+  }
+
+  first(start: Uint8Array, end: Uint8Array): EngineRow | undefined | 'waits' {
+    this.#checkOpen();
+    return this.#points.first(this.#newest(), start, end);
+  }
+
+  newBatch(): EngineBatch {
+    this.#checkOpen();
+    return new LsmBatch(this.#freeBatches.pop());
+  }
+
+  write(batch: EngineBatch): Promise<void> {
+    assert(batch instanceof LsmBatch, 'batch of another engine');
+    const refused = this.#refusesWrite(batch);
+    if (refused !== undefined) return Promise.reject(refused);
+    batch.isSpent = true;
+    if (!this.#active.table.hasRoomFor(batch.packedBytes)) this.#freeze(batch.packedBytes);
+    this.#active.table.append(batch.packed, batch.packedBytes);
+    this.#metrics?.written(batch.bytes);
+    this.#recycle(batch);
+    return this.#isFull() ? this.#waitForRoom() : DONE;
+  }
+
+  #refusesWrite(batch: LsmBatch): CairnError | undefined {
+    if (this.#closing !== undefined) return engineClosed();
+    return batch.isSpent ? batchSpent() : this.#failure;
+  }
+
+  #recycle(batch: LsmBatch): void {
+    const memory = batch.release();
+    if (memory.length > BATCH_BYTES_KEPT_MAX || this.#freeBatches.length >= FREE_BATCHES_MAX) return;
+    this.#freeBatches.push(memory);
+  }
+
+  #isFull(): boolean {
+    return this.#frozen.length >= FROZEN_MAX || (this.#frozen.length > 0 && this.#background.isBehind);
+  }
+
+  async #waitForRoom(): Promise<void> {
+    await new Promise<void>((resolve) => this.#waiting.push(resolve));
+    if (this.#failure !== undefined) throw this.#failure;
+  }
+
+  #letWaitersGo(): void {
+    const waiting = this.#waiting;
+    this.#waiting = [];
+    for (const resolve of waiting) resolve();
+  }
+
+  /** The rows so far are on their way to disk; what comes next goes to a new memtable. */
+  #freeze(bytesNeeded = 0): void {
+    if (this.#active.table.rowCount > 0) {
+      const full = this.#active;
+      this.#frozen = [full, ...this.#frozen];
+      void this.#background.ask({ type: 'flush', memtable: full });
+    } else {
+      this.#active.release();
+    }
+    this.#active = this.#newMemtable(Math.max(this.#options.memtableBytes, bytesNeeded));
+    this.#memtablesChanged();
+  }
+
+  #newMemtable(bytes: number): CountedMemtable {
+    const isUsual = bytes === this.#options.memtableBytes;
+    const memory = (isUsual ? this.#freeMemtables.pop() : undefined) ?? this.#allocate(bytes);
+    const memtable = new CountedMemtable(new Memtable(memory, this.#shape), (unused) => {
+      const { buffer } = unused.bytes;
+      const isKept = buffer.byteLength === this.#options.memtableBytes && this.#closing === undefined;
+      if (isKept && this.#freeMemtables.length < FREE_MEMTABLES_MAX) this.#freeMemtables.push(buffer);
+    });
+    memtable.retain();
+    return memtable;
+  }
+
+  #allocate(bytes: number): ArrayBuffer | SharedArrayBuffer {
+    return this.#options.runner.needsSharedMemory ? new SharedArrayBuffer(bytes) : new ArrayBuffer(bytes);
+  }
+
+  snapshot(): EngineSnapshot {
+    this.#checkOpen();
+    return new LsmSnapshot(this.#view());
+  }
+
+  iterate(range: EngineRange, snapshot?: EngineSnapshot): EngineIterator {
+    this.#checkOpen();
+    assert(snapshot === undefined || snapshot instanceof LsmSnapshot, 'snapshot of another engine');
+    if (snapshot?.isClosed === true) throw handleClosed('snapshot');
+    const view = snapshot === undefined ? this.#view() : new View(snapshot.view.memtables, snapshot.view.version);
+    return new LsmIterator({
+      view,
+      reads: this.#tables,
+      range,
+      refusal: () => {
+        if (this.#closing !== undefined) return engineClosed();
+        return snapshot?.isClosed === true ? handleClosed('snapshot') : undefined;
+      },
+      whileReading: (work) => this.#track(work),
+    });
+  }
+
+  /** The engine's files stay open while the work goes on. */
+  async #track<Value>(work: Promise<Value>): Promise<Value> {
+    this.#reads.add(work);
+    try {
+      return await work;
+    } finally {
+      this.#reads.delete(work);
+    }
+  }
+
+  #view(): View {
+    const memtables = [this.#active, ...this.#frozen].map((memtable) => ({
+      memtable,
+      rowCount: memtable.table.rowCount,
+    }));
+    return new View(memtables, this.#set.version);
+  }
+
+  /** Everything as it is now, for reads that end before anything changes. */
+  #newest(): PointSources {
+    this.#current.runs = this.#set.version.runs;
+    return this.#current;
+  }
+
+  /** The memtables are others than before. */
+  #memtablesChanged(): void {
+    this.#current.memtables = [this.#active, ...this.#frozen].map(({ table }) => table);
+  }
+
+  flush(): Promise<void> {
+    if (this.#closing !== undefined) return Promise.reject(engineClosed());
+    if (this.#active.table.rowCount > 0 && this.#failure === undefined) this.#freeze();
+    return this.#background.barrier();
+  }
+
+  /** What was written before goes to disk first, so that what is written from now on is left alone. */
+  deleteRange(start: Uint8Array, end: Uint8Array): Promise<void> {
+    if (this.#closing !== undefined) return Promise.reject(engineClosed());
+    if (Buffer.compare(start, end) >= 0) return DONE;
+    if (this.#active.table.rowCount > 0 && this.#failure === undefined) this.#freeze();
+    return this.#background.ask({ type: 'delete', from: new Uint8Array(start), to: new Uint8Array(end) });
+  }
+
+  async compactRange(start: Uint8Array, end: Uint8Array): Promise<void> {
+    this.#checkOpen();
+    if (Buffer.compare(start, end) >= 0) return;
+    if (this.#active.table.rowCount > 0 && this.#failure === undefined) this.#freeze();
+    await this.#background.ask({ type: 'compact', from: new Uint8Array(start), to: new Uint8Array(end) });
+  }
+
+  async approximateBytes(start: Uint8Array, end: Uint8Array): Promise<number> {
+    this.#checkOpen();
+    const view = this.#view();
+    try {
+      return await this.#track(approximateBytes(this.#tables, view.version, start, end));
+    } finally {
+      view.release();
+    }
+  }
+
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<void> {
+    await this.#background.close();
+    this.#letWaitersGo();
+    await Promise.allSettled(this.#reads);
+    await this.#options.runner.close();
+    await this.#set.close();
+  }
+
+  #checkOpen(): void {
+    if (this.#closing !== undefined) throw engineClosed();
+  }
+
+  #facts(): LsmFacts {
+    const { cache, gate, metaBytes } = this.#tables;
+    const memtables = [this.#active, ...this.#frozen];
+    return {
+      runs: this.#set.version.runs,
+      memtableBytes: memtables.reduce((sum, { table }) => sum + table.usedBytes, 0),
+      cacheBytes: cache.usedBytes + metaBytes,
+      cacheHits: cache.hits,
+      cacheMisses: cache.misses,
+      slowReads: gate.slowReads,
+      mergedRows: this.#background.mergedRows,
+    };
+  }
+}

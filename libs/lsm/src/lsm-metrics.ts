@@ -1,0 +1,66 @@
+import type { Counter, Metrics } from '@cairn/ports';
+
+import type { Run } from './version.js';
+
+/** What is published when somebody collects. */
+export interface LsmFacts {
+  readonly runs: readonly Run[];
+  readonly memtableBytes: number;
+  readonly cacheBytes: number;
+  readonly cacheHits: number;
+  readonly cacheMisses: number;
+  readonly slowReads: number;
+  readonly mergedRows: number;
+}
+
+/** The engine's metrics; names shared with the other engines mean the same. */
+export class LsmMetrics {
+  readonly #writtenBatches: Counter;
+  readonly #writtenBytes: Counter;
+  readonly #flushes: Counter;
+
+  constructor(metrics: Metrics, facts: () => LsmFacts) {
+    this.#writtenBatches = metrics.counter('cairn_engine_written_batches_total', 'Batches written.');
+    this.#writtenBytes = metrics.counter('cairn_engine_written_bytes_total', 'Key and value bytes written.');
+    this.#flushes = metrics.counter('cairn_engine_flushes_total', 'Memtables written out.');
+    const files = metrics.gauge('cairn_engine_table_files', 'Table files per level.', ['level']);
+    const runs = metrics.gauge('cairn_engine_runs', 'Sorted runs that a read may have to look into.');
+    const bytes = metrics.gauge('cairn_engine_table_bytes', 'Bytes of table files that are in use.');
+    const memory = metrics.gauge('cairn_engine_memory_bytes', 'Memory of memtables and caches.');
+    const hits = metrics.gauge('cairn_engine_block_cache_hits', 'Blocks that were read from memory.');
+    const misses = metrics.gauge('cairn_engine_block_cache_misses', 'Blocks that were read from files.');
+    const slow = metrics.gauge('cairn_engine_slow_reads', 'Reads that held up the event loop over 1 ms.');
+    const merged = metrics.gauge('cairn_engine_merged_rows', 'Rows read by merges.');
+    let levels = 0;
+    metrics.onCollect(() => {
+      const now = facts();
+      const byLevel = new Array<number>(levels).fill(0);
+      let tableBytes = 0;
+      for (const { level, slices } of now.runs) {
+        byLevel[level] = (byLevel[level] ?? 0) + slices.length;
+        for (const { table } of slices) tableBytes += table.summary.bytes;
+      }
+      // Levels that got empty are published, too.
+      levels = byLevel.length;
+      for (let level = 0; level < levels; level += 1) {
+        files.set(byLevel[level] ?? 0, { level: String(level) });
+      }
+      runs.set(now.runs.length);
+      bytes.set(tableBytes);
+      memory.set(now.memtableBytes + now.cacheBytes);
+      hits.set(now.cacheHits);
+      misses.set(now.cacheMisses);
+      slow.set(now.slowReads);
+      merged.set(now.mergedRows);
+    });
+  }
+
+  written(bytes: number): void {
+    this.#writtenBatches.add(1);
+    this.#writtenBytes.add(bytes);
+  }
+
+  flushed(): void {
+    this.#flushes.add(1);
+  }
+}

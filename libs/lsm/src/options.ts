@@ -1,0 +1,56 @@
+import { CairnError } from '@cairn/base';
+import type { Clock, Disk, Logger, Metrics } from '@cairn/ports';
+
+import type { JobRunner } from './jobs.js';
+import type { VersionedKeys } from './key-shape.js';
+
+const MIB = 1024 * 1024;
+
+/** Sizes that were measured to be good; see the README for what each trades. */
+export const LSM_DEFAULTS = {
+  memtableBytes: 32 * MIB,
+  blockCacheBytes: 64 * MIB,
+  metaCacheBytes: 128 * MIB,
+  blockBytes: 4096,
+  tableBytes: 32 * MIB,
+} as const;
+
+export interface LsmOptions {
+  /** Directory; created when missing. The caller sees to it that no other process has it. */
+  readonly path: string;
+  readonly disk: Disk;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly metrics?: Metrics;
+  /** Where tables are written and merged. */
+  readonly runner: JobRunner;
+  readonly versioned?: VersionedKeys;
+  /** Rows are gathered in memory up to this; up to three such pieces exist at a time. 4 KiB and more. */
+  readonly memtableBytes?: number;
+  /** Blocks of tables kept in memory; 0 = none. */
+  readonly blockCacheBytes?: number;
+  /** Filters and indexes of tables kept in memory: about a hundredth of the tables' size serves all reads. */
+  readonly metaCacheBytes?: number;
+  /** Of one block, 256 bytes to 64 KiB. */
+  readonly blockBytes?: number;
+  /** About the size of a table that merging makes. */
+  readonly tableBytes?: number;
+}
+
+export type ResolvedLsmOptions = LsmOptions & Required<Pick<LsmOptions, keyof typeof LSM_DEFAULTS>>;
+
+/** Throws INVALID_ARGUMENT for what cannot work. */
+export function resolveOptions(options: LsmOptions): ResolvedLsmOptions {
+  const resolved = { ...LSM_DEFAULTS, ...options };
+  checkRange('memtableBytes', resolved.memtableBytes, 4 * 1024, 1024 * MIB);
+  checkRange('blockCacheBytes', resolved.blockCacheBytes, 0, Number.MAX_SAFE_INTEGER);
+  checkRange('metaCacheBytes', resolved.metaCacheBytes, 0, Number.MAX_SAFE_INTEGER);
+  checkRange('blockBytes', resolved.blockBytes, 256, 64 * 1024);
+  checkRange('tableBytes', resolved.tableBytes, resolved.blockBytes, 1024 * MIB);
+  return resolved;
+}
+
+function checkRange(name: string, value: number, low: number, high: number): void {
+  if (Number.isInteger(value) && value >= low && value <= high) return;
+  throw new CairnError('INVALID_ARGUMENT', `engine: ${name} is ${value}, must be from ${low} to ${high}`);
+}

@@ -1,0 +1,161 @@
+import type { EngineRow } from '@cairn/engine';
+
+import { BlockView } from './block.js';
+import { mayContain } from './bloom.js';
+import { hashStem, type KeyShape } from './key-shape.js';
+import { compareKeys, KeyView, startsWith } from './key-view.js';
+import type { Memtable } from './memtable.js';
+import { isDeleted, keyBytesOf, ROW_HEADER_BYTES, rowBytesOf } from './row.js';
+import type { Table } from './table.js';
+import type { Tables } from './tables.js';
+import { sliceFor, type Run, type Slice } from './version.js';
+
+const NO_ROW = -1;
+
+/** Where a point read looks: what is in memory newest first, then the runs newest first. */
+export interface PointSources {
+  readonly memtables: readonly Memtable[];
+  readonly runs: readonly Run[];
+}
+
+/**
+ * Finds the first row of a span that lies within one stem, on the calling thread. Filters tell which runs to look
+ * into; and where the stem has versions, a run is passed over when it holds no suffix below that of a row which
+ * a newer run had: what it has of the stem comes behind.
+ */
+export class PointReader {
+  readonly #tables: Tables;
+  readonly #shape: KeyShape;
+  readonly #start = new KeyView();
+  readonly #end = new KeyView();
+  readonly #bound = new KeyView();
+  readonly #candidate = new KeyView();
+  readonly #block = new BlockView();
+  /** A copy of the best row so far. */
+  #best: Buffer | undefined;
+  readonly #bestKey = new KeyView();
+  #suffixBytes = 0;
+  #hash = 0;
+
+  constructor(tables: Tables, shape: KeyShape) {
+    this.#tables = tables;
+    this.#shape = shape;
+  }
+
+  /**
+   * The first row in [start, end); 'waits' when something would have to be read from a slow disk first, or
+   * when the span holds more than one stem. Throws CORRUPTION.
+   */
+  first(sources: PointSources, start: Uint8Array, end: Uint8Array): EngineRow | undefined | 'waits' {
+    this.#start.set(start, 0, start.length);
+    this.#end.set(end, 0, end.length);
+    const stemBytes = this.#shape.stemBytesOf(this.#start);
+    this.#suffixBytes = start.length - stemBytes;
+    if (!this.#isWithinStem(stemBytes)) return 'waits';
+    this.#hash = hashStem(this.#start, stemBytes);
+    for (;;) {
+      this.#best = undefined;
+      if (!this.#search(sources)) return 'waits';
+      const best = this.#best as Buffer | undefined;
+      if (best === undefined) return undefined;
+      if (!isDeleted(best, 0)) return rowOf(best);
+      // A deleted row hides older ones of its key only.
+      const next = Buffer.alloc(keyBytesOf(best, 0) + 1);
+      best.copy(next, 0, ROW_HEADER_BYTES, ROW_HEADER_BYTES + next.length - 1);
+      this.#start.set(next, 0, next.length);
+    }
+  }
+
+  /** Without versions a stem is one key, and the span must be, too. */
+  #isWithinStem(stemBytes: number): boolean {
+    const end = this.#end;
+    if (!startsWith(end, this.#start, stemBytes)) return false;
+    return this.#suffixBytes > 0 || (end.length === stemBytes + 1 && end.bytes[end.at + stemBytes] === 0);
+  }
+
+  /** Looks into all sources; false when one would have to be waited for. */
+  #search({ memtables, runs }: PointSources): boolean {
+    for (const memtable of memtables) {
+      const at = memtable.find(this.#hash, this.#start, this.#end);
+      if (at !== NO_ROW) this.#consider(memtable.bytes, at);
+      if (this.#isDecided()) return true;
+    }
+    for (const run of runs) {
+      if (!this.#searchRun(run)) return false;
+      if (this.#isDecided()) return true;
+    }
+    return true;
+  }
+
+  /** Where the stem is the whole key, the newest row is the answer. */
+  #isDecided(): boolean {
+    return this.#suffixBytes === 0 && this.#best !== undefined;
+  }
+
+  #searchRun({ slices }: Run): boolean {
+    for (let at = sliceFor(slices, this.#start); at < slices.length; at += 1) {
+      const slice = slices[at] as Slice;
+      this.#bound.set(slice.from, 0, slice.from.length);
+      if (compareKeys(this.#bound, this.#end) >= 0) return true;
+      if (this.#canHaveBetter(slice.table) && !this.#searchSlice(slice)) return false;
+    }
+    return true;
+  }
+
+  #canHaveBetter({ summary }: Table): boolean {
+    if (this.#suffixBytes === 0) return true;
+    const { lowestSuffix } = summary;
+    if (lowestSuffix.length === 0) return false;
+    if (this.#best === undefined) return true;
+    const best = this.#bestKey;
+    const suffixAt = best.at + best.length - this.#suffixBytes;
+    for (let offset = 0; offset < this.#suffixBytes; offset += 1) {
+      const difference = (best.bytes[suffixAt + offset] as number) - (lowestSuffix[offset] as number);
+      if (difference !== 0) return difference > 0;
+    }
+    return false;
+  }
+
+  /** False when it would have to be waited for. */
+  #searchSlice({ table, from, to }: Slice): boolean {
+    const meta = this.#tables.metaNow(table);
+    if (meta === undefined) return false;
+    if (!mayContain(meta.filter, this.#hash)) return true;
+    this.#bound.set(from, 0, from.length);
+    const target = compareKeys(this.#bound, this.#start) > 0 ? this.#bound : this.#start;
+    const block = this.#block;
+    let at = meta.blockFor(target);
+    if (!this.#tables.blockNow(table, meta, at, block)) return false;
+    let row = block.lowerBound(target);
+    if (row === block.rowCount) {
+      // The target is between the last row of this block and the first of the next.
+      at += 1;
+      if (at === meta.blocks) return true;
+      if (!this.#tables.blockNow(table, meta, at, block)) return false;
+      row = 0;
+    }
+    const rowAt = block.rowAt(row);
+    this.#candidate.setToRow(block.bytes, rowAt);
+    this.#bound.set(to, 0, to.length);
+    if (compareKeys(this.#candidate, this.#end) < 0 && compareKeys(this.#candidate, this.#bound) < 0) {
+      this.#consider(block.bytes, rowAt);
+    }
+    return true;
+  }
+
+  /** Keeps a copy of the row if its key comes before that of the best; of one key the newer row stays. */
+  #consider(bytes: Uint8Array, rowAt: number): void {
+    this.#candidate.setToRow(bytes, rowAt);
+    if (this.#best !== undefined && compareKeys(this.#candidate, this.#bestKey) >= 0) return;
+    const length = rowBytesOf(bytes, rowAt);
+    const copy = Buffer.allocUnsafe(length);
+    copy.set(bytes.subarray(rowAt, rowAt + length));
+    this.#best = copy;
+    this.#bestKey.setToRow(copy, 0);
+  }
+}
+
+function rowOf(packed: Buffer): EngineRow {
+  const valueAt = ROW_HEADER_BYTES + keyBytesOf(packed, 0);
+  return [packed.subarray(ROW_HEADER_BYTES, valueAt), packed.subarray(valueAt)];
+}

@@ -1,0 +1,52 @@
+import type { Disk, DiskFile } from '@cairn/ports';
+
+import {
+  damagedTable,
+  decodeFooter,
+  FOOTER_BYTES,
+  metaBytesOf,
+  metaFrom,
+  type TableFooter,
+  type TableMeta,
+} from './table-format.js';
+import { tableName, type TableSummary } from './table-summary.js';
+
+/** A table whose file is open. */
+export interface Table {
+  readonly summary: TableSummary;
+  readonly path: string;
+  readonly file: DiskFile;
+  readonly footer: TableFooter;
+  /** Slices of versions that name it: the file goes when there are none any more. */
+  references: number;
+  /** In memory while there is room. */
+  meta: TableMeta | undefined;
+  /** Somebody looked at `meta` since it was last considered for removal. */
+  wasUsed: boolean;
+}
+
+/** Opens a table that somebody wrote. Throws CORRUPTION when it is not what was written. */
+export async function openTable(disk: Disk, directory: string, summary: TableSummary): Promise<Table> {
+  const path = `${directory}/${tableName(summary.number)}`;
+  if (!(await disk.exists(path))) throw damagedTable(path, 'it is missing');
+  const file = await disk.open(path, { mode: 'read' });
+  try {
+    const size = await file.size();
+    if (size !== summary.bytes) throw damagedTable(path, `it has ${size} bytes instead of ${summary.bytes}`);
+    const footer = decodeFooter(await file.read(size - FOOTER_BYTES, FOOTER_BYTES), path);
+    return { summary, path, file, footer, references: 0, meta: undefined, wasUsed: false };
+  } catch (error) {
+    await file.close();
+    throw error;
+  }
+}
+
+/** Reads the meta section. Throws CORRUPTION. */
+export async function readMeta({ file, footer, path }: Table): Promise<TableMeta> {
+  return metaFrom(await file.read(footer.metaAt, metaBytesOf(footer)), footer, path);
+}
+
+/** What a read meets whose block is not what was written. */
+export function damagedBlock(table: Pick<Table, 'path'>, position: number): Error {
+  return damagedTable(table.path, `the block at ${position} does not match its checksum`);
+}

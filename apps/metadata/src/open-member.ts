@@ -1,5 +1,6 @@
-import type { KvEngine } from '@cairn/engine';
-import { openClassicLevelEngine } from '@cairn/engine/classic-level';
+import { claimForEngine, type KvEngine } from '@cairn/engine';
+import { LsmEngine } from '@cairn/lsm';
+import { ThreadJobs } from '@cairn/lsm/thread';
 import { openMember, type MemberContext, type MemberPorts } from '@cairn/metadata';
 import { lockDirectory } from '@cairn/runtime-node';
 
@@ -12,7 +13,7 @@ export function memberOpener(ports: Omit<MemberPorts, 'openEngine'>): OpenMember
     await ports.disk.makeDirectory(dataDirectory);
     const lock = await lockDirectory(dataDirectory);
     try {
-      const member = await openMember({ ...ports, openEngine: () => openEngine(context) }, context);
+      const member = await openMember({ ...ports, openEngine: () => openEngine(ports, context) }, context);
       return {
         address: member.address,
         readiness: () => {
@@ -31,12 +32,16 @@ export function memberOpener(ports: Omit<MemberPorts, 'openEngine'>): OpenMember
   };
 }
 
-function openEngine({ config, logger, metrics }: MemberContext): Promise<KvEngine> {
-  return openClassicLevelEngine({
-    path: `${config.dataDirectory}/engine`,
+async function openEngine(
+  { clock, disk }: Pick<MemberPorts, 'clock' | 'disk'>,
+  { config, logger, metrics }: MemberContext,
+): Promise<KvEngine> {
+  await claimForEngine(disk, config.dataDirectory, 'lsm');
+  return LsmEngine.open({
+    ...{ path: `${config.dataDirectory}/engine`, disk, clock, logger, metrics },
+    runner: new ThreadJobs(),
+    memtableBytes: config.writeBufferBytes,
     blockCacheBytes: config.blockCacheBytes,
-    writeBufferBytes: config.writeBufferBytes,
-    logger,
-    metrics,
+    metaCacheBytes: config.indexCacheBytes,
   });
 }

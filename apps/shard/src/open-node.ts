@@ -1,8 +1,10 @@
 import { MemoryEngine, claimForEngine, type KvEngine } from '@cairn/engine';
 import { openClassicLevelEngine } from '@cairn/engine/classic-level';
 import { openLmdbEngine } from '@cairn/engine/lmdb';
+import { LsmEngine } from '@cairn/lsm';
+import { ThreadJobs } from '@cairn/lsm/thread';
+import { VERSIONED_KEYS } from '@cairn/mvcc';
 import type { Readiness } from '@cairn/observability';
-import type { Disk } from '@cairn/ports';
 import { lockDirectory } from '@cairn/runtime-node';
 import { openShardNode, type ShardNodeContext, type ShardNodePorts } from '@cairn/shard-node';
 
@@ -22,7 +24,7 @@ export function nodeOpener(ports: Omit<ShardNodePorts, 'openEngine'>): OpenNode 
     const lock = await lockDirectory(dataDirectory);
     try {
       const node = await openShardNode(
-        { ...ports, openEngine: () => openEngine(ports.disk, context) },
+        { ...ports, openEngine: () => openEngine(ports, context) },
         context,
       );
       return {
@@ -43,17 +45,27 @@ export function nodeOpener(ports: Omit<ShardNodePorts, 'openEngine'>): OpenNode 
   };
 }
 
-async function openEngine(disk: Disk, { config, logger, metrics }: ShardNodeContext): Promise<KvEngine> {
+async function openEngine(
+  { clock, disk }: Pick<ShardNodePorts, 'clock' | 'disk'>,
+  { config, logger, metrics }: ShardNodeContext,
+): Promise<KvEngine> {
   await claimForEngine(disk, config.dataDirectory, config.engine);
   const path = `${config.dataDirectory}/engine`;
+  const { blockCacheBytes, writeBufferBytes } = config;
   switch (config.engine) {
     case 'memory':
       return new MemoryEngine();
     case 'lmdb':
       return openLmdbEngine({ path, disk, logger, metrics });
-    case 'classic-level': {
-      const { blockCacheBytes, writeBufferBytes } = config;
+    case 'classic-level':
       return openClassicLevelEngine({ path, blockCacheBytes, writeBufferBytes, logger, metrics });
-    }
+    case 'lsm':
+      return LsmEngine.open({
+        ...{ path, disk, clock, logger, metrics, blockCacheBytes },
+        runner: new ThreadJobs(),
+        versioned: VERSIONED_KEYS,
+        memtableBytes: writeBufferBytes,
+        metaCacheBytes: config.indexCacheBytes,
+      });
   }
 }

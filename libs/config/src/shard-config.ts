@@ -35,8 +35,8 @@ export const shardConfigSchema = z.object({
     description:
       'Storage engine. A data directory stays with the engine that made it. "memory" keeps nothing across a ' +
       'restart and is for experiments; the Raft log stays on disk.',
-    choices: ['classic-level', 'lmdb', 'memory'],
-    default: 'classic-level',
+    choices: ['lsm', 'classic-level', 'lmdb', 'memory'],
+    default: 'lsm',
   }),
   ...storageFields,
   rowCacheBytes: bytesField({

@@ -2,7 +2,7 @@ import { CairnError } from '@cairn/base';
 import { readWholeFile, writeFileDurably, type Disk } from '@cairn/ports';
 
 /** Engines that a data directory can be made with. */
-export type EngineKind = 'classic-level' | 'lmdb' | 'memory';
+export type EngineKind = 'lsm' | 'classic-level' | 'lmdb' | 'memory';
 
 const FILE_NAME = 'engine-kind';
 /** A file that every LevelDB directory has. */

@@ -32,6 +32,9 @@ export function versionKeyLength(userKey: Uint8Array, zeros: number): number {
   return KEY_BYTES_MIN + userKey.length + zeros;
 }
 
+/** What an engine may know about version keys: see `VersionedKeys` of the engine. */
+export const VERSIONED_KEYS = { namespace: Namespace.versions, suffixBytes: TIMESTAMP_BYTES } as const;
+
 /** Writes eight bytes that sort opposite to the timestamp. */
 export function writeInvertedTimestamp(target: Buffer, at: number, ts: number): void {
   const high = 0xffffffff - Math.floor(ts / 4294967296);

@@ -19,8 +19,8 @@ const NAMES: readonly string[] = [...WORKS, FAILOVER];
 /** The same flag wherever a cluster is started. */
 export const engineField = choiceField({
   description: 'Storage engine of the shard nodes that are started.',
-  choices: ['classic-level', 'lmdb', 'memory'],
-  default: 'classic-level',
+  choices: ['lsm', 'classic-level', 'lmdb', 'memory'],
+  default: 'lsm',
 });
 
 /** The same in all benchmarks. */

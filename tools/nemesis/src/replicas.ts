@@ -1,8 +1,9 @@
 import { createHash } from 'node:crypto';
 import { join } from 'node:path';
-import { openClassicLevelEngine } from '@cairn/engine/classic-level';
-import { Namespace } from '@cairn/mvcc';
+import { InlineJobs, LsmEngine } from '@cairn/lsm';
+import { Namespace, VERSIONED_KEYS } from '@cairn/mvcc';
 import { noopLogger } from '@cairn/ports';
+import { NodeClock, NodeDisk } from '@cairn/runtime-node';
 
 /** Every version of every key that a stopped shard node holds: engine keys in hex, digests of values. */
 export type ReplicaRows = ReadonlyMap<string, string>;
@@ -12,7 +13,15 @@ const DIFFERENCES_MAX = 5;
 
 /** Reads the rows of a node that does not run. */
 export async function readRows(dataDirectory: string): Promise<ReplicaRows> {
-  const engine = await openClassicLevelEngine({ path: join(dataDirectory, 'engine'), logger: noopLogger });
+  const disk = new NodeDisk();
+  const engine = await LsmEngine.open({
+    path: join(dataDirectory, 'engine'),
+    disk,
+    clock: new NodeClock(),
+    logger: noopLogger,
+    runner: new InlineJobs(disk),
+    versioned: VERSIONED_KEYS,
+  });
   const rows = new Map<string, string>();
   try {
     const iterator = engine.iterate({

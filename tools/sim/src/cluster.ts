@@ -6,6 +6,7 @@ import { DEFAULT_STORE_CONFIG, type StoreConfig } from '@cairn/store';
 import { PROTOCOL_VERSION, type Hello } from '@cairn/wire';
 
 import { SimMetadataNode } from './metadata-node.js';
+import type { SimEngineKind } from './node-engine.js';
 import { Observer } from './observer.js';
 import { SimRouterNode } from './router-node.js';
 import { SimShardNode } from './shard-node.js';
@@ -55,6 +56,8 @@ export interface SimClusterOptions {
   readonly rowCacheBytes?: number;
   /** Default 0: reads of engines come at once. */
   readonly engineReadMsMax?: number;
+  /** Default `memory`. */
+  readonly engine?: SimEngineKind;
 }
 
 /** A whole cluster in this process, on virtual time: real nodes on simulated disks, clocks and network. */
@@ -86,6 +89,7 @@ export class SimCluster {
       observer,
       rng: this.rng.fork('world'),
       engineReadMsMax: options.engineReadMsMax ?? 0,
+      engine: options.engine ?? 'memory',
     };
     const storeConfig = { ...SMALL_STORE_CONFIG, ...options.storeConfig };
     const logSegmentBytes = options.logSegmentBytes ?? 32 * KIB;

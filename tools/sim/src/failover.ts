@@ -4,7 +4,8 @@ import { CairnError } from '@cairn/base';
 import { DEFAULT_STORE_CONFIG, type Replica } from '@cairn/store';
 
 import { SimCluster } from './cluster.js';
-import type { Death, SimNode } from './sim-node.js';
+import type { Death } from './node-engine.js';
+import type { SimNode } from './sim-node.js';
 
 /** Kills per cluster; after so many the next one is booted. */
 const KILLS_PER_CLUSTER = 10;

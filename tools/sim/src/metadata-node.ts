@@ -47,7 +47,7 @@ export class SimMetadataNode extends SimNode {
     ];
     const { values } = loadConfig({ ...metadataConfig, argv, env: {} });
     this.#member = await openMember(
-      { ...ports, openEngine: () => Promise.resolve(ports.engine) },
+      ports,
       {
         // Smaller than anybody may configure, so that logs turn over.
         config: { ...values, raftLogSegmentBytes: logSegmentBytes },

@@ -3,7 +3,8 @@ import type { DiskOperation, SimRng } from '@cairn/runtime-sim';
 import type { SimCluster } from './cluster.js';
 import { Datagrams } from './datagrams.js';
 import type { EngineOperation } from './engine-faults.js';
-import type { Death, SimNode } from './sim-node.js';
+import type { Death } from './node-engine.js';
+import type { SimNode } from './sim-node.js';
 
 export const FAULT_KINDS = [
   'power-loss',
@@ -34,7 +35,7 @@ const FAILING_OPERATIONS: readonly DiskOperation[] = [
 ];
 const FAILING_ENGINE_OPERATIONS: readonly EngineOperation[] = ['write', 'flush', 'read'];
 /** Files that rot: those a node reads again and answers for. */
-const ROTTING = /segment-|\.spool$|node\.json$/;
+const ROTTING = /segment-|\.spool$|node\.json$|\.lsm$|manifest-/;
 /** Whoever looks after the machines needs this long when the nemesis is over. */
 const RESTART_MS = 500;
 

@@ -9,6 +9,7 @@ import {
   type Operation,
 } from '@cairn/checkers';
 import { KvMachine } from '@cairn/shard-node';
+import type { EngineSpan } from '@cairn/store';
 
 import { Ambush } from './ambush.js';
 import { checkLeases, watchLeaderTerms } from './checkers/leadership.js';
@@ -19,8 +20,10 @@ import { strictOrderFaults } from './checkers/strict.js';
 import { windowFaults, type HeldWindow } from './checkers/windows.js';
 import { SimCluster } from './cluster.js';
 import { FAULT_KINDS, Nemesis, type FaultKind } from './nemesis.js';
+import type { SimEngineKind } from './node-engine.js';
 import type { Violation } from './observer.js';
 import { Operator } from './operator.js';
+import type { SimNode } from './sim-node.js';
 import { startClient } from './sim-client.js';
 import { COUNTERS, REGISTERS, Worker } from './workload.js';
 
@@ -48,6 +51,7 @@ export interface ClusterShape {
   readonly rowCacheBytes: number;
   /** Reads of engines take up to this long; 0 = they come at once. */
   readonly engineReadMsMax: number;
+  readonly engine: SimEngineKind;
 }
 
 export interface ScenarioOptions {
@@ -141,6 +145,7 @@ class ScenarioRun {
       routers: shape.pick([1, 2, 3]),
       // Flow control seldom matters with the windows of HTTP/2 and the messages here.
       grpcWindowBytes: shape.pick([64 * 1024, 64 * 1024, 512]),
+      engine: shape.pick(['memory', 'lsm']),
       ...options.shape,
     });
     this.#kinds = options.faults ?? drawFaults(this.cluster);
@@ -355,12 +360,8 @@ class ScenarioRun {
           if (machine instanceof KvMachine && machine.window !== undefined)
             windows.push({ node: node.name, rangeId, appliedIndex, window: machine.window });
           all.set(`${descriptor.rangeId} ${descriptor.epoch.version}`, descriptor);
-          states.push({
-            node: node.name,
-            rangeId: replica.rangeId,
-            appliedIndex: replica.appliedIndex,
-            rows: await readRows(node.engine, replica.machine.spans()),
-          });
+          const rows = await this.#rowsOf(node, machine.spans());
+          if (rows !== undefined) states.push({ node: node.name, rangeId, appliedIndex, rows });
         }
         for (const fault of overlapFaults(spans)) observer.violate('coverage', `${node.name}: ${fault}`);
       }
@@ -371,6 +372,15 @@ class ScenarioRun {
     if (this.#kinds.length === 0) {
       for (const line of observer.errorLines) observer.violate('error-line', line);
     }
+  }
+
+  /** undefined when they cannot be read any more, because a bit of theirs was flipped and nobody had looked. */
+  async #rowsOf(node: SimNode, spans: readonly EngineSpan[]): Promise<ReplicaState['rows'] | undefined> {
+    const reading = readRows(node.engine, spans).catch((error: unknown) => {
+      if (node.isNoticedRot(error)) return undefined;
+      throw error;
+    });
+    return this.cluster.scheduler.settle(reading);
   }
 
   #judgeKey(key: string, operations: readonly Operation[]): void {

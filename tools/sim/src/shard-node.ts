@@ -59,7 +59,7 @@ export class SimShardNode extends SimNode {
       diskReserveBytes: DISK_RESERVE_BYTES,
     };
     this.#node = await openShardNode(
-      { ...ports, openEngine: () => Promise.resolve(ports.engine) },
+      ports,
       {
         config: { ...values, ...small },
         logger: ports.logger,

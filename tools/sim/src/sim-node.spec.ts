@@ -43,7 +43,7 @@ beforeEach(() => {
   const rng = new SimRng(1);
   observer = new Observer(() => scheduler.nowMs);
   const network = new SimNetwork(scheduler, rng);
-  node = new ProbeNode('probe', { scheduler, network, rng, observer, engineReadMsMax: 0 });
+  node = new ProbeNode('probe', { scheduler, network, rng, observer, engineReadMsMax: 0, engine: 'memory' });
   ends = 0;
   node.onEnded = () => {
     ends += 1;
@@ -120,7 +120,8 @@ describe('a simulated node', () => {
         },
       );
     };
-    node.live(async ({ engine }) => {
+    node.live(async ({ openEngine }) => {
+      const engine = await openEngine();
       const put = (): Promise<void> => {
         const batch = engine.newBatch();
         batch.put(Buffer.from('k'), Buffer.from('v'));

@@ -1,5 +1,5 @@
-import { CairnError } from '@cairn/base';
-import { MemoryEngine, type KvEngine } from '@cairn/engine';
+import { assert, CairnError } from '@cairn/base';
+import type { KvEngine } from '@cairn/engine';
 import type { Clock, Disk, Logger, Rng, Transport } from '@cairn/ports';
 import {
   SimDisk,
@@ -11,19 +11,20 @@ import {
 import type { Replica } from '@cairn/store';
 
 import { EngineFaults } from './engine-faults.js';
+import {
+  LsmNodeEngine,
+  MemoryNodeEngine,
+  type Death,
+  type NodeEngine,
+  type SimEngineKind,
+} from './node-engine.js';
 import type { Observer } from './observer.js';
-import { SlowEngine } from './slow-engine.js';
 
-/** Virtual time of an engine write and of a flush, milliseconds. */
-const ENGINE_WRITE_MS = { low: 0.01, high: 0.2 };
-const ENGINE_FLUSH_MS = { low: 0.5, high: 5 };
 /**
  * Clocks of nodes run at most this much too fast or too slow: any two then differ in speed by just less than
  * the tenth by which a vote hold has to exceed a lease.
  */
 const DRIFT_PPM_MAX = 47_000;
-/** A dying process keeps every write the operating system has taken: nothing is lost. */
-const LOSE_NOTHING: Rng = { next: () => 0, integer: () => 0, bytes: (length) => new Uint8Array(length) };
 
 export interface SimWorld {
   readonly scheduler: SimScheduler;
@@ -32,6 +33,7 @@ export interface SimWorld {
   readonly observer: Observer;
   /** Reads of engines take up to this long; 0 = they come at once. */
   readonly engineReadMsMax: number;
+  readonly engine: SimEngineKind;
 }
 
 /** The ports of one life. */
@@ -41,11 +43,8 @@ export interface NodePorts {
   readonly disk: Disk;
   readonly transport: Transport;
   readonly logger: Logger;
-  readonly engine: KvEngine;
+  openEngine(): Promise<KvEngine>;
 }
-
-/** How a life ends: the machine loses power (unsynced data is lost), or only the process dies. */
-export type Death = 'power' | 'process';
 
 /**
  * A machine with a disk and an engine that outlive its processes. What runs on it is up to the subclass; it
@@ -58,7 +57,7 @@ export abstract class SimNode {
   /** Called when what runs here has ended by itself: whoever looks after the machine starts it again. */
   onEnded: () => void = () => undefined;
   readonly #disk: SimDisk;
-  #engine: MemoryEngine;
+  readonly #engine: NodeEngine;
   #process: SimProcess | undefined;
   #lives = 0;
   #isLost = false;
@@ -68,27 +67,16 @@ export abstract class SimNode {
     this.world = world;
     this.#disk = new SimDisk(world.rng.fork(`${name}/disk`), { cutsAtBytes: true });
     this.engineFaults = new EngineFaults(() => this.#disk.freeBytes);
-    const delays = world.rng.fork(`${name}/engine`);
-    this.#engine = new MemoryEngine({
-      delay: (operation) => {
-        const process = this.#process;
-        if (process === undefined) return Promise.resolve();
-        const bounds = operation === 'flush' ? ENGINE_FLUSH_MS : ENGINE_WRITE_MS;
-        return new Promise((resolve) => {
-          process.schedule(delays.between(bounds.low, bounds.high), resolve);
-        });
-      },
-      beforeWrite: (bytes) => {
-        this.engineFaults.check('write', bytes);
-      },
-      beforeFlush: () => {
-        this.engineFaults.check('flush', 0);
-      },
-    });
+    this.#engine =
+      world.engine === 'lsm'
+        ? new LsmNodeEngine(this.#disk, this.engineFaults)
+        : new MemoryNodeEngine(this.engineFaults, world.rng.fork(`${name}/engine`));
   }
 
-  get engine(): MemoryEngine {
-    return this.#engine;
+  /** Without delays and faults, for whoever looks at the rows. */
+  get engine(): KvEngine {
+    assert(this.#engine.current !== undefined, 'the node has opened its engine', { node: this.name });
+    return this.#engine.current;
   }
 
   get disk(): SimDisk {
@@ -133,30 +121,18 @@ export abstract class SimNode {
       disk: this.#disk.attach(process),
       transport: network.attach(process),
       logger: observer.loggerFor(this.name),
-      engine: this.#engineFor(process, rng),
+      openEngine: () =>
+        this.#engine.open({
+          process,
+          logger: observer.loggerFor(this.name),
+          readMsMax: this.world.engineReadMsMax,
+          rng,
+        }),
     };
     process.schedule(0, () => {
       this.open(ports).catch((error: unknown) => {
         if (process.state !== 'dead') this.ended('start', error);
       });
-    });
-  }
-
-  #engineFor(process: SimProcess, rng: SimRng): KvEngine {
-    const { engineReadMsMax } = this.world;
-    const delays = rng.fork('reads');
-    return new SlowEngine(this.#engine, {
-      delay: () =>
-        engineReadMsMax === 0
-          ? undefined
-          : new Promise((resolve) => {
-              // Most reads are quick, some take their time.
-              process.schedule(delays.next() ** 4 * engineReadMsMax, resolve);
-            }),
-      isSlow: () => engineReadMsMax > 0 && delays.next() < 0.5,
-      check: () => {
-        this.engineFaults.check('read', 0);
-      },
     });
   }
 
@@ -171,7 +147,7 @@ export abstract class SimNode {
   protected ended(checker: 'fatal' | 'start' | 'stop', error: unknown): void {
     const { observer, scheduler } = this.world;
     const text = error instanceof Error ? (error.stack ?? error.message) : String(error);
-    if (this.#isNoticedRot(error)) {
+    if (this.isNoticedRot(error)) {
       this.#isLost = true;
       observer.note(this.name, `is lost: ${text}`);
     } else if (this.#disk.isInjected(error) || this.engineFaults.isInjected(error)) {
@@ -188,7 +164,8 @@ export abstract class SimNode {
     });
   }
 
-  #isNoticedRot(error: unknown): boolean {
+  /** Whether the error names a file of this node that has a flipped bit, as the reason why it cannot be read. */
+  isNoticedRot(error: unknown): boolean {
     if (!CairnError.is(error) || (error.code !== 'CORRUPTION' && error.code !== 'FORMAT_TOO_NEW'))
       return false;
     const path = error.details['path'];
@@ -213,9 +190,7 @@ export abstract class SimNode {
     this.#process.kill();
     this.#process = undefined;
     if (death === 'power') this.#disk.crash();
-    this.#engine = this.#engine.crash(
-      death === 'power' ? this.world.rng.fork(`${this.name}/crash-${this.#lives}`) : LOSE_NOTHING,
-    );
+    this.#engine.died(death, this.world.rng.fork(`${this.name}/crash-${this.#lives}`));
     this.forget();
   }
 

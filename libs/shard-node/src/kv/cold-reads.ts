@@ -1,5 +1,5 @@
 import { timestamp, type Timestamp } from '@cairn/base';
-import type { KvEngine } from '@cairn/engine';
+import type { EngineRange, KvEngine } from '@cairn/engine';
 import {
   encodeKeyPrefix,
   encodeVersionKey,
@@ -22,6 +22,9 @@ const ABSENT: VersionRecord = {
 /** Newest first, so a search for the newest version begins at the largest timestamp. */
 const NEWEST = timestamp(Number.MAX_SAFE_INTEGER);
 
+/** Longer than the suffix of any version key, and above all of them. */
+const PAST_VERSIONS = Buffer.alloc(9, 0xff);
+
 interface ColdRead {
   readonly result: Promise<VersionRecord | undefined>;
   /**
@@ -29,6 +32,9 @@ interface ColdRead {
    */
   isOutdated: boolean;
 }
+
+/** A row, or none, or the promise of either when the engine could not tell at once. */
+export type ColdRow = VersionRecord | undefined | Promise<VersionRecord | undefined>;
 
 /**
  * Point reads that the row cache cannot answer. The engine's view is taken when `newest` is called, before it
@@ -46,28 +52,33 @@ export class ColdReads {
   }
 
   /**
-   * The newest version, tombstones and expired ones included. Reads of one key that overlap share one look.
-   * The cache keeps what was found, absence too, unless something newer was published meanwhile.
+   * The newest version, tombstones and expired ones included. Reads of one key that wait at the same time share
+   * one look. The cache keeps what was found, absence too, unless something newer was published meanwhile.
    */
-  newest(key: RowCacheKey, userKey: Uint8Array): Promise<VersionRecord | undefined> {
+  newest(key: RowCacheKey, userKey: Uint8Array): ColdRow {
     const shared = this.#newest.get(key);
     if (shared !== undefined) return shared.result;
-    const read: ColdRead = { result: this.#look(userKey, NEWEST), isOutdated: false };
+    const found = this.#look(userKey, NEWEST);
+    if (!(found instanceof Promise)) {
+      this.#cache.set(key, found ?? ABSENT);
+      return found;
+    }
+    const read: ColdRead = { result: found, isOutdated: false };
     this.#newest.set(key, read);
     const finish = (): void => {
       if (this.#newest.get(key) !== read) return;
       if (this.#newest.size === 1) this.#newest = new Map();
       else this.#newest.delete(key);
     };
-    read.result.then((version) => {
+    found.then((version) => {
       finish();
       if (!read.isOutdated) this.#cache.set(key, version ?? ABSENT);
     }, finish);
-    return read.result;
+    return found;
   }
 
   /** The newest version at or below `ts`. */
-  at(userKey: Uint8Array, ts: Timestamp): Promise<VersionRecord | undefined> {
+  at(userKey: Uint8Array, ts: Timestamp): ColdRow {
     return this.#look(userKey, ts);
   }
 
@@ -85,10 +96,21 @@ export class ColdReads {
     this.#newest = new Map();
   }
 
-  async #look(userKey: Uint8Array, ts: Timestamp): Promise<VersionRecord | undefined> {
+  /** Rejects with what the engine throws, whether at once or later. */
+  #look(userKey: Uint8Array, ts: Timestamp): ColdRow {
     const prefix = encodeKeyPrefix(userKey);
-    const end = Buffer.concat([prefix, Buffer.alloc(9, 0xff)]);
-    const iterator = this.#engine.iterate({ start: encodeVersionKey(userKey, ts), end });
+    const start = encodeVersionKey(userKey, ts);
+    const end = Buffer.concat([prefix, PAST_VERSIONS]);
+    try {
+      const row = this.#engine.first(start, end);
+      return row === 'waits' ? this.#lookWaiting({ start, end }, prefix) : versionOfRow(row, prefix);
+    } catch (error) {
+      return Promise.reject(error instanceof Error ? error : new Error(String(error)));
+    }
+  }
+
+  async #lookWaiting(range: EngineRange, prefix: Buffer): Promise<VersionRecord | undefined> {
+    const iterator = this.#engine.iterate(range);
     try {
       const rows = await iterator.next(1);
       return versionOfRow(rows[0], prefix);

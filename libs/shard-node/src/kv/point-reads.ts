@@ -2,6 +2,7 @@ import type { Timestamp } from '@cairn/base';
 import { encodeVersionToken, isVersionLiveAt, rowCacheKey, type VersionRecord } from '@cairn/mvcc';
 import { ReadConsistency } from '@cairn/wire';
 
+import type { ColdRow } from './cold-reads.js';
 import { failRead } from './damage.js';
 import type { KvCall } from './kv-call.js';
 import type { KvEnvironment, KvMachine } from './kv-machine.js';
@@ -70,7 +71,7 @@ export class PointReads {
     // What was acknowledged may not be in the engine yet, nor in the cache any more.
     const row = this.#environment.rowCache.get(key) ?? this.#machine.pending.acknowledged(key);
     if (row !== undefined) return { call, row, cold: undefined };
-    return { call, row: undefined, cold: this.#machine.coldReads.newest(key, call.request.key) };
+    return startedWith(call, this.#machine.coldReads.newest(key, call.request.key));
   }
 
   #finish(read: StartedRead): void {
@@ -114,7 +115,10 @@ export class PointReads {
     const at = call.request.readTimestamp;
     const cached = this.#environment.rowCache.get(rowCacheKey(call.request.key));
     const isKnown = cached !== undefined && cached.timestamp <= at;
-    const cold = isKnown ? undefined : this.#machine.coldReads.at(call.request.key, at);
+    const { row, cold } = startedWith(
+      call,
+      isKnown ? cached : this.#machine.coldReads.at(call.request.key, at),
+    );
     if (needsLease && !replica.hasLease(this.#environment.clock.nowMs())) {
       cold?.catch(() => undefined);
       replica.readIndex((confirmed) => {
@@ -123,9 +127,14 @@ export class PointReads {
       });
       return;
     }
-    if (cold === undefined) respondRow(call, cached, at);
+    if (cold === undefined) respondRow(call, row, at);
     else this.#finishCold(call, cold, at);
   }
+}
+
+function startedWith(call: KvCall, found: ColdRow): StartedRead {
+  if (found instanceof Promise) return { call, row: undefined, cold: found };
+  return { call, row: found, cold: undefined };
 }
 
 function respondRow(call: KvCall, row: VersionRecord | undefined, readNow: Timestamp): void {

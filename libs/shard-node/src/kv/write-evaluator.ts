@@ -125,8 +125,12 @@ export class WriteEvaluator {
     if (needsCurrent(request.op)) {
       current = this.#machine.pending.newest(key, this.#batch) ?? this.#environment.rowCache.get(key);
       if (current === undefined) {
-        this.#loadThenEvaluate(call, key);
-        return;
+        const cold = this.#machine.coldReads.newest(key, request.key);
+        if (cold instanceof Promise) {
+          this.#evaluateAfter(call, cold);
+          return;
+        }
+        current = cold;
       }
     }
     this.#decide(call, key, current);
@@ -175,20 +179,19 @@ export class WriteEvaluator {
   }
 
   /**
-   * Reads the row from the engine; the command is evaluated in the turn after, against whatever is newest
-   * then.
+   * The row has to be waited for; the command is evaluated in the turn after, against whatever is newest then.
    */
-  #loadThenEvaluate(call: KvCall, key: RowCacheKey): void {
-    call.coldReads += 1;
-    if (call.coldReads > COLD_READS_MAX) {
-      call.fail('RESOURCE_EXHAUSTED', 'the row cache is too small to evaluate the write', {
-        retryAfterMs: 100,
-      });
-      return;
-    }
-    this.#machine.coldReads.newest(key, call.request.key).then(
+  #evaluateAfter(call: KvCall, cold: Promise<unknown>): void {
+    cold.then(
       () => {
-        this.#machine.submit(call);
+        call.coldReads += 1;
+        if (call.coldReads <= COLD_READS_MAX) {
+          this.#machine.submit(call);
+          return;
+        }
+        call.fail('RESOURCE_EXHAUSTED', 'the row cache is too small to evaluate the write', {
+          retryAfterMs: 100,
+        });
       },
       (error: unknown) => {
         failRead(this.#environment, call, error);

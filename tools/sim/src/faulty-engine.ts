@@ -5,30 +5,33 @@ import type {
   EngineRow,
   EngineSnapshot,
   KvEngine,
-  MemoryEngine,
 } from '@cairn/engine';
 
-/** What happens to reads. */
-export interface EngineReads {
+import type { EngineOperation } from './engine-faults.js';
+
+/** What happens to operations. */
+export interface EngineHooks {
   /** Awaited before rows come; undefined = they come at once. */
   delay(): Promise<void> | undefined;
   /** Whether a point read cannot be had at once. */
   isSlow(): boolean;
-  /** Throws when the read has to fail. */
-  check(): void;
+  /** Throws when the operation has to fail. */
+  check(operation: EngineOperation, bytes: number): void;
 }
 
 /**
- * An engine whose reads take virtual time, and may fail. The view is taken when the iterator is made, as with
- * every engine; what happens until its rows arrive is what this is for.
+ * An engine whose reads take virtual time, and whose operations may fail. The view is taken when the iterator is
+ * made, as with every engine; what happens until its rows arrive is what this is for. As with every engine, no
+ * write and no flush succeeds after one has failed.
  */
-export class SlowEngine implements KvEngine {
-  readonly #inner: MemoryEngine;
-  readonly #reads: EngineReads;
+export class FaultyEngine implements KvEngine {
+  readonly #inner: KvEngine;
+  readonly #hooks: EngineHooks;
+  #failure: unknown;
 
-  constructor(inner: MemoryEngine, reads: EngineReads) {
+  constructor(inner: KvEngine, hooks: EngineHooks) {
     this.#inner = inner;
-    this.#reads = reads;
+    this.#hooks = hooks;
   }
 
   get(key: Uint8Array): Buffer | undefined {
@@ -36,13 +39,13 @@ export class SlowEngine implements KvEngine {
   }
 
   first(start: Uint8Array, end: Uint8Array): EngineRow | undefined | 'waits' {
-    if (this.#reads.isSlow()) return 'waits';
-    this.#reads.check();
+    if (this.#hooks.isSlow()) return 'waits';
+    this.#hooks.check('read', 0);
     return this.#inner.first(start, end);
   }
 
   write(batch: EngineBatch): Promise<void> {
-    return this.#inner.write(batch);
+    return this.#change('write', batch.bytes, () => this.#inner.write(batch));
   }
 
   newBatch(): EngineBatch {
@@ -57,8 +60,8 @@ export class SlowEngine implements KvEngine {
     const inner = this.#inner.iterate(range, snapshot);
     return {
       next: async (countMax): Promise<readonly EngineRow[]> => {
-        await this.#reads.delay();
-        this.#reads.check();
+        await this.#hooks.delay();
+        this.#hooks.check('read', 0);
         return inner.next(countMax);
       },
       seek: (target) => {
@@ -69,11 +72,22 @@ export class SlowEngine implements KvEngine {
   }
 
   flush(): Promise<void> {
-    return this.#inner.flush();
+    return this.#change('flush', 0, () => this.#inner.flush());
   }
 
   deleteRange(start: Uint8Array, end: Uint8Array): Promise<void> {
-    return this.#inner.deleteRange(start, end);
+    return this.#change('write', 0, () => this.#inner.deleteRange(start, end));
+  }
+
+  async #change(operation: EngineOperation, bytes: number, change: () => Promise<void>): Promise<void> {
+    if (this.#failure !== undefined) throw this.#failure;
+    try {
+      this.#hooks.check(operation, bytes);
+    } catch (error) {
+      this.#failure = error;
+      throw error;
+    }
+    await change();
   }
 
   compactRange(start: Uint8Array, end: Uint8Array): Promise<void> {

@@ -23,10 +23,7 @@ export function nodeOpener(ports: Omit<ShardNodePorts, 'openEngine'>): OpenNode 
     await ports.disk.makeDirectory(dataDirectory);
     const lock = await lockDirectory(dataDirectory);
     try {
-      const node = await openShardNode(
-        { ...ports, openEngine: () => openEngine(ports, context) },
-        context,
-      );
+      const node = await openShardNode({ ...ports, openEngine: () => openEngine(ports, context) }, context);
       return {
         address: node.address,
         readiness: () => {

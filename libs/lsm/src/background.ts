@@ -1,6 +1,6 @@
 import { CairnError, messageOf } from '@cairn/base';
 import { engineClosed } from '@cairn/engine';
-import { DiskError, type Logger } from '@cairn/ports';
+import { DiskError, type Clock, type Logger, type Timer } from '@cairn/ports';
 
 import type { JobRunner, JobSetting } from './jobs.js';
 import { chooseMerge, RUNS_PER_LEVEL_MAX, type MergePlan } from './merge-policy.js';
@@ -12,6 +12,8 @@ import type { CountedMemtable } from './view.js';
 
 /** With so many runs of level 0, merging goes before writing out more. */
 const YOUNG_RUNS_MAX = RUNS_PER_LEVEL_MAX * 3;
+/** After a merge that had no room on the disk, the next one is tried so much later. */
+const NO_ROOM_PAUSE_MS = 2_000;
 const FIRST_KEY = new Uint8Array(0);
 
 /** What was asked for; done in the order of the asking. */
@@ -32,6 +34,7 @@ export interface BackgroundOptions {
   readonly runner: JobRunner;
   readonly setting: JobSetting;
   readonly tableBytes: number;
+  readonly clock: Clock;
   readonly logger: Logger;
   /** The rows of the memtable are in a table that whoever looks finds. */
   flushed(memtable: CountedMemtable): void;
@@ -44,7 +47,8 @@ export interface BackgroundOptions {
 /**
  * Everything that changes tables, one thing after the other: what was asked for comes first, merges when nothing
  * else is to be done. After the first failure nothing is changed any more: what a failed write left on disk is
- * unknown until the directory is opened again.
+ * unknown until the directory is opened again. Only a merge that finds no room is given up and tried again later:
+ * its table is removed, and nobody was promised anything.
  */
 export class Background {
   readonly #options: BackgroundOptions;
@@ -52,6 +56,8 @@ export class Background {
   /** The last of those that were asked for which others wait on, if it is not done. */
   #lastBarrier: Promise<void> | undefined;
   readonly #merges: MergePlan[] = [];
+  /** Runs while merging rests because the disk is full. */
+  #pause: Timer | undefined;
   #running: Promise<void> | undefined;
   #isClosing = false;
   #failure: CairnError | undefined;
@@ -96,6 +102,7 @@ export class Background {
   /** Finishes what was asked for, but leaves off merging and compacting after the step that is under way. */
   async close(): Promise<void> {
     this.#isClosing = true;
+    this.#pause?.cancel();
     for (const { task, reject } of this.#queue) if (task.type === 'compact') reject(engineClosed());
     this.#queue = this.#queue.filter(({ task }) => task.type !== 'compact');
     while (this.#running !== undefined) await this.#running;
@@ -121,33 +128,50 @@ export class Background {
   /** Does the next thing; false when there is none. */
   async #runOne(): Promise<boolean> {
     const queued = this.#queue[0];
-    if (queued === undefined) return !this.#isClosing && this.#mergeStep();
-    if (queued.task.type === 'flush' && this.isBehind) return this.#mergeStep();
+    const mayMerge = this.#pause === undefined && !this.#isClosing;
+    if (queued === undefined) return mayMerge && this.#mergeStep();
+    if (queued.task.type === 'flush' && this.isBehind && mayMerge) return this.#mergeStep();
     this.#queue.shift();
-    const isDone = await this.#carryOut(queued.task).catch((error: unknown) => {
-      queued.reject(asEngineError(error));
-      throw error;
-    });
-    if (isDone === true) {
+    const outcome = await this.#attempt(queued.task);
+    if (outcome instanceof CairnError) {
+      queued.reject(outcome);
+      return this.#failure === undefined;
+    }
+    if (outcome === 'done') {
       if (this.#lastBarrier === queued.promise) this.#lastBarrier = undefined;
       queued.resolve();
-    } else if (this.#isClosing) queued.reject(engineClosed());
-    // One table at a time: what others asked for meanwhile comes in between.
-    else this.#queue.push({ ...queued, task: isDone });
+    } else if (this.#isClosing) {
+      queued.reject(engineClosed());
+    } else {
+      // One table at a time: what others asked for meanwhile comes in between.
+      this.#queue.push({ ...queued, task: outcome });
+    }
     return true;
   }
 
-  /** Answers true, or what is left to do. */
-  async #carryOut(task: Task): Promise<true | Task> {
+  /** Answers what is left to do, or why it was not done; unless it was only in vain, nothing is done after that. */
+  async #attempt(task: Task): Promise<'done' | Task | CairnError> {
+    try {
+      return await this.#carryOut(task);
+    } catch (error) {
+      const failure = asEngineError(error);
+      const isInVain = task.type === 'compact' && failure.code === 'DISK_FULL';
+      if (!isInVain) this.#fail(failure);
+      return failure;
+    }
+  }
+
+  /** Answers what is left to do. */
+  async #carryOut(task: Task): Promise<'done' | Task> {
     const { set } = this.#options;
     switch (task.type) {
       case 'flush':
         await this.#flush(task.memtable);
-        return true;
+        return 'done';
       case 'delete': {
         const isThere = set.version.runs.some((run) => holds(run, task));
         if (isThere) await set.install(removeSpan(set.version.runs, task.from, task.to));
-        return true;
+        return 'done';
       }
       case 'compact':
         return this.#compactStep(task);
@@ -155,7 +179,7 @@ export class Background {
   }
 
   async #flush(memtable: CountedMemtable): Promise<void> {
-    const { set, runner, setting, flushed } = this.#options;
+    const { set, runner, setting } = this.#options;
     const { table } = memtable;
     const { table: summary } = await runner.run({
       ...setting,
@@ -166,7 +190,7 @@ export class Background {
     });
     const runs = addNewest(set.version.runs, set.takeNumber(), await set.openTable(summary));
     await set.install(runs, () => {
-      flushed(memtable);
+      this.#options.flushed(memtable);
     });
   }
 
@@ -177,17 +201,32 @@ export class Background {
     if (plan === undefined) return false;
     if (!this.#merges.includes(plan)) this.#merges.push(plan);
     const output = { id: plan.output, level: plan.level + 1 };
-    await this.#merge(plan.inputs, output, { from: FIRST_KEY, to: undefined });
+    try {
+      await this.#merge(plan.inputs, output, { from: FIRST_KEY, to: undefined });
+    } catch (error) {
+      if (asEngineError(error).code !== 'DISK_FULL') throw error;
+      this.#rest(error);
+      return true;
+    }
     const isLeft = set.version.runs.some((run) => plan.inputs.includes(run.id));
     if (!isLeft) this.#merges.splice(this.#merges.indexOf(plan), 1);
     return true;
+  }
+
+  #rest(error: unknown): void {
+    const { clock, logger } = this.#options;
+    logger.warn('no room to merge tables', { error: messageOf(error), retryInMs: NO_ROOM_PAUSE_MS });
+    this.#pause = clock.setTimer(NO_ROOM_PAUSE_MS, () => {
+      this.#pause = undefined;
+      this.#wake();
+    });
   }
 
   /**
    * Merges all that the runs have of a span, into the oldest of them: nothing older is left there, so deletions
    * go, and what they hid.
    */
-  async #compactStep(task: Task & { type: 'compact' }): Promise<true | Task> {
+  async #compactStep(task: Task & { type: 'compact' }): Promise<'done' | Task> {
     const { set } = this.#options;
     const { runs } = set.version;
     const inputs = runs.filter((run) => holds(run, task));
@@ -195,10 +234,10 @@ export class Background {
     const hasDeletions = inputs.some((run) =>
       run.slices.some((slice) => slice.table.summary.deletedRows > 0 && overlaps(slice, task.from, task.to)),
     );
-    if (oldest === undefined || (inputs.length === 1 && !hasDeletions)) return true;
+    if (oldest === undefined || (inputs.length === 1 && !hasDeletions)) return 'done';
     const ids = inputs.map((run) => run.id);
     const doneBelow = await this.#merge(ids, oldest, task);
-    if (doneBelow === undefined || Buffer.compare(doneBelow, task.to) >= 0) return true;
+    if (doneBelow === undefined || Buffer.compare(doneBelow, task.to) >= 0) return 'done';
     return { ...task, from: doneBelow };
   }
 

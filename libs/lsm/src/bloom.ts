@@ -42,5 +42,5 @@ function blockOf(hash: number, blocks: number): number {
 
 /** Other bits of the hash, and odd, so that the probes of a stem differ. */
 function stepOf(hash: number): number {
-  return ((hash >>> 17) | (hash << 15)) | 1;
+  return (hash >>> 17) | (hash << 15) | 1;
 }

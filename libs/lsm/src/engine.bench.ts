@@ -18,7 +18,8 @@ import { NodeClock, NodeDisk } from '@cairn/runtime-node';
 import { ThreadJobs } from './thread.js';
 import { LsmEngine } from './index.js';
 
-const USAGE = 'usage: engine.bench --engine lsm|classic-level|lmdb [--keys N] [--versions N] [--directory PATH]';
+const USAGE =
+  'usage: engine.bench --engine lsm|classic-level|lmdb [--keys N] [--versions N] [--directory PATH]';
 const VALUE_BYTES = 256;
 const ROWS_PER_BATCH = 100;
 /** A checkpoint after so many batches, as a store makes them. */

@@ -80,12 +80,13 @@ export class LsmEngine implements KvEngine {
     this.#tables = tables;
     this.#set = set;
     this.#points = new PointReader(tables, this.#shape);
-    const { path: directory, versioned, blockBytes, tableBytes, runner, logger, metrics } = options;
+    const { path: directory, versioned, blockBytes, tableBytes, runner, clock, logger, metrics } = options;
     this.#background = new Background({
       set,
       runner,
       setting: { directory, versioned, blockBytes },
       tableBytes,
+      clock,
       logger,
       flushed: (memtable) => {
         this.#frozen = this.#frozen.filter((each) => each !== memtable);
@@ -218,7 +219,8 @@ export class LsmEngine implements KvEngine {
     this.#checkOpen();
     assert(snapshot === undefined || snapshot instanceof LsmSnapshot, 'snapshot of another engine');
     if (snapshot?.isClosed === true) throw handleClosed('snapshot');
-    const view = snapshot === undefined ? this.#view() : new View(snapshot.view.memtables, snapshot.view.version);
+    const view =
+      snapshot === undefined ? this.#view() : new View(snapshot.view.memtables, snapshot.view.version);
     return new LsmIterator({
       view,
       reads: this.#tables,

@@ -62,7 +62,7 @@ export class LsmIterator implements EngineIterator {
     if (refused !== undefined) throw refused;
     const rows: EngineRow[] = [];
     const wanted = Math.max(countMax, 1);
-    for (let bytes = 0; rows.length < wanted && bytes < ITERATOR_PAGE_BYTES; ) {
+    for (let bytes = 0; rows.length < wanted && bytes < ITERATOR_PAGE_BYTES;) {
       const settling = this.#advance();
       if (settling !== undefined) {
         await this.#options.whileReading(settling);

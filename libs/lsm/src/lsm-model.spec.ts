@@ -280,10 +280,13 @@ class History {
 }
 
 describe('the engine, whatever happens', () => {
-  it.each(Array.from({ length: 40 }, (_, seed) => seed))('answers like a sorted map, seed %i', async (seed) => {
-    const history = new History(seed);
-    await history.open();
-    for (let step = 0; step < 400; step += 1) await history.step();
-    await history.finish();
-  });
+  it.each(Array.from({ length: 40 }, (_, seed) => seed))(
+    'answers like a sorted map, seed %i',
+    async (seed) => {
+      const history = new History(seed);
+      await history.open();
+      for (let step = 0; step < 400; step += 1) await history.step();
+      await history.finish();
+    },
+  );
 });

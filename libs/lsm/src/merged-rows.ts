@@ -38,8 +38,7 @@ export class MergedRows {
     const current = this.#current as RowCursor;
     const runnerUp = this.#runnerUp;
     const stays =
-      current.next() === 'on-row' &&
-      (runnerUp === undefined || this.#compare(current.key, runnerUp.key) < 0);
+      current.next() === 'on-row' && (runnerUp === undefined || this.#compare(current.key, runnerUp.key) < 0);
     if (!stays) this.#isSettled = false;
   }
 

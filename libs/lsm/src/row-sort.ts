@@ -91,8 +91,7 @@ class RowSorter {
     let right = middle;
     for (let at = from; at < end; at += 1) {
       const takesLeft =
-        right === end ||
-        (left < middle && !this.#isBehind(source[left] as number, source[right] as number));
+        right === end || (left < middle && !this.#isBehind(source[left] as number, source[right] as number));
       target[at] = (takesLeft ? source[left++] : source[right++]) as number;
     }
   }

@@ -177,8 +177,7 @@ export class RunCursor implements RowCursor {
       return;
     }
     const { smallestKey, largestKey } = slice.table.summary;
-    this.#isWhole =
-      Buffer.compare(slice.from, smallestKey) <= 0 && Buffer.compare(largestKey, slice.to) < 0;
+    this.#isWhole = Buffer.compare(slice.from, smallestKey) <= 0 && Buffer.compare(largestKey, slice.to) < 0;
     this.#meta = undefined;
     this.#sliceAt = at;
     this.#goal = goal;

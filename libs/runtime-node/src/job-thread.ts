@@ -1,3 +1,5 @@
+import { readlinkSync } from 'node:fs';
+import { platform, setPriority } from 'node:os';
 import { isMainThread, parentPort, Worker } from 'node:worker_threads';
 
 import { assert, CairnError, messageOf, type ErrorCode } from '@cairn/base';
@@ -34,7 +36,9 @@ export class JobThread<Job, Result> {
       this.#settle(answer);
     });
     this.#worker.on('error', (error: unknown) => {
-      this.#fail(new CairnError('INTERNAL', `the thread ${name} failed: ${messageOf(error)}`, { cause: error }));
+      this.#fail(
+        new CairnError('INTERNAL', `the thread ${name} failed: ${messageOf(error)}`, { cause: error }),
+      );
     });
     this.#worker.on('exit', (code) => {
       this.#fail(new CairnError('INTERNAL', `the thread ${name} ended with code ${code}`));
@@ -72,10 +76,15 @@ export class JobThread<Job, Result> {
   }
 }
 
-/** Does the jobs of the `JobThread` that started this thread. */
-export function serveJobs<Job, Result>(work: (job: Job) => Promise<Result>): void {
+/**
+ * Does the jobs of the `JobThread` that started this thread. `niceness`: by how much the system is to prefer other
+ * threads, 0 .. 19; where threads have no priority of their own, without effect.
+ */
+export function serveJobs<Job, Result>(niceness: number, work: (job: Job) => Promise<Result>): void {
   const port = parentPort;
   assert(!isMainThread && port !== null, 'jobs are served in a thread of their own');
+  const threadId = ownThreadId();
+  if (threadId !== undefined) setPriority(threadId, niceness);
   let last: Promise<unknown> = Promise.resolve();
   port.on('message', (job: Job) => {
     last = last.then(async () => {
@@ -88,6 +97,13 @@ export function serveJobs<Job, Result>(work: (job: Job) => Promise<Result>): voi
       port.postMessage(answer);
     });
   });
+}
+
+/** The system's id of this thread, which on Linux may be named wherever a process may. */
+function ownThreadId(): number | undefined {
+  if (platform() !== 'linux') return undefined;
+  const found = /task\/([0-9]+)$/.exec(readlinkSync('/proc/thread-self'))?.[1];
+  return found === undefined ? undefined : Number(found);
 }
 
 function sendable(error: unknown): SentError {

@@ -27,7 +27,7 @@ export interface EngineHooks {
 export class FaultyEngine implements KvEngine {
   readonly #inner: KvEngine;
   readonly #hooks: EngineHooks;
-  #failure: unknown;
+  #failure: Error | undefined;
 
   constructor(inner: KvEngine, hooks: EngineHooks) {
     this.#inner = inner;
@@ -84,8 +84,8 @@ export class FaultyEngine implements KvEngine {
     try {
       this.#hooks.check(operation, bytes);
     } catch (error) {
-      this.#failure = error;
-      throw error;
+      this.#failure = error instanceof Error ? error : new Error(String(error));
+      throw this.#failure;
     }
     await change();
   }

@@ -46,19 +46,16 @@ export class SimMetadataNode extends SimNode {
       ...['--expected-stores', String(expectedStores)],
     ];
     const { values } = loadConfig({ ...metadataConfig, argv, env: {} });
-    this.#member = await openMember(
-      ports,
-      {
-        // Smaller than anybody may configure, so that logs turn over.
-        config: { ...values, raftLogSegmentBytes: logSegmentBytes },
-        logger: ports.logger,
-        metrics: noopMetrics,
-        storeConfig,
-        onFatal: (error) => {
-          this.ended('fatal', error);
-        },
+    this.#member = await openMember(ports, {
+      // Smaller than anybody may configure, so that logs turn over.
+      config: { ...values, raftLogSegmentBytes: logSegmentBytes },
+      logger: ports.logger,
+      metrics: noopMetrics,
+      storeConfig,
+      onFatal: (error) => {
+        this.ended('fatal', error);
       },
-    );
+    });
     this.world.observer.note(this.name, 'is open');
   }
 

@@ -58,21 +58,18 @@ export class SimShardNode extends SimNode {
       raftLogSegmentBytes: logSegmentBytes,
       diskReserveBytes: DISK_RESERVE_BYTES,
     };
-    this.#node = await openShardNode(
-      ports,
-      {
-        config: { ...values, ...small },
-        logger: ports.logger,
-        metrics: noopMetrics,
-        tracer: noopTracer,
-        publicAddress: `${this.name}:9100`,
-        storeConfig,
-        ...(kvLimits === undefined ? {} : { kvLimits }),
-        onFatal: (error) => {
-          this.ended('fatal', error);
-        },
+    this.#node = await openShardNode(ports, {
+      config: { ...values, ...small },
+      logger: ports.logger,
+      metrics: noopMetrics,
+      tracer: noopTracer,
+      publicAddress: `${this.name}:9100`,
+      storeConfig,
+      ...(kvLimits === undefined ? {} : { kvLimits }),
+      onFatal: (error) => {
+        this.ended('fatal', error);
       },
-    );
+    });
     this.world.observer.note(this.name, 'is open');
   }
 

@@ -1,0 +1,257 @@
+import { describe, expect, it } from '@jest/globals';
+import type { EngineRow } from '@cairn/engine';
+import { noopLogger } from '@cairn/ports';
+import { SimDisk, SimRng, SimScheduler } from '@cairn/runtime-sim';
+
+import { InlineJobs, LsmEngine, type LsmOptions } from './index.js';
+
+// What happens when the disk fails, is full, is slow, or holds other bytes than were written.
+
+const EVERYTHING = { start: Buffer.alloc(0), end: Buffer.alloc(7, 0xff) };
+
+interface Rig {
+  readonly medium: SimDisk;
+  readonly scheduler: SimScheduler;
+  readonly engine: LsmEngine;
+}
+
+async function openOn(medium: SimDisk, options: Partial<LsmOptions> = {}): Promise<Rig> {
+  const scheduler = new SimScheduler();
+  const disk = medium.attach();
+  const engine = await LsmEngine.open({
+    path: '/engine',
+    disk,
+    clock: scheduler.clockFor('engine'),
+    logger: noopLogger,
+    runner: new InlineJobs(disk),
+    memtableBytes: 4096,
+    blockBytes: 256,
+    tableBytes: 1 << 20,
+    ...options,
+  });
+  return { medium, scheduler, engine };
+}
+
+const open = (options?: Partial<LsmOptions>): Promise<Rig> => openOn(new SimDisk(new SimRng(1)), options);
+
+async function put(engine: LsmEngine, ...keys: string[]): Promise<void> {
+  const batch = engine.newBatch();
+  for (const key of keys) batch.put(Buffer.from(key), Buffer.from(`=${key}`));
+  await engine.write(batch);
+}
+
+async function rowsOf(engine: LsmEngine): Promise<string[]> {
+  const iterator = engine.iterate(EVERYTHING);
+  const rows: EngineRow[] = [];
+  for (;;) {
+    const page = await iterator.next(100);
+    if (page.length === 0) break;
+    rows.push(...page);
+  }
+  await iterator.close();
+  return rows.map(([key, value]) => `${key.toString()}${value.toString()}`);
+}
+
+const numbered = (count: number, from = 0): string[] =>
+  Array.from({ length: count }, (_, at) => `key-${String(from + at).padStart(4, '0')}`);
+
+function tablesOf(medium: SimDisk): string[] {
+  return medium.paths().filter((path) => path.endsWith('.lsm'));
+}
+
+describe('the engine on a disk that fails', () => {
+  it('ends all writing at the first flush that fails, reads on, and comes back', async () => {
+    const { medium, engine } = await open();
+    await put(engine, 'a');
+    await engine.flush();
+    await put(engine, 'b');
+    medium.injectFault({ operation: 'sync' });
+    await expect(engine.flush()).rejects.toMatchObject({ code: 'INTERNAL' });
+    await expect(put(engine, 'c')).rejects.toMatchObject({ code: 'INTERNAL' });
+    await expect(engine.flush()).rejects.toMatchObject({ code: 'INTERNAL' });
+    expect(await rowsOf(engine)).toEqual(['a=a', 'b=b']);
+    await engine.close();
+    const again = await openOn(medium);
+    expect(await rowsOf(again.engine)).toEqual(['a=a']);
+    expect(tablesOf(medium)).toHaveLength(1);
+  });
+
+  it('says that the disk is full', async () => {
+    const { medium, engine } = await open();
+    await put(engine, ...numbered(50));
+    medium.setBytesMax(medium.usedBytes + 100);
+    await expect(engine.flush()).rejects.toMatchObject({ code: 'DISK_FULL' });
+    await expect(put(engine, 'x')).rejects.toMatchObject({ code: 'DISK_FULL' });
+  });
+
+  it('puts merging off while there is no room for it, and goes on writing', async () => {
+    const { medium, scheduler, engine } = await open();
+    for (let round = 0; round < 3; round += 1) {
+      await put(engine, ...numbered(40, round * 40));
+      await engine.flush();
+    }
+    expect(tablesOf(medium)).toHaveLength(3);
+    // Room for one more small table, and not for four in one.
+    await put(engine, 'z');
+    medium.setBytesMax(medium.usedBytes + 1500);
+    await engine.flush();
+    await scheduler.runFor(10_000);
+    expect(tablesOf(medium)).toHaveLength(4);
+    await expect(engine.compactRange(EVERYTHING.start, EVERYTHING.end)).rejects.toMatchObject({
+      code: 'DISK_FULL',
+    });
+    await put(engine, 'zz');
+    medium.setBytesMax(Number.MAX_SAFE_INTEGER);
+    await scheduler.runFor(10_000);
+    expect(tablesOf(medium)).toHaveLength(1);
+    expect(await rowsOf(engine)).toHaveLength(122);
+  });
+
+  it('closes every file that it opened when it cannot be opened', async () => {
+    const { medium, engine } = await open();
+    await put(engine, ...numbered(50));
+    await engine.flush();
+    await engine.close();
+    const [path = ''] = tablesOf(medium);
+    medium.flipBit(path, (medium.peek(path)?.length ?? 0) - 1);
+    let filesOpen = 0;
+    const disk = medium.attach();
+    const openFile = disk.open.bind(disk);
+    disk.open = async (...parameters) => {
+      const file = await openFile(...parameters);
+      filesOpen += 1;
+      const close = file.close.bind(file);
+      file.close = () => {
+        filesOpen -= 1;
+        return close();
+      };
+      return file;
+    };
+    const clock = new SimScheduler().clockFor('engine');
+    const parts = { path: '/engine', clock, logger: noopLogger, runner: new InlineJobs(disk) };
+    await expect(LsmEngine.open({ ...parts, disk })).rejects.toMatchObject({
+      code: 'CORRUPTION',
+      details: { path },
+    });
+    expect(filesOpen).toBe(0);
+  });
+});
+
+describe('the engine on damaged files', () => {
+  it('never answers wrongly: a flipped bit is an error that names the file, or changes nothing', async () => {
+    const keys = numbered(60);
+    const { medium, engine } = await open();
+    await put(engine, ...keys);
+    await engine.flush();
+    await engine.close();
+    const [path = ''] = tablesOf(medium);
+    const expected = keys.map((key) => `${key}=${key}`);
+    let noticed = 0;
+    const { length } = medium.peek(path) ?? Buffer.alloc(0);
+    for (let at = 0; at < length; at += 3) {
+      medium.flipBit(path, at, at % 8);
+      try {
+        const rig = await openOn(medium);
+        for (const key of keys) expect(rig.engine.get(Buffer.from(key))?.toString()).toBe(`=${key}`);
+        expect(await rowsOf(rig.engine)).toEqual(expected);
+        await rig.engine.close();
+      } catch (error) {
+        expect(error).toMatchObject({ code: 'CORRUPTION', details: { path } });
+        noticed += 1;
+      }
+      medium.flipBit(path, at, at % 8);
+    }
+    expect(noticed).toBeGreaterThan((length / 3) * 0.9);
+  });
+
+  it('refuses to open without a table, or with one of another size', async () => {
+    const { medium, engine } = await open();
+    await put(engine, ...numbered(50));
+    await engine.flush();
+    await engine.close();
+    const [path = ''] = tablesOf(medium);
+    const view = medium.attach();
+    const bytes = medium.peek(path) ?? Buffer.alloc(0);
+    const file = await view.open(path, { mode: 'write' });
+    await file.truncate(bytes.length - 1);
+    await expect(openOn(medium)).rejects.toMatchObject({ code: 'CORRUPTION', details: { path } });
+    await view.remove(path);
+    await expect(openOn(medium)).rejects.toThrow('it is missing');
+  });
+});
+
+describe('the engine on a slow disk', () => {
+  it('looks rows up elsewhere than on the event loop, and answers the same', async () => {
+    const medium = new SimDisk(new SimRng(1));
+    const { engine: first } = await openOn(medium);
+    await put(first, ...numbered(200));
+    await first.flush();
+    await first.close();
+    const disk = medium.attach();
+    let nowMs = 0;
+    const openFile = disk.open.bind(disk);
+    disk.open = async (...parameters) => {
+      const file = await openFile(...parameters);
+      const readNow = file.readNow.bind(file);
+      file.readNow = (...place) => {
+        nowMs += 5;
+        return readNow(...place);
+      };
+      return file;
+    };
+    const { engine } = await openOn(medium, {
+      disk,
+      clock: {
+        nowMs: () => nowMs,
+        unixMs: () => 0,
+        setTimer: () => ({ cancel: () => undefined }),
+        defer: () => undefined,
+      },
+      blockCacheBytes: 0,
+    });
+    const look = (key: string): EngineRow | undefined | 'waits' =>
+      engine.first(Buffer.from(key), Buffer.from(`${key}\0`));
+    expect(look('key-0001')).toEqual([Buffer.from('key-0001'), Buffer.from('=key-0001')]);
+    expect(look('key-0100')).toBe('waits');
+    const before = nowMs;
+    const iterator = engine.iterate({ start: Buffer.from('key-0100'), end: Buffer.from('key-0150') });
+    expect(await iterator.next(100)).toHaveLength(50);
+    await iterator.close();
+    expect(nowMs).toBe(before);
+    expect(engine.get(Buffer.from('key-0100'))?.toString()).toBe('=key-0100');
+    nowMs += 2_000;
+    expect(look('key-0150')).not.toBe('waits');
+  });
+});
+
+describe('the engine behind its writers', () => {
+  it('lets writes wait while two memtables wait to be written out, and no longer', async () => {
+    const scheduler = new SimScheduler();
+    const medium = new SimDisk(new SimRng(1), { syncMs: [50, 50] });
+    const process = scheduler.startProcess('engine');
+    const disk = medium.attach(process);
+    const opening = LsmEngine.open({
+      path: '/engine',
+      disk,
+      clock: process.clock,
+      logger: noopLogger,
+      runner: new InlineJobs(disk),
+      memtableBytes: 4096,
+      blockBytes: 256,
+    });
+    const engine = await scheduler.settle(opening);
+    const done: number[] = [];
+    for (let write = 0; write < 4; write += 1) {
+      const batch = engine.newBatch();
+      batch.put(Buffer.from(`big-${write}`), Buffer.alloc(3_000));
+      void engine.write(batch).then(() => done.push(write));
+    }
+    await scheduler.runFor(0.001);
+    // The third froze a second memtable, and the fourth a third: what they wrote is there all the same.
+    expect(done).toEqual([0, 1]);
+    expect(engine.get(Buffer.from('big-3'))).toHaveLength(3_000);
+    await scheduler.runFor(5_000);
+    expect(done.sort()).toEqual([0, 1, 2, 3]);
+    await scheduler.settle(engine.close());
+  });
+});

@@ -1,0 +1,109 @@
+import { describe, expect, it } from '@jest/globals';
+import { noopLogger } from '@cairn/ports';
+import { SimDisk, SimRng } from '@cairn/runtime-sim';
+
+import { Manifest, type ManifestState } from './manifest.js';
+import { tableName } from './table-summary.js';
+
+// Two files, of which a crash tears at most one, and bit rot is noticed or harmless.
+
+const PATHS = ['/db/manifest-a', '/db/manifest-b'] as const;
+
+function stateWith(nextNumber: number, slices = 3): ManifestState {
+  const table = {
+    number: 7,
+    bytes: 1000,
+    rows: 10,
+    deletedRows: 1,
+    smallestKey: Buffer.from('a'),
+    largestKey: Buffer.from('z'),
+    lowestSuffix: Buffer.alloc(8, 3),
+  };
+  const own = Array.from({ length: slices }, (_, at) => ({
+    table,
+    from: Buffer.of(at),
+    to: Buffer.of(at + 1),
+  }));
+  return { nextNumber, runs: [{ id: 4, level: 1, slices: own }] };
+}
+
+async function newDisk(seed = 1): Promise<SimDisk> {
+  const disk = new SimDisk(new SimRng(seed), { cutsAtBytes: true });
+  await disk.attach().makeDirectory('/db');
+  return disk;
+}
+
+const open = (disk: SimDisk): ReturnType<typeof Manifest.open> =>
+  Manifest.open(disk.attach(), '/db', noopLogger);
+
+/** The number of a state is enough to know it by. */
+async function reopened(disk: SimDisk): Promise<number | undefined> {
+  const { manifest, state } = await open(disk);
+  await manifest.close();
+  return state?.nextNumber;
+}
+
+describe('a manifest', () => {
+  it('begins empty and answers what was written last, shorter or longer', async () => {
+    const disk = await newDisk();
+    const { manifest, state } = await open(disk);
+    expect(state).toBeUndefined();
+    await manifest.write(stateWith(9, 40));
+    await manifest.write(stateWith(10, 2));
+    await manifest.close();
+    const again = await open(disk);
+    expect(JSON.stringify(again.state)).toEqual(JSON.stringify(asBytes(stateWith(10, 2))));
+  });
+
+  it('is the last state that was written, or the next, after a crash at any moment', async () => {
+    for (let seed = 0; seed < 60; seed += 1) {
+      const disk = await newDisk(seed);
+      const { manifest } = await open(disk);
+      await manifest.write(stateWith(5, 40));
+      disk.injectFault({ operation: 'write', pathPart: PATHS[seed % 2] as string });
+      await manifest.write(stateWith(6, seed)).catch(() => undefined);
+      disk.crash();
+      expect([5, 6]).toContain(await reopened(disk));
+    }
+  });
+
+  it('survives any flipped bit of one of its files, and heals', async () => {
+    const disk = await newDisk();
+    const { manifest } = await open(disk);
+    await manifest.write(stateWith(5));
+    await manifest.close();
+    const length = disk.peek(PATHS[0])?.length ?? 0;
+    expect(length).toBeGreaterThan(90);
+    for (let at = 0; at < length; at += 1) {
+      disk.flipBit(PATHS[at % 2] as string, at);
+      expect(await reopened(disk)).toBe(5);
+    }
+  });
+
+  it('that nothing can be read of is new without tables, and damaged with them', async () => {
+    const disk = await newDisk();
+    await (await open(disk)).manifest.close();
+    for (const path of PATHS) disk.flipBit(path, 3);
+    expect(await reopened(disk)).toBeUndefined();
+    for (const path of PATHS) disk.flipBit(path, 3);
+    const view = disk.attach();
+    await (await view.open(`/db/${tableName(1)}`, { mode: 'write' })).close();
+    await expect(open(disk)).rejects.toMatchObject({ code: 'CORRUPTION', details: { path: PATHS[0] } });
+    for (const path of PATHS) await view.remove(path);
+    await expect(open(disk)).rejects.toMatchObject({ code: 'CORRUPTION' });
+  });
+});
+
+function asBytes(state: ManifestState): unknown {
+  return JSON.parse(
+    JSON.stringify(state, (_, value: unknown) =>
+      typeof value === 'object' &&
+      value !== null &&
+      'type' in value &&
+      value.type === 'Buffer' &&
+      'data' in value
+        ? { ...(value.data as number[]) }
+        : value,
+    ),
+  );
+}

@@ -17,3 +17,11 @@ export function handleClosed(what: 'iterator' | 'snapshot'): CairnError {
 export function batchSpent(): CairnError {
   return new CairnError('FAILED_PRECONDITION', 'the batch was written already');
 }
+
+/**
+ * Whether an error of a read says that the engine's files cannot be relied on any more: damage, or a device that
+ * fails. The node must end; other replicas are whole.
+ */
+export function isReadFailure(error: unknown): error is CairnError {
+  return CairnError.is(error) && (error.code === 'CORRUPTION' || error.code === 'INTERNAL');
+}

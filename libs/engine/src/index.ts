@@ -1,4 +1,10 @@
-export { batchSpent, engineClosed, handleClosed, ITERATOR_PAGE_BYTES } from './engine-errors.js';
+export {
+  batchSpent,
+  engineClosed,
+  handleClosed,
+  isReadFailure,
+  ITERATOR_PAGE_BYTES,
+} from './engine-errors.js';
 export { claimForEngine, type EngineKind } from './engine-kind.js';
 export { MemoryEngine, type MemoryEngineOptions } from './memory-engine.js';
 export { checkNotReserved } from './reserved-keys.js';

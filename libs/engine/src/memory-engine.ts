@@ -207,7 +207,7 @@ export class MemoryEngine implements KvEngine {
     return this.#tree.get(keyOf(key));
   }
 
-  first(start: Uint8Array, end: Uint8Array): EngineRow | undefined {
+  first(start: Uint8Array, end: Uint8Array): EngineRow | undefined | 'waits' {
     this.#checkOpen();
     const cursor = new TreeCursor(this.#tree.version());
     cursor.seek(keyOf(start));

@@ -1,7 +1,8 @@
 import { CairnError, messageOf } from '@cairn/base';
 import { engineClosed } from '@cairn/engine';
-import { DiskError, type Clock, type Logger, type Timer } from '@cairn/ports';
+import type { Clock, Logger, Timer } from '@cairn/ports';
 
+import { asEngineError } from './engine-error.js';
 import type { JobRunner, JobSetting } from './jobs.js';
 import { chooseMerge, RUNS_PER_LEVEL_MAX, type MergePlan } from './merge-policy.js';
 import { stepOf, type MergeSpan } from './merge-steps.js';
@@ -275,11 +276,4 @@ export class Background {
 
 function holds(run: Run, { from, to }: { readonly from: Uint8Array; readonly to: Uint8Array }): boolean {
   return run.slices.some((slice) => overlaps(slice, from, to));
-}
-
-/** What a failed job or manifest is to whoever uses the engine. */
-export function asEngineError(error: unknown): CairnError {
-  if (CairnError.is(error)) return error;
-  const code = error instanceof DiskError && error.code === 'DISK_FULL' ? 'DISK_FULL' : 'INTERNAL';
-  return new CairnError(code, `engine: ${messageOf(error)}`, { cause: error });
 }

@@ -12,7 +12,8 @@ import {
 } from '@cairn/engine';
 
 import { approximateBytes } from './approximate-bytes.js';
-import { asEngineError, Background } from './background.js';
+import { Background } from './background.js';
+import { asEngineError } from './engine-error.js';
 import { KeyShape } from './key-shape.js';
 import { LsmBatch } from './lsm-batch.js';
 import { LsmIterator } from './lsm-iterator.js';
@@ -128,14 +129,18 @@ export class LsmEngine implements KvEngine {
     this.#checkOpen();
     const end = new Uint8Array(key.length + 1);
     end.set(key);
-    const row = this.#tables.gate.force(() => this.#points.first(this.#newest(), key, end));
+    const row = this.#tables.gate.force(() => this.first(key, end));
     assert(row !== 'waits', 'a forced read waits for nothing');
     return row?.[1];
   }
 
   first(start: Uint8Array, end: Uint8Array): EngineRow | undefined | 'waits' {
     this.#checkOpen();
-    return this.#points.first(this.#newest(), start, end);
+    try {
+      return this.#points.first(this.#newest(), start, end);
+    } catch (error) {
+      throw asEngineError(error);
+    }
   }
 
   newBatch(): EngineBatch {
@@ -288,6 +293,8 @@ export class LsmEngine implements KvEngine {
     const view = this.#view();
     try {
       return await this.#track(approximateBytes(this.#tables, view.version, start, end));
+    } catch (error) {
+      throw asEngineError(error);
     } finally {
       view.release();
     }

@@ -7,6 +7,7 @@ import {
   type EngineRow,
 } from '@cairn/engine';
 
+import { asEngineError } from './engine-error.js';
 import { compareKeys, KeyView } from './key-view.js';
 import { MemtableCursor } from './memtable-cursor.js';
 import { MergedRows } from './merged-rows.js';
@@ -60,6 +61,14 @@ export class LsmIterator implements EngineIterator {
   async next(countMax: number): Promise<readonly EngineRow[]> {
     const refused = this.#refusal();
     if (refused !== undefined) throw refused;
+    try {
+      return await this.#page(countMax);
+    } catch (error) {
+      throw asEngineError(error);
+    }
+  }
+
+  async #page(countMax: number): Promise<readonly EngineRow[]> {
     const rows: EngineRow[] = [];
     const wanted = Math.max(countMax, 1);
     for (let bytes = 0; rows.length < wanted && bytes < ITERATOR_PAGE_BYTES;) {

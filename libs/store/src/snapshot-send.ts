@@ -1,5 +1,11 @@
 import { CairnError, messageOf, type ReplicaId, type StoreId } from '@cairn/base';
-import type { EngineIterator, EngineSnapshot, KvEngine } from '@cairn/engine';
+import {
+  isReadFailure,
+  type EngineIterator,
+  type EngineRow,
+  type EngineSnapshot,
+  type KvEngine,
+} from '@cairn/engine';
 import { sleep, type Clock, type Logger } from '@cairn/ports';
 import type { Message } from '@cairn/raft';
 
@@ -190,7 +196,7 @@ export class SnapshotSender {
     let rows: (readonly [Buffer, Buffer])[] = [];
     let bytes = 0;
     for (;;) {
-      const more = await iterator.next(ROWS_PER_STEP);
+      const more = await this.#read(iterator);
       for (const row of more) {
         view.check?.(row[0], row[1]);
         rows.push(row);
@@ -208,6 +214,16 @@ export class SnapshotSender {
         if (waitMs > 1) await sleep(clock, waitMs);
       }
       if (isEnd) return chunks;
+    }
+  }
+
+  /** What another store says about its own disk must not end this one, so this failure is told apart here. */
+  async #read(iterator: EngineIterator): Promise<readonly EngineRow[]> {
+    try {
+      return await iterator.next(ROWS_PER_STEP);
+    } catch (error) {
+      if (isReadFailure(error)) this.#parts.damaged(error);
+      throw error;
     }
   }
 }

@@ -1,12 +1,5 @@
 import { CairnError } from '@cairn/base';
 
-const INJECTED = 'injected engine';
-
-/** Whether the text of an error that came over the network names a fault of an engine as its cause. */
-export function namesEngineFault(message: string): boolean {
-  return message.includes(INJECTED);
-}
-
 export type EngineOperation = 'write' | 'flush' | 'read';
 
 /** Makes operations of one engine fail, and knows its own errors again. */
@@ -43,7 +36,7 @@ export class EngineFaults {
       return;
     }
     this.#armed.delete(operation);
-    throw this.#error(new CairnError('INTERNAL', `${INJECTED} ${operation} fault`));
+    throw this.#error(new CairnError('INTERNAL', `injected engine ${operation} fault`));
   }
 
   #error(error: CairnError): CairnError {

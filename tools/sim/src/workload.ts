@@ -12,7 +12,6 @@ import {
 import { sleep, type Clock } from '@cairn/ports';
 import type { SimRng } from '@cairn/runtime-sim';
 
-import { namesEngineFault } from './engine-faults.js';
 
 /** Registers: any value, never the same twice. Counters: only increments. */
 export const REGISTERS = Array.from({ length: 12 }, (_, at) => `r${String(at).padStart(2, '0')}`);
@@ -168,9 +167,7 @@ export class Worker {
     if (!CairnError.is(error)) throw error;
     const fate = fateOf(error);
     if (fate === 'failed') return { type: 'failed' };
-    // A node whose engine cannot read says so.
-    const isExplained = error.code === 'INTERNAL' && namesEngineFault(error.message);
-    if (fate === undefined && !isExplained) {
+    if (fate === undefined) {
       this.#options.violate(`a call failed with ${error.code}: ${error.message}`);
     }
     return { type: 'unknown', invokedMs };

@@ -1,6 +1,7 @@
 import { CairnError, messageOf } from '@cairn/base';
+import { isReadFailure } from '@cairn/engine';
 
-/** Hears of rows that are not what was written. */
+/** Hears of rows that are not what was written, or cannot be read. */
 export interface DamageListener {
   /** The node must not go on: other replicas are whole, and nothing read here can be trusted. */
   damaged(error: CairnError): void;
@@ -8,7 +9,7 @@ export interface DamageListener {
 
 /** Tells the listener when that is what the error says; answers whether it is. */
 export function reportDamage(listener: DamageListener, error: unknown): boolean {
-  if (!CairnError.is(error) || error.code !== 'CORRUPTION') return false;
+  if (!isReadFailure(error)) return false;
   listener.damaged(error);
   return true;
 }
@@ -21,7 +22,7 @@ export function failRead(
   call: { fail(code: CairnError['code'], message: string): void },
   error: unknown,
 ): void {
-  if (reportDamage(listener, error)) call.fail('UNAVAILABLE', 'the node found a damaged row and stops');
+  if (reportDamage(listener, error)) call.fail('UNAVAILABLE', 'the node cannot read its rows and stops');
   else if (CairnError.is(error)) call.fail(error.code, error.message);
   else call.fail('INTERNAL', `the row could not be read: ${messageOf(error)}`);
 }

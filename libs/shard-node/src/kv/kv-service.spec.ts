@@ -162,6 +162,7 @@ describe('the key-value door', () => {
 
   it('frees what a closed session held, wherever it waits', async () => {
     const door = await ServiceRig.open();
+    door.rig.engine.first = () => 'waits';
     door.send(put('a', '1'));
     await door.rig.turn();
     door.send({ op: KvOp.increment, key: bytes('n'), delta: '1' }, put('b', '2'));

@@ -50,7 +50,7 @@ describe('loadConfig', () => {
 
   it('takes defaults, and says so', () => {
     const { values, sources } = loadShard([]);
-    expect(values.engine).toBe('classic-level');
+    expect(values.engine).toBe('lsm');
     expect(values.metadataAddresses).toEqual(['127.0.0.1:7110']);
     expect(values.tickIntervalMs).toBe(50);
     expect(sources['engine']).toBe('default');
@@ -87,7 +87,7 @@ describe('loadConfig', () => {
     expect(problems).toEqual([
       'listen is "nowhere" (from the environment variable CAIRN_LISTEN): it must be host:port, with a port from 0 to ' +
         '65535 and an IPv6 host in brackets.',
-      `engine is "rocks" (from the file ${path}): it must be one of classic-level, lmdb, memory.`,
+      `engine is "rocks" (from the file ${path}): it must be one of lsm, classic-level, lmdb, memory.`,
       'blockCacheBytes is 12 (from the flag --block-cache-bytes): it must be a whole number of bytes from 1 MiB to ' +
         '256 GiB.',
     ]);
@@ -168,7 +168,7 @@ describe('loadConfig', () => {
   it('describes every field with its source', () => {
     const text = loadShard([]).describe();
     expect(text).toMatch(/^name +"s1" {2}\(flag\)$/m);
-    expect(text).toMatch(/^engine +"classic-level" {2}\(default\)$/m);
+    expect(text).toMatch(/^engine +"lsm" {2}\(default\)$/m);
   });
 
   it('never throws anything but its own error, whatever the arguments', () => {

@@ -19,8 +19,8 @@ export function batchSpent(): CairnError {
 }
 
 /**
- * Whether an error of a read says that the engine's files cannot be relied on any more: damage, or a device that
- * fails. The node must end; other replicas are whole.
+ * Whether an error of a read says that the engine's files cannot be relied on any more: damage, or a device
+ * that fails. The node must end; other replicas are whole.
  */
 export function isReadFailure(error: unknown): error is CairnError {
   return CairnError.is(error) && (error.code === 'CORRUPTION' || error.code === 'INTERNAL');

@@ -8,9 +8,9 @@ export interface KvEngine {
   /** Latest value, read synchronously from memory or page cache: for single cold reads of known keys. */
   get(key: Uint8Array): Buffer | undefined;
   /**
-   * The first row in [start, end), of the latest state, read on the calling thread: for point reads, where a trip
-   * to another thread costs more than the read. 'waits' = it cannot be had like that (the engine has no such
-   * reads, the disk is slow at the moment, or the span is wider than what it can look up): iterate.
+   * The first row in [start, end), of the latest state, read on the calling thread: for point reads, where a
+   * trip to another thread costs more than the read. 'waits' = it cannot be had like that (the engine has no
+   * such reads, the disk is slow at the moment, or the span is wider than what it can look up): iterate.
    */
   first(start: Uint8Array, end: Uint8Array): EngineRow | undefined | 'waits';
   /**

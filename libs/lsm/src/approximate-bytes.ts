@@ -3,8 +3,8 @@ import type { Tables } from './tables.js';
 import { intersect, type Version } from './version.js';
 
 /**
- * Bytes of the blocks that hold rows of [start, end), to a block at either end of each table. Reads indexes, no
- * rows.
+ * Bytes of the blocks that hold rows of [start, end), to a block at either end of each table. Reads indexes,
+ * no rows.
  */
 export async function approximateBytes(
   tables: Tables,

@@ -46,10 +46,10 @@ export interface BackgroundOptions {
 }
 
 /**
- * Everything that changes tables, one thing after the other: what was asked for comes first, merges when nothing
- * else is to be done. After the first failure nothing is changed any more: what a failed write left on disk is
- * unknown until the directory is opened again. Only a merge that finds no room is given up and tried again later:
- * its table is removed, and nobody was promised anything.
+ * Everything that changes tables, one thing after the other: what was asked for comes first, merges when
+ * nothing else is to be done. After the first failure nothing is changed any more: what a failed write left
+ * on disk is unknown until the directory is opened again. Only a merge that finds no room is given up and
+ * tried again later: its table is removed, and nobody was promised anything.
  */
 export class Background {
   readonly #options: BackgroundOptions;
@@ -150,7 +150,10 @@ export class Background {
     return true;
   }
 
-  /** Answers what is left to do, or why it was not done; unless it was only in vain, nothing is done after that. */
+  /**
+   * Answers what is left to do, or why it was not done; unless it was only in vain, nothing is done after
+   * that.
+   */
   async #attempt(task: Task): Promise<'done' | Task | CairnError> {
     try {
       return await this.#carryOut(task);
@@ -224,8 +227,8 @@ export class Background {
   }
 
   /**
-   * Merges all that the runs have of a span, into the oldest of them: nothing older is left there, so deletions
-   * go, and what they hid.
+   * Merges all that the runs have of a span, into the oldest of them: nothing older is left there, so
+   * deletions go, and what they hid.
    */
   async #compactStep(task: Task & { type: 'compact' }): Promise<'done' | Task> {
     const { set } = this.#options;

@@ -5,9 +5,9 @@ const NOBODY = -1;
 const BLOCKS_PER_TABLE = 2 ** 24;
 
 /**
- * Blocks of table files, in slots of one size in one piece of memory, so that a million reads make no garbage.
- * Bounded by that memory. A block that is larger than a slot is not kept. Which one goes is decided by a clock:
- * the hand passes over blocks that were used since it last came by.
+ * Blocks of table files, in slots of one size in one piece of memory, so that a million reads make no
+ * garbage. Bounded by that memory. A block that is larger than a slot is not kept. Which one goes is decided
+ * by a clock: the hand passes over blocks that were used since it last came by.
  */
 export class BlockCache {
   readonly slotBytes: number;

@@ -1,7 +1,8 @@
 /*
  * A Bloom filter in blocks of one cache line: all bits of a stem are in one of them, so asking costs one miss
- * of the processor's cache instead of one per bit (Putze, Sanders, Singler, "Cache-, Hash- and Space-Efficient
- * Bloom Filters", 2007). At ten bits a stem about one and a half in a hundred absent stems seem to be there.
+ * of the processor's cache instead of one per bit (Putze, Sanders, Singler, "Cache-, Hash- and
+ * Space-Efficient Bloom Filters", 2007). At ten bits a stem about one and a half in a hundred absent stems
+ * seem to be there.
  */
 
 const BITS_PER_STEM = 10;

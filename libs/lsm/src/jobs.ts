@@ -30,8 +30,8 @@ export interface SliceOfJob {
 }
 
 /**
- * Merges rows of several runs into one new table, from their smallest key on, until the table is large enough or
- * nothing is left. Deletions go where no older row can be hidden by them.
+ * Merges rows of several runs into one new table, from their smallest key on, until the table is large enough
+ * or nothing is left. Deletions go where no older row can be hidden by them.
  */
 export interface MergeJob extends JobSetting {
   readonly type: 'merge';

@@ -1,10 +1,10 @@
 import type { KeyView } from './key-view.js';
 
 /**
- * What an engine may know about keys, as plain data that another thread can be sent: those that begin with the byte `namespace` end with `suffixBytes` that
- * tell versions of one thing apart. What is before the suffix is the stem, and no stem begins with another: reads
- * of the newest version ask for the first key of a stem, so filters are about stems, and the suffixes of a table
- * bound what it can hold.
+ * What an engine may know about keys, as plain data that another thread can be sent: those that begin with
+ * the byte `namespace` end with `suffixBytes` that tell versions of one thing apart. What is before the
+ * suffix is the stem, and no stem begins with another: reads of the newest version ask for the first key of a
+ * stem, so filters are about stems, and the suffixes of a table bound what it can hold.
  */
 export interface VersionedKeys {
   readonly namespace: number;

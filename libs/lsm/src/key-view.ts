@@ -31,7 +31,10 @@ export class KeyView {
     this.length = keyBytesOf(bytes, at);
   }
 
-  /** A copy of the key, in memory of its own: keys are sent to other threads, and a view takes all it is part of. */
+  /**
+   * A copy of the key, in memory of its own: keys are sent to other threads, and a view takes all it is part
+   * of.
+   */
   copy(): Uint8Array {
     const copy = new Uint8Array(this.length);
     for (let offset = 0; offset < this.length; offset += 1) {

@@ -51,8 +51,9 @@ class LsmSnapshot implements EngineSnapshot {
 
 /**
  * The engine of our own: a log-structured merge tree without a log, because the Raft log is one. Writes go to
- * memory and are there at once; a full memtable becomes a table on disk, whole or not at all; tables are merged
- * in the background. After a crash it holds a prefix of the batches: at least all before the last `flush`.
+ * memory and are there at once; a full memtable becomes a table on disk, whole or not at all; tables are
+ * merged in the background. After a crash it holds a prefix of the batches: at least all before the last
+ * `flush`.
  */
 export class LsmEngine implements KvEngine {
   readonly #options: ResolvedLsmOptions;

@@ -9,7 +9,8 @@ import { numberOfTableName, readSummary, writeSummary, type TableSummary } from 
  * files one after the other:
  *   magic u32 | version u32 | sequence u64 | body bytes u32 | body crc u32 | header crc u32 | body
  * What stands behind the body is of an earlier, longer one. A crash tears at most one of the two files. When
- * one is unreadable, the other is as new, or one change older; that change was then never reported as durable.
+ * one is unreadable, the other is as new, or one change older; that change was then never reported as
+ * durable.
  */
 
 const MAGIC = 0x6c73_6d6d;
@@ -62,8 +63,8 @@ export class Manifest {
   }
 
   /**
-   * Reads what is there and makes both files the same again. The state is undefined for a directory that holds
-   * nothing. Throws CORRUPTION when neither file can be read and there are tables, FORMAT_TOO_NEW.
+   * Reads what is there and makes both files the same again. The state is undefined for a directory that
+   * holds nothing. Throws CORRUPTION when neither file can be read and there are tables, FORMAT_TOO_NEW.
    */
   static async open(
     disk: Disk,

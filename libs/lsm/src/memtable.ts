@@ -18,7 +18,8 @@ const NOBODY = -1;
  * somebody walks: then what came since is sorted and becomes a run of its own, and runs of like size are
  * merged. A table that nobody walks over is sorted once, when it is written out, on another thread.
  *
- * A batch lies in one table whole, which is what makes it atomic: a table reaches the disk whole or not at all.
+ * A batch lies in one table whole, which is what makes it atomic: a table reaches the disk whole or not at
+ * all.
  */
 export class Memtable {
   /** The packed rows; the memory belongs to the table until `release`. */
@@ -98,8 +99,8 @@ export class Memtable {
   }
 
   /**
-   * The place of the row with the smallest key in [start, end), the newest of that key; -1 when there is none.
-   * All keys of the span must have the stem with this hash.
+   * The place of the row with the smallest key in [start, end), the newest of that key; -1 when there is
+   * none. All keys of the span must have the stem with this hash.
    */
   find(hash: number, start: KeyView, end: KeyView): number {
     const [key, best] = [this.#key, this.#best];

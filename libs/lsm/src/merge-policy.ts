@@ -3,9 +3,9 @@ import { assert } from '@cairn/base';
 import type { Run } from './version.js';
 
 /**
- * So many runs of a level are merged into one of the next. Every row is written once per level it passes, which
- * grows with the logarithm of the data; a read looks into fewer than this many runs per level, most of them
- * through their filters only.
+ * So many runs of a level are merged into one of the next. Every row is written once per level it passes,
+ * which grows with the logarithm of the data; a read looks into fewer than this many runs per level, most of
+ * them through their filters only.
  */
 export const RUNS_PER_LEVEL_MAX = 4;
 
@@ -18,9 +18,9 @@ export interface MergePlan {
 }
 
 /**
- * The merge that is due, of the lowest level that has one: it is the smallest, and what it leaves undone costs
- * every read. undefined when none is. `underWay` are merges that have begun, at most one per level; `takeNumber`
- * names the run that a new one makes.
+ * The merge that is due, of the lowest level that has one: it is the smallest, and what it leaves undone
+ * costs every read. undefined when none is. `underWay` are merges that have begun, at most one per level;
+ * `takeNumber` names the run that a new one makes.
  */
 export function chooseMerge(
   runs: readonly Run[],
@@ -38,7 +38,10 @@ export function chooseMerge(
   return undefined;
 }
 
-/** Levels never fall from newer runs to older ones; without that, "the runs of a level" would not be neighbours. */
+/**
+ * Levels never fall from newer runs to older ones; without that, "the runs of a level" would not be
+ * neighbours.
+ */
 export function checkLevels(runs: readonly Run[]): void {
   for (let at = 1; at < runs.length; at += 1) {
     const [newer, older] = [runs[at - 1] as Run, runs[at] as Run];

@@ -16,8 +16,8 @@ export interface MergeSpan {
 }
 
 /**
- * The next piece of a merge: from the span's beginning, about as much of each run as makes a table. A step must
- * see all rows of its inputs up to where it ends, so it ends where the first run was cut off.
+ * The next piece of a merge: from the span's beginning, about as much of each run as makes a table. A step
+ * must see all rows of its inputs up to where it ends, so it ends where the first run was cut off.
  */
 export function stepOf(
   runs: readonly Run[],

@@ -5,15 +5,17 @@ import type { RowCursor } from './row-cursor.js';
  * Several sources as one: each key once, as the newest source has it, deletions included. The sources come
  * newest first.
  *
- * Most of the time one source gives many rows in a row, so the smallest key of all others is remembered, and the
- * others are looked at again only when the walk reaches it.
+ * Most of the time one source gives many rows in a row, so the smallest key of all others is remembered, and
+ * the others are looked at again only when the walk reaches it.
  */
 export class MergedRows {
   readonly #cursors: readonly RowCursor[];
   readonly #isReverse: boolean;
   /** The source of the row; undefined at the end or before `settle`. */
   #current: RowCursor | undefined;
-  /** The source that comes next when `#current` has moved on far enough; none = all others are at their end. */
+  /**
+   * The source that comes next when `#current` has moved on far enough; none = all others are at their end.
+   */
   #runnerUp: RowCursor | undefined;
   #isSettled = false;
 

@@ -19,9 +19,9 @@ export interface PointSources {
 }
 
 /**
- * Finds the first row of a span that lies within one stem, on the calling thread. Filters tell which runs to look
- * into; and where the stem has versions, a run is passed over when it holds no suffix below that of a row which
- * a newer run had: what it has of the stem comes behind.
+ * Finds the first row of a span that lies within one stem, on the calling thread. Filters tell which runs to
+ * look into; and where the stem has versions, a run is passed over when it holds no suffix below that of a
+ * row which a newer run had: what it has of the stem comes behind.
  */
 export class PointReader {
   readonly #tables: Tables;

@@ -1,15 +1,17 @@
 import type { Clock } from '@cairn/ports';
 
-/** A read on the calling thread that took longer than this came from a device, not from the system's cache. */
+/**
+ * A read on the calling thread that took longer than this came from a device, not from the system's cache.
+ */
 const SLOW_READ_MS = 1;
 /** After a slow one, reads go to other threads for so long; then one more is tried. */
 const CLOSED_MS = 1_000;
 
 /**
  * Decides whether reads may hold up the event loop. What the operating system has in its cache takes
- * microseconds, less than handing the read to another thread; what it has to fetch may take milliseconds. So one
- * slow read sends those that follow to other threads for a while: the loop stands still for at most one read of
- * the device per `CLOSED_MS`.
+ * microseconds, less than handing the read to another thread; what it has to fetch may take milliseconds. So
+ * one slow read sends those that follow to other threads for a while: the loop stands still for at most one
+ * read of the device per `CLOSED_MS`.
  */
 export class ReadGate {
   readonly #clock: Clock;

@@ -16,8 +16,8 @@ export interface TableSetOptions {
 }
 
 /**
- * The tables that make up the engine's durable state: the newest version, and its copy on disk. Changes come one
- * at a time.
+ * The tables that make up the engine's durable state: the newest version, and its copy on disk. Changes come
+ * one at a time.
  */
 export class TableSet {
   readonly #options: TableSetOptions;
@@ -35,8 +35,8 @@ export class TableSet {
   }
 
   /**
-   * Opens what the manifest names and removes what it does not: leavings of jobs that a crash cut short. Throws
-   * CORRUPTION when a table is missing or damaged.
+   * Opens what the manifest names and removes what it does not: leavings of jobs that a crash cut short.
+   * Throws CORRUPTION when a table is missing or damaged.
    */
   static async open(options: TableSetOptions): Promise<TableSet> {
     const { disk, directory, tables, logger } = options;
@@ -77,8 +77,8 @@ export class TableSet {
   }
 
   /**
-   * Makes a changed list of runs durable. Whoever asks for the version from then on gets it; `onVisible` runs in
-   * the same moment.
+   * Makes a changed list of runs durable. Whoever asks for the version from then on gets it; `onVisible` runs
+   * in the same moment.
    */
   async install(runs: readonly Run[], onVisible: () => void = ignore): Promise<void> {
     checkLevels(runs);

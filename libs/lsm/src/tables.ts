@@ -108,8 +108,8 @@ export class Tables implements TableReads {
   }
 
   /**
-   * Lets `view` look at a block, for a single read. False when the block would have to be waited for. What the
-   * view shows is there until the next call. Throws CORRUPTION.
+   * Lets `view` look at a block, for a single read. False when the block would have to be waited for. What
+   * the view shows is there until the next call. Throws CORRUPTION.
    */
   blockNow(table: Table, meta: TableMeta, block: number, view: BlockView): boolean {
     const { cache } = this;

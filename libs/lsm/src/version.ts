@@ -10,7 +10,9 @@ export interface Slice {
   readonly to: Uint8Array;
 }
 
-/** Slices in key order that do not overlap: all that was written between two moments, as far as it is left. */
+/**
+ * Slices in key order that do not overlap: all that was written between two moments, as far as it is left.
+ */
 export interface Run {
   readonly id: number;
   /** How often its rows were merged: 0 = written out of a memtable. */
@@ -99,7 +101,10 @@ export function insert(slices: readonly Slice[], added: Slice): Slice[] {
   return at < 0 ? [...slices, added] : slices.toSpliced(at, 0, added);
 }
 
-/** The first slice that ends behind the key: the only one that can hold it. `slices.length` when there is none. */
+/**
+ * The first slice that ends behind the key: the only one that can hold it. `slices.length` when there is
+ * none.
+ */
 export function sliceFor(slices: readonly Slice[], key: KeyView): number {
   const end = new KeyView();
   let low = 0;

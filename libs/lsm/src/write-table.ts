@@ -12,8 +12,9 @@ export interface WriteTableOptions {
 }
 
 /**
- * Makes a table of the rows that `fill` adds; without any row, none. The file is durable when this resolves, its
- * name with the next sync of the directory; when it rejects, there is no file, as far as it can be removed.
+ * Makes a table of the rows that `fill` adds; without any row, none. The file is durable when this resolves,
+ * its name with the next sync of the directory; when it rejects, there is no file, as far as it can be
+ * removed.
  */
 export async function writeTable(
   disk: Disk,

@@ -73,7 +73,9 @@ export function createLoggerTo(stream: DestinationStream, options: Omit<LoggerOp
   return new PinoLogger(logger, options.onLine);
 }
 
-/** The logger of a process. Lines go to a file at once, to the standard output in the background; in order. */
+/**
+ * The logger of a process. Lines go to a file at once, to the standard output in the background; in order.
+ */
 export function createLogger(options: LoggerOptions): ProcessLogger {
   const stream = pino.destination({
     dest: options.file === '' ? 1 : options.file,
@@ -87,7 +89,8 @@ export function createLogger(options: LoggerOptions): ProcessLogger {
     : new Promise<void>((resolve, reject) => {
         stream.once('ready', () => {
           isOpen = true;
-          // From here on line by line: a flush does not wait for a write that is on its way in the background.
+          // From here on line by line: a flush does not wait for a write that is on its way in the
+          // background.
           Object.assign(stream, { sync: true });
           resolve();
         });

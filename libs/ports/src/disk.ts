@@ -35,8 +35,8 @@ export interface DiskFile {
   read(position: number, length: number): Promise<Buffer>;
   /**
    * Reads up to `length` bytes into `target[at, ...)` on the calling thread and answers how many: for small
-   * pieces that the system's cache is likely to hold, where a trip to another thread costs more than the read.
-   * Throws DiskError.
+   * pieces that the system's cache is likely to hold, where a trip to another thread costs more than the
+   * read. Throws DiskError.
    */
   readNow(target: Uint8Array, at: number, length: number, position: number): number;
   /** Makes all resolved writes durable. */

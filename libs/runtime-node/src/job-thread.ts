@@ -77,8 +77,8 @@ export class JobThread<Job, Result> {
 }
 
 /**
- * Does the jobs of the `JobThread` that started this thread. `niceness`: by how much the system is to prefer other
- * threads, 0 .. 19; where threads have no priority of their own, without effect.
+ * Does the jobs of the `JobThread` that started this thread. `niceness`: by how much the system is to prefer
+ * other threads, 0 .. 19; where threads have no priority of their own, without effect.
  */
 export function serveJobs<Job, Result>(niceness: number, work: (job: Job) => Promise<Result>): void {
   const port = parentPort;

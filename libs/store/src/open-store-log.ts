@@ -3,8 +3,8 @@ import { openRaftLog, type RaftLog } from '@cairn/raft-log';
 import type { StoreOptions } from './store.js';
 
 /**
- * Makes the directories of a store where they are missing, and opens its log. Throws CORRUPTION when the log is
- * damaged.
+ * Makes the directories of a store where they are missing, and opens its log. Throws CORRUPTION when the log
+ * is damaged.
  */
 export async function openStoreLog(options: StoreOptions): Promise<RaftLog> {
   const { disk, directory, clock, logger, metrics, logSegmentBytes, logCacheBytes } = options;

@@ -165,8 +165,9 @@ describe('startLocalCluster', () => {
 
   it('gives up when a process does not become ready', async () => {
     putFile('shard-1', 'not-ready', 'no metadata leader');
+    // Others may be slow to start on a busy machine, and are then named, too.
     await expect(start({ readyTimeoutMs: 300 })).rejects.toThrow(
-      `these are not ready: shard-1 (no metadata leader). Their logs are in ${join(directory, 'logs')}.`,
+      /these are not ready: .*shard-1 \((no metadata leader|starting)\).* Their logs are in .*\/logs\.$/,
     );
   });
 

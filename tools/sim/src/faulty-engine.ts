@@ -20,9 +20,9 @@ export interface EngineHooks {
 }
 
 /**
- * An engine whose reads take virtual time, and whose operations may fail. The view is taken when the iterator is
- * made, as with every engine; what happens until its rows arrive is what this is for. As with every engine, no
- * write and no flush succeeds after one has failed.
+ * An engine whose reads take virtual time, and whose operations may fail. The view is taken when the iterator
+ * is made, as with every engine; what happens until its rows arrive is what this is for. As with every
+ * engine, no write and no flush succeeds after one has failed.
  */
 export class FaultyEngine implements KvEngine {
   readonly #inner: KvEngine;

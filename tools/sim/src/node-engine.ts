@@ -8,8 +8,8 @@ import type { EngineFaults } from './engine-faults.js';
 import { FaultyEngine } from './faulty-engine.js';
 
 /**
- * `memory`: nothing of it is a file, and a crash loses any of the newest batches, as of LevelDB. `lsm`: the engine
- * of the product, on the simulated disk.
+ * `memory`: nothing of it is a file, and a crash loses any of the newest batches, as of LevelDB. `lsm`: the
+ * engine of the product, on the simulated disk.
  */
 export type SimEngineKind = 'memory' | 'lsm';
 
@@ -100,7 +100,9 @@ export class MemoryNodeEngine implements NodeEngine {
   }
 }
 
-/** The engine of the product, with sizes so small that memtables, tables and merges turn over all the time. */
+/**
+ * The engine of the product, with sizes so small that memtables, tables and merges turn over all the time.
+ */
 export class LsmNodeEngine implements NodeEngine {
   current: LsmEngine | undefined;
   readonly #disk: SimDisk;

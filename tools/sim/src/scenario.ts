@@ -374,7 +374,9 @@ class ScenarioRun {
     }
   }
 
-  /** undefined when they cannot be read any more, because a bit of theirs was flipped and nobody had looked. */
+  /**
+   * undefined when they cannot be read any more, because a bit of theirs was flipped and nobody had looked.
+   */
   async #rowsOf(node: SimNode, spans: readonly EngineSpan[]): Promise<ReplicaState['rows'] | undefined> {
     const reading = readRows(node.engine, spans).catch((error: unknown) => {
       if (node.isNoticedRot(error)) return undefined;

@@ -164,7 +164,9 @@ export abstract class SimNode {
     });
   }
 
-  /** Whether the error names a file of this node that has a flipped bit, as the reason why it cannot be read. */
+  /**
+   * Whether the error names a file of this node that has a flipped bit, as the reason why it cannot be read.
+   */
   isNoticedRot(error: unknown): boolean {
     if (!CairnError.is(error) || (error.code !== 'CORRUPTION' && error.code !== 'FORMAT_TOO_NEW'))
       return false;

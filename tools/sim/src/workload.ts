@@ -12,7 +12,6 @@ import {
 import { sleep, type Clock } from '@cairn/ports';
 import type { SimRng } from '@cairn/runtime-sim';
 
-
 /** Registers: any value, never the same twice. Counters: only increments. */
 export const REGISTERS = Array.from({ length: 12 }, (_, at) => `r${String(at).padStart(2, '0')}`);
 export const COUNTERS = Array.from({ length: 6 }, (_, at) => `c${String(at).padStart(2, '0')}`);

@@ -36,11 +36,19 @@ export function importCycles(sources: readonly TreeFile[]): string[] {
   return cycles;
 }
 
+/** A program that another file starts as a thread or process of its own. */
+const PROGRAM = /new URL\(\s*'(\.[^']+\.js)'\s*,\s*import\.meta\.url/g;
+
+function programsIn(text: string): string[] {
+  return [...text.matchAll(PROGRAM)].map((match) => match[1] ?? '');
+}
+
 const ENTRY = /\/src\/(index|main|testing)\.ts$|\.spec\.ts$|\.bench\.ts$/;
 
-/** Source files that no other file imports and that nothing starts with. */
+/** Source files that no other file imports or starts, and that nothing starts with. */
 export function unreferenced(sources: readonly TreeFile[], packageFiles: readonly TreeFile[]): string[] {
-  const imported = new Set([...graphOf(sources, importsOf).values()].flat());
+  const graphs = [graphOf(sources, importsOf), graphOf(sources, programsIn)];
+  const imported = new Set(graphs.flatMap((graph) => [...graph.values()].flat()));
   // Entry points that a package.json names: exports, programs.
   const named = (path: string): boolean => {
     const [folder = '', file = ''] = path.split('/src/');

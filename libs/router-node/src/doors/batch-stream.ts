@@ -25,7 +25,10 @@ import {
 import type { DoorContext } from './door-context.js';
 import { spanOf } from './span-bounds.js';
 
-/** Open operations of a stream, its share, are fewer when answers are large: about so many bytes of them may be under way to one client. */
+/**
+ * Open operations of a stream, its share, are fewer when answers are large: about so many bytes of them may
+ * be under way to one client.
+ */
 const OPEN_ANSWER_BYTES_TARGET = 64 * 1024 * 1024;
 const OPEN_OPERATIONS_MIN = 16;
 /**

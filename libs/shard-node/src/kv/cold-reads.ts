@@ -52,8 +52,9 @@ export class ColdReads {
   }
 
   /**
-   * The newest version, tombstones and expired ones included. Reads of one key that wait at the same time share
-   * one look. The cache keeps what was found, absence too, unless something newer was published meanwhile.
+   * The newest version, tombstones and expired ones included. Reads of one key that wait at the same time
+   * share one look. The cache keeps what was found, absence too, unless something newer was published
+   * meanwhile.
    */
   newest(key: RowCacheKey, userKey: Uint8Array): ColdRow {
     const shared = this.#newest.get(key);

@@ -179,7 +179,8 @@ export class WriteEvaluator {
   }
 
   /**
-   * The row has to be waited for; the command is evaluated in the turn after, against whatever is newest then.
+   * The row has to be waited for; the command is evaluated in the turn after, against whatever is newest
+   * then.
    */
   #evaluateAfter(call: KvCall, cold: Promise<unknown>): void {
     cold.then(

@@ -219,7 +219,10 @@ export class ShardNode {
     const rowCache = new RowCache(options.rowCacheBytes);
     const scanCache = new ScanCacheBudget(options.kvLimits.scanCacheBytesMax);
     const damaged = (error: CairnError): void => {
-      options.logger.error('rows cannot be read, the node stops', { reason: error.message, ...error.details });
+      options.logger.error('rows cannot be read, the node stops', {
+        reason: error.message,
+        ...error.details,
+      });
       options.onFatal(error);
     };
     const environment: KvEnvironment = {

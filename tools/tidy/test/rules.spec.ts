@@ -60,7 +60,7 @@ describe('import rules', () => {
     expect(unreferenced([index, a, b], [])).toEqual(['libs/l/src/b.ts: no other file imports it']);
     const manifest = file('libs/l/package.json', '{"exports": {"./b": "./src/b.ts"}}');
     expect(unreferenced([index, a, b], [manifest])).toEqual([]);
-    const starter = { path: 'libs/l/src/a.ts', text: `new URL('./b.js', import.meta.url)` };
+    const starter = file('libs/l/src/a.ts', "new URL('./b.js', import.meta.url)");
     expect(unreferenced([index, starter, b], [])).toEqual([]);
   });
 

@@ -82,6 +82,15 @@ export class ByteReader {
     return this.#buffer.subarray(at, at + length);
   }
 
+  /** The four bytes that come `offset` bytes from here, without reading on. */
+  peekU32(offset: number): number {
+    const at = this.#position + offset;
+    if (!(at + 4 <= this.#end)) {
+      throw new CairnError('CORRUPTION', `input ends early: 4 bytes wanted at ${at} of ${this.#end}`);
+    }
+    return this.#buffer.readUInt32LE(at);
+  }
+
   bytes(): Buffer {
     return this.raw(this.varint());
   }

@@ -91,17 +91,16 @@ export class EntryLoader {
       const position = batch.positions[at] as number;
       if (!isStill(state, index, position) || this.#recent.has(state, index)) continue;
       const start = offsetOf(position) - batch.from;
-      const bodyAt = start + ENTRY_HEADER_BYTES;
-      const header = bytes.subarray(start, bodyAt);
-      const payload = bytes.subarray(bodyAt, bodyAt + state.window.payloadBytesAt(index));
-      if (!isRecordIntact(header, payload)) {
+      const length = ENTRY_HEADER_BYTES + state.window.payloadBytesAt(index);
+      const record = bytes.subarray(start, start + length);
+      if (!isRecordIntact(record)) {
         throw damaged(
           this.#files.pathOf(batch.epoch),
           batch.from + start,
           `entry ${index} fails its checksum`,
         );
       }
-      const entry = entryFromRecord(header, payload);
+      const entry = entryFromRecord(record);
       if (entry.index !== index || entry.term !== state.termOf(entry.index)) {
         throw damaged(
           this.#files.pathOf(batch.epoch),

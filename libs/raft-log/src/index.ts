@@ -2,11 +2,11 @@ export * from './types.js';
 export {
   ENTRY_HEADER_BYTES,
   entryFromRecord,
-  entryHeader,
-  indexOfHeader,
+  entryRecord,
+  indexOfRecord,
   PAYLOAD_BYTES_MAX,
-  payloadLengthOf,
-  rangeIdOfHeader,
+  PAYLOAD_LENGTH_AT,
+  rangeIdOfRecord,
 } from './record-format.js';
 export type { RaftLogOptions } from './options.js';
 export { openRaftLog, type OpenRaftLogOptions } from './shared-log.js';

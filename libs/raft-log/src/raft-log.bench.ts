@@ -24,7 +24,7 @@ export async function benchmarks(): Promise<MicroBenchmark[]> {
   const run = async (): Promise<void> => {
     const first = range.lastIndex() + 1;
     const entries = Array.from({ length: ENTRIES }, (_, at): Entry => {
-      return { index: logIndex(first + at), term: term(1), kind: 1, payload, header: undefined };
+      return { index: logIndex(first + at), term: term(1), kind: 1, payload, record: undefined };
     });
     range.append(entries);
     await log.sync();

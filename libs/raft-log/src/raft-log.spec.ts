@@ -18,7 +18,7 @@ function entry(index: number, inTerm: number, text: string): Entry {
     term: term(inTerm),
     kind: 1,
     payload: Buffer.from(text),
-    header: undefined,
+    record: undefined,
   };
 }
 
@@ -326,7 +326,7 @@ describe('raft log limits', () => {
     const ranges = [1, 2, 3, 4, 5].map((id) => log.range(rangeId(id)));
     // Far apart, so that a load is many reads.
     for (const one of entriesFrom(1, 60, 1, 9000)) {
-      for (const range of ranges) range.append([{ ...one, header: undefined }]);
+      for (const range of ranges) range.append([{ ...one, record: undefined }]);
     }
     await log.sync();
     let loads = 0;

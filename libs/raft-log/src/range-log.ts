@@ -2,10 +2,10 @@ import { assert, type LogIndex, type RangeId, type Term } from '@cairn/base';
 import type { Entry, HardState } from '@cairn/raft';
 import {
   ENTRY_HEADER_BYTES,
-  encodeRecordHeader,
-  entryHeader,
-  indexOfHeader,
-  rangeIdOfHeader,
+  encodeRecord,
+  entryRecord,
+  indexOfRecord,
+  rangeIdOfRecord,
   RecordType,
 } from './record-format.js';
 import { encodeVote, type RangeState } from './range-state.js';
@@ -21,7 +21,7 @@ export interface LogHost {
   readonly durablePosition: number;
   /** Throws when the log refuses writes or `bytes` more would pass the staging limit. */
   checkWritable(bytes: number): void;
-  stage(header: Uint8Array, payload: Uint8Array): number;
+  stage(record: Uint8Array): number;
   /** Reads entries back into memory; those that changed meanwhile are left out. */
   loadEntries(state: RangeState, indexes: readonly number[]): Promise<void>;
 }
@@ -91,12 +91,12 @@ export class RangeLogView implements RangeLog {
     const state = this.#state;
     if (head.index < state.window.end) state.cutFrom(head.index);
     for (const entry of entries) {
-      const header = entryHeader(this.rangeId, entry);
+      const record = entryRecord(this.rangeId, entry);
       assert(
-        rangeIdOfHeader(header) === this.rangeId && indexOfHeader(header) === entry.index,
-        'the entry carries the header of another',
+        rangeIdOfRecord(record) === this.rangeId && indexOfRecord(record) === entry.index,
+        'the entry carries the record of another',
       );
-      const position = this.#host.stage(header, entry.payload);
+      const position = this.#host.stage(record);
       state.push(entry, { position, payloadBytes: entry.payload.length });
     }
   }
@@ -188,6 +188,6 @@ export class RangeLogView implements RangeLog {
     assert(!this.#isRemoved, 'the range was removed from the log', { range: this.rangeId });
     this.#host.checkWritable(ENTRY_HEADER_BYTES + payload.length);
     const fields = { type, kind: 0, rangeId: this.rangeId, index, term };
-    return this.#host.stage(encodeRecordHeader(fields, payload), payload);
+    return this.#host.stage(encodeRecord(fields, payload));
   }
 }

@@ -27,7 +27,7 @@ export class RecentEntries {
     const bytes = ENTRY_HEADER_BYTES + state.window.payloadBytesAt(index);
     const record = this.memory.read(position, bytes);
     if (record === undefined) return this.loaded.get(position);
-    return decodeEntry(record.subarray(0, ENTRY_HEADER_BYTES), record.subarray(ENTRY_HEADER_BYTES));
+    return decodeEntry(record);
   }
 
   has(state: RangeState, index: number): boolean {

@@ -27,8 +27,10 @@ export const RecordType = {
 } as const;
 export type RecordType = (typeof RecordType)[keyof typeof RecordType];
 
-/** Length of every record header, hence of `Entry.header`. */
+/** Length of every record header: where the payload begins in `Entry.record`. */
 export const ENTRY_HEADER_BYTES = 32;
+/** Where in a record the length of its payload stands, four bytes. */
+export const PAYLOAD_LENGTH_AT = 28;
 /** Longest payload of one record. */
 export const PAYLOAD_BYTES_MAX = 64 * 1024 * 1024;
 
@@ -36,15 +38,16 @@ export const PAYLOAD_BYTES_MAX = 64 * 1024 * 1024;
 const RECORD_MAGIC = 0xc4;
 const RECORD_VERSION = 1;
 
-const HEADER_BEHIND_CRC = { from: 4, to: ENTRY_HEADER_BYTES };
+const BEHIND_CRC_AT = 4;
+/** Up to here the checksum in script is cheaper than a native call. */
+const SHORT_RECORD_BYTES = 64;
 
-/**
- * CRC-32 of a record: header bytes 4 .. 31, then the payload. The short part in script: cheaper than a native
- * call.
- */
-function recordCrc(header: Uint8Array, payload: Uint8Array): number {
-  const headerCrc = crc32Short(header, HEADER_BEHIND_CRC);
-  return payload.length === 0 ? headerCrc : crc32(payload, headerCrc);
+/** CRC-32 of everything behind the CRC itself. */
+function recordCrc(record: Uint8Array): number {
+  if (record.length <= SHORT_RECORD_BYTES) {
+    return crc32Short(record, { from: BEHIND_CRC_AT, to: record.length });
+  }
+  return crc32(record.subarray(BEHIND_CRC_AT));
 }
 
 function putU32(bytes: Uint8Array, at: number, value: number): void {
@@ -85,52 +88,45 @@ export interface RecordFields {
   readonly term: Term;
 }
 
-/**
- * Encodes a record header; the payload goes right behind it. All integers little endian, see the README's
- * picture.
- */
-export function encodeRecordHeader(fields: RecordFields, payload: Uint8Array): Uint8Array {
+/** Encodes a record, header and payload. All integers little endian, see the README's picture. */
+export function encodeRecord(fields: RecordFields, payload: Uint8Array): Buffer {
   assert(payload.length <= PAYLOAD_BYTES_MAX, 'record payload too long', { bytes: payload.length });
   assert(fields.rangeId >= 0 && fields.rangeId <= UINT48_MAX, 'range id does not fit');
   assert(fields.index >= 0 && fields.index <= UINT48_MAX, 'index does not fit');
   assert(fields.term >= 0 && fields.term <= UINT48_MAX, 'term does not fit');
-  const header = Buffer.allocUnsafe(ENTRY_HEADER_BYTES);
-  header[4] = RECORD_MAGIC;
-  header[5] = RECORD_VERSION;
-  header[6] = fields.type;
-  header[7] = fields.kind;
-  putU48(header, 8, fields.rangeId);
-  putU48(header, 14, fields.index);
-  putU48(header, 20, fields.term);
-  header[26] = 0;
-  header[27] = 0;
-  putU32(header, 28, payload.length);
-  putU32(header, 0, recordCrc(header, payload));
-  return header;
+  const record = Buffer.allocUnsafe(ENTRY_HEADER_BYTES + payload.length);
+  record[4] = RECORD_MAGIC;
+  record[5] = RECORD_VERSION;
+  record[6] = fields.type;
+  record[7] = fields.kind;
+  putU48(record, 8, fields.rangeId);
+  putU48(record, 14, fields.index);
+  putU48(record, 20, fields.term);
+  record[26] = 0;
+  record[27] = 0;
+  putU32(record, PAYLOAD_LENGTH_AT, payload.length);
+  record.set(payload, ENTRY_HEADER_BYTES);
+  putU32(record, 0, recordCrc(record));
+  return record;
 }
 
-/** The payload length that a header announces; only meaningful once the CRC has been checked. */
-export function payloadLengthOf(header: Uint8Array): number {
-  return getU32(header, 28);
+/** The range that a record belongs to: a receiver compares it with the range it was sent for. */
+export function rangeIdOfRecord(record: Uint8Array): RangeId {
+  return toRangeId(getU48(record, 8));
 }
 
-/** The range that a record header belongs to: a receiver compares it with the range it was sent for. */
-export function rangeIdOfHeader(header: Uint8Array): RangeId {
-  return toRangeId(getU48(header, 8));
+export function indexOfRecord(record: Uint8Array): LogIndex {
+  return logIndex(getU48(record, 14));
 }
 
-export function indexOfHeader(header: Uint8Array): LogIndex {
-  return logIndex(getU48(header, 14));
-}
-
-/** Whether the bytes are a record of this version whose CRC matches the payload. */
-export function isRecordIntact(header: Uint8Array, payload: Uint8Array): boolean {
+/** Whether the bytes are one record of this version whose CRC matches. */
+export function isRecordIntact(record: Uint8Array): boolean {
   return (
-    header.length === ENTRY_HEADER_BYTES &&
-    header[4] === RECORD_MAGIC &&
-    header[5] === RECORD_VERSION &&
-    getU32(header, 28) === payload.length &&
-    recordCrc(header, payload) === getU32(header, 0)
+    record.length >= ENTRY_HEADER_BYTES &&
+    record[4] === RECORD_MAGIC &&
+    record[5] === RECORD_VERSION &&
+    getU32(record, PAYLOAD_LENGTH_AT) === record.length - ENTRY_HEADER_BYTES &&
+    recordCrc(record) === getU32(record, 0)
   );
 }
 
@@ -153,39 +149,39 @@ export function decodeRecordHeader(header: Uint8Array): RecordFields {
 }
 
 /**
- * The encoded record header of an entry, made on first use and kept in `entry.header`: the same bytes go to
- * the log and, ahead of the payload, to every follower. An entry belongs to one range for ever.
+ * The record of an entry, made on first use and kept in `entry.record`: the same bytes go to the log and to
+ * every follower. An entry belongs to one range for ever.
  */
-export function entryHeader(rangeId: RangeId, entry: Entry): Uint8Array {
-  const known = entry.header;
+export function entryRecord(rangeId: RangeId, entry: Entry): Uint8Array {
+  const known = entry.record;
   if (known !== undefined) return known;
   const { kind, index, term } = entry;
-  const header = encodeRecordHeader({ type: RecordType.entry, kind, rangeId, index, term }, entry.payload);
-  entry.header = header;
-  return header;
+  const record = encodeRecord({ type: RecordType.entry, kind, rangeId, index, term }, entry.payload);
+  entry.record = record;
+  return record;
 }
 
 /**
- * The entry that a received header and payload make; both become part of it and must not change afterwards.
- * Throws CORRUPTION when the CRC does not match or the record is no entry.
+ * The entry that a received record makes; it becomes part of it and must not change afterwards. Throws
+ * CORRUPTION when the CRC does not match or the record is no entry.
  */
-export function entryFromRecord(header: Uint8Array, payload: Uint8Array): Entry {
-  if (!isRecordIntact(header, payload)) {
+export function entryFromRecord(record: Uint8Array): Entry {
+  if (!isRecordIntact(record)) {
     throw new CairnError('CORRUPTION', 'a log entry does not match its checksum');
   }
-  if (header[6] !== RecordType.entry || (header[7] as number) > EntryKind.config) {
+  if (record[6] !== RecordType.entry || (record[7] as number) > EntryKind.config) {
     throw new CairnError('CORRUPTION', 'a log record is not an entry of a known kind');
   }
-  return decodeEntry(header, payload);
+  return decodeEntry(record);
 }
 
 /** The same of a record that this process encoded, or checked, before. */
-export function decodeEntry(header: Uint8Array, payload: Uint8Array): Entry {
+export function decodeEntry(record: Uint8Array): Entry {
   return {
-    index: logIndex(getU48(header, 14)),
-    term: toTerm(getU48(header, 20)),
-    kind: header[7] as EntryKind,
-    payload,
-    header,
+    index: logIndex(getU48(record, 14)),
+    term: toTerm(getU48(record, 20)),
+    kind: record[7] as EntryKind,
+    payload: record.subarray(ENTRY_HEADER_BYTES),
+    record,
   };
 }

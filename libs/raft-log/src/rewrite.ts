@@ -1,8 +1,8 @@
 import { assert, logIndex } from '@cairn/base';
 import {
   ENTRY_HEADER_BYTES,
-  encodeRecordHeader,
-  entryHeader,
+  encodeRecord,
+  entryRecord,
   type RecordFields,
   RecordType,
 } from './record-format.js';
@@ -28,7 +28,7 @@ export function evictedIndexes(recent: RecentEntries, state: RangeState): number
 }
 
 function stageRecord(stage: Stage, fields: RecordFields, payload: Uint8Array): number {
-  return stage.add(encodeRecordHeader(fields, payload), payload);
+  return stage.add(encodeRecord(fields, payload));
 }
 
 /** Where a rewrite writes, and where it has the entries from. */
@@ -56,7 +56,7 @@ export function rewriteRange(to: RewriteTarget, state: RangeState, epoch: number
     for (let index = window.first; index < window.end; index += 1) {
       const entry = recent.entryAt(state, index);
       assert(entry !== undefined, 'what is rewritten is in memory', { rangeId, index });
-      window.move(index, stage.add(entryHeader(rangeId, entry), entry.payload));
+      window.move(index, stage.add(entryRecord(rangeId, entry)));
     }
   } else if (isOld(state.markPosition)) {
     const fields = { type: RecordType.truncate, kind: 0, rangeId, index: baseIndex, term: baseTerm };

@@ -5,7 +5,7 @@ import { LogWriter } from './log-writer.js';
 import { type RaftLogOptions, type ResolvedOptions, resolveOptions } from './options.js';
 import { type LogHost, RangeLogView } from './range-log.js';
 import { RangeState } from './range-state.js';
-import { encodeRecordHeader, RecordType } from './record-format.js';
+import { encodeRecord, RecordType } from './record-format.js';
 import { RecentEntries } from './recent-entries.js';
 import { type Recovered, recover } from './recovery.js';
 import { evictedIndexes, rewriteBytesOf, rewriteRange } from './rewrite.js';
@@ -160,7 +160,7 @@ class SharedLog implements RaftLog, LogHost {
     if (view.state.oldestPosition !== Number.POSITIVE_INFINITY) {
       this.checkWritable(0);
       const fields = { type: RecordType.removeRange, kind: 0, rangeId, index: logIndex(0), term: term(0) };
-      this.stage(encodeRecordHeader(fields, NO_PAYLOAD), NO_PAYLOAD);
+      this.stage(encodeRecord(fields, NO_PAYLOAD));
     }
     view.markRemoved();
     this.#ranges.delete(rangeId);
@@ -178,8 +178,8 @@ class SharedLog implements RaftLog, LogHost {
     }
   }
 
-  stage(header: Uint8Array, payload: Uint8Array): number {
-    return this.#stage.add(header, payload);
+  stage(record: Uint8Array): number {
+    return this.#stage.add(record);
   }
 
   loadEntries(state: RangeState, indexes: readonly number[]): Promise<void> {

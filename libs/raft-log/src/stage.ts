@@ -1,6 +1,6 @@
 import { assert } from '@cairn/base';
 import type { LogMemory } from './log-memory.js';
-import { ENTRY_HEADER_BYTES, getU32 } from './record-format.js';
+import { getU32 } from './record-format.js';
 import {
   alignBlock,
   BLOCK_ALIGN_BYTES,
@@ -107,18 +107,17 @@ export class Stage {
       this.#seal();
   }
 
-  /** Adds one record and answers its position. Header and payload are copied into the log's memory. */
-  add(header: Uint8Array, payload: Uint8Array): number {
-    const bytes = ENTRY_HEADER_BYTES + payload.length;
+  /** Adds one record and answers its position. It is copied into the log's memory. */
+  add(record: Uint8Array): number {
+    const bytes = record.length;
     if (this.#recordCount > 0 && BLOCK_HEADER_BYTES + this.#bodyBytes + bytes > this.#blockBytesMax)
       this.#seal();
     if (this.#recordCount === 0) this.#open(bytes);
     const position = positionOf(this.#epoch, this.#bodyOffset + this.#bodyBytes);
     const at = this.#reserve(bytes);
-    this.#slab.set(header, at);
-    this.#slab.set(payload, at + ENTRY_HEADER_BYTES);
+    this.#slab.set(record, at);
     this.#memory.hold(position, bytes);
-    this.#digest = mixDigest(this.#digest, getU32(header, 0));
+    this.#digest = mixDigest(this.#digest, getU32(record, 0));
     this.#recordCount += 1;
     this.#bodyBytes += bytes;
     this.#stagedBytes += bytes;

@@ -122,6 +122,7 @@ export class Core {
   durableVote: ReplicaId;
   emittedTerm: number;
   emittedVote: ReplicaId;
+  /** The commit index that the host was last asked to write, and the last one that it was asked to sync. */
   emittedCommit: number;
   syncedCommit: number;
   sequence = 0;

@@ -391,14 +391,26 @@ describe('edges of the host contract', () => {
     expect(leader.node.proposeConfigChange(change(['add-voter', 4]))).toMatchObject({ type: 'accepted' });
   });
 
-  test('the commit index that was only mentioned is written with the next entries', () => {
+  test('the commit index is written with the next entries once it covers a change of the members', () => {
     const { cluster, leader } = led(3);
+    const nextHardState = (): unknown => {
+      leader.node.propose(bytes('b'));
+      const ready = leader.node.takeReady();
+      expect(ready.mustSync).toBe(true);
+      leader.storage.stage(ready);
+      leader.node.persisted(ready.sequence);
+      return ready.hardState;
+    };
     leader.node.propose(bytes('a'));
     cluster.stabilize();
+    expect(nextHardState()).toBeUndefined();
+    cluster.stabilize();
+    leader.node.proposeConfigChange(change(['add-learner', 4]));
+    cluster.stabilize();
     cluster.advance(50, () => false);
-    leader.node.propose(bytes('b'));
-    const ready = leader.node.takeReady();
-    expect(ready).toMatchObject({ mustSync: true, hardState: { commit: 2 } });
+    const { commitIndex } = leader.node.status();
+    expect(nextHardState()).toMatchObject({ commit: commitIndex });
+    expect(nextHardState()).toBeUndefined();
   });
 
   test('a durable suffix that is replaced is not durable until its replacement is', () => {

@@ -24,7 +24,7 @@ export function hasReady(core: Core): boolean {
     core.log.stagedIndex < core.log.lastIndex ||
     core.term !== core.emittedTerm ||
     core.vote !== core.emittedVote ||
-    core.commit !== core.emittedCommit ||
+    (core.commit !== core.emittedCommit && mayCommitMembers(core)) ||
     core.isStateChanged ||
     core.reads.length > 0 ||
     core.loads.length > 0 ||
@@ -56,13 +56,20 @@ function takeCommitted(core: Core): readonly Entry[] {
   return entries;
 }
 
+/** Whether a change of the members may be among what was committed since the commit index was last written. */
+function mayCommitMembers(core: Core): boolean {
+  return core.pendingConfigIndex > core.syncedCommit;
+}
+
 /**
- * With entries, also a commit index that was only mentioned without a sync before: see README, membership.
+ * The commit index is written only for the sake of membership changes: a restarted replica learns it from the
+ * next leader, and must not campaign with members that it could have known to be old. With entries, also one
+ * that was only mentioned without a sync before: see README, membership.
  */
 function takeHardState(core: Core, isSynced: boolean): HardState | undefined {
-  const isChanged =
-    core.term !== core.emittedTerm || core.vote !== core.emittedVote || core.commit !== core.emittedCommit;
-  if (!isChanged && !(isSynced && core.commit !== core.syncedCommit)) return undefined;
+  const isPromise = core.term !== core.emittedTerm || core.vote !== core.emittedVote;
+  const written = isSynced ? core.syncedCommit : core.emittedCommit;
+  if (!isPromise && !(core.commit !== written && mayCommitMembers(core))) return undefined;
   core.emittedTerm = core.term;
   core.emittedVote = core.vote;
   core.emittedCommit = core.commit;

@@ -10,7 +10,7 @@ const NO_ENTRIES: readonly Entry[] = [];
 /** Appends one entry of the own term; it travels with the next Ready. */
 export function appendOwn(core: Core, kind: EntryKind, payload: Uint8Array): LogIndex {
   const index = (core.log.lastIndex + 1) as LogIndex;
-  core.log.append({ index, term: core.termNumber, kind, payload, header: undefined });
+  core.log.append({ index, term: core.termNumber, kind, payload, record: undefined });
   core.uncommittedBytes += payload.length;
   for (const peer of core.peers) peer.needsAppend = true;
   core.needsFlush = true;

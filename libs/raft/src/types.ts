@@ -12,17 +12,16 @@ export const EntryKind = {
 export type EntryKind = (typeof EntryKind)[keyof typeof EntryKind];
 
 /**
- * One log entry. `payload` and `header` are immutable once the entry exists; they may be views of a larger
- * network or log buffer. `header` is the encoded log record header (owned by `@cairn/raft-log`), made once
- * and
- * reused for the log and for every follower; the core never reads it.
+ * One log entry. `payload` and `record` are immutable once the entry exists; they may be views of a larger
+ * network or log buffer. `record` is the whole log record, header and payload (owned by `@cairn/raft-log`),
+ * made once and used for the log and for every follower; the core never reads it.
  */
 export interface Entry {
   readonly index: LogIndex;
   readonly term: Term;
   readonly kind: EntryKind;
   readonly payload: Uint8Array;
-  header?: Uint8Array | undefined;
+  record?: Uint8Array | undefined;
 }
 
 /** What survives a restart, besides the entries. */

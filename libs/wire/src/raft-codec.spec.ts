@@ -13,24 +13,24 @@ import {
 const HEADER_BYTES = 18;
 const format: EntryFormat = {
   headerBytes: HEADER_BYTES,
-  header: (_range, entry) => {
+  payloadLengthAt: 14,
+  record: (_range, entry) => {
     const header = Buffer.alloc(HEADER_BYTES);
     header.writeUIntLE(entry.index, 0, 6);
     header.writeUIntLE(entry.term, 6, 6);
     header.writeUInt16LE(entry.kind, 12);
     header.writeUInt32LE(entry.payload.length, 14);
-    return header;
+    return Buffer.concat([header, entry.payload]);
   },
-  payloadLength: (header) => Buffer.from(header).readUInt32LE(14),
-  entry: (header, payload) => {
-    const bytes = Buffer.from(header);
+  entry: (record) => {
+    const bytes = Buffer.from(record);
     const kind = bytes.readUInt16LE(12);
     if (kind > 2) throw new CairnError('CORRUPTION', 'unknown kind');
     return {
       index: logIndex(bytes.readUIntLE(0, 6)),
       term: term(bytes.readUIntLE(6, 6)),
       kind: kind as EntryKind,
-      payload,
+      payload: bytes.subarray(HEADER_BYTES),
     };
   },
 };

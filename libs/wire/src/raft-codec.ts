@@ -17,12 +17,12 @@ export interface RaftRangeHint {
 /** How log records look; given by the log, so that this package does not depend on it. */
 export interface EntryFormat {
   readonly headerBytes: number;
-  /** The record header of an entry, made once per entry. */
-  header(rangeId: RangeId, entry: Entry): Uint8Array;
-  /** Payload bytes that a header announces. */
-  payloadLength(header: Uint8Array): number;
-  /** Checks the record; throws CORRUPTION. The entry keeps both views. */
-  entry(header: Uint8Array, payload: Uint8Array): Entry;
+  /** Where in a record its payload's length stands, four bytes. */
+  readonly payloadLengthAt: number;
+  /** The record of an entry, header and payload, made once per entry. */
+  record(rangeId: RangeId, entry: Entry): Uint8Array;
+  /** Checks the record; throws CORRUPTION. The entry keeps the view. */
+  entry(record: Uint8Array): Entry;
 }
 
 /** On the wire: append only. Snapshots travel by themselves. */
@@ -43,8 +43,8 @@ const TYPES: readonly MessageType[] = [
 const TYPE_NUMBERS = new Map(TYPES.map((type, number) => [type, number]));
 
 const Flag = { hint: 1, yes: 2 } as const;
-/** Payloads above this travel as parts of their own instead of being copied into the frame. */
-const COPIED_PAYLOAD_BYTES_MAX = 2 * 1024;
+/** Records above this travel as parts of their own instead of being copied into the frame. */
+const COPIED_RECORD_BYTES_MAX = 2 * 1024;
 
 /** Collects the messages of a turn for one store into the body of one frame. */
 export class RaftMessageEncoder {
@@ -132,14 +132,14 @@ export class RaftMessageEncoder {
   }
 
   #addEntry(rangeId: RangeId, entry: Entry): void {
-    this.#writer.raw(this.#format.header(rangeId, entry));
-    if (entry.payload.length <= COPIED_PAYLOAD_BYTES_MAX) {
-      this.#writer.raw(entry.payload);
+    const record = this.#format.record(rangeId, entry);
+    if (record.length <= COPIED_RECORD_BYTES_MAX) {
+      this.#writer.raw(record);
       return;
     }
     const head = this.#writer.take();
-    this.#parts.push(head, entry.payload);
-    this.#bytes += head.length + entry.payload.length;
+    this.#parts.push(head, record);
+    this.#bytes += head.length + record.length;
   }
 
   /** The frame's body; the encoder is empty afterwards. */
@@ -262,8 +262,8 @@ function readAppend(reader: ByteReader, head: MessageHead, format: EntryFormat):
   const count = reader.varint();
   const entries: Entry[] = [];
   for (let at = 0; at < count; at += 1) {
-    const header = reader.raw(format.headerBytes);
-    entries.push(format.entry(header, reader.raw(format.payloadLength(header))));
+    const payloadBytes = reader.peekU32(format.payloadLengthAt);
+    entries.push(format.entry(reader.raw(format.headerBytes + payloadBytes)));
   }
   return { type: 'append', ...head, previousIndex, previousTerm, commit, entries, sentAtMs };
 }

@@ -62,9 +62,11 @@ export class ByteReader {
   }
 
   varint(): number {
-    let value = 0;
-    let scale = 1;
-    for (let count = 0; count < 8; count += 1) {
+    const first = this.u8();
+    if (first < 128) return first;
+    let value = first & 127;
+    let scale = 128;
+    for (let count = 1; count < 8; count += 1) {
       const byte = this.u8();
       value += (byte & 127) * scale;
       if (byte < 128) {

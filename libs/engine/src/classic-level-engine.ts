@@ -161,6 +161,7 @@ class ClassicLevelIterator implements EngineIterator {
  * what follows might build on what was lost. Reads go on; reopening recovers.
  */
 export class ClassicLevelEngine implements KvEngine {
+  readonly gathersWrites = true;
   readonly #level: NativeLevel;
   readonly #logger: Logger;
   readonly #writtenBatches: Counter | undefined;

@@ -200,6 +200,7 @@ class LmdbIterator implements EngineIterator, Handle {
  * kind it is opened at that state. Reads run on the calling thread and block it while pages come from disk.
  */
 export class LmdbEngine implements KvEngine {
+  readonly gathersWrites = true;
   readonly #store: LmdbStore;
   readonly #path: string;
   readonly #disk: Disk;

@@ -221,7 +221,11 @@ export class MemoryEngine implements KvEngine {
     return new MemoryBatch();
   }
 
-  write(batch: EngineBatch): Promise<void> {
+  get gathersWrites(): boolean {
+    return true;
+  }
+
+  write(batch: EngineBatch): Promise<void> | undefined {
     assert(batch instanceof MemoryBatch, 'batch of another engine');
     if (batch.isSpent) return Promise.reject(batchSpent());
     batch.isSpent = true;

@@ -99,7 +99,7 @@ function describeWrites(engine: () => KvEngine): void {
   });
 
   it('applies batches in the order of the calls, waiting or not', async () => {
-    const writes: Promise<void>[] = [];
+    const writes: (Promise<void> | undefined)[] = [];
     for (let value = 0; value < 50; value += 1) {
       const batch = engine().newBatch();
       batch.put(bytes('k'), bytes(String(value)));

@@ -14,10 +14,12 @@ export interface KvEngine {
    */
   first(start: Uint8Array, end: Uint8Array): EngineRow | undefined | 'waits';
   /**
-   * Atomic. Later calls see it once the promise resolves. The batch's buffers belong to the engine until
-   * then.
+   * Atomic. Later calls see it once the promise resolves; undefined = they see it from now on. The batch's
+   * buffers belong to the engine until then.
    */
-  write(batch: EngineBatch): Promise<void>;
+  write(batch: EngineBatch): Promise<void> | undefined;
+  /** Whether a batch costs so much in itself that writes should be gathered into few. */
+  readonly gathersWrites: boolean;
   newBatch(): EngineBatch;
   /** A consistent view as of now. Must be closed, after its iterators; holds back compaction while open. */
   snapshot(): EngineSnapshot;

@@ -56,6 +56,7 @@ class LsmSnapshot implements EngineSnapshot {
  * `flush`.
  */
 export class LsmEngine implements KvEngine {
+  readonly gathersWrites = false;
   readonly #options: ResolvedLsmOptions;
   readonly #shape: KeyShape;
   readonly #tables: Tables;
@@ -149,7 +150,7 @@ export class LsmEngine implements KvEngine {
     return new LsmBatch(this.#freeBatches.pop());
   }
 
-  write(batch: EngineBatch): Promise<void> {
+  write(batch: EngineBatch): Promise<void> | undefined {
     assert(batch instanceof LsmBatch, 'batch of another engine');
     const refused = this.#refusesWrite(batch);
     if (refused !== undefined) return Promise.reject(refused);
@@ -158,7 +159,7 @@ export class LsmEngine implements KvEngine {
     this.#active.table.append(batch.packed, batch.packedBytes);
     this.#metrics?.written(batch.bytes);
     this.#recycle(batch);
-    return this.#isFull() ? this.#waitForRoom() : DONE;
+    return this.#isFull() ? this.#waitForRoom() : undefined;
   }
 
   #refusesWrite(batch: LsmBatch): CairnError | undefined {

@@ -244,7 +244,7 @@ describe('the engine behind its writers', () => {
     for (let write = 0; write < 4; write += 1) {
       const batch = engine.newBatch();
       batch.put(Buffer.from(`big-${write}`), Buffer.alloc(3_000));
-      void engine.write(batch).then(() => done.push(write));
+      void Promise.resolve(engine.write(batch)).then(() => done.push(write));
     }
     await scheduler.runFor(0.001);
     // The third froze a second memtable, and the fourth a third: what they wrote is there all the same.

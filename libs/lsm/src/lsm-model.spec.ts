@@ -144,7 +144,7 @@ class History {
         model.set(textOf(key), value);
       }
     }
-    const written = this.engine.write(batch);
+    const written = this.engine.write(batch) ?? Promise.resolve();
     this.#changed(model);
     if (this.#rng.next() < 0.5) await this.#until(written);
     else this.#pending.push(written);

@@ -74,10 +74,13 @@ export class Core {
   /** Last committed entry given to the host. */
   handed: number;
   members: ConfigState;
+  isVoter = false;
 
   /** Vote hold: no vote before this, except in a transfer. Never shortened. */
   holdUntilMs: number;
   electionDeadlineMs = 0;
+  /** How much longer than others this replica waits before it campaigns; drawn anew for each campaign. */
+  electionJitterMs = 0;
   /** Quick retries left after the leader's store was lost. */
   fastCampaigns = 0;
   isTransferCandidate = false;
@@ -101,7 +104,10 @@ export class Core {
 
   /** Acknowledgements of messages sent at or before this do not feed the lease. */
   leaseFloorMs = -Infinity;
+  /** What a quorum has acknowledged; see `isLeaseBaseStale`. */
   leaseBaseMs = -Infinity;
+  /** Acknowledgements came since `leaseBaseMs` was computed: who asks for the lease computes it again. */
+  isLeaseBaseStale = false;
   /** A timeout-now of this term may still be under way somewhere: no lease for the rest of the term. */
   isLeaseForfeited = false;
   transferTarget: ReplicaId = NO_REPLICA;
@@ -184,10 +190,6 @@ export class Core {
     return Math.floor(this.nowMs);
   }
 
-  get isVoter(): boolean {
-    return this.members.voters.includes(this.id) || this.members.outgoing.includes(this.id);
-  }
-
   /** Adopts a configuration: keeps what is known of members that stay. */
   setMembers(members: ConfigState): void {
     this.members = members;
@@ -203,8 +205,17 @@ export class Core {
     const find = (id: ReplicaId): Progress => this.progress.get(id) as Progress;
     this.voters = members.voters.map(find);
     this.outgoing = members.outgoing.map(find);
+    this.isVoter = members.voters.includes(this.id) || members.outgoing.includes(this.id);
     this.self = this.progress.get(this.id);
+    if (this.self !== undefined) this.self.ackedSentAtMs = Infinity;
     this.peers = [...this.progress.values()].filter((peer) => peer.id !== this.id);
+  }
+
+  /** Another member, by its id. */
+  peer(id: ReplicaId): Progress | undefined {
+    // There are few, and they are about to be looked at anyway.
+    for (const peer of this.peers) if (peer.id === id) return peer;
+    return undefined;
   }
 
   /** Forgets everything a leader knew; for the start of a leadership. */
@@ -220,6 +231,7 @@ export class Core {
    * there are no voters.
    */
   quorumValue(valueOf: (peer: Progress) => number): number {
+    if (this.voters.length === 3 && this.outgoing.length === 0) return medianOf(this.voters, valueOf);
     const scratch = this.#scratch;
     scratch.length = 0;
     for (const voter of this.voters) scratch.push(valueOf(voter));
@@ -231,15 +243,15 @@ export class Core {
   }
 
   armElection(): void {
-    const { electionTimeoutMs, electionJitterMs } = this.config;
-    this.electionDeadlineMs = this.nowMs + electionTimeoutMs + this.random() * electionJitterMs;
+    this.electionJitterMs = this.random() * this.config.electionJitterMs;
+    this.electionDeadlineMs = this.nowMs + this.config.electionTimeoutMs + this.electionJitterMs;
   }
 
   /** A message of the current leader arrived: hold the vote, start the election timer again. */
   heardFromLeader(heardAtMs: number = this.nowMs): void {
     this.holdUntilMs = Math.max(this.holdUntilMs, heardAtMs + this.config.voteHoldMs);
     this.fastCampaigns = 0;
-    this.armElection();
+    this.electionDeadlineMs = this.nowMs + this.config.electionTimeoutMs + this.electionJitterMs;
   }
 
   /** Leaves as soon as the term (and, for a granted vote, the vote) it depends on is durable. */
@@ -260,4 +272,13 @@ export class Core {
   get termNumber(): Term {
     return this.term as Term;
   }
+}
+
+/** The majority value of the usual group, without a copy. */
+function medianOf(voters: readonly Progress[], valueOf: (peer: Progress) => number): number {
+  const first = valueOf(voters[0] as Progress);
+  const second = valueOf(voters[1] as Progress);
+  const third = valueOf(voters[2] as Progress);
+  if (first < second) return second < third ? second : Math.max(first, third);
+  return first < third ? first : Math.max(second, third);
 }

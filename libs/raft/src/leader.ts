@@ -13,7 +13,7 @@ function noteContact(core: Core, peer: Progress, sentAtMs: number): void {
 }
 
 export function handleAppendResponse(core: Core, message: AppendResponse): void {
-  const peer = core.progress.get(message.from);
+  const peer = core.peer(message.from);
   if (core.role !== 'leader' || peer === undefined) return;
   noteContact(core, peer, message.sentAtMs);
   if (message.rejected) onRejected(core, peer, message);
@@ -67,7 +67,7 @@ function onRejected(core: Core, peer: Progress, message: AppendResponse): void {
 }
 
 export function handleHeartbeatResponse(core: Core, message: HeartbeatResponse): void {
-  const peer = core.progress.get(message.from);
+  const peer = core.peer(message.from);
   if (core.role !== 'leader' || peer === undefined) return;
   noteContact(core, peer, message.sentAtMs);
   noteReadRound(core, peer, message.readContext);

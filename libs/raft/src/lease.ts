@@ -1,15 +1,8 @@
 import type { Core } from './core.js';
 import type { Progress } from './progress.js';
 
-const ackedOf =
-  (core: Core) =>
-  (peer: Progress): number =>
-    peer === core.self ? Infinity : peer.ackedSentAtMs;
-
-/** Recomputes what a quorum has acknowledged; after every new acknowledgement and change of members. */
-export function refreshLease(core: Core): void {
-  core.leaseBaseMs = core.quorumValue(ackedOf(core));
-}
+/** Of this replica itself it is Infinity. */
+const ackedOf = (peer: Progress): number => peer.ackedSentAtMs;
 
 /**
  * Counts an echoed send time; sends at or before the floor were made before a drop and prove nothing any
@@ -18,7 +11,7 @@ export function refreshLease(core: Core): void {
 export function noteAcknowledged(core: Core, peer: Progress, sentAtMs: number): void {
   if (sentAtMs <= peer.ackedSentAtMs || sentAtMs <= core.leaseFloorMs) return;
   peer.ackedSentAtMs = sentAtMs;
-  refreshLease(core);
+  core.isLeaseBaseStale = true;
 }
 
 /**
@@ -31,6 +24,10 @@ export function noteAcknowledged(core: Core, peer: Progress, sentAtMs: number): 
 export function leaseExpiresAtMs(core: Core, nowMs: number): number {
   if (core.role !== 'leader' || core.isLeaseForfeited || core.transferTarget !== 0) return -Infinity;
   if (core.commit < core.noopIndex || core.voters.length === 0) return -Infinity;
+  if (core.isLeaseBaseStale) {
+    core.leaseBaseMs = core.quorumValue(ackedOf);
+    core.isLeaseBaseStale = false;
+  }
   return Math.min(core.leaseBaseMs, nowMs) + core.config.leaseDurationMs;
 }
 
@@ -38,6 +35,6 @@ export function leaseExpiresAtMs(core: Core, nowMs: number): number {
 export function dropLease(core: Core): void {
   core.leaseFloorMs = core.stampMs;
   for (const peer of core.peers) peer.ackedSentAtMs = -Infinity;
-  refreshLease(core);
+  core.isLeaseBaseStale = true;
   core.heartbeatDueMs = core.nowMs;
 }

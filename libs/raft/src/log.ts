@@ -15,6 +15,9 @@ export class LogView {
   readonly #tailBytesMax: number;
   #tail: Entry[] = [];
   #head = 0;
+  /** The last piece of the tail that was handed out, and its first index: often asked for several times. */
+  #piece: readonly Entry[] = NO_ENTRIES;
+  #pieceFirst = 0;
   #tailBytes = 0;
   #tailFirst: number;
   lastIndex: number;
@@ -80,7 +83,22 @@ export class LogView {
       if (bytes > bytesMax) break;
       end += 1;
     }
-    return this.#tail.slice(start, end);
+    return this.#slice(start, end);
+  }
+
+  /** What is staged, sent to each member and handed out for applying are mostly the same entries: one array. */
+  #slice(start: number, end: number): readonly Entry[] {
+    const first = this.#tailFirst + start - this.#head;
+    if (this.#pieceFirst !== first || this.#piece.length !== end - start) {
+      this.#piece = this.#tail.slice(start, end);
+      this.#pieceFirst = first;
+    }
+    return this.#piece;
+  }
+
+  #forgetPiece(): void {
+    this.#piece = NO_ENTRIES;
+    this.#pieceFirst = 0;
   }
 
   append(entry: Entry): void {
@@ -101,6 +119,7 @@ export class LogView {
     const term = this.termOf(index - 1);
     assert(term !== 'compacted', 'truncated into the compacted prefix', { index });
     this.#tail.length = this.#head + keep;
+    this.#forgetPiece();
     this.#tailFirst = Math.min(this.#tailFirst, index);
     this.lastIndex = index - 1;
     this.lastTerm = term;
@@ -111,7 +130,7 @@ export class LogView {
   /** What the host must write next; marks it as handed over. */
   takeUnstaged(): readonly Entry[] {
     if (this.stagedIndex === this.lastIndex) return NO_ENTRIES;
-    const taken = this.#tail.slice(this.#head + this.stagedIndex + 1 - this.#tailFirst);
+    const taken = this.#slice(this.#head + this.stagedIndex + 1 - this.#tailFirst, this.#tail.length);
     this.stagedIndex = this.lastIndex;
     return taken;
   }
@@ -125,9 +144,10 @@ export class LogView {
       this.#head += 1;
       this.#tailFirst += 1;
     }
+    if (this.#tailFirst > this.#pieceFirst) this.#forgetPiece();
     if (this.#head === this.#tail.length) {
-      this.#tail.length = 0;
-      this.#head = 0;
+      // Not by its length: that gives the array's memory back, which the next entry would have to get again.
+      for (; this.#head > 0; this.#head -= 1) this.#tail.pop();
     } else if (this.#head >= COMPACT_AT && this.#head * 2 >= this.#tail.length) {
       this.#tail.splice(0, this.#head);
       this.#head = 0;
@@ -138,6 +158,7 @@ export class LogView {
   reset(index: number, term: Term): void {
     this.#tail = [];
     this.#head = 0;
+    this.#forgetPiece();
     this.#tailBytes = 0;
     this.#tailFirst = index + 1;
     this.lastIndex = index;

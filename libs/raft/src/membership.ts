@@ -1,7 +1,6 @@
 import { assert, type LogIndex, type ReplicaId } from '@cairn/base';
 
 import { type Core, NO_REPLICA } from './core.js';
-import { refreshLease } from './lease.js';
 import {
   configAfter,
   decodeConfigChange,
@@ -97,7 +96,7 @@ export function applyConfigChange(core: Core, payload: Uint8Array): ConfigState 
 }
 
 function afterChangeAsLeader(core: Core): void {
-  refreshLease(core);
+  core.isLeaseBaseStale = true;
   if (!core.isVoter) {
     stepDownAsNonVoter(core);
     return;

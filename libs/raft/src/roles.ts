@@ -1,7 +1,6 @@
 import { assert, type ReplicaId } from '@cairn/base';
 
 import { type Core, NO_REPLICA } from './core.js';
-import { refreshLease } from './lease.js';
 import { refuseAllReads } from './read-index.js';
 import { appendOwn, maybeCommit } from './replication.js';
 import { EntryKind } from './types.js';
@@ -16,7 +15,6 @@ function enter(core: Core, role: Core['role'], leaderId: ReplicaId): void {
     core.needsFlush = false;
     core.needsReadRound = false;
     core.uncommittedBytes = 0;
-    core.leaseBaseMs = -Infinity;
   }
   core.role = role;
   core.leaderId = leaderId;
@@ -79,6 +77,6 @@ export function becomeLeader(core: Core): void {
   core.noopIndex = appendOwn(core, EntryKind.noop, EMPTY);
   // An older membership change may be anywhere in the log; none is proposed before the own no-op is applied.
   core.pendingConfigIndex = core.noopIndex;
-  refreshLease(core);
+  core.isLeaseBaseStale = true;
   maybeCommit(core);
 }

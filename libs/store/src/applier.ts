@@ -20,24 +20,28 @@ export interface ApplierParts {
   fatal(error: unknown): void;
 }
 
+/** What applying an entry answered to whoever waits for it. */
+interface AppliedResult {
+  readonly index: LogIndex;
+  readonly term: Entry['term'];
+  readonly value: unknown;
+}
+
 /** One replica's part of a batch. */
 interface AppliedRun {
   readonly replica: Replica;
   readonly lastIndex: LogIndex;
   readonly lastTerm: Entry['term'];
   readonly bytes: number;
-  /** Results of entries that somebody waits for, in index order. */
-  readonly results: readonly {
-    readonly index: LogIndex;
-    readonly term: Entry['term'];
-    readonly value: unknown;
-  }[];
+  /** Of the entries that somebody waits for, in index order; undefined = of none. */
+  readonly results: readonly AppliedResult[] | undefined;
 }
 
 /**
- * Applies committed entries of all replicas in large engine batches, one in flight at a time: what commits
- * meanwhile forms the next. Nothing is visible to readers, and nobody is answered, before the engine holds
- * the batch.
+ * Applies committed entries of all replicas in engine batches, one in flight at a time. With an engine that
+ * takes a batch at once there is one per replica, so that each is visited once; for others, what commits
+ * while a batch is in flight forms the next, of all replicas together. Nothing is visible to readers, and no
+ * proposer is answered, before the engine holds the batch.
  */
 export class Applier {
   readonly #parts: ApplierParts;
@@ -60,10 +64,7 @@ export class Applier {
       handed: replica.handedIndex,
     });
     replica.handedIndex = (entries.at(-1) as Entry).index;
-    for (const entry of entries) {
-      replica.applyQueue.push(entry);
-      replica.applyQueueBytes += entry.payload.length;
-    }
+    replica.applyQueue.add(entries);
     this.#offer(replica);
   }
 
@@ -96,19 +97,38 @@ export class Applier {
     return new Promise((resolve) => this.#idleWaiters.push(resolve));
   }
 
-  /** Begins the next batch unless one is in flight. */
+  /** Applies what is waiting, unless a batch is in flight. */
   kick(): void {
-    if (this.#isBusy || this.#isStopped || this.#list.length === 0) return;
-    const batch = this.#parts.engine.newBatch();
+    try {
+      while (!this.#isBusy && !this.#isStopped && this.#list.length > 0) {
+        const waiting = this.#list;
+        this.#list = [];
+        const size = this.#parts.engine.gathersWrites ? waiting.length : 1;
+        let at = 0;
+        for (; at < waiting.length && !this.#isBusy && !this.#isStopped; at += size) {
+          this.#applyBatch(waiting, at, Math.min(at + size, waiting.length));
+        }
+        // The engine has to wait: what was not looked at comes before what was put back.
+        if (at < waiting.length) this.#list = [...waiting.slice(at), ...this.#list];
+      }
+    } catch (error) {
+      this.#parts.fatal(error);
+    }
+  }
+
+  /** Applies what the replicas [from, to) have, as one batch. */
+  #applyBatch(waiting: readonly Replica[], from: number, to: number): void {
+    const { config, engine, metrics } = this.#parts;
+    this.#isBusy = true;
+    const batch = engine.newBatch();
     const runs: AppliedRun[] = [];
-    const waiting = this.#list;
-    this.#list = [];
     let bytes = 0;
-    for (const replica of waiting) {
+    for (let at = from; at < to; at += 1) {
+      const replica = waiting[at] as Replica;
       replica.isInApplyList = false;
       if (replica.isClosed || replica.isApplyBlocked) continue;
-      if (bytes < this.#parts.config.applyBatchBytesMax) {
-        const run = this.#applyRun(replica, batch, this.#parts.config.applyBatchBytesMax - bytes);
+      if (bytes < config.applyBatchBytesMax) {
+        const run = this.#applyRun(replica, batch, config.applyBatchBytesMax - bytes);
         if (run !== undefined) {
           runs.push(run);
           bytes += run.bytes;
@@ -116,40 +136,39 @@ export class Applier {
       }
       this.#offer(replica);
     }
-    if (runs.length === 0) return;
-    this.#isBusy = true;
-    if (batch.length === 0) {
+    let written: Promise<void> | undefined;
+    if (batch.length > 0) {
+      metrics.applyBatch(batch.length, batch.bytes);
+      written = engine.write(batch);
+    }
+    if (written === undefined) {
       this.#finish(runs);
       return;
     }
-    this.#parts.metrics.applyBatch(batch.length, batch.bytes);
-    this.#parts.engine.write(batch).then(
-      () => {
+    written
+      .then(() => {
         this.#finish(runs);
-      },
-      (error: unknown) => {
-        this.#parts.fatal(error);
-      },
-    );
+        this.kick();
+      })
+      .catch(this.#parts.fatal);
   }
 
   /** Takes entries of one replica up to the byte budget or the next store command. */
   #applyRun(replica: Replica, batch: EngineBatch, bytesMax: number): AppliedRun | undefined {
     const queue = replica.applyQueue;
-    const results: { index: LogIndex; term: Entry['term']; value: unknown }[] = [];
+    let results: AppliedResult[] | undefined;
     let count = 0;
     let bytes = 0;
     while (count < queue.length && bytes < bytesMax) {
-      const entry = queue[count] as Entry;
+      const entry = queue.at(count);
       if (entry.kind === EntryKind.command && isStoreCommand(entry.payload)) break;
       if (entry.kind === EntryKind.command) {
         assert(replica.machine !== undefined, 'no machine to apply to', { rangeId: replica.rangeId });
         const value = replica.machine.apply(entry, batch);
-        if (replica.waiters.has(entry.index)) results.push({ index: entry.index, term: entry.term, value });
+        if (replica.waiters.size > 0) results = withResult(results, replica, entry, value);
       } else if (entry.kind === EntryKind.config) {
         this.#parts.applyConfigEntry(replica, entry);
-        if (replica.waiters.has(entry.index))
-          results.push({ index: entry.index, term: entry.term, value: undefined });
+        if (replica.waiters.size > 0) results = withResult(results, replica, entry, undefined);
       }
       bytes += entry.payload.length;
       count += 1;
@@ -157,12 +176,11 @@ export class Applier {
       if (replica.isClosed) break;
     }
     if (count === 0) {
-      if (queue.length > 0) this.#applyAlone(replica, queue[0] as Entry);
+      if (queue.length > 0) this.#applyAlone(replica, queue.at(0));
       return undefined;
     }
-    const last = queue[count - 1] as Entry;
-    queue.splice(0, count);
-    replica.applyQueueBytes -= bytes;
+    const last = queue.at(count - 1);
+    queue.remove(count);
     return { replica, lastIndex: last.index, lastTerm: last.term, bytes, results };
   }
 
@@ -175,8 +193,7 @@ export class Applier {
     replica.exclusiveWork = this.#parts.applyStoreCommand(replica, entry).then(
       () => {
         replica.exclusiveWork = undefined;
-        replica.applyQueue.shift();
-        replica.applyQueueBytes -= entry.payload.length;
+        replica.applyQueue.remove(1);
         this.#advance(replica, entry.index, entry.term, entry.payload.length);
         this.unblock(replica);
       },
@@ -199,35 +216,42 @@ export class Applier {
   }
 
   #finish(runs: readonly AppliedRun[]): void {
-    if (this.#isStopped) {
-      this.#isBusy = false;
-      this.#releaseIdle();
-      return;
-    }
-    try {
-      for (const run of runs) {
-        const { replica } = run;
-        replica.machine?.published(run.lastIndex);
-        for (const { index, term, value } of run.results) {
-          const waiter = replica.waiters.get(index);
-          replica.waiters.delete(index);
-          // Another leader's entry may stand at the index now: then nobody knows what became of ours.
-          if (waiter?.term === term) waiter.resolve(value);
-          else waiter?.lost();
-        }
-        this.#advance(replica, run.lastIndex, run.lastTerm, run.bytes);
-        this.#offer(replica);
-      }
-      this.#isBusy = false;
+    if (!this.#isStopped) for (const run of runs) this.#finishRun(run);
+    this.#isBusy = false;
+    if (this.#betweenBatches.length > 0 && !this.#isStopped) {
       for (const callback of this.#betweenBatches.splice(0)) callback();
-      this.#releaseIdle();
-      this.kick();
-    } catch (error) {
-      this.#parts.fatal(error);
     }
+    if (this.#idleWaiters.length > 0) for (const resolve of this.#idleWaiters.splice(0)) resolve();
   }
 
-  #releaseIdle(): void {
-    for (const resolve of this.#idleWaiters.splice(0)) resolve();
+  #finishRun(run: AppliedRun): void {
+    const { replica } = run;
+    replica.machine?.published(run.lastIndex);
+    if (run.results !== undefined) this.#answer(replica, run.results);
+    this.#advance(replica, run.lastIndex, run.lastTerm, run.bytes);
+    this.#offer(replica);
   }
+
+  #answer(replica: Replica, results: readonly AppliedResult[]): void {
+    for (const { index, term, value } of results) {
+      const waiter = replica.waiters.get(index);
+      replica.waiters.delete(index);
+      // Another leader's entry may stand at the index now: then nobody knows what became of ours.
+      if (waiter?.term === term) waiter.resolve(value);
+      else waiter?.lost();
+    }
+  }
+}
+
+function withResult(
+  results: AppliedResult[] | undefined,
+  replica: Replica,
+  { index, term }: Entry,
+  value: unknown,
+): AppliedResult[] | undefined {
+  if (!replica.waiters.has(index)) return results;
+  const result = { index, term, value };
+  if (results === undefined) return [result];
+  results.push(result);
+  return results;
 }

@@ -188,7 +188,7 @@ export class QuietRanges {
 
   #goQuiet(replica: Replica, peer: QuietPeer, ask: QuietRange, nowMs: number): boolean {
     if (replica.isLeader || replica.term !== ask.term || replica.leaderStoreId !== peer.storeId) return false;
-    if (replica.log.lastIndex() !== ask.index || replica.inbox.length > 0) return false;
+    if (replica.log.lastIndex() !== ask.index) return false;
     if (replica.quietState?.kind === 'following') return replica.raft.isQuiesced;
     if (!replica.raft.quiesce()) return false;
     // The ask is word from the leader as good as a heartbeat.

@@ -37,7 +37,7 @@ function emptyReplica(): Replica {
     appliedIndex: logIndex(0),
     appliedTerm: term(0),
     consistentAtIndex: logIndex(0),
-    host: { enqueue: () => undefined },
+    host: { enqueue: () => undefined, proposed: () => undefined },
     spans: new SpanIndex(),
   });
 }

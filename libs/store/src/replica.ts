@@ -7,9 +7,10 @@ import {
   type StoreId,
   type Term,
 } from '@cairn/base';
-import type { Entry, Message, ProposeResult, RaftNode } from '@cairn/raft';
+import type { ProposeResult, RaftNode } from '@cairn/raft';
 import type { RangeLog } from '@cairn/raft-log';
 
+import { ApplyQueue } from './apply-queue.js';
 import { applyContact, type QuietState } from './quiet-state.js';
 import { ReadQueue } from './read-queue.js';
 import type { SpanIndex } from './span-index.js';
@@ -23,6 +24,8 @@ const CORRESPONDENTS_MAX = 32;
 export interface ReplicaHost {
   /** Puts the replica into the queue of the next turn. */
   enqueue(replica: Replica): void;
+  /** Its core was given something to do: in its own turn that is seen to, else it is put into the queue. */
+  proposed(replica: Replica): void;
 }
 
 export interface ReplicaParts {
@@ -60,6 +63,8 @@ export class Replica implements ReplicaHandle {
 
   /** undefined until a first snapshot: such a replica votes and receives, and applies nothing. */
   #descriptor: RangeDescriptor | undefined;
+  /** Of the descriptor: the id of each member, and behind it its store. Asked for with each message. */
+  #members: readonly number[] = [];
   readonly #correspondents = new Map<ReplicaId, StoreId>();
   machine: StateMachine | undefined;
 
@@ -70,13 +75,9 @@ export class Replica implements ReplicaHandle {
   /** The last committed entry that was handed to the applier. */
   handedIndex: LogIndex;
 
-  /** Messages that arrived since the last turn. */
-  inbox: Message[] = [];
   /** In the queue of the store loop. */
   isQueued = false;
-  /** Committed entries that wait for the applier, in log order. */
-  applyQueue: Entry[] = [];
-  applyQueueBytes = 0;
+  readonly applyQueue = new ApplyQueue();
   isInApplyList = false;
   /** A split or a snapshot is being carried out: the applier leaves the replica alone. */
   isApplyBlocked = false;
@@ -165,6 +166,7 @@ export class Replica implements ReplicaHandle {
     const isMoved = old === undefined || Buffer.compare(old.startKey, descriptor.startKey) !== 0;
     if (isMoved && old !== undefined) this.#spans.remove(this);
     this.#descriptor = descriptor;
+    this.#members = descriptor.replicas.flatMap((member) => [member.replicaId, member.storeId]);
     if (isMoved) this.#spans.add(this);
     this.machine?.descriptorChanged?.(descriptor);
   }
@@ -178,15 +180,16 @@ export class Replica implements ReplicaHandle {
    * membership change) as the member's own messages have shown. 0 = unknown.
    */
   storeOf(replicaId: ReplicaId): StoreId {
-    for (const member of this.#descriptor?.replicas ?? []) {
-      if (member.replicaId === replicaId) return member.storeId;
+    const members = this.#members;
+    for (let at = 0; at < members.length; at += 2) {
+      if (members[at] === replicaId) return members[at + 1] as StoreId;
     }
     return this.#correspondents.get(replicaId) ?? NO_STORE;
   }
 
   /** A message of a member came from this store. */
   noteCorrespondent(replicaId: ReplicaId, store: StoreId): void {
-    if (this.#correspondents.get(replicaId) === store || this.storeOf(replicaId) === store) return;
+    if (this.storeOf(replicaId) === store || this.#correspondents.get(replicaId) === store) return;
     if (this.#correspondents.size >= CORRESPONDENTS_MAX) this.#correspondents.clear();
     this.#correspondents.set(replicaId, store);
   }
@@ -216,7 +219,7 @@ export class Replica implements ReplicaHandle {
 
   propose(command: Uint8Array): ProposeResult {
     const result = this.raft.propose(command);
-    if (result.type === 'accepted') this.wake();
+    if (result.type === 'accepted') this.#host.proposed(this);
     return result;
   }
 
@@ -227,7 +230,7 @@ export class Replica implements ReplicaHandle {
       return;
     }
     if (!this.raft.readIndex(context)) this.reads.refuse(context);
-    this.wake();
+    this.#host.proposed(this);
   }
 
   wake(): void {

@@ -144,8 +144,7 @@ export class SnapshotReceiver {
     // A split that is half way through would set the applied index back when it ends.
     while (replica.exclusiveWork !== undefined) await replica.exclusiveWork;
     replica.isApplyBlocked = true;
-    replica.applyQueue = [];
-    replica.applyQueueBytes = 0;
+    replica.applyQueue.clear();
     await new Promise<void>((resolve) => {
       this.#parts.applier.whenBetweenBatches(resolve);
     });

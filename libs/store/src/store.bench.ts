@@ -7,7 +7,7 @@ import {
   type RangeId,
   type StoreId,
 } from '@cairn/base';
-import { MemoryEngine, type EngineBatch, type KvEngine } from '@cairn/engine';
+import { MemoryEngine, type EngineBatch } from '@cairn/engine';
 import { noopLogger, noopMetrics, type Clock, type Disk, type DiskFile } from '@cairn/ports';
 import type { Entry, Message } from '@cairn/raft';
 import { RaftMessageEncoder } from '@cairn/wire';
@@ -94,14 +94,25 @@ const NO_DISK: Disk = {
   freeBytes: () => Promise.resolve(2 ** 40),
 };
 
-/** An engine that keeps nothing: what is measured is the way to it. */
-function engineThatKeepsNothing(): KvEngine {
-  const engine = new MemoryEngine();
-  const batch = { put: () => undefined, delete: () => undefined, length: 1, bytes: 1 };
-  engine.newBatch = (): EngineBatch => batch;
-  engine.write = () => Promise.resolve();
-  engine.flush = () => Promise.resolve();
-  return engine;
+/** An engine that takes everything at once and keeps nothing: what is measured is the way to it. */
+class NoEngine extends MemoryEngine {
+  readonly #batch = { put: () => undefined, delete: () => undefined, length: 1, bytes: 1 };
+
+  override get gathersWrites(): boolean {
+    return false;
+  }
+
+  override newBatch(): EngineBatch {
+    return this.#batch;
+  }
+
+  override write(): Promise<void> | undefined {
+    return undefined;
+  }
+
+  override flush(): Promise<void> {
+    return Promise.resolve();
+  }
 }
 
 class CountingMachine implements StateMachine {
@@ -170,7 +181,7 @@ class ThreeStores {
         rng: { next: () => id / 10, integer: () => 0, bytes: (length) => new Uint8Array(length) },
         logger: noopLogger,
         metrics: noopMetrics,
-        engine: engineThatKeepsNothing(),
+        engine: new NoEngine(),
         config: DEFAULT_STORE_CONFIG,
         links: this.#linksOf(id),
         openSnapshotChannel: () => {

@@ -455,8 +455,7 @@ export class Store {
       return;
     }
     replica.noteCorrespondent(message.from, from);
-    replica.inbox.push(message);
-    this.#turns.enqueue(replica);
+    this.#turns.step(replica, message);
   }
 
   /**

@@ -23,7 +23,7 @@ export interface TurnLoopParts {
   readonly log: RaftLog;
   readonly links: PeerLinks;
   readonly metrics: StoreMetrics;
-  /** Works off what the sockets left in the store's inbound queue. */
+  /** Works off what the sockets left in the store's inbound queue, through `step`. */
   drainInbound(): void;
   /** A snapshot was offered to the replica and accepted by its core. */
   installSnapshot(replica: Replica, ready: Ready): void;
@@ -48,7 +48,10 @@ export class TurnLoop implements ReplicaHost {
   #spare: Replica[] = [];
   #isScheduled = false;
   #isRunning = false;
+  #startedMs = 0;
   #isStopped = false;
+  /** Whose state machine has its turn; what it proposes is carried out right behind it. */
+  #current: Replica | undefined;
   #group: SyncItem[] = [];
   #runAgain = false;
 
@@ -67,6 +70,20 @@ export class TurnLoop implements ReplicaHost {
       this.#queue.push(replica);
     }
     this.schedule();
+  }
+
+  proposed(replica: Replica): void {
+    if (replica !== this.#current) this.enqueue(replica);
+  }
+
+  /** Takes a message in. What follows from it is carried out in this turn, or in the next when none runs. */
+  step(replica: Replica, message: Message): void {
+    const nowMs = this.#isRunning ? this.#startedMs : this.#parts.clock.nowMs();
+    const wasQuiet = replica.quietState !== undefined;
+    if (wasQuiet) this.#parts.quiet.beforeSteps(replica, nowMs);
+    replica.raft.step(message, nowMs);
+    if (wasQuiet) this.#parts.quiet.afterSteps(replica);
+    if (replica.raft.hasReady()) this.enqueue(replica);
   }
 
   /** Asks for a turn after the events that are already waiting. */
@@ -106,6 +123,7 @@ export class TurnLoop implements ReplicaHost {
   #runOnce(): void {
     const { clock, config, links, metrics } = this.#parts;
     const startedMs = clock.nowMs();
+    this.#startedMs = startedMs;
     this.#parts.drainInbound();
     const working = this.#queue;
     this.#queue = this.#spare;
@@ -128,14 +146,14 @@ export class TurnLoop implements ReplicaHost {
   #process(replica: Replica, nowMs: number): void {
     replica.isQueued = false;
     if (replica.isClosed) return;
-    const { raft, inbox } = replica;
+    const { raft, machine } = replica;
     const wasQuiet = replica.quietState !== undefined;
     if (wasQuiet) this.#parts.quiet.beforeSteps(replica, nowMs);
-    if (inbox.length > 0) {
-      replica.inbox = [];
-      for (const message of inbox) raft.step(message, nowMs);
+    if (machine?.turn !== undefined) {
+      this.#current = replica;
+      machine.turn(nowMs);
+      this.#current = undefined;
     }
-    replica.machine?.turn?.(nowMs);
     while (raft.hasReady()) this.#handleReady(replica, raft.takeReady());
     if (wasQuiet) this.#parts.quiet.afterSteps(replica);
   }

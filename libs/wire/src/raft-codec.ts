@@ -184,68 +184,64 @@ export function decodeRaftMessages(
     if (type === undefined) throw new CairnError('CORRUPTION', 'unknown type of raft message');
     const flags = reader.u8();
     const rangeId = reader.varint() as RangeId;
-    const head: MessageHead = {
-      from: reader.varint() as ReplicaId,
-      to: reader.varint() as ReplicaId,
-      term: reader.varint() as Term,
-    };
+    const from = reader.varint() as ReplicaId;
+    const to = reader.varint() as ReplicaId;
+    const term = reader.varint() as Term;
     let hint: RaftRangeHint | undefined;
     if ((flags & Flag.hint) !== 0) {
       const startKey = Buffer.from(reader.bytes());
       hint = { startKey, confVersion: reader.varint() };
     }
-    deliver(rangeId, readMessage(reader, { type, isYes: (flags & Flag.yes) !== 0, head, format }), hint);
+    const head: MessageHead = { type, from, to, term, isYes: (flags & Flag.yes) !== 0 };
+    deliver(rangeId, readMessage(reader, head, format), hint);
   }
 }
 
 interface MessageHead {
+  readonly type: MessageType;
   readonly from: ReplicaId;
   readonly to: ReplicaId;
   readonly term: Term;
-}
-
-interface MessageContext {
-  readonly type: MessageType;
   readonly isYes: boolean;
-  readonly head: MessageHead;
-  readonly format: EntryFormat;
 }
 
-function readMessage(reader: ByteReader, context: MessageContext): Message {
-  const { type, isYes: yes, head } = context;
+/** The fields one by one: copying `head` into each message would take longer than reading it. */
+function readMessage(reader: ByteReader, head: MessageHead, format: EntryFormat): Message {
+  const { type, from, to, term, isYes } = head;
   switch (type) {
     case 'pre-vote':
     case 'vote': {
       const lastIndex = reader.varint() as LogIndex;
-      return { type, ...head, lastIndex, lastTerm: reader.varint() as Term, transfer: yes };
+      return { type, from, to, term, lastIndex, lastTerm: reader.varint() as Term, transfer: isYes };
     }
     case 'pre-vote-response':
     case 'vote-response':
-      return { type, ...head, granted: yes };
+      return { type, from, to, term, granted: isYes };
     case 'append':
-      return readAppend(reader, head, context.format);
+      return readAppend(reader, head, format);
     case 'append-response': {
       const index = reader.varint() as LogIndex;
       const hintIndex = reader.varint() as LogIndex;
       const hintTerm = reader.varint() as Term;
-      return { type, ...head, index, rejected: yes, hintIndex, hintTerm, sentAtMs: reader.f64() };
+      const sentAtMs = reader.f64();
+      return { type, from, to, term, index, rejected: isYes, hintIndex, hintTerm, sentAtMs };
     }
     case 'heartbeat': {
       const commit = reader.varint() as LogIndex;
       const readContext = reader.varint();
-      return { type, ...head, commit, readContext, sentAtMs: reader.f64() };
+      return { type, from, to, term, commit, readContext, sentAtMs: reader.f64() };
     }
     case 'heartbeat-response': {
       const readContext = reader.varint();
-      return { type, ...head, readContext, sentAtMs: reader.f64() };
+      return { type, from, to, term, readContext, sentAtMs: reader.f64() };
     }
     case 'timeout-now':
-      return { type, ...head };
+      return { type, from, to, term };
     case 'read-index':
-      return { type, ...head, context: reader.varint() };
+      return { type, from, to, term, context: reader.varint() };
     case 'read-index-response': {
-      const readContext = reader.varint();
-      return { type, ...head, context: readContext, index: reader.varint() as LogIndex, refused: yes };
+      const context = reader.varint();
+      return { type, from, to, term, context, index: reader.varint() as LogIndex, refused: isYes };
     }
     case 'snapshot':
       throw new CairnError('CORRUPTION', 'snapshots do not travel in message frames');
@@ -265,5 +261,6 @@ function readAppend(reader: ByteReader, head: MessageHead, format: EntryFormat):
     const payloadBytes = reader.peekU32(format.payloadLengthAt);
     entries.push(format.entry(reader.raw(format.headerBytes + payloadBytes)));
   }
-  return { type: 'append', ...head, previousIndex, previousTerm, commit, entries, sentAtMs };
+  const { from, to, term } = head;
+  return { type: 'append', from, to, term, previousIndex, previousTerm, commit, entries, sentAtMs };
 }

@@ -44,8 +44,13 @@ export class FaultyEngine implements KvEngine {
     return this.#inner.first(start, end);
   }
 
-  write(batch: EngineBatch): Promise<void> {
-    return this.#change('write', batch.bytes, () => this.#inner.write(batch));
+  get gathersWrites(): boolean {
+    return this.#inner.gathersWrites;
+  }
+
+  write(batch: EngineBatch): Promise<void> | undefined {
+    const refused = this.#refuses('write', batch.bytes);
+    return refused === undefined ? this.#inner.write(batch) : Promise.reject(refused);
   }
 
   newBatch(): EngineBatch {
@@ -80,14 +85,19 @@ export class FaultyEngine implements KvEngine {
   }
 
   async #change(operation: EngineOperation, bytes: number, change: () => Promise<void>): Promise<void> {
-    if (this.#failure !== undefined) throw this.#failure;
+    const refused = this.#refuses(operation, bytes);
+    if (refused !== undefined) throw refused;
+    await change();
+  }
+
+  #refuses(operation: EngineOperation, bytes: number): Error | undefined {
+    if (this.#failure !== undefined) return this.#failure;
     try {
       this.#hooks.check(operation, bytes);
     } catch (error) {
       this.#failure = error instanceof Error ? error : new Error(String(error));
-      throw this.#failure;
     }
-    await change();
+    return this.#failure;
   }
 
   compactRange(start: Uint8Array, end: Uint8Array): Promise<void> {

@@ -122,10 +122,10 @@ describe('a simulated node', () => {
     };
     node.live(async ({ openEngine }) => {
       const engine = await openEngine();
-      const put = (): Promise<void> => {
+      const put = async (): Promise<void> => {
         const batch = engine.newBatch();
         batch.put(Buffer.from('k'), Buffer.from('v'));
-        return engine.write(batch);
+        await engine.write(batch);
       };
       node.engineFaults.arm('read', 1);
       const range = { start: Buffer.from('a'), end: Buffer.from('z') };

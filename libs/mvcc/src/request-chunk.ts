@@ -1,5 +1,6 @@
 import { timestamp } from '@cairn/base';
 import { CommandOutcome, OutcomeKind, checkedOutcomeKind } from './command-outcome.js';
+import { hashRequest, RequestIndex } from './request-index.js';
 
 /** Internal flag beside `OutcomeFlag`: the detail is in the chunk's map, not in its numbers. */
 export const FLAG_HAS_DETAIL = 0x80;
@@ -15,6 +16,10 @@ function exactNumber(detail: Buffer): number | undefined {
   const value = Number(text);
   return Number.isSafeInteger(value) && String(value) === text ? value : undefined;
 }
+
+/** Up to so many entries are looked through one by one. */
+const UNINDEXED_MAX = 64;
+export const NO_SLOT = -1;
 
 /** Doubles of one entry: client, request sequence, timestamp, and the rest packed into one. */
 const ROW = 4;
@@ -44,6 +49,9 @@ export class RequestChunk {
   /** Rare bulky details by slot. */
   details: Map<number, Buffer> | undefined = undefined;
   length = 0;
+  /** Of all its entries. */
+  newestTimestamp = 0;
+  #index: RequestIndex | undefined = undefined;
 
   constructor(capacity: number) {
     this.capacity = capacity;
@@ -82,6 +90,7 @@ export class RequestChunk {
     rows[at] = entry.client;
     rows[at + 1] = entry.requestSequence;
     rows[at + 2] = entry.timestamp;
+    if (entry.timestamp > this.newestTimestamp) this.newestTimestamp = entry.timestamp;
     rows[at + 3] = entry.sequence * SEQUENCE_UNIT + entry.kind * KIND_UNIT + entry.flags;
   }
 
@@ -101,6 +110,7 @@ export class RequestChunk {
     sealed.numbers = this.numbers?.slice(0, this.length);
     sealed.details = this.details;
     sealed.length = this.length;
+    sealed.newestTimestamp = this.newestTimestamp;
     return sealed;
   }
 
@@ -137,6 +147,25 @@ export class RequestChunk {
   detailCostAt(slot: number): number {
     if (!this.hasDetail(slot)) return 0;
     return (this.details?.get(slot)?.length ?? 0) + DETAIL_OVERHEAD_BYTES;
+  }
+
+  /**
+   * The first slot of the request, from `from` on; NO_SLOT when it is not here. The first search in a full
+   * chunk builds an index, which all windows that share the chunk use.
+   */
+  find(client: number, requestSequence: number, from: number): number {
+    const matches = (slot: number): boolean =>
+      slot >= from &&
+      this.requestSequenceAt(slot) === requestSequence &&
+      this.clientAt(slot) === client;
+    if (this.length < this.capacity || this.length <= UNINDEXED_MAX) {
+      for (let slot = from; slot < this.length; slot += 1) if (matches(slot)) return slot;
+      return NO_SLOT;
+    }
+    this.#index ??= new RequestIndex(this.length, (slot) =>
+      hashRequest(this.clientAt(slot), this.requestSequenceAt(slot)),
+    );
+    return this.#index.find(hashRequest(client, requestSequence), matches);
   }
 
   /** A copy of the entry; the detail is shared and must not be changed. */

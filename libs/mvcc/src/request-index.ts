@@ -12,52 +12,34 @@ export function hashRequest(client: number, requestSequence: number): number {
   return (hash ^ (hash >>> 16)) >>> 0;
 }
 
-const SLOTS_MIN = 256;
-
 /**
- * Open-addressing table from requests to window positions. Holds hashes and positions only; the caller
- * compares the entry behind a position. Entries are never removed: positions of evicted entries are
- * skipped by the caller, and the table is rebuilt or dropped when it is half full.
+ * Open-addressing table from requests to the slots of one full chunk, at most half full. Holds slots only;
+ * the caller compares the entry in a slot. Made once, then shared like the chunk.
  */
 export class RequestIndex {
-  readonly #slots: Int32Array;
+  readonly #slots: Uint16Array;
   readonly #mask: number;
-  readonly #base: number;
-  #used = 0;
 
-  /** For `live` entries now, with room for as many again; positions are at least `base`. */
-  constructor(live: number, base: number) {
-    let slots = SLOTS_MIN;
-    while (slots < live * 4) slots *= 2;
-    this.#slots = new Int32Array(slots);
-    this.#mask = slots - 1;
-    this.#base = base;
+  /** For slots [0, count), count at most 65,535; `hashAt` tells the hash of the request in a slot. */
+  constructor(count: number, hashAt: (slot: number) => number) {
+    let places = 2;
+    while (places < count * 2) places *= 2;
+    this.#slots = new Uint16Array(places);
+    this.#mask = places - 1;
+    for (let slot = 0; slot < count; slot += 1) this.#add(hashAt(slot), slot);
   }
 
-  /** Whether the next `add` would make probing slow or its position would not fit. */
-  isFull(position: number): boolean {
-    return this.#used * 2 >= this.#slots.length || position - this.#base >= 0x7fffffff;
+  #add(hash: number, slot: number): void {
+    let place = hash & this.#mask;
+    while (this.#slots[place] !== 0) place = (place + 1) & this.#mask;
+    this.#slots[place] = slot + 1;
   }
 
-  add(hash: number, position: number): void {
-    let slot = hash & this.#mask;
-    while (this.#slots[slot] !== 0) slot = (slot + 1) & this.#mask;
-    this.#slots[slot] = position - this.#base + 1;
-    this.#used += 1;
-  }
-
-  /** First slot to look at. */
-  start(hash: number): number {
-    return hash & this.#mask;
-  }
-
-  next(slot: number): number {
-    return (slot + 1) & this.#mask;
-  }
-
-  /** The position in a slot; -1 ends the search. */
-  positionAt(slot: number): number {
-    const stored = this.#slots[slot] as number;
-    return stored === 0 ? -1 : stored - 1 + this.#base;
+  /** The first slot with this hash, oldest first, that `matches`; -1 when there is none. */
+  find(hash: number, matches: (slot: number) => boolean): number {
+    for (let place = hash & this.#mask; ; place = (place + 1) & this.#mask) {
+      const slot = (this.#slots[place] as number) - 1;
+      if (slot < 0 || matches(slot)) return slot;
+    }
   }
 }

@@ -147,6 +147,28 @@ describe('RequestWindow', () => {
     expect([parent.length, child.length]).toEqual([41, 41]);
   });
 
+  it('answers in every half of a split for what came before, and for its own', () => {
+    const parent = new RequestWindow({ keptMs: 40 });
+    for (let sequence = 1; sequence <= 3_000; sequence += 1) parent.append(outcomeOf(3, sequence, sequence));
+    const halves = [parent, parent.split(), parent.split()];
+    halves.forEach((half, number) => {
+      for (let sequence = 1; sequence <= 200; sequence += 1) half.append(outcomeOf(10 + number, sequence, 3_000));
+    });
+    const late = halves[1] as RequestWindow;
+    late.append(outcomeOf(20, 1, 2_500 + 40 * TIMESTAMP_LOGICAL_STEPS));
+    halves.forEach((half, number) => {
+      for (const sequence of [1, 33, 1_000, 2_499, 2_500, 3_000]) {
+        const isForgotten = half === late && sequence < 2_500;
+        expect(half.lookup(3, sequence)?.timestamp).toBe(isForgotten ? undefined : sequence);
+      }
+      for (const sequence of [1, 64, 200]) {
+        expect(half.lookup(10 + number, sequence)?.sequence).toBe(((10 + number) * 7 + sequence) % 1000);
+        expect(half.lookup(10 + ((number + 1) % 3), sequence)).toBeUndefined();
+      }
+    });
+    expect([late.length, late.completeSince]).toEqual([501 + 200 + 1, 2_499]);
+  });
+
   it('keeps its index true over long runs of appends and lookups', () => {
     const window = new RequestWindow({ commandsMax: 3000 });
     for (let sequence = 1; sequence <= 20_000; sequence += 1) {

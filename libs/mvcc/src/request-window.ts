@@ -1,8 +1,7 @@
 import { TIMESTAMP_LOGICAL_STEPS, CairnError, assert, timestamp, type Timestamp } from '@cairn/base';
 import { ByteReader, ByteWriter } from '@cairn/codec';
 import type { CommandOutcome } from './command-outcome.js';
-import { RequestChunk } from './request-chunk.js';
-import { RequestIndex, hashRequest } from './request-index.js';
+import { NO_SLOT, RequestChunk } from './request-chunk.js';
 import { ENTRY_BYTES, readEntries, writeEntries } from './request-window-codec.js';
 
 /** How long outcomes are kept, in oracle time behind the newest. */
@@ -37,25 +36,21 @@ export interface RequestWindowOptions {
  * answer. Filled by apply alone and evicted by what the log says (count, bytes, timestamps), so that
  * replicas at one applied index agree.
  *
- * Appending writes one row into column arrays; nothing is hashed until the first lookup. The index that a
- * lookup builds is kept up to date until it is full; it is then rebuilt if it was used since, else
- * dropped.
+ * Appending writes one row; nothing is hashed until the first lookup. That asks chunk by chunk: full chunks
+ * never change, so the index of one is made once, and for all the windows that a split has left with it.
  */
 export class RequestWindow {
   readonly #keptSteps: number;
   readonly #commandsMax: number;
   readonly #detailBytesMax: number;
   #chunks: RequestChunk[] = [];
-  /** Position (entries ever appended before) of the first slot of the first chunk. */
-  #firstPosition = 0;
+  #nextCapacity = CHUNK_CAPACITY_MIN;
   /** Evicted slots of the first chunk. */
   #evictedInFirst = 0;
   #length = 0;
   #detailBytes = 0;
   #newest = 0;
   #completeSince: number;
-  #index: RequestIndex | undefined = undefined;
-  #indexUsed = false;
 
   constructor(options: RequestWindowOptions = {}) {
     this.#completeSince = options.completeSince ?? 0;
@@ -88,30 +83,21 @@ export class RequestWindow {
   append(outcome: CommandOutcome): void {
     if (outcome.client === 0) return;
     let chunk = this.#chunks[this.#chunks.length - 1];
-    if (chunk === undefined || chunk.length === chunk.capacity) chunk = this.#addChunk(chunk);
+    if (chunk === undefined || chunk.length === chunk.capacity) chunk = this.#addChunk();
     this.#detailBytes += chunk.append(outcome);
     this.#length += 1;
     if (outcome.timestamp > this.#newest) this.#newest = outcome.timestamp;
-    if (this.#index !== undefined) this.#indexNewest(outcome);
     this.#evict(this.#newest - this.#keptSteps);
   }
 
   /** The first outcome of the command, or undefined. The detail must not be changed. */
   lookup(client: number, requestSequence: number): CommandOutcome | undefined {
-    if (this.#length === 0) return undefined;
-    const index = this.#index ?? this.#buildIndex();
-    this.#indexUsed = true;
-    const oldest = this.#firstPosition + this.#evictedInFirst;
-    let slot = index.start(hashRequest(client, requestSequence));
-    for (;;) {
-      const position = index.positionAt(slot);
-      if (position < 0) return undefined;
-      if (position >= oldest) {
-        const found = this.#match(position, client, requestSequence);
-        if (found !== undefined) return found;
-      }
-      slot = index.next(slot);
+    for (let at = 0; at < this.#chunks.length; at += 1) {
+      const chunk = this.#chunks[at] as RequestChunk;
+      const slot = chunk.find(client, requestSequence, at === 0 ? this.#evictedInFirst : 0);
+      if (slot !== NO_SLOT) return chunk.outcomeAt(slot);
     }
+    return undefined;
   }
 
   /**
@@ -170,6 +156,8 @@ export class RequestWindow {
     });
     const last = this.#chunks.at(-1);
     if (last !== undefined) this.#chunks[this.#chunks.length - 1] = last.sealed();
+    // Each half has less to remember from now on.
+    this.#nextCapacity = CHUNK_CAPACITY_MIN;
     child.#chunks = [...this.#chunks];
     child.#evictedInFirst = this.#evictedInFirst;
     child.#length = this.#length;
@@ -178,9 +166,9 @@ export class RequestWindow {
     return child;
   }
 
-  #addChunk(last: RequestChunk | undefined): RequestChunk {
-    const wanted = Math.max(CHUNK_CAPACITY_MIN, (last?.capacity ?? 0) * 2);
-    const chunk = new RequestChunk(Math.min(wanted, CHUNK_CAPACITY_MAX));
+  #addChunk(): RequestChunk {
+    const chunk = new RequestChunk(this.#nextCapacity);
+    this.#nextCapacity = Math.min(this.#nextCapacity * 2, CHUNK_CAPACITY_MAX);
     this.#chunks.push(chunk);
     return chunk;
   }
@@ -188,6 +176,10 @@ export class RequestWindow {
   #evict(horizon: number): void {
     while (this.#length > 0) {
       const chunk = this.#chunks[0] as RequestChunk;
+      if (this.#evictedInFirst === 0 && chunk.newestTimestamp < horizon && chunk.details === undefined) {
+        this.#evictWhole(chunk);
+        continue;
+      }
       const slot = this.#evictedInFirst;
       const ts = chunk.timestampAt(slot);
       if (ts >= horizon && this.#length <= this.#commandsMax && this.#detailBytes <= this.#detailBytesMax)
@@ -196,58 +188,22 @@ export class RequestWindow {
       this.#length -= 1;
       this.#evictedInFirst = slot + 1;
       if (ts > this.#completeSince) this.#completeSince = ts;
-      if (this.#evictedInFirst === chunk.capacity || this.#length === 0) this.#dropFirst(chunk);
+      if (this.#evictedInFirst === chunk.capacity || this.#length === 0) this.#dropFirst();
     }
   }
 
-  #dropFirst(chunk: RequestChunk): void {
+  /**
+   * After a split all halves still hold what was there before: a thousand of them that evict it entry by entry
+   * keep the store from everything else for seconds.
+   */
+  #evictWhole(chunk: RequestChunk): void {
+    this.#length -= chunk.length;
+    if (chunk.newestTimestamp > this.#completeSince) this.#completeSince = chunk.newestTimestamp;
+    this.#dropFirst();
+  }
+
+  #dropFirst(): void {
     this.#chunks.shift();
-    this.#firstPosition += chunk.length;
     this.#evictedInFirst = 0;
-    if (this.#length === 0) this.#index = undefined;
-  }
-
-  #indexNewest(outcome: CommandOutcome): void {
-    const position = this.#firstPosition + this.#evictedInFirst + this.#length - 1;
-    const index = this.#index as RequestIndex;
-    if (!index.isFull(position)) {
-      index.add(hashRequest(outcome.client, outcome.requestSequence), position);
-      return;
-    }
-    this.#index = undefined;
-    if (this.#indexUsed) this.#buildIndex();
-  }
-
-  #buildIndex(): RequestIndex {
-    const index = new RequestIndex(this.#length, this.#firstPosition);
-    let position = this.#firstPosition + this.#evictedInFirst;
-    this.#forEach((chunk, slot) => {
-      index.add(hashRequest(chunk.clientAt(slot), chunk.requestSequenceAt(slot)), position);
-      position += 1;
-    });
-    this.#index = index;
-    this.#indexUsed = false;
-    return index;
-  }
-
-  #match(position: number, client: number, requestSequence: number): CommandOutcome | undefined {
-    let slot = position - this.#firstPosition;
-    let at = 0;
-    let chunk = this.#chunks[0] as RequestChunk;
-    while (slot >= chunk.capacity) {
-      slot -= chunk.capacity;
-      at += 1;
-      chunk = this.#chunks[at] as RequestChunk;
-    }
-    if (chunk.clientAt(slot) !== client || chunk.requestSequenceAt(slot) !== requestSequence)
-      return undefined;
-    return chunk.outcomeAt(slot);
-  }
-
-  #forEach(visit: (chunk: RequestChunk, slot: number) => void): void {
-    for (let at = 0; at < this.#chunks.length; at += 1) {
-      const chunk = this.#chunks[at] as RequestChunk;
-      for (let slot = at === 0 ? this.#evictedInFirst : 0; slot < chunk.length; slot += 1) visit(chunk, slot);
-    }
   }
 }

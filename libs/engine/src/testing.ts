@@ -99,11 +99,11 @@ function describeWrites(engine: () => KvEngine): void {
   });
 
   it('applies batches in the order of the calls, waiting or not', async () => {
-    const writes: (Promise<void> | undefined)[] = [];
+    const writes: Promise<void>[] = [];
     for (let value = 0; value < 50; value += 1) {
       const batch = engine().newBatch();
       batch.put(bytes('k'), bytes(String(value)));
-      writes.push(engine().write(batch));
+      writes.push(Promise.resolve(engine().write(batch)));
     }
     await Promise.all(writes);
     expect(engine().get(bytes('k'))).toEqual(bytes('49'));

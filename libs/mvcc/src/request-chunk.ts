@@ -155,9 +155,7 @@ export class RequestChunk {
    */
   find(client: number, requestSequence: number, from: number): number {
     const matches = (slot: number): boolean =>
-      slot >= from &&
-      this.requestSequenceAt(slot) === requestSequence &&
-      this.clientAt(slot) === client;
+      slot >= from && this.requestSequenceAt(slot) === requestSequence && this.clientAt(slot) === client;
     if (this.length < this.capacity || this.length <= UNINDEXED_MAX) {
       for (let slot = from; slot < this.length; slot += 1) if (matches(slot)) return slot;
       return NO_SLOT;

@@ -152,7 +152,8 @@ describe('RequestWindow', () => {
     for (let sequence = 1; sequence <= 3_000; sequence += 1) parent.append(outcomeOf(3, sequence, sequence));
     const halves = [parent, parent.split(), parent.split()];
     halves.forEach((half, number) => {
-      for (let sequence = 1; sequence <= 200; sequence += 1) half.append(outcomeOf(10 + number, sequence, 3_000));
+      for (let sequence = 1; sequence <= 200; sequence += 1)
+        half.append(outcomeOf(10 + number, sequence, 3_000));
     });
     const late = halves[1] as RequestWindow;
     late.append(outcomeOf(20, 1, 2_500 + 40 * TIMESTAMP_LOGICAL_STEPS));

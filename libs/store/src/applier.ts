@@ -150,7 +150,9 @@ export class Applier {
         this.#finish(runs);
         this.kick();
       })
-      .catch(this.#parts.fatal);
+      .catch((error: unknown) => {
+        this.#parts.fatal(error);
+      });
   }
 
   /** Takes entries of one replica up to the byte budget or the next store command. */

@@ -237,12 +237,12 @@ class ThreeStores {
 
   /** Until nothing is under way. */
   async #rest(): Promise<void> {
-    for (let idle = 0; idle < 3; ) {
+    for (let idle = 0; idle < 3;) {
       const frames = this.#frames.splice(0);
       for (const { from, to, body } of frames) this.#stores.get(to)?.receiveRaftFrame(from, body);
       const hasTurned = this.#clock.turn();
       // Writes of logs and engines end.
-      for (let step = 0; step < 8; step += 1) await undefined;
+      for (let step = 0; step < 8; step += 1) await Promise.resolve();
       idle = hasTurned || frames.length > 0 || this.#frames.length > 0 ? 0 : idle + 1;
     }
   }

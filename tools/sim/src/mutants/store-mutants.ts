@@ -36,11 +36,11 @@ export const STORE_MUTANTS: readonly Mutant[] = [
     file: 'libs/store/src/applier.ts',
     edits: [
       {
-        find: 'this.#parts.engine.write(batch).then(\n      () => {\n        this.#finish(runs);\n      },',
-        replace: 'this.#finish(runs);\n    this.#parts.engine.write(batch).then(\n      () => undefined,',
+        find: 'written\n      .then(() => {\n        this.#finish(runs);',
+        replace: 'this.#finish(runs);\n    written\n      .then(() => {',
       },
     ],
-    run: { type: 'cluster', shape: { rowCacheBytes: 1024 } },
+    run: { type: 'cluster', shape: { engine: 'memory', rowCacheBytes: 1024 } },
   },
   {
     name: 'checkpoint-without-flush',

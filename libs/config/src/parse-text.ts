@@ -31,9 +31,8 @@ function splitList(text: string): string[] {
 }
 
 /**
- * Text from a flag or an environment variable as the value it stands for. Never fails: text that does not
- * fit stays
- * text, so that the field's own check refuses it with the offending value in the message.
+ * Text from a flag or an environment variable as the value it stands for. Never fails: text that does not fit
+ * stays text, so that the field's own check refuses it with the offending value in the message.
  */
 export function parseText(kind: FieldKind, text: string): unknown {
   const trimmed = text.trim();

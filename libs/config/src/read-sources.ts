@@ -65,8 +65,8 @@ export function readFileSource(path: string, fields: readonly DefinedField[], ga
 
 /**
  * Reads `CAIRN_*` variables. An unknown one is a warning and only when it looks like a misspelt field:
- * orchestrators
- * put variables of their own under the names of services, and other tools of ours read some too.
+ * orchestrators put variables of their own under the names of services, and other tools of ours read some
+ * too.
  */
 export function readEnvironment(env: Environment, fields: readonly DefinedField[], gathered: Gathered): void {
   const known = new Map(fields.map((field) => [environmentName(field.key), field]));

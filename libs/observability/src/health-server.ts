@@ -87,8 +87,7 @@ function addressOf(server: Server): string {
 
 /**
  * Serves `/metrics` (Prometheus), `/healthz` (the process runs) and `/readyz` (it can do its work; 503 and
- * the reasons
- * otherwise).
+ * the reasons otherwise).
  *
  * @throws CairnError `UNAVAILABLE` when the address cannot be listened on.
  */

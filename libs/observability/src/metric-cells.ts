@@ -7,8 +7,7 @@ export const LABEL_SETS_MAX = 1_000;
 
 /**
  * The cells of one metric, one per combination of label values. A labels object that is passed again and
- * again is found
- * by identity, so callers on hot paths keep theirs; others are found by their values.
+ * again is found by identity, so callers on hot paths keep theirs; others are found by their values.
  */
 export class CellMap<Cell> {
   readonly #name: string;

@@ -32,8 +32,7 @@ interface Registered {
 
 /**
  * Counting is ours, because it runs on hot paths: a cell found by identity and one addition. The metrics of
- * the process
- * come from prom-client.
+ * the process come from prom-client.
  */
 class ProcessMetricsRegistry implements ProcessMetrics {
   readonly contentType = 'text/plain; version=0.0.4; charset=utf-8';

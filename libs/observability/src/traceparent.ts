@@ -5,8 +5,7 @@ const FLAG_SAMPLED = 1;
 
 /**
  * Reads the `traceparent` header of W3C Trace Context. Undefined for a malformed one and for one that is not
- * sampled:
- * both mean that there is nothing to continue.
+ * sampled: both mean that there is nothing to continue.
  */
 export function parseTraceparent(text: string): TraceContext | undefined {
   const match = TRACEPARENT.exec(text);

@@ -179,8 +179,7 @@ const OFF: ProcessTracer = {
 
 /**
  * The tracer of a process: own spans only, no patching of modules. An unsampled request costs one random
- * number and no
- * object. What goes wrong with exporting reaches the log as warnings.
+ * number and no object. What goes wrong with exporting reaches the log as warnings.
  */
 export function createTracer(options: TracerOptions): ProcessTracer {
   if (options.endpoint === '') return OFF;

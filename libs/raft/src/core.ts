@@ -54,8 +54,7 @@ export interface CoreOptions {
 
 /**
  * All state of one replica, and the few steps that every operation needs. Private to the package: the
- * operations are
- * functions in the other files, `RaftNode` is what the host sees.
+ * operations are functions in the other files, `RaftNode` is what the host sees.
  */
 export class Core {
   readonly config: RaftConfig;
@@ -226,9 +225,8 @@ export class Core {
   }
 
   /**
-   * The largest value that both majorities reach, where `valueOf` tells what a member has reached.
-   * Infinity when
-   * there are no voters.
+   * The largest value that both majorities reach, where `valueOf` tells what a member has reached. Infinity
+   * when there are no voters.
    */
   quorumValue(valueOf: (peer: Progress) => number): number {
     if (this.voters.length === 3 && this.outgoing.length === 0) return medianOf(this.voters, valueOf);

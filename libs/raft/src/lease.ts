@@ -15,11 +15,9 @@ export function noteAcknowledged(core: Core, peer: Progress, sentAtMs: number): 
 }
 
 /**
- * Until when no other leader can be elected; -Infinity without a lease. A member that echoed `sentAtMs`
- * holds its vote
- * for voteHoldMs after it received that message, thus at least so long after it was sent; the lease is
- * shorter than
- * that by the drift margin. The leader's own contribution is the present.
+ * Until when no other leader can be elected; -Infinity without a lease. A member that echoed `sentAtMs` holds
+ * its vote for voteHoldMs after it received that message, thus at least so long after it was sent; the lease
+ * is shorter than that by the drift margin. The leader's own contribution is the present.
  */
 export function leaseExpiresAtMs(core: Core, nowMs: number): number {
   if (core.role !== 'leader' || core.isLeaseForfeited || core.transferTarget !== 0) return -Infinity;

@@ -10,8 +10,7 @@ export function majorityOf(count: number): number {
 
 /**
  * The largest value that a majority reaches: the majority-th greatest. Sorts `values` in place (insertion
- * sort: groups
- * are small). Infinity for an empty group.
+ * sort: groups are small). Infinity for an empty group.
  */
 export function majorityValue(values: number[]): number {
   const count = values.length;

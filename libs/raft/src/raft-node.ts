@@ -31,18 +31,16 @@ import {
 } from './types.js';
 
 /**
- * `random` answers [0, 1). `startedAtMs` and every later `nowMs` come from one monotonic clock; a smaller
- * one than
- * before is taken as the last. `bornNow` (default false) says that this replica never existed before, so
- * that it has
- * promised nothing: only for ranges being created, and false when in doubt (a split replayed after a crash).
+ * `random` answers [0, 1). `startedAtMs` and every later `nowMs` come from one monotonic clock; a smaller one
+ * than before is taken as the last. `bornNow` (default false) says that this replica never existed before, so
+ * that it has promised nothing: only for ranges being created, and false when in doubt (a split replayed
+ * after a crash).
  */
 export type RaftNodeOptions = CoreOptions;
 
 /**
  * One replica of one Raft group, as a pure state machine: inputs change memory only, everything to be done
- * comes out
- * of `takeReady`. Not reentrant. The README has the loop that a host must run.
+ * comes out of `takeReady`. Not reentrant. The README has the loop that a host must run.
  */
 export class RaftNode {
   readonly #core: Core;
@@ -110,11 +108,9 @@ export class RaftNode {
   }
 
   /**
-   * Asks for a linearizable read; the answer comes in `Ready.reads` under `context` (unique among the
-   * reads that wait).
-   * False: refused at once, no answer follows. Every accepted read is answered or refused within an
-   * election timeout
-   * or so, given ticks.
+   * Asks for a linearizable read; the answer comes in `Ready.reads` under `context` (unique among the reads
+   * that wait). False: refused at once, no answer follows. Every accepted read is answered or refused within
+   * an election timeout or so, given ticks.
    */
   readIndex(context: number): boolean {
     if (this.#core.isQuiesced) quiescence.wake(this.#core);
@@ -123,8 +119,7 @@ export class RaftNode {
 
   /**
    * True while no other replica can have become leader. The caller takes its view of the state first, then
-   * asks with a
-   * fresh `nowMs`, and has applied the no-op of this term.
+   * asks with a fresh `nowMs`, and has applied the no-op of this term.
    */
   hasLease(nowMs: number): boolean {
     return nowMs < lease.leaseExpiresAtMs(this.#core, nowMs);
@@ -237,8 +232,8 @@ export class RaftNode {
 
   /**
    * The stores' own heartbeat vouches for a quiesced member: it follows this leader in this term, and held
-   * its vote
-   * anew after `sentAtMs` (of this process's clock). See README for what the other side must guarantee.
+   * its vote anew after `sentAtMs` (of this process's clock). See README for what the other side must
+   * guarantee.
    */
   recordPeerContact(replicaId: ReplicaId, sentAtMs: number, nowMs: number): void {
     this.#core.advance(nowMs);

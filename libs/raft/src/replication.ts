@@ -159,9 +159,8 @@ function owesCommit(core: Core, peer: Progress): boolean {
 const matchOf = (peer: Progress): number => peer.match;
 
 /**
- * Advances the commit index to what both majorities hold durably. Only entries of the own term are
- * counted; older
- * ones are committed through them (Raft paper 5.4.2, figure 8).
+ * Advances the commit index to what both majorities hold durably. Only entries of the own term are counted;
+ * older ones are committed through them (Raft paper 5.4.2, figure 8).
  */
 export function maybeCommit(core: Core): boolean {
   assert(core.role === 'leader', 'only a leader commits by counting', { role: core.role });

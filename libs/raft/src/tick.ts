@@ -20,9 +20,8 @@ export function tick(core: Core): void {
 }
 
 /**
- * After a pause of this process the messages of the meantime are still in its queues: the silence is its
- * own. One gap
- * is excused; a process that always ticks late is held to its timers.
+ * After a pause of this process the messages of the meantime are still in its queues: the silence is its own.
+ * One gap is excused; a process that always ticks late is held to its timers.
  */
 function excuseGap(core: Core, gapMs: number): void {
   const isGap = gapMs > core.config.electionTimeoutMs / 2;

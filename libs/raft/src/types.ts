@@ -52,8 +52,7 @@ export interface SnapshotMeta {
 
 /**
  * Read access to the log; the core's only view of storage. Synchronous: what is not in memory answers
- * `loading`,
- * the host fetches it and then calls `RaftNode.entriesLoaded(to)`.
+ * `loading`, the host fetches it and then calls `RaftNode.entriesLoaded(to)`.
  */
 export interface RaftStorage {
   /** Index of the first entry that can be read; one past the truncated prefix. */
@@ -77,9 +76,8 @@ export interface ConfigOperation {
 
 /**
  * A membership change. One operation that touches no majority (a learner added or removed) is simple;
- * everything
- * else enters a joint configuration, which the leader leaves by itself once it is committed.
- * A voter is never removed directly: demote it to learner first (`add-learner`), then remove it.
+ * everything else enters a joint configuration, which the leader leaves by itself once it is committed. A
+ * voter is never removed directly: demote it to learner first (`add-learner`), then remove it.
  */
 export interface ConfigChange {
   readonly operations: readonly ConfigOperation[];

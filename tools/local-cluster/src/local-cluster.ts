@@ -310,8 +310,8 @@ function childEnvironment(): NodeJS.ProcessEnv {
 
 /**
  * Starts a cluster and resolves when all of it is ready. Rejects with a sentence that says what to do, and
- * leaves nothing
- * running, when a port is taken, the data directory does not fit, or a process ends or does not become ready.
+ * leaves nothing running, when a port is taken, the data directory does not fit, or a process ends or does
+ * not become ready.
  *
  * @throws CairnError `FAILED_PRECONDITION` or `UNAVAILABLE`.
  */

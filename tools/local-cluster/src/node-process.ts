@@ -39,10 +39,9 @@ export class NodeProcess {
   }
 
   /**
-   * Starts it; standard output and error go to its log file. In a process group of its own, so that Ctrl-C
-   * in the
-   * terminal reaches only us and we decide who stops when. Resolves, with how it went, when the process has
-   * ended.
+   * Starts it; standard output and error go to its log file. In a process group of its own, so that Ctrl-C in
+   * the terminal reaches only us and we decide who stops when. Resolves, with how it went, when the process
+   * has ended.
    */
   start(): Promise<ProcessEnd> {
     assert(this.#state.kind === 'stopped', 'a node was started twice', { name: this.plan.name });

@@ -10,8 +10,7 @@ const UP = (lines: number): string => `\u001b[${lines}A`;
 
 /**
  * Prints lines that stay, and below them an area that is drawn anew each time. Without a terminal the area
- * does not
- * exist and only lines are printed.
+ * does not exist and only lines are printed.
  */
 export class Terminal {
   readonly #stream: TerminalStream;

@@ -15,9 +15,8 @@ interface Staged {
 }
 
 /**
- * A log in memory that knows the difference between written and durable: changes are visible at once,
- * `sync` makes
- * them durable in order, `crash` goes back to what was durable. For tests.
+ * A log in memory that knows the difference between written and durable: changes are visible at once, `sync`
+ * makes them durable in order, `crash` goes back to what was durable. For tests.
  */
 export class MemoryRaftStorage implements RaftStorage {
   #visible: Image = { previousIndex: 0, previousTerm: 0, entries: [], hardState: undefined };

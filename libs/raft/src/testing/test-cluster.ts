@@ -52,8 +52,7 @@ const EMPTY: ConfigState = { voters: [], outgoing: [], learners: [], learnersNex
 
 /**
  * Replicas of one group on virtual time, with every step under the caller's hand: which messages arrive,
- * which writes
- * become durable, who crashes. Each Ready checks the safety rules of Raft. For tests.
+ * which writes become durable, who crashes. Each Ready checks the safety rules of Raft. For tests.
  */
 export class TestCluster {
   readonly replicas = new Map<ReplicaId, TestReplica>();

@@ -194,7 +194,7 @@ describe('the engine on a slow disk', () => {
       const file = await openFile(...parameters);
       const readNow = file.readNow.bind(file);
       file.readNow = (...place) => {
-        nowMs += 5;
+        nowMs += 25;
         return readNow(...place);
       };
       return file;

@@ -13,9 +13,9 @@ const PAID_SHARE = 0.2;
 /**
  * Decides whether reads may hold up the event loop. What the operating system has in its cache takes
  * microseconds, less than handing the read to another thread; what it has to fetch may take milliseconds. So
- * the time of slow reads is owed, and paid off as time passes: the loop stands still for a fifth of the time at
- * most, and for `OWED_MS_MAX` and one read at a time. A single slow read, which on a busy machine is often no
- * read of a device at all, changes nothing.
+ * the time of slow reads is owed, and paid off as time passes: the loop stands still for a fifth of the time
+ * at most, and for `OWED_MS_MAX` and one read at a time. A single slow read, which on a busy machine is often
+ * no read of a device at all, changes nothing.
  */
 export class ReadGate {
   readonly #clock: Clock;

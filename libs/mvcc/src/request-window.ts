@@ -193,8 +193,8 @@ export class RequestWindow {
   }
 
   /**
-   * After a split all halves still hold what was there before: a thousand of them that evict it entry by entry
-   * keep the store from everything else for seconds.
+   * After a split all halves still hold what was there before: a thousand of them that evict it entry by
+   * entry keep the store from everything else for seconds.
    */
   #evictWhole(chunk: RequestChunk): void {
     this.#length -= chunk.length;

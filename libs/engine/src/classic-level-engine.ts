@@ -1,6 +1,7 @@
 import { CairnError, assert } from '@cairn/base';
 import type { Counter, Logger, Metrics } from '@cairn/ports';
 import { ITERATOR_PAGE_BYTES, batchSpent, engineClosed, handleClosed } from './engine-errors.js';
+import { firstByWalk } from './first-by-walk.js';
 import {
   PAST_ALL_KEYS,
   RESERVED_PREFIX,
@@ -22,6 +23,7 @@ import type {
   EngineRange,
   EngineRow,
   EngineSnapshot,
+  FirstRow,
   KvEngine,
 } from './types.js';
 import { WriteQueue } from './write-queue.js';
@@ -210,9 +212,8 @@ export class ClassicLevelEngine implements KvEngine {
     }
   }
 
-  first(): 'waits' {
-    this.#checkOpen();
-    return 'waits';
+  first(start: Uint8Array, end: Uint8Array): Promise<FirstRow> {
+    return firstByWalk(this.iterate({ start, end }));
   }
 
   newBatch(): EngineBatch {

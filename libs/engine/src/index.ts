@@ -6,6 +6,7 @@ export {
   ITERATOR_PAGE_BYTES,
 } from './engine-errors.js';
 export { claimForEngine, type EngineKind } from './engine-kind.js';
+export { firstByWalk } from './first-by-walk.js';
 export { MemoryEngine, type MemoryEngineOptions } from './memory-engine.js';
 export { checkNotReserved } from './reserved-keys.js';
 export * from './types.js';

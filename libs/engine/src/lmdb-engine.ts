@@ -1,6 +1,7 @@
 import { CairnError, assert } from '@cairn/base';
 import type { Counter, Disk, Logger, Metrics } from '@cairn/ports';
 import { ITERATOR_PAGE_BYTES, batchSpent, engineClosed, handleClosed } from './engine-errors.js';
+import { firstByWalk } from './first-by-walk.js';
 import { FORMAT_KEY, FORMAT_VALUE, SEGMENT_BYTES, longRow, rowKey } from './lmdb-keys.js';
 import {
   estimateBytes,
@@ -26,6 +27,7 @@ import type {
   EngineRange,
   EngineRow,
   EngineSnapshot,
+  FirstRow,
   KvEngine,
 } from './types.js';
 import { WriteQueue } from './write-queue.js';
@@ -233,9 +235,8 @@ export class LmdbEngine implements KvEngine {
     }
   }
 
-  first(): 'waits' {
-    this.#checkOpen();
-    return 'waits';
+  first(start: Uint8Array, end: Uint8Array): Promise<FirstRow> {
+    return firstByWalk(this.iterate({ start, end }));
   }
 
   newBatch(): EngineBatch {

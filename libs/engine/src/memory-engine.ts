@@ -9,6 +9,7 @@ import type {
   EngineRange,
   EngineRow,
   EngineSnapshot,
+  FirstRow,
   KvEngine,
 } from './types.js';
 
@@ -207,7 +208,7 @@ export class MemoryEngine implements KvEngine {
     return this.#tree.get(keyOf(key));
   }
 
-  first(start: Uint8Array, end: Uint8Array): EngineRow | undefined | 'waits' {
+  first(start: Uint8Array, end: Uint8Array): FirstRow {
     this.#checkOpen();
     const cursor = new TreeCursor(this.#tree.version());
     cursor.seek(keyOf(start));

@@ -8,11 +8,11 @@ export interface KvEngine {
   /** Latest value, read synchronously from memory or page cache: for single cold reads of known keys. */
   get(key: Uint8Array): Buffer | undefined;
   /**
-   * The first row in [start, end), of the latest state, read on the calling thread: for point reads, where a
-   * trip to another thread costs more than the read. 'waits' = it cannot be had like that (the engine has no
-   * such reads, the disk is slow at the moment, or the span is wider than what it can look up): iterate.
+   * The first row in [start, end), as of the call: the point read of versions. Where a trip to another thread
+   * would cost more than the read, it is read on the calling thread and is there at once. What is read at
+   * once throws, what is waited for rejects.
    */
-  first(start: Uint8Array, end: Uint8Array): EngineRow | undefined | 'waits';
+  first(start: Uint8Array, end: Uint8Array): FirstRow | Promise<FirstRow>;
   /**
    * Atomic. Later calls see it once the promise resolves; undefined = they see it from now on. The batch's
    * buffers belong to the engine until then.
@@ -71,3 +71,6 @@ export interface EngineIterator {
 
 /** A tuple, as the native bindings hand it out. */
 export type EngineRow = readonly [key: Buffer, value: Buffer];
+
+/** What a point read finds; undefined = the span is empty. */
+export type FirstRow = EngineRow | undefined;

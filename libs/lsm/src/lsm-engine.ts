@@ -2,18 +2,20 @@ import { assert, type CairnError } from '@cairn/base';
 import {
   batchSpent,
   engineClosed,
+  firstByWalk,
   handleClosed,
   type EngineBatch,
   type EngineIterator,
   type EngineRange,
-  type EngineRow,
   type EngineSnapshot,
+  type FirstRow,
   type KvEngine,
 } from '@cairn/engine';
 
 import { approximateBytes } from './approximate-bytes.js';
 import { Background } from './background.js';
 import { asEngineError } from './engine-error.js';
+import { Fetched } from './fetched.js';
 import { KeyShape } from './key-shape.js';
 import { LsmBatch } from './lsm-batch.js';
 import { LsmIterator } from './lsm-iterator.js';
@@ -68,7 +70,10 @@ export class LsmEngine implements KvEngine {
   #active: CountedMemtable;
   /** Wait to be written out, newest first. */
   #frozen: readonly CountedMemtable[] = [];
-  readonly #current: { memtables: readonly Memtable[]; runs: readonly Run[] } = { memtables: [], runs: [] };
+  readonly #current: { memtables: readonly CountedMemtable[]; runs: readonly Run[] } = {
+    memtables: [],
+    runs: [],
+  };
   readonly #freeMemtables: (ArrayBuffer | SharedArrayBuffer)[] = [];
   readonly #freeBatches: Uint8Array[] = [];
   /** Writes that wait until there is room. */
@@ -131,17 +136,47 @@ export class LsmEngine implements KvEngine {
     this.#checkOpen();
     const end = new Uint8Array(key.length + 1);
     end.set(key);
-    const row = this.#tables.gate.force(() => this.first(key, end));
-    assert(row !== 'waits', 'a forced read waits for nothing');
-    return row?.[1];
-  }
-
-  first(start: Uint8Array, end: Uint8Array): EngineRow | undefined | 'waits' {
-    this.#checkOpen();
     try {
-      return this.#points.first(this.#newest(), start, end);
+      const row = this.#tables.gate.force(() => this.#points.first(this.#newest(), key, end));
+      assert(row !== 'waits' && row !== 'wide', 'a forced read of one key waits for nothing');
+      return row?.[1];
     } catch (error) {
       throw asEngineError(error);
+    }
+  }
+
+  first(start: Uint8Array, end: Uint8Array): FirstRow | Promise<FirstRow> {
+    this.#checkOpen();
+    try {
+      const row = this.#points.first(this.#newest(), start, end);
+      if (row === 'wide') return firstByWalk(this.iterate({ start, end }));
+      return row === 'waits' ? this.#track(this.#firstWaiting(start, end)) : row;
+    } catch (error) {
+      throw asEngineError(error);
+    }
+  }
+
+  /** Searches again whenever it has what the search before it missed. */
+  async #firstWaiting(start: Uint8Array, end: Uint8Array): Promise<FirstRow> {
+    const view = this.#view();
+    const sources = {
+      memtables: view.memtables.map(({ memtable, rowCount }) => ({ table: memtable.table, rowCount })),
+      runs: view.version.runs,
+    };
+    // The caller may change its buffers afterwards.
+    const span = { start: Uint8Array.from(start), end: Uint8Array.from(end) };
+    const fetched = new Fetched();
+    try {
+      for (;;) {
+        await this.#tables.fetch(this.#points.missing, fetched);
+        const row = this.#points.first(sources, span.start, span.end, fetched);
+        assert(row !== 'wide', 'a span stays as wide as it is');
+        if (row !== 'waits') return row;
+      }
+    } catch (error) {
+      throw asEngineError(error);
+    } finally {
+      view.release();
     }
   }
 
@@ -266,7 +301,7 @@ export class LsmEngine implements KvEngine {
 
   /** The memtables are others than before. */
   #memtablesChanged(): void {
-    this.#current.memtables = [this.#active, ...this.#frozen].map(({ table }) => table);
+    this.#current.memtables = [this.#active, ...this.#frozen];
   }
 
   flush(): Promise<void> {

@@ -1,5 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
-import type { EngineRow } from '@cairn/engine';
+import type { EngineRow, FirstRow } from '@cairn/engine';
 import { noopLogger } from '@cairn/ports';
 import { SimDisk, SimRng, SimScheduler } from '@cairn/runtime-sim';
 
@@ -209,18 +209,25 @@ describe('the engine on a slow disk', () => {
       },
       blockCacheBytes: 0,
     });
-    const look = (key: string): EngineRow | undefined | 'waits' =>
+    const look = (key: string): FirstRow | Promise<FirstRow> =>
       engine.first(Buffer.from(key), Buffer.from(`${key}\0`));
-    expect(look('key-0001')).toEqual([Buffer.from('key-0001'), Buffer.from('=key-0001')]);
-    expect(look('key-0100')).toBe('waits');
+    const rowOf = (key: string): EngineRow => [Buffer.from(key), Buffer.from(`=${key}`)];
+    expect(look('key-0001')).toEqual(rowOf('key-0001'));
     const before = nowMs;
+    const waiting = look('key-0100');
+    const batch = engine.newBatch();
+    batch.delete(Buffer.from('key-0100'));
+    await engine.write(batch);
+    expect(waiting).toBeInstanceOf(Promise);
+    expect(await waiting).toEqual(rowOf('key-0100'));
+    expect(await look('key-0100x')).toBeUndefined();
     const iterator = engine.iterate({ start: Buffer.from('key-0100'), end: Buffer.from('key-0150') });
-    expect(await iterator.next(100)).toHaveLength(50);
+    expect(await iterator.next(100)).toHaveLength(49);
     await iterator.close();
     expect(nowMs).toBe(before);
-    expect(engine.get(Buffer.from('key-0100'))?.toString()).toBe('=key-0100');
+    expect(engine.get(Buffer.from('key-0101'))?.toString()).toBe('=key-0101');
     nowMs += 2_000;
-    expect(look('key-0150')).not.toBe('waits');
+    expect(look('key-0150')).toEqual(rowOf('key-0150'));
   });
 });
 

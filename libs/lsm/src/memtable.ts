@@ -100,17 +100,17 @@ export class Memtable {
 
   /**
    * The place of the row with the smallest key in [start, end), the newest of that key; -1 when there is
-   * none. All keys of the span must have the stem with this hash.
+   * none. All keys of the span must have the stem with this hash. Rows from `rowCount` on are passed over.
    */
-  find(hash: number, start: KeyView, end: KeyView): number {
+  find(hash: number, start: KeyView, end: KeyView, rowCount: number): number {
     const [key, best] = [this.#key, this.#best];
     let found = NOBODY;
     let visited = 0;
     let row = this.#buckets[hash & (this.#buckets.length - 1)] as number;
     for (; row !== NOBODY; row = this.#next[row] as number) {
-      if (this.#hashes[row] !== hash) continue;
+      if (this.#hashes[row] !== hash || row >= rowCount) continue;
       visited += 1;
-      if (visited > CHAIN_ROWS_MAX) return this.#findInOrder(start, end);
+      if (visited > CHAIN_ROWS_MAX) return this.#findInOrder(start, end, rowCount);
       const at = this.#rowAt[row] as number;
       key.setToRow(this.bytes, at);
       if (compareKeys(key, start) < 0 || compareKeys(key, end) >= 0) continue;
@@ -121,11 +121,12 @@ export class Memtable {
     return found;
   }
 
-  #findInOrder(start: KeyView, end: KeyView): number {
+  #findInOrder(start: KeyView, end: KeyView, rowCount: number): number {
     const [key, best] = [this.#key, this.#best];
     let found = NOBODY;
     for (const run of this.sortedRuns()) {
-      const position = lowerBound(this, run, start);
+      let position = lowerBound(this, run, start);
+      while (position < run.length && (run[position] as number) >= rowCount) position += 1;
       if (position === run.length) continue;
       const at = this.#rowAt[run[position] as number] as number;
       key.setToRow(this.bytes, at);

@@ -3,8 +3,10 @@ import fc from 'fast-check';
 
 import { BlockCache } from './block-cache.js';
 import { buildFilter, mayContain } from './bloom.js';
-import { hashStem } from './key-shape.js';
+import { hashStem, KeyShape } from './key-shape.js';
 import { compareKeys, KeyView } from './key-view.js';
+import { LsmBatch } from './lsm-batch.js';
+import { Memtable } from './memtable.js';
 import { chooseMerge, RUNS_PER_LEVEL_MAX } from './merge-policy.js';
 import { ReadGate } from './read-gate.js';
 import { mergeOrders, sortRows } from './row-sort.js';
@@ -70,6 +72,38 @@ describe('packed rows', () => {
     );
   });
 });
+
+describe('a memtable', () => {
+  it('finds the first row of a span as of any moment, however many versions there are', () => {
+    const shape = new KeyShape({ namespace: 0x6b, suffixBytes: 1 });
+    const table = new Memtable(new ArrayBuffer(4096), shape);
+    const keyOf = (version: number): Buffer => Buffer.from([0x6b, 1, version]);
+    // Newest first, as versions are; each twice, with another value.
+    const versions = Array.from({ length: 100 }, (_, at) => 200 - Math.floor(at / 2));
+    for (const [row, version] of versions.entries()) {
+      const batch = new LsmBatch(undefined);
+      batch.put(keyOf(version), Buffer.of(row));
+      table.append(batch.packed, batch.packedBytes);
+    }
+    const stem = KeyView.of(keyOf(0));
+    const end = KeyView.of(Buffer.from([0x6b, 2]));
+    for (let rowCount = 0; rowCount <= versions.length; rowCount += 1) {
+      for (const from of [0, 160, 190, 201]) {
+        const visible = versions.slice(0, rowCount).filter((version) => version >= from);
+        const at = table.find(hashStem(stem, 2), KeyView.of(keyOf(from)), end, rowCount);
+        if (visible.length === 0) expect(at).toBe(-1);
+        else
+          expect(table.bytes[at + rowBytesOf(table.bytes, at) - 1]).toBe(newestOf(versions, rowCount, from));
+      }
+    }
+  });
+});
+
+/** The last row of the lowest version at or above `from`, among the first `rowCount`. */
+function newestOf(versions: readonly number[], rowCount: number, from: number): number {
+  const visible = versions.slice(0, rowCount).filter((version) => version >= from);
+  return versions.slice(0, rowCount).lastIndexOf(Math.min(...visible));
+}
 
 describe('a separator', () => {
   it('is at or above the key before and below the key behind', () => {

@@ -1,11 +1,14 @@
-import type { EngineRow } from '@cairn/engine';
+import { assert } from '@cairn/base';
+import type { EngineRow, FirstRow } from '@cairn/engine';
 
 import { BlockView } from './block.js';
 import { mayContain } from './bloom.js';
+import type { Fetched, Missing } from './fetched.js';
 import { hashStem, type KeyShape } from './key-shape.js';
 import { compareKeys, KeyView, startsWith } from './key-view.js';
 import type { Memtable } from './memtable.js';
 import { isDeleted, keyBytesOf, ROW_HEADER_BYTES, rowBytesOf } from './row.js';
+import type { TableMeta } from './table-format.js';
 import type { Table } from './table.js';
 import type { Tables } from './tables.js';
 import { sliceFor, type Run, type Slice } from './version.js';
@@ -14,9 +17,13 @@ const NO_ROW = -1;
 
 /** Where a point read looks: what is in memory newest first, then the runs newest first. */
 export interface PointSources {
-  readonly memtables: readonly Memtable[];
+  /** Rows from `rowCount` on came later. */
+  readonly memtables: readonly { readonly table: Memtable; readonly rowCount: number }[];
   readonly runs: readonly Run[];
 }
+
+/** 'waits' = something has to be read from a slow disk first; 'wide' = the span has more than one stem. */
+export type PointResult = FirstRow | 'waits' | 'wide';
 
 /**
  * Finds the first row of a span that lies within one stem, on the calling thread. Filters tell which runs to
@@ -36,22 +43,28 @@ export class PointReader {
   readonly #bestKey = new KeyView();
   #suffixBytes = 0;
   #hash = 0;
+  #fetched: Fetched | undefined;
+  #missing: Missing | undefined;
 
   constructor(tables: Tables, shape: KeyShape) {
     this.#tables = tables;
     this.#shape = shape;
   }
 
-  /**
-   * The first row in [start, end); 'waits' when something would have to be read from a slow disk first, or
-   * when the span holds more than one stem. Throws CORRUPTION.
-   */
-  first(sources: PointSources, start: Uint8Array, end: Uint8Array): EngineRow | undefined | 'waits' {
+  /** What the last search that answered 'waits' has to have. */
+  get missing(): Missing {
+    assert(this.#missing !== undefined, 'no search waits');
+    return this.#missing;
+  }
+
+  /** The first row in [start, end). `fetched`: what the caller has waited for already. Throws CORRUPTION. */
+  first(sources: PointSources, start: Uint8Array, end: Uint8Array, fetched?: Fetched): PointResult {
+    this.#fetched = fetched;
     this.#start.set(start, 0, start.length);
     this.#end.set(end, 0, end.length);
     const stemBytes = this.#shape.stemBytesOf(this.#start);
     this.#suffixBytes = start.length - stemBytes;
-    if (!this.#isWithinStem(stemBytes)) return 'waits';
+    if (!this.#isWithinStem(stemBytes)) return 'wide';
     this.#hash = hashStem(this.#start, stemBytes);
     for (;;) {
       this.#best = undefined;
@@ -75,9 +88,9 @@ export class PointReader {
 
   /** Looks into all sources; false when one would have to be waited for. */
   #search({ memtables, runs }: PointSources): boolean {
-    for (const memtable of memtables) {
-      const at = memtable.find(this.#hash, this.#start, this.#end);
-      if (at !== NO_ROW) this.#consider(memtable.bytes, at);
+    for (const { table, rowCount } of memtables) {
+      const at = table.find(this.#hash, this.#start, this.#end, rowCount);
+      if (at !== NO_ROW) this.#consider(table.bytes, at);
       if (this.#isDecided()) return true;
     }
     for (const run of runs) {
@@ -118,20 +131,23 @@ export class PointReader {
 
   /** False when it would have to be waited for. */
   #searchSlice({ table, from, to }: Slice): boolean {
-    const meta = this.#tables.metaNow(table);
-    if (meta === undefined) return false;
+    const meta = this.#fetched?.metaOf(table) ?? this.#tables.metaNow(table);
+    if (meta === undefined) {
+      this.#missing = { type: 'meta', table };
+      return false;
+    }
     if (!mayContain(meta.filter, this.#hash)) return true;
     this.#bound.set(from, 0, from.length);
     const target = compareKeys(this.#bound, this.#start) > 0 ? this.#bound : this.#start;
     const block = this.#block;
     let at = meta.blockFor(target);
-    if (!this.#tables.blockNow(table, meta, at, block)) return false;
+    if (!this.#open(table, meta, at)) return false;
     let row = block.lowerBound(target);
     if (row === block.rowCount) {
       // The target is between the last row of this block and the first of the next.
       at += 1;
       if (at === meta.blocks) return true;
-      if (!this.#tables.blockNow(table, meta, at, block)) return false;
+      if (!this.#open(table, meta, at)) return false;
       row = 0;
     }
     const rowAt = block.rowAt(row);
@@ -141,6 +157,18 @@ export class PointReader {
       this.#consider(block.bytes, rowAt);
     }
     return true;
+  }
+
+  /** Lets `#block` look at a block; false when it would have to be waited for. */
+  #open(table: Table, meta: TableMeta, block: number): boolean {
+    const bytes = this.#fetched?.blockOf(table, block);
+    if (bytes !== undefined) {
+      this.#block.set(bytes, 0, bytes.length);
+      return true;
+    }
+    if (this.#tables.blockNow(table, meta, block, this.#block)) return true;
+    this.#missing = { type: 'block', table, meta, block };
+    return false;
   }
 
   /** Keeps a copy of the row if its key comes before that of the best; of one key the newer row stays. */

@@ -3,6 +3,7 @@ import type { Clock, Disk } from '@cairn/ports';
 
 import { BlockCache } from './block-cache.js';
 import { isBlockIntact, type BlockView } from './block.js';
+import type { Fetched, Missing } from './fetched.js';
 import { ReadGate } from './read-gate.js';
 import type { TableReads } from './run-cursor.js';
 import { metaBytesOf, metaFrom, type TableMeta } from './table-format.js';
@@ -130,6 +131,32 @@ export class Tables implements TableReads {
     if (slot >= 0) cache.put(slot, number, block, length);
     view.set(bytes, start, start + length);
     return true;
+  }
+
+  /** Waits for what a read misses, and gives it to that read and, while there is room, to all. Throws CORRUPTION. */
+  async fetch(missing: Missing, fetched: Fetched): Promise<void> {
+    const { table } = missing;
+    if (missing.type === 'meta') {
+      fetched.addMeta(table, await this.loadMeta(table));
+      return;
+    }
+    const { meta, block } = missing;
+    const position = meta.positionOf(block);
+    const length = meta.positionOf(block + 1) - position;
+    const bytes = await this.read(table, position, length);
+    if (bytes.length !== length || !isBlockIntact(bytes, 0, length)) throw damagedBlock(table, position);
+    fetched.addBlock(table, block, bytes);
+    this.#keepBlock(table.summary.number, block, bytes);
+  }
+
+  #keepBlock(number: number, block: number, bytes: Uint8Array): void {
+    const { cache } = this;
+    // Another read may have waited for the same.
+    if (cache.find(number, block) >= 0) return;
+    const slot = cache.take(bytes.length);
+    if (slot < 0) return;
+    cache.bytes.set(bytes, cache.startOf(slot));
+    cache.put(slot, number, block, bytes.length);
   }
 
   readNow(table: Table, target: Uint8Array, position: number): boolean {

@@ -14,6 +14,10 @@ export class CountedMemtable {
     this.#onUnused = onUnused;
   }
 
+  get rowCount(): number {
+    return this.table.rowCount;
+  }
+
   retain(): void {
     this.#references += 1;
   }

@@ -1,10 +1,12 @@
-import type {
-  EngineBatch,
-  EngineIterator,
-  EngineRange,
-  EngineRow,
-  EngineSnapshot,
-  KvEngine,
+import {
+  firstByWalk,
+  type EngineBatch,
+  type EngineIterator,
+  type EngineRange,
+  type EngineRow,
+  type EngineSnapshot,
+  type FirstRow,
+  type KvEngine,
 } from '@cairn/engine';
 
 import type { EngineOperation } from './engine-faults.js';
@@ -13,7 +15,7 @@ import type { EngineOperation } from './engine-faults.js';
 export interface EngineHooks {
   /** Awaited before rows come; undefined = they come at once. */
   delay(): Promise<void> | undefined;
-  /** Whether a point read cannot be had at once. */
+  /** Whether a point read has to be waited for. */
   isSlow(): boolean;
   /** Throws when the operation has to fail. */
   check(operation: EngineOperation, bytes: number): void;
@@ -38,8 +40,8 @@ export class FaultyEngine implements KvEngine {
     return this.#inner.get(key);
   }
 
-  first(start: Uint8Array, end: Uint8Array): EngineRow | undefined | 'waits' {
-    if (this.#hooks.isSlow()) return 'waits';
+  first(start: Uint8Array, end: Uint8Array): FirstRow | Promise<FirstRow> {
+    if (this.#hooks.isSlow()) return firstByWalk(this.iterate({ start, end }));
     this.#hooks.check('read', 0);
     return this.#inner.first(start, end);
   }

@@ -1,5 +1,5 @@
 import { timestamp, type Timestamp } from '@cairn/base';
-import type { EngineRange, KvEngine } from '@cairn/engine';
+import type { KvEngine } from '@cairn/engine';
 import {
   encodeKeyPrefix,
   encodeVersionKey,
@@ -104,19 +104,10 @@ export class ColdReads {
     const end = Buffer.concat([prefix, PAST_VERSIONS]);
     try {
       const row = this.#engine.first(start, end);
-      return row === 'waits' ? this.#lookWaiting({ start, end }, prefix) : versionOfRow(row, prefix);
+      if (!(row instanceof Promise)) return versionOfRow(row, prefix);
+      return row.then((found) => versionOfRow(found, prefix));
     } catch (error) {
       return Promise.reject(error instanceof Error ? error : new Error(String(error)));
-    }
-  }
-
-  async #lookWaiting(range: EngineRange, prefix: Buffer): Promise<VersionRecord | undefined> {
-    const iterator = this.#engine.iterate(range);
-    try {
-      const rows = await iterator.next(1);
-      return versionOfRow(rows[0], prefix);
-    } finally {
-      await iterator.close();
     }
   }
 }

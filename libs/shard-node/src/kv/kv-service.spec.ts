@@ -1,4 +1,5 @@
 import { rangeId, timestamp } from '@cairn/base';
+import { firstByWalk, type KvEngine } from '@cairn/engine';
 import { noopMetrics, noopTracer } from '@cairn/ports';
 import { describe, expect, it } from '@jest/globals';
 import {
@@ -162,7 +163,8 @@ describe('the key-value door', () => {
 
   it('frees what a closed session held, wherever it waits', async () => {
     const door = await ServiceRig.open();
-    door.rig.engine.first = () => 'waits';
+    const { engine } = door.rig;
+    (engine as KvEngine).first = (start, end) => firstByWalk(engine.iterate({ start, end }));
     door.send(put('a', '1'));
     await door.rig.turn();
     door.send({ op: KvOp.increment, key: bytes('n'), delta: '1' }, put('b', '2'));

@@ -41,9 +41,9 @@ export const shardConfigSchema = z.object({
   ...storageFields,
   rowCacheBytes: bytesField({
     description: 'Cache of whole rows for point reads, over all ranges that this node leads. 0 = none.',
-    default: 64 * MIB,
+    default: 56 * MIB,
     min: 0,
-    max: 256 * GIB,
+    max: 64 * GIB,
   }),
   splitBytes: bytesField({
     description:

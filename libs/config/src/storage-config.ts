@@ -23,7 +23,7 @@ export const storageFields = {
   }),
   blockCacheBytes: bytesField({
     description: 'Cache of the storage engine for blocks of its files.',
-    default: 64 * MIB,
+    default: 32 * MIB,
     min: 1 * MIB,
     max: 256 * GIB,
   }),

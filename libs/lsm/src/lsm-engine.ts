@@ -30,8 +30,11 @@ import { CountedMemtable, View } from './view.js';
 
 /** Memtables that wait to be written out; with more, writes wait. */
 const FROZEN_MAX = 2;
-/** Memory of memtables and batches that is kept for the next ones. */
-const FREE_MEMTABLES_MAX = 2;
+/**
+ * Memory of memtables and batches that is kept for the next ones. While flushing keeps up, two memtables take
+ * turns: a third is memory for a bad moment, and is given back after it.
+ */
+const FREE_MEMTABLES_MAX = 1;
 const FREE_BATCHES_MAX = 4;
 const BATCH_BYTES_KEPT_MAX = 4 * 1024 * 1024;
 const DONE = Promise.resolve();

@@ -133,7 +133,7 @@ export class Tables implements TableReads {
     return true;
   }
 
-  /** Waits for what a read misses, and gives it to that read and, while there is room, to all. Throws CORRUPTION. */
+  /** Waits for what a read misses, for that read and, while there is room, for all. Throws CORRUPTION. */
   async fetch(missing: Missing, fetched: Fetched): Promise<void> {
     const { table } = missing;
     if (missing.type === 'meta') {

@@ -1,13 +1,14 @@
 import { assert } from '@cairn/base';
 import type { VersionRecord } from './record.js';
-import { placeBytesOf, ROW_VALUE_BYTES_MAX, RowArena } from './row-arena.js';
+import { placeBytesOf, ROW_NAME_BYTES_MAX, ROW_VALUE_BYTES_MAX } from './row-arena.js';
+import { hashName, NO_PLACE, RowTable } from './row-table.js';
 import { TERMINATOR_BYTES, asBuffer, copyUnescaped, countZeroBytes } from './user-key.js';
 import { TIMESTAMP_BYTES, encodeKeyPrefix } from './version-key.js';
 
 /** Default bound of a store's row cache. */
-export const ROW_CACHE_BYTES_MAX = 64 * 1024 * 1024;
-/** What an entry costs beside its key and its place: map slot, string header, rounding. */
-const ENTRY_OVERHEAD_BYTES = 96;
+export const ROW_CACHE_BYTES_MAX = 56 * 1024 * 1024;
+/** What an entry costs beside its place: slots of the table, which is between three and six eighths full. */
+const ENTRY_OVERHEAD_BYTES = 24;
 const ENGINE_KEY_TAIL_BYTES = TERMINATOR_BYTES + TIMESTAMP_BYTES;
 
 /**
@@ -56,9 +57,9 @@ export interface RowCacheStats {
  * it was not used for one generation. A row that is young again stays behind in the old generation, where
  * nobody looks for it: taking it out would cost more than the room it wastes there.
  *
- * Rows live as bytes in memory that is used again and again (`RowArena`); only their names are on the
- * JavaScript heap. Rows kept as objects outlived every young collection and were garbage soon after, which
- * cost a leader more than its writes did.
+ * Rows and their names live as bytes in memory that is used again and again (`RowTable`). Kept as objects
+ * they outlived every young collection and were garbage soon after, which cost a leader more than its writes
+ * did.
  *
  * The owner keeps it true: every applied write goes through `set` or `updateIfPresent` once it is
  * visible, and whatever changes rows otherwise (snapshots, removed replicas) through `deleteSpan`.
@@ -81,47 +82,58 @@ export class RowCache {
 
   /** The newest version, perhaps a tombstone or expired; undefined = not known here. The caller's own. */
   get(key: RowCacheKey): VersionRecord | undefined {
-    const place = this.#young.places.get(key);
-    if (place !== undefined) {
+    const hash = hashName(key);
+    const place = this.#young.rows.find(key, hash);
+    if (place !== NO_PLACE) {
       this.#hits += 1;
-      return this.#young.arena.read(place);
+      return this.#young.rows.read(place);
     }
-    const oldPlace = this.#old.places.get(key);
-    if (oldPlace === undefined) {
+    const oldPlace = this.#old.rows.find(key, hash);
+    if (oldPlace === NO_PLACE) {
       this.#misses += 1;
       return undefined;
     }
     this.#hits += 1;
-    const version = this.#old.arena.read(oldPlace);
-    this.#addYoung(key, version);
+    const version = this.#old.rows.read(oldPlace);
+    this.#addYoung(key, hash, version);
     return version;
   }
 
   /** Keeps a copy of the version as the newest of its key. */
   set(key: RowCacheKey, version: VersionRecord): void {
+    this.#set(key, hashName(key), version);
+  }
+
+  #set(key: RowCacheKey, hash: number, version: VersionRecord): void {
     if (!this.#isTaken(key, version)) {
-      this.delete(key);
+      this.#delete(key, hash);
       return;
     }
-    const place = this.#young.places.get(key);
-    if (place !== undefined) {
-      if (this.#young.arena.replace(place, version)) return;
-      this.#young.remove(key, place);
+    const place = this.#young.rows.find(key, hash);
+    if (place !== NO_PLACE) {
+      if (this.#young.rows.replace(place, version)) return;
+      this.#young.remove(hash, place);
     }
-    this.#addYoung(key, version);
+    this.#addYoung(key, hash, version);
   }
 
   /** Like `set`, for keys that are cached; others stay unknown. Answers whether it was. */
   updateIfPresent(key: RowCacheKey, version: VersionRecord): boolean {
-    if (!this.#young.places.has(key) && !this.#old.places.has(key)) return false;
-    this.set(key, version);
-    return true;
+    const hash = hashName(key);
+    const isHere =
+      this.#young.rows.find(key, hash) !== NO_PLACE || this.#old.rows.find(key, hash) !== NO_PLACE;
+    if (isHere) this.#set(key, hash, version);
+    return isHere;
   }
 
   delete(key: RowCacheKey): void {
+    this.#delete(key, hashName(key));
+  }
+
+  #delete(key: RowCacheKey, hash: number): void {
     for (const generation of [this.#young, this.#old]) {
-      const place = generation.places.get(key);
-      if (place !== undefined) generation.remove(key, place);
+      const place = generation.rows.find(key, hash);
+      if (place !== NO_PLACE) generation.remove(hash, place);
     }
   }
 
@@ -132,9 +144,9 @@ export class RowCache {
     const start = rowCacheKey(startKey);
     const end = endKey.length === 0 ? undefined : rowCacheKey(endKey);
     for (const generation of [this.#young, this.#old]) {
-      for (const [key, place] of generation.places) {
-        if (key >= start && (end === undefined || key < end)) generation.remove(key, place);
-      }
+      generation.rows.forEach((key, hash, place) => {
+        if (key >= start && (end === undefined || key < end)) generation.remove(hash, place);
+      });
     }
   }
 
@@ -147,63 +159,58 @@ export class RowCache {
     return {
       hits: this.#hits,
       misses: this.#misses,
-      entries: this.#young.places.size + this.#old.places.size,
+      entries: this.#young.rows.size + this.#old.rows.size,
       bytes: this.#young.bytes + this.#old.bytes,
       evictions: this.#evictions,
     };
   }
 
   #isTaken(key: RowCacheKey, version: VersionRecord): boolean {
-    const bytes = version.value.length;
-    return bytes <= ROW_VALUE_BYTES_MAX && costOf(key, placeBytesOf(bytes)) <= this.#generationBytesMax;
+    const isShort = version.value.length <= ROW_VALUE_BYTES_MAX && key.length <= ROW_NAME_BYTES_MAX;
+    return isShort && costOf(key, version) <= this.#generationBytesMax;
   }
 
   /** The key is not young. What the old generation has of it is never looked at from now on. */
-  #addYoung(key: RowCacheKey, version: VersionRecord): void {
-    const cost = costOf(key, placeBytesOf(version.value.length));
-    // What was removed from the arena is not free before the generation ends: the bound counts all it has
-    // taken.
-    if (this.#young.takenBytes + cost > this.#generationBytesMax) {
+  #addYoung(key: RowCacheKey, hash: number, version: VersionRecord): void {
+    // What was removed is not free before the generation ends: the bound counts all it has taken.
+    if (this.#young.takenBytes + costOf(key, version) > this.#generationBytesMax) {
       const dropped = this.#old;
-      this.#evictions += dropped.places.size;
+      this.#evictions += dropped.rows.size;
       dropped.clear();
       this.#old = this.#young;
       this.#young = dropped;
     }
-    this.#young.add(key, version, cost);
+    this.#young.add(key, hash, version);
   }
 }
 
-/** One generation of rows: their places by name, and the memory they are in. */
+/** One generation of rows. */
 class Generation {
-  readonly arena = new RowArena();
-  places = new Map<RowCacheKey, number>();
+  readonly rows = new RowTable();
   /** Of the rows in it. */
   bytes = 0;
   /** Of all rows that were ever put into it. */
   takenBytes = 0;
 
-  add(key: RowCacheKey, version: VersionRecord, cost: number): void {
-    this.places.set(key, this.arena.add(version));
+  add(key: RowCacheKey, hash: number, version: VersionRecord): void {
+    this.rows.add(key, hash, version);
+    const cost = costOf(key, version);
     this.bytes += cost;
     this.takenBytes += cost;
   }
 
-  remove(key: RowCacheKey, place: number): void {
-    this.places.delete(key);
-    this.bytes -= costOf(key, this.arena.bytesAt(place));
+  remove(hash: number, place: number): void {
+    this.bytes -= this.rows.bytesAt(place) + ENTRY_OVERHEAD_BYTES;
+    this.rows.remove(hash, place);
   }
 
   clear(): void {
-    // Not cleared: the table that a map lets go keeps what came later alive (see `IdTable`).
-    this.places = new Map();
-    this.arena.clear();
+    this.rows.clear();
     this.bytes = 0;
     this.takenBytes = 0;
   }
 }
 
-/** `placeBytes`: what the row takes in its arena. */
-function costOf(key: RowCacheKey, placeBytes: number): number {
-  return key.length + placeBytes + ENTRY_OVERHEAD_BYTES;
+function costOf(key: RowCacheKey, version: VersionRecord): number {
+  return placeBytesOf(key.length, version.value.length) + ENTRY_OVERHEAD_BYTES;
 }

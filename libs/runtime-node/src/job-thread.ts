@@ -14,6 +14,9 @@ interface SentError {
 
 type Answer<Result> = { readonly result: Result } | { readonly error: SentError };
 
+/** Jobs work on bytes and make few objects; the process's setting would let garbage pile up here, too. */
+const YOUNG_GENERATION_MIB = 8;
+
 interface Pending<Result> {
   readonly resolve: (result: Result) => void;
   readonly reject: (error: CairnError) => void;
@@ -31,7 +34,10 @@ export class JobThread<Job, Result> {
 
   constructor(entry: URL, name: string) {
     this.#name = name;
-    this.#worker = new Worker(entry, { name });
+    this.#worker = new Worker(entry, {
+      name,
+      resourceLimits: { maxYoungGenerationSizeMb: YOUNG_GENERATION_MIB },
+    });
     this.#worker.on('message', (answer: Answer<Result>) => {
       this.#settle(answer);
     });

@@ -9,3 +9,13 @@ export const NODE_FLAGS: readonly string[] = [
   '--heap-growing-percent=500',
   '--max-semi-space-size=16',
 ];
+
+/**
+ * How glibc is to keep memory: frames and pages come and go in pieces that it would otherwise hold on to, in
+ * as many heaps as there are threads. It saved 30 to 60 MiB of each shard node under load, and cost nothing
+ * that could be measured. Other allocators take no notice.
+ */
+export const NODE_ENVIRONMENT: Readonly<Record<string, string>> = {
+  MALLOC_ARENA_MAX: '2',
+  MALLOC_TRIM_THRESHOLD_: '1048576',
+};

@@ -2,7 +2,7 @@ import { spawn, type ChildProcess } from 'node:child_process';
 import { closeSync, existsSync, fstatSync, openSync, readSync } from 'node:fs';
 import { assert } from '@cairn/base';
 import type { NodePlan } from './layout.js';
-import { NODE_FLAGS } from './node-flags.js';
+import { NODE_ENVIRONMENT, NODE_FLAGS } from './node-flags.js';
 
 /** How a process ended. */
 export interface ProcessEnd {
@@ -50,7 +50,7 @@ export class NodeProcess {
     const node = [process.execPath, ...NODE_FLAGS, program, ...flags];
     const [executable = process.execPath, ...args] = [...this.plan.launcher, ...node];
     const child = spawn(executable, args, {
-      env,
+      env: { ...NODE_ENVIRONMENT, ...env },
       stdio: ['ignore', log, log],
       detached: true,
     });

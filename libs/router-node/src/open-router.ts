@@ -43,7 +43,7 @@ import { createKvService, type KvDoors, type KvHandlers } from './doors/kv-servi
  * Streams together stop being read at this part of what the router takes: holding a client back is cheaper
  * than refusing it, and the rest is left for unary calls and scans.
  */
-const STREAMED_OPS_SHARE = 1 / 8;
+const STREAMED_OPS_SHARE = 1 / 16;
 
 export const SERVER_VERSION = '0.1.0';
 const JOIN_RETRY_MS = 300;

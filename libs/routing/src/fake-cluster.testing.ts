@@ -428,11 +428,16 @@ export class RouterRig implements OperationSink {
     this.told.push({ operation, response: undefined, error, atMs: this.cluster.scheduler.nowMs });
   }
 
-  put(at: string, timeoutMs = 5_000): RoutedOperation {
+  put(
+    at: string,
+    timeoutMs = 5_000,
+    change: (request: KvRequest) => void = () => undefined,
+  ): RoutedOperation {
     const request = newKvRequest();
     request.op = KvOp.put;
     request.key = key(at);
     request.value = key(`value of ${at}`);
+    change(request);
     return this.router.execute(request, this, { tag: 0, timeoutMs });
   }
 

@@ -1,5 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
-import { storeId, timestamp } from '@cairn/base';
+import { storeId, timestamp, TIMESTAMP_LOGICAL_STEPS } from '@cairn/base';
 import { ReadConsistency } from '@cairn/wire';
 
 import { descriptorOf, errorOf, FakeCluster, key, RouterRig } from './fake-cluster.testing.js';
@@ -66,6 +66,31 @@ describe('RequestRouter looking for a leader', () => {
     rig.put('b');
     await rig.run(5);
     expect(receivedBy(rig)).toEqual([1, 0, 2]);
+  });
+
+  it('gives a write of a client that was idle a stamp as new as the router knows, but no retry', async () => {
+    const rig = await rigOf();
+    const issued = timestamp(100_000 * TIMESTAMP_LOGICAL_STEPS);
+    rig.cluster.issued = issued;
+    rig.get('a', 1_000, (request) => {
+      request.consistency = ReadConsistency.timestamp;
+      request.readTimestamp = issued;
+    });
+    await rig.run(10);
+    rig.cluster.lead(1, 3);
+    const stampsOf = async (isRetry: boolean): Promise<unknown[]> => {
+      rig.put('b', 1_000, (request) => {
+        request.requestId = { client: 7, sequence: 1, stamp: timestamp(5), isRetry };
+      });
+      await rig.run(20);
+      return rig.cluster.store(3).received.map(({ requestId }) => [requestId?.stamp, requestId?.isRetry]);
+    };
+    // Refused by the old leader first, which may have carried it out: a retry from then on.
+    expect(await stampsOf(false)).toEqual([[issued, true]]);
+    expect(await stampsOf(true)).toEqual([
+      [issued, true],
+      [5, true],
+    ]);
   });
 
   it('never applies twice what a deposed leader applied and refused', async () => {

@@ -1,4 +1,12 @@
-import { assert, CairnError, timestamp, unreachable, type StoreId, type Timestamp } from '@cairn/base';
+import {
+  assert,
+  CairnError,
+  timestamp,
+  TIMESTAMP_LOGICAL_STEPS,
+  unreachable,
+  type StoreId,
+  type Timestamp,
+} from '@cairn/base';
 import type { Clock, Logger, Metrics, Rng, Timer } from '@cairn/ports';
 import { ReadConsistency, type KvError, type KvRequest, type KvResponse } from '@cairn/wire';
 
@@ -18,6 +26,12 @@ const NO_STORE = 0 as StoreId;
 const SWEEP_INTERVAL_MS = 25;
 /** Waits are looked at this often while something waits. */
 const WAKE_INTERVAL_MS = 3;
+/** Older stamps of first sendings are replaced: a second, of the twenty that outcomes are remembered for. */
+const STAMP_AGE_STEPS_MAX = 1_000 * TIMESTAMP_LOGICAL_STEPS;
+/** The same for all: when there is too much to do, the stack of each refusal would cost as much as its request. */
+const STORE_FULL = new CairnError('RESOURCE_EXHAUSTED', 'the shard node has too many operations under way', {
+  retryAfterMs: 25,
+});
 /** Re-routings that may follow each other without a pause. */
 const HOPS_MAX = 4;
 
@@ -198,7 +212,21 @@ export class RequestRouter {
       this.#fail(operation, why);
       return operation;
     }
-    if (isWrite(request.op) && request.requestId === undefined) {
+    if (isWrite(request.op)) this.#identify(request);
+    if (this.#isFromTheFuture(request)) this.#checkFuture(operation);
+    else this.#routeOrWait(operation);
+    return operation;
+  }
+
+  /**
+   * A write without an identity gets one. The stamp of one that was never sent before is as old as the last
+   * answer to its client; other clients may have filled the request window since, and if its first sending met
+   * a leader that was deposed, nobody could tell what became of it. All its sendings from here have a newer
+   * one.
+   */
+  #identify(request: KvRequest): void {
+    const { requestId } = request;
+    if (requestId === undefined) {
       this.#clientSequence += 1;
       request.requestId = {
         client: this.#client,
@@ -206,10 +234,9 @@ export class RequestRouter {
         stamp: this.latestTimestamp,
         isRetry: false,
       };
+    } else if (!requestId.isRetry && requestId.stamp < this.latestTimestamp - STAMP_AGE_STEPS_MAX) {
+      request.requestId = { ...requestId, stamp: this.latestTimestamp };
     }
-    if (this.#isFromTheFuture(request)) this.#checkFuture(operation);
-    else this.#routeOrWait(operation);
-    return operation;
   }
 
   /**
@@ -380,12 +407,7 @@ export class RequestRouter {
   /** It has waited in line for a store that has its fill. */
   #refuseInLine(operation: RoutedOperation): void {
     this.#metrics.refused('store-full');
-    this.#fail(
-      operation,
-      new CairnError('RESOURCE_EXHAUSTED', 'the shard node has too many operations under way', {
-        retryAfterMs: 25,
-      }),
-    );
+    this.#fail(operation, STORE_FULL);
   }
 
   #answered(operation: RoutedOperation, response: KvResponse): void {

@@ -20,6 +20,7 @@ import { Checkpointer } from './checkpointer.js';
 import { EarlyVotes } from './early-votes.js';
 import { groupOf } from './group.js';
 import { InboundQueue } from './inbound.js';
+import { LeadershipLog } from './leadership-log.js';
 import { configStateOf, decodeNewMembers, descriptorAfterChange } from './membership.js';
 import type { PeerLinks, RangeHint } from './peer-links.js';
 import { QuietRanges } from './quiet-ranges.js';
@@ -94,6 +95,7 @@ export class Store {
   readonly #hadPromises = new Set<RangeId>();
   readonly #earlyVotes = new EarlyVotes();
   readonly #quiet: QuietRanges;
+  readonly #leadershipLog: LeadershipLog;
   #tickTimer: Timer | undefined;
   #lastTickMs = 0;
   #isClosed = false;
@@ -107,6 +109,7 @@ export class Store {
     const fatal = (error: unknown): void => {
       this.#fatal(error);
     };
+    this.#leadershipLog = new LeadershipLog(clock, logger);
     this.#inbound = new InboundQueue(config.inboundBytesMax, this.#metrics);
     this.#quiet = new QuietRanges({
       clock,
@@ -593,12 +596,7 @@ export class Store {
   }
 
   #leadershipChanged(replica: Replica): void {
-    this.#options.logger.info('leadership changed', {
-      range: replica.rangeId,
-      term: replica.term,
-      leader: replica.leaderReplicaId,
-      isLeader: replica.isLeader,
-    });
+    this.#leadershipLog.changed(replica);
     if (!replica.isLeader) this.#tellLeadership(replica, false);
     replica.wake();
     this.#options.onReplicaChanged?.(replica.rangeId);
@@ -646,6 +644,7 @@ export class Store {
       if (replica.raft.hasReady()) this.#turns.enqueue(replica);
       if (replica.isReadyLeader && replica.quietState === undefined) this.#quiet.consider(replica, nowMs);
     }
+    this.#leadershipLog.poll();
     this.#quiet.flush(nowMs);
     this.#metrics.quietReplicas(this.#quiet.size);
     this.#checkpointer.poll()?.catch((error: unknown) => {

@@ -220,9 +220,9 @@ export class RequestRouter {
 
   /**
    * A write without an identity gets one. The stamp of one that was never sent before is as old as the last
-   * answer to its client; other clients may have filled the request window since, and if its first sending met
-   * a leader that was deposed, nobody could tell what became of it. All its sendings from here have a newer
-   * one.
+   * answer to its client. Other clients may have filled the request window since, and if its first sending
+   * met a leader that was deposed, nobody could tell what became of it. All its sendings from here have a
+   * newer one.
    */
   #identify(request: KvRequest): void {
     const { requestId } = request;

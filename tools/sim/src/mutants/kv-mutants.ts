@@ -131,7 +131,7 @@ export const KV_MUTANTS: readonly Mutant[] = [
     promise: 'a read sees every write that was acknowledged before it',
     file: 'libs/shard-node/src/kv/point-reads.ts',
     edits: [{ find: ' ?? this.#machine.pending.acknowledged(key)', replace: '' }],
-    run: { type: 'cluster', shape: { rowCacheBytes: 1024 } },
+    run: { type: 'cluster', shape: { rowCacheBytes: 448 } },
   },
   {
     name: 'cache-keeps-old-row',

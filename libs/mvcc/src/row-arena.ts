@@ -68,7 +68,7 @@ export class RowArena {
   replace(place: number, version: VersionRecord): boolean {
     const slab = this.#slabOf(place);
     const at = place % SLAB_BYTES;
-    const nameBytes = (slab.words[(at >>> 2) + NAME_BYTES_AT] as number) & ROW_NAME_BYTES_MAX;
+    const nameBytes = nameBytesAt(slab, at);
     const placeBytes = slab.words[(at >>> 2) + PLACE_BYTES_AT] as number;
     if (HEADER_BYTES + nameBytes + version.value.length > placeBytes) return false;
     write(slab, at, version);
@@ -77,25 +77,26 @@ export class RowArena {
 
   /** A copy of the row. */
   read(place: number): VersionRecord {
-    const { bytes, words, doubles } = this.#slabOf(place);
+    const slab = this.#slabOf(place);
+    const { bytes, words, doubles } = slab;
     const at = place % SLAB_BYTES;
     const valueBytes = words[(at >>> 2) + VALUE_BYTES_AT] as number;
-    const nameWord = words[(at >>> 2) + NAME_BYTES_AT] as number;
-    const start = at + HEADER_BYTES + (nameWord & ROW_NAME_BYTES_MAX);
+    const start = at + HEADER_BYTES + nameBytesAt(slab, at);
     return {
       timestamp: timestamp(doubles[at >>> 3] as number),
       sequence: words[(at >>> 2) + SEQUENCE_AT] as number,
       expiry: timestamp(doubles[(at >>> 3) + EXPIRY_AT] as number),
-      tombstone: nameWord >= TOMBSTONE,
+      tombstone: (words[(at >>> 2) + NAME_BYTES_AT] as number) >= TOMBSTONE,
       value: valueBytes === 0 ? NO_VALUE : Buffer.from(bytes.subarray(start, start + valueBytes)),
     };
   }
 
   /** Whether the row has this name. */
   isNamed(place: number, name: string): boolean {
-    const { bytes, words } = this.#slabOf(place);
+    const slab = this.#slabOf(place);
+    const { bytes } = slab;
     const at = place % SLAB_BYTES;
-    const nameBytes = (words[(at >>> 2) + NAME_BYTES_AT] as number) & ROW_NAME_BYTES_MAX;
+    const nameBytes = nameBytesAt(slab, at);
     if (nameBytes !== name.length) return false;
     // Names differ most often at their ends.
     for (let index = nameBytes - 1; index >= 0; index -= 1) {
@@ -105,10 +106,10 @@ export class RowArena {
   }
 
   nameAt(place: number): string {
-    const { bytes, words } = this.#slabOf(place);
-    const start = (place % SLAB_BYTES) + HEADER_BYTES;
-    const nameBytes = (words[((place % SLAB_BYTES) >>> 2) + NAME_BYTES_AT] as number) & ROW_NAME_BYTES_MAX;
-    return bytes.toString('latin1', start, start + nameBytes);
+    const slab = this.#slabOf(place);
+    const at = place % SLAB_BYTES;
+    const start = at + HEADER_BYTES;
+    return slab.bytes.toString('latin1', start, start + nameBytesAt(slab, at));
   }
 
   /** What the row takes. */
@@ -137,10 +138,16 @@ function newSlab(): Slab {
   };
 }
 
+/** Bytes of the name of the row at `at`; its word has the tombstone, too. */
+function nameBytesAt({ words }: Slab, at: number): number {
+  return (words[(at >>> 2) + NAME_BYTES_AT] as number) & ROW_NAME_BYTES_MAX;
+}
+
 /** Everything but the name and the bytes of the place. */
-function write({ bytes, words, doubles }: Slab, at: number, version: VersionRecord): void {
+function write(slab: Slab, at: number, version: VersionRecord): void {
+  const { bytes, words, doubles } = slab;
   const word = at >>> 2;
-  const nameBytes = (words[word + NAME_BYTES_AT] as number) & ROW_NAME_BYTES_MAX;
+  const nameBytes = nameBytesAt(slab, at);
   doubles[at >>> 3] = version.timestamp;
   doubles[(at >>> 3) + EXPIRY_AT] = version.expiry;
   words[word + SEQUENCE_AT] = version.sequence;

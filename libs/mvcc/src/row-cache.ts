@@ -173,14 +173,15 @@ export class RowCache {
   /** The key is not young. What the old generation has of it is never looked at from now on. */
   #addYoung(key: RowCacheKey, hash: number, version: VersionRecord): void {
     // What was removed is not free before the generation ends: the bound counts all it has taken.
-    if (this.#young.takenBytes + costOf(key, version) > this.#generationBytesMax) {
+    const cost = costOf(key, version);
+    if (this.#young.takenBytes + cost > this.#generationBytesMax) {
       const dropped = this.#old;
       this.#evictions += dropped.rows.size;
       dropped.clear();
       this.#old = this.#young;
       this.#young = dropped;
     }
-    this.#young.add(key, hash, version);
+    this.#young.add(key, hash, version, cost);
   }
 }
 
@@ -192,9 +193,8 @@ class Generation {
   /** Of all rows that were ever put into it. */
   takenBytes = 0;
 
-  add(key: RowCacheKey, hash: number, version: VersionRecord): void {
+  add(key: RowCacheKey, hash: number, version: VersionRecord, cost: number): void {
     this.rows.add(key, hash, version);
-    const cost = costOf(key, version);
     this.bytes += cost;
     this.takenBytes += cost;
   }

@@ -28,10 +28,9 @@ const SWEEP_INTERVAL_MS = 25;
 const WAKE_INTERVAL_MS = 3;
 /** Older stamps of first sendings are replaced: a second, of the twenty that outcomes are remembered for. */
 const STAMP_AGE_STEPS_MAX = 1_000 * TIMESTAMP_LOGICAL_STEPS;
-/** The same for all: when there is too much to do, the stack of each refusal would cost as much as its request. */
-const STORE_FULL = new CairnError('RESOURCE_EXHAUSTED', 'the shard node has too many operations under way', {
-  retryAfterMs: 25,
-});
+/** One error for all: when there is too much to do, the stack of each refusal would cost as much as its request. */
+const STORE_FULL = tooMany('the shard node');
+const ROUTER_FULL = tooMany('the router');
 /** Re-routings that may follow each other without a pause. */
 const HOPS_MAX = 4;
 
@@ -205,9 +204,7 @@ export class RequestRouter {
     if (this.#isClosed || this.#open > outstandingOpsMax || this.#openBytes > outstandingBytesMax) {
       const why = this.#isClosed
         ? new CairnError('UNAVAILABLE', 'the router is stopping', { retryAfterMs: 100 })
-        : new CairnError('RESOURCE_EXHAUSTED', 'the router has too many operations under way', {
-            retryAfterMs: 25,
-          });
+        : ROUTER_FULL;
       if (!this.#isClosed) this.#metrics.refused('router-full');
       this.#fail(operation, why);
       return operation;
@@ -648,4 +645,10 @@ export class RequestRouter {
     operation.next = undefined;
     if (operation.search !== undefined) this.#leaveSearch(operation);
   }
+}
+
+function tooMany(who: string): CairnError {
+  return new CairnError('RESOURCE_EXHAUSTED', `${who} has too many operations under way`, {
+    retryAfterMs: 25,
+  });
 }

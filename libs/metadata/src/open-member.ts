@@ -118,9 +118,6 @@ class Member {
       peerLost: (id) => {
         store.peerLost(id);
       },
-      peerFound: (id) => {
-        store.peerFound(id);
-      },
     });
     const store: Store = await Store.open({
       storeId: self.storeId,

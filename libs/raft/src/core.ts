@@ -118,7 +118,11 @@ export class Core {
   readonly forwardedReads = new Map<number, ForwardedRead>();
   nextForwardId: number;
 
-  isQuiesced = false;
+  /**
+   * Follower: the heartbeats of the leader's store stand for the leader's own, and the election timer rests.
+   * Ends with the term, the role or the leader.
+   */
+  isVouching = false;
   lastTickMs: number;
   wasGap = false;
   ledSinceMs = 0;

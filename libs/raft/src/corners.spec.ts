@@ -213,36 +213,88 @@ describe('leaders', () => {
   });
 });
 
-describe('quiet groups', () => {
+describe('groups whose members are vouched for', () => {
+  function vouchFor(cluster: TestCluster, leader: TestReplica, ...members: number[]): void {
+    const { nowMs } = cluster;
+    for (const each of members) {
+      expect(cluster.get(each).node.vouch(leader.node.term)).toBe(true);
+      leader.node.setVouched(id(each), true, nowMs, nowMs);
+      expect(leader.node.takeCommitNotice(id(each))).toBe(leader.node.commitIndex);
+      expect(leader.node.takeCommitNotice(id(each))).toBe(0);
+    }
+  }
+
   test('members that are down do not keep a group awake, a transfer does', () => {
     const { cluster, leader } = led(3);
     cluster.crash(3);
     cluster.advance(1500, nobodyIsCut);
-    expect(leader.node.canQuiesce()).toBe(true);
+    expect(leader.node.isQuiet).toBe(false);
+    vouchFor(cluster, leader, 2);
+    expect(leader.node.isQuiet).toBe(true);
     expect(leader.node.transferLeader(id(2)).type).toBe('accepted');
-    expect(leader.node.canQuiesce()).toBe(false);
+    expect(leader.node.isQuiet).toBe(false);
   });
 
   test('a joint configuration does, and a follower without a leader', () => {
     const { cluster, leader } = led(3);
     cluster.advance(1000, nobodyIsCut);
+    vouchFor(cluster, leader, 2, 3);
     leader.isApplyHeld = true;
     leader.node.proposeConfigChange(change(['add-learner', 3]));
     cluster.stabilize();
-    expect(leader.node.canQuiesce()).toBe(false);
+    expect(leader.node.isQuiet).toBe(false);
     const fresh = TestCluster.of(3).get(2);
-    expect(fresh.node.canQuiesce()).toBe(false);
+    expect(fresh.node.isQuiet).toBe(false);
+    expect(fresh.node.vouch(inTerm(1))).toBe(false);
   });
 
-  test('a change and a transfer wake it', () => {
+  test('a leader steps down when no quorum is vouched for any more and none was heard', () => {
     const { cluster, leader } = led(3);
     cluster.advance(1000, nobodyIsCut);
-    expect(leader.node.quiesce()).toBe(true);
-    expect(leader.node.proposeConfigChange(change(['add-learner', 4])).type).toBe('accepted');
-    expect(leader.node.isQuiesced).toBe(false);
+    vouchFor(cluster, leader, 2, 3);
+    const heardAtMs = cluster.nowMs;
+    const isLost = (): boolean => true;
+    cluster.advance(5000, isLost);
+    expect(leader.node.role).toBe('leader');
+    leader.node.setVouched(id(2), false, heardAtMs, cluster.nowMs);
+    cluster.advance(1000, isLost);
+    expect(leader.node.role).toBe('leader');
+    leader.node.setVouched(id(3), false, heardAtMs, cluster.nowMs);
+    cluster.advance(250, isLost);
+    expect(leader.node.role).toBe('follower');
+  });
+
+  test('what is told about the commit index by another leader, or while a snapshot is installed, is ignored', () => {
+    const { cluster, leader } = led(3);
+    const follower = cluster.get(2).node;
+    leader.node.propose(new Uint8Array(1));
+    cluster.stabilize((message) => message.type === 'heartbeat');
+    const before = follower.commitIndex;
+    follower.learnCommit(inTerm(leader.node.term - 1), at(2), cluster.nowMs);
+    expect(follower.commitIndex).toBe(before);
+    leader.node.learnCommit(leader.node.term, at(2), cluster.nowMs);
+    expect(leader.node.takeCommitNotice(id(2))).toBe(0);
+    expect(leader.node.takeCommitNotice(id(9))).toBe(0);
+    follower.learnCommit(leader.node.term, at(2), cluster.nowMs);
+    expect(follower.commitIndex).toBe(2);
+  });
+
+  test('vouching ends with the term, and once', () => {
+    const { cluster, leader } = led(3);
     cluster.advance(1000, nobodyIsCut);
-    expect(leader.node.quiesce()).toBe(true);
-    leader.node.transferLeader(id(9));
-    expect(leader.node.isQuiesced).toBe(false);
+    vouchFor(cluster, leader, 2, 3);
+    const follower = cluster.get(2).node;
+    expect(follower.isVouching).toBe(true);
+    follower.stopVouching(cluster.nowMs);
+    follower.stopVouching(cluster.nowMs);
+    expect(follower.isVouching).toBe(false);
+    expect(follower.vouch(leader.node.term)).toBe(true);
+    expect(follower.vouch(inTerm(leader.node.term + 1))).toBe(false);
+    leader.node.setVouched(id(9), true, cluster.nowMs, cluster.nowMs);
+    expect(leader.node.isHeardFrom(id(9))).toBe(false);
+    expect(leader.node.isHeardFrom(id(2))).toBe(true);
+    const base = { from: id(3), to: id(2), term: inTerm(leader.node.term + 1) };
+    follower.step({ ...base, type: 'heartbeat', commit: at(0), readContext: 0, sentAtMs: 1 }, cluster.nowMs);
+    expect(follower.isVouching).toBe(false);
   });
 });

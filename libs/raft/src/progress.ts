@@ -27,6 +27,8 @@ export class Progress {
   needsCommit = false;
   /** Local time of the last message from it; before the first, of the beginning. */
   lastContactMs: number;
+  /** Heartbeats between the stores stand for those to this member, and for its answers. */
+  isVouched = false;
   /** It has answered this leader. */
   hasAnswered = false;
   /** Newest `sentAtMs` of ours that it echoed; feeds the lease. */
@@ -34,9 +36,8 @@ export class Progress {
   /** Newest read round that it confirmed. */
   ackedReadRound = 0;
   lastAppendSentAtMs = -Infinity;
-  /** Largest commit index sent to it and when it was first sent. */
+  /** Largest commit index sent to it; while it is vouched for, only in what cannot get lost unnoticed. */
   commitSent = 0;
-  commitSentAtMs = 0;
   readonly inflights: Inflights;
 
   constructor(id: ReplicaId, next: number, isLearner: boolean, facts: { config: RaftConfig; nowMs: number }) {
@@ -84,9 +85,7 @@ export class Progress {
     }
   }
 
-  noteCommitSent(commit: number, nowMs: number): void {
-    if (commit <= this.commitSent) return;
-    this.commitSent = commit;
-    this.commitSentAtMs = nowMs;
+  noteCommitSent(commit: number): void {
+    if (commit > this.commitSent) this.commitSent = commit;
   }
 }

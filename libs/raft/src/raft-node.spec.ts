@@ -104,16 +104,17 @@ describe('RaftNode', () => {
     );
   });
 
-  test('a leader of an idle group goes quiet and wakes on a proposal', () => {
+  test('a group whose members are vouched for needs no ticks, until a proposal', () => {
     const { cluster, leader } = led(3);
     cluster.advance(1000, () => false);
-    expect(leader.node.quiesce()).toBe(true);
-    expect(cluster.get(2).node.quiesce()).toBe(true);
+    vouchFor(cluster, leader, 2, 3);
+    expect([1, 2, 3].map((each) => cluster.get(each).node.isQuiet)).toEqual([true, true, true]);
     cluster.advance(5000);
     expect(cluster.network).toEqual([]);
     leader.node.propose(bytes('w'));
+    expect(leader.node.isQuiet).toBe(false);
     cluster.stabilize();
-    expect(cluster.get(2).node.isQuiesced).toBe(false);
+    expect(cluster.get(2).node.isVouching).toBe(true);
     expect(leader.appliedIndex).toBe(2);
   });
 });
@@ -181,6 +182,21 @@ function randomChange(replica: TestReplica, what: number): void {
   const target = (what % 5) + 1;
   const isVoter = replica.node.configState.voters.includes(id(target));
   replica.node.proposeConfigChange(change([isVoter ? 'add-learner' : 'add-voter', target]));
+}
+
+/** As the stores do: they answer for the members, and have told them what is committed. */
+function vouchFor(cluster: TestCluster, leader: TestReplica, ...members: number[]): void {
+  const { nowMs } = cluster;
+  for (const each of members) {
+    const { node } = cluster.get(each);
+    expect(node.vouch(leader.node.term)).toBe(true);
+    leader.node.setVouched(id(each), true, nowMs, nowMs);
+  }
+  leader.node.tick(nowMs + 100);
+  for (const each of members) {
+    const { node } = cluster.get(each);
+    node.learnCommit(leader.node.term, leader.node.takeCommitNotice(id(each)), nowMs);
+  }
 }
 
 describe('edges of the host contract', () => {
@@ -296,19 +312,19 @@ describe('edges of the host contract', () => {
     expect(restarted.role).toBe('pre-candidate');
   });
 
-  test('store heartbeats stand in for those of a quiet range', () => {
+  test('heartbeats of the stores stand for those of the range', () => {
     const { cluster, leader } = led(3);
     cluster.advance(1000, () => false);
-    expect(leader.node.quiesce() && cluster.get(2).node.quiesce()).toBe(true);
+    vouchFor(cluster, leader, 2, 3);
     const sentAtMs = cluster.nowMs + 5000;
-    leader.node.recordPeerContact(id(2), sentAtMs, sentAtMs + 1);
-    leader.node.recordPeerContact(id(9), sentAtMs, sentAtMs + 1);
+    leader.node.recordPeerContact(id(2), sentAtMs, sentAtMs + 1, sentAtMs + 1);
+    leader.node.recordPeerContact(id(9), sentAtMs, sentAtMs + 1, sentAtMs + 1);
     cluster.get(2).node.recordLeaderContact(sentAtMs, sentAtMs);
     expect(leader.node.leaseExpiresAtMs(sentAtMs + 2)).toBe(sentAtMs + 400);
-    cluster.get(2).node.wake(sentAtMs);
+    cluster.get(2).node.stopVouching(sentAtMs);
     cluster.get(2).node.campaign(sentAtMs + 499);
     expect(cluster.get(2).node.role).toBe('follower');
-    leader.node.wake(sentAtMs + 10);
+    for (const each of [2, 3]) leader.node.setVouched(id(each), false, sentAtMs + 10, sentAtMs + 10);
     leader.node.tick(sentAtMs + 20);
     expect(leader.node.takeReady().messages).toHaveLength(2);
     leader.node.reportUnreachable(id(3));
@@ -352,21 +368,19 @@ describe('edges of the host contract', () => {
 
   test('quiet only when nothing is under way', () => {
     const { cluster, leader } = led(3);
-    expect(leader.node.canQuiesce()).toBe(false);
     cluster.advance(1000, () => false);
-    expect(leader.node.canQuiesce()).toBe(true);
+    expect(leader.node.isQuiet).toBe(false);
+    vouchFor(cluster, leader, 2, 3);
+    expect(leader.node.isQuiet).toBe(true);
     leader.node.readIndex(1);
-    expect(leader.node.quiesce()).toBe(false);
+    expect(leader.node.isQuiet).toBe(false);
     cluster.stabilize();
     cluster.get(2).node.readIndex(2);
-    expect(cluster.get(2).node.canQuiesce()).toBe(false);
+    expect(cluster.get(2).node.isQuiet).toBe(false);
     cluster.stabilize();
-    cluster.advance(200, () => false);
-    expect(leader.node.quiesce()).toBe(true);
-    leader.node.readIndex(3);
-    expect(leader.node.isQuiesced).toBe(false);
+    expect([1, 2, 3].map((each) => cluster.get(each).node.isQuiet)).toEqual([true, true, true]);
     leader.node.transferLeader(id(2));
-    expect(leader.node.canQuiesce()).toBe(false);
+    expect(leader.node.isQuiet).toBe(false);
     cluster.get(3).node.leaderStoreLost(cluster.nowMs);
     leader.node.leaderStoreLost(cluster.nowMs);
     leader.node.campaign(cluster.nowMs);

@@ -8,10 +8,16 @@ import * as leader from './leader.js';
 import * as lease from './lease.js';
 import * as membership from './membership.js';
 import type { Progress } from './progress.js';
-import * as quiescence from './quiesce.js';
+import * as quiet from './quiet.js';
 import * as reads from './read-index.js';
 import * as readies from './ready.js';
-import { appendOwn, isRecentlyActive, requestAppend, requestCommitFlush } from './replication.js';
+import {
+  appendOwn,
+  isRecentlyActive,
+  requestAppend,
+  requestCommitFlush,
+  takeCommitNotice,
+} from './replication.js';
 import { step } from './step.js';
 import { tick } from './tick.js';
 import { transferLeader } from './transfer.js';
@@ -70,11 +76,16 @@ export class RaftNode {
   get configState(): ConfigState {
     return this.#core.members;
   }
-  get isQuiesced(): boolean {
-    return this.#core.isQuiesced;
+  /** Ticks would do nothing until another input comes. Constant time. */
+  get isQuiet(): boolean {
+    return quiet.isQuiet(this.#core);
+  }
+  /** See `vouch`. */
+  get isVouching(): boolean {
+    return this.#core.isVouching;
   }
 
-  /** Lets time pass; at least every third of a heartbeat interval while not quiesced. */
+  /** Lets time pass; at least every third of a heartbeat interval unless `isQuiet`. */
   tick(nowMs: number): void {
     this.#core.advance(nowMs);
     tick(this.#core);
@@ -97,13 +108,11 @@ export class RaftNode {
     if (core.uncommittedBytes > 0 && payload.length > 0 && after > core.config.uncommittedBytesMax) {
       return { type: 'refused', reason: 'too-many-uncommitted' };
     }
-    if (core.isQuiesced) quiescence.wake(core);
     return { type: 'accepted', index: appendOwn(core, EntryKind.command, payload), term: core.termNumber };
   }
 
   /** Proposes a membership change; it takes effect when the host applies its entry. */
   proposeConfigChange(change: ConfigChange): ConfigChangeResult {
-    if (this.#core.isQuiesced) quiescence.wake(this.#core);
     return membership.proposeConfigChange(this.#core, change);
   }
 
@@ -113,7 +122,6 @@ export class RaftNode {
    * an election timeout or so, given ticks.
    */
   readIndex(context: number): boolean {
-    if (this.#core.isQuiesced) quiescence.wake(this.#core);
     return reads.readIndex(this.#core, context);
   }
 
@@ -131,27 +139,27 @@ export class RaftNode {
   }
 
   /** After a pause of the process: no lease until a quorum answered a round that started later. */
-  dropLease(): void {
+  dropLease(nowMs: number): void {
+    this.#core.advance(nowMs);
     lease.dropLease(this.#core);
   }
 
   /** Hands leadership to a voter; given up after an election timeout. */
   transferLeader(to: ReplicaId): TransferResult {
-    if (this.#core.isQuiesced) quiescence.wake(this.#core);
     return transferLeader(this.#core, to);
   }
 
   /** Campaigns now, or when this replica's own vote hold runs out. */
   campaign(nowMs: number): void {
     this.#core.advance(nowMs);
-    quiescence.wake(this.#core);
+    quiet.stopVouching(this.#core);
     election.campaign(this.#core);
   }
 
   /** The stream to the leader's store broke: campaign once the vote hold is over plus up to 50 ms. */
   leaderStoreLost(nowMs: number): void {
     this.#core.advance(nowMs);
-    quiescence.wake(this.#core);
+    quiet.stopVouching(this.#core);
     election.leaderStoreLost(this.#core);
   }
 
@@ -231,16 +239,47 @@ export class RaftNode {
   }
 
   /**
-   * The stores' own heartbeat vouches for a quiesced member: it follows this leader in this term, and held
-   * its vote anew after `sentAtMs` (of this process's clock). See README for what the other side must
-   * guarantee.
+   * Follower: the heartbeats of the leader's store, and its answers to them, stand for those of this range
+   * from now on; the election timer rests. False and no effect unless it follows the leader of `term`. Ends
+   * by itself with the term, the role or the leader, which the host must tell the leader's store before it
+   * answers another heartbeat. Before each input the host says with `recordLeaderContact` what the heartbeats
+   * have meant so far.
    */
-  recordPeerContact(replicaId: ReplicaId, sentAtMs: number, nowMs: number): void {
+  vouch(term: Term): boolean {
+    return quiet.vouch(this.#core, term);
+  }
+
+  /** Follower: the stores' heartbeats do not stand for the leader's any more; the election timer runs anew. */
+  stopVouching(nowMs: number): void {
+    this.#core.advance(nowMs);
+    quiet.stopVouching(this.#core);
+  }
+
+  /**
+   * Leader: the store of a member vouches for it, and this store watches that it goes on to; or no longer,
+   * after the member was last heard at `heardAtMs`.
+   */
+  setVouched(replicaId: ReplicaId, isVouched: boolean, heardAtMs: number, nowMs: number): void {
+    this.#core.advance(nowMs);
+    const peer = this.#peer(replicaId);
+    if (peer !== undefined) quiet.setVouched(this.#core, peer, isVouched, heardAtMs);
+  }
+
+  /** Leader: the member answers, and has answered this leader before. */
+  isHeardFrom(replicaId: ReplicaId): boolean {
+    const peer = this.#peer(replicaId);
+    return peer !== undefined && peer.hasAnswered && isRecentlyActive(this.#core, peer);
+  }
+
+  /**
+   * The stores' own heartbeats: a member that is vouched for held its vote anew after `sentAtMs` (of this
+   * process's clock), and was heard at `heardAtMs`.
+   */
+  recordPeerContact(replicaId: ReplicaId, sentAtMs: number, heardAtMs: number, nowMs: number): void {
     this.#core.advance(nowMs);
     const peer = this.#peer(replicaId);
     if (peer === undefined) return;
-    peer.lastContactMs = this.#core.nowMs;
-    peer.hasAnswered = true;
+    peer.lastContactMs = Math.max(peer.lastContactMs, Math.min(heardAtMs, this.#core.nowMs));
     lease.noteAcknowledged(this.#core, peer, Math.floor(sentAtMs));
   }
 
@@ -254,26 +293,21 @@ export class RaftNode {
     this.#core.heardFromLeader(Math.min(heardAtMs, this.#core.nowMs));
   }
 
-  /** The members hear from this leader in another way now: its next heartbeat is due an interval later. */
-  deferHeartbeat(): void {
-    this.#core.heartbeatDueMs = this.#core.nowMs + this.#core.config.heartbeatIntervalMs;
+  /**
+   * Leader: what a member that is vouched for has to be told about the commit index now that no append will;
+   * 0 = nothing. Counts as told: it must arrive, or `setVouched` says that the member is on its own again.
+   */
+  takeCommitNotice(replicaId: ReplicaId): LogIndex {
+    const peer = this.#peer(replicaId);
+    return (peer === undefined ? 0 : takeCommitNotice(this.#core, peer)) as LogIndex;
   }
 
-  /** Nothing is under way, and (leader) every live member knows all that is committed. */
-  canQuiesce(): boolean {
-    return quiescence.canQuiesce(this.#core);
-  }
-
-  /** Ticks do nothing until `wake`, a message, or a proposal. False and no effect when not `canQuiesce`. */
-  quiesce(): boolean {
-    const isPossible = quiescence.canQuiesce(this.#core);
-    if (isPossible) this.#core.isQuiesced = true;
-    return isPossible;
-  }
-
-  wake(nowMs: number): void {
-    this.#core.advance(nowMs);
-    quiescence.wake(this.#core);
+  /** Follower: such a notice of the leader of `term`; any other is ignored. */
+  learnCommit(term: Term, commit: LogIndex, nowMs: number): void {
+    const core = this.#core;
+    core.advance(nowMs);
+    if (core.role !== 'follower' || core.term !== term || core.installing !== undefined) return;
+    follower.commitTo(core, commit);
   }
 
   status(): RaftStatus {
@@ -289,7 +323,7 @@ export class RaftNode {
       lastIndex: core.log.lastIndex as LogIndex,
       durableIndex: core.log.durableIndex as LogIndex,
       config: core.members,
-      isQuiesced: core.isQuiesced,
+      isQuiet: quiet.isQuiet(core),
       transferTarget: core.transferTarget,
       leaseExpiresAtMs: this.leaseExpiresAtMs(),
       pendingConfigIndex: core.pendingConfigIndex as LogIndex,

@@ -3,7 +3,7 @@ import { assert, type LogIndex } from '@cairn/base';
 import type { Core } from './core.js';
 import type { Progress } from './progress.js';
 import { releaseEarlyReads } from './read-index.js';
-import type { Entry, EntryKind } from './types.js';
+import type { Entry, EntryKind, RaftConfig } from './types.js';
 
 const NO_ENTRIES: readonly Entry[] = [];
 
@@ -79,7 +79,8 @@ export function sendAppend(core: Core, peer: Progress): boolean {
   });
   peer.lastAppendSentAtMs = core.stampMs;
   const last = previousIndex + entries.length;
-  peer.noteCommitSent(Math.min(core.commit, last), core.stampMs);
+  // When entries get lost, it shows; a probe that does was perhaps the only message with the commit index.
+  if (!peer.isVouched || peer.state === 'replicate') peer.noteCommitSent(Math.min(core.commit, last));
   if (peer.state === 'probe') peer.isProbeSent = true;
   else if (entries.length > 0) {
     peer.inflights.add(last, bytes);
@@ -106,7 +107,8 @@ function sendSnapshot(core: Core, peer: Progress): boolean {
 }
 
 export function isRecentlyActive(core: Core, peer: Progress): boolean {
-  return peer === core.self || peer.lastContactMs + core.config.electionTimeoutMs > core.nowMs;
+  if (peer === core.self || peer.isVouched) return true;
+  return peer.lastContactMs + core.config.electionTimeoutMs > core.nowMs;
 }
 
 export function sendHeartbeat(core: Core, peer: Progress): void {
@@ -120,7 +122,7 @@ export function sendHeartbeat(core: Core, peer: Progress): void {
     readContext: core.pendingReads.length > 0 ? core.readRound : 0,
     sentAtMs: core.stampMs,
   });
-  peer.noteCommitSent(commit, core.stampMs);
+  if (!peer.isVouched) peer.noteCommitSent(commit);
 }
 
 export function broadcastHeartbeat(core: Core): void {
@@ -130,23 +132,30 @@ export function broadcastHeartbeat(core: Core): void {
 /**
  * To those who would hear nothing else: an append holds off elections, renews the lease and tells the commit
  * index just as well. Without this, a thousand ranges that write a little spend more on heartbeats than on
- * writes.
+ * writes. A member that is vouched for gets one only when it owes an answer to an append, which may be lost.
  */
 export function sendDueHeartbeats(core: Core): void {
   core.heartbeatDueMs = core.nowMs + core.config.heartbeatIntervalMs;
   for (const peer of core.peers) {
     const isSilent = peer.lastAppendSentAtMs + core.config.heartbeatIntervalMs <= core.nowMs;
-    if (isSilent || core.pendingReads.length > 0) sendHeartbeat(core, peer);
+    const isNeeded = !peer.isVouched || peer.match < core.log.lastIndex;
+    if ((isSilent && isNeeded) || core.pendingReads.length > 0) sendHeartbeat(core, peer);
   }
 }
 
+/** To whom an append was sent this lately, the next one brings the commit index along. */
+export function commitSilenceMs(config: RaftConfig): number {
+  return config.heartbeatIntervalMs / 2;
+}
+
 /**
- * Tells members the commit index that they have not been told, with the next Ready; not those to whom an
- * append was sent within `silentMs`, because the next one brings it along.
+ * Tells members the commit index that they have not been told, with the next Ready. With `silentMs`: not
+ * those to whom an append was sent within it, nor those that hear it from the host (`takeCommitNotice`).
  */
 export function requestCommitFlush(core: Core, silentMs = 0): void {
   for (const peer of core.peers) {
-    if (!owesCommit(core, peer) || peer.lastAppendSentAtMs + silentMs > core.nowMs) continue;
+    if (!owesCommit(core, peer) || (silentMs > 0 && peer.isVouched)) continue;
+    if (peer.lastAppendSentAtMs + silentMs > core.nowMs) continue;
     peer.needsCommit = true;
     core.needsFlush = true;
   }
@@ -154,6 +163,15 @@ export function requestCommitFlush(core: Core, silentMs = 0): void {
 
 function owesCommit(core: Core, peer: Progress): boolean {
   return peer.commitSent < Math.min(core.commit, peer.match);
+}
+
+/** The commit index that the host shall tell a member that is vouched for; 0 = none now. */
+export function takeCommitNotice(core: Core, peer: Progress): number {
+  if (!peer.isVouched || !owesCommit(core, peer)) return 0;
+  if (peer.lastAppendSentAtMs + commitSilenceMs(core.config) > core.nowMs) return 0;
+  const commit = Math.min(core.commit, peer.match);
+  peer.noteCommitSent(commit);
+  return commit;
 }
 
 const matchOf = (peer: Progress): number => peer.match;

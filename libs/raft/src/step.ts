@@ -6,7 +6,6 @@ import { handleAppend, handleHeartbeat, handleSnapshot } from './follower.js';
 import { handleAppendResponse, handleHeartbeatResponse } from './leader.js';
 import { handleReadIndex, handleReadIndexResponse } from './read-index.js';
 import { becomeFollower } from './roles.js';
-import { wake } from './quiesce.js';
 import type { Message } from './types.js';
 
 /** Takes one message in. Messages of older terms are answered where the sender could otherwise stay stuck. */
@@ -17,18 +16,12 @@ export function step(core: Core, message: Message): void {
     answerStale(core, message);
     return;
   }
-  if (core.isQuiesced && !isLateAnswer(message)) wake(core);
   if (message.term > core.term && raisesTerm(message)) {
     const isFromLeader =
       message.type === 'append' || message.type === 'heartbeat' || message.type === 'snapshot';
     becomeFollower(core, message.term, isFromLeader ? message.from : NO_REPLICA);
   }
   dispatch(core, message);
-}
-
-/** An answer to what was sent before going quiet is no reason to wake. */
-function isLateAnswer(message: Message): boolean {
-  return message.type === 'heartbeat-response' || message.type === 'append-response';
 }
 
 /** Candidacies are judged before the term moves; a granted pre-vote names a term nobody has entered. */

@@ -4,18 +4,17 @@ import { maybeLeaveJoint } from './membership.js';
 import { isJoint } from './membership-change.js';
 import type { Progress } from './progress.js';
 import { expireForwardedReads } from './read-index.js';
-import { requestCommitFlush, sendDueHeartbeats } from './replication.js';
+import { commitSilenceMs, requestCommitFlush, sendDueHeartbeats } from './replication.js';
 import { becomeFollower } from './roles.js';
 import { expireTransfer } from './transfer.js';
 
 /** Runs what has become due. Nothing is allocated while nothing is. */
 export function tick(core: Core): void {
-  if (core.isQuiesced) return;
   const gapMs = core.nowMs - core.lastTickMs;
   core.lastTickMs = core.nowMs;
   excuseGap(core, gapMs);
   if (core.role === 'leader') tickLeader(core);
-  else if (core.nowMs >= core.electionDeadlineMs) onElectionTimeout(core);
+  else if (!core.isVouching && core.nowMs >= core.electionDeadlineMs) onElectionTimeout(core);
   if (core.forwardedReads.size > 0) expireForwardedReads(core);
 }
 
@@ -38,13 +37,21 @@ function tickLeader(core: Core): void {
   expireTransfer(core);
   if (core.nowMs >= core.quorumCheckDueMs && !checkQuorum(core)) return;
   if (core.nowMs >= core.heartbeatDueMs) sendDueHeartbeats(core);
-  else requestCommitFlush(core, core.config.heartbeatIntervalMs / 2);
+  else requestCommitFlush(core, commitSilenceMs(core.config));
   if (isJoint(core.members)) maybeLeaveJoint(core);
 }
 
-/** A leader that a quorum has not answered for an election timeout steps down; true when it may stay. */
+const heardOf =
+  (core: Core) =>
+  (peer: Progress): number =>
+    peer === core.self || peer.isVouched ? Infinity : peer.lastContactMs;
+
+/**
+ * A leader that a quorum has not answered for an election timeout steps down; true when it may stay. For
+ * members that are vouched for the host watches: it takes the vouching back in time.
+ */
 function checkQuorum(core: Core): boolean {
-  const heardMs = core.quorumValue((peer: Progress) => (peer === core.self ? Infinity : peer.lastContactMs));
+  const heardMs = core.quorumValue(heardOf(core));
   const nextMs = Math.min(heardMs, core.nowMs) + core.config.electionTimeoutMs;
   if (nextMs <= core.nowMs) {
     becomeFollower(core, core.term, NO_REPLICA);

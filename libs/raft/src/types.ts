@@ -321,7 +321,8 @@ export interface RaftStatus {
   /** Everything up to here is known durable on this replica. */
   readonly durableIndex: LogIndex;
   readonly config: ConfigState;
-  readonly isQuiesced: boolean;
+  /** See `RaftNode.isQuiet`. */
+  readonly isQuiet: boolean;
   /** 0 = no transfer under way. */
   readonly transferTarget: ReplicaId;
   /** -Infinity without a lease. */

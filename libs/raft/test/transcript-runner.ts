@@ -1,7 +1,7 @@
 import { assert, type LogIndex, type ReplicaId, type Term } from '@cairn/base';
 
 import { defaultRaftConfig, EntryKind } from '../src/index.js';
-import type { ConfigOperation, ConfigState, Message, RaftConfig, Ready } from '../src/index.js';
+import type { ConfigOperation, ConfigState, Message, RaftConfig, RaftNode, Ready } from '../src/index.js';
 import { TestCluster, type LogStart, type TestReplica } from '../src/testing/index.js';
 
 const OUTPUT_PREFIX = '  ';
@@ -162,11 +162,8 @@ class Runner {
       case 'read':
         this.#lines.push(replica().node.readIndex(at(1)) ? 'accepted' : 'refused');
         return;
-      case 'quiesce':
-        this.#lines.push(replica().node.quiesce() ? 'quiet' : 'not possible');
-        return;
       case 'drop-lease':
-        replica().node.dropLease();
+        replica().node.dropLease(cluster.nowOf(replica()));
         return;
       case 'lease':
         this.#lines.push(replica().node.hasLease(cluster.nowOf(replica())) ? 'held' : 'none');
@@ -276,6 +273,23 @@ class Runner {
       case 'refuse-snapshots':
         replica().refusesSnapshots = true;
         return;
+      case 'vouch':
+        this.#vouch(replica());
+        return;
+      case 'unvouch':
+        replica().node.stopVouching(cluster.nowOf(replica()));
+        this.#leaderNode().setVouched(replica().id, false, cluster.nowMs, cluster.nowMs);
+        return;
+      case 'beat':
+        replica().node.recordLeaderContact(cluster.nowOf(replica()), cluster.nowOf(replica()));
+        this.#leaderNode().recordPeerContact(replica().id, cluster.nowMs, cluster.nowMs, cluster.nowMs);
+        return;
+      case 'notice':
+        this.#notice(replica());
+        return;
+      case 'quiet':
+        this.#lines.push(replica().node.isQuiet ? 'quiet' : 'needs ticks');
+        return;
       case 'give':
         replica().refusesSnapshots = false;
         cluster.give(Number(words[0]), cluster.get(Number(words[2])).appliedConfig, startOf(words[1] ?? ''));
@@ -283,6 +297,29 @@ class Runner {
       default:
         assert(false, 'unknown command', { verb });
     }
+  }
+
+  #leaderNode(): RaftNode {
+    const leader = this.#cluster.leader();
+    assert(leader !== undefined, 'nobody leads');
+    return leader.node;
+  }
+
+  /** The store of a member answers for it, and the leader's store hears that. */
+  #vouch(member: TestReplica): void {
+    const { nowMs } = this.#cluster;
+    const leader = this.#leaderNode();
+    const isVouching = member.node.vouch(leader.term);
+    this.#lines.push(isVouching ? 'vouched for' : 'refused');
+    if (isVouching) leader.setVouched(member.id, true, nowMs, nowMs);
+  }
+
+  /** The leader's store tells a member what is committed. */
+  #notice(member: TestReplica): void {
+    const leader = this.#leaderNode();
+    const commit = leader.takeCommitNotice(member.id);
+    this.#lines.push(commit === 0 ? 'nothing to tell' : `commit=${commit}`);
+    if (commit > 0) member.node.learnCommit(leader.term, commit, this.#cluster.nowOf(member));
   }
 
   /** Settings of the replicas that are added afterwards. */

@@ -11,7 +11,7 @@ import type { ProposeResult, RaftNode } from '@cairn/raft';
 import type { RangeLog } from '@cairn/raft-log';
 
 import { ApplyQueue } from './apply-queue.js';
-import { applyContact, type QuietState } from './quiet-state.js';
+import { applyContact, type Support } from './heartbeat-peer.js';
 import { ReadQueue } from './read-queue.js';
 import type { SpanIndex } from './span-index.js';
 import type { ReplicaHandle, StateMachine } from './state-machine.js';
@@ -94,11 +94,10 @@ export class Replica implements ReplicaHandle {
   /** Removed from the store; whoever still holds a reference must let go. */
   isClosed = false;
 
-  /** Owned by `QuietRanges`; undefined while awake. */
-  quietState: QuietState | undefined = undefined;
-  /** The end of the log when it was last seen to move, and when that was. */
-  idleAtIndex = 0 as LogIndex;
-  idleSinceMs = 0;
+  /** Owned by `StoreHeartbeats`; undefined while the replica is on its own. */
+  support: Support | undefined = undefined;
+  /** Owned by `Ticker`: the replica gets ticks. */
+  isAwake = false;
 
   isLeader = false;
   leaderReplicaId = 0 as ReplicaId;
@@ -213,7 +212,7 @@ export class Replica implements ReplicaHandle {
   }
 
   hasLease(nowMs: number): boolean {
-    if (this.quietState !== undefined) applyContact(this, nowMs);
+    if (this.support !== undefined) applyContact(this, this.support, nowMs);
     return this.isReadyLeader && !this.isFrozen && this.raft.hasLease(nowMs);
   }
 

@@ -29,8 +29,6 @@ export interface SessionLinksOptions {
   hello(purpose: Hello['purpose']): Hello;
   /** A stream from or to the store broke. */
   peerLost(storeId: StoreId): void;
-  /** A stream to or from the store is open again: either may be the one that was missed. */
-  peerFound(storeId: StoreId): void;
 }
 
 interface PeerLink {
@@ -89,9 +87,6 @@ export class SessionLinks implements PeerLinks {
         rng,
         logger,
         onFrame: () => undefined,
-        onUp: () => {
-          this.#options.peerFound(storeId);
-        },
         onDown: (_error, wasUp) => {
           if (wasUp && !this.#isClosed) this.#options.peerLost(storeId);
         },
@@ -149,10 +144,7 @@ export class SessionLinks implements PeerLinks {
       });
     }
     // Whoever dials us listens, too: a store that was away for long is not waited for another two seconds.
-    if (remote.purpose === 'raft') {
-      this.#links.get(remote.storeId)?.session.retryNow();
-      this.#options.peerFound(remote.storeId);
-    }
+    if (remote.purpose === 'raft') this.#links.get(remote.storeId)?.session.retryNow();
     return {
       onFrame: (type, body) => {
         if (type === FrameType.raftMessages) store.receiveRaftFrame(remote.storeId, body);

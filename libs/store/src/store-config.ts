@@ -9,11 +9,6 @@ export interface StoreConfig {
   readonly heartbeatIntervalMs: number;
   readonly leaseDurationMs: number;
   readonly voteHoldMs: number;
-  /**
-   * A range in which nothing was written for this long goes quiet: no ticks and no messages until something
-   * happens. Default 3,000.
-   */
-  readonly quiesceAfterMs: number;
   /** A turn works on at most this many replicas (default 256) … */
   readonly replicasPerTurnMax: number;
   /** … and stops taking new ones after this long. Default 8. */
@@ -55,7 +50,6 @@ export const DEFAULT_STORE_CONFIG: StoreConfig = {
   heartbeatIntervalMs: 150,
   leaseDurationMs: 400,
   voteHoldMs: 500,
-  quiesceAfterMs: 3_000,
   replicasPerTurnMax: 256,
   turnBudgetMs: 8,
   applyBatchBytesMax: 4 * 1024 * 1024,
@@ -81,10 +75,6 @@ export function validateStoreConfig(config: StoreConfig): void {
   check(
     config.tickIntervalMs * 2 <= config.heartbeatIntervalMs,
     `tickIntervalMs (${config.tickIntervalMs}) must be at most half of heartbeatIntervalMs (${config.heartbeatIntervalMs})`,
-  );
-  check(
-    config.electionTimeoutMs <= config.quiesceAfterMs,
-    `quiesceAfterMs (${config.quiesceAfterMs}) must not be below electionTimeoutMs (${config.electionTimeoutMs})`,
   );
   check(
     config.logRetentionBytes < config.logForceTruncateBytes,

@@ -10,7 +10,7 @@ import {
   type Term,
 } from '@cairn/base';
 import type { KvEngine } from '@cairn/engine';
-import type { Clock, Disk, Logger, Metrics, Rng, Timer } from '@cairn/ports';
+import type { Clock, Disk, Logger, Metrics, Rng } from '@cairn/ports';
 import { decodeConfigChange, type Entry, type Message, type Ready } from '@cairn/raft';
 import type { RaftLog } from '@cairn/raft-log';
 
@@ -23,7 +23,6 @@ import { InboundQueue } from './inbound.js';
 import { LeadershipLog } from './leadership-log.js';
 import { configStateOf, decodeNewMembers, descriptorAfterChange } from './membership.js';
 import type { PeerLinks, RangeHint } from './peer-links.js';
-import { QuietRanges } from './quiet-ranges.js';
 import { openStoreLog } from './open-store-log.js';
 import { overlap } from './range-spans.js';
 import { recoveredReplicas, rememberEntries, type RecoveredReplica } from './recovery.js';
@@ -38,7 +37,9 @@ import { SpanIndex } from './span-index.js';
 import { applySplit, beginLogOfBirth, BIRTH_INDEX, BIRTH_TERM, cutRange, type ChildIds } from './split.js';
 import type { ReplicaGroup, StateMachine } from './state-machine.js';
 import { validateStoreConfig, type StoreConfig } from './store-config.js';
+import { StoreHeartbeats } from './store-heartbeats.js';
 import { StoreMetrics } from './store-metrics.js';
+import { Ticker } from './ticker.js';
 import { TurnLoop } from './turn.js';
 
 export interface StoreOptions {
@@ -94,10 +95,9 @@ export class Store {
    */
   readonly #hadPromises = new Set<RangeId>();
   readonly #earlyVotes = new EarlyVotes();
-  readonly #quiet: QuietRanges;
+  readonly #heartbeats: StoreHeartbeats;
+  readonly #ticker: Ticker;
   readonly #leadershipLog: LeadershipLog;
-  #tickTimer: Timer | undefined;
-  #lastTickMs = 0;
   #isClosed = false;
 
   private constructor(options: StoreOptions, log: RaftLog) {
@@ -111,7 +111,7 @@ export class Store {
     };
     this.#leadershipLog = new LeadershipLog(clock, logger);
     this.#inbound = new InboundQueue(config.inboundBytesMax, this.#metrics);
-    this.#quiet = new QuietRanges({
+    this.#heartbeats = new StoreHeartbeats({
       clock,
       rng: options.rng,
       logger,
@@ -121,7 +121,11 @@ export class Store {
       enqueue: (replica) => {
         this.#turns.enqueue(replica);
       },
+      awaken: (replica) => {
+        this.#ticker.awaken(replica);
+      },
     });
+    this.#ticker = this.#newTicker();
     this.#turns = new TurnLoop({
       clock,
       config,
@@ -147,7 +151,10 @@ export class Store {
       leadershipChanged: (replica) => {
         this.#leadershipChanged(replica);
       },
-      quiet: this.#quiet,
+      heartbeats: this.#heartbeats,
+      awaken: (replica) => {
+        this.#ticker.awaken(replica);
+      },
       fatal,
     });
     this.#applier = new Applier({
@@ -198,6 +205,24 @@ export class Store {
     this.#changer = new ReplicaChanger({ storeId: options.storeId, clock, logger });
   }
 
+  #newTicker(): Ticker {
+    const { clock, config, logger } = this.#options;
+    return new Ticker({
+      clock,
+      config,
+      logger,
+      metrics: this.#metrics,
+      heartbeats: this.#heartbeats,
+      replicas: this.#replicas,
+      enqueue: (replica) => {
+        this.#turns.enqueue(replica);
+      },
+      ticked: () => {
+        this.#ticked();
+      },
+    });
+  }
+
   #newReceiver(): SnapshotReceiver {
     const { config, disk, engine, logger } = this.#options;
     return new SnapshotReceiver({
@@ -223,7 +248,7 @@ export class Store {
     try {
       const store = new Store(options, log);
       await store.#recover();
-      store.#startTicking();
+      store.#ticker.start();
       return store;
     } catch (error) {
       await log.close();
@@ -271,6 +296,7 @@ export class Store {
     const around = { clock, config, rng, log: this.#log, host: this.#turns, spans: this.#spans };
     const replica = buildReplica(around, start);
     this.#replicas.set(start.rangeId, replica);
+    this.#ticker.awaken(replica);
     return replica;
   }
 
@@ -369,7 +395,7 @@ export class Store {
     this.#replicas.delete(rangeId);
     if (replica.isInitialised) this.#spans.remove(replica);
     const wasLeading = replica.isReadyLeader;
-    this.#quiet.forget(replica);
+    this.#heartbeats.forget(replica);
     this.#removal.begin(replica);
     if (wasLeading) this.#tellLeadership(replica, false);
     this.#options.onReplicaChanged?.(rangeId);
@@ -407,16 +433,11 @@ export class Store {
   receiveHeartbeat(from: StoreId, body: Buffer): void {
     if (this.#isClosed) return;
     try {
-      this.#quiet.receive(from, body);
+      this.#heartbeats.receive(from, body);
     } catch (error) {
       if (!CairnError.is(error)) throw error;
-      this.#quiet.garbled(from, error);
+      this.#heartbeats.garbled(from, error);
     }
-  }
-
-  /** A stream to or from a peer store is open again. */
-  peerFound(storeId: StoreId): void {
-    this.#quiet.peerFound(storeId);
   }
 
   /** A peer store offers a snapshot; frames of the stream go to what is returned. */
@@ -506,9 +527,9 @@ export class Store {
   /** The stream to a store broke: followers of its leaders need not wait for their full election timeout. */
   peerLost(storeId: StoreId): void {
     const nowMs = this.#options.clock.nowMs();
-    this.#quiet.peerLost(storeId);
+    this.#heartbeats.peerLost(storeId);
     for (const replica of this.#replicas.values()) {
-      if (!replica.isLeader && replica.leaderStoreId === storeId) {
+      if (!replica.isLeader && replica.leaderStoreId === storeId && !replica.raft.isVouching) {
         replica.raft.leaderStoreLost(nowMs);
         this.#turns.enqueue(replica);
       }
@@ -573,8 +594,12 @@ export class Store {
     const descriptor = descriptorAfterChange(replica.descriptor, config, decodeNewMembers(change.context));
     replica.setDescriptor(descriptor);
     const isMember = descriptor.replicas.some((member) => member.replicaId === replica.replicaId);
-    if (!isMember) this.#remove(replica);
-    else this.#options.onReplicaChanged?.(replica.rangeId);
+    if (!isMember) {
+      this.#remove(replica);
+      return;
+    }
+    if (replica.support?.kind === 'leading') this.#heartbeats.lead(replica);
+    this.#options.onReplicaChanged?.(replica.rangeId);
   }
 
   #installSnapshot(replica: Replica, ready: Ready): void {
@@ -604,6 +629,7 @@ export class Store {
 
   #readyToLead(replica: Replica): void {
     replica.isReadyLeader = true;
+    this.#heartbeats.lead(replica);
     replica.machine?.leadershipGained(replica.term);
     this.#tellLeadership(replica, true);
     this.#options.onReplicaChanged?.(replica.rangeId);
@@ -613,40 +639,8 @@ export class Store {
     for (const listener of replica.leadershipListeners) listener(isLeader, replica.term);
   }
 
-  #startTicking(): void {
-    this.#lastTickMs = this.#options.clock.nowMs();
-    const again = (): void => {
-      this.#tickTimer = this.#options.clock.setTimer(this.#options.config.tickIntervalMs, () => {
-        if (this.#isClosed) return;
-        this.#tick();
-        again();
-      });
-    };
-    again();
-  }
-
-  #tick(): void {
-    const { clock, config, logger } = this.#options;
-    const nowMs = clock.nowMs();
-    const gapMs = nowMs - this.#lastTickMs;
-    this.#lastTickMs = nowMs;
-    // Whoever slept this long may have slept anywhere, also between a lease check and what it protects.
-    const wasPaused = gapMs > config.leaseDurationMs / 2;
-    if (wasPaused) {
-      this.#metrics.pause();
-      logger.warn('process was paused, leases dropped', { gapMs: Math.round(gapMs) });
-    }
-    this.#quiet.tick(nowMs, wasPaused);
-    for (const replica of this.#replicas.values()) {
-      if (wasPaused) replica.raft.dropLease();
-      if (replica.raft.isQuiesced) continue;
-      replica.raft.tick(nowMs);
-      if (replica.raft.hasReady()) this.#turns.enqueue(replica);
-      if (replica.isReadyLeader && replica.quietState === undefined) this.#quiet.consider(replica, nowMs);
-    }
+  #ticked(): void {
     this.#leadershipLog.poll();
-    this.#quiet.flush(nowMs);
-    this.#metrics.quietReplicas(this.#quiet.size);
     this.#checkpointer.poll()?.catch((error: unknown) => {
       this.#fatal(error);
     });
@@ -655,7 +649,7 @@ export class Store {
   #fatal(error: unknown): void {
     if (this.#isClosed) return;
     this.#isClosed = true;
-    this.#tickTimer?.cancel();
+    this.#ticker.stop();
     this.#turns.stop();
     this.#applier.stop();
     this.#options.logger.error('store stopped', { reason: messageOf(error) });
@@ -668,7 +662,7 @@ export class Store {
   /** Stops the loop and leaves a checkpoint. Leaders should have been transferred before. */
   async close(): Promise<void> {
     if (this.#isClosed) return;
-    this.#tickTimer?.cancel();
+    this.#ticker.stop();
     await this.#checkpointer.run();
     await this.#removal.settled();
     this.#isClosed = true;

@@ -4,10 +4,11 @@ import type { Message, Ready } from '@cairn/raft';
 import type { RaftLog } from '@cairn/raft-log';
 
 import type { Applier } from './applier.js';
+import { applyContact } from './heartbeat-peer.js';
 import type { PeerLinks, RangeHint } from './peer-links.js';
-import type { QuietRanges } from './quiet-ranges.js';
 import type { Replica, ReplicaHost } from './replica.js';
 import type { StoreConfig } from './store-config.js';
+import type { StoreHeartbeats } from './store-heartbeats.js';
 import type { StoreMetrics } from './store-metrics.js';
 
 /** Readies that become durable with one write of the log. */
@@ -30,8 +31,9 @@ export interface TurnLoopParts {
   /** The core asks for a snapshot to be sent. */
   sendSnapshot(replica: Replica, message: Message & { type: 'snapshot' }): void;
   leadershipChanged(replica: Replica): void;
-  /** Around the steps of a replica that is quiet. */
-  readonly quiet: QuietRanges;
+  readonly heartbeats: StoreHeartbeats;
+  /** The replica needs ticks. */
+  awaken(replica: Replica): void;
   /** The log cannot be written any more: the store must stop. */
   fatal(error: unknown): void;
 }
@@ -79,11 +81,12 @@ export class TurnLoop implements ReplicaHost {
   /** Takes a message in. What follows from it is carried out in this turn, or in the next when none runs. */
   step(replica: Replica, message: Message): void {
     const nowMs = this.#isRunning ? this.#startedMs : this.#parts.clock.nowMs();
-    const wasQuiet = replica.quietState !== undefined;
-    if (wasQuiet) this.#parts.quiet.beforeSteps(replica, nowMs);
-    replica.raft.step(message, nowMs);
-    if (wasQuiet) this.#parts.quiet.afterSteps(replica);
-    if (replica.raft.hasReady()) this.enqueue(replica);
+    const { raft, support } = replica;
+    if (support !== undefined) applyContact(replica, support, nowMs);
+    raft.step(message, nowMs);
+    if (support !== undefined) this.#parts.heartbeats.afterInput(replica);
+    if (raft.hasReady()) this.enqueue(replica);
+    else if (!replica.isAwake && !raft.isQuiet) this.#parts.awaken(replica);
   }
 
   /** Asks for a turn after the events that are already waiting. */
@@ -146,16 +149,16 @@ export class TurnLoop implements ReplicaHost {
   #process(replica: Replica, nowMs: number): void {
     replica.isQueued = false;
     if (replica.isClosed) return;
-    const { raft, machine } = replica;
-    const wasQuiet = replica.quietState !== undefined;
-    if (wasQuiet) this.#parts.quiet.beforeSteps(replica, nowMs);
+    const { raft, machine, support } = replica;
+    if (support !== undefined) applyContact(replica, support, nowMs);
     if (machine?.turn !== undefined) {
       this.#current = replica;
       machine.turn(nowMs);
       this.#current = undefined;
     }
     while (raft.hasReady()) this.#handleReady(replica, raft.takeReady());
-    if (wasQuiet) this.#parts.quiet.afterSteps(replica);
+    if (support !== undefined) this.#parts.heartbeats.afterInput(replica);
+    if (!replica.isAwake && !raft.isQuiet) this.#parts.awaken(replica);
   }
 
   /** Carries out one Ready in the order that the core's contract demands. */

@@ -40,7 +40,9 @@ export * from './session-types.js';
 export {
   decodeStoreHeartbeat,
   encodeStoreHeartbeat,
-  type QuietAnswer,
-  type QuietRange,
+  type CommitNotice,
+  type LedRange,
   type StoreHeartbeat,
+  type VouchAnswer,
+  type VouchAsk,
 } from './store-heartbeat-codec.js';

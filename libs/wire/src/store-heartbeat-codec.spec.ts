@@ -4,18 +4,20 @@ import fc from 'fast-check';
 
 import { decodeStoreHeartbeat, encodeStoreHeartbeat } from './store-heartbeat-codec.js';
 
-const quietRange = fc.record({
+const led = {
   rangeId: fc.integer({ min: 1, max: 2 ** 40 }).map(rangeId),
   term: fc.integer({ min: 1, max: 2 ** 40 }).map(term),
-  index: fc.integer({ min: 1, max: 2 ** 40 }).map(logIndex),
-});
+};
+const ask = { ...led, round: fc.nat() };
 const heartbeat = fc.record({
   generation: fc.nat(),
   sentAtMs: fc.nat(),
   echoSentAtMs: fc.nat(),
-  asks: fc.array(quietRange),
-  answers: fc.array(fc.tuple(quietRange, fc.boolean()).map(([range, isQuiet]) => ({ ...range, isQuiet }))),
-  woken: fc.array(fc.integer({ min: 1, max: 2 ** 40 }).map(rangeId)),
+  ended: fc.array(led.rangeId),
+  answers: fc.array(fc.record({ ...ask, isVouching: fc.boolean() })),
+  released: fc.array(fc.record(led)),
+  asks: fc.array(fc.record(ask)),
+  commits: fc.array(fc.record({ ...led, commit: fc.integer({ min: 1, max: 2 ** 40 }).map(logIndex) })),
 });
 
 describe('heartbeats of stores', () => {
@@ -28,14 +30,15 @@ describe('heartbeats of stores', () => {
   });
 
   it('are refused when cut short or continued', () => {
-    const ask = { rangeId: rangeId(7), term: term(3), index: logIndex(11) };
     const whole = encodeStoreHeartbeat({
       generation: 5,
       sentAtMs: 10,
       echoSentAtMs: 0,
-      asks: [ask],
+      ended: [],
       answers: [],
-      woken: [],
+      released: [],
+      asks: [{ rangeId: rangeId(7), term: term(3), round: 11 }],
+      commits: [],
     });
     expect(() => decodeStoreHeartbeat(whole.subarray(0, whole.length - 1))).toThrow();
     expect(() => decodeStoreHeartbeat(Buffer.concat([whole, Buffer.alloc(1)]))).toThrow();

@@ -1,21 +1,30 @@
 import type { LogIndex, RangeId, Term } from '@cairn/base';
 import { ByteReader, ByteWriter } from '@cairn/codec';
 
-/** A range and the state of it that a leader wants to leave alone: its term and its last log index. */
-export interface QuietRange {
+/** A leadership: a range, and the term that its leader leads. */
+export interface LedRange {
   readonly rangeId: RangeId;
   readonly term: Term;
-  readonly index: LogIndex;
 }
 
-/** The answer to a `QuietRange` that was asked for. */
-export interface QuietAnswer extends QuietRange {
-  /** The replica sleeps, and its store vouches for it from now on. */
-  readonly isQuiet: boolean;
+/** A leader asks the store of a member to vouch for it. */
+export interface VouchAsk extends LedRange {
+  /** Of the asking store, never the same twice in its life: the answer carries it. */
+  readonly round: number;
+}
+
+export interface VouchAnswer extends VouchAsk {
+  /** The member follows that leader, and its store vouches for it from now on. */
+  readonly isVouching: boolean;
+}
+
+/** What the leader has committed and the member surely has. */
+export interface CommitNotice extends LedRange {
+  readonly commit: LogIndex;
 }
 
 /**
- * What one store tells another for all its quiet ranges at once. Everything in a frame is true when it is
+ * What one store tells another for all ranges that the two share. Everything in a frame is true when it is
  * sent, and frames of one generation arrive in the order in which they were sent, or not at all from some
  * frame on.
  */
@@ -26,25 +35,22 @@ export interface StoreHeartbeat {
   readonly sentAtMs: number;
   /** `sentAtMs` of the heartbeat that is answered; 0 = none. */
   readonly echoSentAtMs: number;
-  /** Ranges led by the sender that might go quiet. */
-  readonly asks: readonly QuietRange[];
-  readonly answers: readonly QuietAnswer[];
   /** Ranges led by the receiver that the sender no longer vouches for. */
-  readonly woken: readonly RangeId[];
+  readonly ended: readonly RangeId[];
+  readonly answers: readonly VouchAnswer[];
+  /** Leaderships of the sender that are over, or that it begins to ask for anew. */
+  readonly released: readonly LedRange[];
+  readonly asks: readonly VouchAsk[];
+  readonly commits: readonly CommitNotice[];
 }
 
-function writeRange(writer: ByteWriter, range: QuietRange): void {
+function writeLed(writer: ByteWriter, range: LedRange): void {
   writer.varint(range.rangeId);
   writer.varint(range.term);
-  writer.varint(range.index);
 }
 
-function readRange(reader: ByteReader): QuietRange {
-  return {
-    rangeId: reader.varint() as RangeId,
-    term: reader.varint() as Term,
-    index: reader.varint() as LogIndex,
-  };
+function readLed(reader: ByteReader): LedRange {
+  return { rangeId: reader.varint() as RangeId, term: reader.varint() as Term };
 }
 
 function readList<Item>(reader: ByteReader, read: () => Item): Item[] {
@@ -60,15 +66,26 @@ export function encodeStoreHeartbeat(heartbeat: StoreHeartbeat): Buffer {
   writer.varint(heartbeat.generation);
   writer.varint(heartbeat.sentAtMs);
   writer.varint(heartbeat.echoSentAtMs);
-  writer.varint(heartbeat.asks.length);
-  for (const ask of heartbeat.asks) writeRange(writer, ask);
+  writer.varint(heartbeat.ended.length);
+  for (const rangeId of heartbeat.ended) writer.varint(rangeId);
   writer.varint(heartbeat.answers.length);
   for (const answer of heartbeat.answers) {
-    writeRange(writer, answer);
-    writer.u8(answer.isQuiet ? 1 : 0);
+    writeLed(writer, answer);
+    writer.varint(answer.round);
+    writer.u8(answer.isVouching ? 1 : 0);
   }
-  writer.varint(heartbeat.woken.length);
-  for (const rangeId of heartbeat.woken) writer.varint(rangeId);
+  writer.varint(heartbeat.released.length);
+  for (const range of heartbeat.released) writeLed(writer, range);
+  writer.varint(heartbeat.asks.length);
+  for (const ask of heartbeat.asks) {
+    writeLed(writer, ask);
+    writer.varint(ask.round);
+  }
+  writer.varint(heartbeat.commits.length);
+  for (const notice of heartbeat.commits) {
+    writeLed(writer, notice);
+    writer.varint(notice.commit);
+  }
   return writer.take();
 }
 
@@ -78,9 +95,15 @@ export function decodeStoreHeartbeat(body: Buffer): StoreHeartbeat {
   const generation = reader.varint();
   const sentAtMs = reader.varint();
   const echoSentAtMs = reader.varint();
-  const asks = readList(reader, () => readRange(reader));
-  const answers = readList(reader, () => ({ ...readRange(reader), isQuiet: reader.u8() === 1 }));
-  const woken = readList(reader, () => reader.varint() as RangeId);
+  const ended = readList(reader, () => reader.varint() as RangeId);
+  const answers = readList(reader, () => ({
+    ...readLed(reader),
+    round: reader.varint(),
+    isVouching: reader.u8() === 1,
+  }));
+  const released = readList(reader, () => readLed(reader));
+  const asks = readList(reader, () => ({ ...readLed(reader), round: reader.varint() }));
+  const commits = readList(reader, () => ({ ...readLed(reader), commit: reader.varint() as LogIndex }));
   reader.expectEnd();
-  return { generation, sentAtMs, echoSentAtMs, asks, answers, woken };
+  return { generation, sentAtMs, echoSentAtMs, ended, answers, released, asks, commits };
 }

@@ -28,7 +28,6 @@ const SETUP_HELLO: Hello = {
 /** Everything that normally happens after megabytes and minutes happens after kilobytes and seconds. */
 export const SMALL_STORE_CONFIG: StoreConfig = {
   ...DEFAULT_STORE_CONFIG,
-  quiesceAfterMs: 700,
   applyBatchBytesMax: 16 * KIB,
   checkpointBytes: 24 * KIB,
   checkpointIntervalMs: 2_000,

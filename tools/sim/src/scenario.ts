@@ -253,8 +253,8 @@ class ScenarioRun {
         `${node.name} ${node.isLost ? 'lost' : node.isAlive ? '' : 'dead'}${node.isPaused ? 'paused' : ''}`,
       );
       for (const replica of node.replicas()) {
-        const { term, commitIndex, role, isQuiesced } = replica.raft.status();
-        const marks = `${replica.isInitialised ? '' : ' EMPTY'}${isQuiesced ? ' quiesced' : ''}`;
+        const { term, commitIndex, role, isQuiet } = replica.raft.status();
+        const marks = `${replica.isInitialised ? '' : ' EMPTY'}${isQuiet ? ' quiet' : ''}`;
         parts.push(`${replica.rangeId}@${replica.appliedIndex}/${commitIndex} term ${term} ${role}${marks}`);
       }
     }

@@ -305,9 +305,6 @@ export class ShardNode {
       peerLost: (storeId) => {
         this.#store?.peerLost(storeId);
       },
-      peerFound: (storeId) => {
-        this.#store?.peerFound(storeId);
-      },
     });
     links.setPeers(joined.stores.map(({ storeId, address }) => ({ storeId: storeId as StoreId, address })));
     return links;

@@ -1,0 +1,97 @@
+import type { RangeId } from '@cairn/base';
+import type { Clock, Logger, Timer } from '@cairn/ports';
+
+import type { Replica } from './replica.js';
+import type { StoreConfig } from './store-config.js';
+import type { StoreHeartbeats } from './store-heartbeats.js';
+import type { StoreMetrics } from './store-metrics.js';
+
+export interface TickerParts {
+  readonly clock: Clock;
+  readonly config: StoreConfig;
+  readonly logger: Logger;
+  readonly metrics: StoreMetrics;
+  readonly heartbeats: StoreHeartbeats;
+  /** All replicas of the store. */
+  readonly replicas: ReadonlyMap<RangeId, Replica>;
+  /** Puts a replica that has something to say into the queue of the next turn. */
+  enqueue(replica: Replica): void;
+  /** At the end of each tick. */
+  ticked(): void;
+}
+
+/**
+ * Lets time pass in a store: for its heartbeats, and for those replicas that need ticks. Most do not (see
+ * `RaftNode.isQuiet`), so that a tick costs what is under way and not what is stored.
+ */
+export class Ticker {
+  readonly #parts: TickerParts;
+  readonly #awake = new Set<Replica>();
+  #timer: Timer | undefined;
+  #lastTickMs = 0;
+  #wasPaused = false;
+
+  constructor(parts: TickerParts) {
+    this.#parts = parts;
+  }
+
+  start(): void {
+    this.#lastTickMs = this.#parts.clock.nowMs();
+    this.#arm();
+  }
+
+  stop(): void {
+    this.#timer?.cancel();
+    this.#timer = undefined;
+  }
+
+  #arm(): void {
+    this.#timer = this.#parts.clock.setTimer(this.#parts.config.tickIntervalMs, () => {
+      if (this.#timer === undefined) return;
+      this.#tick();
+      // The end of a tick may have been the end of the store.
+      if (this.#timer !== undefined) this.#arm();
+    });
+  }
+
+  /** The replica gets the next tick, and further ones as long as it needs them. */
+  awaken(replica: Replica): void {
+    if (replica.isAwake) return;
+    replica.isAwake = true;
+    this.#awake.add(replica);
+  }
+
+  #tick(): void {
+    const { clock, config, heartbeats, logger, metrics } = this.#parts;
+    const nowMs = clock.nowMs();
+    const gapMs = nowMs - this.#lastTickMs;
+    this.#lastTickMs = nowMs;
+    // Whoever slept this long may have slept anywhere, also between a lease check and what it protects.
+    const wasPaused = gapMs > config.leaseDurationMs / 2;
+    if (wasPaused) {
+      metrics.pause();
+      logger.warn('process was paused, leases dropped', { gapMs: Math.round(gapMs) });
+      heartbeats.dropLeases();
+      for (const replica of this.#parts.replicas.values()) replica.raft.dropLease(nowMs);
+    }
+    // One gap is excused; a process that always ticks late is held to its timers.
+    heartbeats.tick(nowMs, wasPaused && !this.#wasPaused ? gapMs : 0);
+    this.#wasPaused = wasPaused;
+    for (const replica of this.#awake) this.#tickReplica(replica, nowMs);
+    heartbeats.flush(nowMs);
+    metrics.quietReplicas(this.#parts.replicas.size - this.#awake.size);
+    this.#parts.ticked();
+  }
+
+  #tickReplica(replica: Replica, nowMs: number): void {
+    const { raft } = replica;
+    if (!replica.isClosed) {
+      raft.tick(nowMs);
+      this.#parts.heartbeats.noteCommits(replica);
+      if (raft.hasReady()) this.#parts.enqueue(replica);
+      if (!raft.isQuiet) return;
+    }
+    replica.isAwake = false;
+    this.#awake.delete(replica);
+  }
+}

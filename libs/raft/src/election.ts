@@ -29,10 +29,11 @@ export function campaign(core: Core): void {
   startPreVote(core);
 }
 
-export function leaderStoreLost(core: Core): void {
+export function leaderStoreLost(core: Core, delayMs: number): void {
   if (core.role === 'leader') return;
   core.fastCampaigns = FAST_CAMPAIGNS_MAX;
-  const earliest = Math.max(core.nowMs, core.holdUntilMs) + core.random() * STORE_LOST_JITTER_MS;
+  const jitterMs = core.random() * STORE_LOST_JITTER_MS;
+  const earliest = Math.max(core.nowMs, core.holdUntilMs) + delayMs + jitterMs;
   core.electionDeadlineMs = Math.min(core.electionDeadlineMs, earliest);
 }
 

@@ -156,11 +156,11 @@ export class RaftNode {
     election.campaign(this.#core);
   }
 
-  /** The stream to the leader's store broke: campaign once the vote hold is over plus up to 50 ms. */
-  leaderStoreLost(nowMs: number): void {
+  /** The leader's store was lost: campaign once the vote hold is over, after `delayMs` and up to 50 ms more. */
+  leaderStoreLost(nowMs: number, delayMs = 0): void {
     this.#core.advance(nowMs);
     quiet.stopVouching(this.#core);
-    election.leaderStoreLost(this.#core);
+    election.leaderStoreLost(this.#core, delayMs);
   }
 
   /** Constant time. */
@@ -242,8 +242,8 @@ export class RaftNode {
    * Follower: the heartbeats of the leader's store, and its answers to them, stand for those of this range
    * from now on; the election timer rests. False and no effect unless it follows the leader of `term`. Ends
    * by itself with the term, the role or the leader, which the host must tell the leader's store before it
-   * answers another heartbeat. Before each input the host says with `recordLeaderContact` what the heartbeats
-   * have meant so far.
+   * answers another heartbeat. Before anybody asks for a vote, and when vouching ends, the host says with
+   * `recordLeaderContact` what the heartbeats have meant so far.
    */
   vouch(term: Term): boolean {
     return quiet.vouch(this.#core, term);
@@ -294,8 +294,8 @@ export class RaftNode {
   }
 
   /**
-   * Leader: what a member that is vouched for has to be told about the commit index now that no append will;
-   * 0 = nothing. Counts as told: it must arrive, or `setVouched` says that the member is on its own again.
+   * Leader: the commit index that a member which is vouched for has and was not told; 0 = nothing. Counts as
+   * told: it must arrive, or `setVouched` says that the member is on its own again.
    */
   takeCommitNotice(replicaId: ReplicaId): LogIndex {
     const peer = this.#peer(replicaId);

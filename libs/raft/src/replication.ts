@@ -3,7 +3,7 @@ import { assert, type LogIndex } from '@cairn/base';
 import type { Core } from './core.js';
 import type { Progress } from './progress.js';
 import { releaseEarlyReads } from './read-index.js';
-import type { Entry, EntryKind, RaftConfig } from './types.js';
+import type { Entry, EntryKind } from './types.js';
 
 const NO_ENTRIES: readonly Entry[] = [];
 
@@ -143,11 +143,6 @@ export function sendDueHeartbeats(core: Core): void {
   }
 }
 
-/** To whom an append was sent this lately, the next one brings the commit index along. */
-export function commitSilenceMs(config: RaftConfig): number {
-  return config.heartbeatIntervalMs / 2;
-}
-
 /**
  * Tells members the commit index that they have not been told, with the next Ready. With `silentMs`: not
  * those to whom an append was sent within it, nor those that hear it from the host (`takeCommitNotice`).
@@ -165,10 +160,9 @@ function owesCommit(core: Core, peer: Progress): boolean {
   return peer.commitSent < Math.min(core.commit, peer.match);
 }
 
-/** The commit index that the host shall tell a member that is vouched for; 0 = none now. */
+/** The commit index that the host shall tell a member that is vouched for; 0 = none. */
 export function takeCommitNotice(core: Core, peer: Progress): number {
   if (!peer.isVouched || !owesCommit(core, peer)) return 0;
-  if (peer.lastAppendSentAtMs + commitSilenceMs(core.config) > core.nowMs) return 0;
   const commit = Math.min(core.commit, peer.match);
   peer.noteCommitSent(commit);
   return commit;

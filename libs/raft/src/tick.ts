@@ -4,7 +4,7 @@ import { maybeLeaveJoint } from './membership.js';
 import { isJoint } from './membership-change.js';
 import type { Progress } from './progress.js';
 import { expireForwardedReads } from './read-index.js';
-import { commitSilenceMs, requestCommitFlush, sendDueHeartbeats } from './replication.js';
+import { requestCommitFlush, sendDueHeartbeats } from './replication.js';
 import { becomeFollower } from './roles.js';
 import { expireTransfer } from './transfer.js';
 
@@ -37,7 +37,7 @@ function tickLeader(core: Core): void {
   expireTransfer(core);
   if (core.nowMs >= core.quorumCheckDueMs && !checkQuorum(core)) return;
   if (core.nowMs >= core.heartbeatDueMs) sendDueHeartbeats(core);
-  else requestCommitFlush(core, commitSilenceMs(core.config));
+  else requestCommitFlush(core, core.config.heartbeatIntervalMs / 2);
   if (isJoint(core.members)) maybeLeaveJoint(core);
 }
 

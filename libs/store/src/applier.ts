@@ -46,6 +46,8 @@ interface AppliedRun {
 export class Applier {
   readonly #parts: ApplierParts;
   #list: Replica[] = [];
+  /** Payload bytes of all entries applied since the store was opened. */
+  appliedBytes = 0;
   #isBusy = false;
   #isStopped = false;
   readonly #betweenBatches: (() => void)[] = [];
@@ -210,6 +212,7 @@ export class Applier {
     replica.appliedIndex = index;
     replica.appliedTerm = term;
     replica.appliedBytesSinceCheckpoint += bytes;
+    this.appliedBytes += bytes;
     if (replica.isClosed) return;
     replica.raft.applied(index);
     if (replica.isLeader && !replica.isReadyLeader && term === replica.term) this.#parts.readyToLead(replica);

@@ -65,6 +65,7 @@ async function setUp(): Promise<{ checkpointer: Checkpointer; replica: Replica; 
     raft: { status: () => ({ peers: [] }), configState: configStateOf(DESCRIPTOR) },
   } as unknown as Replica;
   const applier = {
+    appliedBytes: 100,
     whenBetweenBatches: (callback: () => void) => {
       callback();
     },

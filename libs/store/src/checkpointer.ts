@@ -36,6 +36,8 @@ export class Checkpointer {
   readonly #parts: CheckpointerParts;
   #running: Promise<void> | undefined;
   #lastFinishedMs: number;
+  /** How much the applier had applied when the last checkpoint began, less what that did not cover. */
+  #coveredBytes = 0;
 
   constructor(parts: CheckpointerParts) {
     this.#parts = parts;
@@ -45,9 +47,8 @@ export class Checkpointer {
   /** Called every tick: begins a checkpoint when enough was applied or enough time went by. */
   poll(): Promise<void> | undefined {
     if (this.#running !== undefined) return undefined;
-    const { config, clock } = this.#parts;
-    let bytes = 0;
-    for (const replica of this.#parts.replicas()) bytes += replica.appliedBytesSinceCheckpoint;
+    const { applier, config, clock } = this.#parts;
+    const bytes = applier.appliedBytes - this.#coveredBytes;
     if (bytes === 0) return undefined;
     const isDue = clock.nowMs() - this.#lastFinishedMs >= config.checkpointIntervalMs;
     if (bytes < config.checkpointBytes && !isDue) return undefined;
@@ -88,10 +89,14 @@ export class Checkpointer {
 
   #takeMarks(): Mark[] {
     const marks: Mark[] = [];
+    this.#coveredBytes = this.#parts.applier.appliedBytes;
     for (const replica of this.#parts.replicas()) {
       const descriptor = replica.descriptorOrUndefined;
-      if (descriptor === undefined || replica.isApplyBlocked || replica.appliedBytesSinceCheckpoint === 0)
+      if (descriptor === undefined || replica.appliedBytesSinceCheckpoint === 0) continue;
+      if (replica.isApplyBlocked) {
+        this.#coveredBytes -= replica.appliedBytesSinceCheckpoint;
         continue;
+      }
       replica.appliedBytesSinceCheckpoint = 0;
       marks.push({
         replica,

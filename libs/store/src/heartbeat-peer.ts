@@ -1,6 +1,7 @@
 import type { RangeId, ReplicaId, StoreId, Term } from '@cairn/base';
 import type { CommitNotice, LedRange, VouchAnswer, VouchAsk } from '@cairn/wire';
 
+import { Failover } from './failover.js';
 import type { Replica } from './replica.js';
 
 /** What is known of one other store, for all ranges that are shared with it. */
@@ -25,6 +26,8 @@ export class HeartbeatPeer {
   answeredAtMs = -Infinity;
   /** The heartbeat of that store to answer; 0 = none. */
   echoSentAtMs = 0;
+  /** Under way while the store is silent. */
+  readonly failover = new Failover();
   /** Replicas here whose leader is there: we vouch for them. */
   readonly followers = new Set<Replica>();
   /** Members there of ranges that are led here, for which that store vouches, or was asked to. */
@@ -80,9 +83,9 @@ export type Support =
   | { readonly kind: 'following'; readonly term: Term; readonly peer: HeartbeatPeer };
 
 /**
- * Tells the core of a replica what the heartbeats of the stores have meant for it so far. Due before every
- * input, and before a lease is asked for: the hold of its vote, and what its lease rests on, are only kept
- * per store meanwhile.
+ * Tells the core of a replica what the heartbeats of the stores have meant for it so far. Due before somebody
+ * asks for its vote or its lease, and when the support ends: the hold of the vote, and what the lease rests
+ * on, are only kept per store meanwhile.
  */
 export function applyContact(replica: Replica, support: Support, nowMs: number): void {
   switch (support.kind) {

@@ -1,4 +1,4 @@
-import { messageOf, type RangeId, type StoreId } from '@cairn/base';
+import { messageOf, type RangeId, type ReplicaId, type StoreId } from '@cairn/base';
 import type { Clock, Logger, Rng } from '@cairn/ports';
 import {
   decodeStoreHeartbeat,
@@ -16,11 +16,6 @@ import type { StoreConfig } from './store-config.js';
 
 /** Members per store and tick that one is asked to vouch for: ten thousand within a second. */
 const ASKS_PER_TICK_MAX = 512;
-/**
- * Ranges per store and tick that look for another leader when that store is silent. One that was only slow
- * and comes back meanwhile keeps the others, so that slowness does not feed on itself.
- */
-const FAILOVERS_PER_TICK_MAX = 256;
 const GENERATION_MAX = 2 ** 31;
 
 export interface StoreHeartbeatsParts {
@@ -48,7 +43,8 @@ export interface StoreHeartbeatsParts {
  * generation, and both sides drop what rested on the old one.
  *
  * When the heartbeats of the leader's store stop for an election timeout, or its connection breaks, the
- * ranges that it led look for other leaders, some per tick.
+ * ranges that it led look for other leaders, some at a time (see `Failover`). A store that was only slow and
+ * comes back meanwhile keeps the others, so that slowness does not feed on itself.
  */
 export class StoreHeartbeats {
   readonly #parts: StoreHeartbeatsParts;
@@ -69,8 +65,7 @@ export class StoreHeartbeats {
     for (const peer of this.#peers.values()) {
       peer.judgedFromMs = Math.min(peer.judgedFromMs + excusedMs, nowMs);
       peer.answeredAtMs = Math.min(peer.answeredAtMs + excusedMs, nowMs);
-      const isSilent = peer.isLost || nowMs - peer.judgedFromMs > electionTimeoutMs;
-      if (isSilent && peer.followers.size > 0) this.#failOver(peer, nowMs);
+      if (peer.followers.size > 0 && this.#isSilent(peer, nowMs)) this.#failOver(peer, nowMs);
       if (nowMs - peer.answeredAtMs > electionTimeoutMs) this.#letGoOf(peer, peer.answeredAtMs);
       else if (peer.alone.size > 0) this.#askSome(peer);
     }
@@ -86,7 +81,7 @@ export class StoreHeartbeats {
     const isBeatDue = nowMs >= this.#beatDueMs;
     if (isBeatDue) this.#beatDueMs = nowMs + this.#parts.config.heartbeatIntervalMs;
     for (const peer of this.#peers.values()) {
-      if (isBeatDue && peer.supporters.size + peer.alone.size > 0) this.#send(peer, nowMs);
+      if (isBeatDue) this.#send(peer, nowMs);
       else if (peer.hasNews) this.#send(peer, undefined);
     }
   }
@@ -98,11 +93,11 @@ export class StoreHeartbeats {
     if (role !== 'leader' || replica.isClosed) return;
     const members: Supporter[] = [];
     for (const { replicaId } of replica.raft.status().peers) {
-      const storeId = replica.storeOf(replicaId);
-      if (storeId === 0) continue;
-      const supporter: Supporter = { replica, replicaId, peer: this.#peer(storeId), state: 'alone', round: 0 };
+      const peer = this.#peerOf(replica, replicaId);
+      if (peer === undefined) continue;
+      const supporter: Supporter = { replica, replicaId, peer, state: 'alone', round: 0 };
       members.push(supporter);
-      supporter.peer.alone.add(supporter);
+      peer.alone.add(supporter);
     }
     replica.support = { kind: 'leading', term, members };
     this.#parts.awaken(replica);
@@ -148,6 +143,7 @@ export class StoreHeartbeats {
     const nowMs = this.#parts.clock.nowMs();
     const peer = this.#peer(from);
     peer.isLost = false;
+    peer.failover.stop();
     if (beat.generation !== peer.theirGeneration) {
       peer.theirGeneration = beat.generation;
       peer.ackedSentAtMs = -Infinity;
@@ -223,6 +219,8 @@ export class StoreHeartbeats {
     if (replica.support !== undefined) return true;
     replica.support = { kind: 'following', term: ask.term, peer };
     peer.followers.add(replica);
+    // Whether the other members are there will matter when the leader's store is lost.
+    for (const member of raft.configState.voters) this.#peerOf(replica, member);
     return true;
   }
 
@@ -250,17 +248,26 @@ export class StoreHeartbeats {
     this.#parts.awaken(replica);
   }
 
-  /** The store was silent too long, or its connection broke: some of its ranges look for another leader. */
+  #isSilent(peer: HeartbeatPeer, nowMs: number): boolean {
+    return peer.isLost || nowMs - peer.judgedFromMs > this.#parts.config.electionTimeoutMs;
+  }
+
+  /** The store was silent too long, or its connection broke: its ranges look for other leaders. */
   #failOver(peer: HeartbeatPeer, nowMs: number): void {
-    let left = FAILOVERS_PER_TICK_MAX;
-    for (const replica of peer.followers) {
-      if (left === 0) return;
-      left -= 1;
+    if (!peer.failover.isUnderWay) {
+      peer.failover.begin(peer.followers, (storeId) => {
+        const other = this.#peers.get(storeId);
+        return other !== undefined && this.#isSilent(other, nowMs);
+      });
+    }
+    peer.failover.advance(nowMs, (replica, delayMs) => {
+      if (!peer.followers.has(replica)) return false;
       this.#stopFollowing(replica, peer, nowMs);
       peer.ended.push(replica.rangeId);
-      replica.raft.leaderStoreLost(nowMs);
+      replica.raft.leaderStoreLost(nowMs, delayMs);
       this.#parts.enqueue(replica);
-    }
+      return true;
+    });
   }
 
   /** After every input to the core of a replica with support: that may have ended. */
@@ -328,6 +335,12 @@ export class StoreHeartbeats {
     if (this.#parts.links.sendHeartbeat(peer.storeId, frame)) return;
     this.#parts.logger.debug('heartbeat not sent', { to: peer.storeId });
     this.#beginGeneration(peer);
+  }
+
+  /** The store of another member. */
+  #peerOf(replica: Replica, member: ReplicaId): HeartbeatPeer | undefined {
+    const storeId = replica.storeOf(member);
+    return storeId === 0 || member === replica.replicaId ? undefined : this.#peer(storeId);
   }
 
   #peer(storeId: StoreId): HeartbeatPeer {

@@ -82,7 +82,7 @@ export class TurnLoop implements ReplicaHost {
   step(replica: Replica, message: Message): void {
     const nowMs = this.#isRunning ? this.#startedMs : this.#parts.clock.nowMs();
     const { raft, support } = replica;
-    if (support !== undefined) applyContact(replica, support, nowMs);
+    if (support !== undefined && mayAskForVote(message)) applyContact(replica, support, nowMs);
     raft.step(message, nowMs);
     if (support !== undefined) this.#parts.heartbeats.afterInput(replica);
     if (raft.hasReady()) this.enqueue(replica);
@@ -150,7 +150,6 @@ export class TurnLoop implements ReplicaHost {
     replica.isQueued = false;
     if (replica.isClosed) return;
     const { raft, machine, support } = replica;
-    if (support !== undefined) applyContact(replica, support, nowMs);
     if (machine?.turn !== undefined) {
       this.#current = replica;
       machine.turn(nowMs);
@@ -262,6 +261,11 @@ export class TurnLoop implements ReplicaHost {
     }
     this.run();
   }
+}
+
+/** Whether the hold of the vote may matter: it is only kept per store until it does. */
+function mayAskForVote({ type }: Message): boolean {
+  return type === 'vote' || type === 'pre-vote' || type === 'timeout-now';
 }
 
 /**

@@ -111,20 +111,7 @@ export class Store {
     };
     this.#leadershipLog = new LeadershipLog(clock, logger);
     this.#inbound = new InboundQueue(config.inboundBytesMax, this.#metrics);
-    this.#heartbeats = new StoreHeartbeats({
-      clock,
-      rng: options.rng,
-      logger,
-      config,
-      links,
-      replica: (rangeId) => this.#replicas.get(rangeId),
-      enqueue: (replica) => {
-        this.#turns.enqueue(replica);
-      },
-      awaken: (replica) => {
-        this.#ticker.awaken(replica);
-      },
-    });
+    this.#heartbeats = this.#newHeartbeats();
     this.#ticker = this.#newTicker();
     this.#turns = new TurnLoop({
       clock,
@@ -203,6 +190,20 @@ export class Store {
       fatal,
     });
     this.#changer = new ReplicaChanger({ storeId: options.storeId, clock, logger });
+  }
+
+  #newHeartbeats(): StoreHeartbeats {
+    const { clock, config, links, logger, rng } = this.#options;
+    return new StoreHeartbeats({
+      ...{ clock, config, links, logger, rng },
+      replica: (rangeId) => this.#replicas.get(rangeId),
+      enqueue: (replica) => {
+        this.#turns.enqueue(replica);
+      },
+      awaken: (replica) => {
+        this.#ticker.awaken(replica);
+      },
+    });
   }
 
   #newTicker(): Ticker {

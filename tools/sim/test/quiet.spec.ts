@@ -56,6 +56,31 @@ describe('idle ranges', () => {
     await cluster.scheduler.runUntilTrue(isAllQuiet, 5_000);
   });
 
+  it('rest on while a process stands still for less than an election timeout', async () => {
+    for (const node of cluster.shards) {
+      await cluster.scheduler.runFor(2_000);
+      node.pause();
+      await cluster.scheduler.runFor(350);
+      node.resume();
+      for (let count = 0; count < 50; count += 1) {
+        await cluster.scheduler.runFor(20);
+        expect(isAllQuiet()).toBe(true);
+      }
+    }
+    expect(await timed(client.get('h'))).toBeLessThan(10);
+    expect(cluster.observer.violations).toEqual([]);
+  });
+
+  it('spread over the stores that are left when theirs dies', async () => {
+    const [replica] = leaderOf([...(cluster.shards[0]?.replicas() ?? [])][0]?.rangeId ?? 0).replicas();
+    const leader = leaderOf(replica?.rangeId ?? 0);
+    leader.die('power');
+    const others = cluster.shards.filter((node) => node !== leader);
+    const led = (node: SimShardNode): number => [...node.replicas()].filter((one) => one.isLeader).length;
+    await cluster.scheduler.runUntilTrue(() => others.every((node) => led(node) > 0), 5_000);
+    expect(others.map(led).reduce((sum, count) => sum + count, 0)).toBe(4);
+  });
+
   it.each(['power', 'process'] as const)('get another leader when theirs dies (%s)', async (death) => {
     await cluster.scheduler.runFor(10_000);
     const [replica] = leaderOf([...(cluster.shards[0]?.replicas() ?? [])][0]?.rangeId ?? 0).replicas();

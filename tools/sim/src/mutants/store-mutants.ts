@@ -156,7 +156,7 @@ export const MEMBER_MUTANTS: readonly Mutant[] = [
   },
 ];
 
-/** Clients rest, ranges go quiet, and paths fail meanwhile. */
+/** Paths between stores fail, also while clients rest. */
 const RESTING = {
   type: 'cluster',
   faults: ['one-way', 'break-connections', 'half-open'],
@@ -166,23 +166,36 @@ const RESTING = {
   shape: { shardNodes: 3, replicationFactor: 3 },
 } as const;
 
-/** Idle ranges, whose leases rest on heartbeats between stores. */
-export const QUIET_MUTANTS: readonly Mutant[] = [
+/** Leases that rest on the heartbeats between stores. */
+export const HEARTBEAT_MUTANTS: readonly Mutant[] = [
   {
-    name: 'quiet-wake-not-told',
-    from: 10,
-    breaks: 'a store goes on vouching for a replica that woke',
+    name: 'vouching-end-not-told',
+    breaks: 'a store goes on vouching for a replica that follows somebody else',
     promise: 'nobody else leads while a lease lasts',
-    file: 'libs/store/src/quiet-ranges.ts',
-    edits: [{ find: '        state.peer.woken.push(replica.rangeId);\n', replace: '' }],
+    file: 'libs/store/src/store-heartbeats.ts',
+    edits: [
+      { find: '      support.peer.ended.push(rangeId);\n', replace: '' },
+      { find: '      peer.ended.push(replica.rangeId);\n', replace: '' },
+    ],
     run: RESTING,
   },
   {
-    name: 'quiet-hold-not-kept',
-    breaks: 'a replica that wakes does not count the heartbeats that its store answered for it',
+    name: 'vouched-hold-not-kept',
+    breaks: 'who is asked for a vote does not count the heartbeats that its store answered',
     promise: 'nobody else leads while a lease lasts',
-    file: 'libs/store/src/quiet-state.ts',
-    edits: [{ find: 'replica.raft.recordLeaderContact(state.peer.heardAtMs, nowMs);', replace: 'return;' }],
+    file: 'libs/store/src/heartbeat-peer.ts',
+    edits: [{ find: 'replica.raft.recordLeaderContact(support.peer.heardAtMs, nowMs);', replace: 'return;' }],
+    run: RESTING,
+  },
+  {
+    name: 'vouching-outlives-link',
+    breaks: 'a leader goes on counting on a store whose frames may have been lost',
+    promise: 'nobody else leads while a lease lasts',
+    file: 'libs/store/src/store-heartbeats.ts',
+    edits: [
+      { find: '      peer.ackedSentAtMs = -Infinity;\n      this.#letGoOf(peer, nowMs);\n', replace: '' },
+      { find: '    this.#letGoOf(peer, peer.answeredAtMs);\n    peer.gen', replace: '    peer.gen' },
+    ],
     run: RESTING,
   },
 ];

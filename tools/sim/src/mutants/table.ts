@@ -1,7 +1,7 @@
 import { KV_MUTANTS } from './kv-mutants.js';
 import type { Mutant } from './mutant.js';
 import { ELECTION_MUTANTS, READ_MUTANTS, REPLICATION_MUTANTS } from './raft-mutants.js';
-import { MEMBER_MUTANTS, QUIET_MUTANTS, STORE_MUTANTS } from './store-mutants.js';
+import { MEMBER_MUTANTS, HEARTBEAT_MUTANTS, STORE_MUTANTS } from './store-mutants.js';
 
 /** Every deliberate defect that the simulator has to notice. */
 export const MUTANTS: readonly Mutant[] = [
@@ -10,6 +10,6 @@ export const MUTANTS: readonly Mutant[] = [
   ...READ_MUTANTS,
   ...STORE_MUTANTS,
   ...MEMBER_MUTANTS,
-  ...QUIET_MUTANTS,
+  ...HEARTBEAT_MUTANTS,
   ...KV_MUTANTS,
 ];

@@ -16,8 +16,9 @@ export interface PeerLinks {
    */
   post(to: StoreId, rangeId: RangeId, message: Message, hint: RangeHint | undefined): void;
   /**
-   * Sends a heartbeat of this store, which stands for those of all ranges that it shares with the other. False
-   * when it may not arrive; after true, it arrives before everything sent later, or the link is reported lost.
+   * Sends a heartbeat of this store, which stands for those of all ranges that it shares with the other.
+   * False when it may not arrive; after true, it arrives before everything sent later, or the link is
+   * reported lost.
    */
   sendHeartbeat(to: StoreId, frame: Buffer): boolean;
   /** Sends the frames of this turn. */

@@ -296,8 +296,9 @@ export class StoreHeartbeats {
     for (const supporter of support.members) {
       const { peer, replicaId } = supporter;
       peer.alone.delete(supporter);
-      if (!peer.supporters.delete(supporter)) continue;
+      peer.supporters.delete(supporter);
       replica.raft.setVouched(replicaId, false, nowMs, nowMs);
+      // Also to those that stand alone here: their stores may think otherwise.
       peer.released.push({ rangeId, term: support.term });
     }
   }

@@ -163,9 +163,8 @@ function owesCommit(core: Core, peer: Progress): boolean {
 /** The commit index that the host shall tell a member that is vouched for; 0 = none. */
 export function takeCommitNotice(core: Core, peer: Progress): number {
   if (!peer.isVouched || !owesCommit(core, peer)) return 0;
-  const commit = Math.min(core.commit, peer.match);
-  peer.noteCommitSent(commit);
-  return commit;
+  peer.noteCommitSent(Math.min(core.commit, peer.match));
+  return peer.commitSent;
 }
 
 const matchOf = (peer: Progress): number => peer.match;

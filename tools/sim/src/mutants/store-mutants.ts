@@ -123,7 +123,7 @@ export const MEMBER_MUTANTS: readonly Mutant[] = [
     breaks: 'a replica that has applied its own removal stays, with all its rows',
     promise: 'who is no member any more holds and answers nothing',
     file: 'libs/store/src/store.ts',
-    edits: [{ find: 'if (!isMember) this.#remove(replica);\n    else this', replace: 'if (isMember) this' }],
+    edits: [{ find: 'if (!isMember) {\n      this.#remove(replica);\n', replace: 'if (!isMember) {\n' }],
     run: { type: 'cluster', faults: ['latency'], shape: SPARE_NODES },
   },
   {

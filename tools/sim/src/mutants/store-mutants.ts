@@ -180,15 +180,6 @@ export const HEARTBEAT_MUTANTS: readonly Mutant[] = [
     run: RESTING,
   },
   {
-    name: 'leadership-end-not-told',
-    from: 210,
-    breaks: 'a store goes on vouching for a replica whose leader has stepped down',
-    promise: 'a range without a leader elects one',
-    file: 'libs/store/src/store-heartbeats.ts',
-    edits: [{ find: '      peer.released.push({ rangeId, term: support.term });\n', replace: '' }],
-    run: { type: 'cluster' },
-  },
-  {
     name: 'vouched-hold-not-kept',
     breaks: 'who is asked for a vote does not count the heartbeats that its store answered',
     promise: 'nobody else leads while a lease lasts',

@@ -125,7 +125,6 @@ export class Core {
   isVouching = false;
   lastTickMs: number;
   wasGap = false;
-  ledSinceMs = 0;
 
   durableTerm: number;
   durableVote: ReplicaId;

@@ -73,7 +73,6 @@ export function becomeLeader(core: Core): void {
   core.readRound = 0;
   core.uncommittedBytes = 0;
   core.fastCampaigns = 0;
-  core.ledSinceMs = core.nowMs;
   core.heartbeatDueMs = core.nowMs + core.config.heartbeatIntervalMs;
   core.quorumCheckDueMs = core.nowMs + core.config.electionTimeoutMs;
   core.noopIndex = appendOwn(core, EntryKind.noop, EMPTY);

@@ -88,7 +88,7 @@ export class StoreHeartbeats {
 
   /** The replica leads, and may ask its members' stores to vouch for them. Also when its members changed. */
   lead(replica: Replica): void {
-    this.#leave(replica);
+    this.leave(replica);
     const { role, term } = replica.raft;
     if (role !== 'leader' || replica.isClosed) return;
     const members: Supporter[] = [];
@@ -234,7 +234,6 @@ export class StoreHeartbeats {
   #hearCommit(peer: HeartbeatPeer, { rangeId, term, commit }: CommitNotice, nowMs: number): void {
     const replica = this.#parts.replica(rangeId);
     if (replica?.support?.kind !== 'following' || replica.support.peer !== peer) return;
-    applyContact(replica, replica.support, nowMs);
     replica.raft.learnCommit(term, commit, nowMs);
     if (replica.raft.hasReady()) this.#parts.enqueue(replica);
   }
@@ -246,6 +245,12 @@ export class StoreHeartbeats {
     replica.support = undefined;
     peer.followers.delete(replica);
     this.#parts.awaken(replica);
+  }
+
+  /** As before; the leader's store will hear. */
+  #endFollowing(replica: Replica, peer: HeartbeatPeer, nowMs: number): void {
+    this.#stopFollowing(replica, peer, nowMs);
+    peer.ended.push(replica.rangeId);
   }
 
   #isSilent(peer: HeartbeatPeer, nowMs: number): boolean {
@@ -262,8 +267,7 @@ export class StoreHeartbeats {
     }
     peer.failover.advance(nowMs, (replica, delayMs) => {
       if (!peer.followers.has(replica)) return false;
-      this.#stopFollowing(replica, peer, nowMs);
-      peer.ended.push(replica.rangeId);
+      this.#endFollowing(replica, peer, nowMs);
       replica.raft.leaderStoreLost(nowMs, delayMs);
       this.#parts.enqueue(replica);
       return true;
@@ -276,23 +280,21 @@ export class StoreHeartbeats {
     if (support === undefined) return;
     const isOver =
       support.kind === 'leading' ? raft.role !== 'leader' || raft.term !== support.term : !raft.isVouching;
-    if (isOver) this.#leave(replica);
+    if (isOver) this.leave(replica);
   }
 
-  /** The support ends here; whoever took part in it will hear. */
-  #leave(replica: Replica): void {
+  /** The support ends here, or the replica leaves the store; whoever took part in it will hear. */
+  leave(replica: Replica): void {
     const { support, rangeId } = replica;
     if (support === undefined) return;
     const nowMs = this.#parts.clock.nowMs();
+    if (support.kind === 'following') {
+      this.#endFollowing(replica, support.peer, nowMs);
+      return;
+    }
     applyContact(replica, support, nowMs);
     replica.support = undefined;
     this.#parts.awaken(replica);
-    if (support.kind === 'following') {
-      replica.raft.stopVouching(nowMs);
-      support.peer.followers.delete(replica);
-      support.peer.ended.push(rangeId);
-      return;
-    }
     for (const supporter of support.members) {
       const { peer, replicaId } = supporter;
       peer.alone.delete(supporter);
@@ -301,11 +303,6 @@ export class StoreHeartbeats {
       // Also to those that stand alone here: their stores may think otherwise.
       peer.released.push({ rangeId, term: support.term });
     }
-  }
-
-  /** The replica leaves the store. */
-  forget(replica: Replica): void {
-    this.#leave(replica);
   }
 
   /** A connection from or to the store broke: neither side knows what the other has heard. */

@@ -396,7 +396,7 @@ export class Store {
     this.#replicas.delete(rangeId);
     if (replica.isInitialised) this.#spans.remove(replica);
     const wasLeading = replica.isReadyLeader;
-    this.#heartbeats.forget(replica);
+    this.#heartbeats.leave(replica);
     this.#removal.begin(replica);
     if (wasLeading) this.#tellLeadership(replica, false);
     this.#options.onReplicaChanged?.(rangeId);

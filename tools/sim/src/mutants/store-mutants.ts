@@ -173,10 +173,7 @@ export const HEARTBEAT_MUTANTS: readonly Mutant[] = [
     breaks: 'a store goes on vouching for a replica that follows somebody else',
     promise: 'nobody else leads while a lease lasts',
     file: 'libs/store/src/store-heartbeats.ts',
-    edits: [
-      { find: '      support.peer.ended.push(rangeId);\n', replace: '' },
-      { find: '      peer.ended.push(replica.rangeId);\n', replace: '' },
-    ],
+    edits: [{ find: '    peer.ended.push(replica.rangeId);\n', replace: '' }],
     run: RESTING,
   },
   {

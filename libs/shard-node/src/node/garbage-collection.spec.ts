@@ -54,7 +54,7 @@ class GarbageRig {
   }
 
   async poll(): Promise<void> {
-    this.collection.poll();
+    this.collection.poll([this.rig.machine]);
     await this.work();
   }
 
@@ -186,7 +186,7 @@ describe('garbage collection', () => {
     gc.rig.replica.refusal = 'too-many-uncommitted';
     for (let step = 0; step < 8 && gc.collection.collecting === undefined; step += 1) {
       gc.age(LIFE_MS);
-      gc.collection.poll();
+      gc.collection.poll([gc.rig.machine]);
     }
     await settle();
     await gc.rig.clock.advance(250);
@@ -209,7 +209,7 @@ describe('garbage collection', () => {
     await gc.put('k', '2');
     for (let step = 0; step < 8 && gc.collection.collecting === undefined; step += 1) {
       gc.age(LIFE_MS);
-      gc.collection.poll();
+      gc.collection.poll([gc.rig.machine]);
     }
     gc.rig.replica.isFrozen = true;
     await settle();

@@ -82,7 +82,7 @@ interface Look {
 
 /**
  * Removes old versions, and rows that were deleted or have expired, from the ranges that are led here: one
- * range at a time, the one with the most to gain first. The leader looks at whole version chains and logs the
+ * range at a time, of those looked at the one with the most to gain. The leader looks at whole version chains and logs the
  * exact keys to delete, so that applying needs no judgement. Every replica's store compacts its own engine
  * where much was deleted.
  */
@@ -113,14 +113,15 @@ export class GarbageCollection {
     this.#isStopped = true;
   }
 
-  /** Begins whatever is due. Called about once a second. */
-  poll(): void {
+  /** Begins whatever is due among these. Called about once a second, each time with the next of all ranges. */
+  poll(machines: readonly KvMachine[]): void {
     const now = this.#parts.newestTimestamp();
     const lifeSteps = this.#parts.lifeMs() * TIMESTAMP_LOGICAL_STEPS;
     if (this.#isStopped || now <= lifeSteps) return;
     let best: KvMachine | undefined;
     let bestUrgency = -1;
-    for (const machine of this.#parts.machines()) {
+    for (const machine of machines) {
+      if (machine.isClosed) continue;
       machine.garbage.tick(now, lifeSteps);
       machine.forgetOldOutcomes();
       if (!machine.replica.isReadyLeader || machine.replica.isFrozen) continue;
@@ -129,7 +130,7 @@ export class GarbageCollection {
       best = machine;
       bestUrgency = urgency;
     }
-    this.#compactWhereDue();
+    this.#compactWhereDue(machines);
     if (best !== undefined && this.#collecting === undefined) this.#begin(best, timestamp(now - lifeSteps));
   }
 
@@ -240,14 +241,14 @@ export class GarbageCollection {
   }
 
   /** The engine reclaims nothing of what was deleted by itself for a long time: asks it to, rarely. */
-  #compactWhereDue(): void {
+  #compactWhereDue(machines: readonly KvMachine[]): void {
     const { clock, engine, limits, logger } = this.#parts;
     const nowMs = clock.nowMs();
     const isTooSoon =
       this.#compactedAtMs !== undefined && nowMs - this.#compactedAtMs < limits.compactIntervalMs;
     if (this.#isCompacting || isTooSoon) return;
     let most: KvMachine | undefined;
-    for (const machine of this.#parts.machines()) {
+    for (const machine of machines) {
       const least = Math.max(limits.compactAfterKeys, (most?.purgedSinceCompaction ?? 0) + 1);
       if (machine.purgedSinceCompaction >= least) most = machine;
     }

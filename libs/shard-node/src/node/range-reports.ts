@@ -1,12 +1,9 @@
 import type { RangeDescriptor, RangeId } from '@cairn/base';
 import { descriptorToMessage } from '@cairn/metadata';
 import type { Replica, Store } from '@cairn/store';
-import type { RangeReport, WaitingReplica } from '@cairn/wire/gen/cairn/internal/v1/metadata.js';
+import type { RangeReport } from '@cairn/wire/gen/cairn/internal/v1/metadata.js';
 
 import type { KvService } from '../kv/kv-service.js';
-
-/** Size and rates of a range are told at most this often. */
-const LOAD_REPORT_INTERVAL_MS = 5_000;
 
 /**
  * Which ranges the next heartbeat has to tell of. A range is told of when something about it changed, and all
@@ -15,7 +12,6 @@ const LOAD_REPORT_INTERVAL_MS = 5_000;
 export class RangeReports {
   readonly #changed = new Set<RangeId>();
   #wantsFull = true;
-  readonly #loadToldAtMs = new Map<RangeId, number>();
 
   changed(rangeId: RangeId): void {
     this.#changed.add(rangeId);
@@ -23,14 +19,6 @@ export class RangeReports {
 
   wantFull(): void {
     this.#wantsFull = true;
-  }
-
-  /** The traffic of a led range was measured: worth telling every few seconds. */
-  loadSampled(rangeId: RangeId, nowMs: number): void {
-    const told = this.#loadToldAtMs.get(rangeId);
-    if (told !== undefined && nowMs - told < LOAD_REPORT_INTERVAL_MS) return;
-    this.#loadToldAtMs.set(rangeId, nowMs);
-    this.#changed.add(rangeId);
   }
 
   get hasChanges(): boolean {
@@ -52,10 +40,7 @@ export class RangeReports {
     for (const rangeId of ids) {
       const replica = store.replica(rangeId);
       const descriptor = replica?.descriptorOrUndefined;
-      if (replica === undefined) {
-        removed.push(rangeId);
-        this.#loadToldAtMs.delete(rangeId);
-      }
+      if (replica === undefined) removed.push(rangeId);
       if (replica !== undefined && descriptor !== undefined)
         ranges.push(reportOf(replica, descriptor, service));
     }
@@ -69,15 +54,6 @@ export class RangeReports {
       },
     };
   }
-}
-
-/** Replicas that have no state to report yet; the metadata service knows when nobody will give them one. */
-export function waitingReplicas(store: Store): WaitingReplica[] {
-  const waiting: WaitingReplica[] = [];
-  for (const { isInitialised, rangeId, replicaId, confVersionSeen } of store.replicas()) {
-    if (!isInitialised) waiting.push({ rangeId, replicaId, confVersion: confVersionSeen });
-  }
-  return waiting;
 }
 
 function reportOf(replica: Replica, descriptor: RangeDescriptor, service: KvService): RangeReport {

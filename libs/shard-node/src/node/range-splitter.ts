@@ -4,6 +4,7 @@ import { chooseSplitKeys } from '@cairn/placement';
 import type { Logger } from '@cairn/ports';
 import type { Replica, Store } from '@cairn/store';
 
+import type { KvMachine } from '../kv/kv-machine.js';
 import type { KvService } from '../kv/kv-service.js';
 import type { MetadataAccess } from './metadata-access.js';
 import { sampleKeys } from './sample-keys.js';
@@ -38,10 +39,10 @@ export class RangeSplitter {
     this.#parts = parts;
   }
 
-  /** Looks for a range that is too large and begins to cut it. Called about once a second. */
-  poll(): void {
+  /** Looks for a range that is too large among these and begins to cut it. */
+  poll(machines: readonly KvMachine[]): void {
     if (this.#isBusy) return;
-    for (const machine of this.#parts.service().machines()) {
+    for (const machine of machines) {
       const { replica, load } = machine;
       const tooLarge = Math.max(this.#parts.sizes().splitBytes, load.uncuttableBelowBytes);
       if (load.bytes <= tooLarge || !replica.isReadyLeader || replica.isFrozen) continue;

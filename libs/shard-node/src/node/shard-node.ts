@@ -36,7 +36,8 @@ import { StoreSafePoint } from '../kv/store-safe-point.js';
 import { StoreTimestamps } from '../kv/store-timestamps.js';
 import { DEFAULT_GARBAGE_LIMITS, GarbageCollection } from './garbage-collection.js';
 import type { MetadataAccess } from './metadata-access.js';
-import { RangeReports, waitingReplicas } from './range-reports.js';
+import { RangeReports } from './range-reports.js';
+import { RangeRounds } from './range-rounds.js';
 import { RangeSplitter } from './range-splitter.js';
 import { changeOf, ReplicaMover } from './replica-mover.js';
 
@@ -97,6 +98,9 @@ export class ShardNode {
   readonly #mover: ReplicaMover;
   #garbage: GarbageCollection | undefined;
   readonly #reports = new RangeReports();
+  #rounds: RangeRounds<KvMachine> | undefined;
+  /** What the heartbeat under way looked at. */
+  #looked: readonly KvMachine[] = [];
   readonly #rpc: SessionRpcServer;
   readonly #sessions = new Set<Session>();
   #timestamps: StoreTimestamps | undefined;
@@ -269,6 +273,10 @@ export class ShardNode {
         this.#replicaChanged(rangeId);
       },
     });
+    this.#rounds = new RangeRounds(
+      () => this.store.replicas(),
+      (rangeId) => service.machine(rangeId),
+    );
     this.#splitter = new RangeSplitter({
       engine,
       logger: options.logger,
@@ -426,27 +434,26 @@ export class ShardNode {
       })
       .finally(() => {
         this.#isHeartbeating = false;
-        this.#splitter?.poll();
-        if (this.#hasSettings) this.#garbage?.poll();
+        this.#splitter?.poll(this.#looked);
+        if (this.#hasSettings) this.#garbage?.poll(this.#looked);
+        this.#looked = [];
         this.#scheduleBeat(this.#reports.hasChanges ? CHANGE_DELAY_MS * 5 : HEARTBEAT_INTERVAL_MS);
       });
   }
 
   async #heartbeat(): Promise<void> {
     const { clock, disk, directory } = this.#options;
-    assert(this.#service !== undefined && this.#timestamps !== undefined, 'the node is open');
+    assert(this.#service !== undefined && this.#rounds !== undefined, 'the node is open');
     const nowMs = clock.nowMs();
-    let bytes = 0;
-    let reads = 0;
-    let writes = 0;
-    for (const machine of this.#service.machines()) {
-      machine.load.sample(nowMs);
-      bytes += machine.load.bytes;
-      reads += machine.load.readsPerSecond;
-      writes += machine.load.writesPerSecond;
-      if (machine.replica.isReadyLeader) this.#reports.loadSampled(machine.replica.rangeId, nowMs);
+    const { machines, waiting } = this.#rounds.visit(nowMs);
+    this.#looked = machines;
+    for (const machine of machines) {
+      if (machine.replica.isReadyLeader && machine.load.isWorthTelling(nowMs)) {
+        machine.load.told(nowMs);
+        this.#reports.changed(machine.replica.rangeId);
+      }
     }
-    const replicas = [...this.store.replicas()];
+    const { totals } = this.#rounds;
     this.#heartbeats += 1;
     const diskFreeBytes = await disk.freeBytes(directory);
     this.#service.isDiskFull = diskFreeBytes < this.#options.diskReserveBytes;
@@ -459,12 +466,12 @@ export class ShardNode {
         full: report.full,
         ranges: report.ranges,
         removedRangeIds: report.removed,
-        replicas: replicas.length,
-        leaders: replicas.filter((replica) => replica.isReadyLeader).length,
-        dataBytes: Math.round(bytes),
+        replicas: totals.replicas,
+        leaders: totals.leaders,
+        dataBytes: Math.round(totals.dataBytes),
         diskFreeBytes,
-        readsPerSecond: reads,
-        writesPerSecond: writes,
+        readsPerSecond: totals.readsPerSecond,
+        writesPerSecond: totals.writesPerSecond,
         startedUnixMs: this.#startedUnixMs,
         kind: NodeKind.SHARD,
         address: this.#address,
@@ -472,7 +479,7 @@ export class ShardNode {
         sequence: this.#heartbeats,
         storesVersion: this.#storesVersion,
         settingsVersion: this.#settingsVersion,
-        waitingReplicas: waitingReplicas(this.store),
+        waitingReplicas: [...waiting],
       });
       this.#lastHeartbeatMs = clock.nowMs();
       await this.#obey(response);

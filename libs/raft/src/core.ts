@@ -9,12 +9,15 @@ import type {
   Message,
   RaftConfig,
   RaftStorage,
+  Ready,
   Role,
   SnapshotMeta,
 } from './types.js';
 import type { HardState } from './types.js';
 
 export const NO_REPLICA = 0 as ReplicaId;
+/** A core mostly has nothing to say: one empty list stands for that in all of them. Nothing is added to it. */
+export const NOTHING: readonly never[] = [];
 
 /** What one Ready has to make durable, waiting for `persisted`. */
 export interface PendingPersist {
@@ -57,75 +60,20 @@ export interface CoreOptions {
  * operations are functions in the other files, `RaftNode` is what the host sees.
  */
 export class Core {
-  readonly config: RaftConfig;
+  // What every message and every Ready looks at comes first: a store with thousands of ranges finds it cold,
+  // and pays for each cache line. Times begin with a number: of a field that was undefined first, V8 makes a
+  // new object for each fraction it is set to.
   readonly id: ReplicaId;
-  readonly storage: RaftStorage;
-  readonly random: () => number;
+  readonly config: RaftConfig;
   readonly log: LogView;
-
-  nowMs: number;
+  nowMs = -Infinity;
   role: Role = 'follower';
   term: number;
   vote: ReplicaId;
   leaderId: ReplicaId = NO_REPLICA;
   commit: number;
-  applied: number;
   /** Last committed entry given to the host. */
   handed: number;
-  members: ConfigState;
-  isVoter = false;
-
-  /** Vote hold: no vote before this, except in a transfer. Never shortened. */
-  holdUntilMs: number;
-  electionDeadlineMs = 0;
-  /** How much longer than others this replica waits before it campaigns; drawn anew for each campaign. */
-  electionJitterMs = 0;
-  /** Quick retries left after the leader's store was lost. */
-  fastCampaigns = 0;
-  isTransferCandidate = false;
-  /** The term whose leader asked this replica to take over while it could not campaign yet; 0 = none. */
-  deferredTransferTerm = 0;
-  readonly votes = new Map<ReplicaId, boolean>();
-
-  readonly progress = new Map<ReplicaId, Progress>();
-  self: Progress | undefined;
-  peers: Progress[] = [];
-  voters: Progress[] = [];
-  outgoing: Progress[] = [];
-  readonly #scratch: number[] = [];
-  /** Index of the no-op that opened the own term. */
-  noopIndex = 0;
-  uncommittedBytes = 0;
-  heartbeatDueMs = 0;
-  quorumCheckDueMs = 0;
-  /** Everything at or before it is either no membership change or not known to be applied. */
-  pendingConfigIndex: number;
-
-  /** Acknowledgements of messages sent at or before this do not feed the lease. */
-  leaseFloorMs = -Infinity;
-  /** What a quorum has acknowledged; see `isLeaseBaseStale`. */
-  leaseBaseMs = -Infinity;
-  /** Acknowledgements came since `leaseBaseMs` was computed: who asks for the lease computes it again. */
-  isLeaseBaseStale = false;
-  /** A timeout-now of this term may still be under way somewhere: no lease for the rest of the term. */
-  isLeaseForfeited = false;
-  transferTarget: ReplicaId = NO_REPLICA;
-  transferDeadlineMs = 0;
-
-  pendingReads: PendingRead[] = [];
-  readRound = 0;
-  needsReadRound = false;
-  readonly forwardedReads = new Map<number, ForwardedRead>();
-  nextForwardId: number;
-
-  /**
-   * Follower: the heartbeats of the leader's store stand for the leader's own, and the election timer rests.
-   * Ends with the term, the role or the leader.
-   */
-  isVouching = false;
-  lastTickMs: number;
-  wasGap = false;
-
   durableTerm: number;
   durableVote: ReplicaId;
   emittedTerm: number;
@@ -133,19 +81,72 @@ export class Core {
   /** The commit index that the host was last asked to write, and the last one that it was asked to sync. */
   emittedCommit: number;
   syncedCommit: number;
-  sequence = 0;
-  readonly pendingPersists: PendingPersist[] = [];
-
-  messages: Message[] = [];
-  messagesAfterPersist: Message[] = [];
-  reads: { context: number; index: LogIndex; refused: boolean }[] = [];
-  loads: EntriesLoad[] = [];
+  /** Everything at or before it is either no membership change or not known to be applied. */
+  pendingConfigIndex: number;
+  needsFlush = false;
+  isStateChanged = false;
+  isApplyLoading = false;
+  messages: readonly Message[] = NOTHING;
+  messagesAfterPersist: readonly Message[] = NOTHING;
+  reads: Ready['reads'] = NOTHING;
+  loads: readonly EntriesLoad[] = NOTHING;
   offeredSnapshot: SnapshotMeta | undefined;
   /** The host is installing it; the log stands still meanwhile. */
   installing: SnapshotMeta | undefined;
-  isApplyLoading = false;
-  needsFlush = false;
-  isStateChanged = false;
+  sequence = 0;
+  readonly pendingPersists: PendingPersist[] = [];
+  applied: number;
+
+  peers: Progress[] = [];
+  voters: Progress[] = [];
+  outgoing: Progress[] = [];
+  self: Progress | undefined;
+  /** Index of the no-op that opened the own term. */
+  noopIndex = 0;
+  uncommittedBytes = 0;
+  transferTarget: ReplicaId = NO_REPLICA;
+  isVoter = false;
+  /** Acknowledgements came since `leaseBaseMs` was computed: who asks for the lease computes it again. */
+  isLeaseBaseStale = false;
+  /** Acknowledgements of messages sent at or before this do not feed the lease. */
+  leaseFloorMs = -Infinity;
+  /** What a quorum has acknowledged; see `isLeaseBaseStale`. */
+  leaseBaseMs = -Infinity;
+  needsReadRound = false;
+  pendingReads: PendingRead[] = [];
+  readRound = 0;
+
+  /**
+   * Follower: the heartbeats of the leader's store stand for the leader's own, and the election timer rests.
+   * Ends with the term, the role or the leader.
+   */
+  isVouching = false;
+  wasGap = false;
+  lastTickMs = -Infinity;
+  heartbeatDueMs = 0;
+  quorumCheckDueMs = 0;
+  /** Vote hold: no vote before this, except in a transfer. Never shortened. */
+  holdUntilMs = -Infinity;
+  electionDeadlineMs = 0;
+  /** How much longer than others this replica waits before it campaigns; drawn anew for each campaign. */
+  electionJitterMs = 0;
+  readonly forwardedReads = new Map<number, ForwardedRead>();
+
+  readonly storage: RaftStorage;
+  readonly random: () => number;
+  members: ConfigState;
+  /** Quick retries left after the leader's store was lost. */
+  fastCampaigns = 0;
+  isTransferCandidate = false;
+  /** The term whose leader asked this replica to take over while it could not campaign yet; 0 = none. */
+  deferredTransferTerm = 0;
+  readonly votes = new Map<ReplicaId, boolean>();
+  readonly progress = new Map<ReplicaId, Progress>();
+  readonly #scratch: number[] = [];
+  /** A timeout-now of this term may still be under way somewhere: no lease for the rest of the term. */
+  isLeaseForfeited = false;
+  transferDeadlineMs = 0;
+  nextForwardId: number;
 
   constructor(options: CoreOptions) {
     const { config, hardState, startedAtMs } = options;
@@ -257,22 +258,39 @@ export class Core {
 
   /** Leaves as soon as the term (and, for a granted vote, the vote) it depends on is durable. */
   send(message: Message): void {
-    if (this.durableTerm === this.term && this.durableVote === this.vote) this.messages.push(message);
-    else this.messagesAfterPersist.push(message);
+    if (this.durableTerm === this.term && this.durableVote === this.vote)
+      this.messages = withItem(this.messages, message);
+    else this.sendAfterPersist(message);
   }
 
   /** Leaves when log, term and vote as of now are durable. */
   sendAfterPersist(message: Message): void {
-    this.messagesAfterPersist.push(message);
+    this.messagesAfterPersist = withItem(this.messagesAfterPersist, message);
+  }
+
+  confirmRead(context: number, index: LogIndex): void {
+    this.reads = withItem(this.reads, { context, index, refused: false });
   }
 
   rejectRead(context: number): void {
-    this.reads.push({ context, index: 0 as LogIndex, refused: true });
+    this.reads = withItem(this.reads, { context, index: 0 as LogIndex, refused: true });
+  }
+
+  /** Asks the host for entries that storage does not hold in memory. */
+  load(load: EntriesLoad): void {
+    this.loads = withItem(this.loads, load);
   }
 
   get termNumber(): Term {
     return this.term as Term;
   }
+}
+
+/** A list of its own as soon as there is something; the core is the only one that writes to it. */
+function withItem<T>(list: readonly T[], item: T): readonly T[] {
+  if (list.length === 0) return [item];
+  (list as T[]).push(item);
+  return list;
 }
 
 /** The majority value of the usual group, without a copy. */

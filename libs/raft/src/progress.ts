@@ -26,7 +26,7 @@ export class Progress {
   /** The next Ready tells this member the commit index. */
   needsCommit = false;
   /** Local time of the last message from it; before the first, of the beginning. */
-  lastContactMs: number;
+  lastContactMs = -Infinity;
   /** Heartbeats between the stores stand for those to this member, and for its answers. */
   isVouched = false;
   /** It has answered this leader. */

@@ -72,7 +72,7 @@ export function confirmReads(core: Core): void {
 
 function answer(core: Core, read: PendingRead): void {
   if (read.from === core.id) {
-    core.reads.push({ context: read.context, index: read.index as LogIndex, refused: false });
+    core.confirmRead(read.context, read.index as LogIndex);
     return;
   }
   respond(core, read.from, read.context, read.index);
@@ -115,7 +115,8 @@ export function handleReadIndexResponse(core: Core, message: ReadIndexResponse):
   const read = core.forwardedReads.get(message.context);
   if (read === undefined) return;
   core.forwardedReads.delete(message.context);
-  core.reads.push({ context: read.context, index: message.index, refused: message.refused });
+  if (message.refused) core.rejectRead(read.context);
+  else core.confirmRead(read.context, message.index);
 }
 
 /** Gives up on questions that nobody answered within an election timeout. */

@@ -1,14 +1,9 @@
 import { assert, type LogIndex } from '@cairn/base';
 
-import type { Core } from './core.js';
+import { NOTHING, type Core } from './core.js';
 import { countOwnVote } from './election.js';
 import { flushReplication, maybeCommit } from './replication.js';
-import type { Entry, HardState, Message, Ready } from './types.js';
-
-const NO_ENTRIES: readonly Entry[] = [];
-const NO_MESSAGES: readonly Message[] = [];
-const NO_READS: Ready['reads'] = [];
-const NO_LOADS: Ready['loads'] = [];
+import type { Entry, HardState, Ready } from './types.js';
 
 function hasCommitted(core: Core): boolean {
   if (core.isApplyLoading || core.installing !== undefined) return false;
@@ -35,15 +30,15 @@ export function hasReady(core: Core): boolean {
 
 /** Committed entries that are durable here, by bytes; counts them out of the uncommitted window. */
 function takeCommitted(core: Core): readonly Entry[] {
-  if (!hasCommitted(core)) return NO_ENTRIES;
+  if (!hasCommitted(core)) return NOTHING;
   const from = core.handed + 1;
   const toExclusive = Math.min(core.commit, core.log.durableIndex) + 1;
   const bytesMax = core.config.committedBytesPerReadyMax;
   const entries = core.log.entries(from, toExclusive, bytesMax);
   if (entries === 'loading') {
     core.isApplyLoading = true;
-    core.loads.push({ to: core.id, from: from as LogIndex, toExclusive: toExclusive as LogIndex, bytesMax });
-    return NO_ENTRIES;
+    core.load({ to: core.id, from: from as LogIndex, toExclusive: toExclusive as LogIndex, bytesMax });
+    return NOTHING;
   }
   assert(entries !== 'compacted', 'entries truncated before they were applied', { from });
   core.handed += entries.length;
@@ -94,20 +89,20 @@ export function takeReady(core: Core): Ready {
     hardState,
     entries,
     mustSync,
-    messages: core.messages.length > 0 ? core.messages : NO_MESSAGES,
-    messagesAfterPersist: core.messagesAfterPersist.length > 0 ? core.messagesAfterPersist : NO_MESSAGES,
+    messages: core.messages,
+    messagesAfterPersist: core.messagesAfterPersist,
     committed,
     snapshot: core.offeredSnapshot,
-    reads: core.reads.length > 0 ? core.reads : NO_READS,
+    reads: core.reads,
     state: core.isStateChanged
       ? { role: core.role, leaderId: core.leaderId, term: core.termNumber }
       : undefined,
-    loads: core.loads.length > 0 ? core.loads : NO_LOADS,
+    loads: core.loads,
   };
-  if (core.messages.length > 0) core.messages = [];
-  if (core.messagesAfterPersist.length > 0) core.messagesAfterPersist = [];
-  if (core.reads.length > 0) core.reads = [];
-  if (core.loads.length > 0) core.loads = [];
+  core.messages = NOTHING;
+  core.messagesAfterPersist = NOTHING;
+  core.reads = NOTHING;
+  core.loads = NOTHING;
   core.offeredSnapshot = undefined;
   core.isStateChanged = false;
   return ready;

@@ -55,7 +55,7 @@ export function sendAppend(core: Core, peer: Progress): boolean {
   }
   if (entries === 'loading') {
     peer.isLoading = true;
-    core.loads.push({
+    core.load({
       to: peer.id,
       from: peer.next as LogIndex,
       toExclusive: (log.lastIndex + 1) as LogIndex,

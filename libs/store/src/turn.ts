@@ -46,8 +46,10 @@ export interface TurnLoopParts {
 export class TurnLoop implements ReplicaHost {
   readonly #parts: TurnLoopParts;
   #applier: Applier | undefined;
-  #queue: Replica[] = [];
-  #spare: Replica[] = [];
+  /** The first `#queued` wait for a turn. Two arrays take turns, and keep their memory. */
+  #queue: (Replica | undefined)[] = [];
+  #queued = 0;
+  #spare: (Replica | undefined)[] = [];
   #isScheduled = false;
   #isRunning = false;
   #startedMs = 0;
@@ -69,7 +71,8 @@ export class TurnLoop implements ReplicaHost {
   enqueue(replica: Replica): void {
     if (!replica.isQueued && !replica.isClosed) {
       replica.isQueued = true;
-      this.#queue.push(replica);
+      this.#queue[this.#queued] = replica;
+      this.#queued += 1;
     }
     this.schedule();
   }
@@ -129,21 +132,26 @@ export class TurnLoop implements ReplicaHost {
     this.#startedMs = startedMs;
     this.#parts.drainInbound();
     const working = this.#queue;
+    const waiting = this.#queued;
     this.#queue = this.#spare;
+    this.#queued = 0;
     let done = 0;
-    for (; done < working.length && done < config.replicasPerTurnMax; done += 1) {
+    for (; done < waiting && done < config.replicasPerTurnMax; done += 1) {
       // Looking at the clock costs; every sixteenth replica is often enough for a budget of milliseconds.
       if ((done & 15) === 15 && clock.nowMs() - startedMs > config.turnBudgetMs) break;
       this.#process(working[done] as Replica, startedMs);
     }
-    for (let left = done; left < working.length; left += 1) this.#queue.push(working[left] as Replica);
-    working.length = 0;
+    for (let left = done; left < waiting; left += 1) {
+      this.#queue[this.#queued] = working[left];
+      this.#queued += 1;
+    }
+    working.fill(undefined, 0, waiting);
     this.#spare = working;
     links.flush();
     this.#startSync();
     this.#applier?.kick();
     metrics.turn(clock.nowMs() - startedMs, done);
-    if (this.#queue.length > 0) this.schedule();
+    if (this.#queued > 0) this.schedule();
   }
 
   #process(replica: Replica, nowMs: number): void {

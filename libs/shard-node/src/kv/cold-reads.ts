@@ -93,6 +93,7 @@ export class ColdReads {
   }
 
   outdateAll(): void {
+    if (this.#newest.size === 0) return;
     for (const read of this.#newest.values()) read.isOutdated = true;
     this.#newest = new Map();
   }

@@ -96,7 +96,7 @@ export class KvMachine implements StateMachine {
   readonly #scans: ScanPages;
   readonly #deleteRanges: DeleteRanges;
 
-  readonly #queue: KvCall[] = [];
+  #queue: KvCall[] = [];
   /** The term in which this leader has a fresh timestamp and serves; 0 = not serving. */
   #servingTerm = 0;
   /** A timestamp that the oracle issued when this replica last became leader. */
@@ -230,8 +230,9 @@ export class KvMachine implements StateMachine {
 
   turn(nowMs: number): void {
     if (this.#queue.length === 0) return;
-    const hasMore = this.#queue.length > CALLS_PER_TURN_MAX;
-    const calls = this.#queue.splice(0, CALLS_PER_TURN_MAX);
+    const calls = this.#queue;
+    this.#queue = calls.length > CALLS_PER_TURN_MAX ? calls.splice(CALLS_PER_TURN_MAX) : [];
+    const hasMore = this.#queue.length > 0;
     const version = this.#descriptor.epoch.version;
     const { replica } = this;
     const isServing = replica.isReadyLeader && this.#servingTerm === replica.term && !replica.isFrozen;

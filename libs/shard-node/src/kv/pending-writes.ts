@@ -11,6 +11,8 @@ import type { KvCall } from './kv-call.js';
  */
 const INDEX_PUBLISHINGS_MAX = 64;
 
+const NO_WRITES: readonly PendingWrite[] = [];
+
 /** A command that is in the log and not yet visible: what it wrote, and the answer that is due. */
 export interface PendingWrite {
   readonly call: KvCall | undefined;
@@ -127,21 +129,20 @@ export class PendingWrites {
   }
 
   /** The engine holds the commands up to `index`: takes them out, in order. */
-  published(index: LogIndex): PendingWrite[] {
+  published(index: LogIndex): readonly PendingWrite[] {
     let count = 0;
     while (count < this.#batches.length && (this.#batches[count] as PendingBatch).index <= index) count += 1;
-    if (count === 0) return [];
+    if (count === 0) return NO_WRITES;
     assert(count <= this.#acknowledged, 'entries are committed before they are applied');
     this.#acknowledged -= count;
     this.#publishings += 1;
     if (this.#publishings >= INDEX_PUBLISHINGS_MAX) this.#dropIndexes();
-    const done: PendingWrite[] = [];
-    for (const batch of this.#batches.splice(0, count)) {
-      for (const write of batch.writes) {
-        done.push(write);
-        this.#forget(write);
-      }
-    }
+    const done =
+      count === 1
+        ? (this.#batches.shift() as PendingBatch).writes
+        : this.#batches.splice(0, count).flatMap(({ writes }) => writes);
+    if (this.#newest !== undefined || this.#byIdentity !== undefined)
+      for (const write of done) this.#forget(write);
     return done;
   }
 

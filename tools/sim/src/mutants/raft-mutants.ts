@@ -28,8 +28,8 @@ export const ELECTION_MUTANTS: readonly Mutant[] = [
     file: 'libs/raft/src/core.ts',
     edits: [
       {
-        find: 'if (this.durableTerm === this.term && this.durableVote === this.vote) this.messages',
-        replace: 'if (this.durableTerm <= this.term) this.messages',
+        find: 'if (this.durableTerm === this.term && this.durableVote === this.vote)',
+        replace: 'if (this.durableTerm <= this.term)',
       },
     ],
     run: GROUP,

@@ -26,8 +26,8 @@ const CAPACITY_KEPT_BYTES = 1024 * 1024;
 
 /**
  * Collects evaluated commands of one range into one raft payload. Reusable: `finish` copies the payload
- * out, exactly as long as it is, and leaves the builder empty, so a long-lived log entry never pins the
- * scratch space. Everything given to it is copied at once.
+ * out and leaves the builder empty, so a log entry never pins the scratch space, at most one of Node's small
+ * pools of buffers until it is applied. Everything given to it is copied at once.
  */
 export class WriteBatchBuilder {
   #buffer: Buffer;
@@ -142,7 +142,7 @@ export class WriteBatchBuilder {
     buffer[1] = WRITE_BATCH_FORMAT;
     buffer.writeUInt32BE(this.#count, HEADER_COUNT_AT);
     writeU64(buffer, HEADER_MAX_TIMESTAMP_AT, this.#maxTimestamp);
-    const payload = Buffer.allocUnsafeSlow(this.#length);
+    const payload = Buffer.allocUnsafe(this.#length);
     buffer.copy(payload, 0, 0, this.#length);
     this.clear();
     return payload;

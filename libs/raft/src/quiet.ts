@@ -22,6 +22,16 @@ function isSettled(core: Core, peer: Progress): boolean {
   return peer.state === 'replicate' && peer.match === core.log.lastIndex && peer.commitSent === core.commit;
 }
 
+/** A leader all of whose members are vouched for and have everything: at most the commit index is news to them. */
+export function owesOnlyNotices(core: Core): boolean {
+  const { lastIndex } = core.log;
+  if (core.role !== 'leader' || core.commit !== lastIndex) return false;
+  for (const { isVouched, state, match } of core.peers) {
+    if (!isVouched || state !== 'replicate' || match !== lastIndex) return false;
+  }
+  return true;
+}
+
 /** Without it the leader must watch by itself whether it still has its quorum. */
 function hasVouchedQuorum(core: Core): boolean {
   return core.quorumValue((peer) => (peer === core.self || peer.isVouched ? 1 : 0)) === 1;

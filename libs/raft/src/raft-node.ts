@@ -80,6 +80,10 @@ export class RaftNode {
   get isQuiet(): boolean {
     return quiet.isQuiet(this.#core);
   }
+  /** Members have nothing to do for it any more; see `takeCommitNotice`. Constant time. */
+  get owesOnlyNotices(): boolean {
+    return quiet.owesOnlyNotices(this.#core);
+  }
   /** See `vouch`. */
   get isVouching(): boolean {
     return this.#core.isVouching;

@@ -1,4 +1,4 @@
-import type { RangeId, ReplicaId, StoreId, Term } from '@cairn/base';
+import type { LogIndex, RangeId, ReplicaId, StoreId, Term } from '@cairn/base';
 import type { CommitNotice, LedRange, VouchAnswer, VouchAsk } from '@cairn/wire';
 
 import { Failover } from './failover.js';
@@ -34,12 +34,14 @@ export class HeartbeatPeer {
   readonly supporters = new Set<Supporter>();
   /** Those for which it does not. */
   readonly alone = new Set<Supporter>();
-  /** News for the next frame; of each kind at most one item per range and tick. */
+  /** News for the next frame, at most a few of each kind per range. */
   ended: RangeId[] = [];
   answers: VouchAnswer[] = [];
   released: LedRange[] = [];
   asks: VouchAsk[] = [];
   commits: CommitNotice[] = [];
+  /** Frames that news have left with. */
+  frames = 0;
 
   constructor(storeId: StoreId, generation: number) {
     this.storeId = storeId;
@@ -57,6 +59,7 @@ export class HeartbeatPeer {
     this.released = [];
     this.asks = [];
     this.commits = [];
+    this.frames += 1;
     this.echoSentAtMs = 0;
   }
 }
@@ -74,6 +77,9 @@ export interface Supporter {
   state: 'alone' | 'asked' | 'vouched';
   /** Of the last ask: the answer to an earlier one says nothing. */
   round: number;
+  /** What the frame with the number `noticeFrame` will say, or has said, of the commit index. */
+  notice: { readonly rangeId: RangeId; readonly term: Term; commit: LogIndex } | undefined;
+  noticeFrame: number;
 }
 
 /** What the stores' heartbeats are to a replica. */

@@ -1,4 +1,4 @@
-import { messageOf, type RangeId, type ReplicaId, type StoreId } from '@cairn/base';
+import { messageOf, type LogIndex, type RangeId, type ReplicaId, type StoreId, type Term } from '@cairn/base';
 import type { Clock, Logger, Rng } from '@cairn/ports';
 import {
   decodeStoreHeartbeat,
@@ -95,7 +95,10 @@ export class StoreHeartbeats {
     for (const { replicaId } of replica.raft.status().peers) {
       const peer = this.#peerOf(replica, replicaId);
       if (peer === undefined) continue;
-      const supporter: Supporter = { replica, replicaId, peer, state: 'alone', round: 0 };
+      const supporter: Supporter = {
+        ...{ replica, replicaId, peer, state: 'alone', round: 0 },
+        ...{ notice: undefined, noticeFrame: 0 },
+      };
       members.push(supporter);
       peer.alone.add(supporter);
     }
@@ -126,14 +129,14 @@ export class StoreHeartbeats {
     }
   }
 
-  /** Between the tick of a leader and `flush`: what its members have to be told about its commit index. */
+  /** What members have to be told about the commit index of their leader goes with the next frames. */
   noteCommits(replica: Replica): void {
     const { support } = replica;
     if (support?.kind !== 'leading') return;
-    for (const { replicaId, peer, state } of support.members) {
-      if (state !== 'vouched') continue;
-      const commit = replica.raft.takeCommitNotice(replicaId);
-      if (commit > 0) peer.commits.push({ rangeId: replica.rangeId, term: support.term, commit });
+    for (const supporter of support.members) {
+      if (supporter.state !== 'vouched') continue;
+      const commit = replica.raft.takeCommitNotice(supporter.replicaId);
+      if (commit > 0) noteCommit(supporter, support.term, commit);
     }
   }
 
@@ -356,6 +359,18 @@ export class StoreHeartbeats {
     this.#parts.logger.warn('garbled heartbeat, link counted as lost', { from, reason: messageOf(error) });
     this.peerLost(from);
   }
+}
+
+/** One notice per member and frame, however often its leader commits meanwhile. */
+function noteCommit(supporter: Supporter, term: Term, commit: LogIndex): void {
+  const { peer, replica } = supporter;
+  if (supporter.notice !== undefined && supporter.noticeFrame === peer.frames) {
+    supporter.notice.commit = commit;
+    return;
+  }
+  supporter.notice = { rangeId: replica.rangeId, term, commit };
+  supporter.noticeFrame = peer.frames;
+  peer.commits.push(supporter.notice);
 }
 
 /** The member on that store of a range that is led here. */

@@ -142,6 +142,9 @@ export class Store {
       awaken: (replica) => {
         this.#ticker.awaken(replica);
       },
+      rest: (replica) => {
+        this.#ticker.rest(replica);
+      },
       fatal,
     });
     this.#applier = new Applier({

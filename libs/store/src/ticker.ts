@@ -61,6 +61,12 @@ export class Ticker {
     this.#awake.add(replica);
   }
 
+  /** The replica is quiet: no more ticks. */
+  rest(replica: Replica): void {
+    replica.isAwake = false;
+    this.#awake.delete(replica);
+  }
+
   #tick(): void {
     const { clock, config, heartbeats, logger, metrics } = this.#parts;
     const nowMs = clock.nowMs();
@@ -91,7 +97,6 @@ export class Ticker {
       if (raft.hasReady()) this.#parts.enqueue(replica);
       if (!raft.isQuiet) return;
     }
-    replica.isAwake = false;
-    this.#awake.delete(replica);
+    this.rest(replica);
   }
 }

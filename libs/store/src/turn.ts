@@ -34,6 +34,8 @@ export interface TurnLoopParts {
   readonly heartbeats: StoreHeartbeats;
   /** The replica needs ticks. */
   awaken(replica: Replica): void;
+  /** It is quiet, and needs none any more. */
+  rest(replica: Replica): void;
   /** The log cannot be written any more: the store must stop. */
   fatal(error: unknown): void;
 }
@@ -90,6 +92,13 @@ export class TurnLoop implements ReplicaHost {
     if (support !== undefined) this.#parts.heartbeats.afterInput(replica);
     if (raft.hasReady()) this.enqueue(replica);
     else if (!replica.isAwake && !raft.isQuiet) this.#parts.awaken(replica);
+    if (replica.isAwake && message.type === 'append-response' && raft.owesOnlyNotices) this.#settle(replica);
+  }
+
+  /** Every member has everything: their stores hear the commit index, and no tick has to come for that. */
+  #settle(replica: Replica): void {
+    this.#parts.heartbeats.noteCommits(replica);
+    if (replica.raft.isQuiet) this.#parts.rest(replica);
   }
 
   /** Asks for a turn after the events that are already waiting. */

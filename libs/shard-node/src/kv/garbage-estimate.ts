@@ -20,8 +20,11 @@ const RATIO_MIN = 0.02;
  * After a restart nothing is known, so the range gets one pass in its turn.
  */
 export class GarbageEstimate {
-  readonly #deleted: number[] = new Array<number>(PARTS + 1).fill(0);
-  readonly #plain: number[] = new Array<number>(PARTS + 1).fill(0);
+  /** Bytes of the present part of the life, and of those before it, the latest first. */
+  #deletedNow = 0;
+  #plainNow = 0;
+  readonly #deleted: number[] = new Array<number>(PARTS).fill(0);
+  readonly #plain: number[] = new Array<number>(PARTS).fill(0);
   #ripeDeleted = 0;
   #ripePlain = 0;
   #partSince = 0;
@@ -37,8 +40,8 @@ export class GarbageEstimate {
   }
 
   applied(deletedBytes: number, plainBytes: number, hasExpiring: boolean): void {
-    this.#deleted[0] = (this.#deleted[0] ?? 0) + deletedBytes;
-    this.#plain[0] = (this.#plain[0] ?? 0) + plainBytes;
+    this.#deletedNow += deletedBytes;
+    this.#plainNow += plainBytes;
     if (hasExpiring) this.#hasExpiring = true;
   }
 
@@ -52,8 +55,10 @@ export class GarbageEstimate {
     for (let part = 0; part <= PARTS && now - this.#partSince >= partSteps; part += 1) {
       this.#ripeDeleted += this.#deleted.pop() ?? 0;
       this.#ripePlain += this.#plain.pop() ?? 0;
-      this.#deleted.unshift(0);
-      this.#plain.unshift(0);
+      this.#deleted.unshift(this.#deletedNow);
+      this.#plain.unshift(this.#plainNow);
+      this.#deletedNow = 0;
+      this.#plainNow = 0;
       this.#partSince += partSteps;
     }
     // Everything is ripe after as many parts; a longer silence needs no more.

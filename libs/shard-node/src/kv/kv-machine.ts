@@ -22,13 +22,14 @@ import type { Entry } from '@cairn/raft';
 import type { EngineSpan, ReplicaHandle, StateMachine } from '@cairn/store';
 import { KvOp, ReadConsistency } from '@cairn/wire';
 
-import { ApplyVisitor, type AppliedRow } from './apply-visitor.js';
+import type { AppliedRow } from './apply-visitor.js';
 import { ColdReads } from './cold-reads.js';
 import type { DamageListener } from './damage.js';
 import { DeleteRanges } from './delete-ranges.js';
 import { GarbageEstimate } from './garbage-estimate.js';
 import type { KvCall } from './kv-call.js';
 import type { KvLimits } from './kv-limits.js';
+import type { KvScratch } from './kv-scratch.js';
 import { PendingWrites } from './pending-writes.js';
 import { PointReads } from './point-reads.js';
 import { RangeLoad } from './range-load.js';
@@ -54,6 +55,7 @@ export interface KvEnvironment extends DamageListener {
   readonly tracer: Tracer;
   readonly limits: KvLimits;
   readonly scanSlots: ScanSlots;
+  readonly scratch: KvScratch;
   /** The machine exists / is gone: requests for its range come here. */
   registered(machine: KvMachine): void;
   unregistered(machine: KvMachine): void;
@@ -61,6 +63,9 @@ export interface KvEnvironment extends DamageListener {
 
 /** Requests looked at in one turn: some milliseconds of work. */
 const CALLS_PER_TURN_MAX = 1_024;
+
+/** Nothing is added to it. */
+const NO_CALLS: KvCall[] = [];
 
 /** Work that waits until the command at `index` is visible. */
 interface AfterPublished {
@@ -96,7 +101,7 @@ export class KvMachine implements StateMachine {
   readonly #scans: ScanPages;
   readonly #deleteRanges: DeleteRanges;
 
-  #queue: KvCall[] = [];
+  #queue: KvCall[] = NO_CALLS;
   /** The term in which this leader has a fresh timestamp and serves; 0 = not serving. */
   #servingTerm = 0;
   /** A timestamp that the oracle issued when this replica last became leader. */
@@ -114,7 +119,6 @@ export class KvMachine implements StateMachine {
   #appliedRows: AppliedRow[] = [];
   /** Last entry whose rows were not noted because the cache was empty; 0 = all visible. */
   #unnotedIndex = 0;
-  readonly #visitor: ApplyVisitor;
 
   /** Snapshots below this are gone: the safe point of the last collection. Only ever rises. */
   #readableSince: Timestamp;
@@ -132,7 +136,6 @@ export class KvMachine implements StateMachine {
     this.#reads = new PointReads(environment, this);
     this.#scans = new ScanPages(environment, this);
     this.#deleteRanges = new DeleteRanges(environment, this);
-    this.#visitor = new ApplyVisitor();
   }
 
   /** `isBorn`: the range begins now, so no command was ever forgotten. */
@@ -224,14 +227,19 @@ export class KvMachine implements StateMachine {
       call.failNotLeader(this.replica.leaderStoreId);
       return;
     }
-    this.#queue.push(call);
+    this.#enqueue(call);
     this.replica.wake();
+  }
+
+  #enqueue(call: KvCall): void {
+    if (this.#queue.length === 0) this.#queue = [call];
+    else this.#queue.push(call);
   }
 
   turn(nowMs: number): void {
     if (this.#queue.length === 0) return;
     const calls = this.#queue;
-    this.#queue = calls.length > CALLS_PER_TURN_MAX ? calls.splice(CALLS_PER_TURN_MAX) : [];
+    this.#queue = calls.length > CALLS_PER_TURN_MAX ? calls.splice(CALLS_PER_TURN_MAX) : NO_CALLS;
     const hasMore = this.#queue.length > 0;
     const version = this.#descriptor.epoch.version;
     const { replica } = this;
@@ -248,7 +256,7 @@ export class KvMachine implements StateMachine {
       } else if (replica.isLeader) {
         // Serving begins in milliseconds: the term's first entry, the first fresh timestamp, or the end of a
         // split.
-        this.#queue.push(call);
+        this.#enqueue(call);
       } else {
         call.failNotLeader(replica.leaderStoreId);
       }
@@ -327,7 +335,7 @@ export class KvMachine implements StateMachine {
     if (!isOwn) this.scanCache.clear();
     // A reader may still fill the cache from before this entry until the entry is visible.
     if (!isOwn && isCacheEmpty) this.#unnotedIndex = entry.index;
-    const visitor = this.#visitor;
+    const { visitor } = this.#environment.scratch;
     visitor.begin(entry.index, batch, this.#windowFor(entry), cacheRows);
     const header = readWriteBatch(asBuffer(entry.payload), visitor);
     if (header.maxTimestamp > this.#appliedTimestamp) this.#appliedTimestamp = header.maxTimestamp;
@@ -343,9 +351,10 @@ export class KvMachine implements StateMachine {
   remember(entry: Entry): void {
     if (entry.payload.length === 0 || entry.payload[0] === 0xff) return;
     const payload = asBuffer(entry.payload);
-    this.#visitor.begin(entry.index, undefined, this.#windowFor(entry), undefined);
-    const header = readWriteBatch(payload, this.#visitor);
-    this.raiseReadableSince(this.#visitor.safePoint);
+    const { visitor } = this.#environment.scratch;
+    visitor.begin(entry.index, undefined, this.#windowFor(entry), undefined);
+    const header = readWriteBatch(payload, visitor);
+    this.raiseReadableSince(visitor.safePoint);
     if (header.maxTimestamp > this.#appliedTimestamp) this.#appliedTimestamp = header.maxTimestamp;
   }
 

@@ -23,6 +23,7 @@ import { KvOp, newKvRequest, type KvRequest, type KvResponse } from '@cairn/wire
 import { KvCall } from './kv-call.js';
 import { DEFAULT_KV_LIMITS, type KvLimits } from './kv-limits.js';
 import { KvMachine, type KvEnvironment } from './kv-machine.js';
+import { KvScratch } from './kv-scratch.js';
 import { ScanCacheBudget } from './scan-cache.js';
 import { ScanSlots } from './scan-pages.js';
 import { StoreSafePoint } from './store-safe-point.js';
@@ -263,6 +264,7 @@ export class KvRig {
       logger: noopLogger,
       tracer: noopTracer,
       limits,
+      scratch: new KvScratch(),
       scanSlots: new ScanSlots(limits.scansMax, limits.waitingScansMax),
       registered: (machine) => this.registered.add(machine),
       unregistered: (machine) => this.registered.delete(machine),

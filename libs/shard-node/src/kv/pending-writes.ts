@@ -98,10 +98,10 @@ export class PendingWrites {
   }
 
   /** The entries are committed, in log order: answers the commands that are to be acknowledged. */
-  committed(entries: readonly Entry[]): PendingWrite[] {
-    const done: PendingWrite[] = [];
+  committed(entries: readonly Entry[]): readonly PendingWrite[] {
     const [first, last] = [entries[0], entries.at(-1)];
-    if (first === undefined || last === undefined) return done;
+    if (first === undefined || last === undefined) return NO_WRITES;
+    let done: readonly PendingWrite[] = NO_WRITES;
     for (; this.#acknowledged < this.#batches.length; this.#acknowledged += 1) {
       const batch = this.#batches[this.#acknowledged] as PendingBatch;
       if (batch.index > last.index) break;
@@ -109,10 +109,8 @@ export class PendingWrites {
       assert(entry?.term === batch.term, 'what was proposed here is what is committed', {
         index: batch.index,
       });
-      for (const write of batch.writes) {
-        write.isAcknowledged = true;
-        done.push(write);
-      }
+      for (const write of batch.writes) write.isAcknowledged = true;
+      done = done.length === 0 ? batch.writes : [...done, ...batch.writes];
     }
     return done;
   }

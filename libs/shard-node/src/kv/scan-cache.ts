@@ -213,6 +213,7 @@ export class ScanCache {
   clear(): void {
     for (const fill of this.#fills) fill.spoil();
     const pages = this.#pages;
+    if (pages.length === 0) return;
     this.#pages = [];
     for (const page of pages) this.#budget.release(page);
   }

@@ -1,11 +1,5 @@
 import { timestamp, type Timestamp } from '@cairn/base';
-import {
-  CommandOutcome,
-  rowCacheKey,
-  WriteBatchBuilder,
-  type RowCacheKey,
-  type VersionRecord,
-} from '@cairn/mvcc';
+import { rowCacheKey, type RowCacheKey, type VersionRecord, type WriteBatchBuilder } from '@cairn/mvcc';
 import type { RequestIdentity } from '@cairn/wire';
 
 import { AdmittedRetries } from './admitted-retries.js';
@@ -18,6 +12,8 @@ import { respondWithOutcome } from './replay.js';
 
 /** Looks at a cold row this often before it gives up: the row cache is too small for the traffic. */
 const COLD_READS_MAX = 20;
+/** Nothing is added to it. */
+const NO_WRITES: PendingWrite[] = [];
 
 /**
  * Turns the single-key writes of a turn into one log entry. Everything is decided here, on the leader: the
@@ -26,10 +22,8 @@ const COLD_READS_MAX = 20;
 export class WriteEvaluator {
   readonly #environment: KvEnvironment;
   readonly #machine: KvMachine;
-  readonly #builder = new WriteBatchBuilder();
-  readonly #outcome = new CommandOutcome();
   readonly #retries = new AdmittedRetries();
-  #batch: PendingWrite[] = [];
+  #batch: PendingWrite[] = NO_WRITES;
   /** Writes that asked for a fresh timestamp in this turn. */
   #strict: KvCall[] = [];
   #lastTimestamp = 0;
@@ -139,13 +133,13 @@ export class WriteEvaluator {
   #decide(call: KvCall, key: RowCacheKey, current: VersionRecord | undefined): void {
     const { request } = call;
     const response = call.newResponse();
-    const outcome = this.#outcome;
+    const { builder, outcome } = this.#environment.scratch;
     outcome.client = request.requestId?.client ?? 0;
     outcome.requestSequence = request.requestId?.sequence ?? 0;
     const evaluation = evaluateWrite(request, current, this.nextMoment(), { outcome, response });
     switch (evaluation.type) {
       case 'write':
-        this.#builder.addWrite(outcome, request.key, evaluation.version);
+        builder.addWrite(outcome, request.key, evaluation.version);
         this.#collect({
           call,
           response,
@@ -156,7 +150,7 @@ export class WriteEvaluator {
         });
         break;
       case 'outcome':
-        this.#builder.addOutcome(outcome);
+        builder.addOutcome(outcome);
         this.#collect({
           call,
           response,
@@ -170,11 +164,12 @@ export class WriteEvaluator {
         call.fail(evaluation.code, evaluation.message);
         return;
     }
-    if (this.#builder.bytes >= this.#environment.limits.entryBytesMax) this.#propose();
+    if (builder.bytes >= this.#environment.limits.entryBytesMax) this.#propose();
   }
 
   #collect(write: PendingWrite): void {
-    this.#batch.push(write);
+    if (this.#batch.length === 0) this.#batch = [write];
+    else this.#batch.push(write);
     this.#machine.pending.collected(write);
   }
 
@@ -221,8 +216,8 @@ export class WriteEvaluator {
   #propose(): void {
     if (this.#batch.length === 0) return;
     const batch = this.#batch;
-    this.#batch = [];
-    this.proposeBatch(this.#builder, batch);
+    this.#batch = NO_WRITES;
+    this.proposeBatch(this.#environment.scratch.builder, batch);
   }
 
   /** Puts an entry into the log; on refusal everybody in it is told, and nothing of it remains. */

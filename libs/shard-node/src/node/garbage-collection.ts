@@ -82,9 +82,9 @@ interface Look {
 
 /**
  * Removes old versions, and rows that were deleted or have expired, from the ranges that are led here: one
- * range at a time, of those looked at the one with the most to gain. The leader looks at whole version chains and logs the
- * exact keys to delete, so that applying needs no judgement. Every replica's store compacts its own engine
- * where much was deleted.
+ * range at a time, of those looked at the one with the most to gain. The leader looks at whole version chains
+ * and logs the exact keys to delete, so that applying needs no judgement. Every replica's store compacts its
+ * own engine where much was deleted.
  */
 export class GarbageCollection {
   readonly #parts: GarbageCollectionParts;

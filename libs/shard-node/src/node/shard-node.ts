@@ -28,6 +28,7 @@ import {
 } from '@cairn/wire/gen/cairn/internal/v1/metadata.js';
 
 import { KvMachine, type KvEnvironment } from '../kv/kv-machine.js';
+import { KvScratch } from '../kv/kv-scratch.js';
 import { KvService } from '../kv/kv-service.js';
 import type { KvLimits } from '../kv/kv-limits.js';
 import { ScanCacheBudget } from '../kv/scan-cache.js';
@@ -240,6 +241,7 @@ export class ShardNode {
       logger: options.logger,
       tracer: options.tracer,
       limits: options.kvLimits,
+      scratch: new KvScratch(),
       scanSlots: new ScanSlots(options.kvLimits.scansMax, options.kvLimits.waitingScansMax),
       damaged,
       registered: (machine) => {

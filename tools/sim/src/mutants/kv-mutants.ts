@@ -20,7 +20,7 @@ export const KV_MUTANTS: readonly Mutant[] = [
     file: 'libs/shard-node/src/kv/kv-machine.ts',
     edits: [
       {
-        find: 'this.#visitor.begin(entry.index, undefined, this.#windowFor(entry), undefined);',
+        find: 'visitor.begin(entry.index, undefined, this.#windowFor(entry), undefined);',
         replace: 'this.#windowFor(entry); this.#visitor.begin(entry.index, undefined, undefined, undefined);',
       },
     ],

@@ -21,7 +21,7 @@ export const KV_MUTANTS: readonly Mutant[] = [
     edits: [
       {
         find: 'visitor.begin(entry.index, undefined, this.#windowFor(entry), undefined);',
-        replace: 'this.#windowFor(entry); this.#visitor.begin(entry.index, undefined, undefined, undefined);',
+        replace: 'this.#windowFor(entry); visitor.begin(entry.index, undefined, undefined, undefined);',
       },
     ],
     run: RESTARTS,

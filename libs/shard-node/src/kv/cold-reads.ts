@@ -43,8 +43,8 @@ export type ColdRow = VersionRecord | undefined | Promise<VersionRecord | undefi
 export class ColdReads {
   readonly #engine: KvEngine;
   readonly #cache: RowCache;
-  /** Replaced whenever it gets empty: a map that lived on would keep garbage alive (see `IdTable`). */
-  #newest = new Map<RowCacheKey, ColdRead>();
+  /** Dropped whenever it gets empty: a map that lived on would keep garbage alive (see `IdTable`). */
+  #newest: Map<RowCacheKey, ColdRead> | undefined;
 
   constructor(engine: KvEngine, cache: RowCache) {
     this.#engine = engine;
@@ -57,7 +57,7 @@ export class ColdReads {
    * meanwhile.
    */
   newest(key: RowCacheKey, userKey: Uint8Array): ColdRow {
-    const shared = this.#newest.get(key);
+    const shared = this.#newest?.get(key);
     if (shared !== undefined) return shared.result;
     const found = this.#look(userKey, NEWEST);
     if (!(found instanceof Promise)) {
@@ -65,11 +65,10 @@ export class ColdReads {
       return found;
     }
     const read: ColdRead = { result: found, isOutdated: false };
+    this.#newest ??= new Map();
     this.#newest.set(key, read);
     const finish = (): void => {
-      if (this.#newest.get(key) !== read) return;
-      if (this.#newest.size === 1) this.#newest = new Map();
-      else this.#newest.delete(key);
+      if (this.#newest?.get(key) === read) this.#forget(key);
     };
     found.then((version) => {
       finish();
@@ -85,17 +84,21 @@ export class ColdReads {
 
   /** A newer version of the key is visible from now on. */
   outdate(key: RowCacheKey): void {
-    if (this.#newest.size === 0) return;
-    const read = this.#newest.get(key);
+    const read = this.#newest?.get(key);
     if (read === undefined) return;
     read.isOutdated = true;
-    this.#newest.delete(key);
+    this.#forget(key);
   }
 
   outdateAll(): void {
-    if (this.#newest.size === 0) return;
+    if (this.#newest === undefined) return;
     for (const read of this.#newest.values()) read.isOutdated = true;
-    this.#newest = new Map();
+    this.#newest = undefined;
+  }
+
+  #forget(key: RowCacheKey): void {
+    this.#newest?.delete(key);
+    if (this.#newest?.size === 0) this.#newest = undefined;
   }
 
   /** Rejects with what the engine throws, whether at once or later. */

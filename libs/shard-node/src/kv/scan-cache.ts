@@ -104,7 +104,8 @@ export class ScanCache {
   readonly #clock: Clock;
   /** In key order, without overlaps. */
   #pages: ScanCachePage[] = [];
-  readonly #fills = new Set<ScanFill>();
+  /** undefined while there are none. */
+  #fills: Set<ScanFill> | undefined;
 
   constructor(budget: ScanCacheBudget, clock: Clock) {
     this.#budget = budget;
@@ -158,13 +159,15 @@ export class ScanCache {
   begin(ts: Timestamp): ScanFill | undefined {
     if (this.#budget.bytesMax === 0) return undefined;
     const fill = new ScanFill(ts);
+    this.#fills ??= new Set();
     this.#fills.add(fill);
     return fill;
   }
 
   /** The page was not read to its end. */
   abandon(fill: ScanFill): void {
-    this.#fills.delete(fill);
+    this.#fills?.delete(fill);
+    if (this.#fills?.size === 0) this.#fills = undefined;
   }
 
   /** Keeps a page that was read as of `fill.at`, unless too much happened meanwhile. */
@@ -173,7 +176,7 @@ export class ScanCache {
     span: CacheSpan,
     rows: { readonly packed: PackedRows; readonly firstExpiry: number },
   ): void {
-    this.#fills.delete(fill);
+    this.abandon(fill);
     if (fill.isSpoiled || (span.end !== undefined && span.start >= span.end)) return;
     const at = this.#indexOf(span.start);
     const before = this.#pages[at];
@@ -191,7 +194,7 @@ export class ScanCache {
 
   /** A version is visible from now on. */
   written(key: RowCacheKey, version: VersionRecord): void {
-    for (const fill of this.#fills) fill.note(key, version);
+    if (this.#fills !== undefined) for (const fill of this.#fills) fill.note(key, version);
     if (this.#pages.length === 0) return;
     const page = this.#pages[this.#indexOf(key)];
     if (page?.covers(key) !== true) return;
@@ -211,7 +214,7 @@ export class ScanCache {
   }
 
   clear(): void {
-    for (const fill of this.#fills) fill.spoil();
+    if (this.#fills !== undefined) for (const fill of this.#fills) fill.spoil();
     const pages = this.#pages;
     if (pages.length === 0) return;
     this.#pages = [];

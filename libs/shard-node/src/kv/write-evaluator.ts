@@ -22,7 +22,8 @@ const NO_WRITES: PendingWrite[] = [];
 export class WriteEvaluator {
   readonly #environment: KvEnvironment;
   readonly #machine: KvMachine;
-  readonly #retries = new AdmittedRetries();
+  /** undefined until there was one. */
+  #retries: AdmittedRetries | undefined;
   #batch: PendingWrite[] = NO_WRITES;
   /** Writes that asked for a fresh timestamp in this turn. */
   #strict: KvCall[] = [];
@@ -77,7 +78,9 @@ export class WriteEvaluator {
     const id = call.request.requestId;
     if (id === undefined) return true;
     const { timestamps } = this.#environment;
-    if (id.isRetry || this.#retries.has(id.client, id.sequence, timestamps.max)) return this.#isNew(call, id);
+    if (id.isRetry || this.#retries?.has(id.client, id.sequence, timestamps.max) === true) {
+      return this.#isNew(call, id);
+    }
     timestamps.observe(id.stamp);
     if (id.stamp >= this.#machine.leaderSince) return true;
     const outcome = this.#machine.window?.lookup(id.client, id.sequence);
@@ -108,6 +111,7 @@ export class WriteEvaluator {
     }
     const { timestamps } = this.#environment;
     timestamps.observe(id.stamp);
+    this.#retries ??= new AdmittedRetries();
     this.#retries.add(id.client, id.sequence, timestamps.max);
     return true;
   }

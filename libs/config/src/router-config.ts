@@ -45,7 +45,7 @@ export const routerConfigSchema = z.object({
     description:
       'Operations sent to one shard node and not yet answered; more wait in line for 200 ms at most, then they ' +
       'are refused.',
-    default: 2_048,
+    default: 1_024,
     min: 16,
     max: 10_000_000,
   }),

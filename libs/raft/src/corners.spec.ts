@@ -279,6 +279,27 @@ describe('groups whose members are vouched for', () => {
     expect(follower.commitIndex).toBe(2);
   });
 
+  test('when every member has everything, only the commit index is left to tell', () => {
+    const { cluster, leader } = led(3);
+    cluster.advance(1000, nobodyIsCut);
+    vouchFor(cluster, leader, 2, 3);
+    expect(leader.node.owesOnlyNotices).toBe(true);
+    leader.node.propose(new Uint8Array(1));
+    cluster.stabilize((message) => message.to === 3);
+    // Committed by two of three; the third may need to be sent its entry again.
+    expect(leader.node.commitIndex).toBe(2);
+    expect(leader.node.owesOnlyNotices).toBe(false);
+    cluster.advance(400);
+    cluster.stabilize();
+    expect(leader.node.owesOnlyNotices).toBe(true);
+    expect(leader.node.isQuiet).toBe(false);
+    expect([2, 3].map((each) => leader.node.takeCommitNotice(id(each)))).toEqual([2, 2]);
+    expect(leader.node.isQuiet).toBe(true);
+    leader.node.setVouched(id(3), false, cluster.nowMs, cluster.nowMs);
+    expect(leader.node.owesOnlyNotices).toBe(false);
+    expect(cluster.get(2).node.owesOnlyNotices).toBe(false);
+  });
+
   test('vouching ends with the term, and once', () => {
     const { cluster, leader } = led(3);
     cluster.advance(1000, nobodyIsCut);

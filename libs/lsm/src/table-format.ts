@@ -1,7 +1,8 @@
 import { assert, CairnError } from '@cairn/base';
 import { crc32 } from '@cairn/codec';
 
-import { compareKeys, KeyView } from './key-view.js';
+import { BlockIndex } from './block-index.js';
+import type { KeyView } from './key-view.js';
 
 /*
  * A table file, little endian:
@@ -85,20 +86,20 @@ export class TableMeta {
   /** What keeping it costs. */
   readonly bytes: number;
   readonly #positions: Uint32Array;
-  readonly #separatorEnds: Uint32Array;
-  readonly #separators: Uint8Array;
-  readonly #separator = new KeyView();
+  readonly #index: BlockIndex;
 
   /** `memory` begins with the section, which must be intact. */
   constructor(memory: ArrayBuffer, footer: Omit<TableFooter, 'metaAt' | 'metaCrc'>) {
     const { filterWords, blocks, separatorBytes } = footer;
     assert(blocks > 0, 'a table has a block');
     this.blocks = blocks;
-    this.bytes = metaBytesOf(footer);
     this.filter = new Uint32Array(memory, 0, filterWords);
     this.#positions = new Uint32Array(memory, filterWords * 4, blocks + 1);
-    this.#separatorEnds = new Uint32Array(memory, (filterWords + blocks + 1) * 4, blocks);
-    this.#separators = new Uint8Array(memory, (filterWords + 2 * blocks + 1) * 4, separatorBytes);
+    this.#index = new BlockIndex(
+      new Uint32Array(memory, (filterWords + blocks + 1) * 4, blocks),
+      new Uint8Array(memory, (filterWords + 2 * blocks + 1) * 4, separatorBytes),
+    );
+    this.bytes = metaBytesOf(footer) + this.#index.bytes;
   }
 
   /** Where a block begins in the file; of `blocks`, where the last one ends. */
@@ -108,17 +109,7 @@ export class TableMeta {
 
   /** The only block that can hold the first key at or above the target, unless that begins the next one. */
   blockFor(target: KeyView): number {
-    const separator = this.#separator;
-    let low = 0;
-    let high = this.blocks - 1;
-    while (low < high) {
-      const middle = (low + high) >>> 1;
-      const start = middle === 0 ? 0 : (this.#separatorEnds[middle - 1] as number);
-      separator.set(this.#separators, start, (this.#separatorEnds[middle] as number) - start);
-      if (compareKeys(separator, target) < 0) low = middle + 1;
-      else high = middle;
-    }
-    return low;
+    return this.#index.blockFor(target);
   }
 }
 

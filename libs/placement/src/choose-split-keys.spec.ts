@@ -59,6 +59,11 @@ describe('chooseSplitKeys', () => {
     );
   });
 
+  it('looks beyond samples without bytes', () => {
+    const list = samples(1, 0, 14, 52, 74, 69, 28, 42, 31, 12);
+    expect(choose(list, 1)).toEqual({ decided: true, keys: [key(5)] });
+  });
+
   it('answers ascending keys inside the range, and parts no larger than two samples beyond the ideal', () => {
     const sizes = fc.array(fc.integer({ min: 0, max: 80 }), { minLength: 1, maxLength: 80 });
     fc.assert(

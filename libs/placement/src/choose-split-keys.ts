@@ -97,7 +97,8 @@ function cut(request: ChooseSplitKeysRequest, total: number, parts: number): Uin
     const isInside = compareBytes(sample.key, startKey) > 0 && before > 0;
     while (isInside && part < parts) {
       const distance = Math.abs(before - (total * part) / parts);
-      if (distance < bestDistance) {
+      // Behind a sample without bytes the distance stays the same, and may fall again.
+      if (distance <= bestDistance) {
         best = sample;
         bestDistance = distance;
         break;

@@ -48,9 +48,14 @@ export class HeartbeatPeer {
     this.generation = generation;
   }
 
-  get hasNews(): boolean {
+  /** What the other store waits for; what leaders here have committed can wait for the tick. */
+  get hasUrgentNews(): boolean {
     const isOfFollowers = this.ended.length + this.answers.length > 0 || this.echoSentAtMs > 0;
-    return isOfFollowers || this.released.length + this.asks.length + this.commits.length > 0;
+    return isOfFollowers || this.released.length + this.asks.length > 0;
+  }
+
+  get hasNews(): boolean {
+    return this.commits.length > 0 || this.hasUrgentNews;
   }
 
   clearNews(): void {

@@ -111,7 +111,11 @@ class Pair {
       store.tick(this.nowMs, 0);
       store.flush(this.nowMs);
     }
-    for (const deliver of this.#frames.splice(0)) deliver();
+    this.deliver();
+    this.deliver();
+  }
+
+  deliver(): void {
     for (const deliver of this.#frames.splice(0)) deliver();
   }
 
@@ -142,6 +146,22 @@ describe('heartbeats between two stores', () => {
     leaderStore.noteCommits(leader);
     pair.tick();
     expect(cores.learned.slice(-2)).toEqual([9, 10]);
+  });
+
+  it('do not answer news with what members hear of commits', () => {
+    const pair = new Pair().vouched();
+    const { cores, leader, leaderStore, memberStore } = pair;
+    pair.tick();
+    pair.sent.length = 0;
+    cores.commit = logIndex(4);
+    leaderStore.noteCommits(leader);
+    // News without a heartbeat.
+    memberStore.leave(pair.member);
+    memberStore.flush(pair.nowMs + 1);
+    pair.deliver();
+    expect(pair.sent).toEqual([]);
+    pair.tick();
+    expect(pair.sent.flatMap(({ commits }) => commits)).toHaveLength(1);
   });
 
   it('tell that a leadership ended also to a store that was let go of before', () => {

@@ -168,7 +168,8 @@ export class StoreHeartbeats {
     for (const range of beat.released) this.#hearReleased(peer, range, nowMs);
     for (const ask of beat.asks) this.#hearAsk(peer, ask, nowMs);
     for (const notice of beat.commits) this.#hearCommit(peer, notice, nowMs);
-    if (peer.hasNews) this.#send(peer, undefined);
+    // Two busy stores must not answer each other's commits with their own without end.
+    if (peer.hasUrgentNews) this.#send(peer, undefined);
   }
 
   #hearEnded(peer: HeartbeatPeer, rangeId: RangeId, nowMs: number): void {

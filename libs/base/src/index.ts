@@ -2,5 +2,6 @@ export * from './assert.js';
 export * from './brands.js';
 export * from './errors.js';
 export * from './id-table.js';
+export * from './lists.js';
 export * from './range-descriptor.js';
 export type * from './micro-benchmark.js';

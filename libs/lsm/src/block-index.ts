@@ -46,7 +46,7 @@ export class BlockIndex {
     return Math.min(low, last);
   }
 
-  /** The first block from `low` on whose head is at or above the value. */
+  /** The first block from `from` on whose head is at or above the value. */
   #firstHead(value: number, from: number): number {
     const heads = this.#heads;
     let low = from;

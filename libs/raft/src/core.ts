@@ -1,4 +1,4 @@
-import { assert, type LogIndex, type ReplicaId, type Term } from '@cairn/base';
+import { assert, NOTHING, withItem, type LogIndex, type ReplicaId, type Term } from '@cairn/base';
 
 import { LogView } from './log.js';
 import { majorityValue } from './quorum.js';
@@ -16,8 +16,6 @@ import type {
 import type { HardState } from './types.js';
 
 export const NO_REPLICA = 0 as ReplicaId;
-/** A core mostly has nothing to say: one empty list stands for that in all of them. Nothing is added to it. */
-export const NOTHING: readonly never[] = [];
 
 /** What one Ready has to make durable, waiting for `persisted`. */
 export interface PendingPersist {
@@ -284,13 +282,6 @@ export class Core {
   get termNumber(): Term {
     return this.term as Term;
   }
-}
-
-/** A list of its own as soon as there is something; the core is the only one that writes to it. */
-function withItem<T>(list: readonly T[], item: T): readonly T[] {
-  if (list.length === 0) return [item];
-  (list as T[]).push(item);
-  return list;
 }
 
 /** The majority value of the usual group, without a copy. */

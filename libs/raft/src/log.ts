@@ -1,4 +1,4 @@
-import { assert, type LogIndex, type Term } from '@cairn/base';
+import { assert, NOTHING, type LogIndex, type Term } from '@cairn/base';
 
 import type { Entry, RaftStorage } from './types.js';
 
@@ -16,7 +16,7 @@ export class LogView {
   #tail: Entry[] = [];
   #head = 0;
   /** The last piece of the tail that was handed out, and its first index: often asked for several times. */
-  #piece: readonly Entry[] = NO_ENTRIES;
+  #piece: readonly Entry[] = NOTHING;
   #pieceFirst = 0;
   #tailBytes = 0;
   #tailFirst: number;
@@ -97,7 +97,7 @@ export class LogView {
   }
 
   #forgetPiece(): void {
-    this.#piece = NO_ENTRIES;
+    this.#piece = NOTHING;
     this.#pieceFirst = 0;
   }
 
@@ -129,7 +129,7 @@ export class LogView {
 
   /** What the host must write next; marks it as handed over. */
   takeUnstaged(): readonly Entry[] {
-    if (this.stagedIndex === this.lastIndex) return NO_ENTRIES;
+    if (this.stagedIndex === this.lastIndex) return NOTHING;
     const taken = this.#slice(this.#head + this.stagedIndex + 1 - this.#tailFirst, this.#tail.length);
     this.stagedIndex = this.lastIndex;
     return taken;
@@ -171,5 +171,3 @@ export class LogView {
     return this.#tail[this.#head + index - this.#tailFirst] as Entry;
   }
 }
-
-const NO_ENTRIES: readonly Entry[] = [];

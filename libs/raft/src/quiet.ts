@@ -19,16 +19,17 @@ export function isQuiet(core: Core): boolean {
 /** Needs nothing from the leader: knows everything, or is not there. */
 function isSettled(core: Core, peer: Progress): boolean {
   if (!peer.isVouched) return !isRecentlyActive(core, peer);
-  return peer.state === 'replicate' && peer.match === core.log.lastIndex && peer.commitSent === core.commit;
+  return hasEverything(core, peer) && peer.commitSent === core.commit;
+}
+
+function hasEverything(core: Core, peer: Progress): boolean {
+  return peer.state === 'replicate' && peer.match === core.log.lastIndex;
 }
 
 /** A leader all of whose members are vouched for and have everything: at most the commit index is news to them. */
 export function owesOnlyNotices(core: Core): boolean {
-  const { lastIndex } = core.log;
-  if (core.role !== 'leader' || core.commit !== lastIndex) return false;
-  for (const { isVouched, state, match } of core.peers) {
-    if (!isVouched || state !== 'replicate' || match !== lastIndex) return false;
-  }
+  if (core.role !== 'leader' || core.commit !== core.log.lastIndex) return false;
+  for (const peer of core.peers) if (!peer.isVouched || !hasEverything(core, peer)) return false;
   return true;
 }
 

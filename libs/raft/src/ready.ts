@@ -1,6 +1,6 @@
-import { assert, type LogIndex } from '@cairn/base';
+import { assert, NOTHING, type LogIndex } from '@cairn/base';
 
-import { NOTHING, type Core } from './core.js';
+import type { Core } from './core.js';
 import { countOwnVote } from './election.js';
 import { flushReplication, maybeCommit } from './replication.js';
 import type { Entry, HardState, Ready } from './types.js';

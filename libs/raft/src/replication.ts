@@ -1,11 +1,9 @@
-import { assert, type LogIndex } from '@cairn/base';
+import { assert, NOTHING, type LogIndex } from '@cairn/base';
 
 import type { Core } from './core.js';
 import type { Progress } from './progress.js';
 import { releaseEarlyReads } from './read-index.js';
 import type { Entry, EntryKind } from './types.js';
-
-const NO_ENTRIES: readonly Entry[] = [];
 
 /** Appends one entry of the own term; it travels with the next Ready. */
 export function appendOwn(core: Core, kind: EntryKind, payload: Uint8Array): LogIndex {
@@ -49,7 +47,7 @@ export function sendAppend(core: Core, peer: Progress): boolean {
   const { log } = core;
   const previousIndex = peer.next - 1;
   const previousTerm = log.termOf(previousIndex);
-  let entries: readonly Entry[] | 'compacted' | 'loading' = NO_ENTRIES;
+  let entries: readonly Entry[] | 'compacted' | 'loading' = NOTHING;
   if (previousTerm !== 'compacted' && peer.next <= log.lastIndex) {
     entries = log.entries(peer.next, log.lastIndex + 1, core.config.appendBytesMax);
   }

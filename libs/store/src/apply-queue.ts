@@ -1,6 +1,6 @@
+import { NOTHING } from '@cairn/base';
 import type { Entry } from '@cairn/raft';
 
-const NOTHING: readonly Entry[] = [];
 /** Dead places at the front before it is worth moving the rest. */
 const COMPACT_AT = 64;
 

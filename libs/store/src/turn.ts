@@ -73,10 +73,14 @@ export class TurnLoop implements ReplicaHost {
   enqueue(replica: Replica): void {
     if (!replica.isQueued && !replica.isClosed) {
       replica.isQueued = true;
-      this.#queue[this.#queued] = replica;
-      this.#queued += 1;
+      this.#push(replica);
     }
     this.schedule();
+  }
+
+  #push(replica: Replica): void {
+    this.#queue[this.#queued] = replica;
+    this.#queued += 1;
   }
 
   proposed(replica: Replica): void {
@@ -150,10 +154,7 @@ export class TurnLoop implements ReplicaHost {
       if ((done & 15) === 15 && clock.nowMs() - startedMs > config.turnBudgetMs) break;
       this.#process(working[done] as Replica, startedMs);
     }
-    for (let left = done; left < waiting; left += 1) {
-      this.#queue[this.#queued] = working[left];
-      this.#queued += 1;
-    }
+    for (let left = done; left < waiting; left += 1) this.#push(working[left] as Replica);
     working.fill(undefined, 0, waiting);
     this.#spare = working;
     links.flush();

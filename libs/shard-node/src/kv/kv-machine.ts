@@ -1,6 +1,8 @@
 import {
   assert,
+  NOTHING,
   timestamp,
+  withItem,
   type LogIndex,
   type RangeDescriptor,
   type Term,
@@ -64,9 +66,6 @@ export interface KvEnvironment extends DamageListener {
 /** Requests looked at in one turn: some milliseconds of work. */
 const CALLS_PER_TURN_MAX = 1_024;
 
-/** Nothing is added to it. */
-const NO_CALLS: KvCall[] = [];
-
 /** Work that waits until the command at `index` is visible. */
 interface AfterPublished {
   readonly index: LogIndex;
@@ -101,7 +100,7 @@ export class KvMachine implements StateMachine {
   readonly #scans: ScanPages;
   readonly #deleteRanges: DeleteRanges;
 
-  #queue: KvCall[] = NO_CALLS;
+  #queue: readonly KvCall[] = NOTHING;
   /** The term in which this leader has a fresh timestamp and serves; 0 = not serving. */
   #servingTerm = 0;
   /** A timestamp that the oracle issued when this replica last became leader. */
@@ -227,20 +226,16 @@ export class KvMachine implements StateMachine {
       call.failNotLeader(this.replica.leaderStoreId);
       return;
     }
-    this.#enqueue(call);
+    this.#queue = withItem(this.#queue, call);
     this.replica.wake();
-  }
-
-  #enqueue(call: KvCall): void {
-    if (this.#queue.length === 0) this.#queue = [call];
-    else this.#queue.push(call);
   }
 
   turn(nowMs: number): void {
     if (this.#queue.length === 0) return;
-    const calls = this.#queue;
-    this.#queue = calls.length > CALLS_PER_TURN_MAX ? calls.splice(CALLS_PER_TURN_MAX) : NO_CALLS;
-    const hasMore = this.#queue.length > 0;
+    const waiting = this.#queue;
+    const hasMore = waiting.length > CALLS_PER_TURN_MAX;
+    const calls = hasMore ? waiting.slice(0, CALLS_PER_TURN_MAX) : waiting;
+    this.#queue = hasMore ? waiting.slice(CALLS_PER_TURN_MAX) : NOTHING;
     const version = this.#descriptor.epoch.version;
     const { replica } = this;
     const isServing = replica.isReadyLeader && this.#servingTerm === replica.term && !replica.isFrozen;
@@ -256,7 +251,7 @@ export class KvMachine implements StateMachine {
       } else if (replica.isLeader) {
         // Serving begins in milliseconds: the term's first entry, the first fresh timestamp, or the end of a
         // split.
-        this.#enqueue(call);
+        this.#queue = withItem(this.#queue, call);
       } else {
         call.failNotLeader(replica.leaderStoreId);
       }
@@ -523,7 +518,9 @@ export class KvMachine implements StateMachine {
     this.#isClosed = true;
     this.#environment.unregistered(this);
     this.coldReads.outdateAll();
-    for (const call of this.#queue.splice(0)) call.failNotLeader(this.replica.leaderStoreId);
+    const waiting = this.#queue;
+    this.#queue = NOTHING;
+    for (const call of waiting) call.failNotLeader(this.replica.leaderStoreId);
     this.leadershipLost();
   }
 }

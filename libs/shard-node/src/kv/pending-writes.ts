@@ -1,4 +1,4 @@
-import { assert, type LogIndex, type Term } from '@cairn/base';
+import { assert, NOTHING, type LogIndex, type Term } from '@cairn/base';
 import type { RowCacheKey, VersionRecord } from '@cairn/mvcc';
 import type { Entry } from '@cairn/raft';
 import type { KvResponse } from '@cairn/wire';
@@ -10,8 +10,6 @@ import type { KvCall } from './kv-call.js';
  * few commands that are under way; a map that lived longer would keep garbage alive (see `IdTable`).
  */
 const INDEX_PUBLISHINGS_MAX = 64;
-
-const NO_WRITES: readonly PendingWrite[] = [];
 
 /** A command that is in the log and not yet visible: what it wrote, and the answer that is due. */
 export interface PendingWrite {
@@ -100,8 +98,8 @@ export class PendingWrites {
   /** The entries are committed, in log order: answers the commands that are to be acknowledged. */
   committed(entries: readonly Entry[]): readonly PendingWrite[] {
     const [first, last] = [entries[0], entries.at(-1)];
-    if (first === undefined || last === undefined) return NO_WRITES;
-    let done: readonly PendingWrite[] = NO_WRITES;
+    if (first === undefined || last === undefined) return NOTHING;
+    const from = this.#acknowledged;
     for (; this.#acknowledged < this.#batches.length; this.#acknowledged += 1) {
       const batch = this.#batches[this.#acknowledged] as PendingBatch;
       if (batch.index > last.index) break;
@@ -110,9 +108,8 @@ export class PendingWrites {
         index: batch.index,
       });
       for (const write of batch.writes) write.isAcknowledged = true;
-      done = done.length === 0 ? batch.writes : [...done, ...batch.writes];
     }
-    return done;
+    return this.#writesIn(from, this.#acknowledged);
   }
 
   /** The newest acknowledged row of the key that the engine may not hold yet. */
@@ -130,18 +127,23 @@ export class PendingWrites {
   published(index: LogIndex): readonly PendingWrite[] {
     let count = 0;
     while (count < this.#batches.length && (this.#batches[count] as PendingBatch).index <= index) count += 1;
-    if (count === 0) return NO_WRITES;
+    if (count === 0) return NOTHING;
     assert(count <= this.#acknowledged, 'entries are committed before they are applied');
     this.#acknowledged -= count;
     this.#publishings += 1;
     if (this.#publishings >= INDEX_PUBLISHINGS_MAX) this.#dropIndexes();
-    const done =
-      count === 1
-        ? (this.#batches.shift() as PendingBatch).writes
-        : this.#batches.splice(0, count).flatMap(({ writes }) => writes);
+    const done = this.#writesIn(0, count);
+    if (count === 1) this.#batches.shift();
+    else this.#batches.splice(0, count);
     if (this.#newest !== undefined || this.#byIdentity !== undefined)
       for (const write of done) this.#forget(write);
     return done;
+  }
+
+  /** The commands of the batches [from, to). Mostly that is one, whose list is used as it is. */
+  #writesIn(from: number, to: number): readonly PendingWrite[] {
+    if (to - from === 1) return (this.#batches[from] as PendingBatch).writes;
+    return this.#batches.slice(from, to).flatMap(({ writes }) => writes);
   }
 
   /** Whether the entry at `index` is one of ours. */

@@ -1,4 +1,4 @@
-import { timestamp, type Timestamp } from '@cairn/base';
+import { NOTHING, timestamp, withItem, type Timestamp } from '@cairn/base';
 import { rowCacheKey, type RowCacheKey, type VersionRecord, type WriteBatchBuilder } from '@cairn/mvcc';
 import type { RequestIdentity } from '@cairn/wire';
 
@@ -12,8 +12,6 @@ import { respondWithOutcome } from './replay.js';
 
 /** Looks at a cold row this often before it gives up: the row cache is too small for the traffic. */
 const COLD_READS_MAX = 20;
-/** Nothing is added to it. */
-const NO_WRITES: PendingWrite[] = [];
 
 /**
  * Turns the single-key writes of a turn into one log entry. Everything is decided here, on the leader: the
@@ -24,7 +22,7 @@ export class WriteEvaluator {
   readonly #machine: KvMachine;
   /** undefined until there was one. */
   #retries: AdmittedRetries | undefined;
-  #batch: PendingWrite[] = NO_WRITES;
+  #batch: readonly PendingWrite[] = NOTHING;
   /** Writes that asked for a fresh timestamp in this turn. */
   #strict: KvCall[] = [];
   #lastTimestamp = 0;
@@ -172,8 +170,7 @@ export class WriteEvaluator {
   }
 
   #collect(write: PendingWrite): void {
-    if (this.#batch.length === 0) this.#batch = [write];
-    else this.#batch.push(write);
+    this.#batch = withItem(this.#batch, write);
     this.#machine.pending.collected(write);
   }
 
@@ -220,7 +217,7 @@ export class WriteEvaluator {
   #propose(): void {
     if (this.#batch.length === 0) return;
     const batch = this.#batch;
-    this.#batch = NO_WRITES;
+    this.#batch = NOTHING;
     this.proposeBatch(this.#environment.scratch.builder, batch);
   }
 

@@ -25,7 +25,7 @@ export interface RangeVisit<Machine> {
   /**
    * Replicas that have no state to report yet; the metadata service knows when nobody will give them one.
    */
-  readonly waiting: readonly WaitingReplica[];
+  readonly waiting: WaitingReplica[];
 }
 
 /** What is asked of a replica. */

@@ -481,7 +481,7 @@ export class ShardNode {
         sequence: this.#heartbeats,
         storesVersion: this.#storesVersion,
         settingsVersion: this.#settingsVersion,
-        waitingReplicas: [...waiting],
+        waitingReplicas: waiting,
       });
       this.#lastHeartbeatMs = clock.nowMs();
       await this.#obey(response);

@@ -48,7 +48,7 @@ export const shardConfigSchema = z.object({
   splitBytes: bytesField({
     description:
       'A range that grows beyond this is cut in two. Used until the cluster setting range.split_bytes arrives.',
-    default: 96 * MIB,
+    default: 256 * MIB,
     min: 1 * MIB,
     max: 16 * GIB,
   }),

@@ -25,7 +25,6 @@ import { resolveOptions, type LsmOptions, type ResolvedLsmOptions } from './opti
 import { PointReader, type PointSources } from './point-reader.js';
 import { TableSet } from './table-set.js';
 import { Tables } from './tables.js';
-import type { Run } from './version.js';
 import { CountedMemtable, View } from './view.js';
 
 /** Memtables that wait to be written out; with more, writes wait. */
@@ -73,10 +72,8 @@ export class LsmEngine implements KvEngine {
   #active: CountedMemtable;
   /** Wait to be written out, newest first. */
   #frozen: readonly CountedMemtable[] = [];
-  readonly #current: { memtables: readonly CountedMemtable[]; runs: readonly Run[] } = {
-    memtables: [],
-    runs: [],
-  };
+  /** The active one and the frozen ones. */
+  #memtables: readonly CountedMemtable[] = [];
   readonly #freeMemtables: (ArrayBuffer | SharedArrayBuffer)[] = [];
   readonly #freeBatches: Uint8Array[] = [];
   /** Writes that wait until there is room. */
@@ -164,7 +161,7 @@ export class LsmEngine implements KvEngine {
     const view = this.#view();
     const sources = {
       memtables: view.memtables.map(({ memtable, rowCount }) => ({ table: memtable.table, rowCount })),
-      runs: view.version.runs,
+      version: view.version,
     };
     // The caller may change its buffers afterwards.
     const span = { start: Uint8Array.from(start), end: Uint8Array.from(end) };
@@ -298,13 +295,12 @@ export class LsmEngine implements KvEngine {
 
   /** Everything as it is now, for reads that end before anything changes. */
   #newest(): PointSources {
-    this.#current.runs = this.#set.version.runs;
-    return this.#current;
+    return { memtables: this.#memtables, version: this.#set.version };
   }
 
   /** The memtables are others than before. */
   #memtablesChanged(): void {
-    this.#current.memtables = [this.#active, ...this.#frozen];
+    this.#memtables = [this.#active, ...this.#frozen];
   }
 
   flush(): Promise<void> {

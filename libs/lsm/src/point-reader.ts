@@ -11,15 +11,15 @@ import { isDeleted, keyBytesOf, ROW_HEADER_BYTES, rowBytesOf } from './row.js';
 import type { TableMeta } from './table-format.js';
 import type { Table } from './table.js';
 import type { Tables } from './tables.js';
-import { sliceFor, type Run, type Slice } from './version.js';
+import type { Run, RunBounds, Slice, Version } from './version.js';
 
 const NO_ROW = -1;
 
-/** Where a point read looks: what is in memory newest first, then the runs newest first. */
+/** Where a point read looks: what is in memory newest first, then the tables. */
 export interface PointSources {
   /** Rows from `rowCount` on came later. */
   readonly memtables: readonly { readonly table: Memtable; readonly rowCount: number }[];
-  readonly runs: readonly Run[];
+  readonly version: Version;
 }
 
 /** 'waits' = something has to be read from a slow disk first; 'wide' = the span has more than one stem. */
@@ -87,14 +87,15 @@ export class PointReader {
   }
 
   /** Looks into all sources; false when one would have to be waited for. */
-  #search({ memtables, runs }: PointSources): boolean {
+  #search({ memtables, version }: PointSources): boolean {
     for (const { table, rowCount } of memtables) {
       const at = table.find(this.#hash, this.#start, this.#end, rowCount);
       if (at !== NO_ROW) this.#consider(table.bytes, at);
       if (this.#isDecided()) return true;
     }
-    for (const run of runs) {
-      if (!this.#searchRun(run)) return false;
+    const { runs, bounds } = version;
+    for (let at = 0; at < runs.length; at += 1) {
+      if (!this.#searchRun(runs[at] as Run, bounds[at] as RunBounds)) return false;
       if (this.#isDecided()) return true;
     }
     return true;
@@ -105,14 +106,23 @@ export class PointReader {
     return this.#suffixBytes === 0 && this.#best !== undefined;
   }
 
-  #searchRun({ slices }: Run): boolean {
-    for (let at = sliceFor(slices, this.#start); at < slices.length; at += 1) {
+  #searchRun({ slices }: Run, { starts, ends }: RunBounds): boolean {
+    const first = ends.firstAbove(this.#start);
+    const end = first === slices.length ? first : starts.firstAtOrAbove(this.#end);
+    for (let at = first; at < end; at += 1) {
       const slice = slices[at] as Slice;
-      this.#bound.set(slice.from, 0, slice.from.length);
-      if (compareKeys(this.#bound, this.#end) >= 0) return true;
+      // First of all: most runs do not have the stem, and the rest is in cold memory, too.
+      if (this.#isAbsent(slice.table)) continue;
       if (this.#canHaveBetter(slice.table) && !this.#searchSlice(slice)) return false;
     }
     return true;
+  }
+
+  /** False also when nothing is known, because the filter is not in memory. */
+  #isAbsent(table: Table): boolean {
+    if (table.meta === undefined) return false;
+    table.wasUsed = true;
+    return !mayContain(table.meta.filter, this.#hash);
   }
 
   #canHaveBetter({ summary }: Table): boolean {

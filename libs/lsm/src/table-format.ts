@@ -1,7 +1,7 @@
 import { assert, CairnError } from '@cairn/base';
 import { crc32 } from '@cairn/codec';
 
-import { BlockIndex } from './block-index.js';
+import { SortedKeys } from './sorted-keys.js';
 import type { KeyView } from './key-view.js';
 
 /*
@@ -86,7 +86,8 @@ export class TableMeta {
   /** What keeping it costs. */
   readonly bytes: number;
   readonly #positions: Uint32Array;
-  readonly #index: BlockIndex;
+  /** Of each block a key at or above all of its own, and below those of the next. */
+  readonly #separators: SortedKeys;
 
   /** `memory` begins with the section, which must be intact. */
   constructor(memory: ArrayBuffer, footer: Omit<TableFooter, 'metaAt' | 'metaCrc'>) {
@@ -95,11 +96,11 @@ export class TableMeta {
     this.blocks = blocks;
     this.filter = new Uint32Array(memory, 0, filterWords);
     this.#positions = new Uint32Array(memory, filterWords * 4, blocks + 1);
-    this.#index = new BlockIndex(
+    this.#separators = new SortedKeys(
       new Uint32Array(memory, (filterWords + blocks + 1) * 4, blocks),
       new Uint8Array(memory, (filterWords + 2 * blocks + 1) * 4, separatorBytes),
     );
-    this.bytes = metaBytesOf(footer) + this.#index.bytes;
+    this.bytes = metaBytesOf(footer) + this.#separators.bytes;
   }
 
   /** Where a block begins in the file; of `blocks`, where the last one ends. */
@@ -109,7 +110,7 @@ export class TableMeta {
 
   /** The only block that can hold the first key at or above the target, unless that begins the next one. */
   blockFor(target: KeyView): number {
-    return this.#index.blockFor(target);
+    return Math.min(this.#separators.firstAtOrAbove(target), this.blocks - 1);
   }
 }
 

@@ -1,6 +1,7 @@
 import { assert } from '@cairn/base';
 
 import { compareKeys, KeyView } from './key-view.js';
+import { SortedKeys } from './sorted-keys.js';
 import type { Table } from './table.js';
 
 /** The rows of a table with keys in [from, to). */
@@ -20,12 +21,27 @@ export interface Run {
   readonly slices: readonly Slice[];
 }
 
+/** The slices that hold keys of [start, end) are those from `ends.firstAbove(start)` on, below `starts.firstAtOrAbove(end)`. */
+export interface RunBounds {
+  readonly starts: SortedKeys;
+  readonly ends: SortedKeys;
+}
+
+function boundsOf(slices: readonly Slice[]): RunBounds {
+  return {
+    starts: SortedKeys.of(slices.map((slice) => slice.from)),
+    ends: SortedKeys.of(slices.map((slice) => slice.to)),
+  };
+}
+
 /**
  * Which tables hold the rows that are not in memory, newest run first. Never changes: a change makes the next
  * version, and whoever reads from this one goes on. Counted, so that files go when no version needs them.
  */
 export class Version {
   readonly runs: readonly Run[];
+  /** Of each run where its slices begin, and where they end. */
+  readonly bounds: readonly RunBounds[];
   /** Runs of level 0. */
   readonly youngRuns: number;
   #references = 0;
@@ -33,6 +49,7 @@ export class Version {
 
   constructor(runs: readonly Run[], onUnused: (table: Table) => void) {
     this.runs = runs;
+    this.bounds = runs.map(({ slices }) => boundsOf(slices));
     this.youngRuns = runs.filter((run) => run.level === 0).length;
     this.#onUnused = onUnused;
     for (const run of runs) for (const { table } of run.slices) table.references += 1;

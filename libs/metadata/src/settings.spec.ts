@@ -6,8 +6,8 @@ const NONE = new Map<string, string>();
 
 describe('settings', () => {
   it.each([
-    ['range.split_bytes', '128 MiB', String(128 * 2 ** 20)],
-    ['range.split_bytes', '134217728', '134217728'],
+    ['range.split_bytes', '512 MiB', String(512 * 2 ** 20)],
+    ['range.split_bytes', '536870912', '536870912'],
     ['gc.life_seconds', '2h', '7200'],
     ['replication.factor', '5', '5'],
     ['timestamp.clock_jump_max_milliseconds', '7d', String(7 * 86_400_000)],
@@ -23,7 +23,7 @@ describe('settings', () => {
     ['value.max_bytes', '-1', 'KiB, MiB, GiB'],
     ['value.max_bytes', '1.5MiB', 'from 1024 to 8388608'],
     ['range.unknown', '1', 'There is no setting range.unknown'],
-    ['range.target_bytes', '96MiB', 'must be below range.split_bytes'],
+    ['range.target_bytes', '256MiB', 'must be below range.split_bytes'],
     ['range.split_bytes', '1 MiB', 'must be below range.split_bytes'],
     ['toString', '1', 'There is no setting'],
   ])('%s refuses %j and says what is allowed', (name, text, sentence) => {

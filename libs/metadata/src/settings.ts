@@ -17,14 +17,14 @@ const MIB = 1024 * KIB;
 const DEFINITIONS = {
   'range.split_bytes': {
     unit: 'bytes',
-    default: 96 * MIB,
+    default: 256 * MIB,
     min: 64 * KIB,
     max: 1024 * MIB,
     description: 'A range that has grown past this is split. Must be above range.target_bytes.',
   },
   'range.target_bytes': {
     unit: 'bytes',
-    default: 64 * MIB,
+    default: 192 * MIB,
     min: 32 * KIB,
     max: 512 * MIB,
     description: 'About the size of the parts a range is split into. Must be below range.split_bytes.',

@@ -108,8 +108,8 @@ export class ShardNode {
   #storesVersion = 0;
   #settingsVersion = 0;
   #heartbeats = 0;
-  #splitBytes = 96 * 1024 * 1024;
-  #targetBytes = 64 * 1024 * 1024;
+  #splitBytes = 256 * 1024 * 1024;
+  #targetBytes = 192 * 1024 * 1024;
   #gcLifeMs = 600_000;
   /**
    * Until the settings were heard nothing is thrown away: the life of old versions may have been made longer.

@@ -41,7 +41,7 @@ export const shardConfigSchema = z.object({
   ...storageFields,
   rowCacheBytes: bytesField({
     description: 'Cache of whole rows for point reads, over all ranges that this node leads. 0 = none.',
-    default: 56 * MIB,
+    default: 40 * MIB,
     min: 0,
     max: 64 * GIB,
   }),

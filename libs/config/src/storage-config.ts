@@ -23,7 +23,7 @@ export const storageFields = {
   }),
   blockCacheBytes: bytesField({
     description: 'Cache of the storage engine for blocks of its files.',
-    default: 32 * MIB,
+    default: 24 * MIB,
     min: 1 * MIB,
     max: 256 * GIB,
   }),
@@ -37,7 +37,7 @@ export const storageFields = {
   }),
   writeBufferBytes: bytesField({
     description: 'Size of the in-memory table of the storage engine; up to three of them exist at a time.',
-    default: 32 * MIB,
+    default: 24 * MIB,
     min: 1 * MIB,
     max: 1 * GIB,
   }),

@@ -15,7 +15,7 @@ interface SentError {
 type Answer<Result> = { readonly result: Result } | { readonly error: SentError };
 
 /** Jobs work on bytes and make few objects; the process's setting would let garbage pile up here, too. */
-const YOUNG_GENERATION_MIB = 8;
+const YOUNG_GENERATION_MIB = 2;
 
 interface Pending<Result> {
   readonly resolve: (result: Result) => void;

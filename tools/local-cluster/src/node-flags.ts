@@ -7,7 +7,7 @@
 export const NODE_FLAGS: readonly string[] = [
   '--enable-source-maps',
   '--heap-growing-percent=500',
-  '--max-semi-space-size=16',
+  '--max-semi-space-size=8',
 ];
 
 /**

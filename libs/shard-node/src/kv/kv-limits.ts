@@ -22,6 +22,6 @@ export const DEFAULT_KV_LIMITS: KvLimits = {
   entryBytesMax: 512 * 1024,
   scansMax: 32,
   waitingScansMax: 1_024,
-  scanCacheBytesMax: 64 * 1024 * 1024,
+  scanCacheBytesMax: 32 * 1024 * 1024,
   versionsPerPageMax: 50_000,
 };

@@ -286,7 +286,7 @@ export class LsmEngine implements KvEngine {
   }
 
   #view(): View {
-    const memtables = [this.#active, ...this.#frozen].map((memtable) => ({
+    const memtables = this.#memtables.map((memtable) => ({
       memtable,
       rowCount: memtable.table.rowCount,
     }));
@@ -355,10 +355,9 @@ export class LsmEngine implements KvEngine {
 
   #facts(): LsmFacts {
     const { cache, gate, metaBytes } = this.#tables;
-    const memtables = [this.#active, ...this.#frozen];
     return {
       runs: this.#set.version.runs,
-      memtableBytes: memtables.reduce((sum, { table }) => sum + table.usedBytes, 0),
+      memtableBytes: this.#memtables.reduce((sum, { table }) => sum + table.usedBytes, 0),
       cacheBytes: cache.usedBytes + metaBytes,
       cacheHits: cache.hits,
       cacheMisses: cache.misses,

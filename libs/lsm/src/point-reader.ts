@@ -120,9 +120,8 @@ export class PointReader {
 
   /** False also when nothing is known, because the filter is not in memory. */
   #isAbsent(table: Table): boolean {
-    if (table.meta === undefined) return false;
-    table.wasUsed = true;
-    return !mayContain(table.meta.filter, this.#hash);
+    const meta = this.#tables.keptMeta(table);
+    return meta !== undefined && !mayContain(meta.filter, this.#hash);
   }
 
   #canHaveBetter({ summary }: Table): boolean {

@@ -1,8 +1,8 @@
 import { assert, CairnError } from '@cairn/base';
 import { crc32 } from '@cairn/codec';
 
-import { SortedKeys } from './sorted-keys.js';
 import type { KeyView } from './key-view.js';
+import { SortedKeys } from './sorted-keys.js';
 
 /*
  * A table file, little endian:

@@ -59,10 +59,16 @@ export class Tables implements TableReads {
     await table.file.close();
   }
 
+  /** The meta section, if it is in memory. */
+  keptMeta(table: Table): TableMeta | undefined {
+    table.wasUsed = true;
+    return table.meta;
+  }
+
   /** The meta section; undefined when it would have to be waited for. Throws CORRUPTION. */
   metaNow(table: Table): TableMeta | undefined {
-    table.wasUsed = true;
-    if (table.meta !== undefined) return table.meta;
+    const kept = this.keptMeta(table);
+    if (kept !== undefined) return kept;
     if (!this.gate.isOpen) return undefined;
     const length = metaBytesOf(table.footer);
     const bytes = new Uint8Array(length);

@@ -21,7 +21,10 @@ export interface Run {
   readonly slices: readonly Slice[];
 }
 
-/** The slices that hold keys of [start, end) are those from `ends.firstAbove(start)` on, below `starts.firstAtOrAbove(end)`. */
+/**
+ * The slices that hold keys of [start, end) are those from `ends.firstAbove(start)` on, below
+ * `starts.firstAtOrAbove(end)`.
+ */
 export interface RunBounds {
   readonly starts: SortedKeys;
   readonly ends: SortedKeys;

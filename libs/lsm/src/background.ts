@@ -4,6 +4,7 @@ import type { Clock, Logger, Timer } from '@cairn/ports';
 
 import { asEngineError } from './engine-error.js';
 import type { JobRunner, JobSetting } from './jobs.js';
+import { MergePace } from './merge-pace.js';
 import { chooseMerge, RUNS_PER_LEVEL_MAX, type MergePlan } from './merge-policy.js';
 import { stepOf, type MergeSpan } from './merge-steps.js';
 import type { TableSet } from './table-set.js';
@@ -12,9 +13,11 @@ import { overlaps, type Run } from './version.js';
 import type { CountedMemtable } from './view.js';
 
 /** With so many runs of level 0, merging goes before writing out more. */
-const YOUNG_RUNS_MAX = RUNS_PER_LEVEL_MAX * 3;
+const YOUNG_RUNS_MAX = RUNS_PER_LEVEL_MAX * 2;
 /** After a merge that had no room on the disk, the next one is tried so much later. */
 const NO_ROOM_PAUSE_MS = 2_000;
+/** A step of a merge that flushes have not paid for waits so long. */
+const UNPAID_WAIT_MS = 3_000;
 const FIRST_KEY = new Uint8Array(0);
 
 /** What was asked for; done in the order of the asking. */
@@ -57,6 +60,9 @@ export class Background {
   /** The last of those that were asked for which others wait on, if it is not done. */
   #lastBarrier: Promise<void> | undefined;
   readonly #merges: MergePlan[] = [];
+  readonly #pace: MergePace;
+  /** Runs while merging waits for flushes that pay for it. */
+  #unpaid: Timer | undefined;
   /** Runs while merging rests because the disk is full. */
   #pause: Timer | undefined;
   #running: Promise<void> | undefined;
@@ -66,6 +72,7 @@ export class Background {
 
   constructor(options: BackgroundOptions) {
     this.#options = options;
+    this.#pace = new MergePace(options.tableBytes);
   }
 
   get mergedRows(): number {
@@ -104,6 +111,7 @@ export class Background {
   async close(): Promise<void> {
     this.#isClosing = true;
     this.#pause?.cancel();
+    this.#unpaid?.cancel();
     for (const { task, reject } of this.#queue) if (task.type === 'compact') reject(engineClosed());
     this.#queue = this.#queue.filter(({ task }) => task.type !== 'compact');
     while (this.#running !== undefined) await this.#running;
@@ -130,7 +138,7 @@ export class Background {
   async #runOne(): Promise<boolean> {
     const queued = this.#queue[0];
     const mayMerge = this.#pause === undefined && !this.#isClosing;
-    if (queued === undefined) return mayMerge && this.#mergeStep();
+    if (queued === undefined) return mayMerge && this.#pacedMergeStep();
     if (queued.task.type === 'flush' && this.isBehind && mayMerge) return this.#mergeStep();
     this.#queue.shift();
     const outcome = await this.#attempt(queued.task);
@@ -192,10 +200,26 @@ export class Background {
       rows: table.bytes.buffer,
       rowAt: table.rowAt.slice(0, table.rowCount),
     });
+    this.#pace.flushed(summary.bytes, set.version.runs.at(-1)?.level ?? 0);
     const runs = addNewest(set.version.runs, set.takeNumber(), await set.openTable(summary));
     await set.install(runs, () => {
       this.#options.flushed(memtable);
     });
+  }
+
+  /** One step of the merge that is due; false when none is, or when it is too early for it. */
+  async #pacedMergeStep(): Promise<boolean> {
+    if (this.#pace.mayGoOn) {
+      this.#unpaid?.cancel();
+      this.#unpaid = undefined;
+      return this.#mergeStep();
+    }
+    this.#unpaid ??= this.#options.clock.setTimer(UNPAID_WAIT_MS, () => {
+      this.#unpaid = undefined;
+      this.#pace.waited();
+      this.#wake();
+    });
+    return false;
   }
 
   /** One step of the merge that is due; false when none is. */
@@ -262,6 +286,7 @@ export class Background {
       tableBytes,
     });
     this.#mergedRows += result.readRows;
+    this.#pace.merged(result.table?.bytes ?? 0);
     const table = result.table === undefined ? undefined : await set.openTable(result.table);
     const to = result.doneBelow ?? step.to;
     await set.install(applyMergeStep(set.version.runs, { inputs, output, table, from: span.from, to }));

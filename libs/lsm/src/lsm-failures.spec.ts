@@ -4,6 +4,7 @@ import { noopLogger } from '@cairn/ports';
 import { SimDisk, SimRng, SimScheduler } from '@cairn/runtime-sim';
 
 import { InlineJobs, LsmEngine, type LsmOptions } from './index.js';
+import { RUNS_PER_LEVEL_MAX } from './merge-policy.js';
 
 // What happens when the disk fails, is full, is slow, or holds other bytes than were written.
 
@@ -86,17 +87,17 @@ describe('the engine on a disk that fails', () => {
 
   it('puts merging off while there is no room for it, and goes on writing', async () => {
     const { medium, scheduler, engine } = await open();
-    for (let round = 0; round < 3; round += 1) {
+    for (let round = 1; round < RUNS_PER_LEVEL_MAX; round += 1) {
       await put(engine, ...numbered(40, round * 40));
       await engine.flush();
     }
-    expect(tablesOf(medium)).toHaveLength(3);
-    // Room for one more small table, and not for four in one.
+    expect(tablesOf(medium)).toHaveLength(RUNS_PER_LEVEL_MAX - 1);
+    // Room for one more small table, and not for all of them in one.
     await put(engine, 'z');
     medium.setBytesMax(medium.usedBytes + 1500);
     await engine.flush();
     await scheduler.runFor(10_000);
-    expect(tablesOf(medium)).toHaveLength(4);
+    expect(tablesOf(medium)).toHaveLength(RUNS_PER_LEVEL_MAX);
     await expect(engine.compactRange(EVERYTHING.start, EVERYTHING.end)).rejects.toMatchObject({
       code: 'DISK_FULL',
     });
@@ -104,7 +105,22 @@ describe('the engine on a disk that fails', () => {
     medium.setBytesMax(Number.MAX_SAFE_INTEGER);
     await scheduler.runFor(10_000);
     expect(tablesOf(medium)).toHaveLength(1);
-    expect(await rowsOf(engine)).toHaveLength(122);
+    expect(await rowsOf(engine)).toHaveLength((RUNS_PER_LEVEL_MAX - 1) * 40 + 2);
+  });
+
+  it('merges a step at a time: a few that flushes have paid for, the others as time goes by', async () => {
+    const { medium, scheduler, engine } = await open({ tableBytes: 1024 });
+    for (let round = 0; round < RUNS_PER_LEVEL_MAX; round += 1) {
+      await put(engine, ...numbered(40, round * 40));
+      await engine.flush();
+    }
+    const young = tablesOf(medium);
+    const left = (): number => tablesOf(medium).filter((name) => young.includes(name)).length;
+    await scheduler.runFor(1_000);
+    expect(left()).toBeGreaterThan(RUNS_PER_LEVEL_MAX / 2);
+    await scheduler.runFor(60_000);
+    expect(left()).toBe(0);
+    expect(await rowsOf(engine)).toHaveLength(RUNS_PER_LEVEL_MAX * 40);
   });
 
   it('closes every file that it opened when it cannot be opened', async () => {

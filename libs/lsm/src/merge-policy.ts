@@ -7,7 +7,7 @@ import type { Run } from './version.js';
  * which grows with the logarithm of the data; a read looks into fewer than this many runs per level, most of
  * them through their filters only.
  */
-export const RUNS_PER_LEVEL_MAX = 4;
+export const RUNS_PER_LEVEL_MAX = 8;
 
 /** Some runs of one level that become one of the next; carried out in steps, a table at a time. */
 export interface MergePlan {

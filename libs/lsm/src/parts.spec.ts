@@ -7,6 +7,7 @@ import { hashStem, KeyShape } from './key-shape.js';
 import { compareKeys, KeyView } from './key-view.js';
 import { LsmBatch } from './lsm-batch.js';
 import { Memtable } from './memtable.js';
+import { MergePace } from './merge-pace.js';
 import { chooseMerge, RUNS_PER_LEVEL_MAX } from './merge-policy.js';
 import { ReadGate } from './read-gate.js';
 import { mergeOrders, sortRows } from './row-sort.js';
@@ -262,18 +263,45 @@ describe('the choice of a merge', () => {
   const runs = (...levels: number[]): Run[] => levels.map((level, at) => ({ id: at + 1, level, slices: [] }));
 
   it('is of the lowest level that is full', () => {
-    expect(RUNS_PER_LEVEL_MAX).toBe(4);
-    expect(chooseMerge(runs(0, 0, 0, 1, 1, 1), [], () => 9)).toBeUndefined();
-    expect(chooseMerge(runs(0, 0, 0, 1, 1, 1, 1), [], () => 9)).toEqual({
-      inputs: [4, 5, 6, 7],
+    const young = [0, 0, 0];
+    const full = Array.from({ length: RUNS_PER_LEVEL_MAX }, () => 1);
+    expect(chooseMerge(runs(...young, ...full.slice(1)), [], () => 99)).toBeUndefined();
+    expect(chooseMerge(runs(...young, ...full), [], () => 99)).toEqual({
+      inputs: full.map((_, at) => young.length + at + 1),
       level: 1,
-      output: 9,
+      output: 99,
     });
-    expect(chooseMerge(runs(0, 0, 0, 0, 1, 1, 1, 1), [], () => 9)?.level).toBe(0);
+    expect(chooseMerge(runs(...full.map(() => 0), ...full), [], () => 99)?.level).toBe(0);
   });
 
   it('goes on with a merge that has begun, before another of its level', () => {
     const begun = { inputs: [2, 3, 4, 5], level: 0, output: 8 };
     expect(chooseMerge(runs(0, 0, 0, 0, 0), [begun], () => 9)).toBe(begun);
+  });
+});
+
+describe('the pace of merging', () => {
+  it('lets a merge write for each flushed byte two more than the number of the deepest level', () => {
+    const pace = new MergePace(0);
+    pace.merged(400);
+    for (const level of [0, 1, 2]) {
+      pace.flushed(40, level);
+      expect(pace.mayGoOn).toBe(false);
+    }
+    pace.flushed(10, 2);
+    expect(pace.mayGoOn).toBe(true);
+  });
+
+  it('forgives what is owed after waiting, and saves no more than it was told', () => {
+    const pace = new MergePace(100);
+    pace.merged(1_000_000);
+    pace.waited();
+    expect(pace.mayGoOn).toBe(true);
+    pace.flushed(1_000_000, 3);
+    pace.waited();
+    pace.merged(100);
+    expect(pace.mayGoOn).toBe(true);
+    pace.merged(1);
+    expect(pace.mayGoOn).toBe(false);
   });
 });

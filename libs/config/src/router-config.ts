@@ -50,7 +50,7 @@ export const routerConfigSchema = z.object({
     max: 10_000_000,
   }),
   requestTimeoutMs: millisecondsField({
-    description: 'Deadline of requests that bring none.',
+    description: 'Deadline of requests that bring none; of a scan, that of each page.',
     default: 10_000,
     min: 10,
     max: 600_000,

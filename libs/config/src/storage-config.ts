@@ -23,7 +23,7 @@ export const storageFields = {
   }),
   blockCacheBytes: bytesField({
     description: 'Cache of the storage engine for blocks of its files.',
-    default: 24 * MIB,
+    default: 12 * MIB,
     min: 1 * MIB,
     max: 256 * GIB,
   }),

@@ -9,7 +9,7 @@ const MIB = 1024 * 1024;
 /** Sizes that were measured to be good; see the README for what each trades. */
 export const LSM_DEFAULTS = {
   memtableBytes: 24 * MIB,
-  blockCacheBytes: 24 * MIB,
+  blockCacheBytes: 12 * MIB,
   metaCacheBytes: 128 * MIB,
   blockBytes: 4096,
   tableBytes: 32 * MIB,

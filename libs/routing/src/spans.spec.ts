@@ -33,6 +33,7 @@ function spanOf(more: Partial<ScanSpan> = {}): ScanSpan {
     keysOnly: false,
     limit: 0,
     pageBytes: 1_000,
+    pageTimeoutMs: 5_000,
     timestamp: timestamp(1_000),
     ...more,
   };
@@ -104,6 +105,29 @@ describe('scanPages', () => {
     await new Promise((resolve) => setImmediate(resolve));
     const failure = await rig.cluster.scheduler.settle(pages.next().catch((error: unknown) => error));
     expect(failure).toMatchObject({ code: 'DEADLINE_EXCEEDED' });
+  });
+
+  it.each([
+    { named: Infinity, pageTimeoutMs: 200, outcome: NAMES.length },
+    { named: 500, pageTimeoutMs: 200, outcome: 'DEADLINE_EXCEEDED' },
+  ])('takes as long as its pages, unless it was given a time ($named ms)', async (each) => {
+    const rig = await filledRig();
+    const span = spanOf({ pageTimeoutMs: each.pageTimeoutMs });
+    const times = timesOf(rig, undefined, each.named);
+    const pages = scanPages(rig.router, span, times);
+    const { scheduler } = rig.cluster;
+    const collect = async (): Promise<number> => {
+      let rows = 0;
+      for (;;) {
+        const page = await scheduler.settle(pages.next());
+        if (page.done === true) return rows;
+        rows += page.value.count;
+        // A slow reader: all of it takes longer than one page may.
+        await rig.run(300);
+      }
+    };
+    const outcome = await collect().catch((error: unknown) => (error as CairnError).code);
+    expect(outcome).toBe(each.outcome);
   });
 
   it('ends with CANCELLED when its signal aborts', async () => {

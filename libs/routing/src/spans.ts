@@ -19,7 +19,7 @@ const PAGE_ROWS_MAX = 10_000;
 
 /** Times of one caller's request that takes several operations. */
 export interface SpanTimes {
-  /** On the router's clock. */
+  /** Of all operations together, on the router's clock; Infinity = none. */
   readonly deadlineMs: number;
   readonly signal: AbortSignal;
   nowMs(): number;
@@ -86,6 +86,8 @@ export interface ScanSpan {
   /** 0 = all. */
   readonly limit: number;
   readonly pageBytes: number;
+  /** What one page may take, from the moment that it is asked for: a long scan has many. */
+  readonly pageTimeoutMs: number;
   /** undefined = stale reads of whatever is applied. */
   readonly timestamp: Timestamp | undefined;
 }
@@ -106,12 +108,16 @@ export async function* scanPages(
   };
   if (times.signal.aborted) stop.abort();
   times.signal.addEventListener('abort', onAbort, { once: true });
-  const own: SpanTimes = { deadlineMs: times.deadlineMs, signal: stop.signal, nowMs: () => times.nowMs() };
+  const ofOnePage = (): SpanTimes => ({
+    deadlineMs: Math.min(times.deadlineMs, times.nowMs() + span.pageTimeoutMs),
+    signal: stop.signal,
+    nowMs: () => times.nowMs(),
+  });
   let left = span.limit === 0 ? Number.MAX_SAFE_INTEGER : span.limit;
   let { start, end } = span;
   const isOver = (): boolean => left <= 0 || (end.length > 0 && compareKeys(start, end) >= 0);
   const fetch = (): Promise<KvResponse> => {
-    const page = perform(router, pageRequest(span, start, end, left), own);
+    const page = perform(router, pageRequest(span, start, end, left), ofOnePage());
     // A page may fail long before a slow reader asks for it: it is thrown then, and must not count as
     // unhandled before.
     page.catch(() => undefined);

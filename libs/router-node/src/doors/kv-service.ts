@@ -76,10 +76,10 @@ class UnarySink<Response> implements OperationSink {
   }
 }
 
-/** Time the caller leaves, milliseconds; our own bound when it names none. */
-function timeoutOf(context: DoorContext, call: DoorCall): number {
+/** Time the caller leaves, milliseconds; `unnamedMs` when it names none. */
+function timeoutOf(context: DoorContext, call: DoorCall, unnamedMs = context.requestTimeoutMs): number {
   const deadline = call.getDeadline();
-  if (deadline === Infinity) return context.requestTimeoutMs;
+  if (deadline === Infinity) return unnamedMs;
   const unixMs = typeof deadline === 'number' ? deadline : deadline.getTime();
   return Math.max(1, unixMs - context.clock.unixMs());
 }
@@ -143,13 +143,13 @@ export function createKvService(
       }
     };
 
-  const timesOf = (call: DoorCall): SpanTimes => {
+  const timesOf = (call: DoorCall, unnamedMs?: number): SpanTimes => {
     const abort = new AbortController();
     call.on('cancelled', () => {
       abort.abort();
     });
     return {
-      deadlineMs: context.clock.nowMs() + timeoutOf(context, call),
+      deadlineMs: context.clock.nowMs() + timeoutOf(context, call, unnamedMs),
       signal: abort.signal,
       nowMs: () => context.clock.nowMs(),
     };
@@ -190,7 +190,7 @@ export function createKvService(
       });
     },
     scan: (call) => {
-      void streamScan(context, call, timesOf(call));
+      void streamScan(context, call, timesOf(call, Infinity));
     },
     batch: (call) => {
       const stream = new BatchStream(call, context, hello());
@@ -319,6 +319,7 @@ async function streamScan(context: DoorContext, call: ScanCall, times: SpanTimes
         keysOnly: request.keysOnly,
         limit: request.limit,
         pageBytes: request.pageBytes === 0 ? PAGE_BYTES_DEFAULT : request.pageBytes,
+        pageTimeoutMs: context.requestTimeoutMs,
         timestamp: at as Parameters<typeof scanPages>[1]['timestamp'],
       },
       times,

@@ -45,13 +45,6 @@ export const shardConfigSchema = z.object({
     min: 0,
     max: 64 * GIB,
   }),
-  splitBytes: bytesField({
-    description:
-      'A range that grows beyond this is cut in two. Used until the cluster setting range.split_bytes arrives.',
-    default: 256 * MIB,
-    min: 1 * MIB,
-    max: 16 * GIB,
-  }),
   proposalQueueBytesMax: bytesField({
     description:
       'Writes waiting to be replicated, over all ranges; above it new ones are refused with a retry delay.',

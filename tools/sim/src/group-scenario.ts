@@ -45,6 +45,8 @@ export interface GroupScenarioOptions {
   readonly seed: string;
   /** Default 12,000. */
   readonly durationMs?: number;
+  /** By how much campaigns may differ in length. Default: drawn from the seed. */
+  readonly electionJitterMs?: number;
 }
 
 /**
@@ -54,7 +56,7 @@ export interface GroupScenarioOptions {
  * changes; logs are cut, leaders are asked to hand over. Ends at the first violation.
  */
 export function runGroupScenario(options: GroupScenarioOptions): GroupScenarioResult {
-  const run = new GroupRun(options.seed);
+  const run = new GroupRun(options);
   run.play(options.durationMs ?? DURATION_MS);
   return run.result();
 }
@@ -85,7 +87,7 @@ class GroupRun {
   #proposals = 0;
   #lastId = 0;
 
-  constructor(seed: string) {
+  constructor({ seed, electionJitterMs }: GroupScenarioOptions) {
     this.#seed = seed;
     this.#rng = new SimRng(seed).fork('group');
     const rng = this.#rng;
@@ -96,6 +98,7 @@ class GroupRun {
     this.#timing = {
       ...(rng.chance(0.5) ? SHORT_TIMING : {}),
       ...(rng.chance(0.2) ? { appendBytesMax: 1 } : {}),
+      ...(electionJitterMs === undefined ? {} : { electionJitterMs }),
     };
     this.#slowSyncChance = rng.pick([0.03, 0.3]);
     this.#lossChance = rng.pick([0, 0.02, 0.1]);

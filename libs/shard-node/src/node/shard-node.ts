@@ -39,7 +39,7 @@ import { DEFAULT_GARBAGE_LIMITS, GarbageCollection } from './garbage-collection.
 import type { MetadataAccess } from './metadata-access.js';
 import { RangeReports } from './range-reports.js';
 import { RangeRounds } from './range-rounds.js';
-import { RangeSplitter } from './range-splitter.js';
+import { RangeSplitter, type SplitSizes } from './range-splitter.js';
 import { changeOf, ReplicaMover } from './replica-mover.js';
 
 const HEARTBEAT_INTERVAL_MS = 1_000;
@@ -108,11 +108,12 @@ export class ShardNode {
   #storesVersion = 0;
   #settingsVersion = 0;
   #heartbeats = 0;
-  #splitBytes = 256 * 1024 * 1024;
-  #targetBytes = 192 * 1024 * 1024;
+  /** undefined until the settings were heard. */
+  #splitSizes: SplitSizes | undefined;
   #gcLifeMs = 600_000;
   /**
-   * Until the settings were heard nothing is thrown away: the life of old versions may have been made longer.
+   * Until the settings were heard no range is split, for they say when, and nothing is thrown away: the life
+   * of old versions may have been made longer.
    */
   #hasSettings = false;
   #heartbeatTimer: Timer | undefined;
@@ -285,7 +286,10 @@ export class ShardNode {
       metadata: this.#metadata,
       store: () => this.store,
       service: () => service,
-      sizes: () => ({ splitBytes: this.#splitBytes, targetBytes: this.#targetBytes }),
+      sizes: () => {
+        assert(this.#splitSizes !== undefined, 'a range is split before the settings were heard');
+        return this.#splitSizes;
+      },
     });
     this.#garbage = new GarbageCollection({
       engine,
@@ -436,8 +440,10 @@ export class ShardNode {
       })
       .finally(() => {
         this.#isHeartbeating = false;
-        this.#splitter?.poll(this.#looked);
-        if (this.#hasSettings) this.#garbage?.poll(this.#looked);
+        if (this.#hasSettings) {
+          this.#splitter?.poll(this.#looked);
+          this.#garbage?.poll(this.#looked);
+        }
         this.#looked = [];
         this.#scheduleBeat(this.#reports.hasChanges ? CHANGE_DELAY_MS * 5 : HEARTBEAT_INTERVAL_MS);
       });
@@ -491,6 +497,21 @@ export class ShardNode {
     }
   }
 
+  /** All of the cluster's settings: they come with the first answer, and whenever one was changed. */
+  #takeSettings(settings: HeartbeatResponse['settings']): void {
+    const valueOf = (name: string): number => {
+      const setting = settings.find((each) => each.name === name);
+      assert(setting !== undefined, 'a setting of the cluster is missing', { name });
+      return Number(setting.value);
+    };
+    this.#splitSizes = {
+      splitBytes: valueOf('range.split_bytes'),
+      targetBytes: valueOf('range.target_bytes'),
+    };
+    this.#gcLifeMs = valueOf('gc.life_seconds') * 1_000;
+    this.#hasSettings = true;
+  }
+
   async #obey(response: HeartbeatResponse): Promise<void> {
     this.#timestamps?.observe(response.timestamp as Parameters<StoreTimestamps['observe']>[0]);
     this.#storesVersion = response.storesVersion;
@@ -501,12 +522,7 @@ export class ShardNode {
         response.stores.map(({ storeId, address }) => ({ storeId: storeId as StoreId, address })),
       );
     }
-    for (const setting of response.settings) {
-      if (setting.name === 'range.split_bytes') this.#splitBytes = Number(setting.value);
-      if (setting.name === 'range.target_bytes') this.#targetBytes = Number(setting.value);
-      if (setting.name === 'gc.life_seconds') this.#gcLifeMs = Number(setting.value) * 1_000;
-    }
-    this.#hasSettings = true;
+    if (response.settings.length > 0) this.#takeSettings(response.settings);
     for (const { command } of response.commands) {
       if (command?.$case === 'createReplica') {
         const descriptor = descriptorFromMessage(command.value);

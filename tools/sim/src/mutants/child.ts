@@ -27,7 +27,7 @@ async function runSeed(run: MutantRun, seed: string): Promise<SeedReport> {
   // Imported late: what they import must meet the hooks.
   if (run.type === 'group') {
     const { runGroupScenario } = await import('../group-scenario.js');
-    return runGroupScenario({ seed });
+    return runGroupScenario({ seed, ...run });
   }
   const { runScenario } = await import('../scenario.js');
   const { violations, virtualMs } = await runScenario({

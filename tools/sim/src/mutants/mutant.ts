@@ -17,7 +17,11 @@ export type MutantRun =
       /** Clients rest at the end of every such period. Default: drawn from the seed. */
       readonly restPeriodMs?: number;
     }
-  | { readonly type: 'group' };
+  | {
+      readonly type: 'group';
+      /** By how much campaigns may differ in length. Default: drawn from the seed. */
+      readonly electionJitterMs?: number;
+    };
 
 /** One place of a file and what stands there instead. */
 export interface Edit {

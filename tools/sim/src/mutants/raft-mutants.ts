@@ -14,12 +14,12 @@ export const ELECTION_MUTANTS: readonly Mutant[] = [
   },
   {
     name: 'vote-forgotten',
-    from: 10_100,
     breaks: 'a replica does not remember after a restart whom it voted for',
     promise: 'one vote per term and replica, whatever happens to its process',
     file: 'libs/raft/src/core.ts',
     edits: [{ find: 'this.vote = hardState?.vote ?? NO_REPLICA;', replace: 'this.vote = NO_REPLICA;' }],
-    run: GROUP,
+    // Long enough for a vote that is asked for late to come after the hold that follows a restart.
+    run: { type: 'group', electionJitterMs: 100 },
   },
   {
     name: 'vote-before-sync',

@@ -14,6 +14,7 @@ export const ELECTION_MUTANTS: readonly Mutant[] = [
   },
   {
     name: 'vote-forgotten',
+    from: 1_000,
     breaks: 'a replica does not remember after a restart whom it voted for',
     promise: 'one vote per term and replica, whatever happens to its process',
     file: 'libs/raft/src/core.ts',

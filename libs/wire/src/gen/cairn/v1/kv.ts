@@ -3035,7 +3035,10 @@ export const KVService = {
     responseSerialize: (value: BatchWriteResponse): Buffer => Buffer.from(BatchWriteResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): BatchWriteResponse => BatchWriteResponse.decode(value),
   },
-  /** Streams the rows of a span in key order as one consistent snapshot, paged by bytes. */
+  /**
+   * Streams the rows of a span in key order as one consistent snapshot, paged by bytes. A deadline is for the whole scan;
+   * without one it may take any time, and each page the router's `requestTimeoutMs`.
+   */
   scan: {
     path: "/cairn.v1.KV/Scan" as const,
     requestStream: false as const,
@@ -3080,7 +3083,10 @@ export interface KVServer extends UntypedServiceImplementation {
   batchGet: handleUnaryCall<BatchGetRequest, BatchGetResponse>;
   /** Writes many keys. Answers per operation, in the order of the request; there is no all-or-nothing. */
   batchWrite: handleUnaryCall<BatchWriteRequest, BatchWriteResponse>;
-  /** Streams the rows of a span in key order as one consistent snapshot, paged by bytes. */
+  /**
+   * Streams the rows of a span in key order as one consistent snapshot, paged by bytes. A deadline is for the whole scan;
+   * without one it may take any time, and each page the router's `requestTimeoutMs`.
+   */
   scan: handleServerStreamingCall<ScanRequest, ScanResponse>;
   /**
    * Many operations over one stream, answered out of order as they finish: what the SDK uses. The server speaks first,
@@ -3215,7 +3221,10 @@ export interface KVClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: BatchWriteResponse) => void,
   ): ClientUnaryCall;
-  /** Streams the rows of a span in key order as one consistent snapshot, paged by bytes. */
+  /**
+   * Streams the rows of a span in key order as one consistent snapshot, paged by bytes. A deadline is for the whole scan;
+   * without one it may take any time, and each page the router's `requestTimeoutMs`.
+   */
   scan(request: ScanRequest, options?: Partial<CallOptions>): ClientReadableStream<ScanResponse>;
   scan(request: ScanRequest, metadata?: Metadata, options?: Partial<CallOptions>): ClientReadableStream<ScanResponse>;
   /**

@@ -263,6 +263,7 @@ describe('the choice of a merge', () => {
   const runs = (...levels: number[]): Run[] => levels.map((level, at) => ({ id: at + 1, level, slices: [] }));
 
   it('is of the lowest level that is full', () => {
+    expect(RUNS_PER_LEVEL_MAX).toBe(8);
     const young = [0, 0, 0];
     const full = Array.from({ length: RUNS_PER_LEVEL_MAX }, () => 1);
     expect(chooseMerge(runs(...young, ...full.slice(1)), [], () => 99)).toBeUndefined();

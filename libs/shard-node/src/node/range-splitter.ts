@@ -13,9 +13,9 @@ import { sampleKeys } from './sample-keys.js';
 const SPLIT_KEYS_MAX = 16;
 
 export interface SplitSizes {
-  /** A range above this is cut. Default 256 MiB. */
+  /** A range above this is cut. */
   readonly splitBytes: number;
-  /** Into pieces of about this. Default 192 MiB. */
+  /** Into pieces of about this. */
   readonly targetBytes: number;
 }
 

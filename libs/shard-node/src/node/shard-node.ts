@@ -83,6 +83,25 @@ export interface ShardNodeOptions {
   onFatal(error: CairnError): void;
 }
 
+/** The cluster's settings that a shard node goes by. */
+interface NodeSettings extends SplitSizes {
+  /** Old versions stay at least so long. */
+  readonly gcLifeMs: number;
+}
+
+function nodeSettingsOf(settings: HeartbeatResponse['settings']): NodeSettings {
+  const valueOf = (name: string): number => {
+    const setting = settings.find((each) => each.name === name);
+    assert(setting !== undefined, 'a setting of the cluster is missing', { name });
+    return Number(setting.value);
+  };
+  return {
+    splitBytes: valueOf('range.split_bytes'),
+    targetBytes: valueOf('range.target_bytes'),
+    gcLifeMs: valueOf('gc.life_seconds') * 1_000,
+  };
+}
+
 /** A shard node: one store of key ranges, its place in the cluster, and its doors. `start`, then `stop`. */
 export class ShardNode {
   readonly #options: ShardNodeOptions;
@@ -108,14 +127,11 @@ export class ShardNode {
   #storesVersion = 0;
   #settingsVersion = 0;
   #heartbeats = 0;
-  /** undefined until the settings were heard. */
-  #splitSizes: SplitSizes | undefined;
-  #gcLifeMs = 600_000;
   /**
-   * Until the settings were heard no range is split, for they say when, and nothing is thrown away: the life
-   * of old versions may have been made longer.
+   * What the cluster's settings say; undefined until they were heard. No range is split before, and nothing
+   * is thrown away: the life of old versions may have been made longer.
    */
-  #hasSettings = false;
+  #settings: NodeSettings | undefined;
   #heartbeatTimer: Timer | undefined;
   #isHeartbeating = false;
   #isStopped = false;
@@ -286,10 +302,7 @@ export class ShardNode {
       metadata: this.#metadata,
       store: () => this.store,
       service: () => service,
-      sizes: () => {
-        assert(this.#splitSizes !== undefined, 'a range is split before the settings were heard');
-        return this.#splitSizes;
-      },
+      sizes: () => this.#heardSettings(),
     });
     this.#garbage = new GarbageCollection({
       engine,
@@ -299,7 +312,7 @@ export class ShardNode {
       limits: DEFAULT_GARBAGE_LIMITS,
       machines: () => service.machines(),
       newestTimestamp: () => timestamps.max,
-      lifeMs: () => this.#gcLifeMs,
+      lifeMs: () => this.#heardSettings().gcLifeMs,
       damaged,
     });
     this.#handleRpc();
@@ -440,7 +453,7 @@ export class ShardNode {
       })
       .finally(() => {
         this.#isHeartbeating = false;
-        if (this.#hasSettings) {
+        if (this.#settings !== undefined) {
           this.#splitter?.poll(this.#looked);
           this.#garbage?.poll(this.#looked);
         }
@@ -497,19 +510,10 @@ export class ShardNode {
     }
   }
 
-  /** All of the cluster's settings: they come with the first answer, and whenever one was changed. */
-  #takeSettings(settings: HeartbeatResponse['settings']): void {
-    const valueOf = (name: string): number => {
-      const setting = settings.find((each) => each.name === name);
-      assert(setting !== undefined, 'a setting of the cluster is missing', { name });
-      return Number(setting.value);
-    };
-    this.#splitSizes = {
-      splitBytes: valueOf('range.split_bytes'),
-      targetBytes: valueOf('range.target_bytes'),
-    };
-    this.#gcLifeMs = valueOf('gc.life_seconds') * 1_000;
-    this.#hasSettings = true;
+  /** Of what begins only when they are known. */
+  #heardSettings(): NodeSettings {
+    assert(this.#settings !== undefined, 'the settings were not heard yet');
+    return this.#settings;
   }
 
   async #obey(response: HeartbeatResponse): Promise<void> {
@@ -522,7 +526,8 @@ export class ShardNode {
         response.stores.map(({ storeId, address }) => ({ storeId: storeId as StoreId, address })),
       );
     }
-    if (response.settings.length > 0) this.#takeSettings(response.settings);
+    // All of them come with the first answer, and whenever one was changed.
+    if (response.settings.length > 0) this.#settings = nodeSettingsOf(response.settings);
     for (const { command } of response.commands) {
       if (command?.$case === 'createReplica') {
         const descriptor = descriptorFromMessage(command.value);

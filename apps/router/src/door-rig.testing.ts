@@ -156,7 +156,7 @@ export class DoorRig {
       clock,
       tracer: noopTracer,
       metrics: noopMetrics,
-      requestTimeoutMs: 5_000,
+      requestTimeoutMs: 60_000,
       streamedOpsMax: 12_500,
       freshTimestamp: () => Promise.resolve(timestamp(77)),
       limits: () => DEFAULT_KEY_VALUE_LIMITS,

@@ -73,7 +73,9 @@ describe('unary calls', () => {
       });
       expect(failure?.code).toBe(status.DEADLINE_EXCEEDED);
     }
-    await eventually(() => rig.router.openOperations === 0 && rig.store.cancelled.length === 1);
+    await eventually(
+      () => rig.router.openOperations === 0 && rig.store.cancelled.length === rig.store.held.length,
+    );
   });
 
   it('frees what a call held when its caller leaves', async () => {

@@ -11,6 +11,7 @@ import {
   type FirstRow,
   type KvEngine,
 } from '@cairn/engine';
+import type { Timer } from '@cairn/ports';
 
 import { approximateBytes } from './approximate-bytes.js';
 import { Background } from './background.js';
@@ -34,6 +35,8 @@ const FROZEN_MAX = 2;
  * turns: a third is memory for a bad moment, and is given back after it.
  */
 const FREE_MEMTABLES_MAX = 1;
+/** Memory that no memtable took for so long is given back: the writes have become few. */
+const FREE_MEMTABLE_KEPT_MS = 10_000;
 const FREE_BATCHES_MAX = 4;
 const BATCH_BYTES_KEPT_MAX = 4 * 1024 * 1024;
 const DONE = Promise.resolve();
@@ -75,6 +78,7 @@ export class LsmEngine implements KvEngine {
   /** The active one and the frozen ones. */
   #memtables: readonly CountedMemtable[] = [];
   readonly #freeMemtables: (ArrayBuffer | SharedArrayBuffer)[] = [];
+  #givingBack: Timer | undefined;
   readonly #freeBatches: Uint8Array[] = [];
   /** Writes that wait until there is room. */
   #waiting: (() => void)[] = [];
@@ -240,12 +244,20 @@ export class LsmEngine implements KvEngine {
     const isUsual = bytes === this.#options.memtableBytes;
     const memory = (isUsual ? this.#freeMemtables.pop() : undefined) ?? this.#allocate(bytes);
     const memtable = new CountedMemtable(new Memtable(memory, this.#shape), (unused) => {
-      const { buffer } = unused.bytes;
-      const isKept = buffer.byteLength === this.#options.memtableBytes && this.#closing === undefined;
-      if (isKept && this.#freeMemtables.length < FREE_MEMTABLES_MAX) this.#freeMemtables.push(buffer);
+      this.#keepMemory(unused.bytes.buffer);
     });
     memtable.retain();
     return memtable;
+  }
+
+  #keepMemory(memory: ArrayBuffer | SharedArrayBuffer): void {
+    if (memory.byteLength !== this.#options.memtableBytes || this.#closing !== undefined) return;
+    if (this.#freeMemtables.length >= FREE_MEMTABLES_MAX) return;
+    this.#freeMemtables.push(memory);
+    this.#givingBack?.cancel();
+    this.#givingBack = this.#options.clock.setTimer(FREE_MEMTABLE_KEPT_MS, () => {
+      this.#freeMemtables.length = 0;
+    });
   }
 
   #allocate(bytes: number): ArrayBuffer | SharedArrayBuffer {
@@ -342,6 +354,7 @@ export class LsmEngine implements KvEngine {
   }
 
   async #close(): Promise<void> {
+    this.#givingBack?.cancel();
     await this.#background.close();
     this.#letWaitersGo();
     await Promise.allSettled(this.#reads);

@@ -39,7 +39,7 @@ import { WriteQueue } from './write-queue.js';
  *                  rewrite at once
  *   block size     4 KiB stays: point reads dominate
  */
-export const CLASSIC_LEVEL_DEFAULTS = {
+const CLASSIC_LEVEL_DEFAULTS = {
   blockCacheBytes: 128 * 1024 * 1024,
   writeBufferBytes: 32 * 1024 * 1024,
   tableFileBytes: 8 * 1024 * 1024,

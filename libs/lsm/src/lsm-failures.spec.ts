@@ -4,6 +4,7 @@ import { noopLogger } from '@cairn/ports';
 import { SimDisk, SimRng, SimScheduler } from '@cairn/runtime-sim';
 
 import { InlineJobs, LsmEngine, type LsmOptions } from './index.js';
+import type { FlushJob, FlushResult, Job, JobResult, MergeJob, MergeResult } from './jobs.js';
 import { RUNS_PER_LEVEL_MAX } from './merge-policy.js';
 
 // What happens when the disk fails, is full, is slow, or holds other bytes than were written.
@@ -31,6 +32,19 @@ async function openOn(medium: SimDisk, options: Partial<LsmOptions> = {}): Promi
     ...options,
   });
   return { medium, scheduler, engine };
+}
+
+/** Notes which memory the memtables lay in that were written out. */
+class NotingJobs extends InlineJobs {
+  readonly memories = new Set<ArrayBuffer | SharedArrayBuffer>();
+
+  override run(job: FlushJob): Promise<FlushResult>;
+  override run(job: MergeJob): Promise<MergeResult>;
+  override run(job: Job): Promise<JobResult> {
+    if (job.type === 'merge') return super.run(job);
+    this.memories.add(job.rows);
+    return super.run(job);
+  }
 }
 
 const open = (options?: Partial<LsmOptions>): Promise<Rig> => openOn(new SimDisk(new SimRng(1)), options);
@@ -276,5 +290,24 @@ describe('the engine behind its writers', () => {
     await scheduler.runFor(5_000);
     expect(done.sort()).toEqual([0, 1, 2, 3]);
     await scheduler.settle(engine.close());
+  });
+
+  it('uses the memory of memtables in turn, and gives the spare one back ten seconds after the writes', async () => {
+    const medium = new SimDisk(new SimRng(1));
+    const runner = new NotingJobs(medium.attach());
+    const { scheduler, engine } = await openOn(medium, { runner });
+    const flushTwice = async (): Promise<void> => {
+      for (const key of ['a', 'b']) {
+        await put(engine, key);
+        await engine.flush();
+      }
+    };
+    await flushTwice();
+    await scheduler.runFor(9_000);
+    await flushTwice();
+    expect(runner.memories.size).toBe(2);
+    await scheduler.runFor(11_000);
+    await flushTwice();
+    expect(runner.memories.size).toBe(3);
   });
 });

@@ -1,4 +1,5 @@
 export * from './assert.js';
+export * from './bounded-bytes.js';
 export * from './brands.js';
 export * from './errors.js';
 export * from './id-table.js';

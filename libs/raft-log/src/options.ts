@@ -10,7 +10,10 @@ export interface RaftLogOptions {
    * it besides. Staged records always stay, so the sum can be above it by what is staged. Default 64 MiB.
    */
   readonly cacheBytesMax?: number;
-  /** Bytes staged and not yet durable, above which nothing more is taken. Default 256 MiB. */
+  /**
+   * Bytes staged and not yet durable from which on `RaftLog.isCongested` says so: the host takes no more
+   * entries in. What its cores took before is added, at most one turn's worth. Default 128 MiB.
+   */
   readonly stagedBytesMax?: number;
   /** Ready-made files kept for later segments; those above are deleted. Default 2. */
   readonly freeSegmentsMax?: number;
@@ -51,7 +54,7 @@ export function resolveOptions(options: RaftLogOptions): ResolvedOptions {
     segmentBytes,
     blockBytesMax,
     cacheBytesMax: options.cacheBytesMax ?? 64 * MIB,
-    stagedBytesMax: options.stagedBytesMax ?? 256 * MIB,
+    stagedBytesMax: options.stagedBytesMax ?? 128 * MIB,
     freeSegmentsMax: options.freeSegmentsMax ?? 2,
     segmentsTarget: options.segmentsTarget ?? 4,
     rewriteBytesMax: Math.min(options.rewriteBytesMax ?? 256 * KIB, blockBytesMax / 2),

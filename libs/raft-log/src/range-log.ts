@@ -1,13 +1,6 @@
 import { assert, type LogIndex, type RangeId, type Term } from '@cairn/base';
 import type { Entry, HardState } from '@cairn/raft';
-import {
-  ENTRY_HEADER_BYTES,
-  encodeRecord,
-  entryRecord,
-  indexOfRecord,
-  rangeIdOfRecord,
-  RecordType,
-} from './record-format.js';
+import { encodeRecord, entryRecord, indexOfRecord, rangeIdOfRecord, RecordType } from './record-format.js';
 import { encodeVote, type RangeState } from './range-state.js';
 import type { RecentEntries } from './recent-entries.js';
 import type { RangeCheckpoint, RangeLog } from './types.js';
@@ -19,8 +12,8 @@ export interface LogHost {
   readonly recent: RecentEntries;
   /** Everything before it is on disk for good. */
   readonly durablePosition: number;
-  /** Throws when the log refuses writes or `bytes` more would pass the staging limit. */
-  checkWritable(bytes: number): void;
+  /** Throws when the log refuses writes. */
+  checkWritable(): void;
   stage(record: Uint8Array): number;
   /** Reads entries back into memory; those that changed meanwhile are left out. */
   loadEntries(state: RangeState, indexes: readonly number[]): Promise<void>;
@@ -110,7 +103,6 @@ export class RangeLogView implements RangeLog {
     if (head.index < window.end && checkpoint !== undefined) {
       assert(head.index > checkpoint.index, 'append replaces what is applied', { index: head.index });
     }
-    let bytes = 0;
     let index: number = head.index;
     let term = this.#state.termOf((head.index - 1) as LogIndex);
     assert(term !== 'compacted', 'the term before an append is known');
@@ -119,9 +111,8 @@ export class RangeLogView implements RangeLog {
       assert(entry.term >= term, 'terms run backwards', { index, term: entry.term, before: term });
       term = entry.term;
       index += 1;
-      bytes += ENTRY_HEADER_BYTES + entry.payload.length;
     }
-    this.#host.checkWritable(bytes);
+    this.#host.checkWritable();
   }
 
   setHardState(hardState: HardState): void {
@@ -186,7 +177,7 @@ export class RangeLogView implements RangeLog {
 
   #stageMark(type: RecordType, index: LogIndex, term: Term, payload: Uint8Array): number {
     assert(!this.#isRemoved, 'the range was removed from the log', { range: this.rangeId });
-    this.#host.checkWritable(ENTRY_HEADER_BYTES + payload.length);
+    this.#host.checkWritable();
     const fields = { type, kind: 0, rangeId: this.rangeId, index, term };
     return this.#host.stage(encodeRecord(fields, payload));
   }

@@ -1,4 +1,4 @@
-import { assert, CairnError, logIndex, term, type RangeId } from '@cairn/base';
+import { assert, logIndex, term, type RangeId } from '@cairn/base';
 import type { Clock, Disk, Logger, Metrics } from '@cairn/ports';
 import { EntryLoader } from './entry-loader.js';
 import { LogWriter } from './log-writer.js';
@@ -15,7 +15,6 @@ import { Stage } from './stage.js';
 import type { RaftLog, RaftLogStats, RangeLog } from './types.js';
 
 const NO_PAYLOAD = new Uint8Array(0);
-const STAGE_FULL_RETRY_MS = 10;
 /** Segments that one `reclaim` frees at most. */
 const RECLAIM_SEGMENTS_MAX = 16;
 
@@ -137,6 +136,14 @@ class SharedLog implements RaftLog, LogHost {
     return !this.#stage.isEmpty && !this.#writer.isSyncQueued;
   }
 
+  get stagedBytes(): number {
+    return this.#stage.stagedBytes;
+  }
+
+  get isCongested(): boolean {
+    return this.#stage.stagedBytes >= this.#options.stagedBytesMax;
+  }
+
   rangeIds(): RangeId[] {
     const ids: RangeId[] = [];
     for (const [rangeId, view] of this.#ranges) {
@@ -158,7 +165,7 @@ class SharedLog implements RaftLog, LogHost {
     const view = this.#ranges.get(rangeId);
     if (view === undefined) return;
     if (view.state.oldestPosition !== Number.POSITIVE_INFINITY) {
-      this.checkWritable(0);
+      this.checkWritable();
       const fields = { type: RecordType.removeRange, kind: 0, rangeId, index: logIndex(0), term: term(0) };
       this.stage(encodeRecord(fields, NO_PAYLOAD));
     }
@@ -166,16 +173,10 @@ class SharedLog implements RaftLog, LogHost {
     this.#ranges.delete(rangeId);
   }
 
-  checkWritable(bytes: number): void {
+  checkWritable(): void {
     assert(!this.#isClosed, 'the raft log is closed');
     const failure = this.#writer.failure;
     if (failure !== undefined) throw failure;
-    const staged = this.#stage.stagedBytes;
-    if (staged > 0 && staged + bytes > this.#options.stagedBytesMax) {
-      throw new CairnError('RESOURCE_EXHAUSTED', `the raft log has ${staged} bytes that wait for the disk`, {
-        retryAfterMs: STAGE_FULL_RETRY_MS,
-      });
-    }
   }
 
   stage(record: Uint8Array): number {
@@ -254,7 +255,7 @@ class SharedLog implements RaftLog, LogHost {
       // Appends may have made it too large, or evictions incomplete, while the disk was read.
       const usesEntries = epochOf(state.firstEntryPosition) <= epoch;
       if (usesEntries && (isTooLarge(state) || evictedIndexes(this.recent, state).length > 0)) return false;
-      this.checkWritable(rewriteBytesOf(state));
+      this.checkWritable();
       rewriteRange({ stage: this.#stage, recent: this.recent }, state, epoch);
     }
     return true;

@@ -19,6 +19,14 @@ export interface RaftLog {
   sync(): Promise<void>;
   /** True when something is staged that no sync has taken. */
   readonly hasStaged: boolean;
+  /** Record bytes that are staged or being written, and not durable yet. */
+  readonly stagedBytes: number;
+  /**
+   * The disk is behind: `stagedBytes` has reached `stagedBytesMax`. Whoever can refuse entries (a follower an
+   * append before its core has taken it, a leader a proposal) refuses them now. What was taken before is still
+   * staged; nothing that a core has taken is refused by the log.
+   */
+  readonly isCongested: boolean;
   /** Removes all trace of a range; staged like the rest. */
   removeRange(rangeId: RangeId): void;
   /**

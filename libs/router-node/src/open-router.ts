@@ -35,6 +35,7 @@ import {
 } from '@cairn/wire/gen/cairn/internal/v1/metadata.js';
 
 import { ClusterAdmin } from './cluster-admin.js';
+import { readinessOf } from './readiness.js';
 import { DoorContext } from './doors/door-context.js';
 import { clusterHandlers, type ClusterHandlers } from './doors/cluster-service.js';
 import { createKvService, type KvDoors, type KvHandlers } from './doors/kv-service.js';
@@ -252,6 +253,7 @@ class RouterNode implements RunningRouter {
     this.#settingsVersion = response.settingsVersion;
     if (response.stores.length > 0) this.#router.updateStores(response.stores.map(storeAddress));
     this.#takeSettings(response.settings);
+    this.#router.refreshUnreachable();
   }
 
   #takeSettings(settings: readonly SettingValue[]): void {
@@ -269,14 +271,7 @@ class RouterNode implements RunningRouter {
   }
 
   readiness(): Readiness {
-    const reasons: string[] = [];
-    if (!this.#isReady) reasons.push('not joined yet');
-    if (this.#isReady && this.#router.cache.size === 0) reasons.push('no range is known yet');
-    const { connectedStores, knownStores } = this.#router;
-    if (connectedStores * 2 <= knownStores)
-      reasons.push(`${connectedStores} of ${knownStores} shard nodes are connected`);
-    if (this.#isClosed) reasons.push('the router is stopping');
-    return { ready: reasons.length === 0, reasons };
+    return readinessOf({ hasJoined: this.#isReady, isClosed: this.#isClosed, reach: this.#router.reach });
   }
 
   async close(drainTimeoutMs: number): Promise<void> {

@@ -17,6 +17,7 @@ export type {
 } from './metadata-gateway.js';
 export { isWrite, RoutedOperation, type OperationSink, type OperationState } from './operation.js';
 export { RangeCache, RouteEntry } from './range-cache.js';
+export type { Reach } from './reach.js';
 export { RequestRouter, type RequestRouterOptions, type RouterBounds } from './request-router.js';
 export { sessionStoreConnector, type SessionStoreConnectorOptions } from './session-store-connector.js';
 export { deleteSpan, perform, scanPages, type ScanSpan, type SpanTimes } from './spans.js';

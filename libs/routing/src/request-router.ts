@@ -16,6 +16,7 @@ import { LeaderSearch } from './leader-search.js';
 import type { MetadataGateway, RoutesAnswer, StoreAddress } from './metadata-gateway.js';
 import { isSpan, isStaleRead, isWrite, RoutedOperation, type OperationSink } from './operation.js';
 import { RangeCache, type RouteEntry } from './range-cache.js';
+import { isReachable, reachOf, type Reach } from './reach.js';
 import { RouteLoader } from './route-loader.js';
 import { RoutingMetrics } from './routing-metrics.js';
 import { StoreConnection } from './store-connection.js';
@@ -82,6 +83,9 @@ export class RequestRouter {
   #sweepTimer: Timer | undefined;
   #latest: number;
   #isClosed = false;
+  /** Where `refreshUnreachable` goes on. */
+  #refreshCursor = 0;
+  readonly #isUp = (store: StoreId): boolean => this.#stores.get(store)?.isUp === true;
 
   constructor(options: RequestRouterOptions) {
     this.#options = options;
@@ -91,7 +95,7 @@ export class RequestRouter {
       open: this.#open,
       openBytes: this.#openBytes,
       ranges: this.cache.size,
-      stores: [...this.#stores.values()].filter((store) => store.isUp).length,
+      stores: this.connectedStores,
     }));
     this.#loader = new RouteLoader({
       gateway: options.gateway,
@@ -123,8 +127,22 @@ export class RequestRouter {
     return count;
   }
 
-  get knownStores(): number {
-    return this.#stores.size;
+  /** How many of the known ranges could be served now. */
+  get reach(): Reach {
+    return reachOf(this.cache.entries(), this.#isUp);
+  }
+
+  /**
+   * Asks anew about known ranges that cannot be reached: they may have moved since, and a router that nobody
+   * uses would never learn it. To be called now and then; asks for a bounded number at a time.
+   */
+  refreshUnreachable(): void {
+    if (this.#isClosed) return;
+    this.#refreshCursor = this.#loader.refreshSome(
+      this.cache.entries(),
+      this.#refreshCursor,
+      (entry) => !isReachable(entry.descriptor, this.#isUp),
+    );
   }
 
   /** The metadata service says where the stores are. */

@@ -41,6 +41,20 @@ export class RouteLoader {
     this.#begin();
   }
 
+  /**
+   * Refreshes those of the entries that need it, from `cursor` on and round, as many as one request holds.
+   * Answers where to go on the next time.
+   */
+  refreshSome(entries: readonly RouteEntry[], cursor: number, needs: (entry: RouteEntry) => boolean): number {
+    let step = 0;
+    for (; step < entries.length && this.#refreshing.length < KEYS_PER_REQUEST_MAX; step += 1) {
+      const entry = entries[(cursor + step) % entries.length] as RouteEntry;
+      if (needs(entry)) this.#refreshing.push(entry);
+    }
+    this.#begin();
+    return cursor + step;
+  }
+
   /** Learns all ranges there are. Rejects when the metadata service cannot say. */
   async prefetch(): Promise<void> {
     let fromKey: Uint8Array = new Uint8Array(0);

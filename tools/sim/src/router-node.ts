@@ -30,7 +30,7 @@ export class SimRouterNode extends SimNode {
     return `${this.name}:7200`;
   }
 
-  /** It has joined, knows ranges and reaches most stores. */
+  /** It has joined, knows ranges and reaches most of them. */
   get isReady(): boolean {
     return this.#router?.readiness().ready === true;
   }

@@ -254,7 +254,7 @@ test.each(['ndjson', 'csv'])('whatever is stored comes back through %s', async (
         const nothing = Buffer.alloc(0);
         return cli.router.store.apply({
           $case: 'deleteRange',
-          value: { start: nothing, end: nothing, prefix: nothing },
+          value: { start: nothing, end: nothing, prefix: nothing, all: true },
         });
       };
       const content = (): string[] =>

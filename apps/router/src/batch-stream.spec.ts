@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { status } from '@grpc/grpc-js';
 
-import { DoorRig, eventually, getOf, putOf, StreamEnd } from './door-rig.testing.js';
+import { deleteRangeOf, DoorRig, eventually, getOf, putOf, StreamEnd } from './door-rig.testing.js';
 
 let rig: DoorRig;
 
@@ -58,6 +58,24 @@ describe('the batch stream', () => {
       [2, 'INVALID_ARGUMENT', 'operation', 'operation must be given'],
       [3, 'INVALID_ARGUMENT', 'key', 'key has 5000 bytes; the limit is 4096'],
     ]);
+    end.stream.cancel();
+  });
+
+  it('removes everything only when it is told so in a word of its own', async () => {
+    rig.store.rows.set('a', Buffer.from('1'));
+    const end = new StreamEnd(rig);
+    const none = Buffer.alloc(0);
+    end.send(
+      { call: 1, operation: deleteRangeOf({ start: none, end: none, prefix: none, all: false }) },
+      { call: 2, operation: deleteRangeOf({ start: none, end: none, prefix: Buffer.from('a'), all: true }) },
+    );
+    await end.until(() => end.results.length === 2);
+    for (const { result } of end.results)
+      expect(result).toMatchObject({ $case: 'error', value: { code: 'INVALID_ARGUMENT', field: 'all' } });
+    expect(rig.store.received).toEqual([]);
+    end.send({ call: 3, operation: deleteRangeOf({ start: none, end: none, prefix: none, all: true }) });
+    await end.until(() => end.results.length === 3);
+    expect(end.results[2]?.result).toMatchObject({ $case: 'deleteRange' });
     end.stream.cancel();
   });
 

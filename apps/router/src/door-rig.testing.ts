@@ -18,7 +18,13 @@ import {
 } from '@cairn/routing';
 import { NodeClock, NodeRng } from '@cairn/runtime-node';
 import { KvOp, newKvResponse, packRows, type KvRequest, type KvResponse, type RpcPool } from '@cairn/wire';
-import { BatchResponse, KVClient, KVService, type BatchOperation } from '@cairn/wire/gen/cairn/v1/kv.js';
+import {
+  BatchResponse,
+  KVClient,
+  KVService,
+  type BatchOperation,
+  type DeleteRangeRequest,
+} from '@cairn/wire/gen/cairn/v1/kv.js';
 import { credentials, type ClientDuplexStream } from '@grpc/grpc-js';
 
 import { startRouterServer, type RouterServer } from './router-server.js';
@@ -251,6 +257,11 @@ export class StreamEnd {
 export const putOf = (key: string, value: Uint8Array = Buffer.from('v')): BatchOperation['operation'] => ({
   $case: 'put',
   value: { key: Buffer.from(key), value: Buffer.from(value), ttlMs: 0, ordering: 0, requestId: undefined },
+});
+
+export const deleteRangeOf = (value: DeleteRangeRequest): BatchOperation['operation'] => ({
+  $case: 'deleteRange',
+  value,
 });
 
 export const getOf = (key: string): BatchOperation['operation'] => ({

@@ -87,6 +87,17 @@ describe('unary calls', () => {
     await eventually(() => rig.router.openOperations === 0 && rig.store.cancelled.length === 1);
   });
 
+  it('refuses a range deletion that names nothing', async () => {
+    const none = Buffer.alloc(0);
+    const error = await new Promise<CairnError>((resolve) => {
+      rig.client.deleteRange({ start: none, end: none, prefix: none, all: false }, (failure) => {
+        resolve(fromServiceError(failure as ServiceError));
+      });
+    });
+    expect(error).toMatchObject({ code: 'INVALID_ARGUMENT', details: { field: 'all' } });
+    expect(rig.store.received).toEqual([]);
+  });
+
   it('streams a scan', async () => {
     rig.store.rows.set('a', Buffer.from('1'));
     rig.store.rows.set('b', Buffer.from('2'));

@@ -176,7 +176,8 @@ export class CairnClient {
           'deleteRange takes a prefix, a start, an end, or all: true for everything',
         );
       }
-      return operations.deleteRangeOperation(operations.boundsOf(this.#dispatcher.sizes, span));
+      const bounds = operations.boundsOf(this.#dispatcher.sizes, span);
+      return operations.deleteRangeOperation(bounds, span.all === true);
     }, options) as Promise<number>;
   }
 

@@ -208,9 +208,11 @@ export function isEmptySpan(bounds: { readonly start: Buffer; readonly end: Buff
   return bounds.end.length > 0 && Buffer.compare(bounds.start, bounds.end) >= 0;
 }
 
-export function deleteRangeOperation(bounds: { start: Buffer; end: Buffer }): SizedOperation {
+/** `all`: everything is meant; a router refuses empty bounds without it. */
+export function deleteRangeOperation(bounds: { start: Buffer; end: Buffer }, all: boolean): SizedOperation {
+  const { start, end } = bounds;
   return {
-    operation: { $case: 'deleteRange', value: { start: bounds.start, end: bounds.end, prefix: EMPTY_BYTES } },
+    operation: { $case: 'deleteRange', value: { start, end, prefix: EMPTY_BYTES, all } },
     byteLength: bounds.start.length + bounds.end.length + OVERHEAD_BYTES,
   };
 }

@@ -26,7 +26,7 @@ const operation = maybe(
     kind('put', fc.record({ key: bytes, value: bytes, ttlMs: nat, ordering, requestId })),
     kind('delete', fc.record({ key: bytes, ordering, requestId })),
     kind('increment', fc.record({ key: bytes, delta, ordering, requestId })),
-    kind('deleteRange', fc.record({ start: bytes, end: bytes, prefix: bytes })),
+    kind('deleteRange', fc.record({ start: bytes, end: bytes, prefix: bytes, all: bool })),
     kind(
       'compareAndSet',
       fc.record({

@@ -6,6 +6,7 @@ import type {
   BatchRequest,
   BatchResponse,
   BatchResult,
+  DeleteRangeRequest,
 } from '@cairn/wire/gen/cairn/v1/kv.js';
 
 import type { BatchCall } from '../calls.js';
@@ -23,7 +24,7 @@ import {
   putResponse,
 } from './convert.js';
 import type { DoorContext } from './door-context.js';
-import { spanOf } from './span-bounds.js';
+import { deletedSpanOf } from './span-bounds.js';
 
 /**
  * Open operations of a stream, its share, are fewer when answers are large: about so many bytes of them may
@@ -183,8 +184,8 @@ export class BatchStream implements OperationSink {
     this.#aborts.delete(call);
   }
 
-  #deleteRange(call: number, message: Parameters<typeof spanOf>[0], timeoutMs: number): void {
-    const span = spanOf(message, this.#context.limits);
+  #deleteRange(call: number, message: DeleteRangeRequest, timeoutMs: number): void {
+    const span = deletedSpanOf(message, this.#context.limits);
     const abort = new AbortController();
     this.#aborts.set(call, abort);
     const startedAtMs = this.#context.clock.nowMs();

@@ -37,7 +37,7 @@ import type { BatchCall, DoorCall, ScanCall, UnaryCallback, UnaryDoor } from '..
 import { BatchStream } from './batch-stream.js';
 import * as convert from './convert.js';
 import type { DoorContext } from './door-context.js';
-import { spanOf } from './span-bounds.js';
+import { deletedSpanOf, spanOf } from './span-bounds.js';
 
 /** Keys or operations of one unary batch call. */
 const BATCH_LENGTH_MAX = 10_000;
@@ -163,7 +163,7 @@ export function createKvService(
     increment: unary(convert.incrementRequest, convert.incrementResponse),
     deleteRange: (call, callback) => {
       answer(callback, async () => {
-        const span = spanOf(call.request, context.limits);
+        const span = deletedSpanOf(call.request, context.limits);
         return { deleted: await deleteSpan(context.router, span, timesOf(call)) };
       });
     },

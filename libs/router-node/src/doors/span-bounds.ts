@@ -1,5 +1,25 @@
 import { checkBound, compareKeys, invalidField, prefixEnd, type KeyValueLimits } from '@cairn/routing';
 
+/**
+ * The span of a deletion. One that names nothing is refused, and so is one that names something and says
+ * `all`: an empty variable must not remove everything. Throws INVALID_ARGUMENT.
+ */
+export function deletedSpanOf(
+  message: Parameters<typeof spanOf>[0] & { readonly all: boolean },
+  limits: KeyValueLimits,
+): { start: Uint8Array; end: Uint8Array } {
+  const isNamed = message.start.length > 0 || message.end.length > 0 || message.prefix.length > 0;
+  if (!isNamed && !message.all) {
+    throw invalidField(
+      'all',
+      'a range deletion names a prefix, a start or an end, or says all for every key',
+    );
+  }
+  if (isNamed && message.all)
+    throw invalidField('all', 'all cannot be given together with prefix, start or end');
+  return spanOf(message, limits);
+}
+
 /** The span that a request names, by prefix or by bounds. Throws INVALID_ARGUMENT. */
 export function spanOf(
   message: { readonly start: Uint8Array; readonly end: Uint8Array; readonly prefix: Uint8Array },

@@ -111,6 +111,10 @@ export interface DeleteResponse {
   timestamp: number;
 }
 
+/**
+ * INVALID_ARGUMENT when it names no prefix, no start and no end, unless it says `all`: an empty variable must not remove
+ * everything.
+ */
 export interface DeleteRangeRequest {
   /** First key; empty = from the beginning. */
   start: Buffer;
@@ -118,6 +122,8 @@ export interface DeleteRangeRequest {
   end: Buffer;
   /** All keys with this prefix; not together with start and end. */
   prefix: Buffer;
+  /** Every key of the cluster is meant; not together with the others. */
+  all: boolean;
 }
 
 export interface DeleteRangeResponse {
@@ -880,7 +886,7 @@ export const DeleteResponse: MessageFns<DeleteResponse> = {
 };
 
 function createBaseDeleteRangeRequest(): DeleteRangeRequest {
-  return { start: Buffer.alloc(0), end: Buffer.alloc(0), prefix: Buffer.alloc(0) };
+  return { start: Buffer.alloc(0), end: Buffer.alloc(0), prefix: Buffer.alloc(0), all: false };
 }
 
 export const DeleteRangeRequest: MessageFns<DeleteRangeRequest> = {
@@ -893,6 +899,9 @@ export const DeleteRangeRequest: MessageFns<DeleteRangeRequest> = {
     }
     if (message.prefix.length !== 0) {
       writer.uint32(26).bytes(message.prefix);
+    }
+    if (message.all !== false) {
+      writer.uint32(32).bool(message.all);
     }
     return writer;
   },
@@ -934,6 +943,14 @@ export const DeleteRangeRequest: MessageFns<DeleteRangeRequest> = {
             message.prefix = Buffer.from(reader.bytes());
             continue;
           }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.all = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -954,6 +971,7 @@ export const DeleteRangeRequest: MessageFns<DeleteRangeRequest> = {
     message.start = object.start ?? Buffer.alloc(0);
     message.end = object.end ?? Buffer.alloc(0);
     message.prefix = object.prefix ?? Buffer.alloc(0);
+    message.all = object.all ?? false;
     return message;
   },
 };

@@ -65,6 +65,7 @@ export const errorOf = (code: KvError['code'], more: Partial<KvError> = {}): KvE
   leaderStoreId: storeId(0),
   descriptors: [],
   field: '',
+  isUnclear: false,
   ...more,
 });
 
@@ -276,8 +277,10 @@ export class FakeCluster {
     if (interception === 'silent') return undefined;
     const refusal = interception?.error ?? this.#refusal(id, request);
     if (refusal === undefined) return this.#carryOut(request);
-    if (interception?.applied === true && this.#refusal(id, request) === undefined) this.#carryOut(request);
-    return { ...newKvResponse(request.sequence, request.op), error: refusal };
+    const isApplied = interception !== undefined && interception.applied === true;
+    if (isApplied && this.#refusal(id, request) === undefined) this.#carryOut(request);
+    const error = isApplied ? { ...refusal, isUnclear: true } : refusal;
+    return { ...newKvResponse(request.sequence, request.op), error };
   }
 
   #refusal(id: StoreId, request: KvRequest): KvError | undefined {

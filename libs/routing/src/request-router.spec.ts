@@ -55,14 +55,14 @@ describe('RequestRouter with a healthy cluster', () => {
 });
 
 describe('RequestRouter looking for a leader', () => {
-  it('follows a hint at once, and says that the write was sent before', async () => {
+  it('follows a hint at once; a write that was only refused is no retry', async () => {
     const rig = await rigOf();
     rig.cluster.lead(1, 3);
     const put = rig.put('a');
     await rig.run(5);
     expect(rig.outcomeOf(put).error).toBeUndefined();
     expect(rig.outcomeOf(put).atMs - put.startedAtMs).toBeLessThanOrEqual(4);
-    expect(rig.cluster.store(3).received[0]?.requestId?.isRetry).toBe(true);
+    expect(rig.cluster.store(3).received[0]?.requestId?.isRetry).toBe(false);
     rig.put('b');
     await rig.run(5);
     expect(receivedBy(rig)).toEqual([1, 0, 2]);
@@ -85,7 +85,11 @@ describe('RequestRouter looking for a leader', () => {
       await rig.run(20);
       return rig.cluster.store(3).received.map(({ requestId }) => [requestId?.stamp, requestId?.isRetry]);
     };
-    // Refused by the old leader first, which may have carried it out: a retry from then on.
+    // Refused by the old leader first, which has it in its log: a retry from then on.
+    rig.cluster.intercept = (store) =>
+      store === storeId(1)
+        ? { error: errorOf('NOT_LEADER', { leaderStoreId: storeId(3), isUnclear: true }) }
+        : undefined;
     expect(await stampsOf(false)).toEqual([[issued, true]]);
     expect(await stampsOf(true)).toEqual([
       [issued, true],
@@ -108,6 +112,30 @@ describe('RequestRouter looking for a leader', () => {
     await rig.run(50);
     expect(rig.outcomeOf(put).error).toBeUndefined();
     expect([...rig.cluster.applied.values()]).toEqual([1]);
+  });
+
+  it('never says of a write that was only refused that its outcome is unknown', async () => {
+    const rig = await rigOf();
+    rig.cluster.lead(1, 0);
+    const puts = [rig.put('a', 300), rig.put('b', 300)];
+    await rig.run(400);
+    expect(puts.map((put) => rig.outcomeOf(put).error?.code)).toEqual([
+      'DEADLINE_EXCEEDED',
+      'DEADLINE_EXCEEDED',
+    ]);
+  });
+
+  it('lets all who wait follow when the metadata service named the leader first', async () => {
+    const rig = await rigOf();
+    rig.cluster.lead(1, 0);
+    for (let at = 0; at < 100; at += 1) rig.put(`k${at}`);
+    await rig.run(50);
+    expect(rig.router.leaderSearches).toBe(1);
+    rig.cluster.lead(1, 2);
+    await rig.cluster.scheduler.settle(rig.router.prefetch());
+    // A search looks again within 24 ms; then two round trips are enough for everybody.
+    await rig.run(40);
+    expect(rig.codes()).toEqual(new Array(100).fill('OK'));
   });
 
   it('sends one probe and parks the rest; all follow when it found the leader', async () => {

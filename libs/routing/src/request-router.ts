@@ -440,21 +440,23 @@ export class RequestRouter {
 
   /** Somebody carried out an operation as leader: those who waited for one go there. */
   #leaderFound(entry: RouteEntry, storeId: StoreId): void {
-    const isNews = entry.leaderStoreId !== storeId;
-    entry.leaderStoreId = storeId;
-    if (!isNews) return;
-    const current = this.cache.find(entry.startKey);
-    if (current?.rangeId === entry.rangeId) current.leaderStoreId = storeId;
+    if (entry.leaderStoreId !== storeId) {
+      entry.leaderStoreId = storeId;
+      const current = this.cache.find(entry.startKey);
+      if (current?.rangeId === entry.rangeId) current.leaderStoreId = storeId;
+    }
+    // Not only when the leader is news: the metadata service may have named it while others looked for it.
+    if (this.#search.size === 0) return;
     for (const parked of this.#search.release(entry.rangeId)) this.#routeOrWait(parked);
   }
 
   #refused(operation: RoutedOperation, error: KvError): void {
     this.#metrics.refused(error.code);
     operation.attempts += 1;
+    // A leader that was deposed with the write in its log: the next one may still commit it.
+    if (error.isUnclear && isWrite(operation.request.op)) operation.isUnclear = true;
     switch (error.code) {
       case 'NOT_LEADER':
-        // A leader that is deposed answers so for writes that are in its log: they may still happen.
-        if (isWrite(operation.request.op)) operation.isUnclear = true;
         this.#followHint(operation, error);
         return;
       case 'EPOCH_MISMATCH':

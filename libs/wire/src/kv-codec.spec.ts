@@ -47,6 +47,7 @@ const error: fc.Arbitrary<KvError> = fc.record({
   message: fc.string(),
   retryAfterMs: fc.nat(),
   leaderStoreId: fc.nat().map(storeId),
+  isUnclear: fc.boolean(),
   descriptors: fc.array(
     fc.record({
       rangeId: nat.map(rangeId),

@@ -92,6 +92,8 @@ export interface KvError {
   readonly descriptors: readonly RangeDescriptor[];
   /** INVALID_ARGUMENT: the field. */
   readonly field: string;
+  /** A write: it was taken on before it was refused, and may still take effect. False: surely not applied. */
+  readonly isUnclear: boolean;
 }
 
 /** The answer to one request; one shape for all operations. */

@@ -21,6 +21,8 @@ const Flag = {
   /** increment, deleteRange and scan: what those ops add. */
   extra: 32,
   resumeKey: 64,
+  /** Of an error: the write may still take effect. */
+  unclear: 128,
 } as const;
 
 const VERSION_BYTES = 12;
@@ -47,6 +49,7 @@ export class KvResponseEncoder {
     writer.u8(op);
     writer.u8(
       (error === undefined ? 0 : Flag.error) |
+        (error?.isUnclear === true ? Flag.unclear : 0) |
         (response.found ? Flag.found : 0) |
         (response.succeeded ? Flag.succeeded : 0) |
         (value === undefined ? 0 : Flag.value) |
@@ -119,7 +122,7 @@ function readResponse(reader: ByteReader): KvResponse {
   const response = newKvResponse(sequence, op as KvOp);
   const flags = reader.u8();
   if ((flags & Flag.error) !== 0) {
-    response.error = readError(reader);
+    response.error = readError(reader, (flags & Flag.unclear) !== 0);
     return response;
   }
   response.found = (flags & Flag.found) !== 0;
@@ -144,7 +147,7 @@ function readRows(reader: ByteReader, stamp: number): PackedRows {
   return { count, bytes, stamp };
 }
 
-function readError(reader: ByteReader): KvError {
+function readError(reader: ByteReader, isUnclear: boolean): KvError {
   const code = reader.string() as ErrorCode;
   const message = reader.string();
   const retryAfterMs = reader.varint();
@@ -153,5 +156,5 @@ function readError(reader: ByteReader): KvError {
   const count = reader.varint();
   const descriptors = [];
   for (let at = 0; at < count; at += 1) descriptors.push(readDescriptor(reader));
-  return { code, message, retryAfterMs, leaderStoreId, descriptors, field };
+  return { code, message, retryAfterMs, leaderStoreId, descriptors, field, isUnclear };
 }

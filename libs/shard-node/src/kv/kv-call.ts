@@ -70,6 +70,7 @@ export class KvCall {
       leaderStoreId: more.leaderStoreId ?? NO_STORE,
       descriptors: more.descriptors ?? [],
       field: more.field ?? '',
+      isUnclear: more.isUnclear ?? false,
     };
     this.respond(response);
   }
@@ -81,6 +82,12 @@ export class KvCall {
 
   failNotLeader(leaderStoreId: StoreId): void {
     this.fail('NOT_LEADER', 'another replica leads the range', { leaderStoreId, retryAfterMs: 10 });
+  }
+
+  /** A write that is in the log of a leader that was deposed: the next one may still commit it. */
+  failDeposed(leaderStoreId: StoreId): void {
+    const message = 'the replica lost the leadership with the write in its log';
+    this.fail('NOT_LEADER', message, { leaderStoreId, retryAfterMs: 10, isUnclear: true });
   }
 
   /** Nobody waits any more, or the time is up: what it holds is freed without an answer being due. */

@@ -454,8 +454,8 @@ export class KvMachine implements StateMachine {
     const { leaderStoreId } = this.replica;
     for (const { writes } of this.pending.takeUnacknowledged()) {
       for (const { call, duplicates } of writes) {
-        call?.failNotLeader(leaderStoreId);
-        for (const duplicate of duplicates ?? []) duplicate.failNotLeader(leaderStoreId);
+        call?.failDeposed(leaderStoreId);
+        for (const duplicate of duplicates ?? []) duplicate.failDeposed(leaderStoreId);
       }
     }
     for (const { run } of this.#afterPublished.splice(0)) run();

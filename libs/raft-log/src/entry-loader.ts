@@ -1,3 +1,4 @@
+import type { LoadedEntry } from './loaded-entries.js';
 import type { RangeState } from './range-state.js';
 import { ENTRY_HEADER_BYTES, entryFromRecord, isRecordIntact } from './record-format.js';
 import type { RecentEntries } from './recent-entries.js';
@@ -39,17 +40,28 @@ function batchesOf(state: RangeState, indexes: readonly number[]): Batch[] {
   return batches;
 }
 
+/** What the callers of a load do with the entries; they stay in memory until it has settled. */
+export type UseLoaded = () => void | Promise<void>;
+
+function isInside({ window }: RangeState, index: number): boolean {
+  return index >= window.first && index < window.end;
+}
+
+/** As `LoadedEntries` counts them. */
+function bytesOf({ window }: RangeState, index: number): number {
+  return window.payloadBytesAt(index) + 1;
+}
+
 /** Whether the entry is still the one that stood at `position` when the read began. */
 function isStill(state: RangeState, index: number, position: number): boolean {
-  const { window } = state;
-  return index >= window.first && index < window.end && window.positionAt(index) === position;
+  return isInside(state, index) && state.window.positionAt(index) === position;
 }
 
 /**
- * Reads entries back into memory, one load after the other: loads at the same time would throw out what each
- * other brought before anybody has used it, and go on like that for ever. Entries that were truncated,
- * replaced or moved while the read was going on are left out; the caller asks again. Throws CORRUPTION,
- * naming file and offset, for one that fails its CRC.
+ * Reads entries back into memory, one load after the other, and holds them there until their caller has used
+ * them: loads would else throw out what each other brought before anybody has used it, and go on like that
+ * for ever. Entries that were truncated, replaced or moved while the read was going on are left out; the
+ * caller asks again. Throws CORRUPTION, naming file and offset, for one that fails its CRC.
  */
 export class EntryLoader {
   readonly #files: SegmentFiles;
@@ -62,31 +74,50 @@ export class EntryLoader {
     this.#recent = recent;
   }
 
-  load(state: RangeState, indexes: readonly number[]): Promise<void> {
-    const load = this.#tail.then(() => this.#load(state, indexes));
+  /** `use` is called when the entries are in memory; they stay until what it answers has settled. */
+  async load(state: RangeState, indexes: readonly number[], use: UseLoaded): Promise<void> {
+    const held: LoadedEntry[] = [];
+    const load = this.#tail.then(() => this.#load(state, indexes, held));
     this.#tail = load.catch(() => undefined);
-    return load;
+    try {
+      await load;
+      await use();
+    } finally {
+      for (const loaded of held) this.#recent.loaded.release(loaded);
+    }
   }
 
-  async #load(state: RangeState, asked: readonly number[]): Promise<void> {
-    const { window } = state;
-    // The log may have been truncated while others were served.
-    const indexes = asked.filter((index) => index >= window.first && index < window.end);
+  async #load(state: RangeState, asked: readonly number[], held: LoadedEntry[]): Promise<void> {
+    const { loaded, memory } = this.#recent;
     let bytes = 0;
-    for (const index of indexes) bytes += state.window.payloadBytesAt(index);
-    this.#recent.loaded.makeRoom(bytes);
-    for (const batch of batchesOf(state, indexes)) {
+    for (const index of asked) if (isInside(state, index)) bytes += bytesOf(state, index);
+    await loaded.waitForRoom(bytes);
+    const missing: number[] = [];
+    let missingBytes = 0;
+    for (const index of asked) {
+      // The log may have been truncated while others were served.
+      if (!isInside(state, index)) continue;
+      const found = loaded.hold(state.window.positionAt(index));
+      if (found !== undefined) held.push(found);
+      else if (!memory.has(state.window.positionAt(index))) {
+        missing.push(index);
+        missingBytes += bytesOf(state, index);
+      }
+    }
+    if (missing.length === 0) return;
+    loaded.makeRoom(missingBytes);
+    for (const batch of batchesOf(state, missing)) {
       // The range may have been truncated while an earlier batch was read, and the segment may be gone.
       const isWanted = batch.indexes.some((index, at) =>
         isStill(state, index, batch.positions[at] as number),
       );
       if (!isWanted) continue;
       const bytesRead = await this.#files.read(batch.epoch, batch.from, batch.to - batch.from);
-      this.#keep(state, batch, bytesRead);
+      this.#keep(state, batch, bytesRead, held);
     }
   }
 
-  #keep(state: RangeState, batch: Batch, bytes: Buffer): void {
+  #keep(state: RangeState, batch: Batch, bytes: Buffer, held: LoadedEntry[]): void {
     for (const [at, index] of batch.indexes.entries()) {
       const position = batch.positions[at] as number;
       if (!isStill(state, index, position) || this.#recent.has(state, index)) continue;
@@ -108,7 +139,7 @@ export class EntryLoader {
           `another record stands for entry ${index}`,
         );
       }
-      this.#recent.loaded.keep(position, entry);
+      held.push(this.#recent.loaded.keep(position, entry));
     }
   }
 }

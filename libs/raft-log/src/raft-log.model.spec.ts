@@ -70,17 +70,21 @@ async function showLog(log: RaftLog): Promise<string> {
     let next: number = range.firstIndex();
     const end = logIndex(range.lastIndex() + 1);
     while (next < end) {
-      const found = range.entries(logIndex(next), end, 500);
-      if (found === 'loading') {
-        await range.load(logIndex(next), end, 500);
-        continue;
-      }
-      if (found === 'compacted') throw new Error('an entry within the log is gone');
-      for (const entry of found) {
-        expect([entry.index, entry.term]).toEqual([next, range.termOf(entry.index)]);
-        shown.entries.push({ term: entry.term, text: Buffer.from(entry.payload).toString() });
-        next += 1;
-      }
+      const take = (): boolean => {
+        const found = range.entries(logIndex(next), end, 500);
+        if (found === 'compacted') throw new Error('an entry within the log is gone');
+        if (found === 'loading') return false;
+        for (const entry of found) {
+          expect([entry.index, entry.term]).toEqual([next, range.termOf(entry.index)]);
+          shown.entries.push({ term: entry.term, text: Buffer.from(entry.payload).toString() });
+          next += 1;
+        }
+        return true;
+      };
+      if (take()) continue;
+      await range.load(logIndex(next), end, 500, () => {
+        expect(take()).toBe(true);
+      });
     }
     model.set(id, shown);
   }

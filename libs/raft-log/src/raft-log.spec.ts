@@ -4,7 +4,7 @@ import { crc32 } from '@cairn/codec';
 import { noopLogger, noopMetrics, type Disk } from '@cairn/ports';
 import { SimDisk, SimRng, SimScheduler } from '@cairn/runtime-sim';
 import type { Entry } from '@cairn/raft';
-import { openRaftLog, type RaftLog, type RaftLogOptions } from './index.js';
+import { openRaftLog, type RaftLog, type RaftLogOptions, type RangeLog } from './index.js';
 
 // Behaviour of the whole log on a simulated disk: what is visible, what survives, what is refused.
 
@@ -52,16 +52,46 @@ async function textsOf(log: RaftLog, id = R1): Promise<string[]> {
   let next = range.firstIndex();
   while (next <= range.lastIndex()) {
     const end = logIndex(range.lastIndex() + 1);
-    const found = range.entries(next, end, 4096);
-    if (found === 'loading') {
-      await range.load(next, end, 4096);
-      continue;
-    }
-    if (found === 'compacted') throw new Error('compacted');
-    for (const one of found) texts.push(Buffer.from(one.payload).toString());
-    next = logIndex(next + found.length);
+    const take = (): boolean => {
+      const found = range.entries(next, end, 4096);
+      if (found === 'compacted') throw new Error('compacted');
+      if (found === 'loading') return false;
+      for (const one of found) texts.push(Buffer.from(one.payload).toString());
+      next = logIndex(next + found.length);
+      return true;
+    };
+    if (take()) continue;
+    await range.load(next, end, 4096, () => {
+      expect(take()).toBe(true);
+    });
   }
   return texts;
+}
+
+/** Takes every entry a while after it was loaded, as a core does in its next turn. */
+async function takeAll(range: RangeLog): Promise<{ bytes: number; loads: number }> {
+  const end = logIndex(range.lastIndex() + 1);
+  let next = range.firstIndex();
+  let bytes = 0;
+  let loads = 0;
+  while (next < end) {
+    const found = range.entries(next, end, 100_000);
+    if (typeof found !== 'string') {
+      for (const one of found) bytes += one.payload.length;
+      next = logIndex(next + found.length);
+      continue;
+    }
+    loads += 1;
+    assert(loads < 1000, 'they take what they need from each other');
+    await range.load(next, end, 100_000, async () => {
+      await new Promise(setImmediate);
+      const loaded = range.entries(next, end, 100_000);
+      assert(typeof loaded !== 'string', 'what was loaded is there until it was taken');
+      for (const one of loaded) bytes += one.payload.length;
+      next = logIndex(next + loaded.length);
+    });
+  }
+  return { bytes, loads };
 }
 
 describe('raft log', () => {
@@ -260,7 +290,7 @@ describe('raft log damage', () => {
     disk.flipBit(path, 512 + 32 + 40);
     const failure = await log
       .range(R1)
-      .load(logIndex(1), logIndex(3), 10_000)
+      .load(logIndex(1), logIndex(3), 10_000, () => undefined)
       .catch((error: unknown) => error);
     expect(failure).toMatchObject({ code: 'CORRUPTION', details: { path, offset: 544 } });
   });
@@ -310,10 +340,10 @@ describe('raft log limits', () => {
     await log.sync();
     expect(log.stats().cachedBytes).toBeLessThanOrEqual(1000);
     expect(range.entries(logIndex(1), logIndex(51), 1000)).toBe('loading');
-    await range.load(logIndex(1), logIndex(51), 1000);
-    const found = range.entries(logIndex(1), logIndex(51), 1000);
-    // A load brings no more than a part of what there is room for, but always one.
-    expect(found).toHaveLength(1);
+    await range.load(logIndex(1), logIndex(51), 1000, () => {
+      // A load brings no more than a part of what there is room for, but always one.
+      expect(range.entries(logIndex(1), logIndex(51), 1000)).toHaveLength(1);
+    });
     expect(await textsOf(log)).toEqual(
       entriesFrom(1, 50, 1, 100).map((one) => Buffer.from(one.payload).toString()),
     );
@@ -329,21 +359,52 @@ describe('raft log limits', () => {
       for (const range of ranges) range.append([{ ...one, record: undefined }]);
     }
     await log.sync();
-    let loads = 0;
-    await Promise.all(
-      ranges.map(async (range) => {
-        for (let next = 1; next <= 60;) {
-          const found = range.entries(logIndex(next), logIndex(61), 100_000);
-          assert(typeof found !== 'string' || loads < 1000, 'they take what they need from each other');
-          if (typeof found !== 'string') next += found.length;
-          else {
-            loads += 1;
-            await range.load(logIndex(next), logIndex(61), 100_000);
-          }
-        }
-      }),
-    );
+    for (const one of await Promise.all(ranges.map((range) => takeAll(range)))) {
+      expect(one.bytes).toBe(60 * 9000);
+      expect(one.loads).toBeLessThanOrEqual(60);
+    }
     expect(log.stats().cachedBytes).toBeLessThanOrEqual(1.25 * cacheBytesMax);
+  });
+
+  it.each([1, 10_000, 20_000, 60_000, 8 * 1024 * 1024])(
+    'brings entries of %s bytes to all who wait for them, also after a restart',
+    async (bytes) => {
+      const disk = new SimDisk(new SimRng(2));
+      // What is read back may take 10,000 bytes: two entries that pass it threw each other out for ever.
+      const options = { segmentBytes: 1024 * 1024, cacheBytesMax: Math.min(40_000, bytes * 2) };
+      let log = await open(disk, options);
+      const count = bytes > 100_000 ? 2 : 7;
+      for (const id of [1, 2, 3]) {
+        for (const one of entriesFrom(1, count, 1, bytes)) log.range(rangeId(id)).append([one]);
+        await log.sync();
+      }
+      for (let round = 0; round < 2; round += 1) {
+        const taken = await Promise.all([1, 2, 3].map((id) => takeAll(log.range(rangeId(id)))));
+        for (const one of taken) {
+          expect(one.bytes).toBe(count * Math.max(bytes, 3));
+          expect(one.loads).toBeLessThanOrEqual(count);
+        }
+        await log.close();
+        log = await open(disk, options);
+      }
+    },
+  );
+
+  it('lets go of a load whose caller failed, and of one whose range was cut meanwhile', async () => {
+    const log = await open(new SimDisk(new SimRng(2)), { ...SMALL, cacheBytesMax: 1000 });
+    const range = log.range(R1);
+    for (const one of entriesFrom(1, 4, 1, 5000)) range.append([one]);
+    await log.sync();
+    range.append(entriesFrom(5, 1, 1, 5000));
+    await log.sync();
+    const failed = range.load(logIndex(1), logIndex(2), 10, () => Promise.reject(new Error('closed')));
+    await expect(failed).rejects.toThrow('closed');
+    await range.load(logIndex(2), logIndex(3), 10, () => {
+      range.append(entriesFrom(2, 1, 2, 5000));
+    });
+    await range.load(logIndex(1), logIndex(2), 10, () => {
+      expect(range.entries(logIndex(1), logIndex(2), 10)).toHaveLength(1);
+    });
   });
 
   it('stops for good when the disk is full, and keeps what was synced', async () => {

@@ -3,6 +3,7 @@ import type { Entry, HardState } from '@cairn/raft';
 import { encodeRecord, entryRecord, indexOfRecord, rangeIdOfRecord, RecordType } from './record-format.js';
 import { encodeVote, type RangeState } from './range-state.js';
 import type { RecentEntries } from './recent-entries.js';
+import type { UseLoaded } from './entry-loader.js';
 import type { RangeCheckpoint, RangeLog } from './types.js';
 
 const NO_PAYLOAD = new Uint8Array(0);
@@ -16,7 +17,7 @@ export interface LogHost {
   checkWritable(): void;
   stage(record: Uint8Array): number;
   /** Reads entries back into memory; those that changed meanwhile are left out. */
-  loadEntries(state: RangeState, indexes: readonly number[]): Promise<void>;
+  loadEntries(state: RangeState, indexes: readonly number[], use: UseLoaded): Promise<void>;
 }
 
 /** The view of one range. All changes take effect in memory at once and are staged for the next sync. */
@@ -155,18 +156,18 @@ export class RangeLogView implements RangeLog {
     this.#state.reset(index, term, position);
   }
 
-  async load(from: LogIndex, toExclusive: LogIndex, bytesMax: number): Promise<void> {
+  load(from: LogIndex, toExclusive: LogIndex, bytesMax: number, use: UseLoaded): Promise<void> {
     const { window } = this.#state;
-    const missing: number[] = [];
+    const indexes: number[] = [];
     let bytes = 0;
     const most = Math.min(bytesMax, this.#host.recent.loaded.loadBytesMax);
     const end = Math.min(toExclusive, window.end);
     for (let index = Math.max(from, window.first); index < end; index += 1) {
       bytes += window.payloadBytesAt(index);
-      if (bytes > most && index > from) break;
-      if (!this.#host.recent.has(this.#state, index)) missing.push(index);
+      if (bytes > most && indexes.length > 0) break;
+      indexes.push(index);
     }
-    if (missing.length > 0) await this.#host.loadEntries(this.#state, missing);
+    return this.#host.loadEntries(this.#state, indexes, use);
   }
 
   /** The log forgot the range; this view takes no more changes. */

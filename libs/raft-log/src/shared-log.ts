@@ -1,6 +1,6 @@
 import { assert, logIndex, term, type RangeId } from '@cairn/base';
 import type { Clock, Disk, Logger, Metrics } from '@cairn/ports';
-import { EntryLoader } from './entry-loader.js';
+import { EntryLoader, type UseLoaded } from './entry-loader.js';
 import { LogWriter } from './log-writer.js';
 import { type RaftLogOptions, type ResolvedOptions, resolveOptions } from './options.js';
 import { type LogHost, RangeLogView } from './range-log.js';
@@ -183,8 +183,8 @@ class SharedLog implements RaftLog, LogHost {
     return this.#stage.add(record);
   }
 
-  loadEntries(state: RangeState, indexes: readonly number[]): Promise<void> {
-    return this.#loader.load(state, indexes);
+  loadEntries(state: RangeState, indexes: readonly number[], use: UseLoaded): Promise<void> {
+    return this.#loader.load(state, indexes, use);
   }
 
   sync(): Promise<void> {
@@ -246,18 +246,32 @@ class SharedLog implements RaftLog, LogHost {
       epochOf(state.firstEntryPosition) <= epoch && rewriteBytesOf(state) > limit;
     if (users.some(isTooLarge)) return false;
     for (const state of users) {
-      if (epochOf(state.firstEntryPosition) <= epoch) {
-        const evicted = evictedIndexes(this.recent, state);
-        if (evicted.length > 0) await this.#loader.load(state, evicted);
+      const isLive = epochOf(state.firstEntryPosition) <= epoch;
+      const evicted = isLive ? evictedIndexes(this.recent, state) : [];
+      if (evicted.length === 0) {
+        if (!this.#rewrite(state, epoch)) return false;
+        continue;
       }
-      const isRemoved = this.#ranges.get(state.rangeId)?.state !== state;
-      if (isRemoved || epochOf(state.oldestPosition) > epoch) continue;
-      // Appends may have made it too large, or evictions incomplete, while the disk was read.
-      const usesEntries = epochOf(state.firstEntryPosition) <= epoch;
-      if (usesEntries && (isTooLarge(state) || evictedIndexes(this.recent, state).length > 0)) return false;
-      this.checkWritable();
-      rewriteRange({ stage: this.#stage, recent: this.recent }, state, epoch);
+      let isDone = false;
+      await this.#loader.load(state, evicted, () => {
+        isDone = this.#rewrite(state, epoch);
+      });
+      if (!isDone) return false;
     }
+    return true;
+  }
+
+  /** False when the range cannot be rewritten now. */
+  #rewrite(state: RangeState, epoch: number): boolean {
+    const isRemoved = this.#ranges.get(state.rangeId)?.state !== state;
+    if (isRemoved || epochOf(state.oldestPosition) > epoch) return true;
+    // Appends may have made it too large, or evictions incomplete, while the disk was read.
+    if (epochOf(state.firstEntryPosition) <= epoch) {
+      if (rewriteBytesOf(state) > this.#options.rewriteBytesMax) return false;
+      if (evictedIndexes(this.recent, state).length > 0) return false;
+    }
+    this.checkWritable();
+    rewriteRange({ stage: this.#stage, recent: this.recent }, state, epoch);
     return true;
   }
 

@@ -74,8 +74,17 @@ export interface RangeLog extends RaftStorage {
    * range was born.
    */
   reset(index: LogIndex, term: Term): void;
-  /** Reads evicted entries back into memory; used after `entries` answered `loading`. */
-  load(from: LogIndex, toExclusive: LogIndex, bytesMax: number): Promise<void>;
+  /**
+   * Reads evicted entries back into memory, after `entries` answered `loading`: at least the first, whatever
+   * its size, then as many as fit. Then calls `use`, and keeps them in memory until what that answers has
+   * settled: take them in there. Resolves after that. Other loads that find no room beside them wait so long.
+   */
+  load(
+    from: LogIndex,
+    toExclusive: LogIndex,
+    bytesMax: number,
+    use: () => void | Promise<void>,
+  ): Promise<void>;
   /** Payload bytes of the entries in the log. */
   readonly entryBytes: number;
 }

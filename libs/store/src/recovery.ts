@@ -1,5 +1,5 @@
 import { logIndex, type RangeId } from '@cairn/base';
-import { EntryKind, type Entry } from '@cairn/raft';
+import { EntryKind } from '@cairn/raft';
 import type { RangeLog } from '@cairn/raft-log';
 
 import { decodeCheckpointState, type CheckpointState } from './checkpoint-state.js';
@@ -36,20 +36,20 @@ export function recoveredReplicas(
 /** Shows the machine the commands that the engine already covers and the log still holds. */
 export async function rememberEntries(log: RangeLog, machine: StateMachine): Promise<void> {
   if (machine.remember === undefined || log.checkpoint === undefined) return;
-  const endExclusive = log.checkpoint.index + 1;
-  let next: number = log.firstIndex();
+  const endExclusive = logIndex(log.checkpoint.index + 1);
+  let next = log.firstIndex();
+  /** Answers false when there is nothing in memory to go on with. */
+  const goOn = (): boolean => {
+    const entries = log.entries(next, endExclusive, REMEMBER_BYTES_MAX);
+    if (typeof entries === 'string') return false;
+    for (const entry of entries) if (entry.kind === EntryKind.command) machine.remember?.(entry);
+    next = logIndex(next + entries.length);
+    return true;
+  };
   while (next < endExclusive) {
-    const entries: readonly Entry[] | 'loading' | 'compacted' = log.entries(
-      logIndex(next),
-      logIndex(endExclusive),
-      REMEMBER_BYTES_MAX,
-    );
-    if (entries === 'compacted') return;
-    if (entries === 'loading') {
-      await log.load(logIndex(next), logIndex(endExclusive), REMEMBER_BYTES_MAX);
-      continue;
-    }
-    for (const entry of entries) if (entry.kind === EntryKind.command) machine.remember(entry);
-    next += entries.length;
+    if (goOn()) continue;
+    await log.load(next, endExclusive, REMEMBER_BYTES_MAX, () => {
+      goOn();
+    });
   }
 }

@@ -77,6 +77,8 @@ export class Replica implements ReplicaHandle {
 
   /** In the queue of the store loop. */
   isQueued = false;
+  /** Loads whose entries are held until the next turn: one per member at most. */
+  readonly #turnWaiters: (() => void)[] = [];
   readonly applyQueue = new ApplyQueue();
   isInApplyList = false;
   /** A split or a snapshot is being carried out: the applier leaves the replica alone. */
@@ -234,6 +236,18 @@ export class Replica implements ReplicaHandle {
 
   wake(): void {
     this.#host.enqueue(this);
+  }
+
+  /** Resolves when the replica, which is queued, has had its turn. */
+  nextTurn(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#turnWaiters.push(resolve);
+    });
+  }
+
+  /** Its turn is over. */
+  endTurn(): void {
+    if (this.#turnWaiters.length > 0) for (const resolve of this.#turnWaiters.splice(0)) resolve();
   }
 
   /** Tells all proposers of this process that nobody here will learn their outcome. */

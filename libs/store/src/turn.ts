@@ -166,7 +166,10 @@ export class TurnLoop implements ReplicaHost {
 
   #process(replica: Replica, nowMs: number): void {
     replica.isQueued = false;
-    if (replica.isClosed) return;
+    if (replica.isClosed) {
+      replica.endTurn();
+      return;
+    }
     const { raft, machine, support } = replica;
     if (machine?.turn !== undefined) {
       this.#current = replica;
@@ -174,6 +177,7 @@ export class TurnLoop implements ReplicaHost {
       this.#current = undefined;
     }
     while (raft.hasReady()) this.#handleReady(replica, raft.takeReady());
+    replica.endTurn();
     if (support !== undefined) this.#parts.heartbeats.afterInput(replica);
     if (!replica.isAwake && !raft.isQuiet) this.#parts.awaken(replica);
   }
@@ -241,16 +245,16 @@ export class TurnLoop implements ReplicaHost {
 
   /** Brings entries that were evicted from memory back, for a follower that is behind or for the applier. */
   #load(replica: Replica, load: Ready['loads'][number]): void {
-    replica.log.load(load.from, load.toExclusive, load.bytesMax).then(
-      () => {
-        if (replica.isClosed) return;
-        replica.raft.entriesLoaded(load.to);
-        this.enqueue(replica);
-      },
-      (error: unknown) => {
-        this.#parts.fatal(error);
-      },
-    );
+    const use = (): Promise<void> | undefined => {
+      if (replica.isClosed) return undefined;
+      replica.raft.entriesLoaded(load.to);
+      this.enqueue(replica);
+      // Until the core has taken them: other loads would throw them out.
+      return replica.nextTurn();
+    };
+    replica.log.load(load.from, load.toExclusive, load.bytesMax, use).catch((error: unknown) => {
+      this.#parts.fatal(error);
+    });
   }
 
   #startSync(): void {

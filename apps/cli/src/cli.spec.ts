@@ -243,3 +243,42 @@ describe('help', () => {
     expect(result.stderr).toContain('Usage: cairn');
   });
 });
+
+describe('failures for programs', () => {
+  const failureOf = (stderr: string): { code: string; exitCode: number } =>
+    (JSON.parse(stderr) as { error: { code: string; exitCode: number } }).error;
+
+  test('with --json every failure is one object on standard error', async () => {
+    const unknownFlag = await cli.run(['get', 'a', '--json', '--nonsense']);
+    expect(failureOf(unknownFlag.stderr)).toMatchObject({ code: 'USAGE', exitCode: 2 });
+    const missing = await cli.run(['import', 'nowhere', '--json']);
+    expect(failureOf(missing.stderr)).toMatchObject({ code: 'ENOENT', exitCode: 2 });
+    cli.router.verdict = () => new CairnError('DISK_FULL', 'store 2 is full', { retryAfterMs: 3_600_000 });
+    const refused = await cli.run(['put', 'a', '1', '--json', '--timeout', '300ms']);
+    expect(failureOf(refused.stderr)).toMatchObject({ code: 'DISK_FULL', exitCode: 3 });
+    expect(refused.code).toBe(3);
+  });
+
+  test('an output that takes nothing more is a failure with a sentence', async () => {
+    cli.outputError = Object.assign(new Error('no space left on device'), { code: 'ENOSPC' });
+    const result = await cli.run(['ranges']);
+    expect(result.code).toBe(6);
+    expect(result.stderr).toBe('cairn: the output could not be written: no space left on device\n');
+  });
+});
+
+describe('removing everything', () => {
+  test('is refused where it may be an empty variable', async () => {
+    await cli.run(['put', 'a', '1']);
+    for (const argv of [
+      ['--prefix', ''],
+      ['--range', '', ''],
+      ['--all', '--prefix', 'a'],
+    ]) {
+      expect(await cli.run(['del', ...argv])).toMatchObject({ code: 2, stdout: '' });
+    }
+    expect((await cli.run(['del', '--prefix', ''])).stderr).toContain('write: cairn del --all');
+    expect(cli.router.store.size).toBe(1);
+    expect((await cli.run(['del', '--all'])).stdout).toBe('1 key removed\n');
+  });
+});

@@ -7,7 +7,7 @@ import { registerImport } from './commands/import.js';
 import { registerScan } from './commands/scan.js';
 import { CommandContext, type EndpointSharing, type GlobalOptions, type RunAction } from './context.js';
 import { adviceFor, ExitCode, exitCodeOf, UsageError } from './exit-codes.js';
-import { write, type CliIo } from './io.js';
+import { OutputError, write, type CliIo } from './io.js';
 
 const VERSION = '0.1.0';
 const HELP_WIDTH = 100;
@@ -29,6 +29,7 @@ Exit codes:
   3  the cluster refused
   4  the cluster could not be reached, or did not answer in time
   5  outcome unknown: the write may or may not have happened
+  6  the output could not be written
   130  interrupted
 
 Try:
@@ -56,17 +57,25 @@ export async function runCli(argv: readonly string[], io: CliIo): Promise<number
       const args = command.processedArgs.flat().filter((arg): arg is string => typeof arg === 'string');
       exitCode = await action(context, args, options as never);
     };
-  const program = buildProgram(run, (text) => pending.push(text), io);
+  const isJson = argv.includes('--json');
+  const program = buildProgram(run, (text) => pending.push(text), { io, isJson });
   try {
-    await program.parseAsync([...argv], { from: 'user' });
+    try {
+      await program.parseAsync([...argv], { from: 'user' });
+    } finally {
+      for (const text of pending) await write(io.stdout, text);
+    }
   } catch (error) {
-    exitCode = await reportFailure(error, io, sharing);
+    exitCode = await reportFailure(error, io, { isJson, endpoints: sharing.endpoints });
   }
-  for (const text of pending) await write(io.stdout, text);
   return exitCode;
 }
 
-function buildProgram(run: RunAction, print: (text: string) => void, io: CliIo): Command {
+function buildProgram(
+  run: RunAction,
+  print: (text: string) => void,
+  { io, isJson }: { readonly io: CliIo; readonly isJson: boolean },
+): Command {
   const program = new Command('cairn');
   program
     .description('Talk to a Cairn cluster: data, administration, diagnosis.')
@@ -80,7 +89,10 @@ function buildProgram(run: RunAction, print: (text: string) => void, io: CliIo):
     .configureOutput({
       writeOut: print,
       writeErr: (text) => io.stderr.write(text),
-      outputError: (text, writeError) => writeError(text.replace(/^error: /, 'cairn: ')),
+      // With --json the failure is reported once, as an object.
+      outputError: (text, writeError) => {
+        if (!isJson) writeError(text.replace(/^error: /, 'cairn: '));
+      },
       getOutHasColors: () => false,
       getErrHasColors: () => false,
     })
@@ -102,28 +114,56 @@ function buildProgram(run: RunAction, print: (text: string) => void, io: CliIo):
   return program;
 }
 
-async function reportFailure(error: unknown, io: CliIo, sharing: EndpointSharing): Promise<ExitCode> {
+/** How a failure is told: in words, or with --json as one object on standard error. */
+interface Failure {
+  readonly code: string;
+  readonly message: string;
+  readonly advice: string;
+  readonly exitCode: ExitCode;
+}
+
+async function reportFailure(
+  error: unknown,
+  io: CliIo,
+  look: { readonly isJson: boolean; readonly endpoints: readonly string[] },
+): Promise<ExitCode> {
+  // Help and version arrive as errors too; their text has been printed.
+  if (error instanceof CommanderError && error.exitCode === 0) return ExitCode.ok;
+  const failure = failureOf(error, look.endpoints);
+  if (failure === undefined)
+    return (error as NodeJS.ErrnoException).code === 'EPIPE' ? ExitCode.ok : raise(error);
+  if (CairnError.is(error) && io.signal.aborted) return ExitCode.interrupted;
+  const { code, message, advice, exitCode } = failure;
+  if (look.isJson) {
+    const hint = advice === '' ? {} : { advice };
+    await write(io.stderr, `${JSON.stringify({ error: { code, message, ...hint, exitCode } })}\n`);
+  } else if (error instanceof CommanderError) {
+    if (error.code !== 'commander.help') await write(io.stderr, `${advice}\n`);
+  } else await write(io.stderr, `cairn: ${message}\n${advice === '' ? '' : `${advice}\n`}`);
+  return exitCode;
+}
+
+function raise(error: unknown): never {
+  throw error;
+}
+
+/** undefined: no failure that a person can cause. */
+function failureOf(error: unknown, endpoints: readonly string[]): Failure | undefined {
   if (error instanceof CommanderError) {
-    // Help and version arrive as errors too; their text has been printed.
-    if (error.exitCode === 0) return ExitCode.ok;
-    if (error.code !== 'commander.help') await write(io.stderr, 'See: cairn --help\n');
-    return ExitCode.usage;
+    const message = error.message.replace(/^error: /, '');
+    return { code: 'USAGE', message, advice: 'See: cairn --help', exitCode: ExitCode.usage };
   }
   if (error instanceof UsageError) {
-    await write(io.stderr, `cairn: ${error.message}\n`);
-    return ExitCode.usage;
+    return { code: 'USAGE', message: error.message, advice: '', exitCode: ExitCode.usage };
   }
   if (CairnError.is(error)) {
-    if (io.signal.aborted) return ExitCode.interrupted;
-    const advice = adviceFor(error, sharing.endpoints);
-    await write(io.stderr, `cairn: ${error.message}\n${advice === '' ? '' : `${advice}\n`}`);
-    return exitCodeOf(error);
+    const advice = adviceFor(error, endpoints);
+    return { code: error.code, message: error.message, advice, exitCode: exitCodeOf(error) };
+  }
+  if (error instanceof OutputError) {
+    return { code: 'OUTPUT', message: error.message, advice: '', exitCode: ExitCode.output };
   }
   const { code } = error as NodeJS.ErrnoException;
-  if (code === 'EPIPE') return ExitCode.ok;
-  if (typeof code === 'string' && code.startsWith('E')) {
-    await write(io.stderr, `cairn: ${messageOf(error)}\n`);
-    return ExitCode.usage;
-  }
-  throw error;
+  if (typeof code !== 'string' || !code.startsWith('E') || code === 'EPIPE') return undefined;
+  return { code, message: messageOf(error), advice: '', exitCode: ExitCode.usage };
 }

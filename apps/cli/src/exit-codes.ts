@@ -9,6 +9,8 @@ export const ExitCode = {
   refused: 3,
   unreachable: 4,
   outcomeUnknown: 5,
+  /** Standard output takes nothing more: a full disk behind it, for instance. */
+  output: 6,
   interrupted: 130,
 } as const;
 export type ExitCode = (typeof ExitCode)[keyof typeof ExitCode];

@@ -80,6 +80,31 @@ describe('ndjson', () => {
     expect(existsSync(cli.path('in.ndjson.cairn-import'))).toBe(false);
   });
 
+  test('numbers keep their text, in values and in keys', async () => {
+    const line = '{"id":9007199254740993,"value":{"big":1e400,"money":1.10}}';
+    expect((await cli.run(['import', '-', '--key', 'n/{id}', '--value-field', 'value'], line)).code).toBe(0);
+    expect(stored()).toEqual({ 'n/9007199254740993': '{"big":1e400,"money":1.10}' });
+  });
+
+  test('a line that is no text is rejected, and read with the right encoding', async () => {
+    const line = Buffer.from('{"key":"caf\u00e9","value":"1"}\n', 'latin1');
+    await writeFile(cli.path('in.ndjson'), line);
+    const refused = await cli.run(['import', 'in.ndjson', '--rejects', 'bad.ndjson']);
+    expect(refused.code).toBe(1);
+    expect(refused.stderr).toContain('line 1: cannot be decoded; see --encoding\n');
+    const reject = JSON.parse(await readFile(cli.path('bad.ndjson'), 'utf8')) as { text: unknown };
+    expect(reject.text).toEqual({ base64: line.subarray(0, -1).toString('base64') });
+    expect((await cli.run(['import', 'in.ndjson', '--encoding', 'latin1'])).code).toBe(0);
+    expect(stored()).toEqual({ café: '1' });
+    expect((await cli.run(['import', 'in.ndjson', '--encoding', 'utf-16le'])).code).toBe(2);
+  });
+
+  test('base64 that is none is rejected, not read as something shorter', async () => {
+    const result = await cli.run(['import', '-'], '{"key":"a","value":{"base64":"AA=x!"}}');
+    expect(result).toMatchObject({ code: 1 });
+    expect(result.stderr).toContain('line 1: field "value" is no base64\n');
+  });
+
   test('of two rows with one key the later wins, even when both could be on their way', async () => {
     const lines = Array.from({ length: 300 }, (_, index) => `{"key":"same","value":"${index}"}`);
     let held = 0;
@@ -159,6 +184,28 @@ describe('interruption', () => {
     },
   );
 
+  test('every row is counted once, also one that was sent again', async () => {
+    const lines = manyRows(400)
+      .split('\n')
+      .filter((line) => line !== '');
+    lines.splice(200, 0, 'rubbish');
+    lines.splice(100, 0, 'rubbish');
+    await writeFile(cli.path('in.ndjson'), lines.join('\n'));
+    // The rows behind the failed one are written; they are sent again, and were counted twice.
+    cli.router.verdict = ({ operation }) =>
+      operation?.$case === 'put' && operation.value.key.toString() === 'k00150'
+        ? new CairnError('DISK_FULL', 'store 2 is full', { retryAfterMs: 3_600_000 })
+        : 'answer';
+    const stopped = await cli.run(['import', 'in.ndjson', '--rejects', 'bad.ndjson']);
+    expect(stopped.code).toBe(3);
+    expect(stopped.stderr).toContain('stopped after 150 rows (line 151)');
+    cli.router.verdict = () => 'answer';
+    const resumed = await cli.run(['import', 'in.ndjson', '--resume', '--json', '--rejects', 'bad.ndjson']);
+    expect(JSON.parse(resumed.stdout)).toMatchObject({ imported: 400, rejected: 2 });
+    const rejects = (await readFile(cli.path('bad.ndjson'), 'utf8')).trimEnd().split('\n');
+    expect(rejects.map((line) => (JSON.parse(line) as { line: number }).line)).toEqual([101, 202]);
+  });
+
   test('a changed file is not resumed; --restart begins again', async () => {
     await writeFile(cli.path('in.ndjson'), manyRows(100));
     await stopAfter(10, ['import', 'in.ndjson']);
@@ -225,6 +272,24 @@ describe('csv', () => {
     expect(stored()).toEqual({ a: '1', c: '3' });
   });
 
+  test('cells that cannot be decoded and overlong records are rejected by line', async () => {
+    const long = Buffer.alloc(17 * 1024 * 1024, 'x');
+    const parts = ['key,value\na,1\n', Buffer.from('b,\u00e9\n', 'latin1'), 'c,', long, '\nd,4\n'];
+    const file = Buffer.concat(parts.map((part) => Buffer.from(part)));
+    await writeFile(cli.path('c.csv'), file);
+    const result = await cli.run(['import', 'c.csv']);
+    expect(result.code).toBe(1);
+    expect(result.stderr).toContain('line 3: column "value" cannot be decoded; see --encoding\n');
+    expect(result.stderr).toContain('line 4: longer than 16777216 bytes\n');
+    expect(stored()).toEqual({ a: '1', d: '4' });
+  });
+
+  test('a first line that cannot name columns is refused', async () => {
+    await writeFile(cli.path('c.csv'), Buffer.alloc(17 * 1024 * 1024, 'x'));
+    expect(await cli.run(['import', 'c.csv'])).toMatchObject({ code: 2 });
+    expect((await cli.run(['import', 'c.csv', '--delimiter', '::'])).stderr).toContain('single character');
+  });
+
   test('other delimiters and a value column', async () => {
     const result = await cli.run(
       ['import', '-', '--format', 'csv', '--delimiter', ';', '--key-field', 'id', '--value-field', 'name'],
@@ -269,6 +334,16 @@ test.each(['ndjson', 'csv'])('whatever is stored comes back through %s', async (
     }),
     { numRuns: 40 },
   );
+});
+
+test('text that would grow too much as text is exported as base64', async () => {
+  const value = Buffer.alloc(1000, 1);
+  cli.router.store.apply({
+    $case: 'put',
+    value: { key: Buffer.from('a'), value, ttlMs: 0, ordering: 0, requestId: undefined },
+  });
+  const encoded = value.toString('base64');
+  expect((await cli.run(['export'])).stdout).toBe(`{"key":"a","value":{"base64":"${encoded}"}}\n`);
 });
 
 test('export takes a span, writes to standard output, and leaves no half file', async () => {

@@ -19,20 +19,30 @@ export interface CliIo {
   readonly signal: AbortSignal;
 }
 
-/** Writes and waits while the receiver is slow. Rejects when the receiver is gone. */
+/** What was to be shown could not be written. */
+export class OutputError extends Error {
+  override readonly name = 'OutputError';
+}
+
+/**
+ * Writes and waits until the bytes were taken.
+ *
+ * @throws OutputError, or EPIPE as it is: a reader that has left is no failure.
+ */
 export async function write(stream: Writable, chunk: string | Uint8Array): Promise<void> {
-  if (stream.errored) throw stream.errored;
-  if (stream.write(chunk)) return;
   await new Promise<void>((resolve, reject) => {
-    const settle = (error?: Error | null): void => {
-      stream.off('drain', settle);
-      stream.off('error', settle);
-      stream.off('close', settle);
-      if (error instanceof Error) reject(error);
-      else resolve();
+    const settle = (error: unknown): void => {
+      stream.off('close', onClose);
+      if (error === null || error === undefined) resolve();
+      else reject(error instanceof Error ? writeFailure(error) : new OutputError('the output was closed'));
     };
-    stream.once('drain', settle);
-    stream.once('error', settle);
-    stream.once('close', settle);
+    const onClose = (): void => settle(stream.errored ?? new OutputError('the output was closed'));
+    stream.once('close', onClose);
+    stream.write(chunk, settle);
   });
+}
+
+function writeFailure(error: NodeJS.ErrnoException): Error {
+  if (error.code === 'EPIPE') return error;
+  return new OutputError(`the output could not be written: ${error.message}`, { cause: error });
 }

@@ -2,16 +2,20 @@
 import { Readable } from 'node:stream';
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import { mappingOf, START, type ImportItem } from './import/mapping.js';
-import { LINE_BYTES_MAX, readNdjson } from './import/ndjson-source.js';
+import { wholeCsvRecords } from './import/csv-records.js';
+import { numberText, parseExactJson } from './import/exact-json.js';
+import { mappingOf, SOURCE_ROW_BYTES_MAX, START, type ImportItem } from './import/mapping.js';
+import { readNdjson } from './import/ndjson-source.js';
 import { fillTemplate, parseTemplate } from './import/template.js';
-import { bytesOfJson, jsonBytes, parseBytes, showBytes } from './render/bytes.js';
+import { textDecoderOf } from './import/text-encoding.js';
+import { isBase64Marker, jsonBytes, parseBytes, showBytes } from './render/bytes.js';
 import { renderTable } from './render/table.js';
 import { parseDurationMs, showCount, showDuration, showRate, showSize } from './render/units.js';
 
 async function itemsOf(chunks: readonly Buffer[], start = START): Promise<ImportItem[]> {
   const items: ImportItem[] = [];
-  for await (const item of readNdjson(Readable.from(chunks), start, mappingOf({}))) items.push(item);
+  const source = Readable.from(chunks);
+  for await (const item of readNdjson(source, start, mappingOf({}), textDecoderOf('utf-8'))) items.push(item);
   return items;
 }
 
@@ -46,12 +50,77 @@ describe('ndjson', () => {
 
   test('an endless line is rejected without being kept', async () => {
     const part = Buffer.alloc(1024 * 1024, 'x');
-    const chunks = [...Array.from({ length: LINE_BYTES_MAX / part.length + 1 }, () => part)];
+    const chunks = [...Array.from({ length: SOURCE_ROW_BYTES_MAX / part.length + 1 }, () => part)];
     const items = await itemsOf([...chunks, Buffer.from('\n{"key":"a","value":"1"}\n')]);
     expect(items.map(({ line, row }) => [line, row?.key.toString()])).toEqual([
       [1, undefined],
       [2, 'a'],
     ]);
+  });
+});
+
+describe('numbers of JSON', () => {
+  test.each(['9007199254740993', '1e400', '-0', '1.10', '1E5', '0.1000000000000000055511151231257827'])(
+    '%s keeps its text',
+    (digits) => {
+      const row = parseExactJson(`{"n":${digits},"deep":[{"n":${digits}}],"text":"a1.5"}`);
+      expect(JSON.stringify(row)).toBe(`{"n":${digits},"deep":[{"n":${digits}}],"text":"a1.5"}`);
+      expect(numberText((row as { n: unknown }).n)).toBe(digits);
+    },
+  );
+
+  test('any other JSON is what JSON.parse makes of it', () => {
+    fc.assert(
+      fc.property(fc.json(), (text) => {
+        expect(JSON.parse(JSON.stringify(parseExactJson(text)))).toEqual(JSON.parse(text));
+      }),
+    );
+    expect(() => parseExactJson('{"n":1.5,}')).toThrow(SyntaxError);
+  });
+});
+
+describe('records of CSV', () => {
+  async function cut(chunks: readonly Buffer[], recordBytesMax: number): Promise<[string, number[]]> {
+    const dropped: number[] = [];
+    const options = { delimiter: 0x2c, recordBytesMax, onTooLong: (line: number) => dropped.push(line) };
+    const parts: Buffer[] = [];
+    for await (const part of wholeCsvRecords(Readable.from(chunks), options)) parts.push(part);
+    return [Buffer.concat(parts).toString(), dropped];
+  }
+
+  test('short records pass as they are, however the bytes are cut', async () => {
+    const cell = fc.constantFrom('a', '"', '""', ',', '\n', '"x\ny",', '\r\n');
+    await fc.assert(
+      fc.asyncProperty(fc.array(cell), fc.array(fc.nat({ max: 4 })), async (cells, cuts) => {
+        const bytes = Buffer.from(cells.join(''));
+        const chunks: Buffer[] = [];
+        let from = 0;
+        for (const length of cuts) {
+          chunks.push(bytes.subarray(from, from + length));
+          from += length;
+        }
+        chunks.push(bytes.subarray(from));
+        expect(await cut(chunks, 1000)).toEqual([bytes.toString(), []]);
+      }),
+    );
+  });
+
+  test('a long record leaves only its line ends behind', async () => {
+    const text = 'h\na,1\n"long\n""\nrecord",of many bytes\nb,2\n12" of rain,3\nan endless one!';
+    const kept = 'h\na,1\n\n\n\nb,2\n12" of rain,3\n';
+    expect(await cut([Buffer.from(text)], 14)).toEqual([kept, [5, 8]]);
+    const bytes = [...Buffer.from(text)].map((byte) => Buffer.from([byte]));
+    expect(await cut(bytes, 14)).toEqual([kept, [5, 8]]);
+  });
+});
+
+describe('encodings', () => {
+  test('nothing is replaced', () => {
+    expect(textDecoderOf('utf-8')(Buffer.from([0x61, 0xff]))).toBeUndefined();
+    expect(textDecoderOf('utf-8')(Buffer.from('\ufeffx'))).toBe('\ufeffx');
+    expect(textDecoderOf('latin1')(Buffer.from([0xe9]))).toBe('é');
+    expect(() => textDecoderOf('klingon')).toThrow('not known');
+    expect(() => textDecoderOf('utf-16le')).toThrow('iconv');
   });
 });
 
@@ -76,7 +145,9 @@ describe('bytes', () => {
   test('JSON, hexadecimal and base64 are read back as they were', () => {
     fc.assert(
       fc.property(anyBytes, (bytes) => {
-        expect(bytesOfJson(JSON.parse(JSON.stringify(jsonBytes(bytes))))).toEqual(bytes);
+        const shown: unknown = JSON.parse(JSON.stringify(jsonBytes(bytes)));
+        if (typeof shown === 'string') expect(Buffer.from(shown)).toEqual(bytes);
+        else expect(isBase64Marker(shown) && Buffer.from(shown.base64, 'base64').equals(bytes)).toBe(true);
         expect(parseBytes(showBytes(bytes, 'hex'), 'hex', 'key')).toEqual(bytes);
         expect(parseBytes(showBytes(bytes, 'base64'), 'base64', 'key')).toEqual(bytes);
       }),

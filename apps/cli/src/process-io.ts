@@ -12,8 +12,10 @@ export async function runProcess(): Promise<number> {
   // `cairn scan | head` closes our output: that is the reader's right and no error.
   process.stdout.on('error', (error: NodeJS.ErrnoException) => {
     if (error.code === 'EPIPE') process.exit(0);
-    throw error;
+    // Any other failure reaches whoever wrote, see `write`.
   });
+  // Nothing is left to tell it to.
+  process.stderr.on('error', () => undefined);
   return runCli(process.argv.slice(2), {
     stdin: process.stdin,
     stdout: process.stdout,

@@ -20,6 +20,8 @@ export class CliHarness {
   readonly cwd: string;
   env: Record<string, string | undefined> = {};
   stderrIsTty = false;
+  /** What writing to standard output fails with. */
+  outputError: Error | undefined;
   abort = new AbortController();
   #clockMs = 0;
 
@@ -38,7 +40,7 @@ export class CliHarness {
   }
 
   async run(argv: readonly string[], stdin: string | Buffer = ''): Promise<CliResult> {
-    const out = new Collector();
+    const out = new Collector(this.outputError);
     const err = new Collector();
     const io: CliIo = {
       stdin: Readable.from([Buffer.from(stdin)], { objectMode: false }),
@@ -54,7 +56,7 @@ export class CliHarness {
       signal: this.abort.signal,
     };
     const code = await runCli(argv, io);
-    await Promise.all([out, err].map((stream) => finished(stream.end())));
+    await Promise.all([out, err].filter((each) => !each.destroyed).map((each) => finished(each.end())));
     return { code, stdout: out.text, stderr: err.text, bytes: out.bytes };
   }
 
@@ -68,8 +70,12 @@ export class CliHarness {
 class Collector extends Writable {
   readonly #chunks: Buffer[] = [];
 
-  constructor() {
+  readonly #failure: Error | undefined;
+
+  constructor(failure?: Error) {
     super({ highWaterMark: 64 });
+    this.#failure = failure;
+    if (failure !== undefined) this.on('error', () => undefined);
   }
 
   get bytes(): Buffer {
@@ -80,8 +86,8 @@ class Collector extends Writable {
     return this.bytes.toString('utf8');
   }
 
-  override _write(chunk: Buffer, _encoding: string, done: () => void): void {
-    this.#chunks.push(chunk);
-    setImmediate(done);
+  override _write(chunk: Buffer, _encoding: string, done: (error?: Error) => void): void {
+    if (this.#failure === undefined) this.#chunks.push(chunk);
+    setImmediate(done, this.#failure);
   }
 }

@@ -127,6 +127,7 @@ function registerDel(program: Command, run: RunAction): void {
     .description('remove keys, or a whole span of them')
     .option('--prefix <prefix>', 'remove every key that begins with this')
     .option('--range', 'remove every key from the first given up to, not including, the second')
+    .option('--all', 'remove every key of the cluster')
     .option(...STRICT_FLAG)
     .addHelpText(
       'after',
@@ -141,9 +142,12 @@ Exits with 1 when none of the named keys existed. Spans are removed key by key, 
     .action(run(deleteAction));
 }
 
+const ALL_ADVICE = 'if that is meant, write: cairn del --all';
+
 interface DeleteFlags extends OrderingFlags {
   readonly prefix?: string;
   readonly range?: boolean;
+  readonly all?: boolean;
 }
 
 async function deleteAction(
@@ -179,7 +183,14 @@ function spanArgument(
   context: CommandContext,
   args: readonly string[],
   options: DeleteFlags,
-): { prefix: Buffer } | { start: Buffer; end: Buffer } | undefined {
+): { prefix: Buffer } | { start: Buffer; end: Buffer } | { all: true } | undefined {
+  if (options.all === true) {
+    if (args.length > 0 || options.range !== undefined || options.prefix !== undefined) {
+      throw new UsageError('--all goes alone: it already names every key');
+    }
+    return { all: true };
+  }
+  if (options.prefix === '') throw new UsageError(`--prefix is empty: that names every key; ${ALL_ADVICE}`);
   if (options.prefix !== undefined) {
     if (args.length > 0 || options.range !== undefined) {
       throw new UsageError('--prefix goes alone: it already names the keys');
@@ -190,6 +201,9 @@ function spanArgument(
   const [start, end, ...more] = args;
   if (start === undefined || end === undefined || more.length > 0) {
     throw new UsageError('--range takes two keys: cairn del --range START END');
+  }
+  if (start === '' && end === '') {
+    throw new UsageError(`--range from the first key to the last names every key; ${ALL_ADVICE}`);
   }
   return { start: context.bytes(start, 'key'), end: context.bytes(end, 'key') };
 }

@@ -1,6 +1,6 @@
 import { createWriteStream } from 'node:fs';
-import { rename, rm } from 'node:fs/promises';
-import { extname, resolve } from 'node:path';
+import { open, rename, rm } from 'node:fs/promises';
+import { dirname, extname, resolve } from 'node:path';
 import { finished } from 'node:stream/promises';
 import type { Writable } from 'node:stream';
 import { CairnError } from '@cairn/base';
@@ -62,7 +62,8 @@ interface ExportJob {
 
 async function exportToFile(context: CommandContext, path: string, job: ExportJob): Promise<void> {
   const partial = `${path}.partial`;
-  const stream = createWriteStream(partial);
+  // Its bytes are on the disk before it is closed, so before it has its name.
+  const stream = createWriteStream(partial, { flush: true });
   // A failed open or write shows in the next `write`; without a listener it would end the process.
   stream.on('error', () => undefined);
   const progress = new Progress(context.io, 'exported', undefined);
@@ -71,6 +72,7 @@ async function exportToFile(context: CommandContext, path: string, job: ExportJo
     stream.end();
     await finished(stream);
     await rename(partial, path);
+    await syncDirectory(dirname(path));
     const summary = { exported: rows, elapsedMs: Math.round(progress.elapsedMs) };
     if (context.isJson) await context.json(summary);
     else await context.line(`${showCount(rows)} rows exported in ${showDuration(summary.elapsedMs)}`);
@@ -78,6 +80,16 @@ async function exportToFile(context: CommandContext, path: string, job: ExportJo
     stream.destroy();
     await rm(partial, { force: true });
     throw error;
+  }
+}
+
+/** Makes the new name last: it is the directory's content. */
+async function syncDirectory(path: string): Promise<void> {
+  const directory = await open(path, 'r');
+  try {
+    await directory.sync();
+  } finally {
+    await directory.close();
   }
 }
 
@@ -104,14 +116,33 @@ async function exportTo(
   return count;
 }
 
-const ndjsonRow: RenderRow = (row) =>
-  `${JSON.stringify({ key: jsonBytes(row.key), value: jsonBytes(row.value) })}\n`;
+const ndjsonRow: RenderRow = (row) => `{"key":${jsonField(row.key)},"value":${jsonField(row.value)}}\n`;
+
+/** Text as a string; what is no text, or grows too much as text, as base64. */
+function jsonField(bytes: Buffer): string {
+  const shown = JSON.stringify(jsonBytes(bytes));
+  return isWasteful(bytes, shown) ? `{"base64":"${bytes.toString('base64')}"}` : shown;
+}
+
+/**
+ * Text full of control characters or quotes grows up to six times. Base64 from here on keeps every row below
+ * the length that import takes, whatever key and value are: they grow by a half at most.
+ */
+function isWasteful(bytes: Buffer, shown: string): boolean {
+  return Buffer.byteLength(shown) > bytes.length * 1.5 + 256;
+}
 
 const csvRow: RenderRow = (row) => {
-  const [key, value] = [utf8OrUndefined(row.key), utf8OrUndefined(row.value)];
-  if (key !== undefined && value !== undefined) return `${csvCell(key)},${csvCell(value)},\n`;
+  const [key, value] = [csvText(row.key), csvText(row.value)];
+  if (key !== undefined && value !== undefined) return `${key},${value},\n`;
   return `${row.key.toString('base64')},${row.value.toString('base64')},base64\n`;
 };
+
+function csvText(bytes: Buffer): string | undefined {
+  const text = utf8OrUndefined(bytes);
+  const cell = text === undefined ? undefined : csvCell(text);
+  return cell === undefined || isWasteful(bytes, cell) ? undefined : cell;
+}
 
 function csvCell(text: string): string {
   return /[",\r\n]|^\s|\s$/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;

@@ -16,6 +16,7 @@ import {
   saveResumeState,
   type ResumeState,
 } from '../import/resume-state.js';
+import { textDecoderOf, type DecodeText } from '../import/text-encoding.js';
 import { Progress } from '../progress.js';
 import { showCount, showDuration, showRate } from '../render/units.js';
 
@@ -25,6 +26,7 @@ interface ImportFlags {
   readonly keyField?: string;
   readonly valueField?: string;
   readonly delimiter: string;
+  readonly encoding: string;
   readonly window: string;
   readonly ttl?: string;
   readonly resume?: boolean;
@@ -52,6 +54,7 @@ export function registerImport(program: Command, run: RunAction): void {
       'field that holds the value (default "value", with a key option the whole row as JSON)',
     )
     .option('--delimiter <character>', 'between CSV columns', ',')
+    .option('--encoding <label>', 'how the text is encoded: utf-8, latin1, windows-1252, ...', 'utf-8')
     .option('--window <rows>', 'most rows on their way at a time', '512')
     .option('--ttl <duration>', 'every row removes itself after this long')
     .option('--resume', 'go on where an interrupted import of this file stopped')
@@ -62,9 +65,9 @@ export function registerImport(program: Command, run: RunAction): void {
     .addHelpText(
       'after',
       `
-NDJSON has one JSON object per line; CSV names its columns in the first line. Rejected rows are
-reported by line and do not stop the import. If it is interrupted, run it again with --resume: what
-was acknowledged is not sent again. The later of two rows with one key wins.
+NDJSON has one JSON object per line; CSV names its columns in the first line. Numbers keep their text.
+Rejected rows are reported by line and do not stop the import. If it is interrupted, run it again
+with --resume: what was acknowledged is not sent again. The later of two rows with one key wins.
 
 Examples:
   cairn import cities.ndjson --key "city/{country}/{name}"
@@ -86,6 +89,7 @@ class ImportCommand {
   readonly #flags: ImportFlags;
   readonly #format: Format;
   readonly #mapping: Mapping;
+  readonly #decode: DecodeText;
   readonly #statePath: string | undefined;
   #size: number | undefined;
   #modifiedMs = 0;
@@ -103,7 +107,11 @@ class ImportCommand {
     }
     if (flags.resume === true && flags.restart === true)
       throw new UsageError('choose one of --resume and --restart');
+    if (Buffer.byteLength(flags.delimiter) !== 1) {
+      throw new UsageError(`--delimiter "${flags.delimiter}" is not a single character of one byte`);
+    }
     this.#mapping = mappingOf(flags);
+    this.#decode = textDecoderOf(flags.encoding);
     if (file === '-') {
       if (flags.resume === true) throw new UsageError('standard input cannot be resumed; import from a file');
     } else this.#statePath = resolve(context.io.cwd, flags.resumeFile ?? `${file}.cairn-import`);
@@ -162,8 +170,9 @@ class ImportCommand {
   }
 
   #mappingName(): string {
-    const { key, keyField, valueField, delimiter } = this.#flags;
-    return JSON.stringify([this.#format, key ?? null, keyField ?? null, valueField ?? null, delimiter]);
+    const { key, keyField, valueField, delimiter, encoding } = this.#flags;
+    const fields = [key ?? null, keyField ?? null, valueField ?? null];
+    return JSON.stringify([this.#format, ...fields, delimiter, encoding]);
   }
 
   async #import(client: CairnClient, earlier: ResumeState | undefined): Promise<ExitCode> {
@@ -192,6 +201,8 @@ class ImportCommand {
       await run.run(this.#items(source, start));
     } catch (error) {
       progress.clear();
+      // What the state calls done must be in the file of rejects before it.
+      await this.#writeRejects();
       await this.#save(run, earlier);
       throw error;
     } finally {
@@ -213,9 +224,10 @@ class ImportCommand {
 
   #items(source: Readable, start: ResumePoint): AsyncIterable<ImportItem> {
     if (this.#format === 'csv') {
-      return readCsv(source, start, this.#mapping, { delimiter: this.#flags.delimiter });
+      const { delimiter } = this.#flags;
+      return readCsv(source, start, this.#mapping, { delimiter, decode: this.#decode });
     }
-    return readNdjson(source as AsyncIterable<Buffer>, start, this.#mapping);
+    return readNdjson(source as AsyncIterable<Buffer>, start, this.#mapping, this.#decode);
   }
 
   #onRejected(item: ImportItem, reason: string, progress: Progress): void {

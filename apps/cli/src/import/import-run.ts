@@ -4,6 +4,10 @@ import type { ImportItem, ResumePoint } from './mapping.js';
 
 /** Bytes of rows that may be on their way at a time, whatever the window. */
 const BYTES_IN_FLIGHT_MAX = 32 * 1024 * 1024;
+/** Items taken and not yet passed: a row that waits long must not let rejected ones pile up behind it. */
+const SLOTS_MAX = 65_536;
+/** Text of rejected rows that may wait for a row before them. */
+const REJECTED_BYTES_MAX = 32 * 1024 * 1024;
 
 export interface ImportRunOptions {
   readonly client: CairnClient;
@@ -12,6 +16,7 @@ export interface ImportRunOptions {
   readonly put: PutOptions;
   readonly start: ResumePoint;
   readonly signal: AbortSignal;
+  /** A row was rejected and everything before it is done: called once for it, in the order of the source. */
   onRejected(item: ImportItem, reason: string): void;
   /** After every item taken; for progress and for saving the state. Awaited. */
   onItem(run: ImportRun): Promise<void>;
@@ -20,7 +25,9 @@ export interface ImportRunOptions {
 /** One item that was taken and not yet passed by the acknowledged prefix. */
 interface Slot {
   readonly next: ResumePoint;
-  isDone: boolean;
+  state: 'open' | 'written' | 'rejected';
+  /** What to tell when the prefix passes a rejected one. */
+  rejected: { readonly item: ImportItem; readonly reason: string } | undefined;
 }
 
 /**
@@ -35,9 +42,10 @@ export class ImportRun {
   #bytesInFlight = 0;
   #wake: (() => void) | undefined;
   #point: ResumePoint;
-  /** Rows acknowledged by this run. */
-  imported = 0;
-  rejected = 0;
+  #rejectedBytes = 0;
+  /** Rows before `point`: those that a resumed run will not send, or reject, again. */
+  #imported = 0;
+  #rejected = 0;
   /** The first failure that is not the row's own fault; ends the run. */
   failure: CairnError | undefined;
 
@@ -51,16 +59,24 @@ export class ImportRun {
     return this.#point;
   }
 
+  /** Rows of this run before `point` that were written. */
+  get imported(): number {
+    return this.#imported;
+  }
+
+  /** Rows of this run before `point` that were rejected. */
+  get rejected(): number {
+    return this.#rejected;
+  }
+
   /** Runs to the end of the items, the first failure, or the signal; what was sent has settled then. */
   async run(items: AsyncIterable<ImportItem>): Promise<void> {
     for await (const item of items) {
-      if (item.row === undefined) this.#reject(item, this.#openSlot(item), item.reason);
-      else {
-        const name = item.row.key.toString('latin1');
-        await this.#untilRoomFor(name);
-        if (this.#isStopping()) break;
-        this.#send(item, item.row, name);
-      }
+      const name = item.row?.key.toString('latin1');
+      await this.#untilRoomFor(name);
+      if (this.#isStopping()) break;
+      if (item.row === undefined || name === undefined) this.#reject(item, this.#openSlot(item), item.reason);
+      else this.#send(item, item.row, name);
       await this.#options.onItem(this);
       if (this.#isStopping()) break;
     }
@@ -71,16 +87,23 @@ export class ImportRun {
     return this.failure !== undefined || this.#options.signal.aborted;
   }
 
-  async #untilRoomFor(name: string): Promise<void> {
-    const { window } = this.#options;
-    while (
-      !this.#isStopping() &&
-      (this.#keysInFlight.size >= window ||
-        this.#bytesInFlight > BYTES_IN_FLIGHT_MAX ||
-        this.#keysInFlight.has(name))
-    ) {
+  /** `name` is undefined for an item that is not sent. */
+  async #untilRoomFor(name: string | undefined): Promise<void> {
+    while (!this.#isStopping() && (this.#isBacklogFull() || (name !== undefined && this.#isBusy(name)))) {
       await this.#change();
     }
+  }
+
+  #isBacklogFull(): boolean {
+    return this.#slots.length - this.#slotsHead >= SLOTS_MAX || this.#rejectedBytes > REJECTED_BYTES_MAX;
+  }
+
+  #isBusy(name: string): boolean {
+    return (
+      this.#keysInFlight.size >= this.#options.window ||
+      this.#bytesInFlight > BYTES_IN_FLIGHT_MAX ||
+      this.#keysInFlight.has(name)
+    );
   }
 
   #change(): Promise<void> {
@@ -90,7 +113,7 @@ export class ImportRun {
   }
 
   #openSlot(item: ImportItem): Slot {
-    const slot: Slot = { next: item.next, isDone: false };
+    const slot: Slot = { next: item.next, state: 'open', rejected: undefined };
     this.#slots.push(slot);
     return slot;
   }
@@ -110,29 +133,27 @@ export class ImportRun {
   }
 
   #settle(item: ImportItem, slot: Slot, error: unknown): void {
-    if (error === undefined) {
-      this.imported += 1;
-      this.#finish(slot);
-    } else if (!CairnError.is(error)) {
+    if (error === undefined) this.#finish(slot, 'written');
+    else if (!CairnError.is(error)) {
       this.failure ??= new CairnError('INTERNAL', messageOf(error), { cause: error });
     } else if (error.code === 'INVALID_ARGUMENT') this.#reject(item, slot, error.message);
     else this.failure ??= error;
   }
 
   #reject(item: ImportItem, slot: Slot, reason: string): void {
-    this.rejected += 1;
-    this.#options.onRejected(item, reason);
-    this.#finish(slot);
+    slot.rejected = { item, reason };
+    this.#rejectedBytes += sizeOf(item);
+    this.#finish(slot, 'rejected');
   }
 
   /** Moves the acknowledged prefix over all leading slots that are done. */
-  #finish(slot: Slot): void {
-    assert(!slot.isDone, 'an item is done once');
-    slot.isDone = true;
+  #finish(slot: Slot, state: 'written' | 'rejected'): void {
+    assert(slot.state === 'open', 'an item is done once');
+    slot.state = state;
     for (;;) {
       const head = this.#slots[this.#slotsHead];
-      if (head === undefined || !head.isDone) break;
-      this.#point = head.next;
+      if (head === undefined || head.state === 'open') break;
+      this.#pass(head);
       this.#slotsHead += 1;
     }
     if (this.#slotsHead > 1024 && this.#slotsHead * 2 > this.#slots.length) {
@@ -140,4 +161,20 @@ export class ImportRun {
       this.#slotsHead = 0;
     }
   }
+
+  #pass(slot: Slot): void {
+    this.#point = slot.next;
+    if (slot.rejected === undefined) this.#imported += 1;
+    else {
+      const { item, reason } = slot.rejected;
+      slot.rejected = undefined;
+      this.#rejected += 1;
+      this.#rejectedBytes -= sizeOf(item);
+      this.#options.onRejected(item, reason);
+    }
+  }
+}
+
+function sizeOf({ text }: ImportItem): number {
+  return typeof text === 'string' ? text.length : text.base64.length;
 }

@@ -1,5 +1,11 @@
-import { bytesOfJson, parseBytes } from '../render/bytes.js';
+import { isBase64Marker, parseBytes, type JsonBytes } from '../render/bytes.js';
 import { fieldOf, fillTemplate, parseTemplate, RejectedRow, type Row, type Template } from './template.js';
+
+/**
+ * Longest line or record that is read; a longer one is rejected without being held in memory. What `cairn
+ * export` makes of the largest key and value that a cluster can allow is shorter, see `isWasteful`.
+ */
+export const SOURCE_ROW_BYTES_MAX = 16 * 1024 * 1024;
 
 /** One line of the source, understood or not. */
 export interface ImportItem {
@@ -11,7 +17,7 @@ export interface ImportItem {
   /** Why there is no row. */
   readonly reason: string;
   /** The line as it was, for --rejects. */
-  readonly text: string;
+  readonly text: JsonBytes;
 }
 
 /** A place between two records of a source. */
@@ -70,12 +76,17 @@ function bytesOf(row: Row, field: string, isBase64: boolean): Buffer {
   const value = fieldOf(row, field);
   if (isBase64) {
     if (typeof value !== 'string') throw new RejectedRow(`field "${field}" is no base64`);
-    try {
-      return parseBytes(value, 'base64', field);
-    } catch {
-      throw new RejectedRow(`field "${field}" is no base64`);
-    }
+    return base64Of(value, field);
   }
+  if (isBase64Marker(value)) return base64Of(value.base64, field);
   // A value that is neither text nor marked bytes is kept as its JSON text.
-  return bytesOfJson(value) ?? Buffer.from(JSON.stringify(value));
+  return typeof value === 'string' ? Buffer.from(value) : Buffer.from(JSON.stringify(value));
+}
+
+function base64Of(text: string, field: string): Buffer {
+  try {
+    return parseBytes(text, 'base64', field);
+  } catch {
+    throw new RejectedRow(`field "${field}" is no base64`);
+  }
 }

@@ -1,9 +1,10 @@
 import { messageOf } from '@cairn/base';
-import type { ImportItem, Mapping, ResumePoint } from './mapping.js';
+import { jsonBytes } from '../render/bytes.js';
+import { numberText, parseExactJson } from './exact-json.js';
+import { SOURCE_ROW_BYTES_MAX, type ImportItem, type Mapping, type ResumePoint } from './mapping.js';
 import { RejectedRow, type Row } from './template.js';
+import type { DecodeText } from './text-encoding.js';
 
-/** Longest line that is read; a longer one is rejected without being held in memory. */
-export const LINE_BYTES_MAX = 8 * 1024 * 1024;
 const NEWLINE = 0x0a;
 
 interface Line {
@@ -22,7 +23,7 @@ async function* linesOf(
   let length = 0;
   let offset = startOffset;
   const take = (end: number): Line => {
-    const bytes = length > LINE_BYTES_MAX ? undefined : Buffer.concat(parts);
+    const bytes = length > SOURCE_ROW_BYTES_MAX ? undefined : Buffer.concat(parts);
     parts = [];
     length = 0;
     return { bytes, end };
@@ -33,7 +34,7 @@ async function* linesOf(
       const at = chunk.indexOf(NEWLINE, from);
       const part = chunk.subarray(from, at === -1 ? chunk.length : at);
       length += part.length;
-      if (length <= LINE_BYTES_MAX) parts.push(part);
+      if (length <= SOURCE_ROW_BYTES_MAX) parts.push(part);
       else parts = [];
       if (at === -1) break;
       from = at + 1;
@@ -49,20 +50,22 @@ export async function* readNdjson(
   chunks: AsyncIterable<Buffer>,
   start: ResumePoint,
   mapping: Mapping,
+  decode: DecodeText,
 ): AsyncGenerator<ImportItem, void, undefined> {
   let line = start.line;
   let records = start.records;
   for await (const { bytes, end } of linesOf(chunks, start.offset)) {
     line += 1;
-    const text = bytes?.toString('utf8').trim();
+    const text = bytes === undefined ? undefined : decode(bytes)?.trim();
     if (text === '') continue;
     records += 1;
     const next: ResumePoint = { offset: end, line, records };
-    if (text === undefined) {
-      yield { line, next, row: undefined, reason: `longer than ${LINE_BYTES_MAX} bytes`, text: '' };
-      continue;
-    }
-    yield itemOf(text.replace(/^\ufeff/, ''), line, next, mapping);
+    if (bytes === undefined) {
+      yield { line, next, row: undefined, reason: `longer than ${SOURCE_ROW_BYTES_MAX} bytes`, text: '' };
+    } else if (text === undefined) {
+      const reason = 'cannot be decoded; see --encoding';
+      yield { line, next, row: undefined, reason, text: jsonBytes(bytes) };
+    } else yield itemOf(text.replace(/^\ufeff/, ''), line, next, mapping);
   }
 }
 
@@ -78,10 +81,12 @@ function itemOf(text: string, line: number, next: ResumePoint, mapping: Mapping)
 function parseObject(text: string): Row {
   let parsed: unknown;
   try {
-    parsed = JSON.parse(text);
+    parsed = parseExactJson(text);
   } catch (error) {
     throw new RejectedRow(`no JSON: ${messageOf(error)}`);
   }
-  if (typeof parsed === 'object' && parsed !== null && !Array.isArray(parsed)) return parsed as Row;
+  // A number that kept its text is an object, too.
+  const isObject = typeof parsed === 'object' && parsed !== null && !Array.isArray(parsed);
+  if (isObject && numberText(parsed) === undefined) return parsed as Row;
   throw new RejectedRow('no JSON object');
 }

@@ -1,4 +1,5 @@
 import { UsageError } from '../exit-codes.js';
+import { numberText } from './exact-json.js';
 
 /** Why one line of an import cannot be taken; says so to the person who wrote the file. */
 export class RejectedRow extends Error {
@@ -50,6 +51,8 @@ export function fieldOf(row: Row, field: string): unknown {
 
 function plainText(value: unknown, field: string): string {
   if (typeof value === 'string') return value;
-  if (typeof value === 'number' || typeof value === 'boolean') return String(value);
+  if (typeof value === 'boolean') return String(value);
+  const digits = numberText(value);
+  if (digits !== undefined) return digits;
   throw new RejectedRow(`field "${field}" is no plain value`);
 }

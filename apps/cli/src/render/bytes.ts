@@ -81,11 +81,9 @@ export function jsonBytes(bytes: Uint8Array): JsonBytes {
   return text ?? { base64: Buffer.from(bytes).toString('base64') };
 }
 
-/** The counterpart of `jsonBytes`; undefined when the value is neither form. */
-export function bytesOfJson(value: unknown): Buffer | undefined {
-  if (typeof value === 'string') return Buffer.from(value, 'utf8');
-  if (typeof value !== 'object' || value === null) return undefined;
+/** Whether a value read from JSON is the form that `jsonBytes` gives to what is no text. */
+export function isBase64Marker(value: unknown): value is { readonly base64: string } {
+  if (typeof value !== 'object' || value === null) return false;
   const { base64 } = value as { base64?: unknown };
-  const isMarker = typeof base64 === 'string' && Object.keys(value).length === 1;
-  return isMarker ? Buffer.from(base64, 'base64') : undefined;
+  return typeof base64 === 'string' && Object.keys(value).length === 1;
 }

@@ -1,4 +1,11 @@
-import { ENTRY_HEADER_BYTES, entryFromRecord, entryRecord, PAYLOAD_LENGTH_AT } from '@cairn/raft-log';
+import { CairnError } from '@cairn/base';
+import {
+  ENTRY_HEADER_BYTES,
+  entryFromRecord,
+  entryRecord,
+  PAYLOAD_LENGTH_AT,
+  rangeIdOfRecord,
+} from '@cairn/raft-log';
 import type { EntryFormat } from '@cairn/wire';
 
 /** Entries travel between stores as the records of the log. */
@@ -6,5 +13,11 @@ export const ENTRY_FORMAT: EntryFormat = {
   headerBytes: ENTRY_HEADER_BYTES,
   record: entryRecord,
   payloadLengthAt: PAYLOAD_LENGTH_AT,
-  entry: entryFromRecord,
+  entry: (record, rangeId) => {
+    const entry = entryFromRecord(record);
+    if (rangeIdOfRecord(record) !== rangeId) {
+      throw new CairnError('CORRUPTION', `an entry of range ${rangeIdOfRecord(record)} came for ${rangeId}`);
+    }
+    return entry;
+  },
 };

@@ -1,56 +1,183 @@
-import type { RangeId, StoreId } from '@cairn/base';
+import { BoundedBytes, CairnError, type RangeId, type StoreId } from '@cairn/base';
 import type { Message } from '@cairn/raft';
 import { decodeRaftMessages, type RaftRangeHint } from '@cairn/wire';
 
 import { ENTRY_FORMAT } from './entry-format.js';
+import type { StoreConfig } from './store-config.js';
 import type { StoreMetrics } from './store-metrics.js';
 
+/** Looking at the clock costs; a budget of milliseconds is kept well enough by looking every so often. */
+const MESSAGES_PER_LOOK = 32;
+
+/** A session through which a peer store sends raft frames. */
+export class InboundSource {
+  readonly from: StoreId;
+  /** Its frames that wait: a part of the queue, so that one peer does not take the place of the others. */
+  readonly waiting: BoundedBytes;
+  readonly #close: (error: CairnError) => void;
+  #isBroken = false;
+
+  constructor(from: StoreId, bytesMax: number, close: (error: CairnError) => void) {
+    this.from = from;
+    this.waiting = new BoundedBytes({ name: `raft frames of store ${from}`, limit: bytesMax });
+    this.#close = close;
+  }
+
+  /** A frame could not be read. What it sent after that one counts for nothing. */
+  get isBroken(): boolean {
+    return this.#isBroken;
+  }
+
+  fail(error: CairnError): void {
+    this.#isBroken = true;
+    this.#close(error);
+  }
+}
+
+/** How much of what waits one turn works off. */
+export interface DrainBudget {
+  readonly bytesMax: number;
+  readonly endsAtMs: number;
+  nowMs(): number;
+}
+
+export type DeliverMessage = (
+  from: StoreId,
+  rangeId: RangeId,
+  message: Message,
+  hint: RaftRangeHint | undefined,
+) => void;
+
+interface WaitingFrame {
+  readonly source: InboundSource;
+  readonly body: Buffer;
+}
+
 /**
- * Raft frames between their arrival and the next turn. Bounded by bytes; what is over is dropped, as a
- * network might.
+ * Raft frames between their arrival and the turns that work them off. Bounded by bytes, in all and for each
+ * source; what is over is dropped, as a network might.
+ *
+ * A frame is decoded as a whole before its first message is delivered: one that cannot be read changes
+ * nothing and ends the session that it came by. What the core says to a message is not judged here: an
+ * assertion of it ends the store.
  */
 export class InboundQueue {
-  readonly #bytesMax: number;
+  readonly #bytes: BoundedBytes;
+  readonly #sourceBytesMax: number;
   readonly #metrics: StoreMetrics;
-  #frames: { readonly from: StoreId; readonly body: Buffer }[] = [];
-  #bytes = 0;
+  /** Those before `#head` are worked off. */
+  #frames: (WaitingFrame | undefined)[] = [];
+  #head = 0;
+  /** Messages of the frame under way; those before `#next` are delivered. The lists are kept and reused. */
+  #current: WaitingFrame | undefined;
+  readonly #rangeIds: RangeId[] = [];
+  readonly #messages: Message[] = [];
+  readonly #hints: (RaftRangeHint | undefined)[] = [];
+  #next = 0;
 
-  constructor(bytesMax: number, metrics: StoreMetrics) {
-    this.#bytesMax = bytesMax;
+  constructor(config: Pick<StoreConfig, 'inboundBytesMax'>, metrics: StoreMetrics) {
+    this.#bytes = new BoundedBytes({ name: 'raft frames of all stores', limit: config.inboundBytesMax });
+    this.#sourceBytesMax = Math.ceil(config.inboundBytesMax / 4);
     this.#metrics = metrics;
   }
 
+  /** `close` ends the session, once a frame of it cannot be read. */
+  source(from: StoreId, close: (error: CairnError) => void): InboundSource {
+    return new InboundSource(from, this.#sourceBytesMax, close);
+  }
+
+  /** Bytes that wait, for metrics. */
+  get waitingBytes(): number {
+    return this.#bytes.used;
+  }
+
+  get hasWaiting(): boolean {
+    return this.#current !== undefined || this.#head < this.#frames.length;
+  }
+
   /** Answers false when the frame was dropped. */
-  push(from: StoreId, body: Buffer): boolean {
-    if (this.#bytes + body.length > this.#bytesMax) {
+  push(source: InboundSource, body: Buffer): boolean {
+    const { waiting } = source;
+    if (!waiting.tryTake(body.length)) {
       this.#metrics.droppedMessage('inbound-full');
       return false;
     }
-    this.#frames.push({ from, body });
-    this.#bytes += body.length;
+    if (!this.#bytes.tryTake(body.length)) {
+      waiting.give(body.length);
+      this.#metrics.droppedMessage('inbound-full');
+      return false;
+    }
+    this.#frames.push({ source, body });
     return true;
   }
 
-  /**
-   * Decodes everything that waits. A garbled frame is given to `garbled`; those before it have been
-   * delivered.
-   */
-  drain(
-    deliver: (from: StoreId, rangeId: RangeId, message: Message, hint: RaftRangeHint | undefined) => void,
-    garbled: (error: unknown) => void,
-  ): void {
-    if (this.#frames.length === 0) return;
-    const frames = this.#frames;
-    this.#frames = [];
-    this.#bytes = 0;
-    for (const { from, body } of frames) {
-      try {
-        decodeRaftMessages(body, ENTRY_FORMAT, (rangeId, message, hint) => {
-          deliver(from, rangeId, message, hint);
-        });
-      } catch (error) {
-        garbled(error);
+  /** Delivers what waits, in order, until the budget is spent; the rest stays for the next turn. */
+  drain(budget: DrainBudget, deliver: DeliverMessage): void {
+    let bytes = 0;
+    let delivered = 0;
+    for (;;) {
+      if (this.#current === undefined) {
+        if (bytes >= budget.bytesMax || !this.#open()) break;
       }
+      const { source, body } = this.#current as WaitingFrame;
+      while (this.#next < this.#messages.length) {
+        const at = this.#next;
+        this.#next += 1;
+        deliver(source.from, this.#rangeIds[at] as RangeId, this.#messages[at] as Message, this.#hints[at]);
+        delivered += 1;
+        if (delivered % MESSAGES_PER_LOOK === 0 && budget.nowMs() > budget.endsAtMs) {
+          if (this.#next === this.#messages.length) this.#close();
+          return;
+        }
+      }
+      bytes += body.length;
+      this.#close();
+      if (budget.nowMs() > budget.endsAtMs) return;
     }
+  }
+
+  /** Decodes the next frame that can be read. */
+  #open(): boolean {
+    while (this.#head < this.#frames.length) {
+      const frame = this.#frames[this.#head] as WaitingFrame;
+      this.#frames[this.#head] = undefined;
+      this.#head += 1;
+      if (this.#head === this.#frames.length) {
+        this.#frames.length = 0;
+        this.#head = 0;
+      }
+      this.#current = frame;
+      if (!frame.source.isBroken && this.#decode(frame)) return true;
+      this.#close();
+    }
+    return false;
+  }
+
+  #decode({ source, body }: WaitingFrame): boolean {
+    try {
+      decodeRaftMessages(body, ENTRY_FORMAT, (rangeId, message, hint) => {
+        this.#rangeIds.push(rangeId);
+        this.#messages.push(message);
+        this.#hints.push(hint);
+      });
+      return true;
+    } catch (error) {
+      if (!CairnError.is(error)) throw error;
+      this.#metrics.droppedMessage('garbled');
+      source.fail(error);
+      return false;
+    }
+  }
+
+  /** The frame under way is worked off. */
+  #close(): void {
+    const frame = this.#current as WaitingFrame;
+    this.#current = undefined;
+    this.#next = 0;
+    this.#rangeIds.length = 0;
+    this.#messages.length = 0;
+    this.#hints.length = 0;
+    this.#bytes.give(frame.body.length);
+    frame.source.waiting.give(frame.body.length);
   }
 }

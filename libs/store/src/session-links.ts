@@ -145,9 +145,12 @@ export class SessionLinks implements PeerLinks {
     }
     // Whoever dials us listens, too: a store that was away for long is not waited for another two seconds.
     if (remote.purpose === 'raft') this.#links.get(remote.storeId)?.session.retryNow();
+    const source = store.raftSource(remote.storeId, (error) => {
+      session.fail(error);
+    });
     return {
       onFrame: (type, body) => {
-        if (type === FrameType.raftMessages) store.receiveRaftFrame(remote.storeId, body);
+        if (type === FrameType.raftMessages) store.receiveRaftFrame(source, body);
         else if (type === FrameType.storeHeartbeat) store.receiveHeartbeat(remote.storeId, body);
       },
       onClose: () => {

@@ -41,6 +41,8 @@ export interface StoreConfig {
    * MiB.
    */
   readonly inboundBytesMax: number;
+  /** Bytes of them that one turn works off, so that ticks and heartbeats get their time. Default 8 MiB. */
+  readonly inboundBytesPerTurn: number;
 }
 
 export const DEFAULT_STORE_CONFIG: StoreConfig = {
@@ -62,6 +64,7 @@ export const DEFAULT_STORE_CONFIG: StoreConfig = {
   snapshotChunkBytes: 256 * 1024,
   snapshotBytesPerSecond: 64 * 1024 * 1024,
   inboundBytesMax: 128 * 1024 * 1024,
+  inboundBytesPerTurn: 8 * 1024 * 1024,
 };
 
 /** Throws INVALID_ARGUMENT naming both sides of the relation that does not hold. */

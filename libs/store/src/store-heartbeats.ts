@@ -1,4 +1,4 @@
-import { messageOf, type LogIndex, type RangeId, type ReplicaId, type StoreId, type Term } from '@cairn/base';
+import { type LogIndex, type RangeId, type ReplicaId, type StoreId, type Term } from '@cairn/base';
 import type { Clock, Logger, Rng } from '@cairn/ports';
 import {
   decodeStoreHeartbeat,
@@ -353,12 +353,6 @@ export class StoreHeartbeats {
       this.#peers.set(storeId, peer);
     }
     return peer;
-  }
-
-  /** For frames that cannot be read. */
-  garbled(from: StoreId, error: unknown): void {
-    this.#parts.logger.warn('garbled heartbeat, link counted as lost', { from, reason: messageOf(error) });
-    this.peerLost(from);
   }
 }
 

@@ -15,6 +15,7 @@ export class StoreMetrics {
   readonly #checkpoints: Counter;
   readonly #pauses: Counter;
   readonly #quietReplicas: Gauge;
+  readonly #inboundBytes: Gauge;
 
   constructor(metrics: Metrics) {
     this.#turnSeconds = metrics.histogram(
@@ -48,6 +49,15 @@ export class StoreMetrics {
       'cairn_store_quiet_replicas',
       'Replicas that need no ticks and no messages',
     );
+    this.#inboundBytes = metrics.gauge(
+      'cairn_store_inbound_bytes',
+      'Bytes of raft frames that were received and wait for a turn',
+    );
+  }
+
+  /** Frames that wait for a turn. */
+  inboundWaits(bytes: number): void {
+    this.#inboundBytes.set(bytes);
   }
 
   turn(durationMs: number, replicas: number): void {
@@ -62,7 +72,7 @@ export class StoreMetrics {
   }
 
   droppedMessage(
-    reason: 'no-replica' | 'removed' | 'overlap' | 'no-link' | 'link-full' | 'inbound-full',
+    reason: 'no-replica' | 'removed' | 'overlap' | 'no-link' | 'link-full' | 'inbound-full' | 'garbled',
   ): void {
     this.#droppedMessages.add(1, { reason });
   }

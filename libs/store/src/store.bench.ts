@@ -13,6 +13,7 @@ import type { Entry, Message } from '@cairn/raft';
 import { RaftMessageEncoder } from '@cairn/wire';
 
 import { ENTRY_FORMAT } from './entry-format.js';
+import type { InboundSource } from './inbound.js';
 import type { PeerLinks, RangeHint } from './peer-links.js';
 import type { ReplicaHandle, StateMachine } from './state-machine.js';
 import { DEFAULT_STORE_CONFIG } from './store-config.js';
@@ -163,6 +164,7 @@ class CountingMachine implements StateMachine {
 
 /** Three stores in one process whose frames arrive in the next round. */
 class ThreeStores {
+  readonly #sources = new Map<string, InboundSource>();
   readonly #clock = new StillClock();
   readonly #stores = new Map<StoreId, Store>();
   readonly #frames: { readonly from: StoreId; readonly to: StoreId; readonly body: Buffer }[] = [];
@@ -235,11 +237,24 @@ class ThreeStores {
     };
   }
 
+  #receive(from: StoreId, to: StoreId, body: Buffer): void {
+    const store = this.#stores.get(to) as Store;
+    const way = `${from} > ${to}`;
+    let source = this.#sources.get(way);
+    if (source === undefined) {
+      source = store.raftSource(from, (error) => {
+        throw error;
+      });
+      this.#sources.set(way, source);
+    }
+    store.receiveRaftFrame(source, body);
+  }
+
   /** Until nothing is under way. */
   async #rest(): Promise<void> {
     for (let idle = 0; idle < 3;) {
       const frames = this.#frames.splice(0);
-      for (const { from, to, body } of frames) this.#stores.get(to)?.receiveRaftFrame(from, body);
+      for (const { from, to, body } of frames) this.#receive(from, to, body);
       const hasTurned = this.#clock.turn();
       // Writes of logs and engines end.
       for (let step = 0; step < 8; step += 1) await Promise.resolve();

@@ -19,7 +19,7 @@ import { encodeCheckpointState } from './checkpoint-state.js';
 import { Checkpointer } from './checkpointer.js';
 import { EarlyVotes } from './early-votes.js';
 import { groupOf } from './group.js';
-import { InboundQueue } from './inbound.js';
+import { InboundQueue, type DeliverMessage, type InboundSource } from './inbound.js';
 import { LeadershipLog } from './leadership-log.js';
 import { configStateOf, decodeNewMembers, descriptorAfterChange } from './membership.js';
 import type { PeerLinks, RangeHint } from './peer-links.js';
@@ -110,7 +110,7 @@ export class Store {
       this.#fatal(error);
     };
     this.#leadershipLog = new LeadershipLog(clock, logger);
-    this.#inbound = new InboundQueue(config.inboundBytesMax, this.#metrics);
+    this.#inbound = new InboundQueue(config, this.#metrics);
     this.#heartbeats = this.#newHeartbeats();
     this.#ticker = this.#newTicker();
     this.#turns = new TurnLoop({
@@ -119,16 +119,7 @@ export class Store {
       log,
       links,
       metrics: this.#metrics,
-      drainInbound: () => {
-        this.#inbound.drain(
-          (from, rangeId, message, hint) => {
-            this.#deliver(from, rangeId, message, hint);
-          },
-          (error) => {
-            logger.warn('garbled raft frame dropped', { reason: messageOf(error) });
-          },
-        );
-      },
+      drainInbound: (startedMs) => this.#drainInbound(startedMs),
       installSnapshot: (replica, ready) => {
         this.#installSnapshot(replica, ready);
       },
@@ -424,24 +415,43 @@ export class Store {
     return this.#spans.overlapping(descriptor);
   }
 
+  /** A session that a peer store opened for raft frames; `close` ends it once one cannot be read. */
+  raftSource(from: StoreId, close: (error: CairnError) => void): InboundSource {
+    return this.#inbound.source(from, close);
+  }
+
   /**
-   * One raft frame of a peer store. Bounded: beyond `inboundBytesMax` frames are dropped, which Raft
-   * tolerates.
+   * One raft frame of a peer store. Bounded: beyond `inboundBytesMax`, and a quarter of it for each source,
+   * frames are dropped, which Raft tolerates.
    */
-  receiveRaftFrame(from: StoreId, body: Buffer): void {
-    this.#inbound.push(from, body);
+  receiveRaftFrame(source: InboundSource, body: Buffer): void {
+    this.#inbound.push(source, body);
     this.#turns.schedule();
   }
 
-  /** A heartbeat frame of a peer store; a garbled one counts as a broken link. */
+  /** True when the budget of the turn was spent before everything was worked off. */
+  #drainInbound(startedMs: number): boolean {
+    if (!this.#inbound.hasWaiting) return false;
+    const { clock, config } = this.#options;
+    this.#inbound.drain(
+      {
+        bytesMax: config.inboundBytesPerTurn,
+        endsAtMs: startedMs + config.turnBudgetMs,
+        nowMs: () => clock.nowMs(),
+      },
+      this.#deliverInbound,
+    );
+    return this.#inbound.hasWaiting;
+  }
+
+  readonly #deliverInbound: DeliverMessage = (from, rangeId, message, hint) => {
+    this.#deliver(from, rangeId, message, hint);
+  };
+
+  /** A heartbeat frame of a peer store. Throws CORRUPTION for a garbled one: its session must end. */
   receiveHeartbeat(from: StoreId, body: Buffer): void {
     if (this.#isClosed) return;
-    try {
-      this.#heartbeats.receive(from, body);
-    } catch (error) {
-      if (!CairnError.is(error)) throw error;
-      this.#heartbeats.garbled(from, error);
-    }
+    this.#heartbeats.receive(from, body);
   }
 
   /** A peer store offers a snapshot; frames of the stream go to what is returned. */
@@ -644,6 +654,7 @@ export class Store {
   }
 
   #ticked(): void {
+    this.#metrics.inboundWaits(this.#inbound.waitingBytes);
     this.#leadershipLog.poll();
     this.#checkpointer.poll()?.catch((error: unknown) => {
       this.#fatal(error);

@@ -24,8 +24,11 @@ export interface TurnLoopParts {
   readonly log: RaftLog;
   readonly links: PeerLinks;
   readonly metrics: StoreMetrics;
-  /** Works off what the sockets left in the store's inbound queue, through `step`. */
-  drainInbound(): void;
+  /**
+   * Works off what the sockets left in the store's inbound queue, through `step`, within the budget of a
+   * turn. True when some is left.
+   */
+  drainInbound(startedMs: number): boolean;
   /** A snapshot was offered to the replica and accepted by its core. */
   installSnapshot(replica: Replica, ready: Ready): void;
   /** The core asks for a snapshot to be sent. */
@@ -143,7 +146,7 @@ export class TurnLoop implements ReplicaHost {
     const { clock, config, links, metrics } = this.#parts;
     const startedMs = clock.nowMs();
     this.#startedMs = startedMs;
-    this.#parts.drainInbound();
+    const hasInbound = this.#parts.drainInbound(startedMs);
     const working = this.#queue;
     const waiting = this.#queued;
     this.#queue = this.#spare;
@@ -161,7 +164,7 @@ export class TurnLoop implements ReplicaHost {
     this.#startSync();
     this.#applier?.kick();
     metrics.turn(clock.nowMs() - startedMs, done);
-    if (this.#queued > 0) this.schedule();
+    if (this.#queued > 0 || hasInbound) this.schedule();
   }
 
   #process(replica: Replica, nowMs: number): void {

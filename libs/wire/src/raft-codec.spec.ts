@@ -52,6 +52,23 @@ const entry: fc.Arbitrary<Entry> = fc.record({
   payload: fc.oneof(bytes, large),
 });
 
+/** What a leader sends: entries that follow each other, of terms that do not fall. */
+function inOrder(append: Message & { type: 'append' }): Message {
+  const [previousTerm, ...terms] = [append.previousTerm, ...append.entries.map((one) => one.term)].sort(
+    (one, other) => one - other,
+  );
+  return {
+    ...append,
+    previousTerm: previousTerm ?? append.previousTerm,
+    term: term(Math.max(append.term, append.previousTerm, ...terms)),
+    entries: append.entries.map((one, at) => ({
+      ...one,
+      index: logIndex(append.previousIndex + 1 + at),
+      term: terms[at] ?? one.term,
+    })),
+  };
+}
+
 const message: fc.Arbitrary<Message> = fc.oneof<fc.Arbitrary<Message>[]>(
   fc.record({
     ...base,
@@ -61,15 +78,17 @@ const message: fc.Arbitrary<Message> = fc.oneof<fc.Arbitrary<Message>[]>(
     transfer: fc.boolean(),
   }),
   fc.record({ ...base, type: either('pre-vote-response', 'vote-response'), granted: fc.boolean() }),
-  fc.record({
-    ...base,
-    type: either('append'),
-    previousIndex: index,
-    previousTerm: someTerm,
-    commit: index,
-    entries: fc.array(entry, { maxLength: 5 }),
-    sentAtMs: time,
-  }),
+  fc
+    .record({
+      ...base,
+      type: either('append'),
+      previousIndex: fc.integer({ min: 0, max: 2 ** 48 - 10 }).map(logIndex),
+      previousTerm: someTerm,
+      commit: index,
+      entries: fc.array(entry, { maxLength: 5 }),
+      sentAtMs: time,
+    })
+    .map((append) => inOrder(append)),
   fc.record({
     ...base,
     type: either('append-response'),
@@ -150,6 +169,33 @@ describe('raft message frames', () => {
         },
       ),
     );
+  });
+
+  it('are garbled when entries do not follow each other, or are of terms that their sender cannot know', () => {
+    const append = (indexes: readonly number[], terms: readonly number[]): Message => ({
+      ...{ type: 'append', from: replicaId(1), to: replicaId(2), term: term(5), sentAtMs: 0 },
+      ...{ previousIndex: logIndex(7), previousTerm: term(3), commit: logIndex(7) },
+      entries: indexes.map((at, place) => ({
+        index: logIndex(at),
+        term: term(terms[place] ?? 5),
+        kind: 1,
+        payload: Buffer.alloc(0),
+      })),
+    });
+    const codeOf = (one: Message): unknown => {
+      try {
+        decode(encode([{ range: rangeId(7), message: one, hint: undefined }]));
+        return 'read';
+      } catch (error) {
+        return CairnError.is(error) ? error.code : error;
+      }
+    };
+    expect(codeOf(append([8, 9], [3, 5]))).toBe('read');
+    expect(codeOf(append([8, 10], [3, 5]))).toBe('CORRUPTION');
+    expect(codeOf(append([9], [3]))).toBe('CORRUPTION');
+    expect(codeOf(append([8, 9], [5, 4]))).toBe('CORRUPTION');
+    expect(codeOf(append([8], [2]))).toBe('CORRUPTION');
+    expect(codeOf(append([8], [6]))).toBe('CORRUPTION');
   });
 
   it('keep their layout', () => {

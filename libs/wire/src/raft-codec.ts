@@ -21,8 +21,8 @@ export interface EntryFormat {
   readonly payloadLengthAt: number;
   /** The record of an entry, header and payload, made once per entry. */
   record(rangeId: RangeId, entry: Entry): Uint8Array;
-  /** Checks the record; throws CORRUPTION. The entry keeps the view. */
-  entry(record: Uint8Array): Entry;
+  /** Checks the record, and that it is of the range; throws CORRUPTION. The entry keeps the view. */
+  entry(record: Uint8Array, rangeId: RangeId): Entry;
 }
 
 /** On the wire: append only. Snapshots travel by themselves. */
@@ -192,12 +192,13 @@ export function decodeRaftMessages(
       const startKey = Buffer.from(reader.bytes());
       hint = { startKey, confVersion: reader.varint() };
     }
-    const head: MessageHead = { type, from, to, term, isYes: (flags & Flag.yes) !== 0 };
+    const head: MessageHead = { rangeId, type, from, to, term, isYes: (flags & Flag.yes) !== 0 };
     deliver(rangeId, readMessage(reader, head, format), hint);
   }
 }
 
 interface MessageHead {
+  readonly rangeId: RangeId;
   readonly type: MessageType;
   readonly from: ReplicaId;
   readonly to: ReplicaId;
@@ -256,11 +257,21 @@ function readAppend(reader: ByteReader, head: MessageHead, format: EntryFormat):
   const commit = reader.varint() as LogIndex;
   const sentAtMs = reader.f64();
   const count = reader.varint();
+  const { from, to, term, rangeId } = head;
   const entries: Entry[] = [];
+  let before = previousTerm;
   for (let at = 0; at < count; at += 1) {
     const payloadBytes = reader.peekU32(format.payloadLengthAt);
-    entries.push(format.entry(reader.raw(format.headerBytes + payloadBytes)));
+    const entry = format.entry(reader.raw(format.headerBytes + payloadBytes), rangeId);
+    if (entry.index !== previousIndex + 1 + at || entry.term < before || entry.term > term) {
+      throw new CairnError(
+        'CORRUPTION',
+        `entry ${entry.index} of term ${entry.term} follows ${previousIndex + at} of term ${before} ` +
+          `in an append of term ${term}`,
+      );
+    }
+    before = entry.term;
+    entries.push(entry);
   }
-  const { from, to, term } = head;
   return { type: 'append', from, to, term, previousIndex, previousTerm, commit, entries, sentAtMs };
 }

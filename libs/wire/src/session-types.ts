@@ -59,6 +59,8 @@ export interface Session {
   /** Same promise as `Connection.send`. */
   send(type: FrameType, parts: readonly Uint8Array[]): boolean;
   close(): void;
+  /** Closes it because of what the other side sent; one line of the log says why. */
+  fail(error: Error): void;
 }
 
 /** One unary method over frames, from the generated code. */

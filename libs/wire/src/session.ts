@@ -76,7 +76,7 @@ class FramedSession implements Session {
     this.#onHandshakeFrame = onHandshakeFrame;
     const timeoutMs = options.handshakeTimeoutMs ?? HANDSHAKE_TIMEOUT_MS;
     this.#handshakeTimer = options.clock.setTimer(timeoutMs, () => {
-      this.fail(
+      this.#closeWith(
         new CairnError('UNAVAILABLE', `no handshake with ${this.remoteAddress} within ${timeoutMs} ms`),
       );
     });
@@ -119,7 +119,7 @@ class FramedSession implements Session {
     for (const part of frame) this.#waitingBytes += part.length;
     this.#waiting.push(frame);
     if (this.#waitingBytes <= WAITING_BYTES_MAX) return true;
-    this.fail(
+    this.#closeWith(
       new CairnError('RESOURCE_EXHAUSTED', `${this.#waitingBytes} bytes wait for ${this.remoteAddress}`),
     );
     return false;
@@ -136,6 +136,15 @@ class FramedSession implements Session {
   }
 
   fail(error: Error): void {
+    if (this.#state === 'closed') return;
+    this.#logger.warn('session closed by a bad frame', {
+      peer: this.remoteAddress,
+      reason: messageOf(error),
+    });
+    this.#closeWith(error);
+  }
+
+  #closeWith(error: Error): void {
     if (this.#state === 'closed') return;
     this.#connection.close();
     this.#end(error);
@@ -160,7 +169,7 @@ class FramedSession implements Session {
       this.#silentIntervals = this.#hasHeard ? 0 : this.#silentIntervals + 1;
       this.#hasHeard = false;
       if (this.#silentIntervals > SILENT_INTERVALS_MAX[side]) {
-        this.fail(new CairnError('UNAVAILABLE', `no sign of life from ${this.remoteAddress}`));
+        this.#closeWith(new CairnError('UNAVAILABLE', `no sign of life from ${this.remoteAddress}`));
         return;
       }
       if (side === 'dialled') this.send(FrameType.ping, []);
@@ -177,20 +186,19 @@ class FramedSession implements Session {
       if (type < 1 || type > FRAME_TYPE_MAX)
         throw new CairnError('CORRUPTION', `frame of unknown type ${type}`);
       const body = frame.subarray(1);
-      if (type === FrameType.refusal) this.fail(decodeRefusal(body));
+      if (type === FrameType.refusal) this.#closeWith(decodeRefusal(body));
       else if (this.#state === 'handshake') this.#onHandshakeFrame(this, type, body);
       else if (type === FrameType.ping) this.send(FrameType.pong, []);
       else if (type === FrameType.pong) return;
       else if (type === FrameType.hello) throw new CairnError('CORRUPTION', 'second hello on one session');
       else this.#handlers?.onFrame(type as FrameType, body);
     } catch (error) {
-      this.fail(error instanceof Error ? error : new Error(messageOf(error)));
       // The program contradicts itself: that is no fault of the peer, and nothing may go on as if it were.
-      if (error instanceof InvariantError) throw error;
-      this.#logger.warn('session closed by a bad frame', {
-        peer: this.remoteAddress,
-        reason: messageOf(error),
-      });
+      if (error instanceof InvariantError) {
+        this.#closeWith(error);
+        throw error;
+      }
+      this.fail(error instanceof Error ? error : new Error(messageOf(error)));
     }
   }
 

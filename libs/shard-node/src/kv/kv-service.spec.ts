@@ -41,6 +41,10 @@ class FakeSession implements Session {
   close(): void {
     this.isClosed = true;
   }
+
+  fail(): void {
+    this.isClosed = true;
+  }
 }
 
 class ServiceRig {

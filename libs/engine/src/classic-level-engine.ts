@@ -6,7 +6,7 @@ import {
   PAST_ALL_KEYS,
   RESERVED_PREFIX,
   boundedEnd,
-  checkNotReserved,
+  checkKey,
   flushMarkerKey,
   flushMarkerNumber,
 } from './reserved-keys.js';
@@ -87,7 +87,7 @@ class ClassicLevelBatch implements EngineBatch {
 
   put(key: Uint8Array, value: Uint8Array): void {
     if (this.isSpent) throw batchSpent();
-    checkNotReserved(key);
+    checkKey(key);
     this.native._put(key, value);
     this.#length += 1;
     this.#bytes += key.length + value.length;

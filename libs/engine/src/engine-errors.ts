@@ -3,6 +3,12 @@ import { CairnError } from '@cairn/base';
 /** Payload bytes after which `EngineIterator.next` answers with what it has. */
 export const ITERATOR_PAGE_BYTES = 1024 * 1024;
 
+/**
+ * Longest key that every engine takes: a user key of 32 KiB of zero bytes, each written as two, with room for
+ * what is put around it.
+ */
+export const ENGINE_KEY_BYTES_MAX = 0x1ffff;
+
 /** What every call on a closed engine meets. */
 export function engineClosed(): CairnError {
   return new CairnError('UNAVAILABLE', 'the engine is closed');

@@ -1,5 +1,6 @@
 export {
   batchSpent,
+  ENGINE_KEY_BYTES_MAX,
   engineClosed,
   handleClosed,
   isReadFailure,
@@ -8,5 +9,5 @@ export {
 export { claimForEngine, type EngineKind } from './engine-kind.js';
 export { firstByWalk } from './first-by-walk.js';
 export { MemoryEngine, type MemoryEngineOptions } from './memory-engine.js';
-export { checkNotReserved } from './reserved-keys.js';
+export { checkKey } from './reserved-keys.js';
 export * from './types.js';

@@ -20,7 +20,7 @@ import {
   type LmdbStore,
   type LmdbView,
 } from './lmdb-store.js';
-import { checkNotReserved } from './reserved-keys.js';
+import { checkKey } from './reserved-keys.js';
 import type {
   EngineBatch,
   EngineIterator,
@@ -73,7 +73,7 @@ class LmdbBatch implements EngineBatch {
 
   put(key: Uint8Array, value: Uint8Array): void {
     if (this.isSpent) throw batchSpent();
-    checkNotReserved(key);
+    checkKey(key);
     if (key.length > SEGMENT_BYTES) {
       for (const pointer of longRow(key).pointers) this.#add(pointer, NO_VALUE);
     }

@@ -2,7 +2,7 @@ import { CairnError, assert, messageOf } from '@cairn/base';
 import type { Rng } from '@cairn/ports';
 import { CowTree, TreeCursor, type TreeVersion } from './cow-tree.js';
 import { ITERATOR_PAGE_BYTES, batchSpent, engineClosed, handleClosed } from './engine-errors.js';
-import { checkNotReserved } from './reserved-keys.js';
+import { checkKey } from './reserved-keys.js';
 import type {
   EngineBatch,
   EngineIterator,
@@ -67,7 +67,7 @@ class MemoryBatch implements EngineBatch {
   }
 
   put(key: Uint8Array, value: Uint8Array): void {
-    checkNotReserved(key);
+    checkKey(key);
     this.#add(key, ownedCopy(value));
   }
 

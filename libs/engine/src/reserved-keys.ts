@@ -1,5 +1,7 @@
 import { CairnError } from '@cairn/base';
 
+import { ENGINE_KEY_BYTES_MAX } from './engine-errors.js';
+
 /** Keys that start with this belong to the engine itself. */
 export const RESERVED_PREFIX = Buffer.alloc(8, 0xff);
 /** Above every key, the engine's own included. */
@@ -7,8 +9,14 @@ export const PAST_ALL_KEYS = Buffer.alloc(24, 0xff);
 
 const MARKER_NUMBER_BYTES = 6;
 
-/** Throws INVALID_ARGUMENT for a key of the engine. */
-export function checkNotReserved(key: Uint8Array): void {
+/** Throws INVALID_ARGUMENT for a key that is too long to be put, or is the engine's own. */
+export function checkKey(key: Uint8Array): void {
+  if (key.length > ENGINE_KEY_BYTES_MAX) {
+    throw new CairnError(
+      'INVALID_ARGUMENT',
+      `engine: a key of ${key.length} bytes is longer than ${ENGINE_KEY_BYTES_MAX}`,
+    );
+  }
   if (key[0] !== 0xff || key.length < RESERVED_PREFIX.length) return;
   if (RESERVED_PREFIX.equals(key.subarray(0, RESERVED_PREFIX.length))) {
     throw new CairnError('INVALID_ARGUMENT', 'keys of eight 0xff bytes and more are reserved');

@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
+import { ENGINE_KEY_BYTES_MAX } from './engine-errors.js';
 import type { EngineIterator, EngineRange, EngineRow, KvEngine } from './types.js';
 
 /** Makes engines for the suite. */
@@ -52,6 +53,7 @@ export function describeKvEngine(name: string, factory: KvEngineFactory): void {
     describe('writes', () => {
       describeWrites(current);
       describeBatchBuffers(current);
+      describeLongKeys(current);
     });
     describe('iterators', () => {
       describeIterators(current);
@@ -188,6 +190,56 @@ function describeBatchBuffers(engine: () => KvEngine): void {
       batch.put(bytes('k'), bytes('w'));
     }).toThrow(expect.objectContaining({ code: 'FAILED_PRECONDITION' }));
     await expect(engine().write(batch)).rejects.toMatchObject({ code: 'FAILED_PRECONDITION' });
+  });
+}
+
+function describeLongKeys(engine: () => KvEngine): void {
+  /** Keys that differ first in their last bytes, in their order. */
+  const ends = [[], [0], [0, 0xff], [1]];
+  const longKeysOf = (byte: number): Buffer[] =>
+    ends.map((end) => Buffer.concat([Buffer.alloc(ENGINE_KEY_BYTES_MAX - 2, byte), Buffer.from(end)]));
+  const hex = (rows: readonly EngineRow[]): string[] => rows.map(([key]) => key.toString('hex'));
+  const read = async (range: EngineRange): Promise<string[]> => {
+    const iterator = engine().iterate(range);
+    const rows = await drain(iterator, 2);
+    await iterator.close();
+    return hex(rows);
+  };
+
+  it('takes keys of the largest size, in order, in tables as in memory, and refuses longer ones', async () => {
+    const keys = [0, 0xfe].flatMap(longKeysOf);
+    const sorted = keys.map((key) => key.toString('hex'));
+    for (const where of ['memory', 'tables']) {
+      for (const [at, key] of keys.entries()) {
+        const batch = engine().newBatch();
+        batch.put(key, Buffer.alloc(at % 2 === 0 ? 0 : 5_000, at));
+        await engine().write(batch);
+      }
+      if (where === 'tables') {
+        await engine().flush();
+        await engine().compactRange(EVERYTHING.start, EVERYTHING.end);
+      }
+      expect(await read(EVERYTHING)).toEqual(sorted);
+      expect(await read({ ...EVERYTHING, reverse: true })).toEqual(sorted.toReversed());
+      const start = keys[1] as Buffer;
+      const end = Buffer.concat([keys[6] as Buffer, Buffer.of(0, 0, 0)]);
+      expect(await read({ start, end })).toEqual(sorted.slice(1, 7));
+      for (const [at, key] of keys.entries()) {
+        expect(engine().get(key)).toHaveLength(at % 2 === 0 ? 0 : 5_000);
+        const found = await engine().first(key, Buffer.concat([key, Buffer.alloc(2, 0xff)]));
+        expect(found?.[0].equals(key)).toBe(true);
+      }
+    }
+    const batch = engine().newBatch();
+    expect(() => {
+      batch.put(Buffer.alloc(ENGINE_KEY_BYTES_MAX + 1), bytes('v'));
+    }).toThrow(expect.objectContaining({ code: 'INVALID_ARGUMENT' }));
+    batch.delete(keys[0] as Buffer);
+    await engine().write(batch);
+    await engine().deleteRange(keys[2] as Buffer, keys.at(-1) as Buffer);
+    expect(await read(EVERYTHING)).toEqual([sorted[1], sorted.at(-1)]);
+    await engine().flush();
+    expect(await read(EVERYTHING)).toEqual([sorted[1], sorted.at(-1)]);
   });
 }
 

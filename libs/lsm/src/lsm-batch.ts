@@ -1,5 +1,5 @@
 import { CairnError } from '@cairn/base';
-import { batchSpent, checkNotReserved, type EngineBatch } from '@cairn/engine';
+import { batchSpent, checkKey, type EngineBatch } from '@cairn/engine';
 
 import { KEY_BYTES_MAX, ROW_HEADER_BYTES, VALUE_BYTES_MAX, writeRow } from './row.js';
 
@@ -36,7 +36,7 @@ export class LsmBatch implements EngineBatch {
   }
 
   put(key: Uint8Array, value: Uint8Array): void {
-    checkNotReserved(key);
+    checkKey(key);
     if (value.length > VALUE_BYTES_MAX) throw tooLong('value', value.length);
     this.#add(key, value);
   }

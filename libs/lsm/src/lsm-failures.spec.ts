@@ -1,5 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
-import type { EngineRow, FirstRow } from '@cairn/engine';
+import { ENGINE_KEY_BYTES_MAX, type EngineRow, type FirstRow } from '@cairn/engine';
 import { noopLogger } from '@cairn/ports';
 import { SimDisk, SimRng, SimScheduler } from '@cairn/runtime-sim';
 
@@ -149,6 +149,24 @@ describe('the engine on a disk that fails', () => {
       details: { path },
     });
     expect(filesOpen).toBe(0);
+  });
+});
+
+describe('the engine after a restart', () => {
+  it('has rows with the largest keys and with empty values', async () => {
+    const { medium, engine } = await open();
+    const keys = [0, 1].map((end) => Buffer.concat([Buffer.alloc(ENGINE_KEY_BYTES_MAX - 1), Buffer.of(end)]));
+    const batch = engine.newBatch();
+    for (const key of keys) batch.put(key, Buffer.alloc(0));
+    await engine.write(batch);
+    await engine.flush();
+    await engine.close();
+    const again = await openOn(medium);
+    for (const key of keys) expect(again.engine.get(key)).toHaveLength(0);
+    const iterator = again.engine.iterate({ ...EVERYTHING, reverse: true });
+    const found = (await iterator.next(3)).map(([key]) => key);
+    await iterator.close();
+    expect(Buffer.concat(found).equals(Buffer.concat(keys.toReversed()))).toBe(true);
   });
 });
 

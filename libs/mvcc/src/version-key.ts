@@ -17,7 +17,9 @@ import {
 
 export const TIMESTAMP_BYTES = 8;
 const NAMESPACE_BYTES = 1;
-const KEY_BYTES_MIN = NAMESPACE_BYTES + TERMINATOR_BYTES + TIMESTAMP_BYTES;
+/** What a version key has beside its escaped user key. */
+export const VERSION_KEY_EXTRA_BYTES = NAMESPACE_BYTES + TERMINATOR_BYTES + TIMESTAMP_BYTES;
+const KEY_BYTES_MIN = VERSION_KEY_EXTRA_BYTES;
 /** Inverted high words are at least this, because timestamps stay below 2^53. */
 const INVERTED_HIGH_MIN = 0xffe00000;
 

@@ -16,6 +16,8 @@ import {
   OUTCOME_FIXED_BYTES,
   PART_FIXED_BYTES,
   PURGE_FIXED_BYTES,
+  PURGE_KEY_BYTES,
+  ROW_SIZES_BYTES,
   WRITE_BATCH_FORMAT,
   WRITE_FIXED_BYTES,
 } from './write-batch-format.js';
@@ -105,7 +107,7 @@ export class WriteBatchBuilder {
     let bytes = PURGE_FIXED_BYTES;
     for (const key of engineKeys) {
       assert(key.length <= ENGINE_KEY_BYTES_MAX, 'engine key too long');
-      bytes += 2 + key.length;
+      bytes += PURGE_KEY_BYTES + key.length;
     }
     const at = this.#startItem(bytes, 0);
     const buffer = this.#buffer;
@@ -113,9 +115,9 @@ export class WriteBatchBuilder {
     buffer.writeUInt32BE(engineKeys.length, at + 1);
     let to = at + PURGE_FIXED_BYTES;
     for (const key of engineKeys) {
-      buffer.writeUInt16BE(key.length, to);
-      buffer.set(key, to + 2);
-      to += 2 + key.length;
+      buffer.writeUInt32BE(key.length, to);
+      buffer.set(key, to + PURGE_KEY_BYTES);
+      to += PURGE_KEY_BYTES + key.length;
     }
   }
 
@@ -180,9 +182,9 @@ interface RowSizes {
 
 function writeRow(buffer: Buffer, at: number, sizes: RowSizes, version: VersionRecord): void {
   assert(sizes.keyBytes <= ENGINE_KEY_BYTES_MAX, 'engine key too long');
-  buffer.writeUInt16BE(sizes.keyBytes, at);
-  buffer.writeUInt32BE(sizes.recordBytes, at + 2);
-  const keyAt = at + 6;
+  buffer.writeUInt32BE(sizes.keyBytes, at);
+  buffer.writeUInt32BE(sizes.recordBytes, at + 4);
+  const keyAt = at + ROW_SIZES_BYTES;
   buffer[keyAt] = Namespace.versions;
   const timestampAt = writeEscapedKey(buffer, keyAt + 1, sizes.userKey, sizes.zeros);
   writeInvertedTimestamp(buffer, timestampAt, version.timestamp);

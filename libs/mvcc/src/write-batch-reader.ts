@@ -13,6 +13,7 @@ import {
   OUTCOME_FIXED_BYTES,
   PART_FIXED_BYTES,
   PURGE_FIXED_BYTES,
+  PURGE_KEY_BYTES,
   WRITE_BATCH_FORMAT,
   WRITE_FIXED_BYTES,
 } from './write-batch-format.js';
@@ -93,8 +94,8 @@ function readWrite(payload: Buffer, at: number, visitor: WriteBatchVisitor, outc
   need(payload, at, WRITE_FIXED_BYTES);
   readIdentity(payload, at + 1, outcome);
   const keyAt = at + WRITE_FIXED_BYTES;
-  const recordAt = keyAt + payload.readUInt16BE(at + 1 + IDENTITY_BYTES);
-  const end = recordAt + payload.readUInt32BE(at + 3 + IDENTITY_BYTES);
+  const recordAt = keyAt + payload.readUInt32BE(at + 1 + IDENTITY_BYTES);
+  const end = recordAt + payload.readUInt32BE(at + 5 + IDENTITY_BYTES);
   need(payload, end, 0);
   const key = payload.subarray(keyAt, recordAt);
   const record = payload.subarray(recordAt, end);
@@ -127,8 +128,8 @@ function readOutcome(
 function readPart(payload: Buffer, at: number, visitor: WriteBatchVisitor): number {
   need(payload, at, PART_FIXED_BYTES);
   const keyAt = at + PART_FIXED_BYTES;
-  const recordAt = keyAt + payload.readUInt16BE(at + 1);
-  const end = recordAt + payload.readUInt32BE(at + 3);
+  const recordAt = keyAt + payload.readUInt32BE(at + 1);
+  const end = recordAt + payload.readUInt32BE(at + 5);
   need(payload, end, 0);
   visitor.write(payload.subarray(keyAt, recordAt), payload.subarray(recordAt, end));
   return end;
@@ -139,10 +140,10 @@ function readPurge(payload: Buffer, at: number, visitor: WriteBatchVisitor): num
   const count = payload.readUInt32BE(at + 1);
   let from = at + PURGE_FIXED_BYTES;
   for (let key = 0; key < count; key += 1) {
-    need(payload, from, 2);
-    const end = from + 2 + payload.readUInt16BE(from);
+    need(payload, from, PURGE_KEY_BYTES);
+    const end = from + PURGE_KEY_BYTES + payload.readUInt32BE(from);
     need(payload, end, 0);
-    visitor.purge(payload.subarray(from + 2, end));
+    visitor.purge(payload.subarray(from + PURGE_KEY_BYTES, end));
     from = end;
   }
   return from;

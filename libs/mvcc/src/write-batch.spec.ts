@@ -16,6 +16,7 @@ import type { VersionRecord } from './record.js';
 import { encodeVersionKey } from './version-key.js';
 import { encodeVersionToken } from './version-token.js';
 import { WriteBatchBuilder } from './write-batch-builder.js';
+import { ENGINE_KEY_BYTES_MAX, USER_KEY_BYTES_MAX } from './write-batch-format.js';
 import { readWriteBatch, readWriteBatchHeader, type WriteBatchVisitor } from './write-batch-reader.js';
 
 /** Notes everything it is shown, in words that compare well. */
@@ -167,16 +168,35 @@ describe('write batches', () => {
     builder.addPurge([Buffer.from('xy'), Buffer.from('z')]);
     builder.addCollected(timestamp(6), 258);
     const expected = [
-      '01' + '01' + '00000005' + '0000000000000009',
-      '01' + '01' + '00' + '000000000001' + '000000000002' + '000c' + '0000000a',
+      '01' + '02' + '00000005' + '0000000000000009',
+      '01' + '01' + '00' + '000000000001' + '000000000002' + '0000000c' + '0000000a',
       '106b0001' + 'fffffffffffffff6' + '00' + '00000003' + '19e6b6ed' + '76',
-      '03' + '000c' + '00000009' + '10700001' + 'fffffffffffffff7' + '00' + '00000001' + 'c25ce4c5',
+      '03' + '0000000c' + '00000009' + '10700001' + 'fffffffffffffff7' + '00' + '00000001' + 'c25ce4c5',
       '02' + '03' + '04' + 'ffffffffffff' + '000000000004' + '0000000000000007' + '00000000' + '0000000d',
       '0000000000000005' + '00000006' + '77',
-      '04' + '00000002' + '0002' + '7879' + '0001' + '7a',
+      '04' + '00000002' + '00000002' + '7879' + '00000001' + '7a',
       '05' + '0000000000000006' + '0000000000000102',
     ];
     expect(builder.finish().toString('hex')).toBe(expected.join(''));
+  });
+
+  it('hold the longest user key, of zero bytes only, which make its engine key twice as long', () => {
+    const longest = Buffer.alloc(USER_KEY_BYTES_MAX);
+    const engineKey = encodeVersionKey(longest, timestamp(9));
+    expect(engineKey.length).toBeLessThanOrEqual(ENGINE_KEY_BYTES_MAX);
+    expect(engineKey.length).toBeGreaterThan(ENGINE_KEY_BYTES_MAX - 2);
+    const builder = new WriteBatchBuilder();
+    const outcome = outcomeOf({ client: 1, kind: OutcomeKind.put, timestamp: timestamp(9) });
+    builder.addWrite(outcome, longest, versionOf(9, 0, 'v'));
+    builder.addPart(longest, versionOf(9, 0, 'v'));
+    builder.addPurge([engineKey]);
+    const seen = visit(builder.finish());
+    const row = rowOf(encodeVersionKey(longest, timestamp(9)), versionOf(9, 0, 'v'));
+    const written = `write ${row[0].toString('hex')} ${row[1].toString('hex')}`;
+    expect([seen[0], seen[2], seen[3]]).toEqual([written, written, `purge ${engineKey.toString('hex')}`]);
+    expect(() => {
+      builder.addPart(Buffer.alloc(USER_KEY_BYTES_MAX + 1), versionOf(9, 0, 'v'));
+    }).toThrow('engine key too long');
   });
 
   it('refuse every shortened and every unknown payload', () => {
@@ -195,7 +215,7 @@ describe('write batches', () => {
     expect(() => visit(Buffer.concat([good, Buffer.of(0)]))).toThrow(corrupt);
     for (const [at, byte] of [
       [0, 2],
-      [1, 2],
+      [1, 1],
       [14, 9],
       [15, 0],
       [15, 6],

@@ -16,12 +16,22 @@ export function invalidField(field: string, message: string): CairnError {
 /** The error of a key that cannot be used, or undefined. */
 export function checkKey(key: Uint8Array, limits: KeyValueLimits, field = 'key'): CairnError | undefined {
   if (key.length === 0) return invalidField(field, `${field} must not be empty`);
-  return checkBound(key, limits, field);
+  return checkLength(key, limits.keyBytesMax, limits, field);
 }
 
 /** As `checkKey` for the bound of a span, where empty means open. */
 export function checkBound(key: Uint8Array, limits: KeyValueLimits, field: string): CairnError | undefined {
-  if (key.length <= limits.keyBytesMax) return undefined;
+  // A page may go on at the key right behind the longest one: a zero byte more.
+  return checkLength(key, limits.keyBytesMax + 1, limits, field);
+}
+
+function checkLength(
+  key: Uint8Array,
+  bytesMax: number,
+  limits: KeyValueLimits,
+  field: string,
+): CairnError | undefined {
+  if (key.length <= bytesMax) return undefined;
   return invalidField(field, `${field} has ${key.length} bytes; the limit is ${limits.keyBytesMax}`);
 }
 

@@ -135,7 +135,13 @@ describe('requests', () => {
       'a long bound',
       'end',
       /the limit is 8/,
-      () => spanOf({ start: none, end: Buffer.alloc(9, 120), prefix: none }, limits),
+      () => spanOf({ start: none, end: Buffer.alloc(10, 120), prefix: none }, limits),
+    ],
+    [
+      'a long prefix',
+      'prefix',
+      /the limit is 8/,
+      () => spanOf({ start: none, end: none, prefix: Buffer.alloc(10, 120) }, limits),
     ],
     [
       'bounds in disorder',
@@ -148,6 +154,11 @@ describe('requests', () => {
     const [named, sentence] = complaint(run);
     expect(named).toBe(field);
     expect(sentence).toMatch(message);
+  });
+
+  it('take a span that goes on at the key behind the longest one', () => {
+    const behind = Buffer.concat([Buffer.alloc(8, 120), Buffer.of(0)]);
+    expect(spanOf({ start: behind, end: none, prefix: none }, limits).start).toBe(behind);
   });
 
   it('take keys and values of exactly the limit', () => {

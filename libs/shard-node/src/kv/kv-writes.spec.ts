@@ -22,6 +22,34 @@ describe('single-key writes', () => {
     expect(await rig.get('k')).toBe('v');
   });
 
+  it('takes the largest key with the most costly bytes, in every call, and refuses a larger one', async () => {
+    const rig = await KvRig.leading();
+    for (const byte of [0, 1, 0xff]) {
+      const key = Buffer.alloc(32_768, byte);
+      const put = await rig.ask({ op: KvOp.put, key, value: bytes('v') });
+      expect(put.error).toBeUndefined();
+      expect((await rig.ask({ op: KvOp.get, key })).found).toBe(true);
+      const readTimestamp = put.timestamp;
+      const page = await rig.ask({ op: KvOp.scan, key, limit: 1, readTimestamp });
+      expect(page.rows.count).toBe(1);
+      const rest = await rig.ask({
+        op: KvOp.scan,
+        key: page.resumeKey ?? Buffer.concat([key, Buffer.of(0)]),
+        readTimestamp,
+      });
+      expect([rest.error, rest.rows.count]).toEqual([undefined, 0]);
+      expect((await rig.ask({ op: KvOp.increment, key, delta: '1' })).error?.code).toBe(
+        'FAILED_PRECONDITION',
+      );
+      expect((await rig.ask({ op: KvOp.deleteRange, key })).count).toBe(1);
+      expect((await rig.ask({ op: KvOp.get, key })).found).toBe(false);
+    }
+    for (const op of [KvOp.put, KvOp.get, KvOp.scan, KvOp.deleteRange, KvOp.increment] as const) {
+      const refused = await rig.ask({ op, key: Buffer.alloc(65_531), value: bytes('v') });
+      expect(refused.error?.code).toBe('INVALID_ARGUMENT');
+    }
+  });
+
   it('deletes what is there, and says when nothing was', async () => {
     const rig = await KvRig.leading();
     await rig.put('k', 'v');

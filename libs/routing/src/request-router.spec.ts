@@ -448,8 +448,37 @@ describe('RequestRouter and timestamps from clients', () => {
   it('says UNAVAILABLE when nobody can tell', async () => {
     const rig = await rigOf();
     rig.cluster.isMetadataDown = true;
-    const read = rig.get('a', 1_000, readAt(5_000));
-    await rig.run(10);
+    const read = rig.get('a', 5_000, readAt(5_000));
+    await rig.run(1_100);
     expect(rig.outcomeOf(read).error?.code).toBe('UNAVAILABLE');
+  });
+
+  const stamped =
+    (at: number) =>
+    (request: Parameters<RouterRig['router']['execute']>[0]): void => {
+      request.requestId = { client: 7, sequence: 1, stamp: timestamp(at), isRetry: false };
+    };
+
+  it('learns them from a store while the metadata service is down: another router brought them there', async () => {
+    const rig = await rigOf();
+    rig.cluster.isMetadataDown = true;
+    rig.cluster.issued = timestamp(5_000);
+    const put = rig.put('a', 5_000, stamped(5_000));
+    await rig.run(60);
+    expect(rig.outcomeOf(put).error).toBeUndefined();
+    expect(rig.router.openOperations).toBe(0);
+  });
+
+  it('says of a write that it held back until nobody could tell that it was not applied', async () => {
+    const rig = await rigOf();
+    rig.cluster.isMetadataDown = true;
+    const put = rig.put('a', 20_000, stamped(5_000));
+    await rig.run(1_100);
+    expect(rig.outcomeOf(put).error?.code).toBe('UNAVAILABLE');
+    expect(rig.cluster.applied.size).toBe(0);
+    const cancelled = rig.put('a', 20_000, stamped(5_000));
+    rig.router.cancel(cancelled);
+    await rig.run(3_000);
+    expect([rig.router.openOperations, rig.told.length]).toEqual([0, 1]);
   });
 });

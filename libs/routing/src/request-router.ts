@@ -8,10 +8,11 @@ import {
   type Timestamp,
 } from '@cairn/base';
 import type { Clock, Logger, Metrics, Rng, Timer } from '@cairn/ports';
-import { ReadConsistency, type KvError, type KvRequest, type KvResponse } from '@cairn/wire';
+import { newKvRequest, type KvError, type KvRequest, type KvResponse } from '@cairn/wire';
 
 import { BACKOFF, backoffMs, type BackoffRule } from './backoff.js';
 import { compareKeys } from './keys.js';
+import { FutureGate } from './future-gate.js';
 import { LeaderSearch } from './leader-search.js';
 import type { MetadataGateway, RoutesAnswer, StoreAddress } from './metadata-gateway.js';
 import { isSpan, isStaleRead, isWrite, RoutedOperation, type OperationSink } from './operation.js';
@@ -32,6 +33,9 @@ const STAMP_AGE_STEPS_MAX = 1_000 * TIMESTAMP_LOGICAL_STEPS;
 /** One error for all: when there is too much to do, the stack of each refusal would cost as much as its request. */
 const STORE_FULL = tooMany('the shard node');
 const ROUTER_FULL = tooMany('the router');
+/** What a store is asked for its timestamps may take this long. */
+const ASK_TIMEOUT_MS = 500;
+const NOBODY: OperationSink = { complete: () => undefined, fail: () => undefined };
 /** Re-routings that may follow each other without a pause. */
 const HOPS_MAX = 4;
 
@@ -72,6 +76,7 @@ export class RequestRouter {
   readonly #successors: RoutedOperation[] = [];
   #isHandingOver = false;
   readonly #loader: RouteLoader;
+  readonly #future: FutureGate;
   readonly #metrics: RoutingMetrics;
   readonly #client: number;
   #clientSequence = 0;
@@ -106,6 +111,23 @@ export class RequestRouter {
         options.logger.debug('routes not loaded', { reason, operations: operations.length });
         this.#metrics.refused('routes-unavailable');
         for (const operation of operations) this.#waitForRoute(operation);
+      },
+    });
+    this.#future = new FutureGate({
+      clock: options.clock,
+      gateway: options.gateway,
+      latest: () => this.latestTimestamp,
+      issued: (fresh) => {
+        if (fresh > this.#latest) this.#latest = fresh;
+      },
+      askStore: (operation) => {
+        this.#askStore(operation);
+      },
+      passed: (operation) => {
+        this.#routeOrWait(operation);
+      },
+      refused: (operation, error) => {
+        this.#fail(operation, error);
       },
     });
     this.#scheduleSweep();
@@ -170,7 +192,9 @@ export class RequestRouter {
             this.#answered(operation, response);
           },
           onTimestamp: (seen) => {
-            if (seen > this.#latest) this.#latest = seen;
+            if (seen <= this.#latest) return;
+            this.#latest = seen;
+            this.#future.recheck();
           },
         },
       });
@@ -228,7 +252,7 @@ export class RequestRouter {
       return operation;
     }
     if (isWrite(request.op)) this.#identify(request);
-    if (this.#isFromTheFuture(request)) this.#checkFuture(operation);
+    if (this.#future.isFromTheFuture(request)) this.#future.hold(operation);
     else this.#routeOrWait(operation);
     return operation;
   }
@@ -276,39 +300,16 @@ export class RequestRouter {
       );
     }
     this.#wakeTimer?.cancel();
+    this.#future.close();
     for (const store of this.#stores.values()) store.close();
     this.#stores.clear();
   }
 
-  /** Timestamps come from clients here; one that the oracle has not issued yet must not reach a shard. */
-  #isFromTheFuture(request: KvRequest): boolean {
-    const latest = this.latestTimestamp;
-    const isReadAhead = request.consistency === ReadConsistency.timestamp && request.readTimestamp > latest;
-    return isReadAhead || (request.requestId !== undefined && request.requestId.stamp > latest);
-  }
-
-  #checkFuture(operation: RoutedOperation): void {
-    this.#options.gateway.timestamp().then(
-      (fresh) => {
-        if (fresh > this.#latest) this.#latest = fresh;
-        if (operation.state === 'done') return;
-        if (!this.#isFromTheFuture(operation.request)) {
-          this.#routeOrWait(operation);
-          return;
-        }
-        const isRead = operation.request.consistency === ReadConsistency.timestamp;
-        const field = isRead ? 'timestamp' : 'request_id.stamp';
-        this.#fail(
-          operation,
-          new CairnError('INVALID_ARGUMENT', `${field} lies in the future: this cluster has not issued it`, {
-            details: { field },
-          }),
-        );
-      },
-      () => {
-        this.#fail(operation, new CairnError('UNAVAILABLE', 'no timestamp can be had', { retryAfterMs: 50 }));
-      },
-    );
+  /** A read of the first key that the operation concerns: the answer brings the timestamps of its leader. */
+  #askStore(operation: RoutedOperation): void {
+    const request = newKvRequest();
+    request.key = operation.spanStart;
+    this.execute(request, NOBODY, { tag: 0, timeoutMs: ASK_TIMEOUT_MS });
   }
 
   #routeOrWait(operation: RoutedOperation): void {

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { checkCommon, commonFields } from './common-config.js';
 import type { ConfigDefinition } from './definition.js';
-import { addressField, integerField, nodeNameField, optionalAddressField, peerListField } from './fields.js';
+import { integerField, nodeNameField, optionalAddressField, peerListField } from './fields.js';
 import { storageFields } from './storage-config.js';
 import { checkTiming, timingFields } from './timing-config.js';
 
@@ -13,9 +13,10 @@ export const metadataConfigSchema = z.object({
       'All members of the metadata service, this one included, with the address of each one for the framed ' +
       'transport. The same on every member.',
   }),
-  listen: addressField({
-    description: 'Where the framed transport listens: other members, shard nodes and routers connect here.',
-    default: '127.0.0.1:0',
+  listen: optionalAddressField({
+    description:
+      'Where the framed transport listens: other members, shard nodes and routers connect here. Empty = the ' +
+      'address of this member in peers.',
   }),
   advertise: optionalAddressField({
     description: 'Address that others are told to reach this member at. Empty = the one in peers.',

@@ -1,8 +1,15 @@
-import { assert, rangeId, replicaId, storeId, type RangeDescriptor } from '@cairn/base';
+import { assert, CairnError, messageOf, rangeId, replicaId, type RangeDescriptor } from '@cairn/base';
 import { timingOf, type MetadataConfig } from '@cairn/config';
 import type { KvEngine } from '@cairn/engine';
-import type { Clock, Connection, Disk, Logger, Metrics, Rng, Transport } from '@cairn/ports';
-import { DEFAULT_STORE_CONFIG, openIdentity, SessionLinks, Store, type StoreConfig } from '@cairn/store';
+import type { Clock, Connection, Disk, Listener, Logger, Metrics, Rng, Transport } from '@cairn/ports';
+import {
+  DEFAULT_STORE_CONFIG,
+  openIdentity,
+  SessionLinks,
+  Store,
+  type NodeIdentity,
+  type StoreConfig,
+} from '@cairn/store';
 import {
   acceptSession,
   createRpcServer,
@@ -12,6 +19,8 @@ import {
   type SessionHandlers,
 } from '@cairn/wire';
 
+import { formGroup } from './form-group.js';
+import { formedMembers, groupText, MemberGate, plannedMembers } from './group-members.js';
 import type { MetadataMember } from './leadership.js';
 import { createMetadataNode, type MetadataNode } from './metadata-node.js';
 import { MetadataStateMachine } from './metadata-state-machine.js';
@@ -52,24 +61,19 @@ export interface RunningMember {
 }
 
 /**
- * Opens a member, in a directory that the caller holds alone: identity, engine, store, group, service, doors.
+ * Opens a member, in a directory that the caller holds alone: identity, door, group, engine, store, service. The
+ * first start of all waits until every member of the group has been started.
+ *
+ * Rejects with a sentence: FAILED_PRECONDITION (the configuration names another group), NAME_TAKEN (the group
+ * was formed with another directory of this member).
  */
 export async function openMember(ports: MemberPorts, context: MemberContext): Promise<RunningMember> {
   const { dataDirectory, name } = context.config;
-  await openIdentity(ports.disk, ports.rng, dataDirectory, name);
-  const engine = await ports.openEngine();
-  return new Member(ports, context, new MetadataStateMachine(engine)).open(engine);
+  const identity = await openIdentity(ports.disk, ports.rng, dataDirectory, name);
+  return new Member(ports, context, identity).open();
 }
 
-function membersOf(config: MetadataConfig): MetadataMember[] {
-  return config.peers.map((peer, at) => ({
-    name: peer.name,
-    storeId: storeId(at + 1),
-    address: peer.address,
-  }));
-}
-
-/** The group's members are configured, not learned, so its first descriptor is known to all. */
+/** The group's members are the ones that formed it, so its first descriptor is known to all. */
 function groupDescriptor(members: readonly MetadataMember[]): RangeDescriptor {
   return {
     rangeId: METADATA_RANGE,
@@ -84,43 +88,95 @@ function groupDescriptor(members: readonly MetadataMember[]): RangeDescriptor {
   };
 }
 
+type SessionOwner = (session: Session, remote: Hello) => SessionHandlers;
+
 /** One member while it runs. */
 class Member {
   readonly #ports: MemberPorts;
   readonly #context: MemberContext;
-  readonly #machine: MetadataStateMachine;
   readonly #members: readonly MetadataMember[];
+  readonly #self: MetadataMember;
+  readonly #gate: MemberGate;
   readonly #sessions = new Set<Session>();
   /** Members that hold a raft session to this one, by store id. */
   readonly #reachable = new Map<number, number>();
+  readonly #disownedBy = new Set<string>();
+  /** Undefined until the group is formed and the store is open. */
+  #owner: SessionOwner | undefined;
   #node: MetadataNode | undefined;
 
-  constructor(ports: MemberPorts, context: MemberContext, machine: MetadataStateMachine) {
+  constructor(ports: MemberPorts, context: MemberContext, identity: NodeIdentity) {
+    const { peers, name, dataDirectory } = context.config;
     this.#ports = ports;
     this.#context = context;
-    this.#machine = machine;
-    this.#members = membersOf(context.config);
+    this.#members =
+      identity.members.length === 0 ? plannedMembers(peers) : formedMembers(name, identity.members, peers);
+    const self = this.#members.find((member) => member.name === name);
+    assert(self !== undefined, 'the configuration names this member');
+    this.#self = self;
+    this.#gate = new MemberGate({
+      disk: ports.disk,
+      directory: dataDirectory,
+      identity,
+      group: groupText(this.#members),
+      logger: context.logger,
+    });
   }
 
-  async open(engine: KvEngine): Promise<RunningMember> {
-    const { clock, rng, disk, transport } = this.#ports;
-    const { config, logger, metrics } = this.#context;
-    const self = this.#members.find((member) => member.name === config.name);
-    assert(self !== undefined, 'the configuration names this member');
-    const links = new SessionLinks({
+  async open(): Promise<RunningMember> {
+    const { transport } = this.#ports;
+    const { config } = this.#context;
+    this.#warnOfSize();
+    const listen = config.listen === '' ? this.#self.address : config.listen;
+    const listener = await transport.listen(listen, (connection) => {
+      this.#accept(connection);
+    });
+    try {
+      if (this.#gate.known.length === 0) await this.#form();
+      return await this.#openStore(listener);
+    } catch (error) {
+      await listener.close();
+      throw error;
+    }
+  }
+
+  #warnOfSize(): void {
+    const count = this.#members.length;
+    if (count % 2 === 1) return;
+    this.#context.logger.warn(
+      'an even number of metadata members survives no more losses than one member less',
+      {
+        members: count,
+        losses: count / 2 - 1,
+      },
+    );
+  }
+
+  async #form(): Promise<void> {
+    const { transport, clock, rng } = this.#ports;
+    const known = await formGroup({
       transport,
       clock,
       rng,
-      logger,
-      metrics,
-      storeId: self.storeId,
-      hello: (purpose) => this.#hello(self, purpose),
-      peerLost: (id) => {
-        store.peerLost(id);
+      logger: this.#context.logger,
+      self: this.#self,
+      members: this.#members,
+      hello: () => this.#hello('rpc'),
+      check: (remote) => {
+        this.#gate.check(remote);
       },
     });
+    await this.#gate.formed(known);
+  }
+
+  async #openStore(listener: Listener): Promise<RunningMember> {
+    const { clock, rng, disk } = this.#ports;
+    const { config, logger, metrics } = this.#context;
+    const engine = await this.#ports.openEngine();
+    const machine = new MetadataStateMachine(engine);
+    const links = this.#openLinks(() => store);
     const store: Store = await Store.open({
-      storeId: self.storeId,
+      storeId: this.#self.storeId,
       directory: config.dataDirectory,
       disk,
       clock,
@@ -133,7 +189,7 @@ class Member {
       logCacheBytes: config.raftLogCacheBytes,
       links,
       openSnapshotChannel: (to) => links.openSnapshotChannel(to),
-      machineFor: () => this.#machine,
+      machineFor: () => machine,
       onFatal: (error) => {
         this.#context.onFatal(error);
       },
@@ -143,7 +199,7 @@ class Member {
     assert(group !== undefined, 'the group was just created');
     const server = createRpcServer({ clock, logger });
     const node = createMetadataNode({
-      machine: this.#machine,
+      machine,
       group,
       server,
       name: config.name,
@@ -156,67 +212,157 @@ class Member {
       isMemberLive: (member) => (this.#reachable.get(member.storeId) ?? 0) > 0,
     });
     this.#node = node;
-    const listener = await transport.listen(config.listen, (connection) => {
-      this.#accept(connection, self, (session, remote) =>
-        remote.purpose === 'rpc' ? server.attach(session) : links.handlersFor(session, remote, store),
-      );
-    });
+    this.#owner = (session, remote) =>
+      remote.purpose === 'rpc' ? server.attach(session) : links.handlersFor(session, remote, store);
     links.setPeers(this.#members.map(({ storeId: id, address }) => ({ storeId: id, address })));
     return {
       address: listener.address,
       store,
       node,
-      readiness: () => (group.leaderReplicaId === 0 ? ['the group has no leader'] : []),
+      readiness: () => (group.leaderReplicaId === 0 ? [`the group has no leader${this.#unreachable()}`] : []),
       close: async () => {
         node.stop();
         await listener.close();
         for (const session of this.#sessions) session.close();
         await store.close();
         await engine.close();
+        await this.#gate.settled();
       },
     };
   }
 
-  #hello(self: MetadataMember, purpose: Hello['purpose']): Hello {
+  /** Members that are not connected, for people who wait for a leader. */
+  #unreachable(): string {
+    const away = this.#members.filter(
+      (member) => member !== this.#self && (this.#reachable.get(member.storeId) ?? 0) === 0,
+    );
+    if (away.length === 0) return '';
+    return `; not connected: ${away.map(({ name, address }) => `${name} at ${address}`).join(', ')}`;
+  }
+
+  #openLinks(store: () => Store): SessionLinks {
+    const { transport, clock, rng } = this.#ports;
+    const { logger, metrics } = this.#context;
+    const troubles = new MemberTroubles(logger, clock);
+    return new SessionLinks({
+      transport,
+      clock,
+      rng,
+      logger,
+      metrics,
+      storeId: this.#self.storeId,
+      hello: (purpose) => this.#hello(purpose),
+      peerLost: (id) => {
+        store().peerLost(id);
+      },
+      linkFailed: (id, error) => {
+        const member = this.#members.find((one) => one.storeId === id);
+        if (member === undefined) return;
+        troubles.failed(member, error);
+        if (CairnError.is(error) && error.code === 'NAME_TAKEN') this.#disowned(member, error);
+      },
+    });
+  }
+
+  /**
+   * Another member does not take this directory for the one that formed the group. When most of the others say
+   * so it must not go on; one alone may be somebody else who listens at the address.
+   */
+  #disowned(by: MetadataMember, error: CairnError): void {
+    this.#disownedBy.add(by.name);
+    const others = this.#members.length - 1;
+    if (this.#disownedBy.size === Math.min(others, Math.floor(this.#members.length / 2) + 1)) {
+      this.#context.onFatal(error);
+    }
+  }
+
+  #hello(purpose: Hello['purpose']): Hello {
     return {
       protocolVersion: PROTOCOL_VERSION,
       purpose,
       clusterId: this.#node?.clusterId ?? '',
       kind: 'metadata',
-      name: self.name,
-      storeId: self.storeId,
+      name: this.#self.name,
+      storeId: this.#self.storeId,
+      life: this.#gate.life,
     };
   }
 
-  #accept(
-    connection: Connection,
-    self: MetadataMember,
-    handlersFor: (session: Session, remote: Hello) => SessionHandlers,
-  ): void {
+  #accept(connection: Connection): void {
     acceptSession(connection, {
-      hello: (remote) => this.#hello(self, remote.purpose),
+      hello: (remote) => {
+        this.#checkRemote(remote);
+        return this.#hello(remote.purpose);
+      },
       clock: this.#ports.clock,
       logger: this.#context.logger,
       onSession: (session, remote) => {
-        const inner = handlersFor(session, remote);
+        // Of a member that waits for the group as this one does: the handshake was all it wanted.
+        const inner = this.#owner?.(session, remote);
         this.#sessions.add(session);
         const isMember = remote.purpose === 'raft';
-        if (isMember) this.#count(remote.storeId, 1);
+        if (isMember) {
+          this.#count(remote.storeId, 1);
+          this.#gate.opened(session, remote);
+        }
         return {
           onFrame: (type, body) => {
-            inner.onFrame(type, body);
+            inner?.onFrame(type, body);
           },
           onClose: (error) => {
             this.#sessions.delete(session);
+            this.#gate.closed(session);
             if (isMember) this.#count(remote.storeId, -1);
-            inner.onClose(error);
+            inner?.onClose(error);
           },
         };
       },
     });
   }
 
+  /** @throws CairnError with which the session is refused. */
+  #checkRemote(remote: Hello): void {
+    if (remote.kind === 'metadata') this.#gate.check(remote);
+    const isForMembers = remote.purpose !== 'rpc';
+    if (isForMembers && remote.kind !== 'metadata') {
+      throw new CairnError(
+        'FAILED_PRECONDITION',
+        `${remote.kind} "${remote.name}" is no metadata member: a metadata member has no ${remote.purpose} for it`,
+      );
+    }
+    if (this.#owner !== undefined || (remote.kind === 'metadata' && !isForMembers)) return;
+    throw new CairnError('UNAVAILABLE', `metadata member ${this.#self.name} waits for its group`, {
+      retryAfterMs: 100,
+    });
+  }
+
   #count(id: number, change: number): void {
     this.#reachable.set(id, (this.#reachable.get(id) ?? 0) + change);
+  }
+}
+
+/** The log says what keeps a member away, and not with every try. */
+const TROUBLE_EVERY_MS = 10_000;
+
+/** At most one line for each member and interval. */
+class MemberTroubles {
+  readonly #logger: Logger;
+  readonly #clock: Clock;
+  readonly #saidMs = new Map<string, number>();
+
+  constructor(logger: Logger, clock: Clock) {
+    this.#logger = logger;
+    this.#clock = clock;
+  }
+
+  failed({ name, address }: MetadataMember, error: Error | undefined): void {
+    const nowMs = this.#clock.nowMs();
+    if (nowMs - (this.#saidMs.get(name) ?? -Infinity) < TROUBLE_EVERY_MS) return;
+    this.#saidMs.set(name, nowMs);
+    this.#logger.warn('metadata member not reached', {
+      member: name,
+      address,
+      reason: messageOf(error ?? 'the connection closed'),
+    });
   }
 }

@@ -1,5 +1,5 @@
 export { groupOf } from './group.js';
-export { openIdentity, saveIdentity, type NodeIdentity } from './node-identity.js';
+export { openIdentity, saveIdentity, type KnownMember, type NodeIdentity } from './node-identity.js';
 export type { PeerLinks, RangeHint } from './peer-links.js';
 export { Replica } from './replica.js';
 export type { ReplicaChange } from './change-plan.js';

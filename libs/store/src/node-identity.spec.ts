@@ -1,5 +1,6 @@
 import { expect, it } from '@jest/globals';
 import { CairnError, storeId } from '@cairn/base';
+import { writeFileDurably } from '@cairn/ports';
 import { SimDisk, SimRng } from '@cairn/runtime-sim';
 
 import { openIdentity, saveIdentity } from './node-identity.js';
@@ -35,4 +36,25 @@ it('is somebody else after no flipped bit: every one is noticed', async () => {
   }
   codes.delete('FORMAT_TOO_NEW');
   expect([...codes]).toEqual(['CORRUPTION']);
+});
+
+it('counts the starts of a directory, and tells each from the others', async () => {
+  const disk = new SimDisk(new SimRng(1)).attach();
+  const first = await openIdentity(disk, new SimRng(2), '/data', 'one');
+  const second = await openIdentity(disk, new SimRng(3), '/data', 'one');
+  expect([first.boots, second.boots]).toEqual([1, 2]);
+  expect(second.incarnation).toEqual(first.incarnation);
+  expect(second.process).not.toEqual(first.process);
+});
+
+it('is not made up beside data that has lost its owner', async () => {
+  const medium = await written();
+  const disk = medium.attach();
+  await disk.makeDirectory('/data/log');
+  await writeFileDurably(disk, '/data/log', 'segment', Buffer.of(1));
+  await disk.remove('/data/node.json');
+  await expect(openIdentity(disk, new SimRng(3), '/data', 'one')).rejects.toMatchObject({
+    code: 'CORRUPTION',
+    message: expect.stringContaining('holds log and no node.json'),
+  });
 });

@@ -29,6 +29,8 @@ export interface SessionLinksOptions {
   hello(purpose: Hello['purpose']): Hello;
   /** A stream from or to the store broke. */
   peerLost(storeId: StoreId): void;
+  /** A link broke or could not be opened; the next attempt is planned. */
+  linkFailed?(storeId: StoreId, error: Error | undefined): void;
 }
 
 interface PeerLink {
@@ -87,8 +89,10 @@ export class SessionLinks implements PeerLinks {
         rng,
         logger,
         onFrame: () => undefined,
-        onDown: (_error, wasUp) => {
-          if (wasUp && !this.#isClosed) this.#options.peerLost(storeId);
+        onDown: (error, wasUp) => {
+          if (this.#isClosed) return;
+          if (wasUp) this.#options.peerLost(storeId);
+          this.#options.linkFailed?.(storeId, error);
         },
       }),
     };

@@ -1,10 +1,10 @@
 import { CairnError, storeId, type ErrorCode } from '@cairn/base';
 import { ByteReader, ByteWriter } from '@cairn/codec';
 
-import type { Hello, Purpose } from './session-types.js';
+import type { Hello, HelloLife, Purpose } from './session-types.js';
 
 /** Counts up with every change that older nodes would misread. */
-export const PROTOCOL_VERSION = 2;
+export const PROTOCOL_VERSION = 3;
 /** First bytes of a hello: tells our own processes from anything else that connects. */
 const MAGIC = 0x4e524943;
 
@@ -20,6 +20,12 @@ export function encodeHello(hello: Hello): Buffer {
   writer.string(hello.clusterId);
   writer.string(hello.name);
   writer.varint(hello.storeId);
+  if (hello.life !== undefined) {
+    writer.string(hello.life.group);
+    writer.string(hello.life.incarnation);
+    writer.varint(hello.life.boots);
+    writer.string(hello.life.process);
+  }
   return writer.take();
 }
 
@@ -35,7 +41,17 @@ export function decodeHello(body: Uint8Array): Hello {
     throw new CairnError('CORRUPTION', 'hello of an unknown kind');
   const clusterId = reader.string();
   const name = reader.string();
-  return { protocolVersion, purpose, kind, clusterId, name, storeId: storeId(reader.varint()) };
+  const known = { protocolVersion, purpose, kind, clusterId, name, storeId: storeId(reader.varint()) };
+  return kind === 'metadata' && reader.remaining > 0 ? { ...known, life: readLife(reader) } : known;
+}
+
+function readLife(reader: ByteReader): HelloLife {
+  return {
+    group: reader.string(),
+    incarnation: reader.string(),
+    boots: reader.varint(),
+    process: reader.string(),
+  };
 }
 
 export function encodeRefusal(error: CairnError): Buffer {

@@ -3,6 +3,18 @@ import type { StoreId } from '@cairn/base';
 /** What a connection between our processes is for; each pair of nodes opens one per purpose it needs. */
 export type Purpose = 'rpc' | 'kv' | 'raft' | 'bulk';
 
+/** Which data directory speaks, and which start of it: how members of the metadata group know each other. */
+export interface HelloLife {
+  /** The whole group as the speaker knows it, `name=id` by name: members of differing groups must not talk. */
+  readonly group: string;
+  /** Of the data directory, hexadecimal. */
+  readonly incarnation: string;
+  /** Starts of the data directory so far, this one included. */
+  readonly boots: number;
+  /** Made anew by every process, hexadecimal. */
+  readonly process: string;
+}
+
 /** First frame in each direction. The acceptor answers with its own, or with a refusal and closes. */
 export interface Hello {
   readonly protocolVersion: number;
@@ -13,6 +25,8 @@ export interface Hello {
   readonly name: string;
   /** 0 for nodes without a store. */
   readonly storeId: StoreId;
+  /** Only between members of the metadata group. */
+  readonly life?: HelloLife;
 }
 
 /** Frame types: the first byte of every frame. Append only. */

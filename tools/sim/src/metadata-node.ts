@@ -16,12 +16,15 @@ export interface SimMetadataOptions {
 export class SimMetadataNode extends SimNode {
   readonly #options: SimMetadataOptions;
   readonly #self: MetadataMember;
+  /** What `--peers` of the next start says: in another order than before, or wrong. */
+  peers: readonly Pick<MetadataMember, 'name' | 'address'>[];
   #member: RunningMember | undefined;
 
   constructor(self: MetadataMember, world: SimWorld, options: SimMetadataOptions) {
     super(self.name, world);
     this.#self = self;
     this.#options = options;
+    this.peers = options.members;
   }
 
   get store(): Store | undefined {
@@ -37,12 +40,14 @@ export class SimMetadataNode extends SimNode {
   }
 
   protected async open(ports: NodePorts): Promise<void> {
-    const { members, expectedStores, storeConfig, logSegmentBytes } = this.#options;
+    // Nothing may hang on the order.
+    this.peers = this.peers.toReversed();
+    const { expectedStores, storeConfig, logSegmentBytes } = this.#options;
     const argv = [
       ...['--name', this.name],
       ...['--listen', this.#self.address],
       ...['--data-directory', '/data'],
-      ...['--peers', members.map(({ name, address }) => `${name}=${address}`).join()],
+      ...['--peers', this.peers.map(({ name, address }) => `${name}=${address}`).join()],
       ...['--expected-stores', String(expectedStores)],
     ];
     const { values } = loadConfig({ ...metadataConfig, argv, env: {} });

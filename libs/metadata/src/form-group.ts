@@ -1,0 +1,123 @@
+import { CairnError, messageOf } from '@cairn/base';
+import type { Clock, Logger, Rng, Timer, Transport } from '@cairn/ports';
+import type { KnownMember } from '@cairn/store';
+import { ReconnectingSession, type Hello, type Session } from '@cairn/wire';
+
+import type { MetadataMember } from './leadership.js';
+
+/** How often the log says who is still missing. */
+const SAY_EVERY_MS = 5_000;
+
+export interface FormGroupOptions {
+  readonly transport: Transport;
+  readonly clock: Clock;
+  readonly rng: Rng;
+  readonly logger: Logger;
+  readonly self: MetadataMember;
+  readonly members: readonly MetadataMember[];
+  hello(): Hello;
+  /** @throws CairnError when the other side must not be a member. */
+  check(remote: Hello): void;
+}
+
+/**
+ * Waits until every member of a new group has answered from where it was configured, with the same group, and
+ * answers who they are. All of them, not a majority: a member that starts with an empty directory can then
+ * ask anybody whether the group was formed without it, and is never taken for one that lost its votes.
+ *
+ * Rejects NAME_TAKEN when the group was formed before, with another directory of this member.
+ */
+export async function formGroup(options: FormGroupOptions): Promise<KnownMember[]> {
+  const { members, self, clock, logger } = options;
+  const others = members.filter((member) => member !== self);
+  const missing = new Map(others.map(({ name }) => [name, 'it was not reached yet']));
+  const found = new Map([[self.name, options.hello()]]);
+  const sessions: ReconnectingSession[] = [];
+  let saying: Timer | undefined;
+  const say = (): void => {
+    saying = clock.setTimer(SAY_EVERY_MS, () => {
+      for (const { name, address } of others) {
+        const reason = missing.get(name);
+        if (reason !== undefined)
+          logger.warn('waiting for a member to form the group', { member: name, address, reason });
+      }
+      say();
+    });
+  };
+  try {
+    await new Promise<void>((resolve, reject) => {
+      for (const member of others) {
+        sessions.push(
+          openFormingSession(options, member, {
+            found: (remote) => {
+              found.set(member.name, remote);
+              missing.delete(member.name);
+              if (missing.size === 0) resolve();
+            },
+            failed: (error) => {
+              if (CairnError.is(error) && error.code === 'NAME_TAKEN') reject(error);
+              else if (missing.has(member.name))
+                missing.set(member.name, messageOf(error ?? 'the connection closed'));
+            },
+          }),
+        );
+      }
+      if (missing.size === 0) resolve();
+      else say();
+    });
+  } finally {
+    saying?.cancel();
+    for (const session of sessions) session.close();
+  }
+  logger.info('metadata group formed', { members: members.map(({ name }) => name).join() });
+  return members.map(({ name, storeId }) => knownFrom(name, storeId, found.get(name)));
+}
+
+interface Told {
+  found(remote: Hello): void;
+  failed(error: Error | undefined): void;
+}
+
+function openFormingSession(
+  options: FormGroupOptions,
+  member: MetadataMember,
+  told: Told,
+): ReconnectingSession {
+  const { transport, clock, rng, logger } = options;
+  return new ReconnectingSession({
+    transport,
+    clock,
+    rng,
+    logger,
+    address: () => member.address,
+    hello: () => options.hello(),
+    onFrame: () => undefined,
+    onUp: (session: Session) => {
+      const { remote } = session;
+      if (remote === undefined) return;
+      try {
+        if (remote.kind !== 'metadata' || remote.name !== member.name) {
+          throw new CairnError(
+            'FAILED_PRECONDITION',
+            `at ${member.address} answers ${remote.kind} "${remote.name}", not metadata member "${member.name}": ` +
+              'correct --peers',
+          );
+        }
+        options.check(remote);
+        told.found(remote);
+      } catch (error) {
+        told.failed(error as Error);
+      }
+    },
+    onDown: (error, wasUp) => {
+      if (!wasUp) told.failed(error);
+    },
+  });
+}
+
+function knownFrom(name: string, storeId: KnownMember['storeId'], hello: Hello | undefined): KnownMember {
+  const life = hello?.life;
+  if (life === undefined) throw new CairnError('INTERNAL', `member ${name} was found without its life`);
+  const { incarnation, boots, process } = life;
+  return { name, storeId, incarnation, boots, process };
+}

@@ -1,0 +1,110 @@
+import { beforeEach, describe, expect, it } from '@jest/globals';
+import type { CairnClient } from '@cairn/client';
+import { writeFileDurably } from '@cairn/ports';
+
+import { SimCluster } from '../src/cluster.js';
+import type { SimMetadataNode } from '../src/metadata-node.js';
+import { startClient } from '../src/sim-client.js';
+import type { SimNode } from '../src/sim-node.js';
+
+/** The machine is dead: its files are gone. */
+async function wipe(node: SimNode): Promise<void> {
+  const disk = node.disk.attach();
+  for (const path of node.disk.paths()) await disk.remove(path);
+}
+
+describe('members of the metadata group', () => {
+  let cluster: SimCluster;
+  let client: CairnClient;
+
+  const member = (at: number): SimMetadataNode => cluster.metadata[at] as SimMetadataNode;
+  const violations = (): string[] => cluster.observer.violations.map((each) => JSON.stringify(each));
+
+  async function restart(at: number): Promise<void> {
+    member(at).die('process');
+    member(at).start();
+    await cluster.scheduler.runFor(3_000);
+  }
+
+  beforeEach(async () => {
+    cluster = new SimCluster({ seed: 'metadata members' });
+    await cluster.boot();
+    ({ client } = startClient(cluster, 'client', 5_000));
+    await cluster.scheduler.settle(client.put('a', 'before'));
+  });
+
+  it('keep their replicas when --peers names them in another order', async () => {
+    for (const at of [0, 1, 2]) {
+      member(at).peers = member(at).peers.toReversed();
+      await restart(at);
+    }
+    expect(violations()).toEqual([]);
+    for (const node of cluster.metadata) expect([...node.replicas()]).toHaveLength(1);
+    // Each of them is needed: with any other one gone there is still a majority of two.
+    for (const at of [0, 1, 2]) {
+      member(at).die('process');
+      await cluster.scheduler.runUntilTrue(() => cluster.metadata.some((node) => node.isServing), 5_000);
+      member(at).start();
+      await cluster.scheduler.runFor(3_000);
+    }
+    await cluster.scheduler.settle(client.put('a', 'after'));
+    expect(violations()).toEqual([]);
+  });
+
+  it('end with a sentence when --peers names others than formed the group', async () => {
+    member(2).peers = [...member(2).peers.slice(1), { name: 'meta-9', address: 'meta-9:7000' }];
+    await restart(2);
+    expect(violations().join()).toMatch(/--peers of member meta-3 names .*meta-9.*its group was formed by/);
+  });
+
+  it('end with a sentence when their directory was lost', async () => {
+    member(2).die('process');
+    await wipe(member(2));
+    member(2).start();
+    await cluster.scheduler.runFor(5_000);
+    expect(violations().join()).toMatch(/meta-3 formed this group with another data directory/);
+    await cluster.scheduler.settle(client.put('a', 'after'));
+  });
+
+  it('end with a sentence when they come back with an older copy of their directory', async () => {
+    const older = Buffer.from(member(2).disk.peek('/data/node.json') ?? []);
+    await restart(2);
+    member(2).die('process');
+    await writeFileDurably(member(2).disk.attach(), '/data', 'node.json', older);
+    member(2).start();
+    await cluster.scheduler.runFor(5_000);
+    expect(violations().join()).toMatch(/meta-3 was started from an older copy of its data directory/);
+  });
+});
+
+describe('a metadata group that is being formed', () => {
+  it('gives every member the same id, in whatever order --peers names them', async () => {
+    const cluster = new SimCluster({ seed: 'forming' });
+    cluster.metadata.forEach((node, at) => {
+      node.peers = [...node.peers.slice(at), ...node.peers.slice(0, at)];
+    });
+    await cluster.boot();
+    expect(cluster.metadata.map((node) => node.store?.storeId)).toEqual([1, 2, 3]);
+    expect(cluster.observer.violations).toEqual([]);
+  });
+
+  it('waits for the last member and for equal --peers, and says so', async () => {
+    const cluster = new SimCluster({ seed: 'waiting' });
+    const [first, second, third] = cluster.metadata as [SimMetadataNode, SimMetadataNode, SimMetadataNode];
+    second.peers = [...second.peers.slice(0, 2), { name: 'meta-9', address: 'meta-3:7000' }];
+    first.start();
+    second.start();
+    await cluster.scheduler.runFor(12_000);
+    expect(cluster.metadata.map((node) => node.store)).toEqual([undefined, undefined, undefined]);
+    second.die('process');
+    second.peers = first.peers;
+    second.start();
+    await cluster.scheduler.runFor(12_000);
+    expect(first.store).toBeUndefined();
+    third.start();
+    await cluster.scheduler.runUntilTrue(() => cluster.metadata.some((node) => node.isServing), 10_000);
+    const lines = cluster.observer.tail(10_000).join('\n');
+    expect(lines).toMatch(/give all members the same --peers/);
+    expect(lines).toMatch(/waiting for a member to form the group/);
+  });
+});

@@ -14,6 +14,11 @@ export const MESSAGE_OPERATIONS_MAX = 256;
 export const MESSAGE_BYTES_MAX = 1024 * 1024;
 /** Deadlines and rests are looked at no more often than this. */
 const SWEEP_INTERVAL_MS_MIN = 5;
+/**
+ * A router is given so much less for a write than is left (at most a tenth): it knows whether the write was
+ * sent anywhere, and its word should come before the deadline passes here, where nobody knows.
+ */
+const VERDICT_MS_MAX = 100;
 const CALL_ID_MAX = 0xffff_ffff;
 const SEQUENCE_MAX = 2 ** 48 - 1;
 
@@ -265,12 +270,15 @@ export class Dispatcher {
         id.sequence = this.#nextSequence;
         id.stamp = this.#stamp;
         this.#nextSequence += 1;
-      } else {
+      } else if (call.isUnclear) {
+        // What was only refused before was not applied: this is its first sending as far as the cluster knows.
         id.retry = true;
       }
     }
     call.message.call = call.id;
-    call.message.timeoutMs = Math.max(1, Math.ceil(call.deadlineMs - nowMs));
+    const leftMs = call.deadlineMs - nowMs;
+    const verdictMs = call.isWrite ? Math.min(VERDICT_MS_MAX, leftMs / 10) : 0;
+    call.message.timeoutMs = Math.max(1, Math.ceil(leftMs - verdictMs));
     call.state = 'sent';
   }
 
@@ -302,13 +310,11 @@ export class Dispatcher {
   }
 
   #onError(call: PendingCall, error: CairnError): void {
-    if (call.isWrite && error.code === 'DEADLINE_EXCEEDED') {
-      // Whoever noticed it: a write that ran out of time may have been on its way.
-      this.#fail(call, unknownOutcome(`no outcome within ${call.timeoutMs} ms`, error));
-      return;
-    }
     if (!isRetriable(error)) {
-      this.#fail(call, error);
+      // A router that says so speaks of this sending. Only what says what was found is true of all of them.
+      const isDefinite = error.code === 'INVALID_ARGUMENT' || error.code === 'FAILED_PRECONDITION';
+      const isUnknown = call.isUnclear && !isDefinite && error.code !== 'OUTCOME_UNKNOWN';
+      this.#fail(call, isUnknown ? unknownOutcome(error.message, error) : error);
       return;
     }
     call.lastRefusal = error;

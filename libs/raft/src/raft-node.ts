@@ -76,6 +76,10 @@ export class RaftNode {
   get configState(): ConfigState {
     return this.#core.members;
   }
+  /** Its vote counts, in the configuration it has applied. */
+  get isVoter(): boolean {
+    return this.#core.isVoter;
+  }
   /** Ticks would do nothing until another input comes. Constant time. */
   get isQuiet(): boolean {
     return quiet.isQuiet(this.#core);

@@ -3,6 +3,8 @@ import type { Clock, Rng } from '@cairn/ports';
 import { RaftNode, type ConfigState } from '@cairn/raft';
 import type { RaftLog } from '@cairn/raft-log';
 
+import { encodeCheckpointState } from './checkpoint-state.js';
+import { configStateOf } from './membership.js';
 import { raftConfigFor } from './raft-config.js';
 import { Replica, type ReplicaHost } from './replica.js';
 import type { SpanIndex } from './span-index.js';
@@ -52,4 +54,19 @@ export function buildReplica(around: ReplicaSurroundings, start: ReplicaStart): 
   replica.confVersionSeen = start.confVersionSeen;
   if (start.descriptor !== undefined) replica.setDescriptor(start.descriptor);
   return replica;
+}
+
+/** Stages the log of a replica without a state. What it promised before, if it was here, stays. */
+export function beginEmptyLog(log: RangeLog, replicaId: ReplicaId, confVersionSeen: number): void {
+  log.setCheckpoint({
+    index: 0 as LogIndex,
+    term: 0 as Term,
+    state: encodeCheckpointState({
+      replicaId,
+      descriptor: undefined,
+      config: configStateOf(undefined),
+      confVersionSeen,
+      installing: undefined,
+    }),
+  });
 }

@@ -1,6 +1,6 @@
 import { expect, it } from '@jest/globals';
 import { logIndex, rangeId, replicaId, storeId, term, type RangeDescriptor } from '@cairn/base';
-import { defaultRaftConfig, RaftNode } from '@cairn/raft';
+import { defaultRaftConfig, RaftNode, type ConfigState } from '@cairn/raft';
 import { MemoryRaftStorage } from '@cairn/raft/testing';
 import type { RangeLog } from '@cairn/raft-log';
 
@@ -18,14 +18,14 @@ const DESCRIPTOR: RangeDescriptor = {
   ],
 };
 
-function emptyReplica(): Replica {
+function emptyReplica(members: Partial<ConfigState> = {}): Replica {
   const storage = new MemoryRaftStorage();
   const raft = new RaftNode({
     config: defaultRaftConfig(replicaId(4)),
     storage,
     hardState: undefined,
     appliedIndex: logIndex(0),
-    configState: { voters: [], outgoing: [], learners: [], learnersNext: [] },
+    configState: { voters: [], outgoing: [], learners: [], learnersNext: [], ...members },
     random: () => 0.5,
     startedAtMs: 0,
   });
@@ -88,4 +88,28 @@ it('knows by a newer descriptor without it that it was removed, and by nothing e
   const newer = { version: 1, confVersion: 10 };
   expect(replica.isRemovedBy({ ...DESCRIPTOR, epoch: newer })).toBe(false);
   expect(replica.isRemovedBy({ ...without, epoch: newer })).toBe(true);
+});
+
+it('serves stale reads as a voter whose state is whole, and otherwise says why not', () => {
+  const learner = emptyReplica({ voters: [replicaId(5)], learners: [replicaId(4)] });
+  learner.setDescriptor(DESCRIPTOR);
+  learner.isMachineOpen = true;
+  expect(learner.staleRefusal).toBe('it is a learner');
+  const voter = emptyReplica({ voters: [replicaId(4), replicaId(5)] });
+  expect(voter.staleRefusal).toBe('it has no state yet');
+  voter.setDescriptor(DESCRIPTOR);
+  expect(voter.staleRefusal).toBe('it has no state yet');
+  voter.isMachineOpen = true;
+  expect(voter.staleRefusal).toBeUndefined();
+  voter.consistentAtIndex = logIndex(1);
+  expect(voter.staleRefusal).toBe('it is catching up after a restart');
+  voter.installation = Promise.resolve();
+  expect(voter.staleRefusal).toBe('a snapshot is replacing its state');
+});
+
+it('confirms its own leadership only while it leads', () => {
+  const replica = emptyReplica({ voters: [replicaId(4), replicaId(5)] });
+  const answers: boolean[] = [];
+  replica.confirmLeadership((isConfirmed) => answers.push(isConfirmed));
+  expect(answers).toEqual([false]);
 });

@@ -85,6 +85,8 @@ export class Replica implements ReplicaHandle {
   isApplyBlocked = false;
   /** A store command that is being applied alone; settles when the applier may have the replica back. */
   exclusiveWork: Promise<void> | undefined = undefined;
+  /** Its machine is there, and has loaded what it needs. */
+  isMachineOpen = false;
   /** A received snapshot is replacing the rows; settles when it has. */
   installation: Promise<void> | undefined = undefined;
   /** A split is proposed by this leader and not applied yet. */
@@ -209,8 +211,20 @@ export class Replica implements ReplicaHandle {
     return descriptor.replicas.every((member) => member.replicaId !== this.replicaId);
   }
 
+  /** False for a while after a crash: the engine may hold effects of entries that are not applied again yet. */
   get isConsistent(): boolean {
     return this.appliedIndex >= this.consistentAtIndex;
+  }
+
+  /**
+   * Why what is here must not be shown as the state of some moment; undefined when it may. A learner has not
+   * shown yet that it has caught up: that is what makes it a voter.
+   */
+  get staleRefusal(): string | undefined {
+    if (!this.isInitialised || !this.isMachineOpen) return 'it has no state yet';
+    if (this.installation !== undefined) return 'a snapshot is replacing its state';
+    if (!this.isConsistent) return 'it is catching up after a restart';
+    return this.raft.isVoter ? undefined : 'it is a learner';
   }
 
   hasLease(nowMs: number): boolean {
@@ -232,6 +246,12 @@ export class Replica implements ReplicaHandle {
     }
     if (!this.raft.readIndex(context)) this.reads.refuse(context);
     this.#host.proposed(this);
+  }
+
+  confirmLeadership(callback: (confirmed: boolean) => void): void {
+    // Of the core: the loop may not have heard yet that it was deposed.
+    if (this.raft.role === 'leader') this.readIndex(callback);
+    else callback(false);
   }
 
   wake(): void {

@@ -83,15 +83,18 @@ export interface ReplicaHandle {
   readonly appliedIndex: LogIndex;
   /** A split is on its way: evaluate nothing and serve nothing from the lease until it is applied. */
   readonly isFrozen: boolean;
-  /**
-   * False for a while after a crash: the engine may hold effects of entries that are not applied again yet.
-   */
-  readonly isConsistent: boolean;
+  /** Why no stale read may be served here; undefined = one may. Asked when the view is taken. */
+  readonly staleRefusal: string | undefined;
   /** Lease valid at `nowMs`; ask with a fresh clock after the data was read, never before. */
   hasLease(nowMs: number): boolean;
   propose(command: Uint8Array): ProposeResult;
-  /** Calls back once: true when reads of what is applied then are linearizable; false when refused. */
+  /**
+   * Calls back once: true when reads of what is applied then are linearizable; false when refused. A replica
+   * that does not lead asks its leader.
+   */
   readIndex(callback: (confirmed: boolean) => void): void;
+  /** As `readIndex`, but true only when this replica led when it was asked, and still did later. */
+  confirmLeadership(callback: (confirmed: boolean) => void): void;
   /** Asks for a turn. */
   wake(): void;
 }

@@ -15,12 +15,12 @@ import { decodeConfigChange, type Entry, type Message, type Ready } from '@cairn
 import type { RaftLog } from '@cairn/raft-log';
 
 import { Applier } from './applier.js';
-import { encodeCheckpointState } from './checkpoint-state.js';
 import { Checkpointer } from './checkpointer.js';
 import { EarlyVotes } from './early-votes.js';
 import { groupOf } from './group.js';
 import { InboundQueue, type DeliverMessage, type InboundSource } from './inbound.js';
 import { LeadershipLog } from './leadership-log.js';
+import { MachineOpener } from './machine-opener.js';
 import { configStateOf, decodeNewMembers, descriptorAfterChange } from './membership.js';
 import type { PeerLinks, RangeHint } from './peer-links.js';
 import { openStoreLog } from './open-store-log.js';
@@ -28,7 +28,7 @@ import { overlap } from './range-spans.js';
 import { recoveredReplicas, rememberEntries, type RecoveredReplica } from './recovery.js';
 import type { Replica } from './replica.js';
 import { ReplicaChanger, type ChangeReplicasRequest } from './replica-changer.js';
-import { buildReplica, type ReplicaStart } from './replica-factory.js';
+import { beginEmptyLog, buildReplica, type ReplicaStart } from './replica-factory.js';
 import { ReplicaRemoval } from './replica-removal.js';
 import type { SnapshotHeader } from './snapshot-frames.js';
 import { SnapshotReceiver } from './snapshot-receive.js';
@@ -97,6 +97,7 @@ export class Store {
   readonly #earlyVotes = new EarlyVotes();
   readonly #heartbeats: StoreHeartbeats;
   readonly #ticker: Ticker;
+  readonly #opener: MachineOpener;
   readonly #leadershipLog: LeadershipLog;
   #isClosed = false;
 
@@ -113,6 +114,7 @@ export class Store {
     this.#inbound = new InboundQueue(config, this.#metrics);
     this.#heartbeats = this.#newHeartbeats();
     this.#ticker = this.#newTicker();
+    this.#opener = new MachineOpener(clock, logger);
     this.#turns = new TurnLoop({
       clock,
       config,
@@ -282,6 +284,7 @@ export class Store {
     machine.attach?.(replica);
     await machine.open();
     await rememberEntries(recovered.log, machine);
+    replica.isMachineOpen = true;
     this.#turns.enqueue(replica);
   }
 
@@ -315,13 +318,14 @@ export class Store {
     const replica = this.#addChild(descriptor, mine.replicaId, machine);
     replica.isApplyBlocked = true;
     machine.attach?.(replica);
-    await Promise.all([this.#log.sync(), machine.open()]);
-    if (replica.isClosed) return;
-    assert(log.checkpoint !== undefined, 'born with a checkpoint');
-    this.#applier.unblock(replica);
-    // The first member opens the first election at once; the others would only compete.
-    if (descriptor.replicas[0] === mine) replica.raft.campaign(this.#options.clock.nowMs());
-    replica.wake();
+    await this.#log.sync();
+    await this.#opener.open(replica, machine, () => {
+      replica.isMachineOpen = true;
+      this.#applier.unblock(replica);
+      // The first member opens the first election at once; the others would only compete.
+      if (descriptor.replicas[0] === mine) replica.raft.campaign(this.#options.clock.nowMs());
+      replica.wake();
+    });
   }
 
   /**
@@ -506,6 +510,8 @@ export class Store {
     });
     replica.isClosed = true;
     replica.reads.refuseAll();
+    // A leader may count on its hold of the vote, which the newborn begins anew.
+    this.#heartbeats.leave(replica);
     this.#replicas.delete(replica.rangeId);
     this.#hadPromises.add(replica.rangeId);
   }
@@ -514,17 +520,7 @@ export class Store {
   #createEmptyReplica(rangeId: RangeId, replicaId: ReplicaId, confVersionSeen: number): Replica {
     const log = this.#log.range(rangeId);
     const zero = 0 as LogIndex;
-    log.setCheckpoint({
-      index: zero,
-      term: 0 as Term,
-      state: encodeCheckpointState({
-        replicaId,
-        descriptor: undefined,
-        config: configStateOf(undefined),
-        confVersionSeen,
-        installing: undefined,
-      }),
-    });
+    beginEmptyLog(log, replicaId, confVersionSeen);
     this.#options.logger.info('replica created, waits for a snapshot', { range: rangeId, replicaId });
     return this.#newReplica({
       rangeId,
@@ -573,6 +569,7 @@ export class Store {
         addChild: (descriptor, replicaId, machine) => {
           const child = this.#addChild(descriptor, replicaId, machine);
           machine.attach?.(child);
+          child.isMachineOpen = true;
           return child;
         },
       },
@@ -622,6 +619,7 @@ export class Store {
     replica.installation = this.#receiver.install(replica, meta).then(
       () => {
         replica.installation = undefined;
+        replica.isMachineOpen = true;
         if (replica.isClosed) return;
         replica.raft.snapshotInstalled(meta);
         this.#options.onReplicaChanged?.(replica.rangeId);

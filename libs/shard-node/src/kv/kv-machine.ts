@@ -67,6 +67,9 @@ export interface KvEnvironment extends DamageListener {
 /** Requests looked at in one turn: some milliseconds of work. */
 const CALLS_PER_TURN_MAX = 1_024;
 
+/** After a refused stale read: the next replica is asked nearly at once. */
+const STALE_RETRY_MS = 5;
+
 /** Work that waits until the command at `index` is visible. */
 interface AfterPublished {
   readonly index: LogIndex;
@@ -204,6 +207,28 @@ export class KvMachine implements StateMachine {
   }
 
   /**
+   * Refuses a read when the range was closed or cut since the call was looked at: its keys are elsewhere now,
+   * or some are. Asked where the read takes its view.
+   */
+  refusesAsMoved(call: KvCall): boolean {
+    if (this.#isClosed) call.failNotLeader(this.replica.leaderStoreId);
+    else if (call.request.epochVersion !== this.#descriptor.epoch.version) {
+      call.failEpoch(this.#descriptor, this.#elsewhere(call.request.key));
+    } else return false;
+    return true;
+  }
+
+  /** Refuses a stale read of a replica that has no state worth showing; another replica is to be asked. */
+  refusesAsStale(call: KvCall): boolean {
+    const { staleRefusal } = this.replica;
+    if (staleRefusal === undefined) return false;
+    call.fail('UNAVAILABLE', `this replica serves no stale reads: ${staleRefusal}`, {
+      retryAfterMs: STALE_RETRY_MS,
+    });
+    return true;
+  }
+
+  /**
    * Gives back the memory of outcomes that are past their time, in a range where nothing has happened since.
    */
   forgetOldOutcomes(): void {
@@ -293,10 +318,7 @@ export class KvMachine implements StateMachine {
   }
 
   #serveStale(call: KvCall): void {
-    if (!this.replica.isConsistent) {
-      call.fail('UNAVAILABLE', 'the replica is catching up after a restart', { retryAfterMs: 50 });
-      return;
-    }
+    if (this.refusesAsStale(call)) return;
     this.load.countRead();
     if (call.request.op === KvOp.get) this.#reads.addStale(call);
     else this.#scans.addStale(call);

@@ -99,6 +99,23 @@ describe('linearizable reads', () => {
     expect(valueOf(second)).toBeUndefined();
   });
 
+  it('do not look for a key in a range that gave it away while the quorum was asked', async () => {
+    const rig = await KvRig.leading();
+    await rig.put('k', 'v');
+    rig.replica.hasLeaseNow = false;
+    const kept = rig.send(get('a'));
+    const given = rig.send(get('k'));
+    const atTimestamp = rig.send(
+      get('k', { consistency: ReadConsistency.timestamp, readTimestamp: rig.max }),
+    );
+    await rig.turn();
+    rig.machine.split(descriptorOf('', 'c', 2), [descriptorOf('c', '', 2, 8)]);
+    rig.machine.descriptorChanged(descriptorOf('', 'c', 2));
+    rig.replica.answerReads(true);
+    await settle();
+    for (const sent of [kept, given, atTimestamp]) expect(codeOf(sent)).toBe('EPOCH_MISMATCH');
+  });
+
   it('are sent on when the quorum does not confirm', async () => {
     const rig = await KvRig.leading();
     rig.replica.hasLeaseNow = false;
@@ -207,7 +224,7 @@ describe('stale reads', () => {
     await rig.turn();
     expect(valueOf(two)).toBe('v2');
     expect(unpackRows(answerOf(scan).rows).map((row) => Buffer.from(row.value).toString())).toEqual(['v2']);
-    rig.replica.isConsistent = false;
+    rig.replica.staleRefusal = 'it is a learner';
     const unsure = rig.send(stale);
     const linearizable = rig.send(get('k'));
     await rig.turn();
@@ -284,6 +301,41 @@ describe('scans', () => {
     const later = rig.send(scan);
     await rig.turn();
     expect(answerOf(later).rows.count).toBe(1);
+  });
+
+  it.each([true, false])(
+    'and reads at a timestamp are never confirmed by a leader that did not see it (page kept: %s)',
+    async (isKept) => {
+      const rig = await filled();
+      const readTimestamp = timestamp(rig.max + 1);
+      if (isKept) for (let times = 0; times < 2; times += 1) await page(rig, { readTimestamp });
+      const fields = { consistency: ReadConsistency.timestamp, readTimestamp };
+      // They wait for a write that is under way, and the leader is deposed meanwhile.
+      rig.send(put('z', 'new'));
+      const scan = rig.send({ op: KvOp.scan, key: bytes(''), ...fields });
+      const found = rig.send(get('a', fields));
+      await rig.turn();
+      expect([scan.answers, found.answers]).toEqual([[], []]);
+      rig.replica.stepDown();
+      // The next leader answers, and may write at or below the timestamp afterwards.
+      rig.replica.answerReads(true);
+      await settle();
+      expect([codeOf(scan), codeOf(found)]).toEqual(['NOT_LEADER', 'NOT_LEADER']);
+    },
+  );
+
+  it('of whatever is applied are refused when a snapshot began while they waited for a slot', async () => {
+    let letGo = (): void => undefined;
+    const delay = (): Promise<void> => new Promise((resolve) => (letGo = resolve));
+    const rig = await KvRig.leading({ limits: { scansMax: 1 } });
+    await rig.put('a', '1');
+    const slow = rig.environment.scanSlots.run(delay);
+    const scan = rig.send({ op: KvOp.scan, key: bytes(''), consistency: ReadConsistency.stale });
+    await rig.turn();
+    rig.replica.staleRefusal = 'a snapshot is replacing its state';
+    letGo();
+    await settle();
+    expect([slow, codeOf(scan)]).toEqual([true, 'UNAVAILABLE']);
   });
 
   it('do not look complete when the range was cut while they waited for the quorum', async () => {

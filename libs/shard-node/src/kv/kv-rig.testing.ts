@@ -94,7 +94,7 @@ export class FakeReplica implements ReplicaHandle {
   term: Term = term(5);
   leaderStoreId: StoreId = storeId(1);
   isFrozen = false;
-  isConsistent = true;
+  staleRefusal: string | undefined;
   hasLeaseNow = true;
   /** What the next proposals are refused with. */
   refusal: Extract<ProposeResult, { type: 'refused' }>['reason'] | undefined;
@@ -132,6 +132,11 @@ export class FakeReplica implements ReplicaHandle {
 
   readIndex(callback: (confirmed: boolean) => void): void {
     this.readIndexes.push(callback);
+  }
+
+  confirmLeadership(callback: (confirmed: boolean) => void): void {
+    if (this.isLeader) this.readIndexes.push(callback);
+    else callback(false);
   }
 
   answerReads(confirmed: boolean): void {

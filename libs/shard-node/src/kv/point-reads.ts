@@ -3,6 +3,7 @@ import { encodeVersionToken, isVersionLiveAt, rowCacheKey, type VersionRecord } 
 import { ReadConsistency } from '@cairn/wire';
 
 import type { ColdRow } from './cold-reads.js';
+import { readConfirmed } from './confirmed-view.js';
 import { failRead } from './damage.js';
 import type { KvCall } from './kv-call.js';
 import type { KvEnvironment, KvMachine } from './kv-machine.js';
@@ -15,9 +16,8 @@ interface StartedRead {
 }
 
 /**
- * Serves point reads. The order is what makes them linearizable: first the data (or a view of it), then the
- * lease, asked with a fresh clock and once for the whole turn. Without a lease one round of heartbeats
- * confirms all reads of the turn.
+ * Serves point reads. What makes them linearizable is the order that `readConfirmed` keeps, once for the whole
+ * turn: without a lease one round of heartbeats confirms all reads of the turn.
  */
 export class PointReads {
   readonly #environment: KvEnvironment;
@@ -45,25 +45,26 @@ export class PointReads {
     if (this.#newest.length === 0) return;
     const calls = this.#newest;
     this.#newest = [];
-    this.#confirm(calls, () => {
-      for (const call of calls) this.#finish(this.#start(call));
+    const { replica } = this.#machine;
+    readConfirmed<readonly StartedRead[]>(replica, this.#environment.clock, 'any-leader', {
+      take: () => this.#startAll(calls),
+      use: (started) => {
+        for (const read of started) this.#finish(read);
+      },
+      drop: (started) => {
+        for (const read of started) forget(read);
+      },
+      refused: () => {
+        for (const call of calls) call.failNotLeader(replica.leaderStoreId);
+      },
     });
   }
 
-  #confirm(calls: readonly KvCall[], afterRound: () => void): void {
-    const started = calls.map((call) => this.#start(call));
-    if (this.#machine.replica.hasLease(this.#environment.clock.nowMs())) {
-      for (const read of started) this.#finish(read);
-      return;
-    }
-    for (const { cold } of started) cold?.catch(() => undefined);
-    this.#machine.replica.readIndex((confirmed) => {
-      if (confirmed) {
-        afterRound();
-        return;
-      }
-      for (const call of calls) call.failNotLeader(this.#machine.replica.leaderStoreId);
-    });
+  /** A range that was cut or closed while a round was under way has its keys elsewhere, or nowhere here. */
+  #startAll(calls: readonly KvCall[]): StartedRead[] {
+    const started: StartedRead[] = [];
+    for (const call of calls) if (!this.#machine.refusesAsMoved(call)) started.push(this.#start(call));
+    return started;
   }
 
   #start(call: KvCall): StartedRead {
@@ -101,35 +102,37 @@ export class PointReads {
   #addAtTimestamp(call: KvCall): void {
     this.#environment.timestamps.observe(call.request.readTimestamp);
     this.#machine.whenPublished(() => {
-      this.#readAt(call, true);
+      this.#readAt(call);
     });
   }
 
-  #readAt(call: KvCall, needsLease: boolean): void {
+  #readAt(call: KvCall): void {
     const { replica } = this.#machine;
-    if (this.#machine.isClosed) {
-      call.failNotLeader(replica.leaderStoreId);
-      return;
-    }
-    if (this.#machine.refusesAsTooOld(call)) return;
     const at = call.request.readTimestamp;
-    const cached = this.#environment.rowCache.get(rowCacheKey(call.request.key));
-    const isKnown = cached !== undefined && cached.timestamp <= at;
-    const { row, cold } = startedWith(
-      call,
-      isKnown ? cached : this.#machine.coldReads.at(call.request.key, at),
-    );
-    if (needsLease && !replica.hasLease(this.#environment.clock.nowMs())) {
-      cold?.catch(() => undefined);
-      replica.readIndex((confirmed) => {
-        if (confirmed) this.#readAt(call, false);
-        else call.failNotLeader(replica.leaderStoreId);
-      });
-      return;
-    }
-    if (cold === undefined) respondRow(call, row, at);
-    else this.#finishCold(call, cold, at);
+    readConfirmed<StartedRead>(replica, this.#environment.clock, 'this-leader', {
+      take: () => this.#startAt(call, at),
+      use: ({ row, cold }) => {
+        if (cold === undefined) respondRow(call, row, at);
+        else this.#finishCold(call, cold, at);
+      },
+      drop: forget,
+      refused: () => {
+        call.failNotLeader(replica.leaderStoreId);
+      },
+    });
   }
+
+  #startAt(call: KvCall, at: Timestamp): StartedRead | undefined {
+    if (this.#machine.refusesAsMoved(call) || this.#machine.refusesAsTooOld(call)) return undefined;
+    const cached = this.#environment.rowCache.get(rowCacheKey(call.request.key));
+    if (cached !== undefined && cached.timestamp <= at) return startedWith(call, cached);
+    return startedWith(call, this.#machine.coldReads.at(call.request.key, at));
+  }
+}
+
+/** Of a view that another takes the place of: whether the engine could read it does not matter any more. */
+function forget({ cold }: StartedRead): void {
+  cold?.catch(() => undefined);
 }
 
 function startedWith(call: KvCall, found: ColdRow): StartedRead {

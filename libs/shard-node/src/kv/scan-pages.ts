@@ -11,6 +11,7 @@ import {
 } from '@cairn/mvcc';
 import type { PackedRows } from '@cairn/wire';
 
+import { readConfirmed } from './confirmed-view.js';
 import { failRead } from './damage.js';
 import type { KvCall } from './kv-call.js';
 import type { KvEnvironment, KvMachine } from './kv-machine.js';
@@ -70,6 +71,12 @@ interface PageSpan {
   readonly rest: Buffer | undefined;
 }
 
+/** A page that is kept, as it answers a call. */
+interface CachedPage {
+  readonly rows: PackedRows;
+  readonly resumeKey: Buffer | undefined;
+}
+
 /** A page on its way out of the engine. */
 interface EngineRead {
   readonly span: PageSpan;
@@ -89,28 +96,52 @@ export class ScanPages {
   }
 
   /**
-   * A page at the request's timestamp, on the leader; see `PointReads` for why it waits and in which order it
-   * looks.
+   * A page at the request's timestamp, on the leader; see `PointReads` for why it waits.
    */
   add(call: KvCall): void {
     this.#environment.timestamps.observe(call.request.readTimestamp);
     this.#machine.whenPublished(() => {
-      if (!this.#answerFromCache(call, true)) this.#occupy(call, () => this.#readConfirmed(call));
+      if (isCacheable(call)) this.#answerFromCache(call);
+      else this.#occupy(call, () => this.#readConfirmed(call));
     });
   }
 
   addStale(call: KvCall): void {
-    this.#occupy(call, () => this.#readPage(call, this.#open(call, undefined), this.#machine.readNow));
+    this.#occupy(call, async () => {
+      // It may have waited for its slot: what holds for the view is asked where it is taken.
+      if (this.#machine.refusesAsMoved(call) || this.#machine.refusesAsStale(call)) return;
+      await this.#readPage(call, this.#open(call, undefined), this.#machine.readNow);
+    });
   }
 
-  /** Answers whether the call is settled or will be, without the engine. */
-  #answerFromCache(call: KvCall, needsLease: boolean): boolean {
-    const { replica, scanCache } = this.#machine;
+  /** From a page that is kept; without one, from the engine. */
+  #answerFromCache(call: KvCall): void {
+    const { replica } = this.#machine;
+    readConfirmed<CachedPage>(replica, this.#environment.clock, 'this-leader', {
+      take: () => {
+        if (this.#isRefused(call)) return undefined;
+        const found = this.#findKept(call);
+        if (found === undefined) this.#occupy(call, () => this.#readConfirmed(call));
+        return found;
+      },
+      use: ({ rows, resumeKey }) => {
+        const response = call.newResponse();
+        response.rows = rows;
+        response.resumeKey = resumeKey;
+        response.timestamp = call.request.readTimestamp;
+        call.respond(response);
+      },
+      drop: () => undefined,
+      refused: () => {
+        call.failNotLeader(replica.leaderStoreId);
+      },
+    });
+  }
+
+  #findKept(call: KvCall): CachedPage | undefined {
     const { request } = call;
-    if (this.#isRefused(call)) return true;
-    if (!isCacheable(call)) return false;
     const span = this.#spanOf(call);
-    const found = scanCache.read(
+    const found = this.#machine.scanCache.read(
       {
         key: span.start,
         endKey: span.end.length === 0 ? undefined : span.end,
@@ -119,20 +150,7 @@ export class ScanPages {
       },
       request.readTimestamp,
     );
-    if (found === undefined) return false;
-    if (needsLease && !replica.hasLease(this.#environment.clock.nowMs())) {
-      replica.readIndex((confirmed) => {
-        if (!confirmed) call.failNotLeader(replica.leaderStoreId);
-        else if (!this.#answerFromCache(call, false)) this.#occupy(call, () => this.#readConfirmed(call));
-      });
-      return true;
-    }
-    const response = call.newResponse();
-    response.rows = found.rows;
-    response.resumeKey = found.resumeKey ?? span.rest;
-    response.timestamp = request.readTimestamp;
-    call.respond(response);
-    return true;
+    return found === undefined ? undefined : { rows: found.rows, resumeKey: found.resumeKey ?? span.rest };
   }
 
   #occupy(call: KvCall, work: () => Promise<void>): void {
@@ -147,25 +165,34 @@ export class ScanPages {
     if (!accepted) call.fail('RESOURCE_EXHAUSTED', 'too many scans wait on this node', { retryAfterMs: 50 });
   }
 
-  async #readConfirmed(call: KvCall): Promise<void> {
+  /** Settles when the call is answered; rejects with what the engine throws. */
+  #readConfirmed(call: KvCall): Promise<void> {
     const { replica } = this.#machine;
     const { readTimestamp } = call.request;
-    if (this.#isRefused(call)) return;
-    let read = this.#open(call, readTimestamp);
-    if (!replica.hasLease(this.#environment.clock.nowMs())) {
-      this.#giveUp(read);
-      await read.iterator.close();
-      const confirmed = await new Promise<boolean>((resolve) => {
-        replica.readIndex(resolve);
+    return new Promise((resolve, reject) => {
+      readConfirmed<EngineRead>(replica, this.#environment.clock, 'this-leader', {
+        take: () => {
+          try {
+            if (!this.#isRefused(call)) return this.#open(call, readTimestamp);
+            resolve();
+          } catch (error) {
+            reject(error instanceof Error ? error : new Error(String(error)));
+          }
+          return undefined;
+        },
+        use: (read) => {
+          this.#readPage(call, read, readTimestamp).then(resolve, reject);
+        },
+        drop: (read) => {
+          this.#giveUp(read);
+          read.iterator.close().catch(reject);
+        },
+        refused: () => {
+          call.failNotLeader(replica.leaderStoreId);
+          resolve();
+        },
       });
-      if (!confirmed) {
-        call.failNotLeader(replica.leaderStoreId);
-        return;
-      }
-      if (this.#isRefused(call)) return;
-      read = this.#open(call, readTimestamp);
-    }
-    await this.#readPage(call, read, readTimestamp);
+    });
   }
 
   /**
@@ -173,11 +200,7 @@ export class ScanPages {
    * was collected only part of the versions; the answer must not look complete.
    */
   #isRefused(call: KvCall): boolean {
-    const { descriptor, isClosed, replica } = this.#machine;
-    if (isClosed) call.failNotLeader(replica.leaderStoreId);
-    else if (descriptor.epoch.version !== call.request.epochVersion) call.failEpoch(descriptor);
-    else this.#machine.refusesAsTooOld(call);
-    return call.isDone;
+    return this.#machine.refusesAsMoved(call) || this.#machine.refusesAsTooOld(call);
   }
 
   /** The part of the request's span that lies in this range. */

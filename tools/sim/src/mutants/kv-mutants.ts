@@ -90,11 +90,11 @@ export const KV_MUTANTS: readonly Mutant[] = [
     from: 16,
     breaks: 'whoever thinks that it leads answers reads at once',
     promise: 'a read sees every write that was acknowledged before it',
-    file: 'libs/shard-node/src/kv/point-reads.ts',
+    file: 'libs/shard-node/src/kv/confirmed-view.ts',
     edits: [
       {
-        find: 'if (this.#machine.replica.hasLease(this.#environment.clock.nowMs())) {',
-        replace: 'if (this.#machine.replica.isReadyLeader) {',
+        find: 'if (replica.hasLease(clock.nowMs())) {',
+        replace: 'if (replica.isReadyLeader) {',
       },
     ],
     run: {

@@ -1,0 +1,63 @@
+import { describe, expect, it } from '@jest/globals';
+import { rangeId, replicaId } from '@cairn/base';
+
+import { StoresRig } from './stores.testing.js';
+
+describe('the birth of a replica', () => {
+  it('is tried again when its machine does not open, instead of never applying anything', async () => {
+    const rig = await StoresRig.open(3, {
+      prepare: (id, machine) => {
+        if (id === 3) machine.failuresLeft = 2;
+      },
+    });
+    await expect(rig.create()).rejects.toThrow('the engine cannot read');
+    const replica = rig.replicaAt(3);
+    expect(replica.staleRefusal).toBe('it has no state yet');
+    await rig.run(2_000);
+    rig.replicaAt(1).propose(Buffer.from('k'));
+    await rig.run(500);
+    expect(rig.at(3).machines.get(rangeId(1))?.applied).toEqual(['k']);
+    expect(replica.staleRefusal).toBeUndefined();
+    expect(rig.at(3).warnings).toHaveLength(2);
+  });
+
+  it('is told to the leader that counted on the hold of the empty replica that was there before', async () => {
+    const rig = await StoresRig.open(3);
+    rig.hasSnapshots = false;
+    const descriptor = await rig.create(3, { createdAt: 2 });
+    const supporter = (): string | undefined => {
+      const { support } = rig.replicaAt(1);
+      if (support?.kind !== 'leading') return undefined;
+      return support.members.find((member) => member.replicaId === replicaId(13))?.state;
+    };
+    await rig.run(1_000);
+    const empty = rig.replicaAt(3);
+    expect([empty.isInitialised, supporter()]).toEqual([false, 'vouched']);
+    // From here on store 1 hears of store 3, but not the other way round.
+    rig.passes = (from, to) => from !== 1 || to !== 3;
+    await rig.scheduler.settle(rig.at(3).store.createReplica(descriptor));
+    await rig.run(60);
+    expect([empty.isClosed, empty.support, supporter()]).toEqual([true, undefined, 'alone']);
+  });
+});
+
+describe('a replica whose state is on its way', () => {
+  it('serves no stale reads before its snapshot is installed', async () => {
+    let hold: Promise<void> = Promise.resolve();
+    let letGo = (): void => undefined;
+    const rig = await StoresRig.open(3, { engineDelay: (id) => (id === 3 ? hold : Promise.resolve()) });
+    await rig.create(3, { createdAt: 2 });
+    hold = new Promise((resolve) => {
+      letGo = resolve;
+    });
+    rig.replicaAt(1).propose(Buffer.from('k'));
+    await rig.run(1_000);
+    const replica = rig.replicaAt(3);
+    // Clients reach its machine already, and its rows are not there.
+    expect(replica.machine).toBeDefined();
+    expect(replica.staleRefusal).toBe('it has no state yet');
+    letGo();
+    await rig.run(1_000);
+    expect(replica.staleRefusal).toBeUndefined();
+  });
+});

@@ -1,7 +1,7 @@
 import type { LogIndex, RangeDescriptor, RangeId, ReplicaId, Term } from '@cairn/base';
 import type { Clock, Rng } from '@cairn/ports';
 import { RaftNode, type ConfigState } from '@cairn/raft';
-import type { RaftLog } from '@cairn/raft-log';
+import type { RaftLog, RangeLog } from '@cairn/raft-log';
 
 import { encodeCheckpointState } from './checkpoint-state.js';
 import { configStateOf } from './membership.js';

@@ -140,8 +140,8 @@ class SharedLog implements RaftLog, LogHost {
     return this.#stage.stagedBytes;
   }
 
-  get isCongested(): boolean {
-    return this.#stage.stagedBytes >= this.#options.stagedBytesMax;
+  get stagedBytesMax(): number {
+    return this.#options.stagedBytesMax;
   }
 
   rangeIds(): RangeId[] {

@@ -1,4 +1,4 @@
-import { assert } from '@cairn/base';
+import { assert, BoundedBytes } from '@cairn/base';
 import type { LogMemory } from './log-memory.js';
 import { getU32 } from './record-format.js';
 import {
@@ -43,6 +43,7 @@ export interface StageStart {
 export interface StageLimits {
   readonly segmentBytes: number;
   readonly blockBytesMax: number;
+  readonly stagedBytesMax: number;
 }
 
 /**
@@ -59,7 +60,8 @@ export class Stage {
   #offset: number;
   #sequence: number;
   #previousEnd: number;
-  #stagedBytes = 0;
+  /** Records added and not yet released, counted by blocks. Nothing is refused here: see `RaftLog`. */
+  readonly #staged: BoundedBytes;
 
   // The open block. `#recordCount` 0 = none is open.
   #recordCount = 0;
@@ -77,6 +79,10 @@ export class Stage {
     this.#memory = memory;
     this.#segmentBytes = limits.segmentBytes;
     this.#blockBytesMax = limits.blockBytesMax;
+    this.#staged = new BoundedBytes({
+      name: 'raft log records that wait for the disk',
+      limit: limits.stagedBytesMax,
+    });
     this.#epoch = start.epoch;
     this.#offset = start.offset;
     this.#sequence = start.sequence;
@@ -85,7 +91,7 @@ export class Stage {
 
   /** Record bytes added and not yet released. */
   get stagedBytes(): number {
-    return this.#stagedBytes;
+    return this.#staged.used;
   }
 
   get isEmpty(): boolean {
@@ -120,7 +126,7 @@ export class Stage {
     this.#digest = mixDigest(this.#digest, getU32(record, 0));
     this.#recordCount += 1;
     this.#bodyBytes += bytes;
-    this.#stagedBytes += bytes;
+    this.#staged.resize(0, bytes);
     return position;
   }
 
@@ -134,7 +140,7 @@ export class Stage {
 
   /** The write of a block ended. */
   release(block: SealedBlock): void {
-    this.#stagedBytes -= block.recordBytes;
+    this.#staged.give(block.recordBytes);
   }
 
   #open(firstRecordBytes: number): void {
@@ -148,6 +154,7 @@ export class Stage {
     const blockOffset = this.#offset === 0 ? SEGMENT_HEADER_BYTES : this.#offset;
     this.#bodyOffset = blockOffset + BLOCK_HEADER_BYTES;
     this.#bodyBytes = 0;
+    this.#staged.take(0);
     this.#digest = startDigest(this.#epoch, this.#sequence);
     if (this.#offset === 0) {
       this.#parts.push(encodeSegmentHeader({ epoch: this.#epoch, previousEnd: this.#previousEnd }));

@@ -22,11 +22,11 @@ export interface RaftLog {
   /** Record bytes that are staged or being written, and not durable yet. */
   readonly stagedBytes: number;
   /**
-   * The disk is behind: `stagedBytes` has reached `stagedBytesMax`. Whoever can refuse entries (a follower an
-   * append before its core has taken it, a leader a proposal) refuses them now. What was taken before is still
+   * The disk is behind when `stagedBytes` reaches this. Whoever can refuse entries (a follower an append
+   * before its core has taken it, a leader a proposal) refuses them then. What was taken before is still
    * staged; nothing that a core has taken is refused by the log.
    */
-  readonly isCongested: boolean;
+  readonly stagedBytesMax: number;
   /** Removes all trace of a range; staged like the rest. */
   removeRange(rangeId: RangeId): void;
   /**

@@ -7,7 +7,8 @@ import type { StoreOptions } from './store.js';
  * is damaged.
  */
 export async function openStoreLog(options: StoreOptions): Promise<RaftLog> {
-  const { disk, directory, clock, logger, metrics, logSegmentBytes, logCacheBytes } = options;
+  const { disk, directory, clock, logger, metrics, logSegmentBytes, logCacheBytes, logStagedBytesMax } =
+    options;
   await disk.makeDirectory(`${directory}/log`);
   await disk.makeDirectory(`${directory}/snapshots`);
   return openRaftLog({
@@ -19,6 +20,7 @@ export async function openStoreLog(options: StoreOptions): Promise<RaftLog> {
     options: {
       ...(logSegmentBytes === undefined ? {} : { segmentBytes: logSegmentBytes }),
       ...(logCacheBytes === undefined ? {} : { cacheBytesMax: logCacheBytes }),
+      ...(logStagedBytesMax === undefined ? {} : { stagedBytesMax: logStagedBytesMax }),
     },
   });
 }

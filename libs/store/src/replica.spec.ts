@@ -37,7 +37,12 @@ function emptyReplica(members: Partial<ConfigState> = {}): Replica {
     appliedIndex: logIndex(0),
     appliedTerm: term(0),
     consistentAtIndex: logIndex(0),
-    host: { enqueue: () => undefined, proposed: () => undefined },
+    host: {
+      enqueue: () => undefined,
+      proposed: () => undefined,
+      isLogBehind: false,
+      tookIn: () => undefined,
+    },
     spans: new SpanIndex(),
   });
 }

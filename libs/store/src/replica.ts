@@ -17,6 +17,8 @@ import type { SpanIndex } from './span-index.js';
 import type { ReplicaHandle, StateMachine } from './state-machine.js';
 
 const NO_STORE = 0 as StoreId;
+/** To whoever proposes, a full log is like a full window: it comes again a little later. */
+const LOG_BEHIND: ProposeResult = { type: 'refused', reason: 'too-many-uncommitted' };
 /** Members outside the descriptor whose stores are remembered. */
 const CORRESPONDENTS_MAX = 32;
 
@@ -26,6 +28,10 @@ export interface ReplicaHost {
   enqueue(replica: Replica): void;
   /** Its core was given something to do: in its own turn that is seen to, else it is put into the queue. */
   proposed(replica: Replica): void;
+  /** The log's disk is behind: no more entries are taken in. */
+  readonly isLogBehind: boolean;
+  /** The core took in so many bytes of entries. */
+  tookIn(replica: Replica, bytes: number): void;
 }
 
 export interface ReplicaParts {
@@ -80,6 +86,8 @@ export class Replica implements ReplicaHandle {
   /** Loads whose entries are held until the next turn: one per member at most. */
   readonly #turnWaiters: (() => void)[] = [];
   readonly applyQueue = new ApplyQueue();
+  /** Payload bytes that the core took in and the turn has not staged yet. */
+  unstagedBytes = 0;
   isInApplyList = false;
   /** A split or a snapshot is being carried out: the applier leaves the replica alone. */
   isApplyBlocked = false;
@@ -233,8 +241,12 @@ export class Replica implements ReplicaHandle {
   }
 
   propose(command: Uint8Array): ProposeResult {
+    if (this.#host.isLogBehind && this.isLeader) return LOG_BEHIND;
     const result = this.raft.propose(command);
-    if (result.type === 'accepted') this.#host.proposed(this);
+    if (result.type === 'accepted') {
+      this.#host.tookIn(this, command.length);
+      this.#host.proposed(this);
+    }
     return result;
   }
 

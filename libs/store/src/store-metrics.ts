@@ -72,7 +72,15 @@ export class StoreMetrics {
   }
 
   droppedMessage(
-    reason: 'no-replica' | 'removed' | 'overlap' | 'no-link' | 'link-full' | 'inbound-full' | 'garbled',
+    reason:
+      | 'no-replica'
+      | 'removed'
+      | 'overlap'
+      | 'no-link'
+      | 'link-full'
+      | 'inbound-full'
+      | 'log-behind'
+      | 'garbled',
   ): void {
     this.#droppedMessages.add(1, { reason });
   }

@@ -56,6 +56,8 @@ export interface StoreOptions {
   readonly logSegmentBytes?: number;
   /** Recent log entries kept in memory for followers that are a little behind. */
   readonly logCacheBytes?: number;
+  /** Record bytes that may wait for the log's disk; beyond it no entries are taken in. Default 128 MiB. */
+  readonly logStagedBytesMax?: number;
   readonly links: PeerLinks;
   /** Opens the way for one outgoing snapshot. */
   openSnapshotChannel(to: StoreId): SnapshotChannel;

@@ -1,6 +1,6 @@
 import { assert, type ReplicaId, type Term } from '@cairn/base';
 import type { Clock } from '@cairn/ports';
-import type { Message, Ready } from '@cairn/raft';
+import type { Entry, Message, Ready } from '@cairn/raft';
 import type { RaftLog } from '@cairn/raft-log';
 
 import type { Applier } from './applier.js';
@@ -58,6 +58,8 @@ export class TurnLoop implements ReplicaHost {
   #isScheduled = false;
   #isRunning = false;
   #startedMs = 0;
+  /** Payload bytes that cores took in and that are not in the log yet; with those there: `isLogBehind`. */
+  #unstagedBytes = 0;
   #isStopped = false;
   /** Whose state machine has its turn; what it proposes is carried out right behind it. */
   #current: Replica | undefined;
@@ -86,6 +88,27 @@ export class TurnLoop implements ReplicaHost {
     this.#queued += 1;
   }
 
+  /**
+   * The log's disk is behind: entries that are in no core yet are refused. What the cores took and did not
+   * stage so far counts, too: one turn may take in a lot.
+   */
+  get isLogBehind(): boolean {
+    const { log } = this.#parts;
+    return log.stagedBytes + this.#unstagedBytes >= log.stagedBytesMax;
+  }
+
+  /** A core took entries in; they are staged in the next turn of the replica. */
+  tookIn(replica: Replica, bytes: number): void {
+    replica.unstagedBytes += bytes;
+    this.#unstagedBytes += bytes;
+  }
+
+  /** What the core had taken in is staged, or the replica is gone. */
+  #staged(replica: Replica): void {
+    this.#unstagedBytes -= replica.unstagedBytes;
+    replica.unstagedBytes = 0;
+  }
+
   proposed(replica: Replica): void {
     if (replica !== this.#current) this.enqueue(replica);
   }
@@ -94,11 +117,23 @@ export class TurnLoop implements ReplicaHost {
   step(replica: Replica, message: Message): void {
     const nowMs = this.#isRunning ? this.#startedMs : this.#parts.clock.nowMs();
     const { raft, support } = replica;
+    if (message.type === 'append' && message.entries.length > 0) {
+      // As if it were lost: the leader sends it again. Once the core has it, nobody can refuse it any more.
+      if (this.isLogBehind) {
+        this.#parts.metrics.droppedMessage('log-behind');
+        return;
+      }
+      this.tookIn(replica, payloadBytesOf(message.entries));
+    }
     if (support !== undefined && mayAskForVote(message)) applyContact(replica, support, nowMs);
     raft.step(message, nowMs);
     if (support !== undefined) this.#parts.heartbeats.afterInput(replica);
     if (raft.hasReady()) this.enqueue(replica);
-    else if (!replica.isAwake && !raft.isQuiet) this.#parts.awaken(replica);
+    else {
+      // It took nothing: a snapshot is being installed, for instance.
+      if (replica.unstagedBytes > 0) this.#staged(replica);
+      if (!replica.isAwake && !raft.isQuiet) this.#parts.awaken(replica);
+    }
     if (replica.isAwake && message.type === 'append-response' && raft.owesOnlyNotices) this.#settle(replica);
   }
 
@@ -170,6 +205,7 @@ export class TurnLoop implements ReplicaHost {
   #process(replica: Replica, nowMs: number): void {
     replica.isQueued = false;
     if (replica.isClosed) {
+      this.#staged(replica);
       replica.endTurn();
       return;
     }
@@ -180,6 +216,7 @@ export class TurnLoop implements ReplicaHost {
       this.#current = undefined;
     }
     while (raft.hasReady()) this.#handleReady(replica, raft.takeReady());
+    this.#staged(replica);
     replica.endTurn();
     if (support !== undefined) this.#parts.heartbeats.afterInput(replica);
     if (!replica.isAwake && !raft.isQuiet) this.#parts.awaken(replica);
@@ -286,6 +323,12 @@ export class TurnLoop implements ReplicaHost {
     }
     this.run();
   }
+}
+
+function payloadBytesOf(entries: readonly Entry[]): number {
+  let bytes = 0;
+  for (const entry of entries) bytes += entry.payload.length;
+  return bytes;
 }
 
 /** Whether the hold of the vote may matter: it is only kept per store until it does. */

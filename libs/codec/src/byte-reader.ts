@@ -1,5 +1,7 @@
 import { CairnError } from '@cairn/base';
 
+import { UINT48_MAX } from './byte-writer.js';
+
 /**
  * Reads what `ByteWriter` wrote. Every read is checked against the end: a short or garbled input throws
  * CairnError CORRUPTION, never reads past it. `bytes` answers views of the input.
@@ -76,6 +78,22 @@ export class ByteReader {
       scale *= 128;
     }
     throw new CairnError('CORRUPTION', `varint too long before ${this.#position}`);
+  }
+
+  /** A varint of an id, a term or an index: they fit six bytes, also on disk. */
+  varint48(): number {
+    const value = this.varint();
+    if (value > UINT48_MAX) throw new CairnError('CORRUPTION', `${value} is above 2^48 - 1`);
+    return value;
+  }
+
+  /** Milliseconds of a monotonic clock: neither negative nor infinite. */
+  milliseconds(): number {
+    const value = this.f64();
+    if (!(value >= 0 && value <= Number.MAX_SAFE_INTEGER)) {
+      throw new CairnError('CORRUPTION', `${value} is no time of a clock`);
+    }
+    return value;
   }
 
   /** A view of the next `length` bytes. */

@@ -1,5 +1,12 @@
 import type { StoreId, Timestamp } from '@cairn/base';
-import { FrameType, type KvRequest, type KvResponse, type Session, type SessionHandlers } from '@cairn/wire';
+import {
+  FRAME_CUT_MESSAGES,
+  FrameType,
+  type KvRequest,
+  type KvResponse,
+  type Session,
+  type SessionHandlers,
+} from '@cairn/wire';
 import type { StoreConnector, StoreLink, StoreLinkHandlers } from './store-link.js';
 
 /**
@@ -7,6 +14,9 @@ import type { StoreConnector, StoreLink, StoreLinkHandlers } from './store-link.
  * promises.
  */
 export interface RequestEncoder {
+  /** The frame must be sent before another request is added. */
+  readonly isFull: boolean;
+  readonly count: number;
   add(request: KvRequest): void;
   take(): readonly Uint8Array[];
 }
@@ -66,12 +76,18 @@ class SessionStoreLink implements StoreLink {
   }
 
   send(requests: readonly KvRequest[]): void {
-    for (const request of requests) this.#encoder.add(request);
-    this.#session.send(FrameType.kvRequests, this.#encoder.take());
+    for (const request of requests) {
+      this.#encoder.add(request);
+      if (this.#encoder.isFull) this.#session.send(FrameType.kvRequests, this.#encoder.take());
+    }
+    if (this.#encoder.count > 0) this.#session.send(FrameType.kvRequests, this.#encoder.take());
   }
 
   cancel(sequences: readonly number[]): void {
-    this.#session.send(FrameType.kvCancel, this.#options.encodeCancel(sequences));
+    for (let at = 0; at < sequences.length; at += FRAME_CUT_MESSAGES) {
+      const some = sequences.slice(at, at + FRAME_CUT_MESSAGES);
+      this.#session.send(FrameType.kvCancel, this.#options.encodeCancel(some));
+    }
   }
 
   close(): void {

@@ -111,6 +111,7 @@ export class SessionLinks implements PeerLinks {
     }
     link.encoder.add(rangeId, message, hint);
     if (link.encoder.count === 1) this.#pending.push(link);
+    if (link.encoder.isFull) link.session.send(FrameType.raftMessages, link.encoder.take());
   }
 
   sendHeartbeat(to: StoreId, frame: Buffer): boolean {
@@ -124,7 +125,9 @@ export class SessionLinks implements PeerLinks {
     if (this.#pending.length === 0) return;
     const pending = this.#pending;
     this.#pending = [];
-    for (const link of pending) link.session.send(FrameType.raftMessages, link.encoder.take());
+    for (const { encoder, session } of pending) {
+      if (encoder.count > 0) session.send(FrameType.raftMessages, encoder.take());
+    }
   }
 
   openSnapshotChannel(to: StoreId): SnapshotChannel {

@@ -1,7 +1,15 @@
 import { CairnError, messageOf, type StoreId } from '@cairn/base';
 import { ByteReader, ByteWriter } from '@cairn/codec';
 import type { Clock, Logger, Transport } from '@cairn/ports';
-import { FrameType, openSession, type Hello, type Session, type SessionHandlers } from '@cairn/wire';
+import {
+  FrameType,
+  MESSAGE_BYTES_MAX,
+  openSession,
+  tooLong,
+  type Hello,
+  type Session,
+  type SessionHandlers,
+} from '@cairn/wire';
 
 import { decodeSnapshotAnswer, encodeSnapshotAnswer, type SnapshotAnswer } from './snapshot-frames.js';
 import type { IncomingSnapshot } from './snapshot-receive.js';
@@ -52,12 +60,14 @@ export class SessionSnapshotChannel implements SnapshotChannel {
   }
 
   begin(header: Buffer): Promise<SnapshotAnswer> {
+    if (header.length > MESSAGE_BYTES_MAX) throw tooLong('the header of the snapshot', header.length);
     this.#session.send(FrameType.snapshotBegin, [header]);
     return this.#nextAnswer();
   }
 
   async chunk(rows: Buffer): Promise<void> {
     this.#throwIfClosed();
+    if (rows.length > MESSAGE_BYTES_MAX) throw tooLong('a chunk of the snapshot', rows.length);
     if (this.#session.send(FrameType.snapshotChunk, [rows])) return;
     await new Promise<void>((resolve) => {
       this.#onDrain = resolve;

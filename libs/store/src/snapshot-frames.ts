@@ -59,12 +59,12 @@ export function decodeSnapshotHeader(bytes: Uint8Array): SnapshotHeader {
   }
   const format = reader.u8();
   if (format !== FORMAT) throw new CairnError('FORMAT_TOO_NEW', `snapshot format ${format} is not known`);
-  const rangeId = reader.varint() as RangeId;
-  const from = reader.varint() as ReplicaId;
-  const to = reader.varint() as ReplicaId;
-  const term = reader.varint() as Term;
-  const index = reader.varint() as SnapshotMeta['index'];
-  const lastTerm = reader.varint() as Term;
+  const rangeId = reader.varint48() as RangeId;
+  const from = reader.varint48() as ReplicaId;
+  const to = reader.varint48() as ReplicaId;
+  const term = reader.varint48() as Term;
+  const index = reader.varint48() as SnapshotMeta['index'];
+  const lastTerm = reader.varint48() as Term;
   const config = readConfigState(reader);
   const descriptor = readDescriptor(reader);
   const volatileState = Buffer.from(reader.bytes());

@@ -29,7 +29,7 @@ export function writeDescriptor(writer: ByteWriter, descriptor: RangeDescriptor)
 
 /** Keys are copied out of the input: descriptors live long, frames and log buffers must not. */
 export function readDescriptor(reader: ByteReader): RangeDescriptor {
-  const rangeId = reader.varint() as RangeId;
+  const rangeId = reader.varint48() as RangeId;
   const startKey = Buffer.from(reader.bytes());
   const endKey = Buffer.from(reader.bytes());
   const version = reader.varint();
@@ -37,8 +37,8 @@ export function readDescriptor(reader: ByteReader): RangeDescriptor {
   const count = reader.varint();
   const replicas: ReplicaDescriptor[] = [];
   for (let i = 0; i < count; i += 1) {
-    const replicaId = reader.varint() as ReplicaId;
-    const storeId = reader.varint() as StoreId;
+    const replicaId = reader.varint48() as ReplicaId;
+    const storeId = reader.varint48() as StoreId;
     const role = ROLES[reader.u8()];
     if (role === undefined) throw new CairnError('CORRUPTION', 'unknown replica role in a descriptor');
     replicas.push({ replicaId, storeId, role });

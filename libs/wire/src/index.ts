@@ -2,6 +2,13 @@ export { readDescriptor, writeDescriptor } from './descriptor-codec.js';
 export { decodeBatchRequest } from './grpc-batch-request.js';
 export { encodeBatchResponse } from './grpc-batch-response.js';
 export {
+  FRAME_CUT_BYTES,
+  FRAME_CUT_MESSAGES,
+  FRAME_MESSAGES_MAX,
+  MESSAGE_BYTES_MAX,
+  tooLong,
+} from './frame-limits.js';
+export {
   errorDetailOf,
   fromServiceError,
   grpcStatusOf,

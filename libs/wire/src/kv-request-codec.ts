@@ -1,6 +1,7 @@
 import { assert, CairnError, timestamp, type RangeId } from '@cairn/base';
 import { ByteReader, ByteWriter } from '@cairn/codec';
 
+import { FRAME_CUT_BYTES, FRAME_CUT_MESSAGES, FRAME_MESSAGES_MAX, tooManyMessages } from './frame-limits.js';
 import { newKvRequest } from './kv-factories.js';
 import { KvOp, type Expectation, type KvRequest, type ReadConsistency } from './kv-messages.js';
 
@@ -42,6 +43,11 @@ export class KvRequestEncoder {
 
   get bytes(): number {
     return this.#writer.length;
+  }
+
+  /** The frame must be sent before another request is added: see `FRAME_CUT_BYTES`. */
+  get isFull(): boolean {
+    return this.#count >= FRAME_CUT_MESSAGES || this.#writer.length >= FRAME_CUT_BYTES;
   }
 
   add(request: KvRequest): void {
@@ -124,7 +130,10 @@ function writeOperation(writer: ByteWriter, request: KvRequest): void {
 export function decodeKvRequests(body: Buffer): KvRequest[] {
   const reader = new ByteReader(body);
   const requests: KvRequest[] = [];
-  while (reader.remaining > 0) requests.push(readRequest(reader));
+  while (reader.remaining > 0) {
+    if (requests.length === FRAME_MESSAGES_MAX) throw tooManyMessages('requests');
+    requests.push(readRequest(reader));
+  }
   return requests;
 }
 
@@ -199,6 +208,7 @@ export function encodeKvCancel(sequences: readonly number[]): Buffer[] {
 export function decodeKvCancel(body: Buffer): number[] {
   const reader = new ByteReader(body);
   const sequences: number[] = [];
+  if (body.length > 4 * FRAME_MESSAGES_MAX) throw tooManyMessages('cancellations');
   while (reader.remaining > 0) sequences.push(reader.u32());
   return sequences;
 }

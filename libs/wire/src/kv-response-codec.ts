@@ -2,6 +2,7 @@ import { CairnError, timestamp, type ErrorCode, type StoreId, type Timestamp } f
 import { ByteReader, ByteWriter } from '@cairn/codec';
 
 import { readDescriptor, writeDescriptor } from './descriptor-codec.js';
+import { FRAME_CUT_BYTES, FRAME_CUT_MESSAGES, FRAME_MESSAGES_MAX, tooManyMessages } from './frame-limits.js';
 import { newKvResponse } from './kv-factories.js';
 import { KvOp, type KvError, type KvResponse } from './kv-messages.js';
 import { encodeTimestampField, timestampFieldLength, type PackedRows } from './packed-rows.js';
@@ -33,10 +34,21 @@ const COPIED_VALUE_BYTES_MAX = 4 * 1024;
 export class KvResponseEncoder {
   readonly #writer = new ByteWriter(16 * 1024);
   #parts: Uint8Array[] = [];
+  #partBytes = 0;
   #count = 0;
 
   get count(): number {
     return this.#count;
+  }
+
+  /** Bytes of the body so far. */
+  get bytes(): number {
+    return this.#partBytes + this.#writer.length;
+  }
+
+  /** The frame must be sent before another response is added: see `FRAME_CUT_BYTES`. */
+  get isFull(): boolean {
+    return this.#count >= FRAME_CUT_MESSAGES || this.bytes >= FRAME_CUT_BYTES;
   }
 
   /** Large values are kept by reference until the frame is sent; they must not change. */
@@ -81,7 +93,9 @@ export class KvResponseEncoder {
       return;
     }
     writer.varint(value.length);
-    this.#parts.push(writer.take(), value);
+    const head = writer.take();
+    this.#parts.push(head, value);
+    this.#partBytes += head.length + value.length;
   }
 
   /** The frame's body; the encoder is empty afterwards. */
@@ -91,6 +105,7 @@ export class KvResponseEncoder {
     const parts = [head.take(), ...this.#parts];
     if (this.#writer.length > 0) parts.push(this.#writer.take());
     this.#parts = [];
+    this.#partBytes = 0;
     this.#count = 0;
     return parts;
   }
@@ -111,7 +126,10 @@ export function decodeKvResponses(body: Buffer): { maxTimestamp: Timestamp; resp
   const reader = new ByteReader(body);
   const maxTimestamp = timestamp(reader.u64());
   const responses: KvResponse[] = [];
-  while (reader.remaining > 0) responses.push(readResponse(reader));
+  while (reader.remaining > 0) {
+    if (responses.length === FRAME_MESSAGES_MAX) throw tooManyMessages('responses');
+    responses.push(readResponse(reader));
+  }
   return { maxTimestamp, responses };
 }
 

@@ -2,6 +2,8 @@ import { CairnError, unreachable, type LogIndex, type RangeId, type ReplicaId, t
 import { ByteReader, ByteWriter } from '@cairn/codec';
 import type { Entry, Message, MessageType } from '@cairn/raft';
 
+import { FRAME_CUT_BYTES, FRAME_CUT_MESSAGES, FRAME_MESSAGES_MAX, tooManyMessages } from './frame-limits.js';
+
 /*
  * A raftMessages frame: messages until its end. Each: type and flags (u8 each), rangeId, from, to and term as
  * varints, the range hint when flagged, then the fields of the type. Entries travel as their log record:
@@ -46,6 +48,9 @@ const Flag = { hint: 1, yes: 2 } as const;
 /** Records above this travel as parts of their own instead of being copied into the frame. */
 const COPIED_RECORD_BYTES_MAX = 2 * 1024;
 
+/** No key is longer, whatever the settings say. */
+const HINT_KEY_BYTES_MAX = 64 * 1024;
+
 /** Collects the messages of a turn for one store into the body of one frame. */
 export class RaftMessageEncoder {
   readonly #format: EntryFormat;
@@ -64,6 +69,11 @@ export class RaftMessageEncoder {
 
   get bytes(): number {
     return this.#bytes + this.#writer.length;
+  }
+
+  /** The frame must be sent before another message is added: see `FRAME_CUT_BYTES`. */
+  get isFull(): boolean {
+    return this.#count >= FRAME_CUT_MESSAGES || this.bytes >= FRAME_CUT_BYTES;
   }
 
   add(rangeId: RangeId, message: Message, hint: RaftRangeHint | undefined): void {
@@ -179,17 +189,23 @@ export function decodeRaftMessages(
   deliver: (rangeId: RangeId, message: Message, hint: RaftRangeHint | undefined) => void,
 ): void {
   const reader = new ByteReader(body);
+  let count = 0;
   while (reader.remaining > 0) {
+    if (count === FRAME_MESSAGES_MAX) throw tooManyMessages('raft messages');
+    count += 1;
     const type = TYPES[reader.u8()];
     if (type === undefined) throw new CairnError('CORRUPTION', 'unknown type of raft message');
     const flags = reader.u8();
-    const rangeId = reader.varint() as RangeId;
-    const from = reader.varint() as ReplicaId;
-    const to = reader.varint() as ReplicaId;
-    const term = reader.varint() as Term;
+    const rangeId = reader.varint48() as RangeId;
+    const from = reader.varint48() as ReplicaId;
+    const to = reader.varint48() as ReplicaId;
+    const term = reader.varint48() as Term;
     let hint: RaftRangeHint | undefined;
     if ((flags & Flag.hint) !== 0) {
       const startKey = Buffer.from(reader.bytes());
+      if (startKey.length > HINT_KEY_BYTES_MAX) {
+        throw new CairnError('CORRUPTION', `a range that begins at a key of ${startKey.length} bytes`);
+      }
       hint = { startKey, confVersion: reader.varint() };
     }
     const head: MessageHead = { rangeId, type, from, to, term, isYes: (flags & Flag.yes) !== 0 };
@@ -212,8 +228,8 @@ function readMessage(reader: ByteReader, head: MessageHead, format: EntryFormat)
   switch (type) {
     case 'pre-vote':
     case 'vote': {
-      const lastIndex = reader.varint() as LogIndex;
-      return { type, from, to, term, lastIndex, lastTerm: reader.varint() as Term, transfer: isYes };
+      const lastIndex = reader.varint48() as LogIndex;
+      return { type, from, to, term, lastIndex, lastTerm: reader.varint48() as Term, transfer: isYes };
     }
     case 'pre-vote-response':
     case 'vote-response':
@@ -221,20 +237,20 @@ function readMessage(reader: ByteReader, head: MessageHead, format: EntryFormat)
     case 'append':
       return readAppend(reader, head, format);
     case 'append-response': {
-      const index = reader.varint() as LogIndex;
-      const hintIndex = reader.varint() as LogIndex;
-      const hintTerm = reader.varint() as Term;
-      const sentAtMs = reader.f64();
+      const index = reader.varint48() as LogIndex;
+      const hintIndex = reader.varint48() as LogIndex;
+      const hintTerm = reader.varint48() as Term;
+      const sentAtMs = reader.milliseconds();
       return { type, from, to, term, index, rejected: isYes, hintIndex, hintTerm, sentAtMs };
     }
     case 'heartbeat': {
-      const commit = reader.varint() as LogIndex;
+      const commit = reader.varint48() as LogIndex;
       const readContext = reader.varint();
-      return { type, from, to, term, commit, readContext, sentAtMs: reader.f64() };
+      return { type, from, to, term, commit, readContext, sentAtMs: reader.milliseconds() };
     }
     case 'heartbeat-response': {
       const readContext = reader.varint();
-      return { type, from, to, term, readContext, sentAtMs: reader.f64() };
+      return { type, from, to, term, readContext, sentAtMs: reader.milliseconds() };
     }
     case 'timeout-now':
       return { type, from, to, term };
@@ -242,7 +258,7 @@ function readMessage(reader: ByteReader, head: MessageHead, format: EntryFormat)
       return { type, from, to, term, context: reader.varint() };
     case 'read-index-response': {
       const context = reader.varint();
-      return { type, from, to, term, context, index: reader.varint() as LogIndex, refused: isYes };
+      return { type, from, to, term, context, index: reader.varint48() as LogIndex, refused: isYes };
     }
     case 'snapshot':
       throw new CairnError('CORRUPTION', 'snapshots do not travel in message frames');
@@ -252,10 +268,10 @@ function readMessage(reader: ByteReader, head: MessageHead, format: EntryFormat)
 }
 
 function readAppend(reader: ByteReader, head: MessageHead, format: EntryFormat): Message {
-  const previousIndex = reader.varint() as LogIndex;
-  const previousTerm = reader.varint() as Term;
-  const commit = reader.varint() as LogIndex;
-  const sentAtMs = reader.f64();
+  const previousIndex = reader.varint48() as LogIndex;
+  const previousTerm = reader.varint48() as Term;
+  const commit = reader.varint48() as LogIndex;
+  const sentAtMs = reader.milliseconds();
   const count = reader.varint();
   const { from, to, term, rangeId } = head;
   const entries: Entry[] = [];

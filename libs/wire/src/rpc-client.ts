@@ -1,6 +1,7 @@
 import { CairnError, messageOf } from '@cairn/base';
 import type { Clock, Logger, Timer, Transport } from '@cairn/ports';
 
+import { MESSAGE_BYTES_MAX, tooLong } from './frame-limits.js';
 import { decodeRpcResponse, encodeRpcCancel, encodeRpcRequest } from './rpc-frames.js';
 import { openSession } from './session.js';
 import {
@@ -56,7 +57,9 @@ export class SessionRpcClient implements RpcClient {
     if (this.#calls.size >= this.#callsMax) {
       throw new CairnError('RESOURCE_EXHAUSTED', `${this.#callsMax} calls are open`, { retryAfterMs: 100 });
     }
-    const body = await this.#exchange(method.name, method.encodeRequest(request), options);
+    const encoded = method.encodeRequest(request);
+    if (encoded.length > MESSAGE_BYTES_MAX) throw tooLong(`the request ${method.name}`, encoded.length);
+    const body = await this.#exchange(method.name, encoded, options);
     return method.decodeResponse(body);
   }
 

@@ -1,6 +1,11 @@
 import { CairnError, type ErrorCode } from '@cairn/base';
 import { ByteReader, ByteWriter } from '@cairn/codec';
 
+/** Longer sentences are cut. */
+const ERROR_MESSAGE_LENGTH_MAX = 4_096;
+/** Longer details are left out: no caller repairs anything by so many. */
+const ERROR_DETAILS_LENGTH_MAX = 1024 * 1024;
+
 /** id u32, time left u32 (ms), method name, then the request to the end of the frame. */
 export function encodeRpcRequest(id: number, timeoutMs: number, method: string): Buffer {
   const writer = new ByteWriter(64);
@@ -37,10 +42,11 @@ export function encodeRpcFailure(id: number, error: CairnError): Buffer {
   const writer = new ByteWriter(256);
   writer.u32(id);
   writer.u8(1);
+  const details = JSON.stringify(error.details);
   writer.string(error.code);
-  writer.string(error.message);
+  writer.string(error.message.slice(0, ERROR_MESSAGE_LENGTH_MAX));
   writer.varint(Math.max(0, Math.ceil(error.retryAfterMs)));
-  writer.string(JSON.stringify(error.details));
+  writer.string(details.length <= ERROR_DETAILS_LENGTH_MAX ? details : '{}');
   return writer.take();
 }
 

@@ -2,6 +2,7 @@ import { assert, CairnError, messageOf } from '@cairn/base';
 import { noopLogger, type Clock, type Logger, type Timer } from '@cairn/ports';
 
 import { decodeRpcRequest, encodeRpcFailure, encodeRpcSuccess, type RpcRequestFrame } from './rpc-frames.js';
+import { MESSAGE_BYTES_MAX, tooLong } from './frame-limits.js';
 import {
   FrameType,
   type Hello,
@@ -118,8 +119,10 @@ class ServedSession {
     this.#calls.set(id, call);
     serve(frame.body, { signal: call.abort.signal, remote }).then(
       (response) => {
-        if (this.#forget(id, call))
+        if (!this.#forget(id, call)) return;
+        if (response.length <= MESSAGE_BYTES_MAX) {
           this.#session.send(FrameType.rpcResponse, [encodeRpcSuccess(id), response]);
+        } else this.#fail(id, tooLong(`the answer to ${method}`, response.length));
       },
       (error: unknown) => {
         if (this.#forget(id, call)) this.#fail(id, this.#asCairnError(method, error));

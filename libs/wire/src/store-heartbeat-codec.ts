@@ -50,7 +50,7 @@ function writeLed(writer: ByteWriter, range: LedRange): void {
 }
 
 function readLed(reader: ByteReader): LedRange {
-  return { rangeId: reader.varint() as RangeId, term: reader.varint() as Term };
+  return { rangeId: reader.varint48() as RangeId, term: reader.varint48() as Term };
 }
 
 function readList<Item>(reader: ByteReader, read: () => Item): Item[] {
@@ -95,7 +95,7 @@ export function decodeStoreHeartbeat(body: Buffer): StoreHeartbeat {
   const generation = reader.varint();
   const sentAtMs = reader.varint();
   const echoSentAtMs = reader.varint();
-  const ended = readList(reader, () => reader.varint() as RangeId);
+  const ended = readList(reader, () => reader.varint48() as RangeId);
   const answers = readList(reader, () => ({
     ...readLed(reader),
     round: reader.varint(),
@@ -103,7 +103,7 @@ export function decodeStoreHeartbeat(body: Buffer): StoreHeartbeat {
   }));
   const released = readList(reader, () => readLed(reader));
   const asks = readList(reader, () => ({ ...readLed(reader), round: reader.varint() }));
-  const commits = readList(reader, () => ({ ...readLed(reader), commit: reader.varint() as LogIndex }));
+  const commits = readList(reader, () => ({ ...readLed(reader), commit: reader.varint48() as LogIndex }));
   reader.expectEnd();
   return { generation, sentAtMs, echoSentAtMs, ended, answers, released, asks, commits };
 }

@@ -4,6 +4,11 @@ export interface KvLimits {
   readonly callsMax: number;
   /** … and bytes of their keys and values. Default 64 MiB. */
   readonly callBytesMax: number;
+  /**
+   * Bytes of answers that may wait for one connection to take them; a value or page beyond it is refused with
+   * RESOURCE_EXHAUSTED. Default 64 MiB.
+   */
+  readonly answerBytesMax: number;
   /** Payload bytes after which a turn closes one log entry and begins the next. Default 512 KiB. */
   readonly entryBytesMax: number;
   /** Scan pages and range deletions that read the engine at once. Default 32. */
@@ -19,6 +24,7 @@ export interface KvLimits {
 export const DEFAULT_KV_LIMITS: KvLimits = {
   callsMax: 65_536,
   callBytesMax: 64 * 1024 * 1024,
+  answerBytesMax: 64 * 1024 * 1024,
   entryBytesMax: 512 * 1024,
   scansMax: 32,
   waitingScansMax: 1_024,

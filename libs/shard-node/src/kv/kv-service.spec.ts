@@ -5,10 +5,13 @@ import { describe, expect, it } from '@jest/globals';
 import {
   decodeKvResponses,
   encodeKvCancel,
+  FRAME_CUT_BYTES,
   FrameType,
   KvOp,
   KvRequestEncoder,
+  MESSAGE_BYTES_MAX,
   newKvRequest,
+  newKvResponse,
   type KvRequest,
   type KvResponse,
   type Session,
@@ -18,20 +21,25 @@ import { DEFAULT_KV_LIMITS, type KvLimits } from './kv-limits.js';
 import { bytes, KvRig } from './kv-rig.testing.js';
 import { KvService, type KvSession } from './kv-service.js';
 
+const MIB = 1024 * 1024;
+
 /** A router's end of the connection. */
 class FakeSession implements Session {
   readonly remote = undefined;
   readonly remoteAddress = 'router';
   readonly isReady = true;
   isClosed = false;
-  readonly queuedBytes = 0;
+  queuedBytes = 0;
+  longestFrame = 0;
   readonly responses: KvResponse[] = [];
   frames = 0;
   timestamp = timestamp(0);
 
   send(type: FrameType, parts: readonly Uint8Array[]): boolean {
     expect(type).toBe(FrameType.kvResponses);
-    const { responses, maxTimestamp } = decodeKvResponses(Buffer.concat(parts));
+    const frame = Buffer.concat(parts);
+    this.longestFrame = Math.max(this.longestFrame, frame.length);
+    const { responses, maxTimestamp } = decodeKvResponses(frame);
     this.responses.push(...responses);
     this.timestamp = maxTimestamp;
     this.frames += 1;
@@ -144,6 +152,50 @@ describe('the key-value door', () => {
     await door.run();
     expect(door.codes).toEqual(['RESOURCE_EXHAUSTED', undefined]);
     expect(door.open).toEqual([0, 0]);
+  });
+
+  const answer = (sequence: number, length: number): KvResponse => ({
+    ...newKvResponse(sequence, KvOp.get),
+    found: true,
+    value: Buffer.alloc(length),
+  });
+
+  it.each([
+    ['100 gets of 1 MiB', 100, MIB],
+    ['64 pages of 4 MiB', 64, 4 * MIB],
+    ['300 gets of one key of 1 MiB', 300, MIB],
+    ['3 values of 32 MiB', 3, 32 * MIB],
+    ['100,000 tiny gets', 100_000, 0],
+  ])('cuts the answers of a turn into frames that can be sent: %s', async (_, count, length) => {
+    const door = await ServiceRig.open();
+    for (let sequence = 1; sequence <= count; sequence += 1) door.door.send(answer(sequence, length));
+    await door.run();
+    expect(door.session.responses.map(({ error }) => error)).toEqual(Array(count).fill(undefined));
+    expect(door.session.longestFrame).toBeLessThan(Math.max(FRAME_CUT_BYTES, length) + FRAME_CUT_BYTES + MIB);
+  });
+
+  it('answers the caller of an answer that no frame can hold with an error', async () => {
+    const door = await ServiceRig.open();
+    door.door.send(answer(1, MESSAGE_BYTES_MAX + 1));
+    door.door.send(answer(2, 10));
+    await door.run();
+    expect(door.codes).toEqual(['INVALID_ARGUMENT', undefined]);
+    expect(door.session.responses[0]?.error?.message).toContain(String(MESSAGE_BYTES_MAX));
+  });
+
+  it('refuses large answers that pile up for a connection, and sends small ones all the same', async () => {
+    const door = await ServiceRig.open({ answerBytesMax: 3 * MIB });
+    door.session.queuedBytes = 2 * MIB;
+    door.door.send(answer(1, MIB / 2));
+    door.door.send(answer(2, MIB));
+    door.door.send(answer(3, 100));
+    await door.run();
+    expect(door.codes).toEqual([undefined, 'RESOURCE_EXHAUSTED', undefined]);
+    expect(door.session.responses[1]?.error?.retryAfterMs).toBeGreaterThan(0);
+    door.session.queuedBytes = 0;
+    door.door.send(answer(4, 8 * MIB));
+    await door.run();
+    expect(door.codes.at(-1)).toBeUndefined();
   });
 
   it('says when it has no replica of the range', async () => {

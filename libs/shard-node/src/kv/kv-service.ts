@@ -1,4 +1,4 @@
-import { IdTable, timestamp, type RangeId, type Timestamp } from '@cairn/base';
+import { CairnError, IdTable, storeId, timestamp, type RangeId, type Timestamp } from '@cairn/base';
 import type { Clock, Counter, Metrics, Tracer } from '@cairn/ports';
 import type { Store } from '@cairn/store';
 import {
@@ -7,6 +7,9 @@ import {
   FrameType,
   KvOp,
   KvResponseEncoder,
+  MESSAGE_BYTES_MAX,
+  newKvResponse,
+  tooLong,
   type KvRequest,
   type KvResponse,
   type Session,
@@ -16,6 +19,10 @@ import { KvCall, type ResponseSink } from './kv-call.js';
 import type { KvLimits } from './kv-limits.js';
 import type { KvMachine } from './kv-machine.js';
 import type { StoreTimestamps } from './store-timestamps.js';
+
+/** Answers up to this are sent whatever waits already: writes must be, and they are bounded by their number. */
+const SMALL_ANSWER_BYTES = 4 * 1024;
+const ANSWERS_RETRY_MS = 25;
 
 export interface KvServiceParts {
   readonly clock: Clock;
@@ -28,8 +35,8 @@ export interface KvServiceParts {
 }
 
 /**
- * The key-value door of a shard node: frames of requests in, frames of answers out, one of each per turn and
- * session. Bounded: beyond `callsMax` open requests or `callBytesMax` of their bytes, new ones are refused
+ * The key-value door of a shard node: frames of requests in, frames of answers out, as few as their bounds
+ * allow per turn and session. Bounded: beyond `callsMax` open requests or `callBytesMax` of their bytes, new ones are refused
  * before anything is spent.
  */
 export class KvService {
@@ -180,7 +187,8 @@ export class KvSession implements ResponseSink {
 
   send(response: KvResponse): void {
     this.#calls.delete(response.sequence);
-    this.#encoder.add(response);
+    this.#encoder.add(payloadBytesOf(response) <= SMALL_ANSWER_BYTES ? response : this.#sendable(response));
+    if (this.#encoder.isFull) this.#sendFrame();
     if (this.#isFlushing) return;
     this.#isFlushing = true;
     this.#parts.clock.defer(() => {
@@ -188,15 +196,48 @@ export class KvSession implements ResponseSink {
     });
   }
 
+  /** An answer that cannot be sent is an error for its caller, and for nobody else. */
+  #sendable(response: KvResponse): KvResponse {
+    const bytes = payloadBytesOf(response);
+    if (bytes > MESSAGE_BYTES_MAX) return refusalOf(response, tooLong('the answer', bytes));
+    const waiting = this.#session.queuedBytes + this.#encoder.bytes;
+    if (waiting === 0 || waiting + bytes <= this.#parts.limits.answerBytesMax) return response;
+    return refusalOf(
+      response,
+      new CairnError('RESOURCE_EXHAUSTED', `${waiting} bytes of answers wait for this connection`, {
+        retryAfterMs: ANSWERS_RETRY_MS,
+      }),
+    );
+  }
+
   #flush(): void {
     this.#isFlushing = false;
-    if (this.#encoder.count === 0 || this.#session.isClosed) return;
-    this.#session.send(FrameType.kvResponses, this.#encoder.take(this.#maxTimestamp()));
+    if (this.#encoder.count > 0) this.#sendFrame();
+  }
+
+  #sendFrame(): void {
+    const frame = this.#encoder.take(this.#maxTimestamp());
+    if (!this.#session.isClosed) this.#session.send(FrameType.kvResponses, frame);
   }
 
   #maxTimestamp(): Timestamp {
     return timestamp(this.#parts.timestamps.max);
   }
+}
+
+function payloadBytesOf(response: KvResponse): number {
+  return (response.value === undefined ? 0 : response.value.length) + response.rows.bytes.length;
+}
+
+/** The same call, answered with an error. */
+function refusalOf({ sequence, op }: KvResponse, error: CairnError): KvResponse {
+  const response = newKvResponse(sequence, op);
+  const { code, message, retryAfterMs } = error;
+  response.error = {
+    ...{ code, message, retryAfterMs, leaderStoreId: storeId(0), descriptors: [], field: '' },
+    isUnclear: false,
+  };
+  return response;
 }
 
 /** Deletions are let through on a full disk: they are how space comes back. */

@@ -1,5 +1,5 @@
 import { CairnError, storeId } from '@cairn/base';
-import type { Disk, Logger } from '@cairn/ports';
+import type { Clock, Disk, Logger } from '@cairn/ports';
 import { saveIdentity, type KnownMember, type NodeIdentity } from '@cairn/store';
 import type { Hello, HelloLife, Session } from '@cairn/wire';
 
@@ -55,6 +55,7 @@ export function groupText(members: readonly MetadataMember[]): string {
 
 export interface MemberGateOptions {
   readonly disk: Disk;
+  readonly clock: Clock;
   readonly directory: string;
   readonly identity: NodeIdentity;
   /** `groupText` of this member's group. */
@@ -91,6 +92,7 @@ export class MemberGate {
       incarnation: incarnation.toString('hex'),
       boots,
       process: process.toString('hex'),
+      unixMs: this.#options.clock.unixMs(),
     };
   }
 

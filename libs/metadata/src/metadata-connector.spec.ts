@@ -37,6 +37,7 @@ async function listen() {
     rng: seededRng(1),
     logger: noopLogger,
     metrics: noopMetrics,
+    wallTime: () => ({ unixMs: clock.unixMs(), isAgreed: true }),
     isMemberLive: () => false,
   });
   await transport.listen(ADDRESS, (connection) => {

@@ -19,6 +19,7 @@ export interface MetadataMetrics {
   timestamps(count: number): void;
   windowExtended(): void;
   clockRefused(): void;
+  clockLeapt(): void;
   idsAllocated(count: number): void;
   /** Reads the gauges before each scrape. */
   watch(read: () => MetadataGauges): void;
@@ -42,7 +43,11 @@ export function createMetadataMetrics(metrics: Metrics): MetadataMetrics {
   );
   const refusals = metrics.counter(
     'cairn_metadata_clock_refusals_total',
-    'Times the wall clock began to be ignored because it was too far ahead.',
+    'Times the wall clocks began to be ignored because they were too far from the timestamps.',
+  );
+  const leaps = metrics.counter(
+    'cairn_metadata_clock_leaps_total',
+    'Times timestamps leapt further than the setting allows, to the time that most members show.',
   );
   const ids = metrics.counter('cairn_metadata_ids_total', 'Ids handed out for ranges and replicas.');
   return {
@@ -60,6 +65,9 @@ export function createMetadataMetrics(metrics: Metrics): MetadataMetrics {
     },
     clockRefused: () => {
       refusals.add(1);
+    },
+    clockLeapt: () => {
+      leaps.add(1);
     },
     idsAllocated: (count) => {
       ids.add(count);

@@ -6,6 +6,7 @@ import type { RpcServer } from '@cairn/wire';
 import { summarizeRanges } from './cluster-view.js';
 import { LeaderMemory } from './leader-memory.js';
 import { Leadership, type MetadataMember } from './leadership.js';
+import type { WallTime } from './member-clocks.js';
 import { createMetadataMetrics, type MetadataGauges } from './metadata-metrics.js';
 import { MetadataService } from './metadata-service.js';
 import type { MetadataStateMachine } from './metadata-state-machine.js';
@@ -30,6 +31,8 @@ export interface MetadataNodeOptions {
   readonly rng: Rng;
   readonly logger: Logger;
   readonly metrics: Metrics;
+  /** What the wall clocks of the group show. */
+  wallTime(): WallTime;
   /** Is another member of the group reachable from here? For the status only. */
   isMemberLive(member: MetadataMember): boolean;
 }
@@ -55,7 +58,14 @@ export function createMetadataNode(options: MetadataNodeOptions): MetadataNode {
   const metrics = createMetadataMetrics(options.metrics);
   const memory = new LeaderMemory();
   const proposer = new Proposer({ machine, group, metrics });
-  const oracle = new TimestampOracle({ clock, logger, metrics, proposer });
+  const oracle = new TimestampOracle({
+    clock,
+    logger,
+    metrics,
+    proposer,
+    wallTime: () => options.wallTime(),
+    isAlone: members.length === 1,
+  });
   const supervisor = new Supervisor({ machine, proposer, memory, clock, logger, expectedStores });
   const leadership = new Leadership({
     machine,

@@ -1,7 +1,7 @@
 import { assert, CairnError, messageOf, rangeId, replicaId, type RangeDescriptor } from '@cairn/base';
 import { timingOf, type MetadataConfig } from '@cairn/config';
 import type { KvEngine } from '@cairn/engine';
-import type { Clock, Connection, Disk, Listener, Logger, Metrics, Rng, Transport } from '@cairn/ports';
+import type { Clock, Connection, Disk, Listener, Logger, Metrics, Rng, Timer, Transport } from '@cairn/ports';
 import {
   DEFAULT_STORE_CONFIG,
   openIdentity,
@@ -13,6 +13,7 @@ import {
 import {
   acceptSession,
   createRpcServer,
+  openSession,
   PROTOCOL_VERSION,
   type Hello,
   type Session,
@@ -22,11 +23,15 @@ import {
 import { formGroup } from './form-group.js';
 import { formedMembers, groupText, MemberGate, plannedMembers } from './group-members.js';
 import type { MetadataMember } from './leadership.js';
+import { MemberClocks } from './member-clocks.js';
 import { createMetadataNode, type MetadataNode } from './metadata-node.js';
 import { MetadataStateMachine } from './metadata-state-machine.js';
 
 /** The metadata service is one group, of its own stores: this is its only range. */
 const METADATA_RANGE = rangeId(0);
+
+/** How often members ask each other what their wall clocks show. */
+const CLOCK_INTERVAL_MS = 10_000;
 
 export interface MemberPorts {
   readonly clock: Clock;
@@ -100,6 +105,8 @@ class Member {
   readonly #sessions = new Set<Session>();
   /** Members that hold a raft session to this one, by store id. */
   readonly #reachable = new Map<number, number>();
+  readonly #clocks: MemberClocks;
+  #clockTimer: Timer | undefined;
   readonly #disownedBy = new Set<string>();
   /** Undefined until the group is formed and the store is open. */
   #owner: SessionOwner | undefined;
@@ -114,8 +121,14 @@ class Member {
     const self = this.#members.find((member) => member.name === name);
     assert(self !== undefined, 'the configuration names this member');
     this.#self = self;
+    this.#clocks = new MemberClocks(
+      ports.clock,
+      name,
+      this.#members.map((member) => member.name),
+    );
     this.#gate = new MemberGate({
       disk: ports.disk,
+      clock: ports.clock,
       directory: dataDirectory,
       identity,
       group: groupText(this.#members),
@@ -209,8 +222,10 @@ class Member {
       rng,
       logger,
       metrics,
+      wallTime: () => this.#clocks.read(),
       isMemberLive: (member) => (this.#reachable.get(member.storeId) ?? 0) > 0,
     });
+    this.#askClocks();
     this.#node = node;
     this.#owner = (session, remote) =>
       remote.purpose === 'rpc' ? server.attach(session) : links.handlersFor(session, remote, store);
@@ -221,6 +236,7 @@ class Member {
       node,
       readiness: () => (group.leaderReplicaId === 0 ? [`the group has no leader${this.#unreachable()}`] : []),
       close: async () => {
+        this.#clockTimer?.cancel();
         node.stop();
         await listener.close();
         for (const session of this.#sessions) session.close();
@@ -229,6 +245,35 @@ class Member {
         await this.#gate.settled();
       },
     };
+  }
+
+  /** Every member tells what its wall clock shows with its hello. */
+  #askClocks(): void {
+    const { transport, clock } = this.#ports;
+    for (const { name, address } of this.#members) {
+      if (name === this.#self.name) continue;
+      const session = openSession({
+        transport,
+        address,
+        clock,
+        logger: this.#context.logger,
+        hello: this.#hello('rpc'),
+        handlers: {
+          onReady: () => {
+            const { remote } = session;
+            if (remote?.life !== undefined && remote.name === name)
+              this.#clocks.heard(name, remote.life.unixMs);
+            session.close();
+          },
+          onFrame: () => undefined,
+          // The next look is soon; until then the clock of this member counts as before, or not at all.
+          onClose: () => undefined,
+        },
+      });
+    }
+    this.#clockTimer = clock.setTimer(CLOCK_INTERVAL_MS, () => {
+      this.#askClocks();
+    });
   }
 
   /** Members that are not connected, for people who wait for a leader. */
@@ -323,6 +368,7 @@ class Member {
   /** @throws CairnError with which the session is refused. */
   #checkRemote(remote: Hello): void {
     if (remote.kind === 'metadata') this.#gate.check(remote);
+    if (remote.life !== undefined) this.#clocks.heard(remote.name, remote.life.unixMs);
     const isForMembers = remote.purpose !== 'rpc';
     if (isForMembers && remote.kind !== 'metadata') {
       throw new CairnError(

@@ -59,12 +59,13 @@ const DEFINITIONS = {
   },
   'timestamp.clock_jump_max_milliseconds': {
     unit: 'milliseconds',
-    default: 366 * 24 * 3_600_000,
-    min: 60_000,
-    max: 10 * 365 * 24 * 3_600_000,
+    default: 5_000,
+    min: 1_000,
+    max: 366 * 24 * 3_600_000,
     description:
-      'A wall clock of the metadata leader that is further ahead of the last timestamps than this is ' +
-      'ignored. Raise it to let timestamps catch up after the whole cluster was stopped for longer.',
+      'Timestamps follow wall clocks at once as far as this; further, in either direction, only when most ' +
+      'members of the metadata service show the same time. Raise it for a while to let them follow clocks that ' +
+      'differ.',
   },
 } as const satisfies Readonly<Record<string, SettingDefinition>>;
 

@@ -10,6 +10,7 @@ import {
 } from '@cairn/base';
 import type { Clock, Logger } from '@cairn/ports';
 
+import type { WallTime } from './member-clocks.js';
 import type { MetadataMetrics } from './metadata-metrics.js';
 import type { Proposer } from './proposer.js';
 import { settingOf } from './settings.js';
@@ -25,6 +26,10 @@ export interface TimestampOracleOptions {
   readonly logger: Logger;
   readonly metrics: MetadataMetrics;
   readonly proposer: Proposer;
+  /** What the wall clocks of the group show. */
+  wallTime(): WallTime;
+  /** The group has no other member whose clock could agree: then a clock is believed when this member opens. */
+  readonly isAlone: boolean;
   /** How far ahead of what is handed out the bound is persisted. Default 3,000; at least 100. */
   readonly windowMs?: number;
 }
@@ -39,18 +44,27 @@ type Phase =
   | { readonly type: 'opening'; readonly term: Term }
   | { readonly type: 'serving'; readonly term: Term };
 
-/** The last reading of the wall clock that was believed, to go on from while it is not. */
+/** A moment of the time that timestamps follow, to go on from by the monotonic clock. */
 interface ClockAnchor {
   readonly unixMs: number;
   readonly nowMs: number;
 }
 
 /**
+ * Timestamps are handed out at most so far ahead of the time they stand for: whoever takes more must wait for it
+ * to pass. Above what a leader finds ahead of it when it begins (a window and a jump).
+ */
+const BORROWED_MS_MAX = 20_000;
+
+/** Timestamps that are far ahead of the clocks pass this much slower until these have caught up. */
+const SLOW_RATE = 0.9;
+
+/**
  * Hands out timestamps that only ever grow, over all leaders. Every timestamp lies below a bound that was
  * replicated before; a new leader starts at the last bound, so it is above everything its predecessors handed
- * out, whatever any clock says. The clock only makes timestamps resemble time: when it stands still or goes
- * back, counting goes on and borrows from the milliseconds to come; when it leaps ahead too far, it is not
- * believed.
+ * out, whatever any clock says. Clocks only make timestamps resemble time: they are followed as far as some
+ * seconds; a leap is followed when most members show it, and otherwise timestamps pass as the monotonic clock
+ * does.
  *
  * Whether this member still leads is not checked here: callers that need it (a timestamp above all that were
  * handed out before the request) confirm leadership between the request and the answer.
@@ -69,7 +83,10 @@ export class TimestampOracle {
   /** Committed: everything handed out stays below. */
   #bound = timestamp(0);
   #jumpMaxMs = Infinity;
+  /** What timestamps follow now: the clocks, or the monotonic time since they were last believed. */
   #anchor: ClockAnchor | undefined;
+  readonly #wallTime: () => WallTime;
+  readonly #isAlone: boolean;
   #isClockRefused = false;
   #extending: Promise<void> | undefined;
 
@@ -80,6 +97,8 @@ export class TimestampOracle {
     this.#logger = options.logger;
     this.#metrics = options.metrics;
     this.#proposer = options.proposer;
+    this.#wallTime = () => options.wallTime();
+    this.#isAlone = options.isAlone;
     this.#windowSteps = windowMs * TIMESTAMP_LOGICAL_STEPS;
   }
 
@@ -134,6 +153,11 @@ export class TimestampOracle {
     const now = this.#physical(this.#bound);
     const first = now > this.#next ? now : this.#next;
     const end = first + count;
+    const borrowedMs = (end - now) / TIMESTAMP_LOGICAL_STEPS;
+    if (borrowedMs > BORROWED_MS_MAX + this.#jumpMaxMs) {
+      const message = `timestamps are taken faster than time passes: they are ${Math.round(borrowedMs)} ms ahead`;
+      throw new CairnError('RESOURCE_EXHAUSTED', message, { retryAfterMs: 20 });
+    }
     if (end > this.#bound) return undefined;
     this.#next = timestamp(end);
     this.#metrics.timestamps(count);
@@ -183,30 +207,44 @@ export class TimestampOracle {
     });
   }
 
-  /** The present as a timestamp, from the wall clock as long as that is believable beside the bound. */
+  /** The present as a timestamp. `bound` is where time stood when this member began to lead. */
   #physical(bound: Timestamp): Timestamp {
     const nowMs = this.#clock.nowMs();
-    const wallMs = this.#clock.unixMs();
-    const boundMs = timestampToUnixMs(bound);
-    const isRefused = bound > 0 && wallMs > boundMs + this.#jumpMaxMs;
-    if (isRefused !== this.#isClockRefused) this.#noteClock(isRefused, wallMs, boundMs);
-    if (!isRefused) {
-      this.#anchor = { unixMs: wallMs, nowMs };
-      return timestampFromUnixMs(Math.floor(wallMs));
-    }
-    this.#anchor ??= { unixMs: boundMs, nowMs };
-    return timestampFromUnixMs(Math.floor(this.#anchor.unixMs + (nowMs - this.#anchor.nowMs)));
+    const { unixMs, isAgreed } = this.#wallTime();
+    // Nobody has a timestamp yet: any time will do to begin with.
+    const anchor = this.#anchor ?? { unixMs: bound > 0 ? timestampToUnixMs(bound) : unixMs, nowMs };
+    const passedMs = nowMs - anchor.nowMs;
+    const aheadMs = unixMs - (anchor.unixMs + passedMs);
+    const isFar = Math.abs(aheadMs) > this.#jumpMaxMs;
+    const mayLeap = isAgreed && (!this.#isAlone || this.#anchor === undefined);
+    const isRefused = isFar && (aheadMs < 0 || !mayLeap);
+    if (isFar && !isRefused) this.#noteLeap(aheadMs);
+    if (isRefused !== this.#isClockRefused) this.#noteClock(isRefused, unixMs, aheadMs);
+    // Agreed clocks that are far behind are right, but timestamps cannot go back.
+    const rate = isAgreed && aheadMs < 0 ? SLOW_RATE : 1;
+    this.#anchor = { unixMs: isRefused ? anchor.unixMs + passedMs * rate : unixMs, nowMs };
+    return timestampFromUnixMs(Math.floor(this.#anchor.unixMs));
   }
 
-  #noteClock(isRefused: boolean, wallMs: number, boundMs: number): void {
+  #noteLeap(aheadMs: number): void {
+    this.#metrics.clockLeapt();
+    this.#logger.warn('timestamps leap to the time that most members show', { aheadMs: Math.round(aheadMs) });
+  }
+
+  #noteClock(isRefused: boolean, unixMs: number, aheadMs: number): void {
     this.#isClockRefused = isRefused;
-    const fields = { wallUnixMs: wallMs, boundUnixMs: boundMs, jumpMaxMs: this.#jumpMaxMs };
+    const fields = { wallUnixMs: unixMs, aheadMs: Math.round(aheadMs), jumpMaxMs: this.#jumpMaxMs };
     if (isRefused) {
       this.#metrics.clockRefused();
-      this.#logger.error('wall clock too far ahead, timestamps go on without it', fields);
+      this.#logger.warn('wall clocks are too far from the timestamps, which go on without them', fields);
     } else {
-      this.#logger.info('wall clock believed again', fields);
+      this.#logger.info('wall clocks believed again', fields);
     }
+  }
+
+  /** The wall clocks of the group are not followed at present. */
+  get isClockRefused(): boolean {
+    return this.#isClockRefused;
   }
 
   #closedError(): CairnError {

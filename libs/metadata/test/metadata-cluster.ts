@@ -103,6 +103,7 @@ export class MetadataCluster {
           rng: seededRng(index + 7),
           logger: recordingLogger(cluster.lines),
           metrics: noopMetrics,
+          wallTime: () => ({ unixMs: cluster.clock.unixMs(), isAgreed: true }),
           isMemberLive: () => true,
         }),
       );

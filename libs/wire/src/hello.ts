@@ -25,6 +25,7 @@ export function encodeHello(hello: Hello): Buffer {
     writer.string(hello.life.incarnation);
     writer.varint(hello.life.boots);
     writer.string(hello.life.process);
+    writer.u64(Math.max(0, Math.floor(hello.life.unixMs)));
   }
   return writer.take();
 }
@@ -51,6 +52,7 @@ function readLife(reader: ByteReader): HelloLife {
     incarnation: reader.string(),
     boots: reader.varint(),
     process: reader.string(),
+    unixMs: reader.u64(),
   };
 }
 

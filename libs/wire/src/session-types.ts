@@ -13,6 +13,8 @@ export interface HelloLife {
   readonly boots: number;
   /** Made anew by every process, hexadecimal. */
   readonly process: string;
+  /** What the wall clock shows. */
+  readonly unixMs: number;
 }
 
 /** First frame in each direction. The acceptor answers with its own, or with a refusal and closes. */

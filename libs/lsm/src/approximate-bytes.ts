@@ -1,4 +1,4 @@
-import { KeyView } from './key-view.js';
+import { bytesOf } from './reclaim.js';
 import type { Tables } from './tables.js';
 import { intersect, type Version } from './version.js';
 
@@ -14,14 +14,7 @@ export async function approximateBytes(
 ): Promise<number> {
   let bytes = 0;
   for (const run of version.runs) {
-    for (const { table, from, to } of intersect(run.slices, start, end)) {
-      const meta = tables.metaNow(table) ?? (await tables.loadMeta(table));
-      const { smallestKey, largestKey } = table.summary;
-      const first = Buffer.compare(from, smallestKey) <= 0 ? 0 : meta.blockFor(KeyView.of(from));
-      const isToEnd = Buffer.compare(to, largestKey) > 0;
-      const last = isToEnd ? meta.blocks : meta.blockFor(KeyView.of(to));
-      bytes += meta.positionOf(last) - meta.positionOf(first);
-    }
+    for (const slice of intersect(run.slices, start, end)) bytes += await bytesOf(tables, slice);
   }
   return bytes;
 }

@@ -7,15 +7,19 @@ import type { JobRunner, JobSetting } from './jobs.js';
 import { MergePace } from './merge-pace.js';
 import { chooseMerge, RUNS_PER_LEVEL_MAX, type MergePlan } from './merge-policy.js';
 import { stepOf, type MergeSpan } from './merge-steps.js';
+import { findReclaimable } from './reclaim.js';
 import type { TableSet } from './table-set.js';
+import type { Tables } from './tables.js';
 import { addNewest, applyMergeStep, removeSpan } from './version-edits.js';
-import { overlaps, type Run } from './version.js';
+import { intersect, isWhole, overlaps, type Run } from './version.js';
 import type { CountedMemtable } from './view.js';
 
 /** With so many runs of level 0, merging goes before writing out more. */
 const YOUNG_RUNS_MAX = RUNS_PER_LEVEL_MAX * 2;
 /** After a merge that had no room on the disk, the next one is tried so much later. */
 const NO_ROOM_PAUSE_MS = 2_000;
+/** Files that could not be removed are tried again so much later. */
+const ORPHANS_PAUSE_MS = 10_000;
 /** A step of a merge that flushes have not paid for waits so long. */
 const UNPAID_WAIT_MS = 3_000;
 const FIRST_KEY = new Uint8Array(0);
@@ -35,6 +39,7 @@ interface Queued {
 
 export interface BackgroundOptions {
   readonly set: TableSet;
+  readonly tables: Tables;
   readonly runner: JobRunner;
   readonly setting: JobSetting;
   readonly tableBytes: number;
@@ -52,7 +57,8 @@ export interface BackgroundOptions {
  * Everything that changes tables, one thing after the other: what was asked for comes first, merges when
  * nothing else is to be done. After the first failure nothing is changed any more: what a failed write left
  * on disk is unknown until the directory is opened again. Only a merge that finds no room is given up and
- * tried again later: its table is removed, and nobody was promised anything.
+ * tried again later: nobody was promised anything, and its table is removed as soon as no manifest on disk
+ * can name it.
  */
 export class Background {
   readonly #options: BackgroundOptions;
@@ -65,6 +71,10 @@ export class Background {
   #unpaid: Timer | undefined;
   /** Runs while merging rests because the disk is full. */
   #pause: Timer | undefined;
+  /** Runs until files that could not be removed are tried again. */
+  #orphanPause: Timer | undefined;
+  /** Tables may have been cut since it was last looked whether some should be written anew. */
+  #mayReclaim = true;
   #running: Promise<void> | undefined;
   #isClosing = false;
   #failure: CairnError | undefined;
@@ -73,6 +83,9 @@ export class Background {
   constructor(options: BackgroundOptions) {
     this.#options = options;
     this.#pace = new MergePace(options.tableBytes);
+    options.set.whenOrphaned(() => {
+      this.#wake();
+    });
   }
 
   get mergedRows(): number {
@@ -112,26 +125,43 @@ export class Background {
     this.#isClosing = true;
     this.#pause?.cancel();
     this.#unpaid?.cancel();
+    this.#orphanPause?.cancel();
     for (const { task, reject } of this.#queue) if (task.type === 'compact') reject(engineClosed());
     this.#queue = this.#queue.filter(({ task }) => task.type !== 'compact');
     while (this.#running !== undefined) await this.#running;
   }
 
   #wake(): void {
-    if (this.#running !== undefined || this.#failure !== undefined) return;
+    if (this.#running !== undefined) return;
+    const { set } = this.#options;
+    if (this.#failure !== undefined && !set.hasOrphans) return;
     this.#running = this.#run().finally(() => {
       this.#running = undefined;
-      if (this.#queue.length > 0) this.#wake();
+      const hasOrphans = set.hasOrphans && this.#orphanPause === undefined && !this.#isClosing;
+      if (this.#queue.length > 0 || hasOrphans) this.#wake();
     });
   }
 
   /** Never rejects. */
   async #run(): Promise<void> {
     try {
-      while (await this.#runOne()) this.#options.progressed();
+      while (this.#failure === undefined && (await this.#runOne())) this.#options.progressed();
     } catch (error) {
       this.#fail(asEngineError(error));
     }
+    await this.#collectOrphans();
+  }
+
+  /** No job runs now, and none begins before it is done. */
+  async #collectOrphans(): Promise<void> {
+    const { clock, set } = this.#options;
+    if (!set.hasOrphans || this.#orphanPause !== undefined) return;
+    await set.collectOrphans();
+    if (!set.hasOrphans || this.#isClosing) return;
+    this.#orphanPause = clock.setTimer(ORPHANS_PAUSE_MS, () => {
+      this.#orphanPause = undefined;
+      this.#wake();
+    });
   }
 
   /** Does the next thing; false when there is none. */
@@ -168,7 +198,8 @@ export class Background {
     } catch (error) {
       const failure = asEngineError(error);
       const isInVain = task.type === 'compact' && failure.code === 'DISK_FULL';
-      if (!isInVain) this.#fail(failure);
+      if (isInVain) this.#options.set.leftOver();
+      else this.#fail(failure);
       return failure;
     }
   }
@@ -183,6 +214,7 @@ export class Background {
       case 'delete': {
         const isThere = set.version.runs.some((run) => holds(run, task));
         if (isThere) await set.install(removeSpan(set.version.runs, task.from, task.to));
+        this.#mayReclaim ||= isThere;
         return 'done';
       }
       case 'compact':
@@ -222,27 +254,50 @@ export class Background {
     return false;
   }
 
-  /** One step of the merge that is due; false when none is. */
+  /** One step of the merge that is due, or a table written anew; false when there is nothing to do. */
   async #mergeStep(): Promise<boolean> {
     const { set } = this.#options;
     const plan = chooseMerge(set.version.runs, this.#merges, () => set.takeNumber());
-    if (plan === undefined) return false;
-    if (!this.#merges.includes(plan)) this.#merges.push(plan);
-    const output = { id: plan.output, level: plan.level + 1 };
     try {
-      await this.#merge(plan.inputs, output, { from: FIRST_KEY, to: undefined });
+      if (plan === undefined) return await this.#reclaimStep();
+      await this.#planStep(plan);
     } catch (error) {
       if (asEngineError(error).code !== 'DISK_FULL') throw error;
       this.#rest(error);
-      return true;
     }
-    const isLeft = set.version.runs.some((run) => plan.inputs.includes(run.id));
-    if (!isLeft) this.#merges.splice(this.#merges.indexOf(plan), 1);
     return true;
   }
 
+  /** Writes what is left of a table anew, so that the rest of its file comes back. */
+  async #reclaimStep(): Promise<boolean> {
+    if (!this.#mayReclaim) return false;
+    const { set, tables } = this.#options;
+    const isInMerge = ({ id }: Run): boolean =>
+      this.#merges.some(({ inputs, output }) => output === id || inputs.includes(id));
+    const found = await findReclaimable(tables, set.version.runs, isInMerge);
+    this.#mayReclaim = found !== undefined;
+    if (found === undefined) return false;
+    await this.#merge([found.run.id], found.run, found);
+    return true;
+  }
+
+  async #planStep(plan: MergePlan): Promise<void> {
+    const { set } = this.#options;
+    if (!this.#merges.includes(plan)) this.#merges.push(plan);
+    await this.#merge(
+      plan.inputs,
+      { id: plan.output, level: plan.level + 1 },
+      { from: FIRST_KEY, to: undefined },
+    );
+    const isLeft = set.version.runs.some((run) => plan.inputs.includes(run.id));
+    if (isLeft) return;
+    this.#merges.splice(this.#merges.indexOf(plan), 1);
+    this.#mayReclaim = true;
+  }
+
   #rest(error: unknown): void {
-    const { clock, logger } = this.#options;
+    const { clock, logger, set } = this.#options;
+    set.leftOver();
     logger.warn('no room to merge tables', { error: messageOf(error), retryInMs: NO_ROOM_PAUSE_MS });
     this.#pause = clock.setTimer(NO_ROOM_PAUSE_MS, () => {
       this.#pause = undefined;
@@ -259,12 +314,12 @@ export class Background {
     const { runs } = set.version;
     const inputs = runs.filter((run) => holds(run, task));
     const oldest = inputs.at(-1);
-    const hasDeletions = inputs.some((run) =>
-      run.slices.some((slice) => slice.table.summary.deletedRows > 0 && overlaps(slice, task.from, task.to)),
-    );
-    if (oldest === undefined || (inputs.length === 1 && !hasDeletions)) return 'done';
+    if (oldest === undefined) return 'done';
+    const span = inputs.length === 1 ? wastefulSpan(oldest, task) : task;
+    if (span === undefined) return 'done';
+    this.#mayReclaim = true;
     const ids = inputs.map((run) => run.id);
-    const doneBelow = await this.#merge(ids, oldest, task);
+    const doneBelow = await this.#merge(ids, oldest, span);
     if (doneBelow === undefined || Buffer.compare(doneBelow, task.to) >= 0) return 'done';
     return { ...task, from: doneBelow };
   }
@@ -295,11 +350,25 @@ export class Background {
 
   #fail(error: CairnError): void {
     this.#failure = error;
+    this.#options.set.leftOver();
     this.#options.logger.error('engine write failed', { code: error.code, error: error.message });
     this.#options.failed(error);
     for (const { reject } of this.#queue.splice(0)) reject(error);
     this.#lastBarrier = undefined;
   }
+}
+
+/** Of a run alone: its first slice in the span whose file holds more than rows that count. */
+function wastefulSpan(
+  run: Run,
+  { from, to }: { readonly from: Uint8Array; readonly to: Uint8Array },
+): MergeSpan | undefined {
+  const slice = run.slices.find(
+    (each) => overlaps(each, from, to) && (each.table.summary.deletedRows > 0 || !isWhole(each)),
+  );
+  if (slice === undefined) return undefined;
+  const [part] = intersect([slice], from, to);
+  return part === undefined ? undefined : { from: part.from, to: part.to };
 }
 
 function holds(run: Run, { from, to }: { readonly from: Uint8Array; readonly to: Uint8Array }): boolean {

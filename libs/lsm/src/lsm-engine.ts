@@ -95,6 +95,7 @@ export class LsmEngine implements KvEngine {
     const { path: directory, versioned, blockBytes, tableBytes, runner, clock, logger, metrics } = options;
     this.#background = new Background({
       set,
+      tables,
       runner,
       setting: { directory, versioned, blockBytes },
       tableBytes,

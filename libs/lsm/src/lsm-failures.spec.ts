@@ -122,6 +122,55 @@ describe('the engine on a disk that fails', () => {
     expect(await rowsOf(engine)).toHaveLength(282);
   });
 
+  it('goes on after a manifest that had no room, and is whole after the next failure too', async () => {
+    for (let seed = 0; seed < 20; seed += 1) {
+      const medium = new SimDisk(new SimRng(seed), { cutsAtBytes: true });
+      const { scheduler, engine } = await openOn(medium);
+      for (let round = 1; round < RUNS_PER_LEVEL_MAX; round += 1) {
+        await put(engine, ...numbered(40, round * 40));
+        await engine.flush();
+      }
+      const failing = { operation: 'write', pathPart: 'manifest-b', code: 'DISK_FULL' } as const;
+      medium.injectFault(failing);
+      await expect(engine.compactRange(EVERYTHING.start, EVERYTHING.end)).rejects.toMatchObject({
+        code: 'DISK_FULL',
+      });
+      medium.injectFault({ ...failing, pathPart: ['manifest-a', 'manifest-b'][seed % 2] as string });
+      await engine.compactRange(EVERYTHING.start, EVERYTHING.end).catch(() => undefined);
+      if (seed % 4 < 2) await scheduler.runFor(20_000);
+      medium.crash();
+      const again = await openOn(medium);
+      expect(await rowsOf(again.engine)).toHaveLength(280);
+      await again.engine.compactRange(EVERYTHING.start, EVERYTHING.end);
+      expect(tablesOf(medium)).toHaveLength(1);
+    }
+  });
+
+  it('leaves no table that nothing names, whatever single operation on a table fails', async () => {
+    const operations = ['read', 'write', 'open', 'remove', 'sync'] as const;
+    for (const operation of operations) {
+      for (const code of ['DISK_FULL', 'IO_ERROR'] as const) {
+        for (let after = 0; after < 12; after += 1) {
+          const { medium, scheduler, engine } = await open({ tableBytes: 2048 });
+          for (let round = 0; round < 3; round += 1) {
+            await put(engine, ...numbered(40, round * 20));
+            await engine.flush();
+          }
+          medium.injectFault({ operation, code, after, pathPart: 'table-' });
+          await engine.compactRange(EVERYTHING.start, EVERYTHING.end).catch(() => undefined);
+          medium.clearFaults();
+          await put(engine, 'z').catch(() => undefined);
+          await engine.flush().catch(() => undefined);
+          await scheduler.runFor(30_000);
+          const before = tablesOf(medium);
+          await engine.close();
+          await openOn(medium);
+          expect(before).toEqual(tablesOf(medium));
+        }
+      }
+    }
+  });
+
   it('closes every file that it opened when it cannot be opened', async () => {
     const { medium, engine } = await open();
     await put(engine, ...numbered(50));
@@ -261,6 +310,39 @@ describe('the engine on a slow disk', () => {
     expect(engine.get(Buffer.from('key-0101'))?.toString()).toBe('=key-0101');
     nowMs += 2_000;
     expect(look('key-0150')).toEqual(rowOf('key-0150'));
+  });
+});
+
+describe('the engine after deletions of spans', () => {
+  const bytesOf = (medium: SimDisk): number =>
+    tablesOf(medium).reduce((sum, path) => sum + (medium.peek(path)?.length ?? 0), 0);
+  /** A table of 400 rows, of which every second ten are deleted, and the bytes that are left of it. */
+  const sliced = async (): Promise<Rig & { liveBytes: number }> => {
+    const rig = await open({ memtableBytes: 64 * 1024 });
+    await put(rig.engine, ...numbered(400));
+    await rig.engine.flush();
+    for (let from = 0; from < 400; from += 20) {
+      const [start = '', end = ''] = [...numbered(1, from), ...numbered(1, from + 10)];
+      await rig.engine.deleteRange(Buffer.from(start), Buffer.from(end));
+    }
+    return { ...rig, liveBytes: bytesOf(rig.medium) / 2 };
+  };
+
+  it('gives their space back when everything is compacted', async () => {
+    const { medium, engine, liveBytes } = await sliced();
+    await engine.compactRange(EVERYTHING.start, EVERYTHING.end);
+    expect(bytesOf(medium)).toBeLessThan(liveBytes * 1.2);
+    expect(await rowsOf(engine)).toHaveLength(200);
+    const tables = tablesOf(medium);
+    await engine.compactRange(EVERYTHING.start, EVERYTHING.end);
+    expect(tablesOf(medium)).toEqual(tables);
+  });
+
+  it('gives their space back by itself, when there is nothing else to do', async () => {
+    const { medium, scheduler, engine, liveBytes } = await sliced();
+    await scheduler.runFor(60_000);
+    expect(bytesOf(medium)).toBeLessThan(liveBytes * 1.2);
+    expect(await rowsOf(engine)).toHaveLength(200);
   });
 });
 

@@ -67,6 +67,56 @@ describe('a manifest', () => {
     }
   });
 
+  it('is never torn in both files, however many writes fail and are tried again', async () => {
+    for (let seed = 0; seed < 100; seed += 1) {
+      const disk = await newDisk(seed);
+      const rng = new SimRng(seed);
+      const { manifest } = await open(disk);
+      let durable = 4;
+      await manifest.write(stateWith(durable, 40));
+      for (let next = 5; next < 15; next += 1) {
+        const failing = rng.integer(3);
+        const pathPart = PATHS[failing];
+        if (pathPart !== undefined) disk.injectFault({ operation: 'write', pathPart, code: 'DISK_FULL' });
+        const written = await manifest.write(stateWith(next, rng.integer(60))).then(
+          () => true,
+          () => false,
+        );
+        disk.clearFaults();
+        expect(manifest.isCertain).toBe(written);
+        if (written) durable = next;
+        if (rng.integer(4) > 0) continue;
+        disk.crash();
+        expect(await reopened(disk)).toBeGreaterThanOrEqual(durable);
+        break;
+      }
+    }
+  });
+
+  it('goes no further when a copy that was torn reads back otherwise than it was written', async () => {
+    const disk = await newDisk();
+    const view = disk.attach();
+    const openFile = view.open.bind(view);
+    let isLying = false;
+    view.open = async (...where) => {
+      const file = await openFile(...where);
+      const read = file.read.bind(file);
+      file.read = async (...place) => (isLying ? Buffer.alloc(3) : read(...place));
+      return file;
+    };
+    const { manifest } = await Manifest.open(view, '/db', noopLogger);
+    await manifest.write(stateWith(4));
+    disk.injectFault({ operation: 'write', pathPart: PATHS[1], code: 'DISK_FULL' });
+    await expect(manifest.write(stateWith(5))).rejects.toThrow();
+    isLying = true;
+    await expect(manifest.write(stateWith(6))).rejects.toMatchObject({
+      code: 'CORRUPTION',
+      details: { path: PATHS[1] },
+    });
+    disk.crash();
+    expect([5, 6]).toContain(await reopened(disk));
+  });
+
   it('survives any flipped bit of one of its files, and heals', async () => {
     const disk = await newDisk();
     const { manifest } = await open(disk);

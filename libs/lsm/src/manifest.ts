@@ -10,7 +10,8 @@ import { numberOfTableName, readSummary, writeSummary, type TableSummary } from 
  *   magic u32 | version u32 | sequence u64 | body bytes u32 | body crc u32 | header crc u32 | body
  * What stands behind the body is of an earlier, longer one. A crash tears at most one of the two files. When
  * one is unreadable, the other is as new, or one change older; that change was then never reported as
- * durable.
+ * durable. A write that fails leaves one file of which nothing is known; that one is written first by the
+ * next, and read back, before the other is touched.
  */
 
 const MAGIC = 0x6c73_6d6d;
@@ -54,12 +55,23 @@ export class Manifest {
   /** The one that is written first comes first. */
   readonly #files: readonly DiskFile[];
   #sequence: number;
+  /** What it holds is not known: a write of it failed, or is under way, or nobody has read it. */
+  #doubtful: DiskFile | undefined;
 
   private constructor(disk: Disk, directory: string, files: readonly DiskFile[], sequence: number) {
     this.#disk = disk;
     this.#directory = directory;
     this.#files = files;
     this.#sequence = sequence;
+    this.#doubtful = files[0];
+  }
+
+  /**
+   * Whether both copies hold the state that was written last. If not, a start may find that state or the one
+   * before, so what either names must stay.
+   */
+  get isCertain(): boolean {
+    return this.#doubtful === undefined;
   }
 
   /**
@@ -92,19 +104,37 @@ export class Manifest {
 
   /**
    * Resolves when the state is durable, and the names of all files that were made before. A crash before
-   * leaves this state or the one before.
+   * leaves this state or the one before; so does a failure, after which the next state may be written.
    */
   async write(state: ManifestState): Promise<void> {
     this.#sequence += 1;
     const bytes = encode(this.#sequence, state);
     // What the state names must be found by whoever finds the state.
     await this.#disk.syncDirectory(this.#directory);
-    for (const file of this.#files) await file.write([bytes], 0);
+    const doubtful = this.#doubtful;
+    if (doubtful !== undefined) {
+      await doubtful.write([bytes], 0);
+      await checkWritten(doubtful, bytes);
+    }
+    for (const file of this.#files) {
+      if (file === doubtful) continue;
+      this.#doubtful = file;
+      await file.write([bytes], 0);
+    }
+    this.#doubtful = undefined;
   }
 
   async close(): Promise<void> {
     for (const file of this.#files) await file.close();
   }
+}
+
+/** The other copy is written over next: what is in this one must be there. */
+async function checkWritten(file: DiskFile, bytes: Buffer): Promise<void> {
+  if (bytes.equals(await file.read(0, bytes.length))) return;
+  throw new CairnError('CORRUPTION', `engine: ${file.path} does not hold what was just written to it`, {
+    details: { path: file.path },
+  });
 }
 
 async function readCopies(disk: Disk, directory: string, logger: Logger): Promise<Copy[]> {

@@ -5,7 +5,7 @@ import { compareKeys, KeyView } from './key-view.js';
 import type { CursorState, RowCursor } from './row-cursor.js';
 import type { TableMeta } from './table-format.js';
 import { damagedBlock, type Table } from './table.js';
-import { sliceFor, type Slice } from './version.js';
+import { isWhole, sliceFor, type Slice } from './version.js';
 
 /** The first read after a seek: a short walk should not read much. Each further one is longer. */
 const FIRST_CHUNK_BYTES = 8 * 1024;
@@ -176,8 +176,7 @@ export class RunCursor implements RowCursor {
       this.state = 'at-end';
       return;
     }
-    const { smallestKey, largestKey } = slice.table.summary;
-    this.#isWhole = Buffer.compare(slice.from, smallestKey) <= 0 && Buffer.compare(largestKey, slice.to) < 0;
+    this.#isWhole = isWhole(slice);
     this.#meta = undefined;
     this.#sliceAt = at;
     this.#goal = goal;

@@ -1,7 +1,7 @@
 import { messageOf } from '@cairn/base';
 import type { Disk, Logger } from '@cairn/ports';
 
-import { Manifest, type ManifestState } from './manifest.js';
+import { Manifest } from './manifest.js';
 import { checkLevels } from './merge-policy.js';
 import { numberOfTableName, type TableSummary } from './table-summary.js';
 import type { Table } from './table.js';
@@ -26,11 +26,16 @@ export class TableSet {
   #nextNumber: number;
   /** Files that are being removed. */
   readonly #removals = new Set<Promise<void>>();
+  /** Tables that some version names that somebody reads, by number. */
+  readonly #named = new Set<number>();
+  /** There may be files of tables that nothing names: something failed on the way to naming or removing them. */
+  #hasOrphans = false;
+  #onOrphan: () => void = ignore;
 
-  private constructor(options: TableSetOptions, manifest: Manifest, state: ManifestState, runs: Run[]) {
+  private constructor(options: TableSetOptions, manifest: Manifest, nextNumber: number, runs: Run[]) {
     this.#options = options;
     this.#manifest = manifest;
-    this.#nextNumber = state.nextNumber;
+    this.#nextNumber = nextNumber;
     this.#version = this.#newVersion(runs);
   }
 
@@ -43,7 +48,6 @@ export class TableSet {
     const { manifest, state } = await Manifest.open(disk, directory, logger);
     const opened = new Map<number, Table>();
     try {
-      await removeLeftovers(disk, directory, state);
       const runs: Run[] = [];
       for (const { id, level, slices } of state?.runs ?? []) {
         const own = [];
@@ -54,7 +58,12 @@ export class TableSet {
         }
         runs.push({ id, level, slices: own });
       }
-      return new TableSet(options, manifest, state ?? { nextNumber: 1, runs: [] }, runs);
+      // A file that cannot be removed must not lie where a new table is to be written.
+      const nextNumber = Math.max(state?.nextNumber ?? 1, 1 + (await largestNumber(disk, directory)));
+      const set = new TableSet(options, manifest, nextNumber, runs);
+      set.#hasOrphans = true;
+      await set.collectOrphans();
+      return set;
     } catch (error) {
       for (const table of opened.values()) await tables.close(table);
       await manifest.close();
@@ -76,31 +85,80 @@ export class TableSet {
     return this.#options.tables.open(summary);
   }
 
+  get hasOrphans(): boolean {
+    return this.#hasOrphans;
+  }
+
+  /** Called whenever a file may be left over that `collectOrphans` would remove. */
+  whenOrphaned(callback: () => void): void {
+    this.#onOrphan = callback;
+  }
+
+  /** Something failed that may have left a file of a table. */
+  leftOver(): void {
+    this.#hasOrphans = true;
+    this.#onOrphan();
+  }
+
+  /**
+   * Removes files of tables that no version names: leavings of jobs that failed or that a crash cut short, and
+   * of removals that failed. Not while a job runs. What it cannot remove now stays for the next time; while
+   * the manifest on disk may be another one than is known here, everything stays.
+   */
+  async collectOrphans(): Promise<void> {
+    if (!this.#hasOrphans || !this.#manifest.isCertain) return;
+    const { disk, directory, logger } = this.#options;
+    this.#hasOrphans = false;
+    try {
+      for (const name of await disk.list(directory)) {
+        const number = numberOfTableName(name);
+        if (number !== undefined && !this.#named.has(number)) await disk.remove(`${directory}/${name}`);
+      }
+    } catch (error) {
+      this.#hasOrphans = true;
+      logger.warn('tables that nothing names could not be removed', { error: messageOf(error) });
+    }
+  }
+
   /**
    * Makes a changed list of runs durable. Whoever asks for the version from then on gets it; `onVisible` runs
    * in the same moment.
    */
   async install(runs: readonly Run[], onVisible: () => void = ignore): Promise<void> {
     checkLevels(runs);
-    await this.#manifest.write({
-      nextNumber: this.#nextNumber,
-      runs: runs.map(({ id, level, slices }) => ({
-        id,
-        level,
-        slices: slices.map(({ table, from, to }) => ({ table: table.summary, from, to })),
-      })),
-    });
+    try {
+      await this.#manifest.write({
+        nextNumber: this.#nextNumber,
+        runs: runs.map(({ id, level, slices }) => ({
+          id,
+          level,
+          slices: slices.map(({ table, from, to }) => ({ table: table.summary, from, to })),
+        })),
+      });
+    } catch (error) {
+      await this.#giveUp(runs);
+      throw error;
+    }
     const before = this.#version;
     this.#version = this.#newVersion(runs);
     onVisible();
     before.release();
   }
 
+  /** The runs are not installed; their files stay until the manifest surely does not name them. */
+  async #giveUp(runs: readonly Run[]): Promise<void> {
+    const tables = new Set(runs.flatMap(({ slices }) => slices.map(({ table }) => table)));
+    for (const table of tables) if (table.references === 0) await this.#options.tables.close(table);
+    this.leftOver();
+  }
+
   #newVersion(runs: readonly Run[]): Version {
     const version = new Version(runs, (table) => {
+      this.#named.delete(table.summary.number);
       this.#remove(table);
     });
     version.retain();
+    for (const { slices } of runs) for (const { table } of slices) this.#named.add(table.summary.number);
     return version;
   }
 
@@ -109,8 +167,8 @@ export class TableSet {
     const removal = tables
       .remove(table)
       .catch((error: unknown) => {
-        // The next start removes it: no manifest names it.
         logger.warn('a table could not be removed', { path: table.path, error: messageOf(error) });
+        this.leftOver();
       })
       .finally(() => this.#removals.delete(removal));
     this.#removals.add(removal);
@@ -127,14 +185,7 @@ export class TableSet {
 
 const ignore = (): void => undefined;
 
-async function removeLeftovers(
-  disk: Disk,
-  directory: string,
-  state: ManifestState | undefined,
-): Promise<void> {
-  const named = new Set(state?.runs.flatMap((run) => run.slices.map((slice) => slice.table.number)));
-  for (const name of await disk.list(directory)) {
-    const number = numberOfTableName(name);
-    if (number !== undefined && !named.has(number)) await disk.remove(`${directory}/${name}`);
-  }
+async function largestNumber(disk: Disk, directory: string): Promise<number> {
+  const numbers = (await disk.list(directory)).map((name) => numberOfTableName(name) ?? 0);
+  return numbers.reduce((largest, number) => Math.max(largest, number), 0);
 }

@@ -87,6 +87,11 @@ function successorOf(key: Uint8Array): Uint8Array {
   return next;
 }
 
+/** Whether the slice has all rows of its table. */
+export function isWhole({ table: { summary }, from, to }: Slice): boolean {
+  return Buffer.compare(from, summary.smallestKey) <= 0 && Buffer.compare(summary.largestKey, to) < 0;
+}
+
 /** Whether the slice has keys of [from, to). */
 export function overlaps(slice: Slice, from: Uint8Array, to: Uint8Array): boolean {
   return Buffer.compare(slice.from, to) < 0 && Buffer.compare(from, slice.to) < 0;

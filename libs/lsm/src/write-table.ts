@@ -13,8 +13,7 @@ export interface WriteTableOptions {
 
 /**
  * Makes a table of the rows that `fill` adds; without any row, none. The file is durable when this resolves,
- * its name with the next sync of the directory; when it rejects, there is no file, as far as it can be
- * removed.
+ * its name with the next sync of the directory; when it rejects, a file may be left that is of no use.
  */
 export async function writeTable(
   disk: Disk,
@@ -31,7 +30,7 @@ export async function writeTable(
     if (writer.rows > 0) summary = await writer.finish();
   } finally {
     await file.close();
-    if (summary === undefined) await disk.remove(path);
   }
+  if (summary === undefined) await disk.remove(path);
   return summary;
 }

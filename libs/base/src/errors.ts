@@ -82,6 +82,11 @@ export class CairnError extends Error {
   }
 }
 
+/** True for the codes that this version knows; to be asked before a code of another process is believed. */
+export function isErrorCode(code: string): code is ErrorCode {
+  return Object.hasOwn(RETRY_CLASS_BY_CODE, code);
+}
+
 export function retryClassOf(code: ErrorCode): RetryClass {
   return RETRY_CLASS_BY_CODE[code];
 }

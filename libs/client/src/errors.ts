@@ -1,34 +1,10 @@
 import { BinaryReader, BinaryWriter, WireType } from '@bufbuild/protobuf/wire';
-import { CairnError, retryClassOf, type ErrorCode } from '@cairn/base';
+import { CairnError, isErrorCode, retryClassOf, type ErrorCode } from '@cairn/base';
 import { ErrorDetail, WireRetryClass } from './wire-binding.js';
 
 /** Where a gRPC status carries its `google.rpc.Status`. */
 export const STATUS_DETAILS_KEY = 'grpc-status-details-bin';
 const ERROR_DETAIL_TYPE_URL = 'type.googleapis.com/cairn.v1.ErrorDetail';
-
-/** Every code this version knows, to tell one from a newer server's. */
-const KNOWN_CODES: Readonly<Record<ErrorCode, true>> = {
-  INVALID_ARGUMENT: true,
-  FAILED_PRECONDITION: true,
-  NOT_LEADER: true,
-  EPOCH_MISMATCH: true,
-  RANGE_NOT_FOUND: true,
-  RESOURCE_EXHAUSTED: true,
-  UNAVAILABLE: true,
-  DEADLINE_EXCEEDED: true,
-  CANCELLED: true,
-  OUTCOME_UNKNOWN: true,
-  DISK_FULL: true,
-  CORRUPTION: true,
-  CLUSTER_MISMATCH: true,
-  NAME_TAKEN: true,
-  FORMAT_TOO_NEW: true,
-  INTERNAL: true,
-};
-
-function isKnownCode(code: string): code is ErrorCode {
-  return Object.hasOwn(KNOWN_CODES, code);
-}
 
 /**
  * The error a router described. A code that this version does not know keeps its retry class, so that a newer
@@ -38,7 +14,7 @@ export function errorFromDetail(detail: ErrorDetail): CairnError {
   const details: Record<string, unknown> = {};
   if (detail.field !== '') details['field'] = detail.field;
   let code: ErrorCode;
-  if (isKnownCode(detail.code)) {
+  if (isErrorCode(detail.code)) {
     code = detail.code;
   } else {
     details['serverCode'] = detail.code;

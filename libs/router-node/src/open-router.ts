@@ -17,6 +17,7 @@ import {
   sessionStoreConnector,
   type KeyValueLimits,
   type MetadataGateway,
+  type RouteInfo,
   type StoreAddress,
 } from '@cairn/routing';
 import {
@@ -264,10 +265,7 @@ class RouterNode implements RunningRouter {
   }
 
   #takeRoutes(answer: GetRoutesResponse): void {
-    for (const { descriptor, leaderStoreId } of answer.routes) {
-      if (descriptor !== undefined)
-        this.#router.cache.insert(descriptorFromMessage(descriptor), storeId(leaderStoreId));
-    }
+    this.#router.takeRoutes(routesOf(answer));
   }
 
   readiness(): Readiness {
@@ -300,6 +298,14 @@ function storeAddress(store: {
   return { storeId: storeId(store.storeId), address: store.address, live: store.live };
 }
 
+function routesOf(answer: GetRoutesResponse): RouteInfo[] {
+  return answer.routes.flatMap(({ descriptor, leaderStoreId }) =>
+    descriptor === undefined
+      ? []
+      : [{ descriptor: descriptorFromMessage(descriptor), leaderStoreId: storeId(leaderStoreId) }],
+  );
+}
+
 /** The metadata service as routing sees it. */
 function gatewayOf(metadata: MetadataClient): MetadataGateway {
   return {
@@ -310,11 +316,7 @@ function gatewayOf(metadata: MetadataClient): MetadataGateway {
         limit: query.limit,
       });
       return {
-        routes: answer.routes.flatMap(({ descriptor, leaderStoreId }) =>
-          descriptor === undefined
-            ? []
-            : [{ descriptor: descriptorFromMessage(descriptor), leaderStoreId: storeId(leaderStoreId) }],
-        ),
+        routes: routesOf(answer),
         stores: answer.stores.map(storeAddress),
       };
     },

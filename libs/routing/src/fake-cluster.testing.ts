@@ -165,8 +165,9 @@ export class FakeStore {
   }
 
   #serve(link: FakeLink, request: KvRequest): void {
-    const response = this.#cluster.serve(this.storeId, request);
-    if (response === undefined) return;
+    const served = this.#cluster.serve(this.storeId, request);
+    if (served === undefined) return;
+    const response = this.#cluster.garble(this.storeId, served);
     this.#cluster.clock.setTimer(this.#cluster.latencyMs, () => {
       if (link.isOpen) link.handlers.onResponses([response], this.#cluster.issued);
     });
@@ -196,6 +197,8 @@ export class FakeCluster {
   routesAsked = 0;
   timestampsAsked = 0;
   issued: Timestamp = timestamp(1_000);
+  /** What becomes of an answer on its way. */
+  garble: (store: StoreId, response: KvResponse) => KvResponse = (_store, response) => response;
   intercept: (store: StoreId, request: KvRequest) => Interception = () => undefined;
 
   constructor(ranges: readonly RangeDescriptor[], leader = 1) {

@@ -2,6 +2,7 @@ import {
   assert,
   CairnError,
   timestamp,
+  timestampFromUnixMs,
   TIMESTAMP_LOGICAL_STEPS,
   unreachable,
   type StoreId,
@@ -10,26 +11,29 @@ import {
 import type { Clock, Logger, Metrics, Rng, Timer } from '@cairn/ports';
 import { newKvRequest, type KvError, type KvRequest, type KvResponse } from '@cairn/wire';
 
-import { BACKOFF, backoffMs, type BackoffRule } from './backoff.js';
+import { problemOfDescriptor } from './answers.js';
+import { BACKOFF } from './backoff.js';
 import { compareKeys } from './keys.js';
 import { FutureGate } from './future-gate.js';
 import { LeaderSearch } from './leader-search.js';
-import type { MetadataGateway, RoutesAnswer, StoreAddress } from './metadata-gateway.js';
+import type { MetadataGateway, RouteInfo, RoutesAnswer, StoreAddress } from './metadata-gateway.js';
 import { isSpan, isStaleRead, isWrite, RoutedOperation, type OperationSink } from './operation.js';
 import { RangeCache, type RouteEntry } from './range-cache.js';
 import { isReachable, reachOf, type Reach } from './reach.js';
 import { RouteLoader } from './route-loader.js';
 import { RoutingMetrics } from './routing-metrics.js';
-import { StoreConnection } from './store-connection.js';
+import type { ConnectionEvents, StoreConnection } from './store-connection.js';
 import type { StoreConnector } from './store-link.js';
+import { Stores } from './stores.js';
+import { WaitingRoom } from './waiting-room.js';
 
 const NO_STORE = 0 as StoreId;
 /** Deadlines are looked at this often. */
 const SWEEP_INTERVAL_MS = 25;
-/** Waits are looked at this often while something waits. */
-const WAKE_INTERVAL_MS = 3;
 /** Older stamps of first sendings are replaced: a second, of the twenty that outcomes are remembered for. */
 const STAMP_AGE_STEPS_MAX = 1_000 * TIMESTAMP_LOGICAL_STEPS;
+/** How far a store's timestamps may be ahead of the wall clock here, or of the oracle's last word. */
+const TIMESTAMP_LEAD_STEPS_MAX = 60_000 * TIMESTAMP_LOGICAL_STEPS;
 /** One error for all: when there is too much to do, the stack of each refusal would cost as much as its request. */
 const STORE_FULL = tooMany('the shard node');
 const ROUTER_FULL = tooMany('the router');
@@ -68,7 +72,7 @@ export interface RequestRouterOptions {
 export class RequestRouter {
   readonly #options: RequestRouterOptions;
   readonly cache = new RangeCache();
-  readonly #stores = new Map<StoreId, StoreConnection>();
+  readonly #stores: Stores;
   readonly #search = new LeaderSearch();
   /**
    * Operations that took over a search and are to be routed; a list, so that long successions do not nest.
@@ -83,14 +87,12 @@ export class RequestRouter {
   #open = 0;
   #openBytes = 0;
   #first: RoutedOperation | undefined;
-  #waiting: RoutedOperation[] = [];
-  #wakeTimer: Timer | undefined;
+  readonly #waiting: WaitingRoom;
   #sweepTimer: Timer | undefined;
   #latest: number;
   #isClosed = false;
   /** Where `refreshUnreachable` goes on. */
   #refreshCursor = 0;
-  readonly #isUp = (store: StoreId): boolean => this.#stores.get(store)?.isUp === true;
 
   constructor(options: RequestRouterOptions) {
     this.#options = options;
@@ -102,6 +104,14 @@ export class RequestRouter {
       ranges: this.cache.size,
       stores: this.connectedStores,
     }));
+    this.#waiting = new WaitingRoom(options, (operation) => {
+      this.#routeOrWait(operation);
+    });
+    this.#stores = new Stores({
+      ...options,
+      pendingMax: options.bounds.outstandingOpsPerStoreMax,
+      events: this.#connectionEvents(),
+    });
     this.#loader = new RouteLoader({
       gateway: options.gateway,
       loaded: (answer, operations) => {
@@ -144,14 +154,12 @@ export class RequestRouter {
 
   /** Stores that can be reached now. */
   get connectedStores(): number {
-    let count = 0;
-    for (const store of this.#stores.values()) if (store.isUp) count += 1;
-    return count;
+    return this.#stores.connected;
   }
 
   /** How many of the known ranges could be served now. */
   get reach(): Reach {
-    return reachOf(this.cache.entries(), this.#isUp);
+    return reachOf(this.cache.entries(), this.#stores.isUp);
   }
 
   /**
@@ -163,42 +171,53 @@ export class RequestRouter {
     this.#refreshCursor = this.#loader.refreshSome(
       this.cache.entries(),
       this.#refreshCursor,
-      (entry) => !isReachable(entry.descriptor, this.#isUp),
+      (entry) => !isReachable(entry.descriptor, this.#stores.isUp),
     );
   }
 
   /** The metadata service says where the stores are. */
   updateStores(stores: readonly StoreAddress[]): void {
-    if (this.#isClosed) return;
-    const { clock, rng, logger, connector, bounds } = this.#options;
-    for (const { storeId, address } of stores) {
-      const known = this.#stores.get(storeId);
-      if (known !== undefined) {
-        known.setAddress(address);
+    if (!this.#isClosed) this.#stores.update(stores);
+  }
+
+  #connectionEvents(): ConnectionEvents {
+    return {
+      onLost: (store, sent, unsent) => {
+        this.#storeLost(store, sent, unsent);
+      },
+      onAnswer: (operation, response) => {
+        this.#answered(operation, response);
+      },
+      onTimestamp: (seen) => {
+        if (seen <= this.#latest || !this.#isPlausible(seen)) return;
+        this.#latest = seen;
+        this.#future.recheck();
+      },
+      onNonsense: () => {
+        this.#metrics.refused('nonsense');
+      },
+    };
+  }
+
+  /**
+   * A store cannot know of timestamps far ahead of the wall clock and of what the oracle said: one that names
+   * such is not believed, or stamps of clients that nobody issued would pass.
+   */
+  #isPlausible(seen: Timestamp): boolean {
+    const wall = timestampFromUnixMs(this.#options.clock.unixMs());
+    return seen <= Math.max(wall, this.#options.gateway.latestTimestamp) + TIMESTAMP_LEAD_STEPS_MAX;
+  }
+
+  /** Somebody says where ranges are. */
+  takeRoutes(routes: readonly RouteInfo[]): void {
+    for (const { descriptor, leaderStoreId } of routes) {
+      const problem = problemOfDescriptor(descriptor);
+      if (problem === undefined) {
+        this.cache.insert(descriptor, leaderStoreId);
         continue;
       }
-      const connection = new StoreConnection(storeId, address, {
-        clock,
-        rng,
-        logger,
-        connector,
-        pendingMax: bounds.outstandingOpsPerStoreMax,
-        events: {
-          onUp: () => undefined,
-          onLost: (store, sent, unsent) => {
-            this.#storeLost(store, sent, unsent);
-          },
-          onAnswer: (operation, response) => {
-            this.#answered(operation, response);
-          },
-          onTimestamp: (seen) => {
-            if (seen <= this.#latest) return;
-            this.#latest = seen;
-            this.#future.recheck();
-          },
-        },
-      });
-      this.#stores.set(storeId, connection);
+      this.#metrics.refused('nonsense');
+      this.#options.logger.debug('route not believed', { problem });
     }
   }
 
@@ -209,7 +228,7 @@ export class RequestRouter {
 
   #loaded(answer: RoutesAnswer, operations: readonly RoutedOperation[]): void {
     this.updateStores(answer.stores);
-    for (const route of answer.routes) this.cache.insert(route.descriptor, route.leaderStoreId);
+    this.takeRoutes(answer.routes);
     for (const operation of operations) {
       if (operation.state === 'done') continue;
       // The metadata service may not know the range either, while ranges change: it is not asked again at
@@ -221,7 +240,7 @@ export class RequestRouter {
 
   #waitForRoute(operation: RoutedOperation): void {
     operation.attempts += 1;
-    this.#wait(operation, BACKOFF.routeMiss, 0);
+    this.#waiting.enter(operation, BACKOFF.routeMiss, 0);
   }
 
   /** Loads all ranges, page by page: called at start, so that the first requests need not wait. */
@@ -299,10 +318,9 @@ export class RequestRouter {
         new CairnError('UNAVAILABLE', 'the router is stopping', { retryAfterMs: 100 }),
       );
     }
-    this.#wakeTimer?.cancel();
+    this.#waiting.close();
     this.#future.close();
-    for (const store of this.#stores.values()) store.close();
-    this.#stores.clear();
+    this.#stores.close();
   }
 
   /** A read of the first key that the operation concerns: the answer brings the timestamps of its leader. */
@@ -364,7 +382,7 @@ export class RequestRouter {
     const candidate = this.#nextCandidate(entry, operation.storeId);
     if (candidate === undefined) {
       operation.attempts += 1;
-      this.#wait(operation, BACKOFF.leaderSearch, 0);
+      this.#waiting.enter(operation, BACKOFF.leaderSearch, 0);
     } else {
       candidate.enqueue(operation);
     }
@@ -417,7 +435,7 @@ export class RequestRouter {
       full = store;
     }
     if (full !== undefined) full.enqueue(operation);
-    else this.#wait(operation, BACKOFF.unavailable, 0);
+    else this.#waiting.enter(operation, BACKOFF.unavailable, 0);
   }
 
   /** It has waited in line for a store that has its fill. */
@@ -467,15 +485,15 @@ export class RequestRouter {
       case 'RESOURCE_EXHAUSTED':
         operation.refusals += 1;
         if (operation.refusals === 1 || operation.isUnclear)
-          this.#wait(operation, BACKOFF.overload, error.retryAfterMs);
+          this.#waiting.enter(operation, BACKOFF.overload, error.retryAfterMs);
         else this.#fail(operation, this.#errorOf(error));
         return;
       case 'UNAVAILABLE':
-        this.#wait(operation, BACKOFF.unavailable, error.retryAfterMs);
+        this.#waiting.enter(operation, BACKOFF.unavailable, error.retryAfterMs);
         return;
       case 'DEADLINE_EXCEEDED':
         // The shard's clock ran ahead of ours by a little: the sweep decides.
-        this.#wait(operation, BACKOFF.unavailable, 0);
+        this.#waiting.enter(operation, BACKOFF.unavailable, 0);
         return;
       case 'INVALID_ARGUMENT':
       case 'FAILED_PRECONDITION':
@@ -490,6 +508,7 @@ export class RequestRouter {
         this.#fail(operation, this.#errorOf(error));
         return;
       default:
+        // The connection has looked at the code.
         unreachable(error.code);
     }
   }
@@ -512,7 +531,7 @@ export class RequestRouter {
       hinted.enqueue(operation);
       return;
     }
-    this.#wait(operation, BACKOFF.leaderSearch, 0);
+    this.#waiting.enter(operation, BACKOFF.leaderSearch, 0);
   }
 
   /**
@@ -534,7 +553,7 @@ export class RequestRouter {
       return;
     }
     if (entry !== undefined) entry.needsReload = true;
-    this.#wait(operation, BACKOFF.unavailable, 0);
+    this.#waiting.enter(operation, BACKOFF.unavailable, 0);
   }
 
   #storeLost(
@@ -550,41 +569,10 @@ export class RequestRouter {
       if (isWrite(operation.request.op)) operation.isUnclear = true;
       operation.attempts += 1;
       // Stores that come and go, perhaps because of this very operation, are not fed with it without a pause.
-      if (operation.attempts % HOPS_MAX === 0) this.#wait(operation, BACKOFF.unavailable, 0);
+      if (operation.attempts % HOPS_MAX === 0) this.#waiting.enter(operation, BACKOFF.unavailable, 0);
       else this.#routeOrWait(operation);
     }
     for (const operation of unsent) this.#routeOrWait(operation);
-  }
-
-  /** Routes the operation again after a while. */
-  #wait(operation: RoutedOperation, rule: BackoffRule, atLeastMs: number): void {
-    if (operation.state === 'done') return;
-    const { clock, rng } = this.#options;
-    operation.state = 'waiting';
-    operation.wakeAtMs = clock.nowMs() + Math.max(atLeastMs, backoffMs(rule, operation.attempts, rng));
-    this.#waiting.push(operation);
-    this.#wakeTimer ??= clock.setTimer(WAKE_INTERVAL_MS, () => {
-      this.#wakeDue();
-    });
-  }
-
-  #wakeDue(): void {
-    this.#wakeTimer = undefined;
-    const nowMs = this.#options.clock.nowMs();
-    const waiting = this.#waiting;
-    this.#waiting = [];
-    const due: RoutedOperation[] = [];
-    for (const operation of waiting) {
-      if (operation.state !== 'waiting') continue;
-      if (operation.wakeAtMs <= nowMs) due.push(operation);
-      else this.#waiting.push(operation);
-    }
-    for (const operation of due) this.#routeOrWait(operation);
-    if (this.#waiting.length > 0) {
-      this.#wakeTimer ??= this.#options.clock.setTimer(WAKE_INTERVAL_MS, () => {
-        this.#wakeDue();
-      });
-    }
   }
 
   #scheduleSweep(): void {

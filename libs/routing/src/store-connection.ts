@@ -1,17 +1,19 @@
-import { assert, IdTable, type StoreId, type Timestamp } from '@cairn/base';
+import { assert, CairnError, IdTable, type StoreId, type Timestamp } from '@cairn/base';
 import type { Clock, Logger, Rng, Timer } from '@cairn/ports';
 import type { KvRequest, KvResponse } from '@cairn/wire';
+import { problemOf } from './answers.js';
 import { BACKOFF, backoffMs } from './backoff.js';
 import { isSpan, type RoutedOperation } from './operation.js';
 import type { StoreConnector, StoreLink } from './store-link.js';
 
 /** What a connection tells the router. */
 export interface ConnectionEvents {
-  onUp(store: StoreConnection): void;
   /** The operations it had, sent and unsent; theirs to be routed again. */
   onLost(store: StoreConnection, sent: readonly RoutedOperation[], unsent: readonly RoutedOperation[]): void;
   onAnswer(operation: RoutedOperation, response: KvResponse): void;
   onTimestamp(seen: Timestamp): void;
+  /** It answered what no store can; the connection is given up, `onLost` follows. */
+  onNonsense(store: StoreConnection): void;
 }
 
 export interface ConnectionOptions {
@@ -224,7 +226,6 @@ export class StoreConnection {
         this.#state = 'up';
         this.#failures = 0;
         this.#options.logger.info('store connected', { store: this.storeId, address: this.#address });
-        this.#options.events.onUp(this);
       },
       onDown: (error) => {
         if (!isCurrent) return;
@@ -246,10 +247,25 @@ export class StoreConnection {
       const operation = this.#pending.get(response.sequence);
       // Cancelled or past its deadline: the slot is free already.
       if (operation === undefined) continue;
+      const problem = problemOf(operation, response);
+      if (problem !== undefined) {
+        this.#giveUpLink(problem);
+        return;
+      }
       this.#pending.delete(response.sequence);
       events.onAnswer(operation, response);
     }
     if (this.#lineHead < this.#line.length) this.#scheduleFlush();
+  }
+
+  /** What it had goes to others, the operation that was answered with nonsense among it. */
+  #giveUpLink(problem: string): void {
+    const error = new CairnError('CORRUPTION', `store ${this.storeId} answered ${problem}`);
+    this.#options.logger.warn('store answered nonsense', { store: this.storeId, problem });
+    this.#link?.close();
+    this.#options.events.onNonsense(this);
+    this.#lose(error);
+    this.#reconnectLater();
   }
 
   #reconnectLater(): void {

@@ -1,0 +1,56 @@
+import type { StoreId } from '@cairn/base';
+import type { Clock, Logger, Rng } from '@cairn/ports';
+
+import type { StoreAddress } from './metadata-gateway.js';
+import { StoreConnection, type ConnectionEvents } from './store-connection.js';
+import type { StoreConnector } from './store-link.js';
+
+export interface StoresOptions {
+  readonly clock: Clock;
+  readonly rng: Rng;
+  readonly logger: Logger;
+  readonly connector: StoreConnector;
+  readonly events: ConnectionEvents;
+  /** Most operations sent to one store and not answered. */
+  readonly pendingMax: number;
+}
+
+/** The connections to all stores that the metadata service has named; one each. */
+export class Stores {
+  readonly #options: StoresOptions;
+  readonly #connections = new Map<StoreId, StoreConnection>();
+
+  constructor(options: StoresOptions) {
+    this.#options = options;
+  }
+
+  get(id: StoreId): StoreConnection | undefined {
+    return this.#connections.get(id);
+  }
+
+  /** The metadata service says where stores are. */
+  update(stores: readonly StoreAddress[]): void {
+    for (const { storeId, address } of stores) {
+      const known = this.#connections.get(storeId);
+      if (known === undefined) {
+        this.#connections.set(storeId, new StoreConnection(storeId, address, this.#options));
+      } else {
+        known.setAddress(address);
+      }
+    }
+  }
+
+  /** Stores that can be reached now. */
+  get connected(): number {
+    let count = 0;
+    for (const connection of this.#connections.values()) if (connection.isUp) count += 1;
+    return count;
+  }
+
+  readonly isUp = (id: StoreId): boolean => this.#connections.get(id)?.isUp === true;
+
+  close(): void {
+    for (const connection of this.#connections.values()) connection.close();
+    this.#connections.clear();
+  }
+}

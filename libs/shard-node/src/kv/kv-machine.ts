@@ -294,6 +294,10 @@ export class KvMachine implements StateMachine {
   }
 
   #serve(call: KvCall): void {
+    if (!this.#environment.timestamps.admits(call.request)) {
+      this.#confirm(call);
+      return;
+    }
     switch (call.request.op) {
       case KvOp.get:
         this.load.countRead();
@@ -315,6 +319,20 @@ export class KvMachine implements StateMachine {
         if (this.isExclusive) this.#deleteRanges.holdWrite(call);
         else this.writes.add(call);
     }
+  }
+
+  /** A timestamp that the oracle may not have issued yet: it is asked, and the call begins anew or is refused. */
+  #confirm(call: KvCall): void {
+    this.#environment.timestamps.confirms(call.request).then(
+      (isIssued) => {
+        if (isIssued) this.submit(call);
+        else
+          call.fail('INVALID_ARGUMENT', 'a timestamp of the request lies in the future: it was not issued');
+      },
+      () => {
+        call.fail('UNAVAILABLE', 'whether a timestamp was issued cannot be asked now', { retryAfterMs: 50 });
+      },
+    );
   }
 
   #serveStale(call: KvCall): void {

@@ -254,7 +254,7 @@ export class KvRig {
 
   constructor(options: RigOptions = {}) {
     this.engine = new MemoryEngine(options.delay === undefined ? {} : { delay: options.delay });
-    const timestamps = new StoreTimestamps(this.oracle);
+    const timestamps = new StoreTimestamps(this.oracle, this.clock);
     timestamps.observe(T0);
     const limits = { ...DEFAULT_KV_LIMITS, ...options.limits };
     this.environment = {

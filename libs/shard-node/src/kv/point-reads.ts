@@ -100,7 +100,6 @@ export class PointReads {
    * must be visible first.
    */
   #addAtTimestamp(call: KvCall): void {
-    this.#environment.timestamps.observe(call.request.readTimestamp);
     this.#machine.whenPublished(() => {
       this.#readAt(call);
     });

@@ -99,7 +99,6 @@ export class ScanPages {
    * A page at the request's timestamp, on the leader; see `PointReads` for why it waits.
    */
   add(call: KvCall): void {
-    this.#environment.timestamps.observe(call.request.readTimestamp);
     this.#machine.whenPublished(() => {
       if (isCacheable(call)) this.#answerFromCache(call);
       else this.#occupy(call, () => this.#readConfirmed(call));

@@ -79,7 +79,6 @@ export class WriteEvaluator {
     if (id.isRetry || this.#retries?.has(id.client, id.sequence, timestamps.max) === true) {
       return this.#isNew(call, id);
     }
-    timestamps.observe(id.stamp);
     if (id.stamp >= this.#machine.leaderSince) return true;
     const outcome = this.#machine.window?.lookup(id.client, id.sequence);
     if (outcome === undefined) return true;
@@ -108,7 +107,6 @@ export class WriteEvaluator {
       return false;
     }
     const { timestamps } = this.#environment;
-    timestamps.observe(id.stamp);
     this.#retries ??= new AdmittedRetries();
     this.#retries.add(id.client, id.sequence, timestamps.max);
     return true;

@@ -224,7 +224,7 @@ export class ShardNode {
 
   async #open(joined: JoinResponse): Promise<void> {
     const options = this.#options;
-    const timestamps = new StoreTimestamps({ fetch: () => this.#metadata.timestamp() });
+    const timestamps = new StoreTimestamps({ fetch: () => this.#metadata.timestamp() }, options.clock);
     timestamps.observe(joined.timestamp as Parameters<StoreTimestamps['observe']>[0]);
     this.#timestamps = timestamps;
     const engine = await options.openEngine();
@@ -559,7 +559,12 @@ export class ShardNode {
       'cairn_shard_scan_cache_misses',
       'Pages of whole rows, forward, that the engine was asked for since the start',
     );
+    const refusals = metrics.gauge(
+      'cairn_shard_refused_timestamps',
+      'Requests refused since the start because the oracle has not issued their timestamps',
+    );
     metrics.onCollect(() => {
+      refusals.set(this.#timestamps?.refusals ?? 0);
       scanBytes.set(scanCache.bytes);
       scanHits.set(scanCache.hits);
       scanMisses.set(scanCache.misses);

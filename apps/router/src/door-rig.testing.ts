@@ -2,7 +2,7 @@ import { createServer, type AddressInfo } from 'node:net';
 
 import { rangeId, replicaId, storeId, timestamp, type RangeDescriptor } from '@cairn/base';
 import type { MetadataClient } from '@cairn/metadata';
-import { noopLogger, noopMetrics, noopTracer } from '@cairn/ports';
+import { noopLogger, noopMetrics, noopTracer, type Metrics } from '@cairn/ports';
 import {
   ClusterAdmin,
   clusterHandlers,
@@ -27,7 +27,7 @@ import {
 } from '@cairn/wire/gen/cairn/v1/kv.js';
 import { credentials, type ClientDuplexStream } from '@grpc/grpc-js';
 
-import { startRouterServer, type RouterServer } from './router-server.js';
+import { startRouterServer, type DoorLimits, type RouterServer } from './router-server.js';
 
 const RANGE: RangeDescriptor = {
   rangeId: rangeId(1),
@@ -123,6 +123,20 @@ export function freeAddress(): Promise<string> {
   });
 }
 
+const LIMITS: DoorLimits = {
+  grpcConnectionsMax: 1_000,
+  grpcStreamsPerConnectionMax: 1_024,
+  grpcHandshakeTimeoutMs: 60_000,
+  grpcIdleTimeoutMs: 600_000,
+  grpcKeepaliveIntervalMs: 600_000,
+  grpcKeepaliveTimeoutMs: 60_000,
+};
+
+export interface RigOptions {
+  readonly limits?: Partial<DoorLimits>;
+  readonly metrics?: Metrics;
+}
+
 export type FakeMetadata = Partial<Pick<MetadataClient, 'status' | 'routes' | 'settings' | 'putSetting'>>;
 
 /** A real gRPC server on loopback, before a router whose only store is in this process. */
@@ -134,7 +148,8 @@ export class DoorRig {
   readonly server: RouterServer;
   readonly client: KVClient;
 
-  static async start(metadata: FakeMetadata = {}): Promise<DoorRig> {
+  static async start(metadata: FakeMetadata = {}, options: RigOptions = {}): Promise<DoorRig> {
+    const metrics = options.metrics ?? noopMetrics;
     const address = await freeAddress();
     const store = new MemoryStore();
     const clock = new NodeClock();
@@ -151,7 +166,7 @@ export class DoorRig {
       clock,
       rng: new NodeRng(),
       logger: noopLogger,
-      metrics: noopMetrics,
+      metrics,
       connector: store.connector,
       gateway,
       bounds: { outstandingOpsMax: 50_000, outstandingBytesMax: 1e9, outstandingOpsPerStoreMax: 50_000 },
@@ -161,7 +176,7 @@ export class DoorRig {
       router,
       clock,
       tracer: noopTracer,
-      metrics: noopMetrics,
+      metrics,
       requestTimeoutMs: 60_000,
       streamedOpsMax: 12_500,
       freshTimestamp: () => Promise.resolve(timestamp(77)),
@@ -176,6 +191,7 @@ export class DoorRig {
       metadata: metadata as MetadataClient,
       shards: {} as RpcPool,
       serverVersion: '1',
+      limits: () => DEFAULT_KEY_VALUE_LIMITS,
       sleep: () => Promise.resolve(),
       routesChanged: () => undefined,
     });
@@ -183,6 +199,8 @@ export class DoorRig {
       cluster: clusterHandlers(admin),
       kv: doors.handlers,
       listen: address,
+      limits: { ...LIMITS, ...options.limits },
+      metrics,
     });
     return new DoorRig({ address, store, router, doors, server });
   }

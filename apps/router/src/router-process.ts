@@ -59,6 +59,8 @@ export async function startRouterProcess(options: RouterProcessOptions): Promise
       cluster: router.cluster,
       kv: router.kv,
       listen: config.grpcListen,
+      limits: config,
+      metrics,
     });
     logger.info('router listens', { grpc: config.grpcListen, http: health.address });
     const failed = new Promise<Error>((resolve) => {

@@ -5,9 +5,10 @@ import type { PutResponse, ScanResponse } from '@cairn/wire/gen/cairn/v1/kv.js';
 import { ClusterClient, type ListSettingsResponse } from '@cairn/wire/gen/cairn/v1/cluster.js';
 import { credentials, Metadata, status, type ServiceError } from '@grpc/grpc-js';
 
+import { noopMetrics } from '@cairn/ports';
 import type { ClusterHandlers } from '@cairn/router-node';
 import { DoorRig, eventually } from './door-rig.testing.js';
-import { startRouterServer } from './router-server.js';
+import { startRouterServer, type DoorLimits } from './router-server.js';
 
 const settings = [{ name: 'key.max_bytes', value: '4096', description: 'longest key' }];
 const put = { key: Buffer.from('a'), value: Buffer.from('1'), ttlMs: 0, ordering: 0, requestId: undefined };
@@ -133,6 +134,29 @@ describe('the other services on the port', () => {
     client.close();
   });
 
+  it.each([
+    [
+      'too many keys',
+      { keys: Array.from({ length: 1_001 }, (_, at) => Buffer.from(`k${at}`)) },
+      /limit is 1000$/,
+    ],
+    [
+      'a key that no put would take',
+      { keys: [Buffer.alloc(100_000)] },
+      /keys has 100000 bytes; the limit is 4096/,
+    ],
+    ['a key of no bytes', { keys: [Buffer.alloc(0)] }, /must not be empty/],
+  ])('asks nobody to split at %s', async (_what, request, sentence) => {
+    const client = new ClusterClient(rig.address, credentials.createInsecure());
+    const failure = await new Promise<ServiceError | null>((resolve) => {
+      client.splitRanges(request, resolve);
+    });
+    const error = fromServiceError(failure as ServiceError);
+    expect(error).toMatchObject({ code: 'INVALID_ARGUMENT', details: { field: 'keys' } });
+    expect(error.message).toMatch(sentence);
+    client.close();
+  });
+
   it('says NOT_SERVING until it is told otherwise, and again afterwards', async () => {
     const check = (): Promise<Buffer> =>
       raw('/grpc.health.v1.Health/Check', Buffer.from('\x0a\x0bcairn.v1.KV', 'latin1'));
@@ -165,6 +189,8 @@ describe('the other services on the port', () => {
       cluster: {} as ClusterHandlers,
       kv: rig.doors.handlers,
       listen: rig.address,
+      limits: {} as DoorLimits,
+      metrics: noopMetrics,
     });
     await expect(second).rejects.toMatchObject({
       code: 'FAILED_PRECONDITION',

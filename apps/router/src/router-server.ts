@@ -1,46 +1,105 @@
 import { fileURLToPath } from 'node:url';
 
 import { CairnError, messageOf } from '@cairn/base';
+import type { RouterConfig } from '@cairn/config';
+import type { Metrics } from '@cairn/ports';
 import type { KvHandlers } from '@cairn/router-node';
 import { kvServiceDefinition } from '@cairn/wire';
-import type { Server } from '@grpc/grpc-js';
+import { ServerCredentials, type Server } from '@grpc/grpc-js';
 import { loadSync } from '@grpc/proto-loader';
 import { ReflectionService } from '@grpc/reflection';
 import { NestFactory } from '@nestjs/core';
 import type { INestMicroservice } from '@nestjs/common';
-import { Transport, type GrpcOptions } from '@nestjs/microservices';
+import { ServerGrpc, type GrpcOptions } from '@nestjs/microservices';
 import { HealthImplementation } from 'grpc-health-check';
 
+import { Connections } from './connections.js';
+import { DoorServer } from './door-server.js';
 import { RouterModule, type RouterModuleParts } from './router.module.js';
 
 const PROTO_ROOT = fileURLToPath(new URL('../../../proto', import.meta.url));
 const LOADER = { includeDirs: [PROTO_ROOT], longs: Number, defaults: true, oneofs: true };
-const MESSAGE_BYTES_MAX = 16 * 1024 * 1024;
+/** Of a request, unpacked too. */
+const REQUEST_BYTES_MAX = 16 * 1024 * 1024;
 const SERVICES = ['', 'cairn.v1.KV', 'cairn.v1.Cluster'] as const;
+
+/** Bounds on those who connect; `RouterConfig` describes them. */
+export type DoorLimits = Pick<
+  RouterConfig,
+  | 'grpcConnectionsMax'
+  | 'grpcStreamsPerConnectionMax'
+  | 'grpcHandshakeTimeoutMs'
+  | 'grpcIdleTimeoutMs'
+  | 'grpcKeepaliveIntervalMs'
+  | 'grpcKeepaliveTimeoutMs'
+>;
+
+export interface RouterServerParts extends RouterModuleParts {
+  readonly listen: string;
+  readonly kv: KvHandlers;
+  readonly limits: DoorLimits;
+  readonly metrics: Metrics;
+}
 
 export interface RouterServer {
   setServing(isServing: boolean): void;
   close(): Promise<void>;
 }
 
+/** Nest's gRPC transport over a server and connections of ours. */
+class DoorTransport extends ServerGrpc {
+  readonly #parts: RouterServerParts;
+  #connections: Connections | undefined;
+
+  constructor(options: GrpcOptions['options'], parts: RouterServerParts) {
+    super(options);
+    this.#parts = parts;
+  }
+
+  override async createClient(): Promise<DoorServer> {
+    const { limits, metrics, listen } = this.#parts;
+    const server = new DoorServer(
+      {
+        'grpc.max_receive_message_length': REQUEST_BYTES_MAX,
+        // Answers are bounded where they are made; refused here, they would have been made in vain.
+        'grpc.max_send_message_length': -1,
+        'grpc.max_concurrent_streams': limits.grpcStreamsPerConnectionMax,
+        'grpc.max_connection_idle_ms': limits.grpcIdleTimeoutMs,
+        'grpc.keepalive_time_ms': limits.grpcKeepaliveIntervalMs,
+        'grpc.keepalive_timeout_ms': limits.grpcKeepaliveTimeoutMs,
+      },
+      metrics,
+    );
+    const connections = new Connections(
+      server.createConnectionInjector(ServerCredentials.createInsecure()),
+      { connectionsMax: limits.grpcConnectionsMax, handshakeTimeoutMs: limits.grpcHandshakeTimeoutMs },
+      metrics,
+    );
+    await connections.listen(listen);
+    this.#connections = connections;
+    return server;
+  }
+
+  override async close(): Promise<void> {
+    this.#connections?.stop();
+    await super.close();
+    this.#connections?.close();
+  }
+}
+
 /**
  * The gRPC port: `Cluster` through Nest's controller, and on the same server, as plain grpc-js services, the
  * hot ones: `KV`, health and reflection. Throws FAILED_PRECONDITION when the address cannot be had.
  */
-export async function startRouterServer(
-  parts: RouterModuleParts & { readonly listen: string; readonly kv: KvHandlers },
-): Promise<RouterServer> {
+export async function startRouterServer(parts: RouterServerParts): Promise<RouterServer> {
   const health = new HealthImplementation(Object.fromEntries(SERVICES.map((name) => [name, 'NOT_SERVING'])));
-  const options: GrpcOptions = {
-    transport: Transport.GRPC,
-    options: {
+  const strategy = new DoorTransport(
+    {
       url: parts.listen,
       package: 'cairn.v1',
       // Nest claims every service of what it loads, so it gets only the file whose service it serves.
       protoPath: 'cairn/v1/cluster.proto',
       loader: LOADER,
-      maxReceiveMessageLength: MESSAGE_BYTES_MAX,
-      maxSendMessageLength: MESSAGE_BYTES_MAX,
       onLoadPackageDefinition: (_definition: object, server: Server) => {
         server.addService(kvServiceDefinition, { ...parts.kv });
         health.addToServer(server);
@@ -48,9 +107,10 @@ export async function startRouterServer(
         new ReflectionService(all).addToServer(server);
       },
     },
-  };
+    parts,
+  );
   const app: INestMicroservice = await NestFactory.createMicroservice(RouterModule.with(parts), {
-    ...options,
+    strategy,
     logger: false,
     abortOnError: false,
   });

@@ -55,6 +55,43 @@ export const routerConfigSchema = z.object({
     min: 10,
     max: 600_000,
   }),
+  grpcConnectionsMax: integerField({
+    description: 'Client connections at a time; more are closed at once.',
+    default: 4_096,
+    min: 1,
+    max: 1_000_000,
+  }),
+  grpcStreamsPerConnectionMax: integerField({
+    description: 'Calls that one client connection may have open; its client holds more back by itself.',
+    default: 1_024,
+    min: 1,
+    max: 1_000_000,
+  }),
+  grpcHandshakeTimeoutMs: millisecondsField({
+    description: 'A client connection that has not begun to speak HTTP/2 by then is closed.',
+    default: 5_000,
+    min: 10,
+    max: 600_000,
+  }),
+  grpcIdleTimeoutMs: millisecondsField({
+    description:
+      'A client connection without any open call for this long is closed; clients connect again when they need to.',
+    default: 900_000,
+    min: 100,
+    max: 86_400_000,
+  }),
+  grpcKeepaliveIntervalMs: millisecondsField({
+    description: 'How often a client connection is asked for a sign of life.',
+    default: 30_000,
+    min: 100,
+    max: 86_400_000,
+  }),
+  grpcKeepaliveTimeoutMs: millisecondsField({
+    description: 'A client connection that gives no sign of life for this long after it was asked is closed.',
+    default: 10_000,
+    min: 100,
+    max: 600_000,
+  }),
   keyBytesMax: bytesField({
     description: 'Longest key; the cluster setting key.max_bytes goes before it once it is known.',
     default: 4_096,

@@ -1,5 +1,5 @@
-import type { ScanPage } from '@cairn/wire';
-import type { BatchRequest, BatchResponse, ScanRequest } from '@cairn/wire/gen/cairn/v1/kv.js';
+import type { DecodedBatchRequest, ScanPage } from '@cairn/wire';
+import type { BatchResponse, ScanRequest } from '@cairn/wire/gen/cairn/v1/kv.js';
 import type { Metadata, ServiceError } from '@grpc/grpc-js';
 
 /**
@@ -41,6 +41,6 @@ export interface BatchCall {
   end(): unknown;
   pause(): unknown;
   resume(): unknown;
-  on(event: 'data', listener: (request: BatchRequest) => void): unknown;
+  on(event: 'data', listener: (request: DecodedBatchRequest) => void): unknown;
   on(event: 'drain' | 'end' | 'cancelled' | 'error' | 'close', listener: () => void): unknown;
 }

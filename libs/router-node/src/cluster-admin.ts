@@ -1,7 +1,7 @@
 import { CairnError, messageOf } from '@cairn/base';
 import type { MetadataClient } from '@cairn/metadata';
-import { compareKeys } from '@cairn/routing';
-import { ShardRpc, type RpcPool } from '@cairn/wire';
+import { checkBound, checkKey, compareKeys, invalidField, type KeyValueLimits } from '@cairn/routing';
+import { ShardRpc, SPLIT_KEYS_MAX, type RpcPool } from '@cairn/wire';
 import type { GetRoutesResponse, NodeStatus, Route } from '@cairn/wire/gen/cairn/internal/v1/metadata.js';
 import {
   NodeKind,
@@ -20,6 +20,14 @@ const KINDS: Readonly<Record<string, NodeKind>> = {
 };
 const ROLES = ['unspecified', 'voter', 'learner', 'incoming', 'outgoing'];
 const RANGES_PER_PAGE_MAX = 1_000;
+/** Of one page: clients accept messages of 4 MiB by default. */
+const PAGE_BYTES_MAX = 3 * 1024 * 1024;
+/** What a range takes besides its bounds, roughly. */
+const RANGE_BYTES = 256;
+/** Longest name and value of a setting. */
+const SETTING_CHARS_MAX = 4_096;
+/** Keys whose ranges are asked for in one call of the metadata service. */
+const ROUTE_KEYS_MAX = 100;
 const SPLIT_TIMEOUT_MS = 30_000;
 /** A split that meets a moved leader or a changed range looks again; this often. */
 const SPLIT_TRIES_MAX = 20;
@@ -30,6 +38,8 @@ export interface ClusterAdminParts {
   /** Calls to shard nodes. */
   readonly shards: RpcPool;
   readonly serverVersion: string;
+  /** Limits of now: settings change. */
+  limits(): KeyValueLimits;
   sleep(delayMs: number): Promise<void>;
   /** Routes have changed by what was done here. */
   routesChanged(answer: GetRoutesResponse): void;
@@ -68,15 +78,17 @@ export class ClusterAdmin {
   }
 
   async ranges(start: Uint8Array, limit: number): Promise<ListRangesResponse> {
+    const problem = checkBound(start, this.#parts.limits(), 'start');
+    if (problem !== undefined) throw problem;
     const wanted = limit === 0 ? RANGES_PER_PAGE_MAX : Math.min(limit, RANGES_PER_PAGE_MAX);
     const { routes } = await this.#parts.metadata.routes({
       keys: [],
       fromKey: Buffer.from(start),
       limit: wanted,
     });
-    const nextStart =
-      routes.length < wanted ? Buffer.alloc(0) : (routes.at(-1)?.descriptor?.endKey ?? Buffer.alloc(0));
-    return { ranges: routes.flatMap(rangeOf), nextStart };
+    const ranges = withinBytes(routes.flatMap(rangeOf));
+    const isAll = routes.length < wanted && ranges.length === routes.length;
+    return { ranges, nextStart: isAll ? Buffer.alloc(0) : (ranges.at(-1)?.end ?? Buffer.alloc(0)) };
   }
 
   async settings(): Promise<Setting[]> {
@@ -84,11 +96,23 @@ export class ClusterAdmin {
   }
 
   async putSetting(name: string, value: string): Promise<void> {
+    for (const [field, text] of Object.entries({ name, value })) {
+      if (text.length <= SETTING_CHARS_MAX) continue;
+      throw invalidField(field, `${field} has ${text.length} characters; the limit is ${SETTING_CHARS_MAX}`);
+    }
     await this.#parts.metadata.putSetting(name, value);
   }
 
   /** Cuts ranges until each key begins one. Answers how many ranges were made. */
   async split(keys: readonly Uint8Array[]): Promise<number> {
+    if (keys.length > SPLIT_KEYS_MAX) {
+      throw invalidField('keys', `keys has ${keys.length} elements; the limit is ${SPLIT_KEYS_MAX}`);
+    }
+    const limits = this.#parts.limits();
+    for (const key of keys) {
+      const problem = checkKey(key, limits, 'keys');
+      if (problem !== undefined) throw problem;
+    }
     let left = [...keys]
       .sort((a, b) => compareKeys(a, b))
       .filter((key, at, all) => at === 0 || compareKeys(key, all[at - 1] as Uint8Array) !== 0);
@@ -128,9 +152,9 @@ export class ClusterAdmin {
   /** Ranges of the keys; the metadata service takes a bounded number at a time. */
   async #routesOf(keys: readonly Uint8Array[]): Promise<GetRoutesResponse> {
     const all: GetRoutesResponse = { routes: [], stores: [] };
-    for (let at = 0; at < keys.length; at += 100) {
+    for (let at = 0; at < keys.length; at += ROUTE_KEYS_MAX) {
       const part = await this.#parts.metadata.routes({
-        keys: keys.slice(at, at + 100).map((key) => Buffer.from(key)),
+        keys: keys.slice(at, at + ROUTE_KEYS_MAX).map((key) => Buffer.from(key)),
         limit: 0,
       });
       for (const route of part.routes) {
@@ -185,6 +209,16 @@ function nodeOf(node: NodeStatus): Node {
     kind: KINDS[kind] ?? NodeKind.UNSPECIFIED,
     address: kind === 'router' ? publicAddress : address,
   };
+}
+
+/** As many of the first ranges as fit into a page, at least one. */
+function withinBytes(ranges: RangeInfo[]): RangeInfo[] {
+  let bytes = 0;
+  const count = ranges.findIndex(({ start, end }, at) => {
+    bytes += RANGE_BYTES + start.length + end.length;
+    return at > 0 && bytes > PAGE_BYTES_MAX;
+  });
+  return count < 0 ? ranges : ranges.slice(0, count);
 }
 
 function rangeOf(route: Route): RangeInfo[] {

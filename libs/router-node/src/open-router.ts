@@ -157,6 +157,7 @@ class RouterNode implements RunningRouter {
       metadata: this.#metadata,
       shards: this.#shards,
       serverVersion: SERVER_VERSION,
+      limits: () => this.#limits,
       sleep: (delayMs) => sleep(clock, delayMs),
       routesChanged: (answer) => {
         this.#takeRoutes(answer);

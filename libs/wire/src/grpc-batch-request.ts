@@ -1,3 +1,5 @@
+import type { CairnError } from '@cairn/base';
+
 import {
   type BatchOperation,
   CompareAndSetRequest,
@@ -9,28 +11,81 @@ import {
   type PutRequest,
   type RequestId,
 } from './gen/cairn/v1/kv.js';
-import { generated, NO_BYTES, ProtoReader } from './proto-reader.js';
+import {
+  boundedDecoder,
+  ELEMENTS_MAX,
+  FIELDS_MAX,
+  FLAT,
+  notDecoded,
+  tooManyElements,
+  type MessageShape,
+} from './grpc-message-bounds.js';
+import { NO_BYTES, ProtoReader } from './proto-reader.js';
+
+/** A valid one is shorter; what is longer is no trace context, and ignored like any that is none. */
+const TRACEPARENT_BYTES_MAX = 256;
+
+/** One operation as it was sent, or why it cannot be understood. */
+export interface DecodedOperation extends BatchOperation {
+  /** Then `operation` is undefined, and `call` is what was read of it. */
+  readonly refusal: CairnError | undefined;
+}
+
+export interface DecodedBatchRequest extends BatchRequest {
+  readonly operations: DecodedOperation[];
+}
+
+type Mutable<T> = { -readonly [K in keyof T]: T[K] };
+
+const WITH_REQUEST_ID = (field: number): MessageShape => ({ nested: new Map([[field, FLAT]]) });
+const decodeCompareAndSet = boundedDecoder((bytes) => CompareAndSetRequest.decode(bytes), WITH_REQUEST_ID(8));
+const decodeIncrement = boundedDecoder((bytes) => IncrementRequest.decode(bytes), WITH_REQUEST_ID(4));
+const decodeDeleteRange = boundedDecoder((bytes) => DeleteRangeRequest.decode(bytes), FLAT);
 
 /**
  * Decodes what the stream brings. Same result as the generated decoder, except that keys and values of get,
- * put and delete are views of `bytes`. Throws INVALID_ARGUMENT.
+ * put and delete are views of `bytes`, and that an operation whose inside cannot be read has a `refusal`.
+ * Throws INVALID_ARGUMENT when it cannot be told where operations begin and end, or when there are too many.
  */
-export function decodeBatchRequest(bytes: Buffer): BatchRequest {
+export function decodeBatchRequest(bytes: Buffer): DecodedBatchRequest {
   const reader = new ProtoReader(bytes);
-  const operations: BatchOperation[] = [];
+  const operations: DecodedOperation[] = [];
+  reader.allowFields(FIELDS_MAX);
   while (reader.hasMore) {
-    const tag = reader.uint32();
-    if (tag === 10) operations.push(readOperation(reader));
-    else reader.skip(tag);
+    const tag = reader.tag();
+    if (tag !== 10) reader.skip(tag);
+    else if (operations.length < ELEMENTS_MAX) operations.push(readOperation(reader));
+    else throw tooManyElements('operations', ELEMENTS_MAX);
   }
   return { operations };
 }
 
-function readOperation(reader: ProtoReader): BatchOperation {
+function readOperation(reader: ProtoReader): DecodedOperation {
   const outer = reader.enter();
-  const result: BatchOperation = { call: 0, timeoutMs: 0, operation: undefined, traceparent: '' };
+  const { end } = reader;
+  reader.allowFields(FIELDS_MAX);
+  const result: Mutable<DecodedOperation> = {
+    call: 0,
+    timeoutMs: 0,
+    operation: undefined,
+    traceparent: '',
+    refusal: undefined,
+  };
+  try {
+    readOperationFields(reader, result);
+  } catch (error) {
+    result.operation = undefined;
+    result.refusal = notDecoded(error);
+    reader.giveUp(end);
+  }
+  reader.leave(outer);
+  reader.allowFields(FIELDS_MAX);
+  return result;
+}
+
+function readOperationFields(reader: ProtoReader, result: BatchOperation): void {
   while (reader.hasMore) {
-    const tag = reader.uint32();
+    const tag = reader.tag();
     switch (tag) {
       case 8:
         result.call = reader.uint32();
@@ -48,33 +103,35 @@ function readOperation(reader: ProtoReader): BatchOperation {
         result.operation = { $case: 'delete', value: readDelete(reader) };
         break;
       case 50:
-        result.operation = { $case: 'compareAndSet', value: generated(CompareAndSetRequest, reader.bytes()) };
+        result.operation = { $case: 'compareAndSet', value: decodeCompareAndSet(reader.bytes()) };
         break;
       case 58:
-        result.operation = { $case: 'increment', value: generated(IncrementRequest, reader.bytes()) };
+        result.operation = { $case: 'increment', value: decodeIncrement(reader.bytes()) };
         break;
       case 66:
-        result.operation = { $case: 'deleteRange', value: generated(DeleteRangeRequest, reader.bytes()) };
+        result.operation = { $case: 'deleteRange', value: decodeDeleteRange(reader.bytes()) };
         break;
       case 72:
         result.operation = { $case: 'cancel', value: reader.bool() };
         break;
       case 122:
-        result.traceparent = reader.bytes().toString('utf8');
+        result.traceparent = readTraceparent(reader.bytes());
         break;
       default:
         reader.skip(tag);
     }
   }
-  reader.leave(outer);
-  return result;
+}
+
+function readTraceparent(bytes: Buffer): string {
+  return bytes.length > TRACEPARENT_BYTES_MAX ? '' : bytes.toString('utf8');
 }
 
 function readGet(reader: ProtoReader): GetRequest {
   const outer = reader.enter();
   const request: GetRequest = { key: NO_BYTES, consistency: 0, timestamp: 0 };
   while (reader.hasMore) {
-    const tag = reader.uint32();
+    const tag = reader.tag();
     if (tag === 10) request.key = reader.bytes();
     else if (tag === 16) request.consistency = reader.int32();
     else if (tag === 24) request.timestamp = reader.uint64();
@@ -88,7 +145,7 @@ function readPut(reader: ProtoReader): PutRequest {
   const outer = reader.enter();
   const request: PutRequest = { key: NO_BYTES, value: NO_BYTES, ttlMs: 0, ordering: 0, requestId: undefined };
   while (reader.hasMore) {
-    const tag = reader.uint32();
+    const tag = reader.tag();
     if (tag === 10) request.key = reader.bytes();
     else if (tag === 18) request.value = reader.bytes();
     else if (tag === 24) request.ttlMs = reader.uint64();
@@ -104,7 +161,7 @@ function readDelete(reader: ProtoReader): DeleteRequest {
   const outer = reader.enter();
   const request: DeleteRequest = { key: NO_BYTES, ordering: 0, requestId: undefined };
   while (reader.hasMore) {
-    const tag = reader.uint32();
+    const tag = reader.tag();
     if (tag === 10) request.key = reader.bytes();
     else if (tag === 16) request.ordering = reader.int32();
     else if (tag === 26) request.requestId = readRequestId(reader);
@@ -118,7 +175,7 @@ function readRequestId(reader: ProtoReader): RequestId {
   const outer = reader.enter();
   const id: RequestId = { client: 0, sequence: 0, stamp: 0, retry: false };
   while (reader.hasMore) {
-    const tag = reader.uint32();
+    const tag = reader.tag();
     if (tag === 8) id.client = reader.uint64();
     else if (tag === 16) id.sequence = reader.uint64();
     else if (tag === 24) id.stamp = reader.uint64();

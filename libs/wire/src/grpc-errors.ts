@@ -1,11 +1,20 @@
 import { BinaryReader, BinaryWriter } from '@bufbuild/protobuf/wire';
-import { CairnError, messageOf, type ErrorCode, type RetryClass as RetryClassName } from '@cairn/base';
+import {
+  CairnError,
+  messageOf,
+  retryClassOf,
+  type ErrorCode,
+  type RetryClass as RetryClassName,
+} from '@cairn/base';
 import { Metadata, status, type ServiceError } from '@grpc/grpc-js';
 
 import { ErrorDetail, RetryClass } from './gen/cairn/v1/errors.js';
 
 /** Where gRPC carries a serialized google.rpc.Status. */
 export const STATUS_DETAILS_KEY = 'grpc-status-details-bin';
+/** Sentences that quote input are cut behind this; headers have bounds of their own. */
+const MESSAGE_CHARS_MAX = 1_000;
+const UNPRINTABLE = /[\p{Cc}\p{Cs}]/gu;
 const DETAIL_TYPE_URL = 'type.googleapis.com/cairn.v1.ErrorDetail';
 
 const STATUS_BY_CODE: Readonly<Record<ErrorCode, status>> = {
@@ -59,17 +68,48 @@ export function errorDetailOf(error: unknown): ErrorDetail {
   const field = known.details['field'];
   return {
     code: known.code,
-    message: known.message,
+    message: printable(known.message),
     retryClass: OUTSIDE_CLASS[known.retryClass],
     retryAfterMs: Math.min(0xffffffff, Math.max(0, Math.ceil(known.retryAfterMs))),
     field: typeof field === 'string' ? field : '',
   };
 }
 
+/**
+ * A sentence that may quote what somebody sent, fit for headers, logs and terminals: control characters and
+ * halves of characters are escaped, and it ends after a thousand.
+ */
+export function printable(text: string): string {
+  const cut =
+    text.length > MESSAGE_CHARS_MAX
+      ? `${text.slice(0, MESSAGE_CHARS_MAX)}… (${text.length} characters)`
+      : text;
+  return cut.replace(UNPRINTABLE, (character) => `\\u{${(character.codePointAt(0) as number).toString(16)}}`);
+}
+
 /** What a grpc-js handler answers to fail a call: status, sentence, and the detail as google.rpc.Status. */
 export function toServiceError(error: unknown): Pick<ServiceError, 'code' | 'details' | 'metadata'> {
   const detail = errorDetailOf(error);
-  const code = STATUS_BY_CODE[detail.code as ErrorCode];
+  return failureOf(STATUS_BY_CODE[detail.code as ErrorCode], detail);
+}
+
+/** The same for a status that gRPC itself made, without our detail. */
+export function completedFailure(
+  code: number,
+  details: string,
+): Pick<ServiceError, 'code' | 'details' | 'metadata'> {
+  const known = CODE_BY_STATUS.get(code) ?? 'INTERNAL';
+  return failureOf(code, {
+    // Nobody inside answers so, hence it is no code of ours; to clients it is what it says.
+    code: code === status.UNIMPLEMENTED ? 'UNIMPLEMENTED' : known,
+    message: printable(details),
+    retryClass: OUTSIDE_CLASS[retryClassOf(known)],
+    retryAfterMs: 0,
+    field: '',
+  });
+}
+
+function failureOf(code: number, detail: ErrorDetail): Pick<ServiceError, 'code' | 'details' | 'metadata'> {
   const wrapped = new BinaryWriter()
     .uint32(8)
     .int32(code)

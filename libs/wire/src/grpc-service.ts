@@ -1,21 +1,71 @@
+import { ClusterService } from './gen/cairn/v1/cluster.js';
 import { KVService } from './gen/cairn/v1/kv.js';
 import { decodeBatchRequest } from './grpc-batch-request.js';
 import { encodeBatchResponse } from './grpc-batch-response.js';
+import { boundedDecoder, ELEMENTS_MAX, FLAT, type MessageShape } from './grpc-message-bounds.js';
 import { encodeScanPage } from './packed-rows.js';
 
+/** Split keys of one call: each may move data, and each is a request to the metadata service. */
+export const SPLIT_KEYS_MAX = 1_000;
+
+const idAt = (field: number): MessageShape => ({ nested: new Map([[field, FLAT]]) });
+const PUT = idAt(5);
+const DELETE = idAt(3);
+const COMPARE_AND_SET = idAt(8);
+const INCREMENT = idAt(4);
+const WRITE: MessageShape = {
+  nested: new Map([
+    [1, PUT],
+    [2, DELETE],
+    [3, COMPARE_AND_SET],
+    [4, INCREMENT],
+  ]),
+};
+const BATCH_GET: MessageShape = { elements: { field: 1, name: 'keys', max: ELEMENTS_MAX } };
+const BATCH_WRITE: MessageShape = {
+  elements: { field: 1, name: 'operations', max: ELEMENTS_MAX, shape: WRITE },
+};
+const SPLIT_RANGES: MessageShape = { elements: { field: 1, name: 'keys', max: SPLIT_KEYS_MAX } };
+
+interface Method<Request> {
+  readonly requestDeserialize: (bytes: Buffer) => Request;
+}
+
+/** The method with a decoder that is safe to give anything: see `boundedDecoder`. */
+function bounded<Request, M extends Method<Request>>(method: M, shape: MessageShape = FLAT): M {
+  return { ...method, requestDeserialize: boundedDecoder(method.requestDeserialize, shape) };
+}
+
 /**
- * The public service for `Server.addService`: the generated definition with hand-written codecs on the
- * streams.
+ * The public service for `Server.addService`: the generated definition with bounded decoders, and hand-written
+ * codecs on the streams. Decoders throw INVALID_ARGUMENT and nothing else.
  */
 export const kvServiceDefinition = {
-  ...KVService,
+  get: bounded(KVService.get),
+  put: bounded(KVService.put, PUT),
+  delete: bounded(KVService.delete, DELETE),
+  deleteRange: bounded(KVService.deleteRange),
+  compareAndSet: bounded(KVService.compareAndSet, COMPARE_AND_SET),
+  increment: bounded(KVService.increment, INCREMENT),
+  batchGet: bounded(KVService.batchGet, BATCH_GET),
+  batchWrite: bounded(KVService.batchWrite, BATCH_WRITE),
+  scan: {
+    ...bounded(KVService.scan),
+    responseSerialize: encodeScanPage,
+  },
   batch: {
     ...KVService.batch,
     requestDeserialize: decodeBatchRequest,
     responseSerialize: encodeBatchResponse,
   },
-  scan: {
-    ...KVService.scan,
-    responseSerialize: encodeScanPage,
-  },
+} as const;
+
+/** The same for the service that looks at the cluster and steers it. */
+export const clusterServiceDefinition = {
+  status: bounded(ClusterService.status),
+  listNodes: bounded(ClusterService.listNodes),
+  listRanges: bounded(ClusterService.listRanges),
+  splitRanges: bounded(ClusterService.splitRanges, SPLIT_RANGES),
+  listSettings: bounded(ClusterService.listSettings),
+  putSetting: bounded(ClusterService.putSetting),
 } as const;

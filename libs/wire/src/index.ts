@@ -1,5 +1,5 @@
 export { readDescriptor, writeDescriptor } from './descriptor-codec.js';
-export { decodeBatchRequest } from './grpc-batch-request.js';
+export { decodeBatchRequest, type DecodedBatchRequest, type DecodedOperation } from './grpc-batch-request.js';
 export { encodeBatchResponse } from './grpc-batch-response.js';
 export {
   FRAME_CUT_BYTES,
@@ -9,13 +9,16 @@ export {
   tooLong,
 } from './frame-limits.js';
 export {
+  completedFailure,
   errorDetailOf,
   fromServiceError,
   grpcStatusOf,
+  printable,
   STATUS_DETAILS_KEY,
   toServiceError,
 } from './grpc-errors.js';
-export { kvServiceDefinition } from './grpc-service.js';
+export { ELEMENTS_MAX, notDecoded } from './grpc-message-bounds.js';
+export { clusterServiceDefinition, kvServiceDefinition, SPLIT_KEYS_MAX } from './grpc-service.js';
 export { PROTOCOL_VERSION } from './hello.js';
 export { newKvRequest, newKvResponse } from './kv-factories.js';
 export * from './kv-messages.js';

@@ -21,6 +21,7 @@ export class ProtoReader {
   #end: number;
   #low = 0;
   #high = 0;
+  #fieldsLeft = 0;
 
   constructor(buffer: Buffer) {
     this.#buffer = buffer;
@@ -43,6 +44,28 @@ export class ProtoReader {
 
   leave(outer: number): void {
     this.#end = outer;
+  }
+
+  /** Where the message ends that the reader is narrowed to; give it to `giveUp`. */
+  get end(): number {
+    return this.#end;
+  }
+
+  /** Steps to the end of a message whose inside cannot be read, from wherever in it the reader is. */
+  giveUp(end: number): void {
+    this.#at = end;
+  }
+
+  /** How many fields `tag` reads from here. */
+  allowFields(count: number): void {
+    this.#fieldsLeft = count;
+  }
+
+  /** The tag of the next field, counted. */
+  tag(): number {
+    this.#fieldsLeft -= 1;
+    if (this.#fieldsLeft < 0) throw new CairnError('INVALID_ARGUMENT', 'the message has too many fields');
+    return this.uint32();
   }
 
   #varint(): void {

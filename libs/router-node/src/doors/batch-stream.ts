@@ -1,9 +1,15 @@
 import { CairnError, IdTable, timestamp } from '@cairn/base';
 import { deleteSpan, type OperationSink, type RoutedOperation } from '@cairn/routing';
-import { errorDetailOf, KvOp, type KvRequest, type KvResponse } from '@cairn/wire';
+import {
+  errorDetailOf,
+  KvOp,
+  type DecodedBatchRequest,
+  type DecodedOperation,
+  type KvRequest,
+  type KvResponse,
+} from '@cairn/wire';
 import type {
   BatchOperation,
-  BatchRequest,
   BatchResponse,
   BatchResult,
   DeleteRangeRequest,
@@ -71,7 +77,7 @@ export class BatchStream implements OperationSink {
     this.#call = call;
     this.#context = context;
     call.write({ results: [], hello, timestamp: context.router.latestTimestamp });
-    call.on('data', (message: BatchRequest) => {
+    call.on('data', (message: DecodedBatchRequest) => {
       if (this.#isClosed || this.#isDraining) return;
       for (const operation of message.operations) this.#begin(operation);
       this.#regulate();
@@ -119,10 +125,11 @@ export class BatchStream implements OperationSink {
     this.#endWhenDone();
   }
 
-  #begin(operation: BatchOperation): void {
+  #begin(operation: DecodedOperation): void {
     const { call } = operation;
     const timeoutMs = operation.timeoutMs === 0 ? this.#context.requestTimeoutMs : operation.timeoutMs;
     try {
+      if (operation.refusal !== undefined) throw operation.refusal;
       if (operation.operation?.$case === 'cancel') {
         this.#cancel(call);
         return;

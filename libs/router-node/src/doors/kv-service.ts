@@ -39,8 +39,6 @@ import * as convert from './convert.js';
 import type { DoorContext } from './door-context.js';
 import { deletedSpanOf, spanOf } from './span-bounds.js';
 
-/** Keys or operations of one unary batch call. */
-const BATCH_LENGTH_MAX = 10_000;
 const PAGE_BYTES_DEFAULT = 256 * 1024;
 const PAGE_BYTES_MAX = 4 * 1024 * 1024;
 
@@ -170,7 +168,6 @@ export function createKvService(
     batchGet: (call, callback) => {
       answer(callback, async () => {
         const { keys, consistency, timestamp } = call.request;
-        checkLength('keys', keys.length);
         const times = timesOf(call);
         const results = await Promise.all(
           keys.map((key) =>
@@ -183,7 +180,6 @@ export function createKvService(
     batchWrite: (call, callback) => {
       answer(callback, async () => {
         const { operations } = call.request;
-        checkLength('operations', operations.length);
         const times = timesOf(call);
         const results = await Promise.all(operations.map((operation) => oneWrite(context, operation, times)));
         return { results };
@@ -224,17 +220,6 @@ function answer<Response>(callback: UnaryCallback<Response>, work: () => Promise
     },
     (error: unknown) => {
       callback(toServiceError(error));
-    },
-  );
-}
-
-function checkLength(field: string, length: number): void {
-  if (length <= BATCH_LENGTH_MAX) return;
-  throw new CairnError(
-    'INVALID_ARGUMENT',
-    `${field} has ${length} elements; the limit is ${BATCH_LENGTH_MAX}`,
-    {
-      details: { field },
     },
   );
 }

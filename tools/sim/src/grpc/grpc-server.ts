@@ -1,10 +1,11 @@
 import type { Clock, Connection, Listener, Transport } from '@cairn/ports';
 import type { ClusterHandlers, KvHandlers, UnaryDoor } from '@cairn/router-node';
-import { kvServiceDefinition, toServiceError } from '@cairn/wire';
-import { ClusterService } from '@cairn/wire/gen/cairn/v1/cluster.js';
+import { clusterServiceDefinition, completedFailure, kvServiceDefinition, toServiceError } from '@cairn/wire';
 
 import { decodeCredit, decodeFrame, decodeOpen, encodeStatus, GrpcFrame, wireOf } from './frames.js';
-import { RequestCall, ServerCall, type ServerCallParts } from './server-call.js';
+import { decoded, RequestCall, ServerCall, statusOf, type ServerCallParts } from './server-call.js';
+
+const UNIMPLEMENTED = 12;
 
 export interface GrpcServerParts {
   readonly clock: Clock;
@@ -37,7 +38,12 @@ function onRequest<Request, Response>(
     let call: RequestCall<Request, Response> | undefined;
     return {
       onMessage: (bytes) => {
-        call = new RequestCall({ ...parts, codec }, codec.requestDeserialize(bytes));
+        const request = decoded({ codec }, bytes, (failure) => {
+          parts.wire.send(GrpcFrame.status, encodeStatus(statusOf(failure)));
+          parts.onOver();
+        });
+        if (request === undefined) return;
+        call = new RequestCall({ ...parts, codec }, request);
         handle(call);
       },
       onClientEnd: () => undefined,
@@ -97,12 +103,27 @@ function methodsOf(kv: KvHandlers, cluster: ClusterHandlers): ReadonlyMap<string
     [kvServiceDefinition.deleteRange.path, unary(kvServiceDefinition.deleteRange, kv.deleteRange)],
     [kvServiceDefinition.batchGet.path, unary(kvServiceDefinition.batchGet, kv.batchGet)],
     [kvServiceDefinition.batchWrite.path, unary(kvServiceDefinition.batchWrite, kv.batchWrite)],
-    [ClusterService.status.path, promised(ClusterService.status, () => cluster.status())],
-    [ClusterService.listNodes.path, promised(ClusterService.listNodes, () => cluster.listNodes())],
-    [ClusterService.listRanges.path, promised(ClusterService.listRanges, (it) => cluster.listRanges(it))],
-    [ClusterService.splitRanges.path, promised(ClusterService.splitRanges, (it) => cluster.splitRanges(it))],
-    [ClusterService.listSettings.path, promised(ClusterService.listSettings, () => cluster.listSettings())],
-    [ClusterService.putSetting.path, promised(ClusterService.putSetting, (it) => cluster.putSetting(it))],
+    [clusterServiceDefinition.status.path, promised(clusterServiceDefinition.status, () => cluster.status())],
+    [
+      clusterServiceDefinition.listNodes.path,
+      promised(clusterServiceDefinition.listNodes, () => cluster.listNodes()),
+    ],
+    [
+      clusterServiceDefinition.listRanges.path,
+      promised(clusterServiceDefinition.listRanges, (it) => cluster.listRanges(it)),
+    ],
+    [
+      clusterServiceDefinition.splitRanges.path,
+      promised(clusterServiceDefinition.splitRanges, (it) => cluster.splitRanges(it)),
+    ],
+    [
+      clusterServiceDefinition.listSettings.path,
+      promised(clusterServiceDefinition.listSettings, () => cluster.listSettings()),
+    ],
+    [
+      clusterServiceDefinition.putSetting.path,
+      promised(clusterServiceDefinition.putSetting, (it) => cluster.putSetting(it)),
+    ],
   ]);
 }
 
@@ -175,8 +196,8 @@ export class SimGrpcServer {
     const wire = wireOf(connection, stream);
     const method = this.#methods.get(path);
     if (method === undefined) {
-      const message = `the server does not implement ${path}`;
-      wire.send(GrpcFrame.status, encodeStatus({ code: 12, message, details: Buffer.alloc(0) }));
+      const failure = completedFailure(UNIMPLEMENTED, 'the server has no such method');
+      wire.send(GrpcFrame.status, encodeStatus(statusOf(failure)));
       return;
     }
     const { clock, windowBytes } = this.#parts;

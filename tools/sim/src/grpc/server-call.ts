@@ -3,7 +3,7 @@ import { EventEmitter } from 'node:events';
 import { CairnError } from '@cairn/base';
 import type { Clock, Timer } from '@cairn/ports';
 import type { CallFailure } from '@cairn/router-node';
-import { STATUS_DETAILS_KEY, toServiceError } from '@cairn/wire';
+import { notDecoded, STATUS_DETAILS_KEY, toServiceError } from '@cairn/wire';
 
 import { MessageReceiver, MessageSender } from './flow.js';
 import { encodeStatus, GrpcFrame, STATUS_OK, type GrpcStatus, type StreamWire } from './frames.js';
@@ -22,13 +22,27 @@ export interface ServerCallParts<Request, Response> {
   onOver(): void;
 }
 
-function statusOf(failure: CallFailure): GrpcStatus {
+export function statusOf(failure: CallFailure): GrpcStatus {
   const packed = failure.metadata.get(STATUS_DETAILS_KEY)[0];
   return {
     code: failure.code,
     message: failure.details,
     details: typeof packed === 'string' || packed === undefined ? Buffer.alloc(0) : packed,
   };
+}
+
+/** The request, unless it cannot be decoded: then `refuse` is told why. */
+export function decoded<Request, Response>(
+  parts: Pick<ServerCallParts<Request, Response>, 'codec'>,
+  bytes: Buffer,
+  refuse: (failure: CallFailure) => void,
+): Request | undefined {
+  try {
+    return parts.codec.requestDeserialize(bytes);
+  } catch (error) {
+    refuse(toServiceError(notDecoded(error)));
+    return undefined;
+  }
 }
 
 /**
@@ -112,10 +126,7 @@ export class ServerCall<Request, Response> extends EventEmitter {
   #expire(timeoutMs: number): void {
     if (this.#isOver) return;
     const error = new CairnError('DEADLINE_EXCEEDED', `the call took longer than ${timeoutMs} ms`);
-    // A bare status, as the library makes it: without our details.
-    const status = { ...statusOf(toServiceError(error)), details: Buffer.alloc(0) };
-    this.#parts.wire.send(GrpcFrame.status, encodeStatus(status));
-    this.cancel();
+    this.#refuse(toServiceError(error));
   }
 
   #flowSoon(): void {
@@ -136,8 +147,17 @@ export class ServerCall<Request, Response> extends EventEmitter {
         this.emit('end');
         return;
       }
-      this.emit('data', this.#parts.codec.requestDeserialize(bytes));
+      const request = decoded(this.#parts, bytes, (failure) => {
+        this.#refuse(failure);
+      });
+      if (request !== undefined) this.emit('data', request);
     }
+  }
+
+  /** What was sent cannot be decoded: the call ends, and its handler sees that it was given up. */
+  #refuse(failure: CallFailure): void {
+    this.#parts.wire.send(GrpcFrame.status, encodeStatus(statusOf(failure)));
+    this.cancel();
   }
 
   #finish(status: GrpcStatus): void {

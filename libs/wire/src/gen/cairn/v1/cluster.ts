@@ -76,7 +76,7 @@ export interface ListNodesResponse {
 
 export interface ListRangesRequest {
   start: Buffer;
-  /** 0 = 1000. */
+  /** 0 = 1000, which is also the most. A page may have fewer: it ends before 3 MiB. */
   limit: number;
 }
 
@@ -108,6 +108,7 @@ export interface ReplicaInfo {
 }
 
 export interface SplitRangesRequest {
+  /** At most 1,000, each as long as a key may be. */
   keys: Buffer[];
 }
 
@@ -1483,7 +1484,7 @@ export const ClusterService = {
     responseSerialize: (value: ListNodesResponse): Buffer => Buffer.from(ListNodesResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): ListNodesResponse => ListNodesResponse.decode(value),
   },
-  /** Ranges in key order. */
+  /** Ranges in key order, a page at a time. */
   listRanges: {
     path: "/cairn.v1.Cluster/ListRanges" as const,
     requestStream: false as const,
@@ -1527,7 +1528,7 @@ export const ClusterService = {
 export interface ClusterServer extends UntypedServiceImplementation {
   status: handleUnaryCall<StatusRequest, StatusResponse>;
   listNodes: handleUnaryCall<ListNodesRequest, ListNodesResponse>;
-  /** Ranges in key order. */
+  /** Ranges in key order, a page at a time. */
   listRanges: handleUnaryCall<ListRangesRequest, ListRangesResponse>;
   /** Cuts ranges so that each given key begins one; keys that already do are ignored. */
   splitRanges: handleUnaryCall<SplitRangesRequest, SplitRangesResponse>;
@@ -1566,7 +1567,7 @@ export interface ClusterClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: ListNodesResponse) => void,
   ): ClientUnaryCall;
-  /** Ranges in key order. */
+  /** Ranges in key order, a page at a time. */
   listRanges(
     request: ListRangesRequest,
     callback: (error: ServiceError | null, response: ListRangesResponse) => void,

@@ -1,0 +1,130 @@
+import { lookup } from 'node:dns/promises';
+import { createServer, type Server as NetServer, type Socket } from 'node:net';
+
+import { parseAddress } from '@cairn/config';
+import type { Counter, Metrics } from '@cairn/ports';
+import type { ConnectionInjector } from '@grpc/grpc-js';
+
+/** What an HTTP/2 client sends first, whatever it wants (RFC 9113, 3.4). */
+const PREFACE = Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n');
+
+export interface ConnectionLimits {
+  /** Connections at a time; more are closed at once. */
+  readonly connectionsMax: number;
+  /** Within this a connection says that it speaks HTTP/2, or is closed. */
+  readonly handshakeTimeoutMs: number;
+}
+
+/**
+ * Accepts connections for a gRPC server. A connection is handed on when it has begun to speak HTTP/2; until
+ * then it costs a socket and a timer, and not for long.
+ */
+export class Connections {
+  readonly #servers: NetServer[] = [];
+  readonly #injector: ConnectionInjector;
+  readonly #limits: ConnectionLimits;
+  readonly #refused: Counter;
+  /** All that are open. */
+  readonly #sockets = new Set<Socket>();
+  #waiting = 0;
+
+  constructor(injector: ConnectionInjector, limits: ConnectionLimits, metrics: Metrics) {
+    this.#injector = injector;
+    this.#limits = limits;
+    this.#refused = metrics.counter(
+      'cairn_router_refused_connections_total',
+      'Client connections that were closed before a call, by reason',
+      ['reason'],
+    );
+    const open = metrics.gauge('cairn_router_client_connections', 'Client connections that are open');
+    const waiting = metrics.gauge(
+      'cairn_router_client_handshakes',
+      'Client connections that have not begun to speak HTTP/2',
+    );
+    metrics.onCollect(() => {
+      open.set(this.#sockets.size);
+      waiting.set(this.#waiting);
+    });
+  }
+
+  /** Rejects when the address cannot be had. A name that stands for several addresses means all of them. */
+  async listen(address: string): Promise<void> {
+    const { host, port } = parseAddress(address) ?? { host: address, port: 0 };
+    const found = await lookup(host, { all: true });
+    for (const each of found) await this.#listenAt(each.address, port);
+  }
+
+  #listenAt(host: string, port: number): Promise<void> {
+    const server = createServer((socket) => {
+      this.#accept(socket);
+    });
+    this.#servers.push(server);
+    return new Promise((resolve, reject) => {
+      server.once('error', reject);
+      server.listen({ host, port }, () => {
+        server.off('error', reject);
+        resolve();
+      });
+    });
+  }
+
+  /** Accepts nobody any more, and closes what has not come to speak. The gRPC server closes the others. */
+  stop(): void {
+    for (const server of this.#servers) server.close();
+  }
+
+  /** Closes all that are left. */
+  close(): void {
+    this.stop();
+    for (const socket of this.#sockets) socket.destroy();
+  }
+
+  #accept(socket: Socket): void {
+    if (this.#sockets.size >= this.#limits.connectionsMax) {
+      this.#refused.add(1, { reason: 'too-many' });
+      socket.destroy();
+      return;
+    }
+    this.#sockets.add(socket);
+    this.#waiting += 1;
+    let seen = Buffer.alloc(0);
+    const settle = (): void => {
+      clearTimeout(timer);
+      this.#waiting -= 1;
+      socket.off('readable', onReadable);
+      socket.off('close', settle);
+      socket.off('error', onError);
+    };
+    const refuse = (reason: string): void => {
+      settle();
+      this.#refused.add(1, { reason });
+      socket.on('error', onError);
+      socket.destroy();
+    };
+    // What breaks before it speaks is closed by the socket itself.
+    const onError = (): void => undefined;
+    const onReadable = (): void => {
+      for (let chunk = read(socket); chunk !== null; chunk = read(socket))
+        seen = Buffer.concat([seen, chunk]);
+      if (!PREFACE.subarray(0, seen.length).equals(seen.subarray(0, PREFACE.length))) refuse('no-http2');
+      else if (seen.length >= PREFACE.length) {
+        settle();
+        socket.unshift(seen);
+        this.#injector.injectConnection(socket);
+      }
+    };
+    const timer = setTimeout(() => {
+      refuse('no-handshake');
+    }, this.#limits.handshakeTimeoutMs);
+    socket.once('close', () => {
+      this.#sockets.delete(socket);
+    });
+    socket.once('close', settle);
+    socket.on('error', onError);
+    socket.on('readable', onReadable);
+  }
+}
+
+function read(socket: Socket): Buffer | null {
+  return socket.read() as Buffer | null;
+}

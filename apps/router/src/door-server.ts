@@ -1,0 +1,166 @@
+import type { Counter, Metrics } from '@cairn/ports';
+import {
+  clusterServiceDefinition,
+  completedFailure,
+  kvServiceDefinition,
+  notDecoded,
+  STATUS_DETAILS_KEY,
+  toServiceError,
+} from '@cairn/wire';
+import {
+  Server,
+  ServerInterceptingCall,
+  status,
+  type handleBidiStreamingCall,
+  type ServerInterceptingCallInterface,
+  type ServerOptions,
+  type ServiceDefinition,
+  type UntypedServiceImplementation,
+} from '@grpc/grpc-js';
+
+type PartialStatus = Parameters<ServerInterceptingCallInterface['sendStatus']>[0];
+
+/** Decoders of ours for the methods that another library describes to the server. */
+const DECODERS: ReadonlyMap<string, (bytes: Buffer) => unknown> = new Map(
+  [...Object.values(kvServiceDefinition), ...Object.values(clusterServiceDefinition)].map((method) => [
+    method.path,
+    method.requestDeserialize,
+  ]),
+);
+
+/** Statuses that grpc-js calls INTERNAL although the caller sent something wrong. */
+const CALLERS_FAULT = /^(Failed to decompress message|Invalid grpc-timeout value)/;
+
+/** What a request was that cannot be decoded: grpc-js would answer INTERNAL and say nothing. */
+class RefusedMessage {
+  readonly failure: ReturnType<typeof toServiceError>;
+
+  constructor(failure: ReturnType<typeof toServiceError>) {
+    this.failure = failure;
+  }
+}
+
+/**
+ * A gRPC server whose every call ends with a status of ours: whatever grpc-js answers by itself (unknown
+ * methods, deadlines, sizes, compression) and whatever cannot be decoded gets a `cairn.v1.ErrorDetail` too. Counts
+ * how calls end.
+ */
+export class DoorServer extends Server {
+  readonly #calls: Counter;
+  /** Made once: metrics find their cells by the identity of the label object. */
+  readonly #okLabels = new Map<string, Readonly<Record<string, string>>>();
+
+  constructor(options: ServerOptions, metrics: Metrics) {
+    super({
+      ...options,
+      interceptors: [(method, call) => this.#keep(method.path, call)],
+    });
+    this.#calls = metrics.counter(
+      'cairn_router_calls_total',
+      'gRPC calls that ended, by method and status; a stream is one call',
+      ['method', 'code'],
+    );
+    this.#answerUnknownMethods();
+  }
+
+  override addService(service: ServiceDefinition, implementation: UntypedServiceImplementation): void {
+    const methods = Object.entries(service).map(([name, method]) => {
+      const decode = DECODERS.get(method.path) ?? method.requestDeserialize;
+      return [name, { ...method, requestDeserialize: (bytes: Buffer) => decodedOrRefused(decode, bytes) }];
+    });
+    super.addService(Object.fromEntries(methods) as ServiceDefinition, implementation);
+  }
+
+  /** Watches a call from its beginning to its end. */
+  #keep(path: string, call: ServerInterceptingCallInterface): ServerInterceptingCall {
+    const send = call.sendStatus.bind(call);
+    let isCounted = false;
+    const count = (code: number): void => {
+      if (!isCounted) this.#count(path, code);
+      isCounted = true;
+    };
+    // The library's own statuses do not pass through responders, but all of them go through this method.
+    call.sendStatus = (said) => {
+      const whole = wholeStatus(said);
+      count(whole.code ?? status.UNKNOWN);
+      send(whole);
+    };
+    return new ServerInterceptingCall(call, {
+      start: (next) => {
+        next({
+          onReceiveMessage: (message: unknown, pass) => {
+            if (message instanceof RefusedMessage) call.sendStatus(message.failure);
+            else pass(message);
+          },
+          onCancel: () => {
+            count(status.CANCELLED);
+          },
+        });
+      },
+    });
+  }
+
+  #count(path: string, code: number): void {
+    if (code !== status.OK) {
+      this.#calls.add(1, { method: methodOf(path), code: status[code] ?? 'UNKNOWN' });
+      return;
+    }
+    let labels = this.#okLabels.get(path);
+    if (labels === undefined) {
+      labels = { method: methodOf(path), code: 'OK' };
+      this.#okLabels.set(path, labels);
+    }
+    this.#calls.add(1, labels);
+  }
+
+  /**
+   * grpc-js answers calls of unknown methods before anybody is asked. The one place that looks methods up is
+   * replaced, so that such a call goes the way of all others; a spec notices when that place is gone.
+   */
+  #answerUnknownMethods(): void {
+    const unknown: handleBidiStreamingCall<unknown, unknown> = (call) => {
+      call.emit('error', completedFailure(status.UNIMPLEMENTED, 'the server has no such method'));
+    };
+    const handlers = new Map<string, unknown>();
+    const absent = {
+      func: unknown,
+      serialize: (): Buffer => Buffer.alloc(0),
+      deserialize: (): undefined => undefined,
+      type: 'bidi',
+      path: UNKNOWN_METHOD,
+    };
+    const register = this.register.bind(this);
+    Object.assign(this, {
+      register: (...given: Parameters<Server['register']>) => {
+        const [path, func, serialize, deserialize, type] = given;
+        handlers.set(path, { func, serialize, deserialize, type, path });
+        return register(...given);
+      },
+      _retrieveHandler: (path: string) => handlers.get(path) ?? absent,
+    });
+  }
+}
+
+const UNKNOWN_METHOD = '/unknown';
+
+/** `/cairn.v1.KV/Get` is `KV/Get`; what is none of our methods is `unknown`, whatever it was called. */
+function methodOf(path: string): string {
+  if (path === UNKNOWN_METHOD) return 'unknown';
+  return path.slice(1).replace(/^cairn\.v1\./, '');
+}
+
+function decodedOrRefused(decode: (bytes: Buffer) => unknown, bytes: Buffer): unknown {
+  try {
+    return decode(bytes);
+  } catch (error) {
+    return new RefusedMessage(toServiceError(notDecoded(error)));
+  }
+}
+
+function wholeStatus(said: PartialStatus): PartialStatus {
+  const code = said.code ?? status.UNKNOWN;
+  if (code === status.OK || (said.metadata?.get(STATUS_DETAILS_KEY).length ?? 0) > 0) return said;
+  const details = said.details ?? '';
+  const isCallersFault = code === status.INTERNAL && CALLERS_FAULT.test(details);
+  return completedFailure(isCallersFault ? status.INVALID_ARGUMENT : code, details);
+}

@@ -1,0 +1,322 @@
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import fc from 'fast-check';
+import { connect, constants, type ClientHttp2Session, type IncomingHttpHeaders } from 'node:http2';
+import { gzipSync } from 'node:zlib';
+
+import { fromServiceError } from '@cairn/wire';
+import { ClusterService } from '@cairn/wire/gen/cairn/v1/cluster.js';
+import { KVService } from '@cairn/wire/gen/cairn/v1/kv.js';
+import { Metadata, status } from '@grpc/grpc-js';
+
+import { DoorRig, eventually, getOf, putOf, StreamEnd } from './door-rig.testing.js';
+
+let rig: DoorRig;
+let session: ClientHttp2Session;
+
+beforeAll(async () => {
+  rig = await DoorRig.start({
+    settings: () => Promise.resolve([]),
+    putSetting: () => Promise.resolve(),
+    status: () => Promise.resolve({ nodes: [] } as never),
+    routes: () => Promise.resolve({ routes: [], stores: [] }),
+  });
+  session = connect(`http://${rig.address}`);
+});
+
+afterAll(async () => {
+  session.close();
+  await rig.close();
+});
+
+interface Ended {
+  readonly code: number;
+  readonly detail: { readonly code: string; readonly message: string; readonly field: unknown } | undefined;
+}
+
+/** One call as bytes: no client library that would refuse to send it, or end it before the server does. */
+function call(path: string, message: Buffer, headers: Record<string, string> = {}): Promise<Ended> {
+  return new Promise((resolve, reject) => {
+    const request = session.request({
+      ':path': path,
+      ':method': 'POST',
+      'content-type': 'application/grpc',
+      te: 'trailers',
+      ...headers,
+    });
+    let last: IncomingHttpHeaders = {};
+    const take = (received: IncomingHttpHeaders): void => {
+      if (received['grpc-status'] !== undefined) last = received;
+    };
+    request.on('response', take);
+    request.on('trailers', take);
+    request.on('error', reject);
+    request.on('close', () => {
+      resolve(ended(last));
+    });
+    request.resume();
+    const head = Buffer.alloc(5);
+    head.writeUInt8(headers['grpc-encoding'] === undefined ? 0 : 1, 0);
+    head.writeUInt32BE(message.length, 1);
+    request.end(Buffer.concat([head, message]));
+  });
+}
+
+function ended(trailers: IncomingHttpHeaders): Ended {
+  const code = Number(trailers['grpc-status'] ?? -1);
+  const packed = trailers['grpc-status-details-bin'];
+  if (typeof packed !== 'string') return { code, detail: undefined };
+  const metadata = new Metadata();
+  metadata.set('grpc-status-details-bin', Buffer.from(packed, 'base64'));
+  const { code: name, message, details } = fromServiceError({ code, details: '', metadata });
+  return { code, detail: { code: name, message, field: details['field'] } };
+}
+
+/** A field of bytes, up to 16,383 of them. */
+const field = (tag: number, bytes: Uint8Array): Buffer =>
+  Buffer.concat([Buffer.from([tag, (bytes.length & 127) | 128, bytes.length >> 7]), bytes]);
+/** Tag, then 2^60. */
+const hugeInteger = (tag: number): Buffer => Buffer.from([tag, 128, 128, 128, 128, 128, 128, 128, 128, 16]);
+
+describe('requests that would be expensive to decode', () => {
+  it('are counted before: eight million keys of no bytes, a few kilobytes packed', async () => {
+    const packed = gzipSync(Buffer.alloc(16_000_000, Buffer.from([10, 0])));
+    expect(packed.length).toBeLessThan(20_000);
+    expect(await call('/cairn.v1.KV/BatchGet', packed, { 'grpc-encoding': 'gzip' })).toEqual({
+      code: status.INVALID_ARGUMENT,
+      detail: {
+        code: 'INVALID_ARGUMENT',
+        message: 'keys has 10001 elements or more; the limit is 10000',
+        field: 'keys',
+      },
+    });
+  });
+
+  it.each([
+    ['/cairn.v1.KV/BatchWrite', Buffer.alloc(2_000_000, Buffer.from([10, 0])), 'operations'],
+    ['/cairn.v1.KV/Batch', Buffer.alloc(2_000_000, Buffer.from([10, 0])), 'operations'],
+    ['/cairn.v1.Cluster/SplitRanges', Buffer.alloc(2_000_000, Buffer.from([10, 0])), 'keys'],
+  ])('%s counts its elements', async (path, message, name) => {
+    const { code, detail } = await call(path, message);
+    expect(code).toBe(status.INVALID_ARGUMENT);
+    expect(detail?.field).toBe(name);
+    expect(detail?.message).toMatch(/the limit is 1?0?000/);
+  });
+
+  it.each([
+    [
+      'a key that is given a million times',
+      '/cairn.v1.KV/Get',
+      Buffer.alloc(2_000_000, Buffer.from([10, 0])),
+    ],
+    ['fields that nobody knows', '/cairn.v1.KV/Get', Buffer.alloc(2_000_000, Buffer.from([120, 1]))],
+    [
+      'a request id that is given a million times, inside a write',
+      '/cairn.v1.KV/BatchWrite',
+      Buffer.concat([
+        Buffer.from([10, 0x8c, 0x89, 0x7a, 10, 0x88, 0x89, 0x7a, 42, 0x84, 0x89, 0x7a]),
+        Buffer.alloc(2_000_004, Buffer.from([8, 1])),
+      ]),
+    ],
+  ])('%s', async (_what, path, message) => {
+    const { code, detail } = await call(path, message);
+    expect({ code, message: detail?.message }).toEqual({
+      code: status.INVALID_ARGUMENT,
+      message: 'the message has too many fields',
+    });
+  });
+
+  it('are not unpacked beyond what a message may have', async () => {
+    const packed = gzipSync(Buffer.alloc(100_000_000));
+    const { code, detail } = await call('/cairn.v1.KV/Put', packed, { 'grpc-encoding': 'gzip' });
+    expect(code).toBe(status.RESOURCE_EXHAUSTED);
+    expect(detail?.code).toBe('RESOURCE_EXHAUSTED');
+  });
+});
+
+describe('what grpc-js would answer without a detail', () => {
+  it.each([
+    ['an integer above 2^53', '/cairn.v1.KV/Get', hugeInteger(24), 'INVALID_ARGUMENT'],
+    ['an integer above 2^53 deep inside', '/cairn.v1.KV/Put', field(42, hugeInteger(8)), 'INVALID_ARGUMENT'],
+    ['a garbled message', '/cairn.v1.KV/Put', Buffer.from([10, 100, 1]), 'INVALID_ARGUMENT'],
+    [
+      'a garbled message to another service',
+      '/cairn.v1.Cluster/ListRanges',
+      Buffer.from([10, 9]),
+      'INVALID_ARGUMENT',
+    ],
+    ['a garbled health check', '/grpc.health.v1.Health/Check', Buffer.from([15]), 'INVALID_ARGUMENT'],
+  ])('%s', async (_what, path, message, code) => {
+    const { detail } = await call(path, message);
+    expect(detail).toMatchObject({ code });
+  });
+
+  it('a message that says it is packed and is not', async () => {
+    const { code, detail } = await call('/cairn.v1.KV/Get', Buffer.from('nonsense'), {
+      'grpc-encoding': 'gzip',
+    });
+    expect([code, detail?.code]).toEqual([status.INVALID_ARGUMENT, 'INVALID_ARGUMENT']);
+  });
+
+  it('an unknown method', async () => {
+    const { code, detail } = await call(`/cairn.v1.KV/Nonsense${'x'.repeat(5_000)}`, Buffer.alloc(0));
+    expect(code).toBe(status.UNIMPLEMENTED);
+    expect(detail).toBeDefined();
+  });
+
+  it('a deadline', async () => {
+    rig.store.holdPrefix = 'slow';
+    const message = KVService.get.requestSerialize({
+      key: Buffer.from('slow'),
+      consistency: 0,
+      timestamp: 0,
+    });
+    const { code, detail } = await call('/cairn.v1.KV/Get', message, { 'grpc-timeout': '50m' });
+    expect([code, detail?.code]).toEqual([status.DEADLINE_EXCEEDED, 'DEADLINE_EXCEEDED']);
+    rig.store.release();
+  });
+
+  it('a message that is too large', async () => {
+    const head = Buffer.from([0, 0x7f, 0, 0, 0]);
+    const { code, detail } = await new Promise<Ended>((resolve) => {
+      const request = session.request({
+        ':path': '/cairn.v1.KV/Put',
+        ':method': 'POST',
+        'content-type': 'application/grpc',
+      });
+      request.on('response', (headers) => {
+        resolve(ended(headers));
+        request.close(constants.NGHTTP2_CANCEL);
+      });
+      request.on('error', () => undefined);
+      request.write(head);
+    });
+    expect([code, detail?.code]).toEqual([status.RESOURCE_EXHAUSTED, 'RESOURCE_EXHAUSTED']);
+  });
+});
+
+describe('a batch stream', () => {
+  it('answers an operation that it cannot read, and lives', async () => {
+    const end = new StreamEnd(rig);
+    const bad = (number: number, inside: Buffer): Buffer =>
+      field(10, Buffer.concat([Buffer.from([8, number]), inside]));
+    end.send({ call: 1, operation: putOf('a') });
+    end.stream.write(
+      Buffer.concat([
+        bad(2, field(26, hugeInteger(24))),
+        bad(3, Buffer.from([26, 100, 1])),
+        bad(4, field(66, Buffer.from([10, 100]))),
+        bad(5, Buffer.alloc(200, Buffer.from([114, 0]))),
+        bad(6, field(58, Buffer.alloc(200, Buffer.from([10, 0])))),
+      ]),
+    );
+    end.send({ call: 7, operation: getOf('a') });
+    await end.until(() => end.results.length === 7);
+    const results = new Map(end.results.map(({ call: number, result }) => [number, result]));
+    for (const number of [2, 3, 4, 5, 6])
+      expect(results.get(number)).toMatchObject({ $case: 'error', value: { code: 'INVALID_ARGUMENT' } });
+    expect(results.get(7)).toMatchObject({ $case: 'get', value: { found: true } });
+    expect(end.status).toBeUndefined();
+    end.stream.cancel();
+  });
+
+  it('ends with a sentence of ours when nobody can tell where operations begin', async () => {
+    const { code, detail } = await call('/cairn.v1.KV/Batch', Buffer.from([10, 200, 1, 1]));
+    expect(code).toBe(status.INVALID_ARGUMENT);
+    expect(detail?.message).toBe('the message is no well-formed protobuf');
+  });
+});
+
+/** Real messages of every method, to be damaged. */
+const GENUINE: readonly (readonly [string, Buffer])[] = (() => {
+  const key = Buffer.from('key');
+  const requestId = { client: 7, sequence: 1, stamp: 3, retry: false };
+  const put = { key, value: key, ttlMs: 5, ordering: 1, requestId };
+  const compareAndSet = { ...put, expected: { $case: 'expectedValue' as const, value: key } };
+  const increment = { key, delta: '-5', ordering: 0, requestId };
+  const span = { start: key, end: Buffer.from('z'), prefix: Buffer.alloc(0) };
+  const write = { operations: [{ operation: { $case: 'put' as const, value: put } }] };
+  const batch = {
+    operations: [
+      { call: 1, timeoutMs: 9, operation: { $case: 'put' as const, value: put }, traceparent: 'x' },
+      {
+        call: 2,
+        timeoutMs: 9,
+        operation: { $case: 'compareAndSet' as const, value: compareAndSet },
+        traceparent: '',
+      },
+      {
+        call: 3,
+        timeoutMs: 9,
+        operation: { $case: 'increment' as const, value: increment },
+        traceparent: '',
+      },
+      {
+        call: 4,
+        timeoutMs: 9,
+        operation: { $case: 'deleteRange' as const, value: { ...span, all: false } },
+        traceparent: '',
+      },
+    ],
+  };
+  const scan = {
+    ...span,
+    limit: 5,
+    reverse: false,
+    keysOnly: false,
+    consistency: 3,
+    timestamp: 5,
+    pageBytes: 9,
+  };
+  return [
+    ['/cairn.v1.KV/Get', KVService.get.requestSerialize({ key, consistency: 3, timestamp: 5 })],
+    ['/cairn.v1.KV/Put', KVService.put.requestSerialize(put)],
+    ['/cairn.v1.KV/Delete', KVService.delete.requestSerialize({ key, ordering: 2, requestId })],
+    ['/cairn.v1.KV/DeleteRange', KVService.deleteRange.requestSerialize({ ...span, all: false })],
+    ['/cairn.v1.KV/CompareAndSet', KVService.compareAndSet.requestSerialize(compareAndSet)],
+    ['/cairn.v1.KV/Increment', KVService.increment.requestSerialize(increment)],
+    [
+      '/cairn.v1.KV/BatchGet',
+      KVService.batchGet.requestSerialize({ keys: [key, key], consistency: 1, timestamp: 0 }),
+    ],
+    ['/cairn.v1.KV/BatchWrite', KVService.batchWrite.requestSerialize(write)],
+    ['/cairn.v1.KV/Scan', KVService.scan.requestSerialize(scan)],
+    ['/cairn.v1.KV/Batch', KVService.batch.requestSerialize(batch)],
+    ['/cairn.v1.Cluster/Status', Buffer.from([8, 1])],
+    ['/cairn.v1.Cluster/ListNodes', Buffer.from([8, 1])],
+    ['/cairn.v1.Cluster/ListRanges', ClusterService.listRanges.requestSerialize({ start: key, limit: 3 })],
+    ['/cairn.v1.Cluster/SplitRanges', ClusterService.splitRanges.requestSerialize({ keys: [key, key] })],
+    ['/cairn.v1.Cluster/ListSettings', Buffer.from([8, 1])],
+    ['/cairn.v1.Cluster/PutSetting', ClusterService.putSetting.requestSerialize({ name: 'a', value: 'b' })],
+  ];
+})();
+
+const TYPED: ReadonlySet<number> = new Set([
+  status.OK,
+  status.INVALID_ARGUMENT,
+  status.DEADLINE_EXCEEDED,
+  status.UNAVAILABLE,
+]);
+
+describe('damaged messages', () => {
+  it.each(GENUINE.map(([path, message]) => ({ path, message })))(
+    '$path ends with a status that says what is wrong',
+    async ({ path, message }) => {
+      const damage = fc.array(
+        fc.record({ at: fc.nat(message.length), drop: fc.nat(3), put: fc.uint8Array({ maxLength: 4 }) }),
+        { minLength: 1, maxLength: 4 },
+      );
+      await fc.assert(
+        fc.asyncProperty(damage, async (changes) => {
+          let bytes = Buffer.from(message);
+          for (const { at, drop, put } of changes)
+            bytes = Buffer.concat([bytes.subarray(0, at), put, bytes.subarray(at + drop)]);
+          const { code, detail } = await call(path, bytes, { 'grpc-timeout': '2S' });
+          expect(TYPED).toContain(code);
+          if (code !== status.OK) expect(detail).toBeDefined();
+        }),
+        { numRuns: 100 },
+      );
+      await eventually(() => rig.router.openOperations === 0);
+    },
+  );
+});

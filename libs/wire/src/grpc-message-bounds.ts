@@ -1,0 +1,87 @@
+import { CairnError, messageOf } from '@cairn/base';
+
+import { ProtoReader } from './proto-reader.js';
+
+/** Keys or operations of one message, in all calls that take many. */
+export const ELEMENTS_MAX = 10_000;
+/** Fields before the first element and from each element to the next, those of nested messages included. */
+export const FIELDS_MAX = 64;
+
+/** What is known of a message before it is decoded. */
+export interface MessageShape {
+  /** The field that may be there many times. */
+  readonly elements?: {
+    readonly field: number;
+    readonly name: string;
+    readonly max: number;
+    /** undefined = bytes or text. */
+    readonly shape?: MessageShape;
+  };
+  /** Fields that are messages, by number. */
+  readonly nested?: ReadonlyMap<number, MessageShape>;
+}
+
+export const FLAT: MessageShape = {};
+
+/**
+ * Walks over the fields of a message without decoding them: a few kilobytes that unpack to millions of empty
+ * fields would cost seconds and gigabytes as objects. Throws INVALID_ARGUMENT for too many of them, and for
+ * what is no message.
+ */
+export function checkShape(bytes: Buffer, shape: MessageShape): void {
+  const reader = new ProtoReader(bytes);
+  reader.allowFields(FIELDS_MAX);
+  walk(reader, shape);
+}
+
+function walk(reader: ProtoReader, shape: MessageShape): void {
+  const { elements, nested } = shape;
+  let count = 0;
+  while (reader.hasMore) {
+    const tag = reader.tag();
+    const field = tag >>> 3;
+    if (field === elements?.field) {
+      count += 1;
+      if (count > elements.max) throw tooManyElements(elements.name, elements.max);
+      reader.allowFields(FIELDS_MAX);
+    }
+    const inner = field === elements?.field ? elements.shape : nested?.get(field);
+    if (inner === undefined || (tag & 7) !== 2) reader.skip(tag);
+    else {
+      const outer = reader.enter();
+      walk(reader, inner);
+      reader.leave(outer);
+    }
+  }
+}
+
+/** How many there are beyond the limit is not told: nobody has counted on. */
+export function tooManyElements(name: string, max: number): CairnError {
+  return new CairnError('INVALID_ARGUMENT', `${name} has ${max + 1} elements or more; the limit is ${max}`, {
+    details: { field: name },
+  });
+}
+
+/** A decoder that looks at the shape first, and throws nothing but INVALID_ARGUMENT. */
+export function boundedDecoder<Message>(
+  decode: (bytes: Buffer) => Message,
+  shape: MessageShape,
+): (bytes: Buffer) => Message {
+  return (bytes) => {
+    checkShape(bytes, shape);
+    try {
+      return decode(bytes);
+    } catch (cause) {
+      throw notDecoded(cause);
+    }
+  };
+}
+
+/** What the generated decoders throw, in the words of this interface. */
+export function notDecoded(cause: unknown): CairnError {
+  if (CairnError.is(cause)) return cause;
+  const reason = messageOf(cause).includes('SAFE_INTEGER')
+    ? 'an integer of the message is above 2^53'
+    : 'the message is no well-formed protobuf';
+  return new CairnError('INVALID_ARGUMENT', reason, { cause });
+}

@@ -2,6 +2,7 @@ import type { Counter, Metrics } from '@cairn/ports';
 import {
   clusterServiceDefinition,
   completedFailure,
+  isWritingCall,
   kvServiceDefinition,
   notDecoded,
   STATUS_DETAILS_KEY,
@@ -81,7 +82,7 @@ export class DoorServer extends Server {
     };
     // The library's own statuses do not pass through responders, but all of them go through this method.
     call.sendStatus = (said) => {
-      const whole = wholeStatus(said);
+      const whole = wholeStatus(path, said);
       count(whole.code ?? status.UNKNOWN);
       send(whole);
     };
@@ -119,7 +120,7 @@ export class DoorServer extends Server {
    */
   #answerUnknownMethods(): void {
     const unknown: handleBidiStreamingCall<unknown, unknown> = (call) => {
-      call.emit('error', completedFailure(status.UNIMPLEMENTED, 'the server has no such method'));
+      call.emit('error', completedFailure(status.UNIMPLEMENTED, 'the server has no such method', false));
     };
     const handlers = new Map<string, unknown>();
     const absent = {
@@ -157,10 +158,12 @@ function decodedOrRefused(decode: (bytes: Buffer) => unknown, bytes: Buffer): un
   }
 }
 
-function wholeStatus(said: PartialStatus): PartialStatus {
+function wholeStatus(path: string, said: PartialStatus): PartialStatus {
   const code = said.code ?? status.UNKNOWN;
   if (code === status.OK || (said.metadata?.get(STATUS_DETAILS_KEY).length ?? 0) > 0) return said;
   const details = said.details ?? '';
   const isCallersFault = code === status.INTERNAL && CALLERS_FAULT.test(details);
-  return completedFailure(isCallersFault ? status.INVALID_ARGUMENT : code, details);
+  return isCallersFault
+    ? completedFailure(status.INVALID_ARGUMENT, details, false)
+    : completedFailure(code, details, isWritingCall(path));
 }

@@ -172,6 +172,14 @@ describe('what grpc-js would answer without a detail', () => {
     });
     const { code, detail } = await call('/cairn.v1.KV/Get', message, { 'grpc-timeout': '50m' });
     expect([code, detail?.code]).toEqual([status.DEADLINE_EXCEEDED, 'DEADLINE_EXCEEDED']);
+    // The library does not know whether the write was sent anywhere.
+    const put = KVService.put.requestSerialize({
+      ...{ key: Buffer.from('slow'), value: Buffer.alloc(1), ttlMs: 0, ordering: 0, requestId: undefined },
+    });
+    expect(await call('/cairn.v1.KV/Put', put, { 'grpc-timeout': '50m' })).toMatchObject({
+      code: status.DEADLINE_EXCEEDED,
+      detail: { code: 'OUTCOME_UNKNOWN' },
+    });
     rig.store.release();
   });
 

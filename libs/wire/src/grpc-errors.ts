@@ -45,6 +45,7 @@ const CODE_BY_STATUS: ReadonlyMap<number, ErrorCode> = new Map([
   [status.FAILED_PRECONDITION, 'FAILED_PRECONDITION'],
   [status.UNAVAILABLE, 'UNAVAILABLE'],
   [status.DATA_LOSS, 'CORRUPTION'],
+  [status.UNIMPLEMENTED, 'FAILED_PRECONDITION'],
 ]);
 
 /** To the outside there are three classes: the router repairs routes and finds leaders itself. */
@@ -93,17 +94,23 @@ export function toServiceError(error: unknown): Pick<ServiceError, 'code' | 'det
   return failureOf(STATUS_BY_CODE[detail.code as ErrorCode], detail);
 }
 
-/** The same for a status that gRPC itself made, without our detail. */
+/**
+ * The same for a status that gRPC itself made, without our detail. `isWrite`: the call may have changed
+ * something by then.
+ */
 export function completedFailure(
   code: number,
   details: string,
+  isWrite: boolean,
 ): Pick<ServiceError, 'code' | 'details' | 'metadata'> {
   const known = CODE_BY_STATUS.get(code) ?? 'INTERNAL';
+  const isUnclear = isWrite && (known === 'DEADLINE_EXCEEDED' || known === 'INTERNAL');
+  const said = isUnclear ? 'OUTCOME_UNKNOWN' : known;
   return failureOf(code, {
     // Nobody inside answers so, hence it is no code of ours; to clients it is what it says.
-    code: code === status.UNIMPLEMENTED ? 'UNIMPLEMENTED' : known,
+    code: code === status.UNIMPLEMENTED ? 'UNIMPLEMENTED' : said,
     message: printable(details),
-    retryClass: OUTSIDE_CLASS[retryClassOf(known)],
+    retryClass: OUTSIDE_CLASS[retryClassOf(said)],
     retryAfterMs: 0,
     field: '',
   });

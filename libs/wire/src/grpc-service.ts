@@ -69,3 +69,19 @@ export const clusterServiceDefinition = {
   listSettings: bounded(ClusterService.listSettings),
   putSetting: bounded(ClusterService.putSetting),
 } as const;
+
+/** Calls that change something: when one breaks off, nobody can tell whether it has. */
+const WRITES: ReadonlySet<string> = new Set([
+  KVService.put.path,
+  KVService.delete.path,
+  KVService.deleteRange.path,
+  KVService.compareAndSet.path,
+  KVService.increment.path,
+  KVService.batchWrite.path,
+  ClusterService.splitRanges.path,
+  ClusterService.putSetting.path,
+]);
+
+export function isWritingCall(path: string): boolean {
+  return WRITES.has(path);
+}

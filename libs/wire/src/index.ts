@@ -18,7 +18,12 @@ export {
   toServiceError,
 } from './grpc-errors.js';
 export { ELEMENTS_MAX, notDecoded } from './grpc-message-bounds.js';
-export { clusterServiceDefinition, kvServiceDefinition, SPLIT_KEYS_MAX } from './grpc-service.js';
+export {
+  clusterServiceDefinition,
+  isWritingCall,
+  kvServiceDefinition,
+  SPLIT_KEYS_MAX,
+} from './grpc-service.js';
 export { PROTOCOL_VERSION } from './hello.js';
 export { newKvRequest, newKvResponse } from './kv-factories.js';
 export * from './kv-messages.js';

@@ -1,6 +1,12 @@
 import type { Clock, Connection, Listener, Transport } from '@cairn/ports';
 import type { ClusterHandlers, KvHandlers, UnaryDoor } from '@cairn/router-node';
-import { clusterServiceDefinition, completedFailure, kvServiceDefinition, toServiceError } from '@cairn/wire';
+import {
+  clusterServiceDefinition,
+  completedFailure,
+  isWritingCall,
+  kvServiceDefinition,
+  toServiceError,
+} from '@cairn/wire';
 
 import { decodeCredit, decodeFrame, decodeOpen, encodeStatus, GrpcFrame, wireOf } from './frames.js';
 import { decoded, RequestCall, ServerCall, statusOf, type ServerCallParts } from './server-call.js';
@@ -196,7 +202,7 @@ export class SimGrpcServer {
     const wire = wireOf(connection, stream);
     const method = this.#methods.get(path);
     if (method === undefined) {
-      const failure = completedFailure(UNIMPLEMENTED, 'the server has no such method');
+      const failure = completedFailure(UNIMPLEMENTED, 'the server has no such method', false);
       wire.send(GrpcFrame.status, encodeStatus(statusOf(failure)));
       return;
     }
@@ -206,6 +212,7 @@ export class SimGrpcServer {
       clock,
       windowBytes,
       timeoutMs,
+      isWrite: isWritingCall(path),
       onOver: () => {
         calls.delete(stream);
       },

@@ -1,12 +1,13 @@
 import { EventEmitter } from 'node:events';
 
-import { CairnError } from '@cairn/base';
 import type { Clock, Timer } from '@cairn/ports';
 import type { CallFailure } from '@cairn/router-node';
-import { notDecoded, STATUS_DETAILS_KEY, toServiceError } from '@cairn/wire';
+import { completedFailure, notDecoded, STATUS_DETAILS_KEY, toServiceError } from '@cairn/wire';
 
 import { MessageReceiver, MessageSender } from './flow.js';
 import { encodeStatus, GrpcFrame, STATUS_OK, type GrpcStatus, type StreamWire } from './frames.js';
+
+const DEADLINE_EXCEEDED = 4;
 
 export interface ServerCallParts<Request, Response> {
   readonly wire: StreamWire;
@@ -14,6 +15,7 @@ export interface ServerCallParts<Request, Response> {
   readonly windowBytes: number;
   /** 0 = none. */
   readonly timeoutMs: number;
+  readonly isWrite: boolean;
   readonly codec: {
     readonly requestDeserialize: (bytes: Buffer) => Request;
     readonly responseSerialize: (response: Response) => Uint8Array;
@@ -125,8 +127,8 @@ export class ServerCall<Request, Response> extends EventEmitter {
 
   #expire(timeoutMs: number): void {
     if (this.#isOver) return;
-    const error = new CairnError('DEADLINE_EXCEEDED', `the call took longer than ${timeoutMs} ms`);
-    this.#refuse(toServiceError(error));
+    const said = `the call took longer than ${timeoutMs} ms`;
+    this.#refuse(completedFailure(DEADLINE_EXCEEDED, said, this.#parts.isWrite));
   }
 
   #flowSoon(): void {

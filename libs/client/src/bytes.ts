@@ -5,9 +5,12 @@ export type BytesInput = string | Uint8Array;
 
 export const EMPTY_BYTES: Buffer = Buffer.alloc(0);
 
-/** Limits that hold until the server has told its own. */
-export const KEY_BYTES_MAX_DEFAULT = 4096;
-export const VALUE_BYTES_MAX_DEFAULT = 1024 * 1024;
+/**
+ * More than any cluster can be set to accept, and what fits into one message. The limits that hold are the
+ * cluster's: until a router has told them the router judges.
+ */
+export const KEY_BYTES_CEILING = 64 * 1024;
+export const VALUE_BYTES_CEILING = 12 * 1024 * 1024;
 
 /**
  * Views the input as a Buffer. Bytes are not copied: they belong to the client until the call settles and
@@ -65,18 +68,20 @@ export function checkValue(value: Buffer, limits: SizeLimits, field = 'value'): 
 }
 
 /** The smallest key above every key with this prefix; empty when there is none (all bytes are 0xff). */
-export function prefixEnd(prefix: Uint8Array): Buffer {
-  let length = prefix.length;
-  while (length > 0 && prefix[length - 1] === 0xff) length -= 1;
+export function prefixEnd(prefix: BytesInput): Buffer {
+  const bytes = toBuffer(prefix, 'prefix');
+  let { length } = bytes;
+  while (length > 0 && bytes[length - 1] === 0xff) length -= 1;
   if (length === 0) return EMPTY_BYTES;
-  const end = Buffer.from(prefix.subarray(0, length));
+  const end = Buffer.from(bytes.subarray(0, length));
   end[length - 1] = (end[length - 1] ?? 0) + 1;
   return end;
 }
 
 /** The smallest key above this key. */
-export function keyAfter(key: Uint8Array): Buffer {
-  const next = Buffer.alloc(key.length + 1);
-  next.set(key, 0);
+export function keyAfter(key: BytesInput): Buffer {
+  const bytes = toBuffer(key, 'key');
+  const next = Buffer.alloc(bytes.length + 1);
+  next.set(bytes, 0);
   return next;
 }

@@ -153,7 +153,12 @@ describe('bad input is refused before it is sent', () => {
     ['delta', () => client.increment('k', 2n ** 63n)],
     ['timestamp', () => client.get('k', { consistency: { timestamp: 0.5 } })],
     ['prefix', () => client.deleteRange({ prefix: 'a', start: 'b' })],
+    ['span', () => client.deleteRange({ prefix: '' })],
+    ['span', () => client.deleteRange({ start: '', end: new Uint8Array(0) })],
+    ['span', () => client.deleteRange({})],
+    ['span', () => client.deleteRange({ prefix: '', all: true })],
   ])('%s', async (field, call) => {
+    await client.ready();
     const error = await failureOf(call());
     expect(error.code).toBe('INVALID_ARGUMENT');
     expect(fieldOf(error)).toBe(field);

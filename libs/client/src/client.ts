@@ -163,17 +163,18 @@ export class CairnClient {
   }
 
   /**
-   * Removes every key of the span and returns how many there were; not atomic across keys. An empty span
-   * object is refused: everything is `{ all: true }`. A connection lost midway is OUTCOME_UNKNOWN; running it
+   * Removes every key of the span and returns how many there were; not atomic across keys. An empty span is
+   * refused, whether it names nothing or an empty prefix: everything is `{ all: true }`. A connection lost midway is OUTCOME_UNKNOWN; running it
    * again is the cure.
    */
   deleteRange(span: Span & { readonly all?: true }, options: CallOptions = {}): Promise<number> {
     return this.#start(() => {
-      const isBounded = span.start !== undefined || span.end !== undefined || span.prefix !== undefined;
-      if (isBounded === (span.all === true)) {
+      const isGiven = span.start !== undefined || span.end !== undefined || span.prefix !== undefined;
+      const isBounded = operations.isNonEmpty(span.start, span.end, span.prefix);
+      if (span.all === true ? isGiven : !isBounded) {
         throw invalidArgument(
           'span',
-          'deleteRange takes a prefix, a start, an end, or all: true for everything',
+          'deleteRange takes a prefix, a start or an end that is not empty, or all: true for everything',
         );
       }
       const bounds = operations.boundsOf(this.#dispatcher.sizes, span);
@@ -287,6 +288,8 @@ export class CairnClient {
       const page = await this.#admin(ClusterService.listRanges, { start, limit }, options);
       for (const range of page.ranges) ranges.push(range);
       if (page.nextStart.length === 0) break;
+      if (Buffer.compare(page.nextStart, start) <= 0)
+        throw new CairnError('INTERNAL', 'the router sent a page of ranges that goes on where it began');
       start = page.nextStart;
     }
     return ranges;

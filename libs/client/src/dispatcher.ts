@@ -1,7 +1,7 @@
 import { assert, CairnError, IdTable } from '@cairn/base';
 import type { Clock, Logger, Rng, Timer } from '@cairn/ports';
 import { backoffMs, REFUSAL_BACKOFF, RetryBudget } from './backoff.js';
-import { KEY_BYTES_MAX_DEFAULT, VALUE_BYTES_MAX_DEFAULT, type SizeLimits } from './bytes.js';
+import { KEY_BYTES_CEILING, VALUE_BYTES_CEILING, type SizeLimits } from './bytes.js';
 import { isRetriable } from './errors.js';
 import type { ClientStats, ResolvedLimits } from './options.js';
 import { outcomeOf, PendingCall, type CallOperation } from './pending-call.js';
@@ -63,7 +63,7 @@ export class KeepAlive {
 export class Dispatcher {
   readonly pool: RouterPool;
   /** What this cluster accepts, as far as is known. */
-  readonly sizes: SizeLimits = { keyBytesMax: KEY_BYTES_MAX_DEFAULT, valueBytesMax: VALUE_BYTES_MAX_DEFAULT };
+  readonly sizes: SizeLimits = { keyBytesMax: KEY_BYTES_CEILING, valueBytesMax: VALUE_BYTES_CEILING };
   readonly #options: DispatcherOptions;
   readonly #clock: Clock;
   readonly #stats: ClientStats;
@@ -284,15 +284,22 @@ export class Dispatcher {
 
   #onReady(hello: BatchHello, timestamp: number): void {
     this.#stats.connections += 1;
-    if (hello.keyBytesMax > 0) this.sizes.keyBytesMax = hello.keyBytesMax;
-    if (hello.valueBytesMax > 0) this.sizes.valueBytesMax = hello.valueBytesMax;
+    this.#takeLimits(hello);
     if (timestamp > this.#stamp) this.#stamp = timestamp;
     this.#isBlocked = false;
     this.#scheduleFlush();
   }
 
+  /** What a router says of limits holds as far as it fits into messages at all. */
+  #takeLimits({ keyBytesMax, valueBytesMax }: BatchHello): void {
+    if (keyBytesMax > 0) this.sizes.keyBytesMax = Math.min(keyBytesMax, KEY_BYTES_CEILING);
+    if (valueBytesMax > 0) this.sizes.valueBytesMax = Math.min(valueBytesMax, VALUE_BYTES_CEILING);
+  }
+
   #onMessage(response: BatchResponse): void {
     if (response.timestamp > this.#stamp) this.#stamp = response.timestamp;
+    // The settings of the cluster have changed.
+    if (response.hello !== undefined) this.#takeLimits(response.hello);
     const results = response.results;
     for (let index = 0; index < results.length; index += 1) {
       const result = results[index];

@@ -203,6 +203,11 @@ export function boundsOf(sizes: SizeLimits, span: Span): { start: Buffer; end: B
   return { start, end };
 }
 
+/** True when one of the bounds is given and not empty. */
+export function isNonEmpty(...bounds: readonly (BytesInput | undefined)[]): boolean {
+  return bounds.some((bound) => bound !== undefined && bound.length > 0);
+}
+
 /** True when no key can be in the span. */
 export function isEmptySpan(bounds: { readonly start: Buffer; readonly end: Buffer }): boolean {
   return bounds.end.length > 0 && Buffer.compare(bounds.start, bounds.end) >= 0;

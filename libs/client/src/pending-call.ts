@@ -141,12 +141,17 @@ export function outcomeOf(call: PendingCall, result: BatchResult): unknown {
       return { succeeded, version, timestamp, current: found ? new Entry(value, version) : undefined };
     }
     case 'increment':
-      return BigInt(answer.value.value);
+      return sumOf(call, answer.value.value);
     case 'deleteRange':
       return answer.value.deleted;
     default:
       return mismatch(call, 'something unknown');
   }
+}
+
+/** 64 bits in decimal; a router may send any text. */
+function sumOf(call: PendingCall, text: string): bigint | CairnError {
+  return /^-?\d{1,20}$/.test(text) ? BigInt(text) : mismatch(call, 'a sum that is no whole number');
 }
 
 function mismatch(call: PendingCall, answered: string): CairnError {

@@ -119,8 +119,23 @@ class ScanRun {
       return undefined;
     }
     const rows = rowsOf(response);
+    this.#check(rows);
     this.#advance(rows, response.timestamp);
     return { rows, timestamp: response.timestamp };
+  }
+
+  /** What a router sends is not believed blindly: a page outside of what is left would repeat or lose rows. */
+  #check(rows: readonly Row[]): void {
+    const [first, last] = [rows[0], rows.at(-1)];
+    if (first === undefined || last === undefined) return;
+    const { start, end, limit, reverse } = this.#request;
+    if (this.#hadLimit && rows.length > limit) throw nonsense(`${rows.length} rows where ${limit} are left`);
+    const [low, high] = reverse ? [last, first] : [first, last];
+    const isInside =
+      Buffer.compare(low.key, start) >= 0 &&
+      Buffer.compare(low.key, high.key) <= 0 &&
+      (end.length === 0 || Buffer.compare(high.key, end) < 0);
+    if (!isInside) throw nonsense('rows outside of the span, or out of order');
   }
 
   /** Moves the request behind the rows, so that sending it again continues the scan. */
@@ -136,7 +151,6 @@ class ScanRun {
     else request.start = keyAfter(last.key);
     if (this.#hadLimit) {
       request.limit -= rows.length;
-      assert(request.limit >= 0, 'the router sent more rows than the limit');
       if (request.limit === 0) this.#isDone = true;
     }
     // A reverse scan that reached the empty bound would mean "to the end": there is nothing below it.
@@ -188,8 +202,12 @@ function rowsOf(page: ScanPage): Row[] {
       ),
     );
   }
-  assert(rows.length === count, 'a page counts its rows');
+  if (rows.length !== count) throw nonsense(`a page of ${rows.length} rows that says it has ${count}`);
   return rows;
+}
+
+function nonsense(what: string): CairnError {
+  return new CairnError('INTERNAL', `the router sent ${what}`);
 }
 
 function cancelled(signal: AbortSignal | undefined): CairnError {

@@ -1,7 +1,19 @@
 import type { Clock, Rng, Timer } from '@cairn/ports';
 import { CairnError } from '@cairn/base';
-import type { BatchChannelHandlers, RouterConnector, RouterLink, ScanStream } from '../src/router-link.js';
-import type { BatchOperation, BatchRequest, BatchResult } from '../src/wire-binding.js';
+import type {
+  BatchChannelHandlers,
+  RouterConnector,
+  RouterLink,
+  ScanStream,
+  UnaryMethod,
+} from '../src/router-link.js';
+import type {
+  BatchOperation,
+  BatchRequest,
+  BatchResponse,
+  BatchResult,
+  ScanPage,
+} from '../src/wire-binding.js';
 
 interface Due {
   readonly atMs: number;
@@ -126,12 +138,25 @@ export class ScriptedLink implements RouterLink {
     this.#handlers?.onClose(new CairnError('UNAVAILABLE', message));
   }
 
+  /** What scans answer, page by page. */
+  pages: readonly ScanPage[] = [];
+  /** What calls answer. */
+  answerUnary: (request: unknown) => unknown = () => {
+    throw new CairnError('INTERNAL', 'nothing was scripted');
+  };
+
   scan(): ScanStream {
-    throw new Error('scripted links have no scans');
+    const pages = [...this.pages];
+    return { next: () => Promise.resolve(pages.shift()), cancel: () => undefined };
   }
 
-  unary(): Promise<never> {
-    return Promise.reject(new CairnError('INTERNAL', 'scripted links have no unary calls'));
+  unary<Request, Response>(_method: UnaryMethod<Request, Response>, request: Request): Promise<Response> {
+    return Promise.resolve(this.answerUnary(request) as Response);
+  }
+
+  /** Any message, true or not. */
+  say(response: BatchResponse): void {
+    this.#handlers?.onMessage(response);
   }
 
   close(): void {

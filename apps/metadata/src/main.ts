@@ -1,6 +1,6 @@
 import { messageOf } from '@cairn/base';
 import { assertNodeVersion, configHelp, metadataConfig, wantsHelp } from '@cairn/config';
-import { NodeClock, NodeDisk, NodeRng, TcpTransport } from '@cairn/runtime-node';
+import { NodeClock, NodeDisk, NodeRng, TcpTransport, endOnUncaught } from '@cairn/runtime-node';
 
 import { startMetadataProcess } from './metadata-process.js';
 import { memberOpener } from './open-member.js';
@@ -21,6 +21,7 @@ async function main(): Promise<void> {
   const started = await startMetadataProcess({
     argv,
     env: process.env,
+    onUncaught: endOnUncaught,
     clock,
     rng,
     openMember: memberOpener({ clock, rng, disk: new NodeDisk(), transport: new TcpTransport() }),

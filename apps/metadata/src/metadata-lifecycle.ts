@@ -37,7 +37,6 @@ export class MetadataLifecycle implements OnApplicationBootstrap, OnApplicationS
   async onApplicationBootstrap(): Promise<void> {
     const { config, telemetry, openMember } = this.#parts;
     const { logger, metrics } = telemetry;
-    await telemetry.opened;
     this.#health = await createHealthServer({
       listen: config.httpListen,
       metrics,

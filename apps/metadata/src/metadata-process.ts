@@ -1,9 +1,10 @@
 import 'reflect-metadata';
 
-import { CairnError, messageOf } from '@cairn/base';
+import { CairnError } from '@cairn/base';
 import { loadConfig, metadataConfig, type Environment } from '@cairn/config';
 import { createTelemetry } from '@cairn/observability';
 import type { Clock, Rng } from '@cairn/ports';
+import type { OnUncaught } from '@cairn/runtime-node';
 import { NestFactory } from '@nestjs/core';
 
 import type { OpenMember } from './member.js';
@@ -14,6 +15,8 @@ export interface MetadataProcessOptions {
   /** Arguments without interpreter and script. */
   readonly argv: readonly string[];
   readonly env: Environment;
+  /** Registers who is told of an error that nobody caught; who embeds a process may have a way of its own. */
+  readonly onUncaught?: OnUncaught;
   readonly clock: Clock;
   readonly rng: Rng;
   readonly openMember: OpenMember;
@@ -43,12 +46,13 @@ export async function startMetadataProcess(options: MetadataProcessOptions): Pro
     node: config.name,
     rng: options.rng,
   });
+  options.onUncaught?.((error) => telemetry.fatal('metadata member ended by an error', error));
   for (const warning of loaded.warnings) telemetry.logger.warn('configuration', { warning });
 
   let onFatal: (error: Error) => void = () => undefined;
   const failed = new Promise<Error>((resolve) => {
     onFatal = (error) => {
-      telemetry.logger.error('metadata member failed', { error: messageOf(error) });
+      telemetry.fatal('metadata member failed', error);
       resolve(error);
     };
   });

@@ -1,6 +1,6 @@
 import { messageOf } from '@cairn/base';
 import { assertNodeVersion, configHelp, routerConfig, wantsHelp } from '@cairn/config';
-import { NodeClock, NodeRng, TcpTransport } from '@cairn/runtime-node';
+import { NodeClock, NodeRng, TcpTransport, endOnUncaught } from '@cairn/runtime-node';
 
 import { startRouterProcess } from './router-process.js';
 
@@ -15,6 +15,7 @@ async function main(): Promise<void> {
   const started = await startRouterProcess({
     argv,
     env: process.env,
+    onUncaught: endOnUncaught,
     clock: new NodeClock(),
     rng: new NodeRng(),
     transport: new TcpTransport(),

@@ -5,6 +5,7 @@ import { loadConfig, routerConfig, type Environment } from '@cairn/config';
 import { createHealthServer, createTelemetry } from '@cairn/observability';
 import type { Logger } from '@cairn/ports';
 import { openRouter, type RouterPorts } from '@cairn/router-node';
+import type { OnUncaught } from '@cairn/runtime-node';
 import { setLogger } from '@grpc/grpc-js';
 
 import { startRouterServer } from './router-server.js';
@@ -13,6 +14,8 @@ export interface RouterProcessOptions extends RouterPorts {
   /** Arguments without interpreter and script. */
   readonly argv: readonly string[];
   readonly env: Environment;
+  /** Registers who is told of an error that nobody caught; who embeds a process may have a way of its own. */
+  readonly onUncaught?: OnUncaught;
 }
 
 export interface RouterProcess {
@@ -39,8 +42,8 @@ export async function startRouterProcess(options: RouterProcessOptions): Promise
     node: config.name,
     rng: options.rng,
   });
+  options.onUncaught?.((error) => telemetry.fatal('router ended by an error', error));
   const { logger, metrics, tracer } = telemetry;
-  await telemetry.opened;
   for (const warning of loaded.warnings) logger.warn('configuration', { warning });
   logGrpcTo(logger);
   const router = openRouter(options, { config, logger, metrics, tracer });

@@ -1,6 +1,6 @@
 import { messageOf } from '@cairn/base';
 import { assertNodeVersion, configHelp, shardConfig, wantsHelp } from '@cairn/config';
-import { NodeClock, NodeDisk, NodeRng, TcpTransport } from '@cairn/runtime-node';
+import { NodeClock, NodeDisk, NodeRng, TcpTransport, endOnUncaught } from '@cairn/runtime-node';
 
 import { nodeOpener } from './open-node.js';
 import { startShardProcess } from './shard-process.js';
@@ -18,6 +18,7 @@ async function main(): Promise<void> {
   const started = await startShardProcess({
     argv,
     env: process.env,
+    onUncaught: endOnUncaught,
     clock,
     rng,
     openNode: nodeOpener({ clock, rng, disk: new NodeDisk(), transport: new TcpTransport() }),

@@ -37,7 +37,6 @@ export class ShardLifecycle implements OnApplicationBootstrap, OnApplicationShut
   async onApplicationBootstrap(): Promise<void> {
     const { config, telemetry, openNode } = this.#parts;
     const { logger, metrics, tracer } = telemetry;
-    await telemetry.opened;
     this.#health = await createHealthServer({
       listen: config.httpListen,
       metrics,

@@ -1,9 +1,10 @@
 import 'reflect-metadata';
 
-import { CairnError, messageOf } from '@cairn/base';
+import { CairnError } from '@cairn/base';
 import { loadConfig, shardConfig, type Environment } from '@cairn/config';
 import { createTelemetry } from '@cairn/observability';
 import type { Clock, Rng } from '@cairn/ports';
+import type { OnUncaught } from '@cairn/runtime-node';
 import { NestFactory } from '@nestjs/core';
 
 import type { OpenNode } from './open-node.js';
@@ -14,6 +15,8 @@ export interface ShardProcessOptions {
   /** Arguments without interpreter and script. */
   readonly argv: readonly string[];
   readonly env: Environment;
+  /** Registers who is told of an error that nobody caught; who embeds a process may have a way of its own. */
+  readonly onUncaught?: OnUncaught;
   readonly clock: Clock;
   readonly rng: Rng;
   readonly openNode: OpenNode;
@@ -43,12 +46,13 @@ export async function startShardProcess(options: ShardProcessOptions): Promise<S
     node: config.name,
     rng: options.rng,
   });
+  options.onUncaught?.((error) => telemetry.fatal('shard node ended by an error', error));
   for (const warning of loaded.warnings) telemetry.logger.warn('configuration', { warning });
 
   let onFatal: (error: Error) => void = () => undefined;
   const failed = new Promise<Error>((resolve) => {
     onFatal = (error) => {
-      telemetry.logger.error('shard node failed', { error: messageOf(error) });
+      telemetry.fatal('shard node failed', error);
       resolve(error);
     };
   });

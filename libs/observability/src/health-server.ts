@@ -1,5 +1,5 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import type { AddressInfo, Socket } from 'node:net';
 import { CairnError, messageOf } from '@cairn/base';
 import type { Logger } from '@cairn/ports';
 import type { ProcessMetrics } from './metrics.js';
@@ -28,6 +28,11 @@ export interface HealthServer {
 
 /** Requests that take longer are cut: a scrape or probe has given up by then. */
 const REQUEST_TIMEOUT_MS = 10_000;
+/** A prober sends its few header lines at once. */
+const HEADERS_TIMEOUT_MS = 2_000;
+const HEADER_BYTES_MAX = 8 * 1024;
+const CHECKING_INTERVAL_MS = 500;
+/** With one more, the one that has waited longest without a whole request is cut. */
 const CONNECTIONS_MAX = 64;
 
 interface Page {
@@ -86,13 +91,43 @@ function addressOf(server: Server): string {
 }
 
 /**
+ * Keeps room for whoever comes next: connections that say nothing, or speak slowly, must not take probes
+ * away. Of too many the oldest that is not being answered is cut, else the oldest.
+ */
+function boundConnections(server: Server): void {
+  const isAnswered = new Map<Socket, boolean>();
+  server.on('connection', (socket) => {
+    if (isAnswered.size >= CONNECTIONS_MAX) {
+      const [first] = isAnswered.keys();
+      const idle = [...isAnswered].find(([, answered]) => !answered)?.[0] ?? first;
+      if (idle !== undefined) isAnswered.delete(idle);
+      idle?.destroy();
+    }
+    isAnswered.set(socket, false);
+    socket.once('close', () => isAnswered.delete(socket));
+  });
+  server.on('request', ({ socket }, response) => {
+    isAnswered.set(socket, true);
+    response.once('close', () => {
+      if (isAnswered.has(socket)) isAnswered.set(socket, false);
+    });
+  });
+}
+
+/**
  * Serves `/metrics` (Prometheus), `/healthz` (the process runs) and `/readyz` (it can do its work; 503 and
  * the reasons otherwise).
  *
  * @throws CairnError `UNAVAILABLE` when the address cannot be listened on.
  */
 export async function createHealthServer(options: HealthServerOptions): Promise<HealthServer> {
-  const server = createServer((request, response) => {
+  const limits = {
+    connectionsCheckingInterval: CHECKING_INTERVAL_MS,
+    headersTimeout: HEADERS_TIMEOUT_MS,
+    requestTimeout: REQUEST_TIMEOUT_MS,
+    maxHeaderSize: HEADER_BYTES_MAX,
+  };
+  const server = createServer(limits, (request, response) => {
     pageFor(options, request).then(
       (page) => answer(response, request, page),
       (error: unknown) => {
@@ -101,7 +136,7 @@ export async function createHealthServer(options: HealthServerOptions): Promise<
       },
     );
   });
-  server.maxConnections = CONNECTIONS_MAX;
+  boundConnections(server);
   server.setTimeout(REQUEST_TIMEOUT_MS);
   const { host, port } = splitListen(options.listen);
   await new Promise<void>((resolve, reject) => {

@@ -46,20 +46,56 @@ describe('logger', () => {
     expect(counted).toEqual(['debug', 'info', 'warn', 'error']);
   });
 
-  it('appends to a file and writes out on flush', async () => {
+  it('appends to a file, line by line', () => {
     const directory = mkdtempSync(join(tmpdir(), 'cairn-log-'));
     const file = join(directory, 'node.log');
     for (const event of ['first', 'second']) {
-      const { logger, flush, opened } = createLogger({ level: 'info', file, fields: {} });
-      await opened;
+      const { logger } = createLogger({ level: 'info', file, fields: {} });
       logger.info(event);
-      flush();
     }
-    const events = readFileSync(file, 'utf8')
-      .trim()
-      .split('\n')
-      .map((line) => (JSON.parse(line) as { event: string }).event);
-    expect(events).toEqual(['first', 'second']);
+    expect(eventsIn(file)).toEqual(['first', 'second']);
+    rmSync(directory, { recursive: true });
+  });
+
+  it('says which file cannot be opened', () => {
+    const file = join(tmpdir(), 'cairn-no-such-directory', 'node.log');
+    expect(() => createLogger({ level: 'info', file, fields: {} })).toThrow(
+      /^cannot write the log file .*node\.log: .*ENOENT/,
+    );
+  });
+
+  it('a full disk costs lines, which are counted, and nothing else', () => {
+    let lost = 0;
+    const { logger, fatal } = createLogger({
+      level: 'info',
+      file: '/dev/full',
+      fields: {},
+      onLost: () => (lost += 1),
+    });
+    logger.info('first', { text: 'x'.repeat(100_000) });
+    logger.info('second');
+    fatal('third', new Error('no room'));
+    expect(lost).toBeGreaterThan(0);
+  });
+
+  it('the last line of a process has the stack inside, whatever the level', () => {
+    const directory = mkdtempSync(join(tmpdir(), 'cairn-log-'));
+    const file = join(directory, 'node.log');
+    const { fatal } = createLogger({ level: 'error', file, fields: { node: 's1' } });
+    fatal('shard node failed', new TypeError('no such thing'));
+    expect(JSON.parse(readFileSync(file, 'utf8'))).toMatchObject({
+      level: 'fatal',
+      event: 'shard node failed',
+      node: 's1',
+      error: 'no such thing',
+      kind: 'TypeError',
+      stack: expect.stringContaining('logger.spec'),
+    });
     rmSync(directory, { recursive: true });
   });
 });
+
+function eventsIn(file: string): string[] {
+  const lines = readFileSync(file, 'utf8').trim().split('\n');
+  return lines.map((line) => (JSON.parse(line) as { event: string }).event);
+}

@@ -86,6 +86,13 @@ describe('metrics', () => {
   });
 });
 
+it('only counters end in _total, as promtool wants it', async () => {
+  const text = await createMetrics({ processMetrics: true }).render();
+  const types = [...text.matchAll(/^# TYPE (\S+) (\S+)$/gm)].map(([, name = '', type]) => ({ name, type }));
+  expect(types.length).toBeGreaterThan(20);
+  expect(types.filter(({ name, type }) => name.endsWith('_total') !== (type === 'counter'))).toEqual([]);
+});
+
 describe('bucketOf', () => {
   it('finds the first bound that is not below the value', () => {
     const bounds = fc

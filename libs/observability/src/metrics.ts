@@ -7,6 +7,16 @@ import { bucketOf, CellMap, type HistogramCell, type Labels, type NumberCell } f
 const NAME = /^cairn_[a-z][a-z0-9]*(_[a-z0-9]+)*$/;
 const LABEL_NAME = /^[a-z][a-z0-9_]*$/;
 
+/**
+ * Gauges of prom-client with the ending of counters, which promtool rejects; each is the sum of one without
+ * it.
+ */
+const MISNAMED = [
+  'nodejs_active_handles_total',
+  'nodejs_active_requests_total',
+  'nodejs_active_resources_total',
+];
+
 /** The metrics port of a process together with its exposition. */
 export interface ProcessMetrics extends Metrics {
   /** Everything in the Prometheus text format; runs the collect callbacks first. */
@@ -47,6 +57,7 @@ class ProcessMetricsRegistry implements ProcessMetrics {
     this.#process = new Registry();
     this.#process.setDefaultLabels(this.#labels);
     collectDefaultMetrics({ register: this.#process });
+    for (const name of MISNAMED) this.#process.removeSingleMetric(name);
   }
 
   async render(): Promise<string> {

@@ -21,13 +21,17 @@ export interface Telemetry {
   readonly logger: Logger;
   readonly metrics: ProcessMetrics;
   readonly tracer: ProcessTracer;
-  /** Resolves when log lines can be written; rejects with a sentence when the log file cannot be opened. */
-  readonly opened: Promise<void>;
+  /** Logs the error as the last line of this process, and writes it out at once. Never throws. */
+  fatal(event: string, error: unknown): void;
   /** Sends and writes out what is buffered. The last thing a process does; never rejects. */
   shutdown(): Promise<void>;
 }
 
-/** Logger, metrics and tracer of a process, wired to each other: log lines are counted by level. */
+/**
+ * Logger, metrics and tracer of a process, wired to each other: log lines are counted by level.
+ *
+ * @throws CairnError INVALID_ARGUMENT when the log file cannot be opened.
+ */
 export function createTelemetry(options: TelemetryOptions): Telemetry {
   const metrics = createMetrics({ labels: { node: options.node }, processMetrics: true });
   const lines = metrics.counter(
@@ -41,11 +45,13 @@ export function createTelemetry(options: TelemetryOptions): Telemetry {
     warn: { level: 'warn' },
     error: { level: 'error' },
   } as const;
-  const { logger, opened, flush } = createLogger({
+  const lost = metrics.counter('cairn_log_lines_lost_total', 'Log lines that could not be written.');
+  const { logger, fatal, flush } = createLogger({
     level: options.logLevel,
     file: options.logFile,
     fields: { service: options.service, node: options.node },
     onLine: (level) => lines.add(1, labels[level]),
+    onLost: () => lost.add(1),
   });
   const tracer = createTracer({
     endpoint: options.otlpEndpoint,
@@ -59,7 +65,7 @@ export function createTelemetry(options: TelemetryOptions): Telemetry {
     logger,
     metrics,
     tracer,
-    opened,
+    fatal,
     shutdown: async () => {
       await tracer.shutdown();
       flush();

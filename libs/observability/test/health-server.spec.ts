@@ -1,4 +1,5 @@
 import { request } from 'node:http';
+import { connect } from 'node:net';
 import { afterEach, describe, expect, it } from '@jest/globals';
 import { noopLogger } from '@cairn/ports';
 import { createHealthServer, createMetrics, type HealthServer, type Readiness } from '@cairn/observability';
@@ -70,6 +71,25 @@ describe('health server', () => {
     expect((await ask(server, '/other')).status).toBe(404);
     expect((await ask(server, '/healthz', 'POST')).status).toBe(405);
     expect(await ask(server, '/healthz', 'HEAD')).toMatchObject({ status: 200, body: '' });
+  });
+
+  it('answers however many connections say nothing', async () => {
+    await start(() => ({ ready: true, reasons: [] }));
+    const port = Number(server.address.slice(server.address.lastIndexOf(':') + 1));
+    const silent = Array.from({ length: 200 }, () => connect(port, '127.0.0.1'));
+    for (const socket of silent) socket.on('error', () => undefined);
+    await Promise.all(
+      silent.map(
+        (socket) =>
+          new Promise((resolve) => {
+            socket.once('connect', resolve);
+            socket.once('close', resolve);
+          }),
+      ),
+    );
+    for (const socket of silent.slice(100)) socket.write('GET /healthz HTTP/1.1\r\n');
+    expect(await ask(server, '/healthz')).toMatchObject({ status: 200 });
+    for (const socket of silent) socket.destroy();
   });
 
   it('says which address is taken', async () => {

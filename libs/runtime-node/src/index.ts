@@ -4,4 +4,5 @@ export * from './node-disk.js';
 export * from './node-rng.js';
 export * from './tcp-connection.js';
 export * from './tcp-transport.js';
+export * from './uncaught.js';
 export { JobThread, serveJobs } from './job-thread.js';

@@ -30,6 +30,7 @@ const NODE_MAJOR_MIN = 20;
 const NODE_MAJOR_WANTED = 24;
 const END_TO_END = '<rootDir>/{libs,apps,tools}/*/{src,test}/**/*.e2e.spec.ts';
 const PROGRESS_INTERVAL_MS = 10_000;
+const PARENT_INTERVAL_MS = 500;
 
 /** What can be run, and with what; `built` = needs the compiled programs. */
 const TARGETS = {
@@ -270,6 +271,22 @@ async function ensureBuilt() {
 }
 
 /**
+ * npm runs us in a shell, and passes signals on to that shell alone: it ends, and nobody tells us. So we look
+ * whether it is still there.
+ */
+function watchNpm(onGone) {
+  if (process.env.npm_lifecycle_event === undefined) return () => undefined;
+  const parent = process.ppid;
+  const timer = setInterval(() => {
+    if (process.ppid === parent) return;
+    clearInterval(timer);
+    onGone();
+  }, PARENT_INTERVAL_MS);
+  timer.unref();
+  return () => clearInterval(timer);
+}
+
+/**
  * Runs a program with our terminal until it ends. Signals reach it directly or are passed on; it decides
  * when to end.
  */
@@ -282,11 +299,14 @@ function run(command, args, extraEnvironment = {}) {
     const onTerminate = () => child.kill('SIGTERM');
     process.on('SIGINT', onInterrupt);
     process.on('SIGTERM', onTerminate);
+    const stopWatching = watchNpm(onTerminate);
     child.on('error', (error) => {
+      stopWatching();
       say(`${command}: ${error.message}`);
       resolve(1);
     });
     child.on('close', (code, signal) => {
+      stopWatching();
       process.off('SIGINT', onInterrupt);
       process.off('SIGTERM', onTerminate);
       resolve(code ?? 128 + (constants.signals[signal] ?? 0));

@@ -26,6 +26,19 @@ describe('the batch stream', () => {
     end.stream.cancel();
   });
 
+  it('says hello again when the limits have changed', async () => {
+    const end = new StreamEnd(rig);
+    await end.until(() => end.messages.length === 1);
+    rig.limits.keyBytesMax = 8;
+    rig.doors.limitsChanged();
+    await end.until(() => end.messages.length === 2);
+    expect(end.messages[1]).toMatchObject({ results: [], hello: { clusterId: 'rig', keyBytesMax: 8 } });
+    end.send({ call: 1, operation: putOf('nine long') });
+    await end.until(() => end.results.length === 1);
+    expect(end.results[0]?.result).toMatchObject({ $case: 'error', value: { code: 'INVALID_ARGUMENT' } });
+    end.stream.cancel();
+  });
+
   it('answers in the order of completion', async () => {
     rig.store.holdPrefix = 'slow';
     const end = new StreamEnd(rig);

@@ -96,6 +96,7 @@ export class MemoryStore {
       response.found = value !== undefined;
       response.value = value;
     }
+    if (request.op === KvOp.increment) response.number = '1';
     if (request.op === KvOp.scan) {
       response.rows = packRows(
         [...this.rows].map(([key, row]) => ({
@@ -147,9 +148,12 @@ export class DoorRig {
   readonly doors: KvDoors;
   readonly server: RouterServer;
   readonly client: KVClient;
+  /** Of keys and values; may be changed. */
+  readonly limits: { keyBytesMax: number; valueBytesMax: number };
 
   static async start(metadata: FakeMetadata = {}, options: RigOptions = {}): Promise<DoorRig> {
     const metrics = options.metrics ?? noopMetrics;
+    const limits = { ...DEFAULT_KEY_VALUE_LIMITS };
     const address = await freeAddress();
     const store = new MemoryStore();
     const clock = new NodeClock();
@@ -180,18 +184,14 @@ export class DoorRig {
       requestTimeoutMs: 60_000,
       streamedOpsMax: 12_500,
       freshTimestamp: () => Promise.resolve(timestamp(77)),
-      limits: () => DEFAULT_KEY_VALUE_LIMITS,
+      limits: () => limits,
     });
-    const doors = createKvService(context, () => ({
-      clusterId: 'rig',
-      serverVersion: '1',
-      ...DEFAULT_KEY_VALUE_LIMITS,
-    }));
+    const doors = createKvService(context, () => ({ clusterId: 'rig', serverVersion: '1', ...limits }));
     const admin = new ClusterAdmin({
       metadata: metadata as MetadataClient,
       shards: {} as RpcPool,
       serverVersion: '1',
-      limits: () => DEFAULT_KEY_VALUE_LIMITS,
+      limits: () => limits,
       sleep: () => Promise.resolve(),
       routesChanged: () => undefined,
     });
@@ -202,17 +202,18 @@ export class DoorRig {
       limits: { ...LIMITS, ...options.limits },
       metrics,
     });
-    return new DoorRig({ address, store, router, doors, server });
+    return new DoorRig({ address, store, router, doors, server, limits });
   }
 
   private constructor(
-    parts: Pick<DoorRig, 'address' | 'router' | 'doors' | 'server'> & { store: MemoryStore },
+    parts: Pick<DoorRig, 'address' | 'router' | 'doors' | 'server' | 'limits'> & { store: MemoryStore },
   ) {
     this.address = parts.address;
     this.store = parts.store;
     this.router = parts.router;
     this.doors = parts.doors;
     this.server = parts.server;
+    this.limits = parts.limits;
     this.client = new KVClient(this.address, credentials.createInsecure());
   }
 

@@ -52,6 +52,14 @@ describe('point operations', () => {
     expect((await client.get('empty'))?.value.length).toBe(0);
   });
 
+  test('a fresh timestamp is an instant: what came before is seen, what comes after is not', async () => {
+    await client.put('a', '1');
+    const timestamp = await client.timestamp();
+    await client.put('a', '2');
+    const [entry] = await client.getMany(['a'], { consistency: { timestamp } });
+    expect(entry?.text()).toBe('1');
+  });
+
   test('reads at a timestamp', async () => {
     const first = await client.put('a', '1');
     await client.put('a', '2');

@@ -34,6 +34,7 @@ import { TypedView, type ViewCodecs } from './typed-view.js';
 import { forEachWindowed } from './windowed.js';
 import {
   ClusterService,
+  KVService,
   type Node,
   type RangeInfo,
   type Setting,
@@ -184,7 +185,7 @@ export class CairnClient {
 
   /**
    * Reads many keys, answers in their order. Each is linearizable by itself; for one instant pass a
-   * timestamp. Rejects with the first error.
+   * timestamp, from `timestamp()`. Rejects with the first error.
    */
   async getMany(keys: readonly BytesInput[], options: ReadOptions = {}): Promise<(Entry | undefined)[]> {
     const entries = new Array<Entry | undefined>(keys.length);
@@ -264,6 +265,14 @@ export class CairnClient {
   /** Pages of a scan; the same as `scan(options).pages()`. */
   pages(options: ScanOptions = {}): ReturnType<Scan['pages']> {
     return this.scan(options).pages();
+  }
+
+  /**
+   * A fresh timestamp, for reads and scans of one instant: `{ consistency: { timestamp } }`. They see every
+   * write that was acknowledged before this call. It stays readable for the cluster's `gc.life_seconds`.
+   */
+  async timestamp(options: CallOptions = {}): Promise<number> {
+    return (await this.#admin(KVService.getTimestamp, {}, options)).timestamp;
   }
 
   /** Health and numbers of the whole cluster. */

@@ -37,7 +37,8 @@ export interface CallOptions {
 
 /**
  * `linearizable` (default) sees every write acknowledged before the read began; `stale` reads any replica,
- * fast and possibly old; a timestamp reads the state as of then.
+ * fast and possibly old; a timestamp (of `client.timestamp()`, a scan's page, a receipt) reads the state as of
+ * then.
  */
 export type ReadConsistency = 'linearizable' | 'stale' | { readonly timestamp: number };
 
@@ -89,7 +90,10 @@ export interface ScanOptions extends ReadOptions, Span {
 export interface WriteReceipt {
   /** Opaque, unique per write of the key. */
   readonly version: Buffer;
-  /** Where the write committed: reads at or above it see it. */
+  /**
+   * Where the write committed: reads at or above it see it, or a later write of the key. Later writes may carry
+   * the same timestamp: what a read at exactly this one finds is this write only if its version is the same.
+   */
   readonly timestamp: number;
 }
 

@@ -84,6 +84,9 @@ export class FakeRouter {
   async start(): Promise<void> {
     const server = new Server({ 'grpc.max_receive_message_length': -1, 'grpc.max_send_message_length': -1 });
     server.addService(KVService, {
+      getTimestamp: (_call: unknown, callback: (error: null, answer: { timestamp: number }) => void) => {
+        callback(null, { timestamp: this.store.timestamp });
+      },
       batch: (stream: BatchStream) => this.#onBatch(stream),
       scan: (call: ScanCall) => {
         void this.#onScan(call);

@@ -259,10 +259,14 @@ class RouterNode implements RunningRouter {
   }
 
   #takeSettings(settings: readonly SettingValue[]): void {
+    let { keyBytesMax, valueBytesMax } = this.#limits;
     for (const { name, value } of settings) {
-      if (name === 'key.max_bytes') this.#limits = { ...this.#limits, keyBytesMax: Number(value) };
-      if (name === 'value.max_bytes') this.#limits = { ...this.#limits, valueBytesMax: Number(value) };
+      if (name === 'key.max_bytes') keyBytesMax = Number(value);
+      if (name === 'value.max_bytes') valueBytesMax = Number(value);
     }
+    if (keyBytesMax === this.#limits.keyBytesMax && valueBytesMax === this.#limits.valueBytesMax) return;
+    this.#limits = { keyBytesMax, valueBytesMax };
+    this.#doors.limitsChanged();
   }
 
   #takeRoutes(answer: GetRoutesResponse): void {

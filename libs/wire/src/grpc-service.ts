@@ -49,6 +49,7 @@ export const kvServiceDefinition = {
   increment: bounded(KVService.increment, INCREMENT),
   batchGet: bounded(KVService.batchGet, BATCH_GET),
   batchWrite: bounded(KVService.batchWrite, BATCH_WRITE),
+  getTimestamp: bounded(KVService.getTimestamp),
   scan: {
     ...bounded(KVService.scan),
     responseSerialize: encodeScanPage,

@@ -99,6 +99,13 @@ export class BatchStream implements OperationSink {
     });
   }
 
+  /** What was said at first has changed: limits of keys and values. */
+  announce(hello: BatchResponse['hello']): void {
+    if (this.#isClosed || this.#isDraining) return;
+    const isTaken = this.#call.write({ results: [], hello, timestamp: this.#context.router.latestTimestamp });
+    if (!isTaken) this.#isBlocked = true;
+  }
+
   /** Gives up on everything that is open. */
   close(): void {
     if (this.#isClosed) return;

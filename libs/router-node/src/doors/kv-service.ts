@@ -25,6 +25,8 @@ import {
   type DeleteResponse,
   type GetRequest,
   type GetResponse,
+  type GetTimestampRequest,
+  type GetTimestampResponse,
   type IncrementRequest,
   type IncrementResponse,
   type PutRequest,
@@ -92,6 +94,7 @@ export interface KvHandlers {
   readonly deleteRange: UnaryDoor<DeleteRangeRequest, DeleteRangeResponse>;
   readonly batchGet: UnaryDoor<BatchGetRequest, BatchGetResponse>;
   readonly batchWrite: UnaryDoor<BatchWriteRequest, BatchWriteResponse>;
+  readonly getTimestamp: UnaryDoor<GetTimestampRequest, GetTimestampResponse>;
   readonly scan: (call: ScanCall) => void;
   readonly batch: (call: BatchCall) => void;
 }
@@ -101,6 +104,8 @@ export interface KvDoors {
   readonly handlers: KvHandlers;
   /** Batch streams that are open. */
   readonly openStreams: number;
+  /** The limits of keys and values have changed: clients with a stream are told. */
+  limitsChanged(): void;
   /**
    * Batch streams take on nothing more, and end when what they have is answered; new ones end after their
    * hello.
@@ -185,6 +190,9 @@ export function createKvService(
         return { results };
       });
     },
+    getTimestamp: (_call, callback) => {
+      answer(callback, async () => ({ timestamp: await context.freshTimestamp() }));
+    },
     scan: (call) => {
       void streamScan(context, call, timesOf(call, Infinity));
     },
@@ -202,6 +210,9 @@ export function createKvService(
     handlers,
     get openStreams() {
       return streams.size;
+    },
+    limitsChanged: () => {
+      for (const stream of streams) stream.announce(hello());
     },
     drain: () => {
       isDraining = true;

@@ -108,6 +108,7 @@ function methodsOf(kv: KvHandlers, cluster: ClusterHandlers): ReadonlyMap<string
     [kvServiceDefinition.increment.path, unary(kvServiceDefinition.increment, kv.increment)],
     [kvServiceDefinition.deleteRange.path, unary(kvServiceDefinition.deleteRange, kv.deleteRange)],
     [kvServiceDefinition.batchGet.path, unary(kvServiceDefinition.batchGet, kv.batchGet)],
+    [kvServiceDefinition.getTimestamp.path, unary(kvServiceDefinition.getTimestamp, kv.getTimestamp)],
     [kvServiceDefinition.batchWrite.path, unary(kvServiceDefinition.batchWrite, kv.batchWrite)],
     [clusterServiceDefinition.status.path, promised(clusterServiceDefinition.status, () => cluster.status())],
     [

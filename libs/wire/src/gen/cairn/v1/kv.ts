@@ -94,7 +94,10 @@ export interface PutRequest {
 
 export interface PutResponse {
   version: Buffer;
-  /** The timestamp the write committed at: reads at or above it see it. */
+  /**
+   * The timestamp the write committed at: reads at or above it see it, or a later write of the key. Later writes may carry the
+   * same timestamp, so a read at exactly this one is no proof of what this write left; `version` is.
+   */
   timestamp: number;
 }
 
@@ -216,6 +219,13 @@ export interface BatchWriteResponse {
   results: WriteResult[];
 }
 
+export interface GetTimestampRequest {
+}
+
+export interface GetTimestampResponse {
+  timestamp: number;
+}
+
 export interface ScanRequest {
   /** First key, inclusive; empty = from the beginning. */
   start: Buffer;
@@ -276,7 +286,7 @@ export interface BatchOperation {
 
 export interface BatchResponse {
   results: BatchResult[];
-  /** First message of the stream only. */
+  /** In the first message of the stream, and again when the limits have changed. */
   hello:
     | BatchHello
     | undefined;
@@ -2041,6 +2051,104 @@ export const BatchWriteResponse: MessageFns<BatchWriteResponse> = {
   },
 };
 
+function createBaseGetTimestampRequest(): GetTimestampRequest {
+  return {};
+}
+
+export const GetTimestampRequest: MessageFns<GetTimestampRequest> = {
+  encode(_: GetTimestampRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): GetTimestampRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseGetTimestampRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<GetTimestampRequest>): GetTimestampRequest {
+    return GetTimestampRequest.fromPartial(base ?? {});
+  },
+  fromPartial(_: DeepPartial<GetTimestampRequest>): GetTimestampRequest {
+    const message = createBaseGetTimestampRequest();
+    return message;
+  },
+};
+
+function createBaseGetTimestampResponse(): GetTimestampResponse {
+  return { timestamp: 0 };
+}
+
+export const GetTimestampResponse: MessageFns<GetTimestampResponse> = {
+  encode(message: GetTimestampResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.timestamp !== 0) {
+      writer.uint32(8).uint64(message.timestamp);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): GetTimestampResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseGetTimestampResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.timestamp = longToNumber(reader.uint64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<GetTimestampResponse>): GetTimestampResponse {
+    return GetTimestampResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<GetTimestampResponse>): GetTimestampResponse {
+    const message = createBaseGetTimestampResponse();
+    message.timestamp = object.timestamp ?? 0;
+    return message;
+  },
+};
+
 function createBaseScanRequest(): ScanRequest {
   return {
     start: Buffer.alloc(0),
@@ -3032,7 +3140,7 @@ export const KVService = {
   },
   /**
    * Reads many keys. With CONSISTENCY_LINEARIZABLE each key is, but the keys are not read at one instant;
-   * use a timestamp for that.
+   * use a timestamp (GetTimestamp) for that.
    */
   batchGet: {
     path: "/cairn.v1.KV/BatchGet" as const,
@@ -3066,6 +3174,17 @@ export const KVService = {
     responseSerialize: (value: ScanResponse): Buffer => Buffer.from(ScanResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): ScanResponse => ScanResponse.decode(value),
   },
+  /** A fresh timestamp: reads and scans at it see every write that was acknowledged before this call, and all of one instant. */
+  getTimestamp: {
+    path: "/cairn.v1.KV/GetTimestamp" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: GetTimestampRequest): Buffer => Buffer.from(GetTimestampRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): GetTimestampRequest => GetTimestampRequest.decode(value),
+    responseSerialize: (value: GetTimestampResponse): Buffer =>
+      Buffer.from(GetTimestampResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): GetTimestampResponse => GetTimestampResponse.decode(value),
+  },
   /**
    * Many operations over one stream, answered out of order as they finish: what the SDK uses. The server speaks first,
    * with `hello`. Deadlines and cancellation are per operation.
@@ -3096,7 +3215,7 @@ export interface KVServer extends UntypedServiceImplementation {
   increment: handleUnaryCall<IncrementRequest, IncrementResponse>;
   /**
    * Reads many keys. With CONSISTENCY_LINEARIZABLE each key is, but the keys are not read at one instant;
-   * use a timestamp for that.
+   * use a timestamp (GetTimestamp) for that.
    */
   batchGet: handleUnaryCall<BatchGetRequest, BatchGetResponse>;
   /** Writes many keys. Answers per operation, in the order of the request; there is no all-or-nothing. */
@@ -3106,6 +3225,8 @@ export interface KVServer extends UntypedServiceImplementation {
    * without one it may take any time, and each page the router's `requestTimeoutMs`.
    */
   scan: handleServerStreamingCall<ScanRequest, ScanResponse>;
+  /** A fresh timestamp: reads and scans at it see every write that was acknowledged before this call, and all of one instant. */
+  getTimestamp: handleUnaryCall<GetTimestampRequest, GetTimestampResponse>;
   /**
    * Many operations over one stream, answered out of order as they finish: what the SDK uses. The server speaks first,
    * with `hello`. Deadlines and cancellation are per operation.
@@ -3206,7 +3327,7 @@ export interface KVClient extends Client {
   ): ClientUnaryCall;
   /**
    * Reads many keys. With CONSISTENCY_LINEARIZABLE each key is, but the keys are not read at one instant;
-   * use a timestamp for that.
+   * use a timestamp (GetTimestamp) for that.
    */
   batchGet(
     request: BatchGetRequest,
@@ -3245,6 +3366,22 @@ export interface KVClient extends Client {
    */
   scan(request: ScanRequest, options?: Partial<CallOptions>): ClientReadableStream<ScanResponse>;
   scan(request: ScanRequest, metadata?: Metadata, options?: Partial<CallOptions>): ClientReadableStream<ScanResponse>;
+  /** A fresh timestamp: reads and scans at it see every write that was acknowledged before this call, and all of one instant. */
+  getTimestamp(
+    request: GetTimestampRequest,
+    callback: (error: ServiceError | null, response: GetTimestampResponse) => void,
+  ): ClientUnaryCall;
+  getTimestamp(
+    request: GetTimestampRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: GetTimestampResponse) => void,
+  ): ClientUnaryCall;
+  getTimestamp(
+    request: GetTimestampRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: GetTimestampResponse) => void,
+  ): ClientUnaryCall;
   /**
    * Many operations over one stream, answered out of order as they finish: what the SDK uses. The server speaks first,
    * with `hello`. Deadlines and cancellation are per operation.

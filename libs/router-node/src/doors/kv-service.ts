@@ -146,18 +146,6 @@ export function createKvService(
       }
     };
 
-  const timesOf = (call: DoorCall, unnamedMs?: number): SpanTimes => {
-    const abort = new AbortController();
-    call.on('cancelled', () => {
-      abort.abort();
-    });
-    return {
-      deadlineMs: context.clock.nowMs() + timeoutOf(context, call, unnamedMs),
-      signal: abort.signal,
-      nowMs: () => context.clock.nowMs(),
-    };
-  };
-
   const handlers: KvHandlers = {
     get: unary(convert.getRequest, convert.getResponse),
     put: unary(convert.putRequest, convert.putResponse),
@@ -167,13 +155,13 @@ export function createKvService(
     deleteRange: (call, callback) => {
       answer(callback, async () => {
         const span = deletedSpanOf(call.request, context.limits);
-        return { deleted: await deleteSpan(context.router, span, timesOf(call)) };
+        return { deleted: await deleteSpan(context.router, span, timesOf(context, call)) };
       });
     },
     batchGet: (call, callback) => {
       answer(callback, async () => {
         const { keys, consistency, timestamp } = call.request;
-        const times = timesOf(call);
+        const times = timesOf(context, call);
         const results = await Promise.all(
           keys.map((key) =>
             oneGet(context, convert.getRequest({ key, consistency, timestamp }, context.limits), times),
@@ -185,7 +173,7 @@ export function createKvService(
     batchWrite: (call, callback) => {
       answer(callback, async () => {
         const { operations } = call.request;
-        const times = timesOf(call);
+        const times = timesOf(context, call);
         const results = await Promise.all(operations.map((operation) => oneWrite(context, operation, times)));
         return { results };
       });
@@ -194,7 +182,7 @@ export function createKvService(
       answer(callback, async () => ({ timestamp: await context.freshTimestamp() }));
     },
     scan: (call) => {
-      void streamScan(context, call, timesOf(call, Infinity));
+      void streamScan(context, call, timesOf(context, call, Infinity));
     },
     batch: (call) => {
       const stream = new BatchStream(call, context, hello());
@@ -221,6 +209,19 @@ export function createKvService(
     close: () => {
       for (const stream of streams) stream.close();
     },
+  };
+}
+
+/** The time that a call of several operations has, and the signal that its caller gave up. */
+function timesOf(context: DoorContext, call: DoorCall, unnamedMs?: number): SpanTimes {
+  const abort = new AbortController();
+  call.on('cancelled', () => {
+    abort.abort();
+  });
+  return {
+    deadlineMs: context.clock.nowMs() + timeoutOf(context, call, unnamedMs),
+    signal: abort.signal,
+    nowMs: () => context.clock.nowMs(),
   };
 }
 

@@ -91,6 +91,11 @@ export function retryClassOf(code: ErrorCode): RetryClass {
   return RETRY_CLASS_BY_CODE[code];
 }
 
+/** The code of that name; INTERNAL for one that this version does not know. */
+export function errorCodeOf(name: string): ErrorCode {
+  return isErrorCode(name) ? name : 'INTERNAL';
+}
+
 /** A sentence for any thrown value. */
 export function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);

@@ -11,7 +11,7 @@ import {
   type StoreConfig,
 } from '@cairn/store';
 import {
-  acceptSession,
+  SessionAcceptor,
   createRpcServer,
   openSession,
   PROTOCOL_VERSION,
@@ -103,6 +103,7 @@ class Member {
   readonly #self: MetadataMember;
   readonly #gate: MemberGate;
   readonly #sessions = new Set<Session>();
+  readonly #acceptor: SessionAcceptor;
   /** Members that hold a raft session to this one, by store id. */
   readonly #reachable = new Map<number, number>();
   readonly #clocks: MemberClocks;
@@ -116,6 +117,11 @@ class Member {
     const { peers, name, dataDirectory } = context.config;
     this.#ports = ports;
     this.#context = context;
+    this.#acceptor = new SessionAcceptor({
+      clock: ports.clock,
+      logger: context.logger,
+      metrics: context.metrics,
+    });
     this.#members =
       identity.members.length === 0 ? plannedMembers(peers) : formedMembers(name, identity.members, peers);
     const self = this.#members.find((member) => member.name === name);
@@ -334,13 +340,11 @@ class Member {
   }
 
   #accept(connection: Connection): void {
-    acceptSession(connection, {
+    this.#acceptor.accept(connection, {
       hello: (remote) => {
         this.#checkRemote(remote);
         return this.#hello(remote.purpose);
       },
-      clock: this.#ports.clock,
-      logger: this.#context.logger,
       onSession: (session, remote) => {
         // Of a member that waits for the group as this one does: the handshake was all it wanted.
         const inner = this.#owner?.(session, remote);

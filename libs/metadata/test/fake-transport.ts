@@ -26,6 +26,18 @@ class FakeConnection implements Connection {
     return true;
   }
 
+  pause(): void {
+    throw new Error('nothing is held back here');
+  }
+
+  resume(): void {
+    throw new Error('nothing is held back here');
+  }
+
+  limitFrames(): void {
+    // All frames are small.
+  }
+
   close(): void {
     this.end(undefined);
     this.#clock.defer(() => this.peer?.end(new Error('closed by the other side')));

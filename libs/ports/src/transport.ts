@@ -34,6 +34,17 @@ export interface Connection {
    * limit is passed: then the connection is closed.
    */
   send(parts: readonly Uint8Array[]): boolean;
+  /**
+   * Takes nothing from the other side until `resume`: what it sends waits in the network, and then with it. A
+   * few frames that were received already may still come. Sending goes on.
+   */
+  pause(): void;
+  resume(): void;
+  /**
+   * The longest frame that is taken from now on; FRAME_BYTES_MAX at first. A longer announced length closes
+   * the connection.
+   */
+  limitFrames(bytesMax: number): void;
   /** Bytes queued and not yet handed to the network. */
   readonly queuedBytes: number;
   readonly isOpen: boolean;

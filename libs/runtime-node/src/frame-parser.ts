@@ -1,3 +1,4 @@
+import { CairnError, type BoundedBytes } from '@cairn/base';
 import { FRAME_BYTES_MAX } from '@cairn/ports';
 
 /** Every frame is preceded by its length: u32, little endian. */
@@ -13,6 +14,8 @@ const ASSEMBLY_BYTES_FIRST = 1024 * 1024;
  */
 export class FrameParser {
   readonly #onFrame: (frame: Buffer) => void;
+  readonly #budget: BoundedBytes;
+  #bytesMax = FRAME_BYTES_MAX;
   readonly #length = Buffer.alloc(LENGTH_BYTES);
   #lengthFilled = 0;
   #assembly: Buffer | undefined;
@@ -20,20 +23,46 @@ export class FrameParser {
   #filled = 0;
   #isStopped = false;
 
-  constructor(onFrame: (frame: Buffer) => void) {
+  /** `budget`: what all parsers of the process may hold of frames that have not arrived whole. */
+  constructor(onFrame: (frame: Buffer) => void, budget: BoundedBytes) {
     this.#onFrame = onFrame;
+    this.#budget = budget;
+  }
+
+  limitFrames(bytesMax: number): void {
+    this.#bytesMax = bytesMax;
   }
 
   /** Nothing is handed out any more. */
   stop(): void {
     this.#isStopped = true;
+    this.#giveUpAssembly();
+  }
+
+  #giveUpAssembly(): void {
+    if (this.#assembly === undefined) return;
+    this.#budget.give(this.#assembly.length);
     this.#assembly = undefined;
   }
 
   /**
-   * Returns the announced length when it is above FRAME_BYTES_MAX: the stream is garbled and cannot go on.
+   * Room for so many bytes of a frame. A connection gets at most half of what is free, so that those which
+   * come after it find room, however many hold what they have.
    */
-  push(chunk: Buffer): number | undefined {
+  #allocate(bytes: number): Buffer {
+    const held = this.#assembly?.length ?? 0;
+    const free = this.#budget.limit - this.#budget.used + held;
+    if (bytes * 2 > free) throw this.#budget.refusal(bytes);
+    this.#giveUpAssembly();
+    this.#budget.take(bytes);
+    return Buffer.allocUnsafe(bytes);
+  }
+
+  /**
+   * Throws CORRUPTION for an announced length above the limit, RESOURCE_EXHAUSTED when there is no room for a
+   * split frame: the stream cannot go on.
+   */
+  push(chunk: Buffer): void {
     let at = 0;
     while (at < chunk.length && !this.#isStopped) {
       if (this.#assembly !== undefined) {
@@ -49,24 +78,28 @@ export class FrameParser {
         this.#lengthFilled = 0;
         this.#frameBytes = this.#length.readUInt32LE(0);
       }
-      if (this.#frameBytes > FRAME_BYTES_MAX) return this.#frameBytes;
+      if (this.#frameBytes > this.#bytesMax) {
+        throw new CairnError(
+          'CORRUPTION',
+          `announced a frame of ${this.#frameBytes} bytes, of at most ${this.#bytesMax}: garbled or not ours`,
+        );
+      }
       if (chunk.length - at >= this.#frameBytes) {
         const start = at;
         at += this.#frameBytes;
         this.#onFrame(chunk.subarray(start, at));
       } else {
         this.#filled = 0;
-        this.#assembly = Buffer.allocUnsafe(Math.min(this.#frameBytes, ASSEMBLY_BYTES_FIRST));
+        this.#assembly = this.#allocate(Math.min(this.#frameBytes, ASSEMBLY_BYTES_FIRST));
       }
     }
-    return undefined;
   }
 
   #assemble(chunk: Buffer, at: number): number {
     let target = this.#assembly as Buffer;
     const count = Math.min(this.#frameBytes - this.#filled, chunk.length - at);
     if (this.#filled + count > target.length) {
-      const grown = Buffer.allocUnsafe(
+      const grown = this.#allocate(
         Math.min(this.#frameBytes, Math.max(this.#filled + count, target.length * 2)),
       );
       target.copy(grown, 0, 0, this.#filled);
@@ -76,7 +109,7 @@ export class FrameParser {
     chunk.copy(target, this.#filled, at, at + count);
     this.#filled += count;
     if (this.#filled === this.#frameBytes) {
-      this.#assembly = undefined;
+      this.#giveUpAssembly();
       this.#onFrame(target);
     }
     return at + count;

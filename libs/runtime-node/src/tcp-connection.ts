@@ -1,6 +1,6 @@
 import type { Socket } from 'node:net';
 
-import { assert, CairnError } from '@cairn/base';
+import { assert, CairnError, messageOf, type BoundedBytes } from '@cairn/base';
 import { FRAME_BYTES_MAX, type Connection, type ConnectionHandlers } from '@cairn/ports';
 
 import { FrameParser, LENGTH_BYTES } from './frame-parser.js';
@@ -14,6 +14,11 @@ export interface TcpLimits {
   readonly queuedBytesMax: number;
   /** Default 3,000. */
   readonly connectTimeoutMs: number;
+  /**
+   * Bytes of frames that have not arrived whole, of all connections; one that finds no room closes. Default
+   * 512 MiB.
+   */
+  readonly assemblyBytesMax: number;
 }
 
 /** Parts below this are copied together; larger ones go to the system as they are. */
@@ -35,12 +40,16 @@ export class TcpConnection implements Connection {
   #isClosed = false;
   #connectTimer: NodeJS.Timeout | undefined;
 
-  constructor(socket: Socket, remoteAddress: string, limits: TcpLimits) {
+  constructor(
+    socket: Socket,
+    remoteAddress: string,
+    around: { readonly limits: TcpLimits; readonly assembly: BoundedBytes },
+  ) {
     this.#socket = socket;
     this.remoteAddress = remoteAddress;
-    this.#limits = limits;
+    this.#limits = around.limits;
     this.#isConnected = !socket.connecting;
-    this.#parser = new FrameParser((frame) => this.#handlers?.onFrame(frame));
+    this.#parser = new FrameParser((frame) => this.#handlers?.onFrame(frame), around.assembly);
     socket.setNoDelay(true);
     socket.setKeepAlive(true, 10_000);
     socket.on('data', this.#onData);
@@ -152,15 +161,26 @@ export class TcpConnection implements Connection {
     // After a local close the rest is read and thrown away: unread bytes would make the system reset the
     // connection.
     if (this.#isClosed) return;
-    const badLength = this.#parser.push(chunk);
-    if (badLength === undefined) return;
-    this.#finish(
-      new CairnError(
-        'CORRUPTION',
-        `${this.remoteAddress} announced a frame of ${badLength} bytes: garbled or not ours`,
-      ),
-    );
+    try {
+      this.#parser.push(chunk);
+    } catch (error) {
+      // The handlers keep their errors to themselves; what comes here is the parser's, or a contradiction.
+      if (!CairnError.is(error)) throw error;
+      this.#finish(new CairnError(error.code, `${this.remoteAddress}: ${messageOf(error)}`));
+    }
   };
+
+  pause(): void {
+    if (!this.#isClosed) this.#socket.pause();
+  }
+
+  resume(): void {
+    this.#socket.resume();
+  }
+
+  limitFrames(bytesMax: number): void {
+    this.#parser.limitFrames(bytesMax);
+  }
 
   /** Hands over what was sent, then closes; after LINGER_MS at the latest. */
   close(): void {
@@ -169,6 +189,7 @@ export class TcpConnection implements Connection {
     this.#parser.stop();
     clearTimeout(this.#connectTimer);
     this.#flush();
+    this.#socket.resume();
     if (this.#isConnected) {
       this.#socket.end();
       const timer = setTimeout(() => {

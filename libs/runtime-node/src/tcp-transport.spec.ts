@@ -1,8 +1,15 @@
 import { connect } from 'node:net';
 import { describe, expect, it } from '@jest/globals';
+import { BoundedBytes } from '@cairn/base';
 import type { Connection } from '@cairn/ports';
 import { FrameParser } from './frame-parser.js';
 import { parseAddress, TcpTransport } from './tcp-transport.js';
+
+const MIB = 1024 * 1024;
+
+function budgetOf(limit: number): BoundedBytes {
+  return new BoundedBytes({ name: 'frames', limit });
+}
 
 function framed(body: Buffer): Buffer {
   const length = Buffer.alloc(4);
@@ -16,7 +23,7 @@ describe('FrameParser', () => {
     const stream = Buffer.concat(bodies.map(framed));
     for (let step = 1; step <= stream.length; step += 1) {
       const found: Buffer[] = [];
-      const parser = new FrameParser((frame) => found.push(frame));
+      const parser = new FrameParser((frame) => found.push(frame), budgetOf(MIB * 512));
       for (let at = 0; at < stream.length; at += step) {
         expect(parser.push(stream.subarray(at, at + step))).toBeUndefined();
       }
@@ -29,14 +36,112 @@ describe('FrameParser', () => {
     body[body.length - 1] = 1;
     const stream = framed(body);
     const found: Buffer[] = [];
-    const parser = new FrameParser((frame) => found.push(frame));
+    const parser = new FrameParser((frame) => found.push(frame), budgetOf(MIB * 512));
     for (let at = 0; at < stream.length; at += 65_536) parser.push(stream.subarray(at, at + 65_536));
     expect(found).toHaveLength(1);
     expect(found[0]?.equals(body)).toBe(true);
   });
 });
 
+describe('FrameParser under attack', () => {
+  const announced = (bytes: number): Buffer => {
+    const head = Buffer.alloc(5);
+    head.writeUInt32LE(bytes);
+    return head;
+  };
+
+  it('refuses a frame that is longer than what is taken now, and takes longer ones when told', () => {
+    const found: number[] = [];
+    const parser = new FrameParser((frame) => found.push(frame.length), budgetOf(MIB));
+    parser.limitFrames(100);
+    parser.push(framed(Buffer.alloc(100)));
+    expect(() => {
+      parser.push(announced(101));
+    }).toThrow(expect.objectContaining({ code: 'CORRUPTION' }));
+    parser.limitFrames(200);
+    parser.push(framed(Buffer.alloc(200)));
+    expect(found).toEqual([100, 200]);
+  });
+
+  it('shares one budget between all connections, and leaves room for those that come later', () => {
+    const budget = budgetOf(16 * MIB);
+    const parsers = Array.from({ length: 20 }, () => new FrameParser(() => undefined, budget));
+    let refused = 0;
+    for (const parser of parsers) {
+      try {
+        parser.push(announced(MIB));
+      } catch (error) {
+        expect(error).toMatchObject({ code: 'RESOURCE_EXHAUSTED' });
+        refused += 1;
+      }
+    }
+    expect(budget.used).toBeLessThanOrEqual(budget.limit);
+    expect(refused).toBeGreaterThan(0);
+    const late: number[] = [];
+    const parser = new FrameParser((frame) => late.push(frame.length), budget);
+    parser.push(announced(40_000));
+    parser.push(Buffer.alloc(39_999));
+    expect(late).toEqual([40_000]);
+    for (const each of parsers) each.stop();
+    expect([budget.used, budget.count]).toEqual([0, 0]);
+  });
+
+  it('gives back what a frame held, whole or given up', () => {
+    const budget = budgetOf(64 * MIB);
+    const parser = new FrameParser(() => undefined, budget);
+    const stream = framed(Buffer.alloc(5 * MIB));
+    parser.push(stream.subarray(0, 3 * MIB));
+    expect(budget.used).toBeGreaterThan(2 * MIB);
+    parser.push(stream.subarray(3 * MIB));
+    expect(budget.used).toBe(0);
+    parser.push(stream.subarray(0, 3 * MIB));
+    parser.stop();
+    expect([budget.used, budget.count]).toEqual([0, 0]);
+  });
+});
+
 describe('TcpTransport', () => {
+  it('takes nothing while paused, and everything in order afterwards', async () => {
+    const transport = new TcpTransport();
+    const received: number[] = [];
+    const whole = Promise.withResolvers<undefined>();
+    const accepted = Promise.withResolvers<Connection>();
+    const listener = await transport.listen('127.0.0.1:0', (connection) => {
+      connection.setHandlers({
+        onFrame: (frame) => {
+          received.push(frame[0] as number);
+          if (received.length === 1) connection.pause();
+          if (received.length === 60) whole.resolve(undefined);
+        },
+        onClose: () => undefined,
+      });
+      accepted.resolve(connection);
+    });
+    const client = transport.connect(listener.address);
+    const drained = Promise.withResolvers<undefined>();
+    client.setHandlers({
+      onFrame: () => undefined,
+      onClose: () => undefined,
+      onDrain: () => {
+        drained.resolve(undefined);
+      },
+    });
+    let isBelow = true;
+    for (let at = 0; at < 60; at += 1) isBelow = client.send([Buffer.alloc(MIB, at)]);
+    expect(isBelow).toBe(false);
+    const server = await accepted.promise;
+    // What the system takes in both directions is far below what was sent.
+    for (let turn = 0; turn < 200; turn += 1) await new Promise((resolve) => setImmediate(resolve));
+    expect(received.length).toBeLessThan(60);
+    expect(client.queuedBytes).toBeGreaterThan(20 * MIB);
+    server.resume();
+    await whole.promise;
+    await drained.promise;
+    expect(received).toEqual(Array.from({ length: 60 }, (_, at) => at));
+    client.close();
+    await listener.close();
+  });
+
   it('carries frames both ways, in order, and closes', async () => {
     const transport = new TcpTransport();
     const listener = await transport.listen('127.0.0.1:0', (connection) => {

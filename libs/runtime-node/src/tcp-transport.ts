@@ -1,6 +1,6 @@
 import { connect, createServer, type AddressInfo, type Server } from 'node:net';
 
-import { CairnError } from '@cairn/base';
+import { BoundedBytes, CairnError } from '@cairn/base';
 import type { Connection, Listener, Transport } from '@cairn/ports';
 
 import { TcpConnection, type TcpLimits } from './tcp-connection.js';
@@ -10,14 +10,23 @@ const DEFAULTS: TcpLimits = {
   lowWaterBytes: 2 * 1024 * 1024,
   queuedBytesMax: 256 * 1024 * 1024,
   connectTimeoutMs: 3000,
+  assemblyBytesMax: 512 * 1024 * 1024,
 };
 
 /** Framed connections over TCP. Addresses are `host:port` or `[v6]:port`; port 0 listens on a free one. */
 export class TcpTransport implements Transport {
   readonly #limits: TcpLimits;
+  readonly #assembly: BoundedBytes;
 
   constructor(options: Partial<TcpLimits> = {}) {
     this.#limits = { ...DEFAULTS, ...options };
+    const limit = this.#limits.assemblyBytesMax;
+    this.#assembly = new BoundedBytes({ name: 'frames that have not arrived whole', limit });
+  }
+
+  /** Bytes held for frames that have not arrived whole, of all connections. */
+  get assemblyBytes(): number {
+    return this.#assembly.used;
   }
 
   /**
@@ -28,7 +37,7 @@ export class TcpTransport implements Transport {
     const { host, port } = parseAddress(address);
     const server = createServer({ noDelay: true }, (socket) => {
       const remote = formatAddress(socket.remoteAddress ?? 'unknown', socket.remotePort ?? 0);
-      onConnection(new TcpConnection(socket, remote, this.#limits));
+      onConnection(new TcpConnection(socket, remote, { limits: this.#limits, assembly: this.#assembly }));
     });
     await listening(server, host, port);
     const bound = server.address() as AddressInfo;
@@ -40,7 +49,8 @@ export class TcpTransport implements Transport {
 
   connect(address: string): Connection {
     const { host, port } = parseAddress(address);
-    return new TcpConnection(connect({ host, port }), address, this.#limits);
+    const socket = connect({ host, port });
+    return new TcpConnection(socket, address, { limits: this.#limits, assembly: this.#assembly });
   }
 }
 

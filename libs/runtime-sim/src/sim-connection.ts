@@ -13,6 +13,10 @@ export interface NetworkHost {
   /** One-way travel time of a message of this size. */
   travelMs(from: string, to: string, bytes: number): number;
   actionFor(frame: Buffer, from: string, to: string): FrameAction;
+  /** The frame as it travels: most often the same, sometimes with one bit flipped. */
+  damaged(frame: Buffer): Buffer;
+  /** Whether a process takes nothing of what another one sends. */
+  isDeaf(to: string, from: string): boolean;
   /** Whether this message is where the connection breaks. */
   breaksNow(): boolean;
   /** Uniform integer in [0, bound). */
@@ -55,6 +59,8 @@ export class SimConnection implements Connection {
   #state: EndState = 'opening';
   #queue: Batch[] = [];
   #undeliveredBytes = 0;
+  #isPaused = false;
+  #frameBytesMax = FRAME_BYTES_MAX;
   #wasAboveHigh = false;
   #pump: Timer | undefined;
   #breaker: Timer | undefined;
@@ -81,6 +87,31 @@ export class SimConnection implements Connection {
     this.#handlers = handlers;
   }
 
+  pause(): void {
+    this.#isPaused = true;
+  }
+
+  resume(): void {
+    if (!this.#isPaused) return;
+    this.#isPaused = false;
+    const peer = this.#peer;
+    if (peer !== undefined) peer.#schedulePump();
+  }
+
+  limitFrames(bytesMax: number): void {
+    this.#frameBytesMax = bytesMax;
+  }
+
+  #takeFrame(frame: Buffer): void {
+    if (frame.length <= this.#frameBytesMax) this.#handlers?.onFrame(frame);
+    else this.breakNow(`a frame of ${frame.length} bytes, of at most ${this.#frameBytesMax}`);
+  }
+
+  /** Nothing is taken by the other end: what is sent stays in the queue. */
+  #isHeldBack(peer: SimConnection): boolean {
+    return peer.#isPaused || this.#host.isDeaf(this.remoteName, this.process.name);
+  }
+
   /** The two ends found each other; what was sent before starts to travel now. */
   static join(left: SimConnection, right: SimConnection): void {
     left.#peer = right;
@@ -93,9 +124,10 @@ export class SimConnection implements Connection {
   send(parts: readonly Uint8Array[]): boolean {
     if (this.#state === 'closed') return false;
     // A copy: the receiver owns what it gets, the sender keeps what it gave.
-    const frame = Buffer.concat(parts);
-    assert(frame.length <= FRAME_BYTES_MAX, 'frame too long', { bytes: frame.length });
-    const action = this.#host.actionFor(frame, this.process.name, this.remoteName);
+    const intact = Buffer.concat(parts);
+    assert(intact.length <= FRAME_BYTES_MAX, 'frame too long', { bytes: intact.length });
+    const action = this.#host.actionFor(intact, this.process.name, this.remoteName);
+    const frame = this.#host.damaged(intact);
     if (action === 'deliver') this.#enqueue(frame);
     else if (action === 'duplicate') {
       this.#enqueue(frame);
@@ -181,7 +213,8 @@ export class SimConnection implements Connection {
   #schedulePump(): void {
     const head = this.#queue[0];
     const peer = this.#peer;
-    if (head === undefined || peer === undefined || this.#pump !== undefined) return;
+    if (head === undefined || peer === undefined || this.#pump !== undefined || this.#isHeldBack(peer))
+      return;
     if (this.#isImpaired()) this.#armBreaker();
     if (this.#host.isBlocked(this.process.name, this.remoteName)) return;
     // Runs in the receiver's process: a paused receiver lets the queue grow, a dead one never takes anything.
@@ -192,14 +225,14 @@ export class SimConnection implements Connection {
   }
 
   #deliver(peer: SimConnection): void {
-    while (!this.#host.isBlocked(this.process.name, this.remoteName)) {
+    while (!this.#host.isBlocked(this.process.name, this.remoteName) && !this.#isHeldBack(peer)) {
       const head = this.#queue[0];
       if (head === undefined || head.arriveAtMs > this.#host.nowMs) break;
       this.#queue.shift();
       this.#undeliveredBytes -= head.bytes;
       for (const frame of head.frames) {
         if (peer.#state === 'closed') break;
-        peer.#handlers?.onFrame(frame);
+        peer.#takeFrame(frame);
       }
       // The other end gave up alone, without a word: its machine answers what comes for it with a reset.
       if (peer.#state === 'closed' && peer.#queue.length === 0) {

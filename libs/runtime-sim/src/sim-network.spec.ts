@@ -181,6 +181,52 @@ describe('sim network', () => {
     expect(got).toEqual(['right got twice', 'right got twice', 'right got plain', 'right got late']);
   });
 
+  it('flips a bit of some frames, when told to', async () => {
+    const { scheduler, network, client, trace } = await connected(8);
+    network.setFlipChance(0.2);
+    for (let at = 0; at < 50; at += 1) client.send([Buffer.from('aaaa')]);
+    await scheduler.runFor(10);
+    const got = events(trace).slice(1);
+    expect(got).toHaveLength(50);
+    const whole = got.filter((line) => line === 'right got aaaa').length;
+    expect(network.flippedFrames).toBe(50 - whole);
+    expect(network.flippedFrames).toBeGreaterThan(0);
+  });
+
+  it('leaves what is sent to a reader that does not read with the sender', async () => {
+    const { scheduler, network, client, trace } = await connected(9, {
+      kernelBytes: 0,
+      highWaterBytes: 10,
+      lowWaterBytes: 5,
+    });
+    const readAgain = network.stopReading('right', 'left');
+    expect(client.send([Buffer.from('first')])).toBe(true);
+    expect(client.send([Buffer.from('second')])).toBe(false);
+    await scheduler.runFor(10_000);
+    expect(events(trace).slice(1)).toEqual([]);
+    expect([client.isOpen, client.queuedBytes]).toEqual([true, 11]);
+    readAgain();
+    await scheduler.runFor(10);
+    expect(events(trace).slice(1)).toEqual(['right got first', 'right got second', 'left drained']);
+  });
+
+  it('holds frames back while their receiver paused, and refuses those above its limit', async () => {
+    const { scheduler, client, trace, accepted } = await connected(10);
+    accepted().pause();
+    client.send([Buffer.from('one')]);
+    await scheduler.runFor(10);
+    client.send([Buffer.from('two')]);
+    await scheduler.runFor(10);
+    expect(events(trace).slice(1)).toEqual([]);
+    accepted().resume();
+    await scheduler.runFor(10);
+    expect(events(trace).slice(1)).toEqual(['right got one', 'right got two']);
+    accepted().limitFrames(5);
+    client.send([Buffer.from('longer')]);
+    await scheduler.runFor(10);
+    expect([client.isOpen, accepted().isOpen]).toEqual([false, false]);
+  });
+
   it('does the same again for the same seed, and something else for another', async () => {
     const run = async (seed: number): Promise<string[]> => {
       const { scheduler, network, client, trace, accepted } = await connected(seed, { breakChance: 0.01 });

@@ -27,13 +27,15 @@ export interface SimNetworkOptions {
   readonly deathNoticeMs?: readonly [number, number];
   /** Chance, for each batch of frames sent in one instant, that the connection breaks. Default 0. */
   readonly breakChance?: number;
+  /** Chance, for each frame, that one bit of it is flipped on its way. Default 0. */
+  readonly flipChance?: number;
   /** Default 256 KiB. */
   readonly kernelBytes?: number;
   /** Default 4 MiB. */
   readonly highWaterBytes?: number;
   /** Default 1 MiB. */
   readonly lowWaterBytes?: number;
-  /** Default 64 MiB. */
+  /** Default 256 MiB, as TCP has it. */
   readonly queuedBytesMax?: number;
 }
 
@@ -68,6 +70,11 @@ export class SimNetwork {
   readonly #lateNoticesMs = new Map<string, number>();
   readonly #host: NetworkHost;
   #breakChance: number;
+  #flipChance: number;
+  /** Frames that lost a bit so far; for checks. */
+  #flippedFrames = 0;
+  /** Paths whose end reads nothing: how many faults each. */
+  readonly #deaf = new Map<string, number>();
   #filter: FrameFilter | undefined;
   #nextPort = 20_000;
 
@@ -79,11 +86,12 @@ export class SimNetwork {
     this.#connectTimeoutMs = options.connectTimeoutMs ?? 3_000;
     this.#deathNoticeMs = options.deathNoticeMs ?? [0, 1];
     this.#breakChance = options.breakChance ?? 0;
+    this.#flipChance = options.flipChance ?? 0;
     const limits: ConnectionLimits = {
       kernelBytes: options.kernelBytes ?? 256 * 1024,
       highWaterBytes: options.highWaterBytes ?? 4 * MIB,
       lowWaterBytes: options.lowWaterBytes ?? MIB,
-      queuedBytesMax: options.queuedBytesMax ?? 64 * MIB,
+      queuedBytesMax: options.queuedBytesMax ?? 256 * MIB,
       breakAfterMs: options.breakAfterMs ?? 5_000,
     };
     assert(limits.lowWaterBytes <= limits.highWaterBytes, 'the low-water mark lies above the high one');
@@ -101,6 +109,8 @@ export class SimNetwork {
       isBlocked: (from, to) => this.isBlocked(from, to),
       travelMs: (from, to, bytes) => this.#travelMs(from, to) + bytes / this.#bytesPerMs,
       actionFor: (frame, from, to) => this.#filter?.(frame, from, to) ?? 'deliver',
+      damaged: (frame) => this.#damaged(frame),
+      isDeaf: (to, from) => this.#deaf.size > 0 && this.#deaf.has(pathKey(from, to)),
       breaksNow: () => this.#breakChance > 0 && this.#rng.chance(this.#breakChance),
       draw: (bound) => this.#rng.integer(bound),
       schedule: (delayMs, callback) => scheduler.schedule(delayMs, callback),
@@ -108,6 +118,14 @@ export class SimNetwork {
         this.#ends.delete(end);
       },
     };
+  }
+
+  #damaged(frame: Buffer): Buffer {
+    if (this.#flipChance === 0 || frame.length === 0 || !this.#rng.chance(this.#flipChance)) return frame;
+    this.#flippedFrames += 1;
+    const at = this.#rng.integer(frame.length);
+    frame[at] = (frame[at] as number) ^ (1 << this.#rng.integer(8));
+    return frame;
   }
 
   #travelMs(from: string, to: string): number {
@@ -280,6 +298,36 @@ export class SimNetwork {
 
   setBreakChance(breakChance: number): void {
     this.#breakChance = breakChance;
+  }
+
+  /** From now on each frame loses a bit by this chance: its session must end, and nothing else happen. */
+  setFlipChance(flipChance: number): void {
+    this.#flipChance = flipChance;
+  }
+
+  get flippedFrames(): number {
+    return this.#flippedFrames;
+  }
+
+  /**
+   * `reader` takes nothing of what `sender` sends until the returned function is called: connections stay
+   * open, and what is sent waits with the sender.
+   */
+  stopReading(reader: string, sender: string): () => void {
+    const key = pathKey(sender, reader);
+    this.#deaf.set(key, (this.#deaf.get(key) ?? 0) + 1);
+    let isActive = true;
+    return () => {
+      if (!isActive) return;
+      isActive = false;
+      const count = (this.#deaf.get(key) ?? 1) - 1;
+      if (count > 0) this.#deaf.set(key, count);
+      else this.#deaf.delete(key);
+      for (const end of [...this.#ends]) {
+        if (end.process.name === reader && end.remoteName === sender) end.refresh();
+        if (end.process.name === sender && end.remoteName === reader) end.refresh();
+      }
+    };
   }
 
   /**

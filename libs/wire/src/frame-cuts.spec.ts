@@ -96,7 +96,7 @@ describe('frames of many messages', () => {
       ...{ commit: logIndex(4), readContext: 5, sentAtMs: 0 },
     };
     const encoder = new RaftMessageEncoder(NO_ENTRIES);
-    encoder.add(range, change(heartbeat) as Message, undefined);
+    encoder.add(range, change(heartbeat), undefined);
     expect(() => {
       decodeRaftMessages(Buffer.concat(encoder.take()), NO_ENTRIES, () => undefined);
     }).toThrow(expect.objectContaining({ code: 'CORRUPTION' }));

@@ -1,4 +1,4 @@
-import { CairnError, storeId, type ErrorCode } from '@cairn/base';
+import { CairnError, errorCodeOf, storeId } from '@cairn/base';
 import { ByteReader, ByteWriter } from '@cairn/codec';
 
 import type { Hello, HelloLife, Purpose } from './session-types.js';
@@ -7,6 +7,13 @@ import type { Hello, HelloLife, Purpose } from './session-types.js';
 export const PROTOCOL_VERSION = 3;
 /** First bytes of a hello: tells our own processes from anything else that connects. */
 const MAGIC = 0x4e524943;
+
+/** Longest text in a hello, characters: names are echoed in errors and in the log. */
+const HELLO_TEXT_LENGTH_MAX = 128;
+/** Longest list of members in a hello. */
+const GROUP_LENGTH_MAX = 2_048;
+/** Longest sentence of a refusal; the rest is cut. */
+const REFUSAL_LENGTH_MAX = 1_024;
 
 const PURPOSES: readonly Purpose[] = ['rpc', 'kv', 'raft', 'bulk'];
 const KINDS: readonly Hello['kind'][] = ['metadata', 'shard', 'router', 'tool'];
@@ -40,18 +47,27 @@ export function decodeHello(body: Uint8Array): Hello {
   const kind = KINDS[reader.u8()];
   if (purpose === undefined || kind === undefined)
     throw new CairnError('CORRUPTION', 'hello of an unknown kind');
-  const clusterId = reader.string();
-  const name = reader.string();
-  const known = { protocolVersion, purpose, kind, clusterId, name, storeId: storeId(reader.varint()) };
+  const clusterId = shortText(reader);
+  const name = shortText(reader);
+  const known = { protocolVersion, purpose, kind, clusterId, name, storeId: storeId(reader.varint48()) };
   return kind === 'metadata' && reader.remaining > 0 ? { ...known, life: readLife(reader) } : known;
+}
+
+function shortText(reader: ByteReader, lengthMax = HELLO_TEXT_LENGTH_MAX): string {
+  const text = reader.string();
+  if (text.length <= lengthMax) return text;
+  throw new CairnError(
+    'CORRUPTION',
+    `a name of ${text.length} characters ("${text.slice(0, 32)}…") in a hello; the limit is ${lengthMax}`,
+  );
 }
 
 function readLife(reader: ByteReader): HelloLife {
   return {
-    group: reader.string(),
-    incarnation: reader.string(),
+    group: shortText(reader, GROUP_LENGTH_MAX),
+    incarnation: shortText(reader),
     boots: reader.varint(),
-    process: reader.string(),
+    process: shortText(reader),
     unixMs: reader.u64(),
   };
 }
@@ -59,14 +75,14 @@ function readLife(reader: ByteReader): HelloLife {
 export function encodeRefusal(error: CairnError): Buffer {
   const writer = new ByteWriter(128);
   writer.string(error.code);
-  writer.string(error.message);
+  writer.string(error.message.slice(0, REFUSAL_LENGTH_MAX));
   return writer.take();
 }
 
 export function decodeRefusal(body: Uint8Array): CairnError {
   const reader = new ByteReader(body);
-  const code = reader.string() as ErrorCode;
-  return new CairnError(code, reader.string());
+  const code = errorCodeOf(reader.string());
+  return new CairnError(code, reader.string().slice(0, REFUSAL_LENGTH_MAX));
 }
 
 /** Why two nodes must not talk; undefined when they may. */

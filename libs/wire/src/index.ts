@@ -46,10 +46,17 @@ export {
   type EntryFormat,
   type RaftRangeHint,
 } from './raft-codec.js';
+export { LogBudget, type LogBudgetOptions } from './log-budget.js';
 export { ReconnectingSession, type ReconnectingSessionOptions } from './reconnecting-session.js';
 export { createRpcClient, RpcPool, type RpcPoolOptions, type SessionRpcClient } from './rpc-client.js';
 export { MetadataRpc, ShardRpc } from './rpc-methods.js';
 export { createRpcServer, type RpcServerOptions, type SessionRpcServer } from './rpc-server.js';
+export {
+  DEFAULT_ACCEPT_LIMITS,
+  SessionAcceptor,
+  type AcceptLimits,
+  type SessionAcceptorOptions,
+} from './session-acceptor.js';
 export { acceptSession, openSession, type AcceptSessionOptions, type OpenSessionOptions } from './session.js';
 export * from './session-types.js';
 export {

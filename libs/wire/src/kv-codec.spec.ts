@@ -11,6 +11,8 @@ const bytes = (maxLength = 40): fc.Arbitrary<Buffer> =>
   fc.uint8Array({ maxLength }).map((found) => Buffer.from(found));
 const large = fc.integer({ min: 4000, max: 4200 }).map((size) => Buffer.alloc(size, size & 255));
 const nat = fc.maxSafeNat();
+/** Ids fit six bytes. */
+const id = fc.integer({ min: 0, max: 2 ** 48 - 1 });
 const time = nat.map(timestamp);
 const u48 = fc.integer({ min: 1, max: 2 ** 48 - 1 });
 const maybe = <T>(value: fc.Arbitrary<T>): fc.Arbitrary<T | undefined> =>
@@ -50,13 +52,13 @@ const error: fc.Arbitrary<KvError> = fc.record({
   isUnclear: fc.boolean(),
   descriptors: fc.array(
     fc.record({
-      rangeId: nat.map(rangeId),
+      rangeId: id.map(rangeId),
       startKey: bytes(),
       endKey: bytes(),
       epoch: fc.record({ version: nat, confVersion: nat }),
       replicas: fc.array(
         fc.record({
-          replicaId: nat.map(replicaId),
+          replicaId: id.map(replicaId),
           storeId: fc.nat().map(storeId),
           role: fc.constantFrom(
             'voter' as const,

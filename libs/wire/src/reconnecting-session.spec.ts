@@ -37,6 +37,9 @@ class Bench {
       queuedBytes: 0,
       isOpen: true,
       close: () => undefined,
+      pause: () => undefined,
+      resume: () => undefined,
+      limitFrames: () => undefined,
     }),
   };
 

@@ -1,4 +1,4 @@
-import { CairnError, type ErrorCode } from '@cairn/base';
+import { CairnError, errorCodeOf } from '@cairn/base';
 import { ByteReader, ByteWriter } from '@cairn/codec';
 
 /** Longer sentences are cut. */
@@ -58,7 +58,7 @@ export function decodeRpcResponse(frame: Buffer): RpcResponseFrame {
   const reader = new ByteReader(frame);
   const id = reader.u32();
   if (reader.u8() === 0) return { id, type: 'success', body: reader.raw(reader.remaining) };
-  const code = reader.string() as ErrorCode;
+  const code = errorCodeOf(reader.string());
   const message = reader.string();
   const retryAfterMs = reader.varint();
   return {

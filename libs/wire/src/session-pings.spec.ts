@@ -1,75 +1,10 @@
-import { storeId } from '@cairn/base';
-import {
-  noopLogger,
-  type Clock,
-  type Connection,
-  type ConnectionHandlers,
-  type Transport,
-} from '@cairn/ports';
+import { noopLogger, type Transport } from '@cairn/ports';
 import { beforeEach, describe, expect, it } from '@jest/globals';
 
 import { encodeHello } from './hello.js';
 import { acceptSession, openSession } from './session.js';
-import { FrameType, type Hello, type Session } from './session-types.js';
-
-const HELLO: Hello = {
-  protocolVersion: 1,
-  purpose: 'raft',
-  clusterId: 'c',
-  kind: 'shard',
-  name: 'n',
-  storeId: storeId(1),
-};
-
-/** Timers fire when the test says so. */
-class HandClock {
-  #timers: { atMs: number; callback: () => void; isLive: boolean }[] = [];
-  nowMs = 0;
-
-  readonly clock = {
-    nowMs: () => this.nowMs,
-    setTimer: (delayMs: number, callback: () => void) => {
-      const timer = { atMs: this.nowMs + delayMs, callback, isLive: true };
-      this.#timers.push(timer);
-      return {
-        cancel: () => {
-          timer.isLive = false;
-        },
-      };
-    },
-  } as unknown as Clock;
-
-  advance(byMs: number): void {
-    this.nowMs += byMs;
-    const due = this.#timers.filter(({ atMs, isLive }) => isLive && atMs <= this.nowMs);
-    this.#timers = this.#timers.filter((timer) => !due.includes(timer));
-    for (const { callback } of due) callback();
-  }
-}
-
-/** The end of a connection whose other end is the test. */
-class FakeConnection {
-  readonly sent: number[] = [];
-  #handlers: ConnectionHandlers | undefined;
-
-  readonly connection = {
-    remoteAddress: 'peer:1',
-    queuedBytes: 0,
-    isOpen: true,
-    setHandlers: (given: ConnectionHandlers) => {
-      this.#handlers = given;
-    },
-    send: (parts: readonly Uint8Array[]) => {
-      this.sent.push(parts[0]?.[0] ?? 0);
-      return true;
-    },
-    close: () => undefined,
-  } as unknown as Connection;
-
-  deliver(type: FrameType, body: Uint8Array = Buffer.alloc(0)): void {
-    this.#handlers?.onFrame(Buffer.concat([Buffer.from([type]), body]));
-  }
-}
+import { FakeConnection, HandClock, HELLO } from './session-fakes.testing.js';
+import { FrameType, type Session } from './session-types.js';
 
 describe('a session that was dialled', () => {
   let time: HandClock;

@@ -77,6 +77,12 @@ export interface Session {
   close(): void;
   /** Closes it because of what the other side sent; one line of the log says why. */
   fail(error: Error): void;
+  /**
+   * Reads nothing from the other side until `resume`; for a receiver that cannot keep up. A few frames that
+   * were received already may still come.
+   */
+  pause(): void;
+  resume(): void;
 }
 
 /** One unary method over frames, from the generated code. */

@@ -1,10 +1,21 @@
 import { assert, CairnError, InvariantError, messageOf } from '@cairn/base';
-import type { Clock, Connection, Logger, Timer, Transport } from '@cairn/ports';
+import {
+  FRAME_BYTES_MAX,
+  type Clock,
+  type Connection,
+  type Logger,
+  type Timer,
+  type Transport,
+} from '@cairn/ports';
 
+import { checkFrame, FRAME_HEAD_BYTES, frameHead } from './frame-checksum.js';
 import { decodeHello, decodeRefusal, encodeHello, encodeRefusal, mismatchOf } from './hello.js';
+import type { LogBudget } from './log-budget.js';
 import { FrameType, type Hello, type Session, type SessionHandlers } from './session-types.js';
 
 const HANDSHAKE_TIMEOUT_MS = 3000;
+/** Longest frame before the handshake is done: nobody needs more for a hello or a refusal. */
+export const HANDSHAKE_FRAME_BYTES_MAX = 64 * 1024;
 /** Bytes that may wait for the handshake; above, the session closes. */
 const WAITING_BYTES_MAX = 64 * 1024 * 1024;
 /**
@@ -14,12 +25,9 @@ const WAITING_BYTES_MAX = 64 * 1024 * 1024;
  * minutes to notice.
  */
 const PING_INTERVAL_MS = 1000;
+/** Of the log. */
+export const BAD_FRAME_EVENT = 'session closed by a bad frame';
 const SILENT_INTERVALS_MAX = { dialled: 3, accepted: 5 } as const;
-const FRAME_TYPE_MAX = FrameType.pong;
-/** One-byte prefixes, by frame type; never changed. */
-const TYPE_BYTES: readonly Buffer[] = Array.from({ length: FRAME_TYPE_MAX + 1 }, (_, type) =>
-  Buffer.from([type]),
-);
 
 export interface OpenSessionOptions {
   readonly transport: Transport;
@@ -38,17 +46,41 @@ export interface AcceptSessionOptions {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly handshakeTimeoutMs?: number;
+  /** Hears what becomes of the session, apart from its frames. */
+  readonly watcher?: SessionWatcher;
   /**
    * The handshake is done; the handlers answered get every frame. A CairnError thrown refuses the session.
    */
   readonly onSession: (session: Session, remote: Hello) => SessionHandlers;
 }
 
+/** What whoever accepts sessions has to count. */
+export interface SessionWatcher {
+  /** The handshake is done. */
+  onShaken(session: Session): void;
+  /** Exactly once, also when there was no handshake. */
+  onEnd(session: Session, error: Error | undefined): void;
+  /** It is not read from, until the other side takes some of what waits for it. */
+  onPause(): void;
+  /** Instead of the line that says why a bad frame closed it. */
+  readonly badFrames: LogBudget;
+}
+
+interface FramedSessionOptions {
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly handshakeTimeoutMs?: number | undefined;
+  readonly watcher?: SessionWatcher | undefined;
+}
+
+type Side = 'dialled' | 'accepted';
 type State = 'handshake' | 'ready' | 'closed';
 
 class FramedSession implements Session {
   readonly #connection: Connection;
+  readonly #side: Side;
   readonly #logger: Logger;
+  readonly #watcher: SessionWatcher | undefined;
   readonly #onHandshakeFrame: (session: FramedSession, type: number, body: Buffer) => void;
   #handshakeTimer: Timer | undefined;
   #state: State = 'handshake';
@@ -60,17 +92,21 @@ class FramedSession implements Session {
   #pingTimer: Timer | undefined;
   #hasHeard = false;
   #silentIntervals = 0;
+  /** The other side takes nothing, so nothing more is taken from it. */
+  #isHeldBack = false;
+  /** The receiver of its frames cannot keep up. */
+  #isPaused = false;
+  #queuedBefore = 0;
 
   constructor(
     connection: Connection,
-    options: {
-      readonly clock: Clock;
-      readonly logger: Logger;
-      readonly handshakeTimeoutMs?: number | undefined;
-    },
+    side: Side,
+    options: FramedSessionOptions,
     onHandshakeFrame: (session: FramedSession, type: number, body: Buffer) => void,
   ) {
     this.#connection = connection;
+    this.#side = side;
+    this.#watcher = options.watcher;
     this.#clock = options.clock;
     this.#logger = options.logger;
     this.#onHandshakeFrame = onHandshakeFrame;
@@ -80,6 +116,7 @@ class FramedSession implements Session {
         new CairnError('UNAVAILABLE', `no handshake with ${this.remoteAddress} within ${timeoutMs} ms`),
       );
     });
+    connection.limitFrames(HANDSHAKE_FRAME_BYTES_MAX);
     connection.setHandlers({
       onFrame: (frame) => {
         this.#onFrame(frame);
@@ -87,7 +124,11 @@ class FramedSession implements Session {
       onClose: (error) => {
         this.#end(error);
       },
-      onDrain: () => this.#handlers?.onDrain?.(),
+      onDrain: () => {
+        this.#isHeldBack = false;
+        this.#readOrNot();
+        this.#handlers?.onDrain?.();
+      },
     });
   }
 
@@ -113,9 +154,9 @@ class FramedSession implements Session {
 
   send(type: FrameType, parts: readonly Uint8Array[]): boolean {
     if (this.#state === 'closed') return false;
-    const frame: Uint8Array[] = [TYPE_BYTES[type] as Buffer];
+    const frame: Uint8Array[] = [frameHead(type, parts)];
     for (const part of parts) frame.push(part);
-    if (this.#state === 'ready') return this.#connection.send(frame);
+    if (this.#state === 'ready') return this.#sendFrame(frame);
     for (const part of frame) this.#waitingBytes += part.length;
     this.#waiting.push(frame);
     if (this.#waitingBytes <= WAITING_BYTES_MAX) return true;
@@ -126,7 +167,38 @@ class FramedSession implements Session {
   }
 
   sendHandshake(type: FrameType, body: Buffer): void {
-    this.#connection.send([TYPE_BYTES[type] as Buffer, body]);
+    this.#connection.send([frameHead(type, [body]), body]);
+  }
+
+  /**
+   * Whoever asks and does not read the answers is not heard any further until it does: so what a session can
+   * make us hold is bounded. Only on the side that was dialled, which answers; two sides that both waited for
+   * each other would wait for ever.
+   */
+  #sendFrame(frame: readonly Uint8Array[]): boolean {
+    const isBelow = this.#connection.send(frame);
+    if (!isBelow && this.#side === 'accepted' && !this.#isHeldBack && this.#state === 'ready') {
+      this.#isHeldBack = true;
+      this.#watcher?.onPause();
+      this.#readOrNot();
+    }
+    return isBelow;
+  }
+
+  #readOrNot(): void {
+    if (this.#state === 'closed') return;
+    if (this.#isHeldBack || this.#isPaused) this.#connection.pause();
+    else this.#connection.resume();
+  }
+
+  pause(): void {
+    this.#isPaused = true;
+    this.#readOrNot();
+  }
+
+  resume(): void {
+    this.#isPaused = false;
+    this.#readOrNot();
   }
 
   close(): void {
@@ -137,10 +209,9 @@ class FramedSession implements Session {
 
   fail(error: Error): void {
     if (this.#state === 'closed') return;
-    this.#logger.warn('session closed by a bad frame', {
-      peer: this.remoteAddress,
-      reason: messageOf(error),
-    });
+    const line = { peer: this.remoteAddress, reason: messageOf(error) };
+    if (this.#watcher === undefined) this.#logger.warn(BAD_FRAME_EVENT, line);
+    else this.#watcher.badFrames.write(line);
     this.#closeWith(error);
   }
 
@@ -156,25 +227,34 @@ class FramedSession implements Session {
     this.#state = 'ready';
     this.#remote = remote;
     this.#handshakeTimer?.cancel();
+    this.#connection.limitFrames(FRAME_BYTES_MAX);
     const waiting = this.#waiting;
     this.#waiting = [];
     this.#waitingBytes = 0;
-    for (const frame of waiting) this.#connection.send(frame);
+    this.#watcher?.onShaken(this);
+    for (const frame of waiting) this.#sendFrame(frame);
   }
 
   /** Once the session is ready. A pause of this process counts as one interval, however long it was. */
-  watch(side: keyof typeof SILENT_INTERVALS_MAX): void {
+  watch(): void {
     if (this.#state !== 'ready') return;
     this.#pingTimer = this.#clock.setTimer(PING_INTERVAL_MS, () => {
-      this.#silentIntervals = this.#hasHeard ? 0 : this.#silentIntervals + 1;
+      this.#silentIntervals = this.#showsLife() ? 0 : this.#silentIntervals + 1;
       this.#hasHeard = false;
-      if (this.#silentIntervals > SILENT_INTERVALS_MAX[side]) {
+      if (this.#silentIntervals > SILENT_INTERVALS_MAX[this.#side]) {
         this.#closeWith(new CairnError('UNAVAILABLE', `no sign of life from ${this.remoteAddress}`));
         return;
       }
-      if (side === 'dialled') this.send(FrameType.ping, []);
-      this.watch(side);
+      if (this.#side === 'dialled') this.send(FrameType.ping, []);
+      this.watch();
     });
+  }
+
+  /** Nothing can be heard of a side that is not read from; that it takes what waits for it is as good. */
+  #showsLife(): boolean {
+    const before = this.#queuedBefore;
+    this.#queuedBefore = this.#connection.queuedBytes;
+    return this.#hasHeard || this.#isPaused || (this.#isHeldBack && this.#queuedBefore < before);
   }
 
   /** A frame that cannot be understood, or whose handler throws, ends this session and nothing else. */
@@ -182,16 +262,15 @@ class FramedSession implements Session {
     if (this.#state === 'closed') return;
     this.#hasHeard = true;
     try {
-      const type = frame[0] ?? 0;
-      if (type < 1 || type > FRAME_TYPE_MAX)
-        throw new CairnError('CORRUPTION', `frame of unknown type ${type}`);
-      const body = frame.subarray(1);
+      checkFrame(frame);
+      const type = frame[0] as FrameType;
+      const body = frame.subarray(FRAME_HEAD_BYTES);
       if (type === FrameType.refusal) this.#closeWith(decodeRefusal(body));
       else if (this.#state === 'handshake') this.#onHandshakeFrame(this, type, body);
       else if (type === FrameType.ping) this.send(FrameType.pong, []);
       else if (type === FrameType.pong) return;
       else if (type === FrameType.hello) throw new CairnError('CORRUPTION', 'second hello on one session');
-      else this.#handlers?.onFrame(type as FrameType, body);
+      else this.#handlers?.onFrame(type, body);
     } catch (error) {
       // The program contradicts itself: that is no fault of the peer, and nothing may go on as if it were.
       if (error instanceof InvariantError) {
@@ -210,6 +289,7 @@ class FramedSession implements Session {
     this.#waiting = [];
     this.#waitingBytes = 0;
     this.#handlers?.onClose(error);
+    this.#watcher?.onEnd(this, error);
   }
 }
 
@@ -221,6 +301,7 @@ export function openSession(options: OpenSessionOptions): Session {
   const { handlers, hello } = options;
   const session = new FramedSession(
     options.transport.connect(options.address),
+    'dialled',
     options,
     (self, type, body) => {
       if (type !== FrameType.hello) throw new CairnError('CORRUPTION', `frame ${type} before the hello`);
@@ -228,7 +309,7 @@ export function openSession(options: OpenSessionOptions): Session {
       const mismatch = mismatchOf(hello, remote);
       if (mismatch !== undefined) throw mismatch;
       self.becomeReady(remote);
-      self.watch('dialled');
+      self.watch();
       handlers.onReady?.();
     },
   );
@@ -239,7 +320,7 @@ export function openSession(options: OpenSessionOptions): Session {
 
 /** Shakes hands on a connection that came in; a node that must not talk to us hears why. */
 export function acceptSession(connection: Connection, options: AcceptSessionOptions): Session {
-  return new FramedSession(connection, options, (self, type, body) => {
+  return new FramedSession(connection, 'accepted', options, (self, type, body) => {
     if (type !== FrameType.hello) throw new CairnError('CORRUPTION', `frame ${type} before the hello`);
     const remote = decodeHello(body);
     try {
@@ -250,7 +331,7 @@ export function acceptSession(connection: Connection, options: AcceptSessionOpti
       self.becomeReady(remote);
       const handlers = options.onSession(self, remote);
       self.setHandlers(handlers);
-      self.watch('accepted');
+      self.watch();
       handlers.onReady?.();
     } catch (error) {
       if (CairnError.is(error)) self.sendHandshake(FrameType.refusal, encodeRefusal(error));

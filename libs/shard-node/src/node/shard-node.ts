@@ -12,7 +12,7 @@ import {
   type StoreConfig,
 } from '@cairn/store';
 import {
-  acceptSession,
+  SessionAcceptor,
   createRpcServer,
   PROTOCOL_VERSION,
   ShardRpc,
@@ -123,6 +123,7 @@ export class ShardNode {
   #looked: readonly KvMachine[] = [];
   readonly #rpc: SessionRpcServer;
   readonly #sessions = new Set<Session>();
+  readonly #acceptor: SessionAcceptor;
   #timestamps: StoreTimestamps | undefined;
   #storesVersion = 0;
   #settingsVersion = 0;
@@ -143,6 +144,7 @@ export class ShardNode {
     this.#listener = listener;
     this.#address = options.advertise ?? listener.address;
     this.#startedUnixMs = options.clock.unixMs();
+    this.#acceptor = new SessionAcceptor(options);
     this.#rpc = createRpcServer({ clock: options.clock, logger: options.logger });
     this.#metadata = options.metadata(() => this.#hello('rpc'));
     this.#mover = new ReplicaMover({ metadata: this.#metadata, store: () => this.store });
@@ -370,10 +372,8 @@ export class ShardNode {
 
   /** A connection from a router or another node. */
   #accept(connection: Parameters<Parameters<Transport['listen']>[1]>[0]): void {
-    acceptSession(connection, {
+    this.#acceptor.accept(connection, {
       hello: (remote) => this.#hello(remote.purpose),
-      clock: this.#options.clock,
-      logger: this.#options.logger,
       onSession: (session, remote) => this.#handlersFor(session, remote),
     });
   }

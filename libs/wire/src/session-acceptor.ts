@@ -1,0 +1,146 @@
+import { CairnError, messageOf } from '@cairn/base';
+import type { Clock, Connection, Counter, Logger, Metrics } from '@cairn/ports';
+
+import { LogBudget } from './log-budget.js';
+import { acceptSession, BAD_FRAME_EVENT, type AcceptSessionOptions, type SessionWatcher } from './session.js';
+import type { Session } from './session-types.js';
+
+export interface AcceptLimits {
+  /** Connections that were accepted and are open, in all. Default 4,096. */
+  readonly connectionsMax: number;
+  /** Of them, those that have not shaken hands … Default 512. */
+  readonly unshakenMax: number;
+  /** … and of these, those of one host. Default 256. */
+  readonly unshakenPerHostMax: number;
+}
+
+export const DEFAULT_ACCEPT_LIMITS: AcceptLimits = {
+  connectionsMax: 4_096,
+  unshakenMax: 512,
+  unshakenPerHostMax: 256,
+};
+
+export interface SessionAcceptorOptions {
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly metrics: Metrics;
+  readonly limits?: Partial<AcceptLimits>;
+}
+
+/**
+ * Takes in the connections of one listener: counts them, bounds them, shakes hands. What is over a bound is
+ * closed at once. Nobody can hold places by silence: a connection without a handshake is closed in seconds,
+ * and one host has only a part of the places for them.
+ */
+export class SessionAcceptor {
+  readonly #options: SessionAcceptorOptions;
+  readonly #limits: AcceptLimits;
+  readonly #sessions = new Set<Session>();
+  /** Connections without a handshake, by host. */
+  readonly #unshakenOf = new Map<string, number>();
+  #unshaken = 0;
+  readonly #refused: Counter;
+  readonly #neverShaken: Counter;
+  readonly #badFrames: Counter;
+  readonly #pauses: Counter;
+  readonly #refusals: LogBudget;
+  readonly #silences: LogBudget;
+  readonly #badFrameLines: LogBudget;
+
+  constructor(options: SessionAcceptorOptions) {
+    this.#options = options;
+    this.#limits = { ...DEFAULT_ACCEPT_LIMITS, ...options.limits };
+    const { clock, logger, metrics } = options;
+    this.#refused = metrics.counter(
+      'cairn_connections_refused_total',
+      'Connections between nodes closed at once because too many are open',
+      ['reason'],
+    );
+    this.#neverShaken = metrics.counter(
+      'cairn_connections_without_handshake_total',
+      'Connections between nodes that closed before their handshake was done',
+    );
+    this.#badFrames = metrics.counter(
+      'cairn_session_bad_frames_total',
+      'Sessions closed because of a frame that could not be understood',
+    );
+    this.#pauses = metrics.counter(
+      'cairn_session_pauses_total',
+      'Times a session was not read from because its other side did not take the answers',
+    );
+    this.#refusals = new LogBudget({ clock, logger, event: 'connection refused' });
+    this.#silences = new LogBudget({ clock, logger, event: 'connection closed before its handshake' });
+    this.#badFrameLines = new LogBudget({ clock, logger, event: BAD_FRAME_EVENT });
+    const open = metrics.gauge('cairn_sessions_open', 'Sessions that were accepted and are open');
+    const unshaken = metrics.gauge(
+      'cairn_connections_unshaken',
+      'Connections that have not shaken hands yet',
+    );
+    const queued = metrics.gauge('cairn_session_queued_bytes', 'Bytes that wait in accepted sessions');
+    metrics.onCollect(() => {
+      open.set(this.#sessions.size - this.#unshaken);
+      unshaken.set(this.#unshaken);
+      let bytes = 0;
+      for (const session of this.#sessions) bytes += session.queuedBytes;
+      queued.set(bytes);
+    });
+  }
+
+  accept(connection: Connection, options: Pick<AcceptSessionOptions, 'hello' | 'onSession'>): void {
+    const host = hostOf(connection.remoteAddress);
+    const reason = this.#refusalOf(host);
+    if (reason !== undefined) {
+      this.#refused.add(1, { reason });
+      this.#refusals.write({ peer: connection.remoteAddress, reason });
+      connection.setHandlers({ onFrame: () => undefined, onClose: () => undefined });
+      connection.close();
+      return;
+    }
+    this.#countUnshaken(host, 1);
+    const { clock, logger } = this.#options;
+    this.#sessions.add(acceptSession(connection, { ...options, clock, logger, watcher: this.#watch(host) }));
+  }
+
+  #refusalOf(host: string): string | undefined {
+    const { connectionsMax, unshakenMax, unshakenPerHostMax } = this.#limits;
+    if (this.#sessions.size >= connectionsMax) return 'connections';
+    if (this.#unshaken >= unshakenMax) return 'without-handshake';
+    if ((this.#unshakenOf.get(host) ?? 0) >= unshakenPerHostMax) return 'without-handshake-of-host';
+    return undefined;
+  }
+
+  #watch(host: string): SessionWatcher {
+    let isShaken = false;
+    return {
+      onShaken: () => {
+        isShaken = true;
+        this.#countUnshaken(host, -1);
+      },
+      onEnd: (session, error) => {
+        this.#sessions.delete(session);
+        if (isShaken) {
+          if (CairnError.is(error) && error.code === 'CORRUPTION') this.#badFrames.add(1);
+          return;
+        }
+        this.#countUnshaken(host, -1);
+        this.#neverShaken.add(1);
+        this.#silences.write({ peer: session.remoteAddress, reason: messageOf(error) });
+      },
+      onPause: () => {
+        this.#pauses.add(1);
+      },
+      badFrames: this.#badFrameLines,
+    };
+  }
+
+  #countUnshaken(host: string, change: 1 | -1): void {
+    this.#unshaken += change;
+    const count = (this.#unshakenOf.get(host) ?? 0) + change;
+    if (count === 0) this.#unshakenOf.delete(host);
+    else this.#unshakenOf.set(host, count);
+  }
+}
+
+function hostOf(address: string): string {
+  return address.slice(0, Math.max(0, address.lastIndexOf(':')));
+}

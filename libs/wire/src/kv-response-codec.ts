@@ -1,4 +1,4 @@
-import { CairnError, errorCodeOf, timestamp, type StoreId, type Timestamp } from '@cairn/base';
+import { CairnError, timestamp, type ErrorCode, type StoreId, type Timestamp } from '@cairn/base';
 import { ByteReader, ByteWriter } from '@cairn/codec';
 
 import { readDescriptor, writeDescriptor } from './descriptor-codec.js';
@@ -166,7 +166,7 @@ function readRows(reader: ByteReader, stamp: number): PackedRows {
 }
 
 function readError(reader: ByteReader, isUnclear: boolean): KvError {
-  const code = errorCodeOf(reader.string());
+  const code = reader.string() as ErrorCode;
   const message = reader.string();
   const retryAfterMs = reader.varint();
   const leaderStoreId = reader.varint() as StoreId;

@@ -63,6 +63,20 @@ describe('RangeMap', () => {
     expect(map.foreignTo(A)).toEqual([]);
   });
 
+  it('knows who reports a replica that was removed also when a later one of the same store is a member', () => {
+    const map = new RangeMap();
+    const before = range(1, ['', ''], 1, 4);
+    const [first, ...others] = before.replicas;
+    if (first === undefined) throw new Error('no members');
+    const later = { ...first, replicaId: replicaId(900) };
+    const after = { ...range(1, ['', ''], 1, 6), replicas: [...others, later] };
+    map.report(A, facts(before));
+    map.report(B, facts(after));
+    expect(map.foreignTo(A)).toEqual([after]);
+    map.report(A, facts(after));
+    expect(map.foreignTo(A)).toEqual([]);
+  });
+
   it('shows the new side of a split before the old side has told of it, and no old one after', () => {
     const map = new RangeMap();
     map.report(A, facts(range(1, ['', ''], 1)));

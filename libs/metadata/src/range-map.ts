@@ -1,4 +1,4 @@
-import { assert, type RangeDescriptor, type RangeId, type StoreId } from '@cairn/base';
+import { assert, type RangeDescriptor, type RangeId, type ReplicaId, type StoreId } from '@cairn/base';
 
 import { compareEpochs } from './descriptor-messages.js';
 
@@ -51,7 +51,7 @@ export interface Coverage {
   readonly firstGap: Uint8Array | undefined;
 }
 
-const NO_REPORTS: ReadonlySet<RangeId> = new Set();
+const NO_REPORTS: ReadonlyMap<RangeId, ReplicaId> = new Map();
 
 /**
  * Where ranges are, as far as stores have told: a cache, in memory, forgotten with leadership. Per range the
@@ -61,7 +61,8 @@ const NO_REPORTS: ReadonlySet<RangeId> = new Set();
  */
 export class RangeMap {
   readonly #byId = new Map<RangeId, MutableEntry>();
-  readonly #byStore = new Map<StoreId, Set<RangeId>>();
+  /** The ranges that each store reports, and which replica of them it has. */
+  readonly #byStore = new Map<StoreId, Map<RangeId, ReplicaId>>();
   /** Entries placed `shown`, by start key, disjoint. */
   #index: MutableEntry[] = [];
   #hidden = 0;
@@ -91,12 +92,16 @@ export class RangeMap {
     return (this.#byStore.get(store) ?? NO_REPORTS).has(id);
   }
 
-  /** Newest descriptors of ranges that the store reports and is no member of. */
+  /**
+   * Newest descriptors of ranges that the store reports with a replica that is no member of them. A later
+   * replica of the same store may be one: it has no place before the other has gone.
+   */
   foreignTo(store: StoreId): RangeDescriptor[] {
     const found: RangeDescriptor[] = [];
-    for (const id of this.#byStore.get(store) ?? NO_REPORTS) {
+    for (const [id, replica] of this.#byStore.get(store) ?? NO_REPORTS) {
       const descriptor = this.#byId.get(id)?.descriptor;
-      if (descriptor?.replicas.every((member) => member.storeId !== store) === true) found.push(descriptor);
+      if (descriptor?.replicas.every((member) => member.replicaId !== replica) === true)
+        found.push(descriptor);
     }
     return found;
   }
@@ -117,10 +122,10 @@ export class RangeMap {
     entry.reporters.add(store);
     let ranges = this.#byStore.get(store);
     if (ranges === undefined) {
-      ranges = new Set();
+      ranges = new Map();
       this.#byStore.set(store, ranges);
     }
-    ranges.add(descriptor.rangeId);
+    ranges.set(descriptor.rangeId, replicaOf(descriptor, store));
     takeLeader(entry, store, facts);
   }
 
@@ -142,7 +147,7 @@ export class RangeMap {
   /** The store's whole list: what it does not name, it does not hold. */
   replace(store: StoreId, reports: readonly RangeFacts[]): void {
     const named = new Set(reports.map((facts) => facts.descriptor.rangeId));
-    const gone = [...(this.#byStore.get(store) ?? NO_REPORTS)].filter((id) => !named.has(id));
+    const gone = [...(this.#byStore.get(store) ?? NO_REPORTS).keys()].filter((id) => !named.has(id));
     for (const facts of reports) this.report(store, facts);
     this.remove(store, gone);
   }
@@ -285,4 +290,10 @@ function takeLeader(entry: MutableEntry, store: StoreId, facts: RangeFacts): voi
   entry.bytes = facts.bytes;
   entry.readsPerSecond = facts.readsPerSecond;
   entry.writesPerSecond = facts.writesPerSecond;
+}
+
+/** The replica that a store has of a range, as the descriptor says that it applied; 0 = none. */
+function replicaOf(descriptor: RangeDescriptor, store: StoreId): ReplicaId {
+  const mine = descriptor.replicas.find((member) => member.storeId === store);
+  return mine?.replicaId ?? (0 as ReplicaId);
 }

@@ -1,6 +1,7 @@
 import { assert, type LogIndex, type ReplicaId, type Term } from '@cairn/base';
 
 import { type Core } from './core.js';
+import { TERM_MAX } from './plausible.js';
 import { jointVote, type VoteOutcome } from './quorum.js';
 import { becomeCandidate, becomeFollower, becomeLeader, becomePreCandidate } from './roles.js';
 import type { TimeoutNow, VoteRequest, VoteResponse } from './types.js';
@@ -11,9 +12,12 @@ const FAST_CAMPAIGNS_MAX = 4;
 const FAST_RETRY_MS = 50;
 const FAST_RETRY_JITTER_MS = 150;
 
-/** Voter, not busy with a snapshot, and no committed change of the voters that it has not applied. */
+/**
+ * Voter, not busy with a snapshot, no committed change of the voters that it has not applied, and a term left
+ * to lead in: see `TERM_BELIEVED_MAX`.
+ */
 export function mayCampaign(core: Core): boolean {
-  if (!core.isVoter || core.installing !== undefined) return false;
+  if (!core.isVoter || core.installing !== undefined || core.term >= TERM_MAX) return false;
   return core.applied >= Math.min(core.commit, core.pendingConfigIndex);
 }
 

@@ -8,6 +8,7 @@ import * as leader from './leader.js';
 import * as lease from './lease.js';
 import * as membership from './membership.js';
 import type { Progress } from './progress.js';
+import { beyondLog, implausibility } from './plausible.js';
 import * as quiet from './quiet.js';
 import * as reads from './read-index.js';
 import * as readies from './ready.js';
@@ -99,10 +100,15 @@ export class RaftNode {
     tick(this.#core);
   }
 
-  /** Takes a message in. Owns `message` and its entries from here on. */
-  step(message: Message, nowMs: number): void {
+  /**
+   * Takes a message in. Owns `message` and its entries from here on. Answers why it did not, when no replica
+   * can have sent it (see `plausible.ts`): then nothing has changed, and who brought it is not to be believed.
+   */
+  step(message: Message, nowMs: number): string | undefined {
     this.#core.advance(nowMs);
-    step(this.#core, message);
+    const reason = implausibility(this.#core, message);
+    if (reason === undefined) step(this.#core, message);
+    return reason;
   }
 
   /** Appends a command; the payload must not change afterwards. Accepted is not committed. */
@@ -310,12 +316,17 @@ export class RaftNode {
     return (peer === undefined ? 0 : takeCommitNotice(this.#core, peer)) as LogIndex;
   }
 
-  /** Follower: such a notice of the leader of `term`; any other is ignored. */
-  learnCommit(term: Term, commit: LogIndex, nowMs: number): void {
+  /**
+   * Follower: such a notice of the leader of `term`; any other is ignored. Answers, as `step`, why it cannot
+   * be one.
+   */
+  learnCommit(term: Term, commit: LogIndex, nowMs: number): string | undefined {
     const core = this.#core;
     core.advance(nowMs);
-    if (core.role !== 'follower' || core.term !== term || core.installing !== undefined) return;
+    if (core.role !== 'follower' || core.term !== term || core.installing !== undefined) return undefined;
+    if (commit > core.log.lastIndex) return beyondLog(core, commit);
     follower.commitTo(core, commit);
+    return undefined;
   }
 
   status(): RaftStatus {

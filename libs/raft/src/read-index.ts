@@ -113,7 +113,8 @@ export function handleReadIndex(core: Core, message: ReadIndexRequest): void {
 
 export function handleReadIndexResponse(core: Core, message: ReadIndexResponse): void {
   const read = core.forwardedReads.get(message.context);
-  if (read === undefined) return;
+  // Whoever leads no more, or never did, knows nothing of what was acknowledged since.
+  if (read === undefined || message.from !== core.leaderId) return;
   core.forwardedReads.delete(message.context);
   if (message.refused) core.rejectRead(read.context);
   else core.confirmRead(read.context, message.index);

@@ -48,6 +48,11 @@ export class HeartbeatPeer {
     this.generation = generation;
   }
 
+  /** No range is shared with it. */
+  get isIdle(): boolean {
+    return this.followers.size + this.supporters.size + this.alone.size === 0;
+  }
+
   /** What the other store waits for; what leaders here have committed can wait for the tick. */
   get hasUrgentNews(): boolean {
     const isOfFollowers = this.ended.length + this.answers.length > 0 || this.echoSentAtMs > 0;

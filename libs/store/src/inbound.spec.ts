@@ -1,4 +1,4 @@
-import { InvariantError, rangeId, replicaId, storeId, term, type CairnError } from '@cairn/base';
+import { CairnError, InvariantError, rangeId, replicaId, storeId, term } from '@cairn/base';
 import { describe, expect, it } from '@jest/globals';
 import { noopMetrics } from '@cairn/ports';
 import type { Message } from '@cairn/raft';
@@ -20,6 +20,9 @@ function frameOf(...terms: readonly number[]): Buffer {
   return Buffer.concat(encoder.take());
 }
 
+/** Whoever takes the messages says so. */
+const IMPLAUSIBLE_TERM = 100_000;
+
 class Inbound {
   readonly queue: InboundQueue;
   readonly dropped: unknown[] = [];
@@ -39,12 +42,25 @@ class Inbound {
 
   drain(budget: DrainBudget = BIG_BUDGET): void {
     this.queue.drain(budget, (_from, _range, message) => {
+      if (message.term === IMPLAUSIBLE_TERM) return new CairnError('CORRUPTION', 'nobody sent this');
       this.delivered.push(message.term);
+      return undefined;
     });
   }
 }
 
 describe('the inbound queue of a store', () => {
+  it('delivers nothing behind a message that no member can have sent, and ends the session it came by', () => {
+    const inbound = new Inbound();
+    inbound.queue.push(inbound.bad, frameOf(1, IMPLAUSIBLE_TERM, 3));
+    inbound.queue.push(inbound.bad, frameOf(4));
+    inbound.queue.push(inbound.good, frameOf(5, 6));
+    inbound.drain();
+    expect(inbound.errors.map((error) => error.message)).toEqual(['nobody sent this']);
+    expect(inbound.delivered).toEqual([1, 5, 6]);
+    expect([inbound.bad.waiting.used, inbound.queue.hasWaiting]).toEqual([0, false]);
+  });
+
   it('delivers nothing of a frame that cannot be read to its end, and ends the session it came by', () => {
     const inbound = new Inbound();
     inbound.queue.push(inbound.bad, frameOf(1, 2, 3).subarray(0, -1));

@@ -41,12 +41,13 @@ export interface DrainBudget {
   nowMs(): number;
 }
 
+/** Answers what the source must end with when no member can have sent the message. */
 export type DeliverMessage = (
   from: StoreId,
   rangeId: RangeId,
   message: Message,
   hint: RaftRangeHint | undefined,
-) => void;
+) => CairnError | undefined;
 
 interface WaitingFrame {
   readonly source: InboundSource;
@@ -123,7 +124,16 @@ export class InboundQueue {
       while (this.#next < this.#messages.length) {
         const at = this.#next;
         this.#next += 1;
-        deliver(source.from, this.#rangeIds[at] as RangeId, this.#messages[at] as Message, this.#hints[at]);
+        const refusal = deliver(
+          source.from,
+          this.#rangeIds[at] as RangeId,
+          this.#messages[at] as Message,
+          this.#hints[at],
+        );
+        if (refusal !== undefined) {
+          source.fail(refusal);
+          this.#next = this.#messages.length;
+        }
         delivered += 1;
         if (delivered % MESSAGES_PER_LOOK === 0 && budget.nowMs() > budget.endsAtMs) {
           if (this.#next === this.#messages.length) this.#close();

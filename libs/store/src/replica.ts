@@ -191,16 +191,22 @@ export class Replica implements ReplicaHandle {
    * membership change) as the member's own messages have shown. 0 = unknown.
    */
   storeOf(replicaId: ReplicaId): StoreId {
+    const home = this.memberStore(replicaId);
+    return home === NO_STORE ? (this.#correspondents.get(replicaId) ?? NO_STORE) : home;
+  }
+
+  /** The store of a member, as the descriptor says, which is for good; 0 = it names no such member. */
+  memberStore(replicaId: ReplicaId): StoreId {
     const members = this.#members;
     for (let at = 0; at < members.length; at += 2) {
       if (members[at] === replicaId) return members[at + 1] as StoreId;
     }
-    return this.#correspondents.get(replicaId) ?? NO_STORE;
+    return NO_STORE;
   }
 
-  /** A message of a member came from this store. */
+  /** A message of a member that the descriptor does not name came from this store. */
   noteCorrespondent(replicaId: ReplicaId, store: StoreId): void {
-    if (this.storeOf(replicaId) === store || this.#correspondents.get(replicaId) === store) return;
+    if (this.#correspondents.get(replicaId) === store) return;
     if (this.#correspondents.size >= CORRESPONDENTS_MAX) this.#correspondents.clear();
     this.#correspondents.set(replicaId, store);
   }

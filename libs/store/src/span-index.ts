@@ -16,6 +16,10 @@ export class SpanIndex<Replica extends Spanned> {
   /** Ascending by start key. */
   readonly #replicas: Replica[] = [];
 
+  get size(): number {
+    return this.#replicas.length;
+  }
+
   /** The replica has a descriptor from now on; told again when its start key changed. */
   add(replica: Replica): void {
     this.#replicas.splice(this.#countStartingUpTo(replica.descriptor.startKey), 0, replica);

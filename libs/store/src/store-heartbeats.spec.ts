@@ -42,7 +42,7 @@ class Cores {
       stopVouching: () => {
         this.isVouching = false;
       },
-      learnCommit: (_: unknown, commit: LogIndex) => this.learned.push(commit),
+      learnCommit: (_: unknown, commit: LogIndex) => void this.learned.push(commit),
       recordLeaderContact: () => undefined,
       hasReady: () => false,
     });

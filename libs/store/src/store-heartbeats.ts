@@ -1,4 +1,11 @@
-import { type LogIndex, type RangeId, type ReplicaId, type StoreId, type Term } from '@cairn/base';
+import {
+  CairnError,
+  type LogIndex,
+  type RangeId,
+  type ReplicaId,
+  type StoreId,
+  type Term,
+} from '@cairn/base';
 import type { Clock, Logger, Rng } from '@cairn/ports';
 import {
   decodeStoreHeartbeat,
@@ -17,6 +24,8 @@ import type { StoreConfig } from './store-config.js';
 /** Members per store and tick that one is asked to vouch for: ten thousand within a second. */
 const ASKS_PER_TICK_MAX = 512;
 const GENERATION_MAX = 2 ** 31;
+/** Other stores that are remembered, besides those of the members of ranges that are here. */
+const PEERS_MAX = 4_096;
 
 export interface StoreHeartbeatsParts {
   readonly clock: Clock;
@@ -140,10 +149,17 @@ export class StoreHeartbeats {
     }
   }
 
-  /** A heartbeat frame of another store. Throws CORRUPTION when it is garbled. */
+  /** A heartbeat frame of another store. Throws CORRUPTION when it is garbled, or says what cannot be. */
   receive(from: StoreId, body: Buffer): void {
     const beat = decodeStoreHeartbeat(body);
     const nowMs = this.#parts.clock.nowMs();
+    if (beat.echoSentAtMs > nowMs) {
+      throw new CairnError(
+        'CORRUPTION',
+        `store ${from} answers a heartbeat of ${beat.echoSentAtMs} ms, and it is ${Math.floor(nowMs)} ms here`,
+      );
+    }
+    if (!this.#peers.has(from)) this.#makeRoomForPeer(nowMs);
     const peer = this.#peer(from);
     peer.isLost = false;
     peer.failover.stop();
@@ -158,7 +174,7 @@ export class StoreHeartbeats {
     for (const answer of beat.answers) this.#hearAnswer(peer, answer, nowMs);
     if (beat.echoSentAtMs > 0) {
       peer.answeredAtMs = nowMs;
-      peer.ackedSentAtMs = Math.max(peer.ackedSentAtMs, Math.min(beat.echoSentAtMs, nowMs));
+      peer.ackedSentAtMs = Math.max(peer.ackedSentAtMs, beat.echoSentAtMs);
     }
     if (beat.sentAtMs > 0) {
       peer.heardAtMs = nowMs;
@@ -238,7 +254,13 @@ export class StoreHeartbeats {
   #hearCommit(peer: HeartbeatPeer, { rangeId, term, commit }: CommitNotice, nowMs: number): void {
     const replica = this.#parts.replica(rangeId);
     if (replica?.support?.kind !== 'following' || replica.support.peer !== peer) return;
-    replica.raft.learnCommit(term, commit, nowMs);
+    const reason = replica.raft.learnCommit(term, commit, nowMs);
+    if (reason !== undefined) {
+      throw new CairnError(
+        'CORRUPTION',
+        `store ${peer.storeId} sent a notice for range ${rangeId}: ${reason}`,
+      );
+    }
     if (replica.raft.hasReady()) this.#parts.enqueue(replica);
   }
 
@@ -337,6 +359,16 @@ export class StoreHeartbeats {
     if (this.#parts.links.sendHeartbeat(peer.storeId, frame)) return;
     this.#parts.logger.debug('heartbeat not sent', { to: peer.storeId });
     this.#beginGeneration(peer);
+  }
+
+  /** Anybody may claim to be a store: those that have nothing in common with this one and are silent, go. */
+  #makeRoomForPeer(nowMs: number): void {
+    if (this.#peers.size < PEERS_MAX) return;
+    for (const [storeId, peer] of this.#peers) {
+      if (peer.isIdle && this.#isSilent(peer, nowMs)) this.#peers.delete(storeId);
+    }
+    if (this.#peers.size < PEERS_MAX) return;
+    throw new CairnError('RESOURCE_EXHAUSTED', `${PEERS_MAX} other stores are known here`);
   }
 
   /** The store of another member. */

@@ -3,6 +3,20 @@ import type { Counter, Gauge, Histogram, Metrics } from '@cairn/ports';
 const SECONDS = [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1];
 
 /** What the store loop measures about itself. */
+/** Why a raft message went no further. */
+export type DropReason =
+  | 'no-replica'
+  | 'removed'
+  | 'overlap'
+  | 'no-link'
+  | 'link-full'
+  | 'inbound-full'
+  | 'garbled'
+  | 'log-behind'
+  | 'implausible'
+  | 'not-a-member'
+  | 'too-many-empty';
+
 export class StoreMetrics {
   readonly #turnSeconds: Histogram;
   readonly #turnReplicas: Counter;
@@ -71,17 +85,7 @@ export class StoreMetrics {
     this.#applyBytes.add(bytes);
   }
 
-  droppedMessage(
-    reason:
-      | 'no-replica'
-      | 'removed'
-      | 'overlap'
-      | 'no-link'
-      | 'link-full'
-      | 'inbound-full'
-      | 'log-behind'
-      | 'garbled',
-  ): void {
+  droppedMessage(reason: DropReason): void {
     this.#droppedMessages.add(1, { reason });
   }
 

@@ -16,13 +16,13 @@ import type { RaftLog } from '@cairn/raft-log';
 
 import { Applier } from './applier.js';
 import { Checkpointer } from './checkpointer.js';
-import { EarlyVotes } from './early-votes.js';
+import { Delivery, misfit } from './delivery.js';
 import { groupOf } from './group.js';
 import { InboundQueue, type DeliverMessage, type InboundSource } from './inbound.js';
 import { LeadershipLog } from './leadership-log.js';
 import { MachineOpener } from './machine-opener.js';
 import { configStateOf, decodeNewMembers, descriptorAfterChange } from './membership.js';
-import type { PeerLinks, RangeHint } from './peer-links.js';
+import type { PeerLinks } from './peer-links.js';
 import { openStoreLog } from './open-store-log.js';
 import { overlap } from './range-spans.js';
 import { recoveredReplicas, rememberEntries, type RecoveredReplica } from './recovery.js';
@@ -96,7 +96,7 @@ export class Store {
    * it too.
    */
   readonly #hadPromises = new Set<RangeId>();
-  readonly #earlyVotes = new EarlyVotes();
+  readonly #delivery: Delivery;
   readonly #heartbeats: StoreHeartbeats;
   readonly #ticker: Ticker;
   readonly #opener: MachineOpener;
@@ -187,6 +187,7 @@ export class Store {
       removed: (rangeId) => options.onReplicaChanged?.(rangeId),
       fatal,
     });
+    this.#delivery = this.#newDelivery();
     this.#changer = new ReplicaChanger({ storeId: options.storeId, clock, logger });
   }
 
@@ -219,6 +220,19 @@ export class Store {
       ticked: () => {
         this.#ticked();
       },
+    });
+  }
+
+  #newDelivery(): Delivery {
+    const { clock, logger } = this.#options;
+    return new Delivery({
+      ...{ clock, logger, metrics: this.#metrics },
+      replica: (rangeId) => this.#replicas.get(rangeId),
+      isGone: (rangeId, replicaId) => this.#removal.isGone(rangeId, replicaId),
+      covering: (key) => this.replicaCovering(key),
+      emptyReplicas: () => this.#replicas.size - this.#spans.size,
+      createEmpty: (...args) => this.#createEmptyReplica(...args),
+      step: (replica, message) => this.#turns.step(replica, message),
     });
   }
 
@@ -407,8 +421,11 @@ export class Store {
     return this.#spans.covering(key);
   }
 
-  #refusesSnapshot({ rangeId, to, descriptor }: SnapshotHeader): string | undefined {
+  #refusesSnapshot(header: SnapshotHeader): string | undefined {
+    const { rangeId, to, descriptor } = header;
     if (this.#removal.isGone(rangeId, to)) return `replica ${to} of range ${rangeId} was removed`;
+    const reason = misfit(this.#replicas.get(rangeId), header, this.storeId);
+    if (reason !== undefined) return reason;
     const other = this.#overlapping(descriptor);
     return other === undefined ? undefined : `range ${other.rangeId} here covers part of the span`;
   }
@@ -450,9 +467,8 @@ export class Store {
     return this.#inbound.hasWaiting;
   }
 
-  readonly #deliverInbound: DeliverMessage = (from, rangeId, message, hint) => {
-    this.#deliver(from, rangeId, message, hint);
-  };
+  readonly #deliverInbound: DeliverMessage = (from, rangeId, message, hint) =>
+    this.#delivery.deliver(from, rangeId, message, hint);
 
   /** A heartbeat frame of a peer store. Throws CORRUPTION for a garbled one: its session must end. */
   receiveHeartbeat(from: StoreId, body: Buffer): void {
@@ -465,41 +481,14 @@ export class Store {
     return this.#receiver;
   }
 
-  /** Steps a message that did not come as a frame (a snapshot whose stream is complete). */
+  /**
+   * Steps a message that did not come as a frame (a snapshot whose stream is complete). Throws CORRUPTION for
+   * one that no member can have sent.
+   */
   stepMessage(from: StoreId, rangeId: RangeId, message: Message): void {
-    this.#deliver(from, rangeId, message, undefined);
+    const refusal = this.#delivery.deliver(from, rangeId, message, undefined);
+    if (refusal !== undefined) throw refusal;
     this.#turns.schedule();
-  }
-
-  #deliver(from: StoreId, rangeId: RangeId, message: Message, hint: RangeHint | undefined): void {
-    let replica = this.#replicas.get(rangeId);
-    if (replica === undefined) {
-      if (this.#removal.isGone(rangeId, message.to)) {
-        this.#metrics.droppedMessage('removed');
-        return;
-      }
-      if (hint === undefined) {
-        this.#metrics.droppedMessage('no-replica');
-        return;
-      }
-      // A replica here that still covers the key will split soon, or get a snapshot that makes room.
-      if (this.replicaCovering(hint.startKey) !== undefined) {
-        if (message.type === 'pre-vote' || message.type === 'vote') {
-          this.#earlyVotes.keep(from, rangeId, message, this.#options.clock.nowMs());
-        }
-        this.#metrics.droppedMessage('overlap');
-        return;
-      }
-      replica = this.#createEmptyReplica(rangeId, message.to, hint.confVersion);
-    }
-    if (message.to !== replica.replicaId) {
-      // A store gets a second replica of a range only after the first was removed, whether it knows or not.
-      if (message.to > replica.replicaId) this.#remove(replica);
-      this.#metrics.droppedMessage('no-replica');
-      return;
-    }
-    replica.noteCorrespondent(message.from, from);
-    this.#turns.step(replica, message);
   }
 
   /**
@@ -523,7 +512,6 @@ export class Store {
     const log = this.#log.range(rangeId);
     const zero = 0 as LogIndex;
     beginEmptyLog(log, replicaId, confVersionSeen);
-    this.#options.logger.info('replica created, waits for a snapshot', { range: rangeId, replicaId });
     return this.#newReplica({
       rangeId,
       replicaId,
@@ -582,9 +570,7 @@ export class Store {
     for (const child of children) {
       // Where the parent's leader is, the child's shall be: it opens the first election alone.
       if (replica.isLeader) child.raft.campaign(nowMs);
-      for (const { from, message } of this.#earlyVotes.take(child.rangeId, nowMs)) {
-        this.#deliver(from, child.rangeId, message, undefined);
-      }
+      this.#delivery.deliverEarly(child.rangeId);
       child.wake();
     }
     if (children.length > 0) this.#metrics.split();

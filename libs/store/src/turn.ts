@@ -113,28 +113,29 @@ export class TurnLoop implements ReplicaHost {
     if (replica !== this.#current) this.enqueue(replica);
   }
 
-  /** Takes a message in. What follows from it is carried out in this turn, or in the next when none runs. */
-  step(replica: Replica, message: Message): void {
+  /**
+   * Takes a message in. What follows from it is carried out in this turn, or in the next when none runs.
+   * Answers why the core did not take it.
+   */
+  step(replica: Replica, message: Message): string | undefined {
     const nowMs = this.#isRunning ? this.#startedMs : this.#parts.clock.nowMs();
     const { raft, support } = replica;
-    if (message.type === 'append' && message.entries.length > 0) {
-      // As if it were lost: the leader sends it again. Once the core has it, nobody can refuse it any more.
-      if (this.isLogBehind) {
-        this.#parts.metrics.droppedMessage('log-behind');
-        return;
-      }
-      this.tookIn(replica, payloadBytesOf(message.entries));
+    const bringsEntries = message.type === 'append' && message.entries.length > 0;
+    // As if it were lost: the leader sends it again. Once the core has it, nobody can refuse it any more.
+    if (bringsEntries && this.isLogBehind) {
+      this.#parts.metrics.droppedMessage('log-behind');
+      return undefined;
     }
     if (support !== undefined && mayAskForVote(message)) applyContact(replica, support, nowMs);
-    raft.step(message, nowMs);
+    const reason = raft.step(message, nowMs);
+    if (reason !== undefined) return reason;
     if (support !== undefined) this.#parts.heartbeats.afterInput(replica);
-    if (raft.hasReady()) this.enqueue(replica);
-    else {
-      // It took nothing: a snapshot is being installed, for instance.
-      if (replica.unstagedBytes > 0) this.#staged(replica);
-      if (!replica.isAwake && !raft.isQuiet) this.#parts.awaken(replica);
-    }
+    if (raft.hasReady()) {
+      if (bringsEntries) this.tookIn(replica, payloadBytesOf(message.entries));
+      this.enqueue(replica);
+    } else if (!replica.isAwake && !raft.isQuiet) this.#parts.awaken(replica);
     if (replica.isAwake && message.type === 'append-response' && raft.owesOnlyNotices) this.#settle(replica);
+    return undefined;
   }
 
   /** Every member has everything: their stores hear the commit index, and no tick has to come for that. */

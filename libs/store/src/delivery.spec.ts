@@ -1,0 +1,163 @@
+import { describe, expect, it } from '@jest/globals';
+import { logIndex, rangeId, replicaId, term, type RangeId } from '@cairn/base';
+import type { Message } from '@cairn/raft';
+import { encodeStoreHeartbeat, type StoreHeartbeat } from '@cairn/wire';
+
+import { EMPTY_REPLICAS_MAX } from './delivery.js';
+import { encodeSnapshotHeader, type SnapshotHeader } from './snapshot-frames.js';
+import { StoresRig } from './stores.testing.js';
+
+const heartbeat = (from: number, to: number, inTerm: number, commit = 0): Message => ({
+  type: 'heartbeat',
+  from: replicaId(from),
+  to: replicaId(to),
+  term: term(inTerm),
+  commit: logIndex(commit),
+  readContext: 0,
+  sentAtMs: 1,
+});
+
+const beat = (fields: Partial<StoreHeartbeat>): Buffer =>
+  encodeStoreHeartbeat({
+    ...{
+      generation: 1,
+      sentAtMs: 1,
+      echoSentAtMs: 0,
+      ended: [],
+      answers: [],
+      released: [],
+      asks: [],
+      commits: [],
+    },
+    ...fields,
+  });
+
+async function running(): Promise<StoresRig> {
+  const rig = await StoresRig.open(3);
+  await rig.create();
+  rig.replicaAt(1).propose(Buffer.from('a'));
+  await rig.run(1_000);
+  return rig;
+}
+
+/** The range still takes writes, on all stores, in the term that it had. */
+async function expectUnharmed(rig: StoresRig, inTerm: number): Promise<void> {
+  rig.replicaAt(1).propose(Buffer.from('after'));
+  await rig.run(1_000);
+  for (const id of [1, 2, 3]) {
+    expect(rig.at(id).fatal).toEqual([]);
+    expect(rig.at(id).machines.get(rangeId(1))?.applied).toEqual(['a', 'after']);
+    expect(rig.replicaAt(id).term).toBe(inTerm);
+  }
+}
+
+describe('a message that no member can have sent', () => {
+  it.each<[string, number, Message, string]>([
+    ['a term near the top of its range', 3, heartbeat(13, 12, 2 ** 48 - 2), 'cannot follow term'],
+    ['a commit index beyond the log', 1, heartbeat(11, 12, 1, 2 ** 40), 'is committed'],
+    ['a member in the name of another store', 3, heartbeat(11, 12, 9), 'replica 11 lives on store 1'],
+  ])('ends its session and nothing else: %s', async (_, from, message, reason) => {
+    const rig = await running();
+    const inTerm = rig.replicaAt(1).term;
+    rig.send(from, 2, { ...message, term: message.term === 1 ? inTerm : message.term });
+    await rig.run(20);
+    expect(rig.at(2).refusals.map((error) => error.code)).toEqual(['CORRUPTION']);
+    expect(rig.at(2).refusals[0]?.message).toContain(reason);
+    await expectUnharmed(rig, inTerm);
+  });
+
+  it('is not listened to when it is the answer of nobody known', async () => {
+    const rig = await running();
+    const inTerm = rig.replicaAt(1).term;
+    rig.send(3, 1, { ...heartbeat(99, 11, 900), type: 'heartbeat-response' } as Message);
+    await rig.run(20);
+    await expectUnharmed(rig, inTerm);
+  });
+});
+
+describe('a replica', () => {
+  it('is not removed because a message is for a later replica of its store', async () => {
+    const rig = await running();
+    const inTerm = rig.replicaAt(1).term;
+    rig.send(1, 2, heartbeat(11, 2 ** 30, inTerm));
+    await rig.run(200);
+    await expectUnharmed(rig, inTerm);
+  });
+
+  it('is removed by a descriptor that some replica has applied and that does not name it', async () => {
+    const rig = await running();
+    const { descriptor } = rig.replicaAt(1);
+    rig.at(2).store.learnDescriptor({
+      ...descriptor,
+      epoch: { ...descriptor.epoch, confVersion: descriptor.epoch.confVersion + 1 },
+      replicas: descriptor.replicas.filter((member) => member.replicaId !== replicaId(12)),
+    });
+    await rig.run(200);
+    expect(rig.at(2).store.replica(rangeId(1))).toBeUndefined();
+  });
+
+  it('is brought into existence by messages only so many times', async () => {
+    const rig = await StoresRig.open(1);
+    const hint = { startKey: Buffer.from('k'), confVersion: 1 };
+    for (let at = 0; at < EMPTY_REPLICAS_MAX + 10; at += 1) {
+      rig.send(2, 1, heartbeat(1, 2, 1), { hint, range: (1_000 + at) as RangeId });
+    }
+    await rig.run(2_000);
+    expect([...rig.at(1).store.replicas()]).toHaveLength(EMPTY_REPLICAS_MAX);
+  });
+});
+
+describe('a snapshot', () => {
+  it('is refused before a byte of it is kept when it is for nobody here, or has an older shape', async () => {
+    const rig = await running();
+    const replica = rig.replicaAt(2);
+    const { descriptor } = replica;
+    const header = (fields: Partial<SnapshotHeader>): Buffer =>
+      encodeSnapshotHeader({
+        ...{ rangeId: rangeId(1), from: replicaId(11), to: replicaId(12), term: replica.term, descriptor },
+        meta: { index: logIndex(50), term: replica.term, config: replica.raft.configState },
+        volatileState: Buffer.alloc(0),
+        ...fields,
+      });
+    const begin = (fields: Partial<SnapshotHeader>): Promise<unknown> =>
+      rig.scheduler.settle(rig.at(2).store.snapshotReceiver.begin(header(fields)));
+    await expect(begin({ to: replicaId(13) })).rejects.toThrow('store 2 has no replica 13 of range 1');
+    await expect(begin({ rangeId: rangeId(5) })).rejects.toThrow('store 2 has no replica 12 of range 5');
+    const others = descriptor.replicas.filter((member) => member.replicaId !== replicaId(12));
+    await expect(begin({ descriptor: { ...descriptor, replicas: others } })).rejects.toThrow('does not name');
+    const old = { ...descriptor, epoch: { version: 0, confVersion: 1 } };
+    await expect(begin({ descriptor: old })).rejects.toThrow('epoch 0.1 is older than 1.1 here');
+  });
+});
+
+describe('a heartbeat of another store', () => {
+  it('is refused when it answers one that is not sent yet', async () => {
+    const rig = await running();
+    const { store } = rig.at(1);
+    expect(() => {
+      store.receiveHeartbeat(rig.at(2).id, beat({ echoSentAtMs: 10 ** 9 }));
+    }).toThrow('answers a heartbeat of 1000000000 ms');
+    await expectUnharmed(rig, rig.replicaAt(1).term);
+  });
+
+  it('is refused when it tells a commit index beyond the log', async () => {
+    const rig = await running();
+    const { store } = rig.at(2);
+    const inTerm = rig.replicaAt(1).term;
+    const notice = { rangeId: rangeId(1), term: inTerm, commit: logIndex(2 ** 40) };
+    expect(() => {
+      store.receiveHeartbeat(
+        rig.at(1).id,
+        beat({ asks: [{ rangeId: rangeId(1), term: inTerm, round: 1 }], commits: [notice] }),
+      );
+    }).toThrow('is committed, and the log');
+    // As when the session ends that it came by.
+    store.peerLost(rig.at(1).id);
+    await rig.run(3_000);
+    const leader = [1, 2, 3].find((id) => rig.replicaAt(id).isReadyLeader) ?? 0;
+    rig.replicaAt(leader).propose(Buffer.from('after'));
+    await rig.run(1_000);
+    expect(rig.at(2).fatal).toEqual([]);
+    expect(rig.at(2).machines.get(rangeId(1))?.applied).toEqual(['a', 'after']);
+  });
+});

@@ -1,0 +1,160 @@
+import { CairnError, type RangeId, type ReplicaId, type StoreId } from '@cairn/base';
+import type { Clock, Logger } from '@cairn/ports';
+import type { Message } from '@cairn/raft';
+
+import { EarlyVotes } from './early-votes.js';
+import type { RangeHint } from './peer-links.js';
+import type { Replica } from './replica.js';
+import type { SnapshotHeader } from './snapshot-frames.js';
+import type { StoreMetrics } from './store-metrics.js';
+
+/**
+ * Replicas without a state that messages may bring into existence at a store. Each waits for a snapshot, and
+ * one snapshot is received at a time: more than this have no use, and hints can be invented.
+ */
+export const EMPTY_REPLICAS_MAX = 1_024;
+
+export interface DeliveryParts {
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly metrics: StoreMetrics;
+  replica(rangeId: RangeId): Replica | undefined;
+  /** Whether the replica was removed from here, or another of its range is on its way out. */
+  isGone(rangeId: RangeId, replicaId: ReplicaId): boolean;
+  covering(key: Uint8Array): Replica | undefined;
+  /** Replicas without a state that are here. */
+  emptyReplicas(): number;
+  createEmpty(rangeId: RangeId, replicaId: ReplicaId, confVersionSeen: number): Replica;
+  /** Answers why the core did not take it. */
+  step(replica: Replica, message: Message): string | undefined;
+}
+
+/**
+ * Takes messages of other stores to the replicas they are for. A message is a claim, not a proof. It creates at
+ * most an empty replica; it never removes one: that takes the range's own log, or the metadata service's word
+ * (`Store.learnDescriptor`). What no member can have sent ends the session it came by.
+ */
+export class Delivery {
+  readonly #parts: DeliveryParts;
+  readonly #earlyVotes = new EarlyVotes();
+
+  constructor(parts: DeliveryParts) {
+    this.#parts = parts;
+  }
+
+  /** Answers what the sender's session must end with; undefined for a message that was taken, or dropped. */
+  deliver(
+    from: StoreId,
+    rangeId: RangeId,
+    message: Message,
+    hint: RangeHint | undefined,
+  ): CairnError | undefined {
+    const { metrics } = this.#parts;
+    const replica = this.#parts.replica(rangeId) ?? this.#newReplica(from, rangeId, message, hint);
+    if (replica === undefined) return undefined;
+    if (message.to !== replica.replicaId) {
+      // An earlier replica of this store, or a later one: then metadata will say that this one was removed.
+      metrics.droppedMessage('no-replica');
+      return undefined;
+    }
+    const home = replica.memberStore(message.from);
+    if (home !== from) {
+      if (home !== 0) {
+        return this.#refuse(from, replica, message, `replica ${message.from} lives on store ${home}`);
+      }
+      if (isAnswer(message)) {
+        metrics.droppedMessage('not-a-member');
+        return undefined;
+      }
+    }
+    const reason = this.#parts.step(replica, message);
+    if (reason !== undefined) return this.#refuse(from, replica, message, reason);
+    if (home !== from) replica.noteCorrespondent(message.from, from);
+    return undefined;
+  }
+
+  /** Requests for votes of before the birth of the range. */
+  deliverEarly(rangeId: RangeId): void {
+    for (const { from, message } of this.#earlyVotes.take(rangeId, this.#parts.clock.nowMs())) {
+      this.deliver(from, rangeId, message, undefined);
+    }
+  }
+
+  #refuse(from: StoreId, replica: Replica, message: Message, reason: string): CairnError {
+    this.#parts.metrics.droppedMessage('implausible');
+    return new CairnError(
+      'CORRUPTION',
+      `store ${from} sent range ${replica.rangeId} a message that no member of it can have sent ` +
+        `(${message.type} of term ${message.term}): ${reason}`,
+      { details: { rangeId: replica.rangeId, storeId: from } },
+    );
+  }
+
+  #newReplica(
+    from: StoreId,
+    rangeId: RangeId,
+    message: Message,
+    hint: RangeHint | undefined,
+  ): Replica | undefined {
+    const { clock, logger, metrics } = this.#parts;
+    if (this.#parts.isGone(rangeId, message.to)) {
+      metrics.droppedMessage('removed');
+      return undefined;
+    }
+    if (hint === undefined) {
+      metrics.droppedMessage('no-replica');
+      return undefined;
+    }
+    // A replica here that still covers the key will split soon, or get a snapshot that makes room.
+    if (this.#parts.covering(hint.startKey) !== undefined) {
+      if (message.type === 'pre-vote' || message.type === 'vote') {
+        this.#earlyVotes.keep(from, rangeId, message, clock.nowMs());
+      }
+      metrics.droppedMessage('overlap');
+      return undefined;
+    }
+    if (this.#parts.emptyReplicas() >= EMPTY_REPLICAS_MAX) {
+      metrics.droppedMessage('too-many-empty');
+      return undefined;
+    }
+    logger.info('replica created, waits for a snapshot', { range: rangeId, replicaId: message.to });
+    return this.#parts.createEmpty(rangeId, message.to, hint.confVersion);
+  }
+}
+
+/**
+ * What only a member is asked, and what only a leader's members ask it: of anybody else it is late. Whoever
+ * leads or campaigns may have joined after the last change that this replica knows.
+ */
+function isAnswer({ type }: Message): boolean {
+  switch (type) {
+    case 'append-response':
+    case 'heartbeat-response':
+    case 'vote-response':
+    case 'pre-vote-response':
+    case 'read-index':
+    case 'read-index-response':
+      return true;
+    default:
+      return false;
+  }
+}
+
+/** Why a snapshot cannot be one for this replica of the store: it is made for another, or has an older shape. */
+export function misfit(
+  replica: Replica | undefined,
+  { rangeId, to, descriptor }: SnapshotHeader,
+  storeId: StoreId,
+): string | undefined {
+  if (replica?.replicaId !== to) return `store ${storeId} has no replica ${to} of range ${rangeId}`;
+  const isMember = descriptor.replicas.some(
+    (member) => member.replicaId === to && member.storeId === storeId,
+  );
+  if (descriptor.rangeId !== rangeId || !isMember) {
+    return `its descriptor of range ${descriptor.rangeId} does not name replica ${to} on store ${storeId}`;
+  }
+  const known = replica.descriptorOrUndefined?.epoch;
+  const { version, confVersion } = descriptor.epoch;
+  if (known === undefined || (version >= known.version && confVersion >= known.confVersion)) return undefined;
+  return `epoch ${version}.${confVersion} is older than ${known.version}.${known.confVersion} here`;
+}

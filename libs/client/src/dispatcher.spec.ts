@@ -155,7 +155,7 @@ describe('cancellation', () => {
 });
 
 describe('refusals', () => {
-  test('are retried after the time the router names, with the same id and as no retry: nothing was applied', async () => {
+  test('are retried after the time the router names, with the same id, a stamp of now and as no retry: nothing was applied', async () => {
     const client = await ready();
     const put = watch(client.put('k', 'v'));
     await clock.advance(0);
@@ -164,7 +164,8 @@ describe('refusals', () => {
     expect(connector.link.operations.length).toBe(1);
     await clock.advance(10);
     expect(connector.link.operations.length).toBe(2);
-    expect(requestIdAt(1)).toEqual({ ...(requestIdAt(0) as object), retry: false });
+    expect(requestIdAt(0)).toMatchObject({ stamp: 100 });
+    expect(requestIdAt(1)).toEqual({ ...(requestIdAt(0) as object), stamp: 200, retry: false });
     connector.link.answer(putAnswer(connector.link.operations[1]?.call ?? 0));
     await clock.advance(0);
     expect(put.value).toMatchObject({ timestamp: 201 });

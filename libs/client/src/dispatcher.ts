@@ -268,12 +268,12 @@ export class Dispatcher {
         assert(this.#nextSequence <= SEQUENCE_MAX, 'a client sends fewer than 2^48 writes');
         id.client = this.#clientId;
         id.sequence = this.#nextSequence;
-        id.stamp = this.#stamp;
         this.#nextSequence += 1;
-      } else if (call.isUnclear) {
-        // What was only refused before was not applied: this is its first sending as far as the cluster knows.
-        id.retry = true;
       }
+      // What was only refused before was not applied: this is its first sending as far as the cluster knows, and
+      // its stamp says that it is made now.
+      if (call.isUnclear) id.retry = true;
+      else id.stamp = this.#stamp;
     }
     call.message.call = call.id;
     const leftMs = call.deadlineMs - nowMs;

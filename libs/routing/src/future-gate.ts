@@ -1,6 +1,6 @@
 import { CairnError, type Timestamp } from '@cairn/base';
 import type { Clock, Timer } from '@cairn/ports';
-import { ReadConsistency, type KvRequest } from '@cairn/wire';
+import { ReadConsistency, STAMP_FIELD, type KvRequest } from '@cairn/wire';
 
 import type { MetadataGateway } from './metadata-gateway.js';
 import type { RoutedOperation } from './operation.js';
@@ -123,7 +123,7 @@ export class FutureGate {
 }
 
 function notIssued(request: KvRequest): CairnError {
-  const field = request.consistency === ReadConsistency.timestamp ? 'timestamp' : 'request_id.stamp';
+  const field = request.consistency === ReadConsistency.timestamp ? 'timestamp' : STAMP_FIELD;
   return new CairnError('INVALID_ARGUMENT', `${field} lies in the future: this cluster has not issued it`, {
     details: { field },
   });

@@ -1,6 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 import { storeId, timestamp, TIMESTAMP_LOGICAL_STEPS } from '@cairn/base';
-import { ReadConsistency } from '@cairn/wire';
+import { ReadConsistency, STAMP_FIELD } from '@cairn/wire';
 
 import { descriptorOf, errorOf, FakeCluster, key, RouterRig } from './fake-cluster.testing.js';
 
@@ -68,7 +68,7 @@ describe('RequestRouter looking for a leader', () => {
     expect(receivedBy(rig)).toEqual([1, 0, 2]);
   });
 
-  it('gives a write of a client that was idle a stamp as new as the router knows, but no retry', async () => {
+  it('leaves the stamp that a client gave its write, and makes newer ones only for its own', async () => {
     const rig = await rigOf();
     const issued = timestamp(100_000 * TIMESTAMP_LOGICAL_STEPS);
     rig.cluster.issued = issued;
@@ -90,11 +90,35 @@ describe('RequestRouter looking for a leader', () => {
       store === storeId(1)
         ? { error: errorOf('NOT_LEADER', { leaderStoreId: storeId(3), isUnclear: true }) }
         : undefined;
-    expect(await stampsOf(false)).toEqual([[issued, true]]);
+    expect(await stampsOf(false)).toEqual([[5, true]]);
     expect(await stampsOf(true)).toEqual([
-      [issued, true],
+      [5, true],
       [5, true],
     ]);
+  });
+
+  it('sends a write again with a newer stamp when its own was too old, and tells clients of theirs', async () => {
+    const rig = await rigOf();
+    const issued = timestamp(100_000 * TIMESTAMP_LOGICAL_STEPS);
+    rig.cluster.intercept = (_store, request) => {
+      if ((request.requestId?.stamp ?? 0) >= issued) return undefined;
+      rig.cluster.issued = issued;
+      return { error: errorOf('UNAVAILABLE', { field: STAMP_FIELD }) };
+    };
+    const own = rig.put('a');
+    await rig.run(50);
+    expect(rig.outcomeOf(own).error).toBeUndefined();
+    const [first, second] = rig.cluster.store(1).received.map(({ requestId }) => requestId);
+    expect(first?.stamp).toBeLessThan(issued);
+    expect(second).toEqual({ ...first, stamp: issued });
+    const foreign = rig.put('a', 1_000, (request) => {
+      request.requestId = { client: 7, sequence: 1, stamp: timestamp(5), isRetry: false };
+    });
+    await rig.run(50);
+    expect(rig.outcomeOf(foreign).error).toMatchObject({
+      code: 'UNAVAILABLE',
+      details: { field: STAMP_FIELD },
+    });
   });
 
   it('never applies twice what a deposed leader applied and refused', async () => {

@@ -9,7 +9,7 @@ import {
   type Timestamp,
 } from '@cairn/base';
 import type { Clock, Logger, Metrics, Rng, Timer } from '@cairn/ports';
-import { newKvRequest, type KvError, type KvRequest, type KvResponse } from '@cairn/wire';
+import { newKvRequest, STAMP_FIELD, type KvError, type KvRequest, type KvResponse } from '@cairn/wire';
 
 import { problemOfDescriptor } from './answers.js';
 import { BACKOFF } from './backoff.js';
@@ -30,8 +30,6 @@ import { WaitingRoom } from './waiting-room.js';
 const NO_STORE = 0 as StoreId;
 /** Deadlines are looked at this often. */
 const SWEEP_INTERVAL_MS = 25;
-/** Older stamps of first sendings are replaced: a second, of the twenty that outcomes are remembered for. */
-const STAMP_AGE_STEPS_MAX = 1_000 * TIMESTAMP_LOGICAL_STEPS;
 /** How far a store's timestamps may be ahead of the wall clock here, or of the oracle's last word. */
 const TIMESTAMP_LEAD_STEPS_MAX = 60_000 * TIMESTAMP_LOGICAL_STEPS;
 /** One error for all: when there is too much to do, the stack of each refusal would cost as much as its request. */
@@ -277,24 +275,33 @@ export class RequestRouter {
   }
 
   /**
-   * A write without an identity gets one. The stamp of one that was never sent before is as old as the last
-   * answer to its client. Other clients may have filled the request window since, and if its first sending
-   * met a leader that was deposed, nobody could tell what became of it. All its sendings from here have a
-   * newer one.
+   * A write without an identity gets one. One that its client has made stays as it is: the sending may have
+   * been on its way for long, and the client may have had the write applied through another router since. Only
+   * the stamp tells.
    */
   #identify(request: KvRequest): void {
-    const { requestId } = request;
-    if (requestId === undefined) {
-      this.#clientSequence += 1;
-      request.requestId = {
-        client: this.#client,
-        sequence: this.#clientSequence,
-        stamp: this.latestTimestamp,
-        isRetry: false,
-      };
-    } else if (!requestId.isRetry && requestId.stamp < this.latestTimestamp - STAMP_AGE_STEPS_MAX) {
-      request.requestId = { ...requestId, stamp: this.latestTimestamp };
+    if (request.requestId !== undefined) return;
+    this.#clientSequence += 1;
+    request.requestId = {
+      client: this.#client,
+      sequence: this.#clientSequence,
+      stamp: this.latestTimestamp,
+      isRetry: false,
+    };
+  }
+
+  /**
+   * The stamp is too old to tell whether the sending is late. A write that has its identity from here was sent
+   * by nobody else, and nothing of it was applied: it gets a newer one. Others are told to their clients.
+   */
+  #restamp(operation: RoutedOperation, error: KvError): void {
+    const { requestId } = operation.request;
+    if (requestId === undefined || requestId.client !== this.#client || operation.isUnclear) {
+      this.#fail(operation, this.#errorOf(error));
+      return;
     }
+    operation.request.requestId = { ...requestId, stamp: this.latestTimestamp };
+    this.#waiting.enter(operation, BACKOFF.unavailable, 0);
   }
 
   /**
@@ -489,7 +496,8 @@ export class RequestRouter {
         else this.#fail(operation, this.#errorOf(error));
         return;
       case 'UNAVAILABLE':
-        this.#waiting.enter(operation, BACKOFF.unavailable, error.retryAfterMs);
+        if (error.field === STAMP_FIELD) this.#restamp(operation, error);
+        else this.#waiting.enter(operation, BACKOFF.unavailable, error.retryAfterMs);
         return;
       case 'DEADLINE_EXCEEDED':
         // The shard's clock ran ahead of ours by a little: the sweep decides.

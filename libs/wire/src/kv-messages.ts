@@ -36,6 +36,12 @@ export interface RequestIdentity {
 }
 
 /**
+ * Named by a refusal of a first sending whose stamp is so old that nobody can tell whether a retry of it was
+ * applied meanwhile. The sending was not applied.
+ */
+export const STAMP_FIELD = 'request_id.stamp';
+
+/**
  * One operation from router to shard. All instances have all fields, in this order (make them with
  * `newKvRequest`), so that V8 sees one shape.
  */
@@ -90,7 +96,7 @@ export interface KvError {
   readonly leaderStoreId: StoreId;
   /** EPOCH_MISMATCH, RANGE_NOT_FOUND: what the store knows of the span. */
   readonly descriptors: readonly RangeDescriptor[];
-  /** INVALID_ARGUMENT: the field. */
+  /** INVALID_ARGUMENT: the field. UNAVAILABLE: `STAMP_FIELD`, when that is what the refusal is about. */
   readonly field: string;
   /** A write: it was taken on before it was refused, and may still take effect. False: surely not applied. */
   readonly isUnclear: boolean;

@@ -1,4 +1,5 @@
-import { CairnError, IdTable, timestamp } from '@cairn/base';
+import { CairnError, IdTable, timestamp, TIMESTAMP_LOGICAL_STEPS } from '@cairn/base';
+import type { Timer } from '@cairn/ports';
 import { deleteSpan, type OperationSink, type RoutedOperation } from '@cairn/routing';
 import {
   errorDetailOf,
@@ -45,6 +46,11 @@ const OPEN_OPERATIONS_MIN = 16;
 const MESSAGE_BYTES_TARGET = 1024 * 1024;
 /** What a result takes besides its value, roughly. */
 const RESULT_OVERHEAD_BYTES = 64;
+/**
+ * A client that got no answer for so long is told the time: the stamps of its next writes must be newer than
+ * what ranges may have forgotten by then.
+ */
+const TELL_TIME_MS = 1_000;
 /** Weight of one answer in the running mean of their sizes. */
 const MEAN_WEIGHT = 1 / 8;
 
@@ -69,6 +75,9 @@ export class BatchStream implements OperationSink {
   #hasEnded = false;
   #isDraining = false;
   #isClosed = false;
+  /** The timestamp that the client was told last. */
+  #told = timestamp(0);
+  #telling: Timer;
   readonly #flush = (): void => {
     this.#sendResults();
   };
@@ -76,7 +85,8 @@ export class BatchStream implements OperationSink {
   constructor(call: BatchCall, context: DoorContext, hello: BatchResponse['hello']) {
     this.#call = call;
     this.#context = context;
-    call.write({ results: [], hello, timestamp: context.router.latestTimestamp });
+    this.#write([], hello);
+    this.#telling = context.clock.setTimer(TELL_TIME_MS, this.#tellTime);
     call.on('data', (message: DecodedBatchRequest) => {
       if (this.#isClosed || this.#isDraining) return;
       for (const operation of message.operations) this.#begin(operation);
@@ -110,6 +120,7 @@ export class BatchStream implements OperationSink {
   close(): void {
     if (this.#isClosed) return;
     this.#isClosed = true;
+    this.#telling.cancel();
     this.#setActive(false);
     for (const operation of this.#operations.sorted()) {
       this.#context.router.cancel(operation);
@@ -260,13 +271,19 @@ export class BatchStream implements OperationSink {
     const results = this.#results;
     this.#results = [];
     this.#resultBytes = 0;
-    const isTaken = this.#call.write({
-      results,
-      hello: undefined,
-      timestamp: timestamp(this.#context.router.latestTimestamp),
-    });
-    if (!isTaken) this.#isBlocked = true;
+    if (!this.#write(results, undefined)) this.#isBlocked = true;
   }
+
+  #write(results: BatchResult[], hello: BatchResponse['hello']): boolean {
+    this.#told = this.#context.router.latestTimestamp;
+    return this.#call.write({ results, hello, timestamp: this.#told });
+  }
+
+  readonly #tellTime = (): void => {
+    const isOld = this.#context.router.latestTimestamp - this.#told >= TELL_TIME_MS * TIMESTAMP_LOGICAL_STEPS;
+    if (isOld && !this.#isBlocked && !this.#write([], undefined)) this.#isBlocked = true;
+    this.#telling = this.#context.clock.setTimer(TELL_TIME_MS, this.#tellTime);
+  };
 
   #setActive(isActive: boolean): void {
     if (isActive === this.#isActive) return;
@@ -297,6 +314,7 @@ export class BatchStream implements OperationSink {
     if (this.#isClosed || !(this.#hasEnded || this.#isDraining)) return;
     if (this.#operations.size > 0 || this.#aborts.size > 0 || this.#results.length > 0) return;
     this.#isClosed = true;
+    this.#telling.cancel();
     this.#call.end();
   }
 }

@@ -1,6 +1,6 @@
 import { timestamp, TIMESTAMP_LOGICAL_STEPS } from '@cairn/base';
 import { describe, expect, it } from '@jest/globals';
-import { KvOp, type KvRequest } from '@cairn/wire';
+import { KvOp, STAMP_FIELD, type KvRequest } from '@cairn/wire';
 
 import { answerOf, bytes, codeOf, descriptorOf, KvRig, type RequestFields } from './kv-rig.testing.js';
 
@@ -138,6 +138,39 @@ describe('a command that is sent again', () => {
     expect((await rig.ask(increment(again(id)))).number).toBe('1');
     expect((await rig.ask(increment(id))).number).toBe('1');
     expect(await rig.get('n')).toBe('1');
+  });
+
+  it('is never applied again by a first sending that comes late, however late', async () => {
+    for (const lateMs of [1_000, 19_000, 25_000, 45_000, 600_000]) {
+      const rig = await KvRig.leading();
+      await rig.put('n', '0');
+      const id = rig.identity(1);
+      expect((await rig.ask(increment(again(id)))).number).toBe('1');
+      // Time goes by, and retries of others come and are forgotten.
+      for (let other = 2; other <= 10; other += 1) {
+        const passed = timestamp(rig.max + (lateMs / 9) * TIMESTAMP_LOGICAL_STEPS);
+        rig.environment.timestamps.observe(passed);
+        await rig.ask(increment(again(rig.identity(other))));
+      }
+      const late = await rig.ask(increment(id));
+      if (late.error === undefined) expect(late.number).toBe('1');
+      else expect(late.error).toMatchObject({ code: 'UNAVAILABLE', field: STAMP_FIELD });
+      expect(await rig.get('n')).toBe('10');
+      // What is not late is not held for it.
+      expect((await rig.ask(increment(rig.identity(11)))).number).toBe('11');
+    }
+  });
+
+  it('is never applied again by a first sending that comes after a restart', async () => {
+    const rig = await KvRig.leading();
+    await rig.put('n', '0');
+    const id = rig.identity(1);
+    await rig.ask(increment(again(id)));
+    await rig.restart([]);
+    await rig.replica.lead();
+    expect((await rig.ask(increment(id))).error).toMatchObject({ code: 'UNAVAILABLE', field: STAMP_FIELD });
+    expect(await rig.get('n')).toBe('1');
+    expect((await rig.ask(increment(rig.identity(2)))).number).toBe('2');
   });
 
   it('is found by a later leader when the first sending arrives there', async () => {

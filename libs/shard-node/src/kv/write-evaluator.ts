@@ -1,6 +1,6 @@
 import { NOTHING, timestamp, withItem, type Timestamp } from '@cairn/base';
 import { rowCacheKey, type RowCacheKey, type VersionRecord, type WriteBatchBuilder } from '@cairn/mvcc';
-import type { RequestIdentity } from '@cairn/wire';
+import { STAMP_FIELD, type RequestIdentity } from '@cairn/wire';
 
 import { AdmittedRetries } from './admitted-retries.js';
 import { failRead } from './damage.js';
@@ -68,22 +68,20 @@ export class WriteEvaluator {
   }
 
   /**
-   * Sees to it that a command that was sent before takes effect once. Answers whether it still has to be
-   * evaluated. A first sending is asked for only where its retry may have overtaken it: when this leader has
-   * seen the retry, or when an earlier leader may have.
+   * Sees to it that a command takes effect once, however often it is sent and in whatever order its sendings
+   * come. Answers whether it still has to be evaluated. A retry was admitted by somebody after its stamp. So a
+   * first sending need not be looked for when its stamp is above the beginning of this leadership and above
+   * all retries that this leader took for new and has forgotten, and is not among those it remembers.
    */
   isFirstOrNew(call: KvCall): boolean {
     const id = call.request.requestId;
     if (id === undefined) return true;
-    const { timestamps } = this.#environment;
-    if (id.isRetry || this.#retries?.has(id.client, id.sequence, timestamps.max) === true) {
-      return this.#isNew(call, id);
-    }
-    if (id.stamp >= this.#machine.leaderSince) return true;
-    const outcome = this.#machine.window?.lookup(id.client, id.sequence);
-    if (outcome === undefined) return true;
-    respondWithOutcome(call, outcome);
-    return false;
+    const retries = this.#retries;
+    const isAlone =
+      !id.isRetry &&
+      id.stamp >= this.#machine.leaderSince &&
+      (retries === undefined || (id.stamp > retries.forgottenUpTo && !retries.has(id.client, id.sequence)));
+    return isAlone || this.#isNew(call, id);
   }
 
   #isNew(call: KvCall, id: RequestIdentity): boolean {
@@ -103,13 +101,26 @@ export class WriteEvaluator {
       return false;
     }
     if (this.#machine.outcomesCompleteSince > id.stamp) {
-      call.fail('OUTCOME_UNKNOWN', 'the write was sent before, too long ago to say whether it happened');
+      this.#failTooOld(call, id);
       return false;
     }
-    const { timestamps } = this.#environment;
+    if (!id.isRetry) return true;
     this.#retries ??= new AdmittedRetries();
-    this.#retries.add(id.client, id.sequence, timestamps.max);
+    this.#retries.add(id.client, id.sequence, this.#environment.timestamps.max);
     return true;
+  }
+
+  /**
+   * What may have happened at the stamp or after is not remembered. Of a first sending it is at least known
+   * that it was not applied itself: whoever has sent nothing else may send it with a newer stamp.
+   */
+  #failTooOld(call: KvCall, id: RequestIdentity): void {
+    if (id.isRetry) {
+      call.fail('OUTCOME_UNKNOWN', 'the write was sent before, too long ago to say whether it happened');
+      return;
+    }
+    const message = 'not applied: the stamp of the request id is too old to tell whether it is late';
+    call.fail('UNAVAILABLE', message, { field: STAMP_FIELD });
   }
 
   #evaluate(call: KvCall): void {

@@ -63,7 +63,10 @@ export interface RequestId {
   client: number;
   /** Counts up per client; at most 2^48 - 1. */
   sequence: number;
-  /** A timestamp that the client had seen (`hello` or any response) before it sent the request for the first time. */
+  /**
+   * A timestamp that the client had seen (`hello` or any response) before it sent the request for the first time, the
+   * newest it has: a first sending with a very old one may be refused with UNAVAILABLE and the field `request_id.stamp`.
+   */
   stamp: number;
   /** Set on every sending but the first. */
   retry: boolean;

@@ -37,6 +37,7 @@ const TARGETS = {
   start: { built: true, run: (argv) => runNode('tools/local-cluster/dist/main.js', argv) },
   cli: { built: true, run: (argv) => runNode('apps/cli/dist/main.js', argv) },
   sim: { built: true, run: (argv) => runNode('tools/sim/dist/main.js', argv) },
+  fuzz: { built: true, run: (argv) => runNode('tools/fuzz/dist/main.js', argv) },
   nemesis: { built: true, run: (argv) => runNode('tools/nemesis/dist/main.js', argv) },
   bench: { built: true, run: (argv) => runNode('tools/bench/dist/main.js', argv) },
   docs: { built: true, run: (argv) => runNode('tools/docs/dist/main.js', argv) },

@@ -1,4 +1,4 @@
-import { assert, CairnError, messageOf } from '@cairn/base';
+import { assert, BoundedBytes, CairnError, messageOf } from '@cairn/base';
 import { noopLogger, type Clock, type Logger, type Timer } from '@cairn/ports';
 
 import { decodeRpcRequest, encodeRpcFailure, encodeRpcSuccess, type RpcRequestFrame } from './rpc-frames.js';
@@ -15,12 +15,19 @@ import {
 
 /** Calls of one session that are being served; more are refused with RESOURCE_EXHAUSTED. */
 export const RPC_SERVED_MAX = 1024;
+/** Bytes of requests that are being served, of all sessions; more are refused with RESOURCE_EXHAUSTED. */
+const SERVED_BYTES_MAX = 128 * 1024 * 1024;
+const RETRY_AFTER_MS = 100;
+/** A name of a method longer than this is not echoed whole. */
+const SHOWN_METHOD_LENGTH = 64;
 
 export interface RpcServerOptions {
   /** Enforces the callers' deadlines here too; without it only their cancel frames do. */
   readonly clock?: Clock;
   readonly logger?: Logger;
   readonly servedMax?: number;
+  /** Bytes of requests that are being served, of all sessions. Default 128 MiB. */
+  readonly servedBytesMax?: number;
 }
 
 type Serve = (
@@ -32,9 +39,12 @@ type Serve = (
 export class SessionRpcServer implements RpcServer {
   readonly #methods = new Map<string, Serve>();
   readonly #options: RpcServerOptions;
+  readonly #servedBytes: BoundedBytes;
 
   constructor(options: RpcServerOptions) {
     this.#options = options;
+    const limit = options.servedBytesMax ?? SERVED_BYTES_MAX;
+    this.#servedBytes = new BoundedBytes({ name: 'calls that are being served', limit });
   }
 
   handle<Request, Response>(
@@ -42,14 +52,19 @@ export class SessionRpcServer implements RpcServer {
     handler: RpcHandler<Request, Response>,
   ): void {
     assert(!this.#methods.has(method.name), 'method has a handler already', { method: method.name });
-    this.#methods.set(method.name, async (body, context) =>
-      method.encodeResponse(await handler(method.decodeRequest(body), context)),
-    );
+    this.#methods.set(method.name, async (body, context) => {
+      const request = decodedRequest(method, body);
+      return method.encodeResponse(await handler(request, context));
+    });
   }
 
   /** The session must be ready. Pass its frames and its close to the handlers answered. */
   attach(session: Session): SessionHandlers {
-    const served = new ServedSession(session, this.#methods, this.#options);
+    const served = new ServedSession(session, {
+      methods: this.#methods,
+      options: this.#options,
+      servedBytes: this.#servedBytes,
+    });
     return {
       onFrame: (type, body) => {
         served.onFrame(type, body);
@@ -61,8 +76,20 @@ export class SessionRpcServer implements RpcServer {
   }
 }
 
+/** Throws INVALID_ARGUMENT: whoever sent it is told, and nothing was done. */
+function decodedRequest<Request, Response>(method: RpcMethod<Request, Response>, body: Buffer): Request {
+  try {
+    return method.decodeRequest(body);
+  } catch (error) {
+    throw new CairnError('INVALID_ARGUMENT', `a request ${method.name} cannot be read: ${messageOf(error)}`, {
+      cause: error,
+    });
+  }
+}
+
 interface ServedCall {
   readonly abort: AbortController;
+  readonly bytes: number;
   timer: Timer | undefined;
 }
 
@@ -70,12 +97,21 @@ class ServedSession {
   readonly #session: Session;
   readonly #methods: ReadonlyMap<string, Serve>;
   readonly #options: RpcServerOptions;
+  readonly #servedBytes: BoundedBytes;
   readonly #calls = new Map<number, ServedCall>();
 
-  constructor(session: Session, methods: ReadonlyMap<string, Serve>, options: RpcServerOptions) {
+  constructor(
+    session: Session,
+    around: {
+      readonly methods: ReadonlyMap<string, Serve>;
+      readonly options: RpcServerOptions;
+      readonly servedBytes: BoundedBytes;
+    },
+  ) {
     this.#session = session;
-    this.#methods = methods;
-    this.#options = options;
+    this.#methods = around.methods;
+    this.#options = around.options;
+    this.#servedBytes = around.servedBytes;
   }
 
   onFrame(type: FrameType, body: Buffer): void {
@@ -105,14 +141,28 @@ class ServedSession {
     assert(remote !== undefined, 'calls arrive on ready sessions');
     if (this.#calls.has(id)) throw new CairnError('CORRUPTION', `call ${id} is open twice`);
     if (serve === undefined) {
-      this.#fail(id, new CairnError('FAILED_PRECONDITION', `this node does not serve ${method}`));
+      this.#fail(
+        id,
+        new CairnError(
+          'FAILED_PRECONDITION',
+          `this node does not serve ${method.slice(0, SHOWN_METHOD_LENGTH)}`,
+        ),
+      );
       return;
     }
     if (this.#calls.size >= (this.#options.servedMax ?? RPC_SERVED_MAX)) {
-      this.#fail(id, new CairnError('RESOURCE_EXHAUSTED', 'too many open calls', { retryAfterMs: 100 }));
+      this.#fail(
+        id,
+        new CairnError('RESOURCE_EXHAUSTED', 'too many open calls', { retryAfterMs: RETRY_AFTER_MS }),
+      );
       return;
     }
-    const call: ServedCall = { abort: new AbortController(), timer: undefined };
+    const bytes = frame.body.length;
+    if (!this.#servedBytes.tryTake(bytes)) {
+      this.#fail(id, this.#servedBytes.refusal(bytes, RETRY_AFTER_MS));
+      return;
+    }
+    const call: ServedCall = { abort: new AbortController(), bytes, timer: undefined };
     call.timer = this.#options.clock?.setTimer(timeoutMs, () => {
       this.#abort(id, new CairnError('DEADLINE_EXCEEDED', `${method} took longer than ${timeoutMs} ms`));
     });
@@ -133,7 +183,10 @@ class ServedSession {
   /** True when the call was still open: then, and only then, it is answered. */
   #forget(id: number, call: ServedCall): boolean {
     call.timer?.cancel();
-    return this.#calls.get(id) === call && this.#calls.delete(id);
+    if (this.#calls.get(id) !== call) return false;
+    this.#calls.delete(id);
+    this.#servedBytes.give(call.bytes);
+    return true;
   }
 
   #abort(id: number, reason: CairnError): void {

@@ -1,0 +1,111 @@
+import { CairnError } from '@cairn/base';
+import { describe, expect, it } from '@jest/globals';
+
+import { MESSAGE_BYTES_MAX } from './frame-limits.js';
+import {
+  decodeRpcResponse,
+  encodeRpcFailure,
+  encodeRpcRequest,
+  type RpcResponseFrame,
+} from './rpc-frames.js';
+import { createRpcServer, type RpcServerOptions } from './rpc-server.js';
+import { HELLO } from './session-fakes.testing.js';
+import { FrameType, type RpcMethod, type Session, type SessionHandlers } from './session-types.js';
+
+/** Requests and answers are bytes; one that begins with a zero cannot be read. */
+const ECHO: RpcMethod<Uint8Array, Uint8Array> = {
+  name: 'test.Test/Echo',
+  encodeRequest: (request) => request,
+  decodeRequest: (bytes) => {
+    if (bytes[0] === 0) throw new RangeError('index out of range');
+    return bytes;
+  },
+  encodeResponse: (response) => response,
+  decodeResponse: (bytes) => bytes,
+};
+
+class Caller {
+  readonly answers: RpcResponseFrame[] = [];
+  readonly handlers: SessionHandlers;
+  #id = 0;
+
+  constructor(options: RpcServerOptions, serve: (request: Uint8Array) => Promise<Uint8Array>) {
+    const server = createRpcServer(options);
+    server.handle(ECHO, (request) => serve(request));
+    this.handlers = server.attach({
+      remote: HELLO,
+      send: (_type: FrameType, parts: readonly Uint8Array[]) => {
+        this.answers.push(decodeRpcResponse(Buffer.concat(parts)));
+        return true;
+      },
+    } as Partial<Session> as Session);
+  }
+
+  async call(body: Uint8Array, method = ECHO.name): Promise<void> {
+    this.#id += 1;
+    const frame = Buffer.concat([encodeRpcRequest(this.#id, 1_000, method), body]);
+    this.handlers.onFrame(FrameType.rpcRequest, frame);
+    await this.settle();
+  }
+
+  async settle(): Promise<void> {
+    for (let step = 0; step < 8; step += 1) await Promise.resolve();
+  }
+
+  get codes(): (string | undefined)[] {
+    return this.answers.map((answer) => (answer.type === 'failure' ? answer.error.code : undefined));
+  }
+}
+
+describe('the rpc server', () => {
+  it('answers a request that cannot be read with a coded error', async () => {
+    const caller = new Caller({}, (request) => Promise.resolve(request));
+    await caller.call(Buffer.from([0, 1]));
+    await caller.call(Buffer.from([1]));
+    expect(caller.codes).toEqual(['INVALID_ARGUMENT', undefined]);
+  });
+
+  it('answers the caller of an answer that no frame can hold with an error', async () => {
+    const caller = new Caller({}, () => Promise.resolve(Buffer.alloc(MESSAGE_BYTES_MAX + 1)));
+    await caller.call(Buffer.from([1]));
+    expect(caller.codes).toEqual(['INVALID_ARGUMENT']);
+  });
+
+  it('holds requests of all sessions up to its bytes, and takes more when some are answered', async () => {
+    const waiting: (() => void)[] = [];
+    const caller = new Caller({ servedBytesMax: 1_000 }, (request) => {
+      return new Promise((resolve) => {
+        waiting.push(() => {
+          resolve(request.subarray(0, 1));
+        });
+      });
+    });
+    await caller.call(Buffer.alloc(600, 1));
+    await caller.call(Buffer.alloc(600, 1));
+    expect(caller.codes).toEqual(['RESOURCE_EXHAUSTED']);
+    waiting[0]?.();
+    await caller.settle();
+    await caller.call(Buffer.alloc(600, 1));
+    waiting[1]?.();
+    await caller.settle();
+    expect(caller.codes).toEqual(['RESOURCE_EXHAUSTED', undefined, undefined]);
+  });
+
+  it('cuts long sentences and leaves long details out of errors', () => {
+    const error = new CairnError('INTERNAL', 'x'.repeat(10_000), {
+      details: { much: 'y'.repeat(2_000_000) },
+    });
+    const frame = encodeRpcFailure(1, error);
+    expect(frame.length).toBeLessThan(5_000);
+    expect(decodeRpcResponse(frame)).toMatchObject({
+      type: 'failure',
+      error: { code: 'INTERNAL', details: {} },
+    });
+  });
+
+  it('does not echo the whole name of a method that it does not know', async () => {
+    const caller = new Caller({}, (request) => Promise.resolve(request));
+    await caller.call(Buffer.from([1]), 'm'.repeat(100_000));
+    expect(caller.answers[0]?.type === 'failure' && caller.answers[0].error.message.length).toBeLessThan(200);
+  });
+});

@@ -209,6 +209,7 @@ class Member {
       links,
       openSnapshotChannel: (to) => links.openSnapshotChannel(to),
       machineFor: () => machine,
+      spansOf: () => machine.spans(),
       onFatal: (error) => {
         this.#context.onFatal(error);
       },

@@ -218,6 +218,11 @@ export class RaftNode {
     follower.snapshotInstalled(this.#core, meta);
   }
 
+  /** The snapshot that was offered and accepted: the very object of the message. */
+  get installing(): SnapshotMeta | undefined {
+    return this.#core.installing;
+  }
+
   /** The snapshot of `Ready.snapshot` cannot be installed; the log goes on as it was. */
   rejectSnapshot(): void {
     follower.rejectSnapshot(this.#core);

@@ -61,7 +61,7 @@ async function setUp(): Promise<{ checkpointer: Checkpointer; replica: Replica; 
     appliedBytesSinceCheckpoint: 100,
     isApplyBlocked: false,
     isClosed: false,
-    snapshotIndexes: new Set(),
+    snapshotHolds: new Set(),
     raft: { status: () => ({ peers: [] }), configState: configStateOf(DESCRIPTOR) },
   } as unknown as Replica;
   const applier = {

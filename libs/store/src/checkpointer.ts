@@ -123,7 +123,7 @@ export class Checkpointer {
     if (count <= 0) return;
     const isOverLimit = log.entryBytes > config.logForceTruncateBytes;
     let limit: number = checkpoint;
-    for (const index of replica.snapshotIndexes) limit = Math.min(limit, index);
+    for (const { index } of replica.snapshotHolds) limit = Math.min(limit, index);
     if (!isOverLimit) {
       const averageBytes = Math.max(1, log.entryBytes / count);
       limit = Math.min(limit, log.lastIndex() - Math.ceil(config.logRetentionBytes / averageBytes));

@@ -116,11 +116,14 @@ describe('a snapshot', () => {
       encodeSnapshotHeader({
         ...{ rangeId: rangeId(1), from: replicaId(11), to: replicaId(12), term: replica.term, descriptor },
         meta: { index: logIndex(50), term: replica.term, config: replica.raft.configState },
+        rowBytes: 0,
         volatileState: Buffer.alloc(0),
         ...fields,
       });
     const begin = (fields: Partial<SnapshotHeader>): Promise<unknown> =>
-      rig.scheduler.settle(rig.at(2).store.snapshotReceiver.begin(header(fields)));
+      rig.scheduler.settle(
+        rig.at(2).store.snapshotReceiver.begin(header(fields), rig.at(1).id, () => undefined),
+      );
     await expect(begin({ to: replicaId(13) })).rejects.toThrow('store 2 has no replica 13 of range 1');
     await expect(begin({ rangeId: rangeId(5) })).rejects.toThrow('store 2 has no replica 12 of range 5');
     const others = descriptor.replicas.filter((member) => member.replicaId !== replicaId(12));

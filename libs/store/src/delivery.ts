@@ -5,7 +5,6 @@ import type { Message } from '@cairn/raft';
 import { EarlyVotes } from './early-votes.js';
 import type { RangeHint } from './peer-links.js';
 import type { Replica } from './replica.js';
-import type { SnapshotHeader } from './snapshot-frames.js';
 import type { StoreMetrics } from './store-metrics.js';
 
 /**
@@ -138,23 +137,4 @@ function isAnswer({ type }: Message): boolean {
     default:
       return false;
   }
-}
-
-/** Why a snapshot cannot be one for this replica of the store: it is made for another, or has an older shape. */
-export function misfit(
-  replica: Replica | undefined,
-  { rangeId, to, descriptor }: SnapshotHeader,
-  storeId: StoreId,
-): string | undefined {
-  if (replica?.replicaId !== to) return `store ${storeId} has no replica ${to} of range ${rangeId}`;
-  const isMember = descriptor.replicas.some(
-    (member) => member.replicaId === to && member.storeId === storeId,
-  );
-  if (descriptor.rangeId !== rangeId || !isMember) {
-    return `its descriptor of range ${descriptor.rangeId} does not name replica ${to} on store ${storeId}`;
-  }
-  const known = replica.descriptorOrUndefined?.epoch;
-  const { version, confVersion } = descriptor.epoch;
-  if (known === undefined || (version >= known.version && confVersion >= known.confVersion)) return undefined;
-  return `epoch ${version}.${confVersion} is older than ${known.version}.${known.confVersion} here`;
 }

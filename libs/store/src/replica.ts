@@ -121,8 +121,11 @@ export class Replica implements ReplicaHandle {
   readonly waiters = new Map<LogIndex, ProposalWaiter>();
   readonly reads: ReadQueue;
   readonly leadershipListeners = new Set<(isLeader: boolean, term: Term) => void>();
-  /** Indexes of snapshots being sent: truncation stays below the smallest. */
-  readonly snapshotIndexes = new Set<LogIndex>();
+  /**
+   * Snapshots being sent, one object each, for two may be of the same index: truncation stays below the
+   * smallest.
+   */
+  readonly snapshotHolds = new Set<{ readonly index: LogIndex }>();
   /** Payload bytes applied since the last checkpoint. */
   appliedBytesSinceCheckpoint = 0;
   /** Sync groups that hold a Ready of this replica and are not durable yet. */

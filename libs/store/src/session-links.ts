@@ -3,6 +3,7 @@ import type { Clock, Logger, Metrics, Rng, Transport } from '@cairn/ports';
 import type { Message } from '@cairn/raft';
 import {
   FrameType,
+  openSession,
   RaftMessageEncoder,
   ReconnectingSession,
   type Hello,
@@ -134,19 +135,16 @@ export class SessionLinks implements PeerLinks {
     const address = this.#addresses.get(to);
     if (address === undefined) throw new CairnError('UNAVAILABLE', `no address of store ${to} is known`);
     const { transport, clock, logger } = this.#options;
-    return new SessionSnapshotChannel({
-      transport,
-      clock,
-      logger,
-      address,
-      hello: this.#options.hello('bulk'),
-    });
+    const hello = this.#options.hello('bulk');
+    return new SessionSnapshotChannel(clock, (handlers) =>
+      openSession({ transport, clock, logger, address, hello, handlers }),
+    );
   }
 
   /** What to do with the frames of a session that another store opened. */
   handlersFor(session: Session, remote: Hello, store: Store): SessionHandlers {
     if (remote.purpose === 'bulk') {
-      return snapshotReceiverHandlers(session, remote.storeId, store, (error) => {
+      return snapshotReceiverHandlers(session, remote.storeId, store.snapshotReceiver, (error) => {
         this.#options.logger.info('snapshot not received', { from: remote.name, reason: messageOf(error) });
       });
     }

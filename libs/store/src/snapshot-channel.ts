@@ -1,60 +1,46 @@
-import { CairnError, messageOf, type StoreId } from '@cairn/base';
+import { BoundedBytes, CairnError, messageOf, type StoreId } from '@cairn/base';
 import { ByteReader, ByteWriter } from '@cairn/codec';
-import type { Clock, Logger, Transport } from '@cairn/ports';
-import {
-  FrameType,
-  MESSAGE_BYTES_MAX,
-  openSession,
-  tooLong,
-  type Hello,
-  type Session,
-  type SessionHandlers,
-} from '@cairn/wire';
+import type { Clock } from '@cairn/ports';
+import { FrameType, MESSAGE_BYTES_MAX, tooLong, type Session, type SessionHandlers } from '@cairn/wire';
 
-import { decodeSnapshotAnswer, encodeSnapshotAnswer, type SnapshotAnswer } from './snapshot-frames.js';
-import type { IncomingSnapshot } from './snapshot-receive.js';
+import {
+  decodeSnapshotAnswer,
+  encodeSnapshotAnswer,
+  SNAPSHOT_WINDOW_BYTES,
+  type SnapshotAnswer,
+} from './snapshot-frames.js';
+import type { IncomingSnapshot, SnapshotReceiver } from './snapshot-receive.js';
 import type { SnapshotChannel } from './snapshot-send.js';
-import type { Store } from './store.js';
 
 /** The receiver answers the header and the end within this long, or the stream is given up. */
 const ANSWER_TIMEOUT_MS = 30_000;
 
-export interface SessionSnapshotChannelOptions {
-  readonly transport: Transport;
-  readonly clock: Clock;
-  readonly logger: Logger;
-  readonly address: string;
-  readonly hello: Hello;
-}
+/** What a channel needs of its session. */
+type ChannelSession = Pick<Session, 'send' | 'close'>;
 
-/** One snapshot over a session of its own, paced by what the network takes. */
+/** One snapshot over a session of its own, paced by what the receiver has on its disk. */
 export class SessionSnapshotChannel implements SnapshotChannel {
-  readonly #session: Session;
+  readonly #session: ChannelSession;
   readonly #clock: Clock;
   #closedWith: Error | undefined;
   #onAnswer: ((answer: SnapshotAnswer | Error) => void) | undefined;
-  #onDrain: (() => void) | undefined;
+  #onWritten: (() => void) | undefined;
+  /** Bytes of the chunks that are not answered yet, oldest first. */
+  readonly #unwritten: number[] = [];
+  readonly #window = new BoundedBytes({
+    name: 'chunks of a snapshot on their way',
+    limit: SNAPSHOT_WINDOW_BYTES,
+  });
 
-  constructor(options: SessionSnapshotChannelOptions) {
-    this.#clock = options.clock;
-    this.#session = openSession({
-      transport: options.transport,
-      address: options.address,
-      hello: options.hello,
-      clock: options.clock,
-      logger: options.logger,
-      handlers: {
-        onFrame: (type, body) => {
-          if (type === FrameType.snapshotAnswer) this.#answered(decodeSnapshotAnswer(body));
-        },
-        onClose: (error) => {
-          this.#closedWith = error ?? new CairnError('UNAVAILABLE', 'the receiver closed the stream');
-          this.#answered(this.#closedWith);
-          this.#onDrain?.();
-        },
-        onDrain: () => {
-          this.#onDrain?.();
-        },
+  /** `open` opens the session with these handlers. */
+  constructor(clock: Clock, open: (handlers: SessionHandlers) => ChannelSession) {
+    this.#clock = clock;
+    this.#session = open({
+      onFrame: (type, body) => {
+        if (type === FrameType.snapshotAnswer) this.#answered(decodeSnapshotAnswer(body));
+      },
+      onClose: (error) => {
+        this.#fail(error ?? new CairnError('UNAVAILABLE', 'the receiver closed the stream'));
       },
     });
   }
@@ -68,12 +54,12 @@ export class SessionSnapshotChannel implements SnapshotChannel {
   async chunk(rows: Buffer): Promise<void> {
     this.#throwIfClosed();
     if (rows.length > MESSAGE_BYTES_MAX) throw tooLong('a chunk of the snapshot', rows.length);
-    if (this.#session.send(FrameType.snapshotChunk, [rows])) return;
-    await new Promise<void>((resolve) => {
-      this.#onDrain = resolve;
-    });
-    this.#onDrain = undefined;
-    this.#throwIfClosed();
+    while (!this.#window.tryTakeOrAlone(rows.length)) {
+      await this.#nextWritten();
+      this.#throwIfClosed();
+    }
+    this.#unwritten.push(rows.length);
+    this.#session.send(FrameType.snapshotChunk, [rows]);
   }
 
   end(chunks: number): Promise<SnapshotAnswer> {
@@ -91,19 +77,48 @@ export class SessionSnapshotChannel implements SnapshotChannel {
     if (this.#closedWith !== undefined) throw this.#closedWith;
   }
 
-  #answered(answer: SnapshotAnswer | Error): void {
-    const waiting = this.#onAnswer;
-    this.#onAnswer = undefined;
-    waiting?.(answer);
+  #fail(error: Error): void {
+    this.#closedWith ??= error;
+    this.#onAnswer?.(this.#closedWith);
+    this.#onWritten?.();
+  }
+
+  #answered(answer: SnapshotAnswer): void {
+    if (answer.type === 'written') {
+      const bytes = this.#unwritten.shift();
+      if (bytes === undefined)
+        throw new CairnError('CORRUPTION', 'the receiver answers a chunk that was not sent');
+      this.#window.give(bytes);
+      this.#onWritten?.();
+    } else if (this.#onAnswer !== undefined) {
+      this.#onAnswer(answer);
+    } else if (answer.type === 'refused') {
+      this.#fail(new CairnError('UNAVAILABLE', `the receiver gave the snapshot up: ${answer.reason}`));
+    }
+  }
+
+  /** Resolves with the next chunk that is on the receiver's disk, or when the session has ended. */
+  #nextWritten(): Promise<void> {
+    return new Promise((resolve) => {
+      const timer = this.#clock.setTimer(ANSWER_TIMEOUT_MS, () => {
+        this.#fail(new CairnError('DEADLINE_EXCEEDED', 'the receiver writes nothing'));
+      });
+      this.#onWritten = () => {
+        this.#onWritten = undefined;
+        timer.cancel();
+        resolve();
+      };
+    });
   }
 
   #nextAnswer(): Promise<SnapshotAnswer> {
     this.#throwIfClosed();
     return new Promise((resolve, reject) => {
       const timer = this.#clock.setTimer(ANSWER_TIMEOUT_MS, () => {
-        this.#answered(new CairnError('DEADLINE_EXCEEDED', 'the receiver does not answer'));
+        this.#fail(new CairnError('DEADLINE_EXCEEDED', 'the receiver does not answer'));
       });
       this.#onAnswer = (answer) => {
+        this.#onAnswer = undefined;
         timer.cancel();
         if (answer instanceof Error) reject(answer);
         else resolve(answer);
@@ -112,52 +127,73 @@ export class SessionSnapshotChannel implements SnapshotChannel {
   }
 }
 
-/** The receiving end of one snapshot stream: frames are worked on one after the other. */
+/**
+ * The receiving end of one snapshot stream. Frames are worked on one after the other; those that wait are
+ * bounded by the window that senders keep. One snapshot comes by a session, and the session ends with it.
+ */
 export function snapshotReceiverHandlers(
-  session: Session,
+  session: ChannelSession,
   from: StoreId,
-  store: Store,
+  receiver: Pick<SnapshotReceiver, 'begin'>,
   failed: (error: unknown) => void,
 ): SessionHandlers {
+  const waiting = new BoundedBytes({ name: 'chunks of a snapshot', limit: SNAPSHOT_WINDOW_BYTES });
   let incoming: IncomingSnapshot | undefined;
+  let hasBegun = false;
+  let isOver = false;
   let work: Promise<void> = Promise.resolve();
-  let isBroken = false;
   const answer = (what: SnapshotAnswer): void => {
     session.send(FrameType.snapshotAnswer, [encodeSnapshotAnswer(what)]);
   };
+  /** What was going on ends first; then the spool goes, and the place is free. */
+  const end = (): void => {
+    isOver = true;
+    work = work
+      .then(() => incoming?.abandon())
+      .catch((error: unknown) => {
+        failed(error);
+      });
+  };
+  const give = (error: unknown): void => {
+    if (isOver) return;
+    failed(error);
+    answer({ type: 'refused', reason: messageOf(error) });
+    end();
+    session.close();
+  };
   const handle = async (type: FrameType, body: Buffer): Promise<void> => {
     if (type === FrameType.snapshotBegin) {
-      incoming = await store.snapshotReceiver.begin(body);
+      if (hasBegun) throw new CairnError('FAILED_PRECONDITION', 'a second snapshot on one session');
+      hasBegun = true;
+      incoming = await receiver.begin(body, from, give);
       answer({ type: 'accepted' });
       return;
     }
     if (incoming === undefined) throw new CairnError('CORRUPTION', 'rows before the header of a snapshot');
     if (type === FrameType.snapshotChunk) {
       await incoming.chunk(body);
+      answer({ type: 'written' });
     } else if (type === FrameType.snapshotEnd) {
-      const message = await incoming.finish(new ByteReader(body).varint());
-      store.stepMessage(from, incoming.header.rangeId, message);
+      await incoming.finish(new ByteReader(body).varint());
       answer({ type: 'received' });
     }
   };
-  const give = async (error: unknown): Promise<void> => {
-    if (isBroken) return;
-    isBroken = true;
-    failed(error);
-    answer({ type: 'refused', reason: messageOf(error) });
-    session.close();
-    await incoming?.abandon();
-  };
   return {
     onFrame: (type, body) => {
-      work = work.then(() => (isBroken ? undefined : handle(type, body))).catch(give);
+      if (isOver) return;
+      if (!waiting.tryTakeOrAlone(body.length)) {
+        give(waiting.refusal(body.length));
+        return;
+      }
+      work = work
+        .then(async () => {
+          if (!isOver) await handle(type, body);
+          waiting.give(body.length);
+        })
+        .catch(give);
     },
     onClose: () => {
-      work = work
-        .then(() => incoming?.abandon())
-        .catch((error: unknown) => {
-          failed(error);
-        });
+      if (!isOver) end();
     },
   };
 }

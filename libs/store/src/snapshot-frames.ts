@@ -15,17 +15,29 @@ export interface SnapshotHeader {
   readonly term: Term;
   readonly meta: SnapshotMeta;
   readonly descriptor: RangeDescriptor;
+  /** About how many bytes of rows follow: what the engine of the sender takes for them. */
+  readonly rowBytes: number;
   readonly volatileState: Uint8Array;
 }
 
-/** How the receiver answers: it takes it, it does not, or it has installed it. */
+/**
+ * How the receiver answers: it takes the snapshot, it does not, it has the next chunk on its disk, or it has
+ * the whole.
+ */
 export type SnapshotAnswer =
   | { readonly type: 'accepted' }
   | { readonly type: 'refused'; readonly reason: string }
-  | { readonly type: 'received' };
+  | { readonly type: 'received' }
+  | { readonly type: 'written' };
 
-const FORMAT = 1;
-const ANSWERS: readonly SnapshotAnswer['type'][] = ['accepted', 'refused', 'received'];
+/** Bytes of chunks that may be on their way: sent and not answered with `written`. A larger one goes alone. */
+export const SNAPSHOT_WINDOW_BYTES = 4 * 1024 * 1024;
+
+/** Format 1 had no `rowBytes`, and its chunks were not answered. */
+const FORMAT = 2;
+const ANSWERS: readonly SnapshotAnswer['type'][] = ['accepted', 'refused', 'received', 'written'];
+/** Of the sentence in a refusal. */
+const REASON_CHARS_MAX = 1000;
 
 /** With a checksum in front: the receiver keeps it on disk until the rows are in place. */
 export function encodeSnapshotHeader(header: SnapshotHeader): Buffer {
@@ -40,6 +52,7 @@ export function encodeSnapshotHeader(header: SnapshotHeader): Buffer {
   writer.varint(header.meta.term);
   writeConfigState(writer, header.meta.config);
   writeDescriptor(writer, header.descriptor);
+  writer.varint(header.rowBytes);
   writer.bytes(header.volatileState);
   return sealed(writer);
 }
@@ -67,9 +80,11 @@ export function decodeSnapshotHeader(bytes: Uint8Array): SnapshotHeader {
   const lastTerm = reader.varint48() as Term;
   const config = readConfigState(reader);
   const descriptor = readDescriptor(reader);
+  const rowBytes = reader.varint();
   const volatileState = Buffer.from(reader.bytes());
   reader.expectEnd();
-  return { rangeId, from, to, term, meta: { index, term: lastTerm, config }, descriptor, volatileState };
+  const meta = { index, term: lastTerm, config };
+  return { rangeId, from, to, term, meta, descriptor, rowBytes, volatileState };
 }
 
 /** Rows with a checksum in front. */
@@ -103,7 +118,7 @@ export function decodeSnapshotRows(bytes: Buffer): EngineRow[] {
 export function encodeSnapshotAnswer(answer: SnapshotAnswer): Buffer {
   const writer = new ByteWriter(64);
   writer.u8(ANSWERS.indexOf(answer.type));
-  writer.string(answer.type === 'refused' ? answer.reason : '');
+  writer.string(answer.type === 'refused' ? answer.reason.slice(0, REASON_CHARS_MAX) : '');
   return writer.take();
 }
 

@@ -2,13 +2,14 @@ import { expect, it } from '@jest/globals';
 import { rangeId, replicaId, storeId, type LogIndex, type RangeDescriptor, type Term } from '@cairn/base';
 import { ByteWriter } from '@cairn/codec';
 import { MemoryEngine } from '@cairn/engine';
-import { noopLogger } from '@cairn/ports';
-import type { RangeLog } from '@cairn/raft-log';
-import { SimDisk, SimRng } from '@cairn/runtime-sim';
+import { noopLogger, noopMetrics, type Disk, type DiskFile, type DiskOpenOptions } from '@cairn/ports';
+import { openRaftLog, type RaftLog, type RangeLog } from '@cairn/raft-log';
+import { SimDisk, SimRng, SimScheduler } from '@cairn/runtime-sim';
 
 import type { CheckpointState } from './checkpoint-state.js';
 import { encodeSnapshotHeader, encodeSnapshotRows } from './snapshot-frames.js';
 import { SnapshotReceiver, type SnapshotReceiverParts } from './snapshot-receive.js';
+import { SpoolWriter } from './snapshot-spool.js';
 import type { StateMachine } from './state-machine.js';
 
 const PATH = '/data/snapshots/7-9-1.spool';
@@ -20,8 +21,18 @@ const DESCRIPTOR: RangeDescriptor = {
   replicas: [{ replicaId: replicaId(3), storeId: storeId(1), role: 'voter' }],
 };
 
-function spoolBytes(): Buffer {
-  const header = encodeSnapshotHeader({
+const SPAN = { start: Buffer.from('a'), end: Buffer.from('z') };
+const INSTALLING: CheckpointState = {
+  replicaId: replicaId(3),
+  descriptor: undefined,
+  config: { voters: [], outgoing: [], learners: [], learnersNext: [] },
+  confVersionSeen: 0,
+  // As it was called before the directory was moved.
+  installing: PATH.replace('/data', '/before'),
+};
+
+function headerBytes(): Buffer {
+  return encodeSnapshotHeader({
     rangeId: DESCRIPTOR.rangeId,
     from: replicaId(4),
     to: replicaId(3),
@@ -32,12 +43,25 @@ function spoolBytes(): Buffer {
       config: { voters: [replicaId(3)], outgoing: [], learners: [], learnersNext: [] },
     },
     descriptor: DESCRIPTOR,
+    rowBytes: 8,
     volatileState: Buffer.from('volatile'),
   });
+}
+
+function spoolBytes(): Buffer {
   const writer = new ByteWriter(256);
-  writer.bytes(header);
+  writer.bytes(headerBytes());
   writer.bytes(encodeSnapshotRows([[Buffer.from('key'), Buffer.from('value')]]));
   return writer.take();
+}
+
+function receiverOn(disk: Disk, engine: MemoryEngine, log: RaftLog | undefined): SnapshotReceiver {
+  const parts: Partial<SnapshotReceiverParts> = {
+    ...{ disk, engine, directory: '/data/snapshots', logger: noopLogger },
+    ...(log === undefined ? {} : { log }),
+    machineFor: () => ({ spans: () => [SPAN] }) as unknown as StateMachine,
+  };
+  return new SnapshotReceiver(parts as SnapshotReceiverParts);
 }
 
 /** Takes up the installation of a spool with one bit flipped. */
@@ -49,26 +73,77 @@ async function failureOf(position: number): Promise<unknown> {
   await file.write([spoolBytes()], 0);
   await file.sync();
   medium.flipBit(PATH, position, 2);
-  const span = { start: Buffer.from('a'), end: Buffer.from('z') };
-  const parts: Partial<SnapshotReceiverParts> = {
-    disk,
-    engine: new MemoryEngine(),
-    logger: noopLogger,
-    machineFor: () => ({ spans: () => [span] }) as unknown as StateMachine,
-  };
-  const receiver = new SnapshotReceiver(parts as SnapshotReceiverParts);
-  const state: CheckpointState = {
-    replicaId: replicaId(3),
-    descriptor: undefined,
-    config: { voters: [], outgoing: [], learners: [], learnersNext: [] },
-    confVersionSeen: 0,
-    installing: PATH,
-  };
-  return receiver.finishInstallation({} as RangeLog, state).catch((error: unknown) => error);
+  const receiver = receiverOn(disk, new MemoryEngine(), undefined);
+  return receiver.finishInstallation({} as RangeLog, INSTALLING).catch((error: unknown) => error);
 }
 
 it('never installs a spool that has rotted, and names it', async () => {
   for (let position = 0; position < spoolBytes().length; position += 1) {
     expect(await failureOf(position)).toMatchObject({ code: 'CORRUPTION', details: { path: PATH } });
   }
+});
+
+it('reads a spool of any length in pieces of one chunk, and writes it in batches', async () => {
+  const medium = new SimDisk(new SimRng(1));
+  const disk = medium.attach();
+  await disk.makeDirectory('/data/snapshots');
+  const file = await disk.open(PATH, { mode: 'write' });
+  const writer = new SpoolWriter(file);
+  await writer.part(headerBytes());
+  const chunks = 50;
+  for (let chunk = 0; chunk < chunks; chunk += 1) {
+    const key = Buffer.from(`k${String(chunk).padStart(4, '0')}`);
+    await writer.part(encodeSnapshotRows([[key, Buffer.alloc(1024 * 1024)]]));
+  }
+  await writer.close();
+  let longestRead = 0;
+  const watched: Disk = Object.assign(Object.create(disk) as Disk, {
+    open: async (path: string, options: DiskOpenOptions) => {
+      const opened = await disk.open(path, options);
+      return Object.assign(Object.create(opened) as DiskFile, {
+        size: () => opened.size(),
+        close: () => opened.close(),
+        read: (position: number, length: number) => {
+          longestRead = Math.max(longestRead, length);
+          return opened.read(position, length);
+        },
+      });
+    },
+    remove: (path: string) => disk.remove(path),
+  });
+  let largestBatch = 0;
+  const engine = new MemoryEngine({
+    beforeWrite: (bytes) => {
+      largestBatch = Math.max(largestBatch, bytes);
+    },
+  });
+  const log = await openRaftLog({
+    ...{ disk, directory: '/data/log', logger: noopLogger, metrics: noopMetrics },
+    clock: new SimScheduler().clockFor('test'),
+  });
+  const receiver = receiverOn(watched, engine, log);
+  await receiver.finishInstallation(log.range(rangeId(7)), INSTALLING);
+  expect(longestRead).toBeLessThan(1.1 * 1024 * 1024);
+  expect(largestBatch).toBeLessThan(2.1 * 1024 * 1024);
+  const iterator = engine.iterate(SPAN);
+  let rows = 0;
+  for (let more = await iterator.next(1000); more.length > 0; more = await iterator.next(1000))
+    rows += more.length;
+  expect(rows).toBe(chunks);
+  expect(medium.paths()).not.toContain(PATH);
+});
+
+it('says which spool is gone or cut short', async () => {
+  const medium = new SimDisk(new SimRng(1));
+  const disk = medium.attach();
+  await disk.makeDirectory('/data/snapshots');
+  const receiver = receiverOn(disk, new MemoryEngine(), undefined);
+  const failure = (): Promise<unknown> =>
+    receiver.finishInstallation({} as RangeLog, INSTALLING).catch((error: unknown) => error);
+  expect(await failure()).toMatchObject({ code: 'CORRUPTION', details: { path: PATH, offset: 0 } });
+  const file = await disk.open(PATH, { mode: 'write' });
+  expect(await failure()).toMatchObject({ code: 'CORRUPTION', details: { path: PATH, offset: 0 } });
+  const bytes = spoolBytes();
+  await file.write([bytes.subarray(0, bytes.length - 1)], 0);
+  expect(await failure()).toMatchObject({ code: 'CORRUPTION', details: { path: PATH } });
 });

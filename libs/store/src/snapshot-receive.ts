@@ -1,7 +1,14 @@
-import { assert, CairnError, type LogIndex, type RangeDescriptor, type RangeId } from '@cairn/base';
-import { ByteReader, ByteWriter } from '@cairn/codec';
-import type { KvEngine } from '@cairn/engine';
-import { readWholeFile, type Disk, type DiskFile, type Logger } from '@cairn/ports';
+import {
+  assert,
+  CairnError,
+  messageOf,
+  type LogIndex,
+  type RangeDescriptor,
+  type RangeId,
+  type StoreId,
+} from '@cairn/base';
+import type { EngineBatch, KvEngine } from '@cairn/engine';
+import type { Clock, Disk, Logger, Timer } from '@cairn/ports';
 import type { Message, SnapshotMeta } from '@cairn/raft';
 import type { RangeLog, RaftLog } from '@cairn/raft-log';
 
@@ -9,35 +16,47 @@ import type { Applier } from './applier.js';
 import { encodeCheckpointState, type CheckpointState } from './checkpoint-state.js';
 import type { Replica } from './replica.js';
 import { decodeSnapshotHeader, decodeSnapshotRows, type SnapshotHeader } from './snapshot-frames.js';
-import type { StateMachine } from './state-machine.js';
+import { SpoolReader, SpoolWriter } from './snapshot-spool.js';
+import type { EngineSpan, StateMachine } from './state-machine.js';
 import type { StoreConfig } from './store-config.js';
 import type { StoreMetrics } from './store-metrics.js';
 
 const WRITE_BATCH_BYTES = 1024 * 1024;
+/** While a spool grows, the space that is left is looked at this often. */
+const SPACE_CHECK_BYTES = 16 * 1024 * 1024;
 
 export interface SnapshotReceiverParts {
   readonly directory: string;
   readonly disk: Disk;
+  readonly clock: Clock;
   readonly engine: KvEngine;
   readonly log: RaftLog;
   readonly applier: Applier;
   readonly config: StoreConfig;
   readonly logger: Logger;
   readonly metrics: StoreMetrics;
-  /** Why the snapshot has no place here, if it has none: its span is taken, or its replica was removed. */
-  refuses(header: SnapshotHeader): string | undefined;
+  /** Why the snapshot has no place here, if it has none: see `refusalOf`. */
+  refuses(header: SnapshotHeader, from: StoreId): string | undefined;
+  /** Steps the message into the core of its replica; whether the core asks for the snapshot to be installed. */
+  step(from: StoreId, rangeId: RangeId, message: Message & { type: 'snapshot' }): boolean;
   machineFor(descriptor: RangeDescriptor): StateMachine;
+  /** Where the rows of such a range are. */
+  spansOf(descriptor: RangeDescriptor): readonly EngineSpan[];
 }
 
-/** A snapshot on its way in. */
+/** A snapshot on its way in. Calls follow one another. */
 export interface IncomingSnapshot {
-  readonly header: SnapshotHeader;
-  /** Adds one chunk to the spool; throws CORRUPTION when it is damaged. */
+  /** Adds one chunk to the spool; throws CORRUPTION when it is damaged or has rows of another range. */
   chunk(rows: Buffer): Promise<void>;
-  /** The stream is complete: makes the spool durable and answers the message to step into the core. */
-  finish(chunks: number): Promise<Message>;
-  /** The stream broke: forgets it. */
+  /** The stream is complete: makes the spool durable and offers the snapshot to the core. */
+  finish(chunks: number): Promise<void>;
+  /** The stream ended, however: what the core has not taken is removed, and the place is free. */
   abandon(): Promise<void>;
+}
+
+interface Spool {
+  readonly header: SnapshotHeader;
+  readonly path: string;
 }
 
 /**
@@ -45,86 +64,100 @@ export interface IncomingSnapshot {
  * over after a crash: spool and sync, mark the replica as installing, delete the span, write the rows, flush
  * the engine, then move log and checkpoint with one log write. Until that the replica has its old log and
  * serves nothing.
+ *
+ * A stream has one of `snapshotReceivesMax` places for as long as it makes progress and stays below its
+ * bounds: `snapshotBytesMax`, and the space on the disk.
  */
 export class SnapshotReceiver {
   readonly #parts: SnapshotReceiverParts;
   #receiving = 0;
   /** Streams begun in this life; part of the spools' names. */
   #streams = 0;
-  /** Complete spools whose message is on its way through the core. */
-  readonly #spools = new Map<RangeId, { readonly header: SnapshotHeader; readonly path: string }>();
+  /** Complete spools that the core has accepted and the next turn installs: one for each range. */
+  readonly #spools = new Map<RangeId, Spool>();
 
   constructor(parts: SnapshotReceiverParts) {
     this.#parts = parts;
   }
 
-  /** Accepts a stream. Throws RESOURCE_EXHAUSTED or FAILED_PRECONDITION with the reason for the sender. */
-  async begin(headerBytes: Buffer): Promise<IncomingSnapshot> {
+  /**
+   * Accepts a stream of a session of the store `from`; `stalled` is told when it has made too little
+   * progress. Throws RESOURCE_EXHAUSTED, FAILED_PRECONDITION or DISK_FULL with the reason for the sender.
+   */
+  async begin(
+    headerBytes: Buffer,
+    from: StoreId,
+    stalled: (error: CairnError) => void,
+  ): Promise<IncomingSnapshot> {
+    const { config, disk, directory, metrics } = this.#parts;
     const header = decodeSnapshotHeader(headerBytes);
-    if (this.#receiving >= this.#parts.config.snapshotReceivesMax) {
-      this.#parts.metrics.snapshot('refused');
+    if (this.#receiving >= config.snapshotReceivesMax) {
+      metrics.snapshot('refused');
       throw new CairnError('RESOURCE_EXHAUSTED', 'another snapshot is being received');
     }
-    const reason = this.#parts.refuses(header);
-    if (reason !== undefined) {
-      this.#parts.metrics.snapshot('refused');
-      throw new CairnError('FAILED_PRECONDITION', reason);
-    }
+    this.#throwIfRefused(header, from);
     this.#receiving += 1;
     this.#streams += 1;
     // Never the name of a spool that is being installed: a sender that heard no answer sends the same
     // snapshot again.
-    const path = `${this.#parts.directory}/${header.rangeId}-${header.meta.index}-${this.#streams}.spool`;
-    try {
-      await this.#parts.disk.remove(path);
-      const file = await this.#parts.disk.open(path, { mode: 'write' });
-      const writer = new SpoolWriter(file);
-      await writer.part(headerBytes);
-      return this.#incoming(header, path, writer);
-    } catch (error) {
+    const path = `${directory}/${header.rangeId}-${header.meta.index}-${this.#streams}.spool`;
+    const incoming = new Incoming(this.#parts, { header, path, from, stalled }, () => {
       this.#receiving -= 1;
+    });
+    try {
+      await incoming.throwIfNoSpace(header.rowBytes);
+      await disk.remove(path);
+      await incoming.open(headerBytes);
+    } catch (error) {
+      await incoming.abandon();
       throw error;
     }
+    return {
+      chunk: (rows) => incoming.chunk(rows),
+      finish: async (announced) => {
+        await incoming.complete(announced);
+        // Much may have changed while the rows came in. From here on nothing waits: the core decides.
+        this.#throwIfRefused(header, from);
+        if (this.#offer(header, path, from)) await incoming.handOver();
+        else await incoming.abandon();
+      },
+      abandon: () => incoming.abandon(),
+    };
   }
 
-  #incoming(header: SnapshotHeader, path: string, writer: SpoolWriter): IncomingSnapshot {
-    let chunks = 0;
-    let isOver = false;
-    const over = async (): Promise<void> => {
-      if (isOver) return;
-      isOver = true;
-      this.#receiving -= 1;
-      await writer.close();
-    };
-    return {
-      header,
-      chunk: async (rows) => {
-        decodeSnapshotRows(rows);
-        chunks += 1;
-        await writer.part(rows);
-      },
-      finish: async (announced) => {
-        if (announced !== chunks) {
-          throw new CairnError('CORRUPTION', `snapshot of ${announced} chunks arrived with ${chunks}`);
-        }
-        await writer.sync();
-        await this.#parts.disk.syncDirectory(this.#parts.directory);
-        await over();
-        // The replica may have been removed while the rows came in; the spool of its successor is not for it.
-        const reason = this.#parts.refuses(header);
-        if (reason !== undefined) {
-          await this.#parts.disk.remove(path);
-          throw new CairnError('FAILED_PRECONDITION', reason);
-        }
-        this.#spools.set(header.rangeId, { header, path });
-        return { type: 'snapshot', from: header.from, to: header.to, term: header.term, meta: header.meta };
-      },
-      abandon: async () => {
-        if (isOver) return;
-        await over();
-        await this.#parts.disk.remove(path);
-      },
-    };
+  #throwIfRefused(header: SnapshotHeader, from: StoreId): void {
+    const reason = this.#parts.refuses(header, from);
+    if (reason === undefined) return;
+    this.#parts.metrics.snapshot('refused');
+    throw new CairnError('FAILED_PRECONDITION', reason);
+  }
+
+  /** Whether the core takes it: then its `Ready` asks for `install`. */
+  #offer(header: SnapshotHeader, path: string, from: StoreId): boolean {
+    const { rangeId, from: sender, to, term, meta } = header;
+    if (this.#spools.has(rangeId)) return false;
+    this.#spools.set(rangeId, { header, path });
+    let isTaken = false;
+    try {
+      isTaken = this.#parts.step(from, rangeId, { type: 'snapshot', from: sender, to, term, meta });
+    } finally {
+      if (!isTaken) this.#spools.delete(rangeId);
+    }
+    return isTaken;
+  }
+
+  /** The replica is gone before its core could ask for the installation. */
+  forget(rangeId: RangeId): void {
+    const spool = this.#spools.get(rangeId);
+    if (spool === undefined) return;
+    this.#spools.delete(rangeId);
+    this.#parts.disk.remove(spool.path).catch((error: unknown) => {
+      // The next start removes it.
+      this.#parts.logger.warn('spool of a snapshot not removed', {
+        path: spool.path,
+        reason: messageOf(error),
+      });
+    });
   }
 
   /**
@@ -188,16 +221,17 @@ export class SnapshotReceiver {
    */
   async finishInstallation(log: RangeLog, state: CheckpointState): Promise<CheckpointState> {
     assert(state.installing !== undefined, 'nothing to finish');
-    const { disk, engine } = this.#parts;
-    const spool = await readWholeFile(disk, state.installing);
-    const header = fromSpool(state.installing, () => decodeSnapshotHeader(new ByteReader(spool).bytes()));
+    const { disk, directory, engine } = this.#parts;
+    // The directory may have been moved since.
+    const path = `${directory}/${state.installing.slice(state.installing.lastIndexOf('/') + 1)}`;
+    const header = await this.#headerOf(path);
     if (state.descriptor !== undefined) {
       const before = this.#parts.machineFor(state.descriptor);
       for (const span of before.spans()) await engine.deleteRange(span.start, span.end);
     }
-    await this.#writeRows(state.installing, header, this.#parts.machineFor(header.descriptor));
+    await this.#writeRows(path, header, this.#parts.machineFor(header.descriptor));
     await this.#commit(log, header);
-    await disk.remove(state.installing);
+    await disk.remove(path);
     this.#parts.logger.info('snapshot installed after restart', {
       range: header.rangeId,
       index: header.meta.index,
@@ -214,19 +248,41 @@ export class SnapshotReceiver {
     }
   }
 
+  async #headerOf(path: string): Promise<SnapshotHeader> {
+    const reader = await SpoolReader.open(this.#parts.disk, path);
+    try {
+      const header = await reader.next(decodeSnapshotHeader);
+      return header ?? reader.throwEmpty();
+    } finally {
+      await reader.close();
+    }
+  }
+
+  /**
+   * In bounded pieces: a part of the spool, and a batch of the engine, are in memory at a time. Nobody reads
+   * the rows before the checkpoint has moved.
+   */
   async #writeRows(path: string, header: SnapshotHeader, machine: StateMachine): Promise<void> {
     const { engine, disk } = this.#parts;
     for (const span of machine.spans()) await engine.deleteRange(span.start, span.end);
-    const reader = new ByteReader(await readWholeFile(disk, path));
-    reader.bytes();
+    const reader = await SpoolReader.open(disk, path);
     let batch = engine.newBatch();
-    while (reader.remaining > 0) {
-      const rows = fromSpool(path, () => decodeSnapshotRows(reader.bytes()));
-      for (const [key, value] of rows) batch.put(key, value);
-      if (batch.bytes >= WRITE_BATCH_BYTES) {
-        await engine.write(batch);
-        batch = engine.newBatch();
+    const writeOut = async (full: EngineBatch): Promise<EngineBatch> => {
+      await engine.write(full);
+      return engine.newBatch();
+    };
+    try {
+      await reader.next(decodeSnapshotHeader);
+      for (;;) {
+        const rows = await reader.next(decodeSnapshotRows);
+        if (rows === undefined) break;
+        for (const [key, value] of rows) {
+          batch.put(key, value);
+          if (batch.bytes >= WRITE_BATCH_BYTES) batch = await writeOut(batch);
+        }
       }
+    } finally {
+      await reader.close();
     }
     machine.restoring?.(header.volatileState, batch);
     if (batch.length > 0) await engine.write(batch);
@@ -258,43 +314,143 @@ export class SnapshotReceiver {
   }
 }
 
-/** Decodes a part of a spool that was whole when it was received: damage means that the disk lost it. */
-function fromSpool<Value>(path: string, decode: () => Value): Value {
-  try {
-    return decode();
-  } catch (error) {
-    if (!CairnError.is(error) || error.code !== 'CORRUPTION') throw error;
+interface Stream {
+  readonly header: SnapshotHeader;
+  readonly path: string;
+  readonly from: StoreId;
+  stalled(error: CairnError): void;
+}
+
+/** One stream, from its place among those that are received until the core has its spool or it is removed. */
+class Incoming {
+  readonly #parts: SnapshotReceiverParts;
+  readonly #stream: Stream;
+  readonly #freePlace: () => void;
+  readonly #spans: readonly EngineSpan[];
+  #writer: SpoolWriter | undefined;
+  #progressTimer: Timer | undefined;
+  #chunks = 0;
+  #bytesAtLook = 0;
+  #bytesAtSpaceCheck = 0;
+  /** The disk is at work: what does not arrive meanwhile is not the sender's fault. */
+  #isWriting = false;
+  #state: 'open' | 'complete' | 'over' = 'open';
+
+  constructor(parts: SnapshotReceiverParts, stream: Stream, freePlace: () => void) {
+    this.#parts = parts;
+    this.#stream = stream;
+    this.#freePlace = freePlace;
+    this.#spans = parts.spansOf(stream.header.descriptor);
+  }
+
+  async open(headerBytes: Buffer): Promise<void> {
+    this.#writer = new SpoolWriter(await this.#parts.disk.open(this.#stream.path, { mode: 'write' }));
+    await this.#writer.part(headerBytes);
+    this.#watch();
+  }
+
+  #watch(): void {
+    const { clock, config } = this.#parts;
+    this.#progressTimer = clock.setTimer(config.snapshotProgressMs, () => {
+      if (this.#state !== 'open') return;
+      const bytes = this.#writer?.bytes ?? 0;
+      if (!this.#isWriting && bytes - this.#bytesAtLook < config.snapshotProgressBytes) {
+        this.#stream.stalled(
+          new CairnError(
+            'DEADLINE_EXCEEDED',
+            `${bytes - this.#bytesAtLook} bytes of the snapshot came in ${config.snapshotProgressMs} ms, ` +
+              `${config.snapshotProgressBytes} are the least`,
+          ),
+        );
+        return;
+      }
+      this.#bytesAtLook = bytes;
+      this.#watch();
+    });
+  }
+
+  async throwIfNoSpace(bytes: number): Promise<void> {
+    const { config, directory, disk } = this.#parts;
+    if (bytes > config.snapshotBytesMax) {
+      throw new CairnError(
+        'FAILED_PRECONDITION',
+        `a snapshot of ${bytes} bytes is longer than ${config.snapshotBytesMax}`,
+      );
+    }
+    const free = await disk.freeBytes(directory);
+    if (bytes + config.snapshotFreeBytesMin <= free) return;
     throw new CairnError(
-      'CORRUPTION',
-      `received snapshot damaged: ${path}: ${error.message}. Keep a copy of the directory, then give the node an ` +
-        'empty data directory and let its ranges be rebuilt from their other replicas.',
-      { cause: error, details: { path } },
+      'DISK_FULL',
+      `a snapshot of ${bytes} bytes would leave less than ${config.snapshotFreeBytesMin} of ${free} free bytes`,
     );
+  }
+
+  async chunk(bytes: Buffer): Promise<void> {
+    const writer = this.#writer;
+    if (writer === undefined || this.#state !== 'open') {
+      throw new CairnError('FAILED_PRECONDITION', 'the snapshot has ended');
+    }
+    for (const [key] of decodeSnapshotRows(bytes)) {
+      if (!this.#spans.some((span) => isInside(span, key))) {
+        throw new CairnError(
+          'CORRUPTION',
+          `the snapshot has a row outside range ${this.#stream.header.rangeId}`,
+        );
+      }
+    }
+    const total = writer.bytes + bytes.length;
+    if (total > this.#parts.config.snapshotBytesMax) await this.throwIfNoSpace(total);
+    this.#isWriting = true;
+    try {
+      if (total - this.#bytesAtSpaceCheck >= SPACE_CHECK_BYTES) {
+        this.#bytesAtSpaceCheck = total;
+        await this.throwIfNoSpace(0);
+      }
+      await writer.part(bytes);
+      this.#chunks += 1;
+    } finally {
+      this.#isWriting = false;
+    }
+  }
+
+  /** All chunks came: makes the spool durable. */
+  async complete(announced: number): Promise<void> {
+    const { disk, directory } = this.#parts;
+    if (this.#state !== 'open' || this.#writer === undefined) {
+      throw new CairnError('FAILED_PRECONDITION', 'the snapshot has ended');
+    }
+    if (announced !== this.#chunks) {
+      throw new CairnError('CORRUPTION', `snapshot of ${announced} chunks arrived with ${this.#chunks}`);
+    }
+    this.#state = 'complete';
+    await this.#writer.sync();
+    await disk.syncDirectory(directory);
+  }
+
+  /** The core has it: the file stays. */
+  async handOver(): Promise<void> {
+    if (this.#end()) await this.#writer?.close();
+  }
+
+  async abandon(): Promise<void> {
+    if (!this.#end()) return;
+    try {
+      await this.#writer?.close();
+    } finally {
+      await this.#parts.disk.remove(this.#stream.path);
+    }
+  }
+
+  /** False when it had ended before. */
+  #end(): boolean {
+    if (this.#state === 'over') return false;
+    this.#state = 'over';
+    this.#progressTimer?.cancel();
+    this.#freePlace();
+    return true;
   }
 }
 
-/** Length-prefixed parts, one after the other. */
-class SpoolWriter {
-  readonly #file: DiskFile;
-  #position = 0;
-
-  constructor(file: DiskFile) {
-    this.#file = file;
-  }
-
-  async part(bytes: Buffer): Promise<void> {
-    const prefix = new ByteWriter(8);
-    prefix.varint(bytes.length);
-    const length = prefix.take();
-    await this.#file.write([length, bytes], this.#position);
-    this.#position += length.length + bytes.length;
-  }
-
-  sync(): Promise<void> {
-    return this.#file.sync();
-  }
-
-  close(): Promise<void> {
-    return this.#file.close();
-  }
+function isInside(span: EngineSpan, key: Buffer): boolean {
+  return Buffer.compare(key, span.start) >= 0 && Buffer.compare(key, span.end) < 0;
 }

@@ -31,7 +31,7 @@ export interface SnapshotChannel {
    * Resolves when the receiver has answered the header; rejects when the connection fails or nothing comes.
    */
   begin(header: Buffer): Promise<SnapshotAnswer>;
-  /** Resolves when the network can take more. */
+  /** Resolves when the receiver can take more. */
   chunk(rows: Buffer): Promise<void>;
   /** Ends the stream; resolves with what became of it. */
   end(chunks: number): Promise<SnapshotAnswer>;
@@ -52,7 +52,7 @@ export interface SnapshotSenderParts {
 }
 
 interface SnapshotView {
-  readonly header: SnapshotHeader;
+  readonly header: Omit<SnapshotHeader, 'rowBytes'>;
   readonly spans: readonly EngineSpan[];
   readonly snapshot: EngineSnapshot;
   /** Throws for a row that must not be copied. */
@@ -117,12 +117,14 @@ export class SnapshotSender {
     const { logger } = this.#parts;
     const store = replica.storeOf(to);
     if (store === 0 || !replica.isInitialised || replica.isClosed) return false;
-    const channel = this.#parts.openChannel(store);
+    let channel: SnapshotChannel | undefined;
     let view: SnapshotView | undefined;
     try {
+      channel = this.#parts.openChannel(store);
       view = await this.#takeView(replica, to);
-      replica.snapshotIndexes.add(view.header.meta.index);
-      const answer = await channel.begin(encodeSnapshotHeader(view.header));
+      replica.snapshotHolds.add(view.header.meta);
+      const header = { ...view.header, rowBytes: await this.#rowBytesOf(view.spans) };
+      const answer = await channel.begin(encodeSnapshotHeader(header));
       if (answer.type === 'refused') {
         logger.info('snapshot refused', { range: replica.rangeId, store, reason: answer.reason });
         return false;
@@ -131,16 +133,21 @@ export class SnapshotSender {
       const last = await channel.end(chunks);
       return last.type === 'received';
     } catch (error) {
-      if (CairnError.is(error) && error.code === 'CORRUPTION') this.#parts.damaged(error);
       logger.info('snapshot not sent', { range: replica.rangeId, store, reason: messageOf(error) });
       return false;
     } finally {
-      channel.close();
+      channel?.close();
       if (view !== undefined) {
-        replica.snapshotIndexes.delete(view.header.meta.index);
+        replica.snapshotHolds.delete(view.header.meta);
         view.snapshot.close();
       }
     }
+  }
+
+  async #rowBytesOf(spans: readonly EngineSpan[]): Promise<number> {
+    let bytes = 0;
+    for (const { start, end } of spans) bytes += await this.#parts.engine.approximateBytes(start, end);
+    return Math.round(bytes);
   }
 
   /** The state exactly as of the applied index: taken when no batch is on its way into the engine. */
@@ -198,7 +205,7 @@ export class SnapshotSender {
     for (;;) {
       const more = await this.#read(iterator);
       for (const row of more) {
-        view.check?.(row[0], row[1]);
+        this.#check(view, row);
         rows.push(row);
         bytes += row[0].length + row[1].length;
       }
@@ -214,6 +221,15 @@ export class SnapshotSender {
         if (waitMs > 1) await sleep(clock, waitMs);
       }
       if (isEnd) return chunks;
+    }
+  }
+
+  #check(view: SnapshotView, [key, value]: EngineRow): void {
+    try {
+      view.check?.(key, value);
+    } catch (error) {
+      if (CairnError.is(error) && error.code === 'CORRUPTION') this.#parts.damaged(error);
+      throw error;
     }
   }
 

@@ -36,6 +36,14 @@ export interface StoreConfig {
   readonly snapshotChunkBytes: number;
   /** Bytes per second that one store sends as snapshots. Default 64 MiB. */
   readonly snapshotBytesPerSecond: number;
+  /** A snapshot that is larger is not received. Default 16 GiB. */
+  readonly snapshotBytesMax: number;
+  /** Of the disk, so much stays free when snapshots are received. Default 64 MiB. */
+  readonly snapshotFreeBytesMin: number;
+  /** Within this time (default 30,000) … */
+  readonly snapshotProgressMs: number;
+  /** … so much of a snapshot must arrive, or the stream is given up. Default 4 MiB. */
+  readonly snapshotProgressBytes: number;
   /**
    * Frames received and not yet worked on, bytes, per store. Beyond it raft frames are dropped. Default 128
    * MiB.
@@ -63,6 +71,10 @@ export const DEFAULT_STORE_CONFIG: StoreConfig = {
   snapshotReceivesMax: 1,
   snapshotChunkBytes: 256 * 1024,
   snapshotBytesPerSecond: 64 * 1024 * 1024,
+  snapshotBytesMax: 16 * 1024 * 1024 * 1024,
+  snapshotFreeBytesMin: 64 * 1024 * 1024,
+  snapshotProgressMs: 30_000,
+  snapshotProgressBytes: 4 * 1024 * 1024,
   inboundBytesMax: 128 * 1024 * 1024,
   inboundBytesPerTurn: 8 * 1024 * 1024,
 };

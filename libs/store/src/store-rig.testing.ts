@@ -1,4 +1,5 @@
 import {
+  messageOf,
   rangeId,
   replicaId,
   storeId,
@@ -9,12 +10,13 @@ import {
 import { MemoryEngine, type EngineBatch } from '@cairn/engine';
 import { noopLogger, type Metrics } from '@cairn/ports';
 import type { Entry } from '@cairn/raft';
-import { RaftMessageEncoder } from '@cairn/wire';
+import { RaftMessageEncoder, type Session, type SessionHandlers } from '@cairn/wire';
 import { SimDisk, SimRng, SimScheduler, type SimProcess } from '@cairn/runtime-sim';
 
 import { ENTRY_FORMAT } from './entry-format.js';
 import type { InboundSource } from './inbound.js';
 import type { PeerLinks } from './peer-links.js';
+import { SessionSnapshotChannel, snapshotReceiverHandlers } from './snapshot-channel.js';
 import type { SnapshotChannel } from './snapshot-send.js';
 import type { EngineSpan, ReplicaHandle, StateMachine } from './state-machine.js';
 import { DEFAULT_STORE_CONFIG, type StoreConfig } from './store-config.js';
@@ -110,8 +112,31 @@ export interface RigStore {
   readonly store: Store;
   readonly metrics: RigMetrics;
   machine: RigMachine | undefined;
+  /** Why snapshots to it came to nothing. */
+  readonly notReceived: string[];
   /** What ended it. */
   fatal: CairnError | undefined;
+}
+
+/** A session between two stores that ends at once with both sides; frames take the time that they always do. */
+export function sessionChannel(rig: StoreRig, from: RigStore, to: RigStore): SnapshotChannel {
+  const sides: { sender?: SessionHandlers; receiver?: SessionHandlers } = {};
+  const end = (side: keyof typeof sides): Pick<Session, 'send' | 'close'> => ({
+    send: (type, parts) => {
+      const body = Buffer.concat(parts);
+      rig.scheduler.schedule(DELIVERY_MS, () => sides[side]?.onFrame(type, body));
+      return true;
+    },
+    close: () => sides[side]?.onClose(undefined),
+  });
+  const { snapshotReceiver } = to.store;
+  sides.receiver = snapshotReceiverHandlers(end('sender'), from.id, snapshotReceiver, (error) => {
+    to.notReceived.push(messageOf(error));
+  });
+  return new SessionSnapshotChannel(from.process.clock, (handlers) => {
+    sides.sender = handlers;
+    return end('receiver');
+  });
 }
 
 /** Three stores with one range on virtual time; frames take half a millisecond and none is lost. */
@@ -123,9 +148,8 @@ export class StoreRig {
   /** Frames to and from these stores are lost. */
   readonly cut = new Set<StoreId>();
   readonly #sources = new Map<Store, Map<StoreId, InboundSource>>();
-  openChannel: (from: RigStore, to: StoreId) => SnapshotChannel = () => {
-    throw new Error('no way for snapshots');
-  };
+  openChannel: (from: RigStore, to: StoreId) => SnapshotChannel = (from, to) =>
+    sessionChannel(this, from, this.at(to));
 
   constructor(config: Partial<StoreConfig> = {}, options: Partial<StoreOptions> = {}) {
     this.#config = { ...DEFAULT_STORE_CONFIG, ...config };
@@ -157,6 +181,7 @@ export class StoreRig {
     const process = this.scheduler.startProcess(`store-${id}`);
     const rig: { -readonly [Key in keyof RigStore]: RigStore[Key] } = {
       ...{ id, disk, process, engine, machine: undefined, fatal: undefined, metrics: new RigMetrics() },
+      notReceived: [],
       store: undefined as unknown as Store,
     };
     rig.store = await this.scheduler.settle(
@@ -176,6 +201,7 @@ export class StoreRig {
           rig.machine = new RigMachine(engine);
           return rig.machine;
         },
+        spansOf: () => [SPAN],
         onFatal: (error) => {
           rig.fatal = error;
         },
@@ -234,6 +260,20 @@ export class StoreRig {
     return source;
   }
 
+  at(id: number): RigStore {
+    const found = this.stores.find((one) => one.id === id);
+    if (found === undefined) throw new Error(`no store ${id}`);
+    return found;
+  }
+
+  /** The process dies and comes back on the same disk; its engine loses what it has not flushed. */
+  async restart(id: number): Promise<void> {
+    const { disk, engine, process } = this.at(id);
+    process.kill();
+    disk.crash();
+    this.stores[id - 1] = await this.openOne(storeId(id), disk, engine.crash(new SimRng(`crash-${id}`)));
+  }
+
   get leader(): RigStore {
     const leader = this.stores.find(({ store }) => store.replica(RIG_RANGE)?.isReadyLeader === true);
     if (leader === undefined) throw new Error('nobody leads');
@@ -241,9 +281,9 @@ export class StoreRig {
   }
 
   /** Proposes at the leader; answers whether it was taken. */
-  propose(bytes: number): boolean {
+  propose(bytes: number, fill = 7): boolean {
     const replica = this.leader.store.replica(RIG_RANGE);
-    const result = replica?.propose(Buffer.alloc(bytes, 7));
+    const result = replica?.propose(Buffer.alloc(bytes, fill));
     return result?.type === 'accepted';
   }
 }

@@ -193,6 +193,7 @@ class ThreeStores {
           new CountingMachine(() => {
             this.#applied[id - 1] = (this.#applied[id - 1] ?? 0) + 1;
           }),
+        spansOf: () => [],
         onFatal: (error) => {
           throw error;
         },

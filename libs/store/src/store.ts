@@ -16,7 +16,7 @@ import type { RaftLog } from '@cairn/raft-log';
 
 import { Applier } from './applier.js';
 import { Checkpointer } from './checkpointer.js';
-import { Delivery, misfit } from './delivery.js';
+import { Delivery } from './delivery.js';
 import { groupOf } from './group.js';
 import { InboundQueue, type DeliverMessage, type InboundSource } from './inbound.js';
 import { LeadershipLog } from './leadership-log.js';
@@ -30,12 +30,13 @@ import type { Replica } from './replica.js';
 import { ReplicaChanger, type ChangeReplicasRequest } from './replica-changer.js';
 import { beginEmptyLog, buildReplica, type ReplicaStart } from './replica-factory.js';
 import { ReplicaRemoval } from './replica-removal.js';
+import { refusalOf } from './snapshot-check.js';
 import type { SnapshotHeader } from './snapshot-frames.js';
 import { SnapshotReceiver } from './snapshot-receive.js';
 import { SnapshotSender, type SnapshotChannel } from './snapshot-send.js';
 import { SpanIndex } from './span-index.js';
 import { applySplit, beginLogOfBirth, BIRTH_INDEX, BIRTH_TERM, cutRange, type ChildIds } from './split.js';
-import type { ReplicaGroup, StateMachine } from './state-machine.js';
+import type { EngineSpan, ReplicaGroup, StateMachine } from './state-machine.js';
 import { validateStoreConfig, type StoreConfig } from './store-config.js';
 import { StoreHeartbeats } from './store-heartbeats.js';
 import { StoreMetrics } from './store-metrics.js';
@@ -63,6 +64,8 @@ export interface StoreOptions {
   openSnapshotChannel(to: StoreId): SnapshotChannel;
   /** The state machine of a replica; `isBorn` when its range begins now, with nothing before it. */
   machineFor(descriptor: RangeDescriptor, isBorn: boolean): StateMachine;
+  /** Where in the engine the rows of such a range are; those of its machine. */
+  spansOf(descriptor: RangeDescriptor): readonly EngineSpan[];
   /**
    * The log or the engine failed: nothing may be acknowledged any more, the process must end. Called once.
    */
@@ -158,13 +161,8 @@ export class Store {
     });
     this.#turns.connect(this.#applier);
     this.#checkpointer = new Checkpointer({
-      engine,
-      log,
-      applier: this.#applier,
-      clock,
-      config,
-      logger,
-      metrics: this.#metrics,
+      ...{ engine, log, clock, config, logger },
+      ...{ applier: this.#applier, metrics: this.#metrics },
       replicas: () => this.#replicas.values(),
     });
     this.#sender = new SnapshotSender({
@@ -237,18 +235,15 @@ export class Store {
   }
 
   #newReceiver(): SnapshotReceiver {
-    const { config, disk, engine, logger } = this.#options;
+    const { clock, config, disk, engine, logger } = this.#options;
     return new SnapshotReceiver({
       directory: `${this.#options.directory}/snapshots`,
-      disk,
-      engine,
-      log: this.#log,
-      applier: this.#applier,
-      config,
-      logger,
-      metrics: this.#metrics,
-      refuses: (header) => this.#refusesSnapshot(header),
+      ...{ clock, config, disk, engine, logger },
+      ...{ log: this.#log, applier: this.#applier, metrics: this.#metrics },
+      refuses: (header, from) => this.#refusesSnapshot(header, from),
+      step: (from, rangeId, message) => this.#stepSnapshot(from, rangeId, message),
       machineFor: (descriptor) => this.#options.machineFor(descriptor, false),
+      spansOf: (descriptor) => this.#options.spansOf(descriptor),
     });
   }
 
@@ -411,6 +406,7 @@ export class Store {
     if (replica.isInitialised) this.#spans.remove(replica);
     const wasLeading = replica.isReadyLeader;
     this.#heartbeats.leave(replica);
+    this.#receiver.forget(rangeId);
     this.#removal.begin(replica);
     if (wasLeading) this.#tellLeadership(replica, false);
     this.#options.onReplicaChanged?.(rangeId);
@@ -421,13 +417,13 @@ export class Store {
     return this.#spans.covering(key);
   }
 
-  #refusesSnapshot(header: SnapshotHeader): string | undefined {
-    const { rangeId, to, descriptor } = header;
-    if (this.#removal.isGone(rangeId, to)) return `replica ${to} of range ${rangeId} was removed`;
-    const reason = misfit(this.#replicas.get(rangeId), header, this.storeId);
-    if (reason !== undefined) return reason;
-    const other = this.#overlapping(descriptor);
-    return other === undefined ? undefined : `range ${other.rangeId} here covers part of the span`;
+  #refusesSnapshot(header: SnapshotHeader, from: StoreId): string | undefined {
+    return refusalOf(header, from, {
+      storeId: this.storeId,
+      replica: this.#replicas.get(header.rangeId),
+      isGone: this.#removal.isGone(header.rangeId, header.to),
+      overlaps: this.#overlapping(header.descriptor),
+    });
   }
 
   #overlapping(descriptor: RangeDescriptor): Replica | undefined {
@@ -482,13 +478,14 @@ export class Store {
   }
 
   /**
-   * Steps a message that did not come as a frame (a snapshot whose stream is complete). Throws CORRUPTION for
+   * The stream of a snapshot is complete. Whether the core asks for it to be installed. Throws CORRUPTION for
    * one that no member can have sent.
    */
-  stepMessage(from: StoreId, rangeId: RangeId, message: Message): void {
+  #stepSnapshot(from: StoreId, rangeId: RangeId, message: Message & { type: 'snapshot' }): boolean {
     const refusal = this.#delivery.deliver(from, rangeId, message, undefined);
     if (refusal !== undefined) throw refusal;
     this.#turns.schedule();
+    return this.#replicas.get(rangeId)?.raft.installing === message.meta;
   }
 
   /**

@@ -144,6 +144,7 @@ export class StoresRig {
         this.#options.prepare?.(id, machine);
         return machine;
       },
+      spansOf: () => [],
       onFatal: (error) => void fatal.push(error),
     });
     const store = await scheduler.settle(opening);
@@ -222,7 +223,9 @@ export class StoresRig {
     return {
       begin: async (header) => {
         if (!this.hasSnapshots) return { type: 'refused', reason: 'not in this test' };
-        incoming = await store.snapshotReceiver.begin(header);
+        incoming = await store.snapshotReceiver.begin(header, from, (error) => {
+          throw error;
+        });
         return { type: 'accepted' };
       },
       chunk: async (rows) => {
@@ -230,7 +233,7 @@ export class StoresRig {
       },
       end: async (chunks) => {
         if (incoming === undefined) throw new Error('no header');
-        store.stepMessage(from, incoming.header.rangeId, await incoming.finish(chunks));
+        await incoming.finish(chunks);
         return { type: 'received' };
       },
       close: () => undefined,

@@ -1,7 +1,7 @@
 import { assert, CairnError, messageOf, type RangeId, type StoreId } from '@cairn/base';
 import type { KvEngine } from '@cairn/engine';
 import { descriptorFromMessage } from '@cairn/metadata';
-import { RowCache } from '@cairn/mvcc';
+import { RowCache, versionSpanOf } from '@cairn/mvcc';
 import type { Clock, Disk, Listener, Logger, Metrics, Rng, Timer, Tracer, Transport } from '@cairn/ports';
 import {
   openIdentity,
@@ -286,6 +286,7 @@ export class ShardNode {
       ...(options.logCacheBytes === undefined ? {} : { logCacheBytes: options.logCacheBytes }),
       links,
       openSnapshotChannel: (to) => links.openSnapshotChannel(to),
+      spansOf: ({ startKey, endKey }) => [versionSpanOf(startKey, endKey)],
       machineFor: (descriptor, isBorn) => KvMachine.create(environment, descriptor, isBorn),
       onFatal: (error) => {
         options.onFatal(error);

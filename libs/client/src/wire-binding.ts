@@ -17,7 +17,7 @@ export type {
   RequestId,
   ScanRequest,
 } from '@cairn/wire/gen/cairn/v1/kv.js';
-export { ClusterService, NodeKind } from '@cairn/wire/gen/cairn/v1/cluster.js';
+export { ClusterService, NodeKind, RangeState } from '@cairn/wire/gen/cairn/v1/cluster.js';
 export type {
   ListNodesResponse,
   ListRangesResponse,

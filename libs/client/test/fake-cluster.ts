@@ -8,6 +8,7 @@ import {
 import { encodeStatusDetails, STATUS_DETAILS_KEY } from '../src/errors.js';
 import {
   NodeKind,
+  RangeState,
   type ListRangesResponse,
   type Node,
   type RangeInfo,
@@ -110,6 +111,7 @@ export class FakeCluster {
       bytes: 64 * 1024 * 1024,
       readsPerSecond: 10,
       writesPerSecond: 5.25,
+      state: RangeState.LED,
     }));
   }
 

@@ -282,7 +282,7 @@ describe('heartbeats', () => {
   });
 
   it('show a hole in the key space that stays', async () => {
-    const { cluster, shards } = await joinedCluster();
+    const { cluster, client, shards } = await joinedCluster();
     await beat(cluster, shards, 2);
     const whole = shards[0]?.ranges.get(1)?.descriptor as RangeDescriptorMessage;
     const left = { ...whole, endKey: Buffer.from('m'), version: 2 };
@@ -292,6 +292,12 @@ describe('heartbeats', () => {
     expect(warnings).toEqual([
       expect.objectContaining({ fields: { gaps: 1, conflicts: 0, firstGapHex: '6d' } }),
     ]);
+    // The other ranges of a question are answered all the same, and at once.
+    const keys = [Buffer.from('z'), Buffer.from('a')];
+    const answer = await cluster.clock.until(client.routes({ keys, limit: 0 }, { timeoutMs: 100 }));
+    expect(answer.routes.map(({ descriptor }) => descriptor?.rangeId)).toEqual([1]);
+    const behind = client.routes({ keys: [], fromKey: Buffer.from('n'), limit: 9 }, { timeoutMs: 100 });
+    expect((await cluster.clock.until(behind)).routes).toEqual([]);
   });
 });
 

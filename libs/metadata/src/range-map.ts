@@ -158,21 +158,14 @@ export class RangeMap {
     return entry !== undefined && isBeforeEnd(key, entry.descriptor.endKey) ? entry : undefined;
   }
 
-  /** Up to `limit` ranges without a gap between them, the first one holding the key. */
+  /**
+   * Up to `limit` known ranges from the key on, in key order. Where nothing is known they leave gaps between
+   * them, and before the first.
+   */
   from(key: Uint8Array, limit: number): RangeEntry[] {
-    const found: RangeEntry[] = [];
-    if (this.at(key) === undefined) return found;
-    for (let at = this.#positionAfter(key) - 1; at < this.#index.length && found.length < limit; at += 1) {
-      const entry = this.#index[at] as MutableEntry;
-      const previous = found.at(-1);
-      if (
-        previous !== undefined &&
-        Buffer.compare(previous.descriptor.endKey, entry.descriptor.startKey) !== 0
-      )
-        break;
-      found.push(entry);
-    }
-    return found;
+    const after = this.#positionAfter(key);
+    const first = this.at(key) === undefined ? after : after - 1;
+    return this.#index.slice(first, first + limit);
   }
 
   /** Looks over the whole key space; ranges that were left out get another chance first. */

@@ -14,9 +14,9 @@ const RETRY_AFTER_MS = 200;
 
 /**
  * Where keys live, as far as heartbeats have told; the first ranges while they have told nothing. Each range
- * once.
+ * once, and of what no shard node has reported lately nothing: one range that is gone must not hide others.
  *
- * @throws CairnError UNAVAILABLE when a wanted key is covered by no known range; INVALID_ARGUMENT.
+ * @throws CairnError UNAVAILABLE while the cluster has no range at all; INVALID_ARGUMENT.
  */
 export function findRoutes(
   state: MetadataView,
@@ -26,19 +26,20 @@ export function findRoutes(
   if (request.keys.length > ROUTES_MAX || request.limit > ROUTES_MAX) {
     throw new CairnError('INVALID_ARGUMENT', `at most ${ROUTES_MAX} keys or ranges can be asked for at once`);
   }
-  const routes = new Map<number, Route>();
-  for (const key of request.keys) {
-    const route = routeOf(state, memory, key);
-    routes.set(route.descriptor?.rangeId ?? 0, route);
+  if (memory.ranges.size === 0 && state.bootstrap === undefined) {
+    const message = 'the cluster has no range yet: not enough shard nodes have joined';
+    throw new CairnError('UNAVAILABLE', message, { retryAfterMs: RETRY_AFTER_MS });
   }
+  const routes = new Map<number, Route>();
+  const add = (route: Route | undefined): void => {
+    if (route !== undefined) routes.set(route.descriptor?.rangeId ?? 0, route);
+  };
+  for (const key of request.keys) add(routeOf(state, memory, key));
   if (request.fromKey !== undefined) {
     const limit = request.limit === 0 ? ROUTES_DEFAULT : request.limit;
     const entries = memory.ranges.from(request.fromKey, limit);
-    if (entries.length === 0) {
-      const route = routeOf(state, memory, request.fromKey);
-      routes.set(route.descriptor?.rangeId ?? 0, route);
-    }
-    for (const entry of entries) routes.set(entry.descriptor.rangeId, routeFromEntry(entry));
+    if (entries.length === 0) add(routeOf(state, memory, request.fromKey));
+    for (const entry of entries) add(routeFromEntry(entry));
   }
   const found = [...routes.values()];
   const stores = new Set<number>();
@@ -47,18 +48,13 @@ export function findRoutes(
   return { routes: found, stores: memory.nodes.storeInfos(state).filter((info) => stores.has(info.storeId)) };
 }
 
-function routeOf(state: MetadataView, memory: LeaderMemory, key: Uint8Array): Route {
+/** undefined = no shard node has reported the range of this key lately. */
+function routeOf(state: MetadataView, memory: LeaderMemory, key: Uint8Array): Route | undefined {
   const entry = memory.ranges.at(key);
   if (entry !== undefined) return routeFromEntry(entry);
   const first =
     memory.ranges.size === 0 ? state.bootstrap?.ranges.find((range) => holds(range, key)) : undefined;
-  if (first === undefined) {
-    const message =
-      state.bootstrap === undefined
-        ? 'the cluster has no range yet: not enough shard nodes have joined'
-        : 'no shard node has reported the range of this key lately';
-    throw new CairnError('UNAVAILABLE', message, { retryAfterMs: RETRY_AFTER_MS });
-  }
+  if (first === undefined) return undefined;
   return {
     descriptor: descriptorToMessage(first),
     leaderStoreId: 0,

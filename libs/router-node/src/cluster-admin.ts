@@ -1,6 +1,7 @@
 import { CairnError, messageOf } from '@cairn/base';
 import type { MetadataClient } from '@cairn/metadata';
 import { checkBound, checkKey, compareKeys, invalidField, type KeyValueLimits } from '@cairn/routing';
+import { listedRanges } from './listed-ranges.js';
 import { ShardRpc, SPLIT_KEYS_MAX, type RpcPool } from '@cairn/wire';
 import type { GetRoutesResponse, NodeStatus, Route } from '@cairn/wire/gen/cairn/internal/v1/metadata.js';
 import {
@@ -8,7 +9,6 @@ import {
   type ListRangesResponse,
   type Node,
   type RangeInfo,
-  type ReplicaInfo,
   type Setting,
   type StatusResponse,
 } from '@cairn/wire/gen/cairn/v1/cluster.js';
@@ -18,7 +18,6 @@ const KINDS: Readonly<Record<string, NodeKind>> = {
   shard: NodeKind.SHARD,
   router: NodeKind.ROUTER,
 };
-const ROLES = ['unspecified', 'voter', 'learner', 'incoming', 'outgoing'];
 const RANGES_PER_PAGE_MAX = 1_000;
 /** Of one page: clients accept messages of 4 MiB by default. */
 const PAGE_BYTES_MAX = 3 * 1024 * 1024;
@@ -81,14 +80,16 @@ export class ClusterAdmin {
     const problem = checkBound(start, this.#parts.limits(), 'start');
     if (problem !== undefined) throw problem;
     const wanted = limit === 0 ? RANGES_PER_PAGE_MAX : Math.min(limit, RANGES_PER_PAGE_MAX);
-    const { routes } = await this.#parts.metadata.routes({
+    const answer = await this.#parts.metadata.routes({
       keys: [],
       fromKey: Buffer.from(start),
       limit: wanted,
     });
-    const ranges = withinBytes(routes.flatMap(rangeOf));
-    const isAll = routes.length < wanted && ranges.length === routes.length;
-    return { ranges, nextStart: isAll ? Buffer.alloc(0) : (ranges.at(-1)?.end ?? Buffer.alloc(0)) };
+    const isAll = answer.routes.length < wanted;
+    const all = listedRanges(answer, start, isAll);
+    const ranges = withinBytes(all);
+    const isLast = isAll && ranges.length === all.length;
+    return { ranges, nextStart: isLast ? Buffer.alloc(0) : (ranges.at(-1)?.end ?? Buffer.alloc(0)) };
   }
 
   async settings(): Promise<Setting[]> {
@@ -219,27 +220,4 @@ function withinBytes(ranges: RangeInfo[]): RangeInfo[] {
     return at > 0 && bytes > PAGE_BYTES_MAX;
   });
   return count < 0 ? ranges : ranges.slice(0, count);
-}
-
-function rangeOf(route: Route): RangeInfo[] {
-  const { descriptor } = route;
-  if (descriptor === undefined) return [];
-  return [
-    {
-      rangeId: descriptor.rangeId,
-      start: descriptor.startKey,
-      end: descriptor.endKey,
-      version: descriptor.version,
-      confVersion: descriptor.confVersion,
-      replicas: descriptor.replicas.map((replica): ReplicaInfo => ({
-        replicaId: replica.replicaId,
-        storeId: replica.storeId,
-        role: ROLES[replica.role] ?? 'unspecified',
-      })),
-      leaderStoreId: route.leaderStoreId,
-      bytes: route.bytes,
-      readsPerSecond: route.readsPerSecond,
-      writesPerSecond: route.writesPerSecond,
-    },
-  ];
 }

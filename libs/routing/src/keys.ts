@@ -25,18 +25,18 @@ export function prefixEnd(prefix: Uint8Array): Uint8Array {
   return end;
 }
 
-/** Longer than any key or range boundary (keys are at most 64 KiB by configuration; boundaries are keys). */
-const HIGHEST_BYTES = 4_097;
+/** Longer than any range boundary: those are keys, and no setting lets keys be longer than 32 KiB. */
+const PADDED_BYTES = 32 * 1024 + 1;
 
 /**
  * A key that lies in the range just below the exclusive end: what to ask a directory that only finds ranges
  * by keys they hold. Exact for ends whose last byte is 0; otherwise above every boundary below `end`.
  */
 export function keyBelow(end: Uint8Array): Uint8Array {
-  if (end.length === 0) return new Uint8Array(HIGHEST_BYTES).fill(0xff);
+  if (end.length === 0) return new Uint8Array(PADDED_BYTES).fill(0xff);
   const last = end[end.length - 1] as number;
   if (last === 0) return end.subarray(0, end.length - 1);
-  const key = new Uint8Array(Math.max(HIGHEST_BYTES, end.length)).fill(0xff);
+  const key = new Uint8Array(Math.max(PADDED_BYTES, end.length)).fill(0xff);
   key.set(end);
   key[end.length - 1] = last - 1;
   return key;

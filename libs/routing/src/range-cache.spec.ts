@@ -139,6 +139,16 @@ describe('keys', () => {
     );
   });
 
+  it('names a key above every boundary below an end, however long keys are set to be', () => {
+    const longest = (first: string): Buffer => Buffer.alloc(32 * 1024, 0xff).fill(first, 0, 1);
+    for (const end of [Buffer.from('b'), Buffer.from(''), longest('b')]) {
+      const below = keyBelow(end);
+      expect(isBelowEnd(below, end)).toBe(true);
+      expect(compareKeys(longest('a'), below)).toBeLessThanOrEqual(0);
+    }
+    expect(compareKeys(Buffer.alloc(32 * 1024, 0xff), keyBelow(Buffer.alloc(0)))).toBeLessThan(0);
+  });
+
   it('names a key just below an end', () => {
     fc.assert(
       fc.property(fc.uint8Array({ minLength: 1, maxLength: 6 }), bytes, (end, at) => {

@@ -1,5 +1,5 @@
-import { messageOf } from '@cairn/base';
-import { keyBelow } from './keys.js';
+import { CairnError, messageOf } from '@cairn/base';
+import { compareKeys, keyBelow } from './keys.js';
 import type { MetadataGateway, RoutesAnswer } from './metadata-gateway.js';
 import { isSpan, type RoutedOperation } from './operation.js';
 import type { RouteEntry } from './range-cache.js';
@@ -64,6 +64,8 @@ export class RouteLoader {
       const last = answer.routes.at(-1);
       if (last === undefined || last.descriptor.endKey.length === 0 || answer.routes.length < PREFETCH_PAGE)
         return;
+      if (compareKeys(last.descriptor.endKey, fromKey) <= 0)
+        throw new CairnError('UNAVAILABLE', 'the metadata service lists ranges that do not go on');
       fromKey = last.descriptor.endKey;
     }
   }

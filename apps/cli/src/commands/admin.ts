@@ -1,4 +1,4 @@
-import { NodeKind, type Node, type RangeInfo, type StatusResponse } from '@cairn/client';
+import { NodeKind, RangeState, type Node, type RangeInfo, type StatusResponse } from '@cairn/client';
 import type { Command } from 'commander';
 import { wholeNumberOf, type CommandContext, type RunAction } from '../context.js';
 import { ExitCode, UsageError } from '../exit-codes.js';
@@ -195,6 +195,12 @@ const RANGE_COLUMNS: readonly Column[] = [
   { title: 'epoch', align: 'right' },
 ];
 const KEY_CELL_CHARACTERS = 32;
+const RANGE_STATES: Readonly<Record<RangeState, string>> = {
+  [RangeState.UNSPECIFIED]: 'unknown',
+  [RangeState.LED]: 'led',
+  [RangeState.NO_LEADER]: 'no leader',
+  [RangeState.MISSING]: 'missing',
+};
 
 function registerRanges(program: Command, run: RunAction): void {
   program
@@ -209,7 +215,7 @@ Examples:
   cairn ranges
   cairn ranges --start city/rome --limit 1    the range that holds a key
 
-Replicas are store ids; * leads, (learner) does not vote yet.`,
+Replicas are store ids; * leads, (learner) does not vote yet. A span that no live node reports is listed as missing.`,
     )
     .action(
       run<{ start?: string; limit: string }>(async (context, _args, options) => {
@@ -229,7 +235,8 @@ Replicas are store ids; * leads, (learner) does not vote yet.`,
 }
 
 function rangeJson(range: RangeInfo): unknown {
-  return { ...range, start: jsonBytes(range.start), end: jsonBytes(range.end) };
+  const state = RANGE_STATES[range.state];
+  return { ...range, start: jsonBytes(range.start), end: jsonBytes(range.end), state };
 }
 
 function rangeCells(context: CommandContext, range: RangeInfo): string[] {
@@ -240,7 +247,7 @@ function rangeCells(context: CommandContext, range: RangeInfo): string[] {
     return role === 'voter' ? `${storeId}${mark}` : `${storeId}${mark} (${role})`;
   });
   return [
-    String(range.rangeId),
+    range.rangeId === 0 ? 'missing' : String(range.rangeId),
     key(range.start, '(first)'),
     key(range.end, '(last)'),
     range.leaderStoreId === 0 ? 'none' : String(range.leaderStoreId),

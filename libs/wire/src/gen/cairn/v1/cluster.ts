@@ -30,6 +30,16 @@ export enum NodeKind {
   ROUTER = 3,
 }
 
+export enum RangeState {
+  UNSPECIFIED = 0,
+  /** LED - It has a leader on a live node. */
+  LED = 1,
+  /** NO_LEADER - No live node is known to lead it. */
+  NO_LEADER = 2,
+  /** MISSING - No live node has reported a range for this span: its nodes are down, or it was lost. Without id and replicas. */
+  MISSING = 3,
+}
+
 export interface StatusRequest {
 }
 
@@ -87,17 +97,19 @@ export interface ListRangesResponse {
 }
 
 export interface RangeInfo {
+  /** 0 = missing. */
   rangeId: number;
   start: Buffer;
   end: Buffer;
   version: number;
   confVersion: number;
   replicas: ReplicaInfo[];
-  /** 0 = unknown. */
+  /** 0 = unknown, or its node is down. */
   leaderStoreId: number;
   bytes: number;
   readsPerSecond: number;
   writesPerSecond: number;
+  state: RangeState;
 }
 
 export interface ReplicaInfo {
@@ -813,6 +825,7 @@ function createBaseRangeInfo(): RangeInfo {
     bytes: 0,
     readsPerSecond: 0,
     writesPerSecond: 0,
+    state: 0,
   };
 }
 
@@ -847,6 +860,9 @@ export const RangeInfo: MessageFns<RangeInfo> = {
     }
     if (message.writesPerSecond !== 0) {
       writer.uint32(81).double(message.writesPerSecond);
+    }
+    if (message.state !== 0) {
+      writer.uint32(88).int32(message.state);
     }
     return writer;
   },
@@ -944,6 +960,14 @@ export const RangeInfo: MessageFns<RangeInfo> = {
             message.writesPerSecond = reader.double();
             continue;
           }
+          case 11: {
+            if (tag !== 88) {
+              break;
+            }
+
+            message.state = reader.int32() as any;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -971,6 +995,7 @@ export const RangeInfo: MessageFns<RangeInfo> = {
     message.bytes = object.bytes ?? 0;
     message.readsPerSecond = object.readsPerSecond ?? 0;
     message.writesPerSecond = object.writesPerSecond ?? 0;
+    message.state = object.state ?? 0;
     return message;
   },
 };
@@ -1484,7 +1509,7 @@ export const ClusterService = {
     responseSerialize: (value: ListNodesResponse): Buffer => Buffer.from(ListNodesResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): ListNodesResponse => ListNodesResponse.decode(value),
   },
-  /** Ranges in key order, a page at a time. */
+  /** Ranges in key order, a page at a time, without gaps: a span that no node reports is listed as missing. */
   listRanges: {
     path: "/cairn.v1.Cluster/ListRanges" as const,
     requestStream: false as const,
@@ -1528,7 +1553,7 @@ export const ClusterService = {
 export interface ClusterServer extends UntypedServiceImplementation {
   status: handleUnaryCall<StatusRequest, StatusResponse>;
   listNodes: handleUnaryCall<ListNodesRequest, ListNodesResponse>;
-  /** Ranges in key order, a page at a time. */
+  /** Ranges in key order, a page at a time, without gaps: a span that no node reports is listed as missing. */
   listRanges: handleUnaryCall<ListRangesRequest, ListRangesResponse>;
   /** Cuts ranges so that each given key begins one; keys that already do are ignored. */
   splitRanges: handleUnaryCall<SplitRangesRequest, SplitRangesResponse>;
@@ -1567,7 +1592,7 @@ export interface ClusterClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: ListNodesResponse) => void,
   ): ClientUnaryCall;
-  /** Ranges in key order, a page at a time. */
+  /** Ranges in key order, a page at a time, without gaps: a span that no node reports is listed as missing. */
   listRanges(
     request: ListRangesRequest,
     callback: (error: ServiceError | null, response: ListRangesResponse) => void,

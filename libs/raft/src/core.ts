@@ -84,6 +84,8 @@ export class Core {
   needsFlush = false;
   isStateChanged = false;
   isApplyLoading = false;
+  /** The host takes no committed entries now. */
+  isApplyHeld = false;
   messages: readonly Message[] = NOTHING;
   messagesAfterPersist: readonly Message[] = NOTHING;
   reads: Ready['reads'] = NOTHING;

@@ -188,6 +188,14 @@ export class RaftNode {
   }
 
   /**
+   * While held, no Ready hands out committed entries: they stay in the log, and on the leader in the window of
+   * uncommitted bytes, so that what cannot be applied in time holds the proposals back.
+   */
+  holdCommitted(isHeld: boolean): void {
+    this.#core.isApplyHeld = isHeld;
+  }
+
+  /**
    * Everything of the Readies up to `sequence` is durable. Late and several at once is fine; backwards is
    * ignored.
    */

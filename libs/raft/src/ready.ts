@@ -6,7 +6,7 @@ import { flushReplication, maybeCommit } from './replication.js';
 import type { Entry, HardState, Ready } from './types.js';
 
 function hasCommitted(core: Core): boolean {
-  if (core.isApplyLoading || core.installing !== undefined) return false;
+  if (core.isApplyLoading || core.isApplyHeld || core.installing !== undefined) return false;
   return core.handed < Math.min(core.commit, core.log.durableIndex);
 }
 

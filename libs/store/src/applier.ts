@@ -1,4 +1,4 @@
-import { assert, type LogIndex } from '@cairn/base';
+import { assert, BoundedBytes, type LogIndex } from '@cairn/base';
 import type { EngineBatch, KvEngine } from '@cairn/engine';
 import { EntryKind, type Entry } from '@cairn/raft';
 
@@ -46,6 +46,10 @@ interface AppliedRun {
 export class Applier {
   readonly #parts: ApplierParts;
   #list: Replica[] = [];
+  /** Payload bytes that are committed and that the engine does not hold yet. */
+  readonly #backlog: BoundedBytes;
+  /** Replicas whose cores keep what they have committed; see `holds`. */
+  readonly #held = new Set<Replica>();
   /** Payload bytes of all entries applied since the store was opened. */
   appliedBytes = 0;
   #isBusy = false;
@@ -55,6 +59,41 @@ export class Applier {
 
   constructor(parts: ApplierParts) {
     this.#parts = parts;
+    const limit = parts.config.applyBacklogBytesMax;
+    this.#backlog = new BoundedBytes({ name: 'committed entries that wait for the engine', limit });
+  }
+
+  get backlogBytes(): number {
+    return this.#backlog.used;
+  }
+
+  /** The engine is behind: nothing more is proposed or taken in until it has caught up a little. */
+  get isBehind(): boolean {
+    return this.#backlog.isFull;
+  }
+
+  /**
+   * Whether the core of the replica shall keep what it commits: the engine is behind, or the replica applies
+   * nothing now. It gets a turn when that is over.
+   */
+  holds(replica: Replica): boolean {
+    if (!this.#backlog.isFull && !replica.isApplyBlocked) return false;
+    this.#held.add(replica);
+    return true;
+  }
+
+  /** What waits for the replica will never be applied: it is gone, or a snapshot is beyond it. */
+  forget(replica: Replica): void {
+    this.#backlog.resize(replica.applyQueue.bytes, 0);
+    replica.applyQueue.clear();
+    this.#held.delete(replica);
+  }
+
+  #letGo(): void {
+    if (this.#held.size === 0 || this.#backlog.isFull) return;
+    const held = [...this.#held];
+    this.#held.clear();
+    for (const replica of held) this.#parts.host.enqueue(replica);
   }
 
   /** Committed entries, in log order, right behind those handed in before. */
@@ -66,7 +105,7 @@ export class Applier {
       handed: replica.handedIndex,
     });
     replica.handedIndex = (entries.at(-1) as Entry).index;
-    replica.applyQueue.add(entries);
+    this.#backlog.resize(0, replica.applyQueue.add(entries));
     this.#offer(replica);
   }
 
@@ -80,6 +119,7 @@ export class Applier {
   unblock(replica: Replica): void {
     replica.isApplyBlocked = false;
     this.#offer(replica);
+    this.#letGo();
     this.kick();
   }
 
@@ -184,7 +224,7 @@ export class Applier {
       return undefined;
     }
     const last = queue.at(count - 1);
-    queue.remove(count);
+    queue.remove(count, bytes);
     return { replica, lastIndex: last.index, lastTerm: last.term, bytes, results };
   }
 
@@ -197,7 +237,7 @@ export class Applier {
     replica.exclusiveWork = this.#parts.applyStoreCommand(replica, entry).then(
       () => {
         replica.exclusiveWork = undefined;
-        replica.applyQueue.remove(1);
+        replica.applyQueue.remove(1, entry.payload.length);
         this.#advance(replica, entry.index, entry.term, entry.payload.length);
         this.unblock(replica);
       },
@@ -213,6 +253,7 @@ export class Applier {
     replica.appliedTerm = term;
     replica.appliedBytesSinceCheckpoint += bytes;
     this.appliedBytes += bytes;
+    this.#backlog.resize(bytes, 0);
     if (replica.isClosed) return;
     replica.raft.applied(index);
     if (replica.isLeader && !replica.isReadyLeader && term === replica.term) this.#parts.readyToLead(replica);
@@ -223,6 +264,7 @@ export class Applier {
   #finish(runs: readonly AppliedRun[]): void {
     if (!this.#isStopped) for (const run of runs) this.#finishRun(run);
     this.#isBusy = false;
+    this.#letGo();
     if (this.#betweenBatches.length > 0 && !this.#isStopped) {
       for (const callback of this.#betweenBatches.splice(0)) callback();
     }

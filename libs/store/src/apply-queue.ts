@@ -12,6 +12,8 @@ export class ApplyQueue {
   #entries: readonly Entry[] = NOTHING;
   /** Entries of `#entries` that are gone. */
   #taken = 0;
+  /** Payload bytes that wait. */
+  #bytes = 0;
   /** `#entries`, when it belongs to the queue. */
   #own: Entry[] | undefined;
 
@@ -19,13 +21,25 @@ export class ApplyQueue {
     return this.#entries.length - this.#taken;
   }
 
+  get bytes(): number {
+    return this.#bytes;
+  }
+
   /** The entry that many places behind the first. */
   at(place: number): Entry {
     return this.#entries[this.#taken + place] as Entry;
   }
 
-  /** Keeps the array, which must not change any more. */
-  add(entries: readonly Entry[]): void {
+  /** Keeps the array, which must not change any more. Answers the payload bytes of its entries. */
+  add(entries: readonly Entry[]): number {
+    let bytes = 0;
+    for (const entry of entries) bytes += entry.payload.length;
+    this.#bytes += bytes;
+    this.#keep(entries);
+    return bytes;
+  }
+
+  #keep(entries: readonly Entry[]): void {
     if (this.#entries.length === 0) {
       this.#entries = entries;
       return;
@@ -38,10 +52,11 @@ export class ApplyQueue {
     for (const entry of entries) this.#own.push(entry);
   }
 
-  /** Forgets the first entries. */
-  remove(count: number): void {
+  /** Forgets the first entries, which have so many payload bytes. */
+  remove(count: number, bytes: number): void {
+    this.#bytes -= bytes;
     this.#taken += count;
-    if (this.#taken === this.#entries.length) this.clear();
+    if (this.#taken === this.#entries.length) this.#forgetEntries();
     else if (this.#own !== undefined && this.#taken >= COMPACT_AT && this.#taken * 2 >= this.#own.length) {
       this.#own.splice(0, this.#taken);
       this.#taken = 0;
@@ -49,6 +64,11 @@ export class ApplyQueue {
   }
 
   clear(): void {
+    this.#bytes = 0;
+    this.#forgetEntries();
+  }
+
+  #forgetEntries(): void {
     this.#entries = NOTHING;
     this.#own = undefined;
     this.#taken = 0;

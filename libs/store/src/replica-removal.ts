@@ -69,6 +69,7 @@ export class ReplicaRemoval {
     await new Promise<void>((resolve) => {
       applier.whenBetweenBatches(resolve);
     });
+    applier.forget(replica);
     replica.machine?.closed?.();
     const spans = replica.machine?.spans() ?? [];
     this.#tombstones.begin(rangeId, replicaId, spans);

@@ -40,7 +40,7 @@ function emptyReplica(members: Partial<ConfigState> = {}): Replica {
     host: {
       enqueue: () => undefined,
       proposed: () => undefined,
-      isLogBehind: false,
+      isBehind: false,
       tookIn: () => undefined,
     },
     spans: new SpanIndex(),

@@ -17,8 +17,8 @@ import type { SpanIndex } from './span-index.js';
 import type { ReplicaHandle, StateMachine } from './state-machine.js';
 
 const NO_STORE = 0 as StoreId;
-/** To whoever proposes, a full log is like a full window: it comes again a little later. */
-const LOG_BEHIND: ProposeResult = { type: 'refused', reason: 'too-many-uncommitted' };
+/** To whoever proposes, a full log or backlog is like a full window: it comes again a little later. */
+const BEHIND: ProposeResult = { type: 'refused', reason: 'too-many-uncommitted' };
 /** Members outside the descriptor whose stores are remembered. */
 const CORRESPONDENTS_MAX = 32;
 
@@ -28,8 +28,8 @@ export interface ReplicaHost {
   enqueue(replica: Replica): void;
   /** Its core was given something to do: in its own turn that is seen to, else it is put into the queue. */
   proposed(replica: Replica): void;
-  /** The log's disk is behind: no more entries are taken in. */
-  readonly isLogBehind: boolean;
+  /** The log's disk or the engine is behind: no more entries are taken in. */
+  readonly isBehind: boolean;
   /** The core took in so many bytes of entries. */
   tookIn(replica: Replica, bytes: number): void;
 }
@@ -250,7 +250,7 @@ export class Replica implements ReplicaHandle {
   }
 
   propose(command: Uint8Array): ProposeResult {
-    if (this.#host.isLogBehind && this.isLeader) return LOG_BEHIND;
+    if (this.#host.isBehind && this.isLeader) return BEHIND;
     const result = this.raft.propose(command);
     if (result.type === 'accepted') {
       this.#host.tookIn(this, command.length);

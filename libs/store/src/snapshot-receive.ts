@@ -177,7 +177,7 @@ export class SnapshotReceiver {
     // A split that is half way through would set the applied index back when it ends.
     while (replica.exclusiveWork !== undefined) await replica.exclusiveWork;
     replica.isApplyBlocked = true;
-    replica.applyQueue.clear();
+    this.#parts.applier.forget(replica);
     await new Promise<void>((resolve) => {
       this.#parts.applier.whenBetweenBatches(resolve);
     });

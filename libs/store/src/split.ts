@@ -99,7 +99,14 @@ export async function cutRange(
   }
   const command = planSplit(descriptor, request.keys, request.ids);
   const result = replica.propose(encodeSplitCommand(command));
-  if (result.type === 'refused') throw new CairnError('NOT_LEADER', 'the range is not led here');
+  if (result.type === 'refused') {
+    if (result.reason === 'too-many-uncommitted') {
+      throw new CairnError('RESOURCE_EXHAUSTED', 'the range has too many writes under way', {
+        retryAfterMs: 50,
+      });
+    }
+    throw new CairnError('NOT_LEADER', 'the range is not led here');
+  }
   replica.isFrozen = true;
   while (replica.isFrozen) await sleep(clock, APPLY_POLL_MS);
   if (replica.descriptor.epoch.version !== command.left.epoch.version) {

@@ -15,6 +15,11 @@ export interface StoreConfig {
   readonly turnBudgetMs: number;
   /** Payload bytes that one engine batch applies. Default 4 MiB. */
   readonly applyBatchBytesMax: number;
+  /**
+   * Payload bytes, of all ranges, that are committed and not applied yet. Above it nothing is proposed or
+   * taken in from leaders until the engine has caught up. Default 64 MiB.
+   */
+  readonly applyBacklogBytesMax: number;
   /** A checkpoint (engine flush) is made after this many applied bytes, default 64 MiB … */
   readonly checkpointBytes: number;
   /** … or this long after the first change since the last one. Default 60,000. */
@@ -63,6 +68,7 @@ export const DEFAULT_STORE_CONFIG: StoreConfig = {
   replicasPerTurnMax: 256,
   turnBudgetMs: 8,
   applyBatchBytesMax: 4 * 1024 * 1024,
+  applyBacklogBytesMax: 64 * 1024 * 1024,
   checkpointBytes: 64 * 1024 * 1024,
   checkpointIntervalMs: 60_000,
   logRetentionBytes: 4 * 1024 * 1024,

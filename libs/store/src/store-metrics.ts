@@ -13,6 +13,7 @@ export type DropReason =
   | 'inbound-full'
   | 'garbled'
   | 'log-behind'
+  | 'engine-behind'
   | 'implausible'
   | 'not-a-member'
   | 'too-many-empty';
@@ -29,6 +30,7 @@ export class StoreMetrics {
   readonly #checkpoints: Counter;
   readonly #pauses: Counter;
   readonly #quietReplicas: Gauge;
+  readonly #applyBacklog;
   readonly #inboundBytes: Gauge;
 
   constructor(metrics: Metrics) {
@@ -63,10 +65,19 @@ export class StoreMetrics {
       'cairn_store_quiet_replicas',
       'Replicas that need no ticks and no messages',
     );
+    this.#applyBacklog = metrics.gauge(
+      'cairn_store_apply_backlog_bytes',
+      'Bytes of committed entries that the engine does not hold yet',
+    );
     this.#inboundBytes = metrics.gauge(
       'cairn_store_inbound_bytes',
       'Bytes of raft frames that were received and wait for a turn',
     );
+  }
+
+  /** Committed and not in the engine yet. */
+  applyBacklog(bytes: number): void {
+    this.#applyBacklog.set(bytes);
   }
 
   /** Frames that wait for a turn. */

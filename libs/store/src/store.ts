@@ -366,6 +366,11 @@ export class Store {
     return this.#replicas.values();
   }
 
+  /** Payload bytes that are committed and not applied yet, of all ranges. */
+  get applyBacklogBytes(): number {
+    return this.#applier.backlogBytes;
+  }
+
   /** The promise-based face of a group; undefined when the store has no replica of it. */
   group(rangeId: RangeId): ReplicaGroup | undefined {
     const replica = this.#replicas.get(rangeId);
@@ -638,6 +643,7 @@ export class Store {
 
   #ticked(): void {
     this.#metrics.inboundWaits(this.#inbound.waitingBytes);
+    this.#metrics.applyBacklog(this.#applier.backlogBytes);
     this.#leadershipLog.poll();
     this.#checkpointer.poll()?.catch((error: unknown) => {
       this.#fatal(error);

@@ -114,8 +114,12 @@ export class StoresRig {
 
   static async open(count: number, options: RigOptions = {}): Promise<StoresRig> {
     const rig = new StoresRig(options);
-    for (let at = 1; at <= count; at += 1) await rig.#openStore(storeId(at));
+    await rig.openStores(count);
     return rig;
+  }
+
+  async openStores(count: number): Promise<void> {
+    for (let at = 1; at <= count; at += 1) await this.#openStore(storeId(at));
   }
 
   async #openStore(id: StoreId): Promise<void> {

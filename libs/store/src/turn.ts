@@ -97,6 +97,11 @@ export class TurnLoop implements ReplicaHost {
     return log.stagedBytes + this.#unstagedBytes >= log.stagedBytesMax;
   }
 
+  /** No entries are taken into any core now: the log's disk is behind, or the engine. */
+  get isBehind(): boolean {
+    return this.isLogBehind || this.#applier?.isBehind === true;
+  }
+
   /** A core took entries in; they are staged in the next turn of the replica. */
   tookIn(replica: Replica, bytes: number): void {
     replica.unstagedBytes += bytes;
@@ -122,8 +127,8 @@ export class TurnLoop implements ReplicaHost {
     const { raft, support } = replica;
     const bringsEntries = message.type === 'append' && message.entries.length > 0;
     // As if it were lost: the leader sends it again. Once the core has it, nobody can refuse it any more.
-    if (bringsEntries && this.isLogBehind) {
-      this.#parts.metrics.droppedMessage('log-behind');
+    if (bringsEntries && this.isBehind) {
+      this.#parts.metrics.droppedMessage(this.isLogBehind ? 'log-behind' : 'engine-behind');
       return undefined;
     }
     if (support !== undefined && mayAskForVote(message)) applyContact(replica, support, nowMs);
@@ -216,6 +221,7 @@ export class TurnLoop implements ReplicaHost {
       machine.turn(nowMs);
       this.#current = undefined;
     }
+    raft.holdCommitted(this.#applier?.holds(replica) === true);
     while (raft.hasReady()) this.#handleReady(replica, raft.takeReady());
     this.#staged(replica);
     replica.endTurn();
@@ -247,6 +253,7 @@ export class TurnLoop implements ReplicaHost {
     if (ready.committed.length > 0) {
       replica.machine?.committed?.(ready.committed);
       this.#applier?.enqueue(replica, ready.committed);
+      if (this.#applier?.holds(replica) === true) replica.raft.holdCommitted(true);
     }
     for (const read of ready.reads) {
       if (read.refused) replica.reads.refuse(read.context);

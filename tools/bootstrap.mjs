@@ -39,6 +39,7 @@ const TARGETS = {
   sim: { built: true, run: (argv) => runNode('tools/sim/dist/main.js', argv) },
   fuzz: { built: true, run: (argv) => runNode('tools/fuzz/dist/main.js', argv) },
   soak: { built: true, run: (argv) => runNode('tools/soak/dist/main.js', argv) },
+  explore: { built: true, run: (argv) => runNode('tools/sim/dist/explore/main.js', argv) },
   nemesis: { built: true, run: (argv) => runNode('tools/nemesis/dist/main.js', argv) },
   bench: { built: true, run: (argv) => runNode('tools/bench/dist/main.js', argv) },
   docs: { built: true, run: (argv) => runNode('tools/docs/dist/main.js', argv) },

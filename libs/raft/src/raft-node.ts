@@ -45,11 +45,18 @@ import {
  */
 export type RaftNodeOptions = CoreOptions;
 
+/** All state of a node, for `testing/` only: whoever explores must see what decides what happens next. */
+export let coreOf: (node: RaftNode) => Core;
+
 /**
  * One replica of one Raft group, as a pure state machine: inputs change memory only, everything to be done
  * comes out of `takeReady`. Not reentrant. The README has the loop that a host must run.
  */
 export class RaftNode {
+  static {
+    coreOf = (node) => node.#core;
+  }
+
   readonly #core: Core;
 
   /** Throws CairnError INVALID_ARGUMENT for a configuration that contradicts itself. */

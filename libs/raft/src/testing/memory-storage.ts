@@ -29,6 +29,11 @@ export class MemoryRaftStorage implements RaftStorage {
     return this.#visible.hardState;
   }
 
+  /** What a crash would leave. */
+  get durable(): { readonly hardState: HardState | undefined; readonly entries: readonly Entry[] } {
+    return this.#durable;
+  }
+
   firstIndex(): LogIndex {
     return (this.#visible.previousIndex + 1) as LogIndex;
   }

@@ -12,7 +12,7 @@ export interface Bounds {
   readonly timeouts: number;
   /** Heartbeat intervals that pass at leaders, of all together. */
   readonly heartbeats: number;
-  /** Reads that are asked for at replicas, of all together. */
+  /** Reads that are asked for at leaders, of all together. */
   readonly reads: number;
   /**
    * Whether pre-votes are messages like all others. Otherwise each is granted at once, which leaves out no

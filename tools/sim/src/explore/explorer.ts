@@ -1,6 +1,6 @@
 import { InvariantError } from '@cairn/base';
 
-import type { Bounds } from './bounds.js';
+import { DEFAULT_BOUNDS, type Bounds } from './bounds.js';
 import { faultOf } from './invariants.js';
 import { Locals, namingsOf, OUTSIDE, type Naming, usedOf, type View } from './locals.js';
 import { COUNTED } from './replica.js';
@@ -165,6 +165,15 @@ export class Explorer {
     }
     throw new InvariantError('a state that no step leads to', { next });
   }
+}
+
+/** One exploration in the form of a run of a seed; there is no chance in it, so one seed says all. */
+export function exploreSeed(
+  bounds: Partial<Bounds>,
+): { readonly checker: string; readonly atMs: number; readonly message: string }[] {
+  const { violation } = new Explorer({ ...DEFAULT_BOUNDS, ...bounds }).run();
+  if (violation === undefined) return [];
+  return [{ checker: 'explorer', atMs: 0, message: `${violation.message}, ${violation.trace.length} steps` }];
 }
 
 function isBefore(one: readonly number[], other: readonly number[]): boolean {

@@ -15,7 +15,7 @@ and acknowledgements are durable. Messages arrive in any order, late, several ti
   --crashes N      restarts, all together; what was not synced is lost (${DEFAULT_BOUNDS.crashes})
   --timeouts N     election timeouts that pass at a replica, all together (${DEFAULT_BOUNDS.timeouts})
   --heartbeats N   heartbeat intervals that pass at leaders, all together (${DEFAULT_BOUNDS.heartbeats})
-  --reads N        reads that are asked for, all together (${DEFAULT_BOUNDS.reads})
+  --reads N        reads that are asked for at leaders, all together (${DEFAULT_BOUNDS.reads})
   --pre-votes      pre-votes are messages, too; otherwise each is granted at once
   --states N       keep no more states than this; then it is not exhaustive (${DEFAULT_BOUNDS.statesMax})
   --minutes M      end after so long; then it is not exhaustive

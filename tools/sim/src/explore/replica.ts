@@ -144,8 +144,9 @@ export class ExploredReplica {
       case 'crash':
         // Of one that has promised nothing yet it is nothing new.
         return this.storage.hardState !== undefined;
-      case 'timeout':
       case 'read':
+        return isLeader;
+      case 'timeout':
         return true;
     }
   }
@@ -178,6 +179,8 @@ export class ExploredReplica {
         this.node.propose(new Uint8Array([this.id, this.#proposals]));
         break;
       case 'read': {
+        // A forwarded one that is doubled starts a round each time, without end.
+        if (this.node.role !== 'leader') break;
         this.#count('read');
         const context = this.counts.read;
         if (this.node.readIndex(context)) this.#reads.set(context, input.floor);

@@ -29,6 +29,10 @@ async function runSeed(run: MutantRun, seed: string): Promise<SeedReport> {
     const { runGroupScenario } = await import('../group-scenario.js');
     return runGroupScenario({ seed, ...run });
   }
+  if (run.type === 'explore') {
+    const { exploreSeed } = await import('../explore/explorer.js');
+    return { seed, virtualMs: 0, violations: exploreSeed(run.bounds) };
+  }
   const { runScenario } = await import('../scenario.js');
   const { violations, virtualMs } = await runScenario({
     ...run,

@@ -1,7 +1,11 @@
+import type { Bounds } from '../explore/bounds.js';
 import type { ClusterShape } from '../scenario.js';
 import type { FaultKind } from '../nemesis.js';
 
-/** How a defect is looked for: the whole cluster, or many replicas of one group over a network that loses. */
+/**
+ * How a defect is looked for: the whole cluster, many replicas of one group over a network that loses, or all
+ * states of a group within bounds.
+ */
 export type MutantRun =
   | {
       readonly type: 'cluster';
@@ -21,7 +25,8 @@ export type MutantRun =
       readonly type: 'group';
       /** By how much campaigns may differ in length. Default: drawn from the seed. */
       readonly electionJitterMs?: number;
-    };
+    }
+  | { readonly type: 'explore'; readonly bounds: Partial<Bounds> };
 
 /** One place of a file and what stands there instead. */
 export interface Edit {

@@ -98,10 +98,12 @@ async function findCatch(
   let seedsLeft = Number.POSITIVE_INFINITY;
   const factor = run.type === 'group' ? GROUP_SEEDS_PER_SEED : 1;
   const skipped = (mutant.from ?? 1) - 1;
+  const from = options.from + skipped;
   const task = {
     ...{ mutant: mutant.name, run },
-    from: options.from + skipped,
-    to: options.to * factor + skipped,
+    from,
+    // All seeds of an exploration are the same one.
+    to: run.type === 'explore' ? from : options.to * factor + skipped,
   };
   await runChild(task, options.endMs, (report) => {
     seeds += 1;

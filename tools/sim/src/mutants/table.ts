@@ -1,3 +1,4 @@
+import { EXPLORE_MUTANTS } from './explore-mutants.js';
 import { KV_MUTANTS } from './kv-mutants.js';
 import type { Mutant } from './mutant.js';
 import { ELECTION_MUTANTS, READ_MUTANTS, REPLICATION_MUTANTS } from './raft-mutants.js';
@@ -12,4 +13,5 @@ export const MUTANTS: readonly Mutant[] = [
   ...MEMBER_MUTANTS,
   ...HEARTBEAT_MUTANTS,
   ...KV_MUTANTS,
+  ...EXPLORE_MUTANTS,
 ];

@@ -1,5 +1,6 @@
 import { coverageMain } from './coverage/command.js';
 import { groupSeedsMain } from './coverage/group-seeds.js';
+import { exploreMain } from './explore/command.js';
 import { failoverMain } from './failover.js';
 import { mutantsMain } from './mutants/command.js';
 import { runScenario, type ScenarioResult } from './scenario.js';
@@ -13,7 +14,7 @@ interface Arguments {
 }
 
 const USAGE =
-  'usage: npm run sim -- [--seeds A..B] [--minutes M] [--json] [--log LINES | --mutants | --coverage | --failover N]';
+  'usage: npm run sim -- [--seeds A..B] [--minutes M] [--json] [--log LINES | --mutants | --coverage | --failover N | --explore]';
 
 function parse(argv: readonly string[]): Arguments {
   let [from, to, minutes, json, logLines] = [1, 20, Number.POSITIVE_INFINITY, false, 0];
@@ -100,6 +101,7 @@ export async function main(argv: readonly string[]): Promise<number> {
 }
 
 async function command(argv: readonly string[]): Promise<number> {
+  if (argv.includes('--explore')) return exploreMain(argv);
   if (argv.includes('--mutants')) return mutantsMain(argv);
   if (argv.includes('--group-seeds')) return groupSeedsMain(argv);
   if (argv.includes('--coverage')) return coverageMain(argv);

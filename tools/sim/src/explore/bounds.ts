@@ -16,8 +16,8 @@ export interface Bounds {
   readonly reads: number;
   /**
    * Whether pre-votes are messages like all others. Otherwise each is granted at once, which leaves out no
-   * state of an election, and replicas that differ in nothing but their ids are not told apart: only pre-votes
-   * compare ids.
+   * state of an election, and replicas that differ in nothing but their ids are not told apart: only
+   * pre-votes compare ids.
    */
   readonly hasPreVotes: boolean;
   /** More states are not kept: the exploration ends and says so. */

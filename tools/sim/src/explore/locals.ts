@@ -265,7 +265,8 @@ export class Locals {
   describe(local: number): string {
     const { view, commit } = this.at(local);
     const { id, role, term, log, durable } = this.views[view] as View;
-    return `${id}: ${role}, log [${log.join(' ')}], durable ${durable.length}, commit ${commit}, term ${term} or later`;
+    const where = `log [${log.join(' ')}], durable ${durable.length}, commit ${commit}`;
+    return `${id}: ${role} of term ${term} or later, ${where}`;
   }
 
   /** An input, for people. */

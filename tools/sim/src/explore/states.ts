@@ -2,7 +2,8 @@ const FREE = 0;
 
 /**
  * States of the group in the order in which they were found, each with the state that it was found from.
- * Exact: two states are never taken for one. 4 bytes per replica and 12 more for each, twice that while it grows.
+ * Exact: two states are never taken for one. 4 bytes per replica and 12 more for each, twice that while it
+ * grows.
  */
 export class StateTable {
   readonly #nodes: number;

@@ -5,9 +5,9 @@ import { Explorer, type Exploration } from './explorer.js';
 
 const USAGE = `usage: npm run explore -- [options]
 
-Explores every state that replicas of the consensus core can reach within bounds, and checks in each: election
-safety, log matching, state machine safety, leader completeness, that nothing committed is lost, and that votes
-and acknowledgements are durable. Messages arrive in any order, late, several times or never.
+Explores every state that replicas of the consensus core can reach within bounds, and checks in each:
+election safety, log matching, state machine safety, leader completeness, that nothing committed is lost,
+and that votes and acknowledgements are durable. Messages arrive in any order, late, several times or never.
 
   --nodes N        voters (${DEFAULT_BOUNDS.nodes})
   --terms N        no replica enters a later term (${DEFAULT_BOUNDS.terms})
@@ -21,9 +21,12 @@ and acknowledgements are durable. Messages arrive in any order, late, several ti
   --minutes M      end after so long; then it is not exhaustive
   --json           one JSON object
 
-The exit code is 1 when an invariant is broken (the shortest way there is shown), 3 when it was not exhaustive.`;
+The exit code is 1 when an invariant is broken (the shortest way there is shown), 3 when states are left.`;
 
 const NAMES = ['nodes', 'terms', 'entries', 'crashes', 'timeouts', 'heartbeats', 'reads'] as const;
+
+const HOLDS = 'exhaustive: every invariant holds in each of them';
+const LEFT = 'NOT exhaustive: ended by --states or --minutes; every invariant held so far';
 
 interface Options {
   readonly bounds: Bounds;
@@ -65,9 +68,9 @@ function report(result: Exploration, seconds: number): string {
   const { violation } = result;
   const counts =
     `${result.states} states, ${result.steps} steps, ${result.replicaStates} states of single replicas, ` +
-    `${result.messages} messages, ${result.cut} steps cut off by the bounds, depth ${result.depth}, ${seconds.toFixed(1)} s`;
-  if (violation === undefined)
-    return `${counts}\n${result.isExhaustive ? 'exhaustive: every invariant holds in each of them' : 'NOT exhaustive: ended by --states or --minutes; every invariant held so far'}`;
+    `${result.messages} messages, ${result.cut} steps cut off by the bounds, depth ${result.depth}, ` +
+    `${seconds.toFixed(1)} s`;
+  if (violation === undefined) return `${counts}\n${result.isExhaustive ? HOLDS : LEFT}`;
   return [
     `BROKEN: ${violation.message}`,
     ...violation.trace.map((line, at) => `${at + 1}. ${line}`),
@@ -75,8 +78,9 @@ function report(result: Exploration, seconds: number): string {
   ].join('\n');
 }
 
-function main(argv: readonly string[]): number {
-  const options = parse(argv);
+/** `npm run explore`: everything after `--explore`. */
+export function exploreMain(argv: readonly string[]): number {
+  const options = parse(argv.filter((each) => each !== '--explore'));
   if (options === 'help') {
     process.stdout.write(`${USAGE}\n`);
     return 0;
@@ -98,11 +102,4 @@ function main(argv: readonly string[]): number {
   );
   if (result.violation !== undefined) return 1;
   return result.isExhaustive ? 0 : 3;
-}
-
-try {
-  process.exitCode = main(process.argv.slice(2));
-} catch (error) {
-  process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`);
-  process.exitCode = 2;
 }

@@ -15,6 +15,7 @@ export async function benchmarks(): Promise<MicroBenchmark[]> {
     disk: new SimDisk(new SimRng(1)).attach(),
     directory: '/log',
     clock: new SimScheduler().clockFor('benchmark'),
+    rng: new SimRng('log'),
     logger: noopLogger,
     metrics: noopMetrics,
     options: { segmentBytes: SEGMENT_BYTES },

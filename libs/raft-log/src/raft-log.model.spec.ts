@@ -1,13 +1,15 @@
 import { describe, expect, it } from '@jest/globals';
 import { logIndex, rangeId, replicaId, term } from '@cairn/base';
+import { crc32 } from '@cairn/codec';
 import { noopLogger, noopMetrics } from '@cairn/ports';
 import { SimDisk, SimRng, SimScheduler } from '@cairn/runtime-sim';
 import fc from 'fast-check';
 import { openRaftLog, type RaftLog } from './index.js';
+import { encodeBlockHeader, saltFrom } from './segment-format.js';
 
 // Goal: whatever happens to the disk, the log is what a plain in-memory model says. Method: random operations
 // on three ranges over tiny segments and a tiny cache, with power losses, failed writes and reclaims in
-// between. After a loss the log equals the model as of the last sync; after a failed write, the model after
+// between; some entries pass a segment, some look like blocks of the log. After a loss the log equals the model as of the last sync; after a failed write, the model after
 // one of the operations since.
 
 interface ModelRange {
@@ -76,7 +78,7 @@ async function showLog(log: RaftLog): Promise<string> {
         if (found === 'loading') return false;
         for (const entry of found) {
           expect([entry.index, entry.term]).toEqual([next, range.termOf(entry.index)]);
-          shown.entries.push({ term: entry.term, text: Buffer.from(entry.payload).toString() });
+          shown.entries.push({ term: entry.term, text: shownPayload(entry.payload) });
           next += 1;
         }
         return true;
@@ -110,6 +112,7 @@ class Driver {
       disk: this.#disk.attach(),
       directory: '/log',
       clock: new SimScheduler().clockFor('test'),
+      rng: this.#rng.fork('log'),
       logger: noopLogger,
       metrics: noopMetrics,
       options: { segmentBytes: 8192, cacheBytesMax: 300, segmentsTarget: 2, rewriteBytesMax: 400 },
@@ -246,13 +249,38 @@ class Driver {
     const range = this.#model.get(id) ?? fresh();
     range.entries.splice(index - range.base - 1);
     const atTerm = Math.max(this.#term, lastTermOf(range));
-    // Now and then a payload longer than what is copied while staging, or than a whole block.
-    const bytes = this.#rng.chance(0.03) ? 4000 + this.#rng.integer(6000) : this.#rng.integer(60);
-    const text = `${index}`.padEnd(bytes, 'x');
-    range.entries.push({ term: atTerm, text });
-    const payload = Buffer.from(text);
+    const payload = this.#payload(index);
+    range.entries.push({ term: atTerm, text: shownPayload(payload) });
     log.range(rangeId(id)).append([{ index: logIndex(index), term: term(atTerm), kind: 1, payload }]);
   }
+
+  /** Now and then longer than what is copied while staging, than a block, than a segment; or a forgery. */
+  #payload(index: number): Buffer {
+    const draw = this.#rng.integer(200);
+    if (draw < 6) return Buffer.from(`${index}`.padEnd(4000 + this.#rng.integer(6000), 'x'));
+    if (draw === 6) return Buffer.from(`${index}`.padEnd(20_000 + this.#rng.integer(60_000), 'y'));
+    if (draw < 12) return this.#forgedBlocks(600 + this.#rng.integer(6000));
+    return Buffer.from(`${index}`.padEnd(this.#rng.integer(60), 'x'));
+  }
+
+  /** Headers of blocks to come, at any of the places where one would be looked for. */
+  #forgedBlocks(bytes: number): Buffer {
+    const payload = Buffer.alloc(bytes, 2);
+    const header = Buffer.alloc(32);
+    const shift = this.#rng.integer(16) * 32;
+    for (let at = shift; at + 32 <= bytes; at += 512) {
+      const fields = { sequence: this.#rng.integer(60), bodyBytes: 64, recordCount: 1, digest: at };
+      encodeBlockHeader(header, { epoch: this.#rng.integer(20) + 1, ...fields }, saltFrom(Buffer.alloc(6)));
+      header.copy(payload, at);
+    }
+    return payload;
+  }
+}
+
+/** Long ones by their digest. */
+function shownPayload(payload: Uint8Array): string {
+  const hex = Buffer.from(payload).toString('hex');
+  return payload.length <= 64 ? hex : `${payload.length}-${crc32(payload)}`;
 }
 
 function parseModel(shown: string): Model {

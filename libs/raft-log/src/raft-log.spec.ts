@@ -4,6 +4,7 @@ import { crc32 } from '@cairn/codec';
 import { noopLogger, noopMetrics, type Disk } from '@cairn/ports';
 import { SimDisk, SimRng, SimScheduler } from '@cairn/runtime-sim';
 import type { Entry } from '@cairn/raft';
+import { encodeBlockHeader, saltFrom } from './segment-format.js';
 import { openRaftLog, type RaftLog, type RaftLogOptions, type RangeLog } from './index.js';
 
 // Behaviour of the whole log on a simulated disk: what is visible, what survives, what is refused.
@@ -39,6 +40,7 @@ function openOn(disk: Disk, options: RaftLogOptions = SMALL): Promise<RaftLog> {
     disk,
     directory: '/log',
     clock: new SimScheduler().clockFor('test'),
+    rng: new SimRng('log'),
     logger: noopLogger,
     metrics: noopMetrics,
     options,
@@ -152,6 +154,20 @@ describe('raft log', () => {
     expect(again.range(R1).termOf(logIndex(2))).toBe(1);
   });
 });
+
+/**
+ * What a client would write that knows the format, and where its value will lie: at each place where a block
+ * may begin stands the header of a later one, as it is without a salt.
+ */
+function forgedBlocks(bytes: number): Buffer {
+  const header = Buffer.alloc(32);
+  const salt = saltFrom(Buffer.alloc(6));
+  encodeBlockHeader(header, { epoch: 1, sequence: 77, bodyBytes: 64, recordCount: 1, digest: 5 }, salt);
+  const payload = Buffer.alloc(bytes, 1);
+  // Two headers of 32 bytes come before the payload.
+  for (let at = 512 - 64; at + 32 <= bytes; at += 512) header.copy(payload, at);
+  return payload;
+}
 
 describe('raft log damage', () => {
   /** Three synced blocks in one segment; answers the disk and where each block ends. */
@@ -284,6 +300,50 @@ describe('raft log damage', () => {
     await expect(open(copy)).rejects.toMatchObject({ code: 'FORMAT_TOO_NEW' });
   });
 
+  it('refuses a segment of another log, and one of an older format', async () => {
+    const { disk, path } = await threeBlocks();
+    const older = await copyWith(disk, path, (bytes) => {
+      bytes.writeUInt32LE(1, 8);
+      bytes.writeUInt32LE(crc32(bytes.subarray(0, 36)), 36);
+    });
+    await expect(open(older)).rejects.toMatchObject({ code: 'FAILED_PRECONDITION' });
+    const foreign = new SimDisk(new SimRng(6));
+    const log = await open(foreign, { segmentBytes: 8192, freeSegmentsMax: 0 });
+    for (let index = 1; index <= 40; index += 1) {
+      log.range(R1).append(entriesFrom(index, 1, 1, 300));
+      await log.sync();
+    }
+    await log.close();
+    const second = '/log/segment-0000000002.log';
+    const bytes = Buffer.from(foreign.peek(second) ?? []);
+    bytes[30] = (bytes[30] as number) ^ 1;
+    bytes.writeUInt32LE(crc32(bytes.subarray(0, 36)), 36);
+    const view = foreign.attach();
+    const file = await view.open(second, { mode: 'write', durableWrites: true });
+    await file.write([bytes], 0);
+    const failure = await open(foreign, { segmentBytes: 8192 }).catch((error: unknown) => error);
+    expect(failure).toMatchObject({ code: 'CORRUPTION', details: { path: second, offset: 0 } });
+  });
+
+  it('takes no value for a block, however a torn write leaves it behind the end', async () => {
+    for (let seed = 0; seed < 60; seed += 1) {
+      const disk = new SimDisk(new SimRng(seed));
+      const log = await open(disk);
+      log.range(R1).append(entriesFrom(1, 1, 1));
+      await log.sync();
+      disk.injectFault({ operation: 'write', pathPart: 'segment' });
+      log.range(R1).append([{ ...entry(2, 1, ''), payload: forgedBlocks(8000) }]);
+      await expect(log.sync()).rejects.toMatchObject({ code: 'INTERNAL' });
+      disk.crash();
+      const again = await open(disk);
+      expect(again.range(R1).lastIndex()).toBeLessThanOrEqual(2);
+      again.range(R1).append(entriesFrom(again.range(R1).lastIndex() + 1, 1, 2));
+      await again.sync();
+      disk.crash();
+      await open(disk);
+    }
+  });
+
   it('finds an entry that rotted after it was opened', async () => {
     const { disk, path } = await threeBlocks();
     const log = await open(disk, { segmentBytes: 8192 });
@@ -306,6 +366,7 @@ describe('raft log limits', () => {
         disk: medium.attach(process),
         directory: '/log',
         clock: process.clock,
+        rng: new SimRng('log'),
         logger: noopLogger,
         metrics: noopMetrics,
         options: SMALL,
@@ -555,6 +616,7 @@ describe('raft log limits', () => {
           disk: medium.attach(process),
           directory: '/log',
           clock: process.clock,
+          rng: new SimRng('log'),
           logger: noopLogger,
           metrics: noopMetrics,
           options: { segmentBytes: 16 * 1024 },

@@ -12,9 +12,12 @@ import {
   type BlockHeader,
   decodeBlockHeader,
   decodeSegmentHeader,
+  FORMAT_VERSION,
+  type LogSalt,
   mixDigest,
   positionOf,
   SEGMENT_HEADER_BYTES,
+  type SegmentHeader,
   startDigest,
 } from './segment-format.js';
 import type { StageStart } from './stage.js';
@@ -23,7 +26,8 @@ const READ_AHEAD_BYTES = 4 * 1024 * 1024;
 
 export interface Recovered {
   readonly ranges: Map<RangeId, RangeState>;
-  readonly start: StageStart;
+  /** Its salt is undefined in a log that was never written. */
+  readonly start: Omit<StageStart, 'salt'> & { readonly salt: LogSalt | undefined };
   /** The bytes of the last block of the newest segment, with the segment's header if it is the first one. */
   readonly lastBlock: { readonly from: number; readonly to: number };
 }
@@ -87,6 +91,7 @@ export async function recover(
   logger: Logger,
 ): Promise<Recovered> {
   const ranges = new Map<RangeId, RangeState>();
+  let salt: LogSalt | undefined;
   let previousEnd = 0;
   let last = NEVER_WRITTEN;
   for (const [at, epoch] of epochs.entries()) {
@@ -97,21 +102,21 @@ export async function recover(
     const file = files.fileOf(epoch);
     const reader = new SegmentReader(file, await file.size());
     const isNewest = at === epochs.length - 1;
-    if (await hasHeader(reader, epoch, isNewest)) {
-      const stated = decodeSegmentHeader(await reader.bytes(0, SEGMENT_HEADER_BYTES));
-      if (before !== undefined && stated.type === 'valid' && stated.header.previousEnd !== previousEnd) {
-        throw damaged(
-          files.pathOf(before),
-          previousEnd,
-          `records are missing up to ${stated.header.previousEnd}`,
-        );
+    const stated = await headerOf(reader, epoch, isNewest);
+    if (stated !== undefined) {
+      if (before !== undefined && stated.previousEnd !== previousEnd) {
+        throw damaged(files.pathOf(before), previousEnd, `records are missing up to ${stated.previousEnd}`);
       }
-      last = await replaySegment(reader, epoch, ranges);
+      if (salt !== undefined && stated.salt !== salt) {
+        throw damaged(reader.path, 0, 'the segment is of another log than the one before it');
+      }
+      salt = stated.salt;
+      last = await replaySegment(reader, { epoch, salt }, ranges);
     } else {
-      if (before !== undefined) await checkTail(files, before, last, logger);
+      if (before !== undefined) await checkTail(files, { epoch: before, salt, end: last }, logger);
       last = NEVER_WRITTEN;
     }
-    if (isNewest) await checkTail(files, epoch, last, logger);
+    if (isNewest) await checkTail(files, { epoch, salt, end: last }, logger);
     else previousEnd = last.offset;
   }
   for (const [rangeId, state] of ranges) {
@@ -121,46 +126,64 @@ export async function recover(
   }
   return {
     ranges,
-    start: { epoch: epochs.at(-1) ?? 1, offset: last.offset, sequence: last.sequence, previousEnd },
+    start: {
+      ...{ epoch: epochs.at(-1) ?? 1, offset: last.offset, sequence: last.sequence, previousEnd },
+      salt,
+    },
     lastBlock: { from: last.sequence === 1 ? 0 : last.lastBlockAt, to: last.offset },
   };
 }
 
-/** Whether the segment was ever written in its present life; only the newest may lack its header. */
-async function hasHeader(reader: SegmentReader, epoch: number, isNewest: boolean): Promise<boolean> {
+/** undefined: the segment was never written in its present life, which only the newest may be. */
+async function headerOf(
+  reader: SegmentReader,
+  epoch: number,
+  isNewest: boolean,
+): Promise<SegmentHeader | undefined> {
   const result = decodeSegmentHeader(await reader.bytes(0, SEGMENT_HEADER_BYTES));
   switch (result.type) {
     case 'valid':
-      if (result.header.epoch === epoch) return true;
+      if (result.header.epoch === epoch) return result.header;
       break;
-    case 'too-new':
-      throw new CairnError(
-        'FORMAT_TOO_NEW',
-        `raft log ${reader.path} has format ${result.version}, written by a newer version of the program; run that`,
-      );
+    case 'other-version':
+      throw otherVersion(reader.path, result.version);
     case 'invalid':
       break;
   }
-  if (isNewest) return false;
+  if (isNewest) return undefined;
   throw damaged(reader.path, 0, 'the segment header is not valid');
+}
+
+function otherVersion(path: string, version: number): CairnError {
+  if (version > FORMAT_VERSION) {
+    return new CairnError(
+      'FORMAT_TOO_NEW',
+      `raft log ${path} has format ${version}, written by a newer version of the program; run that`,
+    );
+  }
+  return new CairnError(
+    'FAILED_PRECONDITION',
+    `raft log ${path} has format ${version}, written by an older version of the program; this one reads ` +
+      `${FORMAT_VERSION}. Give the node an empty data directory and let its ranges be rebuilt from their other replicas.`,
+  );
 }
 
 /** Applies every block up to the first that is not whole. */
 async function replaySegment(
   reader: SegmentReader,
-  epoch: number,
+  { epoch, salt }: { readonly epoch: number; readonly salt: LogSalt },
   ranges: Map<RangeId, RangeState>,
 ): Promise<SegmentEnd> {
   let offset = SEGMENT_HEADER_BYTES;
   let sequence = 0;
   let lastBlockAt = 0;
   for (;;) {
-    const head = decodeBlockHeader(await reader.bytes(offset, BLOCK_HEADER_BYTES), 0, epoch);
+    const head = decodeBlockHeader(await reader.bytes(offset, BLOCK_HEADER_BYTES), 0, { epoch, salt });
     if (head === undefined || head.sequence !== sequence) break;
     const bodyAt = offset + BLOCK_HEADER_BYTES;
     if (bodyAt + head.bodyBytes > reader.size) break;
     const body = await reader.bytes(bodyAt, head.bodyBytes);
-    if (!isBodyWhole(body, head)) break;
+    if (!isBodyWhole(body, head, salt)) break;
     replayBody({ reader, ranges, body, epoch, bodyAt });
     lastBlockAt = offset;
     offset = alignBlock(bodyAt + head.bodyBytes);
@@ -173,10 +196,10 @@ async function replaySegment(
 /**
  * Checks every record's CRC and, through the digest, that these are the records the header was written with.
  */
-function isBodyWhole(body: Buffer, head: BlockHeader): boolean {
+function isBodyWhole(body: Buffer, head: BlockHeader, salt: LogSalt): boolean {
   if (body.length !== head.bodyBytes) return false;
   let at = 0;
-  let digest = startDigest(head.epoch, head.sequence);
+  let digest = startDigest(salt, head.epoch, head.sequence);
   for (let count = 0; count < head.recordCount; count += 1) {
     if (at + ENTRY_HEADER_BYTES > body.length) return false;
     const end = at + ENTRY_HEADER_BYTES + getU32(body, at + 28);
@@ -251,13 +274,21 @@ function replayRecord(
  * whole proves that the broken one had been durable: damage. With nothing behind it, it is the write that was
  * going on.
  */
-async function checkTail(files: SegmentFiles, epoch: number, end: SegmentEnd, logger: Logger): Promise<void> {
+async function checkTail(
+  files: SegmentFiles,
+  {
+    epoch,
+    salt,
+    end,
+  }: { readonly epoch: number; readonly salt: LogSalt | undefined; readonly end: SegmentEnd },
+  logger: Logger,
+): Promise<void> {
   const file = files.fileOf(epoch);
   const reader = new SegmentReader(file, await file.size());
   const brokenAt = end.offset === 0 ? SEGMENT_HEADER_BYTES : end.offset;
   let isTorn = false;
   for (let at = brokenAt; at < reader.size; at += BLOCK_ALIGN_BYTES) {
-    const head = decodeBlockHeader(await reader.bytes(at, BLOCK_HEADER_BYTES), 0, epoch);
+    const head = decodeBlockHeader(await reader.bytes(at, BLOCK_HEADER_BYTES), 0, { epoch, salt });
     if (head === undefined) continue;
     if (head.sequence > end.sequence) {
       throw damaged(

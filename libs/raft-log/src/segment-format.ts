@@ -7,7 +7,8 @@ export const BLOCK_HEADER_BYTES = 32;
 export const SEGMENT_HEADER_BYTES = BLOCK_ALIGN_BYTES;
 
 const SEGMENT_MAGIC = 'CAIRNLOG';
-export const FORMAT_VERSION = 1;
+/** Version 1 had no salt. */
+export const FORMAT_VERSION = 2;
 const SEGMENT_FIELDS_BYTES = 40;
 const BLOCK_MAGIC = 0x4b4c4243;
 
@@ -17,11 +18,35 @@ export interface SegmentHeader {
   readonly epoch: number;
   /** Where the last block of the segment before ended: without it a lost last block would go unnoticed. */
   readonly previousEnd: number;
+  /** The log's, the same in all of its segments. */
+  readonly salt: LogSalt;
+}
+
+/**
+ * 48 random bits that every log has of its own. They are part of every block header, in its checksum and
+ * beside it, and leave the log nowhere: a value that looks like a block header cannot be told from one
+ * without them, where a torn write left it behind the end of the log.
+ */
+export type LogSalt = number & { readonly brand: 'LogSalt' };
+export const SALT_BYTES = 6;
+
+export function saltFrom(bytes: Uint8Array): LogSalt {
+  return Buffer.from(bytes).readUIntLE(0, SALT_BYTES) as LogSalt;
+}
+
+/** The part beside the checksum, 16 bits. */
+function markOf(salt: LogSalt): number {
+  return Math.floor(salt / 4294967296);
+}
+
+/** The part in the checksum, 32 bits. */
+function seedOf(salt: LogSalt): number {
+  return salt >>> 0;
 }
 
 export type SegmentHeaderResult =
   | { readonly type: 'valid'; readonly header: SegmentHeader }
-  | { readonly type: 'too-new'; readonly version: number }
+  | { readonly type: 'other-version'; readonly version: number }
   | { readonly type: 'invalid' };
 
 export function encodeSegmentHeader(header: SegmentHeader): Buffer {
@@ -30,6 +55,7 @@ export function encodeSegmentHeader(header: SegmentHeader): Buffer {
   bytes.writeUInt32LE(FORMAT_VERSION, 8);
   bytes.writeUIntLE(header.epoch, 16, 6);
   bytes.writeUIntLE(header.previousEnd, 24, 6);
+  bytes.writeUIntLE(header.salt, 30, SALT_BYTES);
   bytes.writeUInt32LE(crc32(bytes.subarray(0, SEGMENT_FIELDS_BYTES - 4)), SEGMENT_FIELDS_BYTES - 4);
   return bytes;
 }
@@ -40,8 +66,15 @@ export function decodeSegmentHeader(bytes: Buffer): SegmentHeaderResult {
   const crc = crc32(bytes.subarray(0, SEGMENT_FIELDS_BYTES - 4));
   if (bytes.readUInt32LE(SEGMENT_FIELDS_BYTES - 4) !== crc) return { type: 'invalid' };
   const version = bytes.readUInt32LE(8);
-  if (version > FORMAT_VERSION) return { type: 'too-new', version };
-  return { type: 'valid', header: { epoch: bytes.readUIntLE(16, 6), previousEnd: bytes.readUIntLE(24, 6) } };
+  if (version !== FORMAT_VERSION) return { type: 'other-version', version };
+  return {
+    type: 'valid',
+    header: {
+      epoch: bytes.readUIntLE(16, 6),
+      previousEnd: bytes.readUIntLE(24, 6),
+      salt: saltFrom(bytes.subarray(30, 30 + SALT_BYTES)),
+    },
+  };
 }
 
 /** Frames the records of one durable write. */
@@ -57,8 +90,8 @@ export interface BlockHeader {
 }
 
 /** Where a digest begins; depends on the block's place, so that a body never fits another header. */
-export function startDigest(epoch: number, sequence: number): number {
-  return mixDigest(mixDigest(0x811c9dc5, epoch >>> 0), sequence);
+export function startDigest(salt: LogSalt, epoch: number, sequence: number): number {
+  return mixDigest(mixDigest(mixDigest(0x811c9dc5, seedOf(salt)), epoch >>> 0), sequence);
 }
 
 /** Adds one record's CRC to a block's digest. */
@@ -67,22 +100,33 @@ export function mixDigest(digest: number, crc: number): number {
   return (mixed ^ (mixed >>> 15)) >>> 0;
 }
 
-export function encodeBlockHeader(target: Buffer, header: BlockHeader): void {
+export function encodeBlockHeader(target: Buffer, header: BlockHeader, salt: LogSalt): void {
   target.writeUInt32LE(BLOCK_MAGIC, 0);
   target.writeUIntLE(header.epoch, 4, 6);
-  target.writeUInt16LE(0, 10);
+  target.writeUInt16LE(markOf(salt), 10);
   target.writeUInt32LE(header.sequence, 12);
   target.writeUInt32LE(header.bodyBytes, 16);
   target.writeUInt32LE(header.recordCount, 20);
   target.writeUInt32LE(header.digest, 24);
-  target.writeUInt32LE(crc32(target.subarray(0, 28)), 28);
+  target.writeUInt32LE(crc32(target.subarray(0, 28), seedOf(salt)), 28);
 }
 
-/** The block header at an offset, or undefined when there is none of this epoch. */
-export function decodeBlockHeader(bytes: Buffer, at: number, epoch: number): BlockHeader | undefined {
+/**
+ * The block header at an offset, or undefined when there is none of this epoch and log. `salt` undefined: no
+ * segment tells it; then nothing but the salt is left out of what is checked.
+ */
+export function decodeBlockHeader(
+  bytes: Buffer,
+  at: number,
+  place: { readonly epoch: number; readonly salt: LogSalt | undefined },
+): BlockHeader | undefined {
+  const { epoch, salt } = place;
   if (at + BLOCK_HEADER_BYTES > bytes.length || bytes.readUInt32LE(at) !== BLOCK_MAGIC) return undefined;
-  if (bytes.readUInt32LE(at + 28) !== crc32(bytes.subarray(at, at + 28))) return undefined;
   if (bytes.readUIntLE(at + 4, 6) !== epoch) return undefined;
+  if (salt !== undefined) {
+    if (bytes.readUInt16LE(at + 10) !== markOf(salt)) return undefined;
+    if (bytes.readUInt32LE(at + 28) !== crc32(bytes.subarray(at, at + 28), seedOf(salt))) return undefined;
+  }
   return {
     epoch,
     sequence: bytes.readUInt32LE(at + 12),

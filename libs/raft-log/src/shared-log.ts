@@ -1,5 +1,5 @@
 import { assert, logIndex, term, type RangeId } from '@cairn/base';
-import type { Clock, Disk, Logger, Metrics } from '@cairn/ports';
+import type { Clock, Disk, Logger, Metrics, Rng } from '@cairn/ports';
 import { EntryLoader, type UseLoaded } from './entry-loader.js';
 import { LogWriter } from './log-writer.js';
 import { type RaftLogOptions, type ResolvedOptions, resolveOptions } from './options.js';
@@ -10,7 +10,7 @@ import { RecentEntries } from './recent-entries.js';
 import { type Recovered, recover } from './recovery.js';
 import { evictedIndexes, rewriteBytesOf, rewriteRange } from './rewrite.js';
 import { SegmentFiles } from './segment-files.js';
-import { epochOf, positionOf } from './segment-format.js';
+import { epochOf, positionOf, SALT_BYTES, saltFrom } from './segment-format.js';
 import { Stage } from './stage.js';
 import type { RaftLog, RaftLogStats, RangeLog } from './types.js';
 
@@ -23,6 +23,8 @@ export interface OpenRaftLogOptions {
   /** Belongs to the log alone; created when absent. */
   readonly directory: string;
   readonly clock: Clock;
+  /** Draws the salt of a new log: nobody else may be able to tell it. */
+  readonly rng: Rng;
   readonly logger: Logger;
   readonly metrics: Metrics;
   readonly options?: RaftLogOptions;
@@ -93,7 +95,8 @@ class SharedLog implements RaftLog, LogHost {
     this.#options = options;
     this.#files = parts.files;
     this.recent = new RecentEntries(options.cacheBytesMax);
-    this.#stage = new Stage(this.recent.memory, options, start);
+    const salt = start.salt ?? saltFrom(open.rng.bytes(SALT_BYTES));
+    this.#stage = new Stage(this.recent.memory, options, { ...start, salt });
     this.#loader = new EntryLoader(parts.files, this.recent);
     const { clock, logger, metrics } = open;
     this.#writer = new LogWriter({

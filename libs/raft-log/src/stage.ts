@@ -7,6 +7,7 @@ import {
   BLOCK_HEADER_BYTES,
   encodeBlockHeader,
   encodeSegmentHeader,
+  type LogSalt,
   mixDigest,
   positionOf,
   SEGMENT_HEADER_BYTES,
@@ -38,6 +39,7 @@ export interface StageStart {
   readonly sequence: number;
   /** End of the segment before; 0 when there is none. */
   readonly previousEnd: number;
+  readonly salt: LogSalt;
 }
 
 export interface StageLimits {
@@ -60,6 +62,7 @@ export class Stage {
   #offset: number;
   #sequence: number;
   #previousEnd: number;
+  readonly #salt: LogSalt;
   /** Records added and not yet released, counted by blocks. Nothing is refused here: see `RaftLog`. */
   readonly #staged: BoundedBytes;
 
@@ -87,6 +90,7 @@ export class Stage {
     this.#offset = start.offset;
     this.#sequence = start.sequence;
     this.#previousEnd = start.previousEnd;
+    this.#salt = start.salt;
   }
 
   /** Record bytes added and not yet released. */
@@ -155,9 +159,10 @@ export class Stage {
     this.#bodyOffset = blockOffset + BLOCK_HEADER_BYTES;
     this.#bodyBytes = 0;
     this.#staged.take(0);
-    this.#digest = startDigest(this.#epoch, this.#sequence);
+    this.#digest = startDigest(this.#salt, this.#epoch, this.#sequence);
     if (this.#offset === 0) {
-      this.#parts.push(encodeSegmentHeader({ epoch: this.#epoch, previousEnd: this.#previousEnd }));
+      const salt = this.#salt;
+      this.#parts.push(encodeSegmentHeader({ epoch: this.#epoch, previousEnd: this.#previousEnd, salt }));
     }
     // Together with the first record: what is held of that keeps the memory of the header, too.
     const { buffer, offset } = this.#memory.reserve(BLOCK_HEADER_BYTES + firstRecordBytes);
@@ -172,13 +177,14 @@ export class Stage {
     this.#flushSlab();
     this.#memory.endPiece();
     const bodyBytes = this.#bodyBytes;
-    encodeBlockHeader(this.#headerBuffer, {
+    const header = {
       epoch: this.#epoch,
       sequence: this.#sequence,
       bodyBytes,
       recordCount: this.#recordCount,
       digest: this.#digest,
-    });
+    };
+    encodeBlockHeader(this.#headerBuffer, header, this.#salt);
     const end = alignBlock(this.#bodyOffset + bodyBytes);
     const padding = end - this.#bodyOffset - bodyBytes;
     if (padding > 0) this.#parts.push(ZEROS.subarray(0, padding));

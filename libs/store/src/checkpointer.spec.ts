@@ -38,6 +38,7 @@ async function setUp(): Promise<{ checkpointer: Checkpointer; replica: Replica; 
   await disk.makeDirectory('/log');
   log = await openRaftLog({
     ...{ disk, directory: '/log', clock, logger: noopLogger, metrics: noopMetrics },
+    rng: new SimRng('log'),
     options: { segmentBytes: 64 * 1024 },
   });
   const range = log.range(rangeId(1));

@@ -7,7 +7,7 @@ import type { StoreOptions } from './store.js';
  * is damaged.
  */
 export async function openStoreLog(options: StoreOptions): Promise<RaftLog> {
-  const { disk, directory, clock, logger, metrics, logSegmentBytes, logCacheBytes, logStagedBytesMax } =
+  const { disk, directory, clock, rng, logger, metrics, logSegmentBytes, logCacheBytes, logStagedBytesMax } =
     options;
   await disk.makeDirectory(`${directory}/log`);
   await disk.makeDirectory(`${directory}/snapshots`);
@@ -15,6 +15,7 @@ export async function openStoreLog(options: StoreOptions): Promise<RaftLog> {
     disk,
     directory: `${directory}/log`,
     clock,
+    rng,
     logger,
     metrics,
     options: {

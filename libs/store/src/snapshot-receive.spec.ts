@@ -119,6 +119,7 @@ it('reads a spool of any length in pieces of one chunk, and writes it in batches
   });
   const log = await openRaftLog({
     ...{ disk, directory: '/data/log', logger: noopLogger, metrics: noopMetrics },
+    rng: new SimRng('log'),
     clock: new SimScheduler().clockFor('test'),
   });
   const receiver = receiverOn(watched, engine, log);

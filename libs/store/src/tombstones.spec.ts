@@ -19,7 +19,14 @@ async function open(): Promise<{ log: RaftLog; tombstones: Tombstones }> {
   await attached.makeDirectory('/log');
   const clock = new SimScheduler().clockFor('store');
   log = await openRaftLog({
-    ...{ disk: attached, directory: '/log', clock, logger: noopLogger, metrics: noopMetrics },
+    ...{
+      disk: attached,
+      directory: '/log',
+      clock,
+      rng: new SimRng('log'),
+      logger: noopLogger,
+      metrics: noopMetrics,
+    },
     options: { segmentBytes: 64 * 1024 },
   });
   return { log, tombstones: new Tombstones(log) };

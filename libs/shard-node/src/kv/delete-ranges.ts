@@ -17,9 +17,9 @@ import type { PendingWrite } from './pending-writes.js';
 import { restOfSpan } from './scan-pages.js';
 
 const ROWS_PER_STEP = 256;
-/** Writes that may wait for a range deletion; more are refused. */
+/** Writes that may wait for a range deletion, one caller's up to what is still free; more are refused. */
 const HELD_WRITES_MAX = 16_384;
-/** Range deletions that may wait for another; more are refused. */
+/** Range deletions that may wait for another, likewise. */
 const WAITING_MAX = 256;
 /** Keys one deletion takes out at most before it answers where to go on. */
 const KEYS_PER_CHUNK_MAX = 1_000;
@@ -35,6 +35,8 @@ export class DeleteRanges {
   #reading: KvCall | undefined;
   #waiting: KvCall[] = [];
   #held: KvCall[] = [];
+  /** How many of them each caller has. */
+  readonly #heldOf = new Map<object, number>();
 
   constructor(environment: KvEnvironment, machine: KvMachine) {
     this.#environment = environment;
@@ -44,7 +46,7 @@ export class DeleteRanges {
   add(call: KvCall): void {
     if (!this.#machine.writes.isFirstOrNew(call)) return;
     if (this.#reading !== undefined) {
-      if (this.#waiting.length < WAITING_MAX) this.#waiting.push(call);
+      if (mayWait(this.#waiting, call, WAITING_MAX)) this.#waiting.push(call);
       else call.fail('RESOURCE_EXHAUSTED', 'too many range deletions are under way', { retryAfterMs: 50 });
       return;
     }
@@ -60,10 +62,12 @@ export class DeleteRanges {
 
   /** A write that arrived while a deletion reads. */
   holdWrite(call: KvCall): void {
-    if (this.#held.length >= HELD_WRITES_MAX) {
+    const ofCaller = this.#heldOf.get(call.caller) ?? 0;
+    if (ofCaller >= HELD_WRITES_MAX - this.#held.length) {
       call.fail('RESOURCE_EXHAUSTED', 'a range deletion is under way', { retryAfterMs: 20 });
       return;
     }
+    this.#heldOf.set(call.caller, ofCaller + 1);
     this.#held.push(call);
   }
 
@@ -75,6 +79,7 @@ export class DeleteRanges {
   #release(): void {
     this.#reading = undefined;
     this.#machine.isExclusive = false;
+    this.#heldOf.clear();
     for (const call of this.#held.splice(0)) this.#machine.submit(call);
     for (const call of this.#waiting.splice(0)) this.#machine.submit(call);
   }
@@ -167,4 +172,11 @@ export class DeleteRanges {
     pending.collected(command);
     writes.proposeBatch(builder, batch);
   }
+}
+
+/** A caller may hold as many places as are still free, so that others find some. */
+function mayWait(waiting: readonly KvCall[], call: KvCall, placesMax: number): boolean {
+  let ofCaller = 0;
+  for (const other of waiting) if (other.caller === call.caller) ofCaller += 1;
+  return ofCaller < placesMax - waiting.length;
 }

@@ -34,6 +34,11 @@ export class KvCall {
     this.deadlineMs = deadlineMs;
   }
 
+  /** Who asks: places that are shared are shared between callers. */
+  get caller(): object {
+    return this.#sink;
+  }
+
   respond(response: KvResponse): void {
     if (this.isDone) return;
     this.isDone = true;

@@ -25,7 +25,7 @@ import { DEFAULT_KV_LIMITS, type KvLimits } from './kv-limits.js';
 import { KvMachine, type KvEnvironment } from './kv-machine.js';
 import { KvScratch } from './kv-scratch.js';
 import { ScanCacheBudget } from './scan-cache.js';
-import { ScanSlots } from './scan-pages.js';
+import { ScanSlots } from './scan-slots.js';
 import { StoreSafePoint } from './store-safe-point.js';
 import { StoreTimestamps } from './store-timestamps.js';
 

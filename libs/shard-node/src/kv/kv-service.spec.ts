@@ -5,6 +5,7 @@ import { describe, expect, it } from '@jest/globals';
 import {
   decodeKvResponses,
   encodeKvCancel,
+  Expectation,
   FRAME_CUT_BYTES,
   FrameType,
   KvOp,
@@ -83,6 +84,7 @@ class ServiceRig {
         onCollect: (callback) => void this.#collect.push(callback),
       },
       limits: { ...DEFAULT_KV_LIMITS, ...limits },
+      sizes: () => ({ keyBytesMax: 100, valueBytesMax: 1_000 }),
       timestamps: rig.environment.timestamps,
       store: () => undefined,
     });
@@ -95,6 +97,10 @@ class ServiceRig {
   }
 
   send(...requests: (Partial<KvRequest> & { readonly op: KvOp })[]): number[] {
+    return this.sendBy(this.door, ...requests);
+  }
+
+  sendBy(door: KvSession, ...requests: (Partial<KvRequest> & { readonly op: KvOp })[]): number[] {
     const encoder = new KvRequestEncoder();
     const sequences = requests.map((fields) => {
       this.#sequence += 1;
@@ -108,7 +114,7 @@ class ServiceRig {
       });
       return this.#sequence;
     });
-    this.door.onFrame(FrameType.kvRequests, Buffer.concat(encoder.take()));
+    door.onFrame(FrameType.kvRequests, Buffer.concat(encoder.take()));
     return sequences;
   }
 
@@ -150,7 +156,7 @@ describe('the key-value door', () => {
   });
 
   it('refuses what goes beyond its bounds before anything is spent, and takes more afterwards', async () => {
-    const door = await ServiceRig.open({ callsMax: 2, callBytesMax: 50 });
+    const door = await ServiceRig.open({ callsMax: 4, callBytesMax: 50 });
     door.send(put('a', '1'), put('b', '2'), put('c', '3'));
     await door.run();
     expect(door.codes).toEqual(['RESOURCE_EXHAUSTED', undefined, undefined]);
@@ -160,6 +166,70 @@ describe('the key-value door', () => {
     await door.run();
     expect(door.codes).toEqual(['RESOURCE_EXHAUSTED', undefined]);
     expect(door.open).toEqual([0, 0]);
+  });
+
+  it('gives no session more places than it leaves free for others', async () => {
+    const door = await ServiceRig.open({ callsMax: 16 });
+    const [late, later] = [new FakeSession(), new FakeSession()];
+    const lateDoor = door.service.accept(late);
+    const laterDoor = door.service.accept(later);
+    door.send(...Array.from({ length: 50 }, (_, at) => put(`g${at}`, '1')));
+    door.sendBy(lateDoor, ...Array.from({ length: 50 }, (_, at) => put(`l${at}`, '1')));
+    door.sendBy(laterDoor, put('x', '1'));
+    expect(door.open[0]).toBe(8 + 4 + 1);
+    await door.run();
+    const taken = (session: FakeSession): number => session.responses.filter(({ error }) => !error).length;
+    expect([taken(door.session), taken(late), taken(later)]).toEqual([8, 4, 1]);
+    expect(door.open).toEqual([0, 0]);
+  });
+
+  it('gives no session more bytes than it leaves free for others, but one request in any case', async () => {
+    const door = await ServiceRig.open({ callBytesMax: 1_000 });
+    const late = new FakeSession();
+    const lateDoor = door.service.accept(late);
+    door.send(put('a', 'x'.repeat(700)));
+    door.send(put('b', 'x'.repeat(200)));
+    door.sendBy(lateDoor, put('c', 'x'.repeat(250)));
+    door.sendBy(lateDoor, put('d', 'x'.repeat(10)));
+    await door.run();
+    expect(door.codes).toEqual(['RESOURCE_EXHAUSTED', undefined]);
+    expect(late.responses.map(({ error }) => error?.code)).toEqual(['RESOURCE_EXHAUSTED', undefined]);
+  });
+
+  it.each<[string, Partial<KvRequest> & { readonly op: KvOp }]>([
+    ['key', { ...put('k', 'v'), key: Buffer.alloc(101) }],
+    ['key', { ...put('', 'v') }],
+    ['key', { op: KvOp.get, key: Buffer.alloc(65_537) }],
+    ['value', put('k', 'v'.repeat(1_001))],
+    ['value', { op: KvOp.put, key: bytes('k') }],
+    ['expected', { op: KvOp.compareAndSet, key: bytes('k') }],
+    ['expected', { op: KvOp.compareAndSet, key: bytes('k'), expectation: Expectation.version }],
+    ['ttl', { ...put('k', 'v'), ttlMs: 1e15 }],
+    [
+      'request_id',
+      { ...put('k', 'v'), requestId: { client: 0, sequence: 1, stamp: timestamp(1), isRetry: false } },
+    ],
+    ['limit', { op: KvOp.scan, pageBytes: 100 }],
+    ['limit', { op: KvOp.deleteRange }],
+    ['page_bytes', { op: KvOp.scan, limit: 1, pageBytes: 5 * MIB }],
+    ['page_bytes', { op: KvOp.scan, limit: 1 }],
+    ['end_key', { op: KvOp.scan, limit: 1, pageBytes: 100, endKey: Buffer.alloc(65_537) }],
+  ])('refuses what no router sends: a wrong %s', async (field, request) => {
+    const door = await ServiceRig.open();
+    door.send(request);
+    await door.run();
+    expect(door.session.responses[0]?.error).toMatchObject({ code: 'INVALID_ARGUMENT', field });
+    expect(door.open).toEqual([0, 0]);
+  });
+
+  it('lets what was stored under a longer limit be read and deleted', async () => {
+    const door = await ServiceRig.open();
+    door.send(
+      { op: KvOp.get, key: Buffer.alloc(5_000, 'k') },
+      { op: KvOp.delete, key: Buffer.alloc(5_000, 'k') },
+    );
+    await door.run();
+    expect(door.codes).toEqual([undefined, undefined]);
   });
 
   const answer = (sequence: number, length: number): KvResponse => ({

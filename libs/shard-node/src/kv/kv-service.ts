@@ -1,4 +1,12 @@
-import { CairnError, IdTable, storeId, timestamp, type RangeId, type Timestamp } from '@cairn/base';
+import {
+  BoundedBytes,
+  CairnError,
+  IdTable,
+  storeId,
+  timestamp,
+  type RangeId,
+  type Timestamp,
+} from '@cairn/base';
 import type { Clock, Counter, Metrics, Tracer } from '@cairn/ports';
 import type { Store } from '@cairn/store';
 import {
@@ -18,6 +26,7 @@ import {
 import { KvCall, type ResponseSink } from './kv-call.js';
 import type { KvLimits } from './kv-limits.js';
 import type { KvMachine } from './kv-machine.js';
+import { faultOf, TIMEOUT_MS_MAX, type SizeLimits } from './request-checks.js';
 import type { StoreTimestamps } from './store-timestamps.js';
 
 /** Answers up to this are sent whatever waits already: writes must be, and they are bounded by their number. */
@@ -29,6 +38,8 @@ export interface KvServiceParts {
   readonly tracer: Tracer;
   readonly metrics: Metrics;
   readonly limits: KvLimits;
+  /** What the cluster's settings say about sizes; the widest until they were heard. */
+  sizes(): SizeLimits;
   readonly timestamps: StoreTimestamps;
   /** For the descriptors in refusals. */
   store(): Store | undefined;
@@ -36,8 +47,8 @@ export interface KvServiceParts {
 
 /**
  * The key-value door of a shard node: frames of requests in, frames of answers out, as few as their bounds
- * allow per turn and session. Bounded: beyond `callsMax` open requests or `callBytesMax` of their bytes, new ones are refused
- * before anything is spent.
+ * allow per turn and session. Bounded: beyond `callsMax` open requests or `callBytesMax` of their bytes, and
+ * beyond a session's share of both, new ones are refused before anything is spent.
  */
 export class KvService {
   readonly #parts: KvServiceParts;
@@ -46,12 +57,16 @@ export class KvService {
   readonly #refused: Counter;
   /** Less than the reserve is free: writes that need space are refused, deletions and reads go on. */
   isDiskFull = false;
-  #openCalls = 0;
-  #openBytes = 0;
+  readonly #open: BoundedBytes;
 
   constructor(parts: KvServiceParts) {
     this.#parts = parts;
-    const { metrics } = parts;
+    const { limits, metrics } = parts;
+    this.#open = new BoundedBytes({
+      name: 'requests under way at the node',
+      limit: limits.callBytesMax,
+      countLimit: limits.callsMax,
+    });
     this.#refused = metrics.counter('cairn_shard_refused_requests_total', 'Requests refused at the door', [
       'reason',
     ]);
@@ -61,8 +76,8 @@ export class KvService {
       'Bytes of keys and values of open requests',
     );
     metrics.onCollect(() => {
-      openCalls.set(this.#openCalls);
-      openBytes.set(this.#openBytes);
+      openCalls.set(this.#open.count);
+      openBytes.set(this.#open.used);
     });
   }
 
@@ -84,8 +99,11 @@ export class KvService {
 
   /** A router connected for requests. Frames and the close of the session go to what is returned. */
   accept(session: Session): KvSession {
-    const accepted = new KvSession(session, this.#parts, (call) => {
-      this.#dispatch(call);
+    const accepted: KvSession = new KvSession(session, this.#parts, {
+      dispatch: (call) => {
+        this.#dispatch(accepted, call);
+      },
+      released: this.#released,
     });
     this.#sessions.add(accepted);
     return accepted;
@@ -96,11 +114,16 @@ export class KvService {
     this.#sessions.delete(session);
   }
 
-  #dispatch(call: KvCall): void {
+  #dispatch(session: KvSession, call: KvCall): void {
     const { request } = call;
-    const bytes = request.key.length + (request.value?.length ?? 0);
-    const { limits } = this.#parts;
-    if (this.#openCalls >= limits.callsMax || this.#openBytes + bytes > limits.callBytesMax) {
+    const fault = faultOf(request, this.#parts.sizes());
+    if (fault !== undefined) {
+      this.#refused.add(1, { reason: 'invalid' });
+      call.fail('INVALID_ARGUMENT', fault.message, { field: fault.field });
+      return;
+    }
+    const bytes = heldBytesOf(request);
+    if (!this.#hasRoomFor(session.open, bytes)) {
       this.#refused.add(1, { reason: 'overload' });
       call.fail('RESOURCE_EXHAUSTED', 'the node has too many requests under way', { retryAfterMs: 25 });
       return;
@@ -121,10 +144,10 @@ export class KvService {
       });
       return;
     }
-    this.#openCalls += 1;
-    this.#openBytes += bytes;
+    this.#open.take(bytes);
+    session.open.take(bytes);
     call.countedBytes = bytes;
-    call.onDone = this.#callDone;
+    call.onDone = session.callDone;
     if (request.trace !== undefined) {
       call.span = this.#parts.tracer.startSpan('shard.request', request.trace, {
         'cairn.range': request.rangeId,
@@ -133,9 +156,22 @@ export class KvService {
     machine.submit(call);
   }
 
-  readonly #callDone = (call: KvCall): void => {
-    this.#openCalls -= 1;
-    this.#openBytes -= call.countedBytes;
+  /**
+   * A session may hold as much as is still free, so half of all when it is alone: whoever comes later finds
+   * room, in all kinds of requests.
+   */
+  #hasRoomFor(own: BoundedBytes, bytes: number): boolean {
+    const { count, countLimit, limit, used } = this.#open;
+    return (
+      own.count < countLimit - count &&
+      (own.count === 0 || own.used + bytes <= limit - used) &&
+      used + bytes <= limit
+    );
+  }
+
+  /** The session's call is answered: its place is free. */
+  readonly #released = (bytes: number): void => {
+    this.#open.give(bytes);
   };
 }
 
@@ -144,15 +180,32 @@ export class KvSession implements ResponseSink {
   readonly #session: Session;
   readonly #parts: KvServiceParts;
   readonly #dispatch: (call: KvCall) => void;
+  readonly #released: (bytes: number) => void;
+  /** What it holds of the node's places. Its limit is what is free at the node. */
+  readonly open = new BoundedBytes({ name: 'requests under way of one connection', limit: Infinity });
   readonly #calls = new IdTable<KvCall>();
   readonly #encoder = new KvResponseEncoder();
   #isFlushing = false;
 
-  constructor(session: Session, parts: KvServiceParts, dispatch: (call: KvCall) => void) {
+  constructor(
+    session: Session,
+    parts: KvServiceParts,
+    door: { dispatch(call: KvCall): void; released(bytes: number): void },
+  ) {
     this.#session = session;
     this.#parts = parts;
-    this.#dispatch = dispatch;
+    this.#dispatch = (call) => {
+      door.dispatch(call);
+    };
+    this.#released = (bytes) => {
+      door.released(bytes);
+    };
   }
+
+  readonly callDone = (call: KvCall): void => {
+    this.open.give(call.countedBytes);
+    this.#released(call.countedBytes);
+  };
 
   /** A frame from the router. Throws CORRUPTION for a garbled one, which closes this session only. */
   onFrame(type: FrameType, body: Buffer): void {
@@ -165,7 +218,7 @@ export class KvSession implements ResponseSink {
   }
 
   #begin(request: KvRequest, nowMs: number): void {
-    const call = new KvCall(request, this, nowMs + request.timeoutMs);
+    const call = new KvCall(request, this, nowMs + Math.min(request.timeoutMs, TIMEOUT_MS_MAX));
     this.#calls.set(request.sequence, call);
     this.#dispatch(call);
   }
@@ -223,6 +276,11 @@ export class KvSession implements ResponseSink {
   #maxTimestamp(): Timestamp {
     return timestamp(this.#parts.timestamps.max);
   }
+}
+
+function heldBytesOf(request: KvRequest): number {
+  const { endKey, expected, key, value } = request;
+  return key.length + (value === undefined ? 0 : value.length) + endKey.length + expected.length;
 }
 
 function payloadBytesOf(response: KvResponse): number {

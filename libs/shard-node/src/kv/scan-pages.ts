@@ -25,43 +25,6 @@ const ROWS_PER_STEP = 256;
  */
 const SUPERSEDED_BEFORE_SEEK = 128;
 
-/**
- * Bounds how many scans read the engine of one store at once; others wait in line, and beyond that are
- * refused.
- */
-export class ScanSlots {
-  readonly #slotsMax: number;
-  readonly #waitingMax: number;
-  #used = 0;
-  #waiting: (() => void)[] = [];
-
-  constructor(slotsMax: number, waitingMax: number) {
-    this.#slotsMax = slotsMax;
-    this.#waitingMax = waitingMax;
-  }
-
-  /** Runs the work when a slot is free. Answers false when too many wait already. */
-  run(work: () => Promise<void>): boolean {
-    if (this.#used >= this.#slotsMax) {
-      if (this.#waiting.length >= this.#waitingMax) return false;
-      this.#waiting.push(() => {
-        this.#begin(work);
-      });
-      return true;
-    }
-    this.#begin(work);
-    return true;
-  }
-
-  #begin(work: () => Promise<void>): void {
-    this.#used += 1;
-    void work().finally(() => {
-      this.#used -= 1;
-      this.#waiting.shift()?.();
-    });
-  }
-}
-
 /** What one page is read from: the part of the request's span that is looked at, in user keys. */
 interface PageSpan {
   readonly start: Uint8Array;
@@ -153,7 +116,7 @@ export class ScanPages {
   }
 
   #occupy(call: KvCall, work: () => Promise<void>): void {
-    const accepted = this.#environment.scanSlots.run(async () => {
+    const accepted = this.#environment.scanSlots.run(call.caller, async () => {
       try {
         if (!call.isAbandoned(this.#environment.clock.nowMs())) await work();
         else call.fail('DEADLINE_EXCEEDED', 'the deadline passed while the scan waited its turn');

@@ -32,7 +32,8 @@ import { KvScratch } from '../kv/kv-scratch.js';
 import { KvService } from '../kv/kv-service.js';
 import type { KvLimits } from '../kv/kv-limits.js';
 import { ScanCacheBudget } from '../kv/scan-cache.js';
-import { ScanSlots } from '../kv/scan-pages.js';
+import { WIDEST_SIZE_LIMITS, type SizeLimits } from '../kv/request-checks.js';
+import { ScanSlots } from '../kv/scan-slots.js';
 import { StoreSafePoint } from '../kv/store-safe-point.js';
 import { StoreTimestamps } from '../kv/store-timestamps.js';
 import { DEFAULT_GARBAGE_LIMITS, GarbageCollection } from './garbage-collection.js';
@@ -87,6 +88,7 @@ export interface ShardNodeOptions {
 interface NodeSettings extends SplitSizes {
   /** Old versions stay at least so long. */
   readonly gcLifeMs: number;
+  readonly sizes: SizeLimits;
 }
 
 function nodeSettingsOf(settings: HeartbeatResponse['settings']): NodeSettings {
@@ -99,6 +101,7 @@ function nodeSettingsOf(settings: HeartbeatResponse['settings']): NodeSettings {
     splitBytes: valueOf('range.split_bytes'),
     targetBytes: valueOf('range.target_bytes'),
     gcLifeMs: valueOf('gc.life_seconds') * 1_000,
+    sizes: { keyBytesMax: valueOf('key.max_bytes'), valueBytesMax: valueOf('value.max_bytes') },
   };
 }
 
@@ -236,6 +239,7 @@ export class ShardNode {
       tracer: options.tracer,
       metrics: options.metrics,
       limits: options.kvLimits,
+      sizes: () => this.#settings?.sizes ?? WIDEST_SIZE_LIMITS,
       timestamps,
       store: () => this.#store,
     });

@@ -45,6 +45,8 @@ export class MemoryStore {
   readonly received: KvRequest[] = [];
   /** Requests of keys that begin with this wait for `release`. */
   holdPrefix: string | undefined;
+  /** Every page of a scan is one row of this value, and there is always one more. */
+  endlessScan: Buffer | undefined;
   #answer: (responses: readonly KvResponse[]) => void = () => undefined;
 
   readonly connector: StoreConnector = {
@@ -97,9 +99,17 @@ export class MemoryStore {
       response.value = value;
     }
     if (request.op === KvOp.increment) response.number = '1';
-    if (request.op === KvOp.scan) {
+    if (request.op === KvOp.compareAndSet && value !== undefined) {
+      response.found = true;
+      response.value = value;
+    }
+    if (request.op === KvOp.scan && this.endlessScan !== undefined) {
+      const row = { key: Buffer.from(request.key), value: this.endlessScan, version: Buffer.alloc(12) };
+      response.rows = packRows([row]);
+      response.resumeKey = Buffer.concat([request.key, Buffer.alloc(1)]);
+    } else if (request.op === KvOp.scan) {
       response.rows = packRows(
-        [...this.rows].map(([key, row]) => ({
+        [...this.rows].slice(0, request.limit).map(([key, row]) => ({
           key: Buffer.from(key),
           value: row,
           version: Buffer.from('twelve bytes'),
@@ -135,6 +145,8 @@ const LIMITS: DoorLimits = {
 
 export interface RigOptions {
   readonly limits?: Partial<DoorLimits>;
+  /** Of all callers together; default 50,000. */
+  readonly openOpsMax?: number;
   readonly metrics?: Metrics;
 }
 
@@ -182,7 +194,13 @@ export class DoorRig {
       tracer: noopTracer,
       metrics,
       requestTimeoutMs: 60_000,
-      streamedOpsMax: 12_500,
+      callers: {
+        streamedOpsMax: 12_500,
+        openOpsMax: options.openOpsMax ?? 50_000,
+        openBytesMax: 1e9,
+        scanBytesMax: 1e8,
+      },
+      scanPagesMax: 64,
       freshTimestamp: () => Promise.resolve(timestamp(77)),
       limits: () => limits,
     });

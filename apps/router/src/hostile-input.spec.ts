@@ -176,10 +176,8 @@ describe('what grpc-js would answer without a detail', () => {
     const put = KVService.put.requestSerialize({
       ...{ key: Buffer.from('slow'), value: Buffer.alloc(1), ttlMs: 0, ordering: 0, requestId: undefined },
     });
-    expect(await call('/cairn.v1.KV/Put', put, { 'grpc-timeout': '50m' })).toMatchObject({
-      code: status.DEADLINE_EXCEEDED,
-      detail: { code: 'OUTCOME_UNKNOWN' },
-    });
+    const { detail: unclear } = await call('/cairn.v1.KV/Put', put, { 'grpc-timeout': '50m' });
+    expect(unclear?.code).toBe('OUTCOME_UNKNOWN');
     rig.store.release();
   });
 
@@ -271,12 +269,12 @@ const GENUINE: readonly (readonly [string, Buffer])[] = (() => {
     limit: 5,
     reverse: false,
     keysOnly: false,
-    consistency: 3,
-    timestamp: 5,
+    consistency: 1,
+    timestamp: 0,
     pageBytes: 9,
   };
   return [
-    ['/cairn.v1.KV/Get', KVService.get.requestSerialize({ key, consistency: 3, timestamp: 5 })],
+    ['/cairn.v1.KV/Get', KVService.get.requestSerialize({ key, consistency: 1, timestamp: 0 })],
     ['/cairn.v1.KV/Put', KVService.put.requestSerialize(put)],
     ['/cairn.v1.KV/Delete', KVService.delete.requestSerialize({ key, ordering: 2, requestId })],
     ['/cairn.v1.KV/DeleteRange', KVService.deleteRange.requestSerialize({ ...span, all: false })],
@@ -313,16 +311,24 @@ describe('damaged messages', () => {
         fc.record({ at: fc.nat(message.length), drop: fc.nat(3), put: fc.uint8Array({ maxLength: 4 }) }),
         { minLength: 1, maxLength: 4 },
       );
+      const damaged = (changes: { at: number; drop: number; put: Uint8Array }[]): Buffer => {
+        let bytes = Buffer.from(message);
+        for (const { at, drop, put } of changes)
+          bytes = Buffer.concat([bytes.subarray(0, at), put, bytes.subarray(at + drop)]);
+        return bytes;
+      };
+      // Many at a time: timestamps that damage moves into the future are held for a second each.
       await fc.assert(
-        fc.asyncProperty(damage, async (changes) => {
-          let bytes = Buffer.from(message);
-          for (const { at, drop, put } of changes)
-            bytes = Buffer.concat([bytes.subarray(0, at), put, bytes.subarray(at + drop)]);
-          const { code, detail } = await call(path, bytes, { 'grpc-timeout': '2S' });
-          expect(TYPED).toContain(code);
-          if (code !== status.OK) expect(detail).toBeDefined();
+        fc.asyncProperty(fc.array(damage, { minLength: 50, maxLength: 50 }), async (all) => {
+          const outcomes = await Promise.all(
+            all.map((changes) => call(path, damaged(changes), { 'grpc-timeout': '5S' })),
+          );
+          for (const { code, detail } of outcomes) {
+            expect(TYPED).toContain(code);
+            if (code !== status.OK) expect(detail).toBeDefined();
+          }
         }),
-        { numRuns: 100 },
+        { numRuns: 3, endOnFailure: true },
       );
       await eventually(() => rig.router.openOperations === 0);
     },

@@ -1,7 +1,13 @@
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { CairnError } from '@cairn/base';
-import { fromServiceError } from '@cairn/wire';
-import type { PutResponse, ScanResponse } from '@cairn/wire/gen/cairn/v1/kv.js';
+import { fromServiceError, ReadConsistency } from '@cairn/wire';
+import type {
+  BatchGetResponse,
+  BatchWriteResponse,
+  PutResponse,
+  ScanResponse,
+  WriteOperation,
+} from '@cairn/wire/gen/cairn/v1/kv.js';
 import { ClusterClient, type ListSettingsResponse } from '@cairn/wire/gen/cairn/v1/cluster.js';
 import { credentials, Metadata, status, type ServiceError } from '@grpc/grpc-js';
 
@@ -86,6 +92,67 @@ describe('unary calls', () => {
     expect(rig.router.openOperations).toBe(1);
     call.cancel();
     await eventually(() => rig.router.openOperations === 0 && rig.store.cancelled.length === 1);
+  });
+
+  it('answers a batch of reads as far as one message holds them, and says so', async () => {
+    for (let at = 0; at < 10; at += 1) rig.store.rows.set(`k${at}`, Buffer.alloc(1_000_000, at));
+    const keys = Array.from({ length: 10 }, (_, at) => Buffer.from(`k${at}`));
+    const values: number[] = [];
+    let calls = 0;
+    for (let left = keys; left.length > 0; left = left.slice(values.length - (keys.length - left.length))) {
+      const { results, partial } = await new Promise<BatchGetResponse>((resolve, reject) => {
+        rig.client.batchGet({ keys: left, consistency: 0, timestamp: 0 }, (error, response) => {
+          if (error === null) resolve(response);
+          else reject(error);
+        });
+      });
+      for (const { result } of results)
+        if (result?.$case === 'get') values.push(result.value.value[0] as number);
+      expect(partial).toBe(results.length < left.length);
+      calls += 1;
+    }
+    expect(values).toEqual([0, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
+    expect(calls).toBe(4);
+    // What did not fit was read in vain, but never more than a window.
+    expect(rig.store.received.length).toBeLessThan(40);
+  });
+
+  it('leaves out what failed compare-and-sets found, where the answer has no room for it', async () => {
+    rig.store.rows.set('there', Buffer.alloc(1_000_000));
+    const operation: WriteOperation['operation'] = {
+      $case: 'compareAndSet',
+      value: {
+        ...{ key: Buffer.from('there'), value: undefined, ttlMs: 0, ordering: 0, requestId: undefined },
+        expected: { $case: 'absent', value: true },
+      },
+    };
+    const { results } = await new Promise<BatchWriteResponse>((resolve, reject) => {
+      rig.client.batchWrite({ operations: Array(5).fill({ operation }) }, (error, response) => {
+        if (error === null) resolve(response);
+        else reject(error);
+      });
+    });
+    const omitted = results.map(
+      ({ result }) => result?.$case === 'compareAndSet' && result.value.valueOmitted,
+    );
+    expect(omitted).toEqual([false, false, false, true, true]);
+  });
+
+  it.each([
+    ['a timestamp alone means a read at it', { consistency: 0, timestamp: 5 }, undefined],
+    ['a linearizable read is at no timestamp', { consistency: 1, timestamp: 5 }, 'timestamp'],
+    ['nor is a stale one', { consistency: 2, timestamp: 5 }, 'timestamp'],
+  ])('%s', async (_what, asked, field) => {
+    const failure = await new Promise<ServiceError | null>((resolve) => {
+      rig.client.get({ key: Buffer.from('a'), ...asked }, resolve);
+    });
+    if (field === undefined) {
+      expect(failure).toBeNull();
+      expect(rig.store.received[0]).toMatchObject({
+        consistency: ReadConsistency.timestamp,
+        readTimestamp: 5,
+      });
+    } else expect(fromServiceError(failure as ServiceError).details).toEqual({ field });
   });
 
   it('refuses a range deletion that names nothing', async () => {

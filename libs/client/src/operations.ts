@@ -222,7 +222,7 @@ export function deleteRangeOperation(bounds: { start: Buffer; end: Buffer }, all
   };
 }
 
-const PAGE_BYTES_MAX = 4 * 1024 * 1024;
+const PAGE_BYTES_MAX = 2 * 1024 * 1024;
 
 export function scanRequest(sizes: SizeLimits, options: ScanOptions): ScanRequest {
   const request = newScanRequest();

@@ -83,7 +83,7 @@ export interface ScanOptions extends ReadOptions, Span {
   readonly reverse?: boolean;
   /** Rows come with empty values. */
   readonly keysOnly?: boolean;
-  /** A page ends when its rows pass this many bytes; 0 = the server's default of 256 KiB, at most 4 MiB. */
+  /** A page ends when its rows pass this many bytes; 0 = the server's default of 256 KiB, at most 2 MiB. */
   readonly pageBytes?: number;
 }
 

@@ -124,14 +124,14 @@ export class FakeStore {
       case 'compareAndSet': {
         if (!isAsExpected(operation.value, current)) {
           const found = current !== undefined;
-          const value = { succeeded: false, timestamp: this.#timestamp, found };
+          const value = { succeeded: false, timestamp: this.#timestamp, found, valueOmitted: false };
           const there = { version: current?.version ?? NO_BYTES, value: current?.value ?? NO_BYTES };
           return { $case: 'compareAndSet', value: { ...value, ...there } };
         }
         const written = this.#append(key, operation.value.value, operation.value.ttlMs);
         return {
           $case: 'compareAndSet',
-          value: { succeeded: true, found: false, value: NO_BYTES, ...written },
+          value: { succeeded: true, found: false, value: NO_BYTES, valueOmitted: false, ...written },
         };
       }
       case 'increment': {

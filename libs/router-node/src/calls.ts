@@ -10,8 +10,13 @@ export interface DoorCall {
   readonly metadata: Pick<Metadata, 'get'>;
   /** Unix time, milliseconds; Infinity = none. */
   getDeadline(): Date | number;
-  /** The caller gave up, its connection is gone, or its deadline passed. */
-  on(event: 'cancelled', listener: () => void): unknown;
+  /** Who calls: the same for all calls of one connection. */
+  getPeer(): string;
+  /**
+   * `cancelled`: the caller gave up, its connection is gone, or its deadline passed; it may also come at a
+   * good end. One of the two comes when the call is over and its answer taken.
+   */
+  on(event: 'cancelled' | 'close', listener: () => void): unknown;
 }
 
 export interface UnaryDoorCall<Request> extends DoorCall {
@@ -26,17 +31,16 @@ export type UnaryDoor<Request, Response> = (
   callback: UnaryCallback<Response>,
 ) => void;
 
-/** A stream of answers. `write` is false: wait for `drain`. An emitted `error` ends it with that status. */
+/** A stream of answers. `onTaken`: the page has left for the client. An emitted `error` ends it with that status. */
 export interface ScanCall extends UnaryDoorCall<ScanRequest> {
-  write(page: ScanPage): boolean;
+  write(page: ScanPage, onTaken: () => void): unknown;
   end(): unknown;
   emit(event: 'error', failure: CallFailure): unknown;
-  on(event: 'cancelled' | 'drain', listener: () => void): unknown;
-  off(event: 'drain', listener: () => void): unknown;
 }
 
 /** Both directions; `data` comes once it is listened to, unless paused. `close` comes last, always. */
 export interface BatchCall {
+  getPeer(): string;
   write(response: BatchResponse): boolean;
   end(): unknown;
   pause(): unknown;

@@ -46,6 +46,8 @@ import { createKvService, type KvDoors, type KvHandlers } from './doors/kv-servi
  * than refusing it, and the rest is left for unary calls and scans.
  */
 const STREAMED_OPS_SHARE = 1 / 16;
+/** Pages of scans may have this part of the places at a shard node, should they all go to one. */
+const SCAN_PLACES_SHARE = 1 / 16;
 
 export const SERVER_VERSION = '0.1.0';
 const JOIN_RETRY_MS = 300;
@@ -146,7 +148,13 @@ class RouterNode implements RunningRouter {
         tracer,
         metrics,
         requestTimeoutMs: config.requestTimeoutMs,
-        streamedOpsMax: Math.ceil(config.outstandingOpsMax * STREAMED_OPS_SHARE),
+        callers: {
+          streamedOpsMax: Math.ceil(config.outstandingOpsMax * STREAMED_OPS_SHARE),
+          openOpsMax: config.outstandingOpsMax,
+          openBytesMax: config.outstandingBytesMax,
+          scanBytesMax: config.outstandingBytesMax,
+        },
+        scanPagesMax: Math.ceil(config.outstandingOpsPerStoreMax * SCAN_PLACES_SHARE),
         freshTimestamp: () => this.#metadata.timestamp(),
         limits: () => this.#limits,
       }),

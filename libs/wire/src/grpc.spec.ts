@@ -59,7 +59,10 @@ const result = maybe(
     kind('deleteRange', fc.record({ deleted: nat })),
     kind(
       'compareAndSet',
-      fc.record({ succeeded: bool, version: bytes, timestamp: nat, found: bool, value: bytes }),
+      fc.record({
+        ...{ succeeded: bool, version: bytes, timestamp: nat, found: bool, value: bytes },
+        valueOmitted: bool,
+      }),
     ),
     kind(
       'error',

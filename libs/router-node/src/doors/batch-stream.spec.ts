@@ -4,6 +4,7 @@ import { describe, expect, it } from '@jest/globals';
 
 import type { BatchCall } from '../calls.js';
 import { BatchStream } from './batch-stream.js';
+import { Callers } from './callers.js';
 import type { DoorContext } from './door-context.js';
 
 describe('a batch stream that has nothing to answer', () => {
@@ -19,6 +20,7 @@ describe('a batch stream that has nothing to answer', () => {
         return isTaken;
       },
       on: (event: string, listener: () => void) => listeners.set(event, listener),
+      getPeer: () => 'peer',
       pause: () => undefined,
       resume: () => undefined,
     };
@@ -32,8 +34,8 @@ describe('a batch stream that has nothing to answer', () => {
         };
       },
     };
-    const share = { perStream: 100, join: () => undefined, leave: () => undefined };
-    const context = { router, clock, share } as unknown as DoorContext;
+    const bounds = { streamedOpsMax: 100, openOpsMax: 100, openBytesMax: 100, scanBytesMax: 100 };
+    const context = { router, clock, callers: new Callers(bounds) } as unknown as DoorContext;
     const stream = new BatchStream(call as unknown as BatchCall, context, undefined);
     expect(told).toEqual([5]);
     second();

@@ -30,6 +30,7 @@ import {
   putRequest,
   putResponse,
 } from './convert.js';
+import type { Caller } from './callers.js';
 import type { DoorContext } from './door-context.js';
 import { deletedSpanOf } from './span-bounds.js';
 
@@ -62,6 +63,7 @@ const MEAN_WEIGHT = 1 / 8;
 export class BatchStream implements OperationSink {
   readonly #call: BatchCall;
   readonly #context: DoorContext;
+  readonly #caller: Caller;
   readonly #operations = new IdTable<RoutedOperation>();
   readonly #aborts = new Map<number, AbortController>();
   #results: BatchResult[] = [];
@@ -78,6 +80,7 @@ export class BatchStream implements OperationSink {
   /** The timestamp that the client was told last. */
   #told = timestamp(0);
   #telling: Timer;
+  #hasLeft = false;
   readonly #flush = (): void => {
     this.#sendResults();
   };
@@ -85,6 +88,7 @@ export class BatchStream implements OperationSink {
   constructor(call: BatchCall, context: DoorContext, hello: BatchResponse['hello']) {
     this.#call = call;
     this.#context = context;
+    this.#caller = context.callers.enter(call.getPeer());
     this.#write([], hello);
     this.#telling = context.clock.setTimer(TELL_TIME_MS, this.#tellTime);
     call.on('data', (message: DecodedBatchRequest) => {
@@ -130,6 +134,13 @@ export class BatchStream implements OperationSink {
     for (const abort of this.#aborts.values()) abort.abort();
     this.#aborts.clear();
     this.#results = [];
+    this.#leave();
+  }
+
+  #leave(): void {
+    if (this.#hasLeft) return;
+    this.#hasLeft = true;
+    this.#context.callers.leave(this.#caller);
   }
 
   /**
@@ -288,8 +299,7 @@ export class BatchStream implements OperationSink {
   #setActive(isActive: boolean): void {
     if (isActive === this.#isActive) return;
     this.#isActive = isActive;
-    if (isActive) this.#context.share.join();
-    else this.#context.share.leave();
+    this.#caller.streamChanged(isActive);
   }
 
   /** Reads no more while as much is open as this stream may have, until half of it is answered. */
@@ -299,7 +309,7 @@ export class BatchStream implements OperationSink {
     if (this.#isDraining) return;
     const openMax = Math.max(
       OPEN_OPERATIONS_MIN,
-      Math.min(this.#context.share.perStream, OPEN_ANSWER_BYTES_TARGET / this.#meanBytes),
+      Math.min(this.#caller.opsPerStream, OPEN_ANSWER_BYTES_TARGET / this.#meanBytes),
     );
     if (!this.#isReadPaused && (this.#isBlocked || open >= openMax)) {
       this.#isReadPaused = true;
@@ -315,6 +325,8 @@ export class BatchStream implements OperationSink {
     if (this.#operations.size > 0 || this.#aborts.size > 0 || this.#results.length > 0) return;
     this.#isClosed = true;
     this.#telling.cancel();
+    this.#setActive(false);
+    this.#leave();
     this.#call.end();
   }
 }

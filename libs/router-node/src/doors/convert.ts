@@ -1,4 +1,4 @@
-import { CairnError, timestamp } from '@cairn/base';
+import { CairnError, timestamp, type Timestamp } from '@cairn/base';
 import { checkKey, checkValue, invalidField, type KeyValueLimits } from '@cairn/routing';
 import {
   Expectation,
@@ -44,9 +44,12 @@ function assertValue(value: Uint8Array, limits: KeyValueLimits, field = 'value')
 export function readConsistencyOf(consistency: Consistency, at: number): ReadConsistency {
   switch (consistency) {
     case Consistency.UNSPECIFIED:
+      return at === 0 ? ReadConsistency.linearizable : ReadConsistency.timestamp;
     case Consistency.LINEARIZABLE:
+      if (at !== 0) throw contradiction('CONSISTENCY_LINEARIZABLE');
       return ReadConsistency.linearizable;
     case Consistency.STALE:
+      if (at !== 0) throw contradiction('CONSISTENCY_STALE');
       return ReadConsistency.stale;
     case Consistency.TIMESTAMP:
       if (at === 0) throw invalidField('timestamp', 'timestamp must be given with CONSISTENCY_TIMESTAMP');
@@ -55,6 +58,12 @@ export function readConsistencyOf(consistency: Consistency, at: number): ReadCon
       throw invalidField('consistency', `consistency ${String(consistency)} is not known`);
   }
 }
+
+function contradiction(consistency: string): CairnError {
+  return invalidField('timestamp', `timestamp cannot be given together with ${consistency}`);
+}
+
+export const readTimestampOf = (at: number): Timestamp => timestamp(at);
 
 export function getRequest(message: GetRequest, limits: KeyValueLimits): KvRequest {
   assertKey(message.key, limits);
@@ -186,6 +195,7 @@ export function compareAndSetResponse(response: KvResponse): CompareAndSetRespon
     timestamp: response.timestamp,
     found: response.found,
     value: response.value === undefined ? NO_BYTES : asBuffer(response.value),
+    valueOmitted: false,
   };
 }
 

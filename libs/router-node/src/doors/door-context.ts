@@ -4,7 +4,8 @@ import type { Clock, Counter, Histogram, LogFields, Metrics, Span, Tracer } from
 import type { KeyValueLimits, RequestRouter } from '@cairn/routing';
 import { KvOp, type KvRequest } from '@cairn/wire';
 
-import { OpenShare } from './open-share.js';
+import { Callers, type Caller, type CallersBounds } from './callers.js';
+import { FairGate } from './fair-gate.js';
 
 const SECONDS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10];
 
@@ -25,8 +26,9 @@ export interface DoorContextParts {
   readonly metrics: Metrics;
   /** Deadline of requests that bring none. */
   readonly requestTimeoutMs: number;
-  /** Operations that all streams together may have open, about; must be below what the router takes. */
-  readonly streamedOpsMax: number;
+  readonly callers: CallersBounds;
+  /** Pages that all scans together have asked shards for and not got. */
+  readonly scanPagesMax: number;
   /** A timestamp issued after the call. */
   freshTimestamp(): Promise<Timestamp>;
   /** Limits of now: settings change. */
@@ -38,7 +40,8 @@ export class DoorContext {
   readonly router: RequestRouter;
   readonly clock: Clock;
   readonly requestTimeoutMs: number;
-  readonly share: OpenShare;
+  readonly callers: Callers;
+  readonly scanGate: FairGate<Caller>;
   readonly #parts: DoorContextParts;
   readonly #requests: Counter;
   readonly #seconds: Histogram;
@@ -50,7 +53,9 @@ export class DoorContext {
   constructor(parts: DoorContextParts) {
     this.#parts = parts;
     this.router = parts.router;
-    this.share = new OpenShare(parts.streamedOpsMax);
+    this.callers = new Callers(parts.callers);
+    this.scanGate = new FairGate(parts.scanPagesMax);
+    this.#showShares(parts.metrics);
     this.clock = parts.clock;
     this.requestTimeoutMs = parts.requestTimeoutMs;
     this.#requests = parts.metrics.counter(
@@ -69,6 +74,30 @@ export class DoorContext {
       this.#opLabels[op] = { op: NAMES[op] };
       this.#spanAttributes[op] = { 'cairn.op': NAMES[op] };
     }
+  }
+
+  #showShares(metrics: Metrics): void {
+    const busy = metrics.gauge('cairn_router_busy_callers', 'Client connections that have something open');
+    const scanBytes = metrics.gauge(
+      'cairn_router_scan_page_bytes',
+      'Bytes that pages of scans may take here: read ahead, or not taken by their clients',
+    );
+    const waiting = metrics.gauge(
+      'cairn_router_waiting_scan_pages',
+      'Pages of scans that wait for their turn to be asked for',
+    );
+    const refusals = metrics.counter(
+      'cairn_router_share_refusals_total',
+      'Calls and scans refused because their connection had its share',
+    );
+    let counted = 0;
+    metrics.onCollect(() => {
+      busy.set(this.callers.busy);
+      scanBytes.set(this.callers.scanBytes);
+      waiting.set(this.scanGate.waiting);
+      refusals.add(this.callers.refusals - counted);
+      counted = this.callers.refusals;
+    });
   }
 
   get limits(): KeyValueLimits {

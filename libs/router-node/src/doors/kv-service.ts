@@ -1,69 +1,64 @@
 import { CairnError } from '@cairn/base';
-import {
-  deleteSpan,
-  perform,
-  scanPages,
-  type OperationSink,
-  type RoutedOperation,
-  type SpanTimes,
-} from '@cairn/routing';
+import { deleteSpan, type OperationSink, type RoutedOperation, type SpanTimes } from '@cairn/routing';
 import type { Span } from '@cairn/ports';
-import { errorDetailOf, KvOp, toServiceError, type KvRequest, type KvResponse } from '@cairn/wire';
-import {
-  Consistency,
-  type BatchGetRequest,
-  type BatchGetResponse,
-  type BatchGetResult,
-  type BatchResponse,
-  type BatchWriteRequest,
-  type BatchWriteResponse,
-  type CompareAndSetRequest,
-  type CompareAndSetResponse,
-  type DeleteRangeRequest,
-  type DeleteRangeResponse,
-  type DeleteRequest,
-  type DeleteResponse,
-  type GetRequest,
-  type GetResponse,
-  type GetTimestampRequest,
-  type GetTimestampResponse,
-  type IncrementRequest,
-  type IncrementResponse,
-  type PutRequest,
-  type PutResponse,
-  type WriteOperation,
-  type WriteResult,
+import { KvOp, toServiceError, type KvRequest, type KvResponse } from '@cairn/wire';
+import type {
+  BatchGetRequest,
+  BatchGetResponse,
+  BatchResponse,
+  BatchWriteRequest,
+  BatchWriteResponse,
+  CompareAndSetRequest,
+  CompareAndSetResponse,
+  DeleteRangeRequest,
+  DeleteRangeResponse,
+  DeleteRequest,
+  DeleteResponse,
+  GetRequest,
+  GetResponse,
+  GetTimestampRequest,
+  GetTimestampResponse,
+  IncrementRequest,
+  IncrementResponse,
+  PutRequest,
+  PutResponse,
 } from '@cairn/wire/gen/cairn/v1/kv.js';
 
 import type { BatchCall, DoorCall, ScanCall, UnaryCallback, UnaryDoor } from '../calls.js';
+import { batchGet, batchWrite, WINDOW_MAX } from './batch-calls.js';
 import { BatchStream } from './batch-stream.js';
 import * as convert from './convert.js';
 import type { DoorContext } from './door-context.js';
-import { deletedSpanOf, spanOf } from './span-bounds.js';
+import { OpenCall } from './open-call.js';
+import { streamScan } from './scan-door.js';
+import { deletedSpanOf } from './span-bounds.js';
 
-const PAGE_BYTES_DEFAULT = 256 * 1024;
-const PAGE_BYTES_MAX = 4 * 1024 * 1024;
+/** What an answer that holds many values may take here, at a time. */
+const BATCH_ANSWER_BYTES = 4 * 1024 * 1024;
 
 /** One unary call on its way through the router. */
 class UnarySink<Response> implements OperationSink {
   readonly #context: DoorContext;
   readonly #callback: UnaryCallback<Response>;
   readonly #convert: (response: KvResponse) => Response;
+  readonly #open: OpenCall;
   readonly #span: Span | undefined;
 
   constructor(
     context: DoorContext,
     callback: UnaryCallback<Response>,
     convertResponse: (response: KvResponse) => Response,
-    span: Span | undefined,
+    { open, span }: { readonly open: OpenCall; readonly span: Span | undefined },
   ) {
     this.#context = context;
     this.#callback = callback;
     this.#convert = convertResponse;
+    this.#open = open;
     this.#span = span;
   }
 
   complete(operation: RoutedOperation, response: KvResponse): void {
+    this.#open.grow(response.value?.length ?? 0);
     this.#context.succeeded(operation.request.op, operation.startedAtMs);
     this.#span?.end();
     this.#callback(null, this.#convert(response));
@@ -115,24 +110,21 @@ export interface KvDoors {
   close(): void;
 }
 
-/** The `cairn.v1.KV` service over a router. */
-export function createKvService(
-  context: DoorContext,
-  hello: () => NonNullable<BatchResponse['hello']>,
-): KvDoors {
-  let isDraining = false;
-  const streams = new Set<BatchStream>();
-
-  const unary =
-    <Request, Response>(
+/** Calls of one operation. */
+function unaryDoors(context: DoorContext) {
+  return <Request, Response>(
+      op: KvOp,
       toKv: (message: Request, limits: DoorContext['limits']) => KvRequest,
       fromKv: (response: KvResponse) => Response,
     ) =>
     (call: Parameters<UnaryDoor<Request, Response>>[0], callback: UnaryCallback<Response>): void => {
+      const startedAtMs = context.clock.nowMs();
       try {
         const request = toKv(call.request, context.limits);
+        const bytes = request.key.length + (request.value?.length ?? 0);
+        const open = new OpenCall(context.callers, call, { ops: 1, bytes });
         const span = context.trace(request, call.metadata.get('traceparent')[0]?.toString());
-        const sink = new UnarySink(context, callback, fromKv, span);
+        const sink = new UnarySink(context, callback, fromKv, { open, span });
         const operation = context.router.execute(request, sink, {
           tag: 0,
           timeoutMs: timeoutOf(context, call),
@@ -142,45 +134,79 @@ export function createKvService(
           span?.end(new CairnError('CANCELLED', 'the caller gave up'));
         });
       } catch (error) {
+        context.failed(op, startedAtMs, convert.asCairnError(error));
         callback(toServiceError(error));
       }
     };
+}
+
+/** Calls that take several operations. */
+function severalDoors(context: DoorContext) {
+  return <Request, Response>(
+      weightOf: (request: Request) => { readonly ops: number; readonly bytes: number },
+      work: (request: Request, times: SpanTimes) => Promise<Response>,
+    ): UnaryDoor<Request, Response> =>
+    (call, callback) => {
+      const run = async (): Promise<Response> => {
+        new OpenCall(context.callers, call, weightOf(call.request));
+        return work(call.request, timesOf(context, call));
+      };
+      run().then(
+        (response) => {
+          callback(null, response);
+        },
+        (error: unknown) => {
+          callback(toServiceError(error));
+        },
+      );
+    };
+}
+
+function timesOf(context: DoorContext, call: DoorCall, unnamedMs?: number): SpanTimes {
+  const abort = new AbortController();
+  call.on('cancelled', () => {
+    abort.abort();
+  });
+  return {
+    deadlineMs: context.clock.nowMs() + timeoutOf(context, call, unnamedMs),
+    signal: abort.signal,
+    nowMs: () => context.clock.nowMs(),
+  };
+}
+
+/** The `cairn.v1.KV` service over a router. */
+export function createKvService(
+  context: DoorContext,
+  hello: () => NonNullable<BatchResponse['hello']>,
+): KvDoors {
+  let isDraining = false;
+  const streams = new Set<BatchStream>();
+
+  const unary = unaryDoors(context);
+  const several = severalDoors(context);
 
   const handlers: KvHandlers = {
-    get: unary(convert.getRequest, convert.getResponse),
-    put: unary(convert.putRequest, convert.putResponse),
-    delete: unary(convert.deleteRequest, convert.deleteResponse),
-    compareAndSet: unary(convert.compareAndSetRequest, convert.compareAndSetResponse),
-    increment: unary(convert.incrementRequest, convert.incrementResponse),
-    deleteRange: (call, callback) => {
-      answer(callback, async () => {
-        const span = deletedSpanOf(call.request, context.limits);
-        return { deleted: await deleteSpan(context.router, span, timesOf(context, call)) };
-      });
-    },
-    batchGet: (call, callback) => {
-      answer(callback, async () => {
-        const { keys, consistency, timestamp } = call.request;
-        const times = timesOf(context, call);
-        const results = await Promise.all(
-          keys.map((key) =>
-            oneGet(context, convert.getRequest({ key, consistency, timestamp }, context.limits), times),
-          ),
-        );
-        return { results };
-      });
-    },
-    batchWrite: (call, callback) => {
-      answer(callback, async () => {
-        const { operations } = call.request;
-        const times = timesOf(context, call);
-        const results = await Promise.all(operations.map((operation) => oneWrite(context, operation, times)));
-        return { results };
-      });
-    },
-    getTimestamp: (_call, callback) => {
-      answer(callback, async () => ({ timestamp: await context.freshTimestamp() }));
-    },
+    get: unary(KvOp.get, convert.getRequest, convert.getResponse),
+    put: unary(KvOp.put, convert.putRequest, convert.putResponse),
+    delete: unary(KvOp.delete, convert.deleteRequest, convert.deleteResponse),
+    compareAndSet: unary(KvOp.compareAndSet, convert.compareAndSetRequest, convert.compareAndSetResponse),
+    increment: unary(KvOp.increment, convert.incrementRequest, convert.incrementResponse),
+    deleteRange: several(
+      () => ({ ops: 1, bytes: 0 }),
+      (request, times) => deleteRange(context, request, times),
+    ),
+    batchGet: several(
+      ({ keys }) => ({ ops: Math.min(keys.length, WINDOW_MAX), bytes: BATCH_ANSWER_BYTES }),
+      (request, times) => batchGet(context, request, times),
+    ),
+    batchWrite: several(
+      ({ operations }) => ({ ops: Math.min(operations.length, WINDOW_MAX), bytes: BATCH_ANSWER_BYTES }),
+      (request, times) => batchWrite(context, request, times),
+    ),
+    getTimestamp: several(
+      () => ({ ops: 1, bytes: 0 }),
+      async () => ({ timestamp: await context.freshTimestamp() }),
+    ),
     scan: (call) => {
       void streamScan(context, call, timesOf(context, call, Infinity));
     },
@@ -212,136 +238,18 @@ export function createKvService(
   };
 }
 
-/** The time that a call of several operations has, and the signal that its caller gave up. */
-function timesOf(context: DoorContext, call: DoorCall, unnamedMs?: number): SpanTimes {
-  const abort = new AbortController();
-  call.on('cancelled', () => {
-    abort.abort();
-  });
-  return {
-    deadlineMs: context.clock.nowMs() + timeoutOf(context, call, unnamedMs),
-    signal: abort.signal,
-    nowMs: () => context.clock.nowMs(),
-  };
-}
-
-function answer<Response>(callback: UnaryCallback<Response>, work: () => Promise<Response>): void {
-  work().then(
-    (response) => {
-      callback(null, response);
-    },
-    (error: unknown) => {
-      callback(toServiceError(error));
-    },
-  );
-}
-
-async function oneGet(context: DoorContext, request: KvRequest, times: SpanTimes): Promise<BatchGetResult> {
-  try {
-    return {
-      result: { $case: 'get', value: convert.getResponse(await perform(context.router, request, times)) },
-    };
-  } catch (error) {
-    return { result: { $case: 'error', value: errorDetailOf(error) } };
-  }
-}
-
-async function oneWrite(
+async function deleteRange(
   context: DoorContext,
-  operation: WriteOperation,
+  request: DeleteRangeRequest,
   times: SpanTimes,
-): Promise<WriteResult> {
-  const asked = operation.operation;
-  const { limits } = context;
-  const run = (request: KvRequest): Promise<KvResponse> => perform(context.router, request, times);
-  try {
-    switch (asked?.$case) {
-      case 'put':
-        return {
-          result: {
-            $case: 'put',
-            value: convert.putResponse(await run(convert.putRequest(asked.value, limits))),
-          },
-        };
-      case 'delete':
-        return {
-          result: {
-            $case: 'delete',
-            value: convert.deleteResponse(await run(convert.deleteRequest(asked.value, limits))),
-          },
-        };
-      case 'compareAndSet': {
-        const response = await run(convert.compareAndSetRequest(asked.value, limits));
-        return { result: { $case: 'compareAndSet', value: convert.compareAndSetResponse(response) } };
-      }
-      case 'increment': {
-        const response = await run(convert.incrementRequest(asked.value, limits));
-        return { result: { $case: 'increment', value: convert.incrementResponse(response) } };
-      }
-      case undefined:
-        throw new CairnError('INVALID_ARGUMENT', 'operation must be given', {
-          details: { field: 'operation' },
-        });
-    }
-  } catch (error) {
-    return { result: { $case: 'error', value: errorDetailOf(error) } };
-  }
-}
-
-/** Streams the pages of a scan as fast as the client takes them. */
-async function streamScan(context: DoorContext, call: ScanCall, times: SpanTimes): Promise<void> {
+): Promise<DeleteRangeResponse> {
   const startedAtMs = context.clock.nowMs();
   try {
-    const { request } = call;
-    const { start, end } = spanOf(request, context.limits);
-    if (request.pageBytes > PAGE_BYTES_MAX) {
-      throw new CairnError(
-        'INVALID_ARGUMENT',
-        `page_bytes is ${request.pageBytes}; the limit is ${PAGE_BYTES_MAX}`,
-        {
-          details: { field: 'page_bytes' },
-        },
-      );
-    }
-    convert.readConsistencyOf(request.consistency, request.timestamp);
-    const isStale = request.consistency === Consistency.STALE;
-    const isAt = request.consistency === Consistency.TIMESTAMP;
-    const at = isStale ? undefined : isAt ? request.timestamp : await context.freshTimestamp();
-    const pages = scanPages(
-      context.router,
-      {
-        start,
-        end,
-        reverse: request.reverse,
-        keysOnly: request.keysOnly,
-        limit: request.limit,
-        pageBytes: request.pageBytes === 0 ? PAGE_BYTES_DEFAULT : request.pageBytes,
-        pageTimeoutMs: context.requestTimeoutMs,
-        timestamp: at as Parameters<typeof scanPages>[1]['timestamp'],
-      },
-      times,
-    );
-    for await (const rows of pages) {
-      if (times.signal.aborted) return;
-      const isTaken = call.write({ rows, timestamp: at ?? 0 });
-      if (!isTaken) await drained(call, times.signal);
-    }
-    context.succeeded(KvOp.scan, startedAtMs);
-    call.end();
+    const deleted = await deleteSpan(context.router, deletedSpanOf(request, context.limits), times);
+    context.succeeded(KvOp.deleteRange, startedAtMs);
+    return { deleted };
   } catch (error) {
-    context.failed(KvOp.scan, startedAtMs, convert.asCairnError(error));
-    if (!times.signal.aborted) call.emit('error', toServiceError(error));
+    context.failed(KvOp.deleteRange, startedAtMs, convert.asCairnError(error));
+    throw error;
   }
-}
-
-function drained(call: ScanCall, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    const done = (): void => {
-      call.off('drain', done);
-      signal.removeEventListener('abort', done);
-      resolve();
-    };
-    call.on('drain', done);
-    signal.addEventListener('abort', done, { once: true });
-  });
 }

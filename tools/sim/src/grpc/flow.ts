@@ -7,7 +7,7 @@ const QUEUED_MESSAGES_MAX = 16;
 export class MessageSender {
   readonly #wire: StreamWire;
   readonly #onDrain: () => void;
-  #queue: Uint8Array[] = [];
+  #queue: { readonly message: Uint8Array; readonly onSent: (() => void) | undefined }[] = [];
   /** May go below zero by one message; while messages are queued it is not above. */
   #credit: number;
   #isDrainOwed = false;
@@ -20,9 +20,9 @@ export class MessageSender {
     this.#onDrain = onDrain;
   }
 
-  /** False: taken, but wait for `onDrain` before the next. */
-  write(message: Uint8Array): boolean {
-    this.#queue.push(message);
+  /** False: taken, but wait for `onDrain` before the next. `onSent` is called when the message has left. */
+  write(message: Uint8Array, onSent?: () => void): boolean {
+    this.#queue.push({ message, onSent });
     this.#pump();
     if (this.#queue.length < QUEUED_MESSAGES_MAX) return true;
     this.#isDrainOwed = true;
@@ -45,13 +45,13 @@ export class MessageSender {
 
   #pump(): void {
     let sent = 0;
-    for (const message of this.#queue) {
+    for (const { message } of this.#queue) {
       if (this.#credit <= 0) break;
       this.#credit -= message.length;
       this.#wire.send(GrpcFrame.message, message);
       sent += 1;
     }
-    this.#queue.splice(0, sent);
+    for (const { onSent } of this.#queue.splice(0, sent)) onSent?.();
     if (this.#queue.length > 0 || this.#finish === undefined) return;
     const finish = this.#finish;
     this.#finish = undefined;

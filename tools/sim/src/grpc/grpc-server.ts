@@ -138,7 +138,8 @@ function methodsOf(kv: KvHandlers, cluster: ClusterHandlers): ReadonlyMap<string
 export class SimGrpcServer {
   readonly #parts: GrpcServerParts;
   readonly #methods: ReadonlyMap<string, Method>;
-  readonly #connections = new Set<Connection>();
+  readonly #connections = new Map<Connection, string>();
+  #accepted = 0;
   #listener: Listener | undefined;
 
   constructor(parts: GrpcServerParts) {
@@ -154,12 +155,13 @@ export class SimGrpcServer {
 
   async close(): Promise<void> {
     await this.#listener?.close();
-    for (const connection of this.#connections) connection.close();
+    for (const connection of this.#connections.keys()) connection.close();
   }
 
   #accept(connection: Connection): void {
     const calls = new Map<number, OpenCall>();
-    this.#connections.add(connection);
+    this.#accepted += 1;
+    this.#connections.set(connection, `connection ${this.#accepted}`);
     connection.setHandlers({
       onFrame: (frame) => {
         this.#onFrame(connection, calls, frame);
@@ -214,6 +216,7 @@ export class SimGrpcServer {
       windowBytes,
       timeoutMs,
       isWrite: isWritingCall(path),
+      peer: this.#connections.get(connection) ?? '',
       onOver: () => {
         calls.delete(stream);
       },

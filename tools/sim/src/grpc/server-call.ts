@@ -16,6 +16,8 @@ export interface ServerCallParts<Request, Response> {
   /** 0 = none. */
   readonly timeoutMs: number;
   readonly isWrite: boolean;
+  /** The connection that it came over. */
+  readonly peer: string;
   readonly codec: {
     readonly requestDeserialize: (bytes: Buffer) => Request;
     readonly responseSerialize: (response: Response) => Uint8Array;
@@ -86,9 +88,14 @@ export class ServerCall<Request, Response> extends EventEmitter {
     return this.#deadlineUnixMs;
   }
 
-  write(response: Response): boolean {
+  getPeer(): string {
+    return this.#parts.peer;
+  }
+
+  /** `onTaken`: the response has left. */
+  write(response: Response, onTaken?: () => void): boolean {
     if (this.#isEnding) return true;
-    return this.#sender.write(this.#parts.codec.responseSerialize(response));
+    return this.#sender.write(this.#parts.codec.responseSerialize(response), onTaken);
   }
 
   end(): void {

@@ -75,7 +75,10 @@ export interface RequestId {
 export interface GetRequest {
   key: Buffer;
   consistency: Consistency;
-  /** For CONSISTENCY_TIMESTAMP. */
+  /**
+   * Read as of then: CONSISTENCY_TIMESTAMP needs it and may be left out where it is given; any other consistency and a
+   * timestamp contradict each other and are INVALID_ARGUMENT. So it is wherever both fields are.
+   */
   timestamp: number;
 }
 
@@ -164,6 +167,8 @@ export interface CompareAndSetResponse {
   /** On failure only: what is there. */
   found: boolean;
   value: Buffer;
+  /** In BatchWrite only: `value` is left out, because the answer would not fit into 4 MiB with it. */
+  valueOmitted: boolean;
 }
 
 export interface IncrementRequest {
@@ -187,8 +192,10 @@ export interface BatchGetRequest {
 }
 
 export interface BatchGetResponse {
-  /** One per key, in the order of the request. */
+  /** One per key, in the order of the request, for all keys or as many of the first ones as fit into 3 MiB (at least one). */
   results: BatchGetResult[];
+  /** There are fewer results than keys: ask again for the keys behind them. */
+  partial: boolean;
 }
 
 export interface BatchGetResult {
@@ -244,7 +251,7 @@ export interface ScanRequest {
   /** LINEARIZABLE takes one fresh timestamp for the whole scan. */
   consistency: Consistency;
   timestamp: number;
-  /** A page ends when its rows pass this many bytes; default 256 KiB, at most 4 MiB. */
+  /** A page ends when its rows pass this many bytes; default 256 KiB, at most 2 MiB. */
   pageBytes: number;
 }
 
@@ -1205,7 +1212,14 @@ export const CompareAndSetRequest: MessageFns<CompareAndSetRequest> = {
 };
 
 function createBaseCompareAndSetResponse(): CompareAndSetResponse {
-  return { succeeded: false, version: Buffer.alloc(0), timestamp: 0, found: false, value: Buffer.alloc(0) };
+  return {
+    succeeded: false,
+    version: Buffer.alloc(0),
+    timestamp: 0,
+    found: false,
+    value: Buffer.alloc(0),
+    valueOmitted: false,
+  };
 }
 
 export const CompareAndSetResponse: MessageFns<CompareAndSetResponse> = {
@@ -1224,6 +1238,9 @@ export const CompareAndSetResponse: MessageFns<CompareAndSetResponse> = {
     }
     if (message.value.length !== 0) {
       writer.uint32(42).bytes(message.value);
+    }
+    if (message.valueOmitted !== false) {
+      writer.uint32(48).bool(message.valueOmitted);
     }
     return writer;
   },
@@ -1281,6 +1298,14 @@ export const CompareAndSetResponse: MessageFns<CompareAndSetResponse> = {
             message.value = Buffer.from(reader.bytes());
             continue;
           }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.valueOmitted = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1303,6 +1328,7 @@ export const CompareAndSetResponse: MessageFns<CompareAndSetResponse> = {
     message.timestamp = object.timestamp ?? 0;
     message.found = object.found ?? false;
     message.value = object.value ?? Buffer.alloc(0);
+    message.valueOmitted = object.valueOmitted ?? false;
     return message;
   },
 };
@@ -1559,13 +1585,16 @@ export const BatchGetRequest: MessageFns<BatchGetRequest> = {
 };
 
 function createBaseBatchGetResponse(): BatchGetResponse {
-  return { results: [] };
+  return { results: [], partial: false };
 }
 
 export const BatchGetResponse: MessageFns<BatchGetResponse> = {
   encode(message: BatchGetResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     for (const v of message.results) {
       BatchGetResult.encode(v!, writer.uint32(10).fork()).join();
+    }
+    if (message.partial !== false) {
+      writer.uint32(16).bool(message.partial);
     }
     return writer;
   },
@@ -1591,6 +1620,14 @@ export const BatchGetResponse: MessageFns<BatchGetResponse> = {
             message.results.push(BatchGetResult.decode(reader, reader.uint32()));
             continue;
           }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.partial = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1609,6 +1646,7 @@ export const BatchGetResponse: MessageFns<BatchGetResponse> = {
   fromPartial(object: DeepPartial<BatchGetResponse>): BatchGetResponse {
     const message = createBaseBatchGetResponse();
     message.results = object.results?.map((e) => BatchGetResult.fromPartial(e)) || [];
+    message.partial = object.partial ?? false;
     return message;
   },
 };
@@ -3076,6 +3114,10 @@ export const BatchResult: MessageFns<BatchResult> = {
  * Single-key operations are linearizable. A call that writes several keys (DeleteRange, BatchWrite) promises atomicity
  * per key only: readers may see some of its keys changed and others not yet. Multi-key atomicity needs a transaction.
  *
+ * A request has at most 16 MiB, unpacked, and a value that can be written can be read. Answers fit into the 4 MiB that gRPC
+ * clients accept by default, except where one value alone is larger: a cluster whose value.max_bytes is above 3 MiB
+ * needs clients with a higher limit (value.max_bytes and 64 KiB more do).
+ *
  * Every error is a gRPC status whose details hold one cairn.v1.ErrorDetail.
  */
 export type KVService = typeof KVService;
@@ -3142,8 +3184,8 @@ export const KVService = {
     responseDeserialize: (value: Buffer): IncrementResponse => IncrementResponse.decode(value),
   },
   /**
-   * Reads many keys. With CONSISTENCY_LINEARIZABLE each key is, but the keys are not read at one instant;
-   * use a timestamp (GetTimestamp) for that.
+   * Reads many keys, at most 10,000. With CONSISTENCY_LINEARIZABLE each key is, but the keys are not read at one instant;
+   * use a timestamp (GetTimestamp) for that. What does not fit into one answer is asked for again: see BatchGetResponse.
    */
   batchGet: {
     path: "/cairn.v1.KV/BatchGet" as const,
@@ -3154,7 +3196,7 @@ export const KVService = {
     responseSerialize: (value: BatchGetResponse): Buffer => Buffer.from(BatchGetResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): BatchGetResponse => BatchGetResponse.decode(value),
   },
-  /** Writes many keys. Answers per operation, in the order of the request; there is no all-or-nothing. */
+  /** Writes many keys, at most 10,000. Answers per operation, in the order of the request; there is no all-or-nothing. */
   batchWrite: {
     path: "/cairn.v1.KV/BatchWrite" as const,
     requestStream: false as const,
@@ -3217,11 +3259,11 @@ export interface KVServer extends UntypedServiceImplementation {
   /** Adds to a decimal integer kept as text; an absent key counts as 0. */
   increment: handleUnaryCall<IncrementRequest, IncrementResponse>;
   /**
-   * Reads many keys. With CONSISTENCY_LINEARIZABLE each key is, but the keys are not read at one instant;
-   * use a timestamp (GetTimestamp) for that.
+   * Reads many keys, at most 10,000. With CONSISTENCY_LINEARIZABLE each key is, but the keys are not read at one instant;
+   * use a timestamp (GetTimestamp) for that. What does not fit into one answer is asked for again: see BatchGetResponse.
    */
   batchGet: handleUnaryCall<BatchGetRequest, BatchGetResponse>;
-  /** Writes many keys. Answers per operation, in the order of the request; there is no all-or-nothing. */
+  /** Writes many keys, at most 10,000. Answers per operation, in the order of the request; there is no all-or-nothing. */
   batchWrite: handleUnaryCall<BatchWriteRequest, BatchWriteResponse>;
   /**
    * Streams the rows of a span in key order as one consistent snapshot, paged by bytes. A deadline is for the whole scan;
@@ -3329,8 +3371,8 @@ export interface KVClient extends Client {
     callback: (error: ServiceError | null, response: IncrementResponse) => void,
   ): ClientUnaryCall;
   /**
-   * Reads many keys. With CONSISTENCY_LINEARIZABLE each key is, but the keys are not read at one instant;
-   * use a timestamp (GetTimestamp) for that.
+   * Reads many keys, at most 10,000. With CONSISTENCY_LINEARIZABLE each key is, but the keys are not read at one instant;
+   * use a timestamp (GetTimestamp) for that. What does not fit into one answer is asked for again: see BatchGetResponse.
    */
   batchGet(
     request: BatchGetRequest,
@@ -3347,7 +3389,7 @@ export interface KVClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: BatchGetResponse) => void,
   ): ClientUnaryCall;
-  /** Writes many keys. Answers per operation, in the order of the request; there is no all-or-nothing. */
+  /** Writes many keys, at most 10,000. Answers per operation, in the order of the request; there is no all-or-nothing. */
   batchWrite(
     request: BatchWriteRequest,
     callback: (error: ServiceError | null, response: BatchWriteResponse) => void,

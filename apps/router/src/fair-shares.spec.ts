@@ -1,0 +1,220 @@
+import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import { connect as connectHttp2 } from 'node:http2';
+import { connect, type Socket } from 'node:net';
+import { once } from 'node:events';
+
+import { createMetrics } from '@cairn/observability';
+import { fromServiceError, KvOp } from '@cairn/wire';
+import { KVClient, KVService, type ScanRequest } from '@cairn/wire/gen/cairn/v1/kv.js';
+import { credentials, status, type ClientReadableStream, type ServiceError } from '@grpc/grpc-js';
+
+import { DoorRig, eventually, type RigOptions } from './door-rig.testing.js';
+
+let rig: DoorRig;
+const metrics = createMetrics({ processMetrics: false });
+const start = async (options: RigOptions): Promise<void> => {
+  await rig.close();
+  rig = await DoorRig.start({}, options);
+};
+
+beforeEach(async () => {
+  rig = await DoorRig.start();
+});
+
+afterEach(async () => {
+  await rig.close();
+});
+
+const none = Buffer.alloc(0);
+const everything: ScanRequest = {
+  ...{ start: none, end: none, prefix: none, limit: 0, reverse: false, keysOnly: false },
+  ...{ consistency: 0, timestamp: 0, pageBytes: 0 },
+};
+
+const errorOf = (call: ClientReadableStream<unknown>): Promise<ServiceError> =>
+  once(call, 'error').then(([error]) => error as ServiceError);
+
+describe('scans that nobody reads', () => {
+  it('ask for two pages each, and hold nothing at the shard afterwards', async () => {
+    rig.store.endlessScan = Buffer.alloc(200_000);
+    // A client that never takes anything: the windows of HTTP/2 hold 64 KiB for it.
+    const session = connectHttp2(`http://${rig.address}`);
+    const call = session.request({
+      ...{ ':path': KVService.scan.path, ':method': 'POST', 'content-type': 'application/grpc' },
+    });
+    call.on('error', () => undefined);
+    const message = KVService.scan.requestSerialize(everything);
+    call.end(Buffer.concat([Buffer.from([0, 0, 0, 0, message.length]), message]));
+    await eventually(() => rig.store.received.length >= 2);
+    let before = -1;
+    while (before !== rig.store.received.length) {
+      before = rig.store.received.length;
+      await new Promise((resolve) => setTimeout(resolve, 100));
+    }
+    expect(before).toBeLessThan(5);
+    expect(rig.router.openOperations).toBe(0);
+    session.destroy();
+  });
+
+  it('have a share of memory per connection, and others find room', async () => {
+    rig.store.rows.set('a', Buffer.from('1'));
+    rig.store.holdPrefix = '';
+    const calls = Array.from({ length: 300 }, () => rig.client.scan(everything));
+    const errors = calls.map(errorOf);
+    // 100 MB of pages are to be had, 512 KiB for each scan.
+    const refused = await Promise.race(errors);
+    expect(refused.code).toBe(status.RESOURCE_EXHAUSTED);
+    expect(fromServiceError(refused)).toMatchObject({ code: 'RESOURCE_EXHAUSTED', retryAfterMs: 25 });
+    const other = new KVClient(rig.address, credentials.createInsecure(), {
+      'grpc.use_local_subchannel_pool': 1,
+    });
+    const scan = other.scan(everything);
+    // Of those that run, no more than 64 are at the shard at a time.
+    await eventually(() => rig.store.held.length === 64);
+    rig.store.release();
+    const ended = await Promise.race([once(scan, 'data').then(() => 'data'), errorOf(scan)]);
+    expect(ended).toBe('data');
+    for (const call of calls) call.cancel();
+    scan.cancel();
+    await Promise.all(errors);
+    other.close();
+  });
+});
+
+describe('unary calls', () => {
+  it('have a share per connection: what one has too many of is refused, what others want is not', async () => {
+    await start({ openOpsMax: 400 });
+    rig.store.holdPrefix = 'slow';
+    const get = (client: KVClient, key: string): Promise<ServiceError | null> =>
+      new Promise((resolve) => {
+        client.get({ key: Buffer.from(key), consistency: 0, timestamp: 0 }, resolve);
+      });
+    const held = Array.from({ length: 300 }, () => get(rig.client, 'slow'));
+    await eventually(() => rig.store.held.length === 300);
+    expect(fromServiceError((await get(rig.client, 'a')) as ServiceError)).toMatchObject({
+      code: 'RESOURCE_EXHAUSTED',
+      message: 'this connection has its share of open operations',
+    });
+    const other = new KVClient(rig.address, credentials.createInsecure(), {
+      'grpc.use_local_subchannel_pool': 1,
+    });
+    expect(await get(other, 'a')).toBeNull();
+    rig.store.release();
+    expect(await Promise.all(held)).toEqual(Array(300).fill(null));
+    expect(await get(rig.client, 'a')).toBeNull();
+    other.close();
+  });
+});
+
+describe('connections', () => {
+  const dial = async (): Promise<Socket> => {
+    const [host, port] = rig.address.split(':');
+    const socket = connect(Number(port), host);
+    await once(socket, 'connect');
+    socket.on('error', () => undefined);
+    socket.resume();
+    return socket;
+  };
+
+  it('that say nothing are closed', async () => {
+    await start({ limits: { grpcHandshakeTimeoutMs: 30 }, metrics });
+    const socket = await dial();
+    await once(socket, 'close');
+    expect(await metrics.render()).toContain(
+      'cairn_router_refused_connections_total{reason="no-handshake"} 1',
+    );
+  });
+
+  it('that speak something else are closed at once', async () => {
+    const socket = await dial();
+    socket.write('GET / HTTP/1.1\r\n\r\n');
+    await once(socket, 'close');
+  });
+
+  it('are no more than the limit', async () => {
+    await start({ limits: { grpcConnectionsMax: 2 } });
+    const first = await dial();
+    const second = await dial();
+    const third = await dial();
+    await once(third, 'close');
+    first.destroy();
+    await once(first, 'close');
+    second.destroy();
+    await new Promise<void>((resolve, reject) => {
+      rig.client.get({ key: Buffer.from('a'), consistency: 0, timestamp: 0 }, (error) => {
+        if (error === null) resolve();
+        else reject(error);
+      });
+    });
+  });
+
+  it('without a call are closed after a while', async () => {
+    await start({ limits: { grpcIdleTimeoutMs: 100 } });
+    const socket = await dial();
+    socket.write('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n');
+    // An empty SETTINGS frame.
+    socket.write(Buffer.from([0, 0, 0, 4, 0, 0, 0, 0, 0]));
+    await once(socket, 'close');
+  });
+
+  it('that give no sign of life are closed', async () => {
+    await start({ limits: { grpcKeepaliveIntervalMs: 100, grpcKeepaliveTimeoutMs: 100 } });
+    const socket = await dial();
+    socket.write('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n');
+    socket.write(Buffer.from([0, 0, 0, 4, 0, 0, 0, 0, 0]));
+    await once(socket, 'close');
+  });
+
+  it('begin anywhere in a packet', async () => {
+    const socket = await dial();
+    for (const byte of Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n')) {
+      socket.write(Buffer.from([byte]));
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    socket.write(Buffer.from([0, 0, 0, 4, 0, 0, 0, 0, 0]));
+    const [settings] = (await once(socket, 'data')) as [Buffer];
+    expect(settings[3]).toBe(4);
+    socket.destroy();
+  });
+});
+
+it('counts every call by method and status, and every operation by kind and code', async () => {
+  await start({ metrics });
+  const key = Buffer.from('a');
+  const call = <T>(
+    begin: (done: (error: ServiceError | null, response?: T) => void) => unknown,
+  ): Promise<void> =>
+    new Promise((resolve) => {
+      begin(() => {
+        resolve();
+      });
+    });
+  const { client } = rig;
+  await call((done) => client.batchGet({ keys: [key, key], consistency: 0, timestamp: 0 }, done));
+  await call((done) => client.batchGet({ keys: [none], consistency: 0, timestamp: 0 }, done));
+  await call((done) =>
+    client.batchWrite(
+      { operations: [{ operation: { $case: 'delete', value: { key, ordering: 0, requestId: undefined } } }] },
+      done,
+    ),
+  );
+  await call((done) => client.deleteRange({ start: none, end: none, prefix: key, all: false }, done));
+  await call((done) => client.deleteRange({ start: none, end: none, prefix: none, all: false }, done));
+  await call((done) => client.get({ key: none, consistency: 0, timestamp: 0 }, done));
+  const text = await metrics.render();
+  for (const line of [
+    'cairn_router_calls_total{method="KV/BatchGet",code="OK"} 1',
+    'cairn_router_calls_total{method="KV/BatchGet",code="INVALID_ARGUMENT"} 1',
+    'cairn_router_calls_total{method="KV/BatchWrite",code="OK"} 1',
+    'cairn_router_calls_total{method="KV/DeleteRange",code="OK"} 1',
+    'cairn_router_calls_total{method="KV/DeleteRange",code="INVALID_ARGUMENT"} 1',
+    'cairn_router_calls_total{method="KV/Get",code="INVALID_ARGUMENT"} 1',
+    'cairn_router_requests_total{op="get",code="OK"} 2',
+    'cairn_router_requests_total{op="get",code="INVALID_ARGUMENT"} 1',
+    'cairn_router_requests_total{op="delete",code="OK"} 1',
+    'cairn_router_requests_total{op="delete_range",code="OK"} 1',
+    'cairn_router_requests_total{op="delete_range",code="INVALID_ARGUMENT"} 1',
+  ])
+    expect(text).toContain(line);
+  expect(rig.store.received.filter(({ op }) => op === KvOp.get)).toHaveLength(2);
+});

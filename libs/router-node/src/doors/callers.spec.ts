@@ -1,0 +1,78 @@
+import { describe, expect, it } from '@jest/globals';
+
+import { Callers } from './callers.js';
+
+const MIB = 2 ** 20;
+const make = (): Callers =>
+  new Callers({
+    streamedOpsMax: 8_192,
+    openOpsMax: 65_536,
+    openBytesMax: 256 * MIB,
+    scanBytesMax: 64 * MIB,
+  });
+
+describe('the share of a caller', () => {
+  it('follows the number of those that have something open on streams, down to what everybody may have', () => {
+    const callers = make();
+    const first = callers.enter('a');
+    expect(first.opsPerStream).toBe(8_192);
+    first.streamChanged(true);
+    expect(first.opsPerStream).toBe(8_192);
+    const others = Array.from({ length: 7 }, (_, at) => callers.enter(`b${at}`));
+    for (const other of others) other.streamChanged(true);
+    expect(first.opsPerStream).toBe(1_024);
+    for (let at = 0; at < 56; at += 1) callers.enter(`c${at}`).streamChanged(true);
+    expect(first.opsPerStream).toBe(512);
+    for (let at = 0; at < 10_000; at += 1) callers.enter(`d${at}`).streamChanged(true);
+    expect(first.opsPerStream).toBe(16);
+  });
+
+  it('is divided among the streams of one caller', () => {
+    const caller = make().enter('a');
+    for (let at = 0; at < 8; at += 1) caller.streamChanged(true);
+    expect(caller.opsPerStream).toBe(1_024);
+  });
+
+  it('bounds calls by number and bytes, and lets one through however large', () => {
+    const callers = make();
+    const caller = callers.enter('a');
+    caller.beginCall(1, 512 * MIB);
+    expect(() => {
+      caller.beginCall(1, 0);
+    }).toThrow('its share of bytes of open operations');
+    caller.endCall(1, 512 * MIB);
+    for (let at = 0; at < 49_152; at += 1) caller.beginCall(1, 100);
+    expect(() => {
+      caller.beginCall(1, 100);
+    }).toThrow('its share of open operations');
+    // Somebody else comes: there is room, and the first gets nothing more until it is below its part.
+    const other = callers.enter('b');
+    for (let at = 0; at < 1_000; at += 1) other.beginCall(1, 100);
+    for (let at = 0; at < 20_000; at += 1) caller.endCall(1, 100);
+    expect(() => {
+      caller.beginCall(1, 100);
+    }).toThrow('its share of open operations');
+    expect(callers.refusals).toBe(3);
+  });
+
+  it('bounds what scans read ahead', () => {
+    const callers = make();
+    const caller = callers.enter('a');
+    for (let at = 0; at < 128; at += 1) caller.beginScan(MIB / 2);
+    expect(() => {
+      caller.beginScan(MIB / 2);
+    }).toThrow('its share of open scans');
+    callers.enter('b').beginScan(MIB / 2);
+    expect(callers.scanBytes).toBe(64.5 * MIB);
+  });
+
+  it('is forgotten with its last call', () => {
+    const callers = make();
+    const caller = callers.enter('a');
+    expect(callers.enter('a')).toBe(caller);
+    callers.leave(caller);
+    callers.leave(caller);
+    expect(callers.enter('a')).not.toBe(caller);
+    expect(callers.busy).toBe(0);
+  });
+});

@@ -1,0 +1,189 @@
+import { assert, CairnError } from '@cairn/base';
+
+/**
+ * What every caller may have open on its streams while there are not too many callers: what is not read
+ * cannot be cancelled either, so ordinary clients should never get there.
+ */
+const STREAMED_OPS_FLOOR = 1_024;
+/** What everybody may have, however many there are. */
+const STREAMED_OPS_MIN = 16;
+const CALL_OPS_MIN = 64;
+const CALL_BYTES_MIN = 4 * 1024 * 1024;
+const SCAN_BYTES_MIN = 8 * 1024 * 1024;
+/** The part of the router that calls may fill; the rest is for whoever comes next. */
+const CALLS_SHARE = 3 / 4;
+const RETRY_AFTER_MS = 25;
+
+export interface CallersBounds {
+  /** Open operations of all streams together, about. */
+  readonly streamedOpsMax: number;
+  /** What the router takes. */
+  readonly openOpsMax: number;
+  readonly openBytesMax: number;
+  /** Pages of all scans together that are read ahead or not taken by their clients, about. */
+  readonly scanBytesMax: number;
+}
+
+/**
+ * Shares out what the router has among those who call it, so that no caller is refused for want of room that
+ * others have. A caller is a connection. Shares follow the number of callers that have something open: whoever
+ * has more than the share when others come gets nothing more until it is below.
+ */
+export class Callers {
+  readonly #bounds: CallersBounds;
+  readonly #callers = new Map<string, Caller>();
+  #busy = 0;
+  #scanBytes = 0;
+  #refusals = 0;
+
+  constructor(bounds: CallersBounds) {
+    this.#bounds = bounds;
+  }
+
+  /** Callers that have something open. */
+  get busy(): number {
+    return this.#busy;
+  }
+  /** What pages of scans may take by now, bytes. */
+  get scanBytes(): number {
+    return this.#scanBytes;
+  }
+  /** How often a caller was above its share. */
+  get refusals(): number {
+    return this.#refusals;
+  }
+
+  /** One more call or stream of this peer; give it back with `leave`. */
+  enter(peer: string): Caller {
+    let caller = this.#callers.get(peer);
+    if (caller === undefined) {
+      caller = new Caller(this, peer);
+      this.#callers.set(peer, caller);
+    }
+    caller.calls += 1;
+    return caller;
+  }
+
+  leave(caller: Caller): void {
+    caller.calls -= 1;
+    assert(caller.calls >= 0, 'left more often than entered');
+    if (caller.calls === 0) this.#callers.delete(caller.peer);
+  }
+
+  /** Open operations on the streams of one caller. */
+  get streamedOpsPerCaller(): number {
+    const { streamedOpsMax, openOpsMax } = this.#bounds;
+    const floor = Math.min(STREAMED_OPS_FLOOR, Math.floor(openOpsMax / 2 / this.#sharers));
+    return Math.max(STREAMED_OPS_MIN, floor, Math.floor(streamedOpsMax / this.#sharers));
+  }
+
+  get callOpsPerCaller(): number {
+    return Math.max(CALL_OPS_MIN, Math.floor((this.#bounds.openOpsMax * CALLS_SHARE) / this.#sharers));
+  }
+
+  get callBytesPerCaller(): number {
+    return Math.max(CALL_BYTES_MIN, Math.floor((this.#bounds.openBytesMax * CALLS_SHARE) / this.#sharers));
+  }
+
+  get scanBytesPerCaller(): number {
+    return Math.max(SCAN_BYTES_MIN, Math.floor(this.#bounds.scanBytesMax / this.#sharers));
+  }
+
+  get #sharers(): number {
+    return Math.max(1, this.#busy);
+  }
+
+  /** For `Caller` alone. */
+  becameBusy(by: 1 | -1): void {
+    this.#busy += by;
+  }
+
+  scanBytesChanged(by: number): void {
+    this.#scanBytes += by;
+  }
+
+  refusal(what: string): CairnError {
+    this.#refusals += 1;
+    return new CairnError('RESOURCE_EXHAUSTED', `this connection has its share of ${what}`, {
+      retryAfterMs: RETRY_AFTER_MS,
+    });
+  }
+}
+
+/** What one caller has open. */
+export class Caller {
+  readonly peer: string;
+  readonly #callers: Callers;
+  /** Calls and streams that are open, busy or not. */
+  calls = 0;
+  #things = 0;
+  #busyStreams = 0;
+  #callOps = 0;
+  #callBytes = 0;
+  #scanBytes = 0;
+
+  constructor(callers: Callers, peer: string) {
+    this.#callers = callers;
+    this.peer = peer;
+  }
+
+  /** Open operations of one of its streams. */
+  get opsPerStream(): number {
+    const ops = this.#callers.streamedOpsPerCaller;
+    return Math.max(STREAMED_OPS_MIN, Math.floor(ops / Math.max(1, this.#busyStreams)));
+  }
+
+  /** One of its streams has something open now, or nothing any more. */
+  streamChanged(isBusy: boolean): void {
+    this.#busyStreams += isBusy ? 1 : -1;
+    this.#changed(isBusy ? 1 : -1);
+  }
+
+  /**
+   * A call with so many operations, whose request and answer take so many bytes. Throws RESOURCE_EXHAUSTED
+   * above the share; a caller that has nothing open may always have one.
+   */
+  beginCall(ops: number, bytes: number): void {
+    const isAlone = this.#callOps === 0;
+    if (!isAlone && this.#callOps + ops > this.#callers.callOpsPerCaller)
+      throw this.#callers.refusal('open operations');
+    if (!isAlone && this.#callBytes + bytes > this.#callers.callBytesPerCaller)
+      throw this.#callers.refusal('bytes of open operations');
+    this.#callOps += ops;
+    this.#callBytes += bytes;
+    this.#changed(1);
+  }
+
+  /** The answer is larger than was known. */
+  growCall(bytes: number): void {
+    this.#callBytes += bytes;
+  }
+
+  endCall(ops: number, bytes: number): void {
+    this.#callOps -= ops;
+    this.#callBytes -= bytes;
+    this.#changed(-1);
+  }
+
+  /** A scan whose pages take so many bytes here. Throws RESOURCE_EXHAUSTED above the share. */
+  beginScan(bytes: number): void {
+    if (this.#scanBytes > 0 && this.#scanBytes + bytes > this.#callers.scanBytesPerCaller)
+      throw this.#callers.refusal('open scans');
+    this.#scanBytes += bytes;
+    this.#callers.scanBytesChanged(bytes);
+    this.#changed(1);
+  }
+
+  endScan(bytes: number): void {
+    this.#scanBytes -= bytes;
+    this.#callers.scanBytesChanged(-bytes);
+    this.#changed(-1);
+  }
+
+  #changed(by: 1 | -1): void {
+    const wasBusy = this.#things > 0;
+    this.#things += by;
+    assert(this.#things >= 0, 'ended more often than begun');
+    if (wasBusy !== this.#things > 0) this.#callers.becameBusy(by);
+  }
+}

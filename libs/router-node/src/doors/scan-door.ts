@@ -1,0 +1,106 @@
+import type { Timestamp } from '@cairn/base';
+import { invalidField, scanPages, type SpanTimes } from '@cairn/routing';
+import { KvOp, ReadConsistency, toServiceError, type PackedRows, type ScanPage } from '@cairn/wire';
+
+import type { ScanCall } from '../calls.js';
+import type { Caller } from './callers.js';
+import { asCairnError, readConsistencyOf, readTimestampOf } from './convert.js';
+import type { DoorContext } from './door-context.js';
+import { spanOf } from './span-bounds.js';
+
+const PAGE_BYTES_DEFAULT = 256 * 1024;
+/** With one value of the default limit behind it, such a page fits into what clients accept by default. */
+const PAGE_BYTES_MAX = 2 * 1024 * 1024;
+/** Pages of one scan that are in memory here: one that the client has not taken, and the next. */
+const PAGES_HELD = 2;
+
+/**
+ * Streams the pages of a scan as fast as the client takes them: while it takes none, nothing is asked of a
+ * shard. Pages that are asked for go through the gate, so that scans leave room for others at the shards, and
+ * callers take turns.
+ */
+export async function streamScan(context: DoorContext, call: ScanCall, times: SpanTimes): Promise<void> {
+  const startedAtMs = context.clock.nowMs();
+  const caller = context.callers.enter(call.getPeer());
+  let heldBytes = 0;
+  try {
+    const bytes = pageBytesOf(call) * PAGES_HELD;
+    caller.beginScan(bytes);
+    heldBytes = bytes;
+    const { pages, at } = await openScan(context, call, caller, times);
+    for await (const rows of pages) {
+      if (times.signal.aborted) return;
+      await taken(call, { rows, timestamp: at ?? 0 }, times.signal);
+    }
+    context.succeeded(KvOp.scan, startedAtMs);
+    call.end();
+  } catch (error) {
+    context.failed(KvOp.scan, startedAtMs, asCairnError(error));
+    if (!times.signal.aborted) call.emit('error', toServiceError(error));
+  } finally {
+    if (heldBytes > 0) caller.endScan(heldBytes);
+    context.callers.leave(caller);
+  }
+}
+
+function pageBytesOf({ request: { pageBytes } }: ScanCall): number {
+  if (pageBytes > PAGE_BYTES_MAX)
+    throw invalidField('page_bytes', `page_bytes is ${pageBytes}; the limit is ${PAGE_BYTES_MAX}`);
+  return pageBytes === 0 ? PAGE_BYTES_DEFAULT : pageBytes;
+}
+
+/** `at`: the snapshot that the pages belong to; undefined for stale ones. */
+async function openScan(
+  context: DoorContext,
+  call: ScanCall,
+  caller: Caller,
+  times: SpanTimes,
+): Promise<{ pages: AsyncGenerator<PackedRows>; at: Timestamp | undefined }> {
+  const { request } = call;
+  const { start, end } = spanOf(request, context.limits);
+  const consistency = readConsistencyOf(request.consistency, request.timestamp);
+  const at = await snapshotOf(context, consistency, request.timestamp);
+  const pages = scanPages(
+    context.router,
+    {
+      start,
+      end,
+      reverse: request.reverse,
+      keysOnly: request.keysOnly,
+      limit: request.limit,
+      pageBytes: pageBytesOf(call),
+      pageTimeoutMs: context.requestTimeoutMs,
+      timestamp: at,
+      admit: async (signal) => {
+        await context.scanGate.enter(caller, signal);
+        return () => {
+          context.scanGate.leave();
+        };
+      },
+    },
+    times,
+  );
+  return { pages, at };
+}
+
+function snapshotOf(
+  context: DoorContext,
+  consistency: ReadConsistency,
+  asked: number,
+): Promise<Timestamp> | Timestamp | undefined {
+  if (consistency === ReadConsistency.stale) return undefined;
+  if (consistency === ReadConsistency.timestamp) return readTimestampOf(asked);
+  return context.freshTimestamp();
+}
+
+/** Resolves when the page has left for the client, or the caller gave up. */
+function taken(call: ScanCall, page: ScanPage, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    const done = (): void => {
+      signal.removeEventListener('abort', done);
+      resolve();
+    };
+    signal.addEventListener('abort', done, { once: true });
+    call.write(page, done);
+  });
+}

@@ -41,6 +41,7 @@ function emptyReplica(members: Partial<ConfigState> = {}): Replica {
       enqueue: () => undefined,
       proposed: () => undefined,
       isBehind: false,
+      guardLeases: () => undefined,
       tookIn: () => undefined,
     },
     spans: new SpanIndex(),

@@ -30,6 +30,8 @@ export interface ReplicaHost {
   proposed(replica: Replica): void;
   /** The log's disk or the engine is behind: no more entries are taken in. */
   readonly isBehind: boolean;
+  /** Before a lease is relied on: notices that the machine was suspended. */
+  guardLeases(nowMs: number): void;
   /** The core took in so many bytes of entries. */
   tookIn(replica: Replica, bytes: number): void;
 }
@@ -245,6 +247,7 @@ export class Replica implements ReplicaHandle {
   }
 
   hasLease(nowMs: number): boolean {
+    this.#host.guardLeases(nowMs);
     if (this.support !== undefined) applyContact(this, this.support, nowMs);
     return this.isReadyLeader && !this.isFrozen && this.raft.hasLease(nowMs);
   }

@@ -41,6 +41,44 @@ describe('the birth of a replica', () => {
   });
 });
 
+describe('a lease', () => {
+  it('does not outlive a suspension of the machine, in which the monotonic clock stands still', async () => {
+    const rig = await StoresRig.open(3);
+    await rig.create();
+    await rig.run(1_000);
+    const leader = rig.replicaAt(1);
+    const { process } = rig.at(1);
+    expect(leader.hasLease(process.clock.nowMs())).toBe(true);
+    // The others have had time to elect somebody; nobody has told this store, and no tick has come yet.
+    process.stepWallClock(5_000);
+    expect(leader.hasLease(process.clock.nowMs())).toBe(false);
+    await rig.run(500);
+    expect(leader.hasLease(process.clock.nowMs())).toBe(true);
+    process.stepWallClock(-5_000);
+    expect(leader.hasLease(process.clock.nowMs())).toBe(true);
+  });
+
+  it('does not outlive many short suspensions, and stands a clock that is slewed', async () => {
+    const rig = await StoresRig.open(3);
+    await rig.create();
+    await rig.run(1_000);
+    const leader = rig.replicaAt(1);
+    const { process } = rig.at(1);
+    for (let at = 0; at < 60; at += 1) {
+      process.stepWallClock(0.5);
+      await rig.run(1_000);
+      expect(leader.hasLease(process.clock.nowMs())).toBe(true);
+    }
+    let lost = 0;
+    for (let at = 0; at < 10; at += 1) {
+      process.stepWallClock(20);
+      if (!leader.hasLease(process.clock.nowMs())) lost += 1;
+      await rig.run(60);
+    }
+    expect(lost).toBeGreaterThan(1);
+  });
+});
+
 describe('a replica whose state is on its way', () => {
   it('serves no stale reads before its snapshot is installed', async () => {
     let hold: Promise<void> = Promise.resolve();

@@ -19,6 +19,7 @@ import { Checkpointer } from './checkpointer.js';
 import { Delivery } from './delivery.js';
 import { groupOf } from './group.js';
 import { InboundQueue, type DeliverMessage, type InboundSource } from './inbound.js';
+import { LeaseGuard } from './lease-guard.js';
 import { LeadershipLog } from './leadership-log.js';
 import { MachineOpener } from './machine-opener.js';
 import { configStateOf, decodeNewMembers, descriptorAfterChange } from './membership.js';
@@ -102,6 +103,7 @@ export class Store {
   readonly #delivery: Delivery;
   readonly #heartbeats: StoreHeartbeats;
   readonly #ticker: Ticker;
+  readonly #guard: LeaseGuard;
   readonly #opener: MachineOpener;
   readonly #leadershipLog: LeadershipLog;
   #isClosed = false;
@@ -119,6 +121,9 @@ export class Store {
     this.#inbound = new InboundQueue(config, this.#metrics);
     this.#heartbeats = this.#newHeartbeats();
     this.#ticker = this.#newTicker();
+    this.#guard = new LeaseGuard(clock, { config, logger, metrics: this.#metrics }, (nowMs) => {
+      this.#ticker.dropLeases(nowMs);
+    });
     this.#opener = new MachineOpener(clock, logger);
     this.#turns = new TurnLoop({
       clock,
@@ -135,6 +140,9 @@ export class Store {
       },
       leadershipChanged: (replica) => {
         this.#leadershipChanged(replica);
+      },
+      guardLeases: (nowMs) => {
+        this.#guard.check(nowMs);
       },
       heartbeats: this.#heartbeats,
       awaken: (replica) => {
@@ -214,6 +222,9 @@ export class Store {
       replicas: this.#replicas,
       enqueue: (replica) => {
         this.#turns.enqueue(replica);
+      },
+      guardLeases: (nowMs) => {
+        this.#guard.check(nowMs);
       },
       ticked: () => {
         this.#ticked();

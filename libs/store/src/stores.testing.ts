@@ -10,7 +10,7 @@ import {
 import { MemoryEngine, type EngineBatch } from '@cairn/engine';
 import { noopLogger, noopMetrics, type Logger } from '@cairn/ports';
 import type { Entry, Message } from '@cairn/raft';
-import { SimDisk, SimRng, SimScheduler } from '@cairn/runtime-sim';
+import { SimDisk, SimRng, SimScheduler, type SimProcess } from '@cairn/runtime-sim';
 import { RaftMessageEncoder } from '@cairn/wire';
 
 import { ENTRY_FORMAT } from './entry-format.js';
@@ -78,6 +78,7 @@ export interface RigStore {
   readonly store: Store;
   readonly machines: Map<RangeId, RowsMachine>;
   readonly fatal: CairnError[];
+  readonly process: SimProcess;
   readonly engine: MemoryEngine;
   readonly warnings: string[];
   /** Sessions of other stores to this one, and what those were closed with that did not behave. */
@@ -124,7 +125,8 @@ export class StoresRig {
 
   async #openStore(id: StoreId): Promise<void> {
     const { scheduler } = this;
-    const clock = scheduler.clockFor(`store-${id}`);
+    const process = scheduler.startProcess(`store-${id}`);
+    const { clock } = process;
     const disk = new SimDisk(new SimRng(`disk-${id}`)).attach();
     const delay = this.#options.engineDelay;
     const engine = new MemoryEngine(delay === undefined ? {} : { delay: () => delay(id) });
@@ -153,7 +155,7 @@ export class StoresRig {
     });
     const store = await scheduler.settle(opening);
     this.stores.push({
-      ...{ id, store, machines, fatal, engine, warnings },
+      ...{ id, store, process, machines, fatal, engine, warnings },
       ...{ sources: new Map(), refusals: [] },
     });
   }

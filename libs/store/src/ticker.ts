@@ -16,6 +16,8 @@ export interface TickerParts {
   readonly replicas: ReadonlyMap<RangeId, Replica>;
   /** Puts a replica that has something to say into the queue of the next turn. */
   enqueue(replica: Replica): void;
+  /** Notices a suspension of the machine; see `LeaseGuard`. */
+  guardLeases(nowMs: number): void;
   /** At the end of each tick. */
   ticked(): void;
 }
@@ -54,6 +56,12 @@ export class Ticker {
     });
   }
 
+  /** Nothing that was promised before now may be relied on. */
+  dropLeases(nowMs: number): void {
+    this.#parts.heartbeats.dropLeases();
+    for (const replica of this.#parts.replicas.values()) replica.raft.dropLease(nowMs);
+  }
+
   /** The replica gets the next tick, and further ones as long as it needs them. */
   awaken(replica: Replica): void {
     if (replica.isAwake) return;
@@ -72,13 +80,13 @@ export class Ticker {
     const nowMs = clock.nowMs();
     const gapMs = nowMs - this.#lastTickMs;
     this.#lastTickMs = nowMs;
+    this.#parts.guardLeases(nowMs);
     // Whoever slept this long may have slept anywhere, also between a lease check and what it protects.
     const wasPaused = gapMs > config.leaseDurationMs / 2;
     if (wasPaused) {
       metrics.pause();
       logger.warn('process was paused, leases dropped', { gapMs: Math.round(gapMs) });
-      heartbeats.dropLeases();
-      for (const replica of this.#parts.replicas.values()) replica.raft.dropLease(nowMs);
+      this.dropLeases(nowMs);
     }
     // One gap is excused; a process that always ticks late is held to its timers.
     heartbeats.tick(nowMs, wasPaused && !this.#wasPaused ? gapMs : 0);

@@ -34,6 +34,7 @@ export interface TurnLoopParts {
   /** The core asks for a snapshot to be sent. */
   sendSnapshot(replica: Replica, message: Message & { type: 'snapshot' }): void;
   leadershipChanged(replica: Replica): void;
+  guardLeases(nowMs: number): void;
   readonly heartbeats: StoreHeartbeats;
   /** The replica needs ticks. */
   awaken(replica: Replica): void;
@@ -100,6 +101,10 @@ export class TurnLoop implements ReplicaHost {
   /** No entries are taken into any core now: the log's disk is behind, or the engine. */
   get isBehind(): boolean {
     return this.isLogBehind || this.#applier?.isBehind === true;
+  }
+
+  guardLeases(nowMs: number): void {
+    this.#parts.guardLeases(nowMs);
   }
 
   /** A core took entries in; they are staged in the next turn of the replica. */

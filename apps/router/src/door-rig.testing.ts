@@ -208,6 +208,7 @@ export class DoorRig {
     const admin = new ClusterAdmin({
       metadata: metadata as MetadataClient,
       shards: {} as RpcPool,
+      givenUpStores: () => router.givenUpStores,
       serverVersion: '1',
       limits: () => limits,
       sleep: () => Promise.resolve(),

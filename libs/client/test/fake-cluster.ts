@@ -58,6 +58,7 @@ export class FakeCluster {
       readsPerSecond: 1234.5,
       writesPerSecond: 678,
       timestamp: 1_000_000,
+      givenUpStoreIds: [],
     };
   }
 

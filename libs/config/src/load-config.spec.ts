@@ -119,6 +119,13 @@ describe('loadConfig', () => {
     ]);
   });
 
+  it('refuses a pause of a router that is above the longest one', () => {
+    const argv = ['--name', 'r', '--metadata-addresses', 'a:1', '--store-pause-ms', '500'];
+    const load = (): unknown =>
+      loadConfig({ ...routerConfig, argv: [...argv, '--store-pause-ms-max', '400'], env: {} });
+    expect(problemsOf(load)).toEqual(['storePauseMs (500) must not be above storePauseMsMax (400).']);
+  });
+
   it('refuses a flag without value, and one given twice', () => {
     expect(problemsOf(() => loadShard(['--engine', '--log-level', 'info', '--log-level=debug']))).toEqual([
       'The flag --engine needs a value.',

@@ -49,6 +49,27 @@ export const routerConfigSchema = z.object({
     min: 16,
     max: 10_000_000,
   }),
+  storeFailuresMax: integerField({
+    description:
+      'A shard node that fails so often in a row (leaves an operation unanswered, loses its connection under work, ' +
+      'answers nonsense) is given up for a while; what only it could answer is refused then. 0 = never.',
+    default: 3,
+    min: 0,
+    max: 1_000,
+  }),
+  storePauseMs: millisecondsField({
+    description:
+      'How long it is left alone before one operation probes it; doubled with each probe that fails.',
+    default: 250,
+    min: 10,
+    max: 60_000,
+  }),
+  storePauseMsMax: millisecondsField({
+    description: 'The longest such pause.',
+    default: 4_000,
+    min: 10,
+    max: 600_000,
+  }),
   requestTimeoutMs: millisecondsField({
     description: 'Deadline of requests that bring none; of a scan, that of each page.',
     default: 10_000,
@@ -121,6 +142,11 @@ function checkRouter(values: RouterConfig): string[] {
     problems.push(
       `outstandingOpsPerStoreMax (${values.outstandingOpsPerStoreMax}) must not be above outstandingOpsMax ` +
         `(${values.outstandingOpsMax}): the bound of one store would never be reached.`,
+    );
+  }
+  if (values.storePauseMs > values.storePauseMsMax) {
+    problems.push(
+      `storePauseMs (${values.storePauseMs}) must not be above storePauseMsMax (${values.storePauseMsMax}).`,
     );
   }
   return problems;

@@ -1,4 +1,4 @@
-import { CairnError, messageOf } from '@cairn/base';
+import { CairnError, messageOf, type StoreId } from '@cairn/base';
 import type { MetadataClient } from '@cairn/metadata';
 import { checkBound, checkKey, compareKeys, invalidField, type KeyValueLimits } from '@cairn/routing';
 import { listedRanges } from './listed-ranges.js';
@@ -37,6 +37,8 @@ export interface ClusterAdminParts {
   /** Calls to shard nodes. */
   readonly shards: RpcPool;
   readonly serverVersion: string;
+  /** Stores that this router leaves alone for a while. */
+  givenUpStores(): readonly StoreId[];
   /** Limits of now: settings change. */
   limits(): KeyValueLimits;
   sleep(delayMs: number): Promise<void>;
@@ -69,6 +71,7 @@ export class ClusterAdmin {
       readsPerSecond: sum((node) => node.readsPerSecond),
       writesPerSecond: sum((node) => node.writesPerSecond),
       timestamp: status.timestamp,
+      givenUpStoreIds: [...this.#parts.givenUpStores()],
     };
   }
 

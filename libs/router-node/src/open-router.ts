@@ -135,6 +135,11 @@ class RouterNode implements RunningRouter {
         decodeResponses: decodeKvResponses,
         encodeCancel: encodeKvCancel,
       }),
+      breaker: {
+        failuresMax: config.storeFailuresMax,
+        pauseMs: config.storePauseMs,
+        pauseMsMax: config.storePauseMsMax,
+      },
       bounds: {
         outstandingOpsMax: config.outstandingOpsMax,
         outstandingBytesMax: config.outstandingBytesMax,
@@ -165,6 +170,7 @@ class RouterNode implements RunningRouter {
       metadata: this.#metadata,
       shards: this.#shards,
       serverVersion: SERVER_VERSION,
+      givenUpStores: () => this.#router.givenUpStores,
       limits: () => this.#limits,
       sleep: (delayMs) => sleep(clock, delayMs),
       routesChanged: (answer) => {

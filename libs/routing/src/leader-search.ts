@@ -1,6 +1,7 @@
 import { assert } from '@cairn/base';
 
 import type { RoutedOperation } from './operation.js';
+import type { StoreConnection } from './store-connection.js';
 
 /**
  * Operations of one range while nobody is known to lead it: one asks the replicas in turn, the others wait
@@ -11,6 +12,8 @@ export class Search {
   probe: RoutedOperation;
   /** In the order of arrival: the first succeeds the probe. */
   readonly parked = new Set<RoutedOperation>();
+  /** The probe was told that this store leads, which is left alone for a while. */
+  givenUp: StoreConnection | undefined = undefined;
 
   constructor(rangeId: number, probe: RoutedOperation) {
     this.rangeId = rangeId;

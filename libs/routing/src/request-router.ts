@@ -13,6 +13,7 @@ import { newKvRequest, STAMP_FIELD, type KvError, type KvRequest, type KvRespons
 
 import { problemOfDescriptor } from './answers.js';
 import { BACKOFF } from './backoff.js';
+import { DEFAULT_BREAKER_RULES, type BreakerRules } from './breaker.js';
 import { compareKeys } from './keys.js';
 import { FutureGate } from './future-gate.js';
 import { LeaderSearch } from './leader-search.js';
@@ -20,6 +21,7 @@ import type { MetadataGateway, RouteInfo, RoutesAnswer, StoreAddress } from './m
 import { isSpan, isStaleRead, isWrite, RoutedOperation, type OperationSink } from './operation.js';
 import { RangeCache, type RouteEntry } from './range-cache.js';
 import { isReachable, reachOf, type Reach } from './reach.js';
+import { anyReplica, leaderCandidate } from './replica-choice.js';
 import { RouteLoader } from './route-loader.js';
 import { RoutingMetrics } from './routing-metrics.js';
 import type { ConnectionEvents, StoreConnection } from './store-connection.js';
@@ -58,6 +60,8 @@ export interface RequestRouterOptions {
   readonly connector: StoreConnector;
   readonly gateway: MetadataGateway;
   readonly bounds: RouterBounds;
+  /** When stores are given up for a while. */
+  readonly breaker?: BreakerRules;
 }
 
 /**
@@ -101,6 +105,7 @@ export class RequestRouter {
       openBytes: this.#openBytes,
       ranges: this.cache.size,
       stores: this.connectedStores,
+      givenUp: this.#stores.givenUp.length,
     }));
     this.#waiting = new WaitingRoom(options, (operation) => {
       this.#routeOrWait(operation);
@@ -108,6 +113,7 @@ export class RequestRouter {
     this.#stores = new Stores({
       ...options,
       pendingMax: options.bounds.outstandingOpsPerStoreMax,
+      breaker: options.breaker ?? DEFAULT_BREAKER_RULES,
       events: this.#connectionEvents(),
     });
     this.#loader = new RouteLoader({
@@ -155,6 +161,11 @@ export class RequestRouter {
     return this.#stores.connected;
   }
 
+  /** Stores that are given up for a while, because they hang or fail. */
+  get givenUpStores(): StoreId[] {
+    return this.#stores.givenUp;
+  }
+
   /** How many of the known ranges could be served now. */
   get reach(): Reach {
     return reachOf(this.cache.entries(), this.#stores.isUp);
@@ -193,6 +204,9 @@ export class RequestRouter {
       },
       onNonsense: () => {
         this.#metrics.refused('nonsense');
+      },
+      onGivenUp: (store) => {
+        this.#metrics.gaveUp(store.storeId);
       },
     };
   }
@@ -381,37 +395,42 @@ export class RequestRouter {
 
   #sendToLeader(operation: RoutedOperation, entry: RouteEntry): void {
     const leader = entry.leaderStoreId === NO_STORE ? undefined : this.#stores.get(entry.leaderStoreId);
-    if (leader?.isUp === true) {
+    if (leader?.isTaking === true) {
       leader.enqueue(operation);
       return;
     }
-    if (!this.#search.enter(entry.rangeId, operation)) return;
-    const candidate = this.#nextCandidate(entry, operation.storeId);
-    if (candidate === undefined) {
-      operation.attempts += 1;
-      this.#waiting.enter(operation, BACKOFF.leaderSearch, 0);
-    } else {
-      candidate.enqueue(operation);
+    if (!this.#search.enter(entry.rangeId, operation)) {
+      // The one who looks was told that only a store leads that is given up: nobody is parked for that long.
+      const givenUp = operation.search?.givenUp;
+      if (givenUp !== undefined && givenUp.isSpared) this.#refuseGivenUp(operation, givenUp);
+      return;
     }
+    const { store, givenUp } = leaderCandidate(this.#stores, entry, operation.storeId);
+    if (store !== undefined) {
+      store.enqueue(operation);
+      return;
+    }
+    operation.attempts += 1;
+    if (givenUp !== undefined) this.#onlyGivenUp(operation, givenUp);
+    this.#waiting.enter(operation, BACKOFF.leaderSearch, 0);
   }
 
   /**
-   * The replicas that may lead, in turn. Those that cannot be reached are passed over, and so is the one that
-   * was asked last (it does not lead, or hangs) while there is another.
+   * Nobody but a store that is given up for a while leads the range. The one who looks goes on, so that the
+   * next leader is found at once; the others are told to come back.
    */
-  #nextCandidate(entry: RouteEntry, askedLast: StoreId): StoreConnection | undefined {
-    const { replicas } = entry.descriptor;
-    let fallback: StoreConnection | undefined;
-    for (let tried = 0; tried < replicas.length; tried += 1) {
-      const replica = replicas[entry.searchCursor % replicas.length];
-      entry.searchCursor += 1;
-      if (replica === undefined || replica.role === 'learner') continue;
-      const store = this.#stores.get(replica.storeId);
-      if (store?.isUp !== true) continue;
-      if (store.storeId !== askedLast) return store;
-      fallback = store;
-    }
-    return fallback;
+  #onlyGivenUp(operation: RoutedOperation, store: StoreConnection): void {
+    const { search } = operation;
+    if (search === undefined || search.probe !== operation) return;
+    search.givenUp = store;
+    for (const parked of [...search.parked]) this.#refuseGivenUp(parked, store);
+  }
+
+  /** A write that may have happened waits on: a refusal would be an unknown outcome. */
+  #refuseGivenUp(operation: RoutedOperation, store: StoreConnection): void {
+    if (operation.isUnclear) return;
+    this.#metrics.refused('given-up');
+    this.#fail(operation, store.refusal());
   }
 
   /** The operation no longer takes part in a search; if it led one, the next in line does. */
@@ -426,22 +445,10 @@ export class RequestRouter {
     this.#isHandingOver = false;
   }
 
-  /** Stale reads go round the replicas, so that all of them share the work. */
   #sendToAny(operation: RoutedOperation, entry: RouteEntry): void {
-    const { replicas } = entry.descriptor;
-    let full: StoreConnection | undefined;
-    for (let tried = 0; tried < replicas.length; tried += 1) {
-      entry.staleCursor += 1;
-      const replica = replicas[entry.staleCursor % replicas.length];
-      const store = replica === undefined ? undefined : this.#stores.get(replica.storeId);
-      if (store?.isUp !== true) continue;
-      if (!store.isFull) {
-        store.enqueue(operation);
-        return;
-      }
-      full = store;
-    }
-    if (full !== undefined) full.enqueue(operation);
+    const { store, givenUp } = anyReplica(this.#stores, entry);
+    if (store !== undefined) store.enqueue(operation);
+    else if (givenUp !== undefined) this.#refuseGivenUp(operation, givenUp);
     else this.#waiting.enter(operation, BACKOFF.unavailable, 0);
   }
 
@@ -534,10 +541,15 @@ export class RequestRouter {
     assert(entry !== undefined, 'an operation that was sent had a route');
     if (entry.leaderStoreId === operation.storeId) entry.leaderStoreId = NO_STORE;
     const hinted = hint === NO_STORE || hint === operation.storeId ? undefined : this.#stores.get(hint);
-    if (hinted?.isUp === true && operation.attempts % HOPS_MAX !== 0) {
-      this.#markRetry(operation);
-      hinted.enqueue(operation);
-      return;
+    if (hinted?.isUp === true && hinted.isSpared) {
+      this.#onlyGivenUp(operation, hinted);
+    } else {
+      if (operation.search !== undefined) operation.search.givenUp = undefined;
+      if (hinted?.isUp === true && operation.attempts % HOPS_MAX !== 0) {
+        this.#markRetry(operation);
+        hinted.enqueue(operation);
+        return;
+      }
     }
     this.#waiting.enter(operation, BACKOFF.leaderSearch, 0);
   }
@@ -620,7 +632,7 @@ export class RequestRouter {
   #unstick(operation: RoutedOperation): void {
     const { entry, request } = operation;
     assert(entry !== undefined, 'an operation that was sent had a route');
-    this.#stores.get(operation.storeId)?.cancel(operation);
+    this.#stores.get(operation.storeId)?.abandon(operation);
     if (isWrite(request.op)) operation.isUnclear = true;
     operation.attempts += 1;
     operation.stucks += 1;

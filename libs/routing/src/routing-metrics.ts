@@ -1,3 +1,4 @@
+import type { StoreId } from '@cairn/base';
 import type { Counter, Metrics } from '@cairn/ports';
 
 export interface RoutingGauges {
@@ -5,11 +6,13 @@ export interface RoutingGauges {
   readonly openBytes: number;
   readonly ranges: number;
   readonly stores: number;
+  readonly givenUp: number;
 }
 
 /** What the router measures about its way to the shards. */
 export class RoutingMetrics {
   readonly #refusals: Counter;
+  readonly #givenUp: Counter;
 
   constructor(metrics: Metrics, gauges: () => RoutingGauges) {
     this.#refusals = metrics.counter(
@@ -23,6 +26,12 @@ export class RoutingMetrics {
       'Bytes of keys and values of open operations',
     );
     const ranges = metrics.gauge('cairn_router_cached_ranges', 'Ranges whose place is known');
+    this.#givenUp = metrics.counter(
+      'cairn_router_stores_given_up_total',
+      'Times that a shard node was given up for a while, because it hung or failed',
+      ['store'],
+    );
+    const givenUp = metrics.gauge('cairn_router_given_up_stores', 'Shard nodes that are given up now');
     const stores = metrics.gauge('cairn_router_connected_stores', 'Shard nodes connected');
     metrics.onCollect(() => {
       const now = gauges();
@@ -30,7 +39,12 @@ export class RoutingMetrics {
       openBytes.set(now.openBytes);
       ranges.set(now.ranges);
       stores.set(now.stores);
+      givenUp.set(now.givenUp);
     });
+  }
+
+  gaveUp(store: StoreId): void {
+    this.#givenUp.add(1, { store: String(store) });
   }
 
   refused(reason: string): void {

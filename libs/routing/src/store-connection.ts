@@ -3,6 +3,7 @@ import type { Clock, Logger, Rng, Timer } from '@cairn/ports';
 import type { KvRequest, KvResponse } from '@cairn/wire';
 import { problemOf } from './answers.js';
 import { BACKOFF, backoffMs } from './backoff.js';
+import { Breaker, type BreakerRules } from './breaker.js';
 import { isSpan, type RoutedOperation } from './operation.js';
 import type { StoreConnector, StoreLink } from './store-link.js';
 
@@ -14,6 +15,8 @@ export interface ConnectionEvents {
   onTimestamp(seen: Timestamp): void;
   /** It answered what no store can; the connection is given up, `onLost` follows. */
   onNonsense(store: StoreConnection): void;
+  /** It is left alone for a while. */
+  onGivenUp(store: StoreConnection): void;
 }
 
 export interface ConnectionOptions {
@@ -24,6 +27,7 @@ export interface ConnectionOptions {
   readonly events: ConnectionEvents;
   /** Most operations sent and not answered. */
   readonly pendingMax: number;
+  readonly breaker: BreakerRules;
 }
 
 type LinkState = 'connecting' | 'up' | 'down' | 'closed';
@@ -49,6 +53,9 @@ const FRAME_BYTES_TARGET = 4 * 1024 * 1024;
  * up for bursts, and no caller waits for an answer that nobody expects any more.
  */
 const LINE_WAIT_MAX_MS = 200;
+/** What those are told to wait who could only go to a store that is given up. */
+const REFUSAL_MS_MIN = 25;
+const REFUSAL_MS_MAX = 250;
 /** A line this long is rid of operations that have ended in it; then when it has doubled. */
 const LINE_SWEEP_LENGTH_MIN = 16_384;
 
@@ -71,6 +78,9 @@ export class StoreConnection {
   #isFlushDue = false;
   #sequence = 0;
   #hasWrapped = false;
+  readonly #breaker: Breaker;
+  /** When it last answered anything. */
+  #answeredAtMs = -1;
   #failures = 0;
   #retry: Timer | undefined;
   readonly #flush = (): void => this.#sendTurn();
@@ -79,6 +89,7 @@ export class StoreConnection {
     this.storeId = storeId;
     this.#address = address;
     this.#options = options;
+    this.#breaker = new Breaker(options.breaker);
     this.#connect();
   }
 
@@ -88,6 +99,29 @@ export class StoreConnection {
 
   get isUp(): boolean {
     return this.#state === 'up';
+  }
+
+  /** It answers, as far as is known. */
+  get isWell(): boolean {
+    return this.#breaker.state === 'closed';
+  }
+
+  /** It is left alone for now: it was given up, and its next probe is not due. */
+  get isSpared(): boolean {
+    return this.#breaker.state !== 'closed' && !this.#breaker.allows(this.#options.clock.nowMs());
+  }
+
+  /** An operation may go there. */
+  get isTaking(): boolean {
+    return this.#state === 'up' && !this.isSpared;
+  }
+
+  /** What an operation is told that could only go to this store while it is given up. */
+  refusal(): CairnError {
+    const pauseMs = Math.ceil(this.#breaker.pauseLeftMs(this.#options.clock.nowMs()));
+    return new CairnError('UNAVAILABLE', `store ${this.storeId} leaves requests unanswered`, {
+      retryAfterMs: Math.min(REFUSAL_MS_MAX, Math.max(REFUSAL_MS_MIN, pauseMs)),
+    });
   }
 
   get pendingCount(): number {
@@ -117,7 +151,9 @@ export class StoreConnection {
     assert(this.#state === 'up', 'an operation was given to a store that is not connected');
     operation.state = 'queued';
     operation.storeId = this.storeId;
-    operation.wakeAtMs = this.#options.clock.nowMs() + LINE_WAIT_MAX_MS;
+    const nowMs = this.#options.clock.nowMs();
+    operation.wakeAtMs = nowMs + LINE_WAIT_MAX_MS;
+    this.#breaker.sent(nowMs);
     if (this.#line.length >= this.#lineSweepLength) this.#sweepLine();
     this.#line.push(operation);
     this.#scheduleFlush();
@@ -133,6 +169,21 @@ export class StoreConnection {
     this.#pending.delete(sequence);
     this.#cancelled.push(sequence);
     this.#scheduleFlush();
+  }
+
+  /** The store left a sent operation unanswered for too long: it goes elsewhere. */
+  abandon(operation: RoutedOperation): void {
+    const sentAtMs = operation.wakeAtMs - stuckAfterMs(operation);
+    this.cancel(operation);
+    // One that answers others is not given up for what one range of it does.
+    if (this.#answeredAtMs <= sentAtMs) this.#noteFailure();
+  }
+
+  #noteFailure(): void {
+    const { clock, events, logger } = this.#options;
+    if (!this.#breaker.failed(clock.nowMs())) return;
+    logger.warn('store given up for a while', { store: this.storeId, address: this.#address });
+    events.onGivenUp(this);
   }
 
   close(): void {
@@ -243,6 +294,7 @@ export class StoreConnection {
   #onResponses(responses: readonly KvResponse[], maxTimestamp: Timestamp): void {
     const { events } = this.#options;
     events.onTimestamp(maxTimestamp);
+    this.#answeredAtMs = this.#options.clock.nowMs();
     for (const response of responses) {
       const operation = this.#pending.get(response.sequence);
       // Cancelled or past its deadline: the slot is free already.
@@ -253,6 +305,8 @@ export class StoreConnection {
         return;
       }
       this.#pending.delete(response.sequence);
+      if (this.#breaker.succeeded())
+        this.#options.logger.info('store taken back', { store: this.storeId, address: this.#address });
       events.onAnswer(operation, response);
     }
     if (this.#lineHead < this.#line.length) this.#scheduleFlush();
@@ -264,6 +318,7 @@ export class StoreConnection {
     this.#options.logger.warn('store answered nonsense', { store: this.storeId, problem });
     this.#link?.close();
     this.#options.events.onNonsense(this);
+    this.#noteFailure();
     this.#lose(error);
     this.#reconnectLater();
   }
@@ -289,6 +344,7 @@ export class StoreConnection {
       reason: error?.message,
     });
     const sent = this.#pending.sorted();
+    if (sent.length > 0 && error !== undefined) this.#noteFailure();
     const unsent = this.#line.slice(this.#lineHead).filter((operation) => this.#isInLine(operation));
     this.#pending.clear();
     this.#line = [];

@@ -1,6 +1,7 @@
 import type { StoreId } from '@cairn/base';
 import type { Clock, Logger, Rng } from '@cairn/ports';
 
+import type { BreakerRules } from './breaker.js';
 import type { StoreAddress } from './metadata-gateway.js';
 import { StoreConnection, type ConnectionEvents } from './store-connection.js';
 import type { StoreConnector } from './store-link.js';
@@ -13,6 +14,7 @@ export interface StoresOptions {
   readonly events: ConnectionEvents;
   /** Most operations sent to one store and not answered. */
   readonly pendingMax: number;
+  readonly breaker: BreakerRules;
 }
 
 /** The connections to all stores that the metadata service has named; one each. */
@@ -45,6 +47,13 @@ export class Stores {
     let count = 0;
     for (const connection of this.#connections.values()) if (connection.isUp) count += 1;
     return count;
+  }
+
+  /** Stores that are left alone now. */
+  get givenUp(): StoreId[] {
+    return [...this.#connections.values()]
+      .filter((each) => each.isUp && !each.isWell)
+      .map((each) => each.storeId);
   }
 
   readonly isUp = (id: StoreId): boolean => this.#connections.get(id)?.isUp === true;

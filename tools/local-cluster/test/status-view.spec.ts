@@ -37,6 +37,7 @@ const STATUS: StatusResponse = {
   readsPerSecond: 0.5,
   writesPerSecond: 12_345,
   timestamp: 1,
+  givenUpStoreIds: [],
 };
 
 const NAMES = ['metadata-1', 'shard-1', 'shard-2', 'router-1'];

@@ -55,6 +55,8 @@ export interface StatusResponse {
   readsPerSecond: number;
   writesPerSecond: number;
   timestamp: number;
+  /** Shard nodes that the router which answers has given up for a while: they hang or fail, as seen from there. */
+  givenUpStoreIds: number[];
 }
 
 export interface Node {
@@ -205,6 +207,7 @@ function createBaseStatusResponse(): StatusResponse {
     readsPerSecond: 0,
     writesPerSecond: 0,
     timestamp: 0,
+    givenUpStoreIds: [],
   };
 }
 
@@ -236,6 +239,13 @@ export const StatusResponse: MessageFns<StatusResponse> = {
     }
     if (message.timestamp !== 0) {
       writer.uint32(72).uint64(message.timestamp);
+    }
+    if (message.givenUpStoreIds.length !== 0) {
+      writer.uint32(82).fork();
+      for (const v of message.givenUpStoreIds) {
+        writer.uint32(v);
+      }
+      writer.join();
     }
     return writer;
   },
@@ -325,6 +335,24 @@ export const StatusResponse: MessageFns<StatusResponse> = {
             message.timestamp = longToNumber(reader.uint64());
             continue;
           }
+          case 10: {
+            if (tag === 80) {
+              message.givenUpStoreIds.push(reader.uint32());
+
+              continue;
+            }
+
+            if (tag === 82) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.givenUpStoreIds.push(reader.uint32());
+              }
+
+              continue;
+            }
+
+            break;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -351,6 +379,7 @@ export const StatusResponse: MessageFns<StatusResponse> = {
     message.readsPerSecond = object.readsPerSecond ?? 0;
     message.writesPerSecond = object.writesPerSecond ?? 0;
     message.timestamp = object.timestamp ?? 0;
+    message.givenUpStoreIds = object.givenUpStoreIds?.map((e) => e) || [];
     return message;
   },
 };

@@ -1,0 +1,126 @@
+/**
+ * Goal: a store that hangs or fails holds nobody's places, and is taken back by one answer. Method: a cluster
+ * in one object on virtual time; range 1 is led by store 1, range 2 by store 2.
+ */
+import { describe, expect, it } from '@jest/globals';
+import { storeId } from '@cairn/base';
+import { KvOp, ReadConsistency } from '@cairn/wire';
+
+import { descriptorOf, FakeCluster, RouterRig } from './fake-cluster.testing.js';
+
+async function rigOf(): Promise<RouterRig> {
+  const rig = new RouterRig(new FakeCluster([descriptorOf(1, ['', 'm']), descriptorOf(2, ['m', ''])]));
+  rig.cluster.lead(2, 2);
+  await rig.ready();
+  return rig;
+}
+
+async function rigWithHungStore(): Promise<RouterRig> {
+  const rig = await rigOf();
+  rig.cluster.store(1).hang();
+  for (let at = 0; at < 5; at += 1) rig.get(`a${at}`, 2_000);
+  await rig.run(900);
+  expect(rig.router.givenUpStores).toEqual([1]);
+  return rig;
+}
+
+describe('a store that hangs', () => {
+  it('is given up: what only it could answer is refused at once, and the rest goes on', async () => {
+    const rig = await rigWithHungStore();
+    await rig.run(100);
+    const open = rig.router.openOperations;
+    const refused = Array.from({ length: 100 }, (_, at) => rig.put(`b${at}`));
+    const others = Array.from({ length: 100 }, (_, at) => rig.put(`x${at}`));
+    await rig.run(10);
+    for (const put of refused) {
+      const { error } = rig.outcomeOf(put);
+      expect(error).toMatchObject({ code: 'UNAVAILABLE' });
+      expect(error?.retryAfterMs).toBeGreaterThan(0);
+    }
+    expect(others.map((put) => rig.outcomeOf(put).error)).toEqual(others.map(() => undefined));
+    expect(rig.router.openOperations).toBeLessThanOrEqual(open);
+    // One goes on looking, so that the next leader is found.
+    expect(rig.router.openOperations).toBe(1);
+  });
+
+  it('is taken back by the answer to one probe', async () => {
+    const rig = await rigWithHungStore();
+    rig.cluster.store(1).resume();
+    await rig.run(600);
+    expect(rig.router.givenUpStores).toEqual([]);
+    const put = rig.put('a');
+    await rig.run(5);
+    expect(rig.outcomeOf(put).error).toBeUndefined();
+  });
+
+  it('gets single probes while it hangs, further and further apart', async () => {
+    const rig = await rigWithHungStore();
+    const before = rig.cluster.store(1).received.length;
+    for (let at = 0; at < 1_000; at += 1) {
+      rig.get(`a${at}`, 1_000);
+      await rig.run(10);
+    }
+    expect(rig.cluster.store(1).received.length - before).toBeLessThan(12);
+    expect(rig.router.openOperations).toBeLessThan(5);
+  });
+
+  it('does not delay the discovery of the next leader', async () => {
+    const rig = await rigWithHungStore();
+    rig.cluster.lead(1, 3);
+    await rig.run(30);
+    const put = rig.put('b');
+    await rig.run(5);
+    expect(rig.outcomeOf(put).error).toBeUndefined();
+  });
+
+  it('keeps a write whose fate is not known until it is: no refusal may hide it', async () => {
+    const rig = await rigOf();
+    rig.cluster.store(1).hang();
+    const puts = Array.from({ length: 5 }, (_, at) => rig.put(`a${at}`, 5_000));
+    await rig.run(1_200);
+    expect(puts.every((put) => put.state !== 'done')).toBe(true);
+    rig.cluster.store(1).resume();
+    await rig.run(2_000);
+    expect(puts.map((put) => rig.outcomeOf(put).error)).toEqual(puts.map(() => undefined));
+    expect([...rig.cluster.applied.values()]).toEqual([1, 1, 1, 1, 1]);
+  });
+
+  it('is asked for no stale reads, which others can answer', async () => {
+    const rig = await rigWithHungStore();
+    const before = rig.cluster.store(1).received.length;
+    for (let at = 0; at < 30; at += 1) {
+      rig.get('x', 1_000, (request) => {
+        request.consistency = ReadConsistency.stale;
+      });
+    }
+    await rig.run(10);
+    expect(rig.cluster.store(1).received.length - before).toBeLessThanOrEqual(1);
+    expect(rig.told.filter(({ error }) => error === undefined).length).toBeGreaterThanOrEqual(29);
+  });
+});
+
+describe('a store that works', () => {
+  it('is not given up for one range of it that hangs', async () => {
+    const rig = await rigOf();
+    rig.cluster.lead(2, 1);
+    rig.cluster.intercept = (_store, request) => (request.rangeId === 1 ? 'silent' : undefined);
+    for (let at = 0; at < 20; at += 1) rig.get(`a${at}`, 2_000);
+    for (let at = 0; at < 100; at += 1) {
+      rig.get('x');
+      await rig.run(10);
+    }
+    expect(rig.router.givenUpStores).toEqual([]);
+  });
+
+  it('is given up while it answers nonsense, and its connections do not flap', async () => {
+    const rig = await rigOf();
+    rig.cluster.garble = (store, response) =>
+      store === storeId(1) ? { ...response, op: KvOp.scan } : response;
+    for (let at = 0; at < 200; at += 1) {
+      rig.get(`a${at}`, 1_000);
+      await rig.run(10);
+    }
+    expect(rig.cluster.store(1).received.length).toBeLessThan(20);
+    expect(rig.router.openOperations).toBeLessThan(5);
+  });
+});

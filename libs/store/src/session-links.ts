@@ -3,6 +3,7 @@ import type { Clock, Logger, Metrics, Rng, Transport } from '@cairn/ports';
 import type { Message } from '@cairn/raft';
 import {
   FrameType,
+  LogBudget,
   openSession,
   RaftMessageEncoder,
   ReconnectingSession,
@@ -45,6 +46,9 @@ export class SessionLinks implements PeerLinks {
   readonly #options: SessionLinksOptions;
   readonly #links = new Map<StoreId, PeerLink>();
   readonly #addresses = new Map<StoreId, string>();
+  /** Raft sessions that other stores opened, by store; only of stores that are known. */
+  readonly #incoming = new Map<StoreId, number>();
+  readonly #refusedSnapshots: LogBudget;
   /** Links that have something to send in this turn. */
   #pending: PeerLink[] = [];
   readonly #dropped;
@@ -52,6 +56,8 @@ export class SessionLinks implements PeerLinks {
 
   constructor(options: SessionLinksOptions) {
     this.#options = options;
+    const { clock, logger } = options;
+    this.#refusedSnapshots = new LogBudget({ clock, logger, event: 'snapshot not received', level: 'info' });
     this.#dropped = options.metrics.counter(
       'cairn_store_link_dropped_frames_total',
       'Frames for a peer store dropped',
@@ -141,15 +147,23 @@ export class SessionLinks implements PeerLinks {
     );
   }
 
-  /** What to do with the frames of a session that another store opened. */
+  /**
+   * What to do with the frames of a session that another store opened. Throws UNAVAILABLE, which refuses the
+   * session, for a store that is not known here: nothing is kept for whatever ids somebody names. It tries
+   * again, and at once when this store has heard of it and dials.
+   */
   handlersFor(session: Session, remote: Hello, store: Store): SessionHandlers {
+    if (!this.#addresses.has(remote.storeId)) {
+      throw new CairnError('UNAVAILABLE', `store ${remote.storeId} is not known here yet`);
+    }
     if (remote.purpose === 'bulk') {
       return snapshotReceiverHandlers(session, remote.storeId, store.snapshotReceiver, (error) => {
-        this.#options.logger.info('snapshot not received', { from: remote.name, reason: messageOf(error) });
+        this.#refusedSnapshots.write({ from: remote.name, reason: messageOf(error) });
       });
     }
     // Whoever dials us listens, too: a store that was away for long is not waited for another two seconds.
     if (remote.purpose === 'raft') this.#links.get(remote.storeId)?.session.retryNow();
+    this.#countIncoming(remote.storeId, 1);
     const source = store.raftSource(remote.storeId, (error) => {
       session.fail(error);
     });
@@ -159,9 +173,18 @@ export class SessionLinks implements PeerLinks {
         else if (type === FrameType.storeHeartbeat) store.receiveHeartbeat(remote.storeId, body);
       },
       onClose: () => {
-        store.peerLost(remote.storeId);
+        // As long as another session of the store stands, it is there; what was lost with this one its own
+        // side knows.
+        if (this.#countIncoming(remote.storeId, -1) === 0) store.peerLost(remote.storeId);
       },
     };
+  }
+
+  #countIncoming(storeId: StoreId, change: 1 | -1): number {
+    const count = (this.#incoming.get(storeId) ?? 0) + change;
+    if (count === 0) this.#incoming.delete(storeId);
+    else this.#incoming.set(storeId, count);
+    return count;
   }
 
   close(): void {

@@ -384,10 +384,21 @@ export class ShardNode {
   }
 
   #handlersFor(session: Session, remote: Hello): SessionHandlers {
+    const door = this.#doorFor(session, remote);
     this.#sessions.add(session);
-    const forget = (): void => {
-      this.#sessions.delete(session);
+    return {
+      onFrame: (type, body) => {
+        door.onFrame(type, body);
+      },
+      onClose: (error) => {
+        this.#sessions.delete(session);
+        door.onClose(error);
+      },
     };
+  }
+
+  /** Throws CairnError for a session that is refused. */
+  #doorFor(session: Session, remote: Hello): SessionHandlers {
     switch (remote.purpose) {
       case 'kv': {
         assert(this.#service !== undefined, 'the node is open');
@@ -398,37 +409,16 @@ export class ShardNode {
             accepted.onFrame(type, body);
           },
           onClose: () => {
-            forget();
             service.closed(accepted);
           },
         };
       }
       case 'raft':
-      case 'bulk': {
+      case 'bulk':
         assert(this.#links !== undefined, 'the node is open');
-        const handlers = this.#links.handlersFor(session, remote, this.store);
-        return {
-          onFrame: (type, body) => {
-            handlers.onFrame(type, body);
-          },
-          onClose: (error) => {
-            forget();
-            handlers.onClose(error);
-          },
-        };
-      }
-      case 'rpc': {
-        const handlers = this.#rpc.attach(session);
-        return {
-          onFrame: (type, body) => {
-            handlers.onFrame(type, body);
-          },
-          onClose: (error) => {
-            forget();
-            handlers.onClose(error);
-          },
-        };
-      }
+        return this.#links.handlersFor(session, remote, this.store);
+      case 'rpc':
+        return this.#rpc.attach(session);
     }
   }
 

@@ -1,0 +1,70 @@
+import { storeId, type StoreId } from '@cairn/base';
+import { noopLogger, noopMetrics, type Clock, type Connection, type Transport } from '@cairn/ports';
+import { SimRng } from '@cairn/runtime-sim';
+import { FrameType, type Hello, type Session, type SessionHandlers } from '@cairn/wire';
+import { beforeEach, describe, expect, it } from '@jest/globals';
+
+import { SessionLinks } from './session-links.js';
+import type { Store } from './store.js';
+
+const [SELF, PEER, STRANGER] = [storeId(1), storeId(2), storeId(3)];
+
+function hello(from: StoreId, purpose: Hello['purpose']): Hello {
+  const node = { protocolVersion: 1, clusterId: 'c', kind: 'shard' as const, name: `s${from}` };
+  return { ...node, purpose, storeId: from };
+}
+
+/** Connections that never open. */
+const transport = {
+  connect: (address: string) =>
+    ({
+      ...{ remoteAddress: address, queuedBytes: 0, isOpen: false, send: () => true },
+      ...{ setHandlers: () => undefined, close: () => undefined, limitFrames: () => undefined },
+    }) as Partial<Connection> as Connection,
+} as Partial<Transport> as Transport;
+
+const clock = { nowMs: () => 0, setTimer: () => ({ cancel: () => undefined }) } as Partial<Clock> as Clock;
+
+describe('sessions that other stores open', () => {
+  let lost: StoreId[];
+  let heard: StoreId[];
+  let links: SessionLinks;
+
+  const open = (from: StoreId, purpose: Hello['purpose'] = 'raft'): SessionHandlers => {
+    const store = {
+      raftSource: (source: StoreId) => ({ from: source }),
+      receiveHeartbeat: (source: StoreId) => heard.push(source),
+      peerLost: (source: StoreId) => lost.push(source),
+    } as unknown as Store;
+    return links.handlersFor({} as Session, hello(from, purpose), store);
+  };
+
+  beforeEach(() => {
+    [lost, heard] = [[], []];
+    links = new SessionLinks({
+      ...{ transport, clock, rng: new SimRng(1), logger: noopLogger, metrics: noopMetrics, storeId: SELF },
+      hello: (purpose) => hello(SELF, purpose),
+      peerLost: () => undefined,
+    });
+    links.setPeers([SELF, PEER].map((id) => ({ storeId: id, address: `s${id}:1` })));
+  });
+
+  it('are refused when nobody has told of the store, so that invented ids take no memory', () => {
+    const refusal = expect.objectContaining({ code: 'UNAVAILABLE' });
+    for (const purpose of ['raft', 'bulk'] as const) {
+      expect(() => open(STRANGER, purpose)).toThrow(refusal);
+      expect(() => open(SELF, purpose)).toThrow(refusal);
+    }
+    links.setPeers([{ storeId: STRANGER, address: 's3:1' }]);
+    open(STRANGER).onFrame(FrameType.storeHeartbeat, Buffer.alloc(0));
+    expect(heard).toEqual([STRANGER]);
+  });
+
+  it('count as lost with the last one: whoever opens and closes one in the name of a store ends nothing', () => {
+    const real = open(PEER);
+    for (let at = 0; at < 50; at += 1) open(PEER).onClose(undefined);
+    expect(lost).toEqual([]);
+    real.onClose(undefined);
+    expect(lost).toEqual([PEER]);
+  });
+});

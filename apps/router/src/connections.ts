@@ -2,7 +2,8 @@ import { lookup } from 'node:dns/promises';
 import { createServer, type Server as NetServer, type Socket } from 'node:net';
 
 import { parseAddress } from '@cairn/config';
-import type { Counter, Metrics } from '@cairn/ports';
+import type { Clock, Counter, Logger, Metrics } from '@cairn/ports';
+import { LogBudget } from '@cairn/wire';
 import type { ConnectionInjector } from '@grpc/grpc-js';
 
 /** What an HTTP/2 client sends first, whatever it wants (RFC 9113, 3.4). */
@@ -15,6 +16,12 @@ export interface ConnectionLimits {
   readonly handshakeTimeoutMs: number;
 }
 
+export interface ConnectionContext {
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly metrics: Metrics;
+}
+
 /**
  * Accepts connections for a gRPC server. A connection is handed on when it has begun to speak HTTP/2; until
  * then it costs a socket and a timer, and not for long.
@@ -24,13 +31,16 @@ export class Connections {
   readonly #injector: ConnectionInjector;
   readonly #limits: ConnectionLimits;
   readonly #refused: Counter;
+  readonly #lines: LogBudget;
   /** All that are open. */
   readonly #sockets = new Set<Socket>();
   #waiting = 0;
 
-  constructor(injector: ConnectionInjector, limits: ConnectionLimits, metrics: Metrics) {
+  constructor(injector: ConnectionInjector, limits: ConnectionLimits, context: ConnectionContext) {
+    const { metrics } = context;
     this.#injector = injector;
     this.#limits = limits;
+    this.#lines = new LogBudget({ ...context, event: 'client connection refused' });
     this.#refused = metrics.counter(
       'cairn_router_refused_connections_total',
       'Client connections that were closed before a call, by reason',
@@ -79,9 +89,14 @@ export class Connections {
     for (const socket of this.#sockets) socket.destroy();
   }
 
+  #tellRefused(socket: Socket, reason: string): void {
+    this.#refused.add(1, { reason });
+    this.#lines.write({ reason, peer: `${socket.remoteAddress ?? ''}:${socket.remotePort ?? 0}` });
+  }
+
   #accept(socket: Socket): void {
     if (this.#sockets.size >= this.#limits.connectionsMax) {
-      this.#refused.add(1, { reason: 'too-many' });
+      this.#tellRefused(socket, 'too-many');
       socket.destroy();
       return;
     }
@@ -97,7 +112,7 @@ export class Connections {
     };
     const refuse = (reason: string): void => {
       settle();
-      this.#refused.add(1, { reason });
+      this.#tellRefused(socket, reason);
       socket.on('error', onError);
       socket.destroy();
     };

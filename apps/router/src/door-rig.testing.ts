@@ -219,7 +219,7 @@ export class DoorRig {
       kv: doors.handlers,
       listen: address,
       limits: { ...LIMITS, ...options.limits },
-      metrics,
+      context: { clock, logger: noopLogger, metrics },
     });
     return new DoorRig({ address, store, router, doors, server, limits });
   }

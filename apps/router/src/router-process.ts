@@ -3,12 +3,13 @@ import 'reflect-metadata';
 import { messageOf } from '@cairn/base';
 import { loadConfig, routerConfig, type Environment } from '@cairn/config';
 import { createHealthServer, createTelemetry } from '@cairn/observability';
-import type { Logger } from '@cairn/ports';
 import { openRouter, type RouterPorts } from '@cairn/router-node';
+import { LogBudget, printable } from '@cairn/wire';
 import type { OnUncaught } from '@cairn/runtime-node';
 import { setLogger } from '@grpc/grpc-js';
 
 import { startRouterServer } from './router-server.js';
+import { ServingStatus } from './serving-status.js';
 
 export interface RouterProcessOptions extends RouterPorts {
   /** Arguments without interpreter and script. */
@@ -45,7 +46,7 @@ export async function startRouterProcess(options: RouterProcessOptions): Promise
   options.onUncaught?.((error) => telemetry.fatal('router ended by an error', error));
   const { logger, metrics, tracer } = telemetry;
   for (const warning of loaded.warnings) logger.warn('configuration', { warning });
-  logGrpcTo(logger);
+  logGrpcTo(new LogBudget({ clock: options.clock, logger, event: 'grpc library' }));
   const router = openRouter(options, { config, logger, metrics, tracer });
   const health = await createHealthServer({
     listen: config.httpListen,
@@ -63,20 +64,22 @@ export async function startRouterProcess(options: RouterProcessOptions): Promise
       kv: router.kv,
       listen: config.grpcListen,
       limits: config,
-      metrics,
+      context: { clock: options.clock, logger, metrics },
     });
     logger.info('router listens', { grpc: config.grpcListen, http: health.address });
     const failed = new Promise<Error>((resolve) => {
-      router.joined.then(
-        () => {
-          server.setServing(true);
-        },
-        (error: unknown) => {
-          logger.error('router cannot join the cluster', { error: messageOf(error) });
-          resolve(error instanceof Error ? error : new Error(String(error)));
-        },
-      );
+      router.joined.catch((error: unknown) => {
+        logger.error('router cannot join the cluster', { error: messageOf(error) });
+        resolve(error instanceof Error ? error : new Error(String(error)));
+      });
     });
+    const serving = new ServingStatus(
+      options.clock,
+      () => router.readiness().ready,
+      (isServing) => {
+        server.setServing(isServing);
+      },
+    );
     let stopping: Promise<void> | undefined;
     return {
       healthAddress: health.address,
@@ -84,7 +87,7 @@ export async function startRouterProcess(options: RouterProcessOptions): Promise
       stop: (signal) => {
         stopping ??= (async () => {
           logger.info('router was told to stop', { signal });
-          server.setServing(false);
+          serving.stop();
           await router.close(config.shutdownTimeoutMs);
           await server.close();
           logger.info('router stopped');
@@ -105,9 +108,9 @@ export async function startRouterProcess(options: RouterProcessOptions): Promise
  * grpc-js would write plain text between the JSON lines; what it calls an error also reaches us as one, or a
  * status.
  */
-function logGrpcTo(logger: Logger): void {
+function logGrpcTo(lines: LogBudget): void {
   const write = (message: unknown): void => {
-    logger.warn('grpc library', { message: String(message) });
+    lines.write({ message: printable(String(message)) });
   };
   setLogger({ error: write, info: write, debug: write });
 }

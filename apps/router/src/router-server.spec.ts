@@ -11,7 +11,8 @@ import type {
 import { ClusterClient, type ListSettingsResponse } from '@cairn/wire/gen/cairn/v1/cluster.js';
 import { credentials, Metadata, status, type ServiceError } from '@grpc/grpc-js';
 
-import { noopMetrics } from '@cairn/ports';
+import { noopLogger, noopMetrics } from '@cairn/ports';
+import { NodeClock } from '@cairn/runtime-node';
 import type { ClusterHandlers } from '@cairn/router-node';
 import { DoorRig, eventually } from './door-rig.testing.js';
 import { startRouterServer, type DoorLimits } from './router-server.js';
@@ -257,7 +258,7 @@ describe('the other services on the port', () => {
       kv: rig.doors.handlers,
       listen: rig.address,
       limits: {} as DoorLimits,
-      metrics: noopMetrics,
+      context: { clock: new NodeClock(), logger: noopLogger, metrics: noopMetrics },
     });
     await expect(second).rejects.toMatchObject({
       code: 'FAILED_PRECONDITION',

@@ -2,7 +2,6 @@ import { fileURLToPath } from 'node:url';
 
 import { CairnError, messageOf } from '@cairn/base';
 import type { RouterConfig } from '@cairn/config';
-import type { Metrics } from '@cairn/ports';
 import type { KvHandlers } from '@cairn/router-node';
 import { kvServiceDefinition } from '@cairn/wire';
 import { ServerCredentials, type Server } from '@grpc/grpc-js';
@@ -13,7 +12,7 @@ import type { INestMicroservice } from '@nestjs/common';
 import { ServerGrpc, type GrpcOptions } from '@nestjs/microservices';
 import { HealthImplementation } from 'grpc-health-check';
 
-import { Connections } from './connections.js';
+import { Connections, type ConnectionContext } from './connections.js';
 import { DoorServer } from './door-server.js';
 import { RouterModule, type RouterModuleParts } from './router.module.js';
 
@@ -38,7 +37,7 @@ export interface RouterServerParts extends RouterModuleParts {
   readonly listen: string;
   readonly kv: KvHandlers;
   readonly limits: DoorLimits;
-  readonly metrics: Metrics;
+  readonly context: ConnectionContext;
 }
 
 export interface RouterServer {
@@ -57,7 +56,7 @@ class DoorTransport extends ServerGrpc {
   }
 
   override async createClient(): Promise<DoorServer> {
-    const { limits, metrics, listen } = this.#parts;
+    const { limits, context, listen } = this.#parts;
     const server = new DoorServer(
       {
         'grpc.max_receive_message_length': REQUEST_BYTES_MAX,
@@ -68,12 +67,12 @@ class DoorTransport extends ServerGrpc {
         'grpc.keepalive_time_ms': limits.grpcKeepaliveIntervalMs,
         'grpc.keepalive_timeout_ms': limits.grpcKeepaliveTimeoutMs,
       },
-      metrics,
+      context.metrics,
     );
     const connections = new Connections(
       server.createConnectionInjector(ServerCredentials.createInsecure()),
       { connectionsMax: limits.grpcConnectionsMax, handshakeTimeoutMs: limits.grpcHandshakeTimeoutMs },
-      metrics,
+      context,
     );
     await connections.listen(listen);
     this.#connections = connections;

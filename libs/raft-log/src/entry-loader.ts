@@ -1,10 +1,10 @@
+import type { LogPlaces } from './log-places.js';
 import type { LoadedEntry } from './loaded-entries.js';
 import type { RangeState } from './range-state.js';
 import { ENTRY_HEADER_BYTES, entryFromRecord, isRecordIntact } from './record-format.js';
 import type { RecentEntries } from './recent-entries.js';
 import { damaged } from './recovery.js';
 import type { SegmentFiles } from './segment-files.js';
-import { epochOf, offsetOf } from './segment-format.js';
 
 /** Records of other ranges in between are read along up to here: cheaper than a read of its own. */
 const GAP_BYTES_MAX = 32 * 1024;
@@ -19,12 +19,12 @@ interface Batch {
   readonly positions: number[];
 }
 
-function batchesOf(state: RangeState, indexes: readonly number[]): Batch[] {
+function batchesOf(places: LogPlaces, state: RangeState, indexes: readonly number[]): Batch[] {
   const batches: Batch[] = [];
   for (const index of indexes) {
     const position = state.window.positionAt(index);
-    const epoch = epochOf(position);
-    const from = offsetOf(position);
+    const epoch = places.epochOf(position);
+    const from = places.offsetOf(position);
     const to = from + ENTRY_HEADER_BYTES + state.window.payloadBytesAt(index);
     const open = batches.at(-1);
     const joins =
@@ -66,10 +66,12 @@ function isStill(state: RangeState, index: number, position: number): boolean {
 export class EntryLoader {
   readonly #files: SegmentFiles;
   readonly #recent: RecentEntries;
+  readonly #places: LogPlaces;
   /** Settles when all loads that were asked for have ended. */
   #tail: Promise<unknown> = Promise.resolve();
 
-  constructor(files: SegmentFiles, recent: RecentEntries) {
+  constructor(files: SegmentFiles, recent: RecentEntries, places: LogPlaces) {
+    this.#places = places;
     this.#files = files;
     this.#recent = recent;
   }
@@ -106,7 +108,7 @@ export class EntryLoader {
     }
     if (missing.length === 0) return;
     loaded.makeRoom(missingBytes);
-    for (const batch of batchesOf(state, missing)) {
+    for (const batch of batchesOf(this.#places, state, missing)) {
       // The range may have been truncated while an earlier batch was read, and the segment may be gone.
       const isWanted = batch.indexes.some((index, at) =>
         isStill(state, index, batch.positions[at] as number),
@@ -121,7 +123,7 @@ export class EntryLoader {
     for (const [at, index] of batch.indexes.entries()) {
       const position = batch.positions[at] as number;
       if (!isStill(state, index, position) || this.#recent.has(state, index)) continue;
-      const start = offsetOf(position) - batch.from;
+      const start = this.#places.offsetOf(position) - batch.from;
       const length = ENTRY_HEADER_BYTES + state.window.payloadBytesAt(index);
       const record = bytes.subarray(start, start + length);
       if (!isRecordIntact(record)) {

@@ -55,6 +55,13 @@ export class EntryWindow {
     this.#positions[this.#slot(index)] = position;
   }
 
+  shift(fall: number): void {
+    for (let index = this.#first; index < this.end; index += 1) {
+      const slot = this.#slot(index);
+      this.#positions[slot] = (this.#positions[slot] as number) - fall;
+    }
+  }
+
   #drop(index: number): void {
     this.#payloadBytes -= this.#lengths[this.#slot(index)] as number;
   }

@@ -19,7 +19,7 @@ export interface LoadedEntry {
  */
 export class LoadedEntries {
   readonly #bytesMax: number;
-  readonly #entries = new Map<number, LoadedEntry>();
+  #entries = new Map<number, LoadedEntry>();
   /** What callers have not taken yet; bounded by the cache, or by one single load. */
   readonly #held: BoundedBytes;
   #bytes = 0;
@@ -73,6 +73,13 @@ export class LoadedEntries {
     if (loaded.holders > 0) return;
     this.#held.give(loaded.bytes);
     this.#roomFreed?.();
+  }
+
+  /** Positions count from another base now. */
+  shift(fall: number): void {
+    const entries = new Map<number, LoadedEntry>();
+    for (const [position, loaded] of this.#entries) entries.set(position - fall, loaded);
+    this.#entries = entries;
   }
 
   /** Before a load of so many bytes: waits until they fit beside what is held, or nothing is. */

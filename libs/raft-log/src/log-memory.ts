@@ -16,7 +16,7 @@ interface Slab {
 /** Consecutive records of the log in one slab. */
 interface Piece {
   /** In the log, of the first record. */
-  readonly position: number;
+  position: number;
   readonly slab: Slab;
   readonly offset: number;
   bytes: number;
@@ -114,6 +114,11 @@ export class LogMemory {
       else high = middle;
     }
     return low > this.#head ? pieces[low - 1] : undefined;
+  }
+
+  /** Positions count from another base now. */
+  shift(fall: number): void {
+    for (let at = this.#head; at < this.#pieces.length; at += 1) (this.#pieces[at] as Piece).position -= fall;
   }
 
   /** Lets go of the oldest records until the bound holds, as far as they are durable. */

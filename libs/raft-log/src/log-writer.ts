@@ -1,7 +1,7 @@
 import { CairnError, messageOf } from '@cairn/base';
 import { type Clock, DiskError, type Logger, type Metrics } from '@cairn/ports';
+import type { LogPlaces } from './log-places.js';
 import type { SegmentFiles } from './segment-files.js';
-import { positionOf } from './segment-format.js';
 import type { SealedBlock, Stage } from './stage.js';
 
 const SYNC_BUCKETS_SECONDS = [
@@ -11,6 +11,7 @@ const SYNC_BUCKETS_SECONDS = [
 export interface LogWriterOptions {
   readonly stage: Stage;
   readonly files: SegmentFiles;
+  readonly places: LogPlaces;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly metrics: Metrics;
@@ -84,6 +85,10 @@ export class LogWriter {
   get durablePosition(): number {
     return this.#durablePosition;
   }
+  /** Positions count from another base now. */
+  shift(fall: number): void {
+    this.#durablePosition -= fall;
+  }
   get failure(): CairnError | undefined {
     return this.#failure;
   }
@@ -121,14 +126,14 @@ export class LogWriter {
   }
 
   async #write(block: SealedBlock): Promise<void> {
-    const { files, stage, clock } = this.#options;
+    const { files, places, stage, clock } = this.#options;
     if (!files.has(block.epoch)) await files.create(block.epoch, block.offset + block.bytes);
     const startedMs = clock.nowMs();
     await files.fileOf(block.epoch).write(block.parts, block.offset);
     this.#syncSeconds.observe((clock.nowMs() - startedMs) / 1000);
     this.#syncs.add(1);
     this.#writtenBytes.add(block.bytes);
-    this.#durablePosition = positionOf(block.epoch, block.offset + block.bytes);
+    this.#durablePosition = places.of(block.epoch, block.offset + block.bytes);
     stage.release(block);
     files.prepareSpare();
   }

@@ -20,6 +20,10 @@ export interface RaftLogOptions {
   readonly segmentsTarget?: number;
   /** `reclaim` rewrites a range's whole log when its records are not larger than this. Default 256 KiB. */
   readonly rewriteBytesMax?: number;
+  /** The number of a new log's first segment. Default 1. */
+  readonly firstEpoch?: number;
+  /** Positions get a new base when the oldest segment is so many above the old one. Default 2^20. */
+  readonly epochsPerBase?: number;
 }
 
 export interface ResolvedOptions extends Required<RaftLogOptions> {
@@ -57,6 +61,8 @@ export function resolveOptions(options: RaftLogOptions): ResolvedOptions {
     freeSegmentsMax: options.freeSegmentsMax ?? 2,
     segmentsTarget: options.segmentsTarget ?? 4,
     rewriteBytesMax: Math.min(options.rewriteBytesMax ?? 256 * KIB, blockBytesMax / 2),
+    firstEpoch: options.firstEpoch ?? 1,
+    epochsPerBase: options.epochsPerBase ?? 2 ** 20,
   };
   if (resolved.cacheBytesMax < 0) reject(`cacheBytesMax ${resolved.cacheBytesMax} is negative`);
   if (resolved.stagedBytesMax < 1) reject(`stagedBytesMax ${resolved.stagedBytesMax} is below 1`);

@@ -96,6 +96,7 @@ async function showLog(log: RaftLog): Promise<string> {
 class Driver {
   readonly #rng: SimRng;
   readonly #disk: SimDisk;
+  readonly #firstEpoch: number;
   #log: RaftLog | undefined;
   #model: Model = new Map();
   /** What may be found after a loss: the model after each record since the last sync, that one included. */
@@ -105,6 +106,7 @@ class Driver {
   constructor(seed: number) {
     this.#rng = new SimRng(seed);
     this.#disk = new SimDisk(this.#rng.fork('disk'));
+    this.#firstEpoch = this.#rng.pick([1, 2 ** 21 - 3, 2 ** 32 - 3, 2 ** 40]);
   }
 
   async open(): Promise<RaftLog> {
@@ -115,7 +117,14 @@ class Driver {
       rng: this.#rng.fork('log'),
       logger: noopLogger,
       metrics: noopMetrics,
-      options: { segmentBytes: 8192, cacheBytesMax: 300, segmentsTarget: 2, rewriteBytesMax: 400 },
+      options: {
+        segmentBytes: 8192,
+        cacheBytesMax: 300,
+        segmentsTarget: 2,
+        rewriteBytesMax: 400,
+        firstEpoch: this.#firstEpoch,
+        epochsPerBase: 3,
+      },
     });
     return this.#log;
   }
@@ -270,7 +279,11 @@ class Driver {
     const shift = this.#rng.integer(16) * 32;
     for (let at = shift; at + 32 <= bytes; at += 512) {
       const fields = { sequence: this.#rng.integer(60), bodyBytes: 64, recordCount: 1, digest: at };
-      encodeBlockHeader(header, { epoch: this.#rng.integer(20) + 1, ...fields }, saltFrom(Buffer.alloc(6)));
+      encodeBlockHeader(
+        header,
+        { epoch: this.#firstEpoch + this.#rng.integer(20), ...fields },
+        saltFrom(Buffer.alloc(6)),
+      );
       header.copy(payload, at);
     }
     return payload;

@@ -468,6 +468,40 @@ describe('raft log limits', () => {
     });
   });
 
+  it('knows every place exactly, however many segments were written before', async () => {
+    // A position counted from the first segment ever passes 2^53 here, where odd offsets are lost.
+    const firstEpoch = 2 ** 21 - 2;
+    const disk = new SimDisk(new SimRng(2));
+    const options = { ...SMALL, segmentBytes: 8192, cacheBytesMax: 500, firstEpoch, epochsPerBase: 2 };
+    let log = await open(disk, options);
+    for (let index = 1; index <= 200; index += 1) {
+      log.range(R1).append(entriesFrom(index, 1, 1, 301));
+      // The second record of a block begins at an odd offset.
+      if (index % 2 !== 0) continue;
+      await log.sync();
+      if (index % 20 !== 0) continue;
+      const kept = index - 10;
+      log.range(R1).setCheckpoint({ index: logIndex(kept), term: term(1), state: Buffer.from('odd') });
+      log.range(R1).truncate(logIndex(kept), term(1));
+      await log.sync();
+      await log.reclaim();
+      const expected = entriesFrom(kept + 1, index - kept, 1, 301).map((one) =>
+        Buffer.from(one.payload).toString(),
+      );
+      expect(await textsOf(log)).toEqual(expected);
+      if (index % 40 !== 0) continue;
+      disk.crash();
+      log = await open(disk, options);
+      expect(await textsOf(log)).toEqual(expected);
+    }
+    const newest =
+      disk
+        .paths()
+        .filter((path) => path.includes('segment'))
+        .at(-1) ?? '';
+    expect(Number(/(\d{10})/.exec(newest)?.[1])).toBeGreaterThan(2 ** 21 + 3);
+  });
+
   it('stops for good when the disk is full, and keeps what was synced', async () => {
     const disk = new SimDisk(new SimRng(2));
     const options = { segmentBytes: 8192, freeSegmentsMax: 0 };

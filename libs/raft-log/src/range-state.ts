@@ -173,6 +173,14 @@ export class RangeState {
     return this.#isBaseKnown || this.window.count === 0;
   }
 
+  /** Positions count from another base now: all fall by so much. */
+  shift(fall: number): void {
+    this.window.shift(fall);
+    this.#hardStatePosition -= fall;
+    this.#checkpointPosition -= fall;
+    this.#markPosition -= fall;
+  }
+
   /** The mark was written again: firstIndex and the term before it are as they were. */
   moveMark(position: number): void {
     this.#markPosition = position;

@@ -30,6 +30,12 @@ export class RecentEntries {
     return decodeEntry(record);
   }
 
+  /** Positions count from another base now. */
+  shift(fall: number): void {
+    this.memory.shift(fall);
+    this.loaded.shift(fall);
+  }
+
   has(state: RangeState, index: number): boolean {
     const position = state.window.positionAt(index);
     return this.memory.has(position) || this.loaded.get(position) !== undefined;

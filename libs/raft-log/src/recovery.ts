@@ -2,6 +2,7 @@ import { CairnError, type RangeId } from '@cairn/base';
 import { crc32 } from '@cairn/codec';
 import type { DiskFile, Logger } from '@cairn/ports';
 import { EntryKind } from '@cairn/raft';
+import type { LogPlaces } from './log-places.js';
 import { RangeState, decodeHardState } from './range-state.js';
 import { decodeRecordHeader, ENTRY_HEADER_BYTES, getU32, RecordType } from './record-format.js';
 import type { SegmentFiles } from './segment-files.js';
@@ -15,7 +16,6 @@ import {
   FORMAT_VERSION,
   type LogSalt,
   mixDigest,
-  positionOf,
   SEGMENT_HEADER_BYTES,
   type SegmentHeader,
   startDigest,
@@ -30,6 +30,12 @@ export interface Recovered {
   readonly start: Omit<StageStart, 'salt'> & { readonly salt: LogSalt | undefined };
   /** The bytes of the last block of the newest segment, with the segment's header if it is the first one. */
   readonly lastBlock: { readonly from: number; readonly to: number };
+}
+
+/** What the records make. */
+interface Replay {
+  readonly ranges: Map<RangeId, RangeState>;
+  readonly places: LogPlaces;
 }
 
 /** How far the valid blocks of a segment go. */
@@ -88,8 +94,9 @@ class SegmentReader {
 export async function recover(
   files: SegmentFiles,
   epochs: readonly number[],
-  logger: Logger,
+  around: { readonly logger: Logger; readonly places: LogPlaces; readonly firstEpoch: number },
 ): Promise<Recovered> {
+  const { logger, places, firstEpoch } = around;
   const ranges = new Map<RangeId, RangeState>();
   let salt: LogSalt | undefined;
   let previousEnd = 0;
@@ -111,7 +118,7 @@ export async function recover(
         throw damaged(reader.path, 0, 'the segment is of another log than the one before it');
       }
       salt = stated.salt;
-      last = await replaySegment(reader, { epoch, salt }, ranges);
+      last = await replaySegment(reader, { epoch, salt }, { ranges, places });
     } else {
       if (before !== undefined) await checkTail(files, { epoch: before, salt, end: last }, logger);
       last = NEVER_WRITTEN;
@@ -127,7 +134,7 @@ export async function recover(
   return {
     ranges,
     start: {
-      ...{ epoch: epochs.at(-1) ?? 1, offset: last.offset, sequence: last.sequence, previousEnd },
+      ...{ epoch: epochs.at(-1) ?? firstEpoch, offset: last.offset, sequence: last.sequence, previousEnd },
       salt,
     },
     lastBlock: { from: last.sequence === 1 ? 0 : last.lastBlockAt, to: last.offset },
@@ -172,7 +179,7 @@ function otherVersion(path: string, version: number): CairnError {
 async function replaySegment(
   reader: SegmentReader,
   { epoch, salt }: { readonly epoch: number; readonly salt: LogSalt },
-  ranges: Map<RangeId, RangeState>,
+  replay: Replay,
 ): Promise<SegmentEnd> {
   let offset = SEGMENT_HEADER_BYTES;
   let sequence = 0;
@@ -184,7 +191,7 @@ async function replaySegment(
     if (bodyAt + head.bodyBytes > reader.size) break;
     const body = await reader.bytes(bodyAt, head.bodyBytes);
     if (!isBodyWhole(body, head, salt)) break;
-    replayBody({ reader, ranges, body, epoch, bodyAt });
+    replayBody({ reader, replay, body, epoch, bodyAt });
     lastBlockAt = offset;
     offset = alignBlock(bodyAt + head.bodyBytes);
     sequence += 1;
@@ -214,19 +221,20 @@ function isBodyWhole(body: Buffer, head: BlockHeader, salt: LogSalt): boolean {
 
 interface ReplayBody {
   readonly reader: SegmentReader;
-  readonly ranges: Map<RangeId, RangeState>;
+  readonly replay: Replay;
   readonly body: Buffer;
   readonly epoch: number;
   readonly bodyAt: number;
 }
 
-function replayBody({ reader, ranges, body, epoch, bodyAt }: ReplayBody): void {
+function replayBody({ reader, replay, body, epoch, bodyAt }: ReplayBody): void {
+  const { ranges, places } = replay;
   let at = 0;
   while (at < body.length) {
     const header = body.subarray(at, at + ENTRY_HEADER_BYTES);
     const end = at + ENTRY_HEADER_BYTES + getU32(body, at + 28);
     const payload = body.subarray(at + ENTRY_HEADER_BYTES, end);
-    if (!replayRecord(ranges, header, payload, positionOf(epoch, bodyAt + at))) {
+    if (!replayRecord(ranges, header, payload, places.of(epoch, bodyAt + at))) {
       throw damaged(reader.path, bodyAt + at, 'the record contradicts the records before it');
     }
     at = end;

@@ -1,4 +1,5 @@
 import { assert, logIndex } from '@cairn/base';
+import type { LogPlaces } from './log-places.js';
 import {
   ENTRY_HEADER_BYTES,
   encodeRecord,
@@ -8,7 +9,6 @@ import {
 } from './record-format.js';
 import { encodeVote, type RangeState } from './range-state.js';
 import type { RecentEntries } from './recent-entries.js';
-import { epochOf } from './segment-format.js';
 import type { Stage } from './stage.js';
 
 const NO_PAYLOAD = new Uint8Array(0);
@@ -35,6 +35,7 @@ function stageRecord(stage: Stage, fields: RecordFields, payload: Uint8Array): n
 export interface RewriteTarget {
   readonly stage: Stage;
   readonly recent: RecentEntries;
+  readonly places: LogPlaces;
 }
 
 /**
@@ -43,12 +44,12 @@ export interface RewriteTarget {
  * one. All entries must be in memory when any of them is that old. Changes nothing that a reader can see.
  */
 export function rewriteRange(to: RewriteTarget, state: RangeState, epoch: number): void {
-  const { stage, recent } = to;
+  const { stage, recent, places } = to;
   const { rangeId, window } = state;
   const baseIndex = logIndex(window.first - 1);
   const baseTerm = state.termOf(baseIndex);
   if (baseTerm === 'compacted') return;
-  const isOld = (position: number): boolean => epochOf(position) <= epoch;
+  const isOld = (position: number): boolean => places.epochOf(position) <= epoch;
   if (isOld(state.firstEntryPosition)) {
     stage.beginGroup(rewriteBytesOf(state));
     const fields = { type: RecordType.reset, kind: 0, rangeId, index: baseIndex, term: baseTerm };

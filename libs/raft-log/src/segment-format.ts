@@ -140,26 +140,8 @@ export function alignBlock(bytes: number): number {
   return Math.ceil(bytes / BLOCK_ALIGN_BYTES) * BLOCK_ALIGN_BYTES;
 }
 
-/**
- * A place in the log: segment epoch and offset in one number, ordered like the log itself. Exact, because
- * epochs stay below 2^21 (at 64 MiB each, 128 TiB written).
- */
-const POSITION_STEP = 4294967296;
-
-export function positionOf(epoch: number, offset: number): number {
-  return epoch * POSITION_STEP + offset;
-}
-
-export function epochOf(position: number): number {
-  return Math.floor(position / POSITION_STEP);
-}
-
-export function offsetOf(position: number): number {
-  return position % POSITION_STEP;
-}
-
-const SEGMENT_NAME = /^segment-(\d{10})\.log$/;
-const FREE_NAME = /^free-(\d{10})\.log$/;
+const SEGMENT_NAME = /^segment-(\d{10,})\.log$/;
+const FREE_NAME = /^free-(\d{10,})\.log$/;
 
 export function segmentName(epoch: number): string {
   return `segment-${String(epoch).padStart(10, '0')}.log`;

@@ -1,6 +1,7 @@
 import { assert, logIndex, term, type RangeId } from '@cairn/base';
 import type { Clock, Disk, Logger, Metrics, Rng } from '@cairn/ports';
 import { EntryLoader, type UseLoaded } from './entry-loader.js';
+import { LogPlaces } from './log-places.js';
 import { LogWriter } from './log-writer.js';
 import { type RaftLogOptions, type ResolvedOptions, resolveOptions } from './options.js';
 import { type LogHost, RangeLogView } from './range-log.js';
@@ -10,7 +11,7 @@ import { RecentEntries } from './recent-entries.js';
 import { type Recovered, recover } from './recovery.js';
 import { evictedIndexes, rewriteBytesOf, rewriteRange } from './rewrite.js';
 import { SegmentFiles } from './segment-files.js';
-import { epochOf, positionOf, SALT_BYTES, saltFrom } from './segment-format.js';
+import { SALT_BYTES, saltFrom } from './segment-format.js';
 import { Stage } from './stage.js';
 import type { RaftLog, RaftLogStats, RangeLog } from './types.js';
 
@@ -47,7 +48,9 @@ export async function openRaftLog(open: OpenRaftLogOptions): Promise<RaftLog> {
     await disk.syncDirectory(directory);
     for (const epoch of epochs.slice(-2)) await files.fileOf(epoch).sync();
     const startedMs = open.clock.nowMs();
-    const recovered = await recover(files, epochs, logger);
+    const { firstEpoch } = options;
+    const places = new LogPlaces(epochs[0] ?? firstEpoch);
+    const recovered = await recover(files, epochs, { logger, places, firstEpoch });
     await writeLastBlockAgain(files, recovered);
     logger.info('raft log opened', {
       directory,
@@ -56,7 +59,7 @@ export async function openRaftLog(open: OpenRaftLogOptions): Promise<RaftLog> {
       recoveryMs: Math.round(open.clock.nowMs() - startedMs),
     });
     files.prepareSpare();
-    return new SharedLog(open, options, { files, recovered });
+    return new SharedLog(open, options, { files, recovered, places });
   } catch (error) {
     await files.close();
     throw error;
@@ -79,6 +82,7 @@ class SharedLog implements RaftLog, LogHost {
   readonly recent: RecentEntries;
   readonly #options: ResolvedOptions;
   readonly #files: SegmentFiles;
+  readonly #places: LogPlaces;
   readonly #stage: Stage;
   readonly #writer: LogWriter;
   readonly #loader: EntryLoader;
@@ -89,23 +93,25 @@ class SharedLog implements RaftLog, LogHost {
   constructor(
     open: OpenRaftLogOptions,
     options: ResolvedOptions,
-    parts: { readonly files: SegmentFiles; readonly recovered: Recovered },
+    parts: { readonly files: SegmentFiles; readonly recovered: Recovered; readonly places: LogPlaces },
   ) {
     const { start, ranges } = parts.recovered;
     this.#options = options;
     this.#files = parts.files;
+    this.#places = parts.places;
     this.recent = new RecentEntries(options.cacheBytesMax);
     const salt = start.salt ?? saltFrom(open.rng.bytes(SALT_BYTES));
-    this.#stage = new Stage(this.recent.memory, options, { ...start, salt });
-    this.#loader = new EntryLoader(parts.files, this.recent);
+    this.#stage = new Stage(this.recent.memory, this.#places, options, { ...start, salt });
+    this.#loader = new EntryLoader(parts.files, this.recent, parts.places);
     const { clock, logger, metrics } = open;
     this.#writer = new LogWriter({
       stage: this.#stage,
       files: parts.files,
+      places: parts.places,
       clock,
       logger,
       metrics,
-      durablePosition: positionOf(start.epoch, start.offset),
+      durablePosition: parts.places.of(start.epoch, start.offset),
       onDurable: () => {
         this.recent.memory.trim(this.#writer.durablePosition);
       },
@@ -206,7 +212,7 @@ class SharedLog implements RaftLog, LogHost {
   async #reclaim(): Promise<RangeId[]> {
     for (let count = 0; count < RECLAIM_SEGMENTS_MAX; count += 1) {
       const epoch = this.#files.oldestEpoch;
-      if (epoch === undefined || epoch >= epochOf(this.#writer.durablePosition)) break;
+      if (epoch === undefined || epoch >= this.#places.epochOf(this.#writer.durablePosition)) break;
       const users = this.#usersUpTo(epoch);
       if (users.length > 0) {
         if (this.#files.count <= this.#options.segmentsTarget) break;
@@ -215,25 +221,36 @@ class SharedLog implements RaftLog, LogHost {
       // What makes the segment superfluous must itself be durable before the segment goes.
       await this.#writer.sync();
       if (!(await this.#files.dropOldest())) break;
+      this.#moveBase();
     }
     return this.#pinning();
+  }
+
+  /** Keeps positions exact, whatever was written: they count from the oldest segment, more or less. */
+  #moveBase(): void {
+    const oldest = this.#files.oldestEpoch;
+    if (oldest === undefined || !this.#places.isFarBehind(oldest, this.#options.epochsPerBase)) return;
+    const fall = this.#places.moveBase(oldest);
+    for (const view of this.#ranges.values()) view.state.shift(fall);
+    this.recent.shift(fall);
+    this.#writer.shift(fall);
   }
 
   /** Ranges that need records in segments up to `epoch`. */
   #usersUpTo(epoch: number): RangeState[] {
     const users: RangeState[] = [];
     for (const view of this.#ranges.values()) {
-      if (epochOf(view.state.oldestPosition) <= epoch) users.push(view.state);
+      if (this.#places.epochOf(view.state.oldestPosition) <= epoch) users.push(view.state);
     }
     return users;
   }
 
   /** Ranges too large to be rewritten that keep the log above its target. */
   #pinning(): RangeId[] {
-    const cutoff = epochOf(this.#writer.durablePosition) - this.#options.segmentsTarget;
+    const cutoff = this.#places.epochOf(this.#writer.durablePosition) - this.#options.segmentsTarget;
     const pinning: RangeId[] = [];
     for (const state of this.#usersUpTo(cutoff)) {
-      const isOld = epochOf(state.firstEntryPosition) <= cutoff;
+      const isOld = this.#places.epochOf(state.firstEntryPosition) <= cutoff;
       if (isOld && rewriteBytesOf(state) > this.#options.rewriteBytesMax) pinning.push(state.rangeId);
     }
     return pinning;
@@ -246,10 +263,10 @@ class SharedLog implements RaftLog, LogHost {
   async #rewriteAll(users: readonly RangeState[], epoch: number): Promise<boolean> {
     const limit = this.#options.rewriteBytesMax;
     const isTooLarge = (state: RangeState): boolean =>
-      epochOf(state.firstEntryPosition) <= epoch && rewriteBytesOf(state) > limit;
+      this.#places.epochOf(state.firstEntryPosition) <= epoch && rewriteBytesOf(state) > limit;
     if (users.some(isTooLarge)) return false;
     for (const state of users) {
-      const isLive = epochOf(state.firstEntryPosition) <= epoch;
+      const isLive = this.#places.epochOf(state.firstEntryPosition) <= epoch;
       const evicted = isLive ? evictedIndexes(this.recent, state) : [];
       if (evicted.length === 0) {
         if (!this.#rewrite(state, epoch)) return false;
@@ -267,14 +284,14 @@ class SharedLog implements RaftLog, LogHost {
   /** False when the range cannot be rewritten now. */
   #rewrite(state: RangeState, epoch: number): boolean {
     const isRemoved = this.#ranges.get(state.rangeId)?.state !== state;
-    if (isRemoved || epochOf(state.oldestPosition) > epoch) return true;
+    if (isRemoved || this.#places.epochOf(state.oldestPosition) > epoch) return true;
     // Appends may have made it too large, or evictions incomplete, while the disk was read.
-    if (epochOf(state.firstEntryPosition) <= epoch) {
+    if (this.#places.epochOf(state.firstEntryPosition) <= epoch) {
       if (rewriteBytesOf(state) > this.#options.rewriteBytesMax) return false;
       if (evictedIndexes(this.recent, state).length > 0) return false;
     }
     this.checkWritable();
-    rewriteRange({ stage: this.#stage, recent: this.recent }, state, epoch);
+    rewriteRange({ stage: this.#stage, recent: this.recent, places: this.#places }, state, epoch);
     return true;
   }
 

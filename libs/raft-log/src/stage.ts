@@ -1,4 +1,5 @@
 import { assert, BoundedBytes } from '@cairn/base';
+import type { LogPlaces } from './log-places.js';
 import type { LogMemory } from './log-memory.js';
 import { getU32 } from './record-format.js';
 import {
@@ -9,7 +10,6 @@ import {
   encodeSegmentHeader,
   type LogSalt,
   mixDigest,
-  positionOf,
   SEGMENT_HEADER_BYTES,
   startDigest,
 } from './segment-format.js';
@@ -57,6 +57,7 @@ export class Stage {
   readonly #segmentBytes: number;
   readonly #blockBytesMax: number;
   readonly #memory: LogMemory;
+  readonly #places: LogPlaces;
   #sealed: SealedBlock[] = [];
   #epoch: number;
   #offset: number;
@@ -78,8 +79,9 @@ export class Stage {
   #slabFrom = 0;
   #slabAt = 0;
 
-  constructor(memory: LogMemory, limits: StageLimits, start: StageStart) {
+  constructor(memory: LogMemory, places: LogPlaces, limits: StageLimits, start: StageStart) {
     this.#memory = memory;
+    this.#places = places;
     this.#segmentBytes = limits.segmentBytes;
     this.#blockBytesMax = limits.blockBytesMax;
     this.#staged = new BoundedBytes({
@@ -104,7 +106,7 @@ export class Stage {
 
   /** The end of everything added so far. */
   get endPosition(): number {
-    return positionOf(
+    return this.#places.of(
       this.#epoch,
       this.#recordCount === 0 ? this.#offset : this.#bodyOffset + this.#bodyBytes,
     );
@@ -123,7 +125,7 @@ export class Stage {
     if (this.#recordCount > 0 && BLOCK_HEADER_BYTES + this.#bodyBytes + bytes > this.#blockBytesMax)
       this.#seal();
     if (this.#recordCount === 0) this.#open(bytes);
-    const position = positionOf(this.#epoch, this.#bodyOffset + this.#bodyBytes);
+    const position = this.#places.of(this.#epoch, this.#bodyOffset + this.#bodyBytes);
     const at = this.#reserve(bytes);
     this.#slab.set(record, at);
     this.#memory.hold(position, bytes);
@@ -152,6 +154,7 @@ export class Stage {
     if (this.#offset > 0 && this.#offset + largest > this.#segmentBytes) {
       this.#previousEnd = this.#offset;
       this.#epoch += 1;
+      this.#places.checkEpoch(this.#epoch);
       this.#offset = 0;
       this.#sequence = 0;
     }

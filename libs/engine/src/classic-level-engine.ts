@@ -124,6 +124,11 @@ class ClassicLevelIterator implements EngineIterator {
   readonly #native: NativeIterator;
   readonly #isEngineOpen: () => boolean;
   #isClosed = false;
+  /** What a page failed with: the rows behind it are lost to the walk. */
+  #failure: CairnError | undefined;
+  /** LevelDB passes over deletions on a thread of its own, and does not say how many. */
+  readonly cutAt = undefined;
+  looked = 0;
 
   constructor(native: NativeIterator, isEngineOpen: () => boolean) {
     this.#native = native;
@@ -134,9 +139,12 @@ class ClassicLevelIterator implements EngineIterator {
     const refusal = this.#refusal();
     if (refusal !== undefined) throw refusal;
     try {
-      return await this.#native.nextv(Math.max(countMax, 1));
+      const rows = await this.#native.nextv(Math.max(countMax, 1));
+      this.looked += rows.length;
+      return rows;
     } catch (error) {
-      throw mapNativeError(error);
+      this.#failure = mapNativeError(error);
+      throw this.#failure;
     }
   }
 
@@ -153,7 +161,7 @@ class ClassicLevelIterator implements EngineIterator {
 
   #refusal(): CairnError | undefined {
     if (this.#isClosed) return handleClosed('iterator');
-    return this.#isEngineOpen() ? undefined : engineClosed();
+    return this.#isEngineOpen() ? this.#failure : engineClosed();
   }
 }
 

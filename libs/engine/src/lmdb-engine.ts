@@ -138,6 +138,11 @@ class LmdbIterator implements EngineIterator, Handle {
   readonly #snapshot: LmdbSnapshot | undefined;
   #rows: Generator<EngineRow, void>;
   #hasEnded = false;
+  /** What a page failed with: the rows behind it are lost to the walk. */
+  #failure: CairnError | undefined;
+  /** It meets no deletions: a page is never cut. */
+  readonly cutAt = undefined;
+  looked = 0;
 
   constructor(parts: IteratorParts, snapshot: LmdbSnapshot | undefined) {
     this.#parts = parts;
@@ -161,8 +166,10 @@ class LmdbIterator implements EngineIterator, Handle {
         bytes += row.value[0].length + row.value[1].length;
       }
     } catch (error) {
-      throw mapLmdbError(error);
+      this.#failure = mapLmdbError(error);
+      throw this.#failure;
     }
+    this.looked += page.length;
     return page;
   }
 
@@ -193,6 +200,7 @@ class LmdbIterator implements EngineIterator, Handle {
   #check(): void {
     if (!this.#parts.isEngineOpen()) throw engineClosed();
     if (this.#hasEnded) throw handleClosed('iterator');
+    if (this.#failure !== undefined) throw this.#failure;
   }
 }
 

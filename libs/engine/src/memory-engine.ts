@@ -96,6 +96,9 @@ class MemorySnapshot implements EngineSnapshot {
 }
 
 class MemoryIterator implements EngineIterator {
+  /** It meets no deletions: a page is never cut. */
+  readonly cutAt = undefined;
+  looked = 0;
   readonly #cursor: TreeCursor;
   readonly #start: string;
   readonly #end: string;
@@ -128,6 +131,7 @@ class MemoryIterator implements EngineIterator {
       if (key === undefined || value === undefined) break;
       if (this.#reverse ? key < this.#start : key >= this.#end) break;
       rows.push([Buffer.from(key, 'latin1'), value]);
+      this.looked += 1;
       bytes += key.length + value.length;
       if (this.#reverse) this.#cursor.previous();
       else this.#cursor.next();

@@ -25,6 +25,7 @@ import { Memtable } from './memtable.js';
 import { resolveOptions, type LsmOptions, type ResolvedLsmOptions } from './options.js';
 import { PointReader, type PointSources } from './point-reader.js';
 import { TableSet } from './table-set.js';
+import { ReadTurns } from './read-turns.js';
 import { Tables } from './tables.js';
 import { CountedMemtable, View } from './view.js';
 
@@ -70,6 +71,7 @@ export class LsmEngine implements KvEngine {
   readonly #set: TableSet;
   readonly #background: Background;
   readonly #points: PointReader;
+  readonly #turns: ReadTurns;
   readonly #metrics: LsmMetrics | undefined;
   /** Takes the writes. */
   #active: CountedMemtable;
@@ -92,6 +94,7 @@ export class LsmEngine implements KvEngine {
     this.#tables = tables;
     this.#set = set;
     this.#points = new PointReader(tables, this.#shape);
+    this.#turns = new ReadTurns(options.clock);
     const { path: directory, versioned, blockBytes, tableBytes, runner, clock, logger, metrics } = options;
     this.#background = new Background({
       set,
@@ -175,7 +178,8 @@ export class LsmEngine implements KvEngine {
       for (;;) {
         await this.#tables.fetch(this.#points.missing, fetched);
         const row = this.#points.first(sources, span.start, span.end, fetched);
-        assert(row !== 'wide', 'a span stays as wide as it is');
+        if (row === 'wide')
+          return await firstByWalk(this.#walk(span, new View(view.memtables, view.version)));
         if (row !== 'waits') return row;
       }
     } catch (error) {
@@ -276,9 +280,15 @@ export class LsmEngine implements KvEngine {
     if (snapshot?.isClosed === true) throw handleClosed('snapshot');
     const view =
       snapshot === undefined ? this.#view() : new View(snapshot.view.memtables, snapshot.view.version);
+    return this.#walk(range, view, snapshot);
+  }
+
+  /** The view belongs to the walk. */
+  #walk(range: EngineRange, view: View, snapshot?: LsmSnapshot): LsmIterator {
     return new LsmIterator({
       view,
       reads: this.#tables,
+      turns: this.#turns,
       range,
       refusal: () => {
         if (this.#closing !== undefined) return engineClosed();

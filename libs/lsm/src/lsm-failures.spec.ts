@@ -287,7 +287,7 @@ describe('the engine on a slow disk', () => {
         nowMs: () => nowMs,
         unixMs: () => 0,
         setTimer: () => ({ cancel: () => undefined }),
-        defer: () => undefined,
+        defer: (callback) => setImmediate(callback),
       },
       blockCacheBytes: 0,
     });

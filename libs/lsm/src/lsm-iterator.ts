@@ -11,6 +11,7 @@ import { asEngineError } from './engine-error.js';
 import { compareKeys, KeyView } from './key-view.js';
 import { MemtableCursor } from './memtable-cursor.js';
 import { MergedRows } from './merged-rows.js';
+import type { ReadTurns } from './read-turns.js';
 import type { RowCursor } from './row-cursor.js';
 import { isDeleted, keyBytesOf, ROW_HEADER_BYTES, rowBytesOf } from './row.js';
 import { RunCursor, type TableReads } from './run-cursor.js';
@@ -26,6 +27,7 @@ export interface LsmIteratorOptions {
   /** Belongs to the iterator; released when it is closed. */
   readonly view: View;
   readonly reads: TableReads;
+  readonly turns: ReadTurns;
   readonly range: EngineRange;
   /** Why nothing may be read any more; undefined while it may. */
   refusal(): CairnError | undefined;
@@ -44,6 +46,10 @@ export class LsmIterator implements EngineIterator {
   #isAtNext = false;
   #isAtEnd = false;
   #isClosed = false;
+  /** What a page failed with: its cursors stand anywhere, so nothing more is read. */
+  #failure: CairnError | undefined;
+  #cutAt: Buffer | undefined;
+  #looked = 0;
   #piece = Buffer.alloc(0);
   #pieceEnd = 0;
 
@@ -58,20 +64,31 @@ export class LsmIterator implements EngineIterator {
     this.#moveTo(this.#isReverse ? this.#end : this.#start);
   }
 
-  async next(countMax: number): Promise<readonly EngineRow[]> {
+  get cutAt(): Buffer | undefined {
+    return this.#cutAt;
+  }
+
+  get looked(): number {
+    return this.#looked;
+  }
+
+  async next(countMax: number, looksMax = Infinity): Promise<readonly EngineRow[]> {
     const refused = this.#refusal();
     if (refused !== undefined) throw refused;
     try {
-      return await this.#page(countMax);
+      return await this.#page(countMax, this.#looked + Math.max(looksMax, 1));
     } catch (error) {
-      throw asEngineError(error);
+      this.#failure = asEngineError(error);
+      throw this.#failure;
     }
   }
 
-  async #page(countMax: number): Promise<readonly EngineRow[]> {
+  async #page(countMax: number, looksMax: number): Promise<readonly EngineRow[]> {
     const rows: EngineRow[] = [];
     const wanted = Math.max(countMax, 1);
+    this.#cutAt = undefined;
     for (let bytes = 0; rows.length < wanted && bytes < ITERATOR_PAGE_BYTES;) {
+      if (this.#options.turns.isUsedUp) await this.#nextTurn();
       const settling = this.#advance();
       if (settling !== undefined) {
         await this.#options.whileReading(settling);
@@ -83,11 +100,24 @@ export class LsmIterator implements EngineIterator {
         this.#isAtEnd = true;
         break;
       }
+      if (this.#looked >= looksMax) {
+        this.#cutAt = Buffer.from(cursor.key.copy());
+        this.#isAtNext = true;
+        break;
+      }
+      this.#looked += 1;
+      this.#options.turns.look();
       if (isDeleted(cursor.bytes, cursor.rowAt) || this.#isEnd(cursor.key)) continue;
       bytes += rowBytesOf(cursor.bytes, cursor.rowAt);
       rows.push(this.#copyOf(cursor, wanted === 1));
     }
     return rows;
+  }
+
+  async #nextTurn(): Promise<void> {
+    await this.#options.turns.nextTurn();
+    const closed = this.#refusal();
+    if (closed !== undefined) throw closed;
   }
 
   seek(target: Uint8Array): void {
@@ -106,7 +136,7 @@ export class LsmIterator implements EngineIterator {
 
   #refusal(): CairnError | undefined {
     if (this.#isClosed) return handleClosed('iterator');
-    return this.#options.refusal();
+    return this.#options.refusal() ?? this.#failure;
   }
 
   #moveTo(key: KeyView): void {

@@ -14,6 +14,8 @@ import type { Tables } from './tables.js';
 import type { Run, RunBounds, Slice, Version } from './version.js';
 
 const NO_ROW = -1;
+/** Deleted rows that a search passes over; a stem with more at its beginning is walked over, in many turns. */
+const DELETED_ROWS_MAX = 16;
 
 /** Where a point read looks: what is in memory newest first, then the tables. */
 export interface PointSources {
@@ -22,7 +24,10 @@ export interface PointSources {
   readonly version: Version;
 }
 
-/** 'waits' = something has to be read from a slow disk first; 'wide' = the span has more than one stem. */
+/**
+ * 'waits' = something has to be read from a slow disk first; 'wide' = the span has more than one stem, or too
+ * many deleted rows at its beginning.
+ */
 export type PointResult = FirstRow | 'waits' | 'wide';
 
 /**
@@ -66,7 +71,7 @@ export class PointReader {
     this.#suffixBytes = start.length - stemBytes;
     if (!this.#isWithinStem(stemBytes)) return 'wide';
     this.#hash = hashStem(this.#start, stemBytes);
-    for (;;) {
+    for (let deletedRows = 0; deletedRows <= DELETED_ROWS_MAX; deletedRows += 1) {
       this.#best = undefined;
       if (!this.#search(sources)) return 'waits';
       const best = this.#best as Buffer | undefined;
@@ -77,6 +82,7 @@ export class PointReader {
       best.copy(next, 0, ROW_HEADER_BYTES, ROW_HEADER_BYTES + next.length - 1);
       this.#start.set(next, 0, next.length);
     }
+    return 'wide';
   }
 
   /** Without versions a stem is one key, and the span must be, too. */

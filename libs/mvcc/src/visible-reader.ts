@@ -163,6 +163,20 @@ export class VisibleReader {
     return successorOf(userKey);
   }
 
+  /**
+   * Where the next page starts when the walk was left before the row with this engine key, which it has not
+   * handed out: as `resumeKey` does.
+   */
+  cutBefore(engineKey: Buffer): Buffer {
+    if (this.#current !== undefined && isSameUserKey(this.#current, engineKey)) {
+      return this.resumeKey() as Buffer;
+    }
+    // All versions of the user key before it were seen.
+    this.#settleCandidate();
+    const userKey = userKeyOfVersionKey(engineKey);
+    return this.#reverse ? successorOf(userKey) : userKey;
+  }
+
   #pushForward(rows: readonly VersionRow[]): boolean {
     for (let at = 0; at < rows.length && !this.#full; at += 1) {
       const row = rows[at] as VersionRow;

@@ -65,11 +65,24 @@ export class FaultyEngine implements KvEngine {
 
   iterate(range: EngineRange, snapshot?: EngineSnapshot): EngineIterator {
     const inner = this.#inner.iterate(range, snapshot);
+    let failure: unknown;
     return {
-      next: async (countMax): Promise<readonly EngineRow[]> => {
+      get cutAt() {
+        return inner.cutAt;
+      },
+      get looked() {
+        return inner.looked;
+      },
+      next: async (countMax, looksMax): Promise<readonly EngineRow[]> => {
         await this.#hooks.delay();
-        this.#hooks.check('read', 0);
-        return inner.next(countMax);
+        if (failure !== undefined) throw failure;
+        try {
+          this.#hooks.check('read', 0);
+        } catch (error) {
+          failure = error;
+          throw error;
+        }
+        return inner.next(countMax, looksMax);
       },
       seek: (target) => {
         inner.seek(target);

@@ -14,9 +14,8 @@ import { tombstoneAt } from './evaluate.js';
 import type { KvCall } from './kv-call.js';
 import type { KvEnvironment, KvMachine } from './kv-machine.js';
 import type { PendingWrite } from './pending-writes.js';
-import { restOfSpan } from './scan-pages.js';
+import { looksLeft, restOfSpan, resumeKeyAfterCut, ROWS_PER_STEP } from './scan-pages.js';
 
-const ROWS_PER_STEP = 256;
 /** Writes that may wait for a range deletion, one caller's up to what is still free; more are refused. */
 const HELD_WRITES_MAX = 16_384;
 /** Range deletions that may wait for another, likewise. */
@@ -101,15 +100,20 @@ export class DeleteRanges {
       pageBytes: this.#environment.limits.entryBytesMax,
     });
     const iterator = this.#environment.engine.iterate(span);
-    let isFull = false;
+    const looksMax = this.#environment.limits.versionsPerPageMax;
+    let resumeKey: Buffer | undefined;
     try {
-      while (!isFull) {
-        const rows = await iterator.next(ROWS_PER_STEP);
-        if (rows.length === 0) {
+      while (resumeKey === undefined) {
+        const rows = await iterator.next(ROWS_PER_STEP, looksLeft(iterator, looksMax));
+        if (reader.push(rows)) {
+          resumeKey = reader.resumeKey();
+        } else if (rows.length === 0 && iterator.cutAt === undefined) {
           reader.finish();
           break;
+        } else if (iterator.looked >= looksMax) {
+          const bounds = { start: request.key, end: request.endKey, reverse: false };
+          resumeKey = resumeKeyAfterCut(reader, iterator, bounds);
         }
-        isFull = reader.push(rows) || reader.examined >= this.#environment.limits.versionsPerPageMax;
       }
     } finally {
       await iterator.close();
@@ -126,7 +130,7 @@ export class DeleteRanges {
     } else if (call.isAbandoned(this.#environment.clock.nowMs())) {
       call.fail('DEADLINE_EXCEEDED', 'the deadline passed during the range deletion');
     } else {
-      this.#propose(call, sink.rows, isFull ? reader.resumeKey() : restOfSpan(request, descriptor));
+      this.#propose(call, sink.rows, resumeKey ?? restOfSpan(request, descriptor));
     }
     this.#release();
   }

@@ -13,7 +13,7 @@ import {
   type Term,
   type Timestamp,
 } from '@cairn/base';
-import { MemoryEngine, type EngineBatch } from '@cairn/engine';
+import { MemoryEngine, type EngineBatch, type KvEngine } from '@cairn/engine';
 import { RowCache } from '@cairn/mvcc';
 import { noopLogger, noopTracer, type Clock, type Timer } from '@cairn/ports';
 import { EntryKind, type Entry, type ProposeResult } from '@cairn/raft';
@@ -87,7 +87,7 @@ export class ManualClock implements Clock {
 export class FakeReplica implements ReplicaHandle {
   readonly rangeId: RangeDescriptor['rangeId'];
   readonly replicaId = replicaId(1);
-  readonly engine: MemoryEngine;
+  readonly engine: KvEngine;
   machine!: KvMachine;
   isLeader = true;
   isReadyLeader = true;
@@ -108,7 +108,7 @@ export class FakeReplica implements ReplicaHandle {
   #lastIndex = 10;
   #batch: { batch: EngineBatch; lastIndex: LogIndex } | undefined;
 
-  constructor(engine: MemoryEngine, id: RangeDescriptor['rangeId']) {
+  constructor(engine: KvEngine, id: RangeDescriptor['rangeId']) {
     this.engine = engine;
     this.rangeId = id;
   }
@@ -237,6 +237,8 @@ export interface RigOptions {
   readonly rowCacheBytes?: number;
   readonly descriptor?: RangeDescriptor;
   readonly delay?: () => Promise<void>;
+  /** Default: one in memory. */
+  readonly engine?: KvEngine;
 }
 
 /** One key range machine, everything around it in the hands of the test. */
@@ -245,7 +247,7 @@ export class KvRig {
   readonly oracle = new FakeOracle();
   /** Damaged rows that the machine found. */
   readonly damage: CairnError[] = [];
-  readonly engine: MemoryEngine;
+  readonly engine: KvEngine;
   readonly environment: KvEnvironment;
   readonly replica: FakeReplica;
   readonly registered = new Set<KvMachine>();
@@ -253,7 +255,8 @@ export class KvRig {
   #sequence = 0;
 
   constructor(options: RigOptions = {}) {
-    this.engine = new MemoryEngine(options.delay === undefined ? {} : { delay: options.delay });
+    this.engine =
+      options.engine ?? new MemoryEngine(options.delay === undefined ? {} : { delay: options.delay });
     const timestamps = new StoreTimestamps(this.oracle, this.clock);
     timestamps.observe(T0);
     const limits = { ...DEFAULT_KV_LIMITS, ...options.limits };

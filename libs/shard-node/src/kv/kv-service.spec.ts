@@ -1,5 +1,5 @@
 import { rangeId, timestamp } from '@cairn/base';
-import { firstByWalk, type KvEngine } from '@cairn/engine';
+import { firstByWalk } from '@cairn/engine';
 import { noopMetrics, noopTracer } from '@cairn/ports';
 import { describe, expect, it } from '@jest/globals';
 import {
@@ -298,7 +298,7 @@ describe('the key-value door', () => {
   it('frees what a closed session held, wherever it waits', async () => {
     const door = await ServiceRig.open();
     const { engine } = door.rig;
-    (engine as KvEngine).first = (start, end) => firstByWalk(engine.iterate({ start, end }));
+    engine.first = (start, end) => firstByWalk(engine.iterate({ start, end }));
     door.send(put('a', '1'));
     await door.rig.turn();
     door.send({ op: KvOp.increment, key: bytes('n'), delta: '1' }, put('b', '2'));

@@ -18,7 +18,7 @@ import type { KvEnvironment, KvMachine } from './kv-machine.js';
 import { PackedRowSink } from './packed-row-sink.js';
 import type { ScanFill } from './scan-cache.js';
 
-const ROWS_PER_STEP = 256;
+export const ROWS_PER_STEP = 256;
 /**
  * Superseded versions of one key at the end of a step after which the rest of them is skipped by a seek: it
  * costs as much as reading some 30 rows.
@@ -210,6 +210,7 @@ export class ScanPages {
       limit: request.limit,
       pageBytes: request.pageBytes,
     });
+    const looksMax = this.#environment.limits.versionsPerPageMax;
     let resumeKey: Buffer | undefined;
     try {
       for (;;) {
@@ -218,15 +219,19 @@ export class ScanPages {
           this.#giveUp(read);
           return;
         }
-        const rows = await iterator.next(ROWS_PER_STEP);
-        if (rows.length === 0) {
+        const rows = await iterator.next(ROWS_PER_STEP, looksLeft(iterator, looksMax));
+        if (reader.push(rows)) {
+          resumeKey = reader.resumeKey();
+          break;
+        }
+        if (rows.length === 0 && iterator.cutAt === undefined) {
           reader.finish();
           resumeKey = span.rest;
           break;
         }
-        if (reader.push(rows) || reader.examined >= this.#environment.limits.versionsPerPageMax) {
-          resumeKey = reader.resumeKey();
-          break;
+        if (iterator.looked >= looksMax) {
+          resumeKey = resumeKeyAfterCut(reader, iterator, { ...span, reverse: request.reverse });
+          if (resumeKey !== undefined) break;
         }
         if (reader.superseded >= SUPERSEDED_BEFORE_SEEK) reader.skipSuperseded(iterator);
       }
@@ -263,6 +268,26 @@ export class ScanPages {
       { packed: found.packed, firstExpiry: found.sink.firstExpiry },
     );
   }
+}
+
+/** What one step may still look at: some rows always, or a page whose first key has more could never go on. */
+export function looksLeft(iterator: EngineIterator, looksMax: number): number {
+  return Math.max(ROWS_PER_STEP, looksMax - iterator.looked);
+}
+
+/**
+ * Where the next page starts when enough was looked at for this one, found or not; undefined when that is where
+ * this one began: a key with so many versions is looked at to its end.
+ */
+export function resumeKeyAfterCut(
+  reader: VisibleReader,
+  { cutAt }: EngineIterator,
+  span: { readonly start: Uint8Array; readonly end: Uint8Array; readonly reverse: boolean },
+): Buffer | undefined {
+  const key = cutAt === undefined ? reader.resumeKey() : reader.cutBefore(cutAt);
+  if (key === undefined) return undefined;
+  const isProgress = span.reverse ? isBelow(key, span.end) : Buffer.compare(key, span.start) > 0;
+  return isProgress ? key : undefined;
 }
 
 /** Pages are kept as they are asked for by those who read everything. */

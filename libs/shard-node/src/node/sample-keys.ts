@@ -7,6 +7,8 @@ import type { KeySample } from '@cairn/placement';
 const SAMPLES = 16;
 /** Looks at the engine for one sample at most; 48 halve the distance of any two keys that differ early. */
 const PROBES_MAX = 64;
+/** Rows, deleted ones mostly, that one of them passes over. */
+const LOOKS_PER_PROBE_MAX = 1_024;
 /** A key is good enough when it is within this part of the range's bytes from the place that was wanted. */
 const TOLERANCE = 1 / 64;
 /** Bytes that one halving looks at: as many as a double holds exactly. */
@@ -83,12 +85,16 @@ async function findPlace(searched: Searched, from: Place, wanted: number): Promi
   return wanted - low.before < above.before - wanted ? low : above;
 }
 
-/** The first or the last user key of a span. */
+/**
+ * About the first or the last user key of a span: behind very many deleted rows, one of these. It need not
+ * exist to be a place where a range is cut.
+ */
 async function edgeKey(engine: KvEngine, span: KeySpan, isLast: boolean): Promise<Buffer | undefined> {
   const iterator = engine.iterate({ ...span, reverse: isLast });
   try {
-    const [row] = await iterator.next(1);
-    return row === undefined ? undefined : Buffer.from(userKeyOfVersionKey(row[0]));
+    const [row] = await iterator.next(1, LOOKS_PER_PROBE_MAX);
+    const key = row?.[0] ?? iterator.cutAt;
+    return key === undefined ? undefined : Buffer.from(userKeyOfVersionKey(key));
   } finally {
     await iterator.close();
   }

@@ -59,6 +59,7 @@ export class FakeCluster {
       writesPerSecond: 678,
       timestamp: 1_000_000,
       givenUpStoreIds: [],
+      problems: ['shard nodes not heard from: shard-3', '1 range with fewer live voters than wanted'],
     };
   }
 

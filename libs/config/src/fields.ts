@@ -180,7 +180,8 @@ export function parseAddress(text: string): { readonly host: string; readonly po
 
 const ADDRESS_RULE = 'host:port, with a port from 0 to 65535 and an IPv6 host in brackets';
 
-const isAddress = (text: string): boolean => parseAddress(text) !== undefined;
+/** `host:port`, as every address of a node. */
+export const isAddress = (text: string): boolean => parseAddress(text) !== undefined;
 
 /** Where to listen. Port 0 lets the system choose one. */
 export function addressField(options: { description: string; default: string }): z.ZodDefault<z.ZodString> {

@@ -4,6 +4,7 @@ import type { ConfigDefinition } from './definition.js';
 import {
   addressField,
   addressListField,
+  booleanField,
   bytesField,
   choiceField,
   integerField,
@@ -30,6 +31,12 @@ export const shardConfigSchema = z.object({
   }),
   advertise: optionalAddressField({
     description: 'Address that others are told to reach this node at. Empty = where it listens.',
+  }),
+  replaceLostStore: booleanField({
+    description:
+      'The data directory of this node is lost for good: join with an empty one as a new store under the same name. ' +
+      'The old store is declared lost. Without effect once the directory has joined.',
+    default: false,
   }),
   engine: choiceField({
     description:

@@ -2,6 +2,7 @@ import { rangeId, replicaId, type RangeDescriptor, type ReplicaId, type StoreId 
 import { chooseStoresForNewRange, type ChooseStoresRefusal, type StoreCandidate } from '@cairn/placement';
 
 import { FIRST_RANGE_ID, type MetadataView } from './metadata-state.js';
+import { evaluateEstablished } from './membership.js';
 import type { Evaluation } from './proposer.js';
 
 /** A store with less free space than this gets no replica of the first range. */
@@ -42,6 +43,7 @@ export function evaluateBootstrap(
     changes: [
       { type: 'next-id', value: state.nextId + replicas },
       { type: 'bootstrap', value: { ranges: [descriptor], createdReplicaIds: [] } },
+      ...evaluateEstablished(state, choice.storeIds).changes,
     ],
     result: { type: 'done', descriptor },
   };

@@ -12,24 +12,35 @@ export interface RangeSummary {
   readonly ranges: number;
   readonly withoutLeader: number;
   readonly underReplicated: number;
+  /** With replicas that have not caught up, as their leaders see it. */
+  readonly catchingUp: number;
+  /** With a member on a store that was declared lost. */
+  readonly onLostStores: number;
 }
 
 /** Walks all ranges; not for hot paths. */
 export function summarizeRanges(state: MetadataView, nodes: NodeTable, map: RangeMap): RangeSummary {
   // More voters than stores are not possible, however many are wished for.
-  const wanted = Math.min(settingOf(state.settings, 'replication.factor'), Math.max(1, state.nodes.size));
+  const lost = new Set<number>();
+  for (const { storeId, isLost } of state.nodes.values()) if (isLost) lost.add(storeId);
+  const stores = Math.max(1, state.nodes.size - lost.size);
+  const wanted = Math.min(settingOf(state.settings, 'replication.factor'), stores);
   const live = new Set<number>();
   for (const info of nodes.storeInfos(state)) if (info.live) live.add(info.storeId);
   let ranges = 0;
   let withoutLeader = 0;
   let underReplicated = 0;
+  let catchingUp = 0;
+  let onLostStores = 0;
   for (const entry of map.entries()) {
     if (entry.placing !== 'shown') continue;
     ranges += 1;
     if (!live.has(entry.leaderStoreId)) withoutLeader += 1;
     if (liveVoters(entry, live) < wanted) underReplicated += 1;
+    if (entry.laggingReplicas > 0) catchingUp += 1;
+    if (entry.descriptor.replicas.some(({ storeId }) => lost.has(storeId))) onLostStores += 1;
   }
-  return { ranges, withoutLeader, underReplicated };
+  return { ranges, withoutLeader, underReplicated, catchingUp, onLostStores };
 }
 
 function liveVoters(entry: RangeEntry, live: ReadonlySet<number>): number {

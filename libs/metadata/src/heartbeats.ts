@@ -2,20 +2,26 @@ import { CairnError, messageOf, rangeId, replicaId, type ReplicaId, type StoreId
 import type { Clock, Logger } from '@cairn/ports';
 
 import { evaluateCreated, missingReplicas } from './bootstrap.js';
-import { descriptorFromMessage, descriptorToMessage } from './descriptor-messages.js';
+import { descriptorToMessage } from './descriptor-messages.js';
 import { listVersion, type LeaderMemory } from './leader-memory.js';
-import { checkIncarnation, evaluateAddress } from './membership.js';
+import {
+  checkAddress,
+  checkIncarnation,
+  checkProcess,
+  evaluateAddress,
+  evaluateEstablished,
+} from './membership.js';
 import type { MetadataStateMachine } from './metadata-state-machine.js';
 import type { Contact } from './node-table.js';
 import type { Proposer } from './proposer.js';
 import type { RangeFacts } from './range-map.js';
+import { checkReports } from './report-checks.js';
 import { listSettings } from './settings.js';
 import type { TimestampOracle } from './timestamp-oracle.js';
 import {
   NodeKind,
   type HeartbeatRequest,
   type HeartbeatResponse,
-  type RangeReport,
   type StoreCommand,
   type WaitingReplica,
 } from './wire-binding.js';
@@ -75,7 +81,7 @@ export class Heartbeats {
   }
 
   async #takeShard(request: HeartbeatRequest): Promise<Contact> {
-    const { machine, proposer, memory, clock } = this.#parts;
+    const { machine, proposer, memory, clock, logger } = this.#parts;
     const { name, address, publicAddress } = request;
     const registered = machine.state.nodes.get(name);
     if (registered === undefined || registered.storeId !== request.storeId) {
@@ -85,13 +91,18 @@ export class Heartbeats {
       );
     }
     checkIncarnation(name, registered, request.incarnation);
-    const reports = request.ranges.map(factsFromReport);
+    checkProcess(name, registered, request.process);
+    const reports = checkReports(machine.state, registered.storeId, request);
     if (registered.address !== address || registered.publicAddress !== publicAddress) {
+      checkAddress(name, address);
       await proposer.run((state) => evaluateAddress(state, name, address, publicAddress));
       memory.nodes.noteChange();
+      logger.info('shard node is reached elsewhere', { name, from: registered.address, to: address });
     }
     const contact = memory.nodes.touch(name, 'shard', clock.nowMs());
     if (!memory.nodes.takeHeartbeat(contact, request)) return contact;
+    // A store that was never given a replica knows nothing of ranges, whatever it says.
+    if (!registered.isEstablished) return contact;
     if (request.full) {
       memory.ranges.replace(registered.storeId, reports);
       contact.hasFull = true;
@@ -99,7 +110,26 @@ export class Heartbeats {
       for (const facts of reports) memory.ranges.report(registered.storeId, facts);
       memory.ranges.remove(registered.storeId, request.removedRangeIds.map(rangeId));
     }
+    this.#establish(reports);
     return contact;
+  }
+
+  /** An established store names others as members: the cluster gave them replicas. */
+  #establish(reports: readonly RangeFacts[]): void {
+    const { machine, proposer, logger } = this.#parts;
+    const fresh = new Set<StoreId>();
+    for (const { descriptor } of reports) {
+      for (const { storeId } of descriptor.replicas) {
+        if (machine.state.nodeOfStore(storeId)?.record.isEstablished === false) fresh.add(storeId);
+      }
+    }
+    if (fresh.size === 0) return;
+    proposer
+      .run((state) => evaluateEstablished(state, fresh))
+      .catch((error: unknown) => {
+        // The next report of the range tries again.
+        logger.info('first replica of a store not recorded', { error: messageOf(error) });
+      });
   }
 
   #takeRouter(request: HeartbeatRequest): Contact {
@@ -143,8 +173,9 @@ export class Heartbeats {
   }
 
   /**
-   * Replicas the store has and the newest descriptor does not name: they missed their own removal. Every
-   * descriptor in the map was applied by a replica, so it is proof, however little else is known.
+   * Replicas the store has and the newest descriptor does not name: they missed their own removal. It is told only
+   * when most of the voters of that descriptor have applied it, as they say themselves; what one store says
+   * alone takes nothing from another.
    */
   #removalsFor(store: StoreId, waiting: readonly WaitingReplica[]): StoreCommand[] {
     const { ranges } = this.#parts.memory;
@@ -155,6 +186,7 @@ export class Heartbeats {
       if (!descriptor.replicas.some((member) => member.replicaId === replica)) descriptors.push(descriptor);
     }
     return descriptors
+      .filter((descriptor) => ranges.isConfirmed(descriptor.rangeId))
       .slice(0, REMOVALS_MAX)
       .map((value) => ({ command: { $case: 'removeReplica', value: descriptorToMessage(value) } }));
   }
@@ -173,14 +205,4 @@ export class Heartbeats {
         for (const id of fresh) this.#recording.delete(id);
       });
   }
-}
-
-function factsFromReport(report: RangeReport): RangeFacts {
-  return {
-    descriptor: descriptorFromMessage(report.descriptor),
-    leaderTerm: report.leaderTerm,
-    bytes: report.bytes,
-    readsPerSecond: report.readsPerSecond,
-    writesPerSecond: report.writesPerSecond,
-  };
 }

@@ -1,14 +1,17 @@
 import { CairnError, storeId, type StoreId } from '@cairn/base';
+import { isAddress } from '@cairn/config';
 
 import type { MetadataView } from './metadata-state.js';
 import type { Evaluation } from './proposer.js';
-import type { NodeRecord } from './records.js';
+import { lostName, type NodeRecord } from './records.js';
 import { NodeKind, type JoinRequest } from './wire-binding.js';
 
 const NODE_NAME = /^[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?$/;
 const ADDRESS_LENGTH_MAX = 300;
 const INCARNATION_BYTES = 16;
-const STORE_ID_MAX = 2 ** 32 - 1;
+const PROCESS_BYTES = 8;
+/** Stores that were ever registered, lost ones included: each is a row for ever. */
+export const STORES_MAX = 4_096;
 
 /** Checks what does not depend on the state. @throws CairnError INVALID_ARGUMENT. */
 export function checkJoinRequest(request: JoinRequest): void {
@@ -29,8 +32,23 @@ export function checkJoinRequest(request: JoinRequest): void {
   if (request.address.length > ADDRESS_LENGTH_MAX || request.publicAddress.length > ADDRESS_LENGTH_MAX) {
     refuse(`an address has at most ${ADDRESS_LENGTH_MAX} characters`);
   }
-  if (request.kind === NodeKind.SHARD && request.address === '')
-    refuse('a shard node must say where it is reached');
+  if (request.kind !== NodeKind.SHARD) return;
+  checkAddress(request.name, request.address);
+  if (request.process.length !== PROCESS_BYTES) {
+    refuse(`a process is named by ${PROCESS_BYTES} bytes, not ${request.process.length}`);
+  }
+  if (!Number.isSafeInteger(request.boots) || request.boots < 1 || request.boots > 2 ** 40) {
+    refuse(`a directory cannot have been started ${request.boots} times`);
+  }
+}
+
+/** @throws CairnError INVALID_ARGUMENT for an address that cannot be dialled. */
+export function checkAddress(name: string, address: string): void {
+  if (address.length <= ADDRESS_LENGTH_MAX && isAddress(address) && !address.endsWith(':0')) return;
+  throw new CairnError(
+    'INVALID_ARGUMENT',
+    `shard node ${name} cannot be reached at "${address.slice(0, 80)}": an address is host:port`,
+  );
 }
 
 /** @throws CairnError CLUSTER_MISMATCH when the node remembers another cluster. */
@@ -50,65 +68,160 @@ export function checkIncarnation(name: string, registered: NodeRecord, incarnati
   if (Buffer.compare(registered.incarnation, incarnation) === 0) return;
   throw new CairnError(
     'NAME_TAKEN',
-    `The name ${name} belongs to shard node ${registered.storeId} at ${registered.address}, which has ` +
-      'another data directory. Start this node under a name of its own, or with the data directory of ' +
-      'that node.',
+    `The name ${name} belongs to store ${registered.storeId} at ${registered.address}, which has another data ` +
+      'directory. Start this node under a name of its own, or with that directory; if that directory is lost ' +
+      'for good, start it with an empty one and --replace-lost-store.',
     { details: { storeId: registered.storeId, address: registered.address } },
   );
+}
+
+/** @throws CairnError FAILED_PRECONDITION unless it is the newest process of the node that speaks. */
+export function checkProcess(name: string, registered: NodeRecord, process: Uint8Array): void {
+  if (Buffer.compare(registered.process, process) === 0) return;
+  throw new CairnError(
+    'FAILED_PRECONDITION',
+    `${name} was started again, as start ${registered.boots} at ${registered.address}: this process is not ` +
+      'the newest of its node and must not go on. Never start a copy of a data directory.',
+  );
+}
+
+/** @throws CairnError FAILED_PRECONDITION for a start that is not newer than the last one. */
+function checkBoots(name: string, registered: NodeRecord, request: JoinRequest): void {
+  const isSame =
+    request.boots === registered.boots && Buffer.compare(registered.process, request.process) === 0;
+  if (isSame || request.boots > registered.boots) return;
+  throw new CairnError(
+    'FAILED_PRECONDITION',
+    `${name} was started from an older copy of its data directory (start ${request.boots}, known is start ` +
+      `${registered.boots}): what it acknowledged since is missing. Start it with the newest directory; if that is ` +
+      'lost, start it with an empty one and --replace-lost-store.',
+  );
+}
+
+export interface JoinFacts {
+  readonly nowUnixMs: number;
+  /** A process that speaks here now. */
+  isConnected(process: Uint8Array): boolean;
+}
+
+export interface JoinOutcome {
+  readonly storeId: StoreId;
+  readonly isNew: boolean;
+  /** The store that was declared lost by this. */
+  readonly lost: StoreId | undefined;
 }
 
 /**
  * Registers a shard node, or recognises it: name and data directory together are its identity, its address
  * may change.
  *
- * @throws CairnError CLUSTER_MISMATCH, NAME_TAKEN, FAILED_PRECONDITION.
+ * @throws CairnError CLUSTER_MISMATCH, NAME_TAKEN, FAILED_PRECONDITION, UNAVAILABLE (its last process still runs),
+ *   RESOURCE_EXHAUSTED.
  */
 export function evaluateShardJoin(
   state: MetadataView,
   request: JoinRequest,
-  nowUnixMs: number,
-): Evaluation<{ readonly storeId: StoreId; readonly isNew: boolean }> {
-  const { name, incarnation, address, publicAddress, clusterId } = request;
+  facts: JoinFacts,
+): Evaluation<JoinOutcome> {
+  const { name, incarnation, clusterId } = request;
   checkClusterId(state, name, clusterId);
   const registered = state.nodes.get(name);
-  if (registered !== undefined) {
+  const isKnown = registered !== undefined && Buffer.compare(registered.incarnation, incarnation) === 0;
+  if (isKnown) checkBoots(name, registered, request);
+  else checkStranger(state, request);
+  if (registered !== undefined && !isKnown && !request.replaces) {
     checkIncarnation(name, registered, incarnation);
-    return {
-      ...evaluateAddress(state, name, address, publicAddress),
-      result: { storeId: registered.storeId, isNew: false },
-    };
   }
+  if (registered !== undefined) checkNotRunning(name, registered, request, facts);
+  if (isKnown) return comeBack(registered, request);
+  const record = newRecord(state, request, facts.nowUnixMs);
+  const lost: Evaluation<JoinOutcome>['changes'] =
+    registered === undefined
+      ? []
+      : [{ type: 'node', name: lostName(name, registered.storeId), value: { ...registered, isLost: true } }];
+  return {
+    changes: [...lost, { type: 'node', name, value: record }],
+    result: { storeId: record.storeId, isNew: true, lost: registered?.storeId },
+  };
+}
+
+/** @throws CairnError UNAVAILABLE while another process of the node speaks: it may be a copy that was started. */
+function checkNotRunning(
+  name: string,
+  registered: NodeRecord,
+  { process }: JoinRequest,
+  facts: JoinFacts,
+): void {
+  if (Buffer.compare(registered.process, process) === 0 || !facts.isConnected(registered.process)) return;
+  throw new CairnError(
+    'UNAVAILABLE',
+    `${name} runs already, as another process at ${registered.address}: stop one of the two`,
+    { retryAfterMs: 200 },
+  );
+}
+
+function comeBack(registered: NodeRecord, request: JoinRequest): Evaluation<JoinOutcome> {
+  const { name, address, publicAddress, boots } = request;
+  const process = Buffer.from(request.process);
+  const result = { storeId: registered.storeId, isNew: false, lost: undefined };
+  const isSame =
+    registered.boots === boots &&
+    registered.address === address &&
+    registered.publicAddress === publicAddress;
+  if (isSame) return { changes: [], result };
+  const value = { ...registered, address, publicAddress, boots, process };
+  return { changes: [{ type: 'node', name, value }], result };
+}
+
+/** @throws CairnError FAILED_PRECONDITION for a directory that is known otherwise, or should be. */
+function checkStranger(state: MetadataView, { name, incarnation, clusterId }: JoinRequest): void {
   for (const [other, record] of state.nodes) {
     if (Buffer.compare(record.incarnation, incarnation) !== 0) continue;
-    throw new CairnError(
-      'FAILED_PRECONDITION',
-      `The data directory of ${name} belongs to node ${other}. Start it under that name; ` +
-        'a node cannot be renamed.',
-    );
+    const message = record.isLost
+      ? `The data directory of ${name} belongs to store ${record.storeId}, which was declared lost. Start it with ` +
+        'an empty directory to join as a new node.'
+      : `The data directory of ${name} belongs to node ${other}. Start it under that name; a node cannot be ` +
+        'renamed.';
+    throw new CairnError('FAILED_PRECONDITION', message);
   }
-  if (clusterId !== '') {
-    throw new CairnError(
-      'FAILED_PRECONDITION',
-      `Node ${name} says it is a member of this cluster, but the cluster does not know it. Start it with ` +
-        'an empty data directory to join as a new node.',
-    );
+  if (clusterId === '') return;
+  throw new CairnError(
+    'FAILED_PRECONDITION',
+    `Node ${name} says it is a member of this cluster, but the cluster does not know it. Start it with ` +
+      'an empty data directory to join as a new node.',
+  );
+}
+
+function newRecord(state: MetadataView, request: JoinRequest, nowUnixMs: number): NodeRecord {
+  if (state.nodes.size >= STORES_MAX) {
+    throw new CairnError('RESOURCE_EXHAUSTED', `${STORES_MAX} stores are registered, more are not accepted`, {
+      retryAfterMs: 60_000,
+    });
   }
-  const id = state.nextId;
-  if (id > STORE_ID_MAX) throw new CairnError('FAILED_PRECONDITION', 'no ids are left for stores');
-  const record: NodeRecord = {
-    storeId: storeId(id),
-    incarnation: Buffer.from(incarnation),
+  const { address, publicAddress, boots } = request;
+  return {
+    storeId: freeStoreId(state, request.name),
+    incarnation: Buffer.from(request.incarnation),
     address,
     publicAddress,
     joinedUnixMs: Math.max(0, Math.floor(nowUnixMs)),
+    boots,
+    process: Buffer.from(request.process),
+    isEstablished: false,
+    isLost: false,
   };
-  return {
-    changes: [
-      { type: 'next-id', value: id + 1 },
-      { type: 'node', name, value: record },
-    ],
-    result: { storeId: record.storeId, isNew: true },
-  };
+}
+
+/** The number at the end of the name where it is free, so that `shard-3` is store 3; else one above all. */
+function freeStoreId(state: MetadataView, name: string): StoreId {
+  const used = new Set<number>();
+  let highest = 0;
+  for (const { storeId: id } of state.nodes.values()) {
+    used.add(id);
+    highest = Math.max(highest, id);
+  }
+  const wanted = Number(/-([1-9][0-9]{0,3})$/.exec(name)?.[1] ?? 0);
+  return storeId(wanted > 0 && wanted <= STORES_MAX && !used.has(wanted) ? wanted : highest + 1);
 }
 
 /** A registered node is reached elsewhere now. */
@@ -127,4 +240,15 @@ export function evaluateAddress(
     changes: [{ type: 'node', name, value: { ...registered, address, publicAddress } }],
     result: undefined,
   };
+}
+
+/** The cluster has given these stores replicas: what they say of ranges is believed from now on. */
+export function evaluateEstablished(state: MetadataView, stores: Iterable<StoreId>): Evaluation<undefined> {
+  const changes: Evaluation<undefined>['changes'][number][] = [];
+  for (const id of stores) {
+    const node = state.nodeOfStore(id);
+    if (node === undefined || node.record.isEstablished) continue;
+    changes.push({ type: 'node', name: node.name, value: { ...node.record, isEstablished: true } });
+  }
+  return { changes, result: undefined };
 }

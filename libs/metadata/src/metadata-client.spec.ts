@@ -1,5 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 
+import { FakeShard } from '../test/fake-shard.js';
 import { MetadataCluster } from '../test/metadata-cluster.js';
 import { settle } from '../test/virtual-clock.js';
 
@@ -57,7 +58,7 @@ describe('MetadataClient', () => {
   it('gives up a member that does not answer', async () => {
     const cluster = await ledCluster();
     const client = cluster.client();
-    await cluster.clock.until(client.status());
+    await cluster.clock.until(new FakeShard(client, 'shard-1', 1).join());
     cluster.raft.isHeld = true;
     const allocating = client.allocateIds(1);
     await cluster.clock.advance(1_500);

@@ -39,6 +39,7 @@ async function listen() {
     metrics: noopMetrics,
     wallTime: () => ({ unixMs: clock.unixMs(), isAgreed: true }),
     isMemberLive: () => false,
+    isProcessConnected: () => false,
   });
   await transport.listen(ADDRESS, (connection) => {
     acceptSession(connection, {

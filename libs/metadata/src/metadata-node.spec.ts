@@ -49,6 +49,10 @@ function routerBeat(name: string, incarnation: number, sequence: number): Heartb
     storesVersion: 0,
     settingsVersion: 0,
     waitingReplicas: [],
+    process: Buffer.alloc(0),
+    diskFull: false,
+    diskLow: false,
+    replicasCatchingUp: 0,
   };
 }
 
@@ -59,12 +63,15 @@ const routerJoin = (name: string, incarnation: number) => ({
   clusterId: '',
   address: `${name}:7300`,
   publicAddress: `${name}:7301`,
+  boots: 0,
+  process: Buffer.alloc(0),
+  replaces: false,
 });
 
 describe('joining', () => {
   it('gives each node an id of its own, once, and one cluster id to all', async () => {
     const { cluster, shards } = await joinedCluster();
-    expect(shards.map((shard) => shard.storeId)).toEqual([2, 3, 4]);
+    expect(shards.map((shard) => shard.storeId)).toEqual([1, 2, 3]);
     expect(new Set(shards.map((shard) => shard.clusterId)).size).toBe(1);
     expect(shards[0]?.clusterId).toMatch(/^[0-9a-f]{32}$/);
     expect(cluster.nodes.map((node) => node.clusterId)).toEqual(Array(3).fill(shards[0]?.clusterId));
@@ -75,10 +82,16 @@ describe('joining', () => {
     const shard = shards[0] as FakeShard;
     shard.address = '10.0.0.9:7200';
     const response = await cluster.clock.until(shard.join());
-    expect(response.storeId).toBe(2);
-    expect(response.stores[0]).toEqual({ storeId: 2, name: 'shard-1', address: '10.0.0.9:7200', live: true });
+    expect(response.storeId).toBe(1);
+    expect(response.stores[0]).toEqual({
+      storeId: 1,
+      name: 'shard-1',
+      address: '10.0.0.9:7200',
+      live: true,
+      lost: false,
+    });
     shard.clusterId = '';
-    expect((await cluster.clock.until(shard.join())).storeId).toBe(2);
+    expect((await cluster.clock.until(shard.join())).storeId).toBe(1);
   });
 
   it('follows an address that changes between heartbeats', async () => {
@@ -155,7 +168,7 @@ describe('the first range', () => {
     );
     expect(routes.routes).toHaveLength(1);
     expect(routes.routes[0]?.descriptor).toMatchObject({ rangeId: 1, version: 1, confVersion: 1 });
-    expect(routes.routes[0]?.descriptor?.replicas.map((replica) => replica.storeId)).toEqual([2, 3, 4]);
+    expect(routes.routes[0]?.descriptor?.replicas.map((replica) => replica.storeId)).toEqual([1, 2, 3]);
     expect(routes.stores).toHaveLength(3);
 
     await beat(cluster, shards, 3);
@@ -189,9 +202,9 @@ describe('the first range', () => {
     const { cluster, client } = await joinedCluster();
     await cluster.clock.advance(100);
     const first = await cluster.clock.until(client.allocateIds(5));
-    expect(first).toBe(8);
+    expect(first).toBe(5);
     await cluster.raft.elect(2);
-    expect(await cluster.clock.until(client.allocateIds(1))).toBe(13);
+    expect(await cluster.clock.until(client.allocateIds(1))).toBe(10);
     await expect(cluster.clock.until(client.allocateIds(10_001))).rejects.toMatchObject({
       code: 'INVALID_ARGUMENT',
     });
@@ -256,6 +269,7 @@ describe('heartbeats', () => {
   it('feed the routes: a split, a leader, a removal', async () => {
     const { cluster, client, shards } = await joinedCluster();
     await beat(cluster, shards, 2);
+    await cluster.clock.until(client.allocateIds(20));
     const whole = shards[0]?.ranges.get(1)?.descriptor as RangeDescriptorMessage;
     const left = { ...whole, endKey: Buffer.from('m'), version: 2 };
     const right = { ...whole, rangeId: 20, startKey: Buffer.from('m'), version: 2 };
@@ -305,6 +319,7 @@ describe('failover', () => {
   it('builds the range map anew from full heartbeats, and meanwhile knows the first range', async () => {
     const { cluster, client, shards } = await joinedCluster();
     await beat(cluster, shards, 2);
+    await cluster.clock.until(client.allocateIds(20));
     const whole = shards[0]?.ranges.get(1)?.descriptor as RangeDescriptorMessage;
     const left = { ...whole, endKey: Buffer.from('m'), version: 2 };
     const right = { ...whole, rangeId: 20, startKey: Buffer.from('m'), version: 2 };
@@ -398,7 +413,9 @@ describe('ids', () => {
         await cluster.raft.elect(0);
         const client = cluster.client();
         const shards = [1, 2, 3, 4, 5].map((n) => new FakeShard(client, `shard-${n}`, n));
+        await cluster.clock.until((shards[0] as FakeShard).join());
         const given: number[] = [];
+        const stores: number[] = [];
         const storeIds = new Map<string, Set<number>>(shards.map((shard) => [shard.name, new Set()]));
         const waiting: Promise<void>[] = [];
         const join = async (shard: FakeShard): Promise<void> => {
@@ -420,8 +437,9 @@ describe('ids', () => {
         await cluster.clock.until(Promise.all(waiting));
         for (const ids of storeIds.values()) {
           expect(ids.size).toBeLessThanOrEqual(1);
-          given.push(...ids);
+          stores.push(...ids);
         }
+        expect(new Set(stores).size).toBe(stores.length);
         const { bootstrap } = cluster.raft.members[1]?.machine.state ?? {};
         given.push(...(bootstrap?.ranges[0]?.replicas.map((replica) => replica.replicaId) ?? []));
         expect(new Set(given).size).toBe(given.length);

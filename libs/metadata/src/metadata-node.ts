@@ -35,6 +35,8 @@ export interface MetadataNodeOptions {
   wallTime(): WallTime;
   /** Is another member of the group reachable from here? For the status only. */
   isMemberLive(member: MetadataMember): boolean;
+  /** A shard node's process that has a session to this member. */
+  isProcessConnected(process: Uint8Array): boolean;
 }
 
 /** A running member of the metadata service. */
@@ -100,6 +102,7 @@ export function createMetadataNode(options: MetadataNodeOptions): MetadataNode {
     members,
     startedUnixMs: Math.floor(clock.unixMs()),
     isMemberLive: (member) => options.isMemberLive(member),
+    isProcessConnected: (process) => options.isProcessConnected(process),
   });
 
   service.register(options.server);
@@ -127,7 +130,7 @@ function readGauges(
   const contacts = [...memory.nodes.contacts()].filter((contact) => contact.isLive);
   return {
     isLeading: leadership.isServing,
-    stores: machine.state.nodes.size,
+    stores: [...machine.state.nodes.values()].filter(({ isLost }) => !isLost).length,
     storesLive: contacts.filter((contact) => contact.kind === 'shard').length,
     routersLive: contacts.filter((contact) => contact.kind === 'router').length,
     ranges: summary.ranges,

@@ -1,9 +1,11 @@
 import { CairnError, messageOf } from '@cairn/base';
 import type { Clock, Logger } from '@cairn/ports';
 import type { ReplicaGroup } from '@cairn/store';
-import type { RpcMethod, RpcServer } from '@cairn/wire';
+import type { Hello, RpcMethod, RpcServer } from '@cairn/wire';
 
+import { CallerBudgets } from './caller-budgets.js';
 import { nodeStatuses, summarizeRanges } from './cluster-view.js';
+import { problemsOf } from './problems.js';
 import { Heartbeats } from './heartbeats.js';
 import type { LeaderMemory } from './leader-memory.js';
 import type { Leadership, MetadataMember } from './leadership.js';
@@ -27,6 +29,13 @@ import {
 /** Ids that one call may take. */
 export const IDS_PER_CALL_MAX = 10_000;
 
+/** Ids that one node may take at once, and how many more it gets in a second. */
+const IDS_PER_NODE = { most: 100_000, perSecond: 1_000 };
+/** Nodes that are new to this leader, stores and routers: so many at once, and in a second. */
+const NEW_NAMES = { most: 512, perSecond: 5 };
+/** Ids stay below this: sums of them are exact. */
+const ID_MAX = 2 ** 52;
+
 export interface MetadataServiceParts {
   readonly machine: MetadataStateMachine;
   readonly group: ReplicaGroup;
@@ -42,23 +51,32 @@ export interface MetadataServiceParts {
   readonly members: readonly MetadataMember[];
   readonly startedUnixMs: number;
   isMemberLive(member: MetadataMember): boolean;
+  /** A shard node's process that has a session to this member. */
+  isProcessConnected(process: Uint8Array): boolean;
 }
 
 /** The requests of `cairn.internal.v1.Metadata`. Only a serving leader answers; the others say who leads. */
 export class MetadataService {
   readonly #parts: MetadataServiceParts;
   readonly #heartbeats: Heartbeats;
+  readonly #ids: CallerBudgets;
+  readonly #names: CallerBudgets;
 
   constructor(parts: MetadataServiceParts) {
     this.#parts = parts;
+    this.#ids = new CallerBudgets(parts.clock, IDS_PER_NODE);
+    this.#names = new CallerBudgets(parts.clock, NEW_NAMES);
     this.#heartbeats = new Heartbeats(parts);
   }
 
   /** Adds the methods to a server. */
   register(server: RpcServer): void {
-    this.#handle(server, MetadataRpc.join, (request) => this.#join(request));
-    this.#handle(server, MetadataRpc.heartbeat, (request) => this.#heartbeats.take(request));
-    this.#handle(server, MetadataRpc.allocateIds, ({ count }) => this.#allocateIds(count));
+    this.#handle(server, MetadataRpc.join, (request, remote) => this.#join(request, remote));
+    this.#handle(server, MetadataRpc.heartbeat, (request, remote) => {
+      checkSpeaker(request.name, remote);
+      return this.#heartbeats.take(request);
+    });
+    this.#handle(server, MetadataRpc.allocateIds, ({ count }, remote) => this.#allocateIds(count, remote));
     this.#handle(server, MetadataRpc.getTimestamps, ({ count }) => this.#getTimestamps(count));
     this.#handle(server, MetadataRpc.getRoutes, (request) =>
       findRoutes(this.#parts.machine.state, this.#parts.memory, request),
@@ -74,14 +92,14 @@ export class MetadataService {
   #handle<Request, Response>(
     server: RpcServer,
     method: RpcMethod<Request, Response>,
-    handler: (request: Request) => Promise<Response> | Response,
+    handler: (request: Request, remote: Hello) => Promise<Response> | Response,
   ): void {
     const { leadership, metrics, logger } = this.#parts;
     const label = method.name.slice(method.name.lastIndexOf('/') + 1);
-    server.handle(method, async (request) => {
+    server.handle(method, async (request, { remote }) => {
       try {
         leadership.requireServing();
-        const response = await handler(request);
+        const response = await handler(request, remote);
         metrics.request(label, 'OK');
         return response;
       } catch (error) {
@@ -95,9 +113,13 @@ export class MetadataService {
     });
   }
 
-  async #join(request: JoinRequest): Promise<JoinResponse> {
+  async #join(request: JoinRequest, remote: Hello): Promise<JoinResponse> {
     const { machine, memory, oracle } = this.#parts;
     checkJoinRequest(request);
+    checkSpeaker(request.name, remote);
+    if (!machine.state.nodes.has(request.name) && memory.nodes.get(request.name) === undefined) {
+      this.#names.take('', 1, 'nodes under new names join');
+    }
     const storeId =
       request.kind === NodeKind.SHARD ? await this.#joinShard(request) : this.#joinRouter(request);
     const timestamp = await oracle.take(1);
@@ -111,14 +133,26 @@ export class MetadataService {
   }
 
   async #joinShard(request: JoinRequest): Promise<number> {
-    const { proposer, memory, supervisor, clock, logger } = this.#parts;
-    const { storeId, isNew } = await proposer.run((state) =>
-      evaluateShardJoin(state, request, clock.unixMs()),
+    const { proposer, memory, supervisor, clock, logger, machine } = this.#parts;
+    const before = machine.state.nodes.get(request.name)?.address;
+    const { storeId, isNew, lost } = await proposer.run((state) =>
+      evaluateShardJoin(state, request, {
+        nowUnixMs: clock.unixMs(),
+        isConnected: (process) => this.#parts.isProcessConnected(process),
+      }),
     );
-    memory.nodes.touch(request.name, 'shard', clock.nowMs());
+    const contact = memory.nodes.touch(request.name, 'shard', clock.nowMs());
     memory.nodes.noteChange();
-    const event = isNew ? 'shard node joined for the first time' : 'shard node came back';
-    logger.info(event, { name: request.name, storeId, address: request.address });
+    const { name, address, boots } = request;
+    if (lost !== undefined) {
+      contact.hasFull = false;
+      memory.ranges.replace(lost, []);
+      logger.warn('store declared lost: another one has its name', { name, lost, storeId, address });
+    } else {
+      const event = isNew ? 'shard node joined for the first time' : 'shard node came back';
+      const moved = before === undefined || before === address ? {} : { from: before };
+      logger.info(event, { name, storeId, address, boots, ...moved });
+    }
     supervisor.tryBootstrap();
     return storeId;
   }
@@ -148,17 +182,21 @@ export class MetadataService {
     return 0;
   }
 
-  async #allocateIds(count: number): Promise<{ first: number }> {
+  async #allocateIds(count: number, remote: Hello): Promise<{ first: number }> {
     if (!Number.isSafeInteger(count) || count < 1 || count > IDS_PER_CALL_MAX) {
       throw new CairnError(
         'INVALID_ARGUMENT',
         `1 to ${IDS_PER_CALL_MAX} ids can be taken at once, not ${count}`,
       );
     }
-    const first = await this.#parts.proposer.run((state) => ({
-      changes: [{ type: 'next-id', value: state.nextId + count }],
-      result: state.nextId,
-    }));
+    if (this.#parts.machine.state.nodes.get(remote.name)?.storeId !== remote.storeId) {
+      throw new CairnError('FAILED_PRECONDITION', `${remote.name} is no shard node: it makes no ranges`);
+    }
+    this.#ids.take(remote.name, count, 'ids are taken');
+    const first = await this.#parts.proposer.run((state) => {
+      if (state.nextId + count > ID_MAX) throw new CairnError('FAILED_PRECONDITION', 'no ids are left');
+      return { changes: [{ type: 'next-id', value: state.nextId + count }], result: state.nextId };
+    });
     this.#parts.metrics.idsAllocated(count);
     return { first };
   }
@@ -182,6 +220,7 @@ export class MetadataService {
       rangesWithoutLeader: summary.withoutLeader,
       rangesUnderReplicated: summary.underReplicated,
       timestamp,
+      problems: problemsOf({ ...this.#parts, state: machine.state, summary }),
     };
   }
 
@@ -193,4 +232,10 @@ export class MetadataService {
     this.#parts.logger.info('setting changed', { setting: name, value });
     return {};
   }
+}
+
+/** @throws CairnError INVALID_ARGUMENT unless a node speaks for itself. */
+function checkSpeaker(name: string, remote: Hello): void {
+  if (name === remote.name) return;
+  throw new CairnError('INVALID_ARGUMENT', `${remote.name} cannot speak for ${name.slice(0, 80)}`);
 }

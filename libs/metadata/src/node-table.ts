@@ -7,7 +7,7 @@ import type { HeartbeatRequest, StoreInfo } from './wire-binding.js';
 const ROUTERS_MAX = 4_096;
 
 /** A router that was silent this long is forgotten. */
-const ROUTER_MEMORY_MS = 3_600_000;
+const ROUTER_MEMORY_MS = 600_000;
 
 /** Numbers a node last reported of itself. */
 export interface NodeNumbers {
@@ -18,6 +18,9 @@ export interface NodeNumbers {
   readonly readsPerSecond: number;
   readonly writesPerSecond: number;
   readonly startedUnixMs: number;
+  readonly isDiskFull: boolean;
+  readonly isDiskLow: boolean;
+  readonly replicasCatchingUp: number;
 }
 
 const NO_NUMBERS: NodeNumbers = {
@@ -28,6 +31,9 @@ const NO_NUMBERS: NodeNumbers = {
   readsPerSecond: 0,
   writesPerSecond: 0,
   startedUnixMs: 0,
+  isDiskFull: false,
+  isDiskLow: false,
+  replicasCatchingUp: 0,
 };
 
 /** What this leader knows of a node since it leads. Soft: forgotten with leadership. */
@@ -82,7 +88,8 @@ export class NodeTable {
     this.#contacts.clear();
     this.#changes += 1;
     if (state === undefined) return;
-    for (const name of state.nodes.keys()) {
+    for (const [name, { isLost }] of state.nodes) {
+      if (isLost) continue;
       const contact = newContact(name, 'shard', nowMs);
       contact.isLive = true;
       this.#contacts.set(name, contact);
@@ -126,6 +133,9 @@ export class NodeTable {
       readsPerSecond: request.readsPerSecond,
       writesPerSecond: request.writesPerSecond,
       startedUnixMs: request.startedUnixMs,
+      isDiskFull: request.diskFull,
+      isDiskLow: request.diskLow,
+      replicasCatchingUp: request.replicasCatchingUp,
     };
     return true;
   }
@@ -146,8 +156,9 @@ export class NodeTable {
 
   storeInfos(state: MetadataView): StoreInfo[] {
     const infos: StoreInfo[] = [];
-    for (const [name, { storeId, address }] of state.nodes) {
-      infos.push({ storeId, name, address, live: this.#contacts.get(name)?.isLive === true });
+    for (const [name, { storeId, address, isLost }] of state.nodes) {
+      const live = this.#contacts.get(name)?.isLive === true;
+      infos.push({ storeId, name, address, live, lost: isLost });
     }
     return infos.sort((a, b) => a.storeId - b.storeId);
   }

@@ -231,6 +231,7 @@ class Member {
       metrics,
       wallTime: () => this.#clocks.read(),
       isMemberLive: (member) => (this.#reachable.get(member.storeId) ?? 0) > 0,
+      isProcessConnected: (process) => this.#isProcessConnected(Buffer.from(process).toString('hex')),
     });
     this.#askClocks();
     this.#node = node;
@@ -281,6 +282,13 @@ class Member {
     this.#clockTimer = clock.setTimer(CLOCK_INTERVAL_MS, () => {
       this.#askClocks();
     });
+  }
+
+  #isProcessConnected(process: string): boolean {
+    for (const { remote } of this.#sessions) {
+      if (remote?.kind === 'shard' && remote.life?.process === process) return true;
+    }
+    return false;
   }
 
   /** Members that are not connected, for people who wait for a leader. */

@@ -31,6 +31,7 @@ const facts = (descriptor: RangeDescriptor, leaderTerm = 0, bytes = 0): RangeFac
   bytes,
   readsPerSecond: 0,
   writesPerSecond: 0,
+  laggingReplicas: 0,
 });
 
 const A = storeId(1);

@@ -10,6 +10,8 @@ export interface RangeFacts {
   readonly bytes: number;
   readonly readsPerSecond: number;
   readonly writesPerSecond: number;
+  /** Replicas that have not caught up, as the leader sees it. */
+  readonly laggingReplicas: number;
 }
 
 /**
@@ -29,6 +31,8 @@ export interface RangeEntry {
   readonly bytes: number;
   readonly readsPerSecond: number;
   readonly writesPerSecond: number;
+  /** Replicas that have not caught up, as the leader sees it. */
+  readonly laggingReplicas: number;
   readonly placing: Placing;
 }
 
@@ -39,7 +43,10 @@ interface MutableEntry extends RangeEntry {
   bytes: number;
   readsPerSecond: number;
   writesPerSecond: number;
+  laggingReplicas: number;
   placing: Placing;
+  /** Stores that reported exactly the descriptor that is here: they have applied it. */
+  readonly confirmed: Set<StoreId>;
   /** Stores that reported a replica and did not take it back. */
   readonly reporters: Set<StoreId>;
 }
@@ -92,6 +99,15 @@ export class RangeMap {
     return (this.#byStore.get(store) ?? NO_REPORTS).has(id);
   }
 
+  /** Most of the voters that the newest descriptor names have applied it. */
+  isConfirmed(id: RangeId): boolean {
+    const entry = this.#byId.get(id);
+    if (entry === undefined) return false;
+    const voters = entry.descriptor.replicas.filter(({ role }) => role === 'voter' || role === 'incoming');
+    const confirming = voters.filter(({ storeId }) => entry.confirmed.has(storeId));
+    return confirming.length > voters.length / 2;
+  }
+
   /**
    * Newest descriptors of ranges that the store reports with a replica that is no member of them. A later
    * replica of the same store may be one: it has no place before the other has gone.
@@ -117,8 +133,10 @@ export class RangeMap {
     } else if (compareEpochs(descriptor.epoch, entry.descriptor.epoch) > 0) {
       this.#hide(entry);
       entry.descriptor = descriptor;
+      entry.confirmed.clear();
       this.#show(entry);
     }
+    if (compareEpochs(descriptor.epoch, entry.descriptor.epoch) === 0) entry.confirmed.add(store);
     entry.reporters.add(store);
     let ranges = this.#byStore.get(store);
     if (ranges === undefined) {
@@ -137,6 +155,7 @@ export class RangeMap {
       const entry = this.#byId.get(id);
       if (entry === undefined) continue;
       entry.reporters.delete(store);
+      entry.confirmed.delete(store);
       if (entry.leaderStoreId === store) entry.leaderStoreId = 0;
       if (entry.reporters.size > 0) continue;
       this.#hide(entry);
@@ -266,7 +285,9 @@ function newEntry(facts: RangeFacts): MutableEntry {
     bytes: facts.bytes,
     readsPerSecond: facts.readsPerSecond,
     writesPerSecond: facts.writesPerSecond,
+    laggingReplicas: facts.laggingReplicas,
     placing: 'shown',
+    confirmed: new Set(),
     reporters: new Set(),
   };
 }
@@ -283,6 +304,7 @@ function takeLeader(entry: MutableEntry, store: StoreId, facts: RangeFacts): voi
   entry.bytes = facts.bytes;
   entry.readsPerSecond = facts.readsPerSecond;
   entry.writesPerSecond = facts.writesPerSecond;
+  entry.laggingReplicas = facts.laggingReplicas;
 }
 
 /** The replica that a store has of a range, as the descriptor says that it applied; 0 = none. */

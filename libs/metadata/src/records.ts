@@ -40,7 +40,7 @@ export interface ClusterRecord {
   readonly createdUnixMs: number;
 }
 
-/** A shard node. Keyed by its name; never removed. */
+/** A shard node. Keyed by its name; never removed. A store that was lost is kept under `lostName`. */
 export interface NodeRecord {
   readonly storeId: StoreId;
   /** Identity of its data directory. */
@@ -48,6 +48,21 @@ export interface NodeRecord {
   readonly address: string;
   readonly publicAddress: string;
   readonly joinedUnixMs: number;
+  /** The last start of the directory that joined, and its process. */
+  readonly boots: number;
+  readonly process: Buffer;
+  /**
+   * The cluster gave it a replica once: by the decision about the first range, or because an established store
+   * named it as a member. Only such stores are believed about ranges.
+   */
+  readonly isEstablished: boolean;
+  /** Its directory is gone for good. */
+  readonly isLost: boolean;
+}
+
+/** Where a lost store is kept, so that its id stays taken; no node can have such a name. */
+export function lostName(name: string, store: StoreId): string {
+  return `${name}#${store}`;
 }
 
 /** The ranges the cluster began with. */
@@ -88,8 +103,8 @@ export function rowFrom(key: Uint8Array, value: Buffer): Row {
   return { tag, name: reader.raw(reader.remaining).toString('utf8'), value };
 }
 
-/** Version of all row formats together; older ones stay readable. */
-const ROW_VERSION = 1;
+/** Version of all row formats together. */
+const ROW_VERSION = 2;
 
 export function encodeChange(change: Change): Row {
   switch (change.type) {
@@ -172,22 +187,36 @@ function readChange(tag: number, name: string, reader: ByteReader): Change {
   }
 }
 
+const NODE_ESTABLISHED = 1;
+const NODE_LOST = 2;
+
 function writeNode(writer: ByteWriter, node: NodeRecord): void {
   writer.varint(node.storeId);
   writer.bytes(node.incarnation);
   writer.string(node.address);
   writer.string(node.publicAddress);
   writer.u64(node.joinedUnixMs);
+  writer.u64(node.boots);
+  writer.bytes(node.process);
+  writer.u8((node.isEstablished ? NODE_ESTABLISHED : 0) | (node.isLost ? NODE_LOST : 0));
 }
 
 function readNode(reader: ByteReader): NodeRecord {
-  return {
+  const fields = {
     storeId: storeId(reader.varint()),
     // Copied out: nodes live long, log buffers must not.
     incarnation: Buffer.from(reader.bytes()),
     address: reader.string(),
     publicAddress: reader.string(),
     joinedUnixMs: reader.u64(),
+    boots: reader.u64(),
+    process: Buffer.from(reader.bytes()),
+  };
+  const flags = reader.u8();
+  return {
+    ...fields,
+    isEstablished: (flags & NODE_ESTABLISHED) !== 0,
+    isLost: (flags & NODE_LOST) !== 0,
   };
 }
 

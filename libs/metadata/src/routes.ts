@@ -9,6 +9,8 @@ import type { GetRoutesRequest, GetRoutesResponse, Route } from './wire-binding.
 /** Keys of one request, and ranges of one answer. */
 const ROUTES_MAX = 1_000;
 const ROUTES_DEFAULT = 100;
+/** Above every key that can be stored; whoever asks with more is mistaken. */
+const KEY_BYTES_MAX = 64 * 1024;
 
 const RETRY_AFTER_MS = 200;
 
@@ -26,6 +28,10 @@ export function findRoutes(
   if (request.keys.length > ROUTES_MAX || request.limit > ROUTES_MAX) {
     throw new CairnError('INVALID_ARGUMENT', `at most ${ROUTES_MAX} keys or ranges can be asked for at once`);
   }
+  const longest = Math.max(request.fromKey?.length ?? 0, ...request.keys.map((key) => key.length));
+  if (longest > KEY_BYTES_MAX) {
+    throw new CairnError('INVALID_ARGUMENT', `a key of ${longest} bytes; ${KEY_BYTES_MAX} is the most`);
+  }
   if (memory.ranges.size === 0 && state.bootstrap === undefined) {
     const message = 'the cluster has no range yet: not enough shard nodes have joined';
     throw new CairnError('UNAVAILABLE', message, { retryAfterMs: RETRY_AFTER_MS });
@@ -39,7 +45,7 @@ export function findRoutes(
     const limit = request.limit === 0 ? ROUTES_DEFAULT : request.limit;
     const entries = memory.ranges.from(request.fromKey, limit);
     if (entries.length === 0) add(routeOf(state, memory, request.fromKey));
-    for (const entry of entries) add(routeFromEntry(entry));
+    for (const entry of entries) add(routeFromEntry(state, memory, entry));
   }
   const found = [...routes.values()];
   const stores = new Set<number>();
@@ -51,7 +57,7 @@ export function findRoutes(
 /** undefined = no shard node has reported the range of this key lately. */
 function routeOf(state: MetadataView, memory: LeaderMemory, key: Uint8Array): Route | undefined {
   const entry = memory.ranges.at(key);
-  if (entry !== undefined) return routeFromEntry(entry);
+  if (entry !== undefined) return routeFromEntry(state, memory, entry);
   const first =
     memory.ranges.size === 0 ? state.bootstrap?.ranges.find((range) => holds(range, key)) : undefined;
   if (first === undefined) return undefined;
@@ -69,10 +75,13 @@ function holds(range: RangeDescriptor, key: Uint8Array): boolean {
   return range.endKey.length === 0 || Buffer.compare(key, range.endKey) < 0;
 }
 
-function routeFromEntry(entry: RangeEntry): Route {
+function routeFromEntry(state: MetadataView, memory: LeaderMemory, entry: RangeEntry): Route {
+  const { leaderStoreId } = entry;
+  // A leader that has not been heard from for seconds is none: another may lead already.
+  const isLed = leaderStoreId !== 0 && memory.nodes.isStoreLive(state, leaderStoreId);
   return {
     descriptor: descriptorToMessage(entry.descriptor),
-    leaderStoreId: entry.leaderStoreId,
+    leaderStoreId: isLed ? leaderStoreId : 0,
     bytes: entry.bytes,
     readsPerSecond: entry.readsPerSecond,
     writesPerSecond: entry.writesPerSecond,

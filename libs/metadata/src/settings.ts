@@ -150,6 +150,22 @@ function checkRelations(stored: ReadonlyMap<string, string>): void {
   );
 }
 
+/**
+ * Of a list that the metadata service sent, for nodes that go by it.
+ *
+ * @throws CairnError INVALID_ARGUMENT when it is missing or out of its range: such a list is not followed.
+ */
+export function readSetting(settings: readonly SettingValue[], name: SettingName): number {
+  const { min, max } = definitionOf(name);
+  const text = settings.find((setting) => setting.name === name)?.value ?? '';
+  const value = text === '' ? NaN : Number(text);
+  if (Number.isSafeInteger(value) && value >= min && value <= max) return value;
+  throw new CairnError(
+    'INVALID_ARGUMENT',
+    `the metadata service says ${name} is "${text.slice(0, 100)}", which is not from ${min} to ${max}`,
+  );
+}
+
 /** All settings with the values in force, in the order of their names. */
 export function listSettings(stored: ReadonlyMap<string, string>): SettingValue[] {
   return NAMES.toSorted().map((name) => ({

@@ -84,7 +84,8 @@ export class Supervisor {
   #candidates(): StoreCandidate[] {
     const { machine, memory } = this.#parts;
     const candidates: StoreCandidate[] = [];
-    for (const [name, { storeId }] of machine.state.nodes) {
+    for (const [name, { storeId, isLost }] of machine.state.nodes) {
+      if (isLost) continue;
       const contact = memory.nodes.get(name);
       candidates.push({
         storeId,
@@ -143,8 +144,10 @@ export class Supervisor {
 
   /** Every store that is live sent its whole list; before, gaps say nothing. */
   #hasHeardOfAll(): boolean {
-    for (const contact of this.#parts.memory.nodes.contacts()) {
-      if (contact.kind === 'shard' && contact.isLive && !contact.hasFull) return false;
+    const { machine, memory } = this.#parts;
+    for (const contact of memory.nodes.contacts()) {
+      if (contact.kind !== 'shard' || !contact.isLive || contact.hasFull) continue;
+      if (machine.state.nodes.get(contact.name)?.isEstablished === true) return false;
     }
     return true;
   }

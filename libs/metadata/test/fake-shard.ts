@@ -16,6 +16,10 @@ export class FakeShard {
   clusterId = '';
   address: string;
   incarnation: Buffer;
+  boots = 1;
+  /** Of this start. */
+  process: Buffer;
+  replaces = false;
   sequence = 0;
   storesVersion = 0;
   settingsVersion = 0;
@@ -35,6 +39,7 @@ export class FakeShard {
     this.name = name;
     this.address = `${name}:7200`;
     this.incarnation = Buffer.alloc(16, seed);
+    this.process = Buffer.alloc(8, seed);
   }
 
   async join(): Promise<JoinResponse> {
@@ -45,6 +50,9 @@ export class FakeShard {
       clusterId: this.clusterId,
       address: this.address,
       publicAddress: '',
+      boots: this.boots,
+      process: this.process,
+      replaces: this.replaces,
     });
     this.storeId = response.storeId;
     this.clusterId = response.clusterId;
@@ -74,6 +82,10 @@ export class FakeShard {
       storesVersion: this.storesVersion,
       settingsVersion: this.settingsVersion,
       waitingReplicas: [],
+      process: this.process,
+      diskFull: false,
+      diskLow: false,
+      replicasCatchingUp: 0,
       ...facts,
     };
   }
@@ -102,5 +114,13 @@ export class FakeShard {
 }
 
 export function reportOf(descriptor: RangeDescriptorMessage, leaderTerm = 0): RangeReport {
-  return { descriptor, leaderTerm, bytes: 10, readsPerSecond: 1, writesPerSecond: 2, liveReplicaIds: [] };
+  return {
+    descriptor,
+    leaderTerm,
+    bytes: 10,
+    readsPerSecond: 1,
+    writesPerSecond: 2,
+    liveReplicaIds: [],
+    laggingReplicaIds: [],
+  };
 }

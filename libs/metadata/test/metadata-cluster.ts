@@ -13,18 +13,28 @@ export const START_UNIX_MS = 1_795_132_800_000;
 
 type AnyHandler = (bytes: Uint8Array) => Promise<Uint8Array>;
 
-const REMOTE = {
-  protocolVersion: 1,
-  purpose: 'rpc',
-  clusterId: '',
-  kind: 'tool',
-  name: 'test',
-  storeId: 0,
-} as never;
+/** Nodes speak for themselves; whatever has no name comes from the first shard node. */
+function remoteOf(request: unknown, as: string | undefined): never {
+  const { name = 'shard-1', kind } = request as { readonly name?: string; readonly kind?: unknown };
+  const speaker = as ?? (kind === undefined ? 'shard-1' : name);
+  return {
+    protocolVersion: 1,
+    purpose: 'rpc',
+    clusterId: '',
+    kind: 'shard',
+    name: speaker,
+    storeId: Number(/-(\d+)$/.exec(speaker)?.[1] ?? 0),
+  } as never;
+}
 
 /** Requests and responses pass through their encodings, as on a wire. */
 class FakeServer implements RpcServer {
   readonly handlers = new Map<string, AnyHandler>();
+  readonly #speaker: () => string | undefined;
+
+  constructor(speaker: () => string | undefined) {
+    this.#speaker = speaker;
+  }
 
   handle<Request, Response>(
     method: RpcMethod<Request, Response>,
@@ -32,7 +42,10 @@ class FakeServer implements RpcServer {
   ): void {
     this.handlers.set(method.name, async (bytes) => {
       const signal = new AbortController().signal;
-      return method.encodeResponse(await handler(method.decodeRequest(bytes), { signal, remote: REMOTE }));
+      const request = method.decodeRequest(bytes);
+      return method.encodeResponse(
+        await handler(request, { signal, remote: remoteOf(request, this.#speaker()) }),
+      );
     });
   }
 }
@@ -72,6 +85,10 @@ export class MetadataCluster {
   readonly unreachable = new Set<string>();
   /** `address method` of every request that arrived. */
   readonly requests: string[] = [];
+  /** Who all sessions belong to; undefined = whom the requests name. */
+  speaker: string | undefined;
+  /** Processes that hold a session, hexadecimal. */
+  readonly connected = new Set<string>();
   /** Virtual time a request takes to arrive. */
   latencyMs = 1;
   connections = 0;
@@ -89,7 +106,7 @@ export class MetadataCluster {
     const cluster = new MetadataCluster(size);
     await cluster.raft.open();
     cluster.raft.members.forEach((member, index) => {
-      const server = new FakeServer();
+      const server = new FakeServer(() => cluster.speaker);
       cluster.servers.push(server);
       cluster.nodes.push(
         createMetadataNode({
@@ -105,6 +122,7 @@ export class MetadataCluster {
           metrics: noopMetrics,
           wallTime: () => ({ unixMs: cluster.clock.unixMs(), isAgreed: true }),
           isMemberLive: () => true,
+          isProcessConnected: (process) => cluster.connected.has(Buffer.from(process).toString('hex')),
         }),
       );
     });

@@ -72,6 +72,7 @@ export class ClusterAdmin {
       writesPerSecond: sum((node) => node.writesPerSecond),
       timestamp: status.timestamp,
       givenUpStoreIds: [...this.#parts.givenUpStores()],
+      problems: status.problems,
     };
   }
 

@@ -12,7 +12,7 @@ function routeOf(id: number, [start, end]: [string, string], leaderStoreId: numb
 
 function answerOf(...routes: Route[]): GetRoutesResponse {
   const storeOf = (storeId: number, live: boolean): GetRoutesResponse['stores'][number] => ({
-    ...{ storeId, live, name: `shard-${storeId}`, address: '' },
+    ...{ storeId, live, lost: false, name: `shard-${storeId}`, address: '' },
   });
   return { routes, stores: [storeOf(1, true), storeOf(2, false)] };
 }

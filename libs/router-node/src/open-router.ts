@@ -210,6 +210,9 @@ class RouterNode implements RunningRouter {
           clusterId: this.#clusterId,
           address: '',
           publicAddress: this.#publicAddress,
+          boots: 0,
+          process: Buffer.alloc(0),
+          replaces: false,
         });
         this.#clusterId = joined.clusterId;
         this.#router.updateStores(joined.stores.map(storeAddress));
@@ -264,6 +267,10 @@ class RouterNode implements RunningRouter {
       storesVersion: this.#storesVersion,
       settingsVersion: this.#settingsVersion,
       waitingReplicas: [],
+      process: Buffer.alloc(0),
+      diskFull: false,
+      diskLow: false,
+      replicasCatchingUp: 0,
     });
     this.#storesVersion = response.storesVersion;
     this.#settingsVersion = response.settingsVersion;

@@ -50,7 +50,9 @@ export function decodeHello(body: Uint8Array): Hello {
   const clusterId = shortText(reader);
   const name = shortText(reader);
   const known = { protocolVersion, purpose, kind, clusterId, name, storeId: storeId(reader.varint48()) };
-  return kind === 'metadata' && reader.remaining > 0 ? { ...known, life: readLife(reader) } : known;
+  return (kind === 'metadata' || kind === 'shard') && reader.remaining > 0
+    ? { ...known, life: readLife(reader) }
+    : known;
 }
 
 function shortText(reader: ByteReader, lengthMax = HELLO_TEXT_LENGTH_MAX): string {

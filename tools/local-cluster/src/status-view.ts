@@ -72,11 +72,7 @@ export function rowsOf(
 }
 
 function summaryOf(status: StatusResponse): string {
-  const problems = [
-    status.rangesWithoutLeader > 0 ? `${status.rangesWithoutLeader} without leader` : '',
-    status.rangesUnderReplicated > 0 ? `${status.rangesUnderReplicated} short of replicas` : '',
-  ].filter((text) => text !== '');
-  const health = problems.length === 0 ? 'all healthy' : problems.join(', ');
+  const health = status.problems.length === 0 ? 'healthy' : status.problems.join('; ');
   const plural = status.ranges === 1 ? 'range' : 'ranges';
   return (
     `${status.ranges} ${plural} (${health}), ${showCount(status.readsPerSecond)} reads/s, ` +

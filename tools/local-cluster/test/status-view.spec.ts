@@ -38,6 +38,7 @@ const STATUS: StatusResponse = {
   writesPerSecond: 12_345,
   timestamp: 1,
   givenUpStoreIds: [],
+  problems: ['1 range without a live leader', 'shard nodes not heard from: shard-2'],
 };
 
 const NAMES = ['metadata-1', 'shard-1', 'shard-2', 'router-1'];
@@ -51,10 +52,11 @@ describe('status', () => {
       'shard-1     up            4      2  2.9 MiB  12.3 k',
       'shard-2     silent        4      2      0 B       0',
       'router-1    stopped',
-      '4 ranges (1 without leader), 0.5 reads/s, 12.3 k writes/s',
+      '4 ranges (1 range without a live leader; shard nodes not heard from: shard-2), 0.5 reads/s, 12.3 k writes/s',
     ]);
     expect(statusLine(rows, STATUS)).toBe(
-      '3 of 4 processes run; 4 ranges (1 without leader), 0.5 reads/s, 12.3 k writes/s',
+      '3 of 4 processes run; 4 ranges (1 range without a live leader; shard nodes not heard from: shard-2), ' +
+        '0.5 reads/s, 12.3 k writes/s',
     );
   });
 

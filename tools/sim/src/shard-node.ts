@@ -19,6 +19,8 @@ export interface SimShardOptions {
 /** A shard node as the process runs it, on simulated ports. */
 export class SimShardNode extends SimNode {
   readonly #options: SimShardOptions;
+  /** The next start says that its directory was lost. */
+  replacesLostStore = false;
   #node: ShardNode | undefined;
 
   constructor(name: string, world: SimWorld, options: SimShardOptions) {
@@ -39,6 +41,11 @@ export class SimShardNode extends SimNode {
     return this.#node?.storeId ?? 0;
   }
 
+  /** Why the node is not ready. */
+  readiness(): string[] {
+    return this.#node?.readiness() ?? ['it is not open'];
+  }
+
   replicas(): Iterable<Replica> {
     return this.store?.replicas() ?? [];
   }
@@ -50,6 +57,7 @@ export class SimShardNode extends SimNode {
       ...['--listen', this.address],
       ...['--data-directory', '/data'],
       ...['--metadata-addresses', metadataAddresses.join()],
+      ...(this.replacesLostStore ? ['--replace-lost-store'] : []),
     ];
     const { values } = loadConfig({ ...shardConfig, argv, env: {} });
     // Smaller than anybody may configure, so that logs turn over and caches overflow.

@@ -45,6 +45,12 @@ class Rig {
       await this.cluster.scheduler.settle(client.put(key, `${value} ${'x'.repeat(300)}`));
   }
 
+  /** Changes a setting; the nodes hear of it within a heartbeat. */
+  async set(name: string, value: string): Promise<void> {
+    await this.cluster.scheduler.settle(this.#client.client.putSetting(name, value));
+    await this.cluster.scheduler.runFor(2_000);
+  }
+
   async expectValues(value: string): Promise<void> {
     for (const key of KEYS) {
       const read = await this.cluster.scheduler.settle(this.#client.client.get(key));
@@ -173,9 +179,14 @@ it('adds a voter, which gets a snapshot and then serves', async () => {
   expect(await rig.rowsOf(spare)).toBe(await rig.rowsOf(rig.leader.leaderStoreId));
 });
 
-it('removes a voter and everything it held', async () => {
+it('removes a voter and everything it held, once the cluster wants fewer', async () => {
   const rig = await Rig.boot('remove');
   const gone = rig.follower;
+  await expect(rig.cluster.scheduler.settle(rig.changeOnce(0, gone))).rejects.toMatchObject({
+    code: 'FAILED_PRECONDITION',
+    message: expect.stringContaining('would be left with 2 voters'),
+  });
+  await rig.set('replication.factor', '2');
   await rig.change(0, gone);
   expect(rig.members).toHaveLength(2);
   await rig.expectSettled();
@@ -332,3 +343,13 @@ it('ends the same wherever all stores lose power', async () => {
     await rig.expectValues('first');
   }
 }, 60_000);
+
+it('takes no store that nobody knows, or that is not heard from', async () => {
+  const rig = await Rig.boot('stranger');
+  const refused = { code: 'FAILED_PRECONDITION', message: expect.stringContaining('cannot become a member') };
+  await expect(rig.cluster.scheduler.settle(rig.changeOnce(99, 0))).rejects.toMatchObject(refused);
+  const [spare = 0] = rig.spares;
+  rig.cluster.shards.find((node) => node.storeId === spare)?.die('process');
+  await rig.cluster.scheduler.runFor(8_000);
+  await expect(rig.cluster.scheduler.settle(rig.changeOnce(spare, 0))).rejects.toMatchObject(refused);
+});

@@ -4,6 +4,7 @@ import { writeFileDurably } from '@cairn/ports';
 
 import { SimCluster } from '../src/cluster.js';
 import type { SimMetadataNode } from '../src/metadata-node.js';
+import type { SimShardNode } from '../src/shard-node.js';
 import { startClient } from '../src/sim-client.js';
 import type { SimNode } from '../src/sim-node.js';
 
@@ -109,5 +110,62 @@ describe('a metadata group that is being formed', () => {
     const lines = cluster.observer.tail(10_000).join('\n');
     expect(lines).toMatch(/give all members the same --peers/);
     expect(lines).toMatch(/waiting for a member to form the group/);
+  });
+});
+
+describe('shard nodes and their directories', () => {
+  let cluster: SimCluster;
+  let client: CairnClient;
+
+  const shard = (at: number): SimShardNode => cluster.shards[at] as SimShardNode;
+  const violations = (): string => cluster.observer.violations.map((each) => each.message).join('\n');
+
+  beforeEach(async () => {
+    // The engine of the product: with the directory the rows are gone, too.
+    cluster = new SimCluster({ seed: 'shard directories', engine: 'lsm' });
+    await cluster.boot();
+    ({ client } = startClient(cluster, 'client', 5_000));
+    await cluster.scheduler.settle(client.put('a', 'before'));
+  });
+
+  it('have the store ids that their names say', () => {
+    expect(cluster.shards.map((node) => node.storeId)).toEqual([1, 2, 3]);
+  });
+
+  it('end with a sentence when the directory was lost, and come back as a new store when told to', async () => {
+    shard(2).die('process');
+    await wipe(shard(2));
+    shard(2).start();
+    await cluster.scheduler.runFor(3_000);
+    expect(violations()).toMatch(/The name shard-3 belongs to store 3 .*--replace-lost-store/);
+    shard(2).replacesLostStore = true;
+    shard(2).start();
+    await cluster.scheduler.runUntilTrue(() => shard(2).storeId === 4, 10_000);
+    const status = await cluster.scheduler.settle(client.status());
+    expect(status.problems.join()).toContain('store that was declared lost');
+  });
+
+  it('end with a sentence when the directory is an older copy', async () => {
+    const older = Buffer.from(shard(2).disk.peek('/data/node.json') ?? []);
+    for (const each of [0, 1]) {
+      shard(2).die('process');
+      if (each === 1) await writeFileDurably(shard(2).disk.attach(), '/data', 'node.json', older);
+      shard(2).start();
+      await cluster.scheduler.runFor(5_000);
+    }
+    expect(violations()).toMatch(/shard-3 was started from an older copy of its data directory/);
+  });
+
+  it('are ready only when their replicas have what their leaders have', async () => {
+    shard(2).die('process');
+    for (let count = 0; count < 200; count += 1) {
+      await cluster.scheduler.settle(client.put(`k${count}`, 'x'.repeat(500)));
+    }
+    shard(2).start();
+    await cluster.scheduler.runUntilTrue(() => shard(2).store !== undefined, 10_000);
+    expect(shard(2).readiness().join()).toMatch(/1 replicas have not caught up/);
+    await cluster.scheduler.runUntilTrue(() => shard(2).readiness().length === 0, 10_000);
+    const applied = cluster.shards.map((node) => [...node.replicas()][0]?.appliedIndex ?? 0);
+    expect(applied[2]).toBeGreaterThanOrEqual(Math.max(...applied) - 1);
   });
 });

@@ -57,18 +57,11 @@ too few replicas.`,
 
 /** What needs attention, worst first, as sentences. */
 function problemsOf(status: StatusResponse): string[] {
-  const problems: string[] = [];
-  const { rangesWithoutLeader: leaderless, rangesUnderReplicated: thin } = status;
-  if (leaderless > 0)
-    problems.push(`${leaderless} ${plural(leaderless, 'range has', 'ranges have')} no leader`);
-  const gone = status.nodes.filter(({ live }) => !live).map(({ name }) => name);
-  if (gone.length > 0) problems.push(`${gone.join(', ')} ${plural(gone.length, 'is', 'are')} not answering`);
+  const problems = [...status.problems];
   for (const id of status.givenUpStoreIds) {
     const name = status.nodes.find(({ storeId }) => storeId === id)?.name ?? `store ${id}`;
     problems.push(`${name} leaves the requests of this router unanswered, and is given up for a while`);
   }
-  if (thin > 0)
-    problems.push(`${thin} ${plural(thin, 'range has', 'ranges have')} fewer replicas than wanted`);
   return problems;
 }
 

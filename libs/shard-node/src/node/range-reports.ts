@@ -56,7 +56,11 @@ export class RangeReports {
   }
 }
 
+/** Committed entries that a voter may be behind without counting as one that is catching up. */
+const LAG_ENTRIES_MAX = 10_000;
+
 function reportOf(replica: Replica, descriptor: RangeDescriptor, service: KvService): RangeReport {
+  const peers = replica.isReadyLeader ? replica.raft.status().peers : [];
   const load = service.machine(replica.rangeId)?.load;
   return {
     descriptor: descriptorToMessage(descriptor),
@@ -65,13 +69,13 @@ function reportOf(replica: Replica, descriptor: RangeDescriptor, service: KvServ
     readsPerSecond: load?.readsPerSecond ?? 0,
     writesPerSecond: load?.writesPerSecond ?? 0,
     liveReplicaIds: replica.isReadyLeader
-      ? [
-          replica.replicaId,
-          ...replica.raft
-            .status()
-            .peers.filter((peer) => peer.recentlyActive)
-            .map((peer) => peer.replicaId),
-        ]
+      ? [replica.replicaId, ...peers.filter((peer) => peer.recentlyActive).map((peer) => peer.replicaId)]
       : [],
+    laggingReplicaIds: peers
+      .filter(
+        ({ isLearner, pendingSnapshotIndex, match }) =>
+          isLearner || pendingSnapshotIndex > 0 || match + LAG_ENTRIES_MAX < replica.appliedIndex,
+      )
+      .map((peer) => peer.replicaId),
   };
 }

@@ -25,6 +25,7 @@ class Rig {
       replicaId: replicaId(at),
       isReadyLeader: at % 2 === 0,
       isInitialised: true,
+      installation: undefined,
       confVersionSeen: 0,
     });
     this.machines.set(rangeId(at), { load });
@@ -42,6 +43,7 @@ describe('rounds over the ranges of a store', () => {
     expect(rig.rounds.totals).toEqual({
       replicas: 1_000,
       leaders: 500,
+      catchingUp: 0,
       dataBytes: 10_000,
       readsPerSecond: 0,
       writesPerSecond: 0,
@@ -81,6 +83,7 @@ describe('rounds over the ranges of a store', () => {
       replicaId: replicaId(9),
       isReadyLeader: false,
       isInitialised: false,
+      installation: undefined,
       confVersionSeen: 4,
     });
     const { machines, waiting } = rig.rounds.visit(0);

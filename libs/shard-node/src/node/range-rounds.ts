@@ -13,6 +13,8 @@ const BEATS_PER_ROUND = 10;
 export interface RangeTotals {
   readonly replicas: number;
   readonly leaders: number;
+  /** Without a state, or with one that a snapshot is replacing. */
+  readonly catchingUp: number;
   readonly dataBytes: number;
   readonly readsPerSecond: number;
   readonly writesPerSecond: number;
@@ -31,7 +33,7 @@ export interface RangeVisit<Machine> {
 /** What is asked of a replica. */
 export type VisitedReplica = Pick<
   Replica,
-  'rangeId' | 'replicaId' | 'isReadyLeader' | 'isInitialised' | 'confVersionSeen'
+  'rangeId' | 'replicaId' | 'isReadyLeader' | 'isInitialised' | 'confVersionSeen' | 'installation'
 >;
 /** What is asked of the machine of a range. */
 export type VisitedMachine = Pick<KvMachine, 'load'>;
@@ -92,6 +94,7 @@ export class RangeRounds<Machine extends VisitedMachine> {
     const sums = this.#sums;
     sums.replicas += 1;
     if (replica.isReadyLeader) sums.leaders += 1;
+    if (!replica.isInitialised || replica.installation !== undefined) sums.catchingUp += 1;
     if (!replica.isInitialised) {
       const { rangeId, replicaId, confVersionSeen: confVersion } = replica;
       waiting.push({ rangeId, replicaId, confVersion });
@@ -113,5 +116,5 @@ export class RangeRounds<Machine extends VisitedMachine> {
 }
 
 function noSums(): Sums {
-  return { replicas: 0, leaders: 0, dataBytes: 0, readsPerSecond: 0, writesPerSecond: 0 };
+  return { replicas: 0, leaders: 0, catchingUp: 0, dataBytes: 0, readsPerSecond: 0, writesPerSecond: 0 };
 }

@@ -88,6 +88,7 @@ export class RangeSplitter {
   async splitAt(id: RangeId, version: number, keys: readonly Uint8Array[]): Promise<number> {
     const replica = this.#parts.store().replica(id);
     if (replica?.isReadyLeader !== true) throw notLed(replica);
+    checkCuts(replica, version, keys);
     await this.#parts.engine.flush();
     return this.#cut(id, version, keys);
   }
@@ -111,6 +112,19 @@ export class RangeSplitter {
     await this.#parts.store().splitRange(id, version, keys, ids);
     this.#parts.logger.info('range split', { range: id, children: keys.length });
     return keys.length;
+  }
+}
+
+/** Before ids are taken and the engine is flushed for a split that cannot be. */
+function checkCuts({ descriptor }: Replica, version: number, keys: readonly Uint8Array[]): void {
+  if (descriptor.epoch.version !== version) throw new CairnError('EPOCH_MISMATCH', 'the range has changed');
+  let before = descriptor.startKey;
+  for (const key of keys) {
+    const isInside = descriptor.endKey.length === 0 || Buffer.compare(key, descriptor.endKey) < 0;
+    if (!isInside || Buffer.compare(before, key) >= 0) {
+      throw new CairnError('INVALID_ARGUMENT', 'keys to cut at lie inside the range and ascend');
+    }
+    before = key;
   }
 }
 

@@ -1,6 +1,6 @@
 import { assert, CairnError, messageOf, type RangeId, type StoreId } from '@cairn/base';
 import type { KvEngine } from '@cairn/engine';
-import { descriptorFromMessage } from '@cairn/metadata';
+import { descriptorFromMessage, readSetting } from '@cairn/metadata';
 import { RowCache, versionSpanOf } from '@cairn/mvcc';
 import type { Clock, Disk, Listener, Logger, Metrics, Rng, Timer, Tracer, Transport } from '@cairn/ports';
 import {
@@ -15,8 +15,8 @@ import {
   SessionAcceptor,
   createRpcServer,
   PROTOCOL_VERSION,
-  ShardRpc,
   type Hello,
+  type HelloLife,
   type Session,
   type SessionHandlers,
   type SessionRpcServer,
@@ -25,6 +25,7 @@ import {
   NodeKind,
   type HeartbeatResponse,
   type JoinResponse,
+  type StoreInfo,
 } from '@cairn/wire/gen/cairn/internal/v1/metadata.js';
 
 import { KvMachine, type KvEnvironment } from '../kv/kv-machine.js';
@@ -36,12 +37,14 @@ import { WIDEST_SIZE_LIMITS, type SizeLimits } from '../kv/request-checks.js';
 import { ScanSlots } from '../kv/scan-slots.js';
 import { StoreSafePoint } from '../kv/store-safe-point.js';
 import { StoreTimestamps } from '../kv/store-timestamps.js';
+import { CatchUp } from './catch-up.js';
 import { DEFAULT_GARBAGE_LIMITS, GarbageCollection } from './garbage-collection.js';
 import type { MetadataAccess } from './metadata-access.js';
 import { RangeReports } from './range-reports.js';
 import { RangeRounds } from './range-rounds.js';
 import { RangeSplitter, type SplitSizes } from './range-splitter.js';
-import { changeOf, ReplicaMover } from './replica-mover.js';
+import { ReplicaMover } from './replica-mover.js';
+import { handleShardRpc } from './shard-rpc.js';
 
 const HEARTBEAT_INTERVAL_MS = 1_000;
 /** Changes wait this long for company before a heartbeat of their own. */
@@ -74,6 +77,8 @@ export interface ShardNodeOptions {
   readonly rowCacheBytes: number;
   /** With less than this free, writes that need space are refused. 0 = never. */
   readonly diskReserveBytes: number;
+  /** The directory is new, and the store that had the name is lost for good. */
+  readonly replacesLostStore?: boolean;
   readonly logSegmentBytes?: number;
   readonly logCacheBytes?: number;
   /** Opens the engine of the node, below its directory. */
@@ -88,20 +93,20 @@ export interface ShardNodeOptions {
 interface NodeSettings extends SplitSizes {
   /** Old versions stay at least so long. */
   readonly gcLifeMs: number;
+  readonly replicationFactor: number;
   readonly sizes: SizeLimits;
 }
 
 function nodeSettingsOf(settings: HeartbeatResponse['settings']): NodeSettings {
-  const valueOf = (name: string): number => {
-    const setting = settings.find((each) => each.name === name);
-    assert(setting !== undefined, 'a setting of the cluster is missing', { name });
-    return Number(setting.value);
-  };
   return {
-    splitBytes: valueOf('range.split_bytes'),
-    targetBytes: valueOf('range.target_bytes'),
-    gcLifeMs: valueOf('gc.life_seconds') * 1_000,
-    sizes: { keyBytesMax: valueOf('key.max_bytes'), valueBytesMax: valueOf('value.max_bytes') },
+    splitBytes: readSetting(settings, 'range.split_bytes'),
+    targetBytes: readSetting(settings, 'range.target_bytes'),
+    gcLifeMs: readSetting(settings, 'gc.life_seconds') * 1_000,
+    replicationFactor: readSetting(settings, 'replication.factor'),
+    sizes: {
+      keyBytesMax: readSetting(settings, 'key.max_bytes'),
+      valueBytesMax: readSetting(settings, 'value.max_bytes'),
+    },
   };
 }
 
@@ -128,6 +133,9 @@ export class ShardNode {
   readonly #sessions = new Set<Session>();
   readonly #acceptor: SessionAcceptor;
   #timestamps: StoreTimestamps | undefined;
+  #catchUp: CatchUp | undefined;
+  /** All stores of the cluster, as the metadata service last told. */
+  #stores: readonly StoreInfo[] = [];
   #storesVersion = 0;
   #settingsVersion = 0;
   #heartbeats = 0;
@@ -200,6 +208,19 @@ export class ShardNode {
       kind: 'shard',
       name: this.#identity.name,
       storeId: this.#identity.storeId,
+      ...(purpose === 'rpc' ? { life: this.#life } : {}),
+    };
+  }
+
+  /** The metadata service tells this process from others of the same node. */
+  get #life(): HelloLife {
+    const { incarnation, boots, process } = this.#identity;
+    return {
+      group: '',
+      incarnation: incarnation.toString('hex'),
+      boots,
+      process: process.toString('hex'),
+      unixMs: this.#options.clock.unixMs(),
     };
   }
 
@@ -215,11 +236,14 @@ export class ShardNode {
           clusterId: this.#identity.clusterId,
           address: this.#address,
           publicAddress: this.#options.publicAddress,
+          boots: this.#identity.boots,
+          process: this.#identity.process,
+          replaces: this.#options.replacesLostStore === true && this.#identity.clusterId === '',
         });
       } catch (error) {
         if (CairnError.is(error) && error.retryClass === 'fatal' && error.code !== 'DEADLINE_EXCEEDED')
           throw error;
-        logger.info('waiting to join the cluster', { reason: messageOf(error) });
+        logger.warn('waiting to join the cluster', { reason: messageOf(error) });
         await new Promise<void>((resolve) => {
           clock.setTimer(JOIN_RETRY_MS, resolve);
         });
@@ -275,7 +299,6 @@ export class ShardNode {
       },
     };
     const links = this.#openLinks(joined);
-    this.#links = links;
     this.#store = await Store.open({
       storeId: this.#identity.storeId,
       directory: options.directory,
@@ -322,8 +345,20 @@ export class ShardNode {
       lifeMs: () => this.#heardSettings().gcLifeMs,
       damaged,
     });
-    this.#handleRpc();
+    this.#opened(this.#splitter);
     this.#measure(rowCache, scanCache);
+  }
+
+  #opened(splitter: RangeSplitter): void {
+    handleShardRpc(this.#rpc, {
+      splitter,
+      mover: this.#mover,
+      store: () => this.store,
+      storeInfo: (id) => this.#stores.find((info) => info.storeId === id),
+      limits: () => this.#settings,
+    });
+    this.#catchUp = new CatchUp(this.#options, this.store.replicas());
+    this.#catchUp.start();
   }
 
   #openLinks(joined: JoinResponse): SessionLinks {
@@ -340,7 +375,8 @@ export class ShardNode {
         this.#store?.peerLost(storeId);
       },
     });
-    links.setPeers(joined.stores.map(({ storeId, address }) => ({ storeId: storeId as StoreId, address })));
+    this.#links = links;
+    this.#learnStores(joined.stores);
     return links;
   }
 
@@ -349,30 +385,11 @@ export class ShardNode {
     return this.#store;
   }
 
-  #handleRpc(): void {
-    this.#rpc.handle(ShardRpc.splitRange, async (request) => {
-      assert(this.#splitter !== undefined, 'the node is open');
-      const created = await this.#splitter.splitAt(request.rangeId as RangeId, request.version, request.keys);
-      return { created };
-    });
-    this.#rpc.handle(ShardRpc.transferLeader, (request) => {
-      const replica = this.store.replica(request.rangeId as RangeId);
-      const target = replica?.descriptor.replicas.find((member) => member.storeId === request.toStoreId);
-      if (replica?.isReadyLeader !== true || target === undefined) {
-        throw new CairnError(
-          'NOT_LEADER',
-          'the range is not led by this node, or the target has no replica of it',
-        );
-      }
-      replica.raft.transferLeader(target.replicaId);
-      replica.wake();
-      return {};
-    });
-    this.#rpc.handle(ShardRpc.changeReplicas, async ({ rangeId, confVersion, addStoreId, removeStoreId }) => {
-      const change = changeOf(addStoreId, removeStoreId);
-      const after = await this.#mover.change(rangeId as RangeId, confVersion, change);
-      return { confVersion: after.epoch.confVersion };
-    });
+  /** A store that was declared lost never comes back: nobody dials it. */
+  #learnStores(stores: readonly StoreInfo[]): void {
+    this.#stores = stores;
+    const there = stores.filter((info) => !info.lost);
+    this.#links?.setPeers(there.map(({ storeId, address }) => ({ storeId: storeId as StoreId, address })));
   }
 
   /** A connection from a router or another node. */
@@ -444,7 +461,7 @@ export class ShardNode {
     this.#isHeartbeating = true;
     this.#heartbeat()
       .catch((error: unknown) => {
-        this.#options.logger.info('heartbeat not delivered', { reason: messageOf(error) });
+        this.#heartbeatFailed(error);
       })
       .finally(() => {
         this.#isHeartbeating = false;
@@ -455,6 +472,13 @@ export class ShardNode {
         this.#looked = [];
         this.#scheduleBeat(this.#reports.hasChanges ? CHANGE_DELAY_MS * 5 : HEARTBEAT_INTERVAL_MS);
       });
+  }
+
+  #heartbeatFailed(error: unknown): void {
+    this.#options.logger.info('heartbeat not delivered', { reason: messageOf(error) });
+    if (this.#isStopped || !CairnError.is(error)) return;
+    // Another process, or another store, is this node now: this one must not go on.
+    if (error.code === 'FAILED_PRECONDITION' || error.code === 'NAME_TAKEN') this.#options.onFatal(error);
   }
 
   async #heartbeat(): Promise<void> {
@@ -472,7 +496,8 @@ export class ShardNode {
     const { totals } = this.#rounds;
     this.#heartbeats += 1;
     const diskFreeBytes = await disk.freeBytes(directory);
-    this.#service.isDiskFull = diskFreeBytes < this.#options.diskReserveBytes;
+    const { diskReserveBytes } = this.#options;
+    this.#service.isDiskFull = diskFreeBytes < diskReserveBytes;
     const report = this.#reports.take(this.store, this.#service);
     try {
       const response = await this.#metadata.heartbeat({
@@ -496,6 +521,10 @@ export class ShardNode {
         storesVersion: this.#storesVersion,
         settingsVersion: this.#settingsVersion,
         waitingReplicas: waiting,
+        process: this.#identity.process,
+        diskFull: diskFreeBytes < diskReserveBytes,
+        diskLow: diskFreeBytes < 2 * diskReserveBytes,
+        replicasCatchingUp: totals.catchingUp + (this.#catchUp?.pending ?? 0),
       });
       this.#lastHeartbeatMs = clock.nowMs();
       await this.#obey(response);
@@ -516,11 +545,7 @@ export class ShardNode {
     this.#storesVersion = response.storesVersion;
     this.#settingsVersion = response.settingsVersion;
     if (response.wantFull) this.#reports.wantFull();
-    if (response.stores.length > 0) {
-      this.#links?.setPeers(
-        response.stores.map(({ storeId, address }) => ({ storeId: storeId as StoreId, address })),
-      );
-    }
+    if (response.stores.length > 0) this.#learnStores(response.stores);
     // All of them come with the first answer, and whenever one was changed.
     if (response.settings.length > 0) this.#settings = nodeSettingsOf(response.settings);
     for (const { command } of response.commands) {
@@ -578,6 +603,8 @@ export class ShardNode {
   readiness(): string[] {
     const reasons: string[] = [];
     if (this.#store === undefined) reasons.push('the store is being opened');
+    const behind = this.#catchUp?.pending ?? 0;
+    if (behind > 0) reasons.push(`${behind} replicas have not caught up with their leaders since the start`);
     if (this.#lastHeartbeatMs === undefined) reasons.push('not heard by the metadata service yet');
     const silentMs = this.#options.clock.nowMs() - (this.#lastHeartbeatMs ?? 0);
     if (this.#lastHeartbeatMs !== undefined && silentMs > 30_000) {
@@ -593,6 +620,7 @@ export class ShardNode {
     this.#isStopped = true;
     this.#heartbeatTimer?.cancel();
     this.#garbage?.stop();
+    this.#catchUp?.stop();
     await this.#listener.close();
     for (const session of this.#sessions) session.close();
     await this.#store?.close();

@@ -57,6 +57,8 @@ export interface StatusResponse {
   timestamp: number;
   /** Shard nodes that the router which answers has given up for a while: they hang or fail, as seen from there. */
   givenUpStoreIds: number[];
+  /** All that keeps the cluster from being healthy, in sentences, the worst first. Empty = healthy. */
+  problems: string[];
 }
 
 export interface Node {
@@ -208,6 +210,7 @@ function createBaseStatusResponse(): StatusResponse {
     writesPerSecond: 0,
     timestamp: 0,
     givenUpStoreIds: [],
+    problems: [],
   };
 }
 
@@ -246,6 +249,9 @@ export const StatusResponse: MessageFns<StatusResponse> = {
         writer.uint32(v);
       }
       writer.join();
+    }
+    for (const v of message.problems) {
+      writer.uint32(90).string(v!);
     }
     return writer;
   },
@@ -353,6 +359,14 @@ export const StatusResponse: MessageFns<StatusResponse> = {
 
             break;
           }
+          case 11: {
+            if (tag !== 90) {
+              break;
+            }
+
+            message.problems.push(reader.string());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -380,6 +394,7 @@ export const StatusResponse: MessageFns<StatusResponse> = {
     message.writesPerSecond = object.writesPerSecond ?? 0;
     message.timestamp = object.timestamp ?? 0;
     message.givenUpStoreIds = object.givenUpStoreIds?.map((e) => e) || [];
+    message.problems = object.problems?.map((e) => e) || [];
     return message;
   },
 };

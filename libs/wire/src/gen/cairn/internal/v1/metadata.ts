@@ -48,6 +48,12 @@ export interface JoinRequest {
   address: string;
   /** Where people reach it (gRPC or HTTP). */
   publicAddress: string;
+  /** Shard nodes: starts of the data directory, this one included; an older copy has fewer. */
+  boots: number;
+  /** Shard nodes: made anew by every process; 8 bytes. */
+  process: Buffer;
+  /** Shard nodes with an empty directory: whoever had the name is lost for good, and this is a new store under its name. */
+  replaces: boolean;
 }
 
 export interface JoinResponse {
@@ -63,6 +69,8 @@ export interface StoreInfo {
   name: string;
   address: string;
   live: boolean;
+  /** Its directory is gone for good: another store has its name. */
+  lost: boolean;
 }
 
 export interface ReplicaDescriptor {
@@ -91,6 +99,8 @@ export interface RangeReport {
   writesPerSecond: number;
   /** Voters that the leader has heard from lately. */
   liveReplicaIds: number[];
+  /** As the leader sees them: learners, and voters that get a snapshot or are far behind. */
+  laggingReplicaIds: number[];
 }
 
 export interface HeartbeatRequest {
@@ -121,6 +131,13 @@ export interface HeartbeatRequest {
   settingsVersion: number;
   /** All replicas of the store that wait for their first state. */
   waitingReplicas: WaitingReplica[];
+  /** Of the join: only the newest process of a node is heard. */
+  process: Buffer;
+  /** Writes are refused for lack of space, or will be soon: less than twice the reserve is free. */
+  diskFull: boolean;
+  diskLow: boolean;
+  /** Replicas of the store that have not caught up yet. */
+  replicasCatchingUp: number;
 }
 
 export interface WaitingReplica {
@@ -208,6 +225,8 @@ export interface GetStatusResponse {
   rangesWithoutLeader: number;
   rangesUnderReplicated: number;
   timestamp: number;
+  /** All that keeps the cluster from being healthy, in sentences, the worst first. Empty = healthy. */
+  problems: string[];
 }
 
 export interface NodeStatus {
@@ -252,7 +271,17 @@ export interface PutSettingResponse {
 }
 
 function createBaseJoinRequest(): JoinRequest {
-  return { name: "", kind: 0, incarnation: Buffer.alloc(0), clusterId: "", address: "", publicAddress: "" };
+  return {
+    name: "",
+    kind: 0,
+    incarnation: Buffer.alloc(0),
+    clusterId: "",
+    address: "",
+    publicAddress: "",
+    boots: 0,
+    process: Buffer.alloc(0),
+    replaces: false,
+  };
 }
 
 export const JoinRequest: MessageFns<JoinRequest> = {
@@ -274,6 +303,15 @@ export const JoinRequest: MessageFns<JoinRequest> = {
     }
     if (message.publicAddress !== "") {
       writer.uint32(50).string(message.publicAddress);
+    }
+    if (message.boots !== 0) {
+      writer.uint32(56).uint64(message.boots);
+    }
+    if (message.process.length !== 0) {
+      writer.uint32(66).bytes(message.process);
+    }
+    if (message.replaces !== false) {
+      writer.uint32(72).bool(message.replaces);
     }
     return writer;
   },
@@ -339,6 +377,30 @@ export const JoinRequest: MessageFns<JoinRequest> = {
             message.publicAddress = reader.string();
             continue;
           }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.boots = longToNumber(reader.uint64());
+            continue;
+          }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.process = Buffer.from(reader.bytes());
+            continue;
+          }
+          case 9: {
+            if (tag !== 72) {
+              break;
+            }
+
+            message.replaces = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -362,6 +424,9 @@ export const JoinRequest: MessageFns<JoinRequest> = {
     message.clusterId = object.clusterId ?? "";
     message.address = object.address ?? "";
     message.publicAddress = object.publicAddress ?? "";
+    message.boots = object.boots ?? 0;
+    message.process = object.process ?? Buffer.alloc(0);
+    message.replaces = object.replaces ?? false;
     return message;
   },
 };
@@ -458,7 +523,7 @@ export const JoinResponse: MessageFns<JoinResponse> = {
 };
 
 function createBaseStoreInfo(): StoreInfo {
-  return { storeId: 0, name: "", address: "", live: false };
+  return { storeId: 0, name: "", address: "", live: false, lost: false };
 }
 
 export const StoreInfo: MessageFns<StoreInfo> = {
@@ -474,6 +539,9 @@ export const StoreInfo: MessageFns<StoreInfo> = {
     }
     if (message.live !== false) {
       writer.uint32(32).bool(message.live);
+    }
+    if (message.lost !== false) {
+      writer.uint32(40).bool(message.lost);
     }
     return writer;
   },
@@ -523,6 +591,14 @@ export const StoreInfo: MessageFns<StoreInfo> = {
             message.live = reader.bool();
             continue;
           }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.lost = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -544,6 +620,7 @@ export const StoreInfo: MessageFns<StoreInfo> = {
     message.name = object.name ?? "";
     message.address = object.address ?? "";
     message.live = object.live ?? false;
+    message.lost = object.lost ?? false;
     return message;
   },
 };
@@ -743,7 +820,15 @@ export const RangeDescriptor: MessageFns<RangeDescriptor> = {
 };
 
 function createBaseRangeReport(): RangeReport {
-  return { descriptor: undefined, leaderTerm: 0, bytes: 0, readsPerSecond: 0, writesPerSecond: 0, liveReplicaIds: [] };
+  return {
+    descriptor: undefined,
+    leaderTerm: 0,
+    bytes: 0,
+    readsPerSecond: 0,
+    writesPerSecond: 0,
+    liveReplicaIds: [],
+    laggingReplicaIds: [],
+  };
 }
 
 export const RangeReport: MessageFns<RangeReport> = {
@@ -766,6 +851,13 @@ export const RangeReport: MessageFns<RangeReport> = {
     if (message.liveReplicaIds.length !== 0) {
       writer.uint32(50).fork();
       for (const v of message.liveReplicaIds) {
+        writer.uint64(v);
+      }
+      writer.join();
+    }
+    if (message.laggingReplicaIds.length !== 0) {
+      writer.uint32(58).fork();
+      for (const v of message.laggingReplicaIds) {
         writer.uint64(v);
       }
       writer.join();
@@ -844,6 +936,24 @@ export const RangeReport: MessageFns<RangeReport> = {
 
             break;
           }
+          case 7: {
+            if (tag === 56) {
+              message.laggingReplicaIds.push(longToNumber(reader.uint64()));
+
+              continue;
+            }
+
+            if (tag === 58) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.laggingReplicaIds.push(longToNumber(reader.uint64()));
+              }
+
+              continue;
+            }
+
+            break;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -869,6 +979,7 @@ export const RangeReport: MessageFns<RangeReport> = {
     message.readsPerSecond = object.readsPerSecond ?? 0;
     message.writesPerSecond = object.writesPerSecond ?? 0;
     message.liveReplicaIds = object.liveReplicaIds?.map((e) => e) || [];
+    message.laggingReplicaIds = object.laggingReplicaIds?.map((e) => e) || [];
     return message;
   },
 };
@@ -895,6 +1006,10 @@ function createBaseHeartbeatRequest(): HeartbeatRequest {
     storesVersion: 0,
     settingsVersion: 0,
     waitingReplicas: [],
+    process: Buffer.alloc(0),
+    diskFull: false,
+    diskLow: false,
+    replicasCatchingUp: 0,
   };
 }
 
@@ -963,6 +1078,18 @@ export const HeartbeatRequest: MessageFns<HeartbeatRequest> = {
     }
     for (const v of message.waitingReplicas) {
       WaitingReplica.encode(v!, writer.uint32(162).fork()).join();
+    }
+    if (message.process.length !== 0) {
+      writer.uint32(170).bytes(message.process);
+    }
+    if (message.diskFull !== false) {
+      writer.uint32(176).bool(message.diskFull);
+    }
+    if (message.diskLow !== false) {
+      writer.uint32(184).bool(message.diskLow);
+    }
+    if (message.replicasCatchingUp !== 0) {
+      writer.uint32(192).uint32(message.replicasCatchingUp);
     }
     return writer;
   },
@@ -1150,6 +1277,38 @@ export const HeartbeatRequest: MessageFns<HeartbeatRequest> = {
             message.waitingReplicas.push(WaitingReplica.decode(reader, reader.uint32()));
             continue;
           }
+          case 21: {
+            if (tag !== 170) {
+              break;
+            }
+
+            message.process = Buffer.from(reader.bytes());
+            continue;
+          }
+          case 22: {
+            if (tag !== 176) {
+              break;
+            }
+
+            message.diskFull = reader.bool();
+            continue;
+          }
+          case 23: {
+            if (tag !== 184) {
+              break;
+            }
+
+            message.diskLow = reader.bool();
+            continue;
+          }
+          case 24: {
+            if (tag !== 192) {
+              break;
+            }
+
+            message.replicasCatchingUp = reader.uint32();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1187,6 +1346,10 @@ export const HeartbeatRequest: MessageFns<HeartbeatRequest> = {
     message.storesVersion = object.storesVersion ?? 0;
     message.settingsVersion = object.settingsVersion ?? 0;
     message.waitingReplicas = object.waitingReplicas?.map((e) => WaitingReplica.fromPartial(e)) || [];
+    message.process = object.process ?? Buffer.alloc(0);
+    message.diskFull = object.diskFull ?? false;
+    message.diskLow = object.diskLow ?? false;
+    message.replicasCatchingUp = object.replicasCatchingUp ?? 0;
     return message;
   },
 };
@@ -2001,7 +2164,15 @@ export const GetStatusRequest: MessageFns<GetStatusRequest> = {
 };
 
 function createBaseGetStatusResponse(): GetStatusResponse {
-  return { clusterId: "", nodes: [], ranges: 0, rangesWithoutLeader: 0, rangesUnderReplicated: 0, timestamp: 0 };
+  return {
+    clusterId: "",
+    nodes: [],
+    ranges: 0,
+    rangesWithoutLeader: 0,
+    rangesUnderReplicated: 0,
+    timestamp: 0,
+    problems: [],
+  };
 }
 
 export const GetStatusResponse: MessageFns<GetStatusResponse> = {
@@ -2023,6 +2194,9 @@ export const GetStatusResponse: MessageFns<GetStatusResponse> = {
     }
     if (message.timestamp !== 0) {
       writer.uint32(48).uint64(message.timestamp);
+    }
+    for (const v of message.problems) {
+      writer.uint32(58).string(v!);
     }
     return writer;
   },
@@ -2088,6 +2262,14 @@ export const GetStatusResponse: MessageFns<GetStatusResponse> = {
             message.timestamp = longToNumber(reader.uint64());
             continue;
           }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.problems.push(reader.string());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2111,6 +2293,7 @@ export const GetStatusResponse: MessageFns<GetStatusResponse> = {
     message.rangesWithoutLeader = object.rangesWithoutLeader ?? 0;
     message.rangesUnderReplicated = object.rangesUnderReplicated ?? 0;
     message.timestamp = object.timestamp ?? 0;
+    message.problems = object.problems?.map((e) => e) || [];
     return message;
   },
 };

@@ -1,0 +1,224 @@
+import { describe, expect, it } from '@jest/globals';
+
+import { FakeShard, reportOf } from '../test/fake-shard.js';
+import { MetadataCluster } from '../test/metadata-cluster.js';
+import type { MetadataClient } from './metadata-client.js';
+import type { RangeDescriptorMessage } from './wire-binding.js';
+
+interface Rig {
+  readonly cluster: MetadataCluster;
+  readonly client: MetadataClient;
+  readonly shards: readonly FakeShard[];
+  readonly whole: RangeDescriptorMessage;
+}
+
+/** Three shard nodes with the first range on them, led by the first. */
+async function running(): Promise<Rig> {
+  const cluster = await MetadataCluster.start();
+  await cluster.raft.elect(0);
+  const client = cluster.client();
+  const shards = [1, 2, 3].map((n) => new FakeShard(client, `shard-${n}`, n));
+  for (const shard of shards) await cluster.clock.until(shard.join());
+  for (let round = 0; round < 3; round += 1) {
+    for (const shard of shards) await cluster.clock.until(shard.heartbeat());
+    await cluster.clock.advance(500);
+  }
+  const whole = shards[0]?.ranges.get(1)?.descriptor as RangeDescriptorMessage;
+  await cluster.clock.until((shards[0] as FakeShard).heartbeat({ ranges: [reportOf(whole, 2)] }));
+  return { cluster, client, shards, whole };
+}
+
+const removalsOf = (shard: FakeShard): number =>
+  shard.last?.commands.filter(({ command }) => command?.$case === 'removeReplica').length ?? 0;
+
+describe('a store that was never given a replica', () => {
+  it('hijacks no route and removes no replica, whatever it reports', async () => {
+    const { cluster, client, shards, whole } = await running();
+    const stranger = new FakeShard(client, 'stranger', 66);
+    await cluster.clock.until(stranger.join());
+    const mine = [{ replicaId: 2, storeId: stranger.storeId, role: 1 }];
+    const invented = { ...whole, version: 1_000, confVersion: 1_000, replicas: mine };
+    await cluster.clock.until(client.allocateIds(10));
+    const other = { ...invented, rangeId: 8 };
+    for (const full of [true, false]) {
+      const ranges = [reportOf(invented, 99), reportOf(other, 99)];
+      await cluster.clock.until(stranger.heartbeat({ full, ranges }));
+    }
+    for (const shard of shards) {
+      await cluster.clock.until(shard.heartbeat());
+      expect(removalsOf(shard)).toBe(0);
+    }
+    const { routes } = await cluster.clock.until(client.routes({ keys: [Buffer.from('k')], limit: 0 }));
+    expect(routes[0]).toMatchObject({ descriptor: { rangeId: 1, version: 1 }, leaderStoreId: 1 });
+  });
+
+  it('is believed once a member of the cluster names it', async () => {
+    const { cluster, client, shards, whole } = await running();
+    const fourth = new FakeShard(client, 'shard-4', 4);
+    await cluster.clock.until(fourth.join());
+    await cluster.clock.until(client.allocateIds(10));
+    const learner = { replicaId: 9, storeId: fourth.storeId, role: 2 };
+    const grown = { ...whole, confVersion: 2, replicas: [...whole.replicas, learner] };
+    await cluster.clock.until((shards[0] as FakeShard).heartbeat({ ranges: [reportOf(grown, 2)] }));
+    await cluster.clock.advance(100);
+    const response = await cluster.clock.until(fourth.heartbeat({ full: true, ranges: [reportOf(grown)] }));
+    expect(response.wantFull).toBe(false);
+  });
+});
+
+describe('a replica that missed its own removal', () => {
+  it('hears of it when most voters have applied that, not when one says so', async () => {
+    const { cluster, client, shards, whole } = await running();
+    const [a, b, c] = shards as [FakeShard, FakeShard, FakeShard];
+    const two = {
+      ...whole,
+      confVersion: 3,
+      replicas: whole.replicas.filter(({ storeId }) => storeId !== c.storeId),
+    };
+    await cluster.clock.until(a.heartbeat({ ranges: [reportOf(two, 2)] }));
+    await cluster.clock.until(c.heartbeat());
+    expect(removalsOf(c)).toBe(0);
+    await cluster.clock.until(b.heartbeat({ ranges: [reportOf(two)] }));
+    await cluster.clock.until(c.heartbeat());
+    expect(removalsOf(c)).toBe(1);
+    expect(await cluster.clock.until(client.status())).toMatchObject({ ranges: 1 });
+  });
+});
+
+describe('reports that cannot be true', () => {
+  it.each([
+    ['a range that was not given out', { rangeId: 5_000 }, 'an id that was not given out'],
+    [
+      'a replica that was not given out',
+      { replicas: [{ replicaId: 5_000, storeId: 1, role: 1 }] },
+      'replica 5000',
+    ],
+    ['a store that nobody knows', { replicas: [{ replicaId: 2, storeId: 77, role: 1 }] }, 'store 77'],
+    ['no members', { replicas: [] }, '0 members'],
+    ['an epoch beyond all counting', { version: 2 ** 50 }, 'epoch'],
+    ['a boundary longer than any key', { endKey: Buffer.alloc(40_000, 1) }, 'a boundary of 40000 bytes'],
+  ])('refuse the heartbeat: %s', async (_, change, sentence) => {
+    const { cluster, shards, whole } = await running();
+    const [shard] = shards as [FakeShard];
+    const beat = shard.heartbeat({ ranges: [reportOf({ ...whole, version: 2, ...change }, 3)] });
+    await expect(cluster.clock.until(beat)).rejects.toMatchObject({
+      code: 'INVALID_ARGUMENT',
+      message: expect.stringContaining(sentence),
+    });
+  });
+});
+
+describe('a node that comes back', () => {
+  const fourthStart = (shard: FakeShard, seed: number, boots: number): void => {
+    shard.process = Buffer.alloc(8, seed);
+    shard.boots = boots;
+    shard.sequence = 0;
+  };
+
+  it('is refused from an older copy of its directory, and its earlier process is heard no more', async () => {
+    const { cluster, client, shards, whole } = await running();
+    const [shard] = shards as [FakeShard];
+    const late = shard.request({ full: true, ranges: [] });
+    fourthStart(shard, 40, 2);
+    await cluster.clock.until(shard.join());
+    await cluster.clock.until(shard.heartbeat({ full: true, ranges: [reportOf(whole, 2)] }));
+    // A heartbeat of the process before arrives late: its list must not replace the newer one.
+    await expect(cluster.clock.until(client.heartbeat(late))).rejects.toMatchObject({
+      code: 'FAILED_PRECONDITION',
+    });
+    const { nodes } = await cluster.clock.until(client.status());
+    expect(nodes.filter(({ kind }) => kind === 'shard')).toHaveLength(3);
+
+    for (const boots of [1, 2]) {
+      fourthStart(shard, 41, boots);
+      await expect(cluster.clock.until(shard.join())).rejects.toMatchObject({
+        code: 'FAILED_PRECONDITION',
+        message: expect.stringContaining('older copy of its data directory'),
+      });
+    }
+  });
+
+  it('waits while its last process still speaks: it may be a copy', async () => {
+    const { cluster, shards } = await running();
+    const [shard] = shards as [FakeShard];
+    cluster.connected.add(shard.process.toString('hex'));
+    fourthStart(shard, 50, 2);
+    await expect(cluster.clock.until(shard.join())).rejects.toMatchObject({
+      code: 'UNAVAILABLE',
+      message: expect.stringContaining('runs already, as another process'),
+    });
+    cluster.connected.clear();
+    expect((await cluster.clock.until(shard.join())).storeId).toBe(1);
+  });
+
+  it('becomes a new store under its name when its directory is declared lost', async () => {
+    const { cluster, client, shards } = await running();
+    const empty = new FakeShard(client, 'shard-2', 22);
+    await expect(cluster.clock.until(empty.join())).rejects.toMatchObject({
+      code: 'NAME_TAKEN',
+      message: expect.stringContaining('--replace-lost-store'),
+    });
+    empty.replaces = true;
+    const joined = await cluster.clock.until(empty.join());
+    expect(joined.storeId).toBe(4);
+    expect(joined.stores.find(({ storeId }) => storeId === 2)).toMatchObject({ lost: true, live: false });
+    await cluster.clock.until(empty.heartbeat());
+    const status = await cluster.clock.until(client.status());
+    expect(status.problems).toContain('1 range with a member on a store that was declared lost');
+    // The directory was found again: too late.
+    await expect(cluster.clock.until((shards[1] as FakeShard).heartbeat())).rejects.toMatchObject({
+      code: 'FAILED_PRECONDITION',
+    });
+    await expect(cluster.clock.until((shards[1] as FakeShard).join())).rejects.toMatchObject({
+      message: expect.stringContaining('which was declared lost'),
+    });
+  });
+});
+
+describe('the status', () => {
+  it('names what is wrong, the worst first, and nothing when nothing is', async () => {
+    const { cluster, client, shards, whole } = await running();
+    expect((await cluster.clock.until(client.status())).problems).toEqual([]);
+    const [a, b] = shards as [FakeShard, FakeShard, FakeShard];
+    const half = { ...whole, version: 2, endKey: Buffer.from('m') };
+    const ranges = [{ ...reportOf(half, 2), laggingReplicaIds: [half.replicas[2]?.replicaId ?? 0] }];
+    await cluster.clock.until(a.heartbeat({ ranges, diskFull: true, diskLow: true }));
+    await cluster.clock.until(b.heartbeat({ replicasCatchingUp: 3 }));
+    expect((await cluster.clock.until(client.status())).problems).toEqual([
+      '1 part of the key space in no range, the first from key 0x6d',
+      'disk full, writes refused: shard-1',
+      '1 range with replicas that have not caught up',
+      'shard nodes that are catching up: shard-2',
+    ]);
+    await cluster.clock.advance(7_000);
+    const { problems } = await cluster.clock.until(client.status());
+    expect(problems).toContain('1 range without a live leader');
+    expect(problems).toContain('shard nodes not heard from: shard-1, shard-2, shard-3');
+  });
+});
+
+describe('ids and names', () => {
+  it('are given to a node only so fast', async () => {
+    const { cluster, client } = await running();
+    let code = '';
+    for (let count = 0; count < 20 && code === ''; count += 1) {
+      const taking = client.allocateIds(10_000, { timeoutMs: 100 });
+      await cluster.clock.until(taking).catch((error: unknown) => (code = (error as { code: string }).code));
+    }
+    expect(code).toBe('UNAVAILABLE');
+    expect(cluster.raft.members[0]?.machine.state.nextId).toBeLessThan(120_000);
+  });
+
+  it('are not spoken for by others', async () => {
+    const { client, cluster, shards } = await running();
+    const [shard] = shards as [FakeShard];
+    cluster.speaker = 'router-9';
+    await expect(cluster.clock.until(shard.heartbeat())).rejects.toMatchObject({
+      code: 'INVALID_ARGUMENT',
+      message: expect.stringContaining('router-9 cannot speak for shard-1'),
+    });
+    await expect(cluster.clock.until(client.allocateIds(1))).rejects.toMatchObject({
+      code: 'FAILED_PRECONDITION',
+    });
+  });
+});

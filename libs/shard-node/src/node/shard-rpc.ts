@@ -1,0 +1,121 @@
+import { CairnError, type RangeId, type StoreId } from '@cairn/base';
+import type { Store } from '@cairn/store';
+import { ShardRpc, type SessionRpcServer } from '@cairn/wire';
+import type { StoreInfo } from '@cairn/wire/gen/cairn/internal/v1/metadata.js';
+
+import type { RangeSplitter } from './range-splitter.js';
+import { changeOf, type ReplicaMover } from './replica-mover.js';
+
+/** Cuts that one call may ask for. */
+const CUTS_MAX = 1_000;
+
+/** Settings of the cluster that bound what may be asked. */
+export interface NodeLimits {
+  readonly replicationFactor: number;
+  readonly sizes: { readonly keyBytesMax: number };
+}
+
+export interface ShardRpcParts {
+  readonly splitter: RangeSplitter;
+  readonly mover: ReplicaMover;
+  store(): Store;
+  /** As the metadata service last told. */
+  storeInfo(id: StoreId): StoreInfo | undefined;
+  /** Undefined until they were heard. */
+  limits(): NodeLimits | undefined;
+}
+
+/**
+ * What routers and operators may ask of a node, checked before anything is begun: frames are not signed, and a
+ * mistake must not cost a range its quorum.
+ */
+export function handleShardRpc(server: SessionRpcServer, parts: ShardRpcParts): void {
+  server.handle(ShardRpc.splitRange, async ({ rangeId, version, keys }) => {
+    checkCuts(parts, keys);
+    return { created: await parts.splitter.splitAt(rangeId as RangeId, version, keys) };
+  });
+  server.handle(ShardRpc.transferLeader, (request) => {
+    transferLeader(parts.store(), request.rangeId as RangeId, request.toStoreId as StoreId);
+    return {};
+  });
+  server.handle(ShardRpc.changeReplicas, async ({ rangeId, confVersion, addStoreId, removeStoreId }) => {
+    const change = changeOf(addStoreId, removeStoreId);
+    if (change.addStoreId !== undefined) checkNewMember(parts, change.addStoreId);
+    else if (change.removeStoreId !== undefined)
+      checkRemoval(parts, rangeId as RangeId, change.removeStoreId);
+    const after = await parts.mover.change(rangeId as RangeId, confVersion, change);
+    return { confVersion: after.epoch.confVersion };
+  });
+}
+
+function checkCuts(parts: ShardRpcParts, keys: readonly Uint8Array[]): void {
+  const { keyBytesMax } = limitsOf(parts).sizes;
+  if (keys.length === 0 || keys.length > CUTS_MAX) {
+    throw new CairnError(
+      'INVALID_ARGUMENT',
+      `1 to ${CUTS_MAX} keys can be cut at in one call, not ${keys.length}`,
+    );
+  }
+  for (const key of keys) {
+    if (key.length > 0 && key.length <= keyBytesMax) continue;
+    throw new CairnError(
+      'INVALID_ARGUMENT',
+      `a range cannot be cut at a key of ${key.length} bytes: keys have 1 to ${keyBytesMax} (key.max_bytes)`,
+    );
+  }
+}
+
+function transferLeader(store: Store, rangeId: RangeId, toStoreId: StoreId): void {
+  const replica = store.replica(rangeId);
+  if (replica?.isReadyLeader !== true) {
+    throw new CairnError('NOT_LEADER', 'the range is not led by this node');
+  }
+  const target = replica.descriptor.replicas.find((member) => member.storeId === toStoreId);
+  if (target === undefined) {
+    throw new CairnError('FAILED_PRECONDITION', `store ${toStoreId} has no replica of range ${rangeId}`);
+  }
+  const result = replica.raft.transferLeader(target.replicaId);
+  // Who leads already has what was asked for.
+  if (result.type === 'refused' && result.reason !== 'already-leader') {
+    throw new CairnError(
+      'FAILED_PRECONDITION',
+      `store ${toStoreId} cannot lead range ${rangeId} now: ${result.reason}`,
+    );
+  }
+  replica.wake();
+}
+
+function checkNewMember(parts: ShardRpcParts, id: StoreId): void {
+  const info = parts.storeInfo(id);
+  const why =
+    info === undefined
+      ? 'it is not registered'
+      : info.lost
+        ? 'it was declared lost'
+        : info.live
+          ? undefined
+          : 'it has not been heard from lately';
+  if (why === undefined) return;
+  throw new CairnError('FAILED_PRECONDITION', `store ${id} cannot become a member: ${why}`);
+}
+
+/** Fewer voters than the cluster wants are what failures leave, not what anybody asks for. */
+function checkRemoval(parts: ShardRpcParts, rangeId: RangeId, id: StoreId): void {
+  const members = parts.store().replica(rangeId)?.descriptorOrUndefined?.replicas ?? [];
+  const isVoter = members.some(({ storeId, role }) => storeId === id && role !== 'learner');
+  if (!isVoter) return;
+  const left = members.filter(({ storeId, role }) => storeId !== id && role !== 'learner').length;
+  const { replicationFactor } = limitsOf(parts);
+  if (left >= replicationFactor) return;
+  throw new CairnError(
+    'FAILED_PRECONDITION',
+    `range ${rangeId} would be left with ${left} voters; replication.factor is ${replicationFactor}: ` +
+      'name a store to add as well',
+  );
+}
+
+function limitsOf(parts: ShardRpcParts): NodeLimits {
+  const limits = parts.limits();
+  if (limits !== undefined) return limits;
+  throw new CairnError('UNAVAILABLE', "the cluster's settings are not known here yet", { retryAfterMs: 200 });
+}

@@ -10,6 +10,8 @@ import type { KvCall } from './kv-call.js';
  * few commands that are under way; a map that lived longer would keep garbage alive (see `IdTable`).
  */
 const INDEX_PUBLISHINGS_MAX = 64;
+/** So many acknowledged commands are looked through rather than indexed. */
+const WALKED_WRITES_MAX = 64;
 
 /** A command that is in the log and not yet visible: what it wrote, and the answer that is due. */
 export interface PendingWrite {
@@ -47,6 +49,9 @@ export class PendingWrites {
   /** The newest row of each key, and commands by identity; both with the collected ones. */
   #newest: Map<RowCacheKey, VersionRecord> | undefined;
   #byIdentity: Map<string, PendingWrite> | undefined;
+  /** The newest acknowledged row of each key. */
+  #newestAcknowledged: Map<RowCacheKey, VersionRecord> | undefined;
+  #acknowledgedWrites = 0;
   #publishings = 0;
 
   /** Index of the last batch added; 0 before the first. */
@@ -109,11 +114,30 @@ export class PendingWrites {
       });
       for (const write of batch.writes) write.isAcknowledged = true;
     }
-    return this.#writesIn(from, this.#acknowledged);
+    const acknowledged = this.#writesIn(from, this.#acknowledged);
+    this.#acknowledgedWrites += acknowledged.length;
+    if (this.#newestAcknowledged !== undefined)
+      for (const { key, version } of acknowledged) note(this.#newestAcknowledged, key, version);
+    return acknowledged;
   }
 
-  /** The newest acknowledged row of the key that the engine may not hold yet. */
+  /**
+   * The newest acknowledged row of the key that the engine may not hold yet. Few are looked through; behind a
+   * slow engine there may be very many, and every read that misses the cache asks.
+   */
   acknowledged(key: RowCacheKey): VersionRecord | undefined {
+    if (this.#acknowledgedWrites <= WALKED_WRITES_MAX) return this.#walk(key);
+    if (this.#newestAcknowledged === undefined) {
+      this.#newestAcknowledged = new Map();
+      for (let at = 0; at < this.#acknowledged; at += 1) {
+        const { writes } = this.#batches[at] as PendingBatch;
+        for (const write of writes) note(this.#newestAcknowledged, write.key, write.version);
+      }
+    }
+    return this.#newestAcknowledged.get(key);
+  }
+
+  #walk(key: RowCacheKey): VersionRecord | undefined {
     for (let at = this.#acknowledged - 1; at >= 0; at -= 1) {
       const { writes } = this.#batches[at] as PendingBatch;
       for (let last = writes.length - 1; last >= 0; last -= 1) {
@@ -133,10 +157,10 @@ export class PendingWrites {
     this.#publishings += 1;
     if (this.#publishings >= INDEX_PUBLISHINGS_MAX) this.#dropIndexes();
     const done = this.#writesIn(0, count);
+    this.#acknowledgedWrites -= done.length;
     if (count === 1) this.#batches.shift();
     else this.#batches.splice(0, count);
-    if (this.#newest !== undefined || this.#byIdentity !== undefined)
-      for (const write of done) this.#forget(write);
+    if (this.#hasIndexes) for (const write of done) this.#forget(write);
     return done;
   }
 
@@ -148,11 +172,21 @@ export class PendingWrites {
 
   /** Whether the entry at `index` is one of ours. */
   holds(index: LogIndex, term: Term): boolean {
-    for (const batch of this.#batches) {
-      if (batch.index === index) return batch.term === term;
-      if (batch.index > index) return false;
+    let low = 0;
+    let high = this.#batches.length;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if ((this.#batches[middle] as PendingBatch).index < index) low = middle + 1;
+      else high = middle;
     }
-    return false;
+    const batch = this.#batches[low];
+    return batch?.index === index && batch.term === term;
+  }
+
+  get #hasIndexes(): boolean {
+    return (
+      this.#newest !== undefined || this.#byIdentity !== undefined || this.#newestAcknowledged !== undefined
+    );
   }
 
   /** Collected commands were refused and will be in no batch. */
@@ -170,6 +204,7 @@ export class PendingWrites {
   clear(): void {
     this.#batches = [];
     this.#acknowledged = 0;
+    this.#acknowledgedWrites = 0;
     this.#dropIndexes();
   }
 
@@ -181,6 +216,8 @@ export class PendingWrites {
   #forget(write: PendingWrite): void {
     const { key, version } = write;
     if (key !== undefined && this.#newest?.get(key) === version) this.#newest?.delete(key);
+    if (key !== undefined && this.#newestAcknowledged?.get(key) === version)
+      this.#newestAcknowledged?.delete(key);
     if (this.#byIdentity === undefined) return;
     const id = write.call?.request.requestId;
     if (id !== undefined) this.#byIdentity.delete(nameOf(id.client, id.sequence));
@@ -189,8 +226,17 @@ export class PendingWrites {
   #dropIndexes(): void {
     this.#newest = undefined;
     this.#byIdentity = undefined;
+    this.#newestAcknowledged = undefined;
     this.#publishings = 0;
   }
+}
+
+function note(
+  newest: Map<RowCacheKey, VersionRecord>,
+  key: RowCacheKey | undefined,
+  version: VersionRecord | undefined,
+): void {
+  if (key !== undefined && version !== undefined) newest.set(key, version);
 }
 
 function nameOf(client: number, sequence: number): string {

@@ -1,6 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
-import { logIndex, rangeId, replicaId, term, type RangeId } from '@cairn/base';
-import type { Message } from '@cairn/raft';
+import { logIndex, rangeId, replicaId, term, type RangeId, type ReplicaId } from '@cairn/base';
+import { EntryKind, type Message } from '@cairn/raft';
 import { encodeStoreHeartbeat, type StoreHeartbeat } from '@cairn/wire';
 
 import { EMPTY_REPLICAS_MAX } from './delivery.js';
@@ -32,6 +32,18 @@ const beat = (fields: Partial<StoreHeartbeat>): Buffer =>
     ...fields,
   });
 
+const NOBODY = 0 as ReplicaId;
+
+const VOTE: Message = {
+  type: 'vote',
+  from: replicaId(13),
+  to: replicaId(12),
+  term: term(9),
+  lastIndex: logIndex(100),
+  lastTerm: term(8),
+  transfer: true,
+};
+
 async function running(): Promise<StoresRig> {
   const rig = await StoresRig.open(3);
   await rig.create();
@@ -55,6 +67,7 @@ describe('a message that no member can have sent', () => {
   it.each<[string, number, Message, string]>([
     ['a term near the top of its range', 3, heartbeat(13, 12, 2 ** 48 - 2), 'cannot follow term'],
     ['a commit index beyond the log', 1, heartbeat(11, 12, 1, 2 ** 40), 'is committed'],
+    ['a sender that no vote can name', 3, { ...VOTE, from: NOBODY }, 'replica 0 of it cannot be'],
     ['a member in the name of another store', 3, heartbeat(11, 12, 9), 'replica 11 lives on store 1'],
   ])('ends its session and nothing else: %s', async (_, from, message, reason) => {
     const rig = await running();
@@ -94,6 +107,32 @@ describe('a replica', () => {
     });
     await rig.run(200);
     expect(rig.at(2).store.replica(rangeId(1))).toBeUndefined();
+  });
+
+  it.each([2 ** 47, 2 ** 47 + 1, 2 ** 48, 0])(
+    'of range %d, whose records have no place, never is',
+    async (id) => {
+      const rig = await StoresRig.open(1);
+      const hint = { startKey: Buffer.from('k'), confVersion: 1 };
+      rig.send(2, 1, heartbeat(1, 2, 1), { hint, range: id as RangeId });
+      await rig.run(100);
+      expect([...rig.at(1).store.replicas()]).toEqual([]);
+      expect([rig.at(1).fatal, rig.at(1).refusals.length]).toEqual([[], 1]);
+    },
+  );
+
+  it('without a state takes no entries: they follow the birth of the range', async () => {
+    const rig = await StoresRig.open(1);
+    const hint = { startKey: Buffer.from('k'), confVersion: 1 };
+    rig.send(2, 1, heartbeat(1, 2, 1), { hint });
+    const payload = Buffer.from('invented');
+    const entries = [{ index: logIndex(1), term: term(1), kind: EntryKind.command, payload }];
+    const before = { previousIndex: logIndex(0), previousTerm: term(0), commit: logIndex(1) };
+    const head = { from: replicaId(1), to: replicaId(2), term: term(1), sentAtMs: 1 };
+    rig.send(2, 1, { type: 'append', ...head, ...before, entries });
+    await rig.run(500);
+    expect(rig.at(1).fatal).toEqual([]);
+    expect(rig.at(1).refusals[0]?.message).toContain('entries follow 0');
   });
 
   it('is brought into existence by messages only so many times', async () => {

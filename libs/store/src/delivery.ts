@@ -5,7 +5,9 @@ import type { Message } from '@cairn/raft';
 import { EarlyVotes } from './early-votes.js';
 import type { RangeHint } from './peer-links.js';
 import type { Replica } from './replica.js';
+import { BIRTH_INDEX } from './split.js';
 import type { StoreMetrics } from './store-metrics.js';
+import { TOMBSTONE_PLACES } from './tombstones.js';
 
 /**
  * Replicas without a state that messages may bring into existence at a store. Each waits for a snapshot, and
@@ -49,8 +51,14 @@ export class Delivery {
     hint: RangeHint | undefined,
   ): CairnError | undefined {
     const { metrics } = this.#parts;
-    const replica = this.#parts.replica(rangeId) ?? this.#newReplica(from, rangeId, message, hint);
-    if (replica === undefined) return undefined;
+    let replica = this.#parts.replica(rangeId);
+    if (replica === undefined) {
+      if (!(rangeId > 0 && rangeId < TOMBSTONE_PLACES && message.to > 0)) {
+        return this.#refuse(from, rangeId, message, `replica ${message.to} of it cannot be`);
+      }
+      replica = this.#newReplica(from, rangeId, message, hint);
+      if (replica === undefined) return undefined;
+    }
     if (message.to !== replica.replicaId) {
       // An earlier replica of this store, or a later one: then metadata will say that this one was removed.
       metrics.droppedMessage('no-replica');
@@ -59,15 +67,18 @@ export class Delivery {
     const home = replica.memberStore(message.from);
     if (home !== from) {
       if (home !== 0) {
-        return this.#refuse(from, replica, message, `replica ${message.from} lives on store ${home}`);
+        return this.#refuse(from, rangeId, message, `replica ${message.from} lives on store ${home}`);
+      }
+      if (message.from === 0) {
+        return this.#refuse(from, rangeId, message, `replica ${message.from} of it cannot be`);
       }
       if (isAnswer(message)) {
         metrics.droppedMessage('not-a-member');
         return undefined;
       }
     }
-    const reason = this.#parts.step(replica, message);
-    if (reason !== undefined) return this.#refuse(from, replica, message, reason);
+    const reason = unbornEntries(message) ?? this.#parts.step(replica, message);
+    if (reason !== undefined) return this.#refuse(from, rangeId, message, reason);
     if (home !== from) replica.noteCorrespondent(message.from, from);
     return undefined;
   }
@@ -79,13 +90,13 @@ export class Delivery {
     }
   }
 
-  #refuse(from: StoreId, replica: Replica, message: Message, reason: string): CairnError {
+  #refuse(from: StoreId, rangeId: RangeId, message: Message, reason: string): CairnError {
     this.#parts.metrics.droppedMessage('implausible');
     return new CairnError(
       'CORRUPTION',
-      `store ${from} sent range ${replica.rangeId} a message that no member of it can have sent ` +
+      `store ${from} sent range ${rangeId} a message that no member of it can have sent ` +
         `(${message.type} of term ${message.term}): ${reason}`,
-      { details: { rangeId: replica.rangeId, storeId: from } },
+      { details: { rangeId, storeId: from } },
     );
   }
 
@@ -119,6 +130,14 @@ export class Delivery {
     logger.info('replica created, waits for a snapshot', { range: rangeId, replicaId: message.to });
     return this.#parts.createEmpty(rangeId, message.to, hint.confVersion);
   }
+}
+
+/** The log of every range begins with its birth: a replica without a state gets one by a snapshot only. */
+function unbornEntries(message: Message): string | undefined {
+  if (message.type !== 'append' || message.previousIndex >= BIRTH_INDEX || message.entries.length === 0) {
+    return undefined;
+  }
+  return `entries follow ${message.previousIndex}, and every log begins behind ${BIRTH_INDEX}`;
 }
 
 /**

@@ -1,4 +1,13 @@
-import type { LogIndex, RangeDescriptor, RangeId, ReplicaId, Term } from '@cairn/base';
+import {
+  CairnError,
+  type LogIndex,
+  type RangeDescriptor,
+  type RangeId,
+  type ReplicaDescriptor,
+  type ReplicaId,
+  type StoreId,
+  type Term,
+} from '@cairn/base';
 import type { Clock, Rng } from '@cairn/ports';
 import { RaftNode, type ConfigState } from '@cairn/raft';
 import type { RaftLog, RangeLog } from '@cairn/raft-log';
@@ -32,11 +41,50 @@ export interface ReplicaStart {
   readonly isBorn: boolean;
 }
 
+/**
+ * The member that a store is of a range that is being born here. Throws FAILED_PRECONDITION: what a store is
+ * told to create can be of another, or late.
+ */
+export function memberToBear(
+  { rangeId, replicas }: RangeDescriptor,
+  storeId: StoreId,
+  existing: Replica | undefined,
+): ReplicaDescriptor {
+  const mine = replicas.find((member) => member.storeId === storeId);
+  if (mine === undefined) {
+    throw new CairnError('FAILED_PRECONDITION', `store ${storeId} is no member of range ${rangeId}`);
+  }
+  if (existing !== undefined && existing.replicaId > mine.replicaId) {
+    throw new CairnError(
+      'FAILED_PRECONDITION',
+      `replica ${existing.replicaId} of range ${rangeId} is here, later than replica ${mine.replicaId}`,
+    );
+  }
+  return mine;
+}
+
+/**
+ * Throws CORRUPTION when the log ends before what it says was committed: the disk lost its end, or the
+ * directory is a copy.
+ */
+function checkLogEnd(log: RangeLog, { rangeId, replicaId, appliedIndex }: ReplicaStart): void {
+  const committed = Math.max(log.hardState?.commit ?? 0, appliedIndex);
+  if (committed <= log.lastIndex()) return;
+  throw new CairnError(
+    'CORRUPTION',
+    `the log of range ${rangeId} ends at entry ${log.lastIndex()}, and entry ${committed} was committed here: the ` +
+      'disk has lost the end of it. Give the node an empty data directory and let its ranges be rebuilt from ' +
+      'their other replicas.',
+    { details: { rangeId, replicaId } },
+  );
+}
+
 /** A replica with its core, as its log and the start say; its machine comes later. */
 export function buildReplica(around: ReplicaSurroundings, start: ReplicaStart): Replica {
   const { clock, config, rng } = around;
   const { rangeId, replicaId, appliedIndex, appliedTerm } = start;
   const log = around.log.range(rangeId);
+  checkLogEnd(log, start);
   const raft = new RaftNode({
     config: raftConfigFor(replicaId, config),
     storage: log,

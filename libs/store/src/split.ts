@@ -43,7 +43,14 @@ export function planSplit(
   keys: readonly Uint8Array[],
   ids: readonly ChildIds[],
 ): SplitCommand {
-  assert(keys.length === ids.length && keys.length > 0, 'one id set per split key');
+  const fits = ids.every(({ replicaIds }) => replicaIds.length === parent.replicas.length);
+  if (keys.length === 0 || keys.length !== ids.length || !fits) {
+    throw new CairnError(
+      'INVALID_ARGUMENT',
+      `a split needs a range id per key (${keys.length} keys, ${ids.length} ids), and for each as many replica ` +
+        `ids as the range has members (${parent.replicas.length})`,
+    );
+  }
   let previous: Uint8Array = parent.startKey;
   for (const key of keys) {
     const isInside =
@@ -57,7 +64,6 @@ export function planSplit(
   const epoch = { version, confVersion: parent.epoch.confVersion };
   const children = keys.map((key, at): RangeDescriptor => {
     const { rangeId, replicaIds } = ids[at] as ChildIds;
-    assert(replicaIds.length === parent.replicas.length, 'one replica id per replica of the parent');
     return {
       rangeId,
       startKey: key,

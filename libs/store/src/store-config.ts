@@ -1,4 +1,7 @@
-import { CairnError } from '@cairn/base';
+import { CairnError, type ReplicaId } from '@cairn/base';
+import { validateRaftConfig } from '@cairn/raft';
+
+import { raftConfigFor } from './raft-config.js';
 
 /** Bounds and rhythms of a store. One object, validated once at start. */
 export interface StoreConfig {
@@ -101,4 +104,6 @@ export function validateStoreConfig(config: StoreConfig): void {
     config.logRetentionBytes < config.logForceTruncateBytes,
     `logRetentionBytes (${config.logRetentionBytes}) must be below logForceTruncateBytes (${config.logForceTruncateBytes})`,
   );
+  // Of any replica: else the first one that is opened would find out.
+  validateRaftConfig(raftConfigFor(1 as ReplicaId, config));
 }

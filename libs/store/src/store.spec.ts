@@ -1,7 +1,13 @@
 import { describe, expect, it } from '@jest/globals';
-import { rangeId, replicaId } from '@cairn/base';
+import { logIndex, rangeId, replicaId, storeId, term, type ReplicaId } from '@cairn/base';
+import type { Message } from '@cairn/raft';
 
 import { StoresRig } from './stores.testing.js';
+
+const heartbeatTo = (to: ReplicaId): Message => ({
+  ...{ type: 'heartbeat', from: replicaId(11), to, term: term(6) },
+  ...{ commit: logIndex(0), readContext: 0, sentAtMs: 1 },
+});
 
 describe('the birth of a replica', () => {
   it('is tried again when its machine does not open, instead of never applying anything', async () => {
@@ -38,6 +44,26 @@ describe('the birth of a replica', () => {
     await rig.scheduler.settle(rig.at(3).store.createReplica(descriptor));
     await rig.run(60);
     expect([empty.isClosed, empty.support, supporter()]).toEqual([true, undefined, 'alone']);
+  });
+});
+
+describe('what a store is told to create', () => {
+  it('is refused when it is for another store, or when a later replica of the range is here', async () => {
+    const rig = await StoresRig.open(2);
+    rig.hasSnapshots = false;
+    const descriptor = await rig.create(1);
+    const { store } = rig.at(2);
+    await expect(rig.scheduler.settle(store.createReplica(descriptor))).rejects.toThrow(
+      'store 2 is no member of range 1',
+    );
+    const hint = { startKey: Buffer.alloc(0), confVersion: 1 };
+    rig.send(1, 2, heartbeatTo(replicaId(90)), { hint });
+    await rig.run(50);
+    const late = { replicaId: replicaId(12), storeId: storeId(2), role: 'voter' as const };
+    const withLate = { ...descriptor, replicas: [...descriptor.replicas, late] };
+    await expect(rig.scheduler.settle(store.createReplica(withLate))).rejects.toThrow(
+      'replica 90 of range 1 is here, later than replica 12',
+    );
   });
 });
 

@@ -29,7 +29,7 @@ import { overlap } from './range-spans.js';
 import { recoveredReplicas, rememberEntries, type RecoveredReplica } from './recovery.js';
 import type { Replica } from './replica.js';
 import { ReplicaChanger, type ChangeReplicasRequest } from './replica-changer.js';
-import { beginEmptyLog, buildReplica, type ReplicaStart } from './replica-factory.js';
+import { beginEmptyLog, buildReplica, memberToBear, type ReplicaStart } from './replica-factory.js';
 import { ReplicaRemoval } from './replica-removal.js';
 import { refusalOf } from './snapshot-check.js';
 import type { SnapshotHeader } from './snapshot-frames.js';
@@ -327,13 +327,12 @@ export class Store {
   async createReplica(descriptor: RangeDescriptor): Promise<void> {
     const existing = this.#replicas.get(descriptor.rangeId);
     if (existing !== undefined && !existing.canGiveWay) return;
-    const mine = descriptor.replicas.find((member) => member.storeId === this.storeId);
-    assert(mine !== undefined, 'the store is a member of what it creates', { rangeId: descriptor.rangeId });
+    const mine = memberToBear(descriptor, this.storeId, existing);
     if (this.#removal.isGone(descriptor.rangeId, mine.replicaId)) return;
     if (this.#overlapping(descriptor) !== undefined) {
       throw new CairnError('FAILED_PRECONDITION', 'another range here covers part of the span');
     }
-    if (existing !== undefined) this.#forgetEmpty(existing, mine.replicaId);
+    if (existing !== undefined) this.#forgetEmpty(existing);
     const machine = this.#options.machineFor(descriptor, true);
     const log = this.#log.range(descriptor.rangeId);
     beginLogOfBirth(log, descriptor, mine.replicaId);
@@ -508,10 +507,8 @@ export class Store {
    * Makes room for the birth of a range that messages announced first. What the empty replica promised stays
    * in its log.
    */
-  #forgetEmpty(replica: Replica, replicaId: ReplicaId): void {
-    assert(replica.canGiveWay && replica.replicaId === replicaId, 'only an empty replica makes room', {
-      range: replica.rangeId,
-    });
+  #forgetEmpty(replica: Replica): void {
+    assert(replica.canGiveWay, 'only an empty replica makes room', { range: replica.rangeId });
     replica.isClosed = true;
     replica.reads.refuseAll();
     // A leader may count on its hold of the vote, which the newborn begins anew.
@@ -595,8 +592,8 @@ export class Store {
     if (this.#removal.isGone(child, replicaId)) return false;
     const existing = this.#replicas.get(child);
     if (existing === undefined) return true;
-    if (!existing.canGiveWay || existing.replicaId !== replicaId) return false;
-    this.#forgetEmpty(existing, replicaId);
+    if (!existing.canGiveWay || existing.replicaId > replicaId) return false;
+    this.#forgetEmpty(existing);
     return true;
   }
 

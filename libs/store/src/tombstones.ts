@@ -8,7 +8,7 @@ import type { EngineSpan } from './state-machine.js';
  * The tombstone of a range has a place of its own in the log, this far above the range's: it must outlive the
  * range's own records, which go when the replica goes and begin anew with its successor.
  */
-const PLACE_OFFSET = 2 ** 47;
+export const TOMBSTONE_PLACES = 2 ** 47;
 const FORMAT = 1;
 
 /** A removal that a crash interrupted: rows of these spans may still be in the engine. */
@@ -32,7 +32,7 @@ export class Tombstones {
 
   /** Whether a place in the log is that of a tombstone. */
   static isPlace(rangeId: RangeId): boolean {
-    return rangeId >= PLACE_OFFSET;
+    return rangeId >= TOMBSTONE_PLACES;
   }
 
   /** Reads what the log holds; answers the removals that were not finished. */
@@ -42,7 +42,7 @@ export class Tombstones {
       if (!Tombstones.isPlace(place)) continue;
       const { checkpoint } = this.#log.range(place);
       if (checkpoint === undefined) continue;
-      const rangeId = (place - PLACE_OFFSET) as RangeId;
+      const rangeId = (place - TOMBSTONE_PLACES) as RangeId;
       const { nextReplicaId, spans, isFinished } = decode(checkpoint.state);
       this.#nextIds.set(rangeId, nextReplicaId);
       if (!isFinished) unfinished.push({ rangeId, spans });
@@ -68,7 +68,7 @@ export class Tombstones {
 
   #write(rangeId: RangeId, spans: readonly EngineSpan[], isFinished: boolean): void {
     const nextReplicaId = this.#nextIds.get(rangeId) ?? (0 as ReplicaId);
-    this.#log.range((rangeId + PLACE_OFFSET) as RangeId).setCheckpoint({
+    this.#log.range((rangeId + TOMBSTONE_PLACES) as RangeId).setCheckpoint({
       index: 0 as LogIndex,
       term: 0 as Term,
       state: encode({ nextReplicaId, spans, isFinished }),

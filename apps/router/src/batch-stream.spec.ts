@@ -108,6 +108,20 @@ describe('the batch stream', () => {
     end.stream.cancel();
   });
 
+  it('hears cancellations while it has all that the router takes', async () => {
+    await rig.close();
+    rig = await DoorRig.start({}, { openOpsMax: 256 });
+    rig.store.holdPrefix = 'slow';
+    const end = new StreamEnd(rig);
+    const calls = Array.from({ length: 256 }, (_, at) => at + 1);
+    end.send(...calls.map((call) => ({ call, operation: getOf('slow') })));
+    await eventually(() => rig.store.held.length === 256);
+    end.send(...calls.map((call) => ({ call, operation: { $case: 'cancel' as const, value: true } })));
+    await eventually(() => rig.store.cancelled.length === 256);
+    expect(rig.router.openOperations).toBe(0);
+    end.stream.cancel();
+  });
+
   it('refuses a call number that is in use', async () => {
     rig.store.holdPrefix = 'slow';
     const end = new StreamEnd(rig);

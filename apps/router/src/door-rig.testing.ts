@@ -195,7 +195,7 @@ export class DoorRig {
       metrics,
       requestTimeoutMs: 60_000,
       callers: {
-        streamedOpsMax: 12_500,
+        streamedOpsMax: (options.openOpsMax ?? 50_000) / 4,
         openOpsMax: options.openOpsMax ?? 50_000,
         openBytesMax: 1e9,
         scanBytesMax: 1e8,

@@ -311,7 +311,7 @@ export class BatchStream implements OperationSink {
       OPEN_OPERATIONS_MIN,
       Math.min(this.#caller.opsPerStream, OPEN_ANSWER_BYTES_TARGET / this.#meanBytes),
     );
-    if (!this.#isReadPaused && (this.#isBlocked || open >= openMax)) {
+    if (!this.#isReadPaused && (this.#isBlocked || open > openMax)) {
       this.#isReadPaused = true;
       this.#call.pause();
     } else if (this.#isReadPaused && !this.#isBlocked && open < openMax / 2) {

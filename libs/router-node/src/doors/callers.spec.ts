@@ -21,7 +21,7 @@ describe('the share of a caller', () => {
     const others = Array.from({ length: 7 }, (_, at) => callers.enter(`b${at}`));
     for (const other of others) other.streamChanged(true);
     expect(first.opsPerStream).toBe(1_024);
-    for (let at = 0; at < 56; at += 1) callers.enter(`c${at}`).streamChanged(true);
+    for (let at = 0; at < 120; at += 1) callers.enter(`c${at}`).streamChanged(true);
     expect(first.opsPerStream).toBe(512);
     for (let at = 0; at < 10_000; at += 1) callers.enter(`d${at}`).streamChanged(true);
     expect(first.opsPerStream).toBe(16);

@@ -73,7 +73,7 @@ export class Callers {
   /** Open operations on the streams of one caller. */
   get streamedOpsPerCaller(): number {
     const { streamedOpsMax, openOpsMax } = this.#bounds;
-    const floor = Math.min(STREAMED_OPS_FLOOR, Math.floor(openOpsMax / 2 / this.#sharers));
+    const floor = Math.min(STREAMED_OPS_FLOOR, Math.floor(openOpsMax / this.#sharers));
     return Math.max(STREAMED_OPS_MIN, floor, Math.floor(streamedOpsMax / this.#sharers));
   }
 

@@ -32,6 +32,8 @@ export class RoutedOperation {
   readonly sink: OperationSink;
   /** The caller's own number; not looked at here. */
   readonly tag: number;
+  /** Who called: callers take turns where there is too little room. '' = nobody in particular. */
+  readonly caller: string;
   readonly startedAtMs: number;
   readonly deadlineMs: number;
   /** Counted against the bound of bytes. */
@@ -63,21 +65,24 @@ export class RoutedOperation {
   previous: RoutedOperation | undefined = undefined;
   next: RoutedOperation | undefined = undefined;
 
-  constructor(
-    request: KvRequest,
-    sink: OperationSink,
-    times: { readonly tag: number; readonly timeoutMs: number },
-    startedAtMs: number,
-  ) {
+  constructor(request: KvRequest, sink: OperationSink, times: OperationTimes, startedAtMs: number) {
     this.request = request;
     this.sink = sink;
     this.tag = times.tag;
+    this.caller = times.caller ?? '';
     this.startedAtMs = startedAtMs;
     this.deadlineMs = startedAtMs + times.timeoutMs;
     this.bytes = OVERHEAD_BYTES + request.key.length + request.endKey.length + (request.value?.length ?? 0);
     this.spanStart = request.key;
     this.spanEnd = request.endKey;
   }
+}
+
+/** Whose operation it is, and how long it may take. */
+export interface OperationTimes {
+  readonly tag: number;
+  readonly timeoutMs: number;
+  readonly caller?: string | undefined;
 }
 
 /** What an operation without payload takes, roughly. */

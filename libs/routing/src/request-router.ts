@@ -18,7 +18,14 @@ import { compareKeys } from './keys.js';
 import { FutureGate } from './future-gate.js';
 import { LeaderSearch } from './leader-search.js';
 import type { MetadataGateway, RouteInfo, RoutesAnswer, StoreAddress } from './metadata-gateway.js';
-import { isSpan, isStaleRead, isWrite, RoutedOperation, type OperationSink } from './operation.js';
+import {
+  isSpan,
+  isStaleRead,
+  isWrite,
+  RoutedOperation,
+  type OperationSink,
+  type OperationTimes,
+} from './operation.js';
 import { RangeCache, type RouteEntry } from './range-cache.js';
 import { isReachable, reachOf, type Reach } from './reach.js';
 import { anyReplica, leaderCandidate } from './replica-choice.js';
@@ -264,11 +271,7 @@ export class RequestRouter {
    * Takes on an operation. The sink is told exactly once, possibly before this returns (`state` is `done`
    * then), unless it is cancelled. The request belongs to the router from here on.
    */
-  execute(
-    request: KvRequest,
-    sink: OperationSink,
-    times: { readonly tag: number; readonly timeoutMs: number },
-  ): RoutedOperation {
+  execute(request: KvRequest, sink: OperationSink, times: OperationTimes): RoutedOperation {
     const operation = new RoutedOperation(request, sink, times, this.#options.clock.nowMs());
     this.#open += 1;
     this.#openBytes += operation.bytes;

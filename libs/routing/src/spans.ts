@@ -22,6 +22,8 @@ export interface SpanTimes {
   /** Of all operations together, on the router's clock; Infinity = none. */
   readonly deadlineMs: number;
   readonly signal: AbortSignal;
+  /** Whose request it is. */
+  readonly caller?: string | undefined;
   nowMs(): number;
 }
 
@@ -72,7 +74,7 @@ export function perform(router: RequestRouter, request: KvRequest, times: SpanTi
         reject(error);
       },
     );
-    const operation = router.execute(request, sink, { tag: 0, timeoutMs });
+    const operation = router.execute(request, sink, { tag: 0, timeoutMs, caller: times.caller });
     if (operation.state !== 'done') times.signal.addEventListener('abort', onAbort, { once: true });
   });
 }
@@ -116,6 +118,7 @@ export async function* scanPages(
   const ofOnePage = (): SpanTimes => ({
     deadlineMs: Math.min(times.deadlineMs, times.nowMs() + span.pageTimeoutMs),
     signal: stop.signal,
+    caller: times.caller,
     nowMs: () => times.nowMs(),
   });
   let left = span.limit === 0 ? Number.MAX_SAFE_INTEGER : span.limit;

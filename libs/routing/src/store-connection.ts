@@ -4,6 +4,7 @@ import type { KvRequest, KvResponse } from '@cairn/wire';
 import { problemOf } from './answers.js';
 import { BACKOFF, backoffMs } from './backoff.js';
 import { Breaker, type BreakerRules } from './breaker.js';
+import { FairLine } from './fair-line.js';
 import { isSpan, type RoutedOperation } from './operation.js';
 import type { StoreConnector, StoreLink } from './store-link.js';
 
@@ -70,9 +71,11 @@ export class StoreConnection {
   #address: string;
   #state: LinkState = 'down';
   #link: StoreLink | undefined;
-  /** To be sent, from `#lineHead` on: what came in this turn, behind what waits for room. */
+  /** What came in this turn and is to be sent at its end, from `#lineHead` on. Empty while others wait. */
   #line: RoutedOperation[] = [];
   #lineHead = 0;
+  /** What waits because the store has its fill. */
+  readonly #waiting = new FairLine();
   #lineSweepLength = LINE_SWEEP_LENGTH_MIN;
   #cancelled: number[] = [];
   #isFlushDue = false;
@@ -83,6 +86,7 @@ export class StoreConnection {
   #answeredAtMs = -1;
   #failures = 0;
   #retry: Timer | undefined;
+  readonly #isStillInLine = (operation: RoutedOperation): boolean => this.#isInLine(operation);
   readonly #flush = (): void => this.#sendTurn();
 
   constructor(storeId: StoreId, address: string, options: ConnectionOptions) {
@@ -125,7 +129,7 @@ export class StoreConnection {
   }
 
   get pendingCount(): number {
-    return this.#pending.size + this.#line.length - this.#lineHead;
+    return this.#pending.size + this.#line.length - this.#lineHead + this.#waiting.length;
   }
 
   get queuedBytes(): number {
@@ -154,8 +158,12 @@ export class StoreConnection {
     const nowMs = this.#options.clock.nowMs();
     operation.wakeAtMs = nowMs + LINE_WAIT_MAX_MS;
     this.#breaker.sent(nowMs);
-    if (this.#line.length >= this.#lineSweepLength) this.#sweepLine();
-    this.#line.push(operation);
+    if (this.#waiting.length === 0) {
+      this.#line.push(operation);
+    } else {
+      if (this.#waiting.length >= this.#lineSweepLength) this.#sweepWaiting();
+      this.#waiting.push(operation);
+    }
     this.#scheduleFlush();
   }
 
@@ -199,11 +207,20 @@ export class StoreConnection {
     this.#options.clock.defer(this.#flush);
   }
 
-  /** Those that ended while they waited, or went elsewhere. */
-  #sweepLine(): void {
-    this.#line = this.#line.slice(this.#lineHead).filter((operation) => this.#isInLine(operation));
+  /** The store has its fill: from here on callers take turns. */
+  #queueRest(): void {
+    for (let at = this.#lineHead; at < this.#line.length; at += 1) {
+      const operation = this.#line[at] as RoutedOperation;
+      if (this.#isInLine(operation)) this.#waiting.push(operation);
+    }
+    this.#line = [];
     this.#lineHead = 0;
-    this.#lineSweepLength = Math.max(LINE_SWEEP_LENGTH_MIN, 2 * this.#line.length);
+  }
+
+  /** Those that ended while they waited, or went elsewhere. */
+  #sweepWaiting(): void {
+    this.#waiting.sweep(this.#isStillInLine);
+    this.#lineSweepLength = Math.max(LINE_SWEEP_LENGTH_MIN, 2 * this.#waiting.length);
   }
 
   #isInLine(operation: RoutedOperation): boolean {
@@ -218,7 +235,7 @@ export class StoreConnection {
     }
     this.#line = [];
     this.#lineHead = 0;
-    return undefined;
+    return this.#waiting.length === 0 ? undefined : this.#waiting.next(this.#isStillInLine);
   }
 
   #sendTurn(): void {
@@ -248,6 +265,7 @@ export class StoreConnection {
       requests = [];
       bytes = 0;
     }
+    if (this.#lineHead < this.#line.length) this.#queueRest();
     if (requests.length > 0) link.send(requests);
     if (cancelled.length > 0 && this.#link === link) link.cancel(cancelled);
   }
@@ -309,7 +327,7 @@ export class StoreConnection {
         this.#options.logger.info('store taken back', { store: this.storeId, address: this.#address });
       events.onAnswer(operation, response);
     }
-    if (this.#lineHead < this.#line.length) this.#scheduleFlush();
+    if (this.#waiting.length > 0) this.#scheduleFlush();
   }
 
   /** What it had goes to others, the operation that was answered with nonsense among it. */
@@ -345,10 +363,11 @@ export class StoreConnection {
     });
     const sent = this.#pending.sorted();
     if (sent.length > 0 && error !== undefined) this.#noteFailure();
-    const unsent = this.#line.slice(this.#lineHead).filter((operation) => this.#isInLine(operation));
+    this.#queueRest();
+    const unsent: RoutedOperation[] = [];
+    for (let each = this.#nextInLine(); each !== undefined; each = this.#nextInLine()) unsent.push(each);
     this.#pending.clear();
-    this.#line = [];
-    this.#lineHead = 0;
+    this.#waiting.clear();
     this.#cancelled = [];
     this.#options.events.onLost(this, sent, unsent);
   }

@@ -174,7 +174,11 @@ export class BatchStream implements OperationSink {
       }
       const request = this.#requestOf(operation);
       const span = this.#context.trace(request, operation.traceparent);
-      const routed = this.#context.router.execute(request, this, { tag: call, timeoutMs });
+      const routed = this.#context.router.execute(request, this, {
+        tag: call,
+        timeoutMs,
+        caller: this.#caller.peer,
+      });
       // Refused at once: the sink was told already.
       if (routed.state === 'done') span?.end();
       else {
@@ -233,6 +237,7 @@ export class BatchStream implements OperationSink {
     deleteSpan(this.#context.router, span, {
       deadlineMs: startedAtMs + timeoutMs,
       signal: abort.signal,
+      caller: this.#caller.peer,
       nowMs: () => this.#context.clock.nowMs(),
     }).then(
       (deleted) => {

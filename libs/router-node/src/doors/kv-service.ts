@@ -128,6 +128,7 @@ function unaryDoors(context: DoorContext) {
         const operation = context.router.execute(request, sink, {
           tag: 0,
           timeoutMs: timeoutOf(context, call),
+          caller: call.getPeer(),
         });
         call.on('cancelled', () => {
           context.router.cancel(operation);
@@ -170,6 +171,7 @@ function timesOf(context: DoorContext, call: DoorCall, unnamedMs?: number): Span
   return {
     deadlineMs: context.clock.nowMs() + timeoutOf(context, call, unnamedMs),
     signal: abort.signal,
+    caller: call.getPeer(),
     nowMs: () => context.clock.nowMs(),
   };
 }

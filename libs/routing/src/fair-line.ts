@@ -1,0 +1,67 @@
+import type { RoutedOperation } from './operation.js';
+
+/** What one caller has in line; read from `head` on. */
+interface Lane {
+  operations: RoutedOperation[];
+  head: number;
+}
+
+/**
+ * The operations that wait for room at one store. Callers take turns, whatever number each has waiting, so
+ * that one who sends much makes only itself wait; those of one caller keep their order. Holds no more than the
+ * router has open, and those that ended until the next sweep.
+ */
+export class FairLine {
+  /** In the order of turns: the first caller is next, and goes behind the others then. */
+  readonly #lanes = new Map<string, Lane>();
+  #length = 0;
+
+  /** Operations in it, ended ones included. */
+  get length(): number {
+    return this.#length;
+  }
+
+  push(operation: RoutedOperation): void {
+    this.#length += 1;
+    const lane = this.#lanes.get(operation.caller);
+    if (lane === undefined) this.#lanes.set(operation.caller, { operations: [operation], head: 0 });
+    else lane.operations.push(operation);
+  }
+
+  /** The next operation that still waits here; undefined when there is none. */
+  next(isWaiting: (operation: RoutedOperation) => boolean): RoutedOperation | undefined {
+    for (const [caller, lane] of this.#lanes) {
+      this.#lanes.delete(caller);
+      const operation = this.#takeFrom(lane, isWaiting);
+      if (lane.head < lane.operations.length) this.#lanes.set(caller, lane);
+      if (operation !== undefined) return operation;
+    }
+    return undefined;
+  }
+
+  /** Drops those that do not wait here any more. */
+  sweep(isWaiting: (operation: RoutedOperation) => boolean): void {
+    this.#length = 0;
+    for (const [caller, lane] of this.#lanes) {
+      lane.operations = lane.operations.slice(lane.head).filter(isWaiting);
+      lane.head = 0;
+      this.#length += lane.operations.length;
+      if (lane.operations.length === 0) this.#lanes.delete(caller);
+    }
+  }
+
+  clear(): void {
+    this.#lanes.clear();
+    this.#length = 0;
+  }
+
+  #takeFrom(lane: Lane, isWaiting: (operation: RoutedOperation) => boolean): RoutedOperation | undefined {
+    while (lane.head < lane.operations.length) {
+      const operation = lane.operations[lane.head] as RoutedOperation;
+      lane.head += 1;
+      this.#length -= 1;
+      if (isWaiting(operation)) return operation;
+    }
+    return undefined;
+  }
+}

@@ -14,7 +14,7 @@ export interface NetworkHost {
   travelMs(from: string, to: string, bytes: number): number;
   actionFor(frame: Buffer, from: string, to: string): FrameAction;
   /** The frame as it travels: most often the same, sometimes with one bit flipped. */
-  damaged(frame: Buffer): Buffer;
+  damaged(frame: Buffer, from: string, to: string): Buffer;
   /** Whether a process takes nothing of what another one sends. */
   isDeaf(to: string, from: string): boolean;
   /** Whether this message is where the connection breaks. */
@@ -127,7 +127,7 @@ export class SimConnection implements Connection {
     const intact = Buffer.concat(parts);
     assert(intact.length <= FRAME_BYTES_MAX, 'frame too long', { bytes: intact.length });
     const action = this.#host.actionFor(intact, this.process.name, this.remoteName);
-    const frame = this.#host.damaged(intact);
+    const frame = this.#host.damaged(intact, this.process.name, this.remoteName);
     if (action === 'deliver') this.#enqueue(frame);
     else if (action === 'duplicate') {
       this.#enqueue(frame);

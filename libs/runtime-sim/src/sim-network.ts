@@ -44,6 +44,9 @@ interface ListenerEntry {
   readonly onConnection: (connection: Connection) => void;
 }
 
+/** Whether frames from one process to another may be damaged. */
+export type FlipSubject = (from: string, to: string) => boolean;
+
 export type FrameFilter = (frame: Buffer, from: string, to: string) => FrameAction;
 
 function pathKey(from: string, to: string): string {
@@ -71,6 +74,7 @@ export class SimNetwork {
   readonly #host: NetworkHost;
   #breakChance: number;
   #flipChance: number;
+  #flips: FlipSubject = () => true;
   /** Frames that lost a bit so far; for checks. */
   #flippedFrames = 0;
   /** Paths whose end reads nothing: how many faults each. */
@@ -109,7 +113,7 @@ export class SimNetwork {
       isBlocked: (from, to) => this.isBlocked(from, to),
       travelMs: (from, to, bytes) => this.#travelMs(from, to) + bytes / this.#bytesPerMs,
       actionFor: (frame, from, to) => this.#filter?.(frame, from, to) ?? 'deliver',
-      damaged: (frame) => this.#damaged(frame),
+      damaged: (frame, from, to) => this.#damaged(frame, from, to),
       isDeaf: (to, from) => this.#deaf.size > 0 && this.#deaf.has(pathKey(from, to)),
       breaksNow: () => this.#breakChance > 0 && this.#rng.chance(this.#breakChance),
       draw: (bound) => this.#rng.integer(bound),
@@ -120,8 +124,9 @@ export class SimNetwork {
     };
   }
 
-  #damaged(frame: Buffer): Buffer {
-    if (this.#flipChance === 0 || frame.length === 0 || !this.#rng.chance(this.#flipChance)) return frame;
+  #damaged(frame: Buffer, from: string, to: string): Buffer {
+    if (this.#flipChance === 0 || frame.length === 0 || !this.#flips(from, to)) return frame;
+    if (!this.#rng.chance(this.#flipChance)) return frame;
     this.#flippedFrames += 1;
     const at = this.#rng.integer(frame.length);
     frame[at] = (frame[at] as number) ^ (1 << this.#rng.integer(8));
@@ -300,9 +305,13 @@ export class SimNetwork {
     this.#breakChance = breakChance;
   }
 
-  /** From now on each frame loses a bit by this chance: its session must end, and nothing else happen. */
-  setFlipChance(flipChance: number): void {
+  /**
+   * From now on each frame loses a bit by this chance: its session must end, and nothing else happen. `flips`
+   * tells which paths: frames of sessions between nodes carry a checksum, what stands in for gRPC does not.
+   */
+  setFlipChance(flipChance: number, flips: FlipSubject = () => true): void {
     this.#flipChance = flipChance;
+    this.#flips = flips;
   }
 
   get flippedFrames(): number {

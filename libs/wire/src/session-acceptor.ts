@@ -1,4 +1,4 @@
-import { CairnError, messageOf } from '@cairn/base';
+import { messageOf } from '@cairn/base';
 import type { Clock, Connection, Counter, Logger, Metrics } from '@cairn/ports';
 
 import { LogBudget } from './log-budget.js';
@@ -118,10 +118,7 @@ export class SessionAcceptor {
       },
       onEnd: (session, error) => {
         this.#sessions.delete(session);
-        if (isShaken) {
-          if (CairnError.is(error) && error.code === 'CORRUPTION') this.#badFrames.add(1);
-          return;
-        }
+        if (isShaken) return;
         this.#countUnshaken(host, -1);
         this.#neverShaken.add(1);
         this.#silences.write({ peer: session.remoteAddress, reason: messageOf(error) });
@@ -129,7 +126,10 @@ export class SessionAcceptor {
       onPause: () => {
         this.#pauses.add(1);
       },
-      badFrames: this.#badFrameLines,
+      onBadFrame: (line) => {
+        this.#badFrames.add(1);
+        this.#badFrameLines.write(line);
+      },
     };
   }
 

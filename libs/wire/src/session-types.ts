@@ -75,7 +75,10 @@ export interface Session {
   /** Same promise as `Connection.send`. */
   send(type: FrameType, parts: readonly Uint8Array[]): boolean;
   close(): void;
-  /** Closes it because of what the other side sent; one line of the log says why. */
+  /**
+   * Closes it because of what the other side sent; one line of the log says why. Shows as UNAVAILABLE when it
+   * was CORRUPTION: nothing that is kept was damaged.
+   */
   fail(error: Error): void;
   /**
    * Reads nothing from the other side until `resume`; for a receiver that cannot keep up. A few frames that

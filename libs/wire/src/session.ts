@@ -3,6 +3,7 @@ import {
   FRAME_BYTES_MAX,
   type Clock,
   type Connection,
+  type LogFields,
   type Logger,
   type Timer,
   type Transport,
@@ -10,7 +11,6 @@ import {
 
 import { checkFrame, FRAME_HEAD_BYTES, frameHead } from './frame-checksum.js';
 import { decodeHello, decodeRefusal, encodeHello, encodeRefusal, mismatchOf } from './hello.js';
-import type { LogBudget } from './log-budget.js';
 import { FrameType, type Hello, type Session, type SessionHandlers } from './session-types.js';
 
 const HANDSHAKE_TIMEOUT_MS = 3000;
@@ -62,8 +62,8 @@ export interface SessionWatcher {
   onEnd(session: Session, error: Error | undefined): void;
   /** It is not read from, until the other side takes some of what waits for it. */
   onPause(): void;
-  /** Instead of the line that says why a bad frame closed it. */
-  readonly badFrames: LogBudget;
+  /** A frame could not be understood; instead of the line that says so. */
+  onBadFrame(line: LogFields): void;
 }
 
 interface FramedSessionOptions {
@@ -211,8 +211,16 @@ class FramedSession implements Session {
     if (this.#state === 'closed') return;
     const line = { peer: this.remoteAddress, reason: messageOf(error) };
     if (this.#watcher === undefined) this.#logger.warn(BAD_FRAME_EVENT, line);
-    else this.#watcher.badFrames.write(line);
-    this.#closeWith(error);
+    else this.#watcher.onBadFrame(line);
+    // What came over the network was damaged, nothing that is kept anywhere: to try again is right.
+    const isDamage = CairnError.is(error) && error.code === 'CORRUPTION';
+    this.#closeWith(
+      isDamage
+        ? new CairnError('UNAVAILABLE', `session with ${this.remoteAddress} ended: ${error.message}`, {
+            cause: error,
+          })
+        : error,
+    );
   }
 
   #closeWith(error: Error): void {

@@ -26,6 +26,9 @@ const NEWEST = timestamp(Number.MAX_SAFE_INTEGER);
 const PAST_VERSIONS = Buffer.alloc(9, 0xff);
 
 interface ColdRead {
+  /** What it found, while it is kept for a command and the cache has not taken it. */
+  row: { readonly version: VersionRecord | undefined } | undefined;
+  isForCommand: boolean;
   readonly result: Promise<VersionRecord | undefined>;
   /**
    * A newer version was published after the read began: others must not share it, the cache must not keep it.
@@ -45,6 +48,8 @@ export class ColdReads {
   readonly #cache: RowCache;
   /** Dropped whenever it gets empty: a map that lived on would keep garbage alive (see `IdTable`). */
   #newest: Map<RowCacheKey, ColdRead> | undefined;
+  /** Keys of rows that are kept until the next turn has ended. */
+  #kept: RowCacheKey[] = [];
 
   constructor(engine: KvEngine, cache: RowCache) {
     this.#engine = engine;
@@ -57,22 +62,48 @@ export class ColdReads {
    * meanwhile.
    */
   newest(key: RowCacheKey, userKey: Uint8Array): ColdRow {
+    return this.#read(key, userKey, false);
+  }
+
+  /**
+   * As `newest`, for a command that is evaluated in the turn after the row is there. The cache may not take the
+   * row, because it is too large or the cache too small; then it is kept here until that turn has ended.
+   */
+  newestForCommand(key: RowCacheKey, userKey: Uint8Array): ColdRow {
+    return this.#read(key, userKey, true);
+  }
+
+  /** The commands that waited for rows were evaluated. */
+  turnEnded(): void {
+    if (this.#kept.length === 0) return;
+    for (const key of this.#kept.splice(0)) if (this.#newest?.get(key)?.row !== undefined) this.#forget(key);
+  }
+
+  #read(key: RowCacheKey, userKey: Uint8Array, isForCommand: boolean): ColdRow {
     const shared = this.#newest?.get(key);
-    if (shared !== undefined) return shared.result;
+    if (shared !== undefined) {
+      shared.isForCommand ||= isForCommand;
+      return shared.row === undefined ? shared.result : shared.row.version;
+    }
     const found = this.#look(userKey, NEWEST);
     if (!(found instanceof Promise)) {
       this.#cache.set(key, found ?? ABSENT);
       return found;
     }
-    const read: ColdRead = { result: found, isOutdated: false };
+    const read: ColdRead = { row: undefined, isForCommand, result: found, isOutdated: false };
     this.#newest ??= new Map();
     this.#newest.set(key, read);
     const finish = (): void => {
       if (this.#newest?.get(key) === read) this.#forget(key);
     };
     found.then((version) => {
-      finish();
       if (!read.isOutdated) this.#cache.set(key, version ?? ABSENT);
+      if (read.isOutdated || !read.isForCommand || this.#cache.get(key) !== undefined) {
+        finish();
+        return;
+      }
+      read.row = { version };
+      this.#kept.push(key);
     }, finish);
     return found;
   }

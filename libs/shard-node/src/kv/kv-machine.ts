@@ -291,6 +291,7 @@ export class KvMachine implements StateMachine {
     if (hasMore && (isServing || !replica.isLeader)) replica.wake();
     this.#reads.flush();
     this.writes.flush();
+    this.coldReads.turnEnded();
     if (this.#afterTurn.length > 0) for (const run of this.#afterTurn.splice(0)) this.whenPublished(run);
   }
 

@@ -1,4 +1,5 @@
 import { timestamp, TIMESTAMP_LOGICAL_STEPS } from '@cairn/base';
+import { firstByWalk } from '@cairn/engine';
 import { describe, expect, it } from '@jest/globals';
 import { Expectation, KvOp } from '@cairn/wire';
 
@@ -47,6 +48,36 @@ describe('single-key writes', () => {
     for (const op of [KvOp.put, KvOp.get, KvOp.scan, KvOp.deleteRange, KvOp.increment] as const) {
       const refused = await rig.ask({ op, key: Buffer.alloc(65_531), value: bytes('v') });
       expect(refused.error?.code).toBe('INVALID_ARGUMENT');
+    }
+  });
+
+  it('compares and counts with values of any size that a cluster may allow, whatever the cache takes', async () => {
+    for (const rowCacheBytes of [0, 1024, 1024 * 1024]) {
+      const rig = await KvRig.leading({ rowCacheBytes });
+      const { engine } = rig;
+      // As engines do that read on other threads.
+      engine.first = (start, end) => firstByWalk(engine.iterate({ start, end }));
+      const large = Buffer.alloc(8 * 1024 * 1024, 7);
+      const key = bytes('k');
+      for (const value of [Buffer.alloc(0), large, Buffer.alloc(0), large]) {
+        const before = await rig.ask({ op: KvOp.get, key });
+        const expectation = before.found ? Expectation.value : Expectation.absent;
+        const cas = await rig.ask({
+          op: KvOp.compareAndSet,
+          key,
+          expectation,
+          expected: before.value ?? bytes(''),
+          value,
+        });
+        expect([cas.error, cas.succeeded]).toEqual([undefined, true]);
+        const after = await rig.ask({ op: KvOp.get, key });
+        expect(Buffer.compare(after.value ?? bytes(''), value)).toBe(0);
+      }
+      expect((await rig.ask({ op: KvOp.delete, key })).found).toBe(true);
+      expect((await rig.ask({ op: KvOp.get, key })).found).toBe(false);
+      const counts = Array.from({ length: 50 }, () => rig.send({ op: KvOp.increment, key, delta: '1' }));
+      await rig.run();
+      expect(counts.map((sent) => answerOf(sent).number).at(-1)).toBe('50');
     }
   });
 

@@ -130,7 +130,7 @@ export class WriteEvaluator {
     if (needsCurrent(request.op)) {
       current = this.#machine.pending.newest(key, this.#batch) ?? this.#environment.rowCache.get(key);
       if (current === undefined) {
-        const cold = this.#machine.coldReads.newest(key, request.key);
+        const cold = this.#machine.coldReads.newestForCommand(key, request.key);
         if (cold instanceof Promise) {
           this.#evaluateAfter(call, cold);
           return;

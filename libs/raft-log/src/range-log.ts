@@ -4,7 +4,7 @@ import { encodeRecord, entryRecord, indexOfRecord, rangeIdOfRecord, RecordType }
 import { encodeVote, type RangeState } from './range-state.js';
 import type { RecentEntries } from './recent-entries.js';
 import type { UseLoaded } from './entry-loader.js';
-import type { RangeCheckpoint, RangeLog } from './types.js';
+import type { LogPlace, RangeCheckpoint, RangeLog } from './types.js';
 
 const NO_PAYLOAD = new Uint8Array(0);
 
@@ -16,6 +16,7 @@ export interface LogHost {
   /** Throws when the log refuses writes. */
   checkWritable(): void;
   stage(record: Uint8Array): number;
+  placeOf(position: number): LogPlace;
   /** Reads entries back into memory; those that changed meanwhile are left out. */
   loadEntries(state: RangeState, indexes: readonly number[], use: UseLoaded): Promise<void>;
 }
@@ -41,6 +42,9 @@ export class RangeLogView implements RangeLog {
   }
   get checkpoint(): RangeCheckpoint | undefined {
     return this.#state.checkpoint;
+  }
+  checkpointPlace(): LogPlace {
+    return this.#host.placeOf(this.#state.checkpointPosition);
   }
   get entryBytes(): number {
     return this.#state.window.payloadBytes;

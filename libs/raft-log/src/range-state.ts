@@ -12,6 +12,8 @@ import { EntryWindow } from './entry-window.js';
 import { TermRuns } from './term-runs.js';
 import type { RangeCheckpoint } from './types.js';
 
+/** Of the payload of a hard state. */
+const VOTE_BYTES = 8;
 const NOWHERE = Number.POSITIVE_INFINITY;
 
 /**
@@ -121,6 +123,7 @@ export class RangeState {
    */
   replayEntry(entry: Pick<Entry, 'index' | 'term'>, location: EntryLocation): boolean {
     const { first, end, count } = this.window;
+    if (entry.index < 1) return false;
     if (!this.#isBaseKnown && (count === 0 || entry.index < first)) {
       // Either this entry follows the last mark (or the birth) directly, or the entries in between went with
       // their segments and a later record must forget or replace them.
@@ -132,6 +135,7 @@ export class RangeState {
     } else if (entry.index < end) {
       this.cutFrom(entry.index);
     }
+    if (entry.term < this.#runs.termAt(logIndex(entry.index - 1))) return false;
     this.push(entry, location);
     return true;
   }
@@ -193,11 +197,16 @@ export interface EntryLocation {
 }
 
 export function encodeVote(state: HardState): Uint8Array {
-  const payload = Buffer.alloc(8);
+  const payload = Buffer.alloc(VOTE_BYTES);
   payload.writeUIntLE(state.vote, 0, 6);
   return payload;
 }
 
-export function decodeHardState(fields: { index: LogIndex; term: Term }, payload: Buffer): HardState {
+/** undefined for a payload that no vote is written in. */
+export function decodeHardState(
+  fields: { index: LogIndex; term: Term },
+  payload: Buffer,
+): HardState | undefined {
+  if (payload.length !== VOTE_BYTES) return undefined;
   return { term: fields.term, vote: replicaId(payload.readUIntLE(0, 6)), commit: fields.index };
 }

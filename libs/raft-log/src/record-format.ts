@@ -130,15 +130,11 @@ export function isRecordIntact(record: Uint8Array): boolean {
   );
 }
 
-/**
- * Decodes a header that `isRecordIntact` accepted. Throws CORRUPTION for a type that this version does not
- * know.
- */
-export function decodeRecordHeader(header: Uint8Array): RecordFields {
+/** Decodes a header whose CRC matches; undefined for a type or version that this program does not know. */
+export function decodeRecordHeader(header: Uint8Array): RecordFields | undefined {
   const type = header[6] as number;
-  if (type < RecordType.entry || type > RecordType.removeRange) {
-    throw new CairnError('CORRUPTION', `unknown log record type ${type}`);
-  }
+  const isKnown = type >= RecordType.entry && type <= RecordType.removeRange;
+  if (header[4] !== RECORD_MAGIC || header[5] !== RECORD_VERSION || !isKnown) return undefined;
   return {
     type: type as RecordType,
     kind: header[7] as number,

@@ -4,7 +4,13 @@ import type { DiskFile, Logger } from '@cairn/ports';
 import { EntryKind } from '@cairn/raft';
 import type { LogPlaces } from './log-places.js';
 import { RangeState, decodeHardState } from './range-state.js';
-import { decodeRecordHeader, ENTRY_HEADER_BYTES, getU32, RecordType } from './record-format.js';
+import {
+  decodeRecordHeader,
+  ENTRY_HEADER_BYTES,
+  getU32,
+  type RecordFields,
+  RecordType,
+} from './record-format.js';
 import type { SegmentFiles } from './segment-files.js';
 import {
   alignBlock,
@@ -234,7 +240,15 @@ function replayBody({ reader, replay, body, epoch, bodyAt }: ReplayBody): void {
     const header = body.subarray(at, at + ENTRY_HEADER_BYTES);
     const end = at + ENTRY_HEADER_BYTES + getU32(body, at + 28);
     const payload = body.subarray(at + ENTRY_HEADER_BYTES, end);
-    if (!replayRecord(ranges, header, payload, places.of(epoch, bodyAt + at))) {
+    const fields = decodeRecordHeader(header);
+    if (fields === undefined) {
+      throw damaged(
+        reader.path,
+        bodyAt + at,
+        `a record of type ${header[6] ?? 0} is not known to this version`,
+      );
+    }
+    if (!replayRecord(ranges, fields, payload, places.of(epoch, bodyAt + at))) {
       throw damaged(reader.path, bodyAt + at, 'the record contradicts the records before it');
     }
     at = end;
@@ -244,11 +258,10 @@ function replayBody({ reader, replay, body, epoch, bodyAt }: ReplayBody): void {
 /** Applies one record; false when it cannot follow what came before. */
 function replayRecord(
   ranges: Map<RangeId, RangeState>,
-  header: Buffer,
+  fields: RecordFields,
   payload: Buffer,
   position: number,
 ): boolean {
-  const fields = decodeRecordHeader(header);
   if (fields.type === RecordType.removeRange) {
     ranges.delete(fields.rangeId);
     return true;
@@ -262,9 +275,11 @@ function replayRecord(
     case RecordType.entry:
       if (fields.kind > EntryKind.config) return false;
       return state.replayEntry(fields, { position, payloadBytes: payload.length });
-    case RecordType.hardState:
-      state.setHardState(decodeHardState(fields, payload), position);
-      return true;
+    case RecordType.hardState: {
+      const hardState = decodeHardState(fields, payload);
+      if (hardState !== undefined) state.setHardState(hardState, position);
+      return hardState !== undefined;
+    }
     case RecordType.checkpoint:
       // A copy: the payload is a view of the read window.
       state.setCheckpoint({ index: fields.index, term: fields.term, state: Buffer.from(payload) }, position);

@@ -154,11 +154,12 @@ export function freeName(number: number): string {
 /** The epoch in a segment's file name, or undefined for other files. */
 export function epochOfName(name: string): number | undefined {
   const match = SEGMENT_NAME.exec(name);
-  return match === null ? undefined : Number(match[1]);
+  // One name for each number: a copy under another spelling is no segment.
+  return match !== null && segmentName(Number(match[1])) === name ? Number(match[1]) : undefined;
 }
 
 /** The number in a free file's name, or undefined for other files. */
 export function numberOfFreeName(name: string): number | undefined {
   const match = FREE_NAME.exec(name);
-  return match === null ? undefined : Number(match[1]);
+  return match !== null && freeName(Number(match[1])) === name ? Number(match[1]) : undefined;
 }

@@ -13,7 +13,7 @@ import { evictedIndexes, rewriteBytesOf, rewriteRange } from './rewrite.js';
 import { SegmentFiles } from './segment-files.js';
 import { SALT_BYTES, saltFrom } from './segment-format.js';
 import { Stage } from './stage.js';
-import type { RaftLog, RaftLogStats, RangeLog } from './types.js';
+import type { LogPlace, RaftLog, RaftLogStats, RangeLog } from './types.js';
 
 const NO_PAYLOAD = new Uint8Array(0);
 /** Segments that one `reclaim` frees at most. */
@@ -186,6 +186,13 @@ class SharedLog implements RaftLog, LogHost {
     assert(!this.#isClosed, 'the raft log is closed');
     const failure = this.#writer.failure;
     if (failure !== undefined) throw failure;
+  }
+
+  placeOf(position: number): LogPlace {
+    return {
+      path: this.#files.pathOf(this.#places.epochOf(position)),
+      offset: this.#places.offsetOf(position),
+    };
   }
 
   stage(record: Uint8Array): number {

@@ -60,6 +60,8 @@ export interface RangeLog extends RaftStorage {
    * after a crash starts behind it. undefined before the first.
    */
   readonly checkpoint: RangeCheckpoint | undefined;
+  /** Where its record stands, for errors; there is a checkpoint. */
+  checkpointPlace(): LogPlace;
   /**
    * Stages entries; the first replaces any suffix from its index on. Indexes must continue the log without a
    * gap.
@@ -87,6 +89,12 @@ export interface RangeLog extends RaftStorage {
   ): Promise<void>;
   /** Payload bytes of the entries in the log. */
   readonly entryBytes: number;
+}
+
+/** A file of the log, and a place in it. */
+export interface LogPlace {
+  readonly path: string;
+  readonly offset: number;
 }
 
 export interface RangeCheckpoint {

@@ -1,6 +1,7 @@
-import { CairnError, replicaId, type RangeDescriptor, type ReplicaId } from '@cairn/base';
+import { assert, CairnError, replicaId, type RangeDescriptor, type ReplicaId } from '@cairn/base';
 import { ByteReader, ByteWriter } from '@cairn/codec';
 import type { ConfigState } from '@cairn/raft';
+import type { RangeLog } from '@cairn/raft-log';
 import { readDescriptor, writeDescriptor } from '@cairn/wire';
 
 import { readConfigState, writeConfigState } from './config-state-codec.js';
@@ -71,4 +72,22 @@ export function decodeCheckpointState(bytes: Uint8Array): CheckpointState {
     confVersionSeen,
     installing,
   };
+}
+
+/** Decodes the checkpoint of a range. Throws CORRUPTION naming the file and the place when it cannot be read. */
+export function checkpointFrom<State>(log: RangeLog, decode: (bytes: Uint8Array) => State): State {
+  assert(log.checkpoint !== undefined, 'the range has a checkpoint', { rangeId: log.rangeId });
+  try {
+    return decode(log.checkpoint.state);
+  } catch (error) {
+    if (!CairnError.is(error) || error.code !== 'CORRUPTION') throw error;
+    const { path, offset } = log.checkpointPlace();
+    throw new CairnError(
+      'CORRUPTION',
+      `raft log damaged: ${path} at offset ${offset}: the checkpoint of range ${log.rangeId} cannot be read ` +
+        `(${error.message}). Keep a copy of the directory, then give the node an empty data directory and let its ` +
+        'ranges be rebuilt from their other replicas.',
+      { cause: error, details: { path, offset } },
+    );
+  }
 }

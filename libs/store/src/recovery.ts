@@ -2,7 +2,7 @@ import { logIndex, type RangeId } from '@cairn/base';
 import { EntryKind } from '@cairn/raft';
 import type { RangeLog } from '@cairn/raft-log';
 
-import { decodeCheckpointState, type CheckpointState } from './checkpoint-state.js';
+import { checkpointFrom, decodeCheckpointState, type CheckpointState } from './checkpoint-state.js';
 import type { StateMachine } from './state-machine.js';
 import { Tombstones } from './tombstones.js';
 
@@ -28,7 +28,7 @@ export function recoveredReplicas(
     if (Tombstones.isPlace(rangeId)) continue;
     const log = rangeLog(rangeId);
     if (log.checkpoint === undefined) continue;
-    found.push({ rangeId, log, state: decodeCheckpointState(log.checkpoint.state) });
+    found.push({ rangeId, log, state: checkpointFrom(log, decodeCheckpointState) });
   }
   return found;
 }

@@ -58,3 +58,24 @@ it('keeps old replicas away for ever and lets newer ones come', async () => {
   expect(third.tombstones.isGone(rangeId(8), replicaId(3))).toBe(false);
   expect(recoveredReplicas(third.log.rangeIds(), (id) => third.log.range(id))).toEqual([]);
 });
+
+it('names the file and the place of one that cannot be read', async () => {
+  const opened = await open();
+  opened.log.range(rangeId(RANGE + 2 ** 47)).setCheckpoint({
+    index: logIndex(0),
+    term: term(0),
+    state: Buffer.of(1, 0),
+  });
+  await opened.log.sync();
+  const again = await open();
+  let failure: unknown;
+  try {
+    again.tombstones.recover();
+  } catch (error) {
+    failure = error;
+  }
+  expect(failure).toMatchObject({
+    code: 'CORRUPTION',
+    details: { path: '/log/segment-0000000001.log', offset: expect.any(Number) as unknown },
+  });
+});

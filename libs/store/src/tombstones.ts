@@ -2,6 +2,7 @@ import { CairnError, type LogIndex, type RangeId, type ReplicaId, type Term } fr
 import { ByteReader, ByteWriter } from '@cairn/codec';
 import type { RaftLog } from '@cairn/raft-log';
 
+import { checkpointFrom } from './checkpoint-state.js';
 import type { EngineSpan } from './state-machine.js';
 
 /**
@@ -40,10 +41,10 @@ export class Tombstones {
     const unfinished: UnfinishedRemoval[] = [];
     for (const place of this.#log.rangeIds()) {
       if (!Tombstones.isPlace(place)) continue;
-      const { checkpoint } = this.#log.range(place);
-      if (checkpoint === undefined) continue;
+      const range = this.#log.range(place);
+      if (range.checkpoint === undefined) continue;
       const rangeId = (place - TOMBSTONE_PLACES) as RangeId;
-      const { nextReplicaId, spans, isFinished } = decode(checkpoint.state);
+      const { nextReplicaId, spans, isFinished } = checkpointFrom(range, decode);
       this.#nextIds.set(rangeId, nextReplicaId);
       if (!isFinished) unfinished.push({ rangeId, spans });
     }

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { checkCommon, commonFields } from './common-config.js';
 import type { ConfigDefinition } from './definition.js';
-import { integerField, nodeNameField, optionalAddressField, peerListField } from './fields.js';
+import { integerField, nodeNameField, optionalAddressField, peerListField, textField } from './fields.js';
 import { storageFields } from './storage-config.js';
 import { checkTiming, timingFields } from './timing-config.js';
 
@@ -20,6 +20,12 @@ export const metadataConfigSchema = z.object({
   }),
   advertise: optionalAddressField({
     description: 'Address that others are told to reach this member at. Empty = the one in peers.',
+  }),
+  acceptNewDirectoryOf: textField({
+    description:
+      'Name of a member whose data directory is lost for good: this one takes the next directory that comes under ' +
+      'that name for it, once. Only to be set on all other members, see docs/operations.md. Empty = none.',
+    default: '',
   }),
   expectedStores: integerField({
     description:

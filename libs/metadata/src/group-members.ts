@@ -61,6 +61,10 @@ export interface MemberGateOptions {
   /** `groupText` of this member's group. */
   readonly group: string;
   readonly logger: Logger;
+  /** The member whose directory was lost for good, as the operator says; empty = none. */
+  readonly newDirectoryOf: string;
+  /** This member follows or leads, and reaches all others but the one named: nothing that is committed is missing. */
+  isSettledWithout(name: string): boolean;
 }
 
 /**
@@ -74,6 +78,7 @@ export class MemberGate {
   /** Sessions of members that are open, with the process behind each. */
   readonly #open = new Map<Session, { readonly name: string; readonly process: string }>();
   #saving: Promise<void> = Promise.resolve();
+  #hasAcceptedNew = false;
 
   constructor(options: MemberGateOptions) {
     this.#options = options;
@@ -138,11 +143,16 @@ export class MemberGate {
 
   #checkDirectory(known: KnownMember, life: HelloLife): void {
     const { name } = known;
+    if (known.incarnation !== life.incarnation && this.#acceptsNew(name)) {
+      this.#acceptNew(known, life);
+      return;
+    }
     if (known.incarnation !== life.incarnation) {
       throw new CairnError(
         'NAME_TAKEN',
         `${name} formed this group with another data directory: what it voted for is in there. ` +
-          'Start it with that directory',
+          'Start it with that directory; if that is lost for good, see "A member that lost its directory" in ' +
+          'docs/operations.md',
       );
     }
     if (life.boots > known.boots || (life.boots === known.boots && life.process === known.process)) return;
@@ -151,6 +161,27 @@ export class MemberGate {
       `${name} was started from an older copy of its data directory (start ${life.boots}, known is start ` +
         `${known.boots}): what it voted for since is missing. Start it with the newest directory`,
     );
+  }
+
+  /** @throws CairnError UNAVAILABLE while it would not be safe. */
+  #acceptsNew(name: string): boolean {
+    if (name !== this.#options.newDirectoryOf || this.#hasAcceptedNew) return false;
+    if (this.#options.isSettledWithout(name)) return true;
+    throw new CairnError(
+      'UNAVAILABLE',
+      `${this.#identity.name} takes the new directory of ${name} when there is a leader and all other members are ` +
+        'connected: only then nothing hangs on what the old one held',
+      { retryAfterMs: 500 },
+    );
+  }
+
+  #acceptNew(known: KnownMember, { incarnation, boots, process }: HelloLife): void {
+    this.#hasAcceptedNew = true;
+    this.#options.logger.warn('new directory of a member accepted', { member: known.name, incarnation });
+    const members = this.#identity.members.map((member) =>
+      member === known ? { ...member, incarnation, boots, process } : member,
+    );
+    this.#save({ ...this.#identity, members });
   }
 
   /** A session of a member that was checked is open. */

@@ -112,6 +112,7 @@ class Member {
   /** Undefined until the group is formed and the store is open. */
   #owner: SessionOwner | undefined;
   #node: MetadataNode | undefined;
+  #hasLeader: () => boolean = () => false;
 
   constructor(ports: MemberPorts, context: MemberContext, identity: NodeIdentity) {
     const { peers, name, dataDirectory } = context.config;
@@ -139,6 +140,8 @@ class Member {
       identity,
       group: groupText(this.#members),
       logger: context.logger,
+      newDirectoryOf: context.config.acceptNewDirectoryOf,
+      isSettledWithout: (lost) => this.#hasLeader() && this.#away().every((member) => member.name === lost),
     });
   }
 
@@ -217,6 +220,7 @@ class Member {
     await store.createReplica(groupDescriptor(this.#members));
     const group = store.group(METADATA_RANGE);
     assert(group !== undefined, 'the group was just created');
+    this.#hasLeader = () => group.leaderReplicaId !== 0;
     const server = createRpcServer({ clock, logger });
     const node = createMetadataNode({
       machine,
@@ -242,7 +246,7 @@ class Member {
       address: listener.address,
       store,
       node,
-      readiness: () => (group.leaderReplicaId === 0 ? [`the group has no leader${this.#unreachable()}`] : []),
+      readiness: () => (!this.#hasLeader() ? [`the group has no leader${this.#unreachable()}`] : []),
       close: async () => {
         this.#clockTimer?.cancel();
         node.stop();
@@ -291,11 +295,16 @@ class Member {
     return false;
   }
 
-  /** Members that are not connected, for people who wait for a leader. */
-  #unreachable(): string {
-    const away = this.#members.filter(
+  /** Members that are not connected. */
+  #away(): MetadataMember[] {
+    return this.#members.filter(
       (member) => member !== this.#self && (this.#reachable.get(member.storeId) ?? 0) === 0,
     );
+  }
+
+  /** The same for people who wait for a leader. */
+  #unreachable(): string {
+    const away = this.#away();
     if (away.length === 0) return '';
     return `; not connected: ${away.map(({ name, address }) => `${name} at ${address}`).join(', ')}`;
   }

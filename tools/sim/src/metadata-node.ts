@@ -18,6 +18,8 @@ export class SimMetadataNode extends SimNode {
   readonly #self: MetadataMember;
   /** What `--peers` of the next start says: in another order than before, or wrong. */
   peers: readonly Pick<MetadataMember, 'name' | 'address'>[];
+  /** Of the next start: whose lost directory this member takes a new one for. */
+  acceptNewDirectoryOf = '';
   #member: RunningMember | undefined;
 
   constructor(self: MetadataMember, world: SimWorld, options: SimMetadataOptions) {
@@ -49,6 +51,7 @@ export class SimMetadataNode extends SimNode {
       ...['--data-directory', '/data'],
       ...['--peers', this.peers.map(({ name, address }) => `${name}=${address}`).join()],
       ...['--expected-stores', String(expectedStores)],
+      ...(this.acceptNewDirectoryOf === '' ? [] : ['--accept-new-directory-of', this.acceptNewDirectoryOf]),
     ];
     const { values } = loadConfig({ ...metadataConfig, argv, env: {} });
     this.#member = await openMember(ports, {

@@ -39,6 +39,7 @@ import { StoreSafePoint } from '../kv/store-safe-point.js';
 import { StoreTimestamps } from '../kv/store-timestamps.js';
 import { CatchUp } from './catch-up.js';
 import { DEFAULT_GARBAGE_LIMITS, GarbageCollection } from './garbage-collection.js';
+import { LostReplicas } from './lost-replicas.js';
 import type { MetadataAccess } from './metadata-access.js';
 import { RangeReports } from './range-reports.js';
 import { RangeRounds } from './range-rounds.js';
@@ -124,6 +125,7 @@ export class ShardNode {
   #links: SessionLinks | undefined;
   #splitter: RangeSplitter | undefined;
   readonly #mover: ReplicaMover;
+  readonly #lostReplicas: LostReplicas;
   #garbage: GarbageCollection | undefined;
   readonly #reports = new RangeReports();
   #rounds: RangeRounds<KvMachine> | undefined;
@@ -159,6 +161,12 @@ export class ShardNode {
     this.#rpc = createRpcServer({ clock: options.clock, logger: options.logger });
     this.#metadata = options.metadata(() => this.#hello('rpc'));
     this.#mover = new ReplicaMover({ metadata: this.#metadata, store: () => this.store });
+    this.#lostReplicas = new LostReplicas({
+      clock: options.clock,
+      logger: options.logger,
+      stores: () => this.#stores,
+      change: (rangeId, confVersion, change) => this.#mover.change(rangeId, confVersion, change),
+    });
   }
 
   get address(): string {
@@ -468,6 +476,7 @@ export class ShardNode {
         if (this.#settings !== undefined) {
           this.#splitter?.poll(this.#looked);
           this.#garbage?.poll(this.#looked);
+          this.#lostReplicas.poll(this.#looked);
         }
         this.#looked = [];
         this.#scheduleBeat(this.#reports.hasChanges ? CHANGE_DELAY_MS * 5 : HEARTBEAT_INTERVAL_MS);

@@ -1,7 +1,7 @@
 import { logIndex, rangeId, replicaId, storeId, term, type LogIndex, type StoreId } from '@cairn/base';
 import { describe, expect, it } from '@jest/globals';
 import { noopLogger, type Clock, type Rng } from '@cairn/ports';
-import { decodeStoreHeartbeat, type StoreHeartbeat } from '@cairn/wire';
+import { decodeStoreHeartbeat, encodeStoreHeartbeat, type StoreHeartbeat } from '@cairn/wire';
 
 import type { Replica } from './replica.js';
 import { DEFAULT_STORE_CONFIG } from './store-config.js';
@@ -162,6 +162,24 @@ describe('heartbeats between two stores', () => {
     expect(pair.sent).toEqual([]);
     pair.tick();
     expect(pair.sent.flatMap(({ commits }) => commits)).toHaveLength(1);
+  });
+
+  it('count an answer only for the member that lives on the store it comes from', () => {
+    const pair = new Pair();
+    pair.isMemberMute = true;
+    pair.leaderStore.lead(pair.leader);
+    for (let ticks = 0; ticks < 3; ticks += 1) pair.tick();
+    // The member's store was there once, so it is asked.
+    const beat = { generation: 1, sentAtMs: 1, echoSentAtMs: pair.nowMs, ended: [], released: [], asks: [] };
+    pair.leaderStore.receive(MEMBER_STORE, encodeStoreHeartbeat({ ...beat, answers: [], commits: [] }));
+    pair.tick();
+    const ask = pair.sent.flatMap(({ asks }) => asks).at(-1);
+    if (ask === undefined) throw new Error('nobody was asked');
+    const yes = encodeStoreHeartbeat({ ...beat, answers: [{ ...ask, isVouching: true }], commits: [] });
+    pair.leaderStore.receive(storeId(3), yes);
+    expect(pair.cores.isVouched).toBe(false);
+    pair.leaderStore.receive(MEMBER_STORE, yes);
+    expect(pair.cores.isVouched).toBe(true);
   });
 
   it('tell that a leadership ended also to a store that was let go of before', () => {

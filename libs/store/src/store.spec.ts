@@ -67,6 +67,25 @@ describe('what a store is told to create', () => {
   });
 });
 
+describe('a split', () => {
+  it('bears its child also where a message has invented a replica of it', async () => {
+    const rig = await StoresRig.open(3);
+    rig.hasSnapshots = false;
+    await rig.create(3, { endKey: 'm' });
+    const child = rangeId(50);
+    rig.send(1, 3, heartbeatTo(replicaId(999)), {
+      hint: { startKey: Buffer.from('z'), confVersion: 9 },
+      range: child,
+    });
+    await rig.run(50);
+    expect(rig.at(3).store.replica(child)?.replicaId).toBe(999);
+    const ids = [{ rangeId: child, replicaIds: [501, 502, 503].map(replicaId) }];
+    await rig.scheduler.settle(rig.at(1).store.splitRange(rangeId(1), 1, [Buffer.from('c')], ids));
+    await rig.run(2_000);
+    expect(rig.at(3).store.replica(child)).toMatchObject({ replicaId: 503, staleRefusal: undefined });
+  });
+});
+
 describe('a lease', () => {
   it('does not outlive a suspension of the machine, in which the monotonic clock stands still', async () => {
     const rig = await StoresRig.open(3);

@@ -592,7 +592,8 @@ export class Store {
     if (this.#removal.isGone(child, replicaId)) return false;
     const existing = this.#replicas.get(child);
     if (existing === undefined) return true;
-    if (!existing.canGiveWay || existing.replicaId > replicaId) return false;
+    // Whatever id a message gave it: that this one is born here is in the range's log.
+    if (!existing.canGiveWay) return false;
     this.#forgetEmpty(existing);
     return true;
   }

@@ -63,6 +63,10 @@ export class RowsMachine implements StateMachine {
     return [];
   }
 
+  split(_left: RangeDescriptor, children: readonly RangeDescriptor[]): StateMachine[] {
+    return children.map(() => new RowsMachine());
+  }
+
   volatileState(): Uint8Array {
     return Buffer.alloc(0);
   }
@@ -84,6 +88,13 @@ export interface RigStore {
   /** Sessions of other stores to this one, and what those were closed with that did not behave. */
   readonly sources: Map<StoreId, InboundSource>;
   readonly refusals: CairnError[];
+}
+
+interface CreateOptions {
+  /** Members that are told; the others find out. */
+  readonly createdAt?: number;
+  readonly range?: RangeId;
+  readonly endKey?: string;
 }
 
 interface SendOptions {
@@ -178,12 +189,12 @@ export class StoresRig {
    */
   async create(
     members = this.stores.length,
-    { createdAt = members, range = rangeId(1) }: { createdAt?: number; range?: RangeId } = {},
+    { createdAt = members, range = rangeId(1), endKey = '' }: CreateOptions = {},
   ): Promise<RangeDescriptor> {
     const descriptor: RangeDescriptor = {
       rangeId: range,
       startKey: Buffer.alloc(0),
-      endKey: Buffer.alloc(0),
+      endKey: Buffer.from(endKey),
       epoch: { version: 1, confVersion: 1 },
       replicas: this.stores.slice(0, members).map(({ id }) => ({
         replicaId: replicaId(range * 10 + id),

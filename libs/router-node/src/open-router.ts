@@ -46,8 +46,13 @@ import { createKvService, type KvDoors, type KvHandlers } from './doors/kv-servi
  * than refusing it, and the rest is left for unary calls and scans.
  */
 const STREAMED_OPS_SHARE = 1 / 16;
-/** Pages of scans may have this part of the places at a shard node, should they all go to one. */
-const SCAN_PLACES_SHARE = 1 / 16;
+/**
+ * Pages of scans may have this part of the places at a shard node, should they all go to one: a page is the
+ * work of hundreds of reads, and whoever comes next waits behind all that are there. A few keep a router busy.
+ */
+const SCAN_PLACES_SHARE = 1 / 128;
+/** Pages take this part of what operations may take, and as much again on their way to the client. */
+const SCAN_BYTES_SHARE = 1 / 2;
 
 export const SERVER_VERSION = '0.1.0';
 const JOIN_RETRY_MS = 300;
@@ -157,7 +162,7 @@ class RouterNode implements RunningRouter {
           streamedOpsMax: Math.ceil(config.outstandingOpsMax * STREAMED_OPS_SHARE),
           openOpsMax: config.outstandingOpsMax,
           openBytesMax: config.outstandingBytesMax,
-          scanBytesMax: config.outstandingBytesMax,
+          scanBytesMax: config.outstandingBytesMax * SCAN_BYTES_SHARE,
         },
         scanPagesMax: Math.ceil(config.outstandingOpsPerStoreMax * SCAN_PLACES_SHARE),
         freshTimestamp: () => this.#metadata.timestamp(),

@@ -8,7 +8,9 @@ import type { Session } from './session-types.js';
 export interface AcceptLimits {
   /** Connections that were accepted and are open, in all. Default 4,096. */
   readonly connectionsMax: number;
-  /** Of them, those that have not shaken hands … Default 512. */
+  /** Of them, those of one host. Default 1,024. */
+  readonly connectionsPerHostMax: number;
+  /** Those that have not shaken hands … Default 512. */
   readonly unshakenMax: number;
   /** … and of these, those of one host. Default 256. */
   readonly unshakenPerHostMax: number;
@@ -16,9 +18,16 @@ export interface AcceptLimits {
 
 export const DEFAULT_ACCEPT_LIMITS: AcceptLimits = {
   connectionsMax: 4_096,
+  connectionsPerHostMax: 1_024,
   unshakenMax: 512,
   unshakenPerHostMax: 256,
 };
+
+/** Connections of one host. */
+interface HostCounts {
+  readonly open: number;
+  readonly unshaken: number;
+}
 
 export interface SessionAcceptorOptions {
   readonly clock: Clock;
@@ -36,8 +45,8 @@ export class SessionAcceptor {
   readonly #options: SessionAcceptorOptions;
   readonly #limits: AcceptLimits;
   readonly #sessions = new Set<Session>();
-  /** Connections without a handshake, by host. */
-  readonly #unshakenOf = new Map<string, number>();
+  /** By host; only of those that have connections. */
+  readonly #hosts = new Map<string, HostCounts>();
   #unshaken = 0;
   readonly #refused: Counter;
   readonly #neverShaken: Counter;
@@ -96,17 +105,19 @@ export class SessionAcceptor {
       connection.close();
       return;
     }
-    this.#countUnshaken(host, 1);
+    this.#count(host, { open: 1, unshaken: 1 });
     const { clock, logger } = this.#options;
     this.#sessions.add(acceptSession(connection, { ...options, clock, logger, watcher: this.#watch(host) }));
   }
 
   #refusalOf(host: string): string | undefined {
-    const { connectionsMax, unshakenMax, unshakenPerHostMax } = this.#limits;
+    const { connectionsMax, connectionsPerHostMax, unshakenMax, unshakenPerHostMax } = this.#limits;
+    const ofHost = this.#hosts.get(host);
     if (this.#sessions.size >= connectionsMax) return 'connections';
     if (this.#unshaken >= unshakenMax) return 'without-handshake';
-    if ((this.#unshakenOf.get(host) ?? 0) >= unshakenPerHostMax) return 'without-handshake-of-host';
-    return undefined;
+    if (ofHost === undefined) return undefined;
+    if (ofHost.open >= connectionsPerHostMax) return 'connections-of-host';
+    return ofHost.unshaken >= unshakenPerHostMax ? 'without-handshake-of-host' : undefined;
   }
 
   #watch(host: string): SessionWatcher {
@@ -114,12 +125,12 @@ export class SessionAcceptor {
     return {
       onShaken: () => {
         isShaken = true;
-        this.#countUnshaken(host, -1);
+        this.#count(host, { open: 0, unshaken: -1 });
       },
       onEnd: (session, error) => {
         this.#sessions.delete(session);
+        this.#count(host, { open: -1, unshaken: isShaken ? 0 : -1 });
         if (isShaken) return;
-        this.#countUnshaken(host, -1);
         this.#neverShaken.add(1);
         this.#silences.write({ peer: session.remoteAddress, reason: messageOf(error) });
       },
@@ -133,11 +144,13 @@ export class SessionAcceptor {
     };
   }
 
-  #countUnshaken(host: string, change: 1 | -1): void {
-    this.#unshaken += change;
-    const count = (this.#unshakenOf.get(host) ?? 0) + change;
-    if (count === 0) this.#unshakenOf.delete(host);
-    else this.#unshakenOf.set(host, count);
+  #count(host: string, change: HostCounts): void {
+    const known = this.#hosts.get(host);
+    const open = (known?.open ?? 0) + change.open;
+    const unshaken = (known?.unshaken ?? 0) + change.unshaken;
+    this.#unshaken += change.unshaken;
+    if (open === 0) this.#hosts.delete(host);
+    else this.#hosts.set(host, { open, unshaken });
   }
 }
 

@@ -210,6 +210,16 @@ describe('the acceptor', () => {
     expect(node.connect('10.0.0.2:1').isClosed).toBe(false);
   });
 
+  it('gives one host only a part of all places, and takes more of it when some left', () => {
+    const node = new Node({ connectionsPerHostMax: 2 });
+    const first = node.shaken('10.0.0.1:1');
+    node.shaken('10.0.0.1:2');
+    expect(node.shaken('10.0.0.1:3').isClosed).toBe(true);
+    expect(node.shaken('10.0.0.2:1').isClosed).toBe(false);
+    first.end(new Error('gone'));
+    expect(node.shaken('10.0.0.1:4').isClosed).toBe(false);
+  });
+
   it('writes a few lines about 5,000 garbage frames, and counts them all', () => {
     const node = new Node();
     for (let at = 0; at < 5_000; at += 1) {

@@ -1,4 +1,4 @@
-import { assert, CairnError, InvariantError, messageOf } from '@cairn/base';
+import { assert, BoundedBytes, CairnError, InvariantError, messageOf } from '@cairn/base';
 import {
   FRAME_BYTES_MAX,
   type Clock,
@@ -87,7 +87,11 @@ class FramedSession implements Session {
   #handlers: SessionHandlers | undefined;
   #remote: Hello | undefined;
   #waiting: Uint8Array[][] = [];
-  #waitingBytes = 0;
+  /** Frames that wait for the handshake. */
+  readonly #waitingBytes = new BoundedBytes({
+    name: 'frames before the handshake',
+    limit: WAITING_BYTES_MAX,
+  });
   readonly #clock: Clock;
   #pingTimer: Timer | undefined;
   #hasHeard = false;
@@ -145,7 +149,7 @@ class FramedSession implements Session {
     return this.#state === 'closed';
   }
   get queuedBytes(): number {
-    return this.#waitingBytes + this.#connection.queuedBytes;
+    return this.#waitingBytes.used + this.#connection.queuedBytes;
   }
 
   setHandlers(handlers: SessionHandlers): void {
@@ -157,13 +161,14 @@ class FramedSession implements Session {
     const frame: Uint8Array[] = [frameHead(type, parts)];
     for (const part of parts) frame.push(part);
     if (this.#state === 'ready') return this.#sendFrame(frame);
-    for (const part of frame) this.#waitingBytes += part.length;
+    let bytes = 0;
+    for (const part of frame) bytes += part.length;
+    if (!this.#waitingBytes.tryTake(bytes)) {
+      this.#closeWith(this.#waitingBytes.refusal(bytes));
+      return false;
+    }
     this.#waiting.push(frame);
-    if (this.#waitingBytes <= WAITING_BYTES_MAX) return true;
-    this.#closeWith(
-      new CairnError('RESOURCE_EXHAUSTED', `${this.#waitingBytes} bytes wait for ${this.remoteAddress}`),
-    );
-    return false;
+    return true;
   }
 
   sendHandshake(type: FrameType, body: Buffer): void {
@@ -238,7 +243,7 @@ class FramedSession implements Session {
     this.#connection.limitFrames(FRAME_BYTES_MAX);
     const waiting = this.#waiting;
     this.#waiting = [];
-    this.#waitingBytes = 0;
+    this.#waitingBytes.clear();
     this.#watcher?.onShaken(this);
     for (const frame of waiting) this.#sendFrame(frame);
   }
@@ -295,7 +300,7 @@ class FramedSession implements Session {
     this.#handshakeTimer?.cancel();
     this.#pingTimer?.cancel();
     this.#waiting = [];
-    this.#waitingBytes = 0;
+    this.#waitingBytes.clear();
     this.#handlers?.onClose(error);
     this.#watcher?.onEnd(this, error);
   }

@@ -9,6 +9,8 @@ export interface KvLimits {
    * RESOURCE_EXHAUSTED. Default 64 MiB.
    */
   readonly answerBytesMax: number;
+  /** Likewise for all connections together. Default 512 MiB. */
+  readonly allAnswerBytesMax: number;
   /** Payload bytes after which a turn closes one log entry and begins the next. Default 512 KiB. */
   readonly entryBytesMax: number;
   /** Scan pages and range deletions that read the engine at once. Default 32. */
@@ -25,6 +27,7 @@ export const DEFAULT_KV_LIMITS: KvLimits = {
   callsMax: 65_536,
   callBytesMax: 64 * 1024 * 1024,
   answerBytesMax: 64 * 1024 * 1024,
+  allAnswerBytesMax: 512 * 1024 * 1024,
   entryBytesMax: 512 * 1024,
   scansMax: 32,
   waitingScansMax: 1_024,

@@ -276,6 +276,21 @@ describe('the key-value door', () => {
     expect(door.codes.at(-1)).toBeUndefined();
   });
 
+  it('refuses large answers that pile up for all connections together', async () => {
+    const door = await ServiceRig.open({ allAnswerBytesMax: 4 * MIB });
+    const others = [new FakeSession(), new FakeSession()];
+    for (const other of others) {
+      door.service.accept(other);
+      other.queuedBytes = 2 * MIB;
+    }
+    door.session.queuedBytes = 1;
+    door.door.send(answer(1, MIB));
+    others.forEach((other) => (other.queuedBytes = 0));
+    door.door.send(answer(2, MIB));
+    await door.run();
+    expect(door.codes).toEqual(['RESOURCE_EXHAUSTED', undefined]);
+  });
+
   it('says when it has no replica of the range', async () => {
     const door = await ServiceRig.open();
     door.send({ ...put('a', '1'), rangeId: rangeId(4711) });

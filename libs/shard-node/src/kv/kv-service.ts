@@ -99,12 +99,7 @@ export class KvService {
 
   /** A router connected for requests. Frames and the close of the session go to what is returned. */
   accept(session: Session): KvSession {
-    const accepted: KvSession = new KvSession(session, this.#parts, {
-      dispatch: (call) => {
-        this.#dispatch(accepted, call);
-      },
-      released: this.#released,
-    });
+    const accepted = new KvSession(session, this.#parts, this.#door);
     this.#sessions.add(accepted);
     return accepted;
   }
@@ -169,42 +164,50 @@ export class KvService {
     );
   }
 
-  /** The session's call is answered: its place is free. */
-  readonly #released = (bytes: number): void => {
-    this.#open.give(bytes);
+  readonly #door: SessionDoor = {
+    dispatch: (session, call) => {
+      this.#dispatch(session, call);
+    },
+    released: (bytes) => {
+      this.#open.give(bytes);
+    },
+    waitingBytes: () => {
+      let bytes = 0;
+      for (const session of this.#sessions) bytes += session.waitingBytes;
+      return bytes;
+    },
   };
+}
+
+/** What its sessions need of the service. */
+interface SessionDoor {
+  dispatch(session: KvSession, call: KvCall): void;
+  /** A call is answered: its place is free. */
+  released(bytes: number): void;
+  /** Bytes of answers that wait in all sessions. */
+  waitingBytes(): number;
 }
 
 /** One router's connection: its open calls, and the answers of the turn. */
 export class KvSession implements ResponseSink {
   readonly #session: Session;
   readonly #parts: KvServiceParts;
-  readonly #dispatch: (call: KvCall) => void;
-  readonly #released: (bytes: number) => void;
+  readonly #door: SessionDoor;
   /** What it holds of the node's places. Its limit is what is free at the node. */
   readonly open = new BoundedBytes({ name: 'requests under way of one connection', limit: Infinity });
   readonly #calls = new IdTable<KvCall>();
   readonly #encoder = new KvResponseEncoder();
   #isFlushing = false;
 
-  constructor(
-    session: Session,
-    parts: KvServiceParts,
-    door: { dispatch(call: KvCall): void; released(bytes: number): void },
-  ) {
+  constructor(session: Session, parts: KvServiceParts, door: SessionDoor) {
     this.#session = session;
     this.#parts = parts;
-    this.#dispatch = (call) => {
-      door.dispatch(call);
-    };
-    this.#released = (bytes) => {
-      door.released(bytes);
-    };
+    this.#door = door;
   }
 
   readonly callDone = (call: KvCall): void => {
     this.open.give(call.countedBytes);
-    this.#released(call.countedBytes);
+    this.#door.released(call.countedBytes);
   };
 
   /** A frame from the router. Throws CORRUPTION for a garbled one, which closes this session only. */
@@ -220,7 +223,7 @@ export class KvSession implements ResponseSink {
   #begin(request: KvRequest, nowMs: number): void {
     const call = new KvCall(request, this, nowMs + Math.min(request.timeoutMs, TIMEOUT_MS_MAX));
     this.#calls.set(request.sequence, call);
-    this.#dispatch(call);
+    this.#door.dispatch(this, call);
   }
 
   #cancel(sequence: number): void {
@@ -253,14 +256,22 @@ export class KvSession implements ResponseSink {
   #sendable(response: KvResponse): KvResponse {
     const bytes = payloadBytesOf(response);
     if (bytes > MESSAGE_BYTES_MAX) return refusalOf(response, tooLong('the answer', bytes));
-    const waiting = this.#session.queuedBytes + this.#encoder.bytes;
-    if (waiting === 0 || waiting + bytes <= this.#parts.limits.answerBytesMax) return response;
+    const waiting = this.waitingBytes;
+    const { allAnswerBytesMax, answerBytesMax } = this.#parts.limits;
+    const isWithin =
+      waiting + bytes <= answerBytesMax && this.#door.waitingBytes() + bytes <= allAnswerBytesMax;
+    if (waiting === 0 || isWithin) return response;
     return refusalOf(
       response,
       new CairnError('RESOURCE_EXHAUSTED', `${waiting} bytes of answers wait for this connection`, {
         retryAfterMs: ANSWERS_RETRY_MS,
       }),
     );
+  }
+
+  /** Bytes of answers that its other side has not taken. */
+  get waitingBytes(): number {
+    return this.#session.queuedBytes + this.#encoder.bytes;
   }
 
   #flush(): void {

@@ -80,5 +80,7 @@ async function callOnce<Request, Response>(
 }
 
 function cancelled(signal: AbortSignal | undefined): CairnError {
+  // The client was closed.
+  if (CairnError.is(signal?.reason) && signal.reason.code === 'CANCELLED') return signal.reason;
   return new CairnError('CANCELLED', 'cancelled by the caller', { cause: signal?.reason });
 }

@@ -29,6 +29,7 @@ import {
   type WriteReceipt,
 } from './options.js';
 import type { RouterConnector, UnaryMethod } from './router-link.js';
+import { closedError } from './router-pool.js';
 import { Scan, scanPages } from './scan.js';
 import { TypedView, type ViewCodecs } from './typed-view.js';
 import { forEachWindowed } from './windowed.js';
@@ -71,6 +72,8 @@ export class CairnClient {
   readonly #keepAlive: KeepAlive;
   readonly #dispatcher: Dispatcher;
   readonly #scanBudget: RetryBudget;
+  readonly #scans = { count: 0 };
+  readonly #closing = new AbortController();
 
   /** Use `connect`. */
   constructor(options: ClientOptions) {
@@ -201,21 +204,33 @@ export class CairnClient {
     options: CallOptions = {},
   ): Promise<WriteOutcome[]> {
     const outcomes = new Array<WriteOutcome>(inputs.length);
-    await forEachWindowed(
-      inputs.length,
-      Math.min(MANY_WINDOW, this.#limits.outstandingMax),
-      async (index) => {
-        const input = inputs[index];
-        try {
-          if (input === undefined) throw invalidArgument('operations', 'operations must not have holes');
-          outcomes[index] = await this.#writeOne(input, options);
-        } catch (error) {
-          if (!CairnError.is(error)) throw error;
-          outcomes[index] = { kind: 'error', error };
-        }
-      },
-    );
+    await forEachWindowed(inputs.length, this.#writeWindow(inputs), async (index) => {
+      const input = inputs[index];
+      try {
+        if (input === undefined) throw invalidArgument('operations', 'operations must not have holes');
+        outcomes[index] = await this.#writeOne(input, options);
+      } catch (error) {
+        if (!CairnError.is(error)) throw error;
+        outcomes[index] = { kind: 'error', error };
+      }
+    });
     return outcomes;
+  }
+
+  /** As many writes at a time as half of what may be open holds, were all as large as the largest. */
+  #writeWindow(inputs: readonly WriteOperationInput[]): number {
+    let largest = 1;
+    for (const input of inputs as readonly (WriteOperationInput | undefined)[]) {
+      if (input === undefined) continue;
+      const value =
+        'put' in input ? input.put.value : 'compareAndSet' in input ? input.compareAndSet.value : undefined;
+      // A character of text has at most three bytes.
+      const bytes = typeof value === 'string' ? 3 * value.length : (value?.length ?? 0);
+      if (bytes > largest) largest = bytes;
+    }
+    const { outstandingMax, outstandingBytesMax } = this.#limits;
+    const byBytes = Math.max(1, Math.floor(outstandingBytesMax / 2 / largest));
+    return Math.min(MANY_WINDOW, outstandingMax, byBytes);
   }
 
   async #writeOne(input: WriteOperationInput, options: CallOptions): Promise<WriteOutcome> {
@@ -256,7 +271,8 @@ export class CairnClient {
         keepAlive: this.#keepAlive,
         budget: this.#scanBudget,
         timeoutMs,
-        signal: options.signal,
+        signal: this.#untilClosed(options.signal),
+        open: this.#scans,
       };
       return scanPages(context, { ...request });
     });
@@ -334,6 +350,7 @@ export class CairnClient {
    * Idempotent.
    */
   close(): void {
+    this.#closing.abort(closedError());
     this.#dispatcher.close();
   }
 
@@ -352,6 +369,11 @@ export class CairnClient {
     }
   }
 
+  /** Scans and administrative calls end with the client, not at their deadlines. */
+  #untilClosed(signal: AbortSignal | undefined): AbortSignal {
+    return signal === undefined ? this.#closing.signal : AbortSignal.any([signal, this.#closing.signal]);
+  }
+
   #timeoutOf(options: CallOptions): number {
     return options.timeoutMs === undefined ? this.#limits.timeoutMs : checkTimeout(options.timeoutMs);
   }
@@ -368,7 +390,7 @@ export class CairnClient {
       keepAlive: this.#keepAlive,
       timeoutMs: this.#timeoutOf(options),
     };
-    return callAdmin(context, method, request, options);
+    return callAdmin(context, method, request, { ...options, signal: this.#untilClosed(options.signal) });
   }
 }
 

@@ -231,7 +231,90 @@ describe('refusals', () => {
   });
 });
 
+describe('a router that hangs', () => {
+  test('is left for another when call after call ran out of time and it said nothing', async () => {
+    const client = await ready();
+    const first = connector.link;
+    const gets = [600, 1_100, 1_200].map((timeoutMs) => watch(client.get('k', { timeoutMs })));
+    const put = watch(client.put('k', 'v'));
+    await clock.advance(1_150);
+    expect(first.isClosed).toBe(false);
+    await clock.advance(100);
+    expect([first.isClosed, gets.map(({ error }) => error?.code)]).toEqual([
+      true,
+      ['DEADLINE_EXCEEDED', 'DEADLINE_EXCEEDED', 'DEADLINE_EXCEEDED'],
+    ]);
+    expect(connector.link.endpoint).not.toBe(first.endpoint);
+    connector.link.hello();
+    await clock.advance(0);
+    expect(requestIdAt(0)).toMatchObject({ retry: true });
+    connector.link.answer(putAnswer(connector.link.operations[0]?.call ?? 0));
+    await clock.advance(0);
+    expect(put.error).toBeUndefined();
+    expect(client.stats().routersGivenUp).toBe(1);
+  });
+
+  test('is not given up while it answers anything, nor for short deadlines', async () => {
+    const client = await ready();
+    const first = connector.link;
+    for (let round = 0; round < 20; round += 1) {
+      void watch(client.get('k', { timeoutMs: 150 }));
+      const answered = watch(client.put('k', 'v'));
+      await clock.advance(0);
+      first.answer(
+        putAnswer(first.operations.findLast(({ operation }) => operation?.$case === 'put')?.call ?? 0),
+      );
+      await clock.advance(200);
+      expect(answered.settled).toBe(1);
+    }
+    for (let round = 0; round < 5; round += 1) void watch(client.get('k', { timeoutMs: 20 }));
+    await clock.advance(500);
+    expect([connector.links.length, first.isClosed]).toEqual([1, false]);
+  });
+});
+
 describe('bounds', () => {
+  test('bytes of open calls are bounded too; a call that is alone may be larger', async () => {
+    const client = await ready({ outstandingBytesMax: 1_000 });
+    const large = watch(client.put('k', Buffer.alloc(1_024)));
+    const second = watch(client.put('k', 'v'));
+    await clock.advance(0);
+    expect(second.error).toMatchObject({ code: 'RESOURCE_EXHAUSTED', details: { local: true } });
+    connector.link.answer(putAnswer(connector.link.operations[0]?.call ?? 0));
+    await clock.advance(0);
+    expect(large.settled).toBe(1);
+    const few = watch(
+      client.writeMany(
+        Array.from({ length: 20 }, (_, at) => ({ put: { key: `k${at}`, value: Buffer.alloc(300) } })),
+      ),
+    );
+    for (let round = 0; round < 20; round += 1) {
+      await clock.advance(0);
+      const { operations } = connector.link;
+      for (const { call } of operations.slice(-2)) connector.link.answer(putAnswer(call));
+    }
+    await clock.advance(0);
+    expect((few.value as { kind: string }[]).map(({ kind }) => kind)).toEqual(new Array(20).fill('put'));
+  });
+
+  test('scans that nobody reads are bounded, and end with the client', async () => {
+    const client = await ready();
+    connector.link.pages = [];
+    const never = new Promise<undefined>(() => undefined);
+    connector.link.scan = () => ({ next: () => never, cancel: () => undefined });
+    const scans = Array.from({ length: 1_025 }, () => watch(client.scan().pages().next()));
+    await clock.advance(0);
+    expect(scans.map(({ error }) => error?.code).filter((code) => code !== undefined)).toEqual([
+      'RESOURCE_EXHAUSTED',
+    ]);
+    client.close();
+    await clock.advance(0);
+    expect(new Set(scans.map(({ error }) => error?.code))).toEqual(
+      new Set(['RESOURCE_EXHAUSTED', 'CANCELLED']),
+    );
+    expect(clock.pending).toBe(0);
+  });
+
   test('one call too many is refused here and now', async () => {
     const client = await ready({ outstandingMax: 3 });
     const calls = [1, 2, 3, 4].map(() => watch(client.get('k')));

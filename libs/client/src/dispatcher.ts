@@ -1,4 +1,4 @@
-import { assert, CairnError, IdTable } from '@cairn/base';
+import { assert, BoundedBytes, CairnError, IdTable } from '@cairn/base';
 import type { Clock, Logger, Rng, Timer } from '@cairn/ports';
 import { backoffMs, REFUSAL_BACKOFF, RetryBudget } from './backoff.js';
 import { KEY_BYTES_CEILING, VALUE_BYTES_CEILING, type SizeLimits } from './bytes.js';
@@ -7,6 +7,7 @@ import type { ClientStats, ResolvedLimits } from './options.js';
 import { outcomeOf, PendingCall, type CallOperation } from './pending-call.js';
 import type { RouterConnector } from './router-link.js';
 import { closedError, RouterPool } from './router-pool.js';
+import { RouterSilence } from './silence.js';
 import type { BatchHello, BatchOperation, BatchResponse } from './wire-binding.js';
 
 /** Most operations and bytes of one message; a single larger operation goes alone. */
@@ -68,6 +69,8 @@ export class Dispatcher {
   readonly #clock: Clock;
   readonly #stats: ClientStats;
   readonly #budget: RetryBudget;
+  readonly #silence = new RouterSilence();
+  readonly #bytes: BoundedBytes;
   readonly #clientId: number;
   readonly #open = new IdTable<PendingCall>();
   /** Calls to send, from `#queueHead`; settled ones are skipped when their turn comes. */
@@ -93,6 +96,10 @@ export class Dispatcher {
     this.#options = options;
     this.#clock = options.clock;
     this.#stats = options.stats;
+    this.#bytes = new BoundedBytes({
+      name: 'open calls of this client (outstandingBytesMax)',
+      limit: options.limits.outstandingBytesMax,
+    });
     this.#budget = new RetryBudget(options.limits.retryBudgetMax, options.clock);
     this.#clientId = 1 + options.rng.integer(SEQUENCE_MAX);
     this.#flush = () => this.#flushQueue();
@@ -125,6 +132,7 @@ export class Dispatcher {
   start(operation: CallOperation, byteLength: number, timing: DispatchTiming): Promise<unknown> {
     const refusal = this.#refusal(timing.signal);
     if (refusal !== undefined) return Promise.reject(refusal);
+    if (!this.#bytes.tryTakeOrAlone(byteLength)) return Promise.reject(this.#fullOfBytes(byteLength));
     const timeoutMs = timing.timeoutMs ?? this.#options.limits.timeoutMs;
     const call = new PendingCall(operation, byteLength, {
       timeoutMs,
@@ -181,6 +189,11 @@ export class Dispatcher {
       `${most} calls are already open in this client (outstandingMax); wait for some before starting more`,
       { retryAfterMs: 10, details: { local: true } },
     );
+  }
+
+  #fullOfBytes(bytes: number): CairnError {
+    const { message } = this.#bytes.refusal(bytes);
+    return new CairnError('RESOURCE_EXHAUSTED', message, { retryAfterMs: 10, details: { local: true } });
   }
 
   #takeCallId(): number {
@@ -284,6 +297,7 @@ export class Dispatcher {
 
   #onReady(hello: BatchHello, timestamp: number): void {
     this.#stats.connections += 1;
+    this.#silence.heard(this.#clock.nowMs());
     this.#takeLimits(hello);
     if (timestamp > this.#stamp) this.#stamp = timestamp;
     this.#isBlocked = false;
@@ -298,6 +312,7 @@ export class Dispatcher {
 
   #onMessage(response: BatchResponse): void {
     if (response.timestamp > this.#stamp) this.#stamp = response.timestamp;
+    this.#silence.heard(this.#clock.nowMs());
     // The settings of the cluster have changed.
     if (response.hello !== undefined) this.#takeLimits(response.hello);
     const results = response.results;
@@ -381,7 +396,10 @@ export class Dispatcher {
       if (call.deadlineMs <= nowMs) overdue.push(call);
       else if (call.deadlineMs < nextMs) nextMs = call.deadlineMs;
     });
-    for (const call of overdue) this.#expire(call);
+    for (const call of overdue) {
+      if (call.state === 'sent') this.#silence.expired();
+      this.#expire(call);
+    }
     const stillResting: PendingCall[] = [];
     for (const call of this.#resting) {
       if (call.state !== 'resting') continue;
@@ -396,6 +414,10 @@ export class Dispatcher {
     }
     this.#resting = stillResting;
     if (nextMs < Infinity && nextMs < this.#sweepAtMs) this.#scheduleSweep(nextMs);
+    if (this.pool.isReady && this.#silence.isSilent(nowMs)) {
+      this.#stats.routersGivenUp += 1;
+      this.pool.giveUp();
+    }
   }
 
   #expire(call: PendingCall): void {
@@ -431,6 +453,7 @@ export class Dispatcher {
     assert(call.state !== 'done', 'a call settles once');
     call.state = 'done';
     this.#open.delete(call.id);
+    this.#bytes.give(call.byteLength);
     this.#stats.callsOpen = this.#open.size;
     if (call.onAbort !== undefined) call.signal?.removeEventListener('abort', call.onAbort);
     if (this.#open.size === 0) this.#options.keepAlive.release();

@@ -11,6 +11,11 @@ export interface ClientOptions {
   readonly timeoutMs?: number;
   /** Most calls that may be open at a time; one more is refused with RESOURCE_EXHAUSTED. Default 16,384. */
   readonly outstandingMax?: number;
+  /**
+   * Bytes of keys and values of open calls together; one more call is refused with RESOURCE_EXHAUSTED, unless it
+   * is alone. Default 256 MiB.
+   */
+  readonly outstandingBytesMax?: number;
   /** A router that has not said hello after this long counts as unreachable; default 3,000. */
   readonly connectTimeoutMs?: number;
   /**
@@ -139,6 +144,8 @@ export interface ClientStats {
   /** Connections that reached the hello. */
   connections: number;
   connectionsLost: number;
+  /** Routers that answered nothing while calls ran out of time, and were left for another. */
+  routersGivenUp: number;
   /** Answers to calls that were no longer open. */
   answersLate: number;
   scansResumed: number;
@@ -156,6 +163,7 @@ export function newClientStats(): ClientStats {
     refusalsRetried: 0,
     connections: 0,
     connectionsLost: 0,
+    routersGivenUp: 0,
     answersLate: 0,
     scansResumed: 0,
   };
@@ -179,6 +187,7 @@ export interface ResolvedLimits {
   readonly endpoints: readonly string[];
   readonly timeoutMs: number;
   readonly outstandingMax: number;
+  readonly outstandingBytesMax: number;
   readonly connectTimeoutMs: number;
   readonly retryBudgetMax: number;
 }
@@ -200,6 +209,7 @@ export function resolveLimits(options: ClientOptions): ResolvedLimits {
     endpoints: [...new Set(options.endpoints)],
     timeoutMs: checkTimeout(options.timeoutMs ?? 10_000),
     outstandingMax: positive('outstandingMax', options.outstandingMax ?? 16_384, 1),
+    outstandingBytesMax: positive('outstandingBytesMax', options.outstandingBytesMax ?? 256 * 1024 * 1024, 1),
     connectTimeoutMs: checkTimeout(options.connectTimeoutMs ?? 3_000),
     retryBudgetMax: positive('retryBudgetMax', options.retryBudgetMax ?? 1_000, 0),
   };

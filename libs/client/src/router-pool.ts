@@ -4,7 +4,7 @@ import { backoffMs, ENDPOINT_BACKOFF } from './backoff.js';
 import type { BatchChannel, RouterConnector, RouterLink } from './router-link.js';
 import type { BatchHello, BatchRequest, BatchResponse } from './wire-binding.js';
 
-/** What the pool tells the dispatcher. Never called from inside a pool method that the dispatcher called. */
+/** What the pool tells the dispatcher. Never called from inside a pool method that the dispatcher called, but `giveUp`. */
 export interface RouterPoolListener {
   /** A router said hello: `send` works. */
   onReady(hello: BatchHello, timestamp: number): void;
@@ -165,6 +165,14 @@ export class RouterPool {
       this.#waiters.add(waiter);
       this.need();
     });
+  }
+
+  /** The router in use answers nothing: it rests, and the next one is tried. `onLost` is called from here. */
+  giveUp(): void {
+    if (this.#state.kind !== 'ready') return;
+    const { attempt } = this.#state;
+    const message = `${attempt.endpoint.address} answers nothing`;
+    this.#onFailure(attempt, new CairnError('UNAVAILABLE', message));
   }
 
   /** An operation was answered: the endpoint is well. */

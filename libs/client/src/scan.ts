@@ -27,7 +27,12 @@ export interface ScanContext {
   /** Longest wait for one page, retries included. */
   readonly timeoutMs: number;
   readonly signal: AbortSignal | undefined;
+  /** Scans of this client that are under way. */
+  readonly open: { count: number };
 }
+
+/** Scans of one client under way: each has a stream, and pages that were read ahead. */
+const SCANS_MAX = 1_024;
 
 /**
  * The pages of a span, one consistent snapshot. A stream that breaks is replaced, on whichever router is
@@ -40,6 +45,12 @@ export async function* scanPages(
   request: ScanRequest,
 ): AsyncGenerator<Page, void, undefined> {
   assert(request.prefix.length === 0, 'prefixes are turned into bounds before');
+  const { open } = context;
+  if (open.count >= SCANS_MAX) {
+    const message = `${SCANS_MAX} scans are under way in this client; finish some before starting more`;
+    throw new CairnError('RESOURCE_EXHAUSTED', message, { retryAfterMs: 100, details: { local: true } });
+  }
+  open.count += 1;
   const run = new ScanRun(context, request);
   context.keepAlive.hold();
   try {
@@ -49,6 +60,7 @@ export async function* scanPages(
       if (page.rows.length > 0) yield page;
     }
   } finally {
+    open.count -= 1;
     run.stop();
     context.keepAlive.release();
   }
@@ -211,6 +223,8 @@ function nonsense(what: string): CairnError {
 }
 
 function cancelled(signal: AbortSignal | undefined): CairnError {
+  // The client was closed.
+  if (CairnError.is(signal?.reason) && signal.reason.code === 'CANCELLED') return signal.reason;
   return new CairnError('CANCELLED', 'cancelled by the caller', { cause: signal?.reason });
 }
 

@@ -247,3 +247,16 @@ test('after close every call is refused and open ones end', async () => {
   expect((await failureOf(client.get('a'))).message).toBe('the client was closed');
   expect((await failureOf(client.status())).message).toBe('the client was closed');
 });
+
+test('closing ends a scan that nobody reads on: its connection is held by nothing', async () => {
+  for (let at = 0; at < 200; at += 1) await client.put(`k${at}`, Buffer.alloc(10_000));
+  const pages = client.pages({ pageBytes: 1 });
+  expect((await pages.next()).done).toBe(false);
+  client.close();
+  const rest = await failureOf(
+    (async () => {
+      for await (const page of pages) expect(page.rows.length).toBeGreaterThan(0);
+    })(),
+  );
+  expect(rest.code).toBe('CANCELLED');
+});

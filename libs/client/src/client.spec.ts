@@ -7,6 +7,7 @@ import { CairnError } from '@cairn/base';
 import { FakeCluster, FakeRouter, FakeStore } from '../test/index.js';
 import { fieldOf } from './bytes.js';
 import { connect, type CairnClient } from './client.js';
+import { grpcConnector } from './grpc-connector.js';
 import { json } from './typed-view.js';
 
 let router: FakeRouter;
@@ -248,10 +249,18 @@ test('after close every call is refused and open ones end', async () => {
   expect((await failureOf(client.status())).message).toBe('the client was closed');
 });
 
-test('closing ends a scan that nobody reads on: its connection is held by nothing', async () => {
+test('closing ends a scan that nobody reads on: nothing holds its connection, or the process', async () => {
+  const needs: boolean[] = [];
+  const connector = grpcConnector();
+  client.close();
+  client = connect({
+    endpoints: [router.endpoint],
+    connector: { connect: connector.connect, keepAlive: (needed) => needs.push(needed) },
+  });
   for (let at = 0; at < 200; at += 1) await client.put(`k${at}`, Buffer.alloc(10_000));
   const pages = client.pages({ pageBytes: 1 });
   expect((await pages.next()).done).toBe(false);
+  expect(needs.at(-1)).toBe(false);
   client.close();
   const rest = await failureOf(
     (async () => {

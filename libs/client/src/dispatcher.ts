@@ -33,7 +33,10 @@ export interface DispatcherOptions {
   readonly keepAlive: KeepAlive;
 }
 
-/** Counts what keeps the host process needed: open point calls together, each scan and each other call. */
+/**
+ * Counts what keeps the host process needed: open point calls together, each page that is waited for and each
+ * other call.
+ */
 export class KeepAlive {
   readonly #connector: RouterConnector;
   #holds = 0;

@@ -52,17 +52,25 @@ export async function* scanPages(
   }
   open.count += 1;
   const run = new ScanRun(context, request);
-  context.keepAlive.hold();
   try {
     for (;;) {
-      const page = await run.nextPage();
+      const page = await nextPage(run, context.keepAlive);
       if (page === undefined) return;
       if (page.rows.length > 0) yield page;
     }
   } finally {
     open.count -= 1;
     run.stop();
-    context.keepAlive.release();
+  }
+}
+
+/** Only waiting keeps the host process: a caller that takes no further page holds nothing. */
+async function nextPage(run: ScanRun, keepAlive: KeepAlive): Promise<Page | undefined> {
+  keepAlive.hold();
+  try {
+    return await run.nextPage();
+  } finally {
+    keepAlive.release();
   }
 }
 

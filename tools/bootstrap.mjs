@@ -19,6 +19,7 @@ import {
 } from 'node:fs';
 import { availableParallelism, constants } from 'node:os';
 import { delimiter, dirname, join } from 'node:path';
+import { clearTimeout, setTimeout } from 'node:timers';
 import { fileURLToPath } from 'node:url';
 
 const ROOT = dirname(dirname(fileURLToPath(import.meta.url)));
@@ -31,6 +32,8 @@ const NODE_MAJOR_WANTED = 24;
 const END_TO_END = '<rootDir>/{libs,apps,tools}/*/{src,test}/**/*.e2e.spec.ts';
 const PROGRESS_INTERVAL_MS = 10_000;
 const PARENT_INTERVAL_MS = 500;
+/** Between asking a program to end and ending it. */
+const GRACE_MS = 20_000;
 
 /** What can be run, and with what; `built` = needs the compiled programs. */
 const TARGETS = {
@@ -45,6 +48,7 @@ const TARGETS = {
   docs: { built: true, run: (argv) => runNode('tools/docs/dist/main.js', argv) },
   build: { built: true, run: () => 0 },
   test: { built: true, run: test },
+  'test:full': { built: true, run: testFull },
   lint: { built: false, run: lint },
   typecheck: { built: false, run: typecheck },
   format: {
@@ -293,9 +297,10 @@ function watchNpm(onGone) {
  * Runs a program with our terminal until it ends. Signals reach it directly or are passed on; it decides
  * when to end.
  */
-function run(command, args, extraEnvironment = {}) {
+function run(command, args, budgetMs = Infinity) {
   return new Promise((resolve) => {
-    const child = spawn(command, args, { cwd: ROOT, env: environment(extraEnvironment), stdio: 'inherit' });
+    const child = spawn(command, args, { cwd: ROOT, env: environment(), stdio: 'inherit' });
+    const stopTimers = limit(child, budgetMs);
     // The terminal sends Ctrl-C to the whole process group: the child has it already and must not get it
     // twice.
     const onInterrupt = () => undefined;
@@ -304,11 +309,13 @@ function run(command, args, extraEnvironment = {}) {
     process.on('SIGTERM', onTerminate);
     const stopWatching = watchNpm(onTerminate);
     child.on('error', (error) => {
+      stopTimers();
       stopWatching();
       say(`${command}: ${error.message}`);
       resolve(1);
     });
     child.on('close', (code, signal) => {
+      stopTimers();
       stopWatching();
       process.off('SIGINT', onInterrupt);
       process.off('SIGTERM', onTerminate);
@@ -317,9 +324,23 @@ function run(command, args, extraEnvironment = {}) {
   });
 }
 
-function runNode(script, argv) {
+/** Ends a program that takes longer than it may: asks first, then does not. */
+function limit(child, budgetMs) {
+  if (budgetMs === Infinity) return () => undefined;
+  const ask = setTimeout(() => {
+    say(`not done after ${Math.round(budgetMs / 60_000)} minutes`);
+    child.kill('SIGTERM');
+  }, budgetMs);
+  const force = setTimeout(() => child.kill('SIGKILL'), budgetMs + GRACE_MS);
+  return () => {
+    clearTimeout(ask);
+    clearTimeout(force);
+  };
+}
+
+function runNode(script, argv, budgetMs = Infinity) {
   if (!existsSync(join(ROOT, script))) fail(`${script} does not exist in this checkout.`);
-  return run(nodePath(), ['--enable-source-maps', join(ROOT, script), ...argv]);
+  return run(nodePath(), ['--enable-source-maps', join(ROOT, script), ...argv], budgetMs);
 }
 
 function runBin(name, args) {
@@ -407,6 +428,60 @@ async function test(argv) {
   );
   const { passed, failed } = testCounts();
   process.stdout.write(`\n${passed} passed, ${failed} failed\n`);
+  return code;
+}
+
+/**
+ * The searches that take longer than a contributor waits for, each with the time it may take; more is a failure.
+ * Seeds are those of the day, so that every run looks somewhere else; a failure prints how to run it again.
+ */
+const SUITES = [
+  {
+    title: 'Simulator: new seeds',
+    minutes: 6,
+    script: 'sim',
+    argv: (day) => ['--seeds', seedsOf(day), '--minutes', '4'],
+  },
+  { title: 'Simulator: deliberate defects', minutes: 15, script: 'sim', argv: () => ['--mutants'] },
+  {
+    title: 'Real faults',
+    minutes: 5,
+    script: 'nemesis',
+    argv: (day) => ['--minutes', '3', '--seed', String(day)],
+  },
+  {
+    title: 'Strangers',
+    minutes: 4,
+    script: 'fuzz',
+    argv: (day) => ['--minutes', '2', '--seed', String(day)],
+  },
+  { title: 'Slopes', minutes: 5, script: 'soak', argv: () => ['--minutes', '3'] },
+];
+
+function seedsOf(day) {
+  return `${day * 10_000}..${day * 10_000 + 9_999}`;
+}
+
+async function testFull(argv) {
+  const day = Math.floor(Date.now() / 86_400_000);
+  let passed = 0;
+  const suites = SUITES.filter(({ script }) => argv.length === 0 || argv.includes(script));
+  const code = await sections(
+    suites.map(({ title, minutes, script, argv: argvOf }) => ({
+      title,
+      run: async () => {
+        const startedMs = Date.now();
+        const budgetMs = minutes * 60_000;
+        const result = await runNode(`tools/${script}/dist/main.js`, argvOf(day), budgetMs);
+        // A program that was asked to end may end well: the budget is missed all the same.
+        const isHeld = result === 0 && Date.now() - startedMs < budgetMs;
+        if (isHeld) passed += 1;
+        return isHeld ? 0 : 1;
+      },
+    })),
+    [],
+  );
+  process.stdout.write(`\n${passed} passed, ${suites.length - passed} failed\n`);
   return code;
 }
 

@@ -2,7 +2,7 @@ import { claimForEngine, type KvEngine } from '@cairn/engine';
 import { LsmEngine } from '@cairn/lsm';
 import { ThreadJobs } from '@cairn/lsm/thread';
 import { openMember, type MemberContext, type MemberPorts } from '@cairn/metadata';
-import { lockDirectory } from '@cairn/runtime-node';
+import { openDataDirectory } from '@cairn/runtime-node';
 
 import type { OpenMember } from './member.js';
 
@@ -10,8 +10,7 @@ import type { OpenMember } from './member.js';
 export function memberOpener(ports: Omit<MemberPorts, 'openEngine'>): OpenMember {
   return async (context) => {
     const { dataDirectory } = context.config;
-    await ports.disk.makeDirectory(dataDirectory);
-    const lock = await lockDirectory(dataDirectory);
+    const lock = await openDataDirectory(ports, dataDirectory);
     try {
       const member = await openMember({ ...ports, openEngine: () => openEngine(ports, context) }, context);
       return {

@@ -5,7 +5,7 @@ import { LsmEngine } from '@cairn/lsm';
 import { ThreadJobs } from '@cairn/lsm/thread';
 import { VERSIONED_KEYS } from '@cairn/mvcc';
 import type { Readiness } from '@cairn/observability';
-import { lockDirectory } from '@cairn/runtime-node';
+import { openDataDirectory } from '@cairn/runtime-node';
 import { openShardNode, type ShardNodeContext, type ShardNodePorts } from '@cairn/shard-node';
 
 export interface RunningNode {
@@ -20,8 +20,7 @@ export type OpenNode = (context: ShardNodeContext) => Promise<RunningNode>;
 export function nodeOpener(ports: Omit<ShardNodePorts, 'openEngine'>): OpenNode {
   return async (context) => {
     const { dataDirectory } = context.config;
-    await ports.disk.makeDirectory(dataDirectory);
-    const lock = await lockDirectory(dataDirectory);
+    const lock = await openDataDirectory(ports, dataDirectory);
     try {
       const node = await openShardNode({ ...ports, openEngine: () => openEngine(ports, context) }, context);
       return {

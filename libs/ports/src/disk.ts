@@ -5,7 +5,7 @@
 export interface Disk {
   /** Opens or creates a file. */
   open(path: string, options: DiskOpenOptions): Promise<DiskFile>;
-  /** Creates a directory and its parents; no error if it exists. */
+  /** Creates a directory and its parents, durably; no error if it exists. */
   makeDirectory(path: string): Promise<void>;
   /** Names (not paths) in a directory, sorted. */
   list(path: string): Promise<string[]>;

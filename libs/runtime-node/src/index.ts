@@ -1,3 +1,4 @@
+export * from './data-directory.js';
 export * from './directory-lock.js';
 export * from './node-clock.js';
 export * from './node-disk.js';

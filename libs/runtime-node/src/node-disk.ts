@@ -1,4 +1,5 @@
 import { constants, readSync } from 'node:fs';
+import { dirname, resolve } from 'node:path';
 import { mkdir, open, readdir, rename, rm, stat, statfs, type FileHandle } from 'node:fs/promises';
 
 import { DiskError, type Disk, type DiskErrorCode, type DiskFile, type DiskOpenOptions } from '@cairn/ports';
@@ -20,8 +21,31 @@ export class NodeDisk implements Disk {
     return new NodeFile(path, handle, isDurable && O_DSYNC === undefined);
   }
 
+  /**
+   * One level after the other, each durable in the one above. Not the recursive call of the system library: on
+   * a file system that refuses without a reason, /proc for one, that tries for ever.
+   */
   async makeDirectory(path: string): Promise<void> {
-    await attempt(path, () => mkdir(path, { recursive: true }));
+    const missing: string[] = [];
+    for (let at = resolve(path); !(await this.#isDirectory(at)); at = dirname(at)) {
+      missing.push(at);
+      if (at === dirname(at)) break;
+    }
+    for (const each of missing.reverse()) {
+      await attempt(each, () => makeOne(each));
+      await this.syncDirectory(dirname(each));
+    }
+  }
+
+  async #isDirectory(path: string): Promise<boolean> {
+    try {
+      const found = await stat(path);
+      if (found.isDirectory()) return true;
+    } catch (error) {
+      if (codeOf(error) === 'ENOENT') return false;
+      throw toDiskError(path, error);
+    }
+    throw new DiskError('IO_ERROR', path, `${path} is no directory`);
   }
 
   async list(path: string): Promise<string[]> {
@@ -144,6 +168,15 @@ class NodeFile implements DiskFile {
 
   async close(): Promise<void> {
     await attempt(this.path, () => this.#handle.close());
+  }
+}
+
+/** Another process may have made it meanwhile. */
+async function makeOne(path: string): Promise<void> {
+  try {
+    await mkdir(path);
+  } catch (error) {
+    if (codeOf(error) !== 'EEXIST') throw error;
   }
 }
 

@@ -104,6 +104,26 @@ describe('RaftNode', () => {
     );
   });
 
+  test('what the host cannot apply stays in the log, and holds proposals back', () => {
+    const cluster = TestCluster.of(3, { config: { uncommittedBytesMax: 10 } });
+    const { node } = cluster.get(1);
+    node.campaign(cluster.nowMs);
+    cluster.stabilize();
+    node.holdCommitted(true);
+    let accepted = 0;
+    while (accepted < 100 && node.propose(bytes('abc')).type === 'accepted') {
+      accepted += 1;
+      cluster.stabilize();
+    }
+    expect(accepted).toBe(3);
+    expect([node.commitIndex, cluster.get(1).appliedIndex]).toEqual([4, 1]);
+    expect(node.hasReady()).toBe(false);
+    node.holdCommitted(false);
+    cluster.stabilize();
+    expect(cluster.get(1).appliedIndex).toBe(4);
+    expect(node.propose(bytes('abc')).type).toBe('accepted');
+  });
+
   test('a group whose members are vouched for needs no ticks, until a proposal', () => {
     const { cluster, leader } = led(3);
     cluster.advance(1000, () => false);

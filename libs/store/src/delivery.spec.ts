@@ -1,5 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
-import { logIndex, rangeId, replicaId, term, type RangeId, type ReplicaId } from '@cairn/base';
+import { logIndex, rangeId, replicaId, storeId, term, type RangeId, type ReplicaId } from '@cairn/base';
 import { EntryKind, type Message } from '@cairn/raft';
 import { encodeStoreHeartbeat, type StoreHeartbeat } from '@cairn/wire';
 
@@ -107,6 +107,32 @@ describe('a replica', () => {
     });
     await rig.run(200);
     expect(rig.at(2).store.replica(rangeId(1))).toBeUndefined();
+  });
+
+  it('that was invented closes the way for no later one when it is removed', async () => {
+    const rig = await StoresRig.open(2);
+    rig.hasSnapshots = false;
+    const descriptor = await rig.create(1);
+    const hint = { startKey: Buffer.alloc(0), confVersion: 0 };
+    const { store } = rig.at(2);
+    const hear = async (id: number, confVersion: number): Promise<unknown> => {
+      rig.send(1, 2, heartbeat(11, id, 6), { hint: { ...hint, confVersion } });
+      await rig.run(50);
+      return store.replica(rangeId(1))?.replicaId;
+    };
+    expect(await hear(2 ** 40, 1)).toBe(2 ** 40);
+    const members = [
+      {
+        replicaId: replicaId(20),
+        storeId: descriptor.replicas[0]?.storeId ?? storeId(1),
+        role: 'voter' as const,
+      },
+    ];
+    store.learnDescriptor({ ...descriptor, epoch: { version: 1, confVersion: 2 }, replicas: members });
+    await rig.run(200);
+    expect(store.replica(rangeId(1))).toBeUndefined();
+    expect(await hear(20, 3)).toBeUndefined();
+    expect(await hear(21, 3)).toBe(21);
   });
 
   it.each([2 ** 47, 2 ** 47 + 1, 2 ** 48, 0])(

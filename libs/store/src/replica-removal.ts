@@ -1,4 +1,4 @@
-import { assert, type RangeId, type ReplicaId } from '@cairn/base';
+import { assert, type RangeDescriptor, type RangeId, type ReplicaId } from '@cairn/base';
 import type { KvEngine } from '@cairn/engine';
 import type { Logger } from '@cairn/ports';
 import type { RaftLog } from '@cairn/raft-log';
@@ -44,21 +44,21 @@ export class ReplicaRemoval {
     for (const { replica } of this.#leaving.values()) yield replica;
   }
 
-  /** The caller has taken the replica out of its own books. */
-  begin(replica: Replica): void {
+  /** The caller has taken the replica out of its own books. `proof`: a descriptor that does not name it. */
+  begin(replica: Replica, proof: RangeDescriptor): void {
     assert(!replica.isClosed, 'a replica is removed once', { rangeId: replica.rangeId });
     replica.isClosed = true;
     replica.isReadyLeader = false;
     replica.isFrozen = false;
     replica.reads.refuseAll();
     replica.loseWaiters();
-    const work = this.#remove(replica).catch((error: unknown) => {
+    const work = this.#remove(replica, lastGone(replica, proof)).catch((error: unknown) => {
       this.#parts.fatal(error);
     });
     this.#leaving.set(replica.rangeId, { replica, work });
   }
 
-  async #remove(replica: Replica): Promise<void> {
+  async #remove(replica: Replica, last: ReplicaId): Promise<void> {
     const { engine, log, applier, logger } = this.#parts;
     const { rangeId, replicaId } = replica;
     for (;;) {
@@ -72,7 +72,7 @@ export class ReplicaRemoval {
     applier.forget(replica);
     replica.machine?.closed?.();
     const spans = replica.machine?.spans() ?? [];
-    this.#tombstones.begin(rangeId, replicaId, spans);
+    this.#tombstones.begin(rangeId, last, spans);
     await log.sync();
     for (const span of spans) await engine.deleteRange(span.start, span.end);
     if (spans.length > 0) await engine.flush();
@@ -80,7 +80,8 @@ export class ReplicaRemoval {
     this.#tombstones.finish(rangeId);
     await log.sync();
     this.#leaving.delete(rangeId);
-    logger.info('replica removed', { range: rangeId, replicaId });
+    const what = replica.isInitialised ? 'replica removed' : 'replica without a state removed';
+    logger.info(what, { range: rangeId, replicaId });
     this.#parts.removed(rangeId);
   }
 
@@ -107,4 +108,15 @@ export class ReplicaRemoval {
       await Promise.all([...this.#leaving.values()].map(({ work }) => work));
     }
   }
+}
+
+/**
+ * The last replica of the range that may not come to this store any more. The id of a replica without a state
+ * is what a message said, and may be invented: it closes the way only as far as ids are known to be used. That
+ * it may come back so is no harm: it acknowledged nothing, so no majority that changed the members counted it.
+ */
+function lastGone(replica: Replica, proof: RangeDescriptor): ReplicaId {
+  if (replica.isInitialised) return replica.replicaId;
+  const used = Math.max(0, ...proof.replicas.map((member) => member.replicaId));
+  return Math.min(replica.replicaId, used) as ReplicaId;
 }

@@ -411,18 +411,18 @@ export class Store {
    */
   learnDescriptor(descriptor: RangeDescriptor): void {
     const replica = this.#replicas.get(descriptor.rangeId);
-    if (replica?.isRemovedBy(descriptor) === true) this.#remove(replica);
+    if (replica?.isRemovedBy(descriptor) === true) this.#remove(replica, descriptor);
   }
 
   /** Closes the replica at once; its rows and its log follow. */
-  #remove(replica: Replica): void {
+  #remove(replica: Replica, proof = replica.descriptor): void {
     const { rangeId } = replica;
     this.#replicas.delete(rangeId);
     if (replica.isInitialised) this.#spans.remove(replica);
     const wasLeading = replica.isReadyLeader;
     this.#heartbeats.leave(replica);
     this.#receiver.forget(rangeId);
-    this.#removal.begin(replica);
+    this.#removal.begin(replica, proof);
     if (wasLeading) this.#tellLeadership(replica, false);
     this.#options.onReplicaChanged?.(rangeId);
   }

@@ -58,7 +58,8 @@ export class Tombstones {
 
   /** Stages: the replica is gone, its rows are not yet. Durable with the next sync of the log. */
   begin(rangeId: RangeId, replicaId: ReplicaId, spans: readonly EngineSpan[]): void {
-    this.#nextIds.set(rangeId, (replicaId + 1) as ReplicaId);
+    const next = Math.max(replicaId + 1, this.#nextIds.get(rangeId) ?? 0);
+    this.#nextIds.set(rangeId, next as ReplicaId);
     this.#write(rangeId, spans, false);
   }
 

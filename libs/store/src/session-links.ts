@@ -148,14 +148,19 @@ export class SessionLinks implements PeerLinks {
   }
 
   /**
-   * What to do with the frames of a session that another store opened. Throws UNAVAILABLE, which refuses the
-   * session, for a store that is not known here: nothing is kept for whatever ids somebody names. It tries
-   * again, and at once when this store has heard of it and dials.
+   * Throws UNAVAILABLE, which refuses the session, for a store that is not known here: nothing is kept for
+   * whatever ids somebody names. It tries again, and at once when this store has heard of it and dials. To be
+   * asked before the handshake is answered: a session that was up and breaks is a lost store for the other
+   * side.
    */
+  checkRemote(remote: Hello): void {
+    if (this.#addresses.has(remote.storeId)) return;
+    throw new CairnError('UNAVAILABLE', `store ${remote.storeId} is not known here yet`);
+  }
+
+  /** What to do with the frames of a session that another store opened, and that `checkRemote` let pass. */
   handlersFor(session: Session, remote: Hello, store: Store): SessionHandlers {
-    if (!this.#addresses.has(remote.storeId)) {
-      throw new CairnError('UNAVAILABLE', `store ${remote.storeId} is not known here yet`);
-    }
+    this.checkRemote(remote);
     if (remote.purpose === 'bulk') {
       return snapshotReceiverHandlers(session, remote.storeId, store.snapshotReceiver, (error) => {
         this.#refusedSnapshots.write({ from: remote.name, reason: messageOf(error) });

@@ -2,7 +2,13 @@ import { messageOf } from '@cairn/base';
 import type { Clock, Connection, Counter, Logger, Metrics } from '@cairn/ports';
 
 import { LogBudget } from './log-budget.js';
-import { acceptSession, BAD_FRAME_EVENT, type AcceptSessionOptions, type SessionWatcher } from './session.js';
+import {
+  acceptSession,
+  BAD_FRAME_EVENT,
+  REFUSED_EVENT,
+  type AcceptSessionOptions,
+  type SessionWatcher,
+} from './session.js';
 import type { Session } from './session-types.js';
 
 export interface AcceptLimits {
@@ -55,6 +61,7 @@ export class SessionAcceptor {
   readonly #refusals: LogBudget;
   readonly #silences: LogBudget;
   readonly #badFrameLines: LogBudget;
+  readonly #refusedLines: LogBudget;
 
   constructor(options: SessionAcceptorOptions) {
     this.#options = options;
@@ -62,7 +69,7 @@ export class SessionAcceptor {
     const { clock, logger, metrics } = options;
     this.#refused = metrics.counter(
       'cairn_connections_refused_total',
-      'Connections between nodes closed at once because too many are open',
+      'Connections between nodes closed because too many are open or their hello was refused',
       ['reason'],
     );
     this.#neverShaken = metrics.counter(
@@ -80,6 +87,7 @@ export class SessionAcceptor {
     this.#refusals = new LogBudget({ clock, logger, event: 'connection refused' });
     this.#silences = new LogBudget({ clock, logger, event: 'connection closed before its handshake' });
     this.#badFrameLines = new LogBudget({ clock, logger, event: BAD_FRAME_EVENT });
+    this.#refusedLines = new LogBudget({ clock, logger, event: REFUSED_EVENT, level: 'info' });
     const open = metrics.gauge('cairn_sessions_open', 'Sessions that were accepted and are open');
     const unshaken = metrics.gauge(
       'cairn_connections_unshaken',
@@ -122,6 +130,7 @@ export class SessionAcceptor {
 
   #watch(host: string): SessionWatcher {
     let isShaken = false;
+    let isRefused = false;
     return {
       onShaken: () => {
         isShaken = true;
@@ -130,12 +139,17 @@ export class SessionAcceptor {
       onEnd: (session, error) => {
         this.#sessions.delete(session);
         this.#count(host, { open: -1, unshaken: isShaken ? 0 : -1 });
-        if (isShaken) return;
+        if (isShaken || isRefused) return;
         this.#neverShaken.add(1);
         this.#silences.write({ peer: session.remoteAddress, reason: messageOf(error) });
       },
       onPause: () => {
         this.#pauses.add(1);
+      },
+      onRefused: (line) => {
+        isRefused = true;
+        this.#refused.add(1, { reason: 'hello' });
+        this.#refusedLines.write(line);
       },
       onBadFrame: (line) => {
         this.#badFrames.add(1);

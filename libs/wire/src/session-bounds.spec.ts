@@ -50,6 +50,7 @@ interface Line {
 class Node {
   readonly time = new HandClock();
   readonly lines: Line[] = [];
+  readonly infos: string[] = [];
   readonly counts = new Map<string, number>();
   readonly gauges = new Map<string, number>();
   readonly sessions: Session[] = [];
@@ -61,6 +62,7 @@ class Node {
   constructor(limits = {}) {
     const logger: Logger = {
       ...noopLogger,
+      info: (event) => void this.infos.push(event),
       warn: (event, fields) => void this.lines.push({ event, count: fields?.['count'] }),
     };
     this.acceptor = new SessionAcceptor({
@@ -127,6 +129,16 @@ describe('a session that was accepted', () => {
     const longest = node.connect();
     longest.deliver(FrameType.hello, encodeHello({ ...HELLO, name: 'n'.repeat(128) }));
     expect(node.sessions).toHaveLength(1);
+  });
+
+  it('whose hello is refused is no bad frame: the other side hears why', () => {
+    const peer = node.connect();
+    peer.deliver(FrameType.hello, encodeHello({ ...HELLO, clusterId: 'another' }));
+    expect([peer.isClosed, peer.sent]).toEqual([true, [FrameType.refusal]]);
+    expect(node.lines).toEqual([]);
+    expect(node.infos).toEqual(['session refused']);
+    expect(node.counts.get('cairn_connections_refused_total')).toBe(1);
+    expect(node.counts.get('cairn_connections_without_handshake_total')).toBeUndefined();
   });
 
   it('ends with one line for a flipped bit, and nobody decodes the frame', () => {

@@ -27,6 +27,7 @@ const WAITING_BYTES_MAX = 64 * 1024 * 1024;
 const PING_INTERVAL_MS = 1000;
 /** Of the log. */
 export const BAD_FRAME_EVENT = 'session closed by a bad frame';
+export const REFUSED_EVENT = 'session refused';
 const SILENT_INTERVALS_MAX = { dialled: 3, accepted: 5 } as const;
 
 export interface OpenSessionOptions {
@@ -64,6 +65,8 @@ export interface SessionWatcher {
   onPause(): void;
   /** A frame could not be understood; instead of the line that says so. */
   onBadFrame(line: LogFields): void;
+  /** Its hello was refused; likewise. */
+  onRefused(line: LogFields): void;
 }
 
 interface FramedSessionOptions {
@@ -173,6 +176,15 @@ class FramedSession implements Session {
 
   sendHandshake(type: FrameType, body: Buffer): void {
     this.#connection.send([frameHead(type, [body]), body]);
+  }
+
+  /** The other side must not talk to this node, or not now: it hears why. */
+  refuse(error: CairnError): void {
+    const line = { peer: this.remoteAddress, reason: error.message };
+    if (this.#watcher === undefined) this.#logger.info(REFUSED_EVENT, line);
+    else this.#watcher.onRefused(line);
+    this.sendHandshake(FrameType.refusal, encodeRefusal(error));
+    this.#closeWith(error);
   }
 
   /**
@@ -347,8 +359,8 @@ export function acceptSession(connection: Connection, options: AcceptSessionOpti
       self.watch();
       handlers.onReady?.();
     } catch (error) {
-      if (CairnError.is(error)) self.sendHandshake(FrameType.refusal, encodeRefusal(error));
-      throw error;
+      if (!CairnError.is(error)) throw error;
+      self.refuse(error);
     }
   });
 }

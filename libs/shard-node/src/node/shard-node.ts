@@ -403,7 +403,10 @@ export class ShardNode {
   /** A connection from a router or another node. */
   #accept(connection: Parameters<Parameters<Transport['listen']>[1]>[0]): void {
     this.#acceptor.accept(connection, {
-      hello: (remote) => this.#hello(remote.purpose),
+      hello: (remote) => {
+        if (remote.purpose === 'raft' || remote.purpose === 'bulk') this.#links?.checkRemote(remote);
+        return this.#hello(remote.purpose);
+      },
       onSession: (session, remote) => this.#handlersFor(session, remote),
     });
   }

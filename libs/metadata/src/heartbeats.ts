@@ -173,9 +173,9 @@ export class Heartbeats {
   }
 
   /**
-   * Replicas the store has and the newest descriptor does not name: they missed their own removal. It is told only
-   * when most of the voters of that descriptor have applied it, as they say themselves; what one store says
-   * alone takes nothing from another.
+   * Replicas the store has and the newest descriptor does not name: they missed their own removal. It is
+   * told only when most of the voters of that descriptor have applied it, as they say themselves; what one
+   * store says alone takes nothing from another.
    */
   #removalsFor(store: StoreId, waiting: readonly WaitingReplica[]): StoreCommand[] {
     const { ranges } = this.#parts.memory;

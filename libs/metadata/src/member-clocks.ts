@@ -20,8 +20,9 @@ interface Heard {
 }
 
 /**
- * The wall clocks of all members of the group, as far as they were heard. Time is the median of them, so one clock
- * that is wrong, the leader's included, moves nothing while there are three. Bounded by the members.
+ * The wall clocks of all members of the group, as far as they were heard. Time is the median of them, so
+ * one clock that is wrong, the leader's included, moves nothing while there are three. Bounded by the
+ * members.
  */
 export class MemberClocks {
   readonly #clock: Clock;

@@ -115,7 +115,8 @@ export interface JoinOutcome {
  * Registers a shard node, or recognises it: name and data directory together are its identity, its address
  * may change.
  *
- * @throws CairnError CLUSTER_MISMATCH, NAME_TAKEN, FAILED_PRECONDITION, UNAVAILABLE (its last process still runs),
+ * @throws CairnError CLUSTER_MISMATCH, NAME_TAKEN, FAILED_PRECONDITION, UNAVAILABLE (its last process still
+ * runs),
  *   RESOURCE_EXHAUSTED.
  */
 export function evaluateShardJoin(
@@ -145,7 +146,9 @@ export function evaluateShardJoin(
   };
 }
 
-/** @throws CairnError UNAVAILABLE while another process of the node speaks: it may be a copy that was started. */
+/**
+ * @throws CairnError UNAVAILABLE while another process of the node speaks: it may be a copy that was started.
+ */
 function checkNotRunning(
   name: string,
   registered: NodeRecord,
@@ -178,10 +181,10 @@ function checkStranger(state: MetadataView, { name, incarnation, clusterId }: Jo
   for (const [other, record] of state.nodes) {
     if (Buffer.compare(record.incarnation, incarnation) !== 0) continue;
     const message = record.isLost
-      ? `The data directory of ${name} belongs to store ${record.storeId}, which was declared lost. Start it with ` +
-        'an empty directory to join as a new node.'
-      : `The data directory of ${name} belongs to node ${other}. Start it under that name; a node cannot be ` +
-        'renamed.';
+      ? `The data directory of ${name} belongs to store ${record.storeId}, which was declared lost. ` +
+        'Start it with an empty directory to join as a new node.'
+      : `The data directory of ${name} belongs to node ${other}. Start it under that name; ` +
+        'a node cannot be renamed.';
     throw new CairnError('FAILED_PRECONDITION', message);
   }
   if (clusterId === '') return;

@@ -66,8 +66,8 @@ export interface RunningMember {
 }
 
 /**
- * Opens a member, in a directory that the caller holds alone: identity, door, group, engine, store, service. The
- * first start of all waits until every member of the group has been started.
+ * Opens a member, in a directory that the caller holds alone: identity, door, group, engine, store,
+ * service. The first start of all waits until every member of the group has been started.
  *
  * Rejects with a sentence: FAILED_PRECONDITION (the configuration names another group), NAME_TAKEN (the group
  * was formed with another directory of this member).
@@ -334,8 +334,8 @@ class Member {
   }
 
   /**
-   * Another member does not take this directory for the one that formed the group. When most of the others say
-   * so it must not go on; one alone may be somebody else who listens at the address.
+   * Another member does not take this directory for the one that formed the group. When most of the others
+   * say so it must not go on; one alone may be somebody else who listens at the address.
    */
   #disowned(by: MetadataMember, error: CairnError): void {
     this.#disownedBy.add(by.name);

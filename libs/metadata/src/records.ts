@@ -52,8 +52,8 @@ export interface NodeRecord {
   readonly boots: number;
   readonly process: Buffer;
   /**
-   * The cluster gave it a replica once: by the decision about the first range, or because an established store
-   * named it as a member. Only such stores are believed about ranges.
+   * The cluster gave it a replica once: by the decision about the first range, or because an established
+   * store named it as a member. Only such stores are believed about ranges.
    */
   readonly isEstablished: boolean;
   /** Its directory is gone for good. */

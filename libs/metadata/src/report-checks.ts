@@ -15,8 +15,8 @@ const COUNT_MAX = 2 ** 48;
 const RANGES_MAX = 200_000;
 
 /**
- * What a store says of its ranges, when it can be true: ids that were handed out, members that are registered,
- * the store among them unless it tells of its past. Whether it is believed is another question.
+ * What a store says of its ranges, when it can be true: ids that were handed out, members that are
+ * registered, the store among them unless it tells of its past. Whether it is believed is another question.
  *
  * @throws CairnError INVALID_ARGUMENT for what no range can be: the whole heartbeat is refused.
  */

@@ -28,7 +28,9 @@ export interface TimestampOracleOptions {
   readonly proposer: Proposer;
   /** What the wall clocks of the group show. */
   wallTime(): WallTime;
-  /** The group has no other member whose clock could agree: then a clock is believed when this member opens. */
+  /**
+   * The group has no other member whose clock could agree: then a clock is believed when this member opens.
+   */
   readonly isAlone: boolean;
   /** How far ahead of what is handed out the bound is persisted. Default 3,000; at least 100. */
   readonly windowMs?: number;
@@ -51,8 +53,8 @@ interface ClockAnchor {
 }
 
 /**
- * Timestamps are handed out at most so far ahead of the time they stand for: whoever takes more must wait for it
- * to pass. Above what a leader finds ahead of it when it begins (a window and a jump).
+ * Timestamps are handed out at most so far ahead of the time they stand for: whoever takes more must wait
+ * for it to pass. Above what a leader finds ahead of it when it begins (a window and a jump).
  */
 const BORROWED_MS_MAX = 20_000;
 
@@ -155,7 +157,8 @@ export class TimestampOracle {
     const end = first + count;
     const borrowedMs = (end - now) / TIMESTAMP_LOGICAL_STEPS;
     if (borrowedMs > BORROWED_MS_MAX + this.#jumpMaxMs) {
-      const message = `timestamps are taken faster than time passes: they are ${Math.round(borrowedMs)} ms ahead`;
+      const aheadMs = Math.round(borrowedMs);
+      const message = `timestamps are taken faster than time passes: they are ${aheadMs} ms ahead`;
       throw new CairnError('RESOURCE_EXHAUSTED', message, { retryAfterMs: 20 });
     }
     if (end > this.#bound) return undefined;

@@ -17,10 +17,10 @@ const AHEAD_STEPS = 1_000 * TIMESTAMP_LOGICAL_STEPS;
  * The largest oracle timestamp this store has seen. Writes commit one above it: above every read served here,
  * and not above the next timestamp the oracle will issue. Shared by all ranges of the store; only ever rises.
  *
- * Requests bring timestamps, too, from routers that got them from the oracle. A store does not take their word
- * for it: one timestamp from the far future would move all that is written here for as long. What cannot have been
- * issued, by the last timestamp that the oracle itself told and the time that has passed since, is
- * not admitted; the oracle can be asked first (it may have leapt, or this process stood still).
+ * Requests bring timestamps, too, from routers that got them from the oracle. A store does not take their
+ * word for it: one timestamp from the far future would move all that is written here for as long. What
+ * cannot have been issued, by the last timestamp that the oracle itself told and the time that has passed
+ * since, is not admitted; the oracle can be asked first (it may have leapt, or this process stood still).
  */
 export class StoreTimestamps {
   readonly #source: TimestampSource;
@@ -73,8 +73,8 @@ export class StoreTimestamps {
   }
 
   /**
-   * Asks the oracle whether it has issued the timestamps of a request that is here already: then they are below a
-   * fresh one. Rejects as the question does.
+   * Asks the oracle whether it has issued the timestamps of a request that is here already: then they are
+   * below a fresh one. Rejects as the question does.
    */
   async confirms({ readTimestamp, requestId }: KvRequest): Promise<boolean> {
     const fresh = await this.fetch();

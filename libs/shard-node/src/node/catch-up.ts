@@ -5,7 +5,9 @@ import type { Replica } from '@cairn/store';
 const ASKING_MAX = 64;
 /** A replica whose range has no leader yet asks again after this long. */
 const RETRY_MS = 200;
-/** A node that has waited this long says that it is ready: ranges without a quorum must not hold up a restart. */
+/**
+ * A node that has waited this long says that it is ready: ranges without a quorum must not hold up a restart.
+ */
 const WAIT_MS_MAX = 60_000;
 
 /** What is asked of a replica. */
@@ -20,9 +22,9 @@ export interface CatchUpParts {
 }
 
 /**
- * After a start: has each replica that was on the disk applied all that its leader had? Until then the node counts
- * as one that is away, and stopping another one could leave a range without a quorum that is up to date. Each
- * replica asks its leader once how far it is (a read index) and is done when it is there.
+ * After a start: has each replica that was on the disk applied all that its leader had? Until then the node
+ * counts as one that is away, and stopping another one could leave a range without a quorum that is up to
+ * date. Each replica asks its leader once how far it is (a read index) and is done when it is there.
  */
 export class CatchUp {
   readonly #parts: CatchUpParts;

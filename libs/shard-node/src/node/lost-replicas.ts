@@ -19,8 +19,8 @@ export interface LostReplicasParts {
 }
 
 /**
- * Puts live stores in the place of those that were declared lost, in ranges that are led here, one at a time. A
- * store that is only silent keeps its replicas: it may come back.
+ * Puts live stores in the place of those that were declared lost, in ranges that are led here, one at a
+ * time. A store that is only silent keeps its replicas: it may come back.
  */
 export class LostReplicas {
   readonly #parts: LostReplicasParts;

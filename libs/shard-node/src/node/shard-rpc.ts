@@ -26,8 +26,8 @@ export interface ShardRpcParts {
 }
 
 /**
- * What routers and operators may ask of a node, checked before anything is begun: frames are not signed, and a
- * mistake must not cost a range its quorum.
+ * What routers and operators may ask of a node, checked before anything is begun: frames are not signed,
+ * and a mistake must not cost a range its quorum.
  */
 export function handleShardRpc(server: SessionRpcServer, parts: ShardRpcParts): void {
   server.handle(ShardRpc.splitRange, async ({ rangeId, version, keys }) => {

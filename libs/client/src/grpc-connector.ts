@@ -84,8 +84,6 @@ function toCairnError(error: unknown, endpoint: string): CairnError {
 class GrpcRouterLink implements RouterLink {
   readonly #endpoint: string;
   readonly #client: Client;
-  /** Scans that have not ended. One that nobody reads holds its connection, so closing has to end it. */
-  readonly #scans = new Set<GrpcScanStream>();
 
   constructor(endpoint: string, channelCredentials: ChannelCredentials) {
     this.#endpoint = endpoint;
@@ -112,9 +110,7 @@ class GrpcRouterLink implements RouterLink {
       new Metadata(),
       {},
     );
-    const scan = new GrpcScanStream(stream, this.#endpoint, () => this.#scans.delete(scan));
-    this.#scans.add(scan);
-    return scan;
+    return new GrpcScanStream(stream, this.#endpoint);
   }
 
   unary<Request, Response>(
@@ -144,7 +140,6 @@ class GrpcRouterLink implements RouterLink {
   }
 
   close(): void {
-    for (const scan of this.#scans) scan.abandon();
     this.#client.close();
   }
 }
@@ -199,12 +194,10 @@ class GrpcScanStream implements ScanStream {
   readonly #stream: ClientReadableStream<ScanPage>;
   readonly #pages: AsyncIterator<ScanPage>;
   readonly #endpoint: string;
-  #isAbandoned = false;
 
-  constructor(stream: ClientReadableStream<ScanPage>, endpoint: string, onEnd: () => void) {
+  constructor(stream: ClientReadableStream<ScanPage>, endpoint: string) {
     this.#stream = stream;
     this.#endpoint = endpoint;
-    stream.once('close', onEnd);
     // The iterator reports errors to `next`; this listener is for those that come when nobody waits.
     stream.on('error', () => undefined);
     this.#pages = stream[Symbol.asyncIterator]() as AsyncIterator<ScanPage>;
@@ -215,20 +208,11 @@ class GrpcScanStream implements ScanStream {
       const result = await this.#pages.next();
       return result.done === true ? undefined : result.value;
     } catch (error) {
-      if (this.#isAbandoned)
-        throw new CairnError('UNAVAILABLE', `${this.#endpoint}: closed`, { cause: error });
       throw toCairnError(error, this.#endpoint);
     }
   }
 
   cancel(): void {
     this.#stream.cancel();
-  }
-
-  /** Its connection closes: pages that wait are dropped, and whoever still reads is told to go elsewhere. */
-  abandon(): void {
-    this.#isAbandoned = true;
-    this.#stream.cancel();
-    this.#stream.destroy(new CairnError('UNAVAILABLE', `${this.#endpoint}: closed`));
   }
 }

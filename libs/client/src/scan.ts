@@ -52,6 +52,9 @@ export async function* scanPages(
   }
   open.count += 1;
   const run = new ScanRun(context, request);
+  // Also when nobody asks for the next page: a stream that is not read holds its connection.
+  const onAbort = (): void => run.stop();
+  context.signal?.addEventListener('abort', onAbort, { once: true });
   try {
     for (;;) {
       const page = await nextPage(run, context.keepAlive);
@@ -60,6 +63,7 @@ export async function* scanPages(
     }
   } finally {
     open.count -= 1;
+    context.signal?.removeEventListener('abort', onAbort);
     run.stop();
   }
 }

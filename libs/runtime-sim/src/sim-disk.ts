@@ -68,6 +68,7 @@ export class SimDisk {
   #bytesMax: number;
   #life = 0;
   #stalledUntilMs = 0;
+  #extraMs: readonly [number, number] | undefined;
 
   constructor(rng: SimRng, options: SimDiskOptions = {}) {
     this.#rng = rng;
@@ -149,6 +150,11 @@ export class SimDisk {
     this.#stalledUntilMs = untilMs;
   }
 
+  /** From now on every operation takes so much longer, uniform between the two; undefined = no longer. */
+  setExtraMs(extraMs: readonly [number, number] | undefined): void {
+    this.#extraMs = extraMs;
+  }
+
   setBytesMax(bytesMax: number): void {
     this.#bytesMax = bytesMax;
   }
@@ -218,7 +224,8 @@ export class SimDisk {
   #delayMs(operation: DiskOperation, nowMs: number, durable: boolean): number {
     const slow = durable || operation === 'sync' || operation === 'sync-directory';
     const [low, high] = slow ? this.#options.syncMs : this.#options.accessMs;
-    return Math.max(this.#rng.between(low, high), this.#stalledUntilMs - nowMs);
+    const extraMs = this.#extraMs === undefined ? 0 : this.#rng.between(...this.#extraMs);
+    return Math.max(this.#rng.between(low, high) + extraMs, this.#stalledUntilMs - nowMs);
   }
 
   #takeFault(operation: DiskOperation, path: string): DiskError | undefined {

@@ -29,6 +29,7 @@ const SETUP_HELLO: Hello = {
 export const SMALL_STORE_CONFIG: StoreConfig = {
   ...DEFAULT_STORE_CONFIG,
   applyBatchBytesMax: 16 * KIB,
+  applyBacklogBytesMax: 32 * KIB,
   checkpointBytes: 24 * KIB,
   checkpointIntervalMs: 2_000,
   logRetentionBytes: 4 * KIB,
@@ -72,6 +73,7 @@ export class SimCluster {
   readonly replicationFactor: number;
   readonly routers: readonly SimRouterNode[];
   readonly grpcWindowBytes: number;
+  readonly storeConfig: StoreConfig;
 
   constructor(options: SimClusterOptions) {
     this.seed = options.seed;
@@ -90,7 +92,8 @@ export class SimCluster {
       engineReadMsMax: options.engineReadMsMax ?? 0,
       engine: options.engine ?? 'memory',
     };
-    const storeConfig = { ...SMALL_STORE_CONFIG, ...options.storeConfig };
+    this.storeConfig = { ...SMALL_STORE_CONFIG, ...options.storeConfig };
+    const { storeConfig } = this;
     const logSegmentBytes = options.logSegmentBytes ?? 32 * KIB;
     const shardCount = options.shardNodes ?? 3;
     this.replicationFactor = Math.min(options.replicationFactor ?? DEFAULT_REPLICATION_FACTOR, shardCount);

@@ -8,6 +8,8 @@ export class EngineFaults {
   readonly #armed = new Map<EngineOperation, number>();
   readonly #injected = new WeakSet<Error>();
   readonly #roomBytes: () => number;
+  /** Writes and flushes are done only so much later. */
+  slowMs = 0;
 
   /** `roomBytes`: what still fits on the disk that the engine shares. */
   constructor(roomBytes: () => number) {

@@ -17,6 +17,8 @@ export interface EngineHooks {
   delay(): Promise<void> | undefined;
   /** Whether a point read has to be waited for. */
   isSlow(): boolean;
+  /** Awaited before a write or a flush is said to be done; undefined = it is. */
+  linger(): Promise<void> | undefined;
   /** Throws when the operation has to fail. */
   check(operation: EngineOperation, bytes: number): void;
 }
@@ -52,7 +54,10 @@ export class FaultyEngine implements KvEngine {
 
   write(batch: EngineBatch): Promise<void> | undefined {
     const refused = this.#refuses('write', batch.bytes);
-    return refused === undefined ? this.#inner.write(batch) : Promise.reject(refused);
+    if (refused !== undefined) return Promise.reject(refused);
+    const done = this.#inner.write(batch);
+    const slow = this.#hooks.linger();
+    return slow === undefined ? done : Promise.all([done, slow]).then(() => undefined);
   }
 
   newBatch(): EngineBatch {
@@ -103,6 +108,7 @@ export class FaultyEngine implements KvEngine {
     const refused = this.#refuses(operation, bytes);
     if (refused !== undefined) throw refused;
     await change();
+    await this.#hooks.linger();
   }
 
   #refuses(operation: EngineOperation, bytes: number): Error | undefined {

@@ -29,6 +29,10 @@ export class SimMetadataNode extends SimNode {
     this.peers = options.members;
   }
 
+  get address(): string {
+    return this.#self.address;
+  }
+
   get store(): Store | undefined {
     return this.#member?.store;
   }

@@ -3,6 +3,7 @@ import type { DiskOperation, SimRng } from '@cairn/runtime-sim';
 import type { SimCluster } from './cluster.js';
 import { Datagrams } from './datagrams.js';
 import type { EngineOperation } from './engine-faults.js';
+import { moreStrikes, type MoreFaultKind } from './faults/more-strikes.js';
 import type { Death } from './node-engine.js';
 import type { SimNode } from './sim-node.js';
 
@@ -26,7 +27,8 @@ export const FAULT_KINDS = [
   'bit-rot',
   'clock-step',
 ] as const;
-export type FaultKind = (typeof FAULT_KINDS)[number];
+type FirstFaultKind = (typeof FAULT_KINDS)[number];
+export type FaultKind = FirstFaultKind | MoreFaultKind;
 
 /** Operations of a disk that fail, the frequent ones more often. */
 const FAILING_OPERATIONS: readonly DiskOperation[] = [
@@ -56,6 +58,7 @@ export class Nemesis {
   readonly #undo = new Set<() => void>();
   /** The only node whose data rots, so that all others together still have everything. */
   #rotting: SimNode | undefined;
+  readonly #strikes: Readonly<Record<FaultKind, () => void>>;
   #isOn = false;
   faults = 0;
 
@@ -64,6 +67,18 @@ export class Nemesis {
     this.#rng = cluster.rng.fork('nemesis');
     this.#options = options;
     this.#datagrams = new Datagrams(cluster.network, cluster.rng.fork('datagrams'));
+    const more = moreStrikes({
+      ...{ cluster, rng: cluster.rng.fork('more-strikes') },
+      note: (text) => {
+        this.#note(text);
+      },
+      later: (delayMs, undo) => {
+        this.#later(delayMs, undo);
+      },
+      storing: () => this.#storing(),
+      everybody: () => this.#everybody(),
+    });
+    this.#strikes = { ...this.#firstStrikes, ...more };
     for (const node of cluster.nodes) {
       node.onEnded = () => {
         this.#restart(node);
@@ -85,7 +100,7 @@ export class Nemesis {
   }
 
   /** What each kind of fault does. */
-  readonly #strikes: Readonly<Record<FaultKind, () => void>> = {
+  readonly #firstStrikes: Readonly<Record<FirstFaultKind, () => void>> = {
     'power-loss': () => {
       this.#kill(this.#anyNode(), 'power');
     },

@@ -44,6 +44,9 @@ export interface EngineLife {
 function withFaults(inner: KvEngine, life: EngineLife, faults: EngineFaults, all: boolean): KvEngine {
   const { process, readMsMax } = life;
   const delays = life.rng.fork('reads');
+  const paces = life.rng.fork('writes');
+  // One after the other, as a device does them.
+  let idleFromMs = 0;
   return new FaultyEngine(inner, {
     delay: () =>
       readMsMax === 0
@@ -53,6 +56,15 @@ function withFaults(inner: KvEngine, life: EngineLife, faults: EngineFaults, all
             process.schedule(delays.next() ** 4 * readMsMax, resolve);
           }),
     isSlow: () => readMsMax > 0 && delays.next() < 0.5,
+    linger: () => {
+      if (faults.slowMs === 0) return undefined;
+      const nowMs = process.clock.nowMs();
+      idleFromMs = Math.max(idleFromMs, nowMs) + paces.between(faults.slowMs / 2, faults.slowMs);
+      const leftMs = idleFromMs - nowMs;
+      return new Promise((resolve) => {
+        process.schedule(leftMs, resolve);
+      });
+    },
     check: (operation, bytes) => {
       if (all || operation === 'read') faults.check(operation, bytes);
     },

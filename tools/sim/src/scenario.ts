@@ -12,13 +12,16 @@ import { KvMachine } from '@cairn/shard-node';
 import type { EngineSpan } from '@cairn/store';
 
 import { Ambush } from './ambush.js';
+import { BoundLooker, watchLines } from './checkers/alarms.js';
 import { checkLeases, watchLeaderTerms } from './checkers/leadership.js';
 import { LogLooker } from './checkers/logs.js';
 import { MemberLooker, strangers, watchRemovals, type HeldReplica } from './checkers/members.js';
 import { readRows, replicaFaults, type ReplicaState } from './checkers/replicas.js';
 import { strictOrderFaults } from './checkers/strict.js';
+import { futureFaults } from './checkers/timestamps.js';
 import { windowFaults, type HeldWindow } from './checkers/windows.js';
 import { SimCluster } from './cluster.js';
+import { MORE_FAULT_KINDS } from './faults/more-strikes.js';
 import { FAULT_KINDS, Nemesis, type FaultKind } from './nemesis.js';
 import type { SimEngineKind } from './node-engine.js';
 import type { Violation } from './observer.js';
@@ -108,8 +111,12 @@ export async function runScenario(options: ScenarioOptions): Promise<ScenarioRes
 function drawFaults(cluster: SimCluster): FaultKind[] {
   const rng = cluster.rng.fork('kinds');
   const share = rng.pick([0.2, 0.4, 0.7]);
-  const drawn = FAULT_KINDS.filter(() => rng.chance(share));
-  return drawn.length === 0 ? [rng.pick(FAULT_KINDS)] : drawn;
+  const first = FAULT_KINDS.filter(() => rng.chance(share));
+  const drawn: FaultKind[] = first.length === 0 ? [rng.pick(FAULT_KINDS)] : first;
+  // Apart from the others, and not in all runs: what is slow or deaf leaves less time for the rest.
+  const more = cluster.rng.fork('more-kinds');
+  if (more.chance(0.5)) drawn.push(...MORE_FAULT_KINDS.filter(() => more.chance(0.4)));
+  return drawn;
 }
 
 class ScenarioRun {
@@ -175,8 +182,10 @@ class ScenarioRun {
     const { scheduler } = cluster;
     const terms = watchLeaderTerms(cluster);
     watchRemovals(cluster);
+    watchLines(cluster, this.#kinds);
     this.#watchReplicas();
     await cluster.boot(BOOT_LIMIT_MS);
+    await this.#layOut();
     for (const name of this.#clientNames) {
       const worker = this.#worker(name);
       this.#workers.push(worker);
@@ -203,6 +212,12 @@ class ScenarioRun {
     this.#isOver = true;
   }
 
+  /** Before anything breaks every replica has the keys that stand for good. */
+  async #layOut(): Promise<void> {
+    await this.cluster.scheduler.settle(this.#worker('founder').layOut(), BOOT_LIMIT_MS);
+    await this.#expect('replicas have what was laid out', () => this.#isConverged(), HEAL_LIMIT_MS);
+  }
+
   /** A checker has found something, and more is not asked for. What the nodes notice themselves goes on. */
   get #mayEnd(): boolean {
     const { violations } = this.cluster.observer;
@@ -220,6 +235,7 @@ class ScenarioRun {
   #watchReplicas(): void {
     const logs = new LogLooker(this.cluster);
     const members = new MemberLooker(this.cluster);
+    const bounds = new BoundLooker(this.cluster);
     let looks = 0;
     const again = (): void => {
       if (this.#isOver) return;
@@ -227,6 +243,7 @@ class ScenarioRun {
       if (looks % LOOKS_PER_LOG_LOOK === 0) {
         logs.look();
         members.look();
+        bounds.look();
       }
       looks += 1;
       this.cluster.scheduler.schedule(REPLICA_CHECK_MS, again);
@@ -346,6 +363,8 @@ class ScenarioRun {
     for (const [key, operations] of this.#history.byKey()) this.#judgeKey(key, operations);
     for (const fault of orderingFaults(this.#history)) observer.violate('ordering', fault);
     for (const fault of strictOrderFaults(this.#history.operations)) observer.violate('strict-order', fault);
+    for (const fault of futureFaults(this.#history.operations, this.cluster.scheduler.unixOriginMs))
+      observer.violate('timestamps', fault);
     for (const nodes of [this.cluster.metadata, this.cluster.shards]) {
       const states: ReplicaState[] = [];
       const windows: HeldWindow[] = [];

@@ -17,6 +17,8 @@ export const REGISTERS = Array.from({ length: 12 }, (_, at) => `r${String(at).pa
 export const COUNTERS = Array.from({ length: 6 }, (_, at) => `c${String(at).padStart(2, '0')}`);
 /** Sub-span of the registers that range deletions empty. */
 const DELETED = { start: 'r09', end: 'r12' } as const;
+/** Written once, before anything happens, and never again: no read may miss one, however stale. */
+export const STANDING = ['b-standing', 'k-standing', 's-standing', 'z-standing'] as const;
 const YOUNG_KEY_MS = 400;
 /** Some scans get pages so small that they take several. */
 const PAGE_BYTES = [0, 64, 600] as const;
@@ -122,7 +124,8 @@ export class Worker {
     else if (dice < 77) await this.#delete(register);
     else if (dice < 81) await this.scan();
     else if (dice < 83) await this.#deleteRange();
-    else if (dice < 87) await this.#readAt('stale', [register]);
+    else if (dice < 84) await this.#readAt('stale', [register]);
+    else if (dice < 87) await this.#readStanding();
     else if (dice < 91) await this.#readPast();
     else if (dice < 95) await this.#writeMany();
     else await this.#readMany();
@@ -225,6 +228,21 @@ export class Worker {
     const all = [...REGISTERS, ...COUNTERS];
     const count = 2 + rng.integer(MANY_MAX - 1);
     return [...new Set(Array.from({ length: count }, () => rng.pick(all)))];
+  }
+
+  /** Puts the keys that stand for good where every replica has them before anybody looks. */
+  async layOut(): Promise<void> {
+    for (const key of STANDING) await this.#options.client.put(key, this.#bytesOf(key));
+  }
+
+  /** A replica answers stale reads from a state that is old, never from one that is not there. */
+  async #readStanding(): Promise<void> {
+    const keys = [...STANDING];
+    const outcome = await this.#perform(() => this.#options.client.getMany(keys, { consistency: 'stale' }));
+    if (outcome.type !== 'ok') return;
+    for (const [at, key] of keys.entries()) {
+      if (valueOf(outcome.value[at]) !== key) this.#options.violate(`a stale read misses ${key}`);
+    }
   }
 
   async #readAt(consistency: ReadConsistency, keys: readonly string[]): Promise<Outcome<unknown>> {

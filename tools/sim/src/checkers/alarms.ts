@@ -1,0 +1,54 @@
+import type { SimCluster } from '../cluster.js';
+import type { FaultKind } from '../nemesis.js';
+
+/** What a batch of one turn may add to a bound that is looked at before it is filled. */
+const OVERSHOOT_BYTES = 64 * 1024;
+
+/** Lines that say that a peer sent what no peer sends. */
+const FOREIGN = /closed by a bad frame|garbled|store answered nonsense|no member of it can have sent/;
+/** Refused hellos are told the same way: one that comes too early, or while the life before seems to last. */
+const REFUSED = /waits for its group|runs already|more of them/;
+/** Which faults are a reason for such lines. */
+const CORRUPTING: readonly FaultKind[] = ['flipped-frames', 'hostile-peer'];
+
+/**
+ * Nobody swallows an assertion: a line that mentions one is a violation, whoever wrote it and went on. And
+ * without injected corruption nobody gets what no peer sends.
+ */
+export function watchLines(cluster: SimCluster, kinds: readonly FaultKind[]): void {
+  const isCorrupted = kinds.some((kind) => CORRUPTING.includes(kind));
+  cluster.observer.onLine((node, event, fields) => {
+    const text = `${event} ${JSON.stringify(fields)}`;
+    if (text.includes('InvariantError'))
+      cluster.observer.violate('swallowed-assertion', `${node} logs an assertion: ${text}`);
+    if (!isCorrupted && FOREIGN.test(text) && !REFUSED.test(text))
+      cluster.observer.violate('foreign-frame', `${node} got what no peer sends: ${text}`);
+  });
+}
+
+/** Queues hold no more than they may; to be called again and again. */
+export class BoundLooker {
+  readonly #cluster: SimCluster;
+  readonly #said = new Set<string>();
+
+  constructor(cluster: SimCluster) {
+    this.#cluster = cluster;
+  }
+
+  look(): void {
+    const { storeConfig } = this.#cluster;
+    for (const node of [...this.#cluster.metadata, ...this.#cluster.shards]) {
+      const { store } = node;
+      if (store === undefined) continue;
+      this.#check(node.name, 'apply backlog', store.applyBacklogBytes, storeConfig.applyBacklogBytesMax);
+      this.#check(node.name, 'inbound frames', store.inboundBytes, storeConfig.inboundBytesMax);
+    }
+  }
+
+  #check(node: string, what: string, bytes: number, limit: number): void {
+    const name = `${node} ${what}`;
+    if (bytes <= limit + OVERSHOOT_BYTES || this.#said.has(name)) return;
+    this.#said.add(name);
+    this.#cluster.observer.violate('unbounded', `${what} of ${node}: ${bytes} bytes, ${limit} at most`);
+  }
+}

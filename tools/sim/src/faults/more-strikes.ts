@@ -21,11 +21,11 @@ const LEAP_MS = 6 * 3_600_000;
 export interface StrikeTools {
   readonly cluster: SimCluster;
   readonly rng: SimRng;
-  note(text: string): void;
+  readonly note: (text: string) => void;
   /** Ends a fault after a while, or when everything is healed. */
-  later(delayMs: number, undo: () => void): void;
+  readonly later: (delayMs: number, undo: () => void) => void;
   /** A node with data. */
-  storing(): SimNode;
+  readonly storing: () => SimNode;
   everybody(): string[];
 }
 

@@ -4,10 +4,9 @@ import type { FaultKind } from '../nemesis.js';
 /** What a batch of one turn may add to a bound that is looked at before it is filled. */
 const OVERSHOOT_BYTES = 64 * 1024;
 
-/** Lines that say that a peer sent what no peer sends. */
-const FOREIGN = /closed by a bad frame|garbled|store answered nonsense|no member of it can have sent/;
-/** Refused hellos are told the same way: one that comes too early, or while the life before seems to last. */
-const REFUSED = /waits for its group|runs already|more of them/;
+/** Lines that say that a peer sent what no peer sends. Refused hellos are told the same way, and are none. */
+const FOREIGN =
+  /checksum|no member of it can have sent|answered nonsense|ends early|left over|garbled|varint|unknown type/;
 /** Which faults are a reason for such lines. */
 const CORRUPTING: readonly FaultKind[] = ['flipped-frames', 'hostile-peer'];
 
@@ -21,7 +20,7 @@ export function watchLines(cluster: SimCluster, kinds: readonly FaultKind[]): vo
     const text = `${event} ${JSON.stringify(fields)}`;
     if (text.includes('InvariantError'))
       cluster.observer.violate('swallowed-assertion', `${node} logs an assertion: ${text}`);
-    if (!isCorrupted && FOREIGN.test(text) && !REFUSED.test(text))
+    if (!isCorrupted && FOREIGN.test(text))
       cluster.observer.violate('foreign-frame', `${node} got what no peer sends: ${text}`);
   });
 }

@@ -11,7 +11,8 @@ export interface RaftLogOptions {
    */
   readonly cacheBytesMax?: number;
   /**
-   * Bytes staged and not yet durable from which on the host takes no more entries in (`RaftLog.stagedBytes`). What its cores took before is added, at most one turn's worth. Default 128 MiB.
+   * Bytes staged and not yet durable from which on the host takes no more entries in
+   * (`RaftLog.stagedBytes`). What its cores took before is added, at most one turn's worth. Default 128 MiB.
    */
   readonly stagedBytesMax?: number;
   /** Ready-made files kept for later segments; those above are deleted. Default 2. */

@@ -22,8 +22,8 @@ export class NodeDisk implements Disk {
   }
 
   /**
-   * One level after the other, each durable in the one above. Not the recursive call of the system library: on
-   * a file system that refuses without a reason, /proc for one, that tries for ever.
+   * One level after the other, each durable in the one above. Not the recursive call of the system library:
+   * on a file system that refuses without a reason, /proc for one, that tries for ever.
    */
   async makeDirectory(path: string): Promise<void> {
     const missing: string[] = [];

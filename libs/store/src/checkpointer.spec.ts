@@ -10,7 +10,7 @@ import { decodeCheckpointState, encodeCheckpointState } from './checkpoint-state
 import { Checkpointer } from './checkpointer.js';
 import { configStateOf } from './membership.js';
 import type { Replica } from './replica.js';
-import { DEFAULT_STORE_CONFIG } from './store-config.js';
+import { DEFAULT_STORE_CONFIG, type StoreConfig } from './store-config.js';
 import { StoreMetrics } from './store-metrics.js';
 
 const DESCRIPTOR: RangeDescriptor = {
@@ -32,7 +32,10 @@ afterEach(async () => {
  * One replica that has applied up to 20, with a checkpoint at 10, and a flush that ends when the test says
  * so.
  */
-async function setUp(): Promise<{ checkpointer: Checkpointer; replica: Replica; endFlush: () => void }> {
+async function setUp(
+  config: Partial<StoreConfig> = {},
+  matches: readonly number[] = [],
+): Promise<{ checkpointer: Checkpointer; replica: Replica; endFlush: () => void }> {
   const clock = new SimScheduler().clockFor('store');
   const disk = new SimDisk(new SimRng('checkpointer')).attach();
   await disk.makeDirectory('/log');
@@ -63,7 +66,12 @@ async function setUp(): Promise<{ checkpointer: Checkpointer; replica: Replica; 
     isApplyBlocked: false,
     isClosed: false,
     snapshotHolds: new Set(),
-    raft: { status: () => ({ peers: [] }), configState: configStateOf(DESCRIPTOR) },
+    raft: {
+      status: () => ({
+        peers: matches.map((match) => ({ match, recentlyActive: true, state: 'replicate' })),
+      }),
+      configState: configStateOf(DESCRIPTOR),
+    },
   } as unknown as Replica;
   const applier = {
     appliedBytes: 100,
@@ -76,7 +84,7 @@ async function setUp(): Promise<{ checkpointer: Checkpointer; replica: Replica; 
     log,
     applier,
     clock,
-    config: DEFAULT_STORE_CONFIG,
+    config: { ...DEFAULT_STORE_CONFIG, ...config },
     logger: noopLogger,
     metrics: new StoreMetrics(noopMetrics),
     replicas: () => [replica],
@@ -127,4 +135,24 @@ it('leaves the mark of a snapshot that began to replace the rows during the flus
   expect(mark === undefined ? undefined : decodeCheckpointState(mark.state).installing).toBe(
     '/snapshots/1.spool',
   );
+});
+
+it.each([
+  ['a follower that needs less than the limit keeps what it needs', 33, 34],
+  ['one that needs more keeps the log at its limit', 21, 31],
+])('cuts a log that is over its limit to the limit: %s', async (_, match, first) => {
+  const config = { logForceTruncateBytes: 10_000, logRetentionBytes: 1_000 };
+  const { checkpointer, replica, endFlush } = await setUp(config, [match]);
+  // Twenty entries of 1,000 bytes behind 20; all are applied.
+  for (let index = 21; index <= 40; index += 1) {
+    replica.log.append([
+      { index: logIndex(index), term: term(5), kind: 1, payload: Buffer.alloc(1_000), record: undefined },
+    ]);
+  }
+  replica.appliedIndex = logIndex(40);
+  const running = checkpointer.run();
+  await turns();
+  endFlush();
+  await running;
+  expect(replica.log.firstIndex()).toBe(first);
 });

@@ -121,16 +121,17 @@ export class Checkpointer {
     const first = log.firstIndex();
     const count = log.lastIndex() - first + 1;
     if (count <= 0) return;
-    const isOverLimit = log.entryBytes > config.logForceTruncateBytes;
-    let limit: number = checkpoint;
-    for (const { index } of replica.snapshotHolds) limit = Math.min(limit, index);
-    if (!isOverLimit) {
-      const averageBytes = Math.max(1, log.entryBytes / count);
-      limit = Math.min(limit, log.lastIndex() - Math.ceil(config.logRetentionBytes / averageBytes));
-      for (const peer of replica.raft.status().peers) {
-        if (peer.recentlyActive && peer.state !== 'snapshot') limit = Math.min(limit, peer.match);
-      }
+    let most: number = checkpoint;
+    for (const { index } of replica.snapshotHolds) most = Math.min(most, index);
+    const averageBytes = Math.max(1, log.entryBytes / count);
+    let limit = Math.min(most, log.lastIndex() - Math.ceil(config.logRetentionBytes / averageBytes));
+    for (const peer of replica.raft.status().peers) {
+      if (peer.recentlyActive && peer.state !== 'snapshot') limit = Math.min(limit, peer.match);
     }
+    // Over its limit the log is cut whoever needs it, but no further than to the limit: a follower that is a
+    // few large entries behind needs no snapshot for it.
+    const leastKept = Math.floor(config.logForceTruncateBytes / averageBytes);
+    limit = Math.max(limit, Math.min(most, log.lastIndex() - leastKept));
     // Below a sixteenth of the log it is not worth a record.
     if (limit - first + 1 < count / 16) return;
     const term = log.termOf(logIndex(limit));

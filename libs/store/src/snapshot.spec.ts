@@ -33,7 +33,7 @@ function awayFrom(rig: StoreRig): number {
 describe('snapshots between stores', () => {
   it.each([
     [200, 10],
-    [12, 3 * MIB],
+    [5, 3 * MIB],
     [4, 8 * MIB],
   ])('bring %s values of %s bytes, and a restart keeps them', async (count, bytes) => {
     const rig = new StoreRig(SHORT_LOG);

@@ -33,8 +33,8 @@ export interface StoreConfig {
    */
   readonly logRetentionBytes: number;
   /**
-   * A range whose log passes this is cut down to its checkpoint even if a live follower needs more. Default
-   * 64 MiB.
+   * A range whose log passes this is cut down to it, as far as its checkpoint allows, even if a live follower
+   * needs more. Default 64 MiB.
    */
   readonly logForceTruncateBytes: number;
   /** Snapshots being sent at once (default 2) and being received at once (default 1). */

@@ -122,6 +122,25 @@ describe('the batch stream', () => {
     end.stream.cancel();
   });
 
+  it('is not read while its share of bytes is open', async () => {
+    await rig.close();
+    rig = await DoorRig.start({}, { openBytesMax: 4_000_000 });
+    rig.store.holdPrefix = 'slow';
+    const end = new StreamEnd(rig);
+    for (let call = 1; call <= 40; call += 1) {
+      end.send({ call, operation: putOf('slow', Buffer.alloc(500_000)) });
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    await eventually(() => rig.store.held.length >= 9);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    // Four megabytes, and what had come by then.
+    expect(rig.router.openOperations).toBeLessThan(30);
+    const done = end.until(() => end.results.length === 40);
+    rig.store.release();
+    await done;
+    end.stream.cancel();
+  });
+
   it('refuses a call number that is in use', async () => {
     rig.store.holdPrefix = 'slow';
     const end = new StreamEnd(rig);

@@ -147,6 +147,7 @@ export interface RigOptions {
   readonly limits?: Partial<DoorLimits>;
   /** Of all callers together; default 50,000. */
   readonly openOpsMax?: number;
+  readonly openBytesMax?: number;
   readonly metrics?: Metrics;
 }
 
@@ -197,7 +198,7 @@ export class DoorRig {
       callers: {
         streamedOpsMax: (options.openOpsMax ?? 50_000) / 4,
         openOpsMax: options.openOpsMax ?? 50_000,
-        openBytesMax: 1e9,
+        openBytesMax: options.openBytesMax ?? 1e9,
         scanBytesMax: 1e8,
       },
       scanPagesMax: 64,

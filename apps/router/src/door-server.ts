@@ -8,6 +8,7 @@ import {
   STATUS_DETAILS_KEY,
   toServiceError,
 } from '@cairn/wire';
+import { FairGate } from '@cairn/router-node';
 import {
   Server,
   ServerInterceptingCall,
@@ -19,6 +20,8 @@ import {
   type UntypedServiceImplementation,
 } from '@grpc/grpc-js';
 
+import { Unpacker } from './unpacker.js';
+
 type PartialStatus = Parameters<ServerInterceptingCallInterface['sendStatus']>[0];
 
 /** Decoders of ours for the methods that another library describes to the server. */
@@ -29,8 +32,15 @@ const DECODERS: ReadonlyMap<string, (bytes: Buffer) => unknown> = new Map(
   ]),
 );
 
+/** Calls of `Cluster` under way at a time, and of one connection. */
+const CLUSTER_CALLS = 32;
+const CLUSTER_CALLS_PER_CALLER = 8;
+const CLUSTER_SERVICE = '/cairn.v1.Cluster/';
+/** Before each message: whether it is packed, and its length. */
+const FRAME_HEADER_BYTES = 5;
+
 /** Statuses that grpc-js calls INTERNAL although the caller sent something wrong. */
-const CALLERS_FAULT = /^(Failed to decompress message|Invalid grpc-timeout value)/;
+const CALLERS_FAULT = /^Invalid grpc-timeout value/;
 
 /** What a request was that cannot be decoded: grpc-js would answer INTERNAL and say nothing. */
 class RefusedMessage {
@@ -51,7 +61,13 @@ export class DoorServer extends Server {
   /** Made once: metrics find their cells by the identity of the label object. */
   readonly #okLabels = new Map<string, Readonly<Record<string, string>>>();
 
-  constructor(options: ServerOptions, metrics: Metrics) {
+  readonly #unpacker: Unpacker;
+  readonly #clusterCalls = new FairGate<string>(CLUSTER_CALLS, CLUSTER_CALLS_PER_CALLER);
+
+  constructor(
+    options: ServerOptions & { readonly 'grpc.max_receive_message_length': number },
+    metrics: Metrics,
+  ) {
     super({
       ...options,
       interceptors: [(method, call) => this.#keep(method.path, call)],
@@ -61,6 +77,14 @@ export class DoorServer extends Server {
       'gRPC calls that ended, by method and status; a stream is one call',
       ['method', 'code'],
     );
+    this.#unpacker = new Unpacker(options['grpc.max_receive_message_length'], metrics);
+    const waiting = metrics.gauge(
+      'cairn_router_waiting_cluster_calls',
+      'Calls of Cluster that wait for their turn',
+    );
+    metrics.onCollect(() => {
+      waiting.set(this.#clusterCalls.waiting);
+    });
     this.#answerUnknownMethods();
   }
 
@@ -69,12 +93,21 @@ export class DoorServer extends Server {
       const decode = DECODERS.get(method.path) ?? method.requestDeserialize;
       return [name, { ...method, requestDeserialize: (bytes: Buffer) => decodedOrRefused(decode, bytes) }];
     });
-    super.addService(Object.fromEntries(methods) as ServiceDefinition, implementation);
+    super.addService(Object.fromEntries(methods) as ServiceDefinition, held(service, implementation));
   }
 
   /** Watches a call from its beginning to its end. */
   #keep(path: string, call: ServerInterceptingCallInterface): ServerInterceptingCall {
     const send = call.sendStatus.bind(call);
+    const over = new AbortController();
+    const peer = call.getPeer();
+    // The library unpacks without a bound on how many; a spec notices when it does not ask here any more.
+    Object.assign(call, {
+      decompressMessage: (message: Buffer, encoding: string) => {
+        const bytes = message.subarray(FRAME_HEADER_BYTES);
+        return encoding === 'identity' ? bytes : this.#unpacker.unpack(peer, bytes, encoding, over.signal);
+      },
+    });
     let isCounted = false;
     const count = (code: number): void => {
       if (!isCounted) this.#count(path, code);
@@ -91,14 +124,33 @@ export class DoorServer extends Server {
         next({
           onReceiveMessage: (message: unknown, pass) => {
             if (message instanceof RefusedMessage) call.sendStatus(message.failure);
+            else if (path.startsWith(CLUSTER_SERVICE)) this.#admit(peer, over.signal, () => pass(message));
             else pass(message);
           },
           onCancel: () => {
             count(status.CANCELLED);
+            over.abort();
           },
         });
       },
     });
+  }
+
+  /** Calls that look at the cluster or steer it ask the metadata service: few at a time, and not all of one. */
+  #admit(peer: string, over: AbortSignal, pass: () => void): void {
+    const { signal, leave } = { signal: over, leave: () => this.#clusterCalls.leave(peer) };
+    this.#clusterCalls.enter(peer, signal).then(
+      () => {
+        if (signal.aborted) {
+          leave();
+          return;
+        }
+        signal.addEventListener('abort', leave, { once: true });
+        pass();
+      },
+      // It was over before its turn came.
+      () => undefined,
+    );
   }
 
   #count(path: string, code: number): void {
@@ -140,6 +192,35 @@ export class DoorServer extends Server {
       _retrieveHandler: (path: string) => handlers.get(path) ?? absent,
     });
   }
+}
+
+/**
+ * Streams of services that are not ours (reflection) answer each message without looking whether anybody takes
+ * the answers: then nothing more is read from them.
+ */
+function held(
+  service: ServiceDefinition,
+  implementation: UntypedServiceImplementation,
+): UntypedServiceImplementation {
+  const handlers = { ...implementation };
+  for (const [name, { path, requestStream, originalName }] of Object.entries(service)) {
+    const key = handlers[name] === undefined && originalName !== undefined ? originalName : name;
+    const handler = handlers[key] as handleBidiStreamingCall<unknown, unknown> | undefined;
+    if (handler === undefined || !requestStream || DECODERS.has(path)) continue;
+    handlers[key] = (call: Parameters<typeof handler>[0]) => {
+      const write = call.write.bind(call) as (answer: unknown) => boolean;
+      call.write = (answer: unknown) => {
+        const isTaken = write(answer);
+        if (!isTaken) {
+          call.pause();
+          call.once('drain', () => call.resume());
+        }
+        return isTaken;
+      };
+      handler.call(implementation, call);
+    };
+  }
+  return handlers;
 }
 
 const UNKNOWN_METHOD = '/unknown';

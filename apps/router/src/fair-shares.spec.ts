@@ -2,13 +2,16 @@ import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { connect as connectHttp2 } from 'node:http2';
 import { connect, type Socket } from 'node:net';
 import { once } from 'node:events';
+import { deflateSync, gzipSync } from 'node:zlib';
 
 import { createMetrics } from '@cairn/observability';
 import { fromServiceError, KvOp } from '@cairn/wire';
+import { ClusterClient } from '@cairn/wire/gen/cairn/v1/cluster.js';
 import { KVClient, KVService, type ScanRequest } from '@cairn/wire/gen/cairn/v1/kv.js';
 import { credentials, status, type ClientReadableStream, type ServiceError } from '@grpc/grpc-js';
 
 import { DoorRig, eventually, type RigOptions } from './door-rig.testing.js';
+import { Unpacker } from './unpacker.js';
 
 let rig: DoorRig;
 const metrics = createMetrics({ processMetrics: false });
@@ -103,6 +106,65 @@ describe('unary calls', () => {
     expect(await Promise.all(held)).toEqual(Array(300).fill(null));
     expect(await get(rig.client, 'a')).toBeNull();
     other.close();
+  });
+});
+
+describe('calls that steer the cluster', () => {
+  it('are few at a time and not all of one connection', async () => {
+    const waiting: (() => void)[] = [];
+    await rig.close();
+    rig = await DoorRig.start({
+      status: () =>
+        new Promise((resolve) => {
+          waiting.push(() => {
+            resolve({ nodes: [] } as never);
+          });
+        }),
+      settings: () => Promise.resolve([]),
+    });
+    const greedy = new ClusterClient(rig.address, credentials.createInsecure());
+    const ask = (): Promise<ServiceError | null> =>
+      new Promise((resolve) => {
+        greedy.status({}, resolve);
+      });
+    const asked = Array.from({ length: 20 }, ask);
+    await eventually(() => waiting.length === 8);
+    const other = new ClusterClient(rig.address, credentials.createInsecure(), {
+      'grpc.use_local_subchannel_pool': 1,
+    });
+    const listed = await new Promise<ServiceError | null>((resolve) => {
+      other.listSettings({}, resolve);
+    });
+    expect(listed).toBeNull();
+    expect(waiting).toHaveLength(8);
+    for (let answered = 0; answered < 20; answered += 1) {
+      await eventually(() => waiting.length > 0);
+      waiting.shift()?.();
+    }
+    expect(await Promise.all(asked)).toEqual(Array(20).fill(null));
+    greedy.close();
+    other.close();
+  });
+});
+
+describe('requests that are packed', () => {
+  it('are unpacked few at a time, by turns of connections', async () => {
+    const unpacker = new Unpacker(1_000, metrics);
+    const never = new AbortController().signal;
+    const small = gzipSync(Buffer.from('small'));
+    const large = gzipSync(Buffer.alloc(2_000));
+    const all = await Promise.allSettled([
+      ...Array.from({ length: 20 }, () => unpacker.unpack('greedy', large, 'gzip', never)),
+      unpacker.unpack('modest', small, 'gzip', never),
+      unpacker.unpack('modest', deflateSync(Buffer.from('other')), 'deflate', never),
+      unpacker.unpack('modest', small, 'br', never),
+      unpacker.unpack('modest', Buffer.from('nonsense'), 'gzip', never),
+    ]);
+    const said = all.map((each) =>
+      each.status === 'fulfilled' ? each.value.toString() : (each.reason as { code: number }).code,
+    );
+    expect(new Set(said.slice(0, 20))).toEqual(new Set([status.RESOURCE_EXHAUSTED]));
+    expect(said.slice(20)).toEqual(['small', 'other', status.UNIMPLEMENTED, status.INVALID_ARGUMENT]);
   });
 });
 

@@ -129,7 +129,11 @@ describe('requests that would be expensive to decode', () => {
     const packed = gzipSync(Buffer.alloc(100_000_000));
     const { code, detail } = await call('/cairn.v1.KV/Put', packed, { 'grpc-encoding': 'gzip' });
     expect(code).toBe(status.RESOURCE_EXHAUSTED);
-    expect(detail?.code).toBe('RESOURCE_EXHAUSTED');
+    // Ours, and not the library's, which unpacks any number at a time.
+    expect(detail).toMatchObject({
+      code: 'RESOURCE_EXHAUSTED',
+      message: 'the request unpacks to more than 16777216 bytes',
+    });
   });
 });
 

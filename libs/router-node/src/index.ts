@@ -2,5 +2,6 @@ export type { BatchCall, CallFailure, DoorCall, ScanCall, UnaryCallback, UnaryDo
 export { ClusterAdmin, type ClusterAdminParts } from './cluster-admin.js';
 export { clusterHandlers, type ClusterHandlers } from './doors/cluster-service.js';
 export { DoorContext, type DoorContextParts } from './doors/door-context.js';
+export { FairGate } from './doors/fair-gate.js';
 export { createKvService, type KvDoors, type KvHandlers } from './doors/kv-service.js';
 export { openRouter, type RouterContext, type RouterPorts, type RunningRouter } from './open-router.js';

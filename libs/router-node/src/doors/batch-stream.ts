@@ -69,6 +69,8 @@ export class BatchStream implements OperationSink {
   #results: BatchResult[] = [];
   #resultBytes = 0;
   #meanBytes = RESULT_OVERHEAD_BYTES;
+  /** Keys and values of what is open. */
+  #openBytes = 0;
   #isFlushDue = false;
   /** Counted among the streams that have something open. */
   #isActive = false;
@@ -183,6 +185,7 @@ export class BatchStream implements OperationSink {
       if (routed.state === 'done') span?.end();
       else {
         this.#operations.set(call, routed);
+        this.#openBytes += routed.bytes;
         routed.span = span;
       }
     } catch (error) {
@@ -216,7 +219,7 @@ export class BatchStream implements OperationSink {
   #cancel(call: number): void {
     const operation = this.#operations.get(call);
     if (operation !== undefined) {
-      this.#operations.delete(call);
+      this.#forget(operation);
       this.#context.router.cancel(operation);
       operation.span?.end(new CairnError('CANCELLED', 'the caller gave up'));
     }
@@ -249,15 +252,22 @@ export class BatchStream implements OperationSink {
     );
   }
 
-  complete(operation: RoutedOperation, response: KvResponse): void {
+  /** Not open any more. One that was refused at once never was. */
+  #forget(operation: RoutedOperation): void {
+    if (this.#operations.get(operation.tag) !== operation) return;
     this.#operations.delete(operation.tag);
+    this.#openBytes -= operation.bytes;
+  }
+
+  complete(operation: RoutedOperation, response: KvResponse): void {
+    this.#forget(operation);
     this.#context.succeeded(operation.request.op, operation.startedAtMs);
     operation.span?.end();
     this.#push({ call: operation.tag, result: resultOf(response) }, response.value?.length ?? 0);
   }
 
   fail(operation: RoutedOperation, error: CairnError): void {
-    this.#operations.delete(operation.tag);
+    this.#forget(operation);
     this.#context.failed(operation.request.op, operation.startedAtMs, error);
     operation.span?.end(error);
     this.#push({ call: operation.tag, result: { $case: 'error', value: errorDetailOf(error) } });
@@ -316,10 +326,16 @@ export class BatchStream implements OperationSink {
       OPEN_OPERATIONS_MIN,
       Math.min(this.#caller.opsPerStream, OPEN_ANSWER_BYTES_TARGET / this.#meanBytes),
     );
-    if (!this.#isReadPaused && (this.#isBlocked || open > openMax)) {
+    const bytesMax = this.#caller.bytesPerStream;
+    if (!this.#isReadPaused && (this.#isBlocked || open > openMax || this.#openBytes > bytesMax)) {
       this.#isReadPaused = true;
       this.#call.pause();
-    } else if (this.#isReadPaused && !this.#isBlocked && open < openMax / 2) {
+    } else if (
+      this.#isReadPaused &&
+      !this.#isBlocked &&
+      open < openMax / 2 &&
+      this.#openBytes <= bytesMax / 2
+    ) {
       this.#isReadPaused = false;
       this.#call.resume();
     }

@@ -133,6 +133,11 @@ export class Caller {
     return Math.max(STREAMED_OPS_MIN, Math.floor(ops / Math.max(1, this.#busyStreams)));
   }
 
+  /** Bytes of keys and values that one of its streams may have open. */
+  get bytesPerStream(): number {
+    return Math.floor(this.#callers.callBytesPerCaller / Math.max(1, this.#busyStreams));
+  }
+
   /** One of its streams has something open now, or nothing any more. */
   streamChanged(isBusy: boolean): void {
     this.#busyStreams += isBusy ? 1 : -1;

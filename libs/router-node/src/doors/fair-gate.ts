@@ -7,17 +7,21 @@ interface Waiting {
 }
 
 /**
- * Lets a bounded number in at a time. Those who wait get in by turns of their callers, whatever number each
- * has waiting. What waits is bounded by whoever calls: a scan waits once.
+ * Lets a bounded number in at a time, and of each caller no more than its part. Those who wait get in by turns
+ * of their callers, whatever number each has waiting. What waits is bounded by whoever calls: a scan waits
+ * once, and so does a call.
  */
-export class FairGate<Caller extends object> {
+export class FairGate<Caller> {
   readonly #placesMax: number;
+  readonly #perCallerMax: number;
+  readonly #inside = new Map<Caller, number>();
   readonly #lines = new Map<Caller, Waiting[]>();
   #taken = 0;
   #waiting = 0;
 
-  constructor(placesMax: number) {
+  constructor(placesMax: number, perCallerMax = placesMax) {
     this.#placesMax = placesMax;
+    this.#perCallerMax = perCallerMax;
   }
 
   get taken(): number {
@@ -30,8 +34,8 @@ export class FairGate<Caller extends object> {
   /** Resolves when it is in; `leave` must follow. Rejects CANCELLED when the signal aborts before. */
   enter(caller: Caller, signal: AbortSignal): Promise<void> {
     if (signal.aborted) return Promise.reject(cancelled());
-    if (this.#taken < this.#placesMax) {
-      this.#taken += 1;
+    if (this.#hasPlace(caller)) {
+      this.#take(caller);
       return Promise.resolve();
     }
     return new Promise((resolve, reject) => {
@@ -48,22 +52,34 @@ export class FairGate<Caller extends object> {
     });
   }
 
-  leave(): void {
-    assert(this.#taken > 0, 'left more often than entered');
-    const first = this.#lines.entries().next();
-    if (first.done === true) {
-      this.#taken -= 1;
+  leave(caller: Caller): void {
+    const inside = this.#inside.get(caller);
+    assert(inside !== undefined, 'left more often than entered');
+    if (inside === 1) this.#inside.delete(caller);
+    else this.#inside.set(caller, inside - 1);
+    this.#taken -= 1;
+    // The place goes to the first of the next caller that may have one; that caller goes behind the others.
+    for (const [next, line] of this.#lines) {
+      if (!this.#hasPlace(next)) continue;
+      const first = line.shift();
+      assert(first !== undefined, 'a line holds somebody');
+      this.#lines.delete(next);
+      if (line.length > 0) this.#lines.set(next, line);
+      this.#waiting -= 1;
+      this.#take(next);
+      first.signal.removeEventListener('abort', first.giveUp);
+      first.open();
       return;
     }
-    // The place goes to the next caller's first; that caller goes behind the others.
-    const [caller, line] = first.value;
-    const next = line.shift();
-    assert(next !== undefined, 'a line holds somebody');
-    this.#lines.delete(caller);
-    if (line.length > 0) this.#lines.set(caller, line);
-    this.#waiting -= 1;
-    next.signal.removeEventListener('abort', next.giveUp);
-    next.open();
+  }
+
+  #hasPlace(caller: Caller): boolean {
+    return this.#taken < this.#placesMax && (this.#inside.get(caller) ?? 0) < this.#perCallerMax;
+  }
+
+  #take(caller: Caller): void {
+    this.#inside.set(caller, (this.#inside.get(caller) ?? 0) + 1);
+    this.#taken += 1;
   }
 
   #remove(caller: Caller, waiting: Waiting): void {

@@ -74,7 +74,7 @@ async function openScan(
       admit: async (signal) => {
         await context.scanGate.enter(caller, signal);
         return () => {
-          context.scanGate.leave();
+          context.scanGate.leave(caller);
         };
       },
     },

@@ -1,6 +1,8 @@
+import { CairnError, InvariantError } from '@cairn/base';
 import { beforeEach, describe, expect, it } from '@jest/globals';
 import { KvOp, ReadConsistency } from '@cairn/wire';
 
+import { failRead } from './damage.js';
 import { bytes, codeOf, KvRig, type RequestFields } from './kv-rig.testing.js';
 
 /** Flips one bit of the newest value in the engine, as a failing disk might. */
@@ -48,5 +50,20 @@ describe('a damaged row', () => {
     expect(() => rig.machine.checkRow(Buffer.from([0x10, 1, 2]), Buffer.from('what is this'))).toThrow(
       'checksum',
     );
+  });
+});
+
+describe('a broken invariant', () => {
+  it('is no failed read: it is thrown on', () => {
+    const damaged: unknown[] = [];
+    const failed: string[] = [];
+    const listener = { damaged: (error: unknown) => damaged.push(error) };
+    const call = { fail: (code: string) => failed.push(code) };
+    const broken = new InvariantError('what cannot happen');
+    expect(() => {
+      failRead(listener, call, broken);
+    }).toThrow(broken);
+    failRead(listener, call, new CairnError('RESOURCE_EXHAUSTED', 'too many views'));
+    expect([damaged, failed]).toEqual([[], ['RESOURCE_EXHAUSTED']]);
   });
 });

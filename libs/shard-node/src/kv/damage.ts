@@ -1,4 +1,4 @@
-import { CairnError, messageOf } from '@cairn/base';
+import { CairnError, InvariantError, messageOf } from '@cairn/base';
 import { isReadFailure } from '@cairn/engine';
 
 /** Hears of rows that are not what was written, or cannot be read. */
@@ -15,13 +15,15 @@ export function reportDamage(listener: DamageListener, error: unknown): boolean 
 }
 
 /**
- * Answers a call whose read of the engine failed: what the error says, or that another replica must answer.
+ * Answers a call whose read of the engine failed: what the error says, or that another replica must answer. A
+ * broken invariant is no failed read: it is thrown on, and ends the process.
  */
 export function failRead(
   listener: DamageListener,
   call: { fail(code: CairnError['code'], message: string): void },
   error: unknown,
 ): void {
+  if (error instanceof InvariantError) throw error;
   if (reportDamage(listener, error)) call.fail('UNAVAILABLE', 'the node cannot read its rows and stops');
   else if (CairnError.is(error)) call.fail(error.code, error.message);
   else call.fail('INTERNAL', `the row could not be read: ${messageOf(error)}`);

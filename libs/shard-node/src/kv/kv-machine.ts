@@ -16,7 +16,6 @@ import {
   readWriteBatch,
   readWriteBatchHeader,
   RequestWindow,
-  USER_KEY_BYTES_MAX,
   versionSpanOf,
   type RowCache,
 } from '@cairn/mvcc';
@@ -269,9 +268,6 @@ export class KvMachine implements StateMachine {
     for (const call of calls) {
       if (call.isAbandoned(nowMs)) {
         call.fail('DEADLINE_EXCEEDED', 'the deadline passed on the shard');
-      } else if (call.request.key.length > USER_KEY_BYTES_MAX) {
-        const message = `the key has ${call.request.key.length} bytes; no key can have more than ${USER_KEY_BYTES_MAX}`;
-        call.fail('INVALID_ARGUMENT', message, { field: 'key' });
       } else if (call.request.epochVersion !== version || !this.#covers(call.request.key)) {
         call.failEpoch(this.#descriptor, this.#elsewhere(call.request.key));
       } else if (call.request.consistency === ReadConsistency.stale && isRead(call.request.op)) {

@@ -1,3 +1,4 @@
+import { CairnError } from '@cairn/base';
 import { describe, expect, it } from '@jest/globals';
 import { KvOp } from '@cairn/wire';
 
@@ -74,9 +75,15 @@ describe('range deletions', () => {
 
   it('let the writes go when they fail or are refused', async () => {
     const rig = await filled();
-    const broken = rig.send(deleteRange('', '', 0));
+    const { engine } = rig;
+    const iterate = engine.iterate.bind(engine);
+    engine.iterate = () => {
+      throw new CairnError('RESOURCE_EXHAUSTED', 'too many views');
+    };
+    const broken = rig.send(deleteRange('', ''));
     await rig.run();
-    expect(codeOf(broken)).toBe('INTERNAL');
+    expect(codeOf(broken)).toBe('RESOURCE_EXHAUSTED');
+    engine.iterate = iterate;
     rig.replica.refusal = 'too-many-uncommitted';
     const refused = rig.send(deleteRange('', ''));
     await rig.turn();

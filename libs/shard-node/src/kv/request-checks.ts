@@ -1,3 +1,4 @@
+import { USER_KEY_BYTES_MAX } from '@cairn/mvcc';
 import { Expectation, KvOp, type KvRequest } from '@cairn/wire';
 
 /** Longest key and value that are accepted: what the cluster's settings say, once they were heard. */
@@ -6,8 +7,11 @@ export interface SizeLimits {
   readonly valueBytesMax: number;
 }
 
-/** No setting allows more. */
-export const WIDEST_SIZE_LIMITS: SizeLimits = { keyBytesMax: 65_536, valueBytesMax: 32 * 1024 * 1024 };
+/** No setting allows more; and no command can hold a longer key, if it is of zero bytes only. */
+export const WIDEST_SIZE_LIMITS: SizeLimits = {
+  keyBytesMax: USER_KEY_BYTES_MAX,
+  valueBytesMax: 32 * 1024 * 1024,
+};
 
 /** Longest page that a scan may ask for, as at the router. */
 const PAGE_BYTES_MAX = 4 * 1024 * 1024;

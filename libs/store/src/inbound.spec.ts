@@ -113,6 +113,15 @@ describe('the inbound queue of a store', () => {
     expect([inbound.queue.hasWaiting, inbound.good.waiting.used]).toEqual([false, 0]);
   });
 
+  it('lets a frame through that is longer than the share of a source, alone', () => {
+    const frame = frameOf(1, 2, 3, 4);
+    const inbound = new Inbound(frame.length + 1);
+    expect(inbound.queue.push(inbound.bad, frame)).toBe(true);
+    expect(inbound.queue.push(inbound.bad, frame)).toBe(false);
+    inbound.drain();
+    expect(inbound.delivered).toEqual([1, 2, 3, 4]);
+  });
+
   it('drops what one source sends beyond its share, and leaves the others their place', () => {
     const frame = frameOf(1);
     const inbound = new Inbound(frame.length * 8);

@@ -99,11 +99,12 @@ export class InboundQueue {
   /** Answers false when the frame was dropped. */
   push(source: InboundSource, body: Buffer): boolean {
     const { waiting } = source;
-    if (!waiting.tryTake(body.length)) {
+    // A frame that is longer than a whole share must get through all the same, or Raft would send it for ever.
+    if (!waiting.tryTakeOrAlone(body.length)) {
       this.#metrics.droppedMessage('inbound-full');
       return false;
     }
-    if (!this.#bytes.tryTake(body.length)) {
+    if (!this.#bytes.tryTakeOrAlone(body.length)) {
       waiting.give(body.length);
       this.#metrics.droppedMessage('inbound-full');
       return false;

@@ -8,8 +8,8 @@ import { FrameType } from './session-types.js';
  * flipped bit changed is noticed before anything is decoded.
  */
 
-export const FRAME_HEAD_BYTES = 5;
-export const FRAME_TYPE_MAX = FrameType.pong;
+const FRAME_HEAD_BYTES = 5;
+const FRAME_TYPE_MAX = FrameType.pong;
 
 /** Up to here the checksum in script is cheaper than a native call. */
 const SHORT_BYTES = 48;
@@ -33,14 +33,16 @@ export function frameHead(type: FrameType, parts: readonly Uint8Array[]): Buffer
   return head;
 }
 
-/** Throws CORRUPTION for a frame that is not as it was sent. */
-export function checkFrame(frame: Buffer): void {
+/** The body of a frame. Throws CORRUPTION for a frame that is not as it was sent. */
+export function checkedBody(frame: Buffer): Buffer {
   if (frame.length < FRAME_HEAD_BYTES) {
     throw new CairnError('CORRUPTION', `a frame of ${frame.length} bytes is too short for its head`);
   }
   const type = frame[0] as number;
   if (type < 1 || type > FRAME_TYPE_MAX) throw new CairnError('CORRUPTION', `frame of unknown type ${type}`);
-  if (crcOver(frame.subarray(FRAME_HEAD_BYTES), TYPE_CRCS[type] as number) !== frame.readUInt32LE(1)) {
+  const body = frame.subarray(FRAME_HEAD_BYTES);
+  if (crcOver(body, TYPE_CRCS[type] as number) !== frame.readUInt32LE(1)) {
     throw new CairnError('CORRUPTION', `a frame of type ${type} does not match its checksum`);
   }
+  return body;
 }

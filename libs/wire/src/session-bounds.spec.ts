@@ -2,7 +2,7 @@ import { beforeEach, describe, expect, it } from '@jest/globals';
 import { FRAME_BYTES_MAX, noopLogger, noopMetrics, type Logger } from '@cairn/ports';
 import fc from 'fast-check';
 
-import { checkFrame, frameHead } from './frame-checksum.js';
+import { checkedBody, frameHead } from './frame-checksum.js';
 import { encodeHello } from './hello.js';
 import { LogBudget } from './log-budget.js';
 import { SessionAcceptor } from './session-acceptor.js';
@@ -17,11 +17,11 @@ describe('a frame', () => {
       fc.property(body, fc.nat(), fc.constantFrom(1, 7, 9), (bytes, place, type) => {
         const parts = [bytes.subarray(0, bytes.length >> 1), bytes.subarray(bytes.length >> 1)];
         const frame = Buffer.concat([frameHead(type, parts), bytes]);
-        checkFrame(frame);
+        checkedBody(frame);
         const bit = place % (frame.length * 8);
         frame[bit >> 3] = (frame[bit >> 3] as number) ^ (1 << (bit & 7));
         expect(() => {
-          checkFrame(frame);
+          checkedBody(frame);
         }).toThrow(expect.objectContaining({ code: 'CORRUPTION' }));
       }),
       { seed: 20_261_129, numRuns: 500 },
@@ -35,7 +35,7 @@ describe('a frame', () => {
     ]);
     for (let length = 0; length < frame.length; length += 1) {
       expect(() => {
-        checkFrame(frame.subarray(0, length));
+        checkedBody(frame.subarray(0, length));
       }).toThrow(expect.objectContaining({ code: 'CORRUPTION' }));
     }
   });

@@ -9,7 +9,7 @@ import {
   type Transport,
 } from '@cairn/ports';
 
-import { checkFrame, FRAME_HEAD_BYTES, frameHead } from './frame-checksum.js';
+import { checkedBody, frameHead } from './frame-checksum.js';
 import { decodeHello, decodeRefusal, encodeHello, encodeRefusal, mismatchOf } from './hello.js';
 import { FrameType, type Hello, type Session, type SessionHandlers } from './session-types.js';
 
@@ -287,9 +287,8 @@ class FramedSession implements Session {
     if (this.#state === 'closed') return;
     this.#hasHeard = true;
     try {
-      checkFrame(frame);
+      const body = checkedBody(frame);
       const type = frame[0] as FrameType;
-      const body = frame.subarray(FRAME_HEAD_BYTES);
       if (type === FrameType.refusal) this.#closeWith(decodeRefusal(body));
       else if (this.#state === 'handshake') this.#onHandshakeFrame(this, type, body);
       else if (type === FrameType.ping) this.send(FrameType.pong, []);

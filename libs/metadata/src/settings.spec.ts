@@ -1,6 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 
-import { checkSetting, listSettings, settingOf } from './settings.js';
+import { checkSetting, listSettings, readSetting, settingOf, type SettingName } from './settings.js';
 
 const NONE = new Map<string, string>();
 
@@ -28,6 +28,27 @@ describe('settings', () => {
     ['toString', '1', 'There is no setting'],
   ])('%s refuses %j and says what is allowed', (name, text, sentence) => {
     expect(() => checkSetting(NONE, name, text)).toThrow(sentence);
+  });
+
+  it('takes both ends of the range of each, and nothing beyond them, where it is put and where it is heard', () => {
+    for (const { name, description } of listSettings(NONE)) {
+      const [, low = '', high = ''] = /from (\d+) to (\d+)/.exec(description) ?? [];
+      // The other one of the pair that depends on each other is out of the way.
+      const room = new Map([
+        ['range.split_bytes', String(2 ** 30)],
+        ['range.target_bytes', String(32 * 1024)],
+      ]);
+      const hear = (value: string): number =>
+        readSetting([{ name, value, description: '', isDefault: false }], name as SettingName);
+      for (const end of [low, high]) {
+        expect(checkSetting(room, name, end)).toBe(end);
+        expect(hear(end)).toBe(Number(end));
+      }
+      for (const beyond of [String(Number(low) - 1), String(Number(high) + 1), '', 'NaN', '1e3.5']) {
+        if (beyond !== '') expect(() => checkSetting(room, name, beyond)).toThrow('it must be');
+        expect(() => hear(beyond)).toThrow('which is not from');
+      }
+    }
   });
 
   it('checks a default that is put back against the others', () => {

@@ -1,5 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
-import { timestampToUnixMs, TIMESTAMP_LOGICAL_STEPS } from '@cairn/base';
+import { term, timestampToUnixMs, TIMESTAMP_LOGICAL_STEPS } from '@cairn/base';
 import { noopMetrics } from '@cairn/ports';
 import fc from 'fast-check';
 
@@ -218,6 +218,15 @@ describe('TimestampOracle', () => {
     await bench.clock(1).advance(5_000);
     await oracle.take(1);
     expect(timestampToUnixMs(await oracle.take(1))).toBe(START_UNIX_MS + 30 * MINUTE_MS + 5_000);
+  });
+
+  it('refuses a clock beyond what timestamps can express with a sentence', async () => {
+    const bench = new Bench();
+    for (const clock of bench.clocks) clock.wallOffsetMs = 2 ** 50;
+    await bench.raft.elect(0);
+    await expect((bench.seats[0] as Seat).oracle.open(term(9))).rejects.toMatchObject({
+      code: 'FAILED_PRECONDITION',
+    });
   });
 
   it('is not pushed ahead of time by whoever takes many', async () => {

@@ -204,7 +204,12 @@ export class TimestampOracle {
       const used = this.#phase.type === 'serving' ? this.#next : Math.max(persisted, 1);
       const next = timestamp(Math.max(now, used));
       const bound = timestamp(Math.max(next + this.#windowSteps, persisted + 1));
-      assert(bound <= Number.MAX_SAFE_INTEGER, 'timestamps are used up', { bound });
+      if (bound > Number.MAX_SAFE_INTEGER) {
+        throw new CairnError(
+          'FAILED_PRECONDITION',
+          'the wall clock shows a time that timestamps cannot express: correct it',
+        );
+      }
       this.#metrics.windowExtended();
       return { changes: [{ type: 'timestamp-bound', value: bound }], result: { next, bound } };
     });

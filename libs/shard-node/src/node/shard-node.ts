@@ -1,4 +1,4 @@
-import { assert, CairnError, messageOf, type RangeId, type StoreId } from '@cairn/base';
+import { assert, CairnError, messageOf, type RangeDescriptor, type RangeId, type StoreId } from '@cairn/base';
 import type { KvEngine } from '@cairn/engine';
 import { descriptorFromMessage, readSetting } from '@cairn/metadata';
 import { RowCache, versionSpanOf } from '@cairn/mvcc';
@@ -98,8 +98,9 @@ interface NodeSettings extends SplitSizes {
   readonly sizes: SizeLimits;
 }
 
+/** @throws CairnError when the metadata service says what cannot be: it is not followed. */
 function nodeSettingsOf(settings: HeartbeatResponse['settings']): NodeSettings {
-  return {
+  const known = {
     splitBytes: readSetting(settings, 'range.split_bytes'),
     targetBytes: readSetting(settings, 'range.target_bytes'),
     gcLifeMs: readSetting(settings, 'gc.life_seconds') * 1_000,
@@ -109,6 +110,28 @@ function nodeSettingsOf(settings: HeartbeatResponse['settings']): NodeSettings {
       valueBytesMax: readSetting(settings, 'value.max_bytes'),
     },
   };
+  if (known.targetBytes < known.splitBytes) return known;
+  throw new CairnError(
+    'INVALID_ARGUMENT',
+    `range.target_bytes (${known.targetBytes}) is not below range.split_bytes (${known.splitBytes})`,
+  );
+}
+
+function checkStoreId(identity: NodeIdentity, joined: JoinResponse): void {
+  if (joined.storeId > 0 && (identity.clusterId === '' || identity.storeId === joined.storeId)) return;
+  throw new CairnError(
+    'FAILED_PRECONDITION',
+    `the metadata service takes ${identity.name} for store ${joined.storeId}, its data directory is of store ` +
+      `${identity.storeId}: they belong to different clusters`,
+  );
+}
+
+function checkMembership({ rangeId, replicas }: RangeDescriptor, store: StoreId): void {
+  if (replicas.some((member) => member.storeId === store)) return;
+  throw new CairnError(
+    'INVALID_ARGUMENT',
+    `store ${store} was told to make range ${rangeId} and is no member`,
+  );
 }
 
 /** A shard node: one store of key ranges, its place in the cluster, and its doors. `start`, then `stop`. */
@@ -191,6 +214,7 @@ export class ShardNode {
     const joining = new ShardNode(options, identity, listener);
     try {
       const joined = await joining.#join();
+      checkStoreId(identity, joined);
       const known: NodeIdentity = {
         ...identity,
         clusterId: joined.clusterId,
@@ -563,6 +587,7 @@ export class ShardNode {
     for (const { command } of response.commands) {
       if (command?.$case === 'createReplica') {
         const descriptor = descriptorFromMessage(command.value);
+        checkMembership(descriptor, this.#identity.storeId);
         await this.store.createReplica(descriptor);
         this.#reports.changed(descriptor.rangeId);
       } else if (command?.$case === 'removeReplica') {

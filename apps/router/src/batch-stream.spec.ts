@@ -39,6 +39,37 @@ describe('the batch stream', () => {
     end.stream.cancel();
   });
 
+  it('answers a hundred values of a mebibyte in messages that clients accept', async () => {
+    const value = Buffer.alloc(1024 * 1024, 7);
+    const end = new StreamEnd(rig);
+    for (let at = 0; at < 100; at += 1) rig.store.rows.set(`k${at}`, value);
+    end.send(...Array.from({ length: 100 }, (_, at) => ({ call: at + 1, operation: getOf(`k${at}`) })));
+    await end.until(() => end.results.length === 100);
+    const sizes = end.results.map(({ result }) => (result?.$case === 'get' ? result.value.value.length : 0));
+    expect(new Set(sizes)).toEqual(new Set([1024 * 1024]));
+    expect(Math.max(...end.messages.map(({ results }) => results.length))).toBeLessThanOrEqual(2);
+    end.stream.cancel();
+  });
+
+  it('holds a bounded number of bytes for a client that takes nothing, and refuses reads beyond', async () => {
+    const value = Buffer.alloc(1024 * 1024, 7);
+    rig.store.rows.set('large', value);
+    const end = new StreamEnd(rig);
+    await end.until(() => end.messages.length === 1);
+    end.stream.pause();
+    end.send(...Array.from({ length: 250 }, (_, at) => ({ call: at + 1, operation: getOf('large') })));
+    await eventually(() => rig.store.received.length === 250);
+    await eventually(() => rig.router.openOperations === 0);
+    end.stream.resume();
+    await end.until(() => end.results.length === 250);
+    const codes = end.results.map(({ result }) => (result?.$case === 'error' ? result.value.code : 'OK'));
+    const refused = codes.filter((code) => code === 'RESOURCE_EXHAUSTED').length;
+    expect(codes.filter((code) => code === 'OK').length + refused).toBe(250);
+    // 128 MiB are held, and what the connection has buffered by then.
+    expect(refused).toBeGreaterThan(80);
+    end.stream.cancel();
+  });
+
   it('answers in the order of completion', async () => {
     rig.store.holdPrefix = 'slow';
     const end = new StreamEnd(rig);

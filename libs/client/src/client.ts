@@ -1,3 +1,5 @@
+import { setMaxListeners } from 'node:events';
+
 import { CairnError, messageOf } from '@cairn/base';
 import { noopLogger, type Clock, type Logger, type Rng } from '@cairn/ports';
 import { NodeClock, NodeRng } from '@cairn/runtime-node';
@@ -83,6 +85,8 @@ export class CairnClient {
     const logger: Logger = options.logger ?? noopLogger;
     const connector: RouterConnector = options.connector ?? grpcConnector();
     this.#keepAlive = new KeepAlive(connector);
+    // Each scan and each administrative call listens to it.
+    setMaxListeners(0, this.#closing.signal);
     this.#scanBudget = new RetryBudget(this.#limits.retryBudgetMax, this.#clock);
     this.#dispatcher = new Dispatcher({
       limits: this.#limits,

@@ -41,7 +41,8 @@ export interface ScanCall extends UnaryDoorCall<ScanRequest> {
 /** Both directions; `data` comes once it is listened to, unless paused. `close` comes last, always. */
 export interface BatchCall {
   getPeer(): string;
-  write(response: BatchResponse): boolean;
+  /** `onTaken`: the message has left for the client, or never will. */
+  write(response: BatchResponse, onTaken: () => void): boolean;
   end(): unknown;
   pause(): unknown;
   resume(): unknown;

@@ -1,4 +1,4 @@
-import { CairnError, IdTable, timestamp, TIMESTAMP_LOGICAL_STEPS } from '@cairn/base';
+import { BoundedBytes, CairnError, IdTable, timestamp, TIMESTAMP_LOGICAL_STEPS } from '@cairn/base';
 import type { Timer } from '@cairn/ports';
 import { deleteSpan, type OperationSink, type RoutedOperation } from '@cairn/routing';
 import {
@@ -41,6 +41,15 @@ import { deletedSpanOf } from './span-bounds.js';
 const OPEN_ANSWER_BYTES_TARGET = 64 * 1024 * 1024;
 const OPEN_OPERATIONS_MIN = 16;
 /**
+ * Answers that have been written and that the client has not taken. How large they are is known when they
+ * come, so that a burst of large ones passes the target above; beyond this they are refused, for later.
+ */
+const HELD_ANSWER_BYTES_MAX = 128 * 1024 * 1024;
+/** One error for all, as in the router: the stack of each would cost as much as its request. */
+const ANSWERS_HELD = new CairnError('RESOURCE_EXHAUSTED', 'the client has not taken the answers it has', {
+  retryAfterMs: 50,
+});
+/**
  * An answer message is closed before it grows beyond this, unless one answer alone does; clients accept 4 MiB
  * by default.
  */
@@ -71,6 +80,10 @@ export class BatchStream implements OperationSink {
   #meanBytes = RESULT_OVERHEAD_BYTES;
   /** Keys and values of what is open. */
   #openBytes = 0;
+  readonly #held = new BoundedBytes({
+    name: 'answers that a client has not taken',
+    limit: HELD_ANSWER_BYTES_MAX,
+  });
   #isFlushDue = false;
   /** Counted among the streams that have something open. */
   #isActive = false;
@@ -118,8 +131,7 @@ export class BatchStream implements OperationSink {
   /** What was said at first has changed: limits of keys and values. */
   announce(hello: BatchResponse['hello']): void {
     if (this.#isClosed || this.#isDraining) return;
-    const isTaken = this.#call.write({ results: [], hello, timestamp: this.#context.router.latestTimestamp });
-    if (!isTaken) this.#isBlocked = true;
+    if (!this.#write([], hello)) this.#isBlocked = true;
   }
 
   /** Gives up on everything that is open. */
@@ -260,10 +272,20 @@ export class BatchStream implements OperationSink {
   }
 
   complete(operation: RoutedOperation, response: KvResponse): void {
+    const valueBytes = response.value?.length ?? 0;
+    // What has a value has changed nothing: it may be asked for again.
+    if (valueBytes > 0 && !this.#hasRoomFor(valueBytes)) {
+      this.fail(operation, ANSWERS_HELD);
+      return;
+    }
     this.#forget(operation);
     this.#context.succeeded(operation.request.op, operation.startedAtMs);
     operation.span?.end();
-    this.#push({ call: operation.tag, result: resultOf(response) }, response.value?.length ?? 0);
+    this.#push({ call: operation.tag, result: resultOf(response) }, valueBytes);
+  }
+
+  #hasRoomFor(valueBytes: number): boolean {
+    return this.#held.used === 0 || this.#held.hasRoom(this.#resultBytes + valueBytes);
   }
 
   fail(operation: RoutedOperation, error: CairnError): void {
@@ -295,14 +317,18 @@ export class BatchStream implements OperationSink {
 
   #writeResults(): void {
     const results = this.#results;
+    const bytes = this.#resultBytes;
     this.#results = [];
     this.#resultBytes = 0;
-    if (!this.#write(results, undefined)) this.#isBlocked = true;
+    if (!this.#write(results, undefined, bytes)) this.#isBlocked = true;
   }
 
-  #write(results: BatchResult[], hello: BatchResponse['hello']): boolean {
+  #write(results: BatchResult[], hello: BatchResponse['hello'], bytes = 0): boolean {
     this.#told = this.#context.router.latestTimestamp;
-    return this.#call.write({ results, hello, timestamp: this.#told });
+    this.#held.take(bytes);
+    return this.#call.write({ results, hello, timestamp: this.#told }, () => {
+      this.#held.give(bytes);
+    });
   }
 
   readonly #tellTime = (): void => {

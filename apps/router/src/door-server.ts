@@ -53,8 +53,8 @@ class RefusedMessage {
 
 /**
  * A gRPC server whose every call ends with a status of ours: whatever grpc-js answers by itself (unknown
- * methods, deadlines, sizes, compression) and whatever cannot be decoded gets a `cairn.v1.ErrorDetail` too. Counts
- * how calls end.
+ * methods, deadlines, sizes, compression) and whatever cannot be decoded gets a `cairn.v1.ErrorDetail` too.
+ * Counts how calls end.
  */
 export class DoorServer extends Server {
   readonly #calls: Counter;
@@ -195,8 +195,8 @@ export class DoorServer extends Server {
 }
 
 /**
- * Streams of services that are not ours (reflection) answer each message without looking whether anybody takes
- * the answers: then nothing more is read from them.
+ * Streams of services that are not ours (reflection) answer each message without looking whether anybody
+ * takes the answers: then nothing more is read from them.
  */
 function held(
   service: ServiceDefinition,

@@ -4,8 +4,8 @@ import type { Clock, Timer } from '@cairn/ports';
 const LOOK_INTERVAL_MS = 250;
 
 /**
- * Lets the gRPC health service say what `/readyz` says, a moment later at most. Tells of changes only: watchers are
- * told each time.
+ * Lets the gRPC health service say what `/readyz` says, a moment later at most. Tells of changes only:
+ * watchers are told each time.
  */
 export class ServingStatus {
   readonly #clock: Pick<Clock, 'setTimer'>;

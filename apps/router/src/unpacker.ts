@@ -18,8 +18,8 @@ export interface UnpackFailure {
 }
 
 /**
- * Unpacks requests, few at a time and connections by turns: a thousand calls of one connection that bring some
- * kilobytes each could unpack to gigabytes together.
+ * Unpacks requests, few at a time and connections by turns: a thousand calls of one connection that bring
+ * some kilobytes each could unpack to gigabytes together.
  */
 export class Unpacker {
   readonly #bytesMax: number;

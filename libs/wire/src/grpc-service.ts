@@ -37,8 +37,8 @@ function bounded<Request, M extends Method<Request>>(method: M, shape: MessageSh
 }
 
 /**
- * The public service for `Server.addService`: the generated definition with bounded decoders, and hand-written
- * codecs on the streams. Decoders throw INVALID_ARGUMENT and nothing else.
+ * The public service for `Server.addService`: the generated definition with bounded decoders, and
+ * hand-written codecs on the streams. Decoders throw INVALID_ARGUMENT and nothing else.
  */
 export const kvServiceDefinition = {
   get: bounded(KVService.get),

@@ -25,9 +25,9 @@ export interface CallersBounds {
 }
 
 /**
- * Shares out what the router has among those who call it, so that no caller is refused for want of room that
- * others have. A caller is a connection. Shares follow the number of callers that have something open: whoever
- * has more than the share when others come gets nothing more until it is below.
+ * Shares out what the router has among those who call it, so that no caller is refused for want of room
+ * that others have. A caller is a connection. Shares follow the number of callers that have something open:
+ * whoever has more than the share when others come gets nothing more until it is below.
  */
 export class Callers {
   readonly #bounds: CallersBounds;

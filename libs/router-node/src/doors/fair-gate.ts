@@ -7,9 +7,9 @@ interface Waiting {
 }
 
 /**
- * Lets a bounded number in at a time, and of each caller no more than its part. Those who wait get in by turns
- * of their callers, whatever number each has waiting. What waits is bounded by whoever calls: a scan waits
- * once, and so does a call.
+ * Lets a bounded number in at a time, and of each caller no more than its part. Those who wait get in by
+ * turns of their callers, whatever number each has waiting. What waits is bounded by whoever calls: a scan
+ * waits once, and so does a call.
  */
 export class FairGate<Caller> {
   readonly #placesMax: number;

@@ -198,6 +198,7 @@ export class SnapshotSender {
   async #streamSpan(view: SnapshotView, iterator: EngineIterator, channel: SnapshotChannel): Promise<number> {
     const { clock, config } = this.#parts;
     const startedMs = clock.nowMs();
+    const progress = new Progress(config, startedMs);
     let sentBytes = 0;
     let chunks = 0;
     let rows: (readonly [Buffer, Buffer])[] = [];
@@ -214,6 +215,7 @@ export class SnapshotSender {
         await channel.chunk(encodeSnapshotRows(rows));
         chunks += 1;
         sentBytes += bytes;
+        progress.check(sentBytes, clock.nowMs());
         rows = [];
         bytes = 0;
         const dueMs = startedMs + (sentBytes * 1000) / config.snapshotBytesPerSecond;
@@ -241,5 +243,35 @@ export class SnapshotSender {
       if (isReadFailure(error)) this.#parts.damaged(error);
       throw error;
     }
+  }
+}
+
+/**
+ * The log is not cut while a snapshot is sent: a receiver that takes it by drops is given up, by the rule that
+ * receivers have for senders.
+ */
+class Progress {
+  readonly #config: StoreConfig;
+  #lookMs: number;
+  #lookBytes = 0;
+
+  constructor(config: StoreConfig, nowMs: number) {
+    this.#config = config;
+    this.#lookMs = nowMs;
+  }
+
+  check(sentBytes: number, nowMs: number): void {
+    const { snapshotProgressBytes, snapshotProgressMs } = this.#config;
+    const passedMs = nowMs - this.#lookMs;
+    if (passedMs < snapshotProgressMs) return;
+    const bytes = sentBytes - this.#lookBytes;
+    if (bytes < snapshotProgressBytes) {
+      throw new CairnError(
+        'DEADLINE_EXCEEDED',
+        `the receiver took ${bytes} bytes in ${Math.round(passedMs)} ms`,
+      );
+    }
+    this.#lookMs = nowMs;
+    this.#lookBytes = sentBytes;
   }
 }

@@ -1,4 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
+import { sleep } from '@cairn/ports';
 
 import type { SnapshotChannel } from './snapshot-send.js';
 import { RIG_RANGE, StoreRig } from './store-rig.testing.js';
@@ -75,6 +76,28 @@ describe('snapshots between stores', () => {
     expect(asked).toBeGreaterThan(1);
     expect(rig.leader.fatal).toBeUndefined();
     expect(rig.propose(10)).toBe(true);
+  });
+
+  it('are given up when the receiver takes them by drops, and hold the log no longer', async () => {
+    const rig = new StoreRig(SHORT_LOG);
+    await rig.open();
+    let ended = 0;
+    rig.openChannel = ({ process }) => ({
+      begin: () => Promise.resolve({ type: 'accepted' }),
+      chunk: () => sleep(process.clock, 20_000),
+      end: () => Promise.resolve({ type: 'received' }),
+      close: () => {
+        ended += 1;
+      },
+    });
+    rig.cut.add(rig.at(awayFrom(rig)).id);
+    await fill(rig, 20, 200_000);
+    rig.cut.clear();
+    const replica = rig.leader.store.replica(RIG_RANGE);
+    await rig.scheduler.runUntilTrue(() => replica?.snapshotHolds.size === 1, 10_000);
+    await rig.scheduler.runFor(45_000);
+    expect(ended).toBeGreaterThan(0);
+    expect(rig.leader.metrics.valueOf('cairn_store_snapshots_total', 'send-failed')).toBeGreaterThan(0);
   });
 
   it('hold the log for each of two that are sent at one index', async () => {

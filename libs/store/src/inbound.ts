@@ -8,6 +8,8 @@ import type { StoreMetrics } from './store-metrics.js';
 
 /** Looking at the clock costs; a budget of milliseconds is kept well enough by looking every so often. */
 const MESSAGES_PER_LOOK = 32;
+/** Places of frames that are worked off before the list is cut, also when it never gets empty. */
+const FRAMES_BEFORE_CUT = 1_024;
 
 /** A session through which a peer store sends raft frames. */
 export class InboundSource {
@@ -69,11 +71,15 @@ export class InboundQueue {
   /** Those before `#head` are worked off. */
   #frames: (WaitingFrame | undefined)[] = [];
   #head = 0;
-  /** Messages of the frame under way; those before `#next` are delivered. The lists are kept and reused. */
   #current: WaitingFrame | undefined;
+  /**
+   * The first `#count` are the messages of the frame under way; those before `#next` are delivered. The lists
+   * keep their memory: a frame has at most FRAME_MESSAGES_MAX.
+   */
   readonly #rangeIds: RangeId[] = [];
-  readonly #messages: Message[] = [];
+  readonly #messages: (Message | undefined)[] = [];
   readonly #hints: (RaftRangeHint | undefined)[] = [];
+  #count = 0;
   #next = 0;
 
   constructor(config: Pick<StoreConfig, 'inboundBytesMax'>, metrics: StoreMetrics) {
@@ -122,7 +128,7 @@ export class InboundQueue {
         if (bytes >= budget.bytesMax || !this.#open()) break;
       }
       const { source, body } = this.#current as WaitingFrame;
-      while (this.#next < this.#messages.length) {
+      while (this.#next < this.#count) {
         const at = this.#next;
         this.#next += 1;
         const refusal = deliver(
@@ -133,11 +139,11 @@ export class InboundQueue {
         );
         if (refusal !== undefined) {
           source.fail(refusal);
-          this.#next = this.#messages.length;
+          this.#next = this.#count;
         }
         delivered += 1;
         if (delivered % MESSAGES_PER_LOOK === 0 && budget.nowMs() > budget.endsAtMs) {
-          if (this.#next === this.#messages.length) this.#close();
+          if (this.#next === this.#count) this.#close();
           return;
         }
       }
@@ -153,8 +159,8 @@ export class InboundQueue {
       const frame = this.#frames[this.#head] as WaitingFrame;
       this.#frames[this.#head] = undefined;
       this.#head += 1;
-      if (this.#head === this.#frames.length) {
-        this.#frames.length = 0;
+      if (this.#head === this.#frames.length || this.#head === FRAMES_BEFORE_CUT) {
+        this.#frames.splice(0, this.#head);
         this.#head = 0;
       }
       this.#current = frame;
@@ -167,9 +173,10 @@ export class InboundQueue {
   #decode({ source, body }: WaitingFrame): boolean {
     try {
       decodeRaftMessages(body, ENTRY_FORMAT, (rangeId, message, hint) => {
-        this.#rangeIds.push(rangeId);
-        this.#messages.push(message);
-        this.#hints.push(hint);
+        this.#rangeIds[this.#count] = rangeId;
+        this.#messages[this.#count] = message;
+        this.#hints[this.#count] = hint;
+        this.#count += 1;
       });
       return true;
     } catch (error) {
@@ -184,10 +191,10 @@ export class InboundQueue {
   #close(): void {
     const frame = this.#current as WaitingFrame;
     this.#current = undefined;
+    this.#messages.fill(undefined, 0, this.#count);
+    this.#hints.fill(undefined, 0, this.#count);
     this.#next = 0;
-    this.#rangeIds.length = 0;
-    this.#messages.length = 0;
-    this.#hints.length = 0;
+    this.#count = 0;
     this.#bytes.give(frame.body.length);
     frame.source.waiting.give(frame.body.length);
   }

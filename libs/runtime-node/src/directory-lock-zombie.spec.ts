@@ -9,7 +9,7 @@ import { lockDirectory } from './directory-lock.js';
 it('takes over from a process that was killed and that its parent has not collected yet', async () => {
   const directory = await mkdtemp(join(tmpdir(), 'cairn-lock-'));
   // The shell becomes a sleep, which never collects the child that ended before it.
-  const parent = spawn('/bin/sh', ['-c', 'sleep 0 & echo $!; exec sleep 60'], {
+  const parent = spawn('/bin/sh', ['-c', 'sleep 0.3 & echo $!; exec sleep 60'], {
     stdio: ['ignore', 'pipe', 'ignore'],
   });
   try {

@@ -383,6 +383,7 @@ export class ShardNode {
 
   #opened(splitter: RangeSplitter): void {
     handleShardRpc(this.#rpc, {
+      metrics: this.#options.metrics,
       splitter,
       mover: this.#mover,
       store: () => this.store,

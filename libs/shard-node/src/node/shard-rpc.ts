@@ -1,6 +1,7 @@
 import { CairnError, type RangeId, type StoreId } from '@cairn/base';
+import type { Metrics } from '@cairn/ports';
 import type { Store } from '@cairn/store';
-import { ShardRpc, type SessionRpcServer } from '@cairn/wire';
+import { ShardRpc, type RpcMethod, type SessionRpcServer } from '@cairn/wire';
 import type { StoreInfo } from '@cairn/wire/gen/cairn/internal/v1/metadata.js';
 
 import type { RangeSplitter } from './range-splitter.js';
@@ -16,6 +17,7 @@ export interface NodeLimits {
 }
 
 export interface ShardRpcParts {
+  readonly metrics: Metrics;
   readonly splitter: RangeSplitter;
   readonly mover: ReplicaMover;
   store(): Store;
@@ -30,15 +32,16 @@ export interface ShardRpcParts {
  * and a mistake must not cost a range its quorum.
  */
 export function handleShardRpc(server: SessionRpcServer, parts: ShardRpcParts): void {
-  server.handle(ShardRpc.splitRange, async ({ rangeId, version, keys }) => {
+  const handle = countedHandlers(server, parts.metrics);
+  handle(ShardRpc.splitRange, async ({ rangeId, version, keys }) => {
     checkCuts(parts, keys);
     return { created: await parts.splitter.splitAt(rangeId as RangeId, version, keys) };
   });
-  server.handle(ShardRpc.transferLeader, (request) => {
+  handle(ShardRpc.transferLeader, (request) => {
     transferLeader(parts.store(), request.rangeId as RangeId, request.toStoreId as StoreId);
     return {};
   });
-  server.handle(ShardRpc.changeReplicas, async ({ rangeId, confVersion, addStoreId, removeStoreId }) => {
+  handle(ShardRpc.changeReplicas, async ({ rangeId, confVersion, addStoreId, removeStoreId }) => {
     const change = changeOf(addStoreId, removeStoreId);
     if (change.addStoreId !== undefined) checkNewMember(parts, change.addStoreId);
     else if (change.removeStoreId !== undefined)
@@ -46,6 +49,33 @@ export function handleShardRpc(server: SessionRpcServer, parts: ShardRpcParts): 
     const after = await parts.mover.change(rangeId as RangeId, confVersion, change);
     return { confVersion: after.epoch.confVersion };
   });
+}
+
+type Handle = <Request, Response>(
+  method: RpcMethod<Request, Response>,
+  handler: (request: Request) => Promise<Response> | Response,
+) => void;
+
+/** Every request is counted, refused ones by their reason. */
+function countedHandlers(server: SessionRpcServer, metrics: Metrics): Handle {
+  const requests = metrics.counter(
+    'cairn_shard_rpc_requests_total',
+    'Requests of operators and routers besides keys and values, by method and outcome (OK or an error code).',
+    ['method', 'outcome'],
+  );
+  return (method, handler) => {
+    const label = method.name.slice(method.name.lastIndexOf('/') + 1);
+    server.handle(method, async (request) => {
+      try {
+        const response = await handler(request);
+        requests.add(1, { method: label, outcome: 'OK' });
+        return response;
+      } catch (error) {
+        requests.add(1, { method: label, outcome: CairnError.is(error) ? error.code : 'INTERNAL' });
+        throw error;
+      }
+    });
+  };
 }
 
 function checkCuts(parts: ShardRpcParts, keys: readonly Uint8Array[]): void {

@@ -1,0 +1,70 @@
+import { describe, expect, it } from '@jest/globals';
+import { storeId } from '@cairn/base';
+import type { Metrics } from '@cairn/ports';
+import { noopMetrics } from '@cairn/ports';
+import { createRpcServer, ShardRpc, type RpcMethod, type SessionRpcServer } from '@cairn/wire';
+
+import { handleShardRpc, type ShardRpcParts } from './shard-rpc.js';
+
+type Handler = (request: unknown) => Promise<unknown>;
+
+/** The handlers by method, and what was counted. */
+function rig(parts: Partial<ShardRpcParts>): {
+  ask(method: { name: string }, request: unknown): Promise<unknown>;
+  counted: string[];
+} {
+  const counted: string[] = [];
+  const metrics: Metrics = {
+    ...noopMetrics,
+    counter: () => ({
+      add: (_: number, labels: unknown) => counted.push(Object.values(labels as object).join(' ')),
+    }),
+  };
+  const handlers = new Map<string, Handler>();
+  const server = createRpcServer();
+  server.handle = ((method: RpcMethod<unknown, unknown>, handler: Handler) => {
+    handlers.set(method.name, handler);
+  }) as SessionRpcServer['handle'];
+  handleShardRpc(server, {
+    metrics,
+    limits: () => ({ replicationFactor: 3, sizes: { keyBytesMax: 100 } }),
+    ...parts,
+  } as ShardRpcParts);
+  return { ask: (method, request) => (handlers.get(method.name) as Handler)(request), counted };
+}
+
+const split = (keys: readonly Buffer[]): unknown => ({ rangeId: 1, version: 1, keys });
+
+describe('what operators ask of a shard node', () => {
+  it.each([
+    ['no keys', [], '1 to 1000 keys'],
+    ['too many keys', Array.from({ length: 1_001 }, (_, at) => Buffer.from(String(at))), '1 to 1000 keys'],
+    ['an empty key', [Buffer.alloc(0)], 'a key of 0 bytes'],
+    ['a key longer than any', [Buffer.alloc(101)], 'a key of 101 bytes'],
+  ])('is refused before it begins, and counted: cuts at %s', async (_, keys, sentence) => {
+    const { ask, counted } = rig({});
+    await expect(ask(ShardRpc.splitRange, split(keys))).rejects.toThrow(sentence);
+    expect(counted).toEqual(['SplitRange INVALID_ARGUMENT']);
+  });
+
+  it('waits for the settings of the cluster', async () => {
+    const { ask } = rig({ limits: () => undefined });
+    await expect(ask(ShardRpc.splitRange, split([Buffer.from('k')]))).rejects.toMatchObject({
+      code: 'UNAVAILABLE',
+    });
+  });
+
+  it.each([
+    ['is not registered', undefined],
+    ['was declared lost', { live: false, lost: true }],
+    ['has not been heard from lately', { live: false, lost: false }],
+  ])('is refused: a member on a store that %s', async (why, info) => {
+    const { ask, counted } = rig({
+      storeInfo: () =>
+        info === undefined ? undefined : { storeId: 4, name: 'shard-4', address: '', ...info },
+    });
+    const request = { rangeId: 1, confVersion: 1, addStoreId: storeId(4), removeStoreId: 0 };
+    await expect(ask(ShardRpc.changeReplicas, request)).rejects.toThrow(why);
+    expect(counted).toEqual(['ChangeReplicas FAILED_PRECONDITION']);
+  });
+});

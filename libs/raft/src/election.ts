@@ -14,7 +14,7 @@ const FAST_RETRY_JITTER_MS = 150;
 
 /**
  * Voter, not busy with a snapshot, no committed change of the voters that it has not applied, and a term left
- * to lead in: see `TERM_BELIEVED_MAX`.
+ * to lead in.
  */
 export function mayCampaign(core: Core): boolean {
   if (!core.isVoter || core.installing !== undefined || core.term >= TERM_MAX) return false;

@@ -5,28 +5,29 @@ import type { AppendRequest, AppendResponse, HeartbeatRequest, Message, Snapshot
 export const TERM_MAX = 2 ** 48 - 1;
 export const INDEX_MAX = 2 ** 48 - 1;
 
+/** Terms up to here are never doubted, whatever the wall clock shows. */
+const TERM_UNDOUBTED = 2 ** 32;
+
 /**
- * Up to here a term is believed whatever the own one is: a replica may have been away for as many elections
- * as there were. Each takes a quorum a durable write and a round trip; at one per millisecond, without a pause,
- * a group gets here after 34 years. So nobody honest is above, and who was lied to is left with room for
- * 2^48 - 2^40 elections.
+ * Whether a group can have got to the term by `unixMs`. Each election takes a quorum a durable write and a round
+ * trip, so there are fewer of them than milliseconds since 1970. The bound moves on faster than terms do: who
+ * was lied to up to it is believed by all others a moment later, and has 2^48 milliseconds left.
  */
-export const TERM_BELIEVED_MAX = 2 ** 40;
-/** Above it, a message may be this far ahead: a climb to the top takes four billion messages. */
-export const TERM_STEP_MAX = 2 ** 16;
+export function isTermBelievable(term: number, unixMs: number): boolean {
+  return term <= TERM_UNDOUBTED || term <= unixMs;
+}
 
 /**
  * Why no replica that runs this algorithm can have sent the message; undefined for one that it can have sent.
  * Asked before anything changes: what passes can neither end the process nor leave numbers behind that will.
- * It is no proof of honesty. The entries of an append follow each other: their decoder has checked that.
+ * It is no proof of honesty. Whether there was time for so many terms the host asks
+ * (`isTermBelievable`). The entries of an append follow each other: their decoder has checked that.
  */
 export function implausibility(core: Core, message: Message): string | undefined {
   const { term } = message;
   // The host's own mistake, which `step` asserts.
   if (message.to !== core.id) return undefined;
-  if (term < 1 || term > TERM_MAX || (term > TERM_BELIEVED_MAX && term > core.term + TERM_STEP_MAX)) {
-    return `term ${term} cannot follow term ${core.term}`;
-  }
+  if (term < 1 || term > TERM_MAX) return `terms are from 1 to ${TERM_MAX}, not ${term}`;
   if (message.from === core.id) return `it names replica ${core.id} itself as its sender`;
   // Of an older term nothing but the term is looked at.
   if (term < core.term) return undefined;

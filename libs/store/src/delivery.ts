@@ -1,6 +1,6 @@
 import { CairnError, type RangeId, type ReplicaId, type StoreId } from '@cairn/base';
 import type { Clock, Logger } from '@cairn/ports';
-import type { Message } from '@cairn/raft';
+import { isTermBelievable, type Message } from '@cairn/raft';
 
 import { EarlyVotes } from './early-votes.js';
 import type { RangeHint } from './peer-links.js';
@@ -14,6 +14,8 @@ import { TOMBSTONE_PLACES } from './tombstones.js';
  * one snapshot is received at a time: more than this have no use, and hints can be invented.
  */
 export const EMPTY_REPLICAS_MAX = 1_024;
+
+const TERM_USUAL = 2 ** 31;
 
 export interface DeliveryParts {
   readonly clock: Clock;
@@ -77,7 +79,7 @@ export class Delivery {
         return undefined;
       }
     }
-    const reason = unbornEntries(message) ?? this.#parts.step(replica, message);
+    const reason = this.#isTooEarly(message) ?? unbornEntries(message) ?? this.#parts.step(replica, message);
     if (reason !== undefined) return this.#refuse(from, rangeId, message, reason);
     if (home !== from) replica.noteCorrespondent(message.from, from);
     return undefined;
@@ -88,6 +90,12 @@ export class Delivery {
     for (const { from, message } of this.#earlyVotes.take(rangeId, this.#parts.clock.nowMs())) {
       this.deliver(from, rangeId, message, undefined);
     }
+  }
+
+  #isTooEarly({ term }: Message): string | undefined {
+    // Of the usual terms the wall clock is not asked.
+    if (term <= TERM_USUAL || isTermBelievable(term, this.#parts.clock.unixMs())) return undefined;
+    return `term ${term}: there was no time for so many elections`;
   }
 
   #refuse(from: StoreId, rangeId: RangeId, message: Message, reason: string): CairnError {

@@ -1,4 +1,4 @@
-import type { LogIndex, ReplicaId, Term } from '@cairn/base';
+import { assert, type LogIndex, type ReplicaId, type Term } from '@cairn/base';
 import type { SeenReplica } from '@cairn/checkers';
 import {
   defaultRaftConfig,
@@ -143,7 +143,15 @@ export class GroupMember {
       this.#node = this.#start(false);
     }
     if (!this.isUp) return;
-    for (const message of this.#inbox.splice(0)) this.#node.step(message, this.localMs);
+    for (const message of this.#inbox.splice(0)) {
+      // Nobody lies here: a message that no replica can have sent is a contradiction like any other.
+      const refusal = this.#node.step(message, this.localMs);
+      assert(refusal === undefined, refusal ?? '', {
+        type: message.type,
+        from: message.from,
+        to: message.to,
+      });
+    }
     if (nowMs >= this.#nextTickMs) {
       this.#nextTickMs = nowMs + TICK_MS;
       this.#node.tick(this.localMs);

@@ -226,7 +226,14 @@ export class TestCluster {
       return;
     }
     const isLost = target === undefined || target.isDown;
-    if (!isLost) target.node.step(message, this.nowOf(target));
+    if (!isLost) {
+      const refusal = target.node.step(message, this.nowOf(target));
+      assert(refusal === undefined, refusal ?? '', {
+        type: message.type,
+        from: message.from,
+        to: message.to,
+      });
+    }
     if (message.type === 'snapshot') this.replicas.get(message.from)?.node.snapshotSent(message.to, !isLost);
   }
 

@@ -156,7 +156,7 @@ export class ExploredReplica {
     switch (input.type) {
       case 'message':
         if (input.message.type === 'vote') this.#outlastHold(input.message.term);
-        this.node.step(input.message, this.#nowMs);
+        this.#step(input.message);
         break;
       case 'timeout':
         this.#count('timeout');
@@ -202,6 +202,12 @@ export class ExploredReplica {
     }
   }
 
+  /** Nobody lies here: a message that no replica can have sent is a contradiction like any other. */
+  #step(message: Message): void {
+    const refusal = this.node.step(message, this.#nowMs);
+    if (refusal !== undefined) throw new InvariantError(refusal, { type: message.type });
+  }
+
   /**
    * Holding votes makes leases; the rules that are checked here must do without. A request for a vote in a
    * newer term finds the hold over, unless it is lost.
@@ -215,7 +221,7 @@ export class ExploredReplica {
       if (this.node.role !== 'pre-candidate') return;
       const term = (this.node.term + 1) as Term;
       const granted = { type: 'pre-vote-response', from, to: this.id, term, granted: true } as const;
-      if (from !== this.id) this.node.step(granted, this.#nowMs);
+      if (from !== this.id) this.#step(granted);
     }
   }
 

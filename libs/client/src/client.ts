@@ -172,8 +172,8 @@ export class CairnClient {
 
   /**
    * Removes every key of the span and returns how many there were; not atomic across keys. An empty span is
-   * refused, whether it names nothing or an empty prefix: everything is `{ all: true }`. A connection lost midway is OUTCOME_UNKNOWN; running it
-   * again is the cure.
+   * refused, whether it names nothing or an empty prefix: everything is `{ all: true }`. A connection lost
+   * midway is OUTCOME_UNKNOWN; running it again is the cure.
    */
   deleteRange(span: Span & { readonly all?: true }, options: CallOptions = {}): Promise<number> {
     return this.#start(() => {

@@ -90,7 +90,7 @@ describe('deadlines', () => {
     expect(unsent.error?.code).toBe('UNAVAILABLE');
   });
 
-  test('a write that the router says it never sent is not applied, and the router has the time to say so', async () => {
+  test('a write that the router never sent is not applied, and the router has time to say so', async () => {
     const client = await ready();
     const put = watch(client.put('k', 'v', { timeoutMs: 500 }));
     await clock.advance(0);
@@ -155,7 +155,7 @@ describe('cancellation', () => {
 });
 
 describe('refusals', () => {
-  test('are retried after the time the router names, with the same id, a stamp of now and as no retry: nothing was applied', async () => {
+  test('are retried after the time the router names: same id, a stamp of now, no retry flag', async () => {
     const client = await ready();
     const put = watch(client.put('k', 'v'));
     await clock.advance(0);

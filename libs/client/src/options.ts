@@ -12,8 +12,8 @@ export interface ClientOptions {
   /** Most calls that may be open at a time; one more is refused with RESOURCE_EXHAUSTED. Default 16,384. */
   readonly outstandingMax?: number;
   /**
-   * Bytes of keys and values of open calls together; one more call is refused with RESOURCE_EXHAUSTED, unless it
-   * is alone. Default 256 MiB.
+   * Bytes of keys and values of open calls together; one more call is refused with RESOURCE_EXHAUSTED,
+   * unless it is alone. Default 256 MiB.
    */
   readonly outstandingBytesMax?: number;
   /** A router that has not said hello after this long counts as unreachable; default 3,000. */
@@ -42,8 +42,8 @@ export interface CallOptions {
 
 /**
  * `linearizable` (default) sees every write acknowledged before the read began; `stale` reads any replica,
- * fast and possibly old; a timestamp (of `client.timestamp()`, a scan's page, a receipt) reads the state as of
- * then.
+ * fast and possibly old; a timestamp (of `client.timestamp()`, a scan's page, a receipt) reads the state as
+ * of then.
  */
 export type ReadConsistency = 'linearizable' | 'stale' | { readonly timestamp: number };
 
@@ -96,8 +96,9 @@ export interface WriteReceipt {
   /** Opaque, unique per write of the key. */
   readonly version: Buffer;
   /**
-   * Where the write committed: reads at or above it see it, or a later write of the key. Later writes may carry
-   * the same timestamp: what a read at exactly this one finds is this write only if its version is the same.
+   * Where the write committed: reads at or above it see it, or a later write of the key. Later writes may
+   * carry the same timestamp: what a read at exactly this one finds is this write only if its version is
+   * the same.
    */
   readonly timestamp: number;
 }

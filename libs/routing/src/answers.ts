@@ -9,9 +9,9 @@ const REPLICAS_MAX = 64;
 const NUMBER_DIGITS_MAX = 20;
 
 /**
- * What is wrong with an answer that a store gave to an operation; undefined = nothing. What comes from another
- * process is never asserted: a store that answers nonsense loses its connection, and what it had goes to
- * others. Costs a comparison for single keys.
+ * What is wrong with an answer that a store gave to an operation; undefined = nothing. What comes from
+ * another process is never asserted: a store that answers nonsense loses its connection, and what it had
+ * goes to others. Costs a comparison for single keys.
  */
 export function problemOf(operation: RoutedOperation, response: KvResponse): string | undefined {
   const { op } = operation.request;

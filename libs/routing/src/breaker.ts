@@ -20,8 +20,8 @@ export type BreakerState = 'closed' | 'open' | 'probing';
 const PROBE_MS = 1_000;
 
 /**
- * Keeps a store that hangs or fails from holding everybody's places: after a few failures in a row it is given
- * up for a while, and one answer takes it back. Knows no clock; every question brings the time.
+ * Keeps a store that hangs or fails from holding everybody's places: after a few failures in a row it is
+ * given up for a while, and one answer takes it back. Knows no clock; every question brings the time.
  */
 export class Breaker {
   readonly #rules: BreakerRules;
@@ -67,8 +67,8 @@ export class Breaker {
   }
 
   /**
-   * It left an operation unanswered, lost its connection with operations under way, or answered nonsense. True
-   * when it is given up by that.
+   * It left an operation unanswered, lost its connection with operations under way, or answered nonsense.
+   * True when it is given up by that.
    */
   failed(nowMs: number): boolean {
     const { failuresMax, pauseMs, pauseMsMax } = this.#rules;

@@ -8,8 +8,8 @@ interface Lane {
 
 /**
  * The operations that wait for room at one store. Callers take turns, whatever number each has waiting, so
- * that one who sends much makes only itself wait; those of one caller keep their order. Holds no more than the
- * router has open, and those that ended until the next sweep.
+ * that one who sends much makes only itself wait; those of one caller keep their order. Holds no more than
+ * the router has open, and those that ended until the next sweep.
  */
 export class FairLine {
   /** In the order of turns: the first caller is next, and goes behind the others then. */

@@ -29,8 +29,8 @@ export interface FutureGateOptions {
  * store that another router has brought the timestamp to. What nobody confirms within a second is
  * UNAVAILABLE: it was not sent, and its caller shall know that.
  *
- * Holds as many as the router has open at most; asks the metadata service one question at a time, and stores one
- * every 20 ms.
+ * Holds as many as the router has open at most; asks the metadata service one question at a time, and
+ * stores one every 20 ms.
  */
 export class FutureGate {
   readonly #options: FutureGateOptions;

@@ -293,8 +293,8 @@ export class RequestRouter {
 
   /**
    * A write without an identity gets one. One that its client has made stays as it is: the sending may have
-   * been on its way for long, and the client may have had the write applied through another router since. Only
-   * the stamp tells.
+   * been on its way for long, and the client may have had the write applied through another router since.
+   * Only the stamp tells.
    */
   #identify(request: KvRequest): void {
     if (request.requestId !== undefined) return;
@@ -308,8 +308,9 @@ export class RequestRouter {
   }
 
   /**
-   * The stamp is too old to tell whether the sending is late. A write that has its identity from here was sent
-   * by nobody else, and nothing of it was applied: it gets a newer one. Others are told to their clients.
+   * The stamp is too old to tell whether the sending is late. A write that has its identity from here was
+   * sent by nobody else, and nothing of it was applied: it gets a newer one. Others are told to their
+   * clients.
    */
   #restamp(operation: RoutedOperation, error: KvError): void {
     const { requestId } = operation.request;

@@ -212,7 +212,8 @@ Examples:
   cairn ranges
   cairn ranges --start city/rome --limit 1    the range that holds a key
 
-Replicas are store ids; * leads, (learner) does not vote yet. A span that no live node reports is listed as missing.`,
+Replicas are store ids; * leads, (learner) does not vote yet.
+A span that no live node reports is listed as missing.`,
     )
     .action(
       run<{ start?: string; limit: string }>(async (context, _args, options) => {

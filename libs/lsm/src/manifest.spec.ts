@@ -68,7 +68,7 @@ describe('a manifest', () => {
   });
 
   it('is never torn in both files, however many writes fail and are tried again', async () => {
-    for (let seed = 0; seed < 100; seed += 1) {
+    for (let seed = 0; seed < 400; seed += 1) {
       const disk = await newDisk(seed);
       const rng = new SimRng(seed);
       const { manifest } = await open(disk);

@@ -14,7 +14,7 @@ import { tombstoneAt } from './evaluate.js';
 import type { KvCall } from './kv-call.js';
 import type { KvEnvironment, KvMachine } from './kv-machine.js';
 import type { PendingWrite } from './pending-writes.js';
-import { looksLeft, restOfSpan, resumeKeyAfterCut, ROWS_PER_STEP } from './scan-pages.js';
+import { looksLeft, PageTurns, restOfSpan, resumeKeyAfterCut, ROWS_PER_STEP } from './scan-pages.js';
 
 /** Writes that may wait for a range deletion, one caller's up to what is still free; more are refused. */
 const HELD_WRITES_MAX = 16_384;
@@ -101,9 +101,12 @@ export class DeleteRanges {
     });
     const iterator = this.#environment.engine.iterate(span);
     const looksMax = this.#environment.limits.versionsPerPageMax;
+    const turns = new PageTurns(this.#environment.clock, iterator);
     let resumeKey: Buffer | undefined;
     try {
       while (resumeKey === undefined) {
+        const pausing = turns.pause();
+        if (pausing !== undefined) await pausing;
         const rows = await iterator.next(ROWS_PER_STEP, looksLeft(iterator, looksMax));
         if (reader.push(rows)) {
           resumeKey = reader.resumeKey();

@@ -112,6 +112,26 @@ describe('where very many rows are deleted', () => {
   });
 });
 
+describe('a page of very many rows', () => {
+  it('is read in several turns of the event loop, also when the engine answers at once', async () => {
+    const rig = await KvRig.leading({ limits: { scanCacheBytesMax: 0 } });
+    for (const [key, value] of numbered(0, 9_000, '')) {
+      rig.send({ op: KvOp.put, key: bytes(key), value: bytes(value) });
+    }
+    for (let round = 0; round < 2; round += 1) await rig.run();
+    const largest = { limit: 100_000, pageBytes: 4 * 1024 * 1024, readTimestamp: rig.machine.readNow };
+    const sent = rig.send({ op: KvOp.scan, key: bytes(''), ...largest });
+    let turns = 0;
+    for (; turns < 10 && sent.answers.length === 0; turns += 1) {
+      for (let round = 0; round < 3; round += 1) await rig.run();
+      rig.clock.runDeferred();
+      await rig.run();
+    }
+    expect(sent.answers[0]?.rows.count).toBe(9_000);
+    expect(turns).toBe(2);
+  });
+});
+
 describe('a key with more versions than a page looks at', () => {
   it.each([false, true])('is scanned to its end, and the scan ends, reverse %s', async (reverse) => {
     const rig = await rigWith([['a', 'v']]);

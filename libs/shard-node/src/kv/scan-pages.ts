@@ -9,6 +9,7 @@ import {
   versionSpanOf,
   type VersionRow,
 } from '@cairn/mvcc';
+import type { Clock } from '@cairn/ports';
 import type { PackedRows } from '@cairn/wire';
 
 import { readConfirmed } from './confirmed-view.js';
@@ -19,6 +20,8 @@ import { PackedRowSink } from './packed-row-sink.js';
 import type { ScanFill } from './scan-cache.js';
 
 export const ROWS_PER_STEP = 256;
+/** Rows that one page looks at in one turn of the event loop. */
+const LOOKS_PER_TURN = 4_096;
 /**
  * Superseded versions of one key at the end of a step after which the rest of them is skipped by a seek: it
  * costs as much as reading some 30 rows.
@@ -211,9 +214,12 @@ export class ScanPages {
       pageBytes: request.pageBytes,
     });
     const looksMax = this.#environment.limits.versionsPerPageMax;
+    const turns = new PageTurns(this.#environment.clock, iterator);
     let resumeKey: Buffer | undefined;
     try {
       for (;;) {
+        const pausing = turns.pause();
+        if (pausing !== undefined) await pausing;
         if (call.isAbandoned(this.#environment.clock.nowMs())) {
           call.fail('DEADLINE_EXCEEDED', 'the deadline passed during the scan');
           this.#giveUp(read);
@@ -267,6 +273,31 @@ export class ScanPages {
       { start: rowCacheKey(span.start), end: end.length === 0 ? undefined : rowCacheKey(end) },
       { packed: found.packed, firstExpiry: found.sink.firstExpiry },
     );
+  }
+}
+
+/**
+ * Resolves in the next turn of the event loop when a walk has looked at so much since it last waited. Engines that
+ * read on the calling thread answer each step at once, and a page would be read in one turn.
+ */
+export class PageTurns {
+  readonly #clock: Clock;
+  readonly #iterator: EngineIterator;
+  #lookedBefore = 0;
+
+  constructor(clock: Clock, iterator: EngineIterator) {
+    this.#clock = clock;
+    this.#iterator = iterator;
+  }
+
+  /** undefined = go on. */
+  pause(): Promise<void> | undefined {
+    const { looked } = this.#iterator;
+    if (looked - this.#lookedBefore < LOOKS_PER_TURN) return undefined;
+    this.#lookedBefore = looked;
+    return new Promise((resolve) => {
+      this.#clock.defer(resolve);
+    });
   }
 }
 

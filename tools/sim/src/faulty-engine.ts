@@ -70,7 +70,7 @@ export class FaultyEngine implements KvEngine {
 
   iterate(range: EngineRange, snapshot?: EngineSnapshot): EngineIterator {
     const inner = this.#inner.iterate(range, snapshot);
-    let failure: unknown;
+    let failure: Error | undefined;
     return {
       get cutAt() {
         return inner.cutAt;
@@ -84,8 +84,8 @@ export class FaultyEngine implements KvEngine {
         try {
           this.#hooks.check('read', 0);
         } catch (error) {
-          failure = error;
-          throw error;
+          failure = error instanceof Error ? error : new Error(String(error));
+          throw failure;
         }
         return inner.next(countMax, looksMax);
       },

@@ -26,7 +26,7 @@ export class SimProcess {
   readonly name: string;
   readonly clock: Clock;
   readonly #scheduler: SimScheduler;
-  readonly #offsetMs: number;
+  #offsetMs: number;
   readonly #rate: number;
   readonly #held: { callback: (() => void) | undefined }[] = [];
   readonly #deathListeners: (() => void)[] = [];
@@ -59,6 +59,15 @@ export class SimProcess {
    */
   stepWallClock(byMs: number): void {
     this.#wallStepMs += byMs;
+  }
+
+  /**
+   * The monotonic clock has stood still for the last `forMs`, and the wall clock has not: a machine that was
+   * suspended and goes on.
+   */
+  stoodStill(forMs: number): void {
+    this.#offsetMs -= forMs;
+    this.#wallStepMs += forMs;
   }
 
   get state(): SimProcessState {

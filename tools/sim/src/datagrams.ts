@@ -21,9 +21,17 @@ export class Datagrams {
   readonly #rng: SimRng;
   #faults: DatagramFaults | undefined;
 
-  constructor(network: SimNetwork, rng: SimRng) {
+  /** `onFrame` sees every frame before anything happens to it. */
+  constructor(
+    network: SimNetwork,
+    rng: SimRng,
+    onFrame: (frame: Buffer, from: string, to: string) => void = () => undefined,
+  ) {
     this.#rng = rng;
-    network.setFrameFilter((frame) => this.#actionFor(frame));
+    network.setFrameFilter((frame, from, to) => {
+      onFrame(frame, from, to);
+      return this.#actionFor(frame);
+    });
   }
 
   set(faults: DatagramFaults | undefined): void {

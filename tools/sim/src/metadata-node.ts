@@ -26,7 +26,9 @@ export class SimMetadataNode extends SimNode {
     super(self.name, world);
     this.#self = self;
     this.#options = options;
-    this.peers = options.members;
+    // Each member is told the others in an order of its own.
+    const at = options.members.indexOf(self);
+    this.peers = [...options.members.slice(at), ...options.members.slice(0, at)];
   }
 
   get address(): string {

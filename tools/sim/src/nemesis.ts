@@ -38,6 +38,8 @@ const FAILING_OPERATIONS: readonly DiskOperation[] = [
 const FAILING_ENGINE_OPERATIONS: readonly EngineOperation[] = ['write', 'flush', 'read'];
 /** Files that rot: those a node reads again and answers for. */
 const ROTTING = /segment-|\.spool$|node\.json$|\.lsm$|manifest-/;
+/** Frames are cut at 4 MiB; the last message before the cut may be a large value. */
+const FRAME_BYTES_LIMIT = 5.5 * 1024 * 1024;
 /** Whoever looks after the machines needs this long when the nemesis is over. */
 const RESTART_MS = 500;
 
@@ -66,7 +68,11 @@ export class Nemesis {
     this.#cluster = cluster;
     this.#rng = cluster.rng.fork('nemesis');
     this.#options = options;
-    this.#datagrams = new Datagrams(cluster.network, cluster.rng.fork('datagrams'));
+    const names = new Set(cluster.nodes.map(({ name }) => name));
+    this.#datagrams = new Datagrams(cluster.network, cluster.rng.fork('datagrams'), (frame, from, to) => {
+      if (frame.length > FRAME_BYTES_LIMIT && names.has(from) && names.has(to))
+        cluster.observer.violate('frame-size', `${from} sends ${to} a frame of ${frame.length} bytes`);
+    });
     const more = moreStrikes({
       ...{ cluster, rng: cluster.rng.fork('more-strikes') },
       note: (text) => {

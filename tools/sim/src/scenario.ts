@@ -40,6 +40,8 @@ const HEAL_LIMIT_MS = 30_000;
 /** Many short runs find more than few long ones; some must be long for what takes time to go wrong. */
 const DURATIONS_MS = [3_000, 3_000, 6_000, 6_000, 20_000] as const;
 const CLIENT_TIMEOUT_MS = 4_000;
+/** Room for a large value in one segment. */
+const BIG_SEGMENT_BYTES = 4 * 1024 * 1024;
 
 /** What is drawn from the seed unless a scenario says it. */
 export interface ClusterShape {
@@ -55,6 +57,8 @@ export interface ClusterShape {
   /** Reads of engines take up to this long; 0 = they come at once. */
   readonly engineReadMsMax: number;
   readonly engine: SimEngineKind;
+  /** Keys with values of hundreds of kilobytes; 0 = none, and a small log. */
+  readonly bigKeys: number;
 }
 
 export interface ScenarioOptions {
@@ -130,6 +134,7 @@ class ScenarioRun {
   readonly #clientNames: string[];
   readonly #restPeriodMs: number;
   readonly #thinkMs: number;
+  readonly #bigKeys: number;
   #isLoadOn = true;
   #running = 0;
   #leaderships = 0;
@@ -140,8 +145,11 @@ class ScenarioRun {
   constructor(options: ScenarioOptions) {
     this.#options = options;
     const shape = new SimCluster({ seed: options.seed }).rng.fork('shape');
+    const bigs = new SimCluster({ seed: options.seed }).rng.fork('bigs');
+    this.#bigKeys = options.shape?.bigKeys ?? bigs.pick([0, 0, 0, 0, 0, 0, 0, 0, 0, 10]);
     this.cluster = new SimCluster({
       seed: options.seed,
+      ...(this.#bigKeys > 0 ? { logSegmentBytes: BIG_SEGMENT_BYTES } : {}),
       metadataMembers: shape.pick([3, 3, 3, 1, 5, 2, 7]),
       shardNodes: shape.pick([3, 3, 3, 3, 5, 1, 4, 7]),
       replicationFactor: shape.pick([3, 3, 3, 3, 5, 1, 7]),
@@ -289,9 +297,10 @@ class ScenarioRun {
       history: this.#history,
       nowMs: () => scheduler.nowMs,
       isOn: () => this.#isLoadOn,
-      violate: (message) => {
-        observer.violate('client', `${name}: ${message}`);
+      violate: (message, checker = 'client') => {
+        observer.violate(checker, `${name}: ${message}`);
       },
+      bigKeys: this.#bigKeys,
       thinkMs: this.#thinkMs,
       restPeriodMs: this.#restPeriodMs,
       paddingBytes: 200,

@@ -196,6 +196,13 @@ export abstract class SimNode {
     this.forget();
   }
 
+  /** Goes on after a suspension: its monotonic clock shows what it showed when it was paused. */
+  wake(sleptMs: number): void {
+    if (!this.isPaused) return;
+    this.#process?.stoodStill(sleptMs);
+    this.resume();
+  }
+
   pause(): void {
     if (!this.isAlive) return;
     this.world.observer.note(this.name, 'pauses');

@@ -19,6 +19,8 @@ export const COUNTERS = Array.from({ length: 6 }, (_, at) => `c${String(at).padS
 const DELETED = { start: 'r09', end: 'r12' } as const;
 /** Written once, before anything happens, and never again: no read may miss one, however stale. */
 export const STANDING = ['b-standing', 'k-standing', 's-standing', 'z-standing'] as const;
+/** Ten of them are more than one frame may have. */
+const BIG_BYTES = 700 * 1024;
 const YOUNG_KEY_MS = 400;
 /** Some scans get pages so small that they take several. */
 const PAGE_BYTES = [0, 64, 600] as const;
@@ -38,7 +40,9 @@ export interface WorkerOptions {
   /** False: finish the operation under way and end. */
   readonly isOn: () => boolean;
   /** Something that no client may ever see. */
-  readonly violate: (message: string) => void;
+  readonly violate: (message: string, checker?: string) => void;
+  /** Keys with values of hundreds of kilobytes; 0 = none. */
+  readonly bigKeys: number;
   /** Mean pause between operations. */
   readonly thinkMs: number;
   /** All clients rest at the end of every period, long enough for ranges to go quiet. 0 = never. */
@@ -128,6 +132,7 @@ export class Worker {
     else if (dice < 87) await this.#readStanding();
     else if (dice < 91) await this.#readPast();
     else if (dice < 95) await this.#writeMany();
+    else if (this.#options.bigKeys > 0 && dice > 97) await this.#readBig();
     else await this.#readMany();
   }
 
@@ -233,6 +238,22 @@ export class Worker {
   /** Puts the keys that stand for good where every replica has them before anybody looks. */
   async layOut(): Promise<void> {
     for (const key of STANDING) await this.#options.client.put(key, this.#bytesOf(key));
+    for (const key of this.#bigKeys()) await this.#options.client.put(key, Buffer.alloc(BIG_BYTES, key));
+  }
+
+  #bigKeys(): string[] {
+    return Array.from({ length: this.#options.bigKeys }, (_, at) => `b-big-${at}`);
+  }
+
+  /** An answer of megabytes. */
+  async #readBig(): Promise<void> {
+    const keys = this.#bigKeys();
+    const outcome = await this.#perform(() => this.#options.client.getMany(keys));
+    if (outcome.type !== 'ok') return;
+    for (const [at, key] of keys.entries()) {
+      if (outcome.value[at]?.value.length !== BIG_BYTES)
+        this.#options.violate(`${key} is not whole`, 'big-values');
+    }
   }
 
   /** A replica answers stale reads from a state that is old, never from one that is not there. */
@@ -241,7 +262,8 @@ export class Worker {
     const outcome = await this.#perform(() => this.#options.client.getMany(keys, { consistency: 'stale' }));
     if (outcome.type !== 'ok') return;
     for (const [at, key] of keys.entries()) {
-      if (valueOf(outcome.value[at]) !== key) this.#options.violate(`a stale read misses ${key}`);
+      if (valueOf(outcome.value[at]) !== key)
+        this.#options.violate(`a stale read misses ${key}`, 'stale-reads');
     }
   }
 

@@ -20,7 +20,8 @@ export function checkLeases(cluster: SimCluster): void {
     const holders = new Map<number, string>();
     for (const node of nodes) {
       const { clock, store } = node;
-      if (clock === undefined || store === undefined) continue;
+      // One that stands still serves nothing, whatever its clock shows.
+      if (clock === undefined || store === undefined || node.isPaused) continue;
       for (const replica of store.replicas()) {
         if (!replica.hasLease(clock.nowMs())) continue;
         const other = holders.get(replica.rangeId);

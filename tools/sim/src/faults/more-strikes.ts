@@ -12,6 +12,7 @@ export const MORE_FAULT_KINDS = [
   'deaf-reader',
   'hostile-peer',
   'clock-leap',
+  'suspend',
 ] as const;
 export type MoreFaultKind = (typeof MORE_FAULT_KINDS)[number];
 
@@ -71,6 +72,17 @@ export function moreStrikes(tools: StrikeTools): Readonly<Record<MoreFaultKind, 
     'hostile-peer': () => {
       const said = liar.visit(rng.pick([...cluster.metadata, ...cluster.shards]));
       if (said !== undefined) note(said);
+    },
+    suspend: () => {
+      const node = rng.pick(cluster.nodes);
+      if (!node.isAlive || node.isPaused) return;
+      const fromMs = cluster.scheduler.nowMs;
+      note(`suspends ${node.name}`);
+      node.pause();
+      later(rng.between(200, 2_500), () => {
+        // Whatever its clock's speed: it lost no more than that.
+        node.wake((cluster.scheduler.nowMs - fromMs) * 0.95);
+      });
     },
     'clock-leap': () => {
       // Of few enough members that the others are the majority.

@@ -1,3 +1,4 @@
+import { EDGE_MUTANTS } from './edge-mutants.js';
 import { EXPLORE_MUTANTS } from './explore-mutants.js';
 import { KV_MUTANTS } from './kv-mutants.js';
 import type { Mutant } from './mutant.js';
@@ -14,4 +15,5 @@ export const MUTANTS: readonly Mutant[] = [
   ...HEARTBEAT_MUTANTS,
   ...KV_MUTANTS,
   ...EXPLORE_MUTANTS,
+  ...EDGE_MUTANTS,
 ];

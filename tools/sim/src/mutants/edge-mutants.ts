@@ -1,0 +1,231 @@
+import type { Mutant, MutantRun } from './mutant.js';
+
+const STRUCK = { type: 'cluster', faultEveryMs: 250, isWaylaid: false } as const;
+const LIARS: MutantRun = { ...STRUCK, faults: ['hostile-peer'], faultEveryMs: 60 };
+const FLIPS: MutantRun = { ...STRUCK, faults: ['flipped-frames'] };
+const DEPOSED: MutantRun = {
+  ...STRUCK,
+  faults: ['partition', 'one-way', 'pause', 'latency'],
+  shape: { shardNodes: 3, replicationFactor: 3 },
+};
+
+/** What peers, clocks and disks do to a node that believes them. */
+export const EDGE_MUTANTS: readonly Mutant[] = [
+  {
+    name: 'assertion-swallowed',
+    breaks: 'what a peer claims is not judged, and what the core asserts is taken for a refusal',
+    promise: 'a contradiction stops the range or the process; nobody swallows an assertion',
+    file: 'libs/raft/src/raft-node.ts',
+    edits: [
+      {
+        find: 'const reason = implausibility(this.#core, message);\n    if (reason === undefined) step(this.#core, message);\n    return reason;',
+        replace:
+          'try {\n      step(this.#core, message);\n    } catch (error) {\n      return String(error);\n    }\n    return undefined;',
+      },
+    ],
+    run: LIARS,
+  },
+  {
+    name: 'claims-believed',
+    breaks: 'terms, indexes and echoes of a peer are believed, however absurd',
+    promise: 'nothing that a peer says ends a node',
+    file: 'libs/raft/src/raft-node.ts',
+    edits: [
+      {
+        find: 'const reason = implausibility(this.#core, message);',
+        replace: 'const reason = message.term < 0 ? implausibility(this.#core, message) : undefined;',
+      },
+    ],
+    run: LIARS,
+  },
+  {
+    name: 'commit-notice-believed',
+    breaks: 'a store believes that entries are committed which its log does not have',
+    promise: 'nothing that a peer says ends a node',
+    file: 'libs/raft/src/raft-node.ts',
+    edits: [
+      {
+        find: 'if (commit > core.log.lastIndex) return beyondLog(core, commit);',
+        replace: 'if (commit < 0) return beyondLog(core, commit);',
+      },
+    ],
+    run: LIARS,
+  },
+  {
+    name: 'stamp-from-the-future-believed',
+    breaks: 'a store takes any timestamp of a request for one that the oracle has issued',
+    promise: 'no write has a time that no oracle has told',
+    file: 'libs/shard-node/src/kv/store-timestamps.ts',
+    edits: [{ find: 'if (ts > this.#ceiling) return false;', replace: 'if (ts < 0) return false;' }],
+    run: LIARS,
+  },
+  {
+    name: 'checksum-not-compared',
+    breaks: 'frames are taken as they come, damaged or not',
+    promise: 'a flipped bit costs a session and nothing else',
+    file: 'libs/wire/src/frame-checksum.ts',
+    edits: [{ find: 'if (crcOver(frame.subarray', replace: 'if (type < 0 && crcOver(frame.subarray' }],
+    run: FLIPS,
+  },
+  {
+    name: 'encoder-without-a-cut',
+    breaks: 'all answers of a turn go into one frame, however many',
+    promise: 'frames are cut where they are made',
+    file: 'libs/wire/src/kv-response-codec.ts',
+    edits: [
+      {
+        find: 'return this.#count >= FRAME_CUT_MESSAGES || this.bytes >= FRAME_CUT_BYTES;',
+        replace: 'return this.#count >= FRAME_CUT_MESSAGES * FRAME_CUT_BYTES;',
+      },
+    ],
+    run: { ...STRUCK, faults: [], shape: { bigKeys: 10 } },
+  },
+  {
+    name: 'stale-read-in-an-install',
+    breaks: 'a replica answers stale reads while a snapshot replaces its rows, and before it has any',
+    promise: 'no read misses a key that was there all the time, however stale it may be',
+    file: 'libs/store/src/replica.ts',
+    edits: [
+      {
+        find: "if (this.installation !== undefined) return 'a snapshot is replacing its state';",
+        replace: '',
+      },
+      { find: "if (!this.isConsistent) return 'it is catching up after a restart';", replace: '' },
+    ],
+    run: {
+      ...STRUCK,
+      faults: ['power-loss', 'partition', 'process-death'],
+      shape: { shardNodes: 5, replicationFactor: 3, engineReadMsMax: 100 },
+    },
+  },
+  {
+    name: 'forwarded-round-for-a-timestamp',
+    breaks: 'a read at a timestamp is confirmed by whoever leads next, who did not see the timestamp',
+    promise: 'a snapshot shows every write at or below its timestamp',
+    file: 'libs/shard-node/src/kv/confirmed-view.ts',
+    edits: [
+      {
+        find: "if (confirmation === 'this-leader') replica.confirmLeadership(answered);",
+        replace: "if (confirmation === 'this-leader') replica.readIndex(answered);",
+      },
+    ],
+    run: { ...DEPOSED, isWaylaid: true },
+  },
+  {
+    name: 'apply-backlog-unbounded',
+    breaks: 'a slow engine turns the write rate into memory',
+    promise: 'every queue has a bound',
+    file: 'libs/store/src/applier.ts',
+    edits: [
+      { find: '    return this.#backlog.isFull;\n', replace: '    return false;\n' },
+      {
+        find: 'if (!this.#backlog.isFull && !replica.isApplyBlocked) return false;',
+        replace: 'if (!replica.isApplyBlocked) return false;',
+      },
+    ],
+    run: { ...STRUCK, faults: ['slow-engine'], faultEveryMs: 400 },
+  },
+  {
+    name: 'write-of-a-deposed-leader-sent-anew',
+    breaks: 'a write that a deposed leader has in its log is sent to the next one as if for the first time',
+    promise: 'a write happens once',
+    file: 'libs/routing/src/request-router.ts',
+    edits: [
+      {
+        find: 'if (error.isUnclear && isWrite(operation.request.op)) operation.isUnclear = true;',
+        replace: '',
+      },
+    ],
+    run: DEPOSED,
+  },
+  {
+    name: 'retry-without-its-mark',
+    breaks: 'a client that lost its router sends the write again as if for the first time',
+    promise: 'a write happens once',
+    file: 'libs/client/src/dispatcher.ts',
+    edits: [{ find: 'if (call.isUnclear) id.retry = true;', replace: '' }],
+    run: {
+      ...STRUCK,
+      faults: ['break-connections', 'process-death', 'latency'],
+      shape: { routers: 3, shardNodes: 3 },
+    },
+  },
+  {
+    name: 'oracle-follows-its-own-clock',
+    breaks: 'a metadata leader follows its wall clock, however far it is from those of the others',
+    promise: 'one lying clock moves no timestamps',
+    file: 'libs/metadata/src/timestamp-oracle.ts',
+    edits: [
+      {
+        find: 'const isRefused = isFar && (aheadMs < 0 || !mayLeap);',
+        replace: 'const isRefused = isFar && mayLeap && aheadMs < 0;',
+      },
+    ],
+    run: { ...STRUCK, faults: ['clock-leap'], faultEveryMs: 1_000, shape: { metadataMembers: 3 } },
+  },
+  {
+    name: 'ids-by-position',
+    breaks: 'metadata members get their ids by their place in the list of peers',
+    promise: 'ids come from the state, never from a position in a flag',
+    file: 'libs/metadata/src/group-members.ts',
+    edits: [
+      {
+        find: 'return peers.toSorted(byName).map(',
+        replace: 'return [...peers].map(',
+      },
+    ],
+    run: { ...STRUCK, faults: [], shape: { metadataMembers: 3 } },
+  },
+  {
+    name: 'lease-kept-over-a-suspension',
+    breaks: 'a machine that was suspended believes its monotonic clock',
+    promise: 'nobody else leads while a lease lasts',
+    file: 'libs/store/src/lease-guard.ts',
+    edits: [{ find: 'if (sleptMs > this.#marginMs) {', replace: 'if (sleptMs > Infinity) {' }],
+    run: { ...STRUCK, faults: ['suspend'], shape: { shardNodes: 3, replicationFactor: 3 } },
+  },
+  {
+    name: 'store-never-taken-back',
+    breaks: 'a store that was given up once is never asked again',
+    promise: 'what heals is used again',
+    file: 'libs/routing/src/breaker.ts',
+    edits: [
+      {
+        find: "return this.#state === 'closed' || nowMs >= this.#untilMs;",
+        replace: "return this.#state === 'closed' || nowMs < 0;",
+      },
+    ],
+    run: { ...STRUCK, faults: ['pause', 'half-open', 'deaf-reader'], shape: { shardNodes: 3 } },
+  },
+  {
+    name: 'place-of-a-snapshot-kept',
+    breaks: 'a snapshot whose stream broke keeps the place of the next one',
+    promise: 'every replica catches up',
+    file: 'libs/store/src/snapshot-receive.ts',
+    edits: [
+      {
+        find: '    this.#progressTimer?.cancel();\n    this.#freePlace();\n',
+        replace: '    this.#progressTimer?.cancel();\n',
+      },
+    ],
+    run: {
+      ...STRUCK,
+      faults: ['break-connections', 'power-loss', 'partition'],
+      shape: { shardNodes: 5, replicationFactor: 3 },
+    },
+  },
+  {
+    name: 'heartbeats-not-left',
+    breaks:
+      'an empty replica that makes room stays in the heartbeats: a leader counts a vote hold that nobody keeps',
+    promise: 'nobody else leads while a lease lasts',
+    file: 'libs/store/src/store.ts',
+    edits: [
+      {
+        find: '    const wasLeading = replica.isReadyLeader;\n    this.#heartbeats.leave(replica);\n',
+        replace: '    const wasLeading = replica.isReadyLeader;\n',
+      },
+    ],
+    run: { ...STRUCK, faults: ['partition', 'power-loss'], shape: { shardNodes: 5, replicationFactor: 3 } },
+  },
+];

@@ -182,6 +182,17 @@ describe('heartbeats between two stores', () => {
     expect(pair.cores.isVouched).toBe(true);
   });
 
+  it('tell the leader that a member is let go of, when a frame of another generation was not of its store', () => {
+    const pair = new Pair().vouched();
+    const forged = { generation: 77, sentAtMs: 1, echoSentAtMs: 0, ended: [], released: [], asks: [] };
+    pair.memberStore.receive(LEADER_STORE, encodeStoreHeartbeat({ ...forged, answers: [], commits: [] }));
+    expect(pair.cores).toMatchObject({ isVouched: true, isVouching: false });
+    // Nobody counts on a vote hold that is not kept.
+    pair.memberStore.flush(pair.nowMs);
+    pair.deliver();
+    expect(pair.cores.isVouched).toBe(false);
+  });
+
   it('tell that a leadership ended also to a store that was let go of before', () => {
     const pair = new Pair().vouched();
     const { cores } = pair;

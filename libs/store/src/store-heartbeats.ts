@@ -167,7 +167,8 @@ export class StoreHeartbeats {
       peer.theirGeneration = beat.generation;
       peer.ackedSentAtMs = -Infinity;
       this.#letGoOf(peer, nowMs);
-      for (const replica of peer.followers) this.#stopFollowing(replica, peer, nowMs);
+      // Told all the same: the frame may not have been of that store, which then still counts on this one.
+      for (const replica of peer.followers) this.#endFollowing(replica, peer, nowMs);
     }
     // In this order: what ended was not covered by the heartbeat that is answered, what began was.
     for (const rangeId of beat.ended) this.#hearEnded(peer, rangeId, nowMs);

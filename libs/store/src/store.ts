@@ -381,11 +381,6 @@ export class Store {
     return this.#applier.backlogBytes;
   }
 
-  /** Raft frames of peers that wait for their turn. */
-  get inboundBytes(): number {
-    return this.#inbound.waitingBytes;
-  }
-
   /** The promise-based face of a group; undefined when the store has no replica of it. */
   group(rangeId: RangeId): ReplicaGroup | undefined {
     const replica = this.#replicas.get(rangeId);

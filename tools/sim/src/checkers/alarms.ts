@@ -40,7 +40,6 @@ export class BoundLooker {
       const { store } = node;
       if (store === undefined) continue;
       this.#check(node.name, 'apply backlog', store.applyBacklogBytes, storeConfig.applyBacklogBytesMax);
-      this.#check(node.name, 'inbound frames', store.inboundBytes, storeConfig.inboundBytesMax);
     }
   }
 

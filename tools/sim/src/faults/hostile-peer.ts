@@ -52,8 +52,8 @@ const LINGER_MS = 3_000;
 const PURPOSES: readonly Purpose[] = ['raft', 'raft', 'raft', 'bulk', 'kv', 'rpc'];
 
 /**
- * A process that speaks the protocols of the nodes and lies, under the name of a store that nobody knows or of
- * one of the cluster. What it says no honest member can have said; lies that only a certificate could tell
+ * A process that speaks the protocols of the nodes and lies, under the name of a store that nobody knows or
+ * of one of the cluster. What it says no honest member can have said; lies that only a certificate could tell
  * from the truth are not told. It may cost sessions, and nothing else.
  */
 export class HostilePeer {

@@ -18,9 +18,12 @@ export const EDGE_MUTANTS: readonly Mutant[] = [
     file: 'libs/raft/src/raft-node.ts',
     edits: [
       {
-        find: 'const reason = implausibility(this.#core, message);\n    if (reason === undefined) step(this.#core, message);\n    return reason;',
-        replace:
-          'try {\n      step(this.#core, message);\n    } catch (error) {\n      return String(error);\n    }\n    return undefined;',
+        find: 'const reason = implausibility(this.#core, message);\n    if (reason === undefined) step(',
+        replace: 'let reason: string | undefined;\n    try {\n      step(',
+      },
+      {
+        find: 'message);\n    return reason;',
+        replace: 'message);\n    } catch (error) {\n      reason = String(error);\n    }\n    return reason;',
       },
     ],
     run: LIARS,
@@ -64,7 +67,7 @@ export const EDGE_MUTANTS: readonly Mutant[] = [
     breaks: 'frames are taken as they come, damaged or not',
     promise: 'a flipped bit costs a session and nothing else',
     file: 'libs/wire/src/frame-checksum.ts',
-    edits: [{ find: 'if (crcOver(frame.subarray', replace: 'if (type < 0 && crcOver(frame.subarray' }],
+    edits: [{ find: 'if (crcOver(body, ', replace: 'if (type < 0 && crcOver(body, ' }],
     run: FLIPS,
   },
   {

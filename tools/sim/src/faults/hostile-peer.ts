@@ -168,6 +168,8 @@ function absurd(
     { ...far, type: 'heartbeat', commit: 0 as LogIndex, readContext: 0, sentAtMs: 0 },
     { ...far, type: 'vote-response', granted: false },
     { ...far, type: 'timeout-now' },
+    { ...base, type: 'heartbeat', commit: beyond, readContext: 0, sentAtMs: 0 },
+    { ...base, type: 'heartbeat', commit: beyond, readContext: 0, sentAtMs: 0 },
     {
       ...{ ...base, type: 'vote', lastIndex: ABSURD_INDEX },
       ...{ lastTerm: (base.term + 1) as Term, transfer: true },
@@ -179,7 +181,6 @@ function absurd(
     { ...base, type: 'append-response', index: beyond, rejected: false, ...hint, sentAtMs: 0 },
     { ...base, type: 'append-response', index: 0 as LogIndex, rejected: false, ...hint, sentAtMs: 1e15 },
     { ...base, type: 'heartbeat-response', readContext: 2 ** 40, sentAtMs: 0 },
-    { ...base, type: 'heartbeat', commit: beyond, readContext: 0, sentAtMs: 0 },
   );
   return lies;
 }

@@ -42,19 +42,6 @@ export const EDGE_MUTANTS: readonly Mutant[] = [
     run: LIARS,
   },
   {
-    name: 'commit-notice-believed',
-    breaks: 'a store believes that entries are committed which its log does not have',
-    promise: 'nothing that a peer says ends a node',
-    file: 'libs/raft/src/raft-node.ts',
-    edits: [
-      {
-        find: 'if (commit > core.log.lastIndex) return beyondLog(core, commit);',
-        replace: 'if (commit < 0) return beyondLog(core, commit);',
-      },
-    ],
-    run: LIARS,
-  },
-  {
     name: 'stamp-from-the-future-believed',
     breaks: 'a store takes any timestamp of a request for one that the oracle has issued',
     promise: 'no write has a time that no oracle has told',

@@ -123,6 +123,12 @@ describe('what no replica can have sent changes nothing', () => {
       'append',
       { from: 3, to: 2, term: 3, terms: [1, 2] },
     ],
+    [
+      'another term of the committed entry that it follows',
+      'follower',
+      'append',
+      { from: 3, to: 2, term: 3, index: 2, indexTerm: 2, terms: [2] },
+    ],
     ['a candidate that is ahead of its term', 'follower', 'vote', { from: 3, to: 2, term: 2, indexTerm: 2 }],
     [
       'a snapshot that is ahead of its term',

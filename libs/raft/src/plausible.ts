@@ -67,7 +67,11 @@ function ofAppend(core: Core, message: AppendRequest): string | undefined {
     return `an append of term ${term} follows entry ${previousIndex} of term ${previousTerm}`;
   }
   if (!Number.isFinite(sentAtMs)) return `sent at ${sentAtMs}`;
-  if (core.installing !== undefined || previousIndex >= core.commit) return undefined;
+  if (core.installing !== undefined || previousIndex > core.commit) return undefined;
+  const followed = core.log.termOf(previousIndex);
+  if (followed !== 'compacted' && followed !== previousTerm) {
+    return `entry ${previousIndex} of term ${previousTerm} contradicts the committed one of term ${followed}`;
+  }
   // What is committed is the same on every leader to come. The last such entry decides what may follow it.
   const entry = entries[core.commit - previousIndex - 1];
   if (entry === undefined) return undefined;

@@ -6,9 +6,10 @@ import { noopLogger, noopMetrics } from '@cairn/ports';
 import { SimDisk, SimRng, SimScheduler } from '@cairn/runtime-sim';
 import { FrameType, type SessionHandlers } from '@cairn/wire';
 
-import { snapshotReceiverHandlers } from './snapshot-channel.js';
+import { SessionSnapshotChannel, snapshotReceiverHandlers } from './snapshot-channel.js';
 import {
   decodeSnapshotAnswer,
+  encodeSnapshotAnswer,
   encodeSnapshotHeader,
   encodeSnapshotRows,
   SNAPSHOT_WINDOW_BYTES,
@@ -281,5 +282,30 @@ describe('the receiving end of a snapshot', () => {
     const stream = rig.session();
     await stream.send(FrameType.snapshotChunk, ROWS);
     expect(stream.last).toBe('rows before the header of a snapshot');
+  });
+});
+
+describe('the sending end', () => {
+  it('ends the stream when the last chunk is written: one above the window leaves no room for the end', async () => {
+    const { clock } = new SimScheduler().startProcess('sender');
+    const sent: FrameType[] = [];
+    let handlers: SessionHandlers | undefined;
+    const channel = new SessionSnapshotChannel(clock, (given) => {
+      handlers = given;
+      return { send: (type) => sent.push(type) > 0, close: () => undefined };
+    });
+    const answer = (what: SnapshotAnswer): void => {
+      handlers?.onFrame(FrameType.snapshotAnswer, encodeSnapshotAnswer(what));
+    };
+    await channel.chunk(Buffer.alloc(SNAPSHOT_WINDOW_BYTES + 1));
+    const ended = channel.end(1);
+    await Promise.resolve();
+    expect(sent).toEqual([FrameType.snapshotChunk]);
+    answer({ type: 'written' });
+    // The end leaves in a later step.
+    while (sent.length < 2) await Promise.resolve();
+    answer({ type: 'received' });
+    expect(await ended).toEqual({ type: 'received' });
+    expect(sent).toEqual([FrameType.snapshotChunk, FrameType.snapshotEnd]);
   });
 });

@@ -62,7 +62,13 @@ export class SessionSnapshotChannel implements SnapshotChannel {
     this.#session.send(FrameType.snapshotChunk, [rows]);
   }
 
-  end(chunks: number): Promise<SnapshotAnswer> {
+  /** Behind the last chunk's answer: the receiver has room for the frame then, however long that chunk was. */
+  async end(chunks: number): Promise<SnapshotAnswer> {
+    while (this.#unwritten.length > 0) {
+      this.#throwIfClosed();
+      await this.#nextWritten();
+    }
+    this.#throwIfClosed();
     const writer = new ByteWriter(8);
     writer.varint(chunks);
     this.#session.send(FrameType.snapshotEnd, [writer.take()]);

@@ -432,8 +432,9 @@ async function test(argv) {
 }
 
 /**
- * The searches that take longer than a contributor waits for, each with the time it may take; more is a failure.
- * Seeds are those of the day, so that every run looks somewhere else; a failure prints how to run it again.
+ * The searches that take longer than a contributor waits for, each with the time it may take; more is a
+ * failure. Seeds are those of the day, so that every run looks somewhere else; a failure prints how to run it
+ * again.
  */
 const SUITES = [
   {

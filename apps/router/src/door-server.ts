@@ -136,7 +136,9 @@ export class DoorServer extends Server {
     });
   }
 
-  /** Calls that look at the cluster or steer it ask the metadata service: few at a time, and not all of one. */
+  /**
+   * Calls that look at the cluster or steer it ask the metadata service: few at a time, and not all of one.
+   */
   #admit(peer: string, over: AbortSignal, pass: () => void): void {
     const { signal, leave } = { signal: over, leave: () => this.#clusterCalls.leave(peer) };
     this.#clusterCalls.enter(peer, signal).then(

@@ -286,8 +286,8 @@ export class Dispatcher {
         id.sequence = this.#nextSequence;
         this.#nextSequence += 1;
       }
-      // What was only refused before was not applied: this is its first sending as far as the cluster knows, and
-      // its stamp says that it is made now.
+      // What was only refused before was not applied: this is its first sending as far as the cluster knows,
+      // and its stamp says that it is made now.
       if (call.isUnclear) id.retry = true;
       else id.stamp = this.#stamp;
     }

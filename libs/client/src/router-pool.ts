@@ -4,7 +4,10 @@ import { backoffMs, ENDPOINT_BACKOFF } from './backoff.js';
 import type { BatchChannel, RouterConnector, RouterLink } from './router-link.js';
 import type { BatchHello, BatchRequest, BatchResponse } from './wire-binding.js';
 
-/** What the pool tells the dispatcher. Never called from inside a pool method that the dispatcher called, but `giveUp`. */
+/**
+ * What the pool tells the dispatcher. Never called from inside a pool method that the dispatcher called, but
+ * `giveUp`.
+ */
 export interface RouterPoolListener {
   /** A router said hello: `send` works. */
   onReady(hello: BatchHello, timestamp: number): void;

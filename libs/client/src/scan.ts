@@ -148,7 +148,9 @@ class ScanRun {
     return { rows, timestamp: response.timestamp };
   }
 
-  /** What a router sends is not believed blindly: a page outside of what is left would repeat or lose rows. */
+  /**
+   * What a router sends is not believed blindly: a page outside of what is left would repeat or lose rows.
+   */
   #check(rows: readonly Row[]): void {
     const [first, last] = [rows[0], rows.at(-1)];
     if (first === undefined || last === undefined) return;

@@ -58,15 +58,15 @@ export interface EngineRange {
 }
 
 /**
- * Must be closed; one call at a time. Without an explicit snapshot it reads the state of its creation. However
- * many rows lie between two that are found, one turn of the event loop looks at a bounded number. After an error
- * every further page fails with it.
+ * Must be closed; one call at a time. Without an explicit snapshot it reads the state of its creation.
+ * However many rows lie between two that are found, one turn of the event loop looks at a bounded number.
+ * After an error every further page fails with it.
  */
 export interface EngineIterator {
   /**
    * Up to `countMax` next rows in order (at least one unless at the end, fewer when a byte budget of 1
-   * MiB is met). Empty = the end, if `cutAt` is undefined. With `looksMax` the page also ends before more rows
-   * than that were looked at, those included that are not found because they are deleted.
+   * MiB is met). Empty = the end, if `cutAt` is undefined. With `looksMax` the page also ends before more
+   * rows than that were looked at, those included that are not found because they are deleted.
    */
   next(countMax: number, looksMax?: number): Promise<readonly EngineRow[]>;
   /** When the last page ended because of `looksMax`: the key of the row that comes next, deleted or not. */

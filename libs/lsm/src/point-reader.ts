@@ -14,7 +14,9 @@ import type { Tables } from './tables.js';
 import type { Run, RunBounds, Slice, Version } from './version.js';
 
 const NO_ROW = -1;
-/** Deleted rows that a search passes over; a stem with more at its beginning is walked over, in many turns. */
+/**
+ * Deleted rows that a search passes over; a stem with more at its beginning is walked over, in many turns.
+ */
 const DELETED_ROWS_MAX = 16;
 
 /** Where a point read looks: what is in memory newest first, then the tables. */

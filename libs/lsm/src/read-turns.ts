@@ -4,8 +4,9 @@ import type { Clock } from '@cairn/ports';
 export const LOOKS_PER_TURN = 4096;
 
 /**
- * Keeps walks from holding up the event loop. Pages of rows are bounded by what is found, but what lies between
- * may be a million deletions; so rows are counted when they are looked at, of all walks together, and with
+ * Keeps walks from holding up the event loop. Pages of rows are bounded by what is found, but what lies
+ * between may be a million deletions; so rows are counted when they are looked at, of all walks together, and
+ * with
  * `LOOKS_PER_TURN` of them everybody waits for the next turn.
  */
 export class ReadTurns {

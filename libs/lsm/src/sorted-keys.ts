@@ -127,7 +127,9 @@ export class SortedKeys {
   }
 }
 
-/** The first of the FANOUT entries from `node` on that is at or above the value; else what comes behind them. */
+/**
+ * The first of the FANOUT entries from `node` on that is at or above the value; else what comes behind them.
+ */
 function firstInNode(entries: Float64Array, node: number, value: number): number {
   let low = node;
   let high = Math.min(node + FANOUT, entries.length);

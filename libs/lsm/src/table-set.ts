@@ -28,7 +28,9 @@ export class TableSet {
   readonly #removals = new Set<Promise<void>>();
   /** Tables that some version names that somebody reads, by number. */
   readonly #named = new Set<number>();
-  /** There may be files of tables that nothing names: something failed on the way to naming or removing them. */
+  /**
+   * There may be files of tables that nothing names: something failed on the way to naming or removing them.
+   */
   #hasOrphans = false;
   #onOrphan: () => void = ignore;
 
@@ -101,9 +103,9 @@ export class TableSet {
   }
 
   /**
-   * Removes files of tables that no version names: leavings of jobs that failed or that a crash cut short, and
-   * of removals that failed. Not while a job runs. What it cannot remove now stays for the next time; while
-   * the manifest on disk may be another one than is known here, everything stays.
+   * Removes files of tables that no version names: leavings of jobs that failed or that a crash cut short,
+   * and of removals that failed. Not while a job runs. What it cannot remove now stays for the next time;
+   * while the manifest on disk may be another one than is known here, everything stays.
    */
   async collectOrphans(): Promise<void> {
     if (!this.#hasOrphans || !this.#manifest.isCertain) return;

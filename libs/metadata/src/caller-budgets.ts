@@ -1,7 +1,9 @@
 import { CairnError } from '@cairn/base';
 import type { Clock } from '@cairn/ports';
 
-/** Callers remembered at once; they are registered nodes, and the one that took nothing longest goes first. */
+/**
+ * Callers remembered at once; they are registered nodes, and the one that took nothing longest goes first.
+ */
 const CALLERS_MAX = 4_096;
 
 export interface BudgetSize {

@@ -63,7 +63,10 @@ export interface MemberGateOptions {
   readonly logger: Logger;
   /** The member whose directory was lost for good, as the operator says; empty = none. */
   readonly newDirectoryOf: string;
-  /** This member follows or leads, and reaches all others but the one named: nothing that is committed is missing. */
+  /**
+   * This member follows or leads, and reaches all others but the one named: nothing that is committed is
+   * missing.
+   */
   isSettledWithout(name: string): boolean;
 }
 

@@ -49,7 +49,7 @@ export const COLLECTED_BYTES = 1 + 8 + 8;
 /** Longest engine key: what every engine takes. */
 export const ENGINE_KEY_BYTES_MAX = 0x1ffff;
 /**
- * Longest user key that can be written: with every byte zero, which costs two, its version keys are as long as
- * engine keys can be. The cluster setting `key.max_bytes` stays below.
+ * Longest user key that can be written: with every byte zero, which costs two, its version keys are as long
+ * as engine keys can be. The cluster setting `key.max_bytes` stays below.
  */
 export const USER_KEY_BYTES_MAX = (ENGINE_KEY_BYTES_MAX - VERSION_KEY_EXTRA_BYTES) >> 1;

@@ -9,8 +9,8 @@ import { encodeBlockHeader, saltFrom } from './segment-format.js';
 
 // Goal: whatever happens to the disk, the log is what a plain in-memory model says. Method: random operations
 // on three ranges over tiny segments and a tiny cache, with power losses, failed writes and reclaims in
-// between; some entries pass a segment, some look like blocks of the log. After a loss the log equals the model as of the last sync; after a failed write, the model after
-// one of the operations since.
+// between; some entries pass a segment, some look like blocks of the log. After a loss the log equals the
+// model as of the last sync; after a failed write, the model after one of the operations since.
 
 interface ModelRange {
   base: number;

@@ -86,7 +86,9 @@ export class LogView {
     return this.#slice(start, end);
   }
 
-  /** What is staged, sent to each member and handed out for applying are mostly the same entries: one array. */
+  /**
+   * What is staged, sent to each member and handed out for applying are mostly the same entries: one array.
+   */
   #slice(start: number, end: number): readonly Entry[] {
     const first = this.#tailFirst + start - this.#head;
     if (this.#pieceFirst !== first || this.#piece.length !== end - start) {

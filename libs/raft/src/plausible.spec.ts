@@ -205,7 +205,9 @@ function nodeAt(id: number, term: number, storage = new MemoryRaftStorage()): Ra
   });
 }
 
-/** Three replicas whose host does as it is told and asserts nothing: only the cores may contradict themselves. */
+/**
+ * Three replicas whose host does as it is told and asserts nothing: only the cores may contradict themselves.
+ */
 class PlainHost {
   nowMs = 1_000;
   readonly nodes: readonly { readonly node: RaftNode; readonly storage: MemoryRaftStorage }[];

@@ -9,9 +9,9 @@ export const INDEX_MAX = 2 ** 48 - 1;
 const TERM_UNDOUBTED = 2 ** 32;
 
 /**
- * Whether a group can have got to the term by `unixMs`. Each election takes a quorum a durable write and a round
- * trip, so there are fewer of them than milliseconds since 1970. The bound moves on faster than terms do: who
- * was lied to up to it is believed by all others a moment later, and has 2^48 milliseconds left.
+ * Whether a group can have got to the term by `unixMs`. Each election takes a quorum a durable write and a
+ * round trip, so there are fewer of them than milliseconds since 1970. The bound moves on faster than terms
+ * do: who was lied to up to it is believed by all others a moment later, and has 2^48 milliseconds left.
  */
 export function isTermBelievable(term: number, unixMs: number): boolean {
   return term <= TERM_UNDOUBTED || term <= unixMs;

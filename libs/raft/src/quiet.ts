@@ -26,7 +26,10 @@ function hasEverything(core: Core, peer: Progress): boolean {
   return peer.state === 'replicate' && peer.match === core.log.lastIndex;
 }
 
-/** A leader all of whose members are vouched for and have everything: at most the commit index is news to them. */
+/**
+ * A leader all of whose members are vouched for and have everything: at most the commit index is news to
+ * them.
+ */
 export function owesOnlyNotices(core: Core): boolean {
   if (core.role !== 'leader' || core.commit !== core.log.lastIndex) return false;
   for (const peer of core.peers) if (!peer.isVouched || !hasEverything(core, peer)) return false;
@@ -38,7 +41,9 @@ function hasVouchedQuorum(core: Core): boolean {
   return core.quorumValue((peer) => (peer === core.self || peer.isVouched ? 1 : 0)) === 1;
 }
 
-/** Follower: the stores' heartbeats stand for those of `term`'s leader from now on. False: not its follower. */
+/**
+ * Follower: the stores' heartbeats stand for those of `term`'s leader from now on. False: not its follower.
+ */
 export function vouch(core: Core, term: number): boolean {
   if (core.role !== 'follower' || core.leaderId === 0 || core.term !== term) return false;
   core.isVouching = true;

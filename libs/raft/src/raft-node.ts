@@ -109,7 +109,8 @@ export class RaftNode {
 
   /**
    * Takes a message in. Owns `message` and its entries from here on. Answers why it did not, when no replica
-   * can have sent it (see `plausible.ts`): then nothing has changed, and who brought it is not to be believed.
+   * can have sent it (see `plausible.ts`): then nothing has changed, and who brought it is not to be
+   * believed.
    */
   step(message: Message, nowMs: number): string | undefined {
     this.#core.advance(nowMs);
@@ -177,7 +178,9 @@ export class RaftNode {
     election.campaign(this.#core);
   }
 
-  /** The leader's store was lost: campaign once the vote hold is over, after `delayMs` and up to 50 ms more. */
+  /**
+   * The leader's store was lost: campaign once the vote hold is over, after `delayMs` and up to 50 ms more.
+   */
   leaderStoreLost(nowMs: number, delayMs = 0): void {
     this.#core.advance(nowMs);
     quiet.stopVouching(this.#core);
@@ -195,8 +198,8 @@ export class RaftNode {
   }
 
   /**
-   * While held, no Ready hands out committed entries: they stay in the log, and on the leader in the window of
-   * uncommitted bytes, so that what cannot be applied in time holds the proposals back.
+   * While held, no Ready hands out committed entries: they stay in the log, and on the leader in the window
+   * of uncommitted bytes, so that what cannot be applied in time holds the proposals back.
    */
   holdCommitted(isHeld: boolean): void {
     this.#core.isApplyHeld = isHeld;
@@ -283,7 +286,9 @@ export class RaftNode {
     return quiet.vouch(this.#core, term);
   }
 
-  /** Follower: the stores' heartbeats do not stand for the leader's any more; the election timer runs anew. */
+  /**
+   * Follower: the stores' heartbeats do not stand for the leader's any more; the election timer runs anew.
+   */
   stopVouching(nowMs: number): void {
     this.#core.advance(nowMs);
     quiet.stopVouching(this.#core);

@@ -51,7 +51,9 @@ function takeCommitted(core: Core): readonly Entry[] {
   return entries;
 }
 
-/** Whether a change of the members may be among what was committed since the commit index was last written. */
+/**
+ * Whether a change of the members may be among what was committed since the commit index was last written.
+ */
 function mayCommitMembers(core: Core): boolean {
   return core.pendingConfigIndex > core.syncedCommit;
 }

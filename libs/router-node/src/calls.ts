@@ -31,7 +31,10 @@ export type UnaryDoor<Request, Response> = (
   callback: UnaryCallback<Response>,
 ) => void;
 
-/** A stream of answers. `onTaken`: the page has left for the client. An emitted `error` ends it with that status. */
+/**
+ * A stream of answers. `onTaken`: the page has left for the client. An emitted `error` ends it with that
+ * status.
+ */
 export interface ScanCall extends UnaryDoorCall<ScanRequest> {
   write(page: ScanPage, onTaken: () => void): unknown;
   end(): unknown;

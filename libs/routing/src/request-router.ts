@@ -41,7 +41,10 @@ const NO_STORE = 0 as StoreId;
 const SWEEP_INTERVAL_MS = 25;
 /** How far a store's timestamps may be ahead of the wall clock here, or of the oracle's last word. */
 const TIMESTAMP_LEAD_STEPS_MAX = 60_000 * TIMESTAMP_LOGICAL_STEPS;
-/** One error for all: when there is too much to do, the stack of each refusal would cost as much as its request. */
+/**
+ * One error for all: when there is too much to do, the stack of each refusal would cost as much as its
+ * request.
+ */
 const STORE_FULL = tooMany('the shard node');
 const ROUTER_FULL = tooMany('the router');
 /** What a store is asked for its timestamps may take this long. */

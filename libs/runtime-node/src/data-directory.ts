@@ -3,7 +3,9 @@ import { DiskError, type Clock, type Disk } from '@cairn/ports';
 
 import { lockDirectory, type DirectoryLock } from './directory-lock.js';
 
-/** One step of opening takes this long at most: a file system that does not answer is told to the operator. */
+/**
+ * One step of opening takes this long at most: a file system that does not answer is told to the operator.
+ */
 const STEP_TIMEOUT_MS = 10_000;
 const PROBE = 'probe';
 const PROBE_BYTES = Buffer.from('what a data directory must be able to keep\n');

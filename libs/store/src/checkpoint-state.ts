@@ -74,7 +74,9 @@ export function decodeCheckpointState(bytes: Uint8Array): CheckpointState {
   };
 }
 
-/** Decodes the checkpoint of a range. Throws CORRUPTION naming the file and the place when it cannot be read. */
+/**
+ * Decodes the checkpoint of a range. Throws CORRUPTION naming the file and the place when it cannot be read.
+ */
 export function checkpointFrom<State>(log: RangeLog, decode: (bytes: Uint8Array) => State): State {
   assert(log.checkpoint !== undefined, 'the range has a checkpoint', { rangeId: log.rangeId });
   try {

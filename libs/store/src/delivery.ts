@@ -33,9 +33,9 @@ export interface DeliveryParts {
 }
 
 /**
- * Takes messages of other stores to the replicas they are for. A message is a claim, not a proof. It creates at
- * most an empty replica; it never removes one: that takes the range's own log, or the metadata service's word
- * (`Store.learnDescriptor`). What no member can have sent ends the session it came by.
+ * Takes messages of other stores to the replicas they are for. A message is a claim, not a proof. It creates
+ * at most an empty replica; it never removes one: that takes the range's own log, or the metadata service's
+ * word (`Store.learnDescriptor`). What no member can have sent ends the session it came by.
  */
 export class Delivery {
   readonly #parts: DeliveryParts;

@@ -105,7 +105,8 @@ export class InboundQueue {
   /** Answers false when the frame was dropped. */
   push(source: InboundSource, body: Buffer): boolean {
     const { waiting } = source;
-    // A frame that is longer than a whole share must get through all the same, or Raft would send it for ever.
+    // A frame that is longer than a whole share must get through all the same, or Raft would send it for
+    // ever.
     if (!waiting.tryTakeOrAlone(body.length)) {
       this.#metrics.droppedMessage('inbound-full');
       return false;

@@ -3,7 +3,10 @@ import type { Clock, Logger } from '@cairn/ports';
 import type { Replica } from './replica.js';
 
 const WINDOW_MS = 1_000;
-/** A store that is lost or comes back changes the leaders of thousands of ranges: nobody reads that many lines. */
+/**
+ * A store that is lost or comes back changes the leaders of thousands of ranges: nobody reads that many
+ * lines.
+ */
 const LINES_PER_WINDOW_MAX = 100;
 
 /** Logs changes of leaders, up to a hundred per second one by one, of the others how many there were. */

@@ -18,9 +18,9 @@ export interface LeaseGuardParts {
  * when it has run ahead of the monotonic one by more than the margin, whatever the cause, no lease is worth
  * anything. Short suspensions add up, because the difference is followed only slowly.
  *
- * What remains: a suspension that the wall clock does not show either (a virtual machine whose clocks are both
- * stopped, until its time service sets them), and one that falls together with setting the wall clock back.
- * Until the first message of a newer term arrives, such a store may serve reads from its old lease.
+ * What remains: a suspension that the wall clock does not show either (a virtual machine whose clocks are
+ * both stopped, until its time service sets them), and one that falls together with setting the wall clock
+ * back. Until the first message of a newer term arrives, such a store may serve reads from its old lease.
  */
 export class LeaseGuard {
   readonly #clock: Clock;

@@ -112,8 +112,9 @@ export class ReplicaRemoval {
 
 /**
  * The last replica of the range that may not come to this store any more. The id of a replica without a state
- * is what a message said, and may be invented: it closes the way only as far as ids are known to be used. That
- * it may come back so is no harm: it acknowledged nothing, so no majority that changed the members counted it.
+ * is what a message said, and may be invented: it closes the way only as far as ids are known to be used.
+ * That it may come back so is no harm: it acknowledged nothing, so no majority that changed the members
+ * counted it.
  */
 function lastGone(replica: Replica, proof: RangeDescriptor): ReplicaId {
   if (replica.isInitialised) return replica.replicaId;

@@ -230,7 +230,9 @@ export class Replica implements ReplicaHandle {
     return descriptor.replicas.every((member) => member.replicaId !== this.replicaId);
   }
 
-  /** False for a while after a crash: the engine may hold effects of entries that are not applied again yet. */
+  /**
+   * False for a while after a crash: the engine may hold effects of entries that are not applied again yet.
+   */
   get isConsistent(): boolean {
     return this.appliedIndex >= this.consistentAtIndex;
   }

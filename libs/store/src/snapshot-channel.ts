@@ -62,7 +62,9 @@ export class SessionSnapshotChannel implements SnapshotChannel {
     this.#session.send(FrameType.snapshotChunk, [rows]);
   }
 
-  /** Behind the last chunk's answer: the receiver has room for the frame then, however long that chunk was. */
+  /**
+   * Behind the last chunk's answer: the receiver has room for the frame then, however long that chunk was.
+   */
   async end(chunks: number): Promise<SnapshotAnswer> {
     while (this.#unwritten.length > 0) {
       this.#throwIfClosed();

@@ -30,7 +30,9 @@ export type SnapshotAnswer =
   | { readonly type: 'received' }
   | { readonly type: 'written' };
 
-/** Bytes of chunks that may be on their way: sent and not answered with `written`. A larger one goes alone. */
+/**
+ * Bytes of chunks that may be on their way: sent and not answered with `written`. A larger one goes alone.
+ */
 export const SNAPSHOT_WINDOW_BYTES = 4 * 1024 * 1024;
 
 /** Format 1 had no `rowBytes`, and its chunks were not answered. */

@@ -37,7 +37,9 @@ export interface SnapshotReceiverParts {
   readonly metrics: StoreMetrics;
   /** Why the snapshot has no place here, if it has none: see `refusalOf`. */
   refuses(header: SnapshotHeader, from: StoreId): string | undefined;
-  /** Steps the message into the core of its replica; whether the core asks for the snapshot to be installed. */
+  /**
+   * Steps the message into the core of its replica; whether the core asks for the snapshot to be installed.
+   */
   step(from: StoreId, rangeId: RangeId, message: Message & { type: 'snapshot' }): boolean;
   machineFor(descriptor: RangeDescriptor): StateMachine;
   /** Where the rows of such a range are. */

@@ -247,8 +247,8 @@ export class SnapshotSender {
 }
 
 /**
- * The log is not cut while a snapshot is sent: a receiver that takes it by drops is given up, by the rule that
- * receivers have for senders.
+ * The log is not cut while a snapshot is sent: a receiver that takes it by drops is given up, by the rule
+ * that receivers have for senders.
  */
 class Progress {
   readonly #config: StoreConfig;

@@ -118,7 +118,9 @@ export interface RigStore {
   fatal: CairnError | undefined;
 }
 
-/** A session between two stores that ends at once with both sides; frames take the time that they always do. */
+/**
+ * A session between two stores that ends at once with both sides; frames take the time that they always do.
+ */
 export function sessionChannel(rig: StoreRig, from: RigStore, to: RigStore): SnapshotChannel {
   const sides: { sender?: SessionHandlers; receiver?: SessionHandlers } = {};
   const end = (side: keyof typeof sides): Pick<Session, 'send' | 'close'> => ({

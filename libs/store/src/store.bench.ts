@@ -282,7 +282,9 @@ class ThreeStores {
   }
 }
 
-/** What the store, the core and the log take for an entry on all three replicas, without sockets and disks. */
+/**
+ * What the store, the core and the log take for an entry on all three replicas, without sockets and disks.
+ */
 export function benchmarks(): MicroBenchmark[] {
   return [1, 1_000].map((ranges) => {
     let stores: ThreeStores | undefined;

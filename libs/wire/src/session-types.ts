@@ -3,9 +3,14 @@ import type { StoreId } from '@cairn/base';
 /** What a connection between our processes is for; each pair of nodes opens one per purpose it needs. */
 export type Purpose = 'rpc' | 'kv' | 'raft' | 'bulk';
 
-/** Which data directory speaks, and which start of it: how members of the metadata group know each other and nodes. */
+/**
+ * Which data directory speaks, and which start of it: how members of the metadata group know each other and
+ * nodes.
+ */
 export interface HelloLife {
-  /** Members: the group as the speaker knows it, `name=id` by name; members of differing groups must not talk. */
+  /**
+   * Members: the group as the speaker knows it, `name=id` by name; members of differing groups must not talk.
+   */
   readonly group: string;
   /** Of the data directory, hexadecimal. */
   readonly incarnation: string;

@@ -1,4 +1,7 @@
-/** Goal: nothing that a stranger sends ends a process, or reaches others. Method: a short run with a fixed seed. */
+/**
+ * Goal: nothing that a stranger sends ends a process, or reaches others. Method: a short run with a fixed
+ * seed.
+ */
 import { expect, test } from '@jest/globals';
 import { runFuzz, TARGETS } from '@cairn/fuzz';
 

@@ -20,7 +20,8 @@ it('shows which checker caught which defect', () => {
     ['vote-for-shorter-log', 'caught'],
     ['append-not-compared', 'caught'],
   ]);
-  // Two leaders in a term show as such, or by what the second one lacks: which is seen first is up to the seed.
+  // Two leaders in a term show as such, or by what the second one lacks: which is seen first is up to the
+  // seed.
   const by = expect.stringMatching(/^(one-leader-per-term|leader-completeness)$/) as unknown;
   expect(lines[0]).toMatchObject({ first: { by } });
   expect(status).toBe(0);

@@ -8,7 +8,9 @@ const EXIT = { held: 0, violated: 1, usage: 2, failed: 3 } as const;
 
 const USAGE = 'usage: npm run soak -- [--minutes M] [--clients N] [--seed S] [--json]';
 
-function parseOptions(argv: readonly string[]): Omit<SoakOptions, 'say' | 'signal'> & { isJson: boolean } {
+type ParsedOptions = Omit<SoakOptions, 'say' | 'signal'> & { readonly isJson: boolean };
+
+function parseOptions(argv: readonly string[]): ParsedOptions {
   const text = { type: 'string' } as const;
   const { values } = parseArgs({
     args: [...argv],
@@ -40,7 +42,7 @@ async function main(argv: readonly string[]): Promise<number> {
     process.stdout.write(`${USAGE}\n`);
     return EXIT.held;
   }
-  let options: ReturnType<typeof parseOptions>;
+  let options: ParsedOptions;
   try {
     options = parseOptions(argv);
   } catch (error) {

@@ -35,7 +35,9 @@ class RecordCutter {
   #isTooLong = false;
   #linesOfRecord = 0;
   #line = 0;
-  /** A quote opens a cell only where a cell begins, as the parser has it; doubled ones inside stand for one. */
+  /**
+   * A quote opens a cell only where a cell begins, as the parser has it; doubled ones inside stand for one.
+   */
   #isQuoted = false;
   #isCellStart = true;
   #hasJustClosed = false;

@@ -9,7 +9,9 @@ interface ExactJson {
 }
 
 const exact = JSON as unknown as ExactJson;
-/** Numbers that a double may not give back as they were written. What stands inside a string costs only time. */
+/**
+ * Numbers that a double may not give back as they were written. What stands inside a string costs only time.
+ */
 const MAY_LOSE = /\d{16}|\d[.eE]|-0/;
 
 /**

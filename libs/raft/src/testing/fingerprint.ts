@@ -2,7 +2,10 @@ import type { LogView } from '../log.js';
 import { coreOf, type RaftNode } from '../raft-node.js';
 import type { Entry } from '../types.js';
 
-/** The outside, what is the same for all, what the host took with the last Ready, and other views of `progress`. */
+/**
+ * The outside, what is the same for all, what the host took with the last Ready, and other views of
+ * `progress`.
+ */
 const LEFT_OUT = new Set([
   ...['config', 'storage', 'random', 'log', 'sequence', 'pendingPersists'],
   ...['peers', 'voters', 'outgoing', 'self'],

@@ -66,8 +66,8 @@ export class ColdReads {
   }
 
   /**
-   * As `newest`, for a command that is evaluated in the turn after the row is there. The cache may not take the
-   * row, because it is too large or the cache too small; then it is kept here until that turn has ended.
+   * As `newest`, for a command that is evaluated in the turn after the row is there. The cache may not take
+   * the row, because it is too large or the cache too small; then it is kept here until that turn has ended.
    */
   newestForCommand(key: RowCacheKey, userKey: Uint8Array): ColdRow {
     return this.#read(key, userKey, true);

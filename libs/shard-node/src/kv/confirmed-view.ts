@@ -23,9 +23,9 @@ export interface ViewReader<View> {
 export type Confirmation = 'any-leader' | 'this-leader';
 
 /**
- * The one way to a confirmed view of a range: take the view, then ask for the lease with a fresh clock; without
- * one, ask for a round of heartbeats and take the view again behind it. Everything before the first `take`
- * (observing a timestamp, waiting for what is under way) is the caller's.
+ * The one way to a confirmed view of a range: take the view, then ask for the lease with a fresh clock;
+ * without one, ask for a round of heartbeats and take the view again behind it. Everything before the first
+ * `take` (observing a timestamp, waiting for what is under way) is the caller's.
  */
 export function readConfirmed<View>(
   replica: ReplicaHandle,

@@ -319,7 +319,9 @@ export class KvMachine implements StateMachine {
     }
   }
 
-  /** A timestamp that the oracle may not have issued yet: it is asked, and the call begins anew or is refused. */
+  /**
+   * A timestamp that the oracle may not have issued yet: it is asked, and the call begins anew or is refused.
+   */
   #confirm(call: KvCall): void {
     this.#environment.timestamps.confirms(call.request).then(
       (isIssued) => {

@@ -29,7 +29,9 @@ import type { KvMachine } from './kv-machine.js';
 import { faultOf, TIMEOUT_MS_MAX, type SizeLimits } from './request-checks.js';
 import type { StoreTimestamps } from './store-timestamps.js';
 
-/** Answers up to this are sent whatever waits already: writes must be, and they are bounded by their number. */
+/**
+ * Answers up to this are sent whatever waits already: writes must be, and they are bounded by their number.
+ */
 const SMALL_ANSWER_BYTES = 4 * 1024;
 const ANSWERS_RETRY_MS = 25;
 

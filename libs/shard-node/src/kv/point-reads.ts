@@ -16,8 +16,8 @@ interface StartedRead {
 }
 
 /**
- * Serves point reads. What makes them linearizable is the order that `readConfirmed` keeps, once for the whole
- * turn: without a lease one round of heartbeats confirms all reads of the turn.
+ * Serves point reads. What makes them linearizable is the order that `readConfirmed` keeps, once for the
+ * whole turn: without a lease one round of heartbeats confirms all reads of the turn.
  */
 export class PointReads {
   readonly #environment: KvEnvironment;

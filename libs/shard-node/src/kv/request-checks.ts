@@ -36,8 +36,8 @@ function fault(field: string, message: string): RequestFault {
 
 /**
  * What no router sends: whoever connects is held to the same limits as its clients. Undefined for a request
- * that may be served. Only what makes rows is held to the settings: what was stored stays readable, and can be
- * deleted, when one is lowered.
+ * that may be served. Only what makes rows is held to the settings: what was stored stays readable, and can
+ * be deleted, when one is lowered.
  */
 export function faultOf(request: KvRequest, limits: SizeLimits): RequestFault | undefined {
   const { op, key } = request;

@@ -277,8 +277,8 @@ export class ScanPages {
 }
 
 /**
- * Resolves in the next turn of the event loop when a walk has looked at so much since it last waited. Engines that
- * read on the calling thread answer each step at once, and a page would be read in one turn.
+ * Resolves in the next turn of the event loop when a walk has looked at so much since it last waited. Engines
+ * that read on the calling thread answer each step at once, and a page would be read in one turn.
  */
 export class PageTurns {
   readonly #clock: Clock;
@@ -301,14 +301,16 @@ export class PageTurns {
   }
 }
 
-/** What one step may still look at: some rows always, or a page whose first key has more could never go on. */
+/**
+ * What one step may still look at: some rows always, or a page whose first key has more could never go on.
+ */
 export function looksLeft(iterator: EngineIterator, looksMax: number): number {
   return Math.max(ROWS_PER_STEP, looksMax - iterator.looked);
 }
 
 /**
- * Where the next page starts when enough was looked at for this one, found or not; undefined when that is where
- * this one began: a key with so many versions is looked at to its end.
+ * Where the next page starts when enough was looked at for this one, found or not; undefined when that is
+ * where this one began: a key with so many versions is looked at to its end.
  */
 export function resumeKeyAfterCut(
   reader: VisibleReader,

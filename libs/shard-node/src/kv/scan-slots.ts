@@ -24,7 +24,9 @@ export class ScanSlots {
     return this.#waitingCount;
   }
 
-  /** Runs the work when a slot is free. Answers false when too many wait already, in all or of this caller. */
+  /**
+   * Runs the work when a slot is free. Answers false when too many wait already, in all or of this caller.
+   */
   run(caller: object, work: () => Promise<void>): boolean {
     if (this.#used < this.#slotsMax) {
       this.#begin(work);

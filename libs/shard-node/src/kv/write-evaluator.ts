@@ -69,8 +69,8 @@ export class WriteEvaluator {
 
   /**
    * Sees to it that a command takes effect once, however often it is sent and in whatever order its sendings
-   * come. Answers whether it still has to be evaluated. A retry was admitted by somebody after its stamp. So a
-   * first sending need not be looked for when its stamp is above the beginning of this leadership and above
+   * come. Answers whether it still has to be evaluated. A retry was admitted by somebody after its stamp. So
+   * a first sending need not be looked for when its stamp is above the beginning of this leadership and above
    * all retries that this leader took for new and has forgotten, and is not among those it remembers.
    */
   isFirstOrNew(call: KvCall): boolean {

@@ -113,7 +113,9 @@ export class GarbageCollection {
     this.#isStopped = true;
   }
 
-  /** Begins whatever is due among these. Called about once a second, each time with the next of all ranges. */
+  /**
+   * Begins whatever is due among these. Called about once a second, each time with the next of all ranges.
+   */
   poll(machines: readonly KvMachine[]): void {
     const now = this.#parts.newestTimestamp();
     const lifeSteps = this.#parts.lifeMs() * TIMESTAMP_LOGICAL_STEPS;

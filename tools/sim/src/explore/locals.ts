@@ -122,7 +122,9 @@ export class Locals {
     return known;
   }
 
-  /** The state of the replica that is there instead when the replicas have other ids; one place per `naming`. */
+  /**
+   * The state of the replica that is there instead when the replicas have other ids; one place per `naming`.
+   */
   renamed(local: number, naming: Naming): number {
     const known = naming.locals[local];
     if (known !== undefined) return known;

@@ -4,7 +4,9 @@ import type { SimCluster } from '../cluster.js';
 import type { SimNode } from '../sim-node.js';
 import { HostilePeer } from './hostile-peer.js';
 
-/** Faults of what is slow, lies, or is not read; drawn apart from the others, so that those stay as they were. */
+/**
+ * Faults of what is slow, lies, or is not read; drawn apart from the others, so that those stay as they were.
+ */
 export const MORE_FAULT_KINDS = [
   'slow-disk',
   'slow-engine',

@@ -116,19 +116,6 @@ export const EDGE_MUTANTS: readonly Mutant[] = [
     run: { ...STRUCK, faults: ['slow-engine'], faultEveryMs: 400 },
   },
   {
-    name: 'write-of-a-deposed-leader-sent-anew',
-    breaks: 'a write that a deposed leader has in its log is sent to the next one as if for the first time',
-    promise: 'a write happens once',
-    file: 'libs/routing/src/request-router.ts',
-    edits: [
-      {
-        find: 'if (error.isUnclear && isWrite(operation.request.op)) operation.isUnclear = true;',
-        replace: '',
-      },
-    ],
-    run: DEPOSED,
-  },
-  {
     name: 'retry-without-its-mark',
     breaks: 'a client that lost its router sends the write again as if for the first time',
     promise: 'a write happens once',
@@ -172,7 +159,12 @@ export const EDGE_MUTANTS: readonly Mutant[] = [
     promise: 'nobody else leads while a lease lasts',
     file: 'libs/store/src/lease-guard.ts',
     edits: [{ find: 'if (sleptMs > this.#marginMs) {', replace: 'if (sleptMs > Infinity) {' }],
-    run: { ...STRUCK, faults: ['suspend'], shape: { shardNodes: 3, replicationFactor: 3 } },
+    run: {
+      ...STRUCK,
+      faults: ['suspend', 'suspend', 'partition', 'one-way'],
+      faultEveryMs: 150,
+      shape: { metadataMembers: 1, shardNodes: 3, replicationFactor: 3, routers: 1 },
+    },
   },
   {
     name: 'store-never-taken-back',
@@ -217,5 +209,49 @@ export const EDGE_MUTANTS: readonly Mutant[] = [
       },
     ],
     run: { ...STRUCK, faults: ['partition', 'power-loss'], shape: { shardNodes: 5, replicationFactor: 3 } },
+  },
+  {
+    name: 'acknowledged-row-not-noted',
+    breaks: 'behind a slow engine a read that misses the cache overlooks what was just acknowledged',
+    promise: 'a read sees every write that was acknowledged before it',
+    file: 'libs/shard-node/src/kv/pending-writes.ts',
+    edits: [
+      {
+        find: 'for (const { key, version } of acknowledged) note(this.#newestAcknowledged, key, version);',
+        replace: 'for (const { key, version } of []) note(this.#newestAcknowledged, key, version);',
+      },
+    ],
+    run: { ...STRUCK, faults: ['slow-engine'], faultEveryMs: 400, shape: { rowCacheBytes: 1024 } },
+  },
+  {
+    name: 'missed-removal-overlooked',
+    breaks: 'a replica that missed its removal stays when a later one of its store is a member',
+    promise: 'no store holds a replica that was removed',
+    file: 'libs/metadata/src/range-map.ts',
+    edits: [{ find: 'member.replicaId !== replica)', replace: 'member.storeId !== store)' }],
+    run: {
+      ...STRUCK,
+      faults: ['partition', 'power-loss', 'vanish'],
+      shape: { shardNodes: 5, replicationFactor: 3 },
+    },
+  },
+  {
+    name: 'manifest-torn-twice',
+    breaks: 'after a manifest write that failed the good copy is written over next',
+    promise: 'one copy of the manifest is whole at any moment',
+    file: 'libs/lsm/src/manifest.ts',
+    edits: [
+      {
+        find: 'const doubtful = this.#doubtful;',
+        replace: 'const doubtful = undefined as DiskFile | undefined;',
+      },
+      { find: '    this.#doubtful = files[0];\n', replace: '' },
+    ],
+    run: {
+      ...STRUCK,
+      faults: ['disk-full', 'power-loss', 'process-death'],
+      faultEveryMs: 150,
+      shape: { engine: 'lsm' },
+    },
   },
 ];

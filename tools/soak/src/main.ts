@@ -30,7 +30,8 @@ function show(result: SoakResult): string {
     `${result.cycles} cycles, ${result.operations} operations, ${result.failed} failed`,
     ...Object.entries(result.measures).map(([name, { trend }]) => {
       const growth = `${(trend.growth * 100).toFixed(1)} %`;
-      return `  ${name.padEnd(8)} median ${trend.median.toFixed(1)}, ${growth} over the run, z ${trend.z.toFixed(1)}`;
+      const text = `median ${trend.median.toFixed(1)}, ${growth} over the run, z ${trend.z.toFixed(1)}`;
+      return `  ${name.padEnd(8)} ${text}`;
     }),
     ...result.failures.slice(0, 5).map((text) => `  failed: ${text}`),
     ...(result.violations.length === 0 ? ['held'] : result.violations.map((text) => `VIOLATED  ${text}`)),

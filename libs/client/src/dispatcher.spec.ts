@@ -100,7 +100,7 @@ describe('deadlines', () => {
     expect(put.error?.code).toBe('DEADLINE_EXCEEDED');
   });
 
-  test.each(['DEADLINE_EXCEEDED', 'INTERNAL'] as const)(
+  test.each(['DEADLINE_EXCEEDED', 'INTERNAL', 'INVALID_ARGUMENT'] as const)(
     'a write that was lost with another router before is OUTCOME_UNKNOWN, though this one says %s',
     async (code) => {
       const client = await ready();

@@ -337,7 +337,7 @@ export class Dispatcher {
   #onError(call: PendingCall, error: CairnError): void {
     if (!isRetriable(error)) {
       // A router that says so speaks of this sending. Only what says what was found is true of all of them.
-      const isDefinite = error.code === 'INVALID_ARGUMENT' || error.code === 'FAILED_PRECONDITION';
+      const isDefinite = error.code === 'FAILED_PRECONDITION';
       const isUnknown = call.isUnclear && !isDefinite && error.code !== 'OUTCOME_UNKNOWN';
       this.#fail(call, isUnknown ? unknownOutcome(error.message, error) : error);
       return;

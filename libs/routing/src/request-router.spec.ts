@@ -411,6 +411,21 @@ describe('RequestRouter at its bounds', () => {
     expect(rig.outcomeOf(unsent).error?.code).toBe('DEADLINE_EXCEEDED');
   });
 
+  it('does not believe a refused retry about the sendings before it', async () => {
+    const rig = await rigOf();
+    let sendings = 0;
+    rig.cluster.intercept = () => {
+      sendings += 1;
+      return sendings === 1
+        ? { error: errorOf('NOT_LEADER'), applied: true }
+        : { error: errorOf('INVALID_ARGUMENT', { field: 'value' }) };
+    };
+    const put = rig.put('a', 300);
+    await rig.run(400);
+    expect(sendings).toBe(2);
+    expect(rig.outcomeOf(put).error?.code).toBe('OUTCOME_UNKNOWN');
+  });
+
   it('frees what is cancelled, here and at the shard, and tells nobody', async () => {
     const rig = await rigOf();
     rig.cluster.store(1).hang();

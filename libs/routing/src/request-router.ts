@@ -651,7 +651,8 @@ export class RequestRouter {
   /** Tells the caller. A write that may have happened is never said to have failed. */
   #fail(operation: RoutedOperation, error: CairnError): void {
     if (operation.state === 'done') return;
-    const isDefinite = error.code === 'INVALID_ARGUMENT' || error.code === 'FAILED_PRECONDITION';
+    // What was found is true of all sendings; that the last one was refused says nothing of those before.
+    const isDefinite = error.code === 'FAILED_PRECONDITION';
     const said =
       operation.isUnclear && !isDefinite && error.code !== 'OUTCOME_UNKNOWN'
         ? new CairnError(

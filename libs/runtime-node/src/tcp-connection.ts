@@ -23,6 +23,11 @@ export interface TcpLimits {
 
 /** Parts below this are copied together; larger ones go to the system as they are. */
 const COPY_BYTES_MAX = 4096;
+/**
+ * Bytes given to the system at a time. It tells when a write is through, not how far it has come: so that a slow
+ * reader is not taken for one that reads nothing.
+ */
+const WRITE_BYTES_MAX = 1024 * 1024;
 /** How long a locally closed connection may take to hand over what was queued. */
 const LINGER_MS = 1000;
 
@@ -117,15 +122,15 @@ export class TcpConnection implements Connection {
   }
 
   readonly #flush = (): void => {
-    const parts = this.#parts;
-    if (parts.length === 0 || this.#socket.destroyed) return;
-    this.#parts = [];
-    const total = this.#partBytes;
-    this.#partBytes = 0;
+    if (this.#parts.length === 0 || this.#socket.destroyed) return;
+    // Goes on when that is through; on a close everything is handed over at once.
+    if (!this.#isClosed && this.#socket.writableLength >= WRITE_BYTES_MAX) return;
+    let left = this.#partBytes;
+    const parts = this.#take();
+    left -= this.#partBytes;
     this.#socket.cork();
     let first = 0;
     let smallBytes = 0;
-    let left = total;
     for (let at = 0; at <= parts.length; at += 1) {
       const part = parts[at];
       if (part !== undefined && part.length < COPY_BYTES_MAX) {
@@ -146,12 +151,38 @@ export class TcpConnection implements Connection {
     this.#socket.uncork();
   };
 
+  /** What is written next: everything, or the first WRITE_BYTES_MAX of it. */
+  #take(): Uint8Array[] {
+    const parts = this.#parts;
+    if (this.#partBytes <= WRITE_BYTES_MAX || this.#isClosed) {
+      this.#parts = [];
+      this.#partBytes = 0;
+      return parts;
+    }
+    const taken: Uint8Array[] = [];
+    let whole = 0;
+    let room = WRITE_BYTES_MAX;
+    for (; room > 0; whole += 1) {
+      const part = parts[whole] as Uint8Array;
+      taken.push(part.subarray(0, room));
+      if (part.length > room) {
+        parts[whole] = part.subarray(room);
+        break;
+      }
+      room -= part.length;
+    }
+    parts.splice(0, whole);
+    this.#partBytes -= WRITE_BYTES_MAX;
+    return taken;
+  }
+
   #write(bytes: Uint8Array, isLast: boolean): void {
     if (isLast) this.#socket.write(bytes, this.#afterWrite);
     else this.#socket.write(bytes);
   }
 
   readonly #afterWrite = (): void => {
+    if (this.#parts.length > 0) this.#flush();
     if (!this.#isAboveHigh || this.#isClosed || this.queuedBytes > this.#limits.lowWaterBytes) return;
     this.#isAboveHigh = false;
     this.#handlers?.onDrain?.();

@@ -142,6 +142,48 @@ describe('TcpTransport', () => {
     await listener.close();
   });
 
+  it('shows how far a slow reader has come, within one large frame', async () => {
+    const transport = new TcpTransport();
+    const accepted = Promise.withResolvers<Connection>();
+    const listener = await transport.listen('127.0.0.1:0', (connection) => {
+      connection.setHandlers({ onFrame: () => undefined, onClose: () => undefined });
+      accepted.resolve(connection);
+    });
+    const [host = '', port = ''] = listener.address.split(':');
+    const reader = connect(Number(port), host);
+    const server = await accepted.promise;
+    server.send([Buffer.alloc(48 * MIB, 1), Buffer.alloc(1000, 2)]);
+    const before = server.queuedBytes;
+    let read = 0;
+    let last = 0;
+    const half = Promise.withResolvers<undefined>();
+    const whole = Promise.withResolvers<undefined>();
+    reader.on('data', (chunk: Buffer) => {
+      read += chunk.length;
+      last = chunk.at(-1) ?? 0;
+      if (read > 24 * MIB && !reader.isPaused()) {
+        reader.pause();
+        half.resolve(undefined);
+      }
+      if (read >= 48 * MIB + 1000) whole.resolve(undefined);
+    });
+    await half.promise;
+    for (let turn = 0; turn < 50; turn += 1) await new Promise((resolve) => setImmediate(resolve));
+    expect(server.queuedBytes).toBeLessThan(before - 20 * MIB);
+    reader.removeAllListeners('data');
+    reader.on('data', (chunk: Buffer) => {
+      read += chunk.length;
+      last = chunk.at(-1) ?? 0;
+      if (read >= 48 * MIB + 1000) whole.resolve(undefined);
+    });
+    reader.resume();
+    await whole.promise;
+    expect(last).toBe(2);
+    expect(server.queuedBytes).toBe(0);
+    reader.destroy();
+    await listener.close();
+  });
+
   it('carries frames both ways, in order, and closes', async () => {
     const transport = new TcpTransport();
     const listener = await transport.listen('127.0.0.1:0', (connection) => {

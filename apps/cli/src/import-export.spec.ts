@@ -248,6 +248,12 @@ describe('interruption', () => {
     expect(cli.router.store.size).toBe(2000);
   });
 
+  test('an import that stops before its first row leaves nothing behind', async () => {
+    await writeFile(cli.path('utf16.csv'), Buffer.from('\ufeffkey,value\na,1\n', 'utf16le'));
+    expect((await cli.run(['import', 'utf16.csv'])).code).toBe(2);
+    expect(existsSync(cli.path('utf16.csv.cairn-import'))).toBe(false);
+  });
+
   test('resuming needs a file', async () => {
     expect((await cli.run(['import', '-', '--resume'])).code).toBe(2);
     expect((await cli.run(['import', 'nowhere.ndjson'])).stderr).toContain('nowhere.ndjson');
@@ -268,7 +274,7 @@ describe('csv', () => {
     await writeFile(cli.path('c.csv'), 'key,value\na,1\nb,2,3\nc,3\n');
     const result = await cli.run(['import', 'c.csv']);
     expect(result.code).toBe(1);
-    expect(result.stderr).toMatch(/^line 3: /m);
+    expect(result.stderr).toBe('line 3: 3 cells, but the first line names 2 columns\n');
     expect(stored()).toEqual({ a: '1', c: '3' });
   });
 
@@ -284,9 +290,64 @@ describe('csv', () => {
     expect(stored()).toEqual({ a: '1', d: '4' });
   });
 
+  /** Imports a CSV text and tells what is stored, what was reported, and what was kept as rejected. */
+  async function importCsv(text: string): Promise<{ rows: unknown; told: string[]; rejects: unknown[] }> {
+    await writeFile(cli.path('c.csv'), text);
+    const result = await cli.run(['import', 'c.csv', '--rejects', 'bad.ndjson']);
+    const told = result.stderr.split('\n').filter((line) => line.startsWith('line'));
+    const rejects = (await readFile(cli.path('bad.ndjson'), 'utf8')).trimEnd().split('\n');
+    return {
+      rows: stored(),
+      told,
+      rejects: rejects.filter((line) => line !== '').map((line) => JSON.parse(line) as unknown),
+    };
+  }
+
+  test('a record with a broken quote is one rejected record, whole, from the line where it begins', async () => {
+    const broken = 'q2,"broken\nq3,after\nq4,"say ""hi"""';
+    const { rows, told, rejects } = await importCsv(
+      `key,value\nq1,fine\n${broken}\nq5,x"y"z\nq6,"say ""hi"""\n`,
+    );
+    expect(rows).toEqual({ q1: 'fine', q6: 'say "hi"' });
+    const early =
+      'the quote at the beginning of cell 2, line 3, is closed before the cell ends; ' +
+      'a quote inside a quoted cell is doubled';
+    const inside =
+      'cell 2 has a quote and does not begin with one; ' +
+      'write such a cell in quotes, with each quote in it doubled';
+    expect(told).toEqual([`lines 3 to 5: ${early}`, `line 6: ${inside}`]);
+    expect(rejects).toEqual([
+      { line: 3, reason: early, text: broken },
+      { line: 6, reason: inside, text: 'q5,x"y"z' },
+    ]);
+  });
+
+  test('a quote that is never closed is named by the line where it begins', async () => {
+    const { rows, told, rejects } = await importCsv('key,value\na,1\nb,"open\nc,3\nd,4\n');
+    expect(rows).toEqual({ a: '1' });
+    const reason = 'the quote at the beginning of cell 2, line 3, is not closed before the end of the file';
+    expect(told).toEqual([`lines 3 to 5: ${reason}`]);
+    expect(rejects).toEqual([{ line: 3, reason, text: 'b,"open\nc,3\nd,4\n' }]);
+
+    const far = await importCsv(`key,value\na,1\nb,"open\n${'c,34567\n'.repeat(17 * 131_072)}`);
+    const guess = 'perhaps the quote at the beginning of cell 2, line 3, is not closed';
+    expect(far.told).toEqual([`lines 3 to 2228227: longer than 16777216 bytes; ${guess}`]);
+    expect(far.rejects).toMatchObject([{ line: 3, text: '' }]);
+  });
+
+  test('lines may end in either way, also behind a record that is left out', async () => {
+    const long = `x,"\n${'y'.repeat(17 * 1024 * 1024)}"`;
+    const { rows, told } = await importCsv(`key,value\r\na,1\r\n${long}\r\nb,2\r\n\nc,3\nd,"4"\r\ne,5`);
+    expect(rows).toEqual({ a: '1', b: '2', c: '3', d: '4', e: '5' });
+    expect(told).toMatchObject([expect.stringMatching(/^lines 3 to 4: longer than 16777216 bytes/)]);
+    expect((await importCsv('key,value\rf,6\rg,"7\r8"\r')).rows).toMatchObject({ f: '6', g: '7\r8' });
+  });
+
   test('a first line that cannot name columns is refused', async () => {
     await writeFile(cli.path('c.csv'), Buffer.alloc(17 * 1024 * 1024, 'x'));
     expect(await cli.run(['import', 'c.csv'])).toMatchObject({ code: 2 });
+    await writeFile(cli.path('c.csv'), 'key,"value\na,1\n');
+    expect((await cli.run(['import', 'c.csv'])).stderr).toContain('cell 2, line 1, is not closed');
     expect((await cli.run(['import', 'c.csv', '--delimiter', '::'])).stderr).toContain('single character');
   });
 

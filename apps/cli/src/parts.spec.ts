@@ -2,7 +2,7 @@
 import { Readable } from 'node:stream';
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import { wholeCsvRecords } from './import/csv-records.js';
+import { cellsOf, csvRecords, type CsvRecord } from './import/csv-records.js';
 import { numberText, parseExactJson } from './import/exact-json.js';
 import { mappingOf, SOURCE_ROW_BYTES_MAX, START, type ImportItem } from './import/mapping.js';
 import { readNdjson } from './import/ndjson-source.js';
@@ -80,37 +80,74 @@ describe('numbers of JSON', () => {
 });
 
 describe('records of CSV', () => {
-  async function cut(chunks: readonly Buffer[], recordBytesMax: number): Promise<[string, number[]]> {
-    const dropped: number[] = [];
-    const options = { delimiter: 0x2c, recordBytesMax, onTooLong: (line: number) => dropped.push(line) };
-    const parts: Buffer[] = [];
-    for await (const part of wholeCsvRecords(Readable.from(chunks), options)) parts.push(part);
-    return [Buffer.concat(parts).toString(), dropped];
+  async function recordsOf(chunks: readonly Buffer[], recordBytesMax = 1000): Promise<CsvRecord[]> {
+    const records: CsvRecord[] = [];
+    const options = { delimiter: 0x2c, recordBytesMax };
+    for await (const several of csvRecords(Readable.from(chunks), options)) records.push(...several);
+    return records;
   }
 
-  test('short records pass as they are, however the bytes are cut', async () => {
-    const cell = fc.constantFrom('a', '"', '""', ',', '\n', '"x\ny",', '\r\n');
+  function cutInto(bytes: Buffer, lengths: readonly number[]): Buffer[] {
+    const chunks: Buffer[] = [];
+    let from = 0;
+    for (const length of lengths) {
+      chunks.push(bytes.subarray(from, from + length));
+      from += length;
+    }
+    chunks.push(bytes.subarray(from));
+    return chunks;
+  }
+
+  const lineEnds = fc.constantFrom('\n', '\r\n', '\r');
+
+  test('what was written as CSV is read back, however the bytes are cut and whatever ends the lines', async () => {
+    const cell = fc.oneof(
+      fc.string({ unit: fc.constantFrom('a', '"', ',', '\n', '\r', ' ', 'é') }),
+      fc.constantFrom('""', '\r\n'),
+    );
+    const row = fc.array(cell, { minLength: 1, maxLength: 4 });
     await fc.assert(
-      fc.asyncProperty(fc.array(cell), fc.array(fc.nat({ max: 4 })), async (cells, cuts) => {
-        const bytes = Buffer.from(cells.join(''));
-        const chunks: Buffer[] = [];
-        let from = 0;
-        for (const length of cuts) {
-          chunks.push(bytes.subarray(from, from + length));
-          from += length;
-        }
-        chunks.push(bytes.subarray(from));
-        expect(await cut(chunks, 1000)).toEqual([bytes.toString(), []]);
+      fc.asyncProperty(fc.array(row), lineEnds, fc.array(fc.nat({ max: 4 })), async (rows, end, cuts) => {
+        const quoted = (text: string): string =>
+          /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+        const bytes = Buffer.from(rows.map((cells) => `${cells.map(quoted).join(',')}${end}`).join(''));
+        const records = await recordsOf(cutInto(bytes, cuts));
+        const cells = records.map(({ bytes: record }) => cellsOf((record as Buffer).toString(), ','));
+        expect(cells).toEqual(rows);
+        expect(records.map(({ problem }) => problem)).toEqual(rows.map(() => ''));
       }),
     );
   });
 
-  test('a long record leaves only its line ends behind', async () => {
-    const text = 'h\na,1\n"long\n""\nrecord",of many bytes\nb,2\n12" of rain,3\nan endless one!';
-    const kept = 'h\na,1\n\n\n\nb,2\n12" of rain,3\n';
-    expect(await cut([Buffer.from(text)], 14)).toEqual([kept, [5, 8]]);
-    const bytes = [...Buffer.from(text)].map((byte) => Buffer.from([byte]));
-    expect(await cut(bytes, 14)).toEqual([kept, [5, 8]]);
+  test('nothing but line ends is outside the records, whatever is in the source', async () => {
+    const piece = fc.constantFrom('a', '"', '""', ',', '\n', '"x\ny",', '\r\n', '\r');
+    await fc.assert(
+      fc.asyncProperty(fc.array(piece), fc.array(fc.nat({ max: 4 })), async (pieces, cuts) => {
+        const bytes = Buffer.from(pieces.join(''));
+        const records = await recordsOf(cutInto(bytes, cuts));
+        expect(await recordsOf([bytes])).toEqual(records);
+        const withoutLineEnds = (text: string): string => text.replaceAll(/[\r\n]/g, '');
+        const all = Buffer.concat(records.map(({ bytes: record }) => record as Buffer));
+        expect(withoutLineEnds(all.toString())).toBe(withoutLineEnds(bytes.toString()));
+        const ends = records.map(({ end }) => end);
+        expect(ends).toEqual([...ends].sort((one, other) => one - other));
+      }),
+    );
+  });
+
+  test('a long record is passed over, and the records behind it keep their lines', async () => {
+    const text = 'h\r\na,1\r\n"long\n""\nrecord",of many bytes\nb,2\r\n12 of rain,3\nan endless one!';
+    for (const chunks of [[Buffer.from(text)], [...Buffer.from(text)].map((byte) => Buffer.from([byte]))]) {
+      const records = await recordsOf(chunks, 14);
+      expect(records.map(({ line, lastLine, bytes }) => [line, lastLine, bytes?.toString()])).toEqual([
+        [1, 1, 'h'],
+        [2, 2, 'a,1'],
+        [3, 5, undefined],
+        [6, 6, 'b,2'],
+        [7, 7, '12 of rain,3'],
+        [8, 8, undefined],
+      ]);
+    }
   });
 });
 

@@ -215,7 +215,7 @@ class ImportCommand {
 
   #openSource(start: ResumePoint): Readable {
     if (this.#file === '-') return this.#context.io.stdin;
-    // CSV is parsed from its first byte, see readCsv.
+    // CSV is read from its first byte, see readCsv.
     return createReadStream(this.#file, {
       start: this.#format === 'csv' ? 0 : start.offset,
       highWaterMark: 256 * 1024,
@@ -237,7 +237,7 @@ class ImportCommand {
     if (this.#rejectsShown >= wholeNumberOf(this.#flags.showRejects, '--show-rejects')) return;
     this.#rejectsShown += 1;
     progress.clear();
-    this.#context.io.stderr.write(`line ${item.line}: ${reason}\n`);
+    this.#context.io.stderr.write(`${linesOf(item)}: ${reason}\n`);
   }
 
   async #writeRejects(): Promise<void> {
@@ -248,9 +248,10 @@ class ImportCommand {
   }
 
   async #save(run: ImportRun, earlier: ResumeState | undefined): Promise<void> {
-    if (this.#statePath === undefined) return;
+    // Nothing is done yet: there is nothing to go on from, and the next try needs no --resume.
+    if (this.#statePath === undefined || run.point.offset === 0) return;
     await saveResumeState(this.#statePath, {
-      version: 1,
+      version: 2,
       size: this.#size ?? 0,
       modifiedMs: this.#modifiedMs,
       mapping: this.#mappingName(),
@@ -265,7 +266,8 @@ class ImportCommand {
     const rejected = (earlier?.rejected ?? 0) + run.rejected;
     if (run.failure !== undefined || this.#context.io.signal.aborted) {
       await this.#save(run, earlier);
-      const hint = this.#statePath === undefined ? '' : '; run the same command with --resume to go on';
+      const canResume = this.#statePath !== undefined && run.point.offset > 0;
+      const hint = canResume ? '; run the same command with --resume to go on' : '';
       await this.#context.note(
         `cairn: stopped after ${showCount(imported)} rows (line ${run.point.line})${hint}`,
       );
@@ -292,6 +294,10 @@ class ImportCommand {
     const rest = hidden > 0 ? ` (${showCount(hidden)} not shown; ${where})` : '';
     return `${summary}; ${showCount(rejected)} rejected${rest}`;
   }
+}
+
+function linesOf({ line, next }: ImportItem): string {
+  return next.line > line ? `lines ${line} to ${next.line}` : `line ${line}`;
 }
 
 function formatOf(file: string, flag: string | undefined): Format {

@@ -1,31 +1,23 @@
-import { Readable } from 'node:stream';
-import { parse, type CsvError, type Info } from 'csv-parse';
+import type { Readable } from 'node:stream';
 import { UsageError } from '../exit-codes.js';
 import { jsonBytes } from '../render/bytes.js';
-import { wholeCsvRecords } from './csv-records.js';
+import { cellsOf, csvRecords, type CsvRecord } from './csv-records.js';
 import { SOURCE_ROW_BYTES_MAX, type ImportItem, type Mapping, type ResumePoint } from './mapping.js';
 import { RejectedRow, type Row } from './template.js';
 import type { DecodeText } from './text-encoding.js';
-
-interface CsvRecord {
-  readonly info: Info;
-  readonly raw: string;
-  readonly record: Row;
-}
 
 export interface CsvOptions {
   readonly delimiter: string;
   readonly decode: DecodeText;
 }
 
+const BYTE_ORDER_MARK = Buffer.from([0xef, 0xbb, 0xbf]);
 const ASCII = /^[\0-\x7f]*$/;
 
 /**
  * Rows of a CSV file whose first line names the columns. `source` begins at the first byte even when the
- * import is resumed: quoting has no safe place to start in the middle, so records that are done are parsed
- * and passed over. Malformed and overlong records are rejected one by one.
- *
- * The parser sees bytes as characters of one byte each, so that the cells can be decoded exactly, or refused.
+ * import is resumed, because the columns are named there; records that are done are passed over. Blank lines
+ * are skipped; malformed and overlong records are rejected one by one.
  *
  * @throws UsageError when the first line cannot name columns.
  */
@@ -35,86 +27,88 @@ export async function* readCsv(
   mapping: Mapping,
   options: CsvOptions,
 ): AsyncGenerator<ImportItem, void, undefined> {
-  const rejected: ImportItem[] = [];
-  let last: ResumePoint = { offset: 0, line: 1, records: 0 };
-  const reject = (line: number, reason: string, raw: string): void => {
-    if (line <= start.line) return;
-    const text = jsonBytes(Buffer.from(raw.trimEnd(), 'latin1'));
-    rejected.push({ line, next: { ...last, line }, row: undefined, reason, text });
-  };
-  const records = wholeCsvRecords(source as AsyncIterable<Buffer>, {
+  const records = csvRecords(withoutByteOrderMark(source as AsyncIterable<Buffer>), {
     delimiter: options.delimiter.charCodeAt(0),
     recordBytesMax: SOURCE_ROW_BYTES_MAX,
-    onTooLong: (line) => {
-      const problem = `longer than ${SOURCE_ROW_BYTES_MAX} bytes`;
-      if (line === 1) throw new UsageError(`the first line, which names the columns, is ${problem}`);
-      reject(line, problem, '');
-    },
   });
-  const parser = parse({
-    columns: (names: string[]) => names.map((name) => columnName(name, options.decode)),
-    encoding: 'latin1',
-    info: true,
-    raw: true,
-    delimiter: Buffer.from(options.delimiter).toString('latin1'),
-    skip_empty_lines: true,
-    skip_records_with_error: true,
-    on_skip: (error: CsvError | undefined, raw: string | undefined) => {
-      const line = typeof error?.['lines'] === 'number' ? error['lines'] : last.line + 1;
-      reject(line, error === undefined ? 'malformed' : error.message, raw ?? '');
-    },
-  });
-  const input = Readable.from(withoutByteOrderMark(records), { objectMode: true, highWaterMark: 1 });
-  input.once('error', (error) => parser.destroy(error));
-  input.pipe(parser);
-  for await (const parsed of parser) {
-    const { info, raw, record } = parsed as CsvRecord;
-    last = { offset: info.bytes, line: info.lines, records: last.records + 1 };
-    yield* rejected.splice(0);
-    if (last.records <= start.records) continue;
-    yield itemOf(record, raw, last, { mapping, decode: options.decode });
-  }
-  yield* rejected.splice(0);
-}
-
-async function* withoutByteOrderMark(records: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
-  let isFirst = true;
-  for await (const bytes of records) {
-    const hasMark = isFirst && bytes[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf;
-    isFirst = false;
-    yield hasMark ? bytes.subarray(3) : bytes;
+  let columns: readonly string[] | undefined;
+  for await (const several of records) {
+    for (const record of several) {
+      if (record.bytes?.length === 0) continue;
+      if (columns === undefined) columns = columnsOf(record, options);
+      else if (record.end > start.offset) yield itemOf(record, columns, mapping, options);
+    }
   }
 }
 
-function columnName(name: string, decode: DecodeText): string {
-  const text = decode(Buffer.from(name, 'latin1'));
-  if (text === undefined) {
-    throw new UsageError('the first line, which names the columns, cannot be decoded; see --encoding');
+/** Offsets count from behind a byte order mark. */
+async function* withoutByteOrderMark(chunks: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
+  let head: Buffer | undefined = Buffer.alloc(0);
+  for await (const chunk of chunks) {
+    if (head === undefined) {
+      yield chunk;
+      continue;
+    }
+    head = Buffer.concat([head, chunk]);
+    if (head.length < BYTE_ORDER_MARK.length) continue;
+    yield head.subarray(0, BYTE_ORDER_MARK.length).equals(BYTE_ORDER_MARK)
+      ? head.subarray(BYTE_ORDER_MARK.length)
+      : head;
+    head = undefined;
   }
-  return text;
+  if (head !== undefined && head.length > 0) yield head;
+}
+
+function columnsOf({ bytes, problem }: CsvRecord, { delimiter, decode }: CsvOptions): string[] {
+  const refuse = (why: string): UsageError =>
+    new UsageError(`the first line, which names the columns, cannot be read: ${why}`);
+  if (bytes === undefined || problem !== '') throw refuse(problem);
+  return cellsOf(bytes.toString('latin1'), delimiter).map((cell) => {
+    const name = textOf(cell, decode);
+    if (name === undefined) throw refuse('it cannot be decoded; see --encoding');
+    return name;
+  });
 }
 
 function itemOf(
-  record: Row,
-  raw: string,
-  next: ResumePoint,
-  { mapping, decode }: { readonly mapping: Mapping; readonly decode: DecodeText },
+  record: CsvRecord,
+  columns: readonly string[],
+  mapping: Mapping,
+  options: CsvOptions,
 ): ImportItem {
-  const item = { line: next.line, next, text: jsonBytes(Buffer.from(raw.trimEnd(), 'latin1')) };
+  const { line, lastLine, end, bytes } = record;
+  const next: ResumePoint = { offset: end, line: lastLine };
+  const text = bytes === undefined ? '' : jsonBytes(bytes);
   try {
-    return { ...item, row: mapping(decoded(record, decode), undefined), reason: '' };
+    return { line, next, text, row: mapping(rowOf(record, columns, options), undefined), reason: '' };
   } catch (error) {
     if (!(error instanceof RejectedRow)) throw error;
-    return { ...item, row: undefined, reason: error.message };
+    return { line, next, text, row: undefined, reason: error.message };
   }
 }
 
-function decoded(record: Row, decode: DecodeText): Row {
-  const row: Record<string, unknown> = {};
-  for (const [column, cell] of Object.entries(record as Record<string, string>)) {
-    const text = ASCII.test(cell) ? cell : decode(Buffer.from(cell, 'latin1'));
-    if (text === undefined) throw new RejectedRow(`column "${column}" cannot be decoded; see --encoding`);
-    row[column] = text;
+function rowOf(
+  { bytes, problem }: CsvRecord,
+  columns: readonly string[],
+  { delimiter, decode }: CsvOptions,
+): Row {
+  if (bytes === undefined || problem !== '') throw new RejectedRow(problem);
+  const cells = cellsOf(bytes.toString('latin1'), delimiter);
+  if (cells.length !== columns.length) {
+    const count = `${cells.length} ${cells.length === 1 ? 'cell' : 'cells'}`;
+    const wanted = `${columns.length} ${columns.length === 1 ? 'column' : 'columns'}`;
+    throw new RejectedRow(`${count}, but the first line names ${wanted}`);
   }
-  return row;
+  return Object.fromEntries(
+    columns.map((column, index) => {
+      const text = textOf(cells[index] as string, decode);
+      if (text === undefined) throw new RejectedRow(`column "${column}" cannot be decoded; see --encoding`);
+      return [column, text];
+    }),
+  );
+}
+
+/** The text of a cell that has one character for each byte; undefined when it has none. */
+function textOf(cell: string, decode: DecodeText): string | undefined {
+  return ASCII.test(cell) ? cell : decode(Buffer.from(cell, 'latin1'));
 }

@@ -7,16 +7,16 @@ import { fieldOf, fillTemplate, parseTemplate, RejectedRow, type Row, type Templ
  */
 export const SOURCE_ROW_BYTES_MAX = 16 * 1024 * 1024;
 
-/** One line of the source, understood or not. */
+/** One line or record of the source, understood or not. */
 export interface ImportItem {
-  /** 1-based; of a record over several lines, the last. */
+  /** The line that it begins in, 1-based; `next.line` is the one that it ends in. */
   readonly line: number;
   /** Where to go on once this item and all before it are done. */
   readonly next: ResumePoint;
   readonly row: { readonly key: Buffer; readonly value: Buffer } | undefined;
   /** Why there is no row. */
   readonly reason: string;
-  /** The line as it was, for --rejects. */
+  /** As it stands in the source, for --rejects; empty when it was too long to be held. */
   readonly text: JsonBytes;
 }
 
@@ -26,11 +26,9 @@ export interface ResumePoint {
   readonly offset: number;
   /** Lines before it. */
   readonly line: number;
-  /** Well-formed records before it. */
-  readonly records: number;
 }
 
-export const START: ResumePoint = { offset: 0, line: 0, records: 0 };
+export const START: ResumePoint = { offset: 0, line: 0 };
 
 /** How rows become keys and values. */
 export interface MappingOptions {

@@ -53,13 +53,11 @@ export async function* readNdjson(
   decode: DecodeText,
 ): AsyncGenerator<ImportItem, void, undefined> {
   let line = start.line;
-  let records = start.records;
   for await (const { bytes, end } of linesOf(chunks, start.offset)) {
     line += 1;
     const text = bytes === undefined ? undefined : decode(bytes)?.trim();
     if (text === '') continue;
-    records += 1;
-    const next: ResumePoint = { offset: end, line, records };
+    const next: ResumePoint = { offset: end, line };
     if (bytes === undefined) {
       yield { line, next, row: undefined, reason: `longer than ${SOURCE_ROW_BYTES_MAX} bytes`, text: '' };
     } else if (text === undefined) {

@@ -4,7 +4,7 @@ import type { ResumePoint } from './mapping.js';
 
 /** What an interrupted import leaves behind: everything before `point` was written or rejected. */
 export interface ResumeState {
-  readonly version: 1;
+  readonly version: 2;
   /** What was being imported; another size or time of change means another file. */
   readonly size: number;
   readonly modifiedMs: number;
@@ -34,9 +34,9 @@ function parseState(text: string): ResumeState | undefined {
     const state = JSON.parse(text) as Partial<ResumeState>;
     const point = state.point;
     const numbers = [state.size, state.modifiedMs, state.imported, state.rejected];
-    numbers.push(point?.offset, point?.line, point?.records);
+    numbers.push(point?.offset, point?.line);
     const isWhole = numbers.every((number) => Number.isSafeInteger(number));
-    return state.version === 1 && isWhole && typeof state.mapping === 'string'
+    return state.version === 2 && isWhole && typeof state.mapping === 'string'
       ? (state as ResumeState)
       : undefined;
   } catch {

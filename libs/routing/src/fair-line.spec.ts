@@ -70,6 +70,22 @@ describe('the line for a store', () => {
   });
 });
 
+describe('the line for a store that never gets empty', () => {
+  it('keeps nothing of what passed through it', () => {
+    const line = new FairLine();
+    const waiting = 200;
+    for (let tag = 0; tag < waiting; tag += 1) line.push(operationOf('a', tag));
+    let placesMax = 0;
+    for (let tag = 0; tag < 5_000; tag += 1) {
+      expect(line.next(isLive)?.tag).toBe(tag);
+      line.push(operationOf('a', tag + waiting));
+      placesMax = Math.max(placesMax, line.places);
+    }
+    expect(line.length).toBe(waiting);
+    expect(placesMax).toBeLessThanOrEqual(2 * waiting + 64);
+  });
+});
+
 describe('callers at a store that has its fill', () => {
   it('wait for their own operations only', async () => {
     const rig = new RouterRig(new FakeCluster([descriptorOf(1, ['', ''])]), { outstandingOpsPerStoreMax: 4 });

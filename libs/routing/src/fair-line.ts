@@ -1,10 +1,13 @@
 import type { RoutedOperation } from './operation.js';
 
-/** What one caller has in line; read from `head` on. */
+/** What one caller has in line; read from `head` on, what is before it has been taken. */
 interface Lane {
-  operations: RoutedOperation[];
+  operations: (RoutedOperation | undefined)[];
   head: number;
 }
+
+/** A lane is cut when so much of it, and half of it, has been taken. */
+const CUT_MIN = 64;
 
 /**
  * The operations that wait for room at one store. Callers take turns, whatever number each has waiting, so
@@ -28,6 +31,13 @@ export class FairLine {
     else lane.operations.push(operation);
   }
 
+  /** Places that its lanes take in memory, those of operations that were taken included. */
+  get places(): number {
+    let places = 0;
+    for (const lane of this.#lanes.values()) places += lane.operations.length;
+    return places;
+  }
+
   /** The next operation that still waits here; undefined when there is none. */
   next(isWaiting: (operation: RoutedOperation) => boolean): RoutedOperation | undefined {
     for (const [caller, lane] of this.#lanes) {
@@ -43,7 +53,9 @@ export class FairLine {
   sweep(isWaiting: (operation: RoutedOperation) => boolean): void {
     this.#length = 0;
     for (const [caller, lane] of this.#lanes) {
-      lane.operations = lane.operations.slice(lane.head).filter(isWaiting);
+      lane.operations = lane.operations
+        .slice(lane.head)
+        .filter((operation) => operation !== undefined && isWaiting(operation));
       lane.head = 0;
       this.#length += lane.operations.length;
       if (lane.operations.length === 0) this.#lanes.delete(caller);
@@ -58,7 +70,13 @@ export class FairLine {
   #takeFrom(lane: Lane, isWaiting: (operation: RoutedOperation) => boolean): RoutedOperation | undefined {
     while (lane.head < lane.operations.length) {
       const operation = lane.operations[lane.head] as RoutedOperation;
+      // What was taken is kept by nobody here: a caller that always has something in line never empties it.
+      lane.operations[lane.head] = undefined;
       lane.head += 1;
+      if (lane.head >= CUT_MIN && lane.head * 2 >= lane.operations.length) {
+        lane.operations.splice(0, lane.head);
+        lane.head = 0;
+      }
       this.#length -= 1;
       if (isWaiting(operation)) return operation;
     }

@@ -1,5 +1,14 @@
 import { describe, expect, it } from '@jest/globals';
-import { logIndex, rangeId, replicaId, storeId, term, type RangeId, type ReplicaId } from '@cairn/base';
+import {
+  logIndex,
+  rangeId,
+  replicaId,
+  storeId,
+  term,
+  type RangeDescriptor,
+  type RangeId,
+  type ReplicaId,
+} from '@cairn/base';
 import { EntryKind, type Message } from '@cairn/raft';
 import { encodeStoreHeartbeat, type StoreHeartbeat } from '@cairn/wire';
 
@@ -129,6 +138,31 @@ describe('a replica', () => {
       },
     ];
     store.learnDescriptor({ ...descriptor, epoch: { version: 1, confVersion: 2 }, replicas: members });
+    await rig.run(200);
+    expect(store.replica(rangeId(1))).toBeUndefined();
+    expect(await hear(20, 3)).toBeUndefined();
+    expect(await hear(21, 3)).toBe(21);
+  });
+
+  it('that was invented closes no way for the member that the metadata service has on its store', async () => {
+    const rig = await StoresRig.open(2);
+    rig.hasSnapshots = false;
+    const descriptor = await rig.create(1);
+    const { store } = rig.at(2);
+    const hear = async (id: number, confVersion: number): Promise<unknown> => {
+      rig.send(1, 2, heartbeat(11, id, 6), { hint: { startKey: Buffer.alloc(0), confVersion } });
+      await rig.run(50);
+      return store.replica(rangeId(1))?.replicaId;
+    };
+    expect(await hear(2 ** 40, 1)).toBe(2 ** 40);
+    const member = (id: number, on: number): RangeDescriptor['replicas'][number] => ({
+      ...{ replicaId: replicaId(id), storeId: storeId(on), role: 'voter' },
+    });
+    store.learnDescriptor({
+      ...descriptor,
+      epoch: { version: 1, confVersion: 2 },
+      replicas: [member(20, 1), member(21, 2), member(22, 3)],
+    });
     await rig.run(200);
     expect(store.replica(rangeId(1))).toBeUndefined();
     expect(await hear(20, 3)).toBeUndefined();

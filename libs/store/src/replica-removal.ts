@@ -1,4 +1,4 @@
-import { assert, type RangeDescriptor, type RangeId, type ReplicaId } from '@cairn/base';
+import { assert, type RangeDescriptor, type RangeId, type ReplicaId, type StoreId } from '@cairn/base';
 import type { KvEngine } from '@cairn/engine';
 import type { Logger } from '@cairn/ports';
 import type { RaftLog } from '@cairn/raft-log';
@@ -8,6 +8,7 @@ import type { Replica } from './replica.js';
 import { Tombstones } from './tombstones.js';
 
 export interface ReplicaRemovalParts {
+  readonly storeId: StoreId;
   readonly engine: KvEngine;
   readonly log: RaftLog;
   readonly applier: Applier;
@@ -52,9 +53,11 @@ export class ReplicaRemoval {
     replica.isFrozen = false;
     replica.reads.refuseAll();
     replica.loseWaiters();
-    const work = this.#remove(replica, lastGone(replica, proof)).catch((error: unknown) => {
-      this.#parts.fatal(error);
-    });
+    const work = this.#remove(replica, lastGone(replica, proof, this.#parts.storeId)).catch(
+      (error: unknown) => {
+        this.#parts.fatal(error);
+      },
+    );
     this.#leaving.set(replica.rangeId, { replica, work });
   }
 
@@ -111,13 +114,15 @@ export class ReplicaRemoval {
 }
 
 /**
- * The last replica of the range that may not come to this store any more. The id of a replica without a state
- * is what a message said, and may be invented: it closes the way only as far as ids are known to be used.
- * That it may come back so is no harm: it acknowledged nothing, so no majority that changed the members
- * counted it.
+ * The last replica of the range that may not come to this store any more; 0 = any may. The id of a replica
+ * without a state is what a message said, and may be invented: it closes the way only as far as ids are known
+ * to be used, and never as far as the replica that the proof has on this store. That an earlier one may come
+ * back so is no harm: it acknowledged nothing, so no majority that changed the members counted it.
  */
-function lastGone(replica: Replica, proof: RangeDescriptor): ReplicaId {
+function lastGone(replica: Replica, proof: RangeDescriptor, storeId: StoreId): ReplicaId {
   if (replica.isInitialised) return replica.replicaId;
-  const used = Math.max(0, ...proof.replicas.map((member) => member.replicaId));
-  return Math.min(replica.replicaId, used) as ReplicaId;
+  const here = proof.replicas.find((member) => member.storeId === storeId)?.replicaId ?? Infinity;
+  let last = 0;
+  for (const { replicaId } of proof.replicas) if (replicaId < here) last = Math.max(last, replicaId);
+  return Math.min(replica.replicaId, last) as ReplicaId;
 }

@@ -186,6 +186,7 @@ export class Store {
     });
     this.#receiver = this.#newReceiver();
     this.#removal = new ReplicaRemoval({
+      storeId: options.storeId,
       engine,
       log,
       applier: this.#applier,

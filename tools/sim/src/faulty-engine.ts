@@ -17,7 +17,7 @@ export interface EngineHooks {
   delay(): Promise<void> | undefined;
   /** Whether a point read has to be waited for. */
   isSlow(): boolean;
-  /** Awaited before a write or a flush is said to be done; undefined = it is. */
+  /** Awaited before a write or a flush begins; undefined = it begins at once. */
   linger(): Promise<void> | undefined;
   /** Throws when the operation has to fail. */
   check(operation: EngineOperation, bytes: number): void;
@@ -32,6 +32,8 @@ export class FaultyEngine implements KvEngine {
   readonly #inner: KvEngine;
   readonly #hooks: EngineHooks;
   #failure: Error | undefined;
+  /** The last of the writes that wait for a slow device; undefined = none does. */
+  #behind: Promise<void> | undefined;
 
   constructor(inner: KvEngine, hooks: EngineHooks) {
     this.#inner = inner;
@@ -55,9 +57,27 @@ export class FaultyEngine implements KvEngine {
   write(batch: EngineBatch): Promise<void> | undefined {
     const refused = this.#refuses('write', batch.bytes);
     if (refused !== undefined) return Promise.reject(refused);
-    const done = this.#inner.write(batch);
     const slow = this.#hooks.linger();
-    return slow === undefined ? done : Promise.all([done, slow]).then(() => undefined);
+    if (slow === undefined && this.#behind === undefined) return this.#inner.write(batch);
+    return this.#inTurn(slow, async () => {
+      await this.#inner.write(batch);
+    });
+  }
+
+  /** What is written behind a slow write is not there before it. */
+  async #inTurn(slow: Promise<void> | undefined, change: () => Promise<void>): Promise<void> {
+    const before = this.#behind;
+    const turn = (async (): Promise<void> => {
+      await before?.catch(() => undefined);
+      await slow;
+      await change();
+    })();
+    this.#behind = turn;
+    try {
+      await turn;
+    } finally {
+      if (this.#behind === turn) this.#behind = undefined;
+    }
   }
 
   newBatch(): EngineBatch {
@@ -107,8 +127,7 @@ export class FaultyEngine implements KvEngine {
   async #change(operation: EngineOperation, bytes: number, change: () => Promise<void>): Promise<void> {
     const refused = this.#refuses(operation, bytes);
     if (refused !== undefined) throw refused;
-    await change();
-    await this.#hooks.linger();
+    await this.#inTurn(this.#hooks.linger(), change);
   }
 
   #refuses(operation: EngineOperation, bytes: number): Error | undefined {

@@ -3,12 +3,6 @@ import type { Mutant, MutantRun } from './mutant.js';
 const STRUCK = { type: 'cluster', faultEveryMs: 250, isWaylaid: false } as const;
 const LIARS: MutantRun = { ...STRUCK, faults: ['hostile-peer'], faultEveryMs: 60 };
 const FLIPS: MutantRun = { ...STRUCK, faults: ['flipped-frames'] };
-const DEPOSED: MutantRun = {
-  ...STRUCK,
-  faults: ['partition', 'one-way', 'pause', 'latency'],
-  shape: { shardNodes: 3, replicationFactor: 3 },
-};
-
 /** What peers, clocks and disks do to a node that believes them. */
 export const EDGE_MUTANTS: readonly Mutant[] = [
   {
@@ -89,19 +83,6 @@ export const EDGE_MUTANTS: readonly Mutant[] = [
     },
   },
   {
-    name: 'forwarded-round-for-a-timestamp',
-    breaks: 'a read at a timestamp is confirmed by whoever leads next, who did not see the timestamp',
-    promise: 'a snapshot shows every write at or below its timestamp',
-    file: 'libs/shard-node/src/kv/confirmed-view.ts',
-    edits: [
-      {
-        find: "if (confirmation === 'this-leader') replica.confirmLeadership(answered);",
-        replace: "if (confirmation === 'this-leader') replica.readIndex(answered);",
-      },
-    ],
-    run: { ...DEPOSED, isWaylaid: true },
-  },
-  {
     name: 'apply-backlog-unbounded',
     breaks: 'a slow engine turns the write rate into memory',
     promise: 'every queue has a bound',
@@ -161,8 +142,8 @@ export const EDGE_MUTANTS: readonly Mutant[] = [
     edits: [{ find: 'if (sleptMs > this.#marginMs) {', replace: 'if (sleptMs > Infinity) {' }],
     run: {
       ...STRUCK,
-      faults: ['suspend', 'suspend', 'partition', 'one-way'],
-      faultEveryMs: 150,
+      faults: ['suspend', 'suspend', 'partition'],
+      faultEveryMs: 500,
       shape: { metadataMembers: 1, shardNodes: 3, replicationFactor: 3, routers: 1 },
     },
   },
@@ -192,23 +173,9 @@ export const EDGE_MUTANTS: readonly Mutant[] = [
     ],
     run: {
       ...STRUCK,
-      faults: ['break-connections', 'power-loss', 'partition'],
-      shape: { shardNodes: 5, replicationFactor: 3 },
+      faults: ['slow-disk', 'break-connections', 'break-connections', 'partition'],
+      shape: { shardNodes: 5, replicationFactor: 3, metadataMembers: 1, routers: 1 },
     },
-  },
-  {
-    name: 'heartbeats-not-left',
-    breaks:
-      'an empty replica that makes room stays in the heartbeats: a leader counts a vote hold that nobody keeps',
-    promise: 'nobody else leads while a lease lasts',
-    file: 'libs/store/src/store.ts',
-    edits: [
-      {
-        find: '    const wasLeading = replica.isReadyLeader;\n    this.#heartbeats.leave(replica);\n',
-        replace: '    const wasLeading = replica.isReadyLeader;\n',
-      },
-    ],
-    run: { ...STRUCK, faults: ['partition', 'power-loss'], shape: { shardNodes: 5, replicationFactor: 3 } },
   },
   {
     name: 'acknowledged-row-not-noted',
@@ -222,36 +189,5 @@ export const EDGE_MUTANTS: readonly Mutant[] = [
       },
     ],
     run: { ...STRUCK, faults: ['slow-engine'], faultEveryMs: 400, shape: { rowCacheBytes: 1024 } },
-  },
-  {
-    name: 'missed-removal-overlooked',
-    breaks: 'a replica that missed its removal stays when a later one of its store is a member',
-    promise: 'no store holds a replica that was removed',
-    file: 'libs/metadata/src/range-map.ts',
-    edits: [{ find: 'member.replicaId !== replica)', replace: 'member.storeId !== store)' }],
-    run: {
-      ...STRUCK,
-      faults: ['partition', 'power-loss', 'vanish'],
-      shape: { shardNodes: 5, replicationFactor: 3 },
-    },
-  },
-  {
-    name: 'manifest-torn-twice',
-    breaks: 'after a manifest write that failed the good copy is written over next',
-    promise: 'one copy of the manifest is whole at any moment',
-    file: 'libs/lsm/src/manifest.ts',
-    edits: [
-      {
-        find: 'const doubtful = this.#doubtful;',
-        replace: 'const doubtful = undefined as DiskFile | undefined;',
-      },
-      { find: '    this.#doubtful = files[0];\n', replace: '' },
-    ],
-    run: {
-      ...STRUCK,
-      faults: ['disk-full', 'power-loss', 'process-death'],
-      faultEveryMs: 150,
-      shape: { engine: 'lsm' },
-    },
   },
 ];

@@ -1,4 +1,4 @@
-import type { Counter, Metrics } from '@cairn/ports';
+import type { Clock, Counter, Metrics } from '@cairn/ports';
 import {
   clusterServiceDefinition,
   completedFailure,
@@ -20,6 +20,7 @@ import {
   type UntypedServiceImplementation,
 } from '@grpc/grpc-js';
 
+import { PartialMessages } from './partial-messages.js';
 import { Unpacker } from './unpacker.js';
 
 type PartialStatus = Parameters<ServerInterceptingCallInterface['sendStatus']>[0];
@@ -62,11 +63,12 @@ export class DoorServer extends Server {
   readonly #okLabels = new Map<string, Readonly<Record<string, string>>>();
 
   readonly #unpacker: Unpacker;
+  readonly #partial: PartialMessages;
   readonly #clusterCalls = new FairGate<string>(CLUSTER_CALLS, CLUSTER_CALLS_PER_CALLER);
 
   constructor(
     options: ServerOptions & { readonly 'grpc.max_receive_message_length': number },
-    metrics: Metrics,
+    { clock, metrics }: { readonly clock: Clock; readonly metrics: Metrics },
   ) {
     super({
       ...options,
@@ -77,6 +79,7 @@ export class DoorServer extends Server {
       'gRPC calls that ended, by method and status; a stream is one call',
       ['method', 'code'],
     );
+    this.#partial = new PartialMessages(clock, metrics);
     this.#unpacker = new Unpacker(options['grpc.max_receive_message_length'], metrics);
     const waiting = metrics.gauge(
       'cairn_router_waiting_cluster_calls',
@@ -108,6 +111,7 @@ export class DoorServer extends Server {
         return encoding === 'identity' ? bytes : this.#unpacker.unpack(peer, bytes, encoding, over.signal);
       },
     });
+    const partialOver = this.#partial.watch(peer, call);
     let isCounted = false;
     const count = (code: number): void => {
       if (!isCounted) this.#count(path, code);
@@ -115,6 +119,7 @@ export class DoorServer extends Server {
     };
     // The library's own statuses do not pass through responders, but all of them go through this method.
     call.sendStatus = (said) => {
+      partialOver();
       const whole = wholeStatus(path, said);
       count(whole.code ?? status.UNKNOWN);
       send(whole);
@@ -129,6 +134,7 @@ export class DoorServer extends Server {
           },
           onCancel: () => {
             count(status.CANCELLED);
+            partialOver();
             over.abort();
           },
         });

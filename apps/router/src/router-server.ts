@@ -67,7 +67,7 @@ class DoorTransport extends ServerGrpc {
         'grpc.keepalive_time_ms': limits.grpcKeepaliveIntervalMs,
         'grpc.keepalive_timeout_ms': limits.grpcKeepaliveTimeoutMs,
       },
-      context.metrics,
+      context,
     );
     const connections = new Connections(
       server.createConnectionInjector(ServerCredentials.createInsecure()),

@@ -3,8 +3,15 @@ import type { Clock, Logger } from '@cairn/ports';
 import type { ReplicaChange, ReplicaHandle } from '@cairn/store';
 import type { StoreInfo } from '@cairn/wire/gen/cairn/internal/v1/metadata.js';
 
-/** After a change that did not work, nothing is tried for this long. */
+/** After a change that did not work, the range is let alone for this long. */
 const REST_MS = 5_000;
+/**
+ * A store that did not catch up in so many tries gives its place to another one, if there is one. A try takes
+ * up to a minute, and the next goes on where it ended: a slow store has its time.
+ */
+const TRIES_PER_STORE = 5;
+/** Ranges whose failures are remembered; the oldest is forgotten first, and counts as never tried. */
+const FAILED_MAX = 1_024;
 
 /** A range that may be led here. */
 export interface LedRange {
@@ -18,14 +25,27 @@ export interface LostReplicasParts {
   change(rangeId: RangeId, confVersion: number, change: ReplicaChange): Promise<unknown>;
 }
 
+interface Failed {
+  readonly tries: number;
+  readonly restsUntilMs: number;
+}
+
+interface Candidate {
+  readonly rangeId: RangeId;
+  readonly descriptor: RangeDescriptor;
+  readonly change: ReplicaChange;
+  readonly tries: number;
+}
+
 /**
  * Puts live stores in the place of those that were declared lost, in ranges that are led here, one at a
- * time. A store that is only silent keeps its replicas: it may come back.
+ * time. Ranges that did not fail yet come first, so that one that cannot be mended holds no other up. A store
+ * that is only silent keeps its replicas: it may come back.
  */
 export class LostReplicas {
   readonly #parts: LostReplicasParts;
+  readonly #failed = new Map<RangeId, Failed>();
   #isBusy = false;
-  #restUntilMs = 0;
 
   constructor(parts: LostReplicasParts) {
     this.#parts = parts;
@@ -33,51 +53,45 @@ export class LostReplicas {
 
   /** Looks for a range with a lost member among these and begins to mend it. */
   poll(ranges: Iterable<LedRange>): void {
-    const { clock } = this.#parts;
-    const lost = this.#parts.stores().filter((info) => info.lost);
-    if (lost.length === 0 || this.#isBusy || clock.nowMs() < this.#restUntilMs) return;
+    if (this.#isBusy) return;
+    const stores = this.#parts.stores();
+    const lost = new Set(stores.filter((info) => info.lost).map(({ storeId }) => storeId));
+    if (lost.size === 0) {
+      this.#failed.clear();
+      return;
+    }
+    const nowMs = this.#parts.clock.nowMs();
+    let best: Candidate | undefined;
     for (const { replica } of ranges) {
       if (!replica.isReadyLeader || replica.isFrozen) continue;
       const { rangeId, descriptor } = replica;
-      const gone = descriptor.replicas.find(({ storeId }) => lost.some((info) => info.storeId === storeId));
-      if (gone === undefined) continue;
-      const change = this.#replacementFor(descriptor, gone.storeId, gone.role === 'learner');
-      if (change === undefined) continue;
-      this.#begin(rangeId, descriptor, change);
-      return;
+      const { tries, restsUntilMs } = this.#failed.get(rangeId) ?? { tries: 0, restsUntilMs: 0 };
+      if (nowMs < restsUntilMs || (best !== undefined && best.tries <= tries)) continue;
+      const change = changeFor(descriptor, lost, stores, tries);
+      if (change !== undefined) best = { rangeId, descriptor, change, tries };
     }
+    if (best !== undefined) this.#begin(best);
   }
 
-  /** Undefined while no store is there that could take it. */
-  #replacementFor(
-    { rangeId, replicas }: RangeDescriptor,
-    removeStoreId: StoreId,
-    isLearner: boolean,
-  ): ReplicaChange | undefined {
-    if (isLearner) return { addStoreId: undefined, removeStoreId };
-    // A change that was broken off has added its store already.
-    const begun = replicas.find(({ role }) => role === 'learner' || role === 'incoming');
-    if (begun !== undefined) return { addStoreId: begun.storeId, removeStoreId };
-    const free = this.#parts
-      .stores()
-      .filter(({ live, lost, storeId }) => live && !lost && replicas.every((one) => one.storeId !== storeId));
-    // Ranges spread over the free stores.
-    const chosen = free[rangeId % Math.max(1, free.length)];
-    return chosen === undefined ? undefined : { addStoreId: chosen.storeId as StoreId, removeStoreId };
-  }
-
-  #begin(rangeId: RangeId, { epoch }: RangeDescriptor, change: ReplicaChange): void {
+  #begin({ rangeId, descriptor, change, tries }: Candidate): void {
     const { clock, logger } = this.#parts;
-    const fields = { range: rangeId, lost: change.removeStoreId, added: change.addStoreId };
+    const fields = { range: rangeId, removed: change.removeStoreId, added: change.addStoreId };
     this.#isBusy = true;
     this.#parts
-      .change(rangeId, epoch.confVersion, change)
+      .change(rangeId, descriptor.epoch.confVersion, change)
       .then(
         () => {
+          // After the removal of a store that did not catch up it is another store's turn.
+          if (change.addStoreId !== undefined) this.#failed.delete(rangeId);
           logger.info('lost replica replaced', fields);
         },
         (error: unknown) => {
-          this.#restUntilMs = clock.nowMs() + REST_MS;
+          this.#failed.delete(rangeId);
+          for (const oldest of this.#failed.keys()) {
+            if (this.#failed.size < FAILED_MAX) break;
+            this.#failed.delete(oldest);
+          }
+          this.#failed.set(rangeId, { tries: tries + 1, restsUntilMs: clock.nowMs() + REST_MS });
           // A leader that is not any more, or members that changed: whoever leads now looks for itself.
           const reason = CairnError.is(error) ? error.code : messageOf(error);
           logger.info('lost replica not replaced yet', { ...fields, reason });
@@ -87,4 +101,36 @@ export class LostReplicas {
         this.#isBusy = false;
       });
   }
+}
+
+/** Undefined when no member is lost, and while no store is there that could take the place. */
+function changeFor(
+  { rangeId, replicas }: RangeDescriptor,
+  lost: ReadonlySet<number>,
+  stores: readonly StoreInfo[],
+  tries: number,
+): ReplicaChange | undefined {
+  const gone = replicas.filter(({ storeId }) => lost.has(storeId));
+  // A learner that was lost in turn never catches up: nothing can be changed with it in the way.
+  const learner = gone.find(({ role }) => role === 'learner');
+  if (learner !== undefined) return { addStoreId: undefined, removeStoreId: learner.storeId };
+  const [first] = gone;
+  if (first === undefined) return undefined;
+  const removeStoreId = first.storeId;
+  const isLive = (id: StoreId): boolean =>
+    stores.some((info) => info.storeId === id && info.live && !info.lost);
+  const free = stores.filter(
+    ({ live, storeId }) => live && !lost.has(storeId) && replicas.every((one) => one.storeId !== storeId),
+  );
+  // A change that was broken off has added its store already.
+  const begun = replicas.find(({ role }) => role === 'learner' || role === 'incoming');
+  if (begun !== undefined) {
+    const isGivenUp = !isLive(begun.storeId) || (tries > 0 && tries % TRIES_PER_STORE === 0);
+    return begun.role === 'learner' && isGivenUp && free.length > 0
+      ? { addStoreId: undefined, removeStoreId: begun.storeId }
+      : { addStoreId: begun.storeId, removeStoreId };
+  }
+  // Ranges spread over the free stores.
+  const chosen = free[(rangeId + Math.floor(tries / TRIES_PER_STORE)) % Math.max(1, free.length)];
+  return chosen === undefined ? undefined : { addStoreId: chosen.storeId as StoreId, removeStoreId };
 }

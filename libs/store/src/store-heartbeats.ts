@@ -8,6 +8,7 @@ import {
 } from '@cairn/base';
 import type { Clock, Logger, Rng } from '@cairn/ports';
 import {
+  cutStoreHeartbeat,
   decodeStoreHeartbeat,
   encodeStoreHeartbeat,
   type CommitNotice,
@@ -354,10 +355,11 @@ export class StoreHeartbeats {
     peer.clearNews();
     // Rounded down: a lease may only end too early.
     const sentAtMs = beatMs === undefined ? 0 : Math.floor(beatMs);
-    const frame = encodeStoreHeartbeat({
-      ...{ generation, sentAtMs, echoSentAtMs, ended, answers, released, asks, commits },
-    });
-    if (this.#parts.links.sendHeartbeat(peer.storeId, frame)) return;
+    const beat = { generation, sentAtMs, echoSentAtMs, ended, answers, released, asks, commits };
+    const isSent = cutStoreHeartbeat(beat).every((part) =>
+      this.#parts.links.sendHeartbeat(peer.storeId, encodeStoreHeartbeat(part)),
+    );
+    if (isSent) return;
     this.#parts.logger.debug('heartbeat not sent', { to: peer.storeId });
     this.#beginGeneration(peer);
   }

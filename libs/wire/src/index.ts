@@ -60,6 +60,7 @@ export {
 export { acceptSession, openSession, type AcceptSessionOptions, type OpenSessionOptions } from './session.js';
 export * from './session-types.js';
 export {
+  cutStoreHeartbeat,
   decodeStoreHeartbeat,
   encodeStoreHeartbeat,
   type CommitNotice,

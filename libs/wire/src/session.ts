@@ -163,9 +163,15 @@ class FramedSession implements Session {
     if (this.#state === 'closed') return false;
     const frame: Uint8Array[] = [frameHead(type, parts)];
     for (const part of parts) frame.push(part);
-    if (this.#state === 'ready') return this.#sendFrame(frame);
     let bytes = 0;
     for (const part of frame) bytes += part.length;
+    if (bytes > FRAME_BYTES_MAX) {
+      // Whoever makes frames cuts them; should one forget it, that costs this session and not the process.
+      this.#logger.error('frame too long', { peer: this.remoteAddress, type, bytes });
+      this.#closeWith(new CairnError('INTERNAL', `a frame of ${bytes} bytes cannot be sent`));
+      return false;
+    }
+    if (this.#state === 'ready') return this.#sendFrame(frame);
     if (!this.#waitingBytes.tryTake(bytes)) {
       this.#closeWith(this.#waitingBytes.refusal(bytes));
       return false;

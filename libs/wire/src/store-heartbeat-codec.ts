@@ -1,6 +1,8 @@
 import type { LogIndex, RangeId, Term } from '@cairn/base';
 import { ByteReader, ByteWriter } from '@cairn/codec';
 
+import { FRAME_CUT_MESSAGES, FRAME_MESSAGES_MAX, tooManyMessages } from './frame-limits.js';
+
 /** A leadership: a range, and the term that its leader leads. */
 export interface LedRange {
   readonly rangeId: RangeId;
@@ -53,11 +55,52 @@ function readLed(reader: ByteReader): LedRange {
   return { rangeId: reader.varint48() as RangeId, term: reader.varint48() as Term };
 }
 
-function readList<Item>(reader: ByteReader, read: () => Item): Item[] {
-  const count = reader.varint();
-  const items: Item[] = [];
-  for (let at = 0; at < count; at += 1) items.push(read());
-  return items;
+/** Reads the lists of one frame, of which no sender puts more than FRAME_CUT_MESSAGES items together. */
+class ListReader {
+  readonly #reader: ByteReader;
+  #left = FRAME_MESSAGES_MAX;
+
+  constructor(reader: ByteReader) {
+    this.#reader = reader;
+  }
+
+  list<Item>(read: () => Item): Item[] {
+    const count = this.#reader.varint();
+    this.#left -= count;
+    if (this.#left < 0) throw tooManyMessages('items of a heartbeat');
+    const items: Item[] = [];
+    for (let at = 0; at < count; at += 1) items.push(read());
+    return items;
+  }
+}
+
+/**
+ * The heartbeat as frames that receivers take, in the order in which they must be sent. What ended, and
+ * answers, come before the frame that has the times, because an answered heartbeat covers neither; what begins
+ * comes with it or behind it.
+ */
+export function cutStoreHeartbeat(heartbeat: StoreHeartbeat): readonly StoreHeartbeat[] {
+  const { ended, answers, released, asks, commits } = heartbeat;
+  const total = ended.length + answers.length + released.length + asks.length + commits.length;
+  if (total <= FRAME_CUT_MESSAGES) return [heartbeat];
+  const news = { ...heartbeat, sentAtMs: 0, echoSentAtMs: 0 };
+  const none = { ended: [], answers: [], released: [], asks: [], commits: [] };
+  return [
+    ...pieces(ended).map((piece) => ({ ...news, ...none, ended: piece })),
+    ...pieces(answers).map((piece) => ({ ...news, ...none, answers: piece })),
+    { ...heartbeat, ...none },
+    ...pieces(released).map((piece) => ({ ...news, ...none, released: piece })),
+    ...pieces(asks).map((piece) => ({ ...news, ...none, asks: piece })),
+    ...pieces(commits).map((piece) => ({ ...news, ...none, commits: piece })),
+  ];
+}
+
+function pieces<Item>(items: readonly Item[]): (readonly Item[])[] {
+  const cut: (readonly Item[])[] = [];
+  for (let from = 0; from < items.length; from += FRAME_CUT_MESSAGES) {
+    cut.push(items.slice(from, from + FRAME_CUT_MESSAGES));
+  }
+  return cut;
 }
 
 /** The frame, without its type byte; owned by the caller. */
@@ -95,15 +138,16 @@ export function decodeStoreHeartbeat(body: Buffer): StoreHeartbeat {
   const generation = reader.varint();
   const sentAtMs = reader.varint();
   const echoSentAtMs = reader.varint();
-  const ended = readList(reader, () => reader.varint48() as RangeId);
-  const answers = readList(reader, () => ({
+  const lists = new ListReader(reader);
+  const ended = lists.list(() => reader.varint48() as RangeId);
+  const answers = lists.list(() => ({
     ...readLed(reader),
     round: reader.varint(),
     isVouching: reader.u8() === 1,
   }));
-  const released = readList(reader, () => readLed(reader));
-  const asks = readList(reader, () => ({ ...readLed(reader), round: reader.varint() }));
-  const commits = readList(reader, () => ({ ...readLed(reader), commit: reader.varint48() as LogIndex }));
+  const released = lists.list(() => readLed(reader));
+  const asks = lists.list(() => ({ ...readLed(reader), round: reader.varint() }));
+  const commits = lists.list(() => ({ ...readLed(reader), commit: reader.varint48() as LogIndex }));
   reader.expectEnd();
   return { generation, sentAtMs, echoSentAtMs, ended, answers, released, asks, commits };
 }

@@ -1,6 +1,6 @@
 import { CairnError, messageOf } from '@cairn/base';
 import type { Clock, Logger, Rng, Timer, Transport } from '@cairn/ports';
-import type { KnownMember } from '@cairn/store';
+import { latestToken, type KnownMember } from '@cairn/store';
 import { ReconnectingSession, type Hello, type Session } from '@cairn/wire';
 
 import type { MetadataMember } from './leadership.js';
@@ -70,7 +70,7 @@ export async function formGroup(options: FormGroupOptions): Promise<KnownMember[
     for (const session of sessions) session.close();
   }
   logger.info('metadata group formed', { members: members.map(({ name }) => name).join() });
-  return members.map(({ name, storeId }) => knownFrom(name, storeId, found.get(name)));
+  return members.map((member) => knownFrom(member, self.name, found.get(member.name)));
 }
 
 interface Told {
@@ -115,9 +115,15 @@ function openFormingSession(
   });
 }
 
-function knownFrom(name: string, storeId: KnownMember['storeId'], hello: Hello | undefined): KnownMember {
+/** What another member shows to this one is the start that this one knows from now on. */
+function knownFrom({ name, storeId }: MetadataMember, self: string, hello: Hello | undefined): KnownMember {
   const life = hello?.life;
   if (life === undefined) throw new CairnError('INTERNAL', `member ${name} was found without its life`);
-  const { incarnation, boots, process } = life;
-  return { name, storeId, incarnation, boots, process };
+  const shown = life.starts.find(({ acceptor }) => acceptor === self);
+  return {
+    name,
+    storeId,
+    incarnation: life.incarnation,
+    start: shown === undefined ? '' : latestToken(shown),
+  };
 }

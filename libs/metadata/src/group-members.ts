@@ -1,6 +1,14 @@
-import { CairnError, storeId } from '@cairn/base';
+import { CairnError, messageOf, storeId } from '@cairn/base';
 import type { Clock, Disk, Logger } from '@cairn/ports';
-import { saveIdentity, type KnownMember, type NodeIdentity } from '@cairn/store';
+import {
+  areTokens,
+  judgeStart,
+  latestToken,
+  saveIdentity,
+  withAccepted,
+  type KnownMember,
+  type NodeIdentity,
+} from '@cairn/store';
 import type { Hello, HelloLife, Session } from '@cairn/wire';
 
 import type { MetadataMember } from './leadership.js';
@@ -70,16 +78,26 @@ export interface MemberGateOptions {
   isSettledWithout(name: string): boolean;
 }
 
+/** A directory that others run hears this long that it must wait; then it is told that it must not. */
+const RUNS_ALREADY_MS = 30_000;
+
 /**
  * Who may speak as a member of the group: the data directories that formed it, each in its newest start. A
  * member whose directory was lost has forgotten its votes, an older copy of one has forgotten some of them,
  * and two processes on copies of one directory vote twice: any of the three could make a second leader.
+ *
+ * Each member keeps for itself which start of each other one it accepted last (`StartTokens`). It does so on
+ * the disk before it takes anything of that start.
  */
 export class MemberGate {
   readonly #options: MemberGateOptions;
   #identity: NodeIdentity;
   /** Sessions of members that are open, with the process behind each. */
   readonly #open = new Map<Session, { readonly name: string; readonly process: string }>();
+  /** Members whose start is being written. At most as many as there are members. */
+  readonly #recording = new Set<string>();
+  /** Processes of members that another one runs already, and since when each tries. One a member. */
+  readonly #waiting = new Map<string, { readonly process: string; readonly sinceMs: number }>();
   #saving: Promise<void> = Promise.resolve();
   #hasAcceptedNew = false;
 
@@ -94,25 +112,30 @@ export class MemberGate {
   }
 
   get life(): HelloLife {
-    const { incarnation, boots, process } = this.#identity;
+    const { incarnation, starts, process } = this.#identity;
     return {
       group: this.#options.group,
       incarnation: incarnation.toString('hex'),
-      boots,
+      starts,
       process: process.toString('hex'),
       unixMs: this.#options.clock.unixMs(),
     };
   }
 
   /** All members have spoken to each other: from now on these directories are the group. */
-  async formed(members: readonly KnownMember[]): Promise<void> {
-    this.#identity = { ...this.#identity, members };
-    await saveIdentity(this.#options.disk, this.#options.directory, this.#identity);
+  formed(members: readonly KnownMember[]): Promise<void> {
+    const isMember = (name: string): boolean => members.some((member) => member.name === name);
+    return this.#save((identity) => ({
+      ...identity,
+      members,
+      starts: identity.starts.filter(({ acceptor }) => isMember(acceptor)),
+    }));
   }
 
   /**
    * @throws CairnError FAILED_PRECONDITION (another group, or still running elsewhere), NAME_TAKEN (another
-   *   directory, or an older copy): the session is refused with the sentence.
+   *   directory, or an older copy), UNAVAILABLE (a new start is being written): the session is refused with
+   *   the sentence.
    */
   check(remote: Hello): void {
     const { life, name } = remote;
@@ -134,35 +157,54 @@ export class MemberGate {
         `${name} is member ${known.storeId}, not ${remote.storeId}`,
       );
     }
-    this.#checkDirectory(known, life);
-    for (const other of this.#open.values()) {
-      if (other.name !== name || other.process === life.process) continue;
-      throw new CairnError(
-        'FAILED_PRECONDITION',
-        `${name} runs already, as another process: stop one of the two, and never start a copy of a data directory`,
-      );
-    }
+    this.#checkDirectory(known, life, remote.purpose);
   }
 
-  #checkDirectory(known: KnownMember, life: HelloLife): void {
+  #checkDirectory(known: KnownMember, life: HelloLife, purpose: Hello['purpose']): void {
     const { name } = known;
-    if (known.incarnation !== life.incarnation && this.#acceptsNew(name)) {
-      this.#acceptNew(known, life);
-      return;
+    const shown = life.starts.find(({ acceptor }) => acceptor === this.#identity.name);
+    if (shown === undefined || !areTokens(shown)) {
+      throw new CairnError('FAILED_PRECONDITION', `${name} does not say which start it is`);
     }
+    const start = latestToken(shown);
     if (known.incarnation !== life.incarnation) {
+      if (!this.#recording.has(name) && !this.#acceptsNew(name)) {
+        throw new CairnError(
+          'NAME_TAKEN',
+          `${name} formed this group with another data directory: what it voted for is in there. ` +
+            'Start it with that directory; if that is lost for good, see "A member that lost its directory" in ' +
+            'docs/operations.md',
+        );
+      }
+      throw this.#record({ ...known, incarnation: life.incarnation, start });
+    }
+    const verdict = judgeStart(known.start, shown);
+    if (verdict === 'older') {
       throw new CairnError(
         'NAME_TAKEN',
-        `${name} formed this group with another data directory: what it voted for is in there. ` +
-          'Start it with that directory; if that is lost for good, see "A member that lost its directory" in ' +
-          'docs/operations.md',
+        `${name} was started from an older copy of its data directory, one that does not know of the last start ` +
+          `that ${this.#identity.name} saw: what it voted for since is missing. Start it with the newest directory`,
       );
     }
-    if (life.boots > known.boots || (life.boots === known.boots && life.process === known.process)) return;
+    this.#checkAlone(name, life.process);
+    // For the rest of what members ask each other it is enough to be no older copy.
+    if (verdict === 'newer' && purpose !== 'rpc') throw this.#record({ ...known, start });
+  }
+
+  /** @throws CairnError unless this is the only process of the member. */
+  #checkAlone(name: string, process: string): void {
+    const isAlone = [...this.#open.values()].every((one) => one.name !== name || one.process === process);
+    const waiting = this.#waiting.get(name);
+    if (isAlone) {
+      if (waiting?.process === process) this.#waiting.delete(name);
+      return;
+    }
+    const nowMs = this.#options.clock.nowMs();
+    if (waiting?.process !== process) this.#waiting.set(name, { process, sinceMs: nowMs });
+    const isLong = waiting?.process === process && nowMs - waiting.sinceMs > RUNS_ALREADY_MS;
     throw new CairnError(
-      'NAME_TAKEN',
-      `${name} was started from an older copy of its data directory (start ${life.boots}, known is start ` +
-        `${known.boots}): what it voted for since is missing. Start it with the newest directory`,
+      isLong ? 'NAME_TAKEN' : 'FAILED_PRECONDITION',
+      `${name} runs already, as another process: stop one of the two, and never start a copy of a data directory`,
     );
   }
 
@@ -178,27 +220,53 @@ export class MemberGate {
     );
   }
 
-  #acceptNew(known: KnownMember, { incarnation, boots, process }: HelloLife): void {
-    this.#hasAcceptedNew = true;
-    this.#options.logger.warn('new directory of a member accepted', { member: known.name, incarnation });
-    const members = this.#identity.members.map((member) =>
-      member === known ? { ...member, incarnation, boots, process } : member,
-    );
-    this.#save({ ...this.#identity, members });
+  /**
+   * Writes down whom the member is from now on. What it sends is taken after that: if this one forgot the
+   * start, it would take an older copy for the newest.
+   */
+  #record(changed: KnownMember): CairnError {
+    const { name, incarnation } = changed;
+    const isNewDirectory = this.known.every((member) => member.incarnation !== incarnation);
+    if (!this.#recording.has(name)) {
+      this.#recording.add(name);
+      this.#save((identity) => ({
+        ...identity,
+        members: identity.members.map((member) => (member.name === name ? changed : member)),
+      }))
+        .then(() => {
+          if (!isNewDirectory) return;
+          this.#hasAcceptedNew = true;
+          this.#options.logger.warn('new directory of a member accepted', { member: name, incarnation });
+        })
+        .catch((error: unknown) => {
+          // It dials again, and the next hello tries again.
+          this.#options.logger.warn('start of a member not recorded', {
+            member: name,
+            reason: messageOf(error),
+          });
+        })
+        .finally(() => {
+          this.#recording.delete(name);
+        });
+    }
+    return new CairnError('UNAVAILABLE', `${this.#identity.name} is writing down the start of ${name}`, {
+      retryAfterMs: 50,
+    });
+  }
+
+  /** Another member has taken a session of this start: it is written there. */
+  accepted(by: string): void {
+    const offer = this.#identity.starts.find(({ acceptor }) => acceptor === by);
+    if (offer === undefined || offer.offered === '') return;
+    this.#save((identity) => withAccepted(identity, by)).catch((error: unknown) => {
+      // The next start makes the same offer again, which is as good.
+      this.#options.logger.warn('accepted start not recorded', { by, reason: messageOf(error) });
+    });
   }
 
   /** A session of a member that was checked is open. */
-  opened(session: Session, remote: Hello): void {
-    const { life, name } = remote;
-    if (life === undefined) return;
-    this.#open.set(session, { name, process: life.process });
-    const known = this.#identity.members.find((member) => member.name === name);
-    if (known === undefined || life.boots <= known.boots) return;
-    const { boots, process } = life;
-    const members = this.#identity.members.map((member) =>
-      member === known ? { ...member, boots, process } : member,
-    );
-    this.#save({ ...this.#identity, members });
+  opened(session: Session, { life, name }: Hello): void {
+    if (life !== undefined) this.#open.set(session, { name, process: life.process });
   }
 
   closed(session: Session): void {
@@ -210,15 +278,15 @@ export class MemberGate {
     return this.#saving;
   }
 
-  #save(identity: NodeIdentity): void {
-    this.#identity = identity;
-    const { disk, directory, logger } = this.#options;
-    // One at a time: all use one name aside.
-    this.#saving = this.#saving
-      .then(() => saveIdentity(disk, directory, this.#identity))
-      .catch((error: unknown) => {
-        // Known in memory; told again when the member or this one starts the next time.
-        logger.warn('start of a member not recorded', { reason: String(error) });
-      });
+  /** What is written is what counts. One at a time: all use one name aside. */
+  #save(change: (identity: NodeIdentity) => NodeIdentity): Promise<void> {
+    const { disk, directory } = this.#options;
+    const saving = this.#saving.then(async () => {
+      const changed = change(this.#identity);
+      await saveIdentity(disk, directory, changed);
+      this.#identity = changed;
+    });
+    this.#saving = saving.catch(() => undefined);
+    return saving;
   }
 }

@@ -1,5 +1,6 @@
 import { CairnError, storeId, type StoreId } from '@cairn/base';
 import { isAddress } from '@cairn/config';
+import { areTokens, judgeStart } from '@cairn/store';
 
 import type { MetadataView } from './metadata-state.js';
 import type { Evaluation } from './proposer.js';
@@ -37,8 +38,11 @@ export function checkJoinRequest(request: JoinRequest): void {
   if (request.process.length !== PROCESS_BYTES) {
     refuse(`a process is named by ${PROCESS_BYTES} bytes, not ${request.process.length}`);
   }
-  if (!Number.isSafeInteger(request.boots) || request.boots < 1 || request.boots > 2 ** 40) {
-    refuse(`a directory cannot have been started ${request.boots} times`);
+  const { acceptedStart: accepted, offeredStart: offered } = request;
+  if (offered === '' || !areTokens({ accepted, offered })) {
+    refuse(
+      `a start is named by 16 hexadecimal digits, not "${accepted.slice(0, 40)}", "${offered.slice(0, 40)}"`,
+    );
   }
 }
 
@@ -80,21 +84,20 @@ export function checkProcess(name: string, registered: NodeRecord, process: Uint
   if (Buffer.compare(registered.process, process) === 0) return;
   throw new CairnError(
     'FAILED_PRECONDITION',
-    `${name} was started again, as start ${registered.boots} at ${registered.address}: this process is not ` +
-      'the newest of its node and must not go on. Never start a copy of a data directory.',
+    `${name} was started again, at ${registered.address}: this process is not the newest of its node and must ` +
+      'not go on. Never start a copy of a data directory.',
   );
 }
 
-/** @throws CairnError FAILED_PRECONDITION for a start that is not newer than the last one. */
-function checkBoots(name: string, registered: NodeRecord, request: JoinRequest): void {
-  const isSame =
-    request.boots === registered.boots && Buffer.compare(registered.process, request.process) === 0;
-  if (isSame || request.boots > registered.boots) return;
+/** @throws CairnError FAILED_PRECONDITION for a directory that does not know of its last accepted start. */
+function checkStart(name: string, registered: NodeRecord, request: JoinRequest): void {
+  const shown = { accepted: request.acceptedStart, offered: request.offeredStart };
+  if (judgeStart(registered.start, shown) !== 'older') return;
   throw new CairnError(
     'FAILED_PRECONDITION',
-    `${name} was started from an older copy of its data directory (start ${request.boots}, known is start ` +
-      `${registered.boots}): what it acknowledged since is missing. Start it with the newest directory; if that is ` +
-      'lost, start it with an empty one and --replace-lost-store.',
+    `${name} was started from an older copy of its data directory, one that does not know of its last start at ` +
+      `${registered.address}: what it acknowledged since is missing. Start it with the newest directory; if that ` +
+      'is lost, start it with an empty one and --replace-lost-store.',
   );
 }
 
@@ -102,6 +105,8 @@ export interface JoinFacts {
   readonly nowUnixMs: number;
   /** A process that speaks here now. */
   isConnected(process: Uint8Array): boolean;
+  /** For how long this process has been told that another one runs. */
+  waitedMs(): number;
 }
 
 export interface JoinOutcome {
@@ -128,7 +133,7 @@ export function evaluateShardJoin(
   checkClusterId(state, name, clusterId);
   const registered = state.nodes.get(name);
   const isKnown = registered !== undefined && Buffer.compare(registered.incarnation, incarnation) === 0;
-  if (isKnown) checkBoots(name, registered, request);
+  if (isKnown) checkStart(name, registered, request);
   else checkStranger(state, request);
   if (registered !== undefined && !isKnown && !request.replaces) {
     checkIncarnation(name, registered, incarnation);
@@ -146,8 +151,12 @@ export function evaluateShardJoin(
   };
 }
 
+/** A process hears this long that it must wait for another one to end; then it is told that it must not. */
+const RUNS_ALREADY_MS = 30_000;
+
 /**
- * @throws CairnError UNAVAILABLE while another process of the node speaks: it may be a copy that was started.
+ * @throws CairnError UNAVAILABLE while another process of the node speaks: it may be a copy that was started;
+ *   FAILED_PRECONDITION when that one is not about to end.
  */
 function checkNotRunning(
   name: string,
@@ -157,22 +166,24 @@ function checkNotRunning(
 ): void {
   if (Buffer.compare(registered.process, process) === 0 || !facts.isConnected(registered.process)) return;
   throw new CairnError(
-    'UNAVAILABLE',
-    `${name} runs already, as another process at ${registered.address}: stop one of the two`,
+    facts.waitedMs() > RUNS_ALREADY_MS ? 'FAILED_PRECONDITION' : 'UNAVAILABLE',
+    `${name} runs already, as another process at ${registered.address}: stop one of the two, and never start a ` +
+      'copy of a data directory',
     { retryAfterMs: 200 },
   );
 }
 
 function comeBack(registered: NodeRecord, request: JoinRequest): Evaluation<JoinOutcome> {
-  const { name, address, publicAddress, boots } = request;
+  const { name, address, publicAddress, offeredStart: start } = request;
   const process = Buffer.from(request.process);
   const result = { storeId: registered.storeId, isNew: false, lost: undefined };
   const isSame =
-    registered.boots === boots &&
+    registered.start === start &&
+    Buffer.compare(registered.process, process) === 0 &&
     registered.address === address &&
     registered.publicAddress === publicAddress;
   if (isSame) return { changes: [], result };
-  const value = { ...registered, address, publicAddress, boots, process };
+  const value = { ...registered, address, publicAddress, start, process };
   return { changes: [{ type: 'node', name, value }], result };
 }
 
@@ -201,14 +212,14 @@ function newRecord(state: MetadataView, request: JoinRequest, nowUnixMs: number)
       retryAfterMs: 60_000,
     });
   }
-  const { address, publicAddress, boots } = request;
+  const { address, publicAddress, offeredStart: start } = request;
   return {
     storeId: freeStoreId(state, request.name),
     incarnation: Buffer.from(request.incarnation),
     address,
     publicAddress,
     joinedUnixMs: Math.max(0, Math.floor(nowUnixMs)),
-    boots,
+    start,
     process: Buffer.from(request.process),
     isEstablished: false,
     isLost: false,

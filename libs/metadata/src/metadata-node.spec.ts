@@ -63,7 +63,8 @@ const routerJoin = (name: string, incarnation: number) => ({
   clusterId: '',
   address: `${name}:7300`,
   publicAddress: `${name}:7301`,
-  boots: 0,
+  acceptedStart: '',
+  offeredStart: '',
   process: Buffer.alloc(0),
   replaces: false,
 });

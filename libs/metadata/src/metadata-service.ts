@@ -139,11 +139,12 @@ export class MetadataService {
       evaluateShardJoin(state, request, {
         nowUnixMs: clock.unixMs(),
         isConnected: (process) => this.#parts.isProcessConnected(process),
+        waitedMs: () => memory.nodes.waitedMs(request.name, request.process, clock.nowMs()),
       }),
     );
     const contact = memory.nodes.touch(request.name, 'shard', clock.nowMs());
     memory.nodes.noteChange();
-    const { name, address, boots } = request;
+    const { name, address } = request;
     if (lost !== undefined) {
       contact.hasFull = false;
       memory.ranges.replace(lost, []);
@@ -151,7 +152,7 @@ export class MetadataService {
     } else {
       const event = isNew ? 'shard node joined for the first time' : 'shard node came back';
       const moved = before === undefined || before === address ? {} : { from: before };
-      logger.info(event, { name, storeId, address, boots, ...moved });
+      logger.info(event, { name, storeId, address, ...moved });
     }
     supervisor.tryBootstrap();
     return storeId;

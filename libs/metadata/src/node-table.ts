@@ -49,6 +49,8 @@ export interface Contact {
   hasFull: boolean;
   lastSequence: number;
   numbers: NodeNumbers;
+  /** A second process of the node, which waits for the first to end, and since when. */
+  waiting: { readonly process: Buffer; readonly sinceMs: number } | undefined;
   /** Routers only: shard nodes have theirs in the replicated registry. */
   incarnation: Buffer;
   address: string;
@@ -116,6 +118,16 @@ export class NodeTable {
     contact.lastSeenMs = nowMs;
     this.#setLive(contact, true);
     return contact;
+  }
+
+  /** How long this process of a registered node has been waiting for another one; begins with the first call. */
+  waitedMs(name: string, process: Uint8Array, nowMs: number): number {
+    const contact = this.#contacts.get(name);
+    if (contact === undefined) return 0;
+    if (contact.waiting === undefined || Buffer.compare(contact.waiting.process, process) !== 0) {
+      contact.waiting = { process: Buffer.from(process), sinceMs: nowMs };
+    }
+    return nowMs - contact.waiting.sinceMs;
   }
 
   /** Takes over the numbers of a heartbeat; false when a later one of the same process came before it. */
@@ -196,6 +208,7 @@ function newContact(name: string, kind: Contact['kind'], nowMs: number): Contact
     isLive: false,
     hasFull: false,
     lastSequence: 0,
+    waiting: undefined,
     numbers: NO_NUMBERS,
     incarnation: Buffer.alloc(0),
     address: '',

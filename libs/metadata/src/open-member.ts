@@ -73,8 +73,9 @@ export interface RunningMember {
  * was formed with another directory of this member).
  */
 export async function openMember(ports: MemberPorts, context: MemberContext): Promise<RunningMember> {
-  const { dataDirectory, name } = context.config;
-  const identity = await openIdentity(ports.disk, ports.rng, dataDirectory, name);
+  const { dataDirectory, name, peers } = context.config;
+  const others = peers.map((peer) => peer.name).filter((peer) => peer !== name);
+  const identity = await openIdentity(ports, dataDirectory, name, others);
   return new Member(ports, context, identity).open();
 }
 
@@ -324,6 +325,10 @@ class Member {
       peerLost: (id) => {
         store().peerLost(id);
       },
+      linkUp: (id) => {
+        const member = this.#members.find((one) => one.storeId === id);
+        if (member !== undefined) this.#gate.accepted(member.name);
+      },
       linkFailed: (id, error) => {
         const member = this.#members.find((one) => one.storeId === id);
         if (member === undefined) return;
@@ -345,7 +350,12 @@ class Member {
     }
   }
 
+  /** With the starts of this directory, which only another member may know: whoever can show them is this one. */
   #hello(purpose: Hello['purpose']): Hello {
+    return { ...this.#answer(purpose), life: this.#gate.life };
+  }
+
+  #answer(purpose: Hello['purpose']): Hello {
     return {
       protocolVersion: PROTOCOL_VERSION,
       purpose,
@@ -353,7 +363,6 @@ class Member {
       kind: 'metadata',
       name: this.#self.name,
       storeId: this.#self.storeId,
-      life: this.#gate.life,
     };
   }
 
@@ -361,7 +370,7 @@ class Member {
     this.#acceptor.accept(connection, {
       hello: (remote) => {
         this.#checkRemote(remote);
-        return this.#hello(remote.purpose);
+        return remote.kind === 'metadata' ? this.#hello(remote.purpose) : this.#answer(remote.purpose);
       },
       onSession: (session, remote) => {
         // Of a member that waits for the group as this one does: the handshake was all it wanted.

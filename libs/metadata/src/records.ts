@@ -48,8 +48,8 @@ export interface NodeRecord {
   readonly address: string;
   readonly publicAddress: string;
   readonly joinedUnixMs: number;
-  /** The last start of the directory that joined, and its process. */
-  readonly boots: number;
+  /** The token of the last start of the directory that was accepted, and its process. */
+  readonly start: string;
   readonly process: Buffer;
   /**
    * The cluster gave it a replica once: by the decision about the first range, or because an established
@@ -104,7 +104,7 @@ export function rowFrom(key: Uint8Array, value: Buffer): Row {
 }
 
 /** Version of all row formats together. */
-const ROW_VERSION = 2;
+const ROW_VERSION = 3;
 
 export function encodeChange(change: Change): Row {
   switch (change.type) {
@@ -196,7 +196,7 @@ function writeNode(writer: ByteWriter, node: NodeRecord): void {
   writer.string(node.address);
   writer.string(node.publicAddress);
   writer.u64(node.joinedUnixMs);
-  writer.u64(node.boots);
+  writer.string(node.start);
   writer.bytes(node.process);
   writer.u8((node.isEstablished ? NODE_ESTABLISHED : 0) | (node.isLost ? NODE_LOST : 0));
 }
@@ -209,7 +209,7 @@ function readNode(reader: ByteReader): NodeRecord {
     address: reader.string(),
     publicAddress: reader.string(),
     joinedUnixMs: reader.u64(),
-    boots: reader.u64(),
+    start: reader.string(),
     process: Buffer.from(reader.bytes()),
   };
   const flags = reader.u8();

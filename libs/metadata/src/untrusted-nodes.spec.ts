@@ -1,6 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 
-import { FakeShard, reportOf } from '../test/fake-shard.js';
+import { FakeShard, reportOf, tokenOf } from '../test/fake-shard.js';
 import { MetadataCluster } from '../test/metadata-cluster.js';
 import type { MetadataClient } from './metadata-client.js';
 import type { RangeDescriptorMessage } from './wire-binding.js';
@@ -109,9 +109,11 @@ describe('reports that cannot be true', () => {
 });
 
 describe('a node that comes back', () => {
-  const fourthStart = (shard: FakeShard, seed: number, boots: number): void => {
+  /** The next start of a directory that knows of the start `after`. */
+  const startAgain = (shard: FakeShard, seed: number, after: number): void => {
     shard.process = Buffer.alloc(8, seed);
-    shard.boots = boots;
+    shard.acceptedStart = tokenOf(after);
+    shard.offeredStart = tokenOf(seed);
     shard.sequence = 0;
   };
 
@@ -119,7 +121,7 @@ describe('a node that comes back', () => {
     const { cluster, client, shards, whole } = await running();
     const [shard] = shards as [FakeShard];
     const late = shard.request({ full: true, ranges: [] });
-    fourthStart(shard, 40, 2);
+    startAgain(shard, 40, 1);
     await cluster.clock.until(shard.join());
     await cluster.clock.until(shard.heartbeat({ full: true, ranges: [reportOf(whole, 2)] }));
     // A heartbeat of the process before arrives late: its list must not replace the newer one.
@@ -129,8 +131,9 @@ describe('a node that comes back', () => {
     const { nodes } = await cluster.clock.until(client.status());
     expect(nodes.filter(({ kind }) => kind === 'shard')).toHaveLength(3);
 
-    for (const boots of [1, 2]) {
-      fourthStart(shard, 41, boots);
+    // However often it tries: nothing that counts up makes it the newest.
+    for (let seed = 41; seed < 50; seed += 1) {
+      startAgain(shard, seed, 1);
       await expect(cluster.clock.until(shard.join())).rejects.toMatchObject({
         code: 'FAILED_PRECONDITION',
         message: expect.stringContaining('older copy of its data directory'),
@@ -142,12 +145,38 @@ describe('a node that comes back', () => {
     const { cluster, shards } = await running();
     const [shard] = shards as [FakeShard];
     cluster.connected.add(shard.process.toString('hex'));
-    fourthStart(shard, 50, 2);
+    startAgain(shard, 50, 1);
     await expect(cluster.clock.until(shard.join())).rejects.toMatchObject({
       code: 'UNAVAILABLE',
       message: expect.stringContaining('runs already, as another process'),
     });
     cluster.connected.clear();
+    expect((await cluster.clock.until(shard.join())).storeId).toBe(1);
+  });
+
+  it('is refused for good when its last process goes on', async () => {
+    const { cluster, shards } = await running();
+    const [shard] = shards as [FakeShard];
+    cluster.connected.add(shard.process.toString('hex'));
+    startAgain(shard, 50, 1);
+    await expect(cluster.clock.until(shard.join())).rejects.toMatchObject({ code: 'UNAVAILABLE' });
+    await cluster.clock.advance(31_000);
+    await expect(cluster.clock.until(shard.join())).rejects.toMatchObject({
+      code: 'FAILED_PRECONDITION',
+      message: expect.stringContaining('runs already, as another process'),
+    });
+  });
+
+  it('is accepted when it does not know whether its last start was', async () => {
+    const { cluster, shards } = await running();
+    const [shard] = shards as [FakeShard];
+    startAgain(shard, 60, 1);
+    await cluster.clock.until(shard.join());
+    // The process ended before the answer came: the same offer, by another one.
+    shard.process = Buffer.alloc(8, 61);
+    expect((await cluster.clock.until(shard.join())).storeId).toBe(1);
+    await cluster.clock.until(shard.heartbeat());
+    startAgain(shard, 62, 60);
     expect((await cluster.clock.until(shard.join())).storeId).toBe(1);
   });
 

@@ -16,7 +16,8 @@ export class FakeShard {
   clusterId = '';
   address: string;
   incarnation: Buffer;
-  boots = 1;
+  acceptedStart = '';
+  offeredStart: string;
   /** Of this start. */
   process: Buffer;
   replaces = false;
@@ -40,6 +41,7 @@ export class FakeShard {
     this.address = `${name}:7200`;
     this.incarnation = Buffer.alloc(16, seed);
     this.process = Buffer.alloc(8, seed);
+    this.offeredStart = tokenOf(seed);
   }
 
   async join(): Promise<JoinResponse> {
@@ -50,7 +52,8 @@ export class FakeShard {
       clusterId: this.clusterId,
       address: this.address,
       publicAddress: '',
-      boots: this.boots,
+      acceptedStart: this.acceptedStart,
+      offeredStart: this.offeredStart,
       process: this.process,
       replaces: this.replaces,
     });
@@ -111,6 +114,11 @@ export class FakeShard {
   get latest(): Timestamp {
     return this.#client.latest;
   }
+}
+
+/** A start's token. */
+export function tokenOf(seed: number): string {
+  return Buffer.alloc(8, seed).toString('hex');
 }
 
 export function reportOf(descriptor: RangeDescriptorMessage, leaderTerm = 0): RangeReport {

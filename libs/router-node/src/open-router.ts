@@ -216,7 +216,8 @@ class RouterNode implements RunningRouter {
           clusterId: this.#clusterId,
           address: '',
           publicAddress: this.#publicAddress,
-          boots: 0,
+          acceptedStart: '',
+          offeredStart: '',
           process: Buffer.alloc(0),
           replaces: false,
         });

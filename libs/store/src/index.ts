@@ -1,5 +1,16 @@
 export { groupOf } from './group.js';
-export { openIdentity, saveIdentity, type KnownMember, type NodeIdentity } from './node-identity.js';
+export {
+  areTokens,
+  judgeStart,
+  latestToken,
+  METADATA_ACCEPTOR,
+  openIdentity,
+  saveIdentity,
+  withAccepted,
+  type KnownMember,
+  type NodeIdentity,
+  type StartTokens,
+} from './node-identity.js';
 export type { PeerLinks, RangeHint } from './peer-links.js';
 export { Replica } from './replica.js';
 export type { ReplicaChange } from './change-plan.js';

@@ -3,12 +3,20 @@ import { CairnError, storeId } from '@cairn/base';
 import { writeFileDurably } from '@cairn/ports';
 import { SimDisk, SimRng } from '@cairn/runtime-sim';
 
-import { openIdentity, saveIdentity } from './node-identity.js';
+import {
+  judgeStart,
+  latestToken,
+  openIdentity,
+  saveIdentity,
+  withAccepted,
+  type NodeIdentity,
+  type StartTokens,
+} from './node-identity.js';
 
 async function written(): Promise<SimDisk> {
   const medium = new SimDisk(new SimRng(1));
   const disk = medium.attach();
-  const identity = await openIdentity(disk, new SimRng(2), '/data', 'one');
+  const identity = await openIdentity({ disk, rng: new SimRng(2) }, '/data', 'one', ['meta']);
   await saveIdentity(disk, '/data', { ...identity, clusterId: 'c0ffee', storeId: storeId(4) });
   return medium;
 }
@@ -16,7 +24,7 @@ async function written(): Promise<SimDisk> {
 it('keeps what was saved', async () => {
   const medium = await written();
   medium.crash();
-  const found = await openIdentity(medium.attach(), new SimRng(3), '/data', 'one');
+  const found = await openIdentity({ disk: medium.attach(), rng: new SimRng(3) }, '/data', 'one', ['meta']);
   expect(found).toMatchObject({ name: 'one', clusterId: 'c0ffee', storeId: 4 });
 });
 
@@ -28,9 +36,12 @@ it('is somebody else after no flipped bit: every one is noticed', async () => {
     for (const bit of [0, 3, 6]) {
       const medium = await written();
       medium.flipBit('/data/node.json', position, bit);
-      const failure: unknown = await openIdentity(medium.attach(), new SimRng(3), '/data', 'one').catch(
-        (error: unknown) => error,
-      );
+      const failure: unknown = await openIdentity(
+        { disk: medium.attach(), rng: new SimRng(3) },
+        '/data',
+        'one',
+        ['meta'],
+      ).catch((error: unknown) => error);
       codes.add(CairnError.is(failure) ? failure.code : `none at ${position}`);
     }
   }
@@ -38,13 +49,64 @@ it('is somebody else after no flipped bit: every one is noticed', async () => {
   expect([...codes]).toEqual(['CORRUPTION']);
 });
 
-it('counts the starts of a directory, and tells each from the others', async () => {
+const shownBy = ({ starts }: NodeIdentity): StartTokens => starts[0] as StartTokens;
+
+it('tells the starts of a directory apart, and offers each until it is accepted', async () => {
   const disk = new SimDisk(new SimRng(1)).attach();
-  const first = await openIdentity(disk, new SimRng(2), '/data', 'one');
-  const second = await openIdentity(disk, new SimRng(3), '/data', 'one');
-  expect([first.boots, second.boots]).toEqual([1, 2]);
-  expect(second.incarnation).toEqual(first.incarnation);
-  expect(second.process).not.toEqual(first.process);
+  const first = await openIdentity({ disk, rng: new SimRng(2) }, '/data', 'one', ['meta']);
+  const again = await openIdentity({ disk, rng: new SimRng(3) }, '/data', 'one', ['meta']);
+  expect(again.incarnation).toEqual(first.incarnation);
+  expect(again.process).not.toEqual(first.process);
+  expect(again.starts).toEqual(first.starts);
+  await saveIdentity(disk, '/data', withAccepted(again, 'meta'));
+  const next = await openIdentity({ disk, rng: new SimRng(4) }, '/data', 'one', ['meta']);
+  expect(shownBy(next).accepted).toBe(shownBy(first).offered);
+  expect(shownBy(next).offered).toMatch(/^[0-9a-f]{16}$/);
+  expect(shownBy(next).offered).not.toBe(shownBy(first).offered);
+});
+
+it('is an older copy for ever, however often it is started', async () => {
+  const disk = new SimDisk(new SimRng(1)).attach();
+  let seed = 2;
+  const start = (directory: string): Promise<NodeIdentity> =>
+    openIdentity({ disk, rng: new SimRng((seed += 1)) }, directory, 'one', ['meta']);
+  await disk.makeDirectory('/copy');
+  await start('/data');
+  let known = '';
+  for (let round = 0; round < 3; round += 1) {
+    const identity = await start('/data');
+    known = latestToken(shownBy(identity));
+    await saveIdentity(disk, '/data', withAccepted(identity, 'meta'));
+    if (round === 1) await saveIdentity(disk, '/copy', withAccepted(identity, 'meta'));
+  }
+  for (let round = 0; round < 10; round += 1) {
+    expect(judgeStart(known, shownBy(await start('/copy')))).toBe('older');
+  }
+  expect(judgeStart(known, shownBy(await start('/data')))).toBe('newer');
+});
+
+it('fits what the acceptor knows wherever a start was broken off', async () => {
+  const disk = new SimDisk(new SimRng(1)).attach();
+  const first = await openIdentity({ disk, rng: new SimRng(2) }, '/data', 'one', ['meta']);
+  await saveIdentity(disk, '/data', withAccepted(first, 'meta'));
+  const before = shownBy(first).offered;
+  // Accepted or not, the process ended before it knew.
+  const offered = latestToken(
+    shownBy(await openIdentity({ disk, rng: new SimRng(3) }, '/data', 'one', ['meta'])),
+  );
+  const next = await openIdentity({ disk, rng: new SimRng(4) }, '/data', 'one', ['meta']);
+  expect(judgeStart(before, shownBy(next))).toBe('newer');
+  expect(judgeStart(offered, shownBy(next))).toBe('same');
+});
+
+it('shows what formed the group to its members, whatever it is configured with', async () => {
+  const disk = new SimDisk(new SimRng(1)).attach();
+  const member = { storeId: storeId(1), incarnation: '', start: '' };
+  const members = ['one', 'two'].map((name) => ({ ...member, name }));
+  const identity = await openIdentity({ disk, rng: new SimRng(2) }, '/data', 'one', ['two']);
+  await saveIdentity(disk, '/data', withAccepted({ ...identity, members }, 'two'));
+  const { starts } = await openIdentity({ disk, rng: new SimRng(3) }, '/data', 'one', ['tow']);
+  expect(starts).toMatchObject([{ acceptor: 'two', accepted: shownBy(identity).offered }]);
 });
 
 it('is not made up beside data that has lost its owner', async () => {
@@ -53,7 +115,7 @@ it('is not made up beside data that has lost its owner', async () => {
   await disk.makeDirectory('/data/log');
   await writeFileDurably(disk, '/data/log', 'segment', Buffer.of(1));
   await disk.remove('/data/node.json');
-  await expect(openIdentity(disk, new SimRng(3), '/data', 'one')).rejects.toMatchObject({
+  await expect(openIdentity({ disk, rng: new SimRng(3) }, '/data', 'one', ['meta'])).rejects.toMatchObject({
     code: 'CORRUPTION',
     message: expect.stringContaining('holds log and no node.json'),
   });

@@ -3,10 +3,64 @@ import { crc32 } from '@cairn/codec';
 import { readWholeFile, writeFileDurably, type Disk, type Rng } from '@cairn/ports';
 
 /** Version of the layout of a data directory. */
-export const DATA_FORMAT = 2;
+export const DATA_FORMAT = 3;
+/** Of a token, which is written as hexadecimal digits. */
+const TOKEN_BYTES = 8;
 const FILE = 'node.json';
 /** What a directory that was used holds besides: without the identity nobody knows whose it is. */
 const DATA_ENTRIES = ['engine', 'log', 'snapshots'];
+
+const TOKEN = /^[0-9a-f]{16}$/;
+
+/**
+ * What a directory shows to those who decide whether its starts are good. Each of them keeps the token of the
+ * last start that it accepted, so a directory that cannot show that one is an older copy, for ever: tokens
+ * are made by chance and never counted up. What is offered is written before it is shown and stays until it
+ * is known to be accepted, so a crash anywhere between leaves one of the two that fits.
+ */
+export interface StartTokens {
+  /** Who decides: a metadata member, or the metadata service as a whole for a shard node. */
+  readonly acceptor: string;
+  /** The last one that is known to be accepted; empty before the first. */
+  readonly accepted: string;
+  /** What this start offers; empty once it is accepted. */
+  readonly offered: string;
+}
+
+/** The one that accepts the starts of shard nodes: they ask the leader of the metadata group. */
+export const METADATA_ACCEPTOR = 'metadata';
+
+export interface IdentityPorts {
+  readonly disk: Disk;
+  readonly rng: Rng;
+}
+
+export type StartVerdict = 'same' | 'newer' | 'older';
+
+/** Whether a directory descends from the start that is known. */
+export function judgeStart(known: string, shown: Omit<StartTokens, 'acceptor'>): StartVerdict {
+  if (known === latestToken(shown)) return 'same';
+  return known !== '' && known === shown.accepted ? 'newer' : 'older';
+}
+
+/** The one that is known when this start is accepted. */
+export function latestToken({ accepted, offered }: Omit<StartTokens, 'acceptor'>): string {
+  return offered === '' ? accepted : offered;
+}
+
+/** What others send must look like tokens: they are kept. */
+export function areTokens({ accepted, offered }: Omit<StartTokens, 'acceptor'>): boolean {
+  const isOne = (token: string): boolean => token === '' || TOKEN.test(token);
+  return isOne(accepted) && isOne(offered) && accepted + offered !== '';
+}
+
+/** The acceptor has accepted what it was offered. */
+export function withAccepted(identity: NodeIdentity, acceptor: string): NodeIdentity {
+  const starts = identity.starts.map((shown) =>
+    shown.acceptor === acceptor ? { acceptor, accepted: latestToken(shown), offered: '' } : shown,
+  );
+  return { ...identity, starts };
+}
 
 /** A member of the metadata group, as another member knows it. */
 export interface KnownMember {
@@ -15,10 +69,8 @@ export interface KnownMember {
   readonly storeId: StoreId;
   /** Of its data directory, hexadecimal. */
   readonly incarnation: string;
-  /** Its last start that was heard of; a lower one is an older copy of its directory. */
-  readonly boots: number;
-  /** The process of that start, hexadecimal. */
-  readonly process: string;
+  /** The token of its last start that was accepted here; empty for this member itself. */
+  readonly start: string;
 }
 
 /** Who a data directory belongs to. A node is its directory, not its address. */
@@ -30,8 +82,8 @@ export interface NodeIdentity {
   readonly clusterId: string;
   /** 0 until then. */
   readonly storeId: StoreId;
-  /** Starts of this directory, this one included: a copy that was left behind has fewer. */
-  readonly boots: number;
+  /** One for each who accepts its starts. */
+  readonly starts: readonly StartTokens[];
   /** Of this start only, 8 bytes: tells two processes apart that run copies of one directory. */
   readonly process: Buffer;
   /** Metadata members only: the group, with this member, as it was formed. Empty until then. */
@@ -39,33 +91,49 @@ export interface NodeIdentity {
 }
 
 /**
- * Reads the identity of a data directory, or gives an empty one a new identity, and counts this start. Throws
- * FORMAT_TOO_NEW for a directory that a newer version wrote, FAILED_PRECONDITION for one of another node or
+ * Reads the identity of a data directory, or gives an empty one a new identity, and has something to offer to
+ * each of `acceptors`; for a member of a group that was formed, these are the other members. A start that is
+ * refused leaves the directory as it was, but for that offer. Throws FORMAT_TOO_NEW for a directory that a newer version wrote, FAILED_PRECONDITION for one of another node or
  * of an older format, CORRUPTION when the file is damaged or missing beside data.
  */
 export async function openIdentity(
-  disk: Disk,
-  rng: Rng,
+  { disk, rng }: IdentityPorts,
   directory: string,
   name: string,
+  acceptors: readonly string[],
 ): Promise<NodeIdentity> {
   await disk.makeDirectory(directory);
   const process = Buffer.from(rng.bytes(8));
   const found = await findIdentity(disk, directory, name);
-  const identity: NodeIdentity =
-    found === undefined
-      ? {
-          name,
-          incarnation: Buffer.from(rng.bytes(16)),
-          clusterId: '',
-          storeId: storeId(0),
-          boots: 1,
-          process,
-          members: [],
-        }
-      : { ...found, boots: found.boots + 1, process };
-  await saveIdentity(disk, directory, identity);
+  const known = found ?? {
+    name,
+    incarnation: Buffer.from(rng.bytes(16)),
+    clusterId: '',
+    storeId: storeId(0),
+    starts: [],
+    members: [],
+  };
+  const others = known.members.filter((member) => member.name !== name).map((member) => member.name);
+  const starts = offeredTo(others.length === 0 ? acceptors : others, known.starts, rng);
+  const identity: NodeIdentity = { ...known, starts, process };
+  const isChanged = found === undefined || starts.some((shown) => !found.starts.includes(shown));
+  if (isChanged) await saveIdentity(disk, directory, identity);
   return identity;
+}
+
+/**
+ * An offer that may have been accepted already stays: nobody knows whether it was. So does what was shown to
+ * others, under a configuration that named them.
+ */
+function offeredTo(acceptors: readonly string[], known: readonly StartTokens[], rng: Rng): StartTokens[] {
+  const kept = known.filter(({ acceptor }) => !acceptors.includes(acceptor));
+  const offers = acceptors.map((acceptor) => {
+    const shown = known.find((one) => one.acceptor === acceptor);
+    if (shown !== undefined && shown.offered !== '') return shown;
+    const offered = Buffer.from(rng.bytes(TOKEN_BYTES)).toString('hex');
+    return { acceptor, accepted: shown?.accepted ?? '', offered };
+  });
+  return [...offers, ...kept];
 }
 
 async function findIdentity(
@@ -104,13 +172,12 @@ export async function saveIdentity(disk: Disk, directory: string, identity: Node
     incarnation: identity.incarnation.toString('hex'),
     clusterId: identity.clusterId,
     storeId: identity.storeId,
-    boots: identity.boots,
-    members: identity.members.map(({ name, storeId, incarnation, boots, process }) => ({
+    starts: identity.starts.map(({ acceptor, accepted, offered }) => ({ acceptor, accepted, offered })),
+    members: identity.members.map(({ name, storeId, incarnation, start }) => ({
       name,
       storeId,
       incarnation,
-      boots,
-      process,
+      start,
     })),
   };
   const text = JSON.stringify({ ...fields, checksum: checksumOf(fields) });
@@ -140,7 +207,7 @@ function parse(directory: string, text: string): Omit<NodeIdentity, 'process'> {
   }
   if (typeof value !== 'object' || value === null) throw unreadable('not an object');
   const { checksum, ...fields } = value as Record<string, unknown>;
-  const { format, name, incarnation, clusterId, storeId: store, boots, members } = fields;
+  const { format, name, incarnation, clusterId, storeId: store, starts, members } = fields;
   if (typeof format === 'number' && format > DATA_FORMAT) {
     throw new CairnError(
       'FORMAT_TOO_NEW',
@@ -163,7 +230,7 @@ function parse(directory: string, text: string): Omit<NodeIdentity, 'process'> {
     typeof incarnation !== 'string' ||
     typeof clusterId !== 'string' ||
     typeof store !== 'number' ||
-    typeof boots !== 'number' ||
+    !Array.isArray(starts) ||
     !Array.isArray(members)
   ) {
     throw unreadable('fields missing');
@@ -173,8 +240,8 @@ function parse(directory: string, text: string): Omit<NodeIdentity, 'process'> {
     incarnation: Buffer.from(incarnation, 'hex'),
     clusterId,
     storeId: storeId(store),
-    boots,
-    // Written by `saveIdentity`, as the checksum says.
+    // Both written by `saveIdentity`, as the checksum says.
+    starts: starts as StartTokens[],
     members: members as KnownMember[],
   };
 }

@@ -31,6 +31,8 @@ export interface SessionLinksOptions {
   hello(purpose: Hello['purpose']): Hello;
   /** A stream from or to the store broke. */
   peerLost(storeId: StoreId): void;
+  /** The store has taken the hello of a link. */
+  linkUp?(storeId: StoreId): void;
   /** A link broke or could not be opened; the next attempt is planned. */
   linkFailed?(storeId: StoreId, error: Error | undefined): void;
 }
@@ -96,6 +98,9 @@ export class SessionLinks implements PeerLinks {
         rng,
         logger,
         onFrame: () => undefined,
+        onUp: () => {
+          this.#options.linkUp?.(storeId);
+        },
         onDown: (error, wasUp) => {
           if (this.#isClosed) return;
           if (wasUp) this.#options.peerLost(storeId);

@@ -1,10 +1,10 @@
 import { CairnError, errorCodeOf, storeId } from '@cairn/base';
 import { ByteReader, ByteWriter } from '@cairn/codec';
 
-import type { Hello, HelloLife, Purpose } from './session-types.js';
+import type { Hello, HelloLife, HelloStart, Purpose } from './session-types.js';
 
 /** Counts up with every change that older nodes would misread. */
-export const PROTOCOL_VERSION = 3;
+export const PROTOCOL_VERSION = 4;
 /** First bytes of a hello: tells our own processes from anything else that connects. */
 const MAGIC = 0x4e524943;
 
@@ -12,6 +12,8 @@ const MAGIC = 0x4e524943;
 const HELLO_TEXT_LENGTH_MAX = 128;
 /** Longest list of members in a hello. */
 const GROUP_LENGTH_MAX = 2_048;
+/** Other members that a member shows its starts to. */
+const HELLO_STARTS_MAX = 64;
 /** Longest sentence of a refusal; the rest is cut. */
 const REFUSAL_LENGTH_MAX = 1_024;
 
@@ -30,7 +32,12 @@ export function encodeHello(hello: Hello): Buffer {
   if (hello.life !== undefined) {
     writer.string(hello.life.group);
     writer.string(hello.life.incarnation);
-    writer.varint(hello.life.boots);
+    writer.varint(hello.life.starts.length);
+    for (const { acceptor, accepted, offered } of hello.life.starts) {
+      writer.string(acceptor);
+      writer.string(accepted);
+      writer.string(offered);
+    }
     writer.string(hello.life.process);
     writer.u64(Math.max(0, Math.floor(hello.life.unixMs)));
   }
@@ -68,10 +75,22 @@ function readLife(reader: ByteReader): HelloLife {
   return {
     group: shortText(reader, GROUP_LENGTH_MAX),
     incarnation: shortText(reader),
-    boots: reader.varint(),
+    starts: readStarts(reader),
     process: shortText(reader),
     unixMs: reader.u64(),
   };
+}
+
+function readStarts(reader: ByteReader): HelloStart[] {
+  const count = reader.varint();
+  if (count > HELLO_STARTS_MAX) {
+    throw new CairnError('CORRUPTION', `${count} starts in a hello; the limit is ${HELLO_STARTS_MAX}`);
+  }
+  return Array.from({ length: count }, () => ({
+    acceptor: shortText(reader),
+    accepted: shortText(reader),
+    offered: shortText(reader),
+  }));
 }
 
 export function encodeRefusal(error: CairnError): Buffer {

@@ -3,6 +3,13 @@ import type { StoreId } from '@cairn/base';
 /** What a connection between our processes is for; each pair of nodes opens one per purpose it needs. */
 export type Purpose = 'rpc' | 'kv' | 'raft' | 'bulk';
 
+/** What a data directory shows to one who decides whether its starts are good; see `StartTokens`. */
+export interface HelloStart {
+  readonly acceptor: string;
+  readonly accepted: string;
+  readonly offered: string;
+}
+
 /**
  * Which data directory speaks, and which start of it: how members of the metadata group know each other and
  * nodes.
@@ -14,8 +21,8 @@ export interface HelloLife {
   readonly group: string;
   /** Of the data directory, hexadecimal. */
   readonly incarnation: string;
-  /** Starts of the data directory so far, this one included. */
-  readonly boots: number;
+  /** Members: what they show to each other member, so that none takes an older copy for the newest one. */
+  readonly starts: readonly HelloStart[];
   /** Made anew by every process, hexadecimal. */
   readonly process: string;
   /** What the wall clock shows. */

@@ -4,10 +4,12 @@ import { descriptorFromMessage, readSetting } from '@cairn/metadata';
 import { RowCache, versionSpanOf } from '@cairn/mvcc';
 import type { Clock, Disk, Listener, Logger, Metrics, Rng, Timer, Tracer, Transport } from '@cairn/ports';
 import {
+  METADATA_ACCEPTOR,
   openIdentity,
   saveIdentity,
   SessionLinks,
   Store,
+  withAccepted,
   type NodeIdentity,
   type StoreConfig,
 } from '@cairn/store';
@@ -182,7 +184,7 @@ export class ShardNode {
     this.#startedUnixMs = options.clock.unixMs();
     this.#acceptor = new SessionAcceptor(options);
     this.#rpc = createRpcServer({ clock: options.clock, logger: options.logger });
-    this.#metadata = options.metadata(() => this.#hello('rpc'));
+    this.#metadata = options.metadata(() => ({ ...this.#hello('rpc'), life: this.#life }));
     this.#mover = new ReplicaMover({ metadata: this.#metadata, store: () => this.store });
     this.#lostReplicas = new LostReplicas({
       clock: options.clock,
@@ -205,7 +207,7 @@ export class ShardNode {
    * it must not.
    */
   static async start(options: ShardNodeOptions): Promise<ShardNode> {
-    const identity = await openIdentity(options.disk, options.rng, options.directory, options.name);
+    const identity = await openIdentity(options, options.directory, options.name, [METADATA_ACCEPTOR]);
     const ready: { node: ShardNode | undefined } = { node: undefined };
     const listener = await options.transport.listen(options.listen, (connection) => {
       if (ready.node === undefined) connection.close();
@@ -216,11 +218,12 @@ export class ShardNode {
       const joined = await joining.#join();
       checkStoreId(identity, joined);
       const known: NodeIdentity = {
-        ...identity,
+        ...withAccepted(identity, METADATA_ACCEPTOR),
         clusterId: joined.clusterId,
         storeId: joined.storeId as StoreId,
       };
-      if (identity.clusterId === '') await saveIdentity(options.disk, options.directory, known);
+      // Before anything else is written: from now on every copy that was made before is an older one.
+      await saveIdentity(options.disk, options.directory, known);
       const node = new ShardNode(options, known, listener);
       await node.#open(joined);
       ready.node = node;
@@ -240,17 +243,16 @@ export class ShardNode {
       kind: 'shard',
       name: this.#identity.name,
       storeId: this.#identity.storeId,
-      ...(purpose === 'rpc' ? { life: this.#life } : {}),
     };
   }
 
-  /** The metadata service tells this process from others of the same node. */
+  /** The metadata service tells this process from others of the same node; nobody else has to know it. */
   get #life(): HelloLife {
-    const { incarnation, boots, process } = this.#identity;
+    const { incarnation, process } = this.#identity;
     return {
       group: '',
       incarnation: incarnation.toString('hex'),
-      boots,
+      starts: [],
       process: process.toString('hex'),
       unixMs: this.#options.clock.unixMs(),
     };
@@ -259,6 +261,8 @@ export class ShardNode {
   /** Tries until the metadata service answers; a refusal that will not change is thrown. */
   async #join(): Promise<JoinResponse> {
     const { clock, logger } = this.#options;
+    const shown = this.#identity.starts.find(({ acceptor }) => acceptor === METADATA_ACCEPTOR);
+    assert(shown !== undefined, 'an identity was opened with an offer');
     for (;;) {
       try {
         return await this.#metadata.join({
@@ -268,7 +272,8 @@ export class ShardNode {
           clusterId: this.#identity.clusterId,
           address: this.#address,
           publicAddress: this.#options.publicAddress,
-          boots: this.#identity.boots,
+          acceptedStart: shown.accepted,
+          offeredStart: shown.offered,
           process: this.#identity.process,
           replaces: this.#options.replacesLostStore === true && this.#identity.clusterId === '',
         });

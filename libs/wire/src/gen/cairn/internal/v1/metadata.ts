@@ -48,12 +48,14 @@ export interface JoinRequest {
   address: string;
   /** Where people reach it (gRPC or HTTP). */
   publicAddress: string;
-  /** Shard nodes: starts of the data directory, this one included; an older copy has fewer. */
-  boots: number;
+  /** Shard nodes: the token of the last start of the data directory that was accepted; empty before the first. */
+  acceptedStart: string;
   /** Shard nodes: made anew by every process; 8 bytes. */
   process: Buffer;
   /** Shard nodes with an empty directory: whoever had the name is lost for good, and this is a new store under its name. */
   replaces: boolean;
+  /** Shard nodes: the token of this start. An older copy cannot show the one that was accepted last. */
+  offeredStart: string;
 }
 
 export interface JoinResponse {
@@ -278,9 +280,10 @@ function createBaseJoinRequest(): JoinRequest {
     clusterId: "",
     address: "",
     publicAddress: "",
-    boots: 0,
+    acceptedStart: "",
     process: Buffer.alloc(0),
     replaces: false,
+    offeredStart: "",
   };
 }
 
@@ -304,14 +307,17 @@ export const JoinRequest: MessageFns<JoinRequest> = {
     if (message.publicAddress !== "") {
       writer.uint32(50).string(message.publicAddress);
     }
-    if (message.boots !== 0) {
-      writer.uint32(56).uint64(message.boots);
+    if (message.acceptedStart !== "") {
+      writer.uint32(58).string(message.acceptedStart);
     }
     if (message.process.length !== 0) {
       writer.uint32(66).bytes(message.process);
     }
     if (message.replaces !== false) {
       writer.uint32(72).bool(message.replaces);
+    }
+    if (message.offeredStart !== "") {
+      writer.uint32(82).string(message.offeredStart);
     }
     return writer;
   },
@@ -378,11 +384,11 @@ export const JoinRequest: MessageFns<JoinRequest> = {
             continue;
           }
           case 7: {
-            if (tag !== 56) {
+            if (tag !== 58) {
               break;
             }
 
-            message.boots = longToNumber(reader.uint64());
+            message.acceptedStart = reader.string();
             continue;
           }
           case 8: {
@@ -399,6 +405,14 @@ export const JoinRequest: MessageFns<JoinRequest> = {
             }
 
             message.replaces = reader.bool();
+            continue;
+          }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.offeredStart = reader.string();
             continue;
           }
         }
@@ -424,9 +438,10 @@ export const JoinRequest: MessageFns<JoinRequest> = {
     message.clusterId = object.clusterId ?? "";
     message.address = object.address ?? "";
     message.publicAddress = object.publicAddress ?? "";
-    message.boots = object.boots ?? 0;
+    message.acceptedStart = object.acceptedStart ?? "";
     message.process = object.process ?? Buffer.alloc(0);
     message.replaces = object.replaces ?? false;
+    message.offeredStart = object.offeredStart ?? "";
     return message;
   },
 };

@@ -1,5 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
-import { status } from '@grpc/grpc-js';
+import { fromServiceError } from '@cairn/wire';
+import { KVClient } from '@cairn/wire/gen/cairn/v1/kv.js';
+import { credentials, status, type ServiceError } from '@grpc/grpc-js';
 
 import { deleteRangeOf, DoorRig, eventually, getOf, putOf, StreamEnd } from './door-rig.testing.js';
 
@@ -68,6 +70,38 @@ describe('the batch stream', () => {
     // 128 MiB are held, and what the connection has buffered by then.
     expect(refused).toBeGreaterThan(80);
     end.stream.cancel();
+  });
+
+  it('holds a bounded number of bytes for all clients that take nothing, and serves others', async () => {
+    await rig.close();
+    rig = await DoorRig.start({}, { answerBytesMax: 32 * 2 ** 20 });
+    rig.store.rows.set('large', Buffer.alloc(1024 * 1024, 7));
+    const ends = Array.from({ length: 12 }, () => new StreamEnd(rig));
+    for (const end of ends) await end.until(() => end.messages.length === 1);
+    for (const end of ends) {
+      end.stream.pause();
+      end.send(...Array.from({ length: 20 }, (_, at) => ({ call: at + 1, operation: getOf('large') })));
+    }
+    await eventually(() => rig.store.received.length === 240);
+    await eventually(() => rig.router.openOperations === 0);
+    expect(rig.context.callers.answers.peak).toBeLessThanOrEqual(16 * 2 ** 20);
+    const get = (client: KVClient): Promise<ServiceError | null> =>
+      new Promise((resolve) => {
+        client.get({ key: Buffer.from('large'), consistency: 0, timestamp: 0 }, resolve);
+      });
+    // The same connection has its share, in calls too; another one has not.
+    expect(fromServiceError((await get(rig.client)) as ServiceError)).toMatchObject({
+      code: 'RESOURCE_EXHAUSTED',
+      message: 'the client has not taken the answers it has',
+    });
+    const other = new KVClient(rig.address, credentials.createInsecure(), {
+      'grpc.use_local_subchannel_pool': 1,
+    });
+    expect(await get(other)).toBeNull();
+    other.close();
+    for (const end of ends) end.stream.cancel();
+    await eventually(() => rig.context.callers.answers.used === 0);
+    expect(await get(rig.client)).toBeNull();
   });
 
   it('answers in the order of completion', async () => {

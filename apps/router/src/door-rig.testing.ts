@@ -148,6 +148,7 @@ export interface RigOptions {
   /** Of all callers together; default 50,000. */
   readonly openOpsMax?: number;
   readonly openBytesMax?: number;
+  readonly answerBytesMax?: number;
   readonly metrics?: Metrics;
 }
 
@@ -159,6 +160,7 @@ export class DoorRig {
   readonly store = new MemoryStore();
   readonly router: RequestRouter;
   readonly doors: KvDoors;
+  readonly context: DoorContext;
   readonly server: RouterServer;
   readonly client: KVClient;
   /** Of keys and values; may be changed. */
@@ -200,6 +202,7 @@ export class DoorRig {
         openOpsMax: options.openOpsMax ?? 50_000,
         openBytesMax: options.openBytesMax ?? 1e9,
         scanBytesMax: 1e8,
+        answerBytesMax: options.answerBytesMax ?? 5e8,
       },
       scanPagesMax: 64,
       freshTimestamp: () => Promise.resolve(timestamp(77)),
@@ -222,16 +225,19 @@ export class DoorRig {
       limits: { ...LIMITS, ...options.limits },
       context: { clock, logger: noopLogger, metrics },
     });
-    return new DoorRig({ address, store, router, doors, server, limits });
+    return new DoorRig({ address, store, router, doors, context, server, limits });
   }
 
   private constructor(
-    parts: Pick<DoorRig, 'address' | 'router' | 'doors' | 'server' | 'limits'> & { store: MemoryStore },
+    parts: Pick<DoorRig, 'address' | 'router' | 'doors' | 'context' | 'server' | 'limits'> & {
+      store: MemoryStore;
+    },
   ) {
     this.address = parts.address;
     this.store = parts.store;
     this.router = parts.router;
     this.doors = parts.doors;
+    this.context = parts.context;
     this.server = parts.server;
     this.limits = parts.limits;
     this.client = new KVClient(this.address, credentials.createInsecure());

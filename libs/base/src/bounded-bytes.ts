@@ -84,11 +84,11 @@ export class BoundedBytes {
     this.#take(bytes);
   }
 
-  /** An item of so many bytes left. */
-  give(bytes: number): void {
-    assert(bytes >= 0 && bytes <= this.#used && this.#count > 0, 'more given back than was taken');
+  /** An item of so many bytes left, or several that have so many together. */
+  give(bytes: number, items = 1): void {
+    assert(bytes >= 0 && bytes <= this.#used && items <= this.#count, 'more given back than was taken');
     this.#used -= bytes;
-    this.#count -= 1;
+    this.#count -= items;
   }
 
   /** An item that is held changed its size; the new bytes are held whatever the limit. */

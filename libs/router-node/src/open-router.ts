@@ -54,6 +54,8 @@ const STREAMED_OPS_SHARE = 1 / 16;
 const SCAN_PLACES_SHARE = 1 / 128;
 /** Pages take this part of what operations may take, and as much again on their way to the client. */
 const SCAN_BYTES_SHARE = 1 / 2;
+/** Values that clients have asked for and not taken may take as much again. */
+const ANSWER_BYTES_SHARE = 1 / 2;
 
 export const SERVER_VERSION = '0.1.0';
 const JOIN_RETRY_MS = 300;
@@ -164,6 +166,7 @@ class RouterNode implements RunningRouter {
           openOpsMax: config.outstandingOpsMax,
           openBytesMax: config.outstandingBytesMax,
           scanBytesMax: config.outstandingBytesMax * SCAN_BYTES_SHARE,
+          answerBytesMax: config.outstandingBytesMax * ANSWER_BYTES_SHARE,
         },
         scanPagesMax: Math.ceil(config.outstandingOpsPerStoreMax * SCAN_PLACES_SHARE),
         freshTimestamp: () => this.#metadata.timestamp(),

@@ -13,6 +13,7 @@ import type {
 
 import * as convert from './convert.js';
 import type { DoorContext } from './door-context.js';
+import { ANSWERS_HELD, type OpenCall } from './open-call.js';
 
 /** An answer grows no further: clients accept 4 MiB by default. */
 const ANSWER_BYTES_MAX = 3 * 1024 * 1024;
@@ -24,11 +25,15 @@ const WINDOW_BYTES_MAX = 64 * 1024 * 1024;
 /** Reads before anything is known of the sizes of values. */
 const FIRST_WINDOW = 16;
 
-/** Reads the keys of a call in their order, as far as the answer has room. Throws INVALID_ARGUMENT. */
+/**
+ * Reads the keys of a call in their order, as far as the answer has room. Throws INVALID_ARGUMENT, and
+ * RESOURCE_EXHAUSTED when there is no room for one value.
+ */
 export async function batchGet(
   context: DoorContext,
   { keys, consistency, timestamp }: BatchGetRequest,
   times: SpanTimes,
+  open: OpenCall,
 ): Promise<BatchGetResponse> {
   const requests = keys.map((key) => convert.getRequest({ key, consistency, timestamp }, context.limits));
   const windowMax = windowOf(context);
@@ -41,7 +46,11 @@ export async function batchGet(
       window = Math.max(1, Math.min(windowMax, fitting));
     }
     const part = requests.slice(at, at + window);
-    for (const result of await Promise.all(part.map((request) => oneGet(context, request, times)))) {
+    for (const result of await Promise.all(part.map((request) => oneGet(context, request, times, open)))) {
+      if (result === undefined) {
+        if (results.length === 0) throw ANSWERS_HELD;
+        return { results, partial: true };
+      }
       const { result: answer } = result;
       const size = RESULT_BYTES + (answer?.$case === 'get' ? answer.value.value.length : 0);
       if (results.length > 0 && bytes + size > ANSWER_BYTES_MAX) return { results, partial: true };
@@ -58,9 +67,17 @@ function windowOf(context: DoorContext): number {
   return Math.max(1, Math.min(WINDOW_MAX, Math.floor(WINDOW_BYTES_MAX / context.limits.valueBytesMax)));
 }
 
-async function oneGet(context: DoorContext, request: KvRequest, times: SpanTimes): Promise<BatchGetResult> {
+/** undefined: there is no room for its value now. */
+async function oneGet(
+  context: DoorContext,
+  request: KvRequest,
+  times: SpanTimes,
+  open: OpenCall,
+): Promise<BatchGetResult | undefined> {
   try {
-    return { result: { $case: 'get', value: convert.getResponse(await counted(context, request, times)) } };
+    const response = await counted(context, request, times);
+    if (!open.takeAnswer(response.value?.length ?? 0)) return undefined;
+    return { result: { $case: 'get', value: convert.getResponse(response) } };
   } catch (error) {
     return { result: { $case: 'error', value: errorDetailOf(error) } };
   }

@@ -34,7 +34,10 @@ describe('a batch stream that has nothing to answer', () => {
         };
       },
     };
-    const bounds = { streamedOpsMax: 100, openOpsMax: 100, openBytesMax: 100, scanBytesMax: 100 };
+    const bounds = {
+      ...{ streamedOpsMax: 100, openOpsMax: 100, openBytesMax: 100 },
+      ...{ scanBytesMax: 100, answerBytesMax: 100 },
+    };
     const context = { router, clock, callers: new Callers(bounds) } as unknown as DoorContext;
     const stream = new BatchStream(call as unknown as BatchCall, context, undefined);
     expect(told).toEqual([5]);

@@ -32,6 +32,7 @@ import {
 } from './convert.js';
 import type { Caller } from './callers.js';
 import type { DoorContext } from './door-context.js';
+import { ANSWERS_HELD } from './open-call.js';
 import { deletedSpanOf } from './span-bounds.js';
 
 /**
@@ -45,10 +46,6 @@ const OPEN_OPERATIONS_MIN = 16;
  * come, so that a burst of large ones passes the target above; beyond this they are refused, for later.
  */
 const HELD_ANSWER_BYTES_MAX = 128 * 1024 * 1024;
-/** One error for all, as in the router: the stack of each would cost as much as its request. */
-const ANSWERS_HELD = new CairnError('RESOURCE_EXHAUSTED', 'the client has not taken the answers it has', {
-  retryAfterMs: 50,
-});
 /**
  * An answer message is closed before it grows beyond this, unless one answer alone does; clients accept 4 MiB
  * by default.
@@ -64,6 +61,8 @@ const TELL_TIME_MS = 1_000;
 /** Weight of one answer in the running mean of their sizes. */
 const MEAN_WEIGHT = 1 / 8;
 
+const nothing = (): void => undefined;
+
 /**
  * One client's stream of operations: what arrives goes to the router at once, answers of a turn leave in one
  * message, in the order in which they came. Reading stops while the client does not take its answers or has
@@ -77,6 +76,13 @@ export class BatchStream implements OperationSink {
   readonly #aborts = new Map<number, AbortController>();
   #results: BatchResult[] = [];
   #resultBytes = 0;
+  /** Values among the results that are not written yet. */
+  #valueBytes = 0;
+  #values = 0;
+  /** All values on the account of the caller: those, and what was written and not taken. */
+  #takenBytes = 0;
+  #taken = 0;
+  #hasGivenAll = false;
   #meanBytes = RESULT_OVERHEAD_BYTES;
   /** Keys and values of what is open. */
   #openBytes = 0;
@@ -136,6 +142,8 @@ export class BatchStream implements OperationSink {
 
   /** Gives up on everything that is open. */
   close(): void {
+    this.#giveBack(this.#takenBytes, this.#taken);
+    this.#hasGivenAll = true;
     if (this.#isClosed) return;
     this.#isClosed = true;
     this.#telling.cancel();
@@ -274,7 +282,7 @@ export class BatchStream implements OperationSink {
   complete(operation: RoutedOperation, response: KvResponse): void {
     const valueBytes = response.value?.length ?? 0;
     // What has a value has changed nothing: it may be asked for again.
-    if (valueBytes > 0 && !this.#hasRoomFor(valueBytes)) {
+    if (valueBytes > 0 && !this.#takeRoom(valueBytes)) {
       this.fail(operation, ANSWERS_HELD);
       return;
     }
@@ -284,8 +292,22 @@ export class BatchStream implements OperationSink {
     this.#push({ call: operation.tag, result: resultOf(response) }, valueBytes);
   }
 
-  #hasRoomFor(valueBytes: number): boolean {
-    return this.#held.used === 0 || this.#held.hasRoom(this.#resultBytes + valueBytes);
+  /** Of its own bound, and of what the router holds for all clients. */
+  #takeRoom(valueBytes: number): boolean {
+    const hasRoom = this.#held.used === 0 || this.#held.hasRoom(this.#resultBytes + valueBytes);
+    if (this.#isClosed || !hasRoom || !this.#caller.takeAnswer(valueBytes)) return false;
+    this.#takenBytes += valueBytes;
+    this.#taken += 1;
+    return true;
+  }
+
+  /** Values were taken by the client, or are dropped with the stream. */
+  #giveBack(valueBytes: number, values: number): void {
+    // With the stream all was given back, and calls of messages that were never taken may come later.
+    if (this.#hasGivenAll) return;
+    this.#takenBytes -= valueBytes;
+    this.#taken -= values;
+    this.#caller.giveAnswers(valueBytes, values);
   }
 
   fail(operation: RoutedOperation, error: CairnError): void {
@@ -302,6 +324,10 @@ export class BatchStream implements OperationSink {
     if (this.#resultBytes > 0 && this.#resultBytes + bytes > MESSAGE_BYTES_TARGET) this.#writeResults();
     this.#resultBytes += bytes;
     this.#results.push(result);
+    if (valueBytes > 0) {
+      this.#valueBytes += valueBytes;
+      this.#values += 1;
+    }
     if (this.#isFlushDue) return;
     this.#isFlushDue = true;
     this.#context.clock.defer(this.#flush);
@@ -320,15 +346,21 @@ export class BatchStream implements OperationSink {
     const bytes = this.#resultBytes;
     this.#results = [];
     this.#resultBytes = 0;
-    if (!this.#write(results, undefined, bytes)) this.#isBlocked = true;
+    const valueBytes = this.#valueBytes;
+    const values = this.#values;
+    this.#valueBytes = 0;
+    this.#values = 0;
+    this.#held.take(bytes);
+    const isRoomLeft = this.#write(results, undefined, () => {
+      this.#held.give(bytes);
+      this.#giveBack(valueBytes, values);
+    });
+    if (!isRoomLeft) this.#isBlocked = true;
   }
 
-  #write(results: BatchResult[], hello: BatchResponse['hello'], bytes = 0): boolean {
+  #write(results: BatchResult[], hello: BatchResponse['hello'], onTaken = nothing): boolean {
     this.#told = this.#context.router.latestTimestamp;
-    this.#held.take(bytes);
-    return this.#call.write({ results, hello, timestamp: this.#told }, () => {
-      this.#held.give(bytes);
-    });
+    return this.#call.write({ results, hello, timestamp: this.#told }, onTaken);
   }
 
   readonly #tellTime = (): void => {

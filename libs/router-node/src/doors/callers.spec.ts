@@ -9,6 +9,7 @@ const make = (): Callers =>
     openOpsMax: 65_536,
     openBytesMax: 256 * MIB,
     scanBytesMax: 64 * MIB,
+    answerBytesMax: 128 * MIB,
   });
 
 describe('the share of a caller', () => {
@@ -64,6 +65,34 @@ describe('the share of a caller', () => {
     }).toThrow('its share of open scans');
     callers.enter('b').beginScan(MIB / 2);
     expect(callers.scanBytes).toBe(64.5 * MIB);
+  });
+
+  it('of values that nobody takes leaves room for whoever comes next', () => {
+    const callers = make();
+    const take = (peer: string): { bytes: number; caller: ReturnType<Callers['enter']> } => {
+      const caller = callers.enter(peer);
+      let bytes = 0;
+      while (caller.takeAnswer(MIB)) bytes += MIB;
+      return { bytes, caller };
+    };
+    const first = take('a');
+    expect(first.bytes).toBe(64 * MIB);
+    expect(take('b').bytes).toBe(32 * MIB);
+    for (let at = 0; at < 1_000; at += 1) take(`c${at}`);
+    expect(callers.answers.used).toBe(128 * MIB);
+    expect(callers.refusals).toBe(1_002);
+    first.caller.giveAnswers(first.bytes, 64);
+    expect(take('d').bytes).toBe(32 * MIB);
+  });
+
+  it('of values lets one through alone, however large', () => {
+    const callers = make();
+    const caller = callers.enter('a');
+    expect(caller.takeAnswer(512 * MIB)).toBe(true);
+    expect(caller.takeAnswer(1)).toBe(false);
+    expect(callers.enter('b').takeAnswer(1)).toBe(false);
+    caller.giveAnswers(512 * MIB, 1);
+    expect(callers.enter('b').takeAnswer(1)).toBe(true);
   });
 
   it('is forgotten with its last call', () => {

@@ -1,4 +1,4 @@
-import { assert, CairnError } from '@cairn/base';
+import { assert, BoundedBytes, CairnError } from '@cairn/base';
 
 /**
  * What every caller may have open on its streams while there are not too many callers: what is not read
@@ -22,6 +22,8 @@ export interface CallersBounds {
   readonly openBytesMax: number;
   /** Pages of all scans together that are read ahead or not taken by their clients, about. */
   readonly scanBytesMax: number;
+  /** Values that were read and that their clients have not taken, of all calls and streams together. */
+  readonly answerBytesMax: number;
 }
 
 /**
@@ -32,12 +34,15 @@ export interface CallersBounds {
 export class Callers {
   readonly #bounds: CallersBounds;
   readonly #callers = new Map<string, Caller>();
+  /** Values that clients have asked for and not taken. */
+  readonly answers: BoundedBytes;
   #busy = 0;
   #scanBytes = 0;
   #refusals = 0;
 
   constructor(bounds: CallersBounds) {
     this.#bounds = bounds;
+    this.answers = new BoundedBytes({ name: 'values not taken by clients', limit: bounds.answerBytesMax });
   }
 
   /** Callers that have something open. */
@@ -102,8 +107,13 @@ export class Callers {
     this.#scanBytes += by;
   }
 
-  refusal(what: string): CairnError {
+  /** For `Caller` alone: one more was refused. */
+  countRefusal(): void {
     this.#refusals += 1;
+  }
+
+  refusal(what: string): CairnError {
+    this.countRefusal();
     return new CairnError('RESOURCE_EXHAUSTED', `this connection has its share of ${what}`, {
       retryAfterMs: RETRY_AFTER_MS,
     });
@@ -121,6 +131,7 @@ export class Caller {
   #callOps = 0;
   #callBytes = 0;
   #scanBytes = 0;
+  #answerBytes = 0;
 
   constructor(callers: Callers, peer: string) {
     this.#callers = callers;
@@ -159,9 +170,27 @@ export class Caller {
     this.#changed(1);
   }
 
-  /** The answer is larger than was known. */
-  growCall(bytes: number): void {
-    this.#callBytes += bytes;
+  /**
+   * Room for a value that was read for this caller, until it has taken it; false: there is none, and the read
+   * is to be refused, for later. A caller never holds more than what is left for others, so that whoever
+   * comes next finds room, however many take nothing; one value alone gets through, however large.
+   */
+  takeAnswer(bytes: number): boolean {
+    const { answers } = this.#callers;
+    const hasShare = this.#answerBytes === 0 || this.#answerBytes + bytes <= answers.limit - answers.used;
+    if (!hasShare || !answers.tryTakeOrAlone(bytes)) {
+      this.#callers.countRefusal();
+      return false;
+    }
+    this.#answerBytes += bytes;
+    return true;
+  }
+
+  /** So many values, which have so many bytes together, were taken or are dropped. */
+  giveAnswers(bytes: number, values: number): void {
+    if (values === 0) return;
+    this.#answerBytes -= bytes;
+    this.#callers.answers.give(bytes, values);
   }
 
   endCall(ops: number, bytes: number): void {

@@ -82,18 +82,23 @@ export class DoorContext {
       'cairn_router_scan_page_bytes',
       'Bytes that pages of scans may take here: read ahead, or not taken by their clients',
     );
+    const answerBytes = metrics.gauge(
+      'cairn_router_held_answer_bytes',
+      'Values that were read and that their clients have not taken',
+    );
     const waiting = metrics.gauge(
       'cairn_router_waiting_scan_pages',
       'Pages of scans that wait for their turn to be asked for',
     );
     const refusals = metrics.counter(
       'cairn_router_share_refusals_total',
-      'Calls and scans refused because their connection had its share',
+      'Calls, scans and values refused because their connection had its share',
     );
     let counted = 0;
     metrics.onCollect(() => {
       busy.set(this.callers.busy);
       scanBytes.set(this.callers.scanBytes);
+      answerBytes.set(this.callers.answers.used);
       waiting.set(this.scanGate.waiting);
       refusals.add(this.callers.refusals - counted);
       counted = this.callers.refusals;

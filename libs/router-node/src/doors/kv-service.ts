@@ -29,7 +29,7 @@ import { batchGet, batchWrite, WINDOW_MAX } from './batch-calls.js';
 import { BatchStream } from './batch-stream.js';
 import * as convert from './convert.js';
 import type { DoorContext } from './door-context.js';
-import { OpenCall } from './open-call.js';
+import { ANSWERS_HELD, OpenCall } from './open-call.js';
 import { streamScan } from './scan-door.js';
 import { deletedSpanOf } from './span-bounds.js';
 
@@ -58,7 +58,11 @@ class UnarySink<Response> implements OperationSink {
   }
 
   complete(operation: RoutedOperation, response: KvResponse): void {
-    this.#open.grow(response.value?.length ?? 0);
+    // What has a value has changed nothing: it may be asked for again.
+    if (!this.#open.takeAnswer(response.value?.length ?? 0)) {
+      this.fail(operation, ANSWERS_HELD);
+      return;
+    }
     this.#context.succeeded(operation.request.op, operation.startedAtMs);
     this.#span?.end();
     this.#callback(null, this.#convert(response));
@@ -145,12 +149,12 @@ function unaryDoors(context: DoorContext) {
 function severalDoors(context: DoorContext) {
   return <Request, Response>(
       weightOf: (request: Request) => { readonly ops: number; readonly bytes: number },
-      work: (request: Request, times: SpanTimes) => Promise<Response>,
+      work: (request: Request, times: SpanTimes, open: OpenCall) => Promise<Response>,
     ): UnaryDoor<Request, Response> =>
     (call, callback) => {
       const run = async (): Promise<Response> => {
-        new OpenCall(context.callers, call, weightOf(call.request));
-        return work(call.request, timesOf(context, call));
+        const open = new OpenCall(context.callers, call, weightOf(call.request));
+        return work(call.request, timesOf(context, call), open);
       };
       run().then(
         (response) => {
@@ -199,7 +203,7 @@ export function createKvService(
     ),
     batchGet: several(
       ({ keys }) => ({ ops: Math.min(keys.length, WINDOW_MAX), bytes: BATCH_ANSWER_BYTES }),
-      (request, times) => batchGet(context, request, times),
+      (request, times, open) => batchGet(context, request, times, open),
     ),
     batchWrite: several(
       ({ operations }) => ({ ops: Math.min(operations.length, WINDOW_MAX), bytes: BATCH_ANSWER_BYTES }),

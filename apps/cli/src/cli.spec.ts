@@ -138,6 +138,12 @@ describe('cluster', () => {
     expect((await cli.run(['settings'])).stdout).toMatchSnapshot();
     const changed = await cli.run(['settings', 'kv.key_bytes_max=100', '--json']);
     expect(JSON.parse(changed.stdout)).toMatchObject({ value: '100', isDefault: false });
+    // A script with an empty variable must not change anything.
+    const empty = await cli.run(['settings', 'kv.key_bytes_max=']);
+    expect(empty.code).toBe(2);
+    expect(empty.stderr).toContain('has no value; to put its default back: --reset kv.key_bytes_max');
+    const reset = await cli.run(['settings', '--reset', 'kv.key_bytes_max', '--json']);
+    expect(JSON.parse(reset.stdout)).toMatchObject({ name: 'kv.key_bytes_max', isDefault: true });
     const refused = await cli.run(['settings', 'nonsense=1']);
     expect(refused).toMatchObject({ code: 2, stderr: 'cairn: there is no setting nonsense\n' });
   });
@@ -178,6 +184,9 @@ describe('mistakes and trouble', () => {
     [['get'], "missing required argument 'key'"],
     [['put', 'k'], 'which value?'],
     [['put', 'k', 'v', '--ttl', 'soon'], 'is no duration'],
+    [['import', '-', '--window', '0'], '--window takes 1 to 65536, not 0'],
+    [['import', '-', '--window', '100000000'], '--window takes 1 to 65536'],
+    [['import', '-', '--ttl', 'soon'], 'is no duration'],
     [['get', 'k', '--hex', '--base64'], 'choose one'],
     [['get', 'k', '--endpoint', 'http://x'], 'is no endpoint'],
     [['scan', '--prefix', 'a', '--start', 'b'], 'cannot be combined'],
@@ -257,6 +266,47 @@ describe('failures for programs', () => {
     const refused = await cli.run(['put', 'a', '1', '--json', '--timeout', '300ms']);
     expect(failureOf(refused.stderr)).toMatchObject({ code: 'DISK_FULL', exitCode: 3 });
     expect(refused.code).toBe(3);
+  });
+
+  test('with --json a key that is not there is an object, too', async () => {
+    const result = await cli.run(['get', 'nothere', '--json']);
+    expect(result).toMatchObject({ code: 1, stdout: '' });
+    expect(JSON.parse(result.stderr)).toEqual({
+      error: { code: 'NOT_FOUND', message: 'there is no key nothere', exitCode: 1 },
+    });
+  });
+
+  test('with --json rejected rows and notes are objects, too', async () => {
+    await writeFile(cli.path('in.ndjson'), 'rubbish\n{"key":"a","value":"1"}\n');
+    const result = await cli.run(['import', 'in.ndjson', '--resume', '--json']);
+    const told = result.stderr.trimEnd().split('\n');
+    expect(told.map((line) => JSON.parse(line) as unknown)).toMatchObject([
+      { note: 'nothing to resume; importing from the beginning' },
+      { rejected: { line: 1 } },
+    ]);
+  });
+
+  test('a file that cannot be used is named in a sentence', async () => {
+    const { cwd } = cli;
+    await writeFile(cli.path('in.ndjson'), '{"key":"a","value":"1"}\n');
+    await mkdir(cli.path('folder'));
+    const failures: [string[], string][] = [
+      [['export', 'nope/x'], `there is no directory ${cwd}/nope`],
+      [['export', 'in.ndjson/x'], `${cwd}/in.ndjson/x.partial lies below something that is no directory`],
+      [['export', 'folder'], `${cwd}/folder is a directory`],
+      [['import', 'nofile'], `there is no file ${cwd}/nofile`],
+      [['import', 'folder'], `${cwd}/folder is no file`],
+      [['put', 'k', '--file', 'nope'], `there is no file ${cwd}/nope`],
+      [['put', 'k', '--file', 'folder'], `${cwd}/folder is a directory`],
+      [['import', 'in.ndjson', '--rejects', 'nope/x'], `there is no directory ${cwd}/nope`],
+      [['import', 'in.ndjson', '--resume-file', 'in.ndjson/x'], 'lies below something that is no directory'],
+    ];
+    for (const [argv, sentence] of failures) {
+      const result = await cli.run(argv);
+      expect([argv, result]).toMatchObject([argv, { code: 2, stderr: expect.stringContaining(sentence) }]);
+      expect(result.stderr).not.toContain('ENO');
+    }
+    expect(cli.router.operations.filter(({ operation }) => operation?.$case === 'put')).toEqual([]);
   });
 
   test('an output that takes nothing more is a failure with a sentence', async () => {

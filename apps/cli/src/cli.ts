@@ -6,7 +6,8 @@ import { registerExport } from './commands/export.js';
 import { registerImport } from './commands/import.js';
 import { registerScan } from './commands/scan.js';
 import { CommandContext, type EndpointSharing, type GlobalOptions, type RunAction } from './context.js';
-import { adviceFor, ExitCode, exitCodeOf, UsageError } from './exit-codes.js';
+import { adviceFor, ExitCode, exitCodeOf, NotFoundError, UsageError } from './exit-codes.js';
+import { FileError } from './files.js';
 import { OutputError, write, type CliIo } from './io.js';
 
 const VERSION = '0.1.0';
@@ -24,7 +25,7 @@ Bytes:
 
 Exit codes:
   0  done
-  1  not found, condition not met, or rows rejected
+  1  not found, condition not met, rows rejected, or (status) something needs attention
   2  the command was called wrongly
   3  the cluster refused
   4  the cluster could not be reached, or did not answer in time
@@ -155,6 +156,12 @@ function failureOf(error: unknown, endpoints: readonly string[]): Failure | unde
   }
   if (error instanceof UsageError) {
     return { code: 'USAGE', message: error.message, advice: '', exitCode: ExitCode.usage };
+  }
+  if (error instanceof NotFoundError) {
+    return { code: 'NOT_FOUND', message: error.message, advice: '', exitCode: ExitCode.notMet };
+  }
+  if (error instanceof FileError) {
+    return { code: error.code, message: error.message, advice: '', exitCode: error.exitCode };
   }
   if (CairnError.is(error)) {
     const advice = adviceFor(error, endpoints);

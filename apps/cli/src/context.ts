@@ -81,9 +81,9 @@ export class CommandContext {
     await this.line(JSON.stringify(value));
   }
 
-  /** For people, beside the output. */
+  /** Beside the output. */
   async note(text: string): Promise<void> {
-    await write(this.io.stderr, `${text}\n`);
+    await write(this.io.stderr, this.isJson ? `${JSON.stringify({ note: text })}\n` : `cairn: ${text}\n`);
   }
 }
 
@@ -105,6 +105,13 @@ export function wholeNumberOf(text: string, flag: string): number {
   if (!/^\d+$/.test(text) || !Number.isSafeInteger(value)) {
     throw new UsageError(`${flag} "${text}" is no whole number`);
   }
+  return value;
+}
+
+/** A whole number from `least` to `most`. */
+export function countOf(text: string, flag: string, least: number, most: number): number {
+  const value = wholeNumberOf(text, flag);
+  if (value < least || value > most) throw new UsageError(`${flag} takes ${least} to ${most}, not ${text}`);
   return value;
 }
 

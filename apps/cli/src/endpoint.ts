@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { UsageError } from './exit-codes.js';
+import { fileFailure } from './files.js';
 import type { CliIo } from './io.js';
 
 export const DEFAULT_ENDPOINT = '127.0.0.1:7100';
@@ -25,7 +26,7 @@ async function readEndpointsFile(path: string): Promise<string[] | undefined> {
     text = await readFile(path, 'utf8');
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
-    throw new UsageError(`cannot read ${path}: ${(error as Error).message}`);
+    throw fileFailure(error, path, 'read');
   }
   const routers = routersOf(text);
   if (routers === undefined) {

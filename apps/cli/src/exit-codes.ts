@@ -20,6 +20,11 @@ export class UsageError extends Error {
   override readonly name = 'UsageError';
 }
 
+/** What was asked for is not there. */
+export class NotFoundError extends Error {
+  override readonly name = 'NotFoundError';
+}
+
 export function exitCodeOf(error: CairnError): ExitCode {
   switch (error.code) {
     case 'INVALID_ARGUMENT':

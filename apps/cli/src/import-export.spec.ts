@@ -99,6 +99,27 @@ describe('ndjson', () => {
     expect((await cli.run(['import', 'in.ndjson', '--encoding', 'utf-16le'])).code).toBe(2);
   });
 
+  test('half of a surrogate pair is no text: rejected in keys and values, never replaced', async () => {
+    const lines = [
+      '{"key":"s","value":"\\ud800"}',
+      '{"key":"\\udfff","value":"1"}',
+      '{"key":"a","value":{"x":"\\ud800"}}',
+    ];
+    const result = await cli.run(['import', '-'], lines.join('\n'));
+    expect(result.code).toBe(1);
+    expect(result.stderr).toBe(
+      ['value', 'key']
+        .map(
+          (field, index) =>
+            `line ${index + 1}: field "${field}" is no text: it has half of a surrogate pair\n`,
+        )
+        .join(''),
+    );
+    expect(stored()).toEqual({ a: '{"x":"\\ud800"}' });
+    const key = await cli.run(['import', '-', '--key', 'n/{id}'], '{"id":"\\ud800"}');
+    expect(key.stderr).toBe('line 1: the key is no text: it has half of a surrogate pair\n');
+  });
+
   test('base64 that is none is rejected, not read as something shorter', async () => {
     const result = await cli.run(['import', '-'], '{"key":"a","value":{"base64":"AA=x!"}}');
     expect(result).toMatchObject({ code: 1 });

@@ -34,9 +34,11 @@ export async function write(stream: Writable, chunk: string | Uint8Array): Promi
     const settle = (error: unknown): void => {
       stream.off('close', onClose);
       if (error === null || error === undefined) resolve();
+      // A stream that has failed says at each further write only that it was destroyed.
+      else if (stream.errored instanceof Error) reject(writeFailure(stream.errored));
       else reject(error instanceof Error ? writeFailure(error) : new OutputError('the output was closed'));
     };
-    const onClose = (): void => settle(stream.errored ?? new OutputError('the output was closed'));
+    const onClose = (): void => settle(new OutputError('the output was closed'));
     stream.once('close', onClose);
     stream.write(chunk, settle);
   });

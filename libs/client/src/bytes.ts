@@ -17,7 +17,11 @@ export const VALUE_BYTES_CEILING = 12 * 1024 * 1024;
  * must not change meanwhile.
  */
 export function toBuffer(input: BytesInput, field: string): Buffer {
-  if (typeof input === 'string') return Buffer.from(input, 'utf8');
+  if (typeof input === 'string') {
+    // UTF-8 has no bytes for half of a surrogate pair; another character would be written in its place.
+    if (!input.isWellFormed()) throw invalidArgument(field, `${field} is no text: half of a surrogate pair`);
+    return Buffer.from(input, 'utf8');
+  }
   if (Buffer.isBuffer(input)) return input;
   if (input instanceof Uint8Array) return Buffer.from(input.buffer, input.byteOffset, input.byteLength);
   throw invalidArgument(field, `${field} must be a string or a Uint8Array, not ${typeOf(input)}`);

@@ -35,6 +35,7 @@ describe('bounds', () => {
   test('text is taken for its UTF-8 bytes, and nothing else is taken', () => {
     expect(prefixEnd('städte/').toString()).toBe('städte0');
     expect(keyAfter('ö')).toEqual(Buffer.from([0xc3, 0xb6, 0]));
+    expect(() => keyAfter('a\ud800')).toThrow('key is no text: half of a surrogate pair');
     expect(() => keyAfter(7 as unknown as string)).toThrow('key must be a string or a Uint8Array');
     expect(() => prefixEnd(undefined as unknown as string)).toThrow(
       'prefix must be a string or a Uint8Array',

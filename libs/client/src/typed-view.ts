@@ -1,3 +1,4 @@
+import { toBuffer } from './bytes.js';
 import type { CairnClient } from './client.js';
 import type {
   CallOptions,
@@ -18,7 +19,7 @@ export interface Codec<Type> {
 
 /** Text as UTF-8. */
 export const utf8: Codec<string> = {
-  encode: (text) => Buffer.from(text, 'utf8'),
+  encode: (text) => toBuffer(text, 'text'),
   decode: (bytes) => bytes.toString('utf8'),
 };
 

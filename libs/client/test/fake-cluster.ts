@@ -20,6 +20,11 @@ const GRPC_CODE_INVALID_ARGUMENT = 3;
 const GRPC_CODE_INTERNAL = 13;
 const NO_BYTES = Buffer.alloc(0);
 
+const SETTING_DEFAULTS: ReadonlyMap<string, string> = new Map([
+  ['kv.key_bytes_max', '4096'],
+  ['kv.value_bytes_max', '1048576'],
+]);
+
 /** The cluster that fake routers report: three of each kind, one range that can be split, two settings. */
 export class FakeCluster {
   readonly clusterId = 'fake-cluster';
@@ -27,10 +32,7 @@ export class FakeCluster {
   readonly startedUnixMs: number;
   /** First keys of the ranges after the first. */
   readonly splitKeys: Buffer[] = [];
-  readonly settings = new Map<string, string>([
-    ['kv.key_bytes_max', '4096'],
-    ['kv.value_bytes_max', '1048576'],
-  ]);
+  readonly settings = new Map(SETTING_DEFAULTS);
 
   constructor(startedUnixMs = 1_767_225_600_000) {
     this.startedUnixMs = startedUnixMs;
@@ -141,13 +143,14 @@ export class FakeCluster {
       name,
       value,
       description: `Limit ${name}.`,
-      isDefault: value === '4096' || value === '1048576',
+      isDefault: value === SETTING_DEFAULTS.get(name),
     }));
   }
 
   #putSetting(request: { name: string; value: string }): Record<string, never> {
     if (!this.settings.has(request.name)) throw invalid('name', `there is no setting ${request.name}`);
-    this.settings.set(request.name, request.value);
+    const value = request.value === '' ? SETTING_DEFAULTS.get(request.name) : request.value;
+    this.settings.set(request.name, value ?? '');
     return {};
   }
 }

@@ -286,16 +286,23 @@ function registerSettings(program: Command, run: RunAction): void {
   program
     .command('settings [assignments...]')
     .description('list the settings of the cluster, or change some')
+    .option(
+      '--reset <name>',
+      'put the default back; may be given several times',
+      (name: string, names: readonly string[] = []) => [...names, name],
+    )
     .addHelpText(
       'after',
       `
 Examples:
   cairn settings
-  cairn settings value.max_bytes=2MiB`,
+  cairn settings value.max_bytes=2MiB
+  cairn settings --reset value.max_bytes`,
     )
     .action(
-      run(async (context, args) => {
-        const changes = args.map(assignmentOf);
+      run<{ reset?: readonly string[] }>(async (context, args, { reset = [] }) => {
+        // What the cluster takes for "the default" is the empty value.
+        const changes = [...args.map(assignmentOf), ...reset.map((name) => ({ name, value: '' }))];
         const settings = await context.withClient(async (client) => {
           for (const { name, value } of changes) await client.putSetting(name, value);
           const all = await client.settings({ signal: context.io.signal });
@@ -327,5 +334,8 @@ Examples:
 function assignmentOf(text: string): { name: string; value: string } {
   const equals = text.indexOf('=');
   if (equals <= 0) throw new UsageError(`"${text}" is no setting; write name=value`);
-  return { name: text.slice(0, equals), value: text.slice(equals + 1) };
+  const [name, value] = [text.slice(0, equals), text.slice(equals + 1)];
+  // It may be an empty variable of a script.
+  if (value === '') throw new UsageError(`${name} has no value; to put its default back: --reset ${name}`);
+  return { name, value };
 }

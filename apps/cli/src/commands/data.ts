@@ -1,8 +1,10 @@
 import { readFile } from 'node:fs/promises';
+import { resolve } from 'node:path';
 import type { BytesInput, CompareAndSetResult, WriteOptions } from '@cairn/client';
 import type { Command } from 'commander';
 import { durationOf, type CommandContext, type RunAction } from '../context.js';
-import { ExitCode, UsageError } from '../exit-codes.js';
+import { ExitCode, NotFoundError, UsageError } from '../exit-codes.js';
+import { withFile } from '../files.js';
 import { jsonBytes, utf8OrUndefined } from '../render/bytes.js';
 import { showCount } from '../render/units.js';
 
@@ -50,10 +52,7 @@ Exits with 1 when the key does not exist.`,
         const entry = await context.withClient((client) =>
           client.get(context.bytes(key, 'key'), options.stale === true ? { consistency: 'stale' } : {}),
         );
-        if (entry === undefined) {
-          await context.note(`cairn: there is no key ${key}`);
-          return ExitCode.notMet;
-        }
+        if (entry === undefined) throw new NotFoundError(`there is no key ${key}`);
         if (context.isJson) {
           const version = entry.version.toString('hex');
           await context.json({
@@ -115,7 +114,10 @@ async function valueArgument(
   if (value !== undefined) return context.bytes(value, 'value');
   if (file === undefined)
     throw new UsageError('which value? Write: cairn put KEY VALUE  (or --file PATH, --file -)');
-  if (file !== '-') return readFile(file);
+  if (file !== '-') {
+    const path = resolve(context.io.cwd, file);
+    return withFile(path, 'read', () => readFile(path));
+  }
   const chunks: Buffer[] = [];
   for await (const chunk of context.io.stdin) chunks.push(Buffer.from(chunk as Uint8Array));
   return Buffer.concat(chunks);

@@ -1,4 +1,3 @@
-import { createWriteStream } from 'node:fs';
 import { open, rename, rm } from 'node:fs/promises';
 import { dirname, extname, resolve } from 'node:path';
 import { finished } from 'node:stream/promises';
@@ -8,7 +7,8 @@ import type { Row, ScanOptions } from '@cairn/client';
 import type { Command } from 'commander';
 import { type CommandContext, type RunAction } from '../context.js';
 import { ExitCode, UsageError } from '../exit-codes.js';
-import { write } from '../io.js';
+import { fileFailure, withFile } from '../files.js';
+import { OutputError, write } from '../io.js';
 import { Progress } from '../progress.js';
 import { jsonBytes, utf8OrUndefined } from '../render/bytes.js';
 import { showCount, showDuration } from '../render/units.js';
@@ -34,7 +34,8 @@ export function registerExport(program: Command, run: RunAction): void {
       `
 One consistent snapshot, in key order, in a form that import reads back byte for byte. NDJSON lines
 are {"key":"...","value":"..."}; what is no UTF-8 is {"base64":"..."}. CSV has the columns key, value
-and encoding (empty or base64). A file appears under its name only when it is complete.
+and encoding (empty or base64). A file appears under its name only when it is complete, in place
+of an older one of that name.
 
 Examples:
   cairn export backup.ndjson
@@ -63,15 +64,16 @@ interface ExportJob {
 async function exportToFile(context: CommandContext, path: string, job: ExportJob): Promise<void> {
   const partial = `${path}.partial`;
   // Its bytes are on the disk before it is closed, so before it has its name.
-  const stream = createWriteStream(partial, { flush: true });
-  // A failed open or write shows in the next `write`; without a listener it would end the process.
+  const handle = await withFile(partial, 'written', () => open(partial, 'w'));
+  const stream = handle.createWriteStream({ flush: true });
+  // A failed write shows in the next `write`; without a listener it would end the process.
   stream.on('error', () => undefined);
   const progress = new Progress(context.io, 'exported', undefined);
   try {
     const rows = await exportTo(context, stream, job, progress);
     stream.end();
     await finished(stream);
-    await rename(partial, path);
+    await withFile(path, 'written', () => rename(partial, path));
     await syncDirectory(dirname(path));
     const summary = { exported: rows, elapsedMs: Math.round(progress.elapsedMs) };
     if (context.isJson) await context.json(summary);
@@ -79,7 +81,7 @@ async function exportToFile(context: CommandContext, path: string, job: ExportJo
   } catch (error) {
     stream.destroy();
     await rm(partial, { force: true });
-    throw error;
+    throw fileFailure(error instanceof OutputError ? error.cause : error, path, 'written');
   }
 }
 

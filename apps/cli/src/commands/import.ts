@@ -2,12 +2,13 @@ import { createReadStream } from 'node:fs';
 import { open, stat, type FileHandle } from 'node:fs/promises';
 import { extname, resolve } from 'node:path';
 import type { Readable } from 'node:stream';
-import type { CairnClient } from '@cairn/client';
+import type { CairnClient, PutOptions } from '@cairn/client';
 import type { Command } from 'commander';
-import { durationOf, wholeNumberOf, type CommandContext, type RunAction } from '../context.js';
+import { countOf, durationOf, wholeNumberOf, type CommandContext, type RunAction } from '../context.js';
 import { ExitCode, UsageError } from '../exit-codes.js';
+import { fileFailure, withFile } from '../files.js';
 import { readCsv } from '../import/csv-source.js';
-import { ImportRun } from '../import/import-run.js';
+import { ImportRun, WINDOW_ROWS_MAX } from '../import/import-run.js';
 import { mappingOf, START, type ImportItem, type Mapping, type ResumePoint } from '../import/mapping.js';
 import { readNdjson } from '../import/ndjson-source.js';
 import {
@@ -55,7 +56,7 @@ export function registerImport(program: Command, run: RunAction): void {
     )
     .option('--delimiter <character>', 'between CSV columns', ',')
     .option('--encoding <label>', 'how the text is encoded: utf-8, latin1, windows-1252, ...', 'utf-8')
-    .option('--window <rows>', 'most rows on their way at a time', '512')
+    .option('--window <rows>', `most rows on their way at a time, up to ${WINDOW_ROWS_MAX}`, '512')
     .option('--ttl <duration>', 'every row removes itself after this long')
     .option('--resume', 'go on where an interrupted import of this file stopped')
     .option('--restart', 'forget the interrupted import and begin again')
@@ -90,6 +91,9 @@ class ImportCommand {
   readonly #format: Format;
   readonly #mapping: Mapping;
   readonly #decode: DecodeText;
+  readonly #window: number;
+  readonly #put: PutOptions;
+  readonly #rejectsShownMax: number;
   readonly #statePath: string | undefined;
   #size: number | undefined;
   #modifiedMs = 0;
@@ -110,6 +114,9 @@ class ImportCommand {
     if (Buffer.byteLength(flags.delimiter) !== 1) {
       throw new UsageError(`--delimiter "${flags.delimiter}" is not a single character of one byte`);
     }
+    this.#window = countOf(flags.window, '--window', 1, WINDOW_ROWS_MAX);
+    this.#put = flags.ttl === undefined ? {} : { ttlMs: durationOf(flags.ttl, '--ttl') };
+    this.#rejectsShownMax = wholeNumberOf(flags.showRejects, '--show-rejects');
     this.#mapping = mappingOf(flags);
     this.#decode = textDecoderOf(flags.encoding);
     if (file === '-') {
@@ -119,7 +126,7 @@ class ImportCommand {
 
   async run(): Promise<ExitCode> {
     if (this.#file !== '-') {
-      const facts = await stat(this.#file);
+      const facts = await withFile(this.#file, 'read', () => stat(this.#file));
       if (!facts.isFile()) throw new UsageError(`${this.#file} is no file`);
       this.#size = facts.size;
       this.#modifiedMs = Math.floor(facts.mtimeMs);
@@ -127,7 +134,9 @@ class ImportCommand {
     const earlier = await this.#earlierState();
     if (this.#flags.rejects !== undefined) {
       const path = resolve(this.#context.io.cwd, this.#flags.rejects);
-      this.#rejectsFile = await open(path, earlier === undefined ? 'w' : 'a');
+      this.#rejectsFile = await withFile(path, 'written', () =>
+        open(path, earlier === undefined ? 'w' : 'a'),
+      );
     }
     try {
       return await this.#context.withClient((client) => this.#import(client, earlier), {
@@ -148,7 +157,7 @@ class ImportCommand {
     const state = await loadResumeState(this.#statePath);
     if (state === undefined) {
       if (this.#flags.resume === true) {
-        await this.#context.note('cairn: nothing to resume; importing from the beginning');
+        await this.#context.note('nothing to resume; importing from the beginning');
       }
       return undefined;
     }
@@ -183,8 +192,8 @@ class ImportCommand {
     let savedMs = io.nowMs();
     const run = new ImportRun({
       client,
-      window: Math.max(1, wholeNumberOf(this.#flags.window, '--window')),
-      put: this.#flags.ttl === undefined ? {} : { ttlMs: durationOf(this.#flags.ttl, '--ttl') },
+      window: this.#window,
+      put: this.#put,
       start,
       signal: io.signal,
       onRejected: (item, reason) => this.#onRejected(item, reason, progress),
@@ -204,7 +213,7 @@ class ImportCommand {
       // What the state calls done must be in the file of rejects before it.
       await this.#writeRejects();
       await this.#save(run, earlier);
-      throw error;
+      throw fileFailure(error, this.#file, 'read');
     } finally {
       progress.clear();
       await this.#writeRejects();
@@ -234,17 +243,20 @@ class ImportCommand {
     if (this.#rejectsFile !== undefined) {
       this.#rejectLines.push(`${JSON.stringify({ line: item.line, reason, text: item.text })}\n`);
     }
-    if (this.#rejectsShown >= wholeNumberOf(this.#flags.showRejects, '--show-rejects')) return;
+    if (this.#rejectsShown >= this.#rejectsShownMax) return;
     this.#rejectsShown += 1;
     progress.clear();
-    this.#context.io.stderr.write(`${linesOf(item)}: ${reason}\n`);
+    const rejected = { line: item.line, reason };
+    const told = this.#context.isJson ? JSON.stringify({ rejected }) : `${linesOf(item)}: ${reason}`;
+    this.#context.io.stderr.write(`${told}\n`);
   }
 
   async #writeRejects(): Promise<void> {
     if (this.#rejectLines.length === 0) return;
     const lines = this.#rejectLines.join('');
     this.#rejectLines = [];
-    await this.#rejectsFile?.write(lines);
+    const path = this.#flags.rejects ?? '';
+    await withFile(path, 'written', async () => this.#rejectsFile?.write(lines));
   }
 
   async #save(run: ImportRun, earlier: ResumeState | undefined): Promise<void> {
@@ -268,9 +280,7 @@ class ImportCommand {
       await this.#save(run, earlier);
       const canResume = this.#statePath !== undefined && run.point.offset > 0;
       const hint = canResume ? '; run the same command with --resume to go on' : '';
-      await this.#context.note(
-        `cairn: stopped after ${showCount(imported)} rows (line ${run.point.line})${hint}`,
-      );
+      await this.#context.note(`stopped after ${showCount(imported)} rows (line ${run.point.line})${hint}`);
       if (run.failure !== undefined) throw run.failure;
       return ExitCode.interrupted;
     }

@@ -6,6 +6,8 @@ import type { ImportItem, ResumePoint } from './mapping.js';
 const BYTES_IN_FLIGHT_MAX = 32 * 1024 * 1024;
 /** Items taken and not yet passed: a row that waits long must not let rejected ones pile up behind it. */
 const SLOTS_MAX = 65_536;
+/** Largest window: what may be taken and not yet passed. */
+export const WINDOW_ROWS_MAX = SLOTS_MAX;
 /** Text of rejected rows that may wait for a row before them. */
 const REJECTED_BYTES_MAX = 32 * 1024 * 1024;
 

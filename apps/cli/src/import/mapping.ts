@@ -67,7 +67,7 @@ export function mappingOf(options: MappingOptions): Mapping {
 function keyOf(row: Row, template: Template | undefined, keyField: string | undefined): Buffer {
   return template === undefined
     ? bytesOf(row, keyField ?? 'key', false)
-    : Buffer.from(fillTemplate(template, row));
+    : textBytes(fillTemplate(template, row), 'the key');
 }
 
 function bytesOf(row: Row, field: string, isBase64: boolean): Buffer {
@@ -78,7 +78,15 @@ function bytesOf(row: Row, field: string, isBase64: boolean): Buffer {
   }
   if (isBase64Marker(value)) return base64Of(value.base64, field);
   // A value that is neither text nor marked bytes is kept as its JSON text.
-  return typeof value === 'string' ? Buffer.from(value) : Buffer.from(JSON.stringify(value));
+  return typeof value === 'string'
+    ? textBytes(value, `field "${field}"`)
+    : Buffer.from(JSON.stringify(value));
+}
+
+/** Half a surrogate pair (`"\\ud800"`) can be written in JSON and has no bytes. */
+function textBytes(text: string, what: string): Buffer {
+  if (!text.isWellFormed()) throw new RejectedRow(`${what} is no text: it has half of a surrogate pair`);
+  return Buffer.from(text);
 }
 
 function base64Of(text: string, field: string): Buffer {

@@ -1,5 +1,6 @@
 import { readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { UsageError } from '../exit-codes.js';
+import { fileFailure, withFile } from '../files.js';
 import type { ResumePoint } from './mapping.js';
 
 /** What an interrupted import leaves behind: everything before `point` was written or rejected. */
@@ -21,7 +22,7 @@ export async function loadResumeState(path: string): Promise<ResumeState | undef
     text = await readFile(path, 'utf8');
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
-    throw error;
+    throw fileFailure(error, path, 'read');
   }
   const state = parseState(text);
   if (state === undefined)
@@ -47,10 +48,12 @@ function parseState(text: string): ResumeState | undefined {
 /** Replaces the file in one step: a crash leaves the old state or the new one. */
 export async function saveResumeState(path: string, state: ResumeState): Promise<void> {
   const aside = `${path}.new`;
-  await writeFile(aside, `${JSON.stringify(state)}\n`);
-  await rename(aside, path);
+  await withFile(path, 'written', async () => {
+    await writeFile(aside, `${JSON.stringify(state)}\n`);
+    await rename(aside, path);
+  });
 }
 
 export async function removeResumeState(path: string): Promise<void> {
-  await rm(path, { force: true });
+  await withFile(path, 'written', () => rm(path, { force: true }));
 }

@@ -264,6 +264,24 @@ describe('the receiving end of a snapshot', () => {
     expect(rig.medium.paths()).toEqual([]);
   });
 
+  it('takes one only when its rows have room beside the spool', async () => {
+    const rig = await new Receiving().open();
+    const { snapshotFreeBytesMin } = DEFAULT_STORE_CONFIG;
+    rig.medium.setBytesMax(snapshotFreeBytesMin + 15 * MIB);
+    const honest = rig.session();
+    await honest.send(FrameType.snapshotBegin, headerOf(8 * MIB));
+    expect(honest.last).toContain('16777216 are still to be written');
+    // It announced half of what it sends.
+    const more = rig.session();
+    await more.send(FrameType.snapshotBegin, headerOf(4 * MIB));
+    const rows = encodeSnapshotRows([[Buffer.from('b'), Buffer.alloc(2 * MIB)]]);
+    for (let chunk = 0; chunk < 4; chunk += 1) await more.send(FrameType.snapshotChunk, rows);
+    expect(more.last).toBe('written');
+    await more.send(FrameType.snapshotEnd, endOf(4));
+    expect(more.last).toContain('would leave less than 67108864');
+    expect([rig.offered, rig.medium.paths()]).toEqual([0, []]);
+  });
+
   it('goes on with a sender that is slow but makes progress', async () => {
     const rig = await new Receiving().open();
     const stream = rig.session();

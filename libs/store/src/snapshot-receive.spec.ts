@@ -110,6 +110,7 @@ it('reads a spool of any length in pieces of one chunk, and writes it in batches
       });
     },
     remove: (path: string) => disk.remove(path),
+    freeBytes: (path: string) => disk.freeBytes(path),
   });
   let largestBatch = 0;
   const engine = new MemoryEngine({
@@ -147,4 +148,26 @@ it('says which spool is gone or cut short', async () => {
   const bytes = spoolBytes();
   await file.write([bytes.subarray(0, bytes.length - 1)], 0);
   expect(await failure()).toMatchObject({ code: 'CORRUPTION', details: { path: PATH } });
+});
+
+it('writes no row of an installation that was broken off while they have no room, and says how much they need', async () => {
+  const medium = new SimDisk(new SimRng(1));
+  const disk = medium.attach();
+  await disk.makeDirectory('/data/snapshots');
+  const file = await disk.open(PATH, { mode: 'write' });
+  const writer = new SpoolWriter(file);
+  await writer.part(headerBytes());
+  await writer.part(encodeSnapshotRows([[Buffer.from('key'), Buffer.alloc(2_000)]]));
+  await writer.sync();
+  await writer.close();
+  medium.setBytesMax(medium.usedBytes + 1_000);
+  const engine = new MemoryEngine();
+  const receiver = receiverOn(disk, engine, undefined);
+  const failure: unknown = await receiver
+    .finishInstallation({} as RangeLog, INSTALLING)
+    .catch((error: unknown) => error);
+  expect(failure).toMatchObject({ code: 'DISK_FULL', details: { path: PATH } });
+  expect((failure as Error).message).toMatch(/range 7 .* needs 2\d\d\d bytes, 1000 are free/);
+  expect(await engine.iterate(SPAN).next(1)).toEqual([]);
+  expect(medium.paths()).toContain(PATH);
 });

@@ -68,7 +68,8 @@ interface Spool {
  * serves nothing.
  *
  * A stream has one of `snapshotReceivesMax` places for as long as it makes progress and stays below its
- * bounds: `snapshotBytesMax`, and the space on the disk.
+ * bounds: `snapshotBytesMax`, and the space on the disk, which must take the rows twice: in the spool, and in
+ * the engine while the spool is there.
  */
 export class SnapshotReceiver {
   readonly #parts: SnapshotReceiverParts;
@@ -107,7 +108,7 @@ export class SnapshotReceiver {
       this.#receiving -= 1;
     });
     try {
-      await incoming.throwIfNoSpace(header.rowBytes);
+      await incoming.throwIfNoSpace(header.rowBytes, 2 * header.rowBytes);
       await disk.remove(path);
       await incoming.open(headerBytes);
     } catch (error) {
@@ -219,7 +220,7 @@ export class SnapshotReceiver {
 
   /**
    * After a crash in the middle of an installation: does it again from the spool. Answers the state it leads
-   * to.
+   * to. Throws DISK_FULL, before it writes any row, when they have no room: each start would take more.
    */
   async finishInstallation(log: RangeLog, state: CheckpointState): Promise<CheckpointState> {
     assert(state.installing !== undefined, 'nothing to finish');
@@ -231,7 +232,11 @@ export class SnapshotReceiver {
       const before = this.#parts.machineFor(state.descriptor);
       for (const span of before.spans()) await engine.deleteRange(span.start, span.end);
     }
-    await this.#writeRows(path, header, this.#parts.machineFor(header.descriptor));
+    const machine = this.#parts.machineFor(header.descriptor);
+    // What an earlier attempt wrote makes room.
+    for (const span of machine.spans()) await engine.deleteRange(span.start, span.end);
+    await this.#throwIfRowsHaveNoRoom(path, header);
+    await this.#writeRows(path, header, machine);
     await this.#commit(log, header);
     await disk.remove(path);
     this.#parts.logger.info('snapshot installed after restart', {
@@ -247,6 +252,23 @@ export class SnapshotReceiver {
     const { disk, directory } = this.#parts;
     for (const name of await disk.list(directory)) {
       if (name.endsWith('.spool')) await disk.remove(`${directory}/${name}`);
+    }
+  }
+
+  async #throwIfRowsHaveNoRoom(path: string, { rangeId }: SnapshotHeader): Promise<void> {
+    const { disk, directory } = this.#parts;
+    const file = await disk.open(path, { mode: 'read' });
+    try {
+      const [bytes, free] = [await file.size(), await disk.freeBytes(directory)];
+      if (bytes <= free) return;
+      throw new CairnError(
+        'DISK_FULL',
+        `the snapshot of range ${rangeId} in ${path} is half installed and needs ${bytes} bytes, ${free} are free ` +
+          'on its disk: free some or give it more, and start the node again',
+        { details: { path, rangeId } },
+      );
+    } finally {
+      await file.close();
     }
   }
 
@@ -371,7 +393,8 @@ class Incoming {
     });
   }
 
-  async throwIfNoSpace(bytes: number): Promise<void> {
+  /** `needed` are still to be written: what is left of the spool, and the rows while the spool is there. */
+  async throwIfNoSpace(bytes: number, needed: number): Promise<void> {
     const { config, directory, disk } = this.#parts;
     if (bytes > config.snapshotBytesMax) {
       throw new CairnError(
@@ -380,10 +403,11 @@ class Incoming {
       );
     }
     const free = await disk.freeBytes(directory);
-    if (bytes + config.snapshotFreeBytesMin <= free) return;
+    if (needed + config.snapshotFreeBytesMin <= free) return;
     throw new CairnError(
       'DISK_FULL',
-      `a snapshot of ${bytes} bytes would leave less than ${config.snapshotFreeBytesMin} of ${free} free bytes`,
+      `a snapshot of ${bytes} bytes, of which ${needed} are still to be written, would leave less than ` +
+        `${config.snapshotFreeBytesMin} of ${free} free bytes`,
     );
   }
 
@@ -401,12 +425,12 @@ class Incoming {
       }
     }
     const total = writer.bytes + bytes.length;
-    if (total > this.#parts.config.snapshotBytesMax) await this.throwIfNoSpace(total);
+    if (total > this.#parts.config.snapshotBytesMax) await this.throwIfNoSpace(total, total);
     this.#isWriting = true;
     try {
       if (total - this.#bytesAtSpaceCheck >= SPACE_CHECK_BYTES) {
         this.#bytesAtSpaceCheck = total;
-        await this.throwIfNoSpace(0);
+        await this.throwIfNoSpace(total, total);
       }
       await writer.part(bytes);
       this.#chunks += 1;
@@ -415,7 +439,7 @@ class Incoming {
     }
   }
 
-  /** All chunks came: makes the spool durable. */
+  /** All chunks came: makes the spool durable. Throws DISK_FULL when its rows have no room beside it. */
   async complete(announced: number): Promise<void> {
     const { disk, directory } = this.#parts;
     if (this.#state !== 'open' || this.#writer === undefined) {
@@ -425,6 +449,9 @@ class Incoming {
       throw new CairnError('CORRUPTION', `snapshot of ${announced} chunks arrived with ${this.#chunks}`);
     }
     this.#state = 'complete';
+    // Once the rows are being replaced there is no way back; here nothing is lost yet.
+    const { bytes } = this.#writer;
+    await this.throwIfNoSpace(bytes, bytes);
     await this.#writer.sync();
     await disk.syncDirectory(directory);
   }

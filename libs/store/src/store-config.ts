@@ -46,7 +46,10 @@ export interface StoreConfig {
   readonly snapshotBytesPerSecond: number;
   /** A snapshot that is larger is not received. Default 16 GiB. */
   readonly snapshotBytesMax: number;
-  /** Of the disk, so much stays free when snapshots are received. Default 64 MiB. */
+  /**
+   * Of the disk, so much stays free when a snapshot is received and its rows are installed beside the spool.
+   * Default 64 MiB; of a shard node at least its disk reserve.
+   */
   readonly snapshotFreeBytesMin: number;
   /** Within this time (default 30,000) … */
   readonly snapshotProgressMs: number;

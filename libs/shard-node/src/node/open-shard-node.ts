@@ -45,7 +45,12 @@ export function openShardNode(ports: ShardNodePorts, context: ShardNodeContext):
     logger,
     metrics,
     tracer: context.tracer,
-    storeConfig: { ...DEFAULT_STORE_CONFIG, ...timingOf(config), ...context.storeConfig },
+    storeConfig: {
+      ...DEFAULT_STORE_CONFIG,
+      snapshotFreeBytesMin: Math.max(DEFAULT_STORE_CONFIG.snapshotFreeBytesMin, config.diskReserveBytes),
+      ...timingOf(config),
+      ...context.storeConfig,
+    },
     kvLimits: {
       ...DEFAULT_KV_LIMITS,
       callsMax: config.proposalQueueOpsMax,

@@ -18,7 +18,7 @@ const DESCRIPTOR: RangeDescriptor = {
   ],
 };
 
-function emptyReplica(members: Partial<ConfigState> = {}): Replica {
+function emptyReplica(members: Partial<ConfigState> = {}, tookIn = (): void => undefined): Replica {
   const storage = new MemoryRaftStorage();
   const raft = new RaftNode({
     config: defaultRaftConfig(replicaId(4)),
@@ -42,7 +42,7 @@ function emptyReplica(members: Partial<ConfigState> = {}): Replica {
       proposed: () => undefined,
       isBehind: false,
       guardLeases: () => undefined,
-      tookIn: () => undefined,
+      tookIn,
     },
     spans: new SpanIndex(),
   });
@@ -57,6 +57,26 @@ it('gives way to the birth of its range only before it is on its way to a state'
   replica.isApplyBlocked = false;
   replica.setDescriptor(DESCRIPTOR);
   expect(replica.canGiveWay).toBe(false);
+});
+
+it('gives way no more once its core has accepted a snapshot, before the next turn installs it', () => {
+  const replica = emptyReplica();
+  const config = { voters: [replicaId(4), replicaId(5)], outgoing: [], learners: [], learnersNext: [] };
+  const meta = { index: logIndex(20), term: term(6), config };
+  replica.raft.step({ type: 'snapshot', from: replicaId(5), to: replicaId(4), term: term(6), meta }, 0);
+  expect(replica.raft.installing).toBe(meta);
+  expect(replica.canGiveWay).toBe(false);
+});
+
+it('takes no proposal once it is on its way out: nobody would stage it', () => {
+  let tookIn = 0;
+  const replica = emptyReplica({}, () => {
+    tookIn += 1;
+  });
+  replica.raft.propose = () => ({ type: 'accepted', index: logIndex(1), term: term(1) });
+  replica.isClosed = true;
+  expect(replica.propose(Buffer.from('late'))).toEqual({ type: 'refused', reason: 'not-leader' });
+  expect(tookIn).toBe(0);
 });
 
 it('answers members by what their messages showed until a descriptor says better', () => {

@@ -19,6 +19,7 @@ import type { ReplicaHandle, StateMachine } from './state-machine.js';
 const NO_STORE = 0 as StoreId;
 /** To whoever proposes, a full log or backlog is like a full window: it comes again a little later. */
 const BEHIND: ProposeResult = { type: 'refused', reason: 'too-many-uncommitted' };
+const CLOSED: ProposeResult = { type: 'refused', reason: 'not-leader' };
 /** Members outside the descriptor whose stores are remembered. */
 const CORRESPONDENTS_MAX = 32;
 
@@ -153,11 +154,11 @@ export class Replica implements ReplicaHandle {
 
   /**
    * Whether the birth of the range may take the place of this replica: it was created by a message and has
-   * had no state yet. Once a snapshot is being installed it is on its way to one, beyond the birth, and its
+   * had no state yet. Once its core has accepted a snapshot it is on its way to one, beyond the birth, and its
    * log is about to say so.
    */
   get canGiveWay(): boolean {
-    return !this.isInitialised && !this.isApplyBlocked;
+    return !this.isInitialised && !this.isApplyBlocked && this.raft.installing === undefined;
   }
 
   get descriptor(): RangeDescriptor {
@@ -255,6 +256,8 @@ export class Replica implements ReplicaHandle {
   }
 
   propose(command: Uint8Array): ProposeResult {
+    // Its turns are over: what its core took in now would never be staged.
+    if (this.isClosed) return CLOSED;
     if (this.#host.isBehind && this.isLeader) return BEHIND;
     const result = this.raft.propose(command);
     if (result.type === 'accepted') {

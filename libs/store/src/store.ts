@@ -514,6 +514,7 @@ export class Store {
     replica.reads.refuseAll();
     // A leader may count on its hold of the vote, which the newborn begins anew.
     this.#heartbeats.leave(replica);
+    this.#receiver.forget(replica.rangeId);
     this.#replicas.delete(replica.rangeId);
     this.#hadPromises.add(replica.rangeId);
   }

@@ -192,6 +192,14 @@ describe('the receiving end of a snapshot', () => {
       'no space left',
     ],
     [
+      'a sender that was deposed meanwhile',
+      async (stream, rig) => {
+        rig.refusal = 'store 2 does not lead range 7 in term 3';
+        await stream.send(FrameType.snapshotChunk, ROWS);
+      },
+      'does not lead range 7',
+    ],
+    [
       'a replica that is gone at the end',
       async (stream, rig) => {
         rig.refusal = 'replica 3 of range 7 was removed';

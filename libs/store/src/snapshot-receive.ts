@@ -116,7 +116,11 @@ export class SnapshotReceiver {
       throw error;
     }
     return {
-      chunk: (rows) => incoming.chunk(rows),
+      chunk: (rows) => {
+        // A leader that was deposed may still be sending: its stream must not hold the place of the next one's.
+        this.#throwIfRefused(header, from);
+        return incoming.chunk(rows);
+      },
       finish: async (announced) => {
         await incoming.complete(announced);
         // Much may have changed while the rows came in. From here on nothing waits: the core decides.

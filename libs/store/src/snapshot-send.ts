@@ -129,7 +129,7 @@ export class SnapshotSender {
         logger.info('snapshot refused', { range: replica.rangeId, store, reason: answer.reason });
         return false;
       }
-      const chunks = await this.#stream(view, channel);
+      const chunks = await this.#stream(replica, view, channel);
       const last = await channel.end(chunks);
       return last.type === 'received';
     } catch (error) {
@@ -182,12 +182,17 @@ export class SnapshotSender {
     });
   }
 
-  async #stream(view: SnapshotView, channel: SnapshotChannel): Promise<number> {
+  async #stream(replica: Replica, view: SnapshotView, channel: SnapshotChannel): Promise<number> {
     let chunks = 0;
     for (const span of view.spans) {
       const iterator = this.#parts.engine.iterate(span, view.snapshot);
       try {
-        chunks += await this.#streamSpan(view, iterator, channel);
+        // Nobody takes the snapshot of a leadership that is over, and it would hold the receiver's place.
+        const throwIfDeposed = (): void => {
+          if (replica.isLeader && replica.term === view.header.term) return;
+          throw new CairnError('NOT_LEADER', 'the range has another leader, or none');
+        };
+        chunks += await this.#streamSpan({ ...view, throwIfDeposed }, iterator, channel);
       } finally {
         await iterator.close();
       }
@@ -195,7 +200,11 @@ export class SnapshotSender {
     return chunks;
   }
 
-  async #streamSpan(view: SnapshotView, iterator: EngineIterator, channel: SnapshotChannel): Promise<number> {
+  async #streamSpan(
+    view: SnapshotView & { throwIfDeposed(): void },
+    iterator: EngineIterator,
+    channel: SnapshotChannel,
+  ): Promise<number> {
     const { clock, config } = this.#parts;
     const startedMs = clock.nowMs();
     const progress = new Progress(config, startedMs);
@@ -212,6 +221,7 @@ export class SnapshotSender {
       }
       const isEnd = more.length === 0;
       if (rows.length > 0 && (isEnd || bytes >= config.snapshotChunkBytes)) {
+        view.throwIfDeposed();
         await channel.chunk(encodeSnapshotRows(rows));
         chunks += 1;
         sentBytes += bytes;

@@ -1,5 +1,6 @@
 import { CairnError, messageOf, rangeId, replicaId, type ReplicaId, type StoreId } from '@cairn/base';
 import type { Clock, Logger } from '@cairn/ports';
+import type { ReplicaGroup } from '@cairn/store';
 
 import { evaluateCreated, missingReplicas } from './bootstrap.js';
 import { descriptorToMessage } from './descriptor-messages.js';
@@ -11,10 +12,12 @@ import {
   evaluateAddress,
   evaluateEstablished,
 } from './membership.js';
+import type { MetadataView } from './metadata-state.js';
 import type { MetadataStateMachine } from './metadata-state-machine.js';
 import type { Contact } from './node-table.js';
 import type { Proposer } from './proposer.js';
 import type { RangeFacts } from './range-map.js';
+import type { NodeRecord } from './records.js';
 import { checkReports } from './report-checks.js';
 import { listSettings } from './settings.js';
 import type { TimestampOracle } from './timestamp-oracle.js';
@@ -30,12 +33,25 @@ import {
 const REMOVALS_MAX = 100;
 
 export interface HeartbeatParts {
+  readonly group: Pick<ReplicaGroup, 'readBarrier'>;
   readonly machine: MetadataStateMachine;
   readonly proposer: Proposer;
   readonly oracle: TimestampOracle;
   readonly memory: LeaderMemory;
   readonly clock: Clock;
   readonly logger: Logger;
+}
+
+/** @throws CairnError NAME_TAKEN unless the newest process of a registered node speaks. */
+function registeredAs(state: MetadataView, request: HeartbeatRequest): NodeRecord {
+  const { name, storeId, incarnation, process } = request;
+  const registered = state.nodes.get(name);
+  if (registered === undefined || registered.storeId !== storeId) {
+    throw new CairnError('NAME_TAKEN', `shard node ${name} has not joined as store ${storeId}`);
+  }
+  checkIncarnation(name, registered, incarnation);
+  checkProcess(name, registered, process);
+  return registered;
 }
 
 /** What nodes tell every second, and what they are told in return. */
@@ -49,7 +65,7 @@ export class Heartbeats {
   }
 
   /**
-   * @throws CairnError NAME_TAKEN, FAILED_PRECONDITION (join first), INVALID_ARGUMENT (a report that no range
+   * @throws CairnError NAME_TAKEN (another process has the name, or none has joined), INVALID_ARGUMENT (a report that no range
    *   can give);
    *   in these cases nothing of the heartbeat was taken in.
    */
@@ -83,15 +99,7 @@ export class Heartbeats {
   async #takeShard(request: HeartbeatRequest): Promise<Contact> {
     const { machine, proposer, memory, clock, logger } = this.#parts;
     const { name, address, publicAddress } = request;
-    const registered = machine.state.nodes.get(name);
-    if (registered === undefined || registered.storeId !== request.storeId) {
-      throw new CairnError(
-        'FAILED_PRECONDITION',
-        `shard node ${name} has not joined as store ${request.storeId}`,
-      );
-    }
-    checkIncarnation(name, registered, request.incarnation);
-    checkProcess(name, registered, request.process);
+    const registered = await this.#registered(request);
     const reports = checkReports(machine.state, registered.storeId, request);
     if (registered.address !== address || registered.publicAddress !== publicAddress) {
       checkAddress(name, address);
@@ -112,6 +120,17 @@ export class Heartbeats {
     }
     this.#establish(reports);
     return contact;
+  }
+
+  /** @throws CairnError NAME_TAKEN, which ends the process: so a leader makes sure that it still leads. */
+  async #registered(request: HeartbeatRequest): Promise<NodeRecord> {
+    const { machine, group } = this.#parts;
+    try {
+      return registeredAs(machine.state, request);
+    } catch {
+      await group.readBarrier();
+      return registeredAs(machine.state, request);
+    }
   }
 
   /** An established store names others as members: the cluster gave them replicas. */

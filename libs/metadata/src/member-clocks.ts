@@ -1,7 +1,11 @@
+import { timestamp, timestampToUnixMs } from '@cairn/base';
 import type { Clock } from '@cairn/ports';
 
 /** What was heard of a clock is believed for this long; members look every third of it. */
 const HEARD_AGE_MS_MAX = 30_000;
+
+/** No clock that shows a later time is believed: timestamps must have room to grow after it. */
+export const UNIX_MS_MAX = timestampToUnixMs(timestamp(Number.MAX_SAFE_INTEGER)) - 10 * 365 * 24 * 3_600_000;
 
 /** Clocks this near to each other show the same time. */
 const AGREE_WITHIN_MS = 2_000;
@@ -38,7 +42,7 @@ export class MemberClocks {
 
   /** A member has just said what its wall clock shows. */
   heard(name: string, unixMs: number): void {
-    if (name === this.#self || !this.#members.includes(name)) return;
+    if (name === this.#self || !this.#members.includes(name) || unixMs > UNIX_MS_MAX) return;
     const nowMs = this.#clock.nowMs();
     this.#heard.set(name, { offsetMs: unixMs - nowMs, atMs: nowMs });
   }

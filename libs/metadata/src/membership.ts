@@ -79,11 +79,11 @@ export function checkIncarnation(name: string, registered: NodeRecord, incarnati
   );
 }
 
-/** @throws CairnError FAILED_PRECONDITION unless it is the newest process of the node that speaks. */
+/** @throws CairnError NAME_TAKEN unless it is the newest process of the node that speaks. */
 export function checkProcess(name: string, registered: NodeRecord, process: Uint8Array): void {
   if (Buffer.compare(registered.process, process) === 0) return;
   throw new CairnError(
-    'FAILED_PRECONDITION',
+    'NAME_TAKEN',
     `${name} was started again, at ${registered.address}: this process is not the newest of its node and must ` +
       'not go on. Never start a copy of a data directory.',
   );

@@ -258,7 +258,7 @@ describe('heartbeats', () => {
     stranger.storeId = shard.storeId;
     await expect(cluster.clock.until(stranger.heartbeat())).rejects.toMatchObject({ code: 'NAME_TAKEN' });
     await expect(cluster.clock.until(shard.heartbeat({ storeId: 99 }))).rejects.toMatchObject({
-      code: 'FAILED_PRECONDITION',
+      code: 'NAME_TAKEN',
     });
     const before = shard.request();
     await cluster.clock.until(shard.heartbeat());

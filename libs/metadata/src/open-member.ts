@@ -260,7 +260,10 @@ class Member {
     };
   }
 
-  /** Every member tells what its wall clock shows with its hello. */
+  /**
+   * Every member tells what its wall clock shows when it is asked where the configuration says it is. What
+   * comes in with the hello of whoever dials counts for nothing: anybody can dial.
+   */
   #askClocks(): void {
     const { transport, clock } = this.#ports;
     for (const { name, address } of this.#members) {
@@ -399,7 +402,6 @@ class Member {
   /** @throws CairnError with which the session is refused. */
   #checkRemote(remote: Hello): void {
     if (remote.kind === 'metadata') this.#gate.check(remote);
-    if (remote.life !== undefined) this.#clocks.heard(remote.name, remote.life.unixMs);
     const isForMembers = remote.purpose !== 'rpc';
     if (isForMembers && remote.kind !== 'metadata') {
       throw new CairnError(

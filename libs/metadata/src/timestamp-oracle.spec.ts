@@ -225,8 +225,25 @@ describe('TimestampOracle', () => {
     for (const clock of bench.clocks) clock.wallOffsetMs = 2 ** 50;
     await bench.raft.elect(0);
     await expect((bench.seats[0] as Seat).oracle.open(term(9))).rejects.toMatchObject({
-      code: 'FAILED_PRECONDITION',
+      code: 'UNAVAILABLE',
     });
+  });
+
+  it('goes on when a majority shows what timestamps cannot express, and afterwards', async () => {
+    const bench = new Bench();
+    const { oracle } = await bench.elect(0);
+    let last = await oracle.take(1);
+    for (const offsetMs of [2 ** 50, 0]) {
+      bench.clock(1).wallOffsetMs = offsetMs;
+      bench.clock(2).wallOffsetMs = offsetMs;
+      for (let second = 0; second < 10; second += 1) {
+        await bench.advance(1_000);
+        const next = await oracle.take(1);
+        expect(next).toBeGreaterThan(last);
+        last = next;
+      }
+    }
+    expect(Math.abs(timestampToUnixMs(last) - START_UNIX_MS - 20_000)).toBeLessThan(2_000);
   });
 
   it('is not pushed ahead of time by whoever takes many', async () => {

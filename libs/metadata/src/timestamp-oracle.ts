@@ -10,7 +10,7 @@ import {
 } from '@cairn/base';
 import type { Clock, Logger } from '@cairn/ports';
 
-import type { WallTime } from './member-clocks.js';
+import { UNIX_MS_MAX, type WallTime } from './member-clocks.js';
 import type { MetadataMetrics } from './metadata-metrics.js';
 import type { Proposer } from './proposer.js';
 import { settingOf } from './settings.js';
@@ -204,12 +204,7 @@ export class TimestampOracle {
       const used = this.#phase.type === 'serving' ? this.#next : Math.max(persisted, 1);
       const next = timestamp(Math.max(now, used));
       const bound = timestamp(Math.max(next + this.#windowSteps, persisted + 1));
-      if (bound > Number.MAX_SAFE_INTEGER) {
-        throw new CairnError(
-          'FAILED_PRECONDITION',
-          'the wall clock shows a time that timestamps cannot express: correct it',
-        );
-      }
+      assert(bound <= Number.MAX_SAFE_INTEGER, 'timestamps have come to their end', { bound });
       this.#metrics.windowExtended();
       return { changes: [{ type: 'timestamp-bound', value: bound }], result: { next, bound } };
     });
@@ -219,13 +214,20 @@ export class TimestampOracle {
   #physical(bound: Timestamp): Timestamp {
     const nowMs = this.#clock.nowMs();
     const { unixMs, isAgreed } = this.#wallTime();
+    const isBeyond = unixMs > UNIX_MS_MAX;
+    if (isBeyond && this.#anchor === undefined && bound === 0) {
+      throw new CairnError(
+        'UNAVAILABLE',
+        `the wall clock shows a time that timestamps cannot express (${unixMs} ms after 1970): correct it`,
+      );
+    }
     // Nobody has a timestamp yet: any time will do to begin with.
     const anchor = this.#anchor ?? { unixMs: bound > 0 ? timestampToUnixMs(bound) : unixMs, nowMs };
     const passedMs = nowMs - anchor.nowMs;
     const aheadMs = unixMs - (anchor.unixMs + passedMs);
     const isFar = Math.abs(aheadMs) > this.#jumpMaxMs;
     const mayLeap = isAgreed && (!this.#isAlone || this.#anchor === undefined);
-    const isRefused = isFar && (aheadMs < 0 || !mayLeap);
+    const isRefused = isFar && (aheadMs < 0 || isBeyond || !mayLeap);
     if (isFar && !isRefused) this.#noteLeap(aheadMs);
     if (isRefused !== this.#isClockRefused) this.#noteClock(isRefused, unixMs, aheadMs);
     // Agreed clocks that are far behind are right, but timestamps cannot go back.

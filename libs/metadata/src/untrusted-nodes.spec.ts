@@ -126,7 +126,7 @@ describe('a node that comes back', () => {
     await cluster.clock.until(shard.heartbeat({ full: true, ranges: [reportOf(whole, 2)] }));
     // A heartbeat of the process before arrives late: its list must not replace the newer one.
     await expect(cluster.clock.until(client.heartbeat(late))).rejects.toMatchObject({
-      code: 'FAILED_PRECONDITION',
+      code: 'NAME_TAKEN',
     });
     const { nodes } = await cluster.clock.until(client.status());
     expect(nodes.filter(({ kind }) => kind === 'shard')).toHaveLength(3);
@@ -196,7 +196,7 @@ describe('a node that comes back', () => {
     expect(status.problems).toContain('1 range with a member on a store that was declared lost');
     // The directory was found again: too late.
     await expect(cluster.clock.until((shards[1] as FakeShard).heartbeat())).rejects.toMatchObject({
-      code: 'FAILED_PRECONDITION',
+      code: 'NAME_TAKEN',
     });
     await expect(cluster.clock.until((shards[1] as FakeShard).join())).rejects.toMatchObject({
       message: expect.stringContaining('which was declared lost'),

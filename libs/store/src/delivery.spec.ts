@@ -144,6 +144,20 @@ describe('a replica', () => {
     expect(await hear(21, 3)).toBe(21);
   });
 
+  it('that was invented gives way when the metadata service says which one is born here', async () => {
+    const rig = await StoresRig.open(2);
+    rig.hasSnapshots = false;
+    const descriptor = await rig.create(1);
+    const { store } = rig.at(2);
+    const hint = { startKey: Buffer.alloc(0), confVersion: 0 };
+    rig.send(1, 2, heartbeat(11, 2 ** 40, 6), { hint: { ...hint, confVersion: 2 ** 40 } });
+    await rig.run(50);
+    expect(store.replica(rangeId(1))?.replicaId).toBe(2 ** 40);
+    const mine = { replicaId: replicaId(12), storeId: storeId(2), role: 'voter' as const };
+    await rig.scheduler.settle(store.createReplica({ ...descriptor, replicas: [mine] }));
+    expect(store.replica(rangeId(1))).toMatchObject({ replicaId: 12, isInitialised: true });
+  });
+
   it('that was invented closes no way for the member that the metadata service has on its store', async () => {
     const rig = await StoresRig.open(2);
     rig.hasSnapshots = false;

@@ -43,22 +43,13 @@ export interface ReplicaStart {
 
 /**
  * The member that a store is of a range that is being born here. Throws FAILED_PRECONDITION: what a store is
- * told to create can be of another, or late.
+ * told to create can be of another. What messages alone have made here gives way, whatever its id: anybody
+ * can invent one.
  */
-export function memberToBear(
-  { rangeId, replicas }: RangeDescriptor,
-  storeId: StoreId,
-  existing: Replica | undefined,
-): ReplicaDescriptor {
+export function memberToBear({ rangeId, replicas }: RangeDescriptor, storeId: StoreId): ReplicaDescriptor {
   const mine = replicas.find((member) => member.storeId === storeId);
   if (mine === undefined) {
     throw new CairnError('FAILED_PRECONDITION', `store ${storeId} is no member of range ${rangeId}`);
-  }
-  if (existing !== undefined && existing.replicaId > mine.replicaId) {
-    throw new CairnError(
-      'FAILED_PRECONDITION',
-      `replica ${existing.replicaId} of range ${rangeId} is here, later than replica ${mine.replicaId}`,
-    );
   }
   return mine;
 }

@@ -328,7 +328,7 @@ export class Store {
   async createReplica(descriptor: RangeDescriptor): Promise<void> {
     const existing = this.#replicas.get(descriptor.rangeId);
     if (existing !== undefined && !existing.canGiveWay) return;
-    const mine = memberToBear(descriptor, this.storeId, existing);
+    const mine = memberToBear(descriptor, this.storeId);
     if (this.#removal.isGone(descriptor.rangeId, mine.replicaId)) return;
     if (this.#overlapping(descriptor) !== undefined) {
       throw new CairnError('FAILED_PRECONDITION', 'another range here covers part of the span');

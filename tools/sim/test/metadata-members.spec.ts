@@ -1,6 +1,8 @@
 import { beforeEach, describe, expect, it } from '@jest/globals';
 import type { CairnClient } from '@cairn/client';
-import { writeFileDurably } from '@cairn/ports';
+import { storeId, timestamp, timestampToUnixMs } from '@cairn/base';
+import { noopLogger, writeFileDurably } from '@cairn/ports';
+import { openSession, PROTOCOL_VERSION } from '@cairn/wire';
 
 import { SimCluster } from '../src/cluster.js';
 import type { SimMetadataNode } from '../src/metadata-node.js';
@@ -109,6 +111,35 @@ describe('members of the metadata group', () => {
     for (let again = 0; again < 8; again += 1) await restart(2);
     const refusals = violations().filter((each) => each.includes('was started from an older copy'));
     expect(refusals).toHaveLength(9);
+  });
+
+  it('believe no stranger who says what their clocks show', async () => {
+    const { network, scheduler } = cluster;
+    const process = scheduler.startProcess('stranger', { offsetMs: 0, driftPpm: 0 });
+    const yearMs = 366 * 24 * 3_600_000;
+    for (const name of ['meta-1', 'meta-2', 'meta-3']) {
+      for (const { name: to } of cluster.metadata) {
+        openSession({
+          transport: network.attach(process),
+          address: `${to}:7000`,
+          clock: process.clock,
+          logger: noopLogger,
+          hello: {
+            ...{ protocolVersion: PROTOCOL_VERSION, purpose: 'rpc', kind: 'shard', clusterId: '' },
+            ...{ name, storeId: storeId(0) },
+            life: {
+              ...{ group: '', incarnation: '', process: '', starts: [] },
+              unixMs: process.clock.unixMs() + yearMs,
+            },
+          },
+          handlers: { onFrame: () => undefined, onClose: () => undefined },
+        });
+      }
+    }
+    await scheduler.runFor(3_000);
+    const now = await scheduler.settle(client.timestamp());
+    expect(Math.abs(timestampToUnixMs(timestamp(now)) - process.clock.unixMs())).toBeLessThan(yearMs / 100);
+    expect(violations()).toEqual([]);
   });
 
   it('are accepted again wherever a start was broken off', async () => {

@@ -128,14 +128,6 @@ function checkStoreId(identity: NodeIdentity, joined: JoinResponse): void {
   );
 }
 
-function checkMembership({ rangeId, replicas }: RangeDescriptor, store: StoreId): void {
-  if (replicas.some((member) => member.storeId === store)) return;
-  throw new CairnError(
-    'INVALID_ARGUMENT',
-    `store ${store} was told to make range ${rangeId} and is no member`,
-  );
-}
-
 /** A shard node: one store of key ranges, its place in the cluster, and its doors. `start`, then `stop`. */
 export class ShardNode {
   readonly #options: ShardNodeOptions;
@@ -519,8 +511,8 @@ export class ShardNode {
   #heartbeatFailed(error: unknown): void {
     this.#options.logger.info('heartbeat not delivered', { reason: messageOf(error) });
     if (this.#isStopped || !CairnError.is(error)) return;
-    // Another process, or another store, is this node now: this one must not go on.
-    if (error.code === 'FAILED_PRECONDITION' || error.code === 'NAME_TAKEN') this.#options.onFatal(error);
+    // Another process, or another store, is this node now: this one must not go on. Nothing else says so.
+    if (error.code === 'NAME_TAKEN') this.#options.onFatal(error);
   }
 
   async #heartbeat(): Promise<void> {
@@ -592,13 +584,21 @@ export class ShardNode {
     if (response.settings.length > 0) this.#settings = nodeSettingsOf(response.settings);
     for (const { command } of response.commands) {
       if (command?.$case === 'createReplica') {
-        const descriptor = descriptorFromMessage(command.value);
-        checkMembership(descriptor, this.#identity.storeId);
-        await this.store.createReplica(descriptor);
-        this.#reports.changed(descriptor.rangeId);
+        await this.#create(descriptorFromMessage(command.value));
       } else if (command?.$case === 'removeReplica') {
         this.store.learnDescriptor(descriptorFromMessage(command.value));
       }
+    }
+  }
+
+  /** What cannot be made now is asked for again by a later heartbeat, and holds nothing else up. */
+  async #create(descriptor: RangeDescriptor): Promise<void> {
+    try {
+      await this.store.createReplica(descriptor);
+      this.#reports.changed(descriptor.rangeId);
+    } catch (error) {
+      if (!CairnError.is(error)) throw error;
+      this.#options.logger.warn('replica not created', { range: descriptor.rangeId, reason: error.message });
     }
   }
 

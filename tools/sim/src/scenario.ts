@@ -146,7 +146,7 @@ class ScenarioRun {
     this.#options = options;
     const shape = new SimCluster({ seed: options.seed }).rng.fork('shape');
     const bigs = new SimCluster({ seed: options.seed }).rng.fork('bigs');
-    this.#bigKeys = options.shape?.bigKeys ?? bigs.pick([0, 0, 0, 0, 0, 0, 0, 0, 0, 10]);
+    this.#bigKeys = options.shape?.bigKeys ?? (bigs.chance(1 / 30) ? 10 : 0);
     this.cluster = new SimCluster({
       seed: options.seed,
       ...(this.#bigKeys > 0 ? { logSegmentBytes: BIG_SEGMENT_BYTES } : {}),

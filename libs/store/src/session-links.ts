@@ -97,6 +97,7 @@ export class SessionLinks implements PeerLinks {
         clock,
         rng,
         logger,
+        isOther: (remote) => otherStore(storeId, remote),
         onFrame: () => undefined,
         onUp: () => {
           this.#options.linkUp?.(storeId);
@@ -148,7 +149,10 @@ export class SessionLinks implements PeerLinks {
     const { transport, clock, logger } = this.#options;
     const hello = this.#options.hello('bulk');
     return new SessionSnapshotChannel(clock, (handlers) =>
-      openSession({ transport, clock, logger, address, hello, handlers }),
+      openSession({
+        ...{ transport, clock, logger, address, hello, handlers },
+        isOther: (remote) => otherStore(to, remote),
+      }),
     );
   }
 
@@ -202,4 +206,13 @@ export class SessionLinks implements PeerLinks {
     for (const link of this.#links.values()) link.session.close();
     this.#links.clear();
   }
+}
+
+/** A node that replaces a lost one may have its address: what is for the one must not reach the other. */
+function otherStore(wanted: StoreId, remote: Hello): CairnError | undefined {
+  if (remote.storeId === wanted) return undefined;
+  return new CairnError(
+    'UNAVAILABLE',
+    `store ${remote.storeId} (${remote.name}) is where store ${wanted} was`,
+  );
 }

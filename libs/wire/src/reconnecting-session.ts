@@ -1,3 +1,4 @@
+import type { CairnError } from '@cairn/base';
 import type { Clock, Logger, Rng, Timer, Transport } from '@cairn/ports';
 
 import { openSession } from './session.js';
@@ -21,6 +22,8 @@ export interface ReconnectingSessionOptions {
   /** A ready session ended, or an attempt failed; the next attempt is already planned. */
   readonly onDown?: (error: Error | undefined, wasUp: boolean) => void;
   readonly onDrain?: () => void;
+  /** See `OpenSessionOptions`: an address may belong to another node by now. */
+  readonly isOther?: (remote: Hello) => CairnError | undefined;
 }
 
 /**
@@ -96,6 +99,7 @@ export class ReconnectingSession {
       hello: hello(),
       clock,
       logger,
+      ...(this.#options.isOther === undefined ? {} : { isOther: this.#options.isOther }),
       handlers: {
         onReady: () => {
           wasUp = true;

@@ -212,3 +212,19 @@ describe('sessions', () => {
     await listener.close();
   });
 });
+
+describe('a session with whoever answers at an address', () => {
+  it('is never ready when that is not the node that was meant', async () => {
+    const listener = await serving(createRpcServer({ clock }));
+    const isOther = ({ storeId: found }: Hello): CairnError | undefined =>
+      found === 6 ? undefined : new CairnError('UNAVAILABLE', `store ${found} is where store 6 was`);
+    let isReady = false;
+    const closed = new Promise<Error | undefined>((resolve) => {
+      const handlers = { onFrame: () => undefined, onClose: resolve, onReady: () => (isReady = true) };
+      openSession({ transport, clock, logger, address: listener.address, hello: hello(), handlers, isOther });
+    });
+    expect((await closed)?.message).toBe('store 7 is where store 6 was');
+    expect(isReady).toBe(false);
+    await listener.close();
+  });
+});

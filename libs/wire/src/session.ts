@@ -39,6 +39,8 @@ export interface OpenSessionOptions {
   readonly logger: Logger;
   /** Connecting and handshake together. Default 3,000. */
   readonly handshakeTimeoutMs?: number;
+  /** Why whoever answers is not the node that was meant; undefined when it is. Default: anybody will do. */
+  readonly isOther?: (remote: Hello) => CairnError | undefined;
 }
 
 export interface AcceptSessionOptions {
@@ -336,7 +338,7 @@ export function openSession(options: OpenSessionOptions): Session {
     (self, type, body) => {
       if (type !== FrameType.hello) throw new CairnError('CORRUPTION', `frame ${type} before the hello`);
       const remote = decodeHello(body);
-      const mismatch = mismatchOf(hello, remote);
+      const mismatch = mismatchOf(hello, remote) ?? options.isOther?.(remote);
       if (mismatch !== undefined) throw mismatch;
       self.becomeReady(remote);
       self.watch();

@@ -11,6 +11,8 @@ export const EMPTY_BYTES: Buffer = Buffer.alloc(0);
  */
 export const KEY_BYTES_CEILING = 64 * 1024;
 export const VALUE_BYTES_CEILING = 12 * 1024 * 1024;
+/** What a router takes in one message is 16 MiB; a larger one would end the stream of all calls. */
+export const OPERATION_BYTES_MAX = 16 * 1024 * 1024 - 64 * 1024;
 
 /**
  * Views the input as a Buffer. Bytes are not copied: they belong to the client until the call settles and

@@ -271,6 +271,18 @@ describe('a router that hangs', () => {
     await clock.advance(500);
     expect([connector.links.length, first.isClosed]).toEqual([1, false]);
   });
+
+  test('is not given up for what it did not say while nobody asked', async () => {
+    const client = await ready();
+    const first = connector.link;
+    await clock.advance(60_000);
+    for (let call = 0; call < 5; call += 1) void watch(client.get('k', { timeoutMs: 100 }));
+    await clock.advance(500);
+    expect([connector.links.length, first.isClosed]).toEqual([1, false]);
+    for (let call = 0; call < 5; call += 1) void watch(client.get('k', { timeoutMs: 600 }));
+    await clock.advance(700);
+    expect(first.isClosed).toBe(true);
+  });
 });
 
 describe('bounds', () => {

@@ -295,6 +295,7 @@ export class Dispatcher {
     const leftMs = call.deadlineMs - nowMs;
     const verdictMs = call.isWrite ? Math.min(VERDICT_MS_MAX, leftMs / 10) : 0;
     call.message.timeoutMs = Math.max(1, Math.ceil(leftMs - verdictMs));
+    call.sentAtMs = nowMs;
     call.state = 'sent';
   }
 
@@ -400,7 +401,7 @@ export class Dispatcher {
       else if (call.deadlineMs < nextMs) nextMs = call.deadlineMs;
     });
     for (const call of overdue) {
-      if (call.state === 'sent') this.#silence.expired();
+      if (call.state === 'sent') this.#silence.expired(call.sentAtMs);
       this.#expire(call);
     }
     const stillResting: PendingCall[] = [];

@@ -6,6 +6,7 @@ import {
   EMPTY_BYTES,
   invalidArgument,
   prefixEnd,
+  OPERATION_BYTES_MAX,
   toBuffer,
   type BytesInput,
   type SizeLimits,
@@ -118,6 +119,11 @@ export function compareAndSetOperation(
   const value = options.value === undefined ? undefined : valueOf(options.value, sizes);
   const expected = expectationOf(sizes, options);
   const expectedLength = typeof expected?.value === 'object' ? expected.value.length : 0;
+  const byteLength = bytes.length + (value?.length ?? 0) + expectedLength + OVERHEAD_BYTES;
+  if (byteLength > OPERATION_BYTES_MAX) {
+    const sum = `key, value and expectedValue have ${byteLength} bytes together`;
+    throw invalidArgument('expectedValue', `${sum}; the limit is ${OPERATION_BYTES_MAX}; expect a version`);
+  }
   return {
     operation: {
       $case: 'compareAndSet',
@@ -130,7 +136,7 @@ export function compareAndSetOperation(
         requestId: blankRequestId(),
       },
     },
-    byteLength: bytes.length + (value?.length ?? 0) + expectedLength + OVERHEAD_BYTES,
+    byteLength,
   };
 }
 

@@ -61,6 +61,8 @@ export class PendingCall {
   readonly signal: AbortSignal | undefined;
   id = 0;
   state: CallState = 'queued';
+  /** The newest sending, on the client's clock. */
+  sentAtMs = 0;
   /** Refusals so far. */
   refusals = 0;
   retryAtMs = 0;

@@ -9,6 +9,8 @@ const SILENT_MS_MIN = 1_000;
  */
 export class RouterSilence {
   #heardAtMs = 0;
+  /** When the first of the expired calls was sent: without anything to answer a router says nothing. */
+  #askedAtMs = 0;
   #expired = 0;
 
   /** A message came, or the stream has just begun. */
@@ -18,11 +20,14 @@ export class RouterSilence {
   }
 
   /** A call that was sent passed its deadline. */
-  expired(): void {
+  expired(sentAtMs: number): void {
+    if (this.#expired === 0 || sentAtMs < this.#askedAtMs) this.#askedAtMs = sentAtMs;
     this.#expired += 1;
   }
 
   isSilent(nowMs: number): boolean {
-    return this.#expired >= EXPIRED_MIN && nowMs - this.#heardAtMs >= SILENT_MS_MIN;
+    return (
+      this.#expired >= EXPIRED_MIN && nowMs - Math.max(this.#heardAtMs, this.#askedAtMs) >= SILENT_MS_MIN
+    );
   }
 }

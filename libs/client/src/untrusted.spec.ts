@@ -39,6 +39,14 @@ const hello = (keyBytesMax: number, valueBytesMax: number): void => {
 };
 
 describe('limits', () => {
+  test('a comparison that fits into no message is refused, and nobody else notices', async () => {
+    hello(64, 12 * 1024 * 1024);
+    const large = Buffer.alloc(9 * 1024 * 1024);
+    const operation = client.compareAndSet('k', { value: large, expectedValue: large });
+    expect(await codeOf(operation)).toBe('INVALID_ARGUMENT');
+    expect(connector.link.operations).toEqual([]);
+  });
+
   test('are not guessed before a router has told them', async () => {
     const put = codeOf(client.put('k'.repeat(5_000), Buffer.alloc(2 * 1024 * 1024)));
     await clock.advance(0);

@@ -75,6 +75,14 @@ function attributesOf(fields: LogFields | undefined): Attributes {
   return attributes;
 }
 
+/** Of an error, or of one as it goes over the wire: an object with its code and its sentence. */
+function failureOf(error: unknown): { readonly message: string; readonly code: string | undefined } {
+  const isOnTheWire = typeof error === 'object' && error !== null && !(error instanceof Error);
+  const { message, code } = (isOnTheWire ? error : {}) as { message?: unknown; code?: unknown };
+  if (typeof message === 'string' && typeof code === 'string') return { message, code };
+  return { message: messageOf(error), code: CairnError.is(error) ? error.code : undefined };
+}
+
 class ExportedSpan implements Span {
   readonly context: TraceContext;
   readonly #span: OtelSpan;
@@ -94,9 +102,9 @@ class ExportedSpan implements Span {
     if (this.#ended) return;
     this.#ended = true;
     if (error !== undefined) {
-      const message = messageOf(error).slice(0, MESSAGE_LENGTH_MAX);
-      this.#span.setStatus({ code: SpanStatusCode.ERROR, message });
-      if (CairnError.is(error)) this.#span.setAttribute('cairn.error_code', error.code);
+      const { message, code } = failureOf(error);
+      this.#span.setStatus({ code: SpanStatusCode.ERROR, message: message.slice(0, MESSAGE_LENGTH_MAX) });
+      if (code !== undefined) this.#span.setAttribute('cairn.error_code', code);
     }
     this.#span.end();
   }

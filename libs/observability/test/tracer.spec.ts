@@ -86,6 +86,16 @@ describe('tracer', () => {
     expect(committed?.attributes).toEqual({ term: 2, leader: 's1' });
   });
 
+  it('tells of an error as the wire has it, too', async () => {
+    const tracer = tracerOf('r', 1, 0);
+    tracer.startRootSpan('a', undefined)?.end({ code: 'NOT_LEADER', message: 'another one leads' });
+    await tracer.shutdown();
+    expect(collector.spans[0]).toMatchObject({
+      statusMessage: 'another one leads',
+      attributes: { 'cairn.error_code': 'NOT_LEADER' },
+    });
+  });
+
   it('starts a trace of its own for the sampled share and nothing for the rest', async () => {
     expect(tracerOf('r', 0.5, 0.5).startRootSpan('a', undefined)).toBeUndefined();
     expect(tracerOf('r', 0, 0).startRootSpan('a', undefined)).toBeUndefined();

@@ -289,7 +289,8 @@ export class CairnClient {
 
   /**
    * A fresh timestamp, for reads and scans of one instant: `{ consistency: { timestamp } }`. They see every
-   * write that was acknowledged before this call. It stays readable for the cluster's `gc.life_seconds`.
+   * write that was acknowledged before this call, and perhaps plain ones made shortly after it; strict ones
+   * they do not. It stays readable for the cluster's `gc.life_seconds`.
    */
   async timestamp(options: CallOptions = {}): Promise<number> {
     return (await this.#admin(KVService.getTimestamp, {}, options)).timestamp;

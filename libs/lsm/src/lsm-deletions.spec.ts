@@ -3,7 +3,7 @@ import { noopLogger, type Clock } from '@cairn/ports';
 import { SimDisk, SimRng } from '@cairn/runtime-sim';
 
 import { InlineJobs, LsmEngine } from './index.js';
-import { LOOKS_PER_TURN } from './read-turns.js';
+import { LOOKS_PER_TURN, READ_BYTES_PER_TURN } from './read-turns.js';
 
 // What walks and point reads do where very many rows were deleted and nothing has merged them away yet.
 
@@ -111,6 +111,28 @@ describe('very many deleted rows', () => {
     expect(await iterator.next(10)).toEqual([]);
     expect(iterator.cutAt).toBeUndefined();
     await iterator.close();
+    await engine.close();
+  });
+});
+
+describe('rows of many bytes', () => {
+  it('are read a megabyte in a turn, of all walks together', async () => {
+    const { engine, clock } = await deletedRows(1);
+    const batch = engine.newBatch();
+    const rowBytes = 64 * 1024;
+    for (let number = 0; number < 64; number += 1) batch.put(keyOf(number), Buffer.alloc(rowBytes));
+    await engine.write(batch);
+    const before = clock.turns;
+    const walks = Array.from({ length: 4 }, () => engine.iterate(EVERYTHING));
+    await Promise.all(
+      walks.map(async (walk) => {
+        while ((await walk.next(256)).length > 0);
+        await walk.close();
+      }),
+    );
+    const turns = (4 * 64 * rowBytes) / READ_BYTES_PER_TURN;
+    // Each of the walks may finish the row that it is at.
+    expect(clock.turns - before).toBeGreaterThanOrEqual(Math.floor(turns / 2));
     await engine.close();
   });
 });

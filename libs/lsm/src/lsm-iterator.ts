@@ -108,7 +108,9 @@ export class LsmIterator implements EngineIterator {
       this.#looked += 1;
       this.#options.turns.look();
       if (isDeleted(cursor.bytes, cursor.rowAt) || this.#isEnd(cursor.key)) continue;
-      bytes += rowBytesOf(cursor.bytes, cursor.rowAt);
+      const rowBytes = rowBytesOf(cursor.bytes, cursor.rowAt);
+      bytes += rowBytes;
+      this.#options.turns.found(rowBytes);
       rows.push(this.#copyOf(cursor, wanted === 1));
     }
     return rows;

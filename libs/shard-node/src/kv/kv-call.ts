@@ -8,6 +8,11 @@ const NO_STORE = 0 as StoreId;
 /** Where answers go: the session the request came by. */
 export interface ResponseSink {
   send(response: KvResponse): void;
+  /**
+   * Whether its other side takes what it gets, so that `bytes` more may be made ready for it. `isMore`: others
+   * are made for it already; otherwise one that waits for nothing is always given one.
+   */
+  hasRoomFor(bytes: number, isMore: boolean): boolean;
 }
 
 /** One request on this store, from its frame to its answer. Answered exactly once. */
@@ -35,7 +40,7 @@ export class KvCall {
   }
 
   /** Who asks: places that are shared are shared between callers. */
-  get caller(): object {
+  get caller(): ResponseSink {
     return this.#sink;
   }
 

@@ -9,7 +9,12 @@ export interface KvLimits {
    * RESOURCE_EXHAUSTED. Default 64 MiB.
    */
   readonly answerBytesMax: number;
-  /** Likewise for all connections together. Default 512 MiB. */
+  /**
+   * Bytes of pages that are read for a connection beyond what it has taken; more wait for it to take some.
+   * Default 8 MiB.
+   */
+  readonly pagesAheadBytesMax: number;
+  /** Bytes of answers that may wait for all connections together. Default 512 MiB. */
   readonly allAnswerBytesMax: number;
   /** Payload bytes after which a turn closes one log entry and begins the next. Default 512 KiB. */
   readonly entryBytesMax: number;
@@ -27,6 +32,7 @@ export const DEFAULT_KV_LIMITS: KvLimits = {
   callsMax: 65_536,
   callBytesMax: 64 * 1024 * 1024,
   answerBytesMax: 64 * 1024 * 1024,
+  pagesAheadBytesMax: 8 * 1024 * 1024,
   allAnswerBytesMax: 512 * 1024 * 1024,
   entryBytesMax: 512 * 1024,
   scansMax: 32,

@@ -329,7 +329,7 @@ describe('scans', () => {
     const delay = (): Promise<void> => new Promise((resolve) => (letGo = resolve));
     const rig = await KvRig.leading({ limits: { scansMax: 1 } });
     await rig.put('a', '1');
-    const slow = rig.environment.scanSlots.run({}, delay);
+    const slow = rig.environment.scanSlots.run(rig.call({ op: KvOp.scan }).call, delay);
     const scan = rig.send({ op: KvOp.scan, key: bytes(''), consistency: ReadConsistency.stale });
     await rig.turn();
     rig.replica.staleRefusal = 'a snapshot is replacing its state';

@@ -273,7 +273,7 @@ export class KvRig {
       tracer: noopTracer,
       limits,
       scratch: new KvScratch(),
-      scanSlots: new ScanSlots(limits.scansMax, limits.waitingScansMax),
+      scanSlots: new ScanSlots(this.clock, limits),
       registered: (machine) => this.registered.add(machine),
       unregistered: (machine) => this.registered.delete(machine),
     };
@@ -319,7 +319,10 @@ export class KvRig {
       ...fields,
     };
     const answers: KvResponse[] = [];
-    const sink = { send: (response: KvResponse): void => void answers.push(response) };
+    const sink = {
+      send: (response: KvResponse): void => void answers.push(response),
+      hasRoomFor: () => true,
+    };
     return { call: new KvCall(request, sink, this.clock.nowMs() + request.timeoutMs), answers };
   }
 

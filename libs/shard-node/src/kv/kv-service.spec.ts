@@ -1,7 +1,7 @@
 import { rangeId, timestamp } from '@cairn/base';
 import { firstByWalk } from '@cairn/engine';
 import { noopMetrics, noopTracer } from '@cairn/ports';
-import { describe, expect, it } from '@jest/globals';
+import { describe, expect, it, jest } from '@jest/globals';
 import {
   decodeKvResponses,
   encodeKvCancel,
@@ -13,6 +13,7 @@ import {
   MESSAGE_BYTES_MAX,
   newKvRequest,
   newKvResponse,
+  ReadConsistency,
   type KvRequest,
   type KvResponse,
   type Session,
@@ -87,6 +88,7 @@ class ServiceRig {
       sizes: () => ({ keyBytesMax: 100, valueBytesMax: 1_000 }),
       timestamps: rig.environment.timestamps,
       store: () => undefined,
+      scanSlots: rig.environment.scanSlots,
     });
     this.service.register(rig.machine);
     this.door = this.service.accept(this.session);
@@ -308,6 +310,36 @@ describe('the key-value door', () => {
     expect(await door.rig.get('a')).toBeUndefined();
     expect(await door.rig.get('b')).toBe('2');
     expect(door.open).toEqual([0, 0]);
+  });
+
+  it('reads no pages for sessions that take none, and those of others at once', async () => {
+    const door = await ServiceRig.open();
+    await door.rig.put('a', '1');
+    const scan = {
+      ...{ op: KvOp.scan, key: bytes(''), limit: 10, pageBytes: 4 * MIB, timeoutMs: 30_000 },
+      consistency: ReadConsistency.stale,
+    };
+    const deaf = Array.from({ length: 10 }, () => {
+      const session = new FakeSession();
+      session.queuedBytes = 5 * MIB;
+      return { session, door: door.service.accept(session) };
+    });
+    const iterate = jest.spyOn(door.rig.engine, 'iterate');
+    for (const each of deaf) door.sendBy(each.door, ...Array.from({ length: 20 }, () => scan));
+    await door.run();
+    expect(iterate).toHaveBeenCalledTimes(0);
+    door.send(scan);
+    await door.run();
+    expect(door.codes).toEqual([undefined]);
+    expect(door.open[0]).toBe(200);
+    for (const each of deaf.slice(1)) door.service.closed(each.door);
+    expect(door.open[0]).toBe(20);
+    const [first] = deaf;
+    if (first !== undefined) first.session.queuedBytes = 0;
+    await door.rig.clock.advance(100);
+    await door.run();
+    expect(first?.session.responses.map(({ error }) => error)).toEqual(Array(20).fill(undefined));
+    expect(door.open[0]).toBe(0);
   });
 
   it('frees what a closed session held, wherever it waits', async () => {

@@ -27,6 +27,7 @@ import { KvCall, type ResponseSink } from './kv-call.js';
 import type { KvLimits } from './kv-limits.js';
 import type { KvMachine } from './kv-machine.js';
 import { faultOf, TIMEOUT_MS_MAX, type SizeLimits } from './request-checks.js';
+import type { ScanSlots } from './scan-slots.js';
 import type { StoreTimestamps } from './store-timestamps.js';
 
 /**
@@ -45,6 +46,8 @@ export interface KvServiceParts {
   readonly timestamps: StoreTimestamps;
   /** For the descriptors in refusals. */
   store(): Store | undefined;
+  /** Where scans wait; those of a closed session leave. */
+  readonly scanSlots: ScanSlots;
 }
 
 /**
@@ -108,6 +111,7 @@ export class KvService {
 
   closed(session: KvSession): void {
     session.cancelAll();
+    this.#parts.scanSlots.forget(session);
     this.#sessions.delete(session);
   }
 
@@ -269,6 +273,14 @@ export class KvSession implements ResponseSink {
         retryAfterMs: ANSWERS_RETRY_MS,
       }),
     );
+  }
+
+  /** One page at least for whoever has taken everything; others only as far as it keeps up. */
+  hasRoomFor(bytes: number, isMore: boolean): boolean {
+    const waiting = this.waitingBytes;
+    if (waiting === 0 && !isMore) return true;
+    const { allAnswerBytesMax, pagesAheadBytesMax } = this.#parts.limits;
+    return waiting + bytes <= pagesAheadBytesMax && this.#door.waitingBytes() + bytes <= allAnswerBytesMax;
   }
 
   /** Bytes of answers that its other side has not taken. */

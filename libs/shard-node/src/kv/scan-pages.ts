@@ -66,7 +66,8 @@ export class ScanPages {
    */
   add(call: KvCall): void {
     this.#machine.whenPublished(() => {
-      if (isCacheable(call)) this.#answerFromCache(call);
+      // Pages that are kept cost no read, but wait for the connection like others.
+      if (isCacheable(call) && this.#environment.scanSlots.isTaking(call)) this.#answerFromCache(call);
       else this.#occupy(call, () => this.#readConfirmed(call));
     });
   }
@@ -119,7 +120,7 @@ export class ScanPages {
   }
 
   #occupy(call: KvCall, work: () => Promise<void>): void {
-    const accepted = this.#environment.scanSlots.run(call.caller, async () => {
+    const accepted = this.#environment.scanSlots.run(call, async () => {
       try {
         if (!call.isAbandoned(this.#environment.clock.nowMs())) await work();
         else call.fail('DEADLINE_EXCEEDED', 'the deadline passed while the scan waited its turn');

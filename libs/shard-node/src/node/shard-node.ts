@@ -287,6 +287,7 @@ export class ShardNode {
     this.#timestamps = timestamps;
     const engine = await options.openEngine();
     this.#engine = engine;
+    const scanSlots = new ScanSlots(options.clock, options.kvLimits);
     const service = new KvService({
       clock: options.clock,
       tracer: options.tracer,
@@ -295,6 +296,7 @@ export class ShardNode {
       sizes: () => this.#settings?.sizes ?? WIDEST_SIZE_LIMITS,
       timestamps,
       store: () => this.#store,
+      scanSlots,
     });
     this.#service = service;
     const rowCache = new RowCache(options.rowCacheBytes);
@@ -318,7 +320,7 @@ export class ShardNode {
       tracer: options.tracer,
       limits: options.kvLimits,
       scratch: new KvScratch(),
-      scanSlots: new ScanSlots(options.kvLimits.scansMax, options.kvLimits.waitingScansMax),
+      scanSlots,
       damaged,
       registered: (machine) => {
         service.register(machine);

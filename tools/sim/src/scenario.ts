@@ -243,7 +243,7 @@ class ScenarioRun {
   #watchReplicas(): void {
     const logs = new LogLooker(this.cluster);
     const members = new MemberLooker(this.cluster);
-    const bounds = new BoundLooker(this.cluster);
+    const bounds = new BoundLooker(this.cluster, this.#bigKeys > 0 ? BIG_SEGMENT_BYTES : 0);
     let looks = 0;
     const again = (): void => {
       if (this.#isOver) return;

@@ -17,6 +17,8 @@ export interface HealthServerOptions {
   /** Asked on every /readyz; a rejection counts as not ready, with its message as the reason. */
   readonly readiness: () => Promise<Readiness> | Readiness;
   readonly logger: Logger;
+  /** For tests. */
+  readonly nowMs?: () => number;
 }
 
 export interface HealthServer {
@@ -35,10 +37,13 @@ const CHECKING_INTERVAL_MS = 500;
 /** With one more, the one that has waited longest without a whole request is cut. */
 const CONNECTIONS_MAX = 64;
 
+/** A page of metrics is served again for so long: rendering all of them is the most that a request costs. */
+const METRICS_SHOWN_MS = 250;
+
 interface Page {
   readonly status: number;
   readonly contentType: string;
-  readonly body: string;
+  readonly body: string | Buffer;
 }
 
 function json(status: number, value: unknown): Page {
@@ -53,12 +58,50 @@ async function askReadiness(readiness: HealthServerOptions['readiness']): Promis
   }
 }
 
-async function pageFor(options: HealthServerOptions, request: IncomingMessage): Promise<Page> {
+/** One rendering at a time, for all who ask while it goes on and shortly afterwards. */
+class MetricsPage {
+  readonly #metrics: HealthServerOptions['metrics'];
+  readonly #nowMs: () => number;
+  /** Bytes, which all connections share while they take them. */
+  #bytes: Promise<Buffer> | undefined;
+  /** Infinite while it is being rendered. */
+  #renderedMs = Infinity;
+
+  constructor({ metrics, nowMs }: HealthServerOptions) {
+    this.#metrics = metrics;
+    this.#nowMs = nowMs ?? (() => performance.now());
+  }
+
+  bytes(): Promise<Buffer> {
+    if (this.#bytes !== undefined && this.#nowMs() - this.#renderedMs < METRICS_SHOWN_MS) {
+      return this.#bytes;
+    }
+    this.#renderedMs = Infinity;
+    const bytes = this.#metrics.render().then((text) => Buffer.from(text));
+    this.#bytes = bytes;
+    bytes.then(
+      () => {
+        this.#renderedMs = this.#nowMs();
+      },
+      // Whoever asked hears of it; the next one has it rendered anew.
+      () => {
+        this.#bytes = undefined;
+      },
+    );
+    return bytes;
+  }
+}
+
+async function pageFor(
+  options: HealthServerOptions,
+  metrics: MetricsPage,
+  request: IncomingMessage,
+): Promise<Page> {
   if (request.method !== 'GET' && request.method !== 'HEAD') return json(405, { error: 'only GET and HEAD' });
   const path = (request.url ?? '/').split('?', 1)[0];
   switch (path) {
     case '/metrics':
-      return { status: 200, contentType: options.metrics.contentType, body: await options.metrics.render() };
+      return { status: 200, contentType: options.metrics.contentType, body: await metrics.bytes() };
     case '/healthz':
       return json(200, { healthy: true });
     case '/readyz': {
@@ -75,6 +118,7 @@ function answer(response: ServerResponse, request: IncomingMessage, page: Page):
     'content-type': page.contentType,
     'content-length': Buffer.byteLength(page.body),
     'cache-control': 'no-store',
+    connection: 'close',
   });
   response.end(request.method === 'HEAD' ? undefined : page.body);
 }
@@ -127,8 +171,17 @@ export async function createHealthServer(options: HealthServerOptions): Promise<
     requestTimeout: REQUEST_TIMEOUT_MS,
     maxHeaderSize: HEADER_BYTES_MAX,
   };
+  const metrics = new MetricsPage(options);
+  /** Connections that have sent their one request. */
+  const asked = new WeakSet<Socket>();
   const server = createServer(limits, (request, response) => {
-    pageFor(options, request).then(
+    // Requests of a pipeline are all begun at once, without a look at whether anybody takes the answers.
+    if (asked.has(request.socket)) {
+      request.socket.destroy();
+      return;
+    }
+    asked.add(request.socket);
+    pageFor(options, metrics, request).then(
       (page) => answer(response, request, page),
       (error: unknown) => {
         options.logger.warn('health page failed', { path: request.url, error: messageOf(error) });

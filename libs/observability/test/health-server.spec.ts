@@ -1,6 +1,6 @@
-import { request } from 'node:http';
+import { Agent, request } from 'node:http';
 import { connect } from 'node:net';
-import { afterEach, describe, expect, it } from '@jest/globals';
+import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { noopLogger } from '@cairn/ports';
 import { createHealthServer, createMetrics, type HealthServer, type Readiness } from '@cairn/observability';
 
@@ -90,6 +90,67 @@ describe('health server', () => {
     for (const socket of silent.slice(100)) socket.write('GET /healthz HTTP/1.1\r\n');
     expect(await ask(server, '/healthz')).toMatchObject({ status: 200 });
     for (const socket of silent) socket.destroy();
+  });
+
+  describe('with pages that are counted', () => {
+    let rendered: number;
+    let nowMs: number;
+    let hold: Promise<unknown>;
+    beforeEach(async () => {
+      [rendered, nowMs, hold] = [0, 0, Promise.resolve()];
+      server = await createHealthServer({
+        listen: '127.0.0.1:0',
+        metrics: {
+          contentType: 'text/plain',
+          render: async () => {
+            rendered += 1;
+            await hold;
+            return `page ${rendered}`;
+          },
+        },
+        readiness: () => ({ ready: true, reasons: [] }),
+        logger: noopLogger,
+        nowMs: () => nowMs,
+      });
+    });
+
+    it('answers one request of a connection, however many come in a pipeline', async () => {
+      const port = Number(server.address.slice(server.address.lastIndexOf(':') + 1));
+      const socket = connect(port, '127.0.0.1');
+      socket.on('error', () => undefined);
+      let heard = '';
+      socket.setEncoding('latin1').on('data', (chunk: string) => (heard += chunk));
+      const closed = new Promise((resolve) => socket.once('close', resolve));
+      socket.write('GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n'.repeat(500));
+      await closed;
+      expect(heard.split('HTTP/1.1 200').length).toBeLessThanOrEqual(2);
+      expect(rendered).toBe(1);
+    });
+
+    it('renders metrics once for all who ask at a time and within 250 ms', async () => {
+      const release = Promise.withResolvers<undefined>();
+      hold = release.promise;
+      const asking = Array.from({ length: 8 }, () => ask(server, '/metrics'));
+      await ask(server, '/healthz');
+      release.resolve(undefined);
+      expect(new Set((await Promise.all(asking)).map(({ body }) => body))).toEqual(new Set(['page 1']));
+      nowMs = 249;
+      expect((await ask(server, '/metrics')).body).toBe('page 1');
+      nowMs = 250;
+      expect((await ask(server, '/metrics')).body).toBe('page 2');
+    });
+
+    it('closes a connection after its answer', async () => {
+      const connection = await new Promise((resolve, reject) => {
+        request(`http://${server.address}/healthz`, { agent: new Agent({ keepAlive: true }) }, (response) => {
+          response.resume();
+          resolve(response.headers.connection);
+        })
+          .on('error', reject)
+          .end();
+      });
+      expect(connection).toBe('close');
+    });
   });
 
   it('says which address is taken', async () => {

@@ -48,6 +48,12 @@ class Caller {
     await this.settle();
   }
 
+  cancel(id: number): void {
+    const body = Buffer.alloc(4);
+    body.writeUInt32LE(id);
+    this.handlers.onFrame(FrameType.rpcCancel, body);
+  }
+
   async settle(): Promise<void> {
     for (let step = 0; step < 8; step += 1) await Promise.resolve();
   }
@@ -89,6 +95,48 @@ describe('the rpc server', () => {
     waiting[1]?.();
     await caller.settle();
     expect(caller.codes).toEqual(['RESOURCE_EXHAUSTED', undefined, undefined]);
+  });
+
+  it('keeps the place of a cancelled call until its handler has settled', async () => {
+    const waiting: (() => void)[] = [];
+    const caller = new Caller({ servedMax: 2, servedBytesMax: 1_000 }, (request) => {
+      return new Promise((resolve) => {
+        waiting.push(() => {
+          resolve(request);
+        });
+      });
+    });
+    for (let id = 1; id <= 20; id += 1) {
+      await caller.call(Buffer.alloc(400, 1));
+      caller.cancel(id);
+    }
+    expect(waiting).toHaveLength(2);
+    expect(caller.codes).toEqual(Array.from({ length: 18 }, () => 'RESOURCE_EXHAUSTED'));
+    for (const settle of waiting) settle();
+    await caller.settle();
+    await caller.call(Buffer.alloc(400, 1));
+    expect(waiting).toHaveLength(3);
+    // Nobody waits for the answers of those that were cancelled.
+    expect(caller.answers).toHaveLength(18);
+  });
+
+  it('tells a handler that listens late why its call is over', async () => {
+    const reasons: unknown[] = [];
+    const started = Promise.withResolvers<undefined>();
+    const server = createRpcServer();
+    server.handle(ECHO, async (request, context) => {
+      await started.promise;
+      reasons.push(context.signal.aborted && context.signal.reason);
+      return request;
+    });
+    const session = { remote: HELLO, send: () => true } as Partial<Session> as Session;
+    const handlers = server.attach(session);
+    const frame = Buffer.concat([encodeRpcRequest(1, 1_000, ECHO.name), Buffer.from([1])]);
+    handlers.onFrame(FrameType.rpcRequest, frame);
+    handlers.onClose(undefined);
+    started.resolve(undefined);
+    for (let step = 0; step < 8; step += 1) await Promise.resolve();
+    expect(reasons).toEqual([expect.objectContaining({ code: 'CANCELLED' })]);
   });
 
   it('cuts long sentences and leaves long details out of errors', () => {

@@ -13,7 +13,10 @@ import {
   type SessionHandlers,
 } from './session-types.js';
 
-/** Calls of one session that are being served; more are refused with RESOURCE_EXHAUSTED. */
+/**
+ * Calls of one session that are being served; more are refused with RESOURCE_EXHAUSTED. A call that nobody waits
+ * for any more keeps its place until its handler has settled: what it began goes on, so this bounds work.
+ */
 export const RPC_SERVED_MAX = 1024;
 /** Bytes of requests that are being served, of all sessions; more are refused with RESOURCE_EXHAUSTED. */
 const SERVED_BYTES_MAX = 128 * 1024 * 1024;
@@ -29,6 +32,9 @@ export interface RpcServerOptions {
   /** Bytes of requests that are being served, of all sessions. Default 128 MiB. */
   readonly servedBytesMax?: number;
 }
+
+/** One for all: a stack for each cancellation would cost more than the call. */
+const GAVE_UP = new CairnError('CANCELLED', 'the caller gave up');
 
 type Serve = (
   body: Buffer,
@@ -87,10 +93,36 @@ function decodedRequest<Request, Response>(method: RpcMethod<Request, Response>,
   }
 }
 
-interface ServedCall {
-  readonly abort: AbortController;
+class ServedCall {
   readonly bytes: number;
+  readonly remote: Hello;
   timer: Timer | undefined;
+  #abort: AbortController | undefined;
+  #reason: CairnError | undefined;
+
+  constructor(bytes: number, remote: Hello) {
+    this.bytes = bytes;
+    this.remote = remote;
+  }
+
+  /** Made when somebody listens: most handlers never do. */
+  get signal(): AbortSignal {
+    if (this.#abort === undefined) {
+      this.#abort = new AbortController();
+      if (this.#reason !== undefined) this.#abort.abort(this.#reason);
+    }
+    return this.#abort.signal;
+  }
+
+  get isAborted(): boolean {
+    return this.#reason !== undefined;
+  }
+
+  abort(reason: CairnError): void {
+    this.timer?.cancel();
+    this.#reason = reason;
+    this.#abort?.abort(reason);
+  }
 }
 
 class ServedSession {
@@ -121,7 +153,7 @@ class ServedSession {
         return;
       case FrameType.rpcCancel:
         if (body.length !== 4) throw new CairnError('CORRUPTION', 'cancel frame of a wrong length');
-        this.#abort(body.readUInt32LE(0), new CairnError('CANCELLED', 'the caller gave up'));
+        this.#abort(body.readUInt32LE(0), GAVE_UP);
         return;
       default:
         throw new CairnError('CORRUPTION', `frame ${type} on a serving session`);
@@ -129,9 +161,8 @@ class ServedSession {
   }
 
   onClose(): void {
-    for (const id of [...this.#calls.keys()]) {
-      this.#abort(id, new CairnError('CANCELLED', 'the connection of the caller closed'));
-    }
+    const reason = new CairnError('CANCELLED', 'the connection of the caller closed');
+    for (const id of this.#calls.keys()) this.#abort(id, reason);
   }
 
   #begin(frame: RpcRequestFrame): void {
@@ -162,37 +193,35 @@ class ServedSession {
       this.#fail(id, this.#servedBytes.refusal(bytes, RETRY_AFTER_MS));
       return;
     }
-    const call: ServedCall = { abort: new AbortController(), bytes, timer: undefined };
+    const call = new ServedCall(bytes, remote);
     call.timer = this.#options.clock?.setTimer(timeoutMs, () => {
       this.#abort(id, new CairnError('DEADLINE_EXCEEDED', `${method} took longer than ${timeoutMs} ms`));
     });
     this.#calls.set(id, call);
-    serve(frame.body, { signal: call.abort.signal, remote }).then(
+    serve(frame.body, call).then(
       (response) => {
-        if (!this.#forget(id, call)) return;
+        if (!this.#settle(id, call)) return;
         if (response.length <= MESSAGE_BYTES_MAX) {
           this.#session.send(FrameType.rpcResponse, [encodeRpcSuccess(id), response]);
         } else this.#fail(id, tooLong(`the answer to ${method}`, response.length));
       },
       (error: unknown) => {
-        if (this.#forget(id, call)) this.#fail(id, this.#asCairnError(method, error));
+        if (this.#settle(id, call)) this.#fail(id, this.#asCairnError(method, error));
       },
     );
   }
 
-  /** True when the call was still open: then, and only then, it is answered. */
-  #forget(id: number, call: ServedCall): boolean {
+  /** Gives its place back. True when somebody still waits for the answer. */
+  #settle(id: number, call: ServedCall): boolean {
     call.timer?.cancel();
-    if (this.#calls.get(id) !== call) return false;
     this.#calls.delete(id);
     this.#servedBytes.give(call.bytes);
-    return true;
+    return !call.isAborted;
   }
 
   #abort(id: number, reason: CairnError): void {
     const call = this.#calls.get(id);
-    if (call === undefined || !this.#forget(id, call)) return;
-    call.abort.abort(reason);
+    if (call !== undefined && !call.isAborted) call.abort(reason);
   }
 
   #asCairnError(method: string, error: unknown): CairnError {

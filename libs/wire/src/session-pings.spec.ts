@@ -84,4 +84,27 @@ describe('a session that was accepted', () => {
     time.advance(1_000);
     expect(closed).toEqual([expect.objectContaining({ code: 'UNAVAILABLE' })]);
   });
+
+  it('answers a few pings of a second, and ends at a flood of them', () => {
+    const time = new HandClock();
+    const peer = new FakeConnection();
+    const closed: (Error | undefined)[] = [];
+    acceptSession(peer.connection, {
+      hello: HELLO,
+      clock: time.clock,
+      logger: noopLogger,
+      onSession: () => ({ onFrame: () => undefined, onClose: (error) => closed.push(error) }),
+    });
+    peer.deliver(FrameType.hello, encodeHello(HELLO));
+    peer.sent.length = 0;
+    for (let second = 0; second < 3; second += 1) {
+      for (let at = 0; at < 1_000; at += 1) peer.deliver(FrameType.ping);
+      time.advance(1_000);
+    }
+    expect(peer.sent).toHaveLength(12);
+    expect(closed).toEqual([]);
+    for (let at = 0; at < 5_000; at += 1) peer.deliver(at % 2 === 0 ? FrameType.ping : FrameType.pong);
+    expect(closed).toEqual([expect.objectContaining({ message: expect.stringContaining('1000 pings') })]);
+    expect(peer.isClosed).toBe(true);
+  });
 });

@@ -25,6 +25,13 @@ const WAITING_BYTES_MAX = 64 * 1024 * 1024;
  * minutes to notice.
  */
 const PING_INTERVAL_MS = 1000;
+/**
+ * Pings of one interval that are answered. Some may arrive together after a pause of either side; those above
+ * are counted and nothing else.
+ */
+const PINGS_ANSWERED_MAX = 4;
+/** Pings and pongs of one interval above which the session ends: many minutes of an honest side's. */
+const PINGS_MAX = 1000;
 /** Of the log. */
 export const BAD_FRAME_EVENT = 'session closed by a bad frame';
 export const REFUSED_EVENT = 'session refused';
@@ -106,6 +113,8 @@ class FramedSession implements Session {
   /** The receiver of its frames cannot keep up. */
   #isPaused = false;
   #queuedBefore = 0;
+  /** Pings and pongs that came in this interval. */
+  #pings = 0;
 
   constructor(
     connection: Connection,
@@ -274,6 +283,7 @@ class FramedSession implements Session {
     this.#pingTimer = this.#clock.setTimer(PING_INTERVAL_MS, () => {
       this.#silentIntervals = this.#showsLife() ? 0 : this.#silentIntervals + 1;
       this.#hasHeard = false;
+      this.#pings = 0;
       if (this.#silentIntervals > SILENT_INTERVALS_MAX[this.#side]) {
         this.#closeWith(new CairnError('UNAVAILABLE', `no sign of life from ${this.remoteAddress}`));
         return;
@@ -299,8 +309,7 @@ class FramedSession implements Session {
       const type = frame[0] as FrameType;
       if (type === FrameType.refusal) this.#closeWith(decodeRefusal(body));
       else if (this.#state === 'handshake') this.#onHandshakeFrame(this, type, body);
-      else if (type === FrameType.ping) this.send(FrameType.pong, []);
-      else if (type === FrameType.pong) return;
+      else if (type === FrameType.ping || type === FrameType.pong) this.#onPing(type);
       else if (type === FrameType.hello) throw new CairnError('CORRUPTION', 'second hello on one session');
       else this.#handlers?.onFrame(type, body);
     } catch (error) {
@@ -311,6 +320,14 @@ class FramedSession implements Session {
       }
       this.fail(error instanceof Error ? error : new Error(messageOf(error)));
     }
+  }
+
+  #onPing(type: FrameType): void {
+    this.#pings += 1;
+    if (this.#pings > PINGS_MAX) {
+      throw new CairnError('CORRUPTION', `more than ${PINGS_MAX} pings within ${PING_INTERVAL_MS} ms`);
+    }
+    if (type === FrameType.ping && this.#pings <= PINGS_ANSWERED_MAX) this.send(FrameType.pong, []);
   }
 
   #end(error: Error | undefined): void {

@@ -201,8 +201,10 @@ export class Heartbeats {
     const descriptors = ranges.foreignTo(store);
     for (const { rangeId: id, replicaId: replica, confVersion } of waiting) {
       const descriptor = ranges.get(rangeId(id))?.descriptor;
-      if (descriptor === undefined || descriptor.epoch.confVersion <= confVersion) continue;
-      if (!descriptor.replicas.some((member) => member.replicaId === replica)) descriptors.push(descriptor);
+      if (descriptor?.replicas.every((member) => member.replicaId !== replica) !== true) continue;
+      // The version that it was born with is what a message said; that its store has another replica is not.
+      const hasOther = descriptor.replicas.some((member) => member.storeId === store);
+      if (hasOther || descriptor.epoch.confVersion > confVersion) descriptors.push(descriptor);
     }
     return descriptors
       .filter((descriptor) => ranges.isConfirmed(descriptor.rangeId))

@@ -85,6 +85,22 @@ describe('a replica that missed its own removal', () => {
   });
 });
 
+describe('a replica that a message invented', () => {
+  it('is removed from the store that has another one, whatever membership it was born with', async () => {
+    const { cluster, shards, whole } = await running();
+    const [a, b] = shards as [FakeShard, FakeShard];
+    await cluster.clock.until(b.heartbeat({ ranges: [reportOf(whole)] }));
+    const waiting = (replicaId: number): object => ({
+      waitingReplicas: [{ rangeId: whole.rangeId, replicaId, confVersion: 2 ** 53 - 1 }],
+    });
+    const own = whole.replicas.find(({ storeId }) => storeId === a.storeId)?.replicaId ?? 0;
+    await cluster.clock.until(a.heartbeat(waiting(own)));
+    expect(removalsOf(a)).toBe(0);
+    await cluster.clock.until(a.heartbeat(waiting(2 ** 40)));
+    expect(removalsOf(a)).toBe(1);
+  });
+});
+
 describe('reports that cannot be true', () => {
   it.each([
     ['a range that was not given out', { rangeId: 5_000 }, 'an id that was not given out'],

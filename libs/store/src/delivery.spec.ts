@@ -217,6 +217,23 @@ describe('a replica', () => {
     }
     await rig.run(2_000);
     expect([...rig.at(1).store.replicas()]).toHaveLength(EMPTY_REPLICAS_MAX);
+    // Nobody writes to what was invented, and it makes room for a member.
+    const member = 5 as RangeId;
+    rig.send(2, 1, heartbeat(1, 2, 1), { hint, range: member });
+    await rig.run(100);
+    expect(rig.at(1).store.replica(member)).toBeUndefined();
+    await rig.run(60_000);
+    rig.send(2, 1, heartbeat(1, 2, 1), { hint, range: 1_000 as RangeId });
+    await rig.run(100);
+    rig.send(2, 1, heartbeat(1, 2, 1), { hint, range: member });
+    await rig.run(100);
+    const left = [...rig.at(1).store.replicas()].map((replica) => replica.rangeId);
+    expect(left).toEqual([1_000, member]);
+    // One that was let go and is written to again comes again.
+    rig.send(2, 1, heartbeat(1, 2, 1), { hint, range: 1_001 as RangeId });
+    await rig.run(100);
+    expect(rig.at(1).store.replica(1_001 as RangeId)?.term).toBe(1);
+    expect(rig.at(1).fatal).toEqual([]);
   });
 });
 

@@ -14,6 +14,10 @@ import { TOMBSTONE_PLACES } from './tombstones.js';
  * one snapshot is received at a time: more than this have no use, and hints can be invented.
  */
 export const EMPTY_REPLICAS_MAX = 1_024;
+/** When there are too many, those that no message came for within this long make room for others … */
+const UNHEARD_MS = 60_000;
+/** … looked for this often at most: it takes a look at all replicas. */
+const UNHEARD_LOOK_MS = 1_000;
 
 const TERM_USUAL = 2 ** 31;
 
@@ -27,6 +31,9 @@ export interface DeliveryParts {
   covering(key: Uint8Array): Replica | undefined;
   /** Replicas without a state that are here. */
   emptyReplicas(): number;
+  replicas(): Iterable<Replica>;
+  /** Lets one without a state go. */
+  forget(replica: Replica): void;
   createEmpty(rangeId: RangeId, replicaId: ReplicaId, confVersionSeen: number): Replica;
   /** Answers why the core did not take it. */
   step(replica: Replica, message: Message): string | undefined;
@@ -40,6 +47,7 @@ export interface DeliveryParts {
 export class Delivery {
   readonly #parts: DeliveryParts;
   readonly #earlyVotes = new EarlyVotes();
+  #looksAgainMs = 0;
 
   constructor(parts: DeliveryParts) {
     this.#parts = parts;
@@ -82,6 +90,7 @@ export class Delivery {
     const reason = this.#isTooEarly(message) ?? unbornEntries(message) ?? this.#parts.step(replica, message);
     if (reason !== undefined) return this.#refuse(from, rangeId, message, reason);
     if (home !== from) replica.noteCorrespondent(message.from, from);
+    if (!replica.isInitialised) replica.heardMs = this.#parts.clock.nowMs();
     return undefined;
   }
 
@@ -131,12 +140,24 @@ export class Delivery {
       metrics.droppedMessage('overlap');
       return undefined;
     }
-    if (this.#parts.emptyReplicas() >= EMPTY_REPLICAS_MAX) {
+    if (!this.#hasRoom()) {
       metrics.droppedMessage('too-many-empty');
       return undefined;
     }
     logger.info('replica created, waits for a snapshot', { range: rangeId, replicaId: message.to });
     return this.#parts.createEmpty(rangeId, message.to, hint.confVersion);
+  }
+
+  #hasRoom(): boolean {
+    if (this.#parts.emptyReplicas() < EMPTY_REPLICAS_MAX) return true;
+    const nowMs = this.#parts.clock.nowMs();
+    if (nowMs < this.#looksAgainMs) return false;
+    this.#looksAgainMs = nowMs + UNHEARD_LOOK_MS;
+    // A member that waits for a snapshot hears of its leader all the time; what was invented, of nobody.
+    for (const replica of this.#parts.replicas()) {
+      if (replica.canGiveWay && replica.heardMs < nowMs - UNHEARD_MS) this.#parts.forget(replica);
+    }
+    return this.#parts.emptyReplicas() < EMPTY_REPLICAS_MAX;
   }
 }
 

@@ -104,16 +104,27 @@ it('knows by a newer descriptor without it that it was removed, and by nothing e
     epoch: { version: 1, confVersion: 9 },
     replicas: DESCRIPTOR.replicas.slice(1),
   };
-  expect(replica.isRemovedBy(without)).toBe(false);
+  expect(replica.isRemovedBy(without, storeId(1))).toBe(false);
   replica.confVersionSeen = 9;
-  expect(replica.isRemovedBy(without)).toBe(false);
+  expect(replica.isRemovedBy(without, storeId(1))).toBe(false);
   replica.confVersionSeen = 8;
-  expect(replica.isRemovedBy(without)).toBe(true);
+  expect(replica.isRemovedBy(without, storeId(1))).toBe(true);
   replica.setDescriptor({ ...DESCRIPTOR, epoch: { version: 1, confVersion: 9 } });
-  expect(replica.isRemovedBy(without)).toBe(false);
+  expect(replica.isRemovedBy(without, storeId(1))).toBe(false);
   const newer = { version: 1, confVersion: 10 };
-  expect(replica.isRemovedBy({ ...DESCRIPTOR, epoch: newer })).toBe(false);
-  expect(replica.isRemovedBy({ ...without, epoch: newer })).toBe(true);
+  expect(replica.isRemovedBy({ ...DESCRIPTOR, epoch: newer }, storeId(1))).toBe(false);
+  expect(replica.isRemovedBy({ ...without, epoch: newer }, storeId(1))).toBe(true);
+});
+
+it('without a state goes when its store has another replica of the range, whatever version it was born with', () => {
+  const replica = emptyReplica();
+  replica.confVersionSeen = 2 ** 53 - 1;
+  const member = { replicaId: replicaId(9), storeId: storeId(1), role: 'voter' as const };
+  const other = { ...DESCRIPTOR, replicas: [...DESCRIPTOR.replicas.slice(1), member] };
+  expect(replica.isRemovedBy(other, storeId(3))).toBe(false);
+  expect(replica.isRemovedBy(other, storeId(1))).toBe(true);
+  replica.setDescriptor({ ...DESCRIPTOR, epoch: { version: 1, confVersion: 2 } });
+  expect(replica.isRemovedBy(other, storeId(1))).toBe(false);
 });
 
 it('serves stale reads as a voter whose state is whole, and otherwise says why not', () => {

@@ -106,6 +106,8 @@ export class Replica implements ReplicaHandle {
   isChangingMembers = false;
   /** While there is no descriptor: a membership version that named this replica; 0 = none is known. */
   confVersionSeen = 0;
+  /** While there is no descriptor: when a message for it came last, or it began. */
+  heardMs = 0;
   /** Removed from the store; whoever still holds a reference must let go. */
   isClosed = false;
 
@@ -223,12 +225,17 @@ export class Replica implements ReplicaHandle {
     return config.outgoing.length === 0 && pendingConfigIndex <= appliedIndex;
   }
 
-  /** Whether a descriptor, applied somewhere, proves that this replica was removed from its range. */
-  isRemovedBy(descriptor: RangeDescriptor): boolean {
+  /**
+   * Whether a descriptor, applied somewhere, proves that this replica was removed from its range, or, when it
+   * has no state yet, that a message invented it: the membership version that the message named may be
+   * invented, too, but a store has one replica of a range.
+   */
+  isRemovedBy({ epoch, replicas }: RangeDescriptor, storeId: StoreId): boolean {
+    if (replicas.some((member) => member.replicaId === this.replicaId)) return false;
+    if (this.canGiveWay && replicas.some((member) => member.storeId === storeId)) return true;
     const known = this.#descriptor?.epoch.confVersion ?? this.confVersionSeen;
     // Unknown: then nothing tells a newer membership from an older one.
-    if (known === 0 || descriptor.epoch.confVersion <= known) return false;
-    return descriptor.replicas.every((member) => member.replicaId !== this.replicaId);
+    return known !== 0 && epoch.confVersion > known;
   }
 
   /**

@@ -1,5 +1,13 @@
 import { describe, expect, it } from '@jest/globals';
-import { rangeId, replicaId, storeId, term, type LogIndex, type RangeDescriptor } from '@cairn/base';
+import {
+  InvariantError,
+  rangeId,
+  replicaId,
+  storeId,
+  term,
+  type LogIndex,
+  type RangeDescriptor,
+} from '@cairn/base';
 import { ByteWriter } from '@cairn/codec';
 import { MemoryEngine } from '@cairn/engine';
 import { noopLogger, noopMetrics } from '@cairn/ports';
@@ -66,6 +74,9 @@ class Receiving {
   offered = 0;
   isTaken = true;
   refusal: string | undefined;
+  /** What the core's assertions say. */
+  broken: Error | undefined;
+  readonly fatal: unknown[] = [];
 
   constructor(config: Partial<StoreConfig> = {}) {
     const process = this.scheduler.startProcess('store');
@@ -78,9 +89,11 @@ class Receiving {
       refuses: () => this.refusal,
       step: () => {
         this.offered += 1;
+        if (this.broken !== undefined) throw this.broken;
         return this.isTaken;
       },
       spansOf: () => [SPAN],
+      fatal: (error) => void this.fatal.push(error),
     };
     this.receiver = new SnapshotReceiver(parts as SnapshotReceiverParts);
   }
@@ -149,6 +162,16 @@ describe('the receiving end of a snapshot', () => {
     stream.end();
     await rig.scheduler.runFor(20);
     expect(rig.medium.paths()).toHaveLength(1);
+  });
+
+  it('ends the store when an assertion of the core fails, and not only the session', async () => {
+    const rig = await new Receiving().open();
+    rig.broken = new InvariantError('commits are lost');
+    const stream = rig.session();
+    await stream.send(FrameType.snapshotBegin, headerOf());
+    await stream.send(FrameType.snapshotEnd, endOf(0));
+    expect(rig.fatal).toEqual([rig.broken]);
+    expect(stream.last).toContain('commits are lost');
   });
 
   it('removes what the core does not take', async () => {

@@ -1,4 +1,4 @@
-import { BoundedBytes, CairnError, messageOf, type StoreId } from '@cairn/base';
+import { BoundedBytes, CairnError, InvariantError, messageOf, type StoreId } from '@cairn/base';
 import { ByteReader, ByteWriter } from '@cairn/codec';
 import type { Clock } from '@cairn/ports';
 import { FrameType, MESSAGE_BYTES_MAX, tooLong, type Session, type SessionHandlers } from '@cairn/wire';
@@ -142,7 +142,7 @@ export class SessionSnapshotChannel implements SnapshotChannel {
 export function snapshotReceiverHandlers(
   session: ChannelSession,
   from: StoreId,
-  receiver: Pick<SnapshotReceiver, 'begin'>,
+  receiver: Pick<SnapshotReceiver, 'begin' | 'fatal'>,
   failed: (error: unknown) => void,
 ): SessionHandlers {
   const waiting = new BoundedBytes({ name: 'chunks of a snapshot', limit: SNAPSHOT_WINDOW_BYTES });
@@ -163,6 +163,8 @@ export function snapshotReceiverHandlers(
       });
   };
   const give = (error: unknown): void => {
+    // The core's word of itself, not of the sender: the store must not go on, whatever became of the session.
+    if (error instanceof InvariantError) receiver.fatal(error);
     if (isOver) return;
     failed(error);
     answer({ type: 'refused', reason: messageOf(error) });

@@ -44,6 +44,8 @@ export interface SnapshotReceiverParts {
   machineFor(descriptor: RangeDescriptor): StateMachine;
   /** Where the rows of such a range are. */
   spansOf(descriptor: RangeDescriptor): readonly EngineSpan[];
+  /** What cannot happen did: the store must stop. */
+  fatal(error: unknown): void;
 }
 
 /** A snapshot on its way in. Calls follow one another. */
@@ -151,6 +153,11 @@ export class SnapshotReceiver {
       if (!isTaken) this.#spools.delete(rangeId);
     }
     return isTaken;
+  }
+
+  /** An assertion failed while a stream was worked on, perhaps half way through the core. */
+  fatal(error: unknown): void {
+    this.#parts.fatal(error);
   }
 
   /** The replica is gone before its core could ask for the installation. */

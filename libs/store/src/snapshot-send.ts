@@ -1,4 +1,4 @@
-import { CairnError, messageOf, type ReplicaId, type StoreId } from '@cairn/base';
+import { CairnError, InvariantError, messageOf, type ReplicaId, type StoreId } from '@cairn/base';
 import {
   isReadFailure,
   type EngineIterator,
@@ -47,8 +47,8 @@ export interface SnapshotSenderParts {
   readonly logger: Logger;
   readonly metrics: StoreMetrics;
   openChannel(to: StoreId): SnapshotChannel;
-  /** The engine holds what nobody wrote: the store must stop. */
-  damaged(error: CairnError): void;
+  /** The engine holds what nobody wrote, or what cannot happen did: the store must stop. */
+  fatal(error: unknown): void;
 }
 
 interface SnapshotView {
@@ -133,6 +133,7 @@ export class SnapshotSender {
       const last = await channel.end(chunks);
       return last.type === 'received';
     } catch (error) {
+      if (error instanceof InvariantError) this.#parts.fatal(error);
       logger.info('snapshot not sent', { range: replica.rangeId, store, reason: messageOf(error) });
       return false;
     } finally {
@@ -240,7 +241,7 @@ export class SnapshotSender {
     try {
       view.check?.(key, value);
     } catch (error) {
-      if (CairnError.is(error) && error.code === 'CORRUPTION') this.#parts.damaged(error);
+      if (CairnError.is(error) && error.code === 'CORRUPTION') this.#parts.fatal(error);
       throw error;
     }
   }
@@ -250,7 +251,7 @@ export class SnapshotSender {
     try {
       return await iterator.next(ROWS_PER_STEP);
     } catch (error) {
-      if (isReadFailure(error)) this.#parts.damaged(error);
+      if (isReadFailure(error)) this.#parts.fatal(error);
       throw error;
     }
   }

@@ -114,9 +114,7 @@ export class Store {
     this.#log = log;
     this.#metrics = new StoreMetrics(options.metrics);
     const { clock, config, engine, links, logger } = options;
-    const fatal = (error: unknown): void => {
-      this.#fatal(error);
-    };
+    const fatal = this.#fatal;
     this.#leadershipLog = new LeadershipLog(clock, logger);
     this.#inbound = new InboundQueue(config, this.#metrics);
     this.#heartbeats = this.#newHeartbeats();
@@ -182,7 +180,7 @@ export class Store {
       logger,
       metrics: this.#metrics,
       openChannel: (to) => options.openSnapshotChannel(to),
-      damaged: fatal,
+      fatal,
     });
     this.#receiver = this.#newReceiver();
     this.#removal = new ReplicaRemoval({
@@ -241,6 +239,10 @@ export class Store {
       isGone: (rangeId, replicaId) => this.#removal.isGone(rangeId, replicaId),
       covering: (key) => this.replicaCovering(key),
       emptyReplicas: () => this.#replicas.size - this.#spans.size,
+      replicas: () => this.#replicas.values(),
+      forget: (replica) => {
+        this.#forgetEmpty(replica);
+      },
       createEmpty: (...args) => this.#createEmptyReplica(...args),
       step: (replica, message) => this.#turns.step(replica, message),
     });
@@ -256,6 +258,7 @@ export class Store {
       step: (from, rangeId, message) => this.#stepSnapshot(from, rangeId, message),
       machineFor: (descriptor) => this.#options.machineFor(descriptor, false),
       spansOf: (descriptor) => this.#options.spansOf(descriptor),
+      fatal: this.#fatal,
     });
   }
 
@@ -316,6 +319,7 @@ export class Store {
     const { clock, config, rng } = this.#options;
     const around = { clock, config, rng, log: this.#log, host: this.#turns, spans: this.#spans };
     const replica = buildReplica(around, start);
+    replica.heardMs = clock.nowMs();
     this.#replicas.set(start.rangeId, replica);
     this.#ticker.awaken(replica);
     return replica;
@@ -412,7 +416,7 @@ export class Store {
    */
   learnDescriptor(descriptor: RangeDescriptor): void {
     const replica = this.#replicas.get(descriptor.rangeId);
-    if (replica?.isRemovedBy(descriptor) === true) this.#remove(replica, descriptor);
+    if (replica?.isRemovedBy(descriptor, this.storeId) === true) this.#remove(replica, descriptor);
   }
 
   /** Closes the replica at once; its rows and its log follow. */
@@ -505,8 +509,8 @@ export class Store {
   }
 
   /**
-   * Makes room for the birth of a range that messages announced first. What the empty replica promised stays
-   * in its log.
+   * Makes room for the birth of a range that messages announced first, or for another empty replica. What this
+   * one promised stays in its log.
    */
   #forgetEmpty(replica: Replica): void {
     assert(replica.canGiveWay, 'only an empty replica makes room', { range: replica.rangeId });
@@ -617,20 +621,15 @@ export class Store {
   #installSnapshot(replica: Replica, ready: Ready): void {
     const meta = ready.snapshot;
     assert(meta !== undefined, 'only called with a snapshot');
-    replica.installation = this.#receiver.install(replica, meta).then(
-      () => {
-        replica.installation = undefined;
-        replica.isMachineOpen = true;
-        if (replica.isClosed) return;
-        replica.raft.snapshotInstalled(meta);
-        this.#options.onReplicaChanged?.(replica.rangeId);
-        this.#applier.unblock(replica);
-        replica.wake();
-      },
-      (error: unknown) => {
-        this.#fatal(error);
-      },
-    );
+    replica.installation = this.#receiver.install(replica, meta).then(() => {
+      replica.installation = undefined;
+      replica.isMachineOpen = true;
+      if (replica.isClosed) return;
+      replica.raft.snapshotInstalled(meta);
+      this.#options.onReplicaChanged?.(replica.rangeId);
+      this.#applier.unblock(replica);
+      replica.wake();
+    }, this.#fatal);
   }
 
   #leadershipChanged(replica: Replica): void {
@@ -656,12 +655,10 @@ export class Store {
     this.#metrics.inboundWaits(this.#inbound.waitingBytes);
     this.#metrics.applyBacklog(this.#applier.backlogBytes);
     this.#leadershipLog.poll();
-    this.#checkpointer.poll()?.catch((error: unknown) => {
-      this.#fatal(error);
-    });
+    this.#checkpointer.poll()?.catch(this.#fatal);
   }
 
-  #fatal(error: unknown): void {
+  readonly #fatal = (error: unknown): void => {
     if (this.#isClosed) return;
     this.#isClosed = true;
     this.#ticker.stop();
@@ -672,7 +669,7 @@ export class Store {
       ? error
       : new CairnError('INTERNAL', messageOf(error), { cause: error });
     this.#options.onFatal(coded);
-  }
+  };
 
   /** Stops the loop and leaves a checkpoint. Leaders should have been transferred before. */
   async close(): Promise<void> {

@@ -278,6 +278,17 @@ describe('the key-value door', () => {
     expect(door.codes.at(-1)).toBeUndefined();
   });
 
+  it('says of a refused answer whether a command behind it is in the log', async () => {
+    const door = await ServiceRig.open({ answerBytesMax: MIB });
+    door.session.queuedBytes = 2 * MIB;
+    door.door.send(answer(1, MIB / 2));
+    door.door.send({ ...answer(2, MIB / 2), op: KvOp.compareAndSet });
+    await door.run();
+    const { responses } = door.session;
+    expect(door.codes).toEqual(['RESOURCE_EXHAUSTED', 'RESOURCE_EXHAUSTED']);
+    expect(responses.map(({ error }) => error?.isUnclear)).toEqual([false, true]);
+  });
+
   it('refuses large answers that pile up for all connections together', async () => {
     const door = await ServiceRig.open({ allAnswerBytesMax: 4 * MIB });
     const others = [new FakeSession(), new FakeSession()];

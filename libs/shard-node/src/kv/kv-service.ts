@@ -31,7 +31,8 @@ import type { ScanSlots } from './scan-slots.js';
 import type { StoreTimestamps } from './store-timestamps.js';
 
 /**
- * Answers up to this are sent whatever waits already: writes must be, and they are bounded by their number.
+ * Answers up to this are sent whatever waits already: those of nearly all writes must be, and they are bounded
+ * by their number. A compare-and-set that fails shows what it found, which may be longer.
  */
 const SMALL_ANSWER_BYTES = 4 * 1024;
 const ANSWERS_RETRY_MS = 25;
@@ -318,9 +319,14 @@ function refusalOf({ sequence, op }: KvResponse, error: CairnError): KvResponse 
   const { code, message, retryAfterMs } = error;
   response.error = {
     ...{ code, message, retryAfterMs, leaderStoreId: storeId(0), descriptors: [], field: '' },
-    isUnclear: false,
+    // A command is in the log with its outcome: sent again as if for the first time, it would be judged anew.
+    isUnclear: isLogged(op),
   };
   return response;
+}
+
+function isLogged(op: KvRequest['op']): boolean {
+  return op !== KvOp.get && op !== KvOp.scan;
 }
 
 /** Deletions are let through on a full disk: they are how space comes back. */

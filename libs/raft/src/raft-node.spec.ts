@@ -356,6 +356,31 @@ describe('edges of the host contract', () => {
     expect([leader.node.id, leader.node.leaderId]).toEqual([1, 1]);
   });
 
+  test('a member that drops what it is sent is asked with little until it takes entries again', () => {
+    const { cluster, leader } = led(3);
+    const sent: number[] = [];
+    const drops = (message: Message): boolean => {
+      if (message.to !== 3 || message.type !== 'append' || message.entries.length === 0) return false;
+      sent.push(message.entries.reduce((sum, { payload }) => sum + payload.length, 0));
+      return true;
+    };
+    for (let count = 0; count < 100; count += 1) leader.node.propose(Buffer.alloc(1024));
+    cluster.stabilize(drops);
+    sent.length = 0;
+    cluster.advance(3_000, drops);
+    expect(sent.length).toBeGreaterThan(5);
+    expect(Math.max(...sent)).toBe(4 * 1024);
+    // What is longer than that goes alone.
+    cluster.advance(500, () => false);
+    leader.node.propose(Buffer.alloc(100_000));
+    cluster.advance(500, drops);
+    sent.length = 0;
+    cluster.advance(1_000, drops);
+    expect(new Set(sent)).toEqual(new Set([100_000]));
+    cluster.advance(500, () => false);
+    expect(cluster.get(3).node.commitIndex).toBe(leader.node.commitIndex);
+  });
+
   test('a member that waits for a snapshot goes on from the log when it turns out to have caught up', () => {
     const { cluster, leader } = led(3);
     const isCut = (message: { to: number; type: string }) => message.to === 3;

@@ -5,6 +5,12 @@ import type { Progress } from './progress.js';
 import { releaseEarlyReads } from './read-index.js';
 import type { Entry, EntryKind } from './types.js';
 
+/**
+ * Entries of a probe, bytes; one entry may have more. It only asks whether the member takes entries: one that
+ * cannot, because its disk or engine is behind, drops all of them and is asked again at each sign of life.
+ */
+const PROBE_BYTES_MAX = 4 * 1024;
+
 /** Appends one entry of the own term; it travels with the next Ready. */
 export function appendOwn(core: Core, kind: EntryKind, payload: Uint8Array): LogIndex {
   const index = (core.log.lastIndex + 1) as LogIndex;
@@ -49,7 +55,9 @@ export function sendAppend(core: Core, peer: Progress): boolean {
   const previousTerm = log.termOf(previousIndex);
   let entries: readonly Entry[] | 'compacted' | 'loading' = NOTHING;
   if (previousTerm !== 'compacted' && peer.next <= log.lastIndex) {
-    entries = log.entries(peer.next, log.lastIndex + 1, core.config.appendBytesMax);
+    const { appendBytesMax } = core.config;
+    const bytesMax = peer.state === 'probe' ? Math.min(PROBE_BYTES_MAX, appendBytesMax) : appendBytesMax;
+    entries = log.entries(peer.next, log.lastIndex + 1, bytesMax);
   }
   if (entries === 'loading') {
     peer.isLoading = true;

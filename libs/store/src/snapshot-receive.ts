@@ -245,7 +245,7 @@ export class SnapshotReceiver {
     }
     const machine = this.#parts.machineFor(header.descriptor);
     // What an earlier attempt wrote makes room.
-    for (const span of machine.spans()) await engine.deleteRange(span.start, span.end);
+    for (const { start, end } of machine.spans()) await engine.deleteRange(start, end);
     await this.#throwIfRowsHaveNoRoom(path, header);
     await this.#writeRows(path, header, machine);
     await this.#commit(log, header);

@@ -188,7 +188,12 @@ export class DoorRig {
       metrics,
       connector: store.connector,
       gateway,
-      bounds: { outstandingOpsMax: 50_000, outstandingBytesMax: 1e9, outstandingOpsPerStoreMax: 50_000 },
+      bounds: {
+        outstandingOpsMax: 50_000,
+        outstandingBytesMax: 1e9,
+        outstandingOpsPerStoreMax: 50_000,
+        outstandingScansPerStoreMax: 64,
+      },
     });
     await router.prefetch();
     const context = new DoorContext({
@@ -204,7 +209,6 @@ export class DoorRig {
         scanBytesMax: 1e8,
         answerBytesMax: options.answerBytesMax ?? 5e8,
       },
-      scanPagesMax: 64,
       freshTimestamp: () => Promise.resolve(timestamp(77)),
       limits: () => limits,
     });

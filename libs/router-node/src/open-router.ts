@@ -47,8 +47,7 @@ import { createKvService, type KvDoors, type KvHandlers } from './doors/kv-servi
  */
 const STREAMED_OPS_SHARE = 1 / 16;
 /**
- * Pages of scans may have this part of the places at a shard node, should they all go to one: a page is the
- * work of hundreds of reads, and whoever comes next waits behind all that are there. A few keep a router
+ * Pages of scans may have this part of the places at a shard node: a page is the work of hundreds of reads, and whoever comes next waits behind all that are there. A few keep a router
  * busy.
  */
 const SCAN_PLACES_SHARE = 1 / 128;
@@ -152,6 +151,7 @@ class RouterNode implements RunningRouter {
         outstandingOpsMax: config.outstandingOpsMax,
         outstandingBytesMax: config.outstandingBytesMax,
         outstandingOpsPerStoreMax: config.outstandingOpsPerStoreMax,
+        outstandingScansPerStoreMax: Math.ceil(config.outstandingOpsPerStoreMax * SCAN_PLACES_SHARE),
       },
     });
     this.#doors = createKvService(
@@ -168,7 +168,6 @@ class RouterNode implements RunningRouter {
           scanBytesMax: config.outstandingBytesMax * SCAN_BYTES_SHARE,
           answerBytesMax: config.outstandingBytesMax * ANSWER_BYTES_SHARE,
         },
-        scanPagesMax: Math.ceil(config.outstandingOpsPerStoreMax * SCAN_PLACES_SHARE),
         freshTimestamp: () => this.#metadata.timestamp(),
         limits: () => this.#limits,
       }),

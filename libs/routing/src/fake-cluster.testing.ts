@@ -411,6 +411,7 @@ export class RouterRig implements OperationSink {
         outstandingOpsMax: 10_000,
         outstandingBytesMax: 100_000_000,
         outstandingOpsPerStoreMax: 5_000,
+        outstandingScansPerStoreMax: 40,
         ...bounds,
       },
     });

@@ -60,6 +60,8 @@ export interface RouterBounds {
   readonly outstandingBytesMax: number;
   /** Operations sent to one store and not answered. */
   readonly outstandingOpsPerStoreMax: number;
+  /** Pages of scans among them: each is the work of many reads, and whoever comes next waits behind them. */
+  readonly outstandingScansPerStoreMax: number;
 }
 
 export interface RequestRouterOptions {
@@ -123,6 +125,7 @@ export class RequestRouter {
     this.#stores = new Stores({
       ...options,
       pendingMax: options.bounds.outstandingOpsPerStoreMax,
+      scansMax: options.bounds.outstandingScansPerStoreMax,
       breaker: options.breaker ?? DEFAULT_BREAKER_RULES,
       events: this.#connectionEvents(),
     });
@@ -169,6 +172,11 @@ export class RequestRouter {
   /** Stores that can be reached now. */
   get connectedStores(): number {
     return this.#stores.connected;
+  }
+
+  /** Pages of scans that wait for a place at their store. */
+  get waitingScans(): number {
+    return this.#stores.waitingScans;
   }
 
   /** Stores that are given up for a while, because they hang or fail. */

@@ -1,8 +1,9 @@
 import { describe, expect, it } from '@jest/globals';
 import { timestamp, type CairnError } from '@cairn/base';
-import { newKvRequest, unpackRows } from '@cairn/wire';
+import { KvOp, newKvRequest, unpackRows } from '@cairn/wire';
 
 import { descriptorOf, errorOf, FakeCluster, key, RouterRig } from './fake-cluster.testing.js';
+import type { RoutedOperation } from './operation.js';
 import { deleteSpan, perform, scanPages, type ScanSpan, type SpanTimes } from './spans.js';
 
 const NAMES = Array.from({ length: 40 }, (_, at) => `k${String(at).padStart(2, '0')}`);
@@ -138,6 +139,55 @@ describe('scanPages', () => {
     abort.abort();
     expect(await first).toMatchObject({ code: 'CANCELLED' });
     expect(rig.router.openOperations).toBe(0);
+  });
+});
+
+describe('pages of scans at one store', () => {
+  const scanOf = (rig: RouterRig, at: string, caller: string): RoutedOperation => {
+    const request = newKvRequest();
+    request.op = KvOp.scan;
+    request.key = key(at);
+    request.limit = 10;
+    request.readTimestamp = timestamp(1_000);
+    return rig.router.execute(request, rig, { tag: 0, timeoutMs: 10_000, caller });
+  };
+
+  it('hold no place while their range has no leader: scans of other ranges go on', async () => {
+    const cluster = new FakeCluster([descriptorOf(1, ['', 'm']), descriptorOf(2, ['m', ''])]);
+    const rig = new RouterRig(cluster, { outstandingScansPerStoreMax: 2 });
+    await rig.ready();
+    cluster.intercept = (_store, request) =>
+      request.rangeId === 1 ? { error: errorOf('NOT_LEADER'), applied: false } : undefined;
+    const stranded = Array.from({ length: 50 }, () => scanOf(rig, 'a', 'one'));
+    await rig.run(500);
+    for (let page = 0; page < 5; page += 1) {
+      const healthy = scanOf(rig, 'x', 'two');
+      await rig.run(20);
+      expect(rig.outcomeOf(healthy).error).toBeUndefined();
+    }
+    expect(stranded.every(({ state }) => state !== 'done')).toBe(true);
+  });
+
+  it('are a few at a time, taken by turns of callers, and do not hold up single reads', async () => {
+    const cluster = new FakeCluster([descriptorOf(1, ['', ''])]);
+    const rig = new RouterRig(cluster, { outstandingScansPerStoreMax: 3 });
+    await rig.ready();
+    const many = Array.from({ length: 60 }, () => scanOf(rig, 'a', 'greedy'));
+    const other = scanOf(rig, 'b', 'modest');
+    const read = rig.get('a');
+    let sentMax = 0;
+    for (let at = 0; at < 8; at += 1) {
+      await rig.run(1);
+      const sent = [...many, other].filter(({ state }) => state === 'sent').length;
+      sentMax = Math.max(sentMax, sent);
+    }
+    expect(sentMax).toBe(3);
+    expect(rig.outcomeOf(read).error).toBeUndefined();
+    expect(rig.outcomeOf(other).error).toBeUndefined();
+    expect(rig.router.waitingScans).toBeGreaterThan(30);
+    await rig.run(500);
+    expect(many.map((each) => rig.outcomeOf(each).error)).toEqual(many.map(() => undefined));
+    expect(rig.router.waitingScans).toBe(0);
   });
 });
 

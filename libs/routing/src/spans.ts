@@ -92,11 +92,6 @@ export interface ScanSpan {
   readonly pageTimeoutMs: number;
   /** undefined = stale reads of whatever is applied. */
   readonly timestamp: Timestamp | undefined;
-  /**
-   * Waits until a page may be asked for; what it resolves to is called when the page is there. Rejects when
-   * the signal aborts.
-   */
-  admit?(signal: AbortSignal): Promise<() => void>;
 }
 
 /**
@@ -124,16 +119,8 @@ export async function* scanPages(
   let left = span.limit === 0 ? Number.MAX_SAFE_INTEGER : span.limit;
   let { start, end } = span;
   const isOver = (): boolean => left <= 0 || (end.length > 0 && compareKeys(start, end) >= 0);
-  const fetchAdmitted = async (request: KvRequest): Promise<KvResponse> => {
-    const release = await span.admit?.(stop.signal);
-    try {
-      return await perform(router, request, ofOnePage());
-    } finally {
-      release?.();
-    }
-  };
   const fetch = (): Promise<KvResponse> => {
-    const page = fetchAdmitted(pageRequest(span, start, end, left));
+    const page = perform(router, pageRequest(span, start, end, left), ofOnePage());
     // A page may fail long before a slow reader asks for it: it is thrown then, and must not count as
     // unhandled before.
     page.catch(() => undefined);

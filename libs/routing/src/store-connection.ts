@@ -1,6 +1,6 @@
 import { assert, CairnError, IdTable, type StoreId, type Timestamp } from '@cairn/base';
 import type { Clock, Logger, Rng, Timer } from '@cairn/ports';
-import type { KvRequest, KvResponse } from '@cairn/wire';
+import { KvOp, type KvRequest, type KvResponse } from '@cairn/wire';
 import { problemOf } from './answers.js';
 import { BACKOFF, backoffMs } from './backoff.js';
 import { Breaker, type BreakerRules } from './breaker.js';
@@ -28,6 +28,8 @@ export interface ConnectionOptions {
   readonly events: ConnectionEvents;
   /** Most operations sent and not answered. */
   readonly pendingMax: number;
+  /** Most pages of scans among them. */
+  readonly scansMax: number;
   readonly breaker: BreakerRules;
 }
 
@@ -77,6 +79,13 @@ export class StoreConnection {
   /** What waits because the store has its fill. */
   readonly #waiting = new FairLine();
   #lineSweepLength = LINE_SWEEP_LENGTH_MIN;
+  /**
+   * Pages of scans; they wait until their deadline. A place is taken only while the page is with the store:
+   * what looks for a leader or backs off holds up no scan of another range.
+   */
+  readonly #scans = new FairLine();
+  #scansSweepLength = LINE_SWEEP_LENGTH_MIN;
+  #scansSent = 0;
   #cancelled: number[] = [];
   #isFlushDue = false;
   #sequence = 0;
@@ -132,6 +141,11 @@ export class StoreConnection {
     return this.#pending.size + this.#line.length - this.#lineHead + this.#waiting.length;
   }
 
+  /** Pages of scans that wait for a place at the store, those that have ended included. */
+  get waitingScans(): number {
+    return this.#scans.length;
+  }
+
   get queuedBytes(): number {
     return this.#link?.queuedBytes ?? 0;
   }
@@ -158,7 +172,10 @@ export class StoreConnection {
     const nowMs = this.#options.clock.nowMs();
     operation.wakeAtMs = nowMs + LINE_WAIT_MAX_MS;
     this.#breaker.sent(nowMs);
-    if (this.#waiting.length === 0) {
+    if (operation.request.op === KvOp.scan) {
+      operation.wakeAtMs = operation.deadlineMs;
+      this.#queueScan(operation);
+    } else if (this.#waiting.length === 0) {
       this.#line.push(operation);
     } else {
       if (this.#waiting.length >= this.#lineSweepLength) this.#sweepWaiting();
@@ -174,7 +191,7 @@ export class StoreConnection {
   cancel(operation: RoutedOperation): void {
     const { sequence } = operation.request;
     if (operation.state !== 'sent' || this.#pending.get(sequence) !== operation) return;
-    this.#pending.delete(sequence);
+    this.#free(operation);
     this.#cancelled.push(sequence);
     this.#scheduleFlush();
   }
@@ -223,8 +240,30 @@ export class StoreConnection {
     this.#lineSweepLength = Math.max(LINE_SWEEP_LENGTH_MIN, 2 * this.#waiting.length);
   }
 
+  #queueScan(operation: RoutedOperation): void {
+    if (this.#scans.length >= this.#scansSweepLength) {
+      this.#scans.sweep(this.#isStillInLine);
+      this.#scansSweepLength = Math.max(LINE_SWEEP_LENGTH_MIN, 2 * this.#scans.length);
+    }
+    this.#scans.push(operation);
+  }
+
+  /** The store has it no more, or is not waited for. */
+  #free(operation: RoutedOperation): void {
+    this.#pending.delete(operation.request.sequence);
+    if (operation.request.op === KvOp.scan) this.#scansSent -= 1;
+  }
+
   #isInLine(operation: RoutedOperation): boolean {
     return operation.state === 'queued' && operation.storeId === this.storeId;
+  }
+
+  #nextToSend(): RoutedOperation | undefined {
+    if (this.#scans.length > 0 && this.#scansSent < this.#options.scansMax) {
+      const scan = this.#scans.next(this.#isStillInLine);
+      if (scan !== undefined) return scan;
+    }
+    return this.#nextInLine();
   }
 
   #nextInLine(): RoutedOperation | undefined {
@@ -248,7 +287,7 @@ export class StoreConnection {
     let requests: KvRequest[] = [];
     let bytes = 0;
     while (this.#pending.size < this.#options.pendingMax) {
-      const operation = this.#nextInLine();
+      const operation = this.#nextToSend();
       if (operation === undefined) break;
       const { request } = operation;
       request.sequence = this.#nextSequence();
@@ -256,6 +295,7 @@ export class StoreConnection {
       operation.wakeAtMs = nowMs + stuckAfterMs(operation);
       operation.state = 'sent';
       this.#pending.set(request.sequence, operation);
+      if (request.op === KvOp.scan) this.#scansSent += 1;
       requests.push(request);
       bytes += operation.bytes;
       if (requests.length < REQUESTS_PER_FRAME_MAX && bytes < FRAME_BYTES_TARGET) continue;
@@ -322,12 +362,12 @@ export class StoreConnection {
         this.#giveUpLink(problem);
         return;
       }
-      this.#pending.delete(response.sequence);
+      this.#free(operation);
       if (this.#breaker.succeeded())
         this.#options.logger.info('store taken back', { store: this.storeId, address: this.#address });
       events.onAnswer(operation, response);
     }
-    if (this.#waiting.length > 0) this.#scheduleFlush();
+    if (this.#waiting.length > 0 || this.#scans.length > 0) this.#scheduleFlush();
   }
 
   /** What it had goes to others, the operation that was answered with nonsense among it. */
@@ -365,9 +405,16 @@ export class StoreConnection {
     if (sent.length > 0 && error !== undefined) this.#noteFailure();
     this.#queueRest();
     const unsent: RoutedOperation[] = [];
-    for (let each = this.#nextInLine(); each !== undefined; each = this.#nextInLine()) unsent.push(each);
     this.#pending.clear();
+    this.#scansSent = 0;
+    for (let each = this.#nextInLine(); each !== undefined; each = this.#nextInLine()) unsent.push(each);
+    for (;;) {
+      const scan = this.#scans.next(this.#isStillInLine);
+      if (scan === undefined) break;
+      unsent.push(scan);
+    }
     this.#waiting.clear();
+    this.#scans.clear();
     this.#cancelled = [];
     this.#options.events.onLost(this, sent, unsent);
   }

@@ -14,6 +14,8 @@ export interface StoresOptions {
   readonly events: ConnectionEvents;
   /** Most operations sent to one store and not answered. */
   readonly pendingMax: number;
+  /** Most pages of scans among them. */
+  readonly scansMax: number;
   readonly breaker: BreakerRules;
 }
 
@@ -46,6 +48,13 @@ export class Stores {
   get connected(): number {
     let count = 0;
     for (const connection of this.#connections.values()) if (connection.isUp) count += 1;
+    return count;
+  }
+
+  /** Pages of scans that wait for a place at their store. */
+  get waitingScans(): number {
+    let count = 0;
+    for (const connection of this.#connections.values()) count += connection.waitingScans;
     return count;
   }
 

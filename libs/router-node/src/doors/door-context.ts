@@ -4,8 +4,7 @@ import type { Clock, Counter, Histogram, LogFields, Metrics, Span, Tracer } from
 import type { KeyValueLimits, RequestRouter } from '@cairn/routing';
 import { KvOp, type KvRequest } from '@cairn/wire';
 
-import { Callers, type Caller, type CallersBounds } from './callers.js';
-import { FairGate } from './fair-gate.js';
+import { Callers, type CallersBounds } from './callers.js';
 
 const SECONDS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10];
 
@@ -27,8 +26,6 @@ export interface DoorContextParts {
   /** Deadline of requests that bring none. */
   readonly requestTimeoutMs: number;
   readonly callers: CallersBounds;
-  /** Pages that all scans together have asked shards for and not got. */
-  readonly scanPagesMax: number;
   /** A timestamp issued after the call. */
   freshTimestamp(): Promise<Timestamp>;
   /** Limits of now: settings change. */
@@ -41,7 +38,6 @@ export class DoorContext {
   readonly clock: Clock;
   readonly requestTimeoutMs: number;
   readonly callers: Callers;
-  readonly scanGate: FairGate<Caller>;
   readonly #parts: DoorContextParts;
   readonly #requests: Counter;
   readonly #seconds: Histogram;
@@ -54,7 +50,6 @@ export class DoorContext {
     this.#parts = parts;
     this.router = parts.router;
     this.callers = new Callers(parts.callers);
-    this.scanGate = new FairGate(parts.scanPagesMax);
     this.#showShares(parts.metrics);
     this.clock = parts.clock;
     this.requestTimeoutMs = parts.requestTimeoutMs;
@@ -99,7 +94,7 @@ export class DoorContext {
       busy.set(this.callers.busy);
       scanBytes.set(this.callers.scanBytes);
       answerBytes.set(this.callers.answers.used);
-      waiting.set(this.scanGate.waiting);
+      waiting.set(this.router.waitingScans);
       refusals.add(this.callers.refusals - counted);
       counted = this.callers.refusals;
     });

@@ -3,7 +3,6 @@ import { invalidField, scanPages, type SpanTimes } from '@cairn/routing';
 import { KvOp, ReadConsistency, toServiceError, type PackedRows, type ScanPage } from '@cairn/wire';
 
 import type { ScanCall } from '../calls.js';
-import type { Caller } from './callers.js';
 import { asCairnError, readConsistencyOf, readTimestampOf } from './convert.js';
 import type { DoorContext } from './door-context.js';
 import { spanOf } from './span-bounds.js';
@@ -16,8 +15,8 @@ const PAGES_HELD = 2;
 
 /**
  * Streams the pages of a scan as fast as the client takes them: while it takes none, nothing is asked of a
- * shard. Pages that are asked for go through the gate, so that scans leave room for others at the shards, and
- * callers take turns.
+ * shard. The router asks each shard node for a few pages at a time, so that scans leave room for others there,
+ * and callers take turns.
  */
 export async function streamScan(context: DoorContext, call: ScanCall, times: SpanTimes): Promise<void> {
   const startedAtMs = context.clock.nowMs();
@@ -27,7 +26,7 @@ export async function streamScan(context: DoorContext, call: ScanCall, times: Sp
     const bytes = pageBytesOf(call) * PAGES_HELD;
     caller.beginScan(bytes);
     heldBytes = bytes;
-    const { pages, at } = await openScan(context, call, caller, times);
+    const { pages, at } = await openScan(context, call, times);
     for await (const rows of pages) {
       if (times.signal.aborted) return;
       await taken(call, { rows, timestamp: at ?? 0 }, times.signal);
@@ -53,7 +52,6 @@ function pageBytesOf({ request: { pageBytes } }: ScanCall): number {
 async function openScan(
   context: DoorContext,
   call: ScanCall,
-  caller: Caller,
   times: SpanTimes,
 ): Promise<{ pages: AsyncGenerator<PackedRows>; at: Timestamp | undefined }> {
   const { request } = call;
@@ -71,12 +69,6 @@ async function openScan(
       pageBytes: pageBytesOf(call),
       pageTimeoutMs: context.requestTimeoutMs,
       timestamp: at,
-      admit: async (signal) => {
-        await context.scanGate.enter(caller, signal);
-        return () => {
-          context.scanGate.leave(caller);
-        };
-      },
     },
     times,
   );

@@ -15,6 +15,15 @@ export const VALUE_BYTES_CEILING = 12 * 1024 * 1024;
 export const OPERATION_BYTES_MAX = 16 * 1024 * 1024 - 64 * 1024;
 
 /**
+ * For what is read, expected or deleted: it may have been stored before a limit was lowered. The router knows
+ * what no setting ever allowed.
+ */
+export const WIDEST_SIZES: SizeLimits = {
+  keyBytesMax: KEY_BYTES_CEILING,
+  valueBytesMax: VALUE_BYTES_CEILING,
+};
+
+/**
  * Views the input as a Buffer. Bytes are not copied: they belong to the client until the call settles and
  * must not change meanwhile.
  */

@@ -9,6 +9,7 @@ import { fieldOf } from './bytes.js';
 import { connect, type CairnClient } from './client.js';
 import { grpcConnector } from './grpc-connector.js';
 import { json } from './typed-view.js';
+import { compareAndSetOperation, deleteOperation, getOperation, scanRequest } from './operations.js';
 
 let router: FakeRouter;
 let client: CairnClient;
@@ -149,11 +150,27 @@ describe('point operations', () => {
   });
 });
 
+describe('what was stored before a limit was lowered', () => {
+  test('is read, expected and deleted as ever: only what is written is held to the limits', () => {
+    const key = 'k'.repeat(5_000);
+    const narrow = { keyBytesMax: 4_096, valueBytesMax: 1_024 };
+    expect(() => getOperation(key, {})).not.toThrow();
+    expect(() => deleteOperation(key, {})).not.toThrow();
+    expect(() => scanRequest({ start: key, end: `${key}z` })).not.toThrow();
+    const expectedValue = Buffer.alloc(4_096);
+    expect(() => compareAndSetOperation(narrow, 'k', { expectedValue, value: '1' })).not.toThrow();
+    expect(() => compareAndSetOperation(narrow, 'k', { expectedValue, value: expectedValue })).toThrow(
+      'value has 4096 bytes; the limit is 1024',
+    );
+  });
+});
+
 describe('bad input is refused before it is sent', () => {
   test.each([
     ['key', () => client.get('')],
     ['key', () => client.put('k'.repeat(4097), '')],
     ['value', () => client.put('k', Buffer.alloc(1024 * 1024 + 1))],
+    ['key', () => client.get('k'.repeat(65_537))],
     ['ttlMs', () => client.put('k', '', { ttlMs: -1 })],
     ['timeoutMs', () => client.put('k', '', { timeoutMs: 0 })],
     ['expected', () => client.compareAndSet('k', { value: '' })],

@@ -123,7 +123,7 @@ export class CairnClient {
     let sized;
     try {
       if (options.timeoutMs !== undefined) checkTimeout(options.timeoutMs);
-      sized = operations.getOperation(this.#dispatcher.sizes, key, options);
+      sized = operations.getOperation(key, options);
     } catch (error) {
       return Promise.reject(asError(error));
     }
@@ -145,10 +145,7 @@ export class CairnClient {
 
   /** Removes the key; removing what is not there succeeds and says so. */
   delete(key: BytesInput, options: WriteOptions = {}): Promise<DeleteReceipt> {
-    return this.#start(
-      () => operations.deleteOperation(this.#dispatcher.sizes, key, options),
-      options,
-    ) as Promise<DeleteReceipt>;
+    return this.#start(() => operations.deleteOperation(key, options), options) as Promise<DeleteReceipt>;
   }
 
   /** Writes (or, without `value`, deletes) the key if it is as expected; tells what is there if it is not. */
@@ -185,7 +182,7 @@ export class CairnClient {
           'deleteRange takes a prefix, a start or an end that is not empty, or all: true for everything',
         );
       }
-      const bounds = operations.boundsOf(this.#dispatcher.sizes, span);
+      const bounds = operations.boundsOf(span);
       return operations.deleteRangeOperation(bounds, span.all === true);
     }, options) as Promise<number>;
   }
@@ -264,7 +261,7 @@ export class CairnClient {
    * loss of a router. Nothing happens before the first row or page is asked for.
    */
   scan(options: ScanOptions = {}): Scan {
-    const request = operations.scanRequest(this.#dispatcher.sizes, options);
+    const request = operations.scanRequest(options);
     const timeoutMs = this.#timeoutOf(options);
     return new Scan(() => {
       const context = {

@@ -8,6 +8,7 @@ import {
   prefixEnd,
   OPERATION_BYTES_MAX,
   toBuffer,
+  WIDEST_SIZES,
   type BytesInput,
   type SizeLimits,
 } from './bytes.js';
@@ -74,8 +75,8 @@ function valueOf(value: BytesInput, sizes: SizeLimits, field = 'value'): Buffer 
   return bytes;
 }
 
-export function getOperation(sizes: SizeLimits, key: BytesInput, options: ReadOptions): SizedOperation {
-  const bytes = keyOf(key, sizes);
+export function getOperation(key: BytesInput, options: ReadOptions): SizedOperation {
+  const bytes = keyOf(key, WIDEST_SIZES);
   const consistency = consistencyOf(options.consistency);
   const value = { key: bytes, consistency, timestamp: timestampOf(options.consistency) };
   return { operation: { $case: 'get', value }, byteLength: bytes.length + OVERHEAD_BYTES };
@@ -104,8 +105,8 @@ export function putOperation(
   };
 }
 
-export function deleteOperation(sizes: SizeLimits, key: BytesInput, options: WriteOptions): SizedOperation {
-  const bytes = keyOf(key, sizes);
+export function deleteOperation(key: BytesInput, options: WriteOptions): SizedOperation {
+  const bytes = keyOf(key, WIDEST_SIZES);
   const value = { key: bytes, ordering: orderingOf(options.ordering), requestId: blankRequestId() };
   return { operation: { $case: 'delete', value }, byteLength: bytes.length + OVERHEAD_BYTES };
 }
@@ -117,7 +118,7 @@ export function compareAndSetOperation(
 ): SizedOperation {
   const bytes = keyOf(key, sizes);
   const value = options.value === undefined ? undefined : valueOf(options.value, sizes);
-  const expected = expectationOf(sizes, options);
+  const expected = expectationOf(options);
   const expectedLength = typeof expected?.value === 'object' ? expected.value.length : 0;
   const byteLength = bytes.length + (value?.length ?? 0) + expectedLength + OVERHEAD_BYTES;
   if (byteLength > OPERATION_BYTES_MAX) {
@@ -140,7 +141,7 @@ export function compareAndSetOperation(
   };
 }
 
-function expectationOf(sizes: SizeLimits, options: CompareAndSetOptions): CompareAndSetRequest['expected'] {
+function expectationOf(options: CompareAndSetOptions): CompareAndSetRequest['expected'] {
   const { expectedAbsent, expectedValue, expectedVersion } = options;
   const given =
     Number(expectedAbsent !== undefined) +
@@ -153,7 +154,7 @@ function expectationOf(sizes: SizeLimits, options: CompareAndSetOptions): Compar
     );
   }
   if (expectedValue !== undefined) {
-    return { $case: 'expectedValue', value: valueOf(expectedValue, sizes, 'expectedValue') };
+    return { $case: 'expectedValue', value: valueOf(expectedValue, WIDEST_SIZES, 'expectedValue') };
   }
   if (expectedVersion !== undefined) {
     const version = toBuffer(expectedVersion, 'expectedVersion');
@@ -193,7 +194,7 @@ function deltaOf(delta: number | bigint): string {
 }
 
 /** A span as bounds: prefixes become start and end. */
-export function boundsOf(sizes: SizeLimits, span: Span): { start: Buffer; end: Buffer } {
+export function boundsOf(span: Span): { start: Buffer; end: Buffer } {
   const start = span.start === undefined ? EMPTY_BYTES : toBuffer(span.start, 'start');
   const end = span.end === undefined ? EMPTY_BYTES : toBuffer(span.end, 'end');
   if (span.prefix !== undefined) {
@@ -201,11 +202,11 @@ export function boundsOf(sizes: SizeLimits, span: Span): { start: Buffer; end: B
       throw invalidArgument('prefix', 'prefix cannot be combined with start or end');
     }
     const prefix = toBuffer(span.prefix, 'prefix');
-    checkBound(prefix, sizes, 'prefix');
+    checkBound(prefix, WIDEST_SIZES, 'prefix');
     return { start: prefix, end: prefixEnd(prefix) };
   }
-  checkBound(start, sizes, 'start');
-  checkBound(end, sizes, 'end');
+  checkBound(start, WIDEST_SIZES, 'start');
+  checkBound(end, WIDEST_SIZES, 'end');
   return { start, end };
 }
 
@@ -230,9 +231,9 @@ export function deleteRangeOperation(bounds: { start: Buffer; end: Buffer }, all
 
 const PAGE_BYTES_MAX = 2 * 1024 * 1024;
 
-export function scanRequest(sizes: SizeLimits, options: ScanOptions): ScanRequest {
+export function scanRequest(options: ScanOptions): ScanRequest {
   const request = newScanRequest();
-  const bounds = boundsOf(sizes, options);
+  const bounds = boundsOf(options);
   request.start = bounds.start;
   request.end = bounds.end;
   request.limit = wholeNumber('limit', options.limit ?? 0, Number.MAX_SAFE_INTEGER);

@@ -62,17 +62,17 @@ describe('limits', () => {
 
   test('are learned anew when they change, in both directions', async () => {
     hello(4, 8);
-    expect(await codeOf(client.get('12345'))).toBe('INVALID_ARGUMENT');
+    expect(await codeOf(client.put('12345', ''))).toBe('INVALID_ARGUMENT');
     hello(8, 8);
-    const get = codeOf(client.get('12345'));
+    const put = codeOf(client.put('12345', ''));
     await clock.advance(0);
     connector.link.answer({
       call: connector.link.operations[0]?.call ?? 0,
-      result: { $case: 'get', value: { found: false, value: Buffer.alloc(0), version: Buffer.alloc(0) } },
+      result: { $case: 'put', value: { version: Buffer.from('v'), timestamp: 1 } },
     });
-    expect(await get).toBe('OK');
+    expect(await put).toBe('OK');
     hello(2, 8);
-    expect(await codeOf(client.get('12345'))).toBe('INVALID_ARGUMENT');
+    expect(await codeOf(client.put('12345', ''))).toBe('INVALID_ARGUMENT');
   });
 
   test('that no message could hold are not believed', async () => {

@@ -1,6 +1,13 @@
 import { CairnError, messageOf, type StoreId } from '@cairn/base';
 import type { MetadataClient } from '@cairn/metadata';
-import { checkBound, checkKey, compareKeys, invalidField, type KeyValueLimits } from '@cairn/routing';
+import {
+  checkBound,
+  checkKey,
+  compareKeys,
+  invalidField,
+  WIDEST_KEY_VALUE_LIMITS,
+  type KeyValueLimits,
+} from '@cairn/routing';
 import { listedRanges } from './listed-ranges.js';
 import { ShardRpc, SPLIT_KEYS_MAX, type RpcPool } from '@cairn/wire';
 import type { GetRoutesResponse, NodeStatus, Route } from '@cairn/wire/gen/cairn/internal/v1/metadata.js';
@@ -81,7 +88,7 @@ export class ClusterAdmin {
   }
 
   async ranges(start: Uint8Array, limit: number): Promise<ListRangesResponse> {
-    const problem = checkBound(start, this.#parts.limits(), 'start');
+    const problem = checkBound(start, WIDEST_KEY_VALUE_LIMITS, 'start');
     if (problem !== undefined) throw problem;
     const wanted = limit === 0 ? RANGES_PER_PAGE_MAX : Math.min(limit, RANGES_PER_PAGE_MAX);
     const answer = await this.#parts.metadata.routes({

@@ -5,6 +5,7 @@ export {
   checkKey,
   checkValue,
   DEFAULT_KEY_VALUE_LIMITS,
+  WIDEST_KEY_VALUE_LIMITS,
   invalidField,
   type KeyValueLimits,
 } from './limits.js';

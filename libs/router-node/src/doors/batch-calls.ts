@@ -35,7 +35,7 @@ export async function batchGet(
   times: SpanTimes,
   open: OpenCall,
 ): Promise<BatchGetResponse> {
-  const requests = keys.map((key) => convert.getRequest({ key, consistency, timestamp }, context.limits));
+  const requests = keys.map((key) => convert.getRequest({ key, consistency, timestamp }));
   const windowMax = windowOf(context);
   const results: BatchGetResult[] = [];
   let bytes = 0;
@@ -136,7 +136,7 @@ async function oneWrite(
         return { result: { $case: 'put', value: convert.putResponse(response) } };
       }
       case 'delete': {
-        const response = await run(convert.deleteRequest(asked.value, limits));
+        const response = await run(convert.deleteRequest(asked.value));
         return { result: { $case: 'delete', value: convert.deleteResponse(response) } };
       }
       case 'compareAndSet': {

@@ -218,11 +218,11 @@ export class BatchStream implements OperationSink {
     const asked = operation.operation;
     switch (asked?.$case) {
       case 'get':
-        return getRequest(asked.value, limits);
+        return getRequest(asked.value);
       case 'put':
         return putRequest(asked.value, limits);
       case 'delete':
-        return deleteRequest(asked.value, limits);
+        return deleteRequest(asked.value);
       case 'compareAndSet':
         return compareAndSetRequest(asked.value, limits);
       case 'increment':
@@ -248,7 +248,7 @@ export class BatchStream implements OperationSink {
   }
 
   #deleteRange(call: number, message: DeleteRangeRequest, timeoutMs: number): void {
-    const span = deletedSpanOf(message, this.#context.limits);
+    const span = deletedSpanOf(message);
     const abort = new AbortController();
     this.#aborts.set(call, abort);
     const startedAtMs = this.#context.clock.nowMs();

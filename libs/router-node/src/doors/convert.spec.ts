@@ -28,9 +28,7 @@ function complaint(run: () => unknown): [unknown, string] {
 
 describe('requests', () => {
   it('carry over every field', () => {
-    expect(
-      convert.getRequest({ key, consistency: Consistency.TIMESTAMP, timestamp: 9 }, limits),
-    ).toMatchObject({
+    expect(convert.getRequest({ key, consistency: Consistency.TIMESTAMP, timestamp: 9 })).toMatchObject({
       key,
       consistency: ReadConsistency.timestamp,
       readTimestamp: 9,
@@ -99,13 +97,13 @@ describe('requests', () => {
       'a consistency of the future',
       'consistency',
       /not known/,
-      () => convert.getRequest({ key, consistency: 7 as Consistency, timestamp: 0 }, limits),
+      () => convert.getRequest({ key, consistency: 7 as Consistency, timestamp: 0 }),
     ],
     [
       'no timestamp',
       'timestamp',
       /must be given/,
-      () => convert.getRequest({ key, consistency: Consistency.TIMESTAMP, timestamp: 0 }, limits),
+      () => convert.getRequest({ key, consistency: Consistency.TIMESTAMP, timestamp: 0 }),
     ],
     ['no expectation', 'expected', /one of/, () => convert.compareAndSetRequest(cas, limits)],
     [
@@ -117,10 +115,10 @@ describe('requests', () => {
     [
       'a long expected value',
       'expected_value',
-      /the limit is 16/,
+      /the limit is 8388608/,
       () =>
         convert.compareAndSetRequest(
-          { ...cas, expected: { $case: 'expectedValue', value: Buffer.alloc(17) } },
+          { ...cas, expected: { $case: 'expectedValue', value: Buffer.alloc(8_388_609) } },
           limits,
         ),
     ],
@@ -134,31 +132,46 @@ describe('requests', () => {
     [
       'a long bound',
       'end',
-      /the limit is 8/,
-      () => spanOf({ start: none, end: Buffer.alloc(10, 120), prefix: none }, limits),
+      /the limit is 32768/,
+      () => spanOf({ start: none, end: Buffer.alloc(32_770, 120), prefix: none }),
     ],
     [
       'a long prefix',
       'prefix',
-      /the limit is 8/,
-      () => spanOf({ start: none, end: none, prefix: Buffer.alloc(10, 120) }, limits),
+      /the limit is 32768/,
+      () => spanOf({ start: none, end: none, prefix: Buffer.alloc(32_770, 120) }),
     ],
     [
       'bounds in disorder',
       'end',
       /before start/,
-      () => spanOf({ start: Buffer.from('b'), end: Buffer.from('a'), prefix: none }, limits),
+      () => spanOf({ start: Buffer.from('b'), end: Buffer.from('a'), prefix: none }),
     ],
-    ['prefix and bounds', 'prefix', /together/, () => spanOf({ start: key, end: none, prefix: key }, limits)],
+    ['prefix and bounds', 'prefix', /together/, () => spanOf({ start: key, end: none, prefix: key })],
   ])('names the field and the limit for %s', (_what, field, message, run) => {
     const [named, sentence] = complaint(run);
     expect(named).toBe(field);
     expect(sentence).toMatch(message);
   });
 
+  it('read, expect and delete what was stored before a limit was lowered, and do not write it anew', () => {
+    const long = Buffer.alloc(4_096, 120);
+    const value = Buffer.alloc(1_048_576);
+    const read = { key: long, consistency: Consistency.LINEARIZABLE, timestamp: 0 };
+    expect(convert.getRequest(read).key).toBe(long);
+    expect(convert.deleteRequest({ key: long, ordering: 0, requestId: undefined }).key).toBe(long);
+    const expected = { $case: 'expectedValue' as const, value };
+    expect(convert.compareAndSetRequest({ ...cas, expected }, limits).expected).toBe(value);
+    expect(spanOf({ start: long, end: none, prefix: none }).start).toBe(long);
+    expect(complaint(() => convert.putRequest({ ...put, key: long }, limits))[0]).toBe('key');
+    expect(complaint(() => convert.compareAndSetRequest({ ...cas, key: long, expected }, limits))[0]).toBe(
+      'key',
+    );
+  });
+
   it('take a span that goes on at the key behind the longest one', () => {
     const behind = Buffer.concat([Buffer.alloc(8, 120), Buffer.of(0)]);
-    expect(spanOf({ start: behind, end: none, prefix: none }, limits).start).toBe(behind);
+    expect(spanOf({ start: behind, end: none, prefix: none }).start).toBe(behind);
   });
 
   it('take keys and values of exactly the limit', () => {

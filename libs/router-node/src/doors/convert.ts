@@ -1,5 +1,11 @@
 import { CairnError, timestamp, type Timestamp } from '@cairn/base';
-import { checkKey, checkValue, invalidField, type KeyValueLimits } from '@cairn/routing';
+import {
+  checkKey,
+  checkValue,
+  invalidField,
+  WIDEST_KEY_VALUE_LIMITS,
+  type KeyValueLimits,
+} from '@cairn/routing';
 import {
   Expectation,
   KvOp,
@@ -65,8 +71,8 @@ function contradiction(consistency: string): CairnError {
 
 export const readTimestampOf = (at: number): Timestamp => timestamp(at);
 
-export function getRequest(message: GetRequest, limits: KeyValueLimits): KvRequest {
-  assertKey(message.key, limits);
+export function getRequest(message: GetRequest): KvRequest {
+  assertKey(message.key, WIDEST_KEY_VALUE_LIMITS);
   const request = newKvRequest();
   request.op = KvOp.get;
   request.key = message.key;
@@ -84,8 +90,8 @@ export function putRequest(message: PutRequest, limits: KeyValueLimits): KvReque
   return request;
 }
 
-export function deleteRequest(message: DeleteRequest, limits: KeyValueLimits): KvRequest {
-  assertKey(message.key, limits);
+export function deleteRequest(message: DeleteRequest): KvRequest {
+  assertKey(message.key, WIDEST_KEY_VALUE_LIMITS);
   return writeRequest(KvOp.delete, message.key, message.ordering, message.requestId);
 }
 
@@ -106,7 +112,7 @@ export function compareAndSetRequest(message: CompareAndSetRequest, limits: KeyV
       request.expectation = Expectation.absent;
       break;
     case 'expectedValue':
-      assertValue(expected.value, limits, 'expected_value');
+      assertValue(expected.value, WIDEST_KEY_VALUE_LIMITS, 'expected_value');
       request.expectation = Expectation.value;
       request.expected = expected.value;
       break;

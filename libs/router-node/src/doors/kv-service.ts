@@ -251,7 +251,7 @@ async function deleteRange(
 ): Promise<DeleteRangeResponse> {
   const startedAtMs = context.clock.nowMs();
   try {
-    const deleted = await deleteSpan(context.router, deletedSpanOf(request, context.limits), times);
+    const deleted = await deleteSpan(context.router, deletedSpanOf(request), times);
     context.succeeded(KvOp.deleteRange, startedAtMs);
     return { deleted };
   } catch (error) {

@@ -55,7 +55,7 @@ async function openScan(
   times: SpanTimes,
 ): Promise<{ pages: AsyncGenerator<PackedRows>; at: Timestamp | undefined }> {
   const { request } = call;
-  const { start, end } = spanOf(request, context.limits);
+  const { start, end } = spanOf(request);
   const consistency = readConsistencyOf(request.consistency, request.timestamp);
   const at = await snapshotOf(context, consistency, request.timestamp);
   const pages = scanPages(

@@ -1,13 +1,13 @@
-import { checkBound, compareKeys, invalidField, prefixEnd, type KeyValueLimits } from '@cairn/routing';
+import { checkBound, compareKeys, invalidField, prefixEnd, WIDEST_KEY_VALUE_LIMITS } from '@cairn/routing';
 
 /**
  * The span of a deletion. One that names nothing is refused, and so is one that names something and says
  * `all`: an empty variable must not remove everything. Throws INVALID_ARGUMENT.
  */
-export function deletedSpanOf(
-  message: Parameters<typeof spanOf>[0] & { readonly all: boolean },
-  limits: KeyValueLimits,
-): { start: Uint8Array; end: Uint8Array } {
+export function deletedSpanOf(message: Parameters<typeof spanOf>[0] & { readonly all: boolean }): {
+  start: Uint8Array;
+  end: Uint8Array;
+} {
   const isNamed = message.start.length > 0 || message.end.length > 0 || message.prefix.length > 0;
   if (!isNamed && !message.all) {
     throw invalidField(
@@ -17,17 +17,18 @@ export function deletedSpanOf(
   }
   if (isNamed && message.all)
     throw invalidField('all', 'all cannot be given together with prefix, start or end');
-  return spanOf(message, limits);
+  return spanOf(message);
 }
 
 /** The span that a request names, by prefix or by bounds. Throws INVALID_ARGUMENT. */
-export function spanOf(
-  message: { readonly start: Uint8Array; readonly end: Uint8Array; readonly prefix: Uint8Array },
-  limits: KeyValueLimits,
-): { start: Uint8Array; end: Uint8Array } {
+export function spanOf(message: {
+  readonly start: Uint8Array;
+  readonly end: Uint8Array;
+  readonly prefix: Uint8Array;
+}): { start: Uint8Array; end: Uint8Array } {
   const { start, end, prefix } = message;
   for (const [field, key] of Object.entries({ start, end, prefix })) {
-    const problem = checkBound(key, limits, field);
+    const problem = checkBound(key, WIDEST_KEY_VALUE_LIMITS, field);
     if (problem !== undefined) throw problem;
   }
   if (prefix.length > 0) {

@@ -9,6 +9,9 @@ import type { ConnectionInjector } from '@grpc/grpc-js';
 /** What an HTTP/2 client sends first, whatever it wants (RFC 9113, 3.4). */
 const PREFACE = Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n');
 
+/** What the system says of an address that this machine does not have. */
+const NO_SUCH_ADDRESS = new Set(['EADDRNOTAVAIL', 'EAFNOSUPPORT']);
+
 export interface ConnectionLimits {
   /** Connections at a time; more are closed at once. */
   readonly connectionsMax: number;
@@ -57,11 +60,26 @@ export class Connections {
     });
   }
 
-  /** Rejects when the address cannot be had. A name that stands for several addresses means all of them. */
+  /**
+   * A name that stands for several addresses means all that this machine has: `localhost` may name one of
+   * IPv6 where that is off. Rejects when an address is taken, or none can be had.
+   */
   async listen(address: string): Promise<void> {
     const { host, port } = parseAddress(address) ?? { host: address, port: 0 };
     const found = await lookup(host, { all: true });
-    for (const each of found) await this.#listenAt(each.address, port);
+    let missing: unknown;
+    let listening = 0;
+    for (const each of found) {
+      try {
+        await this.#listenAt(each.address, port);
+        listening += 1;
+      } catch (error) {
+        const { code = '' } = error as NodeJS.ErrnoException;
+        if (!NO_SUCH_ADDRESS.has(code)) throw error;
+        missing = error;
+      }
+    }
+    if (listening === 0) throw missing;
   }
 
   #listenAt(host: string, port: number): Promise<void> {

@@ -187,6 +187,8 @@ class RouterNode implements RunningRouter {
     });
     this.cluster = clusterHandlers(admin);
     this.joined = this.#join();
+    // A refusal may come before anybody listens; who listens later is told all the same.
+    this.joined.catch(() => undefined);
   }
 
   #hello(purpose: Hello['purpose']): Hello {

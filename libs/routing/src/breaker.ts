@@ -50,6 +50,11 @@ export class Breaker {
     return this.#state === 'closed' ? 0 : Math.max(0, this.#untilMs - nowMs);
   }
 
+  /** A new connection is up: perhaps a new process, so that the next operation is the probe. */
+  reconnected(nowMs: number): void {
+    if (this.#state === 'open') this.#untilMs = nowMs;
+  }
+
   /** An operation that was allowed goes to the store. */
   sent(nowMs: number): void {
     if (this.#state === 'closed') return;

@@ -43,6 +43,33 @@ describe('a store that hangs', () => {
     expect(rig.router.openOperations).toBe(1);
   });
 
+  it('is taken back also when it leads nothing afterwards and nobody asks it', async () => {
+    const rig = await rigWithHungStore();
+    rig.cluster.lead(1, 3);
+    await rig.run(2_000);
+    const before = rig.cluster.store(1).received.length;
+    await rig.run(10_000);
+    expect(rig.router.givenUpStores).toEqual([1]);
+    // Asked now and then, no more often than the pauses say.
+    expect(rig.cluster.store(1).received.length - before).toBeLessThan(10);
+    expect(rig.router.openOperations).toBeLessThanOrEqual(1);
+    rig.cluster.store(1).resume();
+    await rig.run(5_000);
+    expect(rig.router.givenUpStores).toEqual([]);
+    expect(rig.router.openOperations).toBe(0);
+  });
+
+  it('is asked again at once when it was started anew', async () => {
+    const rig = await rigWithHungStore();
+    await rig.run(12_000);
+    expect(rig.router.givenUpStores).toEqual([1]);
+    rig.cluster.store(1).kill();
+    rig.cluster.store(1).resume();
+    rig.cluster.store(1).restart();
+    await rig.run(300);
+    expect(rig.router.givenUpStores).toEqual([]);
+  });
+
   it('is taken back by the answer to one probe', async () => {
     const rig = await rigWithHungStore();
     rig.cluster.store(1).resume();

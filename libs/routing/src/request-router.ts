@@ -9,7 +9,14 @@ import {
   type Timestamp,
 } from '@cairn/base';
 import type { Clock, Logger, Metrics, Rng, Timer } from '@cairn/ports';
-import { newKvRequest, STAMP_FIELD, type KvError, type KvRequest, type KvResponse } from '@cairn/wire';
+import {
+  newKvRequest,
+  ReadConsistency,
+  STAMP_FIELD,
+  type KvError,
+  type KvRequest,
+  type KvResponse,
+} from '@cairn/wire';
 
 import { problemOfDescriptor } from './answers.js';
 import { BACKOFF } from './backoff.js';
@@ -49,6 +56,9 @@ const STORE_FULL = tooMany('the shard node');
 const ROUTER_FULL = tooMany('the router');
 /** What a store is asked for its timestamps may take this long. */
 const ASK_TIMEOUT_MS = 500;
+/** And what a store that was given up is asked; that it stays silent counts after 800 ms. */
+const PROBE_TIMEOUT_MS = 1_000;
+const FIRST_KEY = Buffer.alloc(1);
 const NOBODY: OperationSink = { complete: () => undefined, fail: () => undefined };
 /** Re-routings that may follow each other without a pause. */
 const HOPS_MAX = 4;
@@ -635,6 +645,29 @@ export class RequestRouter {
       }
       operation = next;
     }
+    if (!this.#isClosed) for (const store of this.#stores.unproven) this.#probe(store);
+  }
+
+  /**
+   * Asks a store that was given up for a key of a range that it is not asked for otherwise; any answer, also
+   * that it does not have the range, takes it back. One at a time: the breaker allows the next after a while.
+   */
+  #probe(store: StoreConnection): void {
+    const { value: entry } = this.cache.entries()[Symbol.iterator]().next();
+    if (entry === undefined) return;
+    const request = newKvRequest();
+    request.consistency = ReadConsistency.stale;
+    // No key is empty: the first range has one behind it.
+    request.key = entry.startKey.length === 0 ? FIRST_KEY : entry.startKey;
+    request.rangeId = entry.rangeId;
+    request.epochVersion = entry.epochVersion;
+    const times = { tag: 0, timeoutMs: PROBE_TIMEOUT_MS };
+    const operation = new RoutedOperation(request, NOBODY, times, this.#options.clock.nowMs());
+    operation.entry = entry;
+    this.#open += 1;
+    this.#openBytes += operation.bytes;
+    this.#link(operation);
+    store.enqueue(operation);
   }
 
   /** Ends an operation wherever it is; a write that is at a store may have happened. */

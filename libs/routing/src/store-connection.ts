@@ -91,6 +91,8 @@ export class StoreConnection {
   #sequence = 0;
   #hasWrapped = false;
   readonly #breaker: Breaker;
+  /** It answered nonsense: that its connection is there again says nothing. */
+  #isDistrusted = false;
   /** When it last answered anything. */
   #answeredAtMs = -1;
   #failures = 0;
@@ -127,6 +129,14 @@ export class StoreConnection {
   /** An operation may go there. */
   get isTaking(): boolean {
     return this.#state === 'up' && !this.isSpared;
+  }
+
+  /**
+   * It is up, was given up, its pause is over, and nobody has sent it anything: somebody must ask, or one
+   * that leads nothing by now stays given up.
+   */
+  get wantsProbe(): boolean {
+    return this.#state === 'up' && this.#breaker.state !== 'closed' && !this.isSpared;
   }
 
   /** What an operation is told that could only go to this store while it is given up. */
@@ -334,6 +344,7 @@ export class StoreConnection {
         if (!isCurrent || this.#state !== 'connecting') return;
         this.#state = 'up';
         this.#failures = 0;
+        if (!this.#isDistrusted) this.#breaker.reconnected(this.#options.clock.nowMs());
         this.#options.logger.info('store connected', { store: this.storeId, address: this.#address });
       },
       onDown: (error) => {
@@ -363,8 +374,10 @@ export class StoreConnection {
         return;
       }
       this.#free(operation);
-      if (this.#breaker.succeeded())
+      if (this.#breaker.succeeded()) {
+        this.#isDistrusted = false;
         this.#options.logger.info('store taken back', { store: this.storeId, address: this.#address });
+      }
       events.onAnswer(operation, response);
     }
     if (this.#waiting.length > 0 || this.#scans.length > 0) this.#scheduleFlush();
@@ -375,6 +388,7 @@ export class StoreConnection {
     const error = new CairnError('CORRUPTION', `store ${this.storeId} answered ${problem}`);
     this.#options.logger.warn('store answered nonsense', { store: this.storeId, problem });
     this.#link?.close();
+    this.#isDistrusted = true;
     this.#options.events.onNonsense(this);
     this.#noteFailure();
     this.#lose(error);

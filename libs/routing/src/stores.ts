@@ -58,6 +58,11 @@ export class Stores {
     return count;
   }
 
+  /** Stores that were given up and have to be asked whether they answer again. */
+  get unproven(): StoreConnection[] {
+    return [...this.#connections.values()].filter((each) => each.wantsProbe);
+  }
+
   /** Stores that are left alone now. */
   get givenUp(): StoreId[] {
     return [...this.#connections.values()]

@@ -26,6 +26,9 @@ const WAITING_INTERVAL_MS = 5_000;
 /** Exit codes of `npm start`. */
 export const EXIT = { stopped: 0, failed: 1, usage: 2, killed: 130 } as const;
 
+/** Two stop signals closer than this are one that arrived twice. */
+const ECHO_MS = 500;
+
 function describeDeath(event: Extract<ClusterEvent, { kind: 'died' }>): string {
   const how =
     event.end.signal === null ? `ended with exit code ${event.end.code}` : `was ended by ${event.end.signal}`;
@@ -132,9 +135,14 @@ async function watch(cluster: LocalCluster, terminal: Terminal, stopRequested: P
 async function runCluster(config: LocalClusterConfig, io: SessionIo, terminal: Terminal): Promise<number> {
   const running: { cluster: LocalCluster | undefined } = { cluster: undefined };
   let requests = 0;
+  let askedAtMs = 0;
   const stop = Promise.withResolvers<void>();
   const kill = Promise.withResolvers<'killed'>();
   io.onStopRequest(() => {
+    const nowMs = performance.now();
+    // npm and a terminal hand on a signal that reached this process already: the echo is no second wish.
+    if (requests > 0 && nowMs - askedAtMs < ECHO_MS) return;
+    askedAtMs = nowMs;
     requests += 1;
     if (requests === 1) {
       terminal.clear();

@@ -37,7 +37,8 @@ describe('npm start', () => {
       onStopRequest: (listener) => {
         let asked = false;
         stop = () => {
-          if (!asked) setImmediate(listener);
+          // As npm does it: the same signal once more, from the parent.
+          if (!asked) setImmediate(() => [listener(), listener()]);
           asked = true;
         };
       },

@@ -115,7 +115,7 @@ export const EDGE_MUTANTS: readonly Mutant[] = [
     file: 'libs/metadata/src/timestamp-oracle.ts',
     edits: [
       {
-        find: 'const isRefused = isFar && (aheadMs < 0 || !mayLeap);',
+        find: 'const isRefused = isFar && (aheadMs < 0 || isBeyond || !mayLeap);',
         replace: 'const isRefused = isFar && mayLeap && aheadMs < 0;',
       },
     ],

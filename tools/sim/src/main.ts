@@ -3,7 +3,8 @@ import { groupSeedsMain } from './coverage/group-seeds.js';
 import { exploreMain } from './explore/command.js';
 import { failoverMain } from './failover.js';
 import { mutantsMain } from './mutants/command.js';
-import { runScenario, type ScenarioResult } from './scenario.js';
+import type { ScenarioResult } from './scenario-options.js';
+import { runScenario } from './scenario.js';
 
 interface Arguments {
   readonly from: number;

@@ -1,4 +1,4 @@
-import type { Action, History, Operation } from '@cairn/checkers';
+import type { Action, History } from '@cairn/checkers';
 import {
   CairnError,
   type CairnClient,
@@ -11,6 +11,8 @@ import {
 } from '@cairn/client';
 import { sleep, type Clock } from '@cairn/ports';
 import type { SimRng } from '@cairn/runtime-sim';
+
+import { detailsOf, fateOf, textOf, valueOf, type Details, type Outcome } from './outcomes.js';
 
 /** Registers: any value, never the same twice. Counters: only increments. */
 export const REGISTERS = Array.from({ length: 12 }, (_, at) => `r${String(at).padStart(2, '0')}`);
@@ -49,42 +51,6 @@ export interface WorkerOptions {
   readonly restPeriodMs: number;
   /** Bytes that make values larger, so that logs and checkpoints turn over. */
   readonly paddingBytes: number;
-}
-
-/** `failed`: it surely did not happen. `unknown`: it may have happened, or may still. */
-type Outcome<Value> =
-  | { readonly type: 'ok'; readonly value: Value; readonly invokedMs: number }
-  | { readonly type: 'failed' }
-  | { readonly type: 'unknown'; readonly invokedMs: number };
-
-type Details = Pick<Operation, 'timestamp' | 'strict'>;
-
-function textOf(bytes: Buffer): string {
-  // The padding is the same everywhere; leaving it out keeps histories small.
-  return bytes.toString('latin1').split('|', 1)[0] ?? '';
-}
-
-function valueOf(entry: Entry | undefined): string | undefined {
-  return entry === undefined ? undefined : textOf(entry.value);
-}
-
-/** What the client library promises of a write that failed with this; undefined: it should not fail so. */
-function fateOf(error: CairnError): 'failed' | 'unknown' | undefined {
-  switch (error.code) {
-    case 'UNAVAILABLE':
-    case 'RESOURCE_EXHAUSTED':
-    case 'DEADLINE_EXCEEDED':
-    case 'FAILED_PRECONDITION':
-    case 'DISK_FULL':
-      return 'failed';
-    case 'CANCELLED':
-      return error.details['possiblyApplied'] === true ? 'unknown' : 'failed';
-    case 'OUTCOME_UNKNOWN':
-    case 'CORRUPTION':
-      return 'unknown';
-    default:
-      return undefined;
-  }
 }
 
 /** One client of the cluster: one operation after the other, at random, each written into the history. */
@@ -424,9 +390,4 @@ interface Planned {
   readonly value: string | undefined;
   readonly ordering: WriteOrdering;
   readonly input: WriteOperationInput;
-}
-
-function detailsOf(outcome: Outcome<{ readonly timestamp: number }>, ordering: WriteOrdering): Details {
-  const strict = ordering === 'strict';
-  return outcome.type === 'ok' ? { strict, timestamp: outcome.value.timestamp } : { strict };
 }

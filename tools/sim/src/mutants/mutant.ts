@@ -1,5 +1,5 @@
 import type { Bounds } from '../explore/bounds.js';
-import type { ClusterShape } from '../scenario.js';
+import type { ClusterShape } from '../scenario-options.js';
 import type { FaultKind } from '../nemesis.js';
 
 /**

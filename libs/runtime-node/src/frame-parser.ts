@@ -22,6 +22,8 @@ export class FrameParser {
   #frameBytes = 0;
   #filled = 0;
   #isStopped = false;
+  /** Of the current call of `push`. */
+  #framesLeft = 0;
 
   /** `budget`: what all parsers of the process may hold of frames that have not arrived whole. */
   constructor(onFrame: (frame: Buffer) => void, budget: BoundedBytes) {
@@ -59,12 +61,16 @@ export class FrameParser {
   }
 
   /**
+   * Hands out at most `framesMax` frames of the chunk from `from` on, and answers where it stopped: at the end of
+   * the chunk, or before the next frame.
+   *
    * Throws CORRUPTION for an announced length above the limit, RESOURCE_EXHAUSTED when there is no room for a
    * split frame: the stream cannot go on.
    */
-  push(chunk: Buffer): void {
-    let at = 0;
-    while (at < chunk.length && !this.#isStopped) {
+  push(chunk: Buffer, from = 0, framesMax = Infinity): number {
+    let at = from;
+    this.#framesLeft = framesMax;
+    while (at < chunk.length && this.#framesLeft > 0 && !this.#isStopped) {
       if (this.#assembly !== undefined) {
         at = this.#assemble(chunk, at);
         continue;
@@ -87,12 +93,14 @@ export class FrameParser {
       if (chunk.length - at >= this.#frameBytes) {
         const start = at;
         at += this.#frameBytes;
+        this.#framesLeft -= 1;
         this.#onFrame(chunk.subarray(start, at));
       } else {
         this.#filled = 0;
         this.#assembly = this.#allocate(Math.min(this.#frameBytes, ASSEMBLY_BYTES_FIRST));
       }
     }
+    return at;
   }
 
   #assemble(chunk: Buffer, at: number): number {
@@ -110,6 +118,7 @@ export class FrameParser {
     this.#filled += count;
     if (this.#filled === this.#frameBytes) {
       this.#giveUpAssembly();
+      this.#framesLeft -= 1;
       this.#onFrame(target);
     }
     return at + count;

@@ -4,6 +4,7 @@ import { assert, CairnError, messageOf, type BoundedBytes } from '@cairn/base';
 import { FRAME_BYTES_MAX, type Connection, type ConnectionHandlers } from '@cairn/ports';
 
 import { FrameParser, LENGTH_BYTES } from './frame-parser.js';
+import type { FrameTurns } from './frame-turns.js';
 
 export interface TcpLimits {
   /** Unsent bytes above which `send` answers false. Default 8 MiB. */
@@ -44,17 +45,30 @@ export class TcpConnection implements Connection {
   #isConnected: boolean;
   #isClosed = false;
   #connectTimer: NodeJS.Timeout | undefined;
+  readonly #turns: FrameTurns;
+  /** What has come and waits for later turns: chunks, and how much of the first is done. */
+  #rest: Buffer[] = [];
+  #restFrom = 0;
+  #isContinuing = false;
+  /** The other side is gone; that is told after the rest. */
+  #farewell: CairnError | undefined;
+  /** By its owner. */
+  #isPaused = false;
 
   constructor(
     socket: Socket,
     remoteAddress: string,
-    around: { readonly limits: TcpLimits; readonly assembly: BoundedBytes },
+    around: { readonly limits: TcpLimits; readonly assembly: BoundedBytes; readonly turns: FrameTurns },
   ) {
     this.#socket = socket;
     this.remoteAddress = remoteAddress;
     this.#limits = around.limits;
     this.#isConnected = !socket.connecting;
-    this.#parser = new FrameParser((frame) => this.#handlers?.onFrame(frame), around.assembly);
+    this.#turns = around.turns;
+    this.#parser = new FrameParser((frame) => {
+      this.#turns.take();
+      this.#handlers?.onFrame(frame);
+    }, around.assembly);
     socket.setNoDelay(true);
     socket.setKeepAlive(true, 10_000);
     socket.on('data', this.#onData);
@@ -64,7 +78,9 @@ export class TcpConnection implements Connection {
       );
     });
     socket.on('close', () => {
-      this.#finish(new CairnError('UNAVAILABLE', `${remoteAddress} closed the connection`));
+      this.#farewell = new CairnError('UNAVAILABLE', `${remoteAddress} closed the connection`);
+      // What the other side sent before is not lost by waiting for its turn.
+      if (this.#rest.length === 0) this.#finish(this.#farewell);
     });
     if (!this.#isConnected) this.#awaitConnect();
   }
@@ -192,21 +208,66 @@ export class TcpConnection implements Connection {
     // After a local close the rest is read and thrown away: unread bytes would make the system reset the
     // connection.
     if (this.#isClosed) return;
+    if (this.#rest.length > 0) {
+      this.#rest.push(chunk);
+      return;
+    }
+    const done = this.#parse(chunk, 0);
+    if (done < chunk.length) this.#keep(chunk, done);
+  };
+
+  /** Answers how far it came. */
+  #parse(chunk: Buffer, from: number): number {
     try {
-      this.#parser.push(chunk);
+      return this.#parser.push(chunk, from, this.#turns.allowance);
     } catch (error) {
       // The handlers keep their errors to themselves; what comes here is the parser's, or a contradiction.
       if (!CairnError.is(error)) throw error;
       this.#finish(new CairnError(error.code, `${this.remoteAddress}: ${messageOf(error)}`));
+      return chunk.length;
     }
+  }
+
+  /** What was read already still comes while the socket is paused: a chunk or two, no more. */
+  #keep(chunk: Buffer, from: number): void {
+    if (this.#isClosed) return;
+    this.#rest.push(chunk);
+    this.#restFrom = from;
+    this.#socket.pause();
+    this.#continueLater();
+  }
+
+  #continueLater(): void {
+    if (this.#isContinuing) return;
+    this.#isContinuing = true;
+    setImmediate(this.#continue);
+  }
+
+  readonly #continue = (): void => {
+    this.#isContinuing = false;
+    const [chunk] = this.#rest;
+    if (chunk === undefined || this.#isClosed || this.#isPaused) return;
+    const done = this.#parse(chunk, this.#restFrom);
+    if (this.#isClosed) return;
+    this.#restFrom = done;
+    if (done === chunk.length) {
+      this.#rest.shift();
+      this.#restFrom = 0;
+    }
+    if (this.#rest.length > 0) this.#continueLater();
+    else if (this.#farewell !== undefined) this.#finish(this.#farewell);
+    else if (!this.#isPaused) this.#socket.resume();
   };
 
   pause(): void {
+    this.#isPaused = true;
     if (!this.#isClosed) this.#socket.pause();
   }
 
   resume(): void {
-    this.#socket.resume();
+    this.#isPaused = false;
+    if (this.#rest.length > 0) this.#continueLater();
+    else this.#socket.resume();
   }
 
   limitFrames(bytesMax: number): void {
@@ -218,6 +279,7 @@ export class TcpConnection implements Connection {
     if (this.#isClosed) return;
     this.#isClosed = true;
     this.#parser.stop();
+    this.#rest = [];
     clearTimeout(this.#connectTimer);
     this.#flush();
     this.#socket.resume();
@@ -241,6 +303,7 @@ export class TcpConnection implements Connection {
     if (this.#isClosed) return;
     this.#isClosed = true;
     this.#parser.stop();
+    this.#rest = [];
     clearTimeout(this.#connectTimer);
     this.#parts = [];
     this.#partBytes = 0;

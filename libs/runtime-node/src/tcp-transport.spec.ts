@@ -25,10 +25,22 @@ describe('FrameParser', () => {
       const found: Buffer[] = [];
       const parser = new FrameParser((frame) => found.push(frame), budgetOf(MIB * 512));
       for (let at = 0; at < stream.length; at += step) {
-        expect(parser.push(stream.subarray(at, at + step))).toBeUndefined();
+        parser.push(stream.subarray(at, at + step));
       }
       expect(found).toEqual(bodies);
     }
+  });
+
+  it('hands out so many frames of a chunk as it is told, and goes on where it stopped', () => {
+    const stream = Buffer.concat([1, 2, 3, 4, 5].map((size) => framed(Buffer.alloc(size))));
+    const found: number[] = [];
+    const parser = new FrameParser((frame) => found.push(frame.length), budgetOf(MIB * 512));
+    let at = parser.push(stream, 0, 2);
+    expect([at, found]).toEqual([11, [1, 2]]);
+    at = parser.push(stream, at, 2);
+    expect(found).toEqual([1, 2, 3, 4]);
+    expect(parser.push(stream, at, 2)).toBe(stream.length);
+    expect(found).toEqual([1, 2, 3, 4, 5]);
   });
 
   it('assembles a frame larger than its first allocation', () => {
@@ -139,6 +151,73 @@ describe('TcpTransport', () => {
     await drained.promise;
     expect(received).toEqual(Array.from({ length: 60 }, (_, at) => at));
     client.close();
+    await listener.close();
+  });
+
+  it('handles small frames in many turns, in order and to the end, so that others have theirs', async () => {
+    const transport = new TcpTransport();
+    const received: number[] = [];
+    const perTurn: number[] = [];
+    const closed = Promise.withResolvers<undefined>();
+    let ofTurn = 0;
+    const listener = await transport.listen('127.0.0.1:0', (connection) => {
+      connection.setHandlers({
+        onFrame: (frame) => {
+          received.push(frame.readUInt32LE(0));
+          ofTurn += 1;
+          if (ofTurn > 1) return;
+          setImmediate(() => {
+            perTurn.push(ofTurn);
+            ofTurn = 0;
+          });
+        },
+        onClose: () => {
+          closed.resolve(undefined);
+        },
+      });
+    });
+    const count = 100_000;
+    const stream = Buffer.alloc(count * 8);
+    for (let at = 0; at < count; at += 1) {
+      stream.writeUInt32LE(4, at * 8);
+      stream.writeUInt32LE(at, at * 8 + 4);
+    }
+    const raw = connect(parseAddress(listener.address));
+    raw.end(stream);
+    await closed.promise;
+    expect(received).toEqual(Array.from({ length: count }, (_, at) => at));
+    expect(Math.max(...perTurn)).toBeLessThan(2_048);
+    raw.destroy();
+    await listener.close();
+  });
+
+  it('hands out only a few of many small frames that came before it was paused, and the rest afterwards', async () => {
+    const transport = new TcpTransport();
+    let received = 0;
+    const whole = Promise.withResolvers<undefined>();
+    const paused = Promise.withResolvers<Connection>();
+    const count = 5_000;
+    const listener = await transport.listen('127.0.0.1:0', (connection) => {
+      connection.setHandlers({
+        onFrame: () => {
+          received += 1;
+          if (received === 1) {
+            connection.pause();
+            paused.resolve(connection);
+          }
+          if (received === count) whole.resolve(undefined);
+        },
+        onClose: () => undefined,
+      });
+    });
+    const raw = connect(parseAddress(listener.address));
+    raw.write(Buffer.concat(Array.from({ length: count }, () => framed(Buffer.alloc(4)))));
+    const connection = await paused.promise;
+    for (let turn = 0; turn < 50; turn += 1) await new Promise((resolve) => setImmediate(resolve));
+    expect(received).toBeLessThanOrEqual(256);
+    connection.resume();
+    await whole.promise;
+    raw.destroy();
     await listener.close();
   });
 

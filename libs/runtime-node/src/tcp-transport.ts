@@ -3,6 +3,7 @@ import { connect, createServer, type AddressInfo, type Server } from 'node:net';
 import { BoundedBytes, CairnError } from '@cairn/base';
 import type { Connection, Listener, Transport } from '@cairn/ports';
 
+import { FrameTurns } from './frame-turns.js';
 import { TcpConnection, type TcpLimits } from './tcp-connection.js';
 
 const DEFAULTS: TcpLimits = {
@@ -17,11 +18,16 @@ const DEFAULTS: TcpLimits = {
 export class TcpTransport implements Transport {
   readonly #limits: TcpLimits;
   readonly #assembly: BoundedBytes;
+  readonly #turns = new FrameTurns();
 
   constructor(options: Partial<TcpLimits> = {}) {
     this.#limits = { ...DEFAULTS, ...options };
     const limit = this.#limits.assemblyBytesMax;
     this.#assembly = new BoundedBytes({ name: 'frames that have not arrived whole', limit });
+  }
+
+  get #around(): ConstructorParameters<typeof TcpConnection>[2] {
+    return { limits: this.#limits, assembly: this.#assembly, turns: this.#turns };
   }
 
   /** Bytes held for frames that have not arrived whole, of all connections. */
@@ -37,7 +43,7 @@ export class TcpTransport implements Transport {
     const { host, port } = parseAddress(address);
     const server = createServer({ noDelay: true }, (socket) => {
       const remote = formatAddress(socket.remoteAddress ?? 'unknown', socket.remotePort ?? 0);
-      onConnection(new TcpConnection(socket, remote, { limits: this.#limits, assembly: this.#assembly }));
+      onConnection(new TcpConnection(socket, remote, this.#around));
     });
     await listening(server, host, port);
     const bound = server.address() as AddressInfo;
@@ -50,7 +56,7 @@ export class TcpTransport implements Transport {
   connect(address: string): Connection {
     const { host, port } = parseAddress(address);
     const socket = connect({ host, port });
-    return new TcpConnection(socket, address, { limits: this.#limits, assembly: this.#assembly });
+    return new TcpConnection(socket, address, this.#around);
   }
 }
 

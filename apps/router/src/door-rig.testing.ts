@@ -59,6 +59,7 @@ export class MemoryStore {
       };
       return {
         queuedBytes: 0,
+        largeBytes: 0,
         send: (requests) => {
           const copies = requests.map((request) => ({ ...request }));
           setImmediate(() => {

@@ -6,6 +6,7 @@ class FakeConnection implements Connection {
   isOpen = true;
   peer: FakeConnection | undefined;
   readonly queuedBytes = 0;
+  readonly receivedBytes = 0;
   readonly #clock: Clock;
   #handlers: ConnectionHandlers | undefined;
 

@@ -47,6 +47,8 @@ export interface Connection {
   limitFrames(bytesMax: number): void;
   /** Bytes queued and not yet handed to the network. */
   readonly queuedBytes: number;
+  /** Bytes that came, those of frames that have not arrived whole included. */
+  readonly receivedBytes: number;
   readonly isOpen: boolean;
   close(): void;
 }

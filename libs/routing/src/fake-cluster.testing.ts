@@ -75,6 +75,10 @@ class FakeLink implements StoreLink {
   readonly #store: FakeStore;
   isOpen = true;
 
+  get largeBytes(): number {
+    return this.#store.largeBytes;
+  }
+
   constructor(store: FakeStore, handlers: StoreLinkHandlers) {
     this.#store = store;
     this.handlers = handlers;
@@ -108,6 +112,10 @@ export class FakeStore {
   readonly #held: { link: FakeLink; request: KvRequest }[] = [];
   isUp = true;
   #isHung = false;
+  /** How large its answers are and how fast they come, one after the other; undefined = at once. */
+  line: { readonly answerBytes: number; readonly bytesPerMs: number } | undefined;
+  #lineBytes = 0;
+  #lineBusyUntilMs = 0;
 
   constructor(cluster: FakeCluster, id: number) {
     this.#cluster = cluster;
@@ -164,11 +172,27 @@ export class FakeStore {
     });
   }
 
+  /** What has come of answers that come one after the other. */
+  get largeBytes(): number {
+    const leftMs = Math.max(0, this.#lineBusyUntilMs - this.#cluster.clock.nowMs());
+    return this.#lineBytes - leftMs * (this.line?.bytesPerMs ?? 0);
+  }
+
+  #travelMs(): number {
+    const { clock, latencyMs } = this.#cluster;
+    if (this.line === undefined) return latencyMs;
+    const { answerBytes, bytesPerMs } = this.line;
+    const nowMs = clock.nowMs();
+    this.#lineBytes += answerBytes;
+    this.#lineBusyUntilMs = Math.max(nowMs, this.#lineBusyUntilMs) + answerBytes / bytesPerMs;
+    return this.#lineBusyUntilMs - nowMs + latencyMs;
+  }
+
   #serve(link: FakeLink, request: KvRequest): void {
     const served = this.#cluster.serve(this.storeId, request);
     if (served === undefined) return;
     const response = this.#cluster.garble(this.storeId, served);
-    this.#cluster.clock.setTimer(this.#cluster.latencyMs, () => {
+    this.#cluster.clock.setTimer(this.#travelMs(), () => {
       if (link.isOpen) link.handlers.onResponses([response], this.#cluster.issued);
     });
   }

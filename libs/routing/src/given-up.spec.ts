@@ -139,6 +139,28 @@ describe('a store that works', () => {
     expect(rig.router.givenUpStores).toEqual([]);
   });
 
+  it('is asked for nothing twice, and not given up, while its large answers come slowly', async () => {
+    const rig = await rigOf();
+    rig.cluster.store(1).line = { answerBytes: 1024 * 1024, bytesPerMs: 10_000 };
+    const others = [2, 3].map((id) => rig.cluster.store(id).received.length);
+    for (let at = 0; at < 300; at += 1) rig.get(`a${at}`, 60_000);
+    for (let second = 0; second < 40; second += 1) {
+      await rig.run(1_000);
+      expect(rig.router.givenUpStores).toEqual([]);
+    }
+    expect(rig.codes()).toEqual(Array(300).fill('OK'));
+    expect(rig.cluster.store(1).received).toHaveLength(300);
+    expect([2, 3].map((id) => rig.cluster.store(id).received.length)).toEqual(others);
+  });
+
+  it('is given up when its large answers come no further', async () => {
+    const rig = await rigOf();
+    rig.cluster.store(1).line = { answerBytes: 1024 * 1024, bytesPerMs: 1 };
+    for (let at = 0; at < 10; at += 1) rig.get(`a${at}`, 60_000);
+    await rig.run(2_000);
+    expect(rig.router.givenUpStores).toEqual([1]);
+  });
+
   it('is given up while it answers nonsense, and its connections do not flap', async () => {
     const rig = await rigOf();
     rig.cluster.garble = (store, response) =>

@@ -49,6 +49,8 @@ export class RoutedOperation {
    * store is held to be stuck. Router's clock.
    */
   wakeAtMs = 0;
+  /** While `sent`: bytes of large answers that had come from its store when it was last known to be well. */
+  largeBytesBefore = 0;
   /** Times it was routed again, for whatever reason. */
   attempts = 0;
   /** Stores that left it unanswered for too long. */

@@ -680,7 +680,9 @@ export class RequestRouter {
   #unstick(operation: RoutedOperation): void {
     const { entry, request } = operation;
     assert(entry !== undefined, 'an operation that was sent had a route');
-    this.#stores.get(operation.storeId)?.abandon(operation);
+    const store = this.#stores.get(operation.storeId);
+    if (store?.waitsOn(operation) === true) return;
+    store?.abandon(operation);
     if (isWrite(request.op)) operation.isUnclear = true;
     operation.attempts += 1;
     operation.stucks += 1;

@@ -32,11 +32,18 @@ export interface SessionStoreConnectorOptions {
   encodeCancel(sequences: readonly number[]): readonly Uint8Array[];
 }
 
+/** Of a frame whose answers are no larger than this on average nothing had to wait for. */
+const SMALL_ANSWER_BYTES = 4 * 1024;
+/** What a frame has before its body: length, type and checksum. */
+const FRAME_HEAD_BYTES = 9;
+
 class SessionStoreLink implements StoreLink {
   readonly #options: SessionStoreConnectorOptions;
   readonly #session: Session;
   readonly #encoder: RequestEncoder;
   #isClosed = false;
+  /** Bytes of frames of small answers. */
+  #smallBytes = 0;
 
   constructor(
     options: SessionStoreConnectorOptions,
@@ -59,8 +66,14 @@ class SessionStoreLink implements StoreLink {
         handlers.onUp();
       },
       onFrame: (type, body) => {
-        if (this.#isClosed || type !== FrameType.kvResponses) return;
+        if (this.#isClosed) return;
+        if (type !== FrameType.kvResponses) {
+          this.#smallBytes += body.length + FRAME_HEAD_BYTES;
+          return;
+        }
         const { maxTimestamp, responses } = options.decodeResponses(body);
+        if (body.length <= SMALL_ANSWER_BYTES * responses.length)
+          this.#smallBytes += body.length + FRAME_HEAD_BYTES;
         handlers.onResponses(responses, maxTimestamp);
       },
       onClose: (error) => {
@@ -69,6 +82,10 @@ class SessionStoreLink implements StoreLink {
         handlers.onDown(error);
       },
     });
+  }
+
+  get largeBytes(): number {
+    return this.#session.receivedBytes - this.#smallBytes;
   }
 
   get queuedBytes(): number {

@@ -44,6 +44,8 @@ const STUCK_AFTER_MS = 800;
 /** Spans take longer than single keys. */
 const SPAN_STUCK_FACTOR = 4;
 const STUCK_DOUBLINGS_MAX = 4;
+/** So many bytes of large answers within that time say that the store is busy with them and not hung. */
+const PROGRESS_BYTES = 64 * 1024;
 /**
  * A frame holds at most this many requests, so that the shard can begin with the first while the rest is on
  * its way.
@@ -206,6 +208,18 @@ export class StoreConnection {
     this.#scheduleFlush();
   }
 
+  /**
+   * Large answers went on coming since the operation was sent, or since this was asked last: its own may stand
+   * behind them, so it is waited for as long again. To ask another store would only add to what is under way.
+   */
+  waitsOn(operation: RoutedOperation): boolean {
+    const largeBytes = this.#link?.largeBytes ?? 0;
+    if (largeBytes - operation.largeBytesBefore < PROGRESS_BYTES) return false;
+    operation.largeBytesBefore = largeBytes;
+    operation.wakeAtMs = this.#options.clock.nowMs() + stuckAfterMs(operation);
+    return true;
+  }
+
   /** The store left a sent operation unanswered for too long: it goes elsewhere. */
   abandon(operation: RoutedOperation): void {
     const sentAtMs = operation.wakeAtMs - stuckAfterMs(operation);
@@ -294,6 +308,7 @@ export class StoreConnection {
     const link = this.#link;
     if (link === undefined || this.#state !== 'up') return;
     const nowMs = this.#options.clock.nowMs();
+    const { largeBytes } = link;
     let requests: KvRequest[] = [];
     let bytes = 0;
     while (this.#pending.size < this.#options.pendingMax) {
@@ -303,6 +318,7 @@ export class StoreConnection {
       request.sequence = this.#nextSequence();
       request.timeoutMs = Math.max(1, Math.ceil(operation.deadlineMs - nowMs));
       operation.wakeAtMs = nowMs + stuckAfterMs(operation);
+      operation.largeBytesBefore = largeBytes;
       operation.state = 'sent';
       this.#pending.set(request.sequence, operation);
       if (request.op === KvOp.scan) this.#scansSent += 1;

@@ -41,6 +41,7 @@ export class TcpConnection implements Connection {
   #handlers: ConnectionHandlers | undefined;
   #parts: Uint8Array[] = [];
   #partBytes = 0;
+  #receivedBytes = 0;
   #isAboveHigh = false;
   #isConnected: boolean;
   #isClosed = false;
@@ -100,6 +101,10 @@ export class TcpConnection implements Connection {
 
   get queuedBytes(): number {
     return this.#partBytes + this.#socket.writableLength;
+  }
+
+  get receivedBytes(): number {
+    return this.#receivedBytes;
   }
 
   get isOpen(): boolean {
@@ -205,6 +210,7 @@ export class TcpConnection implements Connection {
   };
 
   readonly #onData = (chunk: Buffer): void => {
+    this.#receivedBytes += chunk.length;
     // After a local close the rest is read and thrown away: unread bytes would make the system reset the
     // connection.
     if (this.#isClosed) return;

@@ -59,6 +59,7 @@ export class SimConnection implements Connection {
   #state: EndState = 'opening';
   #queue: Batch[] = [];
   #undeliveredBytes = 0;
+  #receivedBytes = 0;
   #isPaused = false;
   #frameBytesMax = FRAME_BYTES_MAX;
   #wasAboveHigh = false;
@@ -74,6 +75,10 @@ export class SimConnection implements Connection {
     this.process = process;
     this.remoteName = remote.name;
     this.remoteAddress = remote.address;
+  }
+
+  get receivedBytes(): number {
+    return this.#receivedBytes;
   }
 
   get isOpen(): boolean {
@@ -103,6 +108,7 @@ export class SimConnection implements Connection {
   }
 
   #takeFrame(frame: Buffer): void {
+    this.#receivedBytes += frame.length;
     if (frame.length <= this.#frameBytesMax) this.#handlers?.onFrame(frame);
     else this.breakNow(`a frame of ${frame.length} bytes, of at most ${this.#frameBytesMax}`);
   }

@@ -35,6 +35,7 @@ class Bench {
       },
       send: () => true,
       queuedBytes: 0,
+      receivedBytes: 0,
       isOpen: true,
       close: () => undefined,
       pause: () => undefined,

@@ -44,6 +44,7 @@ export class HandClock {
 export class FakeConnection {
   readonly sent: number[] = [];
   queuedBytes = 0;
+  receivedBytes = 0;
   isAboveHigh = false;
   isPaused = false;
   isClosed = false;
@@ -54,10 +55,14 @@ export class FakeConnection {
 
   constructor(remoteAddress = 'peer:1') {
     const queuedBytes = (): number => this.queuedBytes;
+    const receivedBytes = (): number => this.receivedBytes;
     this.connection = {
       remoteAddress,
       get queuedBytes() {
         return queuedBytes();
+      },
+      get receivedBytes() {
+        return receivedBytes();
       },
       isOpen: true,
       setHandlers: (given) => {

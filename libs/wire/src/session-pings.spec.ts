@@ -56,6 +56,16 @@ describe('a session that was dialled', () => {
     expect(sent).toHaveLength(4);
   });
 
+  it('lives on the bytes of a long frame that comes slowly', () => {
+    for (let second = 0; second < 20; second += 1) {
+      peer.receivedBytes += 100_000;
+      time.advance(1_000);
+    }
+    expect(closed).toEqual([]);
+    for (let second = 0; second < 5; second += 1) time.advance(1_000);
+    expect(closed).toHaveLength(1);
+  });
+
   it('answers the questions of the other side', () => {
     deliver(FrameType.ping);
     expect(sent).toEqual([FrameType.pong]);

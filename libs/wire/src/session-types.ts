@@ -84,6 +84,8 @@ export interface Session {
   readonly isReady: boolean;
   readonly isClosed: boolean;
   readonly queuedBytes: number;
+  /** Bytes that came, those of frames that have not arrived whole included. */
+  readonly receivedBytes: number;
   /** Same promise as `Connection.send`. */
   send(type: FrameType, parts: readonly Uint8Array[]): boolean;
   close(): void;

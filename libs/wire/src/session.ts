@@ -115,6 +115,7 @@ class FramedSession implements Session {
   #queuedBefore = 0;
   /** Pings and pongs that came in this interval. */
   #pings = 0;
+  #receivedBefore = 0;
 
   constructor(
     connection: Connection,
@@ -164,6 +165,10 @@ class FramedSession implements Session {
   }
   get queuedBytes(): number {
     return this.#waitingBytes.used + this.#connection.queuedBytes;
+  }
+
+  get receivedBytes(): number {
+    return this.#connection.receivedBytes;
   }
 
   setHandlers(handlers: SessionHandlers): void {
@@ -293,11 +298,19 @@ class FramedSession implements Session {
     });
   }
 
-  /** Nothing can be heard of a side that is not read from; that it takes what waits for it is as good. */
+  /**
+   * Nothing can be heard of a side that is not read from; that it takes what waits for it is as good. Of a long
+   * frame on a slow line there are bytes long before it is whole.
+   */
   #showsLife(): boolean {
     const before = this.#queuedBefore;
     this.#queuedBefore = this.#connection.queuedBytes;
-    return this.#hasHeard || this.#isPaused || (this.#isHeldBack && this.#queuedBefore < before);
+    const received = this.#connection.receivedBytes;
+    const hasReceived = received > this.#receivedBefore;
+    this.#receivedBefore = received;
+    return (
+      this.#hasHeard || hasReceived || this.#isPaused || (this.#isHeldBack && this.#queuedBefore < before)
+    );
   }
 
   /** A frame that cannot be understood, or whose handler throws, ends this session and nothing else. */

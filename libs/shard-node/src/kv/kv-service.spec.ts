@@ -32,6 +32,7 @@ class FakeSession implements Session {
   readonly isReady = true;
   isClosed = false;
   queuedBytes = 0;
+  readonly receivedBytes = 0;
   longestFrame = 0;
   readonly responses: KvResponse[] = [];
   frames = 0;

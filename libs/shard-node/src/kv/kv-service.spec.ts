@@ -32,6 +32,8 @@ class FakeSession implements Session {
   readonly isReady = true;
   isClosed = false;
   queuedBytes = 0;
+  /** What is sent waits until the test says that it is through. */
+  isSlow = false;
   readonly receivedBytes = 0;
   longestFrame = 0;
   readonly responses: KvResponse[] = [];
@@ -46,6 +48,7 @@ class FakeSession implements Session {
     this.responses.push(...responses);
     this.timestamp = maxTimestamp;
     this.frames += 1;
+    if (this.isSlow) this.queuedBytes += frame.length;
     return true;
   }
 
@@ -266,6 +269,7 @@ describe('the key-value door', () => {
 
   it('refuses large answers that pile up for a connection, and sends small ones all the same', async () => {
     const door = await ServiceRig.open({ answerBytesMax: 3 * MIB });
+    door.session.isSlow = true;
     door.session.queuedBytes = 2 * MIB;
     door.door.send(answer(1, MIB / 2));
     door.door.send(answer(2, MIB));
@@ -288,6 +292,31 @@ describe('the key-value door', () => {
     const { responses } = door.session;
     expect(door.codes).toEqual(['RESOURCE_EXHAUSTED', 'RESOURCE_EXHAUSTED']);
     expect(responses.map(({ error }) => error?.isUnclear)).toEqual([false, true]);
+  });
+
+  it('hands a connection few large answers at a time, so that small ones pass them', async () => {
+    const door = await ServiceRig.open();
+    door.session.isSlow = true;
+    for (let sequence = 1; sequence <= 20; sequence += 1) door.door.send(answer(sequence, MIB));
+    door.door.send(answer(21, 100));
+    await door.run();
+    const sequences = (): number[] => door.session.responses.map(({ sequence }) => sequence);
+    expect(sequences()).toEqual([1, 2, 3, 4, 21]);
+    expect(door.door.waitingBytes).toBeGreaterThan(20 * MIB);
+    // What nobody waits for any more is not sent, and takes no room.
+    door.cancel(6, 7);
+    expect(door.door.waitingBytes).toBeLessThan(19 * MIB);
+    await door.rig.clock.advance(50);
+    expect(sequences()).toHaveLength(5);
+    door.session.queuedBytes = 0;
+    await door.rig.clock.advance(10);
+    expect(sequences().slice(5)).toEqual([5, 8, 9, 10]);
+    door.session.isSlow = false;
+    door.session.queuedBytes = 0;
+    await door.rig.clock.advance(10);
+    expect(sequences()).toHaveLength(19);
+    expect(door.door.waitingBytes).toBe(0);
+    expect(door.codes.every((code) => code === undefined)).toBe(true);
   });
 
   it('refuses large answers that pile up for all connections together', async () => {

@@ -7,7 +7,7 @@ import {
   type RangeId,
   type Timestamp,
 } from '@cairn/base';
-import type { Clock, Counter, Metrics, Tracer } from '@cairn/ports';
+import type { Clock, Counter, Metrics, Timer, Tracer } from '@cairn/ports';
 import type { Store } from '@cairn/store';
 import {
   decodeKvCancel,
@@ -36,6 +36,12 @@ import type { StoreTimestamps } from './store-timestamps.js';
  */
 const SMALL_ANSWER_BYTES = 4 * 1024;
 const ANSWERS_RETRY_MS = 25;
+/** Answers above this wait in a queue of their own, so that small ones and signs of life go first. */
+const LARGE_ANSWER_BYTES = 64 * 1024;
+/** So many bytes wait in the connection at most before a large answer is handed to it. */
+const HANDED_BYTES_MAX = 4 * 1024 * 1024;
+/** How often it is asked whether the connection has passed some on. */
+const HAND_OVER_MS = 4;
 
 export interface KvServiceParts {
   readonly clock: Clock;
@@ -81,7 +87,12 @@ export class KvService {
       'cairn_shard_open_request_bytes',
       'Bytes of keys and values of open requests',
     );
+    const answerBytes = metrics.gauge(
+      'cairn_shard_waiting_answer_bytes',
+      'Bytes of answers that their connections have not taken',
+    );
     metrics.onCollect(() => {
+      answerBytes.set(this.#door.waitingBytes());
       openCalls.set(this.#open.count);
       openBytes.set(this.#open.used);
     });
@@ -205,6 +216,13 @@ export class KvSession implements ResponseSink {
   readonly #calls = new IdTable<KvCall>();
   readonly #encoder = new KvResponseEncoder();
   #isFlushing = false;
+  /**
+   * Large answers that wait until the connection has passed on what it has, by sequence. Bounded with all that
+   * waits for the connection, see `#sendable`.
+   */
+  readonly #large = new Map<number, KvResponse>();
+  #largeBytes = 0;
+  #handOver: Timer | undefined;
 
   constructor(session: Session, parts: KvServiceParts, door: SessionDoor) {
     this.#session = session;
@@ -235,7 +253,10 @@ export class KvSession implements ResponseSink {
 
   #cancel(sequence: number): void {
     const call = this.#calls.get(sequence);
-    if (call === undefined) return;
+    if (call === undefined) {
+      this.#takeLarge(sequence);
+      return;
+    }
     call.isCancelled = true;
     this.#calls.delete(sequence);
   }
@@ -246,17 +267,41 @@ export class KvSession implements ResponseSink {
       call.isCancelled = true;
     });
     this.#calls.clear();
+    this.#large.clear();
+    this.#largeBytes = 0;
+    this.#handOver?.cancel();
   }
 
   send(response: KvResponse): void {
     this.#calls.delete(response.sequence);
-    this.#encoder.add(payloadBytesOf(response) <= SMALL_ANSWER_BYTES ? response : this.#sendable(response));
+    if (payloadBytesOf(response) <= SMALL_ANSWER_BYTES) this.#encoder.add(response);
+    else this.#addLarge(this.#sendable(response));
     if (this.#encoder.isFull) this.#sendFrame();
     if (this.#isFlushing) return;
     this.#isFlushing = true;
     this.#parts.clock.defer(() => {
       this.#flush();
     });
+  }
+
+  #addLarge(response: KvResponse): void {
+    const bytes = payloadBytesOf(response);
+    if (bytes <= LARGE_ANSWER_BYTES) {
+      this.#encoder.add(response);
+      return;
+    }
+    // A peer that uses one sequence for two requests gets one answer.
+    this.#takeLarge(response.sequence);
+    this.#large.set(response.sequence, response);
+    this.#largeBytes += bytes;
+    if (this.#handOver === undefined) this.#handOverLarge();
+  }
+
+  #takeLarge(sequence: number): void {
+    const response = this.#large.get(sequence);
+    if (response === undefined) return;
+    this.#large.delete(sequence);
+    this.#largeBytes -= payloadBytesOf(response);
   }
 
   /** An answer that cannot be sent is an error for its caller, and for nobody else. */
@@ -286,12 +331,28 @@ export class KvSession implements ResponseSink {
 
   /** Bytes of answers that its other side has not taken. */
   get waitingBytes(): number {
-    return this.#session.queuedBytes + this.#encoder.bytes;
+    return this.#session.queuedBytes + this.#encoder.bytes + this.#largeBytes;
   }
 
   #flush(): void {
     this.#isFlushing = false;
     if (this.#encoder.count > 0) this.#sendFrame();
+  }
+
+  /** Each in a frame of its own, as far as the connection passes them on. */
+  #handOverLarge(): void {
+    for (const [sequence, response] of this.#large) {
+      if (this.#session.isClosed) return;
+      if (this.#session.queuedBytes >= HANDED_BYTES_MAX) break;
+      this.#takeLarge(sequence);
+      this.#encoder.add(response);
+      this.#sendFrame();
+    }
+    if (this.#large.size === 0 || this.#handOver !== undefined) return;
+    this.#handOver = this.#parts.clock.setTimer(HAND_OVER_MS, () => {
+      this.#handOver = undefined;
+      this.#handOverLarge();
+    });
   }
 
   #sendFrame(): void {

@@ -83,6 +83,9 @@ export class Nemesis {
       },
       storing: () => this.#storing(),
       everybody: () => this.#everybody(),
+      restart: (node) => {
+        this.#restart(node);
+      },
     });
     this.#strikes = { ...this.#firstStrikes, ...more };
     for (const node of cluster.nodes) {

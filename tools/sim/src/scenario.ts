@@ -62,6 +62,8 @@ function drawFaults(cluster: SimCluster): FaultKind[] {
   // Apart from the others, and not in all runs: what is slow or deaf leaves less time for the rest.
   const more = cluster.rng.fork('more-kinds');
   if (more.chance(0.5)) drawn.push(...MORE_FAULT_KINDS.filter(() => more.chance(0.4)));
+  // Of two nodes that lose what they have, one would have been needed.
+  if (drawn.includes('bit-rot')) return drawn.filter((kind) => kind !== 'lost-directory');
   return drawn;
 }
 

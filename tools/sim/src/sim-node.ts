@@ -56,8 +56,8 @@ export abstract class SimNode {
   readonly engineFaults: EngineFaults;
   /** Called when what runs here has ended by itself: whoever looks after the machine starts it again. */
   onEnded: () => void = () => undefined;
-  readonly #disk: SimDisk;
-  readonly #engine: NodeEngine;
+  #disk: SimDisk;
+  #engine: NodeEngine;
   #process: SimProcess | undefined;
   #lives = 0;
   #isLost = false;
@@ -65,12 +65,9 @@ export abstract class SimNode {
   constructor(name: string, world: SimWorld) {
     this.name = name;
     this.world = world;
-    this.#disk = new SimDisk(world.rng.fork(`${name}/disk`), { cutsAtBytes: true });
+    this.#disk = this.#newDisk();
     this.engineFaults = new EngineFaults(() => this.#disk.freeBytes);
-    this.#engine =
-      world.engine === 'lsm'
-        ? new LsmNodeEngine(this.#disk, this.engineFaults)
-        : new MemoryNodeEngine(this.engineFaults, world.rng.fork(`${name}/engine`));
+    this.#engine = this.#newEngine();
   }
 
   /** Without delays and faults, for whoever looks at the rows. */
@@ -180,6 +177,24 @@ export abstract class SimNode {
     return () => {
       this.#disk.setBytesMax(Number.MAX_SAFE_INTEGER);
     };
+  }
+
+  /** The machine gets a new disk; whoever runs it has to say so. */
+  loseDirectory(): void {
+    assert(this.#process === undefined, 'only a dead machine gets a new disk', { node: this.name });
+    this.#disk = this.#newDisk();
+    this.#engine = this.#newEngine();
+  }
+
+  #newDisk(): SimDisk {
+    return new SimDisk(this.world.rng.fork(`${this.name}/disk`), { cutsAtBytes: true });
+  }
+
+  #newEngine(): NodeEngine {
+    const { engine, rng } = this.world;
+    return engine === 'lsm'
+      ? new LsmNodeEngine(this.#disk, this.engineFaults)
+      : new MemoryNodeEngine(this.engineFaults, rng.fork(`${this.name}/engine`));
   }
 
   stepWallClock(byMs: number): void {

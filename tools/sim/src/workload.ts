@@ -19,6 +19,7 @@ export const REGISTERS = Array.from({ length: 12 }, (_, at) => `r${String(at).pa
 export const COUNTERS = Array.from({ length: 6 }, (_, at) => `c${String(at).padStart(2, '0')}`);
 /** Sub-span of the registers that range deletions empty. */
 const DELETED = { start: 'r09', end: 'r12' } as const;
+const ALL_REGISTERS = { start: 'r', end: 's' } as const;
 /** Written once, before anything happens, and never again: no read may miss one, however stale. */
 export const STANDING = ['b-standing', 'k-standing', 's-standing', 'z-standing'] as const;
 /** Ten of them are more than one frame may have. */
@@ -333,11 +334,15 @@ export class Worker {
   }
 
   async #deleteRange(): Promise<void> {
-    const outcome = await this.#perform(() => this.#options.client.deleteRange(DELETED));
+    const isAll = this.#options.rng.chance(0.2);
+    const { start, end } = isAll ? ALL_REGISTERS : DELETED;
+    const outcome = await this.#perform(() => this.#options.client.deleteRange({ start, end }));
     for (const key of REGISTERS) {
-      if (key < DELETED.start || key >= DELETED.end) continue;
+      if (key < start || key >= end) continue;
       this.#record(key, { f: 'write', value: undefined }, outcome);
     }
+    // A page over nothing but deletions.
+    if (isAll) await this.scan();
   }
 
   /** Several writes at once, of different keys. */

@@ -16,11 +16,11 @@ it.each(MORE_FAULT_KINDS.map((kind) => [kind]))('keeps every promise under %s al
 
 it('answers with megabytes, in frames that are cut', async () => {
   const { violations, succeeded } = await runScenario({
-    ...{ ...SHORT, seed: '5', faults: [] },
+    ...{ seed: '5', faults: [], durationMs: 1_000 },
     shape: { bigKeys: 10, shardNodes: 3, metadataMembers: 1 },
   });
   expect(violations).toEqual([]);
-  expect(succeeded).toBeGreaterThan(50);
+  expect(succeeded).toBeGreaterThan(20);
 });
 
 it('does the same again, lies, flips and slow disks included', async () => {

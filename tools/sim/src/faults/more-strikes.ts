@@ -15,6 +15,7 @@ export const MORE_FAULT_KINDS = [
   'hostile-peer',
   'clock-leap',
   'suspend',
+  'lost-directory',
 ] as const;
 export type MoreFaultKind = (typeof MORE_FAULT_KINDS)[number];
 
@@ -30,11 +31,14 @@ export interface StrikeTools {
   /** A node with data. */
   readonly storing: () => SimNode;
   everybody(): string[];
+  /** Restarts the machine some time later. */
+  readonly restart: (node: SimNode) => void;
 }
 
 /** What each of these kinds does. */
 export function moreStrikes(tools: StrikeTools): Readonly<Record<MoreFaultKind, () => void>> {
   const { cluster, rng, note, later } = tools;
+  let isLost = false;
   const liar = new HostilePeer(cluster, rng.fork('liar'));
   return {
     'slow-disk': () => {
@@ -85,6 +89,18 @@ export function moreStrikes(tools: StrikeTools): Readonly<Record<MoreFaultKind, 
         // Whatever its clock's speed: it lost no more than that.
         node.wake((cluster.scheduler.nowMs - fromMs) * 0.95);
       });
+    },
+    'lost-directory': () => {
+      // One of a run, and only where the others have everything.
+      const node = rng.pick(cluster.shards);
+      const isSafe = cluster.replicationFactor >= 3 && cluster.shards.every((each) => !each.isLost);
+      if (isLost || !isSafe || node.store === undefined) return;
+      isLost = true;
+      note(`loses the directory of ${node.name}`);
+      node.die('power');
+      node.loseDirectory();
+      node.replacesLostStore = true;
+      tools.restart(node);
     },
     'clock-leap': () => {
       // Of few enough members that the others are the majority.

@@ -34,7 +34,7 @@ import type { RouterConnector, UnaryMethod } from './router-link.js';
 import { closedError } from './router-pool.js';
 import { Scan, scanPages } from './scan.js';
 import { TypedView, type ViewCodecs } from './typed-view.js';
-import { forEachWindowed } from './windowed.js';
+import { AnswerWindow, forEachWindowed } from './windowed.js';
 import {
   ClusterService,
   KVService,
@@ -193,8 +193,11 @@ export class CairnClient {
    */
   async getMany(keys: readonly BytesInput[], options: ReadOptions = {}): Promise<(Entry | undefined)[]> {
     const entries = new Array<Entry | undefined>(keys.length);
-    await forEachWindowed(keys.length, Math.min(MANY_WINDOW, this.#limits.outstandingMax), async (index) => {
-      entries[index] = await this.get(keys[index] ?? '', options);
+    const window = new AnswerWindow(Math.min(MANY_WINDOW, this.#limits.outstandingMax));
+    await forEachWindowed(keys.length, window, async (index) => {
+      const entry = await this.get(keys[index] ?? '', options);
+      window.answered(entry?.value.length ?? 0);
+      entries[index] = entry;
     });
     return entries;
   }
@@ -205,7 +208,7 @@ export class CairnClient {
     options: CallOptions = {},
   ): Promise<WriteOutcome[]> {
     const outcomes = new Array<WriteOutcome>(inputs.length);
-    await forEachWindowed(inputs.length, this.#writeWindow(inputs), async (index) => {
+    await forEachWindowed(inputs.length, { size: this.#writeWindow(inputs) }, async (index) => {
       const input = inputs[index];
       try {
         if (input === undefined) throw invalidArgument('operations', 'operations must not have holes');

@@ -12,7 +12,7 @@ import {
   errorFromDetail,
   errorFromGrpc,
 } from './errors.js';
-import { forEachWindowed } from './windowed.js';
+import { AnswerWindow, forEachWindowed } from './windowed.js';
 
 const keys = fc.uint8Array({ maxLength: 6 }).map((bytes) => Buffer.from(bytes));
 
@@ -144,11 +144,36 @@ describe('retries', () => {
   });
 });
 
+/** How many reads are open at first, and at most once those were answered with so many bytes each. */
+async function openReads(count: number, bytes: number): Promise<readonly [first: number, later: number]> {
+  const window = new AnswerWindow(1_024);
+  const open: (() => void)[] = [];
+  const reads = forEachWindowed(count, window, async () => {
+    await new Promise<void>((resolve) => open.push(resolve));
+    window.answered(bytes);
+  });
+  const first = open.length;
+  let later = 0;
+  for (let answered = 1; open.length > 0; answered += 1) {
+    open.shift()?.();
+    for (let step = 0; step < 6; step += 1) await Promise.resolve();
+    if (answered >= first) later = Math.max(later, open.length);
+  }
+  await reads;
+  return [first, later];
+}
+
+test('reads of many keys keep as many open as their answers are small: some megabytes', async () => {
+  expect(await openReads(1_000, 2 ** 20)).toEqual([64, 7]);
+  expect(await openReads(1_000, 64 * 2 ** 20)).toEqual([64, 1]);
+  expect(await openReads(4_000, 30)).toEqual([64, 1_024]);
+});
+
 test('forEachWindowed runs everything once, within its window, and stops after a failure', async () => {
   let open = 0;
   let most = 0;
   const seen: number[] = [];
-  await forEachWindowed(50, 7, async (index) => {
+  await forEachWindowed(50, { size: 7 }, async (index) => {
     open += 1;
     most = Math.max(most, open);
     await Promise.resolve();
@@ -160,7 +185,7 @@ test('forEachWindowed runs everything once, within its window, and stops after a
     Array.from({ length: 50 }, (_, index) => index),
   );
   const started: number[] = [];
-  const failing = forEachWindowed(50, 1, (index) => {
+  const failing = forEachWindowed(50, { size: 1 }, (index) => {
     started.push(index);
     return index === 3 ? Promise.reject(new Error('third')) : Promise.resolve();
   });

@@ -1,25 +1,68 @@
+/** Answers of this many bytes may be under way at once, as far as the ones before tell how large they are. */
+const ANSWER_BYTES_MAX = 8 * 1024 * 1024;
+/** So many are asked for while nothing is known of their sizes. */
+const FIRST_WINDOW = 64;
+/** How much one answer says about the next ones. */
+const WEIGHT = 1 / 8;
+/** What an answer takes beside its payload, roughly. */
+const OVERHEAD_BYTES = 64;
+
 /**
- * Runs `work` for 0 .. count-1 with at most `window` of them unfinished. Starts no more after a failure;
- * rejects with the first one, once what was started has settled.
+ * How many reads to have open at once: many while answers are small, few while they are large. It begins with
+ * a few and grows with each answer that came.
+ */
+export class AnswerWindow {
+  readonly #most: number;
+  #answers = 0;
+  #meanBytes = 0;
+
+  constructor(most: number) {
+    this.#most = most;
+  }
+
+  get size(): number {
+    const known = Math.min(this.#most, FIRST_WINDOW + 2 * this.#answers);
+    if (this.#answers === 0) return known;
+    return Math.max(1, Math.min(known, Math.floor(ANSWER_BYTES_MAX / this.#meanBytes)));
+  }
+
+  answered(bytes: number): void {
+    this.#answers += 1;
+    const weighed = this.#answers === 1 ? 1 : WEIGHT;
+    this.#meanBytes += (bytes + OVERHEAD_BYTES - this.#meanBytes) * weighed;
+  }
+}
+
+/**
+ * Runs `work` for 0 .. count-1 with at most `window.size` of them unfinished, asked anew each time. Starts no
+ * more after a failure; rejects with the first one, once what was started has settled.
  */
 export async function forEachWindowed(
   count: number,
-  window: number,
+  window: { readonly size: number },
   work: (index: number) => Promise<void>,
 ): Promise<void> {
-  let next = 0;
   let failure: { readonly error: unknown } | undefined;
-  const worker = async (): Promise<void> => {
-    while (next < count && failure === undefined) {
-      const index = next;
-      next += 1;
-      try {
-        await work(index);
-      } catch (error) {
-        failure ??= { error };
+  await new Promise<void>((resolve) => {
+    let next = 0;
+    let open = 0;
+    const settled = (): void => {
+      open -= 1;
+      startSome();
+    };
+    const failed = (error: unknown): void => {
+      failure ??= { error };
+      settled();
+    };
+    const startSome = (): void => {
+      while (next < count && failure === undefined && open < window.size) {
+        open += 1;
+        work(next).then(settled, failed);
+        next += 1;
       }
-    }
-  };
-  await Promise.all(Array.from({ length: Math.min(window, count) }, worker));
+      if (open === 0) resolve();
+    };
+    startSome();
+  });
   if (failure !== undefined) throw failure.error;
 }

@@ -25,6 +25,11 @@ export interface ConnectionContext {
   readonly metrics: Metrics;
 }
 
+/** Hosts that nobody is taken in from for now. */
+export interface RefusedHosts {
+  isRefused(host: string): boolean;
+}
+
 /**
  * Accepts connections for a gRPC server. A connection is handed on when it has begun to speak HTTP/2; until
  * then it costs a socket and a timer, and not for long.
@@ -33,15 +38,21 @@ export class Connections {
   readonly #servers: NetServer[] = [];
   readonly #injector: ConnectionInjector;
   readonly #limits: ConnectionLimits;
+  readonly #hosts: RefusedHosts;
   readonly #refused: Counter;
   readonly #lines: LogBudget;
   /** All that are open. */
   readonly #sockets = new Set<Socket>();
   #waiting = 0;
 
-  constructor(injector: ConnectionInjector, limits: ConnectionLimits, context: ConnectionContext) {
+  constructor(
+    injector: ConnectionInjector,
+    limits: ConnectionLimits,
+    context: ConnectionContext & { readonly hosts: RefusedHosts },
+  ) {
     const { metrics } = context;
     this.#injector = injector;
+    this.#hosts = context.hosts;
     this.#limits = limits;
     this.#lines = new LogBudget({ ...context, event: 'client connection refused' });
     this.#refused = metrics.counter(
@@ -115,6 +126,11 @@ export class Connections {
   #accept(socket: Socket): void {
     if (this.#sockets.size >= this.#limits.connectionsMax) {
       this.#tellRefused(socket, 'too-many');
+      socket.destroy();
+      return;
+    }
+    if (this.#hosts.isRefused(socket.remoteAddress ?? '')) {
+      this.#tellRefused(socket, 'flood-before');
       socket.destroy();
       return;
     }

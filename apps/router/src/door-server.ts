@@ -1,3 +1,5 @@
+import type { Http2Server } from 'node:http2';
+
 import type { Clock, Counter, Metrics } from '@cairn/ports';
 import {
   clusterServiceDefinition,
@@ -20,6 +22,7 @@ import {
   type UntypedServiceImplementation,
 } from '@grpc/grpc-js';
 
+import { FLOOD_OPTIONS, type ControlFrames } from './control-frames.js';
 import { PartialMessages } from './partial-messages.js';
 import { Unpacker } from './unpacker.js';
 
@@ -32,6 +35,12 @@ const DECODERS: ReadonlyMap<string, (bytes: Buffer) => unknown> = new Map(
     method.requestDeserialize,
   ]),
 );
+
+/** What the library keeps to itself. */
+interface Http2Maker {
+  readonly commonServerOptions: object;
+  createHttp2Server(credentials: unknown): Http2Server;
+}
 
 /** Calls of `Cluster` under way at a time, and of one connection. */
 const CLUSTER_CALLS = 32;
@@ -64,11 +73,16 @@ export class DoorServer extends Server {
 
   readonly #unpacker: Unpacker;
   readonly #partial: PartialMessages;
+  readonly #controlFrames: ControlFrames;
   readonly #clusterCalls = new FairGate<string>(CLUSTER_CALLS, CLUSTER_CALLS_PER_CALLER);
 
   constructor(
     options: ServerOptions & { readonly 'grpc.max_receive_message_length': number },
-    { clock, metrics }: { readonly clock: Clock; readonly metrics: Metrics },
+    {
+      clock,
+      metrics,
+      controlFrames,
+    }: { readonly clock: Clock; readonly metrics: Metrics; readonly controlFrames: ControlFrames },
   ) {
     super({
       ...options,
@@ -88,6 +102,8 @@ export class DoorServer extends Server {
     metrics.onCollect(() => {
       waiting.set(this.#clusterCalls.waiting);
     });
+    this.#controlFrames = controlFrames;
+    this.#watchSessions();
     this.#answerUnknownMethods();
   }
 
@@ -113,6 +129,7 @@ export class DoorServer extends Server {
     });
     const partialOver = this.#partial.watch(peer, call);
     let isCounted = false;
+    let isRead = false;
     const count = (code: number): void => {
       if (!isCounted) this.#count(path, code);
       isCounted = true;
@@ -128,12 +145,14 @@ export class DoorServer extends Server {
       start: (next) => {
         next({
           onReceiveMessage: (message: unknown, pass) => {
+            isRead = true;
             if (message instanceof RefusedMessage) call.sendStatus(message.failure);
             else if (path.startsWith(CLUSTER_SERVICE)) this.#admit(peer, over.signal, () => pass(message));
             else pass(message);
           },
           onCancel: () => {
             count(status.CANCELLED);
+            if (!isRead) this.#controlFrames.resetEarly(peer);
             partialOver();
             over.abort();
           },
@@ -172,6 +191,20 @@ export class DoorServer extends Server {
       this.#okLabels.set(path, labels);
     }
     this.#calls.add(1, labels);
+  }
+
+  /**
+   * The library makes its HTTP/2 servers itself: they get the bounds that Node has and it does not pass, and
+   * their sessions are watched. A spec notices when that place is gone.
+   */
+  #watchSessions(): void {
+    const library = this as unknown as Http2Maker;
+    Object.assign(library.commonServerOptions, FLOOD_OPTIONS);
+    const create = library.createHttp2Server.bind(this);
+    library.createHttp2Server = (given) =>
+      create(given).on('session', (session) => {
+        this.#controlFrames.watch(session);
+      });
   }
 
   /**

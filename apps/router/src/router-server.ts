@@ -13,6 +13,7 @@ import { ServerGrpc, type GrpcOptions } from '@nestjs/microservices';
 import { HealthImplementation } from 'grpc-health-check';
 
 import { Connections, type ConnectionContext } from './connections.js';
+import { ControlFrames } from './control-frames.js';
 import { DoorServer } from './door-server.js';
 import { RouterModule, type RouterModuleParts } from './router.module.js';
 
@@ -57,6 +58,7 @@ class DoorTransport extends ServerGrpc {
 
   override async createClient(): Promise<DoorServer> {
     const { limits, context, listen } = this.#parts;
+    const hosts = new ControlFrames(context);
     const server = new DoorServer(
       {
         'grpc.max_receive_message_length': REQUEST_BYTES_MAX,
@@ -67,12 +69,12 @@ class DoorTransport extends ServerGrpc {
         'grpc.keepalive_time_ms': limits.grpcKeepaliveIntervalMs,
         'grpc.keepalive_timeout_ms': limits.grpcKeepaliveTimeoutMs,
       },
-      context,
+      { ...context, controlFrames: hosts },
     );
     const connections = new Connections(
       server.createConnectionInjector(ServerCredentials.createInsecure()),
       { connectionsMax: limits.grpcConnectionsMax, handshakeTimeoutMs: limits.grpcHandshakeTimeoutMs },
-      context,
+      { ...context, hosts },
     );
     await connections.listen(listen);
     this.#connections = connections;

@@ -1,5 +1,6 @@
 import { CairnError, messageOf, rangeId, replicaId, type ReplicaId, type StoreId } from '@cairn/base';
 import type { Clock, Logger } from '@cairn/ports';
+import { LogBudget } from '@cairn/wire';
 import type { ReplicaGroup } from '@cairn/store';
 
 import { evaluateCreated, missingReplicas } from './bootstrap.js';
@@ -60,8 +61,12 @@ export class Heartbeats {
   /** Replicas whose existence is being recorded. At most as many as first ranges have replicas. */
   readonly #recording = new Set<ReplicaId>();
 
+  /** Lines that callers cause. */
+  readonly #moved: LogBudget;
+
   constructor(parts: HeartbeatParts) {
     this.#parts = parts;
+    this.#moved = new LogBudget({ ...parts, event: 'shard node is reached elsewhere', level: 'info' });
   }
 
   /**
@@ -97,7 +102,7 @@ export class Heartbeats {
   }
 
   async #takeShard(request: HeartbeatRequest): Promise<Contact> {
-    const { machine, proposer, memory, clock, logger } = this.#parts;
+    const { machine, proposer, memory, clock } = this.#parts;
     const { name, address, publicAddress } = request;
     const registered = await this.#registered(request);
     const reports = checkReports(machine.state, registered.storeId, request);
@@ -105,7 +110,7 @@ export class Heartbeats {
       checkAddress(name, address);
       await proposer.run((state) => evaluateAddress(state, name, address, publicAddress));
       memory.nodes.noteChange();
-      logger.info('shard node is reached elsewhere', { name, from: registered.address, to: address });
+      this.#moved.write({ name, from: registered.address, to: address });
     }
     const contact = memory.nodes.touch(name, 'shard', clock.nowMs());
     if (!memory.nodes.takeHeartbeat(contact, request)) return contact;

@@ -14,11 +14,18 @@ const PROCESS_BYTES = 8;
 /** Stores that were ever registered, lost ones included: each is a row for ever. */
 export const STORES_MAX = 4_096;
 
-/** Checks what does not depend on the state. @throws CairnError INVALID_ARGUMENT. */
-export function checkJoinRequest(request: JoinRequest): void {
-  const refuse = (message: string): never => {
-    throw new CairnError('INVALID_ARGUMENT', message);
-  };
+function refuse(message: string): never {
+  throw new CairnError('INVALID_ARGUMENT', message);
+}
+
+/**
+ * Checks what a node says of itself, in every join and heartbeat: it is kept, and told to others.
+ *
+ * @throws CairnError INVALID_ARGUMENT.
+ */
+export function checkNode(
+  request: Pick<JoinRequest, 'name' | 'kind' | 'incarnation' | 'address' | 'publicAddress'>,
+): void {
   if (!NODE_NAME.test(request.name)) {
     refuse(
       `A node cannot be named "${request.name.slice(0, 80)}": a name has 1 to 63 lower-case letters, ` +
@@ -33,6 +40,11 @@ export function checkJoinRequest(request: JoinRequest): void {
   if (request.address.length > ADDRESS_LENGTH_MAX || request.publicAddress.length > ADDRESS_LENGTH_MAX) {
     refuse(`an address has at most ${ADDRESS_LENGTH_MAX} characters`);
   }
+}
+
+/** Checks what does not depend on the state. @throws CairnError INVALID_ARGUMENT. */
+export function checkJoinRequest(request: JoinRequest): void {
+  checkNode(request);
   if (request.kind !== NodeKind.SHARD) return;
   checkAddress(request.name, request.address);
   if (request.process.length !== PROCESS_BYTES) {

@@ -1,7 +1,7 @@
 import { CairnError, messageOf } from '@cairn/base';
 import type { Clock, Logger } from '@cairn/ports';
 import type { ReplicaGroup } from '@cairn/store';
-import type { Hello, RpcMethod, RpcServer } from '@cairn/wire';
+import { LogBudget, type Hello, type RpcMethod, type RpcServer } from '@cairn/wire';
 
 import { CallerBudgets } from './caller-budgets.js';
 import { nodeStatuses, summarizeRanges } from './cluster-view.js';
@@ -9,7 +9,8 @@ import { problemsOf } from './problems.js';
 import { Heartbeats } from './heartbeats.js';
 import type { LeaderMemory } from './leader-memory.js';
 import type { Leadership, MetadataMember } from './leadership.js';
-import { checkClusterId, checkJoinRequest, evaluateShardJoin } from './membership.js';
+import { checkClusterId, checkJoinRequest,
+  checkNode, evaluateShardJoin } from './membership.js';
 import type { MetadataMetrics } from './metadata-metrics.js';
 import type { MetadataStateMachine } from './metadata-state-machine.js';
 import type { Proposer } from './proposer.js';
@@ -33,6 +34,8 @@ export const IDS_PER_CALL_MAX = 10_000;
 const IDS_PER_NODE = { most: 100_000, perSecond: 1_000 };
 /** Nodes that are new to this leader, stores and routers: so many at once, and in a second. */
 const NEW_NAMES = { most: 512, perSecond: 5 };
+/** Lines of one event in ten seconds: a cluster of fifty nodes that starts leaves one for each. */
+const LINES_PER_INTERVAL = 50;
 /** Ids stay below this: sums of them are exact. */
 const ID_MAX = 2 ** 52;
 
@@ -61,19 +64,31 @@ export class MetadataService {
   readonly #heartbeats: Heartbeats;
   readonly #ids: CallerBudgets;
   readonly #names: CallerBudgets;
+  /** Lines that callers cause. */
+  readonly #lines: Readonly<Record<'joined' | 'cameBack' | 'routerReplaced' | 'settingChanged', LogBudget>>;
 
   constructor(parts: MetadataServiceParts) {
     this.#parts = parts;
     this.#ids = new CallerBudgets(parts.clock, IDS_PER_NODE);
     this.#names = new CallerBudgets(parts.clock, NEW_NAMES);
     this.#heartbeats = new Heartbeats(parts);
+    const lines = (event: string): LogBudget =>
+      new LogBudget({ ...parts, event, level: 'info', linesPerInterval: LINES_PER_INTERVAL });
+    this.#lines = {
+      joined: lines('shard node joined for the first time'),
+      cameBack: lines('shard node came back'),
+      routerReplaced: lines('router replaced by a newer process'),
+      settingChanged: lines('setting changed'),
+    };
   }
 
   /** Adds the methods to a server. */
   register(server: RpcServer): void {
     this.#handle(server, MetadataRpc.join, (request, remote) => this.#join(request, remote));
     this.#handle(server, MetadataRpc.heartbeat, (request, remote) => {
+      checkNode(request);
       checkSpeaker(request.name, remote);
+      this.#checkNewName(request.name);
       return this.#heartbeats.take(request);
     });
     this.#handle(server, MetadataRpc.allocateIds, ({ count }, remote) => this.#allocateIds(count, remote));
@@ -117,9 +132,7 @@ export class MetadataService {
     const { machine, memory, oracle } = this.#parts;
     checkJoinRequest(request);
     checkSpeaker(request.name, remote);
-    if (!machine.state.nodes.has(request.name) && memory.nodes.get(request.name) === undefined) {
-      this.#names.take('', 1, 'nodes under new names join');
-    }
+    this.#checkNewName(request.name);
     const storeId =
       request.kind === NodeKind.SHARD ? await this.#joinShard(request) : this.#joinRouter(request);
     const timestamp = await oracle.take(1);
@@ -130,6 +143,13 @@ export class MetadataService {
       timestamp,
       stores: memory.nodes.storeInfos(state),
     };
+  }
+
+  /** Each name is remembered for a while, so new ones come at a bounded rate. */
+  #checkNewName(name: string): void {
+    const { machine, memory } = this.#parts;
+    if (machine.state.nodes.has(name) || memory.nodes.get(name) !== undefined) return;
+    this.#names.take('', 1, 'nodes under new names join');
   }
 
   async #joinShard(request: JoinRequest): Promise<number> {
@@ -150,9 +170,9 @@ export class MetadataService {
       memory.ranges.replace(lost, []);
       logger.warn('store declared lost: another one has its name', { name, lost, storeId, address });
     } else {
-      const event = isNew ? 'shard node joined for the first time' : 'shard node came back';
+      const lines = isNew ? this.#lines.joined : this.#lines.cameBack;
       const moved = before === undefined || before === address ? {} : { from: before };
-      logger.info(event, { name, storeId, address, ...moved });
+      lines.write({ name, storeId, address, ...moved });
     }
     supervisor.tryBootstrap();
     return storeId;
@@ -163,7 +183,7 @@ export class MetadataService {
    * name.
    */
   #joinRouter(request: JoinRequest): number {
-    const { machine, memory, clock, logger } = this.#parts;
+    const { machine, memory, clock } = this.#parts;
     const { name, incarnation, address, publicAddress } = request;
     checkClusterId(machine.state, name, request.clusterId);
     if (machine.state.nodes.has(name)) {
@@ -174,7 +194,7 @@ export class MetadataService {
     }
     const known = memory.nodes.get(name);
     if (known?.isLive === true && Buffer.compare(known.incarnation, incarnation) !== 0) {
-      logger.info('router replaced by a newer process', { name, from: known.address, to: address });
+      this.#lines.routerReplaced.write({ name, from: known.address, to: address });
     }
     const contact = memory.nodes.touch(name, 'router', clock.nowMs());
     contact.incarnation = incarnation;
@@ -230,7 +250,7 @@ export class MetadataService {
       const normal = checkSetting(state.settings, name, value);
       return { changes: [{ type: 'setting', name, value: normal }], result: undefined };
     });
-    this.#parts.logger.info('setting changed', { setting: name, value });
+    this.#lines.settingChanged.write({ setting: name, value });
     return {};
   }
 }

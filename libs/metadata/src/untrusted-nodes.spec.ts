@@ -266,4 +266,19 @@ describe('ids and names', () => {
       code: 'FAILED_PRECONDITION',
     });
   });
+
+  it('and what else a node says of itself are checked in heartbeats as in joins', async () => {
+    const { cluster, shards } = await running();
+    const [shard] = shards as [FakeShard];
+    for (const wrong of [
+      { publicAddress: 'x'.repeat(301) },
+      { address: 'x'.repeat(301) },
+      { incarnation: Buffer.alloc(17) },
+      { name: 'x'.repeat(64) },
+    ]) {
+      await expect(cluster.clock.until(shard.heartbeat(wrong))).rejects.toMatchObject({
+        code: 'INVALID_ARGUMENT',
+      });
+    }
+  });
 });

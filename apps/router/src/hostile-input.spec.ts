@@ -144,7 +144,9 @@ describe('requests that never come whole', () => {
   const ANNOUNCED = 16 * 1024 * 1024;
   const SENT = 15 * 1024 * 1024;
 
-  /** A call that announces much, sends nearly all of it and stops; resolves with its status, if it gets one. */
+  /**
+   * A call that announces much, sends nearly all of it and stops; resolves with its status, if it gets one.
+   */
   function partial(connection: ClientHttp2Session): { status: Promise<number>; sent: Promise<void> } {
     const request = connection.request({
       ':path': '/cairn.v1.KV/Put',

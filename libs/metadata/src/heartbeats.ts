@@ -70,7 +70,8 @@ export class Heartbeats {
   }
 
   /**
-   * @throws CairnError NAME_TAKEN (another process has the name, or none has joined), INVALID_ARGUMENT (a report that no range
+   * @throws CairnError NAME_TAKEN (another process has the name, or none has joined), INVALID_ARGUMENT (a
+   * report that no range
    *   can give);
    *   in these cases nothing of the heartbeat was taken in.
    */

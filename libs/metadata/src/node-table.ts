@@ -120,7 +120,9 @@ export class NodeTable {
     return contact;
   }
 
-  /** How long this process of a registered node has been waiting for another one; begins with the first call. */
+  /**
+   * How long this process of a registered node has been waiting for another one; begins with the first call.
+   */
   waitedMs(name: string, process: Uint8Array, nowMs: number): number {
     const contact = this.#contacts.get(name);
     if (contact === undefined) return 0;

@@ -353,7 +353,9 @@ class Member {
     }
   }
 
-  /** With the starts of this directory, which only another member may know: whoever can show them is this one. */
+  /**
+   * With the starts of this directory, which only another member may know: whoever can show them is this one.
+   */
   #hello(purpose: Hello['purpose']): Hello {
     return { ...this.#answer(purpose), life: this.#gate.life };
   }

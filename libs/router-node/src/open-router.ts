@@ -47,8 +47,8 @@ import { createKvService, type KvDoors, type KvHandlers } from './doors/kv-servi
  */
 const STREAMED_OPS_SHARE = 1 / 16;
 /**
- * Pages of scans may have this part of the places at a shard node: a page is the work of hundreds of reads, and whoever comes next waits behind all that are there. A few keep a router
- * busy.
+ * Pages of scans may have this part of the places at a shard node: a page is the work of hundreds of reads,
+ * and whoever comes next waits behind all that are there. A few keep a router busy.
  */
 const SCAN_PLACES_SHARE = 1 / 128;
 /** Pages take this part of what operations may take, and as much again on their way to the client. */

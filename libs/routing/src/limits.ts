@@ -9,8 +9,8 @@ export interface KeyValueLimits {
 export const DEFAULT_KEY_VALUE_LIMITS: KeyValueLimits = { keyBytesMax: 4_096, valueBytesMax: 1_048_576 };
 
 /**
- * No setting allows more. What was stored stays readable, can be expected and deleted when a limit is lowered:
- * only what makes rows is held to the settings of now.
+ * No setting allows more. What was stored stays readable, can be expected and deleted when a limit is
+ * lowered: only what makes rows is held to the settings of now.
  */
 export const WIDEST_KEY_VALUE_LIMITS: KeyValueLimits = {
   keyBytesMax: 32 * 1024,

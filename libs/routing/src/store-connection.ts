@@ -209,8 +209,9 @@ export class StoreConnection {
   }
 
   /**
-   * Large answers went on coming since the operation was sent, or since this was asked last: its own may stand
-   * behind them, so it is waited for as long again. To ask another store would only add to what is under way.
+   * Large answers went on coming since the operation was sent, or since this was asked last: its own may
+   * stand behind them, so it is waited for as long again. To ask another store would only add to what is
+   * under way.
    */
   waitsOn(operation: RoutedOperation): boolean {
     const largeBytes = this.#link?.largeBytes ?? 0;

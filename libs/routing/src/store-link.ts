@@ -18,8 +18,8 @@ export interface StoreLink {
   cancel(sequences: readonly number[]): void;
   readonly queuedBytes: number;
   /**
-   * Bytes that came and are more than small answers take, those of frames that have not arrived whole included.
-   * While it grows, answers may be on their way that stand behind large ones.
+   * Bytes that came and are more than small answers take, those of frames that have not arrived whole
+   * included. While it grows, answers may be on their way that stand behind large ones.
    */
   readonly largeBytes: number;
   /** No handler is called afterwards. */

@@ -61,8 +61,8 @@ export class FrameParser {
   }
 
   /**
-   * Hands out at most `framesMax` frames of the chunk from `from` on, and answers where it stopped: at the end of
-   * the chunk, or before the next frame.
+   * Hands out at most `framesMax` frames of the chunk from `from` on, and answers where it stopped: at the
+   * end of the chunk, or before the next frame.
    *
    * Throws CORRUPTION for an announced length above the limit, RESOURCE_EXHAUSTED when there is no room for a
    * split frame: the stream cannot go on.

@@ -6,9 +6,9 @@ const CHUNK_FRAMES_MAX = 256;
 const CHUNK_FRAMES_MIN = 16;
 
 /**
- * What handling frames may take of one turn of the event loop: a socket brings up to 2 MiB at a time, which are
- * tens of thousands of small frames. Whoever brings more waits for later turns and is not read from meanwhile,
- * so that timers and other connections have theirs.
+ * What handling frames may take of one turn of the event loop: a socket brings up to 2 MiB at a time, which
+ * are tens of thousands of small frames. Whoever brings more waits for later turns and is not read from
+ * meanwhile, so that timers and other connections have theirs.
  */
 export class FrameTurns {
   #left = TURN_FRAMES_MAX;

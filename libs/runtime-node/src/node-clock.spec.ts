@@ -10,7 +10,8 @@ describe('NodeClock', () => {
       const timer = clock.setTimer(delayMs, () => {
         hasFired = true;
       });
-      // A timer of one millisecond that was set later has fired, so an early one of the same length would have.
+      // A timer of one millisecond that was set later has fired, so an early one of the same length would
+      // have.
       await new Promise<void>((resolve) => {
         clock.setTimer(5, resolve);
         setTimeout(() => undefined, 100);

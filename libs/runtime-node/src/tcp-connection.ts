@@ -25,8 +25,8 @@ export interface TcpLimits {
 /** Parts below this are copied together; larger ones go to the system as they are. */
 const COPY_BYTES_MAX = 4096;
 /**
- * Bytes given to the system at a time. It tells when a write is through, not how far it has come: so that a slow
- * reader is not taken for one that reads nothing.
+ * Bytes given to the system at a time. It tells when a write is through, not how far it has come: so that a
+ * slow reader is not taken for one that reads nothing.
  */
 const WRITE_BYTES_MAX = 1024 * 1024;
 /** How long a locally closed connection may take to hand over what was queued. */

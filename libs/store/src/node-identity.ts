@@ -93,8 +93,9 @@ export interface NodeIdentity {
 /**
  * Reads the identity of a data directory, or gives an empty one a new identity, and has something to offer to
  * each of `acceptors`; for a member of a group that was formed, these are the other members. A start that is
- * refused leaves the directory as it was, but for that offer. Throws FORMAT_TOO_NEW for a directory that a newer version wrote, FAILED_PRECONDITION for one of another node or
- * of an older format, CORRUPTION when the file is damaged or missing beside data.
+ * refused leaves the directory as it was, but for that offer. Throws FORMAT_TOO_NEW for a directory that a
+ * newer version wrote, FAILED_PRECONDITION for one of another node or of an older format, CORRUPTION when the
+ * file is damaged or missing beside data.
  */
 export async function openIdentity(
   { disk, rng }: IdentityPorts,

@@ -119,7 +119,8 @@ export class SnapshotReceiver {
     }
     return {
       chunk: (rows) => {
-        // A leader that was deposed may still be sending: its stream must not hold the place of the next one's.
+        // A leader that was deposed may still be sending: its stream must not hold the place of the next
+        // one's.
         this.#throwIfRefused(header, from);
         return incoming.chunk(rows);
       },

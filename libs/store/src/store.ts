@@ -509,8 +509,8 @@ export class Store {
   }
 
   /**
-   * Makes room for the birth of a range that messages announced first, or for another empty replica. What this
-   * one promised stays in its log.
+   * Makes room for the birth of a range that messages announced first, or for another empty replica. What
+   * this one promised stays in its log.
    */
   #forgetEmpty(replica: Replica): void {
     assert(replica.canGiveWay, 'only an empty replica makes room', { range: replica.rangeId });

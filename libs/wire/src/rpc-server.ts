@@ -14,8 +14,9 @@ import {
 } from './session-types.js';
 
 /**
- * Calls of one session that are being served; more are refused with RESOURCE_EXHAUSTED. A call that nobody waits
- * for any more keeps its place until its handler has settled: what it began goes on, so this bounds work.
+ * Calls of one session that are being served; more are refused with RESOURCE_EXHAUSTED. A call that nobody
+ * waits for any more keeps its place until its handler has settled: what it began goes on, so this bounds
+ * work.
  */
 export const RPC_SERVED_MAX = 1024;
 /** Bytes of requests that are being served, of all sessions; more are refused with RESOURCE_EXHAUSTED. */

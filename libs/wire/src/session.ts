@@ -299,8 +299,8 @@ class FramedSession implements Session {
   }
 
   /**
-   * Nothing can be heard of a side that is not read from; that it takes what waits for it is as good. Of a long
-   * frame on a slow line there are bytes long before it is whole.
+   * Nothing can be heard of a side that is not read from; that it takes what waits for it is as good. Of a
+   * long frame on a slow line there are bytes long before it is whole.
    */
   #showsLife(): boolean {
     const before = this.#queuedBefore;

@@ -76,8 +76,8 @@ class ListReader {
 
 /**
  * The heartbeat as frames that receivers take, in the order in which they must be sent. What ended, and
- * answers, come before the frame that has the times, because an answered heartbeat covers neither; what begins
- * comes with it or behind it.
+ * answers, come before the frame that has the times, because an answered heartbeat covers neither; what
+ * begins comes with it or behind it.
  */
 export function cutStoreHeartbeat(heartbeat: StoreHeartbeat): readonly StoreHeartbeat[] {
   const { ended, answers, released, asks, commits } = heartbeat;

@@ -33,7 +33,8 @@ type Place = 'cellStart' | 'plain' | 'quoted' | 'closed' | 'closedReturn' | 'los
  * does. A quote opens a cell only where a cell begins; doubled ones inside stand for one.
  *
  * A cell that goes on behind its closing quote ends its record with that line: what follows is read as if
- * nothing had happened. A quote that nobody closes has all the rest in its record, since any of it may be text.
+ * nothing had happened. A quote that nobody closes has all the rest in its record, since any of it may be
+ * text.
  */
 export async function* csvRecords(
   chunks: AsyncIterable<Buffer>,

@@ -15,8 +15,8 @@ const PAGES_HELD = 2;
 
 /**
  * Streams the pages of a scan as fast as the client takes them: while it takes none, nothing is asked of a
- * shard. The router asks each shard node for a few pages at a time, so that scans leave room for others there,
- * and callers take turns.
+ * shard. The router asks each shard node for a few pages at a time, so that scans leave room for others
+ * there, and callers take turns.
  */
 export async function streamScan(context: DoorContext, call: ScanCall, times: SpanTimes): Promise<void> {
   const startedAtMs = context.clock.nowMs();

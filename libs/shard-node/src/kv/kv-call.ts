@@ -9,8 +9,8 @@ const NO_STORE = 0 as StoreId;
 export interface ResponseSink {
   send(response: KvResponse): void;
   /**
-   * Whether its other side takes what it gets, so that `bytes` more may be made ready for it. `isMore`: others
-   * are made for it already; otherwise one that waits for nothing is always given one.
+   * Whether its other side takes what it gets, so that `bytes` more may be made ready for it. `isMore`:
+   * others are made for it already; otherwise one that waits for nothing is always given one.
    */
   hasRoomFor(bytes: number, isMore: boolean): boolean;
 }

@@ -31,8 +31,8 @@ import type { ScanSlots } from './scan-slots.js';
 import type { StoreTimestamps } from './store-timestamps.js';
 
 /**
- * Answers up to this are sent whatever waits already: those of nearly all writes must be, and they are bounded
- * by their number. A compare-and-set that fails shows what it found, which may be longer.
+ * Answers up to this are sent whatever waits already: those of nearly all writes must be, and they are
+ * bounded by their number. A compare-and-set that fails shows what it found, which may be longer.
  */
 const SMALL_ANSWER_BYTES = 4 * 1024;
 const ANSWERS_RETRY_MS = 25;
@@ -217,8 +217,8 @@ export class KvSession implements ResponseSink {
   readonly #encoder = new KvResponseEncoder();
   #isFlushing = false;
   /**
-   * Large answers that wait until the connection has passed on what it has, by sequence. Bounded with all that
-   * waits for the connection, see `#sendable`.
+   * Large answers that wait until the connection has passed on what it has, by sequence. Bounded with all
+   * that waits for the connection, see `#sendable`.
    */
   readonly #large = new Map<number, KvResponse>();
   #largeBytes = 0;

@@ -324,7 +324,7 @@ describe('csv', () => {
     };
   }
 
-  test('a record with a broken quote is one rejected record, whole, from the line where it begins', async () => {
+  test('a record with a broken quote is one rejected record, from the line where it begins', async () => {
     const broken = 'q2,"broken\nq3,after\nq4,"say ""hi"""';
     const { rows, told, rejects } = await importCsv(
       `key,value\nq1,fine\n${broken}\nq5,x"y"z\nq6,"say ""hi"""\n`,

@@ -100,7 +100,7 @@ describe('records of CSV', () => {
 
   const lineEnds = fc.constantFrom('\n', '\r\n', '\r');
 
-  test('what was written as CSV is read back, however the bytes are cut and whatever ends the lines', async () => {
+  test('what was written as CSV is read back, however bytes are cut and lines end', async () => {
     const cell = fc.oneof(
       fc.string({ unit: fc.constantFrom('a', '"', ',', '\n', '\r', ' ', 'é') }),
       fc.constantFrom('""', '\r\n'),

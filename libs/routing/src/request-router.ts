@@ -9,14 +9,7 @@ import {
   type Timestamp,
 } from '@cairn/base';
 import type { Clock, Logger, Metrics, Rng, Timer } from '@cairn/ports';
-import {
-  newKvRequest,
-  ReadConsistency,
-  STAMP_FIELD,
-  type KvError,
-  type KvRequest,
-  type KvResponse,
-} from '@cairn/wire';
+import { newKvRequest, STAMP_FIELD, type KvError, type KvRequest, type KvResponse } from '@cairn/wire';
 
 import { problemOfDescriptor } from './answers.js';
 import { BACKOFF } from './backoff.js';
@@ -33,6 +26,8 @@ import {
   type OperationSink,
   type OperationTimes,
 } from './operation.js';
+import { OpenOperations, tooMany } from './open-operations.js';
+import { NOBODY, probeOf } from './probe.js';
 import { RangeCache, type RouteEntry } from './range-cache.js';
 import { isReachable, reachOf, type Reach } from './reach.js';
 import { anyReplica, leaderCandidate } from './replica-choice.js';
@@ -56,10 +51,6 @@ const STORE_FULL = tooMany('the shard node');
 const ROUTER_FULL = tooMany('the router');
 /** What a store is asked for its timestamps may take this long. */
 const ASK_TIMEOUT_MS = 500;
-/** And what a store that was given up is asked; that it stays silent counts after 800 ms. */
-const PROBE_TIMEOUT_MS = 1_000;
-const FIRST_KEY = Buffer.alloc(1);
-const NOBODY: OperationSink = { complete: () => undefined, fail: () => undefined };
 /** Re-routings that may follow each other without a pause. */
 const HOPS_MAX = 4;
 
@@ -108,9 +99,7 @@ export class RequestRouter {
   readonly #metrics: RoutingMetrics;
   readonly #client: number;
   #clientSequence = 0;
-  #open = 0;
-  #openBytes = 0;
-  #first: RoutedOperation | undefined;
+  readonly #open = new OpenOperations();
   readonly #waiting: WaitingRoom;
   #sweepTimer: Timer | undefined;
   #latest: number;
@@ -123,8 +112,8 @@ export class RequestRouter {
     this.#client = 1 + options.rng.integer(2 ** 48 - 2);
     this.#latest = options.gateway.latestTimestamp;
     this.#metrics = new RoutingMetrics(options.metrics, () => ({
-      open: this.#open,
-      openBytes: this.#openBytes,
+      open: this.#open.count,
+      openBytes: this.#open.bytes,
       ranges: this.cache.size,
       stores: this.connectedStores,
       givenUp: this.#stores.givenUp.length,
@@ -176,7 +165,7 @@ export class RequestRouter {
   }
 
   get openOperations(): number {
-    return this.#open;
+    return this.#open.count;
   }
 
   /** Stores that can be reached now. */
@@ -294,11 +283,9 @@ export class RequestRouter {
    */
   execute(request: KvRequest, sink: OperationSink, times: OperationTimes): RoutedOperation {
     const operation = new RoutedOperation(request, sink, times, this.#options.clock.nowMs());
-    this.#open += 1;
-    this.#openBytes += operation.bytes;
-    this.#link(operation);
+    this.#open.add(operation);
     const { outstandingOpsMax, outstandingBytesMax } = this.#options.bounds;
-    if (this.#isClosed || this.#open > outstandingOpsMax || this.#openBytes > outstandingBytesMax) {
+    if (this.#isClosed || this.#open.count > outstandingOpsMax || this.#open.bytes > outstandingBytesMax) {
       const why = this.#isClosed
         ? new CairnError('UNAVAILABLE', 'the router is stopping', { retryAfterMs: 100 })
         : ROUTER_FULL;
@@ -358,9 +345,9 @@ export class RequestRouter {
     this.#sweepTimer?.cancel();
     // What a sink does when it is told may end others, so the list is read anew each time; nothing new gets
     // into it.
-    while (this.#first !== undefined) {
+    while (this.#open.first !== undefined) {
       this.#giveUp(
-        this.#first,
+        this.#open.first,
         new CairnError('UNAVAILABLE', 'the router is stopping', { retryAfterMs: 100 }),
       );
     }
@@ -631,7 +618,7 @@ export class RequestRouter {
   /** Ends what is past its deadline, and moves what a hung store does not answer. */
   #sweep(): void {
     const nowMs = this.#options.clock.nowMs();
-    for (let operation = this.#first; operation !== undefined;) {
+    for (let operation = this.#open.first; operation !== undefined;) {
       const { next } = operation;
       if (nowMs >= operation.deadlineMs) {
         this.#giveUp(
@@ -655,18 +642,8 @@ export class RequestRouter {
   #probe(store: StoreConnection): void {
     const { value: entry } = this.cache.entries()[Symbol.iterator]().next();
     if (entry === undefined) return;
-    const request = newKvRequest();
-    request.consistency = ReadConsistency.stale;
-    // No key is empty: the first range has one behind it.
-    request.key = entry.startKey.length === 0 ? FIRST_KEY : entry.startKey;
-    request.rangeId = entry.rangeId;
-    request.epochVersion = entry.epochVersion;
-    const times = { tag: 0, timeoutMs: PROBE_TIMEOUT_MS };
-    const operation = new RoutedOperation(request, NOBODY, times, this.#options.clock.nowMs());
-    operation.entry = entry;
-    this.#open += 1;
-    this.#openBytes += operation.bytes;
-    this.#link(operation);
+    const operation = probeOf(entry, this.#options.clock.nowMs());
+    this.#open.add(operation);
     store.enqueue(operation);
   }
 
@@ -707,28 +684,9 @@ export class RequestRouter {
     operation.sink.fail(operation, said);
   }
 
-  #link(operation: RoutedOperation): void {
-    operation.next = this.#first;
-    if (this.#first !== undefined) this.#first.previous = operation;
-    this.#first = operation;
-  }
-
   #end(operation: RoutedOperation): void {
     operation.state = 'done';
-    this.#open -= 1;
-    this.#openBytes -= operation.bytes;
-    const { previous, next } = operation;
-    if (previous !== undefined) previous.next = next;
-    else if (this.#first === operation) this.#first = next;
-    if (next !== undefined) next.previous = previous;
-    operation.previous = undefined;
-    operation.next = undefined;
+    this.#open.remove(operation);
     if (operation.search !== undefined) this.#leaveSearch(operation);
   }
-}
-
-function tooMany(who: string): CairnError {
-  return new CairnError('RESOURCE_EXHAUSTED', `${who} has too many operations under way`, {
-    retryAfterMs: 25,
-  });
 }

@@ -1,0 +1,53 @@
+import { CairnError } from '@cairn/base';
+
+import type { RoutedOperation } from './operation.js';
+
+/**
+ * The operations of a router that have not ended, as a list through the operations themselves: adding and
+ * removing one allocates nothing. The newest comes first.
+ */
+export class OpenOperations {
+  #count = 0;
+  #bytes = 0;
+  #first: RoutedOperation | undefined;
+
+  get count(): number {
+    return this.#count;
+  }
+
+  /** Bytes of their requests. */
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  get first(): RoutedOperation | undefined {
+    return this.#first;
+  }
+
+  add(operation: RoutedOperation): void {
+    this.#count += 1;
+    this.#bytes += operation.bytes;
+    operation.next = this.#first;
+    if (this.#first !== undefined) this.#first.previous = operation;
+    this.#first = operation;
+  }
+
+  /** Of one that was added and not removed. */
+  remove(operation: RoutedOperation): void {
+    this.#count -= 1;
+    this.#bytes -= operation.bytes;
+    const { previous, next } = operation;
+    if (previous !== undefined) previous.next = next;
+    else if (this.#first === operation) this.#first = next;
+    if (next !== undefined) next.previous = previous;
+    operation.previous = undefined;
+    operation.next = undefined;
+  }
+}
+
+/** The refusal of an operation by whoever has its share of them open. */
+export function tooMany(who: string): CairnError {
+  return new CairnError('RESOURCE_EXHAUSTED', `${who} has too many operations under way`, {
+    retryAfterMs: 25,
+  });
+}

@@ -16,11 +16,11 @@ it.each(MORE_FAULT_KINDS.map((kind) => [kind]))('keeps every promise under %s al
 
 it('answers with megabytes, in frames that are cut', async () => {
   const { violations, succeeded } = await runScenario({
-    ...{ seed: '5', faults: [], durationMs: 1_000 },
-    shape: { bigKeys: 10, shardNodes: 3, metadataMembers: 1 },
+    ...{ seed: '5', faults: [], durationMs: 500, clients: 1, thinkMs: 60 },
+    shape: { bigKeys: 7, shardNodes: 3, metadataMembers: 1, engine: 'memory' },
   });
   expect(violations).toEqual([]);
-  expect(succeeded).toBeGreaterThan(20);
+  expect(succeeded).toBeGreaterThan(10);
 });
 
 it('does the same again, lies, flips and slow disks included', async () => {

@@ -85,7 +85,12 @@ export function moreStrikes(tools: StrikeTools): Readonly<Record<MoreFaultKind, 
       const fromMs = cluster.scheduler.nowMs;
       note(`suspends ${node.name}`);
       node.pause();
-      later(rng.between(200, 2_500), () => {
+      const sleepsMs = rng.between(200, 2_500);
+      // Half of the time its network comes back later than the machine.
+      const others = tools.everybody().filter((name) => name !== node.name);
+      if (rng.chance(0.5))
+        later(sleepsMs + rng.between(0, 1_000), cluster.network.partition([node.name], others));
+      later(sleepsMs, () => {
         // Whatever its clock's speed: it lost no more than that.
         node.wake((cluster.scheduler.nowMs - fromMs) * 0.95);
       });

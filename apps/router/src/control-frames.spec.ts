@@ -64,7 +64,9 @@ async function dial(): Promise<Socket> {
   return socket;
 }
 
-/** Sends so many frames, in pieces that are taken; answers once the router has closed, or has answered all. */
+/**
+ * Sends so many frames, in pieces that are taken; answers once the router has closed, or has answered all.
+ */
 async function send(kind: keyof typeof FRAMES, count: number): Promise<Socket> {
   const socket = await dial();
   socket.write(Buffer.concat([Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n'), frame(4, 0, 0)]));

@@ -8,11 +8,13 @@ const WINDOW_MS = 10_000;
 /** Clients say their settings once, and some again when they change their windows. */
 const SETTINGS_MAX = 64;
 /**
- * Clients ask every 10 s whether anybody is there. Some also measure the bandwidth by pings: one per round trip
- * while data comes, thousands in a second where the network is quick.
+ * Clients ask every 10 s whether anybody is there. Some also measure the bandwidth by pings: one per round
+ * trip while data comes, thousands in a second where the network is quick.
  */
 const PINGS_MAX = 50_000;
-/** Calls whose caller took them back before their message was read. An application that gives up waits longer. */
+/**
+ * Calls whose caller took them back before their message was read. An application that gives up waits longer.
+ */
 const EARLY_RESETS_MAX = 200;
 /** Streams of a connection that end by a reset, at once and per second; Node closes it above. */
 const STREAM_RESET_BURST = 2_000;
@@ -25,7 +27,9 @@ const REFUSED_HOSTS_MAX = 1_000;
 /** For the HTTP/2 server; the library passes none of them by itself. */
 export const FLOOD_OPTIONS = { streamResetBurst: STREAM_RESET_BURST, streamResetRate: STREAM_RESET_RATE };
 
-/** Of the HTTP/2 library below Node: a thousand answers to such frames wait, and the other side takes none. */
+/**
+ * Of the HTTP/2 library below Node: a thousand answers to such frames wait, and the other side takes none.
+ */
 const NGHTTP2_ERR_FLOODED = -904;
 
 type Kind = 'settings' | 'pings' | 'resets';
@@ -52,7 +56,8 @@ export interface ControlFramesContext {
 
 /**
  * HTTP/2 frames that carry no call cost their sender next to nothing and the router a turn through JavaScript
- * each. A connection has a budget of them; one that is above it ends, and its host is refused for some seconds.
+ * each. A connection has a budget of them; one that is above it ends, and its host is refused for some
+ * seconds.
  */
 export class ControlFrames {
   readonly #clock: Clock;

@@ -39,20 +39,25 @@ describe('the line for a store', () => {
         const line = new FairLine();
         const waiting: RoutedOperation[] = [];
         let last: string | undefined;
+        /** Who waited when the last one was served, and has waited since: they go before it. */
+        let others = new Set<string>();
+        const callersOf = (): Set<string> => new Set(waiting.map(({ caller }) => caller));
         let tag = 0;
         for (const kind of steps) {
           if (kind === 'next') {
-            const callers = new Set(waiting.map(({ caller }) => caller));
             const taken = line.next(isLive);
             expect(taken === undefined).toBe(waiting.length === 0);
             if (taken === undefined) continue;
             const first = waiting.findIndex(({ caller }) => caller === taken.caller);
             expect(waiting.splice(first, 1)).toEqual([taken]);
-            if (callers.size > 1) expect(taken.caller).not.toBe(last);
+            if (others.size > 0) expect(taken.caller).not.toBe(last);
             last = taken.caller;
+            others = callersOf();
+            others.delete(taken.caller);
           } else if (kind === 'end') {
             const ended = waiting.pop();
             if (ended !== undefined) ended.state = 'done';
+            others = new Set([...others].filter((caller) => callersOf().has(caller)));
           } else if (kind === 'sweep') {
             line.sweep(isLive);
             expect(line.length).toBe(waiting.length);

@@ -146,7 +146,13 @@ export const KV_MUTANTS: readonly Mutant[] = [
     breaks: 'a new leader of the oracle begins at its own clock, not at the bound of its predecessors',
     promise: 'timestamps only ever grow',
     file: 'libs/metadata/src/timestamp-oracle.ts',
-    edits: [{ find: '? this.#next : Math.max(persisted, 1);', replace: '? this.#next : 1;' }],
+    edits: [
+      { find: '? this.#next : Math.max(persisted, 1);', replace: '? this.#next : 1;' },
+      {
+        find: 'const now = this.#physical(persisted);',
+        replace: 'const now = this.#physical(timestamp(0));',
+      },
+    ],
     run: {
       type: 'cluster',
       faults: ['power-loss', 'process-death', 'partition'],

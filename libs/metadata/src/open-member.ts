@@ -439,8 +439,10 @@ class MemberTroubles {
   failed({ name, address }: MetadataMember, error: Error | undefined): void {
     const nowMs = this.#clock.nowMs();
     if (nowMs - (this.#saidMs.get(name) ?? -Infinity) < TROUBLE_EVERY_MS) return;
+    // Members that start together wait for each other: only what lasts is trouble.
+    const level = this.#saidMs.has(name) ? 'warn' : 'info';
     this.#saidMs.set(name, nowMs);
-    this.#logger.warn('metadata member not reached', {
+    this.#logger[level]('metadata member not reached', {
       member: name,
       address,
       reason: messageOf(error ?? 'the connection closed'),

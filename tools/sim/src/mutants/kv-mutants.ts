@@ -71,7 +71,12 @@ export const KV_MUTANTS: readonly Mutant[] = [
         replace: 'timestampOfVersionKey(row[0]) > 0',
       },
     ],
-    run: { type: 'cluster', faults: ['latency'], durationMs: 30_000 },
+    run: {
+      type: 'cluster',
+      faults: ['latency'],
+      durationMs: 60_000,
+      shape: { bigKeys: 0, engineReadMsMax: 5 },
+    },
   },
   {
     name: 'epoch-not-checked',

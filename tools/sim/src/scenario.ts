@@ -167,7 +167,13 @@ class ScenarioRun {
   /** Before anything breaks every replica has the keys that stand for good. */
   async #layOut(): Promise<void> {
     await this.cluster.scheduler.settle(this.#worker('founder').layOut(), BOOT_LIMIT_MS);
-    await this.#expect('replicas have what was laid out', () => this.#isConverged(), HEAL_LIMIT_MS);
+    // Acknowledged is not applied: until then equal indexes say nothing.
+    const isApplied = (): boolean =>
+      this.cluster.shards.every((node) =>
+        [...node.replicas()].every(({ appliedIndex, raft }) => appliedIndex === raft.status().lastIndex),
+      );
+    const isDone = (): boolean => isApplied() && this.#isConverged();
+    await this.#expect('replicas have what was laid out', isDone, HEAL_LIMIT_MS);
   }
 
   /** A checker has found something, and more is not asked for. What the nodes notice themselves goes on. */

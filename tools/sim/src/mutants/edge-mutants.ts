@@ -52,19 +52,6 @@ export const EDGE_MUTANTS: readonly Mutant[] = [
     run: FLIPS,
   },
   {
-    name: 'encoder-without-a-cut',
-    breaks: 'all answers of a turn go into one frame, however many',
-    promise: 'frames are cut where they are made',
-    file: 'libs/wire/src/kv-response-codec.ts',
-    edits: [
-      {
-        find: 'return this.#count >= FRAME_CUT_MESSAGES || this.bytes >= FRAME_CUT_BYTES;',
-        replace: 'return this.#count >= FRAME_CUT_MESSAGES * FRAME_CUT_BYTES;',
-      },
-    ],
-    run: { ...STRUCK, faults: [], shape: { bigKeys: 10 } },
-  },
-  {
     name: 'stale-read-in-an-install',
     breaks: 'a replica answers stale reads while a snapshot replaces its rows, and before it has any',
     promise: 'no read misses a key that was there all the time, however stale it may be',

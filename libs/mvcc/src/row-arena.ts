@@ -77,6 +77,12 @@ export class RowArena {
 
   /** A copy of the row. */
   read(place: number): VersionRecord {
+    const row = this.view(place);
+    return row.value.length === 0 ? row : { ...row, value: Buffer.from(row.value) };
+  }
+
+  /** The row; its value is memory of the arena, and changes when anything is added or replaced. */
+  view(place: number): VersionRecord {
     const slab = this.#slabOf(place);
     const { bytes, words, doubles } = slab;
     const at = place % SLAB_BYTES;
@@ -87,7 +93,7 @@ export class RowArena {
       sequence: words[(at >>> 2) + SEQUENCE_AT] as number,
       expiry: timestamp(doubles[(at >>> 3) + EXPIRY_AT] as number),
       tombstone: (words[(at >>> 2) + NAME_BYTES_AT] as number) >= TOMBSTONE,
-      value: valueBytes === 0 ? NO_VALUE : Buffer.from(bytes.subarray(start, start + valueBytes)),
+      value: valueBytes === 0 ? NO_VALUE : bytes.subarray(start, start + valueBytes),
     };
   }
 
@@ -101,6 +107,19 @@ export class RowArena {
     // Names differ most often at their ends.
     for (let index = nameBytes - 1; index >= 0; index -= 1) {
       if (bytes[at + HEADER_BYTES + index] !== name.charCodeAt(index)) return false;
+    }
+    return true;
+  }
+
+  /** The same for a name that is given as bytes. */
+  isNamedBy(place: number, name: Uint8Array): boolean {
+    const slab = this.#slabOf(place);
+    const { bytes } = slab;
+    const at = place % SLAB_BYTES;
+    const nameBytes = nameBytesAt(slab, at);
+    if (nameBytes !== name.length) return false;
+    for (let index = nameBytes - 1; index >= 0; index -= 1) {
+      if (bytes[at + HEADER_BYTES + index] !== name[index]) return false;
     }
     return true;
   }

@@ -33,7 +33,10 @@ const step: fc.Arbitrary<Step> = fc.oneof(
 function apply(cache: RowCache, model: Map<string, number>, made: Step, sequence: number): void {
   switch (made.kind) {
     case 'get': {
+      const viewed = cache.view(made.key);
+      const seen = viewed && { ...viewed, value: Buffer.from(viewed.value) };
       const found = cache.get(rowCacheKey(made.key));
+      expect(seen).toEqual(found);
       if (found !== undefined) expect(found.sequence).toBe(model.get(made.key.toString('latin1')));
       return;
     }
@@ -110,6 +113,18 @@ describe('RowCache', () => {
     const value = cache.get('k')?.value;
     expect(value).toEqual(Buffer.alloc(10, 1));
     expect(value?.buffer).not.toBe(chunk.buffer);
+  });
+
+  it("shows a row in its own memory, which is the caller's until something else happens", () => {
+    const cache = new RowCache();
+    const key = Buffer.from('k');
+    cache.set(rowCacheKey(key), versionOf(1, Buffer.from('one')));
+    const kept = cache.get(rowCacheKey(key));
+    const shown = cache.view(key);
+    expect(shown?.value.toString()).toBe('one');
+    cache.set(rowCacheKey(key), versionOf(2, Buffer.from('two')));
+    expect(shown?.value.toString()).toBe('two');
+    expect(kept?.value.toString()).toBe('one');
   });
 
   it('does not take what is too big, nor keep the version it would replace', () => {

@@ -16,8 +16,19 @@ const PLACE_UNIT = 8;
 export function hashName(name: string): number {
   let hash = 0x811c9dc5;
   for (let at = 0; at < name.length; at += 1) hash = Math.imul(hash ^ name.charCodeAt(at), 0x01000193);
-  hash = Math.imul(hash ^ (hash >>> 15), 0x85ebca6b);
-  return (hash ^ (hash >>> 13)) >>> 0;
+  return mixed(hash);
+}
+
+/** `hashName` of a name that is given as bytes. */
+export function hashNameBytes(name: Uint8Array): number {
+  let hash = 0x811c9dc5;
+  for (let at = 0; at < name.length; at += 1) hash = Math.imul(hash ^ (name[at] as number), 0x01000193);
+  return mixed(hash);
+}
+
+function mixed(hash: number): number {
+  const half = Math.imul(hash ^ (hash >>> 15), 0x85ebca6b);
+  return (half ^ (half >>> 13)) >>> 0;
 }
 
 /**
@@ -51,6 +62,18 @@ export class RowTable {
     }
   }
 
+  /** The same for a name that is given as bytes. */
+  findBy(name: Uint8Array, hash: number): number {
+    const slots = this.#slots;
+    for (let slot = hash & this.#mask; ; slot = (slot + 1) & this.#mask) {
+      const unit = slots[slot * 2 + 1] as number;
+      if (unit === FREE) return NO_PLACE;
+      if (unit === REMOVED || slots[slot * 2] !== hash) continue;
+      const place = (unit - 1) * PLACE_UNIT;
+      if (this.#arena.isNamedBy(place, name)) return place;
+    }
+  }
+
   /** The row must not be here. */
   add(name: string, hash: number, version: VersionRecord): void {
     if ((this.#taken + 1) * 4 > (this.#mask + 1) * TAKEN_OF_FOUR_MAX) this.#makeRoom();
@@ -71,6 +94,11 @@ export class RowTable {
 
   read(place: number): VersionRecord {
     return this.#arena.read(place);
+  }
+
+  /** See `RowArena.view`. */
+  view(place: number): VersionRecord {
+    return this.#arena.view(place);
   }
 
   /** See `RowArena.replace`. */

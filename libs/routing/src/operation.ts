@@ -85,6 +85,8 @@ export interface OperationTimes {
   readonly tag: number;
   readonly timeoutMs: number;
   readonly caller?: string | undefined;
+  /** When it came, if whoever calls has looked at the router's clock in this turn already. */
+  readonly startedAtMs?: number;
 }
 
 /** What an operation without payload takes, roughly. */

@@ -282,7 +282,12 @@ export class RequestRouter {
    * then), unless it is cancelled. The request belongs to the router from here on.
    */
   execute(request: KvRequest, sink: OperationSink, times: OperationTimes): RoutedOperation {
-    const operation = new RoutedOperation(request, sink, times, this.#options.clock.nowMs());
+    const operation = new RoutedOperation(
+      request,
+      sink,
+      times,
+      times.startedAtMs ?? this.#options.clock.nowMs(),
+    );
     this.#open.add(operation);
     const { outstandingOpsMax, outstandingBytesMax } = this.#options.bounds;
     if (this.#isClosed || this.#open.count > outstandingOpsMax || this.#open.bytes > outstandingBytesMax) {

@@ -90,6 +90,8 @@ export class StoreConnection {
   #scansSent = 0;
   #cancelled: number[] = [];
   #isFlushDue = false;
+  /** When that was decided: about now, for what comes in this turn. */
+  #turnAtMs = 0;
   #sequence = 0;
   #hasWrapped = false;
   readonly #breaker: Breaker;
@@ -181,9 +183,10 @@ export class StoreConnection {
     assert(this.#state === 'up', 'an operation was given to a store that is not connected');
     operation.state = 'queued';
     operation.storeId = this.storeId;
-    const nowMs = this.#options.clock.nowMs();
-    operation.wakeAtMs = nowMs + LINE_WAIT_MAX_MS;
-    this.#breaker.sent(nowMs);
+    // One look at the clock for all operations of a turn.
+    this.#scheduleFlush();
+    operation.wakeAtMs = this.#turnAtMs + LINE_WAIT_MAX_MS;
+    this.#breaker.sent(this.#turnAtMs);
     if (operation.request.op === KvOp.scan) {
       operation.wakeAtMs = operation.deadlineMs;
       this.#queueScan(operation);
@@ -193,7 +196,6 @@ export class StoreConnection {
       if (this.#waiting.length >= this.#lineSweepLength) this.#sweepWaiting();
       this.#waiting.push(operation);
     }
-    this.#scheduleFlush();
   }
 
   /**
@@ -246,6 +248,7 @@ export class StoreConnection {
   #scheduleFlush(): void {
     if (this.#isFlushDue) return;
     this.#isFlushDue = true;
+    this.#turnAtMs = this.#options.clock.nowMs();
     this.#options.clock.defer(this.#flush);
   }
 

@@ -28,7 +28,7 @@ export { PROTOCOL_VERSION } from './hello.js';
 export { newKvRequest, newKvResponse } from './kv-factories.js';
 export * from './kv-messages.js';
 export { decodeKvCancel, decodeKvRequests, encodeKvCancel, KvRequestEncoder } from './kv-request-codec.js';
-export { decodeKvResponses, KvResponseEncoder } from './kv-response-codec.js';
+export { COPIED_VALUE_BYTES_MAX, decodeKvResponses, KvResponseEncoder } from './kv-response-codec.js';
 export {
   decodeScanPage,
   encodeScanPage,

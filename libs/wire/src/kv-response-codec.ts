@@ -28,7 +28,7 @@ const Flag = {
 
 const VERSION_BYTES = 12;
 /** Values above this travel as parts of their own instead of being copied into the frame. */
-const COPIED_VALUE_BYTES_MAX = 4 * 1024;
+export const COPIED_VALUE_BYTES_MAX = 4 * 1024;
 
 /** Collects the responses of a turn into the body of one frame. */
 export class KvResponseEncoder {

@@ -91,6 +91,8 @@ export class BatchStream implements OperationSink {
     limit: HELD_ANSWER_BYTES_MAX,
   });
   #isFlushDue = false;
+  /** When the first of the results that are not written yet came. */
+  #answeredAtMs = 0;
   /** Counted among the streams that have something open. */
   #isActive = false;
   #isReadPaused = false;
@@ -114,7 +116,8 @@ export class BatchStream implements OperationSink {
     this.#telling = context.clock.setTimer(TELL_TIME_MS, this.#tellTime);
     call.on('data', (message: DecodedBatchRequest) => {
       if (this.#isClosed || this.#isDraining) return;
-      for (const operation of message.operations) this.#begin(operation);
+      const nowMs = context.clock.nowMs();
+      for (const operation of message.operations) this.#begin(operation, nowMs);
       this.#regulate();
     });
     call.on('drain', () => {
@@ -176,7 +179,7 @@ export class BatchStream implements OperationSink {
     this.#endWhenDone();
   }
 
-  #begin(operation: DecodedOperation): void {
+  #begin(operation: DecodedOperation, nowMs: number): void {
     const { call } = operation;
     const timeoutMs = operation.timeoutMs === 0 ? this.#context.requestTimeoutMs : operation.timeoutMs;
     try {
@@ -200,6 +203,7 @@ export class BatchStream implements OperationSink {
         tag: call,
         timeoutMs,
         caller: this.#caller.peer,
+        startedAtMs: nowMs,
       });
       // Refused at once: the sink was told already.
       if (routed.state === 'done') span?.end();
@@ -287,9 +291,9 @@ export class BatchStream implements OperationSink {
       return;
     }
     this.#forget(operation);
-    this.#context.succeeded(operation.request.op, operation.startedAtMs);
-    operation.span?.end();
     this.#push({ call: operation.tag, result: resultOf(response) }, valueBytes);
+    this.#context.measured(operation.request.op, this.#answeredAtMs - operation.startedAtMs);
+    operation.span?.end();
   }
 
   /** Of its own bound, and of what the router holds for all clients. */
@@ -330,6 +334,7 @@ export class BatchStream implements OperationSink {
     }
     if (this.#isFlushDue) return;
     this.#isFlushDue = true;
+    this.#answeredAtMs = this.#context.clock.nowMs();
     this.#context.clock.defer(this.#flush);
   }
 

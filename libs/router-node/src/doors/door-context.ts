@@ -109,8 +109,13 @@ export class DoorContext {
   }
 
   succeeded(op: KvOp, startedAtMs: number): void {
+    this.measured(op, this.clock.nowMs() - startedAtMs);
+  }
+
+  /** Like `succeeded`, for whoever knows how long it took. */
+  measured(op: KvOp, tookMs: number): void {
     this.#requests.add(1, this.#okLabels[op]);
-    this.#seconds.observe((this.clock.nowMs() - startedAtMs) / 1000, this.#opLabels[op]);
+    this.#seconds.observe(tookMs / 1000, this.#opLabels[op]);
   }
 
   failed(op: KvOp, startedAtMs: number, error: CairnError): void {

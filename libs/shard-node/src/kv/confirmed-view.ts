@@ -3,6 +3,12 @@ import type { ReplicaHandle } from '@cairn/store';
 
 /** A read that looks at the state of its range; see `readConfirmed`. */
 export interface ViewReader<View> {
+  /**
+   * Takes the view and uses it, in one go, under a lease that was looked at in the same turn: as nothing can
+   * happen in between, it is the state of the moment at which the lease was held. Left out: `take`, then the
+   * lease, then `use`.
+   */
+  serve?(): void;
   /** Takes the view; undefined when the read is settled without one, or will be. */
   take(): View | undefined;
   /** The view is confirmed. */
@@ -23,9 +29,10 @@ export interface ViewReader<View> {
 export type Confirmation = 'any-leader' | 'this-leader';
 
 /**
- * The one way to a confirmed view of a range: take the view, then ask for the lease with a fresh clock;
- * without one, ask for a round of heartbeats and take the view again behind it. Everything before the first
- * `take` (observing a timestamp, waiting for what is under way) is the caller's.
+ * The one way to a confirmed view of a range: take the view, then ask for the lease with a fresh clock, or
+ * the other way round where no event of the process comes between (`serve`); without one, ask for a round of
+ * heartbeats and take the view again behind it. Everything before the first `take` (observing a timestamp,
+ * waiting for what is under way) is the caller's.
  */
 export function readConfirmed<View>(
   replica: ReplicaHandle,
@@ -33,9 +40,14 @@ export function readConfirmed<View>(
   confirmation: Confirmation,
   reader: ViewReader<View>,
 ): void {
+  const isLeased = (): boolean => replica.hasLease(clock.nowMs());
+  if (reader.serve !== undefined && isLeased()) {
+    reader.serve();
+    return;
+  }
   const view = reader.take();
   if (view === undefined) return;
-  if (replica.hasLease(clock.nowMs())) {
+  if (isLeased()) {
     reader.use(view);
     return;
   }

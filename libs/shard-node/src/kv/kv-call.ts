@@ -7,6 +7,9 @@ const NO_STORE = 0 as StoreId;
 
 /** Where answers go: the session the request came by. */
 export interface ResponseSink {
+  /**
+   * Copies values up to `COPIED_VALUE_BYTES_MAX`, whose memory may change after the call; keeps longer ones.
+   */
   send(response: KvResponse): void;
   /**
    * Whether its other side takes what it gets, so that `bytes` more may be made ready for it. `isMore`:

@@ -1,5 +1,6 @@
 import { rangeId, timestamp } from '@cairn/base';
 import { firstByWalk } from '@cairn/engine';
+import { rowCacheKey, type VersionRecord } from '@cairn/mvcc';
 import { noopMetrics, noopTracer } from '@cairn/ports';
 import { describe, expect, it, jest } from '@jest/globals';
 import {
@@ -237,6 +238,27 @@ describe('the key-value door', () => {
     await door.run();
     expect(door.codes).toEqual([undefined, undefined]);
   });
+
+  it.each([1, 4_096, 4_097, 100_000])(
+    'answers a row of %i bytes as it was read, whatever becomes of it before the frame leaves',
+    async (length) => {
+      const door = await ServiceRig.open();
+      const row = (fill: string): VersionRecord => ({
+        timestamp: door.rig.max,
+        sequence: 0,
+        expiry: timestamp(0),
+        tombstone: false,
+        value: Buffer.alloc(length, fill),
+      });
+      const { rowCache } = door.rig.environment;
+      rowCache.set(rowCacheKey(bytes('k')), row('a'));
+      door.send({ op: KvOp.get, key: bytes('k') });
+      await door.rig.run();
+      rowCache.set(rowCacheKey(bytes('k')), row('b'));
+      await door.run();
+      expect(Buffer.from(door.session.responses[0]?.value ?? []).equals(row('a').value)).toBe(true);
+    },
+  );
 
   const answer = (sequence: number, length: number): KvResponse => ({
     ...newKvResponse(sequence, KvOp.get),

@@ -10,6 +10,7 @@ import {
 import type { Clock, Counter, Metrics, Timer, Tracer } from '@cairn/ports';
 import type { Store } from '@cairn/store';
 import {
+  COPIED_VALUE_BYTES_MAX,
   decodeKvCancel,
   decodeKvRequests,
   FrameType,
@@ -34,7 +35,7 @@ import type { StoreTimestamps } from './store-timestamps.js';
  * Answers up to this are sent whatever waits already: those of nearly all writes must be, and they are
  * bounded by their number. A compare-and-set that fails shows what it found, which may be longer.
  */
-const SMALL_ANSWER_BYTES = 4 * 1024;
+const SMALL_ANSWER_BYTES = COPIED_VALUE_BYTES_MAX;
 const ANSWERS_RETRY_MS = 25;
 /** Answers above this wait in a queue of their own, so that small ones and signs of life go first. */
 const LARGE_ANSWER_BYTES = 64 * 1024;

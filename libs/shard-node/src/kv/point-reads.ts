@@ -1,6 +1,12 @@
 import type { Timestamp } from '@cairn/base';
-import { encodeVersionToken, isVersionLiveAt, rowCacheKey, type VersionRecord } from '@cairn/mvcc';
-import { ReadConsistency } from '@cairn/wire';
+import {
+  encodeVersionToken,
+  isVersionLiveAt,
+  rowCacheKey,
+  type RowCacheKey,
+  type VersionRecord,
+} from '@cairn/mvcc';
+import { COPIED_VALUE_BYTES_MAX, ReadConsistency } from '@cairn/wire';
 
 import type { ColdRow } from './cold-reads.js';
 import { readConfirmed } from './confirmed-view.js';
@@ -47,6 +53,9 @@ export class PointReads {
     this.#newest = [];
     const { replica } = this.#machine;
     readConfirmed<readonly StartedRead[]>(replica, this.#environment.clock, 'any-leader', {
+      serve: () => {
+        for (const call of calls) this.#serve(call);
+      },
       take: () => this.#startAll(calls),
       use: (started) => {
         for (const read of started) this.#finish(read);
@@ -67,10 +76,25 @@ export class PointReads {
     return started;
   }
 
+  /** Under a lease: a row that the cache has is written into the answer's frame right from its memory. */
+  #serve(call: KvCall): void {
+    if (this.#machine.refusesAsMoved(call)) return;
+    const { key } = call.request;
+    const row = this.#environment.rowCache.view(key);
+    if (row === undefined) this.#finish(this.#startUncached(call, rowCacheKey(key)));
+    else if (row.value.length <= COPIED_VALUE_BYTES_MAX) respondRow(call, row, this.#machine.readNow);
+    else respondRow(call, { ...row, value: Buffer.from(row.value) }, this.#machine.readNow);
+  }
+
   #start(call: KvCall): StartedRead {
     const key = rowCacheKey(call.request.key);
+    const row = this.#environment.rowCache.get(key);
+    return row === undefined ? this.#startUncached(call, key) : { call, row, cold: undefined };
+  }
+
+  #startUncached(call: KvCall, key: RowCacheKey): StartedRead {
     // What was acknowledged may not be in the engine yet, nor in the cache any more.
-    const row = this.#environment.rowCache.get(key) ?? this.#machine.pending.acknowledged(key);
+    const row = this.#machine.pending.acknowledged(key);
     if (row !== undefined) return { call, row, cold: undefined };
     return startedWith(call, this.#machine.coldReads.newest(key, call.request.key));
   }

@@ -98,8 +98,8 @@ export const KV_MUTANTS: readonly Mutant[] = [
     file: 'libs/shard-node/src/kv/confirmed-view.ts',
     edits: [
       {
-        find: 'if (replica.hasLease(clock.nowMs())) {',
-        replace: 'if (replica.isReadyLeader) {',
+        find: 'const isLeased = (): boolean => replica.hasLease(clock.nowMs());',
+        replace: 'const isLeased = (): boolean => replica.isReadyLeader;',
       },
     ],
     run: {
@@ -135,7 +135,12 @@ export const KV_MUTANTS: readonly Mutant[] = [
     breaks: 'a read that misses the cache does not look at what is acknowledged and not in the engine yet',
     promise: 'a read sees every write that was acknowledged before it',
     file: 'libs/shard-node/src/kv/point-reads.ts',
-    edits: [{ find: ' ?? this.#machine.pending.acknowledged(key)', replace: '' }],
+    edits: [
+      {
+        find: 'const row = this.#machine.pending.acknowledged(key);',
+        replace: 'const row = undefined as VersionRecord | undefined;',
+      },
+    ],
     run: { type: 'cluster', shape: { rowCacheBytes: 448 } },
   },
   {

@@ -2,8 +2,13 @@ import { assert } from '@cairn/base';
 
 export type Labels = Readonly<Record<string, string>>;
 
-/** Most label combinations one metric may have; more means a label holds something unbounded. */
+/**
+ * Most label combinations one metric may have. Labels may come from outside (the ids of stores, codes of
+ * errors), so that more of them are no bug: they share the last cell.
+ */
 export const LABEL_SETS_MAX = 1_000;
+/** What all labels of that cell say. */
+const OTHER = 'other';
 
 /**
  * The cells of one metric, one per combination of label values. A labels object that is passed again and
@@ -47,16 +52,18 @@ export class CellMap<Cell> {
       declared: this.#labelNames.join(' '),
       given: Object.keys(labels).join(' '),
     });
-    const key = JSON.stringify(values);
-    let entry = this.#byValues.get(key);
-    if (entry === undefined) {
-      assert(this.#byValues.size < LABEL_SETS_MAX, 'a metric has too many label combinations', {
-        metric: this.#name,
-      });
-      entry = { labels: { ...labels }, cell: this.#create() };
-      this.#byValues.set(key, entry);
-    }
-    return entry.cell;
+    const known = this.#byValues.get(JSON.stringify(values));
+    if (known !== undefined) return known.cell;
+    if (this.#byValues.size < LABEL_SETS_MAX - 1) return this.#add(labels);
+    const others = Object.fromEntries(this.#labelNames.map((name) => [name, OTHER]));
+    return this.#byValues.get(JSON.stringify(Object.values(others)))?.cell ?? this.#add(others);
+  }
+
+  #add(labels: Labels): Cell {
+    const cell = this.#create();
+    const key = JSON.stringify(this.#labelNames.map((name) => labels[name]));
+    this.#byValues.set(key, { labels: { ...labels }, cell });
+    return cell;
   }
 
   entries(): Iterable<{ readonly labels: Labels; readonly cell: Cell }> {

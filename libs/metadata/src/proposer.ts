@@ -60,8 +60,7 @@ export class Proposer {
   }
 
   async #runNow<Result>(evaluate: (state: MetadataView) => Evaluation<Result>): Promise<Result> {
-    const term = this.#requireLeadership();
-    const { changes, result } = evaluate(this.#machine.state);
+    const { term, changes, result } = await this.#evaluated(evaluate);
     if (changes.length === 0) return result;
     const command = encodeCommand({ term, rows: changes.map(encodeChange) });
     let applied: unknown;
@@ -79,6 +78,23 @@ export class Proposer {
     }
     assert(applied === 'applied', 'unexpected answer of the metadata state machine', { applied });
     return result;
+  }
+
+  /**
+   * A refusal ends whoever is refused, and may come from an old state: a leader that was replaced and does
+   * not know must not make one.
+   */
+  async #evaluated<Result>(
+    evaluate: (state: MetadataView) => Evaluation<Result>,
+  ): Promise<Evaluation<Result> & { readonly term: Term }> {
+    const term = this.#requireLeadership();
+    try {
+      return { term, ...evaluate(this.#machine.state) };
+    } catch (error) {
+      if (!CairnError.is(error)) throw error;
+      await this.#group.readBarrier();
+      return { term: this.#requireLeadership(), ...evaluate(this.#machine.state) };
+    }
   }
 
   #requireLeadership(): Term {

@@ -196,6 +196,27 @@ describe('a node that comes back', () => {
     expect((await cluster.clock.until(shard.join())).storeId).toBe(1);
   });
 
+  it('is refused nothing by a leader that was replaced and does not know', async () => {
+    const { cluster, shards } = await running();
+    const [shard] = shards as [FakeShard];
+    const [old] = cluster.raft.members;
+    expect(old).toBeDefined();
+    Object.assign(old ?? {}, { isCutOff: true });
+    await cluster.raft.elect(1, { isNoticed: false });
+    cluster.unreachable.add('meta-1:7100');
+    startAgain(shard, 40, 1);
+    await cluster.clock.until(shard.join());
+    // Now the process meets the one that knows neither it nor its directory's newest start.
+    cluster.unreachable.clear();
+    for (const address of ['meta-2:7100', 'meta-3:7100']) cluster.unreachable.add(address);
+    const passing = { code: expect.stringMatching(/UNAVAILABLE|NOT_LEADER|DEADLINE_EXCEEDED/) as unknown };
+    await expect(cluster.clock.until(shard.heartbeat())).rejects.toMatchObject(passing);
+    startAgain(shard, 41, 40);
+    await expect(cluster.clock.until(shard.join())).rejects.toMatchObject(passing);
+    cluster.unreachable.clear();
+    expect((await cluster.clock.until(shard.join())).storeId).toBe(1);
+  });
+
   it('becomes a new store under its name when its directory is declared lost', async () => {
     const { cluster, client, shards } = await running();
     const empty = new FakeShard(client, 'shard-2', 22);

@@ -20,6 +20,8 @@ export class FakeMember implements ReplicaGroup {
   appliedIndex = 0;
   /** Believes to lead. */
   isLeader = false;
+  /** Hears nothing of what is committed. */
+  isCutOff = false;
   term: Term = term(0);
   waiters: Waiter[] = [];
   leaderHint = 0;
@@ -136,7 +138,7 @@ export class FakeRaft {
   async #pumpNow(): Promise<void> {
     if (!this.isHeld) this.committed = this.log.length;
     for (const member of this.members) {
-      while (member.appliedIndex < this.committed) {
+      while (!member.isCutOff && member.appliedIndex < this.committed) {
         await this.#applyNext(member);
       }
     }

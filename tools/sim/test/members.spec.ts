@@ -128,9 +128,10 @@ class Rig {
     return this.leader.descriptor.replicas.map((member) => member.storeId);
   }
 
-  /** Stores that hold no replica of the range, lowest first. */
+  /** Stores that run and hold no replica of the range, lowest first. */
   get spares(): number[] {
-    return this.cluster.shards.map((node) => node.storeId).filter((store) => !this.members.includes(store));
+    const running = this.cluster.shards.map((node) => node.storeId).filter((store) => store > 0);
+    return running.filter((store) => !this.members.includes(store));
   }
 
   /** A voter that does not lead. */

@@ -1,6 +1,6 @@
-import { mkdirSync, mkdtempSync, statfsSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, statfsSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join, resolve } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { CairnError, messageOf } from '@cairn/base';
 
 /** File systems in memory, by the number that statfs gives them: tmpfs, ramfs. */
@@ -16,6 +16,13 @@ export interface DataPlace {
   readonly warning: string;
 }
 
+/** One by one: asked to make all at once, Node tries for ever on a file system that takes none, such as /proc. */
+function makeDirectory(path: string): void {
+  if (existsSync(path)) return;
+  makeDirectory(dirname(path));
+  mkdirSync(path);
+}
+
 /**
  * Makes a temporary directory that syncs to a disk where there is one.
  *
@@ -23,7 +30,7 @@ export interface DataPlace {
  */
 export function makeDataPlace(named: string, workingDirectory: string): DataPlace {
   try {
-    if (named !== '') mkdirSync(named, { recursive: true });
+    if (named !== '') makeDirectory(resolve(named));
     const candidates = named === '' ? [tmpdir(), workingDirectory] : [named];
     const onDisk = candidates.find((candidate) => !isInMemory(candidate));
     const base = resolve(onDisk ?? candidates[0] ?? workingDirectory);

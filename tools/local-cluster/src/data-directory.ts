@@ -1,13 +1,7 @@
-import {
-  existsSync,
-  mkdirSync,
-  readdirSync,
-  readFileSync,
-  renameSync,
-  statfsSync,
-  writeFileSync,
-} from 'node:fs';
-import { join } from 'node:path';
+import { existsSync, readdirSync, readFileSync, renameSync, statfsSync, writeFileSync } from 'node:fs';
+import { mkdir, rm, stat, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import { CairnError, messageOf } from '@cairn/base';
 import type { NodeCounts, NodePlan } from './layout.js';
 
@@ -16,6 +10,9 @@ import type { NodeCounts, NodePlan } from './layout.js';
  * its own.
  */
 export const LAYOUT_VERSION = 1;
+
+/** A file system that answers takes less than this to make a directory and to write into it. */
+const ANSWER_TIMEOUT_MS = 10_000;
 
 /** Less free disk than this and the cluster would stop soon after it started. */
 const FREE_BYTES_MIN = 2 ** 30;
@@ -109,20 +106,61 @@ function checkSpace(directory: string): void {
 }
 
 /**
- * Makes a data directory, or makes sure that the one there fits.
- *
- * @throws CairnError `FAILED_PRECONDITION` with a sentence that says what to do: foreign files, a newer
- * layout, other
- *   numbers of nodes, a full disk.
+ * Makes the directories that are missing, one by one: asked to make all at once, Node tries for ever on a file
+ * system that takes none, such as /proc, and hears no signal meanwhile.
  */
-export function openDataDirectory(directory: string, counts: NodeCounts): void {
+async function makeDirectory(path: string): Promise<void> {
+  const missing: string[] = [];
+  for (let at = path; !(await isThere(at)); at = dirname(at)) missing.push(at);
+  for (const each of missing.reverse()) await mkdir(each);
+}
+
+async function isThere(path: string): Promise<boolean> {
   try {
-    mkdirSync(join(directory, 'logs'), { recursive: true });
+    await stat(path);
+    return true;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return false;
+    throw error;
+  }
+}
+
+async function makeAndWrite(directory: string): Promise<void> {
+  const logs = join(directory, 'logs');
+  await makeDirectory(logs);
+  const probe = join(logs, 'probe');
+  await writeFile(probe, '');
+  await rm(probe);
+}
+
+/** Makes the data directory, and makes sure that its file system takes files and answers. */
+async function prepare(directory: string): Promise<void> {
+  const waiting = new AbortController();
+  const late = delay(ANSWER_TIMEOUT_MS, 'late' as const, { signal: waiting.signal });
+  try {
+    const first = await Promise.race([makeAndWrite(directory), late]);
+    if (first !== 'late') return;
   } catch (error) {
     refuse(
-      `The directory ${directory} cannot be made: ${messageOf(error)}. Choose another one with --data-dir.`,
+      `The directory ${directory} cannot be made or written to: ${messageOf(error)}. Choose another one with --data-dir.`,
     );
+  } finally {
+    waiting.abort();
   }
+  refuse(
+    `The file system of ${directory} does not answer within ${ANSWER_TIMEOUT_MS / 1_000} s. Check the mount, or ` +
+      'choose another directory with --data-dir.',
+  );
+}
+
+/**
+ * Makes a data directory, or makes sure that the one there fits.
+ *
+ * Rejects with `FAILED_PRECONDITION` and a sentence that says what to do: a file system that takes no files,
+ * foreign files, a newer layout, other numbers of nodes, a full disk.
+ */
+export async function openDataDirectory(directory: string, counts: NodeCounts): Promise<void> {
+  await prepare(directory);
   const found = readClusterFile(directory);
   if (found !== undefined) checkCounts(directory, found, counts);
   checkSpace(directory);

@@ -319,7 +319,7 @@ export async function startLocalCluster(options: LocalClusterOptions): Promise<L
   const { metadata = 3, shards = 3, routers = 1, basePort } = options;
   const counts: NodeCounts = { metadata, shards, routers };
   const dataDirectory = resolve(options.dataDirectory);
-  openDataDirectory(dataDirectory, counts);
+  await openDataDirectory(dataDirectory, counts);
   checkNotRunning(dataDirectory);
   const portsOf =
     basePort === undefined ? await freePortsFor(metadata + shards + routers) : fixedPorts(basePort);

@@ -64,6 +64,18 @@ describe('npm start', () => {
     expect(output).toBe('The flag --shard is unknown. Did you mean --shards?\nSee: npm start -- --help\n');
   });
 
+  it('says in one sentence that a file system takes no directory', async () => {
+    const path = '/proc/nothing/here';
+    expect(await session(['--data-dir', path, '--base-port', '18100'], /never/)).toBe(EXIT.failed);
+    expect(output.split('\n')).toEqual([
+      'Starting 3 metadata, 3 shard and 1 router processes …',
+      expect.stringMatching(
+        /^The directory \/proc\/nothing\/here cannot be made or written to: .*ENOENT.* Choose another one with --data-dir\.$/,
+      ),
+      '',
+    ]);
+  });
+
   it('refuses an even number of metadata members', async () => {
     expect(await session(['--metadata', '2'], /never/)).toBe(EXIT.usage);
     expect(output).toMatch(/^metadata is 2: it must be odd/);

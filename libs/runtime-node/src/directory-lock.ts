@@ -81,7 +81,8 @@ function throwIfHeld(directory: string, owner: Owner): void {
   if (!isOwnerAlive(owner)) return;
   throw new CairnError(
     'FAILED_PRECONDITION',
-    `data directory ${directory} is in use by process ${owner.pid}: stop it, or give this node another directory`,
+    `data directory ${directory} is in use by process ${owner.pid}, or is a copy of the one that it uses: stop that ` +
+      'process, or give this node another directory; never start a copy',
   );
 }
 

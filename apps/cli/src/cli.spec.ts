@@ -5,6 +5,7 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { CairnError } from '@cairn/base';
+import { NodeState } from '@cairn/client';
 import { CliHarness } from '../test/harness.js';
 
 let cli: CliHarness;
@@ -121,6 +122,29 @@ describe('cluster', () => {
     expect(JSON.parse((await cli.run(['status', '--json'])).stdout)).toMatchObject({ health: 'attention' });
   });
 
+  test('status of a cluster of which not all is known yet says so, and that it is not healthy', async () => {
+    cli.router.cluster.problems = [];
+    cli.router.cluster.unsettled = ['the first range is being made'];
+    cli.router.cluster.absence = NodeState.NOT_HEARD_YET;
+    const result = await cli.run(['status']);
+    expect(result.code).toBe(1);
+    expect(result.stdout).toMatch(/^health {4}settling$/m);
+    expect(result.stdout).toMatch(/^shard {5}2 of 3 live, 1 not heard from yet$/m);
+    expect(result.stdout).toMatch(/^ranges {4}1 known so far$/m);
+    expect(result.stdout).toMatch(/^ {2}… the first range is being made$/m);
+    expect(JSON.parse((await cli.run(['status', '--json'])).stdout)).toMatchObject({ health: 'settling' });
+    expect((await cli.run(['nodes'])).stdout).toMatch(/shard-3 .*\| not heard yet \|/);
+  });
+
+  test('status does not count a store that was declared lost', async () => {
+    cli.router.cluster.problems = [];
+    cli.router.cluster.absence = NodeState.LOST;
+    const result = await cli.run(['status']);
+    expect(result.code).toBe(0);
+    expect(result.stdout).toMatch(/^shard {5}2 of 2 live, 1 declared lost$/m);
+    expect((await cli.run(['nodes'])).stdout).toMatch(/shard-3 .*\| declared lost \|/);
+  });
+
   test('nodes, ranges and splits', async () => {
     expect((await cli.run(['nodes'])).stdout).toMatchSnapshot();
     expect((await cli.run(['split', 'city/g', 'city/n'])).stdout).toBe('2 ranges made\n');
@@ -146,6 +170,19 @@ describe('cluster', () => {
     expect(JSON.parse(reset.stdout)).toMatchObject({ name: 'kv.key_bytes_max', isDefault: true });
     const refused = await cli.run(['settings', 'nonsense=1']);
     expect(refused).toMatchObject({ code: 2, stderr: 'cairn: there is no setting nonsense\n' });
+  });
+
+  test('several settings are changed in one call, or none of them', async () => {
+    const before = (await cli.run(['settings'])).stdout;
+    const refused = await cli.run(['settings', 'kv.key_bytes_max=100', 'nonsense=1']);
+    expect(refused).toMatchObject({ code: 2, stderr: 'cairn: there is no setting nonsense\n' });
+    expect((await cli.run(['settings'])).stdout).toBe(before);
+    const both = ['kv.key_bytes_max=100', 'kv.value_bytes_max=200'];
+    const changed = (await cli.run(['settings', ...both, '--json'])).stdout.trimEnd().split('\n');
+    expect(changed.map((line) => JSON.parse(line) as unknown)).toMatchObject([
+      { value: '100' },
+      { value: '200' },
+    ]);
   });
 });
 

@@ -25,7 +25,7 @@ Bytes:
 
 Exit codes:
   0  done
-  1  not found, condition not met, rows rejected, or (status) something needs attention
+  1  not found, condition not met, rows rejected, or (status) the cluster is not healthy
   2  the command was called wrongly
   3  the cluster refused
   4  the cluster could not be reached, or did not answer in time

@@ -153,7 +153,7 @@ export interface RigOptions {
   readonly metrics?: Metrics;
 }
 
-export type FakeMetadata = Partial<Pick<MetadataClient, 'status' | 'routes' | 'settings' | 'putSetting'>>;
+export type FakeMetadata = Partial<Pick<MetadataClient, 'status' | 'routes' | 'settings' | 'putSettings'>>;
 
 /** A real gRPC server on loopback, before a router whose only store is in this process. */
 export class DoorRig {

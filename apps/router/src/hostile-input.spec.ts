@@ -18,9 +18,9 @@ const metrics = createMetrics({ processMetrics: false });
 beforeAll(async () => {
   const metadata = {
     settings: () => Promise.resolve([]),
-    putSetting: () => Promise.resolve(),
+    putSettings: () => Promise.resolve(),
     status: () => Promise.resolve({ nodes: [] } as never),
-    routes: () => Promise.resolve({ routes: [], stores: [] }),
+    routes: () => Promise.resolve({ routes: [], stores: [], incomplete: false }),
   };
   rig = await DoorRig.start(metadata, { metrics });
   session = connect(`http://${rig.address}`);
@@ -353,7 +353,13 @@ const GENUINE: readonly (readonly [string, Buffer])[] = (() => {
     ['/cairn.v1.Cluster/ListRanges', ClusterService.listRanges.requestSerialize({ start: key, limit: 3 })],
     ['/cairn.v1.Cluster/SplitRanges', ClusterService.splitRanges.requestSerialize({ keys: [key, key] })],
     ['/cairn.v1.Cluster/ListSettings', Buffer.from([8, 1])],
-    ['/cairn.v1.Cluster/PutSetting', ClusterService.putSetting.requestSerialize({ name: 'a', value: 'b' })],
+    [
+      '/cairn.v1.Cluster/PutSetting',
+      ClusterService.putSetting.requestSerialize({
+        ...{ name: 'a', value: 'b' },
+        more: [{ name: 'c', value: 'd' }],
+      }),
+    ],
   ];
 })();
 

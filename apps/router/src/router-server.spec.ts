@@ -24,7 +24,7 @@ let rig: DoorRig;
 beforeEach(async () => {
   rig = await DoorRig.start({
     settings: () => Promise.resolve(settings as never),
-    putSetting: () =>
+    putSettings: () =>
       Promise.reject(new CairnError('INVALID_ARGUMENT', 'no such setting', { details: { field: 'name' } })),
   });
 });
@@ -193,7 +193,7 @@ describe('the other services on the port', () => {
     });
     expect(listed.settings).toMatchObject([{ name: 'key.max_bytes', value: '4096' }]);
     const failure = await new Promise<ServiceError | null>((resolve) => {
-      client.putSetting({ name: 'nonsense', value: '1' }, resolve);
+      client.putSetting({ name: 'nonsense', value: '1', more: [] }, resolve);
     });
     expect(fromServiceError(failure as ServiceError)).toMatchObject({
       code: 'INVALID_ARGUMENT',

@@ -222,6 +222,11 @@ describe('administration', () => {
     );
     await client.putSetting('kv.key_bytes_max', '100');
     expect((await client.settings())[0]).toMatchObject({ value: '100', isDefault: false });
+    await client.putSettings([
+      { name: 'kv.key_bytes_max', value: '' },
+      { name: 'kv.value_bytes_max', value: '7' },
+    ]);
+    expect((await client.settings()).map(({ value }) => value)).toEqual(['4096', '7']);
   });
 
   test('typed errors cross unary calls', async () => {

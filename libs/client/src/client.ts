@@ -335,9 +335,19 @@ export class CairnClient {
     return (await this.#admin(ClusterService.listSettings, {}, options)).settings;
   }
 
-  /** Changes a cluster setting; unknown names and bad values are INVALID_ARGUMENT. */
-  async putSetting(name: string, value: string, options: CallOptions = {}): Promise<void> {
-    await this.#admin(ClusterService.putSetting, { name, value }, options);
+  /** Changes a cluster setting; unknown names and bad values are INVALID_ARGUMENT. Empty = the default. */
+  putSetting(name: string, value: string, options: CallOptions = {}): Promise<void> {
+    return this.putSettings([{ name, value }], options);
+  }
+
+  /** Changes several settings together: all of them, or none. They are judged together, too. */
+  async putSettings(
+    changes: readonly { readonly name: string; readonly value: string }[],
+    options: CallOptions = {},
+  ): Promise<void> {
+    const [first, ...more] = changes;
+    if (first === undefined) return;
+    await this.#admin(ClusterService.putSetting, { ...first, more }, options);
   }
 
   /** The same client with typed keys and values, for example `client.withCodec({ value: json<City>() })`. */

@@ -47,5 +47,5 @@ export type {
   TypedScanOptions,
   ViewCodecs,
 } from './typed-view.js';
-export { NodeKind, RangeState } from './wire-binding.js';
+export { NodeKind, NodeState, RangeState } from './wire-binding.js';
 export type { Node, RangeInfo, ReplicaInfo, Setting, StatusResponse } from './wire-binding.js';

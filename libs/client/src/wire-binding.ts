@@ -17,12 +17,13 @@ export type {
   RequestId,
   ScanRequest,
 } from '@cairn/wire/gen/cairn/v1/kv.js';
-export { ClusterService, NodeKind, RangeState } from '@cairn/wire/gen/cairn/v1/cluster.js';
+export { ClusterService, NodeKind, NodeState, RangeState } from '@cairn/wire/gen/cairn/v1/cluster.js';
 export type {
   ListNodesResponse,
   ListRangesResponse,
   ListSettingsResponse,
   Node,
+  PutSettingRequest,
   RangeInfo,
   ReplicaInfo,
   Setting,

@@ -8,9 +8,11 @@ import {
 import { encodeStatusDetails, STATUS_DETAILS_KEY } from '../src/errors.js';
 import {
   NodeKind,
+  NodeState,
   RangeState,
   type ListRangesResponse,
   type Node,
+  type PutSettingRequest,
   type RangeInfo,
   type Setting,
   type StatusResponse,
@@ -33,6 +35,10 @@ export class FakeCluster {
   /** First keys of the ranges after the first. */
   readonly splitKeys: Buffer[] = [];
   readonly settings = new Map(SETTING_DEFAULTS);
+  problems = ['shard nodes not heard from: shard-3', '1 range with fewer live voters than wanted'];
+  unsettled: string[] = [];
+  /** Of shard-3, which is not there. */
+  absence = NodeState.GONE;
 
   constructor(startedUnixMs = 1_767_225_600_000) {
     this.startedUnixMs = startedUnixMs;
@@ -45,7 +51,7 @@ export class FakeCluster {
       listRanges: answer((request: { start: Buffer; limit: number }) => this.#listRanges(request)),
       splitRanges: answer((request: { keys: Buffer[] }) => ({ created: this.#split(request.keys) })),
       listSettings: answer(() => ({ settings: this.#settings() })),
-      putSetting: answer((request: { name: string; value: string }) => this.#putSetting(request)),
+      putSetting: answer((request: PutSettingRequest) => this.#putSetting(request)),
     };
   }
 
@@ -61,7 +67,8 @@ export class FakeCluster {
       writesPerSecond: 678,
       timestamp: 1_000_000,
       givenUpStoreIds: [],
-      problems: ['shard nodes not heard from: shard-3', '1 range with fewer live voters than wanted'],
+      problems: this.problems,
+      unsettled: this.unsettled,
     };
   }
 
@@ -77,10 +84,14 @@ export class FakeCluster {
       const shard = this.#node(`shard-${index}`, NodeKind.SHARD, 7120 + index);
       const numbers = { storeId: index, replicas: this.splitKeys.length + 1, leaders: index === 1 ? 1 : 0 };
       const disk = { dataBytes: 1024 * 1024 * index, diskFreeBytes: 50 * 1024 ** 3 };
-      nodes.push({ ...shard, ...numbers, ...disk, live: index !== 3, lastSeenMs: index === 3 ? 12_345 : 40 });
+      nodes.push({ ...shard, ...numbers, ...disk, ...(index === 3 ? this.#absent() : {}) });
     }
     nodes.push(this.#node('router-1', NodeKind.ROUTER, 7100));
     return nodes;
+  }
+
+  #absent(): Partial<Node> {
+    return { live: this.absence === NodeState.NOT_HEARD_YET, state: this.absence, lastSeenMs: 12_345 };
   }
 
   #node(name: string, kind: NodeKind, port: number): Node {
@@ -90,6 +101,7 @@ export class FakeCluster {
       address: `127.0.0.1:${port}`,
       storeId: 0,
       live: true,
+      state: NodeState.LIVE,
       leader: false,
       replicas: 0,
       leaders: 0,
@@ -147,10 +159,14 @@ export class FakeCluster {
     }));
   }
 
-  #putSetting(request: { name: string; value: string }): Record<string, never> {
-    if (!this.settings.has(request.name)) throw invalid('name', `there is no setting ${request.name}`);
-    const value = request.value === '' ? SETTING_DEFAULTS.get(request.name) : request.value;
-    this.settings.set(request.name, value ?? '');
+  #putSetting({ name: first, value: its, more }: PutSettingRequest): Record<string, never> {
+    const changes = [{ name: first, value: its }, ...more];
+    for (const { name } of changes) {
+      if (!this.settings.has(name)) throw invalid('name', `there is no setting ${name}`);
+    }
+    for (const { name, value } of changes) {
+      this.settings.set(name, value === '' ? (SETTING_DEFAULTS.get(name) ?? '') : value);
+    }
     return {};
   }
 }

@@ -169,6 +169,25 @@ describe('loadConfig', () => {
     expect(load('m2=a:1')).toEqual(['peers names m2 but not this member, m1.']);
     expect(load('m1=a:1,m1=b:1')).toEqual(['peers names a member twice: m1, m1.']);
     expect(load('m1=a:1,m2=a:1')).toEqual(['peers gives two members the same address: a:1, a:1.']);
+    const accept = (lost: string, peers = 'm1=a:1,m2=b:1,m3=c:1'): readonly string[] =>
+      problemsOf(() =>
+        loadConfig({
+          ...metadataConfig,
+          argv: [
+            ...['--name=m1', '--data-directory=/d', '--peers', peers],
+            ...['--accept-new-directory-of', lost],
+          ],
+          env: {},
+        }),
+      );
+    expect(accept('m2')).toEqual([]);
+    expect(accept('m9')).toEqual([
+      'acceptNewDirectoryOf names m9, which is no other member of the group; the others are: m2, m3.',
+    ]);
+    expect(accept('m1')).toEqual([
+      'acceptNewDirectoryOf names this member, m1: it is for the others, which take the new directory.',
+    ]);
+    expect(accept('m2', 'm1=a:1')[0]).toMatch(/the others are: there are none\.$/);
     expect(load('a:1')[0]).toMatch(/^peers is "a:1" \(from the flag --peers\): it must be 1 to 15 members/);
   });
 

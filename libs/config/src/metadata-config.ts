@@ -24,7 +24,8 @@ export const metadataConfigSchema = z.object({
   acceptNewDirectoryOf: textField({
     description:
       'Name of a member whose data directory is lost for good: this one takes the next directory that comes under ' +
-      'that name for it, once. Only to be set on all other members, see docs/operations.md. Empty = none.',
+      'that name for it, once a start. One of the others in peers. Only to be set on all other members and while ' +
+      'that one comes back, see docs/operations.md. Empty = none.',
     default: '',
   }),
   expectedStores: integerField({
@@ -49,11 +50,24 @@ function checkMetadata(values: MetadataConfig): string[] {
     problems.push(`peers names ${names.join(', ')} but not this member, ${values.name}.`);
   }
   if (new Set(names).size !== names.length) problems.push(`peers names a member twice: ${names.join(', ')}.`);
+  problems.push(...checkNewDirectory(values));
   const addresses = values.peers.map((peer) => peer.address);
   if (new Set(addresses).size !== addresses.length) {
     problems.push(`peers gives two members the same address: ${addresses.join(', ')}.`);
   }
   return problems;
+}
+
+function checkNewDirectory({ acceptNewDirectoryOf: lost, name, peers }: MetadataConfig): string[] {
+  if (lost === '') return [];
+  const others = peers.map((peer) => peer.name).filter((peer) => peer !== name);
+  if (others.includes(lost)) return [];
+  const known = others.length === 0 ? 'there are none' : others.join(', ');
+  return lost === name
+    ? [`acceptNewDirectoryOf names this member, ${name}: it is for the others, which take the new directory.`]
+    : [
+        `acceptNewDirectoryOf names ${lost}, which is no other member of the group; the others are: ${known}.`,
+      ];
 }
 
 export const metadataConfig: ConfigDefinition<typeof metadataConfigSchema> = {

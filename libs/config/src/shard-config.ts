@@ -4,7 +4,6 @@ import type { ConfigDefinition } from './definition.js';
 import {
   addressField,
   addressListField,
-  booleanField,
   bytesField,
   choiceField,
   integerField,
@@ -32,11 +31,14 @@ export const shardConfigSchema = z.object({
   advertise: optionalAddressField({
     description: 'Address that others are told to reach this node at. Empty = where it listens.',
   }),
-  replaceLostStore: booleanField({
+  replaceLostStore: integerField({
     description:
       'The data directory of this node is lost for good: join with an empty one as a new store under the same name. ' +
-      'The old store is declared lost. Without effect once the directory has joined.',
-    default: false,
+      'The value is the id of the old store, as the refusal of the empty directory names it; that store is declared ' +
+      'lost, and no other. Without effect once the directory has joined. 0 = no store is replaced.',
+    default: 0,
+    min: 0,
+    max: 1_000_000,
   }),
   engine: choiceField({
     description:

@@ -5,7 +5,7 @@ import type { MetadataView } from './metadata-state.js';
 import type { Contact, NodeTable } from './node-table.js';
 import type { RangeEntry, RangeMap } from './range-map.js';
 import { settingOf } from './settings.js';
-import type { NodeStatus } from './wire-binding.js';
+import { NodeState, type NodeStatus } from './wire-binding.js';
 
 /** Sums over all ranges. */
 export interface RangeSummary {
@@ -54,21 +54,30 @@ function liveVoters(entry: RangeEntry, live: ReadonlySet<number>): number {
 export interface StatusParts {
   readonly state: MetadataView;
   readonly nodes: NodeTable;
+  readonly ranges: RangeMap;
   readonly clock: Clock;
   readonly self: MetadataMember;
   readonly members: readonly MetadataMember[];
   readonly startedUnixMs: number;
-  isMemberLive(member: MetadataMember): boolean;
+  /** For how long another member has not been connected; undefined = it is. */
+  memberAwayMs(member: MetadataMember): number | undefined;
 }
 
-/** Metadata members, then shard nodes by store id, then routers by name. Only the leader asks. */
+/**
+ * Metadata members, then shard nodes by store id, then routers by name. A store that was declared lost is
+ * one of them only while a range names it as a member: after that nobody needs to know of it. Only the leader
+ * asks.
+ */
 export function nodeStatuses(parts: StatusParts): NodeStatus[] {
   const { state, nodes, clock } = parts;
   const nowMs = clock.nowMs();
+  const named = storesWithMembers(parts.ranges);
   const shards: NodeStatus[] = [];
   for (const [name, record] of state.nodes) {
-    const { address, publicAddress, storeId } = record;
-    shards.push(statusOf(nodes.get(name), { name, kind: 'shard', address, publicAddress, storeId }, nowMs));
+    const { address, publicAddress, storeId, isLost } = record;
+    if (isLost && !named.has(storeId)) continue;
+    const identity = { name, kind: 'shard', address, publicAddress, storeId };
+    shards.push(statusOf(isLost ? 'lost' : nodes.get(name), identity, nowMs));
   }
   shards.sort((a, b) => a.storeId - b.storeId);
   const routers: NodeStatus[] = [];
@@ -81,23 +90,41 @@ export function nodeStatuses(parts: StatusParts): NodeStatus[] {
   return [...parts.members.map((member) => memberStatus(parts, member)), ...shards, ...routers];
 }
 
+function storesWithMembers(ranges: RangeMap): ReadonlySet<number> {
+  const stores = new Set<number>();
+  for (const { descriptor } of ranges.entries()) {
+    for (const { storeId } of descriptor.replicas) stores.add(storeId);
+  }
+  return stores;
+}
+
 type Identity = Pick<NodeStatus, 'name' | 'kind' | 'address' | 'publicAddress' | 'storeId'>;
 
-function statusOf(contact: Contact | undefined, identity: Identity, nowMs: number): NodeStatus {
+function statusOf(known: Contact | 'lost' | undefined, identity: Identity, nowMs: number): NodeStatus {
+  const contact = known === 'lost' ? undefined : known;
   const numbers = contact?.numbers;
+  const state = known === 'lost' ? NodeState.LOST : stateOf(contact);
+  const live = contact?.isLive === true;
   return {
     ...identity,
-    live: contact?.isLive === true,
+    live,
+    state,
     leader: false,
     replicas: numbers?.replicas ?? 0,
-    leaders: numbers?.leaders ?? 0,
     dataBytes: numbers?.dataBytes ?? 0,
     diskFreeBytes: numbers?.diskFreeBytes ?? 0,
-    readsPerSecond: numbers?.readsPerSecond ?? 0,
-    writesPerSecond: numbers?.writesPerSecond ?? 0,
+    // What it last said of these is over: a node that is gone leads and serves nothing.
+    leaders: live ? (numbers?.leaders ?? 0) : 0,
+    readsPerSecond: live ? (numbers?.readsPerSecond ?? 0) : 0,
+    writesPerSecond: live ? (numbers?.writesPerSecond ?? 0) : 0,
     startedUnixMs: numbers?.startedUnixMs ?? 0,
     lastSeenMs: contact === undefined ? 0 : Math.max(0, Math.floor(nowMs - contact.lastSeenMs)),
   };
+}
+
+function stateOf(contact: Contact | undefined): NodeState {
+  if (contact?.isLive !== true) return NodeState.GONE;
+  return contact.hasContact ? NodeState.LIVE : NodeState.NOT_HEARD_YET;
 }
 
 function memberStatus(parts: StatusParts, member: MetadataMember): NodeStatus {
@@ -109,9 +136,12 @@ function memberStatus(parts: StatusParts, member: MetadataMember): NodeStatus {
     publicAddress: '',
     storeId: 0,
   };
+  const awayMs = isSelf ? undefined : parts.memberAwayMs(member);
   return {
     ...statusOf(undefined, identity, 0),
-    live: isSelf || parts.isMemberLive(member),
+    live: awayMs === undefined,
+    state: awayMs === undefined ? NodeState.LIVE : NodeState.GONE,
+    lastSeenMs: Math.floor(awayMs ?? 0),
     leader: isSelf,
     startedUnixMs: isSelf ? parts.startedUnixMs : 0,
   };

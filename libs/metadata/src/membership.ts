@@ -86,7 +86,7 @@ export function checkIncarnation(name: string, registered: NodeRecord, incarnati
     'NAME_TAKEN',
     `The name ${name} belongs to store ${registered.storeId} at ${registered.address}, which has another data ` +
       'directory. Start this node under a name of its own, or with that directory; if that directory is lost ' +
-      'for good, start it with an empty one and --replace-lost-store.',
+      `for good, start it with an empty one and --replace-lost-store ${registered.storeId}.`,
     { details: { storeId: registered.storeId, address: registered.address } },
   );
 }
@@ -109,7 +109,7 @@ function checkStart(name: string, registered: NodeRecord, request: JoinRequest):
     'FAILED_PRECONDITION',
     `${name} was started from an older copy of its data directory, one that does not know of its last start at ` +
       `${registered.address}: what it acknowledged since is missing. Start it with the newest directory; if that ` +
-      'is lost, start it with an empty one and --replace-lost-store.',
+      `is lost, start it with an empty one and --replace-lost-store ${registered.storeId}.`,
   );
 }
 
@@ -147,9 +147,8 @@ export function evaluateShardJoin(
   const isKnown = registered !== undefined && Buffer.compare(registered.incarnation, incarnation) === 0;
   if (isKnown) checkStart(name, registered, request);
   else checkStranger(state, request);
-  if (registered !== undefined && !isKnown && !request.replaces) {
-    checkIncarnation(name, registered, incarnation);
-  }
+  if (!isKnown && request.replacesStoreId !== 0) checkReplaced(state, request);
+  else if (registered !== undefined) checkIncarnation(name, registered, incarnation);
   if (registered !== undefined) checkNotRunning(name, registered, request, facts);
   if (isKnown) return comeBack(registered, request);
   const record = newRecord(state, request, facts.nowUnixMs);
@@ -161,6 +160,31 @@ export function evaluateShardJoin(
     changes: [...lost, { type: 'node', name, value: record }],
     result: { storeId: record.storeId, isNew: true, lost: registered?.storeId },
   };
+}
+
+/**
+ * Only the store that is named is given up: a flag that was forgotten in a unit file must not give up the next
+ * store of the name when its disk is not mounted.
+ *
+ * @throws CairnError FAILED_PRECONDITION.
+ */
+function checkReplaced(state: MetadataView, { name, replacesStoreId: named }: JoinRequest): void {
+  const registered = state.nodes.get(name);
+  if (registered?.storeId === named) return;
+  const owner = state.nodeOfStore(storeId(named));
+  const whose =
+    owner === undefined
+      ? `there is no store ${named}`
+      : `store ${named} is ${owner.record.isLost ? 'lost already' : owner.name}`;
+  const who =
+    registered === undefined
+      ? `no store has joined under the name ${name}; start it without the flag to join as a new one`
+      : `${name} is store ${registered.storeId}, which has another data directory: start it with that directory; ` +
+        `if that is lost for good, with --replace-lost-store ${registered.storeId}`;
+  throw new CairnError(
+    'FAILED_PRECONDITION',
+    `--replace-lost-store of ${name} names store ${named}, but ${whose}, and ${who}.`,
+  );
 }
 
 /** A process hears this long that it must wait for another one to end; then it is told that it must not. */

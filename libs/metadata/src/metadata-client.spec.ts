@@ -70,7 +70,7 @@ describe('MetadataClient', () => {
   it('passes on what is final', async () => {
     const cluster = await ledCluster();
     const client = cluster.client();
-    const refused = client.putSetting('nonsense', '1');
+    const refused = client.putSettings([{ name: 'nonsense', value: '1' }]);
     await expect(cluster.clock.until(refused)).rejects.toMatchObject({ code: 'INVALID_ARGUMENT' });
     expect(cluster.requests.filter((request) => request.endsWith('PutSetting')).length).toBeLessThanOrEqual(
       2,

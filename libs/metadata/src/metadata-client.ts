@@ -12,6 +12,8 @@ import {
   type HeartbeatResponse,
   type JoinRequest,
   type JoinResponse,
+  type LeaveRequest,
+  type SettingChange,
   type SettingValue,
 } from './wire-binding.js';
 
@@ -114,6 +116,11 @@ export class MetadataClient {
     return response;
   }
 
+  /** A router stops: it is not missed. */
+  async leave(request: LeaveRequest, options: MetadataCallOptions = {}): Promise<void> {
+    await this.#call(MetadataRpc.leave, request, options);
+  }
+
   /** The first of `count` consecutive ids, never given to anybody else. */
   async allocateIds(count: number, options: MetadataCallOptions = {}): Promise<number> {
     return (await this.#call(MetadataRpc.allocateIds, { count }, options)).first;
@@ -146,9 +153,11 @@ export class MetadataClient {
     return (await this.#call(MetadataRpc.getSettings, {}, options)).settings;
   }
 
-  /** An empty value puts the default back. */
-  async putSetting(name: string, value: string, options: MetadataCallOptions = {}): Promise<void> {
-    await this.#call(MetadataRpc.putSetting, { name, value }, options);
+  /** All of them, or none. An empty value puts the default back. */
+  async putSettings(changes: readonly SettingChange[], options: MetadataCallOptions = {}): Promise<void> {
+    const [first, ...more] = changes;
+    if (first === undefined) return;
+    await this.#call(MetadataRpc.putSetting, { ...first, more }, options);
   }
 
   /** Calls under way reject with CANCELLED. */

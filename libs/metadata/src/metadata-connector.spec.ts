@@ -38,7 +38,7 @@ async function listen() {
     logger: noopLogger,
     metrics: noopMetrics,
     wallTime: () => ({ unixMs: clock.unixMs(), isAgreed: true }),
-    isMemberLive: () => false,
+    memberAwayMs: () => 0,
     isProcessConnected: () => false,
   });
   await transport.listen(ADDRESS, (connection) => {
@@ -78,9 +78,11 @@ describe('metadataConnector', () => {
     expect(shard.created.map((descriptor) => descriptor.rangeId)).toEqual([1]);
     const first = await clock.until(client.timestamp());
     expect(await clock.until(client.timestamp())).toBeGreaterThan(first);
-    await expect(clock.until(client.putSetting('replication.factor', '0'))).rejects.toMatchObject({
+    await expect(
+      clock.until(client.putSettings([{ name: 'replication.factor', value: '0' }])),
+    ).rejects.toMatchObject({
       code: 'INVALID_ARGUMENT',
-      details: { min: 1, max: 7 },
+      details: { field: 'replication.factor' },
     });
   });
 

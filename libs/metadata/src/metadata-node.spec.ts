@@ -66,7 +66,7 @@ const routerJoin = (name: string, incarnation: number) => ({
   acceptedStart: '',
   offeredStart: '',
   process: Buffer.alloc(0),
-  replaces: false,
+  replacesStoreId: 0,
 });
 
 describe('joining', () => {
@@ -222,7 +222,7 @@ describe('heartbeats', () => {
     expect(shard.latest).toBeGreaterThan(before);
     expect(shard.last).toMatchObject({ stores: [], settings: [], commands: [], wantFull: false });
 
-    await cluster.clock.until(client.putSetting('gc.life_seconds', '1h'));
+    await cluster.clock.until(client.putSettings([{ name: 'gc.life_seconds', value: '1h' }]));
     await cluster.clock.until(shard.heartbeat());
     expect(shard.last?.settings.find((setting) => setting.name === 'gc.life_seconds')?.value).toBe('3600');
     // A response that got lost is made good: the node still says the old version.
@@ -344,7 +344,7 @@ describe('failover', () => {
 
   it('keeps nodes, settings and ids, and counts no store dead before it could speak', async () => {
     const { cluster, client, shards } = await joinedCluster();
-    await cluster.clock.until(client.putSetting('replication.factor', '5'));
+    await cluster.clock.until(client.putSettings([{ name: 'replication.factor', value: '5' }]));
     await beat(cluster, shards);
     await cluster.raft.elect(2);
     const settings = await cluster.clock.until(client.settings());
@@ -455,12 +455,14 @@ describe('settings', () => {
   it('refuses a bad value with what is allowed, and puts defaults back', async () => {
     const { cluster, client } = await joinedCluster();
     const { clock } = cluster;
-    await expect(clock.until(client.putSetting('replication.factor', '99'))).rejects.toMatchObject({
+    await expect(
+      clock.until(client.putSettings([{ name: 'replication.factor', value: '99' }])),
+    ).rejects.toMatchObject({
       code: 'INVALID_ARGUMENT',
       message: expect.stringContaining('from 1 to 7'),
     });
-    await clock.until(client.putSetting('replication.factor', '5'));
-    await clock.until(client.putSetting('replication.factor', ''));
+    await clock.until(client.putSettings([{ name: 'replication.factor', value: '5' }]));
+    await clock.until(client.putSettings([{ name: 'replication.factor', value: '' }]));
     const settings = await clock.until(client.settings());
     expect(settings.find((setting) => setting.name === 'replication.factor')).toMatchObject({
       value: '3',

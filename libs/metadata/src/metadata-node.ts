@@ -33,8 +33,8 @@ export interface MetadataNodeOptions {
   readonly metrics: Metrics;
   /** What the wall clocks of the group show. */
   wallTime(): WallTime;
-  /** Is another member of the group reachable from here? For the status only. */
-  isMemberLive(member: MetadataMember): boolean;
+  /** For how long another member of the group has not been connected; undefined = it is. For the status only. */
+  memberAwayMs(member: MetadataMember): number | undefined;
   /** A shard node's process that has a session to this member. */
   isProcessConnected(process: Uint8Array): boolean;
 }
@@ -101,7 +101,7 @@ export function createMetadataNode(options: MetadataNodeOptions): MetadataNode {
     self,
     members,
     startedUnixMs: Math.floor(clock.unixMs()),
-    isMemberLive: (member) => options.isMemberLive(member),
+    memberAwayMs: (member) => options.memberAwayMs(member),
     isProcessConnected: (process) => options.isProcessConnected(process),
   });
 

@@ -5,17 +5,16 @@ import { LogBudget, type Hello, type RpcMethod, type RpcServer } from '@cairn/wi
 
 import { CallerBudgets } from './caller-budgets.js';
 import { nodeStatuses, summarizeRanges } from './cluster-view.js';
-import { problemsOf } from './problems.js';
+import { healthOf } from './problems.js';
 import { Heartbeats } from './heartbeats.js';
 import type { LeaderMemory } from './leader-memory.js';
 import type { Leadership, MetadataMember } from './leadership.js';
-import { checkClusterId, checkJoinRequest,
-  checkNode, evaluateShardJoin } from './membership.js';
+import { checkClusterId, checkJoinRequest, checkNode, evaluateShardJoin } from './membership.js';
 import type { MetadataMetrics } from './metadata-metrics.js';
 import type { MetadataStateMachine } from './metadata-state-machine.js';
 import type { Proposer } from './proposer.js';
 import { findRoutes } from './routes.js';
-import { checkSetting, listSettings } from './settings.js';
+import { checkSettings, listSettings } from './settings.js';
 import type { Supervisor } from './supervisor.js';
 import type { TimestampOracle } from './timestamp-oracle.js';
 import {
@@ -24,6 +23,7 @@ import {
   type GetStatusResponse,
   type JoinRequest,
   type JoinResponse,
+  type LeaveRequest,
   type PutSettingRequest,
 } from './wire-binding.js';
 
@@ -53,7 +53,8 @@ export interface MetadataServiceParts {
   readonly self: MetadataMember;
   readonly members: readonly MetadataMember[];
   readonly startedUnixMs: number;
-  isMemberLive(member: MetadataMember): boolean;
+  /** For how long another member has not been connected; undefined = it is. */
+  memberAwayMs(member: MetadataMember): number | undefined;
   /** A shard node's process that has a session to this member. */
   isProcessConnected(process: Uint8Array): boolean;
 }
@@ -65,7 +66,9 @@ export class MetadataService {
   readonly #ids: CallerBudgets;
   readonly #names: CallerBudgets;
   /** Lines that callers cause. */
-  readonly #lines: Readonly<Record<'joined' | 'cameBack' | 'routerReplaced' | 'settingChanged', LogBudget>>;
+  readonly #lines: Readonly<
+    Record<'joined' | 'cameBack' | 'routerReplaced' | 'routerLeft' | 'settingChanged', LogBudget>
+  >;
 
   constructor(parts: MetadataServiceParts) {
     this.#parts = parts;
@@ -78,6 +81,7 @@ export class MetadataService {
       joined: lines('shard node joined for the first time'),
       cameBack: lines('shard node came back'),
       routerReplaced: lines('router replaced by a newer process'),
+      routerLeft: lines('router stopped'),
       settingChanged: lines('setting changed'),
     };
   }
@@ -91,6 +95,7 @@ export class MetadataService {
       this.#checkNewName(request.name);
       return this.#heartbeats.take(request);
     });
+    this.#handle(server, MetadataRpc.leave, (request, remote) => this.#leave(request, remote));
     this.#handle(server, MetadataRpc.allocateIds, ({ count }, remote) => this.#allocateIds(count, remote));
     this.#handle(server, MetadataRpc.getTimestamps, ({ count }) => this.#getTimestamps(count));
     this.#handle(server, MetadataRpc.getRoutes, (request) =>
@@ -101,7 +106,7 @@ export class MetadataService {
       await this.#parts.group.readBarrier();
       return { settings: listSettings(this.#parts.machine.state.settings) };
     });
-    this.#handle(server, MetadataRpc.putSetting, (request) => this.#putSetting(request));
+    this.#handle(server, MetadataRpc.putSetting, (request) => this.#putSettings(request));
   }
 
   #handle<Request, Response>(
@@ -203,6 +208,12 @@ export class MetadataService {
     return 0;
   }
 
+  #leave({ name, incarnation }: LeaveRequest, remote: Hello): Record<string, never> {
+    checkSpeaker(name, remote);
+    if (this.#parts.memory.nodes.routerLeft(name, incarnation)) this.#lines.routerLeft.write({ name });
+    return {};
+  }
+
   async #allocateIds(count: number, remote: Hello): Promise<{ first: number }> {
     if (!Number.isSafeInteger(count) || count < 1 || count > IDS_PER_CALL_MAX) {
       throw new CairnError(
@@ -231,26 +242,34 @@ export class MetadataService {
   }
 
   async #getStatus(): Promise<GetStatusResponse> {
-    const { machine, memory, oracle } = this.#parts;
+    const { machine, memory, oracle, supervisor } = this.#parts;
     const timestamp = await oracle.take(1);
-    const summary = summarizeRanges(machine.state, memory.nodes, memory.ranges);
+    const { state } = machine;
+    const { nodes, ranges } = memory;
+    const summary = summarizeRanges(state, nodes, ranges);
+    const { waitingReason } = supervisor;
     return {
-      clusterId: machine.state.cluster?.clusterId ?? '',
-      nodes: nodeStatuses({ ...this.#parts, state: machine.state, nodes: memory.nodes }),
+      clusterId: state.cluster?.clusterId ?? '',
+      nodes: nodeStatuses({ ...this.#parts, state, nodes, ranges }),
       ranges: summary.ranges,
       rangesWithoutLeader: summary.withoutLeader,
       rangesUnderReplicated: summary.underReplicated,
       timestamp,
-      problems: problemsOf({ ...this.#parts, state: machine.state, summary }),
+      ...healthOf({ ...this.#parts, state, summary, waitingReason }),
     };
   }
 
-  async #putSetting({ name, value }: PutSettingRequest): Promise<Record<string, never>> {
+  /** One command: all of the changes, or none. */
+  async #putSettings({ name: first, value: its, more }: PutSettingRequest): Promise<Record<string, never>> {
+    const changes = [{ name: first, value: its }, ...more];
     await this.#parts.proposer.run((state) => {
-      const normal = checkSetting(state.settings, name, value);
-      return { changes: [{ type: 'setting', name, value: normal }], result: undefined };
+      const normal = checkSettings(state.settings, changes);
+      return {
+        changes: normal.map(({ name, value }) => ({ type: 'setting' as const, name, value })),
+        result: undefined,
+      };
     });
-    this.#lines.settingChanged.write({ setting: name, value });
+    for (const { name, value } of changes) this.#lines.settingChanged.write({ setting: name, value });
     return {};
   }
 }

@@ -6,8 +6,8 @@ import type { HeartbeatRequest, StoreInfo } from './wire-binding.js';
 /** Routers remembered at once; a new one pushes out the one that was silent longest. */
 const ROUTERS_MAX = 4_096;
 
-/** A router that was silent this long is forgotten. */
-const ROUTER_MEMORY_MS = 600_000;
+/** A router that was silent this long is forgotten. One that stops in order says so, and is at once. */
+export const ROUTER_MEMORY_MS = 120_000;
 
 /** Numbers a node last reported of itself. */
 export interface NodeNumbers {
@@ -132,6 +132,13 @@ export class NodeTable {
     return nowMs - contact.waiting.sinceMs;
   }
 
+  /** The router stops; a newer process of the name stays. */
+  routerLeft(name: string, incarnation: Uint8Array): boolean {
+    const contact = this.#contacts.get(name);
+    const isThis = contact?.kind === 'router' && Buffer.compare(contact.incarnation, incarnation) === 0;
+    return isThis && this.#contacts.delete(name);
+  }
+
   /** Takes over the numbers of a heartbeat; false when a later one of the same process came before it. */
   takeHeartbeat(contact: Contact, request: HeartbeatRequest): boolean {
     const isSameProcess = contact.numbers.startedUnixMs === request.startedUnixMs;
@@ -166,6 +173,19 @@ export class NodeTable {
   isStoreLive(state: MetadataView, id: StoreId): boolean {
     const node = state.nodeOfStore(id);
     return node !== undefined && this.#contacts.get(node.name)?.isLive === true;
+  }
+
+  /**
+   * Stores with replicas that count as live and have not told this leader all their ranges: until they have,
+   * what is missing in the map says nothing.
+   */
+  unheard(state: MetadataView): string[] {
+    const names: string[] = [];
+    for (const [name, { isLost, isEstablished }] of state.nodes) {
+      const contact = this.#contacts.get(name);
+      if (!isLost && isEstablished && contact?.isLive === true && !contact.hasFull) names.push(name);
+    }
+    return names;
   }
 
   storeInfos(state: MetadataView): StoreInfo[] {

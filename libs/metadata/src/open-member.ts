@@ -107,6 +107,9 @@ class Member {
   readonly #acceptor: SessionAcceptor;
   /** Members that hold a raft session to this one, by store id. */
   readonly #reachable = new Map<number, number>();
+  /** Since when the others hold none, by store id; those that never did, since this process was started. */
+  readonly #awaySinceMs = new Map<number, number>();
+  readonly #startedMs: number;
   readonly #clocks: MemberClocks;
   #clockTimer: Timer | undefined;
   readonly #disownedBy = new Set<string>();
@@ -119,6 +122,7 @@ class Member {
     const { peers, name, dataDirectory } = context.config;
     this.#ports = ports;
     this.#context = context;
+    this.#startedMs = ports.clock.nowMs();
     this.#acceptor = new SessionAcceptor({
       clock: ports.clock,
       logger: context.logger,
@@ -150,6 +154,7 @@ class Member {
     const { transport } = this.#ports;
     const { config } = this.#context;
     this.#warnOfSize();
+    this.#warnOfNewDirectory();
     const listen = config.listen === '' ? this.#self.address : config.listen;
     const listener = await transport.listen(listen, (connection) => {
       this.#accept(connection);
@@ -173,6 +178,16 @@ class Member {
         losses: count / 2 - 1,
       },
     );
+  }
+
+  /** Whoever forgets the flag should see it: with it, one lost directory more would be taken in silence. */
+  #warnOfNewDirectory(): void {
+    const { acceptNewDirectoryOf: member } = this.#context.config;
+    if (member === '') return;
+    this.#context.logger.warn('this start takes one new data directory of another member', {
+      member,
+      flag: 'accept-new-directory-of',
+    });
   }
 
   async #form(): Promise<void> {
@@ -235,7 +250,7 @@ class Member {
       logger,
       metrics,
       wallTime: () => this.#clocks.read(),
-      isMemberLive: (member) => (this.#reachable.get(member.storeId) ?? 0) > 0,
+      memberAwayMs: ({ storeId: id }) => this.#awayMs(id),
       isProcessConnected: (process) => this.#isProcessConnected(Buffer.from(process).toString('hex')),
     });
     this.#askClocks();
@@ -418,7 +433,14 @@ class Member {
   }
 
   #count(id: number, change: number): void {
-    this.#reachable.set(id, (this.#reachable.get(id) ?? 0) + change);
+    const sessions = (this.#reachable.get(id) ?? 0) + change;
+    this.#reachable.set(id, sessions);
+    if (sessions === 0) this.#awaySinceMs.set(id, this.#ports.clock.nowMs());
+  }
+
+  #awayMs(id: number): number | undefined {
+    if ((this.#reachable.get(id) ?? 0) > 0) return undefined;
+    return this.#ports.clock.nowMs() - (this.#awaySinceMs.get(id) ?? this.#startedMs);
   }
 }
 

@@ -51,7 +51,11 @@ export function findRoutes(
   const stores = new Set<number>();
   for (const route of found)
     for (const replica of route.descriptor?.replicas ?? []) stores.add(replica.storeId);
-  return { routes: found, stores: memory.nodes.storeInfos(state).filter((info) => stores.has(info.storeId)) };
+  return {
+    routes: found,
+    stores: memory.nodes.storeInfos(state).filter((info) => stores.has(info.storeId)),
+    incomplete: memory.nodes.unheard(state).length > 0,
+  };
 }
 
 /** undefined = no shard node has reported the range of this key lately. */

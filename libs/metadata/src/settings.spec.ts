@@ -1,8 +1,13 @@
 import { describe, expect, it } from '@jest/globals';
 
-import { checkSetting, listSettings, readSetting, settingOf, type SettingName } from './settings.js';
+import { checkSettings, listSettings, readSetting, settingOf, type SettingName } from './settings.js';
 
 const NONE = new Map<string, string>();
+
+/** The normal form of one change. */
+function checkSetting(stored: ReadonlyMap<string, string>, name: string, value: string): string | undefined {
+  return checkSettings(stored, [{ name, value }])[0]?.value;
+}
 
 describe('settings', () => {
   it.each([
@@ -58,6 +63,35 @@ describe('settings', () => {
     ]);
     expect(() => checkSetting(stored, 'range.target_bytes', '')).toThrow('must be below');
     expect(settingOf(stored, 'range.target_bytes')).toBe(2 ** 19);
+  });
+
+  it('judges changes together: the order does not matter, and one that is wrong refuses all', () => {
+    const both = [
+      { name: 'range.split_bytes', value: '64MiB' },
+      { name: 'range.target_bytes', value: '32MiB' },
+    ];
+    const normal = [
+      { name: 'range.split_bytes', value: String(64 * 2 ** 20) },
+      { name: 'range.target_bytes', value: String(32 * 2 ** 20) },
+    ];
+    expect(checkSettings(NONE, both)).toEqual(normal);
+    expect(checkSettings(NONE, both.toReversed())).toEqual(normal.toReversed());
+    const wrong: [{ name: string; value: string }, string][] = [
+      [{ name: 'value.max_bytes', value: '1' }, 'value.max_bytes cannot be "1"'],
+      [{ name: 'range.unknown', value: '1' }, 'There is no setting range.unknown'],
+      [{ name: 'range.split_bytes', value: '65MiB' }, 'range.split_bytes is given two values at a time'],
+    ];
+    for (const [change, sentence] of wrong) {
+      expect(() => checkSettings(NONE, [...both, change])).toThrow(
+        expect.objectContaining({
+          code: 'INVALID_ARGUMENT',
+          details: { field: change.name },
+          message: expect.stringMatching(new RegExp(`${sentence}.* None of the 3 settings was changed`)),
+        }),
+      );
+    }
+    const many = Array.from({ length: 101 }, () => ({ name: 'gc.life_seconds', value: '60' }));
+    expect(() => checkSettings(NONE, many)).toThrow('at most 100 settings are changed at a time, not 101');
   });
 
   it('lists all with the values in force; every default is allowed', () => {

@@ -1,6 +1,6 @@
 import { CairnError } from '@cairn/base';
 
-import type { SettingValue } from './wire-binding.js';
+import type { SettingChange, SettingValue } from './wire-binding.js';
 
 interface SettingDefinition {
   readonly unit: 'bytes' | 'seconds' | 'milliseconds' | 'count';
@@ -110,43 +110,66 @@ export function settingOf(stored: ReadonlyMap<string, string>, name: SettingName
   return text === undefined ? definitionOf(name).default : Number(text);
 }
 
-/**
- * Checks a new value and answers its normal form; an empty text puts the default back (undefined).
- *
- * @throws CairnError INVALID_ARGUMENT that says what is allowed.
- */
-export function checkSetting(
-  stored: ReadonlyMap<string, string>,
-  name: string,
-  text: string,
-): string | undefined {
-  if (!isSettingName(name)) {
-    throw new CairnError(
-      'INVALID_ARGUMENT',
-      `There is no setting ${name}. Settings are: ${NAMES.join(', ')}.`,
-    );
-  }
-  const definition = definitionOf(name);
-  const value = text.trim() === '' ? definition.default : parseNumber(text, definition.unit);
-  if (value === undefined || value < definition.min || value > definition.max) {
-    const message = `${name} cannot be "${text.slice(0, 100)}": it must be ${allowedText(definition)}.`;
-    throw new CairnError('INVALID_ARGUMENT', message, {
-      details: { min: definition.min, max: definition.max },
-    });
-  }
-  const normal = text.trim() === '' ? undefined : String(value);
-  checkRelations(new Map(stored).set(name, String(value)));
-  return normal;
+/** Changes of one command. */
+const SETTING_CHANGES_MAX = 100;
+
+/** A setting in its normal form; undefined puts the default back. */
+export interface NormalSetting {
+  readonly name: SettingName;
+  readonly value: string | undefined;
 }
 
-function checkRelations(stored: ReadonlyMap<string, string>): void {
+/**
+ * Checks new values and answers their normal forms; an empty text puts the default back. They are judged
+ * together: what is wrong with one of them refuses all.
+ *
+ * @throws CairnError INVALID_ARGUMENT that names the setting and says what is allowed.
+ */
+export function checkSettings(
+  stored: ReadonlyMap<string, string>,
+  changes: readonly SettingChange[],
+): NormalSetting[] {
+  if (changes.length > SETTING_CHANGES_MAX) {
+    const message = `at most ${SETTING_CHANGES_MAX} settings are changed at a time, not ${changes.length}`;
+    throw new CairnError('INVALID_ARGUMENT', message);
+  }
+  const refuse = (name: string, message: string): CairnError => refusal(name, message, changes.length);
+  const after = new Map(stored);
+  const normal = new Map<SettingName, string | undefined>();
+  for (const { name, value: text } of changes) {
+    if (!isSettingName(name)) {
+      throw refuse(name, `There is no setting ${name.slice(0, 100)}. Settings are: ${NAMES.join(', ')}.`);
+    }
+    if (normal.has(name)) throw refuse(name, `${name} is given two values at a time: give it one.`);
+    const definition = definitionOf(name);
+    const value = text.trim() === '' ? definition.default : parseNumber(text, definition.unit);
+    if (value === undefined || value < definition.min || value > definition.max) {
+      const allowed = allowedText(definition);
+      throw refuse(name, `${name} cannot be "${text.slice(0, 100)}": it must be ${allowed}.`);
+    }
+    normal.set(name, text.trim() === '' ? undefined : String(value));
+    after.set(name, String(value));
+  }
+  checkRelations(after, refuse);
+  return [...normal].map(([name, value]) => ({ name, value }));
+}
+
+function refusal(name: string, message: string, changes: number): CairnError {
+  const others = changes > 1 ? ` None of the ${changes} settings was changed.` : '';
+  return new CairnError('INVALID_ARGUMENT', message + others, { details: { field: name.slice(0, 100) } });
+}
+
+function checkRelations(
+  stored: ReadonlyMap<string, string>,
+  refuse: (name: string, message: string) => CairnError,
+): void {
   const target = settingOf(stored, 'range.target_bytes');
   const split = settingOf(stored, 'range.split_bytes');
   if (target < split) return;
-  throw new CairnError(
-    'INVALID_ARGUMENT',
-    `range.target_bytes (${target}) must be below range.split_bytes (${split}): ` +
-      'parts must not need a split at once.',
+  throw refuse(
+    'range.target_bytes',
+    `range.target_bytes (${target}) must be below range.split_bytes (${split}): parts must not need a split at ` +
+      'once. Both can be changed together.',
   );
 }
 

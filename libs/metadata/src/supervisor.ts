@@ -52,9 +52,14 @@ export class Supervisor {
     this.#timer = undefined;
   }
 
+  /** Why the first range was not made at the last look; empty = nothing is known. */
+  get waitingReason(): string {
+    return this.#waitingReason;
+  }
+
   /** Makes the first range if its time has come. */
   tryBootstrap(): void {
-    const { machine, proposer, logger } = this.#parts;
+    const { machine, proposer, memory, clock, logger } = this.#parts;
     if (this.#isBootstrapping || machine.state.bootstrap !== undefined) return;
     this.#isBootstrapping = true;
     proposer
@@ -69,6 +74,7 @@ export class Supervisor {
         (outcome) => {
           if (outcome.type === 'waiting') this.#noteWaiting(outcome.code, outcome.reason);
           else if (outcome.descriptor !== undefined) {
+            memory.firstRangeDecided(clock.nowMs());
             const stores = outcome.descriptor.replicas.map((replica) => replica.storeId).join(',');
             logger.info('first range decided', { range: outcome.descriptor.rangeId, stores });
           }
@@ -119,11 +125,10 @@ export class Supervisor {
   }
 
   #lookOver(): void {
-    const { memory, machine, logger } = this.#parts;
-    const { bootstrap } = machine.state;
-    if (bootstrap === undefined || !this.#hasHeardOfAll()) return;
-    const coverage = memory.ranges.coverage();
-    memory.coverage = coverage;
+    const { memory, machine, clock, logger } = this.#parts;
+    const { state } = machine;
+    if (state.bootstrap === undefined || memory.nodes.unheard(state).length > 0) return;
+    const coverage = memory.look(clock.nowMs());
     if (coverage.gaps === 0 && coverage.conflicts === 0) {
       if (this.#badLooks > 1) logger.info('range map is whole again');
       this.#badLooks = 0;
@@ -140,15 +145,5 @@ export class Supervisor {
     };
     if (coverage.conflicts > 0) logger.error('ranges of the same version overlap', fields);
     else logger.warn('range map has gaps', fields);
-  }
-
-  /** Every store that is live sent its whole list; before, gaps say nothing. */
-  #hasHeardOfAll(): boolean {
-    const { machine, memory } = this.#parts;
-    for (const contact of memory.nodes.contacts()) {
-      if (contact.kind !== 'shard' || !contact.isLive || contact.hasFull) continue;
-      if (machine.state.nodes.get(contact.name)?.isEstablished === true) return false;
-    }
-    return true;
   }
 }

@@ -222,9 +222,9 @@ describe('a node that comes back', () => {
     const empty = new FakeShard(client, 'shard-2', 22);
     await expect(cluster.clock.until(empty.join())).rejects.toMatchObject({
       code: 'NAME_TAKEN',
-      message: expect.stringContaining('--replace-lost-store'),
+      message: expect.stringContaining('--replace-lost-store 2'),
     });
-    empty.replaces = true;
+    empty.replacesStoreId = 2;
     const joined = await cluster.clock.until(empty.join());
     expect(joined.storeId).toBe(4);
     expect(joined.stores.find(({ storeId }) => storeId === 2)).toMatchObject({ lost: true, live: false });
@@ -239,27 +239,37 @@ describe('a node that comes back', () => {
       message: expect.stringContaining('which was declared lost'),
     });
   });
-});
 
-describe('the status', () => {
-  it('names what is wrong, the worst first, and nothing when nothing is', async () => {
-    const { cluster, client, shards, whole } = await running();
-    expect((await cluster.clock.until(client.status())).problems).toEqual([]);
-    const [a, b] = shards as [FakeShard, FakeShard, FakeShard];
-    const half = { ...whole, version: 2, endKey: Buffer.from('m') };
-    const ranges = [{ ...reportOf(half, 2), laggingReplicaIds: [half.replicas[2]?.replicaId ?? 0] }];
-    await cluster.clock.until(a.heartbeat({ ranges, diskFull: true, diskLow: true }));
-    await cluster.clock.until(b.heartbeat({ replicasCatchingUp: 3 }));
-    expect((await cluster.clock.until(client.status())).problems).toEqual([
-      '1 part of the key space in no range, the first from key 0x6d',
-      'disk full, writes refused: shard-1',
-      '1 range with replicas that have not caught up',
-      'shard nodes that are catching up: shard-2',
-    ]);
-    await cluster.clock.advance(7_000);
-    const { problems } = await cluster.clock.until(client.status());
-    expect(problems).toContain('1 range without a live leader');
-    expect(problems).toContain('shard nodes not heard from: shard-1, shard-2, shard-3');
+  it.each([
+    ['shard-2', 3, 'store 3 is shard-3, and shard-2 is store 2, which has another data directory'],
+    ['shard-2', 77, 'there is no store 77, and shard-2 is store 2'],
+    ['shard-9', 2, 'store 2 is shard-2, and no store has joined under the name shard-9'],
+  ])('gives up no store but the one that is named: %s for %d', async (name, store, sentence) => {
+    const { cluster, client } = await running();
+    const empty = new FakeShard(client, name, 22);
+    empty.replacesStoreId = store;
+    await expect(cluster.clock.until(empty.join())).rejects.toMatchObject({
+      code: 'FAILED_PRECONDITION',
+      message: expect.stringContaining(sentence),
+    });
+    const { nodes } = await cluster.clock.until(client.status());
+    expect(nodes.filter(({ kind }) => kind === 'shard').map((node) => node.storeId)).toEqual([1, 2, 3]);
+  });
+
+  it('is not given up by a flag that was left behind when its disk is not mounted', async () => {
+    const { cluster, client } = await running();
+    const second = new FakeShard(client, 'shard-2', 22);
+    second.replacesStoreId = 2;
+    await cluster.clock.until(second.join());
+    const unmounted = new FakeShard(client, 'shard-2', 23);
+    unmounted.replacesStoreId = 2;
+    await expect(cluster.clock.until(unmounted.join())).rejects.toMatchObject({
+      code: 'FAILED_PRECONDITION',
+      message: expect.stringContaining(
+        'store 2 is lost already, and shard-2 is store 4, which has another data directory: start it with that ' +
+          'directory; if that is lost for good, with --replace-lost-store 4',
+      ),
+    });
   });
 });
 

@@ -5,6 +5,7 @@
 export { MetadataRpc } from '@cairn/wire';
 export {
   NodeKind,
+  NodeState,
   ReplicaRole,
   type GetRoutesRequest,
   type GetRoutesResponse,
@@ -13,11 +14,13 @@ export {
   type HeartbeatResponse,
   type JoinRequest,
   type JoinResponse,
+  type LeaveRequest,
   type NodeStatus,
   type PutSettingRequest,
   type RangeDescriptor as RangeDescriptorMessage,
   type RangeReport,
   type Route,
+  type SettingChange,
   type SettingValue,
   type StoreCommand,
   type WaitingReplica,

@@ -20,7 +20,7 @@ export class FakeShard {
   offeredStart: string;
   /** Of this start. */
   process: Buffer;
-  replaces = false;
+  replacesStoreId = 0;
   sequence = 0;
   storesVersion = 0;
   settingsVersion = 0;
@@ -55,7 +55,7 @@ export class FakeShard {
       acceptedStart: this.acceptedStart,
       offeredStart: this.offeredStart,
       process: this.process,
-      replaces: this.replaces,
+      replacesStoreId: this.replacesStoreId,
     });
     this.storeId = response.storeId;
     this.clusterId = response.clusterId;

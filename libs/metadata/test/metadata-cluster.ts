@@ -15,8 +15,11 @@ type AnyHandler = (bytes: Uint8Array) => Promise<Uint8Array>;
 
 /** Nodes speak for themselves; whatever has no name comes from the first shard node. */
 function remoteOf(request: unknown, as: string | undefined): never {
-  const { name = 'shard-1', kind } = request as { readonly name?: string; readonly kind?: unknown };
-  const speaker = as ?? (kind === undefined ? 'shard-1' : name);
+  const { name = 'shard-1', incarnation } = request as {
+    readonly name?: string;
+    readonly incarnation?: unknown;
+  };
+  const speaker = as ?? (incarnation === undefined ? 'shard-1' : name);
   return {
     protocolVersion: 1,
     purpose: 'rpc',
@@ -89,6 +92,8 @@ export class MetadataCluster {
   speaker: string | undefined;
   /** Processes that hold a session, hexadecimal. */
   readonly connected = new Set<string>();
+  /** Members that are not connected, and for how long. */
+  readonly away = new Map<string, number>();
   /** Virtual time a request takes to arrive. */
   latencyMs = 1;
   connections = 0;
@@ -121,7 +126,7 @@ export class MetadataCluster {
           logger: recordingLogger(cluster.lines),
           metrics: noopMetrics,
           wallTime: () => ({ unixMs: cluster.clock.unixMs(), isAgreed: true }),
-          isMemberLive: () => true,
+          memberAwayMs: ({ name }) => cluster.away.get(name),
           isProcessConnected: (process) => cluster.connected.has(Buffer.from(process).toString('hex')),
         }),
       );

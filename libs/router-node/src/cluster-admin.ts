@@ -10,13 +10,20 @@ import {
 } from '@cairn/routing';
 import { listedRanges } from './listed-ranges.js';
 import { ShardRpc, SPLIT_KEYS_MAX, type RpcPool } from '@cairn/wire';
-import type { GetRoutesResponse, NodeStatus, Route } from '@cairn/wire/gen/cairn/internal/v1/metadata.js';
+import {
+  NodeState as KnownState,
+  type GetRoutesResponse,
+  type NodeStatus,
+  type Route,
+} from '@cairn/wire/gen/cairn/internal/v1/metadata.js';
 import {
   NodeKind,
+  NodeState,
   type ListRangesResponse,
   type Node,
   type RangeInfo,
   type Setting,
+  type SettingChange,
   type StatusResponse,
 } from '@cairn/wire/gen/cairn/v1/cluster.js';
 
@@ -24,6 +31,13 @@ const KINDS: Readonly<Record<string, NodeKind>> = {
   metadata: NodeKind.METADATA,
   shard: NodeKind.SHARD,
   router: NodeKind.ROUTER,
+};
+const STATES: Readonly<Record<KnownState, NodeState>> = {
+  [KnownState.UNSPECIFIED]: NodeState.UNSPECIFIED,
+  [KnownState.LIVE]: NodeState.LIVE,
+  [KnownState.NOT_HEARD_YET]: NodeState.NOT_HEARD_YET,
+  [KnownState.GONE]: NodeState.GONE,
+  [KnownState.LOST]: NodeState.LOST,
 };
 const RANGES_PER_PAGE_MAX = 1_000;
 /** Of one page: clients accept messages of 4 MiB by default. */
@@ -80,6 +94,7 @@ export class ClusterAdmin {
       timestamp: status.timestamp,
       givenUpStoreIds: [...this.#parts.givenUpStores()],
       problems: status.problems,
+      unsettled: status.unsettled,
     };
   }
 
@@ -107,12 +122,18 @@ export class ClusterAdmin {
     return this.#parts.metadata.settings();
   }
 
-  async putSetting(name: string, value: string): Promise<void> {
-    for (const [field, text] of Object.entries({ name, value })) {
-      if (text.length <= SETTING_CHARS_MAX) continue;
-      throw invalidField(field, `${field} has ${text.length} characters; the limit is ${SETTING_CHARS_MAX}`);
+  /** All of them, or none. */
+  async putSettings(changes: readonly SettingChange[]): Promise<void> {
+    for (const { name, value } of changes) {
+      for (const [field, text] of Object.entries({ name, value })) {
+        if (text.length <= SETTING_CHARS_MAX) continue;
+        throw invalidField(
+          field,
+          `${field} has ${text.length} characters; the limit is ${SETTING_CHARS_MAX}`,
+        );
+      }
     }
-    await this.#parts.metadata.putSetting(name, value);
+    await this.#parts.metadata.putSettings(changes);
   }
 
   /** Cuts ranges until each key begins one. Answers how many ranges were made. */
@@ -163,7 +184,7 @@ export class ClusterAdmin {
 
   /** Ranges of the keys; the metadata service takes a bounded number at a time. */
   async #routesOf(keys: readonly Uint8Array[]): Promise<GetRoutesResponse> {
-    const all: GetRoutesResponse = { routes: [], stores: [] };
+    const all: GetRoutesResponse = { routes: [], stores: [], incomplete: false };
     for (let at = 0; at < keys.length; at += ROUTE_KEYS_MAX) {
       const part = await this.#parts.metadata.routes({
         keys: keys.slice(at, at + ROUTE_KEYS_MAX).map((key) => Buffer.from(key)),
@@ -215,9 +236,10 @@ function group(routes: readonly Route[], keys: readonly Uint8Array[]): Map<Route
 }
 
 function nodeOf(node: NodeStatus): Node {
-  const { kind, publicAddress, address, ...rest } = node;
+  const { kind, publicAddress, address, state, ...rest } = node;
   return {
     ...rest,
+    state: STATES[state],
     kind: KINDS[kind] ?? NodeKind.UNSPECIFIED,
     address: kind === 'router' ? publicAddress : address,
   };

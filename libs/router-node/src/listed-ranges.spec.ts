@@ -14,7 +14,7 @@ function answerOf(...routes: Route[]): GetRoutesResponse {
   const storeOf = (storeId: number, live: boolean): GetRoutesResponse['stores'][number] => ({
     ...{ storeId, live, lost: false, name: `shard-${storeId}`, address: '' },
   });
-  return { routes, stores: [storeOf(1, true), storeOf(2, false)] };
+  return { routes, stores: [storeOf(1, true), storeOf(2, false)], incomplete: false };
 }
 
 const shown = (answer: GetRoutesResponse, start: string, isAll = true): unknown[] =>
@@ -27,6 +27,16 @@ const shown = (answer: GetRoutesResponse, start: string, isAll = true): unknown[
   ]);
 
 describe('the listing of ranges', () => {
+  it('says of what is missing in an incomplete answer that it is not known yet', () => {
+    const answer = { ...answerOf(routeOf(1, ['c', 'm'], 1), routeOf(2, ['m', 't'], 0)), incomplete: true };
+    expect(shown(answer, '')).toEqual([
+      [0, '', 'c', 0, RangeState.NOT_KNOWN_YET],
+      [1, 'c', 'm', 1, RangeState.LED],
+      [2, 'm', 't', 0, RangeState.NOT_KNOWN_YET],
+      [0, 't', '', 0, RangeState.NOT_KNOWN_YET],
+    ]);
+  });
+
   it('names no leader whose node is down', () => {
     const answer = answerOf(routeOf(1, ['', 'm'], 1), routeOf(2, ['m', 't'], 2), routeOf(3, ['t', ''], 0));
     expect(shown(answer, '')).toEqual([

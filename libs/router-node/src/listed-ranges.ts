@@ -7,7 +7,8 @@ const END = Buffer.alloc(0);
 
 /**
  * What the metadata service answered, from `start` on, as a listing without gaps: spans that no node reports
- * are in it as missing, and a leader whose node is down is none. `isAll`: nothing is known behind the last.
+ * are in it as missing, and a leader whose node is down is none. While the answer is incomplete, neither is
+ * known yet. `isAll`: nothing is known behind the last.
  */
 export function listedRanges(answer: GetRoutesResponse, start: Uint8Array, isAll: boolean): RangeInfo[] {
   const live = new Set(answer.stores.filter((store) => store.live).map(({ storeId }) => storeId));
@@ -17,15 +18,16 @@ export function listedRanges(answer: GetRoutesResponse, start: Uint8Array, isAll
   for (const route of answer.routes) {
     const { descriptor } = route;
     if (descriptor === undefined || covered === undefined) continue;
-    if (compareKeys(descriptor.startKey, covered) > 0) listed.push(missing(covered, descriptor.startKey));
-    listed.push(rangeOf(route, descriptor, live));
+    if (compareKeys(descriptor.startKey, covered) > 0)
+      listed.push(missing(covered, descriptor.startKey, answer.incomplete));
+    listed.push(rangeOf(route, descriptor, { live, isKnown: !answer.incomplete }));
     covered = descriptor.endKey.length === 0 ? undefined : descriptor.endKey;
   }
-  if (isAll && covered !== undefined) listed.push(missing(covered, END));
+  if (isAll && covered !== undefined) listed.push(missing(covered, END, answer.incomplete));
   return listed;
 }
 
-function missing(start: Uint8Array, end: Uint8Array): RangeInfo {
+function missing(start: Uint8Array, end: Uint8Array, mayExist: boolean): RangeInfo {
   return {
     rangeId: 0,
     start: Buffer.from(start),
@@ -37,14 +39,14 @@ function missing(start: Uint8Array, end: Uint8Array): RangeInfo {
     bytes: 0,
     readsPerSecond: 0,
     writesPerSecond: 0,
-    state: RangeState.MISSING,
+    state: mayExist ? RangeState.NOT_KNOWN_YET : RangeState.MISSING,
   };
 }
 
 function rangeOf(
   route: Route,
   descriptor: NonNullable<Route['descriptor']>,
-  live: ReadonlySet<number>,
+  { live, isKnown }: { readonly live: ReadonlySet<number>; readonly isKnown: boolean },
 ): RangeInfo {
   const isLed = live.has(route.leaderStoreId);
   return {
@@ -62,6 +64,6 @@ function rangeOf(
     bytes: route.bytes,
     readsPerSecond: route.readsPerSecond,
     writesPerSecond: route.writesPerSecond,
-    state: isLed ? RangeState.LED : RangeState.NO_LEADER,
+    state: isLed ? RangeState.LED : isKnown ? RangeState.NO_LEADER : RangeState.NOT_KNOWN_YET,
   };
 }

@@ -58,6 +58,8 @@ const ANSWER_BYTES_SHARE = 1 / 2;
 
 export const SERVER_VERSION = '0.1.0';
 const JOIN_RETRY_MS = 300;
+/** A router that stops tells the metadata service so, and does not wait longer for it. */
+const LEAVE_TIMEOUT_MS = 1_000;
 /** Streams whose last answers were written may take this long to end. */
 const STREAMS_END_TIMEOUT_MS = 500;
 
@@ -110,6 +112,8 @@ class RouterNode implements RunningRouter {
   #storesVersion = 0;
   #settingsVersion = 0;
   #timer: Timer | undefined;
+  /** No heartbeat may come after the word that this router leaves. */
+  readonly #leaving = new AbortController();
 
   constructor(ports: RouterPorts, context: RouterContext) {
     this.#ports = ports;
@@ -223,7 +227,7 @@ class RouterNode implements RunningRouter {
           acceptedStart: '',
           offeredStart: '',
           process: Buffer.alloc(0),
-          replaces: false,
+          replacesStoreId: 0,
         });
         this.#clusterId = joined.clusterId;
         this.#router.updateStores(joined.stores.map(storeAddress));
@@ -233,9 +237,11 @@ class RouterNode implements RunningRouter {
         this.#beat();
         return;
       } catch (error) {
+        // Stopped before it had joined: nobody waits for that any more.
+        if (this.#isClosed && CairnError.is(error)) return;
         if (CairnError.is(error) && error.retryClass === 'fatal' && error.code !== 'DEADLINE_EXCEEDED')
           throw error;
-        logger.info('waiting to join the cluster', { reason: messageOf(error) });
+        logger.warn('waiting to join the cluster', { reason: messageOf(error) });
         await sleep(this.#ports.clock, JOIN_RETRY_MS);
       }
     }
@@ -245,6 +251,7 @@ class RouterNode implements RunningRouter {
     if (this.#isClosed) return;
     this.#heartbeat()
       .catch((error: unknown) => {
+        if (this.#isClosed && CairnError.is(error)) return;
         this.#context.logger.info('heartbeat not delivered', { reason: messageOf(error) });
       })
       .finally(() => {
@@ -257,7 +264,7 @@ class RouterNode implements RunningRouter {
 
   async #heartbeat(): Promise<void> {
     this.#heartbeats += 1;
-    const response = await this.#metadata.heartbeat({
+    const request = {
       name: this.#context.config.name,
       storeId: 0,
       incarnation: this.#incarnation,
@@ -282,7 +289,8 @@ class RouterNode implements RunningRouter {
       diskFull: false,
       diskLow: false,
       replicasCatchingUp: 0,
-    });
+    };
+    const response = await this.#metadata.heartbeat(request, { signal: this.#leaving.signal });
     this.#storesVersion = response.storesVersion;
     this.#settingsVersion = response.settingsVersion;
     if (response.stores.length > 0) this.#router.updateStores(response.stores.map(storeAddress));
@@ -313,6 +321,7 @@ class RouterNode implements RunningRouter {
     if (this.#isClosed) return;
     this.#isClosed = true;
     this.#timer?.cancel();
+    const left = this.#leave();
     const { clock } = this.#ports;
     const untilMs = clock.nowMs() + drainTimeoutMs;
     this.#doors.drain();
@@ -323,7 +332,22 @@ class RouterNode implements RunningRouter {
     while (this.#doors.openStreams > 0 && clock.nowMs() < streamsUntilMs) await sleep(clock, 10);
     this.#doors.close();
     this.#shards.close();
+    await left;
     this.#metadata.close();
+  }
+
+  /** A router that is stopped is not missed: nobody has to look why it is silent. */
+  async #leave(): Promise<void> {
+    this.#leaving.abort(new CairnError('CANCELLED', 'the router stops'));
+    if (this.#clusterId === '') return;
+    const { config, logger } = this.#context;
+    const request = { name: config.name, incarnation: this.#incarnation };
+    try {
+      await this.#metadata.leave(request, { timeoutMs: LEAVE_TIMEOUT_MS });
+    } catch (error) {
+      // It is forgotten later by itself.
+      logger.info('the metadata service was not told that the router stops', { reason: messageOf(error) });
+    }
   }
 }
 

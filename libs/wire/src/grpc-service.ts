@@ -27,6 +27,12 @@ const BATCH_WRITE: MessageShape = {
 };
 const SPLIT_RANGES: MessageShape = { elements: { field: 1, name: 'keys', max: SPLIT_KEYS_MAX } };
 
+/** Settings of one call, besides the first. */
+const SETTINGS_MORE_MAX = 99;
+const PUT_SETTING: MessageShape = {
+  elements: { field: 3, name: 'more', max: SETTINGS_MORE_MAX, shape: FLAT },
+};
+
 interface Method<Request> {
   readonly requestDeserialize: (bytes: Buffer) => Request;
 }
@@ -68,7 +74,7 @@ export const clusterServiceDefinition = {
   listRanges: bounded(ClusterService.listRanges),
   splitRanges: bounded(ClusterService.splitRanges, SPLIT_RANGES),
   listSettings: bounded(ClusterService.listSettings),
-  putSetting: bounded(ClusterService.putSetting),
+  putSetting: bounded(ClusterService.putSetting, PUT_SETTING),
 } as const;
 
 /** Calls that change something: when one breaks off, nobody can tell whether it has. */

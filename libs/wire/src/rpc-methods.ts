@@ -29,6 +29,7 @@ const SHARD = `${shard.protobufPackage}.Shard`;
 export const MetadataRpc = {
   join: method(`${META}/Join`, metadata.JoinRequest, metadata.JoinResponse),
   heartbeat: method(`${META}/Heartbeat`, metadata.HeartbeatRequest, metadata.HeartbeatResponse),
+  leave: method(`${META}/Leave`, metadata.LeaveRequest, metadata.LeaveResponse),
   allocateIds: method(`${META}/AllocateIds`, metadata.AllocateIdsRequest, metadata.AllocateIdsResponse),
   getTimestamps: method(
     `${META}/GetTimestamps`,

@@ -68,7 +68,8 @@ export async function untilHealthy(client: CairnClient, started: TestCluster): P
     async () => {
       const status = await client.status();
       const live = status.nodes.filter((node) => node.live).length;
-      return status.rangesWithoutLeader === 0 && live >= cluster.nodes.length ? true : undefined;
+      const isKnown = status.unsettled.length === 0;
+      return isKnown && status.rangesWithoutLeader === 0 && live >= cluster.nodes.length ? true : undefined;
     },
     HEALTH_LIMIT_MS,
   );

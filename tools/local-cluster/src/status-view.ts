@@ -72,7 +72,8 @@ export function rowsOf(
 }
 
 function summaryOf(status: StatusResponse): string {
-  const health = status.problems.length === 0 ? 'healthy' : status.problems.join('; ');
+  const settling = status.unsettled.map((sentence) => `settling: ${sentence}`);
+  const health = [...status.problems, ...settling].join('; ') || 'healthy';
   const plural = status.ranges === 1 ? 'range' : 'ranges';
   return (
     `${status.ranges} ${plural} (${health}), ${showCount(status.readsPerSecond)} reads/s, ` +

@@ -1,5 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
-import type { Node, StatusResponse } from '@cairn/client';
+import { NodeState, type Node, type StatusResponse } from '@cairn/client';
 import { rowsOf, showCount, showSize, statusLine, statusLines } from '../src/status-view.js';
 import { Terminal } from '../src/terminal.js';
 
@@ -10,6 +10,7 @@ function nodeOf(name: string, change: Partial<Node>): Node {
     address: '',
     storeId: 0,
     live: true,
+    state: NodeState.LIVE,
     leader: false,
     replicas: 0,
     leaders: 0,
@@ -29,7 +30,7 @@ const STATUS: StatusResponse = {
   nodes: [
     nodeOf('metadata-1', { leader: true }),
     nodeOf('shard-1', { storeId: 1, replicas: 4, leaders: 2, dataBytes: 3_000_000, writesPerSecond: 12_345 }),
-    nodeOf('shard-2', { storeId: 2, replicas: 4, leaders: 2, live: false }),
+    nodeOf('shard-2', { storeId: 2, replicas: 4, leaders: 2, live: false, state: NodeState.GONE }),
   ],
   ranges: 4,
   rangesWithoutLeader: 1,
@@ -38,6 +39,7 @@ const STATUS: StatusResponse = {
   writesPerSecond: 12_345,
   timestamp: 1,
   givenUpStoreIds: [],
+  unsettled: [],
   problems: ['1 range without a live leader', 'shard nodes not heard from: shard-2'],
 };
 
@@ -57,6 +59,23 @@ describe('status', () => {
     expect(statusLine(rows, STATUS)).toBe(
       '3 of 4 processes run; 4 ranges (1 range without a live leader; shard nodes not heard from: shard-2), ' +
         '0.5 reads/s, 12.3 k writes/s',
+    );
+  });
+
+  it('says that a cluster that starts is settling', () => {
+    const status = {
+      ...STATUS,
+      ranges: 0,
+      problems: [],
+      unsettled: ['the first range is being made'],
+    };
+    expect(
+      statusLine(
+        rowsOf(NAMES, () => true, status),
+        status,
+      ),
+    ).toBe(
+      '4 of 4 processes run; 0 ranges (settling: the first range is being made), 0.5 reads/s, 12.3 k writes/s',
     );
   });
 

@@ -172,7 +172,8 @@ export class SimCluster {
       logger,
       metrics: noopMetrics,
     });
-    const done = client.putSetting('replication.factor', String(this.replicationFactor));
+    const value = String(this.replicationFactor);
+    const done = client.putSettings([{ name: 'replication.factor', value }]);
     await this.scheduler.settle(done, limitMs);
     client.close();
     process.kill();

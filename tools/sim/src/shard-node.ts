@@ -19,8 +19,8 @@ export interface SimShardOptions {
 /** A shard node as the process runs it, on simulated ports. */
 export class SimShardNode extends SimNode {
   readonly #options: SimShardOptions;
-  /** The next start says that its directory was lost. */
-  replacesLostStore = false;
+  /** The store that the next start says is lost; 0 = none. */
+  replacesStoreId = 0;
   #node: ShardNode | undefined;
 
   constructor(name: string, world: SimWorld, options: SimShardOptions) {
@@ -57,7 +57,7 @@ export class SimShardNode extends SimNode {
       ...['--listen', this.address],
       ...['--data-directory', '/data'],
       ...['--metadata-addresses', metadataAddresses.join()],
-      ...(this.replacesLostStore ? ['--replace-lost-store'] : []),
+      ...['--replace-lost-store', String(this.replacesStoreId)],
     ];
     const { values } = loadConfig({ ...shardConfig, argv, env: {} });
     // Smaller than anybody may configure, so that logs turn over and caches overflow.

@@ -1,11 +1,12 @@
 import { beforeEach, describe, expect, it } from '@jest/globals';
-import type { CairnClient } from '@cairn/client';
+import { NodeKind, type CairnClient, type StatusResponse } from '@cairn/client';
 import { storeId, timestamp, timestampToUnixMs } from '@cairn/base';
 import { noopLogger, writeFileDurably } from '@cairn/ports';
 import { openSession, PROTOCOL_VERSION } from '@cairn/wire';
 
 import { SimCluster } from '../src/cluster.js';
 import type { SimMetadataNode } from '../src/metadata-node.js';
+import type { SimRouterNode } from '../src/router-node.js';
 import type { SimShardNode } from '../src/shard-node.js';
 import { startClient } from '../src/sim-client.js';
 import type { SimNode } from '../src/sim-node.js';
@@ -213,8 +214,8 @@ describe('shard nodes and their directories', () => {
     await wipe(shard(2));
     shard(2).start();
     await cluster.scheduler.runFor(3_000);
-    expect(violations()).toMatch(/The name shard-3 belongs to store 3 .*--replace-lost-store/);
-    shard(2).replacesLostStore = true;
+    expect(violations()).toMatch(/The name shard-3 belongs to store 3 .*--replace-lost-store 3/);
+    shard(2).replacesStoreId = 3;
     shard(2).start();
     await cluster.scheduler.runUntilTrue(() => shard(2).storeId === 4, 10_000);
     // The leader puts the new store in the place of the lost one.
@@ -268,5 +269,58 @@ describe('shard nodes and their directories', () => {
     await cluster.scheduler.runUntilTrue(() => shard(2).readiness().length === 0, 10_000);
     const applied = cluster.shards.map((node) => [...node.replicas()][0]?.appliedIndex ?? 0);
     expect(applied[2]).toBeGreaterThanOrEqual(Math.max(...applied) - 1);
+  });
+});
+
+describe('what the status says', () => {
+  let cluster: SimCluster;
+  let client: CairnClient;
+
+  const statusOf = (): Promise<StatusResponse> => cluster.scheduler.settle(client.status());
+
+  beforeEach(async () => {
+    cluster = new SimCluster({ seed: 'status', routers: 2 });
+    await cluster.boot();
+    ({ client } = startClient(cluster, 'client', 5_000));
+    await cluster.scheduler.runFor(5_000);
+  });
+
+  const routerNames = (status: StatusResponse): string[] =>
+    status.nodes.filter(({ kind }) => kind === NodeKind.ROUTER).map(({ name }) => name);
+
+  it('of a router that stops in order is nothing, and of one that died that it is gone', async () => {
+    const [first, second] = cluster.routers as [SimRouterNode, SimRouterNode];
+    let hasStopped = false;
+    second.stop(() => (hasStopped = true));
+    await cluster.scheduler.runUntilTrue(() => hasStopped, 5_000);
+    await cluster.scheduler.runFor(8_000);
+    const status = await statusOf();
+    expect([routerNames(status), status.problems]).toEqual([[first.name], []]);
+    second.start();
+    await cluster.scheduler.runUntilTrue(() => second.isReady, 5_000);
+    second.die('process');
+    await cluster.scheduler.runFor(8_000);
+    const later = await statusOf();
+    expect(routerNames(later)).toEqual([first.name, second.name]);
+    expect(later.problems.join()).toMatch(/routers not heard from.*: router-2$/);
+  });
+
+  it('after the loss of the metadata leader is never that ranges or nodes are gone', async () => {
+    for (let loss = 0; loss < 3; loss += 1) {
+      const leader = cluster.metadata.find((node) => node.isServing);
+      leader?.die('process');
+      await cluster.scheduler.runUntilTrue(() => cluster.metadata.some((node) => node.isServing), 10_000);
+      const seen = new Set<string>();
+      for (let look = 0; look < 40; look += 1) {
+        const { problems, unsettled } = await statusOf();
+        // The clocks of nodes here run at speeds so different that they disagree soon.
+        for (const sentence of problems) if (!sentence.includes('clock')) seen.add(sentence);
+        if (look === 39) expect(unsettled).toEqual([]);
+        await cluster.scheduler.runFor(100);
+      }
+      expect([...seen]).toEqual([`metadata members not reached: ${leader?.name ?? ''}`]);
+      leader?.start();
+      await cluster.scheduler.runFor(5_000);
+    }
   });
 });

@@ -1,4 +1,11 @@
-import { NodeKind, RangeState, type Node, type RangeInfo, type StatusResponse } from '@cairn/client';
+import {
+  NodeKind,
+  NodeState,
+  RangeState,
+  type Node,
+  type RangeInfo,
+  type StatusResponse,
+} from '@cairn/client';
 import type { Command } from 'commander';
 import { wholeNumberOf, type CommandContext, type RunAction } from '../context.js';
 import { ExitCode, UsageError } from '../exit-codes.js';
@@ -41,8 +48,9 @@ Examples:
   cairn status
   cairn status --json | jq .health
 
-Exits with 1 when something needs attention: a node that is gone, a range without a leader or with
-too few replicas.`,
+Healthy, "needs attention" with all that does, or "settling" with what is not known yet: the cluster
+starts, or its metadata leader is new. A node counts as gone after 5 s of silence, a store that was
+declared lost does not count. Exits with 1 unless the cluster is healthy.`,
     )
     .action(
       run(async (context) => {
@@ -50,7 +58,7 @@ too few replicas.`,
         const problems = problemsOf(status);
         if (context.isJson) await context.json(statusJson(status, problems));
         else await context.print(statusText(status, problems));
-        return problems.length === 0 ? ExitCode.ok : ExitCode.notMet;
+        return healthOf(status, problems) === 'healthy' ? ExitCode.ok : ExitCode.notMet;
       }),
     );
 }
@@ -65,37 +73,59 @@ function problemsOf(status: StatusResponse): string[] {
   return problems;
 }
 
+/** "attention" goes before "settling": what is wrong is wrong, whatever is not known besides. */
+function healthOf(status: StatusResponse, problems: readonly string[]): 'healthy' | 'attention' | 'settling' {
+  if (problems.length > 0) return 'attention';
+  return status.unsettled.length > 0 ? 'settling' : 'healthy';
+}
+
 function plural(count: number, one: string, many: string): string {
   return count === 1 ? one : many;
 }
 
 function statusText(status: StatusResponse, problems: readonly string[]): string {
-  const health = problems.length === 0 ? 'healthy' : 'needs attention';
-  const kinds = [NodeKind.METADATA, NodeKind.SHARD, NodeKind.ROUTER].map((kind) => {
-    const nodes = status.nodes.filter((node) => node.kind === kind);
-    return [kindName(kind), `${nodes.filter(({ live }) => live).length} of ${nodes.length} live`];
-  });
+  const health = healthOf(status, problems);
+  const kinds = [NodeKind.METADATA, NodeKind.SHARD, NodeKind.ROUTER].map((kind) => [
+    kindName(kind),
+    countText(status.nodes.filter((node) => node.kind === kind)),
+  ]);
   const facts = [
     ['cluster', status.clusterId],
     ['version', status.serverVersion],
-    ['health', health],
+    ['health', health === 'attention' ? 'needs attention' : health],
     ...kinds,
-    ['ranges', showCount(status.ranges)],
+    ['ranges', showCount(status.ranges) + (status.unsettled.length === 0 ? '' : ' known so far')],
     ['reads', `${showRate(status.readsPerSecond)} / s`],
     ['writes', `${showRate(status.writesPerSecond)} / s`],
   ];
   const lines = facts.map(([name = '', value = '']) => `${name.padEnd(9)} ${value}`);
-  const notes = problems.map((problem) => `  ! ${problem}`);
+  const notes = [
+    ...problems.map((problem) => `  ! ${problem}`),
+    ...status.unsettled.map((sentence) => `  … ${sentence}`),
+  ];
   const next = problems.length === 0 ? [] : ['See: cairn nodes, cairn ranges'];
   return `${[...lines, ...notes, ...next].join('\n')}\n`;
+}
+
+/** Lost stores are none of the nodes that there should be. */
+function countText(nodes: readonly Node[]): string {
+  const countOf = (state: NodeState): number => nodes.filter((node) => node.state === state).length;
+  const lost = countOf(NodeState.LOST);
+  const unheard = countOf(NodeState.NOT_HEARD_YET);
+  return [
+    `${countOf(NodeState.LIVE)} of ${nodes.length - lost} live`,
+    ...(unheard > 0 ? [`${unheard} not heard from yet`] : []),
+    ...(lost > 0 ? [`${lost} declared lost`] : []),
+  ].join(', ');
 }
 
 function statusJson(status: StatusResponse, problems: readonly string[]): unknown {
   return {
     clusterId: status.clusterId,
     serverVersion: status.serverVersion,
-    health: problems.length === 0 ? 'healthy' : 'attention',
+    health: healthOf(status, problems),
     problems,
+    unsettled: status.unsettled,
     ranges: status.ranges,
     rangesWithoutLeader: status.rangesWithoutLeader,
     rangesUnderReplicated: status.rangesUnderReplicated,
@@ -107,7 +137,24 @@ function statusJson(status: StatusResponse, problems: readonly string[]): unknow
 }
 
 function nodeJson(node: Node): unknown {
-  return { ...node, kind: kindName(node.kind) };
+  return { ...node, kind: kindName(node.kind), state: stateName(node) };
+}
+
+function stateName({ state }: Node): string {
+  switch (state) {
+    case NodeState.LIVE:
+      return 'live';
+    case NodeState.NOT_HEARD_YET:
+      return 'not heard yet';
+    case NodeState.GONE:
+      return 'gone';
+    case NodeState.LOST:
+      return 'declared lost';
+    case NodeState.UNSPECIFIED:
+      return 'unknown';
+    default:
+      return 'unknown';
+  }
 }
 
 const NODE_COLUMNS: readonly Column[] = [
@@ -134,7 +181,10 @@ function registerNodes(program: Command, run: RunAction): void {
       `
 Examples:
   cairn nodes
-  cairn nodes --json | jq 'select(.live | not) | .name'`,
+  cairn nodes --json | jq 'select(.live | not) | .name'
+
+A router that stops leaves the list at once; one that died leaves it after two minutes. A store that was
+declared lost leaves it when no range names it any more.`,
     )
     .action(
       run(async (context) => {
@@ -159,11 +209,13 @@ Examples:
 function nodeCells(node: Node, unixMs: number): string[] {
   const isStore = node.kind === NodeKind.SHARD;
   const ofStore = (text: string): string => (isStore ? text : '');
-  const state = !node.live
-    ? `gone for ${showDuration(node.lastSeenMs)}`
-    : node.leader
-      ? 'live, leads'
-      : 'live';
+  const name = stateName(node);
+  const state =
+    node.state === NodeState.GONE
+      ? `gone for ${showDuration(node.lastSeenMs)}`
+      : node.leader
+        ? `${name}, leads`
+        : name;
   return [
     node.name,
     kindName(node.kind),
@@ -197,6 +249,7 @@ const RANGE_STATES: Readonly<Record<RangeState, string>> = {
   [RangeState.LED]: 'led',
   [RangeState.NO_LEADER]: 'no leader',
   [RangeState.MISSING]: 'missing',
+  [RangeState.NOT_KNOWN_YET]: 'not known yet',
 };
 
 function registerRanges(program: Command, run: RunAction): void {
@@ -213,7 +266,8 @@ Examples:
   cairn ranges --start city/rome --limit 1    the range that holds a key
 
 Replicas are store ids; * leads, (learner) does not vote yet.
-A span that no live node reports is listed as missing.`,
+A span that no live node reports is listed as missing. While the metadata leader is new, what it has
+not heard yet is "not known yet".`,
     )
     .action(
       run<{ start?: string; limit: string }>(async (context, _args, options) => {
@@ -245,16 +299,21 @@ function rangeCells(context: CommandContext, range: RangeInfo): string[] {
     return role === 'voter' ? `${storeId}${mark}` : `${storeId}${mark} (${role})`;
   });
   return [
-    range.rangeId === 0 ? 'missing' : String(range.rangeId),
+    range.rangeId === 0 ? RANGE_STATES[range.state] : String(range.rangeId),
     key(range.start, '(first)'),
     key(range.end, '(last)'),
-    range.leaderStoreId === 0 ? 'none' : String(range.leaderStoreId),
+    leaderCell(range),
     replicas.join(' '),
     showSize(range.bytes),
     showRate(range.readsPerSecond),
     showRate(range.writesPerSecond),
     `${range.version}.${range.confVersion}`,
   ];
+}
+
+function leaderCell({ leaderStoreId, state }: RangeInfo): string {
+  if (leaderStoreId !== 0) return String(leaderStoreId);
+  return state === RangeState.NOT_KNOWN_YET ? 'not known yet' : 'none';
 }
 
 function registerSplit(program: Command, run: RunAction): void {
@@ -297,6 +356,7 @@ function registerSettings(program: Command, run: RunAction): void {
 Examples:
   cairn settings
   cairn settings value.max_bytes=2MiB
+  cairn settings range.split_bytes=64MiB range.target_bytes=32MiB    both, or none
   cairn settings --reset value.max_bytes`,
     )
     .action(
@@ -304,7 +364,7 @@ Examples:
         // What the cluster takes for "the default" is the empty value.
         const changes = [...args.map(assignmentOf), ...reset.map((name) => ({ name, value: '' }))];
         const settings = await context.withClient(async (client) => {
-          for (const { name, value } of changes) await client.putSetting(name, value);
+          await client.putSettings(changes, { signal: context.io.signal });
           const all = await client.settings({ signal: context.io.signal });
           return changes.length === 0
             ? all

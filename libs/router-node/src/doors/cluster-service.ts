@@ -29,7 +29,8 @@ export function clusterHandlers(admin: ClusterAdmin): ClusterHandlers {
     splitRanges: async (request) => ({ created: await admin.split(request.keys) }),
     listSettings: async () => ({ settings: await admin.settings() }),
     putSetting: async (request) => {
-      await admin.putSetting(request.name, request.value);
+      const { name, value, more } = request;
+      await admin.putSettings([{ name, value }, ...more]);
       return {};
     },
   };

@@ -14,4 +14,6 @@ export interface MetadataAccess {
   allocateIds(count: number): Promise<number>;
   /** A timestamp issued after the call. */
   timestamp(): Promise<Timestamp>;
+  /** Ends its sessions; calls under way reject. */
+  close(): void;
 }

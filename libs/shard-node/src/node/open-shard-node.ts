@@ -59,7 +59,7 @@ export function openShardNode(ports: ShardNodePorts, context: ShardNodeContext):
     },
     rowCacheBytes: config.rowCacheBytes,
     diskReserveBytes: config.diskReserveBytes,
-    replacesLostStore: config.replaceLostStore,
+    replacesStoreId: config.replaceLostStore,
     logSegmentBytes: config.raftLogSegmentBytes,
     logCacheBytes: config.raftLogCacheBytes,
     openEngine: () => ports.openEngine(),

@@ -9,16 +9,13 @@ import {
   saveIdentity,
   SessionLinks,
   Store,
-  withAccepted,
   type NodeIdentity,
   type StoreConfig,
 } from '@cairn/store';
 import {
   SessionAcceptor,
   createRpcServer,
-  PROTOCOL_VERSION,
   type Hello,
-  type HelloLife,
   type Session,
   type SessionHandlers,
   type SessionRpcServer,
@@ -41,6 +38,7 @@ import { StoreSafePoint } from '../kv/store-safe-point.js';
 import { StoreTimestamps } from '../kv/store-timestamps.js';
 import { CatchUp } from './catch-up.js';
 import { DEFAULT_GARBAGE_LIMITS, GarbageCollection } from './garbage-collection.js';
+import { helloOf, joinCluster, metadataHelloOf } from './join-cluster.js';
 import { LostReplicas } from './lost-replicas.js';
 import type { MetadataAccess } from './metadata-access.js';
 import { RangeReports } from './range-reports.js';
@@ -52,10 +50,6 @@ import { handleShardRpc } from './shard-rpc.js';
 const HEARTBEAT_INTERVAL_MS = 1_000;
 /** Changes wait this long for company before a heartbeat of their own. */
 const CHANGE_DELAY_MS = 20;
-/**
- * A node that cannot reach any metadata member keeps trying to join for this long before it says so again.
- */
-const JOIN_RETRY_MS = 500;
 /** Leaders hand over this long at most before the node stops. */
 const DRAIN_TIMEOUT_MS = 5_000;
 
@@ -80,8 +74,8 @@ export interface ShardNodeOptions {
   readonly rowCacheBytes: number;
   /** With less than this free, writes that need space are refused. 0 = never. */
   readonly diskReserveBytes: number;
-  /** The directory is new, and the store that had the name is lost for good. */
-  readonly replacesLostStore?: boolean;
+  /** The directory is new, and this store, which had the name, is lost for good; 0 = none. */
+  readonly replacesStoreId: number;
   readonly logSegmentBytes?: number;
   readonly logCacheBytes?: number;
   /** Opens the engine of the node, below its directory. */
@@ -119,13 +113,8 @@ function nodeSettingsOf(settings: HeartbeatResponse['settings']): NodeSettings {
   );
 }
 
-function checkStoreId(identity: NodeIdentity, joined: JoinResponse): void {
-  if (joined.storeId > 0 && (identity.clusterId === '' || identity.storeId === joined.storeId)) return;
-  throw new CairnError(
-    'FAILED_PRECONDITION',
-    `the metadata service takes ${identity.name} for store ${joined.storeId}, its data directory is of store ` +
-      `${identity.storeId}: they belong to different clusters`,
-  );
+function addressOf({ advertise }: ShardNodeOptions, listener: Listener): string {
+  return advertise ?? listener.address;
 }
 
 /** A shard node: one store of key ranges, its place in the cluster, and its doors. `start`, then `stop`. */
@@ -172,11 +161,11 @@ export class ShardNode {
     this.#options = options;
     this.#identity = identity;
     this.#listener = listener;
-    this.#address = options.advertise ?? listener.address;
+    this.#address = addressOf(options, listener);
     this.#startedUnixMs = options.clock.unixMs();
     this.#acceptor = new SessionAcceptor(options);
     this.#rpc = createRpcServer({ clock: options.clock, logger: options.logger });
-    this.#metadata = options.metadata(() => ({ ...this.#hello('rpc'), life: this.#life }));
+    this.#metadata = options.metadata(() => metadataHelloOf(identity, options.clock));
     this.#mover = new ReplicaMover({ metadata: this.#metadata, store: () => this.store });
     this.#lostReplicas = new LostReplicas({
       clock: options.clock,
@@ -205,79 +194,27 @@ export class ShardNode {
       if (ready.node === undefined) connection.close();
       else ready.node.#accept(connection);
     });
-    const joining = new ShardNode(options, identity, listener);
+    let metadata: MetadataAccess | undefined;
     try {
-      const joined = await joining.#join();
-      checkStoreId(identity, joined);
-      const known: NodeIdentity = {
-        ...withAccepted(identity, METADATA_ACCEPTOR),
-        clusterId: joined.clusterId,
-        storeId: joined.storeId as StoreId,
-      };
+      const address = addressOf(options, listener);
+      const joined = await joinCluster({ ...options, identity, address });
       // Before anything else is written: from now on every copy that was made before is an older one.
-      await saveIdentity(options.disk, options.directory, known);
-      const node = new ShardNode(options, known, listener);
-      await node.#open(joined);
+      await saveIdentity(options.disk, options.directory, joined.identity);
+      const node = new ShardNode(options, joined.identity, listener);
+      metadata = node.#metadata;
+      await node.#open(joined.response);
       ready.node = node;
       node.#beat();
       return node;
     } catch (error) {
+      metadata?.close();
       await listener.close();
       throw error;
     }
   }
 
   #hello(purpose: Hello['purpose']): Hello {
-    return {
-      protocolVersion: PROTOCOL_VERSION,
-      purpose,
-      clusterId: this.#identity.clusterId,
-      kind: 'shard',
-      name: this.#identity.name,
-      storeId: this.#identity.storeId,
-    };
-  }
-
-  /** The metadata service tells this process from others of the same node; nobody else has to know it. */
-  get #life(): HelloLife {
-    const { incarnation, process } = this.#identity;
-    return {
-      group: '',
-      incarnation: incarnation.toString('hex'),
-      starts: [],
-      process: process.toString('hex'),
-      unixMs: this.#options.clock.unixMs(),
-    };
-  }
-
-  /** Tries until the metadata service answers; a refusal that will not change is thrown. */
-  async #join(): Promise<JoinResponse> {
-    const { clock, logger } = this.#options;
-    const shown = this.#identity.starts.find(({ acceptor }) => acceptor === METADATA_ACCEPTOR);
-    assert(shown !== undefined, 'an identity was opened with an offer');
-    for (;;) {
-      try {
-        return await this.#metadata.join({
-          name: this.#identity.name,
-          kind: NodeKind.SHARD,
-          incarnation: this.#identity.incarnation,
-          clusterId: this.#identity.clusterId,
-          address: this.#address,
-          publicAddress: this.#options.publicAddress,
-          acceptedStart: shown.accepted,
-          offeredStart: shown.offered,
-          process: this.#identity.process,
-          replaces: this.#options.replacesLostStore === true && this.#identity.clusterId === '',
-        });
-      } catch (error) {
-        if (CairnError.is(error) && error.retryClass === 'fatal' && error.code !== 'DEADLINE_EXCEEDED')
-          throw error;
-        logger.warn('waiting to join the cluster', { reason: messageOf(error) });
-        await new Promise<void>((resolve) => {
-          clock.setTimer(JOIN_RETRY_MS, resolve);
-        });
-      }
-    }
+    return helloOf(this.#identity, purpose);
   }
 
   async #open(joined: JoinResponse): Promise<void> {
@@ -670,6 +607,7 @@ export class ShardNode {
     for (const session of this.#sessions) session.close();
     await this.#store?.close();
     await this.#engine?.close();
+    this.#metadata.close();
   }
 
   /** Asks another member to lead each range that is led here, and waits a little for it. */

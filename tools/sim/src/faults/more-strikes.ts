@@ -102,9 +102,9 @@ export function moreStrikes(tools: StrikeTools): Readonly<Record<MoreFaultKind, 
       if (isLost || !isSafe || node.store === undefined) return;
       isLost = true;
       note(`loses the directory of ${node.name}`);
+      node.replacesStoreId = node.storeId;
       node.die('power');
       node.loseDirectory();
-      node.replacesLostStore = true;
       tools.restart(node);
     },
     'clock-leap': () => {

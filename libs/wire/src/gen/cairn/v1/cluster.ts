@@ -30,6 +30,18 @@ export enum NodeKind {
   ROUTER = 3,
 }
 
+export enum NodeState {
+  UNSPECIFIED = 0,
+  /** LIVE - Heard from lately. */
+  LIVE = 1,
+  /** NOT_HEARD_YET - The leader of the metadata service is new and has not heard from it yet; nobody says that it is gone. */
+  NOT_HEARD_YET = 2,
+  /** GONE - Not heard from for more than 5 s. */
+  GONE = 3,
+  /** LOST - A store that was declared lost. It is listed while a range names it as a member. */
+  LOST = 4,
+}
+
 export enum RangeState {
   UNSPECIFIED = 0,
   /** LED - It has a leader on a live node. */
@@ -38,6 +50,8 @@ export enum RangeState {
   NO_LEADER = 2,
   /** MISSING - No live node has reported a range for this span: its nodes are down, or it was lost. Without id and replicas. */
   MISSING = 3,
+  /** NOT_KNOWN_YET - The leader of the metadata service is new, and not all nodes have told it their ranges: it may be there and have a leader. */
+  NOT_KNOWN_YET = 4,
 }
 
 export interface StatusRequest {
@@ -57,8 +71,13 @@ export interface StatusResponse {
   timestamp: number;
   /** Shard nodes that the router which answers has given up for a while: they hang or fail, as seen from there. */
   givenUpStoreIds: number[];
-  /** All that keeps the cluster from being healthy, in sentences, the worst first. Empty = healthy. */
+  /** All that keeps the cluster from being healthy, in sentences, the worst first. */
   problems: string[];
+  /**
+   * What the metadata service does not know yet, in sentences: the cluster is starting, or the leader of the service is new.
+   * Healthy = no problems, and nothing here.
+   */
+  unsettled: string[];
 }
 
 export interface Node {
@@ -67,6 +86,7 @@ export interface Node {
   address: string;
   /** 0 for routers and metadata members. */
   storeId: number;
+  /** LIVE, or NOT_HEARD_YET. */
   live: boolean;
   /** Metadata members: this one leads. */
   leader: boolean;
@@ -77,8 +97,9 @@ export interface Node {
   readsPerSecond: number;
   writesPerSecond: number;
   startedUnixMs: number;
-  /** Milliseconds since it was last heard of. */
+  /** Milliseconds since it was last heard of, as far as the leader of the metadata service remembers: since it leads, at most. */
   lastSeenMs: number;
+  state: NodeState;
 }
 
 export interface ListNodesRequest {
@@ -149,6 +170,14 @@ export interface Setting {
 
 export interface PutSettingRequest {
   name: string;
+  /** Empty = back to the default. */
+  value: string;
+  /** Changed together with it, each setting once, at most 99. */
+  more: SettingChange[];
+}
+
+export interface SettingChange {
+  name: string;
   value: string;
 }
 
@@ -211,6 +240,7 @@ function createBaseStatusResponse(): StatusResponse {
     timestamp: 0,
     givenUpStoreIds: [],
     problems: [],
+    unsettled: [],
   };
 }
 
@@ -252,6 +282,9 @@ export const StatusResponse: MessageFns<StatusResponse> = {
     }
     for (const v of message.problems) {
       writer.uint32(90).string(v!);
+    }
+    for (const v of message.unsettled) {
+      writer.uint32(98).string(v!);
     }
     return writer;
   },
@@ -367,6 +400,14 @@ export const StatusResponse: MessageFns<StatusResponse> = {
             message.problems.push(reader.string());
             continue;
           }
+          case 12: {
+            if (tag !== 98) {
+              break;
+            }
+
+            message.unsettled.push(reader.string());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -395,6 +436,7 @@ export const StatusResponse: MessageFns<StatusResponse> = {
     message.timestamp = object.timestamp ?? 0;
     message.givenUpStoreIds = object.givenUpStoreIds?.map((e) => e) || [];
     message.problems = object.problems?.map((e) => e) || [];
+    message.unsettled = object.unsettled?.map((e) => e) || [];
     return message;
   },
 };
@@ -415,6 +457,7 @@ function createBaseNode(): Node {
     writesPerSecond: 0,
     startedUnixMs: 0,
     lastSeenMs: 0,
+    state: 0,
   };
 }
 
@@ -461,6 +504,9 @@ export const Node: MessageFns<Node> = {
     }
     if (message.lastSeenMs !== 0) {
       writer.uint32(112).uint64(message.lastSeenMs);
+    }
+    if (message.state !== 0) {
+      writer.uint32(120).int32(message.state);
     }
     return writer;
   },
@@ -590,6 +636,14 @@ export const Node: MessageFns<Node> = {
             message.lastSeenMs = longToNumber(reader.uint64());
             continue;
           }
+          case 15: {
+            if (tag !== 120) {
+              break;
+            }
+
+            message.state = reader.int32() as any;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -621,6 +675,7 @@ export const Node: MessageFns<Node> = {
     message.writesPerSecond = object.writesPerSecond ?? 0;
     message.startedUnixMs = object.startedUnixMs ?? 0;
     message.lastSeenMs = object.lastSeenMs ?? 0;
+    message.state = object.state ?? 0;
     return message;
   },
 };
@@ -1423,7 +1478,7 @@ export const Setting: MessageFns<Setting> = {
 };
 
 function createBasePutSettingRequest(): PutSettingRequest {
-  return { name: "", value: "" };
+  return { name: "", value: "", more: [] };
 }
 
 export const PutSettingRequest: MessageFns<PutSettingRequest> = {
@@ -1433,6 +1488,9 @@ export const PutSettingRequest: MessageFns<PutSettingRequest> = {
     }
     if (message.value !== "") {
       writer.uint32(18).string(message.value);
+    }
+    for (const v of message.more) {
+      SettingChange.encode(v!, writer.uint32(26).fork()).join();
     }
     return writer;
   },
@@ -1466,6 +1524,14 @@ export const PutSettingRequest: MessageFns<PutSettingRequest> = {
             message.value = reader.string();
             continue;
           }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.more.push(SettingChange.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1483,6 +1549,74 @@ export const PutSettingRequest: MessageFns<PutSettingRequest> = {
   },
   fromPartial(object: DeepPartial<PutSettingRequest>): PutSettingRequest {
     const message = createBasePutSettingRequest();
+    message.name = object.name ?? "";
+    message.value = object.value ?? "";
+    message.more = object.more?.map((e) => SettingChange.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseSettingChange(): SettingChange {
+  return { name: "", value: "" };
+}
+
+export const SettingChange: MessageFns<SettingChange> = {
+  encode(message: SettingChange, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.name !== "") {
+      writer.uint32(10).string(message.name);
+    }
+    if (message.value !== "") {
+      writer.uint32(18).string(message.value);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SettingChange {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSettingChange();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.value = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<SettingChange>): SettingChange {
+    return SettingChange.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<SettingChange>): SettingChange {
+    const message = createBaseSettingChange();
     message.name = object.name ?? "";
     message.value = object.value ?? "";
     return message;
@@ -1583,6 +1717,7 @@ export const ClusterService = {
       Buffer.from(ListSettingsResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): ListSettingsResponse => ListSettingsResponse.decode(value),
   },
+  /** Changes one setting, or several together: all of them, or none. */
   putSetting: {
     path: "/cairn.v1.Cluster/PutSetting" as const,
     requestStream: false as const,
@@ -1602,6 +1737,7 @@ export interface ClusterServer extends UntypedServiceImplementation {
   /** Cuts ranges so that each given key begins one; keys that already do are ignored. */
   splitRanges: handleUnaryCall<SplitRangesRequest, SplitRangesResponse>;
   listSettings: handleUnaryCall<ListSettingsRequest, ListSettingsResponse>;
+  /** Changes one setting, or several together: all of them, or none. */
   putSetting: handleUnaryCall<PutSettingRequest, PutSettingResponse>;
 }
 
@@ -1683,6 +1819,7 @@ export interface ClusterClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: ListSettingsResponse) => void,
   ): ClientUnaryCall;
+  /** Changes one setting, or several together: all of them, or none. */
   putSetting(
     request: PutSettingRequest,
     callback: (error: ServiceError | null, response: PutSettingResponse) => void,

@@ -92,7 +92,7 @@ export interface GetResponse {
 export interface PutRequest {
   key: Buffer;
   value: Buffer;
-  /** Removes the key by itself after this long; 0 = never. Precision is about a second. */
+  /** Removes the key by itself after this long, ten years at most; 0 = never. Precision is about a second. */
   ttlMs: number;
   ordering: Ordering;
   requestId: RequestId | undefined;

@@ -37,6 +37,18 @@ export enum ReplicaRole {
   OUTGOING = 4,
 }
 
+export enum NodeState {
+  UNSPECIFIED = 0,
+  /** LIVE - Heard from lately. */
+  LIVE = 1,
+  /** NOT_HEARD_YET - The metadata leader is new and has not heard from it yet; nobody says that it is gone. */
+  NOT_HEARD_YET = 2,
+  /** GONE - Not heard from for more than 5 s. */
+  GONE = 3,
+  /** LOST - A store that was declared lost. It is listed while a range names it as a member. */
+  LOST = 4,
+}
+
 export interface JoinRequest {
   name: string;
   kind: NodeKind;
@@ -52,10 +64,13 @@ export interface JoinRequest {
   acceptedStart: string;
   /** Shard nodes: made anew by every process; 8 bytes. */
   process: Buffer;
-  /** Shard nodes with an empty directory: whoever had the name is lost for good, and this is a new store under its name. */
-  replaces: boolean;
   /** Shard nodes: the token of this start. An older copy cannot show the one that was accepted last. */
   offeredStart: string;
+  /**
+   * Shard nodes with an empty directory: this store, which had the name, is lost for good, and this is a new one under its
+   * name. 0 = none.
+   */
+  replacesStoreId: number;
 }
 
 export interface JoinResponse {
@@ -162,6 +177,15 @@ export interface HeartbeatResponse {
   settingsVersion: number;
 }
 
+export interface LeaveRequest {
+  name: string;
+  /** Of the process that leaves: a newer one of the name stays. */
+  incarnation: Buffer;
+}
+
+export interface LeaveResponse {
+}
+
 export interface StoreCommand {
   command:
     | //
@@ -204,6 +228,8 @@ export interface GetRoutesRequest {
 export interface GetRoutesResponse {
   routes: Route[];
   stores: StoreInfo[];
+  /** Live shard nodes have not told this leader their ranges yet: what is missing here may well be there. */
+  incomplete: boolean;
 }
 
 export interface Route {
@@ -227,8 +253,10 @@ export interface GetStatusResponse {
   rangesWithoutLeader: number;
   rangesUnderReplicated: number;
   timestamp: number;
-  /** All that keeps the cluster from being healthy, in sentences, the worst first. Empty = healthy. */
+  /** All that keeps the cluster from being healthy, in sentences, the worst first. */
   problems: string[];
+  /** What the metadata leader does not know yet, in sentences. Healthy = no problems, and nothing here. */
+  unsettled: string[];
 }
 
 export interface NodeStatus {
@@ -238,6 +266,7 @@ export interface NodeStatus {
   address: string;
   publicAddress: string;
   storeId: number;
+  /** LIVE, or NOT_HEARD_YET. */
   live: boolean;
   leader: boolean;
   replicas: number;
@@ -247,7 +276,9 @@ export interface NodeStatus {
   readsPerSecond: number;
   writesPerSecond: number;
   startedUnixMs: number;
+  /** Since it was last heard from; if this leader never has, since it began to lead. */
   lastSeenMs: number;
+  state: NodeState;
 }
 
 export interface GetSettingsRequest {
@@ -266,6 +297,15 @@ export interface SettingValue {
 
 export interface PutSettingRequest {
   name: string;
+  /** Empty = back to the default. */
+  value: string;
+  /** Changed together with it, each setting once, at most 99. */
+  more: SettingChange[];
+}
+
+export interface SettingChange {
+  name: string;
+  /** Empty = back to the default. */
   value: string;
 }
 
@@ -282,8 +322,8 @@ function createBaseJoinRequest(): JoinRequest {
     publicAddress: "",
     acceptedStart: "",
     process: Buffer.alloc(0),
-    replaces: false,
     offeredStart: "",
+    replacesStoreId: 0,
   };
 }
 
@@ -313,11 +353,11 @@ export const JoinRequest: MessageFns<JoinRequest> = {
     if (message.process.length !== 0) {
       writer.uint32(66).bytes(message.process);
     }
-    if (message.replaces !== false) {
-      writer.uint32(72).bool(message.replaces);
-    }
     if (message.offeredStart !== "") {
       writer.uint32(82).string(message.offeredStart);
+    }
+    if (message.replacesStoreId !== 0) {
+      writer.uint32(88).uint32(message.replacesStoreId);
     }
     return writer;
   },
@@ -399,20 +439,20 @@ export const JoinRequest: MessageFns<JoinRequest> = {
             message.process = Buffer.from(reader.bytes());
             continue;
           }
-          case 9: {
-            if (tag !== 72) {
-              break;
-            }
-
-            message.replaces = reader.bool();
-            continue;
-          }
           case 10: {
             if (tag !== 82) {
               break;
             }
 
             message.offeredStart = reader.string();
+            continue;
+          }
+          case 11: {
+            if (tag !== 88) {
+              break;
+            }
+
+            message.replacesStoreId = reader.uint32();
             continue;
           }
         }
@@ -440,8 +480,8 @@ export const JoinRequest: MessageFns<JoinRequest> = {
     message.publicAddress = object.publicAddress ?? "";
     message.acceptedStart = object.acceptedStart ?? "";
     message.process = object.process ?? Buffer.alloc(0);
-    message.replaces = object.replaces ?? false;
     message.offeredStart = object.offeredStart ?? "";
+    message.replacesStoreId = object.replacesStoreId ?? 0;
     return message;
   },
 };
@@ -1583,6 +1623,116 @@ export const HeartbeatResponse: MessageFns<HeartbeatResponse> = {
   },
 };
 
+function createBaseLeaveRequest(): LeaveRequest {
+  return { name: "", incarnation: Buffer.alloc(0) };
+}
+
+export const LeaveRequest: MessageFns<LeaveRequest> = {
+  encode(message: LeaveRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.name !== "") {
+      writer.uint32(10).string(message.name);
+    }
+    if (message.incarnation.length !== 0) {
+      writer.uint32(18).bytes(message.incarnation);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): LeaveRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseLeaveRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.incarnation = Buffer.from(reader.bytes());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<LeaveRequest>): LeaveRequest {
+    return LeaveRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<LeaveRequest>): LeaveRequest {
+    const message = createBaseLeaveRequest();
+    message.name = object.name ?? "";
+    message.incarnation = object.incarnation ?? Buffer.alloc(0);
+    return message;
+  },
+};
+
+function createBaseLeaveResponse(): LeaveResponse {
+  return {};
+}
+
+export const LeaveResponse: MessageFns<LeaveResponse> = {
+  encode(_: LeaveResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): LeaveResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseLeaveResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<LeaveResponse>): LeaveResponse {
+    return LeaveResponse.fromPartial(base ?? {});
+  },
+  fromPartial(_: DeepPartial<LeaveResponse>): LeaveResponse {
+    const message = createBaseLeaveResponse();
+    return message;
+  },
+};
+
 function createBaseStoreCommand(): StoreCommand {
   return { command: undefined };
 }
@@ -1964,7 +2114,7 @@ export const GetRoutesRequest: MessageFns<GetRoutesRequest> = {
 };
 
 function createBaseGetRoutesResponse(): GetRoutesResponse {
-  return { routes: [], stores: [] };
+  return { routes: [], stores: [], incomplete: false };
 }
 
 export const GetRoutesResponse: MessageFns<GetRoutesResponse> = {
@@ -1974,6 +2124,9 @@ export const GetRoutesResponse: MessageFns<GetRoutesResponse> = {
     }
     for (const v of message.stores) {
       StoreInfo.encode(v!, writer.uint32(18).fork()).join();
+    }
+    if (message.incomplete !== false) {
+      writer.uint32(24).bool(message.incomplete);
     }
     return writer;
   },
@@ -2007,6 +2160,14 @@ export const GetRoutesResponse: MessageFns<GetRoutesResponse> = {
             message.stores.push(StoreInfo.decode(reader, reader.uint32()));
             continue;
           }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.incomplete = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2026,6 +2187,7 @@ export const GetRoutesResponse: MessageFns<GetRoutesResponse> = {
     const message = createBaseGetRoutesResponse();
     message.routes = object.routes?.map((e) => Route.fromPartial(e)) || [];
     message.stores = object.stores?.map((e) => StoreInfo.fromPartial(e)) || [];
+    message.incomplete = object.incomplete ?? false;
     return message;
   },
 };
@@ -2187,6 +2349,7 @@ function createBaseGetStatusResponse(): GetStatusResponse {
     rangesUnderReplicated: 0,
     timestamp: 0,
     problems: [],
+    unsettled: [],
   };
 }
 
@@ -2212,6 +2375,9 @@ export const GetStatusResponse: MessageFns<GetStatusResponse> = {
     }
     for (const v of message.problems) {
       writer.uint32(58).string(v!);
+    }
+    for (const v of message.unsettled) {
+      writer.uint32(66).string(v!);
     }
     return writer;
   },
@@ -2285,6 +2451,14 @@ export const GetStatusResponse: MessageFns<GetStatusResponse> = {
             message.problems.push(reader.string());
             continue;
           }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.unsettled.push(reader.string());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2309,6 +2483,7 @@ export const GetStatusResponse: MessageFns<GetStatusResponse> = {
     message.rangesUnderReplicated = object.rangesUnderReplicated ?? 0;
     message.timestamp = object.timestamp ?? 0;
     message.problems = object.problems?.map((e) => e) || [];
+    message.unsettled = object.unsettled?.map((e) => e) || [];
     return message;
   },
 };
@@ -2330,6 +2505,7 @@ function createBaseNodeStatus(): NodeStatus {
     writesPerSecond: 0,
     startedUnixMs: 0,
     lastSeenMs: 0,
+    state: 0,
   };
 }
 
@@ -2379,6 +2555,9 @@ export const NodeStatus: MessageFns<NodeStatus> = {
     }
     if (message.lastSeenMs !== 0) {
       writer.uint32(120).uint64(message.lastSeenMs);
+    }
+    if (message.state !== 0) {
+      writer.uint32(128).int32(message.state);
     }
     return writer;
   },
@@ -2516,6 +2695,14 @@ export const NodeStatus: MessageFns<NodeStatus> = {
             message.lastSeenMs = longToNumber(reader.uint64());
             continue;
           }
+          case 16: {
+            if (tag !== 128) {
+              break;
+            }
+
+            message.state = reader.int32() as any;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2548,6 +2735,7 @@ export const NodeStatus: MessageFns<NodeStatus> = {
     message.writesPerSecond = object.writesPerSecond ?? 0;
     message.startedUnixMs = object.startedUnixMs ?? 0;
     message.lastSeenMs = object.lastSeenMs ?? 0;
+    message.state = object.state ?? 0;
     return message;
   },
 };
@@ -2742,7 +2930,7 @@ export const SettingValue: MessageFns<SettingValue> = {
 };
 
 function createBasePutSettingRequest(): PutSettingRequest {
-  return { name: "", value: "" };
+  return { name: "", value: "", more: [] };
 }
 
 export const PutSettingRequest: MessageFns<PutSettingRequest> = {
@@ -2752,6 +2940,9 @@ export const PutSettingRequest: MessageFns<PutSettingRequest> = {
     }
     if (message.value !== "") {
       writer.uint32(18).string(message.value);
+    }
+    for (const v of message.more) {
+      SettingChange.encode(v!, writer.uint32(26).fork()).join();
     }
     return writer;
   },
@@ -2785,6 +2976,14 @@ export const PutSettingRequest: MessageFns<PutSettingRequest> = {
             message.value = reader.string();
             continue;
           }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.more.push(SettingChange.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2802,6 +3001,74 @@ export const PutSettingRequest: MessageFns<PutSettingRequest> = {
   },
   fromPartial(object: DeepPartial<PutSettingRequest>): PutSettingRequest {
     const message = createBasePutSettingRequest();
+    message.name = object.name ?? "";
+    message.value = object.value ?? "";
+    message.more = object.more?.map((e) => SettingChange.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseSettingChange(): SettingChange {
+  return { name: "", value: "" };
+}
+
+export const SettingChange: MessageFns<SettingChange> = {
+  encode(message: SettingChange, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.name !== "") {
+      writer.uint32(10).string(message.name);
+    }
+    if (message.value !== "") {
+      writer.uint32(18).string(message.value);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SettingChange {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSettingChange();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.value = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<SettingChange>): SettingChange {
+    return SettingChange.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<SettingChange>): SettingChange {
+    const message = createBaseSettingChange();
     message.name = object.name ?? "";
     message.value = object.value ?? "";
     return message;
@@ -2875,6 +3142,16 @@ export const MetadataService = {
     responseSerialize: (value: HeartbeatResponse): Buffer => Buffer.from(HeartbeatResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): HeartbeatResponse => HeartbeatResponse.decode(value),
   },
+  /** A router that stops in order: it is forgotten at once, instead of being missed. */
+  leave: {
+    path: "/cairn.internal.v1.Metadata/Leave" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: LeaveRequest): Buffer => Buffer.from(LeaveRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): LeaveRequest => LeaveRequest.decode(value),
+    responseSerialize: (value: LeaveResponse): Buffer => Buffer.from(LeaveResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): LeaveResponse => LeaveResponse.decode(value),
+  },
   allocateIds: {
     path: "/cairn.internal.v1.Metadata/AllocateIds" as const,
     requestStream: false as const,
@@ -2921,6 +3198,7 @@ export const MetadataService = {
     responseSerialize: (value: GetSettingsResponse): Buffer => Buffer.from(GetSettingsResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): GetSettingsResponse => GetSettingsResponse.decode(value),
   },
+  /** All of the changes, or none. */
   putSetting: {
     path: "/cairn.internal.v1.Metadata/PutSetting" as const,
     requestStream: false as const,
@@ -2935,11 +3213,14 @@ export const MetadataService = {
 export interface MetadataServer extends UntypedServiceImplementation {
   join: handleUnaryCall<JoinRequest, JoinResponse>;
   heartbeat: handleUnaryCall<HeartbeatRequest, HeartbeatResponse>;
+  /** A router that stops in order: it is forgotten at once, instead of being missed. */
+  leave: handleUnaryCall<LeaveRequest, LeaveResponse>;
   allocateIds: handleUnaryCall<AllocateIdsRequest, AllocateIdsResponse>;
   getTimestamps: handleUnaryCall<GetTimestampsRequest, GetTimestampsResponse>;
   getRoutes: handleUnaryCall<GetRoutesRequest, GetRoutesResponse>;
   getStatus: handleUnaryCall<GetStatusRequest, GetStatusResponse>;
   getSettings: handleUnaryCall<GetSettingsRequest, GetSettingsResponse>;
+  /** All of the changes, or none. */
   putSetting: handleUnaryCall<PutSettingRequest, PutSettingResponse>;
 }
 
@@ -2971,6 +3252,22 @@ export interface MetadataClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: HeartbeatResponse) => void,
   ): ClientUnaryCall;
+  /** A router that stops in order: it is forgotten at once, instead of being missed. */
+  leave(
+    request: LeaveRequest,
+    callback: (error: ServiceError | null, response: LeaveResponse) => void,
+  ): ClientUnaryCall;
+  leave(
+    request: LeaveRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: LeaveResponse) => void,
+  ): ClientUnaryCall;
+  leave(
+    request: LeaveRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: LeaveResponse) => void,
+  ): ClientUnaryCall;
   allocateIds(
     request: AllocateIdsRequest,
     callback: (error: ServiceError | null, response: AllocateIdsResponse) => void,
@@ -3046,6 +3343,7 @@ export interface MetadataClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: GetSettingsResponse) => void,
   ): ClientUnaryCall;
+  /** All of the changes, or none. */
   putSetting(
     request: PutSettingRequest,
     callback: (error: ServiceError | null, response: PutSettingResponse) => void,

@@ -1,0 +1,96 @@
+import { describe, expect, it } from '@jest/globals';
+import { CairnError, storeId, timestamp } from '@cairn/base';
+import { noopLogger } from '@cairn/ports';
+import type { NodeIdentity } from '@cairn/store';
+import type { JoinRequest, JoinResponse } from '@cairn/wire/gen/cairn/internal/v1/metadata.js';
+
+import { joinCluster, type Joined } from './join-cluster.js';
+
+const NEW: NodeIdentity = {
+  name: 'shard-3',
+  incarnation: Buffer.alloc(16, 3),
+  clusterId: '',
+  storeId: storeId(0),
+  starts: [{ acceptor: 'metadata', accepted: '', offered: 'aa'.repeat(8) }],
+  process: Buffer.alloc(8, 3),
+  members: [],
+};
+
+/** A metadata service of which somebody counts how often it was asked and let go. */
+class Service {
+  readonly requests: JoinRequest[] = [];
+  opened = 0;
+  closed = 0;
+  readonly #answers: (Partial<JoinResponse> | CairnError)[];
+
+  constructor(...answers: (Partial<JoinResponse> | CairnError)[]) {
+    this.#answers = answers;
+  }
+
+  join(identity: NodeIdentity, replacesStoreId = 0): Promise<Joined> {
+    return joinCluster({
+      ...{ identity, replacesStoreId, address: 'shard-3:7100', publicAddress: '', logger: noopLogger },
+      clock: {
+        nowMs: () => 0,
+        unixMs: () => 0,
+        defer: queueMicrotask,
+        setTimer: (_, callback) => {
+          queueMicrotask(callback);
+          return { cancel: () => undefined };
+        },
+      },
+      metadata: () => {
+        this.opened += 1;
+        return {
+          join: (request) => {
+            this.requests.push(request);
+            const answer = this.#answers.shift() ?? new CairnError('INTERNAL', 'asked too often');
+            if (CairnError.is(answer)) return Promise.reject(answer);
+            return Promise.resolve({ clusterId: 'c', storeId: 3, timestamp: 1, stores: [], ...answer });
+          },
+          heartbeat: () => Promise.reject(new Error('not asked for')),
+          allocateIds: () => Promise.reject(new Error('not asked for')),
+          timestamp: () => Promise.resolve(timestamp(1)),
+          close: () => {
+            this.closed += 1;
+          },
+        };
+      },
+    });
+  }
+}
+
+describe('a node that joins', () => {
+  it('asks until it is answered, and leaves no session behind', async () => {
+    const service = new Service(new CairnError('UNAVAILABLE', 'no leader'), {});
+    const { identity } = await service.join(NEW);
+    expect(identity).toMatchObject({
+      clusterId: 'c',
+      storeId: 3,
+      starts: [{ accepted: 'aa'.repeat(8), offered: '' }],
+    });
+    expect([service.requests.length, service.opened, service.closed]).toEqual([2, 1, 1]);
+  });
+
+  it('passes a refusal on, and leaves no session behind', async () => {
+    const service = new Service(new CairnError('NAME_TAKEN', 'another directory'));
+    await expect(service.join(NEW)).rejects.toMatchObject({ code: 'NAME_TAKEN' });
+    expect([service.opened, service.closed]).toEqual([1, 1]);
+  });
+
+  it('gives a store up only before its directory has joined', async () => {
+    const service = new Service({}, {});
+    const { identity } = await service.join(NEW, 2);
+    await service.join(identity, 2);
+    expect(service.requests.map(({ replacesStoreId }) => replacesStoreId)).toEqual([2, 0]);
+  });
+
+  it('is no other store than its directory says', async () => {
+    const service = new Service({ storeId: 4 });
+    const known = { ...NEW, clusterId: 'c', storeId: storeId(3) };
+    await expect(service.join(known)).rejects.toMatchObject({
+      code: 'FAILED_PRECONDITION',
+      message: expect.stringContaining('takes shard-3 for store 4, its data directory is of store 3'),
+    });
+  });
+});

@@ -1,0 +1,111 @@
+import { assert, CairnError, messageOf, type StoreId } from '@cairn/base';
+import type { Clock, Logger } from '@cairn/ports';
+import { METADATA_ACCEPTOR, withAccepted, type NodeIdentity } from '@cairn/store';
+import { PROTOCOL_VERSION, type Hello, type HelloLife } from '@cairn/wire';
+import { NodeKind, type JoinResponse } from '@cairn/wire/gen/cairn/internal/v1/metadata.js';
+
+import type { MetadataAccess } from './metadata-access.js';
+
+/**
+ * A node that cannot reach any metadata member keeps trying to join for this long before it says so again.
+ */
+const JOIN_RETRY_MS = 500;
+
+export interface JoinOptions {
+  readonly identity: NodeIdentity;
+  /** Where others reach this node. */
+  readonly address: string;
+  readonly publicAddress: string;
+  /** The directory is new, and this store, which had the name, is lost for good; 0 = none. */
+  readonly replacesStoreId: number;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  metadata(hello: () => Hello): MetadataAccess;
+}
+
+/** Who the node is from now on, and what it was told. */
+export interface Joined {
+  readonly identity: NodeIdentity;
+  readonly response: JoinResponse;
+}
+
+/** What the node says of itself when it opens a session, or is asked. */
+export function helloOf(identity: NodeIdentity, purpose: Hello['purpose']): Hello {
+  return {
+    protocolVersion: PROTOCOL_VERSION,
+    purpose,
+    clusterId: identity.clusterId,
+    kind: 'shard',
+    name: identity.name,
+    storeId: identity.storeId,
+  };
+}
+
+/** The metadata service tells this process from others of the same node; nobody else has to know it. */
+export function metadataHelloOf(identity: NodeIdentity, clock: Clock): Hello {
+  const life: HelloLife = {
+    group: '',
+    incarnation: identity.incarnation.toString('hex'),
+    starts: [],
+    process: identity.process.toString('hex'),
+    unixMs: clock.unixMs(),
+  };
+  return { ...helloOf(identity, 'rpc'), life };
+}
+
+/**
+ * Tries until the metadata service answers; a refusal that will not change is thrown. It speaks over sessions
+ * of its own, under the identity that the node had before, and leaves none behind.
+ */
+export async function joinCluster(options: JoinOptions): Promise<Joined> {
+  const { identity, clock, logger } = options;
+  const metadata = options.metadata(() => metadataHelloOf(identity, clock));
+  try {
+    for (;;) {
+      try {
+        const response = await join(metadata, options);
+        return { identity: joinedAs(identity, response), response };
+      } catch (error) {
+        if (CairnError.is(error) && error.retryClass === 'fatal' && error.code !== 'DEADLINE_EXCEEDED')
+          throw error;
+        logger.warn('waiting to join the cluster', { reason: messageOf(error) });
+        await new Promise<void>((resolve) => {
+          clock.setTimer(JOIN_RETRY_MS, resolve);
+        });
+      }
+    }
+  } finally {
+    metadata.close();
+  }
+}
+
+function join(metadata: MetadataAccess, options: JoinOptions): Promise<JoinResponse> {
+  const { identity, address, publicAddress, replacesStoreId } = options;
+  const shown = identity.starts.find(({ acceptor }) => acceptor === METADATA_ACCEPTOR);
+  assert(shown !== undefined, 'an identity was opened with an offer');
+  return metadata.join({
+    name: identity.name,
+    kind: NodeKind.SHARD,
+    incarnation: identity.incarnation,
+    clusterId: identity.clusterId,
+    address,
+    publicAddress,
+    acceptedStart: shown.accepted,
+    offeredStart: shown.offered,
+    process: identity.process,
+    // Once it has joined, the directory speaks for itself.
+    replacesStoreId: identity.clusterId === '' ? replacesStoreId : 0,
+  });
+}
+
+/** @throws CairnError FAILED_PRECONDITION when the service takes the directory for another store. */
+function joinedAs(identity: NodeIdentity, { clusterId, storeId }: JoinResponse): NodeIdentity {
+  if (storeId > 0 && (identity.clusterId === '' || identity.storeId === storeId)) {
+    return { ...withAccepted(identity, METADATA_ACCEPTOR), clusterId, storeId: storeId as StoreId };
+  }
+  throw new CairnError(
+    'FAILED_PRECONDITION',
+    `the metadata service takes ${identity.name} for store ${storeId}, its data directory is of store ` +
+      `${identity.storeId}: they belong to different clusters`,
+  );
+}

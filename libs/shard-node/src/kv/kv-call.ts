@@ -1,6 +1,14 @@
-import { timestamp, type ErrorCode, type RangeDescriptor, type StoreId } from '@cairn/base';
+import {
+  timestamp,
+  type BoundedBytes,
+  type ErrorCode,
+  type RangeDescriptor,
+  type StoreId,
+} from '@cairn/base';
 import type { Span } from '@cairn/ports';
 import { NO_ROWS, type KvError, type KvRequest, type KvResponse } from '@cairn/wire';
+
+import type { ReadRoom } from './read-room.js';
 
 const NO_BYTES = new Uint8Array(0);
 const NO_STORE = 0 as StoreId;
@@ -11,6 +19,8 @@ export interface ResponseSink {
    * Copies values up to `COPIED_VALUE_BYTES_MAX`, whose memory may change after the call; keeps longer ones.
    */
   send(response: KvResponse): void;
+  /** Rows that were read for it and are not answered; kept by `ReadRoom`, which bounds them. */
+  readonly reading: BoundedBytes;
   /**
    * Whether its other side takes what it gets, so that `bytes` more may be made ready for it. `isMore`:
    * others are made for it already; otherwise one that waits for nothing is always given one.
@@ -31,6 +41,9 @@ export class KvCall {
   coldReads = 0;
   /** What the door counted it with; given back when it is answered. */
   countedBytes = 0;
+  /** Where the row that it read is counted, and with how many bytes; undefined while there is none. */
+  readRoom: ReadRoom | undefined = undefined;
+  readBytes = 0;
   /** Called once, when it is answered. */
   onDone: ((call: KvCall) => void) | undefined = undefined;
   span: Span | undefined = undefined;
@@ -53,6 +66,7 @@ export class KvCall {
     this.commitSpan?.end();
     this.span?.end(response.error);
     if (!this.isCancelled) this.#sink.send(response);
+    this.readRoom?.giveBack(this);
     this.onDone?.(this);
   }
 

@@ -16,6 +16,8 @@ export interface KvLimits {
   readonly pagesAheadBytesMax: number;
   /** Bytes of answers that may wait for all connections together. Default 512 MiB. */
   readonly allAnswerBytesMax: number;
+  /** Bytes of rows that point reads and commands have read and that are not answered. Default 64 MiB. */
+  readonly readBytesMax: number;
   /** Payload bytes after which a turn closes one log entry and begins the next. Default 512 KiB. */
   readonly entryBytesMax: number;
   /** Scan pages and range deletions that read the engine at once. Default 32. */
@@ -34,6 +36,7 @@ export const DEFAULT_KV_LIMITS: KvLimits = {
   answerBytesMax: 64 * 1024 * 1024,
   pagesAheadBytesMax: 8 * 1024 * 1024,
   allAnswerBytesMax: 512 * 1024 * 1024,
+  readBytesMax: 64 * 1024 * 1024,
   entryBytesMax: 512 * 1024,
   scansMax: 32,
   waitingScansMax: 1_024,

@@ -35,6 +35,7 @@ import type { KvScratch } from './kv-scratch.js';
 import { PendingWrites } from './pending-writes.js';
 import { PointReads } from './point-reads.js';
 import { RangeLoad } from './range-load.js';
+import type { ReadRoom } from './read-room.js';
 import { ScanCache, type ScanCacheBudget } from './scan-cache.js';
 import { ScanPages } from './scan-pages.js';
 import type { ScanSlots } from './scan-slots.js';
@@ -58,6 +59,7 @@ export interface KvEnvironment extends DamageListener {
   readonly tracer: Tracer;
   readonly limits: KvLimits;
   readonly scanSlots: ScanSlots;
+  readonly readRoom: ReadRoom;
   readonly scratch: KvScratch;
   /** The machine exists / is gone: requests for its range come here. */
   registered(machine: KvMachine): void;
@@ -277,6 +279,7 @@ export class KvMachine implements StateMachine {
       } else if (replica.isLeader) {
         // Serving begins in milliseconds: the term's first entry, the first fresh timestamp, or the end of a
         // split.
+        call.readRoom?.giveBack(call);
         this.#queue = withItem(this.#queue, call);
       } else {
         call.failNotLeader(replica.leaderStoreId);

@@ -1,4 +1,5 @@
 import {
+  BoundedBytes,
   type CairnError,
   logIndex,
   rangeId,
@@ -24,6 +25,7 @@ import { KvCall } from './kv-call.js';
 import { DEFAULT_KV_LIMITS, type KvLimits } from './kv-limits.js';
 import { KvMachine, type KvEnvironment } from './kv-machine.js';
 import { KvScratch } from './kv-scratch.js';
+import { ReadRoom } from './read-room.js';
 import { ScanCacheBudget } from './scan-cache.js';
 import { ScanSlots } from './scan-slots.js';
 import { StoreSafePoint } from './store-safe-point.js';
@@ -252,6 +254,7 @@ export class KvRig {
   readonly replica: FakeReplica;
   readonly registered = new Set<KvMachine>();
   machine: KvMachine;
+  readonly reading = new BoundedBytes({ name: 'rows read for one caller', limit: Infinity });
   #sequence = 0;
 
   constructor(options: RigOptions = {}) {
@@ -274,6 +277,7 @@ export class KvRig {
       limits,
       scratch: new KvScratch(),
       scanSlots: new ScanSlots(this.clock, limits),
+      readRoom: new ReadRoom(this.clock, limits),
       registered: (machine) => this.registered.add(machine),
       unregistered: (machine) => this.registered.delete(machine),
     };
@@ -323,6 +327,7 @@ export class KvRig {
       // Short values are memory of the cache.
       send: (response: KvResponse): void =>
         void answers.push({ ...response, value: response.value && Buffer.from(response.value) }),
+      reading: this.reading,
       hasRoomFor: () => true,
     };
     return { call: new KvCall(request, sink, this.clock.nowMs() + request.timeoutMs), answers };

@@ -21,7 +21,7 @@ import {
 } from '@cairn/wire';
 
 import { DEFAULT_KV_LIMITS, type KvLimits } from './kv-limits.js';
-import { bytes, KvRig } from './kv-rig.testing.js';
+import { bytes, KvRig, type RigOptions } from './kv-rig.testing.js';
 import { KvService, type KvSession } from './kv-service.js';
 
 const MIB = 1024 * 1024;
@@ -94,13 +94,14 @@ class ServiceRig {
       timestamps: rig.environment.timestamps,
       store: () => undefined,
       scanSlots: rig.environment.scanSlots,
+      readRoom: rig.environment.readRoom,
     });
     this.service.register(rig.machine);
     this.door = this.service.accept(this.session);
   }
 
-  static async open(limits: Partial<KvLimits> = {}): Promise<ServiceRig> {
-    return new ServiceRig(await KvRig.leading(), limits);
+  static async open(limits: Partial<KvLimits> = {}, options: RigOptions = {}): Promise<ServiceRig> {
+    return new ServiceRig(await KvRig.leading({ limits, ...options }), limits);
   }
 
   send(...requests: (Partial<KvRequest> & { readonly op: KvOp })[]): number[] {
@@ -403,6 +404,36 @@ describe('the key-value door', () => {
     await door.run();
     expect(first?.session.responses.map(({ error }) => error)).toEqual(Array(20).fill(undefined));
     expect(door.open[0]).toBe(0);
+  });
+
+  it('reads no more large rows for a connection than it takes, refuses none, and loses no turn', async () => {
+    const limits = { readBytesMax: 4 * MIB, pagesAheadBytesMax: 2 * MIB, answerBytesMax: 4 * MIB };
+    const door = await ServiceRig.open(limits, { rowCacheBytes: 1_024 });
+    const keys = Array.from({ length: 60 }, (_, at) => `k${at}`);
+    for (const key of keys) await door.rig.put(key, 'v'.repeat(MIB / 4));
+    door.session.isSlow = true;
+    const first = jest.spyOn(door.rig.engine, 'first');
+    const sent = door.send(...keys.map((key) => ({ op: KvOp.get, key: bytes(key), timeoutMs: 10_000 })));
+    await door.run();
+    await door.rig.clock.advance(100);
+    expect(first.mock.calls.length).toBeLessThan(12);
+    // Commands on large rows and reads of others go on meanwhile.
+    const other = new FakeSession();
+    door.sendBy(door.service.accept(other), { op: KvOp.get, key: bytes('k0') });
+    door.send({ op: KvOp.delete, key: bytes('k59'), timeoutMs: 10_000 });
+    await door.run();
+    expect(other.responses.map(({ found }) => found)).toEqual([true]);
+    for (let round = 0; round < 60; round += 1) {
+      door.session.queuedBytes = 0;
+      await door.rig.clock.advance(10);
+      await door.run();
+    }
+    const { responses } = door.session;
+    expect(responses.map(({ error }) => error)).toEqual(Array(61).fill(undefined));
+    expect(responses.map(({ sequence }) => sequence).filter((each) => sent.includes(each))).toEqual(sent);
+    expect(door.rig.environment.readRoom.peakBytes).toBeLessThanOrEqual(4 * MIB + MIB / 4 + 128);
+    expect(door.rig.environment.readRoom.heldBytes).toBe(0);
+    expect(door.open).toEqual([0, 0]);
   });
 
   it('frees what a closed session held, wherever it waits', async () => {

@@ -27,6 +27,7 @@ import {
 import { KvCall, type ResponseSink } from './kv-call.js';
 import type { KvLimits } from './kv-limits.js';
 import type { KvMachine } from './kv-machine.js';
+import type { ReadRoom } from './read-room.js';
 import { faultOf, TIMEOUT_MS_MAX, type SizeLimits } from './request-checks.js';
 import type { ScanSlots } from './scan-slots.js';
 import type { StoreTimestamps } from './store-timestamps.js';
@@ -56,6 +57,8 @@ export interface KvServiceParts {
   store(): Store | undefined;
   /** Where scans wait; those of a closed session leave. */
   readonly scanSlots: ScanSlots;
+  /** Where reads of large rows wait; likewise. */
+  readonly readRoom: ReadRoom;
 }
 
 /**
@@ -92,7 +95,17 @@ export class KvService {
       'cairn_shard_waiting_answer_bytes',
       'Bytes of answers that their connections have not taken',
     );
+    const readBytes = metrics.gauge(
+      'cairn_shard_read_bytes',
+      'Bytes of rows read for point reads and commands that are not answered yet',
+    );
+    const waitingReads = metrics.gauge(
+      'cairn_shard_waiting_reads',
+      'Point reads and commands that wait until there is room for their rows',
+    );
     metrics.onCollect(() => {
+      readBytes.set(parts.readRoom.heldBytes);
+      waitingReads.set(parts.readRoom.waitingCount);
       answerBytes.set(this.#door.waitingBytes());
       openCalls.set(this.#open.count);
       openBytes.set(this.#open.used);
@@ -125,6 +138,7 @@ export class KvService {
   closed(session: KvSession): void {
     session.cancelAll();
     this.#parts.scanSlots.forget(session);
+    this.#parts.readRoom.forget(session);
     this.#sessions.delete(session);
   }
 
@@ -214,6 +228,7 @@ export class KvSession implements ResponseSink {
   readonly #door: SessionDoor;
   /** What it holds of the node's places. Its limit is what is free at the node. */
   readonly open = new BoundedBytes({ name: 'requests under way of one connection', limit: Infinity });
+  readonly reading = new BoundedBytes({ name: 'rows read for one connection', limit: Infinity });
   readonly #calls = new IdTable<KvCall>();
   readonly #encoder = new KvResponseEncoder();
   #isFlushing = false;

@@ -43,7 +43,8 @@ export class PointReads {
 
   /** Whatever this replica has applied. */
   addStale(call: KvCall): void {
-    this.#finish(this.#start(call));
+    const read = this.#start(call);
+    if (read !== undefined) this.#finish(read);
   }
 
   /** Serves the linearizable reads of the turn. */
@@ -72,7 +73,11 @@ export class PointReads {
   /** A range that was cut or closed while a round was under way has its keys elsewhere, or nowhere here. */
   #startAll(calls: readonly KvCall[]): StartedRead[] {
     const started: StartedRead[] = [];
-    for (const call of calls) if (!this.#machine.refusesAsMoved(call)) started.push(this.#start(call));
+    for (const call of calls) {
+      if (this.#machine.refusesAsMoved(call)) continue;
+      const read = this.#start(call);
+      if (read !== undefined) started.push(read);
+    }
     return started;
   }
 
@@ -81,22 +86,39 @@ export class PointReads {
     if (this.#machine.refusesAsMoved(call)) return;
     const { key } = call.request;
     const row = this.#environment.rowCache.view(key);
-    if (row === undefined) this.#finish(this.#startUncached(call, rowCacheKey(key)));
+    if (row === undefined) this.#serveUncached(call, rowCacheKey(key));
     else if (row.value.length <= COPIED_VALUE_BYTES_MAX) respondRow(call, row, this.#machine.readNow);
     else respondRow(call, { ...row, value: Buffer.from(row.value) }, this.#machine.readNow);
   }
 
-  #start(call: KvCall): StartedRead {
+  #serveUncached(call: KvCall, key: RowCacheKey): void {
+    const read = this.#startUncached(call, key);
+    if (read !== undefined) this.#finish(read);
+  }
+
+  /** undefined: the call waits until there is room for its row, and is submitted again then. */
+  #start(call: KvCall): StartedRead | undefined {
     const key = rowCacheKey(call.request.key);
     const row = this.#environment.rowCache.get(key);
     return row === undefined ? this.#startUncached(call, key) : { call, row, cold: undefined };
   }
 
-  #startUncached(call: KvCall, key: RowCacheKey): StartedRead {
+  #startUncached(call: KvCall, key: RowCacheKey): StartedRead | undefined {
     // What was acknowledged may not be in the engine yet, nor in the cache any more.
     const row = this.#machine.pending.acknowledged(key);
     if (row !== undefined) return { call, row, cold: undefined };
-    return startedWith(call, this.#machine.coldReads.newest(key, call.request.key));
+    if (!this.#environment.readRoom.admits(call, this.#machine)) return undefined;
+    return this.#startedWith(call, this.#machine.coldReads.newest(key, call.request.key));
+  }
+
+  #startedWith(call: KvCall, found: ColdRow): StartedRead {
+    const { readRoom } = this.#environment;
+    if (found instanceof Promise) {
+      readRoom.reading(call);
+      return { call, row: undefined, cold: found };
+    }
+    readRoom.read(call, valueBytesOf(found));
+    return { call, row: found, cold: undefined };
   }
 
   #finish(read: StartedRead): void {
@@ -111,6 +133,7 @@ export class PointReads {
   #finishCold(call: KvCall, cold: Promise<VersionRecord | undefined>, at: Timestamp | undefined): void {
     cold.then(
       (row) => {
+        this.#environment.readRoom.read(call, valueBytesOf(row));
         respondRow(call, row, at ?? this.#machine.readNow);
       },
       (error: unknown) => {
@@ -148,8 +171,9 @@ export class PointReads {
   #startAt(call: KvCall, at: Timestamp): StartedRead | undefined {
     if (this.#machine.refusesAsMoved(call) || this.#machine.refusesAsTooOld(call)) return undefined;
     const cached = this.#environment.rowCache.get(rowCacheKey(call.request.key));
-    if (cached !== undefined && cached.timestamp <= at) return startedWith(call, cached);
-    return startedWith(call, this.#machine.coldReads.at(call.request.key, at));
+    if (cached !== undefined && cached.timestamp <= at) return { call, row: cached, cold: undefined };
+    if (!this.#environment.readRoom.admits(call, this.#machine)) return undefined;
+    return this.#startedWith(call, this.#machine.coldReads.at(call.request.key, at));
   }
 }
 
@@ -158,9 +182,8 @@ function forget({ cold }: StartedRead): void {
   cold?.catch(() => undefined);
 }
 
-function startedWith(call: KvCall, found: ColdRow): StartedRead {
-  if (found instanceof Promise) return { call, row: undefined, cold: found };
-  return { call, row: found, cold: undefined };
+function valueBytesOf(row: VersionRecord | undefined): number {
+  return row === undefined ? 0 : row.value.length;
 }
 
 function respondRow(call: KvCall, row: VersionRecord | undefined, readNow: Timestamp): void {

@@ -1,3 +1,4 @@
+import { BoundedBytes } from '@cairn/base';
 import { describe, expect, it } from '@jest/globals';
 import { KvOp, newKvRequest, type KvResponse } from '@cairn/wire';
 
@@ -10,6 +11,7 @@ const PAGE_BYTES = 1_000;
 class Caller implements ResponseSink {
   /** What it takes beyond what is on its way to it already. */
   room = Infinity;
+  readonly reading = new BoundedBytes({ name: 'rows', limit: Infinity });
   readonly codes: (string | undefined)[] = [];
 
   send({ error }: KvResponse): void {

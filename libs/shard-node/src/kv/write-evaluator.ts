@@ -130,11 +130,15 @@ export class WriteEvaluator {
     if (needsCurrent(request.op)) {
       current = this.#machine.pending.newest(key, this.#batch) ?? this.#environment.rowCache.get(key);
       if (current === undefined) {
+        const { readRoom } = this.#environment;
+        if (!readRoom.admits(call, this.#machine)) return;
         const cold = this.#machine.coldReads.newestForCommand(key, request.key);
         if (cold instanceof Promise) {
+          readRoom.reading(call);
           this.#evaluateAfter(call, cold);
           return;
         }
+        readRoom.read(call, cold === undefined ? 0 : cold.value.length);
         current = cold;
       }
     }

@@ -31,6 +31,7 @@ import { KvMachine, type KvEnvironment } from '../kv/kv-machine.js';
 import { KvScratch } from '../kv/kv-scratch.js';
 import { KvService } from '../kv/kv-service.js';
 import type { KvLimits } from '../kv/kv-limits.js';
+import { ReadRoom } from '../kv/read-room.js';
 import { ScanCacheBudget } from '../kv/scan-cache.js';
 import { WIDEST_SIZE_LIMITS, type SizeLimits } from '../kv/request-checks.js';
 import { ScanSlots } from '../kv/scan-slots.js';
@@ -115,6 +116,11 @@ function nodeSettingsOf(settings: HeartbeatResponse['settings']): NodeSettings {
 
 function addressOf({ advertise }: ShardNodeOptions, listener: Listener): string {
   return advertise ?? listener.address;
+}
+
+/** Where reads wait their turn. */
+function gatesOf({ clock, kvLimits }: ShardNodeOptions): Pick<KvEnvironment, 'scanSlots' | 'readRoom'> {
+  return { scanSlots: new ScanSlots(clock, kvLimits), readRoom: new ReadRoom(clock, kvLimits) };
 }
 
 /** A shard node: one store of key ranges, its place in the cluster, and its doors. `start`, then `stop`. */
@@ -224,7 +230,7 @@ export class ShardNode {
     this.#timestamps = timestamps;
     const engine = await options.openEngine();
     this.#engine = engine;
-    const scanSlots = new ScanSlots(options.clock, options.kvLimits);
+    const gates = gatesOf(options);
     const service = new KvService({
       clock: options.clock,
       tracer: options.tracer,
@@ -233,7 +239,7 @@ export class ShardNode {
       sizes: () => this.#settings?.sizes ?? WIDEST_SIZE_LIMITS,
       timestamps,
       store: () => this.#store,
-      scanSlots,
+      ...gates,
     });
     this.#service = service;
     const rowCache = new RowCache(options.rowCacheBytes);
@@ -257,7 +263,7 @@ export class ShardNode {
       tracer: options.tracer,
       limits: options.kvLimits,
       scratch: new KvScratch(),
-      scanSlots,
+      ...gates,
       damaged,
       registered: (machine) => {
         service.register(machine);

@@ -1,0 +1,194 @@
+import { BoundedBytes } from '@cairn/base';
+import type { Clock, Timer } from '@cairn/ports';
+import { KvOp } from '@cairn/wire';
+
+import type { KvCall, ResponseSink } from './kv-call.js';
+
+/** How often those are looked at again whose callers take no answers. */
+const RECHECK_MS = 4;
+/** And those whose time is up. */
+const DROP_ABANDONED_MS = 100;
+/** Of a row, before any was read: the default limit of a value. */
+const FIRST_ESTIMATE_BYTES = 1024 * 1024;
+/** How fast the estimate falls towards the rows that are read; it rises at once. */
+const ESTIMATE_WEIGHT = 1 / 8;
+/** A row without its value. */
+const ROW_BYTES = 128;
+/** Rows up to this wait for nobody while a caller has few of them: their answers are always sent. */
+const SMALL_ROW_BYTES = 4 * 1024;
+const SMALL_ROWS_BYTES = 256 * 1024;
+/**
+ * A row that has to be waited for counts with so much at least until it is there: its size is a guess, so
+ * that those under way are few enough to be held when all are of megabytes. The disk is kept busy by fewer.
+ */
+const WAITED_BYTES_MIN = 512 * 1024;
+
+/** Whose queue a call goes back to when its turn has come. */
+interface Submitter {
+  submit(call: KvCall): void;
+}
+
+/** A call that waits until it may read its row. */
+interface Waiting {
+  readonly call: KvCall;
+  readonly submitter: Submitter;
+}
+
+/**
+ * Bounds the bytes of rows that point reads and commands have read from the engine and that are not answered
+ * yet, of the node and of each caller, and reads no rows for callers that do not take their answers. What has
+ * no room waits, callers take turns, and the calls of one keep their order; nothing is read twice and nothing
+ * refused. The line is bounded by the calls that the door lets in. What the row cache has costs nothing here.
+ *
+ * How large a row is, is known when it is there: before, the node goes by what it has read lately. So the
+ * bound may be passed by one row that is read at once, and by those that are waited for.
+ */
+export class ReadRoom {
+  readonly #clock: Clock;
+  readonly #held: BoundedBytes;
+  #estimateBytes = FIRST_ESTIMATE_BYTES;
+  /** By caller, in the order of their next turns. */
+  readonly #lines = new Map<ResponseSink, Waiting[]>();
+  #waitingCount = 0;
+  #isBeginning = false;
+  #recheck: Timer | undefined;
+  #droppedAtMs = 0;
+
+  constructor(clock: Clock, limits: { readonly readBytesMax: number }) {
+    this.#clock = clock;
+    this.#held = new BoundedBytes({ name: 'rows read and not answered', limit: limits.readBytesMax });
+  }
+
+  /** Bytes of rows that are held or being read, for metrics. */
+  get heldBytes(): number {
+    return this.#held.used;
+  }
+
+  /** Most of them that were ever held. */
+  get peakBytes(): number {
+    return this.#held.peak;
+  }
+
+  /** Calls that wait for room, for metrics. */
+  get waitingCount(): number {
+    return this.#waitingCount;
+  }
+
+  /** Whether the call may read its row now. Otherwise it waits, and is submitted again when its turn comes. */
+  admits(call: KvCall, submitter: Submitter): boolean {
+    if (call.readRoom !== undefined) return true;
+    const line = this.#waitingCount === 0 ? undefined : this.#lines.get(call.caller);
+    if (line === undefined && this.#hasRoom(call)) return true;
+    this.#waitingCount += 1;
+    if (line === undefined) this.#lines.set(call.caller, [{ call, submitter }]);
+    else line.push({ call, submitter });
+    this.#recheckLater();
+    return false;
+  }
+
+  /** The row of an admitted call is on its way. */
+  reading(call: KvCall): void {
+    this.#hold(call, Math.max(this.#estimateBytes, WAITED_BYTES_MIN));
+  }
+
+  /** The row of an admitted call is there. Its bytes are held until the call is answered. */
+  read(call: KvCall, valueBytes: number): void {
+    const bytes = ROW_BYTES + valueBytes;
+    if (bytes >= this.#estimateBytes) this.#estimateBytes = bytes;
+    else this.#estimateBytes += (bytes - this.#estimateBytes) * ESTIMATE_WEIGHT;
+    this.#hold(call, bytes);
+  }
+
+  /** The call does not go on for now: what was kept free for it is for others. */
+  giveBack(call: KvCall): void {
+    if (call.readRoom === undefined) return;
+    call.readRoom = undefined;
+    this.#held.give(call.readBytes);
+    call.caller.reading.give(call.readBytes);
+    if (this.#waitingCount > 0) this.#beginNext();
+  }
+
+  /** Nobody waits for answers to this caller any more: its calls leave the line. */
+  forget(caller: ResponseSink): void {
+    const line = this.#lines.get(caller);
+    if (line === undefined) return;
+    this.#lines.delete(caller);
+    this.#waitingCount -= line.length;
+    for (const { call } of line) call.fail('UNAVAILABLE', 'the connection closed');
+  }
+
+  #hold(call: KvCall, bytes: number): void {
+    if (call.isDone) return;
+    const { reading } = call.caller;
+    const whole = Math.ceil(bytes);
+    if (call.readRoom === undefined) {
+      this.#held.take(whole);
+      reading.take(whole);
+      call.readRoom = this;
+    } else {
+      this.#held.resize(call.readBytes, whole);
+      reading.resize(call.readBytes, whole);
+    }
+    call.readBytes = whole;
+  }
+
+  /** A caller may hold as much as is still free, so half of all when it is alone; one row in any case. */
+  #hasRoom(call: KvCall): boolean {
+    const held = this.#held;
+    const own = call.caller.reading;
+    const bytes = this.#estimateBytes;
+    if (bytes <= SMALL_ROW_BYTES && own.used + bytes <= SMALL_ROWS_BYTES) return true;
+    if (own.count > 0 && own.used + bytes > held.limit - held.used) return false;
+    if (held.count > 0 && !held.hasRoom(bytes)) return false;
+    // Commands are not held up by answers that are not taken: theirs have no values, or show one.
+    if (call.request.op !== KvOp.get) return true;
+    return call.caller.hasRoomFor(own.used + bytes, own.count > 0);
+  }
+
+  /** Lets those begin whose turn it is; who takes no answers is passed over and keeps its turn. */
+  #beginNext(): void {
+    // A call may be answered by being submitted, and give back what was kept for it.
+    if (this.#isBeginning) return;
+    this.#isBeginning = true;
+    for (const [caller, line] of this.#lines) {
+      const { call, submitter } = line[0] as Waiting;
+      if (!this.#hasRoom(call)) continue;
+      line.shift();
+      this.#waitingCount -= 1;
+      this.#lines.delete(caller);
+      // Behind all others: this walk comes to it again only after them.
+      if (line.length > 0) this.#lines.set(caller, line);
+      // Kept free until it reads, so that nobody takes it meanwhile.
+      this.#hold(call, this.#estimateBytes);
+      submitter.submit(call);
+    }
+    this.#isBeginning = false;
+  }
+
+  /** What is past its deadline leaves the line, and callers that take answers again get their turns. */
+  #recheckLater(): void {
+    if (this.#recheck !== undefined || this.#waitingCount === 0) return;
+    this.#recheck = this.#clock.setTimer(RECHECK_MS, () => {
+      this.#recheck = undefined;
+      const nowMs = this.#clock.nowMs();
+      if (nowMs - this.#droppedAtMs >= DROP_ABANDONED_MS) this.#dropAbandoned(nowMs);
+      this.#beginNext();
+      this.#recheckLater();
+    });
+  }
+
+  #dropAbandoned(nowMs: number): void {
+    this.#droppedAtMs = nowMs;
+    for (const [caller, line] of this.#lines) {
+      const kept = line.filter(({ call }) => !call.isAbandoned(nowMs));
+      if (kept.length === line.length) continue;
+      this.#waitingCount -= line.length - kept.length;
+      if (kept.length === 0) this.#lines.delete(caller);
+      else this.#lines.set(caller, kept);
+      for (const { call } of line) {
+        if (call.isAbandoned(nowMs))
+          call.fail('DEADLINE_EXCEEDED', 'the deadline passed while the read waited for room');
+      }
+    }
+  }
+}

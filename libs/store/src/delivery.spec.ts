@@ -120,7 +120,7 @@ describe('a replica', () => {
 
   it('that was invented closes the way for no later one when it is removed', async () => {
     const rig = await StoresRig.open(2);
-    rig.hasSnapshots = false;
+    rig.refuseSnapshots();
     const descriptor = await rig.create(1);
     const hint = { startKey: Buffer.alloc(0), confVersion: 0 };
     const { store } = rig.at(2);
@@ -146,7 +146,7 @@ describe('a replica', () => {
 
   it('that was invented gives way when the metadata service says which one is born here', async () => {
     const rig = await StoresRig.open(2);
-    rig.hasSnapshots = false;
+    rig.refuseSnapshots();
     const descriptor = await rig.create(1);
     const { store } = rig.at(2);
     const hint = { startKey: Buffer.alloc(0), confVersion: 0 };
@@ -160,7 +160,7 @@ describe('a replica', () => {
 
   it('that was invented closes no way for the member that the metadata service has on its store', async () => {
     const rig = await StoresRig.open(2);
-    rig.hasSnapshots = false;
+    rig.refuseSnapshots();
     const descriptor = await rig.create(1);
     const { store } = rig.at(2);
     const hear = async (id: number, confVersion: number): Promise<unknown> => {

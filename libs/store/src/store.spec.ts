@@ -29,7 +29,7 @@ describe('the birth of a replica', () => {
 
   it('is told to the leader that counted on the hold of the empty replica that was there before', async () => {
     const rig = await StoresRig.open(3);
-    rig.hasSnapshots = false;
+    rig.refuseSnapshots();
     const descriptor = await rig.create(3, { createdAt: 2 });
     const supporter = (): string | undefined => {
       const { support } = rig.replicaAt(1);
@@ -50,7 +50,7 @@ describe('the birth of a replica', () => {
 describe('what a store is told to create', () => {
   it('is refused when it is for another store, and takes the place of a later replica that messages invented', async () => {
     const rig = await StoresRig.open(2);
-    rig.hasSnapshots = false;
+    rig.refuseSnapshots();
     const descriptor = await rig.create(1);
     const { store } = rig.at(2);
     await expect(rig.scheduler.settle(store.createReplica(descriptor))).rejects.toThrow(
@@ -70,7 +70,7 @@ describe('what a store is told to create', () => {
 describe('a split', () => {
   it('bears its child also where a message has invented a replica of it', async () => {
     const rig = await StoresRig.open(3);
-    rig.hasSnapshots = false;
+    rig.refuseSnapshots();
     await rig.create(3, { endKey: 'm' });
     const child = rangeId(50);
     rig.send(1, 3, heartbeatTo(replicaId(999)), {

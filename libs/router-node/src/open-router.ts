@@ -60,6 +60,8 @@ export const SERVER_VERSION = '0.1.0';
 const JOIN_RETRY_MS = 300;
 /** A router that stops tells the metadata service so, and does not wait longer for it. */
 const LEAVE_TIMEOUT_MS = 1_000;
+/** One try to join; when it has failed, the log says why. */
+const JOIN_TRY_MS = 3_000;
 /** Streams whose last answers were written may take this long to end. */
 const STREAMS_END_TIMEOUT_MS = 500;
 
@@ -217,18 +219,21 @@ class RouterNode implements RunningRouter {
     for (;;) {
       if (this.#isClosed) return;
       try {
-        const joined = await this.#metadata.join({
-          name: config.name,
-          kind: NodeKind.ROUTER,
-          incarnation: this.#incarnation,
-          clusterId: this.#clusterId,
-          address: '',
-          publicAddress: this.#publicAddress,
-          acceptedStart: '',
-          offeredStart: '',
-          process: Buffer.alloc(0),
-          replacesStoreId: 0,
-        });
+        const joined = await this.#metadata.join(
+          {
+            name: config.name,
+            kind: NodeKind.ROUTER,
+            incarnation: this.#incarnation,
+            clusterId: this.#clusterId,
+            address: '',
+            publicAddress: this.#publicAddress,
+            acceptedStart: '',
+            offeredStart: '',
+            process: Buffer.alloc(0),
+            replacesStoreId: 0,
+          },
+          { timeoutMs: JOIN_TRY_MS },
+        );
         this.#clusterId = joined.clusterId;
         this.#router.updateStores(joined.stores.map(storeAddress));
         await this.#router.prefetch();

@@ -19,6 +19,7 @@ const NEW: NodeIdentity = {
 /** A metadata service of which somebody counts how often it was asked and let go. */
 class Service {
   readonly requests: JoinRequest[] = [];
+  readonly timeoutsMs: number[] = [];
   opened = 0;
   closed = 0;
   readonly #answers: (Partial<JoinResponse> | CairnError)[];
@@ -42,8 +43,9 @@ class Service {
       metadata: () => {
         this.opened += 1;
         return {
-          join: (request) => {
+          join: (request, { timeoutMs }) => {
             this.requests.push(request);
+            this.timeoutsMs.push(timeoutMs);
             const answer = this.#answers.shift() ?? new CairnError('INTERNAL', 'asked too often');
             if (CairnError.is(answer)) return Promise.reject(answer);
             return Promise.resolve({ clusterId: 'c', storeId: 3, timestamp: 1, stores: [], ...answer });
@@ -70,6 +72,8 @@ describe('a node that joins', () => {
       starts: [{ accepted: 'aa'.repeat(8), offered: '' }],
     });
     expect([service.requests.length, service.opened, service.closed]).toEqual([2, 1, 1]);
+    // The log says every few seconds why it waits.
+    expect(service.timeoutsMs).toEqual([3_000, 3_000]);
   });
 
   it('passes a refusal on, and leaves no session behind', async () => {

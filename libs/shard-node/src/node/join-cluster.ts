@@ -6,10 +6,9 @@ import { NodeKind, type JoinResponse } from '@cairn/wire/gen/cairn/internal/v1/m
 
 import type { MetadataAccess } from './metadata-access.js';
 
-/**
- * A node that cannot reach any metadata member keeps trying to join for this long before it says so again.
- */
 const JOIN_RETRY_MS = 500;
+/** One try to join, over all members; when it has failed, the log says why. */
+const JOIN_TRY_MS = 3_000;
 
 export interface JoinOptions {
   readonly identity: NodeIdentity;
@@ -83,7 +82,7 @@ function join(metadata: MetadataAccess, options: JoinOptions): Promise<JoinRespo
   const { identity, address, publicAddress, replacesStoreId } = options;
   const shown = identity.starts.find(({ acceptor }) => acceptor === METADATA_ACCEPTOR);
   assert(shown !== undefined, 'an identity was opened with an offer');
-  return metadata.join({
+  const request = {
     name: identity.name,
     kind: NodeKind.SHARD,
     incarnation: identity.incarnation,
@@ -95,7 +94,8 @@ function join(metadata: MetadataAccess, options: JoinOptions): Promise<JoinRespo
     process: identity.process,
     // Once it has joined, the directory speaks for itself.
     replacesStoreId: identity.clusterId === '' ? replacesStoreId : 0,
-  });
+  };
+  return metadata.join(request, { timeoutMs: JOIN_TRY_MS });
 }
 
 /** @throws CairnError FAILED_PRECONDITION when the service takes the directory for another store. */

@@ -8,7 +8,7 @@ import type {
 
 /** What a shard node asks of the metadata service; `MetadataClient` is one. */
 export interface MetadataAccess {
-  join(request: JoinRequest): Promise<JoinResponse>;
+  join(request: JoinRequest, options: { readonly timeoutMs: number }): Promise<JoinResponse>;
   heartbeat(request: HeartbeatRequest): Promise<HeartbeatResponse>;
   /** The first of `count` consecutive ids that nobody else gets. */
   allocateIds(count: number): Promise<number>;

@@ -1,0 +1,84 @@
+import { CairnError } from '@cairn/base';
+import { loadConfig, routerConfig } from '@cairn/config';
+import { noopLogger, noopMetrics, noopTracer, type Logger } from '@cairn/ports';
+import { SimNetwork, SimRng, SimScheduler } from '@cairn/runtime-sim';
+import { acceptSession } from '@cairn/wire';
+import { beforeEach, describe, expect, it } from '@jest/globals';
+
+import { openRouter, type RunningRouter } from './open-router.js';
+
+const METADATA = 'meta-1:7001';
+
+describe('a router that joins', () => {
+  let scheduler: SimScheduler;
+  let network: SimNetwork;
+  let warnings: unknown[];
+
+  beforeEach(() => {
+    warnings = [];
+    scheduler = new SimScheduler();
+    network = new SimNetwork(scheduler, new SimRng(1));
+  });
+
+  function open(): RunningRouter {
+    const life = scheduler.startProcess('router-1');
+    const argv = ['--name', 'router-1', '--metadata-addresses', METADATA];
+    const { values: config } = loadConfig({ ...routerConfig, argv, env: {} });
+    const logger: Logger = {
+      ...noopLogger,
+      warn: (event, fields) => warnings.push([event, fields?.['reason']]),
+    };
+    const ports = { clock: life.clock, rng: new SimRng(2), transport: network.attach(life) };
+    return openRouter(ports, { config, logger, metrics: noopMetrics, tracer: noopTracer });
+  }
+
+  async function refused(): Promise<RunningRouter> {
+    const refusal = new CairnError('CLUSTER_MISMATCH', 'this is cluster b');
+    const member = scheduler.startProcess('meta-1');
+    await network.attach(member).listen(METADATA, (connection) => {
+      acceptSession(connection, {
+        hello: () => {
+          throw refusal;
+        },
+        onSession: () => {
+          throw refusal;
+        },
+        clock: member.clock,
+        logger: noopLogger,
+      });
+    });
+    const router = open();
+    await scheduler.runFor(100);
+    return router;
+  }
+
+  it('ends no process by a refusal that nobody has asked for yet', async () => {
+    // Nobody looks at `joined` here: a rejection without a handler would fail this test.
+    const router = await refused();
+    await scheduler.settle(router.close(0));
+  });
+
+  it('tells of a refusal whoever asks later', async () => {
+    const router = await refused();
+    await expect(router.joined).rejects.toMatchObject({ code: 'CLUSTER_MISMATCH' });
+    await scheduler.settle(router.close(0));
+  });
+
+  it('says within seconds, as a warning, that nobody answers', async () => {
+    const router = open();
+    await scheduler.runFor(3_500);
+    expect(warnings[0]).toEqual([
+      'waiting to join the cluster',
+      expect.stringMatching(/no metadata leader answered .*Join within 3000 ms; last: .*meta-1:7001/),
+    ]);
+    await scheduler.settle(router.close(0));
+  });
+
+  it('is stopped before it has joined without a failure', async () => {
+    const router = open();
+    await scheduler.runFor(50);
+    await scheduler.settle(router.close(0));
+    await scheduler.settle(router.joined);
+    expect(warnings).toEqual([]);
+  });
+});

@@ -32,6 +32,11 @@ export interface KvEngine {
   compactRange(start: Uint8Array, end: Uint8Array): Promise<void>;
   /** Rough bytes on disk of a span; recent writes may be missing. */
   approximateBytes(start: Uint8Array, end: Uint8Array): Promise<number>;
+  /**
+   * The disk has no room for what was written, so it waits for some, and `flush` and writes with it. Only of
+   * engines that can wait; the others fail.
+   */
+  readonly isOutOfRoom?: boolean;
   close(): Promise<void>;
 }
 

@@ -16,8 +16,10 @@ import type { CountedMemtable } from './view.js';
 
 /** With so many runs of level 0, merging goes before writing out more. */
 const YOUNG_RUNS_MAX = RUNS_PER_LEVEL_MAX * 2;
-/** After a merge that had no room on the disk, the next one is tried so much later. */
+/** After something that had no room on the disk, it is tried again so much later. */
 const NO_ROOM_PAUSE_MS = 2_000;
+/** A disk that is full on and off is logged this often at most. */
+const NO_ROOM_LOG_INTERVAL_MS = 60_000;
 /** Files that could not be removed are tried again so much later. */
 const ORPHANS_PAUSE_MS = 10_000;
 /** A step of a merge that flushes have not paid for waits so long. */
@@ -56,9 +58,10 @@ export interface BackgroundOptions {
 /**
  * Everything that changes tables, one thing after the other: what was asked for comes first, merges when
  * nothing else is to be done. After the first failure nothing is changed any more: what a failed write left
- * on disk is unknown until the directory is opened again. Only a merge that finds no room is given up and
- * tried again later: nobody was promised anything, and its table is removed as soon as no manifest on disk
- * can name it.
+ * on disk is unknown until the directory is opened again. What only finds no room is tried again later, from
+ * its beginning: the rows are in memory, nobody was promised anything, and the table that was begun is
+ * removed as soon as no manifest on disk can name it. Until then flushes and deletions wait, in their order,
+ * and writes with them once memory is full.
  */
 export class Background {
   readonly #options: BackgroundOptions;
@@ -71,6 +74,10 @@ export class Background {
   #unpaid: Timer | undefined;
   /** Runs while merging rests because the disk is full. */
   #pause: Timer | undefined;
+  /** Runs while a flush or a deletion rests, and all behind it, because the disk is full. */
+  #noRoom: Timer | undefined;
+  #isOutOfRoom = false;
+  #loggedNoRoomMs: number | undefined;
   /** Runs until files that could not be removed are tried again. */
   #orphanPause: Timer | undefined;
   /** Tables may have been cut since it was last looked whether some should be written anew. */
@@ -97,6 +104,11 @@ export class Background {
     return this.#options.set.version.youngRuns > YOUNG_RUNS_MAX;
   }
 
+  /** The disk has no room for what is to be written out next. */
+  get isOutOfRoom(): boolean {
+    return this.#isOutOfRoom;
+  }
+
   /** Asks for something; resolves when it is done, and durable. */
   ask(task: Task): Promise<void> {
     if (this.#failure !== undefined) return Promise.reject(this.#failure);
@@ -120,14 +132,20 @@ export class Background {
     this.#wake();
   }
 
-  /** Finishes what was asked for, but leaves off merging and compacting after the step that is under way. */
+  /**
+   * Finishes what was asked for, but leaves off merging and compacting after the step that is under way. Room
+   * is not waited for any more: what has none fails.
+   */
   async close(): Promise<void> {
     this.#isClosing = true;
+    this.#noRoom?.cancel();
+    this.#noRoom = undefined;
     this.#pause?.cancel();
     this.#unpaid?.cancel();
     this.#orphanPause?.cancel();
     for (const { task, reject } of this.#queue) if (task.type === 'compact') reject(engineClosed());
     this.#queue = this.#queue.filter(({ task }) => task.type !== 'compact');
+    if (this.#queue.length > 0) this.#wake();
     while (this.#running !== undefined) await this.#running;
   }
 
@@ -138,7 +156,8 @@ export class Background {
     this.#running = this.#run().finally(() => {
       this.#running = undefined;
       const hasOrphans = set.hasOrphans && this.#orphanPause === undefined && !this.#isClosing;
-      if (this.#queue.length > 0 || hasOrphans) this.#wake();
+      const hasWork = this.#queue.length > 0 && this.#noRoom === undefined;
+      if (hasWork || hasOrphans) this.#wake();
     });
   }
 
@@ -166,12 +185,17 @@ export class Background {
 
   /** Does the next thing; false when there is none. */
   async #runOne(): Promise<boolean> {
+    if (this.#noRoom !== undefined) return false;
     const queued = this.#queue[0];
     const mayMerge = this.#pause === undefined && !this.#isClosing;
     if (queued === undefined) return mayMerge && this.#pacedMergeStep();
     if (queued.task.type === 'flush' && this.isBehind && mayMerge) return this.#mergeStep();
     this.#queue.shift();
     const outcome = await this.#attempt(queued.task);
+    if (outcome === 'no-room') {
+      this.#queue.unshift(queued);
+      return false;
+    }
     if (outcome instanceof CairnError) {
       queued.reject(outcome);
       return this.#failure === undefined;
@@ -192,16 +216,36 @@ export class Background {
    * Answers what is left to do, or why it was not done; unless it was only in vain, nothing is done after
    * that.
    */
-  async #attempt(task: Task): Promise<'done' | Task | CairnError> {
+  async #attempt(task: Task): Promise<'done' | 'no-room' | Task | CairnError> {
     try {
-      return await this.#carryOut(task);
+      const left = await this.#carryOut(task);
+      if (task.type !== 'compact') this.#isOutOfRoom = false;
+      return left;
     } catch (error) {
       const failure = asEngineError(error);
-      const isInVain = task.type === 'compact' && failure.code === 'DISK_FULL';
-      if (isInVain) this.#options.set.leftOver();
+      const isFull = failure.code === 'DISK_FULL';
+      if (isFull && task.type !== 'compact' && !this.#isClosing) {
+        this.#awaitRoom(failure);
+        return 'no-room';
+      }
+      if (isFull && task.type === 'compact') this.#options.set.leftOver();
       else this.#fail(failure);
       return failure;
     }
+  }
+
+  #awaitRoom(failure: CairnError): void {
+    const { clock, logger, set } = this.#options;
+    this.#isOutOfRoom = true;
+    set.leftOver();
+    this.#noRoom = clock.setTimer(NO_ROOM_PAUSE_MS, () => {
+      this.#noRoom = undefined;
+      this.#wake();
+    });
+    const nowMs = clock.nowMs();
+    if (this.#loggedNoRoomMs !== undefined && nowMs - this.#loggedNoRoomMs < NO_ROOM_LOG_INTERVAL_MS) return;
+    this.#loggedNoRoomMs = nowMs;
+    logger.warn('the disk has no room for the engine, it waits', { error: failure.message });
   }
 
   /** Answers what is left to do. */

@@ -269,6 +269,10 @@ export class LsmEngine implements KvEngine {
     return this.#options.runner.needsSharedMemory ? new SharedArrayBuffer(bytes) : new ArrayBuffer(bytes);
   }
 
+  get isOutOfRoom(): boolean {
+    return this.#background.isOutOfRoom;
+  }
+
   snapshot(): EngineSnapshot {
     this.#checkOpen();
     return new LsmSnapshot(this.#view());
@@ -387,6 +391,7 @@ export class LsmEngine implements KvEngine {
       cacheMisses: cache.misses,
       slowReads: gate.slowReads,
       mergedRows: this.#background.mergedRows,
+      isOutOfRoom: this.#background.isOutOfRoom,
     };
   }
 }

@@ -91,12 +91,70 @@ describe('the engine on a disk that fails', () => {
     expect(tablesOf(medium)).toHaveLength(1);
   });
 
-  it('says that the disk is full', async () => {
-    const { medium, engine } = await open();
+  it('waits while the disk is full, reads on, and goes on by itself', async () => {
+    const { medium, scheduler, engine } = await open();
     await put(engine, ...numbered(50));
     medium.setBytesMax(medium.usedBytes + 100);
-    await expect(engine.flush()).rejects.toMatchObject({ code: 'DISK_FULL' });
-    await expect(put(engine, 'x')).rejects.toMatchObject({ code: 'DISK_FULL' });
+    const done: string[] = [];
+    const note = (name: string) => (): void => void done.push(name);
+    void engine.flush().then(note('flush'));
+    void engine.deleteRange(Buffer.from('key-0010'), Buffer.from('key-0020')).then(note('delete'));
+    await scheduler.runFor(10_000);
+    expect([done, engine.isOutOfRoom]).toEqual([[], true]);
+    await put(engine, 'x');
+    // A full memory holds writes back; what is held is in the view already.
+    for (let round = 0; round < 3; round += 1)
+      void put(engine, ...numbered(100, 100 + round * 100)).then(note('put'));
+    await scheduler.runFor(10_000);
+    expect(done.filter((name) => name === 'put').length).toBeLessThan(3);
+    expect((await rowsOf(engine)).length).toBe(351);
+    expect(tablesOf(medium)).toEqual([]);
+    medium.setBytesMax(Number.MAX_SAFE_INTEGER);
+    await scheduler.runFor(10_000);
+    expect(done.toSorted()).toEqual(['delete', 'flush', 'put', 'put', 'put']);
+    expect(engine.isOutOfRoom).toBe(false);
+    await engine.flush();
+    medium.crash();
+    const again = await openOn(medium);
+    expect(await rowsOf(again.engine)).toHaveLength(341);
+  });
+
+  it('closes on a full disk, and says to all that waited that there was no room', async () => {
+    const { medium, scheduler, engine } = await open();
+    await put(engine, 'a');
+    await engine.flush();
+    await put(engine, ...numbered(50));
+    medium.setBytesMax(medium.usedBytes + 100);
+    const flushing = engine.flush();
+    const failed = expect(flushing).rejects.toMatchObject({ code: 'DISK_FULL' });
+    await scheduler.runFor(5_000);
+    await engine.close();
+    await failed;
+    medium.setBytesMax(Number.MAX_SAFE_INTEGER);
+    const again = await openOn(medium);
+    expect(await rowsOf(again.engine)).toEqual(['a=a']);
+  });
+
+  it('is whole after a manifest that had no room for a flush, however often that was tried', async () => {
+    for (let seed = 0; seed < 20; seed += 1) {
+      const medium = new SimDisk(new SimRng(seed), { cutsAtBytes: true });
+      const { scheduler, engine } = await openOn(medium);
+      await put(engine, ...numbered(40));
+      await engine.flush();
+      await put(engine, ...numbered(40, 40));
+      const pathParts = ['manifest-a', 'manifest-b'];
+      medium.injectFault({ operation: 'write', pathPart: pathParts[seed % 2] as string, code: 'DISK_FULL' });
+      const flushing = engine.flush();
+      const isAwaited = seed % 4 < 2;
+      if (isAwaited) await scheduler.runFor(20_000);
+      if (isAwaited) await flushing;
+      medium.crash();
+      medium.clearFaults();
+      const again = await openOn(medium);
+      const { length } = await rowsOf(again.engine);
+      expect(isAwaited ? [80] : [40, 80]).toContain(length);
+      expect(tablesOf(medium)).toHaveLength(length / 40);
+    }
   });
 
   it('puts merging off while there is no room for it, and goes on writing', async () => {

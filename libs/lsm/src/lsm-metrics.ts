@@ -11,6 +11,7 @@ export interface LsmFacts {
   readonly cacheMisses: number;
   readonly slowReads: number;
   readonly mergedRows: number;
+  readonly isOutOfRoom: boolean;
 }
 
 /** The engine's metrics; names shared with the other engines mean the same. */
@@ -31,6 +32,10 @@ export class LsmMetrics {
     const misses = metrics.gauge('cairn_engine_block_cache_misses', 'Blocks that were read from files.');
     const slow = metrics.gauge('cairn_engine_slow_reads', 'Reads that held up the event loop over 1 ms.');
     const merged = metrics.gauge('cairn_engine_merged_rows', 'Rows read by merges.');
+    const noRoom = metrics.gauge(
+      'cairn_engine_waits_for_room',
+      '1 while its disk has no room for the engine.',
+    );
     let levels = 0;
     metrics.onCollect(() => {
       const now = facts();
@@ -52,6 +57,7 @@ export class LsmMetrics {
       misses.set(now.cacheMisses);
       slow.set(now.slowReads);
       merged.set(now.mergedRows);
+      noRoom.set(now.isOutOfRoom ? 1 : 0);
     });
   }
 

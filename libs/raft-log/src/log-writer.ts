@@ -1,5 +1,5 @@
 import { CairnError, messageOf } from '@cairn/base';
-import { type Clock, DiskError, type Logger, type Metrics } from '@cairn/ports';
+import { type Clock, DiskError, type Logger, type Metrics, type Timer } from '@cairn/ports';
 import type { LogPlaces } from './log-places.js';
 import type { SegmentFiles } from './segment-files.js';
 import type { SealedBlock, Stage } from './stage.js';
@@ -34,10 +34,19 @@ function makeWaiters(): Waiters {
   return { promise, resolve, reject };
 }
 
+/** How often it is tried again whether the disk has room. */
+const ROOM_RETRY_MS = 500;
+/** A disk that is full on and off is logged this often at most. */
+const ROOM_LOG_INTERVAL_MS = 60_000;
+
+function isDiskFull(error: unknown): error is DiskError {
+  return error instanceof DiskError && error.code === 'DISK_FULL';
+}
+
 /** Turns the disk's error into the one that every later use of the log repeats. */
 function asLogFailure(error: unknown): CairnError {
-  if (error instanceof DiskError && error.code === 'DISK_FULL') {
-    return new CairnError('DISK_FULL', 'the raft log has no space left; free space and restart the node', {
+  if (isDiskFull(error)) {
+    return new CairnError('DISK_FULL', 'the raft log was closed while its disk had no room', {
       cause: error,
     });
   }
@@ -52,7 +61,9 @@ function asLogFailure(error: unknown): CairnError {
 
 /**
  * Writes staged blocks, at most one write at a time. After the first failure nothing is written any more:
- * what a failed write left on disk is unknown until recovery has looked at it.
+ * what a failed write left on disk is unknown until recovery has looked at it. A disk without room is no
+ * failure: nothing behind the block is written before the whole block is, to the same place, however often
+ * that takes; what is staged meanwhile is bounded by those who stage (`stagedBytesMax`).
  */
 export class LogWriter {
   readonly #options: LogWriterOptions;
@@ -65,6 +76,11 @@ export class LogWriter {
   #active: Waiters | undefined;
   /** Those who asked meanwhile; the next write takes all that is staged by then. */
   #waiting: Waiters | undefined;
+  #isWaitingForRoom = false;
+  /** Until the next try; ended early by `closing`. */
+  #pause: { readonly timer: Timer; readonly end: () => void } | undefined;
+  #loggedNoRoomMs: number | undefined;
+  #isClosing = false;
 
   constructor(options: LogWriterOptions) {
     this.#options = options;
@@ -80,6 +96,22 @@ export class LogWriter {
       'cairn_raft_log_written_bytes_total',
       'Bytes written to the raft log',
     );
+    const noRoom = metrics.gauge('cairn_raft_log_waits_for_room', '1 while its disk has no room for the log');
+    metrics.onCollect(() => {
+      noRoom.set(this.isWaitingForRoom ? 1 : 0);
+    });
+  }
+
+  /** The disk has no room for the block that comes next. */
+  get isWaitingForRoom(): boolean {
+    return this.#isWaitingForRoom;
+  }
+
+  /** Room is not waited for any more: what has none fails. */
+  closing(): void {
+    this.#isClosing = true;
+    this.#pause?.timer.cancel();
+    this.#pause?.end();
   }
 
   get durablePosition(): number {
@@ -114,7 +146,7 @@ export class LogWriter {
       this.#active = waiters;
       this.#waiting = undefined;
       try {
-        for (const block of this.#options.stage.take()) await this.#write(block);
+        for (const block of this.#options.stage.take()) await this.#writeWhenRoom(block);
         this.#options.onDurable();
         this.#active = undefined;
         waiters.resolve();
@@ -123,6 +155,39 @@ export class LogWriter {
         this.#fail(asLogFailure(error), waiters);
       }
     }
+  }
+
+  async #writeWhenRoom(block: SealedBlock): Promise<void> {
+    for (;;) {
+      try {
+        await this.#write(block);
+        this.#isWaitingForRoom = false;
+        return;
+      } catch (error) {
+        if (!isDiskFull(error) || this.#isClosing) throw error;
+        this.#isWaitingForRoom = true;
+        this.#logNoRoom(error);
+      }
+      await this.#pauseBeforeRetry();
+    }
+  }
+
+  async #pauseBeforeRetry(): Promise<void> {
+    await new Promise<void>((resolve) => {
+      this.#pause = { timer: this.#options.clock.setTimer(ROOM_RETRY_MS, resolve), end: resolve };
+    });
+    this.#pause = undefined;
+  }
+
+  #logNoRoom(error: DiskError): void {
+    const { clock, logger } = this.#options;
+    const nowMs = clock.nowMs();
+    if (this.#loggedNoRoomMs !== undefined && nowMs - this.#loggedNoRoomMs < ROOM_LOG_INTERVAL_MS) return;
+    this.#loggedNoRoomMs = nowMs;
+    logger.warn('the disk has no room for the raft log, it waits', {
+      path: error.path,
+      error: error.message,
+    });
   }
 
   async #write(block: SealedBlock): Promise<void> {

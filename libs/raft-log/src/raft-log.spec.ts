@@ -1,5 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
-import { assert, CairnError, logIndex, rangeId, replicaId, term } from '@cairn/base';
+import { assert, logIndex, rangeId, replicaId, term } from '@cairn/base';
 import { crc32 } from '@cairn/codec';
 import { noopLogger, noopMetrics, type Disk } from '@cairn/ports';
 import { SimDisk, SimRng, SimScheduler } from '@cairn/runtime-sim';
@@ -502,7 +502,47 @@ describe('raft log limits', () => {
     expect(Number(/(\d{10})/.exec(newest)?.[1])).toBeGreaterThan(2 ** 21 + 3);
   });
 
-  it('stops for good when the disk is full, and keeps what was synced', async () => {
+  it('waits while the disk is full, takes more meanwhile, and goes on by itself', async () => {
+    for (const [seed, freeSegmentsMax] of [0, 1, 2].entries()) {
+      const scheduler = new SimScheduler();
+      const medium = new SimDisk(new SimRng(seed), { syncMs: [1, 1], accessMs: [0, 0] });
+      const process = scheduler.startProcess('one');
+      const log = await scheduler.settle(
+        openRaftLog({
+          disk: medium.attach(process),
+          directory: '/log',
+          clock: process.clock,
+          rng: new SimRng('log'),
+          logger: noopLogger,
+          metrics: noopMetrics,
+          options: { segmentBytes: 8192, freeSegmentsMax },
+        }),
+      );
+      log.range(R1).append(entriesFrom(1, 1, 1));
+      await scheduler.settle(log.sync());
+      await scheduler.runFor(100);
+      medium.setBytesMax(medium.usedBytes);
+      log.range(R1).append(entriesFrom(2, 40, 1, 400));
+      let isDurable = false;
+      void log.sync().then(() => {
+        isDurable = true;
+      });
+      await scheduler.runFor(5_000);
+      expect([isDurable, log.isWaitingForRoom]).toEqual([false, true]);
+      log.range(R1).append(entriesFrom(42, 3, 1, 400));
+      expect(log.range(R1).lastIndex()).toBe(44);
+      medium.setBytesMax(1 << 20);
+      await scheduler.runFor(1_000);
+      expect([isDurable, log.isWaitingForRoom]).toEqual([true, false]);
+      await scheduler.settle(log.sync());
+      process.kill();
+      medium.crash();
+      const again = await open(medium, { segmentBytes: 8192, freeSegmentsMax });
+      expect(again.range(R1).lastIndex()).toBe(44);
+    }
+  });
+
+  it('closes on a full disk, without what was never durable', async () => {
     const disk = new SimDisk(new SimRng(2));
     const options = { segmentBytes: 8192, freeSegmentsMax: 0 };
     const log = await open(disk, options);
@@ -510,15 +550,29 @@ describe('raft log limits', () => {
     await log.sync();
     disk.setBytesMax(disk.usedBytes);
     log.range(R1).append(entriesFrom(2, 40, 1, 400));
-    await expect(log.sync()).rejects.toMatchObject({ code: 'DISK_FULL' });
-    await expect(log.sync()).rejects.toMatchObject({ code: 'DISK_FULL' });
-    expect(() => {
-      log.range(R1).append(entriesFrom(42, 1, 1));
-    }).toThrow(CairnError);
-    expect(log.range(R1).lastIndex()).toBe(41);
+    const syncing = log.sync();
+    await log.close();
+    await expect(syncing).rejects.toMatchObject({ code: 'DISK_FULL' });
     disk.setBytesMax(1 << 20);
     const again = await open(disk, options);
     expect(again.range(R1).lastIndex()).toBeGreaterThanOrEqual(1);
+  });
+
+  it('gives the space of old segments back on a full disk, where none can be renamed', async () => {
+    const disk = new SimDisk(new SimRng(2));
+    const options = { segmentBytes: 8192, freeSegmentsMax: 4 };
+    const log = await open(disk, options);
+    for (let index = 1; index <= 60; index += 1) {
+      log.range(R1).append(entriesFrom(index, 1, 1, 400));
+      await log.sync();
+    }
+    disk.setBytesMax(disk.usedBytes);
+    const before = log.stats().segments;
+    log.range(R1).setCheckpoint({ index: logIndex(60), term: term(1), state: Buffer.alloc(0) });
+    log.range(R1).truncate(logIndex(59), term(1));
+    await log.reclaim();
+    expect(log.stats().segments).toBeLessThan(before);
+    expect(disk.freeBytes).toBeGreaterThan(0);
   });
 
   it('trusts nothing of a failed write after a restart that it has not made durable itself', async () => {

@@ -1,5 +1,5 @@
 import { assert, messageOf } from '@cairn/base';
-import type { Disk, DiskFile, Logger } from '@cairn/ports';
+import { DiskError, type Disk, type DiskFile, type Logger } from '@cairn/ports';
 import { epochOfName, freeName, numberOfFreeName, segmentName } from './segment-format.js';
 
 /** Spares are filled in durable steps of this size: the log's own writes never queue behind a large flush. */
@@ -33,6 +33,8 @@ export class SegmentFiles {
   /** A removal is going on or has failed. */
   #isDropBroken = false;
   #preparing: Promise<void> | undefined;
+  /** The disk had no room for a spare: the next segment makes its own file, and only then another is tried. */
+  #isSpareRefused = false;
 
   constructor(options: SegmentFilesOptions) {
     this.#options = options;
@@ -102,13 +104,22 @@ export class SegmentFiles {
 
   /**
    * Makes the file of a new segment, at least `bytesLeast` long, from a free one if there is one that fits.
+   * After a failure it may be tried again.
    */
   async create(epoch: number, bytesLeast: number): Promise<void> {
     const { disk, directory, segmentBytes } = this.#options;
     await this.#preparing;
-    let free = bytesLeast <= segmentBytes ? this.#free.shift() : undefined;
-    free ??= await this.#makeFree(Math.max(bytesLeast, segmentBytes));
-    await disk.rename(`${directory}/${freeName(free)}`, this.pathOf(epoch));
+    const isUsual = bytesLeast <= segmentBytes;
+    const free =
+      (isUsual ? this.#free[0] : undefined) ?? (await this.#makeFree(Math.max(bytesLeast, segmentBytes)));
+    try {
+      await disk.rename(`${directory}/${freeName(free)}`, this.pathOf(epoch));
+    } catch (error) {
+      if (this.#free[0] !== free) await disk.remove(`${directory}/${freeName(free)}`);
+      throw error;
+    }
+    if (this.#free[0] === free) this.#free.shift();
+    this.#isSpareRefused = false;
     await disk.syncDirectory(directory);
     await this.#openSegment(epoch);
   }
@@ -118,15 +129,16 @@ export class SegmentFiles {
    * it.
    */
   prepareSpare(): void {
-    if (this.#free.length > 0 || this.#preparing !== undefined || this.#options.freeSegmentsMax === 0) return;
+    if (this.#free.length > 0 || this.#preparing !== undefined || this.#isSpareRefused) return;
+    if (this.#options.freeSegmentsMax === 0) return;
     this.#preparing = this.#makeFree(this.#options.segmentBytes).then(
       (number) => {
         this.#free.push(number);
         this.#preparing = undefined;
       },
       (error: unknown) => {
-        // The next segment makes its own file and fails for good if the disk still refuses.
         this.#preparing = undefined;
+        this.#isSpareRefused = true;
         this.#options.logger.warn('raft log could not prepare a spare segment', { error: messageOf(error) });
       },
     );
@@ -137,6 +149,9 @@ export class SegmentFiles {
     const number = this.#nextFreeNumber;
     this.#nextFreeNumber += 1;
     const path = `${directory}/${freeName(number)}`;
+    // Looked at first: what is tried again and again must not take the last room from others each time.
+    if ((await disk.freeBytes(directory)) < bytes)
+      throw new DiskError('DISK_FULL', path, `no space left for ${bytes} bytes of a log segment`);
     const file = await disk.open(path, { mode: 'write', durableWrites: true });
     try {
       const zeros = Buffer.alloc(Math.min(bytes, ZERO_FILL_STEP_BYTES));
@@ -181,7 +196,15 @@ export class SegmentFiles {
     }
     const number = this.#nextFreeNumber;
     this.#nextFreeNumber += 1;
-    await disk.rename(this.pathOf(epoch), `${directory}/${freeName(number)}`);
+    try {
+      await disk.rename(this.pathOf(epoch), `${directory}/${freeName(number)}`);
+    } catch (error) {
+      if (!(error instanceof DiskError) || error.code !== 'DISK_FULL') throw error;
+      // No room for another name: the file itself is what is missed.
+      await disk.remove(this.pathOf(epoch));
+      await disk.syncDirectory(directory);
+      return;
+    }
     await disk.syncDirectory(directory);
     this.#free.push(number);
   }

@@ -1,4 +1,4 @@
-import { assert, logIndex, term, type RangeId } from '@cairn/base';
+import { assert, CairnError, logIndex, term, type RangeId } from '@cairn/base';
 import type { Clock, Disk, Logger, Metrics, Rng } from '@cairn/ports';
 import { EntryLoader, type UseLoaded } from './entry-loader.js';
 import { LogPlaces } from './log-places.js';
@@ -139,6 +139,10 @@ class SharedLog implements RaftLog, LogHost {
 
   get durablePosition(): number {
     return this.#writer.durablePosition;
+  }
+
+  get isWaitingForRoom(): boolean {
+    return this.#writer.isWaitingForRoom;
   }
 
   get hasStaged(): boolean {
@@ -311,12 +315,18 @@ class SharedLog implements RaftLog, LogHost {
     };
   }
 
-  /** Writes what is staged, unless the log has failed, and closes the files. */
+  /**
+   * Writes what is staged, unless the log has failed or its disk has no room, and closes the files. What was
+   * not written was reported to nobody as durable.
+   */
   async close(): Promise<void> {
     if (this.#isClosed) return;
+    this.#writer.closing();
     try {
       await this.#reclaiming;
       if (this.#writer.failure === undefined) await this.#writer.sync();
+    } catch (error) {
+      if (!CairnError.is(error) || error.code !== 'DISK_FULL') throw error;
     } finally {
       this.#isClosed = true;
       await this.#files.close();

@@ -14,9 +14,11 @@ export interface RaftLog {
   /**
    * Writes everything staged since the last call with one durable write. Calls may overlap: while one write
    * is in flight, later calls join the next. Resolves when all that was staged before the call is durable;
-   * rejects (and the log refuses further writes) when the disk fails.
+   * rejects (and the log refuses further writes) when the disk fails. On a full disk it waits for room.
    */
   sync(): Promise<void>;
+  /** The disk has no room for what is staged: it is tried again and again until there is, or `close`. */
+  readonly isWaitingForRoom: boolean;
   /** True when something is staged that no sync has taken. */
   readonly hasStaged: boolean;
   /** Record bytes that are staged or being written, and not durable yet. */

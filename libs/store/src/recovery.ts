@@ -1,8 +1,10 @@
-import { logIndex, type RangeId } from '@cairn/base';
+import { assert, logIndex, type RangeDescriptor, type RangeId } from '@cairn/base';
 import { EntryKind } from '@cairn/raft';
 import type { RangeLog } from '@cairn/raft-log';
 
 import { checkpointFrom, decodeCheckpointState, type CheckpointState } from './checkpoint-state.js';
+import type { Replica } from './replica.js';
+import type { ReplicaStart } from './replica-factory.js';
 import type { StateMachine } from './state-machine.js';
 import { Tombstones } from './tombstones.js';
 
@@ -31,6 +33,44 @@ export function recoveredReplicas(
     found.push({ rangeId, log, state: checkpointFrom(log, decodeCheckpointState) });
   }
   return found;
+}
+
+export interface OpeningParts {
+  /** Rejects DISK_FULL while the rows of the snapshot have no room. */
+  finishInstallation(log: RangeLog, state: CheckpointState): Promise<CheckpointState>;
+  newReplica(start: ReplicaStart): Replica;
+  machineFor(descriptor: RangeDescriptor): StateMachine;
+  /** It takes part from now on. */
+  opened(replica: Replica): void;
+}
+
+/** Brings a replica back to where its log says that it was. */
+export async function openRecovered(recovered: RecoveredReplica, parts: OpeningParts): Promise<void> {
+  const { log, rangeId } = recovered;
+  const state =
+    recovered.state.installing === undefined
+      ? recovered.state
+      : await parts.finishInstallation(log, recovered.state);
+  const { checkpoint } = log;
+  assert(checkpoint !== undefined, 'recovered replicas have a checkpoint');
+  const replica = parts.newReplica({
+    rangeId,
+    replicaId: state.replicaId,
+    descriptor: state.descriptor,
+    config: state.config,
+    confVersionSeen: state.confVersionSeen,
+    appliedIndex: checkpoint.index,
+    appliedTerm: checkpoint.term,
+    isBorn: false,
+  });
+  if (state.descriptor === undefined) return;
+  const machine = parts.machineFor(state.descriptor);
+  replica.machine = machine;
+  machine.attach?.(replica);
+  await machine.open();
+  await rememberEntries(log, machine);
+  replica.isMachineOpen = true;
+  parts.opened(replica);
 }
 
 /** Shows the machine the commands that the engine already covers and the log still holds. */

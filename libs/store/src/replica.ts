@@ -306,6 +306,14 @@ export class Replica implements ReplicaHandle {
     if (this.#turnWaiters.length > 0) for (const resolve of this.#turnWaiters.splice(0)) resolve();
   }
 
+  /** The store stops. */
+  close(): void {
+    this.isClosed = true;
+    this.reads.refuseAll();
+    this.loseWaiters();
+    this.machine?.closed?.();
+  }
+
   /** Tells all proposers of this process that nobody here will learn their outcome. */
   loseWaiters(): void {
     for (const waiter of this.waiters.values()) waiter.lost();

@@ -238,7 +238,7 @@ export class SnapshotReceiver {
     assert(state.installing !== undefined, 'nothing to finish');
     const { disk, directory, engine } = this.#parts;
     // The directory may have been moved since.
-    const path = `${directory}/${state.installing.slice(state.installing.lastIndexOf('/') + 1)}`;
+    const path = `${directory}/${nameOf(state.installing)}`;
     const header = await this.#headerOf(path);
     if (state.descriptor !== undefined) {
       const before = this.#parts.machineFor(state.descriptor);
@@ -260,10 +260,12 @@ export class SnapshotReceiver {
   }
 
   /** Removes spools that no installation needs; called once after recovery. */
-  async removeLeftovers(): Promise<void> {
+  async removeLeftovers(needed: readonly string[]): Promise<void> {
     const { disk, directory } = this.#parts;
+    // The directory may have been moved since.
+    const kept = new Set(needed.map(nameOf));
     for (const name of await disk.list(directory)) {
-      if (name.endsWith('.spool')) await disk.remove(`${directory}/${name}`);
+      if (name.endsWith('.spool') && !kept.has(name)) await disk.remove(`${directory}/${name}`);
     }
   }
 
@@ -276,7 +278,7 @@ export class SnapshotReceiver {
       throw new CairnError(
         'DISK_FULL',
         `the snapshot of range ${rangeId} in ${path} is half installed and needs ${bytes} bytes, ${free} are free ` +
-          'on its disk: free some or give it more, and start the node again',
+          'on its disk: free some or give it more; the node goes on with it by itself then',
         { details: { path, rangeId } },
       );
     } finally {
@@ -348,6 +350,10 @@ export class SnapshotReceiver {
     });
     await this.#parts.log.sync();
   }
+}
+
+function nameOf(path: string): string {
+  return path.slice(path.lastIndexOf('/') + 1);
 }
 
 interface Stream {

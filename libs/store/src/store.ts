@@ -18,6 +18,7 @@ import { Applier } from './applier.js';
 import { Checkpointer } from './checkpointer.js';
 import { Delivery } from './delivery.js';
 import { groupOf } from './group.js';
+import { HeldReplicas } from './held-replicas.js';
 import { InboundQueue, type DeliverMessage, type InboundSource } from './inbound.js';
 import { LeaseGuard } from './lease-guard.js';
 import { LeadershipLog } from './leadership-log.js';
@@ -25,8 +26,9 @@ import { MachineOpener } from './machine-opener.js';
 import { configStateOf, decodeNewMembers, descriptorAfterChange } from './membership.js';
 import type { PeerLinks } from './peer-links.js';
 import { openStoreLog } from './open-store-log.js';
+import { orOutOfRoom } from './out-of-room.js';
 import { overlap } from './range-spans.js';
-import { recoveredReplicas, rememberEntries, type RecoveredReplica } from './recovery.js';
+import { openRecovered, recoveredReplicas, type RecoveredReplica } from './recovery.js';
 import type { Replica } from './replica.js';
 import { ReplicaChanger, type ChangeReplicasRequest } from './replica-changer.js';
 import { beginEmptyLog, buildReplica, memberToBear, type ReplicaStart } from './replica-factory.js';
@@ -105,6 +107,7 @@ export class Store {
   readonly #ticker: Ticker;
   readonly #guard: LeaseGuard;
   readonly #opener: MachineOpener;
+  readonly #held: HeldReplicas;
   readonly #leadershipLog: LeadershipLog;
   #isClosed = false;
 
@@ -123,6 +126,7 @@ export class Store {
       this.#ticker.dropLeases(nowMs);
     });
     this.#opener = new MachineOpener(clock, logger);
+    this.#held = new HeldReplicas({ clock, logger, recover: (one) => this.#recoverOne(one), fatal });
     this.#turns = new TurnLoop({
       clock,
       config,
@@ -236,7 +240,7 @@ export class Store {
     return new Delivery({
       ...{ clock, logger, metrics: this.#metrics },
       replica: (rangeId) => this.#replicas.get(rangeId),
-      isGone: (rangeId, replicaId) => this.#removal.isGone(rangeId, replicaId),
+      isGone: (rangeId, replicaId) => this.#held.has(rangeId) || this.#removal.isGone(rangeId, replicaId),
       covering: (key) => this.replicaCovering(key),
       emptyReplicas: () => this.#replicas.size - this.#spans.size,
       replicas: () => this.#replicas.values(),
@@ -282,36 +286,23 @@ export class Store {
   async #recover(): Promise<void> {
     await this.#removal.recover();
     const recovered = recoveredReplicas(this.#log.rangeIds(), (id) => this.#log.range(id));
-    for (const one of recovered) await this.#recoverOne(one);
-    await this.#receiver.removeLeftovers();
+    for (const one of recovered) {
+      if (one.state.installing === undefined) await this.#recoverOne(one);
+      else await orOutOfRoom(this.#options.clock, this, this.#held.begin(one));
+    }
+    await this.#receiver.removeLeftovers(this.#held.spools);
     this.#options.logger.info('replicas recovered', { replicas: recovered.length });
   }
 
-  async #recoverOne(recovered: RecoveredReplica): Promise<void> {
-    const state =
-      recovered.state.installing === undefined
-        ? recovered.state
-        : await this.#receiver.finishInstallation(recovered.log, recovered.state);
-    const { checkpoint } = recovered.log;
-    assert(checkpoint !== undefined, 'recovered replicas have a checkpoint');
-    const replica = this.#newReplica({
-      rangeId: recovered.rangeId,
-      replicaId: state.replicaId,
-      descriptor: state.descriptor,
-      config: state.config,
-      confVersionSeen: state.confVersionSeen,
-      appliedIndex: checkpoint.index,
-      appliedTerm: checkpoint.term,
-      isBorn: false,
+  #recoverOne(recovered: RecoveredReplica): Promise<void> {
+    return openRecovered(recovered, {
+      finishInstallation: (log, state) => this.#receiver.finishInstallation(log, state),
+      newReplica: (start) => this.#newReplica(start),
+      machineFor: (descriptor) => this.#options.machineFor(descriptor, false),
+      opened: (replica) => {
+        this.#turns.enqueue(replica);
+      },
     });
-    if (state.descriptor === undefined) return;
-    const machine = this.#options.machineFor(state.descriptor, false);
-    replica.machine = machine;
-    machine.attach?.(replica);
-    await machine.open();
-    await rememberEntries(recovered.log, machine);
-    replica.isMachineOpen = true;
-    this.#turns.enqueue(replica);
   }
 
   #newReplica(start: ReplicaStart): Replica {
@@ -331,7 +322,7 @@ export class Store {
    */
   async createReplica(descriptor: RangeDescriptor): Promise<void> {
     const existing = this.#replicas.get(descriptor.rangeId);
-    if (existing !== undefined && !existing.canGiveWay) return;
+    if (this.#held.has(descriptor.rangeId) || (existing !== undefined && !existing.canGiveWay)) return;
     const mine = memberToBear(descriptor, this.storeId);
     if (this.#removal.isGone(descriptor.rangeId, mine.replicaId)) return;
     if (this.#overlapping(descriptor) !== undefined) {
@@ -595,7 +586,7 @@ export class Store {
 
   /** Whether a split may bear the child here: not when it is here already, later than its birth, or was. */
   #makeRoomFor(child: RangeId, replicaId: ReplicaId): boolean {
-    if (this.#removal.isGone(child, replicaId)) return false;
+    if (this.#held.has(child) || this.#removal.isGone(child, replicaId)) return false;
     const existing = this.#replicas.get(child);
     if (existing === undefined) return true;
     // Whatever id a message gave it: that this one is born here is in the range's log.
@@ -664,6 +655,7 @@ export class Store {
     this.#ticker.stop();
     this.#turns.stop();
     this.#applier.stop();
+    this.#held.stop();
     this.#options.logger.error('store stopped', { reason: messageOf(error) });
     const coded = CairnError.is(error)
       ? error
@@ -671,22 +663,31 @@ export class Store {
     this.#options.onFatal(coded);
   };
 
-  /** Stops the loop and leaves a checkpoint. Leaders should have been transferred before. */
+  /** The disk has no room for what the log or the engine has to write: they wait for some. */
+  get isOutOfRoom(): boolean {
+    return this.#log.isWaitingForRoom || this.#options.engine.isOutOfRoom === true;
+  }
+
+  /** Replicas that wait for room, see `HeldReplicas`. */
+  get heldReplicas(): number {
+    return this.#held.size;
+  }
+
+  /**
+   * Stops the loop and leaves a checkpoint, unless the disk has no room for it: then the next start replays
+   * the log. Leaders should have been transferred before.
+   */
   async close(): Promise<void> {
     if (this.#isClosed) return;
     this.#ticker.stop();
-    await this.#checkpointer.run();
-    await this.#removal.settled();
+    this.#held.stop();
+    const settling = this.#checkpointer.run().then(() => this.#removal.settled());
+    const isSettled = await orOutOfRoom(this.#options.clock, this, settling);
     this.#isClosed = true;
     this.#turns.stop();
     this.#applier.stop();
-    await this.#applier.idle();
-    for (const replica of this.#replicas.values()) {
-      replica.isClosed = true;
-      replica.reads.refuseAll();
-      replica.loseWaiters();
-      replica.machine?.closed?.();
-    }
+    if (isSettled) await this.#applier.idle();
+    for (const replica of this.#replicas.values()) replica.close();
     this.#sender.stop();
     this.#options.links.close();
     await this.#log.close();

@@ -25,12 +25,17 @@ export class EngineFaults {
     this.#armed.clear();
   }
 
-  /** Throws when the operation has to fail. */
+  /** Throws when the operation has to fail, also for lack of room: of an engine that has no files. */
   check(operation: EngineOperation, bytes: number): void {
     const room = this.#roomBytes();
     if (operation !== 'read' && (room === 0 || bytes > room)) {
       throw this.#error(new CairnError('DISK_FULL', `the engine has no room for its ${operation}`));
     }
+    this.checkTold(operation);
+  }
+
+  /** Throws when the operation was told to fail. */
+  checkTold(operation: EngineOperation): void {
     const left = this.#armed.get(operation);
     if (left === undefined) return;
     if (left > 0) {

@@ -20,7 +20,7 @@ export interface EngineHooks {
   /** Awaited before a write or a flush begins; undefined = it begins at once. */
   linger(): Promise<void> | undefined;
   /** Throws when the operation has to fail. */
-  check(operation: EngineOperation, bytes: number): void;
+  check(operation: EngineOperation): void;
 }
 
 /**
@@ -46,8 +46,12 @@ export class FaultyEngine implements KvEngine {
 
   first(start: Uint8Array, end: Uint8Array): FirstRow | Promise<FirstRow> {
     if (this.#hooks.isSlow()) return firstByWalk(this.iterate({ start, end }));
-    this.#hooks.check('read', 0);
+    this.#hooks.check('read');
     return this.#inner.first(start, end);
+  }
+
+  get isOutOfRoom(): boolean {
+    return this.#inner.isOutOfRoom === true;
   }
 
   get gathersWrites(): boolean {
@@ -55,7 +59,7 @@ export class FaultyEngine implements KvEngine {
   }
 
   write(batch: EngineBatch): Promise<void> | undefined {
-    const refused = this.#refuses('write', batch.bytes);
+    const refused = this.#refuses('write');
     if (refused !== undefined) return Promise.reject(refused);
     const slow = this.#hooks.linger();
     if (slow === undefined && this.#behind === undefined) return this.#inner.write(batch);
@@ -102,7 +106,7 @@ export class FaultyEngine implements KvEngine {
         await this.#hooks.delay();
         if (failure !== undefined) throw failure;
         try {
-          this.#hooks.check('read', 0);
+          this.#hooks.check('read');
         } catch (error) {
           failure = error instanceof Error ? error : new Error(String(error));
           throw failure;
@@ -117,23 +121,23 @@ export class FaultyEngine implements KvEngine {
   }
 
   flush(): Promise<void> {
-    return this.#change('flush', 0, () => this.#inner.flush());
+    return this.#change('flush', () => this.#inner.flush());
   }
 
   deleteRange(start: Uint8Array, end: Uint8Array): Promise<void> {
-    return this.#change('write', 0, () => this.#inner.deleteRange(start, end));
+    return this.#change('write', () => this.#inner.deleteRange(start, end));
   }
 
-  async #change(operation: EngineOperation, bytes: number, change: () => Promise<void>): Promise<void> {
-    const refused = this.#refuses(operation, bytes);
+  async #change(operation: EngineOperation, change: () => Promise<void>): Promise<void> {
+    const refused = this.#refuses(operation);
     if (refused !== undefined) throw refused;
     await this.#inTurn(this.#hooks.linger(), change);
   }
 
-  #refuses(operation: EngineOperation, bytes: number): Error | undefined {
+  #refuses(operation: EngineOperation): Error | undefined {
     if (this.#failure !== undefined) return this.#failure;
     try {
-      this.#hooks.check(operation, bytes);
+      this.#hooks.check(operation);
     } catch (error) {
       this.#failure = error instanceof Error ? error : new Error(String(error));
     }

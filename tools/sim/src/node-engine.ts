@@ -65,8 +65,8 @@ function withFaults(inner: KvEngine, life: EngineLife, faults: EngineFaults, all
         process.schedule(leftMs, resolve);
       });
     },
-    check: (operation, bytes) => {
-      if (all || operation === 'read') faults.check(operation, bytes);
+    check: (operation) => {
+      if (all || operation === 'read') faults.checkTold(operation);
     },
   });
 }

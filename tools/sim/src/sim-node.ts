@@ -139,7 +139,8 @@ export abstract class SimNode {
 
   /**
    * What runs here gave up, did not come up, or did not stop cleanly: the process ends. A violation, unless
-   * the cause is an injected fault, or a flipped bit that was noticed in the very file that has one.
+   * the cause is an injected fault, or a flipped bit that was noticed in the very file that has one. A full
+   * disk is no reason for what runs: log and engine wait for room. Only the engine in memory fails then.
    */
   protected ended(checker: 'fatal' | 'start' | 'stop', error: unknown): void {
     const { observer, scheduler } = this.world;
@@ -147,6 +148,8 @@ export abstract class SimNode {
     if (this.isNoticedRot(error)) {
       this.#isLost = true;
       observer.note(this.name, `is lost: ${text}`);
+    } else if (checker === 'fatal' && this.world.engine === 'lsm' && isDiskFull(error)) {
+      observer.violate(checker, `${this.name} ends because its disk is full: ${text}`);
     } else if (this.#disk.isInjected(error) || this.engineFaults.isInjected(error)) {
       observer.note(this.name, `ends (${checker}): ${text}`);
     } else {
@@ -229,4 +232,10 @@ export abstract class SimNode {
     this.world.observer.note(this.name, 'resumes');
     this.#process?.resume();
   }
+}
+
+function isDiskFull(error: unknown): boolean {
+  for (let at = error; at instanceof Error; at = at.cause)
+    if ((at as { readonly code?: unknown }).code === 'DISK_FULL') return true;
+  return false;
 }

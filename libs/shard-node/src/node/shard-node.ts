@@ -39,6 +39,7 @@ import { StoreSafePoint } from '../kv/store-safe-point.js';
 import { StoreTimestamps } from '../kv/store-timestamps.js';
 import { CatchUp } from './catch-up.js';
 import { DEFAULT_GARBAGE_LIMITS, GarbageCollection } from './garbage-collection.js';
+import { HandOver } from './hand-over.js';
 import { helloOf, joinCluster, metadataHelloOf } from './join-cluster.js';
 import { LostReplicas } from './lost-replicas.js';
 import type { MetadataAccess } from './metadata-access.js';
@@ -138,6 +139,7 @@ export class ShardNode {
   #splitter: RangeSplitter | undefined;
   readonly #mover: ReplicaMover;
   readonly #lostReplicas: LostReplicas;
+  readonly #handOver: HandOver;
   #garbage: GarbageCollection | undefined;
   readonly #reports = new RangeReports();
   #rounds: RangeRounds<KvMachine> | undefined;
@@ -173,6 +175,7 @@ export class ShardNode {
     this.#rpc = createRpcServer({ clock: options.clock, logger: options.logger });
     this.#metadata = options.metadata(() => metadataHelloOf(identity, options.clock));
     this.#mover = new ReplicaMover({ metadata: this.#metadata, store: () => this.store });
+    this.#handOver = new HandOver({ clock: options.clock, replicas: () => this.store.replicas() });
     this.#lostReplicas = new LostReplicas({
       clock: options.clock,
       logger: options.logger,
@@ -476,7 +479,9 @@ export class ShardNode {
     this.#heartbeats += 1;
     const diskFreeBytes = await disk.freeBytes(directory);
     const { diskReserveBytes } = this.#options;
-    this.#service.isDiskFull = diskFreeBytes < diskReserveBytes;
+    const { heldReplicas, isOutOfRoom } = this.store;
+    this.#service.isDiskFull = isOutOfRoom || diskFreeBytes < diskReserveBytes;
+    this.#handOver.poll(isOutOfRoom);
     const report = this.#reports.take(this.store, this.#service);
     try {
       const response = await this.#metadata.heartbeat({
@@ -501,7 +506,7 @@ export class ShardNode {
         settingsVersion: this.#settingsVersion,
         waitingReplicas: waiting,
         process: this.#identity.process,
-        diskFull: diskFreeBytes < diskReserveBytes,
+        diskFull: this.#service.isDiskFull || heldReplicas > 0,
         diskLow: diskFreeBytes < 2 * diskReserveBytes,
         replicasCatchingUp: totals.catchingUp + (this.#catchUp?.pending ?? 0),
       });
@@ -604,7 +609,7 @@ export class ShardNode {
   /** Hands its leaderships over, writes a checkpoint and closes everything. */
   async stop(): Promise<void> {
     if (this.#isStopped) return;
-    await this.#drain();
+    await this.#handOver.drain(DRAIN_TIMEOUT_MS);
     this.#isStopped = true;
     this.#heartbeatTimer?.cancel();
     this.#garbage?.stop();
@@ -614,26 +619,5 @@ export class ShardNode {
     await this.#store?.close();
     await this.#engine?.close();
     this.#metadata.close();
-  }
-
-  /** Asks another member to lead each range that is led here, and waits a little for it. */
-  async #drain(): Promise<void> {
-    const { clock } = this.#options;
-    const untilMs = clock.nowMs() + DRAIN_TIMEOUT_MS;
-    for (;;) {
-      const led = [...this.store.replicas()].filter((replica) => replica.isReadyLeader);
-      let transferring = 0;
-      for (const replica of led) {
-        const target = replica.raft.status().peers.find((peer) => peer.recentlyActive && !peer.isLearner);
-        if (target === undefined) continue;
-        transferring += 1;
-        replica.raft.transferLeader(target.replicaId);
-        replica.wake();
-      }
-      if (transferring === 0 || clock.nowMs() >= untilMs) return;
-      await new Promise<void>((resolve) => {
-        clock.setTimer(20, resolve);
-      });
-    }
   }
 }

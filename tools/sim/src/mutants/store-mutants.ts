@@ -150,8 +150,13 @@ export const MEMBER_MUTANTS: readonly Mutant[] = [
     name: 'members-forgotten-at-restart',
     breaks: 'a replica that restarts knows only those of its members that are in the log',
     promise: 'what the members are is the same everywhere and for good',
-    file: 'libs/store/src/store.ts',
-    edits: [{ find: 'config: state.config,', replace: 'config: configStateOf(undefined),' }],
+    file: 'libs/store/src/recovery.ts',
+    edits: [
+      {
+        find: 'config: state.config,',
+        replace: 'config: { voters: [], outgoing: [], learners: [], learnersNext: [] },',
+      },
+    ],
     run: { type: 'cluster', faults: ['process-death'], faultEveryMs: 500 },
   },
 ];

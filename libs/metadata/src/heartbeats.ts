@@ -82,7 +82,11 @@ export class Heartbeats {
     if (request.kind === NodeKind.SHARD) {
       contact = await this.#takeShard(request);
       const store = request.storeId as StoreId;
-      commands = [...this.#commandsFor(contact, store), ...this.#removalsFor(store, request.waitingReplicas)];
+      commands = [
+        ...this.#commandsFor(contact, store),
+        ...this.#removalsFor(store, request.waitingReplicas),
+        ...(await this.#inventedAmong(request.waitingReplicas)),
+      ];
     } else {
       contact = this.#takeRouter(request);
     }
@@ -216,6 +220,22 @@ export class Heartbeats {
       .filter((descriptor) => ranges.isConfirmed(descriptor.rangeId))
       .slice(0, REMOVALS_MAX)
       .map((value) => ({ command: { $case: 'removeReplica', value: descriptorToMessage(value) } }));
+  }
+
+  /** Replicas without a state whose ids were never given out: messages made them up. */
+  async #inventedAmong(waiting: readonly WaitingReplica[]): Promise<StoreCommand[]> {
+    const { group, machine } = this.#parts;
+    const isInvented = ({ rangeId: range, replicaId: replica }: WaitingReplica): boolean =>
+      range >= machine.state.nextId || replica >= machine.state.nextId;
+    if (!waiting.some(isInvented)) return [];
+    // The next leader may have given them out meanwhile.
+    await group.readBarrier();
+    return waiting
+      .filter(isInvented)
+      .slice(0, REMOVALS_MAX)
+      .map(({ rangeId: range, replicaId: replica }) => ({
+        command: { $case: 'forgetReplica', value: { rangeId: range, replicaId: replica } },
+      }));
   }
 
   #record(created: readonly ReplicaId[]): void {

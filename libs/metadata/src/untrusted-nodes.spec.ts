@@ -101,6 +101,25 @@ describe('a replica that a message invented', () => {
   });
 });
 
+describe('a replica of a range or with an id that was never given out', () => {
+  it('is made up, and its store is told; others are left alone', async () => {
+    const { cluster, client, shards, whole } = await running();
+    const [a] = shards as [FakeShard];
+    const next = await cluster.clock.until(client.allocateIds(10));
+    const waitingReplicas = [
+      { rangeId: next + 10, replicaId: 2, confVersion: 1 },
+      { rangeId: next + 9, replicaId: 3, confVersion: 1 },
+      { rangeId: next, replicaId: 2 ** 40, confVersion: 1 },
+    ];
+    await cluster.clock.until(a.heartbeat({ waitingReplicas }));
+    expect(a.last?.commands).toEqual([
+      { command: { $case: 'forgetReplica', value: { rangeId: next + 10, replicaId: 2 } } },
+      { command: { $case: 'forgetReplica', value: { rangeId: next, replicaId: 2 ** 40 } } },
+    ]);
+    expect(whole.rangeId).toBeLessThan(next);
+  });
+});
+
 describe('reports that cannot be true', () => {
   it.each([
     ['a range that was not given out', { rangeId: 5_000 }, 'an id that was not given out'],

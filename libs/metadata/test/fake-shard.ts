@@ -102,7 +102,7 @@ export class FakeShard {
     this.storesVersion = response.storesVersion;
     this.settingsVersion = response.settingsVersion;
     for (const { command } of response.commands) {
-      if (command === undefined) continue;
+      if (command === undefined || command.$case === 'forgetReplica') continue;
       this.created.push(command.value);
       const report = reportOf(command.value);
       this.ranges.set(command.value.rangeId, report);

@@ -16,6 +16,11 @@ import { TOMBSTONE_PLACES } from './tombstones.js';
 export const EMPTY_REPLICAS_MAX = 1_024;
 /** When there are too many, those that no message came for within this long make room for others … */
 const UNHEARD_MS = 60_000;
+/**
+ * … but no more than so many in the life of a process: what they promised stays in the log until the metadata
+ * service says that they were made up, which it says of those that are here.
+ */
+export const FORGOTTEN_REPLICAS_MAX = 16_384;
 /** … looked for this often at most: it takes a look at all replicas. */
 const UNHEARD_LOOK_MS = 1_000;
 
@@ -48,6 +53,7 @@ export class Delivery {
   readonly #parts: DeliveryParts;
   readonly #earlyVotes = new EarlyVotes();
   #looksAgainMs = 0;
+  #forgotten = 0;
 
   constructor(parts: DeliveryParts) {
     this.#parts = parts;
@@ -155,7 +161,10 @@ export class Delivery {
     this.#looksAgainMs = nowMs + UNHEARD_LOOK_MS;
     // A member that waits for a snapshot hears of its leader all the time; what was invented, of nobody.
     for (const replica of this.#parts.replicas()) {
-      if (replica.canGiveWay && replica.heardMs < nowMs - UNHEARD_MS) this.#parts.forget(replica);
+      if (this.#forgotten >= FORGOTTEN_REPLICAS_MAX) break;
+      if (!replica.canGiveWay || replica.heardMs >= nowMs - UNHEARD_MS) continue;
+      this.#parts.forget(replica);
+      this.#forgotten += 1;
     }
     return this.#parts.emptyReplicas() < EMPTY_REPLICAS_MAX;
   }

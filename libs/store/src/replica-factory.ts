@@ -96,16 +96,13 @@ export function buildReplica(around: ReplicaSurroundings, start: ReplicaStart): 
 }
 
 /** Stages the log of a replica without a state. What it promised before, if it was here, stays. */
-export function beginEmptyLog(log: RangeLog, replicaId: ReplicaId, confVersionSeen: number): void {
+export function beginEmptyLog(log: RangeLog, replicaId: ReplicaId, confVersionSeen: number): ReplicaStart {
+  const nothing = { descriptor: undefined, config: configStateOf(undefined), confVersionSeen };
   log.setCheckpoint({
     index: 0 as LogIndex,
     term: 0 as Term,
-    state: encodeCheckpointState({
-      replicaId,
-      descriptor: undefined,
-      config: configStateOf(undefined),
-      confVersionSeen,
-      installing: undefined,
-    }),
+    state: encodeCheckpointState({ replicaId, ...nothing, installing: undefined }),
   });
+  const applied = { appliedIndex: 0 as LogIndex, appliedTerm: 0 as Term };
+  return { rangeId: log.rangeId, replicaId, ...nothing, ...applied, isBorn: false };
 }

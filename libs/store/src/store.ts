@@ -2,12 +2,10 @@ import {
   assert,
   CairnError,
   messageOf,
-  type LogIndex,
   type RangeDescriptor,
   type RangeId,
   type ReplicaId,
   type StoreId,
-  type Term,
 } from '@cairn/base';
 import type { KvEngine } from '@cairn/engine';
 import type { Clock, Disk, Logger, Metrics, Rng } from '@cairn/ports';
@@ -410,6 +408,18 @@ export class Store {
     if (replica?.isRemovedBy(descriptor, this.storeId) === true) this.#remove(replica, descriptor);
   }
 
+  /**
+   * The metadata service's word that nobody ever named this replica: a message made it up. What it promised
+   * binds nobody, so nothing of it is kept.
+   */
+  forgetInvented(rangeId: RangeId, replicaId: ReplicaId): void {
+    const replica = this.#replicas.get(rangeId);
+    if (replica?.replicaId !== replicaId || !replica.canGiveWay) return;
+    this.#forgetEmpty(replica);
+    this.#hadPromises.delete(rangeId);
+    this.#log.removeRange(rangeId);
+  }
+
   /** Closes the replica at once; its rows and its log follow. */
   #remove(replica: Replica, proof = replica.descriptor): void {
     const { rangeId } = replica;
@@ -516,19 +526,7 @@ export class Store {
 
   /** A replica without a state: it takes part in votes and waits for a snapshot. */
   #createEmptyReplica(rangeId: RangeId, replicaId: ReplicaId, confVersionSeen: number): Replica {
-    const log = this.#log.range(rangeId);
-    const zero = 0 as LogIndex;
-    beginEmptyLog(log, replicaId, confVersionSeen);
-    return this.#newReplica({
-      rangeId,
-      replicaId,
-      descriptor: undefined,
-      config: configStateOf(undefined),
-      confVersionSeen,
-      appliedIndex: zero,
-      appliedTerm: 0 as Term,
-      isBorn: false,
-    });
+    return this.#newReplica(beginEmptyLog(this.#log.range(rangeId), replicaId, confVersionSeen));
   }
 
   /** The stream to a store broke: followers of its leaders need not wait for their full election timeout. */

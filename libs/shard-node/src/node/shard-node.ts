@@ -1,4 +1,12 @@
-import { assert, CairnError, messageOf, type RangeDescriptor, type RangeId, type StoreId } from '@cairn/base';
+import {
+  assert,
+  CairnError,
+  messageOf,
+  type RangeDescriptor,
+  type RangeId,
+  type ReplicaId,
+  type StoreId,
+} from '@cairn/base';
 import type { KvEngine } from '@cairn/engine';
 import { descriptorFromMessage, readSetting } from '@cairn/metadata';
 import { RowCache, versionSpanOf } from '@cairn/mvcc';
@@ -537,6 +545,9 @@ export class ShardNode {
         await this.#create(descriptorFromMessage(command.value));
       } else if (command?.$case === 'removeReplica') {
         this.store.learnDescriptor(descriptorFromMessage(command.value));
+      } else if (command?.$case === 'forgetReplica') {
+        const { rangeId, replicaId } = command.value;
+        this.store.forgetInvented(rangeId as RangeId, replicaId as ReplicaId);
       }
     }
   }

@@ -197,7 +197,15 @@ export interface StoreCommand {
      * replica is older.
      */
     { $case: "removeReplica"; value: RangeDescriptor }
+    | //
+    /** No such replica was ever named by anybody who may: a message made it up. */
+    { $case: "forgetReplica"; value: ForgetReplica }
     | undefined;
+}
+
+export interface ForgetReplica {
+  rangeId: number;
+  replicaId: number;
 }
 
 export interface AllocateIdsRequest {
@@ -1746,6 +1754,9 @@ export const StoreCommand: MessageFns<StoreCommand> = {
       case "removeReplica":
         RangeDescriptor.encode(message.command.value, writer.uint32(18).fork()).join();
         break;
+      case "forgetReplica":
+        ForgetReplica.encode(message.command.value, writer.uint32(26).fork()).join();
+        break;
     }
     return writer;
   },
@@ -1779,6 +1790,14 @@ export const StoreCommand: MessageFns<StoreCommand> = {
             message.command = { $case: "removeReplica", value: RangeDescriptor.decode(reader, reader.uint32()) };
             continue;
           }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.command = { $case: "forgetReplica", value: ForgetReplica.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1809,7 +1828,80 @@ export const StoreCommand: MessageFns<StoreCommand> = {
         }
         break;
       }
+      case "forgetReplica": {
+        if (object.command?.value !== undefined && object.command?.value !== null) {
+          message.command = { $case: "forgetReplica", value: ForgetReplica.fromPartial(object.command.value) };
+        }
+        break;
+      }
     }
+    return message;
+  },
+};
+
+function createBaseForgetReplica(): ForgetReplica {
+  return { rangeId: 0, replicaId: 0 };
+}
+
+export const ForgetReplica: MessageFns<ForgetReplica> = {
+  encode(message: ForgetReplica, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.rangeId !== 0) {
+      writer.uint32(8).uint64(message.rangeId);
+    }
+    if (message.replicaId !== 0) {
+      writer.uint32(16).uint64(message.replicaId);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ForgetReplica {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseForgetReplica();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.rangeId = longToNumber(reader.uint64());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.replicaId = longToNumber(reader.uint64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ForgetReplica>): ForgetReplica {
+    return ForgetReplica.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ForgetReplica>): ForgetReplica {
+    const message = createBaseForgetReplica();
+    message.rangeId = object.rangeId ?? 0;
+    message.replicaId = object.replicaId ?? 0;
     return message;
   },
 };

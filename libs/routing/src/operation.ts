@@ -51,6 +51,8 @@ export class RoutedOperation {
   wakeAtMs = 0;
   /** While `sent`: bytes of large answers that had come from its store when it was last known to be well. */
   largeBytesBefore = 0;
+  /** While `sent`: counted among the gets with large answers that its store has. */
+  isLargeRead = false;
   /** Times it was routed again, for whatever reason. */
   attempts = 0;
   /** Stores that left it unanswered for too long. */

@@ -5,6 +5,7 @@ import { problemOf } from './answers.js';
 import { BACKOFF, backoffMs } from './backoff.js';
 import { Breaker, type BreakerRules } from './breaker.js';
 import { FairLine } from './fair-line.js';
+import { LargeReads } from './large-reads.js';
 import { isSpan, type RoutedOperation } from './operation.js';
 import type { StoreConnector, StoreLink } from './store-link.js';
 
@@ -88,6 +89,8 @@ export class StoreConnection {
   readonly #scans = new FairLine();
   #scansSweepLength = LINE_SWEEP_LENGTH_MIN;
   #scansSent = 0;
+  /** Gets, while answers are large; they wait until their deadline, too. */
+  readonly #largeReads = new LargeReads();
   #cancelled: number[] = [];
   #isFlushDue = false;
   /** When that was decided: about now, for what comes in this turn. */
@@ -190,6 +193,9 @@ export class StoreConnection {
     if (operation.request.op === KvOp.scan) {
       operation.wakeAtMs = operation.deadlineMs;
       this.#queueScan(operation);
+    } else if (this.#largeReads.isCounting && operation.request.op === KvOp.get) {
+      operation.wakeAtMs = operation.deadlineMs;
+      this.#largeReads.push(operation, this.#isStillInLine);
     } else if (this.#waiting.length === 0) {
       this.#line.push(operation);
     } else {
@@ -280,6 +286,7 @@ export class StoreConnection {
   #free(operation: RoutedOperation): void {
     this.#pending.delete(operation.request.sequence);
     if (operation.request.op === KvOp.scan) this.#scansSent -= 1;
+    else if (operation.isLargeRead) this.#largeReads.free(operation);
   }
 
   #isInLine(operation: RoutedOperation): boolean {
@@ -290,6 +297,10 @@ export class StoreConnection {
     if (this.#scans.length > 0 && this.#scansSent < this.#options.scansMax) {
       const scan = this.#scans.next(this.#isStillInLine);
       if (scan !== undefined) return scan;
+    }
+    if (this.#largeReads.length > 0) {
+      const read = this.#largeReads.next(this.#isStillInLine);
+      if (read !== undefined) return read;
     }
     return this.#nextInLine();
   }
@@ -384,6 +395,7 @@ export class StoreConnection {
     const { events } = this.#options;
     events.onTimestamp(maxTimestamp);
     this.#answeredAtMs = this.#options.clock.nowMs();
+    if (responses.length > 0) this.#largeReads.answered(responses.length, this.#link?.largeBytes ?? 0);
     for (const response of responses) {
       const operation = this.#pending.get(response.sequence);
       // Cancelled or past its deadline: the slot is free already.
@@ -400,7 +412,8 @@ export class StoreConnection {
       }
       events.onAnswer(operation, response);
     }
-    if (this.#waiting.length > 0 || this.#scans.length > 0) this.#scheduleFlush();
+    const isAnyWaiting = this.#waiting.length > 0 || this.#scans.length > 0 || this.#largeReads.length > 0;
+    if (isAnyWaiting) this.#scheduleFlush();
   }
 
   /** What it had goes to others, the operation that was answered with nonsense among it. */
@@ -438,7 +451,7 @@ export class StoreConnection {
     const sent = this.#pending.sorted();
     if (sent.length > 0 && error !== undefined) this.#noteFailure();
     this.#queueRest();
-    const unsent: RoutedOperation[] = [];
+    const unsent = this.#largeReads.lost(sent, this.#isStillInLine);
     this.#pending.clear();
     this.#scansSent = 0;
     for (let each = this.#nextInLine(); each !== undefined; each = this.#nextInLine()) unsent.push(each);

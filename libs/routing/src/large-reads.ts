@@ -1,0 +1,87 @@
+import { FairLine } from './fair-line.js';
+import type { RoutedOperation } from './operation.js';
+
+/** So many bytes of answers to gets may be on their way from one store, as far as their sizes are known. */
+const ANSWER_BYTES_MAX = 64 * 1024 * 1024;
+/** And so many gets in any case. */
+const READS_MIN = 16;
+/** From this mean size on they are counted … */
+const LARGE_BYTES = 256 * 1024;
+/** … and below this no longer: counting costs, and small answers are bounded by their number. */
+const SMALL_BYTES = 64 * 1024;
+/** Weight of one frame in the running mean of the sizes of answers. */
+const MEAN_WEIGHT = 1 / 8;
+/** A line this long is rid of operations that have ended in it; then when it has doubled. */
+const SWEEP_LENGTH_MIN = 16_384;
+
+/**
+ * The gets that wait while answers of a store are large: they go to it as answers come in, so that what is on
+ * its way to this router is bounded, and so is what the store reads for it. Callers take turns, and nothing
+ * is refused for waiting here. Sizes are learnt once per frame; while answers are small nothing comes here.
+ */
+export class LargeReads {
+  readonly #line = new FairLine();
+  #sweepLength = SWEEP_LENGTH_MIN;
+  /** Of those that came here: with the store. */
+  #sent = 0;
+  #meanBytes = 0;
+  #bytesBefore = 0;
+  #isCounting = false;
+
+  /** Answers are large: gets come here. */
+  get isCounting(): boolean {
+    return this.#isCounting;
+  }
+
+  /** Gets that wait, those that have ended included. */
+  get length(): number {
+    return this.#line.length;
+  }
+
+  /** A frame came with so many answers; `largeBytes`: of all large ones that the link has brought so far. */
+  answered(answers: number, largeBytes: number): void {
+    const bytes = (largeBytes - this.#bytesBefore) / answers;
+    this.#bytesBefore = largeBytes;
+    this.#meanBytes += (bytes - this.#meanBytes) * MEAN_WEIGHT;
+    this.#isCounting = this.#meanBytes >= (this.#isCounting ? SMALL_BYTES : LARGE_BYTES);
+  }
+
+  push(operation: RoutedOperation, isWaiting: (operation: RoutedOperation) => boolean): void {
+    if (this.#line.length >= this.#sweepLength) {
+      this.#line.sweep(isWaiting);
+      this.#sweepLength = Math.max(SWEEP_LENGTH_MIN, 2 * this.#line.length);
+    }
+    this.#line.push(operation);
+  }
+
+  /** The next that may go to the store, if there is one and it has room for its answer. */
+  next(isWaiting: (operation: RoutedOperation) => boolean): RoutedOperation | undefined {
+    if (this.#sent >= Math.max(READS_MIN, ANSWER_BYTES_MAX / this.#meanBytes)) return undefined;
+    const operation = this.#line.next(isWaiting);
+    if (operation === undefined) return undefined;
+    operation.isLargeRead = true;
+    this.#sent += 1;
+    return operation;
+  }
+
+  /** The store has it no more, or is not waited for. */
+  free(operation: RoutedOperation): void {
+    operation.isLargeRead = false;
+    this.#sent -= 1;
+  }
+
+  /** The connection is lost: answers what waits, and forgets what was sent by it. */
+  lost(
+    sent: readonly RoutedOperation[],
+    isWaiting: (operation: RoutedOperation) => boolean,
+  ): RoutedOperation[] {
+    for (const operation of sent) operation.isLargeRead = false;
+    this.#sent = 0;
+    this.#bytesBefore = 0;
+    const unsent: RoutedOperation[] = [];
+    for (let next = this.#line.next(isWaiting); next !== undefined; next = this.#line.next(isWaiting))
+      unsent.push(next);
+    this.#line.clear();
+    return unsent;
+  }
+}

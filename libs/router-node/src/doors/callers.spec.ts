@@ -67,6 +67,24 @@ describe('the share of a caller', () => {
     expect(callers.scanBytes).toBe(64.5 * MIB);
   });
 
+  it('of scans has a total, however many callers there are', () => {
+    const callers = make();
+    const first = callers.enter('first');
+    first.beginScan(4 * MIB);
+    let begun = 1;
+    const begin = (peer: number): void => {
+      callers.enter(`c${peer}`).beginScan(4 * MIB);
+      begun += 1;
+    };
+    for (let peer = 0; begun < 32; peer += 1) begin(peer);
+    expect(() => {
+      begin(1_000);
+    }).toThrow('pages of the scans of all clients: 134217728 of 134217728 bytes are taken');
+    expect([callers.scanBytes, callers.refusals]).toEqual([128 * MIB, 1]);
+    first.endScan(4 * MIB);
+    begin(1_001);
+  });
+
   it('of values that nobody takes leaves room for whoever comes next', () => {
     const callers = make();
     const take = (peer: string): { bytes: number; caller: ReturnType<Callers['enter']> } => {

@@ -10,6 +10,11 @@ const STREAMED_OPS_MIN = 16;
 const CALL_OPS_MIN = 64;
 const CALL_BYTES_MIN = 4 * 1024 * 1024;
 const SCAN_BYTES_MIN = 8 * 1024 * 1024;
+/**
+ * That of all callers together, in parts of what scans are meant to take: floors of many callers add up to no
+ * more. Whoever comes beyond it is refused, also with the first scan.
+ */
+const ALL_SCAN_BYTES_FACTOR = 2;
 /** The part of the router that calls may fill; the rest is for whoever comes next. */
 const CALLS_SHARE = 3 / 4;
 const RETRY_AFTER_MS = 25;
@@ -36,13 +41,16 @@ export class Callers {
   readonly #callers = new Map<string, Caller>();
   /** Values that clients have asked for and not taken. */
   readonly answers: BoundedBytes;
+  /** Pages of all scans that are open. */
+  readonly #scans: BoundedBytes;
   #busy = 0;
-  #scanBytes = 0;
   #refusals = 0;
 
   constructor(bounds: CallersBounds) {
     this.#bounds = bounds;
     this.answers = new BoundedBytes({ name: 'values not taken by clients', limit: bounds.answerBytesMax });
+    const limit = bounds.scanBytesMax * ALL_SCAN_BYTES_FACTOR;
+    this.#scans = new BoundedBytes({ name: 'pages of the scans of all clients', limit });
   }
 
   /** Callers that have something open. */
@@ -51,7 +59,7 @@ export class Callers {
   }
   /** What pages of scans may take by now, bytes. */
   get scanBytes(): number {
-    return this.#scanBytes;
+    return this.#scans.used;
   }
   /** How often a caller was above its share. */
   get refusals(): number {
@@ -103,8 +111,16 @@ export class Callers {
     this.#busy += by;
   }
 
-  scanBytesChanged(by: number): void {
-    this.#scanBytes += by;
+  /** For `Caller` alone: throws RESOURCE_EXHAUSTED when all have their fill together. */
+  takeScan(bytes: number): void {
+    if (this.#scans.tryTakeOrAlone(bytes)) return;
+    this.countRefusal();
+    throw this.#scans.refusal(bytes, RETRY_AFTER_MS);
+  }
+
+  /** For `Caller` alone. */
+  giveScan(bytes: number): void {
+    this.#scans.give(bytes);
   }
 
   /** For `Caller` alone: one more was refused. */
@@ -199,18 +215,21 @@ export class Caller {
     this.#changed(-1);
   }
 
-  /** A scan whose pages take so many bytes here. Throws RESOURCE_EXHAUSTED above the share. */
+  /**
+   * A scan whose pages take so many bytes here. Throws RESOURCE_EXHAUSTED above the share, or when all
+   * callers have their fill together.
+   */
   beginScan(bytes: number): void {
     if (this.#scanBytes > 0 && this.#scanBytes + bytes > this.#callers.scanBytesPerCaller)
       throw this.#callers.refusal('open scans');
+    this.#callers.takeScan(bytes);
     this.#scanBytes += bytes;
-    this.#callers.scanBytesChanged(bytes);
     this.#changed(1);
   }
 
   endScan(bytes: number): void {
     this.#scanBytes -= bytes;
-    this.#callers.scanBytesChanged(-bytes);
+    this.#callers.giveScan(bytes);
     this.#changed(-1);
   }
 

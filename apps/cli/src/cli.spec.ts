@@ -57,6 +57,21 @@ describe('data', () => {
     expect((await cli.run(['get', '--hex', 'xyz'])).code).toBe(2);
   });
 
+  test('what is longer than any value is not read to its end', async () => {
+    const longest = Buffer.alloc(8 * 1024 * 1024);
+    await writeFile(cli.path('longer'), Buffer.concat([longest, Buffer.from([1])]));
+    const sentence = 'has more than 8.0 MiB: no value may be longer';
+    for (const [argv, stdin] of [
+      [['put', 'k', '--file', cli.path('longer')], ''],
+      [['put', 'k', '--file', '/dev/zero'], ''],
+      [['put', 'k', '--file', '-'], Buffer.concat([longest, Buffer.from([1])])],
+    ] as const) {
+      const refused = await cli.run(argv, stdin);
+      expect(refused).toMatchObject({ code: 2, stderr: expect.stringContaining(sentence) });
+    }
+    expect(cli.router.operations).toEqual([]);
+  });
+
   test('cas says what is there when it did not happen', async () => {
     expect((await cli.run(['cas', 'lock', 'me', '--absent'])).code).toBe(0);
     expect(await cli.run(['cas', 'lock', 'you', '--absent'])).toMatchObject({

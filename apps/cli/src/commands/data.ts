@@ -1,12 +1,16 @@
-import { readFile } from 'node:fs/promises';
+import { createReadStream } from 'node:fs';
 import { resolve } from 'node:path';
+import type { Readable } from 'node:stream';
 import type { BytesInput, CompareAndSetResult, WriteOptions } from '@cairn/client';
 import type { Command } from 'commander';
 import { durationOf, type CommandContext, type RunAction } from '../context.js';
 import { ExitCode, NotFoundError, UsageError } from '../exit-codes.js';
 import { withFile } from '../files.js';
 import { jsonBytes, utf8OrUndefined } from '../render/bytes.js';
-import { showCount } from '../render/units.js';
+import { showCount, showSize } from '../render/units.js';
+
+/** No cluster takes longer values, whatever its settings; what is longer is not read to its end. */
+const VALUE_BYTES_MAX = 8 * 1024 * 1024;
 
 interface OrderingFlags {
   readonly strict?: boolean;
@@ -116,10 +120,22 @@ async function valueArgument(
     throw new UsageError('which value? Write: cairn put KEY VALUE  (or --file PATH, --file -)');
   if (file !== '-') {
     const path = resolve(context.io.cwd, file);
-    return withFile(path, 'read', () => readFile(path));
+    return withFile(path, 'read', () => readValue(createReadStream(path), path));
   }
+  return readValue(context.io.stdin, 'standard input');
+}
+
+/** @throws UsageError for more than a value can have. */
+async function readValue(stream: Readable, name: string): Promise<Buffer> {
   const chunks: Buffer[] = [];
-  for await (const chunk of context.io.stdin) chunks.push(Buffer.from(chunk as Uint8Array));
+  let bytes = 0;
+  for await (const chunk of stream) {
+    const part = Buffer.from(chunk as Uint8Array);
+    bytes += part.length;
+    if (bytes > VALUE_BYTES_MAX)
+      throw new UsageError(`${name} has more than ${showSize(VALUE_BYTES_MAX)}: no value may be longer`);
+    chunks.push(part);
+  }
   return Buffer.concat(chunks);
 }
 

@@ -19,6 +19,9 @@ export interface ConnectionLimits {
   readonly handshakeTimeoutMs: number;
 }
 
+/** The addresses of a host. */
+export type ResolveName = (host: string) => Promise<readonly string[]>;
+
 export interface ConnectionContext {
   readonly clock: Clock;
   readonly logger: Logger;
@@ -73,20 +76,22 @@ export class Connections {
 
   /**
    * A name that stands for several addresses means all that this machine has: `localhost` may name one of
-   * IPv6 where that is off. Rejects when an address is taken, or none can be had.
+   * IPv6 where that is off. Rejects when an address is taken, or none can be had; then it listens nowhere.
    */
-  async listen(address: string): Promise<void> {
+  async listen(address: string, resolve: ResolveName = addressesOf): Promise<void> {
     const { host, port } = parseAddress(address) ?? { host: address, port: 0 };
-    const found = await lookup(host, { all: true });
     let missing: unknown;
     let listening = 0;
-    for (const each of found) {
+    for (const each of await resolve(host)) {
       try {
-        await this.#listenAt(each.address, port);
+        await this.#listenAt(each, port);
         listening += 1;
       } catch (error) {
         const { code = '' } = error as NodeJS.ErrnoException;
-        if (!NO_SUCH_ADDRESS.has(code)) throw error;
+        if (!NO_SUCH_ADDRESS.has(code)) {
+          this.close();
+          throw error;
+        }
         missing = error;
       }
     }
@@ -172,6 +177,10 @@ export class Connections {
     socket.on('error', onError);
     socket.on('readable', onReadable);
   }
+}
+
+async function addressesOf(host: string): Promise<string[]> {
+  return (await lookup(host, { all: true })).map(({ address }) => address);
 }
 
 function read(socket: Socket): Buffer | null {

@@ -12,8 +12,11 @@ const PREFACE = Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n');
 /** What the system says of an address that this machine does not have. */
 const NO_SUCH_ADDRESS = new Set(['EADDRNOTAVAIL', 'EAFNOSUPPORT']);
 
+/** One host may have this part of all connections: the others must get in, however many it opens. */
+const HOST_SHARE = 3 / 4;
+
 export interface ConnectionLimits {
-  /** Connections at a time; more are closed at once. */
+  /** Connections at a time, and three quarters of them for one host; more are closed at once. */
   readonly connectionsMax: number;
   /** Within this a connection says that it speaks HTTP/2, or is closed. */
   readonly handshakeTimeoutMs: number;
@@ -46,6 +49,8 @@ export class Connections {
   readonly #lines: LogBudget;
   /** All that are open. */
   readonly #sockets = new Set<Socket>();
+  /** How many of them a host has; only hosts that have some. */
+  readonly #hostCounts = new Map<string, number>();
   #waiting = 0;
 
   constructor(
@@ -128,18 +133,30 @@ export class Connections {
     this.#lines.write({ reason, peer: `${socket.remoteAddress ?? ''}:${socket.remotePort ?? 0}` });
   }
 
+  #refusalOf(host: string): string | undefined {
+    const { connectionsMax } = this.#limits;
+    if (this.#sockets.size >= connectionsMax) return 'too-many';
+    const ofHost = this.#hostCounts.get(host) ?? 0;
+    if (ofHost >= Math.ceil(connectionsMax * HOST_SHARE)) return 'too-many-of-host';
+    return this.#hosts.isRefused(host) ? 'flood-before' : undefined;
+  }
+
+  #count(host: string, change: number): void {
+    const count = (this.#hostCounts.get(host) ?? 0) + change;
+    if (count === 0) this.#hostCounts.delete(host);
+    else this.#hostCounts.set(host, count);
+  }
+
   #accept(socket: Socket): void {
-    if (this.#sockets.size >= this.#limits.connectionsMax) {
-      this.#tellRefused(socket, 'too-many');
-      socket.destroy();
-      return;
-    }
-    if (this.#hosts.isRefused(socket.remoteAddress ?? '')) {
-      this.#tellRefused(socket, 'flood-before');
+    const host = socket.remoteAddress ?? '';
+    const refusal = this.#refusalOf(host);
+    if (refusal !== undefined) {
+      this.#tellRefused(socket, refusal);
       socket.destroy();
       return;
     }
     this.#sockets.add(socket);
+    this.#count(host, 1);
     this.#waiting += 1;
     let seen = Buffer.alloc(0);
     const settle = (): void => {
@@ -172,6 +189,7 @@ export class Connections {
     }, this.#limits.handshakeTimeoutMs);
     socket.once('close', () => {
       this.#sockets.delete(socket);
+      this.#count(host, -1);
     });
     socket.once('close', settle);
     socket.on('error', onError);

@@ -77,7 +77,8 @@ export const routerConfigSchema = z.object({
     max: 600_000,
   }),
   grpcConnectionsMax: integerField({
-    description: 'Client connections at a time; more are closed at once.',
+    description:
+      'Client connections at a time, and three quarters of them of one host; more are closed at once.',
     default: 4_096,
     min: 1,
     max: 1_000_000,

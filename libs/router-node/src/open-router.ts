@@ -213,43 +213,54 @@ class RouterNode implements RunningRouter {
     return advertise === '' ? grpcListen : advertise;
   }
 
-  /** Joins and learns all ranges. Tries until it succeeds; a refusal that will not change is thrown. */
+  /**
+   * Joins, and learns all ranges, which may be made much later; meanwhile it says that it lives. Tries until it
+   * succeeds; a refusal that will not change is thrown.
+   */
   async #join(): Promise<void> {
-    const { logger, config } = this.#context;
-    for (;;) {
-      if (this.#isClosed) return;
+    await this.#untilDone(() => this.#joinOnce());
+    this.#beat();
+    await this.#untilDone(() => this.#router.prefetch());
+    if (this.#isClosed) return;
+    this.#isReady = true;
+    this.#context.logger.info('router joined', {
+      cluster: this.#clusterId,
+      ranges: this.#router.cache.size,
+    });
+  }
+
+  async #untilDone(work: () => Promise<void>): Promise<void> {
+    while (!this.#isClosed) {
       try {
-        const joined = await this.#metadata.join(
-          {
-            name: config.name,
-            kind: NodeKind.ROUTER,
-            incarnation: this.#incarnation,
-            clusterId: this.#clusterId,
-            address: '',
-            publicAddress: this.#publicAddress,
-            acceptedStart: '',
-            offeredStart: '',
-            process: Buffer.alloc(0),
-            replacesStoreId: 0,
-          },
-          { timeoutMs: JOIN_TRY_MS },
-        );
-        this.#clusterId = joined.clusterId;
-        this.#router.updateStores(joined.stores.map(storeAddress));
-        await this.#router.prefetch();
-        this.#isReady = true;
-        logger.info('router joined', { cluster: joined.clusterId, ranges: this.#router.cache.size });
-        this.#beat();
+        await work();
         return;
       } catch (error) {
         // Stopped before it had joined: nobody waits for that any more.
         if (this.#isClosed && CairnError.is(error)) return;
         if (CairnError.is(error) && error.retryClass === 'fatal' && error.code !== 'DEADLINE_EXCEEDED')
           throw error;
-        logger.warn('waiting to join the cluster', { reason: messageOf(error) });
+        this.#context.logger.warn('waiting to join the cluster', { reason: messageOf(error) });
         await sleep(this.#ports.clock, JOIN_RETRY_MS);
       }
     }
+  }
+
+  async #joinOnce(): Promise<void> {
+    const request = {
+      name: this.#context.config.name,
+      kind: NodeKind.ROUTER,
+      incarnation: this.#incarnation,
+      clusterId: this.#clusterId,
+      address: '',
+      publicAddress: this.#publicAddress,
+      acceptedStart: '',
+      offeredStart: '',
+      process: Buffer.alloc(0),
+      replacesStoreId: 0,
+    };
+    const joined = await this.#metadata.join(request, { timeoutMs: JOIN_TRY_MS });
+    this.#clusterId = joined.clusterId;
+    this.#router.updateStores(joined.stores.map(storeAddress));
   }
 
   #beat(): void {

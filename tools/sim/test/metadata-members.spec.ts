@@ -305,6 +305,18 @@ describe('what the status says', () => {
     expect(later.problems.join()).toMatch(/routers not heard from.*: router-2$/);
   });
 
+  it('of a router that waits for the first range is not that it is gone', async () => {
+    const waiting = new SimCluster({ seed: 'no shard nodes' });
+    for (const node of [...waiting.metadata, ...waiting.routers]) node.start();
+    const { client: asking } = startClient(waiting, 'client', 5_000);
+    await waiting.scheduler.runFor(5_000);
+    for (let look = 0; look < 15; look += 1) {
+      const { problems, unsettled } = await waiting.scheduler.settle(asking.status());
+      expect([problems, unsettled.length]).toEqual([[], 1]);
+      await waiting.scheduler.runFor(1_000);
+    }
+  });
+
   it('after the loss of the metadata leader is never that ranges or nodes are gone', async () => {
     for (let loss = 0; loss < 3; loss += 1) {
       const leader = cluster.metadata.find((node) => node.isServing);

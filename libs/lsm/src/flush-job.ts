@@ -14,7 +14,8 @@ export async function flush(disk: Disk, job: FlushJob): Promise<FlushResult> {
   const bytes = new Uint8Array(job.rows);
   const rows = { bytes, rowAt: job.rowAt };
   const order = sortRows(rows, 0, job.rowAt.length);
-  const table = await writeTable(disk, { ...job, shape: new KeyShape(job.versioned) }, async (writer) => {
+  const options = { ...job, shape: new KeyShape(job.versioned), bytesExpected: bytes.length };
+  const table = await writeTable(disk, options, async (writer) => {
     const key = new KeyView();
     const last = new KeyView();
     for (const row of order) {

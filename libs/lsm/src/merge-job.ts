@@ -34,7 +34,8 @@ async function mergeRows(disk: Disk, job: MergeJob, rows: MergedRows): Promise<M
   let readRows = 0;
   let doneBelow: Uint8Array | undefined;
   rows.seek(KeyView.of(NO_KEY));
-  const table = await writeTable(disk, { ...job, shape: new KeyShape(job.versioned) }, async (writer) => {
+  const options = { ...job, shape: new KeyShape(job.versioned), bytesExpected: job.tableBytes };
+  const table = await writeTable(disk, options, async (writer) => {
     for (;;) {
       const settling = rows.settle();
       if (settling !== undefined) await settling;

@@ -22,12 +22,14 @@ export interface TableWriterOptions {
   readonly shape: KeyShape;
   /** A block is closed before it grows beyond this; a single larger row gets a block of its own. */
   readonly blockBytes: number;
+  /** About how large the table becomes: a small one begins with less memory. */
+  readonly bytesExpected: number;
 }
 
 /** Writes one table, row by row in key order, each key once. */
 export class TableWriter {
   readonly #options: TableWriterOptions;
-  #output: Uint8Array = Buffer.allocUnsafeSlow(OUTPUT_BYTES);
+  #output: Uint8Array;
   #end = 0;
   /** The file's bytes before the output's. */
   #written = 0;
@@ -56,6 +58,7 @@ export class TableWriter {
 
   constructor(options: TableWriterOptions) {
     this.#options = options;
+    this.#output = Buffer.allocUnsafeSlow(Math.min(OUTPUT_BYTES, options.bytesExpected));
   }
 
   /** Bytes of the file so far, without what comes behind the blocks. */

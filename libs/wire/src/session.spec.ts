@@ -219,12 +219,21 @@ describe('a session with whoever answers at an address', () => {
     const isOther = ({ storeId: found }: Hello): CairnError | undefined =>
       found === 6 ? undefined : new CairnError('UNAVAILABLE', `store ${found} is where store 6 was`);
     let isReady = false;
+    const lines: string[] = [];
+    const noting = {
+      ...logger,
+      info: (event: string) => lines.push(`info ${event}`),
+      warn: (event: string) => lines.push(`warn ${event}`),
+    };
     const closed = new Promise<Error | undefined>((resolve) => {
       const handlers = { onFrame: () => undefined, onClose: resolve, onReady: () => (isReady = true) };
-      openSession({ transport, clock, logger, address: listener.address, hello: hello(), handlers, isOther });
+      const own = { transport, clock, address: listener.address, hello: hello() };
+      openSession({ ...own, logger: noting, handlers, isOther });
     });
     expect((await closed)?.message).toBe('store 7 is where store 6 was');
     expect(isReady).toBe(false);
+    // Its hello could be understood: no frame was bad.
+    expect(lines).toEqual(['info session refused']);
     await listener.close();
   });
 });

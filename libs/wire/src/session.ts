@@ -369,7 +369,10 @@ export function openSession(options: OpenSessionOptions): Session {
       if (type !== FrameType.hello) throw new CairnError('CORRUPTION', `frame ${type} before the hello`);
       const remote = decodeHello(body);
       const mismatch = mismatchOf(hello, remote) ?? options.isOther?.(remote);
-      if (mismatch !== undefined) throw mismatch;
+      if (mismatch !== undefined) {
+        self.refuse(mismatch);
+        return;
+      }
       self.becomeReady(remote);
       self.watch();
       handlers.onReady?.();

@@ -81,6 +81,10 @@ export class RaftNode {
   get commitIndex(): LogIndex {
     return this.#core.commit as LogIndex;
   }
+  /** The last entry that is on its disk. */
+  get durableIndex(): LogIndex {
+    return this.#core.log.durableIndex as LogIndex;
+  }
   get configState(): ConfigState {
     return this.#core.members;
   }

@@ -184,6 +184,8 @@ export class SimDisk {
 
   /** Bytes that still fit. */
   get freeBytes(): number {
+    // Asked with every write: without a limit nobody has to know how much there is.
+    if (this.#bytesMax === Number.MAX_SAFE_INTEGER) return this.#bytesMax;
     return Math.max(0, this.#bytesMax - this.usedBytes);
   }
 
@@ -302,11 +304,10 @@ class AttachedDisk implements Disk {
     });
   }
 
-  /** At once, in no virtual time. */
-  performNow<Value>(operation: DiskOperation, path: string, effect: () => Value): Value {
+  /** Of an operation that takes no virtual time: throws when it has to fail. */
+  failNow(operation: DiskOperation, path: string): void {
     const fault = this.#core.fault(operation, path);
     if (fault !== undefined) throw fault;
-    return effect();
   }
 
   /** A write or truncate: in flight from now on, so that a crash in between may tear it. */
@@ -455,9 +456,8 @@ class SimFile implements DiskFile {
 
   readNow(target: Uint8Array, at: number, length: number, position: number): number {
     this.#check();
-    const bytes = this.#disk.performNow('read', this.path, () => this.content.read(position, length));
-    target.set(bytes, at);
-    return bytes.length;
+    this.#disk.failNow('read', this.path);
+    return this.content.readInto(target, at, { position, length });
   }
 
   async sync(): Promise<void> {

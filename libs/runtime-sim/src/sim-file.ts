@@ -17,6 +17,11 @@ export interface Tearing {
 /** Draws after which a file counts as having no byte worth flipping. */
 const ROT_TRIES = 200;
 
+export interface FileSpan {
+  readonly position: number;
+  readonly length: number;
+}
+
 /** Bytes that grow on demand; unwritten parts read as zero. */
 class ByteImage {
   #buffer: Buffer = Buffer.alloc(0);
@@ -54,6 +59,14 @@ class ByteImage {
   read(position: number, length: number): Buffer {
     const end = Math.min(this.size, position + length);
     return position >= end ? Buffer.alloc(0) : Buffer.from(this.#buffer.subarray(position, end));
+  }
+
+  /** Copies into `target` what there is, and answers how much that was. */
+  readInto(target: Uint8Array, at: number, { position, length }: FileSpan): number {
+    const end = Math.min(this.size, position + length);
+    if (position >= end) return 0;
+    this.#buffer.copy(target, at, position, end);
+    return end - position;
   }
 
   flip(position: number, bit: number): void {
@@ -102,6 +115,10 @@ export class SimFileContent {
     return this.#visible.read(position, length);
   }
 
+  readInto(target: Uint8Array, at: number, span: FileSpan): number {
+    return this.#visible.readInto(target, at, span);
+  }
+
   begin(change: FileChange): void {
     this.#inFlight.add(change);
   }
@@ -111,7 +128,7 @@ export class SimFileContent {
     this.#inFlight.delete(change);
     this.#completed += 1;
     this.#lastChange = change;
-    this.#rotten = this.#rotten.filter((at) => !touches(change, at));
+    if (this.#rotten.length > 0) this.#rotten = this.#rotten.filter((at) => !touches(change, at));
     if (durable && this.#unsynced.length === 0) {
       this.#durable.apply(change);
       return;

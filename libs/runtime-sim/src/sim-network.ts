@@ -134,7 +134,8 @@ export class SimNetwork {
   }
 
   #travelMs(from: string, to: string): number {
-    const [low, high] = this.#pathLatencyMs.get(pathKey(from, to)) ?? this.#latencyMs;
+    const slowed = this.#pathLatencyMs.size === 0 ? undefined : this.#pathLatencyMs.get(pathKey(from, to));
+    const [low, high] = slowed ?? this.#latencyMs;
     return this.#rng.between(low, high);
   }
 

@@ -11,7 +11,7 @@ export interface Violation {
 }
 
 type Level = 'debug' | 'info' | 'warn' | 'error';
-export type LineListener = (node: string, event: string, fields: LogFields) => void;
+export type LineListener = (node: string, event: string, fields: LogFields, text: string) => void;
 
 /**
  * Sees what all nodes of one run log, and what its checkers find. Folds every line into a digest: two runs of
@@ -63,7 +63,7 @@ export class Observer {
       const text = `${this.#nowMs().toFixed(3)} ${node} ${level} ${event} ${JSON.stringify(all)}`;
       this.#keep(text);
       if (level === 'error') this.errorLines.push(text);
-      for (const listener of this.#listeners) listener(node, event, all);
+      for (const listener of this.#listeners) listener(node, event, all, text);
     };
     return {
       debug: (event, fields) => {

@@ -3,7 +3,8 @@ import type { SeenReplica } from './logs.js';
 interface LastLook {
   readonly life: number;
   readonly commitIndex: number;
-  readonly config: string;
+  readonly voters: readonly number[];
+  readonly outgoing: readonly number[];
 }
 
 /**
@@ -22,10 +23,10 @@ export class CommitWatch {
     const { group, node, life, commitIndex, voters, outgoing } = replica;
     const place = `${group} at ${node}`;
     const before = this.#looks.get(place);
-    const config = `${voters.join()};${outgoing.join()}`;
-    this.#looks.set(place, { life, commitIndex, config });
-    const hasMoved = before?.life === life && before.config === config && commitIndex > before.commitIndex;
+    this.#looks.set(place, { life, commitIndex, voters, outgoing });
+    const hasMoved = before?.life === life && commitIndex > before.commitIndex;
     if (!replica.isLeader || !hasMoved) return undefined;
+    if (!isSame(before.voters, voters) || !isSame(before.outgoing, outgoing)) return undefined;
     for (const majority of [voters, outgoing]) {
       if (majority.length === 0) continue;
       const holders = majority.filter((voter) => (durableIndexOf(voter) ?? commitIndex) >= commitIndex);
@@ -35,4 +36,8 @@ export class CommitWatch {
     }
     return undefined;
   }
+}
+
+function isSame(before: readonly number[], now: readonly number[]): boolean {
+  return before === now || (before.length === now.length && before.every((voter, at) => voter === now[at]));
 }

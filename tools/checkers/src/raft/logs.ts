@@ -1,3 +1,5 @@
+import { crc32 } from 'node:zlib';
+
 /** One entry as a replica's log holds it. */
 export interface SeenEntry {
   readonly index: number;
@@ -220,9 +222,7 @@ function trim(group: Group): void {
   }
 }
 
-/** A checksum of bytes, FNV-1a: enough to tell entries apart that should be equal. */
+/** A checksum of bytes, CRC-32: enough to tell entries apart that should be equal. */
 export function digestOf(kind: number, payload: Uint8Array): number {
-  let hash = Math.imul(0x811c9dc5 ^ kind, 16777619);
-  for (const byte of payload) hash = Math.imul(hash ^ byte, 16777619);
-  return hash >>> 0;
+  return crc32(payload, kind);
 }

@@ -49,8 +49,8 @@ export class LogLooker {
       life = this.#livesSeen += 1;
       this.#lives.set(replica, life);
     }
-    const { log } = replica;
-    const { term, role, commitIndex, durableIndex, config } = replica.raft.status();
+    const { log, raft } = replica;
+    const { term, role, commitIndex, configState: config } = raft;
     return {
       group,
       node,
@@ -59,7 +59,7 @@ export class LogLooker {
       isLeader: role === 'leader',
       commitIndex,
       appliedIndex: replica.appliedIndex,
-      durableIndex,
+      durableIndex: raft.durableIndex,
       firstIndex: log.firstIndex(),
       lastIndex: log.lastIndex(),
       voters: config.voters,

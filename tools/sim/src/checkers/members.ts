@@ -1,4 +1,5 @@
 import type { RangeDescriptor } from '@cairn/base';
+import type { ConfigState } from '@cairn/raft';
 import type { Replica } from '@cairn/store';
 
 import type { SimCluster } from '../cluster.js';
@@ -45,16 +46,23 @@ export function watchRemovals(cluster: SimCluster): void {
 
 function membersOf(replica: Replica, descriptor: RangeDescriptor): string {
   const sorted = (ids: readonly number[]): string => ids.toSorted((one, other) => one - other).join();
-  const { voters, outgoing, learners, learnersNext } = replica.raft.status().config;
+  const { voters, outgoing, learners, learnersNext } = replica.raft.configState;
   const stores = descriptor.replicas.map(({ replicaId, storeId, role }) => `${replicaId}:${storeId}:${role}`);
   const core = [voters, outgoing, learners, learnersNext].map(sorted).join(' ');
   return `${core} / ${stores.toSorted().join()}`;
+}
+
+/** Neither object changes; a change of members comes with new ones. */
+interface LastMembers {
+  readonly descriptor: RangeDescriptor;
+  readonly config: ConfigState;
 }
 
 /** What the members of a range are in one of its membership versions is the same everywhere and for good. */
 export class MemberLooker {
   readonly #cluster: SimCluster;
   readonly #seen = new Map<string, string>();
+  readonly #last = new WeakMap<Replica, LastMembers>();
 
   constructor(cluster: SimCluster) {
     this.#cluster = cluster;
@@ -65,6 +73,10 @@ export class MemberLooker {
       for (const replica of node.replicas()) {
         const descriptor = replica.descriptorOrUndefined;
         if (descriptor === undefined || replica.isClosed || replica.isApplyBlocked) continue;
+        const config = replica.raft.configState;
+        const last = this.#last.get(replica);
+        if (last?.descriptor === descriptor && last.config === config) continue;
+        this.#last.set(replica, { descriptor, config });
         const version = `range ${replica.rangeId} version ${descriptor.epoch.confVersion}`;
         const found = membersOf(replica, descriptor);
         const known = this.#seen.get(version);

@@ -375,6 +375,11 @@ export class Store {
     return this.#applier.backlogBytes;
   }
 
+  /** Bytes that wait for the log's disk. */
+  get logStagedBytes(): number {
+    return this.#log.stagedBytes;
+  }
+
   /** The promise-based face of a group; undefined when the store has no replica of it. */
   group(rangeId: RangeId): ReplicaGroup | undefined {
     const replica = this.#replicas.get(rangeId);

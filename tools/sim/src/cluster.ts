@@ -1,4 +1,4 @@
-import { storeId } from '@cairn/base';
+import { assert, storeId } from '@cairn/base';
 import { MetadataClient, metadataConnector } from '@cairn/metadata';
 import { noopMetrics } from '@cairn/ports';
 import { SimNetwork, SimRng, SimScheduler } from '@cairn/runtime-sim';
@@ -13,6 +13,8 @@ import { SimShardNode } from './shard-node.js';
 import type { SimNode, SimWorld } from './sim-node.js';
 
 const KIB = 1024;
+/** How often somebody looks whether a cluster is up. */
+const LOOK_EVERY_MS = 5;
 /** Of the product. */
 const DEFAULT_REPLICATION_FACTOR = 3;
 
@@ -52,6 +54,10 @@ export interface SimClusterOptions {
   readonly storeConfig?: Partial<StoreConfig>;
   /** Default 32 KiB. */
   readonly logSegmentBytes?: number;
+  /** Newest log entries in memory; older ones are read back from the disk. Default 1 MiB. */
+  readonly logCacheBytes?: number;
+  /** Bytes that may wait for the log's disk before entries are refused. Default 32 KiB. */
+  readonly logStagedBytesMax?: number;
   /** Default 1 MiB. */
   readonly rowCacheBytes?: number;
   /** Default 0: reads of engines come at once. */
@@ -74,6 +80,7 @@ export class SimCluster {
   readonly routers: readonly SimRouterNode[];
   readonly grpcWindowBytes: number;
   readonly storeConfig: StoreConfig;
+  readonly logStagedBytesMax: number;
 
   constructor(options: SimClusterOptions) {
     this.seed = options.seed;
@@ -95,6 +102,7 @@ export class SimCluster {
     this.storeConfig = { ...SMALL_STORE_CONFIG, ...options.storeConfig };
     const { storeConfig } = this;
     const logSegmentBytes = options.logSegmentBytes ?? 32 * KIB;
+    this.logStagedBytesMax = options.logStagedBytesMax ?? 32 * KIB;
     const shardCount = options.shardNodes ?? 3;
     this.replicationFactor = Math.min(options.replicationFactor ?? DEFAULT_REPLICATION_FACTOR, shardCount);
     const members = Array.from({ length: options.metadataMembers ?? 3 }, (_, at) => ({
@@ -118,6 +126,8 @@ export class SimCluster {
           metadataAddresses: this.metadataAddresses,
           storeConfig,
           logSegmentBytes,
+          logCacheBytes: options.logCacheBytes ?? KIB * KIB,
+          logStagedBytesMax: this.logStagedBytesMax,
           rowCacheBytes: options.rowCacheBytes ?? KIB * KIB,
         }),
     );
@@ -150,12 +160,21 @@ export class SimCluster {
       await this.#setReplicationFactor(limitMs);
     }
     for (const node of this.nodes) if (!node.isAlive) node.start();
-    await this.scheduler.runUntilTrue(() => this.isHealthy, limitMs);
+    await this.#until('the cluster is healthy', () => this.isHealthy, limitMs);
+  }
+
+  /** Looked at now and then, not with every event: what is asked for stays true for a while. */
+  async #until(what: string, isTrue: () => boolean, limitMs: number): Promise<void> {
+    const endMs = this.scheduler.nowMs + limitMs;
+    while (!isTrue()) {
+      assert(this.scheduler.nowMs < endMs, 'the cluster did not come up', { what, limitMs });
+      await this.scheduler.runFor(LOOK_EVERY_MS);
+    }
   }
 
   /** The setting has to be there before the stores are: the first of them get the first range. */
   async #setReplicationFactor(limitMs: number): Promise<void> {
-    await this.scheduler.runUntilTrue(() => this.metadata.some((node) => node.isServing), limitMs);
+    await this.#until('a member serves', () => this.metadata.some((node) => node.isServing), limitMs);
     const process = this.scheduler.startProcess('setup');
     const { clock } = process;
     const logger = this.observer.loggerFor('setup');

@@ -13,6 +13,7 @@ export interface ClusterShape {
   /** 1 .. 3. */
   readonly routers: number;
   readonly rowCacheBytes: number;
+  readonly logCacheBytes: number;
   /** Reads of engines take up to this long; 0 = they come at once. */
   readonly engineReadMsMax: number;
   readonly engine: SimEngineKind;

@@ -9,6 +9,7 @@ import {
   type Operation,
 } from '@cairn/checkers';
 import { KvMachine } from '@cairn/shard-node';
+import { SimRng } from '@cairn/runtime-sim';
 import type { EngineSpan } from '@cairn/store';
 
 import { Ambush } from './ambush.js';
@@ -88,12 +89,15 @@ class ScenarioRun {
 
   constructor(options: ScenarioOptions) {
     this.#options = options;
-    const shape = new SimCluster({ seed: options.seed }).rng.fork('shape');
-    const bigs = new SimCluster({ seed: options.seed }).rng.fork('bigs');
+    const rng = new SimRng(options.seed);
+    const shape = rng.fork('shape');
+    const bigs = rng.fork('bigs');
     this.#bigKeys = options.shape?.bigKeys ?? (bigs.chance(1 / 30) ? 10 : 0);
     this.cluster = new SimCluster({
       seed: options.seed,
       ...(this.#bigKeys > 0 ? { logSegmentBytes: BIG_SEGMENT_BYTES } : {}),
+      // Little room for what is read back, so that loads of several readers meet.
+      logCacheBytes: rng.fork('log-cache').pick([1024 * 1024, 1024 * 1024, 8 * 1024]),
       metadataMembers: shape.pick([3, 3, 3, 1, 5, 2, 7]),
       shardNodes: shape.pick([3, 3, 3, 3, 5, 1, 4, 7]),
       replicationFactor: shape.pick([3, 3, 3, 3, 5, 1, 7]),

@@ -12,6 +12,8 @@ export interface SimShardOptions {
   readonly metadataAddresses: readonly string[];
   readonly storeConfig: StoreConfig;
   readonly logSegmentBytes: number;
+  readonly logCacheBytes: number;
+  readonly logStagedBytesMax: number;
   readonly rowCacheBytes: number;
   readonly kvLimits?: Partial<KvLimits>;
 }
@@ -51,7 +53,8 @@ export class SimShardNode extends SimNode {
   }
 
   protected async open(ports: NodePorts): Promise<void> {
-    const { metadataAddresses, storeConfig, logSegmentBytes, rowCacheBytes, kvLimits } = this.#options;
+    const { metadataAddresses, storeConfig, logSegmentBytes, logCacheBytes, rowCacheBytes, kvLimits } =
+      this.#options;
     const argv = [
       ...['--name', this.name],
       ...['--listen', this.address],
@@ -64,6 +67,7 @@ export class SimShardNode extends SimNode {
     const small = {
       rowCacheBytes,
       raftLogSegmentBytes: logSegmentBytes,
+      raftLogCacheBytes: logCacheBytes,
       diskReserveBytes: DISK_RESERVE_BYTES,
     };
     this.#node = await openShardNode(ports, {
@@ -73,6 +77,7 @@ export class SimShardNode extends SimNode {
       tracer: noopTracer,
       publicAddress: `${this.name}:9100`,
       storeConfig,
+      logStagedBytesMax: this.#options.logStagedBytesMax,
       ...(kvLimits === undefined ? {} : { kvLimits }),
       onFatal: (error) => {
         this.ended('fatal', error);

@@ -24,6 +24,11 @@ const ALL_REGISTERS = { start: 'r', end: 's' } as const;
 export const STANDING = ['b-standing', 'k-standing', 's-standing', 'z-standing'] as const;
 /** Ten of them are more than one frame may have. */
 const BIG_BYTES = 700 * 1024;
+/** The longest value that shares a frame with others; asked for so often at once, frames must be cut. */
+const WIDE_KEY = 'b-wide';
+const WIDE_BYTES = 60 * 1024;
+const WIDE_READS = 60;
+const WIDE_GROUPS = 3;
 const YOUNG_KEY_MS = 400;
 /** Some scans get pages so small that they take several. */
 const PAGE_BYTES = [0, 64, 600] as const;
@@ -205,20 +210,30 @@ export class Worker {
   /** Puts the keys that stand for good where every replica has them before anybody looks. */
   async layOut(): Promise<void> {
     for (const key of STANDING) await this.#options.client.put(key, this.#bytesOf(key));
+    if (this.#options.bigKeys === 0) return;
     for (const key of this.#bigKeys()) await this.#options.client.put(key, Buffer.alloc(BIG_BYTES, key));
+    await this.#options.client.put(WIDE_KEY, Buffer.alloc(WIDE_BYTES, WIDE_KEY));
   }
 
   #bigKeys(): string[] {
     return Array.from({ length: this.#options.bigKeys }, (_, at) => `b-big-${at}`);
   }
 
-  /** An answer of megabytes. */
+  /** Answers of megabytes: few that are large, or many that are not. */
   async #readBig(): Promise<void> {
-    const keys = this.#bigKeys();
+    if (this.#options.rng.chance(0.5)) {
+      await this.#readWhole(this.#bigKeys(), BIG_BYTES);
+      return;
+    }
+    const keys = Array.from({ length: WIDE_READS }, () => WIDE_KEY);
+    await Promise.all(Array.from({ length: WIDE_GROUPS }, () => this.#readWhole(keys, WIDE_BYTES)));
+  }
+
+  async #readWhole(keys: readonly string[], bytes: number): Promise<void> {
     const outcome = await this.#perform(() => this.#options.client.getMany(keys));
     if (outcome.type !== 'ok') return;
     for (const [at, key] of keys.entries()) {
-      if (outcome.value[at]?.value.length !== BIG_BYTES)
+      if (outcome.value[at]?.value.length !== bytes)
         this.#options.violate(`${key} is not whole`, 'big-values');
     }
   }

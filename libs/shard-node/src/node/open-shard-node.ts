@@ -27,6 +27,7 @@ export interface ShardNodeContext {
   /** What has no name in the configuration, for hosts that need it otherwise. */
   readonly storeConfig?: Partial<StoreConfig>;
   readonly kvLimits?: Partial<KvLimits>;
+  readonly logStagedBytesMax?: number;
   /** Log or engine failed: nothing may be acknowledged any more, the process ends. */
   onFatal(error: Error): void;
 }
@@ -62,6 +63,7 @@ export function openShardNode(ports: ShardNodePorts, context: ShardNodeContext):
     replacesStoreId: config.replaceLostStore,
     logSegmentBytes: config.raftLogSegmentBytes,
     logCacheBytes: config.raftLogCacheBytes,
+    ...(context.logStagedBytesMax === undefined ? {} : { logStagedBytesMax: context.logStagedBytesMax }),
     openEngine: () => ports.openEngine(),
     metadata: (hello) =>
       new MetadataClient({

@@ -88,6 +88,7 @@ export interface ShardNodeOptions {
   readonly replacesStoreId: number;
   readonly logSegmentBytes?: number;
   readonly logCacheBytes?: number;
+  readonly logStagedBytesMax?: number;
   /** Opens the engine of the node, below its directory. */
   openEngine(): Promise<KvEngine>;
   /** The metadata service, as this node reaches it. */
@@ -296,6 +297,7 @@ export class ShardNode {
       config: options.storeConfig,
       ...(options.logSegmentBytes === undefined ? {} : { logSegmentBytes: options.logSegmentBytes }),
       ...(options.logCacheBytes === undefined ? {} : { logCacheBytes: options.logCacheBytes }),
+      ...(options.logStagedBytesMax === undefined ? {} : { logStagedBytesMax: options.logStagedBytesMax }),
       links,
       openSnapshotChannel: (to) => links.openSnapshotChannel(to),
       spansOf: ({ startKey, endKey }) => [versionSpanOf(startKey, endKey)],

@@ -3,6 +3,13 @@ import type { Mutant, MutantRun } from './mutant.js';
 const STRUCK = { type: 'cluster', faultEveryMs: 250, isWaylaid: false } as const;
 const LIARS: MutantRun = { ...STRUCK, faults: ['hostile-peer'], faultEveryMs: 60 };
 const FLIPS: MutantRun = { ...STRUCK, faults: ['flipped-frames'] };
+/** Leaders that are deposed with writes in their logs, over and over. */
+const DEPOSED: MutantRun = {
+  ...STRUCK,
+  isWaylaid: true,
+  faults: ['partition', 'one-way', 'pause'],
+  shape: { shardNodes: 3, replicationFactor: 3 },
+};
 /** What peers, clocks and disks do to a node that believes them. */
 export const EDGE_MUTANTS: readonly Mutant[] = [
   {
@@ -52,6 +59,32 @@ export const EDGE_MUTANTS: readonly Mutant[] = [
     run: FLIPS,
   },
   {
+    name: 'encoder-without-a-cut',
+    breaks: 'all answers of a turn go into one frame, however many',
+    promise: 'frames are cut where they are made',
+    file: 'libs/wire/src/kv-response-codec.ts',
+    edits: [
+      {
+        find: 'return this.#count >= FRAME_CUT_MESSAGES || this.bytes >= FRAME_CUT_BYTES;',
+        replace: 'return this.#count >= FRAME_CUT_MESSAGES * FRAME_CUT_BYTES;',
+      },
+    ],
+    run: { ...STRUCK, faults: [], shape: { bigKeys: 1, engineReadMsMax: 0 } },
+  },
+  {
+    name: 'term-believed',
+    breaks: 'a term is believed, whether or not there was time for so many elections',
+    promise: 'nothing that a peer says ends a node',
+    file: 'libs/store/src/delivery.ts',
+    edits: [
+      {
+        find: 'if (term <= TERM_USUAL || isTermBelievable(term, this.#parts.clock.unixMs())) return undefined;',
+        replace: 'if (term > 0 || isTermBelievable(term, this.#parts.clock.unixMs())) return undefined;',
+      },
+    ],
+    run: LIARS,
+  },
+  {
     name: 'stale-read-in-an-install',
     breaks: 'a replica answers stale reads while a snapshot replaces its rows, and before it has any',
     promise: 'no read misses a key that was there all the time, however stale it may be',
@@ -82,6 +115,70 @@ export const EDGE_MUTANTS: readonly Mutant[] = [
       },
     ],
     run: { ...STRUCK, faults: ['slow-engine'], faultEveryMs: 400 },
+  },
+  {
+    name: 'log-backlog-unbounded',
+    breaks: 'a slow disk of the log turns what leaders send into memory',
+    promise: 'every queue has a bound',
+    file: 'libs/store/src/turn.ts',
+    edits: [
+      {
+        find: 'return log.stagedBytes + this.#unstagedBytes >= log.stagedBytesMax;',
+        replace: 'return log.stagedBytes + this.#unstagedBytes < 0;',
+      },
+    ],
+    run: {
+      ...STRUCK,
+      faults: ['slow-disk'],
+      faultEveryMs: 400,
+      shape: { metadataMembers: 1, shardNodes: 3, replicationFactor: 3, routers: 1 },
+    },
+  },
+  {
+    name: 'timestamp-read-confirmed-by-another',
+    breaks: 'a read at a timestamp is confirmed by the next leader, which has not seen the timestamp',
+    promise: 'a snapshot shows the same for as long as it may be read',
+    file: 'libs/shard-node/src/kv/confirmed-view.ts',
+    edits: [
+      {
+        find: "if (confirmation === 'this-leader') replica.confirmLeadership(answered);",
+        replace: "if (confirmation === 'this-leader') replica.readIndex(answered);",
+      },
+    ],
+    run: {
+      ...STRUCK,
+      isWaylaid: true,
+      faults: ['latency'],
+      faultEveryMs: 1_000,
+      durationMs: 20_000,
+      shape: { shardNodes: 3, replicationFactor: 3, routers: 3 },
+    },
+  },
+  {
+    name: 'deposed-write-refused-for-good',
+    breaks: 'a write that is in the log of a deposed leader counts as one that was never taken',
+    promise: 'a write happens once',
+    file: 'libs/shard-node/src/kv/kv-call.ts',
+    edits: [
+      {
+        find: "this.fail('NOT_LEADER', message, { leaderStoreId, retryAfterMs: 10, isUnclear: true });",
+        replace: "this.fail('NOT_LEADER', message, { leaderStoreId, retryAfterMs: 10 });",
+      },
+    ],
+    run: DEPOSED,
+  },
+  {
+    name: 'unclear-refusal-forgotten',
+    breaks: 'a router forgets that a refused write may still happen, and sends it as if for the first time',
+    promise: 'a write happens once',
+    file: 'libs/routing/src/request-router.ts',
+    edits: [
+      {
+        find: 'if (error.isUnclear && isWrite(operation.request.op)) operation.isUnclear = true;',
+        replace: '',
+      },
+    ],
+    run: DEPOSED,
   },
   {
     name: 'retry-without-its-mark',
@@ -177,5 +274,75 @@ export const EDGE_MUTANTS: readonly Mutant[] = [
       },
     ],
     run: { ...STRUCK, faults: ['slow-engine'], faultEveryMs: 400, shape: { rowCacheBytes: 1024 } },
+  },
+  {
+    name: 'earlier-replica-taken-for-a-later',
+    breaks: 'a replica that missed its removal stays when a later one of its store is a member',
+    promise: 'who was removed is gone',
+    file: 'libs/metadata/src/range-map.ts',
+    edits: [{ find: 'member.replicaId !== replica)', replace: 'member.storeId !== store)' }],
+    run: {
+      ...STRUCK,
+      faults: ['partition', 'power-loss'],
+      durationMs: 30_000,
+      shape: { shardNodes: 4, replicationFactor: 3 },
+    },
+  },
+  {
+    name: 'refused-spool-kept',
+    breaks: 'a snapshot that the core did not take stays in the place of the next one',
+    promise: 'every replica catches up',
+    file: 'libs/store/src/snapshot-receive.ts',
+    edits: [{ find: 'if (!isTaken) this.#spools.delete(rangeId);', replace: '' }],
+    run: {
+      ...STRUCK,
+      faults: ['latency', 'power-loss', 'partition'],
+      shape: { shardNodes: 5, replicationFactor: 3 },
+    },
+  },
+  {
+    name: 'loads-throw-each-other-out',
+    breaks: 'a load from the log throws out what another one waits for',
+    promise: 'what is committed is applied',
+    file: 'libs/raft-log/src/loaded-entries.ts',
+    edits: [
+      { find: 'if (loaded.holders > 0) continue;', replace: '' },
+      {
+        find: 'while (this.#held.count > 0 && !this.#held.hasRoom(bytes)) {',
+        replace: 'while (bytes < 0) {',
+      },
+    ],
+    run: {
+      ...STRUCK,
+      faults: ['process-death', 'power-loss'],
+      faultEveryMs: 600,
+      shape: { logCacheBytes: 1024 },
+    },
+  },
+  {
+    name: 'table-not-synced',
+    breaks: 'a table of the engine is named before its bytes are durable',
+    promise: 'a node comes back from any loss of power',
+    file: 'libs/lsm/src/table-writer.ts',
+    edits: [
+      {
+        find: '    await this.#writeMeta();\n    await file.sync();\n',
+        replace: '    await this.#writeMeta();\n    if (this.#rows < 0) await file.sync();\n',
+      },
+    ],
+    run: { ...STRUCK, faults: ['power-loss'], faultEveryMs: 400, shape: { engine: 'lsm' } },
+  },
+  {
+    name: 'segment-name-not-synced',
+    breaks: 'entries are acknowledged in a file of the log whose name the next loss of power takes away',
+    promise: 'an acknowledged write outlasts the loss of power of any minority',
+    file: 'libs/raft-log/src/segment-files.ts',
+    edits: [
+      {
+        find: '    await disk.syncDirectory(directory);\n    await this.#openSegment(epoch);\n',
+        replace: '    await this.#openSegment(epoch);\n',
+      },
+    ],
+    run: { ...STRUCK, faults: ['power-loss'], faultEveryMs: 300 },
   },
 ];

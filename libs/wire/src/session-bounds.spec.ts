@@ -168,18 +168,6 @@ describe('a session that was accepted', () => {
     expect(peer.isPaused).toBe(false);
   });
 
-  it('stays paused for its receiver when the other side takes something again', () => {
-    const peer = node.shaken();
-    const [session] = node.sessions;
-    peer.isAboveHigh = true;
-    session?.send(FrameType.kvResponses, []);
-    session?.pause();
-    peer.drain();
-    expect(peer.isPaused).toBe(true);
-    session?.resume();
-    expect(peer.isPaused).toBe(false);
-  });
-
   it('lives while a slow side takes some of what waits for it, and ends when it takes nothing', () => {
     const peer = node.shaken();
     peer.isAboveHigh = true;

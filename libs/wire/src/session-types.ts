@@ -94,12 +94,6 @@ export interface Session {
    * was CORRUPTION: nothing that is kept was damaged.
    */
   fail(error: Error): void;
-  /**
-   * Reads nothing from the other side until `resume`; for a receiver that cannot keep up. A few frames that
-   * were received already may still come.
-   */
-  pause(): void;
-  resume(): void;
 }
 
 /** One unary method over frames, from the generated code. */

@@ -110,8 +110,6 @@ class FramedSession implements Session {
   #silentIntervals = 0;
   /** The other side takes nothing, so nothing more is taken from it. */
   #isHeldBack = false;
-  /** The receiver of its frames cannot keep up. */
-  #isPaused = false;
   #queuedBefore = 0;
   /** Pings and pongs that came in this interval. */
   #pings = 0;
@@ -144,8 +142,8 @@ class FramedSession implements Session {
         this.#end(error);
       },
       onDrain: () => {
+        if (this.#isHeldBack && this.#state !== 'closed') this.#connection.resume();
         this.#isHeldBack = false;
-        this.#readOrNot();
         this.#handlers?.onDrain?.();
       },
     });
@@ -219,25 +217,9 @@ class FramedSession implements Session {
     if (!isBelow && this.#side === 'accepted' && !this.#isHeldBack && this.#state === 'ready') {
       this.#isHeldBack = true;
       this.#watcher?.onPause();
-      this.#readOrNot();
+      this.#connection.pause();
     }
     return isBelow;
-  }
-
-  #readOrNot(): void {
-    if (this.#state === 'closed') return;
-    if (this.#isHeldBack || this.#isPaused) this.#connection.pause();
-    else this.#connection.resume();
-  }
-
-  pause(): void {
-    this.#isPaused = true;
-    this.#readOrNot();
-  }
-
-  resume(): void {
-    this.#isPaused = false;
-    this.#readOrNot();
   }
 
   close(): void {
@@ -308,9 +290,7 @@ class FramedSession implements Session {
     const received = this.#connection.receivedBytes;
     const hasReceived = received > this.#receivedBefore;
     this.#receivedBefore = received;
-    return (
-      this.#hasHeard || hasReceived || this.#isPaused || (this.#isHeldBack && this.#queuedBefore < before)
-    );
+    return this.#hasHeard || hasReceived || (this.#isHeldBack && this.#queuedBefore < before);
   }
 
   /** A frame that cannot be understood, or whose handler throws, ends this session and nothing else. */

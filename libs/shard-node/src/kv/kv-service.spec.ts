@@ -60,14 +60,6 @@ class FakeSession implements Session {
   fail(): void {
     this.isClosed = true;
   }
-
-  pause(): void {
-    throw new Error('the door leaves pauses to the session');
-  }
-
-  resume(): void {
-    throw new Error('the door leaves pauses to the session');
-  }
 }
 
 class ServiceRig {

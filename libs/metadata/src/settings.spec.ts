@@ -26,6 +26,7 @@ describe('settings', () => {
     ['replication.factor', '3 MiB', 'from 1 to 7'],
     ['gc.life_seconds', 'long', 'from 10 to 2592000'],
     ['value.max_bytes', '-1', 'KiB, MiB, GiB'],
+    ['value.max_bytes', ' ', 'value.max_bytes cannot be " "'],
     ['value.max_bytes', '1.5MiB', 'from 1024 to 8388608'],
     ['range.unknown', '1', 'There is no setting range.unknown'],
     ['range.target_bytes', '256MiB', 'must be below range.split_bytes'],

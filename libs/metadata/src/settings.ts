@@ -120,7 +120,7 @@ export interface NormalSetting {
 }
 
 /**
- * Checks new values and answers their normal forms; an empty text puts the default back. They are judged
+ * Checks new values and answers their normal forms; an empty text, and no other, puts the default back. They are judged
  * together: what is wrong with one of them refuses all.
  *
  * @throws CairnError INVALID_ARGUMENT that names the setting and says what is allowed.
@@ -142,12 +142,12 @@ export function checkSettings(
     }
     if (normal.has(name)) throw refuse(name, `${name} is given two values at a time: give it one.`);
     const definition = definitionOf(name);
-    const value = text.trim() === '' ? definition.default : parseNumber(text, definition.unit);
+    const value = text === '' ? definition.default : parseNumber(text, definition.unit);
     if (value === undefined || value < definition.min || value > definition.max) {
       const allowed = allowedText(definition);
       throw refuse(name, `${name} cannot be "${text.slice(0, 100)}": it must be ${allowed}.`);
     }
-    normal.set(name, text.trim() === '' ? undefined : String(value));
+    normal.set(name, text === '' ? undefined : String(value));
     after.set(name, String(value));
   }
   checkRelations(after, refuse);

@@ -2,7 +2,7 @@ import { CairnError } from '@cairn/base';
 import type { Clock } from '@cairn/ports';
 
 /**
- * Callers remembered at once; they are registered nodes, and the one that took nothing longest goes first.
+ * Callers remembered at once, nodes or hosts; the one that took nothing longest goes first.
  */
 const CALLERS_MAX = 4_096;
 

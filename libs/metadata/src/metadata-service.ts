@@ -1,7 +1,14 @@
 import { CairnError, messageOf } from '@cairn/base';
 import type { Clock, Logger } from '@cairn/ports';
 import type { ReplicaGroup } from '@cairn/store';
-import { LogBudget, type Hello, type RpcMethod, type RpcServer } from '@cairn/wire';
+import {
+  LogBudget,
+  type Hello,
+  type RpcContext,
+  type RpcHandler,
+  type RpcMethod,
+  type RpcServer,
+} from '@cairn/wire';
 
 import { CallerBudgets } from './caller-budgets.js';
 import { nodeStatuses, summarizeRanges } from './cluster-view.js';
@@ -32,7 +39,10 @@ export const IDS_PER_CALL_MAX = 10_000;
 
 /** Ids that one node may take at once, and how many more it gets in a second. */
 const IDS_PER_NODE = { most: 100_000, perSecond: 1_000 };
-/** Nodes that are new to this leader, stores and routers: so many at once, and in a second. */
+/**
+ * Nodes of one host that are new to this leader, stores and routers: so many at once, and in a second. Of one
+ * host, so that a stranger who invents names keeps no node of another one out.
+ */
 const NEW_NAMES = { most: 512, perSecond: 5 };
 /** Lines of one event in ten seconds: a cluster of fifty nodes that starts leaves one for each. */
 const LINES_PER_INTERVAL = 50;
@@ -88,15 +98,17 @@ export class MetadataService {
 
   /** Adds the methods to a server. */
   register(server: RpcServer): void {
-    this.#handle(server, MetadataRpc.join, (request, remote) => this.#join(request, remote));
-    this.#handle(server, MetadataRpc.heartbeat, (request, remote) => {
+    this.#handle(server, MetadataRpc.join, (request, context) => this.#join(request, context));
+    this.#handle(server, MetadataRpc.heartbeat, (request, { remote, host }) => {
       checkNode(request);
       checkSpeaker(request.name, remote);
-      this.#checkNewName(request.name);
+      this.#checkNewName(request.name, host);
       return this.#heartbeats.take(request);
     });
-    this.#handle(server, MetadataRpc.leave, (request, remote) => this.#leave(request, remote));
-    this.#handle(server, MetadataRpc.allocateIds, ({ count }, remote) => this.#allocateIds(count, remote));
+    this.#handle(server, MetadataRpc.leave, (request, { remote }) => this.#leave(request, remote));
+    this.#handle(server, MetadataRpc.allocateIds, ({ count }, { remote }) =>
+      this.#allocateIds(count, remote),
+    );
     this.#handle(server, MetadataRpc.getTimestamps, ({ count }) => this.#getTimestamps(count));
     this.#handle(server, MetadataRpc.getRoutes, (request) =>
       findRoutes(this.#parts.machine.state, this.#parts.memory, request),
@@ -112,14 +124,14 @@ export class MetadataService {
   #handle<Request, Response>(
     server: RpcServer,
     method: RpcMethod<Request, Response>,
-    handler: (request: Request, remote: Hello) => Promise<Response> | Response,
+    handler: RpcHandler<Request, Response>,
   ): void {
     const { leadership, metrics, logger } = this.#parts;
     const label = method.name.slice(method.name.lastIndexOf('/') + 1);
-    server.handle(method, async (request, { remote }) => {
+    server.handle(method, async (request, context) => {
       try {
         leadership.requireServing();
-        const response = await handler(request, remote);
+        const response = await handler(request, context);
         metrics.request(label, 'OK');
         return response;
       } catch (error) {
@@ -133,11 +145,11 @@ export class MetadataService {
     });
   }
 
-  async #join(request: JoinRequest, remote: Hello): Promise<JoinResponse> {
+  async #join(request: JoinRequest, { remote, host }: RpcContext): Promise<JoinResponse> {
     const { machine, memory, oracle } = this.#parts;
     checkJoinRequest(request);
     checkSpeaker(request.name, remote);
-    this.#checkNewName(request.name);
+    this.#checkNewName(request.name, host);
     const storeId =
       request.kind === NodeKind.SHARD ? await this.#joinShard(request) : this.#joinRouter(request);
     const timestamp = await oracle.take(1);
@@ -150,11 +162,11 @@ export class MetadataService {
     };
   }
 
-  /** Each name is remembered for a while, so new ones come at a bounded rate. */
-  #checkNewName(name: string): void {
+  /** Each name is remembered for a while, so new ones of one host come at a bounded rate. */
+  #checkNewName(name: string, host: string): void {
     const { machine, memory } = this.#parts;
     if (machine.state.nodes.has(name) || memory.nodes.get(name) !== undefined) return;
-    this.#names.take('', 1, 'nodes under new names join');
+    this.#names.take(host, 1, 'nodes under new names join');
   }
 
   async #joinShard(request: JoinRequest): Promise<number> {

@@ -34,9 +34,11 @@ function remoteOf(request: unknown, as: string | undefined): never {
 class FakeServer implements RpcServer {
   readonly handlers = new Map<string, AnyHandler>();
   readonly #speaker: () => string | undefined;
+  readonly #host: () => string;
 
-  constructor(speaker: () => string | undefined) {
+  constructor(speaker: () => string | undefined, host: () => string) {
     this.#speaker = speaker;
+    this.#host = host;
   }
 
   handle<Request, Response>(
@@ -47,7 +49,7 @@ class FakeServer implements RpcServer {
       const signal = new AbortController().signal;
       const request = method.decodeRequest(bytes);
       return method.encodeResponse(
-        await handler(request, { signal, remote: remoteOf(request, this.#speaker()) }),
+        await handler(request, { signal, remote: remoteOf(request, this.#speaker()), host: this.#host() }),
       );
     });
   }
@@ -90,6 +92,8 @@ export class MetadataCluster {
   readonly requests: string[] = [];
   /** Who all sessions belong to; undefined = whom the requests name. */
   speaker: string | undefined;
+  /** Where all sessions come from. */
+  host = '10.0.0.1';
   /** Processes that hold a session, hexadecimal. */
   readonly connected = new Set<string>();
   /** Members that are not connected, and for how long. */
@@ -111,7 +115,10 @@ export class MetadataCluster {
     const cluster = new MetadataCluster(size);
     await cluster.raft.open();
     cluster.raft.members.forEach((member, index) => {
-      const server = new FakeServer(() => cluster.speaker);
+      const server = new FakeServer(
+        () => cluster.speaker,
+        () => cluster.host,
+      );
       cluster.servers.push(server);
       cluster.nodes.push(
         createMetadataNode({

@@ -29,11 +29,12 @@ class Caller {
   readonly handlers: SessionHandlers;
   #id = 0;
 
-  constructor(options: RpcServerOptions, serve: (request: Uint8Array) => Promise<Uint8Array>) {
+  constructor(options: RpcServerOptions, serve: (request: Uint8Array, host: string) => Promise<Uint8Array>) {
     const server = createRpcServer(options);
-    server.handle(ECHO, (request) => serve(request));
+    server.handle(ECHO, (request, { host }) => serve(request, host));
     this.handlers = server.attach({
       remote: HELLO,
+      remoteAddress: '[2001:db8::7]:4711',
       send: (_type: FrameType, parts: readonly Uint8Array[]) => {
         this.answers.push(decodeRpcResponse(Buffer.concat(parts)));
         return true;
@@ -64,6 +65,16 @@ class Caller {
 }
 
 describe('the rpc server', () => {
+  it('tells a handler which host calls', async () => {
+    const hosts: string[] = [];
+    const caller = new Caller({}, (request, host) => {
+      hosts.push(host);
+      return Promise.resolve(request);
+    });
+    await caller.call(Buffer.from([1]));
+    expect(hosts).toEqual(['[2001:db8::7]']);
+  });
+
   it('answers a request that cannot be read with a coded error', async () => {
     const caller = new Caller({}, (request) => Promise.resolve(request));
     await caller.call(Buffer.from([0, 1]));

@@ -3,9 +3,11 @@ import { noopLogger, type Clock, type Logger, type Timer } from '@cairn/ports';
 
 import { decodeRpcRequest, encodeRpcFailure, encodeRpcSuccess, type RpcRequestFrame } from './rpc-frames.js';
 import { MESSAGE_BYTES_MAX, tooLong } from './frame-limits.js';
+import { hostOf } from './host-of.js';
 import {
   FrameType,
   type Hello,
+  type RpcContext,
   type RpcHandler,
   type RpcMethod,
   type RpcServer,
@@ -37,10 +39,7 @@ export interface RpcServerOptions {
 /** One for all: a stack for each cancellation would cost more than the call. */
 const GAVE_UP = new CairnError('CANCELLED', 'the caller gave up');
 
-type Serve = (
-  body: Buffer,
-  context: { readonly signal: AbortSignal; readonly remote: Hello },
-) => Promise<Uint8Array>;
+type Serve = (body: Buffer, context: RpcContext) => Promise<Uint8Array>;
 
 /** Methods by name, served on every session that is attached. */
 export class SessionRpcServer implements RpcServer {
@@ -94,16 +93,22 @@ function decodedRequest<Request, Response>(method: RpcMethod<Request, Response>,
   }
 }
 
-class ServedCall {
+class ServedCall implements RpcContext {
   readonly bytes: number;
   readonly remote: Hello;
+  readonly #session: Session;
   timer: Timer | undefined;
   #abort: AbortController | undefined;
   #reason: CairnError | undefined;
 
-  constructor(bytes: number, remote: Hello) {
+  constructor(bytes: number, remote: Hello, session: Session) {
     this.bytes = bytes;
     this.remote = remote;
+    this.#session = session;
+  }
+
+  get host(): string {
+    return hostOf(this.#session.remoteAddress);
   }
 
   /** Made when somebody listens: most handlers never do. */
@@ -194,7 +199,7 @@ class ServedSession {
       this.#fail(id, this.#servedBytes.refusal(bytes, RETRY_AFTER_MS));
       return;
     }
-    const call = new ServedCall(bytes, remote);
+    const call = new ServedCall(bytes, remote, this.#session);
     call.timer = this.#options.clock?.setTimer(timeoutMs, () => {
       this.#abort(id, new CairnError('DEADLINE_EXCEEDED', `${method} took longer than ${timeoutMs} ms`));
     });

@@ -1,6 +1,7 @@
 import { messageOf } from '@cairn/base';
 import type { Clock, Connection, Counter, Logger, Metrics } from '@cairn/ports';
 
+import { hostOf } from './host-of.js';
 import { LogBudget } from './log-budget.js';
 import {
   acceptSession,
@@ -166,8 +167,4 @@ export class SessionAcceptor {
     if (open === 0) this.#hosts.delete(host);
     else this.#hosts.set(host, { open, unshaken });
   }
-}
-
-function hostOf(address: string): string {
-  return address.slice(0, Math.max(0, address.lastIndexOf(':')));
 }

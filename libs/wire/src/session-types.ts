@@ -124,10 +124,19 @@ export interface RpcClient {
   ): Promise<Response>;
 }
 
-/** `signal` aborts when the caller cancels, its deadline passes or its session closes. */
+/** Who calls. */
+export interface RpcContext {
+  /** Aborts when the caller cancels, its deadline passes or its session closes. */
+  readonly signal: AbortSignal;
+  /** What the caller says of itself. */
+  readonly remote: Hello;
+  /** The host that its connection comes from. */
+  readonly host: string;
+}
+
 export type RpcHandler<Request, Response> = (
   request: Request,
-  context: { readonly signal: AbortSignal; readonly remote: Hello },
+  context: RpcContext,
 ) => Promise<Response> | Response;
 
 export interface RpcServer {

@@ -15,7 +15,8 @@ export interface FormGroupOptions {
   readonly logger: Logger;
   readonly self: MetadataMember;
   readonly members: readonly MetadataMember[];
-  hello(): Hello;
+  /** What this member says of itself to another. */
+  hello(to: string): Hello;
   /** @throws CairnError when the other side must not be a member. */
   check(remote: Hello): void;
 }
@@ -31,7 +32,7 @@ export async function formGroup(options: FormGroupOptions): Promise<KnownMember[
   const { members, self, clock, logger } = options;
   const others = members.filter((member) => member !== self);
   const missing = new Map(others.map(({ name }) => [name, 'it was not reached yet']));
-  const found = new Map([[self.name, options.hello()]]);
+  const found = new Map([[self.name, options.hello(self.name)]]);
   const sessions: ReconnectingSession[] = [];
   let saying: Timer | undefined;
   const say = (): void => {
@@ -70,7 +71,7 @@ export async function formGroup(options: FormGroupOptions): Promise<KnownMember[
     for (const session of sessions) session.close();
   }
   logger.info('metadata group formed', { members: members.map(({ name }) => name).join() });
-  return members.map((member) => knownFrom(member, self.name, found.get(member.name)));
+  return members.map((member) => knownFrom(member, found.get(member.name)));
 }
 
 interface Told {
@@ -90,7 +91,7 @@ function openFormingSession(
     rng,
     logger,
     address: () => member.address,
-    hello: () => options.hello(),
+    hello: () => options.hello(member.name),
     onFrame: () => undefined,
     onUp: (session: Session) => {
       const { remote } = session;
@@ -116,14 +117,9 @@ function openFormingSession(
 }
 
 /** What another member shows to this one is the start that this one knows from now on. */
-function knownFrom({ name, storeId }: MetadataMember, self: string, hello: Hello | undefined): KnownMember {
+function knownFrom({ name, storeId }: MetadataMember, hello: Hello | undefined): KnownMember {
   const life = hello?.life;
   if (life === undefined) throw new CairnError('INTERNAL', `member ${name} was found without its life`);
-  const shown = life.starts.find(({ acceptor }) => acceptor === self);
-  return {
-    name,
-    storeId,
-    incarnation: life.incarnation,
-    start: shown === undefined ? '' : latestToken(shown),
-  };
+  const start = life.start === undefined ? '' : latestToken(life.start);
+  return { name, storeId, incarnation: life.incarnation, start };
 }

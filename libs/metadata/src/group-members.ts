@@ -66,8 +66,8 @@ export interface MemberGateOptions {
   readonly clock: Clock;
   readonly directory: string;
   readonly identity: NodeIdentity;
-  /** `groupText` of this member's group. */
-  readonly group: string;
+  /** Of this member's group, formed or yet to be. */
+  readonly members: readonly MetadataMember[];
   readonly logger: Logger;
   /** The member whose directory was lost for good, as the operator says; empty = none. */
   readonly newDirectoryOf: string;
@@ -91,6 +91,7 @@ const RUNS_ALREADY_MS = 30_000;
  */
 export class MemberGate {
   readonly #options: MemberGateOptions;
+  readonly #group: string;
   #identity: NodeIdentity;
   /** Sessions of members that are open, with the process behind each. */
   readonly #open = new Map<Session, { readonly name: string; readonly process: string }>();
@@ -103,6 +104,7 @@ export class MemberGate {
 
   constructor(options: MemberGateOptions) {
     this.#options = options;
+    this.#group = groupText(options.members);
     this.#identity = options.identity;
   }
 
@@ -111,12 +113,14 @@ export class MemberGate {
     return this.#identity.members;
   }
 
-  get life(): HelloLife {
+  /** What this member says of itself to another one, or to whoever was taken for it. */
+  lifeFor(name: string): HelloLife {
     const { incarnation, starts, process } = this.#identity;
+    const start = starts.find(({ acceptor }) => acceptor === name);
     return {
-      group: this.#options.group,
+      group: this.#group,
       incarnation: incarnation.toString('hex'),
-      starts,
+      start: start && { accepted: start.accepted, offered: start.offered },
       process: process.toString('hex'),
       unixMs: this.#options.clock.unixMs(),
     };
@@ -142,27 +146,31 @@ export class MemberGate {
     if (life === undefined) {
       throw new CairnError('FAILED_PRECONDITION', `${name} does not say which group it is a member of`);
     }
-    if (life.group !== this.#options.group) {
+    if (life.group !== this.#group) {
       throw new CairnError(
         'FAILED_PRECONDITION',
         `${name} was started for the group ${life.group}, ${this.#identity.name} is in ` +
-          `${this.#options.group}: give all members the same --peers`,
+          `${this.#group}: give all members the same --peers`,
       );
     }
-    const known = this.#identity.members.find((member) => member.name === name);
-    if (known === undefined) return;
-    if (known.storeId !== remote.storeId) {
+    const member = this.#options.members.find((one) => one.name === name);
+    if (member === undefined) {
+      throw new CairnError('FAILED_PRECONDITION', `${name} is no member of this group`);
+    }
+    if (member.storeId !== remote.storeId) {
       throw new CairnError(
         'FAILED_PRECONDITION',
-        `${name} is member ${known.storeId}, not ${remote.storeId}`,
+        `${name} is member ${member.storeId}, not ${remote.storeId}`,
       );
     }
-    this.#checkDirectory(known, life, remote.purpose);
+    const known = this.#identity.members.find((one) => one.name === name);
+    // Until the group is formed every name is taken by its word.
+    if (known !== undefined) this.#checkDirectory(known, life, remote.purpose);
   }
 
   #checkDirectory(known: KnownMember, life: HelloLife, purpose: Hello['purpose']): void {
     const { name } = known;
-    const shown = life.starts.find(({ acceptor }) => acceptor === this.#identity.name);
+    const { start: shown } = life;
     if (shown === undefined || !areTokens(shown)) {
       throw new CairnError('FAILED_PRECONDITION', `${name} does not say which start it is`);
     }
@@ -257,7 +265,7 @@ export class MemberGate {
   /** Another member has taken a session of this start: it is written there. */
   accepted(by: string): void {
     const offer = this.#identity.starts.find(({ acceptor }) => acceptor === by);
-    if (offer === undefined || offer.offered === '') return;
+    if (offer === undefined || offer.offered.length === 0) return;
     this.#save((identity) => withAccepted(identity, by)).catch((error: unknown) => {
       // The next start makes the same offer again, which is as good.
       this.#options.logger.warn('accepted start not recorded', { by, reason: messageOf(error) });

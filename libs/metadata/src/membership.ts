@@ -1,6 +1,6 @@
 import { CairnError, storeId, type StoreId } from '@cairn/base';
 import { isAddress } from '@cairn/config';
-import { areTokens, judgeStart } from '@cairn/store';
+import { areTokens, judgeStart, latestToken } from '@cairn/store';
 
 import type { MetadataView } from './metadata-state.js';
 import type { Evaluation } from './proposer.js';
@@ -50,10 +50,12 @@ export function checkJoinRequest(request: JoinRequest): void {
   if (request.process.length !== PROCESS_BYTES) {
     refuse(`a process is named by ${PROCESS_BYTES} bytes, not ${request.process.length}`);
   }
-  const { acceptedStart: accepted, offeredStart: offered } = request;
-  if (offered === '' || !areTokens({ accepted, offered })) {
+  const { acceptedStart: accepted, offeredStarts: offered } = request;
+  if (offered.length === 0 || !areTokens({ accepted, offered })) {
+    const first = offered.length === 0 ? 'none' : `"${offered[0]?.slice(0, 40)}"`;
     refuse(
-      `a start is named by 16 hexadecimal digits, not "${accepted.slice(0, 40)}", "${offered.slice(0, 40)}"`,
+      `a start is named by 16 hexadecimal digits, 1 to 32 starts are shown: not "${accepted.slice(0, 40)}" and ` +
+        `${offered.length} more, the first of them ${first}`,
     );
   }
 }
@@ -103,7 +105,7 @@ export function checkProcess(name: string, registered: NodeRecord, process: Uint
 
 /** @throws CairnError FAILED_PRECONDITION for a directory that does not know of its last accepted start. */
 function checkStart(name: string, registered: NodeRecord, request: JoinRequest): void {
-  const shown = { accepted: request.acceptedStart, offered: request.offeredStart };
+  const shown = { accepted: request.acceptedStart, offered: request.offeredStarts };
   if (judgeStart(registered.start, shown) !== 'older') return;
   throw new CairnError(
     'FAILED_PRECONDITION',
@@ -111,6 +113,11 @@ function checkStart(name: string, registered: NodeRecord, request: JoinRequest):
       `${registered.address}: what it acknowledged since is missing. Start it with the newest directory; if that ` +
       `is lost, start it with an empty one and --replace-lost-store ${registered.storeId}.`,
   );
+}
+
+/** The token by which the start of a request is known from now on. */
+function startOf({ acceptedStart: accepted, offeredStarts: offered }: JoinRequest): string {
+  return latestToken({ accepted, offered });
 }
 
 export interface JoinFacts {
@@ -210,7 +217,8 @@ function checkNotRunning(
 }
 
 function comeBack(registered: NodeRecord, request: JoinRequest): Evaluation<JoinOutcome> {
-  const { name, address, publicAddress, offeredStart: start } = request;
+  const { name, address, publicAddress } = request;
+  const start = startOf(request);
   const process = Buffer.from(request.process);
   const result = { storeId: registered.storeId, isNew: false, lost: undefined };
   const isSame =
@@ -248,7 +256,8 @@ function newRecord(state: MetadataView, request: JoinRequest, nowUnixMs: number)
       retryAfterMs: 60_000,
     });
   }
-  const { address, publicAddress, offeredStart: start } = request;
+  const { address, publicAddress } = request;
+  const start = startOf(request);
   return {
     storeId: freeStoreId(state, request.name),
     incarnation: Buffer.from(request.incarnation),

@@ -64,7 +64,7 @@ const routerJoin = (name: string, incarnation: number) => ({
   address: `${name}:7300`,
   publicAddress: `${name}:7301`,
   acceptedStart: '',
-  offeredStart: '',
+  offeredStarts: [],
   process: Buffer.alloc(0),
   replacesStoreId: 0,
 });

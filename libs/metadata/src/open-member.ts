@@ -1,4 +1,12 @@
-import { assert, CairnError, messageOf, rangeId, replicaId, type RangeDescriptor } from '@cairn/base';
+import {
+  assert,
+  CairnError,
+  messageOf,
+  rangeId,
+  replicaId,
+  type RangeDescriptor,
+  type StoreId,
+} from '@cairn/base';
 import { timingOf, type MetadataConfig } from '@cairn/config';
 import type { KvEngine } from '@cairn/engine';
 import type { Clock, Connection, Disk, Listener, Logger, Metrics, Rng, Timer, Transport } from '@cairn/ports';
@@ -21,7 +29,7 @@ import {
 } from '@cairn/wire';
 
 import { formGroup } from './form-group.js';
-import { formedMembers, groupText, MemberGate, plannedMembers } from './group-members.js';
+import { formedMembers, MemberGate, plannedMembers } from './group-members.js';
 import type { MetadataMember } from './leadership.js';
 import { MemberClocks } from './member-clocks.js';
 import { createMetadataNode, type MetadataNode } from './metadata-node.js';
@@ -143,7 +151,7 @@ class Member {
       clock: ports.clock,
       directory: dataDirectory,
       identity,
-      group: groupText(this.#members),
+      members: this.#members,
       logger: context.logger,
       newDirectoryOf: context.config.acceptNewDirectoryOf,
       isSettledWithout: (lost) => this.#hasLeader() && this.#away().every((member) => member.name === lost),
@@ -199,7 +207,7 @@ class Member {
       logger: this.#context.logger,
       self: this.#self,
       members: this.#members,
-      hello: () => this.#hello('rpc'),
+      hello: (to) => this.#hello('rpc', to),
       check: (remote) => {
         this.#gate.check(remote);
       },
@@ -288,7 +296,7 @@ class Member {
         address,
         clock,
         logger: this.#context.logger,
-        hello: this.#hello('rpc'),
+        hello: this.#hello('rpc', name),
         handlers: {
           onReady: () => {
             const { remote } = session;
@@ -339,7 +347,7 @@ class Member {
       logger,
       metrics,
       storeId: this.#self.storeId,
-      hello: (purpose) => this.#hello(purpose),
+      hello: (purpose, to) => this.#hello(purpose, this.#nameOf(to)),
       peerLost: (id) => {
         store().peerLost(id);
       },
@@ -368,11 +376,16 @@ class Member {
     }
   }
 
+  #nameOf(id: StoreId): string {
+    return this.#members.find((member) => member.storeId === id)?.name ?? '';
+  }
+
   /**
-   * With the starts of this directory, which only another member may know: whoever can show them is this one.
+   * For the member `to`, with what this directory shows to it and to nobody else: whoever can show that to it
+   * is this member.
    */
-  #hello(purpose: Hello['purpose']): Hello {
-    return { ...this.#answer(purpose), life: this.#gate.life };
+  #hello(purpose: Hello['purpose'], to: string): Hello {
+    return { ...this.#answer(purpose), life: this.#gate.lifeFor(to) };
   }
 
   #answer(purpose: Hello['purpose']): Hello {
@@ -390,7 +403,9 @@ class Member {
     this.#acceptor.accept(connection, {
       hello: (remote) => {
         this.#checkRemote(remote);
-        return remote.kind === 'metadata' ? this.#hello(remote.purpose) : this.#answer(remote.purpose);
+        return remote.kind === 'metadata'
+          ? this.#hello(remote.purpose, remote.name)
+          : this.#answer(remote.purpose);
       },
       onSession: (session, remote) => {
         // Of a member that waits for the group as this one does: the handshake was all it wanted.

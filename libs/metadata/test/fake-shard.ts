@@ -53,7 +53,7 @@ export class FakeShard {
       address: this.address,
       publicAddress: '',
       acceptedStart: this.acceptedStart,
-      offeredStart: this.offeredStart,
+      offeredStarts: [this.offeredStart],
       process: this.process,
       replacesStoreId: this.replacesStoreId,
     });

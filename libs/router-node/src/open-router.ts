@@ -254,7 +254,7 @@ class RouterNode implements RunningRouter {
       address: '',
       publicAddress: this.#publicAddress,
       acceptedStart: '',
-      offeredStart: '',
+      offeredStarts: [],
       process: Buffer.alloc(0),
       replacesStoreId: 0,
     };

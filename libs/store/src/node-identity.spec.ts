@@ -4,6 +4,7 @@ import { writeFileDurably } from '@cairn/ports';
 import { SimDisk, SimRng } from '@cairn/runtime-sim';
 
 import {
+  areTokens,
   judgeStart,
   latestToken,
   openIdentity,
@@ -57,12 +58,48 @@ it('tells the starts of a directory apart, and offers each until it is accepted'
   const again = await openIdentity({ disk, rng: new SimRng(3) }, '/data', 'one', ['meta']);
   expect(again.incarnation).toEqual(first.incarnation);
   expect(again.process).not.toEqual(first.process);
-  expect(again.starts).toEqual(first.starts);
+  expect(shownBy(again).offered).toEqual([...shownBy(first).offered, latestToken(shownBy(again))]);
   await saveIdentity(disk, '/data', withAccepted(again, 'meta'));
   const next = await openIdentity({ disk, rng: new SimRng(4) }, '/data', 'one', ['meta']);
-  expect(shownBy(next).accepted).toBe(shownBy(first).offered);
-  expect(shownBy(next).offered).toMatch(/^[0-9a-f]{16}$/);
-  expect(shownBy(next).offered).not.toBe(shownBy(first).offered);
+  expect(shownBy(next)).toEqual({
+    acceptor: 'meta',
+    accepted: latestToken(shownBy(again)),
+    offered: [expect.stringMatching(/^[0-9a-f]{16}$/)],
+  });
+  expect(latestToken(shownBy(next))).not.toBe(shownBy(next).accepted);
+});
+
+it('is an older copy after the next start when it was made while an offer was pending', async () => {
+  const disk = new SimDisk(new SimRng(1)).attach();
+  let seed = 2;
+  const start = (directory: string): Promise<NodeIdentity> =>
+    openIdentity({ disk, rng: new SimRng((seed += 1)) }, directory, 'one', ['meta']);
+  const first = await start('/data');
+  let known = latestToken(shownBy(first));
+  await saveIdentity(disk, '/data', withAccepted(first, 'meta'));
+  // Nobody is there to accept this start, or nobody hears that it was accepted.
+  const second = await start('/data');
+  await disk.makeDirectory('/copy');
+  await saveIdentity(disk, '/copy', second);
+  const third = await start('/data');
+  expect(judgeStart(known, shownBy(third))).toBe('newer');
+  expect(judgeStart(latestToken(shownBy(second)), shownBy(third))).toBe('newer');
+  known = latestToken(shownBy(third));
+  for (let round = 0; round < 3; round += 1) {
+    expect(judgeStart(known, shownBy(await start('/copy')))).toBe('older');
+  }
+});
+
+it('keeps a bounded number of starts that nobody accepted, and fits whichever was', async () => {
+  const disk = new SimDisk(new SimRng(1)).attach();
+  const shown: string[] = [];
+  for (let seed = 2; seed < 102; seed += 1) {
+    const identity = await openIdentity({ disk, rng: new SimRng(seed) }, '/data', 'one', ['meta']);
+    shown.push(latestToken(shownBy(identity)));
+    expect(areTokens(shownBy(identity))).toBe(true);
+    for (const known of shown) expect(judgeStart(known, shownBy(identity))).not.toBe('older');
+  }
+  expect(new Set(shown).size).toBe(32);
 });
 
 it('is an older copy for ever, however often it is started', async () => {
@@ -89,14 +126,14 @@ it('fits what the acceptor knows wherever a start was broken off', async () => {
   const disk = new SimDisk(new SimRng(1)).attach();
   const first = await openIdentity({ disk, rng: new SimRng(2) }, '/data', 'one', ['meta']);
   await saveIdentity(disk, '/data', withAccepted(first, 'meta'));
-  const before = shownBy(first).offered;
+  const before = latestToken(shownBy(first));
   // Accepted or not, the process ended before it knew.
   const offered = latestToken(
     shownBy(await openIdentity({ disk, rng: new SimRng(3) }, '/data', 'one', ['meta'])),
   );
   const next = await openIdentity({ disk, rng: new SimRng(4) }, '/data', 'one', ['meta']);
   expect(judgeStart(before, shownBy(next))).toBe('newer');
-  expect(judgeStart(offered, shownBy(next))).toBe('same');
+  expect(judgeStart(offered, shownBy(next))).toBe('newer');
 });
 
 it('shows what formed the group to its members, whatever it is configured with', async () => {
@@ -106,7 +143,7 @@ it('shows what formed the group to its members, whatever it is configured with',
   const identity = await openIdentity({ disk, rng: new SimRng(2) }, '/data', 'one', ['two']);
   await saveIdentity(disk, '/data', withAccepted({ ...identity, members }, 'two'));
   const { starts } = await openIdentity({ disk, rng: new SimRng(3) }, '/data', 'one', ['tow']);
-  expect(starts).toMatchObject([{ acceptor: 'two', accepted: shownBy(identity).offered }]);
+  expect(starts).toMatchObject([{ acceptor: 'two', accepted: latestToken(shownBy(identity)) }]);
 });
 
 it('is not made up beside data that has lost its owner', async () => {

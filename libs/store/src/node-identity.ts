@@ -3,7 +3,7 @@ import { crc32 } from '@cairn/codec';
 import { readWholeFile, writeFileDurably, type Disk, type Rng } from '@cairn/ports';
 
 /** Version of the layout of a data directory. */
-export const DATA_FORMAT = 3;
+export const DATA_FORMAT = 4;
 /** Of a token, which is written as hexadecimal digits. */
 const TOKEN_BYTES = 8;
 const FILE = 'node.json';
@@ -12,20 +12,29 @@ const DATA_ENTRIES = ['engine', 'log', 'snapshots'];
 
 const TOKEN = /^[0-9a-f]{16}$/;
 
+/** Starts in a row that nobody accepted and that have tokens of their own; those after them share the last. */
+const OFFERED_MAX = 32;
+
 /**
  * What a directory shows to those who decide whether its starts are good. Each of them keeps the token of the
  * last start that it accepted, so a directory that cannot show that one is an older copy, for ever: tokens
- * are made by chance and never counted up. What is offered is written before it is shown and stays until it
- * is known to be accepted, so a crash anywhere between leaves one of the two that fits.
+ * are made by chance and never counted up. Every start makes one, which is written before it is shown and
+ * stays until one is known to be accepted, so a crash anywhere between leaves one that fits, and a copy that
+ * was made in between lacks those of the starts after it.
  */
 export interface StartTokens {
   /** Who decides: a metadata member, or the metadata service as a whole for a shard node. */
   readonly acceptor: string;
   /** The last one that is known to be accepted; empty before the first. */
   readonly accepted: string;
-  /** What this start offers; empty once it is accepted. */
-  readonly offered: string;
+  /**
+   * Of this start, at the end, and of those before it that may have been accepted; none once this is known to
+   * be accepted.
+   */
+  readonly offered: readonly string[];
 }
+
+type ShownTokens = Omit<StartTokens, 'acceptor'>;
 
 /** The one that accepts the starts of shard nodes: they ask the leader of the metadata group. */
 export const METADATA_ACCEPTOR = 'metadata';
@@ -38,26 +47,28 @@ export interface IdentityPorts {
 export type StartVerdict = 'same' | 'newer' | 'older';
 
 /** Whether a directory descends from the start that is known. */
-export function judgeStart(known: string, shown: Omit<StartTokens, 'acceptor'>): StartVerdict {
+export function judgeStart(known: string, shown: ShownTokens): StartVerdict {
   if (known === latestToken(shown)) return 'same';
-  return known !== '' && known === shown.accepted ? 'newer' : 'older';
+  const isShown = known === shown.accepted || shown.offered.includes(known);
+  return known !== '' && isShown ? 'newer' : 'older';
 }
 
 /** The one that is known when this start is accepted. */
-export function latestToken({ accepted, offered }: Omit<StartTokens, 'acceptor'>): string {
-  return offered === '' ? accepted : offered;
+export function latestToken({ accepted, offered }: ShownTokens): string {
+  return offered.at(-1) ?? accepted;
 }
 
 /** What others send must look like tokens: they are kept. */
-export function areTokens({ accepted, offered }: Omit<StartTokens, 'acceptor'>): boolean {
-  const isOne = (token: string): boolean => token === '' || TOKEN.test(token);
-  return isOne(accepted) && isOne(offered) && accepted + offered !== '';
+export function areTokens({ accepted, offered }: ShownTokens): boolean {
+  const isOne = (token: string): boolean => TOKEN.test(token);
+  if (offered.length > OFFERED_MAX || !offered.every(isOne)) return false;
+  return accepted === '' ? offered.length > 0 : isOne(accepted);
 }
 
 /** The acceptor has accepted what it was offered. */
 export function withAccepted(identity: NodeIdentity, acceptor: string): NodeIdentity {
   const starts = identity.starts.map((shown) =>
-    shown.acceptor === acceptor ? { acceptor, accepted: latestToken(shown), offered: '' } : shown,
+    shown.acceptor === acceptor ? { acceptor, accepted: latestToken(shown), offered: [] } : shown,
   );
   return { ...identity, starts };
 }
@@ -123,16 +134,16 @@ export async function openIdentity(
 }
 
 /**
- * An offer that may have been accepted already stays: nobody knows whether it was. So does what was shown to
+ * Offers that may have been accepted already stay: nobody knows whether they were. So does what was shown to
  * others, under a configuration that named them.
  */
 function offeredTo(acceptors: readonly string[], known: readonly StartTokens[], rng: Rng): StartTokens[] {
   const kept = known.filter(({ acceptor }) => !acceptors.includes(acceptor));
   const offers = acceptors.map((acceptor) => {
-    const shown = known.find((one) => one.acceptor === acceptor);
-    if (shown !== undefined && shown.offered !== '') return shown;
-    const offered = Buffer.from(rng.bytes(TOKEN_BYTES)).toString('hex');
-    return { acceptor, accepted: shown?.accepted ?? '', offered };
+    const shown = known.find((one) => one.acceptor === acceptor) ?? { acceptor, accepted: '', offered: [] };
+    if (shown.offered.length >= OFFERED_MAX) return shown;
+    const token = Buffer.from(rng.bytes(TOKEN_BYTES)).toString('hex');
+    return { ...shown, offered: [...shown.offered, token] };
   });
   return [...offers, ...kept];
 }

@@ -28,7 +28,7 @@ export interface SessionLinksOptions {
   readonly logger: Logger;
   readonly metrics: Metrics;
   readonly storeId: StoreId;
-  hello(purpose: Hello['purpose']): Hello;
+  hello(purpose: Hello['purpose'], to: StoreId): Hello;
   /** A stream from or to the store broke. */
   peerLost(storeId: StoreId): void;
   /** The store has taken the hello of a link. */
@@ -93,7 +93,7 @@ export class SessionLinks implements PeerLinks {
       session: new ReconnectingSession({
         transport,
         address: () => this.#addresses.get(storeId) ?? address,
-        hello: () => this.#options.hello('raft'),
+        hello: () => this.#options.hello('raft', storeId),
         clock,
         rng,
         logger,
@@ -147,7 +147,7 @@ export class SessionLinks implements PeerLinks {
     const address = this.#addresses.get(to);
     if (address === undefined) throw new CairnError('UNAVAILABLE', `no address of store ${to} is known`);
     const { transport, clock, logger } = this.#options;
-    const hello = this.#options.hello('bulk');
+    const hello = this.#options.hello('bulk', to);
     return new SessionSnapshotChannel(clock, (handlers) =>
       openSession({
         ...{ transport, clock, logger, address, hello, handlers },

@@ -4,7 +4,7 @@ import { ByteReader, ByteWriter } from '@cairn/codec';
 import type { Hello, HelloLife, HelloStart, Purpose } from './session-types.js';
 
 /** Counts up with every change that older nodes would misread. */
-export const PROTOCOL_VERSION = 4;
+export const PROTOCOL_VERSION = 5;
 /** First bytes of a hello: tells our own processes from anything else that connects. */
 const MAGIC = 0x4e524943;
 
@@ -12,7 +12,7 @@ const MAGIC = 0x4e524943;
 const HELLO_TEXT_LENGTH_MAX = 128;
 /** Longest list of members in a hello. */
 const GROUP_LENGTH_MAX = 2_048;
-/** Other members that a member shows its starts to. */
+/** Starts that a member shows at a time. */
 const HELLO_STARTS_MAX = 64;
 /** Longest sentence of a refusal; the rest is cut. */
 const REFUSAL_LENGTH_MAX = 1_024;
@@ -32,11 +32,12 @@ export function encodeHello(hello: Hello): Buffer {
   if (hello.life !== undefined) {
     writer.string(hello.life.group);
     writer.string(hello.life.incarnation);
-    writer.varint(hello.life.starts.length);
-    for (const { acceptor, accepted, offered } of hello.life.starts) {
-      writer.string(acceptor);
-      writer.string(accepted);
-      writer.string(offered);
+    const { start } = hello.life;
+    writer.u8(start === undefined ? 0 : 1);
+    if (start !== undefined) {
+      writer.string(start.accepted);
+      writer.varint(start.offered.length);
+      for (const token of start.offered) writer.string(token);
     }
     writer.string(hello.life.process);
     writer.u64(Math.max(0, Math.floor(hello.life.unixMs)));
@@ -75,22 +76,19 @@ function readLife(reader: ByteReader): HelloLife {
   return {
     group: shortText(reader, GROUP_LENGTH_MAX),
     incarnation: shortText(reader),
-    starts: readStarts(reader),
+    start: reader.u8() === 0 ? undefined : readStart(reader),
     process: shortText(reader),
     unixMs: reader.u64(),
   };
 }
 
-function readStarts(reader: ByteReader): HelloStart[] {
+function readStart(reader: ByteReader): HelloStart {
+  const accepted = shortText(reader);
   const count = reader.varint();
   if (count > HELLO_STARTS_MAX) {
     throw new CairnError('CORRUPTION', `${count} starts in a hello; the limit is ${HELLO_STARTS_MAX}`);
   }
-  return Array.from({ length: count }, () => ({
-    acceptor: shortText(reader),
-    accepted: shortText(reader),
-    offered: shortText(reader),
-  }));
+  return { accepted, offered: Array.from({ length: count }, () => shortText(reader)) };
 }
 
 export function encodeRefusal(error: CairnError): Buffer {

@@ -5,9 +5,8 @@ export type Purpose = 'rpc' | 'kv' | 'raft' | 'bulk';
 
 /** What a data directory shows to one who decides whether its starts are good; see `StartTokens`. */
 export interface HelloStart {
-  readonly acceptor: string;
   readonly accepted: string;
-  readonly offered: string;
+  readonly offered: readonly string[];
 }
 
 /**
@@ -21,8 +20,11 @@ export interface HelloLife {
   readonly group: string;
   /** Of the data directory, hexadecimal. */
   readonly incarnation: string;
-  /** Members: what they show to each other member, so that none takes an older copy for the newest one. */
-  readonly starts: readonly HelloStart[];
+  /**
+   * Members: what they show to the member that they speak to, and to nobody else, so that it takes no older
+   * copy for the newest one, and nobody takes the place of another.
+   */
+  readonly start: HelloStart | undefined;
   /** Made anew by every process, hexadecimal. */
   readonly process: string;
   /** What the wall clock shows. */

@@ -2,7 +2,7 @@ import { beforeEach, describe, expect, it } from '@jest/globals';
 import { NodeKind, type CairnClient, type StatusResponse } from '@cairn/client';
 import { storeId, timestamp, timestampToUnixMs } from '@cairn/base';
 import { noopLogger, writeFileDurably } from '@cairn/ports';
-import { openSession, PROTOCOL_VERSION } from '@cairn/wire';
+import { openSession, PROTOCOL_VERSION, type Session } from '@cairn/wire';
 
 import { SimCluster } from '../src/cluster.js';
 import type { SimMetadataNode } from '../src/metadata-node.js';
@@ -114,6 +114,39 @@ describe('members of the metadata group', () => {
     expect(refusals).toHaveLength(9);
   });
 
+  it('show no start to strangers, nor to each other what only a third one may see', async () => {
+    const { network, scheduler } = cluster;
+    const process = scheduler.startProcess('listener');
+    const answerTo = async (name: string, id: number): Promise<Session> => {
+      const session = openSession({
+        transport: network.attach(process),
+        address: 'meta-1:7000',
+        clock: process.clock,
+        logger: noopLogger,
+        hello: {
+          ...{ protocolVersion: PROTOCOL_VERSION, purpose: 'rpc', kind: 'metadata', clusterId: '' },
+          ...{ name, storeId: storeId(id) },
+          life: {
+            group: 'meta-1=1,meta-2=2,meta-3=3',
+            ...{ incarnation: 'x', process: 'y', start: undefined, unixMs: 1 },
+          },
+        },
+        handlers: { onFrame: () => undefined, onClose: () => undefined },
+      });
+      await scheduler.runFor(500);
+      return session;
+    };
+    for (const [name, id] of [
+      ['evil', 9],
+      ['evil', 2],
+      ['meta-2', 2],
+      ['meta-2', 3],
+    ] as const) {
+      const { isReady, remote } = await answerTo(name, id);
+      expect([isReady, remote?.life]).toEqual([false, undefined]);
+    }
+  });
+
   it('believe no stranger who says what their clocks show', async () => {
     const { network, scheduler } = cluster;
     const process = scheduler.startProcess('stranger', { offsetMs: 0, driftPpm: 0 });
@@ -129,7 +162,7 @@ describe('members of the metadata group', () => {
             ...{ protocolVersion: PROTOCOL_VERSION, purpose: 'rpc', kind: 'shard', clusterId: '' },
             ...{ name, storeId: storeId(0) },
             life: {
-              ...{ group: '', incarnation: '', process: '', starts: [] },
+              ...{ group: '', incarnation: '', process: '', start: undefined },
               unixMs: process.clock.unixMs() + yearMs,
             },
           },

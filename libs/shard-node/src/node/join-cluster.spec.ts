@@ -11,7 +11,7 @@ const NEW: NodeIdentity = {
   incarnation: Buffer.alloc(16, 3),
   clusterId: '',
   storeId: storeId(0),
-  starts: [{ acceptor: 'metadata', accepted: '', offered: 'aa'.repeat(8) }],
+  starts: [{ acceptor: 'metadata', accepted: '', offered: ['aa'.repeat(8)] }],
   process: Buffer.alloc(8, 3),
   members: [],
 };
@@ -69,7 +69,7 @@ describe('a node that joins', () => {
     expect(identity).toMatchObject({
       clusterId: 'c',
       storeId: 3,
-      starts: [{ accepted: 'aa'.repeat(8), offered: '' }],
+      starts: [{ accepted: 'aa'.repeat(8), offered: [] }],
     });
     expect([service.requests.length, service.opened, service.closed]).toEqual([2, 1, 1]);
     // The log says every few seconds why it waits.

@@ -45,7 +45,7 @@ export function metadataHelloOf(identity: NodeIdentity, clock: Clock): Hello {
   const life: HelloLife = {
     group: '',
     incarnation: identity.incarnation.toString('hex'),
-    starts: [],
+    start: undefined,
     process: identity.process.toString('hex'),
     unixMs: clock.unixMs(),
   };
@@ -90,7 +90,7 @@ function join(metadata: MetadataAccess, options: JoinOptions): Promise<JoinRespo
     address,
     publicAddress,
     acceptedStart: shown.accepted,
-    offeredStart: shown.offered,
+    offeredStarts: [...shown.offered],
     process: identity.process,
     // Once it has joined, the directory speaks for itself.
     replacesStoreId: identity.clusterId === '' ? replacesStoreId : 0,

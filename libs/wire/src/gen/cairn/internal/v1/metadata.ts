@@ -64,8 +64,11 @@ export interface JoinRequest {
   acceptedStart: string;
   /** Shard nodes: made anew by every process; 8 bytes. */
   process: Buffer;
-  /** Shard nodes: the token of this start. An older copy cannot show the one that was accepted last. */
-  offeredStart: string;
+  /**
+   * Shard nodes: the tokens of this start, at the end, and of those before it that may have been accepted. An older copy cannot
+   * show the one that was accepted last.
+   */
+  offeredStarts: string[];
   /**
    * Shard nodes with an empty directory: this store, which had the name, is lost for good, and this is a new one under its
    * name. 0 = none.
@@ -330,7 +333,7 @@ function createBaseJoinRequest(): JoinRequest {
     publicAddress: "",
     acceptedStart: "",
     process: Buffer.alloc(0),
-    offeredStart: "",
+    offeredStarts: [],
     replacesStoreId: 0,
   };
 }
@@ -361,8 +364,8 @@ export const JoinRequest: MessageFns<JoinRequest> = {
     if (message.process.length !== 0) {
       writer.uint32(66).bytes(message.process);
     }
-    if (message.offeredStart !== "") {
-      writer.uint32(82).string(message.offeredStart);
+    for (const v of message.offeredStarts) {
+      writer.uint32(82).string(v!);
     }
     if (message.replacesStoreId !== 0) {
       writer.uint32(88).uint32(message.replacesStoreId);
@@ -452,7 +455,7 @@ export const JoinRequest: MessageFns<JoinRequest> = {
               break;
             }
 
-            message.offeredStart = reader.string();
+            message.offeredStarts.push(reader.string());
             continue;
           }
           case 11: {
@@ -488,7 +491,7 @@ export const JoinRequest: MessageFns<JoinRequest> = {
     message.publicAddress = object.publicAddress ?? "";
     message.acceptedStart = object.acceptedStart ?? "";
     message.process = object.process ?? Buffer.alloc(0);
-    message.offeredStart = object.offeredStart ?? "";
+    message.offeredStarts = object.offeredStarts?.map((e) => e) || [];
     message.replacesStoreId = object.replacesStoreId ?? 0;
     return message;
   },

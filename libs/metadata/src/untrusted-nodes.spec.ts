@@ -315,7 +315,7 @@ describe('ids and names', () => {
           clusterId: '',
           replacesStoreId: 0,
         },
-        ...{ address: '', publicAddress: '', acceptedStart: '', offeredStart: '', process: Buffer.alloc(0) },
+        ...{ address: '', publicAddress: '', acceptedStart: '', offeredStarts: [], process: Buffer.alloc(0) },
       };
       try {
         await cluster.clock.until(client.join(request, { timeoutMs: 50 }));

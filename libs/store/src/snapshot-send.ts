@@ -6,8 +6,9 @@ import {
   type EngineSnapshot,
   type KvEngine,
 } from '@cairn/engine';
-import { sleep, type Clock, type Logger } from '@cairn/ports';
+import { sleep, type Clock, type Logger, type Timer } from '@cairn/ports';
 import type { Message } from '@cairn/raft';
+import { LogBudget } from '@cairn/wire';
 
 import type { Applier } from './applier.js';
 import type { Replica, ReplicaHost } from './replica.js';
@@ -24,6 +25,11 @@ import type { StoreMetrics } from './store-metrics.js';
 /** Requests that wait for a sending slot; more are given up and asked for again by the core. */
 const WAITING_MAX = 1024;
 const ROWS_PER_STEP = 512;
+/**
+ * After a snapshot that was refused or broken off the next is begun so much later: each takes a view of the
+ * engine and a place here, and who has no room has none a moment later either.
+ */
+const REST_MS = 1_000;
 
 /** The way to one receiver, for one snapshot. */
 export interface SnapshotChannel {
@@ -68,25 +74,27 @@ export class SnapshotSender {
   readonly #parts: SnapshotSenderParts;
   readonly #active = new Set<string>();
   readonly #waiting = new Map<string, () => void>();
+  /** Followers that get none for a while; the cores hear of the failure after it. */
+  readonly #resting = new Map<string, Timer>();
+  readonly #failures: LogBudget;
   #isStopped = false;
 
   constructor(parts: SnapshotSenderParts) {
     this.#parts = parts;
+    this.#failures = new LogBudget({ ...parts, event: 'snapshot not sent', level: 'info' });
   }
 
   /** The core wants `message.to` to get a snapshot. One at a time per follower. */
   request(replica: Replica, message: Message & { type: 'snapshot' }): void {
     const key = `${replica.rangeId}/${message.to}`;
-    if (this.#isStopped || this.#active.has(key) || this.#waiting.has(key)) return;
+    if (this.#isStopped || this.#active.has(key) || this.#waiting.has(key) || this.#resting.has(key)) return;
     const begin = (): void => {
       this.#active.add(key);
       void this.#send(replica, message.to).then((ok) => {
         this.#active.delete(key);
         this.#parts.metrics.snapshot(ok ? 'sent' : 'send-failed');
-        if (!replica.isClosed) {
-          replica.raft.snapshotSent(message.to, ok);
-          this.#parts.host.enqueue(replica);
-        }
+        if (ok) this.#tell(replica, message.to, true);
+        else if (!this.#isStopped) this.#rest(key, replica, message.to);
         this.#next();
       });
     };
@@ -99,9 +107,25 @@ export class SnapshotSender {
     }
   }
 
+  #rest(key: string, replica: Replica, to: ReplicaId): void {
+    const timer = this.#parts.clock.setTimer(REST_MS, () => {
+      this.#resting.delete(key);
+      this.#tell(replica, to, false);
+    });
+    this.#resting.set(key, timer);
+  }
+
+  #tell(replica: Replica, to: ReplicaId, ok: boolean): void {
+    if (replica.isClosed) return;
+    replica.raft.snapshotSent(to, ok);
+    this.#parts.host.enqueue(replica);
+  }
+
   stop(): void {
     this.#isStopped = true;
     this.#waiting.clear();
+    for (const timer of this.#resting.values()) timer.cancel();
+    this.#resting.clear();
   }
 
   #next(): void {
@@ -114,7 +138,6 @@ export class SnapshotSender {
 
   /** Answers whether the receiver has it all. */
   async #send(replica: Replica, to: ReplicaId): Promise<boolean> {
-    const { logger } = this.#parts;
     const store = replica.storeOf(to);
     if (store === 0 || !replica.isInitialised || replica.isClosed) return false;
     let channel: SnapshotChannel | undefined;
@@ -126,7 +149,7 @@ export class SnapshotSender {
       const header = { ...view.header, rowBytes: await this.#rowBytesOf(view.spans) };
       const answer = await channel.begin(encodeSnapshotHeader(header));
       if (answer.type === 'refused') {
-        logger.info('snapshot refused', { range: replica.rangeId, store, reason: answer.reason });
+        this.#failures.write({ range: replica.rangeId, store, reason: answer.reason });
         return false;
       }
       const chunks = await this.#stream(replica, view, channel);
@@ -134,7 +157,7 @@ export class SnapshotSender {
       return last.type === 'received';
     } catch (error) {
       if (error instanceof InvariantError) this.#parts.fatal(error);
-      logger.info('snapshot not sent', { range: replica.rangeId, store, reason: messageOf(error) });
+      this.#failures.write({ range: replica.rangeId, store, reason: messageOf(error) });
       return false;
     } finally {
       channel?.close();

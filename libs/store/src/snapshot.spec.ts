@@ -79,6 +79,26 @@ describe('snapshots between stores', () => {
     expect(rig.leader.metrics.valueOf('cairn_store_snapshots_total', 'send-failed')).toBeGreaterThan(0);
   });
 
+  it('are offered about once a second to a store that refuses them', async () => {
+    const rig = await StoresRig.running(3, { config: SHORT_LOG });
+    let offered = 0;
+    rig.openChannel = () => ({
+      begin: () => {
+        offered += 1;
+        return Promise.resolve({ type: 'refused', reason: 'no room' });
+      },
+      chunk: () => Promise.resolve(),
+      end: () => Promise.resolve({ type: 'received' }),
+      close: () => undefined,
+    });
+    rig.cut.add(rig.follower.id);
+    await rig.fill(20, 10_000);
+    rig.cut.clear();
+    await rig.run(10_000);
+    expect(offered).toBeGreaterThan(5);
+    expect(offered).toBeLessThan(12);
+  });
+
   it('hold the log for each of two that are sent at one index', async () => {
     const rig = await StoresRig.running(5, { config: SHORT_LOG });
     const hanging: SnapshotChannel = {

@@ -81,6 +81,18 @@ describe('openDataDirectory on a strange file system', () => {
     expect(failure).toMatchObject({ code: 'DISK_FULL', details: { path: '/data' } });
   });
 
+  it('says that it is full when not even the lock has room', async () => {
+    const scheduler = new SimScheduler();
+    const process = scheduler.startProcess('node');
+    const full = Object.assign(new Error('ENOSPC: no space left on device, write'), { code: 'ENOSPC' });
+    const disk = new SimDisk(new SimRng(1)).attach(process);
+    const lock = (): Promise<never> => Promise.reject(full);
+    const failure = await scheduler.settle(
+      openDataDirectory({ disk, clock: process.clock, lock }, '/data').catch((error: unknown) => error),
+    );
+    expect(failure).toMatchObject({ code: 'DISK_FULL', details: { path: '/data' } });
+  });
+
   it.each(['write', 'sync', 'rename', 'sync-directory', 'remove'] as const)(
     'says that it has no %s',
     async (operation) => {

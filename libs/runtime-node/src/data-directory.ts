@@ -93,10 +93,10 @@ function attempt<Value>(
 
 function refusal(directory: string, what: string, error: unknown): CairnError {
   const options = { cause: error, details: { path: directory } };
-  if (error instanceof DiskError && error.code === 'DISK_FULL') {
+  if (isDiskFull(error)) {
     return new CairnError(
       'DISK_FULL',
-      `data directory ${directory} could not ${what}: no space is left (${error.message}). Free some`,
+      `data directory ${directory} could not ${what}: no space is left (${messageOf(error)}). Free some`,
       options,
     );
   }
@@ -106,4 +106,11 @@ function refusal(directory: string, what: string, error: unknown): CairnError {
       'write to, on a file system with durable writes and hard links',
     options,
   );
+}
+
+/** The lock is no file of a `Disk`. */
+function isDiskFull(error: unknown): boolean {
+  if (error instanceof DiskError) return error.code === 'DISK_FULL';
+  const { code } = error as { readonly code?: unknown };
+  return code === 'ENOSPC' || code === 'EDQUOT';
 }

@@ -12,9 +12,11 @@ const METADATA = 'meta-1:7001';
 describe('a router that joins', () => {
   let scheduler: SimScheduler;
   let network: SimNetwork;
+  let lines: unknown[];
   let warnings: unknown[];
 
   beforeEach(() => {
+    lines = [];
     warnings = [];
     scheduler = new SimScheduler();
     network = new SimNetwork(scheduler, new SimRng(1));
@@ -26,6 +28,7 @@ describe('a router that joins', () => {
     const { values: config } = loadConfig({ ...routerConfig, argv, env: {} });
     const logger: Logger = {
       ...noopLogger,
+      info: (event, fields) => lines.push([event, fields?.['reason']]),
       warn: (event, fields) => warnings.push([event, fields?.['reason']]),
     };
     const ports = { clock: life.clock, rng: new SimRng(2), transport: network.attach(life) };
@@ -64,13 +67,19 @@ describe('a router that joins', () => {
     await scheduler.settle(router.close(0));
   });
 
-  it('says within seconds, as a warning, that nobody answers', async () => {
+  it('says within seconds that nobody answers, and as a warning when that lasts', async () => {
     const router = open();
-    await scheduler.runFor(3_500);
-    expect(warnings[0]).toEqual([
+    const line = [
       'waiting to join the cluster',
       expect.stringMatching(/no metadata leader answered .*Join within 3000 ms; last: .*meta-1:7001/),
-    ]);
+    ];
+    await scheduler.runFor(3_500);
+    expect(lines).toContainEqual(line);
+    // Processes that start together wait for each other.
+    await scheduler.runFor(6_000);
+    expect(warnings).toEqual([]);
+    await scheduler.runFor(7_000);
+    expect(warnings).toContainEqual(line);
     await scheduler.settle(router.close(0));
   });
 

@@ -57,6 +57,8 @@ const SCAN_BYTES_SHARE = 1 / 2;
 const ANSWER_BYTES_SHARE = 1 / 2;
 
 export const SERVER_VERSION = '0.1.0';
+/** A router that waits for longer needs somebody to look. */
+const TROUBLE_MS = 10_000;
 const JOIN_RETRY_MS = 300;
 /** A router that stops tells the metadata service so, and does not wait longer for it. */
 const LEAVE_TIMEOUT_MS = 1_000;
@@ -230,6 +232,8 @@ class RouterNode implements RunningRouter {
   }
 
   async #untilDone(work: () => Promise<void>): Promise<void> {
+    const { clock } = this.#ports;
+    const beganMs = clock.nowMs();
     while (!this.#isClosed) {
       try {
         await work();
@@ -239,8 +243,10 @@ class RouterNode implements RunningRouter {
         if (this.#isClosed && CairnError.is(error)) return;
         if (CairnError.is(error) && error.retryClass === 'fatal' && error.code !== 'DEADLINE_EXCEEDED')
           throw error;
-        this.#context.logger.warn('waiting to join the cluster', { reason: messageOf(error) });
-        await sleep(this.#ports.clock, JOIN_RETRY_MS);
+        // Processes that start together wait for each other: only what lasts is trouble.
+        const level = clock.nowMs() - beganMs < TROUBLE_MS ? 'info' : 'warn';
+        this.#context.logger[level]('waiting to join the cluster', { reason: messageOf(error) });
+        await sleep(clock, JOIN_RETRY_MS);
       }
     }
   }

@@ -1,6 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 import { CairnError, storeId, timestamp } from '@cairn/base';
-import { noopLogger } from '@cairn/ports';
+import { noopLogger, type Logger } from '@cairn/ports';
 import type { NodeIdentity } from '@cairn/store';
 import type { JoinRequest, JoinResponse } from '@cairn/wire/gen/cairn/internal/v1/metadata.js';
 
@@ -20,22 +20,32 @@ const NEW: NodeIdentity = {
 class Service {
   readonly requests: JoinRequest[] = [];
   readonly timeoutsMs: number[] = [];
+  readonly levels: string[] = [];
   opened = 0;
   closed = 0;
+  #nowMs = 0;
   readonly #answers: (Partial<JoinResponse> | CairnError)[];
 
   constructor(...answers: (Partial<JoinResponse> | CairnError)[]) {
     this.#answers = answers;
   }
 
+  #logger(): Logger {
+    const at = (level: string) => () => {
+      this.levels.push(level);
+    };
+    return { ...noopLogger, info: at('info'), warn: at('warn') };
+  }
+
   join(identity: NodeIdentity, replacesStoreId = 0): Promise<Joined> {
     return joinCluster({
-      ...{ identity, replacesStoreId, address: 'shard-3:7100', publicAddress: '', logger: noopLogger },
+      ...{ identity, replacesStoreId, address: 'shard-3:7100', publicAddress: '', logger: this.#logger() },
       clock: {
-        nowMs: () => 0,
+        nowMs: () => this.#nowMs,
         unixMs: () => 0,
         defer: queueMicrotask,
-        setTimer: (_, callback) => {
+        setTimer: (delayMs, callback) => {
+          this.#nowMs += delayMs;
           queueMicrotask(callback);
           return { cancel: () => undefined };
         },
@@ -63,6 +73,15 @@ class Service {
 }
 
 describe('a node that joins', () => {
+  it('waits for a service that starts with it, and says so aloud when that lasts', async () => {
+    const service = new Service(
+      ...Array.from({ length: 30 }, () => new CairnError('UNAVAILABLE', 'none')),
+      {},
+    );
+    await service.join(NEW);
+    expect(service.levels).toEqual([...Array(20).fill('info'), ...Array(10).fill('warn')]);
+  });
+
   it('asks until it is answered, and leaves no session behind', async () => {
     const service = new Service(new CairnError('UNAVAILABLE', 'no leader'), {});
     const { identity } = await service.join(NEW);

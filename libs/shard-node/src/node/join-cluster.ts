@@ -10,6 +10,9 @@ const JOIN_RETRY_MS = 500;
 /** One try to join, over all members; when it has failed, the log says why. */
 const JOIN_TRY_MS = 3_000;
 
+/** Whoever waits for longer needs somebody to look. */
+const TROUBLE_MS = 10_000;
+
 export interface JoinOptions {
   readonly identity: NodeIdentity;
   /** Where others reach this node. */
@@ -59,6 +62,7 @@ export function metadataHelloOf(identity: NodeIdentity, clock: Clock): Hello {
 export async function joinCluster(options: JoinOptions): Promise<Joined> {
   const { identity, clock, logger } = options;
   const metadata = options.metadata(() => metadataHelloOf(identity, clock));
+  const beganMs = clock.nowMs();
   try {
     for (;;) {
       try {
@@ -67,7 +71,9 @@ export async function joinCluster(options: JoinOptions): Promise<Joined> {
       } catch (error) {
         if (CairnError.is(error) && error.retryClass === 'fatal' && error.code !== 'DEADLINE_EXCEEDED')
           throw error;
-        logger.warn('waiting to join the cluster', { reason: messageOf(error) });
+        // Nodes that start together wait for each other: only what lasts is trouble.
+        const level = clock.nowMs() - beganMs < TROUBLE_MS ? 'info' : 'warn';
+        logger[level]('waiting to join the cluster', { reason: messageOf(error) });
         await new Promise<void>((resolve) => {
           clock.setTimer(JOIN_RETRY_MS, resolve);
         });

@@ -60,6 +60,16 @@ describe('sessions that other stores open', () => {
     expect(heard).toEqual([STRANGER]);
   });
 
+  it('end by a frame that is none between stores', () => {
+    const refusal = expect.objectContaining({ code: 'CORRUPTION' });
+    for (const purpose of ['raft', 'bulk'] as const) {
+      const session = open(PEER, purpose);
+      for (const type of [FrameType.kvRequests, FrameType.snapshotAnswer, 99 as FrameType]) {
+        expect(() => session.onFrame(type, Buffer.alloc(8))).toThrow(refusal);
+      }
+    }
+  });
+
   it('count as lost with the last one: whoever opens and closes one in the name of a store ends nothing', () => {
     const real = open(PEER);
     for (let at = 0; at < 50; at += 1) open(PEER).onClose(undefined);

@@ -185,6 +185,7 @@ export class SessionLinks implements PeerLinks {
       onFrame: (type, body) => {
         if (type === FrameType.raftMessages) store.receiveRaftFrame(source, body);
         else if (type === FrameType.storeHeartbeat) store.receiveHeartbeat(remote.storeId, body);
+        else throw new CairnError('CORRUPTION', `frame ${type} on a session between stores`);
       },
       onClose: () => {
         // As long as another session of the store stands, it is there; what was lost with this one its own

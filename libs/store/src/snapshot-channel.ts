@@ -15,6 +15,13 @@ import type { SnapshotChannel } from './snapshot-send.js';
 /** The receiver answers the header and the end within this long, or the stream is given up. */
 const ANSWER_TIMEOUT_MS = 30_000;
 
+/** What a sender sends. */
+const STREAM_FRAMES: ReadonlySet<FrameType> = new Set([
+  FrameType.snapshotBegin,
+  FrameType.snapshotChunk,
+  FrameType.snapshotEnd,
+]);
+
 /** What a channel needs of its session. */
 type ChannelSession = Pick<Session, 'send' | 'close'>;
 
@@ -183,13 +190,14 @@ export function snapshotReceiverHandlers(
     if (type === FrameType.snapshotChunk) {
       await incoming.chunk(body);
       answer({ type: 'written' });
-    } else if (type === FrameType.snapshotEnd) {
+    } else {
       await incoming.finish(new ByteReader(body).varint());
       answer({ type: 'received' });
     }
   };
   return {
     onFrame: (type, body) => {
+      if (!STREAM_FRAMES.has(type)) throw new CairnError('CORRUPTION', `frame ${type} in a snapshot`);
       if (isOver) return;
       if (!waiting.tryTakeOrAlone(body.length)) {
         give(waiting.refusal(body.length));

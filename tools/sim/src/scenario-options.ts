@@ -36,7 +36,7 @@ export interface ScenarioOptions {
   readonly endsAtViolation?: boolean;
   /** undefined: drawn from the seed. Empty: none. */
   readonly faults?: readonly FaultKind[];
-  /** Virtual time under faults. Default: drawn from the seed, 3 to 20 seconds. */
+  /** Virtual time under faults. Default: drawn from the seed, 1.5 to 20 seconds. */
   readonly durationMs?: number;
   readonly clients?: number;
 }

@@ -38,7 +38,12 @@ const BOOT_LIMIT_MS = 30_000;
 /** After everything is healed the cluster must serve every key within this. */
 const HEAL_LIMIT_MS = 30_000;
 /** Many short runs find more than few long ones; some must be long for what takes time to go wrong. */
-const DURATIONS_MS = [3_000, 3_000, 6_000, 6_000, 20_000] as const;
+const DURATIONS_MS = [
+  ...([1_500, 1_500, 2_000, 2_000, 2_000, 3_000, 3_000, 3_000, 3_000, 3_000] as const),
+  ...([4_000, 4_000, 4_000, 4_000, 4_000, 6_000, 6_000, 6_000, 8_000, 20_000] as const),
+];
+/** Clients go on for so long when all is healed. */
+const AFTERMATH_MS = 600;
 const CLIENT_TIMEOUT_MS = 4_000;
 /** Room for a large value in one segment. */
 const BIG_SEGMENT_BYTES = 4 * 1024 * 1024;
@@ -114,7 +119,7 @@ class ScenarioRun {
     this.#kinds = options.faults ?? drawFaults(this.cluster);
     this.#restPeriodMs = options.restPeriodMs ?? this.cluster.rng.fork('rest').pick([0, 0, 5_000]);
     // Busy clients meet each other more often, patient ones leave more time to what goes on behind them.
-    this.#thinkMs = options.thinkMs ?? this.cluster.rng.fork('think').pick([8, 25, 60]);
+    this.#thinkMs = options.thinkMs ?? this.cluster.rng.fork('think').pick([8, 25, 60, 60]);
     this.#clientNames = Array.from({ length: options.clients ?? 5 }, (_, at) => `client-${at + 1}`);
     this.#nemesis = new Nemesis(this.cluster, {
       kinds: this.#kinds,
@@ -158,7 +163,7 @@ class ScenarioRun {
     this.#ambush?.heal();
     this.#nemesis.heal();
     await this.#expect('healthy after healing', () => cluster.isHealthy, HEAL_LIMIT_MS);
-    await scheduler.runFor(2_000);
+    await scheduler.runFor(AFTERMATH_MS);
     this.#isLoadOn = false;
     await this.#expect('clients end', () => this.#running === 0, CLIENT_TIMEOUT_MS * 4);
     await this.#readEverything();

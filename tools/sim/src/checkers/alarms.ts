@@ -23,7 +23,10 @@ export function watchLines(cluster: SimCluster, kinds: readonly FaultKind[]): vo
   });
 }
 
-/** Queues hold no more than they may; to be called again and again. */
+/** A run has not the time for so many elections. */
+const TERM_MAX = 1_000_000;
+
+/** Queues hold no more than they may, and nobody believes in absurd terms; to be called again and again. */
 export class BoundLooker {
   readonly #cluster: SimCluster;
   readonly #said = new Set<string>();
@@ -41,10 +44,21 @@ export class BoundLooker {
       const { store } = node;
       if (store === undefined) continue;
       this.#check(node.name, 'apply backlog', store.applyBacklogBytes, storeConfig.applyBacklogBytesMax);
+      for (const { rangeId, raft } of store.replicas())
+        this.#checkTerm(`range ${rangeId} at ${node.name}`, raft.term);
     }
     for (const { name, store } of shards) {
       if (store !== undefined) this.#check(name, 'staged log', store.logStagedBytes, logStagedBytesMax);
     }
+  }
+
+  #checkTerm(place: string, term: number): void {
+    if (term <= TERM_MAX || this.#said.has(place)) return;
+    this.#said.add(place);
+    this.#cluster.observer.violate(
+      'terms',
+      `${place} is in term ${term}: nobody but a liar can have named it`,
+    );
   }
 
   #check(node: string, what: string, bytes: number, limit: number): void {

@@ -130,8 +130,8 @@ export const EDGE_MUTANTS: readonly Mutant[] = [
     run: {
       ...STRUCK,
       faults: ['slow-disk'],
-      faultEveryMs: 400,
-      shape: { metadataMembers: 1, shardNodes: 3, replicationFactor: 3, routers: 1 },
+      faultEveryMs: 1_500,
+      shape: { metadataMembers: 1, shardNodes: 3, replicationFactor: 3, routers: 1, engine: 'memory' },
     },
   },
   {

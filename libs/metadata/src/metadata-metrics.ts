@@ -86,11 +86,11 @@ function watchGauges(metrics: Metrics, read: () => MetadataGauges): void {
   const ranges = metrics.gauge('cairn_metadata_ranges', 'Ranges in the map of the leader.');
   const leaderless = metrics.gauge(
     'cairn_metadata_ranges_without_leader',
-    'Ranges with no known leader on a live store.',
+    'Ranges with no known leader on a live store; 0 while the metadata leader has not heard of all ranges.',
   );
   const under = metrics.gauge(
     'cairn_metadata_ranges_under_replicated',
-    'Ranges with fewer live voters than wanted and possible.',
+    'Ranges with fewer live voters than wanted and possible; 0 while not all ranges are known.',
   );
   const gaps = metrics.gauge(
     'cairn_metadata_range_gaps',

@@ -127,6 +127,8 @@ function readGauges(
   leadership: Leadership,
 ): MetadataGauges {
   const summary = summarizeRanges(machine.state, memory.nodes, memory.ranges);
+  // A leader that is new has not heard who leads: that is no range without a leader.
+  const isKnown = memory.nodes.unheard(machine.state).length === 0;
   const contacts = [...memory.nodes.contacts()].filter((contact) => contact.isLive);
   return {
     isLeading: leadership.isServing,
@@ -134,8 +136,8 @@ function readGauges(
     storesLive: contacts.filter((contact) => contact.kind === 'shard').length,
     routersLive: contacts.filter((contact) => contact.kind === 'router').length,
     ranges: summary.ranges,
-    rangesWithoutLeader: summary.withoutLeader,
-    rangesUnderReplicated: summary.underReplicated,
+    rangesWithoutLeader: isKnown ? summary.withoutLeader : 0,
+    rangesUnderReplicated: isKnown ? summary.underReplicated : 0,
     rangeGaps: memory.coverage.gaps,
     rangeConflicts: memory.coverage.conflicts,
   };

@@ -377,8 +377,10 @@ function storeAddress(store: {
   readonly storeId: number;
   readonly address: string;
   readonly live: boolean;
+  readonly lost: boolean;
 }): StoreAddress {
-  return { storeId: storeId(store.storeId), address: store.address, live: store.live };
+  const { address, live, lost } = store;
+  return { storeId: storeId(store.storeId), address, live, lost };
 }
 
 function routesOf(answer: GetRoutesResponse): RouteInfo[] {

@@ -12,6 +12,8 @@ export interface StoreAddress {
   readonly storeId: StoreId;
   readonly address: string;
   readonly live: boolean;
+  /** It was declared lost: it never comes back, and another store may have its address. */
+  readonly lost?: boolean;
 }
 
 export interface RoutesQuery {

@@ -19,7 +19,7 @@ export interface StoresOptions {
   readonly breaker: BreakerRules;
 }
 
-/** The connections to all stores that the metadata service has named; one each. */
+/** The connections to all stores that the metadata service has named and not declared lost; one each. */
 export class Stores {
   readonly #options: StoresOptions;
   readonly #connections = new Map<StoreId, StoreConnection>();
@@ -34,9 +34,12 @@ export class Stores {
 
   /** The metadata service says where stores are. */
   update(stores: readonly StoreAddress[]): void {
-    for (const { storeId, address } of stores) {
+    for (const { storeId, address, lost } of stores) {
       const known = this.#connections.get(storeId);
-      if (known === undefined) {
+      if (lost === true) {
+        this.#connections.delete(storeId);
+        known?.close();
+      } else if (known === undefined) {
         this.#connections.set(storeId, new StoreConnection(storeId, address, this.#options));
       } else {
         known.setAddress(address);

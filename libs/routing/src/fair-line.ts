@@ -62,9 +62,11 @@ export class FairLine {
     }
   }
 
-  clear(): void {
-    this.#lanes.clear();
-    this.#length = 0;
+  /** All that wait here, in the order in which they would be served; the line is empty then. */
+  takeAll(isWaiting: (operation: RoutedOperation) => boolean): RoutedOperation[] {
+    const taken: RoutedOperation[] = [];
+    for (let next = this.next(isWaiting); next !== undefined; next = this.next(isWaiting)) taken.push(next);
+    return taken;
   }
 
   #takeFrom(lane: Lane, isWaiting: (operation: RoutedOperation) => boolean): RoutedOperation | undefined {

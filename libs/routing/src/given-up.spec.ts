@@ -3,8 +3,8 @@
  * in one object on virtual time; range 1 is led by store 1, range 2 by store 2.
  */
 import { describe, expect, it } from '@jest/globals';
-import { storeId } from '@cairn/base';
-import { KvOp, ReadConsistency } from '@cairn/wire';
+import { storeId, timestamp } from '@cairn/base';
+import { KvOp, newKvRequest, ReadConsistency } from '@cairn/wire';
 
 import { descriptorOf, FakeCluster, RouterRig } from './fake-cluster.testing.js';
 
@@ -41,6 +41,29 @@ describe('a store that hangs', () => {
     expect(rig.router.openOperations).toBeLessThanOrEqual(open);
     // One goes on looking, so that the next leader is found.
     expect(rig.router.openOperations).toBe(1);
+  });
+
+  it('is sent nothing more of what waited for it: that goes to the next leader', async () => {
+    const rig = new RouterRig(new FakeCluster([descriptorOf(1, ['', ''])]), {
+      outstandingScansPerStoreMax: 32,
+    });
+    await rig.ready();
+    rig.cluster.store(1).hang();
+    const scans = Array.from({ length: 200 }, () => {
+      const request = newKvRequest();
+      request.op = KvOp.scan;
+      request.key = Buffer.from('a');
+      request.limit = 10;
+      request.readTimestamp = timestamp(1_000);
+      return rig.router.execute(request, rig, { tag: 0, timeoutMs: 10_000, caller: 'one' });
+    });
+    await rig.run(500);
+    rig.cluster.lead(1, 3);
+    await rig.run(5_000);
+    expect(rig.router.givenUpStores).toEqual([1]);
+    expect(scans.map((scan) => rig.outcomeOf(scan).error)).toEqual(scans.map(() => undefined));
+    const sent = rig.cluster.store(1).received.filter(({ op }) => op === KvOp.scan).length;
+    expect(sent).toBe(32);
   });
 
   it('is taken back also when it leads nothing afterwards and nobody asks it', async () => {

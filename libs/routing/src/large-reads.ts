@@ -70,18 +70,15 @@ export class LargeReads {
     this.#sent -= 1;
   }
 
-  /** The connection is lost: answers what waits, and forgets what was sent by it. */
-  lost(
-    sent: readonly RoutedOperation[],
-    isWaiting: (operation: RoutedOperation) => boolean,
-  ): RoutedOperation[] {
+  /** All that wait; they do so no longer. */
+  takeAll(isWaiting: (operation: RoutedOperation) => boolean): RoutedOperation[] {
+    return this.#line.takeAll(isWaiting);
+  }
+
+  /** The connection is lost: what was sent by it is forgotten. */
+  lost(sent: readonly RoutedOperation[]): void {
     for (const operation of sent) operation.isLargeRead = false;
     this.#sent = 0;
     this.#bytesBefore = 0;
-    const unsent: RoutedOperation[] = [];
-    for (let next = this.#line.next(isWaiting); next !== undefined; next = this.#line.next(isWaiting))
-      unsent.push(next);
-    this.#line.clear();
-    return unsent;
   }
 }

@@ -51,3 +51,8 @@ export function tooMany(who: string): CairnError {
     retryAfterMs: 25,
   });
 }
+
+/** The end of an operation that nobody answered in time. */
+export function pastDeadline(): CairnError {
+  return new CairnError('DEADLINE_EXCEEDED', 'the deadline passed before the cluster answered');
+}

@@ -26,7 +26,7 @@ import {
   type OperationSink,
   type OperationTimes,
 } from './operation.js';
-import { OpenOperations, tooMany } from './open-operations.js';
+import { OpenOperations, pastDeadline, tooMany } from './open-operations.js';
 import { NOBODY, probeOf } from './probe.js';
 import { RangeCache, type RouteEntry } from './range-cache.js';
 import { isReachable, reachOf, type Reach } from './reach.js';
@@ -222,8 +222,9 @@ export class RequestRouter {
       onNonsense: () => {
         this.#metrics.refused('nonsense');
       },
-      onGivenUp: (store) => {
+      onGivenUp: (store, unsent) => {
         this.#metrics.gaveUp(store.storeId);
+        for (const operation of unsent) this.#routeOrWait(operation);
       },
     };
   }
@@ -623,19 +624,19 @@ export class RequestRouter {
   /** Ends what is past its deadline, and moves what a hung store does not answer. */
   #sweep(): void {
     const nowMs = this.#options.clock.nowMs();
-    for (let operation = this.#open.first; operation !== undefined;) {
-      const { next } = operation;
+    // What is done about one may end others, so those that are due are gathered before.
+    const due: RoutedOperation[] = [];
+    for (let each = this.#open.first; each !== undefined; each = each.next)
+      if (nowMs >= each.deadlineMs || nowMs >= each.wakeAtMs) due.push(each);
+    for (const operation of due) {
+      if (operation.state === 'done') continue;
       if (nowMs >= operation.deadlineMs) {
-        this.#giveUp(
-          operation,
-          new CairnError('DEADLINE_EXCEEDED', 'the deadline passed before the cluster answered'),
-        );
+        this.#giveUp(operation, pastDeadline());
       } else if (nowMs >= operation.wakeAtMs) {
         if (operation.state === 'sent') this.#unstick(operation);
         // A write that may have happened stays in line: a refusal would be an unknown outcome.
         else if (operation.state === 'queued' && !operation.isUnclear) this.#refuseInLine(operation);
       }
-      operation = next;
     }
     if (!this.#isClosed) for (const store of this.#stores.unproven) this.#probe(store);
   }

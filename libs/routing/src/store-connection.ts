@@ -17,8 +17,8 @@ export interface ConnectionEvents {
   onTimestamp(seen: Timestamp): void;
   /** It answered what no store can; the connection is given up, `onLost` follows. */
   onNonsense(store: StoreConnection): void;
-  /** It is left alone for a while. */
-  onGivenUp(store: StoreConnection): void;
+  /** It is left alone for a while, and gets nothing of what waited for it: theirs to be routed again. */
+  onGivenUp(store: StoreConnection, unsent: readonly RoutedOperation[]): void;
 }
 
 export interface ConnectionOptions {
@@ -241,7 +241,17 @@ export class StoreConnection {
     const { clock, events, logger } = this.#options;
     if (!this.#breaker.failed(clock.nowMs())) return;
     logger.warn('store given up for a while', { store: this.storeId, address: this.#address });
-    events.onGivenUp(this);
+    events.onGivenUp(this, this.#takeUnsent());
+  }
+
+  /** What waits here and was not sent; it is not waited for here any more. */
+  #takeUnsent(): RoutedOperation[] {
+    this.#queueRest();
+    return [
+      ...this.#largeReads.takeAll(this.#isStillInLine),
+      ...this.#waiting.takeAll(this.#isStillInLine),
+      ...this.#scans.takeAll(this.#isStillInLine),
+    ];
   }
 
   close(): void {
@@ -450,18 +460,10 @@ export class StoreConnection {
     });
     const sent = this.#pending.sorted();
     if (sent.length > 0 && error !== undefined) this.#noteFailure();
-    this.#queueRest();
-    const unsent = this.#largeReads.lost(sent, this.#isStillInLine);
+    const unsent = this.#takeUnsent();
     this.#pending.clear();
+    this.#largeReads.lost(sent);
     this.#scansSent = 0;
-    for (let each = this.#nextInLine(); each !== undefined; each = this.#nextInLine()) unsent.push(each);
-    for (;;) {
-      const scan = this.#scans.next(this.#isStillInLine);
-      if (scan === undefined) break;
-      unsent.push(scan);
-    }
-    this.#waiting.clear();
-    this.#scans.clear();
     this.#cancelled = [];
     this.#options.events.onLost(this, sent, unsent);
   }

@@ -1,6 +1,6 @@
 import 'reflect-metadata';
 
-import { messageOf } from '@cairn/base';
+import { messageOf, rethrowInvariant } from '@cairn/base';
 import { loadConfig, routerConfig, type Environment } from '@cairn/config';
 import { createHealthServer, createTelemetry } from '@cairn/observability';
 import { openRouter, type RouterPorts } from '@cairn/router-node';
@@ -69,6 +69,7 @@ export async function startRouterProcess(options: RouterProcessOptions): Promise
     logger.info('router listens', { grpc: config.grpcListen, http: health.address });
     const failed = new Promise<Error>((resolve) => {
       router.joined.catch((error: unknown) => {
+        rethrowInvariant(error);
         logger.error('router cannot join the cluster', { error: messageOf(error) });
         resolve(error instanceof Error ? error : new Error(String(error)));
       });

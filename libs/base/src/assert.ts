@@ -22,6 +22,19 @@ export function assert(
   if (!condition) throw new InvariantError(message, facts);
 }
 
+/**
+ * The first thing that every `catch` does which goes on after errors of any kind: an assertion that failed is
+ * no answer to a caller and no line between others, because nothing that the process knows can be trusted any
+ * more. It is thrown where nobody can catch it, which ends the process, and here, so that nothing goes on.
+ */
+export function rethrowInvariant(error: unknown): void {
+  if (!(error instanceof InvariantError)) return;
+  queueMicrotask(() => {
+    throw error;
+  });
+  throw error;
+}
+
 /** Closes an exhaustive switch: reaching it at run time means a value outside its declared type. */
 export function unreachable(value: never, message = 'unexpected value'): never {
   throw new InvariantError(message, { value: JSON.stringify(value) });

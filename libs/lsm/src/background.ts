@@ -1,4 +1,4 @@
-import { CairnError, messageOf } from '@cairn/base';
+import { CairnError, messageOf, rethrowInvariant } from '@cairn/base';
 import { engineClosed } from '@cairn/engine';
 import type { Clock, Logger, Timer } from '@cairn/ports';
 
@@ -114,7 +114,7 @@ export class Background {
     if (this.#failure !== undefined) return Promise.reject(this.#failure);
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     // Whoever asked may not wait; the failure is told to all that come later.
-    promise.catch(() => undefined);
+    promise.catch(rethrowInvariant);
     this.#queue.push({ task, promise, resolve, reject });
     if (task.type !== 'compact') this.#lastBarrier = promise;
     this.#wake();

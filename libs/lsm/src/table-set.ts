@@ -1,4 +1,4 @@
-import { messageOf } from '@cairn/base';
+import { messageOf, rethrowInvariant } from '@cairn/base';
 import type { Disk, Logger } from '@cairn/ports';
 
 import { Manifest } from './manifest.js';
@@ -117,6 +117,7 @@ export class TableSet {
         if (number !== undefined && !this.#named.has(number)) await disk.remove(`${directory}/${name}`);
       }
     } catch (error) {
+      rethrowInvariant(error);
       this.#hasOrphans = true;
       logger.warn('tables that nothing names could not be removed', { error: messageOf(error) });
     }
@@ -169,6 +170,7 @@ export class TableSet {
     const removal = tables
       .remove(table)
       .catch((error: unknown) => {
+        rethrowInvariant(error);
         logger.warn('a table could not be removed', { path: table.path, error: messageOf(error) });
         this.leftOver();
       })

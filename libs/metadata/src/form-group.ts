@@ -1,4 +1,4 @@
-import { CairnError, messageOf } from '@cairn/base';
+import { CairnError, messageOf, rethrowInvariant } from '@cairn/base';
 import type { Clock, Logger, Rng, Timer, Transport } from '@cairn/ports';
 import { latestToken, type KnownMember } from '@cairn/store';
 import { ReconnectingSession, type Hello, type Session } from '@cairn/wire';
@@ -107,6 +107,7 @@ function openFormingSession(
         options.check(remote);
         told.found(remote);
       } catch (error) {
+        rethrowInvariant(error);
         told.failed(error as Error);
       }
     },

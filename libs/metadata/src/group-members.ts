@@ -1,4 +1,4 @@
-import { CairnError, messageOf, storeId } from '@cairn/base';
+import { CairnError, messageOf, rethrowInvariant, storeId } from '@cairn/base';
 import type { Clock, Disk, Logger } from '@cairn/ports';
 import {
   areTokens,
@@ -247,6 +247,7 @@ export class MemberGate {
           this.#options.logger.warn('new directory of a member accepted', { member: name, incarnation });
         })
         .catch((error: unknown) => {
+          rethrowInvariant(error);
           // It dials again, and the next hello tries again.
           this.#options.logger.warn('start of a member not recorded', {
             member: name,
@@ -267,6 +268,7 @@ export class MemberGate {
     const offer = this.#identity.starts.find(({ acceptor }) => acceptor === by);
     if (offer === undefined || offer.offered.length === 0) return;
     this.#save((identity) => withAccepted(identity, by)).catch((error: unknown) => {
+      rethrowInvariant(error);
       // The next start makes the same offer again, which is as good.
       this.#options.logger.warn('accepted start not recorded', { by, reason: messageOf(error) });
     });
@@ -294,7 +296,7 @@ export class MemberGate {
       await saveIdentity(disk, directory, changed);
       this.#identity = changed;
     });
-    this.#saving = saving.catch(() => undefined);
+    this.#saving = saving.catch(rethrowInvariant);
     return saving;
   }
 }

@@ -1,4 +1,12 @@
-import { CairnError, messageOf, rangeId, replicaId, type ReplicaId, type StoreId } from '@cairn/base';
+import {
+  CairnError,
+  messageOf,
+  rangeId,
+  replicaId,
+  rethrowInvariant,
+  type ReplicaId,
+  type StoreId,
+} from '@cairn/base';
 import type { Clock, Logger } from '@cairn/ports';
 import { LogBudget } from '@cairn/wire';
 import type { ReplicaGroup } from '@cairn/store';
@@ -137,7 +145,8 @@ export class Heartbeats {
     const { machine, group } = this.#parts;
     try {
       return registeredAs(machine.state, request);
-    } catch {
+    } catch (error) {
+      rethrowInvariant(error);
       await group.readBarrier();
       return registeredAs(machine.state, request);
     }
@@ -156,6 +165,7 @@ export class Heartbeats {
     proposer
       .run((state) => evaluateEstablished(state, fresh))
       .catch((error: unknown) => {
+        rethrowInvariant(error);
         // The next report of the range tries again.
         logger.info('first replica of a store not recorded', { error: messageOf(error) });
       });
@@ -245,6 +255,7 @@ export class Heartbeats {
     this.#parts.proposer
       .run((state) => evaluateCreated(state, fresh))
       .catch((error: unknown) => {
+        rethrowInvariant(error);
         // The next heartbeat of the store tries again.
         this.#parts.logger.info('creation of first replicas not recorded', { error: messageOf(error) });
       })

@@ -1,4 +1,4 @@
-import { CairnError, messageOf, type StoreId, type Term } from '@cairn/base';
+import { CairnError, messageOf, rethrowInvariant, type StoreId, type Term } from '@cairn/base';
 import { sleep, type Clock, type Logger, type Rng } from '@cairn/ports';
 import type { ReplicaGroup } from '@cairn/store';
 
@@ -104,6 +104,7 @@ export class Leadership {
     this.#phase = { type: 'preparing', term };
     this.#options.onReset();
     this.#prepare(term).catch((error: unknown) => {
+      rethrowInvariant(error);
       // The pause between two tries ends like this when the service stops.
       if (this.#stopping.signal.aborted) return;
       this.#logger.warn('metadata leader could not prepare', { term, error: messageOf(error) });
@@ -135,6 +136,7 @@ export class Leadership {
         this.#options.onServing(term);
         return;
       } catch (error) {
+        rethrowInvariant(error);
         if (!this.#isPreparing(term)) return;
         this.#logger.warn('metadata leader could not prepare, tries again', {
           term,

@@ -1,4 +1,4 @@
-import { assert, CairnError, messageOf, timestamp, type Timestamp } from '@cairn/base';
+import { assert, CairnError, messageOf, rethrowInvariant, timestamp, type Timestamp } from '@cairn/base';
 import { sleep, type Clock, type Counter, type Logger, type Metrics, type Rng } from '@cairn/ports';
 import type { RpcClient, RpcMethod } from '@cairn/wire';
 
@@ -195,6 +195,7 @@ export class MetadataClient {
         link.refusals = 0;
         return response;
       } catch (error) {
+        rethrowInvariant(error);
         stop.throwIfAborted();
         const verdict = this.#judge(link, error);
         hops = verdict.type === 'hop' ? hops + 1 : 0;

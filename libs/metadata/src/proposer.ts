@@ -1,4 +1,4 @@
-import { assert, CairnError, type Term } from '@cairn/base';
+import { assert, CairnError, rethrowInvariant, type Term } from '@cairn/base';
 import type { ReplicaGroup } from '@cairn/store';
 
 import { encodeCommand } from './command.js';
@@ -55,7 +55,7 @@ export class Proposer {
     this.#waiting += 1;
     const outcome = this.#tail.then(() => this.#runNow(evaluate)).finally(() => (this.#waiting -= 1));
     // The next one starts whatever became of this one; its own caller hears the error.
-    this.#tail = outcome.catch(() => undefined);
+    this.#tail = outcome.catch(rethrowInvariant);
     return outcome;
   }
 
@@ -67,6 +67,7 @@ export class Proposer {
     try {
       applied = await this.#group.propose(command);
     } catch (error) {
+      rethrowInvariant(error);
       this.#metrics.proposal(CairnError.is(error) ? error.code : 'INTERNAL');
       throw error;
     }

@@ -1,4 +1,4 @@
-import { messageOf } from '@cairn/base';
+import { messageOf, rethrowInvariant } from '@cairn/base';
 import type { Clock, Logger, Timer } from '@cairn/ports';
 import type { StoreCandidate } from '@cairn/placement';
 
@@ -80,6 +80,7 @@ export class Supervisor {
           }
         },
         (error: unknown) => {
+          rethrowInvariant(error);
           // The next sweep, or the next leader, tries again.
           logger.info('first range not decided', { error: messageOf(error) });
         },

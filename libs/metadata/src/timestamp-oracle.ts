@@ -1,6 +1,7 @@
 import {
   assert,
   CairnError,
+  rethrowInvariant,
   timestamp,
   timestampFromUnixMs,
   TIMESTAMP_LOGICAL_STEPS,
@@ -171,6 +172,7 @@ export class TimestampOracle {
   #extendInBackground(): void {
     if (this.#extending !== undefined) return;
     this.#extend().catch((error: unknown) => {
+      rethrowInvariant(error);
       // Whoever finds the window empty tries again and hears the error.
       this.#logger.debug('timestamp window not extended', { error: String(error) });
     });

@@ -1,3 +1,4 @@
+import { rethrowInvariant } from '@cairn/base';
 import type { LogPlaces } from './log-places.js';
 import type { LoadedEntry } from './loaded-entries.js';
 import type { RangeState } from './range-state.js';
@@ -80,7 +81,7 @@ export class EntryLoader {
   async load(state: RangeState, indexes: readonly number[], use: UseLoaded): Promise<void> {
     const held: LoadedEntry[] = [];
     const load = this.#tail.then(() => this.#load(state, indexes, held));
-    this.#tail = load.catch(() => undefined);
+    this.#tail = load.catch(rethrowInvariant);
     try {
       await load;
       await use();

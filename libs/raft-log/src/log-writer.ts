@@ -1,4 +1,4 @@
-import { CairnError, messageOf } from '@cairn/base';
+import { CairnError, messageOf, rethrowInvariant } from '@cairn/base';
 import { type Clock, DiskError, type Logger, type Metrics, type Timer } from '@cairn/ports';
 import type { LogPlaces } from './log-places.js';
 import type { SegmentFiles } from './segment-files.js';
@@ -30,7 +30,7 @@ function makeWaiters(): Waiters {
   const { promise, resolve, reject } = Promise.withResolvers<void>();
   // The failure is kept and thrown at every later use; a caller that dropped its promise must not end the
   // process.
-  promise.catch(() => undefined);
+  promise.catch(rethrowInvariant);
   return { promise, resolve, reject };
 }
 
@@ -45,6 +45,7 @@ function isDiskFull(error: unknown): error is DiskError {
 
 /** Turns the disk's error into the one that every later use of the log repeats. */
 function asLogFailure(error: unknown): CairnError {
+  rethrowInvariant(error);
   if (isDiskFull(error)) {
     return new CairnError('DISK_FULL', 'the raft log was closed while its disk had no room', {
       cause: error,

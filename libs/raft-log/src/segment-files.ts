@@ -1,4 +1,4 @@
-import { assert, messageOf } from '@cairn/base';
+import { assert, messageOf, rethrowInvariant } from '@cairn/base';
 import { DiskError, type Disk, type DiskFile, type Logger } from '@cairn/ports';
 import { epochOfName, freeName, numberOfFreeName, segmentName } from './segment-format.js';
 
@@ -137,6 +137,7 @@ export class SegmentFiles {
         this.#preparing = undefined;
       },
       (error: unknown) => {
+        rethrowInvariant(error);
         this.#preparing = undefined;
         this.#isSpareRefused = true;
         this.#options.logger.warn('raft log could not prepare a spare segment', { error: messageOf(error) });

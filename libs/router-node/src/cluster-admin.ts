@@ -1,4 +1,4 @@
-import { CairnError, messageOf, type StoreId } from '@cairn/base';
+import { CairnError, messageOf, rethrowInvariant, type StoreId } from '@cairn/base';
 import type { MetadataClient } from '@cairn/metadata';
 import {
   checkBound,
@@ -165,6 +165,7 @@ export class ClusterAdmin {
           created += await this.#splitOne(answer, route, inside);
           left = left.filter((key) => !inside.includes(key));
         } catch (error) {
+          rethrowInvariant(error);
           if (CairnError.is(error) && error.code === 'INVALID_ARGUMENT') throw error;
           lastError = error;
         }

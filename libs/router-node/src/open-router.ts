@@ -1,4 +1,4 @@
-import { CairnError, messageOf, storeId, timestamp } from '@cairn/base';
+import { CairnError, messageOf, rethrowInvariant, storeId, timestamp } from '@cairn/base';
 import type { RouterConfig } from '@cairn/config';
 import { descriptorFromMessage, MetadataClient, metadataConnector } from '@cairn/metadata';
 import type { Readiness } from '@cairn/observability';
@@ -196,7 +196,7 @@ class RouterNode implements RunningRouter {
     this.cluster = clusterHandlers(admin);
     this.joined = this.#join();
     // A refusal may come before anybody listens; who listens later is told all the same.
-    this.joined.catch(() => undefined);
+    this.joined.catch(rethrowInvariant);
   }
 
   #hello(purpose: Hello['purpose']): Hello {
@@ -239,6 +239,7 @@ class RouterNode implements RunningRouter {
         await work();
         return;
       } catch (error) {
+        rethrowInvariant(error);
         // Stopped before it had joined: nobody waits for that any more.
         if (this.#isClosed && CairnError.is(error)) return;
         if (CairnError.is(error) && error.retryClass === 'fatal' && error.code !== 'DEADLINE_EXCEEDED')
@@ -273,6 +274,7 @@ class RouterNode implements RunningRouter {
     if (this.#isClosed) return;
     this.#heartbeat()
       .catch((error: unknown) => {
+        rethrowInvariant(error);
         if (this.#isClosed && CairnError.is(error)) return;
         this.#context.logger.info('heartbeat not delivered', { reason: messageOf(error) });
       })
@@ -367,6 +369,7 @@ class RouterNode implements RunningRouter {
     try {
       await this.#metadata.leave(request, { timeoutMs: LEAVE_TIMEOUT_MS });
     } catch (error) {
+      rethrowInvariant(error);
       // It is forgotten later by itself.
       logger.info('the metadata service was not told that the router stops', { reason: messageOf(error) });
     }

@@ -1,4 +1,4 @@
-import { CairnError, type Timestamp } from '@cairn/base';
+import { CairnError, rethrowInvariant, type Timestamp } from '@cairn/base';
 import type { Clock, Timer } from '@cairn/ports';
 import { ReadConsistency, STAMP_FIELD, type KvRequest } from '@cairn/wire';
 
@@ -76,7 +76,8 @@ export class FutureGate {
         this.#settle((operation) => (asked.has(operation) ? notIssued(operation.request) : undefined));
         this.#ask();
       },
-      () => {
+      (error: unknown) => {
+        rethrowInvariant(error);
         // Asked again at the next look; patience ends by itself.
         this.#isAsking = false;
       },

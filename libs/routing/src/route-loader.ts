@@ -1,4 +1,4 @@
-import { CairnError, messageOf } from '@cairn/base';
+import { CairnError, messageOf, rethrowInvariant } from '@cairn/base';
 import { compareKeys, keyBelow } from './keys.js';
 import type { MetadataGateway, RoutesAnswer } from './metadata-gateway.js';
 import { isSpan, type RoutedOperation } from './operation.js';
@@ -84,6 +84,7 @@ export class RouteLoader {
         this.#begin();
       },
       (error: unknown) => {
+        rethrowInvariant(error);
         this.#isBusy = false;
         this.#options.failed(operations, messageOf(error));
         this.#begin();

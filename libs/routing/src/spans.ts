@@ -1,4 +1,4 @@
-import { CairnError, messageOf, type Timestamp } from '@cairn/base';
+import { CairnError, messageOf, rethrowInvariant, type Timestamp } from '@cairn/base';
 import {
   KvOp,
   newKvRequest,
@@ -123,7 +123,7 @@ export async function* scanPages(
     const page = perform(router, pageRequest(span, start, end, left), ofOnePage());
     // A page may fail long before a slow reader asks for it: it is thrown then, and must not count as
     // unhandled before.
-    page.catch(() => undefined);
+    page.catch(rethrowInvariant);
     return page;
   };
   let ahead = isOver() ? undefined : fetch();
@@ -195,6 +195,7 @@ export async function deleteSpan(
     request.endKey = span.end;
     request.limit = DELETE_CHUNK_KEYS;
     const response = await perform(router, request, times).catch((error: unknown) => {
+      rethrowInvariant(error);
       throw deleted > 0 ? partlyDeleted(error, deleted) : error;
     });
     deleted += response.count;

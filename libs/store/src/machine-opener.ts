@@ -1,4 +1,4 @@
-import { messageOf } from '@cairn/base';
+import { messageOf, rethrowInvariant } from '@cairn/base';
 import type { Clock, Logger } from '@cairn/ports';
 
 import type { Replica } from './replica.js';
@@ -26,6 +26,7 @@ export class MachineOpener {
     try {
       await machine.open();
     } catch (error) {
+      rethrowInvariant(error);
       this.#retryLater(replica, machine, { opened, error, delayMs: RETRY_FIRST_MS });
       throw error;
     }
@@ -51,6 +52,7 @@ export class MachineOpener {
           if (!replica.isClosed) opened();
         },
         (error: unknown) => {
+          rethrowInvariant(error);
           const next = { opened, error, delayMs: Math.min(delayMs * 2, RETRY_MAX_MS) };
           this.#retryLater(replica, machine, next);
         },

@@ -1,4 +1,11 @@
-import { BoundedBytes, CairnError, InvariantError, messageOf, type StoreId } from '@cairn/base';
+import {
+  BoundedBytes,
+  CairnError,
+  InvariantError,
+  messageOf,
+  rethrowInvariant,
+  type StoreId,
+} from '@cairn/base';
 import { ByteReader, ByteWriter } from '@cairn/codec';
 import type { Clock } from '@cairn/ports';
 import { FrameType, MESSAGE_BYTES_MAX, tooLong, type Session, type SessionHandlers } from '@cairn/wire';
@@ -166,6 +173,7 @@ export function snapshotReceiverHandlers(
     work = work
       .then(() => incoming?.abandon())
       .catch((error: unknown) => {
+        rethrowInvariant(error);
         failed(error);
       });
   };

@@ -2,6 +2,7 @@ import {
   assert,
   CairnError,
   messageOf,
+  rethrowInvariant,
   type LogIndex,
   type RangeDescriptor,
   type RangeId,
@@ -167,6 +168,7 @@ export class SnapshotReceiver {
     if (spool === undefined) return;
     this.#spools.delete(rangeId);
     this.#parts.disk.remove(spool.path).catch((error: unknown) => {
+      rethrowInvariant(error);
       // The next start removes it.
       this.#parts.logger.warn('spool of a snapshot not removed', {
         path: spool.path,

@@ -2,6 +2,7 @@ import { BinaryReader, BinaryWriter } from '@bufbuild/protobuf/wire';
 import {
   CairnError,
   messageOf,
+  rethrowInvariant,
   retryClassOf,
   type ErrorCode,
   type RetryClass as RetryClassName,
@@ -62,10 +63,11 @@ export function grpcStatusOf(code: ErrorCode): number {
 }
 
 /**
- * The detail that travels in statuses and in the results of batches. Anything but a CairnError is INTERNAL.
+ * The detail that travels in statuses and in the results of batches. Anything but a CairnError is INTERNAL;
+ * an assertion that failed is no answer, and ends the process.
  */
 export function errorDetailOf(error: unknown): ErrorDetail {
-  const known = CairnError.is(error) ? error : new CairnError('INTERNAL', messageOf(error));
+  const known = CairnError.is(error) ? error : internalError(error);
   const field = known.details['field'];
   return {
     code: known.code,
@@ -74,6 +76,11 @@ export function errorDetailOf(error: unknown): ErrorDetail {
     retryAfterMs: Math.min(0xffffffff, Math.max(0, Math.ceil(known.retryAfterMs))),
     field: typeof field === 'string' ? field : '',
   };
+}
+
+function internalError(error: unknown): CairnError {
+  rethrowInvariant(error);
+  return new CairnError('INTERNAL', messageOf(error));
 }
 
 /**
@@ -154,7 +161,8 @@ function unwrapDetail(bytes: Uint8Array): ErrorDetail | undefined {
     if (url === undefined || value === undefined || Buffer.from(url).toString() !== DETAIL_TYPE_URL)
       return undefined;
     return ErrorDetail.decode(value);
-  } catch {
+  } catch (error) {
+    rethrowInvariant(error);
     return undefined;
   }
 }

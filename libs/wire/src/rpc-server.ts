@@ -1,4 +1,4 @@
-import { assert, BoundedBytes, CairnError, messageOf } from '@cairn/base';
+import { assert, BoundedBytes, CairnError, messageOf, rethrowInvariant } from '@cairn/base';
 import { noopLogger, type Clock, type Logger, type Timer } from '@cairn/ports';
 
 import { decodeRpcRequest, encodeRpcFailure, encodeRpcSuccess, type RpcRequestFrame } from './rpc-frames.js';
@@ -232,6 +232,7 @@ class ServedSession {
 
   #asCairnError(method: string, error: unknown): CairnError {
     if (CairnError.is(error)) return error;
+    rethrowInvariant(error);
     (this.#options.logger ?? noopLogger).error('rpc handler failed', { method, reason: messageOf(error) });
     return new CairnError('INTERNAL', `${method} failed: ${messageOf(error)}`);
   }

@@ -1,4 +1,4 @@
-import { assert, BoundedBytes, CairnError, InvariantError, messageOf } from '@cairn/base';
+import { assert, BoundedBytes, CairnError, InvariantError, messageOf, rethrowInvariant } from '@cairn/base';
 import {
   FRAME_BYTES_MAX,
   type Clock,
@@ -307,10 +307,8 @@ class FramedSession implements Session {
       else this.#handlers?.onFrame(type, body);
     } catch (error) {
       // The program contradicts itself: that is no fault of the peer, and nothing may go on as if it were.
-      if (error instanceof InvariantError) {
-        this.#closeWith(error);
-        throw error;
-      }
+      if (error instanceof InvariantError) this.#closeWith(error);
+      rethrowInvariant(error);
       this.fail(error instanceof Error ? error : new Error(messageOf(error)));
     }
   }
@@ -373,6 +371,8 @@ export function acceptSession(connection: Connection, options: AcceptSessionOpti
       const mismatch = mismatchOf(own, remote);
       if (mismatch !== undefined) throw mismatch;
       self.sendHandshake(FrameType.hello, encodeHello(own));
+      // The other side may have gone meanwhile.
+      if (self.isClosed) return;
       self.becomeReady(remote);
       const handlers = options.onSession(self, remote);
       self.setHandlers(handlers);

@@ -20,6 +20,7 @@ import { MemberLooker, strangers, watchRemovals, type HeldReplica } from './chec
 import { readRows, replicaFaults, type ReplicaState } from './checkers/replicas.js';
 import { strictOrderFaults } from './checkers/strict.js';
 import { futureFaults } from './checkers/timestamps.js';
+import { watchUncaught } from './checkers/uncaught.js';
 import { windowFaults, type HeldWindow } from './checkers/windows.js';
 import { SimCluster } from './cluster.js';
 import { MORE_FAULT_KINDS } from './faults/more-strikes.js';
@@ -51,11 +52,14 @@ const BIG_SEGMENT_BYTES = 4 * 1024 * 1024;
 /** One run of one seed: boot, load with faults, heal, and judge. */
 export async function runScenario(options: ScenarioOptions): Promise<ScenarioResult> {
   const run = new ScenarioRun(options);
+  const over = watchUncaught(run.cluster.observer, process);
   try {
     await run.play();
   } catch (error) {
     const text = error instanceof Error ? (error.stack ?? error.message) : String(error);
     run.cluster.observer.violate('exception', text);
+  } finally {
+    over();
   }
   return run.result();
 }

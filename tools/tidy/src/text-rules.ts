@@ -1,3 +1,4 @@
+import { swallowedAssertions } from './catch-rules.js';
 import type { TreeFile } from './tree.js';
 
 /** Columns of code; prose, tables and generated text may be wider. */
@@ -68,4 +69,11 @@ export function titles(file: TreeFile): string[] {
   return count === 1 ? [] : [`${file.path}: ${count} first-level titles, must be one`];
 }
 
-export const TEXT_RULES = [wideLines, longFiles, leftovers, placesOfOneMachine, titles] as const;
+export const TEXT_RULES = [
+  wideLines,
+  longFiles,
+  leftovers,
+  placesOfOneMachine,
+  titles,
+  swallowedAssertions,
+] as const;

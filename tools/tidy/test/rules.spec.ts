@@ -1,4 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
+import { swallowedAssertions } from '../src/catch-rules.js';
 import { dependencyMismatches, importCycles, packageNameOf, unreferenced } from '../src/import-rules.js';
 import { leftovers, longFiles, placesOfOneMachine, titles, wideLines } from '../src/text-rules.js';
 import { importsOf } from '../src/tree.js';
@@ -17,6 +18,38 @@ describe('text rules', () => {
     expect(placesOfOneMachine(file('a.ts', `'${'/ho' + 'me/me'}'`))).toHaveLength(1);
     expect(titles(file('a.md', '# One\n\n```\n# not a title\n```\n'))).toEqual([]);
     expect(titles(file('a.md', '# One\n# Two\n'))).toEqual(['a.md: 2 first-level titles, must be one']);
+  });
+});
+
+describe('the rule about what is caught', () => {
+  const found = (text: string, path = 'libs/wire/src/a.ts'): string[] =>
+    swallowedAssertions(file(path, text));
+
+  it('finds handlers that go on after an assertion', () => {
+    const said = 'libs/wire/src/a.ts:2: goes on after an assertion that failed: ask rethrowInvariant first';
+    expect(found('try {\n} catch (error) {\n  log(error);\n}')).toEqual([said]);
+    expect(found('try {\n} catch {\n  return undefined;\n}')).toEqual([said]);
+    expect(found('work\n  .catch(() => undefined);')).toEqual([said]);
+    expect(
+      found("try {\n} catch (error) {\n  if (error.retryClass === 'fatal') throw error;\n  again();\n}"),
+    ).toEqual([said]);
+    expect(found('work.then(done,\n  (error: unknown) => {\n    log(error);\n  });')).toEqual([said]);
+  });
+
+  it('leaves those alone that let it through, go on after one kind only, or belong to no process', () => {
+    for (const body of [
+      'rethrowInvariant(error); log(error);',
+      'callback(toServiceError(error));',
+      'this.#parts.fatal(error);',
+      'if (!CairnError.is(error)) throw error; log(error);',
+      "await close(); throw new CairnError('INTERNAL', messageOf(error));",
+      'for (const { reject } of waiting) reject(error);',
+    ]) {
+      expect(found(`try {\n} catch (error) {\n  ${body}\n}`)).toEqual([]);
+    }
+    expect(found('work.catch(rethrowInvariant);')).toEqual([]);
+    expect(found('work.catch(() => undefined);', 'libs/wire/src/a.spec.ts')).toEqual([]);
+    expect(found('work.catch(() => undefined);', 'libs/client/src/a.ts')).toEqual([]);
   });
 });
 

@@ -1,6 +1,6 @@
-import { timestamp, TIMESTAMP_LOGICAL_STEPS } from '@cairn/base';
+import { InvariantError, timestamp, TIMESTAMP_LOGICAL_STEPS } from '@cairn/base';
 import type { Timer } from '@cairn/ports';
-import { describe, expect, it } from '@jest/globals';
+import { describe, expect, it, jest } from '@jest/globals';
 
 import type { BatchCall } from '../calls.js';
 import { BatchStream } from './batch-stream.js';
@@ -58,5 +58,46 @@ describe('a batch stream that has nothing to answer', () => {
     router.latestTimestamp = timestamp(later + 9_000 * TIMESTAMP_LOGICAL_STEPS);
     second();
     expect(told).toHaveLength(3);
+  });
+});
+
+describe('a batch stream whose router contradicts itself', () => {
+  it('answers nothing: the assertion is thrown where it ends the process', () => {
+    const uncaught: (() => void)[] = [];
+    const later = jest.spyOn(globalThis, 'queueMicrotask').mockImplementation((callback) => {
+      uncaught.push(callback);
+    });
+    const broken = new InvariantError('what cannot happen');
+    const listeners = new Map<string, (message?: unknown) => void>();
+    const written: unknown[] = [];
+    const call = {
+      write: (message: unknown) => written.push(message) > 0,
+      on: (event: string, listener: () => void) => listeners.set(event, listener),
+      getPeer: () => 'peer',
+    };
+    const context = {
+      router: {
+        latestTimestamp: timestamp(5),
+        execute: () => {
+          throw broken;
+        },
+      },
+      clock: { setTimer: () => ({ cancel: () => undefined }), defer: (callback: () => void) => callback() },
+      callers: new Callers({
+        ...{ streamedOpsMax: 100, openOpsMax: 100, openBytesMax: 100 },
+        ...{ scanBytesMax: 100, answerBytesMax: 100 },
+      }),
+      trace: () => undefined,
+    } as unknown as DoorContext;
+    const stream = new BatchStream(call as unknown as BatchCall, context, undefined);
+    const get = { key: Buffer.from('k'), consistency: 0, timestamp: 0 };
+    const operations = [{ call: 1, timeoutMs: 0, operation: { $case: 'get', value: get } }];
+    expect(() => listeners.get('data')?.({ operations })).toThrow(broken);
+    expect(uncaught).toHaveLength(1);
+    expect(uncaught[0]).toThrow(broken);
+    // The hello, and no answer.
+    expect(written).toHaveLength(1);
+    stream.close();
+    later.mockRestore();
   });
 });

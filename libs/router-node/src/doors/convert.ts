@@ -1,4 +1,4 @@
-import { CairnError, timestamp, type Timestamp } from '@cairn/base';
+import { CairnError, messageOf, rethrowInvariant, timestamp, type Timestamp } from '@cairn/base';
 import {
   checkKey,
   checkValue,
@@ -211,7 +211,6 @@ export function incrementResponse(response: KvResponse): IncrementResponse {
 
 /** The error of a thrown value, for answers inside a message. */
 export function asCairnError(error: unknown): CairnError {
-  return CairnError.is(error)
-    ? error
-    : new CairnError('INTERNAL', error instanceof Error ? error.message : String(error));
+  rethrowInvariant(error);
+  return CairnError.is(error) ? error : new CairnError('INTERNAL', messageOf(error));
 }

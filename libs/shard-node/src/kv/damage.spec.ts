@@ -1,5 +1,5 @@
 import { CairnError, InvariantError } from '@cairn/base';
-import { beforeEach, describe, expect, it } from '@jest/globals';
+import { beforeEach, describe, expect, it, jest } from '@jest/globals';
 import { KvOp, ReadConsistency } from '@cairn/wire';
 
 import { failRead } from './damage.js';
@@ -60,9 +60,13 @@ describe('a broken invariant', () => {
     const listener = { damaged: (error: unknown) => damaged.push(error) };
     const call = { fail: (code: string) => failed.push(code) };
     const broken = new InvariantError('what cannot happen');
+    const later = jest.spyOn(globalThis, 'queueMicrotask').mockImplementation(() => undefined);
     expect(() => {
       failRead(listener, call, broken);
     }).toThrow(broken);
+    // It ends the process, whoever else catches it.
+    expect(later).toHaveBeenCalledTimes(1);
+    later.mockRestore();
     failRead(listener, call, new CairnError('RESOURCE_EXHAUSTED', 'too many views'));
     expect([damaged, failed]).toEqual([[], ['RESOURCE_EXHAUSTED']]);
   });

@@ -1,4 +1,4 @@
-import { CairnError, InvariantError, messageOf } from '@cairn/base';
+import { CairnError, messageOf, rethrowInvariant } from '@cairn/base';
 import { isReadFailure } from '@cairn/engine';
 
 /** Hears of rows that are not what was written, or cannot be read. */
@@ -23,7 +23,7 @@ export function failRead(
   call: { fail(code: CairnError['code'], message: string): void },
   error: unknown,
 ): void {
-  if (error instanceof InvariantError) throw error;
+  rethrowInvariant(error);
   if (reportDamage(listener, error)) call.fail('UNAVAILABLE', 'the node cannot read its rows and stops');
   else if (CairnError.is(error)) call.fail(error.code, error.message);
   else call.fail('INTERNAL', `the row could not be read: ${messageOf(error)}`);

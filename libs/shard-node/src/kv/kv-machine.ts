@@ -1,6 +1,7 @@
 import {
   assert,
   NOTHING,
+  rethrowInvariant,
   timestamp,
   withItem,
   type LogIndex,
@@ -332,7 +333,8 @@ export class KvMachine implements StateMachine {
         else
           call.fail('INVALID_ARGUMENT', 'a timestamp of the request lies in the future: it was not issued');
       },
-      () => {
+      (error: unknown) => {
+        rethrowInvariant(error);
         call.fail('UNAVAILABLE', 'whether a timestamp was issued cannot be asked now', { retryAfterMs: 50 });
       },
     );
@@ -481,6 +483,7 @@ export class KvMachine implements StateMachine {
         this.replica.wake();
       },
       (error: unknown) => {
+        rethrowInvariant(error);
         if (this.#isClosed || !this.replica.isReadyLeader || this.replica.term !== term) return;
         this.#environment.logger.warn('no timestamp for a new leader yet', {
           range: this.#descriptor.rangeId,

@@ -1,3 +1,4 @@
+import { rethrowInvariant } from '@cairn/base';
 import type { Timestamp } from '@cairn/base';
 import {
   encodeVersionToken,
@@ -179,7 +180,7 @@ export class PointReads {
 
 /** Of a view that another takes the place of: whether the engine could read it does not matter any more. */
 function forget({ cold }: StartedRead): void {
-  cold?.catch(() => undefined);
+  cold?.catch(rethrowInvariant);
 }
 
 function valueBytesOf(row: VersionRecord | undefined): number {

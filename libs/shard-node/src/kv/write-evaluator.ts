@@ -1,4 +1,4 @@
-import { NOTHING, timestamp, withItem, type Timestamp } from '@cairn/base';
+import { NOTHING, rethrowInvariant, timestamp, withItem, type Timestamp } from '@cairn/base';
 import { rowCacheKey, type RowCacheKey, type VersionRecord, type WriteBatchBuilder } from '@cairn/mvcc';
 import { STAMP_FIELD, type RequestIdentity } from '@cairn/wire';
 
@@ -220,6 +220,7 @@ export class WriteEvaluator {
         }
       },
       (error: unknown) => {
+        rethrowInvariant(error);
         for (const call of calls) {
           call.fail('UNAVAILABLE', `no timestamp for a strict write: ${String(error)}`, { retryAfterMs: 50 });
         }

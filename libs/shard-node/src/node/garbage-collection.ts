@@ -1,5 +1,6 @@
 import {
   messageOf,
+  rethrowInvariant,
   timestamp,
   TIMESTAMP_LOGICAL_STEPS,
   type RangeDescriptor,
@@ -155,6 +156,7 @@ export class GarbageCollection {
             machine.garbage.passed(this.#parts.newestTimestamp(), pass.freedBytes, pass.hasExpiring);
         },
         (error: unknown) => {
+          rethrowInvariant(error);
           reportDamage(this.#parts, error);
           this.#metrics.passes.add(1, { result: 'failed' });
           this.#parts.logger.warn('garbage collection of a range failed', {
@@ -267,6 +269,7 @@ export class GarbageCollection {
           this.#metrics.compactions.add(1);
         },
         (error: unknown) => {
+          rethrowInvariant(error);
           logger.warn('span not compacted', { range: rangeId, reason: messageOf(error) });
         },
       )

@@ -1,4 +1,4 @@
-import { assert, CairnError, messageOf, type StoreId } from '@cairn/base';
+import { assert, CairnError, messageOf, rethrowInvariant, type StoreId } from '@cairn/base';
 import type { Clock, Logger } from '@cairn/ports';
 import { METADATA_ACCEPTOR, withAccepted, type NodeIdentity } from '@cairn/store';
 import { PROTOCOL_VERSION, type Hello, type HelloLife } from '@cairn/wire';
@@ -69,6 +69,7 @@ export async function joinCluster(options: JoinOptions): Promise<Joined> {
         const response = await join(metadata, options);
         return { identity: joinedAs(identity, response), response };
       } catch (error) {
+        rethrowInvariant(error);
         if (CairnError.is(error) && error.retryClass === 'fatal' && error.code !== 'DEADLINE_EXCEEDED')
           throw error;
         // Nodes that start together wait for each other: only what lasts is trouble.

@@ -1,4 +1,11 @@
-import { CairnError, messageOf, type RangeDescriptor, type RangeId, type StoreId } from '@cairn/base';
+import {
+  CairnError,
+  messageOf,
+  rethrowInvariant,
+  type RangeDescriptor,
+  type RangeId,
+  type StoreId,
+} from '@cairn/base';
 import type { Clock, Logger } from '@cairn/ports';
 import type { ReplicaChange, ReplicaHandle } from '@cairn/store';
 import type { StoreInfo } from '@cairn/wire/gen/cairn/internal/v1/metadata.js';
@@ -86,6 +93,7 @@ export class LostReplicas {
           logger.info('lost replica replaced', fields);
         },
         (error: unknown) => {
+          rethrowInvariant(error);
           this.#failed.delete(rangeId);
           for (const oldest of this.#failed.keys()) {
             if (this.#failed.size < FAILED_MAX) break;

@@ -1,4 +1,4 @@
-import { CairnError, messageOf, rangeId, replicaId, type RangeId } from '@cairn/base';
+import { CairnError, messageOf, rangeId, replicaId, rethrowInvariant, type RangeId } from '@cairn/base';
 import type { KvEngine } from '@cairn/engine';
 import { chooseSplitKeys } from '@cairn/placement';
 import type { Logger } from '@cairn/ports';
@@ -49,6 +49,7 @@ export class RangeSplitter {
       this.#isBusy = true;
       this.#splitLarge(replica.rangeId)
         .catch((error: unknown) => {
+          rethrowInvariant(error);
           this.#parts.logger.info('range not split', { range: replica.rangeId, reason: messageOf(error) });
         })
         .finally(() => {

@@ -2,6 +2,7 @@ import {
   assert,
   CairnError,
   messageOf,
+  rethrowInvariant,
   type RangeDescriptor,
   type RangeId,
   type ReplicaId,
@@ -51,6 +52,7 @@ import { HandOver } from './hand-over.js';
 import { helloOf, joinCluster, metadataHelloOf } from './join-cluster.js';
 import { LostReplicas } from './lost-replicas.js';
 import type { MetadataAccess } from './metadata-access.js';
+import { measureNode } from './node-metrics.js';
 import { RangeReports } from './range-reports.js';
 import { RangeRounds } from './range-rounds.js';
 import { RangeSplitter, type SplitSizes } from './range-splitter.js';
@@ -452,6 +454,7 @@ export class ShardNode {
     this.#isHeartbeating = true;
     this.#heartbeat()
       .catch((error: unknown) => {
+        rethrowInvariant(error);
         this.#heartbeatFailed(error);
       })
       .finally(() => {
@@ -566,42 +569,11 @@ export class ShardNode {
   }
 
   #measure(rowCache: RowCache, scanCache: ScanCacheBudget): void {
-    const { metrics } = this.#options;
-    const replicas = metrics.gauge('cairn_shard_replicas', 'Replicas on this node');
-    const leaders = metrics.gauge('cairn_shard_leaders', 'Ranges led by this node');
-    const cacheBytes = metrics.gauge('cairn_shard_row_cache_bytes', 'Bytes in the row cache');
-    const cacheRows = metrics.gauge('cairn_shard_row_cache_rows', 'Rows in the row cache');
-    const hits = metrics.gauge('cairn_shard_row_cache_hits', 'Reads the row cache answered since the start');
-    const misses = metrics.gauge(
-      'cairn_shard_row_cache_misses',
-      'Reads the row cache could not answer since the start',
-    );
-    const scanBytes = metrics.gauge('cairn_shard_scan_cache_bytes', 'Bytes of scanned rows that are kept');
-    const scanHits = metrics.gauge(
-      'cairn_shard_scan_cache_hits',
-      'Pages answered from kept rows since the start',
-    );
-    const scanMisses = metrics.gauge(
-      'cairn_shard_scan_cache_misses',
-      'Pages of whole rows, forward, that the engine was asked for since the start',
-    );
-    const refusals = metrics.gauge(
-      'cairn_shard_refused_timestamps',
-      'Requests refused since the start because the oracle has not issued their timestamps',
-    );
-    metrics.onCollect(() => {
-      refusals.set(this.#timestamps?.refusals ?? 0);
-      scanBytes.set(scanCache.bytes);
-      scanHits.set(scanCache.hits);
-      scanMisses.set(scanCache.misses);
-      const all = [...this.store.replicas()];
-      replicas.set(all.length);
-      leaders.set(all.filter((replica) => replica.isReadyLeader).length);
-      const stats = rowCache.stats();
-      cacheBytes.set(stats.bytes);
-      cacheRows.set(stats.entries);
-      hits.set(stats.hits);
-      misses.set(stats.misses);
+    measureNode(this.#options.metrics, {
+      rowCache,
+      scanCache,
+      refusals: () => this.#timestamps?.refusals ?? 0,
+      replicas: () => this.store.replicas(),
     });
   }
 

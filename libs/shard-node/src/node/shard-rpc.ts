@@ -1,4 +1,4 @@
-import { CairnError, type RangeId, type StoreId } from '@cairn/base';
+import { CairnError, rethrowInvariant, type RangeId, type StoreId } from '@cairn/base';
 import type { Metrics } from '@cairn/ports';
 import type { Store } from '@cairn/store';
 import { ShardRpc, type RpcMethod, type SessionRpcServer } from '@cairn/wire';
@@ -71,6 +71,7 @@ function countedHandlers(server: SessionRpcServer, metrics: Metrics): Handle {
         requests.add(1, { method: label, outcome: 'OK' });
         return response;
       } catch (error) {
+        rethrowInvariant(error);
         requests.add(1, { method: label, outcome: CairnError.is(error) ? error.code : 'INTERNAL' });
         throw error;
       }

@@ -16,7 +16,7 @@ const BASELINE_MS_MAX = 120_000;
 /** After an assertion of the product has caught a defect, so many more seeds may let a checker see it. */
 const SEEDS_AFTER_ASSERTION = 3;
 /** Violations that say no more than that the program noticed a contradiction in itself. */
-const BY_ASSERTION = new Set(['fatal', 'start', 'stop', 'exception', 'client']);
+const BY_ASSERTION = new Set(['fatal', 'start', 'stop', 'exception', 'assertion', 'client']);
 
 export interface Catch {
   /** `assertion` when nothing but an assertion of the product noticed. */

@@ -1,6 +1,6 @@
 import { messageOf } from '@cairn/base';
 import { assertNodeVersion, configHelp, metadataConfig, wantsHelp } from '@cairn/config';
-import { NodeClock, NodeDisk, NodeRng, TcpTransport, endOnUncaught } from '@cairn/runtime-node';
+import { NodeClock, NodeDisk, NodeRng, TcpTransport, endOnUncaught, takeWarnings } from '@cairn/runtime-node';
 
 import { startMetadataProcess } from './metadata-process.js';
 import { memberOpener } from './open-member.js';
@@ -22,6 +22,7 @@ async function main(): Promise<void> {
     argv,
     env: process.env,
     onUncaught: endOnUncaught,
+    onWarning: takeWarnings,
     clock,
     rng,
     openMember: memberOpener({ clock, rng, disk: new NodeDisk(), transport: new TcpTransport() }),

@@ -4,7 +4,7 @@ import { CairnError } from '@cairn/base';
 import { loadConfig, metadataConfig, type Environment } from '@cairn/config';
 import { createTelemetry } from '@cairn/observability';
 import type { Clock, Rng } from '@cairn/ports';
-import type { OnUncaught } from '@cairn/runtime-node';
+import type { OnUncaught, OnWarning } from '@cairn/runtime-node';
 import { NestFactory } from '@nestjs/core';
 
 import type { OpenMember } from './member.js';
@@ -17,6 +17,8 @@ export interface MetadataProcessOptions {
   readonly env: Environment;
   /** Registers who is told of an error that nobody caught; who embeds a process may have a way of its own. */
   readonly onUncaught?: OnUncaught;
+  /** Registers who is told what Node warns of. */
+  readonly onWarning?: OnWarning;
   readonly clock: Clock;
   readonly rng: Rng;
   readonly openMember: OpenMember;
@@ -47,6 +49,9 @@ export async function startMetadataProcess(options: MetadataProcessOptions): Pro
     rng: options.rng,
   });
   options.onUncaught?.((error) => telemetry.fatal('metadata member ended by an error', error));
+  options.onWarning?.(({ name, message }) => {
+    telemetry.logger.warn('warning of Node', { kind: name, message });
+  });
   for (const warning of loaded.warnings) telemetry.logger.warn('configuration', { warning });
 
   let onFatal: (error: Error) => void = () => undefined;

@@ -1,6 +1,6 @@
 import { messageOf } from '@cairn/base';
 import { assertNodeVersion, configHelp, routerConfig, wantsHelp } from '@cairn/config';
-import { NodeClock, NodeRng, TcpTransport, endOnUncaught } from '@cairn/runtime-node';
+import { NodeClock, NodeRng, TcpTransport, endOnUncaught, takeWarnings } from '@cairn/runtime-node';
 
 import { startRouterProcess } from './router-process.js';
 
@@ -16,6 +16,7 @@ async function main(): Promise<void> {
     argv,
     env: process.env,
     onUncaught: endOnUncaught,
+    onWarning: takeWarnings,
     clock: new NodeClock(),
     rng: new NodeRng(),
     transport: new TcpTransport(),

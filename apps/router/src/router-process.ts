@@ -5,7 +5,7 @@ import { loadConfig, routerConfig, type Environment } from '@cairn/config';
 import { createHealthServer, createTelemetry } from '@cairn/observability';
 import { openRouter, type RouterPorts } from '@cairn/router-node';
 import { LogBudget, printable } from '@cairn/wire';
-import type { OnUncaught } from '@cairn/runtime-node';
+import type { OnUncaught, OnWarning } from '@cairn/runtime-node';
 import { setLogger } from '@grpc/grpc-js';
 
 import { startRouterServer } from './router-server.js';
@@ -17,6 +17,8 @@ export interface RouterProcessOptions extends RouterPorts {
   readonly env: Environment;
   /** Registers who is told of an error that nobody caught; who embeds a process may have a way of its own. */
   readonly onUncaught?: OnUncaught;
+  /** Registers who is told what Node warns of. */
+  readonly onWarning?: OnWarning;
 }
 
 export interface RouterProcess {
@@ -44,6 +46,9 @@ export async function startRouterProcess(options: RouterProcessOptions): Promise
     rng: options.rng,
   });
   options.onUncaught?.((error) => telemetry.fatal('router ended by an error', error));
+  options.onWarning?.(({ name, message }) => {
+    telemetry.logger.warn('warning of Node', { kind: name, message });
+  });
   const { logger, metrics, tracer } = telemetry;
   for (const warning of loaded.warnings) logger.warn('configuration', { warning });
   logGrpcTo(new LogBudget({ clock: options.clock, logger, event: 'grpc library' }));

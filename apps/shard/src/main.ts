@@ -1,6 +1,6 @@
 import { messageOf } from '@cairn/base';
 import { assertNodeVersion, configHelp, shardConfig, wantsHelp } from '@cairn/config';
-import { NodeClock, NodeDisk, NodeRng, TcpTransport, endOnUncaught } from '@cairn/runtime-node';
+import { NodeClock, NodeDisk, NodeRng, TcpTransport, endOnUncaught, takeWarnings } from '@cairn/runtime-node';
 
 import { nodeOpener } from './open-node.js';
 import { startShardProcess } from './shard-process.js';
@@ -19,6 +19,7 @@ async function main(): Promise<void> {
     argv,
     env: process.env,
     onUncaught: endOnUncaught,
+    onWarning: takeWarnings,
     clock,
     rng,
     openNode: nodeOpener({ clock, rng, disk: new NodeDisk(), transport: new TcpTransport() }),

@@ -14,13 +14,25 @@ function hello(from: StoreId, purpose: Hello['purpose']): Hello {
   return { ...node, purpose, storeId: from };
 }
 
+const dialled: string[] = [];
+const hungUp: string[] = [];
+let hangUpAll: (() => void)[] = [];
+
 /** Connections that never open. */
 const transport = {
-  connect: (address: string) =>
-    ({
+  connect: (address: string) => {
+    dialled.push(address);
+    return {
       ...{ remoteAddress: address, queuedBytes: 0, isOpen: false, send: () => true },
-      ...{ setHandlers: () => undefined, close: () => undefined, limitFrames: () => undefined },
-    }) as Partial<Connection> as Connection,
+      setHandlers: (handlers) => {
+        hangUpAll.push(() => {
+          handlers.onClose(new Error('refused'));
+        });
+      },
+      close: () => hungUp.push(address),
+      limitFrames: () => undefined,
+    } as Partial<Connection> as Connection;
+  },
 } as Partial<Transport> as Transport;
 
 const clock = { nowMs: () => 0, setTimer: () => ({ cancel: () => undefined }) } as Partial<Clock> as Clock;
@@ -41,6 +53,7 @@ describe('sessions that other stores open', () => {
 
   beforeEach(() => {
     [lost, heard] = [[], []];
+    hangUpAll = [];
     links = new SessionLinks({
       ...{ transport, clock, rng: new SimRng(1), logger: noopLogger, metrics: noopMetrics, storeId: SELF },
       hello: (purpose) => hello(SELF, purpose),
@@ -68,6 +81,17 @@ describe('sessions that other stores open', () => {
         expect(() => session.onFrame(type, Buffer.alloc(8))).toThrow(refusal);
       }
     }
+  });
+
+  it('are not dialled any more, nor taken, once the store is not named any more', () => {
+    links.setPeers([PEER, STRANGER].map((id) => ({ storeId: id, address: `s${id}:1` })));
+    dialled.length = hungUp.length = 0;
+    links.setPeers([{ storeId: STRANGER, address: 's3:1' }]);
+    expect(hungUp).toEqual(['s2:1']);
+    for (const hangUp of hangUpAll) hangUp();
+    expect(dialled).toEqual([]);
+    expect(() => open(PEER)).toThrow(expect.objectContaining({ code: 'UNAVAILABLE' }));
+    open(STRANGER);
   });
 
   it('count as lost with the last one: whoever opens and closes one in the name of a store ends nothing', () => {

@@ -68,11 +68,19 @@ export class SessionLinks implements PeerLinks {
   }
 
   /**
-   * Tells where the stores are. Links to new ones are opened at once, those to moved ones follow when they
-   * break.
+   * Tells where all stores are. Links to new ones are opened at once, those to moved ones follow when they
+   * break. What is named no more was declared lost and never comes back: it is dialled no more, and no
+   * session of it is taken.
    */
   setPeers(peers: readonly { readonly storeId: StoreId; readonly address: string }[]): void {
     if (this.#isClosed) return;
+    const named = new Set(peers.map(({ storeId }) => storeId));
+    for (const [storeId, { session }] of this.#links) {
+      if (named.has(storeId)) continue;
+      this.#links.delete(storeId);
+      this.#addresses.delete(storeId);
+      session.close();
+    }
     for (const { storeId, address } of peers) {
       if (storeId === this.#options.storeId) continue;
       this.#addresses.set(storeId, address);
@@ -105,7 +113,7 @@ export class SessionLinks implements PeerLinks {
         onDown: (error, wasUp) => {
           if (this.#isClosed) return;
           if (wasUp) this.#options.peerLost(storeId);
-          this.#options.linkFailed?.(storeId, error);
+          if (this.#addresses.has(storeId)) this.#options.linkFailed?.(storeId, error);
         },
       }),
     };

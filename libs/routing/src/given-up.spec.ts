@@ -149,6 +149,101 @@ describe('a store that hangs', () => {
   });
 });
 
+describe('a store that hangs while callers have little time', () => {
+  /** One get every 50 ms that waits for so long. */
+  const ask = async (rig: RouterRig, timeoutMs: number, untilMs: number): Promise<void> => {
+    for (let atMs = 0; atMs < untilMs; atMs += 50) {
+      rig.get('a', timeoutMs);
+      await rig.run(50);
+    }
+  };
+
+  it('is given up as well: what they waited in vain counts together', async () => {
+    for (const timeoutMs of [150, 300, 500]) {
+      const rig = await rigOf();
+      rig.cluster.store(1).hang();
+      await ask(rig, timeoutMs, 2_500);
+      expect(rig.router.givenUpStores).toEqual([1]);
+      rig.cluster.lead(1, 3);
+      await rig.run(100);
+      const get = rig.get('a', 150);
+      await rig.run(100);
+      expect(rig.outcomeOf(get).error).toBeUndefined();
+    }
+  });
+
+  it('is given up also when they take their requests back themselves', async () => {
+    const rig = await rigOf();
+    rig.cluster.store(1).hang();
+    for (let at = 0; at < 10; at += 1) {
+      const get = rig.get('a', 10_000);
+      await rig.run(300);
+      rig.router.cancel(get);
+    }
+    expect(rig.router.givenUpStores).toEqual([1]);
+  });
+
+  it('is not given up because of callers who wait for nothing, nor when it answers others', async () => {
+    const rig = await rigOf();
+    rig.cluster.latencyMs = 20;
+    for (let at = 0; at < 500; at += 1) {
+      const get = rig.get('a', 10_000);
+      await rig.run(10);
+      rig.router.cancel(get);
+    }
+    expect(rig.router.givenUpStores).toEqual([]);
+    rig.cluster.intercept = (_store, request) =>
+      Buffer.from(request.key).toString() === 'a' ? 'silent' : undefined;
+    for (let atMs = 0; atMs < 5_000; atMs += 100) {
+      rig.get('a', 300);
+      rig.get('b', 300);
+      await rig.run(100);
+    }
+    expect(rig.router.givenUpStores).toEqual([]);
+  });
+});
+
+describe('a store that was declared lost', () => {
+  const lost = { storeId: storeId(1), address: 'store-1', live: false, lost: true };
+
+  it('is not dialled any more, and what it had goes to the next leader', async () => {
+    const rig = await rigOf();
+    const store = rig.cluster.store(1);
+    store.hang();
+    const put = rig.put('a', 5_000);
+    await rig.run(10);
+    rig.cluster.lead(1, 3);
+    rig.cluster.stores.delete(storeId(1));
+    rig.router.updateStores([lost]);
+    expect(store.links.size).toBe(0);
+    await rig.run(2_000);
+    expect(rig.outcomeOf(put).error).toBeUndefined();
+    await rig.run(20_000);
+    expect(store.links.size).toBe(0);
+    expect(rig.router.givenUpStores).toEqual([]);
+  });
+
+  it('leaves no connection that comes again', async () => {
+    const rig = await rigOf();
+    let dials = 0;
+    const { connect } = rig.cluster.connector;
+    Object.assign(rig.cluster.connector, {
+      connect: (...given: Parameters<typeof connect>) => {
+        if (given[0] === storeId(1)) dials += 1;
+        return connect(...given);
+      },
+    });
+    rig.cluster.store(1).kill();
+    await rig.run(3_000);
+    expect(dials).toBeGreaterThan(0);
+    dials = 0;
+    rig.cluster.stores.delete(storeId(1));
+    rig.router.updateStores([lost]);
+    await rig.run(30_000);
+    expect(dials).toBe(0);
+  });
+});
+
 describe('a store that works', () => {
   it('is not given up for one range of it that hangs', async () => {
     const rig = await rigOf();

@@ -45,6 +45,8 @@ const STUCK_AFTER_MS = 800;
 /** Spans take longer than single keys. */
 const SPAN_STUCK_FACTOR = 4;
 const STUCK_DOUBLINGS_MAX = 4;
+/** Whoever waited less than this for an answer says nothing about the store. */
+const WAITED_MS_MIN = 100;
 /** So many bytes of large answers within that time say that the store is busy with them and not hung. */
 const PROGRESS_BYTES = 64 * 1024;
 /**
@@ -102,6 +104,9 @@ export class StoreConnection {
   #isDistrusted = false;
   /** When it last answered anything. */
   #answeredAtMs = -1;
+  /** For how long callers have waited in vain since then that gave up; and until when that is counted. */
+  #silentMs = 0;
+  #silentUntilMs = -1;
   #failures = 0;
   #retry: Timer | undefined;
   readonly #isStillInLine = (operation: RoutedOperation): boolean => this.#isInLine(operation);
@@ -209,11 +214,37 @@ export class StoreConnection {
    * made.
    */
   cancel(operation: RoutedOperation): void {
+    if (this.#takeBack(operation)) this.#noteSilence(operation);
+  }
+
+  /** Answers whether it was there. */
+  #takeBack(operation: RoutedOperation): boolean {
     const { sequence } = operation.request;
-    if (operation.state !== 'sent' || this.#pending.get(sequence) !== operation) return;
+    if (operation.state !== 'sent' || this.#pending.get(sequence) !== operation) return false;
     this.#free(operation);
     this.#cancelled.push(sequence);
     this.#scheduleFlush();
+    return true;
+  }
+
+  /**
+   * A caller has given up on an operation. Where nobody waits for as long as it takes to call a store stuck,
+   * what several have waited in vain, one after the other, counts together.
+   */
+  #noteSilence(operation: RoutedOperation): void {
+    const nowMs = this.#options.clock.nowMs();
+    const stuckMs = stuckAfterMs(operation);
+    const sentAtMs = operation.wakeAtMs - stuckMs;
+    if (nowMs - sentAtMs < WAITED_MS_MIN || this.#answeredAtMs > sentAtMs) return;
+    if (this.#hasProgressed(operation)) return;
+    if (this.#answeredAtMs > this.#silentUntilMs) this.#silentMs = 0;
+    this.#silentMs += nowMs - Math.max(sentAtMs, this.#silentUntilMs);
+    this.#silentUntilMs = nowMs;
+    if (this.#silentMs >= stuckMs) this.#noteFailure();
+  }
+
+  #hasProgressed(operation: RoutedOperation): boolean {
+    return (this.#link?.largeBytes ?? 0) - operation.largeBytesBefore >= PROGRESS_BYTES;
   }
 
   /**
@@ -222,9 +253,8 @@ export class StoreConnection {
    * under way.
    */
   waitsOn(operation: RoutedOperation): boolean {
-    const largeBytes = this.#link?.largeBytes ?? 0;
-    if (largeBytes - operation.largeBytesBefore < PROGRESS_BYTES) return false;
-    operation.largeBytesBefore = largeBytes;
+    if (!this.#hasProgressed(operation)) return false;
+    operation.largeBytesBefore = this.#link?.largeBytes ?? 0;
     operation.wakeAtMs = this.#options.clock.nowMs() + stuckAfterMs(operation);
     return true;
   }
@@ -232,7 +262,7 @@ export class StoreConnection {
   /** The store left a sent operation unanswered for too long: it goes elsewhere. */
   abandon(operation: RoutedOperation): void {
     const sentAtMs = operation.wakeAtMs - stuckAfterMs(operation);
-    this.cancel(operation);
+    this.#takeBack(operation);
     // One that answers others is not given up for what one range of it does.
     if (this.#answeredAtMs <= sentAtMs) this.#noteFailure();
   }
@@ -385,6 +415,7 @@ export class StoreConnection {
         if (!isCurrent || this.#state !== 'connecting') return;
         this.#state = 'up';
         this.#failures = 0;
+        this.#silentMs = 0;
         if (!this.#isDistrusted) this.#breaker.reconnected(this.#options.clock.nowMs());
         this.#options.logger.info('store connected', { store: this.storeId, address: this.#address });
       },

@@ -10,8 +10,11 @@ import type {
   SplitRangesResponse,
   StatusResponse,
 } from '@cairn/wire/gen/cairn/v1/cluster.js';
+import type { Metadata } from '@grpc/grpc-js';
 import { Controller, Inject } from '@nestjs/common';
 import { GrpcMethod, RpcException } from '@nestjs/microservices';
+
+import { ClusterGate, type ClusterCall, type ClusterCallKind } from './cluster-gate.js';
 
 export const CLUSTER_HANDLERS = Symbol('cluster handlers');
 
@@ -19,47 +22,65 @@ export const CLUSTER_HANDLERS = Symbol('cluster handlers');
 @Controller()
 export class ClusterController {
   readonly #handlers: ClusterHandlers;
+  readonly #gate: ClusterGate;
 
-  constructor(@Inject(CLUSTER_HANDLERS) handlers: ClusterHandlers) {
+  constructor(@Inject(CLUSTER_HANDLERS) handlers: ClusterHandlers, @Inject(ClusterGate) gate: ClusterGate) {
     this.#handlers = handlers;
+    this.#gate = gate;
   }
 
   @GrpcMethod('Cluster', 'Status')
-  status(): Promise<StatusResponse> {
-    return answer(() => this.#handlers.status());
+  status(_request: object, _metadata: Metadata, call: ClusterCall): Promise<StatusResponse> {
+    return this.#answer('looking', call, () => this.#handlers.status());
   }
 
   @GrpcMethod('Cluster', 'ListNodes')
-  listNodes(): Promise<ListNodesResponse> {
-    return answer(() => this.#handlers.listNodes());
+  listNodes(_request: object, _metadata: Metadata, call: ClusterCall): Promise<ListNodesResponse> {
+    return this.#answer('looking', call, () => this.#handlers.listNodes());
   }
 
   @GrpcMethod('Cluster', 'ListRanges')
-  listRanges(request: ListRangesRequest): Promise<ListRangesResponse> {
-    return answer(() => this.#handlers.listRanges(request));
+  listRanges(
+    request: ListRangesRequest,
+    _metadata: Metadata,
+    call: ClusterCall,
+  ): Promise<ListRangesResponse> {
+    return this.#answer('looking', call, () => this.#handlers.listRanges(request));
   }
 
   @GrpcMethod('Cluster', 'SplitRanges')
-  splitRanges(request: SplitRangesRequest): Promise<SplitRangesResponse> {
-    return answer(() => this.#handlers.splitRanges(request));
+  splitRanges(
+    request: SplitRangesRequest,
+    _metadata: Metadata,
+    call: ClusterCall,
+  ): Promise<SplitRangesResponse> {
+    return this.#answer('steering', call, () => this.#handlers.splitRanges(request));
   }
 
   @GrpcMethod('Cluster', 'ListSettings')
-  listSettings(): Promise<ListSettingsResponse> {
-    return answer(() => this.#handlers.listSettings());
+  listSettings(_request: object, _metadata: Metadata, call: ClusterCall): Promise<ListSettingsResponse> {
+    return this.#answer('looking', call, () => this.#handlers.listSettings());
   }
 
   @GrpcMethod('Cluster', 'PutSetting')
-  putSetting(request: PutSettingRequest): Promise<Record<string, never>> {
-    return answer(() => this.#handlers.putSetting(request));
+  putSetting(
+    request: PutSettingRequest,
+    _metadata: Metadata,
+    call: ClusterCall,
+  ): Promise<Record<string, never>> {
+    return this.#answer('steering', call, () => this.#handlers.putSetting(request));
   }
-}
 
-/** What is thrown reaches the client as a status with a `cairn.v1.ErrorDetail`, as from the other doors. */
-async function answer<Response>(work: () => Promise<Response>): Promise<Response> {
-  try {
-    return await work();
-  } catch (error) {
-    throw new RpcException(toServiceError(error));
+  /** What is thrown reaches the client as a status with a `cairn.v1.ErrorDetail`, as from the other doors. */
+  async #answer<Response>(
+    kind: ClusterCallKind,
+    call: ClusterCall,
+    work: () => Promise<Response>,
+  ): Promise<Response> {
+    try {
+      return await this.#gate.run(kind, call, work);
+    } catch (error) {
+      throw new RpcException(toServiceError(error));
+    }
   }
 }

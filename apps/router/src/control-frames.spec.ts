@@ -44,9 +44,23 @@ const REQUEST = (() => {
   return Buffer.concat([Buffer.from([0, 0, 0, 0, message.length]), message]);
 })();
 
+const NOTHING = Buffer.alloc(0);
+/** Goes into the table of headers, as its newest: 3,900 bytes. */
+const LONG_HEADER = Buffer.concat([
+  ...[Buffer.from([0x40]), text('x-a'), Buffer.from([0x7f, 0xbd, 0x1d]), Buffer.alloc(3_900, 'v')],
+]);
+
 const FRAMES = {
   settings: () => frame(4, 0, 0, Buffer.from([0, 4, 0, 0, 0xff, 0xff])),
   pings: () => frame(6, 0, 0, Buffer.alloc(8)),
+  // Each names the same long header two hundred times, in a byte: the first of them brings it.
+  headers: (at: number) =>
+    frame(
+      1,
+      5,
+      1 + 2 * at,
+      Buffer.concat([HEADERS, at === 0 ? LONG_HEADER : NOTHING, Buffer.alloc(200, 0xbe)]),
+    ),
   resets: (at: number) =>
     Buffer.concat([
       frame(1, 4, 1 + 2 * at, HEADERS),
@@ -84,6 +98,7 @@ const FLOODS = [
   ['settings', 500],
   ['pings', 100_000],
   ['resets', 500],
+  ['headers', 4_000],
 ] as const;
 
 describe('the budget of pings', () => {
@@ -92,7 +107,7 @@ describe('the budget of pings', () => {
     const ended: unknown[] = [];
     const lines: unknown[] = [];
     const frames = new ControlFrames({
-      clock: { nowMs: () => nowMs } as Clock,
+      clock: { nowMs: () => nowMs, setTimer: () => ({ cancel: () => undefined }) } as Partial<Clock> as Clock,
       logger: { ...noopLogger, warn: (_event, fields) => void lines.push(fields) },
       metrics,
     });
@@ -116,6 +131,42 @@ describe('the budget of pings', () => {
     expect([frames.isRefused('10.0.0.1'), frames.isRefused('10.0.0.2')]).toEqual([true, false]);
     nowMs += 5_000;
     expect(frames.isRefused('10.0.0.1')).toBe(false);
+  });
+});
+
+describe('a connection that does not acknowledge what it was told', () => {
+  it('is closed after ten seconds: the limit of headers does not hold before', () => {
+    const timers = new Map<number, () => void>();
+    const frames = new ControlFrames({
+      clock: {
+        nowMs: () => 0,
+        setTimer: (delayMs: number, callback: () => void) => {
+          timers.set(delayMs, callback);
+          return { cancel: () => timers.delete(delayMs) };
+        },
+      } as Partial<Clock> as Clock,
+      logger: noopLogger,
+      metrics,
+    });
+    const sessionOf = (remoteAddress: string) => {
+      const session = Object.assign(new EventEmitter(), {
+        socket: { remoteAddress, remotePort: 4711, bytesRead: 0 },
+        destroyed: false,
+        destroy: (_error: unknown, code: number) => {
+          session.destroyed = true;
+          session.emit('ended', code);
+        },
+      });
+      frames.watch(session as unknown as ServerHttp2Session);
+      return session;
+    };
+    sessionOf('10.0.0.1').emit('localSettings');
+    expect(timers.has(10_000)).toBe(false);
+    const codes: number[] = [];
+    sessionOf('10.0.0.2').on('ended', (code: number) => codes.push(code));
+    timers.get(10_000)?.();
+    expect(codes).toEqual([constants.NGHTTP2_SETTINGS_TIMEOUT]);
+    expect(frames.isRefused('10.0.0.2')).toBe(false);
   });
 });
 

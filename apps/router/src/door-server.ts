@@ -10,19 +10,19 @@ import {
   STATUS_DETAILS_KEY,
   toServiceError,
 } from '@cairn/wire';
-import { FairGate } from '@cairn/router-node';
 import {
   Server,
   ServerInterceptingCall,
   status,
   type handleBidiStreamingCall,
+  type Metadata,
   type ServerInterceptingCallInterface,
   type ServerOptions,
   type ServiceDefinition,
   type UntypedServiceImplementation,
 } from '@grpc/grpc-js';
 
-import { FLOOD_OPTIONS, type ControlFrames } from './control-frames.js';
+import { FLOOD_OPTIONS, FLOOD_SETTINGS, type ControlFrames } from './control-frames.js';
 import { PartialMessages } from './partial-messages.js';
 import { Unpacker } from './unpacker.js';
 
@@ -38,14 +38,12 @@ const DECODERS: ReadonlyMap<string, (bytes: Buffer) => unknown> = new Map(
 
 /** What the library keeps to itself. */
 interface Http2Maker {
-  readonly commonServerOptions: object;
+  readonly commonServerOptions: { readonly settings?: object };
   createHttp2Server(credentials: unknown): Http2Server;
 }
 
-/** Calls of `Cluster` under way at a time, and of one connection. */
-const CLUSTER_CALLS = 32;
-const CLUSTER_CALLS_PER_CALLER = 8;
-const CLUSTER_SERVICE = '/cairn.v1.Cluster/';
+/** Headers of a call that are not gRPC's own, names and values. */
+const METADATA_BYTES_MAX = 16 * 1024;
 /** Before each message: whether it is packed, and its length. */
 const FRAME_HEADER_BYTES = 5;
 
@@ -74,7 +72,6 @@ export class DoorServer extends Server {
   readonly #unpacker: Unpacker;
   readonly #partial: PartialMessages;
   readonly #controlFrames: ControlFrames;
-  readonly #clusterCalls = new FairGate<string>(CLUSTER_CALLS, CLUSTER_CALLS_PER_CALLER);
 
   constructor(
     options: ServerOptions & { readonly 'grpc.max_receive_message_length': number },
@@ -95,13 +92,6 @@ export class DoorServer extends Server {
     );
     this.#partial = new PartialMessages(clock, metrics);
     this.#unpacker = new Unpacker(options['grpc.max_receive_message_length'], metrics);
-    const waiting = metrics.gauge(
-      'cairn_router_waiting_cluster_calls',
-      'Calls of Cluster that wait for their turn',
-    );
-    metrics.onCollect(() => {
-      waiting.set(this.#clusterCalls.waiting);
-    });
     this.#controlFrames = controlFrames;
     this.#watchSessions();
     this.#answerUnknownMethods();
@@ -144,10 +134,19 @@ export class DoorServer extends Server {
     return new ServerInterceptingCall(call, {
       start: (next) => {
         next({
+          onReceiveMetadata: (metadata, pass) => {
+            const bytes = bytesOf(metadata);
+            if (bytes <= METADATA_BYTES_MAX) {
+              pass(metadata);
+              return;
+            }
+            isRead = true;
+            const details = `the headers of the call have ${bytes} bytes; the limit is ${METADATA_BYTES_MAX}`;
+            call.sendStatus({ code: status.RESOURCE_EXHAUSTED, details });
+          },
           onReceiveMessage: (message: unknown, pass) => {
             isRead = true;
             if (message instanceof RefusedMessage) call.sendStatus(message.failure);
-            else if (path.startsWith(CLUSTER_SERVICE)) this.#admit(peer, over.signal, () => pass(message));
             else pass(message);
           },
           onCancel: () => {
@@ -159,25 +158,6 @@ export class DoorServer extends Server {
         });
       },
     });
-  }
-
-  /**
-   * Calls that look at the cluster or steer it ask the metadata service: few at a time, and not all of one.
-   */
-  #admit(peer: string, over: AbortSignal, pass: () => void): void {
-    const { signal, leave } = { signal: over, leave: () => this.#clusterCalls.leave(peer) };
-    this.#clusterCalls.enter(peer, signal).then(
-      () => {
-        if (signal.aborted) {
-          leave();
-          return;
-        }
-        signal.addEventListener('abort', leave, { once: true });
-        pass();
-      },
-      // It was over before its turn came.
-      () => undefined,
-    );
   }
 
   #count(path: string, code: number): void {
@@ -199,7 +179,10 @@ export class DoorServer extends Server {
    */
   #watchSessions(): void {
     const library = this as unknown as Http2Maker;
-    Object.assign(library.commonServerOptions, FLOOD_OPTIONS);
+    const { settings } = library.commonServerOptions;
+    Object.assign(library.commonServerOptions, FLOOD_OPTIONS, {
+      settings: { ...settings, ...FLOOD_SETTINGS },
+    });
     const create = library.createHttp2Server.bind(this);
     library.createHttp2Server = (given) =>
       create(given).on('session', (session) => {
@@ -270,6 +253,18 @@ const UNKNOWN_METHOD = '/unknown';
 function methodOf(path: string): string {
   if (path === UNKNOWN_METHOD) return 'unknown';
   return path.slice(1).replace(/^cairn\.v1\./, '');
+}
+
+/** What the library keeps to itself would cost a copy of all headers to ask for; a spec notices its end. */
+function bytesOf(metadata: Metadata): number {
+  const { internalRepr } = metadata as unknown as {
+    readonly internalRepr: ReadonlyMap<string, readonly (string | Buffer)[]>;
+  };
+  let bytes = 0;
+  for (const [name, values] of internalRepr) {
+    for (const value of values) bytes += name.length + value.length;
+  }
+  return bytes;
 }
 
 function decodedOrRefused(decode: (bytes: Buffer) => unknown, bytes: Buffer): unknown {

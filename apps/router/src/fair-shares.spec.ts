@@ -8,9 +8,15 @@ import { createMetrics } from '@cairn/observability';
 import { fromServiceError, KvOp } from '@cairn/wire';
 import { ClusterClient } from '@cairn/wire/gen/cairn/v1/cluster.js';
 import { KVClient, KVService, type ScanRequest } from '@cairn/wire/gen/cairn/v1/kv.js';
-import { credentials, status, type ClientReadableStream, type ServiceError } from '@grpc/grpc-js';
+import {
+  credentials,
+  status,
+  type ClientReadableStream,
+  type ClientUnaryCall,
+  type ServiceError,
+} from '@grpc/grpc-js';
 
-import { DoorRig, eventually, type RigOptions } from './door-rig.testing.js';
+import { DoorRig, eventually, type FakeMetadata, type RigOptions } from './door-rig.testing.js';
 import { Unpacker } from './unpacker.js';
 
 let rig: DoorRig;
@@ -144,6 +150,98 @@ describe('calls that steer the cluster', () => {
     expect(await Promise.all(asked)).toEqual(Array(20).fill(null));
     greedy.close();
     other.close();
+  });
+
+  it('keep their places while their work goes on, though nobody waits for it any more', async () => {
+    const waiting: (() => void)[] = [];
+    await rig.close();
+    const own = createMetrics({ processMetrics: false });
+    const metadata: FakeMetadata = {
+      status: () =>
+        new Promise((resolve) => {
+          waiting.push(() => {
+            resolve({ nodes: [] } as never);
+          });
+        }),
+      settings: () => Promise.resolve([]),
+    };
+    rig = await DoorRig.start(metadata, { metrics: own });
+    const client = new ClusterClient(rig.address, credentials.createInsecure());
+    const other = new ClusterClient(rig.address, credentials.createInsecure(), {
+      'grpc.use_local_subchannel_pool': 1,
+    });
+    const ask = (): { call: ClientUnaryCall; code: Promise<number | undefined> } => {
+      let done: (code: number | undefined) => void = () => undefined;
+      const code = new Promise<number | undefined>((resolve) => (done = resolve));
+      const call = client.status({}, (error) => {
+        done(error?.code);
+      });
+      return { call, code };
+    };
+    for (let round = 0; round < 3; round += 1) {
+      const asked = Array.from({ length: 10 }, ask);
+      await eventually(() => waiting.length >= 8);
+      // Whatever was sent before is there by then.
+      for (let trips = 0; trips < 3; trips += 1) {
+        await new Promise((resolve) => other.listSettings({}, resolve));
+      }
+      for (const { call } of asked) call.cancel();
+      const codes = await Promise.all(asked.map(({ code }) => code));
+      expect(codes).toEqual(Array(10).fill(status.CANCELLED));
+    }
+    other.close();
+    const inLine = async (): Promise<boolean> =>
+      !(await own.render()).includes('\ncairn_router_waiting_cluster_calls 0\n');
+    while (await inLine()) await new Promise((resolve) => setTimeout(resolve, 2));
+    expect(waiting).toHaveLength(8);
+    for (const answer of waiting.splice(0)) answer();
+    // The places are free again, and nobody who gave up in line has one.
+    const asked = new Promise<ServiceError | null>((resolve) => {
+      client.status({}, resolve);
+    });
+    await eventually(() => waiting.length === 1);
+    waiting[0]?.();
+    expect(await asked).toBeNull();
+    client.close();
+  });
+
+  it('do not keep those away that only look', async () => {
+    const waiting: (() => void)[] = [];
+    await rig.close();
+    rig = await DoorRig.start({
+      putSettings: () =>
+        new Promise((resolve) => {
+          waiting.push(() => {
+            resolve(undefined);
+          });
+        }),
+      settings: () => Promise.resolve([]),
+    });
+    const clients = Array.from(
+      { length: 5 },
+      () =>
+        new ClusterClient(rig.address, credentials.createInsecure(), { 'grpc.use_local_subchannel_pool': 1 }),
+    );
+    const put = clients.flatMap((client) =>
+      Array.from(
+        { length: 8 },
+        () =>
+          new Promise<ServiceError | null>((resolve) => {
+            client.putSetting({ name: 'a', value: 'b', more: [] }, resolve);
+          }),
+      ),
+    );
+    await eventually(() => waiting.length === 16);
+    const listed = await new Promise<ServiceError | null>((resolve) => {
+      clients[0]?.listSettings({}, resolve);
+    });
+    expect(listed).toBeNull();
+    for (let answered = 0; answered < 40; answered += 1) {
+      await eventually(() => waiting.length > 0);
+      waiting.shift()?.();
+    }
+    expect(await Promise.all(put)).toEqual(Array(40).fill(null));
+    for (const client of clients) client.close();
   });
 });
 

@@ -218,6 +218,15 @@ describe('what grpc-js would answer without a detail', () => {
     expect([code, detail?.code]).toEqual([status.INVALID_ARGUMENT, 'INVALID_ARGUMENT']);
   });
 
+  it('headers that are too long', async () => {
+    const message = KVService.get.requestSerialize({ key: Buffer.from('k'), consistency: 0, timestamp: 0 });
+    const { code, detail } = await call('/cairn.v1.KV/Get', message, { 'x-much': 'y'.repeat(17_000) });
+    expect([code, detail?.code]).toEqual([status.RESOURCE_EXHAUSTED, 'RESOURCE_EXHAUSTED']);
+    expect(detail?.message).toContain('the limit is 16384');
+    const fits = await call('/cairn.v1.KV/Get', message, { 'x-much': 'y'.repeat(15_000) });
+    expect(fits.code).toBe(status.OK);
+  });
+
   it('an unknown method', async () => {
     const { code, detail } = await call(`/cairn.v1.KV/Nonsense${'x'.repeat(5_000)}`, Buffer.alloc(0));
     expect(code).toBe(status.UNIMPLEMENTED);

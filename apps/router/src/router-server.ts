@@ -12,6 +12,7 @@ import type { INestMicroservice } from '@nestjs/common';
 import { ServerGrpc, type GrpcOptions } from '@nestjs/microservices';
 import { HealthImplementation } from 'grpc-health-check';
 
+import { ClusterGate } from './cluster-gate.js';
 import { Connections, type ConnectionContext } from './connections.js';
 import { ControlFrames } from './control-frames.js';
 import { DoorServer } from './door-server.js';
@@ -110,11 +111,14 @@ export async function startRouterServer(parts: RouterServerParts): Promise<Route
     },
     parts,
   );
-  const app: INestMicroservice = await NestFactory.createMicroservice(RouterModule.with(parts), {
-    strategy,
-    logger: false,
-    abortOnError: false,
-  });
+  const app: INestMicroservice = await NestFactory.createMicroservice(
+    RouterModule.with(parts, { gate: new ClusterGate(parts.context.metrics) }),
+    {
+      strategy,
+      logger: false,
+      abortOnError: false,
+    },
+  );
   try {
     await app.listen();
   } catch (error) {

@@ -3219,7 +3219,10 @@ export const KVService = {
     responseSerialize: (value: ScanResponse): Buffer => Buffer.from(ScanResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): ScanResponse => ScanResponse.decode(value),
   },
-  /** A fresh timestamp: reads and scans at it see every write that was acknowledged before this call, and all of one instant. */
+  /**
+   * A fresh timestamp: reads and scans at it see every write that was acknowledged before this call, and all of one instant.
+   * Plain writes made shortly after the call may be seen as well; ORDERING_STRICT excludes that.
+   */
   getTimestamp: {
     path: "/cairn.v1.KV/GetTimestamp" as const,
     requestStream: false as const,
@@ -3270,7 +3273,10 @@ export interface KVServer extends UntypedServiceImplementation {
    * without one it may take any time, and each page the router's `requestTimeoutMs`.
    */
   scan: handleServerStreamingCall<ScanRequest, ScanResponse>;
-  /** A fresh timestamp: reads and scans at it see every write that was acknowledged before this call, and all of one instant. */
+  /**
+   * A fresh timestamp: reads and scans at it see every write that was acknowledged before this call, and all of one instant.
+   * Plain writes made shortly after the call may be seen as well; ORDERING_STRICT excludes that.
+   */
   getTimestamp: handleUnaryCall<GetTimestampRequest, GetTimestampResponse>;
   /**
    * Many operations over one stream, answered out of order as they finish: what the SDK uses. The server speaks first,
@@ -3411,7 +3417,10 @@ export interface KVClient extends Client {
    */
   scan(request: ScanRequest, options?: Partial<CallOptions>): ClientReadableStream<ScanResponse>;
   scan(request: ScanRequest, metadata?: Metadata, options?: Partial<CallOptions>): ClientReadableStream<ScanResponse>;
-  /** A fresh timestamp: reads and scans at it see every write that was acknowledged before this call, and all of one instant. */
+  /**
+   * A fresh timestamp: reads and scans at it see every write that was acknowledged before this call, and all of one instant.
+   * Plain writes made shortly after the call may be seen as well; ORDERING_STRICT excludes that.
+   */
   getTimestamp(
     request: GetTimestampRequest,
     callback: (error: ServiceError | null, response: GetTimestampResponse) => void,

@@ -82,7 +82,11 @@ describe('a batch stream whose router contradicts itself', () => {
           throw broken;
         },
       },
-      clock: { setTimer: () => ({ cancel: () => undefined }), defer: (callback: () => void) => callback() },
+      clock: {
+        nowMs: () => 0,
+        setTimer: () => ({ cancel: () => undefined }),
+        defer: (callback: () => void) => callback(),
+      },
       callers: new Callers({
         ...{ streamedOpsMax: 100, openOpsMax: 100, openBytesMax: 100 },
         ...{ scanBytesMax: 100, answerBytesMax: 100 },

@@ -16,8 +16,9 @@ function configurationPage(): string {
     NOTE,
     '',
     'Every field can come from a YAML file (named by `--config-file` or `CAIRN_CONFIG_FILE`), an environment variable or a',
-    'flag. Flags go before variables, variables before the file. A process with a bad or unknown field does not start and',
-    'names every problem at once. `--help` of each program shows the same.',
+    'flag. Flags go before variables, variables before the file. A process with a bad value, or an unknown flag or field of',
+    'the file, does not start and names every problem at once. Unknown variables are left alone: they may be for another',
+    'program; a warning in the log names one that looks misspelt. `--help` of each program shows the same.',
     '',
     ...[routerConfig, shardConfig, metadataConfig].map(configMarkdown),
   ].join('\n');

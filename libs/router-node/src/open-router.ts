@@ -110,7 +110,7 @@ class RouterNode implements RunningRouter {
   readonly #startedUnixMs: number;
   #limits: KeyValueLimits;
   #clusterId = '';
-  #isReady = false;
+  #hasRanges = false;
   #isClosed = false;
   #heartbeats = 0;
   #storesVersion = 0;
@@ -224,7 +224,7 @@ class RouterNode implements RunningRouter {
     this.#beat();
     await this.#untilDone(() => this.#router.prefetch());
     if (this.#isClosed) return;
-    this.#isReady = true;
+    this.#hasRanges = true;
     this.#context.logger.info('router joined', {
       cluster: this.#clusterId,
       ranges: this.#router.cache.size,
@@ -338,7 +338,12 @@ class RouterNode implements RunningRouter {
   }
 
   readiness(): Readiness {
-    return readinessOf({ hasJoined: this.#isReady, isClosed: this.#isClosed, reach: this.#router.reach });
+    return readinessOf({
+      hasJoined: this.#clusterId !== '',
+      hasRanges: this.#hasRanges,
+      isClosed: this.#isClosed,
+      reach: this.#router.reach,
+    });
   }
 
   async close(drainTimeoutMs: number): Promise<void> {

@@ -2,7 +2,7 @@ import { describe, expect, it } from '@jest/globals';
 
 import { readinessOf } from './readiness.js';
 
-const state = { hasJoined: true, isClosed: false, reach: { ranges: 10, reachable: 10 } };
+const state = { hasJoined: true, hasRanges: true, isClosed: false, reach: { ranges: 10, reachable: 10 } };
 
 describe('readiness of a router', () => {
   it('is there while more than half of the known ranges can be served', () => {
@@ -17,6 +17,9 @@ describe('readiness of a router', () => {
   it('wants the cluster joined and a range known, and ends with the router', () => {
     const none = { ranges: 0, reachable: 0 };
     expect(readinessOf({ ...state, hasJoined: false, reach: none }).reasons).toEqual(['not joined yet']);
+    const joined = { ...state, hasRanges: false };
+    expect(readinessOf({ ...joined, reach: none }).reasons).toEqual(['no range is known yet']);
+    expect(readinessOf(joined).reasons).toEqual(['not all ranges are known yet']);
     expect(readinessOf({ ...state, reach: none }).reasons).toEqual(['no range is known yet']);
     expect(readinessOf({ ...state, isClosed: true }).reasons).toEqual(['the router is stopping']);
   });

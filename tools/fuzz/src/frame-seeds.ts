@@ -147,6 +147,7 @@ function metadataCalls(clock: Clock): FrameSeed[] {
   return [
     decoded(MetadataRpc.join, { name: 'fuzzed', kind: 2, incarnation, address: '127.0.0.1:1' }),
     decoded(MetadataRpc.heartbeat, { name: 'fuzzed', storeId: 77, incarnation, full: true, sequence: 1 }),
+    decoded(MetadataRpc.leave, { name: 'fuzzed', incarnation }),
     decoded(MetadataRpc.allocateIds, { count: 1 }),
     decoded(MetadataRpc.getTimestamps, { count: 1 }),
     decoded(MetadataRpc.getRoutes, { keys: [KEY], fromKey: KEY, limit: 10 }),

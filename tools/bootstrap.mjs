@@ -9,6 +9,7 @@ import { spawn, spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import {
   chmodSync,
+  cpSync,
   existsSync,
   mkdirSync,
   readdirSync,
@@ -55,6 +56,7 @@ const TARGETS = {
     built: false,
     run: (argv) => runBin('prettier', ['--write', '--log-level=warn', ...orAll(argv)]),
   },
+  types: { built: true, run: types },
   proto: { built: false, run: proto },
   check: { built: true, run: check },
 };
@@ -366,6 +368,21 @@ function lint(argv) {
 
 function typecheck(argv) {
   return runBin('tsc', ['-p', join(ROOT, 'tsconfig.json'), ...argv]);
+}
+
+/**
+ * Declarations of the client, and of what its types name, beside their compiled code: for a project in
+ * TypeScript that links the client. Gone with the next build.
+ */
+async function types() {
+  const made = join(MODULES, '.cairn-types');
+  rmSync(made, { recursive: true, force: true });
+  const code = await runBin('tsc', ['-p', join(ROOT, 'libs/client/tsconfig.types.json')]);
+  if (code !== 0) return code;
+  for (const name of readdirSync(made)) {
+    cpSync(join(made, name, 'src'), join(ROOT, 'libs', name, 'dist'), { recursive: true });
+  }
+  return 0;
 }
 
 /** Lints the protocol files, and compares them with the baseline that old clients speak. */

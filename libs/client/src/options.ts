@@ -42,8 +42,8 @@ export interface CallOptions {
 
 /**
  * `linearizable` (default) sees every write acknowledged before the read began; `stale` reads any voting
- * replica whose state is whole, fast and possibly old; a timestamp (of `client.timestamp()`, a scan's page, a receipt) reads the state as
- * of then.
+ * replica whose state is whole, fast and possibly old; a timestamp (of `client.timestamp()`, a scan's page, a
+ * receipt) reads the state as of then.
  */
 export type ReadConsistency = 'linearizable' | 'stale' | { readonly timestamp: number };
 

@@ -170,8 +170,8 @@ export function evaluateShardJoin(
 }
 
 /**
- * Only the store that is named is given up: a flag that was forgotten in a unit file must not give up the next
- * store of the name when its disk is not mounted.
+ * Only the store that is named is given up: a flag that was forgotten in a unit file must not give up the
+ * next store of the name when its disk is not mounted.
  *
  * @throws CairnError FAILED_PRECONDITION.
  */
@@ -186,8 +186,8 @@ function checkReplaced(state: MetadataView, { name, replacesStoreId: named }: Jo
   const who =
     registered === undefined
       ? `no store has joined under the name ${name}; start it without the flag to join as a new one`
-      : `${name} is store ${registered.storeId}, which has another data directory: start it with that directory; ` +
-        `if that is lost for good, with --replace-lost-store ${registered.storeId}`;
+      : `${name} is store ${registered.storeId}, which has another data directory: start it with that ` +
+        `directory; if that is lost for good, with --replace-lost-store ${registered.storeId}`;
   throw new CairnError(
     'FAILED_PRECONDITION',
     `--replace-lost-store of ${name} names store ${named}, but ${whose}, and ${who}.`,

@@ -120,8 +120,8 @@ export interface NormalSetting {
 }
 
 /**
- * Checks new values and answers their normal forms; an empty text, and no other, puts the default back. They are judged
- * together: what is wrong with one of them refuses all.
+ * Checks new values and answers their normal forms; an empty text, and no other, puts the default back. They
+ * are judged together: what is wrong with one of them refuses all.
  *
  * @throws CairnError INVALID_ARGUMENT that names the setting and says what is allowed.
  */

@@ -216,8 +216,8 @@ class RouterNode implements RunningRouter {
   }
 
   /**
-   * Joins, and learns all ranges, which may be made much later; meanwhile it says that it lives. Tries until it
-   * succeeds; a refusal that will not change is thrown.
+   * Joins, and learns all ranges, which may be made much later; meanwhile it says that it lives. Tries until
+   * it succeeds; a refusal that will not change is thrown.
    */
   async #join(): Promise<void> {
     await this.#untilDone(() => this.#joinOnce());

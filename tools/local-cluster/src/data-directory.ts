@@ -106,8 +106,8 @@ function checkSpace(directory: string): void {
 }
 
 /**
- * Makes the directories that are missing, one by one: asked to make all at once, Node tries for ever on a file
- * system that takes none, such as /proc, and hears no signal meanwhile.
+ * Makes the directories that are missing, one by one: asked to make all at once, Node tries for ever on a
+ * file system that takes none, such as /proc, and hears no signal meanwhile.
  */
 async function makeDirectory(path: string): Promise<void> {
   const missing: string[] = [];

@@ -3,7 +3,8 @@ import type { Replica } from '@cairn/store';
 
 const LOOK_MS = 20;
 /**
- * While the disk has no room, leaderships are handed over this often: when all nodes are full, they come back.
+ * While the disk has no room, leaderships are handed over this often: when all nodes are full, they come
+ * back.
  */
 const NO_ROOM_INTERVAL_MS = 30_000;
 

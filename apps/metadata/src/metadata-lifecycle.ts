@@ -24,6 +24,8 @@ export class MetadataLifecycle implements OnApplicationBootstrap, OnApplicationS
   #health: HealthServer | undefined;
   #member: RunningMember | undefined;
   #isStopping = false;
+  /** Why it is not open yet, as far as it knows. */
+  #waiting: readonly string[] = [];
 
   constructor(@Inject(LIFECYCLE_PARTS) parts: LifecycleParts) {
     this.#parts = parts;
@@ -52,6 +54,9 @@ export class MetadataLifecycle implements OnApplicationBootstrap, OnApplicationS
         config,
         logger,
         metrics,
+        onWaiting: (reasons) => {
+          this.#waiting = reasons;
+        },
         onFatal: (error) => {
           this.#parts.onFatal(error);
         },
@@ -78,7 +83,9 @@ export class MetadataLifecycle implements OnApplicationBootstrap, OnApplicationS
 
   #readiness(): Readiness {
     if (this.#isStopping) return { ready: false, reasons: ['the member is stopping'] };
-    return this.#member?.readiness() ?? { ready: false, reasons: ['the member is starting'] };
+    return (
+      this.#member?.readiness() ?? { ready: false, reasons: ['the member is starting', ...this.#waiting] }
+    );
   }
 
   async #closeHealth(): Promise<void> {

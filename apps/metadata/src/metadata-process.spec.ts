@@ -5,7 +5,7 @@ import { describe, expect, it } from '@jest/globals';
 import type { MemberContext } from '@cairn/metadata';
 import type { Clock, Rng } from '@cairn/ports';
 
-import type { OpenMember } from './member.js';
+import type { OpenMember, RunningMember } from './member.js';
 import { startMetadataProcess, type MetadataProcess } from './metadata-process.js';
 
 interface Timers {
@@ -90,6 +90,40 @@ describe('startMetadataProcess', () => {
     const log = await readFile(logFile, 'utf8');
     expect(log).toContain('metadata member listens');
     expect(log).toContain('metadata member stopped');
+  });
+
+  it('says whom it waits for before it is open', async () => {
+    const directory = await mkdtemp(join(tmpdir(), 'cairn-metadata-'));
+    const logFile = join(directory, 'log');
+    const opening = Promise.withResolvers<MemberContext>();
+    const opened = Promise.withResolvers<RunningMember>();
+    const peers = 'meta-1=127.0.0.1:7100';
+    const starting = startMetadataProcess({
+      argv: [
+        ...['--name', 'meta-1', '--peers', peers, '--data-directory', directory],
+        ...['--http-listen', '127.0.0.1:0', '--log-file', logFile],
+      ],
+      env: {},
+      clock: manualClock().clock,
+      rng,
+      openMember: (given) => {
+        opening.resolve(given);
+        return opened.promise;
+      },
+    });
+    const context = await opening.promise;
+    context.onWaiting?.(['waits for meta-2 at 127.0.0.1:7200: connection refused']);
+    let address: string | undefined;
+    while (address === undefined) {
+      const log = await readFile(logFile, 'utf8');
+      address = /"http":"([^"]+)"/.exec(log)?.[1];
+    }
+    expect(await (await fetch(`http://${address}/readyz`)).json()).toEqual({
+      ready: false,
+      reasons: ['the member is starting', 'waits for meta-2 at 127.0.0.1:7200: connection refused'],
+    });
+    opened.resolve(await member([])(context));
+    await (await starting).stop('SIGTERM');
   });
 
   it('refuses a configuration with all that is wrong', async () => {

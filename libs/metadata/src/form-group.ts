@@ -19,6 +19,8 @@ export interface FormGroupOptions {
   hello(to: string): Hello;
   /** @throws CairnError when the other side must not be a member. */
   check(remote: Hello): void;
+  /** Who is missing, and why, in sentences; each time that changes. */
+  onWaiting(reasons: readonly string[]): void;
 }
 
 /**
@@ -34,6 +36,12 @@ export async function formGroup(options: FormGroupOptions): Promise<KnownMember[
   const missing = new Map(others.map(({ name }) => [name, 'it was not reached yet']));
   const found = new Map([[self.name, options.hello(self.name)]]);
   const sessions: ReconnectingSession[] = [];
+  const tell = (): void => {
+    const absent = others.filter(({ name }) => missing.has(name));
+    options.onWaiting(
+      absent.map(({ name, address }) => `waits for ${name} at ${address}: ${missing.get(name) ?? ''}`),
+    );
+  };
   let saying: Timer | undefined;
   const say = (): void => {
     saying = clock.setTimer(SAY_EVERY_MS, () => {
@@ -45,6 +53,7 @@ export async function formGroup(options: FormGroupOptions): Promise<KnownMember[
       say();
     });
   };
+  tell();
   try {
     await new Promise<void>((resolve, reject) => {
       for (const member of others) {
@@ -53,12 +62,15 @@ export async function formGroup(options: FormGroupOptions): Promise<KnownMember[
             found: (remote) => {
               found.set(member.name, remote);
               missing.delete(member.name);
+              tell();
               if (missing.size === 0) resolve();
             },
             failed: (error) => {
               if (CairnError.is(error) && error.code === 'NAME_TAKEN') reject(error);
-              else if (missing.has(member.name))
+              else if (missing.has(member.name)) {
                 missing.set(member.name, messageOf(error ?? 'the connection closed'));
+                tell();
+              }
             },
           }),
         );

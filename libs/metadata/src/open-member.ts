@@ -57,6 +57,8 @@ export interface MemberContext {
   readonly metrics: Metrics;
   /** What has no name in the configuration, for hosts that need it otherwise. */
   readonly storeConfig?: Partial<StoreConfig>;
+  /** What a member that is being opened waits for, in sentences: for its readiness. Empty = for nobody. */
+  onWaiting?(reasons: readonly string[]): void;
   /** Its log or engine failed: nothing may be acknowledged any more, the process ends. */
   onFatal(error: Error): void;
 }
@@ -208,6 +210,9 @@ class Member {
       self: this.#self,
       members: this.#members,
       hello: (to) => this.#hello('rpc', to),
+      onWaiting: (reasons) => {
+        this.#context.onWaiting?.(reasons);
+      },
       check: (remote) => {
         this.#gate.check(remote);
       },

@@ -27,6 +27,7 @@ import {
 } from '@cairn/wire/gen/cairn/v1/kv.js';
 import { credentials, type ClientDuplexStream } from '@grpc/grpc-js';
 
+import { cutOff } from './door-server.js';
 import { startRouterServer, type DoorLimits, type RouterServer } from './router-server.js';
 
 const RANGE: RangeDescriptor = {
@@ -210,6 +211,7 @@ export class DoorRig {
         scanBytesMax: 1e8,
         answerBytesMax: options.answerBytesMax ?? 5e8,
       },
+      cutOff,
       freshTimestamp: () => Promise.resolve(timestamp(77)),
       limits: () => limits,
     });

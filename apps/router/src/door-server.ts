@@ -1,4 +1,4 @@
-import type { Http2Server } from 'node:http2';
+import { constants, type Http2Server, type ServerHttp2Stream } from 'node:http2';
 
 import type { Clock, Counter, Metrics } from '@cairn/ports';
 import {
@@ -10,6 +10,7 @@ import {
   STATUS_DETAILS_KEY,
   toServiceError,
 } from '@cairn/wire';
+import type { CutOff } from '@cairn/router-node';
 import {
   Server,
   ServerInterceptingCall,
@@ -49,6 +50,31 @@ const FRAME_HEADER_BYTES = 5;
 
 /** Statuses that grpc-js calls INTERNAL although the caller sent something wrong. */
 const CALLERS_FAULT = /^Invalid grpc-timeout value/;
+
+/** What the library's innermost call of the server keeps to itself. */
+interface CallOverHttp2 {
+  readonly stream: ServerHttp2Stream;
+}
+
+/** A call that can be ended without its client's help: a status waits behind what the client does not take. */
+class EndableCall extends ServerInterceptingCall {
+  readonly #inner: ServerInterceptingCallInterface;
+
+  constructor(...given: ConstructorParameters<typeof ServerInterceptingCall>) {
+    super(...given);
+    [this.#inner] = given;
+  }
+
+  /** What was written and not taken is dropped; gRPC clients read this code as RESOURCE_EXHAUSTED. */
+  reset(): void {
+    (this.#inner as unknown as CallOverHttp2).stream.close(constants.NGHTTP2_ENHANCE_YOUR_CALM);
+  }
+}
+
+/** Ends a call that this server handed to a handler. A spec notices when the library keeps it elsewhere. */
+export const cutOff: CutOff = (call) => {
+  (call as unknown as { readonly call: EndableCall }).call.reset();
+};
 
 /** What a request was that cannot be decoded: grpc-js would answer INTERNAL and say nothing. */
 class RefusedMessage {
@@ -131,7 +157,7 @@ export class DoorServer extends Server {
       count(whole.code ?? status.UNKNOWN);
       send(whole);
     };
-    return new ServerInterceptingCall(call, {
+    return new EndableCall(call, {
       start: (next) => {
         next({
           onReceiveMetadata: (metadata, pass) => {

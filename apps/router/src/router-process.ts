@@ -8,10 +8,11 @@ import { LogBudget, printable } from '@cairn/wire';
 import type { OnUncaught, OnWarning } from '@cairn/runtime-node';
 import { setLogger } from '@grpc/grpc-js';
 
+import { cutOff } from './door-server.js';
 import { startRouterServer } from './router-server.js';
 import { ServingStatus } from './serving-status.js';
 
-export interface RouterProcessOptions extends RouterPorts {
+export interface RouterProcessOptions extends Omit<RouterPorts, 'cutOff'> {
   /** Arguments without interpreter and script. */
   readonly argv: readonly string[];
   readonly env: Environment;
@@ -52,7 +53,7 @@ export async function startRouterProcess(options: RouterProcessOptions): Promise
   const { logger, metrics, tracer } = telemetry;
   for (const warning of loaded.warnings) logger.warn('configuration', { warning });
   logGrpcTo(new LogBudget({ clock: options.clock, logger, event: 'grpc library' }));
-  const router = openRouter(options, { config, logger, metrics, tracer });
+  const router = openRouter({ ...options, cutOff }, { config, logger, metrics, tracer });
   const health = await createHealthServer({
     listen: config.httpListen,
     metrics,

@@ -19,6 +19,12 @@ export interface DoorCall {
   on(event: 'cancelled' | 'close', listener: () => void): unknown;
 }
 
+/**
+ * Ends a call without waiting for its client to take what was written: that is dropped, and the client is
+ * told RESOURCE_EXHAUSTED.
+ */
+export type CutOff = (call: DoorCall | BatchCall) => void;
+
 export interface UnaryDoorCall<Request> extends DoorCall {
   readonly request: Request;
 }

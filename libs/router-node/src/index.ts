@@ -1,4 +1,12 @@
-export type { BatchCall, CallFailure, DoorCall, ScanCall, UnaryCallback, UnaryDoor } from './calls.js';
+export type {
+  BatchCall,
+  CallFailure,
+  CutOff,
+  DoorCall,
+  ScanCall,
+  UnaryCallback,
+  UnaryDoor,
+} from './calls.js';
 export { ClusterAdmin, type ClusterAdminParts } from './cluster-admin.js';
 export { clusterHandlers, type ClusterHandlers } from './doors/cluster-service.js';
 export { DoorContext, type DoorContextParts } from './doors/door-context.js';

@@ -31,7 +31,12 @@ describe('a router that joins', () => {
       info: (event, fields) => lines.push([event, fields?.['reason']]),
       warn: (event, fields) => warnings.push([event, fields?.['reason']]),
     };
-    const ports = { clock: life.clock, rng: new SimRng(2), transport: network.attach(life) };
+    const ports = {
+      clock: life.clock,
+      rng: new SimRng(2),
+      transport: network.attach(life),
+      cutOff: () => undefined,
+    };
     return openRouter(ports, { config, logger, metrics: noopMetrics, tracer: noopTracer });
   }
 

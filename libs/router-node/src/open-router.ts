@@ -35,6 +35,7 @@ import {
   type SettingValue,
 } from '@cairn/wire/gen/cairn/internal/v1/metadata.js';
 
+import type { CutOff } from './calls.js';
 import { ClusterAdmin } from './cluster-admin.js';
 import { readinessOf } from './readiness.js';
 import { DoorContext } from './doors/door-context.js';
@@ -78,6 +79,8 @@ export interface RouterPorts {
   readonly clock: Clock;
   readonly rng: Rng;
   readonly transport: Transport;
+  /** Of the gRPC server that carries the calls. */
+  readonly cutOff: CutOff;
 }
 
 /** A router without its gRPC server: what the doors are made of, and how it is stopped. */
@@ -176,6 +179,7 @@ class RouterNode implements RunningRouter {
           scanBytesMax: config.outstandingBytesMax * SCAN_BYTES_SHARE,
           answerBytesMax: config.outstandingBytesMax * ANSWER_BYTES_SHARE,
         },
+        cutOff: ports.cutOff,
         freshTimestamp: () => this.#metadata.timestamp(),
         limits: () => this.#limits,
       }),

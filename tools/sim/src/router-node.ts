@@ -3,6 +3,7 @@ import { noopMetrics, noopTracer } from '@cairn/ports';
 import { openRouter, type RunningRouter } from '@cairn/router-node';
 
 import { SimGrpcServer } from './grpc/grpc-server.js';
+import { cutOff } from './grpc/server-call.js';
 import { SimNode, type NodePorts, type SimWorld } from './sim-node.js';
 
 /** After a stop signal, open operations get this long. */
@@ -48,7 +49,10 @@ export class SimRouterNode extends SimNode {
     ];
     const { values: config } = loadConfig({ ...routerConfig, argv, env: {} });
     const { clock, logger, transport } = ports;
-    const router = openRouter(ports, { config, logger, metrics: noopMetrics, tracer: noopTracer });
+    const router = openRouter(
+      { ...ports, cutOff },
+      { config, logger, metrics: noopMetrics, tracer: noopTracer },
+    );
     this.#router = router;
     router.joined.catch((error: unknown) => {
       this.ended('fatal', error);

@@ -38,7 +38,7 @@ describe('a batch stream that has nothing to answer', () => {
       ...{ streamedOpsMax: 100, openOpsMax: 100, openBytesMax: 100 },
       ...{ scanBytesMax: 100, answerBytesMax: 100 },
     };
-    const context = { router, clock, callers: new Callers(bounds) } as unknown as DoorContext;
+    const context = { router, clock, callers: new Callers(bounds, () => 0) } as unknown as DoorContext;
     const stream = new BatchStream(call as unknown as BatchCall, context, undefined);
     expect(told).toEqual([5]);
     second();
@@ -87,10 +87,13 @@ describe('a batch stream whose router contradicts itself', () => {
         setTimer: () => ({ cancel: () => undefined }),
         defer: (callback: () => void) => callback(),
       },
-      callers: new Callers({
-        ...{ streamedOpsMax: 100, openOpsMax: 100, openBytesMax: 100 },
-        ...{ scanBytesMax: 100, answerBytesMax: 100 },
-      }),
+      callers: new Callers(
+        {
+          ...{ streamedOpsMax: 100, openOpsMax: 100, openBytesMax: 100 },
+          ...{ scanBytesMax: 100, answerBytesMax: 100 },
+        },
+        () => 0,
+      ),
       trace: () => undefined,
     } as unknown as DoorContext;
     const stream = new BatchStream(call as unknown as BatchCall, context, undefined);

@@ -30,6 +30,7 @@ import {
   putRequest,
   putResponse,
 } from './convert.js';
+import { AnswerHolder } from './answer-holders.js';
 import type { Caller } from './callers.js';
 import type { DoorContext } from './door-context.js';
 import { ANSWERS_HELD } from './open-call.js';
@@ -68,10 +69,10 @@ const nothing = (): void => undefined;
  * message, in the order in which they came. Reading stops while the client does not take its answers or has
  * too much under way.
  */
-export class BatchStream implements OperationSink {
+export class BatchStream extends AnswerHolder implements OperationSink {
   readonly #call: BatchCall;
   readonly #context: DoorContext;
-  readonly #caller: Caller;
+  readonly caller: Caller;
   readonly #operations = new IdTable<RoutedOperation>();
   readonly #aborts = new Map<number, AbortController>();
   #results: BatchResult[] = [];
@@ -80,9 +81,7 @@ export class BatchStream implements OperationSink {
   #valueBytes = 0;
   #values = 0;
   /** All values on the account of the caller: those, and what was written and not taken. */
-  #takenBytes = 0;
   #taken = 0;
-  #hasGivenAll = false;
   #meanBytes = RESULT_OVERHEAD_BYTES;
   /** Keys and values of what is open. */
   #openBytes = 0;
@@ -109,9 +108,11 @@ export class BatchStream implements OperationSink {
   };
 
   constructor(call: BatchCall, context: DoorContext, hello: BatchResponse['hello']) {
+    super();
     this.#call = call;
     this.#context = context;
-    this.#caller = context.callers.enter(call.getPeer());
+    this.caller = context.callers.enter(call.getPeer());
+    context.callers.answerHolders.add(this);
     this.#write([], hello);
     this.#telling = context.clock.setTimer(TELL_TIME_MS, this.#tellTime);
     call.on('data', (message: DecodedBatchRequest) => {
@@ -143,10 +144,9 @@ export class BatchStream implements OperationSink {
     if (!this.#write([], hello)) this.#isBlocked = true;
   }
 
-  /** Gives up on everything that is open. */
+  /** Gives up on everything that is open, and on answers that were not taken. */
   close(): void {
-    this.#giveBack(this.#takenBytes, this.#taken);
-    this.#hasGivenAll = true;
+    this.#leave();
     if (this.#isClosed) return;
     this.#isClosed = true;
     this.#telling.cancel();
@@ -159,13 +159,21 @@ export class BatchStream implements OperationSink {
     for (const abort of this.#aborts.values()) abort.abort();
     this.#aborts.clear();
     this.#results = [];
-    this.#leave();
   }
 
+  cutOff(): void {
+    this.close();
+    this.#context.cutOff(this.#call);
+  }
+
+  /** Only when nothing waits for the client any more: until then what it holds counts. */
   #leave(): void {
     if (this.#hasLeft) return;
+    this.#giveBack(this.heldBytes, this.#taken);
     this.#hasLeft = true;
-    this.#context.callers.leave(this.#caller);
+    const { callers } = this.#context;
+    callers.answerHolders.remove(this);
+    callers.leave(this.caller);
   }
 
   /**
@@ -202,7 +210,7 @@ export class BatchStream implements OperationSink {
       const routed = this.#context.router.execute(request, this, {
         tag: call,
         timeoutMs,
-        caller: this.#caller.peer,
+        caller: this.caller.peer,
         startedAtMs: nowMs,
       });
       // Refused at once: the sink was told already.
@@ -264,7 +272,7 @@ export class BatchStream implements OperationSink {
     deleteSpan(this.#context.router, span, {
       deadlineMs: startedAtMs + timeoutMs,
       signal: abort.signal,
-      caller: this.#caller.peer,
+      caller: this.caller.peer,
       nowMs: () => this.#context.clock.nowMs(),
     }).then(
       (deleted) => {
@@ -299,8 +307,8 @@ export class BatchStream implements OperationSink {
   /** Of its own bound, and of what the router holds for all clients. */
   #takeRoom(valueBytes: number): boolean {
     const hasRoom = this.#held.used === 0 || this.#held.hasRoom(this.#resultBytes + valueBytes);
-    if (this.#isClosed || !hasRoom || !this.#caller.takeAnswer(valueBytes)) return false;
-    this.#takenBytes += valueBytes;
+    if (this.#isClosed || !hasRoom || !this.caller.takeAnswer(valueBytes, this)) return false;
+    this.heldBytes += valueBytes;
     this.#taken += 1;
     return true;
   }
@@ -308,10 +316,10 @@ export class BatchStream implements OperationSink {
   /** Values were taken by the client, or are dropped with the stream. */
   #giveBack(valueBytes: number, values: number): void {
     // With the stream all was given back, and calls of messages that were never taken may come later.
-    if (this.#hasGivenAll) return;
-    this.#takenBytes -= valueBytes;
+    if (this.#hasLeft) return;
+    this.heldBytes -= valueBytes;
     this.#taken -= values;
-    this.#caller.giveAnswers(valueBytes, values);
+    this.caller.giveAnswers(valueBytes, values);
   }
 
   fail(operation: RoutedOperation, error: CairnError): void {
@@ -356,9 +364,13 @@ export class BatchStream implements OperationSink {
     this.#valueBytes = 0;
     this.#values = 0;
     this.#held.take(bytes);
+    const answeredAtMs = this.#answeredAtMs;
+    if (values > 0 && this.heldSinceMs === Infinity) this.heldSinceMs = answeredAtMs;
     const isRoomLeft = this.#write(results, undefined, () => {
       this.#held.give(bytes);
       this.#giveBack(valueBytes, values);
+      // Messages are taken in their order: whatever is left was written later.
+      this.heldSinceMs = this.heldBytes === 0 ? Infinity : Math.max(this.heldSinceMs, answeredAtMs);
     });
     if (!isRoomLeft) this.#isBlocked = true;
   }
@@ -377,7 +389,7 @@ export class BatchStream implements OperationSink {
   #setActive(isActive: boolean): void {
     if (isActive === this.#isActive) return;
     this.#isActive = isActive;
-    this.#caller.streamChanged(isActive);
+    this.caller.streamChanged(isActive);
   }
 
   /** Reads no more while as much is open as this stream may have, until half of it is answered. */
@@ -387,9 +399,9 @@ export class BatchStream implements OperationSink {
     if (this.#isDraining) return;
     const openMax = Math.max(
       OPEN_OPERATIONS_MIN,
-      Math.min(this.#caller.opsPerStream, OPEN_ANSWER_BYTES_TARGET / this.#meanBytes),
+      Math.min(this.caller.opsPerStream, OPEN_ANSWER_BYTES_TARGET / this.#meanBytes),
     );
-    const bytesMax = this.#caller.bytesPerStream;
+    const bytesMax = this.caller.bytesPerStream;
     if (!this.#isReadPaused && (this.#isBlocked || open > openMax || this.#openBytes > bytesMax)) {
       this.#isReadPaused = true;
       this.#call.pause();
@@ -410,7 +422,7 @@ export class BatchStream implements OperationSink {
     this.#isClosed = true;
     this.#telling.cancel();
     this.#setActive(false);
-    this.#leave();
+    // Leaves the caller when it is closed, which is when the client has taken everything.
     this.#call.end();
   }
 }

@@ -1,16 +1,59 @@
 import { describe, expect, it } from '@jest/globals';
 
-import { Callers } from './callers.js';
+import { AnswerHolder } from './answer-holders.js';
+import { Callers, type Caller } from './callers.js';
 
 const MIB = 2 ** 20;
-const make = (): Callers =>
-  new Callers({
-    streamedOpsMax: 8_192,
-    openOpsMax: 65_536,
-    openBytesMax: 256 * MIB,
-    scanBytesMax: 64 * MIB,
-    answerBytesMax: 128 * MIB,
-  });
+const make = (nowMs = (): number => 0): Callers =>
+  new Callers(
+    {
+      streamedOpsMax: 8_192,
+      openOpsMax: 65_536,
+      openBytesMax: 256 * MIB,
+      scanBytesMax: 64 * MIB,
+      answerBytesMax: 128 * MIB,
+    },
+    nowMs,
+  );
+
+/** A stream of a caller, which takes what it can get of values of one size. */
+class Holder extends AnswerHolder {
+  readonly caller: Caller;
+  readonly #callers: Callers;
+  #values = 0;
+  isCut = false;
+
+  constructor(callers: Callers, peer: string) {
+    super();
+    this.#callers = callers;
+    this.caller = callers.enter(peer);
+    callers.answerHolders.add(this);
+  }
+
+  take(bytes: number): boolean {
+    if (!this.caller.takeAnswer(bytes, this)) return false;
+    this.heldSinceMs = Math.min(this.heldSinceMs, this.#callers.answerHolders.nowMs());
+    this.heldBytes += bytes;
+    this.#values += 1;
+    return true;
+  }
+
+  takeAll(bytes: number): this {
+    while (this.take(bytes));
+    return this;
+  }
+
+  cutOff(): void {
+    this.isCut = true;
+    this.end();
+  }
+
+  end(): void {
+    this.#callers.answerHolders.remove(this);
+    this.caller.giveAnswers(this.heldBytes, this.#values);
+    this.#callers.leave(this.caller);
+  }
+}
 
 describe('the share of a caller', () => {
   it('follows the number of those that have something open on streams, down to what everybody may have', () => {
@@ -85,22 +128,87 @@ describe('the share of a caller', () => {
     begin(1_001);
   });
 
-  it('of values that nobody takes leaves room for whoever comes next', () => {
+  it('of values that nobody takes is half of all for one, and a floor for whoever comes next', () => {
     const callers = make();
-    const take = (peer: string): { bytes: number; caller: ReturnType<Callers['enter']> } => {
-      const caller = callers.enter(peer);
-      let bytes = 0;
-      while (caller.takeAnswer(MIB)) bytes += MIB;
-      return { bytes, caller };
-    };
-    const first = take('a');
-    expect(first.bytes).toBe(64 * MIB);
-    expect(take('b').bytes).toBe(32 * MIB);
-    for (let at = 0; at < 1_000; at += 1) take(`c${at}`);
+    const first = new Holder(callers, 'a').takeAll(MIB);
+    expect(first.heldBytes).toBe(64 * MIB);
+    expect(new Holder(callers, 'b').takeAll(MIB).heldBytes).toBe(32 * MIB);
+    for (let at = 0; at < 31; at += 1)
+      expect(new Holder(callers, `c${at}`).takeAll(MIB / 4).heldBytes).toBe(MIB);
+    expect(new Holder(callers, 'last').takeAll(1_024).heldBytes).toBe(MIB);
     expect(callers.answers.used).toBe(128 * MIB);
-    expect(callers.refusals).toBe(1_002);
-    first.caller.giveAnswers(first.bytes, 64);
-    expect(take('d').bytes).toBe(32 * MIB);
+    first.end();
+    // Two quarters of the open part are left to be shared.
+    expect(new Holder(callers, 'd').takeAll(MIB).heldBytes).toBe(32 * MIB);
+  });
+
+  it('of values is given back by the stream that has held most for longest when nobody finds room', () => {
+    let nowMs = 0;
+    const callers = make(() => nowMs);
+    const holders = Array.from({ length: 100 }, (_, at) => new Holder(callers, `evil${at}`));
+    // Large values while there is room for them, smaller ones then.
+    for (let size = MIB; size >= 64; size /= 4) for (const holder of holders) holder.takeAll(size);
+    expect(callers.answers.limit - callers.answers.used).toBeLessThan(64);
+    expect(new Holder(callers, 'early').take(1_024)).toBe(false);
+    expect(holders.filter(({ isCut }) => isCut)).toEqual([]);
+    nowMs = 1_000;
+    expect(new Holder(callers, 'honest').take(MIB)).toBe(true);
+    expect(holders.filter(({ isCut }) => isCut)).toEqual([holders[0]]);
+    expect(callers.ended).toBe(1);
+    // Whoever is behind is told first; those who take what they get stay.
+    const quick = new Holder(callers, 'quick');
+    for (const other of ['x', 'y', 'z']) {
+      new Holder(callers, other).takeAll(MIB);
+      expect(quick.take(1_024)).toBe(true);
+      quick.heldSinceMs = nowMs += 1_000;
+    }
+    expect(quick.isCut).toBe(false);
+  });
+
+  it('of values is held by those that lag for ten seconds no longer when somebody wants more than the floor', () => {
+    let nowMs = 0;
+    const callers = make(() => nowMs);
+    const stuck = new Holder(callers, 'a').takeAll(MIB);
+    const other = new Holder(callers, 'b').takeAll(MIB);
+    nowMs = 9_000;
+    other.heldSinceMs = nowMs;
+    expect(other.take(MIB)).toBe(false);
+    expect(stuck.isCut).toBe(false);
+    nowMs = 10_000;
+    expect(other.take(MIB)).toBe(true);
+    expect([stuck.isCut, other.isCut]).toEqual([true, false]);
+    // Who asks is in the middle of it, and is refused.
+    nowMs = 100_000;
+    other.takeAll(MIB);
+    expect(other.isCut).toBe(false);
+  });
+
+  it('of scans is given back by one whose client takes nothing when somebody has no room for the first', () => {
+    let nowMs = 0;
+    const callers = make(() => nowMs);
+    const cut: string[] = [];
+    class Scan extends AnswerHolder {
+      readonly caller: Caller;
+      override heldBytes = 4 * MIB;
+      constructor(peer: string) {
+        super();
+        this.caller = callers.enter(peer);
+        this.caller.beginScan(this.heldBytes);
+        callers.scanHolders.add(this);
+      }
+      cutOff(): void {
+        cut.push(this.caller.peer);
+        callers.scanHolders.remove(this);
+        this.caller.endScan(this.heldBytes);
+        callers.leave(this.caller);
+      }
+    }
+    const scans = Array.from({ length: 32 }, (_, at) => new Scan(`c${at}`));
+    for (const scan of scans) scan.heldSinceMs = scan.caller.peer === 'c7' ? 0 : Infinity;
+    expect(() => new Scan('late')).toThrow('pages of the scans of all clients');
+    nowMs = 1_000;
+    expect(new Scan('later').caller.scanBytes).toBe(4 * MIB);
+    expect(cut).toEqual(['c7']);
   });
 
   it('of values lets one through alone, however large', () => {

@@ -1,4 +1,6 @@
-import { assert, BoundedBytes, CairnError } from '@cairn/base';
+import { assert, BoundedBytes, CairnError, FairShare } from '@cairn/base';
+
+import { AnswerHolders, type AnswerHolder } from './answer-holders.js';
 
 /**
  * What every caller may have open on its streams while there are not too many callers: what is not read
@@ -12,12 +14,19 @@ const CALL_BYTES_MIN = 4 * 1024 * 1024;
 const SCAN_BYTES_MIN = 8 * 1024 * 1024;
 /**
  * That of all callers together, in parts of what scans are meant to take: floors of many callers add up to no
- * more. Whoever comes beyond it is refused, also with the first scan.
+ * more. Whoever comes beyond it is refused, also with the first scan, unless another's client takes nothing.
  */
 const ALL_SCAN_BYTES_FACTOR = 2;
 /** The part of the router that calls may fill; the rest is for whoever comes next. */
 const CALLS_SHARE = 3 / 4;
 const RETRY_AFTER_MS = 25;
+/**
+ * Whoever has not taken answers for so long is ended when somebody has no room for what everybody is to have
+ * …
+ */
+const LAG_BELOW_FLOOR_MS = 1_000;
+/** … and for so long when somebody has no room for more: its answers have outlived the usual deadline. */
+const LAG_MS = 10_000;
 
 export interface CallersBounds {
   /** Open operations of all streams together, about. */
@@ -39,18 +48,28 @@ export interface CallersBounds {
 export class Callers {
   readonly #bounds: CallersBounds;
   readonly #callers = new Map<string, Caller>();
-  /** Values that clients have asked for and not taken. */
+  /** Values that clients have asked for and not taken, … */
   readonly answers: BoundedBytes;
-  /** Pages of all scans that are open. */
+  readonly #answerShare: FairShare;
+  /** … and the calls and streams that have some. */
+  readonly answerHolders: AnswerHolders;
+  /** Pages of all scans that are open, … */
   readonly #scans: BoundedBytes;
+  readonly #scanShare: FairShare;
+  /** … and those scans. */
+  readonly scanHolders: AnswerHolders;
   #busy = 0;
   #refusals = 0;
 
-  constructor(bounds: CallersBounds) {
+  constructor(bounds: CallersBounds, nowMs: () => number) {
     this.#bounds = bounds;
     this.answers = new BoundedBytes({ name: 'values not taken by clients', limit: bounds.answerBytesMax });
+    this.#answerShare = new FairShare(bounds.answerBytesMax);
+    this.answerHolders = new AnswerHolders(nowMs);
     const limit = bounds.scanBytesMax * ALL_SCAN_BYTES_FACTOR;
     this.#scans = new BoundedBytes({ name: 'pages of the scans of all clients', limit });
+    this.#scanShare = new FairShare(limit);
+    this.scanHolders = new AnswerHolders(nowMs);
   }
 
   /** Callers that have something open. */
@@ -64,6 +83,10 @@ export class Callers {
   /** How often a caller was above its share. */
   get refusals(): number {
     return this.#refusals;
+  }
+  /** Calls and streams that were ended because they took nothing while others had no room. */
+  get ended(): number {
+    return this.answerHolders.ended + this.scanHolders.ended;
   }
 
   /** One more call or stream of this peer; give it back with `leave`. */
@@ -80,7 +103,10 @@ export class Callers {
   leave(caller: Caller): void {
     caller.calls -= 1;
     assert(caller.calls >= 0, 'left more often than entered');
-    if (caller.calls === 0) this.#callers.delete(caller.peer);
+    if (caller.calls > 0) return;
+    // What it holds would be forgotten, and its next call would be taken for one of somebody who has nothing.
+    assert(caller.answerBytes === 0 && caller.scanBytes === 0, 'left with answers that were not given back');
+    this.#callers.delete(caller.peer);
   }
 
   /** Open operations on the streams of one caller. */
@@ -111,11 +137,32 @@ export class Callers {
     this.#busy += by;
   }
 
+  /** For `Caller` alone: false when there is no room, also not after somebody was ended for it. */
+  takeAnswer(caller: Caller, bytes: number, asking: AnswerHolder | undefined): boolean {
+    const share = this.#answerShare;
+    if (!fits(this.answers, share, caller.answerBytes, bytes)) {
+      const lagMs = lagFor(share, caller.answerBytes, bytes);
+      const isEnded = this.answerHolders.endLaggard(lagMs, asking);
+      if (!isEnded || !fits(this.answers, share, caller.answerBytes, bytes)) {
+        this.countRefusal();
+        return false;
+      }
+    }
+    this.answers.take(bytes);
+    return true;
+  }
+
   /** For `Caller` alone: throws RESOURCE_EXHAUSTED when all have their fill together. */
-  takeScan(bytes: number): void {
-    if (this.#scans.tryTakeOrAlone(bytes)) return;
-    this.countRefusal();
-    throw this.#scans.refusal(bytes, RETRY_AFTER_MS);
+  takeScan(caller: Caller, bytes: number): void {
+    const share = this.#scanShare;
+    if (!fits(this.#scans, share, caller.scanBytes, bytes)) {
+      const isEnded = this.scanHolders.endLaggard(lagFor(share, caller.scanBytes, bytes), undefined);
+      if (!isEnded || !fits(this.#scans, share, caller.scanBytes, bytes)) {
+        this.countRefusal();
+        throw this.#scans.refusal(bytes, RETRY_AFTER_MS);
+      }
+    }
+    this.#scans.take(bytes);
   }
 
   /** For `Caller` alone. */
@@ -123,7 +170,7 @@ export class Callers {
     this.#scans.give(bytes);
   }
 
-  /** For `Caller` alone: one more was refused. */
+  /** One more was refused. */
   countRefusal(): void {
     this.#refusals += 1;
   }
@@ -134,6 +181,15 @@ export class Callers {
       retryAfterMs: RETRY_AFTER_MS,
     });
   }
+}
+
+/** Whether who has `own` may have `bytes` more; whoever is alone may have anything. */
+function fits(all: BoundedBytes, share: FairShare, own: number, bytes: number): boolean {
+  return all.count === 0 || share.allows(own, bytes, all.used);
+}
+
+function lagFor(share: FairShare, own: number, bytes: number): number {
+  return share.isBelowFloor(own, bytes) ? LAG_BELOW_FLOOR_MS : LAG_MS;
 }
 
 /** What one caller has open. */
@@ -188,18 +244,21 @@ export class Caller {
 
   /**
    * Room for a value that was read for this caller, until it has taken it; false: there is none, and the read
-   * is to be refused, for later. A caller never holds more than what is left for others, so that whoever
-   * comes next finds room, however many take nothing; one value alone gets through, however large.
+   * is to be refused, for later. A caller has the share of `FairShare`. When there is no room, the caller
+   * that has held most for longest and not taken it is ended, so that whoever comes next finds room, however
+   * many take nothing; never `asking` itself. One value alone gets through, however large.
    */
-  takeAnswer(bytes: number): boolean {
-    const { answers } = this.#callers;
-    const hasShare = this.#answerBytes === 0 || this.#answerBytes + bytes <= answers.limit - answers.used;
-    if (!hasShare || !answers.tryTakeOrAlone(bytes)) {
-      this.#callers.countRefusal();
-      return false;
-    }
+  takeAnswer(bytes: number, asking?: AnswerHolder): boolean {
+    if (!this.#callers.takeAnswer(this, bytes, asking)) return false;
     this.#answerBytes += bytes;
     return true;
+  }
+
+  get answerBytes(): number {
+    return this.#answerBytes;
+  }
+  get scanBytes(): number {
+    return this.#scanBytes;
   }
 
   /** So many values, which have so many bytes together, were taken or are dropped. */
@@ -222,7 +281,7 @@ export class Caller {
   beginScan(bytes: number): void {
     if (this.#scanBytes > 0 && this.#scanBytes + bytes > this.#callers.scanBytesPerCaller)
       throw this.#callers.refusal('open scans');
-    this.#callers.takeScan(bytes);
+    this.#callers.takeScan(this, bytes);
     this.#scanBytes += bytes;
     this.#changed(1);
   }

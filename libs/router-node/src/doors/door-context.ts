@@ -4,6 +4,7 @@ import type { Clock, Counter, Histogram, LogFields, Metrics, Span, Tracer } from
 import type { KeyValueLimits, RequestRouter } from '@cairn/routing';
 import { KvOp, type KvRequest } from '@cairn/wire';
 
+import type { CutOff } from '../calls.js';
 import { Callers, type CallersBounds } from './callers.js';
 
 const SECONDS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10];
@@ -26,6 +27,7 @@ export interface DoorContextParts {
   /** Deadline of requests that bring none. */
   readonly requestTimeoutMs: number;
   readonly callers: CallersBounds;
+  readonly cutOff: CutOff;
   /** A timestamp issued after the call. */
   freshTimestamp(): Promise<Timestamp>;
   /** Limits of now: settings change. */
@@ -38,6 +40,7 @@ export class DoorContext {
   readonly clock: Clock;
   readonly requestTimeoutMs: number;
   readonly callers: Callers;
+  readonly cutOff: CutOff;
   readonly #parts: DoorContextParts;
   readonly #requests: Counter;
   readonly #seconds: Histogram;
@@ -49,7 +52,8 @@ export class DoorContext {
   constructor(parts: DoorContextParts) {
     this.#parts = parts;
     this.router = parts.router;
-    this.callers = new Callers(parts.callers);
+    this.callers = new Callers(parts.callers, () => parts.clock.nowMs());
+    this.cutOff = parts.cutOff;
     this.#showShares(parts.metrics);
     this.clock = parts.clock;
     this.requestTimeoutMs = parts.requestTimeoutMs;
@@ -89,7 +93,12 @@ export class DoorContext {
       'cairn_router_share_refusals_total',
       'Calls, scans and values refused because their connection had its share',
     );
+    const ended = metrics.counter(
+      'cairn_router_untaken_calls_ended_total',
+      'Calls and streams ended because their clients took nothing while others found no room',
+    );
     let counted = 0;
+    let endedCounted = 0;
     metrics.onCollect(() => {
       busy.set(this.callers.busy);
       scanBytes.set(this.callers.scanBytes);
@@ -97,6 +106,8 @@ export class DoorContext {
       waiting.set(this.router.waitingScans);
       refusals.add(this.callers.refusals - counted);
       counted = this.callers.refusals;
+      ended.add(this.callers.ended - endedCounted);
+      endedCounted = this.callers.ended;
     });
   }
 

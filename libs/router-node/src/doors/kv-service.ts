@@ -65,6 +65,7 @@ class UnarySink<Response> implements OperationSink {
     }
     this.#context.succeeded(operation.request.op, operation.startedAtMs);
     this.#span?.end();
+    this.#open.answered();
     this.#callback(null, this.#convert(response));
   }
 
@@ -126,7 +127,7 @@ function unaryDoors(context: DoorContext) {
       try {
         const request = toKv(call.request, context.limits);
         const bytes = request.key.length + (request.value?.length ?? 0);
-        const open = new OpenCall(context.callers, call, { ops: 1, bytes });
+        const open = new OpenCall(context, call, { ops: 1, bytes });
         const span = context.trace(request, call.metadata.get('traceparent')[0]?.toString());
         const sink = new UnarySink(context, callback, fromKv, { open, span });
         const operation = context.router.execute(request, sink, {
@@ -153,8 +154,10 @@ function severalDoors(context: DoorContext) {
     ): UnaryDoor<Request, Response> =>
     (call, callback) => {
       const run = async (): Promise<Response> => {
-        const open = new OpenCall(context.callers, call, weightOf(call.request));
-        return work(call.request, timesOf(context, call), open);
+        const open = new OpenCall(context, call, weightOf(call.request));
+        const response = await work(call.request, timesOf(context, call), open);
+        open.answered();
+        return response;
       };
       run().then(
         (response) => {

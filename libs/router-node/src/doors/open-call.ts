@@ -1,7 +1,9 @@
 import { CairnError } from '@cairn/base';
 
 import type { DoorCall } from '../calls.js';
-import type { Caller, Callers } from './callers.js';
+import { AnswerHolder } from './answer-holders.js';
+import type { Caller } from './callers.js';
+import type { DoorContext } from './door-context.js';
 
 /** One error for all, as in the router: the stack of each would cost as much as its request. */
 export const ANSWERS_HELD = new CairnError(
@@ -14,24 +16,30 @@ export const ANSWERS_HELD = new CairnError(
  * A call on the account of its caller, until it is over: answered and taken, given up, or cut off. Throws
  * RESOURCE_EXHAUSTED when the caller has its share.
  */
-export class OpenCall {
-  readonly #callers: Callers;
-  readonly #caller: Caller;
+export class OpenCall extends AnswerHolder {
+  readonly caller: Caller;
+  readonly #context: DoorContext;
+  readonly #call: DoorCall;
   readonly #ops: number;
   readonly #bytes: number;
-  #answerBytes = 0;
   #answers = 0;
   #isOver = false;
 
-  constructor(callers: Callers, call: DoorCall, weight: { readonly ops: number; readonly bytes: number }) {
-    this.#callers = callers;
-    this.#caller = callers.enter(call.getPeer());
+  constructor(
+    context: DoorContext,
+    call: DoorCall,
+    weight: { readonly ops: number; readonly bytes: number },
+  ) {
+    super();
+    this.#context = context;
+    this.#call = call;
+    this.caller = context.callers.enter(call.getPeer());
     this.#ops = weight.ops;
     this.#bytes = weight.bytes;
     try {
-      this.#caller.beginCall(weight.ops, weight.bytes);
+      this.caller.beginCall(weight.ops, weight.bytes);
     } catch (error) {
-      callers.leave(this.#caller);
+      context.callers.leave(this.caller);
       throw error;
     }
     const over = (): void => {
@@ -44,17 +52,30 @@ export class OpenCall {
   /** Room for a value of the answer, until the client has taken it; false when there is none now. */
   takeAnswer(bytes: number): boolean {
     if (bytes === 0 || this.#isOver) return true;
-    if (!this.#caller.takeAnswer(bytes)) return false;
-    this.#answerBytes += bytes;
+    if (!this.caller.takeAnswer(bytes, this)) return false;
+    if (this.#answers === 0) this.#context.callers.answerHolders.add(this);
+    this.heldBytes += bytes;
     this.#answers += 1;
     return true;
+  }
+
+  /** The answer is whole: from now on it is the client that is waited for. */
+  answered(): void {
+    if (this.#answers > 0) this.heldSinceMs = this.#context.clock.nowMs();
+  }
+
+  cutOff(): void {
+    this.#end();
+    this.#context.cutOff(this.#call);
   }
 
   #end(): void {
     if (this.#isOver) return;
     this.#isOver = true;
-    this.#caller.endCall(this.#ops, this.#bytes);
-    this.#caller.giveAnswers(this.#answerBytes, this.#answers);
-    this.#callers.leave(this.#caller);
+    const { callers } = this.#context;
+    if (this.#answers > 0) callers.answerHolders.remove(this);
+    this.caller.endCall(this.#ops, this.#bytes);
+    this.caller.giveAnswers(this.heldBytes, this.#answers);
+    callers.leave(this.caller);
   }
 }

@@ -3,6 +3,8 @@ import { invalidField, scanPages, type SpanTimes } from '@cairn/routing';
 import { KvOp, ReadConsistency, toServiceError, type PackedRows, type ScanPage } from '@cairn/wire';
 
 import type { ScanCall } from '../calls.js';
+import { AnswerHolder } from './answer-holders.js';
+import type { Caller } from './callers.js';
 import { asCairnError, readConsistencyOf, readTimestampOf } from './convert.js';
 import type { DoorContext } from './door-context.js';
 import { spanOf } from './span-bounds.js';
@@ -13,6 +15,52 @@ const PAGE_BYTES_MAX = 2 * 1024 * 1024;
 /** Pages of one scan that are in memory here: one that the client has not taken, and the next. */
 const PAGES_HELD = 2;
 
+/** A scan on the account of its caller, until it is over. Throws RESOURCE_EXHAUSTED when there is no room. */
+class OpenScan extends AnswerHolder {
+  readonly caller: Caller;
+  readonly #context: DoorContext;
+  readonly #call: ScanCall;
+  #isOver = false;
+
+  constructor(context: DoorContext, call: ScanCall) {
+    super();
+    this.#context = context;
+    this.#call = call;
+    const { callers } = context;
+    const bytes = pageBytesOf(call) * PAGES_HELD;
+    this.caller = callers.enter(call.getPeer());
+    try {
+      this.caller.beginScan(bytes);
+    } catch (error) {
+      callers.leave(this.caller);
+      throw error;
+    }
+    this.heldBytes = bytes;
+    callers.scanHolders.add(this);
+  }
+
+  /** Resolves when the page has left for the client, or the caller gave up. */
+  async write(page: ScanPage, signal: AbortSignal): Promise<void> {
+    this.heldSinceMs = this.#context.clock.nowMs();
+    await taken(this.#call, page, signal);
+    this.heldSinceMs = Infinity;
+  }
+
+  cutOff(): void {
+    this.end();
+    this.#context.cutOff(this.#call);
+  }
+
+  end(): void {
+    if (this.#isOver) return;
+    this.#isOver = true;
+    const { callers } = this.#context;
+    callers.scanHolders.remove(this);
+    this.caller.endScan(this.heldBytes);
+    callers.leave(this.caller);
+  }
+}
+
 /**
  * Streams the pages of a scan as fast as the client takes them: while it takes none, nothing is asked of a
  * shard. The router asks each shard node for a few pages at a time, so that scans leave room for others
@@ -20,16 +68,13 @@ const PAGES_HELD = 2;
  */
 export async function streamScan(context: DoorContext, call: ScanCall, times: SpanTimes): Promise<void> {
   const startedAtMs = context.clock.nowMs();
-  const caller = context.callers.enter(call.getPeer());
-  let heldBytes = 0;
+  let scan: OpenScan | undefined;
   try {
-    const bytes = pageBytesOf(call) * PAGES_HELD;
-    caller.beginScan(bytes);
-    heldBytes = bytes;
+    scan = new OpenScan(context, call);
     const { pages, at } = await openScan(context, call, times);
     for await (const rows of pages) {
       if (times.signal.aborted) return;
-      await taken(call, { rows, timestamp: at ?? 0 }, times.signal);
+      await scan.write({ rows, timestamp: at ?? 0 }, times.signal);
     }
     context.succeeded(KvOp.scan, startedAtMs);
     call.end();
@@ -37,8 +82,7 @@ export async function streamScan(context: DoorContext, call: ScanCall, times: Sp
     context.failed(KvOp.scan, startedAtMs, asCairnError(error));
     if (!times.signal.aborted) call.emit('error', toServiceError(error));
   } finally {
-    if (heldBytes > 0) caller.endScan(heldBytes);
-    context.callers.leave(caller);
+    scan?.end();
   }
 }
 

@@ -1,13 +1,14 @@
 import { EventEmitter } from 'node:events';
 
 import type { Clock, Timer } from '@cairn/ports';
-import type { CallFailure } from '@cairn/router-node';
+import type { CallFailure, CutOff } from '@cairn/router-node';
 import { completedFailure, notDecoded, STATUS_DETAILS_KEY, toServiceError } from '@cairn/wire';
 
 import { MessageReceiver, MessageSender } from './flow.js';
 import { encodeStatus, GrpcFrame, STATUS_OK, type GrpcStatus, type StreamWire } from './frames.js';
 
 const DEADLINE_EXCEEDED = 4;
+const RESOURCE_EXHAUSTED = 8;
 
 export interface ServerCallParts<Request, Response> {
   readonly wire: StreamWire;
@@ -132,6 +133,12 @@ export class ServerCall<Request, Response> extends EventEmitter {
     this.#over();
   }
 
+  /** Ends it without waiting for the client to take what was written. */
+  cutOff(): void {
+    if (this.#isOver) return;
+    this.#refuse(completedFailure(RESOURCE_EXHAUSTED, 'the client takes nothing', this.#parts.isWrite));
+  }
+
   #expire(timeoutMs: number): void {
     if (this.#isOver) return;
     const said = `the call took longer than ${timeoutMs} ms`;
@@ -205,3 +212,7 @@ export class RequestCall<Request, Response> extends ServerCall<Request, Response
     }
   }
 }
+
+export const cutOff: CutOff = (call) => {
+  (call as unknown as ServerCall<unknown, unknown>).cutOff();
+};

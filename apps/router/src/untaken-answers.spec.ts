@@ -1,0 +1,108 @@
+import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import { connect, constants, type ClientHttp2Session, type ClientHttp2Stream } from 'node:http2';
+
+import { createMetrics } from '@cairn/observability';
+import { KVClient, KVService } from '@cairn/wire/gen/cairn/v1/kv.js';
+import { credentials } from '@grpc/grpc-js';
+
+import { DoorRig, eventually, getOf } from './door-rig.testing.js';
+
+const MIB = 1024 * 1024;
+/** Of all connections together. */
+const ANSWER_BYTES_MAX = 16 * MIB;
+
+const metrics = createMetrics({ processMetrics: false });
+let rig: DoorRig;
+const sessions: ClientHttp2Session[] = [];
+
+beforeEach(async () => {
+  rig = await DoorRig.start({}, { answerBytesMax: ANSWER_BYTES_MAX, metrics });
+  rig.store.rows.set('large', Buffer.alloc(MIB));
+  rig.store.rows.set('small', Buffer.alloc(8 * 1024));
+});
+
+afterEach(async () => {
+  for (const session of sessions.splice(0)) session.destroy();
+  await rig.close();
+});
+
+/** A connection that lets nothing come: the window of each stream is empty. */
+function silent(): ClientHttp2Session {
+  const session = connect(`http://${rig.address}`, { settings: { initialWindowSize: 0 } });
+  session.on('error', () => undefined);
+  sessions.push(session);
+  return session;
+}
+
+function ask(session: ClientHttp2Session, key: string, count: number): ClientHttp2Stream {
+  const stream = session.request({
+    ...{ ':path': KVService.batch.path, ':method': 'POST', 'content-type': 'application/grpc' },
+  });
+  stream.on('error', () => undefined);
+  const operations = Array.from({ length: count }, (_, call) => ({
+    ...{ call: call + 1, timeoutMs: 0, traceparent: '', operation: getOf(key) },
+  }));
+  const message = KVService.batch.requestSerialize({ operations });
+  const head = Buffer.alloc(5);
+  head.writeUInt32BE(message.length, 1);
+  stream.write(Buffer.concat([head, message]));
+  return stream;
+}
+
+function get(client: KVClient, key: string): Promise<number> {
+  return new Promise((resolve) => {
+    client.get({ key: Buffer.from(key), consistency: 0, timestamp: 0 }, (error, response) => {
+      resolve(error === null ? (response?.value.length ?? 0) : -error.code);
+    });
+  });
+}
+
+/** So many requests have come to the shard, and nothing is under way any more. */
+const answered = (requests: number): Promise<void> =>
+  eventually(() => rig.store.received.length >= requests && rig.router.openOperations === 0);
+
+const held = (): number => rig.context.callers.answers.used;
+
+describe('clients that take no answers', () => {
+  it('keep nobody else from reading: the stream that held most for longest is reset', async () => {
+    const streams: ClientHttp2Stream[] = [];
+    for (const [key, count] of [
+      ['large', 40],
+      ['small', 100],
+    ] as const) {
+      for (let each = 0; each < 60 && held() + 8_192 <= ANSWER_BYTES_MAX; each += 1) {
+        const received = rig.store.received.length;
+        streams.push(ask(silent(), key, count));
+        await answered(received + count);
+      }
+    }
+    expect(held()).toBeGreaterThan(ANSWER_BYTES_MAX - 8_192);
+    const before = held();
+    const other = new KVClient(rig.address, credentials.createInsecure());
+    let answer = await get(other, 'large');
+    for (let tries = 0; answer < 0 && tries < 200; tries += 1) {
+      await new Promise((resolve) => setTimeout(resolve, 20));
+      answer = await get(other, 'large');
+    }
+    expect(answer).toBe(MIB);
+    const [first] = streams;
+    await eventually(() => first?.closed === true);
+    expect(first?.rstCode).toBe(constants.NGHTTP2_ENHANCE_YOUR_CALM);
+    expect(held()).toBeLessThan(before - 4 * MIB);
+    expect(await metrics.render()).toContain('cairn_router_untaken_calls_ended_total 1\n');
+    other.close();
+  });
+
+  it('are the same caller with their next stream while the answers of the last one wait', async () => {
+    const session = silent();
+    for (let each = 0; each < 6; each += 1) {
+      const received = rig.store.received.length;
+      ask(session, 'large', 20).end();
+      await answered(received + 20);
+    }
+    // The share of one connection, however many streams it had.
+    expect(held()).toBe(ANSWER_BYTES_MAX / 2);
+    session.destroy();
+    await eventually(() => held() === 0);
+  });
+});

@@ -1,4 +1,4 @@
-import { CairnError, messageOf } from '@cairn/base';
+import { CairnError, messageOf, VERSION } from '@cairn/base';
 import { Command, CommanderError } from 'commander';
 import { registerAdminCommands } from './commands/admin.js';
 import { registerDataCommands } from './commands/data.js';
@@ -10,7 +10,6 @@ import { adviceFor, ExitCode, exitCodeOf, NotFoundError, UsageError } from './ex
 import { FileError } from './files.js';
 import { OutputError, write, type CliIo } from './io.js';
 
-const VERSION = '0.1.0';
 const HELP_WIDTH = 100;
 
 const HELP_FOOTER = `

@@ -1,5 +1,5 @@
 import { messageOf } from '@cairn/base';
-import { assertNodeVersion, configHelp, metadataConfig, wantsHelp } from '@cairn/config';
+import { assertNodeVersion, metadataConfig, textAsked } from '@cairn/config';
 import { NodeClock, NodeDisk, NodeRng, TcpTransport, endOnUncaught, takeWarnings } from '@cairn/runtime-node';
 
 import { startMetadataProcess } from './metadata-process.js';
@@ -12,8 +12,9 @@ import { memberOpener } from './open-member.js';
 async function main(): Promise<void> {
   assertNodeVersion(process.versions.node);
   const argv = process.argv.slice(2);
-  if (wantsHelp(argv)) {
-    process.stdout.write(configHelp(metadataConfig));
+  const asked = textAsked(metadataConfig, argv);
+  if (asked !== undefined) {
+    process.stdout.write(asked);
     return;
   }
   const clock = new NodeClock();

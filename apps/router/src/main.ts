@@ -1,5 +1,5 @@
 import { messageOf } from '@cairn/base';
-import { assertNodeVersion, configHelp, routerConfig, wantsHelp } from '@cairn/config';
+import { assertNodeVersion, routerConfig, textAsked } from '@cairn/config';
 import { NodeClock, NodeRng, TcpTransport, endOnUncaught, takeWarnings } from '@cairn/runtime-node';
 
 import { startRouterProcess } from './router-process.js';
@@ -8,8 +8,9 @@ import { startRouterProcess } from './router-process.js';
 async function main(): Promise<void> {
   assertNodeVersion(process.versions.node);
   const argv = process.argv.slice(2);
-  if (wantsHelp(argv)) {
-    process.stdout.write(configHelp(routerConfig));
+  const asked = textAsked(routerConfig, argv);
+  if (asked !== undefined) {
+    process.stdout.write(asked);
     return;
   }
   const started = await startRouterProcess({

@@ -1,5 +1,5 @@
 import { messageOf } from '@cairn/base';
-import { assertNodeVersion, configHelp, shardConfig, wantsHelp } from '@cairn/config';
+import { assertNodeVersion, shardConfig, textAsked } from '@cairn/config';
 import { NodeClock, NodeDisk, NodeRng, TcpTransport, endOnUncaught, takeWarnings } from '@cairn/runtime-node';
 
 import { nodeOpener } from './open-node.js';
@@ -9,8 +9,9 @@ import { startShardProcess } from './shard-process.js';
 async function main(): Promise<void> {
   assertNodeVersion(process.versions.node);
   const argv = process.argv.slice(2);
-  if (wantsHelp(argv)) {
-    process.stdout.write(configHelp(shardConfig));
+  const asked = textAsked(shardConfig, argv);
+  if (asked !== undefined) {
+    process.stdout.write(asked);
     return;
   }
   const clock = new NodeClock();

@@ -7,3 +7,4 @@ export * from './id-table.js';
 export * from './lists.js';
 export * from './range-descriptor.js';
 export type * from './micro-benchmark.js';
+export * from './version.js';

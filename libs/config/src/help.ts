@@ -1,3 +1,5 @@
+import { VERSION } from '@cairn/base';
+
 import { fieldsOf, type ConfigOutline, type DefinedField } from './definition.js';
 import { showBytes } from './fields.js';
 import { environmentName, flagName } from './names.js';
@@ -38,6 +40,7 @@ export function configHelp(definition: ConfigOutline): string {
     '',
     '  --config-file <path>   YAML file with fields',
     '  --help                 this text',
+    '  --version              the version of this program',
     '',
   ];
   for (const field of fieldsOf(definition.schema)) {
@@ -47,6 +50,12 @@ export function configHelp(definition: ConfigOutline): string {
     lines.push(...wrap(`Allowed: ${field.info.allowed}.`, '      ', HELP_COLUMNS), '');
   }
   return lines.join('\n');
+}
+
+/** What a program is asked to print instead of starting: its help or its version. */
+export function textAsked(definition: ConfigOutline, argv: readonly string[]): string | undefined {
+  if (argv.includes('--help')) return configHelp(definition);
+  return argv.includes('--version') ? `${VERSION}\n` : undefined;
 }
 
 function escapeCell(text: string): string {

@@ -1,5 +1,5 @@
 export { loadConfig, wantsHelp, type LoadConfigOptions, type LoadedConfig } from './load-config.js';
-export { configHelp, configMarkdown } from './help.js';
+export { configHelp, configMarkdown, textAsked } from './help.js';
 export type { ConfigDefinition, ConfigOutline, ConfigSchema } from './definition.js';
 export type { ConfigSource, Environment } from './read-sources.js';
 export { environmentName, flagName } from './names.js';

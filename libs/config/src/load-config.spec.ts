@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { CairnError } from '@cairn/base';
 import fc from 'fast-check';
 import { loadConfig, wantsHelp, type LoadedConfig } from './load-config.js';
-import { configHelp, configMarkdown } from './help.js';
+import { configHelp, configMarkdown, textAsked } from './help.js';
 import { environmentName, flagName } from './names.js';
 import { fieldsOf } from './definition.js';
 import { metadataConfig } from './metadata-config.js';
@@ -248,6 +248,16 @@ describe.each([shardConfig, metadataConfig, routerConfig])('the definition of $n
       expect(reference).toContain(`| \`${field.key}\` |`);
     }
     for (const line of help.split('\n')) expect(line.length).toBeLessThanOrEqual(130);
+  });
+});
+
+describe('a program', () => {
+  it('is asked for its help or its version, and otherwise to start', () => {
+    const asked = (...argv: string[]): string | undefined =>
+      textAsked(routerConfig, ['--name', 'x', ...argv]);
+    expect(asked('--help')).toBe(configHelp(routerConfig));
+    expect(asked('--version')).toMatch(/^\d+\.\d+\.\d+\n$/);
+    expect(asked()).toBeUndefined();
   });
 });
 

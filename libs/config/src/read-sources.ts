@@ -27,7 +27,7 @@ export interface Gathered {
 }
 
 /** Flags that every program knows besides its fields. */
-const COMMON_FLAGS = ['--help', '--config-file'];
+const COMMON_FLAGS = ['--help', '--version', '--config-file'];
 /** Variables that other parts of the product read: no typing errors of a field. */
 const COMMON_VARIABLES = ['CAIRN_CONFIG_FILE', 'CAIRN_ENDPOINT'];
 

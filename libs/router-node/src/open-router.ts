@@ -1,4 +1,4 @@
-import { CairnError, messageOf, rethrowInvariant, storeId, timestamp } from '@cairn/base';
+import { CairnError, messageOf, rethrowInvariant, storeId, timestamp, VERSION } from '@cairn/base';
 import type { RouterConfig } from '@cairn/config';
 import { descriptorFromMessage, MetadataClient, metadataConnector } from '@cairn/metadata';
 import type { Readiness } from '@cairn/observability';
@@ -57,7 +57,6 @@ const SCAN_BYTES_SHARE = 1 / 2;
 /** Values that clients have asked for and not taken may take as much again. */
 const ANSWER_BYTES_SHARE = 1 / 2;
 
-export const SERVER_VERSION = '0.1.0';
 /** A router that waits for longer needs somebody to look. */
 const TROUBLE_MS = 10_000;
 const JOIN_RETRY_MS = 300;
@@ -183,13 +182,13 @@ class RouterNode implements RunningRouter {
         freshTimestamp: () => this.#metadata.timestamp(),
         limits: () => this.#limits,
       }),
-      () => ({ clusterId: this.#clusterId, serverVersion: SERVER_VERSION, ...this.#limits }),
+      () => ({ clusterId: this.#clusterId, serverVersion: VERSION, ...this.#limits }),
     );
     this.kv = this.#doors.handlers;
     const admin = new ClusterAdmin({
       metadata: this.#metadata,
       shards: this.#shards,
-      serverVersion: SERVER_VERSION,
+      serverVersion: VERSION,
       givenUpStores: () => this.#router.givenUpStores,
       limits: () => this.#limits,
       sleep: (delayMs) => sleep(clock, delayMs),

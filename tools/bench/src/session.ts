@@ -1,5 +1,5 @@
 import { messageOf } from '@cairn/base';
-import { configHelp, loadConfig, wantsHelp, type ConfigSchema } from '@cairn/config';
+import { loadConfig, textAsked, wantsHelp, type ConfigSchema } from '@cairn/config';
 import { comparison } from './comparison.js';
 import type { Experiment } from './experiment.js';
 import { growth } from './growth.js';
@@ -19,8 +19,9 @@ async function runExperiment<Schema extends ConfigSchema>(
   io: SessionIo,
   moreHelp = '',
 ): Promise<number> {
-  if (wantsHelp(io.argv)) {
-    io.out(`${configHelp(experiment.config)}\n${moreHelp}`);
+  const asked = textAsked(experiment.config, io.argv);
+  if (asked !== undefined) {
+    io.out(wantsHelp(io.argv) ? `${asked}\n${moreHelp}` : asked);
     return EXIT.measured;
   }
   let config;

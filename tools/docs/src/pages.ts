@@ -18,7 +18,7 @@ function configurationPage(): string {
     'Every field can come from a YAML file (named by `--config-file` or `CAIRN_CONFIG_FILE`), an environment variable or a',
     'flag. Flags go before variables, variables before the file. A process with a bad value, or an unknown flag or field of',
     'the file, does not start and names every problem at once. Unknown variables are left alone: they may be for another',
-    'program; a warning in the log names one that looks misspelt. `--help` of each program shows the same.',
+    'program; a warning in the log names one that looks misspelt. `--help` of each program shows the same, `--version` its version.',
     '',
     ...[routerConfig, shardConfig, metadataConfig].map(configMarkdown),
   ].join('\n');

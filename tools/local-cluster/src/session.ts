@@ -1,6 +1,6 @@
 import { CairnError, messageOf } from '@cairn/base';
 import { connect, type CairnClient, type StatusResponse } from '@cairn/client';
-import { configHelp, loadConfig, wantsHelp, type Environment } from '@cairn/config';
+import { loadConfig, textAsked, type Environment } from '@cairn/config';
 import { DEFAULT_DATA_DIRECTORY, localClusterConfig, type LocalClusterConfig } from './cluster-config.js';
 import { startLocalCluster, type ClusterEvent, type LocalCluster } from './local-cluster.js';
 import { rowsOf, statusLine, statusLines } from './status-view.js';
@@ -186,8 +186,9 @@ async function runCluster(config: LocalClusterConfig, io: SessionIo, terminal: T
 /** `npm start`: resolves with the exit code. */
 export async function runSession(io: SessionIo): Promise<number> {
   const terminal = new Terminal(io.stdout);
-  if (wantsHelp(io.argv)) {
-    terminal.print(configHelp(localClusterConfig));
+  const asked = textAsked(localClusterConfig, io.argv);
+  if (asked !== undefined) {
+    terminal.print(asked.trimEnd());
     return EXIT.stopped;
   }
   let config: LocalClusterConfig;

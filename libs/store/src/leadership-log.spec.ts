@@ -17,10 +17,19 @@ describe('the log of changed leaders', () => {
       },
     };
     const log = new LeadershipLog(scheduler.clockFor('store'), logger);
-    const replica = { rangeId: 7, term: 3, leaderReplicaId: 2, isLeader: false } as unknown as Replica;
+    const replica = {
+      rangeId: 7,
+      term: 3,
+      leaderReplicaId: 12,
+      leaderStoreId: 2,
+      isLeader: false,
+    } as unknown as Replica;
     for (let change = 0; change < 250; change += 1) log.changed(replica);
     expect(lines).toHaveLength(100);
-    expect(lines[0]).toEqual(['leadership changed', { range: 7, term: 3, leader: 2, isLeader: false }]);
+    expect(lines[0]).toEqual([
+      'leadership changed',
+      { range: 7, term: 3, leaderStore: 2, leaderReplica: 12, isLeader: false },
+    ]);
     log.poll();
     expect(lines).toHaveLength(100);
     await scheduler.runFor(1_001);

@@ -32,7 +32,9 @@ export class LeadershipLog {
     this.#logger.info('leadership changed', {
       range: replica.rangeId,
       term: replica.term,
-      leader: replica.leaderReplicaId,
+      // As `cairn ranges` names it.
+      leaderStore: replica.leaderStoreId,
+      leaderReplica: replica.leaderReplicaId,
       isLeader: replica.isLeader,
     });
   }

@@ -106,8 +106,8 @@ function leadersSeenBy(
   for (const line of lines) {
     if (/"event":"(shard node|metadata member) starts"/.test(line)) seen.clear();
     if (!line.includes('"event":"leadership changed"')) continue;
-    const { range, leader, term } = JSON.parse(line) as { range: number; leader: number; term: number };
-    seen.set(range, { leader, term });
+    const told = JSON.parse(line) as { range: number; leaderReplica: number; term: number };
+    seen.set(told.range, { leader: told.leaderReplica, term: told.term });
   }
   return seen;
 }

@@ -76,10 +76,30 @@ export interface MemberGateOptions {
    * missing.
    */
   isSettledWithout(name: string): boolean;
+  /** Which process answers where the configuration says that the member is; undefined = none of it does. */
+  askProcess(member: MetadataMember): Promise<string | undefined>;
 }
 
 /** A directory that others run hears this long that it must wait; then it is told that it must not. */
 const RUNS_ALREADY_MS = 30_000;
+
+/** A new start is asked about so often at most, */
+const ASK_EVERY_MS = 1_000;
+/** and is taken without an answer after so many asks in vain: whoever cannot be dialled is of little use. */
+const ASKED_IN_VAIN_MAX = 10;
+/** What was found counts this long; nobody who wants to be a member is silent for longer. */
+const FOUND_AGE_MS_MAX = 10_000;
+
+/** What is known of the process that a member is now. */
+interface Lookup {
+  /** Which process answered where the member should be. */
+  found: string | undefined;
+  /** When it was asked last. */
+  askedMs: number;
+  isAsking: boolean;
+  /** Asks in a row that nobody answered. */
+  inVain: number;
+}
 
 /**
  * Who may speak as a member of the group: the data directories that formed it, each in its newest start. A
@@ -99,6 +119,8 @@ export class MemberGate {
   readonly #recording = new Set<string>();
   /** Processes of members that another one runs already, and since when each tries. One a member. */
   readonly #waiting = new Map<string, { readonly process: string; readonly sinceMs: number }>();
+  /** Members whose new start was shown here and not taken yet. One a member. */
+  readonly #lookups = new Map<string, Lookup>();
   #saving: Promise<void> = Promise.resolve();
   #hasAcceptedNew = false;
 
@@ -165,10 +187,15 @@ export class MemberGate {
     }
     const known = this.#identity.members.find((one) => one.name === name);
     // Until the group is formed every name is taken by its word.
-    if (known !== undefined) this.#checkDirectory(known, life, remote.purpose);
+    if (known !== undefined) this.#checkDirectory(member, known, life, remote.purpose);
   }
 
-  #checkDirectory(known: KnownMember, life: HelloLife, purpose: Hello['purpose']): void {
+  #checkDirectory(
+    member: MetadataMember,
+    known: KnownMember,
+    life: HelloLife,
+    purpose: Hello['purpose'],
+  ): void {
     const { name } = known;
     const { start: shown } = life;
     if (shown === undefined || !areTokens(shown)) {
@@ -184,6 +211,7 @@ export class MemberGate {
             'docs/operations.md',
         );
       }
+      this.#checkAlone(name, life.process);
       throw this.#record({ ...known, incarnation: life.incarnation, start });
     }
     const verdict = judgeStart(known.start, shown);
@@ -196,24 +224,70 @@ export class MemberGate {
     }
     this.#checkAlone(name, life.process);
     // For the rest of what members ask each other it is enough to be no older copy.
-    if (verdict === 'newer' && purpose !== 'rpc') throw this.#record({ ...known, start });
+    if (verdict !== 'newer' || purpose === 'rpc') return;
+    this.#checkFound(member, life.process);
+    throw this.#record({ ...known, start });
   }
 
   /** @throws CairnError unless this is the only process of the member. */
   #checkAlone(name: string, process: string): void {
     const isAlone = [...this.#open.values()].every((one) => one.name !== name || one.process === process);
-    const waiting = this.#waiting.get(name);
-    if (isAlone) {
-      if (waiting?.process === process) this.#waiting.delete(name);
-      return;
-    }
+    if (!isAlone) throw this.#second(name, process);
+    if (this.#waiting.get(name)?.process === process) this.#waiting.delete(name);
+  }
+
+  #second(name: string, process: string): CairnError {
     const nowMs = this.#options.clock.nowMs();
+    const waiting = this.#waiting.get(name);
     if (waiting?.process !== process) this.#waiting.set(name, { process, sinceMs: nowMs });
     const isLong = waiting?.process === process && nowMs - waiting.sinceMs > RUNS_ALREADY_MS;
-    throw new CairnError(
+    return new CairnError(
       isLong ? 'NAME_TAKEN' : 'FAILED_PRECONDITION',
       `${name} runs already, as another process: stop one of the two, and never start a copy of a data directory`,
     );
+  }
+
+  /**
+   * That its last process has no session here does not mean that it has ended: this member may have been
+   * started a moment ago, or the session broke. So a new start is taken when it is the one that answers where
+   * the member should be, where no two processes can listen.
+   *
+   * @throws CairnError unless it is, or nobody answers there for long.
+   */
+  #checkFound(member: MetadataMember, process: string): void {
+    const { name, address } = member;
+    const nowMs = this.#options.clock.nowMs();
+    let lookup = this.#lookups.get(name);
+    if (lookup === undefined || nowMs - lookup.askedMs > FOUND_AGE_MS_MAX) {
+      lookup = { found: undefined, askedMs: -Infinity, isAsking: false, inVain: 0 };
+      this.#lookups.set(name, lookup);
+    }
+    if (lookup.found === process || lookup.inVain >= ASKED_IN_VAIN_MAX) return;
+    if (!lookup.isAsking && nowMs - lookup.askedMs >= ASK_EVERY_MS) this.#ask(member, lookup, nowMs);
+    if (lookup.found !== undefined) throw this.#second(name, process);
+    throw new CairnError(
+      'UNAVAILABLE',
+      `${this.#identity.name} asks at ${address} whether the last process of ${name} still runs`,
+      { retryAfterMs: 50 },
+    );
+  }
+
+  #ask(member: MetadataMember, lookup: Lookup, nowMs: number): void {
+    lookup.isAsking = true;
+    lookup.askedMs = nowMs;
+    this.#options
+      .askProcess(member)
+      .then((found) => {
+        lookup.found = found;
+        lookup.inVain = found === undefined ? lookup.inVain + 1 : 0;
+      })
+      .catch((error: unknown) => {
+        lookup.inVain += 1;
+        this.#options.logger.warn('member not asked', { member: member.name, reason: messageOf(error) });
+      })
+      .finally(() => {
+        lookup.isAsking = false;
+      });
   }
 
   /** @throws CairnError UNAVAILABLE while it would not be safe. */
@@ -242,6 +316,7 @@ export class MemberGate {
         members: identity.members.map((member) => (member.name === name ? changed : member)),
       }))
         .then(() => {
+          this.#lookups.delete(name);
           if (!isNewDirectory) return;
           this.#hasAcceptedNew = true;
           this.#options.logger.warn('new directory of a member accepted', { member: name, incarnation });

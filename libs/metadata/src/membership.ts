@@ -124,6 +124,8 @@ export interface JoinFacts {
   readonly nowUnixMs: number;
   /** A process that speaks here now. */
   isConnected(process: Uint8Array): boolean;
+  /** The last process of the node would have been heard by now if it still ran. */
+  isSilent(): boolean;
   /** For how long this process has been told that another one runs. */
   waitedMs(): number;
 }
@@ -140,8 +142,7 @@ export interface JoinOutcome {
  * may change.
  *
  * @throws CairnError CLUSTER_MISMATCH, NAME_TAKEN, FAILED_PRECONDITION, UNAVAILABLE (its last process still
- * runs),
- *   RESOURCE_EXHAUSTED.
+ * runs, or may), RESOURCE_EXHAUSTED.
  */
 export function evaluateShardJoin(
   state: MetadataView,
@@ -198,8 +199,8 @@ function checkReplaced(state: MetadataView, { name, replacesStoreId: named }: Jo
 const RUNS_ALREADY_MS = 30_000;
 
 /**
- * @throws CairnError UNAVAILABLE while another process of the node speaks: it may be a copy that was started;
- *   FAILED_PRECONDITION when that one is not about to end.
+ * @throws CairnError UNAVAILABLE while another process of the node speaks, or may speak in a moment: it may be
+ *   a copy that was started; FAILED_PRECONDITION when the other one is not about to end.
  */
 function checkNotRunning(
   name: string,
@@ -207,11 +208,20 @@ function checkNotRunning(
   { process }: JoinRequest,
   facts: JoinFacts,
 ): void {
-  if (Buffer.compare(registered.process, process) === 0 || !facts.isConnected(registered.process)) return;
+  if (Buffer.compare(registered.process, process) === 0) return;
+  if (facts.isConnected(registered.process)) {
+    throw new CairnError(
+      facts.waitedMs() > RUNS_ALREADY_MS ? 'FAILED_PRECONDITION' : 'UNAVAILABLE',
+      `${name} runs already, as another process at ${registered.address}: stop one of the two, and never start a ` +
+        'copy of a data directory',
+      { retryAfterMs: 200 },
+    );
+  }
+  // A leader that was just elected has no session of anybody, and a session that broke may be opened again.
+  if (facts.isSilent()) return;
   throw new CairnError(
-    facts.waitedMs() > RUNS_ALREADY_MS ? 'FAILED_PRECONDITION' : 'UNAVAILABLE',
-    `${name} runs already, as another process at ${registered.address}: stop one of the two, and never start a ` +
-      'copy of a data directory',
+    'UNAVAILABLE',
+    `the last process of ${name}, at ${registered.address}, may still run: it is waited for a few seconds`,
     { retryAfterMs: 200 },
   );
 }

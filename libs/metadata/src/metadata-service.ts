@@ -176,6 +176,7 @@ export class MetadataService {
       evaluateShardJoin(state, request, {
         nowUnixMs: clock.unixMs(),
         isConnected: (process) => this.#parts.isProcessConnected(process),
+        isSilent: () => memory.nodes.isSilent(request.name),
         waitedMs: () => memory.nodes.waitedMs(request.name, request.process, clock.nowMs()),
       }),
     );

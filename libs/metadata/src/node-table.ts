@@ -9,6 +9,14 @@ const ROUTERS_MAX = 4_096;
 /** A router that was silent this long is forgotten. One that stops in order says so, and is at once. */
 export const ROUTER_MEMORY_MS = 120_000;
 
+/**
+ * Looks (of one a second) after which a process that is not heard and holds no session has ended, as far as
+ * anybody can tell. One that was heard in this leadership comes back after a second, from another member if
+ * it must; of one that was not, this leader knows nothing yet, and waits as long as it takes nodes to find it.
+ * Counted in looks, so that a pause of this process is no silence of others.
+ */
+const SILENT_LOOKS = { heard: 3, notHeard: 5 } as const;
+
 /** Numbers a node last reported of itself. */
 export interface NodeNumbers {
   readonly replicas: number;
@@ -44,6 +52,8 @@ export interface Contact {
   hasContact: boolean;
   /** On the monotonic clock of this process. */
   lastSeenMs: number;
+  /** The same in looks since the leadership began. */
+  lastSeenLook: number;
   isLive: boolean;
   /** A complete list of ranges was received. */
   hasFull: boolean;
@@ -67,6 +77,8 @@ export class NodeTable {
   readonly #liveTimeoutMs: number;
   readonly #contacts = new Map<string, Contact>();
   #changes = 0;
+  /** Sweeps since the leadership began. */
+  #looks = 0;
 
   constructor(options: NodeTableOptions) {
     this.#liveTimeoutMs = options.liveTimeoutMs;
@@ -88,6 +100,7 @@ export class NodeTable {
    */
   reset(state: MetadataView | undefined, nowMs: number): void {
     this.#contacts.clear();
+    this.#looks = 0;
     this.#changes += 1;
     if (state === undefined) return;
     for (const [name, { isLost }] of state.nodes) {
@@ -116,6 +129,7 @@ export class NodeTable {
     }
     contact.hasContact = true;
     contact.lastSeenMs = nowMs;
+    contact.lastSeenLook = this.#looks;
     this.#setLive(contact, true);
     return contact;
   }
@@ -130,6 +144,13 @@ export class NodeTable {
       contact.waiting = { process: Buffer.from(process), sinceMs: nowMs };
     }
     return nowMs - contact.waiting.sinceMs;
+  }
+
+  /** Whether the last process of a registered node would have been heard by now if it still ran. */
+  isSilent(name: string): boolean {
+    const contact = this.#contacts.get(name);
+    const looks = this.#looks - (contact?.lastSeenLook ?? 0);
+    return looks >= (contact?.hasContact === true ? SILENT_LOOKS.heard : SILENT_LOOKS.notHeard);
   }
 
   /** The router stops; a newer process of the name stays. */
@@ -163,6 +184,7 @@ export class NodeTable {
 
   /** Marks the silent ones, forgets routers that are gone for long. Call it about once a second. */
   sweep(nowMs: number): void {
+    this.#looks += 1;
     for (const contact of this.#contacts.values()) {
       const silentMs = nowMs - contact.lastSeenMs;
       this.#setLive(contact, silentMs <= this.#liveTimeoutMs);
@@ -227,6 +249,7 @@ function newContact(name: string, kind: Contact['kind'], nowMs: number): Contact
     kind,
     hasContact: false,
     lastSeenMs: nowMs,
+    lastSeenLook: 0,
     isLive: false,
     hasFull: false,
     lastSequence: 0,

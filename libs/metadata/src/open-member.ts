@@ -157,6 +157,7 @@ class Member {
       logger: context.logger,
       newDirectoryOf: context.config.acceptNewDirectoryOf,
       isSettledWithout: (lost) => this.#hasLeader() && this.#away().every((member) => member.name === lost),
+      askProcess: (member) => this.#askProcess(member),
     });
   }
 
@@ -317,6 +318,28 @@ class Member {
     }
     this.#clockTimer = clock.setTimer(CLOCK_INTERVAL_MS, () => {
       this.#askClocks();
+    });
+  }
+
+  #askProcess({ name, address }: MetadataMember): Promise<string | undefined> {
+    const { transport, clock } = this.#ports;
+    const { logger } = this.#context;
+    const hello = this.#hello('rpc', name);
+    return new Promise((resolve) => {
+      const session = openSession({
+        ...{ transport, address, clock, logger, hello },
+        handlers: {
+          onReady: () => {
+            const { remote } = session;
+            resolve(remote?.kind === 'metadata' && remote.name === name ? remote.life?.process : undefined);
+            session.close();
+          },
+          onFrame: () => undefined,
+          onClose: () => {
+            resolve(undefined);
+          },
+        },
+      });
     });
   }
 

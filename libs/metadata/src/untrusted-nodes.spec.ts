@@ -1,4 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
+import { messageOf } from '@cairn/base';
 
 import { FakeShard, reportOf, tokenOf } from '../test/fake-shard.js';
 import { MetadataCluster } from '../test/metadata-cluster.js';
@@ -200,6 +201,45 @@ describe('a node that comes back', () => {
       code: 'FAILED_PRECONDITION',
       message: expect.stringContaining('runs already, as another process'),
     });
+  });
+
+  it('waits for a new leader to hear its last process, which may still run', async () => {
+    const { cluster, client, shards } = await running();
+    const [shard] = shards as [FakeShard];
+    const copy = new FakeShard(client, shard.name, 1);
+    Object.assign(copy, { incarnation: shard.incarnation, clusterId: shard.clusterId });
+    startAgain(copy, 50, 1);
+    await cluster.raft.elect(1);
+    const answered = copy.join().then(() => 'joined', messageOf);
+    // It finds the new leader late, and its session is another one each time.
+    await cluster.clock.advance(3_000);
+    for (let beat = 0; beat < 7; beat += 1) {
+      await cluster.clock.until(shard.heartbeat());
+      await cluster.clock.advance(1_000);
+    }
+    expect(await cluster.clock.until(answered)).toContain(
+      'the last process of shard-1, at shard-1:7200, may still run',
+    );
+  });
+
+  it('is accepted a few seconds after its last process was heard, and five after a leader began', async () => {
+    const { cluster, shards } = await running();
+    const [shard] = shards as [FakeShard];
+    const waitedMs = async (seed: number, knows: number): Promise<number> => {
+      const sinceMs = cluster.clock.nowMs();
+      startAgain(shard, seed, knows);
+      await cluster.clock.until(shard.join());
+      return cluster.clock.nowMs() - sinceMs;
+    };
+    expect(await waitedMs(50, 1)).toBeLessThan(4_000);
+    await cluster.clock.until(shard.heartbeat());
+    await cluster.raft.elect(1);
+    const young = await waitedMs(51, 50);
+    expect(young).toBeGreaterThan(3_000);
+    expect(young).toBeLessThan(7_000);
+    await cluster.raft.elect(2);
+    await cluster.clock.advance(6_000);
+    expect(await waitedMs(52, 51)).toBeLessThan(1_000);
   });
 
   it('is accepted when it does not know whether its last start was', async () => {

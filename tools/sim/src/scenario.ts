@@ -101,7 +101,7 @@ class ScenarioRun {
     const rng = new SimRng(options.seed);
     const shape = rng.fork('shape');
     const bigs = rng.fork('bigs');
-    this.#bigKeys = options.shape?.bigKeys ?? (bigs.chance(1 / 30) ? 10 : 0);
+    this.#bigKeys = options.shape?.bigKeys ?? (bigs.chance(1 / 50) ? 10 : 0);
     this.cluster = new SimCluster({
       seed: options.seed,
       ...(this.#bigKeys > 0 ? { logSegmentBytes: BIG_SEGMENT_BYTES } : {}),

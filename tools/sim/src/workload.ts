@@ -221,7 +221,7 @@ export class Worker {
 
   /** Answers of megabytes: few that are large, or many that are not. */
   async #readBig(): Promise<void> {
-    if (this.#options.rng.chance(0.5)) {
+    if (this.#options.rng.chance(0.7)) {
       await this.#readWhole(this.#bigKeys(), BIG_BYTES);
       return;
     }

@@ -69,7 +69,7 @@ export const EDGE_MUTANTS: readonly Mutant[] = [
         replace: 'return this.#count >= FRAME_CUT_MESSAGES * FRAME_CUT_BYTES;',
       },
     ],
-    run: { ...STRUCK, faults: [], shape: { bigKeys: 1, engineReadMsMax: 0 } },
+    run: { ...STRUCK, faults: [], durationMs: 3_000, shape: { bigKeys: 1, engineReadMsMax: 0 } },
   },
   {
     name: 'term-believed',
@@ -118,6 +118,7 @@ export const EDGE_MUTANTS: readonly Mutant[] = [
   },
   {
     name: 'log-backlog-unbounded',
+    from: 20,
     breaks: 'a slow disk of the log turns what leaders send into memory',
     promise: 'every queue has a bound',
     file: 'libs/store/src/turn.ts',
@@ -135,27 +136,8 @@ export const EDGE_MUTANTS: readonly Mutant[] = [
     },
   },
   {
-    name: 'timestamp-read-confirmed-by-another',
-    breaks: 'a read at a timestamp is confirmed by the next leader, which has not seen the timestamp',
-    promise: 'a snapshot shows the same for as long as it may be read',
-    file: 'libs/shard-node/src/kv/confirmed-view.ts',
-    edits: [
-      {
-        find: "if (confirmation === 'this-leader') replica.confirmLeadership(answered);",
-        replace: "if (confirmation === 'this-leader') replica.readIndex(answered);",
-      },
-    ],
-    run: {
-      ...STRUCK,
-      isWaylaid: true,
-      faults: ['latency'],
-      faultEveryMs: 1_000,
-      durationMs: 20_000,
-      shape: { shardNodes: 3, replicationFactor: 3, routers: 3 },
-    },
-  },
-  {
     name: 'deposed-write-refused-for-good',
+    from: 20,
     breaks: 'a write that is in the log of a deposed leader counts as one that was never taken',
     promise: 'a write happens once',
     file: 'libs/shard-node/src/kv/kv-call.ts',
@@ -169,6 +151,7 @@ export const EDGE_MUTANTS: readonly Mutant[] = [
   },
   {
     name: 'unclear-refusal-forgotten',
+    from: 20,
     breaks: 'a router forgets that a refused write may still happen, and sends it as if for the first time',
     promise: 'a write happens once',
     file: 'libs/routing/src/request-router.ts',
@@ -286,37 +269,6 @@ export const EDGE_MUTANTS: readonly Mutant[] = [
       faults: ['partition', 'power-loss'],
       durationMs: 30_000,
       shape: { shardNodes: 4, replicationFactor: 3 },
-    },
-  },
-  {
-    name: 'refused-spool-kept',
-    breaks: 'a snapshot that the core did not take stays in the place of the next one',
-    promise: 'every replica catches up',
-    file: 'libs/store/src/snapshot-receive.ts',
-    edits: [{ find: 'if (!isTaken) this.#spools.delete(rangeId);', replace: '' }],
-    run: {
-      ...STRUCK,
-      faults: ['latency', 'power-loss', 'partition'],
-      shape: { shardNodes: 5, replicationFactor: 3 },
-    },
-  },
-  {
-    name: 'loads-throw-each-other-out',
-    breaks: 'a load from the log throws out what another one waits for',
-    promise: 'what is committed is applied',
-    file: 'libs/raft-log/src/loaded-entries.ts',
-    edits: [
-      { find: 'if (loaded.holders > 0) continue;', replace: '' },
-      {
-        find: 'while (this.#held.count > 0 && !this.#held.hasRoom(bytes)) {',
-        replace: 'while (bytes < 0) {',
-      },
-    ],
-    run: {
-      ...STRUCK,
-      faults: ['process-death', 'power-loss'],
-      faultEveryMs: 600,
-      shape: { logCacheBytes: 1024 },
     },
   },
   {

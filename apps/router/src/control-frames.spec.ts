@@ -98,7 +98,7 @@ const FLOODS = [
   ['settings', 500],
   ['pings', 100_000],
   ['resets', 500],
-  ['headers', 4_000],
+  ['headers', 9_000],
 ] as const;
 
 describe('the budget of pings', () => {

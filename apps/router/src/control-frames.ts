@@ -20,11 +20,11 @@ const EARLY_RESETS_MAX = 200;
 const STREAM_RESET_BURST = 2_000;
 const STREAM_RESET_RATE = 200;
 /**
- * Streams of a connection that the HTTP/2 library reset by itself for their headers (too many, too long):
- * nobody is told of them, so they are counted by their numbers. One that opens more calls than it may before
- * it knows how many has some, once.
+ * Streams of all connections of a host that the HTTP/2 library reset by itself for their headers (too many,
+ * too long): nobody is told of them, so they are counted by their numbers. Clients that open more calls than
+ * they may before they know how many have some, once.
  */
-const REJECTED_HEADERS_MAX = 2_000;
+const REJECTED_STREAMS_MAX = 8_000;
 /** How often connections are looked at for that, and what one must have sent since: less is no flood. */
 const LOOK_INTERVAL_MS = 250;
 const LOOK_BYTES_MIN = 64 * 1024;
@@ -46,13 +46,12 @@ export const FLOOD_SETTINGS = { maxHeaderListSize: HEADER_LIST_BYTES_MAX };
  */
 const NGHTTP2_ERR_FLOODED = -904;
 
-type Kind = 'settings' | 'pings' | 'resets' | 'headers';
+type Kind = 'settings' | 'pings' | 'resets';
 
 const LIMITS: Readonly<Record<Kind, number>> = {
   settings: SETTINGS_MAX,
   pings: PINGS_MAX,
   resets: EARLY_RESETS_MAX,
-  headers: REJECTED_HEADERS_MAX,
 };
 
 interface Watched {
@@ -61,10 +60,13 @@ interface Watched {
   readonly counts: Record<Kind, number>;
   streams: number;
   beganMs: number;
-  /** Of its whole life: streams that were told of, those that were not, and bytes at the last look. */
+  /** Streams of its whole life that were told of. */
   told: number;
+  /** Those that were not, and bytes, at the last look. */
   rejected: number;
   bytes: number;
+  /** Of them, those before the window in which its host is counted. */
+  rejectedBefore: number;
 }
 
 export interface ControlFramesContext {
@@ -87,6 +89,9 @@ export class ControlFrames {
   /** Until when a host is refused. */
   readonly #refusedUntilMs = new Map<string, number>();
   #looking: Timer | undefined;
+  /** Streams of each host that were rejected since then. */
+  readonly #rejected = new Map<string, number>();
+  #rejectedSinceMs = 0;
 
   constructor(context: ControlFramesContext) {
     this.#clock = context.clock;
@@ -102,9 +107,11 @@ export class ControlFrames {
     const { remoteAddress, remotePort } = session.socket;
     const host = remoteAddress ?? '';
     const peer = `${host}:${remotePort ?? 0}`;
-    const counts = { settings: 0, pings: 0, resets: 0, headers: 0 };
-    const beganMs = this.#clock.nowMs();
-    const watched: Watched = { session, host, counts, streams: 0, beganMs, told: 0, rejected: 0, bytes: 0 };
+    const counts = { settings: 0, pings: 0, resets: 0 };
+    const watched: Watched = {
+      ...{ session, host, counts, streams: 0, beganMs: this.#clock.nowMs() },
+      ...{ told: 0, rejected: 0, rejectedBefore: 0, bytes: 0 },
+    };
     this.#watched.set(peer, watched);
     const acknowledged = this.#clock.setTimer(ACKNOWLEDGE_TIMEOUT_MS, () => {
       if (session.destroyed) return;
@@ -140,23 +147,40 @@ export class ControlFrames {
     if (this.#looking !== undefined) return;
     this.#looking = this.#clock.setTimer(LOOK_INTERVAL_MS, () => {
       this.#looking = undefined;
-      for (const watched of this.#watched.values()) this.#look(watched);
+      this.#look();
       if (this.#watched.size > 0) this.#lookLater();
     });
   }
 
-  #look(watched: Watched): void {
-    const { session } = watched;
-    if (session.destroyed) return;
-    const bytes = session.socket.bytesRead;
-    if (bytes - watched.bytes < LOOK_BYTES_MIN) return;
-    watched.bytes = bytes;
-    const { lastProcStreamID = 0 } = session.state;
-    const rejected = Math.ceil(lastProcStreamID / 2) - watched.told;
-    const more = rejected - watched.rejected;
-    if (more <= 0) return;
-    watched.rejected = rejected;
-    this.#count(watched, 'headers', { by: more });
+  #look(): void {
+    const nowMs = this.#clock.nowMs();
+    const isNew = nowMs - this.#rejectedSinceMs >= WINDOW_MS;
+    if (isNew) {
+      this.#rejected.clear();
+      this.#rejectedSinceMs = nowMs;
+    }
+    let mostOfHost = 0;
+    for (const watched of this.#watched.values()) {
+      if (isNew) watched.rejectedBefore = watched.rejected;
+      const more = moreRejected(watched);
+      if (more <= 0) continue;
+      watched.rejected += more;
+      const ofHost = (this.#rejected.get(watched.host) ?? 0) + more;
+      this.#rejected.set(watched.host, ofHost);
+      mostOfHost = Math.max(mostOfHost, ofHost);
+    }
+    if (mostOfHost > REJECTED_STREAMS_MAX) this.#endRejected();
+  }
+
+  /** The connections of hosts that are above their budget, as far as they have a part in it. */
+  #endRejected(): void {
+    for (const watched of [...this.#watched.values()]) {
+      const { host, session, rejected, rejectedBefore } = watched;
+      const ofHost = this.#rejected.get(host) ?? 0;
+      if (ofHost <= REJECTED_STREAMS_MAX || rejected === rejectedBefore || session.destroyed) continue;
+      this.#end(watched, 'headers', rejected - rejectedBefore);
+      session.destroy(undefined, constants.NGHTTP2_ENHANCE_YOUR_CALM);
+    }
   }
 
   /** A call was taken back before its message was read. `peer`: as the library calls its connection. */
@@ -167,7 +191,7 @@ export class ControlFrames {
 
   /** Few of many calls are no attack; whoever makes one does little else. */
   #countReset(watched: Watched): void {
-    this.#count(watched, 'resets', { mayEnd: (watched.counts.resets + 1) * 2 > watched.streams });
+    this.#count(watched, 'resets', (watched.counts.resets + 1) * 2 > watched.streams);
   }
 
   isRefused(host: string): boolean {
@@ -178,22 +202,22 @@ export class ControlFrames {
     return false;
   }
 
-  #count(watched: Watched, kind: Kind, { by = 1, mayEnd = true } = {}): void {
+  #count(watched: Watched, kind: Kind, mayEnd = true): void {
     const nowMs = this.#clock.nowMs();
     const { counts, session } = watched;
     if (nowMs - watched.beganMs >= WINDOW_MS) {
       watched.beganMs = nowMs;
       watched.streams = 0;
-      counts.settings = counts.pings = counts.resets = counts.headers = 0;
+      counts.settings = counts.pings = counts.resets = 0;
     }
-    counts[kind] += by;
+    counts[kind] += 1;
     if (counts[kind] > LIMITS[kind] && mayEnd && !session.destroyed) {
       this.#end(watched, kind, counts[kind]);
       session.destroy(undefined, constants.NGHTTP2_ENHANCE_YOUR_CALM);
     }
   }
 
-  #end({ host }: Watched, kind: Kind | 'answers', count: number): void {
+  #end({ host }: Watched, kind: Kind | 'answers' | 'headers', count: number): void {
     this.#tell(host, kind, count);
     this.#refuse(host, this.#clock.nowMs());
   }
@@ -211,4 +235,15 @@ export class ControlFrames {
     this.#refusedUntilMs.delete(host);
     this.#refusedUntilMs.set(host, nowMs + REFUSED_MS);
   }
+}
+
+/** Streams that were rejected since the last look; not looked for when little came, because it costs. */
+function moreRejected(watched: Watched): number {
+  const { session, told, rejected } = watched;
+  if (session.destroyed) return 0;
+  const bytes = session.socket.bytesRead;
+  if (bytes - watched.bytes < LOOK_BYTES_MIN) return 0;
+  watched.bytes = bytes;
+  const { lastProcStreamID = 0 } = session.state;
+  return Math.ceil(lastProcStreamID / 2) - told - rejected;
 }

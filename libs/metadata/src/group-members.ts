@@ -282,6 +282,7 @@ export class MemberGate {
         lookup.inVain = found === undefined ? lookup.inVain + 1 : 0;
       })
       .catch((error: unknown) => {
+        rethrowInvariant(error);
         lookup.inVain += 1;
         this.#options.logger.warn('member not asked', { member: member.name, reason: messageOf(error) });
       })

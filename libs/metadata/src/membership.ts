@@ -199,8 +199,8 @@ function checkReplaced(state: MetadataView, { name, replacesStoreId: named }: Jo
 const RUNS_ALREADY_MS = 30_000;
 
 /**
- * @throws CairnError UNAVAILABLE while another process of the node speaks, or may speak in a moment: it may be
- *   a copy that was started; FAILED_PRECONDITION when the other one is not about to end.
+ * @throws CairnError UNAVAILABLE while another process of the node speaks, or may speak in a moment: it may
+ *   be a copy that was started; FAILED_PRECONDITION when the other one is not about to end.
  */
 function checkNotRunning(
   name: string,

@@ -12,8 +12,8 @@ export const ROUTER_MEMORY_MS = 120_000;
 /**
  * Looks (of one a second) after which a process that is not heard and holds no session has ended, as far as
  * anybody can tell. One that was heard in this leadership comes back after a second, from another member if
- * it must; of one that was not, this leader knows nothing yet, and waits as long as it takes nodes to find it.
- * Counted in looks, so that a pause of this process is no silence of others.
+ * it must; of one that was not, this leader knows nothing yet, and waits as long as it takes nodes to find
+ * it. Counted in looks, so that a pause of this process is no silence of others.
  */
 const SILENT_LOOKS = { heard: 3, notHeard: 5 } as const;
 

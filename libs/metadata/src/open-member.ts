@@ -381,7 +381,9 @@ class Member {
       },
       linkUp: (id) => {
         const member = this.#members.find((one) => one.storeId === id);
-        if (member !== undefined) this.#gate.accepted(member.name);
+        if (member === undefined) return;
+        this.#gate.accepted(member.name);
+        this.#disownedBy.delete(member.name);
       },
       linkFailed: (id, error) => {
         const member = this.#members.find((one) => one.storeId === id);
@@ -394,7 +396,8 @@ class Member {
 
   /**
    * Another member does not take this directory for the one that formed the group. When most of the others
-   * say so it must not go on; one alone may be somebody else who listens at the address.
+   * say so, and have not taken it since, it must not go on; one alone may be somebody else who listens at the
+   * address, or may have been told of another process that is gone.
    */
   #disowned(by: MetadataMember, error: CairnError): void {
     this.#disownedBy.add(by.name);

@@ -172,6 +172,41 @@ describe('a copy of the directory of a metadata member that runs', () => {
     expect([...refusals].join()).toMatch(/meta-1 runs already, as another process/);
   });
 
+  it('ends nothing when each of the others was misled by it once, and not at the same time', async () => {
+    const cluster = new SimCluster({ seed: 'misled' });
+    await cluster.boot();
+    const { scheduler, network } = cluster;
+    const [first, second, third] = cluster.metadata as [SimMetadataNode, SimMetadataNode, SimMetadataNode];
+    const process = scheduler.startProcess('copy');
+    const { clock } = process;
+    for (const { name } of [second, third]) {
+      const heal = network.partition(['meta-1'], [name]);
+      await scheduler.runFor(10_000);
+      const { incarnation, starts } = copyOf(first);
+      const accepted = starts.find(({ acceptor }) => acceptor === name)?.accepted ?? '';
+      const session = openSession({
+        ...{ transport: network.attach(process), address: `${name}:7000`, clock, logger: noopLogger },
+        hello: {
+          ...{ protocolVersion: PROTOCOL_VERSION, purpose: 'raft', clusterId: '', kind: 'metadata' },
+          ...{ name: 'meta-1', storeId: storeId(1) },
+          life: {
+            ...{ group: 'meta-1=1,meta-2=2,meta-3=3', incarnation, process: '00000000000000bb' },
+            ...{ start: { accepted, offered: [] }, unixMs: clock.unixMs() },
+          },
+        },
+        handlers: { onFrame: () => undefined, onClose: () => undefined },
+      });
+      await scheduler.runFor(1_000);
+      expect(session.isReady).toBe(true);
+      heal();
+      await scheduler.runFor(40_000);
+      session.close();
+      await scheduler.runFor(5_000);
+    }
+    expect(violations(cluster)).toEqual([]);
+    expect(first.isAlive).toBe(true);
+  });
+
   it('and all of them are taken at once when all were really started again', async () => {
     const cluster = new SimCluster({ seed: 'all members' });
     await cluster.boot();

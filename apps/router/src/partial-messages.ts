@@ -1,4 +1,4 @@
-import { BoundedBytes } from '@cairn/base';
+import { BoundedBytes, FairShare, Holder, Holders } from '@cairn/base';
 import type { Clock, Metrics, Timer } from '@cairn/ports';
 import { status, type ServerInterceptingCallInterface } from '@grpc/grpc-js';
 
@@ -13,27 +13,102 @@ interface AssemblingCall {
   readonly decoder: { readMessageSize: number; readMessageRemaining: number; readPartialMessage: Buffer[] };
 }
 
+/** Whoever has sent at a message for so long is ended when somebody has no room for what everybody may have … */
+const LAG_BELOW_FLOOR_MS = 1_000;
+/** … and for so long when somebody has no room for more. */
+const LAG_MS = 10_000;
+const TOO_MANY = 'too many requests are being received that do not come whole';
+
+/** What one call holds of a message that has not come whole. */
+class PartialMessage extends Holder {
+  readonly caller: string;
+  readonly #room: PartialMessages;
+  readonly #call: ServerInterceptingCallInterface;
+  #timer: Timer | undefined;
+
+  constructor(room: PartialMessages, peer: string, call: ServerInterceptingCallInterface) {
+    super();
+    this.#room = room;
+    this.caller = peer;
+    this.#call = call;
+  }
+
+  /** So much of the message has come. False: there is no room for it. */
+  grow(bytes: number): boolean {
+    // Another message than before: what the last one held has gone on.
+    if (bytes < this.heldBytes) this.settle();
+    if (bytes === this.heldBytes) return true;
+    if (!this.#room.take(this, bytes - this.heldBytes)) return false;
+    this.heldBytes = bytes;
+    return true;
+  }
+
+  /** The message has begun to come, and has its time. */
+  awaitRest(clock: Clock): void {
+    this.#timer ??= clock.setTimer(MESSAGE_TIMEOUT_MS, () => {
+      const { decoder } = this.#call as unknown as AssemblingCall;
+      const bytes = decoder.readMessageSize;
+      this.refuse(
+        status.DEADLINE_EXCEEDED,
+        `a request of ${bytes} bytes did not come within ${MESSAGE_TIMEOUT_MS} ms`,
+      );
+    });
+  }
+
+  /** It is whole, or the call is over. */
+  settle(): void {
+    this.#timer?.cancel();
+    this.#timer = undefined;
+    if (this.heldBytes > 0) this.#room.give(this);
+    this.heldBytes = 0;
+  }
+
+  cutOff(): void {
+    this.refuse(status.RESOURCE_EXHAUSTED, TOO_MANY);
+  }
+
+  refuse(code: status, details: string): void {
+    this.settle();
+    const inside = this.#call as unknown as AssemblingCall;
+    // The rest may still come; nobody collects it.
+    inside.handleDataFrame = () => undefined;
+    inside.decoder.readPartialMessage = [];
+    this.#call.sendStatus({ code, details });
+  }
+}
+
 /**
  * Bounds what calls hold that announce a message and do not send the rest: the library puts messages together
- * before anybody is asked, and no deadline runs until one is whole. One connection gets at most half of what
- * is free, so that there is room for those that come later.
+ * before anybody is asked, and no deadline runs until one is whole. Connections have the shares of
+ * `FairShare`. When there is no room, those calls of the connection end that has held most for longest, so
+ * that there is room for whoever comes later, however many send no end.
  */
 export class PartialMessages {
   readonly #budget = new BoundedBytes({
     name: 'requests that have not come whole',
     limit: PARTIAL_BYTES_MAX,
   });
+  readonly #share = new FairShare(PARTIAL_BYTES_MAX);
   readonly #byPeer = new Map<string, number>();
+  readonly #holders: Holders;
   readonly #clock: Clock;
 
   constructor(clock: Clock, metrics: Metrics) {
     this.#clock = clock;
+    this.#holders = new Holders(() => clock.nowMs());
     const held = metrics.gauge(
       'cairn_router_partial_request_bytes',
       'Bytes of requests that have not come whole',
     );
+    const ended = metrics.counter(
+      'cairn_router_partial_requests_ended_total',
+      'Calls ended because their request did not come whole while others found no room',
+    );
+    let counted = 0;
     metrics.onCollect(() => {
       held.set(this.#budget.used);
+      ended.add(this.#holders.ended - counted);
+      counted = this.#holders.ended;
     });
   }
 
@@ -41,61 +116,48 @@ export class PartialMessages {
   watch(peer: string, call: ServerInterceptingCallInterface): () => void {
     const inside = call as unknown as AssemblingCall;
     const handle = inside.handleDataFrame.bind(call);
-    let held = 0;
-    let timer: Timer | undefined;
-    const settle = (): void => {
-      timer?.cancel();
-      timer = undefined;
-      this.#give(peer, held);
-      held = 0;
-    };
-    const refuse = (code: status, details: string): void => {
-      settle();
-      // The rest may still come; nobody collects it.
-      inside.handleDataFrame = () => undefined;
-      inside.decoder.readPartialMessage = [];
-      call.sendStatus({ code, details });
-    };
+    const message = new PartialMessage(this, peer, call);
     inside.handleDataFrame = (data) => {
       handle(data);
       const { readMessageSize, readMessageRemaining } = inside.decoder;
-      if (readMessageRemaining === 0) {
-        if (held > 0) settle();
-        return;
-      }
-      const now = readMessageSize - readMessageRemaining;
-      // Another message than before: what the last one held has gone on.
-      if (now < held) settle();
-      if (now === held) return;
-      if (!this.#grow(peer, held, now)) {
-        refuse(status.RESOURCE_EXHAUSTED, 'too many requests are being received that do not come whole');
-        return;
-      }
-      held = now;
-      timer ??= this.#clock.setTimer(MESSAGE_TIMEOUT_MS, () => {
-        const details = `a request of ${readMessageSize} bytes did not come within ${MESSAGE_TIMEOUT_MS} ms`;
-        refuse(status.DEADLINE_EXCEEDED, details);
-      });
+      if (readMessageRemaining === 0) message.settle();
+      else if (message.grow(readMessageSize - readMessageRemaining)) message.awaitRest(this.#clock);
+      else message.refuse(status.RESOURCE_EXHAUSTED, TOO_MANY);
     };
-    return settle;
+    return () => {
+      message.settle();
+    };
   }
 
-  #grow(peer: string, held: number, now: number): boolean {
-    const ofPeer = this.#byPeer.get(peer) ?? 0;
-    const more = now - held;
-    const free = this.#budget.limit - this.#budget.used;
-    if (ofPeer + more > (free + ofPeer) / 2) return false;
-    if (held > 0) this.#budget.resize(held, now);
-    else if (!this.#budget.tryTake(now)) return false;
-    this.#byPeer.set(peer, ofPeer + more);
+  /** For `PartialMessage` alone: room for so many bytes more. */
+  take(message: PartialMessage, bytes: number): boolean {
+    const { caller, heldBytes } = message;
+    if (!this.#hasRoom(caller, bytes)) {
+      const isFloor = this.#share.isBelowFloor(this.#byPeer.get(caller) ?? 0, bytes);
+      const isEnded = this.#holders.endLaggard(isFloor ? LAG_BELOW_FLOOR_MS : LAG_MS, message);
+      if (!isEnded || !this.#hasRoom(caller, bytes)) return false;
+    }
+    if (heldBytes > 0) this.#budget.resize(heldBytes, heldBytes + bytes);
+    else {
+      this.#budget.take(bytes);
+      message.heldSinceMs = this.#clock.nowMs();
+      this.#holders.add(message);
+    }
+    this.#byPeer.set(caller, (this.#byPeer.get(caller) ?? 0) + bytes);
     return true;
   }
 
-  #give(peer: string, bytes: number): void {
-    if (bytes === 0) return;
-    this.#budget.give(bytes);
-    const left = (this.#byPeer.get(peer) ?? 0) - bytes;
-    if (left > 0) this.#byPeer.set(peer, left);
-    else this.#byPeer.delete(peer);
+  /** For `PartialMessage` alone: it holds nothing any more. */
+  give(message: PartialMessage): void {
+    const { caller, heldBytes } = message;
+    this.#budget.give(heldBytes);
+    this.#holders.remove(message);
+    const left = (this.#byPeer.get(caller) ?? 0) - heldBytes;
+    if (left > 0) this.#byPeer.set(caller, left);
+    else this.#byPeer.delete(caller);
+  }
+
+  #hasRoom(peer: string, bytes: number): boolean {
+    return this.#share.allows(this.#byPeer.get(peer) ?? 0, bytes, this.#budget.used);
   }
 }

@@ -1,4 +1,4 @@
-import { BoundedBytes, CairnError, IdTable, timestamp, TIMESTAMP_LOGICAL_STEPS } from '@cairn/base';
+import { BoundedBytes, CairnError, Holder, IdTable, timestamp, TIMESTAMP_LOGICAL_STEPS } from '@cairn/base';
 import type { Timer } from '@cairn/ports';
 import { deleteSpan, type OperationSink, type RoutedOperation } from '@cairn/routing';
 import {
@@ -30,7 +30,6 @@ import {
   putRequest,
   putResponse,
 } from './convert.js';
-import { AnswerHolder } from './answer-holders.js';
 import type { Caller } from './callers.js';
 import type { DoorContext } from './door-context.js';
 import { ANSWERS_HELD } from './open-call.js';
@@ -69,7 +68,7 @@ const nothing = (): void => undefined;
  * message, in the order in which they came. Reading stops while the client does not take its answers or has
  * too much under way.
  */
-export class BatchStream extends AnswerHolder implements OperationSink {
+export class BatchStream extends Holder implements OperationSink {
   readonly #call: BatchCall;
   readonly #context: DoorContext;
   readonly caller: Caller;

@@ -1,6 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 
-import { AnswerHolder } from './answer-holders.js';
+import { Holder } from '@cairn/base';
 import { Callers, type Caller } from './callers.js';
 
 const MIB = 2 ** 20;
@@ -17,7 +17,7 @@ const make = (nowMs = (): number => 0): Callers =>
   );
 
 /** A stream of a caller, which takes what it can get of values of one size. */
-class Holder extends AnswerHolder {
+class Stream extends Holder {
   readonly caller: Caller;
   readonly #callers: Callers;
   #values = 0;
@@ -130,35 +130,35 @@ describe('the share of a caller', () => {
 
   it('of values that nobody takes is half of all for one, and a floor for whoever comes next', () => {
     const callers = make();
-    const first = new Holder(callers, 'a').takeAll(MIB);
+    const first = new Stream(callers, 'a').takeAll(MIB);
     expect(first.heldBytes).toBe(64 * MIB);
-    expect(new Holder(callers, 'b').takeAll(MIB).heldBytes).toBe(32 * MIB);
+    expect(new Stream(callers, 'b').takeAll(MIB).heldBytes).toBe(32 * MIB);
     for (let at = 0; at < 31; at += 1)
-      expect(new Holder(callers, `c${at}`).takeAll(MIB / 4).heldBytes).toBe(MIB);
-    expect(new Holder(callers, 'last').takeAll(1_024).heldBytes).toBe(MIB);
+      expect(new Stream(callers, `c${at}`).takeAll(MIB / 4).heldBytes).toBe(MIB);
+    expect(new Stream(callers, 'last').takeAll(1_024).heldBytes).toBe(MIB);
     expect(callers.answers.used).toBe(128 * MIB);
     first.end();
     // Two quarters of the open part are left to be shared.
-    expect(new Holder(callers, 'd').takeAll(MIB).heldBytes).toBe(32 * MIB);
+    expect(new Stream(callers, 'd').takeAll(MIB).heldBytes).toBe(32 * MIB);
   });
 
   it('of values is given back by the stream that has held most for longest when nobody finds room', () => {
     let nowMs = 0;
     const callers = make(() => nowMs);
-    const holders = Array.from({ length: 100 }, (_, at) => new Holder(callers, `evil${at}`));
+    const holders = Array.from({ length: 100 }, (_, at) => new Stream(callers, `evil${at}`));
     // Large values while there is room for them, smaller ones then.
     for (let size = MIB; size >= 64; size /= 4) for (const holder of holders) holder.takeAll(size);
     expect(callers.answers.limit - callers.answers.used).toBeLessThan(64);
-    expect(new Holder(callers, 'early').take(1_024)).toBe(false);
+    expect(new Stream(callers, 'early').take(1_024)).toBe(false);
     expect(holders.filter(({ isCut }) => isCut)).toEqual([]);
     nowMs = 1_000;
-    expect(new Holder(callers, 'honest').take(MIB)).toBe(true);
+    expect(new Stream(callers, 'honest').take(MIB)).toBe(true);
     expect(holders.filter(({ isCut }) => isCut)).toEqual([holders[0]]);
     expect(callers.ended).toBe(1);
     // Whoever is behind is told first; those who take what they get stay.
-    const quick = new Holder(callers, 'quick');
+    const quick = new Stream(callers, 'quick');
     for (const other of ['x', 'y', 'z']) {
-      new Holder(callers, other).takeAll(MIB);
+      new Stream(callers, other).takeAll(MIB);
       expect(quick.take(1_024)).toBe(true);
       quick.heldSinceMs = nowMs += 1_000;
     }
@@ -168,8 +168,8 @@ describe('the share of a caller', () => {
   it('of values is held by those that lag for ten seconds no longer when somebody wants more than the floor', () => {
     let nowMs = 0;
     const callers = make(() => nowMs);
-    const stuck = new Holder(callers, 'a').takeAll(MIB);
-    const other = new Holder(callers, 'b').takeAll(MIB);
+    const stuck = new Stream(callers, 'a').takeAll(MIB);
+    const other = new Stream(callers, 'b').takeAll(MIB);
     nowMs = 9_000;
     other.heldSinceMs = nowMs;
     expect(other.take(MIB)).toBe(false);
@@ -187,7 +187,7 @@ describe('the share of a caller', () => {
     let nowMs = 0;
     const callers = make(() => nowMs);
     const cut: string[] = [];
-    class Scan extends AnswerHolder {
+    class Scan extends Holder {
       readonly caller: Caller;
       override heldBytes = 4 * MIB;
       constructor(peer: string) {

@@ -1,6 +1,4 @@
-import { assert, BoundedBytes, CairnError, FairShare } from '@cairn/base';
-
-import { AnswerHolders, type AnswerHolder } from './answer-holders.js';
+import { assert, BoundedBytes, CairnError, FairShare, Holders, type Holder } from '@cairn/base';
 
 /**
  * What every caller may have open on its streams while there are not too many callers: what is not read
@@ -52,12 +50,12 @@ export class Callers {
   readonly answers: BoundedBytes;
   readonly #answerShare: FairShare;
   /** … and the calls and streams that have some. */
-  readonly answerHolders: AnswerHolders;
+  readonly answerHolders: Holders;
   /** Pages of all scans that are open, … */
   readonly #scans: BoundedBytes;
   readonly #scanShare: FairShare;
   /** … and those scans. */
-  readonly scanHolders: AnswerHolders;
+  readonly scanHolders: Holders;
   #busy = 0;
   #refusals = 0;
 
@@ -65,11 +63,11 @@ export class Callers {
     this.#bounds = bounds;
     this.answers = new BoundedBytes({ name: 'values not taken by clients', limit: bounds.answerBytesMax });
     this.#answerShare = new FairShare(bounds.answerBytesMax);
-    this.answerHolders = new AnswerHolders(nowMs);
+    this.answerHolders = new Holders(nowMs);
     const limit = bounds.scanBytesMax * ALL_SCAN_BYTES_FACTOR;
     this.#scans = new BoundedBytes({ name: 'pages of the scans of all clients', limit });
     this.#scanShare = new FairShare(limit);
-    this.scanHolders = new AnswerHolders(nowMs);
+    this.scanHolders = new Holders(nowMs);
   }
 
   /** Callers that have something open. */
@@ -138,7 +136,7 @@ export class Callers {
   }
 
   /** For `Caller` alone: false when there is no room, also not after somebody was ended for it. */
-  takeAnswer(caller: Caller, bytes: number, asking: AnswerHolder | undefined): boolean {
+  takeAnswer(caller: Caller, bytes: number, asking: Holder | undefined): boolean {
     const share = this.#answerShare;
     if (!fits(this.answers, share, caller.answerBytes, bytes)) {
       const lagMs = lagFor(share, caller.answerBytes, bytes);
@@ -248,7 +246,7 @@ export class Caller {
    * that has held most for longest and not taken it is ended, so that whoever comes next finds room, however
    * many take nothing; never `asking` itself. One value alone gets through, however large.
    */
-  takeAnswer(bytes: number, asking?: AnswerHolder): boolean {
+  takeAnswer(bytes: number, asking?: Holder): boolean {
     if (!this.#callers.takeAnswer(this, bytes, asking)) return false;
     this.#answerBytes += bytes;
     return true;

@@ -1,7 +1,6 @@
-import { CairnError } from '@cairn/base';
+import { CairnError, Holder } from '@cairn/base';
 
 import type { DoorCall } from '../calls.js';
-import { AnswerHolder } from './answer-holders.js';
 import type { Caller } from './callers.js';
 import type { DoorContext } from './door-context.js';
 
@@ -16,7 +15,7 @@ export const ANSWERS_HELD = new CairnError(
  * A call on the account of its caller, until it is over: answered and taken, given up, or cut off. Throws
  * RESOURCE_EXHAUSTED when the caller has its share.
  */
-export class OpenCall extends AnswerHolder {
+export class OpenCall extends Holder {
   readonly caller: Caller;
   readonly #context: DoorContext;
   readonly #call: DoorCall;

@@ -1,9 +1,8 @@
-import type { Timestamp } from '@cairn/base';
+import { Holder, type Timestamp } from '@cairn/base';
 import { invalidField, scanPages, type SpanTimes } from '@cairn/routing';
 import { KvOp, ReadConsistency, toServiceError, type PackedRows, type ScanPage } from '@cairn/wire';
 
 import type { ScanCall } from '../calls.js';
-import { AnswerHolder } from './answer-holders.js';
 import type { Caller } from './callers.js';
 import { asCairnError, readConsistencyOf, readTimestampOf } from './convert.js';
 import type { DoorContext } from './door-context.js';
@@ -16,7 +15,7 @@ const PAGE_BYTES_MAX = 2 * 1024 * 1024;
 const PAGES_HELD = 2;
 
 /** A scan on the account of its caller, until it is over. Throws RESOURCE_EXHAUSTED when there is no room. */
-class OpenScan extends AnswerHolder {
+class OpenScan extends Holder {
   readonly caller: Caller;
   readonly #context: DoorContext;
   readonly #call: ScanCall;

@@ -13,6 +13,7 @@ import {
   type Transport,
 } from '@cairn/ports';
 import {
+  AnswersUnderWay,
   RequestRouter,
   sessionStoreConnector,
   type KeyValueLimits,
@@ -139,8 +140,10 @@ class RouterNode implements RunningRouter {
       metrics,
     });
     this.#shards = new RpcPool({ transport, hello: () => hello('rpc'), clock, logger });
+    const answers = new AnswersUnderWay();
     this.#router = new RequestRouter({
       clock,
+      answers,
       rng,
       logger,
       metrics,
@@ -167,6 +170,7 @@ class RouterNode implements RunningRouter {
     this.#doors = createKvService(
       new DoorContext({
         router: this.#router,
+        answers,
         clock,
         tracer,
         metrics,

@@ -6,6 +6,8 @@ interface Lane {
   head: number;
 }
 
+const anybody = (): boolean => true;
+
 /** A lane is cut when so much of it, and half of it, has been taken. */
 const CUT_MIN = 64;
 
@@ -38,9 +40,16 @@ export class FairLine {
     return places;
   }
 
-  /** The next operation that still waits here; undefined when there is none. */
-  next(isWaiting: (operation: RoutedOperation) => boolean): RoutedOperation | undefined {
+  /**
+   * The next operation that still waits here; undefined when there is none. Callers that may not go are
+   * passed over and keep their turns.
+   */
+  next(
+    isWaiting: (operation: RoutedOperation) => boolean,
+    mayGo: (caller: string) => boolean = anybody,
+  ): RoutedOperation | undefined {
     for (const [caller, lane] of this.#lanes) {
+      if (!mayGo(caller)) continue;
       this.#lanes.delete(caller);
       const operation = this.#takeFrom(lane, isWaiting);
       if (lane.head < lane.operations.length) this.#lanes.set(caller, lane);

@@ -21,6 +21,7 @@ import {
   type KvResponse,
 } from '@cairn/wire';
 
+import { AnswersUnderWay } from './answers-under-way.js';
 import { compareKeys, isBelowEnd } from './keys.js';
 import type { MetadataGateway, RoutesAnswer, RoutesQuery } from './metadata-gateway.js';
 import { isWrite, type OperationSink, type RoutedOperation } from './operation.js';
@@ -422,7 +423,12 @@ export class RouterRig implements OperationSink {
   readonly router: RequestRouter;
   readonly told: Told[] = [];
 
-  constructor(cluster: FakeCluster, bounds: Partial<RouterBounds> = {}, seed = 'rig') {
+  constructor(
+    cluster: FakeCluster,
+    bounds: Partial<RouterBounds> = {},
+    seed = 'rig',
+    answers = new AnswersUnderWay(),
+  ) {
     this.cluster = cluster;
     this.router = new RequestRouter({
       clock: cluster.clock,
@@ -431,6 +437,7 @@ export class RouterRig implements OperationSink {
       metrics: noopMetrics,
       connector: cluster.connector,
       gateway: cluster.gateway,
+      answers,
       bounds: {
         outstandingOpsMax: 10_000,
         outstandingBytesMax: 100_000_000,

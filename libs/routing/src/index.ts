@@ -1,3 +1,4 @@
+export { AnswersUnderWay, type AnswerRoom } from './answers-under-way.js';
 export { BACKOFF, backoffMs, type BackoffRule } from './backoff.js';
 export { compareKeys, prefixEnd } from './keys.js';
 export {

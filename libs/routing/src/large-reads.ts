@@ -1,3 +1,4 @@
+import type { AnswersUnderWay } from './answers-under-way.js';
 import { FairLine } from './fair-line.js';
 import type { RoutedOperation } from './operation.js';
 
@@ -5,6 +6,8 @@ import type { RoutedOperation } from './operation.js';
 const ANSWER_BYTES_MAX = 64 * 1024 * 1024;
 /** And so many gets in any case. */
 const READS_MIN = 16;
+/** Taken for the size of answers before any has come: some twenty frames of small ones tell otherwise. */
+const FIRST_BYTES = 1024 * 1024;
 /** From this mean size on they are counted … */
 const LARGE_BYTES = 256 * 1024;
 /** … and below this no longer: counting costs, and small answers are bounded by their number. */
@@ -16,17 +19,24 @@ const SWEEP_LENGTH_MIN = 16_384;
 
 /**
  * The gets that wait while answers of a store are large: they go to it as answers come in, so that what is on
- * its way to this router is bounded, and so is what the store reads for it. Callers take turns, and nothing
- * is refused for waiting here. Sizes are learnt once per frame; while answers are small nothing comes here.
+ * its way to this router is bounded, and so is what the store reads for it, and only for callers that take
+ * what they get. Callers take turns, and nothing is refused for waiting here. Sizes are learnt once per frame; while answers are small nothing comes here.
  */
 export class LargeReads {
   readonly #line = new FairLine();
   #sweepLength = SWEEP_LENGTH_MIN;
   /** Of those that came here: with the store. */
   #sent = 0;
-  #meanBytes = 0;
+  #meanBytes = FIRST_BYTES;
   #bytesBefore = 0;
-  #isCounting = false;
+  #isCounting = true;
+  readonly #answers: AnswersUnderWay;
+  readonly #hasRoom = (caller: string): boolean => this.#answers.hasRoom(caller, this.#meanBytes);
+
+  /** `answers`: those of all stores. */
+  constructor(answers: AnswersUnderWay) {
+    this.#answers = answers;
+  }
 
   /** Answers are large: gets come here. */
   get isCounting(): boolean {
@@ -57,16 +67,18 @@ export class LargeReads {
   /** The next that may go to the store, if there is one and it has room for its answer. */
   next(isWaiting: (operation: RoutedOperation) => boolean): RoutedOperation | undefined {
     if (this.#sent >= Math.max(READS_MIN, ANSWER_BYTES_MAX / this.#meanBytes)) return undefined;
-    const operation = this.#line.next(isWaiting);
+    const operation = this.#line.next(isWaiting, this.#hasRoom);
     if (operation === undefined) return undefined;
-    operation.isLargeRead = true;
+    operation.answerBytes = Math.max(1, Math.ceil(this.#meanBytes));
+    this.#answers.take(operation.caller, operation.answerBytes);
     this.#sent += 1;
     return operation;
   }
 
   /** The store has it no more, or is not waited for. */
   free(operation: RoutedOperation): void {
-    operation.isLargeRead = false;
+    this.#answers.give(operation.caller, operation.answerBytes);
+    operation.answerBytes = 0;
     this.#sent -= 1;
   }
 
@@ -77,8 +89,7 @@ export class LargeReads {
 
   /** The connection is lost: what was sent by it is forgotten. */
   lost(sent: readonly RoutedOperation[]): void {
-    for (const operation of sent) operation.isLargeRead = false;
-    this.#sent = 0;
+    for (const operation of sent) if (operation.answerBytes > 0) this.free(operation);
     this.#bytesBefore = 0;
   }
 }

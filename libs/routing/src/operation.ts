@@ -51,8 +51,8 @@ export class RoutedOperation {
   wakeAtMs = 0;
   /** While `sent`: bytes of large answers that had come from its store when it was last known to be well. */
   largeBytesBefore = 0;
-  /** While `sent`: counted among the gets with large answers that its store has. */
-  isLargeRead = false;
+  /** While `sent`: the bytes that its answer is held to have, when it is one of those that are counted. */
+  answerBytes = 0;
   /** Times it was routed again, for whatever reason. */
   attempts = 0;
   /** Stores that left it unanswered for too long. */

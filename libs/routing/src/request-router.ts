@@ -35,7 +35,7 @@ import { RouteLoader } from './route-loader.js';
 import { RoutingMetrics } from './routing-metrics.js';
 import type { ConnectionEvents, StoreConnection } from './store-connection.js';
 import type { StoreConnector } from './store-link.js';
-import { Stores } from './stores.js';
+import { Stores, type StoresOptions } from './stores.js';
 import { WaitingRoom } from './waiting-room.js';
 
 const NO_STORE = 0 as StoreId;
@@ -65,7 +65,7 @@ export interface RouterBounds {
   readonly outstandingScansPerStoreMax: number;
 }
 
-export interface RequestRouterOptions {
+export interface RequestRouterOptions extends Pick<StoresOptions, 'answers'> {
   readonly clock: Clock;
   readonly rng: Rng;
   readonly logger: Logger;

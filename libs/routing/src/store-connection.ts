@@ -3,6 +3,7 @@ import type { Clock, Logger, Rng, Timer } from '@cairn/ports';
 import { KvOp, type KvRequest, type KvResponse } from '@cairn/wire';
 import { problemOf } from './answers.js';
 import { BACKOFF, backoffMs } from './backoff.js';
+import type { AnswersUnderWay } from './answers-under-way.js';
 import { Breaker, type BreakerRules } from './breaker.js';
 import { FairLine } from './fair-line.js';
 import { LargeReads } from './large-reads.js';
@@ -32,6 +33,8 @@ export interface ConnectionOptions {
   /** Most pages of scans among them. */
   readonly scansMax: number;
   readonly breaker: BreakerRules;
+  /** Large answers that are under way, from all stores. */
+  readonly answers: AnswersUnderWay;
 }
 
 type LinkState = 'connecting' | 'up' | 'down' | 'closed';
@@ -64,6 +67,8 @@ const LINE_WAIT_MAX_MS = 200;
 /** What those are told to wait who could only go to a store that is given up. */
 const REFUSAL_MS_MIN = 25;
 const REFUSAL_MS_MAX = 250;
+/** How often gets with large answers look whether their callers have taken some. */
+const RECHECK_MS = 5;
 /** A line this long is rid of operations that have ended in it; then when it has doubled. */
 const LINE_SWEEP_LENGTH_MIN = 16_384;
 
@@ -92,7 +97,9 @@ export class StoreConnection {
   #scansSweepLength = LINE_SWEEP_LENGTH_MIN;
   #scansSent = 0;
   /** Gets, while answers are large; they wait until their deadline, too. */
-  readonly #largeReads = new LargeReads();
+  readonly #largeReads: LargeReads;
+  /** Runs while large reads wait: their callers may have taken answers. */
+  #recheck: Timer | undefined;
   #cancelled: number[] = [];
   #isFlushDue = false;
   /** When that was decided: about now, for what comes in this turn. */
@@ -117,6 +124,7 @@ export class StoreConnection {
     this.#address = address;
     this.#options = options;
     this.#breaker = new Breaker(options.breaker);
+    this.#largeReads = new LargeReads(options.answers);
     this.#connect();
   }
 
@@ -287,6 +295,7 @@ export class StoreConnection {
   close(): void {
     this.#link?.close();
     this.#retry?.cancel();
+    this.#recheck?.cancel();
     this.#lose(undefined);
     this.#state = 'closed';
   }
@@ -326,7 +335,7 @@ export class StoreConnection {
   #free(operation: RoutedOperation): void {
     this.#pending.delete(operation.request.sequence);
     if (operation.request.op === KvOp.scan) this.#scansSent -= 1;
-    else if (operation.isLargeRead) this.#largeReads.free(operation);
+    else if (operation.answerBytes > 0) this.#largeReads.free(operation);
   }
 
   #isInLine(operation: RoutedOperation): boolean {
@@ -389,6 +398,14 @@ export class StoreConnection {
     if (this.#lineHead < this.#line.length) this.#queueRest();
     if (requests.length > 0) link.send(requests);
     if (cancelled.length > 0 && this.#link === link) link.cancel(cancelled);
+    if (this.#largeReads.length > 0) this.#recheckLater();
+  }
+
+  #recheckLater(): void {
+    this.#recheck ??= this.#options.clock.setTimer(RECHECK_MS, () => {
+      this.#recheck = undefined;
+      this.#scheduleFlush();
+    });
   }
 
   #nextSequence(): number {

@@ -1,6 +1,7 @@
 import type { StoreId } from '@cairn/base';
 import type { Clock, Logger, Rng } from '@cairn/ports';
 
+import { AnswersUnderWay } from './answers-under-way.js';
 import type { BreakerRules } from './breaker.js';
 import type { StoreAddress } from './metadata-gateway.js';
 import { StoreConnection, type ConnectionEvents } from './store-connection.js';
@@ -17,15 +18,17 @@ export interface StoresOptions {
   /** Most pages of scans among them. */
   readonly scansMax: number;
   readonly breaker: BreakerRules;
+  /** What large answers there is room for. Default: for all. */
+  readonly answers?: AnswersUnderWay;
 }
 
 /** The connections to all stores that the metadata service has named and not declared lost; one each. */
 export class Stores {
-  readonly #options: StoresOptions;
+  readonly #options: Required<StoresOptions>;
   readonly #connections = new Map<StoreId, StoreConnection>();
 
   constructor(options: StoresOptions) {
-    this.#options = options;
+    this.#options = { ...options, answers: options.answers ?? new AnswersUnderWay() };
   }
 
   get(id: StoreId): StoreConnection | undefined {

@@ -1,4 +1,5 @@
 import { assert, BoundedBytes, CairnError, FairShare, Holders, type Holder } from '@cairn/base';
+import type { AnswerRoom } from '@cairn/routing';
 
 /**
  * What every caller may have open on its streams while there are not too many callers: what is not read
@@ -43,7 +44,7 @@ export interface CallersBounds {
  * that others have. A caller is a connection. Shares follow the number of callers that have something open:
  * whoever has more than the share when others come gets nothing more until it is below.
  */
-export class Callers {
+export class Callers implements AnswerRoom {
   readonly #bounds: CallersBounds;
   readonly #callers = new Map<string, Caller>();
   /** Values that clients have asked for and not taken, … */
@@ -77,6 +78,14 @@ export class Callers {
   /** What pages of scans may take by now, bytes. */
   get scanBytes(): number {
     return this.#scans.used;
+  }
+  /** Values that came for a caller and that it has not taken. */
+  heldBy(peer: string): number {
+    return this.#callers.get(peer)?.answerBytes ?? 0;
+  }
+  /** Whether a value more may be asked for. */
+  allowsAnswer(own: number, bytes: number, underWay: number): boolean {
+    return this.#answerShare.allows(own, bytes, this.answers.used + underWay);
   }
   /** How often a caller was above its share. */
   get refusals(): number {

@@ -1,7 +1,7 @@
 import type { CairnError, Timestamp } from '@cairn/base';
 import { parseTraceparent } from '@cairn/observability/traceparent.js';
 import type { Clock, Counter, Histogram, LogFields, Metrics, Span, Tracer } from '@cairn/ports';
-import type { KeyValueLimits, RequestRouter } from '@cairn/routing';
+import type { AnswersUnderWay, KeyValueLimits, RequestRouter } from '@cairn/routing';
 import { KvOp, type KvRequest } from '@cairn/wire';
 
 import type { CutOff } from '../calls.js';
@@ -28,6 +28,8 @@ export interface DoorContextParts {
   readonly requestTimeoutMs: number;
   readonly callers: CallersBounds;
   readonly cutOff: CutOff;
+  /** Hears what there is room for. */
+  readonly answers?: Pick<AnswersUnderWay, 'takenBy'>;
   /** A timestamp issued after the call. */
   freshTimestamp(): Promise<Timestamp>;
   /** Limits of now: settings change. */
@@ -54,6 +56,7 @@ export class DoorContext {
     this.router = parts.router;
     this.callers = new Callers(parts.callers, () => parts.clock.nowMs());
     this.cutOff = parts.cutOff;
+    parts.answers?.takenBy(this.callers);
     this.#showShares(parts.metrics);
     this.clock = parts.clock;
     this.requestTimeoutMs = parts.requestTimeoutMs;

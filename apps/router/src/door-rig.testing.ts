@@ -196,6 +196,8 @@ export class DoorRig {
         outstandingOpsPerStoreMax: 50_000,
         outstandingScansPerStoreMax: 64,
       },
+      // What is held here on purpose, on a busy machine for long, is no store that hangs.
+      breaker: { failuresMax: 0, pauseMs: 250, pauseMsMax: 4_000 },
     });
     await router.prefetch();
     const context = new DoorContext({

@@ -1,5 +1,6 @@
 import { loadConfig, shardConfig } from '@cairn/config';
-import { noopMetrics, noopTracer } from '@cairn/ports';
+import type { KvEngine } from '@cairn/engine';
+import { noopMetrics, noopTracer, sleep } from '@cairn/ports';
 import { openShardNode, type KvLimits, type ShardNode } from '@cairn/shard-node';
 import type { Replica, Store, StoreConfig } from '@cairn/store';
 
@@ -23,6 +24,8 @@ export class SimShardNode extends SimNode {
   readonly #options: SimShardOptions;
   /** The store that the next start says is lost; 0 = none. */
   replacesStoreId = 0;
+  /** How long its engine takes to open in the next starts. */
+  openAfterMs = 0;
   #node: ShardNode | undefined;
 
   constructor(name: string, world: SimWorld, options: SimShardOptions) {
@@ -70,7 +73,12 @@ export class SimShardNode extends SimNode {
       raftLogCacheBytes: logCacheBytes,
       diskReserveBytes: DISK_RESERVE_BYTES,
     };
-    this.#node = await openShardNode(ports, {
+    const openEngine = async (): Promise<KvEngine> => {
+      if (this.openAfterMs > 0) await sleep(ports.clock, this.openAfterMs);
+      return ports.openEngine();
+    };
+    const opened = { ...ports, openEngine };
+    this.#node = await openShardNode(opened, {
       config: { ...values, ...small },
       logger: ports.logger,
       metrics: noopMetrics,

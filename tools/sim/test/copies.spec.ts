@@ -8,6 +8,7 @@ import { openSession, PROTOCOL_VERSION, type Hello } from '@cairn/wire';
 
 import { SimCluster } from '../src/cluster.js';
 import type { SimMetadataNode } from '../src/metadata-node.js';
+import type { SimShardNode } from '../src/shard-node.js';
 import type { SimNode } from '../src/sim-node.js';
 
 interface Directory {
@@ -98,6 +99,22 @@ describe('a copy of the directory of a shard node that runs', () => {
       expect([...copy.refusals].join()).toMatch(/shard-3 runs already, as another process/);
     }
   }, 60_000);
+
+  it('is not taken in while the node takes long to open its store', async () => {
+    const cluster = new SimCluster({ seed: 'long opening', engine: 'lsm' });
+    await cluster.boot();
+    const { scheduler } = cluster;
+    const [, , third] = cluster.shards as [SimShardNode, SimShardNode, SimShardNode];
+    third.die('process');
+    third.openAfterMs = 20_000;
+    third.start();
+    await scheduler.runFor(6_000);
+    const copy = new ShardCopy(cluster, copyOf(third));
+    void copy.keepTrying();
+    await scheduler.runUntilTrue(() => third.store !== undefined, 20_000);
+    await scheduler.runFor(3_000);
+    expect([copy.storeId, violations(cluster)]).toEqual([0, []]);
+  });
 
   it('and a node that was really started again is, a few seconds after the change', async () => {
     const cluster = new SimCluster({ seed: 'really', engine: 'lsm' });

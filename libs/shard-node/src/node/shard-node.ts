@@ -11,7 +11,18 @@ import {
 import type { KvEngine } from '@cairn/engine';
 import { descriptorFromMessage, readSetting } from '@cairn/metadata';
 import { RowCache, versionSpanOf } from '@cairn/mvcc';
-import type { Clock, Disk, Listener, Logger, Metrics, Rng, Timer, Tracer, Transport } from '@cairn/ports';
+import {
+  sleep,
+  type Clock,
+  type Disk,
+  type Listener,
+  type Logger,
+  type Metrics,
+  type Rng,
+  type Timer,
+  type Tracer,
+  type Transport,
+} from '@cairn/ports';
 import {
   METADATA_ACCEPTOR,
   openIdentity,
@@ -222,7 +233,7 @@ export class ShardNode {
       await saveIdentity(options.disk, options.directory, joined.identity);
       const node = new ShardNode(options, joined.identity, listener);
       metadata = node.#metadata;
-      await node.#open(joined.response);
+      await node.#openAlive(joined.response);
       ready.node = node;
       node.#beat();
       return node;
@@ -230,6 +241,34 @@ export class ShardNode {
       metadata?.close();
       await listener.close();
       throw error;
+    }
+  }
+
+  /**
+   * To open a store may take minutes in which there are no heartbeats, and a process of which the metadata
+   * service has no session counts as ended: a copy of this directory would be taken for the node.
+   */
+  async #openAlive(joined: JoinResponse): Promise<void> {
+    const { clock, logger } = this.#options;
+    const opening = new AbortController();
+    const showLife = async (): Promise<void> => {
+      while (!opening.signal.aborted) {
+        await this.#metadata.timestamp().catch((error: unknown) => {
+          rethrowInvariant(error);
+          if (opening.signal.aborted) return;
+          logger.info('metadata not reached while the store is opened', { reason: messageOf(error) });
+        });
+        await sleep(clock, HEARTBEAT_INTERVAL_MS, opening.signal);
+      }
+    };
+    showLife().catch((error: unknown) => {
+      rethrowInvariant(error);
+      assert(opening.signal.aborted, 'only the end of the opening ends it', { error: messageOf(error) });
+    });
+    try {
+      await this.#open(joined);
+    } finally {
+      opening.abort();
     }
   }
 

@@ -1,5 +1,7 @@
-import { CairnError, type BoundedBytes } from '@cairn/base';
+import { CairnError, Holder } from '@cairn/base';
 import { FRAME_BYTES_MAX } from '@cairn/ports';
+
+import type { FrameRoom } from './frame-room.js';
 
 /** Every frame is preceded by its length: u32, little endian. */
 export const LENGTH_BYTES = 4;
@@ -12,9 +14,12 @@ const ASSEMBLY_BYTES_FIRST = 1024 * 1024;
  * Cuts a byte stream into frames. A frame that lies in one chunk is handed out as a view of it; one that is
  * split is assembled by copying every byte once (and again at each doubling, so the cost stays linear).
  */
-export class FrameParser {
+export class FrameParser extends Holder {
+  /** A connection has one frame at a time, and one parser. */
+  readonly caller = this;
   readonly #onFrame: (frame: Buffer) => void;
-  readonly #budget: BoundedBytes;
+  readonly #onCut: (error: CairnError) => void;
+  readonly #room: FrameRoom;
   #bytesMax = FRAME_BYTES_MAX;
   readonly #length = Buffer.alloc(LENGTH_BYTES);
   #lengthFilled = 0;
@@ -25,10 +30,15 @@ export class FrameParser {
   /** Of the current call of `push`. */
   #framesLeft = 0;
 
-  /** `budget`: what all parsers of the process may hold of frames that have not arrived whole. */
-  constructor(onFrame: (frame: Buffer) => void, budget: BoundedBytes) {
+  /**
+   * `room`: what all parsers of the process may hold of frames that have not arrived whole. `onCut`: others
+   * needed it, and the stream cannot go on.
+   */
+  constructor(onFrame: (frame: Buffer) => void, onCut: (error: CairnError) => void, room: FrameRoom) {
+    super();
     this.#onFrame = onFrame;
-    this.#budget = budget;
+    this.#onCut = onCut;
+    this.#room = room;
   }
 
   limitFrames(bytesMax: number): void {
@@ -41,22 +51,24 @@ export class FrameParser {
     this.#giveUpAssembly();
   }
 
+  cutOff(): void {
+    const { heldBytes } = this;
+    this.stop();
+    this.#onCut(
+      new CairnError(
+        'RESOURCE_EXHAUSTED',
+        `a frame of ${this.#frameBytes} bytes did not come whole, and others need its ${heldBytes} bytes`,
+      ),
+    );
+  }
+
   #giveUpAssembly(): void {
-    if (this.#assembly === undefined) return;
-    this.#budget.give(this.#assembly.length);
+    this.#room.give(this);
     this.#assembly = undefined;
   }
 
-  /**
-   * Room for so many bytes of a frame. A connection gets at most half of what is free, so that those which
-   * come after it find room, however many hold what they have.
-   */
   #allocate(bytes: number): Buffer {
-    const held = this.#assembly?.length ?? 0;
-    const free = this.#budget.limit - this.#budget.used + held;
-    if (bytes * 2 > free) throw this.#budget.refusal(bytes);
-    this.#giveUpAssembly();
-    this.#budget.take(bytes);
+    this.#room.take(this, bytes);
     return Buffer.allocUnsafe(bytes);
   }
 

@@ -1,9 +1,10 @@
 import type { Socket } from 'node:net';
 
-import { assert, CairnError, messageOf, type BoundedBytes } from '@cairn/base';
+import { assert, CairnError, messageOf } from '@cairn/base';
 import { FRAME_BYTES_MAX, type Connection, type ConnectionHandlers } from '@cairn/ports';
 
 import { FrameParser, LENGTH_BYTES } from './frame-parser.js';
+import type { FrameRoom } from './frame-room.js';
 import type { FrameTurns } from './frame-turns.js';
 
 export interface TcpLimits {
@@ -59,17 +60,23 @@ export class TcpConnection implements Connection {
   constructor(
     socket: Socket,
     remoteAddress: string,
-    around: { readonly limits: TcpLimits; readonly assembly: BoundedBytes; readonly turns: FrameTurns },
+    around: { readonly limits: TcpLimits; readonly assembly: FrameRoom; readonly turns: FrameTurns },
   ) {
     this.#socket = socket;
     this.remoteAddress = remoteAddress;
     this.#limits = around.limits;
     this.#isConnected = !socket.connecting;
     this.#turns = around.turns;
-    this.#parser = new FrameParser((frame) => {
-      this.#turns.take();
-      this.#handlers?.onFrame(frame);
-    }, around.assembly);
+    this.#parser = new FrameParser(
+      (frame) => {
+        this.#turns.take();
+        this.#handlers?.onFrame(frame);
+      },
+      (error) => {
+        this.#finish(new CairnError(error.code, `${remoteAddress}: ${error.message}`));
+      },
+      around.assembly,
+    );
     socket.setNoDelay(true);
     socket.setKeepAlive(true, 10_000);
     socket.on('data', this.#onData);

@@ -1,14 +1,17 @@
 import { connect } from 'node:net';
 import { describe, expect, it } from '@jest/globals';
-import { BoundedBytes } from '@cairn/base';
 import type { Connection } from '@cairn/ports';
 import { FrameParser } from './frame-parser.js';
+import { FrameRoom } from './frame-room.js';
 import { parseAddress, TcpTransport } from './tcp-transport.js';
 
 const MIB = 1024 * 1024;
 
-function budgetOf(limit: number): BoundedBytes {
-  return new BoundedBytes({ name: 'frames', limit });
+const nothing = (): void => undefined;
+
+/** A parser with a bound of its own. */
+function parserOf(onFrame: (frame: Buffer) => void, limit = 512 * MIB): FrameParser {
+  return new FrameParser(onFrame, nothing, new FrameRoom(limit));
 }
 
 function framed(body: Buffer): Buffer {
@@ -23,7 +26,7 @@ describe('FrameParser', () => {
     const stream = Buffer.concat(bodies.map(framed));
     for (let step = 1; step <= stream.length; step += 1) {
       const found: Buffer[] = [];
-      const parser = new FrameParser((frame) => found.push(frame), budgetOf(MIB * 512));
+      const parser = parserOf((frame) => found.push(frame));
       for (let at = 0; at < stream.length; at += step) {
         parser.push(stream.subarray(at, at + step));
       }
@@ -34,7 +37,7 @@ describe('FrameParser', () => {
   it('hands out so many frames of a chunk as it is told, and goes on where it stopped', () => {
     const stream = Buffer.concat([1, 2, 3, 4, 5].map((size) => framed(Buffer.alloc(size))));
     const found: number[] = [];
-    const parser = new FrameParser((frame) => found.push(frame.length), budgetOf(MIB * 512));
+    const parser = parserOf((frame) => found.push(frame.length));
     let at = parser.push(stream, 0, 2);
     expect([at, found]).toEqual([11, [1, 2]]);
     at = parser.push(stream, at, 2);
@@ -48,7 +51,7 @@ describe('FrameParser', () => {
     body[body.length - 1] = 1;
     const stream = framed(body);
     const found: Buffer[] = [];
-    const parser = new FrameParser((frame) => found.push(frame), budgetOf(MIB * 512));
+    const parser = parserOf((frame) => found.push(frame));
     for (let at = 0; at < stream.length; at += 65_536) parser.push(stream.subarray(at, at + 65_536));
     expect(found).toHaveLength(1);
     expect(found[0]?.equals(body)).toBe(true);
@@ -64,7 +67,7 @@ describe('FrameParser under attack', () => {
 
   it('refuses a frame that is longer than what is taken now, and takes longer ones when told', () => {
     const found: number[] = [];
-    const parser = new FrameParser((frame) => found.push(frame.length), budgetOf(MIB));
+    const parser = parserOf((frame) => found.push(frame.length), MIB);
     parser.limitFrames(100);
     parser.push(framed(Buffer.alloc(100)));
     expect(() => {
@@ -75,40 +78,69 @@ describe('FrameParser under attack', () => {
     expect(found).toEqual([100, 200]);
   });
 
-  it('shares one budget between all connections, and leaves room for those that come later', () => {
-    const budget = budgetOf(16 * MIB);
-    const parsers = Array.from({ length: 20 }, () => new FrameParser(() => undefined, budget));
-    let refused = 0;
-    for (const parser of parsers) {
+  it('shares one bound between all connections, and leaves room for those that come later', () => {
+    const room = new FrameRoom(128 * MIB);
+    const refused: unknown[] = [];
+    const begin = (frameBytes: number, bytes: number): FrameParser => {
+      const parser = new FrameParser(nothing, nothing, room);
       try {
-        parser.push(announced(MIB));
+        parser.push(announced(frameBytes));
+        for (let sent = 1; sent < bytes; sent += MIB / 4) parser.push(Buffer.alloc(MIB / 4));
       } catch (error) {
-        expect(error).toMatchObject({ code: 'RESOURCE_EXHAUSTED' });
-        refused += 1;
+        refused.push(error);
+        parser.stop();
       }
-    }
-    expect(budget.used).toBeLessThanOrEqual(budget.limit);
-    expect(refused).toBeGreaterThan(0);
+      return parser;
+    };
+    const large = Array.from({ length: 5 }, () => begin(64 * MIB, 33 * MIB));
+    expect(refused).toHaveLength(4);
+    expect(refused[0]).toMatchObject({ code: 'RESOURCE_EXHAUSTED' });
+    const small = Array.from({ length: 32 }, () => begin(MIB, 1));
+    expect(refused).toHaveLength(4);
+    expect(room.used).toBeLessThanOrEqual(128 * MIB);
+    for (const each of [...large, ...small]) each.stop();
+    expect(room.used).toBe(0);
+  });
+
+  it('ends the connection that holds most for longest when another finds no room', () => {
+    let nowMs = 0;
+    const room = new FrameRoom(16 * MIB, () => nowMs);
+    const cut: [number, string][] = [];
+    const hostile = Array.from({ length: 16 }, (_, at) => {
+      const parser = new FrameParser(nothing, (error) => cut.push([at, error.code]), room);
+      parser.push(announced(MIB));
+      nowMs += 1;
+      return parser;
+    });
+    expect(room.used).toBe(16 * MIB);
     const late: number[] = [];
-    const parser = new FrameParser((frame) => late.push(frame.length), budget);
+    const early = new FrameParser((frame) => late.push(frame.length), nothing, room);
+    expect(() => {
+      early.push(announced(40_000));
+    }).toThrow(expect.objectContaining({ code: 'RESOURCE_EXHAUSTED' }));
+    expect(cut).toEqual([]);
+    nowMs = 1_010;
+    const parser = new FrameParser((frame) => late.push(frame.length), nothing, room);
     parser.push(announced(40_000));
     parser.push(Buffer.alloc(39_999));
     expect(late).toEqual([40_000]);
-    for (const each of parsers) each.stop();
-    expect([budget.used, budget.count]).toEqual([0, 0]);
+    expect(cut).toEqual([[0, 'RESOURCE_EXHAUSTED']]);
+    // What still comes for it is nobody's any more.
+    hostile[0]?.push(Buffer.alloc(MIB));
+    expect(room.used).toBe(15 * MIB);
   });
 
   it('gives back what a frame held, whole or given up', () => {
-    const budget = budgetOf(64 * MIB);
-    const parser = new FrameParser(() => undefined, budget);
+    const room = new FrameRoom(64 * MIB);
+    const parser = new FrameParser(nothing, nothing, room);
     const stream = framed(Buffer.alloc(5 * MIB));
     parser.push(stream.subarray(0, 3 * MIB));
-    expect(budget.used).toBeGreaterThan(2 * MIB);
+    expect(room.used).toBeGreaterThan(2 * MIB);
     parser.push(stream.subarray(3 * MIB));
-    expect(budget.used).toBe(0);
+    expect(room.used).toBe(0);
     parser.push(stream.subarray(0, 3 * MIB));
     parser.stop();
-    expect([budget.used, budget.count]).toEqual([0, 0]);
+    expect(room.used).toBe(0);
   });
 });
 

@@ -1,8 +1,9 @@
 import { connect, createServer, type AddressInfo, type Server } from 'node:net';
 
-import { BoundedBytes, CairnError } from '@cairn/base';
+import { CairnError } from '@cairn/base';
 import type { Connection, Listener, Transport } from '@cairn/ports';
 
+import { FrameRoom } from './frame-room.js';
 import { FrameTurns } from './frame-turns.js';
 import { TcpConnection, type TcpLimits } from './tcp-connection.js';
 
@@ -17,13 +18,12 @@ const DEFAULTS: TcpLimits = {
 /** Framed connections over TCP. Addresses are `host:port` or `[v6]:port`; port 0 listens on a free one. */
 export class TcpTransport implements Transport {
   readonly #limits: TcpLimits;
-  readonly #assembly: BoundedBytes;
+  readonly #assembly: FrameRoom;
   readonly #turns = new FrameTurns();
 
   constructor(options: Partial<TcpLimits> = {}) {
     this.#limits = { ...DEFAULTS, ...options };
-    const limit = this.#limits.assemblyBytesMax;
-    this.#assembly = new BoundedBytes({ name: 'frames that have not arrived whole', limit });
+    this.#assembly = new FrameRoom(this.#limits.assemblyBytesMax);
   }
 
   get #around(): ConstructorParameters<typeof TcpConnection>[2] {

@@ -1,6 +1,6 @@
 import { expect, it } from '@jest/globals';
 
-import { mutatedModule, mutatedSource } from '../src/mutants/loader.js';
+import { mutatedModules } from '../src/mutants/loader.js';
 import { MUTANTS } from '../src/mutants/table.js';
 
 it('has enough defects, each under a name of its own', () => {
@@ -11,7 +11,6 @@ it('has enough defects, each under a name of its own', () => {
 it.each(MUTANTS.map((mutant) => [mutant.name, mutant] as const))(
   'finds the place of %s exactly once, and what comes out compiles',
   (_name, mutant) => {
-    expect(() => mutatedSource(mutant)).not.toThrow();
-    expect(mutatedModule(mutant).length).toBeGreaterThan(0);
+    for (const code of mutatedModules(mutant).values()) expect(code.length).toBeGreaterThan(0);
   },
 );

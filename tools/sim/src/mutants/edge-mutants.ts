@@ -136,6 +136,33 @@ export const EDGE_MUTANTS: readonly Mutant[] = [
     },
   },
   {
+    name: 'timestamp-read-forwarded',
+    from: 20,
+    breaks: 'who leads no more confirms reads at a timestamp by the next leader, which has not seen it',
+    promise: 'a snapshot shows the same for as long as it may be read',
+    file: 'libs/shard-node/src/kv/kv-machine.ts',
+    edits: [
+      {
+        find: '      } else if (isServing) {\n        this.#serve(call);\n',
+        replace:
+          '      } else if (isServing || call.request.consistency === ReadConsistency.timestamp) {\n' +
+          '        this.#serve(call);\n',
+      },
+      {
+        file: 'libs/store/src/replica.ts',
+        find: "if (this.raft.role === 'leader') this.readIndex(callback);\n    else callback(false);",
+        replace: 'this.readIndex(callback);',
+      },
+    ],
+    run: {
+      ...STRUCK,
+      isWaylaid: true,
+      faults: ['latency', 'one-way'],
+      durationMs: 20_000,
+      shape: { shardNodes: 3, replicationFactor: 3, routers: 3 },
+    },
+  },
+  {
     name: 'deposed-write-refused-for-good',
     from: 20,
     breaks: 'a write that is in the log of a deposed leader counts as one that was never taken',

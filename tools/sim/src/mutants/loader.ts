@@ -10,22 +10,26 @@ import type { Mutant } from './mutant.js';
 /** The root of the repository, seen from `tools/sim/{src,dist}/mutants`. */
 const ROOT = fileURLToPath(new URL('../../../../', import.meta.url));
 
-/** The source of the module with the defect in it. Throws unless each place is there exactly once. */
-export function mutatedSource({ name, file, edits }: Mutant): string {
-  let source = readFileSync(join(ROOT, file), 'utf8');
-  for (const { find, replace } of edits) {
-    const parts = source.split(find);
+/** The sources of the modules with the defect in them, by file. Throws unless each place is there once. */
+export function mutatedSources({ name, file: usual, edits }: Mutant): Map<string, string> {
+  const sources = new Map<string, string>();
+  for (const { file = usual, find, replace } of edits) {
+    const parts = (sources.get(file) ?? readFileSync(join(ROOT, file), 'utf8')).split(find);
     if (parts.length !== 2)
       throw new Error(`${name}: ${file} has ${parts.length - 1} places like this, not one: ${find}`);
-    source = parts.join(replace);
+    sources.set(file, parts.join(replace));
   }
-  return source;
+  return sources;
 }
 
-/** The module with the defect, compiled as every build compiles it. Throws when it does not compile. */
-export function mutatedModule(mutant: Mutant): string {
-  const filename = join(ROOT, mutant.file);
-  return transformSync(mutatedSource(mutant), { filename, configFile: join(ROOT, '.swcrc') }).code;
+/** The modules with the defect, compiled as every build compiles them. Throws when they do not compile. */
+export function mutatedModules(mutant: Mutant): Map<string, string> {
+  const modules = new Map<string, string>();
+  for (const [file, source] of mutatedSources(mutant)) {
+    const filename = join(ROOT, file);
+    modules.set(file, transformSync(source, { filename, configFile: join(ROOT, '.swcrc') }).code);
+  }
+  return modules;
 }
 
 /**
@@ -33,11 +37,15 @@ export function mutatedModule(mutant: Mutant): string {
  * that the defect is in is imported.
  */
 export function installMutant(mutant: Mutant): void {
-  const built = mutant.file.replace(/^(libs\/[^/]+)\/src\/(.*)\.ts$/, '$1/dist/$2.js');
-  const target = pathToFileURL(join(ROOT, built)).href;
-  const source = mutatedModule(mutant);
+  const sources = new Map<string, string>();
+  for (const [file, source] of mutatedModules(mutant)) {
+    const built = file.replace(/^(libs\/[^/]+)\/src\/(.*)\.ts$/, '$1/dist/$2.js');
+    sources.set(pathToFileURL(join(ROOT, built)).href, source);
+  }
   registerHooks({
-    load: (url, context, next) =>
-      url === target ? { format: 'module', source, shortCircuit: true } : next(url, context),
+    load: (url, context, next) => {
+      const source = sources.get(url);
+      return source === undefined ? next(url, context) : { format: 'module', source, shortCircuit: true };
+    },
   });
 }

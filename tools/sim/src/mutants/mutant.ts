@@ -30,6 +30,8 @@ export type MutantRun =
 
 /** One place of a file and what stands there instead. */
 export interface Edit {
+  /** Default: that of the defect. */
+  readonly file?: string;
   /** Occurs exactly once in the file. */
   readonly find: string;
   readonly replace: string;

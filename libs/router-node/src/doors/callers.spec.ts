@@ -183,6 +183,19 @@ describe('the share of a caller', () => {
     expect(other.isCut).toBe(false);
   });
 
+  it('of values that are still to be asked for is not kept by those that lag, unless they wait for themselves', () => {
+    let nowMs = 0;
+    const callers = make(() => nowMs);
+    const first = new Stream(callers, 'a').takeAll(MIB);
+    nowMs = 60_000;
+    // It has its share, and nobody else is there.
+    expect(callers.allowsAnswer(first.heldBytes, MIB, 0)).toBe(false);
+    expect(first.isCut).toBe(false);
+    const second = new Stream(callers, 'b').takeAll(MIB);
+    expect(callers.allowsAnswer(MIB, MIB, 0)).toBe(true);
+    expect([first.isCut, second.isCut]).toEqual([true, false]);
+  });
+
   it('of scans is given back by one whose client takes nothing when somebody has no room for the first', () => {
     let nowMs = 0;
     const callers = make(() => nowMs);

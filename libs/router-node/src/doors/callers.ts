@@ -83,9 +83,14 @@ export class Callers implements AnswerRoom {
   heldBy(peer: string): number {
     return this.#callers.get(peer)?.answerBytes ?? 0;
   }
-  /** Whether a value more may be asked for. */
+  /** Whether a value more may be asked for; clients that take nothing are in nobody's way for long. */
   allowsAnswer(own: number, bytes: number, underWay: number): boolean {
-    return this.#answerShare.allows(own, bytes, this.answers.used + underWay);
+    const share = this.#answerShare;
+    if (share.allows(own, bytes, this.answers.used + underWay)) return true;
+    // What is under way comes and goes; and one that has its share waits for its own client.
+    if (this.answers.used + bytes <= share.openMax) return false;
+    const isEnded = this.answerHolders.endLaggard(lagFor(share, own, bytes), undefined);
+    return isEnded && share.allows(own, bytes, this.answers.used + underWay);
   }
   /** How often a caller was above its share. */
   get refusals(): number {

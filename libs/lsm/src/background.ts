@@ -225,8 +225,10 @@ export class Background {
       const failure = asEngineError(error);
       const isFull = failure.code === 'DISK_FULL';
       if (isFull && task.type !== 'compact' && !this.#isClosing) {
-        this.#awaitRoom(failure);
-        return 'no-room';
+        const settled = await this.#awaitRoom(failure);
+        if (settled === undefined) return 'no-room';
+        this.#fail(settled);
+        return settled;
       }
       if (isFull && task.type === 'compact') this.#options.set.leftOver();
       else this.#fail(failure);
@@ -234,18 +236,30 @@ export class Background {
     }
   }
 
-  #awaitRoom(failure: CairnError): void {
+  /**
+   * Each try begins a table anew: what is left of this one goes, or the tries would take what room there is.
+   * Answers what else is wrong than that there is no room.
+   */
+  async #awaitRoom(failure: CairnError): Promise<CairnError | undefined> {
     const { clock, logger, set } = this.#options;
     this.#isOutOfRoom = true;
-    set.leftOver();
     this.#noRoom = clock.setTimer(NO_ROOM_PAUSE_MS, () => {
       this.#noRoom = undefined;
       this.#wake();
     });
     const nowMs = clock.nowMs();
-    if (this.#loggedNoRoomMs !== undefined && nowMs - this.#loggedNoRoomMs < NO_ROOM_LOG_INTERVAL_MS) return;
-    this.#loggedNoRoomMs = nowMs;
-    logger.warn('the disk has no room for the engine, it waits', { error: failure.message });
+    if (this.#loggedNoRoomMs === undefined || nowMs - this.#loggedNoRoomMs >= NO_ROOM_LOG_INTERVAL_MS) {
+      this.#loggedNoRoomMs = nowMs;
+      logger.warn('the disk has no room for the engine, it waits', { error: failure.message });
+    }
+    try {
+      await set.settle();
+    } catch (error) {
+      const other = asEngineError(error);
+      if (other.code !== 'DISK_FULL') return other;
+    }
+    set.leftOver();
+    return undefined;
   }
 
   /** Answers what is left to do. */

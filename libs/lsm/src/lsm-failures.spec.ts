@@ -157,6 +157,27 @@ describe('the engine on a disk that fails', () => {
     }
   });
 
+  it('leaves nothing of a flush whose manifest had no room, while it waits', async () => {
+    for (const pathPart of ['manifest-a', 'manifest-b']) {
+      const { medium, scheduler, engine } = await open();
+      await put(engine, 'a');
+      await engine.flush();
+      await put(engine, ...numbered(40));
+      medium.injectFault({ operation: 'write', pathPart, code: 'DISK_FULL' });
+      const flushing = engine.flush();
+      await scheduler.runFor(1_000);
+      expect([engine.isOutOfRoom, tablesOf(medium).length]).toEqual([true, 1]);
+      medium.setBytesMax(medium.usedBytes + 100);
+      await scheduler.runFor(10_000);
+      expect([engine.isOutOfRoom, tablesOf(medium).length]).toEqual([true, 1]);
+      medium.setBytesMax(Number.MAX_SAFE_INTEGER);
+      await scheduler.runFor(3_000);
+      await flushing;
+      medium.crash();
+      expect(await rowsOf((await openOn(medium)).engine)).toHaveLength(41);
+    }
+  });
+
   it('puts merging off while there is no room for it, and goes on writing', async () => {
     const { medium, scheduler, engine } = await open();
     for (let round = 1; round < RUNS_PER_LEVEL_MAX; round += 1) {

@@ -130,14 +130,7 @@ export class TableSet {
   async install(runs: readonly Run[], onVisible: () => void = ignore): Promise<void> {
     checkLevels(runs);
     try {
-      await this.#manifest.write({
-        nextNumber: this.#nextNumber,
-        runs: runs.map(({ id, level, slices }) => ({
-          id,
-          level,
-          slices: slices.map(({ table, from, to }) => ({ table: table.summary, from, to })),
-        })),
-      });
+      await this.#write(runs);
     } catch (error) {
       await this.#giveUp(runs);
       throw error;
@@ -146,6 +139,25 @@ export class TableSet {
     this.#version = this.#newVersion(runs);
     onVisible();
     before.release();
+  }
+
+  async #write(runs: readonly Run[]): Promise<void> {
+    await this.#manifest.write({
+      nextNumber: this.#nextNumber,
+      runs: runs.map(({ id, level, slices }) => ({
+        id,
+        level,
+        slices: slices.map(({ table, from, to }) => ({ table: table.summary, from, to })),
+      })),
+    });
+  }
+
+  /**
+   * After a write of the manifest that failed: writes what is known once more, so that the files which only
+   * that one named may go. That takes no more room than it had.
+   */
+  async settle(): Promise<void> {
+    if (!this.#manifest.isCertain) await this.#write(this.#version.runs);
   }
 
   /** The runs are not installed; their files stay until the manifest surely does not name them. */

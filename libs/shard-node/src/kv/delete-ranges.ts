@@ -1,3 +1,4 @@
+import { FairShare } from '@cairn/base';
 import {
   CommandOutcome,
   rowCacheKey,
@@ -16,10 +17,10 @@ import type { KvEnvironment, KvMachine } from './kv-machine.js';
 import type { PendingWrite } from './pending-writes.js';
 import { looksLeft, PageTurns, restOfSpan, resumeKeyAfterCut, ROWS_PER_STEP } from './scan-pages.js';
 
-/** Writes that may wait for a range deletion, one caller's up to what is still free; more are refused. */
-const HELD_WRITES_MAX = 16_384;
+/** Writes that may wait for a range deletion, of all callers and of each; more are refused. */
+const HELD_WRITES = new FairShare(16_384);
 /** Range deletions that may wait for another, likewise. */
-const WAITING_MAX = 256;
+const WAITING = new FairShare(256);
 /** Keys one deletion takes out at most before it answers where to go on. */
 const KEYS_PER_CHUNK_MAX = 1_000;
 
@@ -45,7 +46,7 @@ export class DeleteRanges {
   add(call: KvCall): void {
     if (!this.#machine.writes.isFirstOrNew(call)) return;
     if (this.#reading !== undefined) {
-      if (mayWait(this.#waiting, call, WAITING_MAX)) this.#waiting.push(call);
+      if (mayWait(this.#waiting, call)) this.#waiting.push(call);
       else call.fail('RESOURCE_EXHAUSTED', 'too many range deletions are under way', { retryAfterMs: 50 });
       return;
     }
@@ -62,7 +63,7 @@ export class DeleteRanges {
   /** A write that arrived while a deletion reads. */
   holdWrite(call: KvCall): void {
     const ofCaller = this.#heldOf.get(call.caller) ?? 0;
-    if (ofCaller >= HELD_WRITES_MAX - this.#held.length) {
+    if (!HELD_WRITES.allows(ofCaller, 1, this.#held.length)) {
       call.fail('RESOURCE_EXHAUSTED', 'a range deletion is under way', { retryAfterMs: 20 });
       return;
     }
@@ -181,9 +182,8 @@ export class DeleteRanges {
   }
 }
 
-/** A caller may hold as many places as are still free, so that others find some. */
-function mayWait(waiting: readonly KvCall[], call: KvCall, placesMax: number): boolean {
+function mayWait(waiting: readonly KvCall[], call: KvCall): boolean {
   let ofCaller = 0;
   for (const other of waiting) if (other.caller === call.caller) ofCaller += 1;
-  return ofCaller < placesMax - waiting.length;
+  return WAITING.allows(ofCaller, 1, waiting.length);
 }

@@ -183,6 +183,19 @@ describe('the key-value door', () => {
     expect(door.open).toEqual([0, 0]);
   });
 
+  it('has places for each of many sessions, however many others have all they can get', async () => {
+    const door = await ServiceRig.open({ callsMax: 512 });
+    const taken: number[] = [];
+    for (let each = 0; each < 20; each += 1) {
+      const before = door.open[0] ?? 0;
+      const session = door.service.accept(new FakeSession());
+      door.sendBy(session, ...Array.from({ length: 300 }, (_, at) => put(`${each}/${at}`, '1')));
+      taken.push((door.open[0] ?? 0) - before);
+    }
+    expect(taken).toEqual([256, 128, ...Array<number>(18).fill(4)]);
+    await door.run();
+  });
+
   it('gives no session more bytes than it leaves free for others, but one request in any case', async () => {
     const door = await ServiceRig.open({ callBytesMax: 1_000 });
     const late = new FakeSession();

@@ -1,6 +1,7 @@
 import {
   BoundedBytes,
   CairnError,
+  FairShare,
   IdTable,
   storeId,
   timestamp,
@@ -74,6 +75,8 @@ export class KvService {
   /** Less than the reserve is free: writes that need space are refused, deletions and reads go on. */
   isDiskFull = false;
   readonly #open: BoundedBytes;
+  readonly #places: FairShare;
+  readonly #bytes: FairShare;
 
   constructor(parts: KvServiceParts) {
     this.#parts = parts;
@@ -83,6 +86,8 @@ export class KvService {
       limit: limits.callBytesMax,
       countLimit: limits.callsMax,
     });
+    this.#places = new FairShare(limits.callsMax);
+    this.#bytes = new FairShare(limits.callBytesMax);
     this.#refused = metrics.counter('cairn_shard_refused_requests_total', 'Requests refused at the door', [
       'reason',
     ]);
@@ -184,17 +189,10 @@ export class KvService {
     machine.submit(call);
   }
 
-  /**
-   * A session may hold as much as is still free, so half of all when it is alone: whoever comes later finds
-   * room, in all kinds of requests.
-   */
+  /** Sessions have the shares of `FairShare` of both: whoever comes later finds room. */
   #hasRoomFor(own: BoundedBytes, bytes: number): boolean {
-    const { count, countLimit, limit, used } = this.#open;
-    return (
-      own.count < countLimit - count &&
-      (own.count === 0 || own.used + bytes <= limit - used) &&
-      used + bytes <= limit
-    );
+    const { count, used } = this.#open;
+    return this.#places.allows(own.count, 1, count) && this.#bytes.allows(own.used, bytes, used);
   }
 
   readonly #door: SessionDoor = {
@@ -226,7 +224,7 @@ export class KvSession implements ResponseSink {
   readonly #session: Session;
   readonly #parts: KvServiceParts;
   readonly #door: SessionDoor;
-  /** What it holds of the node's places. Its limit is what is free at the node. */
+  /** What it holds of the node's places, which the node shares out. */
   readonly open = new BoundedBytes({ name: 'requests under way of one connection', limit: Infinity });
   readonly reading = new BoundedBytes({ name: 'rows read for one connection', limit: Infinity });
   readonly #calls = new IdTable<KvCall>();

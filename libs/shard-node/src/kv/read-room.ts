@@ -1,4 +1,4 @@
-import { BoundedBytes } from '@cairn/base';
+import { BoundedBytes, FairShare } from '@cairn/base';
 import type { Clock, Timer } from '@cairn/ports';
 import { KvOp } from '@cairn/wire';
 
@@ -46,6 +46,7 @@ interface Waiting {
 export class ReadRoom {
   readonly #clock: Clock;
   readonly #held: BoundedBytes;
+  readonly #share: FairShare;
   #estimateBytes = FIRST_ESTIMATE_BYTES;
   /** By caller, in the order of their next turns. */
   readonly #lines = new Map<ResponseSink, Waiting[]>();
@@ -57,6 +58,7 @@ export class ReadRoom {
   constructor(clock: Clock, limits: { readonly readBytesMax: number }) {
     this.#clock = clock;
     this.#held = new BoundedBytes({ name: 'rows read and not answered', limit: limits.readBytesMax });
+    this.#share = new FairShare(limits.readBytesMax);
   }
 
   /** Bytes of rows that are held or being read, for metrics. */
@@ -132,14 +134,13 @@ export class ReadRoom {
     call.readBytes = whole;
   }
 
-  /** A caller may hold as much as is still free, so half of all when it is alone; one row in any case. */
+  /** Callers have the shares of `FairShare`; while nothing is held, one row in any case. */
   #hasRoom(call: KvCall): boolean {
     const held = this.#held;
     const own = call.caller.reading;
     const bytes = this.#estimateBytes;
     if (bytes <= SMALL_ROW_BYTES && own.used + bytes <= SMALL_ROWS_BYTES) return true;
-    if (own.count > 0 && own.used + bytes > held.limit - held.used) return false;
-    if (held.count > 0 && !held.hasRoom(bytes)) return false;
+    if (held.count > 0 && !this.#share.allows(own.used, bytes, held.used)) return false;
     // Commands are not held up by answers that are not taken: theirs have no values, or show one.
     if (call.request.op !== KvOp.get) return true;
     return call.caller.hasRoomFor(own.used + bytes, own.count > 0);

@@ -64,6 +64,16 @@ describe('slots for scans', () => {
     expect(scans.slots.waitingCount).toBe(13);
   });
 
+  it('leave some places in the line for each of many callers, whatever others wait with', () => {
+    const scans = new Scans(1, 1_024);
+    scans.run(new Caller(), 'runs');
+    const taken = Array.from({ length: 30 }, () => {
+      const caller = new Caller();
+      return Array.from({ length: 600 }, () => scans.run(caller, 's')).filter(Boolean).length;
+    });
+    expect(taken).toEqual([512, 256, ...Array<number>(28).fill(8)]);
+  });
+
   it('serve callers in turn, whoever waits with how many', async () => {
     const scans = new Scans(1, 100);
     const [greedy, late] = [new Caller(), new Caller()];

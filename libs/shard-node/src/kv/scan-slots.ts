@@ -1,3 +1,4 @@
+import { FairShare } from '@cairn/base';
 import type { Clock, Timer } from '@cairn/ports';
 
 import type { KvCall, ResponseSink } from './kv-call.js';
@@ -13,14 +14,13 @@ interface Waiting {
 
 /**
  * Bounds how many scans read the engine of one store at once; others wait in line, and beyond that are
- * refused. Callers take turns, and one of them may hold as many places of the line as are still free, so half
- * of it when it is alone: whoever comes later finds room and is not served behind all that came before. A
- * caller that does not take its answers gets no slot until it does: its pages would be made for nobody.
+ * refused. Callers take turns, and have the shares of `FairShare` of the line: whoever comes later finds room
+ * and is not served behind all that came before. A caller that does not take its answers gets no slot until it does: its pages would be made for nobody.
  */
 export class ScanSlots {
   readonly #clock: Clock;
   readonly #slotsMax: number;
-  readonly #waitingMax: number;
+  readonly #places: FairShare;
   #used = 0;
   #waitingCount = 0;
   /** By caller, in the order of their next turns. */
@@ -32,7 +32,7 @@ export class ScanSlots {
   constructor(clock: Clock, limits: { readonly scansMax: number; readonly waitingScansMax: number }) {
     this.#clock = clock;
     this.#slotsMax = limits.scansMax;
-    this.#waitingMax = limits.waitingScansMax;
+    this.#places = new FairShare(limits.waitingScansMax);
   }
 
   /** Scans that wait, for metrics. */
@@ -56,7 +56,7 @@ export class ScanSlots {
       this.#begin(call, work);
       return true;
     }
-    if ((line?.length ?? 0) >= this.#waitingMax - this.#waitingCount) return false;
+    if (!this.#places.allows(line?.length ?? 0, 1, this.#waitingCount)) return false;
     this.#waitingCount += 1;
     if (line === undefined) this.#waiting.set(call.caller, [{ call, work }]);
     else line.push({ call, work });

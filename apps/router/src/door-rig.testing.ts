@@ -2,7 +2,7 @@ import { createServer, type AddressInfo } from 'node:net';
 
 import { rangeId, replicaId, storeId, timestamp, type RangeDescriptor } from '@cairn/base';
 import type { MetadataClient } from '@cairn/metadata';
-import { noopLogger, noopMetrics, noopTracer, type Metrics } from '@cairn/ports';
+import { noopLogger, noopMetrics, noopTracer, type Clock, type Metrics } from '@cairn/ports';
 import {
   ClusterAdmin,
   clusterHandlers,
@@ -12,12 +12,21 @@ import {
 } from '@cairn/router-node';
 import {
   DEFAULT_KEY_VALUE_LIMITS,
+  perform,
   RequestRouter,
   type MetadataGateway,
   type StoreConnector,
 } from '@cairn/routing';
 import { NodeClock, NodeRng } from '@cairn/runtime-node';
-import { KvOp, newKvResponse, packRows, type KvRequest, type KvResponse, type RpcPool } from '@cairn/wire';
+import {
+  KvOp,
+  newKvRequest,
+  newKvResponse,
+  packRows,
+  type KvRequest,
+  type KvResponse,
+  type RpcPool,
+} from '@cairn/wire';
 import {
   BatchResponse,
   KVClient,
@@ -136,6 +145,18 @@ export function freeAddress(): Promise<string> {
   });
 }
 
+/** Answers are held to be large, and are asked for one after the other, until some small ones have come. */
+async function warmUp(router: RequestRouter, clock: Clock): Promise<void> {
+  const { signal } = new AbortController();
+  for (let reads = 0; reads < 30; reads += 1) {
+    const request = newKvRequest();
+    request.op = KvOp.get;
+    request.key = Buffer.from('warm');
+    const deadlineMs = clock.nowMs() + 60_000;
+    await perform(router, request, { deadlineMs, signal, caller: 'rig', nowMs: () => clock.nowMs() });
+  }
+}
+
 const LIMITS: DoorLimits = {
   grpcConnectionsMax: 1_000,
   grpcStreamsPerConnectionMax: 1_024,
@@ -200,6 +221,8 @@ export class DoorRig {
       breaker: { failuresMax: 0, pauseMs: 250, pauseMsMax: 4_000 },
     });
     await router.prefetch();
+    await warmUp(router, clock);
+    store.received.length = 0;
     const context = new DoorContext({
       router,
       clock,

@@ -20,7 +20,8 @@ const SWEEP_LENGTH_MIN = 16_384;
 /**
  * The gets that wait while answers of a store are large: they go to it as answers come in, so that what is on
  * its way to this router is bounded, and so is what the store reads for it, and only for callers that take
- * what they get. Callers take turns, and nothing is refused for waiting here. Sizes are learnt once per frame; while answers are small nothing comes here.
+ * what they get. Callers take turns, and nothing is refused for waiting here. Sizes are learnt once per
+ * frame; while answers are small nothing comes here.
  */
 export class LargeReads {
   readonly #line = new FairLine();

@@ -88,7 +88,8 @@ async function send(kind: keyof typeof FRAMES, count: number): Promise<Socket> {
     const piece: Buffer[] = [];
     for (let end = Math.min(count, sent + 500); sent < end; sent += 1) piece.push(FRAMES[kind](sent));
     if (!socket.write(Buffer.concat(piece))) {
-      await Promise.race([once(socket, 'drain'), once(socket, 'close')]);
+      // What is written to a connection that was just closed is an error, and no news.
+      await Promise.race([once(socket, 'drain'), once(socket, 'close')]).catch(() => undefined);
     }
   }
   return socket;
@@ -98,7 +99,7 @@ const FLOODS = [
   ['settings', 500],
   ['pings', 100_000],
   ['resets', 500],
-  ['headers', 9_000],
+  ['headers', 100_000],
 ] as const;
 
 describe('the budget of pings', () => {
@@ -176,7 +177,7 @@ describe('a connection that sends frames without calls', () => {
     other.on('error', () => undefined);
     await once(other, 'remoteSettings');
     const socket = await send(kind, count);
-    if (!socket.destroyed) await once(socket, 'close');
+    if (!socket.destroyed) await once(socket, 'close').catch(() => undefined);
     expect(await metrics.render()).toMatch(
       kind === 'pings' ? /floods_total\{kind="(pings|answers)"\} 1/ : `floods_total{kind="${kind}"} 1`,
     );

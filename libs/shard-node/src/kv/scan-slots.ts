@@ -15,8 +15,8 @@ interface Waiting {
 /**
  * Bounds how many scans read the engine of one store at once; others wait in line, and beyond that are
  * refused. Callers take turns, and have the shares of `FairShare` of the line: whoever comes later finds room
- * and is not served behind all that came before. A caller that does not take its answers gets no slot until it
- * does: its pages would be made for nobody.
+ * and is not served behind all that came before. A caller that does not take its answers gets no slot until
+ * it does: its pages would be made for nobody.
  */
 export class ScanSlots {
   readonly #clock: Clock;

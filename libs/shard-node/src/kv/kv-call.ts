@@ -26,6 +26,8 @@ export interface ResponseSink {
    * others are made for it already; otherwise one that waits for nothing is always given one.
    */
   hasRoomFor(bytes: number, isMore: boolean): boolean;
+  /** The same for a page of a scan; one that waits for no page is given one, whatever else it waits for. */
+  hasRoomForPage(bytes: number, isMore: boolean): boolean;
 }
 
 /** One request on this store, from its frame to its answer. Answered exactly once. */

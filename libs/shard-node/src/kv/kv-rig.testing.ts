@@ -329,6 +329,7 @@ export class KvRig {
         void answers.push({ ...response, value: response.value && Buffer.from(response.value) }),
       reading: this.reading,
       hasRoomFor: () => true,
+      hasRoomForPage: () => true,
     };
     return { call: new KvCall(request, sink, this.clock.nowMs() + request.timeoutMs), answers };
   }

@@ -411,6 +411,40 @@ describe('the key-value door', () => {
     expect(door.open[0]).toBe(0);
   });
 
+  it('reads a page for a connection also while values wait for it, and no second one before that is taken', async () => {
+    const door = await ServiceRig.open({ pagesAheadBytesMax: 2 * MIB });
+    await door.rig.put('k', 'v'.repeat(MIB / 8));
+    door.session.isSlow = true;
+    const scan: Partial<KvRequest> & { op: KvOp } = {
+      ...{ op: KvOp.scan, key: bytes(''), limit: 10, pageBytes: MIB / 4, timeoutMs: 30_000 },
+      consistency: ReadConsistency.stale,
+    };
+    let sequence = 1_000;
+    const values = (count: number): void => {
+      for (let each = 0; each < count; each += 1) door.door.send(answer((sequence += 1), MIB));
+    };
+    const pages = (): number => door.session.responses.filter(({ op }) => op === KvOp.scan).length;
+    const wait = async (): Promise<void> => {
+      await door.rig.clock.advance(50);
+      await door.run();
+    };
+    values(3);
+    door.send(scan, scan);
+    await door.run();
+    await wait();
+    expect(pages()).toBe(1);
+    // Some values are taken, and others come: the page still waits.
+    door.session.queuedBytes -= 2 * MIB;
+    values(2);
+    await wait();
+    expect(pages()).toBe(1);
+    door.session.queuedBytes -= 2 * MIB;
+    values(2);
+    await wait();
+    expect(pages()).toBe(2);
+    expect(door.door.waitingBytes).toBeGreaterThan(2 * MIB);
+  });
+
   it('reads no more large rows for a connection than it takes, refuses none, and loses no turn', async () => {
     const limits = { readBytesMax: 4 * MIB, pagesAheadBytesMax: 2 * MIB, answerBytesMax: 4 * MIB };
     const door = await ServiceRig.open(limits, { rowCacheBytes: 1_024 });

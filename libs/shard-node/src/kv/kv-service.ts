@@ -236,7 +236,13 @@ export class KvSession implements ResponseSink {
    */
   readonly #large = new Map<number, KvResponse>();
   #largeBytes = 0;
+  /** Pages of scans among them. */
+  #largePages = 0;
   #handOver: Timer | undefined;
+  #isPageEncoded = false;
+  /** Bytes of all frames that were handed to the connection; and where the last page ends in them. */
+  #framedBytes = 0;
+  #pageEndsAt = 0;
 
   constructor(session: Session, parts: KvServiceParts, door: SessionDoor) {
     this.#session = session;
@@ -283,12 +289,13 @@ export class KvSession implements ResponseSink {
     this.#calls.clear();
     this.#large.clear();
     this.#largeBytes = 0;
+    this.#largePages = 0;
     this.#handOver?.cancel();
   }
 
   send(response: KvResponse): void {
     this.#calls.delete(response.sequence);
-    if (payloadBytesOf(response) <= SMALL_ANSWER_BYTES) this.#encoder.add(response);
+    if (payloadBytesOf(response) <= SMALL_ANSWER_BYTES) this.#encode(response);
     else this.#addLarge(this.#sendable(response));
     if (this.#encoder.isFull) this.#sendFrame();
     if (this.#isFlushing) return;
@@ -301,13 +308,14 @@ export class KvSession implements ResponseSink {
   #addLarge(response: KvResponse): void {
     const bytes = payloadBytesOf(response);
     if (bytes <= LARGE_ANSWER_BYTES) {
-      this.#encoder.add(response);
+      this.#encode(response);
       return;
     }
     // A peer that uses one sequence for two requests gets one answer.
     this.#takeLarge(response.sequence);
     this.#large.set(response.sequence, response);
     this.#largeBytes += bytes;
+    if (response.op === KvOp.scan) this.#largePages += 1;
     if (this.#handOver === undefined) this.#handOverLarge();
   }
 
@@ -316,6 +324,12 @@ export class KvSession implements ResponseSink {
     if (response === undefined) return;
     this.#large.delete(sequence);
     this.#largeBytes -= payloadBytesOf(response);
+    if (response.op === KvOp.scan) this.#largePages -= 1;
+  }
+
+  #encode(response: KvResponse): void {
+    this.#encoder.add(response);
+    if (response.op === KvOp.scan) this.#isPageEncoded = true;
   }
 
   /** An answer that cannot be sent is an error for its caller, and for nobody else. */
@@ -335,12 +349,21 @@ export class KvSession implements ResponseSink {
     );
   }
 
-  /** One page at least for whoever has taken everything; others only as far as it keeps up. */
+  /** One answer at least for whoever has taken everything; others only as far as it keeps up. */
   hasRoomFor(bytes: number, isMore: boolean): boolean {
     const waiting = this.waitingBytes;
     if (waiting === 0 && !isMore) return true;
     const { allAnswerBytesMax, pagesAheadBytesMax } = this.#parts.limits;
     return waiting + bytes <= pagesAheadBytesMax && this.#door.waitingBytes() + bytes <= allAnswerBytesMax;
+  }
+
+  /** One page also behind values, however many of those its other side keeps coming: scans are to go on. */
+  hasRoomForPage(bytes: number, isMore: boolean): boolean {
+    if (this.hasRoomFor(bytes, isMore)) return true;
+    const isPageHere = this.#largePages > 0 || this.#isPageEncoded;
+    const takenBytes = this.#framedBytes - this.#session.queuedBytes;
+    if (isMore || isPageHere || takenBytes < this.#pageEndsAt) return false;
+    return this.#door.waitingBytes() + bytes <= this.#parts.limits.allAnswerBytesMax;
   }
 
   /** Bytes of answers that its other side has not taken. */
@@ -359,7 +382,7 @@ export class KvSession implements ResponseSink {
       if (this.#session.isClosed) return;
       if (this.#session.queuedBytes >= HANDED_BYTES_MAX) break;
       this.#takeLarge(sequence);
-      this.#encoder.add(response);
+      this.#encode(response);
       this.#sendFrame();
     }
     if (this.#large.size === 0 || this.#handOver !== undefined) return;
@@ -371,7 +394,11 @@ export class KvSession implements ResponseSink {
 
   #sendFrame(): void {
     const frame = this.#encoder.take(this.#maxTimestamp());
+    const before = this.#session.queuedBytes;
     if (!this.#session.isClosed) this.#session.send(FrameType.kvResponses, frame);
+    this.#framedBytes += this.#session.queuedBytes - before;
+    if (this.#isPageEncoded) this.#pageEndsAt = this.#framedBytes;
+    this.#isPageEncoded = false;
   }
 
   #maxTimestamp(): Timestamp {

@@ -26,6 +26,10 @@ class Caller implements ResponseSink {
   hasRoomFor(): boolean {
     return this.isTaking;
   }
+
+  hasRoomForPage(): boolean {
+    return this.isTaking;
+  }
 }
 
 class Reads {

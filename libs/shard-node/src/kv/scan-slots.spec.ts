@@ -18,7 +18,11 @@ class Caller implements ResponseSink {
     this.codes.push(error?.code);
   }
 
-  hasRoomFor(bytes: number): boolean {
+  hasRoomFor(): boolean {
+    return true;
+  }
+
+  hasRoomForPage(bytes: number): boolean {
     return bytes <= this.room;
   }
 }

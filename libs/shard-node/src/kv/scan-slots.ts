@@ -44,7 +44,7 @@ export class ScanSlots {
   /** Whether the caller takes a page more, with those that are being read for it. */
   isTaking({ caller, request }: KvCall): boolean {
     const reading = this.#reading.get(caller) ?? 0;
-    return caller.hasRoomFor(reading + request.pageBytes, reading > 0);
+    return caller.hasRoomForPage(reading + request.pageBytes, reading > 0);
   }
 
   /**

@@ -33,7 +33,8 @@ export interface DeliveryParts {
   replica(rangeId: RangeId): Replica | undefined;
   /** Whether the replica was removed from here, or another of its range is on its way out. */
   isGone(rangeId: RangeId, replicaId: ReplicaId): boolean;
-  covering(key: Uint8Array): Replica | undefined;
+  /** A replica here covers the key, or will again. */
+  isCovered(key: Uint8Array): boolean;
   /** Replicas without a state that are here. */
   emptyReplicas(): number;
   replicas(): Iterable<Replica>;
@@ -139,7 +140,7 @@ export class Delivery {
       return undefined;
     }
     // A replica here that still covers the key will split soon, or get a snapshot that makes room.
-    if (this.#parts.covering(hint.startKey) !== undefined) {
+    if (this.#parts.isCovered(hint.startKey)) {
       if (message.type === 'pre-vote' || message.type === 'vote') {
         this.#earlyVotes.keep(from, rangeId, message, clock.nowMs());
       }

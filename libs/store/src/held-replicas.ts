@@ -1,6 +1,7 @@
-import { CairnError, type RangeId } from '@cairn/base';
+import { CairnError, type RangeDescriptor, type RangeId } from '@cairn/base';
 import type { Clock, Logger, Timer } from '@cairn/ports';
 
+import { covers, overlap } from './range-spans.js';
 import type { RecoveredReplica } from './recovery.js';
 
 /** How often it is tried again whether the rows of a half-installed snapshot have room. */
@@ -25,6 +26,8 @@ export interface HeldReplicasParts {
 export class HeldReplicas {
   readonly #parts: HeldReplicasParts;
   readonly #held = new Map<RangeId, RecoveredReplica>();
+  /** What each covers until it is installed. */
+  readonly #spans = new Map<RangeId, RangeDescriptor>();
   #retry: Timer | undefined;
   #loggedMs: number | undefined;
   #isStopped = false;
@@ -41,14 +44,26 @@ export class HeldReplicas {
     return this.#held.size;
   }
 
+  isCovered(key: Uint8Array): boolean {
+    return [...this.#spans.values()].some((span) => covers(span, key));
+  }
+
+  /** One of another range that shares keys with the span. */
+  overlapping(span: RangeDescriptor): RecoveredReplica | undefined {
+    for (const [rangeId, taken] of this.#spans)
+      if (rangeId !== span.rangeId && overlap(taken, span)) return this.#held.get(rangeId);
+    return undefined;
+  }
+
   /** Spools that are still needed. */
   get spools(): string[] {
     return [...this.#held.values()].map(({ state }) => state.installing ?? '');
   }
 
   /** Resolves when the replica is there, or when it has to wait. Rejects with what is no lack of room. */
-  async begin(replica: RecoveredReplica): Promise<void> {
+  async begin(replica: RecoveredReplica, span: RangeDescriptor): Promise<void> {
     this.#held.set(replica.rangeId, replica);
+    this.#spans.set(replica.rangeId, span);
     await this.#try(replica);
   }
 
@@ -62,6 +77,7 @@ export class HeldReplicas {
     try {
       await this.#parts.recover(replica);
       this.#held.delete(replica.rangeId);
+      this.#spans.delete(replica.rangeId);
     } catch (error) {
       if (!CairnError.is(error) || error.code !== 'DISK_FULL') throw error;
       const nowMs = clock.nowMs();

@@ -43,10 +43,13 @@ describe('replicas that messages made up', () => {
     await invent(rig, FIRST, FIRST + 20);
     expect(idsAt(rig)).toHaveLength(21);
     const { store } = rig.at(1);
-    for (let at = 0; at < 19; at += 1) store.forgetInvented((FIRST + at) as RangeId, replicaId(2));
+    const { nowMs } = rig.scheduler;
+    for (let at = 0; at < 19; at += 1) store.forgetInvented((FIRST + at) as RangeId, replicaId(2), nowMs);
     // Another replica of the range than the one that is meant, and a range that has a state.
-    store.forgetInvented((FIRST + 19) as RangeId, replicaId(3));
-    store.forgetInvented(1 as RangeId, replicaId(11));
+    store.forgetInvented((FIRST + 19) as RangeId, replicaId(3), nowMs);
+    store.forgetInvented(1 as RangeId, replicaId(11), nowMs);
+    // One that was heard of after the question: it may have been named since.
+    store.forgetInvented((FIRST + 19) as RangeId, replicaId(2), nowMs - 1_000);
     expect(idsAt(rig)).toEqual([1, FIRST + 19]);
     rig.propose(10);
     await rig.run(100);
@@ -66,7 +69,7 @@ describe('replicas that messages made up', () => {
       metrics: new StoreMetrics(noopMetrics),
       replica: (range) => here.get(range),
       isGone: () => false,
-      covering: () => undefined,
+      isCovered: () => false,
       emptyReplicas: () => here.size,
       replicas: () => here.values(),
       forget: ({ rangeId }) => void here.delete(rangeId),

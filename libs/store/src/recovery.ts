@@ -40,7 +40,7 @@ export interface OpeningParts {
   finishInstallation(log: RangeLog, state: CheckpointState): Promise<CheckpointState>;
   newReplica(start: ReplicaStart): Replica;
   machineFor(descriptor: RangeDescriptor): StateMachine;
-  /** It takes part from now on. */
+  /** It takes part from now on: what was committed meanwhile may be applied. */
   opened(replica: Replica): void;
 }
 
@@ -65,6 +65,7 @@ export async function openRecovered(recovered: RecoveredReplica, parts: OpeningP
   });
   if (state.descriptor === undefined) return;
   const machine = parts.machineFor(state.descriptor);
+  replica.isApplyBlocked = true;
   replica.machine = machine;
   machine.attach?.(replica);
   await machine.open();

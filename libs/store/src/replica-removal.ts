@@ -4,6 +4,7 @@ import type { Logger } from '@cairn/ports';
 import type { RaftLog } from '@cairn/raft-log';
 
 import type { Applier } from './applier.js';
+import { overlap } from './range-spans.js';
 import type { Replica } from './replica.js';
 import { Tombstones } from './tombstones.js';
 
@@ -40,9 +41,13 @@ export class ReplicaRemoval {
     return this.#leaving.has(rangeId) || this.#tombstones.isGone(rangeId, replicaId);
   }
 
-  /** Replicas that are on their way out. */
-  *leaving(): Iterable<Replica> {
-    for (const { replica } of this.#leaving.values()) yield replica;
+  /** A replica of another range on its way out that shares keys with the span. */
+  overlapping(span: RangeDescriptor): Replica | undefined {
+    for (const { replica } of this.#leaving.values()) {
+      const taken = replica.descriptorOrUndefined;
+      if (taken !== undefined && taken.rangeId !== span.rangeId && overlap(taken, span)) return replica;
+    }
+    return undefined;
   }
 
   /** The caller has taken the replica out of its own books. `proof`: a descriptor that does not name it. */

@@ -183,6 +183,7 @@ export class Replica implements ReplicaHandle {
       { rangeId: this.rangeId },
     );
     const isMoved = old === undefined || Buffer.compare(old.startKey, descriptor.startKey) !== 0;
+    assert(!isMoved || !this.isClosed, 'a closed replica takes no place', { rangeId: this.rangeId });
     if (isMoved && old !== undefined) this.#spans.remove(this);
     this.#descriptor = descriptor;
     this.#members = descriptor.replicas.flatMap((member) => [member.replicaId, member.storeId]);

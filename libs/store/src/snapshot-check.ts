@@ -1,4 +1,4 @@
-import type { StoreId } from '@cairn/base';
+import type { RangeId, StoreId } from '@cairn/base';
 
 import type { Replica } from './replica.js';
 import type { SnapshotHeader } from './snapshot-frames.js';
@@ -11,7 +11,7 @@ export interface SnapshotCheckParts {
   /** The replica that the snapshot is for was removed from here. */
   readonly isGone: boolean;
   /** Another range here covers part of the span. */
-  readonly overlaps: Replica | undefined;
+  readonly overlaps: { readonly rangeId: RangeId } | undefined;
 }
 
 /**

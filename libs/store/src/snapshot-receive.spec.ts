@@ -60,6 +60,7 @@ function receiverOn(disk: Disk, engine: MemoryEngine, log: RaftLog | undefined):
     ...{ disk, engine, directory: '/data/snapshots', logger: noopLogger },
     ...(log === undefined ? {} : { log }),
     machineFor: () => ({ spans: () => [SPAN] }) as unknown as StateMachine,
+    spansOf: () => [SPAN],
   };
   return new SnapshotReceiver(parts as SnapshotReceiverParts);
 }

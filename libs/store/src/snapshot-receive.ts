@@ -198,7 +198,7 @@ export class SnapshotReceiver {
     await new Promise<void>((resolve) => {
       this.#parts.applier.whenBetweenBatches(resolve);
     });
-    const { descriptor } = spool.header;
+    const { header, path } = spool;
     const old = replica.log.checkpoint;
     replica.log.setCheckpoint({
       index: old?.index ?? (0 as LogIndex),
@@ -208,20 +208,25 @@ export class SnapshotReceiver {
         descriptor: replica.descriptorOrUndefined,
         config: replica.raft.configState,
         confVersionSeen: replica.confVersionSeen,
-        installing: spool.path,
+        installing: path,
       }),
     });
     await this.#parts.log.sync();
-    const machine = replica.machine ?? this.#parts.machineFor(descriptor);
-    const oldSpans = replica.machine?.spans() ?? [];
-    for (const span of oldSpans) await this.#parts.engine.deleteRange(span.start, span.end);
-    replica.machine = machine;
-    replica.setDescriptor(descriptor);
-    if (oldSpans.length === 0) machine.attach?.(replica);
-    await this.#writeRows(spool.path, spool.header, machine);
-    await this.#commit(replica.log, spool.header);
-    await machine.restored(spool.header.volatileState);
-    await this.#parts.disk.remove(spool.path);
+    const isFirst = replica.machine === undefined;
+    if (isFirst && replica.isClosed) {
+      // Removed before it had a place: it must not take one now.
+      await this.#parts.disk.remove(path);
+      return;
+    }
+    const machine = replica.machine ?? this.#firstMachine(replica, header.descriptor);
+    // Its old span stays taken until the log knows of the new one: a crash before that deletes the rows of the
+    // old span once more, and no other range may have rows there by then.
+    for (const span of machine.spans()) await this.#parts.engine.deleteRange(span.start, span.end);
+    await this.#writeRows(path, header, machine);
+    await this.#commit(replica.log, header);
+    if (!isFirst && !replica.isClosed) replica.setDescriptor(header.descriptor);
+    await machine.restored(header.volatileState);
+    await this.#parts.disk.remove(path);
     // Last, and right before the core hears of it: both speak of the same state at any moment.
     replica.appliedIndex = meta.index;
     replica.appliedTerm = meta.term;
@@ -230,6 +235,27 @@ export class SnapshotReceiver {
     replica.appliedBytesSinceCheckpoint = 0;
     this.#parts.metrics.snapshot('installed');
     this.#parts.logger.info('snapshot installed', { range: replica.rangeId, index: meta.index });
+  }
+
+  #firstMachine(replica: Replica, descriptor: RangeDescriptor): StateMachine {
+    const machine = this.#parts.machineFor(descriptor);
+    replica.machine = machine;
+    replica.setDescriptor(descriptor);
+    machine.attach?.(replica);
+    return machine;
+  }
+
+  /**
+   * What a replica covers until its half-done installation is finished: the span before a cut is the longer.
+   * Undefined when there is nothing to finish.
+   */
+  async spanOfHalfInstalled({
+    installing,
+    descriptor,
+  }: CheckpointState): Promise<RangeDescriptor | undefined> {
+    if (installing === undefined) return undefined;
+    if (descriptor !== undefined) return descriptor;
+    return (await this.#headerOf(`${this.#parts.directory}/${nameOf(installing)}`)).descriptor;
   }
 
   /**
@@ -242,13 +268,10 @@ export class SnapshotReceiver {
     // The directory may have been moved since.
     const path = `${directory}/${nameOf(state.installing)}`;
     const header = await this.#headerOf(path);
-    if (state.descriptor !== undefined) {
-      const before = this.#parts.machineFor(state.descriptor);
-      for (const span of before.spans()) await engine.deleteRange(span.start, span.end);
-    }
+    // What an earlier attempt wrote makes room, too.
+    for (const descriptor of [state.descriptor ?? header.descriptor, header.descriptor])
+      for (const { start, end } of this.#parts.spansOf(descriptor)) await engine.deleteRange(start, end);
     const machine = this.#parts.machineFor(header.descriptor);
-    // What an earlier attempt wrote makes room.
-    for (const { start, end } of machine.spans()) await engine.deleteRange(start, end);
     await this.#throwIfRowsHaveNoRoom(path, header);
     await this.#writeRows(path, header, machine);
     await this.#commit(log, header);
@@ -304,7 +327,7 @@ export class SnapshotReceiver {
    */
   async #writeRows(path: string, header: SnapshotHeader, machine: StateMachine): Promise<void> {
     const { engine, disk } = this.#parts;
-    for (const span of machine.spans()) await engine.deleteRange(span.start, span.end);
+    for (const { start, end } of this.#parts.spansOf(header.descriptor)) await engine.deleteRange(start, end);
     const reader = await SpoolReader.open(disk, path);
     let batch = engine.newBatch();
     const writeOut = async (full: EngineBatch): Promise<EngineBatch> => {

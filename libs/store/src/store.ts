@@ -25,7 +25,6 @@ import { configStateOf, decodeNewMembers, descriptorAfterChange } from './member
 import type { PeerLinks } from './peer-links.js';
 import { openStoreLog } from './open-store-log.js';
 import { orOutOfRoom } from './out-of-room.js';
-import { overlap } from './range-spans.js';
 import { openRecovered, recoveredReplicas, type RecoveredReplica } from './recovery.js';
 import type { Replica } from './replica.js';
 import { ReplicaChanger, type ChangeReplicasRequest } from './replica-changer.js';
@@ -239,7 +238,7 @@ export class Store {
       ...{ clock, logger, metrics: this.#metrics },
       replica: (rangeId) => this.#replicas.get(rangeId),
       isGone: (rangeId, replicaId) => this.#held.has(rangeId) || this.#removal.isGone(rangeId, replicaId),
-      covering: (key) => this.replicaCovering(key),
+      isCovered: (key) => this.#held.isCovered(key) || this.replicaCovering(key) !== undefined,
       emptyReplicas: () => this.#replicas.size - this.#spans.size,
       replicas: () => this.#replicas.values(),
       forget: (replica) => {
@@ -285,8 +284,9 @@ export class Store {
     await this.#removal.recover();
     const recovered = recoveredReplicas(this.#log.rangeIds(), (id) => this.#log.range(id));
     for (const one of recovered) {
-      if (one.state.installing === undefined) await this.#recoverOne(one);
-      else await orOutOfRoom(this.#options.clock, this, this.#held.begin(one));
+      const span = await this.#receiver.spanOfHalfInstalled(one.state);
+      if (span === undefined) await this.#recoverOne(one);
+      else await orOutOfRoom(this.#options.clock, this, this.#held.begin(one, span), this.#fatal);
     }
     await this.#receiver.removeLeftovers(this.#held.spools);
     this.#options.logger.info('replicas recovered', { replicas: recovered.length });
@@ -298,6 +298,7 @@ export class Store {
       newReplica: (start) => this.#newReplica(start),
       machineFor: (descriptor) => this.#options.machineFor(descriptor, false),
       opened: (replica) => {
+        this.#applier.unblock(replica);
         this.#turns.enqueue(replica);
       },
     });
@@ -414,12 +415,12 @@ export class Store {
   }
 
   /**
-   * The metadata service's word that nobody ever named this replica: a message made it up. What it promised
-   * binds nobody, so nothing of it is kept.
+   * The metadata service's word that nobody had named this replica by `asOfMs`: a message made it up. What it
+   * promised binds nobody and goes with it, unless a message came since: then it may have been named.
    */
-  forgetInvented(rangeId: RangeId, replicaId: ReplicaId): void {
+  forgetInvented(rangeId: RangeId, replicaId: ReplicaId, asOfMs: number): void {
     const replica = this.#replicas.get(rangeId);
-    if (replica?.replicaId !== replicaId || !replica.canGiveWay) return;
+    if (replica?.replicaId !== replicaId || !replica.canGiveWay || replica.heardMs >= asOfMs) return;
     this.#forgetEmpty(replica);
     this.#hadPromises.delete(rangeId);
     this.#log.removeRange(rangeId);
@@ -452,12 +453,12 @@ export class Store {
     });
   }
 
-  #overlapping(descriptor: RangeDescriptor): Replica | undefined {
-    for (const replica of this.#removal.leaving()) {
-      const other = replica.descriptorOrUndefined;
-      if (other && other.rangeId !== descriptor.rangeId && overlap(other, descriptor)) return replica;
-    }
-    return this.#spans.overlapping(descriptor);
+  #overlapping(descriptor: RangeDescriptor): { readonly rangeId: RangeId } | undefined {
+    return (
+      this.#removal.overlapping(descriptor) ??
+      this.#held.overlapping(descriptor) ??
+      this.#spans.overlapping(descriptor)
+    );
   }
 
   /** A session that a peer store opened for raft frames; `close` ends it once one cannot be read. */
@@ -685,7 +686,7 @@ export class Store {
     this.#ticker.stop();
     this.#held.stop();
     const settling = this.#checkpointer.run().then(() => this.#removal.settled());
-    const isSettled = await orOutOfRoom(this.#options.clock, this, settling);
+    const isSettled = await orOutOfRoom(this.#options.clock, this, settling, this.#fatal);
     this.#isClosed = true;
     this.#turns.stop();
     this.#applier.stop();

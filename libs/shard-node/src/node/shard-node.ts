@@ -536,6 +536,7 @@ export class ShardNode {
     this.#handOver.poll(isOutOfRoom);
     const report = this.#reports.take(this.store, this.#service);
     try {
+      const askedMs = clock.nowMs();
       const response = await this.#metadata.heartbeat({
         name: this.#identity.name,
         storeId: this.#identity.storeId,
@@ -563,7 +564,7 @@ export class ShardNode {
         replicasCatchingUp: totals.catchingUp + (this.#catchUp?.pending ?? 0),
       });
       this.#lastHeartbeatMs = clock.nowMs();
-      await this.#obey(response);
+      await this.#obey(response, askedMs);
     } catch (error) {
       report.failed();
       throw error;
@@ -576,7 +577,7 @@ export class ShardNode {
     return this.#settings;
   }
 
-  async #obey(response: HeartbeatResponse): Promise<void> {
+  async #obey(response: HeartbeatResponse, askedMs: number): Promise<void> {
     this.#timestamps?.observe(response.timestamp as Parameters<StoreTimestamps['observe']>[0]);
     this.#storesVersion = response.storesVersion;
     this.#settingsVersion = response.settingsVersion;
@@ -591,7 +592,7 @@ export class ShardNode {
         this.store.learnDescriptor(descriptorFromMessage(command.value));
       } else if (command?.$case === 'forgetReplica') {
         const { rangeId, replicaId } = command.value;
-        this.store.forgetInvented(rangeId as RangeId, replicaId as ReplicaId);
+        this.store.forgetInvented(rangeId as RangeId, replicaId as ReplicaId, askedMs);
       }
     }
   }

@@ -87,13 +87,10 @@ export const STORE_MUTANTS: readonly Mutant[] = [
     promise: 'replicas at one applied index hold the same rows',
     file: 'libs/store/src/snapshot-receive.ts',
     edits: [
+      { find: 'await this.#parts.engine.deleteRange(span.start, span.end);', replace: 'void span;' },
       {
-        find: 'for (const span of oldSpans) await this.#parts.engine.deleteRange(span.start, span.end);',
-        replace: '',
-      },
-      {
-        find: 'for (const span of machine.spans()) await engine.deleteRange(span.start, span.end);',
-        replace: '',
+        find: 'await engine.deleteRange(start, end);\n    const reader',
+        replace: 'void [start, end];\n    const reader',
       },
     ],
     run: { type: 'cluster', faults: ['power-loss', 'partition', 'pause'], durationMs: 30_000 },

@@ -1,0 +1,162 @@
+/**
+ * Goal: while a snapshot replaces the rows of a replica, and however that ends, no other range loses a row to
+ * it and nothing stays behind. Method: whole stores on virtual time, with state machines whose rows lie where
+ * their keys do.
+ */
+import { describe, expect, it } from '@jest/globals';
+import { rangeId, replicaId, storeId, type RangeDescriptor, type RangeId } from '@cairn/base';
+import type { EngineBatch, KvEngine } from '@cairn/engine';
+import type { Entry } from '@cairn/raft';
+
+import type { EngineSpan, StateMachine } from './state-machine.js';
+import { RIG_RANGE, StoresRig } from './stores.testing.js';
+
+const CHILD = rangeId(50);
+const SMALL_LOGS = {
+  checkpointBytes: 64 * 1024,
+  checkpointIntervalMs: 200,
+  logRetentionBytes: 1024,
+  logForceTruncateBytes: 64 * 1024,
+};
+
+const spanOf = ({ startKey, endKey }: RangeDescriptor): EngineSpan => ({
+  start: Buffer.concat([Buffer.from('k'), startKey]),
+  end: endKey.length === 0 ? Buffer.from('l') : Buffer.concat([Buffer.from('k'), endKey]),
+});
+
+/** Rows by key: a command is a key of eight bytes and a value. */
+class KeyMachine implements StateMachine {
+  #at: RangeDescriptor;
+
+  constructor(at: RangeDescriptor) {
+    this.#at = at;
+  }
+
+  open(): Promise<void> {
+    return Promise.resolve();
+  }
+
+  apply({ payload }: Entry, batch: EngineBatch): void {
+    const bytes = Buffer.from(payload);
+    batch.put(Buffer.concat([Buffer.from('k'), bytes.subarray(0, 8)]), bytes.subarray(8));
+  }
+
+  published(): void {
+    // Nobody waits.
+  }
+
+  leadershipGained(): void {
+    // Nothing to serve.
+  }
+
+  leadershipLost(): void {
+    // Nothing was served.
+  }
+
+  spans(): readonly EngineSpan[] {
+    return [spanOf(this.#at)];
+  }
+
+  split(left: RangeDescriptor, children: readonly RangeDescriptor[]): StateMachine[] {
+    this.#at = left;
+    return children.map((child) => new KeyMachine(child));
+  }
+
+  descriptorChanged(descriptor: RangeDescriptor): void {
+    this.#at = descriptor;
+  }
+
+  volatileState(): Uint8Array {
+    return new Uint8Array(0);
+  }
+
+  restored(): Promise<void> {
+    return Promise.resolve();
+  }
+}
+
+async function countKeys(engine: KvEngine, from: string, to: string): Promise<number> {
+  const iterator = engine.iterate({ start: Buffer.from(from), end: Buffer.from(to) });
+  let count = 0;
+  for (let rows = await iterator.next(1_000); rows.length > 0; rows = await iterator.next(1_000))
+    count += rows.length;
+  await iterator.close();
+  return count;
+}
+
+async function put(rig: StoresRig, range: RangeId, key: string, bytes: number): Promise<void> {
+  const command = Buffer.concat([Buffer.from(key.padEnd(8, '0')), Buffer.alloc(bytes, 1)]);
+  const isTaken = (): boolean =>
+    rig.stores.some(({ store }) => {
+      const replica = store.replica(range);
+      return replica?.isReadyLeader === true && replica.propose(command).type === 'accepted';
+    });
+  await rig.scheduler.runUntilTrue(isTaken, 5_000);
+  await rig.run(50);
+}
+
+describe('a snapshot that is being installed', () => {
+  it('costs no row of a range that was cut off meanwhile, when a crash cuts it short', async () => {
+    const rig = await StoresRig.running(3, {
+      config: { ...SMALL_LOGS, snapshotFreeBytesMin: 1 },
+      store: {
+        machineFor: (descriptor) => new KeyMachine(descriptor),
+        spansOf: (descriptor) => [spanOf(descriptor)],
+      },
+    });
+    const { id } = rig.follower;
+    rig.cut.add(id);
+    const ids = [{ rangeId: CHILD, replicaIds: [501, 502, 503].map((one) => replicaId(one)) }];
+    await rig.scheduler.settle(rig.leader.store.splitRange(RIG_RANGE, 1, [Buffer.from('m')], ids), 5_000);
+    for (let at = 10; at < 30; at += 1) {
+      await put(rig, RIG_RANGE, `a${at}`, 100_000);
+      await put(rig, CHILD, `z${at}`, 5_000);
+    }
+    await rig.run(2_000);
+    // The rows of the large range take their time.
+    const { engine } = rig.at(id);
+    const write = engine.write.bind(engine);
+    engine.write = (batch) => (batch.bytes > 500_000 ? new Promise(() => undefined) : write(batch));
+    rig.cut.clear();
+    const isInstalling = (): boolean => rig.at(id).store.replica(RIG_RANGE)?.installation !== undefined;
+    await rig.scheduler.runUntilTrue(isInstalling, 30_000);
+    await rig.run(6_000);
+    await rig.restart(id);
+    await rig.run(20_000);
+    expect(rig.at(id).fatal).toEqual([]);
+    expect(await countKeys(rig.at(id).engine, 'kz', 'l')).toBe(20);
+    expect(await countKeys(rig.at(id).engine, 'ka', 'kz')).toBe(20);
+  });
+
+  it('leaves nothing behind when its replica is removed before it has a place', async () => {
+    const rig = await StoresRig.open(3, { config: SMALL_LOGS });
+    const third = storeId(3);
+    rig.cut.add(third);
+    const descriptor = await rig.create(3, { createdAt: 2 });
+    await rig.fill(5, 1_000);
+    rig.cut.clear();
+    const { store } = rig.at(3);
+    await rig.scheduler.runUntilTrue(() => store.replica(RIG_RANGE) !== undefined, 5_000);
+    const replica = store.replica(RIG_RANGE);
+    // The installation waits, as for a slow log.
+    let goOn = (): void => undefined;
+    if (replica !== undefined)
+      replica.exclusiveWork = new Promise((resolve) => {
+        goOn = resolve;
+      });
+    await rig.scheduler.runUntilTrue(() => replica?.raft.installing !== undefined, 20_000);
+    await rig.run(50);
+    // Meanwhile another store has got its place.
+    store.learnDescriptor({
+      ...descriptor,
+      epoch: { version: 1, confVersion: 5 },
+      replicas: descriptor.replicas.slice(0, 2),
+    });
+    if (replica !== undefined) replica.exclusiveWork = undefined;
+    goOn();
+    rig.cut.add(third);
+    await rig.run(5_000);
+    expect(rig.at(3).fatal).toEqual([]);
+    expect(store.replicaCovering(Buffer.from('k'))).toBeUndefined();
+  });
+});

@@ -44,8 +44,10 @@ import {
   type StatusResponse,
 } from './wire-binding.js';
 
-/** Of a `getMany` or `writeMany`, at most this many operations are open at a time. */
+/** Of a `writeMany`, at most this many operations are open at a time. */
 const MANY_WINDOW = 1024;
+/** And of a `getMany`: nobody knows how large their answers are before they come. */
+const MANY_READS_WINDOW = 256;
 /** Ranges per page of `ranges()`. */
 const RANGES_PAGE = 1000;
 
@@ -193,7 +195,7 @@ export class CairnClient {
    */
   async getMany(keys: readonly BytesInput[], options: ReadOptions = {}): Promise<(Entry | undefined)[]> {
     const entries = new Array<Entry | undefined>(keys.length);
-    const window = new AnswerWindow(Math.min(MANY_WINDOW, this.#limits.outstandingMax));
+    const window = new AnswerWindow(Math.min(MANY_READS_WINDOW, this.#limits.outstandingMax));
     await forEachWindowed(keys.length, window, async (index) => {
       const entry = await this.get(keys[index] ?? '', options);
       window.answered(entry?.value.length ?? 0);

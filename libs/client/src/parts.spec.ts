@@ -169,6 +169,20 @@ test('reads of many keys keep as many open as their answers are small: some mega
   expect(await openReads(4_000, 30)).toEqual([64, 1_024]);
 });
 
+test('the first large answer after many small ones ends the opening of more, and that comes back slowly', () => {
+  const window = new AnswerWindow(256);
+  for (let answer = 0; answer < 500; answer += 1) window.answered(30);
+  expect(window.size).toBe(256);
+  window.answered(2 ** 20);
+  expect(window.size).toBe(7);
+  // The sizes are trusted again when some more have come, and what is open then grows by two with each.
+  for (let answer = 0; answer < 20; answer += 1) {
+    const before = window.size;
+    window.answered(30);
+    expect(window.size).toBeLessThanOrEqual(before + 2);
+  }
+});
+
 test('forEachWindowed runs everything once, within its window, and stops after a failure', async () => {
   let open = 0;
   let most = 0;

@@ -9,27 +9,29 @@ const OVERHEAD_BYTES = 64;
 
 /**
  * How many reads to have open at once: many while answers are small, few while they are large. It begins with
- * a few and grows with each answer that came.
+ * a few, grows by two with each answer that came, and shrinks with the first large one: how large the answers
+ * are of what is open when that comes, nobody knows before.
  */
 export class AnswerWindow {
   readonly #most: number;
-  #answers = 0;
-  #meanBytes = 0;
+  #size: number;
+  /** Of an answer: rises at once, falls slowly. */
+  #bytes = 0;
 
   constructor(most: number) {
     this.#most = most;
+    this.#size = Math.min(most, FIRST_WINDOW);
   }
 
   get size(): number {
-    const known = Math.min(this.#most, FIRST_WINDOW + 2 * this.#answers);
-    if (this.#answers === 0) return known;
-    return Math.max(1, Math.min(known, Math.floor(ANSWER_BYTES_MAX / this.#meanBytes)));
+    return this.#size;
   }
 
   answered(bytes: number): void {
-    this.#answers += 1;
-    const weighed = this.#answers === 1 ? 1 : WEIGHT;
-    this.#meanBytes += (bytes + OVERHEAD_BYTES - this.#meanBytes) * weighed;
+    const whole = bytes + OVERHEAD_BYTES;
+    this.#bytes = Math.max(whole, this.#bytes + (whole - this.#bytes) * WEIGHT);
+    const fitting = Math.floor(ANSWER_BYTES_MAX / this.#bytes);
+    this.#size = Math.max(1, Math.min(this.#most, fitting, this.#size + 2));
   }
 }
 

@@ -19,6 +19,8 @@ export interface HealthServerOptions {
   readonly logger: Logger;
   /** For tests. */
   readonly nowMs?: () => number;
+  /** For tests. Default 5,000. */
+  readonly renderTimeoutMs?: number;
 }
 
 export interface HealthServer {
@@ -37,6 +39,8 @@ const CHECKING_INTERVAL_MS = 500;
 /** With one more, the one that has waited longest without a whole request is cut. */
 const CONNECTIONS_MAX = 64;
 
+/** A rendering that takes longer hangs on something it collects: whoever waits is told, the next begins anew. */
+const RENDER_TIMEOUT_MS = 5_000;
 /** A page of metrics is served again for so long: rendering all of them is the most that a request costs. */
 const METRICS_SHOWN_MS = 250;
 
@@ -58,17 +62,35 @@ async function askReadiness(readiness: HealthServerOptions['readiness']): Promis
   }
 }
 
+async function inTime(rendering: Promise<string>, timeoutMs: number): Promise<string> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_resolve, reject) => {
+    timer = setTimeout(() => {
+      const message = `the metrics were not rendered within ${timeoutMs} ms`;
+      reject(new CairnError('DEADLINE_EXCEEDED', message));
+    }, timeoutMs);
+    timer.unref();
+  });
+  try {
+    return await Promise.race([rendering, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
 /** One rendering at a time, for all who ask while it goes on and shortly afterwards. */
 class MetricsPage {
   readonly #metrics: HealthServerOptions['metrics'];
   readonly #nowMs: () => number;
+  readonly #timeoutMs: number;
   /** Bytes, which all connections share while they take them. */
   #bytes: Promise<Buffer> | undefined;
   /** Infinite while it is being rendered. */
   #renderedMs = Infinity;
 
-  constructor({ metrics, nowMs }: HealthServerOptions) {
+  constructor({ metrics, nowMs, renderTimeoutMs }: HealthServerOptions) {
     this.#metrics = metrics;
+    this.#timeoutMs = renderTimeoutMs ?? RENDER_TIMEOUT_MS;
     this.#nowMs = nowMs ?? (() => performance.now());
   }
 
@@ -77,7 +99,7 @@ class MetricsPage {
       return this.#bytes;
     }
     this.#renderedMs = Infinity;
-    const bytes = this.#metrics.render().then((text) => Buffer.from(text));
+    const bytes = inTime(this.#metrics.render(), this.#timeoutMs).then((text) => Buffer.from(text));
     this.#bytes = bytes;
     bytes.then(
       () => {

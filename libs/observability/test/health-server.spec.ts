@@ -153,6 +153,25 @@ describe('health server', () => {
     });
   });
 
+  it('renders metrics anew after a rendering that hung', async () => {
+    let renderings = 0;
+    server = await createHealthServer({
+      listen: '127.0.0.1:0',
+      metrics: {
+        contentType: 'text/plain',
+        render: () => ((renderings += 1) === 1 ? new Promise(() => undefined) : Promise.resolve('fine 1\n')),
+      },
+      readiness: () => ({ ready: true, reasons: [] }),
+      logger: noopLogger,
+      renderTimeoutMs: 20,
+    });
+    expect(await ask(server, '/metrics')).toMatchObject({
+      status: 500,
+      body: '{"error":"the metrics were not rendered within 20 ms"}\n',
+    });
+    expect(await ask(server, '/metrics')).toMatchObject({ status: 200, body: 'fine 1\n' });
+  });
+
   it('says which address is taken', async () => {
     await start(() => ({ ready: true, reasons: [] }));
     const again = createHealthServer({

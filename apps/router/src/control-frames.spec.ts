@@ -135,6 +135,52 @@ describe('the budget of pings', () => {
   });
 });
 
+describe('a host that is refused after a flood', () => {
+  it('is let in slowly while connections of it make calls, and not at all otherwise', () => {
+    let nowMs = 0;
+    const frames = new ControlFrames({
+      clock: { nowMs: () => nowMs, setTimer: () => ({ cancel: () => undefined }) } as Partial<Clock> as Clock,
+      logger: noopLogger,
+      metrics,
+    });
+    const sessionOf = (remotePort: number) => {
+      const session = Object.assign(new EventEmitter(), {
+        socket: { remoteAddress: '10.0.0.1', remotePort },
+        destroyed: false,
+        destroy: () => {
+          session.destroyed = true;
+          session.emit('close');
+        },
+      });
+      frames.watch(session as unknown as ServerHttp2Session);
+      return session;
+    };
+    const admitted = (): number => {
+      let count = 0;
+      for (const endMs = nowMs + 2_000; nowMs < endMs; nowMs += 10) {
+        if (!frames.isRefused('10.0.0.1')) count += 1;
+      }
+      return count;
+    };
+    const flood = (port: number): void => {
+      const session = sessionOf(port);
+      session.emit('stream', { session });
+      for (let at = 0; at < 65; at += 1) session.emit('remoteSettings');
+      expect(session.destroyed).toBe(true);
+    };
+    flood(1);
+    expect(admitted()).toBe(0);
+    const other = sessionOf(2);
+    expect(admitted()).toBe(0);
+    other.emit('stream', { session: other });
+    flood(3);
+    expect(frames.isRefused('10.0.0.1')).toBe(true);
+    expect(admitted()).toBe(7);
+    other.destroy();
+    expect(admitted()).toBe(0);
+  });
+});
+
 describe('a connection that does not acknowledge what it was told', () => {
   it('is closed after ten seconds: the limit of headers does not hold before', () => {
     const timers = new Map<number, () => void>();

@@ -34,6 +34,11 @@ const ACKNOWLEDGE_TIMEOUT_MS = 10_000;
 const HEADER_LIST_BYTES_MAX = 32 * 1024;
 /** After a flood nobody is taken in from that host for so long: otherwise it would begin again at once. */
 const REFUSED_MS = 5_000;
+/**
+ * Unless others are there who call: one address may be that of many, behind a balancer or a gateway. Then one
+ * connection is taken in per so long, so that a client that tries again gets in.
+ */
+const ADMIT_INTERVAL_MS = 250;
 /** Hosts that are remembered for it; of more the first is forgotten. */
 const REFUSED_HOSTS_MAX = 1_000;
 
@@ -69,6 +74,13 @@ interface Watched {
   rejectedBefore: number;
 }
 
+/** A host after a flood. */
+interface Refused {
+  readonly untilMs: number;
+  /** When it is looked again whether one may be taken in all the same. */
+  lookAgainMs: number;
+}
+
 export interface ControlFramesContext {
   readonly clock: Clock;
   readonly logger: Logger;
@@ -78,7 +90,7 @@ export interface ControlFramesContext {
 /**
  * HTTP/2 frames that carry no call cost their sender next to nothing and the router a turn through JavaScript
  * each. A connection has a budget of them; one that is above it ends, and its host is refused for some
- * seconds.
+ * seconds, or let in slowly when others there make calls.
  */
 export class ControlFrames {
   readonly #clock: Clock;
@@ -86,8 +98,7 @@ export class ControlFrames {
   readonly #lines: LogBudget;
   /** Open connections, by what the library calls their peer. */
   readonly #watched = new Map<string, Watched>();
-  /** Until when a host is refused. */
-  readonly #refusedUntilMs = new Map<string, number>();
+  readonly #refused = new Map<string, Refused>();
   #looking: Timer | undefined;
   /** Streams of each host that were rejected since then. */
   readonly #rejected = new Map<string, number>();
@@ -195,10 +206,23 @@ export class ControlFrames {
   }
 
   isRefused(host: string): boolean {
-    const untilMs = this.#refusedUntilMs.get(host);
-    if (untilMs === undefined) return false;
-    if (this.#clock.nowMs() < untilMs) return true;
-    this.#refusedUntilMs.delete(host);
+    const refused = this.#refused.get(host);
+    if (refused === undefined) return false;
+    const nowMs = this.#clock.nowMs();
+    if (nowMs >= refused.untilMs) {
+      this.#refused.delete(host);
+      return false;
+    }
+    if (nowMs < refused.lookAgainMs) return true;
+    refused.lookAgainMs = nowMs + ADMIT_INTERVAL_MS;
+    return !this.#hasCallers(host);
+  }
+
+  /** Whether connections of the host are open that have made calls. */
+  #hasCallers(host: string): boolean {
+    for (const watched of this.#watched.values()) {
+      if (watched.host === host && watched.told > 0 && !watched.session.destroyed) return true;
+    }
     return false;
   }
 
@@ -228,12 +252,10 @@ export class ControlFrames {
   }
 
   #refuse(host: string, nowMs: number): void {
-    const [first] = this.#refusedUntilMs.keys();
-    if (this.#refusedUntilMs.size >= REFUSED_HOSTS_MAX && first !== undefined) {
-      this.#refusedUntilMs.delete(first);
-    }
-    this.#refusedUntilMs.delete(host);
-    this.#refusedUntilMs.set(host, nowMs + REFUSED_MS);
+    const [first] = this.#refused.keys();
+    if (this.#refused.size >= REFUSED_HOSTS_MAX && first !== undefined) this.#refused.delete(first);
+    this.#refused.delete(host);
+    this.#refused.set(host, { untilMs: nowMs + REFUSED_MS, lookAgainMs: nowMs + ADMIT_INTERVAL_MS });
   }
 }
 

@@ -130,6 +130,20 @@ describe('room for rows that are read', () => {
     expect(reads.begun).toHaveLength(4);
   });
 
+  it('is found by commands though gets of the same caller wait for its answers to be taken', () => {
+    const reads = new Reads(8 * MIB);
+    const one = new Caller('one');
+    one.isTaking = false;
+    for (let count = 0; count < 20; count += 1) reads.ask(one);
+    expect(reads.begun).toEqual([]);
+    reads.ask(one, KvOp.increment);
+    expect(reads.begun).toEqual(['one']);
+    // And those that wait for room of their own get it.
+    for (let count = 0; count < 20; count += 1) reads.ask(one, KvOp.increment);
+    for (let count = 0; count < 20; count += 1) reads.answer(MIB);
+    expect(reads.begun).toHaveLength(21);
+  });
+
   it('is waited for until the deadline', async () => {
     const reads = new Reads(8 * MIB);
     const deaf = new Caller('deaf');

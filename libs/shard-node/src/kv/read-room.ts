@@ -34,11 +34,19 @@ interface Waiting {
   readonly submitter: Submitter;
 }
 
+/** What waits of one caller; commands do not wait behind gets, whose answers may not be taken. */
+interface Lines {
+  readonly gets: Waiting[];
+  readonly commands: Waiting[];
+  /** Whose turn it is if both have room. */
+  isCommandNext: boolean;
+}
+
 /**
  * Bounds the bytes of rows that point reads and commands have read from the engine and that are not answered
  * yet, of the node and of each caller, and reads no rows for callers that do not take their answers. What has
- * no room waits, callers take turns, and the calls of one keep their order; nothing is read twice and nothing
- * refused. The line is bounded by the calls that the door lets in. What the row cache has costs nothing here.
+ * no room waits, callers take turns, and the gets of one keep their order, as do its commands; nothing is read
+ * twice and nothing refused. The line is bounded by the calls that the door lets in. What the row cache has costs nothing here.
  *
  * How large a row is, is known when it is there: before, the node goes by what it has read lately. So the
  * bound may be passed by one row that is read at once, and by those that are waited for.
@@ -49,7 +57,7 @@ export class ReadRoom {
   readonly #share: FairShare;
   #estimateBytes = FIRST_ESTIMATE_BYTES;
   /** By caller, in the order of their next turns. */
-  readonly #lines = new Map<ResponseSink, Waiting[]>();
+  readonly #lines = new Map<ResponseSink, Lines>();
   #waitingCount = 0;
   #isBeginning = false;
   #recheck: Timer | undefined;
@@ -79,11 +87,15 @@ export class ReadRoom {
   /** Whether the call may read its row now. Otherwise it waits, and is submitted again when its turn comes. */
   admits(call: KvCall, submitter: Submitter): boolean {
     if (call.readRoom !== undefined) return true;
-    const line = this.#waitingCount === 0 ? undefined : this.#lines.get(call.caller);
-    if (line === undefined && this.#hasRoom(call)) return true;
+    let lines = this.#waitingCount === 0 ? undefined : this.#lines.get(call.caller);
+    const isWaitedFor = lines !== undefined && lineOf(lines, call).length > 0;
+    if (!isWaitedFor && this.#hasRoom(call)) return true;
+    if (lines === undefined) {
+      lines = { gets: [], commands: [], isCommandNext: false };
+      this.#lines.set(call.caller, lines);
+    }
     this.#waitingCount += 1;
-    if (line === undefined) this.#lines.set(call.caller, [{ call, submitter }]);
-    else line.push({ call, submitter });
+    lineOf(lines, call).push({ call, submitter });
     this.#recheckLater();
     return false;
   }
@@ -112,11 +124,12 @@ export class ReadRoom {
 
   /** Nobody waits for answers to this caller any more: its calls leave the line. */
   forget(caller: ResponseSink): void {
-    const line = this.#lines.get(caller);
-    if (line === undefined) return;
+    const lines = this.#lines.get(caller);
+    if (lines === undefined) return;
     this.#lines.delete(caller);
-    this.#waitingCount -= line.length;
-    for (const { call } of line) call.fail('UNAVAILABLE', 'the connection closed');
+    const all = [...lines.gets, ...lines.commands];
+    this.#waitingCount -= all.length;
+    for (const { call } of all) call.fail('UNAVAILABLE', 'the connection closed');
   }
 
   #hold(call: KvCall, bytes: number): void {
@@ -151,19 +164,31 @@ export class ReadRoom {
     // A call may be answered by being submitted, and give back what was kept for it.
     if (this.#isBeginning) return;
     this.#isBeginning = true;
-    for (const [caller, line] of this.#lines) {
-      const { call, submitter } = line[0] as Waiting;
-      if (!this.#hasRoom(call)) continue;
-      line.shift();
+    for (const [caller, lines] of this.#lines) {
+      const next = this.#takeNext(lines);
+      if (next === undefined) continue;
+      const { call, submitter } = next;
       this.#waitingCount -= 1;
       this.#lines.delete(caller);
       // Behind all others: this walk comes to it again only after them.
-      if (line.length > 0) this.#lines.set(caller, line);
+      if (lines.gets.length + lines.commands.length > 0) this.#lines.set(caller, lines);
       // Kept free until it reads, so that nobody takes it meanwhile.
       this.#hold(call, this.#estimateBytes);
       submitter.submit(call);
     }
     this.#isBeginning = false;
+  }
+
+  #takeNext(lines: Lines): Waiting | undefined {
+    const { gets, commands, isCommandNext } = lines;
+    for (const line of isCommandNext ? [commands, gets] : [gets, commands]) {
+      const [first] = line;
+      if (first === undefined || !this.#hasRoom(first.call)) continue;
+      line.shift();
+      lines.isCommandNext = line === gets;
+      return first;
+    }
+    return undefined;
   }
 
   /** What is past its deadline leaves the line, and callers that take answers again get their turns. */
@@ -180,16 +205,23 @@ export class ReadRoom {
 
   #dropAbandoned(nowMs: number): void {
     this.#droppedAtMs = nowMs;
-    for (const [caller, line] of this.#lines) {
-      const kept = line.filter(({ call }) => !call.isAbandoned(nowMs));
-      if (kept.length === line.length) continue;
-      this.#waitingCount -= line.length - kept.length;
-      if (kept.length === 0) this.#lines.delete(caller);
-      else this.#lines.set(caller, kept);
-      for (const { call } of line) {
-        if (call.isAbandoned(nowMs))
-          call.fail('DEADLINE_EXCEEDED', 'the deadline passed while the read waited for room');
-      }
+    for (const [caller, { gets, commands, isCommandNext }] of this.#lines) {
+      const isLate = ({ call }: Waiting): boolean => call.isAbandoned(nowMs);
+      const late = [...gets.filter(isLate), ...commands.filter(isLate)];
+      if (late.length === 0) continue;
+      this.#waitingCount -= late.length;
+      const kept = {
+        gets: gets.filter((one) => !isLate(one)),
+        commands: commands.filter((one) => !isLate(one)),
+      };
+      if (kept.gets.length + kept.commands.length === 0) this.#lines.delete(caller);
+      else this.#lines.set(caller, { ...kept, isCommandNext });
+      for (const { call } of late)
+        call.fail('DEADLINE_EXCEEDED', 'the deadline passed while the read waited for room');
     }
   }
+}
+
+function lineOf({ gets, commands }: Lines, { request }: KvCall): Waiting[] {
+  return request.op === KvOp.get ? gets : commands;
 }

@@ -49,7 +49,7 @@ export const KV_MUTANTS: readonly Mutant[] = [
   },
   {
     name: 'strict-not-waited',
-    from: 60,
+    from: 20,
     breaks: 'a STRICT write does not wait for a timestamp that was issued after it came',
     promise: 'STRICT writes of all keys are ordered as they happened',
     file: 'libs/shard-node/src/kv/write-evaluator.ts',

@@ -72,7 +72,7 @@ export const STORE_MUTANTS: readonly Mutant[] = [
   },
   {
     name: 'birth-forgets-vote',
-    from: 27,
+    from: 40,
     breaks: 'the vote that an empty replica gave is not kept when its range is born there',
     promise: 'one vote per term and replica',
     file: 'libs/store/src/split.ts',

@@ -44,9 +44,11 @@ export class FutureGate {
   }
 
   isFromTheFuture(request: KvRequest): boolean {
+    const isReadAt = request.consistency === ReadConsistency.timestamp;
+    if (!isReadAt && request.requestId === undefined) return false;
     const latest = this.#options.latest();
-    const isReadAhead = request.consistency === ReadConsistency.timestamp && request.readTimestamp > latest;
-    return isReadAhead || (request.requestId !== undefined && request.requestId.stamp > latest);
+    if (isReadAt && request.readTimestamp > latest) return true;
+    return request.requestId !== undefined && request.requestId.stamp > latest;
   }
 
   hold(operation: RoutedOperation): void {

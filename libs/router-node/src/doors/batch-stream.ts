@@ -58,6 +58,8 @@ const RESULT_OVERHEAD_BYTES = 64;
  * what ranges may have forgotten by then.
  */
 const TELL_TIME_MS = 1_000;
+/** Room for small values is taken from the account of the caller so much at a time. */
+const CREDIT_BYTES = 64 * 1024;
 /** Weight of one answer in the running mean of their sizes. */
 const MEAN_WEIGHT = 1 / 8;
 
@@ -76,10 +78,12 @@ export class BatchStream extends Holder implements OperationSink {
   readonly #aborts = new Map<number, AbortController>();
   #results: BatchResult[] = [];
   #resultBytes = 0;
-  /** Values among the results that are not written yet. */
-  #valueBytes = 0;
-  #values = 0;
-  /** All values on the account of the caller: those, and what was written and not taken. */
+  /** Taken from the account of the caller for values that are not written yet: bytes, and how often. */
+  #chargedBytes = 0;
+  #charges = 0;
+  /** Of those bytes: still for small values that may come. */
+  #credit = 0;
+  /** All charges to the account of the caller: those, and those of what was written and not taken. */
   #taken = 0;
   #meanBytes = RESULT_OVERHEAD_BYTES;
   /** Keys and values of what is open. */
@@ -195,7 +199,7 @@ export class BatchStream extends Holder implements OperationSink {
         this.#cancel(call);
         return;
       }
-      if (this.#operations.has(call) || this.#aborts.has(call)) {
+      if (this.#operations.has(call) || (this.#aborts.size > 0 && this.#aborts.has(call))) {
         throw new CairnError('INVALID_ARGUMENT', `call ${call} is open already`, {
           details: { field: 'call' },
         });
@@ -285,18 +289,21 @@ export class BatchStream extends Holder implements OperationSink {
 
   /** Not open any more. One that was refused at once never was. */
   #forget(operation: RoutedOperation): void {
-    if (this.#operations.get(operation.tag) !== operation) return;
-    this.#operations.delete(operation.tag);
-    this.#openBytes -= operation.bytes;
+    if (this.#operations.delete(operation.tag)) this.#openBytes -= operation.bytes;
   }
 
   complete(operation: RoutedOperation, response: KvResponse): void {
     const valueBytes = response.value?.length ?? 0;
-    // What has a value has changed nothing: it may be asked for again.
-    if (valueBytes > 0 && !this.#takeRoom(valueBytes)) {
-      this.fail(operation, ANSWERS_HELD);
-      return;
+    if (valueBytes > this.#credit) {
+      // The account of a message is given back with it: it must not pay for the next one's values.
+      this.#cutBefore(valueBytes);
+      // What has a value has changed nothing: it may be asked for again.
+      if (!this.#takeRoom(valueBytes)) {
+        this.fail(operation, ANSWERS_HELD);
+        return;
+      }
     }
+    this.#credit -= valueBytes;
     this.#forget(operation);
     this.#push({ call: operation.tag, result: resultOf(response) }, valueBytes);
     this.#context.measured(operation.request.op, this.#answeredAtMs - operation.startedAtMs);
@@ -306,10 +313,21 @@ export class BatchStream extends Holder implements OperationSink {
   /** Of its own bound, and of what the router holds for all clients. */
   #takeRoom(valueBytes: number): boolean {
     const hasRoom = this.#held.used === 0 || this.#held.hasRoom(this.#resultBytes + valueBytes);
-    if (this.#isClosed || !hasRoom || !this.caller.takeAnswer(valueBytes, this)) return false;
-    this.heldBytes += valueBytes;
-    this.#taken += 1;
+    if (this.#isClosed || !hasRoom) return false;
+    // Small values are paid for many at a time, and one by one where room is short.
+    const isForMany = valueBytes < CREDIT_BYTES && this.caller.fitsAnswer(CREDIT_BYTES);
+    const bytes = isForMany ? CREDIT_BYTES : valueBytes;
+    if (!this.caller.takeAnswer(bytes, this)) return false;
+    this.#charge(bytes);
     return true;
+  }
+
+  #charge(bytes: number): void {
+    this.heldBytes += bytes;
+    this.#taken += 1;
+    this.#chargedBytes += bytes;
+    this.#charges += 1;
+    this.#credit += bytes;
   }
 
   /** Values were taken by the client, or are dropped with the stream. */
@@ -332,17 +350,19 @@ export class BatchStream extends Holder implements OperationSink {
     if (this.#isClosed) return;
     const bytes = RESULT_OVERHEAD_BYTES + valueBytes;
     this.#meanBytes += (bytes - this.#meanBytes) * MEAN_WEIGHT;
-    if (this.#resultBytes > 0 && this.#resultBytes + bytes > MESSAGE_BYTES_TARGET) this.#writeResults();
+    this.#cutBefore(valueBytes);
     this.#resultBytes += bytes;
     this.#results.push(result);
-    if (valueBytes > 0) {
-      this.#valueBytes += valueBytes;
-      this.#values += 1;
-    }
     if (this.#isFlushDue) return;
     this.#isFlushDue = true;
     this.#answeredAtMs = this.#context.clock.nowMs();
     this.#context.clock.defer(this.#flush);
+  }
+
+  /** A message that the next result would make too long is written without it. */
+  #cutBefore(valueBytes: number): void {
+    const bytes = RESULT_OVERHEAD_BYTES + valueBytes;
+    if (this.#resultBytes > 0 && this.#resultBytes + bytes > MESSAGE_BYTES_TARGET) this.#writeResults();
   }
 
   #sendResults(): void {
@@ -358,16 +378,17 @@ export class BatchStream extends Holder implements OperationSink {
     const bytes = this.#resultBytes;
     this.#results = [];
     this.#resultBytes = 0;
-    const valueBytes = this.#valueBytes;
-    const values = this.#values;
-    this.#valueBytes = 0;
-    this.#values = 0;
+    const chargedBytes = this.#chargedBytes;
+    const charges = this.#charges;
+    this.#chargedBytes = 0;
+    this.#charges = 0;
+    this.#credit = 0;
     this.#held.take(bytes);
     const answeredAtMs = this.#answeredAtMs;
-    if (values > 0 && this.heldSinceMs === Infinity) this.heldSinceMs = answeredAtMs;
+    if (charges > 0 && this.heldSinceMs === Infinity) this.heldSinceMs = answeredAtMs;
     const isRoomLeft = this.#write(results, undefined, () => {
       this.#held.give(bytes);
-      this.#giveBack(valueBytes, values);
+      this.#giveBack(chargedBytes, charges);
       // Messages are taken in their order: whatever is left was written later.
       this.heldSinceMs = this.heldBytes === 0 ? Infinity : Math.max(this.heldSinceMs, answeredAtMs);
     });

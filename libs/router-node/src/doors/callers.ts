@@ -149,6 +149,11 @@ export class Callers implements AnswerRoom {
     this.#busy += by;
   }
 
+  /** For `Caller` alone. */
+  fitsAnswer(caller: Caller, bytes: number): boolean {
+    return fits(this.answers, this.#answerShare, caller.answerBytes, bytes);
+  }
+
   /** For `Caller` alone: false when there is no room, also not after somebody was ended for it. */
   takeAnswer(caller: Caller, bytes: number, asking: Holder | undefined): boolean {
     const share = this.#answerShare;
@@ -264,6 +269,11 @@ export class Caller {
     if (!this.#callers.takeAnswer(this, bytes, asking)) return false;
     this.#answerBytes += bytes;
     return true;
+  }
+
+  /** Whether `takeAnswer` would take them without ending anybody. */
+  fitsAnswer(bytes: number): boolean {
+    return this.#callers.fitsAnswer(this, bytes);
   }
 
   get answerBytes(): number {

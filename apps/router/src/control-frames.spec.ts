@@ -83,7 +83,9 @@ async function dial(): Promise<Socket> {
  */
 async function send(kind: keyof typeof FRAMES, count: number): Promise<Socket> {
   const socket = await dial();
-  socket.write(Buffer.concat([Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n'), frame(4, 0, 0)]));
+  // With its word that it knows the limits: one that does not give it is closed for that after ten seconds.
+  const preface = [Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n'), frame(4, 0, 0), frame(4, 1, 0)];
+  socket.write(Buffer.concat(preface));
   for (let sent = 0; sent < count && !socket.destroyed;) {
     const piece: Buffer[] = [];
     for (let end = Math.min(count, sent + 500); sent < end; sent += 1) piece.push(FRAMES[kind](sent));

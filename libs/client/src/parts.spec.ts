@@ -169,7 +169,7 @@ test('reads of many keys keep as many open as their answers are small: some mega
   expect(await openReads(4_000, 30)).toEqual([64, 1_024]);
 });
 
-test('the first large answer after many small ones ends the opening of more, and that comes back slowly', () => {
+test('the first large answer after many small ones ends the opening of more for a while', () => {
   const window = new AnswerWindow(256);
   for (let answer = 0; answer < 500; answer += 1) window.answered(30);
   expect(window.size).toBe(256);

@@ -45,8 +45,9 @@ interface Lines {
 /**
  * Bounds the bytes of rows that point reads and commands have read from the engine and that are not answered
  * yet, of the node and of each caller, and reads no rows for callers that do not take their answers. What has
- * no room waits, callers take turns, and the gets of one keep their order, as do its commands; nothing is read
- * twice and nothing refused. The line is bounded by the calls that the door lets in. What the row cache has costs nothing here.
+ * no room waits, callers take turns, and the gets of one keep their order, as do its commands; nothing is
+ * read twice and nothing refused. The line is bounded by the calls that the door lets in. What the row cache
+ * has costs nothing here.
  *
  * How large a row is, is known when it is there: before, the node goes by what it has read lately. So the
  * bound may be passed by one row that is read at once, and by those that are waited for.

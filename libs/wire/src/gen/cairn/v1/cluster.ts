@@ -178,6 +178,7 @@ export interface PutSettingRequest {
 
 export interface SettingChange {
   name: string;
+  /** Empty = back to the default. */
   value: string;
 }
 

@@ -34,8 +34,8 @@ export enum Consistency {
   /** LINEARIZABLE - Sees every write that was acknowledged before the read began. */
   LINEARIZABLE = 1,
   /**
-   * STALE - Whatever the asked replica has applied: fast, from any replica, possibly old. Never invents or reorders one key's writes
-   * on one replica, but two reads may go to two replicas.
+   * STALE - What a voting replica whose state is whole has applied: fast, from any of them, possibly old. Never invents or reorders
+   * one key's writes on one replica, but two reads may go to two replicas.
    */
   STALE = 2,
   /** TIMESTAMP - The state as of `timestamp`. */

@@ -29,9 +29,9 @@ export const DEFAULT_BOUNDS: Bounds = {
   terms: 2,
   entries: 3,
   crashes: 1,
-  timeouts: 2,
-  heartbeats: 1,
+  timeouts: 1,
+  heartbeats: 0,
   reads: 0,
   hasPreVotes: false,
-  statesMax: 12_000_000,
+  statesMax: 30_000_000,
 };

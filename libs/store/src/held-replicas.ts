@@ -9,6 +9,12 @@ const RETRY_MS = 5_000;
 /** And how often that is logged at most. */
 const LOG_INTERVAL_MS = 60_000;
 
+interface Held {
+  readonly replica: RecoveredReplica;
+  /** What it covers until it is installed. */
+  readonly span: RangeDescriptor;
+}
+
 export interface HeldReplicasParts {
   readonly clock: Clock;
   readonly logger: Logger;
@@ -25,9 +31,7 @@ export interface HeldReplicasParts {
  */
 export class HeldReplicas {
   readonly #parts: HeldReplicasParts;
-  readonly #held = new Map<RangeId, RecoveredReplica>();
-  /** What each covers until it is installed. */
-  readonly #spans = new Map<RangeId, RangeDescriptor>();
+  readonly #held = new Map<RangeId, Held>();
   #retry: Timer | undefined;
   #loggedMs: number | undefined;
   #isStopped = false;
@@ -45,25 +49,24 @@ export class HeldReplicas {
   }
 
   isCovered(key: Uint8Array): boolean {
-    return [...this.#spans.values()].some((span) => covers(span, key));
+    return [...this.#held.values()].some(({ span }) => covers(span, key));
   }
 
   /** One of another range that shares keys with the span. */
-  overlapping(span: RangeDescriptor): RecoveredReplica | undefined {
-    for (const [rangeId, taken] of this.#spans)
-      if (rangeId !== span.rangeId && overlap(taken, span)) return this.#held.get(rangeId);
+  overlapping(other: RangeDescriptor): RecoveredReplica | undefined {
+    for (const { replica, span } of this.#held.values())
+      if (replica.rangeId !== other.rangeId && overlap(span, other)) return replica;
     return undefined;
   }
 
   /** Spools that are still needed. */
   get spools(): string[] {
-    return [...this.#held.values()].map(({ state }) => state.installing ?? '');
+    return [...this.#held.values()].map(({ replica }) => replica.state.installing ?? '');
   }
 
   /** Resolves when the replica is there, or when it has to wait. Rejects with what is no lack of room. */
   async begin(replica: RecoveredReplica, span: RangeDescriptor): Promise<void> {
-    this.#held.set(replica.rangeId, replica);
-    this.#spans.set(replica.rangeId, span);
+    this.#held.set(replica.rangeId, { replica, span });
     await this.#try(replica);
   }
 
@@ -77,7 +80,6 @@ export class HeldReplicas {
     try {
       await this.#parts.recover(replica);
       this.#held.delete(replica.rangeId);
-      this.#spans.delete(replica.rangeId);
     } catch (error) {
       if (!CairnError.is(error) || error.code !== 'DISK_FULL') throw error;
       const nowMs = clock.nowMs();
@@ -100,7 +102,7 @@ export class HeldReplicas {
   }
 
   async #tryAll(): Promise<void> {
-    for (const replica of [...this.#held.values()]) {
+    for (const { replica } of [...this.#held.values()]) {
       if (this.#isStopped) return;
       await this.#try(replica);
     }

@@ -218,10 +218,11 @@ export class SnapshotReceiver {
       await this.#parts.disk.remove(path);
       return;
     }
+    const oldSpans = replica.machine?.spans() ?? [];
     const machine = replica.machine ?? this.#firstMachine(replica, header.descriptor);
     // Its old span stays taken until the log knows of the new one: a crash before that deletes the rows of the
     // old span once more, and no other range may have rows there by then.
-    for (const span of machine.spans()) await this.#parts.engine.deleteRange(span.start, span.end);
+    for (const span of oldSpans) await this.#parts.engine.deleteRange(span.start, span.end);
     await this.#writeRows(path, header, machine);
     await this.#commit(replica.log, header);
     if (!isFirst && !replica.isClosed) replica.setDescriptor(header.descriptor);
@@ -268,9 +269,9 @@ export class SnapshotReceiver {
     // The directory may have been moved since.
     const path = `${directory}/${nameOf(state.installing)}`;
     const header = await this.#headerOf(path);
-    // What an earlier attempt wrote makes room, too.
-    for (const descriptor of [state.descriptor ?? header.descriptor, header.descriptor])
-      for (const { start, end } of this.#parts.spansOf(descriptor)) await engine.deleteRange(start, end);
+    // What an earlier attempt wrote makes room, too: no span has grown, so it lies in the old one.
+    const taken = this.#parts.spansOf(state.descriptor ?? header.descriptor);
+    for (const { start, end } of taken) await engine.deleteRange(start, end);
     const machine = this.#parts.machineFor(header.descriptor);
     await this.#throwIfRowsHaveNoRoom(path, header);
     await this.#writeRows(path, header, machine);

@@ -88,6 +88,24 @@ export class RowCache {
       this.#hits += 1;
       return this.#young.rows.read(place);
     }
+    return this.#getOld(key, hash);
+  }
+
+  /**
+   * Like `get` for a user key, but the value may be memory of the cache: it is the caller's until the next
+   * call of any method here, and not to be kept. Saves a point read the key as a string and one copy of two.
+   */
+  view(userKey: Uint8Array): VersionRecord | undefined {
+    if (countZeroBytes(userKey) > 0) return this.get(rowCacheKey(userKey));
+    const hash = hashNameBytes(userKey);
+    const place = this.#young.rows.findBy(userKey, hash);
+    if (place === NO_PLACE) return this.#getOld(asBuffer(userKey).toString('latin1'), hash);
+    this.#hits += 1;
+    return this.#young.rows.view(place);
+  }
+
+  /** A key that is not young: one that the old generation has becomes so. */
+  #getOld(key: RowCacheKey, hash: number): VersionRecord | undefined {
     const oldPlace = this.#old.rows.find(key, hash);
     if (oldPlace === NO_PLACE) {
       this.#misses += 1;
@@ -97,18 +115,6 @@ export class RowCache {
     const version = this.#old.rows.read(oldPlace);
     this.#addYoung(key, hash, version);
     return version;
-  }
-
-  /**
-   * Like `get` for a user key, but the value may be memory of the cache: it is the caller's until the next
-   * call of any method here, and not to be kept. Saves a point read the key as a string and one copy of two.
-   */
-  view(userKey: Uint8Array): VersionRecord | undefined {
-    if (countZeroBytes(userKey) > 0) return this.get(rowCacheKey(userKey));
-    const place = this.#young.rows.findBy(userKey, hashNameBytes(userKey));
-    if (place === NO_PLACE) return this.get(rowCacheKey(userKey));
-    this.#hits += 1;
-    return this.#young.rows.view(place);
   }
 
   /** Keeps a copy of the version as the newest of its key. */

@@ -28,7 +28,7 @@ export interface KvEngine {
   flush(): Promise<void>;
   /** Removes [start, end) without loading values; not atomic; durable with the next flush. */
   deleteRange(start: Uint8Array, end: Uint8Array): Promise<void>;
-  /** Reclaims the space of a span. */
+  /** Gives the space of a span back now; engines do it by themselves, when it is worth it. */
   compactRange(start: Uint8Array, end: Uint8Array): Promise<void>;
   /** Rough bytes on disk of a span; recent writes may be missing. */
   approximateBytes(start: Uint8Array, end: Uint8Array): Promise<number>;

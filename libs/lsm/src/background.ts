@@ -2,6 +2,7 @@ import { CairnError, messageOf, rethrowInvariant } from '@cairn/base';
 import { engineClosed } from '@cairn/engine';
 import type { Clock, Logger, Timer } from '@cairn/ports';
 
+import { DeletedRows } from './deleted-rows.js';
 import { asEngineError } from './engine-error.js';
 import type { JobRunner, JobSetting } from './jobs.js';
 import { MergePace } from './merge-pace.js';
@@ -70,6 +71,7 @@ export class Background {
   #lastBarrier: Promise<void> | undefined;
   readonly #merges: MergePlan[] = [];
   readonly #pace: MergePace;
+  readonly #deletedRows: DeletedRows;
   /** Runs while merging waits for flushes that pay for it. */
   #unpaid: Timer | undefined;
   /** Runs while merging rests because the disk is full. */
@@ -90,6 +92,7 @@ export class Background {
   constructor(options: BackgroundOptions) {
     this.#options = options;
     this.#pace = new MergePace(options.tableBytes);
+    this.#deletedRows = new DeletedRows(options.tableBytes);
     options.set.whenOrphaned(() => {
       this.#wake();
     });
@@ -291,6 +294,7 @@ export class Background {
       rowAt: table.rowAt.slice(0, table.rowCount),
     });
     this.#pace.flushed(summary.bytes, set.version.runs.at(-1)?.level ?? 0);
+    this.#deletedRows.flushed();
     const runs = addNewest(set.version.runs, set.takeNumber(), await set.openTable(summary));
     await set.install(runs, () => {
       this.#options.flushed(memtable);
@@ -312,17 +316,31 @@ export class Background {
     return false;
   }
 
-  /** One step of the merge that is due, or a table written anew; false when there is nothing to do. */
+  /**
+   * One step of the merge that is due, or what gives space back: a span merged of which much was deleted, a
+   * table written anew. False when there is nothing to do.
+   */
   async #mergeStep(): Promise<boolean> {
     const { set } = this.#options;
     const plan = chooseMerge(set.version.runs, this.#merges, () => set.takeNumber());
     try {
-      if (plan === undefined) return await this.#reclaimStep();
+      if (plan === undefined) return (await this.#deletedRowsStep()) || (await this.#reclaimStep());
       await this.#planStep(plan);
     } catch (error) {
       if (asEngineError(error).code !== 'DISK_FULL') throw error;
       this.#rest(error);
     }
+    return true;
+  }
+
+  /** Merges a span of which much was deleted, up to what a table holds. */
+  async #deletedRowsStep(): Promise<boolean> {
+    const { set, tables } = this.#options;
+    const found = await this.#deletedRows.find(tables, set.version);
+    if (found === undefined) return false;
+    this.#mayReclaim = true;
+    const ids = found.runs.map((run) => run.id);
+    this.#deletedRows.passed(await this.#merge(ids, found.runs.at(-1) as Run, found.span));
     return true;
   }
 

@@ -57,6 +57,8 @@ async function deletedRows(
     runner: new InlineJobs(disk),
     versioned: { namespace: NAMESPACE, suffixBytes: 4 },
     memtableBytes: 64 * 1024 * 1024,
+    // So large that what is deleted is not worth a merge.
+    tableBytes: 256 * 1024 * 1024,
   });
   for (const isDeletion of [false, true]) {
     const batch = engine.newBatch();

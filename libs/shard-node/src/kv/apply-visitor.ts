@@ -31,8 +31,6 @@ export class ApplyVisitor implements WriteBatchVisitor {
   safePoint = timestamp(0);
   /** Engine bytes that the purges free. */
   freedBytes = 0;
-  /** Versions purged. */
-  purged = 0;
   #index = 0 as LogIndex;
   #batch: EngineBatch | undefined;
   #window: RequestWindow | undefined;
@@ -53,7 +51,6 @@ export class ApplyVisitor implements WriteBatchVisitor {
     this.hasExpiring = false;
     this.safePoint = timestamp(0);
     this.freedBytes = 0;
-    this.purged = 0;
     this.#index = index;
     this.#batch = batch;
     this.#window = window;
@@ -76,7 +73,6 @@ export class ApplyVisitor implements WriteBatchVisitor {
   }
 
   purge(key: Buffer): void {
-    this.purged += 1;
     this.#batch?.delete(key);
   }
 

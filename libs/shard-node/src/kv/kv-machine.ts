@@ -100,8 +100,6 @@ export class KvMachine implements StateMachine {
   readonly scanCache: ScanCache;
   readonly load: RangeLoad;
   readonly garbage: GarbageEstimate;
-  /** Versions purged here since the engine last compacted the span. */
-  purgedSinceCompaction = 0;
   readonly writes: WriteEvaluator;
   readonly #reads: PointReads;
   readonly #scans: ScanPages;
@@ -389,7 +387,6 @@ export class KvMachine implements StateMachine {
     this.raiseReadableSince(visitor.safePoint);
     this.#environment.safePoint.applied(visitor.safePoint, batch);
     this.load.countFreed(visitor.freedBytes);
-    this.purgedSinceCompaction += visitor.purged;
   }
 
   remember(entry: Entry): void {

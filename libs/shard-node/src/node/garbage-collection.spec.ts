@@ -13,16 +13,10 @@ const LIFE_STEPS = LIFE_MS * TIMESTAMP_LOGICAL_STEPS;
 class GarbageRig {
   readonly rig: KvRig;
   readonly collection: GarbageCollection;
-  readonly compacted: string[] = [];
   lifeMs = LIFE_MS;
 
   constructor(rig: KvRig, limits: Partial<GarbageLimits>) {
     this.rig = rig;
-    const compactRange = rig.engine.compactRange.bind(rig.engine);
-    rig.engine.compactRange = (start, end) => {
-      this.compacted.push(Buffer.from(start).toString('latin1'));
-      return compactRange(start, end);
-    };
     this.collection = new GarbageCollection({
       engine: rig.engine,
       clock: rig.clock,
@@ -236,23 +230,6 @@ describe('garbage collection', () => {
     }
     expect(sought).toBeUndefined();
     expect(history).toHaveLength(before);
-  });
-
-  it('asks the engine to compact where much was purged, and not often', async () => {
-    const gc = await GarbageRig.open({ compactAfterKeys: 3, compactIntervalMs: 60_000 });
-    const fill = async (): Promise<void> => {
-      for (let round = 0; round < 5; round += 1) await gc.put('k', String(round));
-    };
-    await fill();
-    await gc.sweep();
-    await gc.poll();
-    expect(gc.compacted).toHaveLength(1);
-    await fill();
-    await gc.sweep();
-    expect(gc.compacted).toHaveLength(1);
-    await gc.rig.clock.advance(60_000);
-    await gc.poll();
-    expect(gc.compacted).toHaveLength(2);
   });
 
   it('lets go of the outcomes of an idle range', async () => {

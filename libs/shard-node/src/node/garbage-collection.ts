@@ -34,10 +34,6 @@ export interface GarbageLimits {
    */
   readonly busyPauseMs: number;
   readonly busyTriesMax: number;
-  /** Versions purged from a range after which the engine is asked to compact its span. Default 10,000. */
-  readonly compactAfterKeys: number;
-  /** Least time between two of those. Default 60 s. */
-  readonly compactIntervalMs: number;
 }
 
 export const DEFAULT_GARBAGE_LIMITS: GarbageLimits = {
@@ -46,8 +42,6 @@ export const DEFAULT_GARBAGE_LIMITS: GarbageLimits = {
   pauseMs: 5,
   busyPauseMs: 100,
   busyTriesMax: 50,
-  compactAfterKeys: 10_000,
-  compactIntervalMs: 60_000,
 };
 
 export interface GarbageCollectionParts extends DamageListener {
@@ -84,15 +78,13 @@ interface Look {
 /**
  * Removes old versions, and rows that were deleted or have expired, from the ranges that are led here: one
  * range at a time, of those looked at the one with the most to gain. The leader looks at whole version chains
- * and logs the exact keys to delete, so that applying needs no judgement. Every replica's store compacts its
- * own engine where much was deleted.
+ * and logs the exact keys to delete, so that applying needs no judgement. Every replica's engine gives the
+ * space back by itself.
  */
 export class GarbageCollection {
   readonly #parts: GarbageCollectionParts;
   readonly #metrics: GarbageMetrics;
   #collecting: RangeId | undefined;
-  #isCompacting = false;
-  #compactedAtMs: number | undefined;
   #isStopped = false;
 
   constructor(parts: GarbageCollectionParts) {
@@ -133,7 +125,6 @@ export class GarbageCollection {
       best = machine;
       bestUrgency = urgency;
     }
-    this.#compactWhereDue(machines);
     if (best !== undefined && this.#collecting === undefined) this.#begin(best, timestamp(now - lifeSteps));
   }
 
@@ -242,40 +233,6 @@ export class GarbageCollection {
       this.#metrics.purgedBytes.add(bytes);
     }
     return true;
-  }
-
-  /** The engine reclaims nothing of what was deleted by itself for a long time: asks it to, rarely. */
-  #compactWhereDue(machines: readonly KvMachine[]): void {
-    const { clock, engine, limits, logger } = this.#parts;
-    const nowMs = clock.nowMs();
-    const isTooSoon =
-      this.#compactedAtMs !== undefined && nowMs - this.#compactedAtMs < limits.compactIntervalMs;
-    if (this.#isCompacting || isTooSoon) return;
-    let most: KvMachine | undefined;
-    for (const machine of machines) {
-      const least = Math.max(limits.compactAfterKeys, (most?.purgedSinceCompaction ?? 0) + 1);
-      if (machine.purgedSinceCompaction >= least) most = machine;
-    }
-    if (most === undefined) return;
-    this.#isCompacting = true;
-    this.#compactedAtMs = nowMs;
-    most.purgedSinceCompaction = 0;
-    const { rangeId, startKey, endKey } = most.descriptor;
-    const span = versionSpanOf(startKey, endKey);
-    engine
-      .compactRange(span.start, span.end)
-      .then(
-        () => {
-          this.#metrics.compactions.add(1);
-        },
-        (error: unknown) => {
-          rethrowInvariant(error);
-          logger.warn('span not compacted', { range: rangeId, reason: messageOf(error) });
-        },
-      )
-      .finally(() => {
-        this.#isCompacting = false;
-      });
   }
 }
 

@@ -5,7 +5,6 @@ export interface GarbageMetrics {
   readonly examined: Counter;
   readonly purgedVersions: Counter;
   readonly purgedBytes: Counter;
-  readonly compactions: Counter;
 }
 
 /** `ripeBytes` answers what all ranges of the store could probably free now; asked once per scrape. */
@@ -28,9 +27,5 @@ export function garbageMetrics(metrics: Metrics, ripeBytes: () => number): Garba
       'Versions that garbage collection removed',
     ),
     purgedBytes: metrics.counter('cairn_shard_gc_purged_bytes_total', 'Bytes of the versions removed'),
-    compactions: metrics.counter(
-      'cairn_shard_gc_compactions_total',
-      'Spans compacted after garbage collection',
-    ),
   };
 }

@@ -473,7 +473,7 @@ const SUITES = [
     script: 'fuzz',
     argv: (day) => ['--minutes', '2', '--seed', String(day)],
   },
-  { title: 'Slopes', minutes: 5, script: 'soak', argv: () => ['--minutes', '3'] },
+  { title: 'Slopes', minutes: 7, script: 'soak', argv: () => ['--minutes', '3'] },
 ];
 
 function seedsOf(day) {

@@ -26,11 +26,16 @@ export interface SoakResult {
   readonly violations: readonly string[];
 }
 
-/** A run has this many cycles of the same shape, however long it is; the first of them warm up. */
+/** The time asked for has this many cycles of the same shape, the last of which are measured. */
 const CYCLES = 24;
-const WARM_UP_CYCLES = 6;
-/** Each cycle cuts one range, up to so many; more would themselves be a slope. */
-const RANGES_MAX = 12;
+const MEASURED_CYCLES = 18;
+/**
+ * The others warm up, and more of them in a short run: until logs have as many segments as they keep, and
+ * engines as much that is dead as is worth a merge, everything grows.
+ */
+const WARM_UP_MS_MIN = 180_000;
+/** Cut while the run warms up: ranges are themselves a slope. */
+const RANGES = 12;
 /** How much of itself a measure may gain over a run, noise included, by the ending of its name. */
 const GROWTH_MAX: Readonly<Record<string, number>> = { memory: 0.2, handles: 0.1, disk: 0.3, p99: 1 };
 const MIB = 1024 * 1024;
@@ -65,22 +70,27 @@ class SoakRun {
   async run(): Promise<SoakResult> {
     const { minutes, signal, say } = this.#options;
     const cycleMs = (minutes * 60_000) / CYCLES;
+    const warmUpCycles = Math.max(CYCLES - MEASURED_CYCLES, Math.ceil(WARM_UP_MS_MIN / cycleMs));
+    const cycles = warmUpCycles + MEASURED_CYCLES;
     // Old versions go soon: else ten minutes of them would be a slope of their own.
     await this.#client.putSetting('gc.life_seconds', '10');
     for (const load of this.#loads) load.start();
     let cycle = 0;
-    for (; cycle < CYCLES && !signal.aborted; cycle += 1) {
+    let ranges = 0;
+    for (; cycle < cycles && !signal.aborted; cycle += 1) {
       const endMs = performance.now() + cycleMs;
-      if (cycle < RANGES_MAX)
-        await this.#client.splitRanges([`key/${String(cycle * 1_500).padStart(6, '0')}`]);
+      const rangesDue = Math.min(RANGES, Math.ceil((RANGES * (cycle + 1)) / warmUpCycles));
+      for (; ranges < rangesDue; ranges += 1) {
+        await this.#client.splitRanges([`key/${String(ranges * 1_500).padStart(6, '0')}`]);
+      }
       await this.#restartOne(cycle);
       for (const load of this.#loads) load.takeLatenciesMs();
       await delay(Math.max(0, endMs - performance.now()), undefined, { signal }).catch(() => undefined);
       this.#sample();
-      say(`cycle ${cycle + 1} of ${CYCLES}: ${this.#describe()}`);
+      say(`cycle ${cycle + 1} of ${cycles}: ${this.#describe()}`);
     }
     await Promise.all(this.#loads.map((load) => load.stop()));
-    return this.#judge(cycle);
+    return this.#judge(cycle, warmUpCycles);
   }
 
   /** By turns: one shard node is killed, another is told to stop, a router too; each comes back. */
@@ -125,11 +135,11 @@ class SoakRun {
       .join(', ');
   }
 
-  #judge(cycles: number): SoakResult {
+  #judge(cycles: number, warmUpCycles: number): SoakResult {
     const violations: string[] = [];
     const measures: Record<string, { samples: readonly number[]; trend: Trend }> = {};
     for (const [name, all] of this.#samples) {
-      const samples = all.slice(WARM_UP_CYCLES);
+      const samples = all.slice(warmUpCycles);
       const trend = trendOf(samples);
       measures[name] = { samples, trend };
       if (!isGrowing(trend, GROWTH_MAX[name] ?? 0)) continue;

@@ -25,10 +25,14 @@ export class RangeReports {
     return this.#wantsFull || this.#changed.size > 0;
   }
 
-  /** Takes what is due. `failed` puts it back when the heartbeat did not arrive. */
+  /**
+   * Takes what is due, without the ranges that are being born: they come with a later one. `failed` puts it
+   * back when the heartbeat did not arrive.
+   */
   take(
     store: Store,
     service: KvService,
+    bearing: ReadonlySet<RangeId>,
   ): { full: boolean; ranges: RangeReport[]; removed: RangeId[]; failed(): void } {
     const full = this.#wantsFull;
     const ids = full ? [...store.replicas()].map((replica) => replica.rangeId) : [...this.#changed];
@@ -38,6 +42,7 @@ export class RangeReports {
     const ranges: RangeReport[] = [];
     const removed: RangeId[] = [];
     for (const rangeId of ids) {
+      if (bearing.has(rangeId)) continue;
       const replica = store.replica(rangeId);
       const descriptor = replica?.descriptorOrUndefined;
       if (replica === undefined) removed.push(rangeId);

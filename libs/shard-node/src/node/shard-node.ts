@@ -164,6 +164,8 @@ export class ShardNode {
   readonly #handOver: HandOver;
   #garbage: GarbageCollection | undefined;
   readonly #reports = new RangeReports();
+  /** Ranges that are being born here: they are told of when they are durable. */
+  readonly #bearing = new Set<RangeId>();
   #rounds: RangeRounds<KvMachine> | undefined;
   /** What the heartbeat under way looked at. */
   #looked: readonly KvMachine[] = [];
@@ -534,7 +536,7 @@ export class ShardNode {
     const { heldReplicas, isOutOfRoom } = this.store;
     this.#service.isDiskFull = isOutOfRoom || diskFreeBytes < diskReserveBytes;
     this.#handOver.poll(isOutOfRoom);
-    const report = this.#reports.take(this.store, this.#service);
+    const report = this.#reports.take(this.store, this.#service, this.#bearing);
     try {
       const askedMs = clock.nowMs();
       const response = await this.#metadata.heartbeat({
@@ -564,7 +566,7 @@ export class ShardNode {
         replicasCatchingUp: totals.catchingUp + (this.#catchUp?.pending ?? 0),
       });
       this.#lastHeartbeatMs = clock.nowMs();
-      await this.#obey(response, askedMs);
+      this.#obey(response, askedMs);
     } catch (error) {
       report.failed();
       throw error;
@@ -577,7 +579,7 @@ export class ShardNode {
     return this.#settings;
   }
 
-  async #obey(response: HeartbeatResponse, askedMs: number): Promise<void> {
+  #obey(response: HeartbeatResponse, askedMs: number): void {
     this.#timestamps?.observe(response.timestamp as Parameters<StoreTimestamps['observe']>[0]);
     this.#storesVersion = response.storesVersion;
     this.#settingsVersion = response.settingsVersion;
@@ -587,7 +589,7 @@ export class ShardNode {
     if (response.settings.length > 0) this.#settings = nodeSettingsOf(response.settings);
     for (const { command } of response.commands) {
       if (command?.$case === 'createReplica') {
-        await this.#create(descriptorFromMessage(command.value));
+        this.#create(descriptorFromMessage(command.value));
       } else if (command?.$case === 'removeReplica') {
         this.store.learnDescriptor(descriptorFromMessage(command.value));
       } else if (command?.$case === 'forgetReplica') {
@@ -597,15 +599,26 @@ export class ShardNode {
     }
   }
 
-  /** What cannot be made now is asked for again by a later heartbeat, and holds nothing else up. */
-  async #create(descriptor: RangeDescriptor): Promise<void> {
-    try {
-      await this.store.createReplica(descriptor);
-      this.#reports.changed(descriptor.rangeId);
-    } catch (error) {
-      if (!CairnError.is(error)) throw error;
-      this.#options.logger.warn('replica not created', { range: descriptor.rangeId, reason: error.message });
-    }
+  /**
+   * What cannot be made now is asked for again by a later heartbeat. Those do not wait: on a disk without
+   * room it takes as long as that lasts.
+   */
+  #create(descriptor: RangeDescriptor): void {
+    const { rangeId } = descriptor;
+    if (this.#bearing.has(rangeId)) return;
+    this.#bearing.add(rangeId);
+    this.store
+      .createReplica(descriptor)
+      .finally(() => {
+        this.#bearing.delete(rangeId);
+      })
+      .then(() => {
+        this.#replicaChanged(rangeId);
+      })
+      .catch((error: unknown) => {
+        rethrowInvariant(error);
+        this.#options.logger.warn('replica not created', { range: rangeId, reason: messageOf(error) });
+      });
   }
 
   #measure(rowCache: RowCache, scanCache: ScanCacheBudget): void {

@@ -117,7 +117,7 @@ export class DoorServer extends Server {
       ['method', 'code'],
     );
     this.#partial = new PartialMessages(clock, metrics);
-    this.#unpacker = new Unpacker(options['grpc.max_receive_message_length'], metrics);
+    this.#unpacker = new Unpacker(options['grpc.max_receive_message_length'], { clock, metrics });
     this.#controlFrames = controlFrames;
     this.#watchSessions();
     this.#answerUnknownMethods();

@@ -2,6 +2,7 @@ import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { connect as connectHttp2 } from 'node:http2';
 import { connect, type Socket } from 'node:net';
 import { once } from 'node:events';
+import { randomBytes } from 'node:crypto';
 import { deflateSync, gzipSync } from 'node:zlib';
 
 import { createMetrics } from '@cairn/observability';
@@ -247,7 +248,7 @@ describe('calls that steer the cluster', () => {
 
 describe('requests that are packed', () => {
   it('are unpacked few at a time, by turns of connections', async () => {
-    const unpacker = new Unpacker(1_000, metrics);
+    const unpacker = new Unpacker(1_000, { clock: { nowMs: () => 0 }, metrics });
     const never = new AbortController().signal;
     const small = gzipSync(Buffer.from('small'));
     const large = gzipSync(Buffer.alloc(2_000));
@@ -263,6 +264,45 @@ describe('requests that are packed', () => {
     );
     expect(new Set(said.slice(0, 20))).toEqual(new Set([status.RESOURCE_EXHAUSTED]));
     expect(said.slice(20)).toEqual(['small', 'other', status.UNIMPLEMENTED, status.INVALID_ARGUMENT]);
+  });
+
+  it('have one bound while they wait, of which every connection finds a little; what waits for long goes', async () => {
+    let nowMs = 0;
+    const packed = randomBytes(1_000);
+    const unpacker = new Unpacker(10_000, { clock: { nowMs: () => nowMs }, metrics }, 10_000);
+    const never = new AbortController().signal;
+    const unpack = (peer: string): Promise<number | string> =>
+      unpacker.unpack(peer, packed, 'gzip', never).then(
+        () => 'unpacked',
+        (error: { code: number; details: string }) => `${status[error.code] ?? ''}: ${error.details}`,
+      );
+    const greedy = Array.from({ length: 20 }, () => unpack('greedy'));
+    const full =
+      'RESOURCE_EXHAUSTED: packed requests: 5000 of 10000 bytes are taken, no room for 1000 bytes more';
+    const others = ['b', 'c', 'd', 'e', 'f'].map((peer) => unpack(peer));
+    nowMs = 1_500;
+    const late = unpack('late');
+    const nonsense = 'INVALID_ARGUMENT: the request cannot be unpacked';
+    // Two are being unpacked, three wait until somebody needs their room.
+    const ended = 'RESOURCE_EXHAUSTED: others need the room of packed requests that wait';
+    expect(await Promise.all(greedy)).toEqual([
+      ...Array<string>(2).fill(nonsense),
+      ...Array<string>(3).fill(ended),
+      ...Array<string>(15).fill(full),
+    ]);
+    expect(await Promise.all([...others, late])).toEqual(Array(6).fill(nonsense));
+  });
+
+  it('and are taken back while they wait end with a status', async () => {
+    const unpacker = new Unpacker(1_000, { clock: { nowMs: () => 0 }, metrics });
+    const over = new AbortController();
+    const all = Array.from({ length: 3 }, () =>
+      unpacker.unpack('peer', gzipSync(Buffer.from('small')), 'gzip', over.signal),
+    );
+    over.abort();
+    const [first, , last] = await Promise.allSettled(all);
+    expect(first?.status).toBe('fulfilled');
+    expect(last).toMatchObject({ reason: { code: status.CANCELLED, details: 'the caller gave up' } });
   });
 });
 

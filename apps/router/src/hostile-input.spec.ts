@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
+import { once } from 'node:events';
 import { connect, constants, type ClientHttp2Session, type IncomingHttpHeaders } from 'node:http2';
 import { gzipSync } from 'node:zlib';
 
@@ -79,6 +80,31 @@ const field = (tag: number, bytes: Uint8Array): Buffer =>
   Buffer.concat([Buffer.from([tag, (bytes.length & 127) | 128, bytes.length >> 7]), bytes]);
 /** Tag, then 2^60. */
 const hugeInteger = (tag: number): Buffer => Buffer.from([tag, 128, 128, 128, 128, 128, 128, 128, 128, 16]);
+
+describe('requests that are packed', () => {
+  it('may be taken back while they wait to be unpacked: others are served', async () => {
+    const other = connect(`http://${rig.address}`);
+    const packed = gzipSync(Buffer.alloc(8_000_000));
+    const head = Buffer.from([1, 0, 0, 0, 0]);
+    head.writeUInt32BE(packed.length, 1);
+    const headers = { ':method': 'POST', 'content-type': 'application/grpc', 'grpc-encoding': 'gzip' };
+    const open = Array.from({ length: 20 }, () => {
+      const request = other.request({ ...headers, ':path': '/cairn.v1.KV/Get' });
+      request.on('error', () => undefined);
+      request.resume();
+      request.end(Buffer.concat([head, packed]));
+      return request;
+    });
+    const waiting = (): Promise<boolean> =>
+      metrics.render().then((page) => /cairn_router_packed_requests 1?[1-9]/.test(page));
+    while (!(await waiting())) await new Promise((resolve) => setImmediate(resolve));
+    for (const request of open) request.close(constants.NGHTTP2_CANCEL);
+    await Promise.all(open.map((request) => once(request, 'close')));
+    while (await waiting()) await new Promise((resolve) => setImmediate(resolve));
+    other.close();
+    expect(await call('/cairn.v1.KV/Get', field(10, Buffer.from('a')))).toMatchObject({ code: status.OK });
+  });
+});
 
 describe('requests that would be expensive to decode', () => {
   it('are counted before: eight million keys of no bytes, a few kilobytes packed', async () => {

@@ -8,7 +8,8 @@ export abstract class Holder {
   heldBytes = 0;
   /** Since when that somebody is behind; Infinity while it is not. */
   heldSinceMs = Infinity;
-  /** For `Holders` alone. */
+  /** For `Holders` alone, like the next two. */
+  lookAgainMs = -Infinity;
   next: Holder | undefined = undefined;
   previous: Holder | undefined = undefined;
 
@@ -31,7 +32,11 @@ export class Holders {
   readonly nowMs: () => number;
   /** A list through them: it costs nothing but two links to come and go. Bounded by the calls that are open. */
   #first: Holder | undefined;
-  #lookAgainMs = -Infinity;
+  /**
+   * By the lag that was looked for: whoever finds nobody who lags long must not keep others from those that
+   * lag less. As many as the owner of the bound has lags.
+   */
+  readonly #lookAgainMs = new Map<number, number>();
   #ended = 0;
 
   constructor(nowMs: () => number) {
@@ -64,11 +69,14 @@ export class Holders {
    */
   endLaggard(lagMsMin: number, asking: Holder | undefined): boolean {
     const nowMs = this.nowMs();
-    if (nowMs < this.#lookAgainMs) return false;
-    const worst = this.#worst(nowMs, lagMsMin);
-    const ended = worst.filter((holder) => holder !== asking);
+    const lookAgainMs = this.#lookAgainMs.get(lagMsMin) ?? -Infinity;
+    if (nowMs < Math.max(lookAgainMs, asking?.lookAgainMs ?? -Infinity)) return false;
+    const ended = this.#worst(nowMs, lagMsMin, asking);
     if (ended.length === 0) {
-      this.#lookAgainMs = nowMs + LOOK_AGAIN_MS;
+      // That nobody lags but who asks is no news for others.
+      if (asking !== undefined && lagOf(asking, nowMs) >= lagMsMin)
+        asking.lookAgainMs = nowMs + LOOK_AGAIN_MS;
+      else this.#lookAgainMs.set(lagMsMin, nowMs + LOOK_AGAIN_MS);
       return false;
     }
     this.#ended += ended.length;
@@ -76,13 +84,13 @@ export class Holders {
     return true;
   }
 
-  /** All that lag of the caller that has held most for longest. */
-  #worst(nowMs: number, lagMsMin: number): readonly Holder[] {
+  /** All that lag of the caller that has held most for longest, who asks aside. */
+  #worst(nowMs: number, lagMsMin: number, asking: Holder | undefined): readonly Holder[] {
     const lags = new Map<unknown, Lag>();
     let worst: Lag | undefined;
     for (let holder = this.#first; holder !== undefined; holder = holder.next) {
-      const lagMs = holder.heldBytes > 0 ? nowMs - holder.heldSinceMs : 0;
-      if (lagMs < lagMsMin) continue;
+      const lagMs = lagOf(holder, nowMs);
+      if (lagMs < lagMsMin || holder === asking) continue;
       let lag = lags.get(holder.caller);
       if (lag === undefined) {
         lag = { holders: [], bytes: 0, lagMs: 0 };
@@ -95,4 +103,8 @@ export class Holders {
     }
     return worst?.holders ?? [];
   }
+}
+
+function lagOf({ heldBytes, heldSinceMs }: Holder, nowMs: number): number {
+  return heldBytes > 0 ? nowMs - heldSinceMs : 0;
 }

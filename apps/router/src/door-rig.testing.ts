@@ -228,6 +228,7 @@ export class DoorRig {
       clock,
       tracer: noopTracer,
       metrics,
+      idSeed: 7,
       requestTimeoutMs: 60_000,
       callers: {
         streamedOpsMax: (options.openOpsMax ?? 50_000) / 4,

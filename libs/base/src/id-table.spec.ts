@@ -1,7 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
 
-import { IdTable } from './id-table.js';
+import { hashId, IdTable } from './id-table.js';
 
 interface Held {
   readonly id: number;
@@ -46,6 +46,38 @@ describe('IdTable', () => {
       }),
       { seed: 20_261_121, numRuns: 500 },
     );
+  });
+
+  it('spreads ids anew that were chosen to collide, and no others', () => {
+    const table = new IdTable<Held>(0x2545f491);
+    const model = new Map<number, Held>();
+    const add = (each: number): void => {
+      const held = { id: each, sequence: 0 };
+      table.set(each, held);
+      model.set(each, held);
+    };
+    for (let each = 0; each < 10_000; each += 1) add(each);
+    expect(table.isDefended).toBe(false);
+    for (let each = 1; each < 200; each += 1) add(each * 2 ** 32);
+    expect(table.isDefended).toBe(true);
+    for (let each = 1; each < 10_000; each += 1) add(each * 2 ** 31);
+    for (const [each, held] of model) expect(table.get(each)).toBe(held);
+    expect(table.size).toBe(model.size);
+    for (const each of model.keys()) expect(table.delete(each)).toBe(true);
+    expect(table.size).toBe(0);
+  });
+
+  it('has ids that were chosen to collide under one seed far apart under another', () => {
+    const slotsOf = (ids: readonly number[], seed: number): number =>
+      new Set(ids.map((each) => hashId(each, seed) & 1023)).size;
+    const neighbours = Array.from({ length: 2 ** 18 }, (_, at) => at);
+    const above32 = Array.from({ length: 2 ** 18 }, (_, at) => at * 2 ** 32);
+    for (const candidates of [neighbours, above32]) {
+      const chosen = candidates.filter((each) => (hashId(each, 0) & 1023) === 0);
+      expect(chosen.length).toBeGreaterThan(200);
+      expect(slotsOf(chosen, 0)).toBe(1);
+      expect(slotsOf(chosen, 0x2545f491)).toBeGreaterThan(chosen.length / 2);
+    }
   });
 
   it('stays correct while ids count up for long with few of them open', () => {

@@ -1,6 +1,8 @@
 const CAPACITY_MIN = 16;
 /** Spreads neighbouring ids over the table: 2^32 divided by the golden ratio. */
 const SPREAD = 0x9e3779b1;
+/** A walk to a free slot that takes more steps than this, in a table that is half empty, is no chance. */
+const STEPS_MAX = 64;
 
 /**
  * Values by numeric id, for things that come and go by the thousand: open calls, requests under way. What
@@ -8,6 +10,10 @@ const SPREAD = 0x9e3779b1;
  * pointer to the table that replaced it. Once one such table has reached the old generation, every table
  * after it, and so every value that was ever in the map, survives all young collections until the next full
  * one. A client under load spent a third of its time on copying such corpses.
+ *
+ * Ids are spread so that those that count up lie best. Whoever can choose them could make n of them cost n * n
+ * steps (Crosby and Wallach, 2003): once they collide as chance would never have it, all are spread anew, by
+ * a hash that goes with a secret.
  *
  * Open addressing with linear probing; deletion moves the values behind up, so there are no tombstones. Grows
  * by doubling, never shrinks: bound the number of entries.
@@ -17,9 +23,21 @@ export class IdTable<Value extends object> {
   #values: (Value | undefined)[] = emptySlots(CAPACITY_MIN);
   #mask = CAPACITY_MIN - 1;
   #size = 0;
+  readonly #seed: number;
+  #isDefended = false;
+
+  /** `seed`: 32 bits; a secret where ids come from outside. */
+  constructor(seed = 0) {
+    this.#seed = seed;
+  }
 
   get size(): number {
     return this.#size;
+  }
+
+  /** Ids have collided so often that they were chosen to. */
+  get isDefended(): boolean {
+    return this.#isDefended;
   }
 
   get(id: number): Value | undefined {
@@ -36,9 +54,16 @@ export class IdTable<Value extends object> {
 
   /** `id`: any safe integer. Replaces what is there. */
   set(id: number, value: Value): void {
-    if ((this.#size + 1) * 2 > this.#values.length) this.#grow();
-    let slot = this.#home(id);
+    if ((this.#size + 1) * 2 > this.#values.length) this.#respread(this.#values.length * 2);
+    const home = this.#home(id);
+    let slot = home;
     while (this.#values[slot] !== undefined && this.#ids[slot] !== id) slot = (slot + 1) & this.#mask;
+    if (((slot - home) & this.#mask) > STEPS_MAX && !this.#isDefended) {
+      this.#isDefended = true;
+      this.#respread(this.#values.length);
+      this.set(id, value);
+      return;
+    }
     if (this.#values[slot] === undefined) this.#size += 1;
     this.#ids[slot] = id;
     this.#values[slot] = value;
@@ -83,13 +108,14 @@ export class IdTable<Value extends object> {
   }
 
   #home(id: number): number {
+    if (this.#isDefended) return hashId(id, this.#seed) & this.#mask;
     return (Math.imul(id, SPREAD) >>> 7) & this.#mask;
   }
 
-  #grow(): void {
+  #respread(capacity: number): void {
     const [ids, values] = [this.#ids, this.#values];
-    this.#ids = new Float64Array(ids.length * 2);
-    this.#values = emptySlots(values.length * 2);
+    this.#ids = new Float64Array(capacity);
+    this.#values = emptySlots(capacity);
     this.#mask = this.#values.length - 1;
     this.#size = 0;
     for (let slot = 0; slot < values.length; slot += 1) {
@@ -97,6 +123,14 @@ export class IdTable<Value extends object> {
       if (value !== undefined) this.set(ids[slot] as number, value);
     }
   }
+}
+
+/** 32 bits that all bits of a safe integer and of the seed have a part in. */
+export function hashId(id: number, seed: number): number {
+  let hash = Math.imul(id ^ seed, 0x85ebca6b);
+  hash = Math.imul(hash ^ (hash >>> 15) ^ (id / 4294967296), 0xc2b2ae35);
+  hash = Math.imul(hash ^ (hash >>> 13), 0x9e3779b1);
+  return hash ^ (hash >>> 16);
 }
 
 function emptySlots<Value>(count: number): (Value | undefined)[] {

@@ -174,6 +174,7 @@ class RouterNode implements RunningRouter {
         clock,
         tracer,
         metrics,
+        idSeed: rng.integer(2 ** 32),
         requestTimeoutMs: config.requestTimeoutMs,
         callers: {
           streamedOpsMax: Math.ceil(config.outstandingOpsMax * STREAMED_OPS_SHARE),

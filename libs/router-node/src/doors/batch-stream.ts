@@ -74,7 +74,7 @@ export class BatchStream extends Holder implements OperationSink {
   readonly #call: BatchCall;
   readonly #context: DoorContext;
   readonly caller: Caller;
-  readonly #operations = new IdTable<RoutedOperation>();
+  readonly #operations: IdTable<RoutedOperation>;
   readonly #aborts = new Map<number, AbortController>();
   #results: BatchResult[] = [];
   #resultBytes = 0;
@@ -114,6 +114,7 @@ export class BatchStream extends Holder implements OperationSink {
     super();
     this.#call = call;
     this.#context = context;
+    this.#operations = new IdTable(context.idSeed);
     this.caller = context.callers.enter(call.getPeer());
     context.callers.answerHolders.add(this);
     this.#write([], hello);

@@ -24,6 +24,8 @@ export interface DoorContextParts {
   readonly clock: Clock;
   readonly tracer: Tracer;
   readonly metrics: Metrics;
+  /** 32 bits that no client knows: it names the operations of a stream itself. */
+  readonly idSeed: number;
   /** Deadline of requests that bring none. */
   readonly requestTimeoutMs: number;
   readonly callers: CallersBounds;
@@ -41,6 +43,7 @@ export class DoorContext {
   readonly router: RequestRouter;
   readonly clock: Clock;
   readonly requestTimeoutMs: number;
+  readonly idSeed: number;
   readonly callers: Callers;
   readonly cutOff: CutOff;
   readonly #parts: DoorContextParts;
@@ -60,6 +63,7 @@ export class DoorContext {
     this.#showShares(parts.metrics);
     this.clock = parts.clock;
     this.requestTimeoutMs = parts.requestTimeoutMs;
+    this.idSeed = parts.idSeed;
     this.#requests = parts.metrics.counter(
       'cairn_router_requests_total',
       'Operations answered, by kind and outcome',

@@ -84,6 +84,7 @@ class ServiceRig {
       limits: { ...DEFAULT_KV_LIMITS, ...limits },
       sizes: () => ({ keyBytesMax: 100, valueBytesMax: 1_000 }),
       timestamps: rig.environment.timestamps,
+      idSeed: 7,
       store: () => undefined,
       scanSlots: rig.environment.scanSlots,
       readRoom: rig.environment.readRoom,

@@ -54,6 +54,8 @@ export interface KvServiceParts {
   /** What the cluster's settings say about sizes; the widest until they were heard. */
   sizes(): SizeLimits;
   readonly timestamps: StoreTimestamps;
+  /** 32 bits that no peer knows: it names its requests itself. */
+  readonly idSeed: number;
   /** For the descriptors in refusals. */
   store(): Store | undefined;
   /** Where scans wait; those of a closed session leave. */
@@ -227,7 +229,7 @@ export class KvSession implements ResponseSink {
   /** What it holds of the node's places, which the node shares out. */
   readonly open = new BoundedBytes({ name: 'requests under way of one connection', limit: Infinity });
   readonly reading = new BoundedBytes({ name: 'rows read for one connection', limit: Infinity });
-  readonly #calls = new IdTable<KvCall>();
+  readonly #calls: IdTable<KvCall>;
   readonly #encoder = new KvResponseEncoder();
   #isFlushing = false;
   /**
@@ -248,6 +250,7 @@ export class KvSession implements ResponseSink {
     this.#session = session;
     this.#parts = parts;
     this.#door = door;
+    this.#calls = new IdTable(parts.idSeed);
   }
 
   readonly callDone = (call: KvCall): void => {

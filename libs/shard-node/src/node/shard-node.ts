@@ -293,6 +293,7 @@ export class ShardNode {
       limits: options.kvLimits,
       sizes: () => this.#settings?.sizes ?? WIDEST_SIZE_LIMITS,
       timestamps,
+      idSeed: options.rng.integer(2 ** 32),
       store: () => this.#store,
       ...gates,
     });

@@ -278,6 +278,14 @@ export class ShardNode {
     return helloOf(this.#identity, purpose);
   }
 
+  #damaged(error: CairnError): void {
+    this.#options.logger.error('rows cannot be read, the node stops', {
+      reason: error.message,
+      ...error.details,
+    });
+    this.#options.onFatal(error);
+  }
+
   async #open(joined: JoinResponse): Promise<void> {
     const options = this.#options;
     const timestamps = new StoreTimestamps({ fetch: () => this.#metadata.timestamp() }, options.clock);
@@ -300,13 +308,6 @@ export class ShardNode {
     this.#service = service;
     const rowCache = new RowCache(options.rowCacheBytes);
     const scanCache = new ScanCacheBudget(options.kvLimits.scanCacheBytesMax);
-    const damaged = (error: CairnError): void => {
-      options.logger.error('rows cannot be read, the node stops', {
-        reason: error.message,
-        ...error.details,
-      });
-      options.onFatal(error);
-    };
     const environment: KvEnvironment = {
       engine,
       rowCache,
@@ -320,7 +321,9 @@ export class ShardNode {
       limits: options.kvLimits,
       scratch: new KvScratch(),
       ...gates,
-      damaged,
+      damaged: (error) => {
+        this.#damaged(error);
+      },
       registered: (machine) => {
         service.register(machine);
       },
@@ -374,7 +377,7 @@ export class ShardNode {
       machines: () => service.machines(),
       newestTimestamp: () => timestamps.max,
       lifeMs: () => this.#heardSettings().gcLifeMs,
-      damaged,
+      damaged: environment.damaged,
     });
     this.#opened(this.#splitter);
     this.#measure(rowCache, scanCache);

@@ -377,7 +377,9 @@ export class ShardNode {
       machines: () => service.machines(),
       newestTimestamp: () => timestamps.max,
       lifeMs: () => this.#heardSettings().gcLifeMs,
-      damaged: environment.damaged,
+      damaged: (error) => {
+        this.#damaged(error);
+      },
     });
     this.#opened(this.#splitter);
     this.#measure(rowCache, scanCache);

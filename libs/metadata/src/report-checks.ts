@@ -3,7 +3,7 @@ import { CairnError, type RangeDescriptor, type StoreId } from '@cairn/base';
 import { descriptorFromMessage } from './descriptor-messages.js';
 import type { MetadataView } from './metadata-state.js';
 import type { RangeFacts } from './range-map.js';
-import type { HeartbeatRequest, RangeReport } from './wire-binding.js';
+import { REPORTED_RANGES_MAX, type HeartbeatRequest, type RangeReport } from './wire-binding.js';
 
 /** Longest key that any setting allows, and the zero byte of a boundary behind it. */
 const BOUNDARY_BYTES_MAX = 32 * 1024 + 1;
@@ -11,8 +11,6 @@ const BOUNDARY_BYTES_MAX = 32 * 1024 + 1;
 const REPLICAS_MAX = 32;
 /** Counts of splits and moves do not come near it; sums of them stay exact. */
 const COUNT_MAX = 2 ** 48;
-/** Ranges that a store may report. */
-const RANGES_MAX = 200_000;
 
 /**
  * What a store says of its ranges, when it can be true: ids that were handed out, members that are
@@ -23,7 +21,8 @@ const RANGES_MAX = 200_000;
 export function checkReports(state: MetadataView, store: StoreId, request: HeartbeatRequest): RangeFacts[] {
   const { ranges, removedRangeIds, waitingReplicas } = request;
   const most = Math.max(ranges.length, removedRangeIds.length, waitingReplicas.length);
-  if (most > RANGES_MAX) throw nonsense(store, `tells of ${most} ranges at once; ${RANGES_MAX} is the most`);
+  if (most > REPORTED_RANGES_MAX)
+    throw nonsense(store, `tells of ${most} ranges at once; ${REPORTED_RANGES_MAX} is the most`);
   const seen = new Set<number>();
   return ranges.map((report) => {
     const descriptor = descriptorFromMessage(report.descriptor);

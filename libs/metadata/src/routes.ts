@@ -4,10 +4,10 @@ import { descriptorToMessage } from './descriptor-messages.js';
 import type { LeaderMemory } from './leader-memory.js';
 import type { MetadataView } from './metadata-state.js';
 import type { RangeEntry } from './range-map.js';
-import type { GetRoutesRequest, GetRoutesResponse, Route } from './wire-binding.js';
+import { RPC_KEYS_MAX, type GetRoutesRequest, type GetRoutesResponse, type Route } from './wire-binding.js';
 
-/** Keys of one request, and ranges of one answer. */
-const ROUTES_MAX = 1_000;
+/** Ranges of one answer. */
+const ROUTES_MAX = RPC_KEYS_MAX;
 const ROUTES_DEFAULT = 100;
 /** Above every key that can be stored; whoever asks with more is mistaken. */
 const KEY_BYTES_MAX = 64 * 1024;

@@ -2,7 +2,7 @@
  * The only file of this package that names generated code; everything else imports messages and methods from
  * here.
  */
-export { MetadataRpc } from '@cairn/wire';
+export { MetadataRpc, REPORTED_RANGES_MAX, RPC_KEYS_MAX } from '@cairn/wire';
 export {
   NodeKind,
   NodeState,

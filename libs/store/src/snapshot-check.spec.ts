@@ -3,7 +3,7 @@ import { rangeId, replicaId, storeId, term, type LogIndex, type RangeDescriptor 
 
 import type { Replica } from './replica.js';
 import { refusalOf, type SnapshotCheckParts } from './snapshot-check.js';
-import type { SnapshotHeader } from './snapshot-frames.js';
+import { decodeSnapshotHeader, encodeSnapshotHeader, type SnapshotHeader } from './snapshot-frames.js';
 
 const DESCRIPTOR: RangeDescriptor = {
   rangeId: rangeId(7),
@@ -86,4 +86,18 @@ it.each([
   ],
 ])('refuses %s', (_what, refusal, reason) => {
   expect(refusal).toContain(reason);
+});
+
+it('a header with millions of members is not read to its end', () => {
+  const many = Array.from({ length: 1_000 }, (_, at) => replicaId(at + 1));
+  const { config } = HEADER.meta;
+  const voters = { ...HEADER, meta: { ...HEADER.meta, config: { ...config, voters: many } } };
+  const replicas = many.map((id) => ({ replicaId: id, storeId: storeId(1), role: 'voter' as const }));
+  const members = { ...HEADER, descriptor: { ...DESCRIPTOR, replicas } };
+  for (const header of [voters, members]) {
+    expect(() => decodeSnapshotHeader(encodeSnapshotHeader(header))).toThrow(
+      'a range of 1000 members; 64 is the most',
+    );
+  }
+  expect(decodeSnapshotHeader(encodeSnapshotHeader(HEADER))).toMatchObject({ rangeId: 7 });
 });

@@ -12,6 +12,15 @@ import type { ByteReader, ByteWriter } from '@cairn/codec';
 /** On disk and on the wire: append only. */
 const ROLES: readonly ReplicaRole[] = ['voter', 'learner', 'incoming', 'outgoing'];
 
+/** Members of one range: far more than any has. A count is believed before anything else is checked. */
+export const RANGE_MEMBERS_MAX = 64;
+
+/** Throws CORRUPTION for more members than a range can have. */
+export function checkMemberCount(count: number): void {
+  if (count <= RANGE_MEMBERS_MAX) return;
+  throw new CairnError('CORRUPTION', `a range of ${count} members; ${RANGE_MEMBERS_MAX} is the most`);
+}
+
 /** Writes a descriptor in the form that frames, snapshots and the log share. */
 export function writeDescriptor(writer: ByteWriter, descriptor: RangeDescriptor): void {
   writer.varint(descriptor.rangeId);
@@ -35,6 +44,7 @@ export function readDescriptor(reader: ByteReader): RangeDescriptor {
   const version = reader.varint();
   const confVersion = reader.varint();
   const count = reader.varint();
+  checkMemberCount(count);
   const replicas: ReplicaDescriptor[] = [];
   for (let i = 0; i < count; i += 1) {
     const replicaId = reader.varint48() as ReplicaId;

@@ -7,19 +7,28 @@ export const ELEMENTS_MAX = 10_000;
 /** Fields before the first element and from each element to the next, those of nested messages included. */
 export const FIELDS_MAX = 64;
 
+/** A field that may be there many times. */
+export interface RepeatedField {
+  readonly name: string;
+  readonly max: number;
+  /** Of each element, when they are messages. */
+  readonly shape?: MessageShape;
+  /** Numbers, many of which travel in one field. */
+  readonly isPacked?: boolean;
+}
+
 /** What is known of a message before it is decoded. */
 export interface MessageShape {
   /** The field that may be there many times. */
-  readonly elements?: {
-    readonly field: number;
-    readonly name: string;
-    readonly max: number;
-    /** undefined = bytes or text. */
-    readonly shape?: MessageShape;
-  };
+  readonly elements?: RepeatedField & { readonly field: number };
+  /** Further ones, by number. A maximum is that of the elements of all of them together. */
+  readonly more?: ReadonlyMap<number, RepeatedField>;
   /** Fields that are messages, by number. */
   readonly nested?: ReadonlyMap<number, MessageShape>;
 }
+
+/** Of a number in a packed field. */
+const NUMBER_BYTES_MAX = 10;
 
 export const FLAT: MessageShape = {};
 
@@ -28,25 +37,32 @@ export const FLAT: MessageShape = {};
  * fields would cost seconds and gigabytes as objects. Throws INVALID_ARGUMENT for too many of them, and for
  * what is no message.
  */
-export function checkShape(bytes: Buffer, shape: MessageShape): void {
-  const reader = new ProtoReader(bytes);
+export function checkShape(bytes: Uint8Array, shape: MessageShape): void {
+  const reader = new ProtoReader(
+    Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength),
+  );
   reader.allowFields(FIELDS_MAX);
   walk(reader, shape);
 }
 
 function walk(reader: ProtoReader, shape: MessageShape): void {
-  const { elements, nested } = shape;
+  const { elements, more, nested } = shape;
   let count = 0;
   while (reader.hasMore) {
     const tag = reader.tag();
     const field = tag >>> 3;
-    if (field === elements?.field) {
+    const repeated = field === elements?.field ? elements : more?.get(field);
+    if (repeated !== undefined) {
       count += 1;
-      if (count > elements.max) throw tooManyElements(elements.name, elements.max);
+      if (count > repeated.max) throw tooManyElements(repeated.name, repeated.max);
       reader.allowFields(FIELDS_MAX);
     }
-    const inner = field === elements?.field ? elements.shape : nested?.get(field);
-    if (inner === undefined || (tag & 7) !== 2) reader.skip(tag);
+    const inner = repeated === undefined ? nested?.get(field) : repeated.shape;
+    if ((tag & 7) !== 2) reader.skip(tag);
+    else if (repeated?.isPacked === true) {
+      if (reader.bytes().length > NUMBER_BYTES_MAX * repeated.max)
+        throw tooManyElements(repeated.name, repeated.max);
+    } else if (inner === undefined) reader.skip(tag);
     else {
       const outer = reader.enter();
       walk(reader, inner);

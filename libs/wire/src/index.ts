@@ -1,4 +1,4 @@
-export { readDescriptor, writeDescriptor } from './descriptor-codec.js';
+export { checkMemberCount, RANGE_MEMBERS_MAX, readDescriptor, writeDescriptor } from './descriptor-codec.js';
 export { decodeBatchRequest, type DecodedBatchRequest, type DecodedOperation } from './grpc-batch-request.js';
 export { encodeBatchResponse } from './grpc-batch-response.js';
 export {
@@ -49,7 +49,7 @@ export {
 export { LogBudget, type LogBudgetOptions } from './log-budget.js';
 export { ReconnectingSession, type ReconnectingSessionOptions } from './reconnecting-session.js';
 export { createRpcClient, RpcPool, type RpcPoolOptions, type SessionRpcClient } from './rpc-client.js';
-export { MetadataRpc, ShardRpc } from './rpc-methods.js';
+export { MetadataRpc, REPORTED_RANGES_MAX, RPC_KEYS_MAX, ShardRpc } from './rpc-methods.js';
 export { createRpcServer, type RpcServerOptions, type SessionRpcServer } from './rpc-server.js';
 export {
   DEFAULT_ACCEPT_LIMITS,

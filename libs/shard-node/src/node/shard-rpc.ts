@@ -1,14 +1,11 @@
 import { CairnError, rethrowInvariant, type RangeId, type StoreId } from '@cairn/base';
 import type { Metrics } from '@cairn/ports';
 import type { Store } from '@cairn/store';
-import { ShardRpc, type RpcMethod, type SessionRpcServer } from '@cairn/wire';
+import { RPC_KEYS_MAX, ShardRpc, type RpcMethod, type SessionRpcServer } from '@cairn/wire';
 import type { StoreInfo } from '@cairn/wire/gen/cairn/internal/v1/metadata.js';
 
 import type { RangeSplitter } from './range-splitter.js';
 import { changeOf, type ReplicaMover } from './replica-mover.js';
-
-/** Cuts that one call may ask for. */
-const CUTS_MAX = 1_000;
 
 /** Settings of the cluster that bound what may be asked. */
 export interface NodeLimits {
@@ -81,10 +78,10 @@ function countedHandlers(server: SessionRpcServer, metrics: Metrics): Handle {
 
 function checkCuts(parts: ShardRpcParts, keys: readonly Uint8Array[]): void {
   const { keyBytesMax } = limitsOf(parts).sizes;
-  if (keys.length === 0 || keys.length > CUTS_MAX) {
+  if (keys.length === 0 || keys.length > RPC_KEYS_MAX) {
     throw new CairnError(
       'INVALID_ARGUMENT',
-      `1 to ${CUTS_MAX} keys can be cut at in one call, not ${keys.length}`,
+      `1 to ${RPC_KEYS_MAX} keys can be cut at in one call, not ${keys.length}`,
     );
   }
   for (const key of keys) {

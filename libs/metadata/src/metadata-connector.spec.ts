@@ -49,9 +49,9 @@ async function listen() {
       onSession: (session) => server.attach(session),
     });
   });
-  const client = (clusterId = ''): MetadataClient =>
+  const client = (clusterId = '', addresses = [ADDRESS]): MetadataClient =>
     new MetadataClient({
-      addresses: [ADDRESS],
+      addresses,
       connect: metadataConnector({
         transport,
         hello: () => hello('shard', 'shard-1', clusterId),
@@ -63,7 +63,7 @@ async function listen() {
       logger: noopLogger,
       metrics: noopMetrics,
     });
-  return { clock, raft, client };
+  return { clock, raft, transport, client };
 }
 
 describe('metadataConnector', () => {
@@ -99,6 +99,57 @@ describe('metadataConnector', () => {
     await raft.elect(0);
     await clock.advance(10);
     await expect(clock.until(connect('other').status())).rejects.toMatchObject({ code: 'CLUSTER_MISMATCH' });
+  });
+
+  it('asks the others when a node that is no member answers at one of the addresses', async () => {
+    const { clock, raft, transport, client } = await listen();
+    const server = createRpcServer({ clock, logger: noopLogger });
+    await transport.listen('elsewhere:1', (connection) => {
+      acceptSession(connection, {
+        hello: hello('shard', 'shard-7', ''),
+        clock,
+        logger: noopLogger,
+        onSession: (session) => server.attach(session),
+      });
+    });
+    const lost = client('', ['elsewhere:1']).status({ timeoutMs: 2_000 });
+    await expect(clock.until(lost)).rejects.toMatchObject({
+      code: 'UNAVAILABLE',
+      message: expect.stringContaining(
+        'shard-7 at elsewhere:1 is a shard, no member of the metadata service',
+      ),
+    });
+    await raft.elect(0);
+    for (const addresses of [
+      ['elsewhere:1', ADDRESS],
+      [ADDRESS, 'elsewhere:1'],
+    ]) {
+      expect((await clock.until(client('', addresses).status())).nodes).toHaveLength(1);
+    }
+  });
+
+  it('turns to another member after one that belongs to another cluster', async () => {
+    const { clock, raft, transport, client } = await listen();
+    await raft.elect(0);
+    await transport.listen('elsewhere:1', (connection) => {
+      acceptSession(connection, {
+        hello: hello('metadata', 'meta-1', 'other'),
+        clock,
+        logger: noopLogger,
+        onSession: () => ({ onFrame: () => undefined, onClose: () => undefined }),
+      });
+    });
+    // Whichever of the two it begins at, both are asked, and only one of them has something to say.
+    for (const addresses of [
+      ['elsewhere:1', 'nowhere:1'],
+      ['nowhere:1', 'elsewhere:1'],
+    ]) {
+      const asking = client('mine', addresses);
+      await expect(clock.until(asking.status())).rejects.toMatchObject({ code: 'CLUSTER_MISMATCH' });
+      await expect(clock.until(asking.status({ timeoutMs: 5 }))).rejects.toMatchObject({
+        code: 'UNAVAILABLE',
+      });
+    }
   });
 
   it('gives up an address where nothing listens', async () => {

@@ -1,3 +1,4 @@
+import { CairnError } from '@cairn/base';
 import type { Clock, Logger, Transport } from '@cairn/ports';
 import { createRpcClient, openSession, type Hello } from '@cairn/wire';
 
@@ -23,6 +24,7 @@ export function metadataConnector(
       hello: options.hello(),
       clock,
       logger,
+      isOther: (remote) => otherThanMember(address, remote),
       handlers: {
         onFrame: (type, body) => {
           client.onFrame(type, body);
@@ -43,4 +45,13 @@ export function metadataConnector(
       },
     };
   };
+}
+
+/** An address that is wrong, or that another node has by now: members at the other addresses are asked. */
+function otherThanMember(address: string, { kind, name }: Hello): CairnError | undefined {
+  if (kind === 'metadata') return undefined;
+  return new CairnError(
+    'UNAVAILABLE',
+    `${name} at ${address} is a ${kind}, no member of the metadata service`,
+  );
 }

@@ -1,3 +1,4 @@
+import { createServer, type AddressInfo } from 'node:net';
 import { describe, expect, it } from '@jest/globals';
 import { CairnError, storeId } from '@cairn/base';
 import { noopLogger, type Listener } from '@cairn/ports';
@@ -214,6 +215,21 @@ describe('sessions', () => {
 });
 
 describe('a session with whoever answers at an address', () => {
+  it('is worth another try when that is a server of another protocol', async () => {
+    const other = createServer((socket) => socket.end('HTTP/1.1 400 Bad Request\r\n\r\n'));
+    await new Promise<void>((resolve) => other.listen(0, '127.0.0.1', resolve));
+    const { port } = other.address() as AddressInfo;
+    const closed = new Promise<Error | undefined>((resolve) => {
+      const handlers = { onFrame: () => undefined, onClose: resolve };
+      openSession({ transport, clock, logger, address: `127.0.0.1:${port}`, hello: hello(), handlers });
+    });
+    expect(await closed).toMatchObject({
+      code: 'UNAVAILABLE',
+      message: expect.stringContaining('garbled or not ours'),
+    });
+    other.close();
+  });
+
   it('is never ready when that is not the node that was meant', async () => {
     const listener = await serving(createRpcServer({ clock }));
     const isOther = ({ storeId: found }: Hello): CairnError | undefined =>

@@ -139,7 +139,7 @@ class FramedSession implements Session {
         this.#onFrame(frame);
       },
       onClose: (error) => {
-        this.#end(error);
+        this.#end(this.#reasonOf(error));
       },
       onDrain: () => {
         if (this.#isHeldBack && this.#state !== 'closed') this.#connection.resume();
@@ -233,15 +233,14 @@ class FramedSession implements Session {
     const line = { peer: this.remoteAddress, reason: messageOf(error) };
     if (this.#watcher === undefined) this.#logger.warn(BAD_FRAME_EVENT, line);
     else this.#watcher.onBadFrame(line);
-    // What came over the network was damaged, nothing that is kept anywhere: to try again is right.
-    const isDamage = CairnError.is(error) && error.code === 'CORRUPTION';
-    this.#closeWith(
-      isDamage
-        ? new CairnError('UNAVAILABLE', `session with ${this.remoteAddress} ended: ${error.message}`, {
-            cause: error,
-          })
-        : error,
-    );
+    this.#closeWith(this.#reasonOf(error) ?? error);
+  }
+
+  /** What came over the network was damaged, nothing that is kept anywhere: to try again is right. */
+  #reasonOf(error: Error | undefined): Error | undefined {
+    if (!CairnError.is(error) || error.code !== 'CORRUPTION') return error;
+    const message = `session with ${this.remoteAddress} ended: ${error.message}`;
+    return new CairnError('UNAVAILABLE', message, { cause: error });
   }
 
   #closeWith(error: Error): void {

@@ -25,6 +25,7 @@ import { KvCall } from './kv-call.js';
 import { DEFAULT_KV_LIMITS, type KvLimits } from './kv-limits.js';
 import { KvMachine, type KvEnvironment } from './kv-machine.js';
 import { KvScratch } from './kv-scratch.js';
+import { LaggingSessions } from './lagging-sessions.js';
 import { ReadRoom } from './read-room.js';
 import { ScanCacheBudget } from './scan-cache.js';
 import { ScanSlots } from './scan-slots.js';
@@ -251,6 +252,7 @@ export class KvRig {
   readonly damage: CairnError[] = [];
   readonly engine: KvEngine;
   readonly environment: KvEnvironment;
+  readonly lagging = new LaggingSessions(this.clock);
   readonly replica: FakeReplica;
   readonly registered = new Set<KvMachine>();
   machine: KvMachine;
@@ -276,8 +278,8 @@ export class KvRig {
       tracer: noopTracer,
       limits,
       scratch: new KvScratch(),
-      scanSlots: new ScanSlots(this.clock, limits),
-      readRoom: new ReadRoom(this.clock, limits),
+      scanSlots: new ScanSlots(this.clock, limits, this.lagging),
+      readRoom: new ReadRoom(this.clock, limits, this.lagging),
       registered: (machine) => this.registered.add(machine),
       unregistered: (machine) => this.registered.delete(machine),
     };

@@ -38,6 +38,7 @@ class FakeSession implements Session {
   readonly receivedBytes = 0;
   longestFrame = 0;
   readonly responses: KvResponse[] = [];
+  whenClosed: (() => void) | undefined;
   frames = 0;
   timestamp = timestamp(0);
 
@@ -55,6 +56,7 @@ class FakeSession implements Session {
 
   close(): void {
     this.isClosed = true;
+    this.whenClosed?.();
   }
 
   fail(): void {
@@ -88,6 +90,7 @@ class ServiceRig {
       store: () => undefined,
       scanSlots: rig.environment.scanSlots,
       readRoom: rig.environment.readRoom,
+      lagging: rig.lagging,
     });
     this.service.register(rig.machine);
     this.door = this.service.accept(this.session);
@@ -410,6 +413,47 @@ describe('the key-value door', () => {
     await door.run();
     expect(first?.session.responses.map(({ error }) => error)).toEqual(Array(20).fill(undefined));
     expect(door.open[0]).toBe(0);
+  });
+
+  it('ends sessions that take no answers where others find no place, and none that takes them', async () => {
+    const door = await ServiceRig.open({ callsMax: 128, pagesAheadBytesMax: 1 });
+    await door.rig.put('a', '1');
+    const scan = {
+      ...{ op: KvOp.scan, key: bytes(''), limit: 10, pageBytes: 4 * MIB, timeoutMs: 3_600_000 },
+      consistency: ReadConsistency.stale,
+    };
+    // Each takes nothing of a first page, so the second one keeps its place.
+    const holders = Array.from({ length: 128 }, () => {
+      const session = new FakeSession();
+      session.isSlow = true;
+      const accepted = door.service.accept(session);
+      session.whenClosed = () => {
+        door.service.closed(accepted);
+      };
+      return { session, door: accepted };
+    });
+    for (const holder of holders) {
+      door.sendBy(holder.door, scan);
+      await door.run();
+      door.sendBy(holder.door, scan);
+    }
+    await door.run();
+    const taking = new FakeSession();
+    door.service.accept(taking).send(answer(1, 10));
+    let refused = 0;
+    for (let waitedMs = 0; waitedMs <= 1_200; waitedMs += 100) {
+      door.session.responses.length = 0;
+      door.send(put('b', '2'));
+      await door.run();
+      if (door.codes[0] === undefined) break;
+      refused += 1;
+      await door.rig.clock.advance(100);
+    }
+    expect(door.codes).toEqual([undefined]);
+    expect(refused).toBeGreaterThanOrEqual(9);
+    expect(taking.isClosed).toBe(false);
+    expect(holders.filter(({ session }) => session.isClosed)).toHaveLength(door.rig.lagging.ended);
+    expect(door.rig.lagging.ended).toBeGreaterThan(0);
   });
 
   it('reads a page for a connection also while values wait for it, and no second one before that is taken', async () => {

@@ -28,6 +28,7 @@ import {
 import { KvCall, type ResponseSink } from './kv-call.js';
 import type { KvLimits } from './kv-limits.js';
 import type { KvMachine } from './kv-machine.js';
+import { MeasuredSession, type LaggingSessions } from './lagging-sessions.js';
 import type { ReadRoom } from './read-room.js';
 import { faultOf, TIMEOUT_MS_MAX, type SizeLimits } from './request-checks.js';
 import type { ScanSlots } from './scan-slots.js';
@@ -45,6 +46,8 @@ const LARGE_ANSWER_BYTES = 64 * 1024;
 const HANDED_BYTES_MAX = 4 * 1024 * 1024;
 /** How often it is asked whether the connection has passed some on. */
 const HAND_OVER_MS = 4;
+/** What an open request counts for beside its bytes, where it is asked who holds most. */
+const REQUEST_BYTES = 1_024;
 
 export interface KvServiceParts {
   readonly clock: Clock;
@@ -62,6 +65,8 @@ export interface KvServiceParts {
   readonly scanSlots: ScanSlots;
   /** Where reads of large rows wait; likewise. */
   readonly readRoom: ReadRoom;
+  /** Which sessions are ended where others find no room. */
+  readonly lagging: LaggingSessions;
 }
 
 /**
@@ -94,6 +99,10 @@ export class KvService {
       'reason',
     ]);
     const openCalls = metrics.gauge('cairn_shard_open_requests', 'Requests accepted and not answered yet');
+    const ended = metrics.gauge(
+      'cairn_shard_ended_connections',
+      'Connections ended since the start that took no answers while others found no room',
+    );
     const openBytes = metrics.gauge(
       'cairn_shard_open_request_bytes',
       'Bytes of keys and values of open requests',
@@ -112,6 +121,7 @@ export class KvService {
     );
     metrics.onCollect(() => {
       readBytes.set(parts.readRoom.heldBytes);
+      ended.set(parts.lagging.ended);
       waitingReads.set(parts.readRoom.waitingCount);
       answerBytes.set(this.#door.waitingBytes());
       openCalls.set(this.#open.count);
@@ -139,10 +149,12 @@ export class KvService {
   accept(session: Session): KvSession {
     const accepted = new KvSession(session, this.#parts, this.#door);
     this.#sessions.add(accepted);
+    this.#parts.lagging.add(accepted);
     return accepted;
   }
 
   closed(session: KvSession): void {
+    this.#parts.lagging.remove(session);
     session.cancelAll();
     this.#parts.scanSlots.forget(session);
     this.#parts.readRoom.forget(session);
@@ -158,7 +170,7 @@ export class KvService {
       return;
     }
     const bytes = heldBytesOf(request);
-    if (!this.#hasRoomFor(session.open, bytes)) {
+    if (!this.#hasRoomFor(session.open, bytes) && !this.#makeRoomFor(session, bytes)) {
       this.#refused.add(1, { reason: 'overload' });
       call.fail('RESOURCE_EXHAUSTED', 'the node has too many requests under way', { retryAfterMs: 25 });
       return;
@@ -197,6 +209,13 @@ export class KvService {
     return this.#places.allows(own.count, 1, count) && this.#bytes.allows(own.used, bytes, used);
   }
 
+  /** Of those who take no answers, one is ended. */
+  #makeRoomFor(session: KvSession, bytes: number): boolean {
+    const { count, used } = session.open;
+    const isBelowFloor = this.#places.isBelowFloor(count, 1) && this.#bytes.isBelowFloor(used, bytes);
+    return this.#parts.lagging.makeRoom(session, isBelowFloor) && this.#hasRoomFor(session.open, bytes);
+  }
+
   readonly #door: SessionDoor = {
     dispatch: (session, call) => {
       this.#dispatch(session, call);
@@ -222,7 +241,8 @@ interface SessionDoor {
 }
 
 /** One router's connection: its open calls, and the answers of the turn. */
-export class KvSession implements ResponseSink {
+export class KvSession extends MeasuredSession implements ResponseSink {
+  readonly caller = this;
   readonly #session: Session;
   readonly #parts: KvServiceParts;
   readonly #door: SessionDoor;
@@ -245,8 +265,11 @@ export class KvSession implements ResponseSink {
   /** Bytes of all frames that were handed to the connection; and where the last page ends in them. */
   #framedBytes = 0;
   #pageEndsAt = 0;
+  /** It lags until so much was taken: all that had been handed to the connection when that was looked at. */
+  #catchUpBytes = 0;
 
   constructor(session: Session, parts: KvServiceParts, door: SessionDoor) {
+    super();
     this.#session = session;
     this.#parts = parts;
     this.#door = door;
@@ -372,6 +395,18 @@ export class KvSession implements ResponseSink {
   /** Bytes of answers that its other side has not taken. */
   get waitingBytes(): number {
     return this.#session.queuedBytes + this.#encoder.bytes + this.#largeBytes;
+  }
+
+  measure(nowMs: number): void {
+    const { waitingBytes, open } = this;
+    this.heldBytes = waitingBytes === 0 ? 0 : waitingBytes + open.used + open.count * REQUEST_BYTES;
+    if (waitingBytes > 0 && this.#framedBytes - this.#session.queuedBytes < this.#catchUpBytes) return;
+    this.heldSinceMs = nowMs;
+    this.#catchUpBytes = this.#framedBytes;
+  }
+
+  cutOff(): void {
+    this.#session.close();
   }
 
   #flush(): void {

@@ -4,6 +4,7 @@ import { KvOp, newKvRequest, type KvResponse } from '@cairn/wire';
 
 import { KvCall, type ResponseSink } from './kv-call.js';
 import { ManualClock } from './kv-rig.testing.js';
+import { LaggingSessions } from './lagging-sessions.js';
 import { ReadRoom } from './read-room.js';
 
 const MIB = 1024 * 1024;
@@ -40,7 +41,7 @@ class Reads {
   readonly #calls: KvCall[] = [];
 
   constructor(readBytesMax: number) {
-    this.room = new ReadRoom(this.clock, { readBytesMax });
+    this.room = new ReadRoom(this.clock, { readBytesMax }, new LaggingSessions(this.clock));
   }
 
   ask(caller: Caller, op: KvOp = KvOp.get): KvCall {

@@ -3,6 +3,7 @@ import type { Clock, Timer } from '@cairn/ports';
 import { KvOp } from '@cairn/wire';
 
 import type { KvCall, ResponseSink } from './kv-call.js';
+import type { LaggingSessions } from './lagging-sessions.js';
 
 /** How often those are looked at again whose callers take no answers. */
 const RECHECK_MS = 4;
@@ -56,6 +57,7 @@ export class ReadRoom {
   readonly #clock: Clock;
   readonly #held: BoundedBytes;
   readonly #share: FairShare;
+  readonly #lagging: LaggingSessions;
   #estimateBytes = FIRST_ESTIMATE_BYTES;
   /** By caller, in the order of their next turns. */
   readonly #lines = new Map<ResponseSink, Lines>();
@@ -64,8 +66,9 @@ export class ReadRoom {
   #recheck: Timer | undefined;
   #droppedAtMs = 0;
 
-  constructor(clock: Clock, limits: { readonly readBytesMax: number }) {
+  constructor(clock: Clock, limits: { readonly readBytesMax: number }, lagging: LaggingSessions) {
     this.#clock = clock;
+    this.#lagging = lagging;
     this.#held = new BoundedBytes({ name: 'rows read and not answered', limit: limits.readBytesMax });
     this.#share = new FairShare(limits.readBytesMax);
   }
@@ -200,8 +203,19 @@ export class ReadRoom {
       const nowMs = this.#clock.nowMs();
       if (nowMs - this.#droppedAtMs >= DROP_ABANDONED_MS) this.#dropAbandoned(nowMs);
       this.#beginNext();
+      this.#endLaggard();
       this.#recheckLater();
     });
+  }
+
+  /** Rows are held for answers that are not taken: where others wait for that room, it comes back. */
+  #endLaggard(): void {
+    const bytes = this.#estimateBytes;
+    for (const { reading } of this.#lines.keys()) {
+      if (this.#share.allows(reading.used, bytes, this.#held.used)) continue;
+      this.#lagging.makeRoom(undefined, this.#share.isBelowFloor(reading.used, bytes));
+      return;
+    }
   }
 
   #dropAbandoned(nowMs: number): void {

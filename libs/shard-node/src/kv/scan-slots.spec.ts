@@ -4,6 +4,7 @@ import { KvOp, newKvRequest, type KvResponse } from '@cairn/wire';
 
 import { KvCall, type ResponseSink } from './kv-call.js';
 import { ManualClock, settle } from './kv-rig.testing.js';
+import { LaggingSessions } from './lagging-sessions.js';
 import { ScanSlots } from './scan-slots.js';
 
 const PAGE_BYTES = 1_000;
@@ -35,7 +36,7 @@ class Scans {
   readonly #ends: (() => void)[] = [];
 
   constructor(scansMax: number, waitingScansMax: number) {
-    this.slots = new ScanSlots(this.clock, { scansMax, waitingScansMax });
+    this.slots = new ScanSlots(this.clock, { scansMax, waitingScansMax }, new LaggingSessions(this.clock));
   }
 
   run(caller: Caller, name: string, timeoutMs = 10_000): boolean {

@@ -2,6 +2,7 @@ import { FairShare } from '@cairn/base';
 import type { Clock, Timer } from '@cairn/ports';
 
 import type { KvCall, ResponseSink } from './kv-call.js';
+import type { LaggingSessions } from './lagging-sessions.js';
 
 /** How often those are looked at again whose callers take no answers. */
 const RECHECK_MS = 10;
@@ -22,6 +23,7 @@ export class ScanSlots {
   readonly #clock: Clock;
   readonly #slotsMax: number;
   readonly #places: FairShare;
+  readonly #lagging: LaggingSessions;
   #used = 0;
   #waitingCount = 0;
   /** By caller, in the order of their next turns. */
@@ -30,8 +32,13 @@ export class ScanSlots {
   readonly #reading = new Map<ResponseSink, number>();
   #recheck: Timer | undefined;
 
-  constructor(clock: Clock, limits: { readonly scansMax: number; readonly waitingScansMax: number }) {
+  constructor(
+    clock: Clock,
+    limits: { readonly scansMax: number; readonly waitingScansMax: number },
+    lagging: LaggingSessions,
+  ) {
     this.#clock = clock;
+    this.#lagging = lagging;
     this.#slotsMax = limits.scansMax;
     this.#places = new FairShare(limits.waitingScansMax);
   }
@@ -57,12 +64,18 @@ export class ScanSlots {
       this.#begin(call, work);
       return true;
     }
-    if (!this.#places.allows(line?.length ?? 0, 1, this.#waitingCount)) return false;
+    if (!this.#hasPlace(line?.length ?? 0)) return false;
     this.#waitingCount += 1;
     if (line === undefined) this.#waiting.set(call.caller, [{ call, work }]);
     else line.push({ call, work });
     this.#recheckLater();
     return true;
+  }
+
+  #hasPlace(own: number): boolean {
+    if (this.#places.allows(own, 1, this.#waitingCount)) return true;
+    const isEnded = this.#lagging.makeRoom(undefined, this.#places.isBelowFloor(own, 1));
+    return isEnded && this.#places.allows(own, 1, this.#waitingCount);
   }
 
   /** Nobody waits for answers to this caller any more: its scans leave the line. */

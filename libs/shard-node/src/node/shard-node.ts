@@ -49,7 +49,8 @@ import {
 
 import { KvMachine, type KvEnvironment } from '../kv/kv-machine.js';
 import { KvScratch } from '../kv/kv-scratch.js';
-import { KvService } from '../kv/kv-service.js';
+import { KvService, type KvServiceParts } from '../kv/kv-service.js';
+import { LaggingSessions } from '../kv/lagging-sessions.js';
 import type { KvLimits } from '../kv/kv-limits.js';
 import { ReadRoom } from '../kv/read-room.js';
 import { ScanCacheBudget } from '../kv/scan-cache.js';
@@ -142,8 +143,16 @@ function addressOf({ advertise }: ShardNodeOptions, listener: Listener): string 
 }
 
 /** Where reads wait their turn. */
-function gatesOf({ clock, kvLimits }: ShardNodeOptions): Pick<KvEnvironment, 'scanSlots' | 'readRoom'> {
-  return { scanSlots: new ScanSlots(clock, kvLimits), readRoom: new ReadRoom(clock, kvLimits) };
+function gatesOf({
+  clock,
+  kvLimits,
+}: ShardNodeOptions): Pick<KvServiceParts, 'scanSlots' | 'readRoom' | 'lagging'> {
+  const lagging = new LaggingSessions(clock);
+  return {
+    lagging,
+    scanSlots: new ScanSlots(clock, kvLimits, lagging),
+    readRoom: new ReadRoom(clock, kvLimits, lagging),
+  };
 }
 
 /** A shard node: one store of key ranges, its place in the cluster, and its doors. `start`, then `stop`. */

@@ -347,7 +347,7 @@ describe('failures for programs', () => {
       [['export', 'in.ndjson/x'], `${cwd}/in.ndjson/x.partial lies below something that is no directory`],
       [['export', 'folder'], `${cwd}/folder is a directory`],
       [['import', 'nofile'], `there is no file ${cwd}/nofile`],
-      [['import', 'folder'], `${cwd}/folder is no file`],
+      [['import', 'folder'], `${cwd}/folder is a directory`],
       [['put', 'k', '--file', 'nope'], `there is no file ${cwd}/nope`],
       [['put', 'k', '--file', 'folder'], `${cwd}/folder is a directory`],
       [['import', 'in.ndjson', '--rejects', 'nope/x'], `there is no directory ${cwd}/nope`],

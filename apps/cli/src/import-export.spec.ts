@@ -2,8 +2,9 @@
  * Goal: files go in and come out byte for byte, whatever is in them and whatever happens on the way. Method:
  * whole command lines against a fake router that refuses, dies or is slow at chosen rows.
  */
+import { execFileSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { readFile, writeFile } from 'node:fs/promises';
+import { lstat, readFile, readdir, stat, symlink, writeFile } from 'node:fs/promises';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { CairnError } from '@cairn/base';
 import fc from 'fast-check';
@@ -426,6 +427,47 @@ test('text that would grow too much as text is exported as base64', async () => 
   });
   const encoded = value.toString('base64');
   expect((await cli.run(['export'])).stdout).toBe(`{"key":"a","value":{"base64":"${encoded}"}}\n`);
+});
+
+describe('what is no plain file', () => {
+  const line = '{"key":"a","value":"1"}\n';
+
+  beforeEach(async () => {
+    await cli.run(['put', 'a', '1']);
+  });
+
+  test('export writes to a pipe in place of replacing it, and import reads from one', async () => {
+    const pipe = cli.path('pipe');
+    execFileSync('mkfifo', [pipe]);
+    const [reading, result] = await Promise.all([readFile(pipe, 'utf8'), cli.run(['export', 'pipe'])]);
+    expect(reading).toBe(line);
+    expect(result.stdout).toMatch(/^1 row exported in /);
+    expect((await lstat(pipe)).isFIFO()).toBe(true);
+
+    await cli.run(['del', 'a']);
+    const [, imported] = await Promise.all([writeFile(pipe, line), cli.run(['import', 'pipe'])]);
+    expect(imported.stdout).toMatch(/^1 row imported in /);
+    expect(stored()).toEqual({ a: '1' });
+    expect(await readdir(cli.path('.'))).toEqual(['pipe']);
+    const again = await cli.run(['import', 'pipe', '--resume']);
+    expect([again.code, again.stderr]).toEqual([2, `cairn: ${pipe} cannot be resumed; import from a file\n`]);
+  });
+
+  test('export keeps a link, and the rights of what it replaces', async () => {
+    await writeFile(cli.path('real.ndjson'), 'old', { mode: 0o600 });
+    await symlink('real.ndjson', cli.path('link'));
+    expect((await cli.run(['export', 'link'])).code).toBe(0);
+    expect((await lstat(cli.path('link'))).isSymbolicLink()).toBe(true);
+    expect(await readFile(cli.path('real.ndjson'), 'utf8')).toBe(line);
+    expect((await stat(cli.path('real.ndjson'))).mode & 0o777).toBe(0o600);
+    expect((await readdir(cli.path('.'))).sort()).toEqual(['link', 'real.ndjson']);
+  });
+
+  test('/dev/stdout and /dev/stdin are the standard output and input', async () => {
+    expect((await cli.run(['export', '/dev/stdout'])).stdout).toBe(line);
+    await cli.run(['del', 'a']);
+    expect((await cli.run(['import', '/dev/stdin'], line)).stdout).toMatch(/^1 row imported in /);
+  });
 });
 
 test('export takes a span, writes to standard output, and leaves no half file', async () => {

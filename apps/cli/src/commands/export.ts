@@ -1,4 +1,5 @@
-import { open, rename, rm } from 'node:fs/promises';
+import type { Stats } from 'node:fs';
+import { open, realpath, rename, rm, stat } from 'node:fs/promises';
 import { dirname, extname, resolve } from 'node:path';
 import { finished } from 'node:stream/promises';
 import type { Writable } from 'node:stream';
@@ -11,7 +12,7 @@ import { fileFailure, withFile } from '../files.js';
 import { OutputError, write } from '../io.js';
 import { Progress } from '../progress.js';
 import { jsonBytes, utf8OrUndefined } from '../render/bytes.js';
-import { showCount, showDuration } from '../render/units.js';
+import { rowsText, showDuration } from '../render/units.js';
 import { spanOptions, type SpanFlags } from './scan.js';
 
 interface ExportFlags extends SpanFlags {
@@ -35,7 +36,7 @@ export function registerExport(program: Command, run: RunAction): void {
 One consistent snapshot, in key order, in a form that import reads back byte for byte. NDJSON lines
 are {"key":"...","value":"..."}; what is no UTF-8 is {"base64":"..."}. CSV has the columns key, value
 and encoding (empty or base64). A file appears under its name only when it is complete, in place
-of an older one of that name.
+of an older one of that name; a pipe or a device is written to.
 
 Examples:
   cairn export backup.ndjson
@@ -47,7 +48,7 @@ Examples:
         const span = spanOptions(context, options);
         const render = isCsv ? csvRow : ndjsonRow;
         const head = isCsv ? 'key,value,encoding\n' : '';
-        if (file === undefined || file === '-') {
+        if (isStandardOutput(file)) {
           await exportTo(context, context.io.stdout, { span, render, head });
         } else await exportToFile(context, resolve(context.io.cwd, file), { span, render, head });
         return ExitCode.ok;
@@ -61,11 +62,42 @@ interface ExportJob {
   readonly head: string;
 }
 
+function isStandardOutput(file: string | undefined): file is '-' | '/dev/stdout' | undefined {
+  return file === undefined || file === '-' || file === '/dev/stdout';
+}
+
+/** Where a file is made: aside, under the name it has until it is complete. */
+interface Place {
+  /** What a person named, where links lead to. */
+  readonly path: string;
+  readonly partial: string;
+  readonly mode: number;
+}
+
+/** undefined: a pipe or a device, which takes what is written to it and is not to be replaced. */
+async function placeOf(path: string): Promise<Place | undefined> {
+  const old = await statOf(path);
+  if (old === undefined) return { path, partial: `${path}.partial`, mode: 0o666 };
+  if (!old.isFile() && !old.isDirectory()) return undefined;
+  const target = await realpath(path);
+  return { path: target, partial: `${target}.partial`, mode: old.mode & 0o777 };
+}
+
+async function statOf(path: string): Promise<Stats | undefined> {
+  try {
+    return await stat(path);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+    throw fileFailure(error, path, 'written');
+  }
+}
+
 async function exportToFile(context: CommandContext, path: string, job: ExportJob): Promise<void> {
-  const partial = `${path}.partial`;
-  // Its bytes are on the disk before it is closed, so before it has its name.
-  const handle = await withFile(partial, 'written', () => open(partial, 'w'));
-  const stream = handle.createWriteStream({ flush: true });
+  const place = await placeOf(path);
+  const written = place?.partial ?? path;
+  const handle = await withFile(written, 'written', () => open(written, 'w', place?.mode));
+  // Bytes of a file are on the disk before it is closed, so before it has its name.
+  const stream = handle.createWriteStream({ flush: place !== undefined });
   // A failed write shows in the next `write`; without a listener it would end the process.
   stream.on('error', () => undefined);
   const progress = new Progress(context.io, 'exported', undefined);
@@ -73,16 +105,20 @@ async function exportToFile(context: CommandContext, path: string, job: ExportJo
     const rows = await exportTo(context, stream, job, progress);
     stream.end();
     await finished(stream);
-    await withFile(path, 'written', () => rename(partial, path));
-    await syncDirectory(dirname(path));
+    if (place !== undefined) await giveName(place);
     const summary = { exported: rows, elapsedMs: Math.round(progress.elapsedMs) };
     if (context.isJson) await context.json(summary);
-    else await context.line(`${showCount(rows)} rows exported in ${showDuration(summary.elapsedMs)}`);
+    else await context.line(`${rowsText(rows)} exported in ${showDuration(summary.elapsedMs)}`);
   } catch (error) {
     stream.destroy();
-    await rm(partial, { force: true });
+    if (place !== undefined) await rm(place.partial, { force: true });
     throw fileFailure(error instanceof OutputError ? error.cause : error, path, 'written');
   }
+}
+
+async function giveName({ path, partial }: Place): Promise<void> {
+  await withFile(path, 'written', () => rename(partial, path));
+  await syncDirectory(dirname(path));
 }
 
 /** Makes the new name last: it is the directory's content. */

@@ -19,7 +19,7 @@ import {
 } from '../import/resume-state.js';
 import { textDecoderOf, type DecodeText } from '../import/text-encoding.js';
 import { Progress } from '../progress.js';
-import { showCount, showDuration, showRate } from '../render/units.js';
+import { rowsText, showCount, showDuration, showRate } from '../render/units.js';
 
 interface ImportFlags {
   readonly format?: string;
@@ -94,7 +94,8 @@ class ImportCommand {
   readonly #window: number;
   readonly #put: PutOptions;
   readonly #rejectsShownMax: number;
-  readonly #statePath: string | undefined;
+  /** undefined: what is read is no file, and cannot be read again. */
+  #statePath: string | undefined;
   #size: number | undefined;
   #modifiedMs = 0;
   #rejectsFile: FileHandle | undefined;
@@ -103,7 +104,7 @@ class ImportCommand {
 
   constructor(context: CommandContext, file: string, flags: ImportFlags) {
     this.#context = context;
-    this.#file = file === '-' ? '-' : resolve(context.io.cwd, file);
+    this.#file = file === '-' || file === '/dev/stdin' ? '-' : resolve(context.io.cwd, file);
     this.#flags = flags;
     this.#format = formatOf(file, flags.format);
     if (flags.key !== undefined && flags.keyField !== undefined) {
@@ -119,18 +120,10 @@ class ImportCommand {
     this.#rejectsShownMax = wholeNumberOf(flags.showRejects, '--show-rejects');
     this.#mapping = mappingOf(flags);
     this.#decode = textDecoderOf(flags.encoding);
-    if (file === '-') {
-      if (flags.resume === true) throw new UsageError('standard input cannot be resumed; import from a file');
-    } else this.#statePath = resolve(context.io.cwd, flags.resumeFile ?? `${file}.cairn-import`);
   }
 
   async run(): Promise<ExitCode> {
-    if (this.#file !== '-') {
-      const facts = await withFile(this.#file, 'read', () => stat(this.#file));
-      if (!facts.isFile()) throw new UsageError(`${this.#file} is no file`);
-      this.#size = facts.size;
-      this.#modifiedMs = Math.floor(facts.mtimeMs);
-    }
+    await this.#look();
     const earlier = await this.#earlierState();
     if (this.#flags.rejects !== undefined) {
       const path = resolve(this.#context.io.cwd, this.#flags.rejects);
@@ -148,6 +141,20 @@ class ImportCommand {
     }
   }
 
+  /** Whether it is a file, or something that is read once: a pipe, or a device. */
+  async #look(): Promise<void> {
+    const facts = this.#file === '-' ? undefined : await withFile(this.#file, 'read', () => stat(this.#file));
+    if (facts?.isDirectory() === true) throw new UsageError(`${this.#file} is a directory`);
+    if (facts?.isFile() === true) {
+      this.#statePath = resolve(this.#context.io.cwd, this.#flags.resumeFile ?? `${this.#file}.cairn-import`);
+      this.#size = facts.size;
+      this.#modifiedMs = Math.floor(facts.mtimeMs);
+    } else if (this.#flags.resume === true) {
+      const name = this.#file === '-' ? 'standard input' : this.#file;
+      throw new UsageError(`${name} cannot be resumed; import from a file`);
+    }
+  }
+
   async #earlierState(): Promise<ResumeState | undefined> {
     if (this.#statePath === undefined) return undefined;
     if (this.#flags.restart === true) {
@@ -162,9 +169,9 @@ class ImportCommand {
       return undefined;
     }
     if (this.#flags.resume !== true) {
-      const done = showCount(state.imported);
+      const done = rowsText(state.imported);
       throw new UsageError(
-        `an earlier import of this file stopped after ${done} rows; use --resume to go on, or --restart`,
+        `an earlier import of this file stopped after ${done}; use --resume to go on, or --restart`,
       );
     }
     if (state.size !== this.#size || state.modifiedMs !== this.#modifiedMs) {
@@ -224,11 +231,9 @@ class ImportCommand {
 
   #openSource(start: ResumePoint): Readable {
     if (this.#file === '-') return this.#context.io.stdin;
-    // CSV is read from its first byte, see readCsv.
-    return createReadStream(this.#file, {
-      start: this.#format === 'csv' ? 0 : start.offset,
-      highWaterMark: 256 * 1024,
-    });
+    // CSV is read from its first byte, see readCsv. A pipe has no places to begin at.
+    const from = this.#statePath === undefined ? {} : { start: this.#format === 'csv' ? 0 : start.offset };
+    return createReadStream(this.#file, { ...from, highWaterMark: 256 * 1024 });
   }
 
   #items(source: Readable, start: ResumePoint): AsyncIterable<ImportItem> {
@@ -280,7 +285,7 @@ class ImportCommand {
       await this.#save(run, earlier);
       const canResume = this.#statePath !== undefined && run.point.offset > 0;
       const hint = canResume ? '; run the same command with --resume to go on' : '';
-      await this.#context.note(`stopped after ${showCount(imported)} rows (line ${run.point.line})${hint}`);
+      await this.#context.note(`stopped after ${rowsText(imported)} (line ${run.point.line})${hint}`);
       if (run.failure !== undefined) throw run.failure;
       return ExitCode.interrupted;
     }
@@ -294,7 +299,7 @@ class ImportCommand {
   #summary(run: ImportRun, imported: number, rejected: number, progress: Progress): string {
     const seconds = Math.max(0.001, progress.elapsedMs / 1000);
     const rate = `${showDuration(progress.elapsedMs)}, ${showRate(run.imported / seconds)} rows/s`;
-    const summary = `${showCount(imported)} rows imported in ${rate}`;
+    const summary = `${rowsText(imported)} imported in ${rate}`;
     if (rejected === 0) return summary;
     const hidden = run.rejected - this.#rejectsShown;
     const where =

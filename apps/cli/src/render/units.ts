@@ -5,6 +5,10 @@ export function showCount(count: number): string {
     .replace(/\B(?=(\d{3})+$)/g, ',');
 }
 
+export function rowsText(count: number): string {
+  return `${showCount(count)} ${count === 1 ? 'row' : 'rows'}`;
+}
+
 /** Bytes with three significant digits at most: 0 B, 512 B, 1.5 KiB, 64.0 MiB. */
 export function showSize(bytes: number): string {
   const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB'];

@@ -1,5 +1,6 @@
 import { constants, type Http2Server, type ServerHttp2Stream } from 'node:http2';
 
+import { CairnError } from '@cairn/base';
 import type { Clock, Counter, Metrics } from '@cairn/ports';
 import {
   clusterServiceDefinition,
@@ -45,6 +46,8 @@ interface Http2Maker {
 
 /** Headers of a call that are not gRPC's own, names and values. */
 const METADATA_BYTES_MAX = 16 * 1024;
+/** Requests of health and reflection name a service, a symbol or a file. */
+const NAME_REQUEST_BYTES_MAX = 4 * 1024;
 /** Before each message: whether it is packed, and its length. */
 const FRAME_HEADER_BYTES = 5;
 
@@ -125,7 +128,7 @@ export class DoorServer extends Server {
 
   override addService(service: ServiceDefinition, implementation: UntypedServiceImplementation): void {
     const methods = Object.entries(service).map(([name, method]) => {
-      const decode = DECODERS.get(method.path) ?? method.requestDeserialize;
+      const decode = DECODERS.get(method.path) ?? shortOnly(method.requestDeserialize);
       return [name, { ...method, requestDeserialize: (bytes: Buffer) => decodedOrRefused(decode, bytes) }];
     });
     super.addService(Object.fromEntries(methods) as ServiceDefinition, held(service, implementation));
@@ -299,6 +302,17 @@ function decodedOrRefused(decode: (bytes: Buffer) => unknown, bytes: Buffer): un
   } catch (error) {
     return new RefusedMessage(toServiceError(notDecoded(error)));
   }
+}
+
+/** Of services that are not ours: whatever long name they are asked for, they keep it, or answer with it. */
+function shortOnly(decode: (bytes: Buffer) => unknown): (bytes: Buffer) => unknown {
+  return (bytes) => {
+    if (bytes.length <= NAME_REQUEST_BYTES_MAX) return decode(bytes);
+    throw new CairnError(
+      'INVALID_ARGUMENT',
+      `the request has ${bytes.length} bytes; the limit of this method is ${NAME_REQUEST_BYTES_MAX}`,
+    );
+  };
 }
 
 function wholeStatus(path: string, said: PartialStatus): PartialStatus {

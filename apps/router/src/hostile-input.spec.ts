@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
-import { once } from 'node:events';
+import { EventEmitter, once } from 'node:events';
 import { connect, constants, type ClientHttp2Session, type IncomingHttpHeaders } from 'node:http2';
 import { gzipSync } from 'node:zlib';
 
@@ -10,6 +10,7 @@ import { ClusterService } from '@cairn/wire/gen/cairn/v1/cluster.js';
 import { KVService } from '@cairn/wire/gen/cairn/v1/kv.js';
 import { Metadata, status } from '@grpc/grpc-js';
 
+import { HealthService } from './health-service.js';
 import { DoorRig, eventually, getOf, putOf, StreamEnd } from './door-rig.testing.js';
 
 let rig: DoorRig;
@@ -75,6 +76,21 @@ function ended(trailers: IncomingHttpHeaders): Ended {
   return { code, detail: { code: name, message, field: details['field'] } };
 }
 
+/** A call that watches the health of a service. */
+class Watcher extends EventEmitter {
+  readonly request: { readonly service: string };
+  readonly told: string[] = [];
+
+  constructor(service: string) {
+    super();
+    this.request = { service };
+  }
+
+  write(answer: { readonly status: string }): void {
+    this.told.push(answer.status);
+  }
+}
+
 /** A field of bytes, up to 16,383 of them. */
 const field = (tag: number, bytes: Uint8Array): Buffer =>
   Buffer.concat([Buffer.from([tag, (bytes.length & 127) | 128, bytes.length >> 7]), bytes]);
@@ -103,6 +119,40 @@ describe('requests that are packed', () => {
     while (await waiting()) await new Promise((resolve) => setImmediate(resolve));
     other.close();
     expect(await call('/cairn.v1.KV/Get', field(10, Buffer.from('a')))).toMatchObject({ code: status.OK });
+  });
+});
+
+describe('names of services and symbols', () => {
+  it.each([
+    ['/grpc.health.v1.Health/Check', 10],
+    ['/grpc.health.v1.Health/Watch', 10],
+    ['/grpc.reflection.v1.ServerReflection/ServerReflectionInfo', 34],
+  ])('are short: %s keeps and echoes no other', async (path, tag) => {
+    expect(await call(path, field(tag, Buffer.alloc(10_000, 'x')))).toMatchObject({
+      code: status.INVALID_ARGUMENT,
+      detail: {
+        code: 'INVALID_ARGUMENT',
+        message: 'the request has 10003 bytes; the limit of this method is 4096',
+      },
+    });
+  });
+
+  it('that nobody serves are not found, and not kept when somebody watches them', async () => {
+    const name = field(10, Buffer.from('nobody'));
+    expect(await call('/grpc.health.v1.Health/Check', name)).toMatchObject({ code: status.NOT_FOUND });
+    const health = new HealthService(['known']);
+    const watch = (service: string): Watcher => {
+      const watcher = new Watcher(service);
+      (health.handlers['watch'] as unknown as (call: Watcher) => void)(watcher);
+      return watcher;
+    };
+    const [known, unknown, left] = [watch('known'), watch('unknown'), watch('known')];
+    left.emit('cancelled');
+    health.setServing(true);
+    expect(known.told).toEqual(['NOT_SERVING', 'SERVING']);
+    expect(left.told).toEqual(['NOT_SERVING']);
+    // Nothing of the call is held: no listener, no entry.
+    expect([unknown.told, unknown.eventNames()]).toEqual([['SERVICE_UNKNOWN'], []]);
   });
 });
 

@@ -10,12 +10,12 @@ import { ReflectionService } from '@grpc/reflection';
 import { NestFactory } from '@nestjs/core';
 import type { INestMicroservice } from '@nestjs/common';
 import { ServerGrpc, type GrpcOptions } from '@nestjs/microservices';
-import { HealthImplementation } from 'grpc-health-check';
 
 import { ClusterGate } from './cluster-gate.js';
 import { Connections, type ConnectionContext } from './connections.js';
 import { ControlFrames } from './control-frames.js';
 import { DoorServer } from './door-server.js';
+import { healthServiceDefinition, HealthService } from './health-service.js';
 import { RouterModule, type RouterModuleParts } from './router.module.js';
 
 const PROTO_ROOT = fileURLToPath(new URL('../../../proto', import.meta.url));
@@ -94,7 +94,7 @@ class DoorTransport extends ServerGrpc {
  * hot ones: `KV`, health and reflection. Throws FAILED_PRECONDITION when the address cannot be had.
  */
 export async function startRouterServer(parts: RouterServerParts): Promise<RouterServer> {
-  const health = new HealthImplementation(Object.fromEntries(SERVICES.map((name) => [name, 'NOT_SERVING'])));
+  const health = new HealthService(SERVICES);
   const strategy = new DoorTransport(
     {
       url: parts.listen,
@@ -104,7 +104,7 @@ export async function startRouterServer(parts: RouterServerParts): Promise<Route
       loader: LOADER,
       onLoadPackageDefinition: (_definition: object, server: Server) => {
         server.addService(kvServiceDefinition, { ...parts.kv });
-        health.addToServer(server);
+        server.addService(healthServiceDefinition, health.handlers);
         const all = loadSync(['cairn/v1/cluster.proto', 'cairn/v1/kv.proto'], LOADER);
         new ReflectionService(all).addToServer(server);
       },
@@ -126,7 +126,7 @@ export async function startRouterServer(parts: RouterServerParts): Promise<Route
   }
   return {
     setServing: (isServing) => {
-      for (const name of SERVICES) health.setStatus(name, isServing ? 'SERVING' : 'NOT_SERVING');
+      health.setServing(isServing);
     },
     close: () => app.close(),
   };

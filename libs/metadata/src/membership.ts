@@ -9,6 +9,7 @@ import { NodeKind, type JoinRequest } from './wire-binding.js';
 
 const NODE_NAME = /^[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?$/;
 const ADDRESS_LENGTH_MAX = 300;
+const SHOWN_ADDRESS = /^[\x21-\x7e]+$/;
 const INCARNATION_BYTES = 16;
 const PROCESS_BYTES = 8;
 /** Stores that were ever registered, lost ones included: each is a row for ever. */
@@ -37,9 +38,15 @@ export function checkNode(
   if (request.incarnation.length !== INCARNATION_BYTES) {
     refuse(`an incarnation has ${INCARNATION_BYTES} bytes, not ${request.incarnation.length}`);
   }
-  if (request.address.length > ADDRESS_LENGTH_MAX || request.publicAddress.length > ADDRESS_LENGTH_MAX) {
-    refuse(`an address has at most ${ADDRESS_LENGTH_MAX} characters`);
-  }
+  for (const address of [request.address, request.publicAddress]) checkShownAddress(request.name, address);
+}
+
+/** What is shown to people is no more than an address: no text that moves their cursor, and none without end. */
+function checkShownAddress(name: string, address: string): void {
+  if (address.length > ADDRESS_LENGTH_MAX) refuse(`an address has at most ${ADDRESS_LENGTH_MAX} characters`);
+  if (address === '' || (SHOWN_ADDRESS.test(address) && isAddress(address))) return;
+  const shown = address.slice(0, 80).replace(/[^\x20-\x7e]/g, '?');
+  refuse(`node ${name} says that it is reached at "${shown}": an address is host:port`);
 }
 
 /** Checks what does not depend on the state. @throws CairnError INVALID_ARGUMENT. */

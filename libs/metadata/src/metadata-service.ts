@@ -20,6 +20,7 @@ import { checkClusterId, checkJoinRequest, checkNode, evaluateShardJoin } from '
 import type { MetadataMetrics } from './metadata-metrics.js';
 import type { MetadataStateMachine } from './metadata-state-machine.js';
 import type { Proposer } from './proposer.js';
+import { checkNumbers } from './report-checks.js';
 import { findRoutes } from './routes.js';
 import { checkSettings, listSettings } from './settings.js';
 import type { Supervisor } from './supervisor.js';
@@ -101,6 +102,7 @@ export class MetadataService {
     this.#handle(server, MetadataRpc.join, (request, context) => this.#join(request, context));
     this.#handle(server, MetadataRpc.heartbeat, (request, { remote, host }) => {
       checkNode(request);
+      checkNumbers(request);
       checkSpeaker(request.name, remote);
       this.#checkNewName(request.name, host);
       return this.#heartbeats.take(request);
@@ -171,6 +173,7 @@ export class MetadataService {
 
   async #joinShard(request: JoinRequest): Promise<number> {
     const { proposer, memory, supervisor, clock, logger, machine } = this.#parts;
+    this.#checkNoRouter(request.name);
     const before = machine.state.nodes.get(request.name)?.address;
     const { storeId, isNew, lost } = await proposer.run((state) =>
       evaluateShardJoin(state, request, {
@@ -194,6 +197,29 @@ export class MetadataService {
     }
     supervisor.tryBootstrap();
     return storeId;
+  }
+
+  /**
+   * A name of a shard node is taken for good, and routers are known by being heard alone: one that is there
+   * must not lose its name to whoever joins under it.
+   *
+   * @throws CairnError NAME_TAKEN; UNAVAILABLE while routers have not been heard by a new leader.
+   */
+  #checkNoRouter(name: string): void {
+    const { machine, memory } = this.#parts;
+    if (machine.state.nodes.has(name)) return;
+    if (memory.nodes.get(name)?.kind === 'router') {
+      throw new CairnError(
+        'NAME_TAKEN',
+        `A router has the name ${name}, or had it until two minutes ago. Give this shard node a name of its own.`,
+      );
+    }
+    if (machine.state.bootstrap === undefined || memory.nodes.hasListened) return;
+    throw new CairnError(
+      'UNAVAILABLE',
+      `the metadata leader is new: whether a router has the name ${name} is known in a few seconds`,
+      { retryAfterMs: 500 },
+    );
   }
 
   /**

@@ -153,6 +153,11 @@ export class NodeTable {
     return looks >= (contact?.hasContact === true ? SILENT_LOOKS.heard : SILENT_LOOKS.notHeard);
   }
 
+  /** Who is there and speaks has been heard by now, as far as anybody can tell. */
+  get hasListened(): boolean {
+    return this.#looks >= SILENT_LOOKS.notHeard;
+  }
+
   /** The router stops; a newer process of the name stays. */
   routerLeft(name: string, incarnation: Uint8Array): boolean {
     const contact = this.#contacts.get(name);

@@ -12,6 +12,23 @@ const REPLICAS_MAX = 32;
 /** Counts of splits and moves do not come near it; sums of them stay exact. */
 const COUNT_MAX = 2 ** 48;
 
+/** Operations per second: far more than any node serves. */
+const RATE_MAX = 1e12;
+
+/**
+ * What a node says of itself in numbers that may be none: they are shown, and added to those of others.
+ *
+ * @throws CairnError INVALID_ARGUMENT for what cannot be counted.
+ */
+export function checkNumbers({ name, readsPerSecond, writesPerSecond }: HeartbeatRequest): void {
+  const isRate = (value: number): boolean => value >= 0 && value <= RATE_MAX;
+  if (isRate(readsPerSecond) && isRate(writesPerSecond)) return;
+  throw new CairnError(
+    'INVALID_ARGUMENT',
+    `${name} says that it serves ${readsPerSecond} reads and ${writesPerSecond} writes per second: no node can`,
+  );
+}
+
 /**
  * What a store says of its ranges, when it can be true: ids that were handed out, members that are
  * registered, the store among them unless it tells of its past. Whether it is believed is another question.

@@ -372,6 +372,31 @@ describe('ids and names', () => {
     expect(await join('router-of-the-owner')).toBe('OK');
   });
 
+  it('of a router that is there are not taken by a shard node, also when the leader is new', async () => {
+    const { cluster, client } = await running();
+    const router = {
+      ...{ name: 'router-1', kind: NodeKind.ROUTER, incarnation: Buffer.alloc(16, 1), clusterId: '' },
+      ...{ address: '', publicAddress: '', acceptedStart: '', offeredStarts: [], process: Buffer.alloc(0) },
+      replacesStoreId: 0,
+    };
+    const stranger = new FakeShard(client, 'router-1', 66);
+    await cluster.clock.until(client.join(router));
+    await expect(cluster.clock.until(stranger.join())).rejects.toMatchObject({
+      code: 'NAME_TAKEN',
+      message: expect.stringContaining('A router has the name router-1'),
+    });
+    await cluster.raft.elect(1);
+    const join = stranger.join();
+    const joined = join.then(
+      () => 'joined',
+      (error: unknown) => messageOf(error),
+    );
+    // It waits for what the new leader will hear.
+    await cluster.clock.advance(1_500);
+    await cluster.clock.until(client.join(router));
+    expect(await cluster.clock.until(joined)).toContain('A router has the name router-1');
+  });
+
   it('are not spoken for by others', async () => {
     const { client, cluster, shards } = await running();
     const [shard] = shards as [FakeShard];
@@ -393,6 +418,12 @@ describe('ids and names', () => {
       { address: 'x'.repeat(301) },
       { incarnation: Buffer.alloc(17) },
       { name: 'x'.repeat(64) },
+      { publicAddress: '\u001b[2J\u001b[31mowned:1' },
+      { address: 'two\nlines:1' },
+      { address: 'no-port' },
+      { readsPerSecond: NaN },
+      { writesPerSecond: Infinity },
+      { readsPerSecond: -1 },
     ]) {
       await expect(cluster.clock.until(shard.heartbeat(wrong))).rejects.toMatchObject({
         code: 'INVALID_ARGUMENT',

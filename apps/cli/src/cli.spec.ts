@@ -344,7 +344,7 @@ describe('failures for programs', () => {
     await mkdir(cli.path('folder'));
     const failures: [string[], string][] = [
       [['export', 'nope/x'], `there is no directory ${cwd}/nope`],
-      [['export', 'in.ndjson/x'], `${cwd}/in.ndjson/x.partial lies below something that is no directory`],
+      [['export', 'in.ndjson/x'], `${cwd}/in.ndjson/x lies below something that is no directory`],
       [['export', 'folder'], `${cwd}/folder is a directory`],
       [['import', 'nofile'], `there is no file ${cwd}/nofile`],
       [['import', 'folder'], `${cwd}/folder is a directory`],

@@ -30,8 +30,8 @@ export const metadataConfigSchema = z.object({
   }),
   expectedStores: integerField({
     description:
-      'The first range is created when this many shard nodes have joined; it gets that many replicas. Afterwards ' +
-      'without effect.',
+      'The first range is created when this many shard nodes have joined, or as many as the cluster setting ' +
+      'replication.factor (3) says if that is less; it gets a replica on each. Afterwards without effect.',
     default: 3,
     min: 1,
     max: 7,

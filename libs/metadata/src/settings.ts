@@ -48,7 +48,9 @@ const DEFINITIONS = {
     default: 3,
     min: 1,
     max: 7,
-    description: 'Replicas of each range.',
+    description:
+      'Replicas that each range should have: the first range gets them, and the status names ranges with fewer. ' +
+      'Ranges that are there get no more and no fewer when it is changed.',
   },
   'gc.life_seconds': {
     unit: 'seconds',

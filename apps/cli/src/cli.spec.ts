@@ -180,7 +180,7 @@ describe('cluster', () => {
     // A script with an empty variable must not change anything.
     const empty = await cli.run(['settings', 'kv.key_bytes_max=']);
     expect(empty.code).toBe(2);
-    expect(empty.stderr).toContain('has no value; to put its default back: --reset kv.key_bytes_max');
+    expect(empty.stderr).toContain('or --reset kv.key_bytes_max for its default');
     const reset = await cli.run(['settings', '--reset', 'kv.key_bytes_max', '--json']);
     expect(JSON.parse(reset.stdout)).toMatchObject({ name: 'kv.key_bytes_max', isDefault: true });
     const refused = await cli.run(['settings', 'nonsense=1']);
@@ -241,6 +241,11 @@ describe('mistakes and trouble', () => {
     [['import', '-', '--ttl', 'soon'], 'is no duration'],
     [['get', 'k', '--hex', '--base64'], 'choose one'],
     [['get', 'k', '--endpoint', 'http://x'], 'is no endpoint'],
+    [['get', 'k', '--endpoint', 'x:99999'], 'is no endpoint'],
+    [['del', '--all', '--endpoint', ''], '--endpoint is empty'],
+    [['del', '--prefix', 'a', '--strict'], '--strict is for named keys'],
+    [['help', 'nope'], "unknown command 'nope'"],
+    [['settings', 'key.max_bytes'], 'key.max_bytes has no value; write key.max_bytes=VALUE'],
     [['scan', '--prefix', 'a', '--start', 'b'], 'cannot be combined'],
     [['get', ''], 'key must not be empty'],
     [['put', 'k'.repeat(5000), 'v'], 'the limit is 4096'],

@@ -61,7 +61,7 @@ export async function runCli(argv: readonly string[], io: CliIo): Promise<number
   const program = buildProgram(run, (text) => pending.push(text), { io, isJson });
   try {
     try {
-      await program.parseAsync([...argv], { from: 'user' });
+      await program.parseAsync(withoutVainHelp(argv, program), { from: 'user' });
     } finally {
       for (const text of pending) await write(io.stdout, text);
     }
@@ -69,6 +69,14 @@ export async function runCli(argv: readonly string[], io: CliIo): Promise<number
     exitCode = await reportFailure(error, io, { isJson, endpoints: sharing.endpoints });
   }
   return exitCode;
+}
+
+/** `help` for a command that is not there would print the help of the whole and say nothing. */
+function withoutVainHelp(argv: readonly string[], program: Command): string[] {
+  const [first, name] = argv;
+  const isVain =
+    first === 'help' && name !== undefined && !program.commands.some((each) => each.name() === name);
+  return isVain && name !== 'help' && !name.startsWith('-') ? argv.slice(1) : [...argv];
 }
 
 function buildProgram(

@@ -1,16 +1,20 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { isEndpoint } from '@cairn/client';
 import { UsageError } from './exit-codes.js';
 import { fileFailure } from './files.js';
 import type { CliIo } from './io.js';
 
-export const DEFAULT_ENDPOINT = '127.0.0.1:7100';
+const DEFAULT_PORT = 7100;
+export const DEFAULT_ENDPOINT = `127.0.0.1:${DEFAULT_PORT}`;
 
 /**
  * Which routers to talk to: `--endpoint`, else CAIRN_ENDPOINT, else what the local cluster wrote into
  * `.cairn/endpoints.json` (CAIRN_DATA_DIR names another directory), else 127.0.0.1:7100. Lists have commas.
  */
 export async function resolveEndpoints(flag: string | undefined, io: CliIo): Promise<string[]> {
+  // It may be an empty variable of a script, and the cluster that is found without it another one.
+  if (flag?.trim() === '') throw new UsageError('--endpoint is empty; name a router, or leave it out');
   const given = flag ?? io.env['CAIRN_ENDPOINT'];
   if (given !== undefined && given.trim() !== '') {
     const name = flag === undefined ? 'CAIRN_ENDPOINT' : '--endpoint';
@@ -51,8 +55,8 @@ function routersOf(text: string): string[] | undefined {
 
 /** Adds the default port, so that `--endpoint db.internal` works. */
 function checked(endpoint: string, from: string): string {
-  if (/^(\[[0-9a-fA-F:.]+\]|[^\s:/,]+):\d{1,5}$/.test(endpoint)) return endpoint;
-  if (/^(\[[0-9a-fA-F:.]+\]|[^\s:/,]+)$/.test(endpoint)) return `${endpoint}:7100`;
+  const full = /:\d+$/.test(endpoint) ? endpoint : `${endpoint}:${DEFAULT_PORT}`;
+  if (isEndpoint(full)) return full;
   throw new UsageError(
     `"${endpoint}" (from ${from}) is no endpoint; write host:port, for example ${DEFAULT_ENDPOINT}`,
   );

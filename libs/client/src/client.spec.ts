@@ -206,7 +206,9 @@ describe('bad input is refused before it is sent', () => {
 
   test('endpoints that cannot be are refused at connect', () => {
     expect(() => connect({ endpoints: [] })).toThrow('at least one router');
-    expect(() => connect({ endpoints: ['http://x:1'] })).toThrow('host:port');
+    for (const endpoint of ['http://x:1', 'x', 'x:', 'x:0', 'x:65536', 'x:99999', '::1:7100', 'a:1,b:1']) {
+      expect(() => connect({ endpoints: [endpoint] })).toThrow('host:port');
+    }
   });
 });
 

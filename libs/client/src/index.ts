@@ -35,6 +35,7 @@ export type {
   ScanStream,
   UnaryMethod,
 } from './router-link.js';
+export { isEndpoint } from './options.js';
 export { Scan } from './scan.js';
 export type { Page } from './scan.js';
 export { bytes, json, TypedView, utf8 } from './typed-view.js';

@@ -193,13 +193,19 @@ export interface ResolvedLimits {
   readonly retryBudgetMax: number;
 }
 
+/** Whether a text is `host:port`, with a port from 1 to 65535 and an IPv6 host in brackets. */
+export function isEndpoint(text: string): boolean {
+  const port = /^(?:\[[0-9a-fA-F:.]+\]|[^\s:/,]+):(\d{1,5})$/.exec(text)?.[1];
+  return port !== undefined && Number(port) >= 1 && Number(port) <= 65_535;
+}
+
 /** Fills defaults and refuses what cannot work, so that a mistake shows at `connect` and not under load. */
 export function resolveLimits(options: ClientOptions): ResolvedLimits {
   if (options.endpoints.length === 0) {
     throw invalidArgument('endpoints', 'endpoints must name at least one router, for example 127.0.0.1:7100');
   }
   for (const endpoint of options.endpoints) {
-    if (!/^(\[[0-9a-fA-F:.]+\]|[^\s:/]+):\d{1,5}$/.test(endpoint)) {
+    if (!isEndpoint(endpoint)) {
       throw invalidArgument(
         'endpoints',
         `"${endpoint}" is no endpoint; write host:port, for example 127.0.0.1:7100`,

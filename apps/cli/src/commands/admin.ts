@@ -392,10 +392,11 @@ Examples:
 }
 
 function assignmentOf(text: string): { name: string; value: string } {
-  const equals = text.indexOf('=');
-  if (equals <= 0) throw new UsageError(`"${text}" is no setting; write name=value`);
-  const [name, value] = [text.slice(0, equals), text.slice(equals + 1)];
+  const [name = '', ...rest] = text.split('=');
+  const value = rest.join('=');
+  if (name === '') throw new UsageError(`"${text}" is no setting; write name=value`);
   // It may be an empty variable of a script.
-  if (value === '') throw new UsageError(`${name} has no value; to put its default back: --reset ${name}`);
+  if (value === '')
+    throw new UsageError(`${name} has no value; write ${name}=VALUE, or --reset ${name} for its default`);
   return { name, value };
 }

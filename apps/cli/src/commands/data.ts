@@ -175,6 +175,8 @@ async function deleteAction(
 ): Promise<ExitCode> {
   const span = spanArgument(context, args, options);
   if (span !== undefined) {
+    if (options.strict === true)
+      throw new UsageError('--strict is for named keys: spans are removed key by key, not at one instant');
     const deleted = await context.withClient((client) => client.deleteRange(span));
     if (context.isJson) await context.json({ deleted });
     else await context.line(`${showCount(deleted)} ${deleted === 1 ? 'key' : 'keys'} removed`);

@@ -283,6 +283,33 @@ describe('interruption', () => {
 });
 
 describe('csv', () => {
+  test('a column that every row needs is missed once, with the columns that there are', async () => {
+    await writeFile(cli.path('semi.csv'), 'id;name\n1;Rome\n2;Oslo\n');
+    const result = await cli.run(['import', 'semi.csv', '--key-field', 'id']);
+    expect([result.code, result.stdout]).toEqual([2, '']);
+    expect(result.stderr).toBe(
+      'cairn: no column is called "id"; the first line names "id;name"; see --key, --key-field, --delimiter\n',
+    );
+    for (const [option, missing] of [
+      [['--key', 'c/{contry}'], 'contry'],
+      [['--key-field', 'country', '--value-field', 'x'], 'x'],
+      [[], 'key'],
+    ] as const) {
+      const other = await cli.run(['import', '-', '--format', 'csv', ...option], 'country,value\nit,1\n');
+      expect(other.stderr).toContain(
+        `no column is called "${missing}"; the first line names "country", "value"`,
+      );
+    }
+  });
+
+  test('columns of a .tsv file are separated by tabs', async () => {
+    await writeFile(cli.path('rows.tsv'), 'id\tname\n1\tRome, Italy\n');
+    const flags = ['--key-field', 'id', '--value-field', 'name'];
+    expect((await cli.run(['import', 'rows.tsv', ...flags])).code).toBe(0);
+    expect(stored()).toEqual({ 1: 'Rome, Italy' });
+    expect((await cli.run(['import', 'rows.tsv', '--delimiter', ',', ...flags])).code).toBe(2);
+  });
+
   test('rows become JSON under a template; quoted cells may hold anything', async () => {
     await writeFile(cli.path('c.csv'), '\ufeffcountry,name,note\nit,Rome,"a ""b"", c\nd"\nfr,Paris,\n');
     expect((await cli.run(['import', 'c.csv', '--key', '{country}/{name}'])).code).toBe(0);

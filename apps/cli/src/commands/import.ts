@@ -9,7 +9,14 @@ import { ExitCode, UsageError } from '../exit-codes.js';
 import { fileFailure, withFile } from '../files.js';
 import { readCsv } from '../import/csv-source.js';
 import { ImportRun, WINDOW_ROWS_MAX } from '../import/import-run.js';
-import { mappingOf, START, type ImportItem, type Mapping, type ResumePoint } from '../import/mapping.js';
+import {
+  mappingOf,
+  neededFields,
+  START,
+  type ImportItem,
+  type Mapping,
+  type ResumePoint,
+} from '../import/mapping.js';
 import { readNdjson } from '../import/ndjson-source.js';
 import {
   loadResumeState,
@@ -26,7 +33,7 @@ interface ImportFlags {
   readonly key?: string;
   readonly keyField?: string;
   readonly valueField?: string;
-  readonly delimiter: string;
+  readonly delimiter?: string;
   readonly encoding: string;
   readonly window: string;
   readonly ttl?: string;
@@ -47,14 +54,17 @@ export function registerImport(program: Command, run: RunAction): void {
   program
     .command('import <file>')
     .description('load rows from a file, or from standard input with -')
-    .option('--format <format>', 'ndjson or csv (default: by the name of the file, else ndjson)')
+    .option(
+      '--format <format>',
+      'ndjson or csv (default: by the name of the file, .csv or .tsv, else ndjson)',
+    )
     .option('--key <template>', 'key of each row, made of its fields: "{country}/{name}/{id}"')
     .option('--key-field <field>', 'field that holds the key (default "key")')
     .option(
       '--value-field <field>',
       'field that holds the value (default "value", with a key option the whole row as JSON)',
     )
-    .option('--delimiter <character>', 'between CSV columns', ',')
+    .option('--delimiter <character>', 'between CSV columns (default: ",", in .tsv files a tab)')
     .option('--encoding <label>', 'how the text is encoded: utf-8, latin1, windows-1252, ...', 'utf-8')
     .option('--window <rows>', `most rows on their way at a time, up to ${WINDOW_ROWS_MAX}`, '512')
     .option('--ttl <duration>', 'every row removes itself after this long')
@@ -89,6 +99,7 @@ class ImportCommand {
   readonly #file: string;
   readonly #flags: ImportFlags;
   readonly #format: Format;
+  readonly #delimiter: string;
   readonly #mapping: Mapping;
   readonly #decode: DecodeText;
   readonly #window: number;
@@ -112,8 +123,9 @@ class ImportCommand {
     }
     if (flags.resume === true && flags.restart === true)
       throw new UsageError('choose one of --resume and --restart');
-    if (Buffer.byteLength(flags.delimiter) !== 1) {
-      throw new UsageError(`--delimiter "${flags.delimiter}" is not a single character of one byte`);
+    this.#delimiter = flags.delimiter ?? (extname(file).toLowerCase() === '.tsv' ? '\t' : ',');
+    if (Buffer.byteLength(this.#delimiter) !== 1) {
+      throw new UsageError(`--delimiter "${this.#delimiter}" is not a single character of one byte`);
     }
     this.#window = countOf(flags.window, '--window', 1, WINDOW_ROWS_MAX);
     this.#put = flags.ttl === undefined ? {} : { ttlMs: durationOf(flags.ttl, '--ttl') };
@@ -186,9 +198,9 @@ class ImportCommand {
   }
 
   #mappingName(): string {
-    const { key, keyField, valueField, delimiter, encoding } = this.#flags;
+    const { key, keyField, valueField, encoding } = this.#flags;
     const fields = [key ?? null, keyField ?? null, valueField ?? null];
-    return JSON.stringify([this.#format, ...fields, delimiter, encoding]);
+    return JSON.stringify([this.#format, ...fields, this.#delimiter, encoding]);
   }
 
   async #import(client: CairnClient, earlier: ResumeState | undefined): Promise<ExitCode> {
@@ -238,8 +250,9 @@ class ImportCommand {
 
   #items(source: Readable, start: ResumePoint): AsyncIterable<ImportItem> {
     if (this.#format === 'csv') {
-      const { delimiter } = this.#flags;
-      return readCsv(source, start, this.#mapping, { delimiter, decode: this.#decode });
+      const needed = neededFields(this.#flags);
+      const options = { delimiter: this.#delimiter, decode: this.#decode, needed };
+      return readCsv(source, start, this.#mapping, options);
     }
     return readNdjson(source as AsyncIterable<Buffer>, start, this.#mapping, this.#decode);
   }

@@ -1,6 +1,6 @@
 import type { Readable } from 'node:stream';
 import { UsageError } from '../exit-codes.js';
-import { jsonBytes } from '../render/bytes.js';
+import { jsonBytes, shorten } from '../render/bytes.js';
 import { cellsOf, csvRecords, type CsvRecord } from './csv-records.js';
 import { SOURCE_ROW_BYTES_MAX, type ImportItem, type Mapping, type ResumePoint } from './mapping.js';
 import { RejectedRow, type Row } from './template.js';
@@ -9,9 +9,13 @@ import type { DecodeText } from './text-encoding.js';
 export interface CsvOptions {
   readonly delimiter: string;
   readonly decode: DecodeText;
+  /** Columns without which no row can be taken. */
+  readonly needed: readonly string[];
 }
 
 const BYTE_ORDER_MARK = Buffer.from([0xef, 0xbb, 0xbf]);
+/** Of the names of columns in a sentence. */
+const SHOWN_COLUMNS_LENGTH = 200;
 const ASCII = /^[\0-\x7f]*$/;
 
 /**
@@ -19,7 +23,7 @@ const ASCII = /^[\0-\x7f]*$/;
  * import is resumed, because the columns are named there; records that are done are passed over. Blank lines
  * are skipped; malformed and overlong records are rejected one by one.
  *
- * @throws UsageError when the first line cannot name columns.
+ * @throws UsageError when the first line cannot name columns, or leaves out one that every row needs.
  */
 export async function* readCsv(
   source: Readable,
@@ -59,15 +63,21 @@ async function* withoutByteOrderMark(chunks: AsyncIterable<Buffer>): AsyncGenera
   if (head !== undefined && head.length > 0) yield head;
 }
 
-function columnsOf({ bytes, problem }: CsvRecord, { delimiter, decode }: CsvOptions): string[] {
+function columnsOf({ bytes, problem }: CsvRecord, { delimiter, decode, needed }: CsvOptions): string[] {
   const refuse = (why: string): UsageError =>
     new UsageError(`the first line, which names the columns, cannot be read: ${why}`);
   if (bytes === undefined || problem !== '') throw refuse(problem);
-  return cellsOf(bytes.toString('latin1'), delimiter).map((cell) => {
+  const columns = cellsOf(bytes.toString('latin1'), delimiter).map((cell) => {
     const name = textOf(cell, decode);
     if (name === undefined) throw refuse('it cannot be decoded; see --encoding');
     return name;
   });
+  const missing = needed.find((field) => !columns.includes(field));
+  if (missing === undefined) return columns;
+  const found = shorten(columns.map((column) => JSON.stringify(column)).join(', '), SHOWN_COLUMNS_LENGTH);
+  throw new UsageError(
+    `no column is called "${missing}"; the first line names ${found}; see --key, --key-field, --delimiter`,
+  );
 }
 
 function itemOf(

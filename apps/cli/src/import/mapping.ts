@@ -42,6 +42,16 @@ export interface MappingOptions {
  */
 export type Mapping = (row: Row, source: string | undefined) => { key: Buffer; value: Buffer };
 
+/** The fields without which no row can be taken. */
+export function neededFields({ key, keyField, valueField }: MappingOptions): string[] {
+  const ofKey =
+    key === undefined
+      ? [keyField ?? 'key']
+      : parseTemplate(key).parts.flatMap((part) => ('field' in part ? [part.field] : []));
+  const isWholeRow = valueField === undefined && (key !== undefined || keyField !== undefined);
+  return isWholeRow ? ofKey : [...ofKey, valueField ?? 'value'];
+}
+
 /**
  * - With a key template (or field) and no value field, the value is the whole row as JSON.
  * - Without a template the fields are `key` and `value`, as export writes them; an `encoding` field of

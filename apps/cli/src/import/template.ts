@@ -42,10 +42,11 @@ export function fillTemplate(template: Template, row: Row): string {
   return text;
 }
 
-/** A field of the row; throws RejectedRow when it has none. */
+/** A field of the row; throws RejectedRow when it has none, or null. */
 export function fieldOf(row: Row, field: string): unknown {
   const value = Object.hasOwn(row, field) ? row[field] : undefined;
-  if (value === undefined || value === null) throw new RejectedRow(`no field "${field}"`);
+  if (value === undefined) throw new RejectedRow(`no field "${field}"`);
+  if (value === null) throw new RejectedRow(`field "${field}" is null`);
   return value;
 }
 

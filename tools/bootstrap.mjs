@@ -61,6 +61,30 @@ const TARGETS = {
   check: { built: true, run: check },
 };
 
+/**
+ * Flags of the programs. npm takes them for itself when `--` is left out before them, and hands them on in its
+ * environment alone: the program would run with its defaults, for an hour or on other ports.
+ */
+const FLAGS = {
+  start: ['data-dir', 'shards', 'metadata', 'routers', 'base-port', 'restart', 'log-level', 'otlp-endpoint'],
+  sim: ['seeds', 'minutes', 'log', 'mutants', 'coverage', 'failover'],
+  explore: ['nodes', 'terms', 'entries', 'crashes', 'timeouts', 'heartbeats', 'reads', 'states', 'minutes'],
+  fuzz: ['minutes', 'steps', 'seed', 'targets'],
+  soak: ['minutes', 'clients', 'seed'],
+  nemesis: ['minutes', 'seed', 'faults', 'network', 'metadata', 'shards', 'routers', 'clients', 'keep'],
+};
+
+function refuseFlagsOfNpm(name) {
+  if (process.env.npm_lifecycle_event !== name) return;
+  const taken = (FLAGS[name] ?? []).filter(
+    (flag) => process.env[`npm_config_${flag.replaceAll('-', '_')}`] !== undefined,
+  );
+  if (taken.length === 0) return;
+  const flags = taken.map((flag) => `--${flag}`).join(' and ');
+  const command = name === 'start' ? 'npm start' : `npm run ${name}`;
+  fail(`npm took ${flags} for itself. Put -- before the flags of the program: ${command} -- --${taken[0]} …`);
+}
+
 /** Without arguments the sources are checked, otherwise what the arguments name: a history. */
 function check(argv) {
   if (argv.length > 0) return runNode('tools/checkers/dist/main.js', argv);
@@ -481,6 +505,9 @@ function seedsOf(day) {
 }
 
 async function testFull(argv) {
+  const names = SUITES.map(({ script }) => script).join(', ');
+  const unknown = argv.find((word) => !SUITES.some(({ script }) => script === word));
+  if (unknown !== undefined) fail(`${unknown} is no search; there are ${names}, and without a name all run`);
   const day = Math.floor(Date.now() / 86_400_000);
   let passed = 0;
   const suites = SUITES.filter(({ script }) => argv.length === 0 || argv.includes(script));
@@ -508,6 +535,7 @@ const [name = 'help', ...argv] = process.argv.slice(2);
 const target = Object.hasOwn(TARGETS, name) ? TARGETS[name] : undefined;
 if (target === undefined)
   fail(`usage: node tools/bootstrap.mjs <${Object.keys(TARGETS).join('|')}> [arguments]`);
+refuseFlagsOfNpm(name);
 await ensureInstalled();
 if (target.built) await ensureBuilt();
 process.exitCode = await target.run(argv);

@@ -89,6 +89,10 @@ function judge(text: string, ports: CommandPorts): number {
 /** Carries out `check` with its arguments; answers the exit code. */
 export function runCheck(args: readonly string[], ports: CommandPorts): number {
   const [checker, file, ...more] = args;
+  if (args.includes('--help')) {
+    ports.out(USAGE);
+    return 0;
+  }
   if (checker !== 'linearizability' || file === undefined || more.length > 0) {
     ports.error(USAGE);
     return EXIT.badInput;

@@ -7,7 +7,7 @@ import { runFuzz, TARGETS, type FuzzOptions, type FuzzResult, type Target } from
 const EXIT = { held: 0, violated: 1, usage: 2, failed: 3 } as const;
 
 const USAGE = `usage: npm run fuzz -- [--minutes M] [--steps N] [--seed S] [--targets a,b] [--json]
-  targets: ${TARGETS.join(', ')}`;
+  targets: ${TARGETS.join(', ')}; by default all of them for 2 minutes, with a seed by chance`;
 
 function parseOptions(argv: readonly string[]): FuzzOptions & { readonly isJson: boolean } {
   const text = { type: 'string' } as const;

@@ -3,51 +3,9 @@ import { groupSeedsMain } from './coverage/group-seeds.js';
 import { exploreMain } from './explore/command.js';
 import { failoverMain } from './failover.js';
 import { mutantsMain } from './mutants/command.js';
+import { parseArguments, USAGE, type Arguments } from './arguments.js';
 import type { ScenarioResult } from './scenario-options.js';
 import { runScenario } from './scenario.js';
-
-interface Arguments {
-  readonly from: number;
-  readonly to: number;
-  readonly minutes: number;
-  readonly json: boolean;
-  readonly logLines: number;
-}
-
-const USAGE =
-  'usage: npm run sim -- [--seeds A..B] [--minutes M] [--json] [--log LINES | --mutants | --coverage | --failover N | --explore]';
-
-function parse(argv: readonly string[]): Arguments {
-  let [from, to, minutes, json, logLines] = [1, 20, Number.POSITIVE_INFINITY, false, 0];
-  for (let at = 0; at < argv.length; at += 1) {
-    const next = argv[at + 1] ?? '';
-    switch (argv[at]) {
-      case '--seeds': {
-        const match = /^(\d+)(?:\.\.(\d+))?$/.exec(next);
-        if (match === null) throw new Error(USAGE);
-        from = Number(match[1]);
-        to = Number(match[2] ?? match[1]);
-        at += 1;
-        break;
-      }
-      case '--minutes':
-        minutes = Number(next);
-        at += 1;
-        break;
-      case '--log':
-        logLines = Number(next);
-        at += 1;
-        break;
-      case '--json':
-        json = true;
-        break;
-      default:
-        throw new Error(USAGE);
-    }
-  }
-  if (!(minutes > 0) || to < from) throw new Error(USAGE);
-  return { from, to, minutes, json, logLines };
-}
 
 function lineOf(result: ScenarioResult, realMs: number): string {
   const ratio = result.virtualMs / Math.max(1, realMs);
@@ -77,7 +35,7 @@ function show(result: ScenarioResult, realMs: number, { json, logLines, from, to
 
 /** Runs the seeds; the exit code is 1 when any of them failed. */
 export async function main(argv: readonly string[]): Promise<number> {
-  const options = parse(argv);
+  const options = parseArguments(argv);
   const endMs = performance.now() + options.minutes * 60_000;
   const failed: string[] = [];
   let [runs, virtualMs, realMs] = [0, 0, 0];
@@ -93,7 +51,7 @@ export async function main(argv: readonly string[]): Promise<number> {
   }
   if (!options.json) {
     process.stdout.write(
-      `${runs} seeds, ${failed.length} failed${failed.length > 0 ? ` (${failed.join(', ')})` : ''}, ` +
+      `${runs} ${runs === 1 ? 'seed' : 'seeds'}, ${failed.length} failed${failed.length > 0 ? ` (${failed.join(', ')})` : ''}, ` +
         `${(virtualMs / 1000).toFixed(0)} virtual seconds in ${(realMs / 1000).toFixed(1)} s ` +
         `(${(virtualMs / Math.max(1, realMs)).toFixed(1)} : 1)\n`,
     );
@@ -102,6 +60,10 @@ export async function main(argv: readonly string[]): Promise<number> {
 }
 
 async function command(argv: readonly string[]): Promise<number> {
+  if (argv.includes('--help') && !argv.includes('--explore')) {
+    process.stdout.write(`${USAGE}\n`);
+    return 0;
+  }
   if (argv.includes('--explore')) return exploreMain(argv);
   if (argv.includes('--mutants')) return mutantsMain(argv);
   if (argv.includes('--group-seeds')) return groupSeedsMain(argv);

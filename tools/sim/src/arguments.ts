@@ -1,0 +1,63 @@
+export interface Arguments {
+  readonly from: number;
+  readonly to: number;
+  readonly minutes: number;
+  readonly json: boolean;
+  readonly logLines: number;
+}
+
+export const USAGE = `usage: npm run sim -- [options]
+
+Runs whole clusters on virtual time, one for each seed, and judges what they did.
+
+  --seeds A..B   which seeds, or one (1..20)
+  --minutes M    begin no further seed after so long
+  --log LINES    show the last lines of all nodes: of a seed that failed, or of one that runs alone
+  --json         one JSON object per seed
+  --mutants      plant the deliberate defects, and look whether the seeds of the table show them
+  --coverage     which branches of the consensus core the seeds reach
+  --failover N   measure N losses of a leader
+
+The exit code is 1 when a seed failed, 2 for bad arguments.`;
+
+/** @throws Error with a sentence and the usage. */
+export function parseArguments(argv: readonly string[]): Arguments {
+  let [from, to, minutes, json, logLines] = [1, 20, Number.POSITIVE_INFINITY, false, 0];
+  for (let at = 0; at < argv.length; at += 1) {
+    const flag = argv[at] ?? '';
+    if (flag === '--json') {
+      json = true;
+      continue;
+    }
+    const text = argv[(at += 1)] ?? '';
+    switch (flag) {
+      case '--seeds':
+        [from, to] = seedsOf(text);
+        break;
+      case '--minutes':
+        minutes = Number(text);
+        if (!(minutes > 0)) throw bad(`--minutes must be a number above 0, not "${text}"`);
+        break;
+      case '--log':
+        logLines = Number(text);
+        if (!(Number.isInteger(logLines) && logLines > 0))
+          throw bad(`--log takes a number of lines, not "${text}"`);
+        break;
+      default:
+        throw bad(`${flag} is no option`);
+    }
+  }
+  return { from, to, minutes, json, logLines };
+}
+
+function seedsOf(text: string): [number, number] {
+  const match = /^(\d+)(?:\.\.(\d+))?$/.exec(text);
+  if (match === null) throw bad(`--seeds takes a number or A..B, not "${text}"`);
+  const [from, to] = [Number(match[1]), Number(match[2] ?? match[1])];
+  if (to < from) throw bad(`--seeds ${text} ends before it begins`);
+  return [from, to];
+}
+
+function bad(sentence: string): Error {
+  return new Error(`${sentence}\n\n${USAGE}`);
+}

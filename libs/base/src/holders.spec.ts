@@ -44,6 +44,14 @@ describe('holders', () => {
     expect(holders.ended).toBe(2);
   });
 
+  it('ends who holds much for seconds before who holds a little for days', () => {
+    nowMs = 1e9;
+    const idle = hold('idle', 10, 0);
+    const greedy = hold('greedy', 1_000, nowMs - 1_500);
+    expect(holders.endLaggard(FLOOR_LAG_MS, undefined)).toBe(true);
+    expect([idle.isCut, greedy.isCut]).toEqual([false, true]);
+  });
+
   it('finds room for somebody below the floor, however often others ask for more in vain', () => {
     const laggard = hold('stranger', 100, 15_000);
     for (let asked = 0; asked < 10; asked += 1) expect(holders.endLaggard(LAG_MS, undefined)).toBe(false);

@@ -1,5 +1,7 @@
 /** When nobody was found who may be ended, it is not looked again for so long. */
 const LOOK_AGAIN_MS = 50;
+/** A longer lag counts as this one: whoever holds a little for days is not worse than who holds much for seconds. */
+const LAG_COUNTED_MS_MAX = 10_000;
 
 /** What holds something of a bound for as long as somebody outside likes: a call, a stream, a connection. */
 export abstract class Holder {
@@ -98,7 +100,7 @@ export class Holders {
       }
       lag.holders.push(holder);
       lag.bytes += holder.heldBytes;
-      lag.lagMs = Math.max(lag.lagMs, lagMs);
+      lag.lagMs = Math.max(lag.lagMs, Math.min(lagMs, LAG_COUNTED_MS_MAX));
       if (worst === undefined || lag.bytes * lag.lagMs > worst.bytes * worst.lagMs) worst = lag;
     }
     return worst?.holders ?? [];

@@ -1,4 +1,4 @@
-import { constants, type Http2Server, type ServerHttp2Stream } from 'node:http2';
+import { constants, type Http2Server, type IncomingHttpHeaders, type ServerHttp2Stream } from 'node:http2';
 
 import { CairnError } from '@cairn/base';
 import type { Clock, Counter, Metrics } from '@cairn/ports';
@@ -25,6 +25,7 @@ import {
 } from '@grpc/grpc-js';
 
 import { FLOOD_OPTIONS, FLOOD_SETTINGS, type ControlFrames } from './control-frames.js';
+import { OpenStreams, refuseCall, type OpenStream } from './open-streams.js';
 import { PartialMessages } from './partial-messages.js';
 import { Unpacker } from './unpacker.js';
 
@@ -50,6 +51,10 @@ const METADATA_BYTES_MAX = 16 * 1024;
 const NAME_REQUEST_BYTES_MAX = 4 * 1024;
 /** Before each message: whether it is packed, and its length. */
 const FRAME_HEADER_BYTES = 5;
+
+/** The library counts milliseconds in 32 bits, and takes a longer time for one that is over. */
+const TIMEOUT_S_MAX = Math.floor((2 ** 31 - 1) / 1_000);
+const SECONDS_BY_UNIT: Readonly<Record<string, number>> = { H: 3_600, M: 60, S: 1 };
 
 /** Statuses that grpc-js calls INTERNAL although the caller sent something wrong. */
 const CALLERS_FAULT = /^Invalid grpc-timeout value/;
@@ -100,6 +105,8 @@ export class DoorServer extends Server {
 
   readonly #unpacker: Unpacker;
   readonly #partial: PartialMessages;
+  readonly #streams: OpenStreams;
+  readonly #clock: Clock;
   readonly #controlFrames: ControlFrames;
 
   constructor(
@@ -119,6 +126,8 @@ export class DoorServer extends Server {
       'gRPC calls that ended, by method and status; a stream is one call',
       ['method', 'code'],
     );
+    this.#clock = clock;
+    this.#streams = new OpenStreams(clock, metrics);
     this.#partial = new PartialMessages(clock, metrics);
     this.#unpacker = new Unpacker(options['grpc.max_receive_message_length'], { clock, metrics });
     this.#controlFrames = controlFrames;
@@ -149,6 +158,8 @@ export class DoorServer extends Server {
     const partialOver = this.#partial.watch(peer, call);
     let isCounted = false;
     let isRead = false;
+    let isRefused = false;
+    let stream: OpenStream | undefined;
     const count = (code: number): void => {
       if (!isCounted) this.#count(path, code);
       isCounted = true;
@@ -166,21 +177,25 @@ export class DoorServer extends Server {
           onReceiveMetadata: (metadata, pass) => {
             const bytes = bytesOf(metadata);
             if (bytes <= METADATA_BYTES_MAX) {
-              pass(metadata);
+              stream = this.#streams.open(peer, call, bytes);
+              isRefused = stream === undefined;
+              if (!isRefused) pass(metadata);
               return;
             }
-            isRead = true;
+            isRefused = true;
             const details = `the headers of the call have ${bytes} bytes; the limit is ${METADATA_BYTES_MAX}`;
-            call.sendStatus({ code: status.RESOURCE_EXHAUSTED, details });
+            refuseCall(call, details);
           },
           onReceiveMessage: (message: unknown, pass) => {
             isRead = true;
+            stream?.heard(this.#clock.nowMs());
             if (message instanceof RefusedMessage) call.sendStatus(message.failure);
             else pass(message);
           },
           onCancel: () => {
-            count(status.CANCELLED);
-            if (!isRead) this.#controlFrames.resetEarly(peer);
+            const isCut = stream?.isCut === true;
+            count(isCut ? status.RESOURCE_EXHAUSTED : status.CANCELLED);
+            if (!isRead && !isRefused && !isCut) this.#controlFrames.resetEarly(peer);
             partialOver();
             over.abort();
           },
@@ -214,9 +229,19 @@ export class DoorServer extends Server {
     });
     const create = library.createHttp2Server.bind(this);
     library.createHttp2Server = (given) =>
-      create(given).on('session', (session) => {
-        this.#controlFrames.watch(session);
-      });
+      create(given)
+        .on('session', (session) => {
+          this.#controlFrames.watch(session);
+        })
+        // Before the library looks at them.
+        .prependListener('stream', (stream, headers) => {
+          shortenTimeout(headers);
+          // The library answers what is no gRPC by itself, and would leave it open for as long as its client does.
+          if (headers['content-type']?.startsWith('application/grpc') === true) return;
+          stream.once('finish', () => {
+            stream.close(constants.NGHTTP2_NO_ERROR);
+          });
+        });
   }
 
   /**
@@ -302,6 +327,13 @@ function decodedOrRefused(decode: (bytes: Buffer) => unknown, bytes: Buffer): un
   } catch (error) {
     return new RefusedMessage(toServiceError(notDecoded(error)));
   }
+}
+
+function shortenTimeout(headers: IncomingHttpHeaders): void {
+  const timeout = headers['grpc-timeout'];
+  if (typeof timeout !== 'string') return;
+  const seconds = Number(timeout.slice(0, -1)) * (SECONDS_BY_UNIT[timeout.slice(-1)] ?? 0);
+  if (seconds > TIMEOUT_S_MAX) headers['grpc-timeout'] = `${TIMEOUT_S_MAX}S`;
 }
 
 /** Of services that are not ours: whatever long name they are asked for, they keep it, or answer with it. */

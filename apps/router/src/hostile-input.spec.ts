@@ -122,6 +122,35 @@ describe('requests that are packed', () => {
   });
 });
 
+describe('a call that is refused for its headers', () => {
+  it.each([
+    ['too many', { 'content-type': 'application/grpc', 'x-long': 'y'.repeat(20_000) }, '8'],
+    ['of another protocol', { 'content-type': 'text/plain' }, undefined],
+  ])('(%s) ends with its stream, also when its client would send for ever', async (_what, more, code) => {
+    const other = connect(`http://${rig.address}`);
+    const request = other.request({ ':path': '/cairn.v1.KV/Get', ':method': 'POST', ...more });
+    const seen: IncomingHttpHeaders = {};
+    request.on('response', (headers) => Object.assign(seen, headers));
+    request.on('error', () => undefined);
+    request.resume();
+    // Nothing is ended here.
+    request.write(Buffer.alloc(1));
+    await once(request, 'close');
+    expect([seen[':status'], seen['grpc-status']]).toEqual([code === undefined ? 415 : 200, code]);
+    other.close();
+  });
+});
+
+describe('a deadline', () => {
+  it.each(['597H', '35792M', '2147484S', '2592000S', '4294968S', '99999999H', '2147483S', '1H'])(
+    'that is %s away is not over',
+    async (timeout) => {
+      const answer = call('/cairn.v1.KV/Get', field(10, Buffer.from('a')), { 'grpc-timeout': timeout });
+      expect(await answer).toMatchObject({ code: status.OK });
+    },
+  );
+});
+
 describe('names of services and symbols', () => {
   it.each([
     ['/grpc.health.v1.Health/Check', 10],

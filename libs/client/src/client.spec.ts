@@ -246,6 +246,44 @@ describe('administration', () => {
   });
 });
 
+test('what a codec cannot do rejects the call with a code, and is never thrown into the face of the caller', async () => {
+  const loose = client.withCodec<string, unknown>({ value: json() });
+  const circular: { self?: unknown } = {};
+  circular.self = circular;
+  for (const value of [undefined, 1n, circular, () => 1]) {
+    await expect(loose.put('k', value)).rejects.toMatchObject({
+      code: 'INVALID_ARGUMENT',
+      message: expect.stringContaining('value cannot be encoded: '),
+      details: { field: 'value' },
+    });
+  }
+  const torn = '\ud800';
+  const calls = [
+    () => loose.put(torn, 1),
+    () => loose.get(torn),
+    () => loose.delete(torn),
+    () => loose.increment(torn),
+    () => loose.getMany([torn]),
+    () => loose.compareAndSet(torn, { expectedAbsent: true, value: 1 }),
+  ];
+  for (const call of calls) {
+    await expect(call()).rejects.toMatchObject({ code: 'INVALID_ARGUMENT', details: { field: 'key' } });
+  }
+  await client.put('nojson', 'hello');
+  const readings = [
+    () => loose.get('nojson'),
+    () => loose.getMany(['nojson']),
+    () => loose.scan({ prefix: 'nojson' }).next(),
+  ];
+  for (const read of readings) {
+    await expect(read()).rejects.toMatchObject({
+      code: 'FAILED_PRECONDITION',
+      message: expect.stringContaining('a value that is stored cannot be decoded: '),
+      cause: expect.any(SyntaxError),
+    });
+  }
+});
+
 test('a typed view encodes and decodes', async () => {
   const cities = client.withCodec({ value: json<{ name: string; people: number }>() });
   await cities.put('it/rome', { name: 'Rome', people: 2_800_000 });

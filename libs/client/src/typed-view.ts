@@ -1,7 +1,8 @@
-import { toBuffer } from './bytes.js';
+import { CairnError, messageOf, rethrowInvariant } from '@cairn/base';
+import { invalidArgument, toBuffer } from './bytes.js';
 import type { CairnClient } from './client.js';
+import type { Entry } from './entry.js';
 import type {
-  CallOptions,
   CompareAndSetOptions,
   DeleteReceipt,
   PutOptions,
@@ -11,7 +12,10 @@ import type {
   WriteReceipt,
 } from './options.js';
 
-/** How one type is kept as bytes. `decode` does not keep its argument. */
+/**
+ * How one type is kept as bytes. `decode` does not keep its argument. What `encode` throws rejects the call with
+ * INVALID_ARGUMENT, what `decode` throws with FAILED_PRECONDITION; the error is the `cause`.
+ */
 export interface Codec<Type> {
   encode(value: Type): Uint8Array;
   decode(bytes: Buffer): Type;
@@ -19,7 +23,7 @@ export interface Codec<Type> {
 
 /** Text as UTF-8. */
 export const utf8: Codec<string> = {
-  encode: (text) => toBuffer(text, 'text'),
+  encode: (text) => toBuffer(text, 'it'),
   decode: (bytes) => bytes.toString('utf8'),
 };
 
@@ -32,7 +36,11 @@ export const bytes: Codec<Uint8Array> = {
 /** JSON. The type is the caller's claim: nothing checks it at run time. */
 export function json<Type>(): Codec<Type> {
   return {
-    encode: (value) => Buffer.from(JSON.stringify(value), 'utf8'),
+    encode: (value) => {
+      const text = JSON.stringify(value) as string | undefined;
+      if (text === undefined) throw invalidArgument('value', `JSON has no text for ${typeof value}`);
+      return Buffer.from(text, 'utf8');
+    },
     decode: (value) => JSON.parse(value.toString('utf8')) as Type,
   };
 }
@@ -82,16 +90,15 @@ export class TypedView<Key, Value> {
   }
 
   async get(key: Key, options?: ReadOptions): Promise<TypedEntry<Value> | undefined> {
-    const entry = await this.#client.get(this.#key.encode(key), options);
-    return entry && { value: this.#value.decode(entry.value), version: entry.version };
+    return this.#entryOf(await this.#client.get(this.#keyOf(key), options));
   }
 
-  put(key: Key, value: Value, options?: PutOptions): Promise<WriteReceipt> {
-    return this.#client.put(this.#key.encode(key), this.#value.encode(value), options);
+  async put(key: Key, value: Value, options?: PutOptions): Promise<WriteReceipt> {
+    return this.#client.put(this.#keyOf(key), this.#valueOf(value), options);
   }
 
-  delete(key: Key, options?: WriteOptions): Promise<DeleteReceipt> {
-    return this.#client.delete(this.#key.encode(key), options);
+  async delete(key: Key, options?: WriteOptions): Promise<DeleteReceipt> {
+    return this.#client.delete(this.#keyOf(key), options);
   }
 
   async compareAndSet(
@@ -99,41 +106,71 @@ export class TypedView<Key, Value> {
     options: TypedCompareAndSetOptions<Value>,
   ): Promise<TypedCompareAndSetResult<Value>> {
     const { value, expectedValue, ...rest } = options;
-    const { succeeded, version, current } = await this.#client.compareAndSet(this.#key.encode(key), {
+    const { succeeded, version, current } = await this.#client.compareAndSet(this.#keyOf(key), {
       ...rest,
-      ...(value === undefined ? {} : { value: this.#value.encode(value) }),
-      ...(expectedValue === undefined ? {} : { expectedValue: this.#value.encode(expectedValue) }),
+      ...(value === undefined ? {} : { value: this.#valueOf(value) }),
+      ...(expectedValue === undefined ? {} : { expectedValue: this.#valueOf(expectedValue) }),
     });
-    return {
-      succeeded,
-      version,
-      current: current && { value: this.#value.decode(current.value), version: current.version },
-    };
+    return { succeeded, version, current: this.#entryOf(current) };
   }
 
   async getMany(keys: readonly Key[], options?: ReadOptions): Promise<(TypedEntry<Value> | undefined)[]> {
     const entries = await this.#client.getMany(
-      keys.map((key) => this.#key.encode(key)),
+      keys.map((key) => this.#keyOf(key)),
       options,
     );
-    return entries.map(
-      (entry) => entry && { value: this.#value.decode(entry.value), version: entry.version },
-    );
+    return entries.map((entry) => this.#entryOf(entry));
   }
 
   async *scan(options: TypedScanOptions<Key> = {}): AsyncGenerator<TypedRow<Key, Value>, void, undefined> {
     const { start, end, ...rest } = options;
     const scan = this.#client.scan({
       ...rest,
-      ...(start === undefined ? {} : { start: this.#key.encode(start) }),
-      ...(end === undefined ? {} : { end: this.#key.encode(end) }),
+      ...(start === undefined ? {} : { start: this.#keyOf(start, 'start') }),
+      ...(end === undefined ? {} : { end: this.#keyOf(end, 'end') }),
     });
     for await (const row of scan) {
-      yield { key: this.#key.decode(row.key), value: this.#value.decode(row.value), version: row.version };
+      yield { key: decoded(this.#key, row.key, 'a key'), ...this.#rowOf(row) };
     }
   }
 
-  increment(key: Key, delta?: number | bigint, options?: CallOptions): Promise<bigint> {
-    return this.#client.increment(this.#key.encode(key), delta, options);
+  async increment(key: Key, delta?: number | bigint, options?: WriteOptions): Promise<bigint> {
+    return this.#client.increment(this.#keyOf(key), delta, options);
+  }
+
+  #keyOf(key: Key, field = 'key'): Uint8Array {
+    return encoded(this.#key, key, field);
+  }
+
+  #valueOf(value: Value): Uint8Array {
+    return encoded(this.#value, value, 'value');
+  }
+
+  #entryOf(entry: Entry | undefined): TypedEntry<Value> | undefined {
+    return entry && this.#rowOf(entry);
+  }
+
+  #rowOf({ value, version }: Entry): TypedEntry<Value> {
+    return { value: decoded(this.#value, value, 'a value'), version };
+  }
+}
+
+function encoded<Type>(codec: Codec<Type>, value: Type, field: string): Uint8Array {
+  try {
+    return codec.encode(value);
+  } catch (error) {
+    rethrowInvariant(error);
+    const message = `${field} cannot be encoded: ${messageOf(error)}`;
+    throw new CairnError('INVALID_ARGUMENT', message, { details: { field }, cause: error });
+  }
+}
+
+function decoded<Type>(codec: Codec<Type>, bytes: Buffer, what: string): Type {
+  try {
+    return codec.decode(bytes);
+  } catch (error) {
+    rethrowInvariant(error);
+    const message = `${what} that is stored cannot be decoded: ${messageOf(error)}`;
+    throw new CairnError('FAILED_PRECONDITION', message, { cause: error });
   }
 }

@@ -1,4 +1,7 @@
-import { crc32 as zlibCrc32 } from 'node:zlib';
+// Not by its name: a Node before 20.15 has none, and would not get as far as to the sentence that it is too old.
+import * as zlib from 'node:zlib';
+
+const zlibCrc32 = zlib.crc32;
 
 const TABLE = ((): Int32Array => {
   const table = new Int32Array(256);

@@ -15,7 +15,7 @@ const FRAME_TYPE_MAX = FrameType.pong;
 const SHORT_BYTES = 48;
 /** Of the type byte alone, by type. */
 const TYPE_CRCS: readonly number[] = Array.from({ length: FRAME_TYPE_MAX + 1 }, (_, type) =>
-  crc32(Uint8Array.of(type)),
+  crc32Short(Uint8Array.of(type), { from: 0, to: 1 }),
 );
 
 function crcOver(bytes: Uint8Array, previous: number): number {

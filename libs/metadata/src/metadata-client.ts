@@ -275,6 +275,6 @@ export class MetadataClient {
 }
 
 function giveUp(method: string, timeoutMs: number, error: unknown): CairnError {
-  const message = `no metadata leader answered ${method} within ${timeoutMs} ms; last: ${messageOf(error)}`;
+  const message = `the metadata service did not carry out ${method} within ${timeoutMs} ms; last: ${messageOf(error)}`;
   return new CairnError('UNAVAILABLE', message, { retryAfterMs: BACKOFF_MS_MAX, cause: error });
 }

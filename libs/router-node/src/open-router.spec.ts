@@ -76,7 +76,9 @@ describe('a router that joins', () => {
     const router = open();
     const line = [
       'waiting to join the cluster',
-      expect.stringMatching(/no metadata leader answered .*Join within 3000 ms; last: .*meta-1:7001/),
+      expect.stringMatching(
+        /the metadata service did not carry out .*Join within 3000 ms; last: .*meta-1:7001/,
+      ),
     ];
     await scheduler.runFor(3_500);
     expect(lines).toContainEqual(line);

@@ -52,7 +52,12 @@ export function tooMany(who: string): CairnError {
   });
 }
 
-/** The end of an operation that nobody answered in time. */
-export function pastDeadline(): CairnError {
-  return new CairnError('DEADLINE_EXCEEDED', 'the deadline passed before the cluster answered');
+/** The end of an operation that nobody answered in time; `ranges` are those that are known. */
+export function pastDeadline(ranges: number): CairnError {
+  return new CairnError(
+    'DEADLINE_EXCEEDED',
+    ranges > 0
+      ? 'the deadline passed before the cluster answered'
+      : 'the deadline passed while no range was known: too few shard nodes have joined, or the metadata service is away',
+  );
 }

@@ -44,6 +44,16 @@ describe('RequestRouter with a healthy cluster', () => {
     expect(rig.cluster.routesAsked).toBeLessThanOrEqual(2);
   });
 
+  it('says that no range is known when that was the reason', async () => {
+    const rig = new RouterRig(new FakeCluster([]));
+    const put = rig.put('a', 500);
+    await rig.run(600);
+    expect(rig.outcomeOf(put).error).toMatchObject({
+      code: 'DEADLINE_EXCEEDED',
+      message: expect.stringContaining('while no range was known: too few shard nodes have joined'),
+    });
+  });
+
   it('does not hammer a metadata service that knows no such range', async () => {
     const rig = await rigOf([descriptorOf(1, ['', 'm'])]);
     rig.cluster.routesAsked = 0;

@@ -631,7 +631,7 @@ export class RequestRouter {
     for (const operation of due) {
       if (operation.state === 'done') continue;
       if (nowMs >= operation.deadlineMs) {
-        this.#giveUp(operation, pastDeadline());
+        this.#giveUp(operation, pastDeadline(this.cache.size));
       } else if (nowMs >= operation.wakeAtMs) {
         if (operation.state === 'sent') this.#unstick(operation);
         // A write that may have happened stays in line: a refusal would be an unknown outcome.

@@ -3,6 +3,7 @@
  * with stored texts, so that a change of words is a decision.
  */
 import { mkdir, writeFile } from 'node:fs/promises';
+import { createServer, type AddressInfo, type Socket } from 'node:net';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { CairnError } from '@cairn/base';
 import { NodeState } from '@cairn/client';
@@ -209,6 +210,20 @@ describe('mistakes and trouble', () => {
     expect(result.stderr).toContain(`cannot reach a router at ${cli.router.endpoint}`);
     expect(result.stderr).toContain('npm start');
     expect(result.stderr).toContain('--endpoint host:port');
+  });
+
+  test('no time to reach the cluster: nobody says that it does not run', async () => {
+    const sockets: Socket[] = [];
+    const server = createServer((socket) => sockets.push(socket));
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    const endpoint = `127.0.0.1:${(server.address() as AddressInfo).port}`;
+    const result = await cli.run(['get', 'k', '--endpoint', endpoint, '--timeout', '50ms']);
+    expect(result).toMatchObject({
+      code: 4,
+      stderr: `cairn: cannot reach a router at ${endpoint} in time\nWait longer: --timeout 10s\n`,
+    });
+    for (const socket of sockets) socket.destroy();
+    server.close();
   });
 
   test('outcome unknown is exit code 5', async () => {

@@ -57,6 +57,8 @@ export function exitCodeOf(error: CairnError): ExitCode {
 export function adviceFor(error: CairnError, endpoints: readonly string[]): string {
   const where = endpoints.join(', ');
   if (error.code === 'UNAVAILABLE' && error.details['unreachable'] === true) {
+    // Nobody refused; there was no time.
+    if (error.cause === undefined) return 'Wait longer: --timeout 10s';
     return [
       `Is the cluster at ${where} running? Start one on this machine with: npm start`,
       'Or name another one with --endpoint host:port or CAIRN_ENDPOINT.',

@@ -99,13 +99,21 @@ export function errorFromGrpc(failure: GrpcFailure, target: string): CairnError 
   }
 }
 
+const WHICH_PORT = 'is it the gRPC port of a router?';
+
 /**
- * grpc-js wraps what the system said about a connection in a history of attempts; people want the last of it.
+ * grpc-js wraps what the system said about a connection in a history of attempts; people want the last of it,
+ * and words for what a wrong port does.
  */
 function plainReason(details: string): string {
   const last = /Last error: (?:Error: )?(.*?)\. Resolution note:/s.exec(details)?.[1];
-  const refused = /^connect ECONNREFUSED/.test(last ?? '');
-  return refused ? 'connection refused (ECONNREFUSED)' : (last ?? details);
+  if (last === undefined) return details;
+  if (/^connect ECONNREFUSED/.test(last)) return 'connection refused (ECONNREFUSED)';
+  if (/^Protocol error/.test(last)) return `what answers there does not speak gRPC; ${WHICH_PORT}`;
+  if (/^Failed to connect/.test(last))
+    return `it closed the connection without a word of gRPC; ${WHICH_PORT}`;
+  // The time that follows is that of now.
+  return last.replace(/ \(\d{4}-\d\d-\d\dT[^)]*\)$/, '');
 }
 
 /** Finds the ErrorDetail in an encoded `google.rpc.Status`; undefined when it holds none or is garbled. */

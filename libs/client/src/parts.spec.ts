@@ -106,11 +106,21 @@ describe('errors', () => {
     expect(errorFromGrpc({ code, details: 'x', statusDetails: undefined }, 'r:1').code).toBe(expected);
   });
 
-  test('a refused connection is said in words', () => {
-    const details =
-      'No connection established. Last error: Error: connect ECONNREFUSED 1.2.3.4:5. Resolution note: ';
+  test.each([
+    ['Error: connect ECONNREFUSED 1.2.3.4:5', 'connection refused (ECONNREFUSED)'],
+    [
+      'Protocol error (2026-11-30T00:08:37.049Z)',
+      'what answers there does not speak gRPC; is it the gRPC port of a router?',
+    ],
+    [
+      'Failed to connect (2026-11-30T00:08:38.566Z)',
+      'it closed the connection without a word of gRPC; is it the gRPC port of a router?',
+    ],
+    ['read ECONNRESET (2026-11-30T00:08:38.566Z)', 'read ECONNRESET'],
+  ])('a connection that failed with %j is said in words', (last, words) => {
+    const details = `No connection established. Last error: ${last}. Resolution note: `;
     expect(errorFromGrpc({ code: 14, details, statusDetails: undefined }, 'r:1').message).toBe(
-      'r:1: connection refused (ECONNREFUSED)',
+      `r:1: ${words}`,
     );
   });
 });

@@ -109,7 +109,7 @@ export class RouterPool {
   /** Why no router can be reached, for the error of a call that waited in vain. */
   unreachableError(): CairnError {
     const list = this.#options.endpoints.join(', ');
-    const reason = this.#lastError === undefined ? '' : ` (${this.#lastError.message})`;
+    const reason = this.#lastError === undefined ? ' in time' : ` (${this.#lastError.message})`;
     return new CairnError('UNAVAILABLE', `cannot reach a router at ${list}${reason}`, {
       details: { unreachable: true },
       cause: this.#lastError,

@@ -1,5 +1,12 @@
 import { storeId, type StoreId } from '@cairn/base';
-import { noopLogger, noopMetrics, type Clock, type Connection, type Transport } from '@cairn/ports';
+import {
+  noopLogger,
+  noopMetrics,
+  type Clock,
+  type Connection,
+  type ConnectionHandlers,
+  type Transport,
+} from '@cairn/ports';
 import { SimRng } from '@cairn/runtime-sim';
 import { FrameType, type Hello, type Session, type SessionHandlers } from '@cairn/wire';
 import { beforeEach, describe, expect, it } from '@jest/globals';
@@ -100,5 +107,56 @@ describe('sessions that other stores open', () => {
     expect(lost).toEqual([]);
     real.onClose(undefined);
     expect(lost).toEqual([PEER]);
+  });
+});
+
+/** One end of a link that dials; the test is what it dials. */
+class Dialled {
+  sent: Buffer[] = [];
+  isClosed = false;
+  frameBytesMax = Infinity;
+  readonly links: SessionLinks;
+  #handlers: ConnectionHandlers | undefined;
+
+  constructor(self: StoreId, other: StoreId) {
+    const connect = (): Connection =>
+      ({
+        ...{ remoteAddress: 'there:1', queuedBytes: 0, isOpen: true },
+        send: (parts: readonly Uint8Array[]) => this.sent.push(Buffer.concat(parts)) > 0,
+        setHandlers: (handlers: ConnectionHandlers) => {
+          this.#handlers = handlers;
+        },
+        close: () => {
+          this.isClosed = true;
+        },
+        limitFrames: (bytesMax: number) => {
+          this.frameBytesMax = bytesMax;
+        },
+      }) as unknown as Connection;
+    this.links = new SessionLinks({
+      ...{ clock, rng: new SimRng(1), logger: noopLogger, metrics: noopMetrics, storeId: self },
+      transport: { connect } as Partial<Transport> as Transport,
+      hello: (purpose) => hello(self, purpose),
+      peerLost: () => undefined,
+    });
+    this.links.setPeers([{ storeId: other, address: 'there:1' }]);
+  }
+
+  hear(frame: Buffer | undefined): void {
+    this.#handlers?.onFrame(frame ?? Buffer.alloc(0));
+  }
+}
+
+describe('a store that was dialled', () => {
+  it('sends nothing but signs of life, and no long frames: the link ends otherwise', () => {
+    const [self, peer] = [new Dialled(SELF, PEER), new Dialled(PEER, SELF)];
+    self.hear(peer.sent[0]);
+    peer.hear(self.sent[0]);
+    expect(self.isClosed).toBe(false);
+    expect(self.frameBytesMax).toBe(64 * 1024);
+    // What it sends over its own link.
+    expect(peer.links.sendHeartbeat(SELF, Buffer.alloc(10))).toBe(true);
+    self.hear(peer.sent[1]);
+    expect(self.isClosed).toBe(true);
   });
 });

@@ -21,6 +21,9 @@ import type { Store } from './store.js';
 /** A peer whose queue holds more than this gets no further frames until it drains: Raft sends again. */
 const QUEUED_BYTES_MAX = 64 * 1024 * 1024;
 
+/** What a store that was dialled may send at a time: signs of life, and sentences about a snapshot. */
+const ANSWER_FRAME_BYTES_MAX = 64 * 1024;
+
 export interface SessionLinksOptions {
   readonly transport: Transport;
   readonly clock: Clock;
@@ -106,7 +109,11 @@ export class SessionLinks implements PeerLinks {
         rng,
         logger,
         isOther: (remote) => otherStore(storeId, remote),
-        onFrame: () => undefined,
+        frameBytesMax: ANSWER_FRAME_BYTES_MAX,
+        onFrame: (type) => {
+          // Each side dials for what it sends: nothing comes back but signs of life.
+          throw new CairnError('CORRUPTION', `frame ${type} from a store that was dialled`);
+        },
         onUp: () => {
           this.#options.linkUp?.(storeId);
         },
@@ -159,6 +166,7 @@ export class SessionLinks implements PeerLinks {
     return new SessionSnapshotChannel(clock, (handlers) =>
       openSession({
         ...{ transport, clock, logger, address, hello, handlers },
+        frameBytesMax: ANSWER_FRAME_BYTES_MAX,
         isOther: (remote) => otherStore(to, remote),
       }),
     );

@@ -22,6 +22,8 @@ export interface ReconnectingSessionOptions {
   /** A ready session ended, or an attempt failed; the next attempt is already planned. */
   readonly onDown?: (error: Error | undefined, wasUp: boolean) => void;
   readonly onDrain?: () => void;
+  /** See `OpenSessionOptions`. */
+  readonly frameBytesMax?: number;
   /** See `OpenSessionOptions`: an address may belong to another node by now. */
   readonly isOther?: (remote: Hello) => CairnError | undefined;
 }
@@ -100,6 +102,7 @@ export class ReconnectingSession {
       clock,
       logger,
       ...(this.#options.isOther === undefined ? {} : { isOther: this.#options.isOther }),
+      ...(this.#options.frameBytesMax === undefined ? {} : { frameBytesMax: this.#options.frameBytesMax }),
       handlers: {
         onReady: () => {
           wasUp = true;

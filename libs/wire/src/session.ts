@@ -48,6 +48,8 @@ export interface OpenSessionOptions {
   readonly handshakeTimeoutMs?: number;
   /** Why whoever answers is not the node that was meant; undefined when it is. Default: anybody will do. */
   readonly isOther?: (remote: Hello) => CairnError | undefined;
+  /** Longest frame that the other side may send once it is known. Default: the longest there is. */
+  readonly frameBytesMax?: number;
 }
 
 export interface AcceptSessionOptions {
@@ -82,6 +84,7 @@ interface FramedSessionOptions {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly handshakeTimeoutMs?: number | undefined;
+  readonly frameBytesMax?: number | undefined;
   readonly watcher?: SessionWatcher | undefined;
 }
 
@@ -94,6 +97,7 @@ class FramedSession implements Session {
   readonly #logger: Logger;
   readonly #watcher: SessionWatcher | undefined;
   readonly #onHandshakeFrame: (session: FramedSession, type: number, body: Buffer) => void;
+  readonly #frameBytesMax: number;
   #handshakeTimer: Timer | undefined;
   #state: State = 'handshake';
   #handlers: SessionHandlers | undefined;
@@ -127,6 +131,7 @@ class FramedSession implements Session {
     this.#clock = options.clock;
     this.#logger = options.logger;
     this.#onHandshakeFrame = onHandshakeFrame;
+    this.#frameBytesMax = options.frameBytesMax ?? FRAME_BYTES_MAX;
     const timeoutMs = options.handshakeTimeoutMs ?? HANDSHAKE_TIMEOUT_MS;
     this.#handshakeTimer = options.clock.setTimer(timeoutMs, () => {
       this.#closeWith(
@@ -255,7 +260,7 @@ class FramedSession implements Session {
     this.#state = 'ready';
     this.#remote = remote;
     this.#handshakeTimer?.cancel();
-    this.#connection.limitFrames(FRAME_BYTES_MAX);
+    this.#connection.limitFrames(this.#frameBytesMax);
     const waiting = this.#waiting;
     this.#waiting = [];
     this.#waitingBytes.clear();

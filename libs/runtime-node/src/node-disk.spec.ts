@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { readWholeFile, writeFileDurably } from '@cairn/ports';
 import { lockDirectory } from './directory-lock.js';
-import { NodeDisk } from './node-disk.js';
+import { freeBytesOf, NodeDisk } from './node-disk.js';
 import { NodeRng } from './node-rng.js';
 
 let directory = '';
@@ -13,6 +13,13 @@ beforeEach(async () => {
 });
 afterEach(async () => {
   await rm(directory, { recursive: true, force: true });
+});
+
+describe('free space', () => {
+  it('is a number that others can read, also of a file system that reports exabytes', () => {
+    expect(freeBytesOf({ bavail: 8_796_093_022_207, bsize: 1024 * 1024 })).toBe(Number.MAX_SAFE_INTEGER);
+    expect(freeBytesOf({ bavail: 1_000, bsize: 4_096 })).toBe(4_096_000);
+  });
 });
 
 describe('NodeDisk', () => {

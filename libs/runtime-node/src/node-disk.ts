@@ -83,8 +83,13 @@ export class NodeDisk implements Disk {
 
   async freeBytes(path: string): Promise<number> {
     const stats = await attempt(path, () => statfs(path));
-    return stats.bavail * stats.bsize;
+    return freeBytesOf(stats);
   }
+}
+
+/** File systems on networks report as much as fits into 64 bits; numbers of ours are exact up to 2^53. */
+export function freeBytesOf({ bavail, bsize }: { readonly bavail: number; readonly bsize: number }): number {
+  return Math.min(Number.MAX_SAFE_INTEGER, bavail * bsize);
 }
 
 class NodeFile implements DiskFile {

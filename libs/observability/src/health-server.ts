@@ -215,8 +215,12 @@ export async function createHealthServer(options: HealthServerOptions): Promise<
   server.setTimeout(REQUEST_TIMEOUT_MS);
   const { host, port } = splitListen(options.listen);
   await new Promise<void>((resolve, reject) => {
-    const onError = (error: Error): void => {
-      const message = `cannot serve health and metrics on ${options.listen}: ${error.message}`;
+    const onError = (error: NodeJS.ErrnoException): void => {
+      const isTaken = error.code === 'EADDRINUSE';
+      const reason = isTaken
+        ? 'another process uses this address; stop it, or choose another one with --http-listen'
+        : error.message;
+      const message = `cannot serve health and metrics on ${options.listen}: ${reason}`;
       reject(new CairnError('UNAVAILABLE', message, { cause: error }));
     };
     server.once('error', onError);

@@ -181,7 +181,8 @@ describe('health server', () => {
       logger: noopLogger,
     });
     await expect(again).rejects.toThrow(
-      `cannot serve health and metrics on ${server.address}: listen EADDRINUSE`,
+      `cannot serve health and metrics on ${server.address}: another process uses this address; ` +
+        'stop it, or choose another one with --http-listen',
     );
   });
 });

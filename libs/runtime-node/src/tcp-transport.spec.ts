@@ -58,6 +58,15 @@ describe('FrameParser', () => {
   });
 });
 
+it('says which address is taken', async () => {
+  const transport = new TcpTransport();
+  const listener = await transport.listen('127.0.0.1:0', nothing);
+  await expect(transport.listen(listener.address, nothing)).rejects.toThrow(
+    `cannot listen on ${listener.address}: another process uses this address; stop it, or choose another one`,
+  );
+  await listener.close();
+});
+
 describe('FrameParser under attack', () => {
   const announced = (bytes: number): Buffer => {
     const head = Buffer.alloc(5);

@@ -62,16 +62,13 @@ export class TcpTransport implements Transport {
 
 function listening(server: Server, host: string, port: number): Promise<void> {
   return new Promise((resolve, reject) => {
-    server.once('error', (error) => {
-      reject(
-        new CairnError(
-          'FAILED_PRECONDITION',
-          `cannot listen on ${formatAddress(host, port)}: ${error.message}`,
-          {
-            cause: error,
-          },
-        ),
-      );
+    server.once('error', (error: NodeJS.ErrnoException) => {
+      const isTaken = error.code === 'EADDRINUSE';
+      const reason = isTaken
+        ? 'another process uses this address; stop it, or choose another one'
+        : error.message;
+      const message = `cannot listen on ${formatAddress(host, port)}: ${reason}`;
+      reject(new CairnError('FAILED_PRECONDITION', message, { cause: error }));
     });
     server.listen(port, host, () => {
       resolve();

@@ -185,13 +185,26 @@ const OFF: ProcessTracer = {
   shutdown: () => Promise.resolve(),
 };
 
+/** OpenTelemetry tells errors as JSON, with their stacks: of it the sentence. */
+function reasonIn(text: string): string {
+  try {
+    const { message } = JSON.parse(text) as { message?: unknown };
+    return typeof message === 'string' ? message : text;
+  } catch {
+    // No JSON: it is the sentence.
+    return text;
+  }
+}
+
 /**
  * The tracer of a process: own spans only, no patching of modules. An unsampled request costs one random
  * number and no object. What goes wrong with exporting reaches the log as warnings.
  */
 export function createTracer(options: TracerOptions): ProcessTracer {
   if (options.endpoint === '') return OFF;
-  const warn = (message: string): void => options.logger.warn('trace export trouble', { message });
+  const { endpoint } = options;
+  const warn = (text: string): void =>
+    options.logger.warn('trace export trouble', { endpoint, reason: reasonIn(text) });
   const drop = (): void => undefined;
   diag.setLogger(
     { error: warn, warn, info: drop, debug: drop, verbose: drop },

@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { CairnError } from '@cairn/base';
+import { diag } from '@opentelemetry/api';
 import { noopLogger, type Logger, type Rng } from '@cairn/ports';
 import { createTracer, type ProcessTracer } from '@cairn/observability';
 import { formatTraceparent, parseTraceparent } from '@cairn/observability/traceparent.js';
@@ -121,6 +122,21 @@ describe('tracer', () => {
     expect(off.startRootSpan('a', undefined)).toBeUndefined();
     await off.shutdown();
     expect(collector.spans).toEqual([]);
+  });
+
+  it('says in a sentence why nothing is exported', async () => {
+    const fields: unknown[] = [];
+    const tracer = tracerOf('r', 1, 0, { ...noopLogger, warn: (_, more) => void fields.push(more) });
+    const { endpoint } = collector;
+    diag.error(
+      JSON.stringify({ stack: 'Error: connect ECONNREFUSED\n  at x', message: 'connect ECONNREFUSED' }),
+    );
+    diag.warn('spans were dropped');
+    expect(fields).toEqual([
+      { endpoint, reason: 'connect ECONNREFUSED' },
+      { endpoint, reason: 'spans were dropped' },
+    ]);
+    await tracer.shutdown();
   });
 
   it('reports a collector that refuses, and still shuts down', async () => {

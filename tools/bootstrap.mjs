@@ -62,8 +62,8 @@ const TARGETS = {
 };
 
 /**
- * Flags of the programs. npm takes them for itself when `--` is left out before them, and hands them on in its
- * environment alone: the program would run with its defaults, for an hour or on other ports.
+ * Flags of the programs. npm takes them for itself when `--` is left out before them, and hands them on in
+ * its environment alone: the program would run with its defaults, for an hour or on other ports.
  */
 const FLAGS = {
   start: ['data-dir', 'shards', 'metadata', 'routers', 'base-port', 'restart', 'log-level', 'otlp-endpoint'],

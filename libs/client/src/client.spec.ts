@@ -246,7 +246,7 @@ describe('administration', () => {
   });
 });
 
-test('what a codec cannot do rejects the call with a code, and is never thrown into the face of the caller', async () => {
+test('what a codec cannot do rejects the call with a code, and is never thrown', async () => {
   const loose = client.withCodec<string, unknown>({ value: json() });
   const circular: { self?: unknown } = {};
   circular.self = circular;

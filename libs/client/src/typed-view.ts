@@ -13,8 +13,8 @@ import type {
 } from './options.js';
 
 /**
- * How one type is kept as bytes. `decode` does not keep its argument. What `encode` throws rejects the call with
- * INVALID_ARGUMENT, what `decode` throws with FAILED_PRECONDITION; the error is the `cause`.
+ * How one type is kept as bytes. `decode` does not keep its argument. What `encode` throws rejects the call
+ * with INVALID_ARGUMENT, what `decode` throws with FAILED_PRECONDITION; the error is the `cause`.
  */
 export interface Codec<Type> {
   encode(value: Type): Uint8Array;

@@ -275,6 +275,7 @@ export class MetadataClient {
 }
 
 function giveUp(method: string, timeoutMs: number, error: unknown): CairnError {
-  const message = `the metadata service did not carry out ${method} within ${timeoutMs} ms; last: ${messageOf(error)}`;
+  const message =
+    `the metadata service did not carry out ${method} within ${timeoutMs} ms; ` + `last: ${messageOf(error)}`;
   return new CairnError('UNAVAILABLE', message, { retryAfterMs: BACKOFF_MS_MAX, cause: error });
 }

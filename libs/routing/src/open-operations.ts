@@ -58,6 +58,7 @@ export function pastDeadline(ranges: number): CairnError {
     'DEADLINE_EXCEEDED',
     ranges > 0
       ? 'the deadline passed before the cluster answered'
-      : 'the deadline passed while no range was known: too few shard nodes have joined, or the metadata service is away',
+      : 'the deadline passed while no range was known: too few shard nodes have joined, or the metadata ' +
+          'service is away',
   );
 }

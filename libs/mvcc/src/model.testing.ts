@@ -10,16 +10,23 @@ export interface ModelWrite {
   readonly version: VersionRecord;
 }
 
+/** Of the record's sequence, the top eleven bits are the step. */
+const SEQUENCES_PER_STEP = 2 ** 21;
+
+const stepOf = ({ sequence }: VersionRecord): number => Math.floor(sequence / SEQUENCES_PER_STEP);
+
 /**
- * Few keys, few timestamps: collisions are what tests want. The last write of a key at a timestamp
- * stands.
+ * Few keys, few timestamps, few steps: collisions are what tests want. The last write of a key at a step of a
+ * timestamp stands.
  */
 export const modelWrites: fc.Arbitrary<ModelWrite[]> = fc
   .array(
     fc.record({
       key: fc.constantFrom('', 'a', 'a\0', 'a\0b', 'ab', 'b', '\xff'),
       ts: fc.integer({ min: 1, max: 20 }),
-      sequence: fc.integer({ min: 0, max: 1000 }),
+      sequence: fc
+        .tuple(fc.constantFrom(0, 0, 1, 2, 2047), fc.integer({ min: 0, max: 1000 }))
+        .map(([step, within]) => step * SEQUENCES_PER_STEP + within),
       expiry: fc.oneof(fc.constant(0), fc.constant(0), fc.integer({ min: 1, max: 25 })),
       tombstone: fc.integer({ min: 0, max: 3 }).map((side) => side === 0),
     }),
@@ -50,7 +57,7 @@ export function rowOf(engineKey: Buffer, version: VersionRecord): VersionRow {
 export function rowsOf(writes: readonly ModelWrite[]): VersionRow[] {
   const rows = new Map<string, VersionRow>();
   for (const { key, version } of writes) {
-    const engineKey = encodeVersionKey(Buffer.from(key, 'latin1'), version.timestamp);
+    const engineKey = encodeVersionKey(Buffer.from(key, 'latin1'), version.timestamp, version.sequence);
     rows.set(engineKey.toString('latin1'), rowOf(engineKey, version));
   }
   return [...rows.values()].sort(([one], [other]) => Buffer.compare(one, other));
@@ -65,10 +72,15 @@ export function visibleIn(
   let newest: VersionRecord | undefined;
   for (const write of writes) {
     if (write.key !== key || write.version.timestamp > readTs) continue;
-    if (newest === undefined || write.version.timestamp >= newest.timestamp) newest = write.version;
+    if (newest === undefined || !isBefore(write.version, newest)) newest = write.version;
   }
   if (newest === undefined || newest.tombstone) return undefined;
   return newest.expiry !== 0 && newest.expiry <= readTs ? undefined : newest;
+}
+
+/** Of versions at one step of one timestamp neither is before the other. */
+function isBefore(one: VersionRecord, other: VersionRecord): boolean {
+  return one.timestamp === other.timestamp ? stepOf(one) < stepOf(other) : one.timestamp < other.timestamp;
 }
 
 /** The keys of the model, sorted as bytes. */

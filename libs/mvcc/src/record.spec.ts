@@ -24,7 +24,7 @@ const version: fc.Arbitrary<VersionRecord> = fc
   })
   .map((made) => (made.tombstone ? { ...made, value: Buffer.alloc(0) } : made));
 
-const KEY = encodeVersionKey(Buffer.from('key'), timestamp(9));
+const KEY = encodeVersionKey(Buffer.from('key'), timestamp(9), 0);
 
 function encode(made: VersionRecord): Buffer {
   return rowOf(KEY, made)[1];
@@ -108,7 +108,7 @@ describe('records', () => {
         flipped.writeUInt8(flipped.readUInt8(bit >> 3) ^ (1 << (bit & 7)), bit >> 3);
         expect(() => checkRow(KEY, flipped)).toThrow(expect.objectContaining({ code: 'CORRUPTION' }));
       }
-      const otherKey = encodeVersionKey(Buffer.from('kez'), timestamp(9));
+      const otherKey = encodeVersionKey(Buffer.from('kez'), timestamp(9), 0);
       expect(() => checkRow(otherKey, record)).toThrow('checksum');
       expect(() => checkRow(KEY, record.subarray(0, 4))).toThrow('checksum');
     }

@@ -3,13 +3,13 @@ import type { VersionRecord } from './record.js';
 import { placeBytesOf, ROW_NAME_BYTES_MAX, ROW_VALUE_BYTES_MAX } from './row-arena.js';
 import { hashName, hashNameBytes, NO_PLACE, RowTable } from './row-table.js';
 import { TERMINATOR_BYTES, asBuffer, copyUnescaped, countZeroBytes } from './user-key.js';
-import { TIMESTAMP_BYTES, encodeKeyPrefix } from './version-key.js';
+import { VERSION_SUFFIX_BYTES, encodeKeyPrefix } from './version-key.js';
 
 /** Default bound of a store's row cache. */
 export const ROW_CACHE_BYTES_MAX = 56 * 1024 * 1024;
 /** What an entry costs beside its place: slots of the table, which is between three and six eighths full. */
 const ENTRY_OVERHEAD_BYTES = 24;
-const ENGINE_KEY_TAIL_BYTES = TERMINATOR_BYTES + TIMESTAMP_BYTES;
+const ENGINE_KEY_TAIL_BYTES = TERMINATOR_BYTES + VERSION_SUFFIX_BYTES;
 
 /**
  * How the cache names a row: the escaped user key, byte for byte as Latin-1 characters. Sorts like the

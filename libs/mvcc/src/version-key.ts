@@ -11,17 +11,22 @@ import {
 } from './user-key.js';
 
 /*
- * Engine key of a version: namespace byte, escaped user key, terminator, then the timestamp with all bits
- * inverted, big endian. Versions of one key are neighbours, newest first.
+ * Engine key of a version: namespace byte, escaped user key, terminator, then a suffix of eight bytes, big
+ * endian: `timestamp * 2048 + step` with all bits inverted. Versions of one key are neighbours, newest first.
+ *
+ * Timestamps have 53 bits, so eleven are left for a step within one: the top bits of the record's sequence.
+ * Writes of one step replace each other, writes of different steps at one timestamp do not.
  */
 
-export const TIMESTAMP_BYTES = 8;
+export const VERSION_SUFFIX_BYTES = 8;
+const STEP_BITS = 11;
+/** The last step of a timestamp: reads as of a timestamp begin there. */
+const STEP_MAX = (1 << STEP_BITS) - 1;
+const SEQUENCE_BITS_WITHIN_STEP = 32 - STEP_BITS;
 const NAMESPACE_BYTES = 1;
 /** What a version key has beside its escaped user key. */
-export const VERSION_KEY_EXTRA_BYTES = NAMESPACE_BYTES + TERMINATOR_BYTES + TIMESTAMP_BYTES;
+export const VERSION_KEY_EXTRA_BYTES = NAMESPACE_BYTES + TERMINATOR_BYTES + VERSION_SUFFIX_BYTES;
 const KEY_BYTES_MIN = VERSION_KEY_EXTRA_BYTES;
-/** Inverted high words are at least this, because timestamps stay below 2^53. */
-const INVERTED_HIGH_MIN = 0xffe00000;
 
 /** A span of engine keys, end exclusive. */
 export interface KeySpan {
@@ -35,12 +40,22 @@ export function versionKeyLength(userKey: Uint8Array, zeros: number): number {
 }
 
 /** What an engine may know about version keys: see `VersionedKeys` of the engine. */
-export const VERSIONED_KEYS = { namespace: Namespace.versions, suffixBytes: TIMESTAMP_BYTES } as const;
+export const VERSIONED_KEYS = { namespace: Namespace.versions, suffixBytes: VERSION_SUFFIX_BYTES } as const;
 
-/** Writes eight bytes that sort opposite to the timestamp. */
-export function writeInvertedTimestamp(target: Buffer, at: number, ts: number): void {
-  const high = 0xffffffff - Math.floor(ts / 4294967296);
-  const low = ~ts;
+/** The step of a write among those at its timestamp, 0 to 2047. */
+function stepOfSequence(sequence: number): number {
+  return sequence >>> SEQUENCE_BITS_WITHIN_STEP;
+}
+
+/** Writes the eight bytes of a version with this record sequence: they sort opposite to time. */
+export function writeVersionSuffix(target: Buffer, at: number, ts: number, sequence: number): void {
+  writeSuffix(target, at, ts, stepOfSequence(sequence));
+}
+
+function writeSuffix(target: Buffer, at: number, ts: number, step: number): void {
+  const tsLow = ts >>> 0;
+  const high = ~((Math.floor(ts / 4294967296) << STEP_BITS) | (tsLow >>> SEQUENCE_BITS_WITHIN_STEP));
+  const low = ~((tsLow << STEP_BITS) | step);
   target[at] = high >>> 24;
   target[at + 1] = high >>> 16;
   target[at + 2] = high >>> 8;
@@ -51,13 +66,22 @@ export function writeInvertedTimestamp(target: Buffer, at: number, ts: number): 
   target[at + 7] = low;
 }
 
-/** The engine key of one version; also the place to seek to for the newest version at or below `ts`. */
-export function encodeVersionKey(userKey: Uint8Array, ts: Timestamp): Buffer {
+/** The engine key of one version, given the sequence of its record. */
+export function encodeVersionKey(userKey: Uint8Array, ts: Timestamp, sequence: number): Buffer {
+  return keyAtStep(userKey, ts, stepOfSequence(sequence));
+}
+
+/** Where to seek for the newest version at or below `ts`, whatever its step. */
+export function seekKeyOf(userKey: Uint8Array, ts: Timestamp): Buffer {
+  return keyAtStep(userKey, ts, STEP_MAX);
+}
+
+function keyAtStep(userKey: Uint8Array, ts: Timestamp, step: number): Buffer {
   assert(ts >= 0 && ts <= Number.MAX_SAFE_INTEGER, 'timestamp out of range');
   const zeros = countZeroBytes(userKey);
   const key = Buffer.allocUnsafe(versionKeyLength(userKey, zeros));
   key[0] = Namespace.versions;
-  writeInvertedTimestamp(key, writeEscapedKey(key, NAMESPACE_BYTES, userKey, zeros), ts);
+  writeSuffix(key, writeEscapedKey(key, NAMESPACE_BYTES, userKey, zeros), ts, step);
   return key;
 }
 
@@ -81,15 +105,34 @@ export function prefixLengthOf(engineKey: Buffer): number {
   if (engineKey.length < KEY_BYTES_MIN || engineKey[0] !== Namespace.versions) {
     throw new CairnError('CORRUPTION', `not a version key (${engineKey.length} bytes)`);
   }
-  return engineKey.length - TIMESTAMP_BYTES;
+  return engineKey.length - VERSION_SUFFIX_BYTES;
 }
 
 /** The timestamp of a version key, without looking at the rest. */
 export function timestampOfVersionKey(engineKey: Buffer): Timestamp {
   const at = prefixLengthOf(engineKey);
-  const high = engineKey.readUInt32BE(at);
-  if (high < INVERTED_HIGH_MIN) throw new CairnError('CORRUPTION', 'version key with a timestamp above 2^53');
-  return timestamp((0xffffffff - high) * 4294967296 + (0xffffffff - engineKey.readUInt32BE(at + 4)));
+  const high = ~engineKey.readUInt32BE(at);
+  const low = ~engineKey.readUInt32BE(at + 4);
+  return timestamp((high >>> STEP_BITS) * 4294967296 + timestampLowOf(high, low));
+}
+
+/** Bits 0 to 31 of the timestamp of a suffix that is no longer inverted. */
+function timestampLowOf(high: number, low: number): number {
+  return ((high << SEQUENCE_BITS_WITHIN_STEP) | (low >>> STEP_BITS)) >>> 0;
+}
+
+/** Whether the key is that of a version with this record sequence: both tell the step. */
+export function isStepOf(engineKey: Buffer, sequence: number): boolean {
+  const low = ~engineKey.readUInt32BE(engineKey.length - 4);
+  return (low & STEP_MAX) === stepOfSequence(sequence);
+}
+
+/** Writes the timestamp of a version key at `at`, eight bytes big endian. The key was looked at before. */
+export function copyTimestampOf(engineKey: Buffer, target: Buffer, at: number): void {
+  const from = engineKey.length - VERSION_SUFFIX_BYTES;
+  const high = ~engineKey.readUInt32BE(from);
+  target.writeUInt32BE(high >>> STEP_BITS, at);
+  target.writeUInt32BE(timestampLowOf(high, ~engineKey.readUInt32BE(from + 4)), at + 4);
 }
 
 /** The user key of a version key: a view where possible. */
@@ -125,7 +168,7 @@ export function decodeVersionKey(engineKey: Uint8Array): DecodedVersionKey {
 /** Whether two version keys belong to one user key. Compares from the back, where neighbours differ. */
 export function isSameUserKey(one: Buffer, other: Buffer): boolean {
   if (one.length !== other.length) return false;
-  for (let at = one.length - TIMESTAMP_BYTES - 1; at >= 0; at -= 1) {
+  for (let at = one.length - VERSION_SUFFIX_BYTES - 1; at >= 0; at -= 1) {
     if (one[at] !== other[at]) return false;
   }
   return true;
@@ -133,7 +176,7 @@ export function isSameUserKey(one: Buffer, other: Buffer): boolean {
 
 /** Whether a version key belongs to the user key of `encodeKeyPrefix`. */
 export function hasKeyPrefix(engineKey: Buffer, prefix: Buffer): boolean {
-  if (engineKey.length !== prefix.length + TIMESTAMP_BYTES) return false;
+  if (engineKey.length !== prefix.length + VERSION_SUFFIX_BYTES) return false;
   for (let at = prefix.length - 1; at >= 0; at -= 1) {
     if (engineKey[at] !== prefix[at]) return false;
   }

@@ -1,7 +1,7 @@
 import { CairnError, timestamp, type Timestamp } from '@cairn/base';
 import { RECORD_SEQUENCE_AT } from './record.js';
 import { asBuffer } from './user-key.js';
-import { TIMESTAMP_BYTES } from './version-key.js';
+import { copyTimestampOf } from './version-key.js';
 
 /*
  * The version of a row as clients see and compare it: timestamp (8 bytes) and record sequence (4 bytes),
@@ -9,6 +9,7 @@ import { TIMESTAMP_BYTES } from './version-key.js';
  */
 
 export const VERSION_TOKEN_BYTES = 12;
+const TIMESTAMP_BYTES = 8;
 const SEQUENCE_BYTES = VERSION_TOKEN_BYTES - TIMESTAMP_BYTES;
 
 export interface VersionToken {
@@ -25,14 +26,11 @@ export function writeVersionToken(target: Buffer, at: number, ts: number, sequen
 }
 
 /**
- * Writes the token of an engine row at `at`, byte by byte from where the row has its timestamp and sequence.
- * Both key and value must have been looked at before: nothing is checked here.
+ * Writes the token of an engine row at `at`, from where the row has its timestamp and sequence. Both key and
+ * value must have been looked at before: nothing is checked here.
  */
 export function copyVersionToken(engineKey: Buffer, record: Buffer, target: Buffer, at: number): void {
-  const from = engineKey.length - TIMESTAMP_BYTES;
-  for (let byte = 0; byte < TIMESTAMP_BYTES; byte += 1) {
-    target[at + byte] = ~(engineKey[from + byte] as number);
-  }
+  copyTimestampOf(engineKey, target, at);
   for (let byte = 0; byte < SEQUENCE_BYTES; byte += 1) {
     target[at + TIMESTAMP_BYTES + byte] = record[RECORD_SEQUENCE_AT + byte] as number;
   }

@@ -14,7 +14,7 @@ function rowOf(key: Buffer, at: number): VersionRow {
     value: Buffer.alloc(256, 'v'),
   };
   const record = Buffer.alloc(recordLength(version));
-  const engineKey = encodeVersionKey(key, version.timestamp);
+  const engineKey = encodeVersionKey(key, version.timestamp, version.sequence);
   const both = Buffer.concat([engineKey, record]);
   writeRecordOf(both, { keyAt: 0, recordAt: engineKey.length }, version);
   return [engineKey, both.subarray(engineKey.length)];

@@ -3,7 +3,7 @@ import { timestamp } from '@cairn/base';
 import fc from 'fast-check';
 import { keysIn, modelWrites, rowsOf, visibleIn, type ModelWrite } from './model.testing.js';
 import { isVersionLiveAt } from './record.js';
-import { encodeKeyPrefix, encodeVersionKey, timestampOfVersionKey, versionSpanOf } from './version-key.js';
+import { encodeKeyPrefix, seekKeyOf, timestampOfVersionKey, versionSpanOf } from './version-key.js';
 import { decodeVersionToken } from './version-token.js';
 import { VisibleReader, VisibleRows, versionOfRow, type VersionRow } from './visible-reader.js';
 
@@ -174,7 +174,7 @@ describe('versionOfRow', () => {
         fc.constantFrom('', 'a', 'a\0', 'ab', 'c'),
         (writes, ts, key) => {
           const userKey = Buffer.from(key, 'latin1');
-          const target = encodeVersionKey(userKey, timestamp(ts));
+          const target = seekKeyOf(userKey, timestamp(ts));
           const row = rowsOf(writes).find(([engineKey]) => Buffer.compare(engineKey, target) >= 0);
           const version = versionOfRow(row, encodeKeyPrefix(userKey));
           const live = version !== undefined && isVersionLiveAt(version, ts) ? version : undefined;

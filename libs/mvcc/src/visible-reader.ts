@@ -9,7 +9,7 @@ import {
 } from './record.js';
 import { successorOf } from './user-key.js';
 import {
-  TIMESTAMP_BYTES,
+  VERSION_SUFFIX_BYTES,
   hasKeyPrefix,
   isSameUserKey,
   prefixLengthOf,
@@ -54,7 +54,7 @@ export interface VisibleReaderOptions {
 const NO_VALUE = Buffer.alloc(0);
 
 /** One byte more than a timestamp has: sorts behind all of them. */
-const PAST_VERSIONS_BYTES = TIMESTAMP_BYTES + 1;
+const PAST_VERSIONS_BYTES = VERSION_SUFFIX_BYTES + 1;
 /** Bytes a row costs beside key and value. */
 const ROW_OVERHEAD_BYTES = 16;
 
@@ -236,7 +236,7 @@ export class VisibleReader {
 
 /**
  * The newest version at or below a timestamp, tombstones and expired ones included, from the first engine
- * row at or after `encodeVersionKey(userKey, ts)`. `keyPrefix` is `encodeKeyPrefix(userKey)`. undefined
+ * row at or after `seekKeyOf(userKey, ts)`. `keyPrefix` is `encodeKeyPrefix(userKey)`. undefined
  * when the row is missing or belongs to another key. The value is a view. See `isVersionLiveAt`. Throws
  * CORRUPTION for a row that is not as it was written.
  */

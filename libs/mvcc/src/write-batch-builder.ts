@@ -3,7 +3,7 @@ import { OutcomeKind, type CommandOutcome } from './command-outcome.js';
 import { Namespace } from './namespace.js';
 import { recordLength, writeRecordOf, type VersionRecord } from './record.js';
 import { countZeroBytes, writeEscapedKey } from './user-key.js';
-import { TIMESTAMP_BYTES, versionKeyLength, writeInvertedTimestamp } from './version-key.js';
+import { VERSION_SUFFIX_BYTES, versionKeyLength, writeVersionSuffix } from './version-key.js';
 import {
   COLLECTED_BYTES,
   CommandKind,
@@ -186,9 +186,9 @@ function writeRow(buffer: Buffer, at: number, sizes: RowSizes, version: VersionR
   buffer.writeUInt32BE(sizes.recordBytes, at + 4);
   const keyAt = at + ROW_SIZES_BYTES;
   buffer[keyAt] = Namespace.versions;
-  const timestampAt = writeEscapedKey(buffer, keyAt + 1, sizes.userKey, sizes.zeros);
-  writeInvertedTimestamp(buffer, timestampAt, version.timestamp);
-  const end = writeRecordOf(buffer, { keyAt, recordAt: timestampAt + TIMESTAMP_BYTES }, version);
+  const suffixAt = writeEscapedKey(buffer, keyAt + 1, sizes.userKey, sizes.zeros);
+  writeVersionSuffix(buffer, suffixAt, version.timestamp, version.sequence);
+  const end = writeRecordOf(buffer, { keyAt, recordAt: suffixAt + VERSION_SUFFIX_BYTES }, version);
   assert(end === keyAt + sizes.keyBytes + sizes.recordBytes, 'row of another length than announced');
 }
 

@@ -1,7 +1,7 @@
 import { CairnError, timestamp, type Timestamp } from '@cairn/base';
 import { CommandOutcome, OutcomeKind, checkedOutcomeKind } from './command-outcome.js';
 import { sequenceOfRecord, valueOfRecord } from './record.js';
-import { timestampOfVersionKey } from './version-key.js';
+import { isStepOf, timestampOfVersionKey } from './version-key.js';
 import {
   COLLECTED_BYTES,
   CommandKind,
@@ -101,6 +101,9 @@ function readWrite(payload: Buffer, at: number, visitor: WriteBatchVisitor, outc
   const record = payload.subarray(recordAt, end);
   outcome.timestamp = timestampOfVersionKey(key);
   outcome.sequence = sequenceOfRecord(record);
+  if (!isStepOf(key, outcome.sequence)) {
+    throw new CairnError('CORRUPTION', `a row whose key and record are of different steps, at ${at}`);
+  }
   outcome.detail = outcome.kind === OutcomeKind.increment ? valueOfRecord(record) : undefined;
   visitor.write(key, record);
   visitor.outcome(outcome);

@@ -90,7 +90,7 @@ const writeItem: fc.Arbitrary<Item> = fc
     const outcome = outcomeOf({ client, requestSequence, kind, flags: 3, timestamp: ts, sequence });
     builder.addWrite(outcome, key, version);
     if (kind === OutcomeKind.increment) outcome.detail = Buffer.from(version.value);
-    const [engineKey, record] = rowOf(encodeVersionKey(key, ts), version);
+    const [engineKey, record] = rowOf(encodeVersionKey(key, ts, version.sequence), version);
     const row = `write ${engineKey.toString('hex')} ${record.toString('hex')}`;
     return { shown: [row, describeOutcome(outcome)], ts };
   });
@@ -108,7 +108,7 @@ const partsItem: fc.Arbitrary<Item> = fc
     for (const [key, version] of rows) {
       builder.addPart(key, version);
       ts = Math.max(ts, version.timestamp);
-      const engineKey = encodeVersionKey(key, version.timestamp);
+      const engineKey = encodeVersionKey(key, version.timestamp, version.sequence);
       shown.push(`write ${engineKey.toString('hex')} ${rowOf(engineKey, version)[1].toString('hex')}`);
     }
     const outcome = outcomeOf({ client, requestSequence, timestamp: timestamp(5) });
@@ -170,8 +170,8 @@ describe('write batches', () => {
     const expected = [
       '01' + '02' + '00000005' + '0000000000000009',
       '01' + '01' + '00' + '000000000001' + '000000000002' + '0000000c' + '0000000a',
-      '106b0001' + 'fffffffffffffff6' + '00' + '00000003' + '19e6b6ed' + '76',
-      '03' + '0000000c' + '00000009' + '10700001' + 'fffffffffffffff7' + '00' + '00000001' + 'c25ce4c5',
+      '106b0001' + 'ffffffffffffb7ff' + '00' + '00000003' + '54c44966' + '76',
+      '03' + '0000000c' + '00000009' + '10700001' + 'ffffffffffffbfff' + '00' + '00000001' + '07c3bdde',
       '02' + '03' + '04' + 'ffffffffffff' + '000000000004' + '0000000000000007' + '00000000' + '0000000d',
       '0000000000000005' + '00000006' + '77',
       '04' + '00000002' + '00000002' + '7879' + '00000001' + '7a',
@@ -182,7 +182,7 @@ describe('write batches', () => {
 
   it('hold the longest user key, of zero bytes only, which make its engine key twice as long', () => {
     const longest = Buffer.alloc(USER_KEY_BYTES_MAX);
-    const engineKey = encodeVersionKey(longest, timestamp(9));
+    const engineKey = encodeVersionKey(longest, timestamp(9), 0);
     expect(engineKey.length).toBeLessThanOrEqual(ENGINE_KEY_BYTES_MAX);
     expect(engineKey.length).toBeGreaterThan(ENGINE_KEY_BYTES_MAX - 2);
     const builder = new WriteBatchBuilder();
@@ -191,7 +191,7 @@ describe('write batches', () => {
     builder.addPart(longest, versionOf(9, 0, 'v'));
     builder.addPurge([engineKey]);
     const seen = visit(builder.finish());
-    const row = rowOf(encodeVersionKey(longest, timestamp(9)), versionOf(9, 0, 'v'));
+    const row = rowOf(encodeVersionKey(longest, timestamp(9), 0), versionOf(9, 0, 'v'));
     const written = `write ${row[0].toString('hex')} ${row[1].toString('hex')}`;
     expect([seen[0], seen[2], seen[3]]).toEqual([written, written, `purge ${engineKey.toString('hex')}`]);
     expect(() => {
@@ -220,6 +220,8 @@ describe('write batches', () => {
       [15, 0],
       [15, 6],
       [16, 32],
+      // The last byte of the key: another step than the record's.
+      [48, 0xfe],
     ] as const) {
       const bad = Buffer.from(good);
       bad[at] = byte;

@@ -2,8 +2,8 @@ import { timestamp, type Timestamp } from '@cairn/base';
 import type { KvEngine } from '@cairn/engine';
 import {
   encodeKeyPrefix,
-  encodeVersionKey,
   NO_EXPIRY,
+  seekKeyOf,
   versionOfRow,
   type RowCache,
   type RowCacheKey,
@@ -135,7 +135,7 @@ export class ColdReads {
   /** Rejects with what the engine throws, whether at once or later. */
   #look(userKey: Uint8Array, ts: Timestamp): ColdRow {
     const prefix = encodeKeyPrefix(userKey);
-    const start = encodeVersionKey(userKey, ts);
+    const start = seekKeyOf(userKey, ts);
     const end = Buffer.concat([prefix, PAST_VERSIONS]);
     try {
       const row = this.#engine.first(start, end);

@@ -9,7 +9,7 @@ import {
   type Timestamp,
 } from '@cairn/base';
 import type { KvEngine } from '@cairn/engine';
-import { encodeVersionKey, GarbageCollector, hasExpiryRecord, versionSpanOf } from '@cairn/mvcc';
+import { GarbageCollector, hasExpiryRecord, seekKeyOf, versionSpanOf } from '@cairn/mvcc';
 import { sleep, type Clock, type Logger, type Metrics } from '@cairn/ports';
 
 import { reportDamage, type DamageListener } from '../kv/damage.js';
@@ -186,7 +186,7 @@ export class GarbageCollection {
   async #look(pass: Pass, from: Uint8Array): Promise<Look> {
     const { end } = versionSpanOf(pass.descriptor.startKey, pass.descriptor.endKey);
     const collector = new GarbageCollector(pass.safePoint, this.#parts.limits.keysPerCommandMax);
-    const iterator = this.#parts.engine.iterate({ start: encodeVersionKey(from, pass.safePoint), end });
+    const iterator = this.#parts.engine.iterate({ start: seekKeyOf(from, pass.safePoint), end });
     let isCut = false;
     try {
       while (!isCut) {

@@ -22,7 +22,7 @@ async function engineWith(
   const batch = engine.newBatch();
   for (const { key, bytes, versions } of rows) {
     for (let version = 1; version <= (versions ?? 1); version += 1)
-      batch.put(encodeVersionKey(key, timestamp(version)), Buffer.alloc(bytes));
+      batch.put(encodeVersionKey(key, timestamp(version), 0), Buffer.alloc(bytes));
   }
   await engine.write(batch);
   return engine;

@@ -149,7 +149,7 @@ function openEngine(work: Work): Promise<KvEngine> {
         ...parts,
         clock: new NodeClock(),
         runner: new ThreadJobs(),
-        versioned: { namespace: 0x6b, suffixBytes: 8 },
+        versioned: { namespaces: [0x6b], suffixBytes: 8 },
       });
     default:
       throw new Error(USAGE);

@@ -2,29 +2,31 @@ import type { KeyView } from './key-view.js';
 
 /**
  * What an engine may know about keys, as plain data that another thread can be sent: those that begin with
- * the byte `namespace` end with `suffixBytes` that tell versions of one thing apart. What is before the
+ * a byte of `namespaces` end with `suffixBytes` that tell versions of one thing apart. What is before the
  * suffix is the stem, and no stem begins with another: reads of the newest version ask for the first key of a
  * stem, so filters are about stems, and the suffixes of a table bound what it can hold.
  */
 export interface VersionedKeys {
-  readonly namespace: number;
+  readonly namespaces: readonly number[];
   readonly suffixBytes: number;
 }
 
 /** Cuts keys into stem and suffix. */
 export class KeyShape {
-  readonly #namespace: number;
-  readonly #suffixBytes: number;
+  /** By the first byte of a key. */
+  readonly #suffixBytes = new Uint8Array(256);
 
   constructor(versioned: VersionedKeys | undefined) {
-    this.#namespace = versioned?.namespace ?? -1;
-    this.#suffixBytes = versioned?.suffixBytes ?? 0;
+    for (const namespace of versioned?.namespaces ?? []) {
+      this.#suffixBytes[namespace] = versioned?.suffixBytes ?? 0;
+    }
   }
 
   /** Bytes of the suffix of a key: 0 when its stem is the whole key. */
   suffixBytesOf(key: KeyView): number {
-    if (key.length <= this.#suffixBytes || key.bytes[key.at] !== this.#namespace) return 0;
-    return this.#suffixBytes;
+    if (key.length === 0) return 0;
+    const suffixBytes = this.#suffixBytes[key.bytes[key.at] as number] as number;
+    return key.length > suffixBytes ? suffixBytes : 0;
   }
 
   stemBytesOf(key: KeyView): number {

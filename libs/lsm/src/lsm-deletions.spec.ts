@@ -55,7 +55,7 @@ async function deletedRows(
     clock,
     logger: noopLogger,
     runner: new InlineJobs(disk),
-    versioned: { namespace: NAMESPACE, suffixBytes: 4 },
+    versioned: { namespaces: [NAMESPACE], suffixBytes: 4 },
     memtableBytes: 64 * 1024 * 1024,
     // So large that what is deleted is not worth a merge.
     tableBytes: 256 * 1024 * 1024,

@@ -83,7 +83,7 @@ class History {
       clock: { ...clockOf(clock), nowMs: () => clock.nowMs() + this.#readMs },
       logger: noopLogger,
       runner: new InlineJobs(disk),
-      versioned: { namespace: NAMESPACE, suffixBytes: SUFFIX_BYTES },
+      versioned: { namespaces: [NAMESPACE], suffixBytes: SUFFIX_BYTES },
       memtableBytes: 4096,
       blockBytes: 256,
       tableBytes: 2048,

@@ -44,7 +44,7 @@ class Churn {
         clock: process.clock,
         logger: noopLogger,
         runner: new InlineJobs(disk),
-        versioned: { namespace: NAMESPACE, suffixBytes: SUFFIX_BYTES },
+        versioned: { namespaces: [NAMESPACE], suffixBytes: SUFFIX_BYTES },
         memtableBytes: ALIVE_BYTES / 4,
         tableBytes: ALIVE_BYTES / 4,
       }),

@@ -76,7 +76,7 @@ describe('packed rows', () => {
 
 describe('a memtable', () => {
   it('finds the first row of a span as of any moment, however many versions there are', () => {
-    const shape = new KeyShape({ namespace: 0x6b, suffixBytes: 1 });
+    const shape = new KeyShape({ namespaces: [0x6b], suffixBytes: 1 });
     const table = new Memtable(new ArrayBuffer(4096), shape);
     const keyOf = (version: number): Buffer => Buffer.from([0x6b, 1, version]);
     // Newest first, as versions are; each twice, with another value.

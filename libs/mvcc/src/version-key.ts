@@ -1,5 +1,5 @@
 import { CairnError, assert, timestamp, type Timestamp } from '@cairn/base';
-import { Namespace } from './namespace.js';
+import { Namespace, ROW_NAMESPACES, type RowNamespace } from './namespace.js';
 import {
   TERMINATOR_BYTES,
   asBuffer,
@@ -40,7 +40,10 @@ export function versionKeyLength(userKey: Uint8Array, zeros: number): number {
 }
 
 /** What an engine may know about version keys: see `VersionedKeys` of the engine. */
-export const VERSIONED_KEYS = { namespace: Namespace.versions, suffixBytes: VERSION_SUFFIX_BYTES } as const;
+export const VERSIONED_KEYS = {
+  namespaces: [Namespace.versions, Namespace.members],
+  suffixBytes: VERSION_SUFFIX_BYTES,
+} as const;
 
 /** The step of a write among those at its timestamp, 0 to 2047. */
 function stepOfSequence(sequence: number): number {
@@ -90,9 +93,14 @@ function keyAtStep(userKey: Uint8Array, ts: Timestamp, step: number): Buffer {
  * key.
  */
 export function encodeKeyPrefix(userKey: Uint8Array): Buffer {
+  return keyPrefixIn(Namespace.versions, userKey);
+}
+
+/** What all rows of a user key in a namespace, and nothing else, start with. */
+export function keyPrefixIn(namespace: RowNamespace, userKey: Uint8Array): Buffer {
   const zeros = countZeroBytes(userKey);
   const prefix = Buffer.allocUnsafe(NAMESPACE_BYTES + userKey.length + zeros + TERMINATOR_BYTES);
-  prefix[0] = Namespace.versions;
+  prefix[0] = namespace;
   writeEscapedKey(prefix, NAMESPACE_BYTES, userKey, zeros);
   return prefix;
 }
@@ -188,6 +196,18 @@ export function hasKeyPrefix(engineKey: Buffer, prefix: Buffer): boolean {
  * end.
  */
 export function versionSpanOf(startKey: Uint8Array, endKey: Uint8Array): KeySpan {
-  const end = endKey.length === 0 ? Buffer.of(Namespace.versions + 1) : encodeKeyPrefix(endKey);
-  return { start: encodeKeyPrefix(startKey), end };
+  return spanIn(Namespace.versions, startKey, endKey);
+}
+
+/**
+ * The engine spans of all rows of the user keys in [startKey, endKey), one of each namespace: what a range
+ * is made of. Splits, snapshots, deletions and sizes go through these and no others.
+ */
+export function rowSpansOf(startKey: Uint8Array, endKey: Uint8Array): KeySpan[] {
+  return ROW_NAMESPACES.map((namespace) => spanIn(namespace, startKey, endKey));
+}
+
+function spanIn(namespace: RowNamespace, startKey: Uint8Array, endKey: Uint8Array): KeySpan {
+  const end = endKey.length === 0 ? Buffer.of(namespace + 1) : keyPrefixIn(namespace, endKey);
+  return { start: keyPrefixIn(namespace, startKey), end };
 }

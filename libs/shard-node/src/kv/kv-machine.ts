@@ -13,11 +13,11 @@ import type { EngineBatch, KvEngine } from '@cairn/engine';
 import {
   asBuffer,
   checkRow,
-  Namespace,
+  isRowKey,
   readWriteBatch,
   readWriteBatchHeader,
   RequestWindow,
-  versionSpanOf,
+  rowSpansOf,
   type RowCache,
 } from '@cairn/mvcc';
 import type { Clock, Logger, Tracer } from '@cairn/ports';
@@ -37,6 +37,7 @@ import { PendingWrites } from './pending-writes.js';
 import { PointReads } from './point-reads.js';
 import { RangeLoad } from './range-load.js';
 import type { ReadRoom } from './read-room.js';
+import { rowBytesOf } from './row-bytes.js';
 import { ScanCache, type ScanCacheBudget } from './scan-cache.js';
 import { ScanPages } from './scan-pages.js';
 import type { ScanSlots } from './scan-slots.js';
@@ -243,8 +244,8 @@ export class KvMachine implements StateMachine {
   }
 
   async open(): Promise<void> {
-    const { start, end } = versionSpanOf(this.#descriptor.startKey, this.#descriptor.endKey);
-    this.load.bytes = await this.#environment.engine.approximateBytes(start, end);
+    const { startKey, endKey } = this.#descriptor;
+    this.load.bytes = await rowBytesOf(this.#environment.engine, startKey, endKey);
   }
 
   /** A request for this range. Looked at in the next turn. */
@@ -531,11 +532,11 @@ export class KvMachine implements StateMachine {
   }
 
   spans(): readonly EngineSpan[] {
-    return [versionSpanOf(this.#descriptor.startKey, this.#descriptor.endKey)];
+    return rowSpansOf(this.#descriptor.startKey, this.#descriptor.endKey);
   }
 
   checkRow(key: Buffer, value: Buffer): void {
-    if (key[0] === Namespace.versions) checkRow(key, value);
+    if (isRowKey(key)) checkRow(key, value);
   }
 
   volatileState(): Uint8Array {

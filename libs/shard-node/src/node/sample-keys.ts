@@ -3,6 +3,8 @@ import type { KvEngine } from '@cairn/engine';
 import { encodeKeyPrefix, userKeyOfVersionKey, versionSpanOf, type KeySpan } from '@cairn/mvcc';
 import type { KeySample } from '@cairn/placement';
 
+import { rowBytesOf } from '../kv/row-bytes.js';
+
 /** Parts of about equal size that a range is seen in. */
 const SAMPLES = 16;
 /** Looks at the engine for one sample at most; 48 halve the distance of any two keys that differ early. */
@@ -23,8 +25,8 @@ interface Place {
 /**
  * Keys that lie about a sixteenth of the range's bytes apart, found by halving the space between keys and
  * asking the engine how much lies before: some hundred short looks, where reading the rows would take seconds
- * of CPU from whoever writes meanwhile. Sees what is in tables, so the caller flushes before. The samples
- * share out `bytes`, the size of the range as it is known otherwise.
+ * of CPU from whoever writes meanwhile. A key counts with all rows of its namespaces. Sees what is in tables,
+ * so the caller flushes before. The samples share out `bytes`, the size of the range as it is known otherwise.
  */
 export async function sampleKeys(
   engine: KvEngine,
@@ -35,12 +37,13 @@ export async function sampleKeys(
   const first = await edgeKey(engine, span, false);
   const last = await edgeKey(engine, span, true);
   if (first === undefined || last === undefined) return [];
-  const total = await engine.approximateBytes(span.start, span.end);
+  const { startKey } = descriptor;
+  const total = await rowBytesOf(engine, startKey, descriptor.endKey);
   const places: Place[] = [{ key: first, before: 0 }];
   if (total > 0) {
     for (let part = 1; part < SAMPLES; part += 1) {
       const from = places.at(-1) as Place;
-      const found = await findPlace({ engine, span, last, total }, from, (total * part) / SAMPLES);
+      const found = await findPlace({ engine, span, startKey, last, total }, from, (total * part) / SAMPLES);
       if (Buffer.compare(found.key, from.key) > 0 && found.before > from.before) places.push(found);
     }
   }
@@ -52,14 +55,16 @@ export async function sampleKeys(
 
 interface Searched {
   readonly engine: KvEngine;
+  /** Of the versions: every key has one. */
   readonly span: KeySpan;
+  readonly startKey: Uint8Array;
   readonly last: Buffer;
   readonly total: number;
 }
 
 /** The key nearest to the place with `wanted` bytes before it, at or behind `from`. */
 async function findPlace(searched: Searched, from: Place, wanted: number): Promise<Place> {
-  const { engine, span, last, total } = searched;
+  const { engine, span, startKey, last, total } = searched;
   let low = from;
   let above: Place | undefined;
   let bound = last;
@@ -71,7 +76,7 @@ async function findPlace(searched: Searched, from: Place, wanted: number): Promi
       bound = middle;
       continue;
     }
-    const before = await engine.approximateBytes(span.start, encodeKeyPrefix(key));
+    const before = await rowBytesOf(engine, startKey, key);
     const place = { key, before };
     if (Math.abs(before - wanted) <= total * TOLERANCE) return place;
     if (before < wanted && Buffer.compare(key, low.key) > 0 && Buffer.compare(key, bound) < 0) {

@@ -10,7 +10,7 @@ import {
 } from '@cairn/base';
 import type { KvEngine } from '@cairn/engine';
 import { descriptorFromMessage, readSetting } from '@cairn/metadata';
-import { RowCache, versionSpanOf } from '@cairn/mvcc';
+import { RowCache, rowSpansOf } from '@cairn/mvcc';
 import {
   sleep,
   type Clock,
@@ -356,7 +356,7 @@ export class ShardNode {
       ...(options.logStagedBytesMax === undefined ? {} : { logStagedBytesMax: options.logStagedBytesMax }),
       links,
       openSnapshotChannel: (to) => links.openSnapshotChannel(to),
-      spansOf: ({ startKey, endKey }) => [versionSpanOf(startKey, endKey)],
+      spansOf: ({ startKey, endKey }) => rowSpansOf(startKey, endKey),
       machineFor: (descriptor, isBorn) => KvMachine.create(environment, descriptor, isBorn),
       onFatal: (error) => {
         options.onFatal(error);

@@ -1,4 +1,4 @@
-import { CairnError } from '@cairn/base';
+import { CairnError, type ErrorCode } from '@cairn/base';
 
 /** Payload bytes after which `EngineIterator.next` answers with what it has. */
 export const ITERATOR_PAGE_BYTES = 1024 * 1024;
@@ -24,10 +24,12 @@ export function batchSpent(): CairnError {
   return new CairnError('FAILED_PRECONDITION', 'the batch was written already');
 }
 
+const READ_FAILURES: ReadonlySet<ErrorCode> = new Set(['CORRUPTION', 'INTERNAL', 'FORMAT_TOO_NEW']);
+
 /**
- * Whether an error of a read says that the engine's files cannot be relied on any more: damage, or a device
- * that fails. The node must end; other replicas are whole.
+ * Whether an error of a read says that the engine's files cannot be relied on any more: damage, a device that
+ * fails, or rows that a later release wrote. The node must end; other replicas are whole, or can read them.
  */
 export function isReadFailure(error: unknown): error is CairnError {
-  return CairnError.is(error) && (error.code === 'CORRUPTION' || error.code === 'INTERNAL');
+  return CairnError.is(error) && READ_FAILURES.has(error.code);
 }

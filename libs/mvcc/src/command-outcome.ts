@@ -55,8 +55,11 @@ export function isOutcomeKind(kind: number): kind is OutcomeKind {
   return kind >= 1 && kind <= OUTCOME_KIND_MAX;
 }
 
-/** Checks a kind and flags byte read from disk or wire. Throws CORRUPTION. */
+/** Checks a kind and flags byte read from disk or wire. Throws CORRUPTION, FORMAT_TOO_NEW. */
 export function checkedOutcomeKind(kind: number, flags: number): OutcomeKind {
+  if (kind > OUTCOME_KIND_MAX) {
+    throw new CairnError('FORMAT_TOO_NEW', `an outcome of kind ${kind}: a later release of Cairn wrote it`);
+  }
   if (!isOutcomeKind(kind) || flags > OUTCOME_FLAGS_KNOWN) {
     throw new CairnError('CORRUPTION', `unknown outcome kind ${kind} or flags ${flags}`);
   }

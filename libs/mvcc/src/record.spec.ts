@@ -86,7 +86,8 @@ describe('records', () => {
       '',
       '00',
       '00000000',
-      '040000000000000000',
+      '100000000000000000',
+      '0400000000',
       '02000000000000000000',
       '020000000000000000' + 'ff'.repeat(8),
       '020000000000000000' + '00'.repeat(8),
@@ -94,6 +95,16 @@ describe('records', () => {
       const bytes = Buffer.from(hex, 'hex');
       expect(() => decodeRecord(timestamp(1), bytes)).toThrow(
         expect.objectContaining({ code: 'CORRUPTION' }),
+      );
+    }
+  });
+
+  it('say of flags that are reserved that a later release wrote them', () => {
+    for (const flags of [4, 5, 8, 12, 15]) {
+      const bytes = Buffer.alloc(9 + 8 + 1 + 8);
+      bytes[0] = flags;
+      expect(() => decodeRecord(timestamp(1), bytes)).toThrow(
+        expect.objectContaining({ code: 'FORMAT_TOO_NEW' }),
       );
     }
   });

@@ -2,8 +2,12 @@ import { CairnError, assert, timestamp, type Timestamp } from '@cairn/base';
 import { crc32, crc32Short } from '@cairn/codec';
 
 /*
- * Engine value of a version, big endian:
- *   flags u8 (1 tombstone, 2 has expiry) | sequence u32 | checksum u32 | expiry u64, only with flag 2 | value
+ * Engine value of a row, big endian, the same in every row namespace:
+ *   flags u8 | sequence u32 | checksum u32 | expiry u64, only with flag 2 | value
+ * Flags: 1 tombstone, 2 has an expiry. Reserved: 4 another kind of row than plain bytes, a byte behind the
+ * expiry; 8 written by a transaction, its start timestamp u64 behind that. A row with a flag that is not known
+ * here was written by a later release: reading it as if the flag were not there would be wrong.
+ *
  * The checksum is the CRC-32 of the version key and the engine value, its own bytes taken as zeros: engines
  * may not notice bytes that flip in their files, and a right value under a wrong key is as wrong.
  */
@@ -11,6 +15,8 @@ import { crc32, crc32Short } from '@cairn/codec';
 const FLAG_TOMBSTONE = 1;
 const FLAG_EXPIRY = 2;
 const FLAGS_KNOWN = FLAG_TOMBSTONE | FLAG_EXPIRY;
+/** Flags that no release may give a meaning to without a new format of the whole row. */
+const FLAGS_MAX = 0x0f;
 /** Where an engine value has its sequence, four bytes. */
 export const RECORD_SEQUENCE_AT = 1;
 const CHECKSUM_AT = 5;
@@ -161,11 +167,13 @@ function expiryOf(record: Buffer, flags: number): Timestamp {
   return timestamp(expiry);
 }
 
-/** Answers the flags of a record whose header is whole and known. */
+/** Answers the flags of a record whose header is whole and known. Throws CORRUPTION, FORMAT_TOO_NEW. */
 function checkRecord(record: Buffer): number {
-  const flags = record[0] ?? FLAGS_KNOWN + 1;
-  if (flags > FLAGS_KNOWN || record.length < valueOffset(flags)) {
-    throw new CairnError('CORRUPTION', `not a version record (${record.length} bytes, flags ${flags})`);
+  const flags = record[0] ?? FLAGS_MAX + 1;
+  if (flags <= FLAGS_KNOWN && record.length >= valueOffset(flags)) return flags;
+  const problem = `${record.length} bytes, flags ${flags}`;
+  if (flags > FLAGS_KNOWN && flags <= FLAGS_MAX && record.length >= HEADER_BYTES) {
+    throw new CairnError('FORMAT_TOO_NEW', `a row was written by a later release of Cairn (${problem})`);
   }
-  return flags;
+  throw new CairnError('CORRUPTION', `not a row of this database (${problem})`);
 }

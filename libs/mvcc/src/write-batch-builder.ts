@@ -1,6 +1,6 @@
 import { assert, timestamp, type Timestamp } from '@cairn/base';
 import { OutcomeKind, type CommandOutcome } from './command-outcome.js';
-import { Namespace } from './namespace.js';
+import { isRowKey, Namespace } from './namespace.js';
 import { recordLength, writeRecordOf, type VersionRecord } from './record.js';
 import { countZeroBytes, writeEscapedKey } from './user-key.js';
 import { VERSION_SUFFIX_BYTES, versionKeyLength, writeVersionSuffix } from './version-key.js';
@@ -17,6 +17,7 @@ import {
   PART_FIXED_BYTES,
   PURGE_FIXED_BYTES,
   PURGE_KEY_BYTES,
+  REMOVE_FIXED_BYTES,
   ROW_SIZES_BYTES,
   WRITE_BATCH_FORMAT,
   WRITE_FIXED_BYTES,
@@ -51,7 +52,7 @@ export class WriteBatchBuilder {
     return this.#length;
   }
 
-  /** Largest timestamp of any item so far; 0 without one. */
+  /** Largest timestamp of any outcome or part so far; 0 without one. */
   get maxTimestamp(): Timestamp {
     return timestamp(this.#maxTimestamp);
   }
@@ -133,6 +134,27 @@ export class WriteBatchBuilder {
     writeU64(this.#buffer, at + 9, bytes);
   }
 
+  /** An engine row of any row namespace, as it is. */
+  addPut(engineKey: Uint8Array, record: Uint8Array): void {
+    assertRowKey(engineKey);
+    const at = this.#startItem(PART_FIXED_BYTES + engineKey.length + record.length, 0);
+    const buffer = this.#buffer;
+    buffer[at] = ItemTag.put;
+    buffer.writeUInt32BE(engineKey.length, at + 1);
+    buffer.writeUInt32BE(record.length, at + 5);
+    buffer.set(engineKey, at + PART_FIXED_BYTES);
+    buffer.set(record, at + PART_FIXED_BYTES + engineKey.length);
+  }
+
+  /** Takes an engine row of any row namespace away. */
+  addRemove(engineKey: Uint8Array): void {
+    assertRowKey(engineKey);
+    const at = this.#startItem(REMOVE_FIXED_BYTES + engineKey.length, 0);
+    this.#buffer[at] = ItemTag.remove;
+    this.#buffer.writeUInt32BE(engineKey.length, at + 1);
+    this.#buffer.set(engineKey, at + REMOVE_FIXED_BYTES);
+  }
+
   /**
    * The payload, owned by the caller; the builder is empty afterwards. At least one item must have been
    * added.
@@ -171,6 +193,11 @@ export class WriteBatchBuilder {
     if (ts > this.#maxTimestamp) this.#maxTimestamp = ts;
     return at;
   }
+}
+
+function assertRowKey(engineKey: Uint8Array): void {
+  assert(engineKey.length <= ENGINE_KEY_BYTES_MAX, 'engine key too long');
+  assert(isRowKey(engineKey), 'the key of a row is in a row namespace', { namespace: engineKey[0] ?? 0 });
 }
 
 interface RowSizes {

@@ -4,7 +4,7 @@ import { VERSION_KEY_EXTRA_BYTES } from './version-key.js';
  * Payload of the raft command that changes rows of a key range. Evaluated at the leader, so it is
  * physical: exact engine keys and values, applied again without harm. All integers big endian.
  *
- *   header   kind u8 = 1 | format u8 = 2 | count u32 | maxTimestamp u64
+ *   header   kind u8 = 1 | format u8 = 3 | count u32 | maxTimestamp u64
  *   items, `count` of them, each a tag u8 and then
  *     write (1)     outcomeKind u8 | flags u8 | client u48 | requestSequence u48
  *                   | keyBytes u32 | recordBytes u32 | key | record
@@ -19,6 +19,13 @@ import { VERSION_KEY_EXTRA_BYTES } from './version-key.js';
  *                   engine keys to delete: garbage collection, no client.
  *     collected (5) safePoint u64 | bytes u64
  *                   reads below the safe point are over; the purges of this batch free that many bytes.
+ *     put (6)       keyBytes u32 | recordBytes u32 | key | record
+ *                   an engine write in any row namespace; nobody waits for its outcome.
+ *     remove (7)    keyBytes u32 | key
+ *                   the engine key is gone; likewise.
+ *     8             reserved: how far transactions are resolved.
+ *
+ * `maxTimestamp` is the largest of those items that tell an outcome, and of parts.
  *
  * Frozen once released; a change takes a new format number.
  */
@@ -27,12 +34,20 @@ import { VERSION_KEY_EXTRA_BYTES } from './version-key.js';
 export const CommandKind = { writeBatch: 1 } as const;
 export type CommandKind = (typeof CommandKind)[keyof typeof CommandKind];
 
-export const WRITE_BATCH_FORMAT = 2;
+export const WRITE_BATCH_FORMAT = 3;
 export const HEADER_BYTES = 14;
 export const HEADER_COUNT_AT = 2;
 export const HEADER_MAX_TIMESTAMP_AT = 6;
 
-export const ItemTag = { write: 1, outcome: 2, part: 3, purge: 4, collected: 5 } as const;
+export const ItemTag = {
+  write: 1,
+  outcome: 2,
+  part: 3,
+  purge: 4,
+  collected: 5,
+  put: 6,
+  remove: 7,
+} as const;
 
 /** After the tag: kind, flags, client, request sequence. */
 export const IDENTITY_BYTES = 14;
@@ -44,6 +59,7 @@ export const WRITE_FIXED_BYTES = 1 + IDENTITY_BYTES + ROW_SIZES_BYTES;
 export const OUTCOME_FIXED_BYTES = 1 + IDENTITY_BYTES + 16;
 export const PART_FIXED_BYTES = 1 + ROW_SIZES_BYTES;
 export const PURGE_FIXED_BYTES = 1 + 4;
+export const REMOVE_FIXED_BYTES = 1 + 4;
 export const COLLECTED_BYTES = 1 + 8 + 8;
 
 /** Longest engine key: what every engine takes. */

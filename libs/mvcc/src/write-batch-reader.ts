@@ -1,5 +1,6 @@
 import { CairnError, timestamp, type Timestamp } from '@cairn/base';
 import { CommandOutcome, OutcomeKind, checkedOutcomeKind } from './command-outcome.js';
+import { isRowKey } from './namespace.js';
 import { sequenceOfRecord, valueOfRecord } from './record.js';
 import { isStepOf, timestampOfVersionKey } from './version-key.js';
 import {
@@ -14,6 +15,7 @@ import {
   PART_FIXED_BYTES,
   PURGE_FIXED_BYTES,
   PURGE_KEY_BYTES,
+  REMOVE_FIXED_BYTES,
   WRITE_BATCH_FORMAT,
   WRITE_FIXED_BYTES,
 } from './write-batch-format.js';
@@ -27,7 +29,11 @@ export interface WriteBatchVisitor {
   write(key: Buffer, record: Buffer): void;
   /** After the command's writes. The object is reused: read it before returning; `detail` is a view. */
   outcome(outcome: CommandOutcome): void;
-  /** An engine key to delete. */
+  /** An engine write that nobody waits for, in any row namespace. */
+  put(key: Buffer, record: Buffer): void;
+  /** An engine key, in any row namespace, that goes; nobody waits for it. */
+  remove(key: Buffer): void;
+  /** An engine key to delete: garbage. */
   purge(key: Buffer): void;
   /** Reads below the safe point are over; the purges of the batch free `bytes` engine bytes. */
   collected(safePoint: Timestamp, bytes: number): void;
@@ -36,26 +42,36 @@ export interface WriteBatchVisitor {
 export interface WriteBatchHeader {
   /** Items in the payload. */
   readonly count: number;
-  /** Largest timestamp of any item; 0 if it only purges. */
+  /** Largest timestamp of any outcome or part; 0 without one. */
   readonly maxTimestamp: Timestamp;
 }
 
-/** Throws CORRUPTION for another kind or format: a replica that cannot read a command must halt. */
+/**
+ * Throws FORMAT_TOO_NEW for a kind or format of a later release, CORRUPTION for what never was one: a replica
+ * that cannot read a command must halt.
+ */
 export function readWriteBatchHeader(payload: Buffer): WriteBatchHeader {
   if (payload.length < HEADER_BYTES)
     throw new CairnError('CORRUPTION', `write batch of ${payload.length} bytes`);
-  if (payload[0] !== CommandKind.writeBatch || payload[1] !== WRITE_BATCH_FORMAT) {
-    throw new CairnError('CORRUPTION', `unknown command kind ${payload[0]} or format ${payload[1]}`);
-  }
+  const [kind, format] = [payload[0] as number, payload[1] as number];
+  if (kind !== CommandKind.writeBatch) throw unknown('command of kind', kind, CommandKind.writeBatch);
+  if (format !== WRITE_BATCH_FORMAT) throw unknown('write batch of format', format, WRITE_BATCH_FORMAT);
   return {
     count: payload.readUInt32BE(HEADER_COUNT_AT),
     maxTimestamp: timestamp(readU64(payload, HEADER_MAX_TIMESTAMP_AT)),
   };
 }
 
+/** What is above all that is known here is of a later release. */
+function unknown(what: string, found: number, known: number): CairnError {
+  return found > known
+    ? new CairnError('FORMAT_TOO_NEW', `a ${what} ${found}: a later release of Cairn wrote it`)
+    : new CairnError('CORRUPTION', `a ${what} ${found}`);
+}
+
 /**
- * Feeds every item to the visitor and answers the header. Throws CORRUPTION for whatever a builder cannot
- * have made; the visitor may have seen the items before the bad one, so its engine batch must then be
+ * Feeds every item to the visitor and answers the header. Throws FORMAT_TOO_NEW for items of a later release,
+ * CORRUPTION for whatever a builder cannot have made; the visitor may have seen the items before the bad one, so its engine batch must then be
  * thrown away.
  */
 export function readWriteBatch(payload: Buffer, visitor: WriteBatchVisitor): WriteBatchHeader {
@@ -81,8 +97,16 @@ export function readWriteBatch(payload: Buffer, visitor: WriteBatchVisitor): Wri
         visitor.collected(timestamp(readU64(payload, at + 1)), readU64(payload, at + 9));
         at += COLLECTED_BYTES;
         break;
+      case ItemTag.put:
+        at = readPut(payload, at, visitor);
+        break;
+      case ItemTag.remove:
+        at = readRemove(payload, at, visitor);
+        break;
+      case undefined:
+        throw new CairnError('CORRUPTION', `write batch ends early: ${item} of ${header.count} items`);
       default:
-        throw new CairnError('CORRUPTION', `unknown item tag ${payload[at]} at ${at}`);
+        throw unknown('write batch with an item of tag', payload[at] as number, ItemTag.remove);
     }
   }
   if (at !== payload.length)
@@ -136,6 +160,31 @@ function readPart(payload: Buffer, at: number, visitor: WriteBatchVisitor): numb
   need(payload, end, 0);
   visitor.write(payload.subarray(keyAt, recordAt), payload.subarray(recordAt, end));
   return end;
+}
+
+function readPut(payload: Buffer, at: number, visitor: WriteBatchVisitor): number {
+  need(payload, at, PART_FIXED_BYTES);
+  const keyAt = at + PART_FIXED_BYTES;
+  const recordAt = keyAt + payload.readUInt32BE(at + 1);
+  const end = recordAt + payload.readUInt32BE(at + 5);
+  need(payload, end, 0);
+  visitor.put(rowKeyIn(payload, keyAt, recordAt), payload.subarray(recordAt, end));
+  return end;
+}
+
+function readRemove(payload: Buffer, at: number, visitor: WriteBatchVisitor): number {
+  need(payload, at, REMOVE_FIXED_BYTES);
+  const keyAt = at + REMOVE_FIXED_BYTES;
+  const end = keyAt + payload.readUInt32BE(at + 1);
+  need(payload, end, 0);
+  visitor.remove(rowKeyIn(payload, keyAt, end));
+  return end;
+}
+
+function rowKeyIn(payload: Buffer, from: number, to: number): Buffer {
+  const key = payload.subarray(from, to);
+  if (!isRowKey(key)) throw new CairnError('CORRUPTION', `an engine key of namespace ${key[0]} at ${from}`);
+  return key;
 }
 
 function readPurge(payload: Buffer, at: number, visitor: WriteBatchVisitor): number {

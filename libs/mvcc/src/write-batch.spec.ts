@@ -1,5 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
-import { timestamp } from '@cairn/base';
+import { timestamp, type CairnError } from '@cairn/base';
 import fc from 'fast-check';
 import {
   CommandOutcome,
@@ -11,6 +11,7 @@ import {
   setDeleteRange,
   setFailedCompare,
 } from './command-outcome.js';
+import { ROW_NAMESPACES } from './namespace.js';
 import { rowOf } from './model.testing.js';
 import type { VersionRecord } from './record.js';
 import { encodeVersionKey } from './version-key.js';
@@ -29,6 +30,14 @@ class Recorder implements WriteBatchVisitor {
 
   outcome(outcome: CommandOutcome): void {
     this.seen.push(describeOutcome(outcome));
+  }
+
+  put(key: Buffer, record: Buffer): void {
+    this.seen.push(`put ${key.toString('hex')} ${record.toString('hex')}`);
+  }
+
+  remove(key: Buffer): void {
+    this.seen.push(`remove ${key.toString('hex')}`);
   }
 
   purge(key: Buffer): void {
@@ -122,6 +131,22 @@ const purgeItem: fc.Arbitrary<Item> = fc.array(keyArbitrary, { maxLength: 5 }).m
   return { shown: keys.map((key) => `purge ${Buffer.from(key).toString('hex')}`), ts: 0 };
 });
 
+const rowKeyArbitrary = fc
+  .tuple(fc.constantFrom(...ROW_NAMESPACES), keyArbitrary)
+  .map(([namespace, rest]) => Buffer.concat([Buffer.of(namespace), rest]));
+
+const putItem: fc.Arbitrary<Item> = fc
+  .tuple(rowKeyArbitrary, fc.uint8Array({ maxLength: 30 }))
+  .map(([key, record]) => (builder) => {
+    builder.addPut(key, record);
+    return { shown: [`put ${key.toString('hex')} ${Buffer.from(record).toString('hex')}`], ts: 0 };
+  });
+
+const removeItem: fc.Arbitrary<Item> = rowKeyArbitrary.map((key) => (builder) => {
+  builder.addRemove(key);
+  return { shown: [`remove ${key.toString('hex')}`], ts: 0 };
+});
+
 const collectedItem: fc.Arbitrary<Item> = fc
   .record({ safePoint: fc.maxSafeNat(), bytes: fc.maxSafeNat() })
   .map(({ safePoint, bytes }) => (builder) => {
@@ -132,7 +157,7 @@ const collectedItem: fc.Arbitrary<Item> = fc
 describe('write batches', () => {
   it('show what was added, in order, and again after reuse', () => {
     const builder = new WriteBatchBuilder(16);
-    const items = fc.array(fc.oneof(writeItem, partsItem, purgeItem, collectedItem), {
+    const items = fc.array(fc.oneof(writeItem, partsItem, purgeItem, collectedItem, putItem, removeItem), {
       minLength: 1,
       maxLength: 12,
     });
@@ -167,8 +192,10 @@ describe('write batches', () => {
     builder.addOutcome(failed);
     builder.addPurge([Buffer.from('xy'), Buffer.from('z')]);
     builder.addCollected(timestamp(6), 258);
+    builder.addPut(Buffer.of(0x11, 0x6b), Buffer.from('lock'));
+    builder.addRemove(Buffer.of(0x13, 0x6d));
     const expected = [
-      '01' + '02' + '00000005' + '0000000000000009',
+      '01' + '03' + '00000007' + '0000000000000009',
       '01' + '01' + '00' + '000000000001' + '000000000002' + '0000000c' + '0000000a',
       '106b0001' + 'ffffffffffffb7ff' + '00' + '00000003' + '54c44966' + '76',
       '03' + '0000000c' + '00000009' + '10700001' + 'ffffffffffffbfff' + '00' + '00000001' + '07c3bdde',
@@ -176,6 +203,8 @@ describe('write batches', () => {
       '0000000000000005' + '00000006' + '77',
       '04' + '00000002' + '00000002' + '7879' + '00000001' + '7a',
       '05' + '0000000000000006' + '0000000000000102',
+      '06' + '00000002' + '00000004' + '116b' + '6c6f636b',
+      '07' + '00000002' + '136d',
     ];
     expect(builder.finish().toString('hex')).toBe(expected.join(''));
   });
@@ -213,12 +242,22 @@ describe('write batches', () => {
       expect(() => visit(good.subarray(0, length))).toThrow(corrupt);
     }
     expect(() => visit(Buffer.concat([good, Buffer.of(0)]))).toThrow(corrupt);
+    const tooNew = expect.objectContaining({ code: 'FORMAT_TOO_NEW' });
     for (const [at, byte] of [
       [0, 2],
-      [1, 1],
-      [14, 9],
-      [15, 0],
+      [1, 4],
+      [14, 8],
       [15, 6],
+    ] as const) {
+      const newer = Buffer.from(good);
+      newer[at] = byte;
+      expect(() => visit(newer)).toThrow(tooNew);
+    }
+    for (const [at, byte] of [
+      [0, 0],
+      [1, 1],
+      [14, 0],
+      [15, 0],
       [16, 32],
       // The last byte of the key: another step than the record's.
       [48, 0xfe],
@@ -248,7 +287,7 @@ describe('write batches', () => {
           try {
             visit(bad);
           } catch (error) {
-            expect(error).toMatchObject({ code: 'CORRUPTION' });
+            expect(['CORRUPTION', 'FORMAT_TOO_NEW']).toContain((error as CairnError).code);
           }
         },
       ),

@@ -4,6 +4,7 @@ import {
   decodeRecord,
   hasExpiryRecord,
   isTombstoneRecord,
+  Namespace,
   rowCacheKeyOfVersionKey,
   timestampOfVersionKey,
   type CommandOutcome,
@@ -66,6 +67,19 @@ export class ApplyVisitor implements WriteBatchVisitor {
     if (this.#rows === undefined) return;
     const version = decodeRecord(timestampOfVersionKey(key), record);
     this.#rows.push({ index: this.#index, key: rowCacheKeyOfVersionKey(key), version });
+  }
+
+  put(key: Buffer, record: Buffer): void {
+    if (key[0] === Namespace.versions) {
+      this.write(key, record);
+      return;
+    }
+    this.bytes += key.length + record.length;
+    this.#batch?.put(key, record);
+  }
+
+  remove(key: Buffer): void {
+    this.#batch?.delete(key);
   }
 
   outcome(outcome: CommandOutcome): void {

@@ -27,4 +27,6 @@ export interface RangeDescriptor {
   readonly endKey: Uint8Array;
   readonly epoch: RangeEpoch;
   readonly replicas: readonly ReplicaDescriptor[];
+  /** What a later release says of the range beside this: kept, and written back as it is. */
+  readonly tail?: Uint8Array;
 }

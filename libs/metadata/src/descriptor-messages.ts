@@ -8,7 +8,9 @@ import {
   type ReplicaRole as BaseRole,
 } from '@cairn/base';
 
-import { ReplicaRole, type RangeDescriptorMessage } from './wire-binding.js';
+import { checkedTail, ReplicaRole, type RangeDescriptorMessage } from './wire-binding.js';
+
+const NO_TAIL = Buffer.alloc(0);
 
 const MESSAGE_BY_ROLE: Readonly<Record<BaseRole, ReplicaRole>> = {
   voter: ReplicaRole.VOTER,
@@ -37,10 +39,11 @@ export function descriptorToMessage(descriptor: RangeDescriptor): RangeDescripto
       storeId: replica.storeId,
       role: MESSAGE_BY_ROLE[replica.role],
     })),
+    tail: descriptor.tail === undefined ? NO_TAIL : asBuffer(descriptor.tail),
   };
 }
 
-/** Shares the key buffers. @throws CairnError INVALID_ARGUMENT for what no range can be. */
+/** Shares the key buffers. @throws CairnError INVALID_ARGUMENT, CORRUPTION for what no range can be. */
 export function descriptorFromMessage(message: RangeDescriptorMessage | undefined): RangeDescriptor {
   if (message === undefined || message.rangeId === 0 || message.version === 0) {
     throw new CairnError('INVALID_ARGUMENT', 'a range report carries no descriptor');
@@ -64,6 +67,7 @@ export function descriptorFromMessage(message: RangeDescriptorMessage | undefine
       }
       return { replicaId: replicaId(replica.replicaId), storeId: storeId(replica.storeId), role };
     }),
+    ...(message.tail.length === 0 ? {} : { tail: checkedTail(message.tail) }),
   };
 }
 

@@ -106,7 +106,7 @@ describe('rows and commands', () => {
 
   it('halt on what a newer build wrote', () => {
     expect(() => decodeCommand(Buffer.of(2, 0, 0))).toThrow('has version 2');
-    expect(() => decodeRow({ tag: 99, name: '', value: Buffer.of(3) })).toThrow('newer version');
+    expect(() => decodeRow({ tag: 99, name: '', value: Buffer.of(4) })).toThrow('newer version');
     expect(() => decodeRow({ tag: 2, name: '', value: Buffer.of(9, 0) })).toThrow('has format 9');
     expect(() => decodeRow({ tag: 2, name: '', value: undefined })).toThrow('cannot be removed');
   });

@@ -1,18 +1,17 @@
 import {
   CairnError,
-  rangeId,
   replicaId,
   storeId,
   timestamp,
   type RangeDescriptor,
-  type ReplicaDescriptor,
   type ReplicaId,
-  type ReplicaRole,
   type StoreId,
   type Timestamp,
 } from '@cairn/base';
 import { ByteReader, ByteWriter } from '@cairn/codec';
 import type { EngineSpan } from '@cairn/store';
+
+import { readDescriptor, writeDescriptor } from './wire-binding.js';
 
 /** First byte of every engine key of this service. The other namespaces are listed in `@cairn/mvcc`. */
 const METADATA_NAMESPACE = 0x02;
@@ -104,7 +103,7 @@ export function rowFrom(key: Uint8Array, value: Buffer): Row {
 }
 
 /** Version of all row formats together. */
-const ROW_VERSION = 3;
+const ROW_VERSION = 4;
 
 export function encodeChange(change: Change): Row {
   switch (change.type) {
@@ -220,45 +219,16 @@ function readNode(reader: ByteReader): NodeRecord {
   };
 }
 
-const ROLES: readonly ReplicaRole[] = ['voter', 'learner', 'incoming', 'outgoing'];
-
 function writeBootstrap(writer: ByteWriter, bootstrap: BootstrapRecord): void {
   writer.varint(bootstrap.ranges.length);
-  for (const range of bootstrap.ranges) {
-    writer.varint(range.rangeId);
-    writer.bytes(range.startKey);
-    writer.bytes(range.endKey);
-    writer.varint(range.epoch.version);
-    writer.varint(range.epoch.confVersion);
-    writer.varint(range.replicas.length);
-    for (const replica of range.replicas) {
-      writer.varint(replica.replicaId);
-      writer.varint(replica.storeId);
-      writer.u8(ROLES.indexOf(replica.role));
-    }
-  }
+  for (const range of bootstrap.ranges) writeDescriptor(writer, range);
   writer.varint(bootstrap.createdReplicaIds.length);
   for (const id of bootstrap.createdReplicaIds) writer.varint(id);
 }
 
 function readBootstrap(reader: ByteReader): BootstrapRecord {
   const ranges: RangeDescriptor[] = [];
-  for (let left = reader.varint(); left > 0; left -= 1) {
-    const id = rangeId(reader.varint());
-    const startKey = Buffer.from(reader.bytes());
-    const endKey = Buffer.from(reader.bytes());
-    const epoch = { version: reader.varint(), confVersion: reader.varint() };
-    const replicas: ReplicaDescriptor[] = [];
-    for (let more = reader.varint(); more > 0; more -= 1) {
-      const replica = replicaId(reader.varint());
-      const store = storeId(reader.varint());
-      const role = ROLES[reader.u8()];
-      if (role === undefined)
-        throw new CairnError('CORRUPTION', 'unknown replica role in the bootstrap record');
-      replicas.push({ replicaId: replica, storeId: store, role });
-    }
-    ranges.push({ rangeId: id, startKey, endKey, epoch, replicas });
-  }
+  for (let left = reader.varint(); left > 0; left -= 1) ranges.push(readDescriptor(reader));
   const createdReplicaIds: ReplicaId[] = [];
   for (let left = reader.varint(); left > 0; left -= 1) createdReplicaIds.push(replicaId(reader.varint()));
   return { ranges, createdReplicaIds };

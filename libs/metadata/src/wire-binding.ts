@@ -2,7 +2,14 @@
  * The only file of this package that names generated code; everything else imports messages and methods from
  * here.
  */
-export { MetadataRpc, REPORTED_RANGES_MAX, RPC_KEYS_MAX } from '@cairn/wire';
+export {
+  checkedTail,
+  MetadataRpc,
+  readDescriptor,
+  REPORTED_RANGES_MAX,
+  RPC_KEYS_MAX,
+  writeDescriptor,
+} from '@cairn/wire';
 export {
   NodeKind,
   NodeState,

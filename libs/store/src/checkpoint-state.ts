@@ -5,7 +5,6 @@ import type { RangeLog } from '@cairn/raft-log';
 import { readDescriptor, writeDescriptor } from '@cairn/wire';
 
 import { readConfigState, writeConfigState } from './config-state-codec.js';
-import { configStateOf } from './membership.js';
 
 /**
  * What the log keeps of a replica with each checkpoint: who it is, which span it held, and who the members
@@ -30,14 +29,13 @@ export interface CheckpointState {
   readonly installing: string | undefined;
 }
 
-/** Format 1 had no configuration: it follows from the roles. */
-const FORMAT_WITH_CONFIG = 2;
+const FORMAT = 3;
 const HAS_DESCRIPTOR = 1;
 const IS_INSTALLING = 2;
 
 export function encodeCheckpointState(state: CheckpointState): Buffer {
   const writer = new ByteWriter(128);
-  writer.u8(FORMAT_WITH_CONFIG);
+  writer.u8(FORMAT);
   writer.u8(
     (state.descriptor === undefined ? 0 : HAS_DESCRIPTOR) |
       (state.installing === undefined ? 0 : IS_INSTALLING),
@@ -54,21 +52,20 @@ export function encodeCheckpointState(state: CheckpointState): Buffer {
 export function decodeCheckpointState(bytes: Uint8Array): CheckpointState {
   const reader = new ByteReader(bytes);
   const format = reader.u8();
-  if (format > FORMAT_WITH_CONFIG) {
+  if (format !== FORMAT) {
     throw new CairnError('FORMAT_TOO_NEW', `checkpoint format ${format} is not known to this version`);
   }
   const flags = reader.u8();
   const id = replicaId(reader.varint());
-  const hasConfig = format === FORMAT_WITH_CONFIG;
-  const confVersionSeen = hasConfig ? reader.varint() : 0;
-  const stored = hasConfig ? readConfigState(reader) : undefined;
+  const confVersionSeen = reader.varint();
+  const config = readConfigState(reader);
   const descriptor = (flags & HAS_DESCRIPTOR) === 0 ? undefined : readDescriptor(reader);
   const installing = (flags & IS_INSTALLING) === 0 ? undefined : reader.string();
   reader.expectEnd();
   return {
     replicaId: id,
     descriptor,
-    config: stored ?? configStateOf(descriptor),
+    config,
     confVersionSeen,
     installing,
   };

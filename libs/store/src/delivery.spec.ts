@@ -247,6 +247,7 @@ describe('a snapshot', () => {
         ...{ rangeId: rangeId(1), from: replicaId(11), to: replicaId(12), term: replica.term, descriptor },
         meta: { index: logIndex(50), term: replica.term, config: replica.raft.configState },
         rowBytes: 0,
+        namespaces: [],
         volatileState: Buffer.alloc(0),
         ...fields,
       });

@@ -53,6 +53,7 @@ function headerOf(rowBytes = 100): Buffer {
     },
     descriptor: DESCRIPTOR,
     rowBytes,
+    namespaces: [],
     volatileState: Buffer.alloc(0),
   });
 }

@@ -27,6 +27,7 @@ const HEADER: SnapshotHeader = {
   },
   descriptor: DESCRIPTOR,
   rowBytes: 0,
+  namespaces: [],
   volatileState: Buffer.alloc(0),
 };
 

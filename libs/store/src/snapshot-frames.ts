@@ -17,6 +17,8 @@ export interface SnapshotHeader {
   readonly descriptor: RangeDescriptor;
   /** About how many bytes of rows follow: what the engine of the sender takes for them. */
   readonly rowBytes: number;
+  /** First bytes of the spans whose rows follow: who does not know one of them must not take the rest. */
+  readonly namespaces: readonly number[];
   readonly volatileState: Uint8Array;
 }
 
@@ -35,8 +37,7 @@ export type SnapshotAnswer =
  */
 export const SNAPSHOT_WINDOW_BYTES = 4 * 1024 * 1024;
 
-/** Format 1 had no `rowBytes`, and its chunks were not answered. */
-const FORMAT = 2;
+const FORMAT = 3;
 const ANSWERS: readonly SnapshotAnswer['type'][] = ['accepted', 'refused', 'received', 'written'];
 /** Of the sentence in a refusal. */
 const REASON_CHARS_MAX = 1000;
@@ -55,6 +56,7 @@ export function encodeSnapshotHeader(header: SnapshotHeader): Buffer {
   writeConfigState(writer, header.meta.config);
   writeDescriptor(writer, header.descriptor);
   writer.varint(header.rowBytes);
+  writer.bytes(Buffer.from(header.namespaces));
   writer.bytes(header.volatileState);
   return sealed(writer);
 }
@@ -83,10 +85,11 @@ export function decodeSnapshotHeader(bytes: Uint8Array): SnapshotHeader {
   const config = readConfigState(reader);
   const descriptor = readDescriptor(reader);
   const rowBytes = reader.varint();
+  const namespaces = [...reader.bytes()];
   const volatileState = Buffer.from(reader.bytes());
   reader.expectEnd();
   const meta = { index, term: lastTerm, config };
-  return { rangeId, from, to, term, meta, descriptor, rowBytes, volatileState };
+  return { rangeId, from, to, term, meta, descriptor, rowBytes, namespaces, volatileState };
 }
 
 /** Rows with a checksum in front. */

@@ -44,6 +44,7 @@ function headerBytes(): Buffer {
     },
     descriptor: DESCRIPTOR,
     rowBytes: 8,
+    namespaces: [],
     volatileState: Buffer.from('volatile'),
   });
 }

@@ -88,7 +88,8 @@ export class SnapshotReceiver {
 
   /**
    * Accepts a stream of a session of the store `from`; `stalled` is told when it has made too little
-   * progress. Throws RESOURCE_EXHAUSTED, FAILED_PRECONDITION or DISK_FULL with the reason for the sender.
+   * progress. Throws RESOURCE_EXHAUSTED, FAILED_PRECONDITION, FORMAT_TOO_NEW or DISK_FULL with the reason for
+   * the sender.
    */
   async begin(
     headerBytes: Buffer,
@@ -102,6 +103,7 @@ export class SnapshotReceiver {
       throw new CairnError('RESOURCE_EXHAUSTED', 'another snapshot is being received');
     }
     this.#throwIfRefused(header, from);
+    this.#throwIfTooNew(header);
     this.#receiving += 1;
     this.#streams += 1;
     // Never the name of a spool that is being installed: a sender that heard no answer sends the same
@@ -141,6 +143,18 @@ export class SnapshotReceiver {
     if (reason === undefined) return;
     this.#parts.metrics.snapshot('refused');
     throw new CairnError('FAILED_PRECONDITION', reason);
+  }
+
+  /** Rows that nobody here deletes, splits or counts would stay behind. */
+  #throwIfTooNew({ descriptor, namespaces }: SnapshotHeader): void {
+    const known = this.#parts.spansOf(descriptor).map(({ start }) => start[0]);
+    const unknown = namespaces.filter((namespace) => !known.includes(namespace));
+    if (unknown.length === 0) return;
+    this.#parts.metrics.snapshot('refused');
+    throw new CairnError(
+      'FORMAT_TOO_NEW',
+      `the snapshot has rows of namespaces that this release does not know: ${unknown.join(', ')}`,
+    );
   }
 
   /** Whether the core takes it: then its `Ready` asks for `install`. */

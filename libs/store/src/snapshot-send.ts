@@ -196,6 +196,7 @@ export class SnapshotSender {
               config: replica.raft.configState,
             },
             descriptor,
+            namespaces: machine.spans().map(({ start }) => start[0] ?? 0),
             volatileState: machine.volatileState(),
           },
           spans: machine.spans(),

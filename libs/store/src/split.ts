@@ -65,6 +65,7 @@ export function planSplit(
   const children = keys.map((key, at): RangeDescriptor => {
     const { rangeId, replicaIds } = ids[at] as ChildIds;
     return {
+      ...parent,
       rangeId,
       startKey: key,
       endKey: keys[at + 1] ?? parent.endKey,

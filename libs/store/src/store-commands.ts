@@ -9,8 +9,8 @@ import { readDescriptor, writeDescriptor } from '@cairn/wire';
  */
 export const STORE_COMMAND_TAG = 0xff;
 
-/** Kinds of store commands. On disk: append only, never reuse. */
-const CommandKind = { split: 1 } as const;
+/** Kinds of store commands. On disk: append only, never reuse; 1 was a split before the first release. */
+const CommandKind = { split: 2 } as const;
 
 /**
  * Cuts a range. Carries the whole outcome, so that every replica, also one that applies it again, arrives at
@@ -43,13 +43,18 @@ export function isStoreCommand(payload: Uint8Array): boolean {
   return payload.length > 0 && payload[0] === STORE_COMMAND_TAG;
 }
 
-/** Throws CORRUPTION for kinds this build does not know: the replica must halt, never skip. */
+/**
+ * Throws FORMAT_TOO_NEW for kinds of a later release, CORRUPTION for what never was one: the replica must halt,
+ * never skip.
+ */
 export function decodeStoreCommand(payload: Uint8Array): SplitCommand {
   const reader = new ByteReader(payload);
   assert(reader.u8() === STORE_COMMAND_TAG, 'not a store command');
   const kind = reader.u8();
   if (kind !== CommandKind.split) {
-    throw new CairnError('CORRUPTION', `unknown store command ${kind}: written by a newer version?`);
+    throw kind > CommandKind.split
+      ? new CairnError('FORMAT_TOO_NEW', `a store command of kind ${kind}: a later release of Cairn wrote it`)
+      : new CairnError('CORRUPTION', `a store command of kind ${kind}`);
   }
   const baseVersion = reader.varint();
   const left = readDescriptor(reader);

@@ -7,7 +7,7 @@ import {
   type ReplicaRole,
   type StoreId,
 } from '@cairn/base';
-import type { ByteReader, ByteWriter } from '@cairn/codec';
+import { ByteReader, type ByteWriter } from '@cairn/codec';
 
 /** On disk and on the wire: append only. */
 const ROLES: readonly ReplicaRole[] = ['voter', 'learner', 'incoming', 'outgoing'];
@@ -21,8 +21,16 @@ export function checkMemberCount(count: number): void {
   throw new CairnError('CORRUPTION', `a range of ${count} members; ${RANGE_MEMBERS_MAX} is the most`);
 }
 
-/** Writes a descriptor in the form that frames, snapshots and the log share. */
+/** A tail is said back by every replica, with every change: it is no place for much. */
+const TAIL_BYTES_MAX = 4 * 1024;
+
+/**
+ * Writes a descriptor in the form that frames, snapshots and the log share: its length, then its fields. What
+ * a later release appends is the tail here, which is written back behind them.
+ */
 export function writeDescriptor(writer: ByteWriter, descriptor: RangeDescriptor): void {
+  const lengthAt = writer.length;
+  writer.u32(0);
   writer.varint(descriptor.rangeId);
   writer.bytes(descriptor.startKey);
   writer.bytes(descriptor.endKey);
@@ -34,10 +42,13 @@ export function writeDescriptor(writer: ByteWriter, descriptor: RangeDescriptor)
     writer.varint(replica.storeId);
     writer.u8(ROLES.indexOf(replica.role));
   }
+  if (descriptor.tail !== undefined) writer.raw(descriptor.tail);
+  writer.patchU32(lengthAt, writer.length - lengthAt - 4);
 }
 
 /** Keys are copied out of the input: descriptors live long, frames and log buffers must not. */
-export function readDescriptor(reader: ByteReader): RangeDescriptor {
+export function readDescriptor(input: ByteReader): RangeDescriptor {
+  const reader = new ByteReader(input.raw(input.u32()));
   const rangeId = reader.varint48() as RangeId;
   const startKey = Buffer.from(reader.bytes());
   const endKey = Buffer.from(reader.bytes());
@@ -50,8 +61,17 @@ export function readDescriptor(reader: ByteReader): RangeDescriptor {
     const replicaId = reader.varint48() as ReplicaId;
     const storeId = reader.varint48() as StoreId;
     const role = ROLES[reader.u8()];
-    if (role === undefined) throw new CairnError('CORRUPTION', 'unknown replica role in a descriptor');
+    if (role === undefined) throw new CairnError('FORMAT_TOO_NEW', 'a replica has a role that is not known');
     replicas.push({ replicaId, storeId, role });
   }
-  return { rangeId, startKey, endKey, epoch: { version, confVersion }, replicas };
+  const descriptor = { rangeId, startKey, endKey, epoch: { version, confVersion }, replicas };
+  return reader.remaining === 0
+    ? descriptor
+    : { ...descriptor, tail: checkedTail(reader.raw(reader.remaining)) };
+}
+
+/** A copy. Throws CORRUPTION for one that no release writes. */
+export function checkedTail(tail: Uint8Array): Buffer {
+  if (tail.length <= TAIL_BYTES_MAX) return Buffer.from(tail);
+  throw new CairnError('CORRUPTION', `a descriptor with ${tail.length} bytes that are not known here`);
 }

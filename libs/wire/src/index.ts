@@ -1,4 +1,10 @@
-export { checkMemberCount, RANGE_MEMBERS_MAX, readDescriptor, writeDescriptor } from './descriptor-codec.js';
+export {
+  checkedTail,
+  checkMemberCount,
+  RANGE_MEMBERS_MAX,
+  readDescriptor,
+  writeDescriptor,
+} from './descriptor-codec.js';
 export { decodeBatchRequest, type DecodedBatchRequest, type DecodedOperation } from './grpc-batch-request.js';
 export { encodeBatchResponse } from './grpc-batch-response.js';
 export {

@@ -35,6 +35,7 @@ function report(rangeId: number): RangeReport {
     descriptor: {
       ...{ rangeId, startKey: Buffer.from('a'), endKey: Buffer.from('b'), version: 1, confVersion: 1 },
       replicas,
+      tail: Buffer.alloc(0),
     },
   };
 }

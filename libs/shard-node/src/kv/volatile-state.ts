@@ -3,11 +3,15 @@ import { ByteReader, ByteWriter } from '@cairn/codec';
 import { RequestWindow } from '@cairn/mvcc';
 
 /*
- * What a snapshot of a key range carries besides its rows, big endian:
- *   format u8 = 1 | readableSince u64 | the request window's own encoding; empty = unknown
+ * What a snapshot of a key range carries besides its rows, little endian:
+ *   format u8 = 2 | sections, each a tag u8 | bytes u32 | content
+ *     readableSince (1)  u64
+ *     window (2)         the request window's own encoding; missing = nobody knows what was remembered
+ * Tags are never used twice. A section that is not known here was written by a later release, and what it says
+ * would be lost: it is refused.
  */
-const FORMAT = 1;
-const HEADER_BYTES = 9;
+const FORMAT = 2;
+const Section = { readableSince: 1, window: 2 } as const;
 
 export interface VolatileState {
   /** undefined = nobody knows what was remembered. */
@@ -16,20 +20,37 @@ export interface VolatileState {
   readonly readableSince: Timestamp;
 }
 
-export function encodeVolatileState(state: VolatileState): Buffer {
-  const writer = new ByteWriter(HEADER_BYTES);
+export function encodeVolatileState({ window, readableSince }: VolatileState): Buffer {
+  const writer = new ByteWriter(16);
   writer.u8(FORMAT);
-  writer.u64(state.readableSince);
-  return Buffer.concat(state.window === undefined ? [writer.take()] : [writer.take(), state.window.encode()]);
+  writer.u8(Section.readableSince);
+  writer.u32(8);
+  writer.u64(readableSince);
+  if (window === undefined) return writer.take();
+  const encoded = window.encode();
+  writer.u8(Section.window);
+  writer.u32(encoded.length);
+  return Buffer.concat([writer.take(), encoded]);
 }
 
 /** No bytes at all stand for a range about which nothing is known. Throws CORRUPTION, FORMAT_TOO_NEW. */
 export function decodeVolatileState(bytes: Uint8Array): VolatileState {
-  if (bytes.length === 0) return { window: undefined, readableSince: timestamp(0) };
-  const reader = new ByteReader(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength));
+  let window: RequestWindow | undefined;
+  let readableSince = timestamp(0);
+  if (bytes.length === 0) return { window, readableSince };
+  const reader = new ByteReader(bytes);
   const format = reader.u8();
-  if (format !== FORMAT) throw new CairnError('FORMAT_TOO_NEW', `state of a key range in format ${format}`);
-  const readableSince = timestamp(reader.u64());
-  const window = reader.remaining === 0 ? undefined : RequestWindow.decode(bytes.subarray(HEADER_BYTES));
+  if (format !== FORMAT) throw tooNew(`state of a key range in format ${format}`);
+  while (reader.remaining > 0) {
+    const tag = reader.u8();
+    const content = reader.raw(reader.u32());
+    if (tag === Section.readableSince) readableSince = timestamp(new ByteReader(content).u64());
+    else if (tag === Section.window) window = RequestWindow.decode(content);
+    else throw tooNew(`state of a key range with a section ${tag}`);
+  }
   return { window, readableSince };
+}
+
+function tooNew(what: string): CairnError {
+  return new CairnError('FORMAT_TOO_NEW', `${what}: a later release of Cairn wrote it`);
 }

@@ -106,6 +106,8 @@ export interface RangeDescriptor {
   version: number;
   confVersion: number;
   replicas: ReplicaDescriptor[];
+  /** What a later release says of the range beside this; kept, and passed on as it is. */
+  tail: Buffer;
 }
 
 export interface RangeReport {
@@ -771,7 +773,15 @@ export const ReplicaDescriptor: MessageFns<ReplicaDescriptor> = {
 };
 
 function createBaseRangeDescriptor(): RangeDescriptor {
-  return { rangeId: 0, startKey: Buffer.alloc(0), endKey: Buffer.alloc(0), version: 0, confVersion: 0, replicas: [] };
+  return {
+    rangeId: 0,
+    startKey: Buffer.alloc(0),
+    endKey: Buffer.alloc(0),
+    version: 0,
+    confVersion: 0,
+    replicas: [],
+    tail: Buffer.alloc(0),
+  };
 }
 
 export const RangeDescriptor: MessageFns<RangeDescriptor> = {
@@ -793,6 +803,9 @@ export const RangeDescriptor: MessageFns<RangeDescriptor> = {
     }
     for (const v of message.replicas) {
       ReplicaDescriptor.encode(v!, writer.uint32(50).fork()).join();
+    }
+    if (message.tail.length !== 0) {
+      writer.uint32(58).bytes(message.tail);
     }
     return writer;
   },
@@ -858,6 +871,14 @@ export const RangeDescriptor: MessageFns<RangeDescriptor> = {
             message.replicas.push(ReplicaDescriptor.decode(reader, reader.uint32()));
             continue;
           }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.tail = Buffer.from(reader.bytes());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -881,6 +902,7 @@ export const RangeDescriptor: MessageFns<RangeDescriptor> = {
     message.version = object.version ?? 0;
     message.confVersion = object.confVersion ?? 0;
     message.replicas = object.replicas?.map((e) => ReplicaDescriptor.fromPartial(e)) || [];
+    message.tail = object.tail ?? Buffer.alloc(0);
     return message;
   },
 };

@@ -1,7 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
 import { storeId } from '@cairn/base';
 import { noopLogger, noopMetrics } from '@cairn/ports';
-import { acceptSession, createRpcServer, PROTOCOL_VERSION, type Hello } from '@cairn/wire';
+import { acceptSession, createRpcServer, THIS_BUILD, type Hello } from '@cairn/wire';
 
 import { FakeRaft } from '../test/fake-raft.js';
 import { FakeShard } from '../test/fake-shard.js';
@@ -15,7 +15,7 @@ import { createMetadataNode } from './metadata-node.js';
 const ADDRESS = 'meta-1:7100';
 
 function hello(kind: Hello['kind'], name: string, clusterId: string): Hello {
-  return { protocolVersion: PROTOCOL_VERSION, purpose: 'rpc', clusterId, kind, name, storeId: storeId(0) };
+  return { ...THIS_BUILD, purpose: 'rpc', clusterId, kind, name, storeId: storeId(0) };
 }
 
 /** A single member behind real sessions. */

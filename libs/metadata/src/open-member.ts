@@ -22,7 +22,7 @@ import {
   SessionAcceptor,
   createRpcServer,
   openSession,
-  PROTOCOL_VERSION,
+  THIS_BUILD,
   type Hello,
   type Session,
   type SessionHandlers,
@@ -421,7 +421,7 @@ class Member {
 
   #answer(purpose: Hello['purpose']): Hello {
     return {
-      protocolVersion: PROTOCOL_VERSION,
+      ...THIS_BUILD,
       purpose,
       clusterId: this.#node?.clusterId ?? '',
       kind: 'metadata',

@@ -21,7 +21,8 @@ function remoteOf(request: unknown, as: string | undefined): never {
   };
   const speaker = as ?? (incarnation === undefined ? 'shard-1' : name);
   return {
-    protocolVersion: 1,
+    protocols: { min: 1, max: 1 },
+    build: 'test',
     purpose: 'rpc',
     clusterId: '',
     kind: 'shard',

@@ -26,7 +26,7 @@ import {
   encodeKvCancel,
   KvRequestEncoder,
   openSession,
-  PROTOCOL_VERSION,
+  THIS_BUILD,
   RpcPool,
   type Hello,
 } from '@cairn/wire';
@@ -209,7 +209,7 @@ class RouterNode implements RunningRouter {
 
   #hello(purpose: Hello['purpose']): Hello {
     return {
-      protocolVersion: PROTOCOL_VERSION,
+      ...THIS_BUILD,
       purpose,
       clusterId: this.#clusterId,
       kind: 'router',

@@ -17,7 +17,13 @@ import type { Store } from './store.js';
 const [SELF, PEER, STRANGER] = [storeId(1), storeId(2), storeId(3)];
 
 function hello(from: StoreId, purpose: Hello['purpose']): Hello {
-  const node = { protocolVersion: 1, clusterId: 'c', kind: 'shard' as const, name: `s${from}` };
+  const node = {
+    protocols: { min: 1, max: 1 },
+    build: 'test',
+    clusterId: 'c',
+    kind: 'shard' as const,
+    name: `s${from}`,
+  };
   return { ...node, purpose, storeId: from };
 }
 

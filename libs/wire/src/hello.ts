@@ -1,10 +1,16 @@
-import { CairnError, errorCodeOf, storeId } from '@cairn/base';
+import { CairnError, errorCodeOf, storeId, VERSION } from '@cairn/base';
 import { ByteReader, ByteWriter } from '@cairn/codec';
 
-import type { Hello, HelloLife, HelloStart, Purpose } from './session-types.js';
+import type { Hello, HelloLife, HelloStart, ProtocolRange, Purpose } from './session-types.js';
 
-/** Counts up with every change that older nodes would misread. */
-export const PROTOCOL_VERSION = 5;
+/**
+ * Protocols that this build speaks. `max` counts up with every change that older nodes would misread; `min`
+ * follows when no release that is still upgraded from speaks it.
+ */
+const PROTOCOLS: ProtocolRange = { min: 6, max: 6 };
+
+/** What every hello of this build says of it. */
+export const THIS_BUILD = { protocols: PROTOCOLS, build: VERSION } as const;
 /** First bytes of a hello: tells our own processes from anything else that connects. */
 const MAGIC = 0x4e524943;
 
@@ -23,7 +29,9 @@ const KINDS: readonly Hello['kind'][] = ['metadata', 'shard', 'router', 'tool'];
 export function encodeHello(hello: Hello): Buffer {
   const writer = new ByteWriter(128);
   writer.u32(MAGIC);
-  writer.varint(hello.protocolVersion);
+  writer.varint(hello.protocols.min);
+  writer.varint(hello.protocols.max);
+  writer.string(hello.build);
   writer.u8(PURPOSES.indexOf(hello.purpose));
   writer.u8(KINDS.indexOf(hello.kind));
   writer.string(hello.clusterId);
@@ -50,14 +58,16 @@ export function decodeHello(body: Uint8Array): Hello {
   const reader = new ByteReader(body);
   if (reader.u32() !== MAGIC)
     throw new CairnError('CORRUPTION', 'the first frame is no hello of this product');
-  const protocolVersion = reader.varint();
+  const protocols = { min: reader.varint(), max: reader.varint() };
+  const build = shortText(reader);
   const purpose = PURPOSES[reader.u8()];
   const kind = KINDS[reader.u8()];
   if (purpose === undefined || kind === undefined)
     throw new CairnError('CORRUPTION', 'hello of an unknown kind');
   const clusterId = shortText(reader);
   const name = shortText(reader);
-  const known = { protocolVersion, purpose, kind, clusterId, name, storeId: storeId(reader.varint48()) };
+  const store = storeId(reader.varint48());
+  const known = { protocols, build, purpose, kind, clusterId, name, storeId: store };
   return (kind === 'metadata' || kind === 'shard') && reader.remaining > 0
     ? { ...known, life: readLife(reader) }
     : known;
@@ -106,11 +116,10 @@ export function decodeRefusal(body: Uint8Array): CairnError {
 
 /** Why two nodes must not talk; undefined when they may. */
 export function mismatchOf(own: Hello, remote: Hello): CairnError | undefined {
-  if (own.protocolVersion !== remote.protocolVersion) {
+  if (commonProtocol(own.protocols, remote.protocols) === undefined) {
     return new CairnError(
       'FAILED_PRECONDITION',
-      `${remote.kind} "${remote.name}" speaks protocol ${remote.protocolVersion}, ` +
-        `${own.kind} "${own.name}" speaks ${own.protocolVersion}: run versions that know each other`,
+      `${speechOf(remote)}, ${speechOf(own)}: run releases that know each other`,
     );
   }
   if (own.clusterId !== '' && remote.clusterId !== '' && own.clusterId !== remote.clusterId) {
@@ -121,4 +130,15 @@ export function mismatchOf(own: Hello, remote: Hello): CairnError | undefined {
     );
   }
   return undefined;
+}
+
+/** What two nodes talk: the newest protocol that both speak; undefined when there is none. */
+export function commonProtocol(one: ProtocolRange, other: ProtocolRange): number | undefined {
+  const newest = Math.min(one.max, other.max);
+  return newest >= Math.max(one.min, other.min) ? newest : undefined;
+}
+
+function speechOf({ kind, name, build, protocols: { min, max } }: Hello): string {
+  const protocols = min === max ? `protocol ${max}` : `protocols ${min} to ${max}`;
+  return `${kind} "${name}" is Cairn ${build} and speaks ${protocols}`;
 }

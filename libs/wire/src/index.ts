@@ -30,7 +30,7 @@ export {
   kvServiceDefinition,
   SPLIT_KEYS_MAX,
 } from './grpc-service.js';
-export { PROTOCOL_VERSION } from './hello.js';
+export { THIS_BUILD } from './hello.js';
 export { newKvRequest, newKvResponse } from './kv-factories.js';
 export * from './kv-messages.js';
 export { decodeKvCancel, decodeKvRequests, encodeKvCancel, KvRequestEncoder } from './kv-request-codec.js';

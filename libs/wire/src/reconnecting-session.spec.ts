@@ -51,7 +51,8 @@ class Bench {
     rng: { next: () => 1, bytes: (length: number) => new Uint8Array(length), integer: () => 0 },
     address: () => 'elsewhere:1',
     hello: () => ({
-      protocolVersion: 1,
+      protocols: { min: 1, max: 1 },
+      build: 'test',
       purpose: 'raft',
       clusterId: 'c1',
       kind: 'shard',

@@ -6,7 +6,8 @@ import type { FrameType, Hello } from './session-types.js';
 
 /** What both ends say. */
 export const HELLO: Hello = {
-  protocolVersion: 1,
+  protocols: { min: 1, max: 1 },
+  build: 'test',
   purpose: 'raft',
   clusterId: 'c',
   kind: 'shard',

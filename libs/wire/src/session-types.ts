@@ -31,9 +31,18 @@ export interface HelloLife {
   readonly unixMs: number;
 }
 
+/** All from `min` to `max`. */
+export interface ProtocolRange {
+  readonly min: number;
+  readonly max: number;
+}
+
 /** First frame in each direction. The acceptor answers with its own, or with a refusal and closes. */
 export interface Hello {
-  readonly protocolVersion: number;
+  /** The protocols that its build speaks. */
+  readonly protocols: ProtocolRange;
+  /** The release that it is, for people. */
+  readonly build: string;
   readonly purpose: Purpose;
   /** Empty while the node has not joined yet; two non-empty ids must be equal. */
   readonly clusterId: string;

@@ -16,7 +16,8 @@ const logger = noopLogger;
 
 function hello(overrides: Partial<Hello> = {}): Hello {
   return {
-    protocolVersion: 1,
+    protocols: { min: 1, max: 1 },
+    build: 'test',
     purpose: 'rpc',
     clusterId: 'c1',
     kind: 'tool',

@@ -3,14 +3,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { CairnError, type RangeId } from '@cairn/base';
 import { noopLogger, type Rng } from '@cairn/ports';
 import { NodeClock, TcpTransport } from '@cairn/runtime-node';
-import {
-  FrameType,
-  openSession,
-  PROTOCOL_VERSION,
-  type Hello,
-  type Purpose,
-  type Session,
-} from '@cairn/wire';
+import { FrameType, openSession, THIS_BUILD, type Hello, type Purpose, type Session } from '@cairn/wire';
 
 import type { Counts } from './counts.js';
 import { CLAIMED_STORE_IDS, frameSeeds, type FrameSeeds } from './frame-seeds.js';
@@ -84,7 +77,7 @@ export class FrameFuzzer {
   #helloOf(purpose: Purpose): Hello {
     const { rng, clusterId } = this.#options;
     return {
-      protocolVersion: PROTOCOL_VERSION,
+      ...THIS_BUILD,
       purpose,
       clusterId,
       kind: pick(rng, ['shard', 'router', 'tool', 'metadata'] as const),

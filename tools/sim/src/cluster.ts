@@ -3,7 +3,7 @@ import { MetadataClient, metadataConnector } from '@cairn/metadata';
 import { noopMetrics } from '@cairn/ports';
 import { SimNetwork, SimRng, SimScheduler } from '@cairn/runtime-sim';
 import { DEFAULT_STORE_CONFIG, type StoreConfig } from '@cairn/store';
-import { PROTOCOL_VERSION, type Hello } from '@cairn/wire';
+import { THIS_BUILD, type Hello } from '@cairn/wire';
 
 import { SimMetadataNode } from './metadata-node.js';
 import type { SimEngineKind } from './node-engine.js';
@@ -19,7 +19,7 @@ const LOOK_EVERY_MS = 5;
 const DEFAULT_REPLICATION_FACTOR = 3;
 
 const SETUP_HELLO: Hello = {
-  protocolVersion: PROTOCOL_VERSION,
+  ...THIS_BUILD,
   purpose: 'rpc',
   clusterId: '',
   kind: 'tool',

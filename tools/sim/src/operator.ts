@@ -1,5 +1,5 @@
 import { CairnError, messageOf } from '@cairn/base';
-import { ShardRpc, PROTOCOL_VERSION, RpcPool } from '@cairn/wire';
+import { ShardRpc, THIS_BUILD, RpcPool } from '@cairn/wire';
 import { storeId } from '@cairn/base';
 import { sleep } from '@cairn/ports';
 import type { SimRng } from '@cairn/runtime-sim';
@@ -36,7 +36,7 @@ export class Operator {
     this.#rng = cluster.rng.fork('admin/work');
     const { name, clock, transport } = client;
     const hello = {
-      protocolVersion: PROTOCOL_VERSION,
+      ...THIS_BUILD,
       purpose: 'rpc',
       clusterId: '',
       kind: 'tool',

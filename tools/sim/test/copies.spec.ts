@@ -4,7 +4,7 @@ import { MetadataClient, metadataConnector } from '@cairn/metadata';
 import { noopLogger, noopMetrics } from '@cairn/ports';
 import { SimRng, type SimProcess } from '@cairn/runtime-sim';
 import type { StartTokens } from '@cairn/store';
-import { openSession, PROTOCOL_VERSION, type Hello } from '@cairn/wire';
+import { openSession, THIS_BUILD, type Hello } from '@cairn/wire';
 
 import { SimCluster } from '../src/cluster.js';
 import type { SimMetadataNode } from '../src/metadata-node.js';
@@ -39,7 +39,8 @@ class ShardCopy {
     const process = scheduler.startProcess('copy');
     this.#process = process;
     const hello: Hello = {
-      ...{ protocolVersion: PROTOCOL_VERSION, purpose: 'rpc', kind: 'shard', name: 'shard-3' },
+      ...THIS_BUILD,
+      ...{ purpose: 'rpc', kind: 'shard', name: 'shard-3' },
       ...{ clusterId: directory.clusterId, storeId: storeId(3) },
     };
     const { clock } = process;
@@ -150,7 +151,8 @@ describe('a copy of the directory of a metadata member that runs', () => {
     const accepted: string[] = [];
     // A new start of it: an offer of its own for each of the others.
     const helloTo = (to: string): Hello => ({
-      ...{ protocolVersion: PROTOCOL_VERSION, purpose: 'raft', clusterId: '', kind: 'metadata' },
+      ...THIS_BUILD,
+      ...{ purpose: 'raft', clusterId: '', kind: 'metadata' },
       ...{ name: 'meta-1', storeId: storeId(1) },
       life: {
         ...{ group: 'meta-1=1,meta-2=2,meta-3=3', incarnation, process: '00000000000000bb' },
@@ -204,7 +206,8 @@ describe('a copy of the directory of a metadata member that runs', () => {
       const session = openSession({
         ...{ transport: network.attach(process), address: `${name}:7000`, clock, logger: noopLogger },
         hello: {
-          ...{ protocolVersion: PROTOCOL_VERSION, purpose: 'raft', clusterId: '', kind: 'metadata' },
+          ...THIS_BUILD,
+          ...{ purpose: 'raft', clusterId: '', kind: 'metadata' },
           ...{ name: 'meta-1', storeId: storeId(1) },
           life: {
             ...{ group: 'meta-1=1,meta-2=2,meta-3=3', incarnation, process: '00000000000000bb' },

@@ -2,7 +2,7 @@ import { expect, it } from '@jest/globals';
 import { CairnError, storeId } from '@cairn/base';
 import type { RangeInfo } from '@cairn/client';
 import type { Replica } from '@cairn/store';
-import { PROTOCOL_VERSION, RpcPool, ShardRpc } from '@cairn/wire';
+import { THIS_BUILD, RpcPool, ShardRpc } from '@cairn/wire';
 
 import { SimCluster } from '../src/cluster.js';
 import type { SimShardNode } from '../src/shard-node.js';
@@ -24,7 +24,8 @@ class Rig {
     this.#shards = new RpcPool({
       transport,
       hello: () => ({
-        ...{ protocolVersion: PROTOCOL_VERSION, purpose: 'rpc', clusterId: '', kind: 'tool', name },
+        ...THIS_BUILD,
+        ...{ purpose: 'rpc', clusterId: '', kind: 'tool', name },
         storeId: storeId(0),
       }),
       clock,

@@ -2,7 +2,7 @@ import { beforeEach, describe, expect, it } from '@jest/globals';
 import { NodeKind, type CairnClient, type StatusResponse } from '@cairn/client';
 import { storeId, timestamp, timestampToUnixMs } from '@cairn/base';
 import { noopLogger, writeFileDurably } from '@cairn/ports';
-import { openSession, PROTOCOL_VERSION, type Session } from '@cairn/wire';
+import { openSession, THIS_BUILD, type Session } from '@cairn/wire';
 
 import { SimCluster } from '../src/cluster.js';
 import type { SimMetadataNode } from '../src/metadata-node.js';
@@ -124,7 +124,8 @@ describe('members of the metadata group', () => {
         clock: process.clock,
         logger: noopLogger,
         hello: {
-          ...{ protocolVersion: PROTOCOL_VERSION, purpose: 'rpc', kind: 'metadata', clusterId: '' },
+          ...THIS_BUILD,
+          ...{ purpose: 'rpc', kind: 'metadata', clusterId: '' },
           ...{ name, storeId: storeId(id) },
           life: {
             group: 'meta-1=1,meta-2=2,meta-3=3',
@@ -159,7 +160,8 @@ describe('members of the metadata group', () => {
           clock: process.clock,
           logger: noopLogger,
           hello: {
-            ...{ protocolVersion: PROTOCOL_VERSION, purpose: 'rpc', kind: 'shard', clusterId: '' },
+            ...THIS_BUILD,
+            ...{ purpose: 'rpc', kind: 'shard', clusterId: '' },
             ...{ name, storeId: storeId(0) },
             life: {
               ...{ group: '', incarnation: '', process: '', start: undefined },

@@ -9,7 +9,7 @@ import {
   KvRequestEncoder,
   newKvRequest,
   openSession,
-  PROTOCOL_VERSION,
+  THIS_BUILD,
   RaftMessageEncoder,
   ReadConsistency,
   type EntryFormat,
@@ -89,7 +89,8 @@ export class HostilePeer {
     this.#visits += 1;
     const process = scheduler.startProcess(`liar-${this.#visits}`);
     const hello: Hello = {
-      ...{ protocolVersion: PROTOCOL_VERSION, purpose, clusterId },
+      ...THIS_BUILD,
+      ...{ purpose, clusterId },
       ...{ kind: 'shard', name: `liar-${this.#visits}`, storeId: speaker.storeId },
     };
     const session = openSession({

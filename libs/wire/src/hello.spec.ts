@@ -1,0 +1,55 @@
+import { describe, expect, it } from '@jest/globals';
+import { storeId } from '@cairn/base';
+
+import { commonProtocol, decodeHello, encodeHello, mismatchOf } from './hello.js';
+import type { Hello } from './session-types.js';
+
+const HELLO: Hello = {
+  protocols: { min: 6, max: 7 },
+  build: '0.2.0',
+  purpose: 'kv',
+  kind: 'router',
+  clusterId: 'c1',
+  name: 'router-1',
+  storeId: storeId(0),
+};
+
+describe('a hello', () => {
+  it('has the bytes that are written down', () => {
+    const bytes =
+      '4349524e' + '06' + '07' + '05302e322e30' + '01' + '02' + '026331' + '08726f757465722d31' + '00';
+    expect(encodeHello(HELLO).toString('hex')).toBe(bytes);
+    expect(decodeHello(Buffer.from(bytes, 'hex'))).toEqual(HELLO);
+  });
+
+  it('is read also when a later release says more behind it', () => {
+    expect(decodeHello(Buffer.concat([encodeHello(HELLO), Buffer.from('more')]))).toEqual(HELLO);
+  });
+
+  it.each([
+    [6, 6, 6, 6, 6],
+    [5, 6, 6, 7, 6],
+    [5, 9, 6, 7, 7],
+    [7, 7, 5, 9, 7],
+    [5, 5, 6, 6, undefined],
+    [8, 9, 6, 7, undefined],
+  ])('of protocols %i to %i finds with one of %i to %i the newest that both speak: %s', (...row) => {
+    const [min, max, otherMin, otherMax, common] = row;
+    const [one, other] = [
+      { min, max },
+      { min: otherMin, max: otherMax },
+    ];
+    expect(commonProtocol(one, other)).toBe(common);
+    expect(commonProtocol(other, one)).toBe(common);
+    const mismatch = mismatchOf({ ...HELLO, protocols: one }, { ...HELLO, protocols: other });
+    expect(mismatch === undefined).toBe(common !== undefined);
+  });
+
+  it('of a release that speaks nothing known here is refused with both sides named', () => {
+    const later = { ...HELLO, name: 'router-9', build: '9.0.0', protocols: { min: 40, max: 41 } };
+    expect(mismatchOf({ ...HELLO, protocols: { min: 6, max: 6 } }, later)?.message).toBe(
+      'router "router-9" is Cairn 9.0.0 and speaks protocols 40 to 41, ' +
+        'router "router-1" is Cairn 0.2.0 and speaks protocol 6: run releases that know each other',
+    );
+  });
+});

@@ -146,9 +146,17 @@ function written(version: VersionRecord, response: KvResponse): Evaluation {
 }
 
 function versionOf(value: Uint8Array, ttlMs: number, moment: WriteMoment): VersionRecord {
-  const expiry =
-    ttlMs === 0 ? NO_EXPIRY : timestamp(moment.timestamp + Math.ceil(ttlMs) * TIMESTAMP_LOGICAL_STEPS);
+  const expiry = ttlMs === 0 ? NO_EXPIRY : expiryAfter(moment.timestamp, ttlMs);
   return { timestamp: moment.timestamp, sequence: moment.sequence, expiry, tombstone: false, value };
+}
+
+/**
+ * The first timestamp of the millisecond of oracle time in which as much has passed: what is shown and set in
+ * milliseconds elsewhere is exactly that.
+ */
+function expiryAfter(ts: Timestamp, ttlMs: number): Timestamp {
+  const endMs = Math.ceil(ts / TIMESTAMP_LOGICAL_STEPS) + Math.ceil(ttlMs);
+  return timestamp(endMs * TIMESTAMP_LOGICAL_STEPS);
 }
 
 export function tombstoneAt(moment: WriteMoment): VersionRecord {

@@ -1,4 +1,4 @@
-import { timestamp, TIMESTAMP_LOGICAL_STEPS } from '@cairn/base';
+import { timestamp, TIMESTAMP_LOGICAL_STEPS, type Timestamp } from '@cairn/base';
 import { describe, expect, it } from '@jest/globals';
 import { KvOp, ReadConsistency, unpackRows } from '@cairn/wire';
 
@@ -201,6 +201,20 @@ describe('snapshot reads', () => {
     await rig.run();
     expect(valueOf(late)).toBeUndefined();
     expect(valueOf(early)).toBe('v');
+  });
+
+  it('see a row until its last millisecond is over, and not in the first timestamp of the next', async () => {
+    const rig = await KvRig.leading();
+    await rig.ask({ ...put('k', 'v'), ttlMs: 100 });
+    const endMs = Math.ceil((rig.max + 1) / TIMESTAMP_LOGICAL_STEPS) + 100;
+    const end = timestamp(endMs * TIMESTAMP_LOGICAL_STEPS);
+    const readAt = async (readTimestamp: Timestamp): Promise<string | undefined> => {
+      const read = rig.send(get('k', { consistency: ReadConsistency.timestamp, readTimestamp }));
+      await rig.run();
+      return valueOf(read);
+    };
+    expect(await readAt(timestamp(end - 1))).toBe('v');
+    expect(await readAt(end)).toBeUndefined();
   });
 });
 

@@ -72,7 +72,8 @@ class Run {
 
   #noteWrite(name: string, value: string | undefined, response: KvResponse, ttlMs = 0): void {
     const { timestamp: at, sequence } = decodeVersionToken(response.version);
-    const expiry = ttlMs === 0 ? Infinity : at + ttlMs * TIMESTAMP_LOGICAL_STEPS;
+    const endMs = Math.ceil(at / TIMESTAMP_LOGICAL_STEPS) + ttlMs;
+    const expiry = ttlMs === 0 ? Infinity : endMs * TIMESTAMP_LOGICAL_STEPS;
     this.written.push({ key: name, at, sequence, expiry, value });
   }
 

@@ -63,6 +63,12 @@ export interface SizeLimits {
 
 export function checkKey(key: Buffer, limits: SizeLimits, field = 'key'): void {
   if (key.length === 0) throw invalidArgument(field, `${field} must not be empty`);
+  if (key[0] === 0xff) {
+    throw invalidArgument(
+      field,
+      `${field} begins with the byte FF: such keys are reserved for the database itself`,
+    );
+  }
   if (key.length > limits.keyBytesMax) {
     throw invalidArgument(field, `${field} has ${key.length} bytes; the limit is ${limits.keyBytesMax}`);
   }

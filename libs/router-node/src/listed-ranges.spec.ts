@@ -6,7 +6,14 @@ import { listedRanges } from './listed-ranges.js';
 
 function routeOf(id: number, [start, end]: [string, string], leaderStoreId: number): Route {
   const span = { startKey: Buffer.from(start), endKey: Buffer.from(end) };
-  const descriptor = { rangeId: id, version: 1, confVersion: 1, replicas: [], tail: Buffer.alloc(0), ...span };
+  const descriptor = {
+    rangeId: id,
+    version: 1,
+    confVersion: 1,
+    replicas: [],
+    tail: Buffer.alloc(0),
+    ...span,
+  };
   return { descriptor, leaderStoreId, bytes: 0, readsPerSecond: 0, writesPerSecond: 0 };
 }
 

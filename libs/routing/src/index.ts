@@ -4,8 +4,10 @@ export { compareKeys, prefixEnd } from './keys.js';
 export {
   checkBound,
   checkKey,
+  checkStart,
   checkValue,
   DEFAULT_KEY_VALUE_LIMITS,
+  RESERVED_KEYS_START,
   WIDEST_KEY_VALUE_LIMITS,
   invalidField,
   type KeyValueLimits,

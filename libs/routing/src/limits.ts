@@ -17,6 +17,12 @@ export const WIDEST_KEY_VALUE_LIMITS: KeyValueLimits = {
   valueBytesMax: 8 * 1024 * 1024,
 };
 
+/**
+ * Keys from here on are the database's own: no text in UTF-8 begins with this byte. The doors for keys and
+ * values show and take none of them.
+ */
+export const RESERVED_KEYS_START = Buffer.of(0xff);
+
 /** INVALID_ARGUMENT that names the field; the same words as the SDK uses. */
 export function invalidField(field: string, message: string): CairnError {
   return new CairnError('INVALID_ARGUMENT', message, { details: { field } });
@@ -25,6 +31,7 @@ export function invalidField(field: string, message: string): CairnError {
 /** The error of a key that cannot be used, or undefined. */
 export function checkKey(key: Uint8Array, limits: KeyValueLimits, field = 'key'): CairnError | undefined {
   if (key.length === 0) return invalidField(field, `${field} must not be empty`);
+  if (key[0] === RESERVED_KEYS_START[0]) return invalidField(field, reserved(field));
   return checkLength(key, limits.keyBytesMax, limits, field);
 }
 
@@ -32,6 +39,16 @@ export function checkKey(key: Uint8Array, limits: KeyValueLimits, field = 'key')
 export function checkBound(key: Uint8Array, limits: KeyValueLimits, field: string): CairnError | undefined {
   // A page may go on at the key right behind the longest one: a zero byte more.
   return checkLength(key, limits.keyBytesMax + 1, limits, field);
+}
+
+/** As `checkBound` for where a span begins: behind all keys that anybody may see there is nothing to ask for. */
+export function checkStart(key: Uint8Array, limits: KeyValueLimits, field: string): CairnError | undefined {
+  if (key[0] === RESERVED_KEYS_START[0]) return invalidField(field, reserved(field));
+  return checkBound(key, limits, field);
+}
+
+function reserved(field: string): string {
+  return `${field} begins with the byte FF: such keys are reserved for the database itself`;
 }
 
 function checkLength(

@@ -58,6 +58,12 @@ describe('requests', () => {
   it.each<[string, string, RegExp, () => unknown]>([
     ['an empty key', 'key', /must not be empty/, () => convert.putRequest({ ...put, key: none }, limits)],
     [
+      'a reserved key',
+      'key',
+      /begins with the byte FF: such keys are reserved/,
+      () => convert.putRequest({ ...put, key: Buffer.of(0xff, 0x61) }, limits),
+    ],
+    [
       'a long key',
       'key',
       /9 bytes; the limit is 8/,

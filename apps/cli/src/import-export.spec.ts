@@ -418,8 +418,9 @@ test.each(['ndjson', 'csv'])('whatever is stored comes back through %s', async (
       .constantFrom('"', ',', '\r\n', ' ', '{"base64":"AA=="}', '\ufeffx', '{', '=1', ' x ')
       .map((text) => Buffer.from(text)),
   );
+  const keys = bytes.filter((key) => key[0] !== 0xff);
   await fc.assert(
-    fc.asyncProperty(fc.array(fc.tuple(bytes, bytes), { maxLength: 12 }), async (rows) => {
+    fc.asyncProperty(fc.array(fc.tuple(keys, bytes), { maxLength: 12 }), async (rows) => {
       const put = (key: Buffer, value: Buffer): unknown =>
         cli.router.store.apply({
           $case: 'put',

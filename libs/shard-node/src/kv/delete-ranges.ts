@@ -142,7 +142,7 @@ export class DeleteRanges {
   #propose(call: KvCall, rows: readonly VisibleRow[], resumeKey: Buffer | undefined): void {
     const { writes, pending } = this.#machine;
     const builder = new WriteBatchBuilder();
-    const moment = writes.nextMoment();
+    const moment = writes.nextMoment(false);
     const batch: PendingWrite[] = [];
     for (const row of rows) {
       const version = tombstoneAt(moment);

@@ -22,6 +22,8 @@ export interface WriteMoment {
   readonly sequence: number;
   /** What the store takes for now when it looks at expiries. */
   readonly now: Timestamp;
+  /** When times to live begin: not before the timestamp. */
+  readonly ttlFrom: Timestamp;
 }
 
 /** What a command does to its key, decided at the leader. */
@@ -146,7 +148,7 @@ function written(version: VersionRecord, response: KvResponse): Evaluation {
 }
 
 function versionOf(value: Uint8Array, ttlMs: number, moment: WriteMoment): VersionRecord {
-  const expiry = ttlMs === 0 ? NO_EXPIRY : expiryAfter(moment.timestamp, ttlMs);
+  const expiry = ttlMs === 0 ? NO_EXPIRY : expiryAfter(moment.ttlFrom, ttlMs);
   return { timestamp: moment.timestamp, sequence: moment.sequence, expiry, tombstone: false, value };
 }
 

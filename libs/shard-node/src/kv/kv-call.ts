@@ -37,6 +37,8 @@ export class KvCall {
   /** On the store's monotonic clock. */
   readonly deadlineMs: number;
   isDone = false;
+  /** Nobody could say what time it is: expiries are judged by what is known here. */
+  isTimeUnknown = false;
   /** Set by a cancel frame or a closed session: nobody waits for the answer any more. */
   isCancelled = false;
   /** Times it was looked at and had to wait for a cold row. */

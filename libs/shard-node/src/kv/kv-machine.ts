@@ -14,6 +14,7 @@ import {
   asBuffer,
   checkRow,
   isRowKey,
+  NO_EXPIRY,
   readWriteBatch,
   readWriteBatchHeader,
   RequestWindow,
@@ -241,6 +242,28 @@ export class KvMachine implements StateMachine {
   /** Reads of the newest state take the later of these two for now. */
   get readNow(): Timestamp {
     return timestamp(Math.max(this.#environment.timestamps.max, this.#appliedTimestamp));
+  }
+
+  /**
+   * Whether a row with this expiry can only be judged by a fresh timestamp: then the call is submitted again
+   * with it, and sees what is there by then. Where nobody tells the time, it is judged by what is known.
+   */
+  asksForTheTime(call: KvCall, expiry: Timestamp): boolean {
+    if (expiry === NO_EXPIRY || call.isTimeUnknown) return false;
+    if (call.request.consistency === ReadConsistency.stale && isRead(call.request.op)) return false;
+    const { timestamps } = this.#environment;
+    if (!timestamps.mayHaveCome(expiry, this.readNow)) return false;
+    timestamps
+      .fetch()
+      .catch((error: unknown) => {
+        rethrowInvariant(error);
+        call.isTimeUnknown = true;
+      })
+      .then(() => {
+        this.submit(call);
+      })
+      .catch(rethrowInvariant);
+    return true;
   }
 
   async open(): Promise<void> {

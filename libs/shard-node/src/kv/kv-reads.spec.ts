@@ -218,6 +218,49 @@ describe('snapshot reads', () => {
   });
 });
 
+describe('a time to live', () => {
+  it('begins when it is written, not when this store heard the time last', async () => {
+    const rig = await KvRig.leading();
+    await rig.clock.advance(800);
+    const startedMs = rig.max / TIMESTAMP_LOGICAL_STEPS + 800;
+    await rig.ask({ ...put('k', 'v'), ttlMs: 300 });
+    const readAfter = async (ms: number): Promise<string | undefined> => {
+      const readTimestamp = timestamp(Math.floor((startedMs + ms) * TIMESTAMP_LOGICAL_STEPS));
+      const read = rig.send(get('k', { consistency: ReadConsistency.timestamp, readTimestamp }));
+      await rig.run();
+      return valueOf(read);
+    };
+    expect(await readAfter(299)).toBe('v');
+    expect(await readAfter(302)).toBeUndefined();
+  });
+
+  const possiblyOver = async (): Promise<KvRig> => {
+    const rig = await KvRig.leading();
+    await rig.ask({ ...put('k', '7'), ttlMs: 300 });
+    await rig.clock.advance(400);
+    return rig;
+  };
+
+  it('that must be over by now is judged by a fresh timestamp, for reads and for commands', async () => {
+    const rig = await possiblyOver();
+    rig.oracle.next = rig.max + 200 * TIMESTAMP_LOGICAL_STEPS;
+    expect(await rig.get('k')).toBe('7');
+    await rig.clock.advance(200);
+    rig.oracle.next = rig.max + 200 * TIMESTAMP_LOGICAL_STEPS;
+    expect(await rig.get('k')).toBeUndefined();
+    const other = await possiblyOver();
+    other.oracle.next = other.max + 400 * TIMESTAMP_LOGICAL_STEPS;
+    expect((await other.ask({ op: KvOp.increment, key: bytes('k'), delta: '1' })).number).toBe('1');
+  });
+
+  it('is judged by what is known where nobody tells the time', async () => {
+    const rig = await possiblyOver();
+    rig.oracle.isDown = true;
+    expect(await rig.get('k')).toBe('7');
+    expect((await rig.ask({ op: KvOp.increment, key: bytes('k'), delta: '1' })).number).toBe('8');
+  });
+});
+
 describe('stale reads', () => {
   it('are served by followers from what they applied, unless a restart made that unsure', async () => {
     const leader = await KvRig.leading();

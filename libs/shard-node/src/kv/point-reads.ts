@@ -88,8 +88,8 @@ export class PointReads {
     const { key } = call.request;
     const row = this.#environment.rowCache.view(key);
     if (row === undefined) this.#serveUncached(call, rowCacheKey(key));
-    else if (row.value.length <= COPIED_VALUE_BYTES_MAX) respondRow(call, row, this.#machine.readNow);
-    else respondRow(call, { ...row, value: Buffer.from(row.value) }, this.#machine.readNow);
+    else if (row.value.length <= COPIED_VALUE_BYTES_MAX) this.#respond(call, row);
+    else this.#respond(call, { ...row, value: Buffer.from(row.value) });
   }
 
   #serveUncached(call: KvCall, key: RowCacheKey): void {
@@ -124,18 +124,22 @@ export class PointReads {
 
   #finish(read: StartedRead): void {
     const { call, row, cold } = read;
-    if (cold === undefined) {
-      respondRow(call, row, this.#machine.readNow);
-      return;
-    }
-    this.#finishCold(call, cold, undefined);
+    if (cold === undefined) this.#respond(call, row);
+    else this.#finishCold(call, cold, undefined);
+  }
+
+  /** As of now. A row that may have expired since this store heard the time is judged by a fresh one. */
+  #respond(call: KvCall, row: VersionRecord | undefined): void {
+    if (row !== undefined && this.#machine.asksForTheTime(call, row.expiry)) return;
+    respondRow(call, row, this.#machine.readNow);
   }
 
   #finishCold(call: KvCall, cold: Promise<VersionRecord | undefined>, at: Timestamp | undefined): void {
     cold.then(
       (row) => {
         this.#environment.readRoom.read(call, valueBytesOf(row));
-        respondRow(call, row, at ?? this.#machine.readNow);
+        if (at === undefined) this.#respond(call, row);
+        else respondRow(call, row, at);
       },
       (error: unknown) => {
         failRead(this.#environment, call, error);

@@ -42,6 +42,23 @@ export class StoreTimestamps {
     return timestamp(this.#max);
   }
 
+  /**
+   * About what the oracle issues now, by the time that has passed since it told something here. Times to live
+   * begin at it, so that they end late rather than early. Nothing is judged by it.
+   */
+  get extrapolated(): Timestamp {
+    const passedMs = Math.max(0, this.#clock.nowMs() - this.#toldMs);
+    return timestamp(Math.max(this.#max, Math.floor(this.#told + passedMs * TIMESTAMP_LOGICAL_STEPS)));
+  }
+
+  /**
+   * Whether an expiry that lies after `judgedAt` must have come by now: then only a fresh timestamp can judge
+   * it. 0 = never.
+   */
+  mayHaveCome(expiry: Timestamp, judgedAt: Timestamp): boolean {
+    return expiry > judgedAt && expiry <= this.extrapolated;
+  }
+
   /** Requests refused because of their timestamps since the start. */
   get refusals(): number {
     return this.#refusals;

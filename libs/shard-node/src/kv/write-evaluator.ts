@@ -53,9 +53,9 @@ export class WriteEvaluator {
 
   /**
    * The timestamp and sequence of the next write: above every read served here, unique per write of this
-   * leader.
+   * leader. The time costs a look at the clock, which only those pay that begin a time to live.
    */
-  nextMoment(): WriteMoment {
+  nextMoment(hasTtl: boolean): WriteMoment {
     const { timestamps } = this.#environment;
     const at: Timestamp = timestamp(timestamps.max + 1);
     if (at === this.#lastTimestamp) {
@@ -64,7 +64,12 @@ export class WriteEvaluator {
       this.#lastTimestamp = at;
       this.#sequence = 0;
     }
-    return { timestamp: at, sequence: this.#sequence, now: this.#machine.readNow };
+    return {
+      timestamp: at,
+      sequence: this.#sequence,
+      now: this.#machine.readNow,
+      ttlFrom: hasTtl ? timestamp(Math.max(at, timestamps.extrapolated)) : at,
+    };
   }
 
   /**
@@ -141,6 +146,7 @@ export class WriteEvaluator {
         readRoom.read(call, cold === undefined ? 0 : cold.value.length);
         current = cold;
       }
+      if (current !== undefined && this.#machine.asksForTheTime(call, current.expiry)) return;
     }
     this.#decide(call, key, current);
   }
@@ -151,7 +157,10 @@ export class WriteEvaluator {
     const { builder, outcome } = this.#environment.scratch;
     outcome.client = request.requestId?.client ?? 0;
     outcome.requestSequence = request.requestId?.sequence ?? 0;
-    const evaluation = evaluateWrite(request, current, this.nextMoment(), { outcome, response });
+    const evaluation = evaluateWrite(request, current, this.nextMoment(request.ttlMs > 0), {
+      outcome,
+      response,
+    });
     switch (evaluation.type) {
       case 'write':
         builder.addWrite(outcome, request.key, evaluation.version);

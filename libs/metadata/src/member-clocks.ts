@@ -47,19 +47,34 @@ export class MemberClocks {
     this.#heard.set(name, { offsetMs: unixMs - nowMs, atMs: nowMs });
   }
 
+  /** Most members have said lately what their clocks show, this one included. */
+  get isMajorityHeard(): boolean {
+    return this.#offsets().length >= this.#majority;
+  }
+
   read(): WallTime {
     const nowMs = this.#clock.nowMs();
     const ownMs = this.#clock.unixMs();
-    const offsets = [ownMs - nowMs];
-    for (const { offsetMs, atMs } of this.#heard.values()) {
-      if (nowMs - atMs <= HEARD_AGE_MS_MAX) offsets.push(offsetMs);
-    }
-    const majority = Math.floor(this.#members.length / 2) + 1;
+    const offsets = this.#offsets();
+    const majority = this.#majority;
     if (offsets.length === 1) return { unixMs: ownMs, isAgreed: majority === 1 };
     offsets.sort((one, other) => one - other);
     // Of two, the earlier: time that is late lets nothing vanish.
     const median = offsets[(offsets.length - 1) >>> 1] as number;
     const near = offsets.filter((offset) => Math.abs(offset - median) <= AGREE_WITHIN_MS).length;
     return { unixMs: median + nowMs, isAgreed: near >= majority };
+  }
+  get #majority(): number {
+    return Math.floor(this.#members.length / 2) + 1;
+  }
+
+  /** Wall clocks minus the monotonic clock here, this member's own first. */
+  #offsets(): number[] {
+    const nowMs = this.#clock.nowMs();
+    const offsets = [this.#clock.unixMs() - nowMs];
+    for (const { offsetMs, atMs } of this.#heard.values()) {
+      if (nowMs - atMs <= HEARD_AGE_MS_MAX) offsets.push(offsetMs);
+    }
+    return offsets;
   }
 }

@@ -9,7 +9,7 @@ import {
 } from '@cairn/base';
 import { timingOf, type MetadataConfig } from '@cairn/config';
 import type { KvEngine } from '@cairn/engine';
-import type { Clock, Connection, Disk, Listener, Logger, Metrics, Rng, Timer, Transport } from '@cairn/ports';
+import type { Clock, Connection, Disk, Listener, Logger, Metrics, Rng, Transport } from '@cairn/ports';
 import {
   DEFAULT_STORE_CONFIG,
   openIdentity,
@@ -28,6 +28,7 @@ import {
   type SessionHandlers,
 } from '@cairn/wire';
 
+import { ClockAsks } from './clock-asks.js';
 import { formGroup } from './form-group.js';
 import { formedMembers, MemberGate, plannedMembers } from './group-members.js';
 import type { MetadataMember } from './leadership.js';
@@ -37,9 +38,6 @@ import { MetadataStateMachine } from './metadata-state-machine.js';
 
 /** The metadata service is one group, of its own stores: this is its only range. */
 const METADATA_RANGE = rangeId(0);
-
-/** How often members ask each other what their wall clocks show. */
-const CLOCK_INTERVAL_MS = 10_000;
 
 export interface MemberPorts {
   readonly clock: Clock;
@@ -121,7 +119,6 @@ class Member {
   readonly #awaySinceMs = new Map<number, number>();
   readonly #startedMs: number;
   readonly #clocks: MemberClocks;
-  #clockTimer: Timer | undefined;
   readonly #disownedBy = new Set<string>();
   /** Undefined until the group is formed and the store is open. */
   #owner: SessionOwner | undefined;
@@ -267,7 +264,15 @@ class Member {
       memberAwayMs: ({ storeId: id }) => this.#awayMs(id),
       isProcessConnected: (process) => this.#isProcessConnected(Buffer.from(process).toString('hex')),
     });
-    this.#askClocks();
+    const clockAsks = new ClockAsks({
+      transport: this.#ports.transport,
+      clock,
+      logger,
+      clocks: this.#clocks,
+      others: this.#members.filter(({ name }) => name !== this.#self.name),
+      hello: (to) => this.#hello('rpc', to),
+    });
+    clockAsks.start();
     this.#node = node;
     this.#owner = (session, remote) =>
       remote.purpose === 'rpc' ? server.attach(session) : links.handlersFor(session, remote, store);
@@ -278,7 +283,7 @@ class Member {
       node,
       readiness: () => (!this.#hasLeader() ? [`the group has no leader${this.#unreachable()}`] : []),
       close: async () => {
-        this.#clockTimer?.cancel();
+        clockAsks.stop();
         node.stop();
         await listener.close();
         for (const session of this.#sessions) session.close();
@@ -287,38 +292,6 @@ class Member {
         await this.#gate.settled();
       },
     };
-  }
-
-  /**
-   * Every member tells what its wall clock shows when it is asked where the configuration says it is. What
-   * comes in with the hello of whoever dials counts for nothing: anybody can dial.
-   */
-  #askClocks(): void {
-    const { transport, clock } = this.#ports;
-    for (const { name, address } of this.#members) {
-      if (name === this.#self.name) continue;
-      const session = openSession({
-        transport,
-        address,
-        clock,
-        logger: this.#context.logger,
-        hello: this.#hello('rpc', name),
-        handlers: {
-          onReady: () => {
-            const { remote } = session;
-            if (remote?.life !== undefined && remote.name === name)
-              this.#clocks.heard(name, remote.life.unixMs);
-            session.close();
-          },
-          onFrame: () => undefined,
-          // The next look is soon; until then the clock of this member counts as before, or not at all.
-          onClose: () => undefined,
-        },
-      });
-    }
-    this.#clockTimer = clock.setTimer(CLOCK_INTERVAL_MS, () => {
-      this.#askClocks();
-    });
   }
 
   #askProcess({ name, address }: MetadataMember): Promise<string | undefined> {

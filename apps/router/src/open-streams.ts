@@ -4,7 +4,9 @@ import { BoundedBytes, FairShare, Holder, Holders } from '@cairn/base';
 import type { Clock, Metrics } from '@cairn/ports';
 import { status, type ServerInterceptingCallInterface } from '@grpc/grpc-js';
 
-/** Of all streams that are open, what they bring aside: some 15,000 calls with the headers that clients send. */
+/**
+ * Of all streams that are open, what they bring aside: some 15,000 calls with the headers that clients send.
+ */
 const STREAM_BYTES_MAX = 128 * 1024 * 1024;
 /** What an open stream takes here, its headers aside: measured. */
 const STREAM_BYTES = 8 * 1024;
@@ -61,10 +63,10 @@ export class OpenStream extends Holder {
 }
 
 /**
- * Bounds the streams of all connections together. A call that is open costs kilobytes before anything is asked
- * for, and nothing ends one that says nothing: a connection may have a thousand, and a host thousands of
- * connections. Connections have the shares of `FairShare`; when there is no room, the calls of the connection
- * end that has had most for longest without a word; the first few of a connection stay.
+ * Bounds the streams of all connections together. A call that is open costs kilobytes before anything is
+ * asked for, and nothing ends one that says nothing: a connection may have a thousand, and a host thousands
+ * of connections. Connections have the shares of `FairShare`; when there is no room, the calls of the
+ * connection end that has had most for longest without a word; the first few of a connection stay.
  */
 export class OpenStreams {
   readonly #clock: Pick<Clock, 'nowMs'>;

@@ -11,9 +11,9 @@ const STEPS_MAX = 64;
  * after it, and so every value that was ever in the map, survives all young collections until the next full
  * one. A client under load spent a third of its time on copying such corpses.
  *
- * Ids are spread so that those that count up lie best. Whoever can choose them could make n of them cost n * n
- * steps (Crosby and Wallach, 2003): once they collide as chance would never have it, all are spread anew, by
- * a hash that goes with a secret.
+ * Ids are spread so that those that count up lie best. Whoever can choose them could make n of them cost n *
+ * n steps (Crosby and Wallach, 2003): once they collide as chance would never have it, all are spread anew,
+ * by a hash that goes with a secret.
  *
  * Open addressing with linear probing; deletion moves the values behind up, so there are no tombstones. Grows
  * by doubling, never shrinks: bound the number of entries.

@@ -126,6 +126,11 @@ describe('loadConfig', () => {
     expect(problemsOf(load)).toEqual(['storePauseMs (500) must not be above storePauseMsMax (400).']);
   });
 
+  it('refuses bounds that the longest value would never fit into beside others', () => {
+    const argv = ['--outstanding-bytes-max', '16MiB'];
+    expect(() => loadConfig({ ...routerConfig, argv, env: {} })).toThrow(/from 32 MiB to 64 GiB/);
+  });
+
   it('refuses a flag without value, and one given twice', () => {
     expect(problemsOf(() => loadShard(['--engine', '--log-level', 'info', '--log-level=debug']))).toEqual([
       'The flag --engine needs a value.',

@@ -38,7 +38,8 @@ export const routerConfigSchema = z.object({
   outstandingBytesMax: bytesField({
     description: 'The same bound as bytes of keys and values.',
     default: 256 * MIB,
-    min: 1 * MIB,
+    // Of the longest value a few must fit, or it would never be taken.
+    min: 32 * MIB,
     max: 64 * GIB,
   }),
   outstandingOpsPerStoreMax: integerField({

@@ -58,7 +58,8 @@ export const shardConfigSchema = z.object({
     description:
       'Writes waiting to be replicated, over all ranges; above it new ones are refused with a retry delay.',
     default: 64 * MIB,
-    min: 1 * MIB,
+    // Of the longest value a few must fit, or it would never be taken.
+    min: 32 * MIB,
     max: 16 * GIB,
   }),
   proposalQueueOpsMax: integerField({

@@ -5,8 +5,8 @@ import { crc32, crc32Short } from '@cairn/codec';
  * Engine value of a row, big endian, the same in every row namespace:
  *   flags u8 | sequence u32 | checksum u32 | expiry u64, only with flag 2 | value
  * Flags: 1 tombstone, 2 has an expiry. Reserved: 4 another kind of row than plain bytes, a byte behind the
- * expiry; 8 written by a transaction, its start timestamp u64 behind that. A row with a flag that is not known
- * here was written by a later release: reading it as if the flag were not there would be wrong.
+ * expiry; 8 written by a transaction, its start timestamp u64 behind that. A row with a flag that is not
+ * known here was written by a later release: reading it as if the flag were not there would be wrong.
  *
  * The checksum is the CRC-32 of the version key and the engine value, its own bytes taken as zeros: engines
  * may not notice bytes that flip in their files, and a right value under a wrong key is as wrong.

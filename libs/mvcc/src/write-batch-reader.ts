@@ -71,8 +71,8 @@ function unknown(what: string, found: number, known: number): CairnError {
 
 /**
  * Feeds every item to the visitor and answers the header. Throws FORMAT_TOO_NEW for items of a later release,
- * CORRUPTION for whatever a builder cannot have made; the visitor may have seen the items before the bad one, so its engine batch must then be
- * thrown away.
+ * CORRUPTION for whatever a builder cannot have made; the visitor may have seen the items before the bad one,
+ * so its engine batch must then be thrown away.
  */
 export function readWriteBatch(payload: Buffer, visitor: WriteBatchVisitor): WriteBatchHeader {
   const header = readWriteBatchHeader(payload);

@@ -41,7 +41,9 @@ export function checkBound(key: Uint8Array, limits: KeyValueLimits, field: strin
   return checkLength(key, limits.keyBytesMax + 1, limits, field);
 }
 
-/** As `checkBound` for where a span begins: behind all keys that anybody may see there is nothing to ask for. */
+/**
+ * As `checkBound` for where a span begins: behind all keys that anybody may see there is nothing to ask for.
+ */
 export function checkStart(key: Uint8Array, limits: KeyValueLimits, field: string): CairnError | undefined {
   if (key[0] === RESERVED_KEYS_START[0]) return invalidField(field, reserved(field));
   return checkBound(key, limits, field);

@@ -44,8 +44,8 @@ export function isStoreCommand(payload: Uint8Array): boolean {
 }
 
 /**
- * Throws FORMAT_TOO_NEW for kinds of a later release, CORRUPTION for what never was one: the replica must halt,
- * never skip.
+ * Throws FORMAT_TOO_NEW for kinds of a later release, CORRUPTION for what never was one: the replica must
+ * halt, never skip.
  */
 export function decodeStoreCommand(payload: Uint8Array): SplitCommand {
   const reader = new ByteReader(payload);

@@ -147,7 +147,7 @@ describe('the smallest', () => {
       '--write-buffer-bytes',
       String(MIB),
     );
-    least.push('--row-cache-bytes', '0', '--proposal-queue-bytes-max', String(MIB));
+    least.push('--row-cache-bytes', '0', '--proposal-queue-bytes-max', String(32 * MIB));
     const test = await start(least);
     const client = test.client();
     await settingIs(client, 'key.max_bytes', '64');

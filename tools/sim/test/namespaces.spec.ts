@@ -21,8 +21,8 @@ import { startClient, type SimClient } from '../src/sim-client.js';
 
 /*
  * Goal: no part of a range is left behind or forgotten, whichever namespace it is in. Method: one range gets
- * rows in all four, as transactions and collections will write them; then it is cut, moved to a store that had
- * none of it, taken away from another, and everything loses power.
+ * rows in all four, as transactions and collections will write them; then it is cut, moved to a store that
+ * had none of it, taken away from another, and everything loses power.
  */
 
 const KEYS = ['a', 'd', 'k', 'm', 'p', 'z', 'key\0with zeros'];

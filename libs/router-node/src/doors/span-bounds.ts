@@ -28,7 +28,10 @@ export function deletedSpanOf(message: Parameters<typeof spanOf>[0] & { readonly
   return spanOf(message);
 }
 
-/** The span that a request names, by prefix or by bounds; it ends before the reserved keys. Throws INVALID_ARGUMENT. */
+/**
+ * The span that a request names, by prefix or by bounds; it ends before the reserved keys. Throws
+ * INVALID_ARGUMENT.
+ */
 export function spanOf(message: {
   readonly start: Uint8Array;
   readonly end: Uint8Array;

@@ -7,8 +7,8 @@ import { RequestWindow } from '@cairn/mvcc';
  *   format u8 = 2 | sections, each a tag u8 | bytes u32 | content
  *     readableSince (1)  u64
  *     window (2)         the request window's own encoding; missing = nobody knows what was remembered
- * Tags are never used twice. A section that is not known here was written by a later release, and what it says
- * would be lost: it is refused.
+ * Tags are never used twice. A section that is not known here was written by a later release, and what it
+ * says would be lost: it is refused.
  */
 const FORMAT = 2;
 const Section = { readableSince: 1, window: 2 } as const;

@@ -26,7 +26,8 @@ interface Place {
  * Keys that lie about a sixteenth of the range's bytes apart, found by halving the space between keys and
  * asking the engine how much lies before: some hundred short looks, where reading the rows would take seconds
  * of CPU from whoever writes meanwhile. A key counts with all rows of its namespaces. Sees what is in tables,
- * so the caller flushes before. The samples share out `bytes`, the size of the range as it is known otherwise.
+ * so the caller flushes before. The samples share out `bytes`, the size of the range as it is known
+ * otherwise.
  */
 export async function sampleKeys(
   engine: KvEngine,

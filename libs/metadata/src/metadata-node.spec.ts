@@ -52,6 +52,7 @@ function routerBeat(name: string, incarnation: number, sequence: number): Heartb
     process: Buffer.alloc(0),
     diskFull: false,
     diskLow: false,
+    diskHangs: false,
     replicasCatchingUp: 0,
   };
 }

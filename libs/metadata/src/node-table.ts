@@ -28,6 +28,7 @@ export interface NodeNumbers {
   readonly startedUnixMs: number;
   readonly isDiskFull: boolean;
   readonly isDiskLow: boolean;
+  readonly isDiskHanging: boolean;
   readonly replicasCatchingUp: number;
 }
 
@@ -41,6 +42,7 @@ const NO_NUMBERS: NodeNumbers = {
   startedUnixMs: 0,
   isDiskFull: false,
   isDiskLow: false,
+  isDiskHanging: false,
   replicasCatchingUp: 0,
 };
 
@@ -182,6 +184,7 @@ export class NodeTable {
       startedUnixMs: request.startedUnixMs,
       isDiskFull: request.diskFull,
       isDiskLow: request.diskLow,
+      isDiskHanging: request.diskHangs,
       replicasCatchingUp: request.replicasCatchingUp,
     };
     return true;

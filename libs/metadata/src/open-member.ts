@@ -281,7 +281,7 @@ class Member {
       address: listener.address,
       store,
       node,
-      readiness: () => (!this.#hasLeader() ? [`the group has no leader${this.#unreachable()}`] : []),
+      readiness: () => this.#reasons(store.disk.hangsMs),
       close: async () => {
         clockAsks.stop();
         node.stop();
@@ -321,6 +321,14 @@ class Member {
       if (remote?.kind === 'shard' && remote.life?.process === process) return true;
     }
     return false;
+  }
+
+  /** Why this member, which is open, is not ready. */
+  #reasons(hangsMs: number): string[] {
+    const reasons: string[] = [];
+    if (!this.#hasLeader()) reasons.push(`the group has no leader${this.#unreachable()}`);
+    if (hangsMs > 0) reasons.push(`the disk has not answered for ${Math.round(hangsMs / 1000)} s`);
+    return reasons;
   }
 
   /** Members that are not connected. */

@@ -104,14 +104,20 @@ function storeProblems({ state, memory }: ProblemParts): string[] {
   const down: string[] = [];
   const full: string[] = [];
   const low: string[] = [];
+  const hanging: string[] = [];
   for (const [name, { isLost }] of state.nodes) {
     if (isLost) continue;
     const contact = memory.nodes.get(name);
-    if (contact?.isLive !== true) down.push(name);
-    else if (contact.numbers.isDiskFull) full.push(name);
+    if (contact?.isLive !== true) {
+      down.push(name);
+      continue;
+    }
+    if (contact.numbers.isDiskHanging) hanging.push(name);
+    if (contact.numbers.isDiskFull) full.push(name);
     else if (contact.numbers.isDiskLow) low.push(name);
   }
   const problems: string[] = [];
+  if (hanging.length > 0) problems.push(`disk does not answer: ${listed(hanging)}`);
   if (full.length > 0) problems.push(`disk full, writes refused: ${listed(full)}`);
   if (down.length > 0) problems.push(`shard nodes not heard from: ${listed(down)}`);
   if (low.length > 0) problems.push(`disk nearly full: ${listed(low)}`);

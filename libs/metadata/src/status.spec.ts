@@ -79,6 +79,7 @@ const routerBeat = (incarnation: number): HeartbeatRequest =>
     ...{ storeId: 0, full: false, ranges: [], removedRangeIds: [], replicas: 0, leaders: 0, dataBytes: 0 },
     ...{ diskFreeBytes: 0, readsPerSecond: 0, writesPerSecond: 0, address: '', storesVersion: 0 },
     ...{ settingsVersion: 0, waitingReplicas: [], process: Buffer.alloc(0), diskFull: false, diskLow: false },
+    diskHangs: false,
     replicasCatchingUp: 0,
   }) satisfies HeartbeatRequest;
 
@@ -90,7 +91,7 @@ describe('the status', () => {
     const half = { ...rig.whole, version: 2, endKey: Buffer.from('m') };
     const ranges = [{ ...reportOf(half, 2), laggingReplicaIds: [half.replicas[2]?.replicaId ?? 0] }];
     await rig.until(a.heartbeat({ ranges, diskFull: true, diskLow: true }));
-    await rig.until(b.heartbeat({ replicasCatchingUp: 3 }));
+    await rig.until(b.heartbeat({ replicasCatchingUp: 3, diskHangs: true }));
     // The other half of a split may be about to be reported.
     expect(await rig.status()).toMatchObject({
       unsettled: ['a part of the key space is in no range that was reported: one may be splitting'],
@@ -99,6 +100,7 @@ describe('the status', () => {
     expect(await rig.status()).toMatchObject({
       problems: [
         '1 part of the key space in no range, the first from key 0x6d on',
+        'disk does not answer: shard-2',
         'disk full, writes refused: shard-1',
         '1 range with replicas that have not caught up',
         'shard nodes that are catching up: shard-2',

@@ -88,6 +88,7 @@ export class FakeShard {
       process: this.process,
       diskFull: false,
       diskLow: false,
+      diskHangs: false,
       replicasCatchingUp: 0,
       ...facts,
     };

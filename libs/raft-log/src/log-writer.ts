@@ -78,6 +78,8 @@ export class LogWriter {
   /** Those who asked meanwhile; the next write takes all that is staged by then. */
   #waiting: Waiters | undefined;
   #isWaitingForRoom = false;
+  /** When the write that is under way began. */
+  #writingSinceMs: number | undefined;
   /** Until the next try; ended early by `closing`. */
   #pause: { readonly timer: Timer; readonly end: () => void } | undefined;
   #loggedNoRoomMs: number | undefined;
@@ -98,14 +100,24 @@ export class LogWriter {
       'Bytes written to the raft log',
     );
     const noRoom = metrics.gauge('cairn_raft_log_waits_for_room', '1 while its disk has no room for the log');
+    const writing = metrics.gauge(
+      'cairn_raft_log_write_under_way_seconds',
+      'For how long its disk has not finished the write of the raft log that is under way',
+    );
     metrics.onCollect(() => {
       noRoom.set(this.isWaitingForRoom ? 1 : 0);
+      writing.set(this.writingMs / 1_000);
     });
   }
 
   /** The disk has no room for the block that comes next. */
   get isWaitingForRoom(): boolean {
     return this.#isWaitingForRoom;
+  }
+
+  /** For how long the disk has not finished the write that is under way; 0 = none is. */
+  get writingMs(): number {
+    return this.#writingSinceMs === undefined ? 0 : this.#options.clock.nowMs() - this.#writingSinceMs;
   }
 
   /** Room is not waited for any more: what has none fails. */
@@ -160,6 +172,7 @@ export class LogWriter {
 
   async #writeWhenRoom(block: SealedBlock): Promise<void> {
     for (;;) {
+      this.#writingSinceMs = this.#options.clock.nowMs();
       try {
         await this.#write(block);
         this.#isWaitingForRoom = false;
@@ -168,6 +181,8 @@ export class LogWriter {
         if (!isDiskFull(error) || this.#isClosing) throw error;
         this.#isWaitingForRoom = true;
         this.#logNoRoom(error);
+      } finally {
+        this.#writingSinceMs = undefined;
       }
       await this.#pauseBeforeRetry();
     }

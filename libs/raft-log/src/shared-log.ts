@@ -145,6 +145,10 @@ class SharedLog implements RaftLog, LogHost {
     return this.#writer.isWaitingForRoom;
   }
 
+  get writingMs(): number {
+    return this.#writer.writingMs;
+  }
+
   get hasStaged(): boolean {
     return !this.#stage.isEmpty && !this.#writer.isSyncQueued;
   }

@@ -19,6 +19,8 @@ export interface RaftLog {
   sync(): Promise<void>;
   /** The disk has no room for what is staged: it is tried again and again until there is, or `close`. */
   readonly isWaitingForRoom: boolean;
+  /** For how long the disk has not finished the write that is under way; 0 = none is, or it waits for room. */
+  readonly writingMs: number;
   /** True when something is staged that no sync has taken. */
   readonly hasStaged: boolean;
   /** Record bytes that are staged or being written, and not durable yet. */

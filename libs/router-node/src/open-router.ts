@@ -320,6 +320,7 @@ class RouterNode implements RunningRouter {
       process: Buffer.alloc(0),
       diskFull: false,
       diskLow: false,
+      diskHangs: false,
       replicasCatchingUp: 0,
     };
     const response = await this.#metadata.heartbeat(request, { signal: this.#leaving.signal });

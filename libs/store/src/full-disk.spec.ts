@@ -18,9 +18,9 @@ describe('a store whose disk is full', () => {
     full.disk.setBytesMax(full.disk.usedBytes);
     await rig.fill(60, 20_000);
     await rig.run(1_000);
-    expect([full.fatal, full.store.isOutOfRoom]).toEqual([[], true]);
+    expect([full.fatal, full.store.disk.isOutOfRoom]).toEqual([[], true]);
     const others = rig.stores.filter((one) => one !== full);
-    expect(others.map(({ store }) => store.isOutOfRoom)).toEqual([false, false]);
+    expect(others.map(({ store }) => store.disk.isOutOfRoom)).toEqual([false, false]);
     const replica = full.store.replica(RIG_RANGE);
     const target = others[0]?.store.replica(RIG_RANGE)?.replicaId;
     if (target !== undefined) replica?.raft.transferLeader(target);
@@ -31,7 +31,7 @@ describe('a store whose disk is full', () => {
     expect(rig.appliedAt(rig.leader.id)).toBeGreaterThan(70);
     full.disk.setBytesMax(1_024 * MIB);
     await rig.scheduler.runUntilTrue(() => rig.isCaughtUp(full.id), 20_000);
-    expect([full.fatal, full.store.isOutOfRoom]).toEqual([[], false]);
+    expect([full.fatal, full.store.disk.isOutOfRoom]).toEqual([[], false]);
   });
 
   it('closes, without a checkpoint, and has everything again after the next start', async () => {

@@ -1,4 +1,5 @@
 export { groupOf } from './group.js';
+export { HandOver } from './hand-over.js';
 export {
   areTokens,
   judgeStart,

@@ -15,6 +15,7 @@ import type { RaftLog } from '@cairn/raft-log';
 import { Applier } from './applier.js';
 import { Checkpointer } from './checkpointer.js';
 import { Delivery } from './delivery.js';
+import { DiskWatch } from './disk-watch.js';
 import { groupOf } from './group.js';
 import { HeldReplicas } from './held-replicas.js';
 import { InboundQueue, type DeliverMessage, type InboundSource } from './inbound.js';
@@ -81,6 +82,7 @@ export interface StoreOptions {
  */
 export class Store {
   readonly storeId: StoreId;
+  readonly disk: DiskWatch;
   readonly #options: StoreOptions;
   readonly #log: RaftLog;
   readonly #metrics: StoreMetrics;
@@ -115,6 +117,7 @@ export class Store {
     this.#metrics = new StoreMetrics(options.metrics);
     const { clock, config, engine, links, logger } = options;
     const fatal = this.#fatal;
+    this.disk = new DiskWatch({ clock, logger, log, engine, replicas: () => this.#replicas.values() });
     this.#leadershipLog = new LeadershipLog(clock, logger);
     this.#inbound = new InboundQueue(config, this.#metrics);
     this.#heartbeats = this.#newHeartbeats();
@@ -286,7 +289,7 @@ export class Store {
     for (const one of recovered) {
       const span = await this.#receiver.spanOfHalfInstalled(one.state);
       if (span === undefined) await this.#recoverOne(one);
-      else await orOutOfRoom(this.#options.clock, this, this.#held.begin(one, span), this.#fatal);
+      else await orOutOfRoom(this.#options.clock, this.disk, this.#held.begin(one, span), this.#fatal);
     }
     await this.#receiver.removeLeftovers(this.#held.spools);
     this.#options.logger.info('replicas recovered', { replicas: recovered.length });
@@ -650,6 +653,7 @@ export class Store {
     this.#metrics.inboundWaits(this.#inbound.waitingBytes);
     this.#metrics.applyBacklog(this.#applier.backlogBytes);
     this.#leadershipLog.poll();
+    this.disk.poll();
     this.#checkpointer.poll()?.catch(this.#fatal);
   }
 
@@ -667,11 +671,6 @@ export class Store {
     this.#options.onFatal(coded);
   };
 
-  /** The disk has no room for what the log or the engine has to write: they wait for some. */
-  get isOutOfRoom(): boolean {
-    return this.#log.isWaitingForRoom || this.#options.engine.isOutOfRoom === true;
-  }
-
   /** Replicas that wait for room, see `HeldReplicas`. */
   get heldReplicas(): number {
     return this.#held.size;
@@ -686,7 +685,7 @@ export class Store {
     this.#ticker.stop();
     this.#held.stop();
     const settling = this.#checkpointer.run().then(() => this.#removal.settled());
-    const isSettled = await orOutOfRoom(this.#options.clock, this, settling, this.#fatal);
+    const isSettled = await orOutOfRoom(this.#options.clock, this.disk, settling, this.#fatal);
     this.#isClosed = true;
     this.#turns.stop();
     this.#applier.stop();

@@ -13,7 +13,7 @@ it('a node without room for its first replica stays in touch, and bears it when 
   for (const node of [first, second, ...cluster.routers]) node.start();
   await scheduler.runUntilTrue(() => cluster.routers.every(({ isReady }) => isReady), 10_000);
   await scheduler.runFor(60_000);
-  expect(third.store?.isOutOfRoom).toBe(true);
+  expect(third.store?.disk.isOutOfRoom).toBe(true);
   expect(third.readiness()).toEqual([]);
   giveRoom();
   await scheduler.runUntilTrue(() => cluster.isHealthy, 10_000);

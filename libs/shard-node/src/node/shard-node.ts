@@ -24,6 +24,7 @@ import {
   type Transport,
 } from '@cairn/ports';
 import {
+  HandOver,
   METADATA_ACCEPTOR,
   openIdentity,
   saveIdentity,
@@ -60,7 +61,7 @@ import { StoreSafePoint } from '../kv/store-safe-point.js';
 import { StoreTimestamps } from '../kv/store-timestamps.js';
 import { CatchUp } from './catch-up.js';
 import { DEFAULT_GARBAGE_LIMITS, GarbageCollection } from './garbage-collection.js';
-import { HandOver } from './hand-over.js';
+import { FreeSpace } from './free-space.js';
 import { helloOf, joinCluster, metadataHelloOf } from './join-cluster.js';
 import { LostReplicas } from './lost-replicas.js';
 import type { MetadataAccess } from './metadata-access.js';
@@ -171,6 +172,7 @@ export class ShardNode {
   readonly #mover: ReplicaMover;
   readonly #lostReplicas: LostReplicas;
   readonly #handOver: HandOver;
+  readonly #freeSpace: FreeSpace;
   #garbage: GarbageCollection | undefined;
   readonly #reports = new RangeReports();
   /** Ranges that are being born here: they are told of when they are durable. */
@@ -209,6 +211,7 @@ export class ShardNode {
     this.#metadata = options.metadata(() => metadataHelloOf(identity, options.clock));
     this.#mover = new ReplicaMover({ metadata: this.#metadata, store: () => this.store });
     this.#handOver = new HandOver({ clock: options.clock, replicas: () => this.store.replicas() });
+    this.#freeSpace = new FreeSpace(options);
     this.#lostReplicas = new LostReplicas({
       clock: options.clock,
       logger: options.logger,
@@ -533,7 +536,7 @@ export class ShardNode {
   }
 
   async #heartbeat(): Promise<void> {
-    const { clock, disk, directory } = this.#options;
+    const { clock, diskReserveBytes } = this.#options;
     assert(this.#service !== undefined && this.#rounds !== undefined, 'the node is open');
     const nowMs = clock.nowMs();
     const { machines, waiting } = this.#rounds.visit(nowMs);
@@ -546,11 +549,9 @@ export class ShardNode {
     }
     const { totals } = this.#rounds;
     this.#heartbeats += 1;
-    const diskFreeBytes = await disk.freeBytes(directory);
-    const { diskReserveBytes } = this.#options;
-    const { heldReplicas, isOutOfRoom } = this.store;
-    this.#service.isDiskFull = isOutOfRoom || diskFreeBytes < diskReserveBytes;
-    this.#handOver.poll(isOutOfRoom);
+    const diskFreeBytes = await this.#freeSpace.look();
+    const { heldReplicas, disk } = this.store;
+    this.#service.isDiskFull = disk.isOutOfRoom || diskFreeBytes < diskReserveBytes;
     const report = this.#reports.take(this.store, this.#service, this.#bearing);
     try {
       const askedMs = clock.nowMs();
@@ -578,6 +579,7 @@ export class ShardNode {
         process: this.#identity.process,
         diskFull: this.#service.isDiskFull || heldReplicas > 0,
         diskLow: diskFreeBytes < 2 * diskReserveBytes,
+        diskHangs: disk.hangsMs > 0,
         replicasCatchingUp: totals.catchingUp + (this.#catchUp?.pending ?? 0),
       });
       this.#lastHeartbeatMs = clock.nowMs();
@@ -649,6 +651,8 @@ export class ShardNode {
   readiness(): string[] {
     const reasons: string[] = [];
     if (this.#store === undefined) reasons.push('the store is being opened');
+    const hangsMs = this.#store?.disk.hangsMs ?? 0;
+    if (hangsMs > 0) reasons.push(`the disk has not answered for ${Math.round(hangsMs / 1000)} s`);
     const behind = this.#catchUp?.pending ?? 0;
     if (behind > 0) reasons.push(`${behind} replicas have not caught up with their leaders since the start`);
     if (this.#lastHeartbeatMs === undefined) reasons.push('not heard by the metadata service yet');

@@ -160,6 +160,8 @@ export interface HeartbeatRequest {
   diskLow: boolean;
   /** Replicas of the store that have not caught up yet. */
   replicasCatchingUp: number;
+  /** A write of the store's log has been under way for seconds: its disk does not answer. */
+  diskHangs: boolean;
 }
 
 export interface WaitingReplica {
@@ -1098,6 +1100,7 @@ function createBaseHeartbeatRequest(): HeartbeatRequest {
     diskFull: false,
     diskLow: false,
     replicasCatchingUp: 0,
+    diskHangs: false,
   };
 }
 
@@ -1178,6 +1181,9 @@ export const HeartbeatRequest: MessageFns<HeartbeatRequest> = {
     }
     if (message.replicasCatchingUp !== 0) {
       writer.uint32(192).uint32(message.replicasCatchingUp);
+    }
+    if (message.diskHangs !== false) {
+      writer.uint32(200).bool(message.diskHangs);
     }
     return writer;
   },
@@ -1397,6 +1403,14 @@ export const HeartbeatRequest: MessageFns<HeartbeatRequest> = {
             message.replicasCatchingUp = reader.uint32();
             continue;
           }
+          case 25: {
+            if (tag !== 200) {
+              break;
+            }
+
+            message.diskHangs = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1438,6 +1452,7 @@ export const HeartbeatRequest: MessageFns<HeartbeatRequest> = {
     message.diskFull = object.diskFull ?? false;
     message.diskLow = object.diskLow ?? false;
     message.replicasCatchingUp = object.replicasCatchingUp ?? 0;
+    message.diskHangs = object.diskHangs ?? false;
     return message;
   },
 };

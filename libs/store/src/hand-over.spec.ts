@@ -1,7 +1,7 @@
 import { replicaId, type ReplicaId } from '@cairn/base';
+import { SimScheduler } from '@cairn/runtime-sim';
 import { describe, expect, it } from '@jest/globals';
 
-import { ManualClock } from '../kv/kv-rig.testing.js';
 import { HandOver, type HandedReplica } from './hand-over.js';
 
 class Led implements HandedReplica {
@@ -12,9 +12,10 @@ class Led implements HandedReplica {
     status: () =>
       ({
         peers: [
-          { replicaId: replicaId(2), recentlyActive: false, isLearner: false },
-          { replicaId: replicaId(3), recentlyActive: true, isLearner: true },
-          { replicaId: replicaId(4), recentlyActive: true, isLearner: false },
+          { replicaId: replicaId(2), recentlyActive: false, isLearner: false, match: 9 },
+          { replicaId: replicaId(3), recentlyActive: true, isLearner: true, match: 9 },
+          { replicaId: replicaId(5), recentlyActive: true, isLearner: false, match: 7 },
+          { replicaId: replicaId(4), recentlyActive: true, isLearner: false, match: 8 },
         ],
       }) as unknown as ReturnType<HandedReplica['raft']['status']>,
     transferLeader: (to: ReplicaId): { type: 'accepted' } => {
@@ -30,7 +31,8 @@ class Led implements HandedReplica {
 
 describe('leaderships of a node', () => {
   it('go to voters that are heard while its disk has no room, now and then', async () => {
-    const clock = new ManualClock();
+    const scheduler = new SimScheduler();
+    const clock = scheduler.clockFor('node');
     const led = new Led();
     const handOver = new HandOver({ clock, replicas: () => [led] });
     handOver.poll(false);
@@ -38,11 +40,11 @@ describe('leaderships of a node', () => {
     handOver.poll(true);
     expect(led.asked).toEqual([4]);
     for (let second = 0; second < 29; second += 1) {
-      await clock.advance(1_000);
+      await scheduler.runFor(1_000);
       handOver.poll(true);
     }
     expect(led.asked).toEqual([4]);
-    await clock.advance(2_000);
+    await scheduler.runFor(2_000);
     handOver.poll(true);
     expect(led.asked).toEqual([4, 4]);
     // There was room in between: this is the next time.
@@ -52,17 +54,18 @@ describe('leaderships of a node', () => {
   });
 
   it('go before it stops, which waits for that a little', async () => {
-    const clock = new ManualClock();
+    const scheduler = new SimScheduler();
+    const clock = scheduler.clockFor('node');
     const led = new Led();
     const handOver = new HandOver({ clock, replicas: () => [led] });
     let isDone = false;
     void handOver.drain(1_000).then(() => {
       isDone = true;
     });
-    await clock.advance(500);
+    await scheduler.runFor(500);
     expect([led.asked.length > 10, isDone]).toEqual([true, false]);
     led.isReadyLeader = false;
-    await clock.advance(50);
+    await scheduler.runFor(50);
     expect(isDone).toBe(true);
   });
 });

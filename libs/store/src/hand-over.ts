@@ -1,12 +1,14 @@
 import type { Clock } from '@cairn/ports';
-import type { Replica } from '@cairn/store';
+import type { PeerProgress } from '@cairn/raft';
+
+import type { Replica } from './replica.js';
 
 const LOOK_MS = 20;
 /**
- * While the disk has no room, leaderships are handed over this often: when all nodes are full, they come
- * back.
+ * While the disk takes nothing, leaderships are handed over this often: when that is so on all nodes, they
+ * come back.
  */
-const NO_ROOM_INTERVAL_MS = 30_000;
+const INTERVAL_MS = 30_000;
 
 /** What is asked of a replica. */
 export type HandedReplica = Pick<Replica, 'isReadyLeader' | 'wake'> & {
@@ -38,17 +40,14 @@ export class HandOver {
     }
   }
 
-  /**
-   * Called every now and then. Where the log or the engine waits for room nothing more can be written;
-   * others, perhaps, have some.
-   */
-  poll(isOutOfRoom: boolean): void {
-    if (!isOutOfRoom) {
+  /** Called every now and then. Where nothing can be written, others, perhaps, can. */
+  poll(isStuck: boolean): void {
+    if (!isStuck) {
       this.#handedOverMs = undefined;
       return;
     }
     const nowMs = this.#parts.clock.nowMs();
-    if (this.#handedOverMs !== undefined && nowMs - this.#handedOverMs < NO_ROOM_INTERVAL_MS) return;
+    if (this.#handedOverMs !== undefined && nowMs - this.#handedOverMs < INTERVAL_MS) return;
     this.#handedOverMs = nowMs;
     this.#begin();
   }
@@ -58,7 +57,7 @@ export class HandOver {
     let count = 0;
     for (const replica of this.#parts.replicas()) {
       if (!replica.isReadyLeader) continue;
-      const target = replica.raft.status().peers.find((peer) => peer.recentlyActive && !peer.isLearner);
+      const target = bestOf(replica.raft.status().peers);
       if (target === undefined) continue;
       count += 1;
       replica.raft.transferLeader(target.replicaId);
@@ -66,4 +65,14 @@ export class HandOver {
     }
     return count;
   }
+}
+
+/** The voter that was heard and has most of the log: one that hangs is heard, too. */
+function bestOf(peers: readonly PeerProgress[]): PeerProgress | undefined {
+  let best: PeerProgress | undefined;
+  for (const peer of peers) {
+    if (!peer.recentlyActive || peer.isLearner) continue;
+    if (best === undefined || peer.match > best.match) best = peer;
+  }
+  return best;
 }

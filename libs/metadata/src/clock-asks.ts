@@ -50,9 +50,9 @@ export class ClockAsks {
   }
 
   #ask({ name, address }: MetadataMember): void {
-    const { transport, clock, logger, clocks, hello } = this.#options;
+    const { transport, clock, logger, clocks } = this.#options;
     const session = openSession({
-      ...{ transport, address, clock, logger, hello: hello(name) },
+      ...{ transport, address, clock, logger, hello: this.#options.hello(name) },
       handlers: {
         onReady: () => {
           const { remote } = session;

@@ -469,6 +469,10 @@ async function test(argv) {
   );
   const { passed, failed } = testCounts();
   process.stdout.write(`\n${passed} passed, ${failed} failed\n`);
+  if (code === 0 && passed === 0) {
+    say(`no test matches ${argv.join(' ')}`);
+    return 1;
+  }
   return code;
 }
 

@@ -62,6 +62,7 @@ export class LargeReads {
       this.#line.sweep(isWaiting);
       this.#sweepLength = Math.max(SWEEP_LENGTH_MIN, 2 * this.#line.length);
     }
+    operation.detach();
     this.#line.push(operation);
   }
 

@@ -53,6 +53,7 @@ export class LeaderSearch {
     }
     if (search.probe === operation) return true;
     search.parked.add(operation);
+    operation.detach();
     operation.search = search;
     operation.state = 'parked';
     return false;

@@ -1,6 +1,6 @@
 import type { CairnError, StoreId } from '@cairn/base';
 import type { Span } from '@cairn/ports';
-import { KvOp, ReadConsistency, type KvRequest, type KvResponse } from '@cairn/wire';
+import { detachKvRequest, KvOp, ReadConsistency, type KvRequest, type KvResponse } from '@cairn/wire';
 import type { Search } from './leader-search.js';
 import type { RouteEntry } from './range-cache.js';
 
@@ -39,8 +39,8 @@ export class RoutedOperation {
   /** Counted against the bound of bytes. */
   readonly bytes: number;
   /** The span as asked for; `request.key` and `request.endKey` are cut to one range each time it is sent. */
-  readonly spanStart: Uint8Array;
-  readonly spanEnd: Uint8Array;
+  spanStart: Uint8Array;
+  spanEnd: Uint8Array;
   state: OperationState = 'routing';
   entry: RouteEntry | undefined = undefined;
   storeId = 0 as StoreId;
@@ -77,6 +77,16 @@ export class RoutedOperation {
     this.startedAtMs = startedAtMs;
     this.deadlineMs = startedAtMs + times.timeoutMs;
     this.bytes = OVERHEAD_BYTES + request.key.length + request.endKey.length + (request.value?.length ?? 0);
+    this.spanStart = request.key;
+    this.spanEnd = request.endKey;
+  }
+
+  /** Before it waits, and is with no store: keeps what is its own, and not the message that it came in. */
+  detach(): void {
+    const { request } = this;
+    request.key = this.spanStart;
+    request.endKey = this.spanEnd;
+    detachKvRequest(request);
     this.spanStart = request.key;
     this.spanEnd = request.endKey;
   }

@@ -27,6 +27,7 @@ export class WaitingRoom {
   enter(operation: RoutedOperation, rule: BackoffRule, atLeastMs: number): void {
     if (operation.state === 'done') return;
     operation.state = 'waiting';
+    operation.detach();
     const pauseMs = Math.max(atLeastMs, backoffMs(rule, operation.attempts, this.#rng));
     operation.wakeAtMs = this.#clock.nowMs() + pauseMs;
     this.#waiting.push(operation);

@@ -5,7 +5,15 @@ import { newKvRequest, newKvResponse } from './kv-factories.js';
 import { encodeScanPage, packRows } from './packed-rows.js';
 import { decodeKvCancel, decodeKvRequests, encodeKvCancel, KvRequestEncoder } from './kv-request-codec.js';
 import { decodeKvResponses, KvResponseEncoder } from './kv-response-codec.js';
-import type { Expectation, KvError, KvOp, KvRequest, KvResponse, ReadConsistency } from './kv-messages.js';
+import {
+  detachKvRequest,
+  type Expectation,
+  type KvError,
+  type KvOp,
+  type KvRequest,
+  type KvResponse,
+  type ReadConsistency,
+} from './kv-messages.js';
 
 const bytes = (maxLength = 40): fc.Arbitrary<Buffer> =>
   fc.uint8Array({ maxLength }).map((found) => Buffer.from(found));
@@ -213,5 +221,34 @@ describe('key-value frames', () => {
     responses.add(Object.assign(newKvResponse(7, 2), { timestamp: 5 }));
     const wanted = '0600000000000000' + '070000000200' + '0500000000000000';
     expect(Buffer.concat(responses.take(timestamp(6))).toString('hex')).toBe(wanted);
+  });
+});
+
+describe('a request that has to wait', () => {
+  const frame = Buffer.alloc(1024 * 1024, 'x');
+  const requestOf = (valueBytes: number): KvRequest => ({
+    ...newKvRequest(),
+    key: frame.subarray(1, 4),
+    endKey: frame.subarray(4, 6),
+    expected: frame.subarray(6, 7),
+    value: frame.subarray(10, 10 + valueBytes),
+  });
+
+  it('keeps its own bytes, and not the frame that it came in', () => {
+    const request = requestOf(5);
+    detachKvRequest(request);
+    expect(request).toEqual(requestOf(5));
+    for (const { buffer } of [request.key, request.endKey, request.expected, request.value as Uint8Array])
+      expect(buffer.byteLength).toBeLessThanOrEqual(64 * 1024);
+  });
+
+  it('is not copied when it is most of its frame, or when that is small', () => {
+    const large = requestOf(512 * 1024);
+    detachKvRequest(large);
+    expect(large.key.buffer).toBe(frame.buffer);
+    const small = { ...newKvRequest(), key: Buffer.from(new Uint8Array(4_096).buffer, 9, 1) };
+    const { buffer } = small.key;
+    detachKvRequest(small);
+    expect(small.key.buffer).toBe(buffer);
   });
 });

@@ -124,3 +124,24 @@ export interface KvResponse {
   /** scan, deleteRange: where the next page starts (reverse scans: its exclusive end); undefined = done. */
   resumeKey: Uint8Array | undefined;
 }
+
+/** Up to so many bytes the memory that a request shares with others is no matter. */
+const SHARED_BYTES_MAX = 64 * 1024;
+/** A request that has less than this part of the memory that it keeps is given its own. */
+const OWN_PART_MIN = 1 / 4;
+
+/**
+ * For a request that has to wait: its keys and values are views of the frame or message they came in, all of
+ * which they keep, and that may be of megabytes when the request is of bytes. Afterwards it keeps four times
+ * what it has at most.
+ */
+export function detachKvRequest(request: KvRequest): void {
+  const { key, endKey, value, expected } = request;
+  const { byteLength } = key.buffer;
+  const own = key.length + endKey.length + expected.length + (value === undefined ? 0 : value.length);
+  if (byteLength <= SHARED_BYTES_MAX || own >= byteLength * OWN_PART_MIN) return;
+  request.key = Buffer.from(key);
+  request.endKey = Buffer.from(endKey);
+  request.expected = Buffer.from(expected);
+  if (value !== undefined) request.value = Buffer.from(value);
+}

@@ -9,6 +9,7 @@ import {
   type VisibleRow,
   WriteBatchBuilder,
 } from '@cairn/mvcc';
+import { detachKvRequest } from '@cairn/wire';
 
 import { failRead } from './damage.js';
 import { tombstoneAt } from './evaluate.js';
@@ -46,8 +47,10 @@ export class DeleteRanges {
   add(call: KvCall): void {
     if (!this.#machine.writes.isFirstOrNew(call)) return;
     if (this.#reading !== undefined) {
-      if (mayWait(this.#waiting, call)) this.#waiting.push(call);
-      else call.fail('RESOURCE_EXHAUSTED', 'too many range deletions are under way', { retryAfterMs: 50 });
+      if (mayWait(this.#waiting, call)) {
+        detachKvRequest(call.request);
+        this.#waiting.push(call);
+      } else call.fail('RESOURCE_EXHAUSTED', 'too many range deletions are under way', { retryAfterMs: 50 });
       return;
     }
     this.#reading = call;
@@ -67,6 +70,7 @@ export class DeleteRanges {
       call.fail('RESOURCE_EXHAUSTED', 'a range deletion is under way', { retryAfterMs: 20 });
       return;
     }
+    detachKvRequest(call.request);
     this.#heldOf.set(call.caller, ofCaller + 1);
     this.#held.push(call);
   }

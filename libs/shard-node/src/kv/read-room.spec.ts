@@ -183,4 +183,19 @@ describe('room for rows that are read', () => {
     expect(one.codes).toHaveLength(20_001);
     expect([reads.room.heldBytes, reads.room.waitingCount]).toEqual([0, 0]);
   });
+
+  it('keeps of the frame of a call that waits only what is its own', () => {
+    const reads = new Reads(8 * 1024 * 1024);
+    const one = new Caller('one');
+    one.isTaking = false;
+    const frame = Buffer.alloc(1024 * 1024, 'k');
+    const call = new KvCall(
+      { ...newKvRequest(), op: KvOp.get, key: frame.subarray(7, 20) },
+      one,
+      reads.clock.nowMs() + TIMEOUT_MS,
+    );
+    expect(reads.room.admits(call, reads)).toBe(false);
+    expect(call.request.key).toEqual(Buffer.alloc(13, 'k'));
+    expect(call.request.key.buffer.byteLength).toBeLessThanOrEqual(64 * 1024);
+  });
 });

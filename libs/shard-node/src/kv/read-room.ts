@@ -1,6 +1,6 @@
 import { BoundedBytes, FairShare } from '@cairn/base';
 import type { Clock, Timer } from '@cairn/ports';
-import { KvOp } from '@cairn/wire';
+import { detachKvRequest, KvOp } from '@cairn/wire';
 
 import type { KvCall, ResponseSink } from './kv-call.js';
 import type { LaggingSessions } from './lagging-sessions.js';
@@ -99,6 +99,7 @@ export class ReadRoom {
       this.#lines.set(call.caller, lines);
     }
     this.#waitingCount += 1;
+    detachKvRequest(call.request);
     lineOf(lines, call).push({ call, submitter });
     this.#recheckLater();
     return false;

@@ -1,6 +1,6 @@
 import { BoundedBytes } from '@cairn/base';
 import { describe, expect, it } from '@jest/globals';
-import { KvOp, newKvRequest, type KvResponse } from '@cairn/wire';
+import { KvOp, newKvRequest, type KvRequest, type KvResponse } from '@cairn/wire';
 
 import { KvCall, type ResponseSink } from './kv-call.js';
 import { ManualClock, settle } from './kv-rig.testing.js';
@@ -39,8 +39,8 @@ class Scans {
     this.slots = new ScanSlots(this.clock, { scansMax, waitingScansMax }, new LaggingSessions(this.clock));
   }
 
-  run(caller: Caller, name: string, timeoutMs = 10_000): boolean {
-    const request = { ...newKvRequest(), op: KvOp.scan, pageBytes: PAGE_BYTES };
+  run(caller: Caller, name: string, timeoutMs = 10_000, more: Partial<KvRequest> = {}): boolean {
+    const request = { ...newKvRequest(), op: KvOp.scan, pageBytes: PAGE_BYTES, ...more };
     const call = new KvCall(request, caller, this.clock.nowMs() + timeoutMs);
     this.calls.push(call);
     return this.slots.run(call, () => {
@@ -135,5 +135,16 @@ describe('slots for scans', () => {
     expect(scans.calls.map(({ isDone }) => isDone)).toEqual([false, true, true, false]);
     await scans.endOne();
     expect(scans.begun).toEqual(['g1', 'o1']);
+  });
+
+  it('keep of the frame of a scan that waits only what is its own', () => {
+    const scans = new Scans(1, 16);
+    const caller = new Caller();
+    caller.room = 0;
+    const frame = Buffer.alloc(1024 * 1024, 'k');
+    scans.run(caller, 'waits', 10_000, { key: frame.subarray(0, 3), endKey: frame.subarray(5, 9) });
+    const { key, endKey } = (scans.calls[0] as KvCall).request;
+    expect([key, endKey].map(String)).toEqual(['kkk', 'kkkk']);
+    for (const { buffer } of [key, endKey]) expect(buffer.byteLength).toBeLessThanOrEqual(64 * 1024);
   });
 });

@@ -1,5 +1,6 @@
 import { FairShare } from '@cairn/base';
 import type { Clock, Timer } from '@cairn/ports';
+import { detachKvRequest } from '@cairn/wire';
 
 import type { KvCall, ResponseSink } from './kv-call.js';
 import type { LaggingSessions } from './lagging-sessions.js';
@@ -66,6 +67,7 @@ export class ScanSlots {
     }
     if (!this.#hasPlace(line?.length ?? 0)) return false;
     this.#waitingCount += 1;
+    detachKvRequest(call.request);
     if (line === undefined) this.#waiting.set(call.caller, [{ call, work }]);
     else line.push({ call, work });
     this.#recheckLater();

@@ -48,8 +48,9 @@ export const timingFields = {
   }),
   voteHoldMs: millisecondsField({
     description:
-      'For how long after a heartbeat a follower grants no vote to anybody else. Longer than the lease by a margin ' +
-      'for clocks that run at different speeds.',
+      'For how long after a heartbeat a follower grants no vote to anybody else. Longer than the lease of any node ' +
+      'of the cluster by a margin for clocks that run at different speeds: nodes of which that is not so refuse ' +
+      'each other. To raise both, raise this one on all nodes first.',
     default: 500,
     min: 10,
     max: 60_000,

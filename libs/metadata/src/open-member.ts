@@ -401,6 +401,8 @@ class Member {
   }
 
   #answer(purpose: Hello['purpose']): Hello {
+    const { config, storeConfig } = this.#context;
+    const { leaseDurationMs, voteHoldMs } = { ...timingOf(config), ...storeConfig };
     return {
       ...THIS_BUILD,
       purpose,
@@ -408,6 +410,7 @@ class Member {
       kind: 'metadata',
       name: this.#self.name,
       storeId: this.#self.storeId,
+      timing: { leaseDurationMs, voteHoldMs },
     };
   }
 

@@ -17,13 +17,46 @@ const HELLO: Hello = {
 describe('a hello', () => {
   it('has the bytes that are written down', () => {
     const bytes =
-      '4349524e' + '06' + '07' + '05302e322e30' + '01' + '02' + '026331' + '08726f757465722d31' + '00';
+      '4349524e' +
+      '06' +
+      '07' +
+      '05302e322e30' +
+      '01' +
+      '02' +
+      '026331' +
+      '08726f757465722d31' +
+      '00' +
+      '00' +
+      '00';
     expect(encodeHello(HELLO).toString('hex')).toBe(bytes);
     expect(decodeHello(Buffer.from(bytes, 'hex'))).toEqual(HELLO);
   });
 
   it('is read also when a later release says more behind it', () => {
     expect(decodeHello(Buffer.concat([encodeHello(HELLO), Buffer.from('more')]))).toEqual(HELLO);
+  });
+
+  it('of a node with replicas says what its leaders and voters go by', () => {
+    const shard: Hello = { ...HELLO, kind: 'shard', timing: { leaseDurationMs: 400, voteHoldMs: 500 } };
+    expect(encodeHello(shard).subarray(-4).toString('hex')).toBe('9003' + 'f403');
+    expect(decodeHello(encodeHello(shard))).toEqual(shard);
+  });
+
+  it.each([
+    [400, 500, 400, 500, true],
+    [400, 500, 460, 600, false],
+    [400, 600, 460, 600, true],
+    [50_000, 55_000, 400, 500, false],
+  ])('of leases of %i, votes held for %i, and of %i, %i: may they share groups? %s', (...row) => {
+    const [lease, hold, otherLease, otherHold, mayTalk] = row;
+    const raft = { ...HELLO, purpose: 'raft', kind: 'shard' } as const;
+    const one = { ...raft, timing: { leaseDurationMs: lease, voteHoldMs: hold } };
+    const other = { ...raft, timing: { leaseDurationMs: otherLease, voteHoldMs: otherHold } };
+    expect(mismatchOf(one, other) === undefined).toBe(mayTalk);
+    expect(mismatchOf(other, one) === undefined).toBe(mayTalk);
+    if (!mayTalk)
+      expect(mismatchOf(one, other)?.message).toMatch(/at least 10 % more: give all nodes the longer/);
+    expect(mismatchOf({ ...one, purpose: 'rpc' }, { ...other, purpose: 'rpc' })).toBeUndefined();
   });
 
   it.each([

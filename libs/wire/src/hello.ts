@@ -37,6 +37,8 @@ export function encodeHello(hello: Hello): Buffer {
   writer.string(hello.clusterId);
   writer.string(hello.name);
   writer.varint(hello.storeId);
+  writer.varint(hello.timing?.leaseDurationMs ?? 0);
+  writer.varint(hello.timing?.voteHoldMs ?? 0);
   if (hello.life !== undefined) {
     writer.string(hello.life.group);
     writer.string(hello.life.incarnation);
@@ -67,7 +69,11 @@ export function decodeHello(body: Uint8Array): Hello {
   const clusterId = shortText(reader);
   const name = shortText(reader);
   const store = storeId(reader.varint48());
-  const known = { protocols, build, purpose, kind, clusterId, name, storeId: store };
+  const timing = { leaseDurationMs: reader.varint(), voteHoldMs: reader.varint() };
+  const known = {
+    ...{ protocols, build, purpose, kind, clusterId, name, storeId: store },
+    ...(timing.voteHoldMs === 0 ? {} : { timing }),
+  };
   return (kind === 'metadata' || kind === 'shard') && reader.remaining > 0
     ? { ...known, life: readLife(reader) }
     : known;
@@ -129,7 +135,25 @@ export function mismatchOf(own: Hello, remote: Hello): CairnError | undefined {
         `${own.kind} "${own.name}" to cluster ${own.clusterId}`,
     );
   }
-  return undefined;
+  return own.purpose === 'raft' ? (leaseMismatch(own, remote) ?? leaseMismatch(remote, own)) : undefined;
+}
+
+/** A vote is held for this much longer than a lease lasts, as every node sees to for its own. */
+const LEASE_MARGIN = 1.1;
+
+/**
+ * A leader may believe in its lease only because voters hold their votes for longer: theirs, not its own.
+ * Were it otherwise, it would serve old values while another leads.
+ */
+function leaseMismatch(leader: Hello, voter: Hello): CairnError | undefined {
+  const leaseDurationMs = leader.timing?.leaseDurationMs ?? 0;
+  const voteHoldMs = voter.timing?.voteHoldMs ?? Infinity;
+  if (leaseDurationMs * LEASE_MARGIN <= voteHoldMs) return undefined;
+  return new CairnError(
+    'FAILED_PRECONDITION',
+    `${leader.kind} "${leader.name}" takes leases of ${leaseDurationMs} ms, and ${voter.kind} "${voter.name}" holds ` +
+      `its vote for ${voteHoldMs} ms, which must be at least 10 % more: give all nodes the longer voteHoldMs first`,
+  );
 }
 
 /** What two nodes talk: the newest protocol that both speak; undefined when there is none. */

@@ -37,6 +37,14 @@ export interface ProtocolRange {
   readonly max: number;
 }
 
+/** What the leaders and voters of a node go by, as far as others rely on it. */
+export interface LeaseTiming {
+  /** For how long a leader serves reads after a round that a quorum answered. */
+  readonly leaseDurationMs: number;
+  /** For how long a voter gives its vote to nobody else after it heard a leader. */
+  readonly voteHoldMs: number;
+}
+
 /** First frame in each direction. The acceptor answers with its own, or with a refusal and closes. */
 export interface Hello {
   /** The protocols that its build speaks. */
@@ -50,6 +58,8 @@ export interface Hello {
   readonly name: string;
   /** 0 for nodes without a store. */
   readonly storeId: StoreId;
+  /** Of nodes with replicas. */
+  readonly timing?: LeaseTiming;
   /** Of members of the metadata group, and of shard nodes towards them. */
   readonly life?: HelloLife;
 }

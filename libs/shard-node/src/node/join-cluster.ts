@@ -1,7 +1,7 @@
 import { assert, CairnError, messageOf, rethrowInvariant, type StoreId } from '@cairn/base';
 import type { Clock, Logger } from '@cairn/ports';
 import { METADATA_ACCEPTOR, withAccepted, type NodeIdentity } from '@cairn/store';
-import { THIS_BUILD, type Hello, type HelloLife } from '@cairn/wire';
+import { THIS_BUILD, type Hello, type HelloLife, type LeaseTiming } from '@cairn/wire';
 import { NodeKind, type JoinResponse } from '@cairn/wire/gen/cairn/internal/v1/metadata.js';
 
 import type { MetadataAccess } from './metadata-access.js';
@@ -32,7 +32,7 @@ export interface Joined {
 }
 
 /** What the node says of itself when it opens a session, or is asked. */
-export function helloOf(identity: NodeIdentity, purpose: Hello['purpose']): Hello {
+export function helloOf(identity: NodeIdentity, purpose: Hello['purpose'], timing?: LeaseTiming): Hello {
   return {
     ...THIS_BUILD,
     purpose,
@@ -40,6 +40,7 @@ export function helloOf(identity: NodeIdentity, purpose: Hello['purpose']): Hell
     kind: 'shard',
     name: identity.name,
     storeId: identity.storeId,
+    ...(timing === undefined ? {} : { timing }),
   };
 }
 

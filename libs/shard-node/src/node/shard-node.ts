@@ -287,7 +287,8 @@ export class ShardNode {
   }
 
   #hello(purpose: Hello['purpose']): Hello {
-    return helloOf(this.#identity, purpose);
+    const { leaseDurationMs, voteHoldMs } = this.#options.storeConfig;
+    return helloOf(this.#identity, purpose, { leaseDurationMs, voteHoldMs });
   }
 
   #damaged(error: CairnError): void {

@@ -47,8 +47,13 @@ export const localClusterConfig: ConfigDefinition<typeof localClusterSchema> = {
   name: 'npm start --',
   summary: 'Runs a whole cluster of separate processes on this machine.',
   schema: localClusterSchema,
-  check: (values) =>
-    values.metadata % 2 === 1
+  check: ({ metadata, dataDir }) => [
+    ...(metadata % 2 === 1
       ? []
-      : [`metadata is ${values.metadata}: it must be odd, an even member adds no fault tolerance.`],
+      : [`metadata is ${metadata}: it must be odd, an even member adds no fault tolerance.`]),
+    // It may be an empty variable of a script; the working directory is meant with a dot.
+    ...(dataDir === ''
+      ? [`dataDir is empty: name a directory, or leave it out for ${DEFAULT_DATA_DIRECTORY}.`]
+      : []),
+  ],
 };

@@ -80,4 +80,9 @@ describe('npm start', () => {
     expect(await session(['--metadata', '2'], /never/)).toBe(EXIT.usage);
     expect(output).toMatch(/^metadata is 2: it must be odd/);
   });
+
+  it('refuses an empty directory name', async () => {
+    expect(await session(['--data-dir', ''], /never/)).toBe(EXIT.usage);
+    expect(output).toMatch(/^dataDir is empty: name a directory, or leave it out for \.cairn\./);
+  });
 });

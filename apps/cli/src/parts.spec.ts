@@ -9,7 +9,7 @@ import { readNdjson } from './import/ndjson-source.js';
 import { fillTemplate, parseTemplate } from './import/template.js';
 import { textDecoderOf } from './import/text-encoding.js';
 import { isBase64Marker, jsonBytes, parseBytes, showBytes } from './render/bytes.js';
-import { renderTable } from './render/table.js';
+import { renderTable, wrap } from './render/table.js';
 import { parseDurationMs, showCount, showDuration, showRate, showSize } from './render/units.js';
 
 async function itemsOf(chunks: readonly Buffer[], start = START): Promise<ImportItem[]> {
@@ -241,4 +241,27 @@ test('tables align wide characters and marks', () => {
     'row',
   );
   expect(table).toBe(' a  |  n\n----+----\n 東 |  1\n e\u0301  | 10\n(2 rows)\n');
+});
+
+test('what is too long for a cell has several lines', () => {
+  const text = wrap('A range that has grown past this is split: averyveryverylongword', 20);
+  expect(text.split('\n')).toEqual([
+    'A range that has',
+    'grown past this is',
+    'split:',
+    'averyveryverylongword',
+  ]);
+  const columns = [{ title: 'name' }, { title: 'what' }];
+  expect(
+    renderTable(
+      columns,
+      [
+        ['a', 'one\ntwo'],
+        ['b', ''],
+      ],
+      'setting',
+    ),
+  ).toBe(
+    [' name | what', '------+------', ' a    | one', '      | two', ' b    |', '(2 settings)', ''].join('\n'),
+  );
 });

@@ -10,7 +10,7 @@ import type { Command } from 'commander';
 import { wholeNumberOf, type CommandContext, type RunAction } from '../context.js';
 import { ExitCode, UsageError } from '../exit-codes.js';
 import { jsonBytes, shorten } from '../render/bytes.js';
-import { renderTable, type Column } from '../render/table.js';
+import { renderTable, wrap, type Column } from '../render/table.js';
 import { showCount, showDuration, showRate, showSize } from '../render/units.js';
 
 /** status, nodes, ranges, split, settings. */
@@ -376,7 +376,7 @@ Examples:
             setting.name,
             setting.value,
             setting.isDefault ? 'default' : 'set',
-            setting.description,
+            wrap(setting.description, DESCRIPTION_COLUMNS),
           ]);
           const columns = [
             { title: 'name' },
@@ -390,6 +390,9 @@ Examples:
       }),
     );
 }
+
+/** Of what a setting does; the table is about twice as wide. */
+const DESCRIPTION_COLUMNS = 60;
 
 function assignmentOf(text: string): { name: string; value: string } {
   const [name = '', ...rest] = text.split('=');

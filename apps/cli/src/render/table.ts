@@ -21,9 +21,22 @@ function pad(text: string, width: number, align: 'left' | 'right'): string {
   return align === 'left' ? text + spaces : spaces + text;
 }
 
+/** Lines of at most so many columns, broken between words; a longer word has a line of its own. */
+export function wrap(text: string, columns: number): string {
+  const lines: string[] = [];
+  let line = '';
+  for (const word of text.split(' ')) {
+    if (line !== '' && widthOf(`${line} ${word}`) > columns) {
+      lines.push(line);
+      line = word;
+    } else line = line === '' ? word : `${line} ${word}`;
+  }
+  return [...lines, line].join('\n');
+}
+
 /**
- * An aligned table with a ruled head and a count below, newline at its end. Cells are one line each. `noun`
- * counts the rows: "1 node", "7 nodes".
+ * An aligned table with a ruled head and a count below, newline at its end. A cell may have several lines.
+ * `noun` counts the rows: "1 node", "7 nodes".
  */
 export function renderTable(
   columns: readonly Column[],
@@ -31,7 +44,11 @@ export function renderTable(
   noun: string,
 ): string {
   const widths = columns.map(({ title }, index) =>
-    rows.reduce((most, row) => Math.max(most, widthOf(row[index] ?? '')), widthOf(title)),
+    rows.reduce(
+      (most, row) =>
+        (row[index] ?? '').split('\n').reduce((wide, part) => Math.max(wide, widthOf(part)), most),
+      widthOf(title),
+    ),
   );
   const line = (cells: readonly string[], aligns: readonly ('left' | 'right')[]): string =>
     ` ${cells.map((cell, at) => pad(cell, widths[at] ?? 0, aligns[at] ?? 'left')).join(' | ')}`.trimEnd();
@@ -41,7 +58,16 @@ export function renderTable(
     aligns,
   );
   const rule = widths.map((width) => '-'.repeat(width + 2)).join('+');
-  const body = rows.map((row) => line(row, aligns));
+  const body = rows.flatMap((row) => {
+    const cells = row.map((cell) => cell.split('\n'));
+    const height = Math.max(1, ...cells.map((lines) => lines.length));
+    return Array.from({ length: height }, (_, at) =>
+      line(
+        cells.map((lines) => lines[at] ?? ''),
+        aligns,
+      ),
+    );
+  });
   return `${[head, rule, ...body, countLine(rows.length, noun)].join('\n')}\n`;
 }
 

@@ -198,6 +198,37 @@ describe('raft message frames', () => {
     expect(codeOf(append([8], [6]))).toBe('CORRUPTION');
   });
 
+  it('are garbled when there are millions of entries, in one append or in many', () => {
+    const append = (entries: number): Message => ({
+      ...{ type: 'append', from: replicaId(1), to: replicaId(2), term: term(1), sentAtMs: 0 },
+      ...{ previousIndex: logIndex(0), previousTerm: term(1), commit: logIndex(0) },
+      entries: Array.from({ length: entries }, (_, at) => ({
+        ...{ index: logIndex(at + 1), term: term(1), kind: 0, payload: Buffer.alloc(0) },
+      })),
+    });
+    const frameOf = (...messages: Message[]): Buffer => {
+      const encoder = new RaftMessageEncoder(format);
+      for (const message of messages) encoder.add(rangeId(1), message, undefined);
+      return Buffer.concat(encoder.take());
+    };
+    let delivered = 0;
+    const decode = (frame: Buffer): void => {
+      decodeRaftMessages(frame, format, () => {
+        delivered += 1;
+      });
+    };
+    decode(frameOf(append(100_000), append(100_000)));
+    expect(delivered).toBe(2);
+    const refusal = expect.objectContaining({
+      code: 'CORRUPTION',
+      message: 'a frame of more than 262144 log entries',
+    });
+    expect(() => decode(frameOf(append(262_145)))).toThrow(refusal);
+    const many = frameOf(append(100_000));
+    expect(() => decode(Buffer.concat(Array.from({ length: 20 }, () => many)))).toThrow(refusal);
+    expect(delivered).toBe(5);
+  });
+
   it('keep their layout', () => {
     const heartbeat: Message = {
       type: 'heartbeat',

@@ -180,6 +180,9 @@ function isYes(message: Message): boolean {
   }
 }
 
+/** Log entries of one frame: more than fit into what an honest sender puts there, and few enough for a turn. */
+const FRAME_ENTRIES_MAX = 8 * FRAME_MESSAGES_MAX;
+
 /**
  * Hands every message of a frame to `deliver`, in order. Entries are views of the frame. Throws CORRUPTION.
  */
@@ -190,8 +193,10 @@ export function decodeRaftMessages(
 ): void {
   const reader = new ByteReader(body);
   let count = 0;
+  let entries = 0;
   while (reader.remaining > 0) {
     if (count === FRAME_MESSAGES_MAX) throw tooManyMessages('raft messages');
+    if (entries > FRAME_ENTRIES_MAX) throw tooManyEntries();
     count += 1;
     const type = TYPES[reader.u8()];
     if (type === undefined) throw new CairnError('CORRUPTION', 'unknown type of raft message');
@@ -209,8 +214,14 @@ export function decodeRaftMessages(
       hint = { startKey, confVersion: reader.varint() };
     }
     const head: MessageHead = { rangeId, type, from, to, term, isYes: (flags & Flag.yes) !== 0 };
-    deliver(rangeId, readMessage(reader, head, format), hint);
+    const message = readMessage(reader, head, format);
+    if (message.type === 'append') entries += message.entries.length;
+    deliver(rangeId, message, hint);
   }
+}
+
+function tooManyEntries(): CairnError {
+  return new CairnError('CORRUPTION', `a frame of more than ${FRAME_ENTRIES_MAX} log entries`);
 }
 
 interface MessageHead {
@@ -273,6 +284,7 @@ function readAppend(reader: ByteReader, head: MessageHead, format: EntryFormat):
   const commit = reader.varint48() as LogIndex;
   const sentAtMs = reader.milliseconds();
   const count = reader.varint();
+  if (count > FRAME_ENTRIES_MAX) throw tooManyEntries();
   const { from, to, term, rangeId } = head;
   const entries: Entry[] = [];
   let before = previousTerm;

@@ -48,6 +48,28 @@ describe('loadConfig', () => {
     return path;
   };
 
+  it('refuses addresses at which others cannot reach a node', () => {
+    const shard = (...argv: string[]): readonly string[] => problemsOf(() => loadShard(argv));
+    expect(shard('--listen', '0.0.0.0:7101')).toEqual([
+      'listen is 0.0.0.0:7101, every address of this machine: name the one at which others reach it with advertise.',
+    ]);
+    expect(shard('--listen', '[::]:7101')).toHaveLength(1);
+    expect(shard('--listen', '0.0.0.0:7101', '--advertise', '10.0.0.1:7101')).toEqual([]);
+    expect(shard('--listen', '127.0.0.1:0')).toEqual([]);
+    expect(shard('--advertise', '0.0.0.0:7101')).toEqual([
+      'advertise is 0.0.0.0:7101, which on every machine means that machine: name an address of this one.',
+    ]);
+    expect(shard('--advertise', '10.0.0.1:0')).toEqual([
+      'advertise is 10.0.0.1:0: others need the port at which this node is reached.',
+    ]);
+    const member = ['--name', 'm1', '--data-directory', '/data', '--peers', 'm1=0.0.0.0:7001'];
+    expect(problemsOf(() => loadConfig({ ...metadataConfig, argv: member, env: {} }))).toEqual([
+      'peers gives m1 the address 0.0.0.0:7001, which on every machine means that machine: name one of its own.',
+    ]);
+    const router = ['--name', 'r1', '--metadata-addresses', 'm:1', '--advertise', '[::]:7100'];
+    expect(problemsOf(() => loadConfig({ ...routerConfig, argv: router, env: {} }))).toHaveLength(1);
+  });
+
   it('takes defaults, and says so', () => {
     const { values, sources } = loadShard([]);
     expect(values.engine).toBe('lsm');

@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { checkCommon, commonFields } from './common-config.js';
 import type { ConfigDefinition } from './definition.js';
 import { integerField, nodeNameField, optionalAddressField, peerListField, textField } from './fields.js';
+import { checkAdvertise, checkPeerAddresses } from './reach-config.js';
 import { storageFields } from './storage-config.js';
 import { checkTiming, timingFields } from './timing-config.js';
 
@@ -50,7 +51,7 @@ function checkMetadata(values: MetadataConfig): string[] {
     problems.push(`peers names ${names.join(', ')} but not this member, ${values.name}.`);
   }
   if (new Set(names).size !== names.length) problems.push(`peers names a member twice: ${names.join(', ')}.`);
-  problems.push(...checkNewDirectory(values));
+  problems.push(...checkNewDirectory(values), ...checkPeerAddresses(values.peers), ...checkAdvertise(values));
   const addresses = values.peers.map((peer) => peer.address);
   if (new Set(addresses).size !== addresses.length) {
     problems.push(`peers gives two members the same address: ${addresses.join(', ')}.`);

@@ -10,6 +10,7 @@ import {
   nodeNameField,
   optionalAddressField,
 } from './fields.js';
+import { checkAdvertise } from './reach-config.js';
 
 const MIB = 2 ** 20;
 const GIB = 2 ** 30;
@@ -139,7 +140,7 @@ export const routerConfigSchema = z.object({
 export type RouterConfig = z.output<typeof routerConfigSchema>;
 
 function checkRouter(values: RouterConfig): string[] {
-  const problems = checkCommon(values);
+  const problems = [...checkCommon(values), ...checkAdvertise(values)];
   if (values.outstandingOpsPerStoreMax > values.outstandingOpsMax) {
     problems.push(
       `outstandingOpsPerStoreMax (${values.outstandingOpsPerStoreMax}) must not be above outstandingOpsMax ` +

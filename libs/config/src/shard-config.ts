@@ -11,6 +11,7 @@ import {
   nodeNameField,
   optionalAddressField,
 } from './fields.js';
+import { checkListen } from './reach-config.js';
 import { storageFields } from './storage-config.js';
 import { checkTiming, timingFields } from './timing-config.js';
 
@@ -96,5 +97,5 @@ export const shardConfig: ConfigDefinition<typeof shardConfigSchema> = {
   name: 'cairn-shard',
   summary: 'One shard node: a data directory, a Raft log, an engine, and the replicas of many ranges.',
   schema: shardConfigSchema,
-  check: (values) => [...checkCommon(values), ...checkTiming(values)],
+  check: (values) => [...checkCommon(values), ...checkTiming(values), ...checkListen(values)],
 };

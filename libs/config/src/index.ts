@@ -11,7 +11,6 @@ export { shardConfig, shardConfigSchema, type ShardConfig } from './shard-config
 export {
   checkTiming,
   DEFAULT_TIMING,
-  LEASE_MARGIN_RATIO,
   timingFields,
   timingOf,
   validateTiming,

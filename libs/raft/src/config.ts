@@ -3,8 +3,6 @@ import { CairnError, type ReplicaId } from '@cairn/base';
 import type { RaftConfig } from './types.js';
 
 const MIB = 1024 * 1024;
-/** A lease must end before the vote hold even when the two clocks drift apart by this share. */
-const DRIFT_MARGIN = 1.1;
 
 /** The starting values of `RaftConfig` for one replica. */
 export function defaultRaftConfig(id: ReplicaId): RaftConfig {
@@ -44,7 +42,8 @@ export function validateRaftConfig(config: RaftConfig): void {
   if (voteHoldMs > electionTimeoutMs) {
     refuse(`voteHoldMs ${voteHoldMs} must not exceed electionTimeoutMs ${electionTimeoutMs}`);
   }
-  if (leaseDurationMs * DRIFT_MARGIN > voteHoldMs) {
+  // A lease ends before the vote hold even when the two clocks drift apart by a tenth.
+  if (leaseDurationMs * 11 > voteHoldMs * 10) {
     refuse(`leaseDurationMs ${leaseDurationMs} must be 10 % below voteHoldMs ${voteHoldMs}`);
   }
   if (config.appendBytesMax > config.inflightBytesMax) {

@@ -47,6 +47,7 @@ describe('a hello', () => {
     [400, 500, 460, 600, false],
     [400, 600, 460, 600, true],
     [50_000, 55_000, 400, 500, false],
+    [50_000, 55_000, 50_000, 55_000, true],
   ])('of leases of %i, votes held for %i, and of %i, %i: may they share groups? %s', (...row) => {
     const [lease, hold, otherLease, otherHold, mayTalk] = row;
     const raft = { ...HELLO, purpose: 'raft', kind: 'shard' } as const;

@@ -36,6 +36,7 @@ import {
 import {
   SessionAcceptor,
   createRpcServer,
+  LogBudget,
   type Hello,
   type Session,
   type SessionHandlers,
@@ -413,6 +414,8 @@ export class ShardNode {
 
   #openLinks(joined: JoinResponse): SessionLinks {
     const options = this.#options;
+    const { clock, logger } = options;
+    const misfits = new LogBudget({ clock, logger, event: 'another store does not fit this one' });
     const links = new SessionLinks({
       transport: options.transport,
       clock: options.clock,
@@ -423,6 +426,11 @@ export class ShardNode {
       hello: (purpose) => this.#hello(purpose),
       peerLost: (storeId) => {
         this.#store?.peerLost(storeId);
+      },
+      linkFailed: (store, error) => {
+        // What ends by itself is no line: stores stop and start.
+        if (!CairnError.is(error) || error.code !== 'FAILED_PRECONDITION') return;
+        misfits.write({ store, reason: error.message });
       },
     });
     this.#links = links;

@@ -23,8 +23,9 @@ const PURPOSES: readonly Purpose[] = ['rpc', 'kv', 'raft', 'bulk'];
 const FRAMES_PER_SESSION_MAX = 20;
 const ANSWER_WAIT_MS = 30;
 const SILENT_CONNECTIONS = 200;
+const SWOLLEN_MIB_MAX = 32;
 
-type Attack = 'frames' | 'hello' | 'raw' | 'flipped' | 'silent' | 'never-reads' | 'slow';
+type Attack = 'frames' | 'hello' | 'raw' | 'flipped' | 'silent' | 'never-reads' | 'slow' | 'swollen';
 /** The cheap ones come more often. */
 const ATTACKS: readonly Attack[] = [
   ...Array.from({ length: 30 }, () => 'frames' as const),
@@ -39,6 +40,7 @@ const ATTACKS: readonly Attack[] = [
     'silent',
     'never-reads',
     'slow',
+    'swollen',
   ] as const),
 ];
 
@@ -71,6 +73,8 @@ export class FrameFuzzer {
         return this.#neverReads();
       case 'slow':
         return this.#slow();
+      case 'swollen':
+        return this.#swollen();
     }
   }
 
@@ -208,6 +212,20 @@ export class FrameFuzzer {
     }
     counts.add('never-reads', socket.destroyed ? 'closed' : 'open');
     socket.destroy();
+  }
+
+  /** A call of an honest node with millions of fields of two bytes behind it. */
+  async #swollen(): Promise<void> {
+    const { rng, counts } = this.#options;
+    const opened = await this.#open('rpc');
+    if (opened === undefined) return;
+    const field = Buffer.from([between(rng, 1, 15) * 8 + pick(rng, [0, 2]), 0]);
+    const more = Buffer.alloc(between(rng, 1, SWOLLEN_MIB_MAX) * 1024 * 1024, field);
+    const { type, body } = pick(rng, this.#seeds.rpc);
+    opened.session.send(type, [body, more]);
+    counts.add('swollen', 'sent');
+    await Promise.race([opened.closed, delay(10 * ANSWER_WAIT_MS)]);
+    opened.session.close();
   }
 
   async #slow(): Promise<void> {

@@ -23,6 +23,9 @@ interface Call {
 
 /** An answer must come within this time, whatever was asked. */
 const ANSWER_TIMEOUT_MS = 10_000;
+/** A watch goes on until it is left. */
+const WATCH_TIMEOUT_MS = 200;
+const WATCHED_MIB_MAX = 4;
 const BOMB_BYTES = 64 * 1024 * 1024;
 const UNKNOWN = 2;
 const INTERNAL = 13;
@@ -68,6 +71,8 @@ export class GrpcFuzzer {
       counts.add('grpc-reset', 'sent');
       return this.#reset(call);
     }
+    if (kind === 7) return this.#takenBack();
+    if (kind === 8) return this.#watch();
     const message = mutate(rng, call.message, [call.message, randomBytes(rng, 64)]);
     return this.#call('grpc-message', call.path, framed(message, false));
   }
@@ -110,6 +115,33 @@ export class GrpcFuzzer {
     if (isBare) this.#options.onViolation(`${what} on ${path}: status ${ended.status} ${ended.message}`);
   }
 
+  /** Packed calls at once, more than are unpacked at a time, and all of them taken back. */
+  async #takenBack(): Promise<void> {
+    const { rng, counts } = this.#options;
+    const body = framed(this.#bomb, true);
+    const streams = Array.from({ length: 8 }, () => {
+      const stream = this.#stream(pick(rng, this.#calls).path, { 'grpc-encoding': 'gzip' });
+      stream.on('error', () => undefined);
+      stream.end(body);
+      return stream;
+    });
+    await new Promise((resolve) => setTimeout(resolve, below(rng, 20)));
+    for (const stream of streams) stream.close(constants.NGHTTP2_CANCEL);
+    counts.add('packed-taken-back', 'sent', streams.length);
+  }
+
+  /** Watches a service that nobody serves, by a name that nobody wants to keep, and leaves. */
+  async #watch(): Promise<void> {
+    const { rng, counts } = this.#options;
+    const name = Buffer.alloc(between(rng, 1, WATCHED_MIB_MAX) * 1024 * 1024, 'w');
+    name.writeUInt32BE(between(rng, 1, 0x6f6f6f6f));
+    const stream = this.#stream('/grpc.health.v1.Health/Watch', {});
+    const head = Buffer.from([10, (name.length & 127) | 128, ((name.length >> 7) & 127) | 128]);
+    const rest = Buffer.from([((name.length >> 14) & 127) | 128, name.length >> 21]);
+    const ended = await endOf(stream, framed(Buffer.concat([head, rest, name]), false), WATCH_TIMEOUT_MS);
+    counts.add('watch', ended.text);
+  }
+
   async #reset(call: Call): Promise<void> {
     const stream = this.#stream(call.path, {});
     stream.on('error', () => undefined);
@@ -126,7 +158,7 @@ interface CallEnd {
   readonly hasDetail: boolean;
 }
 
-function endOf(stream: ClientHttp2Stream, body: Buffer): Promise<CallEnd> {
+function endOf(stream: ClientHttp2Stream, body: Buffer, timeoutMs = ANSWER_TIMEOUT_MS): Promise<CallEnd> {
   return new Promise((resolve) => {
     const seen: Record<string, string | string[] | number | undefined> = {};
     const settle = (text: string): void => {
@@ -138,7 +170,7 @@ function endOf(stream: ClientHttp2Stream, body: Buffer): Promise<CallEnd> {
       resolve({ text: status === undefined ? text : `status ${status}`, status, message, hasDetail });
       if (!stream.destroyed) stream.close(constants.NGHTTP2_CANCEL);
     };
-    const timer = setTimeout(() => settle('no answer'), ANSWER_TIMEOUT_MS);
+    const timer = setTimeout(() => settle('no answer'), timeoutMs);
     stream.on('response', (headers) => {
       Object.assign(seen, headers);
     });

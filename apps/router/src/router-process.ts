@@ -64,12 +64,21 @@ export async function startRouterProcess(options: RouterProcessOptions): Promise
     await health.close();
     await telemetry.shutdown();
   };
+  const grpcConnectionsMax = Math.min(
+    config.grpcConnectionsMax,
+    options.transport.connectionsMax ?? Infinity,
+  );
+  if (grpcConnectionsMax < config.grpcConnectionsMax) {
+    logger.warn('few files may be open (ulimit -n), so fewer clients are taken than configured', {
+      ...{ grpcConnectionsMax, configured: config.grpcConnectionsMax },
+    });
+  }
   try {
     const server = await startRouterServer({
       cluster: router.cluster,
       kv: router.kv,
       listen: config.grpcListen,
-      limits: config,
+      limits: { ...config, grpcConnectionsMax },
       context: { clock: options.clock, logger, metrics },
     });
     logger.info('router listens', { grpc: config.grpcListen, http: health.address });

@@ -134,6 +134,7 @@ class Member {
       clock: ports.clock,
       logger: context.logger,
       metrics: context.metrics,
+      transport: ports.transport,
     });
     this.#members =
       identity.members.length === 0 ? plannedMembers(peers) : formedMembers(name, identity.members, peers);

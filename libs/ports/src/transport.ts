@@ -8,6 +8,11 @@ export interface Transport {
   listen(address: string, onConnection: (connection: Connection) => void): Promise<Listener>;
   /** Begins to connect; frames sent before it is open are queued. Failure shows as `onClose`. */
   connect(address: string): Connection;
+  /**
+   * So many connections may be taken in: the files that the system lets this process open are needed for
+   * other things, too. Undefined = any number.
+   */
+  readonly connectionsMax?: number;
 }
 
 export interface Listener {

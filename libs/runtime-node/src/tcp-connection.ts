@@ -296,7 +296,8 @@ export class TcpConnection implements Connection {
     clearTimeout(this.#connectTimer);
     this.#flush();
     this.#socket.resume();
-    if (this.#isConnected) {
+    // Where nothing was said nothing can get lost: a refused connection keeps no file open.
+    if (this.#isConnected && this.#socket.bytesWritten > 0) {
       this.#socket.end();
       const timer = setTimeout(() => {
         this.#socket.destroy();

@@ -1,8 +1,10 @@
-import { connect } from 'node:net';
+import { connect, createServer, type AddressInfo } from 'node:net';
 import { describe, expect, it } from '@jest/globals';
 import type { Connection } from '@cairn/ports';
 import { FrameParser } from './frame-parser.js';
 import { FrameRoom } from './frame-room.js';
+import { FrameTurns } from './frame-turns.js';
+import { TcpConnection } from './tcp-connection.js';
 import { parseAddress, TcpTransport } from './tcp-transport.js';
 
 const MIB = 1024 * 1024;
@@ -328,6 +330,29 @@ describe('TcpTransport', () => {
     });
     expect(received).toEqual(sizes);
     await listener.close();
+  });
+
+  it('keeps no file open for a connection that is closed before anything was said on it', async () => {
+    const isGone = Promise.withResolvers<boolean>();
+    const limits = {
+      ...{ highWaterBytes: MIB, lowWaterBytes: MIB, queuedBytesMax: MIB },
+      ...{ connectTimeoutMs: 1_000, assemblyBytesMax: MIB },
+    };
+    const server = createServer((socket) => {
+      const around = { limits, assembly: new FrameRoom(MIB), turns: new FrameTurns() };
+      const connection = new TcpConnection(socket, 'client', around);
+      connection.setHandlers({ onFrame: nothing, onClose: nothing });
+      connection.close();
+      isGone.resolve(socket.destroyed);
+    });
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    const { port } = server.address() as AddressInfo;
+    // It keeps its own side open: whoever waits for it waits for long.
+    const client = connect({ port, host: '127.0.0.1', allowHalfOpen: true });
+    client.on('error', nothing);
+    expect(await isGone.promise).toBe(true);
+    client.destroy();
+    server.close();
   });
 
   it('closes a connection with a garbled length and names peer and length', async () => {

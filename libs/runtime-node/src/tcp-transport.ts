@@ -5,6 +5,7 @@ import type { Connection, Listener, Transport } from '@cairn/ports';
 
 import { FrameRoom } from './frame-room.js';
 import { FrameTurns } from './frame-turns.js';
+import { connectionsFor, openFilesMax } from './open-files.js';
 import { TcpConnection, type TcpLimits } from './tcp-connection.js';
 
 const DEFAULTS: TcpLimits = {
@@ -17,11 +18,14 @@ const DEFAULTS: TcpLimits = {
 
 /** Framed connections over TCP. Addresses are `host:port` or `[v6]:port`; port 0 listens on a free one. */
 export class TcpTransport implements Transport {
+  readonly connectionsMax?: number;
   readonly #limits: TcpLimits;
   readonly #assembly: FrameRoom;
   readonly #turns = new FrameTurns();
 
-  constructor(options: Partial<TcpLimits> = {}) {
+  constructor(options: Partial<TcpLimits> = {}, openFiles = openFilesMax()) {
+    const connectionsMax = connectionsFor(openFiles);
+    if (connectionsMax !== undefined) this.connectionsMax = connectionsMax;
     this.#limits = { ...DEFAULTS, ...options };
     this.#assembly = new FrameRoom(this.#limits.assemblyBytesMax);
   }

@@ -58,6 +58,7 @@ export { createRpcClient, RpcPool, type RpcPoolOptions, type SessionRpcClient } 
 export { MetadataRpc, REPORTED_RANGES_MAX, RPC_KEYS_MAX, ShardRpc } from './rpc-methods.js';
 export { createRpcServer, type RpcServerOptions, type SessionRpcServer } from './rpc-server.js';
 export {
+  acceptLimitsFor,
   DEFAULT_ACCEPT_LIMITS,
   SessionAcceptor,
   type AcceptLimits,

@@ -1,5 +1,5 @@
 import { messageOf } from '@cairn/base';
-import type { Clock, Connection, Counter, Logger, Metrics } from '@cairn/ports';
+import type { Clock, Connection, Counter, Logger, Metrics, Transport } from '@cairn/ports';
 
 import { hostOf } from './host-of.js';
 import { LogBudget } from './log-budget.js';
@@ -41,6 +41,32 @@ export interface SessionAcceptorOptions {
   readonly logger: Logger;
   readonly metrics: Metrics;
   readonly limits?: Partial<AcceptLimits>;
+  /** What the connections come in by. */
+  readonly transport?: Pick<Transport, 'connectionsMax'>;
+}
+
+/** The bounds below which no cluster works: a node has some sessions to every other one. */
+const ACCEPT_LIMITS_MIN: AcceptLimits = {
+  connectionsMax: 32,
+  connectionsPerHostMax: 32,
+  unshakenMax: 16,
+  unshakenPerHostMax: 8,
+};
+
+/**
+ * The default bounds, or the same parts of fewer connections: when all files that may be open were
+ * connections, none would be left for the storage engine, and the node would end.
+ */
+export function acceptLimitsFor(connectionsMax = Infinity): AcceptLimits {
+  const part = Math.min(1, connectionsMax / DEFAULT_ACCEPT_LIMITS.connectionsMax);
+  const bound = (name: keyof AcceptLimits): number =>
+    Math.max(ACCEPT_LIMITS_MIN[name], Math.floor(DEFAULT_ACCEPT_LIMITS[name] * part));
+  return {
+    connectionsMax: bound('connectionsMax'),
+    connectionsPerHostMax: bound('connectionsPerHostMax'),
+    unshakenMax: bound('unshakenMax'),
+    unshakenPerHostMax: bound('unshakenPerHostMax'),
+  };
 }
 
 /**
@@ -66,8 +92,12 @@ export class SessionAcceptor {
 
   constructor(options: SessionAcceptorOptions) {
     this.#options = options;
-    this.#limits = { ...DEFAULT_ACCEPT_LIMITS, ...options.limits };
+    this.#limits = { ...acceptLimitsFor(options.transport?.connectionsMax), ...options.limits };
     const { clock, logger, metrics } = options;
+    const { connectionsMax } = this.#limits;
+    if (connectionsMax < DEFAULT_ACCEPT_LIMITS.connectionsMax && options.limits === undefined) {
+      logger.warn('few files may be open (ulimit -n), so few connections are taken', { connectionsMax });
+    }
     this.#refused = metrics.counter(
       'cairn_connections_refused_total',
       'Connections between nodes closed because too many are open or their hello was refused',

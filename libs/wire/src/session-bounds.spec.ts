@@ -5,7 +5,7 @@ import fc from 'fast-check';
 import { checkedBody, frameHead } from './frame-checksum.js';
 import { encodeHello } from './hello.js';
 import { LogBudget } from './log-budget.js';
-import { SessionAcceptor } from './session-acceptor.js';
+import { acceptLimitsFor, DEFAULT_ACCEPT_LIMITS, SessionAcceptor } from './session-acceptor.js';
 import { HANDSHAKE_FRAME_BYTES_MAX } from './session.js';
 import { FakeConnection, HandClock, HELLO } from './session-fakes.testing.js';
 import { FrameType, type Session } from './session-types.js';
@@ -259,5 +259,20 @@ describe('the budget of a line', () => {
     expect(lines).toHaveLength(4);
     time.advance(1_000);
     expect(lines).toHaveLength(4);
+  });
+});
+
+describe('the bounds of connections', () => {
+  it('leave half of the files that may be open to everything else', () => {
+    expect(acceptLimitsFor()).toEqual(DEFAULT_ACCEPT_LIMITS);
+    expect(acceptLimitsFor(10_000)).toEqual(DEFAULT_ACCEPT_LIMITS);
+    expect(acceptLimitsFor(512)).toEqual({
+      connectionsMax: 512,
+      connectionsPerHostMax: 128,
+      unshakenMax: 64,
+      unshakenPerHostMax: 32,
+    });
+    // Less than this is no cluster.
+    expect(acceptLimitsFor(10).connectionsPerHostMax).toBe(32);
   });
 });

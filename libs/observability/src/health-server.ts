@@ -216,11 +216,10 @@ export async function createHealthServer(options: HealthServerOptions): Promise<
   const { host, port } = splitListen(options.listen);
   await new Promise<void>((resolve, reject) => {
     const onError = (error: NodeJS.ErrnoException): void => {
-      const isTaken = error.code === 'EADDRINUSE';
-      const reason = isTaken
-        ? 'another process uses this address; stop it, or choose another one with --http-listen'
-        : error.message;
-      const message = `cannot serve health and metrics on ${options.listen}: ${reason}`;
+      const message =
+        error.code === 'EADDRINUSE'
+          ? `${options.listen} is in use by another process: stop it, or choose another address with --http-listen`
+          : `cannot serve health and metrics on ${options.listen}: ${error.message}`;
       reject(new CairnError('UNAVAILABLE', message, { cause: error }));
     };
     server.once('error', onError);

@@ -181,8 +181,7 @@ describe('health server', () => {
       logger: noopLogger,
     });
     await expect(again).rejects.toThrow(
-      `cannot serve health and metrics on ${server.address}: another process uses this address; ` +
-        'stop it, or choose another one with --http-listen',
+      `${server.address} is in use by another process: stop it, or choose another address with --http-listen`,
     );
   });
 });

@@ -64,7 +64,7 @@ it('says which address is taken', async () => {
   const transport = new TcpTransport();
   const listener = await transport.listen('127.0.0.1:0', nothing);
   await expect(transport.listen(listener.address, nothing)).rejects.toThrow(
-    `cannot listen on ${listener.address}: another process uses this address; stop it, or choose another one`,
+    `${listener.address} is in use by another process: stop it, or choose another address`,
   );
   await listener.close();
 });

@@ -67,11 +67,11 @@ export class TcpTransport implements Transport {
 function listening(server: Server, host: string, port: number): Promise<void> {
   return new Promise((resolve, reject) => {
     server.once('error', (error: NodeJS.ErrnoException) => {
-      const isTaken = error.code === 'EADDRINUSE';
-      const reason = isTaken
-        ? 'another process uses this address; stop it, or choose another one'
-        : error.message;
-      const message = `cannot listen on ${formatAddress(host, port)}: ${reason}`;
+      const address = formatAddress(host, port);
+      const message =
+        error.code === 'EADDRINUSE'
+          ? `${address} is in use by another process: stop it, or choose another address`
+          : `cannot listen on ${address}: ${error.message}`;
       reject(new CairnError('FAILED_PRECONDITION', message, { cause: error }));
     });
     server.listen(port, host, () => {

@@ -58,6 +58,21 @@ describe('data', () => {
     expect((await cli.run(['get', '--hex', 'xyz'])).code).toBe(2);
   });
 
+  test('keys that disappear by themselves are shown with the time, in get and in scan', async () => {
+    const before = Date.now();
+    await cli.run(['put', 'session', 'x', '--ttl', '1h']);
+    await cli.run(['put', 'stays', 'y']);
+    const shown = JSON.parse((await cli.run(['get', 'session', '--json'])).stdout) as { expires: string };
+    const inMs = Date.parse(shown.expires) - before;
+    expect(inMs).toBeGreaterThanOrEqual(3_600_000);
+    expect(inMs).toBeLessThan(3_700_000);
+    const lines = (await cli.run(['scan', '--json'])).stdout.trimEnd().split('\n');
+    expect(lines.map((line) => (JSON.parse(line) as { expires?: string }).expires)).toEqual([
+      shown.expires,
+      undefined,
+    ]);
+  });
+
   test('what is longer than any value is not read to its end', async () => {
     const longest = Buffer.alloc(8 * 1024 * 1024);
     await writeFile(cli.path('longer'), Buffer.concat([longest, Buffer.from([1])]));

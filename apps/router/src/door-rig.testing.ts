@@ -115,7 +115,12 @@ export class MemoryStore {
       response.value = value;
     }
     if (request.op === KvOp.scan && this.endlessScan !== undefined) {
-      const row = { key: Buffer.from(request.key), value: this.endlessScan, version: Buffer.alloc(12) };
+      const row = {
+        key: Buffer.from(request.key),
+        value: this.endlessScan,
+        version: Buffer.alloc(12),
+        expiresUnixMs: 0,
+      };
       response.rows = packRows([row]);
       response.resumeKey = Buffer.concat([request.key, Buffer.alloc(1)]);
     } else if (request.op === KvOp.scan) {
@@ -124,6 +129,7 @@ export class MemoryStore {
           key: Buffer.from(key),
           value: row,
           version: Buffer.from('twelve bytes'),
+          expiresUnixMs: 0,
         })),
       );
     }

@@ -6,10 +6,16 @@ export class Entry {
   readonly value: Buffer;
   /** Opaque, unique per write of the key; pass it to `compareAndSet` as `expectedVersion`. */
   readonly version: Buffer;
+  /**
+   * When the key disappears by itself, as `Date.now()` counts; undefined = never. A compareAndSet does not tell
+   * it.
+   */
+  readonly expiresAtMs: number | undefined;
 
-  constructor(value: Buffer, version: Buffer) {
+  constructor(value: Buffer, version: Buffer, expiresUnixMs: number) {
     this.value = value;
     this.version = version;
+    this.expiresAtMs = expiresUnixMs === 0 ? undefined : expiresUnixMs;
   }
 
   /** The value as UTF-8 text; bytes that are no UTF-8 become U+FFFD. */
@@ -27,8 +33,8 @@ export class Entry {
 export class Row extends Entry {
   readonly key: Buffer;
 
-  constructor(key: Buffer, value: Buffer, version: Buffer) {
-    super(value, version);
+  constructor(key: Buffer, value: Buffer, version: Buffer, expiresUnixMs: number) {
+    super(value, version, expiresUnixMs);
     this.key = key;
   }
 

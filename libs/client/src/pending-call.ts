@@ -133,14 +133,16 @@ export function outcomeOf(call: PendingCall, result: BatchResult): unknown {
   if (answer.$case === 'error') return errorFromDetail(answer.value);
   if (answer.$case !== call.kind) return mismatch(call, answer.$case);
   switch (answer.$case) {
-    case 'get':
-      return answer.value.found ? new Entry(answer.value.value, answer.value.version) : undefined;
+    case 'get': {
+      const { found, value, version, expiresUnixMs } = answer.value;
+      return found ? new Entry(value, version, expiresUnixMs) : undefined;
+    }
     case 'put':
     case 'delete':
       return answer.value;
     case 'compareAndSet': {
       const { succeeded, version, timestamp, found, value } = answer.value;
-      return { succeeded, version, timestamp, current: found ? new Entry(value, version) : undefined };
+      return { succeeded, version, timestamp, current: found ? new Entry(value, version, 0) : undefined };
     }
     case 'increment':
       return sumOf(call, answer.value.value);

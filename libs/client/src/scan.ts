@@ -225,6 +225,7 @@ function rowsOf(page: ScanPage): Row[] {
         bytes.subarray(reader.keyStart, reader.keyEnd),
         bytes.subarray(reader.valueStart, reader.valueEnd),
         bytes.subarray(reader.versionStart, reader.versionEnd),
+        reader.expiresUnixMs,
       ),
     );
   }

@@ -114,7 +114,10 @@ describe('answers', () => {
 describe('pages', () => {
   const pageOf = (...keys: string[]): ScanPage => ({
     rows: packRows(
-      keys.map((key) => ({ key: Buffer.from(key), value: Buffer.from('v'), version: Buffer.alloc(12) })),
+      keys.map((key) => ({
+        ...{ key: Buffer.from(key), value: Buffer.from('v') },
+        ...{ version: Buffer.alloc(12), expiresUnixMs: 0 },
+      })),
     ),
     timestamp: 7,
   });

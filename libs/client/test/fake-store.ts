@@ -78,6 +78,7 @@ export class FakeStore {
           found: found !== undefined,
           value: found?.value ?? NO_BYTES,
           version: found?.version ?? NO_BYTES,
+          expiresUnixMs: shownExpiry(found),
         };
         return { $case: 'get', value };
       }
@@ -204,7 +205,12 @@ export class FakeStore {
       const found = this.#read(name, at);
       if (found === undefined) continue;
       const value = request.keysOnly === true ? NO_BYTES : found.value;
-      rows.push({ key: Buffer.from(name, 'latin1'), value, version: found.version });
+      rows.push({
+        key: Buffer.from(name, 'latin1'),
+        value,
+        version: found.version,
+        expiresUnixMs: shownExpiry(found),
+      });
     }
     return rows;
   }
@@ -214,6 +220,11 @@ export class FakeStore {
     const last = rows.at(-1);
     return last === undefined ? NO_BYTES : keyAfter(last.key);
   }
+}
+
+function shownExpiry(version: Version | undefined): number {
+  const expiresUnixMs = version?.expiresUnixMs ?? Infinity;
+  return expiresUnixMs === Infinity ? 0 : Math.round(expiresUnixMs);
 }
 
 function isAsExpected(request: CompareAndSetRequest, current: Version | undefined): boolean {

@@ -376,6 +376,7 @@ export class FakeCluster {
         key: key(row),
         value: key(this.rows.get(row) as string),
         version: key('twelve bytes'),
+        expiresUnixMs: 0,
       })),
     );
     const last = page.at(-1);

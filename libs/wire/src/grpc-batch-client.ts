@@ -199,12 +199,13 @@ function readResult(reader: ProtoReader): BatchResult {
 
 function readGot(reader: ProtoReader): GetResponse {
   const outer = reader.enter();
-  const answer: GetResponse = { found: false, value: NO_BYTES, version: NO_BYTES };
+  const answer: GetResponse = { found: false, value: NO_BYTES, version: NO_BYTES, expiresUnixMs: 0 };
   while (reader.hasMore) {
     const tag = reader.uint32();
     if (tag === 8) answer.found = reader.bool();
     else if (tag === 18) answer.value = reader.bytes();
     else if (tag === 26) answer.version = reader.bytes();
+    else if (tag === 40) answer.expiresUnixMs = reader.uint64();
     else reader.skip(tag);
   }
   reader.leave(outer);

@@ -7,7 +7,7 @@ import {
   type DeleteResponse,
   type PutResponse,
 } from './gen/cairn/v1/kv.js';
-import { fieldBytes, varintBytes, writeField } from './grpc-proto-sizes.js';
+import { fieldBytes, numberBytes, varintBytes, writeField, writeNumber } from './grpc-proto-sizes.js';
 
 /** Encodes what the stream answers; byte for byte what the generated encoder makes. Everything is copied. */
 export function encodeBatchResponse(response: BatchResponse): Buffer {
@@ -30,12 +30,13 @@ function writeResult(writer: ByteWriter, result: BatchResult): void {
   const callBytes = result.call === 0 ? 0 : 1 + varintBytes(result.call);
   switch (answer?.$case) {
     case 'get': {
-      const { found, value, version } = answer.value;
-      const bytes = (found ? 2 : 0) + fieldBytes(value) + fieldBytes(version);
+      const { found, value, version, expiresUnixMs } = answer.value;
+      const bytes = (found ? 2 : 0) + fieldBytes(value) + fieldBytes(version) + numberBytes(expiresUnixMs);
       writeHead(writer, { call: result.call, bytes, callBytes, tag: 26 });
       if (found) writer.u16(0x0108);
       writeField(writer, 18, value);
       writeField(writer, 26, version);
+      writeNumber(writer, 40, expiresUnixMs);
       return;
     }
     case 'put':

@@ -52,7 +52,7 @@ const request = fc.record({
 const written = fc.record({ version: bytes, timestamp: nat });
 const result = maybe(
   fc.oneof(
-    kind('get', fc.record({ found: bool, value: bytes, version: bytes })),
+    kind('get', fc.record({ found: bool, value: bytes, version: bytes, expiresUnixMs: nat })),
     kind('put', written),
     kind('delete', fc.record({ existed: bool, version: bytes, timestamp: nat })),
     kind('increment', fc.record({ value: delta, version: bytes, timestamp: nat })),

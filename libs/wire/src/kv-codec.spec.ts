@@ -82,9 +82,11 @@ const error: fc.Arbitrary<KvError> = fc.record({
   field: fc.string(),
 });
 
-const rows = fc.array(fc.record({ key: bytes(), value: fc.oneof(bytes(), large), version: sized(12) }), {
-  maxLength: 4,
-});
+const expiresUnixMs = fc.oneof(fc.constant(0), fc.maxSafeNat());
+const rows = fc.array(
+  fc.record({ key: bytes(), value: fc.oneof(bytes(), large), version: sized(12), expiresUnixMs }),
+  { maxLength: 4 },
+);
 
 const response: fc.Arbitrary<KvResponse> = fc.record({
   sequence: fc.integer({ min: 1, max: 0xffffffff }),
@@ -95,6 +97,7 @@ const response: fc.Arbitrary<KvResponse> = fc.record({
   value: maybe(fc.oneof(bytes(), large)),
   version: fc.oneof(sized(12), sized(0)),
   timestamp: time,
+  expiresUnixMs,
   number: fc.bigInt({ min: -(2n ** 63n), max: 2n ** 63n - 1n }).map(String),
   count: nat,
   rows: rows.map(packRows),
@@ -126,6 +129,7 @@ function trimmedResponse(one: KvResponse): KvResponse {
   if (one.error !== undefined) return { ...plain, error: one.error };
   return {
     ...one,
+    expiresUnixMs: one.op === 1 ? one.expiresUnixMs : 0,
     number: one.op === 5 ? one.number : plain.number,
     count: one.op === 6 ? one.count : 0,
     rows: one.op === 7 ? stamped(one) : plain.rows,
@@ -165,7 +169,12 @@ describe('key-value frames', () => {
   it('carry rows so that the message of a client needs no copy', () => {
     const encoder = new KvResponseEncoder();
     for (const size of [10, 5000]) {
-      const row = { key: Buffer.from('k'), value: Buffer.alloc(size, 7), version: Buffer.alloc(12, 1) };
+      const row = {
+        key: Buffer.from('k'),
+        value: Buffer.alloc(size, 7),
+        version: Buffer.alloc(12, 1),
+        expiresUnixMs: 0,
+      };
       const one = Object.assign(newKvResponse(7, 7), { timestamp: 2 ** 50, rows: packRows([row]) });
       const wanted = encodeScanPage({ rows: one.rows, timestamp: 2 ** 50 });
       encoder.add(one);

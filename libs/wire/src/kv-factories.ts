@@ -43,6 +43,7 @@ export function newKvResponse(sequence: number, op: KvOp): KvResponse {
     value: undefined,
     version: NO_BYTES,
     timestamp: timestamp(0),
+    expiresUnixMs: 0,
     number: '',
     count: 0,
     rows: NO_ROWS,

@@ -85,6 +85,8 @@ export interface KvRow {
   readonly key: Uint8Array;
   readonly value: Uint8Array;
   readonly version: Uint8Array;
+  /** Milliseconds of oracle time at which it is gone; 0 = never. */
+  readonly expiresUnixMs: number;
 }
 
 /** An error as it crosses from shard to router: everything the router needs to repair its cache. */
@@ -115,6 +117,8 @@ export interface KvResponse {
   /** Version token (12 bytes), empty when there is none. */
   version: Uint8Array;
   timestamp: Timestamp;
+  /** get: milliseconds of oracle time at which the row is gone; 0 = never. */
+  expiresUnixMs: number;
   /** increment: the new value as decimal text. */
   number: string;
   /** deleteRange: keys removed. */

@@ -19,7 +19,7 @@ const Flag = {
   succeeded: 4,
   value: 8,
   version: 16,
-  /** increment, deleteRange and scan: what those ops add. */
+  /** increment, deleteRange and scan: what those ops add; get: when the row expires. */
   extra: 32,
   resumeKey: 64,
   /** Of an error: the write may still take effect. */
@@ -56,7 +56,10 @@ export class KvResponseEncoder {
     this.#count += 1;
     const writer = this.#writer;
     const { error, value, version, resumeKey, op } = response;
-    const hasExtra = op === KvOp.increment || op === KvOp.deleteRange || op === KvOp.scan;
+    const hasExtra =
+      op === KvOp.get
+        ? response.expiresUnixMs > 0
+        : op === KvOp.increment || op === KvOp.deleteRange || op === KvOp.scan;
     writer.u32(response.sequence);
     writer.u8(op);
     writer.u8(
@@ -76,6 +79,7 @@ export class KvResponseEncoder {
     if (version.length === VERSION_BYTES) writer.raw(version);
     writer.u64(response.timestamp);
     if (resumeKey !== undefined) writer.bytes(resumeKey);
+    if (op === KvOp.get && hasExtra) writer.varint(response.expiresUnixMs);
     if (op === KvOp.increment) writer.string(response.number);
     if (op === KvOp.deleteRange) writer.varint(response.count);
     if (op === KvOp.scan) {
@@ -149,6 +153,7 @@ function readResponse(reader: ByteReader): KvResponse {
   response.timestamp = timestamp(reader.u64());
   if ((flags & Flag.resumeKey) !== 0) response.resumeKey = reader.bytes();
   if ((flags & Flag.extra) !== 0) {
+    if (op === KvOp.get) response.expiresUnixMs = reader.varint();
     if (op === KvOp.increment) response.number = reader.string();
     if (op === KvOp.deleteRange) response.count = reader.varint();
     if (op === KvOp.scan) response.rows = readRows(reader, response.timestamp);

@@ -15,9 +15,15 @@ const bytes = (maxLength: number): fc.Arbitrary<Buffer> =>
   fc.uint8Array({ maxLength }).map((found) => Buffer.from(found));
 const large = fc.integer({ min: 100, max: 300 }).map((size) => Buffer.alloc(size, size & 255));
 const version = fc.uint8Array({ minLength: 12, maxLength: 12 }).map((found) => Buffer.from(found));
-const rows = fc.array(fc.record({ key: bytes(40), value: fc.oneof(bytes(40), large), version }), {
-  maxLength: 8,
-});
+const expiresUnixMs = fc.oneof(
+  fc.constant(0),
+  fc.maxSafeNat(),
+  fc.constantFrom(127, 128, 2 ** 28, 2 ** 35 - 1, 2 ** 35, 2 ** 42, 2 ** 49),
+);
+const rows = fc.array(
+  fc.record({ key: bytes(40), value: fc.oneof(bytes(40), large), version, expiresUnixMs }),
+  { maxLength: 8 },
+);
 const timestamp = fc.maxSafeNat();
 
 describe('packed rows', () => {
@@ -36,7 +42,14 @@ describe('packed rows', () => {
 
   it('keep that form where lengths take one byte more', () => {
     for (const size of [127, 128, 16_383 - 20, 16_383, 16_384, 2 ** 21 - 20, 2 ** 21]) {
-      const list = [{ key: Buffer.from('k'), value: Buffer.alloc(size, 7), version: Buffer.alloc(12, 1) }];
+      const list = [
+        {
+          key: Buffer.from('k'),
+          value: Buffer.alloc(size, 7),
+          version: Buffer.alloc(12, 1),
+          expiresUnixMs: 0,
+        },
+      ];
       const wanted = Buffer.from(ScanResponse.encode({ rows: list, timestamp: 1 }).finish());
       expect(encodeScanPage({ rows: packRows(list), timestamp: 1 }).equals(wanted)).toBe(true);
       expect(unpackRows(decodeScanPage(wanted).rows)[0]?.value.length).toBe(size);
@@ -62,6 +75,7 @@ describe('packed rows', () => {
 
   it('are understood when others order fields differently and add some', () => {
     const row = Buffer.concat([
+      Buffer.from([0x28, 0xac, 0x02]),
       Buffer.from([0x1a, 2, 7, 8]),
       Buffer.from([0x20, 0x96, 0x01]),
       Buffer.from([0x0a, 1, 0x6b]),
@@ -77,7 +91,10 @@ describe('packed rows', () => {
     ]);
     const page = decodeScanPage(message);
     expect(page.timestamp).toBe(5);
-    const one = { key: Buffer.from('k'), value: Buffer.alloc(0), version: Buffer.from([7, 8]) };
+    const one = {
+      ...{ key: Buffer.from('k'), value: Buffer.alloc(0), version: Buffer.from([7, 8]) },
+      expiresUnixMs: 300,
+    };
     expect(page.rows.count).toBe(2);
     expect(unpackRows(page.rows)).toEqual([one, one]);
   });

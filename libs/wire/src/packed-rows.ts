@@ -5,13 +5,15 @@ import type { KvRow } from './kv-messages.js';
 /*
  * Rows of a scan page as the client gets them: the `rows` fields of a ScanResponse, tags and lengths
  * included, one after the other. The shard writes them, nobody between it and the client takes them apart.
- *   0a len ( 0a len key | 12 len value | 1a 0c version )   key and value only when not empty
+ *   0a len ( 0a len key | 12 len value | 1a 0c version | 28 expiry )
+ * Key and value only when not empty, the expiry only when there is one.
  */
 
 const ROWS_TAG = 0x0a;
 const KEY_TAG = 0x0a;
 const VALUE_TAG = 0x12;
 const VERSION_TAG = 0x1a;
+const EXPIRES_TAG = 0x28;
 const TIMESTAMP_TAG = 0x10;
 const VERSION_BYTES = 12;
 const VERSION_FIELD_BYTES = 2 + VERSION_BYTES;
@@ -41,7 +43,9 @@ function varintLength(value: number): number {
   if (value < 0x80) return 1;
   if (value < 0x4000) return 2;
   if (value < 0x200000) return 3;
-  return value < 0x10000000 ? 4 : 5;
+  let length = 4;
+  for (let rest = Math.floor(value / 0x10000000); rest > 0; rest = Math.floor(rest / 128)) length += 1;
+  return length;
 }
 
 function writeVarint(target: Buffer, at: number, value: number): number {
@@ -87,10 +91,11 @@ export class RowPacker {
   }
 
   /** Begins a row; key, value and the twelve bytes of the version must be filled in by the caller. */
-  reserve(keyBytes: number, valueBytes: number): void {
+  reserve(keyBytes: number, valueBytes: number, expiresUnixMs: number): void {
     const keyField = keyBytes === 0 ? 0 : 1 + varintLength(keyBytes) + keyBytes;
     const valueField = valueBytes === 0 ? 0 : 1 + varintLength(valueBytes) + valueBytes;
-    const body = keyField + valueField + VERSION_FIELD_BYTES;
+    const expiresField = expiresUnixMs === 0 ? 0 : 1 + varintLength(expiresUnixMs);
+    const body = keyField + valueField + VERSION_FIELD_BYTES + expiresField;
     this.#room(1 + VARINT32_BYTES_MAX + body);
     const buffer = this.#buffer;
     let at = this.#length;
@@ -111,13 +116,18 @@ export class RowPacker {
     buffer[at++] = VERSION_TAG;
     buffer[at++] = VERSION_BYTES;
     this.versionAt = at;
-    this.#length = at + VERSION_BYTES;
+    at += VERSION_BYTES;
+    if (expiresUnixMs > 0) {
+      buffer[at++] = EXPIRES_TAG;
+      at = writeVarint(buffer, at, expiresUnixMs);
+    }
+    this.#length = at;
     this.#count += 1;
   }
 
   add(row: KvRow): void {
     assert(row.version.length === VERSION_BYTES, 'rows carry whole version tokens');
-    this.reserve(row.key.length, row.value.length);
+    this.reserve(row.key.length, row.value.length, row.expiresUnixMs);
     this.#buffer.set(row.key, this.keyAt);
     this.#buffer.set(row.value, this.valueAt);
     this.#buffer.set(row.version, this.versionAt);
@@ -214,6 +224,7 @@ export class PackedRowReader {
   valueEnd = 0;
   versionStart = 0;
   versionEnd = 0;
+  expiresUnixMs = 0;
 
   constructor(bytes: Buffer, at = 0) {
     this.#cursor = new FieldCursor(bytes, at);
@@ -228,12 +239,18 @@ export class PackedRowReader {
     this.rowEnd = cursor.lengthEnd(cursor.bytes.length);
     this.keyStart = this.keyEnd = this.valueStart = this.valueEnd = 0;
     this.versionStart = this.versionEnd = 0;
+    this.expiresUnixMs = 0;
     while (cursor.at < this.rowEnd) this.#readField(cursor.varint());
     return true;
   }
 
   #readField(tag: number): void {
     const cursor = this.#cursor;
+    if (tag === EXPIRES_TAG) {
+      this.expiresUnixMs = cursor.varint();
+      if (cursor.at > this.rowEnd) throw garbled();
+      return;
+    }
     if (tag !== KEY_TAG && tag !== VALUE_TAG && tag !== VERSION_TAG) {
       cursor.skip(tag, this.rowEnd);
       return;
@@ -263,6 +280,7 @@ export function unpackRows(packed: PackedRows): KvRow[] {
       key: bytes.subarray(reader.keyStart, reader.keyEnd),
       value: bytes.subarray(reader.valueStart, reader.valueEnd),
       version: bytes.subarray(reader.versionStart, reader.versionEnd),
+      expiresUnixMs: reader.expiresUnixMs,
     });
   }
   return rows;

@@ -7,6 +7,7 @@ import { durationOf, type CommandContext, type RunAction } from '../context.js';
 import { ExitCode, NotFoundError, UsageError } from '../exit-codes.js';
 import { withFile } from '../files.js';
 import { jsonBytes, utf8OrUndefined } from '../render/bytes.js';
+import { jsonExpiry } from '../render/expiry.js';
 import { showCount, showSize } from '../render/units.js';
 
 /** No cluster takes longer values, whatever its settings; what is longer is not read to its end. */
@@ -63,6 +64,7 @@ Exits with 1 when the key does not exist.`,
             key: jsonBytes(context.bytes(key, 'key')),
             value: jsonBytes(entry.value),
             version,
+            ...jsonExpiry(entry),
           });
         } else if (options.raw === true) await context.print(entry.value);
         else await context.line(valueForPeople(context, entry.value));

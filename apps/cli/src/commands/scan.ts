@@ -3,6 +3,7 @@ import type { Command } from 'commander';
 import { wholeNumberOf, type CommandContext, type RunAction } from '../context.js';
 import { ExitCode, UsageError } from '../exit-codes.js';
 import { jsonBytes, shorten } from '../render/bytes.js';
+import { jsonExpiry } from '../render/expiry.js';
 import { countLine, renderTable } from '../render/table.js';
 
 export interface SpanFlags {
@@ -89,7 +90,7 @@ async function scanAsJson(context: CommandContext, options: ScanOptions): Promis
       for (const row of page.rows) {
         const value = options.keysOnly === true ? {} : { value: jsonBytes(row.value) };
         const version = row.version.toString('hex');
-        text += `${JSON.stringify({ key: jsonBytes(row.key), ...value, version })}\n`;
+        text += `${JSON.stringify({ key: jsonBytes(row.key), ...value, version, ...jsonExpiry(row) })}\n`;
       }
       await context.print(text);
     }

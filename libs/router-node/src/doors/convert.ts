@@ -183,6 +183,7 @@ export function getResponse(response: KvResponse): GetResponse {
     found: response.found,
     value: response.value === undefined ? NO_BYTES : asBuffer(response.value),
     version: asBuffer(response.version),
+    expiresUnixMs: response.expiresUnixMs,
   };
 }
 

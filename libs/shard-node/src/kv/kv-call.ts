@@ -85,6 +85,7 @@ export class KvCall {
       value: undefined,
       version: NO_BYTES,
       timestamp: timestamp(0),
+      expiresUnixMs: 0,
       number: '',
       count: 0,
       rows: NO_ROWS,

@@ -1,3 +1,4 @@
+import { TIMESTAMP_LOGICAL_STEPS } from '@cairn/base';
 import { copyUserKeyOf, copyVersionToken, expiryOfRecord, userKeyLengthOf, valueStartOf } from '@cairn/mvcc';
 import type { RowSink } from '@cairn/mvcc';
 import { RowPacker, type PackedRows } from '@cairn/wire';
@@ -31,12 +32,12 @@ export class PackedRowSink implements RowSink {
     const keyLength = userKeyLengthOf(engineKey);
     const valueStart = valueStartOf(record);
     const valueLength = this.#keysOnly ? 0 : record.length - valueStart;
-    packer.reserve(keyLength, valueLength);
+    const expiry = expiryOfRecord(record);
+    packer.reserve(keyLength, valueLength, expiry / TIMESTAMP_LOGICAL_STEPS);
     const { buffer } = packer;
     copyUserKeyOf(engineKey, { target: buffer, at: packer.keyAt, length: keyLength });
     if (valueLength > 0) record.copy(buffer, packer.valueAt, valueStart);
     copyVersionToken(engineKey, record, buffer, packer.versionAt);
-    const expiry = expiryOfRecord(record);
     if (expiry !== 0 && expiry < this.#firstExpiry) this.#firstExpiry = expiry;
     return packer.length - before;
   }

@@ -1,5 +1,4 @@
-import { rethrowInvariant } from '@cairn/base';
-import type { Timestamp } from '@cairn/base';
+import { rethrowInvariant, TIMESTAMP_LOGICAL_STEPS, type Timestamp } from '@cairn/base';
 import {
   encodeVersionToken,
   isVersionLiveAt,
@@ -198,6 +197,7 @@ function respondRow(call: KvCall, row: VersionRecord | undefined, readNow: Times
     response.value = row.value;
     response.version = encodeVersionToken(row.timestamp, row.sequence);
     response.timestamp = row.timestamp;
+    response.expiresUnixMs = row.expiry / TIMESTAMP_LOGICAL_STEPS;
   }
   call.respond(response);
 }

@@ -1,4 +1,4 @@
-import type { Timestamp } from '@cairn/base';
+import { TIMESTAMP_LOGICAL_STEPS, type Timestamp } from '@cairn/base';
 import {
   encodeVersionToken,
   isVersionLiveAt,
@@ -201,6 +201,7 @@ export class ScanCachePage {
         key: userKey,
         value: version.value,
         version: encodeVersionToken(version.timestamp, version.sequence),
+        expiresUnixMs: version.expiry / TIMESTAMP_LOGICAL_STEPS,
       });
       if (version.expiry !== 0 && version.expiry < this.#firstExpiry) this.#firstExpiry = version.expiry;
     }

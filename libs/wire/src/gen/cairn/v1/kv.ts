@@ -87,6 +87,8 @@ export interface GetResponse {
   value: Buffer;
   /** Opaque, unique per write of the key; for CompareAndSet. */
   version: Buffer;
+  /** When the key disappears by itself, by the time of the cluster in milliseconds since 1970; 0 = never. */
+  expiresUnixMs: number;
 }
 
 export interface PutRequest {
@@ -268,6 +270,8 @@ export interface Row {
   key: Buffer;
   value: Buffer;
   version: Buffer;
+  /** As of GetResponse. */
+  expiresUnixMs: number;
 }
 
 export interface BatchRequest {
@@ -495,7 +499,7 @@ export const GetRequest: MessageFns<GetRequest> = {
 };
 
 function createBaseGetResponse(): GetResponse {
-  return { found: false, value: Buffer.alloc(0), version: Buffer.alloc(0) };
+  return { found: false, value: Buffer.alloc(0), version: Buffer.alloc(0), expiresUnixMs: 0 };
 }
 
 export const GetResponse: MessageFns<GetResponse> = {
@@ -508,6 +512,9 @@ export const GetResponse: MessageFns<GetResponse> = {
     }
     if (message.version.length !== 0) {
       writer.uint32(26).bytes(message.version);
+    }
+    if (message.expiresUnixMs !== 0) {
+      writer.uint32(40).uint64(message.expiresUnixMs);
     }
     return writer;
   },
@@ -549,6 +556,14 @@ export const GetResponse: MessageFns<GetResponse> = {
             message.version = Buffer.from(reader.bytes());
             continue;
           }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.expiresUnixMs = longToNumber(reader.uint64());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -569,6 +584,7 @@ export const GetResponse: MessageFns<GetResponse> = {
     message.found = object.found ?? false;
     message.value = object.value ?? Buffer.alloc(0);
     message.version = object.version ?? Buffer.alloc(0);
+    message.expiresUnixMs = object.expiresUnixMs ?? 0;
     return message;
   },
 };
@@ -2419,7 +2435,7 @@ export const ScanResponse: MessageFns<ScanResponse> = {
 };
 
 function createBaseRow(): Row {
-  return { key: Buffer.alloc(0), value: Buffer.alloc(0), version: Buffer.alloc(0) };
+  return { key: Buffer.alloc(0), value: Buffer.alloc(0), version: Buffer.alloc(0), expiresUnixMs: 0 };
 }
 
 export const Row: MessageFns<Row> = {
@@ -2432,6 +2448,9 @@ export const Row: MessageFns<Row> = {
     }
     if (message.version.length !== 0) {
       writer.uint32(26).bytes(message.version);
+    }
+    if (message.expiresUnixMs !== 0) {
+      writer.uint32(40).uint64(message.expiresUnixMs);
     }
     return writer;
   },
@@ -2473,6 +2492,14 @@ export const Row: MessageFns<Row> = {
             message.version = Buffer.from(reader.bytes());
             continue;
           }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.expiresUnixMs = longToNumber(reader.uint64());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2493,6 +2520,7 @@ export const Row: MessageFns<Row> = {
     message.key = object.key ?? Buffer.alloc(0);
     message.value = object.value ?? Buffer.alloc(0);
     message.version = object.version ?? Buffer.alloc(0);
+    message.expiresUnixMs = object.expiresUnixMs ?? 0;
     return message;
   },
 };

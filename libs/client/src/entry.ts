@@ -7,7 +7,7 @@ export class Entry {
   /** Opaque, unique per write of the key; pass it to `compareAndSet` as `expectedVersion`. */
   readonly version: Buffer;
   /**
-   * When the key disappears by itself, as `Date.now()` counts; undefined = never. compareAndSet does not tell.
+   * When the key disappears by itself, as `Date.now()` counts; undefined = never, or of a compareAndSet.
    */
   readonly expiresAtMs: number | undefined;
 

@@ -73,6 +73,24 @@ describe('data', () => {
     ]);
   });
 
+  test('expire and persist change when a key disappears', async () => {
+    const expiryOf = async (): Promise<string | undefined> =>
+      (JSON.parse((await cli.run(['get', 'session', '--json'])).stdout) as { expires?: string }).expires;
+    await cli.run(['put', 'session', 'x']);
+    expect(await expiryOf()).toBeUndefined();
+    expect(await cli.run(['expire', 'session', '30m'])).toMatchObject({ code: 0, stdout: '' });
+    expect(await expiryOf()).toMatch(/^\d{4}-/);
+    expect((await cli.run(['persist', 'session', '--json'])).stdout).toMatch(/^{"version":"[0-9a-f]{24}"/);
+    expect(await expiryOf()).toBeUndefined();
+    for (const argv of [
+      ['expire', 'none', '1s'],
+      ['persist', 'none'],
+    ])
+      expect(await cli.run(argv)).toMatchObject({ code: 1, stderr: 'cairn: there is no key none\n' });
+    expect((await cli.run(['expire', 'session', '0s'])).code).toBe(2);
+    expect((await cli.run(['expire', 'session', 'soon'])).code).toBe(2);
+  });
+
   test('what is longer than any value is not read to its end', async () => {
     const longest = Buffer.alloc(8 * 1024 * 1024);
     await writeFile(cli.path('longer'), Buffer.concat([longest, Buffer.from([1])]));

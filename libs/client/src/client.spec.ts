@@ -81,6 +81,28 @@ describe('point operations', () => {
     expect(await client.get('a')).toBeUndefined();
   });
 
+  test('expire and persist change when a key disappears, and say when there is none', async () => {
+    expect(await client.expire('none', 1_000)).toMatchObject({ existed: false });
+    await client.put('k', 'v');
+    expect((await client.get('k'))?.expiresAtMs).toBeUndefined();
+    const before = Date.now();
+    expect(await client.expire('k', 60_000)).toMatchObject({ existed: true });
+    const entry = await client.get('k');
+    expect(entry?.text()).toBe('v');
+    expect(entry?.expiresAtMs).toBeGreaterThanOrEqual(before + 60_000);
+    expect(await client.persist('k')).toMatchObject({ existed: true });
+    expect((await client.get('k'))?.expiresAtMs).toBeUndefined();
+    expect((await failureOf(client.expire('k', 0))).code).toBe('INVALID_ARGUMENT');
+    const outcomes = await client.writeMany([
+      { expire: { key: 'k', ttlMs: 5_000 } },
+      { persist: { key: 'none' } },
+    ]);
+    expect(outcomes).toMatchObject([
+      { kind: 'expire', receipt: { existed: true } },
+      { kind: 'persist', receipt: { existed: false } },
+    ]);
+  });
+
   test('increment counts beyond 2^53 and refuses what is no integer', async () => {
     expect(await client.increment('n')).toBe(1n);
     expect(await client.increment('n', 2n ** 60n)).toBe(2n ** 60n + 1n);

@@ -150,6 +150,22 @@ export class CairnClient {
     return this.#start(() => operations.deleteOperation(key, options), options) as Promise<DeleteReceipt>;
   }
 
+  /**
+   * Lets a key that is there disappear after so many milliseconds, whatever time to live it had. What is not
+   * there stays so, and the receipt says it.
+   */
+  expire(key: BytesInput, ttlMs: number, options: WriteOptions = {}): Promise<DeleteReceipt> {
+    return this.#start(() => {
+      if (!(ttlMs > 0)) throw invalidArgument('ttlMs', 'ttlMs must be above 0; persist keeps a key for good');
+      return operations.expireOperation(key, ttlMs, options);
+    }, options) as Promise<DeleteReceipt>;
+  }
+
+  /** Takes a key its time to live: it stays until somebody deletes it. */
+  persist(key: BytesInput, options: WriteOptions = {}): Promise<DeleteReceipt> {
+    return this.#start(() => operations.expireOperation(key, 0, options), options) as Promise<DeleteReceipt>;
+  }
+
   /** Writes (or, without `value`, deletes) the key if it is as expected; tells what is there if it is not. */
   compareAndSet(key: BytesInput, options: CompareAndSetOptions): Promise<CompareAndSetResult> {
     return this.#start(
@@ -256,6 +272,14 @@ export class CairnClient {
         ...input.compareAndSet,
       });
       return { kind: 'compareAndSet', result };
+    }
+    if ('expire' in input) {
+      const { key, ttlMs } = input.expire;
+      return { kind: 'expire', receipt: await this.expire(key, ttlMs, { ...options, ...input.expire }) };
+    }
+    if ('persist' in input) {
+      const { key } = input.persist;
+      return { kind: 'persist', receipt: await this.persist(key, { ...options, ...input.persist }) };
     }
     const { key, delta } = input.increment;
     return { kind: 'increment', value: await this.increment(key, delta, { ...options, ...input.increment }) };

@@ -111,6 +111,18 @@ export function deleteOperation(key: BytesInput, options: WriteOptions): SizedOp
   return { operation: { $case: 'delete', value }, byteLength: bytes.length + OVERHEAD_BYTES };
 }
 
+/** `ttlMs` 0: the key does not disappear by itself any more. */
+export function expireOperation(key: BytesInput, ttlMs: number, options: WriteOptions): SizedOperation {
+  const bytes = keyOf(key, WIDEST_SIZES);
+  const value = {
+    key: bytes,
+    ttlMs: ttlOf(ttlMs),
+    ordering: orderingOf(options.ordering),
+    requestId: blankRequestId(),
+  };
+  return { operation: { $case: 'expire', value }, byteLength: bytes.length + OVERHEAD_BYTES };
+}
+
 export function compareAndSetOperation(
   sizes: SizeLimits,
   key: BytesInput,

@@ -59,7 +59,7 @@ export interface WriteOptions extends CallOptions {
 }
 
 export interface PutOptions extends WriteOptions {
-  /** The key removes itself after this long; precision is about a second. 0 = never. */
+  /** The key removes itself after this long. 0 = never. */
   readonly ttlMs?: number;
 }
 
@@ -119,6 +119,8 @@ export type WriteOperationInput =
   | { readonly put: { readonly key: BytesInput; readonly value: BytesInput } & PutOptions }
   | { readonly delete: { readonly key: BytesInput } & WriteOptions }
   | { readonly compareAndSet: { readonly key: BytesInput } & CompareAndSetOptions }
+  | { readonly expire: { readonly key: BytesInput; readonly ttlMs: number } & WriteOptions }
+  | { readonly persist: { readonly key: BytesInput } & WriteOptions }
   | { readonly increment: { readonly key: BytesInput; readonly delta: number | bigint } & WriteOptions };
 
 /** What happened to one operation of `writeMany`. */
@@ -126,6 +128,7 @@ export type WriteOutcome =
   | { readonly kind: 'put'; readonly receipt: WriteReceipt }
   | { readonly kind: 'delete'; readonly receipt: DeleteReceipt }
   | { readonly kind: 'compareAndSet'; readonly result: CompareAndSetResult }
+  | { readonly kind: 'expire' | 'persist'; readonly receipt: DeleteReceipt }
   | { readonly kind: 'increment'; readonly value: bigint }
   | { readonly kind: 'error'; readonly error: CairnError };
 

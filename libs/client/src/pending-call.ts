@@ -32,6 +32,7 @@ const RESEND_RULE: Readonly<Record<CallKind, ResendRule>> = {
   delete: 'deduplicated',
   compareAndSet: 'deduplicated',
   increment: 'deduplicated',
+  expire: 'deduplicated',
   deleteRange: 'unsafe',
 };
 
@@ -115,6 +116,7 @@ function requestIdOf(operation: CallOperation): RequestId | undefined {
     case 'delete':
     case 'compareAndSet':
     case 'increment':
+    case 'expire':
       return operation.value.requestId;
     default:
       return undefined;
@@ -139,6 +141,7 @@ export function outcomeOf(call: PendingCall, result: BatchResult): unknown {
     }
     case 'put':
     case 'delete':
+    case 'expire':
       return answer.value;
     case 'compareAndSet': {
       const { succeeded, version, timestamp, found, value } = answer.value;

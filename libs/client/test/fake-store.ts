@@ -86,6 +86,7 @@ export class FakeStore {
       case 'delete':
       case 'compareAndSet':
       case 'increment':
+      case 'expire':
         return this.#deduplicated(operation.value.requestId, () => this.#write(operation));
       case 'deleteRange': {
         const { start, end, prefix } = operation.value;
@@ -111,7 +112,9 @@ export class FakeStore {
     return result;
   }
 
-  #write(operation: Extract<Operation, { $case: 'put' | 'delete' | 'compareAndSet' | 'increment' }>): Result {
+  #write(
+    operation: Extract<Operation, { $case: 'put' | 'delete' | 'compareAndSet' | 'increment' | 'expire' }>,
+  ): Result {
     const key = operation.value.key;
     this.#checkKey(key);
     const current = this.#read(key.toString('latin1'), Infinity);
@@ -121,6 +124,13 @@ export class FakeStore {
       case 'delete': {
         const { version, timestamp } = this.#append(key, undefined, 0);
         return { $case: 'delete', value: { existed: current !== undefined, version, timestamp } };
+      }
+      case 'expire': {
+        if (current === undefined) {
+          return { $case: 'expire', value: { existed: false, version: NO_BYTES, timestamp: 0 } };
+        }
+        const written = this.#append(key, current.value, operation.value.ttlMs);
+        return { $case: 'expire', value: { existed: true, ...written } };
       }
       case 'compareAndSet': {
         if (!isAsExpected(operation.value, current)) {

@@ -8,7 +8,7 @@ const OUTCOME_KIND_MAX = 5;
 
 /** Bits of `CommandOutcome.flags`. */
 export const OutcomeFlag = {
-  /** delete: there was a live value. */
+  /** delete, and a change of a time to live, which is remembered as one: there was a live value. */
   existed: 1,
   /** compareAndSet: the write happened. */
   succeeded: 2,

@@ -5,6 +5,7 @@ import {
   BatchOperation,
   CompareAndSetResponse,
   DeleteRangeResponse,
+  ExpireResponse,
   IncrementResponse,
   type BatchRequest,
   type BatchResponse,
@@ -185,6 +186,9 @@ function readResult(reader: ProtoReader): BatchResult {
         break;
       case 58:
         result.result = { $case: 'increment', value: generated(IncrementResponse, reader.bytes()) };
+        break;
+      case 74:
+        result.result = { $case: 'expire', value: generated(ExpireResponse, reader.bytes()) };
         break;
       case 66:
         result.result = { $case: 'deleteRange', value: generated(DeleteRangeResponse, reader.bytes()) };

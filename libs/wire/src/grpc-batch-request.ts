@@ -4,6 +4,7 @@ import {
   type BatchOperation,
   CompareAndSetRequest,
   DeleteRangeRequest,
+  ExpireRequest,
   IncrementRequest,
   type BatchRequest,
   type DeleteRequest,
@@ -39,6 +40,7 @@ type Mutable<T> = { -readonly [K in keyof T]: T[K] };
 
 const WITH_REQUEST_ID = (field: number): MessageShape => ({ nested: new Map([[field, FLAT]]) });
 const decodeCompareAndSet = boundedDecoder((bytes) => CompareAndSetRequest.decode(bytes), WITH_REQUEST_ID(8));
+const decodeExpire = boundedDecoder((bytes) => ExpireRequest.decode(bytes), WITH_REQUEST_ID(4));
 const decodeIncrement = boundedDecoder((bytes) => IncrementRequest.decode(bytes), WITH_REQUEST_ID(4));
 const decodeDeleteRange = boundedDecoder((bytes) => DeleteRangeRequest.decode(bytes), FLAT);
 
@@ -107,6 +109,9 @@ function readOperationFields(reader: ProtoReader, result: BatchOperation): void 
         break;
       case 58:
         result.operation = { $case: 'increment', value: decodeIncrement(reader.bytes()) };
+        break;
+      case 82:
+        result.operation = { $case: 'expire', value: decodeExpire(reader.bytes()) };
         break;
       case 66:
         result.operation = { $case: 'deleteRange', value: decodeDeleteRange(reader.bytes()) };

@@ -13,12 +13,14 @@ const PUT = idAt(5);
 const DELETE = idAt(3);
 const COMPARE_AND_SET = idAt(8);
 const INCREMENT = idAt(4);
+const EXPIRE = idAt(4);
 const WRITE: MessageShape = {
   nested: new Map([
     [1, PUT],
     [2, DELETE],
     [3, COMPARE_AND_SET],
     [4, INCREMENT],
+    [5, EXPIRE],
   ]),
 };
 const BATCH_GET: MessageShape = { elements: { field: 1, name: 'keys', max: ELEMENTS_MAX } };
@@ -53,6 +55,7 @@ export const kvServiceDefinition = {
   deleteRange: bounded(KVService.deleteRange),
   compareAndSet: bounded(KVService.compareAndSet, COMPARE_AND_SET),
   increment: bounded(KVService.increment, INCREMENT),
+  expire: bounded(KVService.expire, EXPIRE),
   batchGet: bounded(KVService.batchGet, BATCH_GET),
   batchWrite: bounded(KVService.batchWrite, BATCH_WRITE),
   getTimestamp: bounded(KVService.getTimestamp),
@@ -84,6 +87,7 @@ const WRITES: ReadonlySet<string> = new Set([
   KVService.deleteRange.path,
   KVService.compareAndSet.path,
   KVService.increment.path,
+  KVService.expire.path,
   KVService.batchWrite.path,
   ClusterService.splitRanges.path,
   ClusterService.putSetting.path,

@@ -26,6 +26,7 @@ const operation = maybe(
     kind('put', fc.record({ key: bytes, value: bytes, ttlMs: nat, ordering, requestId })),
     kind('delete', fc.record({ key: bytes, ordering, requestId })),
     kind('increment', fc.record({ key: bytes, delta, ordering, requestId })),
+    kind('expire', fc.record({ key: bytes, ttlMs: nat, ordering, requestId })),
     kind('deleteRange', fc.record({ start: bytes, end: bytes, prefix: bytes, all: bool })),
     kind(
       'compareAndSet',
@@ -56,6 +57,7 @@ const result = maybe(
     kind('put', written),
     kind('delete', fc.record({ existed: bool, version: bytes, timestamp: nat })),
     kind('increment', fc.record({ value: delta, version: bytes, timestamp: nat })),
+    kind('expire', fc.record({ existed: bool, version: bytes, timestamp: nat })),
     kind('deleteRange', fc.record({ deleted: nat })),
     kind(
       'compareAndSet',

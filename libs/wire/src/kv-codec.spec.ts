@@ -30,7 +30,7 @@ const sized = (length: number): fc.Arbitrary<Buffer> =>
 
 const request: fc.Arbitrary<KvRequest> = fc.record({
   sequence: fc.integer({ min: 1, max: 0xffffffff }),
-  op: fc.integer({ min: 1, max: 7 }) as fc.Arbitrary<KvOp>,
+  op: fc.integer({ min: 1, max: 8 }) as fc.Arbitrary<KvOp>,
   rangeId: nat.map(rangeId),
   epochVersion: nat,
   consistency: fc.integer({ min: 0, max: 2 }) as fc.Arbitrary<ReadConsistency>,
@@ -90,7 +90,7 @@ const rows = fc.array(
 
 const response: fc.Arbitrary<KvResponse> = fc.record({
   sequence: fc.integer({ min: 1, max: 0xffffffff }),
-  op: fc.integer({ min: 1, max: 7 }) as fc.Arbitrary<KvOp>,
+  op: fc.integer({ min: 1, max: 8 }) as fc.Arbitrary<KvOp>,
   error: maybe(error),
   found: fc.boolean(),
   succeeded: fc.boolean(),

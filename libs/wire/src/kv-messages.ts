@@ -14,6 +14,8 @@ export const KvOp = {
   deleteRange: 6,
   /** One page of rows of a span inside one range. */
   scan: 7,
+  /** Gives a key that is there another time to live, or none. */
+  expire: 8,
 } as const;
 export type KvOp = (typeof KvOp)[keyof typeof KvOp];
 
@@ -109,7 +111,7 @@ export interface KvResponse {
   sequence: number;
   op: KvOp;
   error: KvError | undefined;
-  /** get: live value found. compareAndSet on failure: likewise. delete: it existed. */
+  /** get: live value found. compareAndSet on failure: likewise. delete and expire: it existed. */
   found: boolean;
   /** compareAndSet: the write happened. */
   succeeded: boolean;

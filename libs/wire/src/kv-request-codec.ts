@@ -107,6 +107,7 @@ function writeOperation(writer: ByteWriter, request: KvRequest): void {
       return;
     case KvOp.put:
     case KvOp.delete:
+    case KvOp.expire:
       return;
     case KvOp.compareAndSet:
       writer.bytes(request.expected);
@@ -141,7 +142,7 @@ function readRequest(reader: ByteReader): KvRequest {
   const request = newKvRequest();
   request.sequence = reader.u32();
   const op = reader.u8();
-  if (op < KvOp.get || op > KvOp.scan) throw new CairnError('CORRUPTION', `unknown operation ${op}`);
+  if (op < KvOp.get || op > KvOp.expire) throw new CairnError('CORRUPTION', `unknown operation ${op}`);
   request.op = op as KvOp;
   const flags = reader.u16();
   request.strict = (flags & Flag.strict) !== 0;
@@ -178,6 +179,7 @@ function readOperation(reader: ByteReader, request: KvRequest): void {
       return;
     case KvOp.put:
     case KvOp.delete:
+    case KvOp.expire:
       return;
     case KvOp.compareAndSet:
       request.expected = reader.bytes();

@@ -140,7 +140,7 @@ export function decodeKvResponses(body: Buffer): { maxTimestamp: Timestamp; resp
 function readResponse(reader: ByteReader): KvResponse {
   const sequence = reader.u32();
   const op = reader.u8();
-  if (op < KvOp.get || op > KvOp.scan) throw new CairnError('CORRUPTION', `unknown operation ${op}`);
+  if (op < KvOp.get || op > KvOp.expire) throw new CairnError('CORRUPTION', `unknown operation ${op}`);
   const response = newKvResponse(sequence, op as KvOp);
   const flags = reader.u8();
   if ((flags & Flag.error) !== 0) {

@@ -55,6 +55,7 @@ function kvFrames(rangeId: RangeId): FrameSeed[] {
     { op: KvOp.delete, requestId },
     { op: KvOp.compareAndSet, value: Buffer.from('new'), expectation: 2, expected: Buffer.from('old') },
     { op: KvOp.increment, delta: '-12', requestId },
+    { op: KvOp.expire, ttlMs: 1_000, requestId },
     { op: KvOp.deleteRange, endKey: Buffer.from('a-fuzzed-kez'), limit: 10 },
     { op: KvOp.scan, endKey: Buffer.from('b'), limit: 100, pageBytes: 65_536 },
   ];

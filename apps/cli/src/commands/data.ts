@@ -1,7 +1,13 @@
 import { createReadStream } from 'node:fs';
 import { resolve } from 'node:path';
 import type { Readable } from 'node:stream';
-import type { BytesInput, CompareAndSetResult, WriteOptions } from '@cairn/client';
+import type {
+  BytesInput,
+  CairnClient,
+  CompareAndSetResult,
+  DeleteReceipt,
+  WriteOptions,
+} from '@cairn/client';
 import type { Command } from 'commander';
 import { durationOf, type CommandContext, type RunAction } from '../context.js';
 import { ExitCode, NotFoundError, UsageError } from '../exit-codes.js';
@@ -26,13 +32,15 @@ function orderingOf(options: OrderingFlags): WriteOptions {
   return options.strict === true ? { ordering: 'strict' } : {};
 }
 
-/** get, put, del, cas, incr. */
+/** get, put, del, cas, incr, expire, persist. */
 export function registerDataCommands(program: Command, run: RunAction): void {
   registerGet(program, run);
   registerPut(program, run);
   registerDel(program, run);
   registerCas(program, run);
   registerIncr(program, run);
+  registerExpire(program, run);
+  registerPersist(program, run);
 }
 
 function registerGet(program: Command, run: RunAction): void {
@@ -305,6 +313,55 @@ async function showCas(context: CommandContext, result: CompareAndSetResult): Pr
   } else if (succeeded) await context.line('OK');
   else if (current === undefined) await context.line('not changed: the key does not exist');
   else await context.line(`not changed: the key holds ${context.show(current.value)}`);
+}
+
+function registerExpire(program: Command, run: RunAction): void {
+  program
+    .command('expire <key> <duration>')
+    .description('let a key that is there disappear after this long, e.g. 30s, 1h, 7d')
+    .option(...STRICT_FLAG)
+    .addHelpText(
+      'after',
+      '\nExample:\n  cairn expire session/42 30m\n\nExits with 1 when the key does not exist.',
+    )
+    .action(
+      run<OrderingFlags>(async (context, [key = '', duration = ''], options) => {
+        const ttlMs = durationOf(duration, '<duration>');
+        if (!(ttlMs > 0))
+          throw new UsageError('<duration> must be above 0; cairn persist keeps a key for good');
+        return changeExpiry(context, key, (client, bytes) =>
+          client.expire(bytes, ttlMs, orderingOf(options)),
+        );
+      }),
+    );
+}
+
+function registerPersist(program: Command, run: RunAction): void {
+  program
+    .command('persist <key>')
+    .description('keep a key that would disappear by itself')
+    .option(...STRICT_FLAG)
+    .addHelpText(
+      'after',
+      '\nExample:\n  cairn persist session/42\n\nExits with 1 when the key does not exist.',
+    )
+    .action(
+      run<OrderingFlags>((context, [key = ''], options) =>
+        changeExpiry(context, key, (client, bytes) => client.persist(bytes, orderingOf(options))),
+      ),
+    );
+}
+
+async function changeExpiry(
+  context: CommandContext,
+  key: string,
+  change: (client: CairnClient, bytes: BytesInput) => Promise<DeleteReceipt>,
+): Promise<ExitCode> {
+  const receipt = await context.withClient((client) => change(client, context.bytes(key, 'key')));
+  if (!receipt.existed) throw new NotFoundError(`there is no key ${key}`);
+  if (context.isJson)
+    await context.json({ version: receipt.version.toString('hex'), timestamp: receipt.timestamp });
+  return ExitCode.ok;
 }
 
 function registerIncr(program: Command, run: RunAction): void {

@@ -147,6 +147,10 @@ async function oneWrite(
         const response = await run(convert.incrementRequest(asked.value, limits));
         return { result: { $case: 'increment', value: convert.incrementResponse(response) } };
       }
+      case 'expire': {
+        const response = await run(convert.expireRequest(asked.value));
+        return { result: { $case: 'expire', value: convert.deleteResponse(response) } };
+      }
       case undefined:
         throw new CairnError('INVALID_ARGUMENT', 'operation must be given', {
           details: { field: 'operation' },

@@ -25,6 +25,7 @@ import {
   deleteResponse,
   getRequest,
   getResponse,
+  expireRequest,
   incrementRequest,
   incrementResponse,
   putRequest,
@@ -243,6 +244,8 @@ export class BatchStream extends Holder implements OperationSink {
         return compareAndSetRequest(asked.value, limits);
       case 'increment':
         return incrementRequest(asked.value, limits);
+      case 'expire':
+        return expireRequest(asked.value);
       case 'deleteRange':
       case 'cancel':
       case undefined:
@@ -460,6 +463,8 @@ function resultOf(response: KvResponse): BatchResult['result'] {
       return { $case: 'compareAndSet', value: compareAndSetResponse(response) };
     case KvOp.increment:
       return { $case: 'increment', value: incrementResponse(response) };
+    case KvOp.expire:
+      return { $case: 'expire', value: deleteResponse(response) };
     case KvOp.deleteRange:
     case KvOp.scan:
       throw new CairnError('INTERNAL', 'spans are not answered as single operations');

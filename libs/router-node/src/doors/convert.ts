@@ -22,6 +22,7 @@ import {
   type DeleteRequest,
   type DeleteResponse,
   type GetRequest,
+  type ExpireRequest,
   type GetResponse,
   type IncrementRequest,
   type IncrementResponse,
@@ -126,6 +127,14 @@ export function compareAndSetRequest(message: CompareAndSetRequest, limits: KeyV
       request.expectation = Expectation.version;
       request.expected = expected.value;
   }
+  return request;
+}
+
+/** What is longer than what may be written now keeps its right to be there. */
+export function expireRequest(message: ExpireRequest): KvRequest {
+  assertKey(message.key, WIDEST_KEY_VALUE_LIMITS);
+  const request = writeRequest(KvOp.expire, message.key, message.ordering, message.requestId);
+  request.ttlMs = ttlOf(message.ttlMs);
   return request;
 }
 

@@ -15,6 +15,7 @@ const NAMES: Readonly<Record<KvOp, string>> = {
   [KvOp.delete]: 'delete',
   [KvOp.compareAndSet]: 'compare_and_set',
   [KvOp.increment]: 'increment',
+  [KvOp.expire]: 'expire',
   [KvOp.deleteRange]: 'delete_range',
   [KvOp.scan]: 'scan',
 };

@@ -15,6 +15,8 @@ import type {
   DeleteRequest,
   DeleteResponse,
   GetRequest,
+  ExpireRequest,
+  ExpireResponse,
   GetResponse,
   GetTimestampRequest,
   GetTimestampResponse,
@@ -91,6 +93,7 @@ export interface KvHandlers {
   readonly delete: UnaryDoor<DeleteRequest, DeleteResponse>;
   readonly compareAndSet: UnaryDoor<CompareAndSetRequest, CompareAndSetResponse>;
   readonly increment: UnaryDoor<IncrementRequest, IncrementResponse>;
+  readonly expire: UnaryDoor<ExpireRequest, ExpireResponse>;
   readonly deleteRange: UnaryDoor<DeleteRangeRequest, DeleteRangeResponse>;
   readonly batchGet: UnaryDoor<BatchGetRequest, BatchGetResponse>;
   readonly batchWrite: UnaryDoor<BatchWriteRequest, BatchWriteResponse>;
@@ -200,6 +203,7 @@ export function createKvService(
     delete: unary(KvOp.delete, convert.deleteRequest, convert.deleteResponse),
     compareAndSet: unary(KvOp.compareAndSet, convert.compareAndSetRequest, convert.compareAndSetResponse),
     increment: unary(KvOp.increment, convert.incrementRequest, convert.incrementResponse),
+    expire: unary(KvOp.expire, convert.expireRequest, convert.deleteResponse),
     deleteRange: several(
       () => ({ ops: 1, bytes: 0 }),
       (request, times) => deleteRange(context, request, times),

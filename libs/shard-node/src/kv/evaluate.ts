@@ -65,6 +65,8 @@ export function evaluateWrite(
       return evaluateCompareAndSet(request, live, moment, fill);
     case KvOp.increment:
       return evaluateIncrement(request, live, moment, fill);
+    case KvOp.expire:
+      return evaluateExpire(request, live, moment, fill);
     default:
       return { type: 'invalid', code: 'FAILED_PRECONDITION', message: 'not a write of one key' };
   }
@@ -81,6 +83,23 @@ function evaluateDelete(live: VersionRecord | undefined, moment: WriteMoment, fi
   fill.outcome.flags = OutcomeFlag.existed;
   fill.response.found = true;
   return written(tombstoneAt(moment), fill.response);
+}
+
+/** The value is written anew: it is the same row with another end. To whoever asks again it is as a delete. */
+function evaluateExpire(
+  request: KvRequest,
+  live: VersionRecord | undefined,
+  moment: WriteMoment,
+  fill: Fill,
+): Evaluation {
+  fill.outcome.kind = OutcomeKind.delete;
+  if (live === undefined) {
+    fill.outcome.sequence = 0;
+    return { type: 'outcome' };
+  }
+  fill.outcome.flags = OutcomeFlag.existed;
+  fill.response.found = true;
+  return written(versionOf(live.value, request.ttlMs, moment), fill.response);
 }
 
 function evaluateCompareAndSet(

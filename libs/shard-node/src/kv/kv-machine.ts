@@ -339,6 +339,7 @@ export class KvMachine implements StateMachine {
       case KvOp.delete:
       case KvOp.compareAndSet:
       case KvOp.increment:
+      case KvOp.expire:
         this.load.countWrite();
         if (this.isExclusive) this.#deleteRanges.holdWrite(call);
         else this.writes.add(call);

@@ -471,5 +471,5 @@ function isLogged(op: KvRequest['op']): boolean {
 
 /** Deletions are let through on a full disk: they are how space comes back. */
 function takesSpace(op: KvRequest['op']): boolean {
-  return op === KvOp.put || op === KvOp.compareAndSet || op === KvOp.increment;
+  return op === KvOp.put || op === KvOp.compareAndSet || op === KvOp.increment || op === KvOp.expire;
 }

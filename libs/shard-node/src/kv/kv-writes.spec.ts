@@ -1,7 +1,7 @@
 import { timestamp, TIMESTAMP_LOGICAL_STEPS } from '@cairn/base';
 import { firstByWalk } from '@cairn/engine';
 import { describe, expect, it } from '@jest/globals';
-import { Expectation, KvOp } from '@cairn/wire';
+import { Expectation, KvOp, type KvRequest } from '@cairn/wire';
 
 import { answerOf, bytes, codeOf, KvRig } from './kv-rig.testing.js';
 
@@ -232,6 +232,53 @@ describe('single-key writes', () => {
       value: bytes('x'),
     };
     expect((await rig.ask(absent)).succeeded).toBe(true);
+  });
+});
+
+describe('a change of the time to live', () => {
+  const expire = (ttlMs: number, more: Partial<KvRequest> = {}): Partial<KvRequest> & { op: KvOp } => ({
+    ...{ op: KvOp.expire, key: bytes('k'), ttlMs },
+    ...more,
+  });
+  const later = (rig: KvRig, ms: number): void => {
+    rig.environment.timestamps.observe(timestamp(rig.max + ms * TIMESTAMP_LOGICAL_STEPS));
+  };
+
+  it('keeps the value and begins anew, or ends', async () => {
+    const rig = await KvRig.leading();
+    const put = await rig.ask({ op: KvOp.put, key: bytes('k'), value: bytes('v'), ttlMs: 100 });
+    const longer = await rig.ask(expire(1_000));
+    expect(longer).toMatchObject({ error: undefined, found: true });
+    expect(longer.timestamp).toBeGreaterThan(put.timestamp - 1);
+    expect(Buffer.compare(longer.version, put.version)).toBe(1);
+    later(rig, 900);
+    expect(await rig.get('k')).toBe('v');
+    expect((await rig.ask(expire(0))).found).toBe(true);
+    later(rig, 10_000);
+    expect(await rig.get('k')).toBe('v');
+    await rig.ask(expire(1));
+    later(rig, 3);
+    expect(await rig.get('k')).toBeUndefined();
+  });
+
+  it('of what is not there, or not any more, changes nothing and says so', async () => {
+    const rig = await KvRig.leading();
+    expect(await rig.ask(expire(100))).toMatchObject({ error: undefined, found: false });
+    await rig.ask({ op: KvOp.put, key: bytes('k'), value: bytes('v'), ttlMs: 10 });
+    later(rig, 20);
+    expect(await rig.ask(expire(0))).toMatchObject({ error: undefined, found: false });
+    expect(await rig.get('k')).toBeUndefined();
+  });
+
+  it('takes effect once, however often it is sent', async () => {
+    const rig = await KvRig.leading();
+    await rig.put('k', 'v');
+    const first = await rig.ask(expire(50, { requestId: rig.identity(1) }));
+    later(rig, 40);
+    const again = await rig.ask(expire(50, { requestId: rig.identity(1, { isRetry: true }) }));
+    expect(again).toMatchObject({ found: true, version: first.version, timestamp: first.timestamp });
+    later(rig, 20);
+    expect(await rig.get('k')).toBeUndefined();
   });
 });
 

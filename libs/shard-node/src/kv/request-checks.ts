@@ -76,6 +76,7 @@ function faultOfOperation(request: KvRequest): RequestFault | undefined {
     case KvOp.get:
     case KvOp.delete:
     case KvOp.increment:
+    case KvOp.expire:
       return undefined;
   }
 }

@@ -94,7 +94,7 @@ export interface GetResponse {
 export interface PutRequest {
   key: Buffer;
   value: Buffer;
-  /** Removes the key by itself after this long, ten years at most; 0 = never. Precision is about a second. */
+  /** Removes the key by itself after this long, ten years at most; 0 = never. */
   ttlMs: number;
   ordering: Ordering;
   requestId: RequestId | undefined;
@@ -117,6 +117,21 @@ export interface DeleteRequest {
 
 export interface DeleteResponse {
   /** True when there was a live value. */
+  existed: boolean;
+  version: Buffer;
+  timestamp: number;
+}
+
+export interface ExpireRequest {
+  key: Buffer;
+  /** From now on, ten years at most; 0 = the key does not disappear by itself any more. */
+  ttlMs: number;
+  ordering: Ordering;
+  requestId: RequestId | undefined;
+}
+
+export interface ExpireResponse {
+  /** True when there was a live value: it was written anew, with the other time to live. */
   existed: boolean;
   version: Buffer;
   timestamp: number;
@@ -210,6 +225,7 @@ export interface WriteOperation {
     | { $case: "delete"; value: DeleteRequest }
     | { $case: "compareAndSet"; value: CompareAndSetRequest }
     | { $case: "increment"; value: IncrementRequest }
+    | { $case: "expire"; value: ExpireRequest }
     | undefined;
 }
 
@@ -224,6 +240,7 @@ export interface WriteResult {
     | { $case: "compareAndSet"; value: CompareAndSetResponse }
     | { $case: "increment"; value: IncrementResponse }
     | { $case: "error"; value: ErrorDetail }
+    | { $case: "expire"; value: ExpireResponse }
     | undefined;
 }
 
@@ -293,6 +310,7 @@ export interface BatchOperation {
     | //
     /** Gives up on the open operation `call`; no answer follows when it comes in time. */
     { $case: "cancel"; value: boolean }
+    | { $case: "expire"; value: ExpireRequest }
     | undefined;
   /** W3C trace context (00-…-…-..), when the operation is traced. */
   traceparent: string;
@@ -325,6 +343,7 @@ export interface BatchResult {
     | { $case: "compareAndSet"; value: CompareAndSetResponse }
     | { $case: "increment"; value: IncrementResponse }
     | { $case: "deleteRange"; value: DeleteRangeResponse }
+    | { $case: "expire"; value: ExpireResponse }
     | undefined;
 }
 
@@ -914,6 +933,178 @@ export const DeleteResponse: MessageFns<DeleteResponse> = {
   },
   fromPartial(object: DeepPartial<DeleteResponse>): DeleteResponse {
     const message = createBaseDeleteResponse();
+    message.existed = object.existed ?? false;
+    message.version = object.version ?? Buffer.alloc(0);
+    message.timestamp = object.timestamp ?? 0;
+    return message;
+  },
+};
+
+function createBaseExpireRequest(): ExpireRequest {
+  return { key: Buffer.alloc(0), ttlMs: 0, ordering: 0, requestId: undefined };
+}
+
+export const ExpireRequest: MessageFns<ExpireRequest> = {
+  encode(message: ExpireRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.key.length !== 0) {
+      writer.uint32(10).bytes(message.key);
+    }
+    if (message.ttlMs !== 0) {
+      writer.uint32(16).uint64(message.ttlMs);
+    }
+    if (message.ordering !== 0) {
+      writer.uint32(24).int32(message.ordering);
+    }
+    if (message.requestId !== undefined) {
+      RequestId.encode(message.requestId, writer.uint32(34).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ExpireRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseExpireRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.key = Buffer.from(reader.bytes());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.ttlMs = longToNumber(reader.uint64());
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.ordering = reader.int32() as any;
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.requestId = RequestId.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ExpireRequest>): ExpireRequest {
+    return ExpireRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ExpireRequest>): ExpireRequest {
+    const message = createBaseExpireRequest();
+    message.key = object.key ?? Buffer.alloc(0);
+    message.ttlMs = object.ttlMs ?? 0;
+    message.ordering = object.ordering ?? 0;
+    message.requestId = (object.requestId !== undefined && object.requestId !== null)
+      ? RequestId.fromPartial(object.requestId)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseExpireResponse(): ExpireResponse {
+  return { existed: false, version: Buffer.alloc(0), timestamp: 0 };
+}
+
+export const ExpireResponse: MessageFns<ExpireResponse> = {
+  encode(message: ExpireResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.existed !== false) {
+      writer.uint32(8).bool(message.existed);
+    }
+    if (message.version.length !== 0) {
+      writer.uint32(18).bytes(message.version);
+    }
+    if (message.timestamp !== 0) {
+      writer.uint32(24).uint64(message.timestamp);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ExpireResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseExpireResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.existed = reader.bool();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.version = Buffer.from(reader.bytes());
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.timestamp = longToNumber(reader.uint64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ExpireResponse>): ExpireResponse {
+    return ExpireResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ExpireResponse>): ExpireResponse {
+    const message = createBaseExpireResponse();
     message.existed = object.existed ?? false;
     message.version = object.version ?? Buffer.alloc(0);
     message.timestamp = object.timestamp ?? 0;
@@ -1767,6 +1958,9 @@ export const WriteOperation: MessageFns<WriteOperation> = {
       case "increment":
         IncrementRequest.encode(message.operation.value, writer.uint32(34).fork()).join();
         break;
+      case "expire":
+        ExpireRequest.encode(message.operation.value, writer.uint32(42).fork()).join();
+        break;
     }
     return writer;
   },
@@ -1816,6 +2010,14 @@ export const WriteOperation: MessageFns<WriteOperation> = {
             message.operation = { $case: "increment", value: IncrementRequest.decode(reader, reader.uint32()) };
             continue;
           }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.operation = { $case: "expire", value: ExpireRequest.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1858,6 +2060,12 @@ export const WriteOperation: MessageFns<WriteOperation> = {
       case "increment": {
         if (object.operation?.value !== undefined && object.operation?.value !== null) {
           message.operation = { $case: "increment", value: IncrementRequest.fromPartial(object.operation.value) };
+        }
+        break;
+      }
+      case "expire": {
+        if (object.operation?.value !== undefined && object.operation?.value !== null) {
+          message.operation = { $case: "expire", value: ExpireRequest.fromPartial(object.operation.value) };
         }
         break;
       }
@@ -1943,6 +2151,9 @@ export const WriteResult: MessageFns<WriteResult> = {
       case "error":
         ErrorDetail.encode(message.result.value, writer.uint32(42).fork()).join();
         break;
+      case "expire":
+        ExpireResponse.encode(message.result.value, writer.uint32(50).fork()).join();
+        break;
     }
     return writer;
   },
@@ -2000,6 +2211,14 @@ export const WriteResult: MessageFns<WriteResult> = {
             message.result = { $case: "error", value: ErrorDetail.decode(reader, reader.uint32()) };
             continue;
           }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.result = { $case: "expire", value: ExpireResponse.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2045,6 +2264,12 @@ export const WriteResult: MessageFns<WriteResult> = {
       case "error": {
         if (object.result?.value !== undefined && object.result?.value !== null) {
           message.result = { $case: "error", value: ErrorDetail.fromPartial(object.result.value) };
+        }
+        break;
+      }
+      case "expire": {
+        if (object.result?.value !== undefined && object.result?.value !== null) {
+          message.result = { $case: "expire", value: ExpireResponse.fromPartial(object.result.value) };
         }
         break;
       }
@@ -2614,6 +2839,9 @@ export const BatchOperation: MessageFns<BatchOperation> = {
       case "cancel":
         writer.uint32(72).bool(message.operation.value);
         break;
+      case "expire":
+        ExpireRequest.encode(message.operation.value, writer.uint32(82).fork()).join();
+        break;
     }
     if (message.traceparent !== "") {
       writer.uint32(122).string(message.traceparent);
@@ -2706,6 +2934,14 @@ export const BatchOperation: MessageFns<BatchOperation> = {
             message.operation = { $case: "cancel", value: reader.bool() };
             continue;
           }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.operation = { $case: "expire", value: ExpireRequest.decode(reader, reader.uint32()) };
+            continue;
+          }
           case 15: {
             if (tag !== 122) {
               break;
@@ -2776,6 +3012,12 @@ export const BatchOperation: MessageFns<BatchOperation> = {
       case "cancel": {
         if (object.operation?.value !== undefined && object.operation?.value !== null) {
           message.operation = { $case: "cancel", value: object.operation.value };
+        }
+        break;
+      }
+      case "expire": {
+        if (object.operation?.value !== undefined && object.operation?.value !== null) {
+          message.operation = { $case: "expire", value: ExpireRequest.fromPartial(object.operation.value) };
         }
         break;
       }
@@ -2988,6 +3230,9 @@ export const BatchResult: MessageFns<BatchResult> = {
       case "deleteRange":
         DeleteRangeResponse.encode(message.result.value, writer.uint32(66).fork()).join();
         break;
+      case "expire":
+        ExpireResponse.encode(message.result.value, writer.uint32(74).fork()).join();
+        break;
     }
     return writer;
   },
@@ -3069,6 +3314,14 @@ export const BatchResult: MessageFns<BatchResult> = {
             message.result = { $case: "deleteRange", value: DeleteRangeResponse.decode(reader, reader.uint32()) };
             continue;
           }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.result = { $case: "expire", value: ExpireResponse.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3130,6 +3383,12 @@ export const BatchResult: MessageFns<BatchResult> = {
         }
         break;
       }
+      case "expire": {
+        if (object.result?.value !== undefined && object.result?.value !== null) {
+          message.result = { $case: "expire", value: ExpireResponse.fromPartial(object.result.value) };
+        }
+        break;
+      }
     }
     return message;
   },
@@ -3179,6 +3438,16 @@ export const KVService = {
     requestDeserialize: (value: Buffer): DeleteRequest => DeleteRequest.decode(value),
     responseSerialize: (value: DeleteResponse): Buffer => Buffer.from(DeleteResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): DeleteResponse => DeleteResponse.decode(value),
+  },
+  /** Gives a key that is there another time to live, or none. What is not there stays so, and the answer says it. */
+  expire: {
+    path: "/cairn.v1.KV/Expire" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ExpireRequest): Buffer => Buffer.from(ExpireRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ExpireRequest => ExpireRequest.decode(value),
+    responseSerialize: (value: ExpireResponse): Buffer => Buffer.from(ExpireResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ExpireResponse => ExpireResponse.decode(value),
   },
   /** Removes every key of a span. Keys written into the span while it runs may survive it. */
   deleteRange: {
@@ -3283,6 +3552,8 @@ export interface KVServer extends UntypedServiceImplementation {
   put: handleUnaryCall<PutRequest, PutResponse>;
   /** Removes one key. Removing what is not there succeeds and says so. */
   delete: handleUnaryCall<DeleteRequest, DeleteResponse>;
+  /** Gives a key that is there another time to live, or none. What is not there stays so, and the answer says it. */
+  expire: handleUnaryCall<ExpireRequest, ExpireResponse>;
   /** Removes every key of a span. Keys written into the span while it runs may survive it. */
   deleteRange: handleUnaryCall<DeleteRangeRequest, DeleteRangeResponse>;
   /** Writes one key if its current state is the expected one; linearizable. */
@@ -3355,6 +3626,22 @@ export interface KVClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: DeleteResponse) => void,
+  ): ClientUnaryCall;
+  /** Gives a key that is there another time to live, or none. What is not there stays so, and the answer says it. */
+  expire(
+    request: ExpireRequest,
+    callback: (error: ServiceError | null, response: ExpireResponse) => void,
+  ): ClientUnaryCall;
+  expire(
+    request: ExpireRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: ExpireResponse) => void,
+  ): ClientUnaryCall;
+  expire(
+    request: ExpireRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: ExpireResponse) => void,
   ): ClientUnaryCall;
   /** Removes every key of a span. Keys written into the span while it runs may survive it. */
   deleteRange(

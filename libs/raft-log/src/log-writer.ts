@@ -51,12 +51,12 @@ function asLogFailure(error: unknown): CairnError {
       cause: error,
     });
   }
+  // What the system says of a write names no file.
+  const where = error instanceof DiskError ? ` (${error.path})` : '';
   return new CairnError(
     'INTERNAL',
-    `the raft log could not be written: ${messageOf(error)}; restart the node`,
-    {
-      cause: error,
-    },
+    `the raft log could not be written: ${messageOf(error)}${where}; look at the disk, then restart the node`,
+    { cause: error },
   );
 }
 

@@ -1,3 +1,4 @@
+import { availableParallelism } from 'node:os';
 import { parseArgs } from 'node:util';
 
 import type { Mutant } from './mutant.js';
@@ -50,13 +51,18 @@ async function runMutants(options: MutantArguments): Promise<number> {
   const baseline = new Baseline();
   let caught = 0;
   if (!options.json) process.stdout.write(row(['mutant', 'caught by', 'seed', 'virtual time']));
-  for (const mutant of chosen) {
-    const until = Math.min(endMs, performance.now() + MINUTES_PER_MUTANT * 60_000);
-    const verdict = await judgeMutant(mutant, baseline, { from: options.from, to: options.to, endMs: until });
-    if (verdict.type === 'caught') caught += 1;
-    if (options.json) process.stdout.write(`${JSON.stringify({ mutant: mutant.name, ...verdict })}\n`);
-    else process.stdout.write(row(cells(mutant, verdict)));
-  }
+  const waiting = [...chosen];
+  const judgeNext = async (): Promise<void> => {
+    for (let mutant = waiting.shift(); mutant !== undefined; mutant = waiting.shift()) {
+      const until = Math.min(endMs, performance.now() + MINUTES_PER_MUTANT * 60_000);
+      const { from, to } = options;
+      const verdict = await judgeMutant(mutant, baseline, { from, to, endMs: until });
+      if (verdict.type === 'caught') caught += 1;
+      if (options.json) process.stdout.write(`${JSON.stringify({ mutant: mutant.name, ...verdict })}\n`);
+      else process.stdout.write(row(cells(mutant, verdict)));
+    }
+  };
+  await Promise.all(Array.from({ length: availableParallelism() }, judgeNext));
   if (!options.json) {
     const seconds = ((performance.now() - startedMs) / 1000).toFixed(0);
     process.stdout.write(`${caught} of ${chosen.length} caught in ${seconds} s\n`);

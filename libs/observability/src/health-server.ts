@@ -218,7 +218,8 @@ export async function createHealthServer(options: HealthServerOptions): Promise<
     const onError = (error: NodeJS.ErrnoException): void => {
       const message =
         error.code === 'EADDRINUSE'
-          ? `${options.listen} is in use by another process: stop it, or choose another address with --http-listen`
+          ? `${options.listen} is in use by another process: stop it, or choose another address with ` +
+            '--http-listen'
           : `cannot serve health and metrics on ${options.listen}: ${error.message}`;
       reject(new CairnError('UNAVAILABLE', message, { cause: error }));
     };

@@ -1,10 +1,10 @@
 import { CairnError, messageOf } from '@cairn/base';
-import { ShardRpc, THIS_BUILD, RpcPool } from '@cairn/wire';
-import { storeId } from '@cairn/base';
+import { ShardRpc, type RpcPool } from '@cairn/wire';
 import { sleep } from '@cairn/ports';
 import type { SimRng } from '@cairn/runtime-sim';
 
 import type { SimCluster } from './cluster.js';
+import { shardCallsOf } from './shard-calls.js';
 import type { SimClient } from './sim-client.js';
 
 export interface OperatorOptions {
@@ -34,21 +34,7 @@ export class Operator {
     this.#client = client;
     this.#options = options;
     this.#rng = cluster.rng.fork('admin/work');
-    const { name, clock, transport } = client;
-    const hello = {
-      ...THIS_BUILD,
-      purpose: 'rpc',
-      clusterId: '',
-      kind: 'tool',
-      name,
-      storeId: storeId(0),
-    } as const;
-    this.#shards = new RpcPool({
-      transport,
-      hello: () => hello,
-      clock,
-      logger: cluster.observer.loggerFor(name),
-    });
+    this.#shards = shardCallsOf(cluster, client);
   }
 
   async run(): Promise<void> {

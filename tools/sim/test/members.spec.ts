@@ -1,11 +1,12 @@
 import { expect, it } from '@jest/globals';
-import { CairnError, storeId } from '@cairn/base';
+import { CairnError } from '@cairn/base';
 import type { RangeInfo } from '@cairn/client';
 import type { Replica } from '@cairn/store';
-import { THIS_BUILD, RpcPool, ShardRpc } from '@cairn/wire';
+import { ShardRpc, type RpcPool } from '@cairn/wire';
 
 import { SimCluster } from '../src/cluster.js';
 import type { SimShardNode } from '../src/shard-node.js';
+import { shardCallsOf } from '../src/shard-calls.js';
 import { startClient, type SimClient } from '../src/sim-client.js';
 
 const KEYS = Array.from({ length: 40 }, (_, at) => `key-${at}`);
@@ -20,17 +21,7 @@ class Rig {
   private constructor(seed: string) {
     this.cluster = new SimCluster({ seed, shardNodes: 5 });
     this.#client = startClient(this.cluster, 'client', 10_000);
-    const { name, clock, transport } = this.#client;
-    this.#shards = new RpcPool({
-      transport,
-      hello: () => ({
-        ...THIS_BUILD,
-        ...{ purpose: 'rpc', clusterId: '', kind: 'tool', name },
-        storeId: storeId(0),
-      }),
-      clock,
-      logger: this.cluster.observer.loggerFor(name),
-    });
+    this.#shards = shardCallsOf(this.cluster, this.#client);
   }
 
   static async boot(seed: string): Promise<Rig> {

@@ -1,5 +1,5 @@
 import { expect, it } from '@jest/globals';
-import { storeId, timestamp } from '@cairn/base';
+import { timestamp } from '@cairn/base';
 import type { RangeInfo } from '@cairn/client';
 import {
   checkRow,
@@ -14,9 +14,10 @@ import {
   type RowNamespace,
 } from '@cairn/mvcc';
 import type { Replica } from '@cairn/store';
-import { RpcPool, ShardRpc, THIS_BUILD } from '@cairn/wire';
+import { ShardRpc, type RpcPool } from '@cairn/wire';
 
 import { SimCluster } from '../src/cluster.js';
+import { shardCallsOf } from '../src/shard-calls.js';
 import { startClient, type SimClient } from '../src/sim-client.js';
 
 /*
@@ -35,17 +36,7 @@ class Rig {
 
   constructor() {
     this.#client = startClient(this.cluster, 'client', 10_000);
-    const { name, clock, transport } = this.#client;
-    this.#shards = new RpcPool({
-      transport,
-      hello: () => ({
-        ...THIS_BUILD,
-        ...{ purpose: 'rpc', clusterId: '', kind: 'tool', name },
-        storeId: storeId(0),
-      }),
-      clock,
-      logger: this.cluster.observer.loggerFor(name),
-    });
+    this.#shards = shardCallsOf(this.cluster, this.#client);
   }
 
   async boot(): Promise<void> {

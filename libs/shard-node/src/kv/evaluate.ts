@@ -75,22 +75,14 @@ export function evaluateWrite(
 type Fill = Parameters<typeof evaluateWrite>[3];
 
 function evaluateDelete(live: VersionRecord | undefined, moment: WriteMoment, fill: Fill): Evaluation {
-  fill.outcome.kind = OutcomeKind.delete;
-  if (live === undefined) {
-    fill.outcome.sequence = 0;
-    return { type: 'outcome' };
-  }
-  fill.outcome.flags = OutcomeFlag.existed;
-  fill.response.found = true;
-  return written(tombstoneAt(moment), fill.response);
+  return evaluateExisting(live, fill, () => tombstoneAt(moment));
 }
 
-/** The value is written anew: it is the same row with another end. To whoever asks again it is as a delete. */
-function evaluateExpire(
-  request: KvRequest,
+/** What a command that is remembered as a delete does to a key that is there. */
+function evaluateExisting(
   live: VersionRecord | undefined,
-  moment: WriteMoment,
   fill: Fill,
+  versionAfter: (live: VersionRecord) => VersionRecord,
 ): Evaluation {
   fill.outcome.kind = OutcomeKind.delete;
   if (live === undefined) {
@@ -99,7 +91,17 @@ function evaluateExpire(
   }
   fill.outcome.flags = OutcomeFlag.existed;
   fill.response.found = true;
-  return written(versionOf(live.value, request.ttlMs, moment), fill.response);
+  return written(versionAfter(live), fill.response);
+}
+
+/** The value is written anew: it is the same row with another end. */
+function evaluateExpire(
+  request: KvRequest,
+  live: VersionRecord | undefined,
+  moment: WriteMoment,
+  fill: Fill,
+): Evaluation {
+  return evaluateExisting(live, fill, ({ value }) => versionOf(value, request.ttlMs, moment));
 }
 
 function evaluateCompareAndSet(

@@ -249,8 +249,7 @@ export class KvMachine implements StateMachine {
    * with it, and sees what is there by then. Where nobody tells the time, it is judged by what is known.
    */
   asksForTheTime(call: KvCall, expiry: Timestamp): boolean {
-    if (expiry === NO_EXPIRY || call.isTimeUnknown) return false;
-    if (call.request.consistency === ReadConsistency.stale && isRead(call.request.op)) return false;
+    if (expiry === NO_EXPIRY || call.isTimeUnknown || isStaleRead(call)) return false;
     const { timestamps } = this.#environment;
     if (!timestamps.mayHaveCome(expiry, this.readNow)) return false;
     timestamps
@@ -295,7 +294,7 @@ export class KvMachine implements StateMachine {
         call.fail('DEADLINE_EXCEEDED', 'the deadline passed on the shard');
       } else if (call.request.epochVersion !== version || !this.#covers(call.request.key)) {
         call.failEpoch(this.#descriptor, this.#elsewhere(call.request.key));
-      } else if (call.request.consistency === ReadConsistency.stale && isRead(call.request.op)) {
+      } else if (isStaleRead(call)) {
         this.#serveStale(call);
       } else if (isServing) {
         this.#serve(call);
@@ -595,6 +594,10 @@ export class KvMachine implements StateMachine {
     for (const call of waiting) call.failNotLeader(this.replica.leaderStoreId);
     this.leadershipLost();
   }
+}
+
+function isStaleRead({ request }: KvCall): boolean {
+  return request.consistency === ReadConsistency.stale && isRead(request.op);
 }
 
 function isRead(op: KvOp): boolean {

@@ -117,9 +117,8 @@ export const KV_MUTANTS: readonly Mutant[] = [
     file: 'libs/shard-node/src/kv/kv-machine.ts',
     edits: [
       {
-        find: 'call.request.consistency === ReadConsistency.stale && isRead(call.request.op)',
-        replace:
-          '(call.request.consistency === ReadConsistency.stale || !isServing) && isRead(call.request.op)',
+        find: 'else if (isStaleRead(call)) {',
+        replace: 'else if (isStaleRead(call) || (!isServing && isRead(call.request.op))) {',
       },
     ],
   },

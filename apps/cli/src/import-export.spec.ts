@@ -447,6 +447,31 @@ test.each(['ndjson', 'csv'])('whatever is stored comes back through %s', async (
   );
 });
 
+test.each(['ndjson', 'csv'])(
+  'keys that disappear by themselves keep their time through %s',
+  async (format) => {
+    const expiryOf = async (key: string): Promise<number> =>
+      Date.parse((JSON.parse((await cli.run(['get', key, '--json'])).stdout) as { expires: string }).expires);
+    await cli.run(['put', 'session', 'x', '--ttl', '1h']);
+    await cli.run(['put', 'stays', 'y']);
+    const before = await expiryOf('session');
+    expect((await cli.run(['export', `out.${format}`])).code).toBe(0);
+    await cli.run(['del', 'session', 'stays']);
+    expect((await cli.run(['import', `out.${format}`])).code).toBe(0);
+    expect(Math.abs((await expiryOf('session')) - before)).toBeLessThan(5_000);
+    expect((await cli.run(['get', 'stays', '--json'])).stdout).not.toContain('expires');
+    await cli.run(['import', `out.${format}`, '--ttl', '2h']);
+    expect((await expiryOf('session')) - before).toBeGreaterThan(3_500_000);
+  },
+);
+
+test('a row whose time to disappear is no date is rejected', async () => {
+  const line = '{"key":"k","value":"v","expires":"soon"}\n';
+  const result = await cli.run(['import', '-'], line);
+  expect(result.code).not.toBe(0);
+  expect(result.stderr).toContain('field "expires" is no date');
+});
+
 test('text that would grow too much as text is exported as base64', async () => {
   const value = Buffer.alloc(1000, 1);
   cli.router.store.apply({
@@ -504,7 +529,7 @@ test('export takes a span, writes to standard output, and leaves no half file', 
     '{"key":"a1","value":"v-a1"}\n{"key":"a2","value":"v-a2"}\n',
   );
   expect((await cli.run(['export', '--start', 'a2', '-n', '1', '--format', 'csv'])).stdout).toBe(
-    'key,value,encoding\na2,v-a2,\n',
+    'key,value,encoding,expires\na2,v-a2,,\n',
   );
   cli.router.kill();
   expect((await cli.run(['export', 'out.ndjson'])).code).toBe(4);

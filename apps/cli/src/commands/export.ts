@@ -12,6 +12,7 @@ import { fileFailure, withFile } from '../files.js';
 import { OutputError, write } from '../io.js';
 import { Progress } from '../progress.js';
 import { jsonBytes, utf8OrUndefined } from '../render/bytes.js';
+import { jsonExpiry } from '../render/expiry.js';
 import { rowsText, showDuration } from '../render/units.js';
 import { spanOptions, type SpanFlags } from './scan.js';
 
@@ -34,9 +35,10 @@ export function registerExport(program: Command, run: RunAction): void {
       'after',
       `
 One consistent snapshot, in key order, in a form that import reads back byte for byte. NDJSON lines
-are {"key":"...","value":"..."}; what is no UTF-8 is {"base64":"..."}. CSV has the columns key, value
-and encoding (empty or base64). A file appears under its name only when it is complete, in place
-of an older one of that name; a pipe or a device is written to.
+are {"key":"...","value":"..."}, with "expires" where a key disappears by itself; what is no UTF-8 is
+{"base64":"..."}. CSV has the columns key, value, encoding (empty or base64) and expires. A file
+appears under its name only when it is complete, in place of an older one of that name; a pipe or a
+device is written to.
 
 Examples:
   cairn export backup.ndjson
@@ -47,7 +49,7 @@ Examples:
         const isCsv = isCsvFormat(file, options.format);
         const span = spanOptions(context, options);
         const render = isCsv ? csvRow : ndjsonRow;
-        const head = isCsv ? 'key,value,encoding\n' : '';
+        const head = isCsv ? 'key,value,encoding,expires\n' : '';
         if (isStandardOutput(file)) {
           await exportTo(context, context.io.stdout, { span, render, head });
         } else await exportToFile(context, resolve(context.io.cwd, file), { span, render, head });
@@ -154,7 +156,11 @@ async function exportTo(
   return count;
 }
 
-const ndjsonRow: RenderRow = (row) => `{"key":${jsonField(row.key)},"value":${jsonField(row.value)}}\n`;
+const ndjsonRow: RenderRow = (row) => {
+  const { expires } = jsonExpiry(row);
+  const end = expires === undefined ? '' : `,"expires":"${expires}"`;
+  return `{"key":${jsonField(row.key)},"value":${jsonField(row.value)}${end}}\n`;
+};
 
 /** Text as a string; what is no text, or grows too much as text, as base64. */
 function jsonField(bytes: Buffer): string {
@@ -172,8 +178,9 @@ function isWasteful(bytes: Buffer, shown: string): boolean {
 
 const csvRow: RenderRow = (row) => {
   const [key, value] = [csvText(row.key), csvText(row.value)];
-  if (key !== undefined && value !== undefined) return `${key},${value},\n`;
-  return `${row.key.toString('base64')},${row.value.toString('base64')},base64\n`;
+  const expires = jsonExpiry(row).expires ?? '';
+  if (key !== undefined && value !== undefined) return `${key},${value},,${expires}\n`;
+  return `${row.key.toString('base64')},${row.value.toString('base64')},base64,${expires}\n`;
 };
 
 function csvText(bytes: Buffer): string | undefined {

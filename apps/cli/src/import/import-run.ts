@@ -1,6 +1,6 @@
 import { assert, CairnError, messageOf } from '@cairn/base';
 import type { CairnClient, PutOptions } from '@cairn/client';
-import type { ImportItem, ResumePoint } from './mapping.js';
+import type { ImportItem, MappedRow, ResumePoint } from './mapping.js';
 
 /** Bytes of rows that may be on their way at a time, whatever the window. */
 const BYTES_IN_FLIGHT_MAX = 32 * 1024 * 1024;
@@ -120,7 +120,7 @@ export class ImportRun {
     return slot;
   }
 
-  #send(item: ImportItem, row: { readonly key: Buffer; readonly value: Buffer }, name: string): void {
+  #send(item: ImportItem, row: MappedRow, name: string): void {
     const slot = this.#openSlot(item);
     const bytes = row.key.length + row.value.length;
     this.#keysInFlight.add(name);
@@ -131,7 +131,9 @@ export class ImportRun {
       this.#settle(item, slot, error);
       this.#wake?.();
     };
-    this.#options.client.put(row.key, row.value, this.#options.put).then(() => settle(undefined), settle);
+    this.#options.client
+      .put(row.key, row.value, { ...ttlOf(row), ...this.#options.put })
+      .then(() => settle(undefined), settle);
   }
 
   #settle(item: ImportItem, slot: Slot, error: unknown): void {
@@ -179,4 +181,9 @@ export class ImportRun {
 
 function sizeOf({ text }: ImportItem): number {
   return typeof text === 'string' ? text.length : text.base64.length;
+}
+
+/** A row whose time has come is written all the same: it takes the place of what is there, and goes. */
+function ttlOf({ expiresAtMs }: MappedRow): { readonly ttlMs?: number } {
+  return expiresAtMs === undefined ? {} : { ttlMs: Math.max(1, expiresAtMs - Date.now()) };
 }

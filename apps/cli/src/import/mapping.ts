@@ -7,13 +7,21 @@ import { fieldOf, fillTemplate, parseTemplate, RejectedRow, type Row, type Templ
  */
 export const SOURCE_ROW_BYTES_MAX = 16 * 1024 * 1024;
 
+/** What a row becomes. */
+export interface MappedRow {
+  readonly key: Buffer;
+  readonly value: Buffer;
+  /** When it is to disappear by itself; undefined = never, or as the command says for all. */
+  readonly expiresAtMs?: number;
+}
+
 /** One line or record of the source, understood or not. */
 export interface ImportItem {
   /** The line that it begins in, 1-based; `next.line` is the one that it ends in. */
   readonly line: number;
   /** Where to go on once this item and all before it are done. */
   readonly next: ResumePoint;
-  readonly row: { readonly key: Buffer; readonly value: Buffer } | undefined;
+  readonly row: MappedRow | undefined;
   /** Why there is no row. */
   readonly reason: string;
   /** As it stands in the source, for --rejects; empty when it was too long to be held. */
@@ -40,7 +48,7 @@ export interface MappingOptions {
 /**
  * Makes key and value of a row; throws RejectedRow. `source` is the row's own JSON text where there is one.
  */
-export type Mapping = (row: Row, source: string | undefined) => { key: Buffer; value: Buffer };
+export type Mapping = (row: Row, source: string | undefined) => MappedRow;
 
 /** The fields without which no row can be taken. */
 export function neededFields({ key, keyField, valueField }: MappingOptions): string[] {
@@ -55,7 +63,7 @@ export function neededFields({ key, keyField, valueField }: MappingOptions): str
 /**
  * - With a key template (or field) and no value field, the value is the whole row as JSON.
  * - Without a template the fields are `key` and `value`, as export writes them; an `encoding` field of
- *   `base64` says that both are base64.
+ *   `base64` says that both are base64, and `expires` when the key is to disappear.
  */
 export function mappingOf(options: MappingOptions): Mapping {
   const template = options.key === undefined ? undefined : parseTemplate(options.key);
@@ -63,7 +71,11 @@ export function mappingOf(options: MappingOptions): Mapping {
     const valueField = options.valueField ?? 'value';
     return (row) => {
       const isBase64 = row['encoding'] === 'base64';
-      return { key: bytesOf(row, 'key', isBase64), value: bytesOf(row, valueField, isBase64) };
+      return {
+        key: bytesOf(row, 'key', isBase64),
+        value: bytesOf(row, valueField, isBase64),
+        ...expiryOf(row['expires']),
+      };
     };
   }
   const { keyField, valueField } = options;
@@ -78,6 +90,14 @@ function keyOf(row: Row, template: Template | undefined, keyField: string | unde
   return template === undefined
     ? bytesOf(row, keyField ?? 'key', false)
     : textBytes(fillTemplate(template, row), 'the key');
+}
+
+function expiryOf(expires: unknown): { readonly expiresAtMs?: number } {
+  if (expires === undefined || expires === '') return {};
+  const expiresAtMs = typeof expires === 'string' ? Date.parse(expires) : NaN;
+  if (Number.isNaN(expiresAtMs))
+    throw new RejectedRow('field "expires" is no date like 2030-01-31T12:00:00Z');
+  return { expiresAtMs };
 }
 
 function bytesOf(row: Row, field: string, isBase64: boolean): Buffer {

@@ -51,15 +51,22 @@ async function runMutants(options: MutantArguments): Promise<number> {
   const baseline = new Baseline();
   let caught = 0;
   if (!options.json) process.stdout.write(row(['mutant', 'caught by', 'seed', 'virtual time']));
-  const waiting = [...chosen];
+  const waiting = [...chosen.entries()];
+  const verdicts: Verdict[] = [];
+  let told = 0;
   const judgeNext = async (): Promise<void> => {
-    for (let mutant = waiting.shift(); mutant !== undefined; mutant = waiting.shift()) {
+    for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) {
+      const [at, mutant] = next;
       const until = Math.min(endMs, performance.now() + MINUTES_PER_MUTANT * 60_000);
       const { from, to } = options;
-      const verdict = await judgeMutant(mutant, baseline, { from, to, endMs: until });
-      if (verdict.type === 'caught') caught += 1;
-      if (options.json) process.stdout.write(`${JSON.stringify({ mutant: mutant.name, ...verdict })}\n`);
-      else process.stdout.write(row(cells(mutant, verdict)));
+      verdicts[at] = await judgeMutant(mutant, baseline, { from, to, endMs: until });
+      // In the order of the table, whichever ends first.
+      for (; told < chosen.length && verdicts[told] !== undefined; told += 1) {
+        const [{ name }, verdict] = [chosen[told] as Mutant, verdicts[told] as Verdict];
+        if (verdict.type === 'caught') caught += 1;
+        if (options.json) process.stdout.write(`${JSON.stringify({ mutant: name, ...verdict })}\n`);
+        else process.stdout.write(row(cells(chosen[told] as Mutant, verdict)));
+      }
     }
   };
   await Promise.all(Array.from({ length: availableParallelism() }, judgeNext));

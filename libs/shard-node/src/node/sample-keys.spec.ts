@@ -51,6 +51,20 @@ describe('sampleKeys', () => {
     for (const { key } of samples) expect(['b', 'c', 'd']).toContain(Buffer.from(key).toString());
   });
 
+  it('gives no key a negative size when the engine grows while it looks', async () => {
+    const rows = Array.from({ length: 400 }, (_, at) => ({ key: Buffer.from(`k${at + 1000}`), bytes: 100 }));
+    const engine = await engineWith(rows);
+    const bytesNow = engine.approximateBytes.bind(engine);
+    let looks = 0;
+    engine.approximateBytes = async (...span) => {
+      looks += 1;
+      return (await bytesNow(...span)) * (1 + looks / 40);
+    };
+    const samples = await sampleKeys(engine, range(), 1_600);
+    expect(samples.length).toBeGreaterThan(3);
+    for (const { bytes } of samples) expect(bytes).toBeGreaterThanOrEqual(0);
+  });
+
   it('answers nothing for an empty range and one sample for a single key', async () => {
     expect(await sampleKeys(await engineWith([]), range(), 10)).toEqual([]);
     const one = await engineWith([{ key: Buffer.from('k'), bytes: 10, versions: 20 }]);

@@ -49,7 +49,9 @@ export async function sampleKeys(
     }
   }
   return places.map(({ key, before }, at) => {
-    const share = total > 0 ? ((places[at + 1]?.before ?? total) - before) / total : 1;
+    // Tables are merged meanwhile: the last place may lie behind what all had when it was asked.
+    const behind = Math.max(before, places[at + 1]?.before ?? total);
+    const share = total > 0 ? (behind - before) / total : 1;
     return { key, bytes: share * bytes };
   });
 }

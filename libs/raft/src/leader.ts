@@ -87,11 +87,16 @@ export function reportUnreachable(peer: Progress): void {
   if (peer.state === 'replicate') peer.becomeProbe();
 }
 
-/** The stream of a snapshot ended. Without success the next sign of life of the member starts again. */
-export function snapshotSent(peer: Progress, ok: boolean): void {
+/**
+ * The stream of a snapshot ended. Without success the next sign of life of the member starts again, with the
+ * first entry that the log still has: the member may have refused because it got to there otherwise, by its
+ * birth or by the snapshot of another leader, and would refuse for ever. If not, it says so.
+ */
+export function snapshotSent(core: Core, peer: Progress, ok: boolean): void {
   if (peer.state !== 'snapshot') return;
   if (!ok) peer.pendingSnapshotIndex = 0;
   peer.becomeProbe();
+  if (!ok) peer.next = Math.max(peer.next, core.log.firstIndex());
   // Either its acknowledgement or the next heartbeat answer resumes it; not at once, it is still busy.
   peer.isProbeSent = true;
 }

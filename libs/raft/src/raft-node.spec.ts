@@ -381,6 +381,35 @@ describe('edges of the host contract', () => {
     expect(cluster.get(3).node.commitIndex).toBe(leader.node.commitIndex);
   });
 
+  test('a member that refused a snapshot is asked first whether it got there otherwise', () => {
+    const { cluster, leader } = led(3);
+    const isCut = (message: { to: number; type: string }) => message.to === 3;
+    for (let count = 0; count < 5; count += 1) leader.node.propose(bytes('v'));
+    cluster.stabilize(isCut);
+    leader.storage.compact(leader.appliedIndex);
+    leader.node.propose(bytes('w'));
+    cluster.stabilize(isCut);
+    const sentAfterSign = () => {
+      cluster.nowMs += 50;
+      leader.node.step({ ...answer(3, 1, 'heartbeat-response'), sentAtMs: cluster.nowMs }, cluster.nowMs);
+      return leader.node.takeReady().messages.filter((message) => message.to === 3);
+    };
+    expect(sentAfterSign()).toMatchObject([{ type: 'snapshot' }]);
+    leader.node.snapshotSent(id(3), false);
+    // The first entry that the log still has: whoever was given the state before it takes it.
+    expect(sentAfterSign()).toMatchObject([{ type: 'append', previousIndex: 6 }]);
+    const rejection = { ...answer(3, 1, 'append-response'), rejected: true, index: at(6) };
+    leader.node.step(rejection, cluster.nowMs);
+    expect(leader.node.takeReady().messages).toMatchObject([{ type: 'snapshot', to: 3 }]);
+    leader.node.snapshotSent(id(3), false);
+    expect(sentAfterSign()).toMatchObject([{ type: 'append', previousIndex: 6 }]);
+    leader.node.step({ ...answer(3, 1, 'append-response'), index: at(7) }, cluster.nowMs);
+    expect(leader.node.status().peers.find((peer) => peer.replicaId === 3)).toMatchObject({
+      state: 'replicate',
+      match: 7,
+    });
+  });
+
   test('a member that waits for a snapshot goes on from the log when it turns out to have caught up', () => {
     const { cluster, leader } = led(3);
     const isCut = (message: { to: number; type: string }) => message.to === 3;

@@ -253,7 +253,7 @@ export class RaftNode {
   /** A snapshot stream to a member ended. Must be called for every `snapshot` message taken. */
   snapshotSent(to: ReplicaId, ok: boolean): void {
     const peer = this.#peer(to);
-    if (peer !== undefined) leader.snapshotSent(peer, ok);
+    if (peer !== undefined) leader.snapshotSent(this.#core, peer, ok);
   }
 
   /** What storage answered `loading` for is readable now; the own id stands for entries to apply. */

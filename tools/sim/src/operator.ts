@@ -81,7 +81,8 @@ export class Operator {
   async #moveReplica(key: string): Promise<void> {
     const [range] = await this.#client.client.ranges({ start: key, limit: 1 });
     const leader = this.#cluster.shards.find((node) => node.storeId === range?.leaderStoreId);
-    if (range === undefined || leader === undefined) return;
+    // A range that nobody tells of has no members.
+    if (range === undefined || leader === undefined || range.replicas.length === 0) return;
     const held = range.replicas.map((member) => member.storeId);
     // What an interrupted move left behind is finished, or taken away, before anything else.
     const learner = range.replicas.find((member) => member.role === 'learner')?.storeId;

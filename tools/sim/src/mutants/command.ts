@@ -84,7 +84,7 @@ export function mutantsMain(argv: readonly string[]): Promise<number> {
     options: {
       mutants: { type: 'boolean' },
       only: { type: 'string', default: '' },
-      seeds: { type: 'string', default: '1..30' },
+      seeds: { type: 'string', default: '1..120' },
       minutes: { type: 'string', default: '10' },
       json: { type: 'boolean', default: false },
     },

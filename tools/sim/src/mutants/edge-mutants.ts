@@ -164,7 +164,7 @@ export const EDGE_MUTANTS: readonly Mutant[] = [
   },
   {
     name: 'deposed-write-refused-for-good',
-    from: 20,
+    from: 444,
     breaks: 'a write that is in the log of a deposed leader counts as one that was never taken',
     promise: 'a write happens once',
     file: 'libs/shard-node/src/kv/kv-call.ts',
@@ -178,7 +178,7 @@ export const EDGE_MUTANTS: readonly Mutant[] = [
   },
   {
     name: 'unclear-refusal-forgotten',
-    from: 20,
+    from: 444,
     breaks: 'a router forgets that a refused write may still happen, and sends it as if for the first time',
     promise: 'a write happens once',
     file: 'libs/routing/src/request-router.ts',

@@ -286,19 +286,6 @@ export const EDGE_MUTANTS: readonly Mutant[] = [
     run: { ...STRUCK, faults: ['slow-engine'], faultEveryMs: 400, shape: { rowCacheBytes: 1024 } },
   },
   {
-    name: 'earlier-replica-taken-for-a-later',
-    breaks: 'a replica that missed its removal stays when a later one of its store is a member',
-    promise: 'who was removed is gone',
-    file: 'libs/metadata/src/range-map.ts',
-    edits: [{ find: 'member.replicaId !== replica)', replace: 'member.storeId !== store)' }],
-    run: {
-      ...STRUCK,
-      faults: ['partition', 'power-loss'],
-      durationMs: 30_000,
-      shape: { shardNodes: 4, replicationFactor: 3 },
-    },
-  },
-  {
     name: 'table-not-synced',
     breaks: 'a table of the engine is named before its bytes are durable',
     promise: 'a node comes back from any loss of power',

@@ -10,7 +10,7 @@ import {
 } from '@cairn/checkers';
 import { KvMachine } from '@cairn/shard-node';
 import { SimRng } from '@cairn/runtime-sim';
-import type { EngineSpan } from '@cairn/store';
+import type { EngineSpan, Replica } from '@cairn/store';
 
 import { Ambush } from './ambush.js';
 import { BoundLooker, watchLines } from './checkers/alarms.js';
@@ -351,8 +351,8 @@ class ScenarioRun {
           if (machine instanceof KvMachine && machine.window !== undefined)
             windows.push({ node: node.name, rangeId, appliedIndex, window: machine.window });
           all.set(`${descriptor.rangeId} ${descriptor.epoch.version}`, descriptor);
-          const rows = await this.#rowsOf(node, machine.spans());
-          if (rows !== undefined) states.push({ node: node.name, rangeId, appliedIndex, rows });
+          const state = await this.#stateOf(node, replica, machine.spans());
+          if (state !== undefined) states.push(state);
         }
         for (const fault of overlapFaults(spans)) observer.violate('coverage', `${node.name}: ${fault}`);
       }
@@ -362,6 +362,21 @@ class ScenarioRun {
     }
     if (this.#kinds.length === 0) {
       for (const line of observer.errorLines) observer.violate('error-line', line);
+    }
+  }
+
+  /** Time passes while rows are read, and the oracle goes on: what was applied meanwhile is read again. */
+  async #stateOf(
+    node: SimNode,
+    replica: Replica,
+    spans: readonly EngineSpan[],
+  ): Promise<ReplicaState | undefined> {
+    for (;;) {
+      const { rangeId, appliedIndex } = replica;
+      const rows = await this.#rowsOf(node, spans);
+      // After a crash the engine may be ahead of what is applied again.
+      if (rows === undefined || !replica.isConsistent) return undefined;
+      if (replica.appliedIndex === appliedIndex) return { node: node.name, rangeId, appliedIndex, rows };
     }
   }
 

@@ -2,7 +2,7 @@ import { KeyView } from './key-view.js';
 import type { MergeSpan } from './merge-steps.js';
 import { bytesOf } from './reclaim.js';
 import type { Tables } from './tables.js';
-import { isWhole, type Run, type RunBounds, type Slice, type Version } from './version.js';
+import { intersect, isWhole, type Run, type RunBounds, type Slice, type Version } from './version.js';
 
 /**
  * From so many deletions per row that is written on, what a span holds is merged: as each deletion hides a
@@ -118,16 +118,9 @@ async function addCounts(tables: Tables, version: Version, span: MergeSpan, coun
 /** What the run has of the span. */
 function slicesIn(version: Version, run: number, { from, to }: MergeSpan): Slice[] {
   const { slices } = version.runs[run] as Run;
-  const found: Slice[] = [];
-  let at = (version.bounds[run] as RunBounds).ends.firstAbove(KeyView.of(from));
-  for (; at < slices.length; at += 1) {
-    const slice = slices[at] as Slice;
-    if (to !== undefined && Buffer.compare(slice.from, to) >= 0) break;
-    found.push({
-      table: slice.table,
-      from: Buffer.compare(slice.from, from) < 0 ? from : slice.from,
-      to: to !== undefined && Buffer.compare(to, slice.to) < 0 ? to : slice.to,
-    });
-  }
-  return found;
+  const { starts, ends } = version.bounds[run] as RunBounds;
+  const last = slices.at(-1);
+  if (last === undefined) return [];
+  const below = to === undefined ? slices.length : starts.firstAtOrAbove(KeyView.of(to));
+  return intersect(slices.slice(ends.firstAbove(KeyView.of(from)), below), from, to ?? last.to);
 }

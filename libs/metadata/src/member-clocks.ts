@@ -64,6 +64,7 @@ export class MemberClocks {
     const near = offsets.filter((offset) => Math.abs(offset - median) <= AGREE_WITHIN_MS).length;
     return { unixMs: median + nowMs, isAgreed: near >= majority };
   }
+
   get #majority(): number {
     return Math.floor(this.#members.length / 2) + 1;
   }

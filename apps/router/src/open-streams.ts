@@ -17,10 +17,6 @@ const HEADER_BYTES_FACTOR = 2;
  * Those of all connections together leave room in the bound.
  */
 const KEPT_BYTES = 3 * (STREAM_BYTES + 1024);
-/** A call that has said nothing for so long ends when somebody has no room for what everybody may have … */
-const LAG_BELOW_FLOOR_MS = 1_000;
-/** … and for so long when somebody has no room for more. */
-const LAG_MS = 10_000;
 const TOO_MANY = 'too many calls are open at this router';
 
 /** What the library's innermost call of the server keeps to itself. */
@@ -118,7 +114,7 @@ export class OpenStreams {
     const { caller, heldBytes } = opened;
     if (!this.#hasRoom(caller, heldBytes)) {
       const isFloor = this.#share.isBelowFloor(this.#byPeer.get(caller) ?? 0, heldBytes);
-      const isEnded = this.#holders.endLaggard(isFloor ? LAG_BELOW_FLOOR_MS : LAG_MS, opened);
+      const isEnded = this.#holders.endLaggard(isFloor, opened);
       if (!isEnded || !this.#hasRoom(caller, heldBytes)) return false;
     }
     this.#bytes.take(heldBytes);

@@ -13,10 +13,6 @@ interface AssemblingCall {
   readonly decoder: { readMessageSize: number; readMessageRemaining: number; readPartialMessage: Buffer[] };
 }
 
-/** Whoever has sent at a message for so long is ended when somebody has no room for what everybody may have … */
-const LAG_BELOW_FLOOR_MS = 1_000;
-/** … and for so long when somebody has no room for more. */
-const LAG_MS = 10_000;
 const TOO_MANY = 'too many requests are being received that do not come whole';
 
 /** What one call holds of a message that has not come whole. */
@@ -134,7 +130,7 @@ export class PartialMessages {
     const { caller, heldBytes } = message;
     if (!this.#hasRoom(caller, bytes)) {
       const isFloor = this.#share.isBelowFloor(this.#byPeer.get(caller) ?? 0, bytes);
-      const isEnded = this.#holders.endLaggard(isFloor ? LAG_BELOW_FLOOR_MS : LAG_MS, message);
+      const isEnded = this.#holders.endLaggard(isFloor, message);
       if (!isEnded || !this.#hasRoom(caller, bytes)) return false;
     }
     if (heldBytes > 0) this.#budget.resize(heldBytes, heldBytes + bytes);

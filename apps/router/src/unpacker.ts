@@ -11,10 +11,6 @@ const AT_A_TIME = 4;
 const PER_CALLER = 2;
 /** Bytes of messages that are being unpacked or wait for it, of all connections. */
 const PACKED_BYTES_MAX = 64 * 1024 * 1024;
-/** Whoever has waited for so long with what it sent is ended when somebody has no room for what all may have … */
-const LAG_BELOW_FLOOR_MS = 1_000;
-/** … and for so long when somebody has no room for more. */
-const LAG_MS = 10_000;
 
 const UNPACK = { gzip: promisify(gunzip), deflate: promisify(inflate) } as const;
 
@@ -136,7 +132,7 @@ export class Unpacker {
     const { caller, heldBytes } = message;
     if (!this.#hasRoom(message)) {
       const isFloor = this.#share.isBelowFloor(this.#byCaller.get(caller) ?? 0, heldBytes);
-      const isEnded = this.#holders.endLaggard(isFloor ? LAG_BELOW_FLOOR_MS : LAG_MS, message);
+      const isEnded = this.#holders.endLaggard(isFloor, message);
       if (!isEnded || !this.#hasRoom(message))
         throw failure(status.RESOURCE_EXHAUSTED, this.#packed.refusal(heldBytes).message);
     }

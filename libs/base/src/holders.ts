@@ -1,3 +1,7 @@
+/** Who has lagged for so long is ended when somebody has no room for what everybody is to have … */
+const LAG_BELOW_FLOOR_MS = 1_000;
+/** … and for so long when somebody has no room for more: it has outlived the usual deadline of a call. */
+const LAG_MS = 10_000;
 /** When nobody was found who may be ended, it is not looked again for so long. */
 const LOOK_AGAIN_MS = 50;
 /** A longer lag counts as this one: whoever holds a little for days is not worse than who holds much for seconds. */
@@ -35,8 +39,8 @@ export class Holders {
   /** A list through them: it costs nothing but two links to come and go. Bounded by the calls that are open. */
   #first: Holder | undefined;
   /**
-   * By the lag that was looked for: whoever finds nobody who lags long must not keep others from those that
-   * lag less. As many as the owner of the bound has lags.
+   * By the lag that was looked for, one of two: whoever finds nobody who lags long must not keep others from
+   * those that lag less.
    */
   readonly #lookAgainMs = new Map<number, number>();
   #ended = 0;
@@ -66,10 +70,12 @@ export class Holders {
   }
 
   /**
-   * Ends what has lagged for `lagMsMin`, of the caller that has held most for longest; not who is asking.
-   * Answers false when nobody lags so far.
+   * Ends what lags, of the caller that has held most for longest; not who is asking. A short lag is enough
+   * when the room is for somebody below the floor (`FairShare.isBelowFloor`). Answers false when nobody lags
+   * so far.
    */
-  endLaggard(lagMsMin: number, asking: Holder | undefined): boolean {
+  endLaggard(isBelowFloor: boolean, asking: Holder | undefined): boolean {
+    const lagMsMin = isBelowFloor ? LAG_BELOW_FLOOR_MS : LAG_MS;
     const nowMs = this.nowMs();
     const lookAgainMs = this.#lookAgainMs.get(lagMsMin) ?? -Infinity;
     if (nowMs < Math.max(lookAgainMs, asking?.lookAgainMs ?? -Infinity)) return false;

@@ -1,10 +1,5 @@
 import { BoundedBytes, FairShare, Holders, type Holder } from '@cairn/base';
 
-/** A frame that has been coming for so long ends when a connection has no room for what all may have … */
-const LAG_BELOW_FLOOR_MS = 1_000;
-/** … and for so long when one has no room for more. */
-const LAG_MS = 10_000;
-
 /**
  * What the connections of a process hold of frames that have not arrived whole. They have the shares of
  * `FairShare`; when there is no room, the connection ends that has held most for longest.
@@ -30,7 +25,7 @@ export class FrameRoom {
     const more = bytes - heldBytes;
     if (!this.#share.allows(heldBytes, more, this.used)) {
       const isFloor = this.#share.isBelowFloor(heldBytes, more);
-      const isEnded = this.#holders.endLaggard(isFloor ? LAG_BELOW_FLOOR_MS : LAG_MS, holder);
+      const isEnded = this.#holders.endLaggard(isFloor, holder);
       if (!isEnded || !this.#share.allows(heldBytes, more, this.used)) throw this.#budget.refusal(more);
     }
     if (heldBytes > 0) this.#budget.resize(heldBytes, bytes);

@@ -19,13 +19,6 @@ const ALL_SCAN_BYTES_FACTOR = 2;
 /** The part of the router that calls may fill; the rest is for whoever comes next. */
 const CALLS_SHARE = 3 / 4;
 const RETRY_AFTER_MS = 25;
-/**
- * Whoever has not taken answers for so long is ended when somebody has no room for what everybody is to have
- * …
- */
-const LAG_BELOW_FLOOR_MS = 1_000;
-/** … and for so long when somebody has no room for more: its answers have outlived the usual deadline. */
-const LAG_MS = 10_000;
 
 export interface CallersBounds {
   /** Open operations of all streams together, about. */
@@ -89,7 +82,7 @@ export class Callers implements AnswerRoom {
     if (share.allows(own, bytes, this.answers.used + underWay)) return true;
     // What is under way comes and goes; and one that has its share waits for its own client.
     if (this.answers.used + bytes <= share.openMax) return false;
-    const isEnded = this.answerHolders.endLaggard(lagFor(share, own, bytes), undefined);
+    const isEnded = this.answerHolders.endLaggard(share.isBelowFloor(own, bytes), undefined);
     return isEnded && share.allows(own, bytes, this.answers.used + underWay);
   }
   /** How often a caller was above its share. */
@@ -158,8 +151,8 @@ export class Callers implements AnswerRoom {
   takeAnswer(caller: Caller, bytes: number, asking: Holder | undefined): boolean {
     const share = this.#answerShare;
     if (!fits(this.answers, share, caller.answerBytes, bytes)) {
-      const lagMs = lagFor(share, caller.answerBytes, bytes);
-      const isEnded = this.answerHolders.endLaggard(lagMs, asking);
+      const isFloor = share.isBelowFloor(caller.answerBytes, bytes);
+      const isEnded = this.answerHolders.endLaggard(isFloor, asking);
       if (!isEnded || !fits(this.answers, share, caller.answerBytes, bytes)) {
         this.countRefusal();
         return false;
@@ -173,7 +166,7 @@ export class Callers implements AnswerRoom {
   takeScan(caller: Caller, bytes: number): void {
     const share = this.#scanShare;
     if (!fits(this.#scans, share, caller.scanBytes, bytes)) {
-      const isEnded = this.scanHolders.endLaggard(lagFor(share, caller.scanBytes, bytes), undefined);
+      const isEnded = this.scanHolders.endLaggard(share.isBelowFloor(caller.scanBytes, bytes), undefined);
       if (!isEnded || !fits(this.#scans, share, caller.scanBytes, bytes)) {
         this.countRefusal();
         throw this.#scans.refusal(bytes, RETRY_AFTER_MS);
@@ -203,10 +196,6 @@ export class Callers implements AnswerRoom {
 /** Whether who has `own` may have `bytes` more; whoever is alone may have anything. */
 function fits(all: BoundedBytes, share: FairShare, own: number, bytes: number): boolean {
   return all.count === 0 || share.allows(own, bytes, all.used);
-}
-
-function lagFor(share: FairShare, own: number, bytes: number): number {
-  return share.isBelowFloor(own, bytes) ? LAG_BELOW_FLOOR_MS : LAG_MS;
 }
 
 /** What one caller has open. */

@@ -1,10 +1,6 @@
 import { Holder, Holders } from '@cairn/base';
 import type { Clock } from '@cairn/ports';
 
-/** A connection that holds places of the node for answers that it does not take: it is ended for others. */
-const LAG_MS = 10_000;
-/** The same for those who have less than everybody is to have. */
-const LAG_BELOW_FLOOR_MS = 1_000;
 /** How often connections are looked at, while somebody finds no room. */
 const MEASURE_INTERVAL_MS = 50;
 
@@ -57,6 +53,6 @@ export class LaggingSessions {
       this.#measuredMs = nowMs;
       for (const session of this.#sessions) session.measure(nowMs);
     }
-    return this.#holders.endLaggard(isBelowFloor ? LAG_BELOW_FLOOR_MS : LAG_MS, asking);
+    return this.#holders.endLaggard(isBelowFloor, asking);
   }
 }

@@ -1,4 +1,4 @@
-import { CairnError, assert, timestamp, type Timestamp } from '@cairn/base';
+import { CairnError, assert, timestamp, timestampToUnixMs, type Timestamp } from '@cairn/base';
 import { crc32, crc32Short } from '@cairn/codec';
 
 /*
@@ -25,6 +25,12 @@ const EXPIRY_BYTES = 8;
 
 /** No expiry. */
 export const NO_EXPIRY = timestamp(0);
+
+/** An expiry as the doors show it: milliseconds since 1970 by the time of the cluster; 0 = none. */
+export function expiryToUnixMs(expiry: Timestamp): number {
+  return expiry === NO_EXPIRY ? 0 : timestampToUnixMs(expiry);
+}
+
 const NO_VALUE = Buffer.alloc(0);
 
 /**

@@ -1,4 +1,4 @@
-import { timestamp, TIMESTAMP_LOGICAL_STEPS, type Timestamp } from '@cairn/base';
+import { timestamp, TIMESTAMP_LOGICAL_STEPS, timestampToUnixMs, type Timestamp } from '@cairn/base';
 import { describe, expect, it } from '@jest/globals';
 import { KvOp, ReadConsistency, unpackRows } from '@cairn/wire';
 
@@ -232,6 +232,29 @@ describe('a time to live', () => {
     };
     expect(await readAfter(299)).toBe('v');
     expect(await readAfter(302)).toBeUndefined();
+  });
+
+  it('is shown as its end on the wall clock, by reads of a key and by pages, cold, kept and mended', async () => {
+    const rig = await KvRig.leading();
+    const shown = async (): Promise<readonly number[]> => {
+      const read = await rig.ask(get('k'));
+      const atNow = { consistency: ReadConsistency.timestamp, readTimestamp: timestamp(rig.max + 1) };
+      const scan = rig.send({ op: KvOp.scan, key: bytes('k'), ...atNow });
+      await rig.run();
+      const page = answerOf(scan);
+      return [read.expiresUnixMs, ...unpackRows(page.rows).map((row) => row.expiresUnixMs)];
+    };
+    for (const ttlMs of [60_000, 90_000, 0]) {
+      const { timestamp: at } = await rig.ask({ ...put('k', 'v'), ttlMs });
+      await rig.replica.publish();
+      const endMs = ttlMs === 0 ? 0 : timestampToUnixMs(at) + ttlMs;
+      for (let reads = 0; reads < 3; reads += 1) {
+        const pastEndMs = (await shown()).map((expiresUnixMs) => expiresUnixMs - endMs);
+        expect(pastEndMs).toHaveLength(2);
+        expect(Math.min(...pastEndMs)).toBeGreaterThanOrEqual(0);
+        expect(Math.max(...pastEndMs)).toBeLessThanOrEqual(ttlMs === 0 ? 0 : 1);
+      }
+    }
   });
 
   const possiblyOver = async (): Promise<KvRig> => {

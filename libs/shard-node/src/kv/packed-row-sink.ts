@@ -1,5 +1,11 @@
-import { TIMESTAMP_LOGICAL_STEPS } from '@cairn/base';
-import { copyUserKeyOf, copyVersionToken, expiryOfRecord, userKeyLengthOf, valueStartOf } from '@cairn/mvcc';
+import {
+  copyUserKeyOf,
+  copyVersionToken,
+  expiryOfRecord,
+  expiryToUnixMs,
+  userKeyLengthOf,
+  valueStartOf,
+} from '@cairn/mvcc';
 import type { RowSink } from '@cairn/mvcc';
 import { RowPacker, type PackedRows } from '@cairn/wire';
 
@@ -33,7 +39,7 @@ export class PackedRowSink implements RowSink {
     const valueStart = valueStartOf(record);
     const valueLength = this.#keysOnly ? 0 : record.length - valueStart;
     const expiry = expiryOfRecord(record);
-    packer.reserve(keyLength, valueLength, expiry / TIMESTAMP_LOGICAL_STEPS);
+    packer.reserve(keyLength, valueLength, expiryToUnixMs(expiry));
     const { buffer } = packer;
     copyUserKeyOf(engineKey, { target: buffer, at: packer.keyAt, length: keyLength });
     if (valueLength > 0) record.copy(buffer, packer.valueAt, valueStart);

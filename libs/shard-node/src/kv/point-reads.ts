@@ -1,6 +1,7 @@
-import { rethrowInvariant, TIMESTAMP_LOGICAL_STEPS, type Timestamp } from '@cairn/base';
+import { rethrowInvariant, type Timestamp } from '@cairn/base';
 import {
   encodeVersionToken,
+  expiryToUnixMs,
   isVersionLiveAt,
   rowCacheKey,
   type RowCacheKey,
@@ -197,7 +198,7 @@ function respondRow(call: KvCall, row: VersionRecord | undefined, readNow: Times
     response.value = row.value;
     response.version = encodeVersionToken(row.timestamp, row.sequence);
     response.timestamp = row.timestamp;
-    response.expiresUnixMs = row.expiry / TIMESTAMP_LOGICAL_STEPS;
+    response.expiresUnixMs = expiryToUnixMs(row.expiry);
   }
   call.respond(response);
 }

@@ -1,6 +1,7 @@
-import { TIMESTAMP_LOGICAL_STEPS, type Timestamp } from '@cairn/base';
+import type { Timestamp } from '@cairn/base';
 import {
   encodeVersionToken,
+  expiryToUnixMs,
   isVersionLiveAt,
   successorOf,
   userKeyOfRowCacheKey,
@@ -201,7 +202,7 @@ export class ScanCachePage {
         key: userKey,
         value: version.value,
         version: encodeVersionToken(version.timestamp, version.sequence),
-        expiresUnixMs: version.expiry / TIMESTAMP_LOGICAL_STEPS,
+        expiresUnixMs: expiryToUnixMs(version.expiry),
       });
       if (version.expiry !== 0 && version.expiry < this.#firstExpiry) this.#firstExpiry = version.expiry;
     }

@@ -16,6 +16,9 @@ import { eventually, startTestCluster, type TestCluster } from '../src/test-clus
 const IMPORT_LIMIT_MS = 90_000;
 /** How long the killed node stays away: long enough to miss many thousand rows. */
 const AWAY_MS = 1_500;
+const LIMIT = { timeoutMs: 60_000 };
+/** Far more than a slow machine takes for a test. */
+const HOUR_MS = 3_600_000;
 
 let started: TestCluster | undefined;
 let client: CairnClient;
@@ -127,5 +130,21 @@ describe('the cities of the world', () => {
       return { key: Buffer.from(key), value: Buffer.from(value) };
     });
     expect(firstDifference(exported, rows)).toBe('none');
+  }, 90_000);
+
+  it('rows that expire come back from an export with the time that they have left', async () => {
+    const { cluster, directory } = use();
+    const file = join(directory, 'logs', 'expiring.ndjson');
+    const endpoint = ['--endpoint', cluster.endpoints.routers.join(',')];
+    const startedMs = Date.now();
+    await client.put('expiring/hour', 'v', { ttlMs: HOUR_MS });
+    const written = (await client.get('expiring/hour'))?.expiresAtMs ?? NaN;
+    expect(Math.abs(written - startedMs - HOUR_MS)).toBeLessThan(HOUR_MS / 10);
+    const out = await runProgram('cli', ['export', file, '--prefix', 'expiring/', ...endpoint], LIMIT);
+    expect(out).toMatchObject({ code: 0 });
+    expect(await client.deleteRange({ prefix: 'expiring/' })).toBe(1);
+    expect(await runProgram('cli', ['import', file, ...endpoint], LIMIT)).toMatchObject({ code: 0 });
+    const back = (await client.get('expiring/hour'))?.expiresAtMs ?? NaN;
+    expect(Math.abs(back - written)).toBeLessThan(HOUR_MS / 10);
   }, 90_000);
 });

@@ -18,7 +18,7 @@ export default {
   extensionsToTreatAsEsm: ['.ts'],
   moduleNameMapper: { '^(\\.{1,2}/.*)\\.js$': '$1' },
   transform: { '^.+\\.ts$': ['@swc/jest', swc] },
-  testMatch: ['<rootDir>/{libs,apps,tools}/*/{src,test}/**/*.spec.ts'],
+  testMatch: ['<rootDir>/{libs/*,apps,tools}/*/{src,test}/**/*.spec.ts'],
   modulePathIgnorePatterns: ['<rootDir>/.*/dist/', '<rootDir>/.nx/'],
   workerIdleMemoryLimit: '512MB',
   maxWorkers: 2,

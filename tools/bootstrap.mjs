@@ -30,7 +30,7 @@ const INSTALL_STAMP = join(MODULES, '.cairn-install');
 const BUILD_STAMP = join(MODULES, '.cairn-build');
 const NODE_MAJOR_MIN = 20;
 const NODE_MAJOR_WANTED = 24;
-const END_TO_END = '<rootDir>/{libs,apps,tools}/*/{src,test}/**/*.e2e.spec.ts';
+const END_TO_END = '<rootDir>/{libs/*,apps,tools}/*/{src,test}/**/*.e2e.spec.ts';
 const PROGRESS_INTERVAL_MS = 10_000;
 const PARENT_INTERVAL_MS = 500;
 /** Between asking a program to end and ending it. */
@@ -254,9 +254,13 @@ function filesUnder(directory, found) {
 
 /** Folders of the projects that are compiled: those with sources. */
 function projects() {
-  return ['libs', 'apps', 'tools']
-    .filter((folder) => existsSync(join(ROOT, folder)))
-    .flatMap((folder) => readdirSync(join(ROOT, folder)).map((name) => join(ROOT, folder, name)))
+  const foldersIn = (folder) =>
+    readdirSync(join(ROOT, folder), { withFileTypes: true })
+      .filter((entry) => entry.isDirectory())
+      .map(({ name }) => join(folder, name));
+  return [...foldersIn('libs'), 'apps', 'tools']
+    .flatMap(foldersIn)
+    .map((folder) => join(ROOT, folder))
     .filter((project) => existsSync(join(project, 'package.json')) && existsSync(join(project, 'src')));
 }
 
@@ -401,10 +405,12 @@ function typecheck(argv) {
 async function types() {
   const made = join(MODULES, '.cairn-types');
   rmSync(made, { recursive: true, force: true });
-  const code = await runBin('tsc', ['-p', join(ROOT, 'libs/client/tsconfig.types.json')]);
+  const code = await runBin('tsc', ['-p', join(ROOT, 'libs/doors/client/tsconfig.types.json')]);
   if (code !== 0) return code;
-  for (const name of readdirSync(made)) {
-    cpSync(join(made, name, 'src'), join(ROOT, 'libs', name, 'dist'), { recursive: true });
+  for (const room of readdirSync(made)) {
+    for (const name of readdirSync(join(made, room))) {
+      cpSync(join(made, room, name, 'src'), join(ROOT, 'libs', room, name, 'dist'), { recursive: true });
+    }
   }
   return 0;
 }

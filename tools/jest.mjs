@@ -1,6 +1,6 @@
 /**
- * Runs jest with what ESM needs, on the packaged Node where there is one: `node tools/jest.mjs libs/raft -t
- * 'name of a test'`.
+ * Runs jest with what ESM needs, on the packaged Node where there is one:
+ * `node tools/jest.mjs libs/consensus/raft -t 'name of a test'`.
  */
 import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';

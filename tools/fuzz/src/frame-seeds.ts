@@ -2,15 +2,14 @@ import type { LogIndex, RangeId, ReplicaId, StoreId, Term } from '@cairn/base';
 import { timestamp } from '@cairn/base';
 import type { Message } from '@cairn/raft';
 import { ENTRY_HEADER_BYTES, entryFromRecord, entryRecord, PAYLOAD_LENGTH_AT } from '@cairn/raft-log';
+import { encodeStoreHeartbeat, RaftMessageEncoder } from '@cairn/raft-wire';
 import {
   createRpcClient,
-  encodeStoreHeartbeat,
   FrameType,
   KvOp,
   KvRequestEncoder,
   MetadataRpc,
   newKvRequest,
-  RaftMessageEncoder,
   ShardRpc,
   type KvRequest,
   type Purpose,

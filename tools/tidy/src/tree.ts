@@ -12,7 +12,8 @@ export interface TreeFile {
   readonly text: string;
 }
 
-const GENERATED = /^libs\/wire\/src\/gen\/|^package-lock\.json$|^docs\/(api|configuration)\.md$|^LICENSE$/;
+const GENERATED =
+  /^libs\/foundation\/wire\/src\/gen\/|^package-lock\.json$|^docs\/(api|configuration)\.md$|^LICENSE$/;
 const TEXT = /\.(ts|mjs|md|json|yaml|yml|proto|prettierrc)$|^\.ci\//;
 
 /** Text files that git tracks or would track, without generated ones. */

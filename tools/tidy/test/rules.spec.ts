@@ -22,11 +22,12 @@ describe('text rules', () => {
 });
 
 describe('the rule about what is caught', () => {
-  const found = (text: string, path = 'libs/wire/src/a.ts'): string[] =>
+  const found = (text: string, path = 'libs/foundation/wire/src/a.ts'): string[] =>
     swallowedAssertions(file(path, text));
 
   it('finds handlers that go on after an assertion', () => {
-    const said = 'libs/wire/src/a.ts:2: goes on after an assertion that failed: ask rethrowInvariant first';
+    const said =
+      'libs/foundation/wire/src/a.ts:2: goes on after an assertion that failed: ask rethrowInvariant first';
     expect(found('try {\n} catch (error) {\n  log(error);\n}')).toEqual([said]);
     expect(found('try {\n} catch {\n  return undefined;\n}')).toEqual([said]);
     expect(found('work\n  .catch(() => undefined);')).toEqual([said]);
@@ -48,8 +49,8 @@ describe('the rule about what is caught', () => {
       expect(found(`try {\n} catch (error) {\n  ${body}\n}`)).toEqual([]);
     }
     expect(found('work.catch(rethrowInvariant);')).toEqual([]);
-    expect(found('work.catch(() => undefined);', 'libs/wire/src/a.spec.ts')).toEqual([]);
-    expect(found('work.catch(() => undefined);', 'libs/client/src/a.ts')).toEqual([]);
+    expect(found('work.catch(() => undefined);', 'libs/foundation/wire/src/a.spec.ts')).toEqual([]);
+    expect(found('work.catch(() => undefined);', 'libs/doors/client/src/a.ts')).toEqual([]);
   });
 });
 

@@ -4,8 +4,10 @@ import { TEXT_RULES } from '../src/text-rules.js';
 import { readTree } from '../src/tree.js';
 
 const tree = readTree();
-const sources = tree.filter((file) => /^(libs|apps|tools)\/[^/]+\/(src|test)\/.*\.ts$/.test(file.path));
-const manifests = tree.filter((file) => /^(libs|apps|tools)\/[^/]+\/package\.json$/.test(file.path));
+const sources = tree.filter((file) =>
+  /^(libs\/[^/]+|apps|tools)\/[^/]+\/(src|test)\/.*\.ts$/.test(file.path),
+);
+const manifests = tree.filter((file) => /^(libs\/[^/]+|apps|tools)\/[^/]+\/package\.json$/.test(file.path));
 
 /** Goal: the repository keeps its own rules. Method: walk every tracked file. */
 describe('the tree', () => {

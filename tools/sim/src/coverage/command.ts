@@ -109,7 +109,8 @@ export function coverageMain(argv: readonly string[]): number {
     for (const { file, line, what, text } of tally.unreached) {
       process.stdout.write(`${file}:${line}: ${what}: ${text}\n`);
     }
-    process.stdout.write(`${tally.unreached.length} of ${tally.total} branches of libs/raft not reached\n`);
+    const counts = `${tally.unreached.length} of ${tally.total}`;
+    process.stdout.write(`${counts} branches of libs/consensus/raft not reached\n`);
     return status;
   } finally {
     rmSync(folder, { recursive: true, force: true });

@@ -2,17 +2,15 @@ import type { LogIndex, RangeId, ReplicaId, StoreId, Term, Timestamp } from '@ca
 import type { Message, RaftStatus } from '@cairn/raft';
 import type { SimRng } from '@cairn/runtime-sim';
 import type { Replica } from '@cairn/store';
+import { encodeStoreHeartbeat, RaftMessageEncoder, type EntryFormat } from '@cairn/raft-wire';
 import {
-  encodeStoreHeartbeat,
   FrameType,
   KvOp,
   KvRequestEncoder,
   newKvRequest,
   openSession,
   THIS_BUILD,
-  RaftMessageEncoder,
   ReadConsistency,
-  type EntryFormat,
   type Hello,
   type Purpose,
 } from '@cairn/wire';

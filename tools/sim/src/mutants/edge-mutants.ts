@@ -16,7 +16,7 @@ export const EDGE_MUTANTS: readonly Mutant[] = [
     name: 'assertion-swallowed',
     breaks: 'what a peer claims is not judged, and what the core asserts is taken for a refusal',
     promise: 'a contradiction stops the range or the process; nobody swallows an assertion',
-    file: 'libs/raft/src/raft-node.ts',
+    file: 'libs/consensus/raft/src/raft-node.ts',
     edits: [
       {
         find: 'const reason = implausibility(this.#core, message);\n    if (reason === undefined) step(',
@@ -33,7 +33,7 @@ export const EDGE_MUTANTS: readonly Mutant[] = [
     name: 'claims-believed',
     breaks: 'terms, indexes and echoes of a peer are believed, however absurd',
     promise: 'nothing that a peer says ends a node',
-    file: 'libs/raft/src/raft-node.ts',
+    file: 'libs/consensus/raft/src/raft-node.ts',
     edits: [
       {
         find: 'const reason = implausibility(this.#core, message);',
@@ -46,7 +46,7 @@ export const EDGE_MUTANTS: readonly Mutant[] = [
     name: 'stamp-from-the-future-believed',
     breaks: 'a store takes any timestamp of a request for one that the oracle has issued',
     promise: 'no write has a time that no oracle has told',
-    file: 'libs/shard-node/src/kv/store-timestamps.ts',
+    file: 'libs/nodes/shard-node/src/kv/store-timestamps.ts',
     edits: [{ find: 'if (ts > this.#ceiling) return false;', replace: 'if (ts < 0) return false;' }],
     run: LIARS,
   },
@@ -54,7 +54,7 @@ export const EDGE_MUTANTS: readonly Mutant[] = [
     name: 'checksum-not-compared',
     breaks: 'frames are taken as they come, damaged or not',
     promise: 'a flipped bit costs a session and nothing else',
-    file: 'libs/wire/src/frame-checksum.ts',
+    file: 'libs/foundation/wire/src/frame-checksum.ts',
     edits: [{ find: 'if (crcOver(body, ', replace: 'if (type < 0 && crcOver(body, ' }],
     run: FLIPS,
   },
@@ -62,7 +62,7 @@ export const EDGE_MUTANTS: readonly Mutant[] = [
     name: 'encoder-without-a-cut',
     breaks: 'all answers of a turn go into one frame, however many',
     promise: 'frames are cut where they are made',
-    file: 'libs/wire/src/kv-response-codec.ts',
+    file: 'libs/foundation/wire/src/kv-response-codec.ts',
     edits: [
       {
         find: 'return this.#count >= FRAME_CUT_MESSAGES || this.bytes >= FRAME_CUT_BYTES;',
@@ -75,7 +75,7 @@ export const EDGE_MUTANTS: readonly Mutant[] = [
     name: 'term-believed',
     breaks: 'a term is believed, whether or not there was time for so many elections',
     promise: 'nothing that a peer says ends a node',
-    file: 'libs/store/src/delivery.ts',
+    file: 'libs/consensus/store/src/delivery.ts',
     edits: [
       {
         find: 'if (term <= TERM_USUAL || isTermBelievable(term, ',
@@ -88,7 +88,7 @@ export const EDGE_MUTANTS: readonly Mutant[] = [
     name: 'stale-read-in-an-install',
     breaks: 'a replica answers stale reads while a snapshot replaces its rows, and before it has any',
     promise: 'no read misses a key that was there all the time, however stale it may be',
-    file: 'libs/store/src/replica.ts',
+    file: 'libs/consensus/store/src/replica.ts',
     edits: [
       {
         find: "if (this.installation !== undefined) return 'a snapshot is replacing its state';",
@@ -106,7 +106,7 @@ export const EDGE_MUTANTS: readonly Mutant[] = [
     name: 'apply-backlog-unbounded',
     breaks: 'a slow engine turns the write rate into memory',
     promise: 'every queue has a bound',
-    file: 'libs/store/src/applier.ts',
+    file: 'libs/consensus/store/src/applier.ts',
     edits: [
       { find: '    return this.#backlog.isFull;\n', replace: '    return false;\n' },
       {
@@ -121,7 +121,7 @@ export const EDGE_MUTANTS: readonly Mutant[] = [
     from: 20,
     breaks: 'a slow disk of the log turns what leaders send into memory',
     promise: 'every queue has a bound',
-    file: 'libs/store/src/turn.ts',
+    file: 'libs/consensus/store/src/turn.ts',
     edits: [
       {
         find: 'return log.stagedBytes + this.#unstagedBytes >= log.stagedBytesMax;',
@@ -140,7 +140,7 @@ export const EDGE_MUTANTS: readonly Mutant[] = [
     from: 20,
     breaks: 'who leads no more confirms reads at a timestamp by the next leader, which has not seen it',
     promise: 'a snapshot shows the same for as long as it may be read',
-    file: 'libs/shard-node/src/kv/kv-machine.ts',
+    file: 'libs/nodes/shard-node/src/kv/kv-machine.ts',
     edits: [
       {
         find: '      } else if (isServing) {\n        this.#serve(call);\n',
@@ -149,7 +149,7 @@ export const EDGE_MUTANTS: readonly Mutant[] = [
           '        this.#serve(call);\n',
       },
       {
-        file: 'libs/store/src/replica.ts',
+        file: 'libs/consensus/store/src/replica.ts',
         find: "if (this.raft.role === 'leader') this.readIndex(callback);\n    else callback(false);",
         replace: 'this.readIndex(callback);',
       },
@@ -167,7 +167,7 @@ export const EDGE_MUTANTS: readonly Mutant[] = [
     from: 444,
     breaks: 'a write that is in the log of a deposed leader counts as one that was never taken',
     promise: 'a write happens once',
-    file: 'libs/shard-node/src/kv/kv-call.ts',
+    file: 'libs/nodes/shard-node/src/kv/kv-call.ts',
     edits: [
       {
         find: "this.fail('NOT_LEADER', message, { leaderStoreId, retryAfterMs: 10, isUnclear: true });",
@@ -181,7 +181,7 @@ export const EDGE_MUTANTS: readonly Mutant[] = [
     from: 444,
     breaks: 'a router forgets that a refused write may still happen, and sends it as if for the first time',
     promise: 'a write happens once',
-    file: 'libs/routing/src/request-router.ts',
+    file: 'libs/cluster/routing/src/request-router.ts',
     edits: [
       {
         find: 'if (error.isUnclear && isWrite(operation.request.op)) operation.isUnclear = true;',
@@ -194,7 +194,7 @@ export const EDGE_MUTANTS: readonly Mutant[] = [
     name: 'retry-without-its-mark',
     breaks: 'a client that lost its router sends the write again as if for the first time',
     promise: 'a write happens once',
-    file: 'libs/client/src/dispatcher.ts',
+    file: 'libs/doors/client/src/dispatcher.ts',
     edits: [{ find: 'if (call.isUnclear) id.retry = true;', replace: '' }],
     run: {
       ...STRUCK,
@@ -206,7 +206,7 @@ export const EDGE_MUTANTS: readonly Mutant[] = [
     name: 'oracle-follows-its-own-clock',
     breaks: 'a metadata leader follows its wall clock, however far it is from those of the others',
     promise: 'one lying clock moves no timestamps',
-    file: 'libs/metadata/src/timestamp-oracle.ts',
+    file: 'libs/cluster/metadata/src/timestamp-oracle.ts',
     edits: [
       {
         find: 'const isRefused = isFar && (aheadMs < 0 || isBeyond || !mayLeap);',
@@ -219,7 +219,7 @@ export const EDGE_MUTANTS: readonly Mutant[] = [
     name: 'ids-by-position',
     breaks: 'metadata members get their ids by their place in the list of peers',
     promise: 'ids come from the state, never from a position in a flag',
-    file: 'libs/metadata/src/group-members.ts',
+    file: 'libs/cluster/metadata/src/group-members.ts',
     edits: [
       {
         find: 'return peers.toSorted(byName).map(',
@@ -232,7 +232,7 @@ export const EDGE_MUTANTS: readonly Mutant[] = [
     name: 'lease-kept-over-a-suspension',
     breaks: 'a machine that was suspended believes its monotonic clock',
     promise: 'nobody else leads while a lease lasts',
-    file: 'libs/store/src/lease-guard.ts',
+    file: 'libs/consensus/store/src/lease-guard.ts',
     edits: [{ find: 'if (sleptMs > this.#marginMs) {', replace: 'if (sleptMs > Infinity) {' }],
     run: {
       ...STRUCK,
@@ -245,7 +245,7 @@ export const EDGE_MUTANTS: readonly Mutant[] = [
     name: 'store-never-taken-back',
     breaks: 'a store that was given up once is never asked again',
     promise: 'what heals is used again',
-    file: 'libs/routing/src/breaker.ts',
+    file: 'libs/cluster/routing/src/breaker.ts',
     edits: [
       {
         find: "return this.#state === 'closed' || nowMs >= this.#untilMs;",
@@ -258,7 +258,7 @@ export const EDGE_MUTANTS: readonly Mutant[] = [
     name: 'place-of-a-snapshot-kept',
     breaks: 'a snapshot whose stream broke keeps the place of the next one',
     promise: 'every replica catches up',
-    file: 'libs/store/src/snapshot-receive.ts',
+    file: 'libs/consensus/store/src/snapshot-receive.ts',
     edits: [
       {
         find: '    this.#progressTimer?.cancel();\n    this.#freePlace();\n',
@@ -276,7 +276,7 @@ export const EDGE_MUTANTS: readonly Mutant[] = [
     from: 8,
     breaks: 'behind a slow engine a read that misses the cache overlooks what was just acknowledged',
     promise: 'a read sees every write that was acknowledged before it',
-    file: 'libs/shard-node/src/kv/pending-writes.ts',
+    file: 'libs/nodes/shard-node/src/kv/pending-writes.ts',
     edits: [
       {
         find: 'for (const { key, version } of acknowledged) note(this.#newestAcknowledged, key, version);',
@@ -289,7 +289,7 @@ export const EDGE_MUTANTS: readonly Mutant[] = [
     name: 'table-not-synced',
     breaks: 'a table of the engine is named before its bytes are durable',
     promise: 'a node comes back from any loss of power',
-    file: 'libs/lsm/src/table-writer.ts',
+    file: 'libs/storage/lsm/src/table-writer.ts',
     edits: [
       {
         find: '    await this.#writeMeta();\n    await file.sync();\n',
@@ -302,7 +302,7 @@ export const EDGE_MUTANTS: readonly Mutant[] = [
     name: 'segment-name-not-synced',
     breaks: 'entries are acknowledged in a file of the log whose name the next loss of power takes away',
     promise: 'an acknowledged write outlasts the loss of power of any minority',
-    file: 'libs/raft-log/src/segment-files.ts',
+    file: 'libs/consensus/raft-log/src/segment-files.ts',
     edits: [
       {
         find: '    await disk.syncDirectory(directory);\n    await this.#openSegment(epoch);\n',

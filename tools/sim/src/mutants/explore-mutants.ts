@@ -15,7 +15,7 @@ export const EXPLORE_MUTANTS: readonly Mutant[] = [
     name: 'vote-for-two',
     breaks: 'a replica votes for everybody who asks in a term',
     promise: 'one leader per term',
-    file: 'libs/raft/src/election.ts',
+    file: 'libs/consensus/raft/src/election.ts',
     edits: [
       {
         find: 'const isFree = core.vote === message.from || (core.vote === 0 && core.leaderId === 0);',
@@ -28,7 +28,7 @@ export const EXPLORE_MUTANTS: readonly Mutant[] = [
     name: 'own-vote-before-sync',
     breaks: 'a candidate counts its own vote before it is durable',
     promise: 'what a replica promised outlasts a loss of power',
-    file: 'libs/raft/src/election.ts',
+    file: 'libs/consensus/raft/src/election.ts',
     edits: [
       {
         find: '  becomeCandidate(core);\n  armRetry(core);\n',
@@ -42,7 +42,7 @@ export const EXPLORE_MUTANTS: readonly Mutant[] = [
     name: 'minority-commits',
     breaks: 'the largest of three places commits instead of the middle one',
     promise: 'what is committed is durable on a majority',
-    file: 'libs/raft/src/core.ts',
+    file: 'libs/consensus/raft/src/core.ts',
     edits: [
       {
         find: '  if (first < second) return second < third ? second : Math.max(first, third);\n',
@@ -55,7 +55,7 @@ export const EXPLORE_MUTANTS: readonly Mutant[] = [
     name: 'vote-not-written',
     breaks: 'a vote is told and not handed to the log',
     promise: 'one vote per term and replica, whatever happens to its process',
-    file: 'libs/raft/src/ready.ts',
+    file: 'libs/consensus/raft/src/ready.ts',
     edits: [
       {
         find: '  return { term: core.termNumber, vote: core.vote, commit: core.commit as LogIndex };',

@@ -9,7 +9,7 @@ export const KV_MUTANTS: readonly Mutant[] = [
     name: 'retry-carried-out-again',
     breaks: 'a write that is sent again is carried out again',
     promise: 'a write takes effect once, however often it is sent',
-    file: 'libs/shard-node/src/kv/write-evaluator.ts',
+    file: 'libs/nodes/shard-node/src/kv/write-evaluator.ts',
     edits: [{ find: 'if (id === undefined) return true;', replace: 'if (call !== undefined) return true;' }],
     run: { type: 'cluster', faults: ['break-connections', 'process-death'], faultEveryMs: 300 },
   },
@@ -17,7 +17,7 @@ export const KV_MUTANTS: readonly Mutant[] = [
     name: 'window-not-rebuilt',
     breaks: 'after a restart the outcomes of the log are skipped, and taken for remembered',
     promise: 'a write takes effect once, however often it is sent',
-    file: 'libs/shard-node/src/kv/kv-machine.ts',
+    file: 'libs/nodes/shard-node/src/kv/kv-machine.ts',
     edits: [
       {
         find: 'visitor.begin(entry.index, undefined, this.#windowFor(entry), undefined);',
@@ -30,7 +30,7 @@ export const KV_MUTANTS: readonly Mutant[] = [
     name: 'window-blank-after-restart',
     breaks: 'after a restart a replica claims to remember everything that ever happened',
     promise: 'a write takes effect once, however often it is sent',
-    file: 'libs/shard-node/src/kv/kv-machine.ts',
+    file: 'libs/nodes/shard-node/src/kv/kv-machine.ts',
     edits: [{ find: 'new RequestWindow({ completeSince })', replace: 'new RequestWindow()' }],
     run: RESTARTS,
   },
@@ -38,7 +38,7 @@ export const KV_MUTANTS: readonly Mutant[] = [
     name: 'window-missing-in-snapshot',
     breaks: 'a snapshot carries no outcomes, and says that there are none',
     promise: 'a write takes effect once, however often it is sent',
-    file: 'libs/shard-node/src/kv/kv-machine.ts',
+    file: 'libs/nodes/shard-node/src/kv/kv-machine.ts',
     edits: [
       {
         find: 'encodeVolatileState({ window: this.#window,',
@@ -52,7 +52,7 @@ export const KV_MUTANTS: readonly Mutant[] = [
     from: 20,
     breaks: 'a STRICT write does not wait for a timestamp that was issued after it came',
     promise: 'STRICT writes of all keys are ordered as they happened',
-    file: 'libs/shard-node/src/kv/write-evaluator.ts',
+    file: 'libs/nodes/shard-node/src/kv/write-evaluator.ts',
     edits: [
       {
         find: 'if (call.request.strict) this.#strict.push(call);',
@@ -64,7 +64,7 @@ export const KV_MUTANTS: readonly Mutant[] = [
     name: 'garbage-above-safe-point',
     breaks: 'versions that may still be read at a timestamp are collected',
     promise: 'a snapshot shows the same for as long as it may be read',
-    file: 'libs/mvcc/src/garbage.ts',
+    file: 'libs/storage/mvcc/src/garbage.ts',
     edits: [
       {
         find: 'timestampOfVersionKey(row[0]) <= this.#safePoint',
@@ -82,7 +82,7 @@ export const KV_MUTANTS: readonly Mutant[] = [
     name: 'epoch-not-checked',
     breaks: 'a range serves requests that were meant for what it was before a split',
     promise: 'each key is served by one range at a time',
-    file: 'libs/shard-node/src/kv/kv-machine.ts',
+    file: 'libs/nodes/shard-node/src/kv/kv-machine.ts',
     edits: [
       {
         find: 'call.request.epochVersion !== version || !this.#covers(call.request.key)',
@@ -95,7 +95,7 @@ export const KV_MUTANTS: readonly Mutant[] = [
     from: 16,
     breaks: 'whoever thinks that it leads answers reads at once',
     promise: 'a read sees every write that was acknowledged before it',
-    file: 'libs/shard-node/src/kv/confirmed-view.ts',
+    file: 'libs/nodes/shard-node/src/kv/confirmed-view.ts',
     edits: [
       {
         find: 'const isLeased = (): boolean => replica.hasLease(clock.nowMs());',
@@ -114,7 +114,7 @@ export const KV_MUTANTS: readonly Mutant[] = [
     name: 'follower-answers-reads',
     breaks: 'a follower answers linearizable reads from what it has applied',
     promise: 'a read sees every write that was acknowledged before it',
-    file: 'libs/shard-node/src/kv/kv-machine.ts',
+    file: 'libs/nodes/shard-node/src/kv/kv-machine.ts',
     edits: [
       {
         find: 'else if (isStaleRead(call)) {',
@@ -126,14 +126,14 @@ export const KV_MUTANTS: readonly Mutant[] = [
     name: 'pending-write-overlooked',
     breaks: 'a command is evaluated without those before it that are still on their way through the log',
     promise: 'commands of one key take effect one after the other',
-    file: 'libs/shard-node/src/kv/write-evaluator.ts',
+    file: 'libs/nodes/shard-node/src/kv/write-evaluator.ts',
     edits: [{ find: 'this.#machine.pending.newest(key, this.#batch) ?? ', replace: '' }],
   },
   {
     name: 'acknowledged-row-overlooked',
     breaks: 'a read that misses the cache does not look at what is acknowledged and not in the engine yet',
     promise: 'a read sees every write that was acknowledged before it',
-    file: 'libs/shard-node/src/kv/point-reads.ts',
+    file: 'libs/nodes/shard-node/src/kv/point-reads.ts',
     edits: [
       {
         find: 'const row = this.#machine.pending.acknowledged(key);',
@@ -146,7 +146,7 @@ export const KV_MUTANTS: readonly Mutant[] = [
     name: 'cache-keeps-old-row',
     breaks: 'a slow read puts a row into the cache that was overwritten meanwhile',
     promise: 'a read sees every write that was acknowledged before it',
-    file: 'libs/shard-node/src/kv/cold-reads.ts',
+    file: 'libs/nodes/shard-node/src/kv/cold-reads.ts',
     edits: [{ find: 'if (!read.isOutdated) this.#cache.set', replace: 'this.#cache.set' }],
     run: { type: 'cluster', shape: { rowCacheBytes: 1024, engineReadMsMax: 100 } },
   },
@@ -154,7 +154,7 @@ export const KV_MUTANTS: readonly Mutant[] = [
     name: 'timestamp-reused',
     breaks: 'a new leader of the oracle begins at its own clock, not at the bound of its predecessors',
     promise: 'timestamps only ever grow',
-    file: 'libs/metadata/src/timestamp-oracle.ts',
+    file: 'libs/cluster/metadata/src/timestamp-oracle.ts',
     edits: [
       { find: '? this.#next : Math.max(persisted, 1);', replace: '? this.#next : 1;' },
       {

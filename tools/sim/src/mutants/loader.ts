@@ -39,7 +39,7 @@ export function mutatedModules(mutant: Mutant): Map<string, string> {
 export function installMutant(mutant: Mutant): void {
   const sources = new Map<string, string>();
   for (const [file, source] of mutatedModules(mutant)) {
-    const built = file.replace(/^(libs\/[^/]+)\/src\/(.*)\.ts$/, '$1/dist/$2.js');
+    const built = file.replace(/^(libs\/[^/]+\/[^/]+)\/src\/(.*)\.ts$/, '$1/dist/$2.js');
     sources.set(pathToFileURL(join(ROOT, built)).href, source);
   }
   registerHooks({

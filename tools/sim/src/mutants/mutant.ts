@@ -48,7 +48,7 @@ export interface Mutant {
   readonly breaks: string;
   /** What no longer holds because of it. */
   readonly promise: string;
-  /** From the root of the repository: `libs/<name>/src/<file>.ts`. */
+  /** From the root of the repository: `libs/<room>/<name>/src/<file>.ts`. */
   readonly file: string;
   /** Usually one; more where the promise is kept twice. */
   readonly edits: readonly Edit[];

@@ -8,7 +8,7 @@ export const ELECTION_MUTANTS: readonly Mutant[] = [
     name: 'vote-counted-twice',
     breaks: 'every vote for a candidate counts twice',
     promise: 'one leader per term',
-    file: 'libs/raft/src/quorum.ts',
+    file: 'libs/consensus/raft/src/quorum.ts',
     edits: [{ find: 'if (vote === true) yes += 1;', replace: 'if (vote === true) yes += 2;' }],
     run: GROUP,
   },
@@ -17,7 +17,7 @@ export const ELECTION_MUTANTS: readonly Mutant[] = [
     from: 1_000,
     breaks: 'a replica does not remember after a restart whom it voted for',
     promise: 'one vote per term and replica, whatever happens to its process',
-    file: 'libs/raft/src/core.ts',
+    file: 'libs/consensus/raft/src/core.ts',
     edits: [{ find: 'this.vote = hardState?.vote ?? NO_REPLICA;', replace: 'this.vote = NO_REPLICA;' }],
     // Long enough for a vote that is asked for late to come after the hold that follows a restart.
     run: { type: 'group', electionJitterMs: 100 },
@@ -26,7 +26,7 @@ export const ELECTION_MUTANTS: readonly Mutant[] = [
     name: 'vote-before-sync',
     breaks: 'votes leave before they are durable',
     promise: 'what a replica promised outlasts a loss of power',
-    file: 'libs/raft/src/core.ts',
+    file: 'libs/consensus/raft/src/core.ts',
     edits: [
       {
         find: 'if (this.durableTerm === this.term && this.durableVote === this.vote)',
@@ -39,7 +39,7 @@ export const ELECTION_MUTANTS: readonly Mutant[] = [
     name: 'vote-for-shorter-log',
     breaks: "the length of the candidate's log is not looked at",
     promise: 'a leader has everything that was committed',
-    file: 'libs/raft/src/election.ts',
+    file: 'libs/consensus/raft/src/election.ts',
     edits: [
       {
         find: '(message.lastTerm === lastTerm && message.lastIndex >= lastIndex)',
@@ -53,7 +53,7 @@ export const ELECTION_MUTANTS: readonly Mutant[] = [
     from: 150,
     breaks: 'a restarted replica votes at once, although a leader may count on its silence',
     promise: 'nobody else leads while a lease lasts',
-    file: 'libs/raft/src/core.ts',
+    file: 'libs/consensus/raft/src/core.ts',
     edits: [{ find: 'this.term > 0 && options.bornNow !== true', replace: 'false' }],
     run: GROUP,
   },
@@ -62,7 +62,7 @@ export const ELECTION_MUTANTS: readonly Mutant[] = [
     from: 100,
     breaks: 'in a joint configuration the new voters alone elect',
     promise: 'one leader per term, also while members change',
-    file: 'libs/raft/src/quorum.ts',
+    file: 'libs/consensus/raft/src/quorum.ts',
     edits: [
       { find: "if (incoming === 'lost' || old === 'lost')", replace: "if (incoming === 'lost')" },
       { find: "incoming === 'won' && old === 'won'", replace: "incoming === 'won'" },
@@ -77,7 +77,7 @@ export const REPLICATION_MUTANTS: readonly Mutant[] = [
     name: 'accepts-before-sync',
     breaks: 'a follower says that it has entries that are not durable yet',
     promise: 'what is committed is durable on a majority',
-    file: 'libs/raft/src/follower.ts',
+    file: 'libs/consensus/raft/src/follower.ts',
     edits: [
       {
         find: 'if (!response.rejected && index > core.log.durableIndex) core.sendAfterPersist(response);',
@@ -90,7 +90,7 @@ export const REPLICATION_MUTANTS: readonly Mutant[] = [
     name: 'leader-counts-itself-early',
     breaks: 'the leader counts its own log before it is durable',
     promise: 'what is committed is durable on a majority',
-    file: 'libs/raft/src/ready.ts',
+    file: 'libs/consensus/raft/src/ready.ts',
     edits: [
       {
         find: 'if (core.self !== undefined) core.self.match = core.log.durableIndex;',
@@ -104,7 +104,7 @@ export const REPLICATION_MUTANTS: readonly Mutant[] = [
     from: 280,
     breaks: 'a leader begins without an entry of its own term',
     promise: 'a new leader finds out how far its predecessors committed',
-    file: 'libs/raft/src/roles.ts',
+    file: 'libs/consensus/raft/src/roles.ts',
     edits: [
       {
         find: 'core.noopIndex = appendOwn(core, EntryKind.noop, EMPTY);',
@@ -117,7 +117,7 @@ export const REPLICATION_MUTANTS: readonly Mutant[] = [
     name: 'older-term-committed',
     breaks: 'entries of older terms are committed by counting replicas (figure 8 of the paper)',
     promise: 'what is committed stays committed under every later leader',
-    file: 'libs/raft/src/replication.ts',
+    file: 'libs/consensus/raft/src/replication.ts',
     edits: [
       {
         find: 'if (agreed <= core.commit || agreed < core.noopIndex) return false;',
@@ -130,7 +130,7 @@ export const REPLICATION_MUTANTS: readonly Mutant[] = [
     name: 'append-not-compared',
     breaks: 'a follower appends without looking whether the entry before is the same',
     promise: 'logs that agree in one entry agree in all before',
-    file: 'libs/raft/src/follower.ts',
+    file: 'libs/consensus/raft/src/follower.ts',
     edits: [
       {
         find: 'previousIndex <= core.commit || agreesAt(core, previousIndex, message.previousTerm)',
@@ -143,7 +143,7 @@ export const REPLICATION_MUTANTS: readonly Mutant[] = [
     name: 'late-append-cuts-log',
     breaks: 'an append that comes late cuts off what follows it, although nothing in it differs',
     promise: 'what a follower has accepted it keeps',
-    file: 'libs/raft/src/follower.ts',
+    file: 'libs/consensus/raft/src/follower.ts',
     edits: [
       {
         find: 'if (entry.index <= core.commit || log.termOf(entry.index) === entry.term) continue;',
@@ -156,7 +156,7 @@ export const REPLICATION_MUTANTS: readonly Mutant[] = [
     name: 'commit-beyond-match',
     breaks: 'heartbeats tell a commit index that the follower may not have reached',
     promise: 'all replicas apply the same entries',
-    file: 'libs/raft/src/replication.ts',
+    file: 'libs/consensus/raft/src/replication.ts',
     edits: [
       {
         find: 'const commit = Math.min(core.commit, peer.match);',
@@ -169,7 +169,7 @@ export const REPLICATION_MUTANTS: readonly Mutant[] = [
     name: 'joint-commit-by-new-majority',
     breaks: 'in a joint configuration the new voters alone commit',
     promise: 'what is committed stays, also while members change',
-    file: 'libs/raft/src/core.ts',
+    file: 'libs/consensus/raft/src/core.ts',
     edits: [{ find: 'return Math.min(incoming, majorityValue(scratch));', replace: 'return incoming;' }],
     run: GROUP,
   },
@@ -177,7 +177,7 @@ export const REPLICATION_MUTANTS: readonly Mutant[] = [
     name: 'learner-counted',
     breaks: 'learners count towards the majority that commits',
     promise: 'what is committed is durable on a majority of the voters',
-    file: 'libs/raft/src/core.ts',
+    file: 'libs/consensus/raft/src/core.ts',
     edits: [
       {
         find: 'this.voters = members.voters.map(find);',
@@ -190,7 +190,7 @@ export const REPLICATION_MUTANTS: readonly Mutant[] = [
     name: 'snapshot-term-wrong',
     breaks: 'a snapshot is offered under the term of its sender instead of the term of its last entry',
     promise: 'logs that agree in one entry agree in all before',
-    file: 'libs/raft/src/replication.ts',
+    file: 'libs/consensus/raft/src/replication.ts',
     edits: [
       { find: 'meta: { index, term: term, config', replace: 'meta: { index, term: core.termNumber, config' },
     ],
@@ -205,7 +205,7 @@ export const READ_MUTANTS: readonly Mutant[] = [
     from: 290,
     breaks: 'a leader that hands over keeps its lease',
     promise: 'nobody else leads while a lease lasts',
-    file: 'libs/raft/src/lease.ts',
+    file: 'libs/consensus/raft/src/lease.ts',
     edits: [{ find: ' || core.isLeaseForfeited || core.transferTarget !== 0)', replace: ')' }],
     run: GROUP,
   },
@@ -213,7 +213,7 @@ export const READ_MUTANTS: readonly Mutant[] = [
     name: 'lease-outlasts-vote-hold',
     breaks: 'the lease lasts twice as long as configured, longer than votes are held',
     promise: 'nobody else leads while a lease lasts',
-    file: 'libs/raft/src/lease.ts',
+    file: 'libs/consensus/raft/src/lease.ts',
     edits: [{ find: '+ core.config.leaseDurationMs;', replace: '+ core.config.leaseDurationMs * 2;' }],
     run: GROUP,
   },
@@ -221,7 +221,7 @@ export const READ_MUTANTS: readonly Mutant[] = [
     name: 'lease-from-answer',
     breaks: 'the lease begins when the answer arrives, not when the question was sent',
     promise: 'nobody else leads while a lease lasts',
-    file: 'libs/raft/src/leader.ts',
+    file: 'libs/consensus/raft/src/leader.ts',
     edits: [
       {
         find: 'noteAcknowledged(core, peer, sentAtMs);',
@@ -234,7 +234,7 @@ export const READ_MUTANTS: readonly Mutant[] = [
     name: 'read-index-without-round',
     breaks: 'a leader answers read indexes without asking whether it still leads',
     promise: 'a read sees every write that was acknowledged before it',
-    file: 'libs/raft/src/read-index.ts',
+    file: 'libs/consensus/raft/src/read-index.ts',
     edits: [
       {
         find: 'if (read.round === 0 || read.round > round) waiting.push(read);',
@@ -247,7 +247,7 @@ export const READ_MUTANTS: readonly Mutant[] = [
     name: 'read-index-before-noop',
     breaks: 'a new leader answers read indexes before it knows what its predecessors committed',
     promise: 'a read sees every write that was acknowledged before it',
-    file: 'libs/raft/src/read-index.ts',
+    file: 'libs/consensus/raft/src/read-index.ts',
     edits: [{ find: 'if (core.commit >= core.noopIndex) startRound', replace: 'startRound' }],
     run: GROUP,
   },

@@ -6,7 +6,7 @@ export const STORE_MUTANTS: readonly Mutant[] = [
     name: 'acknowledged-before-sync',
     breaks: 'nothing waits for the log to be synced',
     promise: 'an acknowledged write outlasts the loss of power of any minority',
-    file: 'libs/store/src/turn.ts',
+    file: 'libs/consensus/store/src/turn.ts',
     edits: [
       { find: 'if (ready.mustSync || replica.unsyncedReadies > 0) {', replace: 'if (ready.sequence < 0) {' },
     ],
@@ -16,7 +16,7 @@ export const STORE_MUTANTS: readonly Mutant[] = [
     name: 'posted-before-sync',
     breaks: 'messages that need durability leave while the sync is under way',
     promise: 'what a replica told others outlasts a loss of power',
-    file: 'libs/store/src/turn.ts',
+    file: 'libs/consensus/store/src/turn.ts',
     edits: [
       {
         find:
@@ -33,7 +33,7 @@ export const STORE_MUTANTS: readonly Mutant[] = [
     name: 'published-before-write',
     breaks: 'batches are answered and shown before the engine holds them',
     promise: 'a read sees every write that was acknowledged before it',
-    file: 'libs/store/src/applier.ts',
+    file: 'libs/consensus/store/src/applier.ts',
     edits: [
       {
         find: 'written\n      .then(() => {\n        this.#finish(runs);',
@@ -46,7 +46,7 @@ export const STORE_MUTANTS: readonly Mutant[] = [
     name: 'checkpoint-without-flush',
     breaks: 'the log is cut before the engine has flushed what it covers',
     promise: 'everything applied is in the log or durable in the engine',
-    file: 'libs/store/src/checkpointer.ts',
+    file: 'libs/consensus/store/src/checkpointer.ts',
     edits: [{ find: 'await engine.flush();', replace: '' }],
     run: { type: 'cluster', faults: ['power-loss'], faultEveryMs: 500 },
   },
@@ -54,7 +54,7 @@ export const STORE_MUTANTS: readonly Mutant[] = [
     name: 'checkpoint-of-later-state',
     breaks: 'a checkpoint names what is applied after the flush, not what was before it',
     promise: 'everything applied is in the log or durable in the engine',
-    file: 'libs/store/src/checkpointer.ts',
+    file: 'libs/consensus/store/src/checkpointer.ts',
     edits: [
       { find: 'const marks = await new', replace: 'await engine.flush(); const marks = await new' },
       { find: 'if (marks.length === 0) return;\n    await engine.flush();', replace: '' },
@@ -66,7 +66,7 @@ export const STORE_MUTANTS: readonly Mutant[] = [
     from: 240,
     breaks: 'a leader goes on to serve the whole range while its split is under way',
     promise: 'each key is served by one range at a time',
-    file: 'libs/store/src/split.ts',
+    file: 'libs/consensus/store/src/split.ts',
     edits: [{ find: '  replica.isFrozen = true;\n', replace: '' }],
     run: { type: 'cluster', isWaylaid: true, faults: ['latency', 'one-way'], faultEveryMs: 1_000 },
   },
@@ -75,7 +75,7 @@ export const STORE_MUTANTS: readonly Mutant[] = [
     from: 40,
     breaks: 'the vote that an empty replica gave is not kept when its range is born there',
     promise: 'one vote per term and replica',
-    file: 'libs/store/src/split.ts',
+    file: 'libs/consensus/store/src/split.ts',
     edits: [
       { find: 'promised !== undefined && promised.term > BIRTH_TERM', replace: 'promised?.term === -1' },
     ],
@@ -85,7 +85,7 @@ export const STORE_MUTANTS: readonly Mutant[] = [
     from: 8,
     breaks: 'a snapshot is laid over the rows that were there',
     promise: 'replicas at one applied index hold the same rows',
-    file: 'libs/store/src/snapshot-receive.ts',
+    file: 'libs/consensus/store/src/snapshot-receive.ts',
     edits: [
       { find: 'await this.#parts.engine.deleteRange(span.start, span.end);', replace: 'void span;' },
       {
@@ -99,14 +99,14 @@ export const STORE_MUTANTS: readonly Mutant[] = [
     name: 'snapshot-index-ahead',
     breaks: 'a snapshot says that it covers one entry more than it does',
     promise: 'every replica applies every entry once',
-    file: 'libs/store/src/snapshot-send.ts',
+    file: 'libs/consensus/store/src/snapshot-send.ts',
     edits: [{ find: 'index: replica.appliedIndex,', replace: 'index: replica.appliedIndex + 1,' }],
   },
   {
     name: 'snapshot-index-behind',
     breaks: 'a snapshot says that it covers one entry less than it does',
     promise: 'every replica applies every entry once',
-    file: 'libs/store/src/snapshot-send.ts',
+    file: 'libs/consensus/store/src/snapshot-send.ts',
     edits: [{ find: 'index: replica.appliedIndex,', replace: 'index: replica.appliedIndex - 1,' }],
   },
 ];
@@ -119,7 +119,7 @@ export const MEMBER_MUTANTS: readonly Mutant[] = [
     name: 'removed-replica-stays',
     breaks: 'a replica that has applied its own removal stays, with all its rows',
     promise: 'who is no member any more holds and answers nothing',
-    file: 'libs/store/src/store.ts',
+    file: 'libs/consensus/store/src/store.ts',
     edits: [{ find: 'if (!isMember) {\n      this.#remove(replica);\n', replace: 'if (!isMember) {\n' }],
     run: { type: 'cluster', faults: ['latency'], shape: SPARE_NODES },
   },
@@ -128,7 +128,7 @@ export const MEMBER_MUTANTS: readonly Mutant[] = [
     from: 11,
     breaks: 'a late message brings a removed replica back',
     promise: 'who was removed never votes again',
-    file: 'libs/store/src/tombstones.ts',
+    file: 'libs/consensus/store/src/tombstones.ts',
     edits: [
       {
         find: 'return replicaId < (this.#nextIds.get(rangeId) ?? 0);',
@@ -147,7 +147,7 @@ export const MEMBER_MUTANTS: readonly Mutant[] = [
     name: 'members-forgotten-at-restart',
     breaks: 'a replica that restarts knows only those of its members that are in the log',
     promise: 'what the members are is the same everywhere and for good',
-    file: 'libs/store/src/recovery.ts',
+    file: 'libs/consensus/store/src/recovery.ts',
     edits: [
       {
         find: 'config: state.config,',
@@ -174,7 +174,7 @@ export const HEARTBEAT_MUTANTS: readonly Mutant[] = [
     name: 'vouching-end-not-told',
     breaks: 'a store goes on vouching for a replica that follows somebody else',
     promise: 'nobody else leads while a lease lasts',
-    file: 'libs/store/src/store-heartbeats.ts',
+    file: 'libs/consensus/store/src/store-heartbeats.ts',
     edits: [{ find: '    peer.ended.push(replica.rangeId);\n', replace: '' }],
     run: RESTING,
   },
@@ -182,7 +182,7 @@ export const HEARTBEAT_MUTANTS: readonly Mutant[] = [
     name: 'vouched-hold-not-kept',
     breaks: 'who is asked for a vote does not count the heartbeats that its store answered',
     promise: 'nobody else leads while a lease lasts',
-    file: 'libs/store/src/heartbeat-peer.ts',
+    file: 'libs/consensus/store/src/heartbeat-peer.ts',
     edits: [{ find: 'replica.raft.recordLeaderContact(support.peer.heardAtMs, nowMs);', replace: 'return;' }],
     run: RESTING,
   },
@@ -190,7 +190,7 @@ export const HEARTBEAT_MUTANTS: readonly Mutant[] = [
     name: 'vouching-outlives-link',
     breaks: 'a leader goes on counting on a store whose frames may have been lost',
     promise: 'nobody else leads while a lease lasts',
-    file: 'libs/store/src/store-heartbeats.ts',
+    file: 'libs/consensus/store/src/store-heartbeats.ts',
     edits: [
       { find: '      peer.ackedSentAtMs = -Infinity;\n      this.#letGoOf(peer, nowMs);\n', replace: '' },
       { find: '    this.#letGoOf(peer, peer.answeredAtMs);\n    peer.gen', replace: '    peer.gen' },

@@ -1,0 +1,117 @@
+import type { LogIndex, RangeId, ReplicaId, StoreId, Term } from '@cairn/base';
+import type { CommitNotice, LedRange, VouchAnswer, VouchAsk } from '@cairn/raft-wire';
+
+import { Failover } from './failover.js';
+import type { Replica } from './replica.js';
+
+/** What is known of one other store, for all ranges that are shared with it. */
+export class HeartbeatPeer {
+  readonly storeId: StoreId;
+  /** Of our frames to that store; see `StoreHeartbeat.generation`. */
+  generation: number;
+  /** Of the last frame that came from there; 0 = none yet. */
+  theirGeneration = 0;
+  /** When its last heartbeat came: the votes of `followers` are held from then on. */
+  heardAtMs = -Infinity;
+  /** As `heardAtMs`, but silence of this process's own making is not counted against the other store. */
+  judgedFromMs = -Infinity;
+  /** A connection from or to it broke, and it was not heard since. */
+  isLost = false;
+  /**
+   * The newest heartbeat of ours that it answered, by our clock at sending: what leaders here have leases
+   * from.
+   */
+  ackedSentAtMs = -Infinity;
+  /** When that answer came; silence of this process's own making is not counted. */
+  answeredAtMs = -Infinity;
+  /** The heartbeat of that store to answer; 0 = none. */
+  echoSentAtMs = 0;
+  /** Under way while the store is silent. */
+  readonly failover = new Failover();
+  /** Replicas here whose leader is there: we vouch for them. */
+  readonly followers = new Set<Replica>();
+  /** Members there of ranges that are led here, for which that store vouches, or was asked to. */
+  readonly supporters = new Set<Supporter>();
+  /** Those for which it does not. */
+  readonly alone = new Set<Supporter>();
+  /** News for the next frame, at most a few of each kind per range. */
+  ended: RangeId[] = [];
+  answers: VouchAnswer[] = [];
+  released: LedRange[] = [];
+  asks: VouchAsk[] = [];
+  commits: CommitNotice[] = [];
+  /** Frames that news have left with. */
+  frames = 0;
+
+  constructor(storeId: StoreId, generation: number) {
+    this.storeId = storeId;
+    this.generation = generation;
+  }
+
+  /** No range is shared with it. */
+  get isIdle(): boolean {
+    return this.followers.size + this.supporters.size + this.alone.size === 0;
+  }
+
+  /** What the other store waits for; what leaders here have committed can wait for the tick. */
+  get hasUrgentNews(): boolean {
+    const isOfFollowers = this.ended.length + this.answers.length > 0 || this.echoSentAtMs > 0;
+    return isOfFollowers || this.released.length + this.asks.length > 0;
+  }
+
+  get hasNews(): boolean {
+    return this.commits.length > 0 || this.hasUrgentNews;
+  }
+
+  clearNews(): void {
+    this.ended = [];
+    this.answers = [];
+    this.released = [];
+    this.asks = [];
+    this.commits = [];
+    this.frames += 1;
+    this.echoSentAtMs = 0;
+  }
+}
+
+/**
+ * A member, elsewhere, of a range that is led here.
+ *
+ *   alone --ask--> asked --yes--> vouched
+ *   asked, vouched --no, ended, silence of its store, link lost--> alone
+ */
+export interface Supporter {
+  readonly replica: Replica;
+  readonly replicaId: ReplicaId;
+  readonly peer: HeartbeatPeer;
+  state: 'alone' | 'asked' | 'vouched';
+  /** Of the last ask: the answer to an earlier one says nothing. */
+  round: number;
+  /** What the frame with the number `noticeFrame` will say, or has said, of the commit index. */
+  notice: { readonly rangeId: RangeId; readonly term: Term; commit: LogIndex } | undefined;
+  noticeFrame: number;
+}
+
+/** What the stores' heartbeats are to a replica. */
+export type Support =
+  | { readonly kind: 'leading'; readonly term: Term; readonly members: readonly Supporter[] }
+  /** This store vouches for it; its leader is there. */
+  | { readonly kind: 'following'; readonly term: Term; readonly peer: HeartbeatPeer };
+
+/**
+ * Tells the core of a replica what the heartbeats of the stores have meant for it so far. Due before somebody
+ * asks for its vote or its lease, and when the support ends: the hold of the vote, and what the lease rests
+ * on, are only kept per store meanwhile.
+ */
+export function applyContact(replica: Replica, support: Support, nowMs: number): void {
+  switch (support.kind) {
+    case 'leading':
+      for (const { replicaId, peer, state } of support.members) {
+        if (state !== 'vouched') continue;
+        replica.raft.recordPeerContact(replicaId, peer.ackedSentAtMs, peer.answeredAtMs, nowMs);
+      }
+      return;
+    case 'following':
+      replica.raft.recordLeaderContact(support.peer.heardAtMs, nowMs);
+  }
+}

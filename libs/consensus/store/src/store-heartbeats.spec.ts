@@ -1,0 +1,208 @@
+import { logIndex, rangeId, replicaId, storeId, term, type LogIndex, type StoreId } from '@cairn/base';
+import { describe, expect, it } from '@jest/globals';
+import { noopLogger, type Clock, type Rng } from '@cairn/ports';
+import { decodeStoreHeartbeat, encodeStoreHeartbeat, type StoreHeartbeat } from '@cairn/raft-wire';
+
+import type { Replica } from './replica.js';
+import { DEFAULT_STORE_CONFIG } from './store-config.js';
+import { StoreHeartbeats } from './store-heartbeats.js';
+
+const [LEADER_STORE, MEMBER_STORE] = [storeId(1), storeId(2)];
+const [LEADER, MEMBER] = [replicaId(11), replicaId(12)];
+const RANGE = rangeId(7);
+
+/** What the heartbeats of two stores tell the cores of the two replicas of a range. */
+class Cores {
+  role: 'leader' | 'follower' = 'leader';
+  isVouched = false;
+  isVouching = false;
+  commit: LogIndex = logIndex(3);
+  told: LogIndex = logIndex(0);
+  learned: LogIndex[] = [];
+
+  leader(): Replica {
+    return this.#replica(LEADER, {
+      status: () => ({ peers: [{ replicaId: MEMBER }] }),
+      isHeardFrom: () => true,
+      setVouched: (_: unknown, isVouched: boolean) => {
+        this.isVouched = isVouched;
+      },
+      takeCommitNotice: () => {
+        const isNews = this.commit > this.told;
+        this.told = this.commit;
+        return isNews ? this.commit : logIndex(0);
+      },
+      recordPeerContact: () => undefined,
+    });
+  }
+
+  member(): Replica {
+    return this.#replica(MEMBER, {
+      vouch: () => (this.isVouching = true),
+      stopVouching: () => {
+        this.isVouching = false;
+      },
+      learnCommit: (_: unknown, commit: LogIndex) => void this.learned.push(commit),
+      recordLeaderContact: () => undefined,
+      hasReady: () => false,
+    });
+  }
+
+  #replica(id: typeof LEADER, raft: object): Replica {
+    const core = Object.defineProperties(
+      { term: term(5), leaderId: LEADER, configState: { voters: [LEADER, MEMBER] }, ...raft },
+      { role: { get: () => this.role }, isVouching: { get: () => this.isVouching } },
+    );
+    const storeOf = (member: number): StoreId => (member === LEADER ? LEADER_STORE : MEMBER_STORE);
+    return {
+      ...{ rangeId: RANGE, replicaId: id, isClosed: false, support: undefined, storeOf },
+      raft: core,
+    } as unknown as Replica;
+  }
+}
+
+/** Two stores with one range, and the frames between them. */
+class Pair {
+  nowMs = 1_000;
+  readonly cores = new Cores();
+  readonly leader = this.cores.leader();
+  readonly member = this.cores.member();
+  /** Frames of the member's store get lost, and nobody notices. */
+  isMemberMute = false;
+  readonly sent: StoreHeartbeat[] = [];
+  readonly #frames: (() => void)[] = [];
+  readonly leaderStore: StoreHeartbeats = this.#store(this.leader, (frame) => {
+    this.sent.push(decodeStoreHeartbeat(frame));
+    this.#frames.push(() => {
+      this.memberStore.receive(LEADER_STORE, frame);
+    });
+  });
+  readonly memberStore: StoreHeartbeats = this.#store(this.member, (frame) => {
+    if (this.isMemberMute) return;
+    this.#frames.push(() => {
+      this.leaderStore.receive(MEMBER_STORE, frame);
+    });
+  });
+
+  #store(replica: Replica, send: (frame: Buffer) => void): StoreHeartbeats {
+    return new StoreHeartbeats({
+      clock: { nowMs: () => this.nowMs } as Clock,
+      rng: { integer: () => 4 } as unknown as Rng,
+      logger: noopLogger,
+      config: DEFAULT_STORE_CONFIG,
+      links: {
+        post: () => undefined,
+        flush: () => undefined,
+        close: () => undefined,
+        sendHeartbeat: (_, frame) => {
+          send(frame);
+          return true;
+        },
+      },
+      replica: (id) => (id === RANGE ? replica : undefined),
+      enqueue: () => undefined,
+      awaken: () => undefined,
+    });
+  }
+
+  tick(): void {
+    this.nowMs += DEFAULT_STORE_CONFIG.heartbeatIntervalMs;
+    for (const store of [this.leaderStore, this.memberStore]) {
+      store.tick(this.nowMs, 0);
+      store.flush(this.nowMs);
+    }
+    this.deliver();
+    this.deliver();
+  }
+
+  deliver(): void {
+    for (const deliver of this.#frames.splice(0)) deliver();
+  }
+
+  vouched(): this {
+    this.leaderStore.lead(this.leader);
+    for (let ticks = 0; ticks < 5 && !this.cores.isVouched; ticks += 1) this.tick();
+    expect(this.cores).toMatchObject({ isVouched: true, isVouching: true });
+    return this;
+  }
+}
+
+describe('heartbeats between two stores', () => {
+  it('tell a member what its leader committed, once per frame', () => {
+    const pair = new Pair().vouched();
+    const { cores, leader, leaderStore } = pair;
+    pair.tick();
+    pair.sent.length = 0;
+    for (const commit of [4, 6, 9]) {
+      cores.commit = logIndex(commit);
+      leaderStore.noteCommits(leader);
+    }
+    leaderStore.noteCommits(leader);
+    pair.tick();
+    expect(pair.sent.flatMap(({ commits }) => commits)).toEqual([
+      { rangeId: RANGE, term: term(5), commit: 9 },
+    ]);
+    cores.commit = logIndex(10);
+    leaderStore.noteCommits(leader);
+    pair.tick();
+    expect(cores.learned.slice(-2)).toEqual([9, 10]);
+  });
+
+  it('do not answer news with what members hear of commits', () => {
+    const pair = new Pair().vouched();
+    const { cores, leader, leaderStore, memberStore } = pair;
+    pair.tick();
+    pair.sent.length = 0;
+    cores.commit = logIndex(4);
+    leaderStore.noteCommits(leader);
+    // News without a heartbeat.
+    memberStore.leave(pair.member);
+    memberStore.flush(pair.nowMs + 1);
+    pair.deliver();
+    expect(pair.sent).toEqual([]);
+    pair.tick();
+    expect(pair.sent.flatMap(({ commits }) => commits)).toHaveLength(1);
+  });
+
+  it('count an answer only for the member that lives on the store it comes from', () => {
+    const pair = new Pair();
+    pair.isMemberMute = true;
+    pair.leaderStore.lead(pair.leader);
+    for (let ticks = 0; ticks < 3; ticks += 1) pair.tick();
+    // The member's store was there once, so it is asked.
+    const beat = { generation: 1, sentAtMs: 1, echoSentAtMs: pair.nowMs, ended: [], released: [], asks: [] };
+    pair.leaderStore.receive(MEMBER_STORE, encodeStoreHeartbeat({ ...beat, answers: [], commits: [] }));
+    pair.tick();
+    const ask = pair.sent.flatMap(({ asks }) => asks).at(-1);
+    if (ask === undefined) throw new Error('nobody was asked');
+    const yes = encodeStoreHeartbeat({ ...beat, answers: [{ ...ask, isVouching: true }], commits: [] });
+    pair.leaderStore.receive(storeId(3), yes);
+    expect(pair.cores.isVouched).toBe(false);
+    pair.leaderStore.receive(MEMBER_STORE, yes);
+    expect(pair.cores.isVouched).toBe(true);
+  });
+
+  it('tell the leader that a member is let go of, when a frame of another generation was not of its store', () => {
+    const pair = new Pair().vouched();
+    const forged = { generation: 77, sentAtMs: 1, echoSentAtMs: 0, ended: [], released: [], asks: [] };
+    pair.memberStore.receive(LEADER_STORE, encodeStoreHeartbeat({ ...forged, answers: [], commits: [] }));
+    expect(pair.cores).toMatchObject({ isVouched: true, isVouching: false });
+    // Nobody counts on a vote hold that is not kept.
+    pair.memberStore.flush(pair.nowMs);
+    pair.deliver();
+    expect(pair.cores.isVouched).toBe(false);
+  });
+
+  it('tell that a leadership ended also to a store that was let go of before', () => {
+    const pair = new Pair().vouched();
+    const { cores } = pair;
+    pair.isMemberMute = true;
+    for (let ticks = 0; ticks < 10; ticks += 1) pair.tick();
+    // It still hears the leader's store, so it still answers for the member.
+    expect(cores).toMatchObject({ isVouched: false, isVouching: true });
+    cores.role = 'follower';
+    pair.leaderStore.afterInput(pair.leader);
+    pair.tick();
+    expect(cores.isVouching).toBe(false);
+  });
+});

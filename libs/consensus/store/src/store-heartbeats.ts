@@ -1,0 +1,411 @@
+import {
+  CairnError,
+  type LogIndex,
+  type RangeId,
+  type ReplicaId,
+  type StoreId,
+  type Term,
+} from '@cairn/base';
+import type { Clock, Logger, Rng } from '@cairn/ports';
+import {
+  cutStoreHeartbeat,
+  decodeStoreHeartbeat,
+  encodeStoreHeartbeat,
+  type CommitNotice,
+  type LedRange,
+  type VouchAnswer,
+  type VouchAsk,
+} from '@cairn/raft-wire';
+
+import { applyContact, HeartbeatPeer, type Supporter } from './heartbeat-peer.js';
+import type { PeerLinks } from './peer-links.js';
+import type { Replica } from './replica.js';
+import type { StoreConfig } from './store-config.js';
+
+/** Members per store and tick that one is asked to vouch for: ten thousand within a second. */
+const ASKS_PER_TICK_MAX = 512;
+const GENERATION_MAX = 2 ** 31;
+/** Other stores that are remembered, besides those of the members of ranges that are here. */
+const PEERS_MAX = 4_096;
+
+export interface StoreHeartbeatsParts {
+  readonly clock: Clock;
+  readonly rng: Rng;
+  readonly logger: Logger;
+  readonly config: StoreConfig;
+  readonly links: PeerLinks;
+  replica(rangeId: RangeId): Replica | undefined;
+  /** Puts a replica that has something to say into the queue of the next turn. */
+  enqueue(replica: Replica): void;
+  /** The replica needs ticks, at least the next one. */
+  awaken(replica: Replica): void;
+}
+
+/**
+ * One heartbeat per pair of stores stands for those of all ranges that the two share, however many they are
+ * and whatever they do (after CockroachDB's store liveness). Each range has its own term, votes and lease all
+ * the same: what the stores have heard of each other is told to its core before every input.
+ *
+ * A leader asks the stores of its members, one by one. A store that vouches for a replica says: "it follows
+ * you in this term, and its vote was held anew when your heartbeat came". When that ends, whatever the cause,
+ * the leader's store is told before any later heartbeat is answered; when the leadership ends, the store
+ * that vouches is told. Frames of a pair are ordered; when one may have been lost the sender begins a new
+ * generation, and both sides drop what rested on the old one.
+ *
+ * When the heartbeats of the leader's store stop for an election timeout, or its connection breaks, the
+ * ranges that it led look for other leaders, some at a time (see `Failover`). A store that was only slow and
+ * comes back meanwhile keeps the others, so that slowness does not feed on itself.
+ */
+export class StoreHeartbeats {
+  readonly #parts: StoreHeartbeatsParts;
+  readonly #peers = new Map<StoreId, HeartbeatPeer>();
+  #beatDueMs = 0;
+  #rounds = 0;
+
+  constructor(parts: StoreHeartbeatsParts) {
+    this.#parts = parts;
+  }
+
+  /**
+   * Once per tick of the store, before the replicas': lets go of stores that are silent, asks those that are
+   * not. For `excusedMs` this process stood still: silence says nothing about others.
+   */
+  tick(nowMs: number, excusedMs: number): void {
+    const { electionTimeoutMs } = this.#parts.config;
+    for (const peer of this.#peers.values()) {
+      peer.judgedFromMs = Math.min(peer.judgedFromMs + excusedMs, nowMs);
+      peer.answeredAtMs = Math.min(peer.answeredAtMs + excusedMs, nowMs);
+      if (peer.followers.size > 0 && this.#isSilent(peer, nowMs)) this.#failOver(peer, nowMs);
+      if (nowMs - peer.answeredAtMs > electionTimeoutMs) this.#letGoOf(peer, peer.answeredAtMs);
+      else if (peer.alone.size > 0) this.#askSome(peer);
+    }
+  }
+
+  /** Nothing that was promised before a pause of the process may be relied on. */
+  dropLeases(): void {
+    for (const peer of this.#peers.values()) peer.ackedSentAtMs = -Infinity;
+  }
+
+  /** Once per tick of the store, after the replicas': sends heartbeats that are due, and news. */
+  flush(nowMs: number): void {
+    const isBeatDue = nowMs >= this.#beatDueMs;
+    if (isBeatDue) this.#beatDueMs = nowMs + this.#parts.config.heartbeatIntervalMs;
+    for (const peer of this.#peers.values()) {
+      if (isBeatDue) this.#send(peer, nowMs);
+      else if (peer.hasNews) this.#send(peer, undefined);
+    }
+  }
+
+  /** The replica leads, and may ask its members' stores to vouch for them. Also when its members changed. */
+  lead(replica: Replica): void {
+    this.leave(replica);
+    const { role, term } = replica.raft;
+    if (role !== 'leader' || replica.isClosed) return;
+    const members: Supporter[] = [];
+    for (const { replicaId } of replica.raft.status().peers) {
+      const peer = this.#peerOf(replica, replicaId);
+      if (peer === undefined) continue;
+      const supporter: Supporter = {
+        ...{ replica, replicaId, peer, state: 'alone', round: 0 },
+        ...{ notice: undefined, noticeFrame: 0 },
+      };
+      members.push(supporter);
+      peer.alone.add(supporter);
+    }
+    replica.support = { kind: 'leading', term, members };
+    this.#parts.awaken(replica);
+  }
+
+  /** Asks for some of the members that are not vouched for, in turn. */
+  #askSome(peer: HeartbeatPeer): void {
+    const some: Supporter[] = [];
+    for (const supporter of peer.alone) {
+      if (some.length === ASKS_PER_TICK_MAX) break;
+      some.push(supporter);
+    }
+    for (const supporter of some) {
+      const { replica, replicaId } = supporter;
+      peer.alone.delete(supporter);
+      if (replica.raft.isHeardFrom(replicaId)) {
+        supporter.state = 'asked';
+        supporter.round = this.#rounds += 1;
+        peer.supporters.add(supporter);
+        peer.asks.push({ rangeId: replica.rangeId, term: replica.raft.term, round: supporter.round });
+      } else {
+        // Its store is there: with ticks it gets heartbeats of its own, until it answers.
+        peer.alone.add(supporter);
+        this.#parts.awaken(replica);
+      }
+    }
+  }
+
+  /** What members have to be told about the commit index of their leader goes with the next frames. */
+  noteCommits(replica: Replica): void {
+    const { support } = replica;
+    if (support?.kind !== 'leading') return;
+    for (const supporter of support.members) {
+      if (supporter.state !== 'vouched') continue;
+      const commit = replica.raft.takeCommitNotice(supporter.replicaId);
+      if (commit > 0) noteCommit(supporter, support.term, commit);
+    }
+  }
+
+  /** A heartbeat frame of another store. Throws CORRUPTION when it is garbled, or says what cannot be. */
+  receive(from: StoreId, body: Buffer): void {
+    const beat = decodeStoreHeartbeat(body);
+    const nowMs = this.#parts.clock.nowMs();
+    if (beat.echoSentAtMs > nowMs) {
+      throw new CairnError(
+        'CORRUPTION',
+        `store ${from} answers a heartbeat of ${beat.echoSentAtMs} ms, and it is ${Math.floor(nowMs)} ms here`,
+      );
+    }
+    if (!this.#peers.has(from)) this.#makeRoomForPeer(nowMs);
+    const peer = this.#peer(from);
+    peer.isLost = false;
+    peer.failover.stop();
+    if (beat.generation !== peer.theirGeneration) {
+      peer.theirGeneration = beat.generation;
+      peer.ackedSentAtMs = -Infinity;
+      this.#letGoOf(peer, nowMs);
+      // Told all the same: the frame may not have been of that store, which then still counts on this one.
+      for (const replica of peer.followers) this.#endFollowing(replica, peer, nowMs);
+    }
+    // In this order: what ended was not covered by the heartbeat that is answered, what began was.
+    for (const rangeId of beat.ended) this.#hearEnded(peer, rangeId, nowMs);
+    for (const answer of beat.answers) this.#hearAnswer(peer, answer, nowMs);
+    if (beat.echoSentAtMs > 0) {
+      peer.answeredAtMs = nowMs;
+      peer.ackedSentAtMs = Math.max(peer.ackedSentAtMs, beat.echoSentAtMs);
+    }
+    if (beat.sentAtMs > 0) {
+      peer.heardAtMs = nowMs;
+      peer.judgedFromMs = nowMs;
+      peer.echoSentAtMs = beat.sentAtMs;
+    }
+    for (const range of beat.released) this.#hearReleased(peer, range, nowMs);
+    for (const ask of beat.asks) this.#hearAsk(peer, ask, nowMs);
+    for (const notice of beat.commits) this.#hearCommit(peer, notice, nowMs);
+    // Two busy stores must not answer each other's commits with their own without end.
+    if (peer.hasUrgentNews) this.#send(peer, undefined);
+  }
+
+  #hearEnded(peer: HeartbeatPeer, rangeId: RangeId, nowMs: number): void {
+    const supporter = supporterIn(peer, this.#parts.replica(rangeId));
+    // When it was asked since, this was about the time before.
+    if (supporter?.state === 'vouched') this.#standAlone(supporter, nowMs);
+  }
+
+  #hearAnswer(peer: HeartbeatPeer, answer: VouchAnswer, nowMs: number): void {
+    const replica = this.#parts.replica(answer.rangeId);
+    const supporter = supporterIn(peer, replica);
+    if (replica === undefined || supporter?.state !== 'asked' || supporter.round !== answer.round) return;
+    if (!answer.isVouching) {
+      this.#standAlone(supporter, nowMs);
+      return;
+    }
+    supporter.state = 'vouched';
+    replica.raft.setVouched(supporter.replicaId, true, nowMs, nowMs);
+    this.#parts.awaken(replica);
+  }
+
+  /** The member's store does not vouch for it any more; it was last heard at `heardAtMs`. */
+  #standAlone(supporter: Supporter, heardAtMs: number): void {
+    const { replica, replicaId, peer } = supporter;
+    const nowMs = this.#parts.clock.nowMs();
+    if (replica.support !== undefined) applyContact(replica, replica.support, nowMs);
+    replica.raft.setVouched(replicaId, false, heardAtMs, nowMs);
+    supporter.state = 'alone';
+    peer.supporters.delete(supporter);
+    peer.alone.add(supporter);
+    this.#parts.awaken(replica);
+  }
+
+  #letGoOf(peer: HeartbeatPeer, heardAtMs: number): void {
+    for (const supporter of peer.supporters) this.#standAlone(supporter, heardAtMs);
+  }
+
+  #hearAsk(peer: HeartbeatPeer, ask: VouchAsk, nowMs: number): void {
+    const replica = this.#parts.replica(ask.rangeId);
+    const isVouching = replica !== undefined && this.#vouch(replica, peer, ask, nowMs);
+    peer.answers.push({ ...ask, isVouching });
+  }
+
+  #vouch(replica: Replica, peer: HeartbeatPeer, ask: VouchAsk, nowMs: number): boolean {
+    const { raft } = replica;
+    this.afterInput(replica);
+    if (replica.storeOf(raft.leaderId) !== peer.storeId || !raft.vouch(ask.term)) return false;
+    // The ask is word from the leader as good as a heartbeat.
+    peer.heardAtMs = nowMs;
+    peer.judgedFromMs = nowMs;
+    if (replica.support !== undefined) return true;
+    replica.support = { kind: 'following', term: ask.term, peer };
+    peer.followers.add(replica);
+    // Whether the other members are there will matter when the leader's store is lost.
+    for (const member of raft.configState.voters) this.#peerOf(replica, member);
+    return true;
+  }
+
+  #hearReleased(peer: HeartbeatPeer, { rangeId, term }: LedRange, nowMs: number): void {
+    const replica = this.#parts.replica(rangeId);
+    const support = replica?.support;
+    if (replica === undefined || support?.kind !== 'following') return;
+    if (support.peer === peer && support.term === term) this.#stopFollowing(replica, peer, nowMs);
+  }
+
+  #hearCommit(peer: HeartbeatPeer, { rangeId, term, commit }: CommitNotice, nowMs: number): void {
+    const replica = this.#parts.replica(rangeId);
+    if (replica?.support?.kind !== 'following' || replica.support.peer !== peer) return;
+    const reason = replica.raft.learnCommit(term, commit, nowMs);
+    if (reason !== undefined) {
+      throw new CairnError(
+        'CORRUPTION',
+        `store ${peer.storeId} sent a notice for range ${rangeId}: ${reason}`,
+      );
+    }
+    if (replica.raft.hasReady()) this.#parts.enqueue(replica);
+  }
+
+  /** This store does not vouch any more, and the leader's knows it or cannot count on it. */
+  #stopFollowing(replica: Replica, peer: HeartbeatPeer, nowMs: number): void {
+    if (replica.support !== undefined) applyContact(replica, replica.support, nowMs);
+    replica.raft.stopVouching(nowMs);
+    replica.support = undefined;
+    peer.followers.delete(replica);
+    this.#parts.awaken(replica);
+  }
+
+  /** As before; the leader's store will hear. */
+  #endFollowing(replica: Replica, peer: HeartbeatPeer, nowMs: number): void {
+    this.#stopFollowing(replica, peer, nowMs);
+    peer.ended.push(replica.rangeId);
+  }
+
+  #isSilent(peer: HeartbeatPeer, nowMs: number): boolean {
+    return peer.isLost || nowMs - peer.judgedFromMs > this.#parts.config.electionTimeoutMs;
+  }
+
+  /** The store was silent too long, or its connection broke: its ranges look for other leaders. */
+  #failOver(peer: HeartbeatPeer, nowMs: number): void {
+    if (!peer.failover.isUnderWay) {
+      peer.failover.begin(peer.followers, (storeId) => {
+        const other = this.#peers.get(storeId);
+        return other !== undefined && this.#isSilent(other, nowMs);
+      });
+    }
+    peer.failover.advance(nowMs, (replica, delayMs) => {
+      if (!peer.followers.has(replica)) return false;
+      this.#endFollowing(replica, peer, nowMs);
+      replica.raft.leaderStoreLost(nowMs, delayMs);
+      this.#parts.enqueue(replica);
+      return true;
+    });
+  }
+
+  /** After every input to the core of a replica with support: that may have ended. */
+  afterInput(replica: Replica): void {
+    const { support, raft } = replica;
+    if (support === undefined) return;
+    const isOver =
+      support.kind === 'leading' ? raft.role !== 'leader' || raft.term !== support.term : !raft.isVouching;
+    if (isOver) this.leave(replica);
+  }
+
+  /** The support ends here, or the replica leaves the store; whoever took part in it will hear. */
+  leave(replica: Replica): void {
+    const { support, rangeId } = replica;
+    if (support === undefined) return;
+    const nowMs = this.#parts.clock.nowMs();
+    if (support.kind === 'following') {
+      this.#endFollowing(replica, support.peer, nowMs);
+      return;
+    }
+    applyContact(replica, support, nowMs);
+    replica.support = undefined;
+    this.#parts.awaken(replica);
+    for (const supporter of support.members) {
+      const { peer, replicaId } = supporter;
+      peer.alone.delete(supporter);
+      peer.supporters.delete(supporter);
+      replica.raft.setVouched(replicaId, false, nowMs, nowMs);
+      // Also to those that stand alone here: their stores may think otherwise.
+      peer.released.push({ rangeId, term: support.term });
+    }
+  }
+
+  /** A connection from or to the store broke: neither side knows what the other has heard. */
+  peerLost(storeId: StoreId): void {
+    const peer = this.#peers.get(storeId);
+    if (peer === undefined) return;
+    this.#beginGeneration(peer);
+    peer.isLost = true;
+    this.#failOver(peer, this.#parts.clock.nowMs());
+  }
+
+  /** Frames to the store may have been lost. It will drop what rested on them when the next one comes. */
+  #beginGeneration(peer: HeartbeatPeer): void {
+    this.#letGoOf(peer, peer.answeredAtMs);
+    peer.generation = (peer.generation % GENERATION_MAX) + 1;
+    peer.clearNews();
+  }
+
+  /** Sends what there is to say to the store; with `beatMs` also the heartbeat of that time. */
+  #send(peer: HeartbeatPeer, beatMs: number | undefined): void {
+    const { generation, echoSentAtMs, ended, answers, released, asks, commits } = peer;
+    peer.clearNews();
+    // Rounded down: a lease may only end too early.
+    const sentAtMs = beatMs === undefined ? 0 : Math.floor(beatMs);
+    const beat = { generation, sentAtMs, echoSentAtMs, ended, answers, released, asks, commits };
+    const isSent = cutStoreHeartbeat(beat).every((part) =>
+      this.#parts.links.sendHeartbeat(peer.storeId, encodeStoreHeartbeat(part)),
+    );
+    if (isSent) return;
+    this.#parts.logger.debug('heartbeat not sent', { to: peer.storeId });
+    this.#beginGeneration(peer);
+  }
+
+  /** Anybody may claim to be a store: those that have nothing in common with this one and are silent, go. */
+  #makeRoomForPeer(nowMs: number): void {
+    if (this.#peers.size < PEERS_MAX) return;
+    for (const [storeId, peer] of this.#peers) {
+      if (peer.isIdle && this.#isSilent(peer, nowMs)) this.#peers.delete(storeId);
+    }
+    if (this.#peers.size < PEERS_MAX) return;
+    throw new CairnError('RESOURCE_EXHAUSTED', `${PEERS_MAX} other stores are known here`);
+  }
+
+  /** The store of another member. */
+  #peerOf(replica: Replica, member: ReplicaId): HeartbeatPeer | undefined {
+    const storeId = replica.storeOf(member);
+    return storeId === 0 || member === replica.replicaId ? undefined : this.#peer(storeId);
+  }
+
+  #peer(storeId: StoreId): HeartbeatPeer {
+    let peer = this.#peers.get(storeId);
+    if (peer === undefined) {
+      // Another life of this process must not be taken for this one.
+      peer = new HeartbeatPeer(storeId, this.#parts.rng.integer(GENERATION_MAX) + 1);
+      this.#peers.set(storeId, peer);
+    }
+    return peer;
+  }
+}
+
+/** One notice per member and frame, however often its leader commits meanwhile. */
+function noteCommit(supporter: Supporter, term: Term, commit: LogIndex): void {
+  const { peer, replica } = supporter;
+  if (supporter.notice !== undefined && supporter.noticeFrame === peer.frames) {
+    supporter.notice.commit = commit;
+    return;
+  }
+  supporter.notice = { rangeId: replica.rangeId, term, commit };
+  supporter.noticeFrame = peer.frames;
+  peer.commits.push(supporter.notice);
+}
+
+/** The member on that store of a range that is led here. */
+function supporterIn(peer: HeartbeatPeer, replica: Replica | undefined): Supporter | undefined {
+  const support = replica?.support;
+  if (support?.kind !== 'leading') return undefined;
+  return support.members.find((member) => member.peer === peer);
+}

@@ -1,0 +1,63 @@
+export {
+  checkedTail,
+  checkMemberCount,
+  RANGE_MEMBERS_MAX,
+  readDescriptor,
+  writeDescriptor,
+} from './descriptor-codec.js';
+export { decodeBatchRequest, type DecodedBatchRequest, type DecodedOperation } from './grpc-batch-request.js';
+export { encodeBatchResponse } from './grpc-batch-response.js';
+export {
+  FRAME_CUT_BYTES,
+  FRAME_CUT_MESSAGES,
+  FRAME_MESSAGES_MAX,
+  MESSAGE_BYTES_MAX,
+  tooLong,
+  tooManyMessages,
+} from './frame-limits.js';
+export {
+  completedFailure,
+  errorDetailOf,
+  fromServiceError,
+  grpcStatusOf,
+  printable,
+  STATUS_DETAILS_KEY,
+  toServiceError,
+} from './grpc-errors.js';
+export { ELEMENTS_MAX, notDecoded } from './grpc-message-bounds.js';
+export {
+  clusterServiceDefinition,
+  isWritingCall,
+  kvServiceDefinition,
+  SPLIT_KEYS_MAX,
+} from './grpc-service.js';
+export { THIS_BUILD } from './hello.js';
+export { newKvRequest, newKvResponse } from './kv-factories.js';
+export * from './kv-messages.js';
+export { decodeKvCancel, decodeKvRequests, encodeKvCancel, KvRequestEncoder } from './kv-request-codec.js';
+export { COPIED_VALUE_BYTES_MAX, decodeKvResponses, KvResponseEncoder } from './kv-response-codec.js';
+export {
+  decodeScanPage,
+  encodeScanPage,
+  NO_ROWS,
+  PackedRowReader,
+  packRows,
+  RowPacker,
+  unpackRows,
+  type PackedRows,
+  type ScanPage,
+} from './packed-rows.js';
+export { LogBudget, type LogBudgetOptions } from './log-budget.js';
+export { ReconnectingSession, type ReconnectingSessionOptions } from './reconnecting-session.js';
+export { createRpcClient, RpcPool, type RpcPoolOptions, type SessionRpcClient } from './rpc-client.js';
+export { MetadataRpc, REPORTED_RANGES_MAX, RPC_KEYS_MAX, ShardRpc } from './rpc-methods.js';
+export { createRpcServer, type RpcServerOptions, type SessionRpcServer } from './rpc-server.js';
+export {
+  acceptLimitsFor,
+  DEFAULT_ACCEPT_LIMITS,
+  SessionAcceptor,
+  type AcceptLimits,
+  type SessionAcceptorOptions,
+} from './session-acceptor.js';
+export { acceptSession, openSession, type AcceptSessionOptions, type OpenSessionOptions } from './session.js';
+export * from './session-types.js';

@@ -28,7 +28,9 @@ const REJECTED_STREAMS_MAX = 8_000;
 /** How often connections are looked at for that, and what one must have sent since: less is no flood. */
 const LOOK_INTERVAL_MS = 250;
 const LOOK_BYTES_MIN = 64 * 1024;
-/** A limit that was announced holds from the moment that the other side has said so: clients do it at once. */
+/**
+ * A limit that was announced holds from the moment that the other side has said so: clients do it at once.
+ */
 const ACKNOWLEDGE_TIMEOUT_MS = 10_000;
 /** Headers of a call, gRPC's own included; the library resets a call that has more. */
 const HEADER_LIST_BYTES_MAX = 32 * 1024;

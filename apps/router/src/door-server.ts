@@ -64,7 +64,9 @@ interface CallOverHttp2 {
   readonly stream: ServerHttp2Stream;
 }
 
-/** A call that can be ended without its client's help: a status waits behind what the client does not take. */
+/**
+ * A call that can be ended without its client's help: a status waits behind what the client does not take.
+ */
 class EndableCall extends ServerInterceptingCall {
   readonly #inner: ServerInterceptingCallInterface;
 
@@ -236,7 +238,8 @@ export class DoorServer extends Server {
         // Before the library looks at them.
         .prependListener('stream', (stream, headers) => {
           shortenTimeout(headers);
-          // The library answers what is no gRPC by itself, and would leave it open for as long as its client does.
+          // The library answers what is no gRPC by itself, and would leave it open for as long as its client
+          // does.
           if (headers['content-type']?.startsWith('application/grpc') === true) return;
           stream.once('finish', () => {
             stream.close(constants.NGHTTP2_NO_ERROR);

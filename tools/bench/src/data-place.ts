@@ -16,7 +16,9 @@ export interface DataPlace {
   readonly warning: string;
 }
 
-/** One by one: asked to make all at once, Node tries for ever on a file system that takes none, such as /proc. */
+/**
+ * One by one: asked to make all at once, Node tries for ever on a file system that takes none, such as /proc.
+ */
 function makeDirectory(path: string): void {
   if (existsSync(path)) return;
   makeDirectory(dirname(path));

@@ -111,7 +111,7 @@ function heartbeats(rangeId: RangeId): FrameSeed[] {
     sentAtMs: 5,
     echoSentAtMs: 4,
     ended: [rangeId],
-    answers: [{ ...led, round: 1, isVouching: true }],
+    answers: [{ ...led, round: 1, isSupporting: true }],
     released: [led],
     asks: [{ ...led, round: 2 }],
     commits: [{ ...led, commit: (2 ** 40) as LogIndex }],

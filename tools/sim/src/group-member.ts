@@ -81,7 +81,7 @@ export class GroupMember {
     this.#node = this.#start(true);
   }
 
-  #start(bornNow: boolean): RaftNode {
+  #start(isInitial: boolean): RaftNode {
     const { id, timing, rng } = this.#options;
     return new RaftNode({
       config: { ...defaultRaftConfig(id), ...timing },
@@ -91,7 +91,7 @@ export class GroupMember {
       configState: this.config,
       random: () => rng.next(),
       startedAtMs: this.localMs,
-      bornNow,
+      isInitial,
     });
   }
 

@@ -241,8 +241,8 @@ class ScenarioRun {
         `${node.name} ${node.isLost ? 'lost' : node.isAlive ? '' : 'dead'}${node.isPaused ? 'paused' : ''}`,
       );
       for (const replica of node.replicas()) {
-        const { term, commitIndex, role, isQuiet } = replica.raft.status();
-        const marks = `${replica.isInitialised ? '' : ' EMPTY'}${isQuiet ? ' quiet' : ''}`;
+        const { term, commitIndex, role, isQuiescent } = replica.raft.status();
+        const marks = `${replica.isInitialised ? '' : ' EMPTY'}${isQuiescent ? ' quiescent' : ''}`;
         parts.push(`${replica.rangeId}@${replica.appliedIndex}/${commitIndex} term ${term} ${role}${marks}`);
       }
     }

@@ -53,7 +53,7 @@ export interface WorkerOptions {
   readonly bigKeys: number;
   /** Mean pause between operations. */
   readonly thinkMs: number;
-  /** All clients rest at the end of every period, long enough for ranges to go quiet. 0 = never. */
+  /** All clients rest at the end of every period, long enough for ranges to go quiescent. 0 = never. */
   readonly restPeriodMs: number;
   /** Bytes that make values larger, so that logs and checkpoints turn over. */
   readonly paddingBytes: number;

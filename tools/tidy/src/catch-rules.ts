@@ -1,6 +1,8 @@
 import type { TreeFile } from './tree.js';
 
-/** What runs in the processes of a cluster. The engines of others and the client have no assertions to lose. */
+/**
+ * What runs in the processes of a cluster. The engines of others and the client have no assertions to lose.
+ */
 const IN_PROCESSES =
   /^(libs\/[a-z]+\/(router-node|metadata|shard-node|store|routing|wire|raft-log|lsm)|apps\/(router|shard|metadata))\/src\//;
 const NOT_SERVING = /\.(spec|testing|bench)\.ts$|\/testing\/|\/src\/testing\.ts$/;

@@ -222,7 +222,8 @@ export class Heartbeats {
     for (const { rangeId: id, replicaId: replica, confVersion } of waiting) {
       const descriptor = ranges.get(rangeId(id))?.descriptor;
       if (descriptor?.replicas.every((member) => member.replicaId !== replica) !== true) continue;
-      // The version that it was born with is what a message said; that its store has another replica is not.
+      // The version that it was created with is what a message said; that its store has another replica is
+      // not.
       const hasOther = descriptor.replicas.some((member) => member.storeId === store);
       if (hasOther || descriptor.epoch.confVersion > confVersion) descriptors.push(descriptor);
     }

@@ -26,7 +26,9 @@ export class LeaderMemory {
     return this.#sinceMs;
   }
 
-  /** When this leader decided about the first range of the cluster; undefined = another one did, or nobody. */
+  /**
+   * When this leader decided about the first range of the cluster; undefined = another one did, or nobody.
+   */
   get firstRangeMs(): number | undefined {
     return this.#firstRangeMs;
   }

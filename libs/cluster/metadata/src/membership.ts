@@ -41,7 +41,9 @@ export function checkNode(
   for (const address of [request.address, request.publicAddress]) checkShownAddress(request.name, address);
 }
 
-/** What is shown to people is no more than an address: no text that moves their cursor, and none without end. */
+/**
+ * What is shown to people is no more than an address: no text that moves their cursor, and none without end.
+ */
 function checkShownAddress(name: string, address: string): void {
   if (address.length > ADDRESS_LENGTH_MAX) refuse(`an address has at most ${ADDRESS_LENGTH_MAX} characters`);
   if (address === '' || (SHOWN_ADDRESS.test(address) && isAddress(address))) return;

@@ -234,7 +234,8 @@ export class MetadataClient {
       case 'OUTCOME_UNKNOWN':
         return { type: 'pause', pauseMs: error.retryAfterMs };
       default:
-        // No answer but the end of the session, as of a member of another cluster: the next call goes elsewhere.
+        // No answer but the end of the session, as of a member of another cluster: the next call goes
+        // elsewhere.
         if (link.connection.isClosed) this.#leave(link, undefined);
         throw error;
     }

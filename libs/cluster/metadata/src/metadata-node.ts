@@ -33,7 +33,9 @@ export interface MetadataNodeOptions {
   readonly metrics: Metrics;
   /** What the wall clocks of the group show. */
   wallTime(): WallTime;
-  /** For how long another member of the group has not been connected; undefined = it is. For the status only. */
+  /**
+   * For how long another member of the group has not been connected; undefined = it is. For the status only.
+   */
   memberAwayMs(member: MetadataMember): number | undefined;
   /** A shard node's process that has a session to this member. */
   isProcessConnected(process: Uint8Array): boolean;

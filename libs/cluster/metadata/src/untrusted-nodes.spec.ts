@@ -87,7 +87,7 @@ describe('a replica that missed its own removal', () => {
 });
 
 describe('a replica that a message invented', () => {
-  it('is removed from the store that has another one, whatever membership it was born with', async () => {
+  it('is removed from the store that has another one, whatever membership it was created with', async () => {
     const { cluster, shards, whole } = await running();
     const [a, b] = shards as [FakeShard, FakeShard];
     await cluster.clock.until(b.heartbeat({ ranges: [reportOf(whole)] }));

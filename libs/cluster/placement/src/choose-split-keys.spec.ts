@@ -72,9 +72,9 @@ describe('chooseSplitKeys', () => {
         const total = list.reduce((sum, bytes) => sum + bytes, 0);
         const decision = choose(all, keysMax);
         if (!decision.decided) {
-          const cuttable = total >= 100 && list.slice(0, -1).some((bytes) => bytes > 0);
+          const splittable = total >= 100 && list.slice(0, -1).some((bytes) => bytes > 0);
           expect(decision.code).toBe(
-            cuttable ? 'unexpected' : total < 100 ? 'small-enough' : 'no-cut-possible',
+            splittable ? 'unexpected' : total < 100 ? 'small-enough' : 'no-cut-possible',
           );
           return;
         }

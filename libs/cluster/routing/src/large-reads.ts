@@ -1,5 +1,5 @@
 import type { AnswersUnderWay } from './answers-under-way.js';
-import { FairLine } from './fair-line.js';
+import { FairQueue } from './fair-queue.js';
 import type { RoutedOperation } from './operation.js';
 
 /** So many bytes of answers to gets may be on their way from one store, as far as their sizes are known. */
@@ -14,7 +14,7 @@ const LARGE_BYTES = 256 * 1024;
 const SMALL_BYTES = 64 * 1024;
 /** Weight of one frame in the running mean of the sizes of answers. */
 const MEAN_WEIGHT = 1 / 8;
-/** A line this long is rid of operations that have ended in it; then when it has doubled. */
+/** A queue this long is rid of operations that have ended in it; then when it has doubled. */
 const SWEEP_LENGTH_MIN = 16_384;
 
 /**
@@ -24,7 +24,7 @@ const SWEEP_LENGTH_MIN = 16_384;
  * frame; while answers are small nothing comes here.
  */
 export class LargeReads {
-  readonly #line = new FairLine();
+  readonly #queue = new FairQueue();
   #sweepLength = SWEEP_LENGTH_MIN;
   /** Of those that came here: with the store. */
   #sent = 0;
@@ -46,7 +46,7 @@ export class LargeReads {
 
   /** Gets that wait, those that have ended included. */
   get length(): number {
-    return this.#line.length;
+    return this.#queue.length;
   }
 
   /** A frame came with so many answers; `largeBytes`: of all large ones that the link has brought so far. */
@@ -58,18 +58,18 @@ export class LargeReads {
   }
 
   push(operation: RoutedOperation, isWaiting: (operation: RoutedOperation) => boolean): void {
-    if (this.#line.length >= this.#sweepLength) {
-      this.#line.sweep(isWaiting);
-      this.#sweepLength = Math.max(SWEEP_LENGTH_MIN, 2 * this.#line.length);
+    if (this.#queue.length >= this.#sweepLength) {
+      this.#queue.sweep(isWaiting);
+      this.#sweepLength = Math.max(SWEEP_LENGTH_MIN, 2 * this.#queue.length);
     }
     operation.detach();
-    this.#line.push(operation);
+    this.#queue.push(operation);
   }
 
   /** The next that may go to the store, if there is one and it has room for its answer. */
   next(isWaiting: (operation: RoutedOperation) => boolean): RoutedOperation | undefined {
     if (this.#sent >= Math.max(READS_MIN, ANSWER_BYTES_MAX / this.#meanBytes)) return undefined;
-    const operation = this.#line.next(isWaiting, this.#hasRoom);
+    const operation = this.#queue.next(isWaiting, this.#hasRoom);
     if (operation === undefined) return undefined;
     operation.answerBytes = Math.max(1, Math.ceil(this.#meanBytes));
     this.#answers.take(operation.caller, operation.answerBytes);
@@ -86,7 +86,7 @@ export class LargeReads {
 
   /** All that wait; they do so no longer. */
   takeAll(isWaiting: (operation: RoutedOperation) => boolean): RoutedOperation[] {
-    return this.#line.takeAll(isWaiting);
+    return this.#queue.takeAll(isWaiting);
   }
 
   /** The connection is lost: what was sent by it is forgotten. */

@@ -19,7 +19,7 @@ export interface OperationSink {
  * - `routing`: waits for the metadata service to say where its range is.
  * - `parked`: waits until its range has a leader again; another operation is looking for it.
  * - `waiting`: backs off until `wakeAtMs`.
- * - `queued`: in the frame that a store's connection sends at the end of this turn, or in line behind others
+ * - `queued`: in the frame that a store's connection sends at the end of this turn, or in its send queue
  *   because the store has its fill; until `wakeAtMs` at most, unless it is unclear.
  * - `sent`: a store has it, or had when its connection broke.
  * - `done`: its sink was told, or it was cancelled. Final.
@@ -46,7 +46,7 @@ export class RoutedOperation {
   storeId = 0 as StoreId;
   /**
    * While `waiting`: when it is routed again. While `queued`: when it is refused. While `sent`: when its
-   * store is held to be stuck. Router's clock.
+   * store is held to be slow. Router's clock.
    */
   wakeAtMs = 0;
   /** While `sent`: bytes of large answers that had come from its store when it was last known to be well. */
@@ -56,7 +56,7 @@ export class RoutedOperation {
   /** Times it was routed again, for whatever reason. */
   attempts = 0;
   /** Stores that left it unanswered for too long. */
-  stucks = 0;
+  slowCount = 0;
   /** Refusals for overload. */
   refusals = 0;
   /** It was sent and nobody knows what became of it: every further sending says `isRetry`. */

@@ -373,7 +373,7 @@ describe('RequestRouter at its bounds', () => {
     expect(rig.codes().filter((code) => code === 'OK')).toHaveLength(4);
   });
 
-  it('lets what one store has no room for wait in line, in order', async () => {
+  it('lets what one store has no room for wait in the send queue, in order', async () => {
     const rig = await rigOf(undefined, { outstandingOpsPerStoreMax: 2 });
     const puts = Array.from({ length: 7 }, (_, at) => rig.put(`k${at}`));
     expect(rig.codes()).toEqual([]);
@@ -382,7 +382,7 @@ describe('RequestRouter at its bounds', () => {
     expect(rig.codes()).toEqual(puts.map(() => 'OK'));
   });
 
-  it('refuses who waited in line for too long, and goes on with the others', async () => {
+  it('refuses who waited in the send queue for too long, and goes on with the others', async () => {
     const rig = await rigOf(undefined, { outstandingOpsPerStoreMax: 2 });
     rig.cluster.store(1).hang();
     const sent = [rig.put('a'), rig.put('b')];

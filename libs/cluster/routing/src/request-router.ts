@@ -451,7 +451,7 @@ export class RequestRouter {
     this.#fail(operation, store.refusal());
   }
 
-  /** The operation no longer takes part in a search; if it led one, the next in line does. */
+  /** The operation no longer takes part in a search; if it led one, the next in the queue does. */
   #leaveSearch(operation: RoutedOperation): void {
     const successor = this.#search.leave(operation);
     if (successor === undefined) return;
@@ -470,7 +470,7 @@ export class RequestRouter {
     else this.#waiting.enter(operation, BACKOFF.unavailable, 0);
   }
 
-  /** It has waited in line for a store that has its fill. */
+  /** It has waited in the send queue for a store that has its fill. */
   #refuseInLine(operation: RoutedOperation): void {
     this.#metrics.refused('store-full');
     this.#fail(operation, STORE_FULL);
@@ -634,7 +634,7 @@ export class RequestRouter {
         this.#giveUp(operation, pastDeadline(this.cache.size));
       } else if (nowMs >= operation.wakeAtMs) {
         if (operation.state === 'sent') this.#unstick(operation);
-        // A write that may have happened stays in line: a refusal would be an unknown outcome.
+        // A write that may have happened stays in the queue: a refusal would be an unknown outcome.
         else if (operation.state === 'queued' && !operation.isUnclear) this.#refuseInLine(operation);
       }
     }
@@ -668,9 +668,9 @@ export class RequestRouter {
     store?.abandon(operation);
     if (isWrite(request.op)) operation.isUnclear = true;
     operation.attempts += 1;
-    operation.stucks += 1;
+    operation.slowCount += 1;
     if (entry.leaderStoreId === operation.storeId) entry.leaderStoreId = NO_STORE;
-    this.#metrics.refused('stuck');
+    this.#metrics.refused('slow');
     this.#routeOrWait(operation);
   }
 

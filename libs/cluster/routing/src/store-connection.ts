@@ -5,7 +5,7 @@ import { problemOf } from './answers.js';
 import { BACKOFF, backoffMs } from './backoff.js';
 import type { AnswersUnderWay } from './answers-under-way.js';
 import { Breaker, type BreakerRules } from './breaker.js';
-import { FairLine } from './fair-line.js';
+import { FairQueue } from './fair-queue.js';
 import { LargeReads } from './large-reads.js';
 import { isSpan, type RoutedOperation } from './operation.js';
 import type { StoreConnector, StoreLink } from './store-link.js';
@@ -44,10 +44,10 @@ const SEQUENCE_MAX = 0x3fff_ffff;
 /**
  * A store that leaves an operation unanswered for so long may be hung; doubled each time that happened to it.
  */
-const STUCK_AFTER_MS = 800;
+const SLOW_AFTER_MS = 800;
 /** Spans take longer than single keys. */
-const SPAN_STUCK_FACTOR = 4;
-const STUCK_DOUBLINGS_MAX = 4;
+const SPAN_SLOW_FACTOR = 4;
+const SLOW_DOUBLINGS_MAX = 4;
 /** Whoever waited less than this for an answer says nothing about the store. */
 const WAITED_MS_MIN = 100;
 /** So many bytes of large answers within that time say that the store is busy with them and not hung. */
@@ -60,16 +60,16 @@ const REQUESTS_PER_FRAME_MAX = 1_024;
 /** And about this many bytes. */
 const FRAME_BYTES_TARGET = 4 * 1024 * 1024;
 /**
- * How long an operation waits in line for a store that has its fill; then it is refused. So long a line makes
- * up for bursts, and no caller waits for an answer that nobody expects any more.
+ * How long an operation waits in the send queue for a store that has its fill; then it is refused. So long a
+ * queue makes up for bursts, and no caller waits for an answer that nobody expects any more.
  */
-const LINE_WAIT_MAX_MS = 200;
+const SEND_QUEUE_WAIT_MAX_MS = 200;
 /** What those are told to wait who could only go to a store that is given up. */
 const REFUSAL_MS_MIN = 25;
 const REFUSAL_MS_MAX = 250;
 /** How often gets with large answers look whether their callers have taken some. */
 const RECHECK_MS = 5;
-/** A line this long is rid of operations that have ended in it; then when it has doubled. */
+/** A queue this long is rid of operations that have ended in it; then when it has doubled. */
 const LINE_SWEEP_LENGTH_MIN = 16_384;
 
 /**
@@ -83,17 +83,19 @@ export class StoreConnection {
   #address: string;
   #state: LinkState = 'down';
   #link: StoreLink | undefined;
-  /** What came in this turn and is to be sent at its end, from `#lineHead` on. Empty while others wait. */
-  #line: RoutedOperation[] = [];
-  #lineHead = 0;
+  /**
+   * What came in this turn and is to be sent at its end, from `#sendQueueHead` on. Empty while others wait.
+   */
+  #sendQueue: RoutedOperation[] = [];
+  #sendQueueHead = 0;
   /** What waits because the store has its fill. */
-  readonly #waiting = new FairLine();
+  readonly #waiting = new FairQueue();
   #lineSweepLength = LINE_SWEEP_LENGTH_MIN;
   /**
    * Pages of scans; they wait until their deadline. A place is taken only while the page is with the store:
    * what looks for a leader or backs off holds up no scan of another range.
    */
-  readonly #scans = new FairLine();
+  readonly #scans = new FairQueue();
   #scansSweepLength = LINE_SWEEP_LENGTH_MIN;
   #scansSent = 0;
   /** Gets, while answers are large; they wait until their deadline, too. */
@@ -168,7 +170,7 @@ export class StoreConnection {
   }
 
   get pendingCount(): number {
-    return this.#pending.size + this.#line.length - this.#lineHead + this.#waiting.length;
+    return this.#pending.size + this.#sendQueue.length - this.#sendQueueHead + this.#waiting.length;
   }
 
   /** Pages of scans that wait for a place at the store, those that have ended included. */
@@ -194,14 +196,16 @@ export class StoreConnection {
     this.#connect();
   }
 
-  /** Takes an operation into the frame of this turn, or in line while the store is full. Only while up. */
+  /**
+   * Takes an operation into the frame of this turn, or in the queue while the store is full. Only while up.
+   */
   enqueue(operation: RoutedOperation): void {
     assert(this.#state === 'up', 'an operation was given to a store that is not connected');
     operation.state = 'queued';
     operation.storeId = this.storeId;
     // One look at the clock for all operations of a turn.
     this.#scheduleFlush();
-    operation.wakeAtMs = this.#turnAtMs + LINE_WAIT_MAX_MS;
+    operation.wakeAtMs = this.#turnAtMs + SEND_QUEUE_WAIT_MAX_MS;
     this.#breaker.sent(this.#turnAtMs);
     if (operation.request.op === KvOp.scan) {
       operation.wakeAtMs = operation.deadlineMs;
@@ -210,7 +214,7 @@ export class StoreConnection {
       operation.wakeAtMs = operation.deadlineMs;
       this.#largeReads.push(operation, this.#isStillInLine);
     } else if (this.#waiting.length === 0) {
-      this.#line.push(operation);
+      this.#sendQueue.push(operation);
     } else {
       if (this.#waiting.length >= this.#lineSweepLength) this.#sweepWaiting();
       this.#waiting.push(operation);
@@ -236,19 +240,19 @@ export class StoreConnection {
   }
 
   /**
-   * A caller has given up on an operation. Where nobody waits for as long as it takes to call a store stuck,
+   * A caller has given up on an operation. Where nobody waits for as long as it takes to call a store slow,
    * what several have waited in vain, one after the other, counts together.
    */
   #noteSilence(operation: RoutedOperation): void {
     const nowMs = this.#options.clock.nowMs();
-    const stuckMs = stuckAfterMs(operation);
-    const sentAtMs = operation.wakeAtMs - stuckMs;
+    const slowMs = slowAfterMs(operation);
+    const sentAtMs = operation.wakeAtMs - slowMs;
     if (nowMs - sentAtMs < WAITED_MS_MIN || this.#answeredAtMs > sentAtMs) return;
     if (this.#hasProgressed(operation)) return;
     if (this.#answeredAtMs > this.#silentUntilMs) this.#silentMs = 0;
     this.#silentMs += nowMs - Math.max(sentAtMs, this.#silentUntilMs);
     this.#silentUntilMs = nowMs;
-    if (this.#silentMs >= stuckMs) this.#noteFailure();
+    if (this.#silentMs >= slowMs) this.#noteFailure();
   }
 
   #hasProgressed(operation: RoutedOperation): boolean {
@@ -263,13 +267,13 @@ export class StoreConnection {
   waitsOn(operation: RoutedOperation): boolean {
     if (!this.#hasProgressed(operation)) return false;
     operation.largeBytesBefore = this.#link?.largeBytes ?? 0;
-    operation.wakeAtMs = this.#options.clock.nowMs() + stuckAfterMs(operation);
+    operation.wakeAtMs = this.#options.clock.nowMs() + slowAfterMs(operation);
     return true;
   }
 
   /** The store left a sent operation unanswered for too long: it goes elsewhere. */
   abandon(operation: RoutedOperation): void {
-    const sentAtMs = operation.wakeAtMs - stuckAfterMs(operation);
+    const sentAtMs = operation.wakeAtMs - slowAfterMs(operation);
     this.#takeBack(operation);
     // One that answers others is not given up for what one range of it does.
     if (this.#answeredAtMs <= sentAtMs) this.#noteFailure();
@@ -309,12 +313,12 @@ export class StoreConnection {
 
   /** The store has its fill: from here on callers take turns. */
   #queueRest(): void {
-    for (let at = this.#lineHead; at < this.#line.length; at += 1) {
-      const operation = this.#line[at] as RoutedOperation;
+    for (let at = this.#sendQueueHead; at < this.#sendQueue.length; at += 1) {
+      const operation = this.#sendQueue[at] as RoutedOperation;
       if (this.#isInLine(operation)) this.#waiting.push(operation);
     }
-    this.#line = [];
-    this.#lineHead = 0;
+    this.#sendQueue = [];
+    this.#sendQueueHead = 0;
   }
 
   /** Those that ended while they waited, or went elsewhere. */
@@ -355,13 +359,13 @@ export class StoreConnection {
   }
 
   #nextInLine(): RoutedOperation | undefined {
-    while (this.#lineHead < this.#line.length) {
-      const operation = this.#line[this.#lineHead] as RoutedOperation;
-      this.#lineHead += 1;
+    while (this.#sendQueueHead < this.#sendQueue.length) {
+      const operation = this.#sendQueue[this.#sendQueueHead] as RoutedOperation;
+      this.#sendQueueHead += 1;
       if (this.#isInLine(operation)) return operation;
     }
-    this.#line = [];
-    this.#lineHead = 0;
+    this.#sendQueue = [];
+    this.#sendQueueHead = 0;
     return this.#waiting.length === 0 ? undefined : this.#waiting.next(this.#isStillInLine);
   }
 
@@ -381,7 +385,7 @@ export class StoreConnection {
       const { request } = operation;
       request.sequence = this.#nextSequence();
       request.timeoutMs = Math.max(1, Math.ceil(operation.deadlineMs - nowMs));
-      operation.wakeAtMs = nowMs + stuckAfterMs(operation);
+      operation.wakeAtMs = nowMs + slowAfterMs(operation);
       operation.largeBytesBefore = largeBytes;
       operation.state = 'sent';
       this.#pending.set(request.sequence, operation);
@@ -395,7 +399,7 @@ export class StoreConnection {
       requests = [];
       bytes = 0;
     }
-    if (this.#lineHead < this.#line.length) this.#queueRest();
+    if (this.#sendQueueHead < this.#sendQueue.length) this.#queueRest();
     if (requests.length > 0) link.send(requests);
     if (cancelled.length > 0 && this.#link === link) link.cancel(cancelled);
     if (this.#largeReads.length > 0) this.#recheckLater();
@@ -517,7 +521,7 @@ export class StoreConnection {
   }
 }
 
-function stuckAfterMs(operation: RoutedOperation): number {
-  const onceMs = isSpan(operation.request.op) ? STUCK_AFTER_MS * SPAN_STUCK_FACTOR : STUCK_AFTER_MS;
-  return onceMs * 2 ** Math.min(operation.stucks, STUCK_DOUBLINGS_MAX);
+function slowAfterMs(operation: RoutedOperation): number {
+  const onceMs = isSpan(operation.request.op) ? SLOW_AFTER_MS * SPAN_SLOW_FACTOR : SLOW_AFTER_MS;
+  return onceMs * 2 ** Math.min(operation.slowCount, SLOW_DOUBLINGS_MAX);
 }

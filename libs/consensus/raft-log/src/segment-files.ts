@@ -33,7 +33,9 @@ export class SegmentFiles {
   /** A removal is going on or has failed. */
   #isDropBroken = false;
   #preparing: Promise<void> | undefined;
-  /** The disk had no room for a spare: the next segment makes its own file, and only then another is tried. */
+  /**
+   * The disk had no room for a spare: the next segment makes its own file, and only then another is tried.
+   */
   #isSpareRefused = false;
 
   constructor(options: SegmentFilesOptions) {

@@ -19,7 +19,9 @@ export interface RaftLog {
   sync(): Promise<void>;
   /** The disk has no room for what is staged: it is tried again and again until there is, or `close`. */
   readonly isWaitingForRoom: boolean;
-  /** For how long the disk has not finished the write that is under way; 0 = none is, or it waits for room. */
+  /**
+   * For how long the disk has not finished the write that is under way; 0 = none is, or it waits for room.
+   */
   readonly writingMs: number;
   /** True when something is staged that no sync has taken. */
   readonly hasStaged: boolean;
@@ -77,7 +79,7 @@ export interface RangeLog extends RaftStorage {
   truncate(index: LogIndex, term: Term): void;
   /**
    * Replaces the whole log by an empty one that continues after (index, term): a snapshot was installed, or a
-   * range was born.
+   * range was created.
    */
   reset(index: LogIndex, term: Term): void;
   /**

@@ -11,6 +11,6 @@ export {
   type CommitNotice,
   type LedRange,
   type StoreHeartbeat,
-  type VouchAnswer,
-  type VouchAsk,
+  type SupportAnswer,
+  type SupportRequest,
 } from './store-heartbeat-codec.js';

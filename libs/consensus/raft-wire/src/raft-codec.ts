@@ -179,7 +179,9 @@ function isYes(message: Message): boolean {
   }
 }
 
-/** Log entries of one frame: more than fit into what an honest sender puts there, and few enough for a turn. */
+/**
+ * Log entries of one frame: more than fit into what an honest sender puts there, and few enough for a turn.
+ */
 const FRAME_ENTRIES_MAX = 8 * FRAME_MESSAGES_MAX;
 
 /**

@@ -15,7 +15,7 @@ const heartbeat = fc.record({
   sentAtMs: fc.nat(),
   echoSentAtMs: fc.nat(),
   ended: fc.array(led.rangeId),
-  answers: fc.array(fc.record({ ...ask, isVouching: fc.boolean() })),
+  answers: fc.array(fc.record({ ...ask, isSupporting: fc.boolean() })),
   released: fc.array(fc.record(led)),
   asks: fc.array(fc.record(ask)),
   commits: fc.array(fc.record({ ...led, commit: fc.integer({ min: 1, max: 2 ** 40 }).map(logIndex) })),
@@ -51,7 +51,7 @@ describe('heartbeats of stores', () => {
     const beat = {
       ...{ generation: 5, sentAtMs: 10, echoSentAtMs: 9 },
       ended: many(FRAME_CUT_MESSAGES + 1).map((each) => each.rangeId),
-      answers: many(3).map((each) => ({ ...each, round: 1, isVouching: true })),
+      answers: many(3).map((each) => ({ ...each, round: 1, isSupporting: true })),
       released: many(2),
       asks: many(FRAME_MESSAGES_MAX).map((each) => ({ ...each, round: 1 })),
       commits: [],

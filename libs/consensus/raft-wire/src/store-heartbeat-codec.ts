@@ -8,15 +8,15 @@ export interface LedRange {
   readonly term: Term;
 }
 
-/** A leader asks the store of a member to vouch for it. */
-export interface VouchAsk extends LedRange {
+/** A leader asks the store of a member to support it. */
+export interface SupportRequest extends LedRange {
   /** Of the asking store, never the same twice in its life: the answer carries it. */
   readonly round: number;
 }
 
-export interface VouchAnswer extends VouchAsk {
-  /** The member follows that leader, and its store vouches for it from now on. */
-  readonly isVouching: boolean;
+export interface SupportAnswer extends SupportRequest {
+  /** The member follows that leader, and its store supports it from now on. */
+  readonly isSupporting: boolean;
 }
 
 /** What the leader has committed and the member surely has. */
@@ -36,12 +36,12 @@ export interface StoreHeartbeat {
   readonly sentAtMs: number;
   /** `sentAtMs` of the heartbeat that is answered; 0 = none. */
   readonly echoSentAtMs: number;
-  /** Ranges led by the receiver that the sender no longer vouches for. */
+  /** Ranges led by the receiver that the sender no longer supports. */
   readonly ended: readonly RangeId[];
-  readonly answers: readonly VouchAnswer[];
+  readonly answers: readonly SupportAnswer[];
   /** Leaderships of the sender that are over, or that it begins to ask for anew. */
   readonly released: readonly LedRange[];
-  readonly asks: readonly VouchAsk[];
+  readonly asks: readonly SupportRequest[];
   readonly commits: readonly CommitNotice[];
 }
 
@@ -114,7 +114,7 @@ export function encodeStoreHeartbeat(heartbeat: StoreHeartbeat): Buffer {
   for (const answer of heartbeat.answers) {
     writeLed(writer, answer);
     writer.varint(answer.round);
-    writer.u8(answer.isVouching ? 1 : 0);
+    writer.u8(answer.isSupporting ? 1 : 0);
   }
   writer.varint(heartbeat.released.length);
   for (const range of heartbeat.released) writeLed(writer, range);
@@ -142,7 +142,7 @@ export function decodeStoreHeartbeat(body: Buffer): StoreHeartbeat {
   const answers = lists.list(() => ({
     ...readLed(reader),
     round: reader.varint(),
-    isVouching: reader.u8() === 1,
+    isSupporting: reader.u8() === 1,
   }));
   const released = lists.list(() => readLed(reader));
   const asks = lists.list(() => ({ ...readLed(reader), round: reader.varint() }));

@@ -50,7 +50,7 @@ export interface CoreOptions {
   readonly configState: ConfigState;
   readonly random: () => number;
   readonly startedAtMs: number;
-  readonly bornNow?: boolean;
+  readonly isInitial?: boolean;
 }
 
 /**
@@ -71,7 +71,7 @@ export class Core {
   leaderId: ReplicaId = NO_REPLICA;
   commit: number;
   /** Last committed entry given to the host. */
-  handed: number;
+  handedOutIndex: number;
   durableTerm: number;
   durableVote: ReplicaId;
   emittedTerm: number;
@@ -120,7 +120,7 @@ export class Core {
    * Follower: the heartbeats of the leader's store stand for the leader's own, and the election timer rests.
    * Ends with the term, the role or the leader.
    */
-  isVouching = false;
+  isSupporting = false;
   wasGap = false;
   lastTickMs = -Infinity;
   heartbeatDueMs = 0;
@@ -160,7 +160,7 @@ export class Core {
     this.term = hardState?.term ?? 0;
     this.vote = hardState?.vote ?? NO_REPLICA;
     this.applied = options.appliedIndex;
-    this.handed = options.appliedIndex;
+    this.handedOutIndex = options.appliedIndex;
     this.commit = Math.max(hardState?.commit ?? 0, options.appliedIndex);
     assert(this.commit <= this.log.lastIndex, 'committed entries are missing from the log', {
       commit: this.commit,
@@ -173,7 +173,7 @@ export class Core {
     this.emittedCommit = this.commit;
     this.syncedCommit = hardState?.commit ?? 0;
     // A term of 0 was never written, so this replica never answered a leader and has promised nothing.
-    const mayHavePromised = this.term > 0 && options.bornNow !== true;
+    const mayHavePromised = this.term > 0 && options.isInitial !== true;
     this.holdUntilMs = mayHavePromised ? startedAtMs + config.voteHoldMs : -Infinity;
     // Any entry not applied yet may be a membership change.
     this.pendingConfigIndex = this.log.lastIndex > this.applied ? this.log.lastIndex : 0;

@@ -213,53 +213,53 @@ describe('leaders', () => {
   });
 });
 
-describe('groups whose members are vouched for', () => {
-  function vouchFor(cluster: TestCluster, leader: TestReplica, ...members: number[]): void {
+describe('groups whose members are supported', () => {
+  function supportBy(cluster: TestCluster, leader: TestReplica, ...members: number[]): void {
     const { nowMs } = cluster;
     for (const each of members) {
-      expect(cluster.get(each).node.vouch(leader.node.term)).toBe(true);
-      leader.node.setVouched(id(each), true, nowMs, nowMs);
+      expect(cluster.get(each).node.support(leader.node.term)).toBe(true);
+      leader.node.setSupported(id(each), true, nowMs, nowMs);
       expect(leader.node.takeCommitNotice(id(each))).toBe(leader.node.commitIndex);
       expect(leader.node.takeCommitNotice(id(each))).toBe(0);
     }
   }
 
-  test('members that are down do not keep a group awake, a transfer does', () => {
+  test('members that are down do not keep a group from quiescence, a transfer does', () => {
     const { cluster, leader } = led(3);
     cluster.crash(3);
     cluster.advance(1500, nobodyIsCut);
-    expect(leader.node.isQuiet).toBe(false);
-    vouchFor(cluster, leader, 2);
-    expect(leader.node.isQuiet).toBe(true);
+    expect(leader.node.isQuiescent).toBe(false);
+    supportBy(cluster, leader, 2);
+    expect(leader.node.isQuiescent).toBe(true);
     expect(leader.node.transferLeader(id(2)).type).toBe('accepted');
-    expect(leader.node.isQuiet).toBe(false);
+    expect(leader.node.isQuiescent).toBe(false);
   });
 
   test('a joint configuration does, and a follower without a leader', () => {
     const { cluster, leader } = led(3);
     cluster.advance(1000, nobodyIsCut);
-    vouchFor(cluster, leader, 2, 3);
+    supportBy(cluster, leader, 2, 3);
     leader.isApplyHeld = true;
     leader.node.proposeConfigChange(change(['add-learner', 3]));
     cluster.stabilize();
-    expect(leader.node.isQuiet).toBe(false);
+    expect(leader.node.isQuiescent).toBe(false);
     const fresh = TestCluster.of(3).get(2);
-    expect(fresh.node.isQuiet).toBe(false);
-    expect(fresh.node.vouch(inTerm(1))).toBe(false);
+    expect(fresh.node.isQuiescent).toBe(false);
+    expect(fresh.node.support(inTerm(1))).toBe(false);
   });
 
-  test('a leader steps down when no quorum is vouched for any more and none was heard', () => {
+  test('a leader steps down when no quorum is supported any more and none was heard', () => {
     const { cluster, leader } = led(3);
     cluster.advance(1000, nobodyIsCut);
-    vouchFor(cluster, leader, 2, 3);
+    supportBy(cluster, leader, 2, 3);
     const heardAtMs = cluster.nowMs;
     const isLost = (): boolean => true;
     cluster.advance(5000, isLost);
     expect(leader.node.role).toBe('leader');
-    leader.node.setVouched(id(2), false, heardAtMs, cluster.nowMs);
+    leader.node.setSupported(id(2), false, heardAtMs, cluster.nowMs);
     cluster.advance(1000, isLost);
     expect(leader.node.role).toBe('leader');
-    leader.node.setVouched(id(3), false, heardAtMs, cluster.nowMs);
+    leader.node.setSupported(id(3), false, heardAtMs, cluster.nowMs);
     cluster.advance(250, isLost);
     expect(leader.node.role).toBe('follower');
   });
@@ -282,7 +282,7 @@ describe('groups whose members are vouched for', () => {
   test('when every member has everything, only the commit index is left to tell', () => {
     const { cluster, leader } = led(3);
     cluster.advance(1000, nobodyIsCut);
-    vouchFor(cluster, leader, 2, 3);
+    supportBy(cluster, leader, 2, 3);
     expect(leader.node.owesOnlyNotices).toBe(true);
     leader.node.propose(new Uint8Array(1));
     cluster.stabilize((message) => message.to === 3);
@@ -292,30 +292,30 @@ describe('groups whose members are vouched for', () => {
     cluster.advance(400);
     cluster.stabilize();
     expect(leader.node.owesOnlyNotices).toBe(true);
-    expect(leader.node.isQuiet).toBe(false);
+    expect(leader.node.isQuiescent).toBe(false);
     expect([2, 3].map((each) => leader.node.takeCommitNotice(id(each)))).toEqual([2, 2]);
-    expect(leader.node.isQuiet).toBe(true);
-    leader.node.setVouched(id(3), false, cluster.nowMs, cluster.nowMs);
+    expect(leader.node.isQuiescent).toBe(true);
+    leader.node.setSupported(id(3), false, cluster.nowMs, cluster.nowMs);
     expect(leader.node.owesOnlyNotices).toBe(false);
     expect(cluster.get(2).node.owesOnlyNotices).toBe(false);
   });
 
-  test('vouching ends with the term, and once', () => {
+  test('support ends with the term, and once', () => {
     const { cluster, leader } = led(3);
     cluster.advance(1000, nobodyIsCut);
-    vouchFor(cluster, leader, 2, 3);
+    supportBy(cluster, leader, 2, 3);
     const follower = cluster.get(2).node;
-    expect(follower.isVouching).toBe(true);
-    follower.stopVouching(cluster.nowMs);
-    follower.stopVouching(cluster.nowMs);
-    expect(follower.isVouching).toBe(false);
-    expect(follower.vouch(leader.node.term)).toBe(true);
-    expect(follower.vouch(inTerm(leader.node.term + 1))).toBe(false);
-    leader.node.setVouched(id(9), true, cluster.nowMs, cluster.nowMs);
+    expect(follower.isSupporting).toBe(true);
+    follower.withdrawSupport(cluster.nowMs);
+    follower.withdrawSupport(cluster.nowMs);
+    expect(follower.isSupporting).toBe(false);
+    expect(follower.support(leader.node.term)).toBe(true);
+    expect(follower.support(inTerm(leader.node.term + 1))).toBe(false);
+    leader.node.setSupported(id(9), true, cluster.nowMs, cluster.nowMs);
     expect(leader.node.isHeardFrom(id(9))).toBe(false);
     expect(leader.node.isHeardFrom(id(2))).toBe(true);
     const base = { from: id(3), to: id(2), term: inTerm(leader.node.term + 1) };
     follower.step({ ...base, type: 'heartbeat', commit: at(0), readContext: 0, sentAtMs: 1 }, cluster.nowMs);
-    expect(follower.isVouching).toBe(false);
+    expect(follower.isSupporting).toBe(false);
   });
 });

@@ -77,7 +77,9 @@ function appendAfter(core: Core, message: AppendRequest): void {
   for (const entry of message.entries) {
     if (entry.index <= log.lastIndex) {
       if (entry.index <= core.commit || log.termOf(entry.index) === entry.term) continue;
-      assert(entry.index > core.handed, 'a conflict below what was handed out', { index: entry.index });
+      assert(entry.index > core.handedOutIndex, 'a conflict below what was handed out', {
+        index: entry.index,
+      });
       log.truncateFrom(entry.index);
       for (const pending of core.pendingPersists)
         pending.lastIndex = Math.min(pending.lastIndex, log.lastIndex);
@@ -143,7 +145,7 @@ export function snapshotInstalled(core: Core, meta: SnapshotMeta): void {
   for (const pending of core.pendingPersists) pending.lastIndex = 0;
   core.commit = meta.index;
   core.applied = meta.index;
-  core.handed = meta.index;
+  core.handedOutIndex = meta.index;
   core.isApplyLoading = false;
   core.pendingConfigIndex = 0;
   core.setMembers(meta.config);

@@ -138,9 +138,9 @@ export class LogView {
   }
 
   /** Lets go of tail entries that are durable and handed out for applying (or too many to keep). */
-  release(handedIndex: number): void {
+  release(handedOutIndex: number): void {
     const limit =
-      this.#tailBytes > this.#tailBytesMax ? this.durableIndex : Math.min(this.durableIndex, handedIndex);
+      this.#tailBytes > this.#tailBytesMax ? this.durableIndex : Math.min(this.durableIndex, handedOutIndex);
     while (this.#tailFirst <= limit) {
       this.#tailBytes -= (this.#tail[this.#head] as Entry).payload.length;
       this.#head += 1;

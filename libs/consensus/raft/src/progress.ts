@@ -28,7 +28,7 @@ export class Progress {
   /** Local time of the last message from it; before the first, of the beginning. */
   lastContactMs = -Infinity;
   /** Heartbeats between the stores stand for those to this member, and for its answers. */
-  isVouched = false;
+  isSupported = false;
   /** It has answered this leader. */
   hasAnswered = false;
   /** Newest `sentAtMs` of ours that it echoed; feeds the lease. */
@@ -36,7 +36,7 @@ export class Progress {
   /** Newest read round that it confirmed. */
   ackedReadRound = 0;
   lastAppendSentAtMs = -Infinity;
-  /** Largest commit index sent to it; while it is vouched for, only in what cannot get lost unnoticed. */
+  /** Largest commit index sent to it; while it is supported, only in what cannot get lost unnoticed. */
   commitSent = 0;
   readonly inflights: Inflights;
 

@@ -124,17 +124,17 @@ describe('RaftNode', () => {
     expect(node.propose(bytes('abc')).type).toBe('accepted');
   });
 
-  test('a group whose members are vouched for needs no ticks, until a proposal', () => {
+  test('a group whose members are supported needs no ticks, until a proposal', () => {
     const { cluster, leader } = led(3);
     cluster.advance(1000, () => false);
-    vouchFor(cluster, leader, 2, 3);
-    expect([1, 2, 3].map((each) => cluster.get(each).node.isQuiet)).toEqual([true, true, true]);
+    supportBy(cluster, leader, 2, 3);
+    expect([1, 2, 3].map((each) => cluster.get(each).node.isQuiescent)).toEqual([true, true, true]);
     cluster.advance(5000);
     expect(cluster.network).toEqual([]);
     leader.node.propose(bytes('w'));
-    expect(leader.node.isQuiet).toBe(false);
+    expect(leader.node.isQuiescent).toBe(false);
     cluster.stabilize();
-    expect(cluster.get(2).node.isVouching).toBe(true);
+    expect(cluster.get(2).node.isSupporting).toBe(true);
     expect(leader.appliedIndex).toBe(2);
   });
 });
@@ -205,12 +205,12 @@ function randomChange(replica: TestReplica, what: number): void {
 }
 
 /** As the stores do: they answer for the members, and have told them what is committed. */
-function vouchFor(cluster: TestCluster, leader: TestReplica, ...members: number[]): void {
+function supportBy(cluster: TestCluster, leader: TestReplica, ...members: number[]): void {
   const { nowMs } = cluster;
   for (const each of members) {
     const { node } = cluster.get(each);
-    expect(node.vouch(leader.node.term)).toBe(true);
-    leader.node.setVouched(id(each), true, nowMs, nowMs);
+    expect(node.support(leader.node.term)).toBe(true);
+    leader.node.setSupported(id(each), true, nowMs, nowMs);
   }
   leader.node.tick(nowMs + 100);
   for (const each of members) {
@@ -305,8 +305,8 @@ describe('edges of the host contract', () => {
     expect(again.appliedIndex).toBeGreaterThan(0);
   });
 
-  test('a new replica with a log is electable at once only when it says that it was born now', () => {
-    const make = (bornNow: boolean): RaftNode => {
+  test('a new replica with a log is electable at once only when it says that it was created now', () => {
+    const make = (isInitial: boolean): RaftNode => {
       const storage = new MemoryRaftStorage();
       storage.reset({ index: at(10), term: inTerm(5) });
       const node = new RaftNode({
@@ -317,7 +317,7 @@ describe('edges of the host contract', () => {
         configState: { voters: [id(1), id(2)], outgoing: [], learners: [], learnersNext: [] },
         random: () => 0.5,
         startedAtMs: 0,
-        bornNow,
+        isInitial,
       });
       node.campaign(0);
       return node;
@@ -335,16 +335,16 @@ describe('edges of the host contract', () => {
   test('heartbeats of the stores stand for those of the range', () => {
     const { cluster, leader } = led(3);
     cluster.advance(1000, () => false);
-    vouchFor(cluster, leader, 2, 3);
+    supportBy(cluster, leader, 2, 3);
     const sentAtMs = cluster.nowMs + 5000;
     leader.node.recordPeerContact(id(2), sentAtMs, sentAtMs + 1, sentAtMs + 1);
     leader.node.recordPeerContact(id(9), sentAtMs, sentAtMs + 1, sentAtMs + 1);
     cluster.get(2).node.recordLeaderContact(sentAtMs, sentAtMs);
     expect(leader.node.leaseExpiresAtMs(sentAtMs + 2)).toBe(sentAtMs + 400);
-    cluster.get(2).node.stopVouching(sentAtMs);
+    cluster.get(2).node.withdrawSupport(sentAtMs);
     cluster.get(2).node.campaign(sentAtMs + 499);
     expect(cluster.get(2).node.role).toBe('follower');
-    for (const each of [2, 3]) leader.node.setVouched(id(each), false, sentAtMs + 10, sentAtMs + 10);
+    for (const each of [2, 3]) leader.node.setSupported(id(each), false, sentAtMs + 10, sentAtMs + 10);
     leader.node.tick(sentAtMs + 20);
     expect(leader.node.takeReady().messages).toHaveLength(2);
     leader.node.reportUnreachable(id(3));
@@ -440,21 +440,21 @@ describe('edges of the host contract', () => {
     return { ...base, type, index: at(0), rejected: false, hintIndex: at(0), hintTerm: inTerm(0) };
   }
 
-  test('quiet only when nothing is under way', () => {
+  test('quiescent only when nothing is under way', () => {
     const { cluster, leader } = led(3);
     cluster.advance(1000, () => false);
-    expect(leader.node.isQuiet).toBe(false);
-    vouchFor(cluster, leader, 2, 3);
-    expect(leader.node.isQuiet).toBe(true);
+    expect(leader.node.isQuiescent).toBe(false);
+    supportBy(cluster, leader, 2, 3);
+    expect(leader.node.isQuiescent).toBe(true);
     leader.node.readIndex(1);
-    expect(leader.node.isQuiet).toBe(false);
+    expect(leader.node.isQuiescent).toBe(false);
     cluster.stabilize();
     cluster.get(2).node.readIndex(2);
-    expect(cluster.get(2).node.isQuiet).toBe(false);
+    expect(cluster.get(2).node.isQuiescent).toBe(false);
     cluster.stabilize();
-    expect([1, 2, 3].map((each) => cluster.get(each).node.isQuiet)).toEqual([true, true, true]);
+    expect([1, 2, 3].map((each) => cluster.get(each).node.isQuiescent)).toEqual([true, true, true]);
     leader.node.transferLeader(id(2));
-    expect(leader.node.isQuiet).toBe(false);
+    expect(leader.node.isQuiescent).toBe(false);
     cluster.get(3).node.leaderStoreLost(cluster.nowMs);
     leader.node.leaderStoreLost(cluster.nowMs);
     leader.node.campaign(cluster.nowMs);

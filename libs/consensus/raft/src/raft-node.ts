@@ -9,7 +9,7 @@ import * as lease from './lease.js';
 import * as membership from './membership.js';
 import type { Progress } from './progress.js';
 import { beyondLog, implausibility } from './plausible.js';
-import * as quiet from './quiet.js';
+import * as quiescence from './quiescence.js';
 import * as reads from './read-index.js';
 import * as readies from './ready.js';
 import {
@@ -39,8 +39,8 @@ import {
 
 /**
  * `random` answers [0, 1). `startedAtMs` and every later `nowMs` come from one monotonic clock; a smaller one
- * than before is taken as the last. `bornNow` (default false) says that this replica never existed before, so
- * that it has promised nothing: only for ranges being created, and false when in doubt (a split replayed
+ * than before is taken as the last. `isInitial` (default false) says that this replica never existed before,
+ * so that it has promised nothing: only for ranges being created, and false when in doubt (a split replayed
  * after a crash).
  */
 export type RaftNodeOptions = CoreOptions;
@@ -93,19 +93,19 @@ export class RaftNode {
     return this.#core.isVoter;
   }
   /** Ticks would do nothing until another input comes. Constant time. */
-  get isQuiet(): boolean {
-    return quiet.isQuiet(this.#core);
+  get isQuiescent(): boolean {
+    return quiescence.isQuiescent(this.#core);
   }
   /** Members have nothing to do for it any more; see `takeCommitNotice`. Constant time. */
   get owesOnlyNotices(): boolean {
-    return quiet.owesOnlyNotices(this.#core);
+    return quiescence.owesOnlyNotices(this.#core);
   }
-  /** See `vouch`. */
-  get isVouching(): boolean {
-    return this.#core.isVouching;
+  /** See `support`. */
+  get isSupporting(): boolean {
+    return this.#core.isSupporting;
   }
 
-  /** Lets time pass; at least every third of a heartbeat interval unless `isQuiet`. */
+  /** Lets time pass; at least every third of a heartbeat interval unless `isQuiescent`. */
   tick(nowMs: number): void {
     this.#core.advance(nowMs);
     tick(this.#core);
@@ -178,7 +178,7 @@ export class RaftNode {
   /** Campaigns now, or when this replica's own vote hold runs out. */
   campaign(nowMs: number): void {
     this.#core.advance(nowMs);
-    quiet.stopVouching(this.#core);
+    quiescence.withdrawSupport(this.#core);
     election.campaign(this.#core);
   }
 
@@ -187,7 +187,7 @@ export class RaftNode {
    */
   leaderStoreLost(nowMs: number, delayMs = 0): void {
     this.#core.advance(nowMs);
-    quiet.stopVouching(this.#core);
+    quiescence.withdrawSupport(this.#core);
     election.leaderStoreLost(this.#core, delayMs);
   }
 
@@ -224,7 +224,10 @@ export class RaftNode {
   applied(index: LogIndex): void {
     const core = this.#core;
     if (index <= core.applied) return;
-    assert(index <= core.handed, 'applied what was never handed out', { index, handed: core.handed });
+    assert(index <= core.handedOutIndex, 'applied what was never handed out', {
+      index,
+      handedOutIndex: core.handedOutIndex,
+    });
     core.applied = index;
     membership.maybeLeaveJoint(core);
     election.resumeTransfer(core);
@@ -283,29 +286,29 @@ export class RaftNode {
    * Follower: the heartbeats of the leader's store, and its answers to them, stand for those of this range
    * from now on; the election timer rests. False and no effect unless it follows the leader of `term`. Ends
    * by itself with the term, the role or the leader, which the host must tell the leader's store before it
-   * answers another heartbeat. Before anybody asks for a vote, and when vouching ends, the host says with
+   * answers another heartbeat. Before anybody asks for a vote, and when support ends, the host says with
    * `recordLeaderContact` what the heartbeats have meant so far.
    */
-  vouch(term: Term): boolean {
-    return quiet.vouch(this.#core, term);
+  support(term: Term): boolean {
+    return quiescence.support(this.#core, term);
   }
 
   /**
    * Follower: the stores' heartbeats do not stand for the leader's any more; the election timer runs anew.
    */
-  stopVouching(nowMs: number): void {
+  withdrawSupport(nowMs: number): void {
     this.#core.advance(nowMs);
-    quiet.stopVouching(this.#core);
+    quiescence.withdrawSupport(this.#core);
   }
 
   /**
-   * Leader: the store of a member vouches for it, and this store watches that it goes on to; or no longer,
+   * Leader: the store of a member supports it, and this store watches that it goes on to; or no longer,
    * after the member was last heard at `heardAtMs`.
    */
-  setVouched(replicaId: ReplicaId, isVouched: boolean, heardAtMs: number, nowMs: number): void {
+  setSupported(replicaId: ReplicaId, isSupported: boolean, heardAtMs: number, nowMs: number): void {
     this.#core.advance(nowMs);
     const peer = this.#peer(replicaId);
-    if (peer !== undefined) quiet.setVouched(this.#core, peer, isVouched, heardAtMs);
+    if (peer !== undefined) quiescence.setSupported(this.#core, peer, isSupported, heardAtMs);
   }
 
   /** Leader: the member answers, and has answered this leader before. */
@@ -315,7 +318,7 @@ export class RaftNode {
   }
 
   /**
-   * The stores' own heartbeats: a member that is vouched for held its vote anew after `sentAtMs` (of this
+   * The stores' own heartbeats: a member that is supported held its vote anew after `sentAtMs` (of this
    * process's clock), and was heard at `heardAtMs`.
    */
   recordPeerContact(replicaId: ReplicaId, sentAtMs: number, heardAtMs: number, nowMs: number): void {
@@ -337,8 +340,8 @@ export class RaftNode {
   }
 
   /**
-   * Leader: the commit index that a member which is vouched for has and was not told; 0 = nothing. Counts as
-   * told: it must arrive, or `setVouched` says that the member is on its own again.
+   * Leader: the commit index that a member which is supported has and was not told; 0 = nothing. Counts as
+   * told: it must arrive, or `setSupported` says that the member is on its own again.
    */
   takeCommitNotice(replicaId: ReplicaId): LogIndex {
     const peer = this.#peer(replicaId);
@@ -371,7 +374,7 @@ export class RaftNode {
       lastIndex: core.log.lastIndex as LogIndex,
       durableIndex: core.log.durableIndex as LogIndex,
       config: core.members,
-      isQuiet: quiet.isQuiet(core),
+      isQuiescent: quiescence.isQuiescent(core),
       transferTarget: core.transferTarget,
       leaseExpiresAtMs: this.leaseExpiresAtMs(),
       pendingConfigIndex: core.pendingConfigIndex as LogIndex,

@@ -7,7 +7,7 @@ import type { Entry, HardState, Ready } from './types.js';
 
 function hasCommitted(core: Core): boolean {
   if (core.isApplyLoading || core.isApplyHeld || core.installing !== undefined) return false;
-  return core.handed < Math.min(core.commit, core.log.durableIndex);
+  return core.handedOutIndex < Math.min(core.commit, core.log.durableIndex);
 }
 
 /** Constant time. */
@@ -31,7 +31,7 @@ export function hasReady(core: Core): boolean {
 /** Committed entries that are durable here, by bytes; counts them out of the uncommitted window. */
 function takeCommitted(core: Core): readonly Entry[] {
   if (!hasCommitted(core)) return NOTHING;
-  const from = core.handed + 1;
+  const from = core.handedOutIndex + 1;
   const toExclusive = Math.min(core.commit, core.log.durableIndex) + 1;
   const bytesMax = core.config.committedBytesPerReadyMax;
   const entries = core.log.entries(from, toExclusive, bytesMax);
@@ -41,13 +41,13 @@ function takeCommitted(core: Core): readonly Entry[] {
     return NOTHING;
   }
   assert(entries !== 'compacted', 'entries truncated before they were applied', { from });
-  core.handed += entries.length;
+  core.handedOutIndex += entries.length;
   if (core.role === 'leader') {
     for (const entry of entries) {
       if (entry.index >= core.noopIndex) core.uncommittedBytes -= entry.payload.length;
     }
   }
-  core.log.release(core.handed);
+  core.log.release(core.handedOutIndex);
   return entries;
 }
 
@@ -126,7 +126,7 @@ export function persisted(core: Core, sequence: number): void {
   if (done === 0) return;
   // Mostly there is one: nothing is made anew for it.
   for (; done > 0; done -= 1) pending.shift();
-  core.log.release(core.handed);
+  core.log.release(core.handedOutIndex);
   if (core.role === 'leader') {
     if (core.self !== undefined) core.self.match = core.log.durableIndex;
     maybeCommit(core);

@@ -86,7 +86,7 @@ export function sendAppend(core: Core, peer: Progress): boolean {
   peer.lastAppendSentAtMs = core.stampMs;
   const last = previousIndex + entries.length;
   // When entries get lost, it shows; a probe that does was perhaps the only message with the commit index.
-  if (!peer.isVouched || peer.state === 'replicate') peer.noteCommitSent(Math.min(core.commit, last));
+  if (!peer.isSupported || peer.state === 'replicate') peer.noteCommitSent(Math.min(core.commit, last));
   if (peer.state === 'probe') peer.isProbeSent = true;
   else if (entries.length > 0) {
     peer.inflights.add(last, bytes);
@@ -113,7 +113,7 @@ function sendSnapshot(core: Core, peer: Progress): boolean {
 }
 
 export function isRecentlyActive(core: Core, peer: Progress): boolean {
-  if (peer === core.self || peer.isVouched) return true;
+  if (peer === core.self || peer.isSupported) return true;
   return peer.lastContactMs + core.config.electionTimeoutMs > core.nowMs;
 }
 
@@ -128,7 +128,7 @@ export function sendHeartbeat(core: Core, peer: Progress): void {
     readContext: core.pendingReads.length > 0 ? core.readRound : 0,
     sentAtMs: core.stampMs,
   });
-  if (!peer.isVouched) peer.noteCommitSent(commit);
+  if (!peer.isSupported) peer.noteCommitSent(commit);
 }
 
 export function broadcastHeartbeat(core: Core): void {
@@ -138,13 +138,13 @@ export function broadcastHeartbeat(core: Core): void {
 /**
  * To those who would hear nothing else: an append holds off elections, renews the lease and tells the commit
  * index just as well. Without this, a thousand ranges that write a little spend more on heartbeats than on
- * writes. A member that is vouched for gets one only when it owes an answer to an append, which may be lost.
+ * writes. A member that is supported gets one only when it owes an answer to an append, which may be lost.
  */
 export function sendDueHeartbeats(core: Core): void {
   core.heartbeatDueMs = core.nowMs + core.config.heartbeatIntervalMs;
   for (const peer of core.peers) {
     const isSilent = peer.lastAppendSentAtMs + core.config.heartbeatIntervalMs <= core.nowMs;
-    const isNeeded = !peer.isVouched || peer.match < core.log.lastIndex;
+    const isNeeded = !peer.isSupported || peer.match < core.log.lastIndex;
     if ((isSilent && isNeeded) || core.pendingReads.length > 0) sendHeartbeat(core, peer);
   }
 }
@@ -155,7 +155,7 @@ export function sendDueHeartbeats(core: Core): void {
  */
 export function requestCommitFlush(core: Core, silentMs = 0): void {
   for (const peer of core.peers) {
-    if (!owesCommit(core, peer) || (silentMs > 0 && peer.isVouched)) continue;
+    if (!owesCommit(core, peer) || (silentMs > 0 && peer.isSupported)) continue;
     if (peer.lastAppendSentAtMs + silentMs > core.nowMs) continue;
     peer.needsCommit = true;
     core.needsFlush = true;
@@ -166,9 +166,9 @@ function owesCommit(core: Core, peer: Progress): boolean {
   return peer.commitSent < Math.min(core.commit, peer.match);
 }
 
-/** The commit index that the host shall tell a member that is vouched for; 0 = none. */
+/** The commit index that the host shall tell a member that is supported; 0 = none. */
 export function takeCommitNotice(core: Core, peer: Progress): number {
-  if (!peer.isVouched || !owesCommit(core, peer)) return 0;
+  if (!peer.isSupported || !owesCommit(core, peer)) return 0;
   peer.noteCommitSent(Math.min(core.commit, peer.match));
   return peer.commitSent;
 }

@@ -18,7 +18,7 @@ function enter(core: Core, role: Core['role'], leaderId: ReplicaId): void {
   }
   core.role = role;
   core.leaderId = leaderId;
-  core.isVouching = false;
+  core.isSupporting = false;
   core.isStateChanged = true;
 }
 
@@ -33,7 +33,7 @@ export function becomeFollower(core: Core, term: number, leaderId: ReplicaId): v
     core.term = term;
     core.vote = NO_REPLICA;
     core.isStateChanged = true;
-    core.isVouching = false;
+    core.isSupporting = false;
   }
   enter(core, 'follower', leaderId);
   core.votes.clear();

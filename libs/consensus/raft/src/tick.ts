@@ -14,7 +14,7 @@ export function tick(core: Core): void {
   core.lastTickMs = core.nowMs;
   excuseGap(core, gapMs);
   if (core.role === 'leader') tickLeader(core);
-  else if (!core.isVouching && core.nowMs >= core.electionDeadlineMs) onElectionTimeout(core);
+  else if (!core.isSupporting && core.nowMs >= core.electionDeadlineMs) onElectionTimeout(core);
   if (core.forwardedReads.size > 0) expireForwardedReads(core);
 }
 
@@ -44,11 +44,11 @@ function tickLeader(core: Core): void {
 const heardOf =
   (core: Core) =>
   (peer: Progress): number =>
-    peer === core.self || peer.isVouched ? Infinity : peer.lastContactMs;
+    peer === core.self || peer.isSupported ? Infinity : peer.lastContactMs;
 
 /**
  * A leader that a quorum has not answered for an election timeout steps down; true when it may stay. For
- * members that are vouched for the host watches: it takes the vouching back in time.
+ * members that are supported the host watches: it takes the support back in time.
  */
 function checkQuorum(core: Core): boolean {
   const heardMs = core.quorumValue(heardOf(core));

@@ -321,8 +321,8 @@ export interface RaftStatus {
   /** Everything up to here is known durable on this replica. */
   readonly durableIndex: LogIndex;
   readonly config: ConfigState;
-  /** See `RaftNode.isQuiet`. */
-  readonly isQuiet: boolean;
+  /** See `RaftNode.isQuiescent`. */
+  readonly isQuiescent: boolean;
   /** 0 = no transfer under way. */
   readonly transferTarget: ReplicaId;
   /** -Infinity without a lease. */

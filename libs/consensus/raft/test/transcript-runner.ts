@@ -273,12 +273,12 @@ class Runner {
       case 'refuse-snapshots':
         replica().refusesSnapshots = true;
         return;
-      case 'vouch':
-        this.#vouch(replica());
+      case 'support':
+        this.#support(replica());
         return;
-      case 'unvouch':
-        replica().node.stopVouching(cluster.nowOf(replica()));
-        this.#leaderNode().setVouched(replica().id, false, cluster.nowMs, cluster.nowMs);
+      case 'withdraw':
+        replica().node.withdrawSupport(cluster.nowOf(replica()));
+        this.#leaderNode().setSupported(replica().id, false, cluster.nowMs, cluster.nowMs);
         return;
       case 'beat':
         replica().node.recordLeaderContact(cluster.nowOf(replica()), cluster.nowOf(replica()));
@@ -287,8 +287,8 @@ class Runner {
       case 'notice':
         this.#notice(replica());
         return;
-      case 'quiet':
-        this.#lines.push(replica().node.isQuiet ? 'quiet' : 'needs ticks');
+      case 'quiescent':
+        this.#lines.push(replica().node.isQuiescent ? 'quiescent' : 'needs ticks');
         return;
       case 'give':
         replica().refusesSnapshots = false;
@@ -306,12 +306,12 @@ class Runner {
   }
 
   /** The store of a member answers for it, and the leader's store hears that. */
-  #vouch(member: TestReplica): void {
+  #support(member: TestReplica): void {
     const { nowMs } = this.#cluster;
     const leader = this.#leaderNode();
-    const isVouching = member.node.vouch(leader.term);
-    this.#lines.push(isVouching ? 'vouched for' : 'refused');
-    if (isVouching) leader.setVouched(member.id, true, nowMs, nowMs);
+    const isSupporting = member.node.support(leader.term);
+    this.#lines.push(isSupporting ? 'supported' : 'refused');
+    if (isSupporting) leader.setSupported(member.id, true, nowMs, nowMs);
   }
 
   /** The leader's store tells a member what is committed. */
@@ -342,15 +342,17 @@ class Runner {
     this.#lines.push(`${replica.id} is ${replica.node.role} t${replica.node.term}`);
   }
 
-  /** `at 10/5`: the group was born there; `unborn 3`: replica 3 has not got that state yet. */
-  #addNodes(count: number, [at, where = '', unborn, unbornId]: string[]): void {
+  /** `at 10/5`: the group was created there; `uninitialised 3`: replica 3 has not got that state yet. */
+  #addNodes(count: number, [at, where = '', uninitialised, uninitialisedId]: string[]): void {
     assert(at === undefined || at === 'at', 'unknown word', { word: at });
-    assert(unborn === undefined || unborn === 'unborn', 'unknown word', { word: unborn });
+    assert(uninitialised === undefined || uninitialised === 'uninitialised', 'unknown word', {
+      word: uninitialised,
+    });
     const voters = Array.from({ length: count }, (_, index) => (index + 1) as ReplicaId);
     const config: ConfigState = { voters, outgoing: [], learners: [], learnersNext: [] };
     const start = at === undefined ? undefined : startOf(where);
     for (const id of voters) {
-      if (id === Number(unbornId)) this.#cluster.add(id);
+      if (id === Number(uninitialisedId)) this.#cluster.add(id);
       else this.#cluster.add(id, config, start);
     }
   }

@@ -99,12 +99,16 @@ export class Applier {
   /** Committed entries, in log order, right behind those handed in before. */
   enqueue(replica: Replica, entries: readonly Entry[]): void {
     const first = entries[0] as Entry;
-    assert(first.index === replica.handedIndex + 1, 'committed entries must continue what was handed over', {
-      rangeId: replica.rangeId,
-      got: first.index,
-      handed: replica.handedIndex,
-    });
-    replica.handedIndex = (entries.at(-1) as Entry).index;
+    assert(
+      first.index === replica.handedOutIndex + 1,
+      'committed entries must continue what was handed over',
+      {
+        rangeId: replica.rangeId,
+        got: first.index,
+        handedOutIndex: replica.handedOutIndex,
+      },
+    );
+    replica.handedOutIndex = (entries.at(-1) as Entry).index;
     this.#backlog.resize(0, replica.applyQueue.add(entries));
     this.#offer(replica);
   }

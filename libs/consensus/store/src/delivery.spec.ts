@@ -144,7 +144,7 @@ describe('a replica', () => {
     expect(await hear(21, 3)).toBe(21);
   });
 
-  it('that was invented gives way when the metadata service says which one is born here', async () => {
+  it('that was invented gives way when the metadata service says which one is created here', async () => {
     const rig = await StoresRig.open(2);
     rig.refuseSnapshots();
     const descriptor = await rig.create(1);

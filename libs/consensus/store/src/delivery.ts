@@ -5,7 +5,7 @@ import { isTermBelievable, type Message } from '@cairn/raft';
 import { EarlyVotes } from './early-votes.js';
 import type { RangeHint } from './peer-links.js';
 import type { Replica } from './replica.js';
-import { BIRTH_INDEX } from './split.js';
+import { INITIAL_INDEX } from './split.js';
 import type { StoreMetrics } from './store-metrics.js';
 import { TOMBSTONE_PLACES } from './tombstones.js';
 
@@ -94,7 +94,8 @@ export class Delivery {
         return undefined;
       }
     }
-    const reason = this.#isTooEarly(message) ?? unbornEntries(message) ?? this.#parts.step(replica, message);
+    const reason =
+      this.#isTooEarly(message) ?? entriesBeforeInitialState(message) ?? this.#parts.step(replica, message);
     if (reason !== undefined) return this.#refuse(from, rangeId, message, reason);
     if (home !== from) replica.noteCorrespondent(message.from, from);
     if (!replica.isInitialised) replica.heardMs = this.#parts.clock.nowMs();
@@ -163,7 +164,7 @@ export class Delivery {
     // A member that waits for a snapshot hears of its leader all the time; what was invented, of nobody.
     for (const replica of this.#parts.replicas()) {
       if (this.#forgotten >= FORGOTTEN_REPLICAS_MAX) break;
-      if (!replica.canGiveWay || replica.heardMs >= nowMs - UNHEARD_MS) continue;
+      if (!replica.isReplaceable || replica.heardMs >= nowMs - UNHEARD_MS) continue;
       this.#parts.forget(replica);
       this.#forgotten += 1;
     }
@@ -172,11 +173,11 @@ export class Delivery {
 }
 
 /** The log of every range begins with its birth: a replica without a state gets one by a snapshot only. */
-function unbornEntries(message: Message): string | undefined {
-  if (message.type !== 'append' || message.previousIndex >= BIRTH_INDEX || message.entries.length === 0) {
+function entriesBeforeInitialState(message: Message): string | undefined {
+  if (message.type !== 'append' || message.previousIndex >= INITIAL_INDEX || message.entries.length === 0) {
     return undefined;
   }
-  return `entries follow ${message.previousIndex}, and every log begins behind ${BIRTH_INDEX}`;
+  return `entries follow ${message.previousIndex}, and every log begins behind ${INITIAL_INDEX}`;
 }
 
 /**

@@ -41,8 +41,8 @@ export class HandOver {
   }
 
   /** Called every now and then. Where nothing can be written, others, perhaps, can. */
-  poll(isStuck: boolean): void {
-    if (!isStuck) {
+  poll(isSlow: boolean): void {
+    if (!isSlow) {
       this.#handedOverMs = undefined;
       return;
     }

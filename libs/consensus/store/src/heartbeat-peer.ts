@@ -1,5 +1,5 @@
 import type { LogIndex, RangeId, ReplicaId, StoreId, Term } from '@cairn/base';
-import type { CommitNotice, LedRange, VouchAnswer, VouchAsk } from '@cairn/raft-wire';
+import type { CommitNotice, LedRange, SupportAnswer, SupportRequest } from '@cairn/raft-wire';
 
 import { Failover } from './failover.js';
 import type { Replica } from './replica.js';
@@ -28,17 +28,17 @@ export class HeartbeatPeer {
   echoSentAtMs = 0;
   /** Under way while the store is silent. */
   readonly failover = new Failover();
-  /** Replicas here whose leader is there: we vouch for them. */
+  /** Replicas here whose leader is there: we support them. */
   readonly followers = new Set<Replica>();
-  /** Members there of ranges that are led here, for which that store vouches, or was asked to. */
+  /** Members there of ranges that are led here, for which that store supports, or was asked to. */
   readonly supporters = new Set<Supporter>();
   /** Those for which it does not. */
   readonly alone = new Set<Supporter>();
   /** News for the next frame, at most a few of each kind per range. */
   ended: RangeId[] = [];
-  answers: VouchAnswer[] = [];
+  answers: SupportAnswer[] = [];
   released: LedRange[] = [];
-  asks: VouchAsk[] = [];
+  asks: SupportRequest[] = [];
   commits: CommitNotice[] = [];
   /** Frames that news have left with. */
   frames = 0;
@@ -77,14 +77,14 @@ export class HeartbeatPeer {
 /**
  * A member, elsewhere, of a range that is led here.
  *
- *   alone --ask--> asked --yes--> vouched
- *   asked, vouched --no, ended, silence of its store, link lost--> alone
+ *   unsupported --ask--> asked --yes--> supported
+ *   asked, supported --no, ended, silence of its store, link lost--> unsupported
  */
 export interface Supporter {
   readonly replica: Replica;
   readonly replicaId: ReplicaId;
   readonly peer: HeartbeatPeer;
-  state: 'alone' | 'asked' | 'vouched';
+  state: 'unsupported' | 'asked' | 'supported';
   /** Of the last ask: the answer to an earlier one says nothing. */
   round: number;
   /** What the frame with the number `noticeFrame` will say, or has said, of the commit index. */
@@ -95,7 +95,7 @@ export interface Supporter {
 /** What the stores' heartbeats are to a replica. */
 export type Support =
   | { readonly kind: 'leading'; readonly term: Term; readonly members: readonly Supporter[] }
-  /** This store vouches for it; its leader is there. */
+  /** This store supports it; its leader is there. */
   | { readonly kind: 'following'; readonly term: Term; readonly peer: HeartbeatPeer };
 
 /**
@@ -107,7 +107,7 @@ export function applyContact(replica: Replica, support: Support, nowMs: number):
   switch (support.kind) {
     case 'leading':
       for (const { replicaId, peer, state } of support.members) {
-        if (state !== 'vouched') continue;
+        if (state !== 'supported') continue;
         replica.raft.recordPeerContact(replicaId, peer.ackedSentAtMs, peer.answeredAtMs, nowMs);
       }
       return;

@@ -74,7 +74,7 @@ describe('replicas that messages made up', () => {
       replicas: () => here.values(),
       forget: ({ rangeId }) => void here.delete(rangeId),
       createEmpty: (rangeId, id) => {
-        const made = { rangeId, replicaId: id, canGiveWay: true, isInitialised: false, heardMs: nowMs };
+        const made = { rangeId, replicaId: id, isReplaceable: true, isInitialised: false, heardMs: nowMs };
         const replica = { ...made, memberStore: () => 2 } as unknown as Replica;
         here.set(rangeId, replica);
         return replica;

@@ -8,7 +8,7 @@ const RETRY_FIRST_MS = 100;
 const RETRY_MAX_MS = 10_000;
 
 /**
- * Opens the machines of replicas that are being born. An engine that fails to read for a moment must not
+ * Opens the machines of replicas that are being created. An engine that fails to read for a moment must not
  * leave a replica that votes and never applies: what failed is tried again, at growing distances, until it
  * succeeds or the replica is gone. One timer per such replica.
  */

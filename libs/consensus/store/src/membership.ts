@@ -19,8 +19,8 @@ export interface NewMember {
 }
 
 /**
- * The core's view of the members of a range that is born: there it follows from the roles. Later the core's
- * configuration is the truth, and the roles follow from it.
+ * The core's view of the members of a range that is created: there it follows from the roles. Later the
+ * core's configuration is the truth, and the roles follow from it.
  */
 export function configStateOf(descriptor: RangeDescriptor | undefined): ConfigState {
   const voters: ReplicaId[] = [];

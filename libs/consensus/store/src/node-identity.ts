@@ -12,7 +12,9 @@ const DATA_ENTRIES = ['engine', 'log', 'snapshots'];
 
 const TOKEN = /^[0-9a-f]{16}$/;
 
-/** Starts in a row that nobody accepted and that have tokens of their own; those after them share the last. */
+/**
+ * Starts in a row that nobody accepted and that have tokens of their own; those after them share the last.
+ */
 const OFFERED_MAX = 32;
 
 /**

@@ -18,7 +18,7 @@ export interface RecoveredReplica {
 }
 
 /**
- * Every replica of the store, as the log remembers them. Ranges without a checkpoint were never born:
+ * Every replica of the store, as the log remembers them. Ranges without a checkpoint were never created:
  * ignored.
  */
 export function recoveredReplicas(
@@ -61,7 +61,7 @@ export async function openRecovered(recovered: RecoveredReplica, parts: OpeningP
     confVersionSeen: state.confVersionSeen,
     appliedIndex: checkpoint.index,
     appliedTerm: checkpoint.term,
-    isBorn: false,
+    isInitial: false,
   });
   if (state.descriptor === undefined) return;
   const machine = parts.machineFor(state.descriptor);

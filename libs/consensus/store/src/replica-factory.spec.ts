@@ -34,7 +34,7 @@ it.each([
       descriptor: undefined,
       config: configStateOf(undefined),
     },
-    ...{ confVersionSeen: 0, appliedIndex: logIndex(applied), appliedTerm: term(0), isBorn: false },
+    ...{ confVersionSeen: 0, appliedIndex: logIndex(applied), appliedTerm: term(0), isInitial: false },
   };
   expect(() => buildReplica(around, start)).toThrow(
     'the log of range 7 ends at entry 0, and entry 5 was committed here',

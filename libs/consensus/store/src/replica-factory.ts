@@ -38,12 +38,12 @@ export interface ReplicaStart {
   readonly confVersionSeen: number;
   readonly appliedIndex: LogIndex;
   readonly appliedTerm: Term;
-  readonly isBorn: boolean;
+  readonly isInitial: boolean;
 }
 
 /**
- * The member that a store is of a range that is being born here. Throws FAILED_PRECONDITION: what a store is
- * told to create can be of another. What messages alone have made here gives way, whatever its id: anybody
+ * The member that a store is of a range that is being created here. Throws FAILED_PRECONDITION: what a store
+ * is told to create can be of another. What messages alone have made here gives way, whatever its id: anybody
  * can invent one.
  */
 export function memberToBear({ rangeId, replicas }: RangeDescriptor, storeId: StoreId): ReplicaDescriptor {
@@ -84,7 +84,7 @@ export function buildReplica(around: ReplicaSurroundings, start: ReplicaStart): 
     configState: start.config,
     random: () => rng.next(),
     startedAtMs: clock.nowMs(),
-    bornNow: start.isBorn,
+    isInitial: start.isInitial,
   });
   const replica = new Replica({
     ...{ rangeId, replicaId, raft, log, appliedIndex, appliedTerm, host: around.host, spans: around.spans },
@@ -104,5 +104,5 @@ export function beginEmptyLog(log: RangeLog, replicaId: ReplicaId, confVersionSe
     state: encodeCheckpointState({ replicaId, ...nothing, installing: undefined }),
   });
   const applied = { appliedIndex: 0 as LogIndex, appliedTerm: 0 as Term };
-  return { rangeId: log.rangeId, replicaId, ...nothing, ...applied, isBorn: false };
+  return { rangeId: log.rangeId, replicaId, ...nothing, ...applied, isInitial: false };
 }

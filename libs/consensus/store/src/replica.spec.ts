@@ -50,13 +50,13 @@ function emptyReplica(members: Partial<ConfigState> = {}, tookIn = (): void => u
 
 it('gives way to the birth of its range only before it is on its way to a state', () => {
   const replica = emptyReplica();
-  expect(replica.canGiveWay).toBe(true);
+  expect(replica.isReplaceable).toBe(true);
   // A snapshot is being installed: its log is about to begin beyond the birth.
   replica.isApplyBlocked = true;
-  expect(replica.canGiveWay).toBe(false);
+  expect(replica.isReplaceable).toBe(false);
   replica.isApplyBlocked = false;
   replica.setDescriptor(DESCRIPTOR);
-  expect(replica.canGiveWay).toBe(false);
+  expect(replica.isReplaceable).toBe(false);
 });
 
 it('gives way no more once its core has accepted a snapshot, before the next turn installs it', () => {
@@ -65,7 +65,7 @@ it('gives way no more once its core has accepted a snapshot, before the next tur
   const meta = { index: logIndex(20), term: term(6), config };
   replica.raft.step({ type: 'snapshot', from: replicaId(5), to: replicaId(4), term: term(6), meta }, 0);
   expect(replica.raft.installing).toBe(meta);
-  expect(replica.canGiveWay).toBe(false);
+  expect(replica.isReplaceable).toBe(false);
 });
 
 it('takes no proposal once it is on its way out: nobody would stage it', () => {
@@ -116,7 +116,7 @@ it('knows by a newer descriptor without it that it was removed, and by nothing e
   expect(replica.isRemovedBy({ ...without, epoch: newer }, storeId(1))).toBe(true);
 });
 
-it('without a state goes when its store has another replica of the range, whatever version it was born with', () => {
+it('without a state goes when its store has another replica of the range, whatever version it was created with', () => {
   const replica = emptyReplica();
   replica.confVersionSeen = 2 ** 53 - 1;
   const member = { replicaId: replicaId(9), storeId: storeId(1), role: 'voter' as const };

@@ -82,7 +82,7 @@ export class Replica implements ReplicaHandle {
   appliedTerm: Term;
   consistentAtIndex: LogIndex;
   /** The last committed entry that was handed to the applier. */
-  handedIndex: LogIndex;
+  handedOutIndex: LogIndex;
 
   /** In the queue of the store loop. */
   isQueued = false;
@@ -114,7 +114,7 @@ export class Replica implements ReplicaHandle {
   /** Owned by `StoreHeartbeats`; undefined while the replica is on its own. */
   support: Support | undefined = undefined;
   /** Owned by `Ticker`: the replica gets ticks. */
-  isAwake = false;
+  isTicking = false;
 
   isLeader = false;
   leaderReplicaId = 0 as ReplicaId;
@@ -143,7 +143,7 @@ export class Replica implements ReplicaHandle {
     this.log = parts.log;
     this.appliedIndex = parts.appliedIndex;
     this.appliedTerm = parts.appliedTerm;
-    this.handedIndex = parts.appliedIndex;
+    this.handedOutIndex = parts.appliedIndex;
     this.consistentAtIndex = parts.consistentAtIndex;
     this.#host = parts.host;
     this.#spans = parts.spans;
@@ -159,7 +159,7 @@ export class Replica implements ReplicaHandle {
    * had no state yet. Once its core has accepted a snapshot it is on its way to one, beyond the birth, and
    * its log is about to say so.
    */
-  get canGiveWay(): boolean {
+  get isReplaceable(): boolean {
     return !this.isInitialised && !this.isApplyBlocked && this.raft.installing === undefined;
   }
 
@@ -233,7 +233,7 @@ export class Replica implements ReplicaHandle {
    */
   isRemovedBy({ epoch, replicas }: RangeDescriptor, storeId: StoreId): boolean {
     if (replicas.some((member) => member.replicaId === this.replicaId)) return false;
-    if (this.canGiveWay && replicas.some((member) => member.storeId === storeId)) return true;
+    if (this.isReplaceable && replicas.some((member) => member.storeId === storeId)) return true;
     const known = this.#descriptor?.epoch.confVersion ?? this.confVersionSeen;
     // Unknown: then nothing tells a newer membership from an older one.
     return known !== 0 && epoch.confVersion > known;

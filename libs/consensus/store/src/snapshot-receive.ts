@@ -234,8 +234,8 @@ export class SnapshotReceiver {
     }
     const oldSpans = replica.machine?.spans() ?? [];
     const machine = replica.machine ?? this.#firstMachine(replica, header.descriptor);
-    // Its old span stays taken until the log knows of the new one: a crash before that deletes the rows of the
-    // old span once more, and no other range may have rows there by then.
+    // Its old span stays taken until the log knows of the new one: a crash before that deletes the rows of
+    // the old span once more, and no other range may have rows there by then.
     for (const span of oldSpans) await this.#parts.engine.deleteRange(span.start, span.end);
     await this.#writeRows(path, header, machine);
     await this.#commit(replica.log, header);
@@ -245,7 +245,7 @@ export class SnapshotReceiver {
     // Last, and right before the core hears of it: both speak of the same state at any moment.
     replica.appliedIndex = meta.index;
     replica.appliedTerm = meta.term;
-    replica.handedIndex = meta.index;
+    replica.handedOutIndex = meta.index;
     replica.consistentAtIndex = meta.index;
     replica.appliedBytesSinceCheckpoint = 0;
     this.#parts.metrics.snapshot('installed');

@@ -18,11 +18,11 @@ import type { Replica } from './replica.js';
 import { decodeStoreCommand, encodeSplitCommand, type SplitCommand } from './store-commands.js';
 
 /**
- * Where the log of a newborn range begins: as if everything up to here had been truncated. Above 1, so that a
- * replica that was born empty (by a message, not by the split) can never be caught up from the log and gets a
- * snapshot.
+ * Where the log of a new range begins: as if everything up to here had been truncated. Above 1, so that a
+ * replica that was created empty (by a message, not by the split) can never be caught up from the log and
+ * gets a snapshot.
  */
-export const BIRTH_INDEX = logIndex(10);
+export const INITIAL_INDEX = logIndex(10);
 export const BIRTH_TERM = toTerm(5);
 /** How often the proposer of a split looks whether it is applied. */
 const APPLY_POLL_MS = 5;
@@ -122,19 +122,19 @@ export async function cutRange(
 }
 
 /**
- * Stages the log of a replica that is being born. An empty replica may have been here before, created by a
+ * Stages the log of a replica that is being created. An empty replica may have been here before, created by a
  * message: the vote it gave stays given.
  */
 export function beginLogOfBirth(log: RangeLog, descriptor: RangeDescriptor, replicaId: ReplicaId): void {
   const promised = log.hardState;
-  log.reset(BIRTH_INDEX, BIRTH_TERM);
+  log.reset(INITIAL_INDEX, BIRTH_TERM);
   log.setHardState(
     promised !== undefined && promised.term > BIRTH_TERM
-      ? { term: promised.term, vote: promised.vote, commit: BIRTH_INDEX }
-      : { term: BIRTH_TERM, vote: 0 as ReplicaId, commit: BIRTH_INDEX },
+      ? { term: promised.term, vote: promised.vote, commit: INITIAL_INDEX }
+      : { term: BIRTH_TERM, vote: 0 as ReplicaId, commit: INITIAL_INDEX },
   );
   log.setCheckpoint({
-    index: BIRTH_INDEX,
+    index: INITIAL_INDEX,
     term: BIRTH_TERM,
     state: encodeCheckpointState({
       replicaId,
@@ -149,9 +149,9 @@ export function beginLogOfBirth(log: RangeLog, descriptor: RangeDescriptor, repl
 export interface SplitApplication {
   readonly engine: KvEngine;
   readonly log: RaftLog;
-  /** Whether the child may be born here; an empty replica that messages created gives way. */
-  canBear(rangeId: RangeId, replicaId: ReplicaId): boolean;
-  /** Makes the replica of a child whose log was just born. */
+  /** Whether the child may be created here; an empty replica that messages created gives way. */
+  canCreate(rangeId: RangeId, replicaId: ReplicaId): boolean;
+  /** Makes the replica of a child whose log was just created. */
   addChild(
     descriptor: RangeDescriptor,
     replicaId: ReplicaId,
@@ -184,16 +184,16 @@ export async function applySplit(
     rangeId: replica.rangeId,
   });
   const machines = replica.machine.split(command.left, command.children);
-  const born: { descriptor: RangeDescriptor; replicaId: ReplicaId; machine: (typeof machines)[number] }[] =
+  const created: { descriptor: RangeDescriptor; replicaId: ReplicaId; machine: (typeof machines)[number] }[] =
     [];
   command.children.forEach((descriptor, at) => {
     const mine = descriptor.replicas.find((member) => member.storeId === parts.storeId);
     // The child may be here already, created later than this split by a message and fed by a snapshot.
     const machine = machines[at];
     assert(machine !== undefined, 'a machine per child');
-    if (mine === undefined || !parts.canBear(descriptor.rangeId, mine.replicaId)) return;
+    if (mine === undefined || !parts.canCreate(descriptor.rangeId, mine.replicaId)) return;
     beginLogOfBirth(parts.log.range(descriptor.rangeId), descriptor, mine.replicaId);
-    born.push({ descriptor, replicaId: mine.replicaId, machine });
+    created.push({ descriptor, replicaId: mine.replicaId, machine });
   });
   replica.log.setCheckpoint({
     index: entry.index,
@@ -209,5 +209,5 @@ export async function applySplit(
   await parts.log.sync();
   replica.setDescriptor(command.left);
   replica.isFrozen = false;
-  return born.map(({ descriptor, replicaId, machine }) => parts.addChild(descriptor, replicaId, machine));
+  return created.map(({ descriptor, replicaId, machine }) => parts.addChild(descriptor, replicaId, machine));
 }

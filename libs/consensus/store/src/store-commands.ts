@@ -24,7 +24,7 @@ export interface SplitCommand {
   readonly baseVersion: number;
   /** The range as it stays: same id, shorter span, higher version. */
   readonly left: RangeDescriptor;
-  /** The ranges that are born, in key order. */
+  /** The ranges that are created, in key order. */
   readonly children: readonly RangeDescriptor[];
 }
 

@@ -14,8 +14,8 @@ const RANGE = rangeId(7);
 /** What the heartbeats of two stores tell the cores of the two replicas of a range. */
 class Cores {
   role: 'leader' | 'follower' = 'leader';
-  isVouched = false;
-  isVouching = false;
+  isSupported = false;
+  isSupporting = false;
   commit: LogIndex = logIndex(3);
   told: LogIndex = logIndex(0);
   learned: LogIndex[] = [];
@@ -24,8 +24,8 @@ class Cores {
     return this.#replica(LEADER, {
       status: () => ({ peers: [{ replicaId: MEMBER }] }),
       isHeardFrom: () => true,
-      setVouched: (_: unknown, isVouched: boolean) => {
-        this.isVouched = isVouched;
+      setSupported: (_: unknown, isSupported: boolean) => {
+        this.isSupported = isSupported;
       },
       takeCommitNotice: () => {
         const isNews = this.commit > this.told;
@@ -38,9 +38,9 @@ class Cores {
 
   member(): Replica {
     return this.#replica(MEMBER, {
-      vouch: () => (this.isVouching = true),
-      stopVouching: () => {
-        this.isVouching = false;
+      support: () => (this.isSupporting = true),
+      withdrawSupport: () => {
+        this.isSupporting = false;
       },
       learnCommit: (_: unknown, commit: LogIndex) => void this.learned.push(commit),
       recordLeaderContact: () => undefined,
@@ -51,7 +51,7 @@ class Cores {
   #replica(id: typeof LEADER, raft: object): Replica {
     const core = Object.defineProperties(
       { term: term(5), leaderId: LEADER, configState: { voters: [LEADER, MEMBER] }, ...raft },
-      { role: { get: () => this.role }, isVouching: { get: () => this.isVouching } },
+      { role: { get: () => this.role }, isSupporting: { get: () => this.isSupporting } },
     );
     const storeOf = (member: number): StoreId => (member === LEADER ? LEADER_STORE : MEMBER_STORE);
     return {
@@ -101,7 +101,7 @@ class Pair {
       },
       replica: (id) => (id === RANGE ? replica : undefined),
       enqueue: () => undefined,
-      awaken: () => undefined,
+      startTicking: () => undefined,
     });
   }
 
@@ -119,17 +119,17 @@ class Pair {
     for (const deliver of this.#frames.splice(0)) deliver();
   }
 
-  vouched(): this {
+  supported(): this {
     this.leaderStore.lead(this.leader);
-    for (let ticks = 0; ticks < 5 && !this.cores.isVouched; ticks += 1) this.tick();
-    expect(this.cores).toMatchObject({ isVouched: true, isVouching: true });
+    for (let ticks = 0; ticks < 5 && !this.cores.isSupported; ticks += 1) this.tick();
+    expect(this.cores).toMatchObject({ isSupported: true, isSupporting: true });
     return this;
   }
 }
 
 describe('heartbeats between two stores', () => {
   it('tell a member what its leader committed, once per frame', () => {
-    const pair = new Pair().vouched();
+    const pair = new Pair().supported();
     const { cores, leader, leaderStore } = pair;
     pair.tick();
     pair.sent.length = 0;
@@ -149,7 +149,7 @@ describe('heartbeats between two stores', () => {
   });
 
   it('do not answer news with what members hear of commits', () => {
-    const pair = new Pair().vouched();
+    const pair = new Pair().supported();
     const { cores, leader, leaderStore, memberStore } = pair;
     pair.tick();
     pair.sent.length = 0;
@@ -175,34 +175,34 @@ describe('heartbeats between two stores', () => {
     pair.tick();
     const ask = pair.sent.flatMap(({ asks }) => asks).at(-1);
     if (ask === undefined) throw new Error('nobody was asked');
-    const yes = encodeStoreHeartbeat({ ...beat, answers: [{ ...ask, isVouching: true }], commits: [] });
+    const yes = encodeStoreHeartbeat({ ...beat, answers: [{ ...ask, isSupporting: true }], commits: [] });
     pair.leaderStore.receive(storeId(3), yes);
-    expect(pair.cores.isVouched).toBe(false);
+    expect(pair.cores.isSupported).toBe(false);
     pair.leaderStore.receive(MEMBER_STORE, yes);
-    expect(pair.cores.isVouched).toBe(true);
+    expect(pair.cores.isSupported).toBe(true);
   });
 
   it('tell the leader that a member is let go of, when a frame of another generation was not of its store', () => {
-    const pair = new Pair().vouched();
+    const pair = new Pair().supported();
     const forged = { generation: 77, sentAtMs: 1, echoSentAtMs: 0, ended: [], released: [], asks: [] };
     pair.memberStore.receive(LEADER_STORE, encodeStoreHeartbeat({ ...forged, answers: [], commits: [] }));
-    expect(pair.cores).toMatchObject({ isVouched: true, isVouching: false });
+    expect(pair.cores).toMatchObject({ isSupported: true, isSupporting: false });
     // Nobody counts on a vote hold that is not kept.
     pair.memberStore.flush(pair.nowMs);
     pair.deliver();
-    expect(pair.cores.isVouched).toBe(false);
+    expect(pair.cores.isSupported).toBe(false);
   });
 
   it('tell that a leadership ended also to a store that was let go of before', () => {
-    const pair = new Pair().vouched();
+    const pair = new Pair().supported();
     const { cores } = pair;
     pair.isMemberMute = true;
     for (let ticks = 0; ticks < 10; ticks += 1) pair.tick();
     // It still hears the leader's store, so it still answers for the member.
-    expect(cores).toMatchObject({ isVouched: false, isVouching: true });
+    expect(cores).toMatchObject({ isSupported: false, isSupporting: true });
     cores.role = 'follower';
     pair.leaderStore.afterInput(pair.leader);
     pair.tick();
-    expect(cores.isVouching).toBe(false);
+    expect(cores.isSupporting).toBe(false);
   });
 });

@@ -13,8 +13,8 @@ import {
   encodeStoreHeartbeat,
   type CommitNotice,
   type LedRange,
-  type VouchAnswer,
-  type VouchAsk,
+  type SupportAnswer,
+  type SupportRequest,
 } from '@cairn/raft-wire';
 
 import { applyContact, HeartbeatPeer, type Supporter } from './heartbeat-peer.js';
@@ -22,7 +22,7 @@ import type { PeerLinks } from './peer-links.js';
 import type { Replica } from './replica.js';
 import type { StoreConfig } from './store-config.js';
 
-/** Members per store and tick that one is asked to vouch for: ten thousand within a second. */
+/** Members per store and tick that one is asked to support: ten thousand within a second. */
 const ASKS_PER_TICK_MAX = 512;
 const GENERATION_MAX = 2 ** 31;
 /** Other stores that are remembered, besides those of the members of ranges that are here. */
@@ -38,7 +38,7 @@ export interface StoreHeartbeatsParts {
   /** Puts a replica that has something to say into the queue of the next turn. */
   enqueue(replica: Replica): void;
   /** The replica needs ticks, at least the next one. */
-  awaken(replica: Replica): void;
+  startTicking(replica: Replica): void;
 }
 
 /**
@@ -46,10 +46,10 @@ export interface StoreHeartbeatsParts {
  * and whatever they do (after CockroachDB's store liveness). Each range has its own term, votes and lease all
  * the same: what the stores have heard of each other is told to its core before every input.
  *
- * A leader asks the stores of its members, one by one. A store that vouches for a replica says: "it follows
+ * A leader asks the stores of its members, one by one. A store that supports a replica says: "it follows
  * you in this term, and its vote was held anew when your heartbeat came". When that ends, whatever the cause,
  * the leader's store is told before any later heartbeat is answered; when the leadership ends, the store
- * that vouches is told. Frames of a pair are ordered; when one may have been lost the sender begins a new
+ * that supports is told. Frames of a pair are ordered; when one may have been lost the sender begins a new
  * generation, and both sides drop what rested on the old one.
  *
  * When the heartbeats of the leader's store stop for an election timeout, or its connection breaks, the
@@ -76,7 +76,7 @@ export class StoreHeartbeats {
       peer.judgedFromMs = Math.min(peer.judgedFromMs + excusedMs, nowMs);
       peer.answeredAtMs = Math.min(peer.answeredAtMs + excusedMs, nowMs);
       if (peer.followers.size > 0 && this.#isSilent(peer, nowMs)) this.#failOver(peer, nowMs);
-      if (nowMs - peer.answeredAtMs > electionTimeoutMs) this.#letGoOf(peer, peer.answeredAtMs);
+      if (nowMs - peer.answeredAtMs > electionTimeoutMs) this.#loseSupportOf(peer, peer.answeredAtMs);
       else if (peer.alone.size > 0) this.#askSome(peer);
     }
   }
@@ -96,7 +96,7 @@ export class StoreHeartbeats {
     }
   }
 
-  /** The replica leads, and may ask its members' stores to vouch for them. Also when its members changed. */
+  /** The replica leads, and may ask its members' stores to support them. Also when its members changed. */
   lead(replica: Replica): void {
     this.leave(replica);
     const { role, term } = replica.raft;
@@ -106,17 +106,17 @@ export class StoreHeartbeats {
       const peer = this.#peerOf(replica, replicaId);
       if (peer === undefined) continue;
       const supporter: Supporter = {
-        ...{ replica, replicaId, peer, state: 'alone', round: 0 },
+        ...{ replica, replicaId, peer, state: 'unsupported', round: 0 },
         ...{ notice: undefined, noticeFrame: 0 },
       };
       members.push(supporter);
       peer.alone.add(supporter);
     }
     replica.support = { kind: 'leading', term, members };
-    this.#parts.awaken(replica);
+    this.#parts.startTicking(replica);
   }
 
-  /** Asks for some of the members that are not vouched for, in turn. */
+  /** Asks for some of the members that are not supported, in turn. */
   #askSome(peer: HeartbeatPeer): void {
     const some: Supporter[] = [];
     for (const supporter of peer.alone) {
@@ -134,7 +134,7 @@ export class StoreHeartbeats {
       } else {
         // Its store is there: with ticks it gets heartbeats of its own, until it answers.
         peer.alone.add(supporter);
-        this.#parts.awaken(replica);
+        this.#parts.startTicking(replica);
       }
     }
   }
@@ -144,7 +144,7 @@ export class StoreHeartbeats {
     const { support } = replica;
     if (support?.kind !== 'leading') return;
     for (const supporter of support.members) {
-      if (supporter.state !== 'vouched') continue;
+      if (supporter.state !== 'supported') continue;
       const commit = replica.raft.takeCommitNotice(supporter.replicaId);
       if (commit > 0) noteCommit(supporter, support.term, commit);
     }
@@ -167,7 +167,7 @@ export class StoreHeartbeats {
     if (beat.generation !== peer.theirGeneration) {
       peer.theirGeneration = beat.generation;
       peer.ackedSentAtMs = -Infinity;
-      this.#letGoOf(peer, nowMs);
+      this.#loseSupportOf(peer, nowMs);
       // Told all the same: the frame may not have been of that store, which then still counts on this one.
       for (const replica of peer.followers) this.#endFollowing(replica, peer, nowMs);
     }
@@ -193,48 +193,48 @@ export class StoreHeartbeats {
   #hearEnded(peer: HeartbeatPeer, rangeId: RangeId, nowMs: number): void {
     const supporter = supporterIn(peer, this.#parts.replica(rangeId));
     // When it was asked since, this was about the time before.
-    if (supporter?.state === 'vouched') this.#standAlone(supporter, nowMs);
+    if (supporter?.state === 'supported') this.#loseSupport(supporter, nowMs);
   }
 
-  #hearAnswer(peer: HeartbeatPeer, answer: VouchAnswer, nowMs: number): void {
+  #hearAnswer(peer: HeartbeatPeer, answer: SupportAnswer, nowMs: number): void {
     const replica = this.#parts.replica(answer.rangeId);
     const supporter = supporterIn(peer, replica);
     if (replica === undefined || supporter?.state !== 'asked' || supporter.round !== answer.round) return;
-    if (!answer.isVouching) {
-      this.#standAlone(supporter, nowMs);
+    if (!answer.isSupporting) {
+      this.#loseSupport(supporter, nowMs);
       return;
     }
-    supporter.state = 'vouched';
-    replica.raft.setVouched(supporter.replicaId, true, nowMs, nowMs);
-    this.#parts.awaken(replica);
+    supporter.state = 'supported';
+    replica.raft.setSupported(supporter.replicaId, true, nowMs, nowMs);
+    this.#parts.startTicking(replica);
   }
 
-  /** The member's store does not vouch for it any more; it was last heard at `heardAtMs`. */
-  #standAlone(supporter: Supporter, heardAtMs: number): void {
+  /** The member's store does not support it any more; it was last heard at `heardAtMs`. */
+  #loseSupport(supporter: Supporter, heardAtMs: number): void {
     const { replica, replicaId, peer } = supporter;
     const nowMs = this.#parts.clock.nowMs();
     if (replica.support !== undefined) applyContact(replica, replica.support, nowMs);
-    replica.raft.setVouched(replicaId, false, heardAtMs, nowMs);
-    supporter.state = 'alone';
+    replica.raft.setSupported(replicaId, false, heardAtMs, nowMs);
+    supporter.state = 'unsupported';
     peer.supporters.delete(supporter);
     peer.alone.add(supporter);
-    this.#parts.awaken(replica);
+    this.#parts.startTicking(replica);
   }
 
-  #letGoOf(peer: HeartbeatPeer, heardAtMs: number): void {
-    for (const supporter of peer.supporters) this.#standAlone(supporter, heardAtMs);
+  #loseSupportOf(peer: HeartbeatPeer, heardAtMs: number): void {
+    for (const supporter of peer.supporters) this.#loseSupport(supporter, heardAtMs);
   }
 
-  #hearAsk(peer: HeartbeatPeer, ask: VouchAsk, nowMs: number): void {
+  #hearAsk(peer: HeartbeatPeer, ask: SupportRequest, nowMs: number): void {
     const replica = this.#parts.replica(ask.rangeId);
-    const isVouching = replica !== undefined && this.#vouch(replica, peer, ask, nowMs);
-    peer.answers.push({ ...ask, isVouching });
+    const isSupporting = replica !== undefined && this.#support(replica, peer, ask, nowMs);
+    peer.answers.push({ ...ask, isSupporting });
   }
 
-  #vouch(replica: Replica, peer: HeartbeatPeer, ask: VouchAsk, nowMs: number): boolean {
+  #support(replica: Replica, peer: HeartbeatPeer, ask: SupportRequest, nowMs: number): boolean {
     const { raft } = replica;
     this.afterInput(replica);
-    if (replica.storeOf(raft.leaderId) !== peer.storeId || !raft.vouch(ask.term)) return false;
+    if (replica.storeOf(raft.leaderId) !== peer.storeId || !raft.support(ask.term)) return false;
     // The ask is word from the leader as good as a heartbeat.
     peer.heardAtMs = nowMs;
     peer.judgedFromMs = nowMs;
@@ -266,13 +266,13 @@ export class StoreHeartbeats {
     if (replica.raft.hasReady()) this.#parts.enqueue(replica);
   }
 
-  /** This store does not vouch any more, and the leader's knows it or cannot count on it. */
+  /** This store does not support any more, and the leader's knows it or cannot count on it. */
   #stopFollowing(replica: Replica, peer: HeartbeatPeer, nowMs: number): void {
     if (replica.support !== undefined) applyContact(replica, replica.support, nowMs);
-    replica.raft.stopVouching(nowMs);
+    replica.raft.withdrawSupport(nowMs);
     replica.support = undefined;
     peer.followers.delete(replica);
-    this.#parts.awaken(replica);
+    this.#parts.startTicking(replica);
   }
 
   /** As before; the leader's store will hear. */
@@ -307,7 +307,7 @@ export class StoreHeartbeats {
     const { support, raft } = replica;
     if (support === undefined) return;
     const isOver =
-      support.kind === 'leading' ? raft.role !== 'leader' || raft.term !== support.term : !raft.isVouching;
+      support.kind === 'leading' ? raft.role !== 'leader' || raft.term !== support.term : !raft.isSupporting;
     if (isOver) this.leave(replica);
   }
 
@@ -322,12 +322,12 @@ export class StoreHeartbeats {
     }
     applyContact(replica, support, nowMs);
     replica.support = undefined;
-    this.#parts.awaken(replica);
+    this.#parts.startTicking(replica);
     for (const supporter of support.members) {
       const { peer, replicaId } = supporter;
       peer.alone.delete(supporter);
       peer.supporters.delete(supporter);
-      replica.raft.setVouched(replicaId, false, nowMs, nowMs);
+      replica.raft.setSupported(replicaId, false, nowMs, nowMs);
       // Also to those that stand alone here: their stores may think otherwise.
       peer.released.push({ rangeId, term: support.term });
     }
@@ -344,7 +344,7 @@ export class StoreHeartbeats {
 
   /** Frames to the store may have been lost. It will drop what rested on them when the next one comes. */
   #beginGeneration(peer: HeartbeatPeer): void {
-    this.#letGoOf(peer, peer.answeredAtMs);
+    this.#loseSupportOf(peer, peer.answeredAtMs);
     peer.generation = (peer.generation % GENERATION_MAX) + 1;
     peer.clearNews();
   }

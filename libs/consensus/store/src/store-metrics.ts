@@ -29,7 +29,7 @@ export class StoreMetrics {
   readonly #splits: Counter;
   readonly #checkpoints: Counter;
   readonly #pauses: Counter;
-  readonly #quietReplicas: Gauge;
+  readonly #quiescentReplicas: Gauge;
   readonly #applyBacklog;
   readonly #inboundBytes: Gauge;
 
@@ -61,8 +61,8 @@ export class StoreMetrics {
       'cairn_store_pauses_total',
       'Process pauses that voided the leases held here',
     );
-    this.#quietReplicas = metrics.gauge(
-      'cairn_store_quiet_replicas',
+    this.#quiescentReplicas = metrics.gauge(
+      'cairn_store_quiescent_replicas',
       'Replicas that need no ticks and no messages',
     );
     this.#applyBacklog = metrics.gauge(
@@ -113,8 +113,8 @@ export class StoreMetrics {
   }
 
   /** Replicas that sleep now. */
-  quietReplicas(count: number): void {
-    this.#quietReplicas.set(count);
+  quiescentReplicas(count: number): void {
+    this.#quiescentReplicas.set(count);
   }
 
   pause(): void {

@@ -38,12 +38,12 @@ describe('the birth of a replica', () => {
     };
     await rig.run(1_000);
     const empty = rig.replicaAt(3);
-    expect([empty.isInitialised, supporter()]).toEqual([false, 'vouched']);
+    expect([empty.isInitialised, supporter()]).toEqual([false, 'supported']);
     // From here on store 1 hears of store 3, but not the other way round.
     rig.passes = (from, to) => from !== 1 || to !== 3;
     await rig.scheduler.settle(rig.at(3).store.createReplica(descriptor));
     await rig.run(60);
-    expect([empty.isClosed, empty.support, supporter()]).toEqual([true, undefined, 'alone']);
+    expect([empty.isClosed, empty.support, supporter()]).toEqual([true, undefined, 'unsupported']);
   });
 });
 

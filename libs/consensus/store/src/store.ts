@@ -36,7 +36,7 @@ import type { SnapshotHeader } from './snapshot-frames.js';
 import { SnapshotReceiver } from './snapshot-receive.js';
 import { SnapshotSender, type SnapshotChannel } from './snapshot-send.js';
 import { SpanIndex } from './span-index.js';
-import { applySplit, beginLogOfBirth, BIRTH_INDEX, BIRTH_TERM, cutRange, type ChildIds } from './split.js';
+import { applySplit, beginLogOfBirth, INITIAL_INDEX, BIRTH_TERM, cutRange, type ChildIds } from './split.js';
 import type { EngineSpan, ReplicaGroup, StateMachine } from './state-machine.js';
 import { validateStoreConfig, type StoreConfig } from './store-config.js';
 import { StoreHeartbeats } from './store-heartbeats.js';
@@ -63,8 +63,8 @@ export interface StoreOptions {
   readonly links: PeerLinks;
   /** Opens the way for one outgoing snapshot. */
   openSnapshotChannel(to: StoreId): SnapshotChannel;
-  /** The state machine of a replica; `isBorn` when its range begins now, with nothing before it. */
-  machineFor(descriptor: RangeDescriptor, isBorn: boolean): StateMachine;
+  /** The state machine of a replica; `isInitial` when its range begins now, with nothing before it. */
+  machineFor(descriptor: RangeDescriptor, isInitial: boolean): StateMachine;
   /** Where in the engine the rows of such a range are; those of its machine. */
   spansOf(descriptor: RangeDescriptor): readonly EngineSpan[];
   /**
@@ -97,7 +97,7 @@ export class Store {
   readonly #removal: ReplicaRemoval;
   readonly #changer: ReplicaChanger;
   /**
-   * Ranges whose empty replica made room for the birth: it may have promised its vote, so the newborn holds
+   * Ranges whose empty replica made room for the birth: it may have promised its vote, so the new holds
    * it too.
    */
   readonly #hadPromises = new Set<RangeId>();
@@ -147,11 +147,11 @@ export class Store {
         this.#guard.check(nowMs);
       },
       heartbeats: this.#heartbeats,
-      awaken: (replica) => {
-        this.#ticker.awaken(replica);
+      startTicking: (replica) => {
+        this.#ticker.startTicking(replica);
       },
-      rest: (replica) => {
-        this.#ticker.rest(replica);
+      stopTicking: (replica) => {
+        this.#ticker.stopTicking(replica);
       },
       fatal,
     });
@@ -208,8 +208,8 @@ export class Store {
       enqueue: (replica) => {
         this.#turns.enqueue(replica);
       },
-      awaken: (replica) => {
-        this.#ticker.awaken(replica);
+      startTicking: (replica) => {
+        this.#ticker.startTicking(replica);
       },
     });
   }
@@ -314,17 +314,17 @@ export class Store {
     const replica = buildReplica(around, start);
     replica.heardMs = clock.nowMs();
     this.#replicas.set(start.rangeId, replica);
-    this.#ticker.awaken(replica);
+    this.#ticker.startTicking(replica);
     return replica;
   }
 
   /**
-   * Brings the replica of a range that is being born into existence, durably. Idempotent: a range that is
+   * Brings the replica of a range that is being created into existence, durably. Idempotent: a range that is
    * already here, in whatever state, is left alone.
    */
   async createReplica(descriptor: RangeDescriptor): Promise<void> {
     const existing = this.#replicas.get(descriptor.rangeId);
-    if (this.#held.has(descriptor.rangeId) || (existing !== undefined && !existing.canGiveWay)) return;
+    if (this.#held.has(descriptor.rangeId) || (existing !== undefined && !existing.isReplaceable)) return;
     const mine = memberToBear(descriptor, this.storeId);
     if (this.#removal.isGone(descriptor.rangeId, mine.replicaId)) return;
     if (this.#overlapping(descriptor) !== undefined) {
@@ -348,7 +348,7 @@ export class Store {
   }
 
   /**
-   * The replica of a range whose log was just born; its machine is open, or is being opened by the caller.
+   * The replica of a range whose log was just created; its machine is open, or is being opened by the caller.
    */
   #addChild(descriptor: RangeDescriptor, replicaId: ReplicaId, machine: StateMachine): Replica {
     const replica = this.#newReplica({
@@ -357,9 +357,9 @@ export class Store {
       descriptor,
       config: configStateOf(descriptor),
       confVersionSeen: 0,
-      appliedIndex: BIRTH_INDEX,
+      appliedIndex: INITIAL_INDEX,
       appliedTerm: BIRTH_TERM,
-      isBorn: !this.#hadPromises.delete(descriptor.rangeId),
+      isInitial: !this.#hadPromises.delete(descriptor.rangeId),
     });
     replica.machine = machine;
     this.#options.onReplicaChanged?.(descriptor.rangeId);
@@ -423,7 +423,7 @@ export class Store {
    */
   forgetInvented(rangeId: RangeId, replicaId: ReplicaId, asOfMs: number): void {
     const replica = this.#replicas.get(rangeId);
-    if (replica?.replicaId !== replicaId || !replica.canGiveWay || replica.heardMs >= asOfMs) return;
+    if (replica?.replicaId !== replicaId || !replica.isReplaceable || replica.heardMs >= asOfMs) return;
     this.#forgetEmpty(replica);
     this.#hadPromises.delete(rangeId);
     this.#log.removeRange(rangeId);
@@ -523,10 +523,10 @@ export class Store {
    * this one promised stays in its log.
    */
   #forgetEmpty(replica: Replica): void {
-    assert(replica.canGiveWay, 'only an empty replica makes room', { range: replica.rangeId });
+    assert(replica.isReplaceable, 'only an empty replica makes room', { range: replica.rangeId });
     replica.isClosed = true;
     replica.reads.refuseAll();
-    // A leader may count on its hold of the vote, which the newborn begins anew.
+    // A leader may count on its hold of the vote, which the new begins anew.
     this.#heartbeats.leave(replica);
     this.#receiver.forget(replica.rangeId);
     this.#replicas.delete(replica.rangeId);
@@ -543,7 +543,7 @@ export class Store {
     const nowMs = this.#options.clock.nowMs();
     this.#heartbeats.peerLost(storeId);
     for (const replica of this.#replicas.values()) {
-      if (!replica.isLeader && replica.leaderStoreId === storeId && !replica.raft.isVouching) {
+      if (!replica.isLeader && replica.leaderStoreId === storeId && !replica.raft.isSupporting) {
         replica.raft.leaderStoreLost(nowMs);
         this.#turns.enqueue(replica);
       }
@@ -569,7 +569,7 @@ export class Store {
         engine: this.#options.engine,
         log: this.#log,
         storeId: this.storeId,
-        canBear: (child, replicaId) => this.#makeRoomFor(child, replicaId),
+        canCreate: (child, replicaId) => this.#makeRoomFor(child, replicaId),
         addChild: (descriptor, replicaId, machine) => {
           const child = this.#addChild(descriptor, replicaId, machine);
           machine.attach?.(child);
@@ -596,8 +596,8 @@ export class Store {
     if (this.#held.has(child) || this.#removal.isGone(child, replicaId)) return false;
     const existing = this.#replicas.get(child);
     if (existing === undefined) return true;
-    // Whatever id a message gave it: that this one is born here is in the range's log.
-    if (!existing.canGiveWay) return false;
+    // Whatever id a message gave it: that this one is created here is in the range's log.
+    if (!existing.isReplaceable) return false;
     this.#forgetEmpty(existing);
     return true;
   }

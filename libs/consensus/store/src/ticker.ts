@@ -24,11 +24,11 @@ export interface TickerParts {
 
 /**
  * Lets time pass in a store: for its heartbeats, and for those replicas that need ticks. Most do not (see
- * `RaftNode.isQuiet`), so that a tick costs what is under way and not what is stored.
+ * `RaftNode.isQuiescent`), so that a tick costs what is under way and not what is stored.
  */
 export class Ticker {
   readonly #parts: TickerParts;
-  readonly #awake = new Set<Replica>();
+  readonly #ticking = new Set<Replica>();
   #timer: Timer | undefined;
   #lastTickMs = 0;
   #wasPaused = false;
@@ -63,16 +63,16 @@ export class Ticker {
   }
 
   /** The replica gets the next tick, and further ones as long as it needs them. */
-  awaken(replica: Replica): void {
-    if (replica.isAwake) return;
-    replica.isAwake = true;
-    this.#awake.add(replica);
+  startTicking(replica: Replica): void {
+    if (replica.isTicking) return;
+    replica.isTicking = true;
+    this.#ticking.add(replica);
   }
 
-  /** The replica is quiet: no more ticks. */
-  rest(replica: Replica): void {
-    replica.isAwake = false;
-    this.#awake.delete(replica);
+  /** The replica is quiescent: no more ticks. */
+  stopTicking(replica: Replica): void {
+    replica.isTicking = false;
+    this.#ticking.delete(replica);
   }
 
   #tick(): void {
@@ -91,9 +91,9 @@ export class Ticker {
     // One gap is excused; a process that always ticks late is held to its timers.
     heartbeats.tick(nowMs, wasPaused && !this.#wasPaused ? gapMs : 0);
     this.#wasPaused = wasPaused;
-    for (const replica of this.#awake) this.#tickReplica(replica, nowMs);
+    for (const replica of this.#ticking) this.#tickReplica(replica, nowMs);
     heartbeats.flush(nowMs);
-    metrics.quietReplicas(this.#parts.replicas.size - this.#awake.size);
+    metrics.quiescentReplicas(this.#parts.replicas.size - this.#ticking.size);
     this.#parts.ticked();
   }
 
@@ -103,8 +103,8 @@ export class Ticker {
       raft.tick(nowMs);
       this.#parts.heartbeats.noteCommits(replica);
       if (raft.hasReady()) this.#parts.enqueue(replica);
-      if (!raft.isQuiet) return;
+      if (!raft.isQuiescent) return;
     }
-    this.rest(replica);
+    this.stopTicking(replica);
   }
 }

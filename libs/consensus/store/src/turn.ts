@@ -37,9 +37,9 @@ export interface TurnLoopParts {
   guardLeases(nowMs: number): void;
   readonly heartbeats: StoreHeartbeats;
   /** The replica needs ticks. */
-  awaken(replica: Replica): void;
-  /** It is quiet, and needs none any more. */
-  rest(replica: Replica): void;
+  startTicking(replica: Replica): void;
+  /** It is quiescent, and needs none any more. */
+  stopTicking(replica: Replica): void;
   /** The log cannot be written any more: the store must stop. */
   fatal(error: unknown): void;
 }
@@ -143,15 +143,16 @@ export class TurnLoop implements ReplicaHost {
     if (raft.hasReady()) {
       if (bringsEntries) this.tookIn(replica, payloadBytesOf(message.entries));
       this.enqueue(replica);
-    } else if (!replica.isAwake && !raft.isQuiet) this.#parts.awaken(replica);
-    if (replica.isAwake && message.type === 'append-response' && raft.owesOnlyNotices) this.#settle(replica);
+    } else if (!replica.isTicking && !raft.isQuiescent) this.#parts.startTicking(replica);
+    if (replica.isTicking && message.type === 'append-response' && raft.owesOnlyNotices)
+      this.#settle(replica);
     return undefined;
   }
 
   /** Every member has everything: their stores hear the commit index, and no tick has to come for that. */
   #settle(replica: Replica): void {
     this.#parts.heartbeats.noteCommits(replica);
-    if (replica.raft.isQuiet) this.#parts.rest(replica);
+    if (replica.raft.isQuiescent) this.#parts.stopTicking(replica);
   }
 
   /** Asks for a turn after the events that are already waiting. */
@@ -231,7 +232,7 @@ export class TurnLoop implements ReplicaHost {
     this.#staged(replica);
     replica.endTurn();
     if (support !== undefined) this.#parts.heartbeats.afterInput(replica);
-    if (!replica.isAwake && !raft.isQuiet) this.#parts.awaken(replica);
+    if (!replica.isTicking && !raft.isQuiescent) this.#parts.startTicking(replica);
   }
 
   /** Carries out one Ready in the order that the core's contract demands. */

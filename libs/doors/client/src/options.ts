@@ -36,7 +36,10 @@ export interface CallOptions {
   /** Deadline from now, milliseconds; scans: of each page. Default: that of the client. */
   readonly timeoutMs?: number;
   readonly signal?: AbortSignal;
-  /** W3C trace context that the call continues: operations on keys; scans and calls of the cluster are not traced. */
+  /**
+   * W3C trace context that the call continues: operations on keys; scans and calls of the cluster are not
+   * traced.
+   */
   readonly traceparent?: string;
 }
 

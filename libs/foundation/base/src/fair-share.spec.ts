@@ -4,7 +4,9 @@ import { FairShare } from './fair-share.js';
 
 const LIMIT = 128 * 1024;
 
-/** Holders come one after the other, and each takes what it can get, in large items and then in small ones. */
+/**
+ * Holders come one after the other, and each takes what it can get, in large items and then in small ones.
+ */
 function fill(share: FairShare, holders: number): number[] {
   const held: number[] = [];
   let used = 0;

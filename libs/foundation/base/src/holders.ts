@@ -4,7 +4,10 @@ const LAG_BELOW_FLOOR_MS = 1_000;
 const LAG_MS = 10_000;
 /** When nobody was found who may be ended, it is not looked again for so long. */
 const LOOK_AGAIN_MS = 50;
-/** A longer lag counts as this one: whoever holds a little for days is not worse than who holds much for seconds. */
+/**
+ * A longer lag counts as this one: whoever holds a little for days is not worse than who holds much for
+ * seconds.
+ */
 const LAG_COUNTED_MS_MAX = 10_000;
 
 /** What holds something of a bound for as long as somebody outside likes: a call, a stream, a connection. */
@@ -36,7 +39,9 @@ interface Lag {
  */
 export class Holders {
   readonly nowMs: () => number;
-  /** A list through them: it costs nothing but two links to come and go. Bounded by the calls that are open. */
+  /**
+   * A list through them: it costs nothing but two links to come and go. Bounded by the calls that are open.
+   */
   #first: Holder | undefined;
   /**
    * By the lag that was looked for, one of two: whoever finds nobody who lags long must not keep others from

@@ -1,4 +1,5 @@
-// Not by its name: a Node before 20.15 has none, and would not get as far as to the sentence that it is too old.
+// Not by its name: a Node before 20.15 has none, and would not get as far as to the sentence that it is too
+// old.
 import * as zlib from 'node:zlib';
 
 const zlibCrc32 = zlib.crc32;

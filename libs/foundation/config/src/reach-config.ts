@@ -1,6 +1,8 @@
 import { parseAddress } from './fields.js';
 
-/** Hosts to listen at that mean every address of a machine: dialled elsewhere they mean that other machine. */
+/**
+ * Hosts to listen at that mean every address of a machine: dialled elsewhere they mean that other machine.
+ */
 const ANY_HOSTS: readonly string[] = ['0.0.0.0', '::', '*'];
 
 const isAnyHost = (address: string): boolean => ANY_HOSTS.includes(parseAddress(address)?.host ?? '');

@@ -39,7 +39,9 @@ const CHECKING_INTERVAL_MS = 500;
 /** With one more, the one that has waited longest without a whole request is cut. */
 const CONNECTIONS_MAX = 64;
 
-/** A rendering that takes longer hangs on something it collects: whoever waits is told, the next begins anew. */
+/**
+ * A rendering that takes longer hangs on something it collects: whoever waits is told, the next begins anew.
+ */
 const RENDER_TIMEOUT_MS = 5_000;
 /** A page of metrics is served again for so long: rendering all of them is the most that a request costs. */
 const METRICS_SHOWN_MS = 250;

@@ -1,4 +1,6 @@
-/** Of the files that may be open, this part may be connections that came in; the rest is for everything else. */
+/**
+ * Of the files that may be open, this part may be connections that came in; the rest is for everything else.
+ */
 const CONNECTIONS_SHARE = 1 / 2;
 
 /** The part of a report of Node that is looked at; the whole of it depends on the system. */
@@ -6,7 +8,9 @@ interface Limits {
   readonly userLimits?: { readonly open_files?: { readonly soft?: number | 'unlimited' } };
 }
 
-/** How many files and sockets this process may have open (`ulimit -n`); undefined = any number, or not known. */
+/**
+ * How many files and sockets this process may have open (`ulimit -n`); undefined = any number, or not known.
+ */
 export function openFilesMax(): number | undefined {
   // The names of other machines have no place in it, and may take long to look up.
   (process.report as { excludeNetwork?: boolean }).excludeNetwork = true;

@@ -21,7 +21,7 @@ const FORMAT = 1;
 
 export interface RequestWindowOptions {
   /**
-   * Commands at or below this timestamp may be missing. 0 (the default) for a range that is born empty;
+   * Commands at or below this timestamp may be missing. 0 (the default) for a range that is created empty;
    * after a restart without the window, at least the largest timestamp the range may have used.
    */
   readonly completeSince?: Timestamp;

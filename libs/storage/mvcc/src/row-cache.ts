@@ -52,7 +52,7 @@ export interface RowCacheStats {
 
 /**
  * The newest version of hot keys, tombstones included, bounded by bytes. Two generations: entries are
- * born young or brought back by a hit; when the young ones fill half the bound, the old ones are dropped
+ * created young or brought back by a hit; when the young ones fill half the bound, the old ones are dropped
  * at once and the young ones become old. So a hit costs no list maintenance, and an entry is dropped when
  * it was not used for one generation. A row that is young again stays behind in the old generation, where
  * nobody looks for it: taking it out would cost more than the room it wastes there.

@@ -96,7 +96,7 @@ export class Locals {
     this.readInputs = floors.map((floor) => this.#inputNumber(`read ${floor}`, { type: 'read', floor }));
   }
 
-  /** The states in which the replicas are born. */
+  /** The states in which the replicas are created. */
   births(): number[] {
     return Array.from({ length: this.#bounds.nodes }, (_, at) => {
       return this.#keep(new ExploredReplica(at + 1, this.#bounds), -1, -1, undefined);

@@ -95,7 +95,7 @@ export class ExploredReplica {
     this.node = this.#start(true);
   }
 
-  #start(bornNow: boolean): RaftNode {
+  #start(isInitial: boolean): RaftNode {
     return new RaftNode({
       config: this.#config,
       storage: this.storage,
@@ -104,7 +104,7 @@ export class ExploredReplica {
       configState: { voters: this.#voters, outgoing: [], learners: [], learnersNext: [] },
       random: () => 0,
       startedAtMs: this.#nowMs,
-      bornNow,
+      isInitial,
     });
   }
 

@@ -54,7 +54,7 @@ export const ELECTION_MUTANTS: readonly Mutant[] = [
     breaks: 'a restarted replica votes at once, although a leader may count on its silence',
     promise: 'nobody else leads while a lease lasts',
     file: 'libs/consensus/raft/src/core.ts',
-    edits: [{ find: 'this.term > 0 && options.bornNow !== true', replace: 'false' }],
+    edits: [{ find: 'this.term > 0 && options.isInitial !== true', replace: 'false' }],
     run: GROUP,
   },
   {

@@ -71,9 +71,9 @@ export const STORE_MUTANTS: readonly Mutant[] = [
     run: { type: 'cluster', isWaylaid: true, faults: ['latency', 'one-way'], faultEveryMs: 1_000 },
   },
   {
-    name: 'birth-forgets-vote',
+    name: 'initial-state-forgets-vote',
     from: 40,
-    breaks: 'the vote that an empty replica gave is not kept when its range is born there',
+    breaks: 'the vote that an empty replica gave is not kept when its range is created there',
     promise: 'one vote per term and replica',
     file: 'libs/consensus/store/src/split.ts',
     edits: [
@@ -171,15 +171,15 @@ const RESTING = {
 /** Leases that rest on the heartbeats between stores. */
 export const HEARTBEAT_MUTANTS: readonly Mutant[] = [
   {
-    name: 'vouching-end-not-told',
-    breaks: 'a store goes on vouching for a replica that follows somebody else',
+    name: 'withdrawal-not-told',
+    breaks: 'a store goes on supporting a replica that follows somebody else',
     promise: 'nobody else leads while a lease lasts',
     file: 'libs/consensus/store/src/store-heartbeats.ts',
     edits: [{ find: '    peer.ended.push(replica.rangeId);\n', replace: '' }],
     run: RESTING,
   },
   {
-    name: 'vouched-hold-not-kept',
+    name: 'supported-hold-not-kept',
     breaks: 'who is asked for a vote does not count the heartbeats that its store answered',
     promise: 'nobody else leads while a lease lasts',
     file: 'libs/consensus/store/src/heartbeat-peer.ts',
@@ -187,13 +187,16 @@ export const HEARTBEAT_MUTANTS: readonly Mutant[] = [
     run: RESTING,
   },
   {
-    name: 'vouching-outlives-link',
+    name: 'support-outlives-link',
     breaks: 'a leader goes on counting on a store whose frames may have been lost',
     promise: 'nobody else leads while a lease lasts',
     file: 'libs/consensus/store/src/store-heartbeats.ts',
     edits: [
-      { find: '      peer.ackedSentAtMs = -Infinity;\n      this.#letGoOf(peer, nowMs);\n', replace: '' },
-      { find: '    this.#letGoOf(peer, peer.answeredAtMs);\n    peer.gen', replace: '    peer.gen' },
+      {
+        find: '      peer.ackedSentAtMs = -Infinity;\n      this.#loseSupportOf(peer, nowMs);\n',
+        replace: '',
+      },
+      { find: '    this.#loseSupportOf(peer, peer.answeredAtMs);\n    peer.gen', replace: '    peer.gen' },
     ],
     run: RESTING,
   },

@@ -36,7 +36,7 @@ export interface TestReplica {
   clock: { readonly atMs: number; readonly localMs: number; readonly rate: number };
 }
 
-/** Where the log of a group begins that did not start from nothing: a range born from another. */
+/** Where the log of a group begins that did not start from nothing: a range created from another. */
 export interface LogStart {
   readonly index: LogIndex;
   readonly term: Term;
@@ -76,7 +76,7 @@ export class TestCluster {
     const replica: TestReplica = {
       id: id as ReplicaId,
       storage,
-      node: this.#start(id as ReplicaId, storage, { members, applied, nowMs: this.nowMs, bornNow: true }),
+      node: this.#start(id as ReplicaId, storage, { members, applied, nowMs: this.nowMs, isInitial: true }),
       applied: [],
       appliedConfig: members,
       appliedIndex: applied,
@@ -105,7 +105,7 @@ export class TestCluster {
   #start(
     id: ReplicaId,
     storage: MemoryRaftStorage,
-    facts: { members: ConfigState; applied: LogIndex; nowMs: number; bornNow: boolean },
+    facts: { members: ConfigState; applied: LogIndex; nowMs: number; isInitial: boolean },
   ): RaftNode {
     return new RaftNode({
       config: { ...defaultRaftConfig(id), ...this.#options.config },
@@ -115,7 +115,7 @@ export class TestCluster {
       configState: facts.members,
       random: this.#options.random ?? (() => 0),
       startedAtMs: facts.nowMs,
-      bornNow: facts.bornNow,
+      isInitial: facts.isInitial,
     });
   }
 
@@ -288,7 +288,7 @@ export class TestCluster {
       members: replica.appliedConfig,
       applied: replica.appliedIndex,
       nowMs: this.nowOf(replica),
-      bornNow: false,
+      isInitial: false,
     };
     replica.node = this.#start(replica.id, replica.storage, facts);
     replica.isDown = false;

@@ -144,9 +144,9 @@ export class KvMachine implements StateMachine {
     this.#deleteRanges = new DeleteRanges(environment, this);
   }
 
-  /** `isBorn`: the range begins now, so no command was ever forgotten. */
-  static create(environment: KvEnvironment, descriptor: RangeDescriptor, isBorn: boolean): KvMachine {
-    return new KvMachine(environment, descriptor, isBorn ? new RequestWindow() : undefined);
+  /** `isInitial`: the range begins now, so no command was ever forgotten. */
+  static create(environment: KvEnvironment, descriptor: RangeDescriptor, isInitial: boolean): KvMachine {
+    return new KvMachine(environment, descriptor, isInitial ? new RequestWindow() : undefined);
   }
 
   attach(replica: ReplicaHandle): void {

@@ -224,7 +224,7 @@ describe('what is remembered', () => {
     await rig.put('n', '0');
     const id = rig.identity(1);
     await rig.ask(increment(id));
-    const other = new KvRig({ isBorn: false });
+    const other = new KvRig({ isInitial: false });
     await other.machine.restored(rig.machine.volatileState());
     other.environment.timestamps.observe(rig.max);
     await other.replica.lead();

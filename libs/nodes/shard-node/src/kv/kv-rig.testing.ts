@@ -236,7 +236,7 @@ export function descriptorOf(startKey: string, endKey: string, version = 1, id =
 
 export interface RigOptions {
   readonly limits?: Partial<KvLimits>;
-  readonly isBorn?: boolean;
+  readonly isInitial?: boolean;
   readonly rowCacheBytes?: number;
   readonly descriptor?: RangeDescriptor;
   readonly delay?: () => Promise<void>;
@@ -285,7 +285,7 @@ export class KvRig {
     };
     const descriptor = options.descriptor ?? descriptorOf('', '');
     this.replica = new FakeReplica(this.engine, descriptor.rangeId);
-    this.machine = KvMachine.create(this.environment, descriptor, options.isBorn ?? true);
+    this.machine = KvMachine.create(this.environment, descriptor, options.isInitial ?? true);
     this.replica.machine = this.machine;
     this.machine.attach(this.replica);
   }

@@ -14,7 +14,7 @@ export class RangeLoad {
   /** Engine bytes of the span, estimated: the engine's estimate at open plus what was applied since. */
   bytes = 0;
   /** Below this size the range is not looked at for a cut: it was when none could be found. */
-  uncuttableBelowBytes = 0;
+  unsplittableBelowBytes = 0;
   #reads = 0;
   #writes = 0;
   #readsPerSecond = 0;

@@ -88,7 +88,9 @@ export class ReadRoom {
     return this.#waitingCount;
   }
 
-  /** Whether the call may read its row now. Otherwise it waits, and is submitted again when its turn comes. */
+  /**
+   * Whether the call may read its row now. Otherwise it waits, and is submitted again when its turn comes.
+   */
   admits(call: KvCall, submitter: Submitter): boolean {
     if (call.readRoom !== undefined) return true;
     let lines = this.#waitingCount === 0 ? undefined : this.#lines.get(call.caller);

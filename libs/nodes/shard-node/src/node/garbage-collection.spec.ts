@@ -274,7 +274,7 @@ describe('the safe point', () => {
   it('goes to the children of a split, and with a snapshot', async () => {
     const { rig } = await collected();
     const [child] = rig.machine.split(descriptorOf('', 'm', 2), [descriptorOf('m', '', 2, 8)]);
-    const other = new KvRig({ isBorn: false });
+    const other = new KvRig({ isInitial: false });
     await other.machine.restored(child?.volatileState() ?? new Uint8Array(0));
     expect(other.machine.readableSince).toBe(rig.machine.readableSince);
   });
@@ -290,7 +290,7 @@ describe('the safe point', () => {
 
   it('that came with a snapshot is found again after a restart', async () => {
     const { rig } = await collected();
-    const other = new KvRig({ isBorn: false });
+    const other = new KvRig({ isInitial: false });
     const batch = other.engine.newBatch();
     other.machine.restoring(rig.machine.volatileState(), batch);
     await other.engine.write(batch);

@@ -26,8 +26,8 @@ export class RangeReports {
   }
 
   /**
-   * Takes what is due, without the ranges that are being born: they come with a later one. `failed` puts it
-   * back when the heartbeat did not arrive.
+   * Takes what is due, without the ranges that are being created: they come with a later one. `failed` puts
+   * it back when the heartbeat did not arrive.
    */
   take(
     store: Store,

@@ -44,7 +44,7 @@ export class RangeSplitter {
     if (this.#isBusy) return;
     for (const machine of machines) {
       const { replica, load } = machine;
-      const tooLarge = Math.max(this.#parts.sizes().splitBytes, load.uncuttableBelowBytes);
+      const tooLarge = Math.max(this.#parts.sizes().splitBytes, load.unsplittableBelowBytes);
       if (load.bytes <= tooLarge || !replica.isReadyLeader || replica.isFrozen) continue;
       this.#isBusy = true;
       this.#splitLarge(replica.rangeId)
@@ -76,7 +76,7 @@ export class RangeSplitter {
       keysMax: SPLIT_KEYS_MAX,
     });
     if (!decision.decided) {
-      machine.load.uncuttableBelowBytes = machine.load.bytes + targetBytes;
+      machine.load.unsplittableBelowBytes = machine.load.bytes + targetBytes;
       return;
     }
     await this.#cut(id, descriptor.epoch.version, decision.keys);

@@ -176,7 +176,7 @@ export class ShardNode {
   readonly #freeSpace: FreeSpace;
   #garbage: GarbageCollection | undefined;
   readonly #reports = new RangeReports();
-  /** Ranges that are being born here: they are told of when they are durable. */
+  /** Ranges that are being created here: they are told of when they are durable. */
   readonly #bearing = new Set<RangeId>();
   #rounds: RangeRounds<KvMachine> | undefined;
   /** What the heartbeat under way looked at. */
@@ -362,7 +362,7 @@ export class ShardNode {
       links,
       openSnapshotChannel: (to) => links.openSnapshotChannel(to),
       spansOf: ({ startKey, endKey }) => rowSpansOf(startKey, endKey),
-      machineFor: (descriptor, isBorn) => KvMachine.create(environment, descriptor, isBorn),
+      machineFor: (descriptor, isInitial) => KvMachine.create(environment, descriptor, isInitial),
       onFatal: (error) => {
         options.onFatal(error);
       },
@@ -592,7 +592,7 @@ export class ShardNode {
         replicasCatchingUp: totals.catchingUp + (this.#catchUp?.pending ?? 0),
       });
       this.#lastHeartbeatMs = clock.nowMs();
-      this.#obey(response, askedMs);
+      this.#execute(response, askedMs);
     } catch (error) {
       report.failed();
       throw error;
@@ -605,7 +605,7 @@ export class ShardNode {
     return this.#settings;
   }
 
-  #obey(response: HeartbeatResponse, askedMs: number): void {
+  #execute(response: HeartbeatResponse, askedMs: number): void {
     this.#timestamps?.observe(response.timestamp as Parameters<StoreTimestamps['observe']>[0]);
     this.#storesVersion = response.storesVersion;
     this.#settingsVersion = response.settingsVersion;

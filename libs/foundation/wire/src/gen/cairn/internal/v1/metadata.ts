@@ -196,7 +196,7 @@ export interface LeaveResponse {
 export interface StoreCommand {
   command:
     | //
-    /** The store shall hold this replica of a range that is being born. Idempotent. */
+    /** The store shall hold this replica of a range that is being created. Idempotent. */
     { $case: "createReplica"; value: RangeDescriptor }
     | //
     /**

@@ -1,6 +1,6 @@
 import type { RoutedOperation } from './operation.js';
 
-/** What one caller has in line; read from `head` on, what is before it has been taken. */
+/** What one caller has in the queue; read from `head` on, what is before it has been taken. */
 interface Lane {
   operations: (RoutedOperation | undefined)[];
   head: number;
@@ -16,7 +16,7 @@ const CUT_MIN = 64;
  * that one who sends much makes only itself wait; those of one caller keep their order. Holds no more than
  * the router has open, and those that ended until the next sweep.
  */
-export class FairLine {
+export class FairQueue {
   /** In the order of turns: the first caller is next, and goes behind the others then. */
   readonly #lanes = new Map<string, Lane>();
   #length = 0;
@@ -71,7 +71,7 @@ export class FairLine {
     }
   }
 
-  /** All that wait here, in the order in which they would be served; the line is empty then. */
+  /** All that wait here, in the order in which they would be served; the queue is empty then. */
   takeAll(isWaiting: (operation: RoutedOperation) => boolean): RoutedOperation[] {
     const taken: RoutedOperation[] = [];
     for (let next = this.next(isWaiting); next !== undefined; next = this.next(isWaiting)) taken.push(next);
@@ -81,7 +81,8 @@ export class FairLine {
   #takeFrom(lane: Lane, isWaiting: (operation: RoutedOperation) => boolean): RoutedOperation | undefined {
     while (lane.head < lane.operations.length) {
       const operation = lane.operations[lane.head] as RoutedOperation;
-      // What was taken is kept by nobody here: a caller that always has something in line never empties it.
+      // What was taken is kept by nobody here: a caller that always has something in the queue never empties
+      // it.
       lane.operations[lane.head] = undefined;
       lane.head += 1;
       if (lane.head >= CUT_MIN && lane.head * 2 >= lane.operations.length) {

@@ -5,20 +5,20 @@ import { isRecentlyActive } from './replication.js';
 
 /**
  * Whether ticks would do nothing: a follower whose leader's store is heard, or a leader that a quorum is
- * vouched for, with nothing under way. Whatever ends that is an input other than a tick.
+ * supported, with nothing under way. Whatever ends that is an input other than a tick.
  */
-export function isQuiet(core: Core): boolean {
+export function isQuiescent(core: Core): boolean {
   if (core.forwardedReads.size > 0) return false;
-  if (core.role !== 'leader') return core.isVouching;
+  if (core.role !== 'leader') return core.isSupporting;
   if (core.commit !== core.log.lastIndex || core.pendingReads.length > 0) return false;
   if (core.transferTarget !== 0 || isJoint(core.members)) return false;
   for (const peer of core.peers) if (!isSettled(core, peer)) return false;
-  return hasVouchedQuorum(core);
+  return hasSupportedQuorum(core);
 }
 
 /** Needs nothing from the leader: knows everything, or is not there. */
 function isSettled(core: Core, peer: Progress): boolean {
-  if (!peer.isVouched) return !isRecentlyActive(core, peer);
+  if (!peer.isSupported) return !isRecentlyActive(core, peer);
   return hasEverything(core, peer) && peer.commitSent === core.commit;
 }
 
@@ -27,46 +27,46 @@ function hasEverything(core: Core, peer: Progress): boolean {
 }
 
 /**
- * A leader all of whose members are vouched for and have everything: at most the commit index is news to
+ * A leader all of whose members are supported and have everything: at most the commit index is news to
  * them.
  */
 export function owesOnlyNotices(core: Core): boolean {
   if (core.role !== 'leader' || core.commit !== core.log.lastIndex) return false;
-  for (const peer of core.peers) if (!peer.isVouched || !hasEverything(core, peer)) return false;
+  for (const peer of core.peers) if (!peer.isSupported || !hasEverything(core, peer)) return false;
   return true;
 }
 
 /** Without it the leader must watch by itself whether it still has its quorum. */
-function hasVouchedQuorum(core: Core): boolean {
-  return core.quorumValue((peer) => (peer === core.self || peer.isVouched ? 1 : 0)) === 1;
+function hasSupportedQuorum(core: Core): boolean {
+  return core.quorumValue((peer) => (peer === core.self || peer.isSupported ? 1 : 0)) === 1;
 }
 
 /**
  * Follower: the stores' heartbeats stand for those of `term`'s leader from now on. False: not its follower.
  */
-export function vouch(core: Core, term: number): boolean {
+export function support(core: Core, term: number): boolean {
   if (core.role !== 'follower' || core.leaderId === 0 || core.term !== term) return false;
-  core.isVouching = true;
+  core.isSupporting = true;
   return true;
 }
 
 /** The election timer runs again, from now: silence until here was agreed. */
-export function stopVouching(core: Core): void {
-  if (!core.isVouching) return;
-  core.isVouching = false;
+export function withdrawSupport(core: Core): void {
+  if (!core.isSupporting) return;
+  core.isSupporting = false;
   core.lastTickMs = core.nowMs;
   core.armElection();
 }
 
 /**
- * Leader: the host vouches for the member or no longer does. Then the member was last heard at `heardAtMs`
+ * Leader: the host supports the member or no longer does. Then the member was last heard at `heardAtMs`
  * and gets heartbeats again at once.
  */
-export function setVouched(core: Core, peer: Progress, isVouched: boolean, heardAtMs: number): void {
-  if (peer.isVouched === isVouched) return;
-  peer.isVouched = isVouched;
+export function setSupported(core: Core, peer: Progress, isSupported: boolean, heardAtMs: number): void {
+  if (peer.isSupported === isSupported) return;
+  peer.isSupported = isSupported;
   // Whether it has got what was told to it before is not known; what the host tells from now on arrives.
-  if (isVouched) peer.commitSent = 0;
+  if (isSupported) peer.commitSent = 0;
   else {
     peer.lastContactMs = Math.max(peer.lastContactMs, Math.min(heardAtMs, core.nowMs));
     core.heartbeatDueMs = core.nowMs;

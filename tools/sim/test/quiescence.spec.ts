@@ -16,8 +16,8 @@ describe('idle ranges', () => {
     return cluster.scheduler.nowMs - beganMs;
   }
 
-  function quietCount(node: SimShardNode): number {
-    return [...node.replicas()].filter((replica) => replica.raft.isQuiet).length;
+  function quiescentCount(node: SimShardNode): number {
+    return [...node.replicas()].filter((replica) => replica.raft.isQuiescent).length;
   }
 
   function leaderOf(rangeId: number): SimShardNode {
@@ -28,7 +28,7 @@ describe('idle ranges', () => {
     return leader;
   }
 
-  const isAllQuiet = (): boolean => cluster.shards.every((node) => quietCount(node) === 4);
+  const isAllQuiescent = (): boolean => cluster.shards.every((node) => quiescentCount(node) === 4);
 
   beforeEach(async () => {
     cluster = new SimCluster({ seed: 'quiet' });
@@ -38,23 +38,23 @@ describe('idle ranges', () => {
       await timed(client.put(key, 'value'));
       await timed(client.splitRanges([key]));
     }
-    await cluster.scheduler.runUntilTrue(isAllQuiet, 5_000);
+    await cluster.scheduler.runUntilTrue(isAllQuiescent, 5_000);
   });
 
-  it('go quiet on all stores, keep their lease and are read without waking', async () => {
+  it('go quiescent on all stores, keep their lease and are read without waking', async () => {
     await cluster.scheduler.runFor(10_000);
-    expect(isAllQuiet()).toBe(true);
+    expect(isAllQuiescent()).toBe(true);
     expect(await timed(client.get('h'))).toBeLessThan(10);
-    expect(isAllQuiet()).toBe(true);
+    expect(isAllQuiescent()).toBe(true);
     expect(cluster.observer.violations).toEqual([]);
   });
 
-  it('wake for a write at their leader alone, and go quiet again', async () => {
+  it('wake for a write at their leader alone, and go quiescent again', async () => {
     await cluster.scheduler.runFor(10_000);
     expect(await timed(client.put('h', 'again'))).toBeLessThan(20);
     // No member wakes, and the leader rests as soon as both have acknowledged.
-    expect(cluster.shards.map(quietCount).sort().slice(1)).toEqual([4, 4]);
-    await cluster.scheduler.runUntilTrue(isAllQuiet, 100);
+    expect(cluster.shards.map(quiescentCount).sort().slice(1)).toEqual([4, 4]);
+    await cluster.scheduler.runUntilTrue(isAllQuiescent, 100);
     // What was committed is told without a tick of the range.
     await cluster.scheduler.runFor(200);
     const indexes = cluster.shards.map((node) =>
@@ -72,7 +72,7 @@ describe('idle ranges', () => {
       node.resume();
       for (let count = 0; count < 50; count += 1) {
         await cluster.scheduler.runFor(20);
-        expect(isAllQuiet()).toBe(true);
+        expect(isAllQuiescent()).toBe(true);
       }
     }
     expect(await timed(client.get('h'))).toBeLessThan(10);
@@ -102,10 +102,10 @@ describe('idle ranges', () => {
     await cluster.scheduler.runFor(5_000);
     // The two that are left agree without the third …
     const others = cluster.shards.filter((node) => node !== leader);
-    await cluster.scheduler.runUntilTrue(() => others.every((node) => quietCount(node) === 4), 10_000);
+    await cluster.scheduler.runUntilTrue(() => others.every((node) => quiescentCount(node) === 4), 10_000);
     // … and wake for it when it is back.
     leader.start();
-    await cluster.scheduler.runUntilTrue(isAllQuiet, 10_000);
+    await cluster.scheduler.runUntilTrue(isAllQuiescent, 10_000);
     const indexes = new Set(
       cluster.shards.flatMap((node) =>
         [...node.replicas()].map((one) => `${one.rangeId}@${one.appliedIndex}`),
@@ -123,7 +123,7 @@ describe('idle ranges', () => {
     const heal = cluster.network.partition([leader.name], rest);
     for (const key of ['a', 'd', 'h', 'p']) expect(await timed(client.put(key, 'again'))).toBeLessThan(3_500);
     heal();
-    await cluster.scheduler.runUntilTrue(isAllQuiet, 15_000);
+    await cluster.scheduler.runUntilTrue(isAllQuiescent, 15_000);
     expect(cluster.observer.violations).toEqual([]);
   });
 
@@ -135,7 +135,7 @@ describe('idle ranges', () => {
     for (const key of ['a', 'd', 'h', 'p']) expect(await timed(client.put(key, 'again'))).toBeLessThan(4_000);
     leader.resume();
     expect(await timed(client.get('d'))).toBeLessThan(1_000);
-    await cluster.scheduler.runUntilTrue(isAllQuiet, 15_000);
+    await cluster.scheduler.runUntilTrue(isAllQuiescent, 15_000);
     expect(cluster.observer.violations).toEqual([]);
   });
 
@@ -155,7 +155,7 @@ describe('idle ranges', () => {
           [...node.replicas()].map((one) => `${one.rangeId}@${one.appliedIndex}`),
         ),
       ).size === 4;
-    await cluster.scheduler.runUntilTrue(() => isAllQuiet() && isCaughtUp(), 20_000);
+    await cluster.scheduler.runUntilTrue(() => isAllQuiescent() && isCaughtUp(), 20_000);
     expect(cluster.observer.violations).toEqual([]);
   });
 });

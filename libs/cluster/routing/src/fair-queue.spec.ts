@@ -3,7 +3,7 @@ import { newKvRequest } from '@cairn/wire';
 import fc from 'fast-check';
 
 import { descriptorOf, FakeCluster, key, RouterRig } from './fake-cluster.testing.js';
-import { FairLine } from './fair-line.js';
+import { FairQueue } from './fair-queue.js';
 import { RoutedOperation } from './operation.js';
 
 const sink = { complete: () => undefined, fail: () => undefined };
@@ -14,9 +14,9 @@ function operationOf(caller: string, tag: number): RoutedOperation {
 
 const isLive = (operation: RoutedOperation): boolean => operation.state !== 'done';
 
-describe('the line for a store', () => {
+describe('the queue for a store', () => {
   it('lets callers take turns, each in its order', () => {
-    const line = new FairLine();
+    const queue = new FairQueue();
     for (const [caller, tag] of [
       ['a', 1],
       ['a', 2],
@@ -25,18 +25,18 @@ describe('the line for a store', () => {
       ['c', 5],
       ['b', 6],
     ] as const)
-      line.push(operationOf(caller, tag));
+      queue.push(operationOf(caller, tag));
     const tags: number[] = [];
-    for (let next = line.next(isLive); next !== undefined; next = line.next(isLive)) tags.push(next.tag);
+    for (let next = queue.next(isLive); next !== undefined; next = queue.next(isLive)) tags.push(next.tag);
     expect(tags).toEqual([1, 4, 5, 2, 6, 3]);
-    expect(line.length).toBe(0);
+    expect(queue.length).toBe(0);
   });
 
   it('loses nobody, serves nobody twice, and never lets one caller go twice while another waits', () => {
     const step = fc.oneof(fc.constantFrom('a', 'b', 'c'), fc.constantFrom('next', 'end', 'sweep'));
     fc.assert(
       fc.property(fc.array(step, { maxLength: 80 }), (steps) => {
-        const line = new FairLine();
+        const queue = new FairQueue();
         const waiting: RoutedOperation[] = [];
         let last: string | undefined;
         /** Who waited when the last one was served, and has waited since: they go before it. */
@@ -45,7 +45,7 @@ describe('the line for a store', () => {
         let tag = 0;
         for (const kind of steps) {
           if (kind === 'next') {
-            const taken = line.next(isLive);
+            const taken = queue.next(isLive);
             expect(taken === undefined).toBe(waiting.length === 0);
             if (taken === undefined) continue;
             const first = waiting.findIndex(({ caller }) => caller === taken.caller);
@@ -59,12 +59,12 @@ describe('the line for a store', () => {
             if (ended !== undefined) ended.state = 'done';
             others = new Set([...others].filter((caller) => callersOf().has(caller)));
           } else if (kind === 'sweep') {
-            line.sweep(isLive);
-            expect(line.length).toBe(waiting.length);
+            queue.sweep(isLive);
+            expect(queue.length).toBe(waiting.length);
           } else {
             tag += 1;
             const operation = operationOf(kind, tag);
-            line.push(operation);
+            queue.push(operation);
             waiting.push(operation);
             // A caller who comes anew is behind those who wait.
             if (last === kind) last = undefined;
@@ -75,18 +75,18 @@ describe('the line for a store', () => {
   });
 });
 
-describe('the line for a store that never gets empty', () => {
+describe('the queue for a store that never gets empty', () => {
   it('keeps nothing of what passed through it', () => {
-    const line = new FairLine();
+    const queue = new FairQueue();
     const waiting = 200;
-    for (let tag = 0; tag < waiting; tag += 1) line.push(operationOf('a', tag));
+    for (let tag = 0; tag < waiting; tag += 1) queue.push(operationOf('a', tag));
     let placesMax = 0;
     for (let tag = 0; tag < 5_000; tag += 1) {
-      expect(line.next(isLive)?.tag).toBe(tag);
-      line.push(operationOf('a', tag + waiting));
-      placesMax = Math.max(placesMax, line.places);
+      expect(queue.next(isLive)?.tag).toBe(tag);
+      queue.push(operationOf('a', tag + waiting));
+      placesMax = Math.max(placesMax, queue.places);
     }
-    expect(line.length).toBe(waiting);
+    expect(queue.length).toBe(waiting);
     expect(placesMax).toBeLessThanOrEqual(2 * waiting + 64);
   });
 });

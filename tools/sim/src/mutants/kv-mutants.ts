@@ -20,8 +20,9 @@ export const KV_MUTANTS: readonly Mutant[] = [
     file: 'libs/nodes/shard-node/src/kv/kv-machine.ts',
     edits: [
       {
-        find: 'visitor.begin(entry.index, undefined, this.#windowFor(entry), undefined);',
-        replace: 'this.#windowFor(entry); visitor.begin(entry.index, undefined, undefined, undefined);',
+        find: 'visitor.begin(entry.index, undefined, this.#outcomes.windowFor(entry), undefined);',
+        replace:
+          'this.#outcomes.windowFor(entry); visitor.begin(entry.index, undefined, undefined, undefined);',
       },
     ],
     run: RESTARTS,
@@ -30,7 +31,7 @@ export const KV_MUTANTS: readonly Mutant[] = [
     name: 'window-blank-after-restart',
     breaks: 'after a restart a replica claims to remember everything that ever happened',
     promise: 'a write takes effect once, however often it is sent',
-    file: 'libs/nodes/shard-node/src/kv/kv-machine.ts',
+    file: 'libs/nodes/shard-node/src/kv/remembered-outcomes.ts',
     edits: [{ find: 'new RequestWindow({ completeSince })', replace: 'new RequestWindow()' }],
     run: RESTARTS,
   },
@@ -41,7 +42,7 @@ export const KV_MUTANTS: readonly Mutant[] = [
     file: 'libs/nodes/shard-node/src/kv/kv-machine.ts',
     edits: [
       {
-        find: 'encodeVolatileState({ window: this.#window,',
+        find: 'encodeVolatileState({ window: this.#outcomes.window,',
         replace: 'encodeVolatileState({ window: new RequestWindow(),',
       },
     ],
@@ -85,7 +86,7 @@ export const KV_MUTANTS: readonly Mutant[] = [
     file: 'libs/nodes/shard-node/src/kv/kv-machine.ts',
     edits: [
       {
-        find: 'call.request.epochVersion !== version || !this.#covers(call.request.key)',
+        find: 'call.request.epochVersion !== version || !range.covers(call.request.key)',
         replace: 'call.request.epochVersion > version',
       },
     ],
@@ -118,7 +119,7 @@ export const KV_MUTANTS: readonly Mutant[] = [
     edits: [
       {
         find: 'else if (isStaleRead(call)) {',
-        replace: 'else if (isStaleRead(call) || (!isServing && isRead(call.request.op))) {',
+        replace: 'else if (isStaleRead(call) || (!isServing && call.request.op === KvOp.get)) {',
       },
     ],
   },
@@ -127,7 +128,7 @@ export const KV_MUTANTS: readonly Mutant[] = [
     breaks: 'a command is evaluated without those before it that are still on their way through the log',
     promise: 'commands of one key take effect one after the other',
     file: 'libs/nodes/shard-node/src/kv/write-evaluator.ts',
-    edits: [{ find: 'this.#machine.pending.newest(key, this.#batch) ?? ', replace: '' }],
+    edits: [{ find: 'this.#parts.pending.newest(key, this.#batch) ?? ', replace: '' }],
   },
   {
     name: 'acknowledged-row-overlooked',
@@ -136,7 +137,7 @@ export const KV_MUTANTS: readonly Mutant[] = [
     file: 'libs/nodes/shard-node/src/kv/point-reads.ts',
     edits: [
       {
-        find: 'const row = this.#machine.pending.acknowledged(key);',
+        find: 'const row = this.#parts.pending.acknowledged(key);',
         replace: 'const row = undefined as VersionRecord | undefined;',
       },
     ],

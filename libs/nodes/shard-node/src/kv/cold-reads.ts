@@ -56,6 +56,11 @@ export class ColdReads {
     this.#cache = cache;
   }
 
+  /** Looks at the engine that others may share now. */
+  get length(): number {
+    return this.#newest?.size ?? 0;
+  }
+
   /**
    * The newest version, tombstones and expired ones included. Reads of one key that wait at the same time
    * share one look. The cache keeps what was found, absence too, unless something newer was published

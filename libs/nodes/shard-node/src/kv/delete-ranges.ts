@@ -11,12 +11,17 @@ import {
 } from '@cairn/mvcc';
 import { detachKvRequest } from '@cairn/wire';
 
+import type { Submitter } from './call-queue.js';
 import { failRead } from './damage.js';
 import { tombstoneAt } from './evaluate.js';
 import type { KvCall } from './kv-call.js';
-import type { KvEnvironment, KvMachine } from './kv-machine.js';
-import type { PendingWrite } from './pending-writes.js';
+import type { KvEnvironment } from './kv-environment.js';
+import type { PendingWrite, PendingWrites } from './pending-writes.js';
+import type { PublishWaiters } from './publish-waiters.js';
+import type { RangeTime } from './range-time.js';
 import { looksLeft, PageTurns, restOfSpan, resumeKeyAfterCut, ROWS_PER_STEP } from './scan-pages.js';
+import type { ServedRange } from './served-range.js';
+import type { WriteEvaluator } from './write-evaluator.js';
 
 /** Writes that may wait for a range deletion, of all callers and of each; more are refused. */
 const HELD_WRITES = new FairShare(16_384);
@@ -25,13 +30,23 @@ const WAITING = new FairShare(256);
 /** Keys one deletion takes out at most before it answers where to go on. */
 const KEYS_PER_CHUNK_MAX = 1_000;
 
+/** What range deletions need of their range. */
+export interface DeleteRangeParts {
+  readonly range: Pick<ServedRange, 'replica' | 'descriptor'>;
+  readonly queue: Submitter;
+  readonly time: Pick<RangeTime, 'readNow'>;
+  readonly pending: Pick<PendingWrites, 'collected'>;
+  readonly writes: Pick<WriteEvaluator, 'isFirstOrNew' | 'nextMoment' | 'proposeBatch'>;
+  readonly waiters: Pick<PublishWaiters, 'whenPublished'>;
+}
+
 /**
  * Removes the keys of a span in chunks, each one log entry of exact deletions. While a chunk reads which keys
  * there are, the writes of the range wait, so that the keys it deletes are the keys there are.
  */
 export class DeleteRanges {
   readonly #environment: KvEnvironment;
-  readonly #machine: KvMachine;
+  readonly #parts: DeleteRangeParts;
   /** The deletion that reads; while there is one the writes wait. */
   #reading: KvCall | undefined;
   #waiting: KvCall[] = [];
@@ -39,13 +54,18 @@ export class DeleteRanges {
   /** How many of them each caller has. */
   readonly #heldOf = new Map<object, number>();
 
-  constructor(environment: KvEnvironment, machine: KvMachine) {
+  constructor(environment: KvEnvironment, parts: DeleteRangeParts) {
     this.#environment = environment;
-    this.#machine = machine;
+    this.#parts = parts;
+  }
+
+  /** While a range deletion reads, writes wait. */
+  get isExclusive(): boolean {
+    return this.#reading !== undefined;
   }
 
   add(call: KvCall): void {
-    if (!this.#machine.writes.isFirstOrNew(call)) return;
+    if (!this.#parts.writes.isFirstOrNew(call)) return;
     if (this.#reading !== undefined) {
       if (mayWait(this.#waiting, call)) {
         detachKvRequest(call.request);
@@ -54,8 +74,7 @@ export class DeleteRanges {
       return;
     }
     this.#reading = call;
-    this.#machine.isExclusive = true;
-    this.#machine.whenPublished(() => {
+    this.#parts.waiters.whenPublished(() => {
       this.#deleteChunk(call).catch((error: unknown) => {
         failRead(this.#environment, call, error);
         if (this.#reading === call) this.#release();
@@ -82,17 +101,17 @@ export class DeleteRanges {
 
   #release(): void {
     this.#reading = undefined;
-    this.#machine.isExclusive = false;
     this.#heldOf.clear();
-    for (const call of this.#held.splice(0)) this.#machine.submit(call);
-    for (const call of this.#waiting.splice(0)) this.#machine.submit(call);
+    for (const call of this.#held.splice(0)) this.#parts.queue.submit(call);
+    for (const call of this.#waiting.splice(0)) this.#parts.queue.submit(call);
   }
 
   async #deleteChunk(call: KvCall): Promise<void> {
-    const { replica, descriptor } = this.#machine;
+    const { range, queue, time } = this.#parts;
+    const { replica, descriptor } = range;
     const { version } = descriptor.epoch;
     const { request } = call;
-    const now = this.#machine.readNow;
+    const now = time.readNow;
     const isEndInside =
       request.endKey.length > 0 &&
       (descriptor.endKey.length === 0 || Buffer.compare(request.endKey, descriptor.endKey) < 0);
@@ -131,10 +150,10 @@ export class DeleteRanges {
       call.failNotLeader(replica.leaderStoreId);
       return;
     }
-    if (replica.isFrozen || this.#machine.descriptor.epoch.version !== version) {
+    if (replica.isFrozen || range.descriptor.epoch.version !== version) {
       // A split came: its children's keys must not be deleted through this log. The next turn knows what to
       // answer.
-      this.#machine.submit(call);
+      queue.submit(call);
     } else if (call.isAbandoned(this.#environment.clock.nowMs())) {
       call.fail('DEADLINE_EXCEEDED', 'the deadline passed during the range deletion');
     } else {
@@ -144,7 +163,7 @@ export class DeleteRanges {
   }
 
   #propose(call: KvCall, rows: readonly VisibleRow[], resumeKey: Buffer | undefined): void {
-    const { writes, pending } = this.#machine;
+    const { writes, pending } = this.#parts;
     const builder = new WriteBatchBuilder();
     const moment = writes.nextMoment(false);
     const batch: PendingWrite[] = [];

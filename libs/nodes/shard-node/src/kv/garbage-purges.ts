@@ -1,7 +1,9 @@
 import type { Term, Timestamp } from '@cairn/base';
 import { WriteBatchBuilder } from '@cairn/mvcc';
 
-import type { KvMachine } from './kv-machine.js';
+import type { PendingWrites } from './pending-writes.js';
+import type { PublishWaiters } from './publish-waiters.js';
+import type { ServedRange } from './served-range.js';
 
 /** Exact versions to remove, and under which conditions that was decided. */
 export interface Purge {
@@ -21,17 +23,24 @@ export interface Purge {
  */
 export type PurgeResult = 'logged' | 'busy' | 'stopped';
 
+/** What a purge needs of its range. */
+export interface PurgeParts {
+  readonly range: Pick<ServedRange, 'replica' | 'isClosed' | 'descriptor' | 'raiseReadableSince'>;
+  readonly pending: Pick<PendingWrites, 'add'>;
+  readonly waiters: Pick<PublishWaiters, 'whenPublished'>;
+}
+
 /**
  * Logs a purge. From the moment it is proposed no read below its safe point begins here; the log tells the
  * other replicas.
  */
-export function proposePurge(machine: KvMachine, purge: Purge): Promise<PurgeResult> {
-  const { replica } = machine;
-  const isCurrent = (): boolean => !machine.isClosed && replica.isReadyLeader && replica.term === purge.term;
-  if (!isCurrent() || machine.descriptor.epoch.version !== purge.version) return Promise.resolve('stopped');
+export function proposePurge({ range, pending, waiters }: PurgeParts, purge: Purge): Promise<PurgeResult> {
+  const { replica } = range;
+  const isCurrent = (): boolean => !range.isClosed && replica.isReadyLeader && replica.term === purge.term;
+  if (!isCurrent() || range.descriptor.epoch.version !== purge.version) return Promise.resolve('stopped');
   // Behind a split in the log the purge would reach into its children.
   if (replica.isFrozen) return Promise.resolve('busy');
-  machine.raiseReadableSince(purge.safePoint);
+  range.raiseReadableSince(purge.safePoint);
   const builder = new WriteBatchBuilder();
   builder.addCollected(purge.safePoint, purge.bytes);
   builder.addPurge(purge.keys);
@@ -39,9 +48,9 @@ export function proposePurge(machine: KvMachine, purge: Purge): Promise<PurgeRes
   if (result.type === 'refused') {
     return Promise.resolve(result.reason === 'too-many-uncommitted' ? 'busy' : 'stopped');
   }
-  machine.pending.add(result.index, result.term, []);
+  pending.add(result.index, result.term, []);
   return new Promise((resolve) => {
-    machine.whenPublished(() => {
+    waiters.whenPublished(() => {
       resolve(isCurrent() ? 'logged' : 'stopped');
     });
   });

@@ -6,9 +6,7 @@ import {
   type StoreId,
 } from '@cairn/base';
 import type { Span } from '@cairn/ports';
-import { NO_ROWS, type KvError, type KvRequest, type KvResponse } from '@cairn/wire';
-
-import type { ReadRoom } from './read-room.js';
+import { KvOp, NO_ROWS, ReadConsistency, type KvError, type KvRequest, type KvResponse } from '@cairn/wire';
 
 const NO_BYTES = new Uint8Array(0);
 const NO_STORE = 0 as StoreId;
@@ -30,6 +28,12 @@ export interface ResponseSink {
   hasRoomForPage(bytes: number, isMore: boolean): boolean;
 }
 
+/** Who counts the rows that calls have read; see `ReadRoom`. */
+export interface RowHolder {
+  /** The call does not go on for now, or is answered: what it holds is free. */
+  giveBack(call: KvCall): void;
+}
+
 /** One request on this store, from its frame to its answer. Answered exactly once. */
 export class KvCall {
   readonly request: KvRequest;
@@ -46,7 +50,7 @@ export class KvCall {
   /** What the door counted it with; given back when it is answered. */
   countedBytes = 0;
   /** Where the row that it read is counted, and with how many bytes; undefined while there is none. */
-  readRoom: ReadRoom | undefined = undefined;
+  readRoom: RowHolder | undefined = undefined;
   readBytes = 0;
   /** Called once, when it is answered. */
   onDone: ((call: KvCall) => void) | undefined = undefined;
@@ -127,4 +131,10 @@ export class KvCall {
     if (this.isDone || this.isCancelled) return true;
     return nowMs >= this.deadlineMs;
   }
+}
+
+/** A read of whatever a replica has applied, which needs no leader. */
+export function isStaleRead({ request }: KvCall): boolean {
+  const { op, consistency } = request;
+  return consistency === ReadConsistency.stale && (op === KvOp.get || op === KvOp.scan);
 }

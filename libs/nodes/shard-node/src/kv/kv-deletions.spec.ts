@@ -79,7 +79,7 @@ describe('where very many rows are deleted', () => {
     async (reverse) => {
       const rig = await rigWith(values);
       const pages: number[] = [];
-      const readTimestamp = rig.machine.readNow;
+      const readTimestamp = rig.readNow;
       let bounds: { key: Uint8Array; endKey: Uint8Array } = { key: bytes(''), endKey: bytes('') };
       for (;;) {
         const page = await answer(rig, { op: KvOp.scan, ...bounds, reverse, readTimestamp });
@@ -119,7 +119,7 @@ describe('a page of very many rows', () => {
       rig.send({ op: KvOp.put, key: bytes(key), value: bytes(value) });
     }
     for (let round = 0; round < 2; round += 1) await rig.run();
-    const largest = { limit: 100_000, pageBytes: 4 * 1024 * 1024, readTimestamp: rig.machine.readNow };
+    const largest = { limit: 100_000, pageBytes: 4 * 1024 * 1024, readTimestamp: rig.readNow };
     const sent = rig.send({ op: KvOp.scan, key: bytes(''), ...largest });
     let turns = 0;
     for (; turns < 10 && sent.answers.length === 0; turns += 1) {
@@ -143,7 +143,7 @@ describe('a key with more versions than a page looks at', () => {
       await rig.run();
       await rig.environment.timestamps.fetch();
     }
-    for (const time of [readTimestamp, rig.machine.readNow]) {
+    for (const time of [readTimestamp, rig.readNow]) {
       let rows = 0;
       let pages = 0;
       let bounds: { key: Uint8Array; endKey: Uint8Array } = { key: bytes('m'), endKey: bytes('n') };

@@ -59,7 +59,7 @@ describe('range deletions', () => {
     expect(answerOf(deletion).count).toBe(4);
     expect(answerOf(write).error).toBeUndefined();
     expect(answerOf(other).error).toBeUndefined();
-    expect(rig.machine.isExclusive).toBe(false);
+    expect(rig.machine.debugView().isExclusive).toBe(false);
   });
 
   it('wait for the writes under way', async () => {
@@ -89,7 +89,7 @@ describe('range deletions', () => {
     await rig.turn();
     expect(codeOf(refused)).toBe('RESOURCE_EXHAUSTED');
     rig.replica.refusal = undefined;
-    expect(rig.machine.isExclusive).toBe(false);
+    expect(rig.machine.debugView().isExclusive).toBe(false);
     expect((await rig.put('a', 'again')).error).toBeUndefined();
     expect(await there(rig)).toBe('abcd');
   });
@@ -122,7 +122,7 @@ describe('range deletions', () => {
     await leading;
     expect(codeOf(old)).toBe('NOT_LEADER');
     expect(await there(rig)).toBe('abcd');
-    expect(rig.machine.isExclusive).toBe(false);
+    expect(rig.machine.debugView().isExclusive).toBe(false);
   });
 
   it('delete nothing through a range that is being cut', async () => {

@@ -23,7 +23,7 @@ import { KvOp, newKvRequest, type KvRequest, type KvResponse } from '@cairn/wire
 
 import { KvCall } from './kv-call.js';
 import { DEFAULT_KV_LIMITS, type KvLimits } from './kv-limits.js';
-import { KvMachine, type KvEnvironment } from './kv-machine.js';
+import { KvMachine, type KvMachineHost } from './kv-machine.js';
 import { KvScratch } from './kv-scratch.js';
 import { LaggingSessions } from './lagging-sessions.js';
 import { ReadRoom } from './read-room.js';
@@ -251,10 +251,9 @@ export class KvRig {
   /** Damaged rows that the machine found. */
   readonly damage: CairnError[] = [];
   readonly engine: KvEngine;
-  readonly environment: KvEnvironment;
+  readonly environment: KvMachineHost;
   readonly lagging = new LaggingSessions(this.clock);
   readonly replica: FakeReplica;
-  readonly registered = new Set<KvMachine>();
   machine: KvMachine;
   readonly reading = new BoundedBytes({ name: 'rows read for one caller', limit: Infinity });
   #sequence = 0;
@@ -280,8 +279,7 @@ export class KvRig {
       scratch: new KvScratch(),
       scanSlots: new ScanSlots(this.clock, limits, this.lagging),
       readRoom: new ReadRoom(this.clock, limits, this.lagging),
-      registered: (machine) => this.registered.add(machine),
-      unregistered: (machine) => this.registered.delete(machine),
+      machines: new Map(),
     };
     const descriptor = options.descriptor ?? descriptorOf('', '');
     this.replica = new FakeReplica(this.engine, descriptor.rangeId);
@@ -299,6 +297,11 @@ export class KvRig {
 
   get max(): Timestamp {
     return this.environment.timestamps.max;
+  }
+
+  /** What the machine takes for now. */
+  get readNow(): Timestamp {
+    return timestamp(Math.max(this.max, this.machine.debugView().appliedTimestamp));
   }
 
   /** A process that restarts over the same engine: a fresh machine, fed the entries the log still holds. */

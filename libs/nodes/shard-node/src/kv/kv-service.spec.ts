@@ -87,12 +87,12 @@ class ServiceRig {
       sizes: () => ({ keyBytesMax: 100, valueBytesMax: 1_000 }),
       timestamps: rig.environment.timestamps,
       idSeed: 7,
-      store: () => undefined,
+      machines: rig.environment.machines,
+      covering: () => undefined,
       scanSlots: rig.environment.scanSlots,
       readRoom: rig.environment.readRoom,
       lagging: rig.lagging,
     });
-    this.service.register(rig.machine);
     this.door = this.service.accept(this.session);
   }
 

@@ -5,11 +5,11 @@ import {
   IdTable,
   storeId,
   timestamp,
+  type RangeDescriptor,
   type RangeId,
   type Timestamp,
 } from '@cairn/base';
 import type { Clock, Counter, Metrics, Timer, Tracer } from '@cairn/ports';
-import type { Store } from '@cairn/store';
 import {
   COPIED_VALUE_BYTES_MAX,
   decodeKvCancel,
@@ -25,9 +25,9 @@ import {
   type Session,
 } from '@cairn/wire';
 
+import type { Submitter } from './call-queue.js';
 import { KvCall, type ResponseSink } from './kv-call.js';
 import type { KvLimits } from './kv-limits.js';
-import type { KvMachine } from './kv-machine.js';
 import { MeasuredSession, type LaggingSessions } from './lagging-sessions.js';
 import type { ReadRoom } from './read-room.js';
 import { faultOf, TIMEOUT_MS_MAX, type SizeLimits } from './request-checks.js';
@@ -59,8 +59,10 @@ export interface KvServiceParts {
   readonly timestamps: StoreTimestamps;
   /** 32 bits that no peer knows: it names its requests itself. */
   readonly idSeed: number;
-  /** For the descriptors in refusals. */
-  store(): Store | undefined;
+  /** The ranges that have a replica here. */
+  readonly machines: ReadonlyMap<RangeId, Submitter>;
+  /** The range here that covers a key now, if one does: for the descriptors in refusals. */
+  covering(key: Uint8Array): RangeDescriptor | undefined;
   /** Where scans wait; those of a closed session leave. */
   readonly scanSlots: ScanSlots;
   /** Where reads of large rows wait; likewise. */
@@ -76,7 +78,7 @@ export interface KvServiceParts {
  */
 export class KvService {
   readonly #parts: KvServiceParts;
-  readonly #machines = new Map<RangeId, KvMachine>();
+  readonly #machines: ReadonlyMap<RangeId, Submitter>;
   readonly #sessions = new Set<KvSession>();
   readonly #refused: Counter;
   /** Less than the reserve is free: writes that need space are refused, deletions and reads go on. */
@@ -87,6 +89,7 @@ export class KvService {
 
   constructor(parts: KvServiceParts) {
     this.#parts = parts;
+    this.#machines = parts.machines;
     const { limits, metrics } = parts;
     this.#open = new BoundedBytes({
       name: 'requests under way at the node',
@@ -129,22 +132,6 @@ export class KvService {
     });
   }
 
-  register(machine: KvMachine): void {
-    this.#machines.set(machine.replica.rangeId, machine);
-  }
-
-  unregister(machine: KvMachine): void {
-    this.#machines.delete(machine.replica.rangeId);
-  }
-
-  machines(): Iterable<KvMachine> {
-    return this.#machines.values();
-  }
-
-  machine(rangeId: RangeId): KvMachine | undefined {
-    return this.#machines.get(rangeId);
-  }
-
   /** A router connected for requests. Frames and the close of the session go to what is returned. */
   accept(session: Session): KvSession {
     const accepted = new KvSession(session, this.#parts, this.#door);
@@ -184,7 +171,7 @@ export class KvService {
     }
     const machine = this.#machines.get(request.rangeId);
     if (machine === undefined) {
-      const covering = this.#parts.store()?.replicaCovering(request.key)?.descriptorOrUndefined;
+      const covering = this.#parts.covering(request.key);
       this.#refused.add(1, { reason: 'no-range' });
       call.fail('RANGE_NOT_FOUND', 'this node has no replica of the range', {
         descriptors: covering === undefined ? [] : [covering],

@@ -50,7 +50,7 @@ describe('single-key writes', () => {
   it('answers pages of the smallest and the largest size', async () => {
     const rig = await KvRig.leading({ limits: { scanCacheBytesMax: 0 } });
     for (const name of ['a', 'b', 'c']) await rig.put(name, name.repeat(1_000));
-    const readTimestamp = rig.machine.readNow;
+    const readTimestamp = rig.readNow;
     for (const pageBytes of [1, 2]) {
       const page = await rig.ask({ op: KvOp.scan, key: bytes(''), pageBytes, readTimestamp });
       expect([page.rows.count, text(page.resumeKey)]).toEqual([1, 'a\0']);
@@ -371,6 +371,6 @@ describe('writes when leadership goes', () => {
     for (const sent of [proposed, cold, queued, rig.send({ op: KvOp.get, key: bytes('a') })]) {
       expect(codeOf(sent)).toBe('NOT_LEADER');
     }
-    expect(rig.registered.size).toBe(0);
+    expect(rig.environment.machines.size).toBe(0);
   });
 });

@@ -59,6 +59,16 @@ export class PendingWrites {
     return this.#lastIndex;
   }
 
+  /** Log entries whose commands the engine does not hold. */
+  get entries(): number {
+    return this.#batches.length;
+  }
+
+  /** Those of them that are not committed. */
+  get uncommittedEntries(): number {
+    return this.#batches.length - this.#acknowledged;
+  }
+
   get isEmpty(): boolean {
     return this.#batches.length === 0;
   }

@@ -9,11 +9,16 @@ import {
 } from '@cairn/mvcc';
 import { COPIED_VALUE_BYTES_MAX, ReadConsistency } from '@cairn/wire';
 
-import type { ColdRow } from './cold-reads.js';
+import type { Submitter } from './call-queue.js';
+import type { ColdReads, ColdRow } from './cold-reads.js';
 import { readConfirmed } from './confirmed-view.js';
 import { failRead } from './damage.js';
 import type { KvCall } from './kv-call.js';
-import type { KvEnvironment, KvMachine } from './kv-machine.js';
+import type { KvEnvironment } from './kv-environment.js';
+import type { PendingWrites } from './pending-writes.js';
+import type { PublishWaiters } from './publish-waiters.js';
+import type { RangeTime } from './range-time.js';
+import type { ServedRange } from './served-range.js';
 
 /** A read whose row is known already, or is being read from a view of the engine that exists already. */
 interface StartedRead {
@@ -22,18 +27,28 @@ interface StartedRead {
   readonly cold: Promise<VersionRecord | undefined> | undefined;
 }
 
+/** What point reads need of their range. */
+export interface PointReadParts {
+  readonly range: Pick<ServedRange, 'replica' | 'refusesAsMoved' | 'refusesAsTooOld'>;
+  readonly queue: Submitter;
+  readonly time: Pick<RangeTime, 'readNow' | 'asksForTheTime'>;
+  readonly pending: Pick<PendingWrites, 'acknowledged'>;
+  readonly coldReads: Pick<ColdReads, 'newest' | 'at'>;
+  readonly waiters: Pick<PublishWaiters, 'whenPublished'>;
+}
+
 /**
  * Serves point reads. What makes them linearizable is the order that `readConfirmed` keeps, once for the
  * whole turn: without a lease one round of heartbeats confirms all reads of the turn.
  */
 export class PointReads {
   readonly #environment: KvEnvironment;
-  readonly #machine: KvMachine;
+  readonly #parts: PointReadParts;
   #newest: KvCall[] = [];
 
-  constructor(environment: KvEnvironment, machine: KvMachine) {
+  constructor(environment: KvEnvironment, parts: PointReadParts) {
     this.#environment = environment;
-    this.#machine = machine;
+    this.#parts = parts;
   }
 
   /** A linearizable read or one at a timestamp, on the leader. */
@@ -53,7 +68,7 @@ export class PointReads {
     if (this.#newest.length === 0) return;
     const calls = this.#newest;
     this.#newest = [];
-    const { replica } = this.#machine;
+    const { replica } = this.#parts.range;
     readConfirmed<readonly StartedRead[]>(replica, this.#environment.clock, 'any-leader', {
       serve: () => {
         for (const call of calls) this.#serve(call);
@@ -75,7 +90,7 @@ export class PointReads {
   #startAll(calls: readonly KvCall[]): StartedRead[] {
     const started: StartedRead[] = [];
     for (const call of calls) {
-      if (this.#machine.refusesAsMoved(call)) continue;
+      if (this.#parts.range.refusesAsMoved(call)) continue;
       const read = this.#start(call);
       if (read !== undefined) started.push(read);
     }
@@ -84,7 +99,7 @@ export class PointReads {
 
   /** Under a lease: a row that the cache has is written into the answer's frame right from its memory. */
   #serve(call: KvCall): void {
-    if (this.#machine.refusesAsMoved(call)) return;
+    if (this.#parts.range.refusesAsMoved(call)) return;
     const { key } = call.request;
     const row = this.#environment.rowCache.view(key);
     if (row === undefined) this.#serveUncached(call, rowCacheKey(key));
@@ -106,10 +121,10 @@ export class PointReads {
 
   #startUncached(call: KvCall, key: RowCacheKey): StartedRead | undefined {
     // What was acknowledged may not be in the engine yet, nor in the cache any more.
-    const row = this.#machine.pending.acknowledged(key);
+    const row = this.#parts.pending.acknowledged(key);
     if (row !== undefined) return { call, row, cold: undefined };
-    if (!this.#environment.readRoom.admits(call, this.#machine)) return undefined;
-    return this.#startedWith(call, this.#machine.coldReads.newest(key, call.request.key));
+    if (!this.#environment.readRoom.admits(call, this.#parts.queue)) return undefined;
+    return this.#startedWith(call, this.#parts.coldReads.newest(key, call.request.key));
   }
 
   #startedWith(call: KvCall, found: ColdRow): StartedRead {
@@ -130,8 +145,8 @@ export class PointReads {
 
   /** As of now. A row that may have expired since this store heard the time is judged by a fresh one. */
   #respond(call: KvCall, row: VersionRecord | undefined): void {
-    if (row !== undefined && this.#machine.asksForTheTime(call, row.expiry)) return;
-    respondRow(call, row, this.#machine.readNow);
+    if (row !== undefined && this.#parts.time.asksForTheTime(call, row.expiry)) return;
+    respondRow(call, row, this.#parts.time.readNow);
   }
 
   #finishCold(call: KvCall, cold: Promise<VersionRecord | undefined>, at: Timestamp | undefined): void {
@@ -152,13 +167,13 @@ export class PointReads {
    * must be visible first.
    */
   #addAtTimestamp(call: KvCall): void {
-    this.#machine.whenPublished(() => {
+    this.#parts.waiters.whenPublished(() => {
       this.#readAt(call);
     });
   }
 
   #readAt(call: KvCall): void {
-    const { replica } = this.#machine;
+    const { replica } = this.#parts.range;
     const at = call.request.readTimestamp;
     readConfirmed<StartedRead>(replica, this.#environment.clock, 'this-leader', {
       take: () => this.#startAt(call, at),
@@ -174,11 +189,11 @@ export class PointReads {
   }
 
   #startAt(call: KvCall, at: Timestamp): StartedRead | undefined {
-    if (this.#machine.refusesAsMoved(call) || this.#machine.refusesAsTooOld(call)) return undefined;
+    if (this.#parts.range.refusesAsMoved(call) || this.#parts.range.refusesAsTooOld(call)) return undefined;
     const cached = this.#environment.rowCache.get(rowCacheKey(call.request.key));
     if (cached !== undefined && cached.timestamp <= at) return { call, row: cached, cold: undefined };
-    if (!this.#environment.readRoom.admits(call, this.#machine)) return undefined;
-    return this.#startedWith(call, this.#machine.coldReads.at(call.request.key, at));
+    if (!this.#environment.readRoom.admits(call, this.#parts.queue)) return undefined;
+    return this.#startedWith(call, this.#parts.coldReads.at(call.request.key, at));
   }
 }
 

@@ -2,7 +2,8 @@ import { BoundedBytes, FairShare } from '@cairn/base';
 import type { Clock, Timer } from '@cairn/ports';
 import { detachKvRequest, KvOp } from '@cairn/wire';
 
-import type { KvCall, ResponseSink } from './kv-call.js';
+import type { Submitter } from './call-queue.js';
+import type { KvCall, ResponseSink, RowHolder } from './kv-call.js';
 import type { LaggingSessions } from './lagging-sessions.js';
 
 /** How often those are looked at again whose callers take no answers. */
@@ -24,14 +25,10 @@ const SMALL_ROWS_BYTES = 256 * 1024;
  */
 const WAITED_BYTES_MIN = 512 * 1024;
 
-/** Whose queue a call goes back to when its turn has come. */
-interface Submitter {
-  submit(call: KvCall): void;
-}
-
 /** A call that waits until it may read its row. */
 interface Waiting {
   readonly call: KvCall;
+  /** Whose queue it goes back to when its turn has come. */
   readonly submitter: Submitter;
 }
 
@@ -53,7 +50,7 @@ interface Lines {
  * How large a row is, is known when it is there: before, the node goes by what it has read lately. So the
  * bound may be passed by one row that is read at once, and by those that are waited for.
  */
-export class ReadRoom {
+export class ReadRoom implements RowHolder {
   readonly #clock: Clock;
   readonly #held: BoundedBytes;
   readonly #share: FairShare;

@@ -110,9 +110,7 @@ class Run {
   /** Its tombstones carry no token: the timestamp of the chunk stands, behind all writes there were. */
   async #deleteRange(from: string, to: string): Promise<void> {
     if (to !== '' && to <= from) return;
-    const gone = this.#visible(this.rig.machine.readNow).filter(
-      ([name]) => name >= from && (to === '' || name < to),
-    );
+    const gone = this.#visible(this.rig.readNow).filter(([name]) => name >= from && (to === '' || name < to));
     await this.rig.ask({ op: KvOp.deleteRange, key: bytes(from), endKey: bytes(to) });
     const at = this.rig.max + 1;
     for (const [name] of gone) {

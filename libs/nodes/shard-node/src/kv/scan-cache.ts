@@ -112,6 +112,13 @@ export class ScanCache {
     this.#clock = clock;
   }
 
+  /** Bytes of the pages of this range, estimated. */
+  get bytes(): number {
+    let bytes = 0;
+    for (const page of this.#pages) bytes += page.bytes;
+    return bytes;
+  }
+
   /** Rows from the scan's start on as far as pages follow each other; undefined = the first is not here. */
   read(scan: CachedScan, ts: Timestamp): CachedRows | undefined {
     const start = rowCacheKey(scan.key);

@@ -15,9 +15,12 @@ import type { PackedRows } from '@cairn/wire';
 import { readConfirmed } from './confirmed-view.js';
 import { failRead } from './damage.js';
 import type { KvCall } from './kv-call.js';
-import type { KvEnvironment, KvMachine } from './kv-machine.js';
+import type { KvEnvironment } from './kv-environment.js';
 import { PackedRowSink } from './packed-row-sink.js';
-import type { ScanFill } from './scan-cache.js';
+import type { PublishWaiters } from './publish-waiters.js';
+import type { RangeTime } from './range-time.js';
+import type { ScanCache, ScanFill } from './scan-cache.js';
+import type { ServedRange } from './served-range.js';
 
 export const ROWS_PER_STEP = 256;
 /** Rows that one page looks at in one turn of the event loop. */
@@ -51,21 +54,32 @@ interface EngineRead {
   readonly fill: ScanFill | undefined;
 }
 
+/** What scans need of their range. */
+export interface ScanPageParts {
+  readonly range: Pick<
+    ServedRange,
+    'replica' | 'descriptor' | 'refusesAsMoved' | 'refusesAsTooOld' | 'refusesAsStale'
+  >;
+  readonly time: Pick<RangeTime, 'readNow'>;
+  readonly scanCache: Pick<ScanCache, 'read' | 'begin' | 'nextPageStart' | 'abandon' | 'end'>;
+  readonly waiters: Pick<PublishWaiters, 'whenPublished'>;
+}
+
 /** Serves pages of rows: at a timestamp from the leader, or of whatever is applied from any replica. */
 export class ScanPages {
   readonly #environment: KvEnvironment;
-  readonly #machine: KvMachine;
+  readonly #parts: ScanPageParts;
 
-  constructor(environment: KvEnvironment, machine: KvMachine) {
+  constructor(environment: KvEnvironment, parts: ScanPageParts) {
     this.#environment = environment;
-    this.#machine = machine;
+    this.#parts = parts;
   }
 
   /**
    * A page at the request's timestamp, on the leader; see `PointReads` for why it waits.
    */
   add(call: KvCall): void {
-    this.#machine.whenPublished(() => {
+    this.#parts.waiters.whenPublished(() => {
       // Pages that are kept cost no read, but wait for the connection like others.
       if (isCacheable(call) && this.#environment.scanSlots.isTaking(call)) this.#answerFromCache(call);
       else this.#occupy(call, () => this.#readConfirmed(call));
@@ -75,14 +89,14 @@ export class ScanPages {
   addStale(call: KvCall): void {
     this.#occupy(call, async () => {
       // It may have waited for its slot: what holds for the view is asked where it is taken.
-      if (this.#machine.refusesAsMoved(call) || this.#machine.refusesAsStale(call)) return;
-      await this.#readPage(call, this.#open(call, undefined), this.#machine.readNow);
+      if (this.#parts.range.refusesAsMoved(call) || this.#parts.range.refusesAsStale(call)) return;
+      await this.#readPage(call, this.#open(call, undefined), this.#parts.time.readNow);
     });
   }
 
   /** From a page that is kept; without one, from the engine. */
   #answerFromCache(call: KvCall): void {
-    const { replica } = this.#machine;
+    const { replica } = this.#parts.range;
     readConfirmed<CachedPage>(replica, this.#environment.clock, 'this-leader', {
       take: () => {
         if (this.#isRefused(call)) return undefined;
@@ -107,7 +121,7 @@ export class ScanPages {
   #findKept(call: KvCall): CachedPage | undefined {
     const { request } = call;
     const span = this.#spanOf(call);
-    const found = this.#machine.scanCache.read(
+    const found = this.#parts.scanCache.read(
       {
         key: span.start,
         endKey: span.end.length === 0 ? undefined : span.end,
@@ -133,7 +147,7 @@ export class ScanPages {
 
   /** Settles when the call is answered; rejects with what the engine throws. */
   #readConfirmed(call: KvCall): Promise<void> {
-    const { replica } = this.#machine;
+    const { replica } = this.#parts.range;
     const { readTimestamp } = call.request;
     return new Promise((resolve, reject) => {
       readConfirmed<EngineRead>(replica, this.#environment.clock, 'this-leader', {
@@ -166,18 +180,19 @@ export class ScanPages {
    * was collected only part of the versions; the answer must not look complete.
    */
   #isRefused(call: KvCall): boolean {
-    return this.#machine.refusesAsMoved(call) || this.#machine.refusesAsTooOld(call);
+    return this.#parts.range.refusesAsMoved(call) || this.#parts.range.refusesAsTooOld(call);
   }
 
   /** The part of the request's span that lies in this range. */
   #spanOf(call: KvCall): PageSpan {
-    const { startKey, endKey } = this.#machine.descriptor;
+    const { descriptor } = this.#parts.range;
+    const { startKey, endKey } = descriptor;
     const { request } = call;
     const start = Buffer.compare(request.key, startKey) > 0 ? request.key : startKey;
     const isEndInside =
       request.endKey.length > 0 && (endKey.length === 0 || Buffer.compare(request.endKey, endKey) < 0);
     const end = isEndInside ? request.endKey : endKey;
-    return { start, end, rest: restOfSpan(request, this.#machine.descriptor) };
+    return { start, end, rest: restOfSpan(request, descriptor) };
   }
 
   /**
@@ -185,7 +200,7 @@ export class ScanPages {
    * that is kept already.
    */
   #open(call: KvCall, at: Timestamp | undefined): EngineRead {
-    const { scanCache } = this.#machine;
+    const { scanCache } = this.#parts;
     const { reverse } = call.request;
     let span = this.#spanOf(call);
     const fill = at !== undefined && isCacheable(call) ? scanCache.begin(at) : undefined;
@@ -198,7 +213,7 @@ export class ScanPages {
   }
 
   #giveUp({ fill }: EngineRead): void {
-    if (fill !== undefined) this.#machine.scanCache.abandon(fill);
+    if (fill !== undefined) this.#parts.scanCache.abandon(fill);
   }
 
   async #readPage(call: KvCall, read: EngineRead, readTimestamp: Timestamp): Promise<void> {
@@ -269,7 +284,7 @@ export class ScanPages {
       fill.note(rowCacheKeyOfVersionKey(key), decodeRecord(timestampOfVersionKey(key), record));
     }
     const end = resumeKey !== undefined && isBelow(resumeKey, span.end) ? resumeKey : span.end;
-    this.#machine.scanCache.end(
+    this.#parts.scanCache.end(
       fill,
       { start: rowCacheKey(span.start), end: end.length === 0 ? undefined : rowCacheKey(end) },
       { packed: found.packed, firstExpiry: found.sink.firstExpiry },

@@ -3,15 +3,32 @@ import { rowCacheKey, type RowCacheKey, type VersionRecord, type WriteBatchBuild
 import { STAMP_FIELD, type RequestIdentity } from '@cairn/wire';
 
 import { AdmittedRetries } from './admitted-retries.js';
+import type { Submitter } from './call-queue.js';
+import type { ColdReads } from './cold-reads.js';
 import { failRead } from './damage.js';
 import { evaluateWrite, needsCurrent, type WriteMoment } from './evaluate.js';
 import type { KvCall } from './kv-call.js';
-import type { KvEnvironment, KvMachine } from './kv-machine.js';
-import type { PendingWrite } from './pending-writes.js';
+import type { KvEnvironment } from './kv-environment.js';
+import type { Leadership } from './leadership.js';
+import type { PendingWrite, PendingWrites } from './pending-writes.js';
+import type { RangeTime } from './range-time.js';
+import type { RememberedOutcomes } from './remembered-outcomes.js';
 import { respondWithOutcome } from './replay.js';
+import type { ServedRange } from './served-range.js';
 
 /** Looks at a cold row this often before it gives up: the row cache is too small for the traffic. */
 const COLD_READS_MAX = 20;
+
+/** What writes need of their range. */
+export interface WriteParts {
+  readonly range: Pick<ServedRange, 'replica'>;
+  readonly queue: Submitter;
+  readonly time: Pick<RangeTime, 'readNow' | 'asksForTheTime'>;
+  readonly leadership: Pick<Leadership, 'since'>;
+  readonly outcomes: Pick<RememberedOutcomes, 'window' | 'completeSince'>;
+  readonly pending: Pick<PendingWrites, 'find' | 'newest' | 'collected' | 'add' | 'refused'>;
+  readonly coldReads: Pick<ColdReads, 'newestForCommand'>;
+}
 
 /**
  * Turns the single-key writes of a turn into one log entry. Everything is decided here, on the leader: the
@@ -19,7 +36,7 @@ const COLD_READS_MAX = 20;
  */
 export class WriteEvaluator {
   readonly #environment: KvEnvironment;
-  readonly #machine: KvMachine;
+  readonly #parts: WriteParts;
   /** undefined until there was one. */
   #retries: AdmittedRetries | undefined;
   #batch: readonly PendingWrite[] = NOTHING;
@@ -28,9 +45,9 @@ export class WriteEvaluator {
   #lastTimestamp = 0;
   #sequence = 0;
 
-  constructor(environment: KvEnvironment, machine: KvMachine) {
+  constructor(environment: KvEnvironment, parts: WriteParts) {
     this.#environment = environment;
-    this.#machine = machine;
+    this.#parts = parts;
   }
 
   /** Evaluates a write, or sets it aside until its row or its timestamp is there. */
@@ -67,7 +84,7 @@ export class WriteEvaluator {
     return {
       timestamp: at,
       sequence: this.#sequence,
-      now: this.#machine.readNow,
+      now: this.#parts.time.readNow,
       ttlFrom: hasTtl ? timestamp(Math.max(at, timestamps.extrapolated)) : at,
     };
   }
@@ -84,13 +101,13 @@ export class WriteEvaluator {
     const retries = this.#retries;
     const isAlone =
       !id.isRetry &&
-      id.stamp >= this.#machine.leaderSince &&
+      id.stamp >= this.#parts.leadership.since &&
       (retries === undefined || (id.stamp > retries.forgottenUpTo && !retries.has(id.client, id.sequence)));
     return isAlone || this.#isNew(call, id);
   }
 
   #isNew(call: KvCall, id: RequestIdentity): boolean {
-    const underWay = this.#machine.pending.find(id.client, id.sequence, this.#batch);
+    const underWay = this.#parts.pending.find(id.client, id.sequence, this.#batch);
     if (underWay?.isAcknowledged === true && underWay.response !== undefined) {
       call.respond({ ...underWay.response, sequence: call.request.sequence });
       return false;
@@ -100,12 +117,12 @@ export class WriteEvaluator {
       underWay.duplicates.push(call);
       return false;
     }
-    const outcome = this.#machine.window?.lookup(id.client, id.sequence);
+    const outcome = this.#parts.outcomes.window?.lookup(id.client, id.sequence);
     if (outcome !== undefined) {
       respondWithOutcome(call, outcome);
       return false;
     }
-    if (this.#machine.outcomesCompleteSince > id.stamp) {
+    if (this.#parts.outcomes.completeSince > id.stamp) {
       this.#failTooOld(call, id);
       return false;
     }
@@ -133,11 +150,11 @@ export class WriteEvaluator {
     const key = rowCacheKey(request.key);
     let current: VersionRecord | undefined;
     if (needsCurrent(request.op)) {
-      current = this.#machine.pending.newest(key, this.#batch) ?? this.#environment.rowCache.get(key);
+      current = this.#parts.pending.newest(key, this.#batch) ?? this.#environment.rowCache.get(key);
       if (current === undefined) {
         const { readRoom } = this.#environment;
-        if (!readRoom.admits(call, this.#machine)) return;
-        const cold = this.#machine.coldReads.newestForCommand(key, request.key);
+        if (!readRoom.admits(call, this.#parts.queue)) return;
+        const cold = this.#parts.coldReads.newestForCommand(key, request.key);
         if (cold instanceof Promise) {
           readRoom.reading(call);
           this.#evaluateAfter(call, cold);
@@ -146,7 +163,7 @@ export class WriteEvaluator {
         readRoom.read(call, cold === undefined ? 0 : cold.value.length);
         current = cold;
       }
-      if (current !== undefined && this.#machine.asksForTheTime(call, current.expiry)) return;
+      if (current !== undefined && this.#parts.time.asksForTheTime(call, current.expiry)) return;
     }
     this.#decide(call, key, current);
   }
@@ -193,7 +210,7 @@ export class WriteEvaluator {
 
   #collect(write: PendingWrite): void {
     this.#batch = withItem(this.#batch, write);
-    this.#machine.pending.collected(write);
+    this.#parts.pending.collected(write);
   }
 
   /**
@@ -205,7 +222,7 @@ export class WriteEvaluator {
       () => {
         call.coldReads += 1;
         if (call.coldReads <= COLD_READS_MAX) {
-          this.#machine.submit(call);
+          this.#parts.queue.submit(call);
           return;
         }
         call.fail('RESOURCE_EXHAUSTED', 'the row cache is too small to evaluate the write', {
@@ -225,7 +242,7 @@ export class WriteEvaluator {
         // for.
         for (const call of calls) {
           call.request.strict = false;
-          this.#machine.submit(call);
+          this.#parts.queue.submit(call);
         }
       },
       (error: unknown) => {
@@ -246,7 +263,8 @@ export class WriteEvaluator {
 
   /** Puts an entry into the log; on refusal everybody in it is told, and nothing of it remains. */
   proposeBatch(builder: WriteBatchBuilder, batch: readonly PendingWrite[]): void {
-    const { replica, pending } = this.#machine;
+    const { range, pending } = this.#parts;
+    const { replica } = range;
     const result = replica.propose(builder.finish());
     if (result.type === 'accepted') {
       for (const { call } of batch) {

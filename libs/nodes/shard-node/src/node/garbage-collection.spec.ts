@@ -24,7 +24,7 @@ class GarbageRig {
       damaged: (error) => rig.environment.damaged(error),
       metrics: noopMetrics,
       limits: { ...DEFAULT_GARBAGE_LIMITS, ...limits },
-      machines: () => [rig.machine],
+      machines: rig.environment.machines,
       newestTimestamp: () => rig.max,
       lifeMs: () => this.lifeMs,
     });
@@ -122,7 +122,7 @@ describe('garbage collection', () => {
     gc.age(LIFE_MS / 2);
     await gc.poll();
     expect(await gc.readAt('k', between)).toBe('1');
-    expect(gc.rig.machine.readableSince).toBe(0);
+    expect(gc.rig.machine.debugView().readableSince).toBe(0);
   });
 
   it('refuses snapshots below the safe point and says which is the oldest', async () => {
@@ -132,7 +132,7 @@ describe('garbage collection', () => {
     await gc.put('k', '2');
     const old = gc.rig.call({ op: KvOp.scan, key: bytes(''), consistency: 2, readTimestamp: between });
     await gc.sweep();
-    const { readableSince } = gc.rig.machine;
+    const { readableSince } = gc.rig.machine.debugView();
     expect(readableSince).toBeGreaterThan(between);
     expect(await gc.readAt('k', between)).toBe('FAILED_PRECONDITION');
     expect(await gc.readAt('k', timestamp(readableSince - 1))).toBe('FAILED_PRECONDITION');
@@ -255,7 +255,7 @@ describe('the safe point', () => {
     await gc.put('k', '1');
     await gc.put('k', '2');
     await gc.sweep();
-    expect(gc.rig.machine.readableSince).toBeGreaterThan(0);
+    expect(gc.rig.machine.debugView().readableSince).toBeGreaterThan(0);
     return gc;
   };
 
@@ -265,7 +265,7 @@ describe('the safe point', () => {
     follower.replica.isLeader = false;
     follower.replica.isReadyLeader = false;
     await follower.replica.follow(gc.rig.replica.history);
-    expect(follower.machine.readableSince).toBe(gc.rig.machine.readableSince);
+    expect(follower.machine.debugView().readableSince).toBe(gc.rig.machine.debugView().readableSince);
     const stale = follower.send({ op: KvOp.get, key: bytes('k'), consistency: ReadConsistency.stale });
     await follower.turn();
     expect(Buffer.from(stale.answers[0]?.value ?? []).toString()).toBe('2');
@@ -276,16 +276,16 @@ describe('the safe point', () => {
     const [child] = rig.machine.split(descriptorOf('', 'm', 2), [descriptorOf('m', '', 2, 8)]);
     const other = new KvRig({ isInitial: false });
     await other.machine.restored(child?.volatileState() ?? new Uint8Array(0));
-    expect(other.machine.readableSince).toBe(rig.machine.readableSince);
+    expect(other.machine.debugView().readableSince).toBe(rig.machine.debugView().readableSince);
   });
 
   it('is found again after a restart, even when the log has forgotten it', async () => {
     const { rig } = await collected();
-    const before = rig.machine.readableSince;
+    const before = rig.machine.debugView().readableSince;
     const { StoreSafePoint } = await import('../kv/store-safe-point.js');
     expect(new StoreSafePoint(rig.engine).max).toBe(before);
     await rig.restart([]);
-    expect(rig.machine.readableSince).toBe(before);
+    expect(rig.machine.debugView().readableSince).toBe(before);
   });
 
   it('that came with a snapshot is found again after a restart', async () => {
@@ -297,8 +297,8 @@ describe('the safe point', () => {
     await other.machine.restored(rig.machine.volatileState());
     await other.restart([]);
     const { StoreSafePoint } = await import('../kv/store-safe-point.js');
-    expect(new StoreSafePoint(other.engine).max).toBe(rig.machine.readableSince);
-    expect(other.machine.readableSince).toBe(rig.machine.readableSince);
+    expect(new StoreSafePoint(other.engine).max).toBe(rig.machine.debugView().readableSince);
+    expect(other.machine.debugView().readableSince).toBe(rig.machine.debugView().readableSince);
   });
 
   it('does not make a restarted range believe that it remembers everything', async () => {
@@ -306,7 +306,7 @@ describe('the safe point', () => {
     const [purge] = gc.rig.replica.history.slice(-1);
     await gc.rig.restart(purge === undefined ? [] : [purge]);
     await gc.rig.replica.lead();
-    const stamp = timestamp(gc.rig.machine.leaderSince - TIMESTAMP_LOGICAL_STEPS);
+    const stamp = timestamp(gc.rig.machine.debugView().leaderSince - TIMESTAMP_LOGICAL_STEPS);
     const retry = {
       op: KvOp.put,
       key: bytes('k'),
@@ -355,7 +355,7 @@ describe('garbage collection against a model', () => {
         }
         await gc.poll();
         for (const { key: name, at, value } of noted) {
-          const isReadable = at >= gc.rig.machine.readableSince;
+          const isReadable = at >= gc.rig.machine.debugView().readableSince;
           expect(await gc.readAt(name, at)).toBe(isReadable ? value : 'FAILED_PRECONDITION');
         }
       }),

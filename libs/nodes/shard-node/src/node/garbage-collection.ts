@@ -13,7 +13,7 @@ import { GarbageCollector, hasExpiryRecord, seekKeyOf, versionSpanOf } from '@ca
 import { sleep, type Clock, type Logger, type Metrics } from '@cairn/ports';
 
 import { reportDamage, type DamageListener } from '../kv/damage.js';
-import { proposePurge, type PurgeResult } from '../kv/garbage-purges.js';
+import type { PurgeResult } from '../kv/garbage-purges.js';
 import type { KvMachine } from '../kv/kv-machine.js';
 import { garbageMetrics, type GarbageMetrics } from './garbage-metrics.js';
 
@@ -44,13 +44,20 @@ export const DEFAULT_GARBAGE_LIMITS: GarbageLimits = {
   busyTriesMax: 50,
 };
 
+/** What is asked of the machine of a range. */
+export type CollectedRange = Pick<
+  KvMachine,
+  'replica' | 'descriptor' | 'isClosed' | 'load' | 'garbage' | 'forgetOldOutcomes' | 'purge'
+>;
+
 export interface GarbageCollectionParts extends DamageListener {
   readonly engine: KvEngine;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly metrics: Metrics;
   readonly limits: GarbageLimits;
-  machines(): Iterable<KvMachine>;
+  /** All of this store. */
+  readonly machines: ReadonlyMap<RangeId, CollectedRange>;
   /** The newest timestamp of the oracle that this store has seen. */
   newestTimestamp(): Timestamp;
   /** How long old versions stay readable. */
@@ -59,7 +66,7 @@ export interface GarbageCollectionParts extends DamageListener {
 
 /** What one pass works by: it ends when the leadership or the span is another one. */
 interface Pass {
-  readonly machine: KvMachine;
+  readonly machine: CollectedRange;
   readonly descriptor: RangeDescriptor;
   readonly term: Term;
   readonly safePoint: Timestamp;
@@ -91,7 +98,7 @@ export class GarbageCollection {
     this.#parts = parts;
     this.#metrics = garbageMetrics(parts.metrics, () => {
       let bytes = 0;
-      for (const machine of parts.machines()) bytes += machine.garbage.ripeBytes;
+      for (const machine of parts.machines.values()) bytes += machine.garbage.ripeBytes;
       return bytes;
     });
   }
@@ -109,11 +116,11 @@ export class GarbageCollection {
   /**
    * Begins whatever is due among these. Called about once a second, each time with the next of all ranges.
    */
-  poll(machines: readonly KvMachine[]): void {
+  poll(machines: readonly CollectedRange[]): void {
     const now = this.#parts.newestTimestamp();
     const lifeSteps = this.#parts.lifeMs() * TIMESTAMP_LOGICAL_STEPS;
     if (this.#isStopped || now <= lifeSteps) return;
-    let best: KvMachine | undefined;
+    let best: CollectedRange | undefined;
     let bestUrgency = -1;
     for (const machine of machines) {
       if (machine.isClosed) continue;
@@ -128,7 +135,7 @@ export class GarbageCollection {
     if (best !== undefined && this.#collecting === undefined) this.#begin(best, timestamp(now - lifeSteps));
   }
 
-  #begin(machine: KvMachine, safePoint: Timestamp): void {
+  #begin(machine: CollectedRange, safePoint: Timestamp): void {
     const { descriptor, replica } = machine;
     this.#collecting = replica.rangeId;
     const pass: Pass = {
@@ -223,7 +230,7 @@ export class GarbageCollection {
       for (let tries = 0; result === 'busy' && tries < this.#parts.limits.busyTriesMax; tries += 1) {
         if (tries > 0) await sleep(this.#parts.clock, this.#parts.limits.busyPauseMs);
         if (this.#isStopped) return false;
-        result = await proposePurge(machine, purge);
+        result = await machine.purge(purge);
       }
       if (result !== 'logged') return false;
       bytesLeft -= bytes;

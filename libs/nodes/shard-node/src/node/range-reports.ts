@@ -3,7 +3,12 @@ import { descriptorToMessage } from '@cairn/metadata';
 import type { Replica, Store } from '@cairn/store';
 import type { RangeReport } from '@cairn/wire/gen/cairn/internal/v1/metadata.js';
 
-import type { KvService } from '../kv/kv-service.js';
+import type { RangeLoad } from '../kv/range-load.js';
+
+/** What is asked of the machine of a range. */
+export interface ReportedMachine {
+  readonly load: RangeLoad;
+}
 
 /**
  * Which ranges the next heartbeat has to tell of. A range is told of when something about it changed, and all
@@ -31,7 +36,7 @@ export class RangeReports {
    */
   take(
     store: Store,
-    service: KvService,
+    machines: ReadonlyMap<RangeId, ReportedMachine>,
     bearing: ReadonlySet<RangeId>,
   ): { full: boolean; ranges: RangeReport[]; removed: RangeId[]; failed(): void } {
     const full = this.#wantsFull;
@@ -47,7 +52,7 @@ export class RangeReports {
       const descriptor = replica?.descriptorOrUndefined;
       if (replica === undefined) removed.push(rangeId);
       if (replica !== undefined && descriptor !== undefined)
-        ranges.push(reportOf(replica, descriptor, service));
+        ranges.push(reportOf(replica, descriptor, machines.get(rangeId)?.load));
     }
     return {
       full,
@@ -64,9 +69,8 @@ export class RangeReports {
 /** Committed entries that a voter may be behind without counting as one that is catching up. */
 const LAG_ENTRIES_MAX = 10_000;
 
-function reportOf(replica: Replica, descriptor: RangeDescriptor, service: KvService): RangeReport {
+function reportOf(replica: Replica, descriptor: RangeDescriptor, load: RangeLoad | undefined): RangeReport {
   const peers = replica.isReadyLeader ? replica.raft.status().peers : [];
-  const load = service.machine(replica.rangeId)?.load;
   return {
     descriptor: descriptorToMessage(descriptor),
     leaderTerm: replica.isReadyLeader ? replica.term : 0,

@@ -5,7 +5,6 @@ import type { Logger } from '@cairn/ports';
 import type { Replica, Store } from '@cairn/store';
 
 import type { KvMachine } from '../kv/kv-machine.js';
-import type { KvService } from '../kv/kv-service.js';
 import type { MetadataAccess } from './metadata-access.js';
 import { sampleKeys } from './sample-keys.js';
 
@@ -19,12 +18,15 @@ export interface SplitSizes {
   readonly targetBytes: number;
 }
 
+/** What is asked of the machine of a range. */
+export type SplitRange = Pick<KvMachine, 'replica' | 'descriptor' | 'load'>;
+
 export interface RangeSplitterParts {
   readonly engine: KvEngine;
   readonly logger: Logger;
   readonly metadata: MetadataAccess;
   store(): Store;
-  service(): KvService;
+  readonly machines: ReadonlyMap<RangeId, SplitRange>;
   sizes(): SplitSizes;
 }
 
@@ -40,7 +42,7 @@ export class RangeSplitter {
   }
 
   /** Looks for a range that is too large among these and begins to cut it. */
-  poll(machines: readonly KvMachine[]): void {
+  poll(machines: readonly SplitRange[]): void {
     if (this.#isBusy) return;
     for (const machine of machines) {
       const { replica, load } = machine;
@@ -60,7 +62,7 @@ export class RangeSplitter {
   }
 
   async #splitLarge(id: RangeId): Promise<void> {
-    const machine = this.#parts.service().machine(id);
+    const machine = this.#parts.machines.get(id);
     if (machine === undefined) return;
     const { descriptor } = machine;
     const { engine } = this.#parts;

@@ -49,7 +49,7 @@ import {
   type StoreInfo,
 } from '@cairn/wire/gen/cairn/internal/v1/metadata.js';
 
-import { KvMachine, type KvEnvironment } from '../kv/kv-machine.js';
+import { KvMachine, type KvMachineHost } from '../kv/kv-machine.js';
 import { KvScratch } from '../kv/kv-scratch.js';
 import { KvService, type KvServiceParts } from '../kv/kv-service.js';
 import { LaggingSessions } from '../kv/lagging-sessions.js';
@@ -169,6 +169,7 @@ export class ShardNode {
   #store: Store | undefined;
   #service: KvService | undefined;
   #links: SessionLinks | undefined;
+  readonly #machines = new Map<RangeId, KvMachine>();
   #splitter: RangeSplitter | undefined;
   readonly #mover: ReplicaMover;
   readonly #lostReplicas: LostReplicas;
@@ -308,6 +309,8 @@ export class ShardNode {
     const engine = await options.openEngine();
     this.#engine = engine;
     const gates = gatesOf(options);
+    const covering = (key: Uint8Array): RangeDescriptor | undefined =>
+      this.#store?.replicaCovering(key)?.descriptorOrUndefined;
     const service = new KvService({
       clock: options.clock,
       tracer: options.tracer,
@@ -316,19 +319,20 @@ export class ShardNode {
       sizes: () => this.#settings?.sizes ?? WIDEST_SIZE_LIMITS,
       timestamps,
       idSeed: options.rng.integer(2 ** 32),
-      store: () => this.#store,
+      machines: this.#machines,
+      covering,
       ...gates,
     });
     this.#service = service;
     const rowCache = new RowCache(options.rowCacheBytes);
     const scanCache = new ScanCacheBudget(options.kvLimits.scanCacheBytesMax);
-    const environment: KvEnvironment = {
+    const environment: KvMachineHost = {
       engine,
       rowCache,
       scanCache,
       timestamps,
       safePoint: new StoreSafePoint(engine),
-      covering: (key) => this.#store?.replicaCovering(key)?.descriptorOrUndefined,
+      covering,
       clock: options.clock,
       logger: options.logger,
       tracer: options.tracer,
@@ -338,12 +342,7 @@ export class ShardNode {
       damaged: (error) => {
         this.#damaged(error);
       },
-      registered: (machine) => {
-        service.register(machine);
-      },
-      unregistered: (machine) => {
-        service.unregister(machine);
-      },
+      machines: this.#machines,
     };
     const links = this.#openLinks(joined);
     this.#store = await Store.open({
@@ -372,14 +371,14 @@ export class ShardNode {
     });
     this.#rounds = new RangeRounds(
       () => this.store.replicas(),
-      (rangeId) => service.machine(rangeId),
+      (rangeId) => this.#machines.get(rangeId),
     );
     this.#splitter = new RangeSplitter({
       engine,
       logger: options.logger,
       metadata: this.#metadata,
       store: () => this.store,
-      service: () => service,
+      machines: this.#machines,
       sizes: () => this.#heardSettings(),
     });
     this.#garbage = new GarbageCollection({
@@ -388,7 +387,7 @@ export class ShardNode {
       logger: options.logger,
       metrics: options.metrics,
       limits: DEFAULT_GARBAGE_LIMITS,
-      machines: () => service.machines(),
+      machines: this.#machines,
       newestTimestamp: () => timestamps.max,
       lifeMs: () => this.#heardSettings().gcLifeMs,
       damaged: (error) => {
@@ -561,7 +560,7 @@ export class ShardNode {
     const diskFreeBytes = await this.#freeSpace.look();
     const { heldReplicas, disk } = this.store;
     this.#service.isDiskFull = disk.isOutOfRoom || diskFreeBytes < diskReserveBytes;
-    const report = this.#reports.take(this.store, this.#service, this.#bearing);
+    const report = this.#reports.take(this.store, this.#machines, this.#bearing);
     try {
       const askedMs = clock.nowMs();
       const response = await this.#metadata.heartbeat({

@@ -1,0 +1,31 @@
+import type { RangeDescriptor } from '@cairn/base';
+import type { KvEngine } from '@cairn/engine';
+import type { RowCache } from '@cairn/mvcc';
+import type { Clock, Logger, Tracer } from '@cairn/ports';
+
+import type { DamageListener } from './damage.js';
+import type { KvLimits } from './kv-limits.js';
+import type { KvScratch } from './kv-scratch.js';
+import type { ReadRoom } from './read-room.js';
+import type { ScanCacheBudget } from './scan-cache.js';
+import type { ScanSlots } from './scan-slots.js';
+import type { StoreSafePoint } from './store-safe-point.js';
+import type { StoreTimestamps } from './store-timestamps.js';
+
+/** What all key ranges of one store share. */
+export interface KvEnvironment extends DamageListener {
+  readonly engine: KvEngine;
+  readonly rowCache: RowCache;
+  readonly scanCache: ScanCacheBudget;
+  readonly timestamps: StoreTimestamps;
+  readonly safePoint: StoreSafePoint;
+  /** The range here that covers a key now, if one does: for callers whose idea of the ranges is old. */
+  covering(key: Uint8Array): RangeDescriptor | undefined;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly tracer: Tracer;
+  readonly limits: KvLimits;
+  readonly scanSlots: ScanSlots;
+  readonly readRoom: ReadRoom;
+  readonly scratch: KvScratch;
+}

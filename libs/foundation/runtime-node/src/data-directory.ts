@@ -103,7 +103,7 @@ function refusal(directory: string, what: string, error: unknown): CairnError {
   return new CairnError(
     'FAILED_PRECONDITION',
     `data directory ${directory} could not ${what}: ${messageOf(error)}. Give this node a directory that it may ` +
-      'write to, on a file system with durable writes and hard links',
+      'write to, on a file system with durable writes and renames that replace',
     options,
   );
 }

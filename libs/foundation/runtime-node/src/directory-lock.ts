@@ -1,114 +1,135 @@
-import { readFileSync } from 'node:fs';
-import { link, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, rename, rmdir, unlink, writeFile } from 'node:fs/promises';
 
 import { CairnError } from '@cairn/base';
+
+import { forgetEntry, isEntry, isOwnerAlive, newEntry, processOf } from './lock-owner.js';
 
 /** Held while the process uses the directory. */
 export interface DirectoryLock {
   release(): Promise<void>;
 }
 
-const ATTEMPTS_MAX = 5;
-let takeovers = 0;
-
-/**
- * Makes sure that one process uses a data directory. The lock names its process; one of a process that is
- * gone is taken over. Throws FAILED_PRECONDITION naming the process that holds it.
- */
-export async function lockDirectory(directory: string): Promise<DirectoryLock> {
-  const path = `${directory}/LOCK`;
-  takeovers += 1;
-  const own = `${path}.${process.pid}.${takeovers}`;
-  // Linked into place when complete, so that nobody ever reads a lock without its owner.
-  await writeFile(own, `${process.pid} ${startTimeOf(process.pid) ?? ''}\n`);
-  try {
-    for (let attempt = 0; attempt < ATTEMPTS_MAX; attempt += 1) {
-      if (await tryLink(own, path)) return { release: () => rm(path, { force: true }) };
-      await removeStale(directory, path, own);
-    }
-  } finally {
-    await rm(own, { force: true });
-  }
-  throw new CairnError(
-    'FAILED_PRECONDITION',
-    `data directory ${directory} cannot be locked: others keep trying too`,
-  );
+/** What a lock asks of a file system, each call one step: a test takes the steps of several processes in turn. */
+export interface LockFiles {
+  mkdir(path: string): Promise<unknown>;
+  writeFile(path: string, text: string): Promise<void>;
+  rename(from: string, to: string): Promise<void>;
+  readdir(path: string): Promise<string[]>;
+  unlink(path: string): Promise<void>;
+  rmdir(path: string): Promise<void>;
 }
 
-async function tryLink(own: string, path: string): Promise<boolean> {
+/** The file system, and who is alive. */
+export interface LockWorld {
+  readonly files: LockFiles;
+  newEntry(): string;
+  forgetEntry(entry: string): void;
+  isOwnerAlive(entry: string): boolean;
+}
+
+const THIS_PROCESS: LockWorld = {
+  files: { mkdir, writeFile, rename, readdir, unlink, rmdir },
+  newEntry,
+  forgetEntry,
+  isOwnerAlive,
+};
+
+const LOCK = 'LOCK';
+const ATTEMPTS_MAX = 5;
+
+/**
+ * Makes sure that one process uses a data directory. Throws FAILED_PRECONDITION naming the process that has
+ * it; what a process left that is gone is taken over.
+ *
+ * The lock is the directory `LOCK` with one file in it, whose name is unique to the attempt that made it.
+ * Only one step makes a holder: a directory that has its file already is renamed to `LOCK`, which POSIX does
+ * atomically, and refuses while a directory of that name has anything in it. Only one step unmakes one: the
+ * file is removed by its name, which the holder does himself, or anybody once the holder is dead. Whoever
+ * acts on what he read a while ago thus removes a dead holder's file, or nothing: never that of whoever came
+ * in between. A crash leaves a whole lock of a dead process, an empty `LOCK`, or a directory aside.
+ */
+export async function lockDirectory(
+  directory: string,
+  world: LockWorld = THIS_PROCESS,
+): Promise<DirectoryLock> {
+  const { files } = world;
+  const path = `${directory}/${LOCK}`;
+  await removeAsideOfDead(directory, world);
+  const entry = world.newEntry();
+  const aside = `${path}.${entry}`;
+  const giveUp = async (): Promise<void> => {
+    await unless(['ENOENT'], files.unlink(`${path}/${entry}`));
+    world.forgetEntry(entry);
+    // Another process may have moved its own into this place, or removed an empty one.
+    await unless(['ENOENT', 'ENOTEMPTY', 'EEXIST'], files.rmdir(path));
+  };
   try {
-    await link(own, path);
+    await files.mkdir(aside);
+    await files.writeFile(`${aside}/${entry}`, '');
+    for (let attempt = 0; attempt < ATTEMPTS_MAX; attempt += 1) {
+      // Refused while somebody's file is in the lock.
+      if (await unless(['ENOTEMPTY', 'EEXIST'], files.rename(aside, path))) return { release: giveUp };
+      await removeDead(directory, path, world);
+    }
+    throw new CairnError(
+      'FAILED_PRECONDITION',
+      `data directory ${directory} cannot be locked: others keep trying too`,
+    );
+  } catch (error) {
+    // A rename that failed may have been carried out: then the entry is in the lock. What refused a step may
+    // refuse the cleaning too; the step says why, and what is left behind is dead with this process.
+    await Promise.allSettled([removeAside(aside, entry, files), giveUp()]);
+    throw error;
+  }
+}
+
+/** Removes what dead holders left in the lock. Throws when a living one is there. */
+async function removeDead(directory: string, path: string, world: LockWorld): Promise<void> {
+  for (const entry of await listed(path, world.files)) {
+    if (world.isOwnerAlive(entry)) throw heldBy(directory, entry);
+    await unless(['ENOENT'], world.files.unlink(`${path}/${entry}`));
+  }
+}
+
+/** Removes the directories of processes that ended before they had renamed theirs. */
+async function removeAsideOfDead(directory: string, world: LockWorld): Promise<void> {
+  for (const name of await world.files.readdir(directory)) {
+    const entry = name.slice(LOCK.length + 1);
+    if (!name.startsWith(`${LOCK}.`) || !isEntry(entry) || world.isOwnerAlive(entry)) continue;
+    await removeAside(`${directory}/${name}`, entry, world.files);
+  }
+}
+
+async function removeAside(aside: string, entry: string, files: LockFiles): Promise<void> {
+  await unless(['ENOENT'], files.unlink(`${aside}/${entry}`));
+  await unless(['ENOENT'], files.rmdir(aside));
+}
+
+/** Nothing where there is no lock. */
+async function listed(path: string, files: LockFiles): Promise<string[]> {
+  let names: string[] = [];
+  await unless(
+    ['ENOENT'],
+    files.readdir(path).then((found) => (names = found)),
+  );
+  return names;
+}
+
+/** Whether a step was taken; false when it failed with one of the codes. */
+async function unless(codes: readonly string[], step: Promise<unknown>): Promise<boolean> {
+  try {
+    await step;
     return true;
   } catch (error) {
-    if ((error as { code?: string }).code !== 'EEXIST') throw error;
+    if (!codes.includes((error as { code?: string }).code ?? '')) throw error;
     return false;
   }
 }
 
-/** Moves a dead owner's lock away, and puts it back if a living process got in between. */
-async function removeStale(directory: string, path: string, own: string): Promise<void> {
-  throwIfHeld(directory, await readOwner(path));
-  const aside = `${own}.stale`;
-  try {
-    await rename(path, aside);
-  } catch (error) {
-    if ((error as { code?: string }).code === 'ENOENT') return;
-    throw error;
-  }
-  const owner = await readOwner(aside);
-  if (isOwnerAlive(owner)) await tryLink(aside, path);
-  await rm(aside, { force: true });
-  throwIfHeld(directory, owner);
-}
-
-interface Owner {
-  readonly pid: number;
-  readonly started: string;
-}
-
-async function readOwner(path: string): Promise<Owner> {
-  let text = '';
-  try {
-    text = await readFile(path, 'utf8');
-  } catch (error) {
-    if ((error as { code?: string }).code !== 'ENOENT') throw error;
-  }
-  const [pid = '', started = ''] = text.trim().split(' ');
-  return { pid: Number(pid), started };
-}
-
-function throwIfHeld(directory: string, owner: Owner): void {
-  if (!isOwnerAlive(owner)) return;
-  throw new CairnError(
+function heldBy(directory: string, entry: string): CairnError {
+  return new CairnError(
     'FAILED_PRECONDITION',
-    `data directory ${directory} is in use by process ${owner.pid}, or is a copy of the one that it uses: stop that ` +
-      'process, or give this node another directory; never start a copy',
+    `data directory ${directory} is in use by process ${processOf(entry)}, or is a copy of the one that it uses: ` +
+      'stop that process, or give this node another directory; never start a copy',
   );
-}
-
-function isOwnerAlive({ pid, started }: Owner): boolean {
-  if (!Number.isSafeInteger(pid) || pid <= 0) return false;
-  const now = startTimeOf(pid);
-  // In a container the new process often has the number of the dead one; only the start time tells.
-  if (now !== undefined && started !== '') return now === started;
-  if (pid === process.pid) return false;
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return (error as { code?: string }).code === 'EPERM';
-  }
-}
-
-/** When the process was started, as the kernel counts it: tells a reused process id apart. Linux only. */
-function startTimeOf(pid: number): string | undefined {
-  try {
-    const text = readFileSync(`/proc/${pid}/stat`, 'utf8');
-    const fields = text.slice(text.lastIndexOf(')') + 2).split(' ');
-    // Killed and not yet collected by its parent: it holds nothing any more.
-    return fields[0] === 'Z' ? 'dead' : fields[19];
-  } catch {
-    // No such process, or a platform without /proc: the caller falls back to signal 0.
-    return undefined;
-  }
 }

@@ -1,9 +1,8 @@
-import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { readWholeFile, writeFileDurably } from '@cairn/ports';
-import { lockDirectory } from './directory-lock.js';
 import { freeBytesOf, NodeDisk } from './node-disk.js';
 import { NodeRng } from './node-rng.js';
 
@@ -53,28 +52,6 @@ describe('NodeDisk', () => {
     });
     await expect(disk.list(`${directory}/nowhere`)).rejects.toMatchObject({ code: 'NOT_FOUND' });
     expect(await disk.freeBytes(directory)).toBeGreaterThan(0);
-  });
-});
-
-describe('lockDirectory', () => {
-  it('lets one owner in at a time and leaves nothing behind', async () => {
-    const lock = await lockDirectory(directory);
-    await expect(lockDirectory(directory)).rejects.toMatchObject({
-      code: 'FAILED_PRECONDITION',
-      message: expect.stringContaining(`in use by process ${process.pid}`),
-    });
-    expect(await readdir(directory)).toEqual(['LOCK']);
-    await lock.release();
-    await (await lockDirectory(directory)).release();
-    expect(await readdir(directory)).toEqual([]);
-  });
-
-  it('takes over from a process that is gone', async () => {
-    await writeFile(`${directory}/LOCK`, '4194305 1\n');
-    await (await lockDirectory(directory)).release();
-    await writeFile(`${directory}/LOCK`, 'garbled');
-    const rivals = await Promise.allSettled([1, 2, 3].map(() => lockDirectory(directory)));
-    expect(rivals.filter((rival) => rival.status === 'fulfilled')).toHaveLength(1);
   });
 });
 

@@ -56,8 +56,8 @@ const outsideWorld = {
   message: PORTS_HINT,
 };
 const nestOnlyInApps = {
-  regex: '^(@nestjs/|rxjs($|/)|reflect-metadata$)',
-  message: 'Nest is the shell of the applications; libraries and tools do not know it.',
+  regex: '^(@nestjs/|rxjs($|/)|reflect-metadata$|@cairn/process-shell$)',
+  message: 'Nest is the shell of the applications; libraries and tools know neither it nor process-shell.',
 };
 const noDeepImports = {
   regex: '^@cairn/[^/]+/(src|dist)/',
@@ -172,6 +172,14 @@ export default tseslint.config(
       'no-restricted-globals': 'off',
       'no-restricted-properties': 'off',
       'no-restricted-imports': restrictImports(noDeepImports, nestOnlyInApps),
+    },
+  },
+  {
+    // The part of the applications that all of them have, once: it is Nest's container and owns the process.
+    files: ['libs/foundation/process-shell/src/**/*.ts'],
+    rules: {
+      'no-restricted-globals': 'off',
+      'no-restricted-imports': restrictImports(noDeepImports),
     },
   },
   {

@@ -17,13 +17,14 @@ export const commonFields = {
   }),
   otlpEndpoint: textField({
     description:
-      'URL that traces are sent to as OTLP over HTTP, for example http://127.0.0.1:4318/v1/traces. Empty = no traces.',
+      'URL that traces are sent to as OTLP, for example http://127.0.0.1:4318/v1/traces. Not given = ' +
+      'OTEL_EXPORTER_OTLP_ENDPOINT says where, or there are none; given and empty = none in any case.',
     default: '',
   }),
   traceSampleRatio: ratioField({
     description:
       'Share of requests without a trace of their own that start one here. Requests that bring a sampled trace are ' +
-      'always continued. Without effect while otlpEndpoint is empty.',
+      'always continued. Not given = OTEL_TRACES_SAMPLER goes before the default. Without effect while there are no traces.',
     default: 0.01,
   }),
   shutdownTimeoutMs: millisecondsField({

@@ -13,4 +13,4 @@ export {
 } from './logger.js';
 export { createMetrics, type MetricsOptions, type ProcessMetrics } from './metrics.js';
 export { createTelemetry, type Telemetry, type TelemetryOptions } from './telemetry.js';
-export { createTracer, type ProcessTracer, type TracerOptions } from './tracer.js';
+export { startTracer, type ProcessTracer, type TracerOptions } from './tracer.js';

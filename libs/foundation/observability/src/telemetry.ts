@@ -1,7 +1,8 @@
 import type { Logger, Rng } from '@cairn/ports';
 import { createLogger, type LogLevel } from './logger.js';
 import { createMetrics, type ProcessMetrics } from './metrics.js';
-import { createTracer, type ProcessTracer } from './tracer.js';
+import { startTracer, type ProcessTracer } from './tracer.js';
+import type { Environment } from './tracing-settings.js';
 
 export interface TelemetryOptions {
   /** cairn-router, cairn-shard or cairn-metadata. */
@@ -14,6 +15,10 @@ export interface TelemetryOptions {
   /** Empty = no traces. */
   readonly otlpEndpoint: string;
   readonly traceSampleRatio: number;
+  /** Whether a setting was given, or has its default; then the variables of OpenTelemetry go before it. */
+  isGiven(setting: 'otlpEndpoint' | 'traceSampleRatio'): boolean;
+  /** `process.env`: of it the variables of OpenTelemetry. */
+  readonly env: Environment;
   readonly rng: Rng;
 }
 
@@ -32,7 +37,7 @@ export interface Telemetry {
  *
  * @throws CairnError INVALID_ARGUMENT when the log file cannot be opened.
  */
-export function createTelemetry(options: TelemetryOptions): Telemetry {
+export async function createTelemetry(options: TelemetryOptions): Promise<Telemetry> {
   const metrics = createMetrics({ labels: { node: options.node }, processMetrics: true });
   const lines = metrics.counter(
     'cairn_log_lines_total',
@@ -53,13 +58,12 @@ export function createTelemetry(options: TelemetryOptions): Telemetry {
     onLine: (level) => lines.add(1, labels[level]),
     onLost: () => lost.add(1),
   });
-  const tracer = createTracer({
-    endpoint: options.otlpEndpoint,
+  const { service, node, rng, env } = options;
+  const tracer = await startTracer({
+    ...{ service, node, rng, env, logger },
+    endpoint: options.isGiven('otlpEndpoint') ? options.otlpEndpoint : undefined,
     sampleRatio: options.traceSampleRatio,
-    service: options.service,
-    node: options.node,
-    rng: options.rng,
-    logger,
+    isSampleRatioDefault: !options.isGiven('traceSampleRatio'),
   });
   return {
     logger,

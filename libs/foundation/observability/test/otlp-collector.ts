@@ -1,11 +1,14 @@
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { Server, ServerCredentials, type sendUnaryData, type ServerUnaryCall } from '@grpc/grpc-js';
 import { bytesOf, numberOf } from './protobuf-fields.js';
 
 /** What arrived at the collector about one span. */
 export interface CollectedSpan {
   readonly service: string;
   readonly instance: string;
+  /** Of the process. */
+  readonly resource: Readonly<Record<string, string | number>>;
   readonly name: string;
   readonly traceId: string;
   readonly spanId: string;
@@ -45,6 +48,7 @@ export function decodeExport(request: Buffer): CollectedSpan[] {
       spans.push({
         service: String(resource['service.name']),
         instance: String(resource['service.instance.id']),
+        resource,
         name: text(bytesOf(span, 5)[0]),
         traceId: hex(bytesOf(span, 1)[0]),
         spanId: hex(bytesOf(span, 2)[0]),
@@ -59,9 +63,13 @@ export function decodeExport(request: Buffer): CollectedSpan[] {
 }
 
 export interface OtlpCollector {
-  /** For `otlpEndpoint`. */
+  /** For `otlpEndpoint`: the whole URL. */
   readonly endpoint: string;
+  /** For `OTEL_EXPORTER_OTLP_ENDPOINT`, which is the URL of all signals. */
+  readonly base: string;
   readonly spans: CollectedSpan[];
+  /** Of each request: path and type of the body. */
+  readonly requests: { readonly path: string; readonly type: string }[];
   /** HTTP status of further answers. */
   status: number;
   close(): Promise<void>;
@@ -70,11 +78,15 @@ export interface OtlpCollector {
 /** An OTLP collector on a free loopback port that keeps what it is sent. */
 export async function startOtlpCollector(): Promise<OtlpCollector> {
   const spans: CollectedSpan[] = [];
+  const requests: { path: string; type: string }[] = [];
   const server = createServer((request, response) => {
+    const type = request.headers['content-type'] ?? '';
+    requests.push({ path: request.url ?? '', type });
     const chunks: Buffer[] = [];
     request.on('data', (chunk: Buffer) => chunks.push(chunk));
     request.on('end', () => {
-      if (collector.status === 200) spans.push(...decodeExport(Buffer.concat(chunks)));
+      if (collector.status === 200 && type === 'application/x-protobuf')
+        spans.push(...decodeExport(Buffer.concat(chunks)));
       response.writeHead(collector.status, { 'content-type': 'application/x-protobuf' }).end();
     });
   });
@@ -82,7 +94,9 @@ export async function startOtlpCollector(): Promise<OtlpCollector> {
   const { port } = server.address() as AddressInfo;
   const collector: OtlpCollector = {
     endpoint: `http://127.0.0.1:${port}/v1/traces`,
+    base: `http://127.0.0.1:${port}`,
     spans,
+    requests,
     status: 200,
     close: () =>
       new Promise((resolve) => {
@@ -91,4 +105,46 @@ export async function startOtlpCollector(): Promise<OtlpCollector> {
       }),
   };
   return collector;
+}
+
+export interface GrpcCollector {
+  /** For `OTEL_EXPORTER_OTLP_ENDPOINT` with the protocol grpc. */
+  readonly endpoint: string;
+  readonly spans: CollectedSpan[];
+  close(): void;
+}
+
+/** The same over gRPC. */
+export async function startGrpcCollector(): Promise<GrpcCollector> {
+  const spans: CollectedSpan[] = [];
+  const server = new Server();
+  const bytes = (message: Buffer): Buffer => message;
+  const method = {
+    path: '/opentelemetry.proto.collector.trace.v1.TraceService/Export',
+    ...{ requestStream: false, responseStream: false },
+    ...{ requestSerialize: bytes, requestDeserialize: bytes },
+    ...{ responseSerialize: bytes, responseDeserialize: bytes },
+  };
+  server.addService(
+    { Export: method },
+    {
+      Export: (call: ServerUnaryCall<Buffer, Buffer>, callback: sendUnaryData<Buffer>) => {
+        spans.push(...decodeExport(call.request));
+        callback(null, Buffer.alloc(0));
+      },
+    },
+  );
+  const port = await new Promise<number>((resolve, reject) => {
+    server.bindAsync('127.0.0.1:0', ServerCredentials.createInsecure(), (error, bound) => {
+      if (error === null) resolve(bound);
+      else reject(error);
+    });
+  });
+  return {
+    endpoint: `http://127.0.0.1:${port}`,
+    spans,
+    close: () => {
+      server.forceShutdown();
+    },
+  };
 }

@@ -1,0 +1,117 @@
+import 'reflect-metadata';
+
+import { CairnError } from '@cairn/base';
+import { loadConfig, type ConfigSchema, type Environment, type LoadedConfig } from '@cairn/config';
+import { createTelemetry, type Telemetry } from '@cairn/observability';
+import type { Clock, Rng } from '@cairn/ports';
+import type { OnUncaught, OnWarning } from '@cairn/runtime-node';
+import { NestFactory } from '@nestjs/core';
+import type { z } from 'zod';
+
+import type { ProcessKind, ProcessPorts, ShellConfig } from './process-kind.js';
+import { ShellLifecycle, type ShellParts } from './shell-lifecycle.js';
+import { ShellModule } from './shell.module.js';
+
+export interface StartOptions {
+  /** Arguments without interpreter and script. */
+  readonly argv: readonly string[];
+  readonly env: Environment;
+  readonly ports: ProcessPorts;
+  /** Registers who is told of an error that nobody caught; who embeds a process may have a way of its own. */
+  readonly onUncaught?: OnUncaught;
+  /** Registers who is told what Node warns of. */
+  readonly onWarning?: OnWarning;
+}
+
+export interface RunningProcess {
+  /** `host:port` of /metrics, /healthz and /readyz. */
+  readonly healthAddress: string;
+  /** Resolves when the process cannot go on: leave with an exit code above 0, without a stop. */
+  readonly failed: Promise<Error>;
+  /** Idempotent. Rejects DEADLINE_EXCEEDED when work in flight did not finish within `shutdownTimeoutMs`. */
+  stop(signal: string): Promise<void>;
+}
+
+/**
+ * Starts a process of a kind: settings, telemetry, health pages, then the part that does the work.
+ *
+ * @throws CairnError INVALID_ARGUMENT with every problem of the configuration; or what opening the part
+ *   threw.
+ */
+export async function startProcess<Schema extends ConfigSchema & z.ZodType<ShellConfig>>(
+  kind: ProcessKind<Schema>,
+  options: StartOptions,
+): Promise<RunningProcess> {
+  const { what } = kind;
+  const { clock, rng } = options.ports;
+  const loaded = loadConfig({ ...kind.config, argv: options.argv, env: options.env });
+  const config: z.output<Schema> & ShellConfig = loaded.values;
+  const telemetry = await openTelemetry(kind.config.name, { config, loaded, rng, env: options.env });
+  const { logger, metrics, tracer } = telemetry;
+  options.onUncaught?.((error) => telemetry.fatal(`${what} ended by an error`, error));
+  options.onWarning?.(({ name, message }) => {
+    logger.warn('warning of Node', { kind: name, message });
+  });
+  for (const warning of loaded.warnings) logger.warn('configuration', { warning });
+
+  const failed = Promise.withResolvers<Error>();
+  const parts: ShellParts = {
+    ...{ what, telemetry, config },
+    open: (own) => {
+      const onFatal = (error: Error): void => {
+        telemetry.fatal(`${what} failed`, error);
+        failed.resolve(error);
+      };
+      const endWith = (error: Error): void => failed.resolve(error);
+      return kind.open({ ...own, config, logger, metrics, tracer, onFatal, endWith }, options.ports);
+    },
+  };
+  const app = await NestFactory.createApplicationContext(ShellModule.with(parts), {
+    logger: false,
+    abortOnError: false,
+  });
+  let stopping: Promise<void> | undefined;
+  return {
+    healthAddress: app.get(ShellLifecycle).healthAddress,
+    failed: failed.promise,
+    stop: (signal) => {
+      if (stopping === undefined) {
+        logger.info(`${what} was told to stop`, { signal });
+        const timeoutMs = config.shutdownTimeoutMs + (kind.closeGraceMs ?? 0);
+        stopping = within(timeoutMs, clock, { what, work: app.close() });
+      }
+      return stopping;
+    },
+  };
+}
+
+interface TelemetryParts {
+  readonly config: ShellConfig;
+  readonly loaded: Pick<LoadedConfig<ConfigSchema>, 'sources'>;
+  readonly rng: Rng;
+  readonly env: Environment;
+}
+
+function openTelemetry(service: string, { config, loaded, rng, env }: TelemetryParts): Promise<Telemetry> {
+  const { name: node, logLevel, logFile, otlpEndpoint, traceSampleRatio } = config;
+  return createTelemetry({
+    ...{ service, node, logLevel, logFile, otlpEndpoint, traceSampleRatio, rng, env },
+    isGiven: (setting) => loaded.sources[setting] !== 'default',
+  });
+}
+
+interface Work {
+  readonly what: string;
+  readonly work: Promise<void>;
+}
+
+function within(timeoutMs: number, clock: Clock, { what, work }: Work): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const timer = clock.setTimer(timeoutMs, () => {
+      reject(new CairnError('DEADLINE_EXCEEDED', `the ${what} did not stop within ${timeoutMs} ms`));
+    });
+    work.then(resolve, reject).finally(() => {
+      timer.cancel();
+    });
+  });
+}

@@ -1,5 +1,6 @@
-import { messageOf } from '@cairn/base';
+import { CairnError, messageOf } from '@cairn/base';
 import { createHealthServer, type HealthServer, type Readiness, type Telemetry } from '@cairn/observability';
+import type { Clock } from '@cairn/ports';
 import { Inject, Injectable, type OnApplicationBootstrap, type OnApplicationShutdown } from '@nestjs/common';
 
 import type { RunningPart, ShellConfig, ShellContext } from './process-kind.js';
@@ -10,6 +11,9 @@ export interface ShellParts {
   readonly what: string;
   readonly config: ShellConfig;
   readonly telemetry: Telemetry;
+  readonly clock: Clock;
+  /** The part gets this long to close; telemetry is written out in any case. */
+  readonly closeTimeoutMs: number;
   open(own: Pick<ShellContext<never>, 'publicAddress' | 'onWaiting'>): Promise<RunningPart>;
 }
 
@@ -23,6 +27,7 @@ export class ShellLifecycle implements OnApplicationBootstrap, OnApplicationShut
   #health: HealthServer | undefined;
   #part: RunningPart | undefined;
   #isStopping = false;
+  #failure: Error | undefined;
   /** Why it is not open yet, as far as it knows. */
   #waiting: readonly string[] = [];
 
@@ -58,15 +63,22 @@ export class ShellLifecycle implements OnApplicationBootstrap, OnApplicationShut
     }
   }
 
+  /** Throws why the part did not close: Nest keeps what its hooks throw to itself. */
+  throwIfNotClosed(): void {
+    if (this.#failure !== undefined) throw this.#failure;
+  }
+
   async onApplicationShutdown(): Promise<void> {
     const { what, telemetry } = this.#parts;
     this.#isStopping = true;
     try {
-      await this.#part?.close();
+      if (this.#part !== undefined) await this.#withinTimeout(this.#part.close());
       telemetry.logger.info(`${what} stopped`);
-    } finally {
-      await this.#closeShell();
+    } catch (error) {
+      this.#failure = error instanceof Error ? error : new Error(messageOf(error));
+      telemetry.logger.error(`${what} did not stop`, { error: messageOf(error) });
     }
+    await this.#closeShell();
   }
 
   #readiness(): Readiness {
@@ -75,6 +87,18 @@ export class ShellLifecycle implements OnApplicationBootstrap, OnApplicationShut
       ? [`the ${what} is stopping`]
       : (this.#part?.readiness() ?? [`the ${what} is starting`, ...this.#waiting]);
     return { ready: reasons.length === 0, reasons };
+  }
+
+  #withinTimeout(closing: Promise<void>): Promise<void> {
+    const { clock, what, closeTimeoutMs } = this.#parts;
+    return new Promise((resolve, reject) => {
+      const timer = clock.setTimer(closeTimeoutMs, () => {
+        reject(new CairnError('DEADLINE_EXCEEDED', `the ${what} did not stop within ${closeTimeoutMs} ms`));
+      });
+      closing.then(resolve, reject).finally(() => {
+        timer.cancel();
+      });
+    });
   }
 
   async #closeShell(): Promise<void> {

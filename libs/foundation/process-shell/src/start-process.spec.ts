@@ -1,4 +1,6 @@
 import { mkdtemp, readFile, readdir } from 'node:fs/promises';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it } from '@jest/globals';
@@ -202,6 +204,17 @@ describe('startProcess', () => {
     }
   });
 
+  it('tells that the part could not be closed, and closes the rest', async () => {
+    const { start, logFile } = await setting();
+    const process = await start(async (context, ports) => ({
+      ...(await part([])(context, ports)),
+      close: () => Promise.reject(new Error('the log cannot be written')),
+    }));
+    await expect(process.stop('SIGTERM')).rejects.toThrow('the log cannot be written');
+    await expect(fetch(`http://${process.healthAddress}/healthz`)).rejects.toThrow();
+    expect((await logOf(logFile)).get('metadata member did not stop')).toMatchObject({ level: 'error' });
+  });
+
   it('logs what nobody caught, and what Node warns of', async () => {
     let tellUncaught: (error: unknown) => void = () => undefined;
     let tellWarning: (warning: Error) => void = () => undefined;
@@ -246,6 +259,30 @@ describe('traces of a process', () => {
     expect((await logOf(logFile)).get('traces are exported')).toMatchObject({
       source: by === 'flag' ? 'setting' : 'environment',
     });
+  });
+});
+
+describe('a collector that never answers', () => {
+  it('does not make a stop fail, however little time the part has for it', async () => {
+    const silent = createServer();
+    await new Promise<void>((resolve) => silent.listen(0, '127.0.0.1', resolve));
+    const { port } = silent.address() as AddressInfo;
+    const flags = ['--shutdown-timeout-ms', '50', '--trace-sample-ratio', '1'];
+    const env = {
+      OTEL_EXPORTER_OTLP_ENDPOINT: `http://127.0.0.1:${port}`,
+      // The SDK goes on trying for a moment longer than we wait.
+      OTEL_EXPORTER_OTLP_TIMEOUT: '2200',
+    };
+    const ports = { clock: new NodeClock(), rng, disk: new NodeDisk(), transport: new TcpTransport() };
+    const { start, logFile } = await setting(flags, { env, ports });
+    const process = await start((context, given) => {
+      context.tracer.startRootSpan('opened', undefined)?.end();
+      return part([])(context, given);
+    });
+    await process.stop('SIGTERM');
+    expect((await logOf(logFile)).get('traces were lost at shutdown')).toMatchObject({ level: 'warn' });
+    silent.closeAllConnections();
+    silent.close();
   });
 });
 

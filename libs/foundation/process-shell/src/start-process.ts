@@ -1,9 +1,8 @@
 import 'reflect-metadata';
 
-import { CairnError } from '@cairn/base';
 import { loadConfig, type ConfigSchema, type Environment, type LoadedConfig } from '@cairn/config';
 import { createTelemetry, type Telemetry } from '@cairn/observability';
-import type { Clock, Rng } from '@cairn/ports';
+import type { Rng } from '@cairn/ports';
 import type { OnUncaught, OnWarning } from '@cairn/runtime-node';
 import { NestFactory } from '@nestjs/core';
 import type { z } from 'zod';
@@ -28,7 +27,10 @@ export interface RunningProcess {
   readonly healthAddress: string;
   /** Resolves when the process cannot go on: leave with an exit code above 0, without a stop. */
   readonly failed: Promise<Error>;
-  /** Idempotent. Rejects DEADLINE_EXCEEDED when work in flight did not finish within `shutdownTimeoutMs`. */
+  /**
+   * Idempotent. Rejects with what closing the part threw, and DEADLINE_EXCEEDED when work in flight did not
+   * finish within `shutdownTimeoutMs`.
+   */
   stop(signal: string): Promise<void>;
 }
 
@@ -56,7 +58,8 @@ export async function startProcess<Schema extends ConfigSchema & z.ZodType<Shell
 
   const failed = Promise.withResolvers<Error>();
   const parts: ShellParts = {
-    ...{ what, telemetry, config },
+    ...{ what, telemetry, config, clock },
+    closeTimeoutMs: config.shutdownTimeoutMs + (kind.closeGraceMs ?? 0),
     open: (own) => {
       const onFatal = (error: Error): void => {
         telemetry.fatal(`${what} failed`, error);
@@ -70,18 +73,17 @@ export async function startProcess<Schema extends ConfigSchema & z.ZodType<Shell
     logger: false,
     abortOnError: false,
   });
+  const lifecycle = app.get(ShellLifecycle);
+  const close = async (signal: string): Promise<void> => {
+    logger.info(`${what} was told to stop`, { signal });
+    await app.close();
+    lifecycle.throwIfNotClosed();
+  };
   let stopping: Promise<void> | undefined;
   return {
-    healthAddress: app.get(ShellLifecycle).healthAddress,
+    healthAddress: lifecycle.healthAddress,
     failed: failed.promise,
-    stop: (signal) => {
-      if (stopping === undefined) {
-        logger.info(`${what} was told to stop`, { signal });
-        const timeoutMs = config.shutdownTimeoutMs + (kind.closeGraceMs ?? 0);
-        stopping = within(timeoutMs, clock, { what, work: app.close() });
-      }
-      return stopping;
-    },
+    stop: (signal) => (stopping ??= close(signal)),
   };
 }
 
@@ -97,21 +99,5 @@ function openTelemetry(service: string, { config, loaded, rng, env }: TelemetryP
   return createTelemetry({
     ...{ service, node, logLevel, logFile, otlpEndpoint, traceSampleRatio, rng, env },
     isGiven: (setting) => loaded.sources[setting] !== 'default',
-  });
-}
-
-interface Work {
-  readonly what: string;
-  readonly work: Promise<void>;
-}
-
-function within(timeoutMs: number, clock: Clock, { what, work }: Work): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const timer = clock.setTimer(timeoutMs, () => {
-      reject(new CairnError('DEADLINE_EXCEEDED', `the ${what} did not stop within ${timeoutMs} ms`));
-    });
-    work.then(resolve, reject).finally(() => {
-      timer.cancel();
-    });
   });
 }

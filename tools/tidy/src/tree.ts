@@ -16,14 +16,27 @@ const GENERATED =
   /^libs\/foundation\/wire\/src\/gen\/|^package-lock\.json$|^docs\/(api|configuration)\.md$|^LICENSE$/;
 const TEXT = /\.(ts|mjs|md|json|yaml|yml|proto|prettierrc)$|^\.ci\//;
 
-/** Text files that git tracks or would track, without generated ones. */
-export function readTree(): TreeFile[] {
+/** Every file that git tracks or would track. */
+export function readPaths(): string[] {
   const listing = execFileSync('git', ['ls-files', '--cached', '--others', '--exclude-standard'], {
     cwd: ROOT,
   });
-  const paths = [...new Set(listing.toString('utf8').split('\n'))].filter((path) => TEXT.test(path));
+  return [...new Set(listing.toString('utf8').split('\n'))].filter((path) => path !== '').sort();
+}
+
+/** Text files that git tracks or would track, without generated ones. */
+export function readTree(): TreeFile[] {
+  return readFiles(readPaths().filter((path) => TEXT.test(path) && !GENERATED.test(path)));
+}
+
+/** Documents, generated ones included. */
+export function readDocuments(): TreeFile[] {
+  return readFiles(readPaths().filter((path) => path.endsWith('.md')));
+}
+
+function readFiles(paths: readonly string[]): TreeFile[] {
   const files: TreeFile[] = [];
-  for (const path of paths.filter((each) => !GENERATED.test(each)).sort()) {
+  for (const path of paths) {
     try {
       files.push({ path, text: readFileSync(join(ROOT, path), 'utf8') });
     } catch (error) {

@@ -1,13 +1,17 @@
 import { describe, expect, it } from '@jest/globals';
+import { DOCUMENT_RULES, factsOf, unlinkedTimelines } from '../src/document-rules.js';
 import { dependencyMismatches, importCycles, unreferenced } from '../src/import-rules.js';
 import { TEXT_RULES } from '../src/text-rules.js';
-import { readTree } from '../src/tree.js';
+import { readDocuments, readPaths, readTree } from '../src/tree.js';
 
 const tree = readTree();
 const sources = tree.filter((file) =>
   /^(libs\/[^/]+|apps|tools)\/[^/]+\/(src|test)\/.*\.ts$/.test(file.path),
 );
 const manifests = tree.filter((file) => /^(libs\/[^/]+|apps|tools)\/[^/]+\/package\.json$/.test(file.path));
+
+const documents = tree.filter((file) => file.path.endsWith('.md'));
+const facts = factsOf(tree, readDocuments(), readPaths());
 
 /** Goal: the repository keeps its own rules. Method: walk every tracked file. */
 describe('the tree', () => {
@@ -18,6 +22,17 @@ describe('the tree', () => {
 
   it.each(TEXT_RULES.map((rule) => [rule.name, rule] as const))('has no %s', (_, rule) => {
     expect(tree.flatMap(rule)).toEqual([]);
+  });
+
+  it.each(DOCUMENT_RULES.map((rule) => [rule.name, rule] as const))(
+    'has no %s in its documents',
+    (_, rule) => {
+      expect(documents.flatMap((file) => rule(file, facts))).toEqual([]);
+    },
+  );
+
+  it('names every timeline where it happens', () => {
+    expect(unlinkedTimelines(tree)).toEqual([]);
   });
 
   it('has no import cycles', () => {

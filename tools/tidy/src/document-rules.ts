@@ -1,0 +1,199 @@
+import { posix } from 'node:path';
+import type { TreeFile } from './tree.js';
+
+/** What documents are held against. */
+export interface Facts {
+  /** Every file, generated ones included. */
+  readonly paths: ReadonlySet<string>;
+  /** Texts of all Markdown files, by path. */
+  readonly documents: ReadonlyMap<string, string>;
+  /** Names in `scripts` of the workspace. */
+  readonly scripts: ReadonlySet<string>;
+  /** Commands of the `cairn` program. */
+  readonly commands: ReadonlySet<string>;
+  /** Flags of processes, without the dashes. */
+  readonly flags: ReadonlySet<string>;
+  /** Names of metrics that some source registers. */
+  readonly metrics: ReadonlySet<string>;
+  /** Texts of specs, by the name of their file; several may have one name. */
+  readonly specs: ReadonlyMap<string, readonly string[]>;
+  /** Names of deliberate defects, and of transcripts of the consensus core. */
+  readonly defects: ReadonlySet<string>;
+  readonly transcripts: ReadonlySet<string>;
+}
+
+const METRIC = /'(cairn_[a-z_]+)'/g;
+const TRANSCRIPTS = 'libs/consensus/raft/test/transcripts/';
+
+function namesIn(files: readonly TreeFile[], pattern: RegExp): Set<string> {
+  return new Set(files.flatMap(({ text }) => [...text.matchAll(pattern)].map((match) => match[1] ?? '')));
+}
+
+/** Reads the facts out of the tree; `documents` besides the tree's own are the generated ones. */
+export function factsOf(
+  tree: readonly TreeFile[],
+  documents: readonly TreeFile[],
+  paths: readonly string[],
+): Facts {
+  const sources = tree.filter(({ path }) => path.endsWith('.ts') && !path.endsWith('.spec.ts'));
+  const workspace = tree.find(({ path }) => path === 'package.json');
+  const { scripts = {} } = JSON.parse(workspace?.text ?? '{}') as { scripts?: Record<string, string> };
+  const specs = new Map<string, string[]>();
+  for (const { path, text } of tree) {
+    if (!path.endsWith('.spec.ts')) continue;
+    const name = posix.basename(path);
+    specs.set(name, [...(specs.get(name) ?? []), text]);
+  }
+  const of = (part: string): TreeFile[] => sources.filter(({ path }) => path.includes(part));
+  const ofTranscripts = paths.filter((path) => path.startsWith(TRANSCRIPTS) && path.endsWith('.txt'));
+  return {
+    paths: new Set(paths),
+    documents: new Map(documents.map(({ path, text }) => [path, text])),
+    scripts: new Set(Object.keys(scripts)),
+    commands: namesIn(of('apps/cli/src/'), /\.command\('([a-z]+)/g),
+    flags: namesIn(documents, /`--([a-z][a-z-]*)`/g),
+    metrics: namesIn(sources, METRIC),
+    specs,
+    defects: namesIn(of('/mutants/'), /\bname: '([a-z-]+)'/g),
+    transcripts: new Set(ofTranscripts.map((path) => posix.basename(path, '.txt'))),
+  };
+}
+
+function lineOf(text: string, at: number): number {
+  return text.slice(0, at).split('\n').length;
+}
+
+/** Of each match of the pattern, what is wrong with it. */
+function judged(
+  file: TreeFile,
+  pattern: RegExp,
+  judge: (match: RegExpExecArray) => string | undefined,
+): string[] {
+  return [...file.text.matchAll(pattern)].flatMap((match) => {
+    const wrong = judge(match);
+    return wrong === undefined ? [] : [`${file.path}:${lineOf(file.text, match.index)}: ${wrong}`];
+  });
+}
+
+/** As GitHub makes them: letters, digits and dashes of the title; the second of one title ends with -1. */
+export function anchorsOf(text: string): Set<string> {
+  const anchors = new Set<string>();
+  const prose = text.replace(/^```[\s\S]*?^```/gm, '');
+  for (const [, title = ''] of prose.matchAll(/^#{1,6} (.+)$/gm)) {
+    const plain = title.toLowerCase().replace(/[^\p{L}\p{N}\s_-]/gu, '');
+    const base = plain.trim().replaceAll(' ', '-');
+    let anchor = base;
+    for (let count = 1; anchors.has(anchor); count += 1) anchor = `${base}-${count}`;
+    anchors.add(anchor);
+  }
+  return anchors;
+}
+
+/** Links to files and places that are not there. */
+export function brokenLinks(file: TreeFile, { paths, documents }: Facts): string[] {
+  return judged(file, /\]\(([^()\s]+)\)/g, ([, target = '']) => {
+    if (/^[a-z]+:/.test(target)) return undefined;
+    const [to = '', anchor] = target.split('#');
+    const path = to === '' ? file.path : posix.join(posix.dirname(file.path), to);
+    const isFolder = [...paths].some((each) => each.startsWith(`${path.replace(/\/$/, '')}/`));
+    if (!paths.has(path) && !isFolder) return `no file ${path}`;
+    if (anchor === undefined || anchorsOf(documents.get(path) ?? '').has(anchor)) return undefined;
+    return `no place #${anchor} in ${path}`;
+  });
+}
+
+/** Files that are named in backticks and do not exist. Names of data files are not looked at. */
+export function unknownFiles(file: TreeFile, { paths }: Facts): string[] {
+  return judged(file, /`((?:[\w@.-]+\/)*[a-z][\w.-]*\.(?:ts|mjs|md|proto))`/g, ([, name = '']) => {
+    const isThere = [...paths].some((path) => path === name || path.endsWith(`/${name}`));
+    // Relative to the document, upwards.
+    const isRelative = paths.has(posix.join(posix.dirname(file.path), name));
+    return isThere || isRelative ? undefined : `no file ${name}`;
+  });
+}
+
+/** Scripts of npm, commands of `cairn`, and flags of processes that do not exist. */
+export function unknownCommands(file: TreeFile, { scripts, commands, flags }: Facts): string[] {
+  return [
+    ...judged(file, /\bnpm run (?:-s )?([a-z][a-z:]*)/g, ([, name = '']) =>
+      scripts.has(name) ? undefined : `no script ${name}`,
+    ),
+    ...judged(file, /`cairn ([a-z]+)|\bnpx cairn ([a-z]+)/g, ([, quoted, shown]) => {
+      const name = quoted ?? shown ?? '';
+      return name === 'help' || commands.has(name) ? undefined : `no command cairn ${name}`;
+    }),
+    ...judged(file, /^.*\/dist\/main\.js --.*$/gm, ([line]) => {
+      const unknown = [...line.matchAll(/ --([a-z-]+)/g)].find(([, flag = '']) => !flags.has(flag));
+      return unknown === undefined || !line.includes('apps/') ? undefined : `no flag${unknown[0]}`;
+    }),
+  ];
+}
+
+/** `name_{a,b}_c{label}` → `name_a_c`, `name_b_c`. */
+function expand(name: string): string[] {
+  const alternatives = /^(.*?)\{([a-z_]+(?:,[a-z_]+)+)\}(.+)$/.exec(name);
+  if (alternatives === null) return [name.replace(/\{.*$/, '')];
+  const [, before = '', words = '', after = ''] = alternatives;
+  return words.split(',').flatMap((word) => expand(before + word + after));
+}
+
+/** Metrics that nothing registers; `_rest` behind another one stands for what begins alike. */
+export function unknownMetrics(file: TreeFile, { metrics }: Facts): string[] {
+  let last = '';
+  return judged(file, /`(cairn_[a-z_{},]+|_[a-z_{},]+)`/g, ([, name = '']) => {
+    if (name.endsWith('_')) return undefined;
+    if (name.startsWith('_')) {
+      const [rest = ''] = expand(name);
+      const parts = last.split('_');
+      const isKnown = parts.some((_, at) => metrics.has(parts.slice(0, at).join('_') + rest));
+      return isKnown || last === '' ? undefined : `no metric that begins as ${last} and ends in ${rest}`;
+    }
+    const unknown = expand(name).find(
+      (each) => !metrics.has(each) && ![...metrics].some((known) => known.startsWith(`${each}_`)),
+    );
+    last = expand(name).at(-1) ?? '';
+    return unknown === undefined ? undefined : `no metric ${unknown}`;
+  });
+}
+
+const QUOTED = /`([\w.-]+\.spec\.ts)`((?:,? "[^"]+")+)/g;
+const NAMED = /\b(defect|transcript)s? ((?:`[\w-]+`(?:, )?)+)/g;
+
+/** What a timeline says that something is shown by, and is not there. */
+export function unknownWitnesses(file: TreeFile, { specs, defects, transcripts }: Facts): string[] {
+  if (!file.path.startsWith('docs/timelines/')) return [];
+  return [
+    ...judged(file, QUOTED, ([, spec = '', titles = '']) => {
+      const texts = (specs.get(spec) ?? []).map((text) => text.replaceAll("\\'", "'"));
+      const missing = [...titles.matchAll(/"([^"]+)"/g)].find(
+        ([, title = '']) => !texts.some((text) => text.includes(title)),
+      );
+      return missing === undefined ? undefined : `no test ${missing[0]} in ${spec}`;
+    }),
+    ...judged(file, NAMED, ([, kind, list = '']) => {
+      const known = kind === 'defect' ? defects : transcripts;
+      const names = [...list.matchAll(/`([\w-]+)`/g)].map((match) => match[1] ?? '');
+      const missing = names.find((name) => !known.has(name));
+      return missing === undefined ? undefined : `no ${kind} ${missing}`;
+    }),
+  ];
+}
+
+export const DOCUMENT_RULES = [
+  brokenLinks,
+  unknownFiles,
+  unknownCommands,
+  unknownMetrics,
+  unknownWitnesses,
+] as const;
+
+/** Each timeline is named where it happens, `Timeline: docs/timelines/NAME.md`, and only those that exist. */
+export function unlinkedTimelines(tree: readonly TreeFile[]): string[] {
+  const pages = tree.map(({ path }) => path).filter((path) => /^docs\/timelines\/[a-z-]+\.md$/.test(path));
+  const sources = tree.filter(({ path }) => path.endsWith('.ts') && !path.startsWith('tools/'));
+  const named = namesIn(sources, /Timeline: (docs\/timelines\/[\w-]+\.md)/g);
+  return [
+    ...pages.filter((path) => !named.has(path)).map((path) => `${path}: no source file names it`),
+    ...[...named].filter((path) => !pages.includes(path)).map((path) => `${path}: is named and not there`),
+  ];
+}

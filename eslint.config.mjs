@@ -162,8 +162,7 @@ export default tseslint.config(
   },
   {
     // The ports on a real machine: the one place for timers, sockets, files and chance. Telemetry and the
-    // reader of the
-    // configuration file belong to a process and never run in the simulator.
+    // reader of the configuration file belong to a process and never run in the simulator.
     files: [
       'libs/foundation/{runtime-node,observability}/src/**/*.ts',
       'libs/foundation/config/src/read-sources.ts',

@@ -1,9 +1,7 @@
 /**
- * Every npm script begins here. Plain JavaScript without dependencies, because it has to run on any Node
- * from 20 on
- * before anything is installed: it installs what the lock file says, builds what changed, and goes on with
- * the pinned
- * Node that came with the packages.
+ * Every npm script begins here. Plain JavaScript without dependencies, because it has to run on any Node from
+ * 20 on before anything is installed: it installs what the lock file says, builds what changed, and goes on
+ * with the pinned Node that came with the packages.
  */
 import { spawn, spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
@@ -143,8 +141,8 @@ function readText(path) {
 
 /**
  * True when npm's own record of what it installed agrees with the lock file: a tree that somebody installed
- * by hand is
- * not thrown away. Packages for other platforms are in the lock and not in the tree; those are optional.
+ * by hand is not thrown away. Packages for other platforms are in the lock and not in the tree; those are
+ * optional.
  */
 function treeMatchesLock() {
   const recordText = readText(join(MODULES, '.package-lock.json'));
@@ -181,9 +179,9 @@ function runQuietly(command, args, what) {
 }
 
 /**
- * Installs what the lock file says. `npm ci` refuses a lock that lists optional packages only of the
- * platform it was made
- * on; `npm install` takes such a lock with the same versions, but would rewrite the file, so that is undone.
+ * Installs what the lock file says. `npm ci` refuses a lock that lists optional packages only of the platform
+ * it was made on; `npm install` takes such a lock with the same versions, but would rewrite the file, so that
+ * is undone.
  */
 async function installLocked(lock) {
   const [command, ...before] = npmCommand();

@@ -1,8 +1,7 @@
 /**
  * Stands in for a node in tests of the tool: serves /readyz where its flags say, leaves on SIGTERM, and
- * misbehaves as its
- * data directory asks: a file `exit-with` holds an exit code, a file `not-ready` a reason, a file `stubborn`
- * ignores SIGTERM.
+ * misbehaves as its data directory asks: a file `exit-with` holds an exit code, a file `not-ready` a reason,
+ * a file `stubborn` ignores SIGTERM.
  */
 import { existsSync, mkdirSync, readFileSync } from 'node:fs';
 import { createServer } from 'node:http';

@@ -129,9 +129,9 @@ export function unknownCommands(file: TreeFile, { scripts, commands, flags }: Fa
   ];
 }
 
-/** `name_{a,b}_c{label}` → `name_a_c`, `name_b_c`. */
+/** `name_{a,b}_c{label}` → `name_a_c`, `name_b_c`: alternatives follow an underscore, labels do not. */
 function expand(name: string): string[] {
-  const alternatives = /^(.*?)\{([a-z_]+(?:,[a-z_]+)+)\}(.+)$/.exec(name);
+  const alternatives = /^(.*?_)\{([a-z_]+(?:,[a-z_]+)+)\}(.*)$/.exec(name);
   if (alternatives === null) return [name.replace(/\{.*$/, '')];
   const [, before = '', words = '', after = ''] = alternatives;
   return words.split(',').flatMap((word) => expand(before + word + after));
@@ -196,4 +196,53 @@ export function unlinkedTimelines(tree: readonly TreeFile[]): string[] {
     ...pages.filter((path) => !named.has(path)).map((path) => `${path}: no source file names it`),
     ...[...named].filter((path) => !pages.includes(path)).map((path) => `${path}: is named and not there`),
   ];
+}
+
+const MANIFEST = /^libs\/([a-z-]+)\/([a-z-]+)\/package\.json$/;
+
+/** `| a | \`b\` \`c\` |` → a row of cells, each a list of what is in backticks. */
+function rowsOf(text: string): string[][][] {
+  return text
+    .split('\n')
+    .filter((line) => line.startsWith('| '))
+    .map((line) =>
+      line.split('|').map((cell) => [...cell.matchAll(/`([\w-]+)`/g)].map(([, name = '']) => name)),
+    );
+}
+
+function sameNames(one: readonly string[], other: readonly string[]): boolean {
+  return [...one].sort().join() === [...other].sort().join();
+}
+
+/**
+ * The rooms as `libs/README.md` and `docs/architecture.md` show them: which libraries stand in each, which
+ * other rooms each imports, and that the layers name every library.
+ */
+export function wrongRooms(tree: readonly TreeFile[]): string[] {
+  const libraries = tree.flatMap(({ path, text }) => {
+    const [, room, name] = MANIFEST.exec(path) ?? [];
+    if (room === undefined || name === undefined) return [];
+    const { dependencies = {} } = JSON.parse(text) as { dependencies?: Record<string, string> };
+    return [{ room, name, imports: Object.keys(dependencies).map((each) => each.replace('@cairn/', '')) }];
+  });
+  const roomOf = new Map(libraries.map(({ name, room }) => [name, room]));
+  const textOf = (path: string): string => tree.find((file) => file.path === path)?.text ?? '';
+  const [shelves, arrows] = [rowsOf(textOf('libs/README.md')), rowsOf(textOf('docs/architecture.md'))];
+  const layered = new Set(arrows.flat(2));
+  const wrong: string[] = [];
+  for (const room of new Set(roomOf.values())) {
+    const inside = libraries.filter((library) => library.room === room);
+    const shown = shelves.find((row) => row[1]?.[0] === room)?.at(-2) ?? [];
+    const names = inside.map(({ name }) => name);
+    if (!sameNames(shown, names)) wrong.push(`libs/README.md: ${room} has ${names.join(' ')}`);
+    const others = inside.flatMap(({ imports }) => imports.map((name) => roomOf.get(name) ?? room));
+    const imported = [...new Set(others.filter((other) => other !== room))];
+    const drawn = arrows.find((row) => row.length === 4 && row[1]?.[0] === room)?.[2] ?? [];
+    if (!sameNames(drawn, imported))
+      wrong.push(`docs/architecture.md: ${room} imports ${imported.join(' ')}`);
+    for (const name of names) {
+      if (!layered.has(name)) wrong.push(`docs/architecture.md: ${name} is in no layer`);
+    }
+  }
+  return wrong;
 }

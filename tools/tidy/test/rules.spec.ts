@@ -1,6 +1,19 @@
 import { describe, expect, it } from '@jest/globals';
 import { swallowedAssertions } from '../src/catch-rules.js';
+import {
+  anchorsOf,
+  brokenLinks,
+  factsOf,
+  unknownCommands,
+  unknownFiles,
+  unknownMetrics,
+  unknownWitnesses,
+  unlinkedTimelines,
+  wrongRooms,
+  type Facts,
+} from '../src/document-rules.js';
 import { dependencyMismatches, importCycles, packageNameOf, unreferenced } from '../src/import-rules.js';
+import { stumps } from '../src/prose-rules.js';
 import { leftovers, longFiles, placesOfOneMachine, titles, wideLines } from '../src/text-rules.js';
 import { importsOf } from '../src/tree.js';
 
@@ -107,5 +120,109 @@ describe('import rules', () => {
       'libs/l/package.json: declares @cairn/x without importing it',
     ]);
     expect(packageNameOf('zod/v4')).toBe('zod');
+  });
+});
+
+describe('the rule about stumps', () => {
+  const long = 'a'.repeat(90);
+
+  it('finds a short line in the middle of a paragraph of a comment', () => {
+    const text = `/**\n * ${long}\n * and this\n * goes on with the rest of the sentence.\n */`;
+    expect(stumps(file('a.ts', text))).toEqual(['a.ts:3: a stump of a line in the middle of a paragraph']);
+  });
+
+  it('leaves the last line, items, tags, code and what did not fit alone', () => {
+    for (const lines of [
+      [` * ${long}`, ' * the end.'],
+      [' * One:', ' * - an item', ' * - another one'],
+      [' * Answers it.', ' * @throws CairnError'],
+      [' * As here:', ' *', ' *   some code'],
+      [' * short', ` * ${'b'.repeat(105)} and more`],
+    ]) {
+      expect(stumps(file('a.ts', ['/**', ...lines, ' */'].join('\n')))).toEqual([]);
+    }
+  });
+});
+
+describe('rules about documents', () => {
+  const tree = [
+    file('package.json', '{"scripts":{"sim":"x"}}'),
+    file('apps/cli/src/a.ts', "program.command('status')"),
+    file('libs/room/one/src/m.ts', "gauge('cairn_one_bytes'); gauge('cairn_one_rows_total');"),
+    file('libs/room/one/src/a.spec.ts', "describe('a thing', () => { it('does one\\'s work', () => {}); });"),
+    file('tools/sim/src/mutants/table.ts', "{ name: 'broken-thing' }"),
+    file('docs/a.md', '# A title\n\n## Of a part\n\n## Of a part\n\nflags: `--peers`'),
+  ];
+  const transcript = 'libs/consensus/raft/test/transcripts/vote.txt';
+  const facts: Facts = factsOf(
+    tree,
+    tree.filter(({ path }) => path.endsWith('.md')),
+    [...tree.map(({ path }) => path), transcript],
+  );
+  const page = (text: string): { path: string; text: string } => file('docs/timelines/b.md', text);
+
+  it('find links to files and places that are not there', () => {
+    expect([...anchorsOf('# `a` b: c\n## X\n## X')]).toEqual(['a-b-c', 'x', 'x-1']);
+    const good = '[a](../a.md) [b](../a.md#of-a-part-1) [c](https://x.org/y) [d](../../libs/room)';
+    expect(brokenLinks(page(good), facts)).toEqual([]);
+    expect(brokenLinks(page('\n[a](a.md) [b](../a.md#none)'), facts)).toEqual([
+      'docs/timelines/b.md:2: no file docs/timelines/a.md',
+      'docs/timelines/b.md:2: no place #none in docs/a.md',
+    ]);
+  });
+
+  it('find files, scripts, commands, flags and metrics that are not there', () => {
+    expect(unknownFiles(page('`m.ts`, `one/src/m.ts`, `x.json`, `other.ts`'), facts)).toEqual([
+      'docs/timelines/b.md:1: no file other.ts',
+    ]);
+    const commands =
+      'npm run sim, npm run simm, `cairn status`, npx cairn stats\n$NODE apps/x/dist/main.js --peers 1 --peer 2';
+    expect(unknownCommands(page(commands), facts)).toEqual([
+      'docs/timelines/b.md:1: no script simm',
+      'docs/timelines/b.md:1: no command cairn stats',
+      'docs/timelines/b.md:2: no flag --peer',
+    ]);
+    const metrics =
+      '`cairn_one_bytes`, `_rows_total{kind}`, `cairn_one_{bytes,rows_total}`, `cairn_`, `cairn_two`, `_none`';
+    expect(unknownMetrics(page(metrics), facts)).toEqual([
+      'docs/timelines/b.md:1: no metric cairn_two',
+      'docs/timelines/b.md:1: no metric that begins as cairn_two and ends in _none',
+    ]);
+  });
+
+  it('find tests, defects and transcripts that timelines name and that are not there', () => {
+    const good = '`a.spec.ts` "does one\'s work"; defect `broken-thing`; transcripts `vote`';
+    expect(unknownWitnesses(page(good), facts)).toEqual([]);
+    const bad = '`a.spec.ts` "does nothing"; defects `broken-thing`, `no-thing`; transcript `veto`';
+    expect(unknownWitnesses(page(bad), facts)).toEqual([
+      'docs/timelines/b.md:1: no test "does nothing" in a.spec.ts',
+      'docs/timelines/b.md:1: no defect no-thing',
+      'docs/timelines/b.md:1: no transcript veto',
+    ]);
+    expect(unlinkedTimelines([page(''), file('a.ts', '// Timeline: docs/timelines/c.md')])).toEqual([
+      'docs/timelines/b.md: no source file names it',
+      'docs/timelines/c.md: is named and not there',
+    ]);
+  });
+
+  it('find rooms that are shown otherwise than they are', () => {
+    const manifest = (path: string, ...names: string[]): { path: string; text: string } =>
+      file(
+        `libs/${path}/package.json`,
+        JSON.stringify({ dependencies: Object.fromEntries(names.map((name) => [`@cairn/${name}`, '*'])) }),
+      );
+    const libraries = [manifest('low/base'), manifest('high/top', 'base')];
+    const shown = [
+      file('libs/README.md', '| `low` | what | `base` |\n| `high` | what | `top` |'),
+      file('docs/architecture.md', '| pure | `base`, `top` | all |\n\n| `low` | none |\n| `high` | `low` |'),
+    ];
+    expect(wrongRooms([...libraries, ...shown])).toEqual([]);
+    expect(wrongRooms([...libraries, manifest('high/new', 'top'), ...shown])).toEqual([
+      'libs/README.md: high has top new',
+      'docs/architecture.md: new is in no layer',
+    ]);
+    expect(wrongRooms([libraries[0] ?? shown[0] ?? page(''), manifest('high/top'), ...shown])).toEqual([
+      'docs/architecture.md: high imports ',
+    ]);
   });
 });

@@ -1,6 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
-import { DOCUMENT_RULES, factsOf, unlinkedTimelines } from '../src/document-rules.js';
+import { DOCUMENT_RULES, factsOf, unlinkedTimelines, wrongRooms } from '../src/document-rules.js';
 import { dependencyMismatches, importCycles, unreferenced } from '../src/import-rules.js';
+import { stumps } from '../src/prose-rules.js';
 import { TEXT_RULES } from '../src/text-rules.js';
 import { readDocuments, readPaths, readTree } from '../src/tree.js';
 
@@ -20,7 +21,7 @@ describe('the tree', () => {
     expect(manifests.length).toBeGreaterThan(20);
   });
 
-  it.each(TEXT_RULES.map((rule) => [rule.name, rule] as const))('has no %s', (_, rule) => {
+  it.each([...TEXT_RULES, stumps].map((rule) => [rule.name, rule] as const))('has no %s', (_, rule) => {
     expect(tree.flatMap(rule)).toEqual([]);
   });
 
@@ -30,6 +31,10 @@ describe('the tree', () => {
       expect(documents.flatMap((file) => rule(file, facts))).toEqual([]);
     },
   );
+
+  it('shows the rooms as they are', () => {
+    expect(wrongRooms(tree)).toEqual([]);
+  });
 
   it('names every timeline where it happens', () => {
     expect(unlinkedTimelines(tree)).toEqual([]);

@@ -7,8 +7,8 @@ const COMPACT_AT = 64;
 
 /**
  * The log as the core sees it: storage, plus a tail in memory of what is not durable or not handed out for
- * applying yet.
- * The tail wins over storage wherever both have an index. Invariant: tailFirst + live count = lastIndex + 1.
+ * applying yet. The tail wins over storage wherever both have an index. Invariant: tailFirst + live count =
+ * lastIndex + 1.
  */
 export class LogView {
   readonly #storage: RaftStorage;

@@ -8,10 +8,9 @@ import type { ReadIndexRequest, ReadIndexResponse } from './types.js';
 export const READS_PENDING_MAX = 4096;
 
 /**
- * Asks for an index that covers everything committed before this call. False: refused at once. On the
- * leader the next
- * Ready sends one round of heartbeats for all reads since the last; on a follower the question goes to the
- * leader.
+ * Asks for an index that covers everything committed before this call. False: refused at once. On the leader
+ * the next Ready sends one round of heartbeats for all reads since the last; on a follower the question goes
+ * to the leader.
  */
 export function readIndex(core: Core, context: number): boolean {
   if (core.role === 'leader') return enqueueRead(core, core.id, context);

@@ -198,8 +198,7 @@ export interface RaftConfig {
   readonly heartbeatIntervalMs: number;
   /**
    * The leader may serve reads from its lease for this long after the send time of what a quorum
-   * acknowledged.
-   * Must be below voteHoldMs by a drift margin of at least 10 %. Default 400.
+   * acknowledged. Must be below voteHoldMs by a drift margin of at least 10 %. Default 400.
    */
   readonly leaseDurationMs: number;
   /**

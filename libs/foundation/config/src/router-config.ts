@@ -45,7 +45,7 @@ export const routerConfigSchema = z.object({
   }),
   outstandingOpsPerStoreMax: integerField({
     description:
-      'Operations sent to one shard node and not yet answered; more wait in line for 200 ms at most, then they ' +
+      'Operations sent to one shard node and not yet answered; more wait in the send queue for 200 ms at most, then they ' +
       'are refused.',
     default: 1_024,
     min: 16,

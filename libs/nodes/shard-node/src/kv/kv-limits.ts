@@ -24,7 +24,7 @@ export interface KvLimits {
   readonly scansMax: number;
   /** Scan pages that wait for one of those; more are refused. Default 1,024. */
   readonly waitingScansMax: number;
-  /** Rows of scanned spans kept by leaders for the next scan, bytes per store. 0 = none. Default 64 MiB. */
+  /** Rows of scanned spans kept by leaders for the next scan, bytes per store. 0 = none. Default 32 MiB. */
   readonly scanCacheBytesMax: number;
   /** Versions one page may look at before it is cut short. Default 50,000. */
   readonly versionsPerPageMax: number;

@@ -9,8 +9,8 @@ function parse(...argv: string[]): BenchConfig {
   return loadConfig({ ...benchConfig, argv, env: {} }).values;
 }
 
-describe('arguments', () => {
-  test('without any: everything that needs no generator', () => {
+describe('the arguments', () => {
+  test('mean everything that needs no generator where there are none', () => {
     const config = parse();
     expect(worksOf(config)).toEqual(['put', 'get', 'mix', 'stale', 'scan']);
     expect(outstandingOf(config)).toEqual([1, 16, 64, 256]);
@@ -18,11 +18,11 @@ describe('arguments', () => {
     expect(endpointsOf(config)).toEqual([]);
   });
 
-  test('a generator adds the unary work', () => {
+  test('add the unary work with a generator', () => {
     expect(worksOf(parse('--kvload', PROGRAM))).toContain('unary');
   });
 
-  test('lists are taken in their order, and nothing twice', () => {
+  test('are lists in their order, with nothing twice', () => {
     const config = parse('--works', 'scan, put,scan', '--outstanding', '64,1,64');
     expect(worksOf(config)).toEqual(['scan', 'put']);
     expect(outstandingOf(config)).toEqual([64, 1]);

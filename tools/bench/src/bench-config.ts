@@ -47,7 +47,7 @@ export const experimentWarmupField = integerField({
   max: 600,
 });
 
-/** Flags of `npm run bench`. */
+/** The flags of `npm run bench`. */
 export const benchSchema = z.object({
   peer: choiceField({
     description: 'Another system to measure in turn with ours.',

@@ -148,7 +148,7 @@ export class CairnSystem implements BenchSystem {
     return result;
   }
 
-  /** Where clients connect. */
+  /** Answers where clients connect. */
   get endpoints(): readonly string[] {
     return this.#endpoints;
   }
@@ -181,12 +181,12 @@ export class CairnSystem implements BenchSystem {
     }
   }
 
-  /** All ranges of the cluster. */
+  /** Lists all ranges of the cluster. */
   ranges(): Promise<RangeInfo[]> {
     return this.#observer.ranges();
   }
 
-  /** Process ids of the servers by name. */
+  /** Answers the process ids of the servers, by name. */
   processIds(): Map<string, number> {
     const running = this.#processes().filter((each): each is [string, number] => each[1] !== undefined);
     return new Map(running);
@@ -227,7 +227,7 @@ export class CairnSystem implements BenchSystem {
     return (cluster?.nodes ?? []).map(({ name }) => [name, cluster?.processId(name)]);
   }
 
-  /** Role by process id; empty for a cluster that somebody else started. */
+  /** Answers the role of each process id; nothing of a cluster that somebody else started. */
   async #roles(): Promise<Map<number, string>> {
     const roles = new Map<number, string>();
     if (this.#cluster === undefined) return roles;

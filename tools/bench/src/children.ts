@@ -40,7 +40,7 @@ export class Children {
     await Promise.all(children.map(stopChild));
   }
 
-  /** At once, without waiting. */
+  /** Kills all processes at once, without waiting for their end. */
   killAll(): void {
     for (const child of this.#running) child.kill('SIGKILL');
   }

@@ -72,7 +72,7 @@ function drive(target: RecordingTarget, more: Partial<RunRequest> = {}): Promise
   return target.time.during(runClosedLoop(target, DATA, request(more), target.time));
 }
 
-describe('preload', () => {
+describe('the loading of a data set', () => {
   test('writes every key once, with values that differ', async () => {
     const target = new RecordingTarget();
     await load(target, 7);
@@ -106,7 +106,7 @@ describe('a closed loop', () => {
     expect(result).toMatchObject({ errors: 0, firstError: '', misses: 0 });
   });
 
-  test('gets only read; stale ones say so', async () => {
+  test('of gets only reads, and says so of stale ones', async () => {
     const target = new RecordingTarget();
     await load(target, 8);
     const result = await drive(target, { work: 'get' });
@@ -116,7 +116,7 @@ describe('a closed loop', () => {
     expect(target.stale).toBe(target.gets - before);
   });
 
-  test('a mix reads nine of ten', async () => {
+  test('of a mix reads nine times of ten', async () => {
     const target = new RecordingTarget();
     await drive(target, { work: 'mix', outstanding: 64, durationMs: 150 });
     const share = target.gets / (target.gets + target.puts);
@@ -138,7 +138,7 @@ describe('a closed loop', () => {
     expect(result.errors).toBe(2 * 6);
   });
 
-  test('scans count rows', async () => {
+  test('of scans counts rows', async () => {
     const target = new RecordingTarget();
     await load(target, 8);
     const result = await drive(target, { work: 'scan' });
@@ -147,14 +147,14 @@ describe('a closed loop', () => {
     expect(target.openMax).toBe(8);
   });
 
-  test('the last scan is counted whole', async () => {
+  test('counts the last scan whole', async () => {
     const target = new RecordingTarget();
     await load(target, 8);
     const result = await drive(target, { work: 'scan', durationMs: 5 });
     expect([result.operations, result.elapsedMs]).toEqual([KEYS * 3, 6]);
   });
 
-  test('a scan that does not return every row fails the run', async () => {
+  test('fails with a scan that does not return every row', async () => {
     const target = new RecordingTarget();
     target.scanned = KEYS - 1;
     await expect(drive(target, { work: 'scan' })).rejects.toThrow('a scan of 50 rows returned 49');

@@ -24,8 +24,8 @@ if (range === undefined || put === undefined || status === undefined) {
 const bytes = fc.uint8Array({ maxLength: 40 }).map((each) => Buffer.from(each));
 const revision = fc.integer({ min: 0, max: 2 ** 50 });
 
-describe('the codec of etcd messages agrees with the proto file', () => {
-  test('requests', () => {
+describe('the codec of etcd messages', () => {
+  test('writes requests as the proto file has them', () => {
     const request = fc.record({
       key: bytes,
       rangeEnd: bytes,
@@ -51,7 +51,7 @@ describe('the codec of etcd messages agrees with the proto file', () => {
     );
   });
 
-  test('responses', () => {
+  test('reads responses as the proto file has them', () => {
     const rows = fc.array(fc.record({ key: bytes, value: bytes }), { maxLength: 5 });
     fc.assert(
       fc.property(rows, revision, fc.boolean(), (kvs, at, more) => {
@@ -66,7 +66,7 @@ describe('the codec of etcd messages agrees with the proto file', () => {
     );
   });
 
-  test('what a member says of itself', () => {
+  test('reads what a member says of itself', () => {
     // The codec that this one is compared with reads longer numbers inexactly.
     const id = fc.bigInt({ min: 1n, max: 2n ** 53n });
     fc.assert(
@@ -78,13 +78,13 @@ describe('the codec of etcd messages agrees with the proto file', () => {
     );
   });
 
-  test('ids of members have 64 bits', () => {
+  test('reads ids of members of 64 bits', () => {
     // Field 4, all 64 bits set but the lowest.
     const status = decodeStatusResponse(Buffer.from('20feffffffffffffffff01', 'hex'));
     expect(status.leaderId).toBe(2n ** 64n - 2n);
   });
 
-  test('the leader is the one that all name, and nobody lags', () => {
+  test('takes for the leader whom all name while nobody lags', () => {
     const at = (memberId: bigint, leaderId: bigint, raftAppliedIndex = 7): EtcdStatus => ({
       memberId,
       leaderId,
@@ -97,7 +97,7 @@ describe('the codec of etcd messages agrees with the proto file', () => {
     expect(areCaughtUp([at(1n, 2n, 6), at(2n, 2n)])).toBe(false);
   });
 
-  test('fields that it does not know are skipped', () => {
+  test('skips fields that it does not know', () => {
     // Field 9, a varint, and field 4 (count), around a row with a mod_revision.
     const row = Buffer.from('12070a016b18072a0176', 'hex');
     row[1] = row.length - 2;
@@ -107,7 +107,7 @@ describe('the codec of etcd messages agrees with the proto file', () => {
     expect(decoded.rows.map((each) => Buffer.from(each.value).toString())).toEqual(['v']);
   });
 
-  test('bytes that are no message are refused', () => {
+  test('refuses bytes that are no message', () => {
     expect(() => decodeRangeResponse(Buffer.from('12ff', 'hex'))).toThrow();
   });
 });

@@ -23,7 +23,7 @@ const CAUGHT_UP_TIMEOUT_MS = 60_000;
 
 export interface EtcdSystemOptions {
   readonly binary: EtcdBinary;
-  /** Does not exist yet. */
+  /** The directory of the members, which does not exist yet. */
   readonly dataDirectory: string;
   readonly keys: number;
   readonly valueBytes: number;

@@ -23,7 +23,7 @@ describe('the plan of growth', () => {
     expect(() => splitPoints(3, 4)).toThrow('at least one key');
   });
 
-  test('goes in batches', () => {
+  test('goes through a list in batches', () => {
     expect(batchesOf([1, 2, 3, 4, 5], 2)).toEqual([[1, 2], [3, 4], [5]]);
     expect(batchesOf([], 2)).toEqual([]);
   });

@@ -122,7 +122,7 @@ function showIdle(line: Extract<GrowthLine, { part: 'idle' }>): string[] {
   ];
 }
 
-/** For people. */
+/** Shows the results to people. */
 export function showGrowth(lines: readonly GrowthLine[]): string {
   const parts = lines.map((line) => (line.part === 'idle' ? showIdle(line) : showPair(line)));
   return `${parts.map((part) => part.join('\n')).join('\n\n')}\n`;

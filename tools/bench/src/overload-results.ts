@@ -77,7 +77,7 @@ export interface OverloadReport {
   readonly firstError: string;
   readonly p50Ms: number;
   readonly p99Ms: number;
-  /** The largest of the runs. */
+  /** The run with the largest value. */
   readonly loopDelayP99Ms: Readonly<Record<string, number>>;
   readonly leaderChanges: number;
 }
@@ -132,7 +132,7 @@ function percent(share: number): string {
   return `${showNumber(share * 100)} %`;
 }
 
-/** For people. */
+/** Shows the results to people. */
 export function showOverload(report: OverloadReport): string {
   const [min, max] = report.goodputRatioSpread;
   const errors = Object.entries(report.errorShares).map(([code, share]) => `${code} ${percent(share)}`);

@@ -39,7 +39,7 @@ class LeaderWatch {
     return new LeaderWatch(system, await leadersOf(system));
   }
 
-  /** Changes until now, with a last look. */
+  /** Takes a last look, and answers how many changes there were. */
   async count(): Promise<number> {
     await this.stop();
     this.#see(await leadersOf(this.#system));
@@ -68,7 +68,7 @@ class LeaderWatch {
   }
 }
 
-/** The largest throughput of the closed loops. */
+/** Measures the largest throughput of the closed loops. */
 async function bestOf(
   stage: Stage,
   system: CairnSystem,

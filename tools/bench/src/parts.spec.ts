@@ -27,7 +27,7 @@ function makeDirectory(): string {
 }
 
 describe('the data set', () => {
-  test('keys have 16 bytes and are in order', () => {
+  test('has keys of 16 bytes, in order', () => {
     const made = makeKeys(200);
     const keys = Array.from({ length: made.length }, (_, at) => made.at(at));
     expect(new Set(keys.map((key) => key.length))).toEqual(new Set([16]));
@@ -35,7 +35,7 @@ describe('the data set', () => {
     expect(String(keyAt(42))).toBe('k000000000000042');
   });
 
-  test('very many keys are the same keys in less memory', () => {
+  test('has the same keys in less memory when there are very many', () => {
     const keys = makeKeys(1_000_001);
     expect([keys.length, String(keys.at(0)), String(keys.at(1_000_000))]).toEqual([
       1_000_001,
@@ -45,7 +45,7 @@ describe('the data set', () => {
     expect(() => keys.at(1_000_001)).toThrow('data set');
   });
 
-  test('random numbers repeat with their seed and differ with another', () => {
+  test('is drawn from by random numbers that repeat with their seed', () => {
     const draw = (seed: number): number[] => {
       const random = new FastRandom(seed);
       return Array.from({ length: 20 }, () => random.below(1_000));
@@ -56,7 +56,7 @@ describe('the data set', () => {
     expect(new Set(draw(-1)).size).toBeGreaterThan(10);
   });
 
-  test('keys are drawn evenly', () => {
+  test('is drawn from evenly', () => {
     const random = new FastRandom(1);
     const counts = new Array<number>(10).fill(0);
     for (let draw = 0; draw < 10_000; draw += 1) {
@@ -67,7 +67,7 @@ describe('the data set', () => {
     expect(Math.max(...counts)).toBeLessThan(1_150);
   });
 
-  test('16 bytes of a value are new each time, the rest stays', () => {
+  test('has values of which 16 bytes are new each time', () => {
     const random = new FastRandom(1);
     const value = makeValue(256);
     const before = Buffer.from(value);
@@ -121,7 +121,7 @@ describe('CPU time', () => {
     expect(cpuPerOperation({ cpu, operations: 0 }, roles)).toEqual({});
   });
 
-  test('leader and follower are told apart only where one node leads all ranges', () => {
+  test('is told apart for leader and follower only where one node leads all ranges', () => {
     const names = ['shard-1', 'shard-2'];
     expect(Object.fromEntries(shardRoles(names, new Set(['shard-2'])))).toEqual({
       'shard-1': 'follower',
@@ -159,7 +159,7 @@ describe('the native generator', () => {
   });
 });
 
-describe('finding etcd', () => {
+describe('the search for etcd', () => {
   function fakeEtcd(version: string): string {
     const directory = makeDirectory();
     writeFileSync(join(directory, 'etcd'), `#!/bin/sh\necho "etcd Version: ${version}"\n`, { mode: 0o755 });

@@ -9,9 +9,9 @@ export interface SessionIo {
   readonly argv: readonly string[];
   readonly env: Environment;
   readonly workingDirectory: string;
-  /** Results. */
+  /** Writes results. */
   readonly out: (text: string) => void;
-  /** Progress and problems. */
+  /** Writes progress and problems. */
   readonly say: (text: string) => void;
   /** Calls back on every request to stop: Ctrl-C, SIGTERM, a closed terminal. */
   onStopRequest(listener: () => void): void;
@@ -53,7 +53,7 @@ export class Stage {
     return this.#stopRequested.promise;
   }
 
-  /** Progress. */
+  /** Says how far it is. */
   say(text: string): void {
     this.#io.say(text);
   }
@@ -73,7 +73,7 @@ export class Stage {
     return system;
   }
 
-  /** Ends one of the things that were started, before the others. */
+  /** Ends one of the things that were started before the stage ends. */
   async end(system: Startable): Promise<void> {
     const at = this.#started.indexOf(system);
     if (at >= 0) this.#started.splice(at, 1);

@@ -1,8 +1,8 @@
 import { describe, expect, test } from '@jest/globals';
 import { median, rounded, spreadOf } from './statistics.js';
 
-describe('statistics', () => {
-  test('the median is the middle, or the mean of the two in the middle', () => {
+describe('a statistic', () => {
+  test('of the middle is the middle, or the mean of the two there', () => {
     expect(median([7])).toBe(7);
     expect(median([9, 1, 5])).toBe(5);
     expect(median([100, 2, 4, 1])).toBe(3);
@@ -14,13 +14,13 @@ describe('statistics', () => {
     expect(values).toEqual([3, 1, 2]);
   });
 
-  test('the spread holds the smallest and the largest', () => {
+  test('of the spread has the smallest and the largest', () => {
     expect(spreadOf([3, 1, 2])).toEqual([1, 3]);
     expect(() => spreadOf([])).toThrow();
     expect(() => median([])).toThrow();
   });
 
-  test('rounds to significant digits, not to decimals', () => {
+  test('is rounded to significant digits, not to decimals', () => {
     expect(rounded(123_456)).toBe(123_500);
     expect(rounded(0.000123456)).toBe(0.0001235);
     expect(rounded(0)).toBe(0);

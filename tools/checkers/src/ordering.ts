@@ -11,7 +11,7 @@ interface StampedWrite {
   readonly returnedMs: number;
 }
 
-/** The writes of one key. */
+/** What is known of the writes of one key. */
 interface KeyWrites {
   /** In order of timestamp. */
   readonly stamped: StampedWrite[];

@@ -16,7 +16,7 @@ interface Budget {
   atMs: number;
 }
 
-/** So much for each caller at once, and so much more with every second. */
+/** Gives each caller so much at once, and so much more with every second. */
 export class CallerBudgets {
   readonly #clock: Clock;
   readonly #size: BudgetSize;

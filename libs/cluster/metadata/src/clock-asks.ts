@@ -20,7 +20,7 @@ export interface ClockAsksOptions {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly clocks: MemberClocks;
-  /** The members but this one. */
+  /** Whom this member asks: all others. */
   readonly others: readonly MetadataMember[];
   hello(to: string): Hello;
 }

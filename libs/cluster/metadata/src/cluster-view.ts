@@ -7,7 +7,7 @@ import type { RangeEntry, RangeMap } from './range-map.js';
 import { settingOf } from './settings.js';
 import { NodeState, type NodeStatus } from './wire-binding.js';
 
-/** Sums over all ranges. */
+/** What all ranges come to. */
 export interface RangeSummary {
   readonly ranges: number;
   readonly withoutLeader: number;
@@ -18,7 +18,7 @@ export interface RangeSummary {
   readonly onLostStores: number;
 }
 
-/** Walks all ranges; not for hot paths. */
+/** Adds up over all ranges; not for hot paths. */
 export function summarizeRanges(state: MetadataView, nodes: NodeTable, map: RangeMap): RangeSummary {
   // More voters than stores are not possible, however many are wished for.
   const lost = new Set<number>();
@@ -113,7 +113,7 @@ function statusOf(known: Contact | 'lost' | undefined, identity: Identity, nowMs
     replicas: numbers?.replicas ?? 0,
     dataBytes: numbers?.dataBytes ?? 0,
     diskFreeBytes: numbers?.diskFreeBytes ?? 0,
-    // What it last said of these is over: a node that is gone leads and serves nothing.
+    // A node that is gone leads and serves nothing, whatever it said last.
     leaders: live ? (numbers?.leaders ?? 0) : 0,
     readsPerSecond: live ? (numbers?.readsPerSecond ?? 0) : 0,
     writesPerSecond: live ? (numbers?.writesPerSecond ?? 0) : 0,

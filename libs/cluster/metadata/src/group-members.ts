@@ -66,7 +66,7 @@ export interface MemberGateOptions {
   readonly clock: Clock;
   readonly directory: string;
   readonly identity: NodeIdentity;
-  /** Of this member's group, formed or yet to be. */
+  /** The members of this group, formed or yet to be. */
   readonly members: readonly MetadataMember[];
   readonly logger: Logger;
   /** The member whose directory was lost for good, as the operator says; empty = none. */
@@ -350,7 +350,7 @@ export class MemberGate {
     });
   }
 
-  /** A session of a member that was checked is open. */
+  /** The session of a member that was checked is open now. */
   opened(session: Session, { life, name }: Hello): void {
     if (life !== undefined) this.#open.set(session, { name, process: life.process });
   }

@@ -69,7 +69,7 @@ export class Heartbeats {
   /** Replicas whose existence is being recorded. At most as many as first ranges have replicas. */
   readonly #recording = new Set<ReplicaId>();
 
-  /** Lines that callers cause. */
+  /** Writes the lines that callers cause, a bounded number of them. */
   readonly #moved: LogBudget;
 
   constructor(parts: HeartbeatParts) {

@@ -16,7 +16,7 @@ export class LeaderMemory {
   #sinceMs = 0;
   #firstRangeMs: number | undefined;
 
-  /** Of the key space, as of the last look. */
+  /** What the last look over the key space found. */
   get coverage(): Coverage {
     return this.#coverage;
   }

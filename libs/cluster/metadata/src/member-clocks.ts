@@ -10,7 +10,7 @@ export const UNIX_MS_MAX = timestampToUnixMs(timestamp(Number.MAX_SAFE_INTEGER))
 /** Clocks this near to each other show the same time. */
 const AGREE_WITHIN_MS = 2_000;
 
-/** The present by wall clocks. */
+/** What time it is, by the wall clocks of the members. */
 export interface WallTime {
   readonly unixMs: number;
   /** A majority of the members shows this time: it may be followed however far it is. */

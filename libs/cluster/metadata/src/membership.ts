@@ -302,7 +302,7 @@ function freeStoreId(state: MetadataView, name: string): StoreId {
   return storeId(wanted > 0 && wanted <= STORES_MAX && !used.has(wanted) ? wanted : highest + 1);
 }
 
-/** A registered node is reached elsewhere now. */
+/** Notes that a registered node is reached elsewhere now. */
 export function evaluateAddress(
   state: MetadataView,
   name: string,

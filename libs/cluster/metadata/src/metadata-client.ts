@@ -99,7 +99,7 @@ export class MetadataClient {
     return this.#latest;
   }
 
-  /** A timestamp of the oracle came in another way. */
+  /** Takes in a timestamp of the oracle that came in another way. */
   observe(seen: Timestamp): void {
     if (seen > this.#latest) this.#latest = seen;
   }
@@ -116,7 +116,7 @@ export class MetadataClient {
     return response;
   }
 
-  /** A router stops: it is not missed. */
+  /** Tells the service that a router stops, so that nobody misses it. */
   async leave(request: LeaveRequest, options: MetadataCallOptions = {}): Promise<void> {
     await this.#call(MetadataRpc.leave, request, options);
   }
@@ -153,14 +153,14 @@ export class MetadataClient {
     return (await this.#call(MetadataRpc.getSettings, {}, options)).settings;
   }
 
-  /** All of them, or none. An empty value puts the default back. */
+  /** Changes all of these settings, or none. An empty value puts the default back. */
   async putSettings(changes: readonly SettingChange[], options: MetadataCallOptions = {}): Promise<void> {
     const [first, ...more] = changes;
     if (first === undefined) return;
     await this.#call(MetadataRpc.putSetting, { ...first, more }, options);
   }
 
-  /** Calls under way reject with CANCELLED. */
+  /** Ends the client; calls under way reject with CANCELLED. */
   close(): void {
     this.#closing.abort(new CairnError('CANCELLED', 'the metadata client is closed'));
     this.#link?.connection.close();

@@ -76,7 +76,7 @@ export class MetadataService {
   readonly #heartbeats: Heartbeats;
   readonly #ids: CallerBudgets;
   readonly #names: CallerBudgets;
-  /** Lines that callers cause. */
+  /** Writes the lines that callers cause, a bounded number of them. */
   readonly #lines: Readonly<
     Record<'joined' | 'cameBack' | 'routerReplaced' | 'routerLeft' | 'settingChanged', LogBudget>
   >;
@@ -298,7 +298,7 @@ export class MetadataService {
     };
   }
 
-  /** One command: all of the changes, or none. */
+  /** Puts all changes into one command: all of them happen, or none. */
   async #putSettings({ name: first, value: its, more }: PutSettingRequest): Promise<Record<string, never>> {
     const changes = [{ name: first, value: its }, ...more];
     await this.#parts.proposer.run((state) => {

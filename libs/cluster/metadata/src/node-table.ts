@@ -91,7 +91,7 @@ export class NodeTable {
     return this.#changes;
   }
 
-  /** The replicated registry changed. */
+  /** Takes in that the replicated registry changed. */
   noteChange(): void {
     this.#changes += 1;
   }
@@ -121,7 +121,7 @@ export class NodeTable {
     return this.#contacts.values();
   }
 
-  /** The node was heard from. */
+  /** Notes that a node was heard from. */
   touch(name: string, kind: Contact['kind'], nowMs: number): Contact {
     let contact = this.#contacts.get(name);
     if (contact === undefined || contact.kind !== kind) {
@@ -160,7 +160,7 @@ export class NodeTable {
     return this.#looks >= SILENT_LOOKS.notHeard;
   }
 
-  /** The router stops; a newer process of the name stays. */
+  /** Forgets a router that stops; a newer process of the name stays. */
   routerLeft(name: string, incarnation: Uint8Array): boolean {
     const contact = this.#contacts.get(name);
     const isThis = contact?.kind === 'router' && Buffer.compare(contact.incarnation, incarnation) === 0;

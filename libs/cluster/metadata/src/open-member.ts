@@ -104,7 +104,7 @@ function groupDescriptor(members: readonly MetadataMember[]): RangeDescriptor {
 
 type SessionOwner = (session: Session, remote: Hello) => SessionHandlers;
 
-/** One member while it runs. */
+/** A member while it runs: its store, its sessions, its service. */
 class Member {
   readonly #ports: MemberPorts;
   readonly #context: MemberContext;
@@ -332,14 +332,14 @@ class Member {
     return reasons;
   }
 
-  /** Members that are not connected. */
+  /** Names the members that are not connected. */
   #away(): MetadataMember[] {
     return this.#members.filter(
       (member) => member !== this.#self && (this.#reachable.get(member.storeId) ?? 0) === 0,
     );
   }
 
-  /** The same for people who wait for a leader. */
+  /** Says the same to people who wait for a leader. */
   #unreachable(): string {
     const away = this.#away();
     if (away.length === 0) return '';

@@ -57,7 +57,7 @@ export class Supervisor {
     return this.#waitingReason;
   }
 
-  /** Makes the first range if its time has come. */
+  /** Makes the first range when its time has come. */
   tryBootstrap(): void {
     const { machine, proposer, memory, clock, logger } = this.#parts;
     if (this.#isBootstrapping || machine.state.bootstrap !== undefined) return;

@@ -121,7 +121,7 @@ export class TimestampOracle {
     this.#phase = { type: 'serving', term };
   }
 
-  /** Leadership was lost: forgets everything. */
+  /** This member lost the leadership: it forgets everything. */
   close(): void {
     this.#phase = { type: 'closed' };
     this.#next = timestamp(0);

@@ -14,7 +14,7 @@ export interface AnswerRoom {
 export class AnswersUnderWay {
   #room: AnswerRoom | undefined;
   #bytes = 0;
-  /** Of those who have any. */
+  /** What each caller has under way, of those who have anything. */
   readonly #byCaller = new Map<string, number>();
 
   /** Says who takes the answers; until then there is room for everything. */

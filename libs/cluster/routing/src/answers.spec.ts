@@ -78,8 +78,8 @@ describe('a store that answers nonsense', () => {
   });
 });
 
-describe('what an answer may say', () => {
-  it('a sum is a whole number', async () => {
+describe('an answer', () => {
+  it('has whole numbers for sums', async () => {
     const rig = await rigOf();
     lie(rig, { number: '1e400' });
     rig.put('n', 1_000, (request) => {
@@ -90,7 +90,7 @@ describe('what an answer may say', () => {
     expect(rig.router.connectedStores).toBe(2);
   });
 
-  it('no more rows than asked for, and spans go on ahead', async () => {
+  it('has no more rows than asked for, and a span that goes on ahead', async () => {
     const rig = await rigOf();
     lie(rig, { count: 11 });
     const request = newKvRequest();
@@ -101,7 +101,7 @@ describe('what an answer may say', () => {
     expect(rig.router.connectedStores).toBe(2);
   });
 
-  it('descriptors have sizes, ids and replicas', () => {
+  it('has descriptors with sizes, ids and replicas', () => {
     const good = descriptorOf(1, ['a', 'b']);
     expect(problemOfDescriptor(good)).toBeUndefined();
     const [replica] = good.replicas;

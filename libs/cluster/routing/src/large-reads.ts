@@ -26,7 +26,7 @@ const SWEEP_LENGTH_MIN = 16_384;
 export class LargeReads {
   readonly #queue = new FairQueue();
   #sweepLength = SWEEP_LENGTH_MIN;
-  /** Of those that came here: with the store. */
+  /** Gets that came here and are with the store now. */
   #sent = 0;
   #meanBytes = FIRST_BYTES;
   #bytesBefore = 0;
@@ -77,19 +77,19 @@ export class LargeReads {
     return operation;
   }
 
-  /** The store has it no more, or is not waited for. */
+  /** The store has the get no more, or nobody waits for it. */
   free(operation: RoutedOperation): void {
     this.#answers.give(operation.caller, operation.answerBytes);
     operation.answerBytes = 0;
     this.#sent -= 1;
   }
 
-  /** All that wait; they do so no longer. */
+  /** Hands out all gets that wait; they do so no longer. */
   takeAll(isWaiting: (operation: RoutedOperation) => boolean): RoutedOperation[] {
     return this.#queue.takeAll(isWaiting);
   }
 
-  /** The connection is lost: what was sent by it is forgotten. */
+  /** The connection is lost: this forgets what was sent by it. */
   lost(sent: readonly RoutedOperation[]): void {
     for (const operation of sent) if (operation.answerBytes > 0) this.free(operation);
     this.#bytesBefore = 0;

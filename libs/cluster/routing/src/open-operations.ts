@@ -15,7 +15,7 @@ export class OpenOperations {
     return this.#count;
   }
 
-  /** Bytes of their requests. */
+  /** How many bytes their requests have. */
   get bytes(): number {
     return this.#bytes;
   }
@@ -32,7 +32,7 @@ export class OpenOperations {
     this.#first = operation;
   }
 
-  /** Of one that was added and not removed. */
+  /** Removes one that was added and not removed. */
   remove(operation: RoutedOperation): void {
     this.#count -= 1;
     this.#bytes -= operation.bytes;

@@ -117,7 +117,7 @@ describe('RangeCache', () => {
   });
 });
 
-describe('keys', () => {
+describe('the arithmetic of keys', () => {
   const bytes = fc.uint8Array({ maxLength: 6 });
 
   it('compares as bytes', () => {

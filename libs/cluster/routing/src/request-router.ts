@@ -39,7 +39,7 @@ import { Stores, type StoresOptions } from './stores.js';
 import { WaitingRoom } from './waiting-room.js';
 
 const NO_STORE = 0 as StoreId;
-/** Deadlines are looked at this often. */
+/** The router looks at deadlines this often. */
 const SWEEP_INTERVAL_MS = 25;
 /** How far a store's timestamps may be ahead of the wall clock here, or of the oracle's last word. */
 const TIMESTAMP_LEAD_STEPS_MAX = 60_000 * TIMESTAMP_LOGICAL_STEPS;
@@ -173,12 +173,12 @@ export class RequestRouter {
     return this.#stores.connected;
   }
 
-  /** Pages of scans that wait for a place at their store. */
+  /** How many pages of scans wait for a place at their store. */
   get waitingScans(): number {
     return this.#stores.waitingScans;
   }
 
-  /** Stores that are given up for a while, because they hang or fail. */
+  /** How many stores the router has given up for a while, because they hang or fail. */
   get givenUpStores(): StoreId[] {
     return this.#stores.givenUp;
   }
@@ -238,7 +238,7 @@ export class RequestRouter {
     return seen <= Math.max(wall, this.#options.gateway.latestTimestamp) + TIMESTAMP_LEAD_STEPS_MAX;
   }
 
-  /** Somebody says where ranges are. */
+  /** Takes in what somebody says of where ranges are. */
   takeRoutes(routes: readonly RouteInfo[]): void {
     for (const { descriptor, leaderStoreId } of routes) {
       const problem = problemOfDescriptor(descriptor);
@@ -251,7 +251,7 @@ export class RequestRouter {
     }
   }
 
-  /** Ranges whose leader is being looked for. */
+  /** How many ranges the router looks for a leader of. */
   get leaderSearches(): number {
     return this.#search.size;
   }

@@ -22,7 +22,7 @@ export interface SpanTimes {
   /** Of all operations together, on the router's clock; Infinity = none. */
   readonly deadlineMs: number;
   readonly signal: AbortSignal;
-  /** Whose request it is. */
+  /** Who asks, so that callers take turns. */
   readonly caller?: string | undefined;
   nowMs(): number;
 }
@@ -45,7 +45,7 @@ class PromiseSink implements OperationSink {
   }
 }
 
-/** One operation as a promise; rejects CANCELLED when the signal aborts. */
+/** Carries out one operation; rejects CANCELLED when the signal aborts. */
 export function perform(router: RequestRouter, request: KvRequest, times: SpanTimes): Promise<KvResponse> {
   return new Promise((resolve, reject) => {
     if (times.signal.aborted) {

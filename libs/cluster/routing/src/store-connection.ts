@@ -88,7 +88,7 @@ export class StoreConnection {
    */
   #sendQueue: RoutedOperation[] = [];
   #sendQueueHead = 0;
-  /** What waits because the store has its fill. */
+  /** Operations that wait because the store has its fill. */
   readonly #waiting = new FairQueue();
   #lineSweepLength = LINE_SWEEP_LENGTH_MIN;
   /**
@@ -138,7 +138,7 @@ export class StoreConnection {
     return this.#state === 'up';
   }
 
-  /** It answers, as far as is known. */
+  /** The store answers, as far as is known. */
   get isWell(): boolean {
     return this.#breaker.state === 'closed';
   }
@@ -148,7 +148,7 @@ export class StoreConnection {
     return this.#breaker.state !== 'closed' && !this.#breaker.allows(this.#options.clock.nowMs());
   }
 
-  /** An operation may go there. */
+  /** Whether an operation may go to the store now. */
   get isTaking(): boolean {
     return this.#state === 'up' && !this.isSpared;
   }
@@ -229,7 +229,7 @@ export class StoreConnection {
     if (this.#takeBack(operation)) this.#noteSilence(operation);
   }
 
-  /** Answers whether it was there. */
+  /** Takes an operation out of what is sent; answers whether it was there. */
   #takeBack(operation: RoutedOperation): boolean {
     const { sequence } = operation.request;
     if (operation.state !== 'sent' || this.#pending.get(sequence) !== operation) return false;
@@ -321,7 +321,7 @@ export class StoreConnection {
     this.#sendQueueHead = 0;
   }
 
-  /** Those that ended while they waited, or went elsewhere. */
+  /** Drops those that ended while they waited, or went elsewhere. */
   #sweepWaiting(): void {
     this.#waiting.sweep(this.#isStillInLine);
     this.#lineSweepLength = Math.max(LINE_SWEEP_LENGTH_MIN, 2 * this.#waiting.length);
@@ -335,7 +335,7 @@ export class StoreConnection {
     this.#scans.push(operation);
   }
 
-  /** The store has it no more, or is not waited for. */
+  /** The store has the operation no more, or nobody waits for it. */
   #free(operation: RoutedOperation): void {
     this.#pending.delete(operation.request.sequence);
     if (operation.request.op === KvOp.scan) this.#scansSent -= 1;

@@ -2,7 +2,7 @@ import type { StoreId, Timestamp } from '@cairn/base';
 import type { KvRequest, KvResponse } from '@cairn/wire';
 
 export interface StoreLinkHandlers {
-  /** Requests can be sent. */
+  /** The link is up: requests can be sent. */
   onUp(): void;
   /** What was sent and not answered is lost. After `onUp`, or instead of it when the attempt failed. */
   onDown(error: Error | undefined): void;
@@ -12,7 +12,7 @@ export interface StoreLinkHandlers {
 
 /** One attempt at a connection to one shard node. */
 export interface StoreLink {
-  /** One frame. The requests are encoded before this returns. */
+  /** Sends one frame. The requests are encoded before this returns. */
   send(requests: readonly KvRequest[]): void;
   /** Gives up on sent requests; no answer is expected any more. */
   cancel(sequences: readonly number[]): void;
@@ -22,7 +22,7 @@ export interface StoreLink {
    * included. While it grows, answers may be on their way that stand behind large ones.
    */
   readonly largeBytes: number;
-  /** No handler is called afterwards. */
+  /** Ends the link; it calls no handler afterwards. */
   close(): void;
 }
 

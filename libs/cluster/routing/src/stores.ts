@@ -50,7 +50,7 @@ export class Stores {
     }
   }
 
-  /** Stores that can be reached now. */
+  /** How many stores can be reached now. */
   get connected(): number {
     let count = 0;
     for (const connection of this.#connections.values()) if (connection.isUp) count += 1;
@@ -69,7 +69,7 @@ export class Stores {
     return [...this.#connections.values()].filter((each) => each.wantsProbe);
   }
 
-  /** Stores that are left alone now. */
+  /** How many stores are left alone now. */
   get givenUp(): StoreId[] {
     return [...this.#connections.values()]
       .filter((each) => each.isUp && !each.isWell)

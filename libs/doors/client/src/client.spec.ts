@@ -34,7 +34,7 @@ async function failureOf(promise: Promise<unknown>): Promise<CairnError> {
 }
 
 describe('point operations', () => {
-  test('put, get and delete', async () => {
+  test('write, read and remove a key, and tell what was there', async () => {
     expect(await client.get('a')).toBeUndefined();
     const receipt = await client.put('a', 'one');
     const entry = await client.get('a');
@@ -46,7 +46,7 @@ describe('point operations', () => {
     expect(await client.get('a')).toBeUndefined();
   });
 
-  test('keys and values are bytes, all of them', async () => {
+  test('take and give back any bytes as keys and values', async () => {
     const key = Buffer.from(Array.from({ length: 256 }, (_, index) => index));
     await client.put(key, new Uint8Array([0, 255, 10]));
     expect((await client.get(new Uint8Array(key)))?.value).toEqual(Buffer.from([0, 255, 10]));
@@ -54,7 +54,7 @@ describe('point operations', () => {
     expect((await client.get('empty'))?.value.length).toBe(0);
   });
 
-  test('a fresh timestamp is an instant: what came before is seen, what comes after is not', async () => {
+  test('at a fresh timestamp see what came before it and nothing that comes after', async () => {
     await client.put('a', '1');
     const timestamp = await client.timestamp();
     await client.put('a', '2');
@@ -62,14 +62,14 @@ describe('point operations', () => {
     expect(entry?.text()).toBe('1');
   });
 
-  test('reads at a timestamp', async () => {
+  test('at a timestamp read what was there then', async () => {
     const first = await client.put('a', '1');
     await client.put('a', '2');
     expect((await client.get('a', { consistency: { timestamp: first.timestamp } }))?.text()).toBe('1');
     expect((await client.get('a', { consistency: 'stale' }))?.text()).toBe('2');
   });
 
-  test('compareAndSet by absence, value and version, and what it tells on failure', async () => {
+  test('compare by absence, value and version, and tell what is there when they fail', async () => {
     expect((await client.compareAndSet('a', { expectedAbsent: true, value: '1' })).succeeded).toBe(true);
     const failed = await client.compareAndSet('a', { expectedAbsent: true, value: '2' });
     expect(failed.succeeded).toBe(false);
@@ -81,7 +81,7 @@ describe('point operations', () => {
     expect(await client.get('a')).toBeUndefined();
   });
 
-  test('expire and persist change when a key disappears, and say when there is none', async () => {
+  test('change when a key disappears, and say when there is none', async () => {
     expect(await client.expire('none', 1_000)).toMatchObject({ existed: false });
     await client.put('k', 'v');
     expect((await client.get('k'))?.expiresAtMs).toBeUndefined();
@@ -103,7 +103,7 @@ describe('point operations', () => {
     ]);
   });
 
-  test('increment counts beyond 2^53 and refuses what is no integer', async () => {
+  test('count beyond 2^53 and refuse what is no integer', async () => {
     expect(await client.increment('n')).toBe(1n);
     expect(await client.increment('n', 2n ** 60n)).toBe(2n ** 60n + 1n);
     expect(await client.increment('n', -2)).toBe(2n ** 60n - 1n);
@@ -111,7 +111,7 @@ describe('point operations', () => {
     expect((await failureOf(client.increment('text'))).code).toBe('FAILED_PRECONDITION');
   });
 
-  test('deleteRange removes exactly the span and wants one', async () => {
+  test('remove exactly the span, and want one', async () => {
     await client.writeMany(['a1', 'a2', 'b1'].map((key) => ({ put: { key, value: 'x' } })));
     expect(await client.deleteRange({ prefix: 'a' })).toBe(2);
     expect(router.store.size).toBe(1);
@@ -119,7 +119,7 @@ describe('point operations', () => {
     expect(await client.deleteRange({ all: true })).toBe(1);
   });
 
-  test('getMany keeps the order and writeMany answers per operation', async () => {
+  test('keep their order in getMany, and are answered one by one in writeMany', async () => {
     const outcomes = await client.writeMany([
       { put: { key: 'a', value: '1' } },
       { put: { key: '', value: '1' } },
@@ -141,7 +141,7 @@ describe('point operations', () => {
     expect(entries.map((entry) => entry?.text())).toEqual([undefined, '5']);
   });
 
-  test('a turn becomes one message, and a large turn messages of at most 256 operations', async () => {
+  test('of one turn become one message, and of a large turn messages of at most 256 operations', async () => {
     await client.ready();
     await Promise.all(Array.from({ length: 10 }, (_, index) => client.put(`k${index}`, 'v')));
     expect(router.messages.length).toBe(1);
@@ -149,7 +149,7 @@ describe('point operations', () => {
     expect(router.messages.slice(1).map(({ operations }) => operations.length)).toEqual([256, 256, 88]);
   });
 
-  test('messages end at 1 MiB; a larger operation goes alone', async () => {
+  test('fill messages of 1 MiB; a larger one goes alone', async () => {
     await client.ready();
     const half = Buffer.alloc(500 * 1024);
     await Promise.all([0, 1, 2, 3, 4].map((index) => client.put(`k${index}`, half)));
@@ -158,7 +158,7 @@ describe('point operations', () => {
     expect(router.messages.slice(3).map(({ operations }) => operations.length)).toEqual([1, 1]);
   });
 
-  test('answers may come in any order', async () => {
+  test('are answered in any order', async () => {
     await client.ready();
     router.holdAnswers();
     const puts = [client.put('a', '1'), client.put('b', '2')];
@@ -187,7 +187,7 @@ describe('what was stored before a limit was lowered', () => {
   });
 });
 
-describe('bad input is refused before it is sent', () => {
+describe('bad input', () => {
   test.each([
     ['key', () => client.get('')],
     ['key', () => client.put('k'.repeat(4097), '')],
@@ -205,7 +205,7 @@ describe('bad input is refused before it is sent', () => {
     ['span', () => client.deleteRange({ start: '', end: new Uint8Array(0) })],
     ['span', () => client.deleteRange({})],
     ['span', () => client.deleteRange({ prefix: '', all: true })],
-  ])('%s', async (field, call) => {
+  ])('is refused with its field and nothing is sent: %s', async (field, call) => {
     await client.ready();
     const error = await failureOf(call());
     expect(error.code).toBe('INVALID_ARGUMENT');
@@ -213,7 +213,7 @@ describe('bad input is refused before it is sent', () => {
     expect(router.messages.length).toBe(0);
   });
 
-  test('the limits are the cluster’s own once it has said them', async () => {
+  test('is judged by the limits of the cluster once it has said them', async () => {
     const small = await FakeRouter.start({ store: new FakeStore({ keyBytesMax: 4, valueBytesMax: 8 }) });
     using narrow = connect({ endpoints: [small.endpoint] });
     expect(await narrow.ready()).toMatchObject({
@@ -226,7 +226,7 @@ describe('bad input is refused before it is sent', () => {
     small.kill();
   });
 
-  test('endpoints that cannot be are refused at connect', () => {
+  test('is refused at connect when it is an endpoint', () => {
     expect(() => connect({ endpoints: [] })).toThrow('at least one router');
     for (const endpoint of ['http://x:1', 'x', 'x:', 'x:0', 'x:65536', 'x:99999', '::1:7100', 'a:1,b:1']) {
       expect(() => connect({ endpoints: [endpoint] })).toThrow('host:port');
@@ -234,8 +234,8 @@ describe('bad input is refused before it is sent', () => {
   });
 });
 
-describe('administration', () => {
-  test('status, nodes, ranges in pages, splits, settings', async () => {
+describe('the calls of administration', () => {
+  test('show status, nodes and ranges in pages, cut ranges and change settings', async () => {
     expect((await client.status()).serverVersion).toBe('0.1.0-fake');
     expect((await client.nodes()).length).toBe(7);
     const keys = Array.from({ length: 1500 }, (_, index) => `k${String(index).padStart(5, '0')}`);
@@ -253,13 +253,13 @@ describe('administration', () => {
     expect((await client.settings()).map(({ value }) => value)).toEqual(['4096', '7']);
   });
 
-  test('typed errors cross unary calls', async () => {
+  test('reject with the typed error of the router', async () => {
     const error = await failureOf(client.putSetting('nonsense', '1'));
     expect(error).toMatchObject({ code: 'INVALID_ARGUMENT', message: 'there is no setting nonsense' });
     expect(fieldOf(error)).toBe('name');
   });
 
-  test('one cluster behind two routers', async () => {
+  test('find one cluster behind two routers', async () => {
     const cluster = new FakeCluster();
     const second = await FakeRouter.start({ store: router.store, cluster });
     using both = connect({ endpoints: [second.endpoint, router.endpoint] });

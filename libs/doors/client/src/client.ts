@@ -79,7 +79,7 @@ export class CairnClient {
   readonly #scans = { count: 0 };
   readonly #closing = new AbortController();
 
-  /** Use `connect`. */
+  /** Callers use `connect`. */
   constructor(options: ClientOptions) {
     this.#limits = resolveLimits(options);
     this.#clock = options.clock ?? new NodeClock();
@@ -134,7 +134,7 @@ export class CairnClient {
 
   /** Writes the key, whatever it held. */
   put(key: BytesInput, value: BytesInput, options: PutOptions = {}): Promise<WriteReceipt> {
-    // As in `get`.
+    // Without a closure, as in `get`.
     let sized;
     try {
       if (options.timeoutMs !== undefined) checkTimeout(options.timeoutMs);
@@ -381,7 +381,7 @@ export class CairnClient {
     return new TypedView(this, codecs);
   }
 
-  /** A copy of the counters. */
+  /** Copies the counters of this client. */
   stats(): ClientStats {
     return { ...this.#stats };
   }

@@ -62,7 +62,7 @@ function requestIdAt(index: number): unknown {
 }
 
 describe('deadlines', () => {
-  test('a read that is not answered: DEADLINE_EXCEEDED at its deadline, and the router is told', async () => {
+  test('end a read that is not answered with DEADLINE_EXCEEDED, and the router is told', async () => {
     const client = await ready();
     const get = watch(client.get('k', { timeoutMs: 500 }));
     const slow = watch(client.get('k', { timeoutMs: 800 }));
@@ -79,7 +79,7 @@ describe('deadlines', () => {
     expect(clock.pending).toBe(0);
   });
 
-  test('a write that was sent is OUTCOME_UNKNOWN; one that was not sent is UNAVAILABLE', async () => {
+  test('make a write that was sent OUTCOME_UNKNOWN, and one that was not UNAVAILABLE', async () => {
     const client = await ready();
     const sent = watch(client.put('k', 'v', { timeoutMs: 500 }));
     await clock.advance(100);
@@ -90,7 +90,7 @@ describe('deadlines', () => {
     expect(unsent.error?.code).toBe('UNAVAILABLE');
   });
 
-  test('a write that the router never sent is not applied, and the router has time to say so', async () => {
+  test('leave the router time to say that it never sent a write', async () => {
     const client = await ready();
     const put = watch(client.put('k', 'v', { timeoutMs: 500 }));
     await clock.advance(0);
@@ -116,7 +116,7 @@ describe('deadlines', () => {
     },
   );
 
-  test('an answer after the deadline meets nobody', async () => {
+  test('leave nobody for an answer that comes later', async () => {
     const client = await ready();
     const get = watch(client.get('k', { timeoutMs: 10 }));
     await clock.advance(0);
@@ -132,8 +132,8 @@ describe('deadlines', () => {
   });
 });
 
-describe('cancellation', () => {
-  test('before sending nothing is sent; after sending a cancel follows', async () => {
+describe('a call that is cancelled', () => {
+  test('is not sent, or followed by a cancel when it was sent', async () => {
     const client = await ready();
     const before = new AbortController();
     const unsent = watch(client.put('k', 'v', { signal: before.signal }));
@@ -208,7 +208,7 @@ describe('refusals', () => {
     expect(put.error?.code).toBe('OUTCOME_UNKNOWN');
   });
 
-  test('fatal ones surface at once, with their field', async () => {
+  test('that are fatal surface at once, with their field', async () => {
     const client = await ready();
     const put = watch(client.put('k', 'v'));
     await clock.advance(0);
@@ -285,8 +285,8 @@ describe('a router that hangs', () => {
   });
 });
 
-describe('bounds', () => {
-  test('bytes of open calls are bounded too; a call that is alone may be larger', async () => {
+describe('the bounds of a client', () => {
+  test('hold for the bytes of open calls, but not for one that is alone', async () => {
     const client = await ready({ outstandingBytesMax: 1_000 });
     const large = watch(client.put('k', Buffer.alloc(1_024)));
     const second = watch(client.put('k', 'v'));
@@ -309,7 +309,7 @@ describe('bounds', () => {
     expect((few.value as { kind: string }[]).map(({ kind }) => kind)).toEqual(new Array(20).fill('put'));
   });
 
-  test('scans that nobody reads are bounded, and end with the client', async () => {
+  test('hold for scans that nobody reads, which end with the client', async () => {
     const client = await ready();
     connector.link.pages = [];
     const never = new Promise<undefined>(() => undefined);
@@ -327,7 +327,7 @@ describe('bounds', () => {
     expect(clock.pending).toBe(0);
   });
 
-  test('one call too many is refused here and now', async () => {
+  test('refuse one call too many here and now', async () => {
     const client = await ready({ outstandingMax: 3 });
     const calls = [1, 2, 3, 4].map(() => watch(client.get('k')));
     await clock.advance(0);
@@ -341,7 +341,7 @@ describe('bounds', () => {
     expect(connector.link.operations.length).toBe(3);
   });
 
-  test('nothing is sent while the stream asks to wait', async () => {
+  test('let nothing be sent while the stream asks to wait', async () => {
     const client = await ready();
     connector.link.hasRoom = false;
     void watch(client.get('a'));
@@ -354,7 +354,7 @@ describe('bounds', () => {
     expect(connector.link.operations.length).toBe(2);
   });
 
-  test('calls given up without a router leave nothing behind', async () => {
+  test('keep nothing of calls that were given up without a router', async () => {
     const client = open({ outstandingMax: 10 });
     for (let round = 0; round < 50; round += 1) {
       const gets = Array.from({ length: 10 }, () => watch(client.get('k', { timeoutMs: 5 })));
@@ -374,8 +374,8 @@ describe('bounds', () => {
   });
 });
 
-describe('endpoints', () => {
-  test('the next one is tried at once, a failed one rests longer each time', async () => {
+describe('the search for a router', () => {
+  test('tries the next endpoint at once, and lets one that failed rest longer each time', async () => {
     const client = open();
     void watch(client.get('k', { timeoutMs: 60_000 }));
     await clock.advance(0);
@@ -400,14 +400,14 @@ describe('endpoints', () => {
     expect(connector.link.operations.length).toBe(1);
   });
 
-  test('without open calls a lost client rests', async () => {
+  test('rests while no call is open', async () => {
     await ready();
     connector.link.fail();
     await clock.advance(60_000);
     expect(connector.links.length).toBe(1);
   });
 
-  test('a router that drops every stream before an answer is not hammered', async () => {
+  test('does not hammer a router that drops every stream before an answer', async () => {
     const client = await ready({ endpoints: ['a:1'] });
     void watch(client.put('k', 'v', { timeoutMs: 10_000 }));
     for (let elapsedMs = 0; elapsedMs < 9_000; elapsedMs += 10) {
@@ -420,7 +420,7 @@ describe('endpoints', () => {
     expect(connector.links.length).toBeLessThan(30);
   });
 
-  test('a stream that does not begin with a hello is refused', async () => {
+  test('refuses a stream that does not begin with a hello', async () => {
     const client = open({ endpoints: ['a:1'] });
     const info = watch(client.ready());
     await clock.advance(0);

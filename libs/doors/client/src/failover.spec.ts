@@ -50,8 +50,8 @@ function idsOf(router: FakeRouter): RequestId[] {
   });
 }
 
-describe('a router dies', () => {
-  test('writes applied but not answered are replayed by the other router, not applied twice', async () => {
+describe('the death of a router', () => {
+  test('lets writes that were applied and not answered be replayed by the other one, not applied twice', async () => {
     used.verdict = () => {
       setImmediate(() => used.kill());
       return 'apply-silently';
@@ -67,14 +67,14 @@ describe('a router dies', () => {
     expect(client.stats()).toMatchObject({ connectionsLost: 1, operationsResent: 2 });
   });
 
-  test('reads and writes that never arrived go to the other router', async () => {
+  test('sends reads and writes that never arrived to the other one', async () => {
     used.kill();
     await client.put('a', '1');
     expect((await client.get('a'))?.text()).toBe('1');
     expect(spare.operations.length).toBe(2);
   });
 
-  test('a broken stream on a living connection is enough', async () => {
+  test('is noticed by a broken stream on a living connection', async () => {
     used.verdict = () => {
       setImmediate(() => used.breakStreams());
       return 'swallow';
@@ -84,7 +84,7 @@ describe('a router dies', () => {
     expect(spare.operations.length).toBe(1);
   });
 
-  test('a span deletion in flight is OUTCOME_UNKNOWN, for it has no request id', async () => {
+  test('makes a span deletion in flight OUTCOME_UNKNOWN, for it has no request id', async () => {
     used.verdict = () => {
       setImmediate(() => used.kill());
       return 'swallow';
@@ -94,14 +94,14 @@ describe('a router dies', () => {
     expect(spare.operations.length).toBe(0);
   });
 
-  test('OUTCOME_UNKNOWN from the router surfaces and is not sent again', async () => {
+  test('is no reason to send again what a router called OUTCOME_UNKNOWN', async () => {
     used.verdict = () => new CairnError('OUTCOME_UNKNOWN', 'the window has passed');
     const error = await failureOf(client.put('a', '1'));
     expect(error).toMatchObject({ code: 'OUTCOME_UNKNOWN', message: 'the window has passed' });
     expect(used.operations.length).toBe(1);
   });
 
-  test('a single router that comes back on its port is found again', async () => {
+  test('is over when the only one comes back on its port', async () => {
     const lone = await FakeRouter.start();
     using alone = connect({ endpoints: [lone.endpoint] });
     await alone.put('a', '1');
@@ -112,14 +112,14 @@ describe('a router dies', () => {
     lone.kill();
   });
 
-  test('administrative calls move as well', async () => {
+  test('moves administrative calls as well', async () => {
     used.kill();
     expect((await client.nodes()).length).toBe(7);
   });
 });
 
-describe('nobody is there', () => {
-  test('ready says whom it tried, at once', async () => {
+describe('a client whom nobody answers', () => {
+  test('says at once whom it tried, in ready', async () => {
     first.kill();
     second.kill();
     using lost = connect({ endpoints: [first.endpoint, second.endpoint] });
@@ -129,7 +129,7 @@ describe('nobody is there', () => {
     expect(error.message).toContain('ECONNREFUSED');
   });
 
-  test('a call waits until its deadline and was certainly not applied', async () => {
+  test('lets a call wait until its deadline; it was certainly not applied', async () => {
     first.kill();
     second.kill();
     using lost = connect({ endpoints: [first.endpoint, second.endpoint] });
@@ -138,7 +138,7 @@ describe('nobody is there', () => {
     expect(error.message).toContain('cannot reach a router');
   });
 
-  test('a port that accepts but says no hello is given up', async () => {
+  test('gives up a port that accepts and says no hello', async () => {
     first.isMute = true;
     using stuck = connect({ endpoints: [first.endpoint], connectTimeoutMs: 30 });
     expect((await failureOf(stuck.ready())).message).toContain('no hello within 30 ms');
@@ -229,7 +229,7 @@ describe('scans', () => {
     expect((await failureOf(pages.next())).code).toBe('CANCELLED');
   });
 
-  test('scan what the options say', async () => {
+  test('read what their options say', async () => {
     const keysOf = async (options: Parameters<typeof client.scan>[0]): Promise<string[]> =>
       (await client.scan(options).toArray()).map((row) => row.keyText());
     expect(await keysOf({ start: 'k00003', end: 'k00005' })).toEqual(['k00003', 'k00004']);

@@ -205,7 +205,7 @@ function deltaOf(delta: number | bigint): string {
   }
 }
 
-/** A span as bounds: prefixes become start and end. */
+/** Turns a span into bounds: a prefix becomes start and end. */
 export function boundsOf(span: Span): { start: Buffer; end: Buffer } {
   const start = span.start === undefined ? EMPTY_BYTES : toBuffer(span.start, 'start');
   const end = span.end === undefined ? EMPTY_BYTES : toBuffer(span.end, 'end');

@@ -16,8 +16,8 @@ import { AnswerWindow, forEachWindowed } from './windowed.js';
 
 const keys = fc.uint8Array({ maxLength: 6 }).map((bytes) => Buffer.from(bytes));
 
-describe('bounds', () => {
-  test('prefixEnd bounds exactly the keys with the prefix', () => {
+describe('the arithmetic of keys', () => {
+  test('bounds exactly the keys with a prefix', () => {
     // Bytes near 0xff are where the carry happens.
     const nearTheTop = fc
       .array(fc.constantFrom(0x61, 0xfe, 0xff), { maxLength: 4 })
@@ -32,7 +32,7 @@ describe('bounds', () => {
     );
   });
 
-  test('text is taken for its UTF-8 bytes, and nothing else is taken', () => {
+  test('takes text for its UTF-8 bytes, and nothing else', () => {
     expect(prefixEnd('städte/').toString()).toBe('städte0');
     expect(keyAfter('ö')).toEqual(Buffer.from([0xc3, 0xb6, 0]));
     expect(() => keyAfter('a\ud800')).toThrow('key is no text: half of a surrogate pair');
@@ -42,7 +42,7 @@ describe('bounds', () => {
     );
   });
 
-  test('nothing lies between a key and keyAfter', () => {
+  test('has nothing between a key and the one after it', () => {
     fc.assert(
       fc.property(keys, keys, (key, other) => {
         expect(Buffer.compare(other, key) > 0).toBe(Buffer.compare(other, keyAfter(key)) >= 0);
@@ -60,7 +60,7 @@ describe('errors', () => {
     'INTERNAL',
   ];
 
-  test('code, message, retry class, wait and field survive the wire', () => {
+  test('keep code, message, retry class, wait and field over the wire', () => {
     fc.assert(
       fc.property(
         fc.constantFrom(...codes),
@@ -80,7 +80,7 @@ describe('errors', () => {
     );
   });
 
-  test('garbled details are ignored, never thrown about', () => {
+  test('are made of the plain status where their details are garbled', () => {
     const good = encodeStatusDetails(3, new CairnError('INTERNAL', 'x'));
     fc.assert(
       fc.property(fc.nat({ max: good.length - 1 }), fc.nat({ max: 255 }), (at, byte) => {
@@ -126,7 +126,7 @@ describe('errors', () => {
 });
 
 describe('retries', () => {
-  test('the budget is earned by success and by time, and never exceeds its maximum', async () => {
+  test('have a budget that success and time earn, and that never exceeds its maximum', async () => {
     const clock = new VirtualClock();
     const budget = new RetryBudget(10, clock);
     const takeAll = (): number => {
@@ -143,7 +143,7 @@ describe('retries', () => {
     expect(takeAll()).toBe(10);
   });
 
-  test('waits grow, stay under their maximum and are never nothing', () => {
+  test('wait longer each time, up to a maximum, and never not at all', () => {
     const shape = { firstMs: 20, maxMs: 1000 };
     const waits = Array.from({ length: 100 }, (_, attempt) => backoffMs(shape, attempt, evenRng));
     expect(waits[0]).toBe(15);

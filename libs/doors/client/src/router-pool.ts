@@ -33,11 +33,11 @@ interface Endpoint {
   readonly address: string;
   /** Failures since it last answered an operation. */
   failures: number;
-  /** Not tried again before. */
+  /** The pool does not try it again before. */
   restUntilMs: number;
 }
 
-/** One attempt to use one endpoint. */
+/** One attempt of the pool to use one endpoint. */
 interface Attempt {
   readonly endpoint: Endpoint;
   readonly link: RouterLink;
@@ -81,7 +81,7 @@ export class RouterPool {
   #state: PoolState = { kind: 'idle' };
   /** Where the search for the next endpoint starts. */
   #cursor: number;
-  /** Attempts that failed since the last hello. */
+  /** How many attempts failed since a router said hello. */
   #failedAttempts = 0;
   #lastError: CairnError | undefined;
 

@@ -39,7 +39,7 @@ const hello = (keyBytesMax: number, valueBytesMax: number): void => {
 };
 
 describe('limits', () => {
-  test('a comparison that fits into no message is refused, and nobody else notices', async () => {
+  test('refuse a comparison that fits into no message, and nobody else notices', async () => {
     hello(64, 12 * 1024 * 1024);
     const large = Buffer.alloc(9 * 1024 * 1024);
     const operation = client.compareAndSet('k', { value: large, expectedValue: large });
@@ -94,7 +94,7 @@ describe('answers', () => {
     ],
     ['another operation', { $case: 'deleteRange', value: { deleted: 1 } }],
     ['nothing', undefined],
-  ])('%s: INTERNAL, and the client goes on', async (_what, result) => {
+  ])('that are no answer (%s) reject with INTERNAL, and the client goes on', async (_what, result) => {
     connector.link.hello();
     await clock.advance(0);
     const sum = codeOf(client.increment('n'));
@@ -104,7 +104,7 @@ describe('answers', () => {
     expect(client.stats().callsOpen).toBe(0);
   });
 
-  test('ranges that go on where they began end the listing', async () => {
+  test('end the listing when ranges go on where they began', async () => {
     connector.link.hello();
     connector.link.answerUnary = () => ({ ranges: [], nextStart: Buffer.from('a') });
     expect(await codeOf(client.ranges())).toBe('INTERNAL');

@@ -15,7 +15,7 @@ const OVERHEAD_BYTES = 64;
 export class AnswerWindow {
   readonly #most: number;
   #size: number;
-  /** Of an answer: rises at once, falls slowly. */
+  /** The size of an answer, as far as it is known: it rises at once and falls slowly. */
   #bytes = 0;
 
   constructor(most: number) {

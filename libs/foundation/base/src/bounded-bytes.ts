@@ -49,7 +49,7 @@ export class BoundedBytes {
   get refusals(): number {
     return this.#refusals;
   }
-  /** No byte more is let in: the sign to stop whoever fills it. */
+  /** The budget lets no byte more in: whoever fills it stops its source. */
   get isFull(): boolean {
     return this.#used >= this.limit || this.#count >= this.countLimit;
   }
@@ -98,13 +98,13 @@ export class BoundedBytes {
     if (this.#used > this.#peak) this.#peak = this.#used;
   }
 
-  /** Everything left at once. */
+  /** Everything that is held leaves at once. */
   clear(): void {
     this.#used = 0;
     this.#count = 0;
   }
 
-  /** The refusal of an item: names the queue, the item and the limit. */
+  /** Makes the refusal of an item, which names the queue, the item and the limit. */
   refusal(bytes: number, retryAfterMs = 0): CairnError {
     const isByCount = this.#count >= this.countLimit;
     const held = isByCount

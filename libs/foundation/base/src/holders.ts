@@ -26,7 +26,7 @@ export abstract class Holder {
   abstract cutOff(): void;
 }
 
-/** Of one caller. */
+/** What the holders of one caller have together. */
 interface Lag {
   readonly holders: Holder[];
   bytes: number;
@@ -54,7 +54,7 @@ export class Holders {
     this.nowMs = nowMs;
   }
 
-  /** How many were ended. */
+  /** So many holders were ended since the start. */
   get ended(): number {
     return this.#ended;
   }
@@ -86,7 +86,7 @@ export class Holders {
     if (nowMs < Math.max(lookAgainMs, asking?.lookAgainMs ?? -Infinity)) return false;
     const ended = this.#worst(nowMs, lagMsMin, asking);
     if (ended.length === 0) {
-      // That nobody lags but who asks is no news for others.
+      // When only the one who asks lags, others learn nothing from it.
       if (asking !== undefined && lagOf(asking, nowMs) >= lagMsMin)
         asking.lookAgainMs = nowMs + LOOK_AGAIN_MS;
       else this.#lookAgainMs.set(lagMsMin, nowMs + LOOK_AGAIN_MS);

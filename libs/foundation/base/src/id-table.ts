@@ -69,7 +69,7 @@ export class IdTable<Value extends object> {
     this.#values[slot] = value;
   }
 
-  /** Answers whether it was there. */
+  /** Removes the value of an id; answers whether there was one. */
   delete(id: number): boolean {
     const values = this.#values;
     const mask = this.#mask;
@@ -94,7 +94,7 @@ export class IdTable<Value extends object> {
     this.#size = 0;
   }
 
-  /** In no particular order. The table must not change meanwhile. */
+  /** Visits all values, in no particular order. The table must not change meanwhile. */
   forEach(visit: (value: Value) => void): void {
     for (const value of this.#values) if (value !== undefined) visit(value);
   }

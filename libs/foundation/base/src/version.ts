@@ -1,2 +1,2 @@
-/** Of the product: what programs say of themselves. */
+/** The version of the product, which programs say of themselves. */
 export const VERSION = '0.1.0';

@@ -26,7 +26,7 @@ export interface FieldInfo {
 /** A member of a group: its name, and where the others reach it. */
 export interface PeerAddress {
   readonly name: string;
-  /** `host:port`. */
+  /** Where others reach the member, as `host:port`. */
   readonly address: string;
 }
 

@@ -52,7 +52,7 @@ export interface Connection {
   limitFrames(bytesMax: number): void;
   /** Bytes queued and not yet handed to the network. */
   readonly queuedBytes: number;
-  /** Bytes that came, those of frames that have not arrived whole included. */
+  /** Bytes that the other side has sent so far, those of frames that have not arrived whole included. */
   readonly receivedBytes: number;
   readonly isOpen: boolean;
   close(): void;

@@ -4,7 +4,7 @@ import { SimDisk, SimRng, SimScheduler } from './index.js';
 
 // What a crash may take is what no sync covered, and nothing else.
 
-describe('sim disk', () => {
+describe('a simulated disk', () => {
   it('reads what was written, across handles, and zeros in holes', async () => {
     const disk = new SimDisk(new SimRng(1)).attach();
     await disk.makeDirectory('/a/b');

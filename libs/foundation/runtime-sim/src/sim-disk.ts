@@ -304,7 +304,7 @@ class AttachedDisk implements Disk {
     });
   }
 
-  /** Of an operation that takes no virtual time: throws when it has to fail. */
+  /** An operation that takes no virtual time fails here, when it has to: throws. */
   failNow(operation: DiskOperation, path: string): void {
     const fault = this.#core.fault(operation, path);
     if (fault !== undefined) throw fault;
@@ -336,7 +336,7 @@ class AttachedDisk implements Disk {
     });
   }
 
-  /** Covers what is complete when it begins. */
+  /** A sync covers the writes that are complete when it begins. */
   async sync({ content, path }: SimFile): Promise<void> {
     const covered = content.completedChanges;
     try {

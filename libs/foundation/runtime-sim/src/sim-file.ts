@@ -6,11 +6,11 @@ export type FileChange =
   | { readonly type: 'write'; readonly position: number; readonly bytes: Uint8Array }
   | { readonly type: 'truncate'; readonly size: number };
 
-/** How a disk breaks what it is interrupted in. */
+/** How a disk breaks a write that is interrupted. */
 export interface Tearing {
   readonly rng: SimRng;
   readonly sectorBytes: number;
-  /** Also at a byte within a sector. */
+  /** The disk also breaks it at a byte within a sector. */
   readonly cutsAtBytes: boolean;
 }
 
@@ -123,7 +123,7 @@ export class SimFileContent {
     this.#inFlight.add(change);
   }
 
-  /** The change took effect; `durable` when it needs no sync. */
+  /** The disk took the change; with `durable` it needs no sync. */
   complete(change: FileChange, durable: boolean): void {
     this.#inFlight.delete(change);
     this.#completed += 1;

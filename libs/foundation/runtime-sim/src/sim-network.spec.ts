@@ -61,7 +61,7 @@ async function connected(seed: number, options: SimNetworkOptions = {}): Promise
 
 const events = (trace: readonly string[]): string[] => trace.map((line) => line.slice(line.indexOf(' ') + 1));
 
-describe('sim network', () => {
+describe('a simulated network', () => {
   it('delivers frames sent before and after the connection opens, in order', async () => {
     const { scheduler, client, trace, accepted } = await connected(1);
     for (let at = 0; at < 20; at += 1) {
@@ -273,7 +273,7 @@ describe('an end that died behind a blocked path', () => {
     expect(network.connectionEnds).toBe(0);
   });
 
-  it('hides a death from the peers for as long as asked, once', async () => {
+  it('is hidden from its peers for as long as asked, once', async () => {
     const { scheduler, network, right, trace } = await connected(1);
     network.hideNextDeath('right', 2_000);
     right.kill();

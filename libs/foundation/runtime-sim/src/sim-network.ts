@@ -44,7 +44,7 @@ interface ListenerEntry {
   readonly onConnection: (connection: Connection) => void;
 }
 
-/** Whether frames from one process to another may be damaged. */
+/** Says whether frames from one process to another may be damaged. */
 export type FlipSubject = (from: string, to: string) => boolean;
 
 export type FrameFilter = (frame: Buffer, from: string, to: string) => FrameAction;

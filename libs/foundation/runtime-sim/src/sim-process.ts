@@ -130,7 +130,7 @@ export class SimProcess {
     for (const listener of this.#deathListeners.splice(0)) listener();
   }
 
-  /** For the simulated devices: called once, inside `kill`. */
+  /** Simulated devices ask to be told: the process calls this once, inside `kill`. */
   onDeath(listener: () => void): void {
     this.#deathListeners.push(listener);
   }

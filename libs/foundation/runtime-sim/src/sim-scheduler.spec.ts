@@ -3,7 +3,7 @@ import { InvariantError } from '@cairn/base';
 import { sleep } from '@cairn/ports';
 import { SimRng, SimScheduler } from './index.js';
 
-describe('sim scheduler', () => {
+describe('the scheduler of virtual time', () => {
   it('runs events by time, then by order of scheduling', async () => {
     const scheduler = new SimScheduler();
     const seen: string[] = [];
@@ -142,7 +142,7 @@ describe('sim scheduler', () => {
   });
 });
 
-describe('sim rng', () => {
+describe('a seeded generator', () => {
   it('repeats by seed, differs by seed, and forks by name only', () => {
     const draw = (rng: SimRng): number[] => Array.from({ length: 5 }, () => rng.uint32());
     expect(draw(new SimRng(7))).toEqual(draw(new SimRng(7)));

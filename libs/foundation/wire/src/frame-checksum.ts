@@ -13,7 +13,7 @@ const FRAME_TYPE_MAX = FrameType.pong;
 
 /** Up to here the checksum in script is cheaper than a native call. */
 const SHORT_BYTES = 48;
-/** Of the type byte alone, by type. */
+/** The checksum of the type byte alone, by type. */
 const TYPE_CRCS: readonly number[] = Array.from({ length: FRAME_TYPE_MAX + 1 }, (_, type) =>
   crc32Short(Uint8Array.of(type), { from: 0, to: 1 }),
 );

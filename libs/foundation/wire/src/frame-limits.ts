@@ -8,9 +8,9 @@ import { FRAME_BYTES_MAX } from '@cairn/ports';
  * MESSAGE_BYTES_MAX, far above what keys, values and pages are limited to.
  */
 
-/** Bytes with which a sender closes a frame of many messages. */
+/** A sender closes a frame of many messages once it has this many bytes … */
 export const FRAME_CUT_BYTES = 4 * 1024 * 1024;
-/** Messages with which a sender closes a frame. */
+/** … or this many messages. */
 export const FRAME_CUT_MESSAGES = 8_192;
 /** Messages in one frame that a receiver takes for more than an honest sender puts there: CORRUPTION. */
 export const FRAME_MESSAGES_MAX = 4 * FRAME_CUT_MESSAGES;

@@ -11,9 +11,9 @@ export const FIELDS_MAX = 64;
 export interface RepeatedField {
   readonly name: string;
   readonly max: number;
-  /** Of each element, when they are messages. */
+  /** The shape of each element, when the elements are messages. */
   readonly shape?: MessageShape;
-  /** Numbers, many of which travel in one field. */
+  /** The elements are numbers, many of which travel in one field. */
   readonly isPacked?: boolean;
 }
 

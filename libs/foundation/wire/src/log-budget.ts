@@ -3,7 +3,7 @@ import type { Clock, LogFields, Logger, Timer } from '@cairn/ports';
 export interface LogBudgetOptions {
   readonly clock: Clock;
   readonly logger: Logger;
-  /** The line, and what begins the line that counts those left out. */
+  /** The event of the line; it also begins the line that counts those left out. */
   readonly event: string;
   readonly level?: 'info' | 'warn';
   /** Lines of one interval that are written. Default 5. */

@@ -25,7 +25,7 @@ function filesOf(folder: string): Map<string, string> {
 }
 
 // Goal: what is committed under gen is what the schema says. Method: generate aside and compare.
-describe('proto', () => {
+describe('the schema', () => {
   it('passes lint', () => {
     expect(() => {
       buf('lint');

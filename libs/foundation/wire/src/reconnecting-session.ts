@@ -84,7 +84,7 @@ export class ReconnectingSession {
     this.#connect();
   }
 
-  /** For good. `onDown` follows when it was up. */
+  /** Ends the session for good. `onDown` follows when it was up. */
   close(): void {
     this.#isClosed = true;
     this.#timer?.cancel();

@@ -217,7 +217,7 @@ class ServedSession {
     );
   }
 
-  /** Gives its place back. True when somebody still waits for the answer. */
+  /** A call gives its place back. True when somebody still waits for the answer. */
   #settle(id: number, call: ServedCall): boolean {
     call.timer?.cancel();
     this.#calls.delete(id);

@@ -15,11 +15,11 @@ import type { Session } from './session-types.js';
 export interface AcceptLimits {
   /** Connections that were accepted and are open, in all. Default 4,096. */
   readonly connectionsMax: number;
-  /** Of them, those of one host. Default 1,024. */
+  /** So many of them may come from one host. Default 1,024. */
   readonly connectionsPerHostMax: number;
-  /** Those that have not shaken hands … Default 512. */
+  /** So many of them may not have shaken hands yet … Default 512. */
   readonly unshakenMax: number;
-  /** … and of these, those of one host. Default 256. */
+  /** … and so many of these may come from one host. Default 256. */
   readonly unshakenPerHostMax: number;
 }
 
@@ -30,7 +30,7 @@ export const DEFAULT_ACCEPT_LIMITS: AcceptLimits = {
   unshakenPerHostMax: 256,
 };
 
-/** Connections of one host. */
+/** What one host has of the places. */
 interface HostCounts {
   readonly open: number;
   readonly unshaken: number;
@@ -41,7 +41,7 @@ export interface SessionAcceptorOptions {
   readonly logger: Logger;
   readonly metrics: Metrics;
   readonly limits?: Partial<AcceptLimits>;
-  /** What the connections come in by. */
+  /** The transport that the connections come in by. */
   readonly transport?: Pick<Transport, 'connectionsMax'>;
 }
 

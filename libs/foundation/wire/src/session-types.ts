@@ -18,20 +18,20 @@ export interface HelloLife {
    * Members: the group as the speaker knows it, `name=id` by name; members of differing groups must not talk.
    */
   readonly group: string;
-  /** Of the data directory, hexadecimal. */
+  /** The incarnation of the data directory, hexadecimal. */
   readonly incarnation: string;
   /**
    * Members: what they show to the member that they speak to, and to nobody else, so that it takes no older
    * copy for the newest one, and nobody takes the place of another.
    */
   readonly start: HelloStart | undefined;
-  /** Made anew by every process, hexadecimal. */
+  /** Every process makes it anew, hexadecimal. */
   readonly process: string;
-  /** What the wall clock shows. */
+  /** What the wall clock of the speaker shows. */
   readonly unixMs: number;
 }
 
-/** All from `min` to `max`. */
+/** A build speaks all protocols from `min` to `max`. */
 export interface ProtocolRange {
   readonly min: number;
   readonly max: number;
@@ -58,9 +58,9 @@ export interface Hello {
   readonly name: string;
   /** 0 for nodes without a store. */
   readonly storeId: StoreId;
-  /** Of nodes with replicas. */
+  /** Nodes with replicas say what their leaders and voters go by. */
   readonly timing?: LeaseTiming;
-  /** Of members of the metadata group, and of shard nodes towards them. */
+  /** Members of the metadata group say it, and shard nodes to them. */
   readonly life?: HelloLife;
 }
 
@@ -149,7 +149,7 @@ export interface RpcClient {
 export interface RpcContext {
   /** Aborts when the caller cancels, its deadline passes or its session closes. */
   readonly signal: AbortSignal;
-  /** What the caller says of itself. */
+  /** What the caller has said of itself in its hello. */
   readonly remote: Hello;
   /** The host that its connection comes from. */
   readonly host: string;

@@ -48,7 +48,7 @@ async function withPool(
   await listener.close();
 }
 
-describe('rpc over sessions', () => {
+describe('an rpc over sessions', () => {
   it('answers calls in any order and carries errors with all their fields', async () => {
     const server = createRpcServer({ clock });
     server.handle(MetadataRpc.allocateIds, ({ count }, { remote }) => {
@@ -131,7 +131,7 @@ describe('rpc over sessions', () => {
 });
 
 describe('sessions', () => {
-  it('holds frames back until the handshake is done, and a garbled frame ends one session only', async () => {
+  it('hold frames back until the handshake is done, and one ends alone by a garbled frame', async () => {
     const errors: (Error | undefined)[] = [];
     const got: string[] = [];
     const listener = await transport.listen('127.0.0.1:0', (connection) => {
@@ -175,7 +175,7 @@ describe('sessions', () => {
     await listener.close();
   });
 
-  it('comes back by itself', async () => {
+  it('come back by themselves', async () => {
     const sessions: Session[] = [];
     const listener = await transport.listen('127.0.0.1:0', (connection) => {
       acceptSession(connection, {

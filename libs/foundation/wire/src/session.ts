@@ -32,7 +32,7 @@ const PING_INTERVAL_MS = 1000;
 const PINGS_ANSWERED_MAX = 4;
 /** Pings and pongs of one interval above which the session ends: many minutes of an honest side's. */
 const PINGS_MAX = 1000;
-/** Of the log. */
+/** Sessions write their lines here. */
 export const BAD_FRAME_EVENT = 'session closed by a bad frame';
 export const REFUSED_EVENT = 'session refused';
 const SILENT_INTERVALS_MAX = { dialled: 3, accepted: 5 } as const;
@@ -72,11 +72,11 @@ export interface SessionWatcher {
   onShaken(session: Session): void;
   /** Exactly once, also when there was no handshake. */
   onEnd(session: Session, error: Error | undefined): void;
-  /** It is not read from, until the other side takes some of what waits for it. */
+  /** The session is not read from, until the other side takes some of what waits for it. */
   onPause(): void;
   /** A frame could not be understood; instead of the line that says so. */
   onBadFrame(line: LogFields): void;
-  /** Its hello was refused; likewise. */
+  /** The hello of the other side was refused; likewise. */
   onRefused(line: LogFields): void;
 }
 

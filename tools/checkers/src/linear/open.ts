@@ -93,7 +93,7 @@ export class OpenOperations {
       listIn(kind === 'observe' ? this.#observers : this.#replacers, value).push(known);
   }
 
-  /** The operation has returned. */
+  /** Notes that the operation has returned. */
   finish(known: Known): void {
     const { kind, wants, gives, slot } = known;
     if (kind === 'write') {
@@ -150,7 +150,7 @@ export class OpenOperations {
     return this.#replacers.get(value) ?? NONE;
   }
 
-  /** Open operations that change the state. */
+  /** Visits the open operations that change the state. */
   *changes(): Generator<Known> {
     for (const list of this.#writes.values()) yield* list;
     for (const list of this.#replacers.values()) yield* list;

@@ -127,7 +127,7 @@ export class Sweep {
     this.#frontier = after;
   }
 
-  /** True when configurations were left out. */
+  /** Whether the sweep had to leave configurations out. */
   #return(known: Known): boolean {
     let isNarrowed = false;
     const after = new Frontier();
@@ -164,7 +164,7 @@ export class Sweep {
     return this.#open.isWanted(known.gives, configuration);
   }
 
-  /** What may happen next on the way to `target`. */
+  /** Finds what may happen next on the way to `target`. */
   *#next(from: Configuration, target: Known): Generator<Configuration> {
     const open = this.#open;
     const { state } = from;

@@ -4,7 +4,7 @@ import { crc32 } from 'node:zlib';
 export interface SeenEntry {
   readonly index: number;
   readonly term: number;
-  /** Of kind and payload; equal for equal entries. */
+  /** A checksum of kind and payload: equal for equal entries. */
   readonly digest: number;
 }
 
@@ -26,7 +26,7 @@ export interface SeenReplica {
   /** Replicas of one of the two majorities; the second is empty outside a joint configuration. */
   readonly voters: readonly number[];
   readonly outgoing: readonly number[];
-  /** Of the log, from an index on; undefined where it is not in memory just now. */
+  /** Reads the log from an index on; undefined where it is not in memory just now. */
   entryAt(index: number): SeenEntry | undefined;
 }
 

@@ -77,7 +77,7 @@ export interface OverloadReport {
   readonly firstError: string;
   readonly p50Ms: number;
   readonly p99Ms: number;
-  /** The run with the largest value. */
+  /** The largest value of all runs. */
   readonly loopDelayP99Ms: Readonly<Record<string, number>>;
   readonly leaderChanges: number;
 }

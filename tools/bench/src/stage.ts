@@ -73,7 +73,7 @@ export class Stage {
     return system;
   }
 
-  /** Ends one of the things that were started before the stage ends. */
+  /** Ends one of the things that were started, earlier than the others. */
   async end(system: Startable): Promise<void> {
     const at = this.#started.indexOf(system);
     if (at >= 0) this.#started.splice(at, 1);

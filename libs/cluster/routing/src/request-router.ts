@@ -178,7 +178,7 @@ export class RequestRouter {
     return this.#stores.waitingScans;
   }
 
-  /** How many stores the router has given up for a while, because they hang or fail. */
+  /** The stores that the router has given up for a while, because they hang or fail. */
   get givenUpStores(): StoreId[] {
     return this.#stores.givenUp;
   }

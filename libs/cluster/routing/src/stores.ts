@@ -69,7 +69,7 @@ export class Stores {
     return [...this.#connections.values()].filter((each) => each.wantsProbe);
   }
 
-  /** How many stores are left alone now. */
+  /** The stores that are left alone now. */
   get givenUp(): StoreId[] {
     return [...this.#connections.values()]
       .filter((each) => each.isUp && !each.isWell)

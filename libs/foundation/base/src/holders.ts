@@ -26,7 +26,7 @@ export abstract class Holder {
   abstract cutOff(): void;
 }
 
-/** What the holders of one caller have together. */
+/** What a look found of one caller: its holders that lag, what they hold and for how long they lag. */
 interface Lag {
   readonly holders: Holder[];
   bytes: number;

@@ -60,7 +60,7 @@ export interface Hello {
   readonly storeId: StoreId;
   /** Nodes with replicas say what their leaders and voters go by. */
   readonly timing?: LeaseTiming;
-  /** Members of the metadata group say it, and shard nodes to them. */
+  /** Members of the metadata group say which life they are in, and shard nodes to them. */
   readonly life?: HelloLife;
 }
 

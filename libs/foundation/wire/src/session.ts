@@ -32,7 +32,7 @@ const PING_INTERVAL_MS = 1000;
 const PINGS_ANSWERED_MAX = 4;
 /** Pings and pongs of one interval above which the session ends: many minutes of an honest side's. */
 const PINGS_MAX = 1000;
-/** Sessions write their lines here. */
+/** The lines that sessions write into the log. */
 export const BAD_FRAME_EVENT = 'session closed by a bad frame';
 export const REFUSED_EVENT = 'session refused';
 const SILENT_INTERVALS_MAX = { dialled: 3, accepted: 5 } as const;

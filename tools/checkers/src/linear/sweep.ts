@@ -127,7 +127,7 @@ export class Sweep {
     this.#frontier = after;
   }
 
-  /** Whether the sweep had to leave configurations out. */
+  /** Takes the return of an operation. True when configurations were left out. */
   #return(known: Known): boolean {
     let isNarrowed = false;
     const after = new Frontier();

@@ -22,6 +22,8 @@ interface Election {
  * How the ranges that a silent store led find other leaders: some at a time, and of each range one member
  * first. All stores come to the same order of members without talking, different from range to range, so
  * that the leaders spread over the stores that are left.
+ *
+ * Timeline: docs/timelines/failover.md
  */
 export class Failover {
   /** Those whose turn comes next are at the end. */

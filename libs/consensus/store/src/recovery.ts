@@ -44,7 +44,11 @@ export interface OpeningParts {
   opened(replica: Replica): void;
 }
 
-/** Brings a replica back to where its log says that it was. */
+/**
+ * Brings a replica back to where its log says that it was.
+ *
+ * Timeline: docs/timelines/restart.md
+ */
 export async function openRecovered(recovered: RecoveredReplica, parts: OpeningParts): Promise<void> {
   const { log, rangeId } = recovered;
   const state =

@@ -39,6 +39,8 @@ type Refusal = (ConfigChangeResult & { type: 'refused' })['reason'];
  * Carries out one change of the members of a range that is led here, step by step. Keeps nothing: what is to
  * be done next follows from the descriptor, so that whoever leads after a crash or a handover goes on when
  * the same change is asked for again.
+ *
+ * Timeline: docs/timelines/replica-move.md
  */
 export class ReplicaChanger {
   readonly #parts: ReplicaChangerParts;

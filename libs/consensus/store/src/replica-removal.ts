@@ -25,6 +25,8 @@ export interface ReplicaRemovalParts {
  * only when they are durably gone its log goes and the tombstone says so. A crash anywhere in between leaves
  * either the whole replica or a tombstone that says what is left to do. Until the end the span counts as
  * taken, so that nothing else moves in while rows are being deleted.
+ *
+ * Timeline: docs/timelines/replica-move.md
  */
 export class ReplicaRemoval {
   readonly #parts: ReplicaRemovalParts;

@@ -164,6 +164,8 @@ export interface SplitApplication {
  * Applies a split on one replica. The engine is flushed first, and the parent's new span, the children's
  * birth and everybody's checkpoint become durable with one log write: after a crash either the whole split is
  * there, and nothing from before it is applied again, or none of it. Answers the children that live here.
+ *
+ * Timeline: docs/timelines/split.md
  */
 export async function applySplit(
   parts: SplitApplication,

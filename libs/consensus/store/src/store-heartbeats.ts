@@ -55,6 +55,8 @@ export interface StoreHeartbeatsParts {
  * When the heartbeats of the leader's store stop for an election timeout, or its connection breaks, the
  * ranges that it led look for other leaders, some at a time (see `Failover`). A store that was only slow and
  * comes back meanwhile keeps the others, so that slowness does not feed on itself.
+ *
+ * Timeline: docs/timelines/failover.md
  */
 export class StoreHeartbeats {
   readonly #parts: StoreHeartbeatsParts;

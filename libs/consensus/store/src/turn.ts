@@ -48,6 +48,8 @@ export interface TurnLoopParts {
  * The store loop. Sockets, timers and finished writes only enqueue replicas; a turn steps every queued
  * replica, then writes one vector of log records for all of them with one sync, and sends one frame per peer
  * store. While that sync is in flight the next turn is computed; its records join the next write.
+ *
+ * Timeline: docs/timelines/write.md
  */
 export class TurnLoop implements ReplicaHost {
   readonly #parts: TurnLoopParts;

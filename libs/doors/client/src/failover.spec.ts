@@ -51,7 +51,7 @@ function idsOf(router: FakeRouter): RequestId[] {
 }
 
 describe('the death of a router', () => {
-  test('lets writes that were applied and not answered be replayed by the other one, not applied twice', async () => {
+  test('lets the other one replay writes that were applied and not answered', async () => {
     used.verdict = () => {
       setImmediate(() => used.kill());
       return 'apply-silently';

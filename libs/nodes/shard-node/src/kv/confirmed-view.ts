@@ -33,6 +33,8 @@ export type Confirmation = 'any-leader' | 'this-leader';
  * the other way round where no event of the process comes between (`serve`); without one, ask for a round of
  * heartbeats and take the view again behind it. Everything before the first `take` (observing a timestamp,
  * waiting for what is under way) is the caller's.
+ *
+ * Timeline: docs/timelines/read.md
  */
 export function readConfirmed<View>(
   replica: ReplicaHandle,

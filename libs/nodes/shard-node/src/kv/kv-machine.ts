@@ -58,6 +58,8 @@ interface InitialState {
  * row cache or the engine under the lease.
  *
  * The parts are wired bottom-up: each knows those below it, by what it needs of them, and none the machine.
+ *
+ * Timeline: docs/timelines/write.md
  */
 export class KvMachine implements StateMachine {
   readonly #host: KvMachineHost;

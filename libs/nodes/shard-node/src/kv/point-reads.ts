@@ -40,6 +40,8 @@ export interface PointReadParts {
 /**
  * Serves point reads. What makes them linearizable is the order that `readConfirmed` keeps, once for the
  * whole turn: without a lease one round of heartbeats confirms all reads of the turn.
+ *
+ * Timeline: docs/timelines/read.md
  */
 export class PointReads {
   readonly #environment: KvEnvironment;

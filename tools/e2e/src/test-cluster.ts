@@ -24,6 +24,15 @@ export interface TestCluster {
 const READY_TIMEOUT_MS = 40_000;
 
 /**
+ * Flags of the shard nodes of every cluster of this test run: with `CAIRN_E2E_ENGINE` set, the same tests run
+ * on an engine that is not the default.
+ */
+function engineFlags(): readonly string[] {
+  const engine = process.env['CAIRN_E2E_ENGINE'] ?? '';
+  return engine === '' ? [] : ['--engine', engine];
+}
+
+/**
  * A new directory below the system's own for such things; goes, with the nodes in it, when the test run is
  * killed.
  */
@@ -51,6 +60,10 @@ export async function startTestCluster(
   const cluster = await startLocalCluster({
     readyTimeoutMs: READY_TIMEOUT_MS,
     ...options,
+    flagsByKind: {
+      ...options.flagsByKind,
+      shard: [...engineFlags(), ...(options.flagsByKind?.shard ?? [])],
+    },
     onEvent: (event) => {
       if (event.kind === 'died') deaths.push(`${event.name} ended by itself:\n${event.lastLines.join('\n')}`);
     },

@@ -1,20 +1,39 @@
 /**
- * Goal: whoever calls an npm script wrongly hears it, before anything is installed or run. Method: the script
- * itself, with the environment that npm gives it.
+ * Goal: whoever calls an npm script wrongly hears it, before anything is installed or run; a run of many
+ * parts counts what passed, fails when a part fails, and ends whatever hangs. Method: the script itself with
+ * the environment that npm gives it, and its parts in processes of their own.
  */
 import { spawnSync } from 'node:child_process';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { describe, expect, it } from '@jest/globals';
+import { afterAll, describe, expect, it } from '@jest/globals';
 
 const SCRIPT = fileURLToPath(new URL('../../bootstrap.mjs', import.meta.url));
+const PARTS = new URL('../../bootstrap/', import.meta.url).href;
+const directory = mkdtempSync(join(tmpdir(), 'cairn-bootstrap-'));
 
-function run(argv: readonly string[], env: Readonly<Record<string, string>>): [number | null, string] {
+afterAll(() => {
+  rmSync(directory, { recursive: true, force: true });
+});
+
+interface Ran {
+  readonly code: number | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+function runNode(argv: readonly string[], env: Readonly<Record<string, string>>): Ran {
   const path = { PATH: process.env['PATH'] ?? '' };
-  const result = spawnSync(process.execPath, [SCRIPT, ...argv], {
-    env: { ...path, ...env },
-    encoding: 'utf8',
-  });
-  return [result.status, result.stderr];
+  const result = spawnSync(process.execPath, argv, { env: { ...path, ...env }, encoding: 'utf8' });
+  return { code: result.status, stdout: result.stdout, stderr: result.stderr };
+}
+
+/** Runs lines of JavaScript that import `name` from `file` of the script's parts. */
+function runPart(file: string, name: string, lines: readonly string[], env = {}): Ran {
+  const program = [`import { ${name} } from '${PARTS}${file}';`, ...lines].join('\n');
+  return runNode(['--input-type=module', '-e', program], env);
 }
 
 describe('an npm script', () => {
@@ -27,14 +46,173 @@ describe('an npm script', () => {
       'npm start -- --shards',
     ],
     ['sim', { npm_config_seeds: 'true' }, '--seeds for itself', 'npm run sim -- --seeds'],
+    ['nemesis', { npm_config_engine: 'lsm' }, '--engine for itself', 'npm run nemesis -- --engine'],
   ])('does not run %s without the flags that npm took', (name, env, what, advice) => {
-    const [code, text] = run([name], { npm_lifecycle_event: name, ...env });
-    expect([code, text]).toEqual([1, expect.stringContaining(what)]);
-    expect(text).toContain(advice);
+    const { code, stderr } = runNode([SCRIPT, name], { npm_lifecycle_event: name, ...env });
+    expect([code, stderr]).toEqual([1, expect.stringContaining(what)]);
+    expect(stderr).toContain(advice);
   });
 
-  it('of searches refuses a name that is none', () => {
-    const [code, text] = run(['test:full', 'simm'], {});
-    expect([code, text]).toEqual([1, expect.stringContaining('simm is no search; there are sim, ')]);
+  it('of suites refuses a name that is none, and says which there are', () => {
+    const { code, stderr } = runNode([SCRIPT, 'test:full', 'sim', 'simm'], {});
+    expect([code, stderr]).toEqual([
+      1,
+      expect.stringContaining('simm is no suite; there are coverage, sim, '),
+    ]);
+    expect(stderr).not.toContain('==');
+  });
+
+  it('that does not exist is answered with those that do', () => {
+    const { code, stderr } = runNode([SCRIPT, 'tset'], {});
+    expect([code, stderr]).toEqual([1, expect.stringContaining('<start|cli|sim|')]);
+  });
+});
+
+describe('a run of several parts', () => {
+  const sections = (parts: readonly string[], env = {}): Ran =>
+    runPart(
+      'sections.mjs',
+      'runSections',
+      [
+        `const results = await runSections([${parts.join(', ')}]);`,
+        'process.stdout.write(JSON.stringify(results.map(({ passed }) => passed)));',
+      ],
+      env,
+    );
+
+  it('goes on after a part that failed, and shows what each may take and took', () => {
+    const { stdout, stderr } = sections([
+      "{ title: 'One', minutes: 2, run: async () => 0 }",
+      "{ title: 'Another', minutes: 0.5, run: async () => 3 }",
+      "{ title: 'Last', minutes: 10, run: async () => 0 }",
+    ]);
+    expect(stdout).toBe('[true,false,true]');
+    expect(stderr.slice(stderr.indexOf('== Summary ==')).split('\n')).toEqual([
+      '== Summary ==',
+      '        part       budget  taken',
+      'passed  One         2 min   0:00',
+      'FAILED  Another   0.5 min   0:00',
+      'passed  Last       10 min   0:00',
+      '        together            0:00',
+      '',
+    ]);
+  });
+
+  it('gives each part its own budget, or what is left of the whole', () => {
+    const budget = (title: string): string =>
+      `{ title: '${title}', minutes: 2, run: async (ms) => ms > 59_000 && ms <= 60_000 ? 0 : 1 }`;
+    expect(sections([budget('a')], { CAIRN_TEST_MINUTES: '1' }).stdout).toBe('[true]');
+    expect(sections([budget('a')]).stdout).toBe('[false]');
+  });
+
+  it('begins no part when the time of the whole is over', () => {
+    const slow = "{ title: 'Slow', minutes: 1, run: () => new Promise((done) => setTimeout(done, 50, 0)) }";
+    const { stdout, stderr } = sections([slow, slow], { CAIRN_TEST_MINUTES: '0.0005' });
+    expect(stdout).toBe('[true,false]');
+    expect(stderr).toContain('Slow: not run, because no time is left');
+  });
+
+  it('refuses a time for the whole that is none', () => {
+    const { code, stderr } = sections([], { CAIRN_TEST_MINUTES: 'soon' });
+    expect([code, stderr]).toEqual([1, expect.stringContaining('CAIRN_TEST_MINUTES is soon: it must be')]);
+  });
+});
+
+describe('a program with a time budget', () => {
+  const bounded = (program: string, budgetMs: number): Ran =>
+    runPart('processes.mjs', 'runBounded', [
+      `const argv = ['-e', ${JSON.stringify(program)}];`,
+      `process.exitCode = await runBounded(process.execPath, argv, ${budgetMs});`,
+    ]);
+
+  it('hands on its exit code', () => {
+    expect(bounded('process.exit(7)', 60_000).code).toBe(7);
+    expect(bounded('process.exit(0)', 60_000).code).toBe(0);
+  });
+
+  it('is ended when it hangs, and fails also when it ends well then', () => {
+    const { code, stderr } = bounded('setInterval(() => 0, 1_000)', 300);
+    expect([code, stderr]).toEqual([143, expect.stringContaining('which is all that it may take')]);
+    const polite = "process.on('SIGTERM', () => process.exit(0)); setInterval(() => 0, 1_000)";
+    expect(bounded(polite, 1_000).code).toBe(1);
+  });
+
+  it('takes what it has started with it, which would hold the output open', () => {
+    const child = "require('node:child_process').spawn(process.execPath, ['-e', 'setInterval(() => 0, 1e3)']";
+    const { code } = bounded(`${child}, { stdio: 'inherit' }); process.exit(5)`, 60_000);
+    expect(code).toBe(5);
+  });
+});
+
+describe('the counts of npm test', () => {
+  const report = (name: string, passed: number, failed: number, broken: number): string => {
+    const path = join(directory, `${name}.json`);
+    const counts = { numPassedTests: passed, numFailedTests: failed, numRuntimeErrorTestSuites: broken };
+    writeFileSync(path, JSON.stringify(counts));
+    return path;
+  };
+  const counts = (parts: readonly (readonly [report: string | undefined, passed: boolean])[]): unknown => {
+    const [reports, results] = [
+      parts.map(([path]) => ({ report: path })),
+      parts.map(([, passed]) => ({ passed })),
+    ];
+    const argument = `${JSON.stringify(reports)}, ${JSON.stringify(results)}`;
+    const { stdout, stderr } = runPart('tests.mjs', 'testCounts', [
+      `process.stdout.write(JSON.stringify(testCounts(${argument})));`,
+    ]);
+    expect(stderr).toBe('');
+    return JSON.parse(stdout);
+  };
+
+  it('are those of all test runs', () => {
+    const parts = [
+      [undefined, true],
+      [report('unit', 100, 0, 0), true],
+      [report('end-to-end', 20, 2, 1), false],
+    ] as const;
+    expect(counts(parts)).toEqual({ passed: 120, failed: 3 });
+  });
+
+  it('have a failure for each check that failed, and for a run that did not end', () => {
+    const parts = [
+      [undefined, false],
+      [report('whole', 100, 0, 0), false],
+      [join(directory, 'never written.json'), false],
+    ] as const;
+    expect(counts(parts)).toEqual({ passed: 100, failed: 3 });
+  });
+});
+
+describe('the floor of the coverage', () => {
+  const judge = (files: Readonly<Record<string, readonly [covered: number, total: number]>>): unknown => {
+    const file = ([covered, total]: readonly [number, number]): unknown => ({
+      branches: { covered, total },
+      lines: { covered, total },
+    });
+    const sum = (at: 0 | 1): number => Object.values(files).reduce((all, counts) => all + counts[at], 0);
+    const entries = Object.entries(files).map(([path, each]) => [`/checkout/${path}`, file(each)] as const);
+    const summary = { ...Object.fromEntries(entries), total: file([sum(0), sum(1)]) };
+    const { stdout } = runPart('coverage.mjs', 'judgeCoverage', [
+      `process.stdout.write(JSON.stringify(judgeCoverage(${JSON.stringify(summary)}, '/checkout')));`,
+    ]);
+    return JSON.parse(stdout);
+  };
+
+  it('is kept at 85 % of all branches, not below', () => {
+    expect(judge({ 'libs/a/b/src/c.ts': [85, 100] })).toMatchObject({ isKept: true });
+    expect(judge({ 'libs/a/b/src/c.ts': [849, 1_000] })).toMatchObject({ isKept: false });
+  });
+
+  it('comes with the libraries and files that lack most, and with those that no test loads', () => {
+    const { text } = judge({
+      'libs/a/b/src/good.ts': [90, 90],
+      'libs/a/b/src/bad.ts': [1, 10],
+      'apps/c/src/main.ts': [0, 1],
+    }) as { readonly text: string };
+    const [libraries, files] = text.split('Files with the most branches that no unit test takes:');
+    expect(libraries).toMatch(/ 0\.0 % +0 of 1 +apps\/c\n +91\.0 % +91 of 100 +libs\/a\/b\n/);
+    expect(files).toMatch(/^\n +10\.0 % +1 of 10 +libs\/a\/b\/src\/bad\.ts\n/);
+    expect(files).toContain('Files that no unit test loads:\n  apps/c/src/main.ts\n');
+    expect(files).toContain('90.1 % of 101 branches; the floor is 85 %');
   });
 });

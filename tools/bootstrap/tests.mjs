@@ -1,0 +1,136 @@
+/** The two tiers of tests: what a contributor runs, and the searches that take longer than one waits. */
+import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { CHECKS } from './checks.mjs';
+import { coverageWithin } from './coverage.mjs';
+import { CACHE } from './places.mjs';
+import { jestCommand, nodeCommand, runBounded } from './processes.mjs';
+import { fail, say } from './say.mjs';
+import { runSections } from './sections.mjs';
+
+const END_TO_END = '<rootDir>/{libs/*,apps,tools}/*/{src,test}/**/*.e2e.spec.ts';
+const REPORTS = join(CACHE, 'cairn-jest');
+const DAY_MS = 86_400_000;
+
+function jestPart(title, minutes, name, argv) {
+  return {
+    title,
+    minutes,
+    report: join(REPORTS, `${name}.json`),
+    run: (budgetMs) =>
+      runBounded(
+        ...jestCommand(['--json', `--outputFile=${join(REPORTS, `${name}.json`)}`, ...argv]),
+        budgetMs,
+      ),
+  };
+}
+
+/** Failed tests of a jest run; files that could not be loaded count as one each. */
+function countsOf({ report }) {
+  if (!existsSync(report)) return { passed: 0, failed: 0 };
+  const { numPassedTests, numFailedTests, numRuntimeErrorTestSuites } = JSON.parse(
+    readFileSync(report, 'utf8'),
+  );
+  return { passed: numPassedTests, failed: numFailedTests + numRuntimeErrorTestSuites };
+}
+
+/**
+ * Adds up what the jest runs reported. Any other part that failed counts as one failure, and so does a jest
+ * run that failed without a failed test: it did not end.
+ */
+export function testCounts(parts, results) {
+  const counts = { passed: 0, failed: 0 };
+  parts.forEach((part, at) => {
+    const { passed, failed } = part.report === undefined ? { passed: 0, failed: 0 } : countsOf(part);
+    counts.passed += passed;
+    counts.failed += failed + (!results[at].passed && failed === 0 ? 1 : 0);
+  });
+  return counts;
+}
+
+/** `npm test`; with arguments only the tests that match them. */
+export async function test(argv) {
+  rmSync(REPORTS, { recursive: true, force: true });
+  mkdirSync(REPORTS, { recursive: true });
+  const only = argv.length > 0;
+  const mayBeNone = only ? ['--passWithNoTests'] : [];
+  const unitArgv = ['--testPathIgnorePatterns=\\.e2e\\.spec\\.ts$', ...mayBeNone, ...argv];
+  const unit = jestPart('Unit tests', 15, 'unit', unitArgv);
+  const endToEndArgv = ['--runInBand', '--passWithNoTests', `--testMatch=${END_TO_END}`, ...argv];
+  const endToEnd = jestPart('End-to-end tests with real processes', 15, 'end-to-end', endToEndArgv);
+  const parts = only ? [unit, endToEnd] : [CHECKS.lint, CHECKS.types, CHECKS.proto, unit, endToEnd];
+  const results = await runSections(parts);
+  const { passed, failed } = testCounts(parts, results);
+  process.stdout.write(`\n${passed} passed, ${failed} failed\n`);
+  if (failed === 0 && passed === 0) {
+    say(`no test matches ${argv.join(' ')}`);
+    return 1;
+  }
+  return failed === 0 ? 0 : 1;
+}
+
+function seedsOf(day) {
+  return `${day * 10_000}..${day * 10_000 + 9_999}`;
+}
+
+/** A suite whose program was built. */
+function suite(name, title, minutes, argvOf) {
+  const script = `tools/${name}/dist/main.js`;
+  return {
+    name,
+    title,
+    minutes,
+    run: (budgetMs, day) => runBounded(...nodeCommand(script, argvOf(day)), budgetMs),
+  };
+}
+
+function nemesis(engine) {
+  return suite('nemesis', `Real faults, ${engine}`, 3, (day) => [
+    ...['--minutes', '1.5', '--seed', String(day), '--engine', engine],
+  ]);
+}
+
+/** Whole end-to-end tests again, with shard nodes on the engine that is not the default. */
+const END_TO_END_AGAIN = {
+  name: 'e2e',
+  title: 'End-to-end tests, classic-level',
+  minutes: 5,
+  run: (budgetMs) =>
+    runBounded(
+      ...jestCommand(['--runInBand', `--testMatch=${END_TO_END}`, 'tools/e2e/test/(cities|failures)']),
+      budgetMs,
+      { CAIRN_E2E_ENGINE: 'classic-level' },
+    ),
+};
+
+/**
+ * Each has the time that it may take; more is a failure. Seeds are those of the day, so that every run looks
+ * somewhere else; a failure prints how to run it again. A quarter of the seeds, and half of the time of real
+ * faults, is spent on classic-level.
+ */
+const SUITES = [
+  { name: 'coverage', title: 'Coverage of the unit tests', minutes: 6, run: coverageWithin },
+  suite('sim', 'Simulator: new seeds', 6, (day) => ['--seeds', seedsOf(day), '--minutes', '4']),
+  suite('sim', 'Simulator: deliberate defects', 12, () => ['--mutants', '--minutes', '11']),
+  END_TO_END_AGAIN,
+  nemesis('lsm'),
+  nemesis('classic-level'),
+  suite('fuzz', 'Strangers', 4, (day) => ['--minutes', '2', '--seed', String(day)]),
+  suite('soak', 'Slopes', 7, () => ['--minutes', '3']),
+];
+
+/** `npm run test:full`; with arguments only the suites of these names. */
+export async function testFull(argv) {
+  const names = [...new Set(SUITES.map(({ name }) => name))];
+  const unknown = argv.find((word) => !names.includes(word));
+  if (unknown !== undefined)
+    fail(`${unknown} is no suite; there are ${names.join(', ')}, and without a name all run`);
+  const day = Math.floor(Date.now() / DAY_MS);
+  const chosen = SUITES.filter(({ name }) => argv.length === 0 || argv.includes(name));
+  const results = await runSections(
+    chosen.map(({ title, minutes, run }) => ({ title, minutes, run: (budgetMs) => run(budgetMs, day) })),
+  );
+  const passed = results.filter((result) => result.passed).length;
+  process.stdout.write(`\n${passed} passed, ${results.length - passed} failed\n`);
+  return passed === results.length ? 0 : 1;
+}

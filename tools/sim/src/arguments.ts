@@ -1,7 +1,11 @@
+import { SIM_ENGINES, type SimEngineKind } from './node-engine.js';
+
 export interface Arguments {
   readonly from: number;
   readonly to: number;
   readonly minutes: number;
+  /** undefined: by the seed, see `engineOf`. */
+  readonly engine: SimEngineKind | undefined;
   readonly json: boolean;
   readonly logLines: number;
 }
@@ -12,6 +16,8 @@ Runs whole clusters on virtual time, one for each seed, and judges what they did
 
   --seeds A..B   which seeds, or one (1..20)
   --minutes M    begin no further seed after so long
+  --engine NAME  ${SIM_ENGINES.join(', ')}; by default every fourth seed runs on classic-level, and of the
+                 others about half each on the first two
   --log LINES    show the last lines of all nodes: of a seed that failed, or of one that runs alone
   --json         one JSON object per seed
   --mutants      plant the deliberate defects, and look whether the seeds of the table show them
@@ -23,6 +29,7 @@ The exit code is 1 when a seed failed, 2 for bad arguments.`;
 /** @throws Error with a sentence and the usage. */
 export function parseArguments(argv: readonly string[]): Arguments {
   let [from, to, minutes, json, logLines] = [1, 20, Number.POSITIVE_INFINITY, false, 0];
+  let engine: SimEngineKind | undefined;
   for (let at = 0; at < argv.length; at += 1) {
     const flag = argv[at] ?? '';
     if (flag === '--json') {
@@ -38,6 +45,10 @@ export function parseArguments(argv: readonly string[]): Arguments {
         minutes = Number(text);
         if (!(minutes > 0)) throw bad(`--minutes must be a number above 0, not "${text}"`);
         break;
+      case '--engine':
+        engine = SIM_ENGINES.find((name) => name === text);
+        if (engine === undefined) throw bad(`--engine takes one of ${SIM_ENGINES.join(', ')}, not "${text}"`);
+        break;
       case '--log':
         logLines = Number(text);
         if (!(Number.isInteger(logLines) && logLines > 0))
@@ -47,7 +58,15 @@ export function parseArguments(argv: readonly string[]): Arguments {
         throw bad(`${flag} is no option`);
     }
   }
-  return { from, to, minutes, json, logLines };
+  return { from, to, minutes, engine, json, logLines };
+}
+
+/** One seed in so many runs on LevelDB. */
+const SEEDS_PER_LEVEL_SEED = 4;
+
+/** The engine of a seed when nobody names one; undefined = drawn from the seed with the rest of its shape. */
+export function engineOf(seed: number): SimEngineKind | undefined {
+  return seed % SEEDS_PER_LEVEL_SEED === 0 ? 'classic-level' : undefined;
 }
 
 function seedsOf(text: string): [number, number] {

@@ -1,3 +1,6 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { assert, storeId } from '@cairn/base';
 import { MetadataClient, metadataConnector } from '@cairn/metadata';
 import { noopMetrics } from '@cairn/ports';
@@ -91,13 +94,15 @@ export class SimCluster {
     });
     this.observer = new Observer(() => this.scheduler.nowMs);
     const { scheduler, network, observer } = this;
+    const engine = options.engine ?? 'memory';
     this.world = {
       scheduler,
       network,
       observer,
       rng: this.rng.fork('world'),
       engineReadMsMax: options.engineReadMsMax ?? 0,
-      engine: options.engine ?? 'memory',
+      engine,
+      ...(engine === 'classic-level' ? { engineDirectory: mkdtempSync(join(tmpdir(), 'cairn-sim-')) } : {}),
     };
     this.storeConfig = { ...SMALL_STORE_CONFIG, ...options.storeConfig };
     const { storeConfig } = this;
@@ -148,6 +153,15 @@ export class SimCluster {
 
   get nodes(): SimNode[] {
     return [...this.metadata, ...this.shards, ...this.routers];
+  }
+
+  /** Of engines with real files: ends all nodes, and removes the files. */
+  async close(): Promise<void> {
+    const { engineDirectory } = this.world;
+    if (engineDirectory === undefined) return;
+    for (const node of this.nodes) node.die('process');
+    await this.scheduler.runFor(0);
+    rmSync(engineDirectory, { recursive: true, force: true });
   }
 
   /**

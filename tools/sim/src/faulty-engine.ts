@@ -19,8 +19,8 @@ export interface EngineHooks {
   isSlow(): boolean;
   /** Awaited before a write or a flush begins; undefined = it begins at once. */
   linger(): Promise<void> | undefined;
-  /** Throws when the operation has to fail. */
-  check(operation: EngineOperation): void;
+  /** Throws when the operation, which takes so much room, has to fail. */
+  check(operation: EngineOperation, bytes: number): void;
 }
 
 /**
@@ -46,7 +46,7 @@ export class FaultyEngine implements KvEngine {
 
   first(start: Uint8Array, end: Uint8Array): FirstRow | Promise<FirstRow> {
     if (this.#hooks.isSlow()) return firstByWalk(this.iterate({ start, end }));
-    this.#hooks.check('read');
+    this.#hooks.check('read', 0);
     return this.#inner.first(start, end);
   }
 
@@ -59,7 +59,7 @@ export class FaultyEngine implements KvEngine {
   }
 
   write(batch: EngineBatch): Promise<void> | undefined {
-    const refused = this.#refuses('write');
+    const refused = this.#refuses('write', batch.bytes);
     if (refused !== undefined) return Promise.reject(refused);
     const slow = this.#hooks.linger();
     if (slow === undefined && this.#behind === undefined) return this.#inner.write(batch);
@@ -106,7 +106,7 @@ export class FaultyEngine implements KvEngine {
         await this.#hooks.delay();
         if (failure !== undefined) throw failure;
         try {
-          this.#hooks.check('read');
+          this.#hooks.check('read', 0);
         } catch (error) {
           failure = error instanceof Error ? error : new Error(String(error));
           throw failure;
@@ -129,15 +129,15 @@ export class FaultyEngine implements KvEngine {
   }
 
   async #change(operation: EngineOperation, change: () => Promise<void>): Promise<void> {
-    const refused = this.#refuses(operation);
+    const refused = this.#refuses(operation, 0);
     if (refused !== undefined) throw refused;
     await this.#inTurn(this.#hooks.linger(), change);
   }
 
-  #refuses(operation: EngineOperation): Error | undefined {
+  #refuses(operation: EngineOperation, bytes: number): Error | undefined {
     if (this.#failure !== undefined) return this.#failure;
     try {
-      this.#hooks.check(operation);
+      this.#hooks.check(operation, bytes);
     } catch (error) {
       this.#failure = error instanceof Error ? error : new Error(String(error));
     }

@@ -3,20 +3,21 @@ import { groupSeedsMain } from './coverage/group-seeds.js';
 import { exploreMain } from './explore/command.js';
 import { failoverMain } from './failover.js';
 import { mutantsMain } from './mutants/command.js';
-import { parseArguments, USAGE, type Arguments } from './arguments.js';
+import { engineOf, parseArguments, USAGE, type Arguments } from './arguments.js';
 import type { ScenarioResult } from './scenario-options.js';
 import { runScenario } from './scenario.js';
 
 function lineOf(result: ScenarioResult, realMs: number): string {
   const ratio = result.virtualMs / Math.max(1, realMs);
   return (
-    `seed ${result.seed}: ${result.violations.length === 0 ? 'ok' : 'FAILED'}, ${result.succeeded} of ` +
+    `seed ${result.seed} on ${result.engine}: ${result.violations.length === 0 ? 'ok' : 'FAILED'}, ${result.succeeded} of ` +
     `${result.operations} operations, ${result.faults} faults, ${result.ranges} ranges, ` +
     `${result.leaderships} leaderships, ${result.snapshots} snapshots, ${result.moves} moves, ${ratio.toFixed(1)} : 1, ${result.digest}`
   );
 }
 
-function show(result: ScenarioResult, realMs: number, { json, logLines, from, to }: Arguments): void {
+function show(result: ScenarioResult, realMs: number, options: Arguments): void {
+  const { json, logLines, from, to, engine } = options;
   if (json) {
     process.stdout.write(`${JSON.stringify({ ...result, tail: undefined, realMs: Math.round(realMs) })}\n`);
     return;
@@ -26,7 +27,8 @@ function show(result: ScenarioResult, realMs: number, { json, logLines, from, to
     process.stdout.write(`  ${atMs.toFixed(1)} ${checker}: ${message}\n`);
   }
   if (result.violations.length > 0) {
-    process.stdout.write(`  replay: npm run sim -- --seeds ${result.seed} --log 200\n`);
+    const named = engine === undefined ? '' : ` --engine ${engine}`;
+    process.stdout.write(`  replay: npm run sim -- --seeds ${result.seed}${named} --log 200\n`);
   }
   const shown =
     logLines > 0 && (result.violations.length > 0 || from === to) ? result.tail.slice(-logLines) : [];
@@ -41,7 +43,11 @@ export async function main(argv: readonly string[]): Promise<number> {
   let [runs, virtualMs, realMs] = [0, 0, 0];
   for (let seed = options.from; seed <= options.to && performance.now() < endMs; seed += 1) {
     const startedMs = performance.now();
-    const result = await runScenario({ seed: String(seed) });
+    const engine = options.engine ?? engineOf(seed);
+    const result = await runScenario({
+      seed: String(seed),
+      ...(engine === undefined ? {} : { shape: { engine } }),
+    });
     const tookMs = performance.now() - startedMs;
     runs += 1;
     virtualMs += result.virtualMs;

@@ -1,17 +1,21 @@
 import { MemoryEngine, type KvEngine } from '@cairn/engine';
+import { openClassicLevelEngine } from '@cairn/engine/classic-level';
 import { InlineJobs, LsmEngine } from '@cairn/lsm';
 import { VERSIONED_KEYS } from '@cairn/mvcc';
-import type { Logger, Rng } from '@cairn/ports';
-import type { SimDisk, SimProcess, SimRng } from '@cairn/runtime-sim';
+import { noopLogger, type Logger, type Rng } from '@cairn/ports';
+import type { SimDisk, SimProcess, SimRng, SimScheduler } from '@cairn/runtime-sim';
 
 import type { EngineFaults } from './engine-faults.js';
-import { FaultyEngine } from './faulty-engine.js';
+import { FaultyEngine, type EngineHooks } from './faulty-engine.js';
+import { loseUnsynced } from './level-files.js';
+import { RealEngine } from './real-engine.js';
 
 /**
  * `memory`: nothing of it is a file, and a crash loses any of the newest batches, as of LevelDB. `lsm`: the
- * engine of the product, on the simulated disk.
+ * engine that nodes have by default, on the simulated disk. `classic-level`: LevelDB itself, on real files.
  */
-export type SimEngineKind = 'memory' | 'lsm';
+export const SIM_ENGINES = ['memory', 'lsm', 'classic-level'] as const;
+export type SimEngineKind = (typeof SIM_ENGINES)[number];
 
 /** How a life ends: the machine loses power (unsynced data is lost), or only the process dies. */
 export type Death = 'power' | 'process';
@@ -41,7 +45,12 @@ export interface EngineLife {
 }
 
 /** Reads that take virtual time, and operations that fail as they are told. */
-function withFaults(inner: KvEngine, life: EngineLife, faults: EngineFaults, all: boolean): KvEngine {
+function withFaults(
+  inner: KvEngine,
+  life: EngineLife,
+  faults: EngineFaults,
+  check: EngineHooks['check'],
+): KvEngine {
   const { process, readMsMax } = life;
   const delays = life.rng.fork('reads');
   const paces = life.rng.fork('writes');
@@ -65,9 +74,7 @@ function withFaults(inner: KvEngine, life: EngineLife, faults: EngineFaults, all
         process.schedule(leftMs, resolve);
       });
     },
-    check: (operation) => {
-      if (all || operation === 'read') faults.checkTold(operation);
-    },
+    check,
   });
 }
 
@@ -103,7 +110,12 @@ export class MemoryNodeEngine implements NodeEngine {
 
   open(life: EngineLife): Promise<KvEngine> {
     this.#process = life.process;
-    return Promise.resolve(withFaults(this.#engine, life, this.#faults, false));
+    const faults = this.#faults;
+    const engine = withFaults(this.#engine, life, faults, (operation) => {
+      // It asks itself before it changes anything.
+      if (operation === 'read') faults.checkTold(operation);
+    });
+    return Promise.resolve(engine);
   }
 
   died(death: Death, rng: SimRng): void {
@@ -141,10 +153,76 @@ export class LsmNodeEngine implements NodeEngine {
       blockCacheBytes: rng.pick([0, 4 * 1024, 1024 * 1024]),
       metaCacheBytes: rng.pick([0, 1024 * 1024]),
     });
-    return withFaults(this.current, life, this.#faults, true);
+    const faults = this.#faults;
+    // The disk that it is on knows itself when it is full.
+    return withFaults(this.current, life, faults, (operation) => {
+      faults.checkTold(operation);
+    });
   }
 
   died(): void {
     this.current = undefined;
+  }
+}
+
+/** What LevelDB has in memory before it writes a table: so much that it does that when told, and only then. */
+const LEVEL_WRITE_BUFFER_BYTES = 64 * 1024 * 1024;
+const LEVEL_BLOCK_CACHE_BYTES = 1024 * 1024;
+
+/**
+ * LevelDB in a real directory, for nobody else. Its work is done while virtual time stands still; a loss of
+ * power takes what it has not synced.
+ */
+export class LevelNodeEngine implements NodeEngine {
+  current: RealEngine | undefined;
+  readonly #directory: string;
+  readonly #scheduler: SimScheduler;
+  readonly #faults: EngineFaults;
+  /** Open, whether or not the life that opened it has heard of that. */
+  #inner: KvEngine | undefined;
+
+  constructor(directory: string, scheduler: SimScheduler, faults: EngineFaults) {
+    this.#directory = directory;
+    this.#scheduler = scheduler;
+    this.#faults = faults;
+  }
+
+  async open(life: EngineLife): Promise<KvEngine> {
+    const faults = this.#faults;
+    const opening = this.#openFiles();
+    // Whoever is told of a failure is the one who opens, if that process still lives.
+    this.#scheduler.holdFor(opening.catch(() => undefined));
+    await new Promise<void>((resolve) => {
+      life.process.schedule(0, resolve);
+    });
+    // Over since the event above: time stood still for it.
+    this.current = new RealEngine(await opening, this.#scheduler, life.process, life.rng.fork('engine'));
+    return withFaults(this.current, life, faults, (operation, bytes) => {
+      faults.check(operation, bytes);
+    });
+  }
+
+  died(death: Death, rng: SimRng): void {
+    this.current = undefined;
+    const inner = this.#inner;
+    this.#inner = undefined;
+    this.#scheduler.holdFor(this.#leave(inner, death === 'power' ? rng : undefined));
+  }
+
+  async #openFiles(): Promise<KvEngine> {
+    this.#inner = await openClassicLevelEngine({
+      path: this.#directory,
+      writeBufferBytes: LEVEL_WRITE_BUFFER_BYTES,
+      blockCacheBytes: LEVEL_BLOCK_CACHE_BYTES,
+      // It says where it is, and that is somewhere else in each run.
+      logger: noopLogger,
+    });
+    return this.#inner;
+  }
+
+  /** Closing writes nothing: the files are those that a process leaves behind that is killed. */
+  async #leave(inner: KvEngine | undefined, lost: SimRng | undefined): Promise<void> {
+    await inner?.close();
+    if (lost !== undefined) loseUnsynced(this.#directory, lost);
   }
 }

@@ -43,6 +43,7 @@ export interface ScenarioOptions {
 
 export interface ScenarioResult {
   readonly seed: string;
+  readonly engine: SimEngineKind;
   readonly violations: readonly Violation[];
   readonly faults: number;
   readonly faultKinds: readonly FaultKind[];

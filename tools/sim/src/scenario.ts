@@ -61,7 +61,9 @@ export async function runScenario(options: ScenarioOptions): Promise<ScenarioRes
   } finally {
     over();
   }
-  return run.result();
+  const result = run.result();
+  await run.end();
+  return result;
 }
 
 function drawFaults(cluster: SimCluster): FaultKind[] {
@@ -175,6 +177,12 @@ class ScenarioRun {
     this.#leaderships = terms.count;
     await this.#judge();
     this.#isOver = true;
+  }
+
+  /** Nobody looks any more, and nothing stays behind. */
+  end(): Promise<void> {
+    this.#isOver = true;
+    return this.cluster.close();
   }
 
   /** Before anything breaks every replica has the keys that stand for good. */
@@ -410,6 +418,7 @@ class ScenarioRun {
     const { observer, scheduler, shards } = this.cluster;
     return {
       seed: this.#options.seed,
+      engine: this.cluster.world.engine,
       violations: observer.violations,
       faults: this.#nemesis.faults,
       faultKinds: this.#kinds,

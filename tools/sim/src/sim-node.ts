@@ -1,3 +1,4 @@
+import { join } from 'node:path';
 import { assert, CairnError } from '@cairn/base';
 import type { KvEngine } from '@cairn/engine';
 import type { Clock, Disk, Logger, Rng, Transport } from '@cairn/ports';
@@ -12,6 +13,7 @@ import type { Replica } from '@cairn/store';
 
 import { EngineFaults } from './engine-faults.js';
 import {
+  LevelNodeEngine,
   LsmNodeEngine,
   MemoryNodeEngine,
   type Death,
@@ -34,6 +36,8 @@ export interface SimWorld {
   /** Reads of engines take up to this long; 0 = they come at once. */
   readonly engineReadMsMax: number;
   readonly engine: SimEngineKind;
+  /** Where engines have real files; nodes make a directory each. */
+  readonly engineDirectory?: string;
 }
 
 /** The ports of one life. */
@@ -194,10 +198,19 @@ export abstract class SimNode {
   }
 
   #newEngine(): NodeEngine {
-    const { engine, rng } = this.world;
-    return engine === 'lsm'
-      ? new LsmNodeEngine(this.#disk, this.engineFaults)
-      : new MemoryNodeEngine(this.engineFaults, rng.fork(`${this.name}/engine`));
+    const { engine, engineDirectory, rng, scheduler } = this.world;
+    switch (engine) {
+      case 'lsm':
+        return new LsmNodeEngine(this.#disk, this.engineFaults);
+      case 'memory':
+        return new MemoryNodeEngine(this.engineFaults, rng.fork(`${this.name}/engine`));
+      case 'classic-level': {
+        assert(engineDirectory !== undefined, 'an engine with real files has a place for them');
+        // Another one after the loss of a disk.
+        const directory = join(engineDirectory, `${this.name}-${this.#lives}`);
+        return new LevelNodeEngine(directory, scheduler, this.engineFaults);
+      }
+    }
   }
 
   stepWallClock(byMs: number): void {

@@ -52,6 +52,39 @@ describe('the scheduler of virtual time', () => {
     expect(seen).toEqual(['chain', 'next']);
   });
 
+  it('lets time stand still until real work has ended that an event began', async () => {
+    const scheduler = new SimScheduler();
+    const seen: string[] = [];
+    const work = (name: string, realMs: number): Promise<void> =>
+      new Promise((resolve) => {
+        setTimeout(() => {
+          seen.push(`${name} at ${scheduler.nowMs}`);
+          resolve();
+        }, realMs);
+      });
+    scheduler.schedule(1, () => {
+      scheduler.holdFor(work('long', 20));
+      scheduler.holdFor(work('short', 5).then(() => scheduler.holdFor(work('more', 30))));
+    });
+    scheduler.schedule(2, () => seen.push('next'));
+    scheduler.schedule(3, () => scheduler.holdFor(work('last', 5)));
+    await scheduler.runUntil(2);
+    expect(seen).toEqual(['short at 1', 'long at 1', 'more at 1', 'next']);
+    await scheduler.runUntil(3);
+    expect(seen.at(-1)).toBe('last at 3');
+  });
+
+  it('waits for real work that began before it runs, and fails when that does', async () => {
+    const scheduler = new SimScheduler();
+    const seen: string[] = [];
+    scheduler.schedule(1, () => seen.push('event'));
+    scheduler.holdFor(new Promise((_, reject) => setTimeout(() => reject(new Error('boom')), 5)));
+    await expect(scheduler.runUntil(1)).rejects.toThrow('boom');
+    expect(seen).toEqual([]);
+    await scheduler.runUntil(1);
+    expect(seen).toEqual(['event']);
+  });
+
   it('skips cancelled timers and passes on what an event throws', async () => {
     const scheduler = new SimScheduler();
     let ran = false;

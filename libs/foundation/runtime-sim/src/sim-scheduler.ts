@@ -17,7 +17,8 @@ const UNIX_ORIGIN_DEFAULT_MS = 1_780_272_000_000;
  * scheduled.
  *
  * Real I/O, worker threads and real timers must not be awaited by simulated code: they would complete at a
- * moment that virtual time does not define.
+ * moment that virtual time does not define. A device that does real work makes time wait for it with
+ * `holdFor`, and tells of its end by an event.
  */
 export class SimScheduler {
   readonly unixOriginMs: number;
@@ -26,6 +27,8 @@ export class SimScheduler {
   #sequence = 0;
   #executed = 0;
   #running = false;
+  /** Real work that has begun: no event runs before it has ended. */
+  readonly #held = new Set<Promise<unknown>>();
 
   constructor(options: SimSchedulerOptions = {}) {
     this.unixOriginMs = options.unixOriginMs ?? UNIX_ORIGIN_DEFAULT_MS;
@@ -57,6 +60,20 @@ export class SimScheduler {
         event.callback = undefined;
       },
     };
+  }
+
+  /**
+   * Virtual time stands still until the work has ended: the real work behind a simulated device then takes
+   * no virtual time, and nothing of it is under way when an event runs. What comes out of it must reach
+   * simulated code by an event that is scheduled now, because the promise itself settles at a moment that
+   * differs from run to run. What it rejects with rejects the run.
+   */
+  holdFor(work: Promise<unknown>): void {
+    this.#held.add(work);
+    const end = (): void => {
+      this.#held.delete(work);
+    };
+    work.then(end, end);
   }
 
   /** Begins one life of a process; the name may be used again after its death. */
@@ -126,19 +143,22 @@ export class SimScheduler {
     this.#running = true;
     let count = 0;
     try {
-      await inMacrotaskTurns(() => {
-        if (count >= eventsMax || stop?.() === true) return false;
-        const event = this.#nextLive(untilMs);
-        if (event === undefined) return false;
-        assert(event.atMs >= this.#nowMs, 'an event lies in the past');
-        this.#nowMs = event.atMs;
-        this.#executed += 1;
-        count += 1;
-        const callback = event.callback;
-        event.callback = undefined;
-        callback?.();
-        return true;
-      });
+      do {
+        await Promise.all(this.#held);
+        await inMacrotaskTurns(() => {
+          if (this.#held.size > 0 || count >= eventsMax || stop?.() === true) return false;
+          const event = this.#nextLive(untilMs);
+          if (event === undefined) return false;
+          assert(event.atMs >= this.#nowMs, 'an event lies in the past');
+          this.#nowMs = event.atMs;
+          this.#executed += 1;
+          count += 1;
+          const callback = event.callback;
+          event.callback = undefined;
+          callback?.();
+          return true;
+        });
+      } while (this.#held.size > 0);
     } finally {
       this.#running = false;
     }

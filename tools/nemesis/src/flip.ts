@@ -53,11 +53,14 @@ function invert(path: string, offset: number): void {
   }
 }
 
+/** Tables of `lsm`, and those of LevelDB under both of their names. */
+const TABLE = /\.(lsm|ldb|sst)$/;
+
 /** Damages a table of the storage engine. Tables never change, and their names are never used again. */
 export function flipEngineByte(dataDirectory: string, rng: SimRng): Flip | undefined {
   const directory = join(dataDirectory, 'engine');
   if (!existsSync(directory)) return undefined;
-  const tables = readdirSync(directory).filter((name) => /\.(ldb|sst)$/.test(name));
+  const tables = readdirSync(directory).filter((name) => TABLE.test(name));
   if (tables.length === 0) return undefined;
   const path = join(directory, rng.pick(tables.sort()));
   const { size, ino } = statSync(path);

@@ -20,7 +20,7 @@ function show(result: RunResult): string[] {
     ({ fromMs, lengthMs }) => `${lengthMs} ms from ${(fromMs / 1_000).toFixed(1)} s`,
   );
   return [
-    `seed ${result.seed}, network ${result.network}, faults: ${faults.join(', ')}`,
+    `seed ${result.seed}, engine ${result.engine}, network ${result.network}, faults: ${faults.join(', ')}`,
     `${result.operations} operations, ${result.failed} refused, ${result.unknown} with unknown outcome`,
     `one client waited at most ${result.longestWaitMs} ms; without any success: ${silences.join(', ')}`,
     ...result.verdicts.flatMap(({ checker, holds, looked, findings }) => [
@@ -53,7 +53,8 @@ async function execute(
     process.stdout.write(`${text}\n`);
     if (result.verdicts.some(({ holds }) => !holds)) {
       say(`logs, data and history: ${directory}`);
-      say(`again: npm run nemesis -- --minutes ${options.minutes} --seed ${options.seed}`);
+      const { minutes, seed, engine } = options;
+      say(`again: npm run nemesis -- --minutes ${minutes} --seed ${seed} --engine ${engine}`);
       return EXIT.violated;
     }
     return result.isComplete ? EXIT.held : EXIT.stopped;

@@ -11,6 +11,10 @@ export type FaultName = (typeof FAULTS)[number];
 export const NETWORKS = ['netns', 'proxy', 'none'] as const;
 export type NetworkKind = (typeof NETWORKS)[number];
 
+/** Storage engines of shard nodes that leave files behind. */
+export const ENGINES = ['lsm', 'classic-level'] as const;
+export type EngineName = (typeof ENGINES)[number];
+
 /** What `npm run nemesis` was asked for. */
 export interface NemesisOptions {
   /** For how long faults strike. */
@@ -19,6 +23,7 @@ export interface NemesisOptions {
   readonly faults: readonly FaultName[];
   /** Undefined: the best that this machine allows. */
   readonly network: NetworkKind | undefined;
+  readonly engine: EngineName;
   readonly metadata: number;
   readonly shards: number;
   readonly routers: number;
@@ -30,8 +35,8 @@ export interface NemesisOptions {
 }
 
 export const USAGE = `usage: npm run nemesis -- [--minutes M] [--seed S] [--faults a,b]
-         [--network netns|proxy|none] [--metadata N] [--shards N] [--routers N]
-         [--clients N] [--json] [--keep]
+         [--network netns|proxy|none] [--engine ${ENGINES.join('|')}] [--metadata N]
+         [--shards N] [--routers N] [--clients N] [--json] [--keep]
   faults: ${FAULTS.slice(0, 7).join(', ')},
           ${FAULTS.slice(7).join(', ')}`;
 
@@ -61,7 +66,7 @@ function flagsOf(argv: readonly string[]): Readonly<Record<string, string | bool
       args: [...argv],
       options: {
         ...{ minutes: text, seed: text, faults: text, network: text, metadata: text, shards: text },
-        ...{ routers: text, clients: text, json: flag, keep: flag },
+        ...{ engine: text, routers: text, clients: text, json: flag, keep: flag },
       },
     }).values;
   } catch (error) {
@@ -91,6 +96,7 @@ export function parseOptions(argv: readonly string[]): NemesisOptions {
     seed: textOf('seed') ?? String(Date.now() % 1_000_000),
     faults: faults === undefined ? FAULTS : faults.map((name) => oneOf('fault', FAULTS, name)),
     network: network === undefined ? undefined : oneOf('network', NETWORKS, network),
+    engine: oneOf('engine', ENGINES, textOf('engine') ?? 'lsm'),
     metadata,
     shards: count('shards'),
     routers: count('routers'),

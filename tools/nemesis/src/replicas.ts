@@ -1,9 +1,12 @@
 import { createHash } from 'node:crypto';
 import { join } from 'node:path';
+import type { KvEngine } from '@cairn/engine';
+import { openClassicLevelEngine } from '@cairn/engine/classic-level';
 import { InlineJobs, LsmEngine } from '@cairn/lsm';
 import { Namespace, VERSIONED_KEYS } from '@cairn/mvcc';
 import { noopLogger } from '@cairn/ports';
 import { NodeClock, NodeDisk } from '@cairn/runtime-node';
+import type { EngineName } from './options.js';
 
 /** Every version of every key that a stopped shard node holds: engine keys in hex, digests of values. */
 export type ReplicaRows = ReadonlyMap<string, string>;
@@ -11,17 +14,22 @@ export type ReplicaRows = ReadonlyMap<string, string>;
 const ROWS_PER_STEP = 1_000;
 const DIFFERENCES_MAX = 5;
 
+function openEngine(path: string, name: EngineName): Promise<KvEngine> {
+  switch (name) {
+    case 'classic-level':
+      return openClassicLevelEngine({ path, logger: noopLogger });
+    case 'lsm': {
+      const disk = new NodeDisk();
+      const runner = new InlineJobs(disk);
+      const clock = new NodeClock();
+      return LsmEngine.open({ path, disk, clock, logger: noopLogger, runner, versioned: VERSIONED_KEYS });
+    }
+  }
+}
+
 /** Reads the rows of a node that does not run. */
-export async function readRows(dataDirectory: string): Promise<ReplicaRows> {
-  const disk = new NodeDisk();
-  const engine = await LsmEngine.open({
-    path: join(dataDirectory, 'engine'),
-    disk,
-    clock: new NodeClock(),
-    logger: noopLogger,
-    runner: new InlineJobs(disk),
-    versioned: VERSIONED_KEYS,
-  });
+export async function readRows(dataDirectory: string, name: EngineName): Promise<ReplicaRows> {
+  const engine = await openEngine(join(dataDirectory, 'engine'), name);
   const rows = new Map<string, string>();
   try {
     const iterator = engine.iterate({

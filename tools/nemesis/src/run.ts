@@ -6,7 +6,7 @@ import { connect, type CairnClient } from '@cairn/client';
 import { startLocalCluster, type LocalCluster } from '@cairn/local-cluster';
 import { NetnsNetwork } from './netns-network.js';
 import { soundNetwork, type FaultyNetwork } from './network.js';
-import type { NemesisOptions, NetworkKind } from './options.js';
+import type { EngineName, NemesisOptions, NetworkKind } from './options.js';
 import { ProxyNetwork } from './proxy-network.js';
 import { historyLines, Recorder, type Silence } from './recorder.js';
 import { differences, readRows } from './replicas.js';
@@ -31,6 +31,7 @@ export interface Surroundings {
 export interface RunResult {
   readonly seed: string;
   readonly network: NetworkKind;
+  readonly engine: EngineName;
   readonly isComplete: boolean;
   readonly verdicts: readonly Verdict[];
   readonly operations: number;
@@ -156,7 +157,7 @@ class Run {
   }
 
   async #startCluster(): Promise<LocalCluster> {
-    const { metadata, shards, routers } = this.#options;
+    const { metadata, shards, routers, engine } = this.#options;
     const { directory, hasMounts, network: kind } = this.#around;
     const { say } = this.#around;
     const targets = this.#targets();
@@ -167,7 +168,10 @@ class Run {
     const { smallDisk } = this.#targets();
     const cluster = await startLocalCluster({
       ...{ dataDirectory: join(directory, 'cluster'), metadata, shards, routers },
-      flagsByKind: { shard: SHARD_FLAGS, metadata: ['--raft-log-segment-bytes', '1MiB'] },
+      flagsByKind: {
+        shard: [...SHARD_FLAGS, '--engine', engine],
+        metadata: ['--raft-log-segment-bytes', '1MiB'],
+      },
       place: (name, address) => {
         const placement = network.place(name, address);
         const isSmall = disk !== undefined && name === smallDisk;
@@ -180,7 +184,8 @@ class Run {
       },
     });
     this.#cluster = cluster;
-    say(`${cluster.nodes.length} processes serve; network: ${kind}; small disk: ${smallDisk ?? 'none'}`);
+    const around = `network: ${kind}; small disk: ${smallDisk ?? 'none'}`;
+    say(`${cluster.nodes.length} processes serve; engine: ${engine}; ${around}`);
     return cluster;
   }
 
@@ -265,11 +270,12 @@ class Run {
   async #judgeReplicas(cluster: LocalCluster): Promise<Verdict> {
     await delay(SETTLE_MS);
     await cluster.stop();
+    const { engine } = this.#options;
     const shards = cluster.nodes.filter(({ kind }) => kind === 'shard');
     // With more shard nodes than replicas, each has a part only.
     if (shards.length > 3) return verdictOf('replicas', 'not compared: more shard nodes than replicas', []);
     const [first, ...others] = await Promise.all(
-      shards.map(async ({ name, dataDirectory }) => [name, await readRows(dataDirectory)] as const),
+      shards.map(async ({ name, dataDirectory }) => [name, await readRows(dataDirectory, engine)] as const),
     );
     if (first === undefined) return verdictOf('replicas', 'there are none', []);
     const found = others.flatMap((other) => differences(first, other));
@@ -287,6 +293,7 @@ class Run {
     return {
       seed: this.#options.seed,
       network: this.#around.network,
+      engine: this.#options.engine,
       isComplete: !this.#around.signal.aborted,
       verdicts: all,
       operations: stats.succeeded + stats.failed + stats.unknown,

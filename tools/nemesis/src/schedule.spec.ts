@@ -59,6 +59,7 @@ describe('the arguments', () => {
       seed: 'abc',
       faults: FAULTS,
       network: undefined,
+      engine: 'lsm',
       json: false,
     });
     expect(options).toMatchObject({ metadata: 3, shards: 3, routers: 2 });
@@ -70,6 +71,7 @@ describe('the arguments', () => {
     [['--shards', '1.5'], '--shards must be a whole number'],
     [['--faults', 'kill,gremlins'], 'gremlins is no fault; there are kill, terminate'],
     [['--network', 'pigeons'], 'pigeons is no network; there are netns, proxy, none'],
+    [['--engine', 'memory'], 'memory is no engine; there are lsm, classic-level'],
     [['--nonsense'], '--nonsense'],
   ])('%j are refused', (argv, sentence) => {
     expect(() => parseOptions(argv)).toThrow(sentence);

@@ -15,6 +15,15 @@ export type NetworkKind = (typeof NETWORKS)[number];
 export const ENGINES = ['lsm', 'classic-level'] as const;
 export type EngineName = (typeof ENGINES)[number];
 
+/**
+ * What strikes when nobody names faults. The binding of LevelDB has no checks of blocks in its merges: a byte
+ * that is flipped in one table may be merged into others, where nothing puts it right and rows that it hides
+ * stay hidden. So of that engine no node can be expected to be whole again afterwards.
+ */
+function faultsOf(engine: EngineName): readonly FaultName[] {
+  return engine === 'classic-level' ? FAULTS.filter((name) => name !== 'flip-engine') : FAULTS;
+}
+
 /** What `npm run nemesis` was asked for. */
 export interface NemesisOptions {
   /** For how long faults strike. */
@@ -90,13 +99,14 @@ export function parseOptions(argv: readonly string[]): NemesisOptions {
   if (metadata % 2 === 0) refuse(`--metadata must be odd, not ${metadata}`);
   const network = textOf('network');
   const faults = textOf('faults')?.split(',');
+  const engine = oneOf('engine', ENGINES, textOf('engine') ?? 'lsm');
   return {
     minutes: count('minutes'),
     // Not in the arguments: any seed will do, and the run says which one it had.
     seed: textOf('seed') ?? String(Date.now() % 1_000_000),
-    faults: faults === undefined ? FAULTS : faults.map((name) => oneOf('fault', FAULTS, name)),
+    faults: faults === undefined ? faultsOf(engine) : faults.map((name) => oneOf('fault', FAULTS, name)),
     network: network === undefined ? undefined : oneOf('network', NETWORKS, network),
-    engine: oneOf('engine', ENGINES, textOf('engine') ?? 'lsm'),
+    engine,
     metadata,
     shards: count('shards'),
     routers: count('routers'),

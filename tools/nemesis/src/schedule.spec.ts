@@ -65,6 +65,13 @@ describe('the arguments', () => {
     expect(options).toMatchObject({ metadata: 3, shards: 3, routers: 2 });
   });
 
+  it('leave out on LevelDB, unless it is named, the damage that its merges spread', () => {
+    const faultsOf = (...argv: string[]): readonly string[] =>
+      parseOptions(['--engine', 'classic-level', ...argv]).faults;
+    expect(faultsOf()).toEqual(FAULTS.filter((name) => name !== 'flip-engine'));
+    expect(faultsOf('--faults', 'flip-engine')).toEqual(['flip-engine']);
+  });
+
   it.each([
     [['--minutes', 'x'], '--minutes must be a number above 0, not x'],
     [['--metadata', '2'], '--metadata must be odd, not 2'],

@@ -13,7 +13,7 @@ const FLAGS = {
   nemesis: [
     ...['minutes', 'seed', 'faults', 'network', 'engine', 'metadata', 'shards', 'routers', 'clients', 'keep'],
   ],
-  bench: ['peer', 'works', 'outstanding', 'duration', 'repetitions', 'engine', 'commit', 'floor'],
+  bench: ['peer', 'works', 'outstanding', 'duration', 'repetitions', 'engine', 'commit'],
 };
 
 export function refuseFlagsOfNpm(name) {

@@ -1,5 +1,6 @@
 import { messageOf } from '@cairn/base';
 import { loadConfig, textAsked, wantsHelp, type ConfigSchema } from '@cairn/config';
+import { against } from './against.js';
 import { comparison } from './comparison.js';
 import type { Experiment } from './experiment.js';
 import { growth } from './growth.js';
@@ -9,6 +10,7 @@ import { EXIT, Stage, type SessionIo } from './stage.js';
 
 const MORE_HELP = `
 Other experiments, each with --help of its own:
+  against   puts, gets and scans in turn with those of a reference commit
   growth    ranges, idle ranges and keys: what more of each costs
   overload  an open loop that offers more than the cluster can do
   micro     [FILTER] nanoseconds per operation of hot code (*.bench.ts)
@@ -51,6 +53,8 @@ function withFilterFlag(argv: readonly string[]): string[] {
 export async function runSession(io: SessionIo): Promise<number> {
   const [name, ...argv] = io.argv;
   switch (name) {
+    case 'against':
+      return runExperiment(against, { ...io, argv });
     case 'growth':
       return runExperiment(growth, { ...io, argv });
     case 'overload':

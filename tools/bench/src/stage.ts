@@ -17,8 +17,15 @@ export interface SessionIo {
   onStopRequest(listener: () => void): void;
 }
 
-/** Exit codes of `npm run bench`. */
-export const EXIT = { measured: 0, failed: 1, usage: 2, interrupted: 130 } as const;
+/** Exit codes of `npm run bench`; `slower` and `noReference` are of `against`. */
+export const EXIT = {
+  measured: 0,
+  failed: 1,
+  usage: 2,
+  slower: 3,
+  noReference: 4,
+  interrupted: 130,
+} as const;
 
 /** Something that was started and has to be ended. */
 export interface Startable {

@@ -87,7 +87,8 @@ describe('a run of several parts', () => {
       "{ title: 'Last', minutes: 10, run: async () => 0 }",
     ]);
     expect(stdout).toBe('[true,false,true]');
-    expect(stderr.slice(stderr.indexOf('== Summary ==')).split('\n')).toEqual([
+    const table = stderr.slice(stderr.indexOf('== Summary ==')).replaceAll(/\d:\d\d/g, '0:00');
+    expect(table.split('\n')).toEqual([
       '== Summary ==',
       '        part       budget  taken',
       'passed  One         2 min   0:00',
@@ -100,14 +101,15 @@ describe('a run of several parts', () => {
 
   it('gives each part its own budget, or what is left of the whole', () => {
     const budget = (title: string): string =>
-      `{ title: '${title}', minutes: 2, run: async (ms) => ms > 59_000 && ms <= 60_000 ? 0 : 1 }`;
+      `{ title: '${title}', minutes: 2, run: async (ms) => ms > 30_000 && ms <= 60_000 ? 0 : 1 }`;
     expect(sections([budget('a')], { CAIRN_TEST_MINUTES: '1' }).stdout).toBe('[true]');
     expect(sections([budget('a')]).stdout).toBe('[false]');
   });
 
   it('begins no part when the time of the whole is over', () => {
-    const slow = "{ title: 'Slow', minutes: 1, run: () => new Promise((done) => setTimeout(done, 50, 0)) }";
-    const { stdout, stderr } = sections([slow, slow], { CAIRN_TEST_MINUTES: '0.0005' });
+    const slow =
+      "{ title: 'Slow', minutes: 1, run: () => new Promise((done) => setTimeout(done, 2_100, 0)) }";
+    const { stdout, stderr } = sections([slow, slow], { CAIRN_TEST_MINUTES: '0.035' });
     expect(stdout).toBe('[true,false]');
     expect(stderr).toContain('Slow: not run, because no time is left');
   });
@@ -134,7 +136,7 @@ describe('a program with a time budget', () => {
     const { code, stderr } = bounded('setInterval(() => 0, 1_000)', 300);
     expect([code, stderr]).toEqual([143, expect.stringContaining('which is all that it may take')]);
     const polite = "process.on('SIGTERM', () => process.exit(0)); setInterval(() => 0, 1_000)";
-    expect(bounded(polite, 1_000).code).toBe(1);
+    expect(bounded(polite, 4_000).code).toBe(1);
   });
 
   it('takes what it has started with it, which would hold the output open', () => {

@@ -4,6 +4,7 @@
  */
 import { existsSync, readFileSync, rmSync } from 'node:fs';
 import { join, relative, sep } from 'node:path';
+import { branchesIn } from './branches.mjs';
 import { CACHE, ROOT } from './places.mjs';
 import { jestCommand, run, runBounded } from './processes.mjs';
 import { say } from './say.mjs';
@@ -45,20 +46,23 @@ function byLibrary(files) {
 }
 
 /**
- * Text about a summary of jest, and whether it keeps the floor. A file that no test loads counts as one
- * branch, because nobody knows its others; all such files are named.
+ * Text about a summary of jest, and whether it keeps the floor. V8 knows nothing of a file that no test
+ * loads: its branches are counted by `branchesOf(path)`, and none of them is taken. Such a file without any
+ * holds types or names only.
  */
-export function judgeCoverage(summary, root) {
-  const { total: whole, ...rest } = summary;
-  const files = Object.entries(rest).map(([path, { branches, lines }]) => ({
-    name: relative(root, path).split(sep).join('/'),
-    covered: branches.covered,
-    total: branches.total,
-    isLoaded: lines.covered > 0,
-  }));
-  const loaded = files.filter(({ isLoaded }) => isLoaded);
-  const percent = percentOf(whole.branches);
-  const missing = ({ covered, total }) => total - covered;
+export function judgeCoverage(summary, root, branchesOf) {
+  // `total` counts a file that nobody loads as one branch.
+  const entries = Object.entries(summary).filter(([path]) => path !== 'total');
+  const all = entries.map(([path, { branches, lines }]) => {
+    const isLoaded = lines.covered > 0;
+    const { covered, total } = isLoaded ? branches : { covered: 0, total: branchesOf(path) };
+    return { name: relative(root, path).split(sep).join('/'), covered, total, isLoaded };
+  });
+  const files = all.filter(({ isLoaded, total }) => isLoaded || total > 0);
+  const covered = files.reduce((sum, file) => sum + file.covered, 0);
+  const total = files.reduce((sum, file) => sum + file.total, 0);
+  const percent = percentOf({ covered, total });
+  const missing = (file) => file.total - file.covered;
   const text = [
     'Libraries and applications with the smallest share of branches taken:',
     ...byLibrary(files)
@@ -66,13 +70,13 @@ export function judgeCoverage(summary, root) {
       .slice(0, WORST_SHOWN)
       .map(rowOf),
     'Files with the most branches that no unit test takes:',
-    ...loaded
+    ...[...files]
       .sort((a, b) => missing(b) - missing(a))
       .slice(0, WORST_SHOWN)
       .map(rowOf),
     'Files that no unit test loads:',
-    ...files.filter(({ isLoaded }) => !isLoaded).map(({ name }) => `  ${name}`),
-    `${percent.toFixed(1)} % of ${whole.branches.total} branches; the floor is ${FLOOR_PERCENT} %`,
+    ...files.filter(({ isLoaded }) => !isLoaded).map(rowOf),
+    `${percent.toFixed(1)} % of ${total} branches; the floor is ${FLOOR_PERCENT} %`,
   ];
   return { text: text.join('\n'), isKept: percent >= FLOOR_PERCENT };
 }
@@ -96,7 +100,10 @@ async function coverageWith(runOne, argv) {
     say('jest has written no summary of the coverage');
     return code === 0 ? 1 : code;
   }
-  const { text, isKept } = judgeCoverage(JSON.parse(readFileSync(path, 'utf8')), ROOT);
+  // Not there before packages are installed.
+  const { default: ts } = await import('typescript');
+  const branchesOf = (file) => branchesIn(ts, readFileSync(file, 'utf8'));
+  const { text, isKept } = judgeCoverage(JSON.parse(readFileSync(path, 'utf8')), ROOT, branchesOf);
   process.stdout.write(`${text}\n`);
   // Some of the tests say nothing about the whole.
   if (code !== 0 || argv.length > 0) return code;

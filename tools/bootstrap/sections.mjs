@@ -4,7 +4,10 @@ import { minutesOf } from './processes.mjs';
 import { fail, say } from './say.mjs';
 
 const MINUTE_MS = 60_000;
-/** Of the whole, for whoever has to be done by some time: the rest of the parts get less, or none. */
+/**
+ * Of the whole, installing and building included, for whoever has to be done by some time: the last of the
+ * parts get less, or none.
+ */
 const WHOLE_VARIABLE = 'CAIRN_TEST_MINUTES';
 
 /** What the environment leaves to the whole. */
@@ -48,7 +51,6 @@ function tableOf(results) {
  * Resolves with the parts and whether each passed.
  */
 export async function runSections(parts) {
-  const startedMs = performance.now();
   const allMs = wholeMs();
   let isStopped = false;
   const stop = () => {
@@ -60,7 +62,8 @@ export async function runSections(parts) {
     const { title, minutes } = part;
     say(`\n== ${title} ==`);
     const partStartedMs = performance.now();
-    const leftMs = allMs - (partStartedMs - startedMs);
+    // Its zero is the start of this process.
+    const leftMs = allMs - partStartedMs;
     if (isStopped || leftMs <= 0) {
       say(`${title}: not run, ${isStopped ? 'because a stop was requested' : 'because no time is left'}`);
       results.push({ title, minutes, verdict: 'FAILED', tookMs: undefined });

@@ -46,6 +46,8 @@ export interface BackgroundOptions {
   readonly runner: JobRunner;
   readonly setting: JobSetting;
   readonly tableBytes: number;
+  /** Whether blocks of a level are compressed. */
+  isCompressedAt(level: number): boolean;
   readonly clock: Clock;
   readonly logger: Logger;
   /** The rows of the memtable are in a table that whoever looks finds. */
@@ -407,6 +409,7 @@ export class Background {
     span: MergeSpan,
   ): Promise<Uint8Array | undefined> {
     const { set, runner, setting, tableBytes } = this.#options;
+    const isCompressed = this.#options.isCompressedAt(output.level);
     const step = stepOf(set.version.runs, inputs, span, tableBytes);
     const result = await runner.run({
       ...setting,
@@ -415,9 +418,10 @@ export class Background {
       inputs: step.inputs,
       older: step.older,
       tableBytes,
+      isCompressed,
     });
     this.#mergedRows += result.readRows;
-    this.#pace.merged(result.table?.bytes ?? 0);
+    this.#pace.merged(result.plainBytes);
     const table = result.table === undefined ? undefined : await set.openTable(result.table);
     const to = result.doneBelow ?? step.to;
     await set.install(applyMergeStep(set.version.runs, { inputs, output, table, from: span.from, to }));

@@ -40,7 +40,10 @@ export interface MergeJob extends JobSetting {
   readonly inputs: readonly (readonly SliceOfJob[])[];
   /** Where there may be older rows than those of the inputs. */
   readonly older: readonly { readonly from: Uint8Array; readonly to: Uint8Array }[];
+  /** Of the rows as they are without compression. */
   readonly tableBytes: number;
+  /** Whether the table's blocks are compressed. */
+  readonly isCompressed: boolean;
 }
 
 export interface FlushResult {
@@ -55,6 +58,8 @@ export interface MergeResult {
   /** All rows with keys below it are in the table or gone; undefined = all rows there were. */
   readonly doneBelow: Uint8Array | undefined;
   readonly readRows: number;
+  /** Bytes of the blocks written, as they are without compression. */
+  readonly plainBytes: number;
 }
 
 export type Job = FlushJob | MergeJob;

@@ -22,7 +22,7 @@ import { LsmBatch } from './lsm-batch.js';
 import { LsmIterator } from './lsm-iterator.js';
 import { LsmMetrics, type LsmFacts } from './lsm-metrics.js';
 import { Memtable } from './memtable.js';
-import { resolveOptions, type LsmOptions, type ResolvedLsmOptions } from './options.js';
+import { isCompressedAt, resolveOptions, type LsmOptions, type ResolvedLsmOptions } from './options.js';
 import { PointReader, type PointSources } from './point-reader.js';
 import { TableSet } from './table-set.js';
 import { ReadTurns } from './read-turns.js';
@@ -102,6 +102,7 @@ export class LsmEngine implements KvEngine {
       runner,
       setting: { directory, versioned, blockBytes },
       tableBytes,
+      isCompressedAt: (level) => isCompressedAt(options, level),
       clock,
       logger,
       flushed: (memtable) => {

@@ -12,8 +12,8 @@ import { compareKeys, KeyView } from './key-view.js';
 import { MemtableCursor } from './memtable-cursor.js';
 import { MergedRows } from './merged-rows.js';
 import type { ReadTurns } from './read-turns.js';
-import type { RowCursor } from './row-cursor.js';
-import { isDeleted, keyBytesOf, ROW_HEADER_BYTES, rowBytesOf } from './row.js';
+import type { RowCursor, RowView } from './row-cursor.js';
+import { ROW_HEADER_BYTES } from './row.js';
 import { RunCursor, type TableReads } from './run-cursor.js';
 import { overlaps } from './version.js';
 import type { View } from './view.js';
@@ -107,8 +107,8 @@ export class LsmIterator implements EngineIterator {
       }
       this.#looked += 1;
       this.#options.turns.look();
-      if (isDeleted(cursor.bytes, cursor.rowAt) || this.#isEnd(cursor.key)) continue;
-      const rowBytes = rowBytesOf(cursor.bytes, cursor.rowAt);
+      if (cursor.isDeleted || this.#isEnd(cursor.key)) continue;
+      const rowBytes = ROW_HEADER_BYTES + cursor.key.length + cursor.valueBytes;
       bytes += rowBytes;
       this.#options.turns.found(rowBytes);
       rows.push(this.#copyOf(cursor, wanted === 1));
@@ -164,10 +164,8 @@ export class LsmIterator implements EngineIterator {
   }
 
   /** Rows belong to the caller: what the cursor stands on is written over when it moves on. */
-  #copyOf({ bytes, rowAt }: RowCursor, isAlone: boolean): EngineRow {
-    const keyBytes = keyBytesOf(bytes, rowAt);
-    const from = rowAt + ROW_HEADER_BYTES;
-    const length = rowBytesOf(bytes, rowAt) - ROW_HEADER_BYTES;
+  #copyOf({ key, bytes, valueAt, valueBytes }: RowView, isAlone: boolean): EngineRow {
+    const length = key.length + valueBytes;
     if (this.#pieceEnd + length > this.#piece.length) {
       this.#piece = isAlone
         ? Buffer.allocUnsafe(length)
@@ -176,8 +174,9 @@ export class LsmIterator implements EngineIterator {
     }
     const at = this.#pieceEnd;
     this.#pieceEnd = at + length;
-    this.#piece.set(bytes.subarray(from, from + length), at);
-    return [this.#piece.subarray(at, at + keyBytes), this.#piece.subarray(at + keyBytes, at + length)];
+    const keyEnd = key.copyTo(this.#piece, at);
+    this.#piece.set(bytes.subarray(valueAt, valueAt + valueBytes), keyEnd);
+    return [this.#piece.subarray(at, keyEnd), this.#piece.subarray(keyEnd, at + length)];
   }
 }
 

@@ -3,12 +3,10 @@ import { assert } from '@cairn/base';
 import { compareKeys, KeyView } from './key-view.js';
 import { lowerBound, type Memtable } from './memtable.js';
 import type { CursorState, RowCursor } from './row-cursor.js';
+import { PackedRow } from './packed-row.js';
 
 /** Walks over one sorted run of a memtable, as far as it was written when its view was taken. */
-export class MemtableCursor implements RowCursor {
-  readonly key = new KeyView();
-  readonly bytes: Uint8Array;
-  rowAt = 0;
+export class MemtableCursor extends PackedRow implements RowCursor {
   state: CursorState = 'at-end';
   readonly #table: Memtable;
   readonly #run: Uint32Array;
@@ -19,7 +17,7 @@ export class MemtableCursor implements RowCursor {
   readonly #other = new KeyView();
 
   constructor(table: Memtable, run: Uint32Array, rowCount: number, isReverse: boolean) {
-    this.bytes = table.bytes;
+    super();
     this.#table = table;
     this.#run = run;
     this.#rowCount = rowCount;
@@ -81,8 +79,7 @@ export class MemtableCursor implements RowCursor {
       return;
     }
     this.#position = position;
-    this.rowAt = this.#rowAtOf(position);
-    this.key.setToRow(this.bytes, this.rowAt);
+    this.lookAt(this.#table.bytes, this.#rowAtOf(position));
     this.state = 'on-row';
   }
 
@@ -91,7 +88,7 @@ export class MemtableCursor implements RowCursor {
   }
 
   #isKeyAt(position: number, key: KeyView): boolean {
-    this.#other.setToRow(this.bytes, this.#rowAtOf(position));
+    this.#other.setToRow(this.#table.bytes, this.#rowAtOf(position));
     return compareKeys(this.#other, key) === 0;
   }
 

@@ -5,7 +5,6 @@ import { KeyShape } from './key-shape.js';
 import { compareKeys, KeyView } from './key-view.js';
 import { MergedRows } from './merged-rows.js';
 import type { RowCursor } from './row-cursor.js';
-import { isDeleted, rowBytesOf } from './row.js';
 import { RunCursor, type TableReads } from './run-cursor.js';
 import type { TableMeta } from './table-format.js';
 import type { TableSummary } from './table-summary.js';
@@ -33,6 +32,7 @@ async function mergeRows(disk: Disk, job: MergeJob, rows: MergedRows): Promise<M
   const older = new OlderRows(job.older);
   let readRows = 0;
   let doneBelow: Uint8Array | undefined;
+  let plainBytes = 0;
   rows.seek(KeyView.of(NO_KEY));
   const options = { ...job, shape: new KeyShape(job.versioned), bytesExpected: job.tableBytes };
   const table = await writeTable(disk, options, async (writer) => {
@@ -40,20 +40,20 @@ async function mergeRows(disk: Disk, job: MergeJob, rows: MergedRows): Promise<M
       const settling = rows.settle();
       if (settling !== undefined) await settling;
       const cursor = rows.current;
+      plainBytes = writer.plainBytes;
       if (cursor === undefined) return;
-      if (writer.bytes >= job.tableBytes) {
+      if (plainBytes >= job.tableBytes) {
         doneBelow = cursor.key.copy();
         return;
       }
-      const { bytes, rowAt } = cursor;
       readRows += 1;
-      if (!isDeleted(bytes, rowAt) || older.mayHave(cursor.key)) {
-        if (writer.add(bytes, rowAt, rowBytesOf(bytes, rowAt))) await writer.drain();
+      if (!cursor.isDeleted || older.mayHave(cursor.key)) {
+        if (writer.add(cursor)) await writer.drain();
       }
       rows.next();
     }
   });
-  return { type: 'merge', table, doneBelow, readRows };
+  return { type: 'merge', table, doneBelow, readRows, plainBytes };
 }
 
 /** Where older rows may be; asked for keys in order. */

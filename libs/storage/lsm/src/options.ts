@@ -1,6 +1,7 @@
 import { CairnError } from '@cairn/base';
 import type { Clock, Disk, Logger, Metrics } from '@cairn/ports';
 
+import { Compression, type CompressionName } from './compression.js';
 import type { JobRunner } from './jobs.js';
 import type { VersionedKeys } from './key-shape.js';
 
@@ -13,7 +14,12 @@ export const LSM_DEFAULTS = {
   metaCacheBytes: 128 * MIB,
   blockBytes: 4096,
   tableBytes: 32 * MIB,
+  compression: 'deflate' as CompressionName,
+  compressedFromLevel: 2,
 } as const;
+
+/** More levels than any engine has: eight runs of a level become one of the next. */
+const LEVELS_MAX = 16;
 
 export interface LsmOptions {
   /** Directory; created when missing. The caller sees to it that no other process has it. */
@@ -33,8 +39,15 @@ export interface LsmOptions {
   readonly metaCacheBytes?: number;
   /** Of one block, 256 bytes to 64 KiB. */
   readonly blockBytes?: number;
-  /** About the size of a table that merging makes. */
+  /** About the size of a table that merging makes, as it is without compression. */
   readonly tableBytes?: number;
+  /** What merges do with blocks of the levels below; what a table holds already is read whatever this says. */
+  readonly compression?: CompressionName;
+  /**
+   * The first level whose blocks are compressed, 1 to 16. Level 0 never is: it is written while writers may wait,
+   * and merged soon. The deeper, the less is compressed, and the larger is the share of rows that lies there.
+   */
+  readonly compressedFromLevel?: number;
 }
 
 export type ResolvedLsmOptions = LsmOptions & Required<Pick<LsmOptions, keyof typeof LSM_DEFAULTS>>;
@@ -47,7 +60,16 @@ export function resolveOptions(options: LsmOptions): ResolvedLsmOptions {
   checkRange('metaCacheBytes', resolved.metaCacheBytes, 0, Number.MAX_SAFE_INTEGER);
   checkRange('blockBytes', resolved.blockBytes, 256, 64 * 1024);
   checkRange('tableBytes', resolved.tableBytes, resolved.blockBytes, 1024 * MIB);
+  checkRange('compressedFromLevel', resolved.compressedFromLevel, 1, LEVELS_MAX);
+  if (!Object.hasOwn(Compression, resolved.compression)) {
+    throw new CairnError('INVALID_ARGUMENT', `engine: compression ${resolved.compression} is not known`);
+  }
   return resolved;
+}
+
+/** Whether a merge compresses the blocks that it makes for a level. */
+export function isCompressedAt(options: ResolvedLsmOptions, level: number): boolean {
+  return options.compression !== 'none' && level >= options.compressedFromLevel;
 }
 
 function checkRange(name: string, value: number, low: number, high: number): void {

@@ -1,5 +1,5 @@
 import { assert } from '@cairn/base';
-import type { EngineRow, FirstRow } from '@cairn/engine';
+import type { FirstRow } from '@cairn/engine';
 
 import { BlockView } from './block.js';
 import { mayContain } from './bloom.js';
@@ -7,7 +7,7 @@ import type { Fetched, Missing } from './fetched.js';
 import { hashStem, type KeyShape } from './key-shape.js';
 import { compareKeys, KeyView, startsWith } from './key-view.js';
 import type { Memtable } from './memtable.js';
-import { isDeleted, keyBytesOf, ROW_HEADER_BYTES, rowBytesOf } from './row.js';
+import { isDeleted, keyBytesOf, ROW_HEADER_BYTES, valueBytesOf } from './row.js';
 import type { TableMeta } from './table-format.js';
 import type { Table } from './table.js';
 import type { Tables } from './tables.js';
@@ -45,8 +45,9 @@ export class PointReader {
   readonly #bound = new KeyView();
   readonly #candidate = new KeyView();
   readonly #block = new BlockView();
-  /** A copy of the best row so far. */
+  /** A copy of the best row so far: its key, then its value. */
   #best: Buffer | undefined;
+  #isBestDeleted = false;
   readonly #bestKey = new KeyView();
   #suffixBytes = 0;
   #hash = 0;
@@ -78,10 +79,11 @@ export class PointReader {
       if (!this.#search(sources)) return 'waits';
       const best = this.#best as Buffer | undefined;
       if (best === undefined) return undefined;
-      if (!isDeleted(best, 0)) return rowOf(best);
+      const keyBytes = this.#bestKey.length;
+      if (!this.#isBestDeleted) return [best.subarray(0, keyBytes), best.subarray(keyBytes)];
       // A deleted row hides older ones of its key only.
-      const next = Buffer.alloc(keyBytesOf(best, 0) + 1);
-      best.copy(next, 0, ROW_HEADER_BYTES, ROW_HEADER_BYTES + next.length - 1);
+      const next = Buffer.alloc(keyBytes + 1);
+      best.copy(next, 0, 0, keyBytes);
       this.#start.set(next, 0, next.length);
     }
     return 'wide';
@@ -98,7 +100,10 @@ export class PointReader {
   #search({ memtables, version }: PointSources): boolean {
     for (const { table, rowCount } of memtables) {
       const at = table.find(this.#hash, this.#start, this.#end, rowCount);
-      if (at !== NO_ROW) this.#consider(table.bytes, at);
+      if (at !== NO_ROW) {
+        this.#candidate.setToRow(table.bytes, at);
+        this.#consider(table.bytes, at);
+      }
       if (this.#isDecided()) return true;
     }
     const { runs, bounds } = version;
@@ -168,7 +173,7 @@ export class PointReader {
       row = 0;
     }
     const rowAt = block.rowAt(row);
-    this.#candidate.setToRow(block.bytes, rowAt);
+    block.showKey(rowAt, this.#candidate);
     this.#bound.set(to, 0, to.length);
     if (compareKeys(this.#candidate, this.#end) < 0 && compareKeys(this.#candidate, this.#bound) < 0) {
       this.#consider(block.bytes, rowAt);
@@ -188,19 +193,19 @@ export class PointReader {
     return false;
   }
 
-  /** Keeps a copy of the row if its key comes before that of the best; of one key the newer row stays. */
+  /**
+   * Keeps a copy of the row at `rowAt`, whose key is the candidate, if it comes before the best; of one key the newer
+   * row stays.
+   */
   #consider(bytes: Uint8Array, rowAt: number): void {
-    this.#candidate.setToRow(bytes, rowAt);
-    if (this.#best !== undefined && compareKeys(this.#candidate, this.#bestKey) >= 0) return;
-    const length = rowBytesOf(bytes, rowAt);
-    const copy = Buffer.allocUnsafe(length);
-    copy.set(bytes.subarray(rowAt, rowAt + length));
+    const key = this.#candidate;
+    if (this.#best !== undefined && compareKeys(key, this.#bestKey) >= 0) return;
+    const valueAt = rowAt + ROW_HEADER_BYTES + keyBytesOf(bytes, rowAt);
+    const valueBytes = valueBytesOf(bytes, rowAt);
+    const copy = Buffer.allocUnsafe(key.length + valueBytes);
+    copy.set(bytes.subarray(valueAt, valueAt + valueBytes), key.copyTo(copy, 0));
     this.#best = copy;
-    this.#bestKey.setToRow(copy, 0);
+    this.#isBestDeleted = isDeleted(bytes, rowAt);
+    this.#bestKey.set(copy, 0, key.length);
   }
-}
-
-function rowOf(packed: Buffer): EngineRow {
-  const valueAt = ROW_HEADER_BYTES + keyBytesOf(packed, 0);
-  return [packed.subarray(ROW_HEADER_BYTES, valueAt), packed.subarray(valueAt)];
 }

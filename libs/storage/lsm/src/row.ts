@@ -1,10 +1,12 @@
 import { ENGINE_KEY_BYTES_MAX } from '@cairn/engine';
 
+import type { RowView } from './row-cursor.js';
+
 /*
- * A row as it lies in batches, memtables and blocks alike, so that moving it is copying bytes:
+ * A row as it lies in batches, memtables and blocks alike:
  *   key bytes, the lower 16 bits | value bytes u30, bit 16 of the key bytes, then a bit: deleted, no value
  *   | key | value
- * Little endian.
+ * Little endian. In a block the key is what comes behind the prefix that all keys of the block share.
  */
 
 /** What stands before the key of a packed row. */
@@ -46,6 +48,18 @@ export function rowBytesOf(bytes: Uint8Array, at: number): number {
   return ROW_HEADER_BYTES + keyBytesOf(bytes, at) + valueBytesOf(bytes, at);
 }
 
+/** `valueBytes` below 0: deleted. */
+function writeHeader(bytes: Uint8Array, at: number, keyBytes: number, valueBytes: number): void {
+  const isDeletion = valueBytes < 0;
+  const length = isDeletion ? 0 : valueBytes;
+  bytes[at] = keyBytes;
+  bytes[at + 1] = keyBytes >>> 8;
+  bytes[at + 2] = length;
+  bytes[at + 3] = length >>> 8;
+  bytes[at + 4] = length >>> 16;
+  bytes[at + 5] = (length >>> 24) | ((keyBytes >>> 10) & LONG_KEY) | (isDeletion ? DELETED : 0);
+}
+
 /** Writes a row; without a value a deletion. Answers the place behind it. */
 export function writeRow(
   bytes: Uint8Array,
@@ -54,15 +68,32 @@ export function writeRow(
   value: Uint8Array | undefined,
 ): number {
   const valueBytes = value === undefined ? 0 : value.length;
-  bytes[at] = key.length;
-  bytes[at + 1] = key.length >>> 8;
-  bytes[at + 2] = valueBytes;
-  bytes[at + 3] = valueBytes >>> 8;
-  bytes[at + 4] = valueBytes >>> 16;
-  bytes[at + 5] =
-    (valueBytes >>> 24) | ((key.length >>> 10) & LONG_KEY) | (value === undefined ? DELETED : 0);
+  writeHeader(bytes, at, key.length, value === undefined ? -1 : valueBytes);
   bytes.set(key, at + ROW_HEADER_BYTES);
   if (value === undefined) return at + ROW_HEADER_BYTES + key.length;
   bytes.set(value, at + ROW_HEADER_BYTES + key.length);
   return at + ROW_HEADER_BYTES + key.length + valueBytes;
+}
+
+/** Writes a row that lies elsewhere, in one piece. */
+export function writeRowOf(bytes: Uint8Array, at: number, row: RowView): void {
+  const { key, valueAt, valueBytes } = row;
+  writeHeader(bytes, at, key.length, row.isDeleted ? -1 : valueBytes);
+  const to = key.copyTo(bytes, at + ROW_HEADER_BYTES);
+  if (valueBytes > 0) bytes.set(row.bytes.subarray(valueAt, valueAt + valueBytes), to);
+}
+
+/**
+ * Takes the first `prefixBytes` of the key out of the row at `at`, which ends at `end`, and moves the row to
+ * `to`, at or before its place. Answers where it ends then.
+ */
+export function moveRowWithoutPrefix(
+  bytes: Uint8Array,
+  { at, end, to }: { readonly at: number; readonly end: number; readonly to: number },
+  prefixBytes: number,
+): number {
+  const valueBytes = isDeleted(bytes, at) ? -1 : valueBytesOf(bytes, at);
+  writeHeader(bytes, to, keyBytesOf(bytes, at) - prefixBytes, valueBytes);
+  bytes.copyWithin(to + ROW_HEADER_BYTES, at + ROW_HEADER_BYTES + prefixBytes, end);
+  return end - prefixBytes - (at - to);
 }

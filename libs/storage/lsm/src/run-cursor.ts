@@ -1,7 +1,9 @@
 import { assert } from '@cairn/base';
 
-import { BlockView, isBlockIntact } from './block.js';
+import { bodyOf, isPlainBlock } from './block-read.js';
+import { BLOCK_TRAILER_BYTES, BlockView } from './block.js';
 import { compareKeys, KeyView } from './key-view.js';
+import { isDeleted, keyBytesOf, ROW_HEADER_BYTES, valueBytesOf } from './row.js';
 import type { CursorState, RowCursor } from './row-cursor.js';
 import type { TableMeta } from './table-format.js';
 import { damagedBlock, type Table } from './table.js';
@@ -52,7 +54,9 @@ const NOTHING = new Uint8Array(0);
 export class RunCursor implements RowCursor {
   readonly key = new KeyView();
   bytes: Uint8Array = NOTHING;
-  rowAt = 0;
+  valueAt = 0;
+  valueBytes = 0;
+  isDeleted = false;
   state: CursorState = 'at-end';
   readonly #reads: TableReads;
   readonly #slices: readonly Slice[];
@@ -122,7 +126,7 @@ export class RunCursor implements RowCursor {
       if (!this.#hasRead(table, block)) {
         const place = this.#chunkAround(this.#meta, block);
         const bytes = await this.#reads.read(table, place.position, place.length);
-        if (bytes.length !== place.length) throw damagedBlock(table, place.position);
+        if (bytes.length !== place.length) throw damagedBlock(table, place.position, 'is cut off');
         this.#chunk = { table, bytes, ...place };
       }
       this.#enterBlock(block);
@@ -203,9 +207,13 @@ export class RunCursor implements RowCursor {
     const meta = this.#meta as TableMeta;
     const start = meta.positionOf(block) - chunk.position;
     const end = meta.positionOf(block + 1) - chunk.position;
-    if (!isBlockIntact(chunk.bytes, start, end)) throw damagedBlock(chunk.table, meta.positionOf(block));
-    this.#view.set(chunk.bytes, start, end);
-    this.bytes = chunk.bytes;
+    if (isPlainBlock(chunk.bytes, start, end)) {
+      this.#view.set(chunk.bytes, start, end - BLOCK_TRAILER_BYTES);
+    } else {
+      const body = bodyOf(chunk.table, meta.positionOf(block), chunk.bytes.subarray(start, end));
+      this.#view.set(body, 0, body.length);
+    }
+    this.bytes = this.#view.bytes;
     this.#block = block;
     if (this.#goal.type === 'block') this.#row = this.#isReverse ? this.#view.rowCount - 1 : 0;
     else this.#row = this.#rowFor(this.#goal.key);
@@ -219,7 +227,7 @@ export class RunCursor implements RowCursor {
     if (!this.#isReverse) return row;
     // The end of a slice is not in it; a target may be.
     if (bound !== target || row === this.#view.rowCount) return row - 1;
-    this.key.setToRow(this.#view.bytes, this.#view.rowAt(row));
+    this.#view.showKey(this.#view.rowAt(row), this.key);
     return compareKeys(this.key, bound) === 0 ? row : row - 1;
   }
 
@@ -241,8 +249,12 @@ export class RunCursor implements RowCursor {
 
   /** Stands on the row, unless it is beyond the slice. */
   #show(): void {
-    this.rowAt = this.#view.rowAt(this.#row);
-    this.key.setToRow(this.bytes, this.rowAt);
+    const { bytes } = this;
+    const at = this.#view.rowAt(this.#row);
+    this.#view.showKey(at, this.key);
+    this.valueAt = at + ROW_HEADER_BYTES + keyBytesOf(bytes, at);
+    this.valueBytes = valueBytesOf(bytes, at);
+    this.isDeleted = isDeleted(bytes, at);
     if (!this.#isWhole && this.#isBeyondSlice()) this.#leaveSlice();
     else this.state = 'on-row';
   }

@@ -16,7 +16,8 @@ import { SortedKeys } from './sorted-keys.js';
 
 export const FOOTER_BYTES = 48;
 const MAGIC = 0x6c73_6d74;
-const VERSION = 1;
+/** 2: blocks with a compression byte whose keys share a prefix. */
+const VERSION = 2;
 /** Largest file: positions of blocks have 32 bits. */
 export const TABLE_BYTES_MAX = 0xffff_ffff;
 
@@ -60,6 +61,7 @@ export function decodeFooter(bytes: Buffer, path: string): TableFooter {
       details: { path },
     });
   }
+  if (version < VERSION) throw damagedTable(path, `it has format ${version}, which no release has written`);
   return {
     metaAt: bytes.readUIntLE(8, 6),
     filterWords: bytes.readUInt32LE(16),
@@ -70,12 +72,12 @@ export function decodeFooter(bytes: Buffer, path: string): TableFooter {
 }
 
 /** What every look into a damaged table meets: the file's name, and what to do. */
-export function damagedTable(path: string, what: string): CairnError {
+export function damagedTable(path: string, what: string, where: { position?: number } = {}): CairnError {
   return new CairnError(
     'CORRUPTION',
     `engine: table ${path}: ${what}. Keep a copy of the directory, then give the node an empty data ` +
       `directory and let its ranges be rebuilt from their other replicas.`,
-    { details: { path } },
+    { details: { path, ...where } },
   );
 }
 

@@ -5,8 +5,9 @@ import type { DiskFile } from '@cairn/ports';
 import { BLOCK_ROWS_MAX, blockBytesOf, sealBlock } from './block.js';
 import { buildFilter } from './bloom.js';
 import { hashStem, type KeyShape } from './key-shape.js';
-import { KeyView } from './key-view.js';
-import { isDeleted } from './row.js';
+import { KeyView, sharedBytesOf } from './key-view.js';
+import type { RowView } from './row-cursor.js';
+import { ROW_HEADER_BYTES, writeRowOf } from './row.js';
 import { encodeFooter, metaBytesOf, separatorOf, TABLE_BYTES_MAX } from './table-format.js';
 import type { TableSummary } from './table-summary.js';
 
@@ -22,6 +23,8 @@ export interface TableWriterOptions {
   readonly shape: KeyShape;
   /** A block is closed before it grows beyond this; a single larger row gets a block of its own. */
   readonly blockBytes: number;
+  /** Whether blocks are compressed where that is worth it. */
+  readonly isCompressed: boolean;
   /** About how large the table becomes: a small one begins with less memory. */
   readonly bytesExpected: number;
 }
@@ -39,6 +42,11 @@ export class TableWriter {
   #blockStart = 0;
   #offsets = new Uint32Array(256);
   #rowsInBlock = 0;
+  /** What all its keys begin with: its first key has that, and the row that comes next may have less of it. */
+  #prefixBytes = 0;
+  readonly #firstKey = new KeyView();
+  /** Bytes of the closed blocks before they were compressed. */
+  #plainBytes = 0;
 
   readonly #positions: number[] = [];
   readonly #separatorEnds: number[] = [];
@@ -61,37 +69,50 @@ export class TableWriter {
     this.#output = Buffer.allocUnsafeSlow(Math.min(OUTPUT_BYTES, options.bytesExpected));
   }
 
-  /** Bytes of the file so far, without what comes behind the blocks. */
-  get bytes(): number {
-    return this.#written + this.#end;
+  /** Bytes of the blocks so far, as they are without compression: what the work is measured by. */
+  get plainBytes(): number {
+    return this.#plainBytes + this.#end - this.#blockStart;
   }
 
   get rows(): number {
     return this.#rows;
   }
 
-  /** Adds the packed row in bytes [at, at + length). Answers whether `drain` is due. */
-  add(source: Uint8Array, at: number, length: number): boolean {
-    if (this.#rowsInBlock > 0 && this.#isFullWith(length)) this.#closeBlock();
-    const key = this.#key;
-    key.setToRow(source, at);
+  /** Adds a row. Answers whether `drain` is due. */
+  add(row: RowView): boolean {
+    const { key } = row;
+    const length = ROW_HEADER_BYTES + key.length + row.valueBytes;
+    let prefixBytes = this.#sharedWith(key);
+    if (this.#rowsInBlock > 0 && this.#isFullWith(length, prefixBytes)) {
+      this.#closeBlock();
+      prefixBytes = key.length;
+    }
     if (this.#rowsInBlock === 0) this.#openBlock(key);
+    this.#prefixBytes = prefixBytes;
     const to = this.#end;
     if (to + length > this.#output.length) this.#makeRoom(length);
-    this.#output.set(source.subarray(at, at + length), to);
+    writeRowOf(this.#output, to, row);
     if (this.#rowsInBlock === this.#offsets.length) this.#offsets = twice(this.#offsets);
     this.#offsets[this.#rowsInBlock] = to - this.#blockStart;
     this.#rowsInBlock += 1;
     this.#lastRowAt = to;
     this.#end = to + length;
-    this.#note(key, isDeleted(source, at));
+    this.#note(key, row.isDeleted);
     return this.#blockStart >= OUTPUT_BYTES / 2;
   }
 
-  #isFullWith(length: number): boolean {
-    const rowBytes = this.#end - this.#blockStart + length;
+  /** What the keys of the open block would begin with, with this one. Keys rise: it tells for all of them. */
+  #sharedWith(key: KeyView): number {
+    if (this.#rowsInBlock === 0) return key.length;
+    this.#firstKey.setToRow(this.#output, this.#blockStart);
+    return Math.min(this.#prefixBytes, sharedBytesOf(this.#firstKey, key));
+  }
+
+  #isFullWith(length: number, prefixBytes: number): boolean {
+    const rows = this.#rowsInBlock + 1;
+    const rowBytes = this.#end - this.#blockStart + length - rows * prefixBytes;
     return (
-      blockBytesOf(rowBytes, this.#rowsInBlock + 1) > this.#options.blockBytes ||
+      blockBytesOf(rowBytes, rows, prefixBytes) > this.#options.blockBytes ||
       this.#rowsInBlock === BLOCK_ROWS_MAX
     );
   }
@@ -134,13 +155,17 @@ export class TableWriter {
   }
 
   #closeBlock(): void {
-    const rows = { start: this.#blockStart, end: this.#end };
-    const length = blockBytesOf(rows.end - rows.start, this.#rowsInBlock);
-    if (this.#blockStart + length > this.#output.length) this.#makeRoom(length - (rows.end - rows.start));
-    this.#end = sealBlock(this.#output, rows, this.#offsets, this.#rowsInBlock);
+    const [start, end, count] = [this.#blockStart, this.#end, this.#rowsInBlock];
     const last = this.#key;
     last.setToRow(this.#output, this.#lastRowAt);
     this.#lastKey = last.copy();
+    // A row alone shares nothing: its value may be large, and need not be moved.
+    const prefix = this.#lastKey.subarray(0, count === 1 ? 0 : this.#prefixBytes);
+    const length = blockBytesOf(end - start - count * prefix.length, count, prefix.length);
+    if (start + length > this.#output.length) this.#makeRoom(length - (end - start));
+    const open = { start, end, count, offsets: this.#offsets, prefix };
+    this.#end = sealBlock(this.#output, open, this.#options.isCompressed);
+    this.#plainBytes += length;
     this.#blockStart = this.#end;
     this.#rowsInBlock = 0;
   }

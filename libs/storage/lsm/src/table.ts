@@ -1,3 +1,4 @@
+import { CairnError } from '@cairn/base';
 import type { Disk, DiskFile } from '@cairn/ports';
 
 import {
@@ -46,7 +47,13 @@ export async function readMeta({ file, footer, path }: Table): Promise<TableMeta
   return metaFrom(await file.read(footer.metaAt, metaBytesOf(footer)), footer, path);
 }
 
-/** What a read meets whose block is not what was written. */
-export function damagedBlock(table: Pick<Table, 'path'>, position: number): Error {
-  return damagedTable(table.path, `the block at ${position} does not match its checksum`);
+/** What a read meets whose block is not what was written; `what` goes on from "the block". */
+export function damagedBlock({ path }: Pick<Table, 'path'>, position: number, what: string): CairnError {
+  return damagedTable(path, `the block at ${position} ${what}`, { position });
+}
+
+/** What a read meets whose block was written by a later release. */
+export function newerBlock({ path }: Pick<Table, 'path'>, position: number, what: string): CairnError {
+  const sentence = `engine: table ${path}: the block at ${position} has ${what}, of a later release`;
+  return new CairnError('FORMAT_TOO_NEW', sentence, { details: { path, position } });
 }

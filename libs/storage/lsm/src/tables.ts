@@ -2,7 +2,8 @@ import { assert } from '@cairn/base';
 import type { Clock, Disk } from '@cairn/ports';
 
 import { BlockCache } from './block-cache.js';
-import { isBlockIntact, type BlockView } from './block.js';
+import { bodyOf, isPlainBlock } from './block-read.js';
+import { BLOCK_TRAILER_BYTES, type BlockView } from './block.js';
 import type { Fetched, Missing } from './fetched.js';
 import { ReadGate } from './read-gate.js';
 import type { TableReads } from './run-cursor.js';
@@ -133,9 +134,16 @@ export class Tables implements TableReads {
     const bytes = slot >= 0 ? cache.bytes : new Uint8Array(length);
     const start = slot >= 0 ? cache.startOf(slot) : 0;
     const read = this.gate.measure(() => table.file.readNow(bytes, start, length, position));
-    if (read !== length || !isBlockIntact(bytes, start, start + length)) throw damagedBlock(table, position);
-    if (slot >= 0) cache.put(slot, number, block, length);
-    view.set(bytes, start, start + length);
+    if (read !== length) throw damagedBlock(table, position, 'is cut off');
+    if (isPlainBlock(bytes, start, start + length)) {
+      const bodyBytes = length - BLOCK_TRAILER_BYTES;
+      if (slot >= 0) cache.put(slot, number, block, bodyBytes);
+      view.set(bytes, start, start + bodyBytes);
+      return true;
+    }
+    const body = bodyOf(table, position, bytes.subarray(start, start + length));
+    this.#keepBlock(number, block, body, slot);
+    view.set(body, 0, body.length);
     return true;
   }
 
@@ -147,29 +155,31 @@ export class Tables implements TableReads {
       return;
     }
     const { meta, block } = missing;
+    const { number } = table.summary;
     const position = meta.positionOf(block);
     const length = meta.positionOf(block + 1) - position;
     const bytes = await this.read(table, position, length);
-    if (bytes.length !== length || !isBlockIntact(bytes, 0, length)) throw damagedBlock(table, position);
-    fetched.addBlock(table, block, bytes);
-    this.#keepBlock(table.summary.number, block, bytes);
+    if (bytes.length !== length) throw damagedBlock(table, position, 'is cut off');
+    const body = bodyOf(table, position, bytes);
+    fetched.addBlock(table, block, body);
+    // Another read may have waited for the same.
+    if (this.cache.find(number, block) < 0)
+      this.#keepBlock(number, block, body, this.cache.take(body.length));
   }
 
-  #keepBlock(number: number, block: number, bytes: Uint8Array): void {
+  /** Puts a body into a slot that was taken, if there is one and the body fits. */
+  #keepBlock(number: number, block: number, body: Uint8Array, slot: number): void {
     const { cache } = this;
-    // Another read may have waited for the same.
-    if (cache.find(number, block) >= 0) return;
-    const slot = cache.take(bytes.length);
-    if (slot < 0) return;
-    cache.bytes.set(bytes, cache.startOf(slot));
-    cache.put(slot, number, block, bytes.length);
+    if (slot < 0 || body.length > cache.slotBytes) return;
+    cache.bytes.set(body, cache.startOf(slot));
+    cache.put(slot, number, block, body.length);
   }
 
   readNow(table: Table, target: Uint8Array, position: number): boolean {
     if (!this.gate.isOpen) return false;
     const { length } = target;
     const read = this.gate.measure(() => table.file.readNow(target, 0, length, position));
-    if (read !== length) throw damagedBlock(table, position);
+    if (read !== length) throw damagedBlock(table, position, 'is cut off');
     return true;
   }
 

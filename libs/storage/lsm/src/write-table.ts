@@ -9,6 +9,7 @@ export interface WriteTableOptions {
   readonly outputNumber: number;
   readonly shape: KeyShape;
   readonly blockBytes: number;
+  readonly isCompressed: boolean;
   readonly bytesExpected: number;
 }
 
@@ -23,8 +24,8 @@ export async function writeTable(
 ): Promise<TableSummary | undefined> {
   const path = `${options.directory}/${tableName(options.outputNumber)}`;
   const file = await disk.open(path, { mode: 'write' });
-  const { shape, blockBytes, bytesExpected, outputNumber } = options;
-  const writer = new TableWriter({ file, number: outputNumber, shape, blockBytes, bytesExpected });
+  const { shape, blockBytes, isCompressed, bytesExpected, outputNumber: number } = options;
+  const writer = new TableWriter({ file, number, shape, blockBytes, isCompressed, bytesExpected });
   let summary: TableSummary | undefined;
   try {
     await fill(writer);

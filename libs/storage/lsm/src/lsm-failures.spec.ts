@@ -74,6 +74,21 @@ function tablesOf(medium: SimDisk): string[] {
   return medium.paths().filter((path) => path.endsWith('.lsm'));
 }
 
+/** A directory whose only table is of level 1, and compressed. */
+async function compressedTable(keys: readonly string[]): Promise<{ medium: SimDisk; path: string }> {
+  const { medium, scheduler, engine } = await open({ compressedFromLevel: 1 });
+  const perRun = Math.ceil(keys.length / RUNS_PER_LEVEL_MAX);
+  for (let from = 0; from < keys.length; from += perRun) {
+    await put(engine, ...keys.slice(from, from + perRun));
+    await engine.flush();
+  }
+  await scheduler.runFor(10_000);
+  await engine.close();
+  const [path = '', ...others] = tablesOf(medium);
+  expect(others).toEqual([]);
+  return { medium, path };
+}
+
 describe('the engine on a disk that fails', () => {
   it('ends all writing at the first flush that fails, reads on, and comes back', async () => {
     const { medium, engine } = await open();
@@ -325,6 +340,36 @@ describe('the engine on damaged files', () => {
     expect(noticed).toBeGreaterThan((length / 3) * 0.9);
   });
 
+  it('notices flipped bits and lost sectors of compressed blocks, and names the file and the position', async () => {
+    const keys = numbered(RUNS_PER_LEVEL_MAX * 20);
+    const { medium, path } = await compressedTable(keys);
+    const bytes = medium.peek(path) ?? Buffer.alloc(0);
+    const read = async (rig: Rig): Promise<void> => {
+      for (const key of keys) expect(rig.engine.get(Buffer.from(key))?.toString()).toBe(`=${key}`);
+      expect(await rowsOf(rig.engine)).toEqual(keys.map((key) => `${key}=${key}`));
+    };
+    await read(await openOn(medium));
+    for (let at = 0; at < bytes.length - 600; at += 7) {
+      medium.flipBit(path, at, at % 8);
+      const { engine } = await openOn(medium);
+      const damage = { code: 'CORRUPTION', details: { path, position: expect.any(Number) } };
+      await expect(rowsOf(engine)).rejects.toMatchObject(damage);
+      await engine.close();
+      medium.flipBit(path, at, at % 8);
+    }
+    // What a device does that loses a sector: zeros where a block was.
+    const file = await medium.attach().open(path, { mode: 'write' });
+    await file.write([Buffer.alloc(40)], 100);
+    const { engine } = await openOn(medium);
+    await expect(rowsOf(engine)).rejects.toMatchObject({ code: 'CORRUPTION', details: { path } });
+    await expect(engine.compactRange(EVERYTHING.start, EVERYTHING.end)).resolves.toBeUndefined();
+    await put(engine, 'key-0000x');
+    await expect(engine.compactRange(EVERYTHING.start, EVERYTHING.end)).rejects.toMatchObject({
+      code: 'CORRUPTION',
+      details: { path },
+    });
+  });
+
   it('refuses to open without a table, or with one of another size', async () => {
     const { medium, engine } = await open();
     await put(engine, ...numbered(50));
@@ -488,5 +533,40 @@ describe('the engine behind its writers', () => {
     await scheduler.runFor(11_000);
     await flushTwice();
     expect(runner.memories.size).toBe(3);
+  });
+});
+
+describe('the engine that compresses', () => {
+  it('takes less of the disk for the same rows, and reads what it wrote with other settings', async () => {
+    const keys = numbered(RUNS_PER_LEVEL_MAX * 40);
+    const sizes: number[] = [];
+    for (const compression of ['none', 'deflate'] as const) {
+      const { medium, scheduler, engine } = await open({ compression, compressedFromLevel: 1 });
+      for (let from = 0; from < keys.length; from += 40) {
+        await put(engine, ...keys.slice(from, from + 40));
+        await engine.flush();
+      }
+      await scheduler.runFor(10_000);
+      expect((await rowsOf(engine)).length).toBe(keys.length);
+      await engine.close();
+      expect(tablesOf(medium)).toHaveLength(1);
+      sizes.push(medium.peek(tablesOf(medium)[0] ?? '')?.length ?? 0);
+      const other = compression === 'none' ? 'deflate' : 'none';
+      const again = await openOn(medium, { compression: other, blockBytes: 1024 });
+      expect((await rowsOf(again.engine)).length).toBe(keys.length);
+      expect(again.engine.get(Buffer.from('key-0100'))?.toString()).toBe('=key-0100');
+    }
+    const [plain = 0, compressed = 0] = sizes;
+    expect(compressed).toBeLessThan(plain * 0.8);
+  });
+
+  it('refuses settings that mean nothing', async () => {
+    for (const options of [
+      { compressedFromLevel: 0 },
+      { compressedFromLevel: 17 },
+      { compression: 'zip' as 'none' },
+    ]) {
+      await expect(open(options)).rejects.toMatchObject({ code: 'INVALID_ARGUMENT' });
+    }
   });
 });

@@ -87,6 +87,7 @@ class History {
       memtableBytes: 4096,
       blockBytes: 256,
       tableBytes: 2048,
+      compressedFromLevel: 1 + this.#rng.integer(3),
       blockCacheBytes: [0, 512, 8192][this.#rng.integer(3)] as number,
       metaCacheBytes: [0, 2000, 100_000][this.#rng.integer(3)] as number,
     });

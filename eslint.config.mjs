@@ -191,11 +191,6 @@ export default tseslint.config(
     },
   },
   {
-    // A digest is a computation. Of the outside world it knows nothing.
-    files: ['libs/storage/engine/src/lmdb-keys.ts'],
-    rules: { 'no-restricted-imports': restrictImports(noDeepImports, nestOnlyInApps) },
-  },
-  {
     // Virtual time has to let real promise turns finish between two events, and only a macrotask does that.
     files: ['libs/foundation/runtime-sim/src/macrotask-turns.ts'],
     rules: { 'no-restricted-globals': 'off' },

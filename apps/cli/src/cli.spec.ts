@@ -207,6 +207,41 @@ describe('cluster', () => {
     expect((await cli.run(['nodes', '--json'])).stdout.trimEnd().split('\n').length).toBe(7);
   });
 
+  test('engines are shown, with what they cannot tell left open', async () => {
+    const result = await cli.run(['engines']);
+    expect(result.code).toBe(1);
+    expect(result.stdout).toMatchSnapshot();
+    const [first] = (await cli.run(['engines', '--json'])).stdout.split('\n');
+    expect(JSON.parse(first ?? '')).toMatchObject({ name: 'shard-1', engine: 'lsm', memtableBytes: 4096 });
+  });
+
+  test('a node compacts a span, one at a time, by name or store id', async () => {
+    const { cluster } = cli.router;
+    expect(await cli.run(['compact', 'shard-2', '--start', 'a', '--end', 'b'])).toMatchObject({
+      code: 0,
+      stdout: 'begun; cairn engines tells when it is done\n',
+    });
+    expect(await cli.run(['compact', '2'])).toMatchObject({
+      code: 3,
+      stderr: 'cairn: a compaction runs on this node already\n',
+    });
+    expect((await cli.run(['engines'])).stdout).toMatch(/shard-2 .*\| runs for 3 s/);
+    const waiting = cli.run(['compact', '1', '--wait']);
+    while (cluster.compacted.length < 2) await new Promise((resolve) => setTimeout(resolve, 10));
+    cluster.endCompaction(1, '');
+    expect(await waiting).toMatchObject({ code: 0, stdout: 'done in 3 s\n' });
+    expect(cluster.compacted).toEqual([
+      [2, 'a', 'b'],
+      [1, '', ''],
+    ]);
+    cluster.endCompaction(2, 'the engine is closed');
+    expect((await cli.run(['engines'])).stdout).toMatch(/shard-2 .*\| not done: the engine is closed/);
+    expect(await cli.run(['compact', 'router-1'])).toMatchObject({
+      code: 2,
+      stderr: expect.stringContaining('there is no shard node "router-1"'),
+    });
+  });
+
   test('settings are listed and changed', async () => {
     expect((await cli.run(['settings'])).stdout).toMatchSnapshot();
     const changed = await cli.run(['settings', 'kv.key_bytes_max=100', '--json']);
@@ -334,6 +369,8 @@ describe('help', () => {
     'ranges',
     'split',
     'settings',
+    'engines',
+    'compact',
   ];
 
   test('names every command and every exit code', async () => {

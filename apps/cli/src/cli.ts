@@ -2,6 +2,7 @@ import { CairnError, messageOf, VERSION } from '@cairn/base';
 import { Command, CommanderError } from 'commander';
 import { registerAdminCommands } from './commands/admin.js';
 import { registerDataCommands } from './commands/data.js';
+import { registerEngineCommands } from './commands/engine.js';
 import { registerExport } from './commands/export.js';
 import { registerImport } from './commands/import.js';
 import { registerScan } from './commands/scan.js';
@@ -115,6 +116,7 @@ function buildProgram(
   registerExport(program, run);
   program.commandsGroup('Cluster:');
   registerAdminCommands(program, run);
+  registerEngineCommands(program, run);
   for (const command of program.commands) {
     command.copyInheritedSettings(program);
     command.addHelpText('after', '\nOptions of every command (--endpoint, --json, --hex, ...): cairn --help');

@@ -1,6 +1,9 @@
 import type { ClusterHandlers } from '@cairn/router-node';
 import { toServiceError } from '@cairn/wire';
 import type {
+  CompactEngineRequest,
+  ListEnginesRequest,
+  ListEnginesResponse,
   ListNodesResponse,
   ListRangesRequest,
   ListRangesResponse,
@@ -55,6 +58,24 @@ export class ClusterController {
     call: ClusterCall,
   ): Promise<SplitRangesResponse> {
     return this.#answer('steering', call, () => this.#handlers.splitRanges(request));
+  }
+
+  @GrpcMethod('Cluster', 'ListEngines')
+  listEngines(
+    request: ListEnginesRequest,
+    _metadata: Metadata,
+    call: ClusterCall,
+  ): Promise<ListEnginesResponse> {
+    return this.#answer('looking', call, () => this.#handlers.listEngines(request));
+  }
+
+  @GrpcMethod('Cluster', 'CompactEngine')
+  compactEngine(
+    request: CompactEngineRequest,
+    _metadata: Metadata,
+    call: ClusterCall,
+  ): Promise<Record<string, never>> {
+    return this.#answer('steering', call, () => this.#handlers.compactEngine(request));
   }
 
   @GrpcMethod('Cluster', 'ListSettings')

@@ -19,7 +19,7 @@ const NAMES: readonly string[] = [...WORKS, FAILOVER];
 /** The same flag wherever a cluster is started. */
 export const engineField = choiceField({
   description: 'Storage engine of the shard nodes that are started.',
-  choices: ['lsm', 'classic-level', 'lmdb', 'memory'],
+  choices: ['lsm', 'classic-level', 'memory'],
   default: 'lsm',
 });
 

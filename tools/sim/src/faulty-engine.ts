@@ -5,6 +5,7 @@ import {
   type EngineRange,
   type EngineRow,
   type EngineSnapshot,
+  type EngineStats,
   type FirstRow,
   type KvEngine,
 } from '@cairn/engine';
@@ -144,8 +145,12 @@ export class FaultyEngine implements KvEngine {
     return this.#failure;
   }
 
-  compactRange(start: Uint8Array, end: Uint8Array): Promise<void> {
-    return this.#inner.compactRange(start, end);
+  stats(): Promise<EngineStats> {
+    return this.#inner.stats();
+  }
+
+  compact(start: Uint8Array, end: Uint8Array): Promise<void> {
+    return this.#inner.compact(start, end);
   }
 
   approximateBytes(start: Uint8Array, end: Uint8Array): Promise<number> {

@@ -244,6 +244,11 @@ describe('the calls of administration', () => {
     expect((await client.ranges({ start: 'k00010', limit: 3 })).map(({ start }) => start.toString())).toEqual(
       ['k00010', 'k00011', 'k00012'],
     );
+    expect((await client.engines()).map(({ engine }) => engine)).toEqual(['lsm', 'classic-level', '']);
+    await client.compactEngine(2, { start: 'k', end: 'l' });
+    const [second] = await client.engines({ storeId: 2 });
+    expect(second).toMatchObject({ name: 'shard-2', compaction: { running: true } });
+    expect((await failureOf(client.compactEngine(2))).code).toBe('FAILED_PRECONDITION');
     await client.putSetting('kv.key_bytes_max', '100');
     expect((await client.settings())[0]).toMatchObject({ value: '100', isDefault: false });
     await client.putSettings([

@@ -38,6 +38,7 @@ import { AnswerWindow, forEachWindowed } from './windowed.js';
 import {
   ClusterService,
   KVService,
+  type Engine,
   type Node,
   type RangeInfo,
   type Setting,
@@ -355,6 +356,25 @@ export class CairnClient {
   async splitRanges(keys: readonly BytesInput[], options: CallOptions = {}): Promise<number> {
     const buffers = keys.map((key) => toBuffer(key, 'keys'));
     return (await this.#admin(ClusterService.splitRanges, { keys: buffers }, options)).created;
+  }
+
+  /** What the storage engine of one shard node holds, or of all; of a node that does not answer, why. */
+  async engines(options: CallOptions & { readonly storeId?: number } = {}): Promise<Engine[]> {
+    const request = { storeId: options.storeId ?? 0 };
+    return (await this.#admin(ClusterService.listEngines, request, options)).engines;
+  }
+
+  /**
+   * Has the engine of one shard node merge what it holds of [start, end), an empty end = to the last key. Resolves
+   * when that has begun; `engines` tells when it is done. FAILED_PRECONDITION while one runs there.
+   */
+  async compactEngine(
+    storeId: number,
+    options: CallOptions & { readonly start?: BytesInput; readonly end?: BytesInput } = {},
+  ): Promise<void> {
+    const start = toBuffer(options.start ?? '', 'start');
+    const end = toBuffer(options.end ?? '', 'end');
+    await this.#admin(ClusterService.compactEngine, { storeId, start, end }, options);
   }
 
   async settings(options: CallOptions = {}): Promise<Setting[]> {

@@ -49,4 +49,13 @@ export type {
   ViewCodecs,
 } from './typed-view.js';
 export { NodeKind, NodeState, RangeState } from './wire-binding.js';
-export type { Node, RangeInfo, ReplicaInfo, Setting, StatusResponse } from './wire-binding.js';
+export type {
+  Compaction,
+  Engine,
+  EngineLevel,
+  Node,
+  RangeInfo,
+  ReplicaInfo,
+  Setting,
+  StatusResponse,
+} from './wire-binding.js';

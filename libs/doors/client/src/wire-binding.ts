@@ -19,6 +19,10 @@ export type {
 } from '@cairn/wire/gen/cairn/v1/kv.js';
 export { ClusterService, NodeKind, NodeState, RangeState } from '@cairn/wire/gen/cairn/v1/cluster.js';
 export type {
+  Compaction,
+  CompactEngineRequest,
+  Engine,
+  EngineLevel,
   ListNodesResponse,
   ListRangesResponse,
   ListSettingsResponse,

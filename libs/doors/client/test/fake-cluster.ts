@@ -10,6 +10,9 @@ import {
   NodeKind,
   NodeState,
   RangeState,
+  type CompactEngineRequest,
+  type Compaction,
+  type Engine,
   type ListRangesResponse,
   type Node,
   type PutSettingRequest,
@@ -35,6 +38,9 @@ export class FakeCluster {
   /** First keys of the ranges after the first. */
   readonly splitKeys: Buffer[] = [];
   readonly settings = new Map(SETTING_DEFAULTS);
+  /** Store, start and end of each compaction that was begun. */
+  readonly compacted: [number, string, string][] = [];
+  readonly #compactions = new Map<number, Compaction>();
   problems = ['shard nodes not heard from: shard-3', '1 range with fewer live voters than wanted'];
   unsettled: string[] = [];
   /** Of shard-3, which is not there. */
@@ -50,6 +56,8 @@ export class FakeCluster {
       listNodes: answer(() => ({ nodes: this.#nodes() })),
       listRanges: answer((request: { start: Buffer; limit: number }) => this.#listRanges(request)),
       splitRanges: answer((request: { keys: Buffer[] }) => ({ created: this.#split(request.keys) })),
+      listEngines: answer((request: { storeId: number }) => ({ engines: this.#engines(request.storeId) })),
+      compactEngine: answer((request: CompactEngineRequest) => this.#compact(request)),
       listSettings: answer(() => ({ settings: this.#settings() })),
       putSetting: answer((request: PutSettingRequest) => this.#putSetting(request)),
     };
@@ -88,6 +96,45 @@ export class FakeCluster {
     }
     nodes.push(this.#node('router-1', NodeKind.ROUTER, 7100));
     return nodes;
+  }
+
+  /** Of three nodes, the last of which does not answer. */
+  #engines(storeId: number): Engine[] {
+    const engines = [1, 2].map((id): Engine => ({
+      ...{ storeId: id, name: `shard-${id}`, problem: '', engine: id === 1 ? 'lsm' : 'classic-level' },
+      ...{ diskBytes: 3 * 1024 * 1024 * id, memoryBytes: 1024 * 1024 },
+      levels: [
+        { level: 0, runs: 3, tables: 3, bytes: 1024 * 1024 },
+        { level: 1, runs: 1, tables: 2, bytes: 2 * 1024 * 1024 },
+      ],
+      ...(id === 1 ? { memtableBytes: 4096, cacheHits: 900, cacheMisses: 100, pendingMergeBytes: 0 } : {}),
+      compaction: this.#compactions.get(id),
+    }));
+    const silent: Engine = {
+      ...{ storeId: 3, name: 'shard-3', problem: 'the node is not heard from', engine: '' },
+      ...{ diskBytes: 0, levels: [], compaction: undefined },
+    };
+    return [...engines, silent].filter((engine) => storeId === 0 || engine.storeId === storeId);
+  }
+
+  /** What runs on the store ends, in vain when there is a problem. */
+  endCompaction(storeId: number, problem: string): void {
+    const begun = this.#compactions.get(storeId);
+    if (begun !== undefined) this.#compactions.set(storeId, { ...begun, running: false, problem });
+  }
+
+  #compact({ storeId, start, end }: CompactEngineRequest): object {
+    if (this.#compactions.get(storeId)?.running === true) {
+      throw new CairnError('FAILED_PRECONDITION', 'a compaction runs on this node already');
+    }
+    this.compacted.push([storeId, start.toString(), end.toString()]);
+    this.#compactions.set(storeId, {
+      running: true,
+      startedUnixMs: this.startedUnixMs,
+      durationMs: 2_500,
+      problem: '',
+    });
+    return {};
   }
 
   #absent(): Partial<Node> {

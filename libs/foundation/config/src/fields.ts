@@ -166,6 +166,31 @@ export function choiceField<const Choices extends readonly [string, ...string[]]
   });
 }
 
+/** Stands before the name of a package where a word would be too easily a slip of the pen. */
+export const PACKAGE_PREFIX = 'package:';
+const MODULE = /^(file:\/\/\/.|\.{0,2}\/.|package:.)/;
+
+/** One of a few words, or a module from elsewhere that does the same. */
+export function choiceOrModuleField(options: {
+  description: string;
+  choices: readonly [string, ...string[]];
+  default: string;
+}): z.ZodDefault<z.ZodString> {
+  return z
+    .string()
+    .max(4096)
+    .refine((value) => options.choices.includes(value) || MODULE.test(value))
+    .default(options.default)
+    .register(infos, {
+      kind: 'text',
+      description: options.description,
+      allowed:
+        `one of ${options.choices.join(', ')}, or a module: a file: URL, a path that begins with "/", "./" or "../", ` +
+        `or ${PACKAGE_PREFIX} and a name`,
+      defaultValue: options.default,
+    });
+}
+
 const HOST_PORT = /^(\[[0-9a-fA-F:.]+\]|[^\s:[\],=]+):(\d{1,5})$/;
 
 /** Splits `host:port` (IPv6 in brackets); undefined when it is not one. */

@@ -109,7 +109,8 @@ describe('loadConfig', () => {
     expect(problems).toEqual([
       'listen is "nowhere" (from the environment variable CAIRN_LISTEN): it must be host:port, with a port from 0 to ' +
         '65535 and an IPv6 host in brackets.',
-      `engine is "rocks" (from the file ${path}): it must be one of lsm, classic-level, lmdb, memory.`,
+      `engine is "rocks" (from the file ${path}): it must be one of lsm, classic-level, memory, or a module: a file: URL, ` +
+        'a path that begins with "/", "./" or "../", or package: and a name.',
       'blockCacheBytes is 12 (from the flag --block-cache-bytes): it must be a whole number of bytes from 1 MiB to ' +
         '256 GiB.',
     ]);

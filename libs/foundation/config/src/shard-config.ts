@@ -6,6 +6,7 @@ import {
   addressListField,
   bytesField,
   choiceField,
+  choiceOrModuleField,
   integerField,
   millisecondsField,
   nodeNameField,
@@ -41,14 +42,28 @@ export const shardConfigSchema = z.object({
     min: 0,
     max: 1_000_000,
   }),
-  engine: choiceField({
+  engine: choiceOrModuleField({
     description:
       'Storage engine. A data directory stays with the engine that made it. "memory" keeps nothing across a ' +
-      'restart and is for experiments; the Raft log stays on disk.',
-    choices: ['lsm', 'classic-level', 'lmdb', 'memory'],
+      'restart and is for experiments; the Raft log stays on disk. A module from elsewhere is trusted with all data.',
+    choices: ['lsm', 'classic-level', 'memory'],
     default: 'lsm',
   }),
   ...storageFields,
+  tableCompression: choiceField({
+    description:
+      'What merges of the engine "lsm" do with what they write. Either way everything is read, whatever it was written with.',
+    choices: ['deflate', 'none'],
+    default: 'deflate',
+  }),
+  tableCompressionFromLevel: integerField({
+    description:
+      'First level of the engine "lsm" that is compressed. A run of level 1 is eight write buffers, one of each further ' +
+      'level eight of the level before; reads take some microseconds more per block that is compressed.',
+    default: 2,
+    min: 1,
+    max: 16,
+  }),
   rowCacheBytes: bytesField({
     description: 'Cache of whole rows for point reads, over all ranges that this node leads. 0 = none.',
     default: 40 * MIB,

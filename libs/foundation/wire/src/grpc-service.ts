@@ -76,6 +76,8 @@ export const clusterServiceDefinition = {
   listNodes: bounded(ClusterService.listNodes),
   listRanges: bounded(ClusterService.listRanges),
   splitRanges: bounded(ClusterService.splitRanges, SPLIT_RANGES),
+  listEngines: bounded(ClusterService.listEngines),
+  compactEngine: bounded(ClusterService.compactEngine),
   listSettings: bounded(ClusterService.listSettings),
   putSetting: bounded(ClusterService.putSetting, PUT_SETTING),
 } as const;
@@ -90,6 +92,7 @@ const WRITES: ReadonlySet<string> = new Set([
   KVService.expire.path,
   KVService.batchWrite.path,
   ClusterService.splitRanges.path,
+  ClusterService.compactEngine.path,
   ClusterService.putSetting.path,
 ]);
 

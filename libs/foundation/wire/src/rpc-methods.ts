@@ -107,4 +107,6 @@ export const ShardRpc = {
     shard.ChangeReplicasRequest,
     shard.ChangeReplicasResponse,
   ),
+  engineStats: method(`${SHARD}/EngineStats`, shard.EngineStatsRequest, shard.EngineStatsResponse),
+  compactEngine: method(`${SHARD}/CompactEngine`, shard.CompactEngineRequest, shard.CompactEngineResponse),
 } as const;

@@ -8,6 +8,7 @@ import {
   WIDEST_KEY_VALUE_LIMITS,
   type KeyValueLimits,
 } from '@cairn/routing';
+import { checkCompaction, compactOn, enginesOf, shardsOf } from './engine-admin.js';
 import { listedRanges } from './listed-ranges.js';
 import { ShardRpc, SPLIT_KEYS_MAX, type RpcPool } from '@cairn/wire';
 import {
@@ -19,6 +20,8 @@ import {
 import {
   NodeKind,
   NodeState,
+  type CompactEngineRequest,
+  type Engine,
   type ListRangesResponse,
   type Node,
   type RangeInfo,
@@ -116,6 +119,19 @@ export class ClusterAdmin {
     const ranges = withinBytes(all);
     const isLast = isAll && ranges.length === all.length;
     return { ranges, nextStart: isLast ? Buffer.alloc(0) : (ranges.at(-1)?.end ?? Buffer.alloc(0)) };
+  }
+
+  /** What the engine of one store holds, or of all stores. */
+  async engines(storeId: number): Promise<Engine[]> {
+    const { nodes } = await this.#parts.metadata.status();
+    return enginesOf(this.#parts.shards, shardsOf(nodes, storeId));
+  }
+
+  /** Has the engine of one store begin to compact a span. */
+  async compact(request: CompactEngineRequest): Promise<void> {
+    checkCompaction(request);
+    const { nodes } = await this.#parts.metadata.status();
+    for (const node of shardsOf(nodes, request.storeId)) await compactOn(this.#parts.shards, node, request);
   }
 
   async settings(): Promise<Setting[]> {

@@ -13,6 +13,7 @@ import {
 import {
   NativeLevel,
   asBuffer,
+  levelsOf,
   mapNativeError,
   type NativeBatch,
   type NativeIterator,
@@ -23,6 +24,7 @@ import type {
   EngineRange,
   EngineRow,
   EngineSnapshot,
+  EngineStats,
   FirstRow,
   KvEngine,
 } from './types.js';
@@ -274,13 +276,26 @@ export class ClassicLevelEngine implements KvEngine {
     return this.#queue.run(() => this.#level.clear({ gte: asBuffer(start), lt: boundedEnd(asBuffer(end)) }));
   }
 
-  async compactRange(start: Uint8Array, end: Uint8Array): Promise<void> {
+  /** One call of the library, on one of its threads: closing waits for it. */
+  async compact(start: Uint8Array, end: Uint8Array): Promise<void> {
     this.#checkOpen();
+    if (Buffer.compare(start, end) >= 0) return;
     try {
-      await this.#level.compactRange(asBuffer(start), asBuffer(end));
+      await this.#level.compactRange(asBuffer(start), boundedEnd(asBuffer(end)));
     } catch (error) {
       throw mapNativeError(error);
     }
+  }
+
+  /** LevelDB tells memtables and block cache as one number, and neither hits nor what it has to merge. */
+  async stats(): Promise<EngineStats> {
+    const diskBytes = await this.approximateBytes(NO_VALUE, PAST_ALL_KEYS);
+    return {
+      engine: 'classic-level',
+      diskBytes,
+      levels: levelsOf(this.#level.getProperty('leveldb.stats')),
+      memoryBytes: Number(this.#level.getProperty('leveldb.approximate-memory-usage')),
+    };
   }
 
   async approximateBytes(start: Uint8Array, end: Uint8Array): Promise<number> {

@@ -16,21 +16,21 @@ describe('claimForEngine', () => {
   });
 
   it('takes an empty directory, and the same engine again', async () => {
-    await claimForEngine(disk, directory, 'lmdb');
-    await claimForEngine(disk, directory, 'lmdb');
+    await claimForEngine(disk, directory, 'lsm');
+    await claimForEngine(disk, directory, 'lsm');
   });
 
   it('refuses another engine than the one that made it, and says what to do', async () => {
-    await claimForEngine(disk, directory, 'lmdb');
+    await claimForEngine(disk, directory, 'lsm');
     const refused = claimForEngine(disk, directory, 'classic-level');
     await expect(refused).rejects.toMatchObject({ code: 'FAILED_PRECONDITION' });
-    await expect(refused).rejects.toThrow(/made with the engine "lmdb".*set engine to "lmdb"/);
+    await expect(refused).rejects.toThrow(/made with the engine "lsm".*set engine to "lsm"/);
   });
 
   it('knows a directory from before the mark by the files of LevelDB', async () => {
     mkdirSync(join(directory, 'engine'));
     writeFileSync(join(directory, 'engine', 'CURRENT'), 'MANIFEST-000001\n');
-    await expect(claimForEngine(disk, directory, 'lmdb')).rejects.toMatchObject({
+    await expect(claimForEngine(disk, directory, 'lsm')).rejects.toMatchObject({
       code: 'FAILED_PRECONDITION',
     });
     await claimForEngine(disk, directory, 'classic-level');

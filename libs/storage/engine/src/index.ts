@@ -6,7 +6,16 @@ export {
   isReadFailure,
   ITERATOR_PAGE_BYTES,
 } from './engine-errors.js';
-export { claimForEngine, type EngineKind } from './engine-kind.js';
+export {
+  engineFactoryOf,
+  isOwnEngine,
+  openForeignEngine,
+  OWN_ENGINES,
+  type EngineFactory,
+  type EngineOpenOptions,
+  type OwnEngine,
+} from './engine-factory.js';
+export { claimForEngine } from './engine-kind.js';
 export { firstByWalk } from './first-by-walk.js';
 export { MemoryEngine, type MemoryEngineOptions } from './memory-engine.js';
 export { checkKey } from './reserved-keys.js';

@@ -9,6 +9,7 @@ import type {
   EngineRange,
   EngineRow,
   EngineSnapshot,
+  EngineStats,
   FirstRow,
   KvEngine,
 } from './types.js';
@@ -282,8 +283,18 @@ export class MemoryEngine implements KvEngine {
     });
   }
 
-  compactRange(_start: Uint8Array, _end: Uint8Array): Promise<void> {
+  compact(_start: Uint8Array, _end: Uint8Array): Promise<void> {
     return this.#isOpen ? Promise.resolve() : Promise.reject(engineClosed());
+  }
+
+  stats(): Promise<EngineStats> {
+    if (!this.#isOpen) return Promise.reject(engineClosed());
+    return Promise.resolve({
+      engine: 'memory',
+      diskBytes: 0,
+      levels: [],
+      memtableBytes: this.#unflushedBytes,
+    });
   }
 
   approximateBytes(start: Uint8Array, end: Uint8Array): Promise<number> {

@@ -1,6 +1,8 @@
 import { CairnError, IdTable, type ErrorCode } from '@cairn/base';
 import { ClassicLevel, type Iterator } from 'classic-level';
 
+import type { EngineLevelStats } from './types.js';
+
 /**
  * The native write batch below the abstract layer, whose checks, hooks and per-operation objects cost
  * more than the write. These are the extension points that abstract-level gives to implementations; a
@@ -61,6 +63,22 @@ export class NativeLevel extends ClassicLevel<Buffer, Buffer> {
   nativeBatch(): NativeBatch {
     return this._chainedBatch();
   }
+}
+
+/** A line of the table that LevelDB makes of its levels: number, files, MiB, and what compactions did. */
+const LEVEL_LINE = /^\s*(\d+)\s+(\d+)\s+(\d+)(?:\s+\d+){3}\s*$/;
+
+/** The levels out of the text of the property `leveldb.stats`. Files of level 0 overlap, those of others do not. */
+export function levelsOf(text: string): EngineLevelStats[] {
+  const levels: EngineLevelStats[] = [];
+  for (const line of text.split('\n')) {
+    const found = LEVEL_LINE.exec(line);
+    if (found === null) continue;
+    const [level, tables, mebibytes] = found.slice(1).map(Number) as [number, number, number];
+    if (tables === 0) continue;
+    levels.push({ level, runs: level === 0 ? tables : 1, tables, bytes: mebibytes * 1024 * 1024 });
+  }
+  return levels;
 }
 
 /** The same bytes as the binding's types want them. */

@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
 import { ENGINE_KEY_BYTES_MAX } from './engine-errors.js';
-import type { EngineIterator, EngineRange, EngineRow, KvEngine } from './types.js';
+import type { EngineIterator, EngineRange, EngineRow, EngineStats, KvEngine } from './types.js';
 
 /** Makes engines for the suite. */
 export interface KvEngineFactory {
@@ -217,7 +217,7 @@ function describeLongKeys(engine: () => KvEngine): void {
       }
       if (where === 'tables') {
         await engine().flush();
-        await engine().compactRange(EVERYTHING.start, EVERYTHING.end);
+        await engine().compact(EVERYTHING.start, EVERYTHING.end);
       }
       expect(await read(EVERYTHING)).toEqual(sorted);
       expect(await read({ ...EVERYTHING, reverse: true })).toEqual(sorted.toReversed());
@@ -396,8 +396,49 @@ function describeSpans(engine: () => KvEngine): void {
     await engine().deleteRange(bytes('a'), bytes('b'));
     await engine().flush();
     await engine().flush();
-    await engine().compactRange(bytes('a'), bytes('z'));
+    await engine().compact(bytes('a'), bytes('z'));
     expect(await keysOf(engine())).toEqual(['b', 'c']);
+  });
+
+  it('compacts spans that are empty, turned round, or of everything, while others write', async () => {
+    await fill(engine(), 'a', 'b', 'c');
+    await engine().flush();
+    await engine().compact(bytes('x'), bytes('y'));
+    await engine().compact(bytes('b'), bytes('b'));
+    await engine().compact(bytes('c'), bytes('a'));
+    const compacted = engine().compact(EVERYTHING.start, EVERYTHING.end);
+    await fill(engine(), 'd');
+    await Promise.all([compacted, engine().compact(bytes('a'), bytes('b')), fill(engine(), 'e')]);
+    expect(await keysOf(engine())).toEqual(['a', 'b', 'c', 'd', 'e']);
+  });
+
+  it('tells numbers of itself that fit together', async () => {
+    const whole = (value: number | undefined): boolean =>
+      value === undefined || (Number.isSafeInteger(value) && value >= 0);
+    const check = async (): Promise<EngineStats> => {
+      const stats = await engine().stats();
+      const { engine: name, levels, diskBytes, ...others } = stats;
+      expect(name).toMatch(/^[a-z0-9-]{1,63}$/);
+      expect([diskBytes, ...Object.values(others as Record<string, number>)].every(whole)).toBe(true);
+      levels.forEach(({ level, runs, tables, bytes: size }, at) => {
+        expect([level, runs, tables, size].every(whole)).toBe(true);
+        expect(runs).toBeLessThanOrEqual(tables);
+        expect(level).toBeGreaterThan(levels[at - 1]?.level ?? -1);
+      });
+      return stats;
+    };
+    await check();
+    const batch = engine().newBatch();
+    for (let key = 0; key < 1000; key += 1) batch.put(bytes(`k${key}`), Buffer.alloc(300, key));
+    await engine().write(batch);
+    await engine().flush();
+    const { levels } = await check();
+    const tables = levels.reduce((sum, level) => sum + level.tables, 0);
+    expect((await check()).diskBytes > 0).toBe(tables > 0);
+    await engine().deleteRange(EVERYTHING.start, EVERYTHING.end);
+    await engine().flush();
+    await engine().compact(EVERYTHING.start, EVERYTHING.end);
+    await check();
   });
 
   it('estimates bytes: more for more, none for nothing', async () => {
@@ -449,6 +490,8 @@ function describeClose(engine: () => KvEngine): void {
     expect(() => engine().newBatch()).toThrow(refused);
     await expect(engine().write(batch)).rejects.toMatchObject({ code: 'UNAVAILABLE' });
     await expect(engine().flush()).rejects.toMatchObject({ code: 'UNAVAILABLE' });
+    await expect(engine().stats()).rejects.toMatchObject({ code: 'UNAVAILABLE' });
+    await expect(engine().compact(bytes('a'), bytes('b'))).rejects.toMatchObject({ code: 'UNAVAILABLE' });
     await iterator.close();
     snapshot.close();
     await engine().close();

@@ -28,8 +28,15 @@ export interface KvEngine {
   flush(): Promise<void>;
   /** Removes [start, end) without loading values; not atomic; durable with the next flush. */
   deleteRange(start: Uint8Array, end: Uint8Array): Promise<void>;
-  /** Gives the space of a span back now; engines do it by themselves, when it is worth it. */
-  compactRange(start: Uint8Array, end: Uint8Array): Promise<void>;
+  /**
+   * Merges what lies on disk of [start, end) into one piece, and gives the space of what is overwritten or deleted
+   * back. Engines do that by themselves when it is worth it; this is for operators, who want it now. Other work comes
+   * in between; resolves when it is done, however long that takes. Rejects UNAVAILABLE when the engine is closed
+   * meanwhile.
+   */
+  compact(start: Uint8Array, end: Uint8Array): Promise<void>;
+  /** What the engine holds, as far as it can tell, for operators and benchmarks. Reads no rows. */
+  stats(): Promise<EngineStats>;
   /** Rough bytes on disk of a span; recent writes may be missing. */
   approximateBytes(start: Uint8Array, end: Uint8Array): Promise<number>;
   /**
@@ -38,6 +45,35 @@ export interface KvEngine {
    */
   readonly isOutOfRoom?: boolean;
   close(): Promise<void>;
+}
+
+/** Sizes in bytes. What an engine cannot tell is missing; nothing is guessed. */
+export interface EngineStats {
+  /** The engine's name, as it stands in data directories that it made. */
+  readonly engine: string;
+  /** Its files, those included that only snapshots and iterators still read, without a log that it may have. */
+  readonly diskBytes: number;
+  /** Of what lies on disk, newest first; empty for an engine that has no levels. */
+  readonly levels: readonly EngineLevelStats[];
+  /** Memory of everything: what is not written out yet, caches, indexes. */
+  readonly memoryBytes?: number;
+  /** What was written and is in memory only. */
+  readonly memtableBytes?: number;
+  /** Blocks that were looked for in the cache since it was opened. */
+  readonly cacheHits?: number;
+  readonly cacheMisses?: number;
+  /** What merges that are due or under way still have to read. */
+  readonly pendingMergeBytes?: number;
+}
+
+export interface EngineLevelStats {
+  /** How often its rows were merged: 0 = written out of memory. */
+  readonly level: number;
+  /** A read of a key may have to look into each. */
+  readonly runs: number;
+  readonly tables: number;
+  /** Of its tables; to a MiB for engines that round. */
+  readonly bytes: number;
 }
 
 /** Collects writes. Later operations on a key win. */
@@ -88,3 +124,14 @@ export type EngineRow = readonly [key: Buffer, value: Buffer];
 
 /** What a point read finds; undefined = the span is empty. */
 export type FirstRow = EngineRow | undefined;
+
+/**
+ * What an engine may know about keys, as plain data that another thread can be sent: those that begin with
+ * a byte of `namespaces` end with `suffixBytes` that tell versions of one thing apart. What is before the
+ * suffix is the stem, and no stem begins with another: reads of the newest version ask for the first key of a
+ * stem, so filters are about stems, and the suffixes of a table bound what it can hold.
+ */
+export interface VersionedKeys {
+  readonly namespaces: readonly number[];
+  readonly suffixBytes: number;
+}

@@ -20,11 +20,6 @@ export class WriteQueue {
     this.#toCairnError = toCairnError;
   }
 
-  /** Whether an effect has failed, and all later ones with it. */
-  get hasFailed(): boolean {
-    return this.#failure !== undefined;
-  }
-
   /** Runs `effect` after everything accepted before; at once when nothing is under way. */
   run(effect: () => Promise<void>): Promise<void> {
     if (this.#isClosed) return Promise.reject(engineClosed());

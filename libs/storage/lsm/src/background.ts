@@ -5,6 +5,7 @@ import type { Clock, Logger, Timer } from '@cairn/ports';
 import { DeletedRows } from './deleted-rows.js';
 import { asEngineError } from './engine-error.js';
 import type { JobRunner, JobSetting } from './jobs.js';
+import { pendingMergeBytes } from './lsm-stats.js';
 import { MergePace } from './merge-pace.js';
 import { chooseMerge, RUNS_PER_LEVEL_MAX, type MergePlan } from './merge-policy.js';
 import { stepOf, type MergeSpan } from './merge-steps.js';
@@ -98,6 +99,11 @@ export class Background {
     options.set.whenOrphaned(() => {
       this.#wake();
     });
+  }
+
+  /** What merges that are due or under way still have to read. */
+  get pendingMergeBytes(): number {
+    return pendingMergeBytes(this.#options.set.version.runs, this.#merges);
   }
 
   get mergedRows(): number {

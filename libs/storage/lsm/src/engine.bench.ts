@@ -12,7 +12,6 @@ import { parseArgs } from 'node:util';
 import { messageOf } from '@cairn/base';
 import type { KvEngine } from '@cairn/engine';
 import { openClassicLevelEngine } from '@cairn/engine/classic-level';
-import { openLmdbEngine } from '@cairn/engine/lmdb';
 import { noopLogger } from '@cairn/ports';
 import { NodeClock, NodeDisk } from '@cairn/runtime-node';
 import { ThreadJobs } from './thread.js';
@@ -140,8 +139,6 @@ async function scan(engine: KvEngine, found: Buffer[]): Promise<number> {
 function openEngine(work: Work): Promise<KvEngine> {
   const parts = { path: work.directory, disk: new NodeDisk(), logger: noopLogger };
   switch (work.engine) {
-    case 'lmdb':
-      return openLmdbEngine(parts);
     case 'classic-level':
       return openClassicLevelEngine(parts);
     case 'lsm':

@@ -202,7 +202,7 @@ describe('files that were written when the format was settled', () => {
       const other = Buffer.from(footer);
       other.writeUInt32LE(version, 4);
       expect(() => decodeFooter(withChecksum(other), '/t')).toThrow(
-        expect.objectContaining({ code, details: { path: '/t' } }) as Error,
+        expect.objectContaining({ code, details: { path: '/t' } }),
       );
     }
   });

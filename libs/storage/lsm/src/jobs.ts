@@ -1,4 +1,5 @@
-import type { VersionedKeys } from './key-shape.js';
+import type { VersionedKeys } from '@cairn/engine';
+
 import type { TableSummary } from './table-summary.js';
 
 /*

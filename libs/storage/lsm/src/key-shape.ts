@@ -1,15 +1,6 @@
-import type { KeyView } from './key-view.js';
+import type { VersionedKeys } from '@cairn/engine';
 
-/**
- * What an engine may know about keys, as plain data that another thread can be sent: those that begin with
- * a byte of `namespaces` end with `suffixBytes` that tell versions of one thing apart. What is before the
- * suffix is the stem, and no stem begins with another: reads of the newest version ask for the first key of a
- * stem, so filters are about stems, and the suffixes of a table bound what it can hold.
- */
-export interface VersionedKeys {
-  readonly namespaces: readonly number[];
-  readonly suffixBytes: number;
-}
+import type { KeyView } from './key-view.js';
 
 /** Cuts keys into stem and suffix. */
 export class KeyShape {

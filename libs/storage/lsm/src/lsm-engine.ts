@@ -8,6 +8,7 @@ import {
   type EngineIterator,
   type EngineRange,
   type EngineSnapshot,
+  type EngineStats,
   type FirstRow,
   type KvEngine,
 } from '@cairn/engine';
@@ -21,6 +22,7 @@ import { KeyShape } from './key-shape.js';
 import { LsmBatch } from './lsm-batch.js';
 import { LsmIterator } from './lsm-iterator.js';
 import { LsmMetrics, type LsmFacts } from './lsm-metrics.js';
+import { levelsOf } from './lsm-stats.js';
 import { Memtable } from './memtable.js';
 import { isCompressedAt, resolveOptions, type LsmOptions, type ResolvedLsmOptions } from './options.js';
 import { PointReader, type PointSources } from './point-reader.js';
@@ -345,11 +347,27 @@ export class LsmEngine implements KvEngine {
     return this.#background.ask({ type: 'delete', from: new Uint8Array(start), to: new Uint8Array(end) });
   }
 
-  async compactRange(start: Uint8Array, end: Uint8Array): Promise<void> {
+  async compact(start: Uint8Array, end: Uint8Array): Promise<void> {
     this.#checkOpen();
     if (Buffer.compare(start, end) >= 0) return;
     if (this.#active.table.rowCount > 0 && this.#failure === undefined) this.#freeze();
     await this.#background.ask({ type: 'compact', from: new Uint8Array(start), to: new Uint8Array(end) });
+  }
+
+  async stats(): Promise<EngineStats> {
+    this.#checkOpen();
+    const { cache, metaBytes } = this.#tables;
+    const memtableBytes = this.#memtableBytes();
+    return {
+      engine: 'lsm',
+      diskBytes: this.#set.diskBytes,
+      levels: levelsOf(this.#set.version.runs),
+      memoryBytes: memtableBytes + cache.usedBytes + metaBytes,
+      memtableBytes,
+      cacheHits: cache.hits,
+      cacheMisses: cache.misses,
+      pendingMergeBytes: this.#background.pendingMergeBytes,
+    };
   }
 
   async approximateBytes(start: Uint8Array, end: Uint8Array): Promise<number> {
@@ -382,11 +400,16 @@ export class LsmEngine implements KvEngine {
     if (this.#closing !== undefined) throw engineClosed();
   }
 
+  #memtableBytes(): number {
+    return this.#memtables.reduce((sum, { table }) => sum + table.usedBytes, 0);
+  }
+
   #facts(): LsmFacts {
     const { cache, gate, metaBytes } = this.#tables;
     return {
       runs: this.#set.version.runs,
-      memtableBytes: this.#memtables.reduce((sum, { table }) => sum + table.usedBytes, 0),
+      diskBytes: this.#set.diskBytes,
+      memtableBytes: this.#memtableBytes(),
       cacheBytes: cache.usedBytes + metaBytes,
       cacheHits: cache.hits,
       cacheMisses: cache.misses,

@@ -206,7 +206,7 @@ describe('the engine on a disk that fails', () => {
     await engine.flush();
     await scheduler.runFor(10_000);
     expect(tablesOf(medium)).toHaveLength(RUNS_PER_LEVEL_MAX);
-    await expect(engine.compactRange(EVERYTHING.start, EVERYTHING.end)).rejects.toMatchObject({
+    await expect(engine.compact(EVERYTHING.start, EVERYTHING.end)).rejects.toMatchObject({
       code: 'DISK_FULL',
     });
     await put(engine, 'zz');
@@ -226,16 +226,16 @@ describe('the engine on a disk that fails', () => {
       }
       const failing = { operation: 'write', pathPart: 'manifest-b', code: 'DISK_FULL' } as const;
       medium.injectFault(failing);
-      await expect(engine.compactRange(EVERYTHING.start, EVERYTHING.end)).rejects.toMatchObject({
+      await expect(engine.compact(EVERYTHING.start, EVERYTHING.end)).rejects.toMatchObject({
         code: 'DISK_FULL',
       });
       medium.injectFault({ ...failing, pathPart: ['manifest-a', 'manifest-b'][seed % 2] as string });
-      await engine.compactRange(EVERYTHING.start, EVERYTHING.end).catch(() => undefined);
+      await engine.compact(EVERYTHING.start, EVERYTHING.end).catch(() => undefined);
       if (seed % 4 < 2) await scheduler.runFor(20_000);
       medium.crash();
       const again = await openOn(medium);
       expect(await rowsOf(again.engine)).toHaveLength(280);
-      await again.engine.compactRange(EVERYTHING.start, EVERYTHING.end);
+      await again.engine.compact(EVERYTHING.start, EVERYTHING.end);
       expect(tablesOf(medium)).toHaveLength(1);
     }
   });
@@ -251,7 +251,7 @@ describe('the engine on a disk that fails', () => {
             await engine.flush();
           }
           medium.injectFault({ operation, code, after, pathPart: 'table-' });
-          await engine.compactRange(EVERYTHING.start, EVERYTHING.end).catch(() => undefined);
+          await engine.compact(EVERYTHING.start, EVERYTHING.end).catch(() => undefined);
           medium.clearFaults();
           await put(engine, 'z').catch(() => undefined);
           await engine.flush().catch(() => undefined);
@@ -362,9 +362,9 @@ describe('the engine on damaged files', () => {
     await file.write([Buffer.alloc(40)], 100);
     const { engine } = await openOn(medium);
     await expect(rowsOf(engine)).rejects.toMatchObject({ code: 'CORRUPTION', details: { path } });
-    await expect(engine.compactRange(EVERYTHING.start, EVERYTHING.end)).resolves.toBeUndefined();
+    await expect(engine.compact(EVERYTHING.start, EVERYTHING.end)).resolves.toBeUndefined();
     await put(engine, 'key-0000x');
-    await expect(engine.compactRange(EVERYTHING.start, EVERYTHING.end)).rejects.toMatchObject({
+    await expect(engine.compact(EVERYTHING.start, EVERYTHING.end)).rejects.toMatchObject({
       code: 'CORRUPTION',
       details: { path },
     });
@@ -454,11 +454,11 @@ describe('the engine after deletions of spans', () => {
 
   it('gives their space back when everything is compacted', async () => {
     const { medium, engine, liveBytes } = await sliced();
-    await engine.compactRange(EVERYTHING.start, EVERYTHING.end);
+    await engine.compact(EVERYTHING.start, EVERYTHING.end);
     expect(bytesOf(medium)).toBeLessThan(liveBytes * 1.2);
     expect(await rowsOf(engine)).toHaveLength(200);
     const tables = tablesOf(medium);
-    await engine.compactRange(EVERYTHING.start, EVERYTHING.end);
+    await engine.compact(EVERYTHING.start, EVERYTHING.end);
     expect(tablesOf(medium)).toEqual(tables);
   });
 

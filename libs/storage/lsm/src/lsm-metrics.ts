@@ -1,10 +1,12 @@
 import type { Counter, Metrics } from '@cairn/ports';
 
+import { levelsOf } from './lsm-stats.js';
 import type { Run } from './version.js';
 
 /** What is published when somebody collects. */
 export interface LsmFacts {
   readonly runs: readonly Run[];
+  readonly diskBytes: number;
   readonly memtableBytes: number;
   readonly cacheBytes: number;
   readonly cacheHits: number;
@@ -26,7 +28,10 @@ export class LsmMetrics {
     this.#flushes = metrics.counter('cairn_engine_flushes_total', 'Memtables written out.');
     const files = metrics.gauge('cairn_engine_table_files', 'Table files per level.', ['level']);
     const runs = metrics.gauge('cairn_engine_runs', 'Sorted runs that a read may have to look into.');
-    const bytes = metrics.gauge('cairn_engine_table_bytes', 'Bytes of table files that are in use.');
+    const bytes = metrics.gauge(
+      'cairn_engine_table_bytes',
+      'Bytes of table files that are in use, by readers too.',
+    );
     const memory = metrics.gauge('cairn_engine_memory_bytes', 'Memory of memtables and caches.');
     const hits = metrics.gauge('cairn_engine_block_cache_hits', 'Blocks that were read from memory.');
     const misses = metrics.gauge('cairn_engine_block_cache_misses', 'Blocks that were read from files.');
@@ -39,19 +44,14 @@ export class LsmMetrics {
     let levels = 0;
     metrics.onCollect(() => {
       const now = facts();
-      const byLevel = new Array<number>(levels).fill(0);
-      let tableBytes = 0;
-      for (const { level, slices } of now.runs) {
-        byLevel[level] = (byLevel[level] ?? 0) + slices.length;
-        for (const { table } of slices) tableBytes += table.summary.bytes;
-      }
+      const byLevel = levelsOf(now.runs);
       // Levels that got empty are published, too.
-      levels = byLevel.length;
+      levels = Math.max(levels, byLevel.length);
       for (let level = 0; level < levels; level += 1) {
-        files.set(byLevel[level] ?? 0, { level: String(level) });
+        files.set(byLevel[level]?.tables ?? 0, { level: String(level) });
       }
       runs.set(now.runs.length);
-      bytes.set(tableBytes);
+      bytes.set(now.diskBytes);
       memory.set(now.memtableBytes + now.cacheBytes);
       hits.set(now.cacheHits);
       misses.set(now.cacheMisses);

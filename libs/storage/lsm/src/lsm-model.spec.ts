@@ -143,7 +143,7 @@ class History {
     if (dice < 600) await this.#write();
     else if (dice < 640) await this.#deleteSpan();
     else if (dice < 680) await this.#flush();
-    else if (dice < 700) this.#pending.push(this.engine.compactRange(...this.#bounds()));
+    else if (dice < 700) this.#pending.push(this.engine.compact(...this.#bounds()));
     else if (dice < 730) this.#takeSnapshot();
     else if (dice < 760) await this.#useSnapshot();
     else if (dice < 860) await this.#walk();
@@ -299,7 +299,7 @@ class History {
     await this.#settle();
     expect(await this.rows()).toEqual(rowsOf(this.#model, EVERYTHING));
     for (const { snapshot } of this.#snapshots) snapshot.close();
-    await this.#until(this.engine.compactRange(EVERYTHING.start, EVERYTHING.end));
+    await this.#until(this.engine.compact(EVERYTHING.start, EVERYTHING.end));
     expect(await this.rows()).toEqual(rowsOf(this.#model, EVERYTHING));
     await this.#until(this.engine.close());
     // One run, no deletions, no table that nothing names: little more than the rows.

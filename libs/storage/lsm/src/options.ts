@@ -1,9 +1,9 @@
 import { CairnError } from '@cairn/base';
+import type { VersionedKeys } from '@cairn/engine';
 import type { Clock, Disk, Logger, Metrics } from '@cairn/ports';
 
 import { Compression, type CompressionName } from './compression.js';
 import type { JobRunner } from './jobs.js';
-import type { VersionedKeys } from './key-shape.js';
 
 const MIB = 1024 * 1024;
 

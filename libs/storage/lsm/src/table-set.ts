@@ -28,6 +28,7 @@ export class TableSet {
   readonly #removals = new Set<Promise<void>>();
   /** Tables that some version names that somebody reads, by number. */
   readonly #named = new Set<number>();
+  #diskBytes = 0;
   /**
    * There may be files of tables that nothing names: something failed on the way to naming or removing them.
    */
@@ -71,6 +72,11 @@ export class TableSet {
       await manifest.close();
       throw error;
     }
+  }
+
+  /** Of the files that are named by the newest version, or by one that somebody still reads. */
+  get diskBytes(): number {
+    return this.#diskBytes;
   }
 
   get version(): Version {
@@ -170,11 +176,18 @@ export class TableSet {
   #newVersion(runs: readonly Run[]): Version {
     const version = new Version(runs, (table) => {
       this.#named.delete(table.summary.number);
+      this.#diskBytes -= table.summary.bytes;
       this.#remove(table);
     });
     version.retain();
-    for (const { slices } of runs) for (const { table } of slices) this.#named.add(table.summary.number);
+    for (const { slices } of runs) for (const { table } of slices) this.#name(table.summary);
     return version;
+  }
+
+  #name({ number, bytes }: TableSummary): void {
+    if (this.#named.has(number)) return;
+    this.#named.add(number);
+    this.#diskBytes += bytes;
   }
 
   #remove(table: Table): void {

@@ -1,4 +1,7 @@
 import type {
+  CompactEngineRequest,
+  ListEnginesRequest,
+  ListEnginesResponse,
   ListNodesResponse,
   ListRangesRequest,
   ListRangesResponse,
@@ -17,6 +20,8 @@ export interface ClusterHandlers {
   listNodes(): Promise<ListNodesResponse>;
   listRanges(request: ListRangesRequest): Promise<ListRangesResponse>;
   splitRanges(request: SplitRangesRequest): Promise<SplitRangesResponse>;
+  listEngines(request: ListEnginesRequest): Promise<ListEnginesResponse>;
+  compactEngine(request: CompactEngineRequest): Promise<Record<string, never>>;
   listSettings(): Promise<ListSettingsResponse>;
   putSetting(request: PutSettingRequest): Promise<Record<string, never>>;
 }
@@ -27,6 +32,11 @@ export function clusterHandlers(admin: ClusterAdmin): ClusterHandlers {
     listNodes: async () => ({ nodes: await admin.nodes() }),
     listRanges: (request) => admin.ranges(request.start, request.limit),
     splitRanges: async (request) => ({ created: await admin.split(request.keys) }),
+    listEngines: async ({ storeId }) => ({ engines: await admin.engines(storeId) }),
+    compactEngine: async (request) => {
+      await admin.compact(request);
+      return {};
+    },
     listSettings: async () => ({ settings: await admin.settings() }),
     putSetting: async (request) => {
       const { name, value, more } = request;

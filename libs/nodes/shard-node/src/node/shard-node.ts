@@ -61,6 +61,7 @@ import { ScanSlots } from '../kv/scan-slots.js';
 import { StoreSafePoint } from '../kv/store-safe-point.js';
 import { StoreTimestamps } from '../kv/store-timestamps.js';
 import { CatchUp } from './catch-up.js';
+import { EngineOperator } from './engine-operator.js';
 import { DEFAULT_GARBAGE_LIMITS, GarbageCollection } from './garbage-collection.js';
 import { FreeSpace } from './free-space.js';
 import { helloOf, joinCluster, metadataHelloOf } from './join-cluster.js';
@@ -394,14 +395,15 @@ export class ShardNode {
         this.#damaged(error);
       },
     });
-    this.#opened(this.#splitter);
+    this.#opened(this.#splitter, new EngineOperator({ ...options, engine }));
     this.#measure(rowCache, scanCache);
   }
 
-  #opened(splitter: RangeSplitter): void {
+  #opened(splitter: RangeSplitter, engine: EngineOperator): void {
     handleShardRpc(this.#rpc, {
       metrics: this.#options.metrics,
       splitter,
+      engine,
       mover: this.#mover,
       store: () => this.store,
       storeInfo: (id) => this.#stores.find((info) => info.storeId === id),

@@ -4,6 +4,8 @@ import type { Store } from '@cairn/store';
 import { RPC_KEYS_MAX, ShardRpc, type RpcMethod, type SessionRpcServer } from '@cairn/wire';
 import type { StoreInfo } from '@cairn/wire/gen/cairn/internal/v1/metadata.js';
 
+import { WIDEST_SIZE_LIMITS } from '../kv/request-checks.js';
+import type { EngineOperator } from './engine-operator.js';
 import type { RangeSplitter } from './range-splitter.js';
 import { changeOf, type ReplicaMover } from './replica-mover.js';
 
@@ -17,6 +19,7 @@ export interface ShardRpcParts {
   readonly metrics: Metrics;
   readonly splitter: RangeSplitter;
   readonly mover: ReplicaMover;
+  readonly engine: EngineOperator;
   store(): Store;
   /** As the metadata service last told. */
   storeInfo(id: StoreId): StoreInfo | undefined;
@@ -45,6 +48,16 @@ export function handleShardRpc(server: SessionRpcServer, parts: ShardRpcParts): 
       checkRemoval(parts, rangeId as RangeId, change.removeStoreId);
     const after = await parts.mover.change(rangeId as RangeId, confVersion, change);
     return { confVersion: after.epoch.confVersion };
+  });
+  handle(ShardRpc.engineStats, async () => {
+    const { levels, ...numbers } = await parts.engine.stats();
+    const { compaction } = parts.engine;
+    return { levels: [...levels], ...numbers, compaction };
+  });
+  handle(ShardRpc.compactEngine, ({ start, end }) => {
+    checkSpan(start, end);
+    parts.engine.compact(start, end);
+    return {};
   });
 }
 
@@ -91,6 +104,17 @@ function checkCuts(parts: ShardRpcParts, keys: readonly Uint8Array[]): void {
       `a range cannot be cut at a key of ${key.length} bytes: keys have 1 to ${keyBytesMax} (key.max_bytes)`,
     );
   }
+}
+
+/** Keys may be longer than new ones may be by now, and the key behind one of the largest size is a bound, too. */
+const BOUND_BYTES_MAX = WIDEST_SIZE_LIMITS.keyBytesMax + 1;
+
+function checkSpan(start: Uint8Array, end: Uint8Array): void {
+  if (start.length > BOUND_BYTES_MAX || end.length > BOUND_BYTES_MAX) {
+    throw new CairnError('INVALID_ARGUMENT', `a bound of a span has at most ${BOUND_BYTES_MAX} bytes`);
+  }
+  if (end.length === 0 || Buffer.compare(start, end) < 0) return;
+  throw new CairnError('INVALID_ARGUMENT', 'the end of the span is not behind its start');
 }
 
 function transferLeader(store: Store, rangeId: RangeId, toStoreId: StoreId): void {

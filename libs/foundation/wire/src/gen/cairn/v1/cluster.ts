@@ -154,6 +154,77 @@ export interface SplitRangesResponse {
   created: number;
 }
 
+export interface ListEnginesRequest {
+  /** 0 = all shard nodes. */
+  storeId: number;
+}
+
+export interface ListEnginesResponse {
+  engines: Engine[];
+}
+
+/** The storage engine of one shard node. Numbers that it cannot tell are missing. */
+export interface Engine {
+  storeId: number;
+  /** Of the node. */
+  name: string;
+  /** Why nothing is known of it; empty = the rest holds. */
+  problem: string;
+  /** lsm, classic-level, memory, or the name of an engine from elsewhere. */
+  engine: string;
+  /** Its files, those included that only open reads still need. */
+  diskBytes: number;
+  /** Newest first. */
+  levels: EngineLevel[];
+  /** All its memory: what is not on disk yet, caches, indexes. */
+  memoryBytes?:
+    | number
+    | undefined;
+  /** What was written and is in memory only. */
+  memtableBytes?:
+    | number
+    | undefined;
+  /** Blocks looked for in the cache since the node started. */
+  cacheHits?: number | undefined;
+  cacheMisses?:
+    | number
+    | undefined;
+  /** What merges that are due or under way still have to read. */
+  pendingMergeBytes?:
+    | number
+    | undefined;
+  /** The last one that an operator asked for; missing = none since the node started. */
+  compaction: Compaction | undefined;
+}
+
+export interface EngineLevel {
+  /** How often its rows were merged. */
+  level: number;
+  /** A read may have to look into each. */
+  runs: number;
+  tables: number;
+  bytes: number;
+}
+
+export interface Compaction {
+  running: boolean;
+  startedUnixMs: number;
+  /** How long it takes so far, or took. */
+  durationMs: number;
+  /** Why it did not get done; empty = it did, or runs. */
+  problem: string;
+}
+
+export interface CompactEngineRequest {
+  storeId: number;
+  /** Keys of users; an empty end = to the last one. */
+  start: Buffer;
+  end: Buffer;
+}
+
+export interface CompactEngineResponse {
+}
+
 export interface ListSettingsRequest {
 }
 
@@ -1289,6 +1360,622 @@ export const SplitRangesResponse: MessageFns<SplitRangesResponse> = {
   },
 };
 
+function createBaseListEnginesRequest(): ListEnginesRequest {
+  return { storeId: 0 };
+}
+
+export const ListEnginesRequest: MessageFns<ListEnginesRequest> = {
+  encode(message: ListEnginesRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.storeId !== 0) {
+      writer.uint32(8).uint32(message.storeId);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ListEnginesRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseListEnginesRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.storeId = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ListEnginesRequest>): ListEnginesRequest {
+    return ListEnginesRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ListEnginesRequest>): ListEnginesRequest {
+    const message = createBaseListEnginesRequest();
+    message.storeId = object.storeId ?? 0;
+    return message;
+  },
+};
+
+function createBaseListEnginesResponse(): ListEnginesResponse {
+  return { engines: [] };
+}
+
+export const ListEnginesResponse: MessageFns<ListEnginesResponse> = {
+  encode(message: ListEnginesResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.engines) {
+      Engine.encode(v!, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ListEnginesResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseListEnginesResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.engines.push(Engine.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ListEnginesResponse>): ListEnginesResponse {
+    return ListEnginesResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ListEnginesResponse>): ListEnginesResponse {
+    const message = createBaseListEnginesResponse();
+    message.engines = object.engines?.map((e) => Engine.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseEngine(): Engine {
+  return {
+    storeId: 0,
+    name: "",
+    problem: "",
+    engine: "",
+    diskBytes: 0,
+    levels: [],
+    memoryBytes: undefined,
+    memtableBytes: undefined,
+    cacheHits: undefined,
+    cacheMisses: undefined,
+    pendingMergeBytes: undefined,
+    compaction: undefined,
+  };
+}
+
+export const Engine: MessageFns<Engine> = {
+  encode(message: Engine, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.storeId !== 0) {
+      writer.uint32(8).uint32(message.storeId);
+    }
+    if (message.name !== "") {
+      writer.uint32(18).string(message.name);
+    }
+    if (message.problem !== "") {
+      writer.uint32(26).string(message.problem);
+    }
+    if (message.engine !== "") {
+      writer.uint32(34).string(message.engine);
+    }
+    if (message.diskBytes !== 0) {
+      writer.uint32(40).uint64(message.diskBytes);
+    }
+    for (const v of message.levels) {
+      EngineLevel.encode(v!, writer.uint32(50).fork()).join();
+    }
+    if (message.memoryBytes !== undefined) {
+      writer.uint32(56).uint64(message.memoryBytes);
+    }
+    if (message.memtableBytes !== undefined) {
+      writer.uint32(64).uint64(message.memtableBytes);
+    }
+    if (message.cacheHits !== undefined) {
+      writer.uint32(72).uint64(message.cacheHits);
+    }
+    if (message.cacheMisses !== undefined) {
+      writer.uint32(80).uint64(message.cacheMisses);
+    }
+    if (message.pendingMergeBytes !== undefined) {
+      writer.uint32(88).uint64(message.pendingMergeBytes);
+    }
+    if (message.compaction !== undefined) {
+      Compaction.encode(message.compaction, writer.uint32(98).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Engine {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseEngine();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.storeId = reader.uint32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.problem = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.engine = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.diskBytes = longToNumber(reader.uint64());
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.levels.push(EngineLevel.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.memoryBytes = longToNumber(reader.uint64());
+            continue;
+          }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.memtableBytes = longToNumber(reader.uint64());
+            continue;
+          }
+          case 9: {
+            if (tag !== 72) {
+              break;
+            }
+
+            message.cacheHits = longToNumber(reader.uint64());
+            continue;
+          }
+          case 10: {
+            if (tag !== 80) {
+              break;
+            }
+
+            message.cacheMisses = longToNumber(reader.uint64());
+            continue;
+          }
+          case 11: {
+            if (tag !== 88) {
+              break;
+            }
+
+            message.pendingMergeBytes = longToNumber(reader.uint64());
+            continue;
+          }
+          case 12: {
+            if (tag !== 98) {
+              break;
+            }
+
+            message.compaction = Compaction.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<Engine>): Engine {
+    return Engine.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<Engine>): Engine {
+    const message = createBaseEngine();
+    message.storeId = object.storeId ?? 0;
+    message.name = object.name ?? "";
+    message.problem = object.problem ?? "";
+    message.engine = object.engine ?? "";
+    message.diskBytes = object.diskBytes ?? 0;
+    message.levels = object.levels?.map((e) => EngineLevel.fromPartial(e)) || [];
+    message.memoryBytes = object.memoryBytes ?? undefined;
+    message.memtableBytes = object.memtableBytes ?? undefined;
+    message.cacheHits = object.cacheHits ?? undefined;
+    message.cacheMisses = object.cacheMisses ?? undefined;
+    message.pendingMergeBytes = object.pendingMergeBytes ?? undefined;
+    message.compaction = (object.compaction !== undefined && object.compaction !== null)
+      ? Compaction.fromPartial(object.compaction)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseEngineLevel(): EngineLevel {
+  return { level: 0, runs: 0, tables: 0, bytes: 0 };
+}
+
+export const EngineLevel: MessageFns<EngineLevel> = {
+  encode(message: EngineLevel, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.level !== 0) {
+      writer.uint32(8).uint32(message.level);
+    }
+    if (message.runs !== 0) {
+      writer.uint32(16).uint32(message.runs);
+    }
+    if (message.tables !== 0) {
+      writer.uint32(24).uint32(message.tables);
+    }
+    if (message.bytes !== 0) {
+      writer.uint32(32).uint64(message.bytes);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): EngineLevel {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseEngineLevel();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.level = reader.uint32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.runs = reader.uint32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.tables = reader.uint32();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.bytes = longToNumber(reader.uint64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<EngineLevel>): EngineLevel {
+    return EngineLevel.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<EngineLevel>): EngineLevel {
+    const message = createBaseEngineLevel();
+    message.level = object.level ?? 0;
+    message.runs = object.runs ?? 0;
+    message.tables = object.tables ?? 0;
+    message.bytes = object.bytes ?? 0;
+    return message;
+  },
+};
+
+function createBaseCompaction(): Compaction {
+  return { running: false, startedUnixMs: 0, durationMs: 0, problem: "" };
+}
+
+export const Compaction: MessageFns<Compaction> = {
+  encode(message: Compaction, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.running !== false) {
+      writer.uint32(8).bool(message.running);
+    }
+    if (message.startedUnixMs !== 0) {
+      writer.uint32(16).uint64(message.startedUnixMs);
+    }
+    if (message.durationMs !== 0) {
+      writer.uint32(24).uint64(message.durationMs);
+    }
+    if (message.problem !== "") {
+      writer.uint32(34).string(message.problem);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Compaction {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCompaction();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.running = reader.bool();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.startedUnixMs = longToNumber(reader.uint64());
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.durationMs = longToNumber(reader.uint64());
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.problem = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<Compaction>): Compaction {
+    return Compaction.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<Compaction>): Compaction {
+    const message = createBaseCompaction();
+    message.running = object.running ?? false;
+    message.startedUnixMs = object.startedUnixMs ?? 0;
+    message.durationMs = object.durationMs ?? 0;
+    message.problem = object.problem ?? "";
+    return message;
+  },
+};
+
+function createBaseCompactEngineRequest(): CompactEngineRequest {
+  return { storeId: 0, start: Buffer.alloc(0), end: Buffer.alloc(0) };
+}
+
+export const CompactEngineRequest: MessageFns<CompactEngineRequest> = {
+  encode(message: CompactEngineRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.storeId !== 0) {
+      writer.uint32(8).uint32(message.storeId);
+    }
+    if (message.start.length !== 0) {
+      writer.uint32(18).bytes(message.start);
+    }
+    if (message.end.length !== 0) {
+      writer.uint32(26).bytes(message.end);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): CompactEngineRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCompactEngineRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.storeId = reader.uint32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.start = Buffer.from(reader.bytes());
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.end = Buffer.from(reader.bytes());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<CompactEngineRequest>): CompactEngineRequest {
+    return CompactEngineRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<CompactEngineRequest>): CompactEngineRequest {
+    const message = createBaseCompactEngineRequest();
+    message.storeId = object.storeId ?? 0;
+    message.start = object.start ?? Buffer.alloc(0);
+    message.end = object.end ?? Buffer.alloc(0);
+    return message;
+  },
+};
+
+function createBaseCompactEngineResponse(): CompactEngineResponse {
+  return {};
+}
+
+export const CompactEngineResponse: MessageFns<CompactEngineResponse> = {
+  encode(_: CompactEngineResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): CompactEngineResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCompactEngineResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<CompactEngineResponse>): CompactEngineResponse {
+    return CompactEngineResponse.fromPartial(base ?? {});
+  },
+  fromPartial(_: DeepPartial<CompactEngineResponse>): CompactEngineResponse {
+    const message = createBaseCompactEngineResponse();
+    return message;
+  },
+};
+
 function createBaseListSettingsRequest(): ListSettingsRequest {
   return {};
 }
@@ -1708,6 +2395,30 @@ export const ClusterService = {
     responseSerialize: (value: SplitRangesResponse): Buffer => Buffer.from(SplitRangesResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): SplitRangesResponse => SplitRangesResponse.decode(value),
   },
+  /** What the storage engines of shard nodes hold: files, memory, merges. Of nodes that do not answer, why. */
+  listEngines: {
+    path: "/cairn.v1.Cluster/ListEngines" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ListEnginesRequest): Buffer => Buffer.from(ListEnginesRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ListEnginesRequest => ListEnginesRequest.decode(value),
+    responseSerialize: (value: ListEnginesResponse): Buffer => Buffer.from(ListEnginesResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ListEnginesResponse => ListEnginesResponse.decode(value),
+  },
+  /**
+   * Has the engine of one shard node merge what it holds of a span, now instead of when it is worth it. Answers when that has
+   * begun; ListEngines tells when it is done. FAILED_PRECONDITION while one runs on that node.
+   */
+  compactEngine: {
+    path: "/cairn.v1.Cluster/CompactEngine" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: CompactEngineRequest): Buffer => Buffer.from(CompactEngineRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): CompactEngineRequest => CompactEngineRequest.decode(value),
+    responseSerialize: (value: CompactEngineResponse): Buffer =>
+      Buffer.from(CompactEngineResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): CompactEngineResponse => CompactEngineResponse.decode(value),
+  },
   listSettings: {
     path: "/cairn.v1.Cluster/ListSettings" as const,
     requestStream: false as const,
@@ -1737,6 +2448,13 @@ export interface ClusterServer extends UntypedServiceImplementation {
   listRanges: handleUnaryCall<ListRangesRequest, ListRangesResponse>;
   /** Cuts ranges so that each given key begins one; keys that already do are ignored. */
   splitRanges: handleUnaryCall<SplitRangesRequest, SplitRangesResponse>;
+  /** What the storage engines of shard nodes hold: files, memory, merges. Of nodes that do not answer, why. */
+  listEngines: handleUnaryCall<ListEnginesRequest, ListEnginesResponse>;
+  /**
+   * Has the engine of one shard node merge what it holds of a span, now instead of when it is worth it. Answers when that has
+   * begun; ListEngines tells when it is done. FAILED_PRECONDITION while one runs on that node.
+   */
+  compactEngine: handleUnaryCall<CompactEngineRequest, CompactEngineResponse>;
   listSettings: handleUnaryCall<ListSettingsRequest, ListSettingsResponse>;
   /** Changes one setting, or several together: all of them, or none. */
   putSetting: handleUnaryCall<PutSettingRequest, PutSettingResponse>;
@@ -1804,6 +2522,41 @@ export interface ClusterClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: SplitRangesResponse) => void,
+  ): ClientUnaryCall;
+  /** What the storage engines of shard nodes hold: files, memory, merges. Of nodes that do not answer, why. */
+  listEngines(
+    request: ListEnginesRequest,
+    callback: (error: ServiceError | null, response: ListEnginesResponse) => void,
+  ): ClientUnaryCall;
+  listEngines(
+    request: ListEnginesRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: ListEnginesResponse) => void,
+  ): ClientUnaryCall;
+  listEngines(
+    request: ListEnginesRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: ListEnginesResponse) => void,
+  ): ClientUnaryCall;
+  /**
+   * Has the engine of one shard node merge what it holds of a span, now instead of when it is worth it. Answers when that has
+   * begun; ListEngines tells when it is done. FAILED_PRECONDITION while one runs on that node.
+   */
+  compactEngine(
+    request: CompactEngineRequest,
+    callback: (error: ServiceError | null, response: CompactEngineResponse) => void,
+  ): ClientUnaryCall;
+  compactEngine(
+    request: CompactEngineRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: CompactEngineResponse) => void,
+  ): ClientUnaryCall;
+  compactEngine(
+    request: CompactEngineRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: CompactEngineResponse) => void,
   ): ClientUnaryCall;
   listSettings(
     request: ListSettingsRequest,

@@ -56,6 +56,49 @@ export interface ChangeReplicasResponse {
   confVersion: number;
 }
 
+export interface EngineStatsRequest {
+}
+
+export interface EngineStatsResponse {
+  /** As in the setting "engine" of the node; of a module from elsewhere, its own name. */
+  engine: string;
+  diskBytes: number;
+  levels: EngineLevel[];
+  /** Missing = the engine cannot tell. */
+  memoryBytes?: number | undefined;
+  memtableBytes?: number | undefined;
+  cacheHits?: number | undefined;
+  cacheMisses?: number | undefined;
+  pendingMergeBytes?: number | undefined;
+  compaction: CompactionState | undefined;
+}
+
+export interface EngineLevel {
+  level: number;
+  runs: number;
+  tables: number;
+  bytes: number;
+}
+
+/** Of the compaction that an operator asked for last; none of this = there was none since the start of the node. */
+export interface CompactionState {
+  running: boolean;
+  startedUnixMs: number;
+  /** How long it takes so far, or took. */
+  durationMs: number;
+  /** Why it did not get done; empty = it did, or runs. */
+  problem: string;
+}
+
+export interface CompactEngineRequest {
+  /** User keys; an empty end = to the last one. */
+  start: Buffer;
+  end: Buffer;
+}
+
+export interface CompactEngineResponse {
+}
+
 function createBaseSplitRangeRequest(): SplitRangeRequest {
   return { rangeId: 0, version: 0, keys: [] };
 }
@@ -446,6 +489,504 @@ export const ChangeReplicasResponse: MessageFns<ChangeReplicasResponse> = {
   },
 };
 
+function createBaseEngineStatsRequest(): EngineStatsRequest {
+  return {};
+}
+
+export const EngineStatsRequest: MessageFns<EngineStatsRequest> = {
+  encode(_: EngineStatsRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): EngineStatsRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseEngineStatsRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<EngineStatsRequest>): EngineStatsRequest {
+    return EngineStatsRequest.fromPartial(base ?? {});
+  },
+  fromPartial(_: DeepPartial<EngineStatsRequest>): EngineStatsRequest {
+    const message = createBaseEngineStatsRequest();
+    return message;
+  },
+};
+
+function createBaseEngineStatsResponse(): EngineStatsResponse {
+  return {
+    engine: "",
+    diskBytes: 0,
+    levels: [],
+    memoryBytes: undefined,
+    memtableBytes: undefined,
+    cacheHits: undefined,
+    cacheMisses: undefined,
+    pendingMergeBytes: undefined,
+    compaction: undefined,
+  };
+}
+
+export const EngineStatsResponse: MessageFns<EngineStatsResponse> = {
+  encode(message: EngineStatsResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.engine !== "") {
+      writer.uint32(10).string(message.engine);
+    }
+    if (message.diskBytes !== 0) {
+      writer.uint32(16).uint64(message.diskBytes);
+    }
+    for (const v of message.levels) {
+      EngineLevel.encode(v!, writer.uint32(26).fork()).join();
+    }
+    if (message.memoryBytes !== undefined) {
+      writer.uint32(32).uint64(message.memoryBytes);
+    }
+    if (message.memtableBytes !== undefined) {
+      writer.uint32(40).uint64(message.memtableBytes);
+    }
+    if (message.cacheHits !== undefined) {
+      writer.uint32(48).uint64(message.cacheHits);
+    }
+    if (message.cacheMisses !== undefined) {
+      writer.uint32(56).uint64(message.cacheMisses);
+    }
+    if (message.pendingMergeBytes !== undefined) {
+      writer.uint32(64).uint64(message.pendingMergeBytes);
+    }
+    if (message.compaction !== undefined) {
+      CompactionState.encode(message.compaction, writer.uint32(74).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): EngineStatsResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseEngineStatsResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.engine = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.diskBytes = longToNumber(reader.uint64());
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.levels.push(EngineLevel.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.memoryBytes = longToNumber(reader.uint64());
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.memtableBytes = longToNumber(reader.uint64());
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.cacheHits = longToNumber(reader.uint64());
+            continue;
+          }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.cacheMisses = longToNumber(reader.uint64());
+            continue;
+          }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.pendingMergeBytes = longToNumber(reader.uint64());
+            continue;
+          }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.compaction = CompactionState.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<EngineStatsResponse>): EngineStatsResponse {
+    return EngineStatsResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<EngineStatsResponse>): EngineStatsResponse {
+    const message = createBaseEngineStatsResponse();
+    message.engine = object.engine ?? "";
+    message.diskBytes = object.diskBytes ?? 0;
+    message.levels = object.levels?.map((e) => EngineLevel.fromPartial(e)) || [];
+    message.memoryBytes = object.memoryBytes ?? undefined;
+    message.memtableBytes = object.memtableBytes ?? undefined;
+    message.cacheHits = object.cacheHits ?? undefined;
+    message.cacheMisses = object.cacheMisses ?? undefined;
+    message.pendingMergeBytes = object.pendingMergeBytes ?? undefined;
+    message.compaction = (object.compaction !== undefined && object.compaction !== null)
+      ? CompactionState.fromPartial(object.compaction)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseEngineLevel(): EngineLevel {
+  return { level: 0, runs: 0, tables: 0, bytes: 0 };
+}
+
+export const EngineLevel: MessageFns<EngineLevel> = {
+  encode(message: EngineLevel, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.level !== 0) {
+      writer.uint32(8).uint32(message.level);
+    }
+    if (message.runs !== 0) {
+      writer.uint32(16).uint32(message.runs);
+    }
+    if (message.tables !== 0) {
+      writer.uint32(24).uint32(message.tables);
+    }
+    if (message.bytes !== 0) {
+      writer.uint32(32).uint64(message.bytes);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): EngineLevel {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseEngineLevel();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.level = reader.uint32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.runs = reader.uint32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.tables = reader.uint32();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.bytes = longToNumber(reader.uint64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<EngineLevel>): EngineLevel {
+    return EngineLevel.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<EngineLevel>): EngineLevel {
+    const message = createBaseEngineLevel();
+    message.level = object.level ?? 0;
+    message.runs = object.runs ?? 0;
+    message.tables = object.tables ?? 0;
+    message.bytes = object.bytes ?? 0;
+    return message;
+  },
+};
+
+function createBaseCompactionState(): CompactionState {
+  return { running: false, startedUnixMs: 0, durationMs: 0, problem: "" };
+}
+
+export const CompactionState: MessageFns<CompactionState> = {
+  encode(message: CompactionState, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.running !== false) {
+      writer.uint32(8).bool(message.running);
+    }
+    if (message.startedUnixMs !== 0) {
+      writer.uint32(16).uint64(message.startedUnixMs);
+    }
+    if (message.durationMs !== 0) {
+      writer.uint32(24).uint64(message.durationMs);
+    }
+    if (message.problem !== "") {
+      writer.uint32(34).string(message.problem);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): CompactionState {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCompactionState();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.running = reader.bool();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.startedUnixMs = longToNumber(reader.uint64());
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.durationMs = longToNumber(reader.uint64());
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.problem = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<CompactionState>): CompactionState {
+    return CompactionState.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<CompactionState>): CompactionState {
+    const message = createBaseCompactionState();
+    message.running = object.running ?? false;
+    message.startedUnixMs = object.startedUnixMs ?? 0;
+    message.durationMs = object.durationMs ?? 0;
+    message.problem = object.problem ?? "";
+    return message;
+  },
+};
+
+function createBaseCompactEngineRequest(): CompactEngineRequest {
+  return { start: Buffer.alloc(0), end: Buffer.alloc(0) };
+}
+
+export const CompactEngineRequest: MessageFns<CompactEngineRequest> = {
+  encode(message: CompactEngineRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.start.length !== 0) {
+      writer.uint32(10).bytes(message.start);
+    }
+    if (message.end.length !== 0) {
+      writer.uint32(18).bytes(message.end);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): CompactEngineRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCompactEngineRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.start = Buffer.from(reader.bytes());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.end = Buffer.from(reader.bytes());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<CompactEngineRequest>): CompactEngineRequest {
+    return CompactEngineRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<CompactEngineRequest>): CompactEngineRequest {
+    const message = createBaseCompactEngineRequest();
+    message.start = object.start ?? Buffer.alloc(0);
+    message.end = object.end ?? Buffer.alloc(0);
+    return message;
+  },
+};
+
+function createBaseCompactEngineResponse(): CompactEngineResponse {
+  return {};
+}
+
+export const CompactEngineResponse: MessageFns<CompactEngineResponse> = {
+  encode(_: CompactEngineResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): CompactEngineResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCompactEngineResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<CompactEngineResponse>): CompactEngineResponse {
+    return CompactEngineResponse.fromPartial(base ?? {});
+  },
+  fromPartial(_: DeepPartial<CompactEngineResponse>): CompactEngineResponse {
+    const message = createBaseCompactEngineResponse();
+    return message;
+  },
+};
+
 /** What routers and operators ask of one shard node, over the framed transport, besides the hot key-value frames. */
 export type ShardService = typeof ShardService;
 export const ShardService = {
@@ -485,6 +1026,27 @@ export const ShardService = {
       Buffer.from(ChangeReplicasResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): ChangeReplicasResponse => ChangeReplicasResponse.decode(value),
   },
+  /** What the storage engine holds. */
+  engineStats: {
+    path: "/cairn.internal.v1.Shard/EngineStats" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: EngineStatsRequest): Buffer => Buffer.from(EngineStatsRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): EngineStatsRequest => EngineStatsRequest.decode(value),
+    responseSerialize: (value: EngineStatsResponse): Buffer => Buffer.from(EngineStatsResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): EngineStatsResponse => EngineStatsResponse.decode(value),
+  },
+  /** Begins to merge what the engine has of a span, and answers when it has begun. FAILED_PRECONDITION while one runs. */
+  compactEngine: {
+    path: "/cairn.internal.v1.Shard/CompactEngine" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: CompactEngineRequest): Buffer => Buffer.from(CompactEngineRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): CompactEngineRequest => CompactEngineRequest.decode(value),
+    responseSerialize: (value: CompactEngineResponse): Buffer =>
+      Buffer.from(CompactEngineResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): CompactEngineResponse => CompactEngineResponse.decode(value),
+  },
 } as const;
 
 export interface ShardServer extends UntypedServiceImplementation {
@@ -496,6 +1058,10 @@ export interface ShardServer extends UntypedServiceImplementation {
    * again after a failure, it goes on where it stood. A leader that is to go hands over and answers NOT_LEADER.
    */
   changeReplicas: handleUnaryCall<ChangeReplicasRequest, ChangeReplicasResponse>;
+  /** What the storage engine holds. */
+  engineStats: handleUnaryCall<EngineStatsRequest, EngineStatsResponse>;
+  /** Begins to merge what the engine has of a span, and answers when it has begun. FAILED_PRECONDITION while one runs. */
+  compactEngine: handleUnaryCall<CompactEngineRequest, CompactEngineResponse>;
 }
 
 export interface ShardClient extends Client {
@@ -548,6 +1114,38 @@ export interface ShardClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: ChangeReplicasResponse) => void,
+  ): ClientUnaryCall;
+  /** What the storage engine holds. */
+  engineStats(
+    request: EngineStatsRequest,
+    callback: (error: ServiceError | null, response: EngineStatsResponse) => void,
+  ): ClientUnaryCall;
+  engineStats(
+    request: EngineStatsRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: EngineStatsResponse) => void,
+  ): ClientUnaryCall;
+  engineStats(
+    request: EngineStatsRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: EngineStatsResponse) => void,
+  ): ClientUnaryCall;
+  /** Begins to merge what the engine has of a span, and answers when it has begun. FAILED_PRECONDITION while one runs. */
+  compactEngine(
+    request: CompactEngineRequest,
+    callback: (error: ServiceError | null, response: CompactEngineResponse) => void,
+  ): ClientUnaryCall;
+  compactEngine(
+    request: CompactEngineRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: CompactEngineResponse) => void,
+  ): ClientUnaryCall;
+  compactEngine(
+    request: CompactEngineRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: CompactEngineResponse) => void,
   ): ClientUnaryCall;
 }
 

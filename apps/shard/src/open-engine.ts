@@ -1,0 +1,60 @@
+import type { ShardConfig } from '@cairn/config';
+import {
+  MemoryEngine,
+  claimForEngine,
+  isOwnEngine,
+  openForeignEngine,
+  type KvEngine,
+  type OwnEngine,
+} from '@cairn/engine';
+import { openClassicLevelEngine } from '@cairn/engine/classic-level';
+import { LsmEngine } from '@cairn/lsm';
+import { ThreadJobs } from '@cairn/lsm/thread';
+import { VERSIONED_KEYS } from '@cairn/mvcc';
+import type { ProcessPorts, ShellContext } from '@cairn/process-shell';
+import { loadEngineFactory } from './engine-module.js';
+
+/** What of a process an engine is opened with. */
+export type EngineContext = Pick<ShellContext<ShardConfig>, 'config' | 'logger' | 'metrics'>;
+export type EnginePorts = Pick<ProcessPorts, 'clock' | 'disk'>;
+
+/** Opens the engine that the configuration names. Nothing is written into a directory that another one made. */
+export async function openEngine(context: EngineContext, ports: EnginePorts): Promise<KvEngine> {
+  const { engine, dataDirectory, blockCacheBytes, writeBufferBytes } = context.config;
+  const { clock, disk } = ports;
+  if (isOwnEngine(engine)) {
+    await claimForEngine(disk, dataDirectory, engine);
+    return openOwnEngine(engine, context, ports);
+  }
+  const factory = await loadEngineFactory(engine);
+  await claimForEngine(disk, dataDirectory, factory.name);
+  return openForeignEngine(factory, engine, {
+    ...{ path: `${dataDirectory}/engine`, disk, clock, versioned: VERSIONED_KEYS },
+    ...{ logger: context.logger, metrics: context.metrics, blockCacheBytes, writeBufferBytes },
+  });
+}
+
+async function openOwnEngine(
+  engine: OwnEngine,
+  { config, logger, metrics }: EngineContext,
+  { clock, disk }: EnginePorts,
+): Promise<KvEngine> {
+  const path = `${config.dataDirectory}/engine`;
+  const { blockCacheBytes, writeBufferBytes } = config;
+  switch (engine) {
+    case 'memory':
+      return new MemoryEngine();
+    case 'classic-level':
+      return openClassicLevelEngine({ path, blockCacheBytes, writeBufferBytes, logger, metrics });
+    case 'lsm':
+      return LsmEngine.open({
+        ...{ path, disk, clock, logger, metrics, blockCacheBytes },
+        runner: new ThreadJobs(),
+        versioned: VERSIONED_KEYS,
+        memtableBytes: writeBufferBytes,
+        metaCacheBytes: config.indexCacheBytes,
+        compression: config.tableCompression,
+        compressedFromLevel: config.tableCompressionFromLevel,
+      });
+  }
+}

@@ -1,0 +1,83 @@
+import { CairnError } from '@cairn/base';
+import type { Clock, Disk, Logger, Metrics } from '@cairn/ports';
+
+import type { KvEngine, VersionedKeys } from './types.js';
+
+/** What an engine is opened with. */
+export interface EngineOpenOptions {
+  /**
+   * Directory of the engine alone, to be created when missing. No other process has it: whoever opens the engine holds a
+   * lock on what is around it.
+   */
+  readonly path: string;
+  readonly disk: Disk;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly metrics: Metrics;
+  /** Which keys end with versions; an engine may do without. */
+  readonly versioned: VersionedKeys;
+  /** Memory for blocks of its files, and for one piece of what is not written out yet, as the operator wants it. */
+  readonly blockCacheBytes: number;
+  readonly writeBufferBytes: number;
+}
+
+/** What a module of an engine from elsewhere exports, as `engineFactory` or as its default. */
+export interface EngineFactory {
+  /** Stands in data directories that it made, so it never changes: 1 to 63 lower-case letters, digits, dashes. */
+  readonly name: string;
+  /** Rejects with CairnError, in a sentence for people: FAILED_PRECONDITION, CORRUPTION, FORMAT_TOO_NEW, DISK_FULL. */
+  open(options: EngineOpenOptions): Promise<KvEngine>;
+}
+
+/** Engines that come with the product. */
+export const OWN_ENGINES = ['lsm', 'classic-level', 'memory'] as const;
+export type OwnEngine = (typeof OWN_ENGINES)[number];
+
+export function isOwnEngine(name: string): name is OwnEngine {
+  return (OWN_ENGINES as readonly string[]).includes(name);
+}
+
+const NAME = /^[a-z0-9][a-z0-9-]{0,62}$/;
+/** What the rest of the product calls. */
+const METHODS = [
+  ...['get', 'first', 'write', 'newBatch', 'snapshot', 'iterate', 'flush', 'deleteRange', 'compact'],
+  ...['stats', 'approximateBytes', 'close'],
+] as const satisfies readonly (keyof KvEngine)[];
+
+/**
+ * The factory that a module exports. Throws INVALID_ARGUMENT, with the module's name and what is wrong with it.
+ */
+export function engineFactoryOf(module: unknown, specifier: string): EngineFactory {
+  const candidate = fieldOf(module, 'engineFactory') ?? fieldOf(module, 'default');
+  const name = fieldOf(candidate, 'name');
+  if (typeof fieldOf(candidate, 'open') !== 'function' || typeof name !== 'string') {
+    throw unusable(specifier, 'it exports no engineFactory, and no default, with a name and a function open');
+  }
+  if (!NAME.test(name)) {
+    throw unusable(specifier, `its name "${name}" is not 1 to 63 lower-case letters, digits and dashes`);
+  }
+  if (isOwnEngine(name)) throw unusable(specifier, `its name "${name}" is that of an engine of the product`);
+  return candidate as EngineFactory;
+}
+
+/** Opens an engine from elsewhere. What it opens must have all of an engine, or INVALID_ARGUMENT says what is missing. */
+export async function openForeignEngine(
+  factory: EngineFactory,
+  specifier: string,
+  options: EngineOpenOptions,
+): Promise<KvEngine> {
+  const engine: unknown = await factory.open(options);
+  const missing: string[] = METHODS.filter((method) => typeof fieldOf(engine, method) !== 'function');
+  if (typeof fieldOf(engine, 'gathersWrites') !== 'boolean') missing.push('gathersWrites');
+  if (missing.length === 0) return engine as KvEngine;
+  throw unusable(specifier, `what it opened is no engine: it has no ${missing.join(', ')}`);
+}
+
+function unusable(specifier: string, why: string): CairnError {
+  return new CairnError('INVALID_ARGUMENT', `the engine module "${specifier}" cannot be used: ${why}`);
+}
+
+function fieldOf(value: unknown, name: string): unknown {
+  const isObject = (typeof value === 'object' && value !== null) || typeof value === 'function';
+  return isObject ? (Reflect.get(value, name) as unknown) : undefined;
+}

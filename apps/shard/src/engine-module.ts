@@ -5,8 +5,9 @@ import { PACKAGE_PREFIX } from '@cairn/config';
 import { engineFactoryOf, type EngineFactory } from '@cairn/engine';
 
 /**
- * The factory of an engine from elsewhere, named as in the setting `engine`: a `file:` URL, a path, relative ones from
- * the working directory, or `package:` and what this program can import. Rejects INVALID_ARGUMENT with a sentence.
+ * The factory of an engine from elsewhere, named as in the setting `engine`: a `file:` URL, a path,
+ * relative ones from the working directory, or `package:` and what this program can import. Rejects
+ * INVALID_ARGUMENT with a sentence.
  */
 export async function loadEngineFactory(specifier: string): Promise<EngineFactory> {
   let module: unknown;

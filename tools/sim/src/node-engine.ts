@@ -150,6 +150,7 @@ export class LsmNodeEngine implements NodeEngine {
       memtableBytes: 16 * 1024,
       blockBytes: 512,
       tableBytes: 8 * 1024,
+      compressedFromLevel: 1,
       blockCacheBytes: rng.pick([0, 4 * 1024, 1024 * 1024]),
       metaCacheBytes: rng.pick([0, 1024 * 1024]),
     });

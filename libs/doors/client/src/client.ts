@@ -365,8 +365,9 @@ export class CairnClient {
   }
 
   /**
-   * Has the engine of one shard node merge what it holds of [start, end), an empty end = to the last key. Resolves
-   * when that has begun; `engines` tells when it is done. FAILED_PRECONDITION while one runs there.
+   * Has the engine of one shard node merge what it holds of [start, end), an empty end = to the last key.
+   * Resolves when that has begun; `engines` tells when it is done. FAILED_PRECONDITION while one runs
+   * there.
    */
   async compactEngine(
     storeId: number,

@@ -6,8 +6,8 @@ import type { KvEngine, VersionedKeys } from './types.js';
 /** What an engine is opened with. */
 export interface EngineOpenOptions {
   /**
-   * Directory of the engine alone, to be created when missing. No other process has it: whoever opens the engine holds a
-   * lock on what is around it.
+   * Directory of the engine alone, to be created when missing. No other process has it: whoever opens the
+   * engine holds a lock on what is around it.
    */
   readonly path: string;
   readonly disk: Disk;
@@ -16,16 +16,25 @@ export interface EngineOpenOptions {
   readonly metrics: Metrics;
   /** Which keys end with versions; an engine may do without. */
   readonly versioned: VersionedKeys;
-  /** Memory for blocks of its files, and for one piece of what is not written out yet, as the operator wants it. */
+  /**
+   * Memory for blocks of its files, and for one piece of what is not written out yet, as the operator wants
+   * it.
+   */
   readonly blockCacheBytes: number;
   readonly writeBufferBytes: number;
 }
 
 /** What a module of an engine from elsewhere exports, as `engineFactory` or as its default. */
 export interface EngineFactory {
-  /** Stands in data directories that it made, so it never changes: 1 to 63 lower-case letters, digits, dashes. */
+  /**
+   * Stands in data directories that it made, so it never changes: 1 to 63 lower-case letters, digits,
+   * dashes.
+   */
   readonly name: string;
-  /** Rejects with CairnError, in a sentence for people: FAILED_PRECONDITION, CORRUPTION, FORMAT_TOO_NEW, DISK_FULL. */
+  /**
+   * Rejects with CairnError, in a sentence for people: FAILED_PRECONDITION, CORRUPTION, FORMAT_TOO_NEW,
+   * DISK_FULL.
+   */
   open(options: EngineOpenOptions): Promise<KvEngine>;
 }
 
@@ -45,7 +54,8 @@ const METHODS = [
 ] as const satisfies readonly (keyof KvEngine)[];
 
 /**
- * The factory that a module exports. Throws INVALID_ARGUMENT, with the module's name and what is wrong with it.
+ * The factory that a module exports. Throws INVALID_ARGUMENT, with the module's name and what is wrong with
+ * it.
  */
 export function engineFactoryOf(module: unknown, specifier: string): EngineFactory {
   const candidate = fieldOf(module, 'engineFactory') ?? fieldOf(module, 'default');
@@ -60,7 +70,10 @@ export function engineFactoryOf(module: unknown, specifier: string): EngineFacto
   return candidate as EngineFactory;
 }
 
-/** Opens an engine from elsewhere. What it opens must have all of an engine, or INVALID_ARGUMENT says what is missing. */
+/**
+ * Opens an engine from elsewhere. What it opens must have all of an engine, or INVALID_ARGUMENT says what
+ * is missing.
+ */
 export async function openForeignEngine(
   factory: EngineFactory,
   specifier: string,

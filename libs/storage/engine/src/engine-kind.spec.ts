@@ -27,6 +27,14 @@ describe('claimForEngine', () => {
     await expect(refused).rejects.toThrow(/made with the engine "lsm".*set engine to "lsm"/);
   });
 
+  it('sends whoever comes with another engine than one from elsewhere to its module', async () => {
+    await claimForEngine(disk, directory, 'somebodys-engine');
+    await claimForEngine(disk, directory, 'somebodys-engine');
+    await expect(claimForEngine(disk, directory, 'lsm')).rejects.toThrow(
+      /made with the engine "somebodys-engine".*set engine to the module of "somebodys-engine"/,
+    );
+  });
+
   it('knows a directory from before the mark by the files of LevelDB', async () => {
     mkdirSync(join(directory, 'engine'));
     writeFileSync(join(directory, 'engine', 'CURRENT'), 'MANIFEST-000001\n');

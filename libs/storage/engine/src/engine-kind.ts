@@ -8,10 +8,10 @@ const FILE_NAME = 'engine-kind';
 const LEVELDB_FILE = 'engine/CURRENT';
 
 /**
- * Writes into a data directory which engine made it, by name, or rejects FAILED_PRECONDITION if that was another: its
- * rows would be missed, and the log that could repeat them is cut. Call it before the engine is opened, with
- * the directory made and locked. Directories without the file are new, or from before it was written and
- * then of LevelDB.
+ * Writes into a data directory which engine made it, by name, or rejects FAILED_PRECONDITION if that was
+ * another: its rows would be missed, and the log that could repeat them is cut. Call it before the engine
+ * is opened, with the directory made and locked. Directories without the file are new, or from before it
+ * was written and then of LevelDB.
  */
 export async function claimForEngine(disk: Disk, dataDirectory: string, kind: string): Promise<void> {
   const made = await engineOf(disk, dataDirectory);

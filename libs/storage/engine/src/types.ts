@@ -29,10 +29,10 @@ export interface KvEngine {
   /** Removes [start, end) without loading values; not atomic; durable with the next flush. */
   deleteRange(start: Uint8Array, end: Uint8Array): Promise<void>;
   /**
-   * Merges what lies on disk of [start, end) into one piece, and gives the space of what is overwritten or deleted
-   * back. Engines do that by themselves when it is worth it; this is for operators, who want it now. Other work comes
-   * in between; resolves when it is done, however long that takes. Rejects UNAVAILABLE when the engine is closed
-   * meanwhile.
+   * Merges what lies on disk of [start, end) into one piece, and gives the space of what is overwritten or
+   * deleted back. Engines do that by themselves when it is worth it; this is for operators, who want it
+   * now. Other work comes in between; resolves when it is done, however long that takes. Rejects
+   * UNAVAILABLE when the engine is closed meanwhile.
    */
   compact(start: Uint8Array, end: Uint8Array): Promise<void>;
   /** What the engine holds, as far as it can tell, for operators and benchmarks. Reads no rows. */
@@ -51,7 +51,9 @@ export interface KvEngine {
 export interface EngineStats {
   /** The engine's name, as it stands in data directories that it made. */
   readonly engine: string;
-  /** Its files, those included that only snapshots and iterators still read, without a log that it may have. */
+  /**
+   * Its files, those included that only snapshots and iterators still read, without a log that it may have.
+   */
   readonly diskBytes: number;
   /** Of what lies on disk, newest first; empty for an engine that has no levels. */
   readonly levels: readonly EngineLevelStats[];

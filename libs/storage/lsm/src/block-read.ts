@@ -3,16 +3,16 @@ import { Compression, inflateBody } from './compression.js';
 import { damagedBlock, newerBlock, type Table } from './table.js';
 
 /*
- * From the bytes of a block on disk to its body. Nothing of a block is looked at before its checksum is right,
- * and nothing of a body before its parts were found to lie within it.
+ * From the bytes of a block on disk to its body. Nothing of a block is looked at before its checksum is
+ * right, and nothing of a body before its parts were found to lie within it.
  */
 
 /** A table, as far as an error names it. */
 type NamedTable = Pick<Table, 'path'>;
 
 /**
- * The body of a block that was read from a position of its table: a part of the block, or memory of its own when it
- * was compressed. Throws CORRUPTION, FORMAT_TOO_NEW.
+ * The body of a block that was read from a position of its table: a part of the block, or memory of its own
+ * when it was compressed. Throws CORRUPTION, FORMAT_TOO_NEW.
  */
 export function bodyOf(table: NamedTable, position: number, block: Uint8Array): Uint8Array {
   if (!isBlockIntact(block, 0, block.length))
@@ -32,8 +32,8 @@ export function bodyOf(table: NamedTable, position: number, block: Uint8Array): 
 }
 
 /**
- * Whether bytes [start, end) are an intact block that is not compressed: then its body is at its beginning, up to the
- * trailer. Of all others `bodyOf` tells.
+ * Whether bytes [start, end) are an intact block that is not compressed: then its body is at its beginning,
+ * up to the trailer. Of all others `bodyOf` tells.
  */
 export function isPlainBlock(bytes: Uint8Array, start: number, end: number): boolean {
   const bodyEnd = end - BLOCK_TRAILER_BYTES;

@@ -168,10 +168,10 @@ describe('a block that somebody changed', () => {
           const flipped = block.slice();
           flipped[at] = (flipped[at] as number) ^ (1 << bit);
           expect(isPlainBlock(flipped, 0, flipped.length)).toBe(false);
-          expect(() => bodyOf(TABLE, POSITION, flipped)).toThrow(refusal('CORRUPTION') as Error);
+          expect(() => bodyOf(TABLE, POSITION, flipped)).toThrow(refusal('CORRUPTION'));
         }
         expect(isPlainBlock(block, 0, at)).toBe(false);
-        expect(() => bodyOf(TABLE, POSITION, block.subarray(0, at))).toThrow(refusal('CORRUPTION') as Error);
+        expect(() => bodyOf(TABLE, POSITION, block.subarray(0, at))).toThrow(refusal('CORRUPTION'));
       }
     }
   });
@@ -182,11 +182,11 @@ describe('a block that somebody changed', () => {
     for (const compression of [2, 3, 255]) {
       const newer = forged(content, content.length, compression);
       expect(isPlainBlock(newer, 0, newer.length)).toBe(false);
-      expect(() => bodyOf(TABLE, POSITION, newer)).toThrow(refusal('FORMAT_TOO_NEW') as Error);
+      expect(() => bodyOf(TABLE, POSITION, newer)).toThrow(refusal('FORMAT_TOO_NEW'));
     }
     content[content.length - 1] = 9;
     const newer = forged(content, content.length, Compression.none);
-    expect(() => bodyOf(TABLE, POSITION, newer)).toThrow(refusal('FORMAT_TOO_NEW') as Error);
+    expect(() => bodyOf(TABLE, POSITION, newer)).toThrow(refusal('FORMAT_TOO_NEW'));
   });
 
   it('is damaged when it does not hold as many bytes as it says', () => {
@@ -207,14 +207,14 @@ describe('a block that somebody changed', () => {
       ] as const) {
         const wrong = forged(content, bodyBytes, compression);
         expect(isPlainBlock(wrong, 0, wrong.length)).toBe(false);
-        expect(() => bodyOf(TABLE, POSITION, wrong)).toThrow(refusal('CORRUPTION') as Error);
+        expect(() => bodyOf(TABLE, POSITION, wrong)).toThrow(refusal('CORRUPTION'));
       }
     }
     const right = forged(deflated, body.length, Compression.deflate);
     expect(rowsOf(bodyOf(TABLE, POSITION, right))).toHaveLength(20);
     for (const cut of [0, 1, deflated.length - 1]) {
       const torn = forged(deflated.subarray(0, cut), body.length, Compression.deflate);
-      expect(() => bodyOf(TABLE, POSITION, torn)).toThrow(refusal('CORRUPTION') as Error);
+      expect(() => bodyOf(TABLE, POSITION, torn)).toThrow(refusal('CORRUPTION'));
     }
   });
 
@@ -223,7 +223,7 @@ describe('a block that somebody changed', () => {
     for (const bodyBytes of [100, COMPRESSED_BODY_BYTES_MAX, 64 * 1024 * 1024]) {
       const block = forged(bomb, bodyBytes, Compression.deflate);
       const before = process.memoryUsage().arrayBuffers;
-      expect(() => bodyOf(TABLE, POSITION, block)).toThrow(refusal('CORRUPTION') as Error);
+      expect(() => bodyOf(TABLE, POSITION, block)).toThrow(refusal('CORRUPTION'));
       expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(4 * COMPRESSED_BODY_BYTES_MAX);
     }
   });
@@ -234,7 +234,7 @@ describe('a block that somebody changed', () => {
     const check = (): void => {
       const wrong = forged(content, content.length, Compression.none);
       expect(isPlainBlock(wrong, 0, wrong.length)).toBe(false);
-      expect(() => bodyOf(TABLE, POSITION, wrong)).toThrow(refusal('CORRUPTION') as Error);
+      expect(() => bodyOf(TABLE, POSITION, wrong)).toThrow(refusal('CORRUPTION'));
     };
     for (const rows of [0, 0xffff]) {
       foot.setUint16(4, rows, true);
@@ -245,7 +245,7 @@ describe('a block that somebody changed', () => {
     check();
     for (const bytes of [0, 1, 6]) {
       const short = forged(content.subarray(content.length - bytes), bytes, Compression.none);
-      expect(() => bodyOf(TABLE, POSITION, short)).toThrow(refusal('CORRUPTION') as Error);
+      expect(() => bodyOf(TABLE, POSITION, short)).toThrow(refusal('CORRUPTION'));
     }
   });
 

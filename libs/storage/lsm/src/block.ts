@@ -11,9 +11,10 @@ import { moveRowWithoutPrefix } from './row.js';
  *   packed rows in key order, without the prefix of their keys | prefix | offset of each row, u16 or u32 |
  *   prefix bytes u32 | rows u16 | format u8
  *
- * The prefix is what all keys of the block begin with, so a search compares with it once, and then only with
- * what comes behind it: every row can be looked at by itself. Keys that share with the key before them, with
- * restart points in between, as LevelDB has them, would save a little more and make each look put keys together.
+ * The prefix is what all keys of the block begin with, so a search compares with it once, and then only
+ * with what comes behind it: every row can be looked at by itself. Keys that share with the key before
+ * them, with restart points in between, as LevelDB has them, would save a little more and make each look
+ * put keys together.
  */
 
 /** Behind the offsets of a body. */
@@ -45,7 +46,9 @@ export function blockBytesOf(rowBytes: number, rows: number, prefixBytes: number
   return rowBytes + prefixBytes + rows * offsetBytes + BODY_FOOT_BYTES + BLOCK_TRAILER_BYTES;
 }
 
-/** Makes a block of the rows, where they lie; answers where it ends. There must be room for `blockBytesOf`. */
+/**
+ * Makes a block of the rows, where they lie; answers where it ends. There must be room for `blockBytesOf`.
+ */
 export function sealBlock(bytes: Uint8Array, open: OpenBlock, isCompressed: boolean): number {
   const { start } = open;
   const bodyEnd = writeBody(bytes, open);

@@ -21,8 +21,8 @@ import { writeTable } from './write-table.js';
  * Goal: what this release writes every later one reads. Method: files from the time at which the format was
  * settled lie in `golden.testing.ts`; they must be read, and the same rows must make the same bytes again.
  *
- * What deflate makes of a body may differ from one build of Node to another, so of a compressed table the bodies
- * are compared. All else of it is compared with a table that is not compressed.
+ * What deflate makes of a body may differ from one build of Node to another, so of a compressed table the
+ * bodies are compared. All else of it is compared with a table that is not compressed.
  */
 
 type Row = readonly [key: Buffer, value: Buffer | undefined];

@@ -1,6 +1,6 @@
 /**
- * Files of an engine from the time at which their format was settled, deflated, in base64. They are never changed:
- * a later format gets files of its own beside them. `golden.spec.ts` says what is in them.
+ * Files of an engine from the time at which their format was settled, deflated, in base64. They are never
+ * changed: a later format gets files of its own beside them. `golden.spec.ts` says what is in them.
  */
 export const GOLDEN = {
   table: [

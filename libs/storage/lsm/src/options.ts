@@ -41,11 +41,14 @@ export interface LsmOptions {
   readonly blockBytes?: number;
   /** About the size of a table that merging makes, as it is without compression. */
   readonly tableBytes?: number;
-  /** What merges do with blocks of the levels below; what a table holds already is read whatever this says. */
+  /**
+   * What merges do with blocks of the levels below; what a table holds already is read whatever this says.
+   */
   readonly compression?: CompressionName;
   /**
-   * The first level whose blocks are compressed, 1 to 16. Level 0 never is: it is written while writers may wait,
-   * and merged soon. The deeper, the less is compressed, and the larger is the share of rows that lies there.
+   * The first level whose blocks are compressed, 1 to 16. Level 0 never is: it is written while writers may
+   * wait, and merged soon. The deeper, the less is compressed, and the larger is the share of rows that
+   * lies there.
    */
   readonly compressedFromLevel?: number;
 }

@@ -194,8 +194,8 @@ export class PointReader {
   }
 
   /**
-   * Keeps a copy of the row at `rowAt`, whose key is the candidate, if it comes before the best; of one key the newer
-   * row stays.
+   * Keeps a copy of the row at `rowAt`, whose key is the candidate, if it comes before the best; of one key
+   * the newer row stays.
    */
   #consider(bytes: Uint8Array, rowAt: number): void {
     const key = this.#candidate;

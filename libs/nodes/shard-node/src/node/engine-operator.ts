@@ -48,8 +48,9 @@ export class EngineOperator {
   }
 
   /**
-   * Begins to compact the rows of [start, end), an empty end = to the last one, in all namespaces. The engine takes a
-   * step at a time, and its other work comes in between. Throws FAILED_PRECONDITION while another one runs.
+   * Begins to compact the rows of [start, end), an empty end = to the last one, in all namespaces. The
+   * engine takes a step at a time, and its other work comes in between. Throws FAILED_PRECONDITION while
+   * another one runs.
    */
   compact(start: Uint8Array, end: Uint8Array): void {
     const { clock, logger } = this.#parts;

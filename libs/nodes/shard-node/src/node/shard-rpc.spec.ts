@@ -47,6 +47,21 @@ describe('what operators ask of a shard node', () => {
     expect(counted).toEqual(['SplitRange INVALID_ARGUMENT']);
   });
 
+  it.each([
+    ['a bound longer than any key', Buffer.alloc(70_000), Buffer.alloc(0), 'a bound of a span has at most'],
+    [
+      'an end before the start',
+      Buffer.from('b'),
+      Buffer.from('a'),
+      'the end of the span is not behind its start',
+    ],
+    ['an empty span', Buffer.from('b'), Buffer.from('b'), 'the end of the span is not behind its start'],
+  ])('is refused before it begins, and counted: a compaction of %s', async (_, start, end, sentence) => {
+    const { ask, counted } = rig({});
+    await expect(ask(ShardRpc.compactEngine, { start, end })).rejects.toThrow(sentence);
+    expect(counted).toEqual(['CompactEngine INVALID_ARGUMENT']);
+  });
+
   it('waits for the settings of the cluster', async () => {
     const { ask } = rig({ limits: () => undefined });
     await expect(ask(ShardRpc.splitRange, split([Buffer.from('k')]))).rejects.toMatchObject({

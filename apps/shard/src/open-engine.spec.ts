@@ -1,0 +1,91 @@
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import { shardConfig } from '@cairn/config';
+import { openForeignEngine, type KvEngine } from '@cairn/engine';
+import { describeKvEngine } from '@cairn/engine/testing';
+import { VERSIONED_KEYS } from '@cairn/mvcc';
+import { noopLogger, noopMetrics, noopTracer } from '@cairn/ports';
+import { NodeClock, NodeDisk } from '@cairn/runtime-node';
+
+import { loadEngineFactory } from './engine-module.js';
+import { engineFactory } from './foreign-engine.testing.js';
+import { openEngine } from './open-node.js';
+
+const MODULE = new URL('./foreign-engine.testing.ts', import.meta.url).href;
+const root = mkdtempSync(join(tmpdir(), 'cairn-engines-'));
+const ports = { clock: new NodeClock(), disk: new NodeDisk() };
+
+let dataDirectory = '';
+beforeEach(() => {
+  dataDirectory = mkdtempSync(join(root, 'data-'));
+});
+afterAll(() => {
+  rmSync(root, { recursive: true, force: true });
+});
+
+function open(engine: string): Promise<KvEngine> {
+  const config = shardConfig.schema.parse({
+    ...{ name: 'shard-1', metadataAddresses: ['127.0.0.1:1'], dataDirectory, engine },
+  });
+  return openEngine(ports, {
+    ...{ config, logger: noopLogger, metrics: noopMetrics, tracer: noopTracer, publicAddress: '' },
+    onFatal: (error) => {
+      throw error;
+    },
+  });
+}
+
+describeKvEngine('an engine from elsewhere', {
+  open: async () =>
+    openForeignEngine(await loadEngineFactory(MODULE), MODULE, {
+      ...{ ...ports, path: join(root, 'engine'), logger: noopLogger, metrics: noopMetrics },
+      ...{ versioned: VERSIONED_KEYS, blockCacheBytes: 1 << 20, writeBufferBytes: 1 << 20 },
+    }),
+});
+
+describe('the engine of a node', () => {
+  const opened: KvEngine[] = [];
+  afterEach(async () => {
+    for (const engine of opened.splice(0)) await engine.close();
+  });
+  const openNamed = async (name: string): Promise<string> => {
+    const engine = await open(name);
+    opened.push(engine);
+    return (await engine.stats()).engine;
+  };
+
+  it.each([
+    ['lsm', 'lsm'],
+    ['classic-level', 'classic-level'],
+    ['memory', 'memory'],
+    [MODULE, engineFactory.name],
+  ])('is the one that the setting names: %s', async (setting, name) => {
+    expect(await openNamed(setting)).toBe(name);
+    expect(readFileSync(join(dataDirectory, 'engine-kind'), 'utf8')).toBe(`${name}\n`);
+  });
+
+  it('refuses a directory that another engine has written', async () => {
+    await openNamed('classic-level');
+    for (const setting of ['lsm', MODULE]) {
+      await expect(open(setting)).rejects.toMatchObject({
+        code: 'FAILED_PRECONDITION',
+        message: expect.stringContaining('was made with the engine "classic-level"'),
+      });
+    }
+  });
+
+  it('is told what is wrong with a module', async () => {
+    await expect(open(join(dataDirectory, 'none.mjs'))).rejects.toThrow(/none\.mjs" cannot be loaded: /);
+    await expect(open('package:cairn-no-such-engine')).rejects.toThrow(
+      /cannot be loaded: .*cairn-no-such-engine/,
+    );
+    const path = join(dataDirectory, 'empty.mjs');
+    writeFileSync(path, 'export const nothing = 1;\n');
+    await expect(open(path)).rejects.toMatchObject({
+      code: 'INVALID_ARGUMENT',
+      message: expect.stringContaining('it exports no engineFactory'),
+    });
+  });
+});

@@ -1,0 +1,67 @@
+import { describe, expect, it } from '@jest/globals';
+import { noopLogger, noopMetrics, type Clock, type Disk } from '@cairn/ports';
+
+import { engineFactoryOf, openForeignEngine, OWN_ENGINES, type EngineFactory } from './engine-factory.js';
+import { MemoryEngine } from './memory-engine.js';
+import type { KvEngine } from './types.js';
+
+const OPTIONS = {
+  path: '/data/engine',
+  disk: {} as Disk,
+  clock: {} as Clock,
+  logger: noopLogger,
+  metrics: noopMetrics,
+  versioned: { namespaces: [0x10], suffixBytes: 8 },
+  blockCacheBytes: 1,
+  writeBufferBytes: 1,
+};
+const open = (): Promise<KvEngine> => Promise.resolve(new MemoryEngine());
+const refusal = (sentence: string): unknown =>
+  expect.objectContaining({ code: 'INVALID_ARGUMENT', message: expect.stringContaining(sentence) });
+
+describe('an engine module', () => {
+  it('exports its factory by name, or as its default', async () => {
+    const factory: EngineFactory = { name: 'other', open };
+    expect(engineFactoryOf({ engineFactory: factory }, './m.js')).toBe(factory);
+    expect(engineFactoryOf({ default: factory }, './m.js')).toBe(factory);
+    expect(engineFactoryOf({ default: { name: 'x', open: 1 }, engineFactory: factory }, './m.js')).toBe(
+      factory,
+    );
+    expect(await openForeignEngine(factory, './m.js', OPTIONS)).toBeInstanceOf(MemoryEngine);
+  });
+
+  it.each([
+    undefined,
+    null,
+    {},
+    { default: open },
+    { default: { name: 'x' } },
+    { default: { name: 1, open } },
+  ])('is refused without one: %j', (module) => {
+    expect(() => engineFactoryOf(module, './m.js')).toThrow(
+      refusal('the engine module "./m.js" cannot be used: it exports no engineFactory') as Error,
+    );
+  });
+
+  it.each([...OWN_ENGINES, '', 'Upper', 'a b', '-a', 'a\n', 'x'.repeat(64)])(
+    'is refused the name %j',
+    (name) => {
+      expect(() => engineFactoryOf({ default: { name, open } }, './m.js')).toThrow(
+        refusal(`its name "${name}" is`) as Error,
+      );
+    },
+  );
+
+  it('is refused an engine that lacks something, by name', async () => {
+    const opened: Partial<KvEngine> = new MemoryEngine();
+    Object.defineProperty(opened, 'stats', { value: undefined });
+    const factory = { name: 'other', open: () => Promise.resolve(opened as KvEngine) };
+    await expect(openForeignEngine(factory, './m.js', OPTIONS)).rejects.toEqual(
+      refusal('what it opened is no engine: it has no stats'),
+    );
+    const nothing = { name: 'other', open: () => Promise.resolve(undefined as unknown as KvEngine) };
+    await expect(openForeignEngine(nothing, './m.js', OPTIONS)).rejects.toEqual(
+      refusal('it has no get, first'),
+    );
+  });
+});

@@ -7,6 +7,8 @@ import { showCount, showDuration, showSize } from '../render/units.js';
 
 /** How often `compact --wait` asks. */
 const WAIT_INTERVAL_MS = 500;
+/** It gives up on a node that has told nothing for so long. */
+const SILENCE_MS_MAX = 30_000;
 
 /** engines, compact. */
 export function registerEngineCommands(program: Command, run: RunAction): void {
@@ -141,19 +143,28 @@ async function storeIdOf(client: CairnClient, context: CommandContext, name: str
 
 async function waitFor(client: CairnClient, context: CommandContext, storeId: number): Promise<ExitCode> {
   const { signal } = context.io;
+  let heardMs = performance.now();
   const end = context.timeoutMs === undefined ? Infinity : performance.now() + context.timeoutMs;
   for (;;) {
     const [engine] = await client.engines({ storeId, signal });
-    // A node that does not answer for a moment may still be at it.
-    const compaction = engine?.problem === '' ? engine.compaction : undefined;
-    if (engine?.problem === '' && compaction === undefined) {
-      await context.note('the node was started anew, the compaction is gone');
-      return ExitCode.notMet;
+    const problem = engine?.problem ?? 'the node is not listed';
+    if (engine !== undefined && problem === '') {
+      heardMs = performance.now();
+      const { compaction } = engine;
+      if (compaction === undefined) {
+        await context.note('the node was started anew, the compaction is gone');
+        return ExitCode.notMet;
+      }
+      if (!compaction.running) {
+        if (context.isJson) await context.json({ storeId, ...compaction });
+        else await context.line(compactionText(engine));
+        return compaction.problem === '' ? ExitCode.ok : ExitCode.refused;
+      }
     }
-    if (compaction?.running === false) {
-      if (context.isJson) await context.json({ storeId, ...compaction });
-      else if (engine !== undefined) await context.line(compactionText(engine));
-      return compaction.problem === '' ? ExitCode.ok : ExitCode.refused;
+    // A node that does not answer for a moment may still be at it.
+    if (performance.now() - heardMs > SILENCE_MS_MAX) {
+      await context.note(`the node does not tell any more: ${problem}`);
+      return ExitCode.unreachable;
     }
     if (performance.now() > end) {
       await context.note('not done yet; cairn engines tells when it is');

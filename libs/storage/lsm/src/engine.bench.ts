@@ -1,10 +1,15 @@
 /*
- * The same work over one engine, as a store does it: batches of new versions of random keys, point reads of
+ * The same work over one engine, as a store does it: batches of new versions of random keys, then point reads of
  * the newest version, scans, and the size on disk. One JSON object per line.
  *
- *   node libs/storage/lsm/dist/engine.bench.js --engine lmdb --keys 100000 --directory /disk/tmp
+ *   node libs/storage/lsm/dist/engine.bench.js --engine classic-level --keys 100000 --directory /disk/tmp
  *
- * A single run says nothing: run the engines in turn, several times, and compare medians.
+ * With `--compact` everything is merged before it is read. What compression costs and saves is a pair of
+ *
+ *   node libs/storage/lsm/dist/engine.bench.js --engine lsm --memtable-bytes 2097152 --compressed-from 1
+ *   node libs/storage/lsm/dist/engine.bench.js --engine lsm --memtable-bytes 2097152 --compression none
+ *
+ * A single run says nothing: run the two in turn, several times, and compare medians.
  */
 import { mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
@@ -15,10 +20,11 @@ import { openClassicLevelEngine } from '@cairn/engine/classic-level';
 import { noopLogger } from '@cairn/ports';
 import { NodeClock, NodeDisk } from '@cairn/runtime-node';
 import { ThreadJobs } from './thread.js';
-import { LsmEngine } from './index.js';
+import { LSM_DEFAULTS, LsmEngine, type LsmOptions } from './index.js';
 
 const USAGE =
-  'usage: engine.bench --engine lsm|classic-level|lmdb [--keys N] [--versions N] [--directory PATH]';
+  'usage: engine.bench --engine lsm|classic-level [--keys N] [--versions N] [--directory PATH] [--compact] ' +
+  '[--values noise|json] (lsm: [--compression none|deflate] [--compressed-from LEVEL] [--memtable-bytes N])';
 const VALUE_BYTES = 256;
 const ROWS_PER_BATCH = 100;
 /** A checkpoint after so many batches, as a store makes them. */
@@ -34,6 +40,10 @@ interface Work {
   readonly keys: number;
   readonly versions: number;
   readonly directory: string;
+  /** Half of each value can be compressed, or values are rows as programs write them. */
+  readonly values: 'noise' | 'json';
+  readonly isCompacted: boolean;
+  readonly lsm: Pick<LsmOptions, 'compression' | 'compressedFromLevel' | 'memtableBytes'>;
 }
 
 /** Numbers below a bound, the same in every run (Lehmer, 2^31 - 1). */
@@ -64,6 +74,20 @@ function valueOf(number: number): Buffer {
   return value;
 }
 
+/** About as long, as a program writes them. */
+function jsonOf(number: number): Buffer {
+  const row = {
+    id: number,
+    name: `customer ${number * 7919}`,
+    city: ['Lisbon', 'Porto', 'Braga', 'Faro'][number % 4],
+    balance: (number * 977) % 1_000_000,
+    tags: ['new', 'checked'],
+    updated: `2026-11-${String(1 + (number % 28)).padStart(2, '0')}T10:${String(number % 60).padStart(2, '0')}:00Z`,
+    address: { street: `street ${number % 613}`, house: number % 97, code: 1000 + (number % 8999) },
+  };
+  return Buffer.from(JSON.stringify(row).padEnd(VALUE_BYTES));
+}
+
 /** Prints what one operation took: time passed, and CPU of the process with all its threads. */
 async function measured(work: Work, phase: string, effect: () => Promise<number>): Promise<void> {
   const cpu = process.cpuUsage();
@@ -73,6 +97,7 @@ async function measured(work: Work, phase: string, effect: () => Promise<number>
   const { user, system } = process.cpuUsage(cpu);
   const line = {
     engine: work.engine,
+    ...work.lsm,
     phase,
     operations,
     wallUsPerOp: wallUs / operations,
@@ -94,7 +119,8 @@ async function write(engine: KvEngine, work: Work): Promise<number> {
   for (let row = 0, batches = 0; row < rows; batches += 1) {
     const batch = engine.newBatch();
     for (; batch.length < ROWS_PER_BATCH && row < rows; row += 1) {
-      batch.put(versionKey(numbers.next().value, row), valueOf(row));
+      const value = work.values === 'json' ? jsonOf(row) : valueOf(row);
+      batch.put(versionKey(numbers.next().value, row), value);
     }
     await engine.write(batch);
     if (batches % BATCHES_PER_FLUSH === BATCHES_PER_FLUSH - 1) await engine.flush();
@@ -144,6 +170,7 @@ function openEngine(work: Work): Promise<KvEngine> {
     case 'lsm':
       return LsmEngine.open({
         ...parts,
+        ...work.lsm,
         clock: new NodeClock(),
         runner: new ThreadJobs(),
         versioned: { namespaces: [0x6b], suffixBytes: 8 },
@@ -157,6 +184,13 @@ async function run(work: Work): Promise<void> {
   const engine = await openEngine(work);
   try {
     await measured(work, 'write', () => write(engine, work));
+    if (work.isCompacted) {
+      await measured(work, 'compact', async () => {
+        await engine.compact(Buffer.alloc(0), Buffer.alloc(16, 0xff));
+        return 1;
+      });
+    }
+    console.log(JSON.stringify({ engine: work.engine, ...work.lsm, stats: await engine.stats() }));
     const found: Buffer[] = [];
     for (let round = 0; round < SCANS; round += 1) await measured(work, 'scan', () => scan(engine, found));
     await measured(work, 'point', () => readPoints(engine, work));
@@ -174,13 +208,29 @@ function workOf(argv: readonly string[]): Work {
       keys: { type: 'string', default: '100000' },
       versions: { type: 'string', default: '10' },
       directory: { type: 'string', default: '.' },
+      values: { type: 'string', default: 'noise' },
+      compact: { type: 'boolean', default: false },
+      compression: { type: 'string', default: 'deflate' },
+      'compressed-from': { type: 'string', default: String(LSM_DEFAULTS.compressedFromLevel) },
+      'memtable-bytes': { type: 'string', default: String(LSM_DEFAULTS.memtableBytes) },
     },
   });
   const keys = Number(values.keys);
   const versions = Number(values.versions);
   if (!(keys >= 1) || !(versions >= 1)) throw new Error(USAGE);
+  if (values.compression !== 'none' && values.compression !== 'deflate') throw new Error(USAGE);
+  if (values.values !== 'noise' && values.values !== 'json') throw new Error(USAGE);
+  const lsm = {
+    compression: values.compression,
+    compressedFromLevel: Number(values['compressed-from']),
+    memtableBytes: Number(values['memtable-bytes']),
+  } as const;
   const directory = mkdtempSync(join(values.directory, 'engine-bench-'));
-  return { engine: values.engine, keys, versions, directory };
+  return {
+    ...{ engine: values.engine, keys, versions, directory, values: values.values },
+    isCompacted: values.compact,
+    lsm: values.engine === 'lsm' ? lsm : {},
+  };
 }
 
 let directory: string | undefined;

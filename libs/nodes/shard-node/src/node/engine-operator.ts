@@ -13,7 +13,7 @@ export interface EngineOperatorParts {
 export interface CompactionState {
   readonly running: boolean;
   readonly startedUnixMs: number;
-  /** How long it takes so far, or took. */
+  /** How long it takes so far, or took; whole. */
   readonly durationMs: number;
   /** Why it did not get done; empty = it did, or runs. */
   readonly problem: string;
@@ -44,7 +44,8 @@ export class EngineOperator {
     if (this.#compaction === undefined) return undefined;
     const { startedUnixMs, startedMs, endedMs, problem } = this.#compaction;
     const untilMs = endedMs ?? this.#parts.clock.nowMs();
-    return { running: endedMs === undefined, startedUnixMs, durationMs: untilMs - startedMs, problem };
+    const durationMs = Math.round(untilMs - startedMs);
+    return { running: endedMs === undefined, startedUnixMs, durationMs, problem };
   }
 
   /**
@@ -58,7 +59,7 @@ export class EngineOperator {
       throw new CairnError('FAILED_PRECONDITION', 'a compaction runs on this node already');
     }
     const compaction: Compaction = {
-      startedUnixMs: clock.unixMs(),
+      startedUnixMs: Math.round(clock.unixMs()),
       startedMs: clock.nowMs(),
       endedMs: undefined,
       problem: '',

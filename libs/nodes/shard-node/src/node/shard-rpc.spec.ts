@@ -1,9 +1,13 @@
 import { describe, expect, it } from '@jest/globals';
 import { storeId } from '@cairn/base';
+import { MemoryEngine } from '@cairn/engine';
 import type { Metrics } from '@cairn/ports';
-import { noopMetrics } from '@cairn/ports';
+import { noopLogger, noopMetrics, type Clock } from '@cairn/ports';
 import { createRpcServer, ShardRpc, type RpcMethod, type SessionRpcServer } from '@cairn/wire';
 
+import type { EngineStatsResponse } from '@cairn/wire/gen/cairn/internal/v1/shard.js';
+
+import { EngineOperator } from './engine-operator.js';
 import { handleShardRpc, type ShardRpcParts } from './shard-rpc.js';
 
 type Handler = (request: unknown) => Promise<unknown>;
@@ -60,6 +64,31 @@ describe('what operators ask of a shard node', () => {
     const { ask, counted } = rig({});
     await expect(ask(ShardRpc.compactEngine, { start, end })).rejects.toThrow(sentence);
     expect(counted).toEqual(['CompactEngine INVALID_ARGUMENT']);
+  });
+
+  it('hears what the engine holds, as a frame can carry it, and has it compact a span once at a time', async () => {
+    let nowMs = 1_000.25;
+    const clock = { nowMs: () => (nowMs += 10.5), unixMs: () => 1_767_225_600_000 } as Clock;
+    const gate = Promise.withResolvers<void>();
+    const memory = new MemoryEngine();
+    memory.compact = () => gate.promise;
+    const { ask, counted } = rig({
+      engine: new EngineOperator({ engine: memory, clock, logger: noopLogger }),
+    });
+    const stats = async (): Promise<unknown> => {
+      const { decodeResponse, encodeResponse } = ShardRpc.engineStats;
+      return decodeResponse(encodeResponse((await ask(ShardRpc.engineStats, {})) as EngineStatsResponse));
+    };
+    expect(await stats()).toMatchObject({ engine: 'memory', diskBytes: 0, levels: [], memtableBytes: 0 });
+    const span = { start: Buffer.from('a'), end: Buffer.alloc(0) };
+    await ask(ShardRpc.compactEngine, span);
+    await expect(ask(ShardRpc.compactEngine, span)).rejects.toThrow('a compaction runs on this node already');
+    expect(await stats()).toMatchObject({ compaction: { running: true, durationMs: 11, problem: '' } });
+    gate.resolve();
+    await new Promise(setImmediate);
+    expect(await stats()).toMatchObject({ compaction: { running: false, durationMs: 21, problem: '' } });
+    expect(counted[1]).toBe('CompactEngine OK');
+    expect(counted[2]).toBe('CompactEngine FAILED_PRECONDITION');
   });
 
   it('waits for the settings of the cluster', async () => {

@@ -1,7 +1,7 @@
 /**
- * Goal: a cluster over every engine that may be chosen serves, comes back from a kill and does what operators ask of
- * engines; and a directory stays with the engine that made it. Method: real processes, once with LevelDB, once with
- * an engine from a module that somebody else might have written.
+ * Goal: a cluster over every engine that may be chosen serves, comes back from a kill and does what
+ * operators ask of engines; and a directory stays with the engine that made it. Method: real processes,
+ * once with LevelDB, once with an engine from a module that somebody else might have written.
  */
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';

@@ -1,6 +1,6 @@
 /*
- * The same work over one engine, as a store does it: batches of new versions of random keys, then point reads of
- * the newest version, scans, and the size on disk. One JSON object per line.
+ * The same work over one engine, as a store does it: batches of new versions of random keys, then point
+ * reads of the newest version, scans, and the size on disk. One JSON object per line.
  *
  *   node libs/storage/lsm/dist/engine.bench.js --engine classic-level --keys 100000 --directory /disk/tmp
  *
@@ -82,7 +82,7 @@ function jsonOf(number: number): Buffer {
     city: ['Lisbon', 'Porto', 'Braga', 'Faro'][number % 4],
     balance: (number * 977) % 1_000_000,
     tags: ['new', 'checked'],
-    updated: `2026-11-${String(1 + (number % 28)).padStart(2, '0')}T10:${String(number % 60).padStart(2, '0')}:00Z`,
+    updated: 1_767_225_600_000 + number * 977,
     address: { street: `street ${number % 613}`, house: number % 97, code: 1000 + (number % 8999) },
   };
   return Buffer.from(JSON.stringify(row).padEnd(VALUE_BYTES));

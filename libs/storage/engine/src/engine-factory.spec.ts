@@ -39,7 +39,7 @@ describe('an engine module', () => {
     { default: { name: 1, open } },
   ])('is refused without one: %j', (module) => {
     expect(() => engineFactoryOf(module, './m.js')).toThrow(
-      refusal('the engine module "./m.js" cannot be used: it exports no engineFactory') as Error,
+      refusal('the engine module "./m.js" cannot be used: it exports no engineFactory'),
     );
   });
 
@@ -47,7 +47,7 @@ describe('an engine module', () => {
     'is refused the name %j',
     (name) => {
       expect(() => engineFactoryOf({ default: { name, open } }, './m.js')).toThrow(
-        refusal(`its name "${name}" is`) as Error,
+        refusal(`its name "${name}" is`),
       );
     },
   );

@@ -6,12 +6,12 @@ import { shardConfig } from '@cairn/config';
 import { openForeignEngine, type KvEngine } from '@cairn/engine';
 import { describeKvEngine } from '@cairn/engine/testing';
 import { VERSIONED_KEYS } from '@cairn/mvcc';
-import { noopLogger, noopMetrics, noopTracer } from '@cairn/ports';
+import { noopLogger, noopMetrics } from '@cairn/ports';
 import { NodeClock, NodeDisk } from '@cairn/runtime-node';
 
 import { loadEngineFactory } from './engine-module.js';
 import { engineFactory } from './foreign-engine.testing.js';
-import { openEngine } from './open-node.js';
+import { openEngine } from './open-engine.js';
 
 const MODULE = new URL('./foreign-engine.testing.ts', import.meta.url).href;
 const root = mkdtempSync(join(tmpdir(), 'cairn-engines-'));
@@ -29,12 +29,7 @@ function open(engine: string): Promise<KvEngine> {
   const config = shardConfig.schema.parse({
     ...{ name: 'shard-1', metadataAddresses: ['127.0.0.1:1'], dataDirectory, engine },
   });
-  return openEngine(ports, {
-    ...{ config, logger: noopLogger, metrics: noopMetrics, tracer: noopTracer, publicAddress: '' },
-    onFatal: (error) => {
-      throw error;
-    },
-  });
+  return openEngine({ config, logger: noopLogger, metrics: noopMetrics }, ports);
 }
 
 describeKvEngine('an engine from elsewhere', {

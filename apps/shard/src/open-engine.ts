@@ -1,4 +1,3 @@
-import type { ShardConfig } from '@cairn/config';
 import {
   MemoryEngine,
   claimForEngine,
@@ -11,11 +10,12 @@ import { openClassicLevelEngine } from '@cairn/engine/classic-level';
 import { LsmEngine } from '@cairn/lsm';
 import { ThreadJobs } from '@cairn/lsm/thread';
 import { VERSIONED_KEYS } from '@cairn/mvcc';
-import type { ProcessPorts, ShellContext } from '@cairn/process-shell';
+import type { ProcessPorts } from '@cairn/process-shell';
+import type { ShardNodeContext } from '@cairn/shard-node';
 import { loadEngineFactory } from './engine-module.js';
 
 /** What of a process an engine is opened with. */
-export type EngineContext = Pick<ShellContext<ShardConfig>, 'config' | 'logger' | 'metrics'>;
+export type EngineContext = Pick<ShardNodeContext, 'config' | 'logger' | 'metrics'>;
 export type EnginePorts = Pick<ProcessPorts, 'clock' | 'disk'>;
 
 /** Opens the engine that the configuration names. Nothing is written into a directory that another one made. */

@@ -4,6 +4,7 @@ import type {
   EngineRange,
   EngineRow,
   EngineSnapshot,
+  EngineStats,
   FirstRow,
   KvEngine,
 } from '@cairn/engine';
@@ -89,8 +90,12 @@ export class RealEngine implements KvEngine {
     return this.#change(() => this.#inner.deleteRange(start, end), CHANGE_MS);
   }
 
-  compactRange(start: Uint8Array, end: Uint8Array): Promise<void> {
-    return this.#await(this.#inner.compactRange(start, end));
+  compact(start: Uint8Array, end: Uint8Array): Promise<void> {
+    return this.#await(this.#inner.compact(start, end));
+  }
+
+  stats(): Promise<EngineStats> {
+    return this.#await(this.#inner.stats());
   }
 
   /** Counted: what tables take depends on merges, and these on real time. */

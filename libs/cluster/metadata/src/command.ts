@@ -1,4 +1,4 @@
-import { CairnError, term, type Term } from '@cairn/base';
+import { checkFormat, term, type Term } from '@cairn/base';
 import { ByteReader, ByteWriter } from '@cairn/codec';
 
 import type { Row } from './records.js';
@@ -13,12 +13,15 @@ export interface Command {
   readonly rows: readonly Row[];
 }
 
-/** First byte of every command; never the tag of the store's own commands (0xff). */
-const COMMAND_VERSION = 1;
+/**
+ * First byte of every command: read from `min` on, written as `max`. Never the tag of the store's own
+ * commands (0xff).
+ */
+const FORMATS = { min: 1, max: 1 };
 
 export function encodeCommand(command: Command): Buffer {
   const writer = new ByteWriter();
-  writer.u8(COMMAND_VERSION);
+  writer.u8(FORMATS.max);
   writer.varint(command.term);
   writer.varint(command.rows.length);
   for (const { tag, name, value } of command.rows) {
@@ -33,13 +36,7 @@ export function encodeCommand(command: Command): Buffer {
 /** Values are copied out of the input. @throws CairnError FORMAT_TOO_NEW or CORRUPTION: the replica halts. */
 export function decodeCommand(bytes: Uint8Array): Command {
   const reader = new ByteReader(bytes);
-  const version = reader.u8();
-  if (version !== COMMAND_VERSION) {
-    throw new CairnError(
-      'FORMAT_TOO_NEW',
-      `a metadata command has version ${version}, known is ${COMMAND_VERSION}`,
-    );
-  }
+  checkFormat('a metadata command', reader.u8(), FORMATS);
   const inTerm = term(reader.varint());
   const rows: Row[] = [];
   for (let left = reader.varint(); left > 0; left -= 1) {

@@ -1,5 +1,7 @@
 import {
   CairnError,
+  checkFormat,
+  formatTooNew,
   replicaId,
   storeId,
   timestamp,
@@ -102,8 +104,12 @@ export function rowFrom(key: Uint8Array, value: Buffer): Row {
   return { tag, name: reader.raw(reader.remaining).toString('utf8'), value };
 }
 
-/** Version of all row formats together. */
-const ROW_VERSION = 4;
+/**
+ * Of all rows together: read from `min` on, written as `max`. A field that is new is read as its default from
+ * a row of the format before, and written only when its gate is open: a row that an older member set anew
+ * would lose it.
+ */
+const ROW_FORMATS = { min: 5, max: 5 };
 
 export function encodeChange(change: Change): Row {
   switch (change.type) {
@@ -140,7 +146,7 @@ export function encodeChange(change: Change): Row {
 
 function row(tag: number, name: string, write: (writer: ByteWriter) => void): Row {
   const writer = new ByteWriter();
-  writer.u8(ROW_VERSION);
+  writer.u8(ROW_FORMATS.max);
   write(writer);
   return { tag, name, value: writer.take() };
 }
@@ -155,13 +161,7 @@ export function decodeRow({ tag, name, value }: Row): Change {
     throw new CairnError('CORRUPTION', `row ${tag} cannot be removed`);
   }
   const reader = new ByteReader(value);
-  const version = reader.u8();
-  if (version !== ROW_VERSION) {
-    throw new CairnError(
-      'FORMAT_TOO_NEW',
-      `a metadata row has format ${version}, this build knows ${ROW_VERSION}`,
-    );
-  }
+  checkFormat('a metadata row', reader.u8(), ROW_FORMATS);
   const change = readChange(tag, name, reader);
   reader.expectEnd();
   return change;
@@ -182,7 +182,7 @@ function readChange(tag: number, name: string, reader: ByteReader): Change {
     case RecordTag.bootstrap:
       return { type: 'bootstrap', value: readBootstrap(reader) };
     default:
-      throw new CairnError('FORMAT_TOO_NEW', `metadata rows of kind ${tag} were written by a newer version`);
+      throw formatTooNew(`a metadata row of kind ${tag}`);
   }
 }
 

@@ -1,6 +1,7 @@
 import {
   assert,
   CairnError,
+  formatTooNew,
   logIndex,
   rangeId as toRangeId,
   term as toTerm,
@@ -130,11 +131,24 @@ export function isRecordIntact(record: Uint8Array): boolean {
   );
 }
 
-/** Decodes a header whose CRC matches; undefined for a type or version that this program does not know. */
+/**
+ * What makes a record whose CRC matches one of a later release, in words; undefined when nothing does: then
+ * this release reads it, or none ever wrote it.
+ */
+export function laterThanKnown(header: Uint8Array): string | undefined {
+  const [magic = 0, version = 0, type = 0, kind = 0] = header.subarray(BEHIND_CRC_AT);
+  if (magic !== RECORD_MAGIC) return undefined;
+  if (version > RECORD_VERSION) return `a record of format ${version}`;
+  if (type > RecordType.removeRange) return `a record of type ${type}`;
+  return type === RecordType.entry && kind > EntryKind.config ? `an entry of kind ${kind}` : undefined;
+}
+
+/** Decodes a header whose CRC matches; undefined for one that this release does not know. */
 export function decodeRecordHeader(header: Uint8Array): RecordFields | undefined {
   const type = header[6] as number;
   const isKnown = type >= RecordType.entry && type <= RecordType.removeRange;
   if (header[4] !== RECORD_MAGIC || header[5] !== RECORD_VERSION || !isKnown) return undefined;
+  if (type === RecordType.entry && (header[7] as number) > EntryKind.config) return undefined;
   return {
     type: type as RecordType,
     kind: header[7] as number,
@@ -159,16 +173,20 @@ export function entryRecord(rangeId: RangeId, entry: Entry): Uint8Array {
 
 /**
  * The entry that a received record makes; it becomes part of it and must not change afterwards. Throws
- * CORRUPTION when the CRC does not match or the record is no entry.
+ * CORRUPTION when the CRC does not match or the record is no entry, FORMAT_TOO_NEW for one of a later
+ * release.
  */
 export function entryFromRecord(record: Uint8Array): Entry {
-  if (!isRecordIntact(record)) {
-    throw new CairnError('CORRUPTION', 'a log entry does not match its checksum');
-  }
-  if (record[6] !== RecordType.entry || (record[7] as number) > EntryKind.config) {
-    throw new CairnError('CORRUPTION', 'a log record is not an entry of a known kind');
-  }
-  return decodeEntry(record);
+  const isKnown = record[6] === RecordType.entry && (record[7] as number) <= EntryKind.config;
+  if (isKnown && isRecordIntact(record)) return decodeEntry(record);
+  throw unreadable(record);
+}
+
+function unreadable(record: Uint8Array): CairnError {
+  const isWhole = record.length >= ENTRY_HEADER_BYTES && recordCrc(record) === getU32(record, 0);
+  if (!isWhole) return new CairnError('CORRUPTION', 'a log entry does not match its checksum');
+  const later = laterThanKnown(record);
+  return later === undefined ? new CairnError('CORRUPTION', 'a log record is no entry') : formatTooNew(later);
 }
 
 /** The same of a record that this process encoded, or checked, before. */

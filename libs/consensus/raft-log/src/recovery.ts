@@ -1,13 +1,13 @@
-import { CairnError, type RangeId } from '@cairn/base';
+import { CairnError, formatTooNew, type RangeId } from '@cairn/base';
 import { crc32 } from '@cairn/codec';
 import type { DiskFile, Logger } from '@cairn/ports';
-import { EntryKind } from '@cairn/raft';
 import type { LogPlaces } from './log-places.js';
 import { RangeState, decodeHardState } from './range-state.js';
 import {
   decodeRecordHeader,
   ENTRY_HEADER_BYTES,
   getU32,
+  laterThanKnown,
   type RecordFields,
   RecordType,
 } from './record-format.js';
@@ -169,10 +169,7 @@ async function headerOf(
 
 function otherVersion(path: string, version: number): CairnError {
   if (version > FORMAT_VERSION) {
-    return new CairnError(
-      'FORMAT_TOO_NEW',
-      `raft log ${path} has format ${version}, written by a newer version of the program; run that`,
-    );
+    return formatTooNew(`raft log ${path} of format ${version}`, { path });
   }
   return new CairnError(
     'FAILED_PRECONDITION',
@@ -242,11 +239,10 @@ function replayBody({ reader, replay, body, epoch, bodyAt }: ReplayBody): void {
     const payload = body.subarray(at + ENTRY_HEADER_BYTES, end);
     const fields = decodeRecordHeader(header);
     if (fields === undefined) {
-      throw damaged(
-        reader.path,
-        bodyAt + at,
-        `a record of type ${header[6] ?? 0} is not known to this version`,
-      );
+      const later = laterThanKnown(header);
+      if (later === undefined) throw damaged(reader.path, bodyAt + at, 'a record is of no release');
+      const place = { path: reader.path, offset: bodyAt + at };
+      throw formatTooNew(`raft log ${place.path} at offset ${place.offset}: ${later}`, place);
     }
     if (!replayRecord(ranges, fields, payload, places.of(epoch, bodyAt + at))) {
       throw damaged(reader.path, bodyAt + at, 'the record contradicts the records before it');
@@ -273,7 +269,6 @@ function replayRecord(
   }
   switch (fields.type) {
     case RecordType.entry:
-      if (fields.kind > EntryKind.config) return false;
       return state.replayEntry(fields, { position, payloadBytes: payload.length });
     case RecordType.hardState: {
       const hardState = decodeHardState(fields, payload);

@@ -1,4 +1,4 @@
-import { CairnError, type ReplicaId } from '@cairn/base';
+import { CairnError, outlastsLease, type ReplicaId } from '@cairn/base';
 
 import type { RaftConfig } from './types.js';
 
@@ -42,8 +42,7 @@ export function validateRaftConfig(config: RaftConfig): void {
   if (voteHoldMs > electionTimeoutMs) {
     refuse(`voteHoldMs ${voteHoldMs} must not exceed electionTimeoutMs ${electionTimeoutMs}`);
   }
-  // A lease ends before the vote hold even when the two clocks drift apart by a tenth.
-  if (leaseDurationMs * 11 > voteHoldMs * 10) {
+  if (!outlastsLease(voteHoldMs, leaseDurationMs)) {
     refuse(`leaseDurationMs ${leaseDurationMs} must be 10 % below voteHoldMs ${voteHoldMs}`);
   }
   if (config.appendBytesMax > config.inflightBytesMax) {

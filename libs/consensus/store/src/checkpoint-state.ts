@@ -1,4 +1,12 @@
-import { assert, CairnError, replicaId, type RangeDescriptor, type ReplicaId } from '@cairn/base';
+import {
+  assert,
+  CairnError,
+  checkFormat,
+  formatTooNew,
+  replicaId,
+  type RangeDescriptor,
+  type ReplicaId,
+} from '@cairn/base';
 import { ByteReader, ByteWriter } from '@cairn/codec';
 import type { ConfigState } from '@cairn/raft';
 import type { RangeLog } from '@cairn/raft-log';
@@ -29,13 +37,15 @@ export interface CheckpointState {
   readonly installing: string | undefined;
 }
 
-const FORMAT = 3;
+/** Read from `min` on, written as `max`. */
+const FORMATS = { min: 3, max: 3 };
 const HAS_DESCRIPTOR = 1;
 const IS_INSTALLING = 2;
+const FLAGS_KNOWN = 3;
 
 export function encodeCheckpointState(state: CheckpointState): Buffer {
   const writer = new ByteWriter(128);
-  writer.u8(FORMAT);
+  writer.u8(FORMATS.max);
   writer.u8(
     (state.descriptor === undefined ? 0 : HAS_DESCRIPTOR) |
       (state.installing === undefined ? 0 : IS_INSTALLING),
@@ -48,14 +58,12 @@ export function encodeCheckpointState(state: CheckpointState): Buffer {
   return writer.take();
 }
 
-/** Throws FORMAT_TOO_NEW for a format of a later version. */
+/** Throws FORMAT_TOO_NEW for what a later release wrote, CORRUPTION. */
 export function decodeCheckpointState(bytes: Uint8Array): CheckpointState {
   const reader = new ByteReader(bytes);
-  const format = reader.u8();
-  if (format !== FORMAT) {
-    throw new CairnError('FORMAT_TOO_NEW', `checkpoint format ${format} is not known to this version`);
-  }
+  checkFormat('a checkpoint', reader.u8(), FORMATS);
   const flags = reader.u8();
+  if (flags > FLAGS_KNOWN) throw formatTooNew(`a checkpoint with flags ${flags}`);
   const id = replicaId(reader.varint());
   const confVersionSeen = reader.varint();
   const config = readConfigState(reader);

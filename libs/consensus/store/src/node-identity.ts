@@ -1,4 +1,4 @@
-import { CairnError, storeId, type StoreId } from '@cairn/base';
+import { CairnError, formatTooNew, storeId, type StoreId } from '@cairn/base';
 import { crc32 } from '@cairn/codec';
 import { readWholeFile, writeFileDurably, type Disk, type Rng } from '@cairn/ports';
 
@@ -223,10 +223,9 @@ function parse(directory: string, text: string): Omit<NodeIdentity, 'process'> {
   const { checksum, ...fields } = value as Record<string, unknown>;
   const { format, name, incarnation, clusterId, storeId: store, starts, members } = fields;
   if (typeof format === 'number' && format > DATA_FORMAT) {
-    throw new CairnError(
-      'FORMAT_TOO_NEW',
-      `data directory ${directory} has format ${format}, this version reads ${DATA_FORMAT}: start a newer version`,
-      { details },
+    throw formatTooNew(
+      `data directory ${directory} has format ${format}, this one reads ${DATA_FORMAT}`,
+      details,
     );
   }
   // The writer's order of the fields is in the text, so what was parsed gives the same bytes again.

@@ -1,5 +1,5 @@
 import type { RangeDescriptor, RangeId, ReplicaId, Term } from '@cairn/base';
-import { CairnError } from '@cairn/base';
+import { CairnError, checkFormat } from '@cairn/base';
 import { ByteReader, ByteWriter, crc32 } from '@cairn/codec';
 import type { EngineRow } from '@cairn/engine';
 import type { SnapshotMeta } from '@cairn/raft';
@@ -37,7 +37,8 @@ export type SnapshotAnswer =
  */
 export const SNAPSHOT_WINDOW_BYTES = 4 * 1024 * 1024;
 
-const FORMAT = 3;
+/** Read from `min` on, written as `max`. */
+const FORMATS = { min: 3, max: 3 };
 const ANSWERS: readonly SnapshotAnswer['type'][] = ['accepted', 'refused', 'received', 'written'];
 /** Of the sentence in a refusal. */
 const REASON_CHARS_MAX = 1000;
@@ -46,7 +47,7 @@ const REASON_CHARS_MAX = 1000;
 export function encodeSnapshotHeader(header: SnapshotHeader): Buffer {
   const writer = new ByteWriter(1024 + header.volatileState.length);
   writer.u32(0);
-  writer.u8(FORMAT);
+  writer.u8(FORMATS.max);
   writer.varint(header.rangeId);
   writer.varint(header.from);
   writer.varint(header.to);
@@ -74,8 +75,7 @@ export function decodeSnapshotHeader(bytes: Uint8Array): SnapshotHeader {
   if (reader.u32() !== crc32(bytes.subarray(4))) {
     throw new CairnError('CORRUPTION', 'the header of a snapshot does not match its checksum');
   }
-  const format = reader.u8();
-  if (format !== FORMAT) throw new CairnError('FORMAT_TOO_NEW', `snapshot format ${format} is not known`);
+  checkFormat('a snapshot', reader.u8(), FORMATS);
   const rangeId = reader.varint48() as RangeId;
   const from = reader.varint48() as ReplicaId;
   const to = reader.varint48() as ReplicaId;

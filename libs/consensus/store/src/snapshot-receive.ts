@@ -1,6 +1,7 @@
 import {
   assert,
   CairnError,
+  formatTooNew,
   messageOf,
   rethrowInvariant,
   type LogIndex,
@@ -151,10 +152,7 @@ export class SnapshotReceiver {
     const unknown = namespaces.filter((namespace) => !known.includes(namespace));
     if (unknown.length === 0) return;
     this.#parts.metrics.snapshot('refused');
-    throw new CairnError(
-      'FORMAT_TOO_NEW',
-      `the snapshot has rows of namespaces that this release does not know: ${unknown.join(', ')}`,
-    );
+    throw formatTooNew(`a snapshot with rows of the namespaces ${unknown.join(', ')}`);
   }
 
   /** Whether the core takes it: then its `Ready` asks for `install`. */

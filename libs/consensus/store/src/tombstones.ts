@@ -1,4 +1,4 @@
-import { CairnError, type LogIndex, type RangeId, type ReplicaId, type Term } from '@cairn/base';
+import { checkFormat, type LogIndex, type RangeId, type ReplicaId, type Term } from '@cairn/base';
 import { ByteReader, ByteWriter } from '@cairn/codec';
 import type { RaftLog } from '@cairn/raft-log';
 
@@ -10,7 +10,8 @@ import type { EngineSpan } from './state-machine.js';
  * range's own records, which go when the replica goes and begin anew with its successor.
  */
 export const TOMBSTONE_PLACES = 2 ** 47;
-const FORMAT = 1;
+/** Read from `min` on, written as `max`. */
+const FORMATS = { min: 1, max: 1 };
 
 /** A removal that a crash interrupted: rows of these spans may still be in the engine. */
 export interface UnfinishedRemoval {
@@ -86,7 +87,7 @@ interface TombstoneState {
 
 function encode(state: TombstoneState): Buffer {
   const writer = new ByteWriter(64);
-  writer.u8(FORMAT);
+  writer.u8(FORMATS.max);
   writer.u8(state.isFinished ? 1 : 0);
   writer.varint(state.nextReplicaId);
   writer.varint(state.spans.length);
@@ -99,8 +100,7 @@ function encode(state: TombstoneState): Buffer {
 
 function decode(bytes: Uint8Array): TombstoneState {
   const reader = new ByteReader(bytes);
-  const format = reader.u8();
-  if (format !== FORMAT) throw new CairnError('FORMAT_TOO_NEW', `tombstone format ${format} is not known`);
+  checkFormat('a tombstone', reader.u8(), FORMATS);
   const isFinished = reader.u8() === 1;
   const nextReplicaId = reader.varint() as ReplicaId;
   const count = reader.varint();

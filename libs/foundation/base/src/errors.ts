@@ -91,6 +91,14 @@ export function retryClassOf(code: ErrorCode): RetryClass {
   return RETRY_CLASS_BY_CODE[code];
 }
 
+/**
+ * For what a reader does not know because it is newer than the reader: a later release has to read it, and
+ * nothing is damaged. `what` is the beginning of the sentence.
+ */
+export function formatTooNew(what: string, details: Readonly<Record<string, unknown>> = {}): CairnError {
+  return new CairnError('FORMAT_TOO_NEW', `${what}: a later release of Cairn wrote it`, { details });
+}
+
 /** The code of that name; INTERNAL for one that this version does not know. */
 export function errorCodeOf(name: string): ErrorCode {
   return isErrorCode(name) ? name : 'INTERNAL';

@@ -1,4 +1,4 @@
-import { CairnError } from '@cairn/base';
+import { CairnError, outlastsLease } from '@cairn/base';
 import { millisecondsField } from './fields.js';
 
 /** Timing of every Raft group of a process. All groups and all processes of a cluster use the same values. */
@@ -86,8 +86,7 @@ export function checkTiming(timing: TimingConfig): string[] {
     'a lease must be renewed before it ends',
   );
   expect(
-    // Far beyond what two clocks of one second drift apart; in whole numbers, a tenth has no end in binary.
-    leaseDurationMs * 11 <= voteHoldMs * 10,
+    outlastsLease(voteHoldMs, leaseDurationMs),
     `voteHoldMs (${voteHoldMs}) must be at least 10 % above leaseDurationMs (${leaseDurationMs})`,
     'else a new leader could be elected while the old one still trusts its lease',
   );

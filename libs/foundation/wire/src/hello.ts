@@ -1,4 +1,4 @@
-import { CairnError, errorCodeOf, storeId, VERSION } from '@cairn/base';
+import { CairnError, errorCodeOf, outlastsLease, storeId, VERSION } from '@cairn/base';
 import { ByteReader, ByteWriter } from '@cairn/codec';
 
 import type { Hello, HelloLife, HelloStart, ProtocolRange, Purpose } from './session-types.js';
@@ -145,8 +145,7 @@ export function mismatchOf(own: Hello, remote: Hello): CairnError | undefined {
 function leaseMismatch(leader: Hello, voter: Hello): CairnError | undefined {
   const leaseDurationMs = leader.timing?.leaseDurationMs ?? 0;
   const voteHoldMs = voter.timing?.voteHoldMs ?? Infinity;
-  // A tenth longer, as every node sees to for its own; in whole numbers, a tenth has no end in binary.
-  if (leaseDurationMs * 11 <= voteHoldMs * 10) return undefined;
+  if (outlastsLease(voteHoldMs, leaseDurationMs)) return undefined;
   return new CairnError(
     'FAILED_PRECONDITION',
     `${leader.kind} "${leader.name}" takes leases of ${leaseDurationMs} ms, and ${voter.kind} "${voter.name}" holds ` +

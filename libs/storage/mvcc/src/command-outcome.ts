@@ -1,4 +1,4 @@
-import { CairnError, assert, timestamp, type Timestamp } from '@cairn/base';
+import { CairnError, assert, formatTooNew, timestamp, type Timestamp } from '@cairn/base';
 import { VERSION_TOKEN_BYTES } from './version-token.js';
 
 /** What kind of client command an outcome answers. On disk and on the wire: append only. */
@@ -58,7 +58,7 @@ export function isOutcomeKind(kind: number): kind is OutcomeKind {
 /** Checks a kind and flags byte read from disk or wire. Throws CORRUPTION, FORMAT_TOO_NEW. */
 export function checkedOutcomeKind(kind: number, flags: number): OutcomeKind {
   if (kind > OUTCOME_KIND_MAX) {
-    throw new CairnError('FORMAT_TOO_NEW', `an outcome of kind ${kind}: a later release of Cairn wrote it`);
+    throw formatTooNew(`an outcome of kind ${kind}`);
   }
   if (!isOutcomeKind(kind) || flags > OUTCOME_FLAGS_KNOWN) {
     throw new CairnError('CORRUPTION', `unknown outcome kind ${kind} or flags ${flags}`);

@@ -1,4 +1,4 @@
-import { CairnError, assert, timestamp, timestampToUnixMs, type Timestamp } from '@cairn/base';
+import { CairnError, assert, formatTooNew, timestamp, timestampToUnixMs, type Timestamp } from '@cairn/base';
 import { crc32, crc32Short } from '@cairn/codec';
 
 /*
@@ -179,7 +179,7 @@ function checkRecord(record: Buffer): number {
   if (flags <= FLAGS_KNOWN && record.length >= valueOffset(flags)) return flags;
   const problem = `${record.length} bytes, flags ${flags}`;
   if (flags > FLAGS_KNOWN && flags <= FLAGS_MAX && record.length >= HEADER_BYTES) {
-    throw new CairnError('FORMAT_TOO_NEW', `a row was written by a later release of Cairn (${problem})`);
+    throw formatTooNew(`a row of ${problem}`);
   }
   throw new CairnError('CORRUPTION', `not a row of this database (${problem})`);
 }

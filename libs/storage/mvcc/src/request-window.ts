@@ -1,4 +1,4 @@
-import { TIMESTAMP_LOGICAL_STEPS, CairnError, assert, timestamp, type Timestamp } from '@cairn/base';
+import { TIMESTAMP_LOGICAL_STEPS, assert, checkFormat, timestamp, type Timestamp } from '@cairn/base';
 import { ByteReader, ByteWriter } from '@cairn/codec';
 import type { CommandOutcome } from './command-outcome.js';
 import { NO_SLOT, RequestChunk } from './request-chunk.js';
@@ -127,7 +127,7 @@ export class RequestWindow {
   static decode(bytes: Uint8Array, options: RequestWindowOptions = {}): RequestWindow {
     const reader = new ByteReader(bytes);
     const format = reader.u8();
-    if (format !== FORMAT) throw new CairnError('FORMAT_TOO_NEW', `request window format ${format}`);
+    checkFormat('a request window', format, { min: FORMAT, max: FORMAT });
     const completeSince = timestamp(Math.max(reader.u64(), options.completeSince ?? 0));
     const window = new RequestWindow({ ...options, completeSince });
     window.#newest = reader.u64();

@@ -1,4 +1,4 @@
-import { CairnError, timestamp, type Timestamp } from '@cairn/base';
+import { CairnError, formatTooNew, timestamp, type Timestamp } from '@cairn/base';
 import { CommandOutcome, OutcomeKind, checkedOutcomeKind } from './command-outcome.js';
 import { isRowKey } from './namespace.js';
 import { sequenceOfRecord, valueOfRecord } from './record.js';
@@ -65,7 +65,7 @@ export function readWriteBatchHeader(payload: Buffer): WriteBatchHeader {
 /** What is above all that is known here is of a later release. */
 function unknown(what: string, found: number, known: number): CairnError {
   return found > known
-    ? new CairnError('FORMAT_TOO_NEW', `a ${what} ${found}: a later release of Cairn wrote it`)
+    ? formatTooNew(`a ${what} ${found}`)
     : new CairnError('CORRUPTION', `a ${what} ${found}`);
 }
 

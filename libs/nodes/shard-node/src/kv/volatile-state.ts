@@ -1,4 +1,4 @@
-import { CairnError, timestamp, type Timestamp } from '@cairn/base';
+import { checkFormat, formatTooNew, timestamp, type Timestamp } from '@cairn/base';
 import { ByteReader, ByteWriter } from '@cairn/codec';
 import { RequestWindow } from '@cairn/mvcc';
 
@@ -40,17 +40,13 @@ export function decodeVolatileState(bytes: Uint8Array): VolatileState {
   if (bytes.length === 0) return { window, readableSince };
   const reader = new ByteReader(bytes);
   const format = reader.u8();
-  if (format !== FORMAT) throw tooNew(`state of a key range in format ${format}`);
+  checkFormat('the state of a key range', format, { min: FORMAT, max: FORMAT });
   while (reader.remaining > 0) {
     const tag = reader.u8();
     const content = reader.raw(reader.u32());
     if (tag === Section.readableSince) readableSince = timestamp(new ByteReader(content).u64());
     else if (tag === Section.window) window = RequestWindow.decode(content);
-    else throw tooNew(`state of a key range with a section ${tag}`);
+    else throw formatTooNew(`the state of a key range with a section ${tag}`);
   }
   return { window, readableSince };
-}
-
-function tooNew(what: string): CairnError {
-  return new CairnError('FORMAT_TOO_NEW', `${what}: a later release of Cairn wrote it`);
 }

@@ -194,6 +194,41 @@ describe('cluster', () => {
     expect((await cli.run(['nodes'])).stdout).toMatch(/shard-3 .*\| declared lost \|/);
   });
 
+  test('an upgrade that waits is told with what it waits for, and held and let go', async () => {
+    const { cluster } = cli.router;
+    cluster.problems = [];
+    expect(await cli.run(['upgrade', 'status'])).toMatchObject({
+      code: 0,
+      stdout: 'cluster version 2, as new as any node knows\n',
+    });
+    cluster.newestClusterVersion = 3;
+    cluster.upgradeWaits = ['still Cairn 0.1.0, which runs with 1 to 2: shard-2'];
+    const text =
+      'cluster version 2, on its way to 3:\n  … still Cairn 0.1.0, which runs with 1 to 2: shard-2\n';
+    expect(await cli.run(['upgrade', 'status'])).toMatchObject({ code: 1, stdout: text });
+    const hold = async (): Promise<unknown> => {
+      const { stdout } = await cli.run(['settings', '--json']);
+      return stdout.split('\n').find((line) => line.includes('cluster.version_hold'));
+    };
+    expect((await cli.run(['upgrade', 'hold'])).code).toBe(1);
+    expect(await hold()).toMatch(/"value":"2".*"isDefault":false/);
+    expect((await cli.run(['upgrade', 'finalize'])).code).toBe(1);
+    expect(await hold()).toMatch(/"isDefault":true/);
+    const status = await cli.run(['status']);
+    expect(status.code).toBe(0);
+    expect(status.stdout).toMatch(
+      /^version {3}0.1.0-fake, cluster version 2\nupgrade {3}to cluster version 3$/m,
+    );
+    expect(status.stdout).toMatch(/^ {2}… still Cairn 0.1.0/m);
+    cluster.upgradeWaits = [];
+    expect((await cli.run(['upgrade', 'status'])).stdout).toMatch(/it rises in a moment/);
+    expect(JSON.parse((await cli.run(['upgrade', 'status', '--json'])).stdout)).toEqual({
+      clusterVersion: 2,
+      newestClusterVersion: 3,
+      upgradeWaits: [],
+    });
+  });
+
   test('nodes, ranges and splits', async () => {
     expect((await cli.run(['nodes'])).stdout).toMatchSnapshot();
     expect((await cli.run(['split', 'city/g', 'city/n'])).stdout).toBe('2 ranges made\n');
@@ -366,6 +401,7 @@ describe('help', () => {
     'export',
     'status',
     'nodes',
+    'upgrade',
     'ranges',
     'split',
     'settings',

@@ -6,6 +6,7 @@ import { registerEngineCommands } from './commands/engine.js';
 import { registerExport } from './commands/export.js';
 import { registerImport } from './commands/import.js';
 import { registerScan } from './commands/scan.js';
+import { registerUpgrade } from './commands/upgrade.js';
 import { CommandContext, type EndpointSharing, type GlobalOptions, type RunAction } from './context.js';
 import { adviceFor, ExitCode, exitCodeOf, NotFoundError, UsageError } from './exit-codes.js';
 import { FileError } from './files.js';
@@ -117,6 +118,7 @@ function buildProgram(
   program.commandsGroup('Cluster:');
   registerAdminCommands(program, run);
   registerEngineCommands(program, run);
+  registerUpgrade(program, run);
   for (const command of program.commands) {
     command.copyInheritedSettings(program);
     command.addHelpText('after', '\nOptions of every command (--endpoint, --json, --hex, ...): cairn --help');

@@ -20,6 +20,9 @@ function nodeOf(name: string, change: Partial<Node>): Node {
     writesPerSecond: 0,
     startedUnixMs: 0,
     lastSeenMs: 0,
+    release: '0.1.0',
+    clusterVersionMin: 1,
+    clusterVersionMax: 2,
     ...change,
   };
 }
@@ -40,6 +43,9 @@ const STATUS: StatusResponse = {
   timestamp: 1,
   givenUpStoreIds: [],
   unsettled: [],
+  clusterVersion: 2,
+  newestClusterVersion: 2,
+  upgradeWaits: [],
   problems: ['1 range without a live leader', 'shard nodes not heard from: shard-2'],
 };
 

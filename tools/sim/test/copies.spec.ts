@@ -4,7 +4,7 @@ import { MetadataClient, metadataConnector } from '@cairn/metadata';
 import { noopLogger, noopMetrics } from '@cairn/ports';
 import { SimRng, type SimProcess } from '@cairn/runtime-sim';
 import type { StartTokens } from '@cairn/store';
-import { openSession, THIS_BUILD, type Hello } from '@cairn/wire';
+import { buildToMessage, openSession, THIS_BUILD, type Hello } from '@cairn/wire';
 
 import { SimCluster } from '../src/cluster.js';
 import type { SimMetadataNode } from '../src/metadata-node.js';
@@ -65,6 +65,7 @@ class ShardCopy {
             acceptedStart: starts[0]?.accepted ?? '',
             offeredStarts: [start.toString(16).padStart(16, '0')],
             process: Buffer.alloc(8, start),
+            build: buildToMessage(THIS_BUILD),
           },
           { timeoutMs: 3_000 },
         );

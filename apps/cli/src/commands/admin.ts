@@ -12,6 +12,7 @@ import { ExitCode, UsageError } from '../exit-codes.js';
 import { jsonBytes, shorten } from '../render/bytes.js';
 import { renderTable, wrap, type Column } from '../render/table.js';
 import { showCount, showDuration, showRate, showSize } from '../render/units.js';
+import { upgradeFacts, upgradeJson } from './upgrade.js';
 
 /** status, nodes, ranges, split, settings. */
 export function registerAdminCommands(program: Command, run: RunAction): void {
@@ -91,7 +92,8 @@ function statusText(status: StatusResponse, problems: readonly string[]): string
   ]);
   const facts = [
     ['cluster', status.clusterId],
-    ['version', status.serverVersion],
+    ['version', `${status.serverVersion}, cluster version ${status.clusterVersion}`],
+    ...upgradeFacts(status),
     ['health', health === 'attention' ? 'needs attention' : health],
     ...kinds,
     ['ranges', showCount(status.ranges) + (status.unsettled.length === 0 ? '' : ' known so far')],
@@ -101,7 +103,7 @@ function statusText(status: StatusResponse, problems: readonly string[]): string
   const lines = facts.map(([name = '', value = '']) => `${name.padEnd(9)} ${value}`);
   const notes = [
     ...problems.map((problem) => `  ! ${problem}`),
-    ...status.unsettled.map((sentence) => `  … ${sentence}`),
+    ...[...status.unsettled, ...status.upgradeWaits].map((sentence) => `  … ${sentence}`),
   ];
   const next = problems.length === 0 ? [] : ['See: cairn nodes, cairn ranges'];
   return `${[...lines, ...notes, ...next].join('\n')}\n`;
@@ -126,6 +128,7 @@ function statusJson(status: StatusResponse, problems: readonly string[]): unknow
     health: healthOf(status, problems),
     problems,
     unsettled: status.unsettled,
+    ...upgradeJson(status),
     ranges: status.ranges,
     rangesWithoutLeader: status.rangesWithoutLeader,
     rangesUnderReplicated: status.rangesUnderReplicated,
@@ -170,6 +173,7 @@ const NODE_COLUMNS: readonly Column[] = [
   { title: 'reads/s', align: 'right' },
   { title: 'writes/s', align: 'right' },
   { title: 'up', align: 'right' },
+  { title: 'release' },
 ];
 
 function registerNodes(program: Command, run: RunAction): void {
@@ -229,6 +233,7 @@ function nodeCells(node: Node, unixMs: number): string[] {
     ofStore(showRate(node.readsPerSecond)),
     ofStore(showRate(node.writesPerSecond)),
     node.live && node.startedUnixMs > 0 ? showDuration(unixMs - node.startedUnixMs) : '',
+    node.release,
   ];
 }
 

@@ -3,9 +3,10 @@ import type { Clock } from '@cairn/ports';
 import type { MetadataMember } from './leadership.js';
 import type { MetadataView } from './metadata-state.js';
 import type { Contact, NodeTable } from './node-table.js';
+import type { NodeRecord } from './records.js';
 import type { RangeEntry, RangeMap } from './range-map.js';
 import { settingOf } from './settings.js';
-import { NodeState, type NodeStatus } from './wire-binding.js';
+import { buildToMessage, NodeState, type BuildVersions, type NodeStatus } from './wire-binding.js';
 
 /** What all ranges come to. */
 export interface RangeSummary {
@@ -61,6 +62,8 @@ export interface StatusParts {
   readonly startedUnixMs: number;
   /** For how long another member has not been connected; undefined = it is. */
   memberAwayMs(member: MetadataMember): number | undefined;
+  /** What a member runs now; undefined while it is not connected. */
+  memberBuild(member: MetadataMember): BuildVersions | undefined;
 }
 
 /**
@@ -76,7 +79,8 @@ export function nodeStatuses(parts: StatusParts): NodeStatus[] {
   for (const [name, record] of state.nodes) {
     const { address, publicAddress, storeId, isLost } = record;
     if (isLost && !named.has(storeId)) continue;
-    const identity = { name, kind: 'shard', address, publicAddress, storeId };
+    const build = buildOf(nodes.get(name)?.build) ?? buildOfStart(record);
+    const identity = { name, kind: 'shard', address, publicAddress, storeId, build };
     shards.push(statusOf(isLost ? 'lost' : nodes.get(name), identity, nowMs));
   }
   shards.sort((a, b) => a.storeId - b.storeId);
@@ -84,7 +88,9 @@ export function nodeStatuses(parts: StatusParts): NodeStatus[] {
   for (const contact of nodes.contacts()) {
     if (contact.kind !== 'router') continue;
     const { name, address, publicAddress } = contact;
-    routers.push(statusOf(contact, { name, kind: 'router', address, publicAddress, storeId: 0 }, nowMs));
+    const build = buildOf(contact.build);
+    const identity = { name, kind: 'router', address, publicAddress, storeId: 0, build };
+    routers.push(statusOf(contact, identity, nowMs));
   }
   routers.sort((a, b) => (a.name < b.name ? -1 : 1));
   return [...parts.members.map((member) => memberStatus(parts, member)), ...shards, ...routers];
@@ -98,7 +104,7 @@ function storesWithMembers(ranges: RangeMap): ReadonlySet<number> {
   return stores;
 }
 
-type Identity = Pick<NodeStatus, 'name' | 'kind' | 'address' | 'publicAddress' | 'storeId'>;
+type Identity = Pick<NodeStatus, 'name' | 'kind' | 'address' | 'publicAddress' | 'storeId' | 'build'>;
 
 function statusOf(known: Contact | 'lost' | undefined, identity: Identity, nowMs: number): NodeStatus {
   const contact = known === 'lost' ? undefined : known;
@@ -122,6 +128,15 @@ function statusOf(known: Contact | 'lost' | undefined, identity: Identity, nowMs
   };
 }
 
+function buildOf(build: BuildVersions | undefined): NodeStatus['build'] {
+  return build === undefined ? undefined : buildToMessage(build);
+}
+
+/** Of a node that this leader has not heard: its protocols matter to nobody now. */
+function buildOfStart({ build, clusterVersions }: NodeRecord): NodeStatus['build'] {
+  return buildToMessage({ build, clusterVersions, protocols: { min: 0, max: 0 } });
+}
+
 function stateOf(contact: Contact | undefined): NodeState {
   if (contact?.isLive !== true) return NodeState.GONE;
   return contact.hasContact ? NodeState.LIVE : NodeState.NOT_HEARD_YET;
@@ -135,6 +150,7 @@ function memberStatus(parts: StatusParts, member: MetadataMember): NodeStatus {
     address: member.address,
     publicAddress: '',
     storeId: 0,
+    build: buildOf(parts.memberBuild(member)),
   };
   const awayMs = isSelf ? undefined : parts.memberAwayMs(member);
   return {

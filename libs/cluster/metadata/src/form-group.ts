@@ -117,6 +117,7 @@ function openFormingSession(
           );
         }
         options.check(remote);
+        checkSameVersions(options.hello(member.name), remote);
         told.found(remote);
       } catch (error) {
         rethrowInvariant(error);
@@ -127,6 +128,17 @@ function openFormingSession(
       if (!wasUp) told.failed(error);
     },
   });
+}
+
+/** The first leader makes a cluster of its own newest version: the others must know that one, too. */
+function checkSameVersions(own: Hello, remote: Hello): void {
+  if (own.clusterVersions.max === remote.clusterVersions.max) return;
+  throw new CairnError(
+    'FAILED_PRECONDITION',
+    `metadata member "${remote.name}" is Cairn ${remote.build} and runs with cluster versions up to ` +
+      `${remote.clusterVersions.max}, "${own.name}" is Cairn ${own.build} and runs with those up to ` +
+      `${own.clusterVersions.max}: form the group with one release`,
+  );
 }
 
 /** What another member shows to this one is the start that this one knows from now on. */

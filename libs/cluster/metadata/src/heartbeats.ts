@@ -16,6 +16,7 @@ import { descriptorToMessage } from './descriptor-messages.js';
 import { listVersion, type LeaderMemory } from './leader-memory.js';
 import {
   checkAddress,
+  checkBuild,
   checkIncarnation,
   checkProcess,
   evaluateAddress,
@@ -32,6 +33,7 @@ import { listSettings } from './settings.js';
 import type { TimestampOracle } from './timestamp-oracle.js';
 import {
   NodeKind,
+  type BuildVersions,
   type HeartbeatRequest,
   type HeartbeatResponse,
   type StoreCommand,
@@ -40,6 +42,11 @@ import {
 
 /** Replicas one response tells to go; the next tells of the others. */
 const REMOVALS_MAX = 100;
+
+interface Registered {
+  readonly registered: NodeRecord;
+  readonly build: BuildVersions;
+}
 
 export interface HeartbeatParts {
   readonly group: Pick<ReplicaGroup, 'readBarrier'>;
@@ -51,8 +58,11 @@ export interface HeartbeatParts {
   readonly logger: Logger;
 }
 
-/** @throws CairnError NAME_TAKEN unless the newest process of a registered node speaks. */
-function registeredAs(state: MetadataView, request: HeartbeatRequest): NodeRecord {
+/**
+ * @throws CairnError NAME_TAKEN unless the newest process of a registered node speaks, FAILED_PRECONDITION
+ *   for a build that cannot run with what the cluster is at.
+ */
+function registeredAs(state: MetadataView, request: HeartbeatRequest): Registered {
   const { name, storeId, incarnation, process } = request;
   const registered = state.nodes.get(name);
   if (registered === undefined || registered.storeId !== storeId) {
@@ -60,7 +70,21 @@ function registeredAs(state: MetadataView, request: HeartbeatRequest): NodeRecor
   }
   checkIncarnation(name, registered, incarnation);
   checkProcess(name, registered, process);
-  return registered;
+  return { registered, build: checkBuild(state, request) };
+}
+
+/** As `checkBuild`; a leader makes sure that it still leads before it refuses. */
+export async function checkBuildNow(
+  { machine, group }: Pick<HeartbeatParts, 'machine' | 'group'>,
+  request: Pick<HeartbeatRequest, 'name' | 'kind' | 'build'>,
+): Promise<BuildVersions> {
+  try {
+    return checkBuild(machine.state, request);
+  } catch (error) {
+    rethrowInvariant(error);
+    await group.readBarrier();
+    return checkBuild(machine.state, request);
+  }
 }
 
 /** What nodes tell every second, and what they are told in return. */
@@ -79,9 +103,8 @@ export class Heartbeats {
 
   /**
    * @throws CairnError NAME_TAKEN (another process has the name, or none has joined), INVALID_ARGUMENT (a
-   * report that no range
-   *   can give);
-   *   in these cases nothing of the heartbeat was taken in.
+   *   report that no range can give), FAILED_PRECONDITION (a build that does not fit the cluster version); in
+   *   these cases nothing of the heartbeat was taken in.
    */
   async take(request: HeartbeatRequest): Promise<HeartbeatResponse> {
     const { machine, memory, oracle } = this.#parts;
@@ -96,7 +119,7 @@ export class Heartbeats {
         ...(await this.#inventedAmong(request.waitingReplicas)),
       ];
     } else {
-      contact = this.#takeRouter(request);
+      contact = await this.#takeRouter(request);
     }
     const timestamp = await oracle.take(1);
     const state = machine.state;
@@ -111,13 +134,14 @@ export class Heartbeats {
       settings: request.settingsVersion === settingsVersion ? [] : listSettings(state.settings),
       storesVersion,
       settingsVersion,
+      clusterVersion: state.clusterVersion,
     };
   }
 
   async #takeShard(request: HeartbeatRequest): Promise<Contact> {
     const { machine, proposer, memory, clock } = this.#parts;
     const { name, address, publicAddress } = request;
-    const registered = await this.#registered(request);
+    const { registered, build } = await this.#registered(request);
     const reports = checkReports(machine.state, registered.storeId, request);
     if (registered.address !== address || registered.publicAddress !== publicAddress) {
       checkAddress(name, address);
@@ -126,6 +150,7 @@ export class Heartbeats {
       this.#moved.write({ name, from: registered.address, to: address });
     }
     const contact = memory.nodes.touch(name, 'shard', clock.nowMs());
+    contact.build = build;
     if (!memory.nodes.takeHeartbeat(contact, request)) return contact;
     // A store that was never given a replica knows nothing of ranges, whatever it says.
     if (!registered.isEstablished) return contact;
@@ -140,8 +165,8 @@ export class Heartbeats {
     return contact;
   }
 
-  /** @throws CairnError NAME_TAKEN, which ends the process: so a leader makes sure that it still leads. */
-  async #registered(request: HeartbeatRequest): Promise<NodeRecord> {
+  /** Throws as `registeredAs`. NAME_TAKEN ends the process: so a leader makes sure that it still leads. */
+  async #registered(request: HeartbeatRequest): Promise<Registered> {
     const { machine, group } = this.#parts;
     try {
       return registeredAs(machine.state, request);
@@ -171,12 +196,13 @@ export class Heartbeats {
       });
   }
 
-  #takeRouter(request: HeartbeatRequest): Contact {
+  async #takeRouter(request: HeartbeatRequest): Promise<Contact> {
     const { machine, memory, clock } = this.#parts;
     const { name } = request;
     if (request.kind !== NodeKind.ROUTER) {
       throw new CairnError('INVALID_ARGUMENT', `${name} sent a heartbeat of unknown kind ${request.kind}`);
     }
+    const build = await checkBuildNow(this.#parts, request);
     const known = memory.nodes.get(name);
     const isDisplaced =
       known?.kind === 'router' &&
@@ -189,6 +215,7 @@ export class Heartbeats {
       );
     }
     const contact = memory.nodes.touch(name, 'router', clock.nowMs());
+    contact.build = build;
     contact.incarnation = request.incarnation;
     contact.address = request.address;
     contact.publicAddress = request.publicAddress;

@@ -1,4 +1,4 @@
-import { CairnError, messageOf, rethrowInvariant, type StoreId, type Term } from '@cairn/base';
+import { CairnError, messageOf, rethrowInvariant, versionMisfit, type StoreId, type Term } from '@cairn/base';
 import { sleep, type Clock, type Logger, type Rng } from '@cairn/ports';
 import type { ReplicaGroup } from '@cairn/store';
 
@@ -6,6 +6,7 @@ import type { MetadataStateMachine } from './metadata-state-machine.js';
 import type { MetadataView } from './metadata-state.js';
 import type { Evaluation, Proposer } from './proposer.js';
 import type { TimestampOracle } from './timestamp-oracle.js';
+import type { BuildVersions } from './wire-binding.js';
 
 /** A member of the metadata group. */
 export interface MetadataMember {
@@ -34,6 +35,8 @@ export interface LeadershipOptions {
   readonly oracle: TimestampOracle;
   readonly self: MetadataMember;
   readonly members: readonly MetadataMember[];
+  /** What this member runs: a cluster that it makes begins with the newest version of it. */
+  readonly build: BuildVersions;
   readonly clock: Clock;
   readonly rng: Rng;
   readonly logger: Logger;
@@ -148,9 +151,18 @@ export class Leadership {
   }
 
   #evaluateCluster(state: MetadataView): Evaluation<undefined> {
+    const { self, build } = this.#options;
+    const misfit = versionMisfit({ who: `metadata member ${self.name}`, ...build }, state.clusterVersion);
+    if (misfit !== undefined) throw misfit;
     if (state.cluster !== undefined) return { changes: [], result: undefined };
     const clusterId = Buffer.from(this.#options.rng.bytes(16)).toString('hex');
     const createdUnixMs = Math.max(0, Math.floor(this.#options.clock.unixMs()));
-    return { changes: [{ type: 'cluster', value: { clusterId, createdUnixMs } }], result: undefined };
+    return {
+      changes: [
+        { type: 'cluster', value: { clusterId, createdUnixMs } },
+        { type: 'cluster-version', value: build.clusterVersions.max },
+      ],
+      result: undefined,
+    };
   }
 }

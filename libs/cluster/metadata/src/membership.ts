@@ -1,11 +1,11 @@
-import { CairnError, storeId, type StoreId } from '@cairn/base';
+import { CairnError, storeId, versionMisfit, type StoreId } from '@cairn/base';
 import { isAddress } from '@cairn/config';
 import { areTokens, judgeStart, latestToken } from '@cairn/store';
 
 import type { MetadataView } from './metadata-state.js';
 import type { Evaluation } from './proposer.js';
 import { lostName, type NodeRecord } from './records.js';
-import { NodeKind, type JoinRequest } from './wire-binding.js';
+import { buildFromMessage, NodeKind, type BuildVersions, type JoinRequest } from './wire-binding.js';
 
 const NODE_NAME = /^[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?$/;
 const ADDRESS_LENGTH_MAX = 300;
@@ -76,6 +76,23 @@ export function checkAddress(name: string, address: string): void {
     'INVALID_ARGUMENT',
     `shard node ${name} cannot be reached at "${address.slice(0, 80)}": an address is host:port`,
   );
+}
+
+/**
+ * The build that a node says it runs, in every join and heartbeat.
+ *
+ * @throws CairnError INVALID_ARGUMENT for what no release says; FAILED_PRECONDITION for one that cannot run
+ *   with what the cluster is at.
+ */
+export function checkBuild(
+  state: MetadataView,
+  { name, kind, build: message }: Pick<JoinRequest, 'name' | 'kind' | 'build'>,
+): BuildVersions {
+  const build = buildFromMessage(message);
+  const who = `${kind === NodeKind.SHARD ? 'shard' : 'router'} "${name}"`;
+  const misfit = versionMisfit({ who, ...build }, state.clusterVersion);
+  if (misfit !== undefined) throw misfit;
+  return build;
 }
 
 /** @throws CairnError CLUSTER_MISMATCH when the node remembers another cluster. */
@@ -150,8 +167,8 @@ export interface JoinOutcome {
  * Registers a shard node, or recognises it: name and data directory together are its identity, its address
  * may change.
  *
- * @throws CairnError CLUSTER_MISMATCH, NAME_TAKEN, FAILED_PRECONDITION, UNAVAILABLE (its last process still
- * runs, or may), RESOURCE_EXHAUSTED.
+ * @throws CairnError CLUSTER_MISMATCH, NAME_TAKEN, FAILED_PRECONDITION, INVALID_ARGUMENT, UNAVAILABLE (its
+ * last process still runs, or may), RESOURCE_EXHAUSTED.
  */
 export function evaluateShardJoin(
   state: MetadataView,
@@ -160,6 +177,7 @@ export function evaluateShardJoin(
 ): Evaluation<JoinOutcome> {
   const { name, incarnation, clusterId } = request;
   checkClusterId(state, name, clusterId);
+  const build = checkBuild(state, request);
   const registered = state.nodes.get(name);
   const isKnown = registered !== undefined && Buffer.compare(registered.incarnation, incarnation) === 0;
   if (isKnown) checkStart(name, registered, request);
@@ -167,8 +185,8 @@ export function evaluateShardJoin(
   if (!isKnown && request.replacesStoreId !== 0) checkReplaced(state, request);
   else if (registered !== undefined) checkIncarnation(name, registered, incarnation);
   if (registered !== undefined) checkNotRunning(name, registered, request, facts);
-  if (isKnown) return comeBack(registered, request);
-  const record = newRecord(state, request, facts.nowUnixMs);
+  if (isKnown) return comeBack(registered, request, build);
+  const record = newRecord(state, request, build, facts.nowUnixMs);
   const lost: Evaluation<JoinOutcome>['changes'] =
     registered === undefined
       ? []
@@ -235,7 +253,11 @@ function checkNotRunning(
   );
 }
 
-function comeBack(registered: NodeRecord, request: JoinRequest): Evaluation<JoinOutcome> {
+function comeBack(
+  registered: NodeRecord,
+  request: JoinRequest,
+  { build, clusterVersions }: BuildVersions,
+): Evaluation<JoinOutcome> {
   const { name, address, publicAddress } = request;
   const start = startOf(request);
   const process = Buffer.from(request.process);
@@ -244,9 +266,12 @@ function comeBack(registered: NodeRecord, request: JoinRequest): Evaluation<Join
     registered.start === start &&
     Buffer.compare(registered.process, process) === 0 &&
     registered.address === address &&
-    registered.publicAddress === publicAddress;
+    registered.publicAddress === publicAddress &&
+    registered.build === build &&
+    registered.clusterVersions.min === clusterVersions.min &&
+    registered.clusterVersions.max === clusterVersions.max;
   if (isSame) return { changes: [], result };
-  const value = { ...registered, address, publicAddress, start, process };
+  const value = { ...registered, address, publicAddress, start, process, build, clusterVersions };
   return { changes: [{ type: 'node', name, value }], result };
 }
 
@@ -269,7 +294,12 @@ function checkStranger(state: MetadataView, { name, incarnation, clusterId }: Jo
   );
 }
 
-function newRecord(state: MetadataView, request: JoinRequest, nowUnixMs: number): NodeRecord {
+function newRecord(
+  state: MetadataView,
+  request: JoinRequest,
+  { build, clusterVersions }: BuildVersions,
+  nowUnixMs: number,
+): NodeRecord {
   if (state.nodes.size >= STORES_MAX) {
     throw new CairnError('RESOURCE_EXHAUSTED', `${STORES_MAX} stores are registered, more are not accepted`, {
       retryAfterMs: 60_000,
@@ -285,6 +315,8 @@ function newRecord(state: MetadataView, request: JoinRequest, nowUnixMs: number)
     joinedUnixMs: Math.max(0, Math.floor(nowUnixMs)),
     start,
     process: Buffer.from(request.process),
+    build,
+    clusterVersions,
     isEstablished: false,
     isLost: false,
   };

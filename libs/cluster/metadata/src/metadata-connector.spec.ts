@@ -38,7 +38,9 @@ async function listen() {
     logger: noopLogger,
     metrics: noopMetrics,
     wallTime: () => ({ unixMs: clock.unixMs(), isAgreed: true }),
+    build: THIS_BUILD,
     memberAwayMs: () => 0,
+    memberBuild: () => undefined,
     isProcessConnected: () => false,
   });
   await transport.listen(ADDRESS, (connection) => {

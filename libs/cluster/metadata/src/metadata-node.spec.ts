@@ -1,10 +1,16 @@
 import { describe, expect, it } from '@jest/globals';
+import { THIS_BUILD } from '@cairn/wire';
 import fc from 'fast-check';
 
 import { FakeShard, reportOf } from '../test/fake-shard.js';
 import { MetadataCluster } from '../test/metadata-cluster.js';
 import type { MetadataClient } from './metadata-client.js';
-import { NodeKind, type HeartbeatRequest, type RangeDescriptorMessage } from './wire-binding.js';
+import {
+  buildToMessage,
+  NodeKind,
+  type HeartbeatRequest,
+  type RangeDescriptorMessage,
+} from './wire-binding.js';
 
 /** Three members with a leader, and three shard nodes that have joined. */
 async function joinedCluster(): Promise<{
@@ -54,6 +60,7 @@ function routerBeat(name: string, incarnation: number, sequence: number): Heartb
     diskLow: false,
     diskHangs: false,
     replicasCatchingUp: 0,
+    build: buildToMessage(THIS_BUILD),
   };
 }
 
@@ -68,6 +75,7 @@ const routerJoin = (name: string, incarnation: number) => ({
   offeredStarts: [],
   process: Buffer.alloc(0),
   replacesStoreId: 0,
+  build: buildToMessage(THIS_BUILD),
 });
 
 describe('joining', () => {

@@ -13,6 +13,7 @@ import type { MetadataStateMachine } from './metadata-state-machine.js';
 import { Proposer } from './proposer.js';
 import { Supervisor } from './supervisor.js';
 import { TimestampOracle } from './timestamp-oracle.js';
+import type { BuildVersions } from './wire-binding.js';
 
 export interface MetadataNodeOptions {
   /** The machine that the group drives. */
@@ -25,6 +26,8 @@ export interface MetadataNodeOptions {
   readonly name: string;
   /** All members of the group. */
   readonly members: readonly MetadataMember[];
+  /** What this process runs. */
+  readonly build: BuildVersions;
   /** How many shard nodes the first range waits for, 1 .. 7. */
   readonly expectedStores: number;
   readonly clock: Clock;
@@ -37,6 +40,8 @@ export interface MetadataNodeOptions {
    * For how long another member of the group has not been connected; undefined = it is. For the status only.
    */
   memberAwayMs(member: MetadataMember): number | undefined;
+  /** What another member of the group runs; undefined while it is not connected. */
+  memberBuild(member: MetadataMember): BuildVersions | undefined;
   /** A shard node's process that has a session to this member. */
   isProcessConnected(process: Uint8Array): boolean;
 }
@@ -70,7 +75,10 @@ export function createMetadataNode(options: MetadataNodeOptions): MetadataNode {
     wallTime: () => options.wallTime(),
     isAlone: members.length === 1,
   });
-  const supervisor = new Supervisor({ machine, proposer, memory, clock, logger, expectedStores });
+  const memberBuild = (member: MetadataMember): BuildVersions | undefined =>
+    member === self ? options.build : options.memberBuild(member);
+  const around = { machine, proposer, memory, clock, logger, members, memberBuild };
+  const supervisor = new Supervisor({ ...around, expectedStores });
   const leadership = new Leadership({
     machine,
     group,
@@ -78,6 +86,7 @@ export function createMetadataNode(options: MetadataNodeOptions): MetadataNode {
     oracle,
     self,
     members,
+    build: options.build,
     clock,
     rng,
     logger,
@@ -90,18 +99,13 @@ export function createMetadataNode(options: MetadataNodeOptions): MetadataNode {
     },
   });
   const service = new MetadataService({
-    machine,
+    ...around,
     group,
-    proposer,
     oracle,
-    memory,
     leadership,
     supervisor,
     metrics,
-    clock,
-    logger,
     self,
-    members,
     startedUnixMs: Math.floor(clock.unixMs()),
     memberAwayMs: (member) => options.memberAwayMs(member),
     isProcessConnected: (process) => options.isProcessConnected(process),

@@ -13,7 +13,7 @@ import {
 import { CallerBudgets } from './caller-budgets.js';
 import { nodeStatuses, summarizeRanges } from './cluster-view.js';
 import { healthOf } from './problems.js';
-import { Heartbeats } from './heartbeats.js';
+import { checkBuildNow, Heartbeats } from './heartbeats.js';
 import type { LeaderMemory } from './leader-memory.js';
 import type { Leadership, MetadataMember } from './leadership.js';
 import { checkClusterId, checkJoinRequest, checkNode, evaluateShardJoin } from './membership.js';
@@ -25,9 +25,12 @@ import { findRoutes } from './routes.js';
 import { checkSettings, listSettings } from './settings.js';
 import type { Supervisor } from './supervisor.js';
 import type { TimestampOracle } from './timestamp-oracle.js';
+import { upgradeOf } from './upgrade.js';
 import {
+  buildFromMessage,
   MetadataRpc,
   NodeKind,
+  type BuildVersions,
   type GetStatusResponse,
   type JoinRequest,
   type JoinResponse,
@@ -66,6 +69,8 @@ export interface MetadataServiceParts {
   readonly startedUnixMs: number;
   /** For how long another member has not been connected; undefined = it is. */
   memberAwayMs(member: MetadataMember): number | undefined;
+  /** What a member runs now, this one included; undefined while it is not connected. */
+  memberBuild(member: MetadataMember): BuildVersions | undefined;
   /** A shard node's process that has a session to this member. */
   isProcessConnected(process: Uint8Array): boolean;
 }
@@ -153,7 +158,7 @@ export class MetadataService {
     checkSpeaker(request.name, remote);
     this.#checkNewName(request.name, host);
     const storeId =
-      request.kind === NodeKind.SHARD ? await this.#joinShard(request) : this.#joinRouter(request);
+      request.kind === NodeKind.SHARD ? await this.#joinShard(request) : await this.#joinRouter(request);
     const timestamp = await oracle.take(1);
     const { state } = machine;
     return {
@@ -161,6 +166,7 @@ export class MetadataService {
       storeId,
       timestamp,
       stores: memory.nodes.storeInfos(state),
+      clusterVersion: state.clusterVersion,
     };
   }
 
@@ -184,6 +190,7 @@ export class MetadataService {
       }),
     );
     const contact = memory.nodes.touch(request.name, 'shard', clock.nowMs());
+    contact.build = buildFromMessage(request.build);
     memory.nodes.noteChange();
     const { name, address } = request;
     if (lost !== undefined) {
@@ -226,10 +233,11 @@ export class MetadataService {
    * Routers keep nothing, so they are not registered: the newest process of a name is the router of that
    * name.
    */
-  #joinRouter(request: JoinRequest): number {
+  async #joinRouter(request: JoinRequest): Promise<number> {
     const { machine, memory, clock } = this.#parts;
     const { name, incarnation, address, publicAddress } = request;
     checkClusterId(machine.state, name, request.clusterId);
+    const build = await checkBuildNow(this.#parts, request);
     if (machine.state.nodes.has(name)) {
       throw new CairnError(
         'NAME_TAKEN',
@@ -241,6 +249,7 @@ export class MetadataService {
       this.#lines.routerReplaced.write({ name, from: known.address, to: address });
     }
     const contact = memory.nodes.touch(name, 'router', clock.nowMs());
+    contact.build = build;
     contact.incarnation = incarnation;
     contact.address = address;
     contact.publicAddress = publicAddress;
@@ -287,6 +296,7 @@ export class MetadataService {
     const { nodes, ranges } = memory;
     const summary = summarizeRanges(state, nodes, ranges);
     const { waitingReason } = supervisor;
+    const upgrade = upgradeOf(state, this.#parts);
     return {
       clusterId: state.cluster?.clusterId ?? '',
       nodes: nodeStatuses({ ...this.#parts, state, nodes, ranges }),
@@ -294,6 +304,9 @@ export class MetadataService {
       rangesWithoutLeader: summary.withoutLeader,
       rangesUnderReplicated: summary.underReplicated,
       timestamp,
+      clusterVersion: state.clusterVersion,
+      newestClusterVersion: upgrade.newest,
+      upgradeWaits: [...upgrade.waits],
       ...healthOf({ ...this.#parts, state, summary, waitingReason }),
     };
   }

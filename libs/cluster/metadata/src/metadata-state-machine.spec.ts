@@ -1,5 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
-import { logIndex, rangeId, replicaId, storeId, term, timestamp } from '@cairn/base';
+import { CLUSTER_VERSIONS, logIndex, rangeId, replicaId, storeId, term, timestamp } from '@cairn/base';
 import { MemoryEngine } from '@cairn/engine';
 import { EntryKind, type Entry } from '@cairn/raft';
 import fc from 'fast-check';
@@ -30,6 +30,8 @@ const node = fc.record({
   joinedUnixMs: fc.maxSafeNat(),
   start: fc.string({ maxLength: 16 }),
   process: fc.uint8Array({ minLength: 8, maxLength: 8 }).map((bytes) => Buffer.from(bytes)),
+  build: fc.string({ maxLength: 8 }),
+  clusterVersions: fc.record({ min: fc.nat(), max: fc.nat() }),
   isEstablished: fc.boolean(),
   isLost: fc.boolean(),
 });
@@ -49,6 +51,7 @@ const change: fc.Arbitrary<Change> = fc.oneof(
       createdReplicaIds: fc.array(fc.nat().map(replicaId)),
     })
     .map((value) => ({ type: 'bootstrap' as const, value })),
+  fc.constant({ type: 'cluster-version' as const, value: CLUSTER_VERSIONS.max }),
 );
 
 function entry(index: number, changes: readonly Change[], inTerm = 3, commandTerm = inTerm): Entry {
@@ -82,7 +85,7 @@ async function rowsOf(engine: MemoryEngine): Promise<string[]> {
 }
 
 function facts(machine: MetadataStateMachine): unknown {
-  const { cluster, nextId, timestampBound, nodes, settings, bootstrap } = machine.state;
+  const { cluster, nextId, timestampBound, nodes, settings, bootstrap, clusterVersion } = machine.state;
   return {
     cluster,
     nextId,
@@ -90,6 +93,8 @@ function facts(machine: MetadataStateMachine): unknown {
     nodes: [...nodes].sort(),
     settings: [...settings].sort(),
     bootstrap,
+    clusterVersion,
+    gate: machine.gates.clusterVersion,
   };
 }
 
@@ -105,9 +110,14 @@ describe('rows and commands', () => {
   });
 
   it('halt on what a newer build wrote', () => {
-    expect(() => decodeCommand(Buffer.of(2, 0, 0))).toThrow('has version 2');
-    expect(() => decodeRow({ tag: 99, name: '', value: Buffer.of(4) })).toThrow('newer version');
-    expect(() => decodeRow({ tag: 2, name: '', value: Buffer.of(9, 0) })).toThrow('has format 9');
+    const later = (what: string): unknown =>
+      expect.objectContaining({
+        code: 'FORMAT_TOO_NEW',
+        message: `a metadata ${what}: a later release of Cairn wrote it`,
+      });
+    expect(() => decodeCommand(Buffer.of(2, 0, 0))).toThrow(later('command of format 2'));
+    expect(() => decodeRow({ tag: 99, name: '', value: Buffer.of(5) })).toThrow(later('row of kind 99'));
+    expect(() => decodeRow({ tag: 2, name: '', value: Buffer.of(9, 0) })).toThrow(later('row of format 9'));
     expect(() => decodeRow({ tag: 2, name: '', value: undefined })).toThrow('cannot be removed');
   });
 });
@@ -115,7 +125,7 @@ describe('rows and commands', () => {
 describe('MetadataStateMachine', () => {
   it('shows changes when they are published, not before', async () => {
     const engine = new MemoryEngine();
-    const machine = new MetadataStateMachine(engine);
+    const machine = new MetadataStateMachine(engine, CLUSTER_VERSIONS);
     await machine.open();
     machine.apply(entry(1, [{ type: 'next-id', value: 50 }]), engine.newBatch());
     expect(machine.state.nextId).toBe(2);
@@ -125,7 +135,7 @@ describe('MetadataStateMachine', () => {
 
   it('ignores a command that slipped into another term', async () => {
     const engine = new MemoryEngine();
-    const machine = new MetadataStateMachine(engine);
+    const machine = new MetadataStateMachine(engine, CLUSTER_VERSIONS);
     const results = await apply(machine, engine, [entry(1, [{ type: 'next-id', value: 50 }], 4, 3)]);
     expect(results).toEqual(['void-term']);
     expect(machine.state.nextId).toBe(2);
@@ -133,7 +143,7 @@ describe('MetadataStateMachine', () => {
   });
 
   it('tells a listener of a leadership that began before it came', () => {
-    const machine = new MetadataStateMachine(new MemoryEngine());
+    const machine = new MetadataStateMachine(new MemoryEngine(), CLUSTER_VERSIONS);
     const events: string[] = [];
     machine.leadershipGained(term(5));
     machine.setLeadershipListener({
@@ -153,13 +163,13 @@ describe('MetadataStateMachine', () => {
         async (list, from) => {
           const entries = list.map((changes, index) => entry(index + 1, changes));
           const engine = new MemoryEngine();
-          const machine = new MetadataStateMachine(engine);
+          const machine = new MetadataStateMachine(engine, CLUSTER_VERSIONS);
           await machine.open();
           await apply(machine, engine, entries);
           const rows = await rowsOf(engine);
 
           // The same engine, opened again: its log goes on from an older index.
-          const again = new MetadataStateMachine(engine);
+          const again = new MetadataStateMachine(engine, CLUSTER_VERSIONS);
           await again.open();
           expect(facts(again)).toEqual(facts(machine));
           await apply(again, engine, entries.slice(from));

@@ -1,11 +1,20 @@
-import { assert, type LogIndex, type Term } from '@cairn/base';
+import {
+  assert,
+  formatTooNew,
+  Gates,
+  rangeText,
+  type GateView,
+  type LogIndex,
+  type Term,
+  type VersionRange,
+} from '@cairn/base';
 import type { EngineBatch, KvEngine } from '@cairn/engine';
 import type { Entry } from '@cairn/raft';
 import type { EngineSpan, StateMachine } from '@cairn/store';
 
 import { decodeCommand } from './command.js';
 import { MetadataState, type MetadataView } from './metadata-state.js';
-import { decodeRow, METADATA_SPAN, rowFrom, rowKey, type Change } from './records.js';
+import { decodeRow, METADATA_SPAN, rowFrom, rowKey, type Change, type Row } from './records.js';
 
 /** What `apply` answers a proposer: `void-term` = the entry changed nothing, on any member, ever. */
 export type ApplyResult = 'applied' | 'void-term';
@@ -31,13 +40,22 @@ const LOAD_ROWS = 512;
  */
 export class MetadataStateMachine implements StateMachine {
   readonly #engine: KvEngine;
+  readonly #clusterVersions: VersionRange;
+  readonly #gates = new Gates(0);
   #state = new MetadataState();
   #unpublished: Unpublished[] = [];
   #leadingTerm: Term | undefined;
   #listener: LeadershipListener | undefined;
 
-  constructor(engine: KvEngine) {
+  /** @param clusterVersions What this build runs with: a later version ends it. */
+  constructor(engine: KvEngine, clusterVersions: VersionRange) {
     this.#engine = engine;
+    this.#clusterVersions = clusterVersions;
+  }
+
+  /** What this member may write. */
+  get gates(): GateView {
+    return this.#gates;
   }
 
   /** The published state. Read it anew after every await: a snapshot replaces it. */
@@ -64,7 +82,7 @@ export class MetadataStateMachine implements StateMachine {
   apply(entry: Entry, batch: EngineBatch): ApplyResult {
     const command = decodeCommand(entry.payload);
     if (command.term !== entry.term) return 'void-term';
-    const changes = command.rows.map(decodeRow);
+    const changes = command.rows.map((row) => this.#decoded(row));
     for (const row of command.rows) {
       if (row.value === undefined) batch.delete(rowKey(row));
       else batch.put(rowKey(row), row.value);
@@ -81,6 +99,16 @@ export class MetadataStateMachine implements StateMachine {
       count += 1;
     }
     this.#unpublished.splice(0, count);
+    this.#gates.raise(this.#state.clusterVersion);
+  }
+
+  #decoded(row: Row): Change {
+    const change = decodeRow(row);
+    const { max } = this.#clusterVersions;
+    if (change.type !== 'cluster-version' || change.value <= max) return change;
+    throw formatTooNew(
+      `metadata of cluster version ${change.value}, where this release runs with ${rangeText(this.#clusterVersions)}`,
+    );
   }
 
   leadershipGained(term: Term): void {
@@ -120,11 +148,12 @@ export class MetadataStateMachine implements StateMachine {
       for (;;) {
         const rows = await iterator.next(LOAD_ROWS);
         if (rows.length === 0) break;
-        for (const [key, value] of rows) state.absorb(decodeRow(rowFrom(key, value)));
+        for (const [key, value] of rows) state.absorb(this.#decoded(rowFrom(key, value)));
       }
     } finally {
       await iterator.close();
     }
     this.#state = state;
+    this.#gates.raise(state.clusterVersion);
   }
 }

@@ -24,6 +24,8 @@ export interface MetadataView {
   /** Grows with every change of a setting applied since this state was loaded. */
   readonly settingsChanges: number;
   readonly bootstrap: BootstrapRecord | undefined;
+  /** Formats of this version may be written, by everybody. Only rises; 0 = there is no cluster yet. */
+  readonly clusterVersion: number;
   nodeOfStore(id: StoreId): RegisteredNode | undefined;
 }
 
@@ -36,6 +38,7 @@ export class MetadataState implements MetadataView {
   readonly settings = new Map<string, string>();
   settingsChanges = 0;
   bootstrap: BootstrapRecord | undefined;
+  clusterVersion = 0;
   readonly #nameByStore = new Map<StoreId, string>();
 
   /** Loading, replaying and applying are the same: a row gets its value. */
@@ -61,6 +64,10 @@ export class MetadataState implements MetadataView {
         return;
       case 'bootstrap':
         this.bootstrap = change.value;
+        return;
+      case 'cluster-version':
+        // Entries that are applied again after a crash come from before what the engine holds.
+        this.clusterVersion = Math.max(this.clusterVersion, change.value);
         return;
       default:
         unreachable(change);

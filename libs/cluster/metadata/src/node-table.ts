@@ -1,7 +1,7 @@
 import { CairnError, type StoreId } from '@cairn/base';
 
 import type { MetadataView } from './metadata-state.js';
-import type { HeartbeatRequest, StoreInfo } from './wire-binding.js';
+import type { BuildVersions, HeartbeatRequest, StoreInfo } from './wire-binding.js';
 
 /** Routers remembered at once; a new one pushes out the one that was silent longest. */
 const ROUTERS_MAX = 4_096;
@@ -61,6 +61,8 @@ export interface Contact {
   hasFull: boolean;
   lastSequence: number;
   numbers: NodeNumbers;
+  /** What the process that was heard last runs; undefined = none was. */
+  build: BuildVersions | undefined;
   /** A second process of the node, which waits for the first to end, and since when. */
   waiting: { readonly process: Buffer; readonly sinceMs: number } | undefined;
   /** Routers only: shard nodes have theirs in the replicated registry. */
@@ -263,6 +265,7 @@ function newContact(name: string, kind: Contact['kind'], nowMs: number): Contact
     lastSequence: 0,
     waiting: undefined,
     numbers: NO_NUMBERS,
+    build: undefined,
     incarnation: Buffer.alloc(0),
     address: '',
     publicAddress: '',

@@ -23,6 +23,7 @@ import {
   createRpcServer,
   openSession,
   THIS_BUILD,
+  type BuildVersions,
   type Hello,
   type Session,
   type SessionHandlers,
@@ -57,6 +58,8 @@ export interface MemberContext {
   readonly storeConfig?: Partial<StoreConfig>;
   /** What a member that is being opened waits for, in sentences: for its readiness. Empty = for nobody. */
   onWaiting?(reasons: readonly string[]): void;
+  /** What this process runs. Default: this build; others are for tests. */
+  readonly build?: BuildVersions;
   /** Its log or engine failed: nothing may be acknowledged any more, the process ends. */
   onFatal(error: Error): void;
 }
@@ -120,6 +123,10 @@ class Member {
   readonly #startedMs: number;
   readonly #clocks: MemberClocks;
   readonly #disownedBy = new Set<string>();
+  readonly #build: BuildVersions;
+  /** What the members run that hold, or held, a raft session to this one, by store id. */
+  readonly #builds = new Map<number, BuildVersions>();
+  #machine: MetadataStateMachine | undefined;
   /** Undefined until the group is formed and the store is open. */
   #owner: SessionOwner | undefined;
   #node: MetadataNode | undefined;
@@ -129,6 +136,7 @@ class Member {
     const { peers, name, dataDirectory } = context.config;
     this.#ports = ports;
     this.#context = context;
+    this.#build = context.build ?? THIS_BUILD;
     this.#startedMs = ports.clock.nowMs();
     this.#acceptor = new SessionAcceptor({
       clock: ports.clock,
@@ -223,7 +231,9 @@ class Member {
     const { clock, rng, disk } = this.#ports;
     const { config, logger, metrics } = this.#context;
     const engine = await this.#ports.openEngine();
-    const machine = new MetadataStateMachine(engine);
+    const { clusterVersions } = this.#build;
+    const machine = new MetadataStateMachine(engine, clusterVersions);
+    this.#machine = machine;
     const links = this.#openLinks(() => store);
     const store: Store = await Store.open({
       storeId: this.#self.storeId,
@@ -238,6 +248,8 @@ class Member {
       logSegmentBytes: config.raftLogSegmentBytes,
       logCacheBytes: config.raftLogCacheBytes,
       links,
+      gates: machine.gates,
+      clusterVersions,
       openSnapshotChannel: (to) => links.openSnapshotChannel(to),
       machineFor: () => machine,
       spansOf: () => machine.spans(),
@@ -256,6 +268,7 @@ class Member {
       server,
       name: config.name,
       members: this.#members,
+      build: this.#build,
       expectedStores: config.expectedStores,
       clock,
       rng,
@@ -263,6 +276,8 @@ class Member {
       metrics,
       wallTime: () => this.#clocks.read(),
       memberAwayMs: ({ storeId: id }) => this.#awayMs(id),
+      memberBuild: ({ storeId: id }) =>
+        (this.#reachable.get(id) ?? 0) > 0 ? this.#builds.get(id) : undefined,
       isProcessConnected: (process) => this.#isProcessConnected(Buffer.from(process).toString('hex')),
     });
     const clockAsks = new ClockAsks({
@@ -404,8 +419,10 @@ class Member {
   #answer(purpose: Hello['purpose']): Hello {
     const { config, storeConfig } = this.#context;
     const { leaseDurationMs, voteHoldMs } = { ...timingOf(config), ...storeConfig };
+    const clusterVersion = this.#machine?.gates.clusterVersion ?? 0;
     return {
-      ...THIS_BUILD,
+      ...this.#build,
+      ...(clusterVersion === 0 ? {} : { clusterVersion }),
       purpose,
       clusterId: this.#node?.clusterId ?? '',
       kind: 'metadata',
@@ -430,6 +447,8 @@ class Member {
         const isMember = remote.purpose === 'raft';
         if (isMember) {
           this.#count(remote.storeId, 1);
+          const { build, protocols, clusterVersions } = remote;
+          this.#builds.set(remote.storeId, { build, protocols, clusterVersions });
           this.#gate.opened(session, remote);
         }
         return {

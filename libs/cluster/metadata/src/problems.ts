@@ -173,7 +173,8 @@ function count(number: number, noun: string): string {
   return number === 1 ? `1 ${noun}` : `${number} ${noun}s`;
 }
 
-function listed(names: readonly string[]): string {
+/** The first names, and how many more there are. */
+export function listed(names: readonly string[]): string {
   const more = names.length - NAMES_MAX;
   const shown = names.slice(0, NAMES_MAX).join(', ');
   return more > 0 ? `${shown} and ${more} more` : shown;

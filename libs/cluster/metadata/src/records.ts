@@ -9,6 +9,7 @@ import {
   type ReplicaId,
   type StoreId,
   type Timestamp,
+  type VersionRange,
 } from '@cairn/base';
 import { ByteReader, ByteWriter } from '@cairn/codec';
 import type { EngineSpan } from '@cairn/store';
@@ -32,6 +33,7 @@ const RecordTag = {
   node: 4,
   setting: 5,
   bootstrap: 6,
+  clusterVersion: 7,
 } as const;
 
 /** Made once, by the first leader of the cluster. */
@@ -52,6 +54,9 @@ export interface NodeRecord {
   /** The token of the last start of the directory that was accepted, and its process. */
   readonly start: string;
   readonly process: Buffer;
+  /** The release of that start, and the cluster versions that it runs with. */
+  readonly build: string;
+  readonly clusterVersions: VersionRange;
   /**
    * The cluster gave it a replica once: by the decision about the first range, or because an established
    * store named it as a member. Only such stores are believed about ranges.
@@ -82,7 +87,8 @@ export type Change =
   | { readonly type: 'timestamp-bound'; readonly value: Timestamp }
   | { readonly type: 'node'; readonly name: string; readonly value: NodeRecord }
   | { readonly type: 'setting'; readonly name: string; readonly value: string | undefined }
-  | { readonly type: 'bootstrap'; readonly value: BootstrapRecord };
+  | { readonly type: 'bootstrap'; readonly value: BootstrapRecord }
+  | { readonly type: 'cluster-version'; readonly value: number };
 
 /** A row as the engine and the log hold it; an undefined value removes it. */
 export interface Row {
@@ -141,6 +147,10 @@ export function encodeChange(change: Change): Row {
       return row(RecordTag.bootstrap, '', (writer) => {
         writeBootstrap(writer, change.value);
       });
+    case 'cluster-version':
+      return row(RecordTag.clusterVersion, '', (writer) => {
+        writer.varint(change.value);
+      });
   }
 }
 
@@ -181,6 +191,8 @@ function readChange(tag: number, name: string, reader: ByteReader): Change {
       return { type: 'setting', name, value: reader.string() };
     case RecordTag.bootstrap:
       return { type: 'bootstrap', value: readBootstrap(reader) };
+    case RecordTag.clusterVersion:
+      return { type: 'cluster-version', value: reader.varint() };
     default:
       throw formatTooNew(`a metadata row of kind ${tag}`);
   }
@@ -197,6 +209,9 @@ function writeNode(writer: ByteWriter, node: NodeRecord): void {
   writer.u64(node.joinedUnixMs);
   writer.string(node.start);
   writer.bytes(node.process);
+  writer.string(node.build);
+  writer.varint(node.clusterVersions.min);
+  writer.varint(node.clusterVersions.max);
   writer.u8((node.isEstablished ? NODE_ESTABLISHED : 0) | (node.isLost ? NODE_LOST : 0));
 }
 
@@ -210,6 +225,8 @@ function readNode(reader: ByteReader): NodeRecord {
     joinedUnixMs: reader.u64(),
     start: reader.string(),
     process: Buffer.from(reader.bytes()),
+    build: reader.string(),
+    clusterVersions: { min: reader.varint(), max: reader.varint() },
   };
   const flags = reader.u8();
   return {

@@ -59,6 +59,15 @@ const DEFINITIONS = {
     max: 30 * 24 * 3600,
     description: 'Old versions of a key stay readable at least this long.',
   },
+  'cluster.version_hold': {
+    unit: 'count',
+    default: 0,
+    min: 0,
+    max: 1_000_000,
+    description:
+      'While this is not 0 the cluster version rises no further than to it: nodes can go back to the release before ' +
+      'until it has risen. With 0 it rises by itself as soon as every node runs a release that knows more.',
+  },
   'timestamp.clock_jump_max_milliseconds': {
     unit: 'milliseconds',
     default: 5_000,

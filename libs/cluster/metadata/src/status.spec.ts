@@ -1,9 +1,11 @@
 import { describe, expect, it } from '@jest/globals';
+import { THIS_BUILD } from '@cairn/wire';
 
 import { FakeShard, reportOf } from '../test/fake-shard.js';
 import { MetadataCluster } from '../test/metadata-cluster.js';
 import type { MetadataClient } from './metadata-client.js';
 import {
+  buildToMessage,
   NodeKind,
   NodeState,
   type GetStatusResponse,
@@ -81,6 +83,7 @@ const routerBeat = (incarnation: number): HeartbeatRequest =>
     ...{ settingsVersion: 0, waitingReplicas: [], process: Buffer.alloc(0), diskFull: false, diskLow: false },
     diskHangs: false,
     replicasCatchingUp: 0,
+    build: buildToMessage(THIS_BUILD),
   }) satisfies HeartbeatRequest;
 
 describe('the status', () => {

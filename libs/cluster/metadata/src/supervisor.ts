@@ -4,9 +4,12 @@ import type { StoreCandidate } from '@cairn/placement';
 
 import { evaluateBootstrap } from './bootstrap.js';
 import type { LeaderMemory } from './leader-memory.js';
+import type { MetadataMember } from './leadership.js';
 import type { MetadataStateMachine } from './metadata-state-machine.js';
 import type { Proposer } from './proposer.js';
 import { settingOf } from './settings.js';
+import { evaluateRise, upgradeOf } from './upgrade.js';
+import type { BuildVersions } from './wire-binding.js';
 
 const SWEEP_INTERVAL_MS = 1_000;
 
@@ -21,16 +24,21 @@ export interface SupervisorParts {
   readonly logger: Logger;
   /** The first range is made when this many stores have joined, or `replication.factor` if that is less. */
   readonly expectedStores: number;
+  readonly members: readonly MetadataMember[];
+  /** What a member runs now, this one included; undefined while it is not connected. */
+  memberBuild(member: MetadataMember): BuildVersions | undefined;
 }
 
 /**
- * What a serving leader does by itself: notices silence, makes the first range, watches the map for holes.
+ * What a serving leader does by itself: notices silence, makes the first range, raises the cluster version,
+ * watches the map for holes.
  */
 export class Supervisor {
   readonly #parts: SupervisorParts;
   #timer: Timer | undefined;
   #sweeps = 0;
   #isBootstrapping = false;
+  #isRaising = false;
   #waitingReason = '';
   #badLooks = 0;
 
@@ -88,6 +96,27 @@ export class Supervisor {
       .finally(() => (this.#isBootstrapping = false));
   }
 
+  /** Raises the cluster version if nobody is left who could not read what that brings. */
+  #tryRaise(): void {
+    const { machine, proposer, logger } = this.#parts;
+    const from = machine.state.clusterVersion;
+    if (this.#isRaising || upgradeOf(machine.state, this.#parts).next <= from) return;
+    this.#isRaising = true;
+    proposer
+      .run((state) => evaluateRise(state, this.#parts))
+      .then(
+        (to) => {
+          if (to > from) logger.info('cluster version raised', { from, to });
+        },
+        (error: unknown) => {
+          rethrowInvariant(error);
+          // The next sweep, or the next leader, tries again.
+          logger.info('cluster version not raised', { from, error: messageOf(error) });
+        },
+      )
+      .finally(() => (this.#isRaising = false));
+  }
+
   #candidates(): StoreCandidate[] {
     const { machine, memory } = this.#parts;
     const candidates: StoreCandidate[] = [];
@@ -121,6 +150,7 @@ export class Supervisor {
     const { memory, clock } = this.#parts;
     memory.nodes.sweep(clock.nowMs());
     this.tryBootstrap();
+    this.#tryRaise();
     this.#sweeps += 1;
     if (this.#sweeps % SWEEPS_PER_COVERAGE === 0) this.#lookOver();
   }

@@ -1,10 +1,11 @@
 import { describe, expect, it } from '@jest/globals';
 import { messageOf } from '@cairn/base';
+import { THIS_BUILD } from '@cairn/wire';
 
 import { FakeShard, reportOf, tokenOf } from '../test/fake-shard.js';
 import { MetadataCluster } from '../test/metadata-cluster.js';
 import type { MetadataClient } from './metadata-client.js';
-import { NodeKind, type RangeDescriptorMessage } from './wire-binding.js';
+import { buildToMessage, NodeKind, type RangeDescriptorMessage } from './wire-binding.js';
 
 interface Rig {
   readonly cluster: MetadataCluster;
@@ -356,6 +357,7 @@ describe('ids and names', () => {
           replacesStoreId: 0,
         },
         ...{ address: '', publicAddress: '', acceptedStart: '', offeredStarts: [], process: Buffer.alloc(0) },
+        build: buildToMessage(THIS_BUILD),
       };
       try {
         await cluster.clock.until(client.join(request, { timeoutMs: 50 }));
@@ -378,6 +380,7 @@ describe('ids and names', () => {
       ...{ name: 'router-1', kind: NodeKind.ROUTER, incarnation: Buffer.alloc(16, 1), clusterId: '' },
       ...{ address: '', publicAddress: '', acceptedStart: '', offeredStarts: [], process: Buffer.alloc(0) },
       replacesStoreId: 0,
+      build: buildToMessage(THIS_BUILD),
     };
     const stranger = new FakeShard(client, 'router-1', 66);
     await cluster.clock.until(client.join(router));

@@ -3,12 +3,15 @@
  * here.
  */
 export {
+  buildFromMessage,
+  buildToMessage,
   checkedTail,
   MetadataRpc,
   readDescriptor,
   REPORTED_RANGES_MAX,
   RPC_KEYS_MAX,
   writeDescriptor,
+  type BuildVersions,
 } from '@cairn/wire';
 export {
   NodeKind,

@@ -1,4 +1,13 @@
-import { CairnError, logIndex, storeId, term, type ReplicaId, type StoreId, type Term } from '@cairn/base';
+import {
+  CairnError,
+  CLUSTER_VERSIONS,
+  logIndex,
+  storeId,
+  term,
+  type ReplicaId,
+  type StoreId,
+  type Term,
+} from '@cairn/base';
 import { MemoryEngine } from '@cairn/engine';
 import { EntryKind, type Entry } from '@cairn/raft';
 import type { ReplicaGroup } from '@cairn/store';
@@ -31,7 +40,7 @@ export class FakeMember implements ReplicaGroup {
     this.#raft = raft;
     this.storeId = storeId(id);
     this.engine = new MemoryEngine();
-    this.machine = new MetadataStateMachine(this.engine);
+    this.machine = new MetadataStateMachine(this.engine, CLUSTER_VERSIONS);
   }
 
   get leaderReplicaId(): ReplicaId {

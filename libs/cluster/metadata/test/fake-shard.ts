@@ -1,8 +1,11 @@
 import type { Timestamp } from '@cairn/base';
+import { THIS_BUILD } from '@cairn/wire';
 
 import type { MetadataClient } from '../src/metadata-client.js';
 import {
+  buildToMessage,
   NodeKind,
+  type BuildVersions,
   type HeartbeatRequest,
   type HeartbeatResponse,
   type JoinResponse,
@@ -21,6 +24,7 @@ export class FakeShard {
   /** Of this start. */
   process: Buffer;
   replacesStoreId = 0;
+  build: BuildVersions = THIS_BUILD;
   sequence = 0;
   storesVersion = 0;
   settingsVersion = 0;
@@ -56,6 +60,7 @@ export class FakeShard {
       offeredStarts: [this.offeredStart],
       process: this.process,
       replacesStoreId: this.replacesStoreId,
+      build: buildToMessage(this.build),
     });
     this.storeId = response.storeId;
     this.clusterId = response.clusterId;
@@ -90,6 +95,7 @@ export class FakeShard {
       diskLow: false,
       diskHangs: false,
       replicasCatchingUp: 0,
+      build: buildToMessage(this.build),
       ...facts,
     };
   }

@@ -1,6 +1,13 @@
 import { CairnError } from '@cairn/base';
 import { noopMetrics, type LogFields, type Logger } from '@cairn/ports';
-import type { RpcClient, RpcHandler, RpcMethod, RpcServer } from '@cairn/wire';
+import {
+  THIS_BUILD,
+  type BuildVersions,
+  type RpcClient,
+  type RpcHandler,
+  type RpcMethod,
+  type RpcServer,
+} from '@cairn/wire';
 
 import type { MetadataMember } from '../src/leadership.js';
 import { MetadataClient, type MetadataConnection } from '../src/metadata-client.js';
@@ -22,6 +29,7 @@ function remoteOf(request: unknown, as: string | undefined): never {
   const speaker = as ?? (incarnation === undefined ? 'shard-1' : name);
   return {
     protocols: { min: 1, max: 1 },
+    clusterVersions: { min: 1, max: 1 },
     build: 'test',
     purpose: 'rpc',
     clusterId: '',
@@ -99,6 +107,8 @@ export class MetadataCluster {
   readonly connected = new Set<string>();
   /** Members that are not connected, and for how long. */
   readonly away = new Map<string, number>();
+  /** What the members run. */
+  readonly builds = new Map<string, BuildVersions>();
   /** Virtual time a request takes to arrive. */
   latencyMs = 1;
   connections = 0;
@@ -112,8 +122,10 @@ export class MetadataCluster {
     }));
   }
 
-  static async start(size = 3, expectedStores = 3): Promise<MetadataCluster> {
+  /** All members run `build` at first. */
+  static async start(size = 3, expectedStores = 3, build = THIS_BUILD): Promise<MetadataCluster> {
     const cluster = new MetadataCluster(size);
+    for (const { name } of cluster.members) cluster.builds.set(name, build);
     await cluster.raft.open();
     cluster.raft.members.forEach((member, index) => {
       const server = new FakeServer(
@@ -134,12 +146,30 @@ export class MetadataCluster {
           logger: recordingLogger(cluster.lines),
           metrics: noopMetrics,
           wallTime: () => ({ unixMs: cluster.clock.unixMs(), isAgreed: true }),
+          build: cluster.#buildOf((cluster.members[index] as MetadataMember).name),
           memberAwayMs: ({ name }) => cluster.away.get(name),
+          memberBuild: ({ name }) => (cluster.away.has(name) ? undefined : cluster.builds.get(name)),
           isProcessConnected: (process) => cluster.connected.has(Buffer.from(process).toString('hex')),
         }),
       );
     });
     return cluster;
+  }
+
+  /** What the member runs at the moment: a test gives it another build without a new process. */
+  #buildOf(name: string): BuildVersions {
+    const now = (): BuildVersions => this.builds.get(name) ?? THIS_BUILD;
+    return {
+      get build() {
+        return now().build;
+      },
+      get protocols() {
+        return now().protocols;
+      },
+      get clusterVersions() {
+        return now().clusterVersions;
+      },
+    };
   }
 
   client(seed = 1): MetadataClient {

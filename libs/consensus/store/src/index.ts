@@ -1,3 +1,4 @@
+export { readClusterVersion, writeClusterVersion } from './cluster-version-file.js';
 export { groupOf } from './group.js';
 export { HandOver } from './hand-over.js';
 export {
@@ -21,4 +22,5 @@ export { type SnapshotChannel } from './snapshot-send.js';
 export { type ChildIds } from './split.js';
 export * from './state-machine.js';
 export * from './store-config.js';
-export { Store, type StoreOptions } from './store.js';
+export type { StoreOptions } from './store-options.js';
+export { Store } from './store.js';

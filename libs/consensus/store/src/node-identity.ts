@@ -1,9 +1,10 @@
-import { CairnError, formatTooNew, storeId, type StoreId } from '@cairn/base';
-import { crc32 } from '@cairn/codec';
+import { CairnError, storeId, type StoreId } from '@cairn/base';
 import { readWholeFile, writeFileDurably, type Disk, type Rng } from '@cairn/ports';
 
-/** Version of the layout of a data directory. */
-export const DATA_FORMAT = 4;
+import { readSealedJson, sealedJson, unreadable } from './sealed-json.js';
+
+/** Of the layout of a data directory: read from `min` on, written as `max`. */
+const FORMATS = { min: 4, max: 4 };
 /** Of a token, which is written as hexadecimal digits. */
 const TOKEN_BYTES = 8;
 const FILE = 'node.json';
@@ -170,7 +171,7 @@ async function findIdentity(
       { details: { path } },
     );
   }
-  const parsed = parse(directory, (await readWholeFile(disk, path)).toString('utf8'));
+  const parsed = parse(directory, await readWholeFile(disk, path));
   if (parsed.name === name) return parsed;
   throw new CairnError(
     'FAILED_PRECONDITION',
@@ -181,7 +182,7 @@ async function findIdentity(
 
 export async function saveIdentity(disk: Disk, directory: string, identity: NodeIdentity): Promise<void> {
   const fields = {
-    format: DATA_FORMAT,
+    format: FORMATS.max,
     name: identity.name,
     incarnation: identity.incarnation.toString('hex'),
     clusterId: identity.clusterId,
@@ -194,50 +195,16 @@ export async function saveIdentity(disk: Disk, directory: string, identity: Node
       start,
     })),
   };
-  const text = JSON.stringify({ ...fields, checksum: checksumOf(fields) });
-  await writeFileDurably(disk, directory, FILE, Buffer.from(`${text}\n`));
+  await writeFileDurably(disk, directory, FILE, sealedJson(fields));
 }
 
-/** Of the fields before it, as they are written. */
-function checksumOf(fields: object): string {
-  return crc32(Buffer.from(JSON.stringify(fields)))
-    .toString(16)
-    .padStart(8, '0');
-}
-
-function parse(directory: string, text: string): Omit<NodeIdentity, 'process'> {
-  const details = { path: `${directory}/${FILE}` };
-  const unreadable = (why: string): CairnError =>
-    new CairnError(
-      'CORRUPTION',
-      `${directory}/${FILE} cannot be read (${why}): restore it, or start with an empty directory`,
-      { details },
-    );
-  let value: unknown;
-  try {
-    value = JSON.parse(text);
-  } catch (error) {
-    throw unreadable(String(error));
-  }
-  if (typeof value !== 'object' || value === null) throw unreadable('not an object');
-  const { checksum, ...fields } = value as Record<string, unknown>;
-  const { format, name, incarnation, clusterId, storeId: store, starts, members } = fields;
-  if (typeof format === 'number' && format > DATA_FORMAT) {
-    throw formatTooNew(
-      `data directory ${directory} has format ${format}, this one reads ${DATA_FORMAT}`,
-      details,
-    );
-  }
-  // The writer's order of the fields is in the text, so what was parsed gives the same bytes again.
-  if (checksum !== checksumOf(fields)) throw unreadable('its checksum does not match');
-  if (format !== DATA_FORMAT) {
-    throw new CairnError(
-      'FAILED_PRECONDITION',
-      `data directory ${directory} has format ${String(format)}, this version reads ${DATA_FORMAT}: ` +
-        'export the data with the version that wrote it',
-      { details },
-    );
-  }
+function parse(directory: string, bytes: Buffer): Omit<NodeIdentity, 'process'> {
+  const path = `${directory}/${FILE}`;
+  const damaged = 'restore it, or start with an empty directory';
+  const older = 'export the data with the version that wrote it';
+  const what = `data directory ${directory}`;
+  const fields = readSealedJson(bytes, { path, what, formats: FORMATS, remedies: { damaged, older } });
+  const { name, incarnation, clusterId, storeId: store, starts, members } = fields;
   if (
     typeof name !== 'string' ||
     typeof incarnation !== 'string' ||
@@ -246,7 +213,7 @@ function parse(directory: string, text: string): Omit<NodeIdentity, 'process'> {
     !Array.isArray(starts) ||
     !Array.isArray(members)
   ) {
-    throw unreadable('fields missing');
+    throw unreadable(path, 'fields missing', damaged);
   }
   return {
     name,

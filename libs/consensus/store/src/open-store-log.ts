@@ -1,6 +1,6 @@
 import { openRaftLog, type RaftLog } from '@cairn/raft-log';
 
-import type { StoreOptions } from './store.js';
+import type { StoreOptions } from './store-options.js';
 
 /**
  * Makes the directories of a store where they are missing, and opens its log. Throws CORRUPTION when the log

@@ -108,6 +108,8 @@ export class Replica implements ReplicaHandle {
   confVersionSeen = 0;
   /** While there is no descriptor: when a message for it came last, or it began. */
   heardMs = 0;
+  /** The newest cluster version that a leader has shown the range, or at which the replica was opened. */
+  markedVersion = 0;
   /** Removed from the store; whoever still holds a reference must let go. */
   isClosed = false;
 

@@ -19,6 +19,7 @@ const [SELF, PEER, STRANGER] = [storeId(1), storeId(2), storeId(3)];
 function hello(from: StoreId, purpose: Hello['purpose']): Hello {
   const node = {
     protocols: { min: 1, max: 1 },
+    clusterVersions: { min: 1, max: 1 },
     build: 'test',
     clusterId: 'c',
     kind: 'shard' as const,

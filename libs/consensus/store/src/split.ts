@@ -15,7 +15,7 @@ import type { RaftLog, RangeLog } from '@cairn/raft-log';
 import { encodeCheckpointState } from './checkpoint-state.js';
 import { configStateOf } from './membership.js';
 import type { Replica } from './replica.js';
-import { decodeStoreCommand, encodeSplitCommand, type SplitCommand } from './store-commands.js';
+import { encodeSplitCommand, type SplitCommand } from './store-commands.js';
 
 /**
  * Where the log of a new range begins: as if everything up to here had been truncated. Above 1, so that a
@@ -170,9 +170,9 @@ export interface SplitApplication {
 export async function applySplit(
   parts: SplitApplication,
   replica: Replica,
-  entry: Entry,
+  entry: Pick<Entry, 'index' | 'term'>,
+  command: SplitCommand,
 ): Promise<Replica[]> {
-  const command = decodeStoreCommand(entry.payload);
   const { epoch } = replica.descriptor;
   // The command names the members it was planned for: a change of them that came first makes it void, too.
   const isVoid =

@@ -1,4 +1,12 @@
-import { assert, CairnError, type RangeDescriptor } from '@cairn/base';
+import {
+  assert,
+  CairnError,
+  formatTooNew,
+  opensAt,
+  type Gate,
+  type RangeDescriptor,
+  type VersionRange,
+} from '@cairn/base';
 import { ByteReader, ByteWriter } from '@cairn/codec';
 
 import { readDescriptor, writeDescriptor } from '@cairn/wire';
@@ -10,7 +18,11 @@ import { readDescriptor, writeDescriptor } from '@cairn/wire';
 export const STORE_COMMAND_TAG = 0xff;
 
 /** Kinds of store commands. On disk: append only, never reuse; 1 was a split before the first release. */
-const CommandKind = { split: 2 } as const;
+const CommandKind = { split: 2, noop: 3 } as const;
+const KIND_MAX = CommandKind.noop;
+
+/** What must be open before a command of the kind is proposed, and known to the build that reads it. */
+const GATE_OF_KIND: Readonly<Partial<Record<number, Gate>>> = { [CommandKind.noop]: 'storeNoop' };
 
 /**
  * Cuts a range. Carries the whole outcome, so that every replica, also one that applies it again, arrives at
@@ -26,6 +38,26 @@ export interface SplitCommand {
   readonly left: RangeDescriptor;
   /** The ranges that are created, in key order. */
   readonly children: readonly RangeDescriptor[];
+}
+
+/**
+ * Changes nothing. The first leader of a range that hears of a new cluster version proposes one: that every
+ * replica has read it shows that none is left that could not read what the version brought.
+ */
+export interface NoopCommand {
+  /** Of the leader that proposed it. */
+  readonly clusterVersion: number;
+}
+
+export type StoreCommand =
+  ({ readonly type: 'split' } & SplitCommand) | ({ readonly type: 'noop' } & NoopCommand);
+
+export function encodeNoopCommand({ clusterVersion }: NoopCommand): Buffer {
+  const writer = new ByteWriter(8);
+  writer.u8(STORE_COMMAND_TAG);
+  writer.u8(CommandKind.noop);
+  writer.varint(clusterVersion);
+  return writer.take();
 }
 
 export function encodeSplitCommand(command: SplitCommand): Buffer {
@@ -44,18 +76,31 @@ export function isStoreCommand(payload: Uint8Array): boolean {
 }
 
 /**
- * Throws FORMAT_TOO_NEW for kinds of a later release, CORRUPTION for what never was one: the replica must
- * halt, never skip.
+ * Throws FORMAT_TOO_NEW for kinds of a later release than one that runs with `known` at most, CORRUPTION for
+ * what never was one: the replica must halt, never skip.
  */
-export function decodeStoreCommand(payload: Uint8Array): SplitCommand {
+export function decodeStoreCommand(payload: Uint8Array, known: VersionRange): StoreCommand {
   const reader = new ByteReader(payload);
   assert(reader.u8() === STORE_COMMAND_TAG, 'not a store command');
   const kind = reader.u8();
-  if (kind !== CommandKind.split) {
-    throw kind > CommandKind.split
-      ? new CairnError('FORMAT_TOO_NEW', `a store command of kind ${kind}: a later release of Cairn wrote it`)
-      : new CairnError('CORRUPTION', `a store command of kind ${kind}`);
+  const gate = GATE_OF_KIND[kind];
+  if (kind > KIND_MAX || (gate !== undefined && opensAt(gate) > known.max)) {
+    throw formatTooNew(`a store command of kind ${kind}`);
   }
+  switch (kind) {
+    case CommandKind.split:
+      return { type: 'split', ...readSplit(reader) };
+    case CommandKind.noop: {
+      const clusterVersion = reader.varint();
+      reader.expectEnd();
+      return { type: 'noop', clusterVersion };
+    }
+    default:
+      throw new CairnError('CORRUPTION', `a store command of kind ${kind}`);
+  }
+}
+
+function readSplit(reader: ByteReader): SplitCommand {
   const baseVersion = reader.varint();
   const left = readDescriptor(reader);
   const count = reader.varint();

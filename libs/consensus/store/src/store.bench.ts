@@ -1,4 +1,6 @@
 import {
+  CLUSTER_VERSIONS,
+  Gates,
   rangeId,
   replicaId,
   storeId,
@@ -186,6 +188,8 @@ class ThreeStores {
         engine: new NoEngine(),
         config: DEFAULT_STORE_CONFIG,
         links: this.#linksOf(id),
+        gates: new Gates(CLUSTER_VERSIONS.max),
+        clusterVersions: CLUSTER_VERSIONS,
         openSnapshotChannel: () => {
           throw new Error('nobody is behind');
         },

@@ -7,8 +7,6 @@ import {
   type ReplicaId,
   type StoreId,
 } from '@cairn/base';
-import type { KvEngine } from '@cairn/engine';
-import type { Clock, Disk, Logger, Metrics, Rng } from '@cairn/ports';
 import { decodeConfigChange, type Entry, type Message, type Ready } from '@cairn/raft';
 import type { RaftLog } from '@cairn/raft-log';
 
@@ -23,7 +21,7 @@ import { LeaseGuard } from './lease-guard.js';
 import { LeadershipLog } from './leadership-log.js';
 import { MachineOpener } from './machine-opener.js';
 import { configStateOf, decodeNewMembers, descriptorAfterChange } from './membership.js';
-import type { PeerLinks } from './peer-links.js';
+import { noopApplied, proposeNoop } from './noop.js';
 import { openStoreLog } from './open-store-log.js';
 import { orOutOfRoom } from './out-of-room.js';
 import { openRecovered, recoveredReplicas, type RecoveredReplica } from './recovery.js';
@@ -34,46 +32,17 @@ import { ReplicaRemoval } from './replica-removal.js';
 import { refusalOf } from './snapshot-check.js';
 import type { SnapshotHeader } from './snapshot-frames.js';
 import { SnapshotReceiver } from './snapshot-receive.js';
-import { SnapshotSender, type SnapshotChannel } from './snapshot-send.js';
+import { SnapshotSender } from './snapshot-send.js';
 import { SpanIndex } from './span-index.js';
 import { applySplit, beginLogOfBirth, INITIAL_INDEX, BIRTH_TERM, cutRange, type ChildIds } from './split.js';
-import type { EngineSpan, ReplicaGroup, StateMachine } from './state-machine.js';
-import { validateStoreConfig, type StoreConfig } from './store-config.js';
+import type { ReplicaGroup, StateMachine } from './state-machine.js';
+import { validateStoreConfig } from './store-config.js';
+import { decodeStoreCommand, type SplitCommand } from './store-commands.js';
 import { StoreHeartbeats } from './store-heartbeats.js';
 import { StoreMetrics } from './store-metrics.js';
+import type { StoreOptions } from './store-options.js';
 import { Ticker } from './ticker.js';
 import { TurnLoop } from './turn.js';
-
-export interface StoreOptions {
-  readonly storeId: StoreId;
-  /** Holds `log/` and `snapshots/`; the engine lives where its opener put it. */
-  readonly directory: string;
-  readonly disk: Disk;
-  readonly clock: Clock;
-  readonly rng: Rng;
-  readonly logger: Logger;
-  readonly metrics: Metrics;
-  readonly engine: KvEngine;
-  readonly config: StoreConfig;
-  readonly logSegmentBytes?: number;
-  /** Recent log entries kept in memory for followers that are a little behind. */
-  readonly logCacheBytes?: number;
-  /** Record bytes that may wait for the log's disk; beyond it no entries are taken in. Default 128 MiB. */
-  readonly logStagedBytesMax?: number;
-  readonly links: PeerLinks;
-  /** Opens the way for one outgoing snapshot. */
-  openSnapshotChannel(to: StoreId): SnapshotChannel;
-  /** The state machine of a replica; `isInitial` when its range begins now, with nothing before it. */
-  machineFor(descriptor: RangeDescriptor, isInitial: boolean): StateMachine;
-  /** Where in the engine the rows of such a range are; those of its machine. */
-  spansOf(descriptor: RangeDescriptor): readonly EngineSpan[];
-  /**
-   * The log or the engine failed: nothing may be acknowledged any more, the process must end. Called once.
-   */
-  onFatal(error: CairnError): void;
-  /** Leadership, descriptor or existence of a replica changed here. */
-  onReplicaChanged?(rangeId: RangeId): void;
-}
 
 /**
  * A store: one log, one engine, one loop, many replicas. Knows Raft groups and state machines, not keys and
@@ -160,7 +129,7 @@ export class Store {
       config,
       host: this.#turns,
       metrics: this.#metrics,
-      applyStoreCommand: (replica, entry) => this.#applySplit(replica, entry),
+      applyStoreCommand: (replica, entry) => this.#applyStoreCommand(replica, entry),
       applyConfigEntry: (replica, entry) => {
         this.#applyConfigEntry(replica, entry);
       },
@@ -309,10 +278,11 @@ export class Store {
 
   #newReplica(start: ReplicaStart): Replica {
     assert(!this.#replicas.has(start.rangeId), 'one replica per range and store', { rangeId: start.rangeId });
-    const { clock, config, rng } = this.#options;
+    const { clock, config, gates, rng } = this.#options;
     const around = { clock, config, rng, log: this.#log, host: this.#turns, spans: this.#spans };
     const replica = buildReplica(around, start);
     replica.heardMs = clock.nowMs();
+    replica.markedVersion = gates.clusterVersion;
     this.#replicas.set(start.rangeId, replica);
     this.#ticker.startTicking(replica);
     return replica;
@@ -563,7 +533,18 @@ export class Store {
     await cutRange(this.#replicas.get(rangeId), this.#options.clock, { version, keys, ids });
   }
 
-  async #applySplit(replica: Replica, entry: Entry): Promise<void> {
+  /** Shows the range the cluster version, if it is led here and none of its leaders has; see `proposeNoop`. */
+  markVersion(rangeId: RangeId): void {
+    proposeNoop(this.#replicas.get(rangeId), this.#options.gates);
+  }
+
+  async #applyStoreCommand(replica: Replica, entry: Entry): Promise<void> {
+    const command = decodeStoreCommand(entry.payload, this.#options.clusterVersions);
+    if (command.type === 'noop') noopApplied(replica, command);
+    else await this.#applySplit(replica, entry, command);
+  }
+
+  async #applySplit(replica: Replica, entry: Entry, command: SplitCommand): Promise<void> {
     const children = await applySplit(
       {
         engine: this.#options.engine,
@@ -579,6 +560,7 @@ export class Store {
       },
       replica,
       entry,
+      command,
     );
     const nowMs = this.#options.clock.nowMs();
     for (const child of children) {

@@ -1,4 +1,6 @@
 import {
+  CLUSTER_VERSIONS,
+  Gates,
   messageOf,
   rangeId,
   replicaId,
@@ -23,7 +25,8 @@ import { SessionSnapshotChannel, snapshotReceiverHandlers } from './snapshot-cha
 import type { SnapshotChannel } from './snapshot-send.js';
 import type { EngineSpan, ReplicaHandle, StateMachine } from './state-machine.js';
 import { DEFAULT_STORE_CONFIG, type StoreConfig } from './store-config.js';
-import { Store, type StoreOptions } from './store.js';
+import type { StoreOptions } from './store-options.js';
+import { Store } from './store.js';
 
 /** The range of most tests. */
 export const RIG_RANGE = rangeId(1);
@@ -174,6 +177,8 @@ interface SendOptions {
 export interface RigOptions {
   readonly config?: Partial<StoreConfig>;
   readonly store?: Partial<StoreOptions>;
+  /** The same of one of them. */
+  readonly storeFor?: (id: StoreId) => Partial<StoreOptions>;
   /** What the engine of a store waits for before it takes a batch. */
   readonly engineDelay?: (id: StoreId) => Promise<void>;
   /** Called for each new machine before it is opened. */
@@ -191,6 +196,7 @@ export class StoresRig {
   openChannel: (from: RigStore, to: StoreId) => SnapshotChannel = (from, to) =>
     sessionChannel(this, from, this.at(to));
   readonly #options: RigOptions;
+  readonly #gates = new Map<StoreId, Gates>();
 
   constructor(options: RigOptions = {}) {
     this.#options = options;
@@ -238,6 +244,8 @@ export class StoresRig {
         rng: new SimRng(`rng-${id}`),
         config: { ...DEFAULT_STORE_CONFIG, ...this.#options.config },
         links: this.#linksOf(id),
+        gates: this.gatesOf(id),
+        clusterVersions: CLUSTER_VERSIONS,
         logSegmentBytes: LOG_SEGMENT_BYTES,
         openSnapshotChannel: (to) => this.openChannel(rig, to),
         machineFor: ({ rangeId: range }) => {
@@ -249,6 +257,7 @@ export class StoresRig {
         spansOf: ({ rangeId: range }) => [spanOf(range)],
         onFatal: (error) => void rig.fatal.push(error),
         ...this.#options.store,
+        ...this.#options.storeFor?.(id),
       }),
     );
     return rig;
@@ -261,6 +270,15 @@ export class StoresRig {
     disk.crash();
     const crashed = engine.crash(new SimRng(`crash-${id}`));
     this.stores[id - 1] = await this.#openStore({ id: storeId(id), disk, engine: crashed });
+  }
+
+  /** As long as the test lasts, as if the store had written down what it heard. */
+  gatesOf(id: StoreId): Gates {
+    const known = this.#gates.get(id);
+    if (known !== undefined) return known;
+    const gates = new Gates(1);
+    this.#gates.set(id, gates);
+    return gates;
   }
 
   at(id: number): RigStore {

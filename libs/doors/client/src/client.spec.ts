@@ -255,7 +255,7 @@ describe('the calls of administration', () => {
       { name: 'kv.key_bytes_max', value: '' },
       { name: 'kv.value_bytes_max', value: '7' },
     ]);
-    expect((await client.settings()).map(({ value }) => value)).toEqual(['4096', '7']);
+    expect((await client.settings()).map(({ value }) => value)).toEqual(['4096', '7', '0']);
   });
 
   test('reject with the typed error of the router', async () => {

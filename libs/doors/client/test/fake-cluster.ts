@@ -28,9 +28,10 @@ const NO_BYTES = Buffer.alloc(0);
 const SETTING_DEFAULTS: ReadonlyMap<string, string> = new Map([
   ['kv.key_bytes_max', '4096'],
   ['kv.value_bytes_max', '1048576'],
+  ['cluster.version_hold', '0'],
 ]);
 
-/** The cluster that fake routers report: three of each kind, one range that can be split, two settings. */
+/** The cluster that fake routers report: three of each kind, one range that can be split, three settings. */
 export class FakeCluster {
   readonly clusterId = 'fake-cluster';
   /** Milliseconds since 1970 at which every node started. */
@@ -43,6 +44,9 @@ export class FakeCluster {
   readonly #compactions = new Map<number, Compaction>();
   problems = ['shard nodes not heard from: shard-3', '1 range with fewer live voters than wanted'];
   unsettled: string[] = [];
+  clusterVersion = 2;
+  newestClusterVersion = 2;
+  upgradeWaits: string[] = [];
   /** Of shard-3, which is not there. */
   absence = NodeState.GONE;
 
@@ -77,6 +81,9 @@ export class FakeCluster {
       givenUpStoreIds: [],
       problems: this.problems,
       unsettled: this.unsettled,
+      clusterVersion: this.clusterVersion,
+      newestClusterVersion: this.newestClusterVersion,
+      upgradeWaits: this.upgradeWaits,
     };
   }
 
@@ -158,6 +165,9 @@ export class FakeCluster {
       writesPerSecond: 0,
       startedUnixMs: this.startedUnixMs,
       lastSeenMs: 40,
+      release: '0.1.0',
+      clusterVersionMin: 1,
+      clusterVersionMax: 2,
     };
   }
 

@@ -7,6 +7,7 @@ import type { Hello } from './session-types.js';
 const HELLO: Hello = {
   protocols: { min: 6, max: 7 },
   build: '0.2.0',
+  clusterVersions: { min: 1, max: 3 },
   purpose: 'kv',
   kind: 'router',
   clusterId: 'c1',
@@ -21,6 +22,9 @@ describe('a hello', () => {
       '06' +
       '07' +
       '05302e322e30' +
+      '01' +
+      '03' +
+      '00' +
       '01' +
       '02' +
       '026331' +
@@ -77,6 +81,33 @@ describe('a hello', () => {
     expect(commonProtocol(other, one)).toBe(common);
     const mismatch = mismatchOf({ ...HELLO, protocols: one }, { ...HELLO, protocols: other });
     expect(mismatch === undefined).toBe(common !== undefined);
+  });
+
+  it('tells the newest cluster version that was heard of, and which ones its build runs with', () => {
+    const heard = { ...HELLO, clusterVersion: 2 };
+    expect(encodeHello(heard).subarray(12, 15).toString('hex')).toBe('010302');
+    expect(decodeHello(encodeHello(heard))).toEqual(heard);
+  });
+
+  it.each([
+    [{ min: 1, max: 2 }, undefined],
+    [{ min: 2, max: 2 }, undefined],
+    [{ min: 2, max: 9 }, undefined],
+    [
+      { min: 1, max: 1 },
+      'with cluster version 1, and the cluster is at version 2: start it with a later release',
+    ],
+    [
+      { min: 3, max: 4 },
+      'with cluster versions 3 to 4, and the cluster is at version 2: upgrade it by way of',
+    ],
+  ])('of a build that runs with %j, in a cluster at version 2: %s', (clusterVersions, sentence) => {
+    const heard: Hello = { ...HELLO, clusterVersions: { min: 1, max: 2 }, clusterVersion: 2 };
+    const other: Hello = { ...HELLO, kind: 'shard', name: 'shard-9', build: '0.1.9', clusterVersions };
+    for (const mismatch of [mismatchOf(heard, other), mismatchOf(other, heard)]) {
+      if (sentence === undefined) expect(mismatch).toBeUndefined();
+      else expect(mismatch?.message).toContain(`shard "shard-9" is Cairn 0.1.9 and runs ${sentence}`);
+    }
   });
 
   it('of a release that speaks nothing known here is refused with both sides named', () => {

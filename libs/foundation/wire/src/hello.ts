@@ -1,16 +1,16 @@
-import { CairnError, errorCodeOf, outlastsLease, storeId, VERSION } from '@cairn/base';
+import {
+  CairnError,
+  errorCodeOf,
+  outlastsLease,
+  rangeText,
+  storeId,
+  versionMisfit,
+  type VersionRange,
+} from '@cairn/base';
 import { ByteReader, ByteWriter } from '@cairn/codec';
 
-import type { Hello, HelloLife, HelloStart, ProtocolRange, Purpose } from './session-types.js';
+import type { Hello, HelloLife, HelloStart, Purpose } from './session-types.js';
 
-/**
- * Protocols that this build speaks. `max` counts up with every change that older nodes would misread; `min`
- * follows when no release that is still upgraded from speaks it.
- */
-const PROTOCOLS: ProtocolRange = { min: 6, max: 6 };
-
-/** What every hello of this build says of it. */
-export const THIS_BUILD = { protocols: PROTOCOLS, build: VERSION } as const;
 /** First bytes of a hello: tells our own processes from anything else that connects. */
 const MAGIC = 0x4e524943;
 
@@ -32,6 +32,9 @@ export function encodeHello(hello: Hello): Buffer {
   writer.varint(hello.protocols.min);
   writer.varint(hello.protocols.max);
   writer.string(hello.build);
+  writer.varint(hello.clusterVersions.min);
+  writer.varint(hello.clusterVersions.max);
+  writer.varint(hello.clusterVersion ?? 0);
   writer.u8(PURPOSES.indexOf(hello.purpose));
   writer.u8(KINDS.indexOf(hello.kind));
   writer.string(hello.clusterId);
@@ -62,6 +65,8 @@ export function decodeHello(body: Uint8Array): Hello {
     throw new CairnError('CORRUPTION', 'the first frame is no hello of this product');
   const protocols = { min: reader.varint(), max: reader.varint() };
   const build = shortText(reader);
+  const clusterVersions = { min: reader.varint(), max: reader.varint() };
+  const clusterVersion = reader.varint();
   const purpose = PURPOSES[reader.u8()];
   const kind = KINDS[reader.u8()];
   if (purpose === undefined || kind === undefined)
@@ -71,7 +76,8 @@ export function decodeHello(body: Uint8Array): Hello {
   const store = storeId(reader.varint48());
   const timing = { leaseDurationMs: reader.varint(), voteHoldMs: reader.varint() };
   const known = {
-    ...{ protocols, build, purpose, kind, clusterId, name, storeId: store },
+    ...{ protocols, build, clusterVersions, purpose, kind, clusterId, name, storeId: store },
+    ...(clusterVersion === 0 ? {} : { clusterVersion }),
     ...(timing.voteHoldMs === 0 ? {} : { timing }),
   };
   return (kind === 'metadata' || kind === 'shard') && reader.remaining > 0
@@ -135,7 +141,17 @@ export function mismatchOf(own: Hello, remote: Hello): CairnError | undefined {
         `${own.kind} "${own.name}" to cluster ${own.clusterId}`,
     );
   }
-  return own.purpose === 'raft' ? (leaseMismatch(own, remote) ?? leaseMismatch(remote, own)) : undefined;
+  const misfit = versionMismatch(own, remote) ?? versionMismatch(remote, own);
+  if (misfit !== undefined || own.purpose !== 'raft') return misfit;
+  return leaseMismatch(own, remote) ?? leaseMismatch(remote, own);
+}
+
+/** Formats that came with the version that one node knows may be in what it sends to the other. */
+function versionMismatch(
+  { clusterVersion = 0 }: Hello,
+  { kind, name, ...other }: Hello,
+): CairnError | undefined {
+  return versionMisfit({ who: `${kind} "${name}"`, ...other }, clusterVersion);
 }
 
 /**
@@ -154,12 +170,12 @@ function leaseMismatch(leader: Hello, voter: Hello): CairnError | undefined {
 }
 
 /** What two nodes talk: the newest protocol that both speak; undefined when there is none. */
-export function commonProtocol(one: ProtocolRange, other: ProtocolRange): number | undefined {
+export function commonProtocol(one: VersionRange, other: VersionRange): number | undefined {
   const newest = Math.min(one.max, other.max);
   return newest >= Math.max(one.min, other.min) ? newest : undefined;
 }
 
-function speechOf({ kind, name, build, protocols: { min, max } }: Hello): string {
-  const protocols = min === max ? `protocol ${max}` : `protocols ${min} to ${max}`;
-  return `${kind} "${name}" is Cairn ${build} and speaks ${protocols}`;
+function speechOf({ kind, name, build, protocols }: Hello): string {
+  const noun = protocols.min === protocols.max ? 'protocol' : 'protocols';
+  return `${kind} "${name}" is Cairn ${build} and speaks ${noun} ${rangeText(protocols)}`;
 }

@@ -1,3 +1,4 @@
+export { buildFromMessage, buildToMessage, THIS_BUILD, type BuildVersions } from './build-versions.js';
 export {
   checkedTail,
   checkMemberCount,
@@ -31,7 +32,6 @@ export {
   kvServiceDefinition,
   SPLIT_KEYS_MAX,
 } from './grpc-service.js';
-export { THIS_BUILD } from './hello.js';
 export { newKvRequest, newKvResponse } from './kv-factories.js';
 export * from './kv-messages.js';
 export { decodeKvCancel, decodeKvRequests, encodeKvCancel, KvRequestEncoder } from './kv-request-codec.js';

@@ -52,6 +52,7 @@ class Bench {
     address: () => 'elsewhere:1',
     hello: () => ({
       protocols: { min: 1, max: 1 },
+      clusterVersions: { min: 1, max: 1 },
       build: 'test',
       purpose: 'raft',
       clusterId: 'c1',

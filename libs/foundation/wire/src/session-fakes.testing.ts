@@ -7,6 +7,7 @@ import type { FrameType, Hello } from './session-types.js';
 /** What both ends say. */
 export const HELLO: Hello = {
   protocols: { min: 1, max: 1 },
+  clusterVersions: { min: 1, max: 1 },
   build: 'test',
   purpose: 'raft',
   clusterId: 'c',

@@ -1,5 +1,7 @@
 import type { StoreId } from '@cairn/base';
 
+import type { BuildVersions } from './build-versions.js';
+
 /** What a connection between our processes is for; each pair of nodes opens one per purpose it needs. */
 export type Purpose = 'rpc' | 'kv' | 'raft' | 'bulk';
 
@@ -31,12 +33,6 @@ export interface HelloLife {
   readonly unixMs: number;
 }
 
-/** A build speaks all protocols from `min` to `max`. */
-export interface ProtocolRange {
-  readonly min: number;
-  readonly max: number;
-}
-
 /** What the leaders and voters of a node go by, as far as others rely on it. */
 export interface LeaseTiming {
   /** For how long a leader serves reads after a round that a quorum answered. */
@@ -46,11 +42,9 @@ export interface LeaseTiming {
 }
 
 /** First frame in each direction. The acceptor answers with its own, or with a refusal and closes. */
-export interface Hello {
-  /** The protocols that its build speaks. */
-  readonly protocols: ProtocolRange;
-  /** The release that it is, for people. */
-  readonly build: string;
+export interface Hello extends BuildVersions {
+  /** The newest cluster version that the node has heard of; undefined = none yet. */
+  readonly clusterVersion?: number;
   readonly purpose: Purpose;
   /** Empty while the node has not joined yet; two non-empty ids must be equal. */
   readonly clusterId: string;

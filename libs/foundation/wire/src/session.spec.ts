@@ -17,6 +17,7 @@ const logger = noopLogger;
 function hello(overrides: Partial<Hello> = {}): Hello {
   return {
     protocols: { min: 1, max: 1 },
+    clusterVersions: { min: 1, max: 1 },
     build: 'test',
     purpose: 'rpc',
     clusterId: 'c1',

@@ -98,6 +98,9 @@ export class ClusterAdmin {
       givenUpStoreIds: [...this.#parts.givenUpStores()],
       problems: status.problems,
       unsettled: status.unsettled,
+      clusterVersion: status.clusterVersion,
+      newestClusterVersion: status.newestClusterVersion,
+      upgradeWaits: status.upgradeWaits,
     };
   }
 
@@ -253,9 +256,12 @@ function group(routes: readonly Route[], keys: readonly Uint8Array[]): Map<Route
 }
 
 function nodeOf(node: NodeStatus): Node {
-  const { kind, publicAddress, address, state, ...rest } = node;
+  const { kind, publicAddress, address, state, build, ...rest } = node;
   return {
     ...rest,
+    release: build?.release ?? '',
+    clusterVersionMin: build?.clusterVersionMin ?? 0,
+    clusterVersionMax: build?.clusterVersionMax ?? 0,
     state: STATES[state],
     kind: KINDS[kind] ?? NodeKind.UNSPECIFIED,
     address: kind === 'router' ? publicAddress : address,

@@ -1,4 +1,4 @@
-import { CairnError, messageOf, rethrowInvariant, storeId, timestamp, VERSION } from '@cairn/base';
+import { CairnError, Gates, messageOf, rethrowInvariant, storeId, timestamp, VERSION } from '@cairn/base';
 import type { RouterConfig } from '@cairn/config';
 import { descriptorFromMessage, MetadataClient, metadataConnector } from '@cairn/metadata';
 import type { Readiness } from '@cairn/observability';
@@ -22,12 +22,14 @@ import {
   type StoreAddress,
 } from '@cairn/routing';
 import {
+  buildToMessage,
   decodeKvResponses,
   encodeKvCancel,
   KvRequestEncoder,
   openSession,
   THIS_BUILD,
   RpcPool,
+  type BuildVersions,
   type Hello,
 } from '@cairn/wire';
 import {
@@ -73,6 +75,8 @@ export interface RouterContext {
   readonly logger: Logger;
   readonly metrics: Metrics;
   readonly tracer: Tracer;
+  /** What this process runs. Default: this build; others are for tests. */
+  readonly build?: BuildVersions;
 }
 
 export interface RouterPorts {
@@ -111,6 +115,8 @@ class RouterNode implements RunningRouter {
   readonly #doors: KvDoors;
   readonly #incarnation: Buffer;
   readonly #startedUnixMs: number;
+  readonly #build: BuildVersions;
+  readonly #gates = new Gates(0);
   #limits: KeyValueLimits;
   #clusterId = '';
   #hasRanges = false;
@@ -125,6 +131,7 @@ class RouterNode implements RunningRouter {
   constructor(ports: RouterPorts, context: RouterContext) {
     this.#ports = ports;
     this.#context = context;
+    this.#build = context.build ?? THIS_BUILD;
     const { clock, rng, transport } = ports;
     const { config, logger, metrics, tracer } = context;
     this.#incarnation = Buffer.from(rng.bytes(16));
@@ -208,8 +215,10 @@ class RouterNode implements RunningRouter {
   }
 
   #hello(purpose: Hello['purpose']): Hello {
+    const { clusterVersion } = this.#gates;
     return {
-      ...THIS_BUILD,
+      ...this.#build,
+      ...(clusterVersion === 0 ? {} : { clusterVersion }),
       purpose,
       clusterId: this.#clusterId,
       kind: 'router',
@@ -272,8 +281,10 @@ class RouterNode implements RunningRouter {
       offeredStarts: [],
       process: Buffer.alloc(0),
       replacesStoreId: 0,
+      build: buildToMessage(this.#build),
     };
     const joined = await this.#metadata.join(request, { timeoutMs: JOIN_TRY_MS });
+    this.#gates.raise(joined.clusterVersion);
     this.#clusterId = joined.clusterId;
     this.#router.updateStores(joined.stores.map(storeAddress));
   }
@@ -322,8 +333,10 @@ class RouterNode implements RunningRouter {
       diskLow: false,
       diskHangs: false,
       replicasCatchingUp: 0,
+      build: buildToMessage(this.#build),
     };
     const response = await this.#metadata.heartbeat(request, { signal: this.#leaving.signal });
+    this.#gates.raise(response.clusterVersion);
     this.#storesVersion = response.storesVersion;
     this.#settingsVersion = response.settingsVersion;
     if (response.stores.length > 0) this.#router.updateStores(response.stores.map(storeAddress));

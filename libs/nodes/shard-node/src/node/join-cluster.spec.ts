@@ -1,7 +1,8 @@
 import { describe, expect, it } from '@jest/globals';
-import { CairnError, storeId, timestamp } from '@cairn/base';
+import { CairnError, Gates, storeId, timestamp } from '@cairn/base';
 import { noopLogger, type Logger } from '@cairn/ports';
 import type { NodeIdentity } from '@cairn/store';
+import { THIS_BUILD } from '@cairn/wire';
 import type { JoinRequest, JoinResponse } from '@cairn/wire/gen/cairn/internal/v1/metadata.js';
 
 import { joinCluster, type Joined } from './join-cluster.js';
@@ -39,6 +40,7 @@ class Service {
 
   join(identity: NodeIdentity, replacesStoreId = 0): Promise<Joined> {
     return joinCluster({
+      ...{ build: THIS_BUILD, gates: new Gates(0) },
       ...{ identity, replacesStoreId, address: 'shard-3:7100', publicAddress: '', logger: this.#logger() },
       clock: {
         nowMs: () => this.#nowMs,
@@ -58,7 +60,14 @@ class Service {
             this.timeoutsMs.push(timeoutMs);
             const answer = this.#answers.shift() ?? new CairnError('INTERNAL', 'asked too often');
             if (CairnError.is(answer)) return Promise.reject(answer);
-            return Promise.resolve({ clusterId: 'c', storeId: 3, timestamp: 1, stores: [], ...answer });
+            return Promise.resolve({
+              clusterId: 'c',
+              storeId: 3,
+              timestamp: 1,
+              stores: [],
+              clusterVersion: 1,
+              ...answer,
+            });
           },
           heartbeat: () => Promise.reject(new Error('not asked for')),
           allocateIds: () => Promise.reject(new Error('not asked for')),

@@ -1,7 +1,13 @@
-import { assert, CairnError, messageOf, rethrowInvariant, type StoreId } from '@cairn/base';
+import { assert, CairnError, messageOf, rethrowInvariant, type GateView, type StoreId } from '@cairn/base';
 import type { Clock, Logger } from '@cairn/ports';
 import { METADATA_ACCEPTOR, withAccepted, type NodeIdentity } from '@cairn/store';
-import { THIS_BUILD, type Hello, type HelloLife, type LeaseTiming } from '@cairn/wire';
+import {
+  buildToMessage,
+  type BuildVersions,
+  type Hello,
+  type HelloLife,
+  type LeaseTiming,
+} from '@cairn/wire';
 import { NodeKind, type JoinResponse } from '@cairn/wire/gen/cairn/internal/v1/metadata.js';
 
 import type { MetadataAccess } from './metadata-access.js';
@@ -13,8 +19,14 @@ const JOIN_TRY_MS = 3_000;
 /** Whoever waits for longer needs somebody to look. */
 const TROUBLE_MS = 10_000;
 
-export interface JoinOptions {
+/** A shard node, as far as it tells others of itself. */
+export interface Speaker {
   readonly identity: NodeIdentity;
+  readonly build: BuildVersions;
+  readonly gates: GateView;
+}
+
+export interface JoinOptions extends Speaker {
   /** Where others reach this node. */
   readonly address: string;
   readonly publicAddress: string;
@@ -32,9 +44,14 @@ export interface Joined {
 }
 
 /** What the node says of itself when it opens a session, or is asked. */
-export function helloOf(identity: NodeIdentity, purpose: Hello['purpose'], timing?: LeaseTiming): Hello {
+export function helloOf(
+  { identity, build, gates: { clusterVersion } }: Speaker,
+  purpose: Hello['purpose'],
+  timing?: LeaseTiming,
+): Hello {
   return {
-    ...THIS_BUILD,
+    ...build,
+    ...(clusterVersion === 0 ? {} : { clusterVersion }),
     purpose,
     clusterId: identity.clusterId,
     kind: 'shard',
@@ -45,7 +62,8 @@ export function helloOf(identity: NodeIdentity, purpose: Hello['purpose'], timin
 }
 
 /** The metadata service tells this process from others of the same node; nobody else has to know it. */
-export function metadataHelloOf(identity: NodeIdentity, clock: Clock): Hello {
+export function metadataHelloOf(speaker: Speaker, clock: Clock): Hello {
+  const { identity } = speaker;
   const life: HelloLife = {
     group: '',
     incarnation: identity.incarnation.toString('hex'),
@@ -53,7 +71,7 @@ export function metadataHelloOf(identity: NodeIdentity, clock: Clock): Hello {
     process: identity.process.toString('hex'),
     unixMs: clock.unixMs(),
   };
-  return { ...helloOf(identity, 'rpc'), life };
+  return { ...helloOf(speaker, 'rpc'), life };
 }
 
 /**
@@ -62,7 +80,7 @@ export function metadataHelloOf(identity: NodeIdentity, clock: Clock): Hello {
  */
 export async function joinCluster(options: JoinOptions): Promise<Joined> {
   const { identity, clock, logger } = options;
-  const metadata = options.metadata(() => metadataHelloOf(identity, clock));
+  const metadata = options.metadata(() => metadataHelloOf(options, clock));
   const beganMs = clock.nowMs();
   try {
     for (;;) {
@@ -87,7 +105,7 @@ export async function joinCluster(options: JoinOptions): Promise<Joined> {
 }
 
 function join(metadata: MetadataAccess, options: JoinOptions): Promise<JoinResponse> {
-  const { identity, address, publicAddress, replacesStoreId } = options;
+  const { identity, address, publicAddress, replacesStoreId, build } = options;
   const shown = identity.starts.find(({ acceptor }) => acceptor === METADATA_ACCEPTOR);
   assert(shown !== undefined, 'an identity was opened with an offer');
   const request = {
@@ -102,6 +120,7 @@ function join(metadata: MetadataAccess, options: JoinOptions): Promise<JoinRespo
     process: identity.process,
     // Once it has joined, the directory speaks for itself.
     replacesStoreId: identity.clusterId === '' ? replacesStoreId : 0,
+    build: buildToMessage(build),
   };
   return metadata.join(request, { timeoutMs: JOIN_TRY_MS });
 }

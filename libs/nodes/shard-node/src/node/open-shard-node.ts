@@ -3,6 +3,7 @@ import type { KvEngine } from '@cairn/engine';
 import { MetadataClient, metadataConnector } from '@cairn/metadata';
 import type { Clock, Disk, Logger, Metrics, Rng, Tracer, Transport } from '@cairn/ports';
 import { DEFAULT_STORE_CONFIG, type StoreConfig } from '@cairn/store';
+import { THIS_BUILD, type BuildVersions } from '@cairn/wire';
 
 import { DEFAULT_KV_LIMITS, type KvLimits } from '../kv/kv-limits.js';
 import { ShardNode } from './shard-node.js';
@@ -28,6 +29,8 @@ export interface ShardNodeContext {
   readonly storeConfig?: Partial<StoreConfig>;
   readonly kvLimits?: Partial<KvLimits>;
   readonly logStagedBytesMax?: number;
+  /** What this process runs. Default: this build; others are for tests. */
+  readonly build?: BuildVersions;
   /** Log or engine failed: nothing may be acknowledged any more, the process ends. */
   onFatal(error: Error): void;
 }
@@ -39,6 +42,7 @@ export function openShardNode(ports: ShardNodePorts, context: ShardNodeContext):
   return ShardNode.start({
     ...ports,
     name: config.name,
+    build: context.build ?? THIS_BUILD,
     directory: config.dataDirectory,
     listen: config.listen,
     ...(config.advertise === '' ? {} : { advertise: config.advertise }),

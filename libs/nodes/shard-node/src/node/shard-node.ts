@@ -9,7 +9,7 @@ import {
   type StoreId,
 } from '@cairn/base';
 import type { KvEngine } from '@cairn/engine';
-import { descriptorFromMessage, readSetting } from '@cairn/metadata';
+import { descriptorFromMessage } from '@cairn/metadata';
 import { RowCache, rowSpansOf } from '@cairn/mvcc';
 import {
   sleep,
@@ -34,9 +34,11 @@ import {
   type StoreConfig,
 } from '@cairn/store';
 import {
+  buildToMessage,
   SessionAcceptor,
   createRpcServer,
   LogBudget,
+  type BuildVersions,
   type Hello,
   type Session,
   type SessionHandlers,
@@ -56,7 +58,7 @@ import { LaggingSessions } from '../kv/lagging-sessions.js';
 import type { KvLimits } from '../kv/kv-limits.js';
 import { ReadRoom } from '../kv/read-room.js';
 import { ScanCacheBudget } from '../kv/scan-cache.js';
-import { WIDEST_SIZE_LIMITS, type SizeLimits } from '../kv/request-checks.js';
+import { WIDEST_SIZE_LIMITS } from '../kv/request-checks.js';
 import { ScanSlots } from '../kv/scan-slots.js';
 import { StoreSafePoint } from '../kv/store-safe-point.js';
 import { StoreTimestamps } from '../kv/store-timestamps.js';
@@ -64,13 +66,15 @@ import { CatchUp } from './catch-up.js';
 import { EngineOperator } from './engine-operator.js';
 import { DEFAULT_GARBAGE_LIMITS, GarbageCollection } from './garbage-collection.js';
 import { FreeSpace } from './free-space.js';
-import { helloOf, joinCluster, metadataHelloOf } from './join-cluster.js';
+import { HeardVersion } from './heard-version.js';
+import { helloOf, joinCluster, metadataHelloOf, type Speaker } from './join-cluster.js';
 import { LostReplicas } from './lost-replicas.js';
 import type { MetadataAccess } from './metadata-access.js';
 import { measureNode } from './node-metrics.js';
+import { nodeSettingsOf, type NodeSettings } from './node-settings.js';
 import { RangeReports } from './range-reports.js';
 import { RangeRounds } from './range-rounds.js';
-import { RangeSplitter, type SplitSizes } from './range-splitter.js';
+import { RangeSplitter } from './range-splitter.js';
 import { ReplicaMover } from './replica-mover.js';
 import { handleShardRpc } from './shard-rpc.js';
 
@@ -82,6 +86,7 @@ const DRAIN_TIMEOUT_MS = 5_000;
 
 export interface ShardNodeOptions {
   readonly name: string;
+  readonly build: BuildVersions;
   readonly directory: string;
   /** Framed transport; port 0 picks one. */
   readonly listen: string;
@@ -114,31 +119,9 @@ export interface ShardNodeOptions {
   onFatal(error: CairnError): void;
 }
 
-/** The cluster's settings that a shard node goes by. */
-interface NodeSettings extends SplitSizes {
-  /** Old versions stay at least so long. */
-  readonly gcLifeMs: number;
-  readonly replicationFactor: number;
-  readonly sizes: SizeLimits;
-}
-
-/** @throws CairnError when the metadata service says what cannot be: it is not followed. */
-function nodeSettingsOf(settings: HeartbeatResponse['settings']): NodeSettings {
-  const known = {
-    splitBytes: readSetting(settings, 'range.split_bytes'),
-    targetBytes: readSetting(settings, 'range.target_bytes'),
-    gcLifeMs: readSetting(settings, 'gc.life_seconds') * 1_000,
-    replicationFactor: readSetting(settings, 'replication.factor'),
-    sizes: {
-      keyBytesMax: readSetting(settings, 'key.max_bytes'),
-      valueBytesMax: readSetting(settings, 'value.max_bytes'),
-    },
-  };
-  if (known.targetBytes < known.splitBytes) return known;
-  throw new CairnError(
-    'INVALID_ARGUMENT',
-    `range.target_bytes (${known.targetBytes}) is not below range.split_bytes (${known.splitBytes})`,
-  );
+interface OpenSpeaker {
+  readonly identity: NodeIdentity;
+  readonly version: HeardVersion;
 }
 
 function addressOf({ advertise }: ShardNodeOptions, listener: Listener): string {
@@ -162,6 +145,7 @@ function gatesOf({
 export class ShardNode {
   readonly #options: ShardNodeOptions;
   readonly #identity: NodeIdentity;
+  readonly #version: HeardVersion;
   readonly #address: string;
   readonly #listener: Listener;
   readonly #metadata: MetadataAccess;
@@ -203,15 +187,17 @@ export class ShardNode {
   #isStopped = false;
   #lastHeartbeatMs: number | undefined;
 
-  private constructor(options: ShardNodeOptions, identity: NodeIdentity, listener: Listener) {
+  private constructor(options: ShardNodeOptions, speaker: OpenSpeaker, listener: Listener) {
+    const { identity, version } = speaker;
     this.#options = options;
     this.#identity = identity;
+    this.#version = version;
     this.#listener = listener;
     this.#address = addressOf(options, listener);
     this.#startedUnixMs = options.clock.unixMs();
     this.#acceptor = new SessionAcceptor(options);
     this.#rpc = createRpcServer({ clock: options.clock, logger: options.logger });
-    this.#metadata = options.metadata(() => metadataHelloOf(identity, options.clock));
+    this.#metadata = options.metadata(() => metadataHelloOf(this.#speaker, options.clock));
     this.#mover = new ReplicaMover({ metadata: this.#metadata, store: () => this.store });
     this.#handOver = new HandOver({ clock: options.clock, replicas: () => this.store.replicas() });
     this.#freeSpace = new FreeSpace(options);
@@ -236,6 +222,8 @@ export class ShardNode {
    * it must not.
    */
   static async start(options: ShardNodeOptions): Promise<ShardNode> {
+    // Before anything is changed: the directory may be none for this build.
+    const version = await HeardVersion.open(options);
     const identity = await openIdentity(options, options.directory, options.name, [METADATA_ACCEPTOR]);
     const ready: { node: ShardNode | undefined } = { node: undefined };
     const listener = await options.transport.listen(options.listen, (connection) => {
@@ -245,10 +233,12 @@ export class ShardNode {
     let metadata: MetadataAccess | undefined;
     try {
       const address = addressOf(options, listener);
-      const joined = await joinCluster({ ...options, identity, address });
+      const { gates } = version;
+      const joined = await joinCluster({ ...options, identity, gates, address });
       // Before anything else is written: from now on every copy that was made before is an older one.
       await saveIdentity(options.disk, options.directory, joined.identity);
-      const node = new ShardNode(options, joined.identity, listener);
+      await version.keep(joined.response.clusterVersion);
+      const node = new ShardNode(options, { identity: joined.identity, version }, listener);
       metadata = node.#metadata;
       await node.#openAlive(joined.response);
       ready.node = node;
@@ -289,9 +279,13 @@ export class ShardNode {
     }
   }
 
+  get #speaker(): Speaker {
+    return { identity: this.#identity, build: this.#options.build, gates: this.#version.gates };
+  }
+
   #hello(purpose: Hello['purpose']): Hello {
     const { leaseDurationMs, voteHoldMs } = this.#options.storeConfig;
-    return helloOf(this.#identity, purpose, { leaseDurationMs, voteHoldMs });
+    return helloOf(this.#speaker, purpose, { leaseDurationMs, voteHoldMs });
   }
 
   #damaged(error: CairnError): void {
@@ -360,6 +354,8 @@ export class ShardNode {
       ...(options.logCacheBytes === undefined ? {} : { logCacheBytes: options.logCacheBytes }),
       ...(options.logStagedBytesMax === undefined ? {} : { logStagedBytesMax: options.logStagedBytesMax }),
       links,
+      gates: this.#version.gates,
+      clusterVersions: options.build.clusterVersions,
       openSnapshotChannel: (to) => links.openSnapshotChannel(to),
       spansOf: ({ startKey, endKey }) => rowSpansOf(startKey, endKey),
       machineFor: (descriptor, isInitial) => KvMachine.create(environment, descriptor, isInitial),
@@ -533,6 +529,7 @@ export class ShardNode {
           this.#garbage?.poll(this.#looked);
           this.#lostReplicas.poll(this.#looked);
         }
+        for (const { replica } of this.#looked) this.#store?.markVersion(replica.rangeId);
         this.#looked = [];
         this.#scheduleBeat(this.#reports.hasChanges ? CHANGE_DELAY_MS * 5 : HEARTBEAT_INTERVAL_MS);
       });
@@ -591,6 +588,7 @@ export class ShardNode {
         diskLow: diskFreeBytes < 2 * diskReserveBytes,
         diskHangs: disk.hangsMs > 0,
         replicasCatchingUp: totals.catchingUp + (this.#catchUp?.pending ?? 0),
+        build: buildToMessage(this.#options.build),
       });
       this.#lastHeartbeatMs = clock.nowMs();
       this.#execute(response, askedMs);
@@ -608,6 +606,7 @@ export class ShardNode {
 
   #execute(response: HeartbeatResponse, askedMs: number): void {
     this.#timestamps?.observe(response.timestamp as Parameters<StoreTimestamps['observe']>[0]);
+    this.#version.heard(response.clusterVersion);
     this.#storesVersion = response.storesVersion;
     this.#settingsVersion = response.settingsVersion;
     if (response.wantFull) this.#reports.wantFull();

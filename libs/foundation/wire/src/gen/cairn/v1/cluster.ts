@@ -78,6 +78,15 @@ export interface StatusResponse {
    * Healthy = no problems, and nothing here.
    */
   unsettled: string[];
+  /**
+   * What all nodes agree on that may be written; it rises by itself when every node runs a release that knows more, unless the
+   * setting cluster.version_hold says otherwise, and never falls.
+   */
+  clusterVersion: number;
+  /** The newest that any node knows: above `cluster_version` while an upgrade is not over. */
+  newestClusterVersion: number;
+  /** Why it is not over, in sentences. */
+  upgradeWaits: string[];
 }
 
 export interface Node {
@@ -100,6 +109,11 @@ export interface Node {
   /** Milliseconds since it was last heard of, as far as the leader of the metadata service remembers: since it leads, at most. */
   lastSeenMs: number;
   state: NodeState;
+  /** The release that it runs; empty = not known. */
+  release: string;
+  /** The cluster versions that this release runs with; 0 = not known. */
+  clusterVersionMin: number;
+  clusterVersionMax: number;
 }
 
 export interface ListNodesRequest {
@@ -313,6 +327,9 @@ function createBaseStatusResponse(): StatusResponse {
     givenUpStoreIds: [],
     problems: [],
     unsettled: [],
+    clusterVersion: 0,
+    newestClusterVersion: 0,
+    upgradeWaits: [],
   };
 }
 
@@ -357,6 +374,15 @@ export const StatusResponse: MessageFns<StatusResponse> = {
     }
     for (const v of message.unsettled) {
       writer.uint32(98).string(v!);
+    }
+    if (message.clusterVersion !== 0) {
+      writer.uint32(104).uint32(message.clusterVersion);
+    }
+    if (message.newestClusterVersion !== 0) {
+      writer.uint32(112).uint32(message.newestClusterVersion);
+    }
+    for (const v of message.upgradeWaits) {
+      writer.uint32(122).string(v!);
     }
     return writer;
   },
@@ -480,6 +506,30 @@ export const StatusResponse: MessageFns<StatusResponse> = {
             message.unsettled.push(reader.string());
             continue;
           }
+          case 13: {
+            if (tag !== 104) {
+              break;
+            }
+
+            message.clusterVersion = reader.uint32();
+            continue;
+          }
+          case 14: {
+            if (tag !== 112) {
+              break;
+            }
+
+            message.newestClusterVersion = reader.uint32();
+            continue;
+          }
+          case 15: {
+            if (tag !== 122) {
+              break;
+            }
+
+            message.upgradeWaits.push(reader.string());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -509,6 +559,9 @@ export const StatusResponse: MessageFns<StatusResponse> = {
     message.givenUpStoreIds = object.givenUpStoreIds?.map((e) => e) || [];
     message.problems = object.problems?.map((e) => e) || [];
     message.unsettled = object.unsettled?.map((e) => e) || [];
+    message.clusterVersion = object.clusterVersion ?? 0;
+    message.newestClusterVersion = object.newestClusterVersion ?? 0;
+    message.upgradeWaits = object.upgradeWaits?.map((e) => e) || [];
     return message;
   },
 };
@@ -530,6 +583,9 @@ function createBaseNode(): Node {
     startedUnixMs: 0,
     lastSeenMs: 0,
     state: 0,
+    release: "",
+    clusterVersionMin: 0,
+    clusterVersionMax: 0,
   };
 }
 
@@ -579,6 +635,15 @@ export const Node: MessageFns<Node> = {
     }
     if (message.state !== 0) {
       writer.uint32(120).int32(message.state);
+    }
+    if (message.release !== "") {
+      writer.uint32(130).string(message.release);
+    }
+    if (message.clusterVersionMin !== 0) {
+      writer.uint32(136).uint32(message.clusterVersionMin);
+    }
+    if (message.clusterVersionMax !== 0) {
+      writer.uint32(144).uint32(message.clusterVersionMax);
     }
     return writer;
   },
@@ -716,6 +781,30 @@ export const Node: MessageFns<Node> = {
             message.state = reader.int32() as any;
             continue;
           }
+          case 16: {
+            if (tag !== 130) {
+              break;
+            }
+
+            message.release = reader.string();
+            continue;
+          }
+          case 17: {
+            if (tag !== 136) {
+              break;
+            }
+
+            message.clusterVersionMin = reader.uint32();
+            continue;
+          }
+          case 18: {
+            if (tag !== 144) {
+              break;
+            }
+
+            message.clusterVersionMax = reader.uint32();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -748,6 +837,9 @@ export const Node: MessageFns<Node> = {
     message.startedUnixMs = object.startedUnixMs ?? 0;
     message.lastSeenMs = object.lastSeenMs ?? 0;
     message.state = object.state ?? 0;
+    message.release = object.release ?? "";
+    message.clusterVersionMin = object.clusterVersionMin ?? 0;
+    message.clusterVersionMax = object.clusterVersionMax ?? 0;
     return message;
   },
 };

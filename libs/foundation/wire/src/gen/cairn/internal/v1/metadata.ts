@@ -49,6 +49,18 @@ export enum NodeState {
   LOST = 4,
 }
 
+/** The release that a node runs, and what it understands. */
+export interface NodeBuild {
+  /** For people. */
+  release: string;
+  /** Cluster versions that it runs with: its node may take part while the cluster is at one of them. */
+  clusterVersionMin: number;
+  clusterVersionMax: number;
+  /** Protocols between nodes that it speaks. */
+  protocolMin: number;
+  protocolMax: number;
+}
+
 export interface JoinRequest {
   name: string;
   kind: NodeKind;
@@ -74,6 +86,7 @@ export interface JoinRequest {
    * name. 0 = none.
    */
   replacesStoreId: number;
+  build: NodeBuild | undefined;
 }
 
 export interface JoinResponse {
@@ -82,6 +95,8 @@ export interface JoinResponse {
   storeId: number;
   timestamp: number;
   stores: StoreInfo[];
+  /** What the cluster is at: formats that came with it may be written, also by this node. */
+  clusterVersion: number;
 }
 
 export interface StoreInfo {
@@ -162,6 +177,7 @@ export interface HeartbeatRequest {
   replicasCatchingUp: number;
   /** A write of the store's log has been under way for seconds: its disk does not answer. */
   diskHangs: boolean;
+  build: NodeBuild | undefined;
 }
 
 export interface WaitingReplica {
@@ -182,6 +198,8 @@ export interface HeartbeatResponse {
   settings: SettingValue[];
   storesVersion: number;
   settingsVersion: number;
+  /** As in a join. */
+  clusterVersion: number;
 }
 
 export interface LeaveRequest {
@@ -272,6 +290,11 @@ export interface GetStatusResponse {
   problems: string[];
   /** What the metadata leader does not know yet, in sentences. Healthy = no problems, and nothing here. */
   unsettled: string[];
+  clusterVersion: number;
+  /** The newest cluster version that any node runs with; the cluster is on its way there when this is above `cluster_version`. */
+  newestClusterVersion: number;
+  /** What keeps the cluster version from rising to that, in sentences. */
+  upgradeWaits: string[];
 }
 
 export interface NodeStatus {
@@ -294,6 +317,8 @@ export interface NodeStatus {
   /** Since it was last heard from; if this leader never has, since it began to lead. */
   lastSeenMs: number;
   state: NodeState;
+  /** Of the process that was heard last; of a shard node that was not heard, of its last start. Unset = not known. */
+  build: NodeBuild | undefined;
 }
 
 export interface GetSettingsRequest {
@@ -327,6 +352,109 @@ export interface SettingChange {
 export interface PutSettingResponse {
 }
 
+function createBaseNodeBuild(): NodeBuild {
+  return { release: "", clusterVersionMin: 0, clusterVersionMax: 0, protocolMin: 0, protocolMax: 0 };
+}
+
+export const NodeBuild: MessageFns<NodeBuild> = {
+  encode(message: NodeBuild, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.release !== "") {
+      writer.uint32(10).string(message.release);
+    }
+    if (message.clusterVersionMin !== 0) {
+      writer.uint32(16).uint32(message.clusterVersionMin);
+    }
+    if (message.clusterVersionMax !== 0) {
+      writer.uint32(24).uint32(message.clusterVersionMax);
+    }
+    if (message.protocolMin !== 0) {
+      writer.uint32(32).uint32(message.protocolMin);
+    }
+    if (message.protocolMax !== 0) {
+      writer.uint32(40).uint32(message.protocolMax);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): NodeBuild {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseNodeBuild();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.release = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.clusterVersionMin = reader.uint32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.clusterVersionMax = reader.uint32();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.protocolMin = reader.uint32();
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.protocolMax = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<NodeBuild>): NodeBuild {
+    return NodeBuild.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<NodeBuild>): NodeBuild {
+    const message = createBaseNodeBuild();
+    message.release = object.release ?? "";
+    message.clusterVersionMin = object.clusterVersionMin ?? 0;
+    message.clusterVersionMax = object.clusterVersionMax ?? 0;
+    message.protocolMin = object.protocolMin ?? 0;
+    message.protocolMax = object.protocolMax ?? 0;
+    return message;
+  },
+};
+
 function createBaseJoinRequest(): JoinRequest {
   return {
     name: "",
@@ -339,6 +467,7 @@ function createBaseJoinRequest(): JoinRequest {
     process: Buffer.alloc(0),
     offeredStarts: [],
     replacesStoreId: 0,
+    build: undefined,
   };
 }
 
@@ -373,6 +502,9 @@ export const JoinRequest: MessageFns<JoinRequest> = {
     }
     if (message.replacesStoreId !== 0) {
       writer.uint32(88).uint32(message.replacesStoreId);
+    }
+    if (message.build !== undefined) {
+      NodeBuild.encode(message.build, writer.uint32(98).fork()).join();
     }
     return writer;
   },
@@ -470,6 +602,14 @@ export const JoinRequest: MessageFns<JoinRequest> = {
             message.replacesStoreId = reader.uint32();
             continue;
           }
+          case 12: {
+            if (tag !== 98) {
+              break;
+            }
+
+            message.build = NodeBuild.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -497,12 +637,15 @@ export const JoinRequest: MessageFns<JoinRequest> = {
     message.process = object.process ?? Buffer.alloc(0);
     message.offeredStarts = object.offeredStarts?.map((e) => e) || [];
     message.replacesStoreId = object.replacesStoreId ?? 0;
+    message.build = (object.build !== undefined && object.build !== null)
+      ? NodeBuild.fromPartial(object.build)
+      : undefined;
     return message;
   },
 };
 
 function createBaseJoinResponse(): JoinResponse {
-  return { clusterId: "", storeId: 0, timestamp: 0, stores: [] };
+  return { clusterId: "", storeId: 0, timestamp: 0, stores: [], clusterVersion: 0 };
 }
 
 export const JoinResponse: MessageFns<JoinResponse> = {
@@ -518,6 +661,9 @@ export const JoinResponse: MessageFns<JoinResponse> = {
     }
     for (const v of message.stores) {
       StoreInfo.encode(v!, writer.uint32(34).fork()).join();
+    }
+    if (message.clusterVersion !== 0) {
+      writer.uint32(40).uint32(message.clusterVersion);
     }
     return writer;
   },
@@ -567,6 +713,14 @@ export const JoinResponse: MessageFns<JoinResponse> = {
             message.stores.push(StoreInfo.decode(reader, reader.uint32()));
             continue;
           }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.clusterVersion = reader.uint32();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -588,6 +742,7 @@ export const JoinResponse: MessageFns<JoinResponse> = {
     message.storeId = object.storeId ?? 0;
     message.timestamp = object.timestamp ?? 0;
     message.stores = object.stores?.map((e) => StoreInfo.fromPartial(e)) || [];
+    message.clusterVersion = object.clusterVersion ?? 0;
     return message;
   },
 };
@@ -1101,6 +1256,7 @@ function createBaseHeartbeatRequest(): HeartbeatRequest {
     diskLow: false,
     replicasCatchingUp: 0,
     diskHangs: false,
+    build: undefined,
   };
 }
 
@@ -1184,6 +1340,9 @@ export const HeartbeatRequest: MessageFns<HeartbeatRequest> = {
     }
     if (message.diskHangs !== false) {
       writer.uint32(200).bool(message.diskHangs);
+    }
+    if (message.build !== undefined) {
+      NodeBuild.encode(message.build, writer.uint32(210).fork()).join();
     }
     return writer;
   },
@@ -1411,6 +1570,14 @@ export const HeartbeatRequest: MessageFns<HeartbeatRequest> = {
             message.diskHangs = reader.bool();
             continue;
           }
+          case 26: {
+            if (tag !== 210) {
+              break;
+            }
+
+            message.build = NodeBuild.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1453,6 +1620,9 @@ export const HeartbeatRequest: MessageFns<HeartbeatRequest> = {
     message.diskLow = object.diskLow ?? false;
     message.replicasCatchingUp = object.replicasCatchingUp ?? 0;
     message.diskHangs = object.diskHangs ?? false;
+    message.build = (object.build !== undefined && object.build !== null)
+      ? NodeBuild.fromPartial(object.build)
+      : undefined;
     return message;
   },
 };
@@ -1545,6 +1715,7 @@ function createBaseHeartbeatResponse(): HeartbeatResponse {
     settings: [],
     storesVersion: 0,
     settingsVersion: 0,
+    clusterVersion: 0,
   };
 }
 
@@ -1570,6 +1741,9 @@ export const HeartbeatResponse: MessageFns<HeartbeatResponse> = {
     }
     if (message.settingsVersion !== 0) {
       writer.uint32(56).uint64(message.settingsVersion);
+    }
+    if (message.clusterVersion !== 0) {
+      writer.uint32(64).uint32(message.clusterVersion);
     }
     return writer;
   },
@@ -1643,6 +1817,14 @@ export const HeartbeatResponse: MessageFns<HeartbeatResponse> = {
             message.settingsVersion = longToNumber(reader.uint64());
             continue;
           }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.clusterVersion = reader.uint32();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1667,6 +1849,7 @@ export const HeartbeatResponse: MessageFns<HeartbeatResponse> = {
     message.settings = object.settings?.map((e) => SettingValue.fromPartial(e)) || [];
     message.storesVersion = object.storesVersion ?? 0;
     message.settingsVersion = object.settingsVersion ?? 0;
+    message.clusterVersion = object.clusterVersion ?? 0;
     return message;
   },
 };
@@ -2482,6 +2665,9 @@ function createBaseGetStatusResponse(): GetStatusResponse {
     timestamp: 0,
     problems: [],
     unsettled: [],
+    clusterVersion: 0,
+    newestClusterVersion: 0,
+    upgradeWaits: [],
   };
 }
 
@@ -2510,6 +2696,15 @@ export const GetStatusResponse: MessageFns<GetStatusResponse> = {
     }
     for (const v of message.unsettled) {
       writer.uint32(66).string(v!);
+    }
+    if (message.clusterVersion !== 0) {
+      writer.uint32(72).uint32(message.clusterVersion);
+    }
+    if (message.newestClusterVersion !== 0) {
+      writer.uint32(80).uint32(message.newestClusterVersion);
+    }
+    for (const v of message.upgradeWaits) {
+      writer.uint32(90).string(v!);
     }
     return writer;
   },
@@ -2591,6 +2786,30 @@ export const GetStatusResponse: MessageFns<GetStatusResponse> = {
             message.unsettled.push(reader.string());
             continue;
           }
+          case 9: {
+            if (tag !== 72) {
+              break;
+            }
+
+            message.clusterVersion = reader.uint32();
+            continue;
+          }
+          case 10: {
+            if (tag !== 80) {
+              break;
+            }
+
+            message.newestClusterVersion = reader.uint32();
+            continue;
+          }
+          case 11: {
+            if (tag !== 90) {
+              break;
+            }
+
+            message.upgradeWaits.push(reader.string());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2616,6 +2835,9 @@ export const GetStatusResponse: MessageFns<GetStatusResponse> = {
     message.timestamp = object.timestamp ?? 0;
     message.problems = object.problems?.map((e) => e) || [];
     message.unsettled = object.unsettled?.map((e) => e) || [];
+    message.clusterVersion = object.clusterVersion ?? 0;
+    message.newestClusterVersion = object.newestClusterVersion ?? 0;
+    message.upgradeWaits = object.upgradeWaits?.map((e) => e) || [];
     return message;
   },
 };
@@ -2638,6 +2860,7 @@ function createBaseNodeStatus(): NodeStatus {
     startedUnixMs: 0,
     lastSeenMs: 0,
     state: 0,
+    build: undefined,
   };
 }
 
@@ -2690,6 +2913,9 @@ export const NodeStatus: MessageFns<NodeStatus> = {
     }
     if (message.state !== 0) {
       writer.uint32(128).int32(message.state);
+    }
+    if (message.build !== undefined) {
+      NodeBuild.encode(message.build, writer.uint32(138).fork()).join();
     }
     return writer;
   },
@@ -2835,6 +3061,14 @@ export const NodeStatus: MessageFns<NodeStatus> = {
             message.state = reader.int32() as any;
             continue;
           }
+          case 17: {
+            if (tag !== 138) {
+              break;
+            }
+
+            message.build = NodeBuild.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2868,6 +3102,9 @@ export const NodeStatus: MessageFns<NodeStatus> = {
     message.startedUnixMs = object.startedUnixMs ?? 0;
     message.lastSeenMs = object.lastSeenMs ?? 0;
     message.state = object.state ?? 0;
+    message.build = (object.build !== undefined && object.build !== null)
+      ? NodeBuild.fromPartial(object.build)
+      : undefined;
     return message;
   },
 };

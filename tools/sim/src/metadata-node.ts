@@ -66,6 +66,7 @@ export class SimMetadataNode extends SimNode {
       logger: ports.logger,
       metrics: noopMetrics,
       storeConfig,
+      build: this.build,
       onFatal: (error) => {
         this.ended('fatal', error);
       },

@@ -51,7 +51,7 @@ export class SimRouterNode extends SimNode {
     const { clock, logger, transport } = ports;
     const router = openRouter(
       { ...ports, cutOff },
-      { config, logger, metrics: noopMetrics, tracer: noopTracer },
+      { config, logger, metrics: noopMetrics, tracer: noopTracer, build: this.build },
     );
     this.#router = router;
     router.joined.catch((error: unknown) => {

@@ -85,6 +85,7 @@ export class SimShardNode extends SimNode {
       tracer: noopTracer,
       publicAddress: `${this.name}:9100`,
       storeConfig,
+      build: this.build,
       logStagedBytesMax: this.#options.logStagedBytesMax,
       ...(kvLimits === undefined ? {} : { kvLimits }),
       onFatal: (error) => {

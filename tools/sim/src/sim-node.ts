@@ -10,6 +10,7 @@ import {
   type SimScheduler,
 } from '@cairn/runtime-sim';
 import type { Replica } from '@cairn/store';
+import { THIS_BUILD, type BuildVersions } from '@cairn/wire';
 
 import { EngineFaults } from './engine-faults.js';
 import {
@@ -58,6 +59,8 @@ export abstract class SimNode {
   readonly name: string;
   readonly world: SimWorld;
   readonly engineFaults: EngineFaults;
+  /** What the next start runs. */
+  build: BuildVersions = THIS_BUILD;
   /** Called when what runs here has ended by itself: whoever looks after the machine starts it again. */
   onEnded: () => void = () => undefined;
   #disk: SimDisk;

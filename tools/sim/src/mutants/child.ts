@@ -33,6 +33,10 @@ async function runSeed(run: MutantRun, seed: string): Promise<SeedReport> {
     const { exploreSeed } = await import('../explore/explorer.js');
     return { seed, virtualMs: 0, violations: exploreSeed(run.bounds) };
   }
+  if (run.type === 'upgrade') {
+    const { runUpgradeScenario } = await import('../upgrade-scenario.js');
+    return runUpgradeScenario(seed);
+  }
   const { runScenario } = await import('../scenario.js');
   const { violations, virtualMs } = await runScenario({
     ...run,

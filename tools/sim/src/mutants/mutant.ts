@@ -3,8 +3,8 @@ import type { ClusterShape } from '../scenario-options.js';
 import type { FaultKind } from '../nemesis.js';
 
 /**
- * How a defect is looked for: the whole cluster, many replicas of one group over a network that loses, or all
- * states of a group within bounds.
+ * How a defect is looked for: the whole cluster, many replicas of one group over a network that loses, all
+ * states of a group within bounds, or a cluster whose nodes get the next release one after the other.
  */
 export type MutantRun =
   | {
@@ -26,7 +26,8 @@ export type MutantRun =
       /** By how much campaigns may differ in length. Default: drawn from the seed. */
       readonly electionJitterMs?: number;
     }
-  | { readonly type: 'explore'; readonly bounds: Partial<Bounds> };
+  | { readonly type: 'explore'; readonly bounds: Partial<Bounds> }
+  | { readonly type: 'upgrade' };
 
 /** One place of a file and what stands there instead. */
 export interface Edit {

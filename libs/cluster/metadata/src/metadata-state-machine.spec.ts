@@ -142,6 +142,39 @@ describe('MetadataStateMachine', () => {
     expect(await rowsOf(engine)).toEqual([]);
   });
 
+  it('opens its gates with the cluster version, and closes none', async () => {
+    const engine = new MemoryEngine();
+    const machine = new MetadataStateMachine(engine, CLUSTER_VERSIONS);
+    const { gates } = machine;
+    await machine.open();
+    expect([gates.clusterVersion, gates.isOpen('storeNoop')]).toEqual([0, false]);
+    machine.apply(entry(1, [{ type: 'cluster-version', value: 2 }]), engine.newBatch());
+    expect(gates.isOpen('storeNoop')).toBe(false);
+    machine.published(logIndex(1));
+    expect(gates.isOpen('storeNoop')).toBe(true);
+    // An older entry that is applied again after a crash.
+    machine.apply(entry(2, [{ type: 'cluster-version', value: 1 }]), engine.newBatch());
+    machine.published(logIndex(2));
+    expect([machine.state.clusterVersion, gates.isOpen('storeNoop')]).toEqual([2, true]);
+  });
+
+  it('of a build that does not run with the cluster version halts, and does not load it either', async () => {
+    const engine = new MemoryEngine();
+    await apply(new MetadataStateMachine(engine, CLUSTER_VERSIONS), engine, [
+      entry(1, [{ type: 'cluster-version', value: 2 }]),
+    ]);
+    const tooNew = expect.objectContaining({
+      code: 'FORMAT_TOO_NEW',
+      message:
+        'metadata of cluster version 2, where this release runs with 1: a later release of Cairn wrote it',
+    });
+    const older = new MetadataStateMachine(engine, { min: 1, max: 1 });
+    await expect(older.open()).rejects.toEqual(tooNew);
+    const batch = engine.newBatch();
+    expect(() => older.apply(entry(2, [{ type: 'cluster-version', value: 2 }]), batch)).toThrow(tooNew);
+    expect(batch.length).toBe(0);
+  });
+
   it('tells a listener of a leadership that began before it came', () => {
     const machine = new MetadataStateMachine(new MemoryEngine(), CLUSTER_VERSIONS);
     const events: string[] = [];

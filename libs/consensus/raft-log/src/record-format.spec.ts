@@ -1,9 +1,19 @@
 import { describe, expect, it } from '@jest/globals';
-import { logIndex, rangeId, term } from '@cairn/base';
+import { logIndex, rangeId, replicaId, term } from '@cairn/base';
 import { crc32 } from '@cairn/codec';
 import type { Entry } from '@cairn/raft';
 import fc from 'fast-check';
-import { ENTRY_HEADER_BYTES, entryFromRecord, entryRecord, indexOfRecord, rangeIdOfRecord } from './index.js';
+import { encodeVote } from './range-state.js';
+import {
+  decodeRecordHeader,
+  encodeRecord,
+  ENTRY_HEADER_BYTES,
+  entryFromRecord,
+  entryRecord,
+  indexOfRecord,
+  rangeIdOfRecord,
+  RecordType,
+} from './record-format.js';
 
 // The bytes of a record are on disks and on the wire: the golden vector may never change under format version
 // 1.
@@ -22,6 +32,42 @@ describe('record format', () => {
     );
     expect(Buffer.from(record.subarray(ENTRY_HEADER_BYTES)).toString()).toBe('golden');
     expect(entryRecord(rangeId(1), entry)).toBe(record);
+  });
+
+  it('has the bytes that are written down for every type', () => {
+    const fields = { kind: 0, rangeId: rangeId(1), index: logIndex(2), term: term(3) };
+    const payload = encodeVote({ term: term(3), vote: replicaId(4), commit: logIndex(2) });
+    const written = [
+      [RecordType.hardState, payload, '0400000000000000'],
+      [RecordType.checkpoint, Buffer.from('state'), '7374617465'],
+      [RecordType.truncate, Buffer.alloc(0), ''],
+      [RecordType.reset, Buffer.alloc(0), ''],
+      [RecordType.removeRange, Buffer.alloc(0), ''],
+    ] as const;
+    for (const [type, body, hex] of written) {
+      const record = encodeRecord({ ...fields, type }, body);
+      const head = `c4010${type}00` + '010000000000' + '020000000000' + '030000000000' + '0000';
+      expect(record.subarray(4).toString('hex')).toBe(`${head}0${hex.length / 2}000000${hex}`);
+      expect(record.readUInt32LE(0)).toBe(crc32(record.subarray(4)));
+      expect(decodeRecordHeader(record)).toEqual({ ...fields, type });
+    }
+  });
+
+  it('of a later release is no damage, and what no release wrote is', () => {
+    const entry: Entry = { index: logIndex(1), term: term(1), kind: 0, payload: Buffer.from('p') };
+    const changed = (at: number, value: number): Buffer => {
+      const record = Buffer.from(entryRecord(rangeId(1), { ...entry }));
+      record[at] = value;
+      record.writeUInt32LE(crc32(record.subarray(4)), 0);
+      return record;
+    };
+    const [magic, version, type, kind] = [4, 5, 6, 7];
+    for (const record of [changed(version, 2), changed(type, 7), changed(kind, 3)]) {
+      expect(() => entryFromRecord(record)).toThrow(expect.objectContaining({ code: 'FORMAT_TOO_NEW' }));
+    }
+    for (const record of [changed(magic, 0), changed(version, 0), changed(type, 0), changed(type, 3)]) {
+      expect(() => entryFromRecord(record)).toThrow(expect.objectContaining({ code: 'CORRUPTION' }));
+    }
   });
 
   it('round-trips, carries the zlib CRC, and notices every flipped bit', () => {

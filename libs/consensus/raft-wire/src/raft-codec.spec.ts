@@ -229,7 +229,52 @@ describe('raft message frames', () => {
     expect(delivered).toBe(5);
   });
 
-  it('keep their layout', () => {
+  it('have the bytes that are written down, whatever their type', () => {
+    const base = { from: replicaId(1), to: replicaId(2), term: term(3) };
+    const at = { index: logIndex(4), context: 5, sentAtMs: 1 };
+    const entries: Entry[] = [{ index: logIndex(9), term: term(2), kind: 1, payload: Buffer.from('x') }];
+    const oneMs = '000000000000f03f';
+    const entryBytes = '090000000000' + '020000000000' + '0100' + '01000000' + '78';
+    const golden: [Message, string][] = [
+      [
+        { ...base, type: 'pre-vote', lastIndex: at.index, lastTerm: term(2), transfer: false },
+        '0000' + '0402',
+      ],
+      [{ ...base, type: 'pre-vote-response', granted: true }, '0102'],
+      [{ ...base, type: 'vote', lastIndex: at.index, lastTerm: term(2), transfer: true }, '0202' + '0402'],
+      [{ ...base, type: 'vote-response', granted: false }, '0300'],
+      [
+        {
+          ...{ ...base, type: 'append', previousIndex: logIndex(8), previousTerm: term(1), commit: at.index },
+          ...{ entries, sentAtMs: 1 },
+        },
+        '0400' + '080104' + oneMs + '01' + entryBytes,
+      ],
+      [
+        {
+          ...{ ...base, type: 'append-response', index: at.index, rejected: true, hintIndex: logIndex(6) },
+          ...{ hintTerm: term(2), sentAtMs: 1 },
+        },
+        '0502' + '040602' + oneMs,
+      ],
+      [
+        { ...base, type: 'heartbeat', commit: at.index, readContext: 5, sentAtMs: 1 },
+        '0600' + '0405' + oneMs,
+      ],
+      [{ ...base, type: 'heartbeat-response', readContext: 5, sentAtMs: 1 }, '0700' + '05' + oneMs],
+      [{ ...base, type: 'timeout-now' }, '0900'],
+      [{ ...base, type: 'read-index', context: 5 }, '0a00' + '05'],
+      [{ ...base, type: 'read-index-response', context: 5, index: at.index, refused: true }, '0b02' + '0504'],
+    ];
+    for (const [message, written] of golden) {
+      // Behind type and flags: range, from, to and term.
+      const bytes = written.slice(0, 4) + '07010203' + written.slice(4);
+      expect(encode([{ range: rangeId(7), message, hint: undefined }]).toString('hex')).toBe(bytes);
+      expect(decode(Buffer.from(bytes, 'hex'))).toEqual([{ range: rangeId(7), message, hint: undefined }]);
+    }
+  });
+
+  it('have the bytes that are written down, with a hint of their range', () => {
     const heartbeat: Message = {
       type: 'heartbeat',
       from: replicaId(1),

@@ -1,4 +1,4 @@
-import { logIndex, rangeId, term } from '@cairn/base';
+import { logIndex, rangeId, term, type Term } from '@cairn/base';
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
 import { FRAME_CUT_MESSAGES, FRAME_MESSAGES_MAX } from '@cairn/wire';
@@ -28,6 +28,26 @@ describe('heartbeats of stores', () => {
         expect(decodeStoreHeartbeat(encodeStoreHeartbeat(sent))).toEqual(sent);
       }),
     );
+  });
+
+  it('have the bytes that are written down', () => {
+    const of = (id: number): { readonly rangeId: ReturnType<typeof rangeId>; readonly term: Term } => ({
+      rangeId: rangeId(id),
+      term: term(3),
+    });
+    const sent = {
+      generation: 1,
+      sentAtMs: 300,
+      echoSentAtMs: 2,
+      ended: [rangeId(9)],
+      answers: [{ ...of(10), round: 4, isVouching: true }],
+      released: [of(11)],
+      asks: [{ ...of(12), round: 5 }],
+      commits: [{ ...of(13), commit: logIndex(6) }],
+    };
+    const bytes = '01ac0202' + '0109' + '010a030401' + '010b03' + '010c0305' + '010d0306';
+    expect(encodeStoreHeartbeat(sent).toString('hex')).toBe(bytes);
+    expect(decodeStoreHeartbeat(Buffer.from(bytes, 'hex'))).toEqual(sent);
   });
 
   it('are refused when cut short or continued', () => {

@@ -45,7 +45,7 @@ export class Tombstones {
       const range = this.#log.range(place);
       if (range.checkpoint === undefined) continue;
       const rangeId = (place - TOMBSTONE_PLACES) as RangeId;
-      const { nextReplicaId, spans, isFinished } = checkpointFrom(range, decode);
+      const { nextReplicaId, spans, isFinished } = checkpointFrom(range, decodeTombstone);
       this.#nextIds.set(rangeId, nextReplicaId);
       if (!isFinished) unfinished.push({ rangeId, spans });
     }
@@ -74,18 +74,19 @@ export class Tombstones {
     this.#log.range((rangeId + TOMBSTONE_PLACES) as RangeId).setCheckpoint({
       index: 0 as LogIndex,
       term: 0 as Term,
-      state: encode({ nextReplicaId, spans, isFinished }),
+      state: encodeTombstone({ nextReplicaId, spans, isFinished }),
     });
   }
 }
 
-interface TombstoneState {
+/** What the log keeps of it. */
+export interface TombstoneState {
   readonly nextReplicaId: ReplicaId;
   readonly spans: readonly EngineSpan[];
   readonly isFinished: boolean;
 }
 
-function encode(state: TombstoneState): Buffer {
+export function encodeTombstone(state: TombstoneState): Buffer {
   const writer = new ByteWriter(64);
   writer.u8(FORMATS.max);
   writer.u8(state.isFinished ? 1 : 0);
@@ -98,7 +99,8 @@ function encode(state: TombstoneState): Buffer {
   return writer.take();
 }
 
-function decode(bytes: Uint8Array): TombstoneState {
+/** Throws FORMAT_TOO_NEW for what a later release wrote, CORRUPTION. */
+export function decodeTombstone(bytes: Uint8Array): TombstoneState {
   const reader = new ByteReader(bytes);
   checkFormat('a tombstone', reader.u8(), FORMATS);
   const isFinished = reader.u8() === 1;

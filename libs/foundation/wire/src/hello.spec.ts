@@ -1,7 +1,14 @@
 import { describe, expect, it } from '@jest/globals';
-import { storeId } from '@cairn/base';
+import { CairnError, storeId } from '@cairn/base';
 
-import { commonProtocol, decodeHello, encodeHello, mismatchOf } from './hello.js';
+import {
+  commonProtocol,
+  decodeHello,
+  decodeRefusal,
+  encodeHello,
+  encodeRefusal,
+  mismatchOf,
+} from './hello.js';
 import type { Hello } from './session-types.js';
 
 const HELLO: Hello = {
@@ -34,6 +41,29 @@ describe('a hello', () => {
       '00';
     expect(encodeHello(HELLO).toString('hex')).toBe(bytes);
     expect(decodeHello(Buffer.from(bytes, 'hex'))).toEqual(HELLO);
+  });
+
+  it('of a member has the bytes that are written down', () => {
+    const member: Hello = {
+      ...{ ...HELLO, clusterVersion: 2, purpose: 'raft', kind: 'metadata', name: 'm1', storeId: storeId(1) },
+      timing: { leaseDurationMs: 400, voteHoldMs: 500 },
+      life: {
+        ...{ group: 'm1=1', incarnation: 'aa', process: 'bb', unixMs: 258 },
+        start: { accepted: 'c', offered: ['d', 'e'] },
+      },
+    };
+    const bytes =
+      '4349524e' + '0607' + '05302e322e30' + '010302' + '0200' + '026331' + '026d31' + '01' + '9003' + 'f403';
+    const life =
+      '046d313d31' + '026161' + '01' + '0163' + '02' + '0164' + '0165' + '026262' + '0201000000000000';
+    expect(encodeHello(member).toString('hex')).toBe(bytes + life);
+    expect(decodeHello(Buffer.from(bytes + life, 'hex'))).toEqual(member);
+  });
+
+  it('that is refused is answered with the bytes that are written down', () => {
+    const refusal = new CairnError('UNAVAILABLE', 'wait');
+    expect(encodeRefusal(refusal).toString('hex')).toBe('0b554e415641494c41424c45' + '0477616974');
+    expect(decodeRefusal(encodeRefusal(refusal))).toMatchObject({ code: 'UNAVAILABLE', message: 'wait' });
   });
 
   it('is read also when a later release says more behind it', () => {

@@ -46,8 +46,8 @@ export const UPGRADE_MUTANTS: readonly Mutant[] = [
     file: 'libs/cluster/metadata/src/membership.ts',
     edits: [
       {
-        find: 'const value = { ...registered, address, publicAddress, start, process, build, clusterVersions };',
-        replace: 'const value = { ...registered, address, publicAddress, start, process };',
+        find: 'publicAddress, start, process, build, clusterVersions };',
+        replace: 'publicAddress, start, process };',
       },
     ],
     run: ROLLING,

@@ -21,8 +21,12 @@ describe('the state of a key range that is not rows', () => {
       Object.assign(new CommandOutcome(), { client: 3, requestSequence: 4, timestamp: timestamp(9) }),
     );
     const bytes = encodeVolatileState({ window, readableSince: timestamp(6) });
-    expect(bytes.readUInt8(14)).toBe(2);
-    expect(bytes.readUInt32LE(15)).toBe(bytes.length - 19);
+    // The window: its format, complete since, newest, one entry; then column by column.
+    const columns = '0000000000000840' + '0000000000001040' + '0000000000002240' + '00000000' + '01' + '00';
+    const remembered = '01' + '0700000000000000' + '0900000000000000' + '01000000' + columns;
+    expect(bytes.toString('hex')).toBe(
+      '02' + '01' + '08000000' + '0600000000000000' + '02' + '33000000' + remembered,
+    );
     const decoded = decodeVolatileState(bytes);
     expect(decoded.readableSince).toBe(6);
     expect(decoded.window?.lookup(3, 4)?.timestamp).toBe(9);

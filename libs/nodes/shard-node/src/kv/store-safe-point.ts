@@ -1,9 +1,12 @@
-import { timestamp, type Timestamp } from '@cairn/base';
+import { CairnError, checkFormat, timestamp, type Timestamp } from '@cairn/base';
 import type { EngineBatch, KvEngine } from '@cairn/engine';
 import { Namespace } from '@cairn/mvcc';
 
 const KEY = Buffer.concat([Buffer.of(Namespace.storeLocal), Buffer.from('kv.safe-point', 'latin1')]);
-const VALUE_BYTES = 8;
+/** Format u8 | safe point u64, big endian. */
+const VALUE_BYTES = 9;
+/** Read from `min` on, written as `max`. */
+const FORMATS = { min: 1, max: 1 };
 
 /**
  * The largest safe point that any range of this store ever collected garbage under. It is written with the
@@ -14,10 +17,10 @@ const VALUE_BYTES = 8;
 export class StoreSafePoint {
   #max: number;
 
-  /** Reads what the engine holds. */
+  /** Reads what the engine holds. Throws FORMAT_TOO_NEW for what a later release wrote, CORRUPTION. */
   constructor(engine: KvEngine) {
     const stored = engine.get(KEY);
-    this.#max = stored?.length === VALUE_BYTES ? Number(stored.readBigUInt64BE(0)) : 0;
+    this.#max = stored === undefined ? 0 : decode(stored);
   }
 
   get max(): Timestamp {
@@ -28,7 +31,14 @@ export class StoreSafePoint {
   applied(safePoint: Timestamp, batch: EngineBatch): void {
     if (safePoint > this.#max) this.#max = safePoint;
     const value = Buffer.alloc(VALUE_BYTES);
-    value.writeBigUInt64BE(BigInt(this.#max));
+    value[0] = FORMATS.max;
+    value.writeBigUInt64BE(BigInt(this.#max), 1);
     batch.put(KEY, value);
   }
+}
+
+function decode(value: Buffer): number {
+  checkFormat('the safe point of a store', value[0] ?? 0, FORMATS);
+  if (value.length === VALUE_BYTES) return Number(value.readBigUInt64BE(1));
+  throw new CairnError('CORRUPTION', `the safe point of a store has ${value.length} bytes`);
 }

@@ -23,6 +23,7 @@ const TARGETS = {
   cli: program('apps/cli/dist/main.js'),
   sim: program('tools/sim/dist/main.js'),
   fuzz: program('tools/fuzz/dist/main.js'),
+  compat: program('tools/compat/dist/main.js'),
   soak: program('tools/soak/dist/main.js'),
   explore: program('tools/sim/dist/main.js', '--explore'),
   nemesis: program('tools/nemesis/dist/main.js'),

@@ -121,7 +121,7 @@ describe('a shard node', () => {
     writeFileSync(path, before);
     expect(sentenceOf(end, 'cairn-shard')).toMatch(
       new RegExp(
-        `^data directory ${dataDirectory} has format 99, this version reads \\d+: start a newer version$`,
+        `^data directory ${dataDirectory} has format 99, this release reads \\d+: a later release of Cairn wrote it$`,
       ),
     );
     await clusterAt(1).cluster.restart('shard-1');
@@ -160,7 +160,7 @@ describe('a metadata member', () => {
       ...['--data-directory', dataDirectory],
     ]);
     writeFileSync(path, before);
-    expect(sentenceOf(end, 'cairn-metadata')).toContain('has format 99, this version reads ');
+    expect(sentenceOf(end, 'cairn-metadata')).toContain('has format 99, this release reads ');
     await clusterAt(1).cluster.restart('metadata-1');
   }, 60_000);
 

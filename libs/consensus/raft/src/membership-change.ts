@@ -1,4 +1,4 @@
-import { assert, CairnError, type ReplicaId } from '@cairn/base';
+import { assert, CairnError, formatTooNew, type ReplicaId } from '@cairn/base';
 import { ByteReader, ByteWriter } from '@cairn/codec';
 
 import type { ConfigChange, ConfigOperation, ConfigState } from './types.js';
@@ -21,19 +21,20 @@ export function encodeConfigChange(change: ConfigChange): Uint8Array {
 }
 
 /**
- * Throws CairnError CORRUPTION for anything `encodeConfigChange` did not write. `context` is a view of the
- * payload.
+ * Throws CairnError FORMAT_TOO_NEW for what a later release wrote, CORRUPTION for what none did. `context` is
+ * a view of the payload.
  */
 export function decodeConfigChange(payload: Uint8Array): ConfigChange {
   const reader = new ByteReader(payload);
   const flags = reader.u8();
   const count = reader.varint();
-  if (flags > 1 || count > CONFIG_OPERATIONS_MAX)
-    throw new CairnError('CORRUPTION', 'unreadable membership change');
+  if (flags > 1) throw formatTooNew(`a membership change with flags ${flags}`);
+  if (count > CONFIG_OPERATIONS_MAX) throw new CairnError('CORRUPTION', 'unreadable membership change');
   const operations: ConfigOperation[] = [];
   for (let at = 0; at < count; at += 1) {
-    const type = OPERATION_TYPES[reader.u8()];
-    if (type === undefined) throw new CairnError('CORRUPTION', 'unknown operation in a membership change');
+    const number = reader.u8();
+    const type = OPERATION_TYPES[number];
+    if (type === undefined) throw formatTooNew(`a membership change with an operation ${number}`);
     operations.push({ type, replicaId: reader.varint() as ReplicaId });
   }
   const context = reader.bytes();

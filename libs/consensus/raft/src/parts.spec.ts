@@ -127,6 +127,36 @@ describe('membership changes', () => {
     }
   });
 
+  test('have the bytes that are written down, and those of a later release are no damage', () => {
+    const change: ConfigChange = {
+      operations: [
+        { type: 'add-voter', replicaId: id(11) },
+        { type: 'add-learner', replicaId: id(12) },
+        { type: 'remove', replicaId: id(300) },
+      ],
+      leaveJoint: false,
+      context: Buffer.of(0xcc),
+    };
+    const hex = '00' + '03' + '000b' + '010c' + '02ac02' + '01cc';
+    expect(Buffer.from(encodeConfigChange(change)).toString('hex')).toBe(hex);
+    expect(decodeConfigChange(Buffer.from(hex, 'hex'))).toEqual(change);
+    const left = { operations: [], leaveJoint: true, context: new Uint8Array(0) };
+    expect(Buffer.from(encodeConfigChange(left)).toString('hex')).toBe('010000');
+    const codeOf = (bytes: string): unknown => {
+      try {
+        return decodeConfigChange(Buffer.from(bytes, 'hex'));
+      } catch (error) {
+        return (error as CairnError).code;
+      }
+    };
+    expect([codeOf('020000'), codeOf('0001030100')]).toEqual(['FORMAT_TOO_NEW', 'FORMAT_TOO_NEW']);
+    expect([codeOf(''), codeOf('00c801'), codeOf('00000009')]).toEqual([
+      'CORRUPTION',
+      'CORRUPTION',
+      'CORRUPTION',
+    ]);
+  });
+
   test('random histories never lose the overlap of majorities and end without joint remains', () => {
     fc.assert(
       fc.property(fc.array(changes, { maxLength: 30 }), (history) => {

@@ -59,6 +59,16 @@ describe('descriptors follow the configuration', () => {
     expect(after.replicas.at(-1)).toEqual({ replicaId: 40, storeId: 4, role: 'learner' });
   });
 
+  it('with a context of the bytes that are written down', () => {
+    const added = [{ replicaId: replicaId(40), storeId: storeId(4) }];
+    expect(encodeNewMembers(added).toString('hex')).toBe('01' + '01' + '2804');
+    expect(decodeNewMembers(Buffer.from('01012804', 'hex'))).toEqual(added);
+    const code = (name: string): unknown => expect.objectContaining({ code: name });
+    expect(() => decodeNewMembers(Buffer.of(2))).toThrow(code('FORMAT_TOO_NEW'));
+    expect(() => decodeNewMembers(Buffer.of(0))).toThrow(code('CORRUPTION'));
+    expect(() => decodeNewMembers(Buffer.of(1, 1))).toThrow(code('CORRUPTION'));
+  });
+
   it('and refuse a member whose store nobody named', () => {
     const unknown = config({ voters: [10, 20, 30], learners: [40] });
     expect(() => descriptorAfterChange(THREE, unknown, [])).toThrow('a member without a store');

@@ -1,6 +1,6 @@
 import {
   assert,
-  CairnError,
+  checkFormat,
   type RangeDescriptor,
   type ReplicaDescriptor,
   type ReplicaId,
@@ -10,7 +10,8 @@ import {
 import { ByteReader, ByteWriter } from '@cairn/codec';
 import type { ConfigState } from '@cairn/raft';
 
-const CONTEXT_FORMAT = 1;
+/** Read from `min` on, written as `max`. */
+const FORMATS = { min: 1, max: 1 };
 
 /** Where a replica that a membership change adds is going to live. */
 export interface NewMember {
@@ -41,7 +42,7 @@ export function configStateOf(descriptor: RangeDescriptor | undefined): ConfigSt
 /** The context of a membership change: the stores of the members it adds, which the core knows nothing of. */
 export function encodeNewMembers(added: readonly NewMember[]): Buffer {
   const writer = new ByteWriter(32);
-  writer.u8(CONTEXT_FORMAT);
+  writer.u8(FORMATS.max);
   writer.varint(added.length);
   for (const member of added) {
     writer.varint(member.replicaId);
@@ -50,16 +51,11 @@ export function encodeNewMembers(added: readonly NewMember[]): Buffer {
   return writer.take();
 }
 
-/**
- * Empty (what the core proposes by itself) adds nobody. Throws CORRUPTION for a format of a later version.
- */
+/** Empty (what the core proposes by itself) adds nobody. Throws FORMAT_TOO_NEW, CORRUPTION. */
 export function decodeNewMembers(context: Uint8Array): NewMember[] {
   if (context.length === 0) return [];
   const reader = new ByteReader(context);
-  const format = reader.u8();
-  if (format !== CONTEXT_FORMAT) {
-    throw new CairnError('CORRUPTION', `membership change of format ${format}: written by a newer version?`);
-  }
+  checkFormat('the members that a change adds', reader.u8(), FORMATS);
   const count = reader.varint();
   const added: NewMember[] = [];
   for (let at = 0; at < count; at += 1) {

@@ -20,7 +20,7 @@ export const UPGRADE_MUTANTS: readonly Mutant[] = [
   },
   {
     name: 'silent-node-overlooked',
-    breaks: 'the cluster version rises while somebody is away, whatever he will run when he is back',
+    breaks: 'the cluster version rises while somebody is away, whatever release it will run when it is back',
     promise: 'a node that runs the release before is never left outside for good without a word to anybody',
     file: UPGRADE,
     edits: [

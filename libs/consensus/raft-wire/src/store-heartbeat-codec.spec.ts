@@ -40,7 +40,7 @@ describe('heartbeats of stores', () => {
       sentAtMs: 300,
       echoSentAtMs: 2,
       ended: [rangeId(9)],
-      answers: [{ ...of(10), round: 4, isVouching: true }],
+      answers: [{ ...of(10), round: 4, isSupporting: true }],
       released: [of(11)],
       asks: [{ ...of(12), round: 5 }],
       commits: [{ ...of(13), commit: logIndex(6) }],

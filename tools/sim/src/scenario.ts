@@ -10,7 +10,7 @@ import {
 } from '@cairn/checkers';
 import { KvMachine } from '@cairn/shard-node';
 import { SimRng } from '@cairn/runtime-sim';
-import type { EngineSpan, Replica } from '@cairn/store';
+import type { EngineSpan, Replica, StateMachine } from '@cairn/store';
 
 import { Ambush } from './ambush.js';
 import { BoundLooker, watchLines } from './checkers/alarms.js';
@@ -357,9 +357,15 @@ class ScenarioRun {
           spans.push(descriptor);
           const { rangeId, appliedIndex, machine } = replica;
           if (machine instanceof KvMachine && machine.window !== undefined)
-            windows.push({ node: node.name, rangeId, appliedIndex, window: machine.window });
+            windows.push({
+              node: node.name,
+              rangeId,
+              appliedIndex,
+              window: machine.window,
+              machine: String(machine),
+            });
           all.set(`${descriptor.rangeId} ${descriptor.epoch.version}`, descriptor);
-          const state = await this.#stateOf(node, replica, machine.spans());
+          const state = await this.#stateOf(node, replica, machine);
           if (state !== undefined) states.push(state);
         }
         for (const fault of overlapFaults(spans)) observer.violate('coverage', `${node.name}: ${fault}`);
@@ -374,17 +380,15 @@ class ScenarioRun {
   }
 
   /** Time passes while rows are read, and the oracle goes on: what was applied meanwhile is read again. */
-  async #stateOf(
-    node: SimNode,
-    replica: Replica,
-    spans: readonly EngineSpan[],
-  ): Promise<ReplicaState | undefined> {
+  async #stateOf(node: SimNode, replica: Replica, machine: StateMachine): Promise<ReplicaState | undefined> {
     for (;;) {
       const { rangeId, appliedIndex } = replica;
-      const rows = await this.#rowsOf(node, spans);
+      const shown = machine instanceof KvMachine ? String(machine) : 'no key range';
+      const rows = await this.#rowsOf(node, machine.spans());
       // After a crash the engine may be ahead of what is applied again.
       if (rows === undefined || !replica.isConsistent) return undefined;
-      if (replica.appliedIndex === appliedIndex) return { node: node.name, rangeId, appliedIndex, rows };
+      if (replica.appliedIndex === appliedIndex)
+        return { node: node.name, rangeId, appliedIndex, rows, machine: shown };
     }
   }
 

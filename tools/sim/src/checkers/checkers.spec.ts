@@ -38,12 +38,18 @@ describe('replicas', () => {
   const rows = (...pairs: [string, string][]): Map<string, string> => new Map(pairs);
 
   it('must agree only where they are equally far', () => {
-    const one = { node: 'a', rangeId: 1, appliedIndex: 7, rows: rows(['k', 'v']) };
+    const one = { node: 'a', rangeId: 1, appliedIndex: 7, rows: rows(['k', 'v']), machine: 'as it is' };
     expect(replicaFaults([one, { ...one, node: 'b' }])).toEqual([]);
     expect(replicaFaults([one, { ...one, node: 'b', appliedIndex: 8, rows: rows() }])).toEqual([]);
     expect(replicaFaults([one, { ...one, node: 'b', rows: rows() }])).toHaveLength(1);
     expect(replicaFaults([one, { ...one, node: 'b', rows: rows(['k', 'w']) }])).toHaveLength(1);
     expect(replicaFaults([one, { ...one, node: 'b', rows: rows(['k', 'v'], ['l', 'v']) }])).toHaveLength(1);
+  });
+
+  it('that differ are shown with their machines', () => {
+    const one = { node: 'a', rangeId: 1, appliedIndex: 7, rows: rows(['k', 'v']), machine: 'first' };
+    const [fault] = replicaFaults([one, { ...one, node: 'b', rows: rows(), machine: 'second' }]);
+    expect(fault).toContain('  a: first\n  b: second');
   });
 
   it('are read within their spans', async () => {
@@ -91,7 +97,7 @@ describe('request windows', () => {
     return window;
   };
   const held = (node: string, window: RequestWindow, completeSince?: number): HeldWindow => ({
-    ...{ node, rangeId: 1, appliedIndex: 9 },
+    ...{ node, rangeId: 1, appliedIndex: 9, machine: 'as it is' },
     window: {
       completeSince: timestamp(completeSince ?? window.completeSince),
       encode: () => window.encode(),

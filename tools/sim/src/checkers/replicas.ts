@@ -7,6 +7,8 @@ export interface ReplicaState {
   readonly rangeId: number;
   readonly appliedIndex: number;
   readonly rows: ReadonlyMap<string, string>;
+  /** Its machine as one line, for whoever looks for the reason of a difference. */
+  readonly machine: string;
 }
 
 const ROWS_PER_STEP = 1_000;
@@ -39,9 +41,16 @@ export function replicaFaults(states: readonly ReplicaState[]): string[] {
     }
     const difference = firstDifference(other.rows, state.rows);
     if (difference === undefined) continue;
-    faults.push(`range ${place}: ${other.node} and ${state.node} differ at ${difference}`);
+    faults.push(
+      `range ${place}: ${other.node} and ${state.node} differ at ${difference}\n${machinesOf(other, state)}`,
+    );
   }
   return faults;
+}
+
+/** The machines of two replicas that differ, a line each. */
+export function machinesOf(...held: readonly Pick<ReplicaState, 'node' | 'machine'>[]): string {
+  return held.map(({ node, machine }) => `  ${node}: ${machine}`).join('\n');
 }
 
 function firstDifference(

@@ -1,12 +1,16 @@
 import { REQUEST_WINDOW_MS, RequestWindow } from '@cairn/mvcc';
 import { TIMESTAMP_LOGICAL_STEPS, timestamp } from '@cairn/base';
 
+import { machinesOf } from './replicas.js';
+
 /** What a replica remembers of the commands that were carried out. */
 export interface HeldWindow {
   readonly node: string;
   readonly rangeId: number;
   readonly appliedIndex: number;
   readonly window: Pick<RequestWindow, 'completeSince' | 'encode'>;
+  /** Its machine as one line. */
+  readonly machine: string;
 }
 
 /** Format, `completeSince` and the newest timestamp stand before the outcomes. */
@@ -34,8 +38,10 @@ export function windowFaults(held: readonly HeldWindow[]): string[] {
       continue;
     }
     const since = Math.max(one.window.completeSince, other.window.completeSince);
-    if (!outcomesSince(one, since).equals(outcomesSince(other, since)))
-      faults.push(`range ${place}: ${other.node} and ${one.node} remember different outcomes since ${since}`);
+    if (!outcomesSince(one, since).equals(outcomesSince(other, since))) {
+      const what = `${other.node} and ${one.node} remember different outcomes since ${since}`;
+      faults.push(`range ${place}: ${what}\n${machinesOf(other, one)}`);
+    }
     // The one that goes back further is the better measure for the others.
     if (one.window.completeSince < other.window.completeSince) first.set(place, one);
   }

@@ -1,6 +1,7 @@
 export * from './assert.js';
 export * from './bounded-bytes.js';
 export * from './brands.js';
+export * from './closers.js';
 export * from './errors.js';
 export * from './fair-share.js';
 export * from './formats.js';

@@ -1,5 +1,5 @@
 import { assert, CairnError, messageOf, rethrowInvariant, type GateView, type StoreId } from '@cairn/base';
-import type { Clock, Logger } from '@cairn/ports';
+import { sleep, type Clock, type Logger } from '@cairn/ports';
 import { METADATA_ACCEPTOR, withAccepted, type NodeIdentity } from '@cairn/store';
 import {
   buildToMessage,
@@ -94,9 +94,7 @@ export async function joinCluster(options: JoinOptions): Promise<Joined> {
         // Nodes that start together wait for each other: only what lasts is trouble.
         const level = clock.nowMs() - beganMs < TROUBLE_MS ? 'info' : 'warn';
         logger[level]('waiting to join the cluster', { reason: messageOf(error) });
-        await new Promise<void>((resolve) => {
-          clock.setTimer(JOIN_RETRY_MS, resolve);
-        });
+        await sleep(clock, JOIN_RETRY_MS);
       }
     }
   } finally {

@@ -6,7 +6,7 @@ import { DEFAULT_STORE_CONFIG, type StoreConfig } from '@cairn/store';
 import { THIS_BUILD, type BuildVersions } from '@cairn/wire';
 
 import { DEFAULT_KV_LIMITS, type KvLimits } from '../kv/kv-limits.js';
-import { ShardNode } from './shard-node.js';
+import { startShardNode, type ShardNode } from './shard-node.js';
 
 export interface ShardNodePorts {
   readonly clock: Clock;
@@ -39,7 +39,7 @@ export interface ShardNodeContext {
 export function openShardNode(ports: ShardNodePorts, context: ShardNodeContext): Promise<ShardNode> {
   const { config, logger, metrics } = context;
   const { clock, rng, transport } = ports;
-  return ShardNode.start({
+  return startShardNode({
     ...ports,
     name: config.name,
     build: context.build ?? THIS_BUILD,

@@ -16,10 +16,17 @@ export interface ReportedMachine {
  */
 export class RangeReports {
   readonly #changed = new Set<RangeId>();
+  #watcher: (() => void) | undefined;
   #wantsFull = true;
+
+  /** Whom it is told that there is something new to tell; before, changes only wait. */
+  watch(watcher: () => void): void {
+    this.#watcher = watcher;
+  }
 
   changed(rangeId: RangeId): void {
     this.#changed.add(rangeId);
+    this.#watcher?.();
   }
 
   wantFull(): void {
@@ -37,7 +44,7 @@ export class RangeReports {
   take(
     store: Store,
     machines: ReadonlyMap<RangeId, ReportedMachine>,
-    bearing: ReadonlySet<RangeId>,
+    creating: ReadonlySet<RangeId>,
   ): { full: boolean; ranges: RangeReport[]; removed: RangeId[]; failed(): void } {
     const full = this.#wantsFull;
     const ids = full ? [...store.replicas()].map((replica) => replica.rangeId) : [...this.#changed];
@@ -47,7 +54,7 @@ export class RangeReports {
     const ranges: RangeReport[] = [];
     const removed: RangeId[] = [];
     for (const rangeId of ids) {
-      if (bearing.has(rangeId)) continue;
+      if (creating.has(rangeId)) continue;
       const replica = store.replica(rangeId);
       const descriptor = replica?.descriptorOrUndefined;
       if (replica === undefined) removed.push(rangeId);

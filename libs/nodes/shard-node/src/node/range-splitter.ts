@@ -25,7 +25,7 @@ export interface RangeSplitterParts {
   readonly engine: KvEngine;
   readonly logger: Logger;
   readonly metadata: MetadataAccess;
-  store(): Store;
+  readonly store: Store;
   readonly machines: ReadonlyMap<RangeId, SplitRange>;
   sizes(): SplitSizes;
 }
@@ -89,7 +89,7 @@ export class RangeSplitter {
    * the metadata service answers.
    */
   async splitAt(id: RangeId, version: number, keys: readonly Uint8Array[]): Promise<number> {
-    const replica = this.#parts.store().replica(id);
+    const replica = this.#parts.store.replica(id);
     if (replica?.isReadyLeader !== true) throw notLed(replica);
     checkCuts(replica, version, keys);
     await this.#parts.engine.flush();
@@ -101,7 +101,7 @@ export class RangeSplitter {
    * must not find much.
    */
   async #cut(id: RangeId, version: number, keys: readonly Uint8Array[]): Promise<number> {
-    const replica = this.#parts.store().replica(id);
+    const replica = this.#parts.store.replica(id);
     if (replica?.isReadyLeader !== true) throw notLed(replica);
     const members = replica.descriptor.replicas.length;
     const first = await this.#parts.metadata.allocateIds(keys.length * (members + 1));
@@ -112,7 +112,7 @@ export class RangeSplitter {
         replicaIds: Array.from({ length: members }, (__, member) => replicaId(base + 1 + member)),
       };
     });
-    await this.#parts.store().splitRange(id, version, keys, ids);
+    await this.#parts.store.splitRange(id, version, keys, ids);
     this.#parts.logger.info('range split', { range: id, children: keys.length });
     return keys.length;
   }

@@ -11,7 +11,7 @@ const CHANGE_TIMEOUT_MS = 60_000;
 
 export interface ReplicaMoverParts {
   readonly metadata: MetadataAccess;
-  store(): Store;
+  readonly store: Store;
 }
 
 interface Running {
@@ -38,7 +38,7 @@ export class ReplicaMover {
       if (isSame(running.change, change)) return running.result;
       throw new CairnError('FAILED_PRECONDITION', 'another change of the members is under way');
     }
-    const result = this.#parts.store().changeReplicas(rangeId, {
+    const result = this.#parts.store.changeReplicas(rangeId, {
       ...change,
       confVersion,
       timeoutMs: CHANGE_TIMEOUT_MS,

@@ -20,7 +20,7 @@ export interface ShardRpcParts {
   readonly splitter: RangeSplitter;
   readonly mover: ReplicaMover;
   readonly engine: EngineOperator;
-  store(): Store;
+  readonly store: Store;
   /** As the metadata service last told. */
   storeInfo(id: StoreId): StoreInfo | undefined;
   /** Undefined until they were heard. */
@@ -38,7 +38,7 @@ export function handleShardRpc(server: SessionRpcServer, parts: ShardRpcParts): 
     return { created: await parts.splitter.splitAt(rangeId as RangeId, version, keys) };
   });
   handle(ShardRpc.transferLeader, (request) => {
-    transferLeader(parts.store(), request.rangeId as RangeId, request.toStoreId as StoreId);
+    transferLeader(parts.store, request.rangeId as RangeId, request.toStoreId as StoreId);
     return {};
   });
   handle(ShardRpc.changeReplicas, async ({ rangeId, confVersion, addStoreId, removeStoreId }) => {
@@ -153,7 +153,7 @@ function checkNewMember(parts: ShardRpcParts, id: StoreId): void {
 
 /** Fewer voters than the cluster wants are what failures leave, not what anybody asks for. */
 function checkRemoval(parts: ShardRpcParts, rangeId: RangeId, id: StoreId): void {
-  const members = parts.store().replica(rangeId)?.descriptorOrUndefined?.replicas ?? [];
+  const members = parts.store.replica(rangeId)?.descriptorOrUndefined?.replicas ?? [];
   const isVoter = members.some(({ storeId, role }) => storeId === id && role !== 'learner');
   if (!isVoter) return;
   const left = members.filter(({ storeId, role }) => storeId !== id && role !== 'learner').length;

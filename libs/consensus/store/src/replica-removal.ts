@@ -57,7 +57,7 @@ export class ReplicaRemoval {
     assert(!replica.isClosed, 'a replica is removed once', { rangeId: replica.rangeId });
     replica.isClosed = true;
     replica.isReadyLeader = false;
-    replica.isFrozen = false;
+    replica.thaw();
     replica.reads.refuseAll();
     replica.loseWaiters();
     const work = this.#remove(replica, lastGone(replica, proof, this.#parts.storeId)).catch(

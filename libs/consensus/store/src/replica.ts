@@ -100,8 +100,8 @@ export class Replica implements ReplicaHandle {
   isMachineOpen = false;
   /** A received snapshot is replacing the rows; settles when it has. */
   installation: Promise<void> | undefined = undefined;
-  /** A split is proposed by this leader and not applied yet. */
-  isFrozen = false;
+  /** Resolves when the split is over that this leader has proposed; undefined = there is none. */
+  #split: PromiseWithResolvers<void> | undefined;
   /** This leader is carrying out a change of the members. */
   isChangingMembers = false;
   /** While there is no descriptor: a membership version that named this replica; 0 = none is known. */
@@ -309,9 +309,32 @@ export class Replica implements ReplicaHandle {
     if (this.#turnWaiters.length > 0) for (const resolve of this.#turnWaiters.splice(0)) resolve();
   }
 
+  /** A split is proposed by this leader and not applied yet. */
+  get isFrozen(): boolean {
+    return this.#split !== undefined;
+  }
+
+  /** A split was proposed: nothing else is evaluated until it is over. */
+  freeze(): void {
+    assert(this.#split === undefined, 'one split at a time', { rangeId: this.rangeId });
+    this.#split = Promise.withResolvers();
+  }
+
+  /** It is applied, or void, or the leadership is lost, or the replica gone: whoever waits looks which. */
+  thaw(): void {
+    this.#split?.resolve();
+    this.#split = undefined;
+  }
+
+  /** Resolves when no split is under way. */
+  async untilThawed(): Promise<void> {
+    await this.#split?.promise;
+  }
+
   /** The store stops. */
   close(): void {
     this.isClosed = true;
+    this.thaw();
     this.reads.refuseAll();
     this.loseWaiters();
     this.machine?.closed?.();

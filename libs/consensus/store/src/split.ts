@@ -8,7 +8,6 @@ import {
   type ReplicaId,
 } from '@cairn/base';
 import type { KvEngine } from '@cairn/engine';
-import { sleep, type Clock } from '@cairn/ports';
 import type { Entry } from '@cairn/raft';
 import type { RaftLog, RangeLog } from '@cairn/raft-log';
 
@@ -24,8 +23,6 @@ import { encodeSplitCommand, type SplitCommand } from './store-commands.js';
  */
 export const INITIAL_INDEX = logIndex(10);
 export const BIRTH_TERM = toTerm(5);
-/** How often the proposer of a split looks whether it is applied. */
-const APPLY_POLL_MS = 5;
 
 /** Ids for the ranges a split makes; from the metadata service, never used before. */
 export interface ChildIds {
@@ -89,11 +86,7 @@ export interface SplitRequest {
 }
 
 /** See `Store.splitRange`. From the proposal until it is applied the range is frozen on this leader. */
-export async function cutRange(
-  replica: Replica | undefined,
-  clock: Clock,
-  request: SplitRequest,
-): Promise<void> {
+export async function cutRange(replica: Replica | undefined, request: SplitRequest): Promise<void> {
   if (replica?.isReadyLeader !== true) throw new CairnError('NOT_LEADER', 'the range is not led here');
   const { descriptor } = replica;
   const membersThen = request.ids[0]?.replicaIds.length;
@@ -114,8 +107,8 @@ export async function cutRange(
     }
     throw new CairnError('NOT_LEADER', 'the range is not led here');
   }
-  replica.isFrozen = true;
-  while (replica.isFrozen) await sleep(clock, APPLY_POLL_MS);
+  replica.freeze();
+  await replica.untilThawed();
   if (replica.descriptor.epoch.version !== command.left.epoch.version) {
     throw new CairnError('NOT_LEADER', 'leadership was lost before the split was applied');
   }
@@ -178,7 +171,7 @@ export async function applySplit(
   const isVoid =
     epoch.version !== command.baseVersion || epoch.confVersion !== command.left.epoch.confVersion;
   if (isVoid) {
-    replica.isFrozen = false;
+    replica.thaw();
     return [];
   }
   await parts.engine.flush();
@@ -210,6 +203,6 @@ export async function applySplit(
   });
   await parts.log.sync();
   replica.setDescriptor(command.left);
-  replica.isFrozen = false;
+  replica.thaw();
   return created.map(({ descriptor, replicaId, machine }) => parts.addChild(descriptor, replicaId, machine));
 }

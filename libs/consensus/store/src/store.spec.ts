@@ -84,6 +84,33 @@ describe('a split', () => {
     await rig.run(2_000);
     expect(rig.at(3).store.replica(child)).toMatchObject({ replicaId: 503, staleRefusal: undefined });
   });
+
+  /** The leader of range 1, with a split in its log that nobody else gets. */
+  async function splitUnderWay(): Promise<{ rig: StoresRig; split: Promise<void> }> {
+    const rig = await StoresRig.open(3);
+    await rig.create();
+    await rig.run(1_000);
+    rig.passes = (from, to) => from !== 1 && to !== 1;
+    const ids = [{ rangeId: rangeId(50), replicaIds: [501, 502, 503].map(replicaId) }];
+    const split = rig.at(1).store.splitRange(rangeId(1), 1, [Buffer.from('c')], ids);
+    expect(rig.replicaAt(1).isFrozen).toBe(true);
+    return { rig, split };
+  }
+
+  it('is told to be lost when its leader hears nobody any more', async () => {
+    const { rig, split } = await splitUnderWay();
+    const told = expect(split).rejects.toMatchObject({ code: 'NOT_LEADER' });
+    await rig.run(3_000);
+    await told;
+    expect(rig.replicaAt(1)).toMatchObject({ isFrozen: false, descriptor: { epoch: { version: 1 } } });
+  });
+
+  it('is told to be lost when the store stops', async () => {
+    const { rig, split } = await splitUnderWay();
+    const told = expect(split).rejects.toMatchObject({ code: 'NOT_LEADER' });
+    await rig.scheduler.settle(rig.at(1).store.close());
+    await told;
+  });
 });
 
 describe('a lease', () => {

@@ -530,7 +530,7 @@ export class Store {
     keys: readonly Uint8Array[],
     ids: readonly ChildIds[],
   ): Promise<void> {
-    await cutRange(this.#replicas.get(rangeId), this.#options.clock, { version, keys, ids });
+    await cutRange(this.#replicas.get(rangeId), { version, keys, ids });
   }
 
   /** Shows the range the cluster version, if it is led here and none of its leaders has; see `proposeNoop`. */

@@ -278,7 +278,7 @@ export class TurnLoop implements ReplicaHost {
     replica.leaderReplicaId = state.leaderId;
     replica.term = state.term;
     if (wasLeader && (!replica.isLeader || isNewTerm)) {
-      replica.isFrozen = false;
+      replica.thaw();
       replica.reads.refuseAll();
       replica.loseWaiters();
       if (replica.isReadyLeader) {

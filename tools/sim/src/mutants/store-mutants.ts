@@ -67,7 +67,7 @@ export const STORE_MUTANTS: readonly Mutant[] = [
     breaks: 'a leader goes on to serve the whole range while its split is under way',
     promise: 'each key is served by one range at a time',
     file: 'libs/consensus/store/src/split.ts',
-    edits: [{ find: '  replica.isFrozen = true;\n', replace: '' }],
+    edits: [{ find: '  replica.freeze();\n', replace: '' }],
     run: { type: 'cluster', isWaylaid: true, faults: ['latency', 'one-way'], faultEveryMs: 1_000 },
   },
   {

@@ -247,9 +247,11 @@ describe('the batch stream', () => {
     end.send({ call: 1, operation: getOf('slow') });
     end.stream.end();
     await eventually(() => rig.store.held.length === 1);
+    const ended = rig.doors.streamsEnded();
     rig.store.release();
     await end.until(() => end.status !== undefined);
-    expect(end.status?.code).toBe(status.OK);
+    await ended;
+    expect([rig.doors.openStreams, end.status?.code]).toEqual([0, status.OK]);
     expect(end.results.map(({ call }) => call)).toEqual([1]);
   });
 
@@ -288,9 +290,11 @@ describe('the batch stream', () => {
     await eventually(() => rig.store.held.length === 1);
     rig.doors.drain();
     end.send({ call: 2, operation: putOf('late') });
+    const ended = rig.doors.streamsEnded();
     rig.store.release();
     await end.until(() => end.status !== undefined);
-    expect(end.status?.code).toBe(status.OK);
+    await ended;
+    expect([rig.doors.openStreams, end.status?.code]).toEqual([0, status.OK]);
     expect(end.results.map(({ call }) => call)).toEqual([1]);
     expect(rig.store.rows.has('late')).toBe(false);
   });

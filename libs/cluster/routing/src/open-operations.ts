@@ -10,6 +10,8 @@ export class OpenOperations {
   #count = 0;
   #bytes = 0;
   #first: RoutedOperation | undefined;
+  /** Somebody waits until there is none. */
+  #empty: PromiseWithResolvers<void> | undefined;
 
   get count(): number {
     return this.#count;
@@ -22,6 +24,13 @@ export class OpenOperations {
 
   get first(): RoutedOperation | undefined {
     return this.#first;
+  }
+
+  /** Resolves when there is none; one that is added right after is not waited for. */
+  async whenEmpty(): Promise<void> {
+    if (this.#count === 0) return;
+    this.#empty ??= Promise.withResolvers();
+    await this.#empty.promise;
   }
 
   add(operation: RoutedOperation): void {
@@ -42,6 +51,9 @@ export class OpenOperations {
     if (next !== undefined) next.previous = previous;
     operation.previous = undefined;
     operation.next = undefined;
+    if (this.#count > 0 || this.#empty === undefined) return;
+    this.#empty.resolve();
+    this.#empty = undefined;
   }
 }
 

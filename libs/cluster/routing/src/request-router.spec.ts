@@ -373,6 +373,17 @@ describe('RequestRouter at its bounds', () => {
     expect(rig.codes().filter((code) => code === 'OK')).toHaveLength(4);
   });
 
+  it('tells when no operation is open', async () => {
+    const rig = await rigOf();
+    await rig.router.whenIdle();
+    rig.put('a');
+    const open: number[] = [];
+    const idle = [1, 2].map(() => rig.router.whenIdle().then(() => open.push(rig.router.openOperations)));
+    rig.router.cancel(rig.put('b'));
+    await rig.cluster.scheduler.settle(Promise.all(idle));
+    expect([open, rig.codes()]).toEqual([[0, 0], ['OK']]);
+  });
+
   it('lets what one store has no room for wait in the send queue, in order', async () => {
     const rig = await rigOf(undefined, { outstandingOpsPerStoreMax: 2 });
     const puts = Array.from({ length: 7 }, (_, at) => rig.put(`k${at}`));

@@ -48,6 +48,7 @@ const TIMESTAMP_LEAD_STEPS_MAX = 60_000 * TIMESTAMP_LOGICAL_STEPS;
  * request.
  */
 const STORE_FULL = tooMany('the shard node');
+const ROUTER_STOPS = new CairnError('UNAVAILABLE', 'the router is stopping', { retryAfterMs: 100 });
 const ROUTER_FULL = tooMany('the router');
 /** What a store is asked for its timestamps may take this long. */
 const ASK_TIMEOUT_MS = 500;
@@ -115,6 +116,7 @@ export class RequestRouter {
       open: this.#open.count,
       openBytes: this.#open.bytes,
       ranges: this.cache.size,
+      searches: this.leaderSearches,
       stores: this.connectedStores,
       givenUp: this.#stores.givenUp.length,
     }));
@@ -166,6 +168,11 @@ export class RequestRouter {
 
   get openOperations(): number {
     return this.#open.count;
+  }
+
+  /** Resolves when no operation is open; one that is begun right after is not waited for. */
+  whenIdle(): Promise<void> {
+    return this.#open.whenEmpty();
   }
 
   /** Stores that can be reached now. */
@@ -292,11 +299,8 @@ export class RequestRouter {
     this.#open.add(operation);
     const { outstandingOpsMax, outstandingBytesMax } = this.#options.bounds;
     if (this.#isClosed || this.#open.count > outstandingOpsMax || this.#open.bytes > outstandingBytesMax) {
-      const why = this.#isClosed
-        ? new CairnError('UNAVAILABLE', 'the router is stopping', { retryAfterMs: 100 })
-        : ROUTER_FULL;
       if (!this.#isClosed) this.#metrics.refused('router-full');
-      this.#fail(operation, why);
+      this.#fail(operation, this.#isClosed ? ROUTER_STOPS : ROUTER_FULL);
       return operation;
     }
     if (isWrite(request.op)) this.#identify(request);
@@ -351,12 +355,7 @@ export class RequestRouter {
     this.#sweepTimer?.cancel();
     // What a sink does when it is told may end others, so the list is read anew each time; nothing new gets
     // into it.
-    while (this.#open.first !== undefined) {
-      this.#giveUp(
-        this.#open.first,
-        new CairnError('UNAVAILABLE', 'the router is stopping', { retryAfterMs: 100 }),
-      );
-    }
+    while (this.#open.first !== undefined) this.#giveUp(this.#open.first, ROUTER_STOPS);
     this.#waiting.close();
     this.#future.close();
     this.#stores.close();

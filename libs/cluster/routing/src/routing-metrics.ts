@@ -5,6 +5,7 @@ export interface RoutingGauges {
   readonly open: number;
   readonly openBytes: number;
   readonly ranges: number;
+  readonly searches: number;
   readonly stores: number;
   readonly givenUp: number;
 }
@@ -26,6 +27,7 @@ export class RoutingMetrics {
       'Bytes of keys and values of open operations',
     );
     const ranges = metrics.gauge('cairn_router_cached_ranges', 'Ranges whose place is known');
+    const searches = metrics.gauge('cairn_router_leader_searches', 'Ranges whose leader is being looked for');
     this.#givenUp = metrics.counter(
       'cairn_router_stores_given_up_total',
       'Times that a shard node was given up for a while, because it hung or failed',
@@ -38,6 +40,7 @@ export class RoutingMetrics {
       open.set(now.open);
       openBytes.set(now.openBytes);
       ranges.set(now.ranges);
+      searches.set(now.searches);
       stores.set(now.stores);
       givenUp.set(now.givenUp);
     });

@@ -40,6 +40,7 @@ import {
 
 import type { CutOff } from './calls.js';
 import { ClusterAdmin } from './cluster-admin.js';
+import { orTimeUp, untilIdle } from './drain.js';
 import { readinessOf } from './readiness.js';
 import { DoorContext } from './doors/door-context.js';
 import { clusterHandlers, type ClusterHandlers } from './doors/cluster-service.js';
@@ -374,13 +375,11 @@ class RouterNode implements RunningRouter {
     this.#timer?.cancel();
     const left = this.#leave();
     const { clock } = this.#ports;
-    const untilMs = clock.nowMs() + drainTimeoutMs;
     this.#doors.drain();
-    while (this.#router.openOperations > 0 && clock.nowMs() < untilMs) await sleep(clock, 10);
+    await orTimeUp(clock, drainTimeoutMs, untilIdle(this.#router, clock));
     // Everybody who still waits is told; the answers leave through the streams, which then end.
     this.#router.close();
-    const streamsUntilMs = clock.nowMs() + Math.min(drainTimeoutMs, STREAMS_END_TIMEOUT_MS);
-    while (this.#doors.openStreams > 0 && clock.nowMs() < streamsUntilMs) await sleep(clock, 10);
+    await orTimeUp(clock, Math.min(drainTimeoutMs, STREAMS_END_TIMEOUT_MS), this.#doors.streamsEnded());
     this.#doors.close();
     this.#shards.close();
     await left;

@@ -107,6 +107,8 @@ export interface KvDoors {
   readonly handlers: KvHandlers;
   /** Batch streams that are open. */
   readonly openStreams: number;
+  /** Resolves when no batch stream is open. */
+  streamsEnded(): Promise<void>;
   /** The limits of keys and values have changed: clients with a stream are told. */
   limitsChanged(): void;
   /**
@@ -193,6 +195,7 @@ export function createKvService(
 ): KvDoors {
   let isDraining = false;
   const streams = new Set<BatchStream>();
+  let lastEnded: PromiseWithResolvers<void> | undefined;
 
   const unary = unaryDoors(context);
   const several = severalDoors(context);
@@ -229,6 +232,9 @@ export function createKvService(
       call.on('close', () => {
         stream.close();
         streams.delete(stream);
+        if (streams.size > 0) return;
+        lastEnded?.resolve();
+        lastEnded = undefined;
       });
       if (isDraining) stream.drain();
     },
@@ -237,6 +243,11 @@ export function createKvService(
     handlers,
     get openStreams() {
       return streams.size;
+    },
+    streamsEnded: async () => {
+      if (streams.size === 0) return;
+      lastEnded ??= Promise.withResolvers();
+      await lastEnded.promise;
     },
     limitsChanged: () => {
       for (const stream of streams) stream.announce(hello());

@@ -1,6 +1,6 @@
 import { constants, type ServerHttp2Stream } from 'node:http2';
 
-import { BoundedBytes, FairShare, Holder, Holders } from '@cairn/base';
+import { Holder, SharedRoom } from '@cairn/base';
 import type { Clock, Metrics } from '@cairn/ports';
 import { status, type ServerInterceptingCallInterface } from '@grpc/grpc-js';
 
@@ -33,12 +33,12 @@ export function refuseCall(call: ServerInterceptingCallInterface, details: strin
 /** A stream that is open, for whatever it is. */
 export class OpenStream extends Holder {
   readonly caller: string;
-  readonly #room: OpenStreams;
+  readonly #room: SharedRoom;
   readonly #stream: ServerHttp2Stream;
   /** By this server, not by its client. */
   isCut = false;
 
-  constructor(room: OpenStreams, caller: string, stream: ServerHttp2Stream) {
+  constructor(room: SharedRoom, caller: string, stream: ServerHttp2Stream) {
     super();
     this.#room = room;
     this.caller = caller;
@@ -65,18 +65,12 @@ export class OpenStream extends Holder {
  * connection end that has had most for longest without a word; the first few of a connection stay.
  */
 export class OpenStreams {
-  readonly #clock: Pick<Clock, 'nowMs'>;
-  readonly #bytes: BoundedBytes;
-  readonly #share: FairShare;
-  readonly #byPeer = new Map<string, number>();
-  readonly #holders: Holders;
+  readonly #room: SharedRoom;
 
   /** `bytesMax`: for tests. */
   constructor(clock: Pick<Clock, 'nowMs'>, metrics: Metrics, bytesMax = STREAM_BYTES_MAX) {
-    this.#clock = clock;
-    this.#bytes = new BoundedBytes({ name: 'open calls', limit: bytesMax });
-    this.#share = new FairShare(bytesMax);
-    this.#holders = new Holders(() => clock.nowMs());
+    const bounds = { name: 'open calls', limit: bytesMax, sparedBytes: KEPT_BYTES };
+    this.#room = new SharedRoom(bounds, () => clock.nowMs());
     const open = metrics.gauge('cairn_router_open_calls', 'gRPC calls that are open, streams among them');
     const held = metrics.gauge('cairn_router_open_call_bytes', 'What open calls take, their messages aside');
     const ended = metrics.counter(
@@ -85,10 +79,10 @@ export class OpenStreams {
     );
     let counted = 0;
     metrics.onCollect(() => {
-      open.set(this.#bytes.count);
-      held.set(this.#bytes.used);
-      ended.add(this.#holders.ended - counted);
-      counted = this.#holders.ended;
+      open.set(this.#room.count);
+      held.set(this.#room.used);
+      ended.add(this.#room.ended - counted);
+      counted = this.#room.ended;
     });
   }
 
@@ -98,46 +92,14 @@ export class OpenStreams {
    */
   open(peer: string, call: ServerInterceptingCallInterface, headerBytes: number): OpenStream | undefined {
     const { stream } = call as unknown as CallOverHttp2;
-    const opened = new OpenStream(this, peer, stream);
-    opened.heldBytes = STREAM_BYTES + headerBytes * HEADER_BYTES_FACTOR;
-    if (!this.#take(opened)) {
+    const opened = new OpenStream(this.#room, peer, stream);
+    if (!this.#room.tryTake(opened, STREAM_BYTES + headerBytes * HEADER_BYTES_FACTOR)) {
       refuseCall(call, TOO_MANY);
       return undefined;
     }
     stream.once('close', () => {
-      this.release(opened);
+      this.#room.release(opened);
     });
     return opened;
-  }
-
-  #take(opened: OpenStream): boolean {
-    const { caller, heldBytes } = opened;
-    if (!this.#hasRoom(caller, heldBytes)) {
-      const isFloor = this.#share.isBelowFloor(this.#byPeer.get(caller) ?? 0, heldBytes);
-      const isEnded = this.#holders.endLaggard(isFloor, opened);
-      if (!isEnded || !this.#hasRoom(caller, heldBytes)) return false;
-    }
-    this.#bytes.take(heldBytes);
-    const own = (this.#byPeer.get(caller) ?? 0) + heldBytes;
-    this.#byPeer.set(caller, own);
-    opened.heldSinceMs = this.#clock.nowMs();
-    if (own > KEPT_BYTES) this.#holders.add(opened);
-    return true;
-  }
-
-  #hasRoom(peer: string, bytes: number): boolean {
-    return this.#share.allows(this.#byPeer.get(peer) ?? 0, bytes, this.#bytes.used);
-  }
-
-  /** For `OpenStream` and this class: the stream is over. */
-  release(opened: OpenStream): void {
-    const { caller, heldBytes } = opened;
-    if (heldBytes === 0) return;
-    opened.heldBytes = 0;
-    this.#bytes.give(heldBytes);
-    this.#holders.remove(opened);
-    const left = (this.#byPeer.get(caller) ?? 0) - heldBytes;
-    if (left > 0) this.#byPeer.set(caller, left);
-    else this.#byPeer.delete(caller);
   }
 }

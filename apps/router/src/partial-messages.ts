@@ -1,4 +1,4 @@
-import { BoundedBytes, FairShare, Holder, Holders } from '@cairn/base';
+import { Holder, SharedRoom } from '@cairn/base';
 import type { Clock, Metrics, Timer } from '@cairn/ports';
 import { status, type ServerInterceptingCallInterface } from '@grpc/grpc-js';
 
@@ -18,11 +18,11 @@ const TOO_MANY = 'too many requests are being received that do not come whole';
 /** What one call holds of a message that has not come whole. */
 class PartialMessage extends Holder {
   readonly caller: string;
-  readonly #room: PartialMessages;
+  readonly #room: SharedRoom;
   readonly #call: ServerInterceptingCallInterface;
   #timer: Timer | undefined;
 
-  constructor(room: PartialMessages, peer: string, call: ServerInterceptingCallInterface) {
+  constructor(room: SharedRoom, peer: string, call: ServerInterceptingCallInterface) {
     super();
     this.#room = room;
     this.caller = peer;
@@ -33,10 +33,7 @@ class PartialMessage extends Holder {
   grow(bytes: number): boolean {
     // Another message than before: what the last one held has gone on.
     if (bytes < this.heldBytes) this.settle();
-    if (bytes === this.heldBytes) return true;
-    if (!this.#room.take(this, bytes - this.heldBytes)) return false;
-    this.heldBytes = bytes;
-    return true;
+    return bytes === this.heldBytes || this.#room.tryTake(this, bytes - this.heldBytes);
   }
 
   /** The message has begun to come, and has its time. */
@@ -55,8 +52,7 @@ class PartialMessage extends Holder {
   settle(): void {
     this.#timer?.cancel();
     this.#timer = undefined;
-    if (this.heldBytes > 0) this.#room.give(this);
-    this.heldBytes = 0;
+    this.#room.release(this);
   }
 
   cutOff(): void {
@@ -80,18 +76,13 @@ class PartialMessage extends Holder {
  * that there is room for whoever comes later, however many send no end.
  */
 export class PartialMessages {
-  readonly #budget = new BoundedBytes({
-    name: 'requests that have not come whole',
-    limit: PARTIAL_BYTES_MAX,
-  });
-  readonly #share = new FairShare(PARTIAL_BYTES_MAX);
-  readonly #byPeer = new Map<string, number>();
-  readonly #holders: Holders;
+  readonly #room: SharedRoom;
   readonly #clock: Clock;
 
   constructor(clock: Clock, metrics: Metrics) {
     this.#clock = clock;
-    this.#holders = new Holders(() => clock.nowMs());
+    const bounds = { name: 'requests that have not come whole', limit: PARTIAL_BYTES_MAX };
+    this.#room = new SharedRoom(bounds, () => clock.nowMs());
     const held = metrics.gauge(
       'cairn_router_partial_request_bytes',
       'Bytes of requests that have not come whole',
@@ -102,9 +93,9 @@ export class PartialMessages {
     );
     let counted = 0;
     metrics.onCollect(() => {
-      held.set(this.#budget.used);
-      ended.add(this.#holders.ended - counted);
-      counted = this.#holders.ended;
+      held.set(this.#room.used);
+      ended.add(this.#room.ended - counted);
+      counted = this.#room.ended;
     });
   }
 
@@ -112,7 +103,7 @@ export class PartialMessages {
   watch(peer: string, call: ServerInterceptingCallInterface): () => void {
     const inside = call as unknown as AssemblingCall;
     const handle = inside.handleDataFrame.bind(call);
-    const message = new PartialMessage(this, peer, call);
+    const message = new PartialMessage(this.#room, peer, call);
     inside.handleDataFrame = (data) => {
       handle(data);
       const { readMessageSize, readMessageRemaining } = inside.decoder;
@@ -123,37 +114,5 @@ export class PartialMessages {
     return () => {
       message.settle();
     };
-  }
-
-  /** For `PartialMessage` alone: room for so many bytes more. */
-  take(message: PartialMessage, bytes: number): boolean {
-    const { caller, heldBytes } = message;
-    if (!this.#hasRoom(caller, bytes)) {
-      const isFloor = this.#share.isBelowFloor(this.#byPeer.get(caller) ?? 0, bytes);
-      const isEnded = this.#holders.endLaggard(isFloor, message);
-      if (!isEnded || !this.#hasRoom(caller, bytes)) return false;
-    }
-    if (heldBytes > 0) this.#budget.resize(heldBytes, heldBytes + bytes);
-    else {
-      this.#budget.take(bytes);
-      message.heldSinceMs = this.#clock.nowMs();
-      this.#holders.add(message);
-    }
-    this.#byPeer.set(caller, (this.#byPeer.get(caller) ?? 0) + bytes);
-    return true;
-  }
-
-  /** For `PartialMessage` alone: it holds nothing any more. */
-  give(message: PartialMessage): void {
-    const { caller, heldBytes } = message;
-    this.#budget.give(heldBytes);
-    this.#holders.remove(message);
-    const left = (this.#byPeer.get(caller) ?? 0) - heldBytes;
-    if (left > 0) this.#byPeer.set(caller, left);
-    else this.#byPeer.delete(caller);
-  }
-
-  #hasRoom(peer: string, bytes: number): boolean {
-    return this.#share.allows(this.#byPeer.get(peer) ?? 0, bytes, this.#budget.used);
   }
 }

@@ -1,7 +1,7 @@
 import { promisify } from 'node:util';
 import { gunzip, inflate } from 'node:zlib';
 
-import { BoundedBytes, FairShare, Holder, Holders, rethrowInvariant } from '@cairn/base';
+import { Holder, rethrowInvariant, SharedRoom } from '@cairn/base';
 import type { Clock, Metrics } from '@cairn/ports';
 import { FairGate } from '@cairn/router-node';
 import { status } from '@grpc/grpc-js';
@@ -23,16 +23,14 @@ export interface UnpackFailure {
 /** A message that is held until it is unpacked. */
 class PackedMessage extends Holder {
   readonly caller: string;
-  readonly #room: Unpacker;
+  readonly #room: SharedRoom;
   readonly #over = new AbortController();
   isCut = false;
-  isReleased = false;
 
-  constructor(room: Unpacker, caller: string, bytes: number) {
+  constructor(room: SharedRoom, caller: string) {
     super();
     this.#room = room;
     this.caller = caller;
-    this.heldBytes = bytes;
   }
 
   /** Aborts when nobody waits for it any more. */
@@ -58,12 +56,8 @@ class PackedMessage extends Holder {
  */
 export class Unpacker {
   readonly #bytesMax: number;
-  readonly #clock: Pick<Clock, 'nowMs'>;
   readonly #gate = new FairGate<string>(AT_A_TIME, PER_CALLER);
-  readonly #packed: BoundedBytes;
-  readonly #share: FairShare;
-  readonly #byCaller = new Map<string, number>();
-  readonly #holders: Holders;
+  readonly #room: SharedRoom;
 
   /** `packedBytesMax`: for tests. */
   constructor(
@@ -72,10 +66,8 @@ export class Unpacker {
     packedBytesMax = PACKED_BYTES_MAX,
   ) {
     this.#bytesMax = bytesMax;
-    this.#clock = context.clock;
-    this.#packed = new BoundedBytes({ name: 'packed requests', limit: packedBytesMax });
-    this.#share = new FairShare(packedBytesMax);
-    this.#holders = new Holders(() => context.clock.nowMs());
+    const bounds = { name: 'packed requests', limit: packedBytesMax };
+    this.#room = new SharedRoom(bounds, () => context.clock.nowMs());
     const waiting = context.metrics.gauge(
       'cairn_router_packed_requests',
       'Requests that wait to be unpacked',
@@ -86,7 +78,7 @@ export class Unpacker {
     );
     context.metrics.onCollect(() => {
       waiting.set(this.#gate.waiting);
-      bytes.set(this.#packed.used);
+      bytes.set(this.#room.used);
     });
   }
 
@@ -94,15 +86,16 @@ export class Unpacker {
   async unpack(peer: string, bytes: Buffer, encoding: string, signal: AbortSignal): Promise<Buffer> {
     if (encoding !== 'gzip' && encoding !== 'deflate')
       throw failure(status.UNIMPLEMENTED, 'the request is packed in a way that is not known here');
-    const message = new PackedMessage(this, peer, bytes.length);
-    this.#hold(message);
+    const message = new PackedMessage(this.#room, peer);
+    if (bytes.length > 0 && !this.#room.tryTake(message, bytes.length))
+      throw failure(status.RESOURCE_EXHAUSTED, this.#room.refusal(bytes.length).message);
     signal.addEventListener('abort', message.giveUp, { once: true });
     if (signal.aborted) message.giveUp();
     try {
       return await this.#inTurn(message, bytes, encoding);
     } finally {
       signal.removeEventListener('abort', message.giveUp);
-      this.release(message);
+      this.#room.release(message);
     }
   }
 
@@ -116,7 +109,7 @@ export class Unpacker {
         : failure(status.CANCELLED, 'the caller gave up');
     }
     // What is being unpacked ends by itself, and nothing would be free before.
-    this.#holders.remove(message);
+    this.#room.spare(message);
     try {
       return await UNPACK[encoding](bytes, { maxOutputLength: this.#bytesMax });
     } catch (error) {
@@ -126,36 +119,6 @@ export class Unpacker {
     } finally {
       this.#gate.leave(message.caller);
     }
-  }
-
-  #hold(message: PackedMessage): void {
-    const { caller, heldBytes } = message;
-    if (!this.#hasRoom(message)) {
-      const isFloor = this.#share.isBelowFloor(this.#byCaller.get(caller) ?? 0, heldBytes);
-      const isEnded = this.#holders.endLaggard(isFloor, message);
-      if (!isEnded || !this.#hasRoom(message))
-        throw failure(status.RESOURCE_EXHAUSTED, this.#packed.refusal(heldBytes).message);
-    }
-    this.#packed.take(heldBytes);
-    this.#byCaller.set(caller, (this.#byCaller.get(caller) ?? 0) + heldBytes);
-    message.heldSinceMs = this.#clock.nowMs();
-    this.#holders.add(message);
-  }
-
-  #hasRoom({ caller, heldBytes }: PackedMessage): boolean {
-    return this.#share.allows(this.#byCaller.get(caller) ?? 0, heldBytes, this.#packed.used);
-  }
-
-  /** For `PackedMessage` and this class: what it held is free. */
-  release(message: PackedMessage): void {
-    const { caller, heldBytes } = message;
-    if (message.isReleased) return;
-    message.isReleased = true;
-    this.#holders.remove(message);
-    this.#packed.give(heldBytes);
-    const left = (this.#byCaller.get(caller) ?? 0) - heldBytes;
-    if (left > 0) this.#byCaller.set(caller, left);
-    else this.#byCaller.delete(caller);
   }
 }
 

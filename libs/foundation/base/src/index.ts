@@ -11,5 +11,6 @@ export * from './id-table.js';
 export * from './lease-margin.js';
 export * from './lists.js';
 export * from './range-descriptor.js';
+export * from './shared-room.js';
 export type * from './micro-benchmark.js';
 export * from './version.js';

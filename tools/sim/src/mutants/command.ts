@@ -41,6 +41,10 @@ function row(values: readonly string[]): string {
     .trimEnd()}\n`;
 }
 
+function jsonLine({ name }: Mutant, verdict: Verdict): string {
+  return `${JSON.stringify({ mutant: name, ...verdict })}\n`;
+}
+
 /** Runs every mutant that was asked for and prints what caught it; 0 only when all were caught. */
 async function runMutants(options: MutantArguments): Promise<number> {
   const chosen = MUTANTS.filter(({ name }) => options.only.length === 0 || options.only.includes(name));
@@ -52,20 +56,20 @@ async function runMutants(options: MutantArguments): Promise<number> {
   let caught = 0;
   if (!options.json) process.stdout.write(row(['mutant', 'caught by', 'seed', 'virtual time']));
   const waiting = [...chosen.entries()];
-  const verdicts: Verdict[] = [];
+  const verdicts: (Verdict | undefined)[] = [];
   let told = 0;
   const judgeNext = async (): Promise<void> => {
     for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) {
-      const [at, mutant] = next;
+      const [at, judged] = next;
       const until = Math.min(endMs, performance.now() + MINUTES_PER_MUTANT * 60_000);
       const { from, to } = options;
-      verdicts[at] = await judgeMutant(mutant, baseline, { from, to, endMs: until });
+      verdicts[at] = await judgeMutant(judged, baseline, { from, to, endMs: until });
       // In the order of the table, whichever ends first.
-      for (; told < chosen.length && verdicts[told] !== undefined; told += 1) {
-        const [{ name }, verdict] = [chosen[told] as Mutant, verdicts[told] as Verdict];
+      for (; ; told += 1) {
+        const [mutant, verdict] = [chosen[told], verdicts[told]];
+        if (mutant === undefined || verdict === undefined) break;
         if (verdict.type === 'caught') caught += 1;
-        if (options.json) process.stdout.write(`${JSON.stringify({ mutant: name, ...verdict })}\n`);
-        else process.stdout.write(row(cells(chosen[told] as Mutant, verdict)));
+        process.stdout.write(options.json ? jsonLine(mutant, verdict) : row(cells(mutant, verdict)));
       }
     }
   };

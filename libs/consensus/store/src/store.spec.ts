@@ -97,7 +97,7 @@ describe('a split', () => {
     return { rig, split };
   }
 
-  it('is told to be lost when its leader hears nobody any more', async () => {
+  it('fails for whoever asked for it when its leader hears nobody any more', async () => {
     const { rig, split } = await splitUnderWay();
     const told = expect(split).rejects.toMatchObject({ code: 'NOT_LEADER' });
     await rig.run(3_000);
@@ -105,7 +105,7 @@ describe('a split', () => {
     expect(rig.replicaAt(1)).toMatchObject({ isFrozen: false, descriptor: { epoch: { version: 1 } } });
   });
 
-  it('is told to be lost when the store stops', async () => {
+  it('fails for whoever asked for it when the store stops', async () => {
     const { rig, split } = await splitUnderWay();
     const told = expect(split).rejects.toMatchObject({ code: 'NOT_LEADER' });
     await rig.scheduler.settle(rig.at(1).store.close());

@@ -36,6 +36,8 @@ interface Entrance {
  *
  * The order of a start: identity, listener, membership, engine, links, store, doors, heartbeats. A stop goes
  * backward, except that the listener is closed before the sessions that came in by it.
+ *
+ * Timeline: docs/timelines/restart.md
  */
 export async function startShardNode(options: ShardNodeOptions): Promise<ShardNode> {
   const closers = new Closers();

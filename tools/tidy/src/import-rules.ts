@@ -14,9 +14,12 @@ function graphOf(sources: readonly TreeFile[], importsIn: (text: string) => stri
   );
 }
 
-/** Import cycles among files, each as `a → b → a`. Type imports do not count: they order nothing. */
-export function importCycles(sources: readonly TreeFile[]): string[] {
-  const graph = graphOf(sources, valueImportsOf);
+/**
+ * Import cycles among files, each as `a → b → a`. Type imports order nothing, so they do not count, unless
+ * `withTypes`: files that know each other's types are read, and changed, together.
+ */
+export function importCycles(sources: readonly TreeFile[], { withTypes = false } = {}): string[] {
+  const graph = graphOf(sources, withTypes ? importsOf : valueImportsOf);
   const done = new Set<string>();
   const cycles: string[] = [];
   const path: string[] = [];

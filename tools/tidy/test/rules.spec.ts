@@ -98,6 +98,7 @@ describe('import rules', () => {
     expect(importCycles([a, b])).toEqual([]);
     const onlyType = file('libs/l/src/c.ts', "import type { A } from './a.js';");
     expect(importCycles([a, b, onlyType])).toEqual([]);
+    expect(importCycles([a, b, onlyType], { withTypes: true })).toHaveLength(1);
   });
 
   it('find files that nobody imports', () => {

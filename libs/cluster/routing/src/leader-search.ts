@@ -1,25 +1,6 @@
 import { assert } from '@cairn/base';
 
-import type { RoutedOperation } from './operation.js';
-import type { StoreConnection } from './store-connection.js';
-
-/**
- * Operations of one range while nobody is known to lead it: one asks the replicas in turn, the others wait
- * for it.
- */
-export class Search {
-  readonly rangeId: number;
-  probe: RoutedOperation;
-  /** In the order of arrival: the first succeeds the probe. */
-  readonly parked = new Set<RoutedOperation>();
-  /** The probe was told that this store leads, which is left alone for a while. */
-  givenUp: StoreConnection | undefined = undefined;
-
-  constructor(rangeId: number, probe: RoutedOperation) {
-    this.rangeId = rangeId;
-    this.probe = probe;
-  }
-}
+import { Search, type RoutedOperation } from './operation.js';
 
 /**
  * Finds leaders without asking everybody everything: of the operations of a range without a known leader one

@@ -1,7 +1,6 @@
 import type { CairnError, StoreId } from '@cairn/base';
 import type { Span } from '@cairn/ports';
 import { detachKvRequest, KvOp, ReadConsistency, type KvRequest, type KvResponse } from '@cairn/wire';
-import type { Search } from './leader-search.js';
 import type { RouteEntry } from './range-cache.js';
 
 /**
@@ -25,6 +24,32 @@ export interface OperationSink {
  * - `done`: its sink was told, or it was cancelled. Final.
  */
 export type OperationState = 'routing' | 'parked' | 'waiting' | 'queued' | 'sent' | 'done';
+
+/** A store that is left alone for a while. */
+export interface GivenUpStore {
+  /** It gets nothing now; some time later one operation may try it. */
+  readonly isSpared: boolean;
+  /** For who could only go to it. */
+  refusal(): CairnError;
+}
+
+/**
+ * Operations of one range while nobody is known to lead it: one asks the replicas in turn, the others wait
+ * for it. Kept by `LeaderSearch`.
+ */
+export class Search {
+  readonly rangeId: number;
+  probe: RoutedOperation;
+  /** In the order of arrival: the first succeeds the probe. */
+  readonly parked = new Set<RoutedOperation>();
+  /** The probe was told that this store leads, which is left alone for a while. */
+  givenUp: GivenUpStore | undefined = undefined;
+
+  constructor(rangeId: number, probe: RoutedOperation) {
+    this.rangeId = rangeId;
+    this.probe = probe;
+  }
+}
 
 /** One operation in the router, from the door to its answer. All have one shape. */
 export class RoutedOperation {

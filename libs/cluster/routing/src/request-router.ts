@@ -25,6 +25,7 @@ import {
   RoutedOperation,
   type OperationSink,
   type OperationTimes,
+  type GivenUpStore,
 } from './operation.js';
 import { OpenOperations, pastDeadline, tooMany } from './open-operations.js';
 import { NOBODY, probeOf } from './probe.js';
@@ -444,7 +445,7 @@ export class RequestRouter {
   }
 
   /** A write that may have happened waits on: a refusal would be an unknown outcome. */
-  #refuseGivenUp(operation: RoutedOperation, store: StoreConnection): void {
+  #refuseGivenUp(operation: RoutedOperation, store: GivenUpStore): void {
     if (operation.isUnclear) return;
     this.#metrics.refused('given-up');
     this.#fail(operation, store.refusal());

@@ -1,15 +1,10 @@
 import { NOTHING, withItem } from '@cairn/base';
 
-import type { KvCall } from './kv-call.js';
+import type { KvCall, Submitter } from './kv-call.js';
 import type { ServedRange } from './served-range.js';
 
 /** Requests looked at in one turn: some milliseconds of work. */
 const CALLS_PER_TURN_MAX = 1_024;
-
-/** Whoever takes a call that is to be looked at, now or once more. */
-export interface Submitter {
-  submit(call: KvCall): void;
-}
 
 /** The calls of one range that wait for its next turn. Bounded by the calls that the door lets in. */
 export class CallQueue implements Submitter {

@@ -11,10 +11,9 @@ import {
 } from '@cairn/mvcc';
 import { detachKvRequest } from '@cairn/wire';
 
-import type { Submitter } from './call-queue.js';
 import { failRead } from './damage.js';
 import { tombstoneAt } from './evaluate.js';
-import type { KvCall } from './kv-call.js';
+import type { KvCall, Submitter } from './kv-call.js';
 import type { KvEnvironment } from './kv-environment.js';
 import type { PendingWrite, PendingWrites } from './pending-writes.js';
 import type { PublishWaiters } from './publish-waiters.js';

@@ -133,6 +133,11 @@ export class KvCall {
   }
 }
 
+/** Whoever takes a call that is to be looked at, now or once more. */
+export interface Submitter {
+  submit(call: KvCall): void;
+}
+
 /** A read of whatever a replica has applied, which needs no leader. */
 export function isStaleRead({ request }: KvCall): boolean {
   const { op, consistency } = request;

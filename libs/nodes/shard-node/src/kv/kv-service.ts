@@ -25,8 +25,7 @@ import {
   type Session,
 } from '@cairn/wire';
 
-import type { Submitter } from './call-queue.js';
-import { KvCall, type ResponseSink } from './kv-call.js';
+import { KvCall, type ResponseSink, type Submitter } from './kv-call.js';
 import type { KvLimits } from './kv-limits.js';
 import { MeasuredSession, type LaggingSessions } from './lagging-sessions.js';
 import type { ReadRoom } from './read-room.js';

@@ -9,11 +9,10 @@ import {
 } from '@cairn/mvcc';
 import { COPIED_VALUE_BYTES_MAX, ReadConsistency } from '@cairn/wire';
 
-import type { Submitter } from './call-queue.js';
 import type { ColdReads, ColdRow } from './cold-reads.js';
 import { readConfirmed } from './confirmed-view.js';
 import { failRead } from './damage.js';
-import type { KvCall } from './kv-call.js';
+import type { KvCall, Submitter } from './kv-call.js';
 import type { KvEnvironment } from './kv-environment.js';
 import type { PendingWrites } from './pending-writes.js';
 import type { PublishWaiters } from './publish-waiters.js';

@@ -1,8 +1,7 @@
 import { rethrowInvariant, timestamp, type Timestamp } from '@cairn/base';
 import { NO_EXPIRY } from '@cairn/mvcc';
 
-import type { Submitter } from './call-queue.js';
-import { isStaleRead, type KvCall } from './kv-call.js';
+import { isStaleRead, type KvCall, type Submitter } from './kv-call.js';
 import type { StoreTimestamps } from './store-timestamps.js';
 
 /** What one range takes for now, and by which time it judges expiries. */

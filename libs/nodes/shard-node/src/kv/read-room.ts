@@ -2,8 +2,7 @@ import { BoundedBytes, FairShare } from '@cairn/base';
 import type { Clock, Timer } from '@cairn/ports';
 import { detachKvRequest, KvOp } from '@cairn/wire';
 
-import type { Submitter } from './call-queue.js';
-import type { KvCall, ResponseSink, RowHolder } from './kv-call.js';
+import type { KvCall, ResponseSink, RowHolder, Submitter } from './kv-call.js';
 import type { LaggingSessions } from './lagging-sessions.js';
 
 /** How often those are looked at again whose callers take no answers. */

@@ -3,11 +3,10 @@ import { rowCacheKey, type RowCacheKey, type VersionRecord, type WriteBatchBuild
 import { STAMP_FIELD, type RequestIdentity } from '@cairn/wire';
 
 import { AdmittedRetries } from './admitted-retries.js';
-import type { Submitter } from './call-queue.js';
 import type { ColdReads } from './cold-reads.js';
 import { failRead } from './damage.js';
 import { evaluateWrite, needsCurrent, type WriteMoment } from './evaluate.js';
-import type { KvCall } from './kv-call.js';
+import type { KvCall, Submitter } from './kv-call.js';
 import type { KvEnvironment } from './kv-environment.js';
 import type { Leadership } from './leadership.js';
 import type { PendingWrite, PendingWrites } from './pending-writes.js';

@@ -1,4 +1,11 @@
-import { rangeId, replicaId, type RangeDescriptor, type ReplicaId, type StoreId } from '@cairn/base';
+import {
+  rangeId,
+  replicaId,
+  type RangeDescriptor,
+  type ReplicaId,
+  type StoreId,
+  NO_BYTES,
+} from '@cairn/base';
 import { chooseStoresForNewRange, type ChooseStoresRefusal, type StoreCandidate } from '@cairn/placement';
 
 import { FIRST_RANGE_ID, type MetadataView } from './metadata-state.js';
@@ -7,8 +14,6 @@ import type { Evaluation } from './proposer.js';
 
 /** A store with less free space than this gets no replica of the first range. */
 const DISK_FREE_BYTES_MIN = 64 * 1024 * 1024;
-
-const EMPTY = new Uint8Array(0);
 
 export type BootstrapOutcome =
   | { readonly type: 'done'; readonly descriptor: RangeDescriptor | undefined }
@@ -30,8 +35,8 @@ export function evaluateBootstrap(
   }
   const descriptor: RangeDescriptor = {
     rangeId: rangeId(FIRST_RANGE_ID),
-    startKey: EMPTY,
-    endKey: EMPTY,
+    startKey: NO_BYTES,
+    endKey: NO_BYTES,
     epoch: { version: 1, confVersion: 1 },
     replicas: choice.storeIds.map((storeId, index) => ({
       replicaId: replicaId(state.nextId + index),

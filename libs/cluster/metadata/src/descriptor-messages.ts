@@ -1,5 +1,6 @@
 import {
   CairnError,
+  NO_BYTES,
   rangeId,
   replicaId,
   storeId,
@@ -9,8 +10,6 @@ import {
 } from '@cairn/base';
 
 import { checkedTail, ReplicaRole, type RangeDescriptorMessage } from './wire-binding.js';
-
-const NO_TAIL = Buffer.alloc(0);
 
 const MESSAGE_BY_ROLE: Readonly<Record<BaseRole, ReplicaRole>> = {
   voter: ReplicaRole.VOTER,
@@ -39,7 +38,7 @@ export function descriptorToMessage(descriptor: RangeDescriptor): RangeDescripto
       storeId: replica.storeId,
       role: MESSAGE_BY_ROLE[replica.role],
     })),
-    tail: descriptor.tail === undefined ? NO_TAIL : asBuffer(descriptor.tail),
+    tail: descriptor.tail === undefined ? NO_BYTES : asBuffer(descriptor.tail),
   };
 }
 

@@ -2,6 +2,7 @@ import {
   assert,
   formatTooNew,
   Gates,
+  NO_BYTES,
   rangeText,
   type GateView,
   type LogIndex,
@@ -128,7 +129,7 @@ export class MetadataStateMachine implements StateMachine {
 
   /** Nothing: all of it is rows. */
   volatileState(): Uint8Array {
-    return new Uint8Array(0);
+    return NO_BYTES;
   }
 
   async restored(volatileState: Uint8Array): Promise<void> {

@@ -1,4 +1,4 @@
-import { CairnError, type StoreId } from '@cairn/base';
+import { CairnError, type StoreId, NO_BYTES } from '@cairn/base';
 
 import type { MetadataView } from './metadata-state.js';
 import type { BuildVersions, HeartbeatRequest, StoreInfo } from './wire-binding.js';
@@ -266,7 +266,7 @@ function newContact(name: string, kind: Contact['kind'], nowMs: number): Contact
     waiting: undefined,
     numbers: NO_NUMBERS,
     build: undefined,
-    incarnation: Buffer.alloc(0),
+    incarnation: NO_BYTES,
     address: '',
     publicAddress: '',
   };

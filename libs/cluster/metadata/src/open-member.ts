@@ -6,6 +6,7 @@ import {
   replicaId,
   type RangeDescriptor,
   type StoreId,
+  NO_BYTES,
 } from '@cairn/base';
 import { timingOf, type MetadataConfig } from '@cairn/config';
 import type { KvEngine } from '@cairn/engine';
@@ -94,8 +95,8 @@ export async function openMember(ports: MemberPorts, context: MemberContext): Pr
 function groupDescriptor(members: readonly MetadataMember[]): RangeDescriptor {
   return {
     rangeId: METADATA_RANGE,
-    startKey: Buffer.alloc(0),
-    endKey: Buffer.alloc(0),
+    startKey: NO_BYTES,
+    endKey: NO_BYTES,
     epoch: { version: 1, confVersion: 1 },
     replicas: members.map((member) => ({
       replicaId: replicaId(member.storeId),

@@ -1,4 +1,11 @@
-import { assert, type RangeDescriptor, type RangeId, type ReplicaId, type StoreId } from '@cairn/base';
+import {
+  assert,
+  type RangeDescriptor,
+  type RangeId,
+  type ReplicaId,
+  type StoreId,
+  NO_BYTES,
+} from '@cairn/base';
 
 import { compareEpochs } from './descriptor-messages.js';
 
@@ -192,7 +199,7 @@ export class RangeMap {
     if (this.#hidden > 0) this.#rebuild();
     let gaps = 0;
     let firstGap: Uint8Array | undefined;
-    let covered: Uint8Array | undefined = new Uint8Array(0);
+    let covered: Uint8Array | undefined = NO_BYTES;
     for (const { descriptor } of this.#index) {
       assert(covered !== undefined, 'a range lies behind the end of the key space', {
         id: descriptor.rangeId,

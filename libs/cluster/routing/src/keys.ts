@@ -1,3 +1,5 @@
+import { NO_BYTES } from '@cairn/base';
+
 /** Unsigned byte order. A loop, because keys are short and mostly differ early: a native call costs more. */
 export function compareKeys(left: Uint8Array, right: Uint8Array): number {
   const shared = left.length < right.length ? left.length : right.length;
@@ -8,8 +10,6 @@ export function compareKeys(left: Uint8Array, right: Uint8Array): number {
   return left.length - right.length;
 }
 
-export const EMPTY_KEY: Uint8Array = new Uint8Array(0);
-
 /** True when `key` is below the exclusive end `end`, where an empty end is the end of the key space. */
 export function isBelowEnd(key: Uint8Array, end: Uint8Array): boolean {
   return end.length === 0 || compareKeys(key, end) < 0;
@@ -19,7 +19,7 @@ export function isBelowEnd(key: Uint8Array, end: Uint8Array): boolean {
 export function prefixEnd(prefix: Uint8Array): Uint8Array {
   let length = prefix.length;
   while (length > 0 && prefix[length - 1] === 0xff) length -= 1;
-  if (length === 0) return EMPTY_KEY;
+  if (length === 0) return NO_BYTES;
   const end = Uint8Array.from(prefix.subarray(0, length));
   end[length - 1] = (end[length - 1] as number) + 1;
   return end;

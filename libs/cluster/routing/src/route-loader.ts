@@ -1,4 +1,4 @@
-import { CairnError, messageOf, rethrowInvariant } from '@cairn/base';
+import { CairnError, messageOf, rethrowInvariant, NO_BYTES } from '@cairn/base';
 import { compareKeys, keyBelow } from './keys.js';
 import type { MetadataGateway, RoutesAnswer } from './metadata-gateway.js';
 import { isSpan, type RoutedOperation } from './operation.js';
@@ -57,7 +57,7 @@ export class RouteLoader {
 
   /** Learns all ranges there are. Rejects when the metadata service cannot say. */
   async prefetch(): Promise<void> {
-    let fromKey: Uint8Array = new Uint8Array(0);
+    let fromKey: Uint8Array = NO_BYTES;
     for (;;) {
       const answer = await this.#options.gateway.routes({ keys: [], fromKey, limit: PREFETCH_PAGE });
       this.#options.loaded(answer, []);

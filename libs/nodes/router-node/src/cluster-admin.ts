@@ -1,4 +1,4 @@
-import { CairnError, messageOf, rethrowInvariant, type StoreId } from '@cairn/base';
+import { CairnError, messageOf, rethrowInvariant, type StoreId, NO_BYTES } from '@cairn/base';
 import type { MetadataClient } from '@cairn/metadata';
 import {
   checkBound,
@@ -121,7 +121,7 @@ export class ClusterAdmin {
     const all = listedRanges(answer, start, isAll);
     const ranges = withinBytes(all);
     const isLast = isAll && ranges.length === all.length;
-    return { ranges, nextStart: isLast ? Buffer.alloc(0) : (ranges.at(-1)?.end ?? Buffer.alloc(0)) };
+    return { ranges, nextStart: isLast ? NO_BYTES : (ranges.at(-1)?.end ?? NO_BYTES) };
   }
 
   /** What the engine of one store holds, or of all stores. */

@@ -1,9 +1,9 @@
+import { NO_BYTES } from '@cairn/base';
 import { compareKeys } from '@cairn/routing';
 import type { GetRoutesResponse, Route } from '@cairn/wire/gen/cairn/internal/v1/metadata.js';
 import { RangeState, type RangeInfo, type ReplicaInfo } from '@cairn/wire/gen/cairn/v1/cluster.js';
 
 const ROLES = ['unspecified', 'voter', 'learner', 'incoming', 'outgoing'];
-const END = Buffer.alloc(0);
 
 /**
  * What the metadata service answered, from `start` on, as a listing without gaps: spans that no node reports
@@ -23,7 +23,7 @@ export function listedRanges(answer: GetRoutesResponse, start: Uint8Array, isAll
     listed.push(rangeOf(route, descriptor, { live, isKnown: !answer.incomplete }));
     covered = descriptor.endKey.length === 0 ? undefined : descriptor.endKey;
   }
-  if (isAll && covered !== undefined) listed.push(missing(covered, END, answer.incomplete));
+  if (isAll && covered !== undefined) listed.push(missing(covered, NO_BYTES, answer.incomplete));
   return listed;
 }
 

@@ -1,4 +1,13 @@
-import { CairnError, Gates, messageOf, rethrowInvariant, storeId, timestamp, VERSION } from '@cairn/base';
+import {
+  CairnError,
+  Gates,
+  messageOf,
+  NO_BYTES,
+  rethrowInvariant,
+  storeId,
+  timestamp,
+  VERSION,
+} from '@cairn/base';
 import type { RouterConfig } from '@cairn/config';
 import { descriptorFromMessage, MetadataClient, metadataConnector } from '@cairn/metadata';
 import type { Readiness } from '@cairn/observability';
@@ -280,7 +289,7 @@ class RouterNode implements RunningRouter {
       publicAddress: this.#publicAddress,
       acceptedStart: '',
       offeredStarts: [],
-      process: Buffer.alloc(0),
+      process: NO_BYTES,
       replacesStoreId: 0,
       build: buildToMessage(this.#build),
     };
@@ -329,7 +338,7 @@ class RouterNode implements RunningRouter {
       storesVersion: this.#storesVersion,
       settingsVersion: this.#settingsVersion,
       waitingReplicas: [],
-      process: Buffer.alloc(0),
+      process: NO_BYTES,
       diskFull: false,
       diskLow: false,
       diskHangs: false,

@@ -1,4 +1,4 @@
-import { CairnError } from '@cairn/base';
+import { CairnError, NO_BYTES } from '@cairn/base';
 import { perform, type SpanTimes } from '@cairn/routing';
 import { errorDetailOf, type KvRequest, type KvResponse } from '@cairn/wire';
 import type {
@@ -99,7 +99,7 @@ export async function batchWrite(
       bytes += RESULT_BYTES;
       if (answer?.$case === 'compareAndSet' && answer.value.value.length > 0) {
         if (bytes + answer.value.value.length > ANSWER_BYTES_MAX)
-          answer.value = { ...answer.value, value: Buffer.alloc(0), valueOmitted: true };
+          answer.value = { ...answer.value, value: NO_BYTES, valueOmitted: true };
         bytes += answer.value.value.length;
       }
       results.push(result);

@@ -1,4 +1,4 @@
-import { CairnError, messageOf, rethrowInvariant, timestamp, type Timestamp } from '@cairn/base';
+import { CairnError, messageOf, rethrowInvariant, timestamp, type Timestamp, NO_BYTES } from '@cairn/base';
 import {
   checkKey,
   checkValue,
@@ -31,7 +31,6 @@ import {
   type RequestId,
 } from '@cairn/wire/gen/cairn/v1/kv.js';
 
-const NO_BYTES = Buffer.alloc(0);
 const REQUEST_NUMBER_MAX = 2 ** 48 - 1;
 /** Ten years: longer is a mistake, and would leave the range of timestamps. */
 const TTL_MS_MAX = 10 * 365 * 24 * 3_600_000;

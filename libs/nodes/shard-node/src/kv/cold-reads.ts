@@ -1,4 +1,4 @@
-import { timestamp, type Timestamp } from '@cairn/base';
+import { timestamp, type Timestamp, NO_BYTES } from '@cairn/base';
 import type { KvEngine } from '@cairn/engine';
 import {
   encodeKeyPrefix,
@@ -16,7 +16,7 @@ const ABSENT: VersionRecord = {
   sequence: 0,
   expiry: NO_EXPIRY,
   tombstone: true,
-  value: Buffer.alloc(0),
+  value: NO_BYTES,
 };
 
 /** Newest first, so a search for the newest version begins at the largest timestamp. */

@@ -1,4 +1,4 @@
-import { timestamp, TIMESTAMP_LOGICAL_STEPS, type Timestamp } from '@cairn/base';
+import { timestamp, TIMESTAMP_LOGICAL_STEPS, type Timestamp, NO_BYTES } from '@cairn/base';
 import {
   type CommandOutcome,
   encodeVersionToken,
@@ -11,7 +11,6 @@ import {
 } from '@cairn/mvcc';
 import { Expectation, KvOp, type KvRequest, type KvResponse } from '@cairn/wire';
 
-const NO_VALUE = Buffer.alloc(0);
 const INT64_MIN = -(2n ** 63n);
 const INT64_MAX = 2n ** 63n - 1n;
 const DECIMAL = /^[+-]?[0-9]{1,20}$/;
@@ -58,7 +57,7 @@ export function evaluateWrite(
   switch (request.op) {
     case KvOp.put:
       fill.outcome.kind = OutcomeKind.put;
-      return written(versionOf(request.value ?? NO_VALUE, request.ttlMs, moment), fill.response);
+      return written(versionOf(request.value ?? NO_BYTES, request.ttlMs, moment), fill.response);
     case KvOp.delete:
       return evaluateDelete(live, moment, fill);
     case KvOp.compareAndSet:
@@ -188,6 +187,6 @@ export function tombstoneAt(moment: WriteMoment): VersionRecord {
     sequence: moment.sequence,
     expiry: NO_EXPIRY,
     tombstone: true,
-    value: NO_VALUE,
+    value: NO_BYTES,
   };
 }

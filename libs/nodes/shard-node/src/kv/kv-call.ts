@@ -4,11 +4,11 @@ import {
   type ErrorCode,
   type RangeDescriptor,
   type StoreId,
+  NO_BYTES,
 } from '@cairn/base';
 import type { Span } from '@cairn/ports';
 import { KvOp, NO_ROWS, ReadConsistency, type KvError, type KvRequest, type KvResponse } from '@cairn/wire';
 
-const NO_BYTES = new Uint8Array(0);
 const NO_STORE = 0 as StoreId;
 
 /** Where answers go: the session the request came by. */

@@ -515,7 +515,7 @@ describe('the key-value door', () => {
     const { responses } = door.session;
     expect(responses.map(({ error }) => error)).toEqual(Array(61).fill(undefined));
     expect(responses.map(({ sequence }) => sequence).filter((each) => sent.includes(each))).toEqual(sent);
-    expect(door.rig.environment.readRoom.peakBytes).toBeLessThanOrEqual(4 * MIB + MIB / 4 + 128);
+    expect(door.door.reading.peak).toBeLessThanOrEqual(4 * MIB + MIB / 4 + 128);
     expect(door.rig.environment.readRoom.heldBytes).toBe(0);
     expect(door.open).toEqual([0, 0]);
   });

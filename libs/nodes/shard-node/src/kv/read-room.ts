@@ -74,11 +74,6 @@ export class ReadRoom implements RowHolder {
     return this.#held.used;
   }
 
-  /** Most of them that were ever held. */
-  get peakBytes(): number {
-    return this.#held.peak;
-  }
-
   /** Calls that wait for room, for metrics. */
   get waitingCount(): number {
     return this.#waitingCount;

@@ -20,7 +20,7 @@ import { CatchUp } from './catch-up.js';
 import { ClusterKnowledge } from './cluster-knowledge.js';
 import { DEFAULT_GARBAGE_LIMITS, GarbageCollection } from './garbage-collection.js';
 import { EngineOperator } from './engine-operator.js';
-import { HeardVersion } from './heard-version.js';
+import { type HeardVersion } from './heard-version.js';
 import { helloOf, type Speaker } from './join-cluster.js';
 import { LostReplicas } from './lost-replicas.js';
 import type { MetadataAccess } from './metadata-access.js';

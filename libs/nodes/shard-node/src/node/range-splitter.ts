@@ -5,6 +5,7 @@ import type { Logger } from '@cairn/ports';
 import type { Replica, Store } from '@cairn/store';
 
 import type { KvMachine } from '../kv/kv-machine.js';
+import { ledReplica } from './led-replica.js';
 import type { MetadataAccess } from './metadata-access.js';
 import { sampleKeys } from './sample-keys.js';
 
@@ -89,8 +90,7 @@ export class RangeSplitter {
    * the metadata service answers.
    */
   async splitAt(id: RangeId, version: number, keys: readonly Uint8Array[]): Promise<number> {
-    const replica = this.#parts.store.replica(id);
-    if (replica?.isReadyLeader !== true) throw notLed(replica);
+    const replica = ledReplica(this.#parts.store, id);
     checkCuts(replica, version, keys);
     await this.#parts.engine.flush();
     return this.#cut(id, version, keys);
@@ -101,8 +101,7 @@ export class RangeSplitter {
    * must not find much.
    */
   async #cut(id: RangeId, version: number, keys: readonly Uint8Array[]): Promise<number> {
-    const replica = this.#parts.store.replica(id);
-    if (replica?.isReadyLeader !== true) throw notLed(replica);
+    const replica = ledReplica(this.#parts.store, id);
     const members = replica.descriptor.replicas.length;
     const first = await this.#parts.metadata.allocateIds(keys.length * (members + 1));
     const ids = keys.map((_, at) => {
@@ -129,10 +128,4 @@ function checkCuts({ descriptor }: Replica, version: number, keys: readonly Uint
     }
     before = key;
   }
-}
-
-function notLed(replica: Replica | undefined): CairnError {
-  return new CairnError('NOT_LEADER', 'the range is not led by this node', {
-    details: { leaderStoreId: replica?.leaderStoreId ?? 0 },
-  });
 }

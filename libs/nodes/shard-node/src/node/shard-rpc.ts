@@ -6,6 +6,7 @@ import type { StoreInfo } from '@cairn/wire/gen/cairn/internal/v1/metadata.js';
 
 import { WIDEST_SIZE_LIMITS } from '../kv/request-checks.js';
 import type { EngineOperator } from './engine-operator.js';
+import { ledReplica } from './led-replica.js';
 import type { RangeSplitter } from './range-splitter.js';
 import { changeOf, type ReplicaMover } from './replica-mover.js';
 
@@ -118,10 +119,7 @@ function checkSpan(start: Uint8Array, end: Uint8Array): void {
 }
 
 function transferLeader(store: Store, rangeId: RangeId, toStoreId: StoreId): void {
-  const replica = store.replica(rangeId);
-  if (replica?.isReadyLeader !== true) {
-    throw new CairnError('NOT_LEADER', 'the range is not led by this node');
-  }
+  const replica = ledReplica(store, rangeId);
   const target = replica.descriptor.replicas.find((member) => member.storeId === toStoreId);
   if (target === undefined) {
     throw new CairnError('FAILED_PRECONDITION', `store ${toStoreId} has no replica of range ${rangeId}`);

@@ -71,11 +71,11 @@ async function answer(rig: KvRig, fields: RequestFields): Promise<KvResponse> {
 const numbered = (from: number, to: number, value: string): [string, string][] =>
   Array.from({ length: to - from }, (_, at) => [`k${String(from + at).padStart(5, '0')}`, value]);
 
-describe('where very many rows are deleted', () => {
+describe('a range with very many deleted rows', () => {
   const values = [...numbered(0, 1, 'v'), ...numbered(1, 2_000, 'gone'), ...numbered(2_000, 2_001, 'v')];
 
   it.each([false, true])(
-    'scans answer pages without rows that say where to go on, reverse %s',
+    'answers scans with pages without rows that say where to go on, reverse %s',
     async (reverse) => {
       const rig = await rigWith(values);
       const pages: number[] = [];
@@ -97,7 +97,7 @@ describe('where very many rows are deleted', () => {
     },
   );
 
-  it('range deletions answer chunks without keys that say where to go on', async () => {
+  it('answers range deletions with chunks without keys that say where to go on', async () => {
     const rig = await rigWith(values);
     const counts: number[] = [];
     let key: Uint8Array = bytes('');

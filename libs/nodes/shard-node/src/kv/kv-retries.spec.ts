@@ -188,7 +188,7 @@ describe('a command that is sent again', () => {
   });
 });
 
-describe('what is remembered', () => {
+describe('the request window of a range', () => {
   it('is rebuilt from the log after a restart, and only that', async () => {
     const rig = await KvRig.leading();
     await rig.put('n', '0');

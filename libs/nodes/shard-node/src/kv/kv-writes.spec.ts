@@ -7,7 +7,7 @@ import { answerOf, bytes, codeOf, KvRig } from './kv-rig.testing.js';
 
 const text = (value: Uint8Array | undefined): string => Buffer.from(value ?? []).toString('latin1');
 
-describe('single-key writes', () => {
+describe('a range that is written to', () => {
   it('answers a put when it is committed, whether or not the engine has it', async () => {
     const rig = await KvRig.leading();
     const put = rig.send({ op: KvOp.put, key: bytes('k'), value: bytes('v') });
@@ -282,7 +282,7 @@ describe('a change of the time to live', () => {
   });
 });
 
-describe('many writes at once', () => {
+describe('a range with many writes at once', () => {
   it('takes a bounded number per turn, in order, and asks for the next turn', async () => {
     const rig = await KvRig.leading();
     const puts = Array.from({ length: 1100 }, (_, at) =>
@@ -299,7 +299,7 @@ describe('many writes at once', () => {
   });
 });
 
-describe('writes when leadership goes', () => {
+describe('a range whose leadership goes', () => {
   it('tells everybody under way to look for the leader', async () => {
     const rig = await KvRig.leading();
     const proposed = rig.send({ op: KvOp.put, key: bytes('a'), value: bytes('1') });

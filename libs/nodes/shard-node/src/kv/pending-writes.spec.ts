@@ -48,7 +48,7 @@ const entryOf = (index: number): Entry => ({
   payload: Buffer.alloc(1),
 });
 
-describe('what is acknowledged and not in the engine', () => {
+describe('an acknowledged row that the engine does not hold', () => {
   it('is found as a walk over all of it would, at any time', () => {
     const pending = new PendingWrites();
     const looks = new Looks();
@@ -81,7 +81,7 @@ describe('what is acknowledged and not in the engine', () => {
     }
   });
 
-  it('is not walked over by every read, however much it is', () => {
+  it('is not looked for by walking over all of them with every read', () => {
     const pending = new PendingWrites();
     const looks = new Looks();
     const writes = Array.from({ length: 10_000 }, (_, at) => looks.write(`k${at}`, at));

@@ -7,9 +7,7 @@ import type { Leadership } from './leadership.js';
 /** The outcomes of recent commands of one range, by which a retry is recognised, and since when it has all. */
 export class RememberedOutcomes {
   readonly #leadership: Pick<Leadership, 'since'>;
-  /**
-   * undefined after a restart until the first remembered command tells since when it is complete.
-   */
+  /** undefined after a restart until the first remembered command tells since when it is complete. */
   #window: RequestWindow | undefined;
 
   constructor(window: RequestWindow | undefined, leadership: Pick<Leadership, 'since'>) {

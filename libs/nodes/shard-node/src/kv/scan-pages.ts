@@ -75,9 +75,7 @@ export class ScanPages {
     this.#parts = parts;
   }
 
-  /**
-   * A page at the request's timestamp, on the leader; see `PointReads` for why it waits.
-   */
+  /** A page at the request's timestamp, on the leader; see `PointReads` for why it waits. */
   add(call: KvCall): void {
     this.#parts.waiters.whenPublished(() => {
       // Pages that are kept cost no read, but wait for the connection like others.

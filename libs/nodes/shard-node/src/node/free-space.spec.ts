@@ -4,7 +4,7 @@ import { describe, expect, it } from '@jest/globals';
 import { ManualClock } from '../kv/kv-rig.testing.js';
 import { FreeSpace } from './free-space.js';
 
-describe('what is free on the disk', () => {
+describe('the free space of a disk', () => {
   it('is what it was the last time while the file system hangs, and is asked for once', async () => {
     const clock = new ManualClock();
     const asked: PromiseWithResolvers<number>[] = [];

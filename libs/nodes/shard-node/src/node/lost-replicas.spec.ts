@@ -67,7 +67,7 @@ class Rig {
   }
 }
 
-it('mends the other ranges though one cannot be mended', async () => {
+it('LostReplicas mends the other ranges though one cannot be mended', async () => {
   const rig = new Rig();
   rig.fails = (range) => range === 1;
   const members: Member[] = [
@@ -79,7 +79,7 @@ it('mends the other ranges though one cannot be mended', async () => {
   expect(rig.asked.map(([range]) => range)).toEqual([1, 2]);
 });
 
-it('takes a learner away that was lost in turn, before the voter that it was to replace', async () => {
+it('LostReplicas takes a learner away that was lost in turn, before the voter that it was to replace', async () => {
   const rig = new Rig();
   rig.lost.add(4);
   const members: Member[] = [
@@ -92,7 +92,7 @@ it('takes a learner away that was lost in turn, before the voter that it was to 
   expect(rig.changes).toEqual([change(undefined, 4)]);
 });
 
-it('goes on with the store that a change added before it was broken off', async () => {
+it('LostReplicas goes on with the store that a change added before it was broken off', async () => {
   const rig = new Rig();
   const members: Member[] = [
     [1, 'voter'],
@@ -104,7 +104,7 @@ it('goes on with the store that a change added before it was broken off', async 
   expect(rig.changes).toEqual([change(5, 1)]);
 });
 
-it('takes another store when the one that was added is silent', async () => {
+it('LostReplicas takes another store when the one that was added is silent', async () => {
   const rig = new Rig();
   rig.silent.add(5);
   const members: Member[] = [
@@ -117,7 +117,7 @@ it('takes another store when the one that was added is silent', async () => {
   expect(rig.changes).toEqual([change(undefined, 5)]);
 });
 
-it('takes another store after several tries that did not bring one to catch up', async () => {
+it('LostReplicas takes another store after several tries that did not bring one to catch up', async () => {
   const rig = new Rig();
   const voters: Member[] = [
     [1, 'voter'],

@@ -24,9 +24,7 @@ export interface RangeTotals {
 export interface RangeVisit<Machine> {
   /** Machines whose load was sampled now. */
   readonly machines: readonly Machine[];
-  /**
-   * Replicas that have no state to report yet; the metadata service knows when nobody will give them one.
-   */
+  /** Replicas that have no state to report yet; the metadata service knows when nobody will give them one. */
   readonly waiting: WaitingReplica[];
 }
 

@@ -39,7 +39,7 @@ function rig(parts: Partial<ShardRpcParts>): {
 
 const split = (keys: readonly Buffer[]): unknown => ({ rangeId: 1, version: 1, keys });
 
-describe('what operators ask of a shard node', () => {
+describe('a request of an operator', () => {
   it.each([
     ['no keys', [], '1 to 1000 keys'],
     ['too many keys', Array.from({ length: 1_001 }, (_, at) => Buffer.from(String(at))), '1 to 1000 keys'],

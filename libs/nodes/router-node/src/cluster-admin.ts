@@ -43,7 +43,7 @@ const STATES: Readonly<Record<KnownState, NodeState>> = {
   [KnownState.LOST]: NodeState.LOST,
 };
 const RANGES_PER_PAGE_MAX = 1_000;
-/** Of one page: clients accept messages of 4 MiB by default. */
+/** Bytes of one page: clients accept messages of 4 MiB by default. */
 const PAGE_BYTES_MAX = 3 * 1024 * 1024;
 /** What a range takes besides its bounds, roughly. */
 const RANGE_BYTES = 256;
@@ -268,7 +268,7 @@ function nodeOf(node: NodeStatus): Node {
   };
 }
 
-/** As many of the first ranges as fit into a page, at least one. */
+/** The first ranges, as many as fit into a page, and at least one. */
 function withinBytes(ranges: RangeInfo[]): RangeInfo[] {
   let bytes = 0;
   const count = ranges.findIndex(({ start, end }, at) => {

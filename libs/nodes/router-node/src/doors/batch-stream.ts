@@ -301,7 +301,7 @@ export class BatchStream extends Holder implements OperationSink {
     if (valueBytes > this.#credit) {
       // The account of a message is given back with it: it must not pay for the next one's values.
       this.#cutBefore(valueBytes);
-      // What has a value has changed nothing: it may be asked for again.
+      // An answer with a value belongs to an operation that changed nothing: it may be asked for again.
       if (!this.#takeRoom(valueBytes)) {
         this.fail(operation, ANSWERS_HELD);
         return;
@@ -314,7 +314,7 @@ export class BatchStream extends Holder implements OperationSink {
     operation.span?.end();
   }
 
-  /** Of its own bound, and of what the router holds for all clients. */
+  /** Takes room for a value in the bound of this stream and in that of all clients. False = there is none. */
   #takeRoom(valueBytes: number): boolean {
     const hasRoom = this.#held.used === 0 || this.#held.hasRoom(this.#resultBytes + valueBytes);
     if (this.#isClosed || !hasRoom) return false;

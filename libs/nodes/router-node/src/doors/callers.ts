@@ -6,7 +6,7 @@ import type { AnswerRoom } from '@cairn/routing';
  * cannot be cancelled either, so ordinary clients should never get there.
  */
 const STREAMED_OPS_FLOOR = 1_024;
-/** What everybody may have, however many there are. */
+/** Operations that every caller may have, however many callers there are. */
 const STREAMED_OPS_MIN = 16;
 const CALL_OPS_MIN = 64;
 const CALL_BYTES_MIN = 4 * 1024 * 1024;
@@ -23,7 +23,7 @@ const RETRY_AFTER_MS = 25;
 export interface CallersBounds {
   /** Open operations of all streams together, about. */
   readonly streamedOpsMax: number;
-  /** What the router takes. */
+  /** Operations and bytes that the router takes from all callers together. */
   readonly openOpsMax: number;
   readonly openBytesMax: number;
   /** Pages of all scans together that are read ahead or not taken by their clients, about. */

@@ -129,7 +129,7 @@ export function compareAndSetRequest(message: CompareAndSetRequest, limits: KeyV
   return request;
 }
 
-/** What is longer than what may be written now keeps its right to be there. */
+/** A key that is longer than keys may be now can still get another time to live. */
 export function expireRequest(message: ExpireRequest): KvRequest {
   assertKey(message.key, WIDEST_KEY_VALUE_LIMITS);
   const request = writeRequest(KvOp.expire, message.key, message.ordering, message.requestId);

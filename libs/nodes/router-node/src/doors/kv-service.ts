@@ -60,7 +60,7 @@ class UnarySink<Response> implements OperationSink {
   }
 
   complete(operation: RoutedOperation, response: KvResponse): void {
-    // What has a value has changed nothing: it may be asked for again.
+    // An answer with a value belongs to an operation that changed nothing: it may be asked for again.
     if (!this.#open.takeAnswer(response.value?.length ?? 0)) {
       this.fail(operation, ANSWERS_HELD);
       return;

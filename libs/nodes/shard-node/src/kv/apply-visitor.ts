@@ -25,7 +25,7 @@ export interface AppliedRow {
 export class ApplyVisitor implements WriteBatchVisitor {
   /** Engine bytes of the rows put. */
   bytes = 0;
-  /** Of those, of deletions. */
+  /** The part of `bytes` that deletions make. */
   deletedBytes = 0;
   hasExpiring = false;
   /** 0 = the entry collects no garbage. */

@@ -26,7 +26,7 @@ const NEWEST = timestamp(Number.MAX_SAFE_INTEGER);
 const PAST_VERSIONS = Buffer.alloc(9, 0xff);
 
 interface ColdRead {
-  /** What it found, while it is kept for a command and the cache has not taken it. */
+  /** The row that it found, while a command needs it and the cache has not taken it. */
   row: { readonly version: VersionRecord | undefined } | undefined;
   isForCommand: boolean;
   readonly result: Promise<VersionRecord | undefined>;

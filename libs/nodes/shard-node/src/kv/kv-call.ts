@@ -47,7 +47,7 @@ export class KvCall {
   isCancelled = false;
   /** Times it was looked at and had to wait for a cold row. */
   coldReads = 0;
-  /** What the door counted it with; given back when it is answered. */
+  /** The bytes that the door counted for it, and gives back when it is answered. */
   countedBytes = 0;
   /** Where the row that it read is counted, and with how many bytes; undefined while there is none. */
   readRoom: RowHolder | undefined = undefined;

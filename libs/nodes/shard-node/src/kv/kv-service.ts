@@ -41,11 +41,11 @@ const SMALL_ANSWER_BYTES = COPIED_VALUE_BYTES_MAX;
 const ANSWERS_RETRY_MS = 25;
 /** Answers above this wait in a queue of their own, so that small ones and signs of life go first. */
 const LARGE_ANSWER_BYTES = 64 * 1024;
-/** So many bytes wait in the connection at most before a large answer is handed to it. */
+/** A large answer is handed to a connection only while fewer bytes than this wait in it. */
 const HANDED_BYTES_MAX = 4 * 1024 * 1024;
 /** How often it is asked whether the connection has passed some on. */
 const HAND_OVER_MS = 4;
-/** What an open request counts for beside its bytes, where it is asked who holds most. */
+/** An open request counts for so much, beside its bytes, when the session is looked for that holds most. */
 const REQUEST_BYTES = 1_024;
 
 export interface KvServiceParts {
@@ -195,7 +195,7 @@ export class KvService {
     return this.#places.allows(own.count, 1, count) && this.#bytes.allows(own.used, bytes, used);
   }
 
-  /** Of those who take no answers, one is ended. */
+  /** Ends one of the sessions that take no answers. */
   #makeRoomFor(session: KvSession, bytes: number): boolean {
     const { count, used } = session.open;
     const isBelowFloor = this.#places.isBelowFloor(count, 1) && this.#bytes.isBelowFloor(used, bytes);
@@ -232,7 +232,7 @@ export class KvSession extends MeasuredSession implements ResponseSink {
   readonly #session: Session;
   readonly #parts: KvServiceParts;
   readonly #door: SessionDoor;
-  /** What it holds of the node's places, which the node shares out. */
+  /** The open requests of this session: the node shares out its places among sessions. */
   readonly open = new BoundedBytes({ name: 'requests under way of one connection', limit: Infinity });
   readonly reading = new BoundedBytes({ name: 'rows read for one connection', limit: Infinity });
   readonly #calls: IdTable<KvCall>;

@@ -10,7 +10,7 @@ import type { KvCall } from './kv-call.js';
  * few commands that are under way; a map that lived longer would keep garbage alive (see `IdTable`).
  */
 const INDEX_PUBLISHINGS_MAX = 64;
-/** So many acknowledged commands are looked through rather than indexed. */
+/** A read walks through up to so many acknowledged commands; of more it makes an index. */
 const WALKED_WRITES_MAX = 64;
 
 /** A command that is in the log and not yet visible: what it wrote, and the answer that is due. */
@@ -22,7 +22,7 @@ export interface PendingWrite {
   readonly version: VersionRecord | undefined;
   /** Sendings of the same command that arrived while it was under way. */
   duplicates: KvCall[] | undefined;
-  /** It is committed, and whoever waited for it was told. */
+  /** The command is committed, and whoever waited for it was told. */
   isAcknowledged: boolean;
 }
 
@@ -43,7 +43,7 @@ export interface PendingBatch {
  */
 export class PendingWrites {
   #batches: PendingBatch[] = [];
-  /** So many of the first batches are acknowledged. */
+  /** The number of the first batches that are acknowledged. */
   #acknowledged = 0;
   #lastIndex = 0 as LogIndex;
   /** The newest row of each key, and commands by identity; both with the collected ones. */
@@ -64,7 +64,7 @@ export class PendingWrites {
     return this.#batches.length;
   }
 
-  /** Those of them that are not committed. */
+  /** The number of those entries that are not committed. */
   get uncommittedEntries(): number {
     return this.#batches.length - this.#acknowledged;
   }

@@ -121,7 +121,7 @@ export class PointReads {
   }
 
   #startUncached(call: KvCall, key: RowCacheKey): StartedRead | undefined {
-    // What was acknowledged may not be in the engine yet, nor in the cache any more.
+    // The engine may not hold an acknowledged row yet, and the cache may have dropped it.
     const row = this.#parts.pending.acknowledged(key);
     if (row !== undefined) return { call, row, cold: undefined };
     if (!this.#environment.readRoom.admits(call, this.#parts.queue)) return undefined;
@@ -144,7 +144,7 @@ export class PointReads {
     else this.#finishCold(call, cold, undefined);
   }
 
-  /** As of now. A row that may have expired since this store heard the time is judged by a fresh one. */
+  /** Answers as of now. A fresh timestamp judges a row that may have expired since this store heard one. */
   #respond(call: KvCall, row: VersionRecord | undefined): void {
     if (row !== undefined && this.#parts.time.asksForTheTime(call, row.expiry)) return;
     respondRow(call, row, this.#parts.time.readNow);
@@ -198,7 +198,7 @@ export class PointReads {
   }
 }
 
-/** Of a view that another takes the place of: whether the engine could read it does not matter any more. */
+/** Another view takes the place of this one: whether the engine could read it does not matter any more. */
 function forget({ cold }: StartedRead): void {
   cold?.catch(rethrowInvariant);
 }

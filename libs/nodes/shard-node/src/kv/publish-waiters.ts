@@ -17,7 +17,7 @@ export class PublishWaiters {
   readonly #pending: Pick<PendingWrites, 'isEmpty' | 'lastIndex'>;
   readonly #writes: Pick<WriteEvaluator, 'hasCollected'>;
   #waiting: AfterPublished[] = [];
-  /** What came up in a turn while writes of the same turn were not proposed yet. */
+  /** Work that came in a turn while writes of the same turn were not proposed yet. */
   #afterTurn: (() => void)[] = [];
 
   constructor(

@@ -6,7 +6,7 @@ const RATE_MIN = 0.001;
 const TELL_INTERVAL_MIN_MS = 5_000;
 /** and at least this often. */
 const TELL_INTERVAL_MAX_MS = 60_000;
-/** What differs by less than this part from what was told is not worth telling. */
+/** A value is told anew only when it differs by this part from the one told last. */
 const TELL_PART = 0.01;
 
 /** Size and traffic of one range: what splitting and the range map are decided by. Rough by design. */

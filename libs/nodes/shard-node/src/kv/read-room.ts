@@ -5,11 +5,11 @@ import { detachKvRequest, KvOp } from '@cairn/wire';
 import type { KvCall, ResponseSink, RowHolder, Submitter } from './kv-call.js';
 import type { LaggingSessions } from './lagging-sessions.js';
 
-/** How often those are looked at again whose callers take no answers. */
+/** How often reads are looked at again that wait for callers to take answers. */
 const RECHECK_MS = 4;
-/** And those whose time is up. */
+/** How often reads are dropped whose time is up. */
 const DROP_ABANDONED_MS = 100;
-/** Of a row, before any was read: the default limit of a value. */
+/** The size that a row is held to have before any was read: the default limit of a value. */
 const FIRST_ESTIMATE_BYTES = 1024 * 1024;
 /** How fast the estimate falls towards the rows that are read; it rises at once. */
 const ESTIMATE_WEIGHT = 1 / 8;
@@ -31,7 +31,7 @@ interface Waiting {
   readonly submitter: Submitter;
 }
 
-/** What waits of one caller; commands do not wait behind gets, whose answers may not be taken. */
+/** The waiting calls of one caller; commands do not wait behind gets, whose answers may not be taken. */
 interface Lines {
   readonly gets: Waiting[];
   readonly commands: Waiting[];
@@ -43,7 +43,7 @@ interface Lines {
  * Bounds the bytes of rows that point reads and commands have read from the engine and that are not answered
  * yet, of the node and of each caller, and reads no rows for callers that do not take their answers. What has
  * no room waits, callers take turns, and the gets of one keep their order, as do its commands; nothing is
- * read twice and nothing refused. The line is bounded by the calls that the door lets in. What the row cache
+ * read twice and nothing refused. The calls that the door lets in bound the queue. What the row cache
  * has costs nothing here.
  *
  * How large a row is, is known when it is there: before, the node goes by what it has read lately. So the
@@ -189,7 +189,7 @@ export class ReadRoom implements RowHolder {
     return undefined;
   }
 
-  /** What is past its deadline leaves the line, and callers that take answers again get their turns. */
+  /** Calls past their deadline leave the queue, and callers that take answers again get their turns. */
   #recheckLater(): void {
     if (this.#recheck !== undefined || this.#waitingCount === 0) return;
     this.#recheck = this.#clock.setTimer(RECHECK_MS, () => {

@@ -21,7 +21,7 @@ const ROWS_MAX = 2 ** 31;
 export const TIMEOUT_MS_MAX = 3_600_000;
 /** Ten years and some, as at the router. */
 const TTL_MS_MAX = 3_660 * 24 * 3_600_000;
-/** Of a version token. */
+/** Length of a version token. */
 const VERSION_BYTES = 12;
 
 /** What is wrong with a request, for its caller. */

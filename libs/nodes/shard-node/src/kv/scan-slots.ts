@@ -5,7 +5,7 @@ import { detachKvRequest } from '@cairn/wire';
 import type { KvCall, ResponseSink } from './kv-call.js';
 import type { LaggingSessions } from './lagging-sessions.js';
 
-/** How often those are looked at again whose callers take no answers. */
+/** How often scans are looked at again that wait for callers to take answers. */
 const RECHECK_MS = 10;
 
 /** A scan that waits for a slot. */
@@ -117,7 +117,7 @@ export class ScanSlots {
     }
   }
 
-  /** What is past its deadline leaves the line, and callers that take answers again get their slots. */
+  /** Scans past their deadline leave the queue, and callers that take answers again get their slots. */
   #recheckLater(): void {
     if (this.#recheck !== undefined || this.#waitingCount === 0) return;
     this.#recheck = this.#clock.setTimer(RECHECK_MS, () => {

@@ -46,7 +46,7 @@ export class ClusterKnowledge {
     return this.#settings;
   }
 
-  /** Of what begins only when they are known. */
+  /** The settings, for work that begins only when they are known. */
   get heardSettings(): NodeSettings {
     assert(this.#settings !== undefined, 'the settings were not heard yet');
     return this.#settings;

@@ -27,7 +27,7 @@ export class FreeSpace {
     const asking = (this.#asking ??= this.#ask(disk, directory));
     const late = Promise.withResolvers<number>();
     const timer = clock.setTimer(ANSWER_MS_MAX, () => {
-      // It is heard when it answers at last, and so is how it fails.
+      // Nobody waits for the answer any more, but a broken invariant in it must end the process.
       asking.catch(rethrowInvariant);
       late.resolve(this.#bytes);
     });

@@ -64,7 +64,7 @@ export interface GarbageCollectionParts extends DamageListener {
   lifeMs(): number;
 }
 
-/** What one pass works by: it ends when the leadership or the span is another one. */
+/** What one pass works by. A pass ends when the range gets another leadership or another span. */
 interface Pass {
   readonly machine: CollectedRange;
   readonly descriptor: RangeDescriptor;
@@ -203,7 +203,7 @@ export class GarbageCollection {
           break;
         }
         for (const [, record] of rows) if (!pass.hasExpiring) pass.hasExpiring = hasExpiryRecord(record);
-        // Only behind the first key is there anything to go on at.
+        // A look ends behind its first key at the earliest: only there can the next one begin.
         isCut =
           collector.push(rows) || (collector.examined >= EXAMINED_PER_LOOK_MAX && collector.userKeys > 1);
       }

@@ -32,7 +32,7 @@ export class Heartbeats {
   readonly #rounds: RangeRounds<KvMachine>;
   /** Ranges that are being created here: they are told of when they are durable. */
   readonly #creating = new Set<RangeId>();
-  /** What the heartbeat under way looked at. */
+  /** The machines that the heartbeat under way has looked at. */
   #looked: readonly KvMachine[] = [];
   #sequence = 0;
   #timer: Timer | undefined;
@@ -187,8 +187,8 @@ export class Heartbeats {
   }
 
   /**
-   * What cannot be made now is asked for again by a later heartbeat. Those do not wait: on a disk without
-   * room it takes as long as that lasts.
+   * The metadata service asks again, with a later heartbeat, for a replica that cannot be created now.
+   * Heartbeats do not wait for it: on a disk without room it takes as long as that lasts.
    */
   #create(descriptor: RangeDescriptor): void {
     const { options, reports, store } = this.#node;

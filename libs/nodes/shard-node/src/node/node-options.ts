@@ -14,7 +14,7 @@ export interface ShardNodeOptions {
   readonly directory: string;
   /** Framed transport; port 0 picks one. */
   readonly listen: string;
-  /** What others are told instead of the listening address, when it differs. */
+  /** The address that others are told, when it is not the one that the node listens at. */
   readonly advertise?: string;
   /** Health and metrics, for operators who list nodes. */
   readonly publicAddress: string;

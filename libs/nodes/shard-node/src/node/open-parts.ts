@@ -62,7 +62,7 @@ export interface OpenedNode extends JoinedNode {
   readonly doors: NodeDoors;
 }
 
-/** What comes before the store: it is opened with these, and they ask it once it is open. */
+/** The parts below the store: it is opened with them, and they ask it once it is open. */
 interface BelowStore {
   readonly cluster: ClusterKnowledge;
   readonly timestamps: StoreTimestamps;
@@ -157,7 +157,7 @@ function openLinks(node: JoinedNode, late: LateStore): SessionLinks {
       late.store?.peerLost(storeId);
     },
     linkFailed: (store, error) => {
-      // What ends by itself is no line: stores stop and start.
+      // The log has no line for a link that ends by itself: stores stop and start.
       if (!CairnError.is(error) || error.code !== 'FAILED_PRECONDITION') return;
       misfits.write({ store, reason: error.message });
     },

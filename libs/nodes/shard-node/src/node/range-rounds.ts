@@ -63,7 +63,7 @@ export class RangeRounds<Machine extends VisitedMachine> {
     this.#machineOf = machineOf;
   }
 
-  /** Of the last whole round; until there was one, of what was looked at. */
+  /** The sums of the last whole round; until there was one, of the replicas looked at so far. */
   get totals(): RangeTotals {
     return this.#totals ?? this.#sums;
   }

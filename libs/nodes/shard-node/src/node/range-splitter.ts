@@ -15,7 +15,7 @@ const SPLIT_KEYS_MAX = 16;
 export interface SplitSizes {
   /** A range above this is cut. */
   readonly splitBytes: number;
-  /** Into pieces of about this. */
+  /** The pieces of a range that is cut are about as large as this. */
   readonly targetBytes: number;
 }
 

@@ -22,7 +22,7 @@ export interface ShardRpcParts {
   readonly mover: ReplicaMover;
   readonly engine: EngineOperator;
   readonly store: Store;
-  /** As the metadata service last told. */
+  /** A store, as the metadata service last told of it. */
   storeInfo(id: StoreId): StoreInfo | undefined;
   /** Undefined until they were heard. */
   limits(): NodeLimits | undefined;

@@ -46,6 +46,7 @@ export function exitCodeOf(error: CairnError): ExitCode {
     case 'CLUSTER_MISMATCH':
     case 'NAME_TAKEN':
     case 'FORMAT_TOO_NEW':
+    case 'WRONG_KIND':
     case 'INTERNAL':
       return ExitCode.refused;
     default:

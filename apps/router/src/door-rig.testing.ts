@@ -119,6 +119,7 @@ export class MemoryStore {
         key: Buffer.from(request.key),
         value: this.endlessScan,
         version: Buffer.alloc(12),
+        kind: 0,
         expiresUnixMs: 0,
       };
       response.rows = packRows([row]);
@@ -129,6 +130,7 @@ export class MemoryStore {
           key: Buffer.from(key),
           value: row,
           version: Buffer.from('twelve bytes'),
+          kind: 0,
           expiresUnixMs: 0,
         })),
       );

@@ -49,7 +49,7 @@ class Rig {
         for (const row of [rowIn(namespace, key, 'one'), rowIn(namespace, key, 'two')])
           builder.addPut(...row);
         builder.addPut(...rowIn(namespace, key, 'gone'));
-        builder.addRemove(rowIn(namespace, key, 'gone')[0]);
+        builder.addRemove(rowIn(namespace, key, 'gone')[0], 0);
       }
     }
     expect(this.leaderOf('a').propose(builder.finish()).type).toBe('accepted');
@@ -122,6 +122,7 @@ function rowIn(namespace: RowNamespace, userKey: string, rest: string): [Buffer,
     sequence: 0,
     expiry: NO_EXPIRY,
     tombstone: false,
+    kind: 0,
     value: Buffer.from(`${rest} of ${userKey}`),
   };
   const both = Buffer.alloc(key.length + recordLength(version));

@@ -145,7 +145,10 @@ async function exportTo(
     // A page is taken only when the one before went out: a slow reader slows the scan, not the memory.
     for await (const page of client.pages(job.span)) {
       let text = '';
-      for (const row of page.rows) text += job.render(row);
+      for (const row of page.rows) {
+        if (row.kind !== 'bytes') throw notExportable(context, row);
+        text += job.render(row);
+      }
       await write(stream, text);
       count += page.rows.length;
       progress?.update({ rows: count, bytes: 0 });
@@ -154,6 +157,11 @@ async function exportTo(
   progress?.clear();
   if (context.io.signal.aborted) throw new CairnError('CANCELLED', 'interrupted');
   return count;
+}
+
+/** An export without it would not be what was asked for, and nobody would notice. */
+function notExportable(context: CommandContext, { key, kind }: Row): CairnError {
+  return new CairnError('WRONG_KIND', `${context.show(key)} holds a ${kind}, and only bytes can be exported`);
 }
 
 const ndjsonRow: RenderRow = (row) => {

@@ -88,9 +88,11 @@ async function scanAsJson(context: CommandContext, options: ScanOptions): Promis
     for await (const page of client.pages(options)) {
       let text = '';
       for (const row of page.rows) {
-        const value = options.keysOnly === true ? {} : { value: jsonBytes(row.value) };
+        const { key, kind } = row;
+        const shown = options.keysOnly === true || kind !== 'bytes' ? {} : { value: jsonBytes(row.value) };
+        const said = kind === 'bytes' ? {} : { kind };
         const version = row.version.toString('hex');
-        text += `${JSON.stringify({ key: jsonBytes(row.key), ...value, version, ...jsonExpiry(row) })}\n`;
+        text += `${JSON.stringify({ key: jsonBytes(key), ...shown, ...said, version, ...jsonExpiry(row) })}\n`;
       }
       await context.print(text);
     }
@@ -117,7 +119,8 @@ async function scanAsTable(
         break;
       }
       count += 1;
-      rows.push(options.keysOnly === true ? [cell(row.key)] : [cell(row.key), cell(row.value)]);
+      const value = row.kind === 'bytes' ? cell(row.value) : `(${row.kind})`;
+      rows.push(options.keysOnly === true ? [cell(row.key)] : [cell(row.key), value]);
       if (rows.length < TABLE_ROWS) continue;
       await context.line(tableWithoutCount(columns, rows));
       rows = [];

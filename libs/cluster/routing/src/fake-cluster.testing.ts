@@ -66,6 +66,7 @@ export const errorOf = (code: KvError['code'], more: Partial<KvError> = {}): KvE
   leaderStoreId: storeId(0),
   descriptors: [],
   field: '',
+  kind: 0,
   isUnclear: false,
   ...more,
 });
@@ -376,6 +377,7 @@ export class FakeCluster {
         key: key(row),
         value: key(this.rows.get(row) as string),
         version: key('twelve bytes'),
+        kind: 0,
         expiresUnixMs: 0,
       })),
     );

@@ -537,6 +537,7 @@ export class RequestRouter {
       case 'CLUSTER_MISMATCH':
       case 'NAME_TAKEN':
       case 'FORMAT_TOO_NEW':
+      case 'WRONG_KIND':
       case 'INTERNAL':
         this.#fail(operation, this.#errorOf(error));
         return;
@@ -549,7 +550,10 @@ export class RequestRouter {
   #errorOf(error: KvError): CairnError {
     return new CairnError(error.code, error.message, {
       retryAfterMs: error.retryAfterMs,
-      details: error.field === '' ? {} : { field: error.field },
+      details: {
+        ...(error.field === '' ? {} : { field: error.field }),
+        ...(error.code === 'WRONG_KIND' ? { kind: error.kind } : {}),
+      },
     });
   }
 

@@ -213,7 +213,14 @@ describe('refusals', () => {
     const put = watch(client.put('k', 'v'));
     await clock.advance(0);
     const call = connector.link.operations[0]?.call ?? 0;
-    const value = { code: 'INVALID_ARGUMENT', message: 'no', retryClass: 1, retryAfterMs: 0, field: 'key' };
+    const value = {
+      code: 'INVALID_ARGUMENT',
+      message: 'no',
+      retryClass: 1,
+      retryAfterMs: 0,
+      field: 'key',
+      kind: 0,
+    };
     connector.link.answer({ call, result: { $case: 'error', value } });
     await clock.advance(0);
     expect(put.error).toMatchObject({ code: 'INVALID_ARGUMENT', details: { field: 'key' } });
@@ -224,7 +231,14 @@ describe('refusals', () => {
     const put = watch(client.put('k', 'v'));
     await clock.advance(0);
     const call = connector.link.operations[0]?.call ?? 0;
-    const value = { code: 'FROM_THE_FUTURE', message: 'no', retryClass: 3, retryAfterMs: 0, field: '' };
+    const value = {
+      code: 'FROM_THE_FUTURE',
+      message: 'no',
+      retryClass: 3,
+      retryAfterMs: 0,
+      field: '',
+      kind: 0,
+    };
     connector.link.answer({ call, result: { $case: 'error', value } });
     await clock.advance(0);
     expect(put.error).toMatchObject({ code: 'OUTCOME_UNKNOWN', details: { serverCode: 'FROM_THE_FUTURE' } });

@@ -1,8 +1,11 @@
+import { RowKind, rowKindName } from '@cairn/base';
+
 /**
  * A value as it was read. The buffers belong to the caller, but may be views of a larger network message: a
  * caller that keeps a small value for long copies it (`Buffer.from(entry.value)`) to let the message go.
  */
 export class Entry {
+  /** Empty unless `kind` is bytes. */
   readonly value: Buffer;
   /** Opaque, unique per write of the key; pass it to `compareAndSet` as `expectedVersion`. */
   readonly version: Buffer;
@@ -10,11 +13,14 @@ export class Entry {
    * When the key disappears by itself, as `Date.now()` counts; undefined = never, or of a compareAndSet.
    */
   readonly expiresAtMs: number | undefined;
+  /** `bytes`, or the collection that another door made: `hash`, `set`, `list`, `sorted set`, `stream`. */
+  readonly kind: string;
 
-  constructor(value: Buffer, version: Buffer, expiresUnixMs: number) {
+  constructor(value: Buffer, version: Buffer, expiresUnixMs: number, kind: RowKind = RowKind.bytes) {
     this.value = value;
     this.version = version;
     this.expiresAtMs = expiresUnixMs === 0 ? undefined : expiresUnixMs;
+    this.kind = rowKindName(kind);
   }
 
   /** The value as UTF-8 text; bytes that are no UTF-8 become U+FFFD. */
@@ -32,8 +38,8 @@ export class Entry {
 export class Row extends Entry {
   readonly key: Buffer;
 
-  constructor(key: Buffer, value: Buffer, version: Buffer, expiresUnixMs: number) {
-    super(value, version, expiresUnixMs);
+  constructor(key: Buffer, value: Buffer, version: Buffer, expiresUnixMs: number, kind?: RowKind) {
+    super(value, version, expiresUnixMs, kind);
     this.key = key;
   }
 

@@ -1,6 +1,6 @@
 import { BinaryReader, BinaryWriter, WireType } from '@bufbuild/protobuf/wire';
-import { CairnError, isErrorCode, retryClassOf, type ErrorCode } from '@cairn/base';
-import { ErrorDetail, WireRetryClass } from './wire-binding.js';
+import { CairnError, isErrorCode, retryClassOf, rowKindName, type ErrorCode } from '@cairn/base';
+import { ErrorDetail, WireRetryClass, WireRowKind } from './wire-binding.js';
 
 /** Where a gRPC status carries its `google.rpc.Status`. */
 export const STATUS_DETAILS_KEY = 'grpc-status-details-bin';
@@ -13,6 +13,7 @@ const ERROR_DETAIL_TYPE_URL = 'type.googleapis.com/cairn.v1.ErrorDetail';
 export function errorFromDetail(detail: ErrorDetail): CairnError {
   const details: Record<string, unknown> = {};
   if (detail.field !== '') details['field'] = detail.field;
+  if (detail.code === 'WRONG_KIND') details['kind'] = rowKindName(detail.kind);
   let code: ErrorCode;
   if (isErrorCode(detail.code)) {
     code = detail.code;
@@ -46,6 +47,7 @@ export function detailFromError(error: CairnError): ErrorDetail {
     retryClass: wireRetryClassOf(error.code),
     retryAfterMs: Math.ceil(error.retryAfterMs),
     field: typeof error.details['field'] === 'string' ? error.details['field'] : '',
+    kind: WireRowKind.UNSPECIFIED,
   };
 }
 

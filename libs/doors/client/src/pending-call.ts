@@ -144,8 +144,9 @@ export function outcomeOf(call: PendingCall, result: BatchResult): unknown {
     case 'expire':
       return answer.value;
     case 'compareAndSet': {
-      const { succeeded, version, timestamp, found, value } = answer.value;
-      return { succeeded, version, timestamp, current: found ? new Entry(value, version, 0) : undefined };
+      const { succeeded, version, timestamp, found, value, kind } = answer.value;
+      const current = found ? new Entry(value, version, 0, kind) : undefined;
+      return { succeeded, version, timestamp, current };
     }
     case 'increment':
       return sumOf(call, answer.value.value);

@@ -226,6 +226,7 @@ function rowsOf(page: ScanPage): Row[] {
         bytes.subarray(reader.valueStart, reader.valueEnd),
         bytes.subarray(reader.versionStart, reader.versionEnd),
         reader.expiresUnixMs,
+        reader.kind,
       ),
     );
   }

@@ -1,4 +1,4 @@
-import { CairnError, messageOf, rethrowInvariant } from '@cairn/base';
+import { CairnError, messageOf, rethrowInvariant, RowKind, rowKindName } from '@cairn/base';
 import { invalidArgument, toBuffer } from './bytes.js';
 import type { CairnClient } from './client.js';
 import type { Entry } from './entry.js';
@@ -11,6 +11,8 @@ import type {
   WriteOptions,
   WriteReceipt,
 } from './options.js';
+
+const BYTES = rowKindName(RowKind.bytes);
 
 /**
  * How one type is kept as bytes. `decode` does not keep its argument. What `encode` throws rejects the call
@@ -150,7 +152,11 @@ export class TypedView<Key, Value> {
     return entry && this.#rowOf(entry);
   }
 
-  #rowOf({ value, version }: Entry): TypedEntry<Value> {
+  /** Throws WRONG_KIND for what holds no bytes. */
+  #rowOf({ value, version, kind }: Entry): TypedEntry<Value> {
+    if (kind !== BYTES) {
+      throw new CairnError('WRONG_KIND', `a key holds a ${kind}, not bytes`, { details: { kind } });
+    }
     return { value: decoded(this.#value, value, 'a value'), version };
   }
 }

@@ -116,7 +116,7 @@ describe('pages', () => {
     rows: packRows(
       keys.map((key) => ({
         ...{ key: Buffer.from(key), value: Buffer.from('v') },
-        ...{ version: Buffer.alloc(12), expiresUnixMs: 0 },
+        ...{ version: Buffer.alloc(12), kind: 0, expiresUnixMs: 0 },
       })),
     ),
     timestamp: 7,

@@ -35,6 +35,7 @@ export type {
   StatusResponse,
 } from '@cairn/wire/gen/cairn/v1/cluster.js';
 export { ErrorDetail, RetryClass as WireRetryClass } from '@cairn/wire/gen/cairn/v1/errors.js';
+export { RowKind as WireRowKind } from '@cairn/wire/gen/cairn/v1/kinds.js';
 
 export { PackedRowReader, type ScanPage } from '@cairn/wire/packed-rows.js';
 

@@ -135,14 +135,14 @@ export class FakeStore {
       case 'compareAndSet': {
         if (!isAsExpected(operation.value, current)) {
           const found = current !== undefined;
-          const value = { succeeded: false, timestamp: this.#timestamp, found, valueOmitted: false };
+          const value = { succeeded: false, timestamp: this.#timestamp, found, valueOmitted: false, kind: 0 };
           const there = { version: current?.version ?? NO_BYTES, value: current?.value ?? NO_BYTES };
           return { $case: 'compareAndSet', value: { ...value, ...there } };
         }
         const written = this.#append(key, operation.value.value, operation.value.ttlMs);
         return {
           $case: 'compareAndSet',
-          value: { succeeded: true, found: false, value: NO_BYTES, valueOmitted: false, ...written },
+          value: { succeeded: true, found: false, value: NO_BYTES, valueOmitted: false, kind: 0, ...written },
         };
       }
       case 'increment': {
@@ -219,6 +219,7 @@ export class FakeStore {
         key: Buffer.from(name, 'latin1'),
         value,
         version: found.version,
+        kind: 0,
         expiresUnixMs: shownExpiry(found),
       });
     }

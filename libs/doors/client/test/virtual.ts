@@ -125,7 +125,7 @@ export class ScriptedLink implements RouterLink {
   }
 
   refuse(call: number, code: string, retryAfterMs = 0): void {
-    const value = { code, message: `refused: ${code}`, retryClass: 0, retryAfterMs, field: '' };
+    const value = { code, message: `refused: ${code}`, retryClass: 0, retryAfterMs, field: '', kind: 0 };
     this.answer({ call, result: { $case: 'error', value } });
   }
 

@@ -27,6 +27,7 @@ export type ErrorCode =
   | 'CLUSTER_MISMATCH'
   | 'NAME_TAKEN'
   | 'FORMAT_TOO_NEW'
+  | 'WRONG_KIND'
   | 'INTERNAL';
 
 const RETRY_CLASS_BY_CODE: Readonly<Record<ErrorCode, RetryClass>> = {
@@ -45,6 +46,7 @@ const RETRY_CLASS_BY_CODE: Readonly<Record<ErrorCode, RetryClass>> = {
   CLUSTER_MISMATCH: 'fatal',
   NAME_TAKEN: 'fatal',
   FORMAT_TOO_NEW: 'fatal',
+  WRONG_KIND: 'fatal',
   INTERNAL: 'fatal',
 };
 

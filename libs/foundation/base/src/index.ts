@@ -13,4 +13,5 @@ export * from './lists.js';
 export * from './range-descriptor.js';
 export * from './shared-room.js';
 export type * from './micro-benchmark.js';
+export * from './row-kind.js';
 export * from './version.js';

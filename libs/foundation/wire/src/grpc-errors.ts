@@ -10,6 +10,7 @@ import {
 import { Metadata, status, type ServiceError } from '@grpc/grpc-js';
 
 import { ErrorDetail, RetryClass } from './gen/cairn/v1/errors.js';
+import { RowKind } from './gen/cairn/v1/kinds.js';
 
 /** Where gRPC carries a serialized google.rpc.Status. */
 export const STATUS_DETAILS_KEY = 'grpc-status-details-bin';
@@ -34,6 +35,7 @@ const STATUS_BY_CODE: Readonly<Record<ErrorCode, status>> = {
   CLUSTER_MISMATCH: status.INTERNAL,
   NAME_TAKEN: status.INTERNAL,
   FORMAT_TOO_NEW: status.INTERNAL,
+  WRONG_KIND: status.FAILED_PRECONDITION,
   INTERNAL: status.INTERNAL,
 };
 
@@ -68,13 +70,14 @@ export function grpcStatusOf(code: ErrorCode): number {
  */
 export function errorDetailOf(error: unknown): ErrorDetail {
   const known = CairnError.is(error) ? error : internalError(error);
-  const field = known.details['field'];
+  const { field, kind } = known.details;
   return {
     code: known.code,
     message: printable(known.message),
     retryClass: OUTSIDE_CLASS[known.retryClass],
     retryAfterMs: Math.min(0xffffffff, Math.max(0, Math.ceil(known.retryAfterMs))),
     field: typeof field === 'string' ? field : '',
+    kind: typeof kind === 'number' ? kind : RowKind.UNSPECIFIED,
   };
 }
 
@@ -120,6 +123,7 @@ export function completedFailure(
     retryClass: OUTSIDE_CLASS[retryClassOf(said)],
     retryAfterMs: 0,
     field: '',
+    kind: RowKind.UNSPECIFIED,
   });
 }
 
@@ -146,7 +150,10 @@ export function fromServiceError(error: Pick<ServiceError, 'code' | 'details' | 
   }
   return new CairnError(detail.code as ErrorCode, detail.message, {
     retryAfterMs: detail.retryAfterMs,
-    details: detail.field === '' ? {} : { field: detail.field },
+    details: {
+      ...(detail.field === '' ? {} : { field: detail.field }),
+      ...(detail.code === 'WRONG_KIND' ? { kind: detail.kind } : {}),
+    },
     cause: error,
   });
 }

@@ -64,6 +64,7 @@ const result = maybe(
       fc.record({
         ...{ succeeded: bool, version: bytes, timestamp: nat, found: bool, value: bytes },
         valueOmitted: bool,
+        kind: fc.nat(255),
       }),
     ),
     kind(
@@ -74,6 +75,7 @@ const result = maybe(
         retryClass: fc.integer({ min: 0, max: 3 }),
         retryAfterMs: u32,
         field: fc.string(),
+        kind: fc.nat(255),
       }),
     ),
   ),

@@ -80,11 +80,18 @@ const error: fc.Arbitrary<KvError> = fc.record({
     { maxLength: 3 },
   ),
   field: fc.string(),
+  kind: fc.nat(255),
 });
 
 const expiresUnixMs = fc.oneof(fc.constant(0), fc.maxSafeNat());
 const rows = fc.array(
-  fc.record({ key: bytes(), value: fc.oneof(bytes(), large), version: sized(12), expiresUnixMs }),
+  fc.record({
+    key: bytes(),
+    value: fc.oneof(bytes(), large),
+    version: sized(12),
+    kind: fc.nat(255),
+    expiresUnixMs,
+  }),
   { maxLength: 4 },
 );
 
@@ -95,6 +102,7 @@ const response: fc.Arbitrary<KvResponse> = fc.record({
   found: fc.boolean(),
   succeeded: fc.boolean(),
   value: maybe(fc.oneof(bytes(), large)),
+  kind: fc.nat(255),
   version: fc.oneof(sized(12), sized(0)),
   timestamp: time,
   expiresUnixMs,
@@ -129,6 +137,7 @@ function trimmedResponse(one: KvResponse): KvResponse {
   if (one.error !== undefined) return { ...plain, error: one.error };
   return {
     ...one,
+    kind: one.op === 4 ? one.kind : 0,
     expiresUnixMs: one.op === 1 ? one.expiresUnixMs : 0,
     number: one.op === 5 ? one.number : plain.number,
     count: one.op === 6 ? one.count : 0,
@@ -173,6 +182,7 @@ describe('key-value frames', () => {
         key: Buffer.from('k'),
         value: Buffer.alloc(size, 7),
         version: Buffer.alloc(12, 1),
+        kind: 0,
         expiresUnixMs: 0,
       };
       const one = Object.assign(newKvResponse(7, 7), { timestamp: 2 ** 50, rows: packRows([row]) });

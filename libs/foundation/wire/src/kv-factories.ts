@@ -1,4 +1,4 @@
-import { timestamp, type RangeId } from '@cairn/base';
+import { RowKind, timestamp, type RangeId } from '@cairn/base';
 
 import { Expectation, KvOp, ReadConsistency, type KvRequest, type KvResponse } from './kv-messages.js';
 import { NO_ROWS } from './packed-rows.js';
@@ -41,6 +41,7 @@ export function newKvResponse(sequence: number, op: KvOp): KvResponse {
     found: false,
     succeeded: false,
     value: undefined,
+    kind: RowKind.bytes,
     version: NO_BYTES,
     timestamp: timestamp(0),
     expiresUnixMs: 0,

@@ -1,4 +1,4 @@
-import type { ErrorCode, RangeDescriptor, RangeId, StoreId, Timestamp } from '@cairn/base';
+import type { ErrorCode, RangeDescriptor, RangeId, RowKind, StoreId, Timestamp } from '@cairn/base';
 import type { TraceContext } from '@cairn/ports';
 
 import type { PackedRows } from './packed-rows.js';
@@ -85,8 +85,10 @@ export interface KvRequest {
 /** A row of a scan page. */
 export interface KvRow {
   readonly key: Uint8Array;
+  /** Empty unless the kind is bytes. */
   readonly value: Uint8Array;
   readonly version: Uint8Array;
+  readonly kind: RowKind;
   /** Milliseconds of oracle time at which it is gone; 0 = never. */
   readonly expiresUnixMs: number;
 }
@@ -102,6 +104,8 @@ export interface KvError {
   readonly descriptors: readonly RangeDescriptor[];
   /** INVALID_ARGUMENT: the field. UNAVAILABLE: `STAMP_FIELD`, when that is what the refusal is about. */
   readonly field: string;
+  /** WRONG_KIND: what the key holds. */
+  readonly kind: RowKind;
   /** A write: it was taken on before it was refused, and may still take effect. False: surely not applied. */
   readonly isUnclear: boolean;
 }
@@ -116,6 +120,8 @@ export interface KvResponse {
   /** compareAndSet: the write happened. */
   succeeded: boolean;
   value: Uint8Array | undefined;
+  /** compareAndSet on failure: the kind of what is there. */
+  kind: RowKind;
   /** Version token (12 bytes), empty when there is none. */
   version: Uint8Array;
   timestamp: Timestamp;

@@ -1,4 +1,4 @@
-import { CairnError, timestamp, type ErrorCode, type StoreId, type Timestamp } from '@cairn/base';
+import { CairnError, RowKind, timestamp, type ErrorCode, type StoreId, type Timestamp } from '@cairn/base';
 import { ByteReader, ByteWriter } from '@cairn/codec';
 
 import { readDescriptor, writeDescriptor } from './descriptor-codec.js';
@@ -19,7 +19,10 @@ const Flag = {
   succeeded: 4,
   value: 8,
   version: 16,
-  /** increment, deleteRange and scan: what those ops add; get: when the row expires. */
+  /**
+   * increment, deleteRange and scan: what those ops add; get: when the row expires; compareAndSet: the kind of
+   * what was found.
+   */
   extra: 32,
   resumeKey: 64,
   /** Of an error: the write may still take effect. */
@@ -56,10 +59,7 @@ export class KvResponseEncoder {
     this.#count += 1;
     const writer = this.#writer;
     const { error, value, version, resumeKey, op } = response;
-    const hasExtra =
-      op === KvOp.get
-        ? response.expiresUnixMs > 0
-        : op === KvOp.increment || op === KvOp.deleteRange || op === KvOp.scan;
+    const hasExtra = hasExtraOf(response);
     writer.u32(response.sequence);
     writer.u8(op);
     writer.u8(
@@ -80,6 +80,7 @@ export class KvResponseEncoder {
     writer.u64(response.timestamp);
     if (resumeKey !== undefined) writer.bytes(resumeKey);
     if (op === KvOp.get && hasExtra) writer.varint(response.expiresUnixMs);
+    if (op === KvOp.compareAndSet && hasExtra) writer.u8(response.kind);
     if (op === KvOp.increment) writer.string(response.number);
     if (op === KvOp.deleteRange) writer.varint(response.count);
     if (op === KvOp.scan) {
@@ -115,12 +116,30 @@ export class KvResponseEncoder {
   }
 }
 
+function hasExtraOf({ op, expiresUnixMs, kind }: KvResponse): boolean {
+  switch (op) {
+    case KvOp.get:
+      return expiresUnixMs > 0;
+    case KvOp.compareAndSet:
+      return kind !== RowKind.bytes;
+    case KvOp.increment:
+    case KvOp.deleteRange:
+    case KvOp.scan:
+      return true;
+    case KvOp.put:
+    case KvOp.delete:
+    case KvOp.expire:
+      return false;
+  }
+}
+
 function writeError(writer: ByteWriter, error: KvError): void {
   writer.string(error.code);
   writer.string(error.message);
   writer.varint(Math.round(error.retryAfterMs));
   writer.varint(error.leaderStoreId);
   writer.string(error.field);
+  writer.u8(error.kind);
   writer.varint(error.descriptors.length);
   for (const descriptor of error.descriptors) writeDescriptor(writer, descriptor);
 }
@@ -154,6 +173,7 @@ function readResponse(reader: ByteReader): KvResponse {
   if ((flags & Flag.resumeKey) !== 0) response.resumeKey = reader.bytes();
   if ((flags & Flag.extra) !== 0) {
     if (op === KvOp.get) response.expiresUnixMs = reader.varint();
+    if (op === KvOp.compareAndSet) response.kind = reader.u8();
     if (op === KvOp.increment) response.number = reader.string();
     if (op === KvOp.deleteRange) response.count = reader.varint();
     if (op === KvOp.scan) response.rows = readRows(reader, response.timestamp);
@@ -176,8 +196,9 @@ function readError(reader: ByteReader, isUnclear: boolean): KvError {
   const retryAfterMs = reader.varint();
   const leaderStoreId = reader.varint() as StoreId;
   const field = reader.string();
+  const kind = reader.u8();
   const count = reader.varint();
   const descriptors = [];
   for (let at = 0; at < count; at += 1) descriptors.push(readDescriptor(reader));
-  return { code, message, retryAfterMs, leaderStoreId, descriptors, field, isUnclear };
+  return { code, message, retryAfterMs, leaderStoreId, descriptors, field, kind, isUnclear };
 }

@@ -1,6 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
 
+import type { RowKind } from './gen/cairn/v1/kinds.js';
 import { ScanResponse } from './gen/cairn/v1/kv.js';
 import {
   decodeScanPage,
@@ -20,8 +21,10 @@ const expiresUnixMs = fc.oneof(
   fc.maxSafeNat(),
   fc.constantFrom(127, 128, 2 ** 28, 2 ** 35 - 1, 2 ** 35, 2 ** 42, 2 ** 49),
 );
+/** Some that no release has yet. */
+const kind = fc.constantFrom(0, 0, 1, 127, 128, 255) as fc.Arbitrary<RowKind>;
 const rows = fc.array(
-  fc.record({ key: bytes(40), value: fc.oneof(bytes(40), large), version, expiresUnixMs }),
+  fc.record({ key: bytes(40), value: fc.oneof(bytes(40), large), version, kind, expiresUnixMs }),
   { maxLength: 8 },
 );
 const timestamp = fc.maxSafeNat();
@@ -47,6 +50,7 @@ describe('packed rows', () => {
           key: Buffer.from('k'),
           value: Buffer.alloc(size, 7),
           version: Buffer.alloc(12, 1),
+          kind: 0,
           expiresUnixMs: 0,
         },
       ];
@@ -93,6 +97,7 @@ describe('packed rows', () => {
     expect(page.timestamp).toBe(5);
     const one = {
       ...{ key: Buffer.from('k'), value: Buffer.alloc(0), version: Buffer.from([7, 8]) },
+      kind: 150,
       expiresUnixMs: 300,
     };
     expect(page.rows.count).toBe(2);

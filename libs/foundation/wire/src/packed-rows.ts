@@ -1,18 +1,19 @@
-import { assert, CairnError } from '@cairn/base';
+import { assert, CairnError, RowKind } from '@cairn/base';
 
 import type { KvRow } from './kv-messages.js';
 
 /*
  * Rows of a scan page as the client gets them: the `rows` fields of a ScanResponse, tags and lengths
  * included, one after the other. The shard writes them, nobody between it and the client takes them apart.
- *   0a len ( 0a len key | 12 len value | 1a 0c version | 28 expiry )
- * Key and value only when not empty, the expiry only when there is one.
+ *   0a len ( 0a len key | 12 len value | 1a 0c version | 20 kind | 28 expiry )
+ * Key and value only when not empty, the kind only when it is not bytes, the expiry only when there is one.
  */
 
 const ROWS_TAG = 0x0a;
 const KEY_TAG = 0x0a;
 const VALUE_TAG = 0x12;
 const VERSION_TAG = 0x1a;
+const KIND_TAG = 0x20;
 const EXPIRES_TAG = 0x28;
 const TIMESTAMP_TAG = 0x10;
 const VERSION_BYTES = 12;
@@ -91,11 +92,12 @@ export class RowPacker {
   }
 
   /** Begins a row; key, value and the twelve bytes of the version must be filled in by the caller. */
-  reserve(keyBytes: number, valueBytes: number, expiresUnixMs: number): void {
+  reserve(keyBytes: number, valueBytes: number, expiresUnixMs: number, kind: RowKind): void {
     const keyField = keyBytes === 0 ? 0 : 1 + varintLength(keyBytes) + keyBytes;
     const valueField = valueBytes === 0 ? 0 : 1 + varintLength(valueBytes) + valueBytes;
     const expiresField = expiresUnixMs === 0 ? 0 : 1 + varintLength(expiresUnixMs);
-    const body = keyField + valueField + VERSION_FIELD_BYTES + expiresField;
+    const kindField = kind === RowKind.bytes ? 0 : 1 + varintLength(kind);
+    const body = keyField + valueField + VERSION_FIELD_BYTES + kindField + expiresField;
     this.#room(1 + VARINT32_BYTES_MAX + body);
     const buffer = this.#buffer;
     let at = this.#length;
@@ -117,6 +119,10 @@ export class RowPacker {
     buffer[at++] = VERSION_BYTES;
     this.versionAt = at;
     at += VERSION_BYTES;
+    if (kind !== RowKind.bytes) {
+      buffer[at++] = KIND_TAG;
+      at = writeVarint(buffer, at, kind);
+    }
     if (expiresUnixMs > 0) {
       buffer[at++] = EXPIRES_TAG;
       at = writeVarint(buffer, at, expiresUnixMs);
@@ -127,7 +133,7 @@ export class RowPacker {
 
   add(row: KvRow): void {
     assert(row.version.length === VERSION_BYTES, 'rows carry whole version tokens');
-    this.reserve(row.key.length, row.value.length, row.expiresUnixMs);
+    this.reserve(row.key.length, row.value.length, row.expiresUnixMs, row.kind);
     this.#buffer.set(row.key, this.keyAt);
     this.#buffer.set(row.value, this.valueAt);
     this.#buffer.set(row.version, this.versionAt);
@@ -224,6 +230,7 @@ export class PackedRowReader {
   valueEnd = 0;
   versionStart = 0;
   versionEnd = 0;
+  kind: RowKind = RowKind.bytes;
   expiresUnixMs = 0;
 
   constructor(bytes: Buffer, at = 0) {
@@ -239,6 +246,7 @@ export class PackedRowReader {
     this.rowEnd = cursor.lengthEnd(cursor.bytes.length);
     this.keyStart = this.keyEnd = this.valueStart = this.valueEnd = 0;
     this.versionStart = this.versionEnd = 0;
+    this.kind = RowKind.bytes;
     this.expiresUnixMs = 0;
     while (cursor.at < this.rowEnd) this.#readField(cursor.varint());
     return true;
@@ -246,8 +254,10 @@ export class PackedRowReader {
 
   #readField(tag: number): void {
     const cursor = this.#cursor;
-    if (tag === EXPIRES_TAG) {
-      this.expiresUnixMs = cursor.varint();
+    if (tag === EXPIRES_TAG || tag === KIND_TAG) {
+      const number = cursor.varint();
+      if (tag === KIND_TAG) this.kind = number;
+      else this.expiresUnixMs = number;
       if (cursor.at > this.rowEnd) throw garbled();
       return;
     }
@@ -280,6 +290,7 @@ export function unpackRows(packed: PackedRows): KvRow[] {
       key: bytes.subarray(reader.keyStart, reader.keyEnd),
       value: bytes.subarray(reader.valueStart, reader.valueEnd),
       version: bytes.subarray(reader.versionStart, reader.versionEnd),
+      kind: reader.kind,
       expiresUnixMs: reader.expiresUnixMs,
     });
   }

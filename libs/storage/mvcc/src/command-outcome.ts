@@ -1,7 +1,10 @@
-import { CairnError, assert, formatTooNew, timestamp, type Timestamp } from '@cairn/base';
+import { CairnError, RowKind, assert, formatTooNew, timestamp, type Timestamp } from '@cairn/base';
 import { VERSION_TOKEN_BYTES } from './version-token.js';
 
-/** What kind of client command an outcome answers. On disk and on the wire: append only. */
+/**
+ * What kind of client command an outcome answers. On disk and on the wire: append only. 6 and 7 are reserved,
+ * for transactions and programs; their details will be opaque here.
+ */
 export const OutcomeKind = { put: 1, delete: 2, compareAndSet: 3, increment: 4, deleteRange: 5 } as const;
 export type OutcomeKind = (typeof OutcomeKind)[keyof typeof OutcomeKind];
 const OUTCOME_KIND_MAX = 5;
@@ -21,8 +24,10 @@ export const OutcomeFlag = {
   valueTruncated: 8,
   /** deleteRange: stopped at its limit; `detail` holds where to go on. */
   hasResumeKey: 16,
+  /** compareAndSet that failed: what is there is no bytes; `detail` has its kind behind the token. */
+  otherKind: 32,
 } as const;
-const OUTCOME_FLAGS_KNOWN = 31;
+const OUTCOME_FLAGS_KNOWN = 63;
 
 /** Longest value of a failed compare-and-set that is remembered for retries. */
 export const FOUND_VALUE_BYTES_MAX = 1024;
@@ -57,31 +62,36 @@ export function isOutcomeKind(kind: number): kind is OutcomeKind {
 
 /** Checks a kind and flags byte read from disk or wire. Throws CORRUPTION, FORMAT_TOO_NEW. */
 export function checkedOutcomeKind(kind: number, flags: number): OutcomeKind {
-  if (kind > OUTCOME_KIND_MAX) {
-    throw formatTooNew(`an outcome of kind ${kind}`);
+  if (kind > OUTCOME_KIND_MAX || flags > OUTCOME_FLAGS_KNOWN) {
+    throw formatTooNew(`an outcome of kind ${kind} with flags ${flags}`);
   }
-  if (!isOutcomeKind(kind) || flags > OUTCOME_FLAGS_KNOWN) {
-    throw new CairnError('CORRUPTION', `unknown outcome kind ${kind} or flags ${flags}`);
-  }
+  if (!isOutcomeKind(kind)) throw new CairnError('CORRUPTION', `unknown outcome kind ${kind}`);
   return kind;
 }
 
-/**
- * Fills flags and detail of a failed compare-and-set. `token` is undefined when the key was absent.
- */
-export function setFailedCompare(
-  outcome: CommandOutcome,
-  token: Uint8Array | undefined,
-  value: Uint8Array | undefined,
-): void {
+/** What a failed compare-and-set found. */
+export interface FoundRow {
+  readonly token: Uint8Array;
+  readonly value: Uint8Array;
+  readonly kind: RowKind;
+}
+
+/** Fills flags and detail of a failed compare-and-set. `found` is undefined when the key was absent. */
+export function setFailedCompare(outcome: CommandOutcome, found: FoundRow | undefined): void {
   outcome.kind = OutcomeKind.compareAndSet;
   outcome.sequence = 0;
-  if (token === undefined || value === undefined) {
+  if (found === undefined) {
     outcome.flags = 0;
     outcome.detail = undefined;
     return;
   }
+  const { token, value, kind } = found;
   assert(token.length === VERSION_TOKEN_BYTES, 'version token of wrong length');
+  if (kind !== RowKind.bytes) {
+    outcome.flags = OutcomeFlag.found | OutcomeFlag.otherKind;
+    outcome.detail = Buffer.concat([token, Buffer.of(kind)]);
+    return;
+  }
   if (value.length > FOUND_VALUE_BYTES_MAX) {
     outcome.flags = OutcomeFlag.found | OutcomeFlag.valueTruncated;
     outcome.detail = Buffer.from(token);
@@ -94,8 +104,9 @@ export function setFailedCompare(
 /** What a failed compare-and-set found: views of the detail. */
 export interface FoundDetail {
   readonly token: Buffer;
-  /** undefined when it was too long to be remembered. */
+  /** undefined when it was too long to be remembered, and of another kind than bytes. */
   readonly value: Buffer | undefined;
+  readonly kind: RowKind;
 }
 
 /** undefined when the key was absent or the outcome is no failed compare-and-set. Throws CORRUPTION. */
@@ -105,8 +116,14 @@ export function foundDetail(outcome: CommandOutcome): FoundDetail | undefined {
   if (detail === undefined || detail.length < VERSION_TOKEN_BYTES) {
     throw new CairnError('CORRUPTION', 'failed compare-and-set without the version it found');
   }
+  const token = detail.subarray(0, VERSION_TOKEN_BYTES);
+  if (outcome.has(OutcomeFlag.otherKind)) {
+    const kind = detail[VERSION_TOKEN_BYTES];
+    if (kind === undefined) throw new CairnError('CORRUPTION', 'a compare-and-set that failed for no kind');
+    return { token, value: undefined, kind };
+  }
   const value = outcome.has(OutcomeFlag.valueTruncated) ? undefined : detail.subarray(VERSION_TOKEN_BYTES);
-  return { token: detail.subarray(0, VERSION_TOKEN_BYTES), value };
+  return { token, value, kind: RowKind.bytes };
 }
 
 /** Fills kind, flags and detail of a deleteRange. `resumeKey` is undefined when the span was finished. */

@@ -1,9 +1,11 @@
 import { describe, expect, it } from '@jest/globals';
 import { timestamp } from '@cairn/base';
 import fc from 'fast-check';
-import { GarbageCollector, collectGarbage } from './garbage.js';
-import { keysIn, modelWrites, rowsOf } from './model.testing.js';
-import { versionSpanOf } from './version-key.js';
+import { GarbageCollector, collectGarbage, type ChainFate } from './garbage.js';
+import { encodeMemberKey } from './member-key.js';
+import { decodeRecord, encodeRow } from './record.js';
+import { keysIn, modelWrites, rowsOf } from './testing.js';
+import { timestampOfVersionKey, userKeyOfVersionKey, versionSpanOf } from './version-key.js';
 import { VisibleReader, VisibleRows, type VersionRow } from './visible-reader.js';
 
 function readAll(rows: readonly VersionRow[], readTs: number): string[] {
@@ -36,7 +38,7 @@ describe('GarbageCollector', () => {
           const left = without(rows, collector.keys.slice(0, count));
           for (let ts = safePoint; ts <= 26; ts += 1) expect(readAll(left, ts)).toEqual(readAll(rows, ts));
         }
-        expect(collector.userKeys).toBe(keysIn(writes).length);
+        expect(collector.chains).toBe(keysIn(writes).length);
       }),
       { ...runs, numRuns: 200 },
     );
@@ -77,7 +79,7 @@ describe('GarbageCollector', () => {
         for (let command = 0; resume !== undefined; command += 1) {
           expect(command).toBeLessThan(100);
           const start: Buffer = versionSpanOf(resume, Buffer.alloc(0)).start;
-          const collector: GarbageCollector = new GarbageCollector(timestamp(safePoint), keysMax);
+          const collector: GarbageCollector = new GarbageCollector(timestamp(safePoint), { keysMax });
           const isFull: boolean = collector.push(rows.filter(([key]) => Buffer.compare(key, start) >= 0));
           collector.finish();
           expect(collector.keys.length).toBeLessThanOrEqual(keysMax);
@@ -91,4 +93,58 @@ describe('GarbageCollector', () => {
       { ...runs, numRuns: 300 },
     );
   });
+
+  it('leaves chains alone that are kept, and of dead ones only what is above the safe point', () => {
+    const fates = fc.array(fc.constantFrom<ChainFate>('versions', 'kept', 'dead'), {
+      minLength: 7,
+      maxLength: 7,
+    });
+    fc.assert(
+      fc.property(modelWrites, safePoints, fates, fc.boolean(), (writes, safePoint, drawn, isOfMembers) => {
+        const names = keysIn(writes);
+        const fateOfKey = (key: Buffer): ChainFate =>
+          drawn[names.indexOf(userKeyOfVersionKey(key).toString('latin1'))] ?? 'versions';
+        const versions = rowsOf(writes);
+        const asked: string[] = [];
+        const rows = isOfMembers ? versions.map(asMember) : versions;
+        const collector = new GarbageCollector(timestamp(safePoint), {
+          fateOf: (key) => {
+            asked.push(key.toString('hex'));
+            const at = rows.findIndex((row) => row[0].equals(key));
+            return fateOfKey((versions[at] as VersionRow)[0]);
+          },
+        });
+        collector.push(rows);
+        collector.finish();
+        expect(asked).toHaveLength(names.length);
+        const found = collector.keys.map((key) => rows.findIndex((row) => row[0].equals(key)));
+        const wanted = names.flatMap((name, at) => {
+          const chain = versions.filter(([key]) => userKeyOfVersionKey(key).toString('latin1') === name);
+          switch (drawn[at] as ChainFate) {
+            case 'kept':
+              return [];
+            case 'dead':
+              return chain.filter(([key]) => timestampOfVersionKey(key) <= safePoint).map(([key]) => key);
+            case 'versions':
+              return [...collectGarbage(chain, timestamp(safePoint))];
+          }
+        });
+        expect(found.map((at) => (versions[at] as VersionRow)[0])).toEqual(wanted);
+      }),
+      { ...runs, numRuns: 300 },
+    );
+  });
 });
+
+/** The version as that of a member: its key goes on, and its checksum is that of the other key. */
+function asMember([key, record]: VersionRow): VersionRow {
+  const ts = timestampOfVersionKey(key);
+  const version = decodeRecord(ts, record);
+  const name = {
+    userKey: userKeyOfVersionKey(key),
+    incarnation: Buffer.alloc(8, 3),
+    tag: 0,
+    sub: Buffer.alloc(2),
+  };
+  return encodeRow(encodeMemberKey(name, ts, version.sequence), version);
+}

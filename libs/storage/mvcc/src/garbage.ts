@@ -1,14 +1,33 @@
 import { assert, type Timestamp } from '@cairn/base';
 import { checkRow, isRecordLiveAt } from './record.js';
-import { isSameUserKey, timestampOfVersionKey, userKeyOfVersionKey } from './version-key.js';
+import {
+  isSameChain,
+  timestampOfVersionedKey,
+  userKeyOfVersionKey,
+  VERSION_SUFFIX_BYTES,
+} from './version-key.js';
 import type { VersionRow } from './visible-reader.js';
 
 /**
+ * How a chain is judged, that is all versions of one user key or of one member. `versions`: by its own
+ * versions alone. `kept`: nothing of it goes. `dead`: nobody who reads at or above the safe point comes upon
+ * it, so whatever is at or below that goes.
+ */
+export type ChainFate = 'versions' | 'kept' | 'dead';
+
+export interface GarbageCollectorOptions {
+  /** Keys after which one command has enough. Default: no bound. */
+  readonly keysMax?: number;
+  /** Asked once for each chain, with the key of its newest version that is looked at. Default: `versions`. */
+  readonly fateOf?: (engineKey: Buffer) => ChainFate;
+}
+
+/**
  * Finds versions that no read at or above the safe point can see. Feed it rows of a forward iterator
- * (newest version of a key first) with `push` until it answers true (enough for one command) or the
+ * (newest version of a chain first) with `push` until it answers true (enough for one command) or the
  * iterator ends, then call `finish`.
  *
- * Per user key, the newest version at or below the safe point is the *pivot*: what reads at the safe
+ * Per chain, the newest version at or below the safe point is the *pivot*: what reads at the safe
  * point see. All older ones go. The pivot itself goes if it is a tombstone or expired at the safe point,
  * and only behind all older versions, because without it they would come back to life. So every prefix of
  * `keys` is safe to apply alone.
@@ -16,20 +35,24 @@ import type { VersionRow } from './visible-reader.js';
 export class GarbageCollector {
   readonly #safePoint: Timestamp;
   readonly #keysMax: number;
+  readonly #fateOf: (engineKey: Buffer) => ChainFate;
   #keys: Buffer[] = [];
   #examined = 0;
-  #userKeys = 0;
+  #chains = 0;
   #garbageBytes = 0;
   #current: Buffer | undefined = undefined;
+  #fate: ChainFate = 'versions';
   #pivotSeen = false;
   /** A dead pivot that waits for the end of its version chain. */
   #deadPivot: VersionRow | undefined = undefined;
   #full = false;
 
-  constructor(safePoint: Timestamp, keysMax = Number.MAX_SAFE_INTEGER) {
+  constructor(safePoint: Timestamp, options: GarbageCollectorOptions = {}) {
+    const keysMax = options.keysMax ?? Number.MAX_SAFE_INTEGER;
     assert(keysMax >= 1, 'a collection needs room for one key', { keysMax });
     this.#safePoint = safePoint;
     this.#keysMax = keysMax;
+    this.#fateOf = options.fateOf ?? ((): ChainFate => 'versions');
   }
 
   /**
@@ -45,9 +68,9 @@ export class GarbageCollector {
     return this.#examined;
   }
 
-  /** User keys begun. */
-  get userKeys(): number {
-    return this.#userKeys;
+  /** Chains begun. */
+  get chains(): number {
+    return this.#chains;
   }
 
   /** Engine bytes (keys and values) of `keys`. */
@@ -60,24 +83,33 @@ export class GarbageCollector {
     assert(!this.#full, 'rows after the collection was full');
     for (let at = 0; at < rows.length && !this.#full; at += 1) {
       const row = rows[at] as VersionRow;
-      if (this.#current === undefined || !isSameUserKey(this.#current, row[0])) {
-        this.#endKey();
+      if (this.#current === undefined || !isSameChain(this.#current, row[0])) {
+        this.#endChain();
         if (this.#full) break;
         this.#current = row[0];
         this.#pivotSeen = false;
-        this.#userKeys += 1;
+        this.#fate = this.#fateOf(row[0]);
+        this.#chains += 1;
       }
       this.#examined += 1;
-      if (this.#pivotSeen) {
-        this.#take(row);
-      } else if (timestampOfVersionKey(row[0]) <= this.#safePoint) {
-        this.#pivotSeen = true;
-        // A flipped flag must not make a live row garbage.
-        checkRow(row[0], row[1]);
-        if (!isRecordLiveAt(row[1], this.#safePoint)) this.#deadPivot = row;
-      }
+      if (this.#fate !== 'kept') this.#judge(row);
     }
     return this.#full;
+  }
+
+  #judge(row: VersionRow): void {
+    if (this.#pivotSeen) {
+      this.#take(row);
+    } else if (timestampOfVersionedKey(row[0]) <= this.#safePoint) {
+      if (this.#fate === 'dead') {
+        this.#take(row);
+        return;
+      }
+      this.#pivotSeen = true;
+      // A flipped flag must not make a live row garbage.
+      checkRow(row[0], row[1]);
+      if (!isRecordLiveAt(row[1], this.#safePoint)) this.#deadPivot = row;
+    }
   }
 
   /**
@@ -85,7 +117,7 @@ export class GarbageCollector {
    * go on.
    */
   finish(): void {
-    if (!this.#full) this.#endKey();
+    if (!this.#full) this.#endChain();
   }
 
   /**
@@ -96,7 +128,12 @@ export class GarbageCollector {
     return this.#current === undefined ? undefined : userKeyOfVersionKey(this.#current);
   }
 
-  #endKey(): void {
+  /** As `resumeKey`, the beginning of the chain as an engine key: for chains of members. */
+  resumeChain(): Buffer | undefined {
+    return this.#current?.subarray(0, this.#current.length - VERSION_SUFFIX_BYTES);
+  }
+
+  #endChain(): void {
     const pivot = this.#deadPivot;
     this.#deadPivot = undefined;
     if (pivot !== undefined) this.#take(pivot);
@@ -114,6 +151,6 @@ export function collectGarbage(rows: readonly VersionRow[], safePoint: Timestamp
   const collector = new GarbageCollector(safePoint);
   collector.push(rows);
   collector.finish();
-  assert(collector.userKeys <= 1, 'rows of several user keys');
+  assert(collector.chains <= 1, 'rows of several user keys');
   return collector.keys;
 }

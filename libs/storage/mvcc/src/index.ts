@@ -1,5 +1,6 @@
 export * from './command-outcome.js';
 export * from './garbage.js';
+export * from './member-key.js';
 export * from './namespace.js';
 export * from './record.js';
 export * from './request-window.js';

@@ -3,13 +3,16 @@ import { timestamp } from '@cairn/base';
 import { crc32 } from '@cairn/codec';
 import fc from 'fast-check';
 import { encodeVersionKey } from './version-key.js';
-import { rowOf } from './model.testing.js';
 import {
   checkRow,
   decodeRecord,
+  encodeRow,
   isRecordLiveAt,
   isVersionLiveAt,
+  kindOfRecord,
+  recordLength,
   sequenceOfRecord,
+  startOfRecord,
   valueOfRecord,
   type VersionRecord,
 } from './record.js';
@@ -20,19 +23,20 @@ const version: fc.Arbitrary<VersionRecord> = fc
     sequence: fc.integer({ min: 0, max: 2 ** 32 - 1 }),
     expiry: fc.oneof(fc.constant(0), fc.maxSafeNat()).map(timestamp),
     tombstone: fc.boolean(),
+    kind: fc.constantFrom(0, 0, 1, 255),
     value: fc.uint8Array({ maxLength: 20 }).map((bytes) => Buffer.from(bytes)),
   })
-  .map((made) => (made.tombstone ? { ...made, value: Buffer.alloc(0) } : made));
+  .map((made) => (made.tombstone ? { ...made, kind: 0, value: Buffer.alloc(0) } : made));
 
 const KEY = encodeVersionKey(Buffer.from('key'), timestamp(9), 0);
 
-function encode(made: VersionRecord): Buffer {
-  return rowOf(KEY, made)[1];
+function encode(made: VersionRecord, start = timestamp(0)): Buffer {
+  return encodeRow(KEY, made, start)[1];
 }
 
 /** Of the key and the record without checksum, in hexadecimal. */
-function checksumOf(made: VersionRecord): string {
-  const record = Buffer.from(encode(made));
+function checksumOf(made: VersionRecord, start = timestamp(0)): string {
+  const record = Buffer.from(encode(made, start));
   record.fill(0, 5, 9);
   return crc32(Buffer.concat([KEY, record]))
     .toString(16)
@@ -46,6 +50,7 @@ describe('records', () => {
       sequence: 7,
       expiry: timestamp(0),
       tombstone: false,
+      kind: 0,
       value: Buffer.from('v'),
     };
     expect(encode(plain).toString('hex')).toBe('00' + '00000007' + checksumOf(plain) + '76');
@@ -55,12 +60,26 @@ describe('records', () => {
     );
     const tombstone = { ...plain, tombstone: true, value: Buffer.alloc(0) };
     expect(encode(tombstone).toString('hex')).toBe('01' + '00000007' + checksumOf(tombstone));
+    const hash = { ...plain, kind: 1 };
+    expect(encode(hash).toString('hex')).toBe('04' + '00000007' + checksumOf(hash) + '01' + '76');
+    const start = timestamp(2 ** 32 + 2);
+    expect(encode(tombstone, start).toString('hex')).toBe(
+      '09' + '00000007' + checksumOf(tombstone, start) + '0000000100000002',
+    );
+    const all = { ...expiring, kind: 255 };
+    expect(encode(all, start).toString('hex')).toBe(
+      '0e' + '00000007' + checksumOf(all, start) + '0000000100000001' + 'ff' + '0000000100000002' + '76',
+    );
   });
 
   it('come back as they went in, as views', () => {
     fc.assert(
-      fc.property(version, fc.maxSafeNat(), (made, readTs) => {
-        const bytes = encode(made);
+      fc.property(version, fc.maxSafeNat(), fc.constantFrom(0, 1, 2 ** 53 - 1), (made, readTs, begun) => {
+        const start = timestamp(begun);
+        const bytes = encode(made, start);
+        expect(bytes).toHaveLength(recordLength(made, start));
+        expect(startOfRecord(bytes)).toBe(start);
+        expect(kindOfRecord(bytes)).toBe(made.kind);
         expect(decodeRecord(made.timestamp, bytes)).toEqual(made);
         expect(sequenceOfRecord(bytes)).toBe(made.sequence);
         expect(valueOfRecord(bytes)).toEqual(made.value);
@@ -76,6 +95,7 @@ describe('records', () => {
       sequence: 0,
       expiry: timestamp(10),
       tombstone: false,
+      kind: 0,
       value: Buffer.alloc(0),
     });
     expect([9, 10, 11].map((readTs) => isRecordLiveAt(bytes, readTs))).toEqual([true, false, false]);
@@ -86,8 +106,12 @@ describe('records', () => {
       '',
       '00',
       '00000000',
-      '100000000000000000',
+      '1000000000',
       '0400000000',
+      '040000000000000000',
+      // A kind that no flag is for, and one of a tombstone.
+      '040000000000000000' + '00',
+      '050000000000000000' + '01',
       '02000000000000000000',
       '020000000000000000' + 'ff'.repeat(8),
       '020000000000000000' + '00'.repeat(8),
@@ -99,8 +123,15 @@ describe('records', () => {
     }
   });
 
-  it('say of flags that are reserved that a later release wrote them', () => {
-    for (const flags of [4, 5, 8, 12, 15]) {
+  it('without a whole start of their transaction are none', () => {
+    for (const start of ['', '00'.repeat(7), '00'.repeat(8), 'ff'.repeat(8)]) {
+      const bytes = Buffer.from('080000000000000000' + start, 'hex');
+      expect(() => startOfRecord(bytes)).toThrow(expect.objectContaining({ code: 'CORRUPTION' }));
+    }
+  });
+
+  it('say of flags that are not known that a later release wrote them', () => {
+    for (const flags of [16, 17, 32, 64, 128, 255]) {
       const bytes = Buffer.alloc(9 + 8 + 1 + 8);
       bytes[0] = flags;
       expect(() => decodeRecord(timestamp(1), bytes)).toThrow(

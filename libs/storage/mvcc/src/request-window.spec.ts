@@ -72,12 +72,13 @@ const outcomeArbitrary: fc.Arbitrary<Made> = fc
       fc.constantFrom('0', '-1', '9223372036854775807', '9007199254740993'),
     ),
     value: fc.uint8Array({ maxLength: 30 }),
+    rowKind: fc.constantFrom(0, 0, 3),
   })
-  .map(({ client, requestSequence, stepMs, kind, number, value }) => {
+  .map(({ client, requestSequence, stepMs, kind, number, value, rowKind }) => {
     const outcome = outcomeOf(client, requestSequence, stepMs, kind);
     if (kind === OutcomeKind.increment) outcome.detail = Buffer.from(number);
     if (kind === OutcomeKind.compareAndSet) {
-      setFailedCompare(outcome, encodeVersionToken(timestamp(4), 2), value);
+      setFailedCompare(outcome, { token: encodeVersionToken(timestamp(4), 2), value, kind: rowKind });
     }
     return { outcome };
   });
@@ -203,7 +204,11 @@ describe('RequestWindow', () => {
     const window = new RequestWindow();
     window.append(outcomeOf(3, 1, 5, OutcomeKind.increment));
     const failed = outcomeOf(3, 2, 6);
-    setFailedCompare(failed, encodeVersionToken(timestamp(4), 2), Buffer.from('v'));
+    setFailedCompare(failed, {
+      token: encodeVersionToken(timestamp(4), 2),
+      value: Buffer.from('v'),
+      kind: 0,
+    });
     window.append(failed);
     const good = window.encode();
     for (let length = 0; length < good.length; length += 1) {

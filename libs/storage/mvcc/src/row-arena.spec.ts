@@ -10,6 +10,7 @@ const version: fc.Arbitrary<VersionRecord> = fc.record({
   sequence: fc.integer({ min: 0, max: 2 ** 32 - 1 }),
   expiry: fc.oneof(fc.constant(0), fc.maxSafeNat()).map(timestamp),
   tombstone: fc.boolean(),
+  kind: fc.constantFrom(0, 0, 1, 255),
   value: fc.uint8Array({ maxLength: 60 }).map((bytes) => Buffer.from(bytes)),
 });
 
@@ -50,6 +51,7 @@ describe('the arena of rows', () => {
       sequence: byte,
       expiry: timestamp(0),
       tombstone: false,
+      kind: 0,
       value: Buffer.alloc(ROW_VALUE_BYTES_MAX, byte),
     });
     const places = [1, 2, 3, 4, 5, 6, 7].map((byte) => arena.add('name', rowOf(byte)));

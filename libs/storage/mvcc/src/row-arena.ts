@@ -9,7 +9,8 @@ export const ROW_NAME_BYTES_MAX = 0xffff;
 
 /*
  * A row in a slab, in the byte order of the machine: timestamp f64 | expiry f64 | sequence u32 | value bytes
- * u32 | place bytes u32 | name bytes u16, tombstone u1 | name | value. Places begin at multiples of eight.
+ * u32 | place bytes u32 | name bytes u16, tombstone u1, unused u7, kind u8 | name | value. Places begin at
+ * multiples of eight.
  */
 const HEADER_BYTES = 32;
 const EXPIRY_AT = 1;
@@ -18,6 +19,7 @@ const VALUE_BYTES_AT = 5;
 const PLACE_BYTES_AT = 6;
 const NAME_BYTES_AT = 7;
 const TOMBSTONE = 0x1_0000;
+const KIND_SHIFT = 24;
 const NO_VALUE = Buffer.alloc(0);
 
 /** Bytes that a row with a name and a value of these lengths takes. */
@@ -87,12 +89,14 @@ export class RowArena {
     const { bytes, words, doubles } = slab;
     const at = place % SLAB_BYTES;
     const valueBytes = words[(at >>> 2) + VALUE_BYTES_AT] as number;
-    const start = at + HEADER_BYTES + nameBytesAt(slab, at);
+    const nameWord = words[(at >>> 2) + NAME_BYTES_AT] as number;
+    const start = at + HEADER_BYTES + (nameWord & ROW_NAME_BYTES_MAX);
     return {
       timestamp: timestamp(doubles[at >>> 3] as number),
       sequence: words[(at >>> 2) + SEQUENCE_AT] as number,
       expiry: timestamp(doubles[(at >>> 3) + EXPIRY_AT] as number),
-      tombstone: (words[(at >>> 2) + NAME_BYTES_AT] as number) >= TOMBSTONE,
+      tombstone: (nameWord & TOMBSTONE) !== 0,
+      kind: nameWord >>> KIND_SHIFT,
       value: valueBytes === 0 ? NO_VALUE : bytes.subarray(start, start + valueBytes),
     };
   }
@@ -157,7 +161,7 @@ function newSlab(): Slab {
   };
 }
 
-/** Bytes of the name of the row at `at`; its word has the tombstone, too. */
+/** Bytes of the name of the row at `at`; its word has tombstone and kind, too. */
 function nameBytesAt({ words }: Slab, at: number): number {
   return (words[(at >>> 2) + NAME_BYTES_AT] as number) & ROW_NAME_BYTES_MAX;
 }
@@ -171,6 +175,7 @@ function write(slab: Slab, at: number, version: VersionRecord): void {
   doubles[(at >>> 3) + EXPIRY_AT] = version.expiry;
   words[word + SEQUENCE_AT] = version.sequence;
   words[word + VALUE_BYTES_AT] = version.value.length;
-  words[word + NAME_BYTES_AT] = nameBytes | (version.tombstone ? TOMBSTONE : 0);
+  words[word + NAME_BYTES_AT] =
+    nameBytes | (version.tombstone ? TOMBSTONE : 0) | (version.kind << KIND_SHIFT);
   bytes.set(version.value, at + HEADER_BYTES + nameBytes);
 }

@@ -12,6 +12,7 @@ function version(sequence: number): VersionRecord {
     sequence,
     expiry: timestamp(0),
     tombstone: false,
+    kind: 0,
     value: Buffer.alloc(256, 'v'),
   };
 }

@@ -10,6 +10,7 @@ const versionOf = (sequence: number, value: Uint8Array = Buffer.from(String(sequ
   sequence,
   expiry: timestamp(0),
   tombstone: false,
+  kind: 0,
   value,
 });
 const userKey = fc.array(fc.constantFrom(0, 1, 97, 255), { maxLength: 5 }).map((bytes) => Buffer.from(bytes));

@@ -10,6 +10,7 @@ const rowOf = (sequence: number): VersionRecord => ({
   sequence,
   expiry: timestamp(0),
   tombstone: false,
+  kind: 0,
   value: Buffer.from(String(sequence)),
 });
 

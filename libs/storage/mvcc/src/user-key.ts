@@ -83,6 +83,18 @@ export function unescapedLength(source: Buffer, start: number, end: number): num
   return last - start - zeros;
 }
 
+/** The position behind the terminator of the escaped key that begins at `start`. Throws CORRUPTION. */
+export function escapedKeyEnd(source: Uint8Array, start: number): number {
+  for (let at = start; at + 1 < source.length; at += 1) {
+    if (source[at] !== 0) continue;
+    const next = source[at + 1];
+    if (next === TERMINATOR) return at + TERMINATOR_BYTES;
+    if (next !== ESCAPED_ZERO) break;
+    at += 1;
+  }
+  throw new CairnError('CORRUPTION', `no escaped key in ${source.length - start} bytes`);
+}
+
 /** Writes `length` bytes of user key at `at`, from the escaped key that begins at `start`. */
 export function copyUnescaped(
   source: Buffer,

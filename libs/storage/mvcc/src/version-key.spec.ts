@@ -8,7 +8,7 @@ import {
   encodeKeyPrefix,
   encodeVersionKey,
   hasKeyPrefix,
-  isSameUserKey,
+  isSameChain,
   isStepOf,
   seekKeyOf,
   timestampOfVersionKey,
@@ -89,7 +89,7 @@ describe('version keys', () => {
     fc.assert(
       fc.property(userKey, userKey, anyTimestamp, anyTimestamp, (one, other, oneTs, otherTs) => {
         const same = one.equals(other);
-        expect(isSameUserKey(encodeVersionKey(one, oneTs, 0), encodeVersionKey(other, otherTs, 9e8))).toBe(
+        expect(isSameChain(encodeVersionKey(one, oneTs, 0), encodeVersionKey(other, otherTs, 9e8))).toBe(
           same,
         );
         expect(hasKeyPrefix(encodeVersionKey(one, oneTs, 0), encodeKeyPrefix(other))).toBe(same);

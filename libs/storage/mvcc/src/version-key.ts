@@ -5,6 +5,7 @@ import {
   asBuffer,
   copyUnescaped,
   countZeroBytes,
+  escapedKeyEnd,
   readEscapedKey,
   unescapedLength,
   writeEscapedKey,
@@ -69,6 +70,14 @@ function writeSuffix(target: Buffer, at: number, ts: number, step: number): void
   target[at + 7] = low;
 }
 
+/**
+ * Bytes of an engine key of any row namespace up to where its user key ends, terminator included. Throws
+ * CORRUPTION.
+ */
+export function userKeyEndOf(engineKey: Uint8Array): number {
+  return escapedKeyEnd(engineKey, NAMESPACE_BYTES);
+}
+
 /** The engine key of one version, given the sequence of its record. */
 export function encodeVersionKey(userKey: Uint8Array, ts: Timestamp, sequence: number): Buffer {
   return keyAtStep(userKey, ts, stepOfSequence(sequence));
@@ -118,7 +127,26 @@ export function prefixLengthOf(engineKey: Buffer): number {
 
 /** The timestamp of a version key, without looking at the rest. */
 export function timestampOfVersionKey(engineKey: Buffer): Timestamp {
-  const at = prefixLengthOf(engineKey);
+  return timestampAt(engineKey, prefixLengthOf(engineKey));
+}
+
+/**
+ * Whether rows under the key have a version suffix: those of a key and of its members. Transactions name
+ * theirs otherwise.
+ */
+export function isVersioned(engineKey: Uint8Array): boolean {
+  return engineKey[0] === Namespace.versions || engineKey[0] === Namespace.members;
+}
+
+/** The timestamp of a versioned key, without looking at the rest. Throws CORRUPTION for any other. */
+export function timestampOfVersionedKey(engineKey: Buffer): Timestamp {
+  if (engineKey.length < KEY_BYTES_MIN || !isVersioned(engineKey)) {
+    throw new CairnError('CORRUPTION', `not a key with a version (${engineKey.length} bytes)`);
+  }
+  return timestampAt(engineKey, engineKey.length - VERSION_SUFFIX_BYTES);
+}
+
+function timestampAt(engineKey: Buffer, at: number): Timestamp {
   const high = ~engineKey.readUInt32BE(at);
   const low = ~engineKey.readUInt32BE(at + 4);
   return timestamp((high >>> STEP_BITS) * 4294967296 + timestampLowOf(high, low));
@@ -173,8 +201,11 @@ export function decodeVersionKey(engineKey: Uint8Array): DecodedVersionKey {
   return { userKey: userKeyOfVersionKey(key), timestamp: timestampOfVersionKey(key) };
 }
 
-/** Whether two version keys belong to one user key. Compares from the back, where neighbours differ. */
-export function isSameUserKey(one: Buffer, other: Buffer): boolean {
+/**
+ * Whether two versioned keys are of one chain: of one user key, or of one member. Compares from the back, where
+ * neighbours differ.
+ */
+export function isSameChain(one: Buffer, other: Buffer): boolean {
   if (one.length !== other.length) return false;
   for (let at = one.length - VERSION_SUFFIX_BYTES - 1; at >= 0; at -= 1) {
     if (one[at] !== other[at]) return false;

@@ -11,6 +11,7 @@ function rowOf(key: Buffer, at: number): VersionRow {
     sequence: at,
     expiry: timestamp(0),
     tombstone: false,
+    kind: 0,
     value: Buffer.alloc(256, 'v'),
   };
   const record = Buffer.alloc(recordLength(version));

@@ -1,7 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
 import { timestamp } from '@cairn/base';
 import fc from 'fast-check';
-import { keysIn, modelWrites, rowsOf, visibleIn, type ModelWrite } from './model.testing.js';
+import { keysIn, modelWrites, rowsOf, visibleIn, type ModelWrite } from './testing.js';
 import { isVersionLiveAt } from './record.js';
 import { encodeKeyPrefix, seekKeyOf, timestampOfVersionKey, versionSpanOf } from './version-key.js';
 import { decodeVersionToken } from './version-token.js';
@@ -154,6 +154,7 @@ describe('VisibleReader', () => {
         sequence: 1,
         expiry: timestamp(0),
         tombstone: false,
+        kind: 0,
         value: Buffer.from('v'),
       },
     };

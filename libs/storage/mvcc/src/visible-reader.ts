@@ -11,7 +11,7 @@ import { successorOf } from './user-key.js';
 import {
   VERSION_SUFFIX_BYTES,
   hasKeyPrefix,
-  isSameUserKey,
+  isSameChain,
   prefixLengthOf,
   timestampOfVersionKey,
   userKeyOfVersionKey,
@@ -168,7 +168,7 @@ export class VisibleReader {
    * handed out: as `resumeKey` does.
    */
   cutBefore(engineKey: Buffer): Buffer {
-    if (this.#current !== undefined && isSameUserKey(this.#current, engineKey)) {
+    if (this.#current !== undefined && isSameChain(this.#current, engineKey)) {
       return this.resumeKey() as Buffer;
     }
     // All versions of the user key before it were seen.
@@ -182,7 +182,7 @@ export class VisibleReader {
       const row = rows[at] as VersionRow;
       const key = row[0];
       this.#examined += 1;
-      if (this.#current === undefined || !isSameUserKey(this.#current, key)) {
+      if (this.#current === undefined || !isSameChain(this.#current, key)) {
         this.#current = key;
         this.#settled = false;
         this.#superseded = 0;
@@ -208,7 +208,7 @@ export class VisibleReader {
     for (let at = 0; at < rows.length && !this.#full; at += 1) {
       const row = rows[at] as VersionRow;
       const key = row[0];
-      if (this.#current === undefined || !isSameUserKey(this.#current, key)) {
+      if (this.#current === undefined || !isSameChain(this.#current, key)) {
         this.#settleCandidate();
         if (this.#full) break;
         this.#current = key;

@@ -146,12 +146,16 @@ export class WriteBatchBuilder {
     buffer.set(record, at + PART_FIXED_BYTES + engineKey.length);
   }
 
-  /** Takes an engine row of any row namespace away. */
-  addRemove(engineKey: Uint8Array): void {
+  /**
+   * Takes an engine row of any row namespace away. `recordBytes`: how long its record is, as far as is known;
+   * the size of the range is reckoned by it.
+   */
+  addRemove(engineKey: Uint8Array, recordBytes: number): void {
     assertRowKey(engineKey);
     const at = this.#startItem(REMOVE_FIXED_BYTES + engineKey.length, 0);
     this.#buffer[at] = ItemTag.remove;
     this.#buffer.writeUInt32BE(engineKey.length, at + 1);
+    this.#buffer.writeUInt32BE(recordBytes, at + 5);
     this.#buffer.set(engineKey, at + REMOVE_FIXED_BYTES);
   }
 

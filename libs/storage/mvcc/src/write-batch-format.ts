@@ -21,8 +21,8 @@ import { VERSION_KEY_EXTRA_BYTES } from './version-key.js';
  *                   reads below the safe point are over; the purges of this batch free that many bytes.
  *     put (6)       keyBytes u32 | recordBytes u32 | key | record
  *                   an engine write in any row namespace; nobody waits for its outcome.
- *     remove (7)    keyBytes u32 | key
- *                   the engine key is gone; likewise.
+ *     remove (7)    keyBytes u32 | recordBytes u32 | key
+ *                   the engine key is gone; likewise. Its record had about so many bytes.
  *     8             reserved: how far transactions are resolved.
  *
  * `maxTimestamp` is the largest of those items that tell an outcome, and of parts.
@@ -59,7 +59,7 @@ export const WRITE_FIXED_BYTES = 1 + IDENTITY_BYTES + ROW_SIZES_BYTES;
 export const OUTCOME_FIXED_BYTES = 1 + IDENTITY_BYTES + 16;
 export const PART_FIXED_BYTES = 1 + ROW_SIZES_BYTES;
 export const PURGE_FIXED_BYTES = 1 + 4;
-export const REMOVE_FIXED_BYTES = 1 + 4;
+export const REMOVE_FIXED_BYTES = 1 + ROW_SIZES_BYTES;
 export const COLLECTED_BYTES = 1 + 8 + 8;
 
 /** Longest engine key: what every engine takes. */

@@ -2,7 +2,7 @@ import { CairnError, formatTooNew, timestamp, type Timestamp } from '@cairn/base
 import { CommandOutcome, OutcomeKind, checkedOutcomeKind } from './command-outcome.js';
 import { isRowKey } from './namespace.js';
 import { sequenceOfRecord, valueOfRecord } from './record.js';
-import { isStepOf, timestampOfVersionKey } from './version-key.js';
+import { isStepOf, isVersioned, timestampOfVersionedKey, timestampOfVersionKey } from './version-key.js';
 import {
   COLLECTED_BYTES,
   CommandKind,
@@ -31,8 +31,8 @@ export interface WriteBatchVisitor {
   outcome(outcome: CommandOutcome): void;
   /** An engine write that nobody waits for, in any row namespace. */
   put(key: Buffer, record: Buffer): void;
-  /** An engine key, in any row namespace, that goes; nobody waits for it. */
-  remove(key: Buffer): void;
+  /** An engine key, in any row namespace, that goes with a record of about so many bytes; likewise. */
+  remove(key: Buffer, recordBytes: number): void;
   /** An engine key to delete: garbage. */
   purge(key: Buffer): void;
   /** Reads below the safe point are over; the purges of the batch free `bytes` engine bytes. */
@@ -125,9 +125,7 @@ function readWrite(payload: Buffer, at: number, visitor: WriteBatchVisitor, outc
   const record = payload.subarray(recordAt, end);
   outcome.timestamp = timestampOfVersionKey(key);
   outcome.sequence = sequenceOfRecord(record);
-  if (!isStepOf(key, outcome.sequence)) {
-    throw new CairnError('CORRUPTION', `a row whose key and record are of different steps, at ${at}`);
-  }
+  checkStep(key, outcome.sequence, at);
   outcome.detail = outcome.kind === OutcomeKind.increment ? valueOfRecord(record) : undefined;
   visitor.write(key, record);
   visitor.outcome(outcome);
@@ -158,7 +156,11 @@ function readPart(payload: Buffer, at: number, visitor: WriteBatchVisitor): numb
   const recordAt = keyAt + payload.readUInt32BE(at + 1);
   const end = recordAt + payload.readUInt32BE(at + 5);
   need(payload, end, 0);
-  visitor.write(payload.subarray(keyAt, recordAt), payload.subarray(recordAt, end));
+  const key = payload.subarray(keyAt, recordAt);
+  const record = payload.subarray(recordAt, end);
+  timestampOfVersionKey(key);
+  checkStep(key, sequenceOfRecord(record), at);
+  visitor.write(key, record);
   return end;
 }
 
@@ -168,7 +170,14 @@ function readPut(payload: Buffer, at: number, visitor: WriteBatchVisitor): numbe
   const recordAt = keyAt + payload.readUInt32BE(at + 1);
   const end = recordAt + payload.readUInt32BE(at + 5);
   need(payload, end, 0);
-  visitor.put(rowKeyIn(payload, keyAt, recordAt), payload.subarray(recordAt, end));
+  const key = rowKeyIn(payload, keyAt, recordAt);
+  const record = payload.subarray(recordAt, end);
+  const sequence = sequenceOfRecord(record);
+  if (isVersioned(key)) {
+    timestampOfVersionedKey(key);
+    checkStep(key, sequence, at);
+  }
+  visitor.put(key, record);
   return end;
 }
 
@@ -177,7 +186,7 @@ function readRemove(payload: Buffer, at: number, visitor: WriteBatchVisitor): nu
   const keyAt = at + REMOVE_FIXED_BYTES;
   const end = keyAt + payload.readUInt32BE(at + 1);
   need(payload, end, 0);
-  visitor.remove(rowKeyIn(payload, keyAt, end));
+  visitor.remove(rowKeyIn(payload, keyAt, end), payload.readUInt32BE(at + 5));
   return end;
 }
 
@@ -185,6 +194,11 @@ function rowKeyIn(payload: Buffer, from: number, to: number): Buffer {
   const key = payload.subarray(from, to);
   if (!isRowKey(key)) throw new CairnError('CORRUPTION', `an engine key of namespace ${key[0]} at ${from}`);
   return key;
+}
+
+function checkStep(key: Buffer, sequence: number, at: number): void {
+  if (isStepOf(key, sequence)) return;
+  throw new CairnError('CORRUPTION', `a row whose key and record are of different steps, at ${at}`);
 }
 
 function readPurge(payload: Buffer, at: number, visitor: WriteBatchVisitor): number {
@@ -195,7 +209,7 @@ function readPurge(payload: Buffer, at: number, visitor: WriteBatchVisitor): num
     need(payload, from, PURGE_KEY_BYTES);
     const end = from + PURGE_KEY_BYTES + payload.readUInt32BE(from);
     need(payload, end, 0);
-    visitor.purge(payload.subarray(from + PURGE_KEY_BYTES, end));
+    visitor.purge(rowKeyIn(payload, from + PURGE_KEY_BYTES, end));
     from = end;
   }
   return from;

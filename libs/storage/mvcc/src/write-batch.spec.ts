@@ -12,8 +12,7 @@ import {
   setFailedCompare,
 } from './command-outcome.js';
 import { ROW_NAMESPACES } from './namespace.js';
-import { rowOf } from './model.testing.js';
-import type { VersionRecord } from './record.js';
+import { encodeRow, type VersionRecord } from './record.js';
 import { encodeVersionKey } from './version-key.js';
 import { encodeVersionToken } from './version-token.js';
 import { WriteBatchBuilder } from './write-batch-builder.js';
@@ -36,8 +35,8 @@ class Recorder implements WriteBatchVisitor {
     this.seen.push(`put ${key.toString('hex')} ${record.toString('hex')}`);
   }
 
-  remove(key: Buffer): void {
-    this.seen.push(`remove ${key.toString('hex')}`);
+  remove(key: Buffer, recordBytes: number): void {
+    this.seen.push(`remove ${key.toString('hex')} ${recordBytes}`);
   }
 
   purge(key: Buffer): void {
@@ -65,6 +64,7 @@ function versionOf(ts: number, sequence: number, value: string): VersionRecord {
     sequence,
     expiry: timestamp(0),
     tombstone: false,
+    kind: 0,
     value: Buffer.from(value),
   };
 }
@@ -85,6 +85,7 @@ const versionArbitrary = fc.record({
   sequence: uint32,
   expiry: fc.oneof(fc.constant(0), fc.maxSafeNat()).map(timestamp),
   tombstone: fc.constant(false),
+  kind: fc.constantFrom(0, 0, 1, 255),
   value: fc.uint8Array({ maxLength: 40 }),
 });
 const keyArbitrary = fc.uint8Array({ maxLength: 20 });
@@ -99,7 +100,7 @@ const writeItem: fc.Arbitrary<Item> = fc
     const outcome = outcomeOf({ client, requestSequence, kind, flags: 3, timestamp: ts, sequence });
     builder.addWrite(outcome, key, version);
     if (kind === OutcomeKind.increment) outcome.detail = Buffer.from(version.value);
-    const [engineKey, record] = rowOf(encodeVersionKey(key, ts, version.sequence), version);
+    const [engineKey, record] = encodeRow(encodeVersionKey(key, ts, version.sequence), version);
     const row = `write ${engineKey.toString('hex')} ${record.toString('hex')}`;
     return { shown: [row, describeOutcome(outcome)], ts };
   });
@@ -118,7 +119,7 @@ const partsItem: fc.Arbitrary<Item> = fc
       builder.addPart(key, version);
       ts = Math.max(ts, version.timestamp);
       const engineKey = encodeVersionKey(key, version.timestamp, version.sequence);
-      shown.push(`write ${engineKey.toString('hex')} ${rowOf(engineKey, version)[1].toString('hex')}`);
+      shown.push(`write ${engineKey.toString('hex')} ${encodeRow(engineKey, version)[1].toString('hex')}`);
     }
     const outcome = outcomeOf({ client, requestSequence, timestamp: timestamp(5) });
     setDeleteRange(outcome, rows.length, resumeKey);
@@ -126,25 +127,28 @@ const partsItem: fc.Arbitrary<Item> = fc
     return { shown: [...shown, describeOutcome(outcome)], ts };
   });
 
-const purgeItem: fc.Arbitrary<Item> = fc.array(keyArbitrary, { maxLength: 5 }).map((keys) => (builder) => {
-  builder.addPurge(keys);
-  return { shown: keys.map((key) => `purge ${Buffer.from(key).toString('hex')}`), ts: 0 };
-});
-
 const rowKeyArbitrary = fc
   .tuple(fc.constantFrom(...ROW_NAMESPACES), keyArbitrary)
   .map(([namespace, rest]) => Buffer.concat([Buffer.of(namespace), rest]));
 
+const purgeItem: fc.Arbitrary<Item> = fc.array(rowKeyArbitrary, { maxLength: 5 }).map((keys) => (builder) => {
+  builder.addPurge(keys);
+  return { shown: keys.map((key) => `purge ${key.toString('hex')}`), ts: 0 };
+});
+
+/** Versions and members end with the suffix that their record tells; keys of other rows with anything. */
 const putItem: fc.Arbitrary<Item> = fc
-  .tuple(rowKeyArbitrary, fc.uint8Array({ maxLength: 30 }))
-  .map(([key, record]) => (builder) => {
+  .record({ namespace: fc.constantFrom(...ROW_NAMESPACES), rest: keyArbitrary, version: versionArbitrary })
+  .map(({ namespace, rest, version }) => (builder) => {
+    const versionKey = encodeVersionKey(rest, version.timestamp, version.sequence);
+    const [key, record] = encodeRow(Buffer.concat([Buffer.of(namespace), versionKey.subarray(1)]), version);
     builder.addPut(key, record);
-    return { shown: [`put ${key.toString('hex')} ${Buffer.from(record).toString('hex')}`], ts: 0 };
+    return { shown: [`put ${key.toString('hex')} ${record.toString('hex')}`], ts: 0 };
   });
 
-const removeItem: fc.Arbitrary<Item> = rowKeyArbitrary.map((key) => (builder) => {
-  builder.addRemove(key);
-  return { shown: [`remove ${key.toString('hex')}`], ts: 0 };
+const removeItem: fc.Arbitrary<Item> = fc.tuple(rowKeyArbitrary, uint32).map(([key, bytes]) => (builder) => {
+  builder.addRemove(key, bytes);
+  return { shown: [`remove ${key.toString('hex')} ${bytes}`], ts: 0 };
 });
 
 const collectedItem: fc.Arbitrary<Item> = fc
@@ -188,12 +192,16 @@ describe('write batches', () => {
     builder.addWrite(put, Buffer.from('k'), versionOf(9, 3, 'v'));
     builder.addPart(Buffer.from('p'), versionOf(8, 1, ''));
     const failed = outcomeOf({ client: 2 ** 48 - 1, requestSequence: 4, timestamp: timestamp(7) });
-    setFailedCompare(failed, encodeVersionToken(timestamp(5), 6), Buffer.from('w'));
+    setFailedCompare(failed, {
+      token: encodeVersionToken(timestamp(5), 6),
+      value: Buffer.from('w'),
+      kind: 0,
+    });
     builder.addOutcome(failed);
-    builder.addPurge([Buffer.from('xy'), Buffer.from('z')]);
+    builder.addPurge([Buffer.from('10aa', 'hex'), Buffer.from('13', 'hex')]);
     builder.addCollected(timestamp(6), 258);
-    builder.addPut(Buffer.of(0x11, 0x6b), Buffer.from('lock'));
-    builder.addRemove(Buffer.of(0x13, 0x6d));
+    builder.addPut(Buffer.of(0x11, 0x6b), Buffer.from('000000000700000000', 'hex'));
+    builder.addRemove(Buffer.of(0x13, 0x6d), 259);
     const expected = [
       '01' + '03' + '00000007' + '0000000000000009',
       '01' + '01' + '00' + '000000000001' + '000000000002' + '0000000c' + '0000000a',
@@ -201,10 +209,10 @@ describe('write batches', () => {
       '03' + '0000000c' + '00000009' + '10700001' + 'ffffffffffffbfff' + '00' + '00000001' + '07c3bdde',
       '02' + '03' + '04' + 'ffffffffffff' + '000000000004' + '0000000000000007' + '00000000' + '0000000d',
       '0000000000000005' + '00000006' + '77',
-      '04' + '00000002' + '00000002' + '7879' + '00000001' + '7a',
+      '04' + '00000002' + '00000002' + '10aa' + '00000001' + '13',
       '05' + '0000000000000006' + '0000000000000102',
-      '06' + '00000002' + '00000004' + '116b' + '6c6f636b',
-      '07' + '00000002' + '136d',
+      '06' + '00000002' + '00000009' + '116b' + '000000000700000000',
+      '07' + '00000002' + '00000103' + '136d',
     ];
     expect(builder.finish().toString('hex')).toBe(expected.join(''));
   });
@@ -220,7 +228,7 @@ describe('write batches', () => {
     builder.addPart(longest, versionOf(9, 0, 'v'));
     builder.addPurge([engineKey]);
     const seen = visit(builder.finish());
-    const row = rowOf(encodeVersionKey(longest, timestamp(9), 0), versionOf(9, 0, 'v'));
+    const row = encodeRow(encodeVersionKey(longest, timestamp(9), 0), versionOf(9, 0, 'v'));
     const written = `write ${row[0].toString('hex')} ${row[1].toString('hex')}`;
     expect([seen[0], seen[2], seen[3]]).toEqual([written, written, `purge ${engineKey.toString('hex')}`]);
     expect(() => {
@@ -232,9 +240,9 @@ describe('write batches', () => {
     const builder = new WriteBatchBuilder();
     builder.addWrite(outcomeOf({ timestamp: timestamp(9) }), Buffer.from('k'), versionOf(9, 0, 'v'));
     const failed = outcomeOf({ client: 1 });
-    setFailedCompare(failed, undefined, undefined);
+    setFailedCompare(failed, undefined);
     builder.addOutcome(failed);
-    builder.addPurge([Buffer.from('xy')]);
+    builder.addPurge([Buffer.from('10aa', 'hex')]);
     builder.addCollected(timestamp(4), 9);
     const good = builder.finish();
     const corrupt = expect.objectContaining({ code: 'CORRUPTION' });
@@ -248,6 +256,7 @@ describe('write batches', () => {
       [1, 4],
       [14, 8],
       [15, 6],
+      [16, 64],
     ] as const) {
       const newer = Buffer.from(good);
       newer[at] = byte;
@@ -258,7 +267,6 @@ describe('write batches', () => {
       [1, 1],
       [14, 0],
       [15, 0],
-      [16, 32],
       // The last byte of the key: another step than the record's.
       [48, 0xfe],
     ] as const) {
@@ -275,7 +283,7 @@ describe('write batches', () => {
       Buffer.from('key'),
       versionOf(9, 0, 'value'),
     );
-    builder.addPurge([Buffer.from('xy')]);
+    builder.addPurge([Buffer.from('10aa', 'hex')]);
     const good = builder.finish();
     fc.assert(
       fc.property(
@@ -309,12 +317,15 @@ describe('outcome details', () => {
   it('tell what a failed compare-and-set found, within the bound', () => {
     const outcome = new CommandOutcome();
     const token = encodeVersionToken(timestamp(5), 6);
-    setFailedCompare(outcome, token, Buffer.alloc(FOUND_VALUE_BYTES_MAX, 1));
-    expect(foundDetail(outcome)).toEqual({ token, value: Buffer.alloc(FOUND_VALUE_BYTES_MAX, 1) });
-    setFailedCompare(outcome, token, Buffer.alloc(FOUND_VALUE_BYTES_MAX + 1, 1));
+    const value = Buffer.alloc(FOUND_VALUE_BYTES_MAX, 1);
+    setFailedCompare(outcome, { token, value, kind: 0 });
+    expect(foundDetail(outcome)).toEqual({ token, value, kind: 0 });
+    setFailedCompare(outcome, { token, value: Buffer.alloc(FOUND_VALUE_BYTES_MAX + 1, 1), kind: 0 });
     expect(outcome.has(OutcomeFlag.valueTruncated)).toBe(true);
-    expect(foundDetail(outcome)).toEqual({ token, value: undefined });
-    setFailedCompare(outcome, undefined, undefined);
+    expect(foundDetail(outcome)).toEqual({ token, value: undefined, kind: 0 });
+    setFailedCompare(outcome, { token, value, kind: 3 });
+    expect(foundDetail(outcome)).toEqual({ token, value: undefined, kind: 3 });
+    setFailedCompare(outcome, undefined);
     expect(foundDetail(outcome)).toBeUndefined();
   });
 

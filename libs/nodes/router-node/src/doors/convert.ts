@@ -211,6 +211,7 @@ export function compareAndSetResponse(response: KvResponse): CompareAndSetRespon
     found: response.found,
     value: response.value === undefined ? NO_BYTES : asBuffer(response.value),
     valueOmitted: false,
+    kind: response.kind,
   };
 }
 

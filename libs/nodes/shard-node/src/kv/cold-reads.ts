@@ -1,4 +1,4 @@
-import { timestamp, type Timestamp, NO_BYTES } from '@cairn/base';
+import { RowKind, timestamp, type Timestamp, NO_BYTES } from '@cairn/base';
 import type { KvEngine } from '@cairn/engine';
 import {
   encodeKeyPrefix,
@@ -16,6 +16,7 @@ const ABSENT: VersionRecord = {
   sequence: 0,
   expiry: NO_EXPIRY,
   tombstone: true,
+  kind: RowKind.bytes,
   value: NO_BYTES,
 };
 

@@ -1,4 +1,4 @@
-import { timestamp, TIMESTAMP_LOGICAL_STEPS, type Timestamp, NO_BYTES } from '@cairn/base';
+import { RowKind, timestamp, TIMESTAMP_LOGICAL_STEPS, type Timestamp, NO_BYTES } from '@cairn/base';
 import {
   type CommandOutcome,
   encodeVersionToken,
@@ -32,7 +32,9 @@ export type Evaluation =
   /** Changes nothing, but the outcome is remembered, because it depended on what was there. */
   | { readonly type: 'outcome' }
   /** The request itself is at fault. */
-  | { readonly type: 'invalid'; readonly code: 'FAILED_PRECONDITION'; readonly message: string };
+  | { readonly type: 'invalid'; readonly code: 'FAILED_PRECONDITION'; readonly message: string }
+  /** It is for bytes, and the key holds a live row of another kind. */
+  | { readonly type: 'wrong-kind'; readonly kind: RowKind };
 
 /** Whether a command can be evaluated without knowing what is there. */
 export function needsCurrent(op: KvOp): boolean {
@@ -93,14 +95,17 @@ function evaluateExisting(
   return written(versionAfter(live), fill.response);
 }
 
-/** The value is written anew: it is the same row with another end. */
+/** The value is written anew: it is the same row, of whatever kind, with another end. */
 function evaluateExpire(
   request: KvRequest,
   live: VersionRecord | undefined,
   moment: WriteMoment,
   fill: Fill,
 ): Evaluation {
-  return evaluateExisting(live, fill, ({ value }) => versionOf(value, request.ttlMs, moment));
+  return evaluateExisting(live, fill, ({ kind, value }) => ({
+    ...versionOf(value, request.ttlMs, moment),
+    kind,
+  }));
 }
 
 function evaluateCompareAndSet(
@@ -109,12 +114,13 @@ function evaluateCompareAndSet(
   moment: WriteMoment,
   fill: Fill,
 ): Evaluation {
+  // A collection may change without its row, so neither value nor version of that say what is there.
+  const isForBytes = request.expectation === Expectation.value || request.expectation === Expectation.version;
+  if (live !== undefined && live.kind !== RowKind.bytes && isForBytes) {
+    return { type: 'wrong-kind', kind: live.kind };
+  }
   if (!isExpected(request, live)) {
-    const token = live === undefined ? undefined : encodeVersionToken(live.timestamp, live.sequence);
-    setFailedCompare(fill.outcome, token, live?.value);
-    fill.response.found = live !== undefined;
-    fill.response.value = live?.value;
-    if (token !== undefined) fill.response.version = token;
+    failCompare(live, fill);
     return { type: 'outcome' };
   }
   fill.outcome.kind = OutcomeKind.compareAndSet;
@@ -123,6 +129,20 @@ function evaluateCompareAndSet(
   const version =
     request.value === undefined ? tombstoneAt(moment) : versionOf(request.value, request.ttlMs, moment);
   return written(version, fill.response);
+}
+
+function failCompare(live: VersionRecord | undefined, { outcome, response }: Fill): void {
+  response.found = live !== undefined;
+  if (live === undefined) {
+    setFailedCompare(outcome, undefined);
+    return;
+  }
+  const { kind, value } = live;
+  const token = encodeVersionToken(live.timestamp, live.sequence);
+  setFailedCompare(outcome, { token, value, kind });
+  response.version = token;
+  response.kind = kind;
+  if (kind === RowKind.bytes) response.value = value;
 }
 
 function isExpected(request: KvRequest, live: VersionRecord | undefined): boolean {
@@ -146,6 +166,7 @@ function evaluateIncrement(
   moment: WriteMoment,
   fill: Fill,
 ): Evaluation {
+  if (live !== undefined && live.kind !== RowKind.bytes) return { type: 'wrong-kind', kind: live.kind };
   fill.outcome.kind = OutcomeKind.increment;
   const text = live === undefined ? '0' : Buffer.from(live.value).toString('latin1');
   if (!DECIMAL.test(text)) {
@@ -169,7 +190,8 @@ function written(version: VersionRecord, response: KvResponse): Evaluation {
 
 function versionOf(value: Uint8Array, ttlMs: number, moment: WriteMoment): VersionRecord {
   const expiry = ttlMs === 0 ? NO_EXPIRY : expiryAfter(moment.ttlFrom, ttlMs);
-  return { timestamp: moment.timestamp, sequence: moment.sequence, expiry, tombstone: false, value };
+  const { timestamp: at, sequence } = moment;
+  return { timestamp: at, sequence, expiry, tombstone: false, kind: RowKind.bytes, value };
 }
 
 /**
@@ -187,6 +209,7 @@ export function tombstoneAt(moment: WriteMoment): VersionRecord {
     sequence: moment.sequence,
     expiry: NO_EXPIRY,
     tombstone: true,
+    kind: RowKind.bytes,
     value: NO_BYTES,
   };
 }

@@ -1,4 +1,6 @@
 import {
+  RowKind,
+  rowKindName,
   timestamp,
   type BoundedBytes,
   type ErrorCode,
@@ -87,6 +89,7 @@ export class KvCall {
       found: false,
       succeeded: false,
       value: undefined,
+      kind: RowKind.bytes,
       version: NO_BYTES,
       timestamp: timestamp(0),
       expiresUnixMs: 0,
@@ -106,9 +109,15 @@ export class KvCall {
       leaderStoreId: more.leaderStoreId ?? NO_STORE,
       descriptors: more.descriptors ?? [],
       field: more.field ?? '',
+      kind: more.kind ?? RowKind.bytes,
       isUnclear: more.isUnclear ?? false,
     };
     this.respond(response);
+  }
+
+  /** The key holds a row of another kind than bytes. */
+  failWrongKind(kind: RowKind): void {
+    this.fail('WRONG_KIND', `the key holds a ${rowKindName(kind)}, not bytes`, { kind });
   }
 
   /** `others`: what else this store knows of the span, so that the caller need not ask anybody else. */

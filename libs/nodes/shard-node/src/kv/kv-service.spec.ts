@@ -258,6 +258,7 @@ describe('the key-value door', () => {
         sequence: 0,
         expiry: timestamp(0),
         tombstone: false,
+        kind: 0,
         value: Buffer.alloc(length, fill),
       });
       const { rowCache } = door.rig.environment;

@@ -1,8 +1,10 @@
+import { RowKind } from '@cairn/base';
 import {
   copyUserKeyOf,
   copyVersionToken,
   expiryOfRecord,
   expiryToUnixMs,
+  kindOfRecord,
   userKeyLengthOf,
   valueStartOf,
 } from '@cairn/mvcc';
@@ -37,9 +39,10 @@ export class PackedRowSink implements RowSink {
     const before = packer.length;
     const keyLength = userKeyLengthOf(engineKey);
     const valueStart = valueStartOf(record);
-    const valueLength = this.#keysOnly ? 0 : record.length - valueStart;
+    const kind = kindOfRecord(record);
+    const valueLength = this.#keysOnly || kind !== RowKind.bytes ? 0 : record.length - valueStart;
     const expiry = expiryOfRecord(record);
-    packer.reserve(keyLength, valueLength, expiryToUnixMs(expiry));
+    packer.reserve(keyLength, valueLength, expiryToUnixMs(expiry), kind);
     const { buffer } = packer;
     copyUserKeyOf(engineKey, { target: buffer, at: packer.keyAt, length: keyLength });
     if (valueLength > 0) record.copy(buffer, packer.valueAt, valueStart);

@@ -13,6 +13,7 @@ function versionOf(number: number): VersionRecord {
     sequence: 0,
     expiry: timestamp(0),
     tombstone: false,
+    kind: 0,
     value: Buffer.alloc(0),
   };
 }

@@ -1,4 +1,4 @@
-import { rethrowInvariant, type Timestamp } from '@cairn/base';
+import { rethrowInvariant, RowKind, type Timestamp } from '@cairn/base';
 import {
   encodeVersionToken,
   expiryToUnixMs,
@@ -210,6 +210,10 @@ function valueBytesOf(row: VersionRecord | undefined): number {
 function respondRow(call: KvCall, row: VersionRecord | undefined, readNow: Timestamp): void {
   const response = call.newResponse();
   if (row !== undefined && isVersionLiveAt(row, readNow)) {
+    if (row.kind !== RowKind.bytes) {
+      call.failWrongKind(row.kind);
+      return;
+    }
     response.found = true;
     response.value = row.value;
     response.version = encodeVersionToken(row.timestamp, row.sequence);

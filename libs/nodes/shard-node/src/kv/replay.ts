@@ -25,6 +25,7 @@ export function respondWithOutcome(call: KvCall, outcome: CommandOutcome): void 
       if (found !== undefined) {
         response.version = found.token;
         response.value = found.value;
+        response.kind = found.kind;
       }
       break;
     }

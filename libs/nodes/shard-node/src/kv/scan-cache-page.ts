@@ -1,4 +1,4 @@
-import type { Timestamp } from '@cairn/base';
+import { RowKind, type Timestamp } from '@cairn/base';
 import {
   encodeVersionToken,
   expiryToUnixMs,
@@ -22,6 +22,8 @@ const PAGE_OVERHEAD_BYTES = 1024;
  */
 const CHANGED_SHARE_MAX = 1 / 8;
 const CHANGED_KEYS_MIN = 64;
+
+const NO_VALUE = Buffer.alloc(0);
 
 /** A span of user keys in the form of cache keys; `end` undefined = no bound. */
 export interface CacheSpan {
@@ -200,8 +202,9 @@ export class ScanCachePage {
       if (!isVersionLiveAt(version, ts)) continue;
       packer.add({
         key: userKey,
-        value: version.value,
+        value: version.kind === RowKind.bytes ? version.value : NO_VALUE,
         version: encodeVersionToken(version.timestamp, version.sequence),
+        kind: version.kind,
         expiresUnixMs: expiryToUnixMs(version.expiry),
       });
       if (version.expiry !== 0 && version.expiry < this.#firstExpiry) this.#firstExpiry = version.expiry;

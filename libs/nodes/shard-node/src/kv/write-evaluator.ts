@@ -203,6 +203,9 @@ export class WriteEvaluator {
       case 'invalid':
         call.fail(evaluation.code, evaluation.message);
         return;
+      case 'wrong-kind':
+        call.failWrongKind(evaluation.kind);
+        return;
     }
     if (builder.bytes >= this.#environment.limits.entryBytesMax) this.#propose();
   }

@@ -192,7 +192,9 @@ export class GarbageCollection {
    */
   async #look(pass: Pass, from: Uint8Array): Promise<Look> {
     const { end } = versionSpanOf(pass.descriptor.startKey, pass.descriptor.endKey);
-    const collector = new GarbageCollector(pass.safePoint, this.#parts.limits.keysPerCommandMax);
+    const collector = new GarbageCollector(pass.safePoint, {
+      keysMax: this.#parts.limits.keysPerCommandMax,
+    });
     const iterator = this.#parts.engine.iterate({ start: seekKeyOf(from, pass.safePoint), end });
     let isCut = false;
     try {
@@ -205,7 +207,7 @@ export class GarbageCollection {
         for (const [, record] of rows) if (!pass.hasExpiring) pass.hasExpiring = hasExpiryRecord(record);
         // A look ends behind its first key at the earliest: only there can the next one begin.
         isCut =
-          collector.push(rows) || (collector.examined >= EXAMINED_PER_LOOK_MAX && collector.userKeys > 1);
+          collector.push(rows) || (collector.examined >= EXAMINED_PER_LOOK_MAX && collector.chains > 1);
       }
     } finally {
       await iterator.close();

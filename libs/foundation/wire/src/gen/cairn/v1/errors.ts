@@ -6,6 +6,7 @@
 
 /* eslint-disable */
 import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
+import { RowKind } from "./kinds.js";
 
 export const protobufPackage = "cairn.v1";
 
@@ -31,10 +32,12 @@ export interface ErrorDetail {
   retryAfterMs: number;
   /** The offending request field, for INVALID_ARGUMENT. */
   field: string;
+  /** What the key holds, for WRONG_KIND. */
+  kind: RowKind;
 }
 
 function createBaseErrorDetail(): ErrorDetail {
-  return { code: "", message: "", retryClass: 0, retryAfterMs: 0, field: "" };
+  return { code: "", message: "", retryClass: 0, retryAfterMs: 0, field: "", kind: 0 };
 }
 
 export const ErrorDetail: MessageFns<ErrorDetail> = {
@@ -53,6 +56,9 @@ export const ErrorDetail: MessageFns<ErrorDetail> = {
     }
     if (message.field !== "") {
       writer.uint32(42).string(message.field);
+    }
+    if (message.kind !== 0) {
+      writer.uint32(48).int32(message.kind);
     }
     return writer;
   },
@@ -110,6 +116,14 @@ export const ErrorDetail: MessageFns<ErrorDetail> = {
             message.field = reader.string();
             continue;
           }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.kind = reader.int32() as any;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -132,6 +146,7 @@ export const ErrorDetail: MessageFns<ErrorDetail> = {
     message.retryClass = object.retryClass ?? 0;
     message.retryAfterMs = object.retryAfterMs ?? 0;
     message.field = object.field ?? "";
+    message.kind = object.kind ?? 0;
     return message;
   },
 };

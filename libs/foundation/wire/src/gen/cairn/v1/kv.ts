@@ -23,6 +23,7 @@ import {
   type UntypedServiceImplementation,
 } from "@grpc/grpc-js";
 import { ErrorDetail } from "./errors.js";
+import { RowKind } from "./kinds.js";
 
 export const protobufPackage = "cairn.v1";
 
@@ -181,11 +182,13 @@ export interface CompareAndSetResponse {
   /** On success: of the write. On failure: of what is there, empty when the key does not exist. */
   version: Buffer;
   timestamp: number;
-  /** On failure only: what is there. */
+  /** On failure only: what is there. The value of a key that holds no bytes is empty. */
   found: boolean;
   value: Buffer;
   /** In BatchWrite only: `value` is left out, because the answer would not fit into 4 MiB with it. */
   valueOmitted: boolean;
+  /** On failure only: the kind of what is there. */
+  kind: RowKind;
 }
 
 export interface IncrementRequest {
@@ -287,6 +290,8 @@ export interface Row {
   key: Buffer;
   value: Buffer;
   version: Buffer;
+  /** `value` is empty unless these are bytes. */
+  kind: RowKind;
   /** As of GetResponse. */
   expiresUnixMs: number;
 }
@@ -1426,6 +1431,7 @@ function createBaseCompareAndSetResponse(): CompareAndSetResponse {
     found: false,
     value: Buffer.alloc(0),
     valueOmitted: false,
+    kind: 0,
   };
 }
 
@@ -1448,6 +1454,9 @@ export const CompareAndSetResponse: MessageFns<CompareAndSetResponse> = {
     }
     if (message.valueOmitted !== false) {
       writer.uint32(48).bool(message.valueOmitted);
+    }
+    if (message.kind !== 0) {
+      writer.uint32(56).int32(message.kind);
     }
     return writer;
   },
@@ -1513,6 +1522,14 @@ export const CompareAndSetResponse: MessageFns<CompareAndSetResponse> = {
             message.valueOmitted = reader.bool();
             continue;
           }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.kind = reader.int32() as any;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1536,6 +1553,7 @@ export const CompareAndSetResponse: MessageFns<CompareAndSetResponse> = {
     message.found = object.found ?? false;
     message.value = object.value ?? Buffer.alloc(0);
     message.valueOmitted = object.valueOmitted ?? false;
+    message.kind = object.kind ?? 0;
     return message;
   },
 };
@@ -2660,7 +2678,7 @@ export const ScanResponse: MessageFns<ScanResponse> = {
 };
 
 function createBaseRow(): Row {
-  return { key: Buffer.alloc(0), value: Buffer.alloc(0), version: Buffer.alloc(0), expiresUnixMs: 0 };
+  return { key: Buffer.alloc(0), value: Buffer.alloc(0), version: Buffer.alloc(0), kind: 0, expiresUnixMs: 0 };
 }
 
 export const Row: MessageFns<Row> = {
@@ -2673,6 +2691,9 @@ export const Row: MessageFns<Row> = {
     }
     if (message.version.length !== 0) {
       writer.uint32(26).bytes(message.version);
+    }
+    if (message.kind !== 0) {
+      writer.uint32(32).int32(message.kind);
     }
     if (message.expiresUnixMs !== 0) {
       writer.uint32(40).uint64(message.expiresUnixMs);
@@ -2717,6 +2738,14 @@ export const Row: MessageFns<Row> = {
             message.version = Buffer.from(reader.bytes());
             continue;
           }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.kind = reader.int32() as any;
+            continue;
+          }
           case 5: {
             if (tag !== 40) {
               break;
@@ -2745,6 +2774,7 @@ export const Row: MessageFns<Row> = {
     message.key = object.key ?? Buffer.alloc(0);
     message.value = object.value ?? Buffer.alloc(0);
     message.version = object.version ?? Buffer.alloc(0);
+    message.kind = object.kind ?? 0;
     message.expiresUnixMs = object.expiresUnixMs ?? 0;
     return message;
   },
@@ -3406,6 +3436,10 @@ export const BatchResult: MessageFns<BatchResult> = {
  * needs clients with a higher limit (value.max_bytes and 64 KiB more do).
  *
  * Every error is a gRPC status whose details hold one cairn.v1.ErrorDetail.
+ *
+ * A key has a kind: bytes, or a collection that another door made. Reading a collection here is the error WRONG_KIND with the
+ * kind, of that one key where several are read; so are Increment and a CompareAndSet that expects a value or a version. Scans
+ * show the key and its kind without a value.
  */
 export type KVService = typeof KVService;
 export const KVService = {

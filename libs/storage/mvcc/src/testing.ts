@@ -1,6 +1,6 @@
 import { timestamp } from '@cairn/base';
 import fc from 'fast-check';
-import { recordLength, writeRecordOf, type VersionRecord } from './record.js';
+import { encodeRow, type VersionRecord } from './record.js';
 import { encodeVersionKey } from './version-key.js';
 import type { VersionRow } from './visible-reader.js';
 
@@ -29,36 +29,30 @@ export const modelWrites: fc.Arbitrary<ModelWrite[]> = fc
         .map(([step, within]) => step * SEQUENCES_PER_STEP + within),
       expiry: fc.oneof(fc.constant(0), fc.constant(0), fc.integer({ min: 1, max: 25 })),
       tombstone: fc.integer({ min: 0, max: 3 }).map((side) => side === 0),
+      kind: fc.constantFrom(0, 0, 0, 1, 5),
     }),
     { maxLength: 40 },
   )
   .map((made) =>
-    made.map(({ key, ts, sequence, expiry, tombstone }) => ({
+    made.map(({ key, ts, sequence, expiry, tombstone, kind }) => ({
       key,
       version: {
         timestamp: timestamp(ts),
         sequence,
         expiry: timestamp(expiry),
         tombstone,
+        kind: tombstone ? 0 : kind,
         value: Buffer.from(tombstone ? '' : `${key}@${ts}#${sequence}`, 'latin1'),
       },
     })),
   );
-
-/** The engine row of a version. */
-export function rowOf(engineKey: Buffer, version: VersionRecord): VersionRow {
-  const both = Buffer.alloc(engineKey.length + recordLength(version));
-  engineKey.copy(both);
-  writeRecordOf(both, { keyAt: 0, recordAt: engineKey.length }, version);
-  return [engineKey, both.subarray(engineKey.length)];
-}
 
 /** The engine rows that the writes leave, in key order. */
 export function rowsOf(writes: readonly ModelWrite[]): VersionRow[] {
   const rows = new Map<string, VersionRow>();
   for (const { key, version } of writes) {
     const engineKey = encodeVersionKey(Buffer.from(key, 'latin1'), version.timestamp, version.sequence);
-    rows.set(engineKey.toString('latin1'), rowOf(engineKey, version));
+    rows.set(engineKey.toString('latin1'), encodeRow(engineKey, version));
   }
   return [...rows.values()].sort(([one], [other]) => Buffer.compare(one, other));
 }

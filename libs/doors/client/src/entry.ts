@@ -34,12 +34,21 @@ export class Entry {
   }
 }
 
+/** What a page of a scan says of a key. */
+export interface FoundRow {
+  readonly value: Buffer;
+  readonly version: Buffer;
+  /** 0 = never. */
+  readonly expiresUnixMs: number;
+  readonly kind: RowKind;
+}
+
 /** A row of a scan: an entry with its key. The same ownership holds. */
 export class Row extends Entry {
   readonly key: Buffer;
 
-  constructor(key: Buffer, value: Buffer, version: Buffer, expiresUnixMs: number, kind?: RowKind) {
-    super(value, version, expiresUnixMs, kind);
+  constructor(key: Buffer, found: FoundRow) {
+    super(found.value, found.version, found.expiresUnixMs, found.kind);
     this.key = key;
   }
 

@@ -221,13 +221,12 @@ function rowsOf(page: ScanPage): Row[] {
   const reader = new PackedRowReader(bytes);
   while (reader.next()) {
     rows.push(
-      new Row(
-        bytes.subarray(reader.keyStart, reader.keyEnd),
-        bytes.subarray(reader.valueStart, reader.valueEnd),
-        bytes.subarray(reader.versionStart, reader.versionEnd),
-        reader.expiresUnixMs,
-        reader.kind,
-      ),
+      new Row(bytes.subarray(reader.keyStart, reader.keyEnd), {
+        value: bytes.subarray(reader.valueStart, reader.valueEnd),
+        version: bytes.subarray(reader.versionStart, reader.versionEnd),
+        expiresUnixMs: reader.expiresUnixMs,
+        kind: reader.kind,
+      }),
     );
   }
   if (rows.length !== count) throw nonsense(`a page of ${rows.length} rows that says it has ${count}`);

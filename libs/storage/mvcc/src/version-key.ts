@@ -227,7 +227,7 @@ export function hasKeyPrefix(engineKey: Buffer, prefix: Buffer): boolean {
  * end.
  */
 export function versionSpanOf(startKey: Uint8Array, endKey: Uint8Array): KeySpan {
-  return spanIn(Namespace.versions, startKey, endKey);
+  return rowSpanIn(Namespace.versions, startKey, endKey);
 }
 
 /**
@@ -235,10 +235,11 @@ export function versionSpanOf(startKey: Uint8Array, endKey: Uint8Array): KeySpan
  * is made of. Splits, snapshots, deletions and sizes go through these and no others.
  */
 export function rowSpansOf(startKey: Uint8Array, endKey: Uint8Array): KeySpan[] {
-  return ROW_NAMESPACES.map((namespace) => spanIn(namespace, startKey, endKey));
+  return ROW_NAMESPACES.map((namespace) => rowSpanIn(namespace, startKey, endKey));
 }
 
-function spanIn(namespace: RowNamespace, startKey: Uint8Array, endKey: Uint8Array): KeySpan {
+/** The engine span of the rows that these user keys have in one namespace. */
+export function rowSpanIn(namespace: RowNamespace, startKey: Uint8Array, endKey: Uint8Array): KeySpan {
   const end = endKey.length === 0 ? Buffer.of(namespace + 1) : keyPrefixIn(namespace, endKey);
   return { start: keyPrefixIn(namespace, startKey), end };
 }

@@ -20,9 +20,8 @@ export const KV_MUTANTS: readonly Mutant[] = [
     file: 'libs/nodes/shard-node/src/kv/kv-machine.ts',
     edits: [
       {
-        find: 'visitor.begin(entry.index, undefined, this.#outcomes.windowFor(entry), undefined);',
-        replace:
-          'this.#outcomes.windowFor(entry); visitor.begin(entry.index, undefined, undefined, undefined);',
+        find: 'visitor.begin(undefined, this.#outcomes.windowFor(entry), undefined);',
+        replace: 'this.#outcomes.windowFor(entry); visitor.begin(undefined, undefined, undefined);',
       },
     ],
     run: RESTARTS,

@@ -291,25 +291,24 @@ export class KvMachine implements StateMachine {
   }
 
   apply(entry: Entry, batch: EngineBatch): void {
-    const isOwn = this.#pending.holds(entry.index, entry.term);
-    const cacheRows = isOwn ? undefined : this.#unpublished.begin(entry.index);
+    this.#unpublished.begin(entry.index, this.#pending.holds(entry.index, entry.term));
     const { visitor } = this.#host.scratch;
-    visitor.begin(entry.index, batch, this.#outcomes.windowFor(entry), cacheRows);
+    visitor.begin(batch, this.#outcomes.windowFor(entry), this.#unpublished);
     const header = readWriteBatch(asBuffer(entry.payload), visitor);
     this.#time.applied(header.maxTimestamp);
     this.load.countApplied(visitor.bytes);
     this.garbage.applied(visitor.deletedBytes, visitor.bytes - visitor.deletedBytes, visitor.hasExpiring);
+    if (visitor.freedBytes > 0) this.load.countFreed(visitor.freedBytes);
     if (visitor.safePoint === 0) return;
     this.#range.raiseReadableSince(visitor.safePoint);
     this.#host.safePoint.applied(visitor.safePoint, batch);
-    this.load.countFreed(visitor.freedBytes);
   }
 
   remember(entry: Entry): void {
     if (entry.payload.length === 0 || entry.payload[0] === 0xff) return;
     const payload = asBuffer(entry.payload);
     const { visitor } = this.#host.scratch;
-    visitor.begin(entry.index, undefined, this.#outcomes.windowFor(entry), undefined);
+    visitor.begin(undefined, this.#outcomes.windowFor(entry), undefined);
     const header = readWriteBatch(payload, visitor);
     this.#range.raiseReadableSince(visitor.safePoint);
     this.#time.applied(header.maxTimestamp);

@@ -1,7 +1,7 @@
 import type { LogIndex } from '@cairn/base';
-import type { RowCache } from '@cairn/mvcc';
+import type { RowCache, RowCacheKey, VersionRecord } from '@cairn/mvcc';
 
-import type { AppliedRow } from './apply-visitor.js';
+import type { AppliedRows } from './apply-visitor.js';
 import type { ColdReads } from './cold-reads.js';
 import type { ScanCache } from './scan-cache.js';
 import type { ServedRange } from './served-range.js';
@@ -12,16 +12,27 @@ export interface UnpublishedRowsParts {
   readonly scanCache: Pick<ScanCache, 'clear'>;
 }
 
+interface AppliedRow {
+  readonly index: LogIndex;
+  readonly key: RowCacheKey;
+  /** undefined = the cache must forget the key. */
+  readonly version: VersionRecord | undefined;
+}
+
 /**
- * Rows of another leader that were applied and are not visible yet: the row cache must learn of them when
- * they are, neither before nor later. Own rows it has since they were committed.
+ * Versions that were applied and are not visible yet: the row cache must learn of them when they are, neither
+ * before nor later. Writes that were proposed here it has since they were committed; not so what else came with
+ * them.
  */
-export class UnpublishedRows {
+export class UnpublishedRows implements AppliedRows {
   readonly #rowCache: RowCache;
   readonly #parts: UnpublishedRowsParts;
   #rows: AppliedRow[] = [];
   /** Last entry whose rows were not noted because the cache was empty; 0 = all visible. */
   #unnotedIndex = 0;
+  /** Of the entry that is being applied. */
+  #index = 0 as LogIndex;
+  notesWrites = false;
 
   constructor(rowCache: RowCache, parts: UnpublishedRowsParts) {
     this.#rowCache = rowCache;
@@ -33,14 +44,24 @@ export class UnpublishedRows {
   }
 
   /**
-   * An entry of another leader is about to be applied: where its rows are to be noted. undefined = nowhere,
-   * as the cache has none; but a reader may still fill it from before this entry until the entry is visible.
+   * An entry is about to be applied. Of another leader, its writes are noted unless the cache has no rows; but a
+   * reader may still fill it from before this entry until the entry is visible.
    */
-  begin(index: LogIndex): AppliedRow[] | undefined {
+  begin(index: LogIndex, isOwn: boolean): void {
+    this.#index = index;
+    this.notesWrites = false;
+    if (isOwn) return;
     this.#parts.scanCache.clear();
-    if (this.#rowCache.stats().entries > 0) return this.#rows;
-    this.#unnotedIndex = index;
-    return undefined;
+    if (this.#rowCache.stats().entries > 0) this.notesWrites = true;
+    else this.#unnotedIndex = index;
+  }
+
+  wrote(key: RowCacheKey, version: VersionRecord): void {
+    this.#rows.push({ index: this.#index, key, version });
+  }
+
+  changed(key: RowCacheKey): void {
+    this.#rows.push({ index: this.#index, key, version: undefined });
   }
 
   published(index: LogIndex): void {
@@ -57,7 +78,8 @@ export class UnpublishedRows {
       const row = rows[count] as AppliedRow;
       if (row.index > index) break;
       this.#parts.coldReads.outdate(row.key);
-      this.#rowCache.updateIfPresent(row.key, row.version);
+      if (row.version === undefined) this.#rowCache.delete(row.key);
+      else this.#rowCache.updateIfPresent(row.key, row.version);
     }
     rows.splice(0, count);
   }

@@ -9,17 +9,13 @@ import {
   type Timestamp,
 } from '@cairn/base';
 import type { KvEngine } from '@cairn/engine';
-import { GarbageCollector, hasExpiryRecord, seekKeyOf, versionSpanOf } from '@cairn/mvcc';
 import { sleep, type Clock, type Logger, type Metrics } from '@cairn/ports';
 
 import { reportDamage, type DamageListener } from '../kv/damage.js';
 import type { PurgeResult } from '../kv/garbage-purges.js';
 import type { KvMachine } from '../kv/kv-machine.js';
+import { GarbageLooks, type Look } from './garbage-looks.js';
 import { garbageMetrics, type GarbageMetrics } from './garbage-metrics.js';
-
-const ROWS_PER_STEP = 512;
-/** Versions one look may examine before it yields. */
-const EXAMINED_PER_LOOK_MAX = 10_000;
 
 export interface GarbageLimits {
   /** Versions one command removes at most. Default 512. */
@@ -74,18 +70,10 @@ interface Pass {
   hasExpiring: boolean;
 }
 
-/** What one look at a part of the span found. */
-interface Look {
-  readonly keys: readonly Buffer[];
-  readonly freedBytes: number;
-  /** User key to go on at; undefined = the span is done. */
-  readonly resumeKey: Buffer | undefined;
-}
-
 /**
  * Removes old versions, and rows that were deleted or have expired, from the ranges that are led here: one
  * range at a time, of those looked at the one with the most to gain. The leader looks at whole version chains
- * and logs the exact keys to delete, so that applying needs no judgement. Every replica's engine gives the
+ * (`GarbageLooks`) and logs the exact keys to delete, so that applying needs no judgement. Every replica's engine gives the
  * space back by itself.
  */
 export class GarbageCollection {
@@ -170,12 +158,15 @@ export class GarbageCollection {
 
   /** Answers whether the pass reached the end of the span. */
   async #collect(pass: Pass): Promise<boolean> {
-    let from: Uint8Array = pass.descriptor.startKey;
+    const looks = new GarbageLooks(this.#parts.engine, pass, this.#parts.limits.keysPerCommandMax);
+    let place = looks.first;
     for (;;) {
-      const look = await this.#look(pass, from);
+      const look = await looks.look(place);
+      pass.hasExpiring ||= look.hasExpiring;
+      this.#metrics.examined.add(look.examined);
       if (look.keys.length > 0 && !(await this.#purge(pass, look))) return false;
-      if (look.resumeKey === undefined) return true;
-      from = look.resumeKey;
+      if (look.next === undefined) return true;
+      place = look.next;
       await sleep(this.#parts.clock, this.#parts.limits.pauseMs);
       if (!this.#isCurrent(pass)) return false;
     }
@@ -184,40 +175,6 @@ export class GarbageCollection {
   #isCurrent({ machine, descriptor, term }: Pass): boolean {
     if (this.#isStopped || machine.isClosed || !machine.replica.isReadyLeader) return false;
     return machine.replica.term === term && machine.descriptor.epoch.version === descriptor.epoch.version;
-  }
-
-  /**
-   * Looks for garbage from a user key on. The first chain is entered at its pivot: newer versions say
-   * nothing.
-   */
-  async #look(pass: Pass, from: Uint8Array): Promise<Look> {
-    const { end } = versionSpanOf(pass.descriptor.startKey, pass.descriptor.endKey);
-    const collector = new GarbageCollector(pass.safePoint, {
-      keysMax: this.#parts.limits.keysPerCommandMax,
-    });
-    const iterator = this.#parts.engine.iterate({ start: seekKeyOf(from, pass.safePoint), end });
-    let isCut = false;
-    try {
-      while (!isCut) {
-        const rows = await iterator.next(ROWS_PER_STEP);
-        if (rows.length === 0) {
-          collector.finish();
-          break;
-        }
-        for (const [, record] of rows) if (!pass.hasExpiring) pass.hasExpiring = hasExpiryRecord(record);
-        // A look ends behind its first key at the earliest: only there can the next one begin.
-        isCut =
-          collector.push(rows) || (collector.examined >= EXAMINED_PER_LOOK_MAX && collector.chains > 1);
-      }
-    } finally {
-      await iterator.close();
-    }
-    this.#metrics.examined.add(collector.examined);
-    return {
-      keys: collector.keys,
-      freedBytes: collector.garbageBytes,
-      resumeKey: isCut ? collector.resumeKey() : undefined,
-    };
   }
 
   /** Answers whether everything that was found is gone. */

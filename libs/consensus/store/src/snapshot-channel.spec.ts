@@ -94,6 +94,7 @@ class Receiving {
         return this.isTaken;
       },
       spansOf: () => [SPAN],
+      checkVolatileState: () => undefined,
       fatal: (error) => void this.fatal.push(error),
     };
     this.receiver = new SnapshotReceiver(parts as SnapshotReceiverParts);

@@ -62,6 +62,7 @@ function receiverOn(disk: Disk, engine: MemoryEngine, log: RaftLog | undefined):
     ...(log === undefined ? {} : { log }),
     machineFor: () => ({ spans: () => [SPAN] }) as unknown as StateMachine,
     spansOf: () => [SPAN],
+    checkVolatileState: () => undefined,
   };
   return new SnapshotReceiver(parts as SnapshotReceiverParts);
 }

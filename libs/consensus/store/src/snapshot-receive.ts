@@ -46,6 +46,8 @@ export interface SnapshotReceiverParts {
   machineFor(descriptor: RangeDescriptor): StateMachine;
   /** Where the rows of such a range are. */
   spansOf(descriptor: RangeDescriptor): readonly EngineSpan[];
+  /** Throws for a state that no machine here can take over. */
+  checkVolatileState(volatileState: Uint8Array): void;
   /** What cannot happen did: the store must stop. */
   fatal(error: unknown): void;
 }
@@ -89,8 +91,8 @@ export class SnapshotReceiver {
 
   /**
    * Accepts a stream of a session of the store `from`; `stalled` is told when it has made too little
-   * progress. Throws RESOURCE_EXHAUSTED, FAILED_PRECONDITION, FORMAT_TOO_NEW or DISK_FULL with the reason for
-   * the sender.
+   * progress. Throws RESOURCE_EXHAUSTED, FAILED_PRECONDITION, FORMAT_TOO_NEW, CORRUPTION or DISK_FULL with the
+   * reason for the sender.
    */
   async begin(
     headerBytes: Buffer,
@@ -146,13 +148,22 @@ export class SnapshotReceiver {
     throw new CairnError('FAILED_PRECONDITION', reason);
   }
 
-  /** Rows that nobody here deletes, splits or counts would stay behind. */
-  #throwIfTooNew({ descriptor, namespaces }: SnapshotHeader): void {
+  /**
+   * Rows that nobody here deletes, splits or counts would stay behind; and a state that the machine cannot take
+   * over would be found out about when its rows are gone.
+   */
+  #throwIfTooNew({ descriptor, namespaces, volatileState }: SnapshotHeader): void {
     const known = this.#parts.spansOf(descriptor).map(({ start }) => start[0]);
     const unknown = namespaces.filter((namespace) => !known.includes(namespace));
-    if (unknown.length === 0) return;
-    this.#parts.metrics.snapshot('refused');
-    throw formatTooNew(`a snapshot with rows of the namespaces ${unknown.join(', ')}`);
+    try {
+      if (unknown.length > 0) {
+        throw formatTooNew(`a snapshot with rows of the namespaces ${unknown.join(', ')}`);
+      }
+      this.#parts.checkVolatileState(volatileState);
+    } catch (error) {
+      this.#parts.metrics.snapshot('refused');
+      throw error;
+    }
   }
 
   /** Whether the core takes it: then its `Ready` asks for `install`. */

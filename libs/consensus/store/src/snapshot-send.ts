@@ -1,4 +1,4 @@
-import { CairnError, InvariantError, messageOf, type ReplicaId, type StoreId } from '@cairn/base';
+import { assert, CairnError, InvariantError, messageOf, type ReplicaId, type StoreId } from '@cairn/base';
 import {
   isReadFailure,
   type EngineIterator,
@@ -18,7 +18,7 @@ import {
   type SnapshotAnswer,
   type SnapshotHeader,
 } from './snapshot-frames.js';
-import type { EngineSpan } from './state-machine.js';
+import { VOLATILE_STATE_BYTES_MAX, type EngineSpan } from './state-machine.js';
 import type { StoreConfig } from './store-config.js';
 import type { StoreMetrics } from './store-metrics.js';
 
@@ -184,6 +184,9 @@ export class SnapshotSender {
           return;
         }
         const { descriptor } = replica;
+        const volatileState = machine.volatileState();
+        const bytes = volatileState.length;
+        assert(bytes <= VOLATILE_STATE_BYTES_MAX, 'a state that no snapshot can carry', { bytes });
         resolve({
           header: {
             rangeId: replica.rangeId,
@@ -197,7 +200,7 @@ export class SnapshotSender {
             },
             descriptor,
             namespaces: machine.spans().map(({ start }) => start[0] ?? 0),
-            volatileState: machine.volatileState(),
+            volatileState,
           },
           spans: machine.spans(),
           snapshot: this.#parts.engine.snapshot(),

@@ -1,8 +1,10 @@
 import { describe, expect, it } from '@jest/globals';
+import { CairnError } from '@cairn/base';
 import { sleep } from '@cairn/ports';
 
 import type { SnapshotChannel } from './snapshot-send.js';
 import { RIG_RANGE, StoresRig } from './stores.testing.js';
+import type { StoreOptions } from './store-options.js';
 
 const MIB = 1024 * 1024;
 /** The log of a range is cut soon, so that whoever was away needs a snapshot. */
@@ -122,4 +124,37 @@ describe('snapshots between stores', () => {
     await rig.fill(20, 10_000);
     expect(replica?.log.firstIndex()).toBeLessThanOrEqual(index + 1);
   });
+
+  const tooNew: readonly (readonly [string, Partial<StoreOptions>])[] = [
+    [
+      'with rows of a namespace',
+      { spansOf: () => [{ start: Buffer.from('another'), end: Buffer.from('anothes') }] },
+    ],
+    [
+      'with a state',
+      {
+        checkVolatileState: () => {
+          throw new CairnError('FORMAT_TOO_NEW', 'a section that this release does not know');
+        },
+      },
+    ],
+  ];
+
+  it.each(tooNew)(
+    '%s that the receiver does not know are refused while it has all it had',
+    async (_what, store) => {
+      const rig = await StoresRig.running(3, { config: SHORT_LOG, store });
+      await rig.fill(1, 10);
+      const { id } = rig.follower;
+      const before = await rig.at(id).machines.get(RIG_RANGE)?.rows();
+      rig.cut.add(rig.at(id).id);
+      await rig.fill(20, 10_000);
+      rig.cut.clear();
+      await rig.run(3_000);
+      expect(rig.at(id).metrics.valueOf('cairn_store_snapshots_total', 'refused')).toBeGreaterThan(0);
+      expect(rig.at(id).metrics.valueOf('cairn_store_snapshots_total', 'installed')).toBe(0);
+      expect(await rig.at(id).machines.get(RIG_RANGE)?.rows()).toEqual(before);
+      expect(rig.stores.flatMap(({ fatal }) => fatal)).toEqual([]);
+    },
+  );
 });

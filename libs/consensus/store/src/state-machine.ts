@@ -8,6 +8,9 @@ export interface EngineSpan {
   readonly end: Uint8Array;
 }
 
+/** Longest state besides the rows that a snapshot can carry. */
+export const VOLATILE_STATE_BYTES_MAX = 16 * 1024 * 1024;
+
 /**
  * What a shard group replicates. All durable state lives in engine keys inside `spans()`; memory holds only
  * what can be rebuilt from them, or what `volatileState` carries. The store calls everything from its loop,
@@ -40,7 +43,10 @@ export interface StateMachine {
   spans(): readonly EngineSpan[];
   /** Of a row that a snapshot is about to copy: throws CORRUPTION when it is not what was written. */
   checkRow?(key: Buffer, value: Buffer): void;
-  /** State besides the rows that a snapshot must carry (recent request ids, for instance); at most 16 MiB. */
+  /**
+   * State besides the rows that a snapshot must carry (recent request ids, for instance); at most
+   * `VOLATILE_STATE_BYTES_MAX`.
+   */
   volatileState(): Uint8Array;
   /**
    * The rows of a snapshot are being written: what of its volatile state must outlive a crash goes into the

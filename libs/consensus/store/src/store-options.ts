@@ -35,6 +35,8 @@ export interface StoreOptions {
   machineFor(descriptor: RangeDescriptor, isInitial: boolean): StateMachine;
   /** Where in the engine the rows of such a range are; those of its machine. */
   spansOf(descriptor: RangeDescriptor): readonly EngineSpan[];
+  /** Asked before a snapshot replaces anything: throws for a state that no machine here can take over. */
+  checkVolatileState?(volatileState: Uint8Array): void;
   /**
    * The log or the engine failed: nothing may be acknowledged any more, the process must end. Called once.
    */

@@ -1,8 +1,8 @@
 import { describe, expect, it } from '@jest/globals';
-import { logIndex, rangeId, replicaId, storeId, term, type ReplicaId } from '@cairn/base';
+import { CairnError, logIndex, rangeId, replicaId, storeId, term, type ReplicaId } from '@cairn/base';
 import type { Message } from '@cairn/raft';
 
-import { StoresRig } from './stores.testing.js';
+import { RIG_RANGE, StoresRig } from './stores.testing.js';
 
 const heartbeatTo = (to: ReplicaId): Message => ({
   ...{ type: 'heartbeat', from: replicaId(11), to, term: term(6) },
@@ -169,5 +169,35 @@ describe('a replica whose state is on its way', () => {
     letGo();
     await rig.run(1_000);
     expect(replica.staleRefusal).toBeUndefined();
+  });
+});
+
+describe('a command of a later release', () => {
+  it('ends the store with that sentence, at every start again, and damages nothing', async () => {
+    const newer = new CairnError('FORMAT_TOO_NEW', 'a later release of Cairn wrote it');
+    let refuses = true;
+    const rig = await StoresRig.running(3, {
+      prepare: (id, machine) => {
+        const apply = machine.apply.bind(machine);
+        machine.apply = (entry, batch): void => {
+          if (refuses && id === storeId(3) && entry.payload[0] === 9) throw newer;
+          apply(entry, batch);
+        };
+      },
+    });
+    await rig.fill(2, 10);
+    expect(rig.propose(10, 9)).toBe(true);
+    await rig.run(500);
+    expect(rig.at(3).fatal).toEqual([newer]);
+    await rig.restart(3);
+    await rig.run(500);
+    expect(rig.at(3).fatal).toEqual([newer]);
+    // The release that knows it.
+    refuses = false;
+    await rig.restart(3);
+    await rig.scheduler.runUntilTrue(() => rig.isCaughtUp(storeId(3)), 20_000);
+    const rows = await rig.leader.machines.get(RIG_RANGE)?.rows();
+    expect(await rig.at(3).machines.get(RIG_RANGE)?.rows()).toEqual(rows);
+    expect(rig.at(3).fatal).toEqual([]);
   });
 });

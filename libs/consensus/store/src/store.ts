@@ -231,6 +231,7 @@ export class Store {
       step: (from, rangeId, message) => this.#stepSnapshot(from, rangeId, message),
       machineFor: (descriptor) => this.#options.machineFor(descriptor, false),
       spansOf: (descriptor) => this.#options.spansOf(descriptor),
+      checkVolatileState: (state) => this.#options.checkVolatileState?.(state),
       fatal: this.#fatal,
     });
   }

@@ -1,6 +1,16 @@
 import { describe, expect, it } from '@jest/globals';
-import { timestamp } from '@cairn/base';
-import { CommandOutcome, RequestWindow } from '@cairn/mvcc';
+import { RowKind, timestamp } from '@cairn/base';
+import {
+  CommandOutcome,
+  encodeVersionToken,
+  FOUND_VALUE_BYTES_MAX,
+  OutcomeKind,
+  REQUEST_WINDOW_COMMANDS_MAX,
+  REQUEST_WINDOW_DETAIL_BYTES_MAX,
+  RequestWindow,
+  setFailedCompare,
+} from '@cairn/mvcc';
+import { VOLATILE_STATE_BYTES_MAX } from '@cairn/store';
 
 import { decodeVolatileState, encodeVolatileState } from './volatile-state.js';
 
@@ -31,6 +41,30 @@ describe('the state of a key range that is not rows', () => {
     expect(decoded.readableSince).toBe(6);
     expect(decoded.window?.lookup(3, 4)?.timestamp).toBe(9);
     expect(decoded.window?.completeSince).toBe(7);
+  });
+
+  it('fits into a snapshot with all the outcomes that are ever remembered, and the longest of them', () => {
+    const window = new RequestWindow();
+    const outcome = new CommandOutcome();
+    Object.assign(outcome, { client: 2 ** 48 - 1, kind: OutcomeKind.increment, timestamp: timestamp(9) });
+    outcome.detail = Buffer.from('1');
+    const count = REQUEST_WINDOW_COMMANDS_MAX;
+    const detailed = Math.floor(REQUEST_WINDOW_DETAIL_BYTES_MAX / (FOUND_VALUE_BYTES_MAX + 12 + 64));
+    for (let at = 0; at < count; at += 1) {
+      outcome.requestSequence = at;
+      if (at === count - detailed) {
+        const token = encodeVersionToken(timestamp(9), 1);
+        setFailedCompare(outcome, { token, value: Buffer.alloc(FOUND_VALUE_BYTES_MAX), kind: RowKind.bytes });
+      }
+      window.append(outcome);
+    }
+    expect([window.length, window.detailBytes > REQUEST_WINDOW_DETAIL_BYTES_MAX * 0.99]).toEqual([
+      count,
+      true,
+    ]);
+    const bytes = encodeVolatileState({ window, readableSince: timestamp(1) });
+    expect(bytes.length).toBeGreaterThan(VOLATILE_STATE_BYTES_MAX * 0.75);
+    expect(bytes.length).toBeLessThan(VOLATILE_STATE_BYTES_MAX);
   });
 
   it('is refused cut short, and with what only a later release knows', () => {

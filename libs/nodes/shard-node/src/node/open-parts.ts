@@ -16,6 +16,7 @@ import { ScanCacheBudget } from '../kv/scan-cache.js';
 import { ScanSlots } from '../kv/scan-slots.js';
 import { StoreSafePoint } from '../kv/store-safe-point.js';
 import { StoreTimestamps } from '../kv/store-timestamps.js';
+import { decodeVolatileState } from '../kv/volatile-state.js';
 import { CatchUp } from './catch-up.js';
 import { ClusterKnowledge } from './cluster-knowledge.js';
 import { DEFAULT_GARBAGE_LIMITS, GarbageCollection } from './garbage-collection.js';
@@ -177,6 +178,7 @@ function openStore({ options, identity, version }: JoinedNode, below: BelowStore
     ...(options.logStagedBytesMax === undefined ? {} : { logStagedBytesMax: options.logStagedBytesMax }),
     openSnapshotChannel: (to) => links.openSnapshotChannel(to),
     spansOf: ({ startKey, endKey }) => rowSpansOf(startKey, endKey),
+    checkVolatileState: decodeVolatileState,
     machineFor: (descriptor, isInitial) => KvMachine.create(host, descriptor, isInitial),
     onFatal: (error) => {
       options.onFatal(error);

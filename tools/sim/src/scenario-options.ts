@@ -32,6 +32,8 @@ export interface ScenarioOptions {
   readonly restPeriodMs?: number;
   /** Mean pause of a client between two operations. Default: drawn from the seed. */
   readonly thinkMs?: number;
+  /** Somebody writes rows into all namespaces, as transactions and collections will. Default: drawn from the seed. */
+  readonly isPlanted?: boolean;
   /** Ends soon after a checker has found something, for those who only ask whether. Default false. */
   readonly endsAtViolation?: boolean;
   /** undefined: drawn from the seed. Empty: none. */
@@ -49,6 +51,8 @@ export interface ScenarioResult {
   readonly faultKinds: readonly FaultKind[];
   readonly operations: number;
   readonly succeeded: number;
+  /** Entries with rows of all namespaces that were applied. */
+  readonly planted: number;
   readonly ranges: number;
   readonly leaderships: number;
   readonly snapshots: number;

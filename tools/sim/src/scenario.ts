@@ -1,33 +1,19 @@
-import {
-  checkKey,
-  counterFaults,
-  coverageFaults,
-  History,
-  orderingFaults,
-  overlapFaults,
-  type HeldSpan,
-  type Operation,
-} from '@cairn/checkers';
-import { KvMachine } from '@cairn/shard-node';
+import { History } from '@cairn/checkers';
 import { SimRng } from '@cairn/runtime-sim';
-import type { EngineSpan, Replica, StateMachine } from '@cairn/store';
 
 import { Ambush } from './ambush.js';
 import { BoundLooker, watchLines } from './checkers/alarms.js';
 import { checkLeases, watchLeaderTerms } from './checkers/leadership.js';
 import { LogLooker } from './checkers/logs.js';
 import { MemberLooker, strangers, watchRemovals, type HeldReplica } from './checkers/members.js';
-import { readRows, replicaFaults, type ReplicaState } from './checkers/replicas.js';
-import { strictOrderFaults } from './checkers/strict.js';
-import { futureFaults } from './checkers/timestamps.js';
 import { watchUncaught } from './checkers/uncaught.js';
-import { windowFaults, type HeldWindow } from './checkers/windows.js';
 import { SimCluster } from './cluster.js';
 import { MORE_FAULT_KINDS } from './faults/more-strikes.js';
+import { Judge } from './judge.js';
 import { FAULT_KINDS, Nemesis, type FaultKind } from './nemesis.js';
 import { Operator } from './operator.js';
+import { Planter, PLANTED } from './planter.js';
 import type { ScenarioOptions, ScenarioResult } from './scenario-options.js';
-import type { SimNode } from './sim-node.js';
 import { startClient } from './sim-client.js';
 import { COUNTERS, REGISTERS, Worker } from './workload.js';
 
@@ -91,6 +77,8 @@ class ScenarioRun {
   readonly #restPeriodMs: number;
   readonly #thinkMs: number;
   readonly #bigKeys: number;
+  readonly #isPlanted: boolean;
+  #planter: Planter | undefined;
   #isLoadOn = true;
   #running = 0;
   #leaderships = 0;
@@ -127,6 +115,7 @@ class ScenarioRun {
     // Busy clients meet each other more often, patient ones leave more time to what goes on behind them.
     this.#thinkMs = options.thinkMs ?? this.cluster.rng.fork('think').pick([8, 25, 60, 60]);
     this.#clientNames = Array.from({ length: options.clients ?? 5 }, (_, at) => `client-${at + 1}`);
+    this.#isPlanted = options.isPlanted ?? this.cluster.rng.fork('planted').chance(0.3);
     this.#nemesis = new Nemesis(this.cluster, {
       kinds: this.#kinds,
       everyMs: options.faultEveryMs ?? this.cluster.rng.fork('pace').pick([300, 900, 2_000]),
@@ -159,6 +148,7 @@ class ScenarioRun {
       this.#run(name, () => worker.run());
     }
     this.#administer();
+    if (this.#isPlanted) this.#plant();
     this.#nemesis.start();
     this.#ambush?.start();
     await this.#underFaults(this.#options.durationMs ?? cluster.rng.fork('length').pick(DURATIONS_MS));
@@ -175,7 +165,7 @@ class ScenarioRun {
     await this.#readEverything();
     await this.#expect('replicas reach one index', () => this.#isConverged(), HEAL_LIMIT_MS);
     this.#leaderships = terms.count;
-    await this.#judge();
+    await new Judge(cluster, this.#history).judge(this.#kinds.length === 0);
     this.#isOver = true;
   }
 
@@ -281,7 +271,7 @@ class ScenarioRun {
   #administer(): void {
     const scout = this.#worker('scout');
     const operator = new Operator(this.cluster, startClient(this.cluster, 'admin', CLIENT_TIMEOUT_MS), {
-      keys: [...REGISTERS, ...COUNTERS],
+      keys: [...REGISTERS, ...COUNTERS, ...(this.#isPlanted ? PLANTED : [])],
       isOn: () => this.#isLoadOn,
       onCut: () => {
         this.#nemesis.rangeWasCut();
@@ -292,6 +282,19 @@ class ScenarioRun {
       look: () => scout.scan(),
     });
     this.#run('admin', () => operator.run());
+  }
+
+  #plant(): void {
+    const { client, clock } = startClient(this.cluster, 'planter', CLIENT_TIMEOUT_MS);
+    const planter = new Planter(this.cluster, {
+      ...{ client, clock, rng: this.cluster.rng.fork('planter/work') },
+      isOn: () => this.#isLoadOn,
+      violate: (checker, message) => {
+        this.cluster.observer.violate(checker, message);
+      },
+    });
+    this.#planter = planter;
+    this.#run('planter', () => planter.run());
   }
 
   #run(name: string, work: () => Promise<void>): void {
@@ -338,86 +341,6 @@ class ScenarioRun {
     );
   }
 
-  async #judge(): Promise<void> {
-    const { observer } = this.cluster;
-    for (const [key, operations] of this.#history.byKey()) this.#judgeKey(key, operations);
-    for (const fault of orderingFaults(this.#history)) observer.violate('ordering', fault);
-    for (const fault of strictOrderFaults(this.#history.operations)) observer.violate('strict-order', fault);
-    for (const fault of futureFaults(this.#history.operations, this.cluster.scheduler.unixOriginMs))
-      observer.violate('timestamps', fault);
-    for (const nodes of [this.cluster.metadata, this.cluster.shards]) {
-      const states: ReplicaState[] = [];
-      const windows: HeldWindow[] = [];
-      const all = new Map<string, HeldSpan>();
-      for (const node of nodes) {
-        const spans: HeldSpan[] = [];
-        for (const replica of node.store?.replicas() ?? []) {
-          const descriptor = replica.descriptorOrUndefined;
-          if (descriptor === undefined || replica.machine === undefined) continue;
-          spans.push(descriptor);
-          const { rangeId, appliedIndex, machine } = replica;
-          if (machine instanceof KvMachine && machine.window !== undefined)
-            windows.push({
-              node: node.name,
-              rangeId,
-              appliedIndex,
-              window: machine.window,
-              machine: String(machine),
-            });
-          all.set(`${descriptor.rangeId} ${descriptor.epoch.version}`, descriptor);
-          const state = await this.#stateOf(node, replica, machine);
-          if (state !== undefined) states.push(state);
-        }
-        for (const fault of overlapFaults(spans)) observer.violate('coverage', `${node.name}: ${fault}`);
-      }
-      for (const fault of coverageFaults([...all.values()])) observer.violate('coverage', fault);
-      for (const fault of replicaFaults(states)) observer.violate('replicas-equal', fault);
-      for (const fault of windowFaults(windows)) observer.violate('outcomes-remembered', fault);
-    }
-    if (this.#kinds.length === 0) {
-      for (const line of observer.errorLines) observer.violate('error-line', line);
-    }
-  }
-
-  /** Time passes while rows are read, and the oracle goes on: what was applied meanwhile is read again. */
-  async #stateOf(node: SimNode, replica: Replica, machine: StateMachine): Promise<ReplicaState | undefined> {
-    for (;;) {
-      const { rangeId, appliedIndex } = replica;
-      const shown = machine instanceof KvMachine ? String(machine) : 'no key range';
-      const rows = await this.#rowsOf(node, machine.spans());
-      // After a crash the engine may be ahead of what is applied again.
-      if (rows === undefined || !replica.isConsistent) return undefined;
-      if (replica.appliedIndex === appliedIndex)
-        return { node: node.name, rangeId, appliedIndex, rows, machine: shown };
-    }
-  }
-
-  /**
-   * undefined when they cannot be read any more, because a bit of theirs was flipped and nobody had looked.
-   */
-  async #rowsOf(node: SimNode, spans: readonly EngineSpan[]): Promise<ReplicaState['rows'] | undefined> {
-    const reading = readRows(node.engine, spans).catch((error: unknown) => {
-      if (node.isNoticedRot(error)) return undefined;
-      throw error;
-    });
-    return this.cluster.scheduler.settle(reading);
-  }
-
-  #judgeKey(key: string, operations: readonly Operation[]): void {
-    const { observer } = this.cluster;
-    const verdict = checkKey(key, operations);
-    if (verdict.type === 'undecided') observer.violate('linearizability', `${key}: too hard to decide`);
-    if (verdict.type === 'violated') {
-      const shown = verdict.upTo.slice(-25).map((operation) => JSON.stringify(operation));
-      observer.violate('linearizability', `${key}:\n  ${shown.join('\n  ')}`);
-    }
-    if (!COUNTERS.includes(key)) return;
-    const last = operations.filter(({ action }) => action.f === 'read').at(-1)?.action;
-    if (last?.f !== 'read') return;
-    for (const fault of counterFaults(key, operations, Number(last.value ?? '0')))
-      observer.violate('counters', fault);
-  }
-
   result(): ScenarioResult {
     const { observer, scheduler, shards } = this.cluster;
     return {
@@ -427,6 +350,7 @@ class ScenarioRun {
       faults: this.#nemesis.faults,
       faultKinds: this.#kinds,
       operations: this.#workers.reduce((sum, worker) => sum + worker.operations, 0),
+      planted: this.#planter?.planted ?? 0,
       succeeded: this.#workers.reduce((sum, worker) => sum + worker.succeeded, 0),
       ranges: [...(shards[0]?.store?.replicas() ?? [])].length,
       leaderships: this.#leaderships,

@@ -28,6 +28,18 @@ export async function readRows(engine: KvEngine, spans: readonly EngineSpan[]): 
   return rows;
 }
 
+/** Rows of a store that belong to no replica: some part of one that was removed, moved or cut was left behind. */
+export function strayFaults(node: string, rows: Iterable<string>, spans: readonly EngineSpan[]): string[] {
+  const bounds = spans.map(({ start, end }) => [textOf(start), textOf(end)] as const);
+  const strays = [...rows].filter((key) => !bounds.some(([start, end]) => key >= start && key < end));
+  const [first] = strays;
+  return first === undefined ? [] : [`${node} has ${strays.length} rows of no range, among them ${first}`];
+}
+
+function textOf(bytes: Uint8Array): string {
+  return Buffer.from(bytes).toString('hex');
+}
+
 /** Replicas of one range at one applied index must hold the same rows. Answers what differs. */
 export function replicaFaults(states: readonly ReplicaState[]): string[] {
   const faults: string[] = [];

@@ -39,6 +39,7 @@ async function runSeed(run: MutantRun, seed: string): Promise<SeedReport> {
   }
   const { runScenario } = await import('../scenario.js');
   const { violations, virtualMs } = await runScenario({
+    isPlanted: false,
     ...run,
     seed,
     durationMs: run.durationMs ?? DURATION_MS,

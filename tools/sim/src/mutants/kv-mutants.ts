@@ -3,6 +3,16 @@ import type { Mutant } from './mutant.js';
 /** Members that come and go, and replicas that get their state from others. */
 const RESTARTS = { type: 'cluster', faults: ['process-death', 'power-loss'], faultEveryMs: 600 } as const;
 
+/** Rows in every namespace, of ranges that are cut and move. */
+const PLANTED_MOVES = {
+  type: 'cluster',
+  faults: ['process-death', 'latency'],
+  faultEveryMs: 900,
+  isPlanted: true,
+  durationMs: 20_000,
+  shape: { shardNodes: 5, replicationFactor: 3 },
+} as const;
+
 /** The key-value service, the oracle of timestamps. */
 export const KV_MUTANTS: readonly Mutant[] = [
   {
@@ -48,6 +58,84 @@ export const KV_MUTANTS: readonly Mutant[] = [
     run: { type: 'cluster', faults: ['latency'], shape: { shardNodes: 5, replicationFactor: 3 } },
   },
   {
+    name: 'snapshot-forgets-members',
+    breaks: 'a snapshot has the rows of keys and not the members of collections',
+    promise: 'all replicas of a range have the same rows in every namespace',
+    file: 'libs/consensus/store/src/snapshot-send.ts',
+    edits: [
+      {
+        find: 'for (const span of view.spans) {',
+        replace: 'for (const span of view.spans.filter(({ start }) => start[0] !== 0x13)) {',
+      },
+    ],
+    run: PLANTED_MOVES,
+  },
+  {
+    name: 'removal-forgets-locks',
+    breaks: 'a replica that is removed leaves its locks behind',
+    promise: 'a store has no rows of ranges that it has no replica of',
+    file: 'libs/consensus/store/src/replica-removal.ts',
+    edits: [
+      {
+        find: 'for (const span of spans) await engine.deleteRange(span.start, span.end);\n    if',
+        replace:
+          'for (const span of spans) if (span.start[0] !== 0x11) await engine.deleteRange(span.start, span.end);\n    if',
+      },
+    ],
+    run: PLANTED_MOVES,
+  },
+  {
+    name: 'locks-not-cut',
+    breaks: 'a range that is cut takes the locks of all keys for its own',
+    promise: 'each key is in one range, with all its rows',
+    file: 'libs/storage/mvcc/src/version-key.ts',
+    edits: [
+      {
+        find: 'ROW_NAMESPACES.map((namespace) => rowSpanIn(namespace, startKey, endKey));',
+        replace:
+          'ROW_NAMESPACES.map((namespace) => namespace === Namespace.locks ? ' +
+          'rowSpanIn(namespace, Buffer.alloc(0), Buffer.alloc(0)) : rowSpanIn(namespace, startKey, endKey));',
+      },
+    ],
+    run: PLANTED_MOVES,
+  },
+  {
+    name: 'kind-dropped-in-scan-cache',
+    breaks: 'a page that is kept takes every changed row for bytes',
+    promise: 'a collection is never shown as bytes',
+    file: 'libs/nodes/shard-node/src/kv/scan-cache-page.ts',
+    edits: [{ find: 'kind: version.kind,', replace: 'kind: RowKind.bytes,' }],
+    run: { type: 'cluster', faults: [], isPlanted: true },
+  },
+  {
+    name: 'planted-row-stays-cached',
+    breaks: 'the cache keeps the row that a leader logged another one over that no command wrote',
+    promise: 'a read sees what is applied',
+    file: 'libs/nodes/shard-node/src/kv/unpublished-rows.ts',
+    edits: [
+      {
+        find: 'if (row.version === undefined) this.#rowCache.delete(row.key);',
+        replace: 'if (row.version === undefined) continue;',
+      },
+    ],
+    run: { type: 'cluster', faults: [], isPlanted: true },
+  },
+  {
+    name: 'members-collected-alive',
+    breaks: 'garbage collection takes all members for those of a collection that was replaced',
+    promise: 'a collection has all its members for as long as it can be read',
+    file: 'libs/nodes/shard-node/src/node/garbage-looks.ts',
+    edits: [{ find: "? 'versions' : 'dead';", replace: "? 'dead' : 'dead';" }],
+    run: {
+      type: 'cluster',
+      faults: ['process-death'],
+      faultEveryMs: 4_000,
+      isPlanted: true,
+      durationMs: 40_000,
+      shape: { shardNodes: 3, metadataMembers: 1, routers: 1, bigKeys: 0, engineReadMsMax: 0 },
+    },
+  },
+  {
     name: 'strict-not-waited',
     from: 20,
     breaks: 'a STRICT write does not wait for a timestamp that was issued after it came',
@@ -67,8 +155,8 @@ export const KV_MUTANTS: readonly Mutant[] = [
     file: 'libs/storage/mvcc/src/garbage.ts',
     edits: [
       {
-        find: 'timestampOfVersionKey(row[0]) <= this.#safePoint',
-        replace: 'timestampOfVersionKey(row[0]) > 0',
+        find: 'timestampOfVersionedKey(row[0]) <= this.#safePoint',
+        replace: 'timestampOfVersionedKey(row[0]) > 0',
       },
     ],
     run: {

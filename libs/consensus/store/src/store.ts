@@ -224,8 +224,7 @@ export class Store {
   #newReceiver(): SnapshotReceiver {
     const { clock, config, disk, engine, logger } = this.#options;
     return new SnapshotReceiver({
-      directory: `${this.#options.directory}/snapshots`,
-      ...{ clock, config, disk, engine, logger },
+      ...{ clock, config, disk, engine, logger, directory: `${this.#options.directory}/snapshots` },
       ...{ log: this.#log, applier: this.#applier, metrics: this.#metrics },
       refuses: (header, from) => this.#refusesSnapshot(header, from),
       step: (from, rangeId, message) => this.#stepSnapshot(from, rangeId, message),

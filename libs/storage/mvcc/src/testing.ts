@@ -1,7 +1,9 @@
-import { timestamp } from '@cairn/base';
+import { RowKind, timestamp } from '@cairn/base';
 import fc from 'fast-check';
-import { encodeRow, type VersionRecord } from './record.js';
-import { encodeVersionKey } from './version-key.js';
+import { encodeIncarnation, encodeMemberKey, encodeMembersForm } from './member-key.js';
+import { Namespace } from './namespace.js';
+import { encodeRow, NO_EXPIRY, type VersionRecord } from './record.js';
+import { encodeVersionKey, keyPrefixIn, userKeyEndOf } from './version-key.js';
 import type { VersionRow } from './visible-reader.js';
 
 /** One write of the naive model. */
@@ -80,4 +82,54 @@ function isBefore(one: VersionRecord, other: VersionRecord): boolean {
 /** The keys of the model, sorted as bytes. */
 export function keysIn(writes: readonly ModelWrite[]): string[] {
   return [...new Set(writes.map(({ key }) => key))].sort();
+}
+
+/** Rows that `rowsInEveryNamespace` makes, by namespace. */
+const ROWS_PER_KEY = {
+  [Namespace.versions]: 1,
+  [Namespace.locks]: 1,
+  [Namespace.transactions]: 2,
+  [Namespace.members]: 2,
+} as const;
+
+/** A set with two members, a lock, and what became of two transactions: as other doors will write them. */
+export function rowsInEveryNamespace(key: string): VersionRow[] {
+  const userKey = Buffer.from(key);
+  const at = timestamp(7);
+  const version = { timestamp: at, sequence: 0, expiry: NO_EXPIRY, tombstone: false };
+  const said = (text: string): VersionRecord => {
+    return { ...version, kind: RowKind.bytes, value: Buffer.from(`${text} of ${key}`) };
+  };
+  const incarnation = encodeIncarnation(at, 0);
+  const header = { ...version, kind: RowKind.set, value: encodeMembersForm(incarnation) };
+  const named = (namespace: 0x11 | 0x12, rest: string): VersionRow =>
+    encodeRow(Buffer.concat([keyPrefixIn(namespace, userKey), Buffer.from(rest)]), said(rest));
+  const member = (sub: string): VersionRow =>
+    encodeRow(encodeMemberKey({ userKey, incarnation, tag: 1, sub: Buffer.from(sub) }, at, 0), said(sub));
+  return [
+    encodeRow(encodeVersionKey(userKey, at, 0), header, timestamp(3)),
+    named(Namespace.locks, 'lock'),
+    named(Namespace.transactions, 'record'),
+    named(Namespace.transactions, 'mark'),
+    member('one'),
+    member('two'),
+  ];
+}
+
+/** How many rows of each namespace there are, by user key. */
+export function rowCounts(rows: readonly VersionRow[]): Record<string, Record<number, number>> {
+  const counts: Record<string, Record<number, number>> = {};
+  for (const [key] of rows) {
+    const prefix = key.subarray(1, userKeyEndOf(key)).toString('latin1');
+    const of = (counts[prefix] ??= {});
+    of[key[0] ?? 0] = (of[key[0] ?? 0] ?? 0) + 1;
+  }
+  return counts;
+}
+
+/** What `rowCounts` says of keys that have all their rows. */
+export function wholeCounts(keys: readonly string[]): Record<string, Record<number, number>> {
+  const prefixOf = (key: string): string =>
+    keyPrefixIn(Namespace.versions, Buffer.from(key)).toString('latin1', 1);
+  return Object.fromEntries(keys.map((key) => [prefixOf(key), { ...ROWS_PER_KEY }]));
 }

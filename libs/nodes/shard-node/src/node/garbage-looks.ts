@@ -120,14 +120,16 @@ export class GarbageLooks {
     });
     const isCut = await walk([iterator, locked], iterator, async (rows) => {
       await locked.readTo(rows.at(-1)?.[0]);
-      for (let at = 0, to = 0; at < rows.length; at = to) {
+      let at = 0;
+      while (at < rows.length) {
         const row = rows[at] as EngineRow;
         if (prefix === undefined || !row[0].subarray(0, prefix.length).equals(prefix)) {
           prefix = row[0].subarray(0, userKeyEndOf(row[0]));
           named = locked.has(row[0]) ? undefined : await this.#named(prefix);
         }
-        to = endOfRun(rows, at, prefix);
+        const to = endOfRun(rows, at, prefix);
         if (collector.push(rows.slice(at, to))) return true;
+        at = to;
       }
       return isEnough(collector);
     });

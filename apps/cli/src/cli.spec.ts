@@ -58,6 +58,14 @@ describe('data', () => {
     expect((await cli.run(['get', '--hex', 'xyz'])).code).toBe(2);
   });
 
+  test('keys that hold no bytes are shown with their kind, and no value', async () => {
+    await cli.run(['put', 'cart', 'x']);
+    cli.router.store.kinds.set('cart', 1);
+    expect((await cli.run(['scan', 'cart'])).stdout).toContain('(hash)');
+    const shown = JSON.parse((await cli.run(['scan', 'cart', '--json'])).stdout) as unknown;
+    expect(shown).toEqual({ key: 'cart', kind: 'hash', version: expect.any(String) as unknown });
+  });
+
   test('keys that disappear by themselves are shown with the time, in get and in scan', async () => {
     const before = Date.now();
     await cli.run(['put', 'session', 'x', '--ttl', '1h']);

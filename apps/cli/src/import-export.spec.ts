@@ -472,6 +472,15 @@ test('a row whose time to disappear is no date is rejected', async () => {
   expect(result.stderr).toContain('field "expires" is no date');
 });
 
+test('an export ends at a key that holds no bytes, rather than leave it out', async () => {
+  await cli.run(['put', 'cart', 'x']);
+  cli.router.store.kinds.set('cart', 3);
+  const result = await cli.run(['export', 'all.ndjson']);
+  expect(result.code).toBe(3);
+  expect(result.stderr).toContain('cart holds a list, and only bytes can be exported');
+  expect(await readdir(cli.path('.'))).toEqual([]);
+});
+
 test('text that would grow too much as text is exported as base64', async () => {
   const value = Buffer.alloc(1000, 1);
   cli.router.store.apply({

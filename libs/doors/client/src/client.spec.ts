@@ -311,6 +311,16 @@ test('what a codec cannot do rejects the call with a code, and is never thrown',
   }
 });
 
+test('a scan tells the kind of keys that hold no bytes; a typed view has no value for them', async () => {
+  await client.put('list', 'x');
+  router.store.kinds.set('list', 3);
+  const rows = [];
+  for await (const row of client.scan({ prefix: 'list' })) rows.push([row.kind, row.value.length]);
+  expect(rows).toEqual([['list', 0]]);
+  const typed = client.withCodec({ value: json() }).scan({ start: 'list', end: 'lisu' });
+  await expect(typed.next()).rejects.toMatchObject({ code: 'WRONG_KIND', details: { kind: 'list' } });
+});
+
 test('a typed view encodes and decodes', async () => {
   const cities = client.withCodec({ value: json<{ name: string; people: number }>() });
   await cities.put('it/rome', { name: 'Rome', people: 2_800_000 });

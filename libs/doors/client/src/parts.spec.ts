@@ -60,6 +60,11 @@ describe('errors', () => {
     'INTERNAL',
   ];
 
+  test('say by name what a key holds that is of the wrong kind', () => {
+    const detail = { ...detailFromError(new CairnError('WRONG_KIND', 'why')), kind: 4 };
+    expect(errorFromDetail(detail)).toMatchObject({ code: 'WRONG_KIND', details: { kind: 'sorted set' } });
+  });
+
   test('keep code, message, retry class, wait and field over the wire', () => {
     fc.assert(
       fc.property(

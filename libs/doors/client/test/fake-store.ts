@@ -37,6 +37,8 @@ export class FakeStore {
   writesApplied = 0;
   /** Writes that were answered from an earlier application. */
   writesReplayed = 0;
+  /** What keys hold that are not bytes; by key. */
+  readonly kinds = new Map<string, number>();
   readonly #rows = new Map<string, Version[]>();
   #sortedKeys: string[] = [];
   #isSorted = true;
@@ -214,12 +216,13 @@ export class FakeStore {
       if (name < start || (end !== '' && name >= end)) continue;
       const found = this.#read(name, at);
       if (found === undefined) continue;
-      const value = request.keysOnly === true ? NO_BYTES : found.value;
+      const kind = this.kinds.get(name) ?? 0;
+      const value = request.keysOnly === true || kind !== 0 ? NO_BYTES : found.value;
       rows.push({
         key: Buffer.from(name, 'latin1'),
         value,
         version: found.version,
-        kind: 0,
+        kind,
         expiresUnixMs: shownExpiry(found),
       });
     }

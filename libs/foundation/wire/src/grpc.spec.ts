@@ -159,6 +159,11 @@ describe('errors over gRPC', () => {
     },
   );
 
+  it('tells what a key holds that is of the wrong kind', () => {
+    const sent = toServiceError(new CairnError('WRONG_KIND', 'why', { details: { kind: 200 } }));
+    expect(fromServiceError(sent)).toMatchObject({ code: 'WRONG_KIND', details: { kind: 200 } });
+  });
+
   it('makes the best of a status without our detail', () => {
     const metadata = new Metadata();
     expect(fromServiceError({ code: 14, details: 'gone', metadata })).toMatchObject({ code: 'UNAVAILABLE' });

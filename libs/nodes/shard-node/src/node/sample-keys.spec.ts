@@ -1,6 +1,6 @@
 import { rangeId, timestamp, type RangeDescriptor } from '@cairn/base';
 import { MemoryEngine, type KvEngine } from '@cairn/engine';
-import { encodeVersionKey } from '@cairn/mvcc';
+import { encodeVersionKey, keyPrefixIn, Namespace } from '@cairn/mvcc';
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
 
@@ -49,6 +49,22 @@ describe('sampleKeys', () => {
     const samples = await sampleKeys(await engineWith(rows), range(Buffer.from('b'), Buffer.from('e')), 100);
     expect(samples.map(({ key }) => Buffer.from(key).toString())).toEqual(expect.arrayContaining(['b', 'd']));
     for (const { key } of samples) expect(['b', 'c', 'd']).toContain(Buffer.from(key).toString());
+  });
+
+  it('counts what a key has in every namespace', async () => {
+    const keys = Array.from({ length: 200 }, (_, at) => Buffer.from(`k${at + 1000}`));
+    const engine = await engineWith(keys.map((key) => ({ key, bytes: 10 })));
+    const batch = engine.newBatch();
+    const heavy = keys[150] as Buffer;
+    for (const namespace of [Namespace.locks, Namespace.transactions, Namespace.members]) {
+      for (let row = 0; row < 10; row += 1)
+        batch.put(Buffer.concat([keyPrefixIn(namespace, heavy), Buffer.of(row)]), Buffer.alloc(3_000));
+    }
+    await engine.write(batch);
+    const samples = await sampleKeys(engine, range(), 1_000);
+    const largest = samples.reduce((one, other) => (other.bytes > one.bytes ? other : one));
+    expect(largest.key).toEqual(heavy);
+    expect(largest.bytes).toBeGreaterThan(800);
   });
 
   it('gives no key a negative size when the engine grows while it looks', async () => {

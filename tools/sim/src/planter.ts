@@ -53,8 +53,9 @@ interface Plant {
 
 /**
  * Writes rows into all namespaces of ranges under load, as transactions and collections will: whole, through
- * the log of whoever leads, beside what clients ask for. A collection is put with all its members in one entry,
- * and says how many it has; so whoever has its header must have them. Looks at it all through the doors, too.
+ * the log of whoever leads, beside what clients ask for. A collection is put with all its members in one
+ * entry, and says how many it has; so whoever has its header must have them. Looks at it all through the
+ * doors, too.
  */
 export class Planter {
   readonly #cluster: SimCluster;

@@ -13,8 +13,8 @@ import { startClient, type SimClient } from '../src/sim-client.js';
 /*
  * Goal: no part of a range is left behind or forgotten, whichever namespace it is in. Method: one range gets
  * rows in all four, as transactions and collections will write them; then it is cut, moved to a store that
- * had none of it, taken away from another, and everything loses power. The same with real processes' ports and
- * the other engines: `libs/nodes/shard-node/test/namespaces.e2e.spec.ts`.
+ * had none of it, taken away from another, and everything loses power. The same with real processes' ports
+ * and the other engines: `libs/nodes/shard-node/test/namespaces.e2e.spec.ts`.
  */
 
 const KEYS = ['a', 'd', 'k', 'key\0with zeros', 'm', 'p', 'z'];

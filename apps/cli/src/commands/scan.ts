@@ -92,7 +92,8 @@ async function scanAsJson(context: CommandContext, options: ScanOptions): Promis
         const shown = options.keysOnly === true || kind !== 'bytes' ? {} : { value: jsonBytes(row.value) };
         const said = kind === 'bytes' ? {} : { kind };
         const version = row.version.toString('hex');
-        text += `${JSON.stringify({ key: jsonBytes(key), ...shown, ...said, version, ...jsonExpiry(row) })}\n`;
+        const line = { key: jsonBytes(key), ...shown, ...said, version, ...jsonExpiry(row) };
+        text += `${JSON.stringify(line)}\n`;
       }
       await context.print(text);
     }

@@ -1,4 +1,4 @@
-import { isErrorCode, type RangeDescriptor } from '@cairn/base';
+import { CairnError, isErrorCode, type RangeDescriptor } from '@cairn/base';
 import { KvOp, type KvError, type KvResponse } from '@cairn/wire';
 
 import { compareKeys } from './keys.js';
@@ -20,6 +20,17 @@ export function problemOf(operation: RoutedOperation, response: KvResponse): str
   if (isSpan(op)) return problemOfSpan(operation, response);
   if (op === KvOp.increment && !isWholeNumber(response.number)) return 'a sum that is no whole number';
   return undefined;
+}
+
+/** What a store refused an operation with, as its caller hears it. */
+export function errorOf({ code, message, retryAfterMs, field, kind }: KvError): CairnError {
+  return new CairnError(code, message, {
+    retryAfterMs,
+    details: {
+      ...(field === '' ? {} : { field }),
+      ...(code === 'WRONG_KIND' ? { kind } : {}),
+    },
+  });
 }
 
 function isWholeNumber(text: string): boolean {

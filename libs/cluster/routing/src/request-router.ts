@@ -11,7 +11,7 @@ import {
 import type { Clock, Logger, Metrics, Rng, Timer } from '@cairn/ports';
 import { newKvRequest, STAMP_FIELD, type KvError, type KvRequest, type KvResponse } from '@cairn/wire';
 
-import { problemOfDescriptor } from './answers.js';
+import { errorOf, problemOfDescriptor } from './answers.js';
 import { BACKOFF } from './backoff.js';
 import { DEFAULT_BREAKER_RULES, type BreakerRules } from './breaker.js';
 import { compareKeys } from './keys.js';
@@ -334,7 +334,7 @@ export class RequestRouter {
   #restamp(operation: RoutedOperation, error: KvError): void {
     const { requestId } = operation.request;
     if (requestId === undefined || requestId.client !== this.#client || operation.isUnclear) {
-      this.#fail(operation, this.#errorOf(error));
+      this.#fail(operation, errorOf(error));
       return;
     }
     operation.request.requestId = { ...requestId, stamp: this.latestTimestamp };
@@ -518,7 +518,7 @@ export class RequestRouter {
         operation.refusals += 1;
         if (operation.refusals === 1 || operation.isUnclear)
           this.#waiting.enter(operation, BACKOFF.overload, error.retryAfterMs);
-        else this.#fail(operation, this.#errorOf(error));
+        else this.#fail(operation, errorOf(error));
         return;
       case 'UNAVAILABLE':
         if (error.field === STAMP_FIELD) this.#restamp(operation, error);
@@ -539,22 +539,12 @@ export class RequestRouter {
       case 'FORMAT_TOO_NEW':
       case 'WRONG_KIND':
       case 'INTERNAL':
-        this.#fail(operation, this.#errorOf(error));
+        this.#fail(operation, errorOf(error));
         return;
       default:
         // The connection has looked at the code.
         unreachable(error.code);
     }
-  }
-
-  #errorOf(error: KvError): CairnError {
-    return new CairnError(error.code, error.message, {
-      retryAfterMs: error.retryAfterMs,
-      details: {
-        ...(error.field === '' ? {} : { field: error.field }),
-        ...(error.code === 'WRONG_KIND' ? { kind: error.kind } : {}),
-      },
-    });
   }
 
   #followHint(operation: RoutedOperation, error: KvError): void {

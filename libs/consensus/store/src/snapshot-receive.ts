@@ -91,8 +91,8 @@ export class SnapshotReceiver {
 
   /**
    * Accepts a stream of a session of the store `from`; `stalled` is told when it has made too little
-   * progress. Throws RESOURCE_EXHAUSTED, FAILED_PRECONDITION, FORMAT_TOO_NEW, CORRUPTION or DISK_FULL with the
-   * reason for the sender.
+   * progress. Throws RESOURCE_EXHAUSTED, FAILED_PRECONDITION, FORMAT_TOO_NEW, CORRUPTION or DISK_FULL with
+   * the reason for the sender.
    */
   async begin(
     headerBytes: Buffer,
@@ -149,8 +149,8 @@ export class SnapshotReceiver {
   }
 
   /**
-   * Rows that nobody here deletes, splits or counts would stay behind; and a state that the machine cannot take
-   * over would be found out about when its rows are gone.
+   * Rows that nobody here deletes, splits or counts would stay behind; and a state that the machine cannot
+   * take over would be found out about when its rows are gone.
    */
   #throwIfTooNew({ descriptor, namespaces, volatileState }: SnapshotHeader): void {
     const known = this.#parts.spansOf(descriptor).map(({ start }) => start[0]);

@@ -225,13 +225,12 @@ export class Store {
     const { clock, config, disk, engine, logger } = this.#options;
     return new SnapshotReceiver({
       ...{ clock, config, disk, engine, logger, directory: `${this.#options.directory}/snapshots` },
-      ...{ log: this.#log, applier: this.#applier, metrics: this.#metrics },
+      ...{ log: this.#log, applier: this.#applier, metrics: this.#metrics, fatal: this.#fatal },
       refuses: (header, from) => this.#refusesSnapshot(header, from),
       step: (from, rangeId, message) => this.#stepSnapshot(from, rangeId, message),
       machineFor: (descriptor) => this.#options.machineFor(descriptor, false),
       spansOf: (descriptor) => this.#options.spansOf(descriptor),
       checkVolatileState: (state) => this.#options.checkVolatileState?.(state),
-      fatal: this.#fatal,
     });
   }
 

@@ -20,8 +20,8 @@ const Flag = {
   value: 8,
   version: 16,
   /**
-   * increment, deleteRange and scan: what those ops add; get: when the row expires; compareAndSet: the kind of
-   * what was found.
+   * increment, deleteRange and scan: what those ops add; get: when the row expires; compareAndSet: the kind
+   * of what was found.
    */
   extra: 32,
   resumeKey: 64,

@@ -20,10 +20,10 @@ import { RpcPool, ShardRpc, THIS_BUILD } from '@cairn/wire';
 import { openShardNode, type ShardNode } from '../src/index.js';
 
 /*
- * Goal: a range is whole in every namespace whatever engine holds it. Method: nodes as their processes run them,
- * with real files and connections; a range gets rows in all four namespaces, is cut, moved to a node that had
- * none of it, taken away from another, and all nodes are stopped and started. `tools/sim/test/namespaces.spec.ts`
- * is the same with losses of power.
+ * Goal: a range is whole in every namespace whatever engine holds it. Method: nodes as their processes run
+ * them, with real files and connections; a range gets rows in all four namespaces, is cut, moved to a node
+ * that had none of it, taken away from another, and all nodes are stopped and started.
+ * `tools/sim/test/namespaces.spec.ts` is the same with losses of power.
  */
 
 const KEYS = ['a', 'd', 'k', 'key\0with zeros', 'm', 'p', 'z'];

@@ -5,16 +5,16 @@ import { countZeroBytes, TERMINATOR_BYTES, writeEscapedKey } from './user-key.js
 import { keyPrefixIn, userKeyEndOf, VERSION_SUFFIX_BYTES, writeVersionSuffix } from './version-key.js';
 
 /*
- * Collections. The row of the key, its *header*, is all there is of a small one. A larger one has its parts in
- * rows of their own, its members:
+ * Collections. The row of the key, its *header*, is all there is of a small one. A larger one has its parts
+ * in rows of their own, its members:
  *
  *   engine key of a member   namespace 13 | escaped user key, terminator | incarnation 8 raw bytes | tag u8
  *                            | escaped sub key, terminator | version suffix, as of version keys
  *   value of every header    form u8: 0 no members | 1 members: incarnation 8 bytes, ...
  *                            What follows belongs to the kind.
  *
- * A key that is made anew has another incarnation, so what was left behind of it before is seen by nobody: the
- * members of an incarnation are there at a timestamp only if the header that is visible there names it.
+ * A key that is made anew has another incarnation, so what was left behind of it before is seen by nobody:
+ * the members of an incarnation are there at a timestamp only if the header that is visible there names it.
  */
 
 export const INCARNATION_BYTES = 8;

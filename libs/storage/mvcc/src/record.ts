@@ -5,8 +5,8 @@ import { crc32, crc32Short } from '@cairn/codec';
  * Engine value of a row, big endian, the same in every row namespace:
  *   flags u8 | sequence u32 | checksum u32 | expiry u64 | kind u8 | start u64 | value
  * Flags: 1 tombstone; the others say that a field is there: 2 an expiry, 4 a kind, which is another than
- * bytes, 8 the timestamp at which the transaction began that wrote the row. A row with a flag that is not known
- * here was written by a later release: reading it as if the flag were not there would be wrong.
+ * bytes, 8 the timestamp at which the transaction began that wrote the row. A row with a flag that is not
+ * known here was written by a later release: reading it as if the flag were not there would be wrong.
  *
  * The checksum is the CRC-32 of the version key and the engine value, its own bytes taken as zeros: engines
  * may not notice bytes that flip in their files, and a right value under a wrong key is as wrong.

@@ -202,8 +202,8 @@ export function decodeVersionKey(engineKey: Uint8Array): DecodedVersionKey {
 }
 
 /**
- * Whether two versioned keys are of one chain: of one user key, or of one member. Compares from the back, where
- * neighbours differ.
+ * Whether two versioned keys are of one chain: of one user key, or of one member. Compares from the back,
+ * where neighbours differ.
  */
 export function isSameChain(one: Buffer, other: Buffer): boolean {
   if (one.length !== other.length) return false;

@@ -21,9 +21,9 @@ import { PackedRowSink } from './packed-row-sink.js';
 import { ScanCachePage } from './scan-cache-page.js';
 
 /*
- * Goal: whoever looks at a row sees the same one, of several steps at one timestamp, too. Method: a naive model
- * looks at all writes; scans in both directions, point reads and cached pages look at the engine rows that
- * these writes leave, before and after garbage was collected.
+ * Goal: whoever looks at a row sees the same one, of several steps at one timestamp, too. Method: a naive
+ * model looks at all writes; scans in both directions, point reads and cached pages look at the engine rows
+ * that these writes leave, before and after garbage was collected.
  */
 
 const TS_MAX = 26;

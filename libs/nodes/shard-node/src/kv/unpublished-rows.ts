@@ -20,9 +20,9 @@ interface AppliedRow {
 }
 
 /**
- * Versions that were applied and are not visible yet: the row cache must learn of them when they are, neither
- * before nor later. Writes that were proposed here it has since they were committed; not so what else came with
- * them.
+ * Versions that were applied and are not visible yet: the row cache must learn of them when they are,
+ * neither before nor later. Writes that were proposed here it has since they were committed; not so what
+ * else came with them.
  */
 export class UnpublishedRows implements AppliedRows {
   readonly #rowCache: RowCache;
@@ -44,8 +44,8 @@ export class UnpublishedRows implements AppliedRows {
   }
 
   /**
-   * An entry is about to be applied. Of another leader, its writes are noted unless the cache has no rows; but a
-   * reader may still fill it from before this entry until the entry is visible.
+   * An entry is about to be applied. Of another leader, its writes are noted unless the cache has no rows;
+   * but a reader may still fill it from before this entry until the entry is visible.
    */
   begin(index: LogIndex, isOwn: boolean): void {
     this.#index = index;

@@ -72,9 +72,9 @@ interface Pass {
 
 /**
  * Removes old versions, and rows that were deleted or have expired, from the ranges that are led here: one
- * range at a time, of those looked at the one with the most to gain. The leader looks at whole version chains
- * (`GarbageLooks`) and logs the exact keys to delete, so that applying needs no judgement. Every replica's engine gives the
- * space back by itself.
+ * range at a time, of those looked at the one with the most to gain. The leader looks at whole version
+ * chains (`GarbageLooks`) and logs the exact keys to delete, so that applying needs no judgement. Every
+ * replica's engine gives the space back by itself.
  */
 export class GarbageCollection {
   readonly #parts: GarbageCollectionParts;

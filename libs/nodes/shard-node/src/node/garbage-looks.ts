@@ -42,9 +42,9 @@ export interface Look {
  * Looks for garbage in one range, a bounded part at a time: first among the versions of its keys, then among
  * the members of its collections. What a key with a lock has is left alone: an open transaction may name it.
  *
- * The locks are those of when the look began. A transaction that locks a key later began above the safe point,
- * so what it reads and writes is no garbage; and a lock that went before left its writes behind, in the header
- * that is read after.
+ * The locks are those of when the look began. A transaction that locks a key later began above the safe
+ * point, so what it reads and writes is no garbage; and a lock that went before left its writes behind, in
+ * the header that is read after.
  */
 export class GarbageLooks {
   readonly #engine: KvEngine;
@@ -140,8 +140,8 @@ export class GarbageLooks {
   }
 
   /**
-   * The incarnations that some header names which a read at or above the safe point sees: the newest header at
-   * or below it, and all above. undefined: a header may name more than can be told here.
+   * The incarnations that some header names which a read at or above the safe point sees: the newest header
+   * at or below it, and all above. undefined: a header may name more than can be told here.
    */
   async #named(memberPrefix: Buffer): Promise<ReadonlySet<string> | undefined> {
     const start = inNamespace(Namespace.versions, memberPrefix);

@@ -1,4 +1,12 @@
-import { CairnError, RowKind, assert, formatTooNew, timestamp, timestampToUnixMs, type Timestamp } from '@cairn/base';
+import {
+  CairnError,
+  RowKind,
+  assert,
+  formatTooNew,
+  timestamp,
+  timestampToUnixMs,
+  type Timestamp,
+} from '@cairn/base';
 import { crc32, crc32Short } from '@cairn/codec';
 
 /*

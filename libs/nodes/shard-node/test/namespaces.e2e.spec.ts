@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterEach, expect, it } from '@jest/globals';
-import { storeId } from '@cairn/base';
+import { messageOf, storeId } from '@cairn/base';
 import { loadConfig, metadataConfig, shardConfig } from '@cairn/config';
 import type { KvEngine } from '@cairn/engine';
 import { openClassicLevelEngine } from '@cairn/engine/classic-level';
@@ -206,13 +206,21 @@ class Rig {
       .call(ShardRpc.splitRange, request, { timeoutMs: 10_000 });
   }
 
+  /** The leader hears of a node that joined with its next heartbeat. */
   async move(key: string, addStoreId: number, removeStoreId: number): Promise<void> {
-    const { replica, at } = await this.leaderOf(key);
-    const { rangeId, epoch } = replica.descriptor;
-    const request = { rangeId, confVersion: epoch.confVersion, addStoreId, removeStoreId };
-    await this.#pool
-      .client(this.#addresses.get(at) ?? '')
-      .call(ShardRpc.changeReplicas, request, { timeoutMs: 10_000 });
+    await eventually('the leader knows the store', async () => {
+      const { replica, at } = await this.leaderOf(key);
+      const { rangeId, epoch } = replica.descriptor;
+      const request = { rangeId, confVersion: epoch.confVersion, addStoreId, removeStoreId };
+      const client = this.#pool.client(this.#addresses.get(at) ?? '');
+      try {
+        await client.call(ShardRpc.changeReplicas, request, { timeoutMs: 10_000 });
+        return true;
+      } catch (error) {
+        if (messageOf(error).includes('it is not registered')) return undefined;
+        throw error;
+      }
+    });
   }
 
   storeOf(at: number): number {

@@ -22,6 +22,8 @@ import { fateOf } from './outcomes.js';
 
 /** Keys that hold collections, bytes or nothing; only the planter writes them. */
 export const PLANTED = Array.from({ length: 6 }, (_, at) => `m${at}`);
+/** A collection that is put once and stays: it gets as old as what garbage collection looks at. */
+const LASTING = 'm0';
 const PREFIX = 'm';
 const MEMBERS_MAX = 5;
 const TAG = 1;
@@ -86,7 +88,8 @@ export class Planter {
     }
   }
 
-  #one(key: string): Promise<void> {
+  #one(drawn: string): Promise<void> {
+    const key = this.#mayChange(drawn) ? drawn : (PLANTED.at(-1) ?? drawn);
     const dice = this.#options.rng.integer(100);
     if (dice < 30) return this.#putCollection(key);
     if (dice < 45) return this.#putMember(key);
@@ -96,6 +99,10 @@ export class Planter {
     if (dice < 85) return this.#replace(key);
     if (dice < 90) return this.#get(key);
     return this.#scan();
+  }
+
+  #mayChange(key: string): boolean {
+    return key !== LASTING || this.#plant(key).incarnation === undefined;
   }
 
   #plant(key: string): Plant {

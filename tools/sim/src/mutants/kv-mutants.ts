@@ -121,6 +121,20 @@ export const KV_MUTANTS: readonly Mutant[] = [
     run: { type: 'cluster', faults: [], isPlanted: true },
   },
   {
+    name: 'members-collected-alive',
+    breaks: 'garbage collection takes all members for those of a collection that was replaced',
+    promise: 'a collection has all its members for as long as it can be read',
+    file: 'libs/nodes/shard-node/src/node/garbage-looks.ts',
+    edits: [{ find: "? 'versions' : 'dead';", replace: "? 'dead' : 'dead';" }],
+    run: {
+      type: 'cluster',
+      faults: ['process-death'],
+      faultEveryMs: 4_000,
+      isPlanted: true,
+      durationMs: 40_000,
+    },
+  },
+  {
     name: 'strict-not-waited',
     from: 20,
     breaks: 'a STRICT write does not wait for a timestamp that was issued after it came',

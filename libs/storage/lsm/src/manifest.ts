@@ -1,4 +1,4 @@
-import { CairnError } from '@cairn/base';
+import { CairnError, formatTooNew } from '@cairn/base';
 import { ByteReader, ByteWriter, crc32 } from '@cairn/codec';
 import { readWholeFile, type Disk, type DiskFile, type Logger } from '@cairn/ports';
 
@@ -201,9 +201,7 @@ function decode(bytes: Buffer, path: string): { sequence: number; state: Manifes
     magic === MAGIC && crc32(bytes.subarray(0, HEADER_BYTES - 4)) === bytes.readUInt32LE(HEADER_BYTES - 4);
   if (!isHeaderIntact) return undefined;
   if (version > VERSION) {
-    throw new CairnError('FORMAT_TOO_NEW', `engine: manifest ${path} has format ${version}`, {
-      details: { path },
-    });
+    throw formatTooNew(`engine: manifest ${path} of format ${version}`, { path });
   }
   const sequence = reader.u64();
   const bodyBytes = reader.u32();

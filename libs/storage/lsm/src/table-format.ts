@@ -1,4 +1,4 @@
-import { assert, CairnError } from '@cairn/base';
+import { assert, CairnError, formatTooNew } from '@cairn/base';
 import { crc32 } from '@cairn/codec';
 
 import type { KeyView } from './key-view.js';
@@ -57,9 +57,7 @@ export function decodeFooter(bytes: Buffer, path: string): TableFooter {
   if (!isWhole) throw damagedTable(path, 'its footer is damaged');
   const version = bytes.readUInt32LE(4);
   if (version > VERSION) {
-    throw new CairnError('FORMAT_TOO_NEW', `engine: table ${path} has format ${version}`, {
-      details: { path },
-    });
+    throw formatTooNew(`engine: table ${path} of format ${version}`, { path });
   }
   if (version < VERSION) throw damagedTable(path, `it has format ${version}, which no release has written`);
   return {

@@ -1,4 +1,4 @@
-import { CairnError } from '@cairn/base';
+import { type CairnError, formatTooNew } from '@cairn/base';
 import type { Disk, DiskFile } from '@cairn/ports';
 
 import {
@@ -54,6 +54,5 @@ export function damagedBlock({ path }: Pick<Table, 'path'>, position: number, wh
 
 /** What a read meets whose block was written by a later release. */
 export function newerBlock({ path }: Pick<Table, 'path'>, position: number, what: string): CairnError {
-  const sentence = `engine: table ${path}: the block at ${position} has ${what}, of a later release`;
-  return new CairnError('FORMAT_TOO_NEW', sentence, { details: { path, position } });
+  return formatTooNew(`engine: table ${path}: the block at ${position} has ${what}`, { path, position });
 }

@@ -1,12 +1,14 @@
 import {
   assert,
   CairnError,
+  Closers,
   messageOf,
+  NO_BYTES,
   rangeId,
   replicaId,
+  rethrowInvariant,
   type RangeDescriptor,
   type StoreId,
-  NO_BYTES,
 } from '@cairn/base';
 import { timingOf, type MetadataConfig } from '@cairn/config';
 import type { KvEngine } from '@cairn/engine';
@@ -17,7 +19,9 @@ import {
   SessionLinks,
   Store,
   type NodeIdentity,
+  type ReplicaGroup,
   type StoreConfig,
+  type StoreOptions,
 } from '@cairn/store';
 import {
   SessionAcceptor,
@@ -26,6 +30,7 @@ import {
   THIS_BUILD,
   type BuildVersions,
   type Hello,
+  type RpcServer,
   type Session,
   type SessionHandlers,
 } from '@cairn/wire';
@@ -35,6 +40,8 @@ import { formGroup } from './form-group.js';
 import { formedMembers, MemberGate, plannedMembers } from './group-members.js';
 import type { MetadataMember } from './leadership.js';
 import { MemberClocks } from './member-clocks.js';
+import { MemberContacts } from './member-contacts.js';
+import { MemberTroubles } from './member-troubles.js';
 import { createMetadataNode, type MetadataNode } from './metadata-node.js';
 import { MetadataStateMachine } from './metadata-state-machine.js';
 
@@ -106,7 +113,13 @@ function groupDescriptor(members: readonly MetadataMember[]): RangeDescriptor {
   };
 }
 
-type SessionOwner = (session: Session, remote: Hello) => SessionHandlers;
+/** What a member has once its store is open. */
+interface OpenedMember {
+  readonly group: ReplicaGroup;
+  readonly node: MetadataNode;
+  /** Whose a session is, by what it is for. */
+  handlersFor(session: Session, remote: Hello): SessionHandlers;
+}
 
 /** A member while it runs: its store, its sessions, its service. */
 class Member {
@@ -117,28 +130,21 @@ class Member {
   readonly #gate: MemberGate;
   readonly #sessions = new Set<Session>();
   readonly #acceptor: SessionAcceptor;
-  /** Members that hold a raft session to this one, by store id. */
-  readonly #reachable = new Map<number, number>();
-  /** Since when the others hold none, by store id; those that never did, since this process was started. */
-  readonly #awaySinceMs = new Map<number, number>();
-  readonly #startedMs: number;
+  readonly #contacts: MemberContacts;
   readonly #clocks: MemberClocks;
   readonly #disownedBy = new Set<string>();
   readonly #build: BuildVersions;
-  /** What the members run that hold, or held, a raft session to this one, by store id. */
-  readonly #builds = new Map<number, BuildVersions>();
+  /** Members show themselves to each other from the first moment on, with the version that the engine knows. */
   #machine: MetadataStateMachine | undefined;
   /** Undefined until the group is formed and the store is open. */
-  #owner: SessionOwner | undefined;
-  #node: MetadataNode | undefined;
-  #hasLeader: () => boolean = () => false;
+  #opened: OpenedMember | undefined;
 
   constructor(ports: MemberPorts, context: MemberContext, identity: NodeIdentity) {
     const { peers, name, dataDirectory } = context.config;
     this.#ports = ports;
     this.#context = context;
     this.#build = context.build ?? THIS_BUILD;
-    this.#startedMs = ports.clock.nowMs();
+    this.#contacts = new MemberContacts(ports.clock);
     this.#acceptor = new SessionAcceptor({
       clock: ports.clock,
       logger: context.logger,
@@ -163,7 +169,7 @@ class Member {
       members: this.#members,
       logger: context.logger,
       newDirectoryOf: context.config.acceptNewDirectoryOf,
-      isSettledWithout: (lost) => this.#hasLeader() && this.#away().every((member) => member.name === lost),
+      isSettledWithout: (lost) => this.#hasLeader && this.#away().every((member) => member.name === lost),
       askProcess: (member) => this.#askProcess(member),
     });
   }
@@ -174,14 +180,22 @@ class Member {
     this.#warnOfSize();
     this.#warnOfNewDirectory();
     const listen = config.listen === '' ? this.#self.address : config.listen;
+    const closers = new Closers();
+    closers.add('gate', () => this.#gate.settled());
     const listener = await transport.listen(listen, (connection) => {
       this.#accept(connection);
     });
+    closers.add('listener', () => listener.close());
     try {
       if (this.#gate.known.length === 0) await this.#form();
-      return await this.#openStore(listener);
+      return await this.#openStore(listener, closers);
     } catch (error) {
-      await listener.close();
+      rethrowInvariant(error);
+      await closers.close().catch((failure: unknown) => {
+        rethrowInvariant(failure);
+        const reason = messageOf(failure);
+        this.#context.logger.warn('the metadata member that did not start is not closed', { reason });
+      });
       throw error;
     }
   }
@@ -228,87 +242,98 @@ class Member {
     await this.#gate.formed(known);
   }
 
-  async #openStore(listener: Listener): Promise<RunningMember> {
-    const { clock, rng, disk } = this.#ports;
-    const { config, logger, metrics } = this.#context;
+  /** From the engine up; what was opened is told to the closers at once. */
+  async #openStore(listener: Listener, closers: Closers): Promise<RunningMember> {
     const engine = await this.#ports.openEngine();
-    const { clusterVersions } = this.#build;
-    const machine = new MetadataStateMachine(engine, clusterVersions);
+    closers.add('engine', () => engine.close());
+    const machine = new MetadataStateMachine(engine, this.#build.clusterVersions);
     this.#machine = machine;
     const links = this.#openLinks(() => store);
-    const store: Store = await Store.open({
-      storeId: this.#self.storeId,
-      directory: config.dataDirectory,
-      disk,
-      clock,
-      rng,
-      logger,
-      metrics,
-      engine,
-      config: { ...DEFAULT_STORE_CONFIG, ...timingOf(config), ...this.#context.storeConfig },
-      logSegmentBytes: config.raftLogSegmentBytes,
-      logCacheBytes: config.raftLogCacheBytes,
-      links,
-      gates: machine.gates,
-      clusterVersions,
-      openSnapshotChannel: (to) => links.openSnapshotChannel(to),
-      machineFor: () => machine,
-      spansOf: () => machine.spans(),
-      onFatal: (error) => {
-        this.#context.onFatal(error);
-      },
+    closers.add('links', () => {
+      links.close();
     });
+    const store: Store = await Store.open(this.#storeOptions(engine, machine, links));
+    closers.add('store', () => store.close());
     await store.createReplica(groupDescriptor(this.#members));
     const group = store.group(METADATA_RANGE);
     assert(group !== undefined, 'the group was just created');
-    this.#hasLeader = () => group.leaderReplicaId !== 0;
-    const server = createRpcServer({ clock, logger });
-    const node = createMetadataNode({
-      machine,
-      group,
-      server,
-      name: config.name,
-      members: this.#members,
-      build: this.#build,
-      expectedStores: config.expectedStores,
-      clock,
-      rng,
-      logger,
-      metrics,
-      wallTime: () => this.#clocks.read(),
-      memberAwayMs: ({ storeId: id }) => this.#awayMs(id),
-      memberBuild: ({ storeId: id }) =>
-        (this.#reachable.get(id) ?? 0) > 0 ? this.#builds.get(id) : undefined,
-      isProcessConnected: (process) => this.#isProcessConnected(Buffer.from(process).toString('hex')),
+    const server = createRpcServer({ clock: this.#ports.clock, logger: this.#context.logger });
+    const node = this.#serve(machine, group, server);
+    closers.add('sessions', () => {
+      for (const session of this.#sessions) session.close();
     });
-    const clockAsks = new ClockAsks({
-      transport: this.#ports.transport,
-      clock,
-      logger,
-      clocks: this.#clocks,
-      others: this.#members.filter(({ name }) => name !== this.#self.name),
-      hello: (to) => this.#hello('rpc', to),
+    // Nobody comes in any more before those go that are in.
+    closers.add('listener', () => listener.close());
+    closers.add('service', () => {
+      node.stop();
     });
-    clockAsks.start();
-    this.#node = node;
-    this.#owner = (session, remote) =>
+    const clockAsks = this.#askClocks();
+    closers.add('questions for clocks', () => {
+      clockAsks.stop();
+    });
+    const handlersFor = (session: Session, remote: Hello): SessionHandlers =>
       remote.purpose === 'rpc' ? server.attach(session) : links.handlersFor(session, remote, store);
+    this.#opened = { group, node, handlersFor };
     links.setPeers(this.#members.map(({ storeId: id, address }) => ({ storeId: id, address })));
     return {
       address: listener.address,
       store,
       node,
       readiness: () => this.#reasons(store.disk.hangsMs),
-      close: async () => {
-        clockAsks.stop();
-        node.stop();
-        await listener.close();
-        for (const session of this.#sessions) session.close();
-        await store.close();
-        await engine.close();
-        await this.#gate.settled();
+      close: () => closers.close(),
+    };
+  }
+
+  #storeOptions(engine: KvEngine, machine: MetadataStateMachine, links: SessionLinks): StoreOptions {
+    const { clock, rng, disk } = this.#ports;
+    const { config, logger, metrics } = this.#context;
+    return {
+      ...{ disk, clock, rng, logger, metrics, engine, links },
+      storeId: this.#self.storeId,
+      directory: config.dataDirectory,
+      config: { ...DEFAULT_STORE_CONFIG, ...timingOf(config), ...this.#context.storeConfig },
+      logSegmentBytes: config.raftLogSegmentBytes,
+      logCacheBytes: config.raftLogCacheBytes,
+      gates: machine.gates,
+      clusterVersions: this.#build.clusterVersions,
+      openSnapshotChannel: (to) => links.openSnapshotChannel(to),
+      machineFor: () => machine,
+      spansOf: () => machine.spans(),
+      onFatal: (error) => {
+        this.#context.onFatal(error);
       },
     };
+  }
+
+  #serve(machine: MetadataStateMachine, group: ReplicaGroup, server: RpcServer): MetadataNode {
+    const { clock, rng } = this.#ports;
+    const { config, logger, metrics } = this.#context;
+    return createMetadataNode({
+      ...{ machine, group, server, clock, rng, logger, metrics },
+      name: config.name,
+      members: this.#members,
+      build: this.#build,
+      expectedStores: config.expectedStores,
+      wallTime: () => this.#clocks.read(),
+      memberAwayMs: ({ storeId: id }) => this.#contacts.awayMs(id),
+      memberBuild: ({ storeId: id }) => this.#contacts.buildOf(id),
+      isProcessConnected: (process) => this.#isProcessConnected(Buffer.from(process).toString('hex')),
+    });
+  }
+
+  #askClocks(): ClockAsks {
+    const { transport, clock } = this.#ports;
+    const clockAsks = new ClockAsks({
+      ...{ transport, clock, logger: this.#context.logger, clocks: this.#clocks },
+      others: this.#members.filter(({ name }) => name !== this.#self.name),
+      hello: (to) => this.#hello('rpc', to),
+    });
+    clockAsks.start();
+    return clockAsks;
+  }
+
+  get #hasLeader(): boolean {
+    return this.#opened !== undefined && this.#opened.group.leaderReplicaId !== 0;
   }
 
   #askProcess({ name, address }: MetadataMember): Promise<string | undefined> {
@@ -343,7 +368,7 @@ class Member {
   /** Why this member, which is open, is not ready. */
   #reasons(hangsMs: number): string[] {
     const reasons: string[] = [];
-    if (!this.#hasLeader()) reasons.push(`the group has no leader${this.#unreachable()}`);
+    if (!this.#hasLeader) reasons.push(`the group has no leader${this.#unreachable()}`);
     if (hangsMs > 0) reasons.push(`the disk has not answered for ${Math.round(hangsMs / 1000)} s`);
     return reasons;
   }
@@ -351,7 +376,7 @@ class Member {
   /** Names the members that are not connected. */
   #away(): MetadataMember[] {
     return this.#members.filter(
-      (member) => member !== this.#self && (this.#reachable.get(member.storeId) ?? 0) === 0,
+      (member) => member !== this.#self && !this.#contacts.isConnected(member.storeId),
     );
   }
 
@@ -425,7 +450,7 @@ class Member {
       ...this.#build,
       ...(clusterVersion === 0 ? {} : { clusterVersion }),
       purpose,
-      clusterId: this.#node?.clusterId ?? '',
+      clusterId: this.#opened?.node.clusterId ?? '',
       kind: 'metadata',
       name: this.#self.name,
       storeId: this.#self.storeId,
@@ -443,13 +468,11 @@ class Member {
       },
       onSession: (session, remote) => {
         // Of a member that waits for the group as this one does: the handshake was all it wanted.
-        const inner = this.#owner?.(session, remote);
+        const inner = this.#opened?.handlersFor(session, remote);
         this.#sessions.add(session);
         const isMember = remote.purpose === 'raft';
         if (isMember) {
-          this.#count(remote.storeId, 1);
-          const { build, protocols, clusterVersions } = remote;
-          this.#builds.set(remote.storeId, { build, protocols, clusterVersions });
+          this.#contacts.opened(remote);
           this.#gate.opened(session, remote);
         }
         return {
@@ -459,7 +482,7 @@ class Member {
           onClose: (error) => {
             this.#sessions.delete(session);
             this.#gate.closed(session);
-            if (isMember) this.#count(remote.storeId, -1);
+            if (isMember) this.#contacts.closed(remote);
             inner?.onClose(error);
           },
         };
@@ -477,48 +500,9 @@ class Member {
         `${remote.kind} "${remote.name}" is no metadata member: a metadata member has no ${remote.purpose} for it`,
       );
     }
-    if (this.#owner !== undefined || (remote.kind === 'metadata' && !isForMembers)) return;
+    if (this.#opened !== undefined || (remote.kind === 'metadata' && !isForMembers)) return;
     throw new CairnError('UNAVAILABLE', `metadata member ${this.#self.name} waits for its group`, {
       retryAfterMs: 100,
-    });
-  }
-
-  #count(id: number, change: number): void {
-    const sessions = (this.#reachable.get(id) ?? 0) + change;
-    this.#reachable.set(id, sessions);
-    if (sessions === 0) this.#awaySinceMs.set(id, this.#ports.clock.nowMs());
-  }
-
-  #awayMs(id: number): number | undefined {
-    if ((this.#reachable.get(id) ?? 0) > 0) return undefined;
-    return this.#ports.clock.nowMs() - (this.#awaySinceMs.get(id) ?? this.#startedMs);
-  }
-}
-
-/** The log says what keeps a member away, and not with every try. */
-const TROUBLE_EVERY_MS = 10_000;
-
-/** At most one line for each member and interval. */
-class MemberTroubles {
-  readonly #logger: Logger;
-  readonly #clock: Clock;
-  readonly #saidMs = new Map<string, number>();
-
-  constructor(logger: Logger, clock: Clock) {
-    this.#logger = logger;
-    this.#clock = clock;
-  }
-
-  failed({ name, address }: MetadataMember, error: Error | undefined): void {
-    const nowMs = this.#clock.nowMs();
-    if (nowMs - (this.#saidMs.get(name) ?? -Infinity) < TROUBLE_EVERY_MS) return;
-    // Members that start together wait for each other: only what lasts is trouble.
-    const level = this.#saidMs.has(name) ? 'warn' : 'info';
-    this.#saidMs.set(name, nowMs);
-    this.#logger[level]('metadata member not reached', {
-      member: name,
-      address,
-      reason: messageOf(error ?? 'the connection closed'),
     });
   }
 }

@@ -63,7 +63,7 @@ export const STORE_MUTANTS: readonly Mutant[] = [
   },
   {
     name: 'split-not-frozen',
-    from: 240,
+    from: 290,
     breaks: 'a leader goes on to serve the whole range while its split is under way',
     promise: 'each key is served by one range at a time',
     file: 'libs/consensus/store/src/split.ts',

@@ -3,6 +3,9 @@ import type { LogFields, Logger } from '@cairn/ports';
 /** Lines kept for the report of a failure; older ones are forgotten. */
 const TAIL_LINES_MAX = 4_000;
 
+/** Lines of source and folders say nothing of what happened: the digest leaves them out. */
+const STACK_FRAME = /(?:\\n|\n) +at (?:(?!\\n|\n)[^"])*/g;
+
 /** Something that must never happen, with the virtual time at which it was seen. */
 export interface Violation {
   readonly checker: string;
@@ -84,8 +87,9 @@ export class Observer {
 
   #keep(text: string): void {
     this.#lines += 1;
-    for (let at = 0; at < text.length; at += 1) {
-      this.#hash = Math.imul(this.#hash ^ text.charCodeAt(at), 16777619) >>> 0;
+    const happened = text.includes('  at ') ? text.replace(STACK_FRAME, '') : text;
+    for (let at = 0; at < happened.length; at += 1) {
+      this.#hash = Math.imul(this.#hash ^ happened.charCodeAt(at), 16777619) >>> 0;
     }
     this.#tail.push(text);
     if (this.#tail.length > TAIL_LINES_MAX * 2) this.#tail = this.#tail.slice(-TAIL_LINES_MAX);

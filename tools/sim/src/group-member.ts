@@ -10,7 +10,7 @@ import {
   type RaftConfig,
   type Ready,
 } from '@cairn/raft';
-import { MemoryRaftStorage } from '@cairn/raft/testing';
+import { MemoryRaftStorage, NO_CONTACT } from '@cairn/raft/testing';
 import type { SimRng } from '@cairn/runtime-sim';
 
 import type { GroupChecker } from './checkers/group.js';
@@ -86,6 +86,7 @@ export class GroupMember {
     return new RaftNode({
       config: { ...defaultRaftConfig(id), ...timing },
       storage: this.storage,
+      contact: NO_CONTACT,
       hardState: this.storage.hardState,
       appliedIndex: this.appliedIndex,
       configState: this.config,

@@ -8,6 +8,7 @@ import type {
   EntriesLoad,
   Message,
   RaftConfig,
+  RaftContact,
   RaftStorage,
   Ready,
   Role,
@@ -45,6 +46,7 @@ export interface ForwardedRead {
 export interface CoreOptions {
   readonly config: RaftConfig;
   readonly storage: RaftStorage;
+  readonly contact: RaftContact;
   readonly hardState: HardState | undefined;
   readonly appliedIndex: LogIndex;
   readonly configState: ConfigState;
@@ -125,7 +127,7 @@ export class Core {
   lastTickMs = -Infinity;
   heartbeatDueMs = 0;
   quorumCheckDueMs = 0;
-  /** Vote hold: no vote before this, except in a transfer. Never shortened. */
+  /** Vote hold by what came to this replica itself, never shortened. Read by `voteHeldUntilMs` alone. */
   holdUntilMs = -Infinity;
   electionDeadlineMs = 0;
   /** How much longer than others this replica waits before it campaigns; drawn anew for each campaign. */
@@ -133,6 +135,7 @@ export class Core {
   readonly forwardedReads = new Map<number, ForwardedRead>();
 
   readonly storage: RaftStorage;
+  readonly contact: RaftContact;
   readonly random: () => number;
   members: ConfigState;
   /** Quick retries left after the leader's store was lost. */
@@ -153,6 +156,7 @@ export class Core {
     this.config = config;
     this.id = config.id;
     this.storage = options.storage;
+    this.contact = options.contact;
     this.random = options.random;
     this.log = new LogView(options.storage, config.uncommittedBytesMax);
     this.nowMs = startedAtMs;
@@ -254,6 +258,26 @@ export class Core {
     this.holdUntilMs = Math.max(this.holdUntilMs, heardAtMs + this.config.voteHoldMs);
     this.fastCampaigns = 0;
     this.electionDeadlineMs = this.nowMs + this.config.electionTimeoutMs + this.electionJitterMs;
+  }
+
+  /** Vote hold: no vote before this, except in a transfer. Heartbeats between the stores hold it, too. */
+  get voteHeldUntilMs(): number {
+    if (!this.isSupporting) return this.holdUntilMs;
+    return Math.max(this.holdUntilMs, this.contact.leaderHeardAtMs() + this.config.voteHoldMs);
+  }
+
+  /**
+   * Whatever ends the support, a term, a role, another leader or the host's word, comes by here: the hold that
+   * the store's heartbeats have given stays, because the old leader's lease rests on it.
+   */
+  endSupport(): void {
+    if (!this.isSupporting) return;
+    this.isSupporting = false;
+    const heardAtMs = this.contact.leaderHeardAtMs();
+    assert(heardAtMs > -Infinity, 'supported a leader whose store was never heard', { term: this.term });
+    // An apply may end the support, too, which brings no time along.
+    this.advance(heardAtMs);
+    this.heardFromLeader(heardAtMs);
   }
 
   /** Leaves as soon as the term (and, for a granted vote, the vote) it depends on is durable. */

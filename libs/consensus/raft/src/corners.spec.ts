@@ -215,10 +215,8 @@ describe('leaders', () => {
 
 describe('groups whose members are supported', () => {
   function supportBy(cluster: TestCluster, leader: TestReplica, ...members: number[]): void {
-    const { nowMs } = cluster;
     for (const each of members) {
-      expect(cluster.get(each).node.support(leader.node.term)).toBe(true);
-      leader.node.setSupported(id(each), true, nowMs, nowMs);
+      expect(cluster.support(leader, cluster.get(each))).toBe(true);
       expect(leader.node.takeCommitNotice(id(each))).toBe(leader.node.commitIndex);
       expect(leader.node.takeCommitNotice(id(each))).toBe(0);
     }
@@ -252,14 +250,13 @@ describe('groups whose members are supported', () => {
     const { cluster, leader } = led(3);
     cluster.advance(1000, nobodyIsCut);
     supportBy(cluster, leader, 2, 3);
-    const heardAtMs = cluster.nowMs;
     const isLost = (): boolean => true;
     cluster.advance(5000, isLost);
     expect(leader.node.role).toBe('leader');
-    leader.node.setSupported(id(2), false, heardAtMs, cluster.nowMs);
+    leader.node.setSupported(id(2), false, cluster.nowMs);
     cluster.advance(1000, isLost);
     expect(leader.node.role).toBe('leader');
-    leader.node.setSupported(id(3), false, heardAtMs, cluster.nowMs);
+    leader.node.setSupported(id(3), false, cluster.nowMs);
     cluster.advance(250, isLost);
     expect(leader.node.role).toBe('follower');
   });
@@ -295,7 +292,7 @@ describe('groups whose members are supported', () => {
     expect(leader.node.isQuiescent).toBe(false);
     expect([2, 3].map((each) => leader.node.takeCommitNotice(id(each)))).toEqual([2, 2]);
     expect(leader.node.isQuiescent).toBe(true);
-    leader.node.setSupported(id(3), false, cluster.nowMs, cluster.nowMs);
+    leader.node.setSupported(id(3), false, cluster.nowMs);
     expect(leader.node.owesOnlyNotices).toBe(false);
     expect(cluster.get(2).node.owesOnlyNotices).toBe(false);
   });
@@ -311,11 +308,115 @@ describe('groups whose members are supported', () => {
     expect(follower.isSupporting).toBe(false);
     expect(follower.support(leader.node.term)).toBe(true);
     expect(follower.support(inTerm(leader.node.term + 1))).toBe(false);
-    leader.node.setSupported(id(9), true, cluster.nowMs, cluster.nowMs);
+    leader.node.setSupported(id(9), true, cluster.nowMs);
     expect(leader.node.isHeardFrom(id(9))).toBe(false);
     expect(leader.node.isHeardFrom(id(2))).toBe(true);
     const base = { from: id(3), to: id(2), term: inTerm(leader.node.term + 1) };
     follower.step({ ...base, type: 'heartbeat', commit: at(0), readContext: 0, sentAtMs: 1 }, cluster.nowMs);
     expect(follower.isSupporting).toBe(false);
+  });
+
+  describe('a follower', () => {
+    /** Replica 2 supports leader 1, whose store it heard 200 ms after the last message of the range. */
+    function supporting(): { cluster: TestCluster; follower: TestReplica; heardAtMs: number } {
+      const { cluster, leader } = led(3);
+      cluster.advance(1000, nobodyIsCut);
+      supportBy(cluster, leader, 2, 3);
+      const follower = cluster.get(2);
+      const heardAtMs = cluster.nowMs + 200;
+      follower.contact.hearLeader(heardAtMs);
+      return { cluster, follower, heardAtMs };
+    }
+
+    /** Whether replica 3 gets the vote of replica 2 in a term that is new to it. */
+    function isVoteGranted({ node }: TestReplica, nowMs: number): boolean {
+      const { lastIndex, term } = node.status();
+      const log = { lastIndex, lastTerm: inTerm(1), transfer: false };
+      const asked = inTerm(term + 1);
+      const refusal = node.step({ type: 'pre-vote', from: id(3), to: id(2), term: asked, ...log }, nowMs);
+      expect(refusal).toBeUndefined();
+      const answers: Message[] = [];
+      while (node.hasReady()) {
+        const { messages, messagesAfterPersist } = node.takeReady();
+        answers.push(...messages, ...messagesAfterPersist);
+      }
+      const answer = answers.find((each) => each.type === 'pre-vote-response');
+      return answer?.type === 'pre-vote-response' && answer.granted;
+    }
+
+    test('holds its vote from the last heartbeat of the store that it supports', () => {
+      const { follower, heardAtMs } = supporting();
+      expect(isVoteGranted(follower, heardAtMs + 499)).toBe(false);
+      expect(isVoteGranted(follower, heardAtMs + 500)).toBe(true);
+    });
+
+    test('keeps that hold when a late answer brings a newer term without a leader', () => {
+      const { follower, heardAtMs } = supporting();
+      const stray = { type: 'vote-response', from: id(3), to: id(2), granted: false } as const;
+      follower.node.step({ ...stray, term: inTerm(follower.node.term + 1) }, heardAtMs + 1);
+      expect(follower.node.isSupporting).toBe(false);
+      expect(follower.node.leaderId).toBe(0);
+      expect(isVoteGranted(follower, heardAtMs + 499)).toBe(false);
+      follower.node.tick(heardAtMs + 499);
+      expect(follower.node.role).toBe('follower');
+      expect(isVoteGranted(follower, heardAtMs + 500)).toBe(true);
+    });
+
+    test('that takes over when it has applied a change keeps it, and waits for no timer within it', () => {
+      const { cluster, follower, heardAtMs } = supporting();
+      const leader = cluster.get(1);
+      follower.isApplyHeld = true;
+      leader.node.proposeConfigChange(change(['add-learner', 4]));
+      cluster.stabilize();
+      const late = heardAtMs + 10_000;
+      follower.contact.hearLeader(late);
+      follower.node.step(
+        { type: 'timeout-now', from: id(1), to: id(2), term: leader.node.term },
+        cluster.nowMs,
+      );
+      expect(follower.node.role).toBe('follower');
+      // An apply says nothing of the time.
+      cluster.releaseApply(follower);
+      expect(follower.node.role).toBe('candidate');
+      follower.node.tick(late + 1);
+      expect(follower.node.role).toBe('candidate');
+    });
+
+    test('that supports a leader whose store was never heard is a contradiction', () => {
+      const { cluster, leader } = led(3);
+      cluster.advance(1000, nobodyIsCut);
+      const { node } = cluster.get(2);
+      expect(node.support(leader.node.term)).toBe(true);
+      expect(() => {
+        node.withdrawSupport(cluster.nowMs);
+      }).toThrow('supported a leader whose store was never heard');
+    });
+  });
+
+  describe('a leader', () => {
+    test('counts its lease from what the stores answered, and after a pause only from later questions', () => {
+      const { cluster, leader } = led(3);
+      cluster.advance(1000, nobodyIsCut);
+      supportBy(cluster, leader, 2, 3);
+      const sentAtMs = cluster.nowMs + 1000;
+      leader.contact.hearMember(id(2), sentAtMs, sentAtMs + 5);
+      expect(leader.node.hasLease(sentAtMs + 399)).toBe(true);
+      expect(leader.node.hasLease(sentAtMs + 400)).toBe(false);
+      leader.node.dropLease(sentAtMs + 10);
+      expect(leader.node.hasLease(sentAtMs + 11)).toBe(false);
+      leader.contact.hearMember(id(3), sentAtMs + 500, sentAtMs + 505);
+      expect(leader.node.hasLease(sentAtMs + 506)).toBe(true);
+    });
+
+    test('keeps what a store answered when its support ends, and hears no more of it', () => {
+      const { cluster, leader } = led(3);
+      cluster.advance(1000, nobodyIsCut);
+      supportBy(cluster, leader, 2, 3);
+      const sentAtMs = cluster.nowMs + 1000;
+      leader.contact.hearMember(id(2), sentAtMs, sentAtMs + 5);
+      for (const each of [2, 3]) leader.node.setSupported(id(each), false, sentAtMs + 10);
+      leader.contact.hearMember(id(2), sentAtMs + 300, sentAtMs + 300);
+      expect(leader.node.leaseExpiresAtMs(sentAtMs + 301)).toBe(sentAtMs + 400);
+    });
   });
 });

@@ -26,8 +26,9 @@ export function mayCampaign(core: Core): boolean {
  */
 export function campaign(core: Core): void {
   if (core.role === 'leader') return;
-  if (core.nowMs < core.holdUntilMs || !mayCampaign(core)) {
-    core.electionDeadlineMs = Math.min(core.electionDeadlineMs, Math.max(core.holdUntilMs, core.nowMs));
+  const heldUntilMs = core.voteHeldUntilMs;
+  if (core.nowMs < heldUntilMs || !mayCampaign(core)) {
+    core.electionDeadlineMs = Math.min(core.electionDeadlineMs, Math.max(heldUntilMs, core.nowMs));
     return;
   }
   startPreVote(core);
@@ -37,16 +38,16 @@ export function leaderStoreLost(core: Core, delayMs: number): void {
   if (core.role === 'leader') return;
   core.fastCampaigns = FAST_CAMPAIGNS_MAX;
   const jitterMs = core.random() * STORE_LOST_JITTER_MS;
-  const earliest = Math.max(core.nowMs, core.holdUntilMs) + delayMs + jitterMs;
+  const earliest = Math.max(core.nowMs, core.voteHeldUntilMs) + delayMs + jitterMs;
   core.electionDeadlineMs = Math.min(core.electionDeadlineMs, earliest);
 }
 
 /** The election timer ran out. */
 export function onElectionTimeout(core: Core): void {
   // Whatever holds the vote also starts the timer anew, and no timer is set to end within a hold.
-  assert(core.nowMs >= core.holdUntilMs, 'the election timer ran out within a hold', {
+  assert(core.nowMs >= core.voteHeldUntilMs, 'the election timer ran out within a hold', {
     now: core.nowMs,
-    holdUntil: core.holdUntilMs,
+    heldUntil: core.voteHeldUntilMs,
   });
   if (!mayCampaign(core)) {
     armRetry(core);
@@ -61,7 +62,7 @@ function armRetry(core: Core): void {
   core.fastCampaigns -= 1;
   const retryAtMs = core.nowMs + FAST_RETRY_MS + core.random() * FAST_RETRY_JITTER_MS;
   // A campaign that a handover began within a hold: what comes after it waits for the hold, like any other.
-  core.electionDeadlineMs = Math.max(retryAtMs, core.holdUntilMs);
+  core.electionDeadlineMs = Math.max(retryAtMs, core.voteHeldUntilMs);
 }
 
 function startPreVote(core: Core): void {
@@ -130,7 +131,7 @@ function isUpToDate(core: Core, message: VoteRequest): boolean {
 
 /** A leader that still has its quorum, or a promise to one, stands against any candidacy but a transfer. */
 function isHeld(core: Core, message: VoteRequest): boolean {
-  return !message.transfer && (core.role === 'leader' || core.nowMs < core.holdUntilMs);
+  return !message.transfer && (core.role === 'leader' || core.nowMs < core.voteHeldUntilMs);
 }
 
 function respond(core: Core, message: VoteRequest, granted: boolean): void {

@@ -12,7 +12,7 @@ import {
   type Message,
   type MessageType,
 } from './index.js';
-import { MemoryRaftStorage, TestCluster, type TestReplica } from './testing/index.js';
+import { MemoryRaftStorage, NO_CONTACT, TestCluster, type TestReplica } from './testing/index.js';
 
 const PAYLOAD = new Uint8Array(1);
 /** As much as is believed in 2026. */
@@ -198,6 +198,7 @@ function nodeAt(id: number, term: number, storage = new MemoryRaftStorage()): Ra
     config: defaultRaftConfig(id as ReplicaId),
     storage,
     hardState: { term: term as Term, vote: 0 as ReplicaId, commit: 0 as LogIndex },
+    contact: NO_CONTACT,
     appliedIndex: 0 as LogIndex,
     configState: { voters, outgoing: [], learners: [], learnersNext: [] },
     random: () => 0,

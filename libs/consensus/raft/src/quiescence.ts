@@ -1,6 +1,7 @@
 import type { Core } from './core.js';
 import { isJoint } from './membership-change.js';
 import type { Progress } from './progress.js';
+import { noteStoreContact } from './lease.js';
 import { isRecentlyActive } from './replication.js';
 
 /**
@@ -53,22 +54,22 @@ export function support(core: Core, term: number): boolean {
 /** The election timer runs again, from now: silence until here was agreed. */
 export function withdrawSupport(core: Core): void {
   if (!core.isSupporting) return;
-  core.isSupporting = false;
+  core.endSupport();
   core.lastTickMs = core.nowMs;
   core.armElection();
 }
 
 /**
- * Leader: the host supports the member or no longer does. Then the member was last heard at `heardAtMs`
- * and gets heartbeats again at once.
+ * Leader: the member's store supports it or no longer does. Then what its store has answered so far stays,
+ * and the member gets heartbeats again at once.
  */
-export function setSupported(core: Core, peer: Progress, isSupported: boolean, heardAtMs: number): void {
+export function setSupported(core: Core, peer: Progress, isSupported: boolean): void {
   if (peer.isSupported === isSupported) return;
+  if (!isSupported) noteStoreContact(core, peer);
   peer.isSupported = isSupported;
   // Whether it has got what was told to it before is not known; what the host tells from now on arrives.
   if (isSupported) peer.commitSent = 0;
   else {
-    peer.lastContactMs = Math.max(peer.lastContactMs, Math.min(heardAtMs, core.nowMs));
     core.heartbeatDueMs = core.nowMs;
     core.quorumCheckDueMs = core.nowMs;
   }

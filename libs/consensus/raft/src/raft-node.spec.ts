@@ -12,7 +12,7 @@ import {
   type HeartbeatResponse,
   type Message,
 } from './index.js';
-import { MemoryRaftStorage, TestCluster, type TestReplica } from './testing/index.js';
+import { MemoryRaftStorage, NO_CONTACT, TestCluster, type TestReplica } from './testing/index.js';
 
 const bytes = (text: string): Uint8Array => new TextEncoder().encode(text);
 const id = (value: number): ReplicaId => value as ReplicaId;
@@ -207,11 +207,7 @@ function randomChange(replica: TestReplica, what: number): void {
 /** As the stores do: they answer for the members, and have told them what is committed. */
 function supportBy(cluster: TestCluster, leader: TestReplica, ...members: number[]): void {
   const { nowMs } = cluster;
-  for (const each of members) {
-    const { node } = cluster.get(each);
-    expect(node.support(leader.node.term)).toBe(true);
-    leader.node.setSupported(id(each), true, nowMs, nowMs);
-  }
+  for (const each of members) expect(cluster.support(leader, cluster.get(each))).toBe(true);
   leader.node.tick(nowMs + 100);
   for (const each of members) {
     const { node } = cluster.get(each);
@@ -312,6 +308,7 @@ describe('edges of the host contract', () => {
       const node = new RaftNode({
         config: defaultRaftConfig(id(1)),
         storage,
+        contact: NO_CONTACT,
         hardState: { term: inTerm(5), vote: id(0), commit: at(10) },
         appliedIndex: at(10),
         configState: { voters: [id(1), id(2)], outgoing: [], learners: [], learnersNext: [] },
@@ -337,14 +334,14 @@ describe('edges of the host contract', () => {
     cluster.advance(1000, () => false);
     supportBy(cluster, leader, 2, 3);
     const sentAtMs = cluster.nowMs + 5000;
-    leader.node.recordPeerContact(id(2), sentAtMs, sentAtMs + 1, sentAtMs + 1);
-    leader.node.recordPeerContact(id(9), sentAtMs, sentAtMs + 1, sentAtMs + 1);
-    cluster.get(2).node.recordLeaderContact(sentAtMs, sentAtMs);
+    leader.contact.hearMember(id(2), sentAtMs, sentAtMs + 1);
+    leader.contact.hearMember(id(9), sentAtMs, sentAtMs + 1);
+    cluster.get(2).contact.hearLeader(sentAtMs);
     expect(leader.node.leaseExpiresAtMs(sentAtMs + 2)).toBe(sentAtMs + 400);
     cluster.get(2).node.withdrawSupport(sentAtMs);
     cluster.get(2).node.campaign(sentAtMs + 499);
     expect(cluster.get(2).node.role).toBe('follower');
-    for (const each of [2, 3]) leader.node.setSupported(id(each), false, sentAtMs + 10, sentAtMs + 10);
+    for (const each of [2, 3]) leader.node.setSupported(id(each), false, sentAtMs + 10);
     leader.node.tick(sentAtMs + 20);
     expect(leader.node.takeReady().messages).toHaveLength(2);
     leader.node.reportUnreachable(id(3));

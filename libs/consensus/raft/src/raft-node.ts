@@ -286,8 +286,8 @@ export class RaftNode {
    * Follower: the heartbeats of the leader's store, and its answers to them, stand for those of this range
    * from now on; the election timer rests. False and no effect unless it follows the leader of `term`. Ends
    * by itself with the term, the role or the leader, which the host must tell the leader's store before it
-   * answers another heartbeat. Before anybody asks for a vote, and when support ends, the host says with
-   * `recordLeaderContact` what the heartbeats have meant so far.
+   * answers another heartbeat. From here until `withdrawSupport`, or until `isSupporting` is false, the core
+   * asks `RaftContact.leaderHeardAtMs`.
    */
   support(term: Term): boolean {
     return quiescence.support(this.#core, term);
@@ -302,41 +302,20 @@ export class RaftNode {
   }
 
   /**
-   * Leader: the store of a member supports it, and this store watches that it goes on to; or no longer,
-   * after the member was last heard at `heardAtMs`.
+   * Leader: the store of a member supports it, or no longer does. From the one to the other the member counts
+   * as heard, and the core asks `RaftContact` about it. So the host takes the support back once the store has
+   * said that it ended, was silent for an election timeout, or may not have got a frame.
    */
-  setSupported(replicaId: ReplicaId, isSupported: boolean, heardAtMs: number, nowMs: number): void {
+  setSupported(replicaId: ReplicaId, isSupported: boolean, nowMs: number): void {
     this.#core.advance(nowMs);
     const peer = this.#peer(replicaId);
-    if (peer !== undefined) quiescence.setSupported(this.#core, peer, isSupported, heardAtMs);
+    if (peer !== undefined) quiescence.setSupported(this.#core, peer, isSupported);
   }
 
   /** Leader: the member answers, and has answered this leader before. */
   isHeardFrom(replicaId: ReplicaId): boolean {
     const peer = this.#peer(replicaId);
     return peer !== undefined && peer.hasAnswered && isRecentlyActive(this.#core, peer);
-  }
-
-  /**
-   * The stores' own heartbeats: a member that is supported held its vote anew after `sentAtMs` (of this
-   * process's clock), and was heard at `heardAtMs`.
-   */
-  recordPeerContact(replicaId: ReplicaId, sentAtMs: number, heardAtMs: number, nowMs: number): void {
-    this.#core.advance(nowMs);
-    const peer = this.#peer(replicaId);
-    if (peer === undefined) return;
-    peer.lastContactMs = Math.max(peer.lastContactMs, Math.min(heardAtMs, this.#core.nowMs));
-    lease.noteAcknowledged(this.#core, peer, Math.floor(sentAtMs));
-  }
-
-  /**
-   * The stores' own heartbeat, which came at `heardAtMs`, stands for one of the leader: the vote was held
-   * from then on, and the election timer runs again from now.
-   */
-  recordLeaderContact(heardAtMs: number, nowMs: number): void {
-    this.#core.advance(nowMs);
-    if (this.#core.role !== 'follower' || this.#core.leaderId === NO_REPLICA) return;
-    this.#core.heardFromLeader(Math.min(heardAtMs, this.#core.nowMs));
   }
 
   /**

@@ -16,9 +16,9 @@ function enter(core: Core, role: Core['role'], leaderId: ReplicaId): void {
     core.needsReadRound = false;
     core.uncommittedBytes = 0;
   }
+  core.endSupport();
   core.role = role;
   core.leaderId = leaderId;
-  core.isSupporting = false;
   core.isStateChanged = true;
 }
 
@@ -33,7 +33,7 @@ export function becomeFollower(core: Core, term: number, leaderId: ReplicaId): v
     core.term = term;
     core.vote = NO_REPLICA;
     core.isStateChanged = true;
-    core.isSupporting = false;
+    core.endSupport();
   }
   enter(core, 'follower', leaderId);
   core.votes.clear();

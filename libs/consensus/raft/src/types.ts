@@ -68,6 +68,27 @@ export interface RaftStorage {
   ): readonly Entry[] | 'compacted' | 'loading';
 }
 
+/**
+ * What the host's own heartbeats have told it of other stores, for the members that they stand for (see
+ * `RaftNode.support` and `RaftNode.setSupported`). The core asks at the moment it decides: whether a vote is
+ * held, until when its lease lasts, since when a member is silent whose support ends. Answers are pure and
+ * immediate, on the clock of `nowMs`; -Infinity = never. Asked only while the core counts on the support.
+ */
+export interface RaftContact {
+  /**
+   * Follower: when the store of the leader that it supports was last heard. The vote is held from then on, so
+   * as long as the support lasts this never goes back.
+   */
+  leaderHeardAtMs(): number;
+  /** Leader: when the store of a member that supports it last answered a heartbeat. The quorum is checked by it. */
+  memberHeardAtMs(replicaId: ReplicaId): number;
+  /**
+   * Leader: the newest heartbeat that this store answered, by when it was sent, in whole milliseconds,
+   * rounded down. The member held its vote anew after that; the lease is counted from here.
+   */
+  memberAckedSentAtMs(replicaId: ReplicaId): number;
+}
+
 /** One operation of a membership change. */
 export interface ConfigOperation {
   readonly type: 'add-voter' | 'add-learner' | 'remove';

@@ -1,7 +1,7 @@
 import { assert, type LogIndex, type ReplicaId, type Term } from '@cairn/base';
 
 import { defaultRaftConfig, EntryKind } from '../src/index.js';
-import type { ConfigOperation, ConfigState, Message, RaftConfig, RaftNode, Ready } from '../src/index.js';
+import type { ConfigOperation, ConfigState, Message, RaftConfig, Ready } from '../src/index.js';
 import { TestCluster, type LogStart, type TestReplica } from '../src/testing/index.js';
 
 const OUTPUT_PREFIX = '  ';
@@ -274,15 +274,13 @@ class Runner {
         replica().refusesSnapshots = true;
         return;
       case 'support':
-        this.#support(replica());
+        this.#lines.push(cluster.support(this.#leader(), replica()) ? 'supported' : 'refused');
         return;
       case 'withdraw':
-        replica().node.withdrawSupport(cluster.nowOf(replica()));
-        this.#leaderNode().setSupported(replica().id, false, cluster.nowMs, cluster.nowMs);
+        cluster.withdraw(this.#leader(), replica());
         return;
       case 'beat':
-        replica().node.recordLeaderContact(cluster.nowOf(replica()), cluster.nowOf(replica()));
-        this.#leaderNode().recordPeerContact(replica().id, cluster.nowMs, cluster.nowMs, cluster.nowMs);
+        cluster.beat(this.#leader(), replica());
         return;
       case 'notice':
         this.#notice(replica());
@@ -299,24 +297,15 @@ class Runner {
     }
   }
 
-  #leaderNode(): RaftNode {
+  #leader(): TestReplica {
     const leader = this.#cluster.leader();
     assert(leader !== undefined, 'nobody leads');
-    return leader.node;
-  }
-
-  /** The store of a member answers for it, and the leader's store hears that. */
-  #support(member: TestReplica): void {
-    const { nowMs } = this.#cluster;
-    const leader = this.#leaderNode();
-    const isSupporting = member.node.support(leader.term);
-    this.#lines.push(isSupporting ? 'supported' : 'refused');
-    if (isSupporting) leader.setSupported(member.id, true, nowMs, nowMs);
+    return leader;
   }
 
   /** The leader's store tells a member what is committed. */
   #notice(member: TestReplica): void {
-    const leader = this.#leaderNode();
+    const leader = this.#leader().node;
     const commit = leader.takeCommitNotice(member.id);
     this.#lines.push(commit === 0 ? 'nothing to tell' : `commit=${commit}`);
     if (commit > 0) member.node.learnCommit(leader.term, commit, this.#cluster.nowOf(member));

@@ -1,24 +1,26 @@
-import { rangeId, replicaId, storeId, type StoreId } from '@cairn/base';
+import { rangeId, replicaId, storeId, term, type StoreId } from '@cairn/base';
 import { describe, expect, it } from '@jest/globals';
 
-import { Failover } from './failover.js';
-import type { Replica } from './replica.js';
+import { Failover, type ElectingReplica } from './failover.js';
 
 /** Replica 11 is on store 1, 12 on store 2, 13 on store 3. */
-function replicaOn(store: number, range: number): Replica {
+function replicaOn(store: number, range: number): ElectingReplica {
   return {
     rangeId: rangeId(range),
     replicaId: replicaId(10 + store),
     isClosed: false,
     storeOf: (id: number) => storeId(id - 10),
-    raft: { term: 5, leaderId: 13, configState: { voters: [11, 12, 13].map(replicaId) } },
-  } as unknown as Replica;
+    raft: {
+      ...{ term: term(5), leaderId: replicaId(13) },
+      configState: { voters: [11, 12, 13].map(replicaId), outgoing: [], learners: [], learnersNext: [] },
+    },
+  };
 }
 
 const isGone = (store: StoreId): boolean => store === 3;
 
 /** What begins at once, with its delay. */
-function started(failover: Failover, nowMs = 0): [number, number][] {
+function started(failover: Failover<ElectingReplica>, nowMs = 0): [number, number][] {
   const all: [number, number][] = [];
   failover.advance(nowMs, (replica, delayMs) => {
     all.push([replica.rangeId, delayMs]);
@@ -31,7 +33,7 @@ describe('the ranges of a lost store', () => {
   it('are shared out between the stores that are left, whatever their ids have in common', () => {
     const ranges = Array.from({ length: 200 }, (_, at) => 7 + 4 * at);
     const [one, other] = [1, 2].map((store) => {
-      const failover = new Failover();
+      const failover = new Failover<ElectingReplica>();
       failover.begin(
         ranges.map((range) => replicaOn(store, range)),
         isGone,
@@ -44,7 +46,7 @@ describe('the ranges of a lost store', () => {
   });
 
   it('begin with those that this store is to lead; the others follow later', () => {
-    const failover = new Failover();
+    const failover = new Failover<ElectingReplica>();
     failover.begin(
       Array.from({ length: 100 }, (_, at) => replicaOn(1, at + 1)),
       isGone,
@@ -55,7 +57,7 @@ describe('the ranges of a lost store', () => {
   });
 
   it('elect some at a time: as many begin as have ended, or have taken too long', () => {
-    const failover = new Failover();
+    const failover = new Failover<ElectingReplica>();
     const replicas = Array.from({ length: 1_000 }, (_, at) => replicaOn(1, at + 1));
     failover.begin(replicas, isGone);
     const first = started(failover);
@@ -70,7 +72,7 @@ describe('the ranges of a lost store', () => {
   });
 
   it('pass over those that found a leader meanwhile, and end when the store is back', () => {
-    const failover = new Failover();
+    const failover = new Failover<ElectingReplica>();
     failover.begin(
       Array.from({ length: 600 }, (_, at) => replicaOn(1, at + 1)),
       isGone,
@@ -88,8 +90,8 @@ describe('the ranges of a lost store', () => {
   });
 
   it('come last to a member that does not vote', () => {
-    const failover = new Failover();
-    const learner = { ...replicaOn(1, 1), replicaId: replicaId(99) } as Replica;
+    const failover = new Failover<ElectingReplica>();
+    const learner = { ...replicaOn(1, 1), replicaId: replicaId(99) } as ElectingReplica;
     failover.begin([learner], isGone);
     expect(started(failover)).toEqual([[1, 300]]);
   });

@@ -1,6 +1,5 @@
-import type { StoreId, Term } from '@cairn/base';
-
-import type { Replica } from './replica.js';
+import type { RangeId, ReplicaId, StoreId, Term } from '@cairn/base';
+import type { RaftNode } from '@cairn/raft';
 
 /**
  * Ranges of one lost store that elect at the same time. Elections of thousands at once take longer than their
@@ -12,7 +11,18 @@ const ELECTION_MS_MAX = 2_000;
 /** Members further down the order campaign this much later: the one before them may lack entries. */
 const RANK_DELAY_MS = 150;
 
-interface Election {
+/** What is asked of a replica that looks for another leader. */
+export interface ElectingReplica {
+  readonly rangeId: RangeId;
+  readonly replicaId: ReplicaId;
+  readonly raft: Pick<RaftNode, 'term' | 'leaderId' | 'configState'>;
+  /** Removed from the store. */
+  readonly isClosed: boolean;
+  /** 0 = unknown. */
+  storeOf(member: ReplicaId): StoreId;
+}
+
+interface Election<Replica> {
   readonly replica: Replica;
   readonly term: Term;
   readonly beganMs: number;
@@ -25,10 +35,10 @@ interface Election {
  *
  * Timeline: docs/timelines/failover.md
  */
-export class Failover {
+export class Failover<Replica extends ElectingReplica> {
   /** Those whose turn comes next are at the end. */
   #waiting: { readonly replica: Replica; readonly rank: number }[] = [];
-  #electing: Election[] = [];
+  #electing: Election<Replica>[] = [];
 
   get isUnderWay(): boolean {
     return this.#waiting.length > 0;
@@ -59,7 +69,7 @@ export class Failover {
   }
 }
 
-function isUnderWay({ replica, term, beganMs }: Election, nowMs: number): boolean {
+function isUnderWay({ replica, term, beganMs }: Election<ElectingReplica>, nowMs: number): boolean {
   const { raft } = replica;
   const isLed = raft.term > term && raft.leaderId !== 0;
   return !isLed && !replica.isClosed && nowMs - beganMs < ELECTION_MS_MAX;
@@ -69,7 +79,7 @@ function isUnderWay({ replica, term, beganMs }: Election, nowMs: number): boolea
 const GOLDEN = 0x9e3779b1;
 
 /** The place of this replica among the voters that are left, counted from one that the range's id picks. */
-function rankOf(replica: Replica, isGone: (storeId: StoreId) => boolean): number {
+function rankOf(replica: ElectingReplica, isGone: (storeId: StoreId) => boolean): number {
   const voters = replica.raft.configState.voters.filter((id) => !isGone(replica.storeOf(id)));
   const at = voters.indexOf(replica.replicaId);
   if (at < 0) return voters.length;

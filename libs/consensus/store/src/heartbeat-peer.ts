@@ -1,8 +1,18 @@
 import type { LogIndex, RangeId, ReplicaId, StoreId, Term } from '@cairn/base';
+import type { RaftContact, RaftNode } from '@cairn/raft';
 import type { CommitNotice, LedRange, SupportAnswer, SupportRequest } from '@cairn/raft-wire';
 
-import { Failover } from './failover.js';
-import type { Replica } from './replica.js';
+import { Failover, type ElectingReplica } from './failover.js';
+
+/** What heartbeats between stores, and ticks, need to know of a replica. */
+export interface SupportedReplica extends ElectingReplica {
+  readonly raft: RaftNode;
+  readonly contact: StoreContact;
+  /** Owned by `TickingReplicas`. */
+  isTicking: boolean;
+  /** Asks for a turn. */
+  wake(): void;
+}
 
 /** What is known of one other store, for all ranges that are shared with it. */
 export class HeartbeatPeer {
@@ -27,9 +37,9 @@ export class HeartbeatPeer {
   /** The heartbeat of that store to answer; 0 = none. */
   echoSentAtMs = 0;
   /** Under way while the store is silent. */
-  readonly failover = new Failover();
+  readonly failover = new Failover<SupportedReplica>();
   /** Replicas here whose leader is there: we support them. */
-  readonly followers = new Set<Replica>();
+  readonly followers = new Set<SupportedReplica>();
   /** Members there of ranges that are led here, for which that store supports, or was asked to. */
   readonly supporters = new Set<Supporter>();
   /** Those for which it does not. */
@@ -81,7 +91,7 @@ export class HeartbeatPeer {
  *   asked, supported --no, ended, silence of its store, link lost--> unsupported
  */
 export interface Supporter {
-  readonly replica: Replica;
+  readonly replica: SupportedReplica;
   readonly replicaId: ReplicaId;
   readonly peer: HeartbeatPeer;
   state: 'unsupported' | 'asked' | 'supported';
@@ -99,19 +109,28 @@ export type Support =
   | { readonly kind: 'following'; readonly term: Term; readonly peer: HeartbeatPeer };
 
 /**
- * Tells the core of a replica what the heartbeats of the stores have meant for it so far. Due before somebody
- * asks for its vote or its lease, and when the support ends: the hold of the vote, and what the lease rests
- * on, are only kept per store meanwhile.
+ * What this store has heard of the stores of a range's other members: kept once per pair of stores, and asked
+ * for by the core of each range when it decides.
  */
-export function applyContact(replica: Replica, support: Support, nowMs: number): void {
-  switch (support.kind) {
-    case 'leading':
-      for (const { replicaId, peer, state } of support.members) {
-        if (state !== 'supported') continue;
-        replica.raft.recordPeerContact(replicaId, peer.ackedSentAtMs, peer.answeredAtMs, nowMs);
-      }
-      return;
-    case 'following':
-      replica.raft.recordLeaderContact(support.peer.heardAtMs, nowMs);
+export class StoreContact implements RaftContact {
+  /** Owned by `StoreHeartbeats`; undefined while the replica is on its own. */
+  support: Support | undefined = undefined;
+
+  leaderHeardAtMs(): number {
+    return this.support?.kind === 'following' ? this.support.peer.heardAtMs : -Infinity;
+  }
+
+  memberHeardAtMs(replicaId: ReplicaId): number {
+    return this.#storeOfSupporter(replicaId)?.answeredAtMs ?? -Infinity;
+  }
+
+  memberAckedSentAtMs(replicaId: ReplicaId): number {
+    return this.#storeOfSupporter(replicaId)?.ackedSentAtMs ?? -Infinity;
+  }
+
+  #storeOfSupporter(replicaId: ReplicaId): HeartbeatPeer | undefined {
+    if (this.support?.kind !== 'leading') return undefined;
+    for (const member of this.support.members) if (member.replicaId === replicaId) return member.peer;
+    return undefined;
   }
 }

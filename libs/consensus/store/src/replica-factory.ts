@@ -13,6 +13,7 @@ import { RaftNode, type ConfigState } from '@cairn/raft';
 import type { RaftLog, RangeLog } from '@cairn/raft-log';
 
 import { encodeCheckpointState } from './checkpoint-state.js';
+import { StoreContact } from './heartbeat-peer.js';
 import { configStateOf } from './membership.js';
 import { raftConfigFor } from './raft-config.js';
 import { Replica, type ReplicaHost } from './replica.js';
@@ -76,9 +77,11 @@ export function buildReplica(around: ReplicaSurroundings, start: ReplicaStart): 
   const { rangeId, replicaId, appliedIndex, appliedTerm } = start;
   const log = around.log.range(rangeId);
   checkLogEnd(log, start);
+  const contact = new StoreContact();
   const raft = new RaftNode({
     config: raftConfigFor(replicaId, config),
     storage: log,
+    contact,
     hardState: log.hardState,
     appliedIndex,
     configState: start.config,
@@ -87,7 +90,8 @@ export function buildReplica(around: ReplicaSurroundings, start: ReplicaStart): 
     isInitial: start.isInitial,
   });
   const replica = new Replica({
-    ...{ rangeId, replicaId, raft, log, appliedIndex, appliedTerm, host: around.host, spans: around.spans },
+    ...{ rangeId, replicaId, raft, contact, log, appliedIndex, appliedTerm },
+    ...{ host: around.host, spans: around.spans },
     consistentAtIndex: log.lastIndex(),
   });
   replica.confVersionSeen = start.confVersionSeen;

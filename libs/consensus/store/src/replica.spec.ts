@@ -4,6 +4,7 @@ import { defaultRaftConfig, RaftNode, type ConfigState } from '@cairn/raft';
 import { MemoryRaftStorage } from '@cairn/raft/testing';
 import type { RangeLog } from '@cairn/raft-log';
 
+import { StoreContact } from './heartbeat-peer.js';
 import { Replica } from './replica.js';
 import { SpanIndex } from './span-index.js';
 
@@ -20,9 +21,11 @@ const DESCRIPTOR: RangeDescriptor = {
 
 function emptyReplica(members: Partial<ConfigState> = {}, tookIn = (): void => undefined): Replica {
   const storage = new MemoryRaftStorage();
+  const contact = new StoreContact();
   const raft = new RaftNode({
     config: defaultRaftConfig(replicaId(4)),
     storage,
+    contact,
     hardState: undefined,
     appliedIndex: logIndex(0),
     configState: { voters: [], outgoing: [], learners: [], learnersNext: [], ...members },
@@ -33,6 +36,7 @@ function emptyReplica(members: Partial<ConfigState> = {}, tookIn = (): void => u
     rangeId: rangeId(1),
     replicaId: replicaId(4),
     raft,
+    contact,
     log: storage as unknown as RangeLog,
     appliedIndex: logIndex(0),
     appliedTerm: term(0),

@@ -11,7 +11,7 @@ import type { ProposeResult, RaftNode } from '@cairn/raft';
 import type { RangeLog } from '@cairn/raft-log';
 
 import { ApplyQueue } from './apply-queue.js';
-import { applyContact, type Support } from './heartbeat-peer.js';
+import type { StoreContact } from './heartbeat-peer.js';
 import { ReadQueue } from './read-queue.js';
 import type { SpanIndex } from './span-index.js';
 import type { ReplicaHandle, StateMachine } from './state-machine.js';
@@ -41,6 +41,8 @@ export interface ReplicaParts {
   readonly rangeId: RangeId;
   readonly replicaId: ReplicaId;
   readonly raft: RaftNode;
+  /** The very object that the core asks. */
+  readonly contact: StoreContact;
   readonly log: RangeLog;
   readonly appliedIndex: LogIndex;
   readonly appliedTerm: Term;
@@ -66,6 +68,7 @@ export class Replica implements ReplicaHandle {
   readonly rangeId: RangeId;
   readonly replicaId: ReplicaId;
   readonly raft: RaftNode;
+  readonly contact: StoreContact;
   readonly log: RangeLog;
   readonly #host: ReplicaHost;
   readonly #spans: SpanIndex<Replica>;
@@ -113,9 +116,7 @@ export class Replica implements ReplicaHandle {
   /** Removed from the store; whoever still holds a reference must let go. */
   isClosed = false;
 
-  /** Owned by `StoreHeartbeats`; undefined while the replica is on its own. */
-  support: Support | undefined = undefined;
-  /** Owned by `Ticker`: the replica gets ticks. */
+  /** Owned by `TickingReplicas`. */
   isTicking = false;
 
   isLeader = false;
@@ -142,6 +143,7 @@ export class Replica implements ReplicaHandle {
     this.rangeId = parts.rangeId;
     this.replicaId = parts.replicaId;
     this.raft = parts.raft;
+    this.contact = parts.contact;
     this.log = parts.log;
     this.appliedIndex = parts.appliedIndex;
     this.appliedTerm = parts.appliedTerm;
@@ -261,7 +263,6 @@ export class Replica implements ReplicaHandle {
 
   hasLease(nowMs: number): boolean {
     this.#host.guardLeases(nowMs);
-    if (this.support !== undefined) applyContact(this, this.support, nowMs);
     return this.isReadyLeader && !this.isFrozen && this.raft.hasLease(nowMs);
   }
 

@@ -3,7 +3,7 @@ import { describe, expect, it } from '@jest/globals';
 import { noopLogger, type Clock, type Rng } from '@cairn/ports';
 import { decodeStoreHeartbeat, encodeStoreHeartbeat, type StoreHeartbeat } from '@cairn/raft-wire';
 
-import type { Replica } from './replica.js';
+import { StoreContact, type SupportedReplica } from './heartbeat-peer.js';
 import { DEFAULT_STORE_CONFIG } from './store-config.js';
 import { StoreHeartbeats } from './store-heartbeats.js';
 
@@ -20,7 +20,7 @@ class Cores {
   told: LogIndex = logIndex(0);
   learned: LogIndex[] = [];
 
-  leader(): Replica {
+  leader(): SupportedReplica {
     return this.#replica(LEADER, {
       status: () => ({ peers: [{ replicaId: MEMBER }] }),
       isHeardFrom: () => true,
@@ -32,32 +32,30 @@ class Cores {
         this.told = this.commit;
         return isNews ? this.commit : logIndex(0);
       },
-      recordPeerContact: () => undefined,
     });
   }
 
-  member(): Replica {
+  member(): SupportedReplica {
     return this.#replica(MEMBER, {
       support: () => (this.isSupporting = true),
       withdrawSupport: () => {
         this.isSupporting = false;
       },
       learnCommit: (_: unknown, commit: LogIndex) => void this.learned.push(commit),
-      recordLeaderContact: () => undefined,
       hasReady: () => false,
     });
   }
 
-  #replica(id: typeof LEADER, raft: object): Replica {
+  #replica(id: typeof LEADER, raft: object): SupportedReplica {
     const core = Object.defineProperties(
       { term: term(5), leaderId: LEADER, configState: { voters: [LEADER, MEMBER] }, ...raft },
       { role: { get: () => this.role }, isSupporting: { get: () => this.isSupporting } },
     );
     const storeOf = (member: number): StoreId => (member === LEADER ? LEADER_STORE : MEMBER_STORE);
     return {
-      ...{ rangeId: RANGE, replicaId: id, isClosed: false, support: undefined, storeOf },
+      ...{ rangeId: RANGE, replicaId: id, isClosed: false, contact: new StoreContact(), storeOf },
       raft: core,
-    } as unknown as Replica;
+    } as unknown as SupportedReplica;
   }
 }
 
@@ -84,7 +82,7 @@ class Pair {
     });
   });
 
-  #store(replica: Replica, send: (frame: Buffer) => void): StoreHeartbeats {
+  #store(replica: SupportedReplica, send: (frame: Buffer) => void): StoreHeartbeats {
     return new StoreHeartbeats({
       clock: { nowMs: () => this.nowMs } as Clock,
       rng: { integer: () => 4 } as unknown as Rng,
@@ -100,7 +98,6 @@ class Pair {
         },
       },
       replica: (id) => (id === RANGE ? replica : undefined),
-      enqueue: () => undefined,
       startTicking: () => undefined,
     });
   }

@@ -17,9 +17,8 @@ import {
   type SupportRequest,
 } from '@cairn/raft-wire';
 
-import { applyContact, HeartbeatPeer, type Supporter } from './heartbeat-peer.js';
+import { HeartbeatPeer, type SupportedReplica, type Supporter } from './heartbeat-peer.js';
 import type { PeerLinks } from './peer-links.js';
-import type { Replica } from './replica.js';
 import type { StoreConfig } from './store-config.js';
 
 /** Members per store and tick that one is asked to support: ten thousand within a second. */
@@ -34,17 +33,15 @@ export interface StoreHeartbeatsParts {
   readonly logger: Logger;
   readonly config: StoreConfig;
   readonly links: PeerLinks;
-  replica(rangeId: RangeId): Replica | undefined;
-  /** Puts a replica that has something to say into the queue of the next turn. */
-  enqueue(replica: Replica): void;
+  replica(rangeId: RangeId): SupportedReplica | undefined;
   /** The replica needs ticks, at least the next one. */
-  startTicking(replica: Replica): void;
+  startTicking(replica: SupportedReplica): void;
 }
 
 /**
  * One heartbeat per pair of stores stands for those of all ranges that the two share, however many they are
  * and whatever they do (after CockroachDB's store liveness). Each range has its own term, votes and lease all
- * the same: what the stores have heard of each other is told to its core before every input.
+ * the same: when its core decides, it asks what the stores have heard of each other (`StoreContact`).
  *
  * A leader asks the stores of its members, one by one. A store that supports a replica says: "it follows
  * you in this term, and its vote was held anew when your heartbeat came". When that ends, whatever the cause,
@@ -78,7 +75,7 @@ export class StoreHeartbeats {
       peer.judgedFromMs = Math.min(peer.judgedFromMs + excusedMs, nowMs);
       peer.answeredAtMs = Math.min(peer.answeredAtMs + excusedMs, nowMs);
       if (peer.followers.size > 0 && this.#isSilent(peer, nowMs)) this.#failOver(peer, nowMs);
-      if (nowMs - peer.answeredAtMs > electionTimeoutMs) this.#loseSupportOf(peer, peer.answeredAtMs);
+      if (nowMs - peer.answeredAtMs > electionTimeoutMs) this.#loseSupportOf(peer, nowMs);
       else if (peer.alone.size > 0) this.#askSome(peer);
     }
   }
@@ -99,7 +96,7 @@ export class StoreHeartbeats {
   }
 
   /** The replica leads, and may ask its members' stores to support them. Also when its members changed. */
-  lead(replica: Replica): void {
+  lead(replica: SupportedReplica): void {
     this.leave(replica);
     const { role, term } = replica.raft;
     if (role !== 'leader' || replica.isClosed) return;
@@ -114,7 +111,7 @@ export class StoreHeartbeats {
       members.push(supporter);
       peer.alone.add(supporter);
     }
-    replica.support = { kind: 'leading', term, members };
+    replica.contact.support = { kind: 'leading', term, members };
     this.#parts.startTicking(replica);
   }
 
@@ -142,8 +139,8 @@ export class StoreHeartbeats {
   }
 
   /** What members have to be told about the commit index of their leader goes with the next frames. */
-  noteCommits(replica: Replica): void {
-    const { support } = replica;
+  noteCommits(replica: SupportedReplica): void {
+    const { support } = replica.contact;
     if (support?.kind !== 'leading') return;
     for (const supporter of support.members) {
       if (supporter.state !== 'supported') continue;
@@ -207,24 +204,22 @@ export class StoreHeartbeats {
       return;
     }
     supporter.state = 'supported';
-    replica.raft.setSupported(supporter.replicaId, true, nowMs, nowMs);
+    replica.raft.setSupported(supporter.replicaId, true, nowMs);
     this.#parts.startTicking(replica);
   }
 
-  /** The member's store does not support it any more; it was last heard at `heardAtMs`. */
-  #loseSupport(supporter: Supporter, heardAtMs: number): void {
+  /** The member's store does not support it any more. */
+  #loseSupport(supporter: Supporter, nowMs: number): void {
     const { replica, replicaId, peer } = supporter;
-    const nowMs = this.#parts.clock.nowMs();
-    if (replica.support !== undefined) applyContact(replica, replica.support, nowMs);
-    replica.raft.setSupported(replicaId, false, heardAtMs, nowMs);
+    replica.raft.setSupported(replicaId, false, nowMs);
     supporter.state = 'unsupported';
     peer.supporters.delete(supporter);
     peer.alone.add(supporter);
     this.#parts.startTicking(replica);
   }
 
-  #loseSupportOf(peer: HeartbeatPeer, heardAtMs: number): void {
-    for (const supporter of peer.supporters) this.#loseSupport(supporter, heardAtMs);
+  #loseSupportOf(peer: HeartbeatPeer, nowMs: number): void {
+    for (const supporter of peer.supporters) this.#loseSupport(supporter, nowMs);
   }
 
   #hearAsk(peer: HeartbeatPeer, ask: SupportRequest, nowMs: number): void {
@@ -233,15 +228,15 @@ export class StoreHeartbeats {
     peer.answers.push({ ...ask, isSupporting });
   }
 
-  #support(replica: Replica, peer: HeartbeatPeer, ask: SupportRequest, nowMs: number): boolean {
+  #support(replica: SupportedReplica, peer: HeartbeatPeer, ask: SupportRequest, nowMs: number): boolean {
     const { raft } = replica;
     this.afterInput(replica);
     if (replica.storeOf(raft.leaderId) !== peer.storeId || !raft.support(ask.term)) return false;
     // The ask is word from the leader as good as a heartbeat.
     peer.heardAtMs = nowMs;
     peer.judgedFromMs = nowMs;
-    if (replica.support !== undefined) return true;
-    replica.support = { kind: 'following', term: ask.term, peer };
+    if (replica.contact.support !== undefined) return true;
+    replica.contact.support = { kind: 'following', term: ask.term, peer };
     peer.followers.add(replica);
     // Whether the other members are there will matter when the leader's store is lost.
     for (const member of raft.configState.voters) this.#peerOf(replica, member);
@@ -250,14 +245,14 @@ export class StoreHeartbeats {
 
   #hearReleased(peer: HeartbeatPeer, { rangeId, term }: LedRange, nowMs: number): void {
     const replica = this.#parts.replica(rangeId);
-    const support = replica?.support;
+    const support = replica?.contact.support;
     if (replica === undefined || support?.kind !== 'following') return;
     if (support.peer === peer && support.term === term) this.#stopFollowing(replica, peer, nowMs);
   }
 
   #hearCommit(peer: HeartbeatPeer, { rangeId, term, commit }: CommitNotice, nowMs: number): void {
     const replica = this.#parts.replica(rangeId);
-    if (replica?.support?.kind !== 'following' || replica.support.peer !== peer) return;
+    if (replica?.contact.support?.kind !== 'following' || replica.contact.support.peer !== peer) return;
     const reason = replica.raft.learnCommit(term, commit, nowMs);
     if (reason !== undefined) {
       throw new CairnError(
@@ -265,20 +260,19 @@ export class StoreHeartbeats {
         `store ${peer.storeId} sent a notice for range ${rangeId}: ${reason}`,
       );
     }
-    if (replica.raft.hasReady()) this.#parts.enqueue(replica);
+    if (replica.raft.hasReady()) replica.wake();
   }
 
   /** This store does not support any more, and the leader's knows it or cannot count on it. */
-  #stopFollowing(replica: Replica, peer: HeartbeatPeer, nowMs: number): void {
-    if (replica.support !== undefined) applyContact(replica, replica.support, nowMs);
+  #stopFollowing(replica: SupportedReplica, peer: HeartbeatPeer, nowMs: number): void {
     replica.raft.withdrawSupport(nowMs);
-    replica.support = undefined;
+    replica.contact.support = undefined;
     peer.followers.delete(replica);
     this.#parts.startTicking(replica);
   }
 
   /** As before; the leader's store will hear. */
-  #endFollowing(replica: Replica, peer: HeartbeatPeer, nowMs: number): void {
+  #endFollowing(replica: SupportedReplica, peer: HeartbeatPeer, nowMs: number): void {
     this.#stopFollowing(replica, peer, nowMs);
     peer.ended.push(replica.rangeId);
   }
@@ -299,40 +293,41 @@ export class StoreHeartbeats {
       if (!peer.followers.has(replica)) return false;
       this.#endFollowing(replica, peer, nowMs);
       replica.raft.leaderStoreLost(nowMs, delayMs);
-      this.#parts.enqueue(replica);
+      replica.wake();
       return true;
     });
   }
 
   /** After every input to the core of a replica with support: that may have ended. */
-  afterInput(replica: Replica): void {
-    const { support, raft } = replica;
+  afterInput(replica: SupportedReplica): void {
+    const { support } = replica.contact;
     if (support === undefined) return;
+    const { raft } = replica;
     const isOver =
       support.kind === 'leading' ? raft.role !== 'leader' || raft.term !== support.term : !raft.isSupporting;
     if (isOver) this.leave(replica);
   }
 
   /** The support ends here, or the replica leaves the store; whoever took part in it will hear. */
-  leave(replica: Replica): void {
-    const { support, rangeId } = replica;
+  leave(replica: SupportedReplica): void {
+    const { rangeId, contact } = replica;
+    const { support } = contact;
     if (support === undefined) return;
     const nowMs = this.#parts.clock.nowMs();
     if (support.kind === 'following') {
       this.#endFollowing(replica, support.peer, nowMs);
       return;
     }
-    applyContact(replica, support, nowMs);
-    replica.support = undefined;
     this.#parts.startTicking(replica);
     for (const supporter of support.members) {
       const { peer, replicaId } = supporter;
       peer.alone.delete(supporter);
       peer.supporters.delete(supporter);
-      replica.raft.setSupported(replicaId, false, nowMs, nowMs);
+      replica.raft.setSupported(replicaId, false, nowMs);
       // Also to those that stand alone here: their stores may think otherwise.
       peer.released.push({ rangeId, term: support.term });
     }
+    contact.support = undefined;
   }
 
   /** A connection from or to the store broke: neither side knows what the other has heard. */
@@ -346,7 +341,7 @@ export class StoreHeartbeats {
 
   /** Frames to the store may have been lost. It will drop what rested on them when the next one comes. */
   #beginGeneration(peer: HeartbeatPeer): void {
-    this.#loseSupportOf(peer, peer.answeredAtMs);
+    this.#loseSupportOf(peer, this.#parts.clock.nowMs());
     peer.generation = (peer.generation % GENERATION_MAX) + 1;
     peer.clearNews();
   }
@@ -377,7 +372,7 @@ export class StoreHeartbeats {
   }
 
   /** The store of another member. */
-  #peerOf(replica: Replica, member: ReplicaId): HeartbeatPeer | undefined {
+  #peerOf(replica: SupportedReplica, member: ReplicaId): HeartbeatPeer | undefined {
     const storeId = replica.storeOf(member);
     return storeId === 0 || member === replica.replicaId ? undefined : this.#peer(storeId);
   }
@@ -406,8 +401,8 @@ function noteCommit(supporter: Supporter, term: Term, commit: LogIndex): void {
 }
 
 /** The member on that store of a range that is led here. */
-function supporterIn(peer: HeartbeatPeer, replica: Replica | undefined): Supporter | undefined {
-  const support = replica?.support;
+function supporterIn(peer: HeartbeatPeer, replica: SupportedReplica | undefined): Supporter | undefined {
+  const support = replica?.contact.support;
   if (support?.kind !== 'leading') return undefined;
   return support.members.find((member) => member.peer === peer);
 }

@@ -32,7 +32,7 @@ describe('the birth of a replica', () => {
     rig.refuseSnapshots();
     const descriptor = await rig.create(3, { createdAt: 2 });
     const supporter = (): string | undefined => {
-      const { support } = rig.replicaAt(1);
+      const { support } = rig.replicaAt(1).contact;
       if (support?.kind !== 'leading') return undefined;
       return support.members.find((member) => member.replicaId === replicaId(13))?.state;
     };
@@ -43,7 +43,7 @@ describe('the birth of a replica', () => {
     rig.passes = (from, to) => from !== 1 || to !== 3;
     await rig.scheduler.settle(rig.at(3).store.createReplica(descriptor));
     await rig.run(60);
-    expect([empty.isClosed, empty.support, supporter()]).toEqual([true, undefined, 'unsupported']);
+    expect([empty.isClosed, empty.contact.support, supporter()]).toEqual([true, undefined, 'unsupported']);
   });
 });
 

@@ -174,9 +174,6 @@ export class Store {
     return new StoreHeartbeats({
       ...{ clock, config, links, logger, rng },
       replica: (rangeId) => this.#replicas.get(rangeId),
-      enqueue: (replica) => {
-        this.#turns.enqueue(replica);
-      },
       startTicking: (replica) => {
         this.#ticker.startTicking(replica);
       },
@@ -192,9 +189,6 @@ export class Store {
       metrics: this.#metrics,
       heartbeats: this.#heartbeats,
       replicas: this.#replicas,
-      enqueue: (replica) => {
-        this.#turns.enqueue(replica);
-      },
       guardLeases: (nowMs) => {
         this.#guard.check(nowMs);
       },
@@ -593,7 +587,7 @@ export class Store {
       this.#remove(replica);
       return;
     }
-    if (replica.support?.kind === 'leading') this.#heartbeats.lead(replica);
+    if (replica.contact.support?.kind === 'leading') this.#heartbeats.lead(replica);
     this.#options.onReplicaChanged?.(replica.rangeId);
   }
 

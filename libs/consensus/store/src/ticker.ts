@@ -1,7 +1,7 @@
 import type { RangeId } from '@cairn/base';
 import type { Clock, Logger, Timer } from '@cairn/ports';
 
-import type { Replica } from './replica.js';
+import type { SupportedReplica } from './heartbeat-peer.js';
 import type { StoreConfig } from './store-config.js';
 import type { StoreHeartbeats } from './store-heartbeats.js';
 import type { StoreMetrics } from './store-metrics.js';
@@ -13,9 +13,7 @@ export interface TickerParts {
   readonly metrics: StoreMetrics;
   readonly heartbeats: StoreHeartbeats;
   /** All replicas of the store. */
-  readonly replicas: ReadonlyMap<RangeId, Replica>;
-  /** Puts a replica that has something to say into the queue of the next turn. */
-  enqueue(replica: Replica): void;
+  readonly replicas: ReadonlyMap<RangeId, SupportedReplica>;
   /** Notices a suspension of the machine; see `LeaseGuard`. */
   guardLeases(nowMs: number): void;
   /** At the end of each tick. */
@@ -28,7 +26,7 @@ export interface TickerParts {
  */
 export class Ticker {
   readonly #parts: TickerParts;
-  readonly #ticking = new Set<Replica>();
+  readonly #ticking = new Set<SupportedReplica>();
   #timer: Timer | undefined;
   #lastTickMs = 0;
   #wasPaused = false;
@@ -63,14 +61,14 @@ export class Ticker {
   }
 
   /** The replica gets the next tick, and further ones as long as it needs them. */
-  startTicking(replica: Replica): void {
+  startTicking(replica: SupportedReplica): void {
     if (replica.isTicking) return;
     replica.isTicking = true;
     this.#ticking.add(replica);
   }
 
   /** The replica is quiescent: no more ticks. */
-  stopTicking(replica: Replica): void {
+  stopTicking(replica: SupportedReplica): void {
     replica.isTicking = false;
     this.#ticking.delete(replica);
   }
@@ -97,12 +95,12 @@ export class Ticker {
     this.#parts.ticked();
   }
 
-  #tickReplica(replica: Replica, nowMs: number): void {
+  #tickReplica(replica: SupportedReplica, nowMs: number): void {
     const { raft } = replica;
     if (!replica.isClosed) {
       raft.tick(nowMs);
       this.#parts.heartbeats.noteCommits(replica);
-      if (raft.hasReady()) this.#parts.enqueue(replica);
+      if (raft.hasReady()) replica.wake();
       if (!raft.isQuiescent) return;
     }
     this.stopTicking(replica);

@@ -4,7 +4,6 @@ import type { Entry, Message, Ready } from '@cairn/raft';
 import type { RaftLog } from '@cairn/raft-log';
 
 import type { Applier } from './applier.js';
-import { applyContact } from './heartbeat-peer.js';
 import type { PeerLinks, RangeHint } from './peer-links.js';
 import type { Replica, ReplicaHost } from './replica.js';
 import type { StoreConfig } from './store-config.js';
@@ -131,17 +130,16 @@ export class TurnLoop implements ReplicaHost {
    */
   step(replica: Replica, message: Message): string | undefined {
     const nowMs = this.#isRunning ? this.#startedMs : this.#parts.clock.nowMs();
-    const { raft, support } = replica;
+    const { raft } = replica;
     const bringsEntries = message.type === 'append' && message.entries.length > 0;
     // As if it were lost: the leader sends it again. Once the core has it, nobody can refuse it any more.
     if (bringsEntries && this.isBehind) {
       this.#parts.metrics.droppedMessage(this.isLogBehind ? 'log-behind' : 'engine-behind');
       return undefined;
     }
-    if (support !== undefined && mayAskForVote(message)) applyContact(replica, support, nowMs);
     const reason = raft.step(message, nowMs);
     if (reason !== undefined) return reason;
-    if (support !== undefined) this.#parts.heartbeats.afterInput(replica);
+    this.#parts.heartbeats.afterInput(replica);
     if (raft.hasReady()) {
       if (bringsEntries) this.tookIn(replica, payloadBytesOf(message.entries));
       this.enqueue(replica);
@@ -223,7 +221,7 @@ export class TurnLoop implements ReplicaHost {
       replica.endTurn();
       return;
     }
-    const { raft, machine, support } = replica;
+    const { raft, machine } = replica;
     if (machine?.turn !== undefined) {
       this.#current = replica;
       machine.turn(nowMs);
@@ -233,7 +231,7 @@ export class TurnLoop implements ReplicaHost {
     while (raft.hasReady()) this.#handleReady(replica, raft.takeReady());
     this.#staged(replica);
     replica.endTurn();
-    if (support !== undefined) this.#parts.heartbeats.afterInput(replica);
+    this.#parts.heartbeats.afterInput(replica);
     if (!replica.isTicking && !raft.isQuiescent) this.#parts.startTicking(replica);
   }
 
@@ -345,11 +343,6 @@ function payloadBytesOf(entries: readonly Entry[]): number {
   let bytes = 0;
   for (const entry of entries) bytes += entry.payload.length;
   return bytes;
-}
-
-/** Whether the hold of the vote may matter: it is only kept per store until it does. */
-function mayAskForVote({ type }: Message): boolean {
-  return type === 'vote' || type === 'pre-vote' || type === 'timeout-now';
 }
 
 /**

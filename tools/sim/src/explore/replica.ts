@@ -8,7 +8,7 @@ import {
   type RaftConfig,
   type Ready,
 } from '@cairn/raft';
-import { entryText, fingerprintOf, MemoryRaftStorage } from '@cairn/raft/testing';
+import { entryText, fingerprintOf, MemoryRaftStorage, NO_CONTACT } from '@cairn/raft/testing';
 
 import type { Bounds } from './bounds.js';
 
@@ -99,6 +99,7 @@ export class ExploredReplica {
     return new RaftNode({
       config: this.#config,
       storage: this.storage,
+      contact: NO_CONTACT,
       hardState: this.storage.hardState,
       appliedIndex: 0 as LogIndex,
       configState: { voters: this.#voters, outgoing: [], learners: [], learnersNext: [] },

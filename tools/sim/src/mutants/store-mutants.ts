@@ -183,7 +183,7 @@ export const HEARTBEAT_MUTANTS: readonly Mutant[] = [
     breaks: 'who is asked for a vote does not count the heartbeats that its store answered',
     promise: 'nobody else leads while a lease lasts',
     file: 'libs/consensus/store/src/heartbeat-peer.ts',
-    edits: [{ find: 'replica.raft.recordLeaderContact(support.peer.heardAtMs, nowMs);', replace: 'return;' }],
+    edits: [{ find: 'this.support.peer.heardAtMs : -Infinity', replace: '0 : -Infinity' }],
     run: RESTING,
   },
   {
@@ -196,7 +196,10 @@ export const HEARTBEAT_MUTANTS: readonly Mutant[] = [
         find: '      peer.ackedSentAtMs = -Infinity;\n      this.#loseSupportOf(peer, nowMs);\n',
         replace: '',
       },
-      { find: '    this.#loseSupportOf(peer, peer.answeredAtMs);\n    peer.gen', replace: '    peer.gen' },
+      {
+        find: '    this.#loseSupportOf(peer, this.#parts.clock.nowMs());\n    peer.gen',
+        replace: '    peer.gen',
+      },
     ],
     run: RESTING,
   },

@@ -7,7 +7,7 @@ import type { Entry } from '../types.js';
  * `progress`.
  */
 const LEFT_OUT = new Set([
-  ...['config', 'storage', 'random', 'log', 'sequence', 'pendingPersists'],
+  ...['config', 'storage', 'contact', 'random', 'log', 'sequence', 'pendingPersists'],
   ...['peers', 'voters', 'outgoing', 'self'],
 ]);
 

@@ -11,10 +11,13 @@ import {
   type Ready,
 } from '../types.js';
 import { MemoryRaftStorage } from './memory-storage.js';
+import { TestContact } from './test-contact.js';
 
 export interface TestReplica {
   readonly id: ReplicaId;
   readonly storage: MemoryRaftStorage;
+  /** What its store has heard of the others. */
+  contact: TestContact;
   node: RaftNode;
   /** Applied entries in order; durable, as if every apply were synced. */
   applied: Entry[];
@@ -73,10 +76,13 @@ export class TestCluster {
     const storage = new MemoryRaftStorage();
     const applied = start?.index ?? (0 as LogIndex);
     if (start !== undefined) layOut(storage, start);
+    const contact = new TestContact();
+    const facts = { members, applied, nowMs: this.nowMs, isInitial: true };
     const replica: TestReplica = {
       id: id as ReplicaId,
       storage,
-      node: this.#start(id as ReplicaId, storage, { members, applied, nowMs: this.nowMs, isInitial: true }),
+      contact,
+      node: this.#start({ id: id as ReplicaId, storage, contact }, facts),
       applied: [],
       appliedConfig: members,
       appliedIndex: applied,
@@ -103,13 +109,13 @@ export class TestCluster {
   }
 
   #start(
-    id: ReplicaId,
-    storage: MemoryRaftStorage,
+    { id, storage, contact }: Pick<TestReplica, 'id' | 'storage' | 'contact'>,
     facts: { members: ConfigState; applied: LogIndex; nowMs: number; isInitial: boolean },
   ): RaftNode {
     return new RaftNode({
       config: { ...defaultRaftConfig(id), ...this.#options.config },
       storage,
+      contact,
       hardState: storage.hardState,
       appliedIndex: facts.applied,
       configState: facts.members,
@@ -290,7 +296,8 @@ export class TestCluster {
       nowMs: this.nowOf(replica),
       isInitial: false,
     };
-    replica.node = this.#start(replica.id, replica.storage, facts);
+    replica.contact = new TestContact();
+    replica.node = this.#start(replica, facts);
     replica.isDown = false;
   }
 
@@ -310,6 +317,27 @@ export class TestCluster {
     replica.appliedConfig = members;
     replica.appliedIndex = start.index;
     this.restart(id);
+  }
+
+  /** The store of the leader was heard by that of the member, and that answered. */
+  beat(leader: TestReplica, member: TestReplica): void {
+    const sentAtMs = this.nowOf(leader);
+    member.contact.hearLeader(this.nowOf(member));
+    leader.contact.hearMember(member.id, sentAtMs, sentAtMs);
+  }
+
+  /** The member's store supports the leader, and the leader's store has heard that; false when it refused. */
+  support(leader: TestReplica, member: TestReplica): boolean {
+    this.beat(leader, member);
+    if (!member.node.support(leader.node.term)) return false;
+    leader.node.setSupported(member.id, true, this.nowOf(leader));
+    return true;
+  }
+
+  /** The member's store supports the leader no longer, and the leader's store has heard that. */
+  withdraw(leader: TestReplica, member: TestReplica): void {
+    member.node.withdrawSupport(this.nowOf(member));
+    leader.node.setSupported(member.id, false, this.nowOf(leader));
   }
 
   leader(): TestReplica | undefined {

@@ -15,7 +15,7 @@ const HANDLER =
 const ASKS = /\brethrowInvariant\b|\b(errorDetailOf|toServiceError|asCairnError|failRead|asEngineError)\(/;
 const ASKS_OR_DECODES = /\b(asLogFailure|notDecoded)\(/;
 /** Ends the process, or hands the error to somebody who waits. */
-const PASSES_ON = /\bfatal\(|#fatal\b|\bonFatal\b|\breject\b|^\s*(fail|give)\s*$/;
+const PASSES_ON = /\bfatal\(|\.fatal\b|#fatal\b|\bonFatal\b|\breject\b|^\s*(fail|give)\s*$/;
 /** Goes on after errors of one kind only. */
 const ONE_KIND = /\bif \(!.*\)\s+(?:\{[^}]*)?throw error;/;
 const THROWS_AT_LAST = /\bthrow\b[^;]*;\s*$/;

@@ -267,8 +267,8 @@ export class Core {
   }
 
   /**
-   * Whatever ends the support, a term, a role, another leader or the host's word, comes by here: the hold that
-   * the store's heartbeats have given stays, because the old leader's lease rests on it.
+   * Whatever ends the support, a term, a role, another leader or the host's word, comes by here: the hold
+   * that the store's heartbeats have given stays, because the old leader's lease rests on it.
    */
   endSupport(): void {
     if (!this.isSupporting) return;

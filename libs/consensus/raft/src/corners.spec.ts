@@ -394,7 +394,7 @@ describe('groups whose members are supported', () => {
   });
 
   describe('a leader', () => {
-    test('counts its lease from what the stores answered, and after a pause only from later questions', () => {
+    test('counts its lease from what the stores answered, after a pause from later questions', () => {
       const { cluster, leader } = led(3);
       cluster.advance(1000, nobodyIsCut);
       supportBy(cluster, leader, 2, 3);

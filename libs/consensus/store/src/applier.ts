@@ -1,23 +1,26 @@
-import { assert, BoundedBytes, type LogIndex } from '@cairn/base';
+import { assert, type LogIndex } from '@cairn/base';
 import type { EngineBatch, KvEngine } from '@cairn/engine';
 import { EntryKind, type Entry } from '@cairn/raft';
 
-import type { Replica, ReplicaHost } from './replica.js';
+import type { ApplyBacklog } from './apply-backlog.js';
+import type { Leadership } from './leadership.js';
+import type { MemberChanges } from './member-changes.js';
+import type { Replica } from './replica.js';
+import type { StoreCommandApplier } from './store-command-applier.js';
 import { isStoreCommand } from './store-commands.js';
 import type { StoreConfig } from './store-config.js';
+import type { StoreLife } from './store-life.js';
 import type { StoreMetrics } from './store-metrics.js';
 
 export interface ApplierParts {
   readonly engine: KvEngine;
-  readonly config: StoreConfig;
-  readonly host: ReplicaHost;
+  readonly config: Pick<StoreConfig, 'applyBatchBytesMax'>;
+  readonly backlog: ApplyBacklog;
+  readonly commands: Pick<StoreCommandApplier, 'apply'>;
+  readonly members: Pick<MemberChanges, 'apply'>;
+  readonly leadership: Pick<Leadership, 'readyToLead'>;
   readonly metrics: StoreMetrics;
-  /** Carries out a store command (split) alone; resolves when the replica may go on. */
-  applyStoreCommand(replica: Replica, entry: Entry): Promise<void>;
-  /** Membership takes effect where its entry is applied. */
-  applyConfigEntry(replica: Replica, entry: Entry): void;
-  readyToLead(replica: Replica): void;
-  fatal(error: unknown): void;
+  readonly life: StoreLife;
 }
 
 /** What applying an entry answered to whoever waits for it. */
@@ -45,127 +48,43 @@ interface AppliedRun {
  */
 export class Applier {
   readonly #parts: ApplierParts;
-  #list: Replica[] = [];
-  /** Payload bytes that are committed and that the engine does not hold yet. */
-  readonly #backlog: BoundedBytes;
-  /** Replicas whose cores keep what they have committed; see `holds`. */
-  readonly #held = new Set<Replica>();
-  /** Payload bytes of all entries applied since the store was opened. */
-  appliedBytes = 0;
-  #isBusy = false;
-  #isStopped = false;
-  readonly #betweenBatches: (() => void)[] = [];
-  #idleWaiters: (() => void)[] = [];
 
   constructor(parts: ApplierParts) {
     this.#parts = parts;
-    const limit = parts.config.applyBacklogBytesMax;
-    this.#backlog = new BoundedBytes({ name: 'committed entries that wait for the engine', limit });
-  }
-
-  get backlogBytes(): number {
-    return this.#backlog.used;
-  }
-
-  /** The engine is behind: nothing more is proposed or taken in until it has caught up a little. */
-  get isBehind(): boolean {
-    return this.#backlog.isFull;
-  }
-
-  /**
-   * Whether the core of the replica shall keep what it commits: the engine is behind, or the replica applies
-   * nothing now. It gets a turn when that is over.
-   */
-  holds(replica: Replica): boolean {
-    if (!this.#backlog.isFull && !replica.isApplyBlocked) return false;
-    this.#held.add(replica);
-    return true;
-  }
-
-  /** What waits for the replica will never be applied: it is gone, or a snapshot is beyond it. */
-  forget(replica: Replica): void {
-    this.#backlog.resize(replica.applyQueue.bytes, 0);
-    replica.applyQueue.clear();
-    this.#held.delete(replica);
-  }
-
-  #letGo(): void {
-    if (this.#held.size === 0 || this.#backlog.isFull) return;
-    const held = [...this.#held];
-    this.#held.clear();
-    for (const replica of held) this.#parts.host.enqueue(replica);
-  }
-
-  /** Committed entries, in log order, right behind those handed in before. */
-  enqueue(replica: Replica, entries: readonly Entry[]): void {
-    const first = entries[0] as Entry;
-    assert(
-      first.index === replica.handedOutIndex + 1,
-      'committed entries must continue what was handed over',
-      {
-        rangeId: replica.rangeId,
-        got: first.index,
-        handedOutIndex: replica.handedOutIndex,
-      },
-    );
-    replica.handedOutIndex = (entries.at(-1) as Entry).index;
-    this.#backlog.resize(0, replica.applyQueue.add(entries));
-    this.#offer(replica);
-  }
-
-  #offer(replica: Replica): void {
-    if (replica.isInApplyList || replica.isApplyBlocked || replica.applyQueue.length === 0) return;
-    replica.isInApplyList = true;
-    this.#list.push(replica);
   }
 
   /** The replica's exclusive work is done; the applier may have it back. */
   unblock(replica: Replica): void {
+    const { backlog } = this.#parts;
     replica.isApplyBlocked = false;
-    this.#offer(replica);
-    this.#letGo();
+    backlog.offer(replica);
+    backlog.letGo();
     this.kick();
-  }
-
-  /** Runs when no batch is in flight, so that the engine is exactly at every replica's applied index. */
-  whenBetweenBatches(callback: () => void): void {
-    if (!this.#isBusy) callback();
-    else this.#betweenBatches.push(callback);
-  }
-
-  stop(): void {
-    this.#isStopped = true;
-  }
-
-  /** Resolves when no batch is in flight. */
-  idle(): Promise<void> {
-    if (!this.#isBusy) return Promise.resolve();
-    return new Promise((resolve) => this.#idleWaiters.push(resolve));
   }
 
   /** Applies what is waiting, unless a batch is in flight. */
   kick(): void {
+    const { backlog, engine, life } = this.#parts;
     try {
-      while (!this.#isBusy && !this.#isStopped && this.#list.length > 0) {
-        const waiting = this.#list;
-        this.#list = [];
-        const size = this.#parts.engine.gathersWrites ? waiting.length : 1;
+      while (!backlog.isBatchUnderWay && !life.isOver && backlog.hasWork) {
+        const waiting = backlog.take();
+        const size = engine.gathersWrites ? waiting.length : 1;
         let at = 0;
-        for (; at < waiting.length && !this.#isBusy && !this.#isStopped; at += size) {
+        for (; at < waiting.length && !backlog.isBatchUnderWay && !life.isOver; at += size) {
           this.#applyBatch(waiting, at, Math.min(at + size, waiting.length));
         }
-        // The engine has to wait: what was not looked at comes before what was put back.
-        if (at < waiting.length) this.#list = [...waiting.slice(at), ...this.#list];
+        // The engine has to wait.
+        backlog.putBack(waiting, at);
       }
     } catch (error) {
-      this.#parts.fatal(error);
+      life.fatal(error);
     }
   }
 
   /** Applies what the replicas [from, to) have, as one batch. */
   #applyBatch(waiting: readonly Replica[], from: number, to: number): void {
-    const { config, engine, metrics } = this.#parts;
-    this.#isBusy = true;
+    const { backlog, config, engine, metrics } = this.#parts;
+    backlog.beginBatch();
     const batch = engine.newBatch();
     const runs: AppliedRun[] = [];
     let bytes = 0;
@@ -180,7 +99,7 @@ export class Applier {
           bytes += run.bytes;
         }
       }
-      this.#offer(replica);
+      backlog.offer(replica);
     }
     let written: Promise<void> | undefined;
     if (batch.length > 0) {
@@ -197,7 +116,7 @@ export class Applier {
         this.kick();
       })
       .catch((error: unknown) => {
-        this.#parts.fatal(error);
+        this.#parts.life.fatal(error);
       });
   }
 
@@ -215,7 +134,7 @@ export class Applier {
         const value = replica.machine.apply(entry, batch);
         if (replica.waiters.size > 0) results = withResult(results, replica, entry, value);
       } else if (entry.kind === EntryKind.config) {
-        this.#parts.applyConfigEntry(replica, entry);
+        this.#parts.members.apply(replica, entry);
         if (replica.waiters.size > 0) results = withResult(results, replica, entry, undefined);
       }
       bytes += entry.payload.length;
@@ -238,7 +157,7 @@ export class Applier {
       rangeId: replica.rangeId,
     });
     replica.isApplyBlocked = true;
-    replica.exclusiveWork = this.#parts.applyStoreCommand(replica, entry).then(
+    replica.exclusiveWork = this.#parts.commands.apply(replica, entry).then(
       () => {
         replica.exclusiveWork = undefined;
         replica.applyQueue.remove(1, entry.payload.length);
@@ -247,7 +166,7 @@ export class Applier {
       },
       (error: unknown) => {
         replica.exclusiveWork = undefined;
-        this.#parts.fatal(error);
+        this.#parts.life.fatal(error);
       },
     );
   }
@@ -256,23 +175,19 @@ export class Applier {
     replica.appliedIndex = index;
     replica.appliedTerm = term;
     replica.appliedBytesSinceCheckpoint += bytes;
-    this.appliedBytes += bytes;
-    this.#backlog.resize(bytes, 0);
+    this.#parts.backlog.applied(bytes);
     if (replica.isClosed) return;
     replica.raft.applied(index);
-    if (replica.isLeader && !replica.isReadyLeader && term === replica.term) this.#parts.readyToLead(replica);
+    if (replica.isLeader && !replica.isReadyLeader && term === replica.term)
+      this.#parts.leadership.readyToLead(replica);
     replica.reads.applied(index);
-    if (replica.raft.hasReady()) this.#parts.host.enqueue(replica);
+    if (replica.raft.hasReady()) replica.wake();
   }
 
   #finish(runs: readonly AppliedRun[]): void {
-    if (!this.#isStopped) for (const run of runs) this.#finishRun(run);
-    this.#isBusy = false;
-    this.#letGo();
-    if (this.#betweenBatches.length > 0 && !this.#isStopped) {
-      for (const callback of this.#betweenBatches.splice(0)) callback();
-    }
-    if (this.#idleWaiters.length > 0) for (const resolve of this.#idleWaiters.splice(0)) resolve();
+    const { backlog, life } = this.#parts;
+    if (!life.isOver) for (const run of runs) this.#finishRun(run);
+    backlog.endBatch(life.isOver);
   }
 
   #finishRun(run: AppliedRun): void {
@@ -280,7 +195,7 @@ export class Applier {
     replica.machine?.published(run.lastIndex);
     if (run.results !== undefined) this.#answer(replica, run.results);
     this.#advance(replica, run.lastIndex, run.lastTerm, run.bytes);
-    this.#offer(replica);
+    this.#parts.backlog.offer(replica);
   }
 
   #answer(replica: Replica, results: readonly AppliedResult[]): void {

@@ -5,7 +5,6 @@ import { noopLogger, noopMetrics } from '@cairn/ports';
 import { openRaftLog, type RaftLog } from '@cairn/raft-log';
 import { SimDisk, SimRng, SimScheduler } from '@cairn/runtime-sim';
 
-import type { Applier } from './applier.js';
 import { decodeCheckpointState, encodeCheckpointState } from './checkpoint-state.js';
 import { Checkpointer } from './checkpointer.js';
 import { configStateOf } from './membership.js';
@@ -73,21 +72,21 @@ async function setUp(
       configState: configStateOf(DESCRIPTOR),
     },
   } as unknown as Replica;
-  const applier = {
+  const backlog = {
     appliedBytes: 100,
     whenBetweenBatches: (callback: () => void) => {
       callback();
     },
-  } as unknown as Applier;
+  };
   const checkpointer = new Checkpointer({
     engine,
     log,
-    applier,
+    backlog,
     clock,
     config: { ...DEFAULT_STORE_CONFIG, ...config },
     logger: noopLogger,
     metrics: new StoreMetrics(noopMetrics),
-    replicas: () => [replica],
+    replicas: [replica],
   });
   return {
     checkpointer,

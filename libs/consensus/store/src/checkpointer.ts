@@ -3,7 +3,7 @@ import type { KvEngine } from '@cairn/engine';
 import type { Clock, Logger } from '@cairn/ports';
 import type { RaftLog } from '@cairn/raft-log';
 
-import type { Applier } from './applier.js';
+import type { ApplyBacklog } from './apply-backlog.js';
 import { encodeCheckpointState } from './checkpoint-state.js';
 import type { Replica } from './replica.js';
 import type { StoreConfig } from './store-config.js';
@@ -12,12 +12,12 @@ import type { StoreMetrics } from './store-metrics.js';
 export interface CheckpointerParts {
   readonly engine: KvEngine;
   readonly log: RaftLog;
-  readonly applier: Applier;
+  readonly backlog: Pick<ApplyBacklog, 'appliedBytes' | 'whenBetweenBatches'>;
   readonly clock: Clock;
   readonly config: StoreConfig;
   readonly logger: Logger;
   readonly metrics: StoreMetrics;
-  replicas(): Iterable<Replica>;
+  readonly replicas: Iterable<Replica>;
 }
 
 interface Mark {
@@ -47,8 +47,8 @@ export class Checkpointer {
   /** Called every tick: begins a checkpoint when enough was applied or enough time went by. */
   poll(): Promise<void> | undefined {
     if (this.#running !== undefined) return undefined;
-    const { applier, config, clock } = this.#parts;
-    const bytes = applier.appliedBytes - this.#coveredBytes;
+    const { backlog, config, clock } = this.#parts;
+    const bytes = backlog.appliedBytes - this.#coveredBytes;
     if (bytes === 0) return undefined;
     const isDue = clock.nowMs() - this.#lastFinishedMs >= config.checkpointIntervalMs;
     if (bytes < config.checkpointBytes && !isDue) return undefined;
@@ -65,9 +65,9 @@ export class Checkpointer {
   }
 
   async #runOnce(): Promise<void> {
-    const { engine, log, applier, metrics } = this.#parts;
+    const { engine, log, backlog, metrics } = this.#parts;
     const marks = await new Promise<Mark[]>((resolve) => {
-      applier.whenBetweenBatches(() => {
+      backlog.whenBetweenBatches(() => {
         resolve(this.#takeMarks());
       });
     });
@@ -89,8 +89,8 @@ export class Checkpointer {
 
   #takeMarks(): Mark[] {
     const marks: Mark[] = [];
-    this.#coveredBytes = this.#parts.applier.appliedBytes;
-    for (const replica of this.#parts.replicas()) {
+    this.#coveredBytes = this.#parts.backlog.appliedBytes;
+    for (const replica of this.#parts.replicas) {
       const descriptor = replica.descriptorOrUndefined;
       if (descriptor === undefined || replica.appliedBytesSinceCheckpoint === 0) continue;
       if (replica.isApplyBlocked) {

@@ -1,11 +1,15 @@
-import { CairnError, type RangeId, type ReplicaId, type StoreId } from '@cairn/base';
+import { CairnError, type RangeId, type StoreId } from '@cairn/base';
 import type { Clock, Logger } from '@cairn/ports';
 import { isTermBelievable, type Message } from '@cairn/raft';
 
 import { EarlyVotes } from './early-votes.js';
+import { INITIAL_INDEX } from './initial-state.js';
+import type { MessageStep } from './message-step.js';
+import type { Occupancy } from './occupancy.js';
 import type { RangeHint } from './peer-links.js';
+import type { ReplicaMaker } from './replica-maker.js';
+import type { ReplicaTable } from './replica-table.js';
 import type { Replica } from './replica.js';
-import { INITIAL_INDEX } from './split.js';
 import type { StoreMetrics } from './store-metrics.js';
 import { TOMBSTONE_PLACES } from './tombstones.js';
 
@@ -30,19 +34,10 @@ export interface DeliveryParts {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly metrics: StoreMetrics;
-  replica(rangeId: RangeId): Replica | undefined;
-  /** Whether the replica was removed from here, or another of its range is on its way out. */
-  isGone(rangeId: RangeId, replicaId: ReplicaId): boolean;
-  /** A replica here covers the key, or will again. */
-  isCovered(key: Uint8Array): boolean;
-  /** Replicas without a state that are here. */
-  emptyReplicas(): number;
-  replicas(): Iterable<Replica>;
-  /** Lets one without a state go. */
-  forget(replica: Replica): void;
-  createEmpty(rangeId: RangeId, replicaId: ReplicaId, confVersionSeen: number): Replica;
-  /** Answers why the core did not take it. */
-  step(replica: Replica, message: Message): string | undefined;
+  readonly replicas: Pick<ReplicaTable, 'get' | 'emptyCount' | typeof Symbol.iterator>;
+  readonly occupancy: Pick<Occupancy, 'isGone' | 'isCovered'>;
+  readonly maker: Pick<ReplicaMaker, 'createEmpty' | 'forgetEmpty'>;
+  readonly steps: Pick<MessageStep, 'step'>;
 }
 
 /**
@@ -68,7 +63,7 @@ export class Delivery {
     hint: RangeHint | undefined,
   ): CairnError | undefined {
     const { metrics } = this.#parts;
-    let replica = this.#parts.replica(rangeId);
+    let replica = this.#parts.replicas.get(rangeId);
     if (replica === undefined) {
       if (!(rangeId > 0 && rangeId < TOMBSTONE_PLACES && message.to > 0)) {
         return this.#refuse(from, rangeId, message, `replica ${message.to} of it cannot be`);
@@ -95,7 +90,9 @@ export class Delivery {
       }
     }
     const reason =
-      this.#isTooEarly(message) ?? entriesBeforeInitialState(message) ?? this.#parts.step(replica, message);
+      this.#isTooEarly(message) ??
+      entriesBeforeInitialState(message) ??
+      this.#parts.steps.step(replica, message);
     if (reason !== undefined) return this.#refuse(from, rangeId, message, reason);
     if (home !== from) replica.noteCorrespondent(message.from, from);
     if (!replica.isInitialised) replica.heardMs = this.#parts.clock.nowMs();
@@ -132,7 +129,7 @@ export class Delivery {
     hint: RangeHint | undefined,
   ): Replica | undefined {
     const { clock, logger, metrics } = this.#parts;
-    if (this.#parts.isGone(rangeId, message.to)) {
+    if (this.#parts.occupancy.isGone(rangeId, message.to)) {
       metrics.droppedMessage('removed');
       return undefined;
     }
@@ -141,7 +138,7 @@ export class Delivery {
       return undefined;
     }
     // A replica here that still covers the key will split soon, or get a snapshot that makes room.
-    if (this.#parts.isCovered(hint.startKey)) {
+    if (this.#parts.occupancy.isCovered(hint.startKey)) {
       if (message.type === 'pre-vote' || message.type === 'vote') {
         this.#earlyVotes.keep(from, rangeId, message, clock.nowMs());
       }
@@ -153,22 +150,22 @@ export class Delivery {
       return undefined;
     }
     logger.info('replica created, waits for a snapshot', { range: rangeId, replicaId: message.to });
-    return this.#parts.createEmpty(rangeId, message.to, hint.confVersion);
+    return this.#parts.maker.createEmpty(rangeId, message.to, hint.confVersion);
   }
 
   #hasRoom(): boolean {
-    if (this.#parts.emptyReplicas() < EMPTY_REPLICAS_MAX) return true;
+    if (this.#parts.replicas.emptyCount < EMPTY_REPLICAS_MAX) return true;
     const nowMs = this.#parts.clock.nowMs();
     if (nowMs < this.#looksAgainMs) return false;
     this.#looksAgainMs = nowMs + UNHEARD_LOOK_MS;
     // A member that waits for a snapshot hears of its leader all the time; what was invented, of nobody.
-    for (const replica of this.#parts.replicas()) {
+    for (const replica of this.#parts.replicas) {
       if (this.#forgotten >= FORGOTTEN_REPLICAS_MAX) break;
       if (!replica.isReplaceable || replica.heardMs >= nowMs - UNHEARD_MS) continue;
-      this.#parts.forget(replica);
+      this.#parts.maker.forgetEmpty(replica);
       this.#forgotten += 1;
     }
-    return this.#parts.emptyReplicas() < EMPTY_REPLICAS_MAX;
+    return this.#parts.replicas.emptyCount < EMPTY_REPLICAS_MAX;
   }
 }
 

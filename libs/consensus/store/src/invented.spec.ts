@@ -67,19 +67,24 @@ describe('replicas that messages made up', () => {
       clock: { ...clock, nowMs: () => nowMs, unixMs: () => nowMs },
       logger: noopLogger,
       metrics: new StoreMetrics(noopMetrics),
-      replica: (range) => here.get(range),
-      isGone: () => false,
-      isCovered: () => false,
-      emptyReplicas: () => here.size,
-      replicas: () => here.values(),
-      forget: ({ rangeId }) => void here.delete(rangeId),
-      createEmpty: (rangeId, id) => {
-        const made = { rangeId, replicaId: id, isReplaceable: true, isInitialised: false, heardMs: nowMs };
-        const replica = { ...made, memberStore: () => 2 } as unknown as Replica;
-        here.set(rangeId, replica);
-        return replica;
+      replicas: {
+        get: (range) => here.get(range),
+        get emptyCount() {
+          return here.size;
+        },
+        [Symbol.iterator]: () => here.values(),
       },
-      step: () => undefined,
+      occupancy: { isGone: () => false, isCovered: () => false },
+      maker: {
+        forgetEmpty: ({ rangeId }) => void here.delete(rangeId),
+        createEmpty: (rangeId, id) => {
+          const made = { rangeId, replicaId: id, isReplaceable: true, isInitialised: false, heardMs: nowMs };
+          const replica = { ...made, memberStore: () => 2 } as unknown as Replica;
+          here.set(rangeId, replica);
+          return replica;
+        },
+      },
+      steps: { step: () => undefined },
     });
     const invented = (range: number): boolean => {
       delivery.deliver(storeId(2), range as RangeId, HEARTBEAT, HINT);

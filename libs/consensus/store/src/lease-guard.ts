@@ -1,15 +1,21 @@
 import type { Clock, Logger } from '@cairn/ports';
+import type { RaftNode } from '@cairn/raft';
 
 import type { StoreConfig } from './store-config.js';
+import type { StoreHeartbeats } from './store-heartbeats.js';
 import type { StoreMetrics } from './store-metrics.js';
 
 /** How fast the difference of the clocks is followed: twice what time services slew a clock by. */
 const FOLLOWED_PER_MS = 0.001;
 
 export interface LeaseGuardParts {
+  readonly clock: Clock;
   readonly config: Pick<StoreConfig, 'leaseDurationMs' | 'voteHoldMs'>;
   readonly logger: Logger;
   readonly metrics: StoreMetrics;
+  readonly heartbeats: Pick<StoreHeartbeats, 'dropLeases'>;
+  /** All replicas of the store. */
+  readonly replicas: Iterable<{ readonly raft: Pick<RaftNode, 'dropLease'> }>;
 }
 
 /**
@@ -23,28 +29,33 @@ export interface LeaseGuardParts {
  * back. Until the first message of a newer term arrives, such a store may serve reads from its old lease.
  */
 export class LeaseGuard {
-  readonly #clock: Clock;
-  readonly #marginMs: number;
   readonly #parts: LeaseGuardParts;
-  readonly #dropLeases: (nowMs: number) => void;
+  readonly #marginMs: number;
   /** What the wall clock is ahead of the monotonic one. */
   #aheadMs: number;
   #lookedAtMs: number;
 
-  constructor(clock: Clock, parts: LeaseGuardParts, dropLeases: (nowMs: number) => void) {
-    const { leaseDurationMs, voteHoldMs } = parts.config;
-    this.#clock = clock;
+  constructor(parts: LeaseGuardParts) {
+    const {
+      clock,
+      config: { leaseDurationMs, voteHoldMs },
+    } = parts;
     this.#parts = parts;
     // By so much the votes are held longer than the leases last; the other half is for clocks that drift.
     this.#marginMs = (voteHoldMs - leaseDurationMs) / 2;
-    this.#dropLeases = dropLeases;
     this.#lookedAtMs = clock.nowMs();
     this.#aheadMs = clock.unixMs() - this.#lookedAtMs;
   }
 
+  /** Nothing that was promised before now may be relied on. */
+  dropLeases(nowMs: number): void {
+    this.#parts.heartbeats.dropLeases();
+    for (const { raft } of this.#parts.replicas) raft.dropLease(nowMs);
+  }
+
   /** With each tick, and right before a lease is relied on. */
   check(nowMs: number): void {
-    const aheadMs = this.#clock.unixMs() - nowMs;
+    const aheadMs = this.#parts.clock.unixMs() - nowMs;
     const sleptMs = aheadMs - this.#aheadMs;
     if (sleptMs > this.#marginMs) {
       this.#aheadMs = aheadMs;
@@ -52,7 +63,7 @@ export class LeaseGuard {
       this.#parts.logger.warn('the machine was suspended or its clock set on, leases dropped', {
         byMs: Math.round(sleptMs),
       });
-      this.#dropLeases(nowMs);
+      this.dropLeases(nowMs);
     } else {
       const passedMs = Math.max(0, nowMs - this.#lookedAtMs);
       this.#aheadMs += Math.min(sleptMs, passedMs * FOLLOWED_PER_MS);

@@ -1,10 +1,14 @@
 import type { ReplicaId } from '@cairn/base';
 import { defaultRaftConfig, type RaftConfig } from '@cairn/raft';
 
-import type { StoreConfig } from './store-config.js';
+/** What a store says about the timing of its replicas' cores. */
+export type RaftTiming = Pick<
+  RaftConfig,
+  'electionTimeoutMs' | 'electionJitterMs' | 'heartbeatIntervalMs' | 'leaseDurationMs' | 'voteHoldMs'
+>;
 
 /** The core's configuration of one replica: the store's timing over the core's defaults. */
-export function raftConfigFor(replicaId: ReplicaId, config: StoreConfig): RaftConfig {
+export function raftConfigFor(replicaId: ReplicaId, config: RaftTiming): RaftConfig {
   return {
     ...defaultRaftConfig(replicaId),
     electionTimeoutMs: config.electionTimeoutMs,

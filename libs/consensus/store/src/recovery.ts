@@ -1,81 +1,108 @@
-import { assert, logIndex, type RangeDescriptor, type RangeId } from '@cairn/base';
+import { assert, logIndex, type RangeDescriptor } from '@cairn/base';
+import type { Clock, Logger } from '@cairn/ports';
 import { EntryKind } from '@cairn/raft';
-import type { RangeLog } from '@cairn/raft-log';
+import type { RaftLog, RangeLog } from '@cairn/raft-log';
 
-import { checkpointFrom, decodeCheckpointState, type CheckpointState } from './checkpoint-state.js';
-import type { Replica } from './replica.js';
-import type { ReplicaStart } from './replica-factory.js';
+import type { Applier } from './applier.js';
+import type { DiskWatch } from './disk-watch.js';
+import type { HeldRecovery } from './held-recovery.js';
+import type { HeldReplicas } from './held-replicas.js';
+import { orOutOfRoom } from './out-of-room.js';
+import { recoveredReplicas, type RecoveredReplica } from './recovered-replicas.js';
+import type { ReplicaMaker } from './replica-maker.js';
+import type { ReplicaRemoval } from './replica-removal.js';
+import type { SnapshotInstaller } from './snapshot-install.js';
 import type { StateMachine } from './state-machine.js';
-import { Tombstones } from './tombstones.js';
+import type { StoreLife } from './store-life.js';
 
 const REMEMBER_BYTES_MAX = 4 * 1024 * 1024;
 
-/** What the log says about one replica after a restart. */
-export interface RecoveredReplica {
-  readonly rangeId: RangeId;
-  readonly log: RangeLog;
-  readonly state: CheckpointState;
+export interface ReplicaOpenerParts {
+  readonly installer: Pick<SnapshotInstaller, 'finishInstallation'>;
+  readonly maker: Pick<ReplicaMaker, 'newReplica'>;
+  readonly applier: Pick<Applier, 'unblock'>;
+  machineFor(descriptor: RangeDescriptor, isInitial: boolean): StateMachine;
 }
 
-/**
- * Every replica of the store, as the log remembers them. Ranges without a checkpoint were never created:
- * ignored.
- */
-export function recoveredReplicas(
-  rangeIds: readonly RangeId[],
-  rangeLog: (id: RangeId) => RangeLog,
-): RecoveredReplica[] {
-  const found: RecoveredReplica[] = [];
-  for (const rangeId of rangeIds) {
-    if (Tombstones.isPlace(rangeId)) continue;
-    const log = rangeLog(rangeId);
-    if (log.checkpoint === undefined) continue;
-    found.push({ rangeId, log, state: checkpointFrom(log, decodeCheckpointState) });
+/** Brings replicas back to where the log says that they were. */
+export class ReplicaOpener {
+  readonly #parts: ReplicaOpenerParts;
+
+  constructor(parts: ReplicaOpenerParts) {
+    this.#parts = parts;
   }
-  return found;
+
+  /** Rejects DISK_FULL while the rows of a half-installed snapshot have no room. */
+  async open({ log, rangeId, state: found }: RecoveredReplica): Promise<void> {
+    const { applier, installer, maker } = this.#parts;
+    const state = found.installing === undefined ? found : await installer.finishInstallation(log, found);
+    const { checkpoint } = log;
+    assert(checkpoint !== undefined, 'recovered replicas have a checkpoint');
+    const replica = maker.newReplica({
+      rangeId,
+      replicaId: state.replicaId,
+      descriptor: state.descriptor,
+      config: state.config,
+      confVersionSeen: state.confVersionSeen,
+      appliedIndex: checkpoint.index,
+      appliedTerm: checkpoint.term,
+      isInitial: false,
+    });
+    if (state.descriptor === undefined) return;
+    const machine = this.#parts.machineFor(state.descriptor, false);
+    replica.isApplyBlocked = true;
+    replica.machine = machine;
+    machine.attach?.(replica);
+    await machine.open();
+    await rememberEntries(log, machine);
+    replica.isMachineOpen = true;
+    // It takes part from now on: what was committed meanwhile may be applied.
+    applier.unblock(replica);
+    replica.wake();
+  }
 }
 
-export interface OpeningParts {
-  /** Rejects DISK_FULL while the rows of the snapshot have no room. */
-  finishInstallation(log: RangeLog, state: CheckpointState): Promise<CheckpointState>;
-  newReplica(start: ReplicaStart): Replica;
-  machineFor(descriptor: RangeDescriptor): StateMachine;
-  /** It takes part from now on: what was committed meanwhile may be applied. */
-  opened(replica: Replica): void;
+export interface RecoveryParts {
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly log: Pick<RaftLog, 'rangeIds' | 'range'>;
+  readonly disk: Pick<DiskWatch, 'isOutOfRoom'>;
+  readonly removal: Pick<ReplicaRemoval, 'recover'>;
+  readonly installer: Pick<SnapshotInstaller, 'spanOfHalfInstalled' | 'removeLeftovers'>;
+  readonly held: Pick<HeldReplicas, 'spools'>;
+  readonly heldRecovery: Pick<HeldRecovery, 'begin'>;
+  readonly opener: ReplicaOpener;
+  readonly life: Pick<StoreLife, 'fatal'>;
 }
 
 /**
- * Brings a replica back to where its log says that it was.
+ * A start. What a range finds in the log decides what becomes of it, in this order:
+ *
+ * | in the log                | what the process before was doing | what is done                        |
+ * | ------------------------- | --------------------------------- | ----------------------------------- |
+ * | an unfinished tombstone   | removing the replica              | rows go, flush, log goes, done      |
+ * | a finished tombstone      | anything                          | late messages find that it is gone  |
+ * | no checkpoint             | creating it; not synced yet       | nothing: it was never here          |
+ * | checkpoint, no descriptor | waiting for the first snapshot    | empty, with what it promised        |
+ * | checkpoint, `installing`  | replacing the rows from a spool   | again; without room it is held      |
+ * | checkpoint, descriptor    | anything else                     | entries behind it are applied again |
+ *
+ * Removals come first: their rows must be gone before another range may take the span. Spools that nobody is
+ * `installing` from are removed last.
  *
  * Timeline: docs/timelines/restart.md
  */
-export async function openRecovered(recovered: RecoveredReplica, parts: OpeningParts): Promise<void> {
-  const { log, rangeId } = recovered;
-  const state =
-    recovered.state.installing === undefined
-      ? recovered.state
-      : await parts.finishInstallation(log, recovered.state);
-  const { checkpoint } = log;
-  assert(checkpoint !== undefined, 'recovered replicas have a checkpoint');
-  const replica = parts.newReplica({
-    rangeId,
-    replicaId: state.replicaId,
-    descriptor: state.descriptor,
-    config: state.config,
-    confVersionSeen: state.confVersionSeen,
-    appliedIndex: checkpoint.index,
-    appliedTerm: checkpoint.term,
-    isInitial: false,
-  });
-  if (state.descriptor === undefined) return;
-  const machine = parts.machineFor(state.descriptor);
-  replica.isApplyBlocked = true;
-  replica.machine = machine;
-  machine.attach?.(replica);
-  await machine.open();
-  await rememberEntries(log, machine);
-  replica.isMachineOpen = true;
-  parts.opened(replica);
+export async function recoverReplicas(parts: RecoveryParts): Promise<void> {
+  const { clock, disk, installer, log, life } = parts;
+  await parts.removal.recover();
+  const recovered = recoveredReplicas(log.rangeIds(), (id) => log.range(id));
+  for (const one of recovered) {
+    const span = await installer.spanOfHalfInstalled(one.state);
+    if (span === undefined) await parts.opener.open(one);
+    else await orOutOfRoom(clock, disk, parts.heldRecovery.begin(one, span), life.fatal);
+  }
+  await installer.removeLeftovers(parts.held.spools);
+  parts.logger.info('replicas recovered', { replicas: recovered.length });
 }
 
 /** Shows the machine the commands that the engine already covers and the log still holds. */

@@ -3,7 +3,7 @@ import type { KvEngine } from '@cairn/engine';
 import type { Logger } from '@cairn/ports';
 import type { RaftLog } from '@cairn/raft-log';
 
-import type { Applier } from './applier.js';
+import type { ApplyBacklog } from './apply-backlog.js';
 import { overlap } from './range-spans.js';
 import type { Replica } from './replica.js';
 import { Tombstones } from './tombstones.js';
@@ -12,7 +12,7 @@ export interface ReplicaRemovalParts {
   readonly storeId: StoreId;
   readonly engine: KvEngine;
   readonly log: RaftLog;
-  readonly applier: Applier;
+  readonly backlog: Pick<ApplyBacklog, 'forget' | 'whenBetweenBatches'>;
   readonly logger: Logger;
   /** The last trace is gone. */
   removed(rangeId: RangeId): void;
@@ -69,7 +69,7 @@ export class ReplicaRemoval {
   }
 
   async #remove(replica: Replica, last: ReplicaId): Promise<void> {
-    const { engine, log, applier, logger } = this.#parts;
+    const { engine, log, backlog, logger } = this.#parts;
     const { rangeId, replicaId } = replica;
     for (;;) {
       const other = replica.exclusiveWork ?? replica.installation;
@@ -77,9 +77,9 @@ export class ReplicaRemoval {
       await other;
     }
     await new Promise<void>((resolve) => {
-      applier.whenBetweenBatches(resolve);
+      backlog.whenBetweenBatches(resolve);
     });
-    applier.forget(replica);
+    backlog.forget(replica);
     replica.machine?.closed?.();
     const spans = replica.machine?.spans() ?? [];
     this.#tombstones.begin(rangeId, last, spans);

@@ -9,11 +9,11 @@ import {
   type RangeDescriptor,
 } from '@cairn/base';
 import { ByteWriter } from '@cairn/codec';
-import { MemoryEngine } from '@cairn/engine';
 import { noopLogger, noopMetrics } from '@cairn/ports';
 import { SimDisk, SimRng, SimScheduler } from '@cairn/runtime-sim';
 import { FrameType, type SessionHandlers } from '@cairn/wire';
 
+import { ReceivedSpools } from './received-spools.js';
 import { SessionSnapshotChannel, snapshotReceiverHandlers } from './snapshot-channel.js';
 import {
   decodeSnapshotAnswer,
@@ -83,15 +83,17 @@ class Receiving {
     const process = this.scheduler.startProcess('store');
     const disk = this.medium.attach(process);
     const parts: Partial<SnapshotReceiverParts> = {
-      ...{ directory: '/snapshots', disk, clock: process.clock, engine: new MemoryEngine() },
+      ...{ directory: '/snapshots', disk, clock: process.clock },
       config: { ...DEFAULT_STORE_CONFIG, ...config },
-      logger: noopLogger,
       metrics: new StoreMetrics(noopMetrics),
-      refuses: () => this.refusal,
-      step: () => {
-        this.offered += 1;
-        if (this.broken !== undefined) throw this.broken;
-        return this.isTaken;
+      spools: new ReceivedSpools(disk, noopLogger),
+      offers: {
+        refusalOf: () => this.refusal,
+        step: () => {
+          this.offered += 1;
+          if (this.broken !== undefined) throw this.broken;
+          return this.isTaken;
+        },
       },
       spansOf: () => [SPAN],
       checkVolatileState: () => undefined,

@@ -10,8 +10,8 @@ import { sleep, type Clock, type Logger, type Timer } from '@cairn/ports';
 import type { Message } from '@cairn/raft';
 import { LogBudget } from '@cairn/wire';
 
-import type { Applier } from './applier.js';
-import type { Replica, ReplicaHost } from './replica.js';
+import type { ApplyBacklog } from './apply-backlog.js';
+import type { Replica } from './replica.js';
 import {
   encodeSnapshotHeader,
   encodeSnapshotRows,
@@ -46,8 +46,7 @@ export interface SnapshotChannel {
 
 export interface SnapshotSenderParts {
   readonly engine: KvEngine;
-  readonly applier: Applier;
-  readonly host: ReplicaHost;
+  readonly backlog: Pick<ApplyBacklog, 'whenBetweenBatches'>;
   readonly clock: Clock;
   readonly config: StoreConfig;
   readonly logger: Logger;
@@ -118,7 +117,7 @@ export class SnapshotSender {
   #tell(replica: Replica, to: ReplicaId, ok: boolean): void {
     if (replica.isClosed) return;
     replica.raft.snapshotSent(to, ok);
-    this.#parts.host.enqueue(replica);
+    replica.wake();
   }
 
   stop(): void {
@@ -177,7 +176,7 @@ export class SnapshotSender {
   /** The state exactly as of the applied index: taken when no batch is on its way into the engine. */
   #takeView(replica: Replica, to: ReplicaId): Promise<SnapshotView> {
     return new Promise((resolve, reject) => {
-      this.#parts.applier.whenBetweenBatches(() => {
+      this.#parts.backlog.whenBetweenBatches(() => {
         const { machine } = replica;
         if (machine === undefined || replica.isClosed || replica.isApplyBlocked) {
           reject(new CairnError('UNAVAILABLE', 'the replica cannot be copied right now'));

@@ -1,28 +1,7 @@
-import {
-  assert,
-  CairnError,
-  logIndex,
-  term as toTerm,
-  type RangeDescriptor,
-  type RangeId,
-  type ReplicaId,
-} from '@cairn/base';
-import type { KvEngine } from '@cairn/engine';
-import type { Entry } from '@cairn/raft';
-import type { RaftLog, RangeLog } from '@cairn/raft-log';
+import { CairnError, type RangeDescriptor, type RangeId, type ReplicaId } from '@cairn/base';
 
-import { encodeCheckpointState } from './checkpoint-state.js';
-import { configStateOf } from './membership.js';
 import type { Replica } from './replica.js';
 import { encodeSplitCommand, type SplitCommand } from './store-commands.js';
-
-/**
- * Where the log of a new range begins: as if everything up to here had been truncated. Above 1, so that a
- * replica that was created empty (by a message, not by the split) can never be caught up from the log and
- * gets a snapshot.
- */
-export const INITIAL_INDEX = logIndex(10);
-export const BIRTH_TERM = toTerm(5);
 
 /** Ids for the ranges a split makes; from the metadata service, never used before. */
 export interface ChildIds {
@@ -112,97 +91,4 @@ export async function cutRange(replica: Replica | undefined, request: SplitReque
   if (replica.descriptor.epoch.version !== command.left.epoch.version) {
     throw new CairnError('NOT_LEADER', 'leadership was lost before the split was applied');
   }
-}
-
-/**
- * Stages the log of a replica that is being created. An empty replica may have been here before, created by a
- * message: the vote it gave stays given.
- */
-export function beginLogOfBirth(log: RangeLog, descriptor: RangeDescriptor, replicaId: ReplicaId): void {
-  const promised = log.hardState;
-  log.reset(INITIAL_INDEX, BIRTH_TERM);
-  log.setHardState(
-    promised !== undefined && promised.term > BIRTH_TERM
-      ? { term: promised.term, vote: promised.vote, commit: INITIAL_INDEX }
-      : { term: BIRTH_TERM, vote: 0 as ReplicaId, commit: INITIAL_INDEX },
-  );
-  log.setCheckpoint({
-    index: INITIAL_INDEX,
-    term: BIRTH_TERM,
-    state: encodeCheckpointState({
-      replicaId,
-      descriptor,
-      config: configStateOf(descriptor),
-      confVersionSeen: 0,
-      installing: undefined,
-    }),
-  });
-}
-
-export interface SplitApplication {
-  readonly engine: KvEngine;
-  readonly log: RaftLog;
-  /** Whether the child may be created here; an empty replica that messages created gives way. */
-  canCreate(rangeId: RangeId, replicaId: ReplicaId): boolean;
-  /** Makes the replica of a child whose log was just created. */
-  addChild(
-    descriptor: RangeDescriptor,
-    replicaId: ReplicaId,
-    machine: NonNullable<Replica['machine']>,
-  ): Replica;
-  readonly storeId: number;
-}
-
-/**
- * Applies a split on one replica. The engine is flushed first, and the parent's new span, the children's
- * birth and everybody's checkpoint become durable with one log write: after a crash either the whole split is
- * there, and nothing from before it is applied again, or none of it. Answers the children that live here.
- *
- * Timeline: docs/timelines/split.md
- */
-export async function applySplit(
-  parts: SplitApplication,
-  replica: Replica,
-  entry: Pick<Entry, 'index' | 'term'>,
-  command: SplitCommand,
-): Promise<Replica[]> {
-  const { epoch } = replica.descriptor;
-  // The command names the members it was planned for: a change of them that came first makes it void, too.
-  const isVoid =
-    epoch.version !== command.baseVersion || epoch.confVersion !== command.left.epoch.confVersion;
-  if (isVoid) {
-    replica.thaw();
-    return [];
-  }
-  await parts.engine.flush();
-  assert(replica.machine?.split !== undefined, 'the state machine cannot be split', {
-    rangeId: replica.rangeId,
-  });
-  const machines = replica.machine.split(command.left, command.children);
-  const created: { descriptor: RangeDescriptor; replicaId: ReplicaId; machine: (typeof machines)[number] }[] =
-    [];
-  command.children.forEach((descriptor, at) => {
-    const mine = descriptor.replicas.find((member) => member.storeId === parts.storeId);
-    // The child may be here already, created later than this split by a message and fed by a snapshot.
-    const machine = machines[at];
-    assert(machine !== undefined, 'a machine per child');
-    if (mine === undefined || !parts.canCreate(descriptor.rangeId, mine.replicaId)) return;
-    beginLogOfBirth(parts.log.range(descriptor.rangeId), descriptor, mine.replicaId);
-    created.push({ descriptor, replicaId: mine.replicaId, machine });
-  });
-  replica.log.setCheckpoint({
-    index: entry.index,
-    term: entry.term,
-    state: encodeCheckpointState({
-      replicaId: replica.replicaId,
-      descriptor: command.left,
-      config: replica.raft.configState,
-      confVersionSeen: 0,
-      installing: undefined,
-    }),
-  });
-  await parts.log.sync();
-  replica.setDescriptor(command.left);
-  replica.thaw();
-  return created.map(({ descriptor, replicaId, machine }) => parts.addChild(descriptor, replicaId, machine));
 }

@@ -97,8 +97,8 @@ class Pair {
           return true;
         },
       },
-      replica: (id) => (id === RANGE ? replica : undefined),
-      startTicking: () => undefined,
+      replicas: { get: (id) => (id === RANGE ? replica : undefined) },
+      ticking: { start: () => undefined },
     });
   }
 

@@ -20,6 +20,7 @@ import {
 import { HeartbeatPeer, type SupportedReplica, type Supporter } from './heartbeat-peer.js';
 import type { PeerLinks } from './peer-links.js';
 import type { StoreConfig } from './store-config.js';
+import type { TickingReplicas } from './ticking-replicas.js';
 
 /** Members per store and tick that one is asked to support: ten thousand within a second. */
 const ASKS_PER_TICK_MAX = 512;
@@ -33,9 +34,8 @@ export interface StoreHeartbeatsParts {
   readonly logger: Logger;
   readonly config: StoreConfig;
   readonly links: PeerLinks;
-  replica(rangeId: RangeId): SupportedReplica | undefined;
-  /** The replica needs ticks, at least the next one. */
-  startTicking(replica: SupportedReplica): void;
+  readonly replicas: { get(rangeId: RangeId): SupportedReplica | undefined };
+  readonly ticking: Pick<TickingReplicas<SupportedReplica>, 'start'>;
 }
 
 /**
@@ -112,7 +112,7 @@ export class StoreHeartbeats {
       peer.alone.add(supporter);
     }
     replica.contact.support = { kind: 'leading', term, members };
-    this.#parts.startTicking(replica);
+    this.#parts.ticking.start(replica);
   }
 
   /** Asks for some of the members that are not supported, in turn. */
@@ -133,7 +133,7 @@ export class StoreHeartbeats {
       } else {
         // Its store is there: with ticks it gets heartbeats of its own, until it answers.
         peer.alone.add(supporter);
-        this.#parts.startTicking(replica);
+        this.#parts.ticking.start(replica);
       }
     }
   }
@@ -190,13 +190,13 @@ export class StoreHeartbeats {
   }
 
   #hearEnded(peer: HeartbeatPeer, rangeId: RangeId, nowMs: number): void {
-    const supporter = supporterIn(peer, this.#parts.replica(rangeId));
+    const supporter = supporterIn(peer, this.#parts.replicas.get(rangeId));
     // When it was asked since, this was about the time before.
     if (supporter?.state === 'supported') this.#loseSupport(supporter, nowMs);
   }
 
   #hearAnswer(peer: HeartbeatPeer, answer: SupportAnswer, nowMs: number): void {
-    const replica = this.#parts.replica(answer.rangeId);
+    const replica = this.#parts.replicas.get(answer.rangeId);
     const supporter = supporterIn(peer, replica);
     if (replica === undefined || supporter?.state !== 'asked' || supporter.round !== answer.round) return;
     if (!answer.isSupporting) {
@@ -205,7 +205,7 @@ export class StoreHeartbeats {
     }
     supporter.state = 'supported';
     replica.raft.setSupported(supporter.replicaId, true, nowMs);
-    this.#parts.startTicking(replica);
+    this.#parts.ticking.start(replica);
   }
 
   /** The member's store does not support it any more. */
@@ -215,7 +215,7 @@ export class StoreHeartbeats {
     supporter.state = 'unsupported';
     peer.supporters.delete(supporter);
     peer.alone.add(supporter);
-    this.#parts.startTicking(replica);
+    this.#parts.ticking.start(replica);
   }
 
   #loseSupportOf(peer: HeartbeatPeer, nowMs: number): void {
@@ -223,7 +223,7 @@ export class StoreHeartbeats {
   }
 
   #hearAsk(peer: HeartbeatPeer, ask: SupportRequest, nowMs: number): void {
-    const replica = this.#parts.replica(ask.rangeId);
+    const replica = this.#parts.replicas.get(ask.rangeId);
     const isSupporting = replica !== undefined && this.#support(replica, peer, ask, nowMs);
     peer.answers.push({ ...ask, isSupporting });
   }
@@ -244,14 +244,14 @@ export class StoreHeartbeats {
   }
 
   #hearReleased(peer: HeartbeatPeer, { rangeId, term }: LedRange, nowMs: number): void {
-    const replica = this.#parts.replica(rangeId);
+    const replica = this.#parts.replicas.get(rangeId);
     const support = replica?.contact.support;
     if (replica === undefined || support?.kind !== 'following') return;
     if (support.peer === peer && support.term === term) this.#stopFollowing(replica, peer, nowMs);
   }
 
   #hearCommit(peer: HeartbeatPeer, { rangeId, term, commit }: CommitNotice, nowMs: number): void {
-    const replica = this.#parts.replica(rangeId);
+    const replica = this.#parts.replicas.get(rangeId);
     if (replica?.contact.support?.kind !== 'following' || replica.contact.support.peer !== peer) return;
     const reason = replica.raft.learnCommit(term, commit, nowMs);
     if (reason !== undefined) {
@@ -268,7 +268,7 @@ export class StoreHeartbeats {
     replica.raft.withdrawSupport(nowMs);
     replica.contact.support = undefined;
     peer.followers.delete(replica);
-    this.#parts.startTicking(replica);
+    this.#parts.ticking.start(replica);
   }
 
   /** As before; the leader's store will hear. */
@@ -318,7 +318,7 @@ export class StoreHeartbeats {
       this.#endFollowing(replica, support.peer, nowMs);
       return;
     }
-    this.#parts.startTicking(replica);
+    this.#parts.ticking.start(replica);
     for (const supporter of support.members) {
       const { peer, replicaId } = supporter;
       peer.alone.delete(supporter);

@@ -4,7 +4,7 @@ import { noopLogger, noopMetrics } from '@cairn/ports';
 import { openRaftLog, type RaftLog } from '@cairn/raft-log';
 import { SimDisk, SimRng, SimScheduler } from '@cairn/runtime-sim';
 
-import { recoveredReplicas } from './recovery.js';
+import { recoveredReplicas } from './recovered-replicas.js';
 import { Tombstones } from './tombstones.js';
 
 const RANGE = rangeId(7);

@@ -106,7 +106,7 @@ export const EDGE_MUTANTS: readonly Mutant[] = [
     name: 'apply-backlog-unbounded',
     breaks: 'a slow engine turns the write rate into memory',
     promise: 'every queue has a bound',
-    file: 'libs/consensus/store/src/applier.ts',
+    file: 'libs/consensus/store/src/apply-backlog.ts',
     edits: [
       { find: '    return this.#backlog.isFull;\n', replace: '    return false;\n' },
       {
@@ -121,7 +121,7 @@ export const EDGE_MUTANTS: readonly Mutant[] = [
     from: 20,
     breaks: 'a slow disk of the log turns what leaders send into memory',
     promise: 'every queue has a bound',
-    file: 'libs/consensus/store/src/turn.ts',
+    file: 'libs/consensus/store/src/intake.ts',
     edits: [
       {
         find: 'return log.stagedBytes + this.#unstagedBytes >= log.stagedBytesMax;',
@@ -258,7 +258,7 @@ export const EDGE_MUTANTS: readonly Mutant[] = [
     name: 'place-of-a-snapshot-kept',
     breaks: 'a snapshot whose stream broke keeps the place of the next one',
     promise: 'every replica catches up',
-    file: 'libs/consensus/store/src/snapshot-receive.ts',
+    file: 'libs/consensus/store/src/snapshot-incoming.ts',
     edits: [
       {
         find: '    this.#progressTimer?.cancel();\n    this.#freePlace();\n',

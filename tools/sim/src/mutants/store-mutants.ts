@@ -75,7 +75,7 @@ export const STORE_MUTANTS: readonly Mutant[] = [
     from: 40,
     breaks: 'the vote that an empty replica gave is not kept when its range is created there',
     promise: 'one vote per term and replica',
-    file: 'libs/consensus/store/src/split.ts',
+    file: 'libs/consensus/store/src/initial-state.ts',
     edits: [
       { find: 'promised !== undefined && promised.term > BIRTH_TERM', replace: 'promised?.term === -1' },
     ],
@@ -85,7 +85,7 @@ export const STORE_MUTANTS: readonly Mutant[] = [
     from: 8,
     breaks: 'a snapshot is laid over the rows that were there',
     promise: 'replicas at one applied index hold the same rows',
-    file: 'libs/consensus/store/src/snapshot-receive.ts',
+    file: 'libs/consensus/store/src/snapshot-install.ts',
     edits: [
       { find: 'await this.#parts.engine.deleteRange(span.start, span.end);', replace: 'void span;' },
       {
@@ -119,8 +119,10 @@ export const MEMBER_MUTANTS: readonly Mutant[] = [
     name: 'removed-replica-stays',
     breaks: 'a replica that has applied its own removal stays, with all its rows',
     promise: 'who is no member any more holds and answers nothing',
-    file: 'libs/consensus/store/src/store.ts',
-    edits: [{ find: 'if (!isMember) {\n      this.#remove(replica);\n', replace: 'if (!isMember) {\n' }],
+    file: 'libs/consensus/store/src/member-changes.ts',
+    edits: [
+      { find: 'if (!isMember) {\n      this.#remove(replica, descriptor);\n', replace: 'if (!isMember) {\n' },
+    ],
     run: { type: 'cluster', faults: ['latency'], shape: SPARE_NODES },
   },
   {

@@ -8,7 +8,7 @@ import { SimDisk, SimRng, SimScheduler } from '@cairn/runtime-sim';
 
 import type { CheckpointState } from './checkpoint-state.js';
 import { encodeSnapshotHeader, encodeSnapshotRows } from './snapshot-frames.js';
-import { SnapshotReceiver, type SnapshotReceiverParts } from './snapshot-receive.js';
+import { SnapshotInstaller, type SnapshotInstallerParts } from './snapshot-install.js';
 import { SpoolWriter } from './snapshot-spool.js';
 import type { StateMachine } from './state-machine.js';
 
@@ -56,15 +56,15 @@ function spoolBytes(): Buffer {
   return writer.take();
 }
 
-function receiverOn(disk: Disk, engine: MemoryEngine, log: RaftLog | undefined): SnapshotReceiver {
-  const parts: Partial<SnapshotReceiverParts> = {
+function installerOn(disk: Disk, engine: MemoryEngine, log: RaftLog | undefined): SnapshotInstaller {
+  const parts: Partial<SnapshotInstallerParts> = {
     ...{ disk, engine, directory: '/data/snapshots', logger: noopLogger },
     ...(log === undefined ? {} : { log }),
     machineFor: () => ({ spans: () => [SPAN] }) as unknown as StateMachine,
     spansOf: () => [SPAN],
     checkVolatileState: () => undefined,
   };
-  return new SnapshotReceiver(parts as SnapshotReceiverParts);
+  return new SnapshotInstaller(parts as SnapshotInstallerParts);
 }
 
 /** Takes up the installation of a spool with one bit flipped. */
@@ -76,8 +76,8 @@ async function failureOf(position: number): Promise<unknown> {
   await file.write([spoolBytes()], 0);
   await file.sync();
   medium.flipBit(PATH, position, 2);
-  const receiver = receiverOn(disk, new MemoryEngine(), undefined);
-  return receiver.finishInstallation({} as RangeLog, INSTALLING).catch((error: unknown) => error);
+  const installer = installerOn(disk, new MemoryEngine(), undefined);
+  return installer.finishInstallation({} as RangeLog, INSTALLING).catch((error: unknown) => error);
 }
 
 it('never installs a spool that has rotted, and names it', async () => {
@@ -126,8 +126,8 @@ it('reads a spool of any length in pieces of one chunk, and writes it in batches
     rng: new SimRng('log'),
     clock: new SimScheduler().clockFor('test'),
   });
-  const receiver = receiverOn(watched, engine, log);
-  await receiver.finishInstallation(log.range(rangeId(7)), INSTALLING);
+  const installer = installerOn(watched, engine, log);
+  await installer.finishInstallation(log.range(rangeId(7)), INSTALLING);
   expect(longestRead).toBeLessThan(1.1 * 1024 * 1024);
   expect(largestBatch).toBeLessThan(2.1 * 1024 * 1024);
   const iterator = engine.iterate(SPAN);
@@ -142,9 +142,9 @@ it('says which spool is gone or cut short', async () => {
   const medium = new SimDisk(new SimRng(1));
   const disk = medium.attach();
   await disk.makeDirectory('/data/snapshots');
-  const receiver = receiverOn(disk, new MemoryEngine(), undefined);
+  const installer = installerOn(disk, new MemoryEngine(), undefined);
   const failure = (): Promise<unknown> =>
-    receiver.finishInstallation({} as RangeLog, INSTALLING).catch((error: unknown) => error);
+    installer.finishInstallation({} as RangeLog, INSTALLING).catch((error: unknown) => error);
   expect(await failure()).toMatchObject({ code: 'CORRUPTION', details: { path: PATH, offset: 0 } });
   const file = await disk.open(PATH, { mode: 'write' });
   expect(await failure()).toMatchObject({ code: 'CORRUPTION', details: { path: PATH, offset: 0 } });
@@ -165,8 +165,8 @@ it('writes no row of an installation that was broken off while they have no room
   await writer.close();
   medium.setBytesMax(medium.usedBytes + 1_000);
   const engine = new MemoryEngine();
-  const receiver = receiverOn(disk, engine, undefined);
-  const failure: unknown = await receiver
+  const installer = installerOn(disk, engine, undefined);
+  const failure: unknown = await installer
     .finishInstallation({} as RangeLog, INSTALLING)
     .catch((error: unknown) => error);
   expect(failure).toMatchObject({ code: 'DISK_FULL', details: { path: PATH } });

@@ -1,0 +1,38 @@
+import { logIndex, term as toTerm, type RangeDescriptor, type ReplicaId } from '@cairn/base';
+import type { RangeLog } from '@cairn/raft-log';
+
+import { encodeCheckpointState } from './checkpoint-state.js';
+import { configStateOf } from './membership.js';
+
+/**
+ * Where the log of a new range begins: as if everything up to here had been truncated. Above 1, so that a
+ * replica that was created empty (by a message, not by the split) can never be caught up from the log and
+ * gets a snapshot.
+ */
+export const INITIAL_INDEX = logIndex(10);
+export const BIRTH_TERM = toTerm(5);
+
+/**
+ * Stages the log of a replica that is being created. An empty replica may have been here before, created by a
+ * message: the vote it gave stays given.
+ */
+export function beginLogOfBirth(log: RangeLog, descriptor: RangeDescriptor, replicaId: ReplicaId): void {
+  const promised = log.hardState;
+  log.reset(INITIAL_INDEX, BIRTH_TERM);
+  log.setHardState(
+    promised !== undefined && promised.term > BIRTH_TERM
+      ? { term: promised.term, vote: promised.vote, commit: INITIAL_INDEX }
+      : { term: BIRTH_TERM, vote: 0 as ReplicaId, commit: INITIAL_INDEX },
+  );
+  log.setCheckpoint({
+    index: INITIAL_INDEX,
+    term: BIRTH_TERM,
+    state: encodeCheckpointState({
+      replicaId,
+      descriptor,
+      config: configStateOf(descriptor),
+      confVersionSeen: 0,
+      installing: undefined,
+    }),
+  });
+}

@@ -39,6 +39,19 @@ export function importCycles(sources: readonly TreeFile[], { withTypes = false }
   return cycles;
 }
 
+/**
+ * Projects whose files still know each other's types in a circle. They were there before the rule; who takes
+ * the last one apart takes the name from here.
+ */
+export const TYPE_CIRCLES_LEFT: readonly string[] = [
+  'libs/doors/client',
+  'libs/foundation/observability',
+  'libs/foundation/runtime-sim',
+  'libs/foundation/wire',
+  'libs/storage/lsm',
+  'tools/bench',
+];
+
 /** A program that another file starts as a thread or process of its own. */
 const PROGRAM = /new URL\(\s*'(\.[^']+\.js)'\s*,\s*import\.meta\.url/g;
 

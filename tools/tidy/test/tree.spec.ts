@@ -1,6 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 import { DOCUMENT_RULES, factsOf, unlinkedTimelines, wrongRooms } from '../src/document-rules.js';
-import { dependencyMismatches, importCycles, unreferenced } from '../src/import-rules.js';
+import { dependencyMismatches, importCycles, TYPE_CIRCLES_LEFT, unreferenced } from '../src/import-rules.js';
 import { stumps } from '../src/prose-rules.js';
 import { TEXT_RULES } from '../src/text-rules.js';
 import { readDocuments, readPaths, readTree } from '../src/tree.js';
@@ -44,10 +44,12 @@ describe('the tree', () => {
     expect(importCycles(sources)).toEqual([]);
   });
 
-  it('has no cycles of types in the rooms of nodes and of the cluster', () => {
-    const inRooms = sources.filter(({ path }) => /^libs\/(nodes|cluster)\//.test(path));
-    expect(inRooms.length).toBeGreaterThan(100);
-    expect(importCycles(inRooms, { withTypes: true })).toEqual([]);
+  it('has no cycles of types, but for those of the projects that are named', () => {
+    const projectOf = (cycle: string): string => cycle.split('/src/')[0] ?? '';
+    const cycles = importCycles(sources, { withTypes: true });
+    expect(cycles.filter((cycle) => !TYPE_CIRCLES_LEFT.includes(projectOf(cycle)))).toEqual([]);
+    const left = new Set(cycles.map(projectOf));
+    expect(TYPE_CIRCLES_LEFT.filter((project) => !left.has(project))).toEqual([]);
   });
 
   it('has no files that nobody imports', () => {

@@ -1,8 +1,20 @@
-import { CommitWatch, LeaderTerms } from '@cairn/checkers';
-import type { Entry, SnapshotMeta } from '@cairn/raft';
+import type { LogIndex, ReplicaId } from '@cairn/base';
+import { CommitWatch, LeaderTerms, type SeenReplica } from '@cairn/checkers';
+import type { Entry, RaftStorage, SnapshotMeta } from '@cairn/raft';
 
-import type { GroupMember } from '../group-member.js';
 import type { Observer } from '../observer.js';
+
+/** What is looked at of a member. */
+export interface WatchedMember {
+  readonly id: ReplicaId;
+  readonly storage: RaftStorage;
+  readonly appliedIndex: LogIndex;
+  readonly term: number;
+  readonly isLeader: boolean;
+  /** It may answer reads from its own state now. */
+  readonly servesAlone: boolean;
+  readonly seen: SeenReplica;
+}
 
 interface Committed {
   readonly entry: Entry;
@@ -16,7 +28,7 @@ export class GroupChecker {
   readonly #terms = new LeaderTerms();
   readonly #commits = new CommitWatch();
   readonly #committed = new Map<number, Committed>();
-  readonly #proposed = new Map<string, GroupMember>();
+  readonly #proposed = new Map<string, WatchedMember>();
   /** Reads that were asked for, with what had been acknowledged by then. */
   readonly #reads = new Map<string, number>();
   #acknowledged = 0;
@@ -31,7 +43,7 @@ export class GroupChecker {
   }
 
   /** One leader per term; and it has everything that was committed in the terms before. */
-  leads(member: GroupMember, term: number): void {
+  leads(member: WatchedMember, term: number): void {
     const fault = this.#terms.took('the group', term, String(member.id));
     if (fault !== undefined) this.#observer.violate('one-leader-per-term', fault);
     for (let index = this.lastCommitted; index >= member.storage.firstIndex(); index -= 1) {
@@ -46,12 +58,12 @@ export class GroupChecker {
     }
   }
 
-  proposed(member: GroupMember, entry: { readonly index: number; readonly term: number }): void {
+  proposed(member: WatchedMember, entry: { readonly index: number; readonly term: number }): void {
     this.#proposed.set(`${entry.index}/${entry.term}`, member);
   }
 
   /** All members apply the same entries in the same order; none twice. */
-  applied(member: GroupMember, entry: Entry): void {
+  applied(member: WatchedMember, entry: Entry): void {
     if (entry.index !== member.appliedIndex + 1) {
       const after = `${entry.index} after ${member.appliedIndex}`;
       this.#observer.violate('state-machine-safety', `${member.id} applies ${after}`);
@@ -71,7 +83,7 @@ export class GroupChecker {
   }
 
   /** A snapshot ends at an entry that was committed. */
-  installed(member: GroupMember, meta: SnapshotMeta): void {
+  installed(member: WatchedMember, meta: SnapshotMeta): void {
     const known = this.#committed.get(meta.index);
     if (known?.entry.term === meta.term) return;
     const found = known === undefined ? 'nothing' : `term ${known.entry.term}`;
@@ -93,7 +105,7 @@ export class GroupChecker {
   }
 
   /** What a leader has committed is durable on majorities. */
-  lookAtCommits(members: Iterable<GroupMember>): void {
+  lookAtCommits(members: Iterable<WatchedMember>): void {
     const seen = [...members].map((member) => member.seen);
     const durable = new Map(seen.map(({ node, durableIndex }) => [Number(node), durableIndex]));
     for (const one of seen) {
@@ -103,8 +115,8 @@ export class GroupChecker {
   }
 
   /** At most one lease; and whoever holds it has applied all that was acknowledged. */
-  look(members: Iterable<GroupMember>): void {
-    let holder: GroupMember | undefined;
+  look(members: Iterable<WatchedMember>): void {
+    let holder: WatchedMember | undefined;
     for (const member of members) {
       if (!member.servesAlone) continue;
       if (holder !== undefined) {

@@ -59,10 +59,6 @@ export class FakeMember implements ReplicaGroup {
     if (this.isLeader && this.#raft.leader === this) return Promise.resolve();
     return Promise.reject(new CairnError('NOT_LEADER', 'no quorum'));
   }
-
-  onLeadership(): () => void {
-    return () => undefined;
-  }
 }
 
 /**

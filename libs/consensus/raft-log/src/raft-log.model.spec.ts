@@ -163,7 +163,7 @@ class Driver {
   }
 
   async #failWrite(log: RaftLog): Promise<void> {
-    if (!log.hasStaged) return;
+    if (log.stagedBytes === 0) return;
     this.#disk.injectFault({ operation: 'write', pathPart: 'segment', after: this.#rng.integer(2) });
     const failed = await log.sync().then(
       () => false,

@@ -1,12 +1,10 @@
-import { assert, type LogIndex, type RangeId, type Term } from '@cairn/base';
+import { assert, NO_BYTES, type LogIndex, type RangeId, type Term } from '@cairn/base';
 import type { Entry, HardState } from '@cairn/raft';
 import { encodeRecord, entryRecord, indexOfRecord, rangeIdOfRecord, RecordType } from './record-format.js';
 import { encodeVote, type RangeState } from './range-state.js';
 import type { RecentEntries } from './recent-entries.js';
 import type { UseLoaded } from './entry-loader.js';
 import type { LogPlace, RangeCheckpoint, RangeLog } from './types.js';
-
-const NO_PAYLOAD = new Uint8Array(0);
 
 /** What a range needs from the log it lives in. */
 export interface LogHost {
@@ -150,13 +148,13 @@ export class RangeLogView implements RangeLog {
     });
     assert(index < window.end, 'truncation past the end of the log', { index, end: window.end });
     assert(this.#state.termOf(index) === term, 'truncation names another term', { index, term });
-    const position = this.#stageMark(RecordType.truncate, index, term, NO_PAYLOAD);
+    const position = this.#stageMark(RecordType.truncate, index, term, NO_BYTES);
     this.#state.truncate(index, position);
   }
 
   reset(index: LogIndex, term: Term): void {
     assert(index > 0 || term === 0, 'nothing comes before the first entry', { index, term });
-    const position = this.#stageMark(RecordType.reset, index, term, NO_PAYLOAD);
+    const position = this.#stageMark(RecordType.reset, index, term, NO_BYTES);
     this.#state.reset(index, term, position);
   }
 

@@ -1,4 +1,4 @@
-import { CairnError, formatTooNew, type RangeId } from '@cairn/base';
+import { CairnError, formatTooNew, NO_BYTES, type RangeId } from '@cairn/base';
 import { crc32 } from '@cairn/codec';
 import type { DiskFile, Logger } from '@cairn/ports';
 import type { LogPlaces } from './log-places.js';
@@ -71,7 +71,7 @@ class SegmentReader {
   readonly path: string;
   readonly size: number;
   readonly #file: DiskFile;
-  #window: Buffer = Buffer.alloc(0);
+  #window: Buffer = NO_BYTES;
   #windowAt = 0;
 
   constructor(file: DiskFile, size: number) {

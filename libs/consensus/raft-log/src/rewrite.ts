@@ -1,4 +1,4 @@
-import { assert, logIndex } from '@cairn/base';
+import { assert, logIndex, NO_BYTES } from '@cairn/base';
 import type { LogPlaces } from './log-places.js';
 import {
   ENTRY_HEADER_BYTES,
@@ -10,8 +10,6 @@ import {
 import { encodeVote, type RangeState } from './range-state.js';
 import type { RecentEntries } from './recent-entries.js';
 import type { Stage } from './stage.js';
-
-const NO_PAYLOAD = new Uint8Array(0);
 
 /** Bytes that rewriting the whole log of a range takes. */
 export function rewriteBytesOf(state: RangeState): number {
@@ -53,7 +51,7 @@ export function rewriteRange(to: RewriteTarget, state: RangeState, epoch: number
   if (isOld(state.firstEntryPosition)) {
     stage.beginGroup(rewriteBytesOf(state));
     const fields = { type: RecordType.reset, kind: 0, rangeId, index: baseIndex, term: baseTerm };
-    state.moveMark(stageRecord(stage, fields, NO_PAYLOAD));
+    state.moveMark(stageRecord(stage, fields, NO_BYTES));
     for (let index = window.first; index < window.end; index += 1) {
       const entry = recent.entryAt(state, index);
       assert(entry !== undefined, 'what is rewritten is in memory', { rangeId, index });
@@ -61,7 +59,7 @@ export function rewriteRange(to: RewriteTarget, state: RangeState, epoch: number
     }
   } else if (isOld(state.markPosition)) {
     const fields = { type: RecordType.truncate, kind: 0, rangeId, index: baseIndex, term: baseTerm };
-    state.moveMark(stageRecord(stage, fields, NO_PAYLOAD));
+    state.moveMark(stageRecord(stage, fields, NO_BYTES));
   }
   if (state.hardState !== undefined && isOld(state.hardStatePosition)) {
     const { commit, term } = state.hardState;

@@ -1,4 +1,4 @@
-import { crc32 } from '@cairn/codec';
+import { crc32, isEndSealed, sealEnd } from '@cairn/codec';
 
 /** Blocks begin at multiples of this: a torn write never shares a sector with an older block. */
 export const BLOCK_ALIGN_BYTES = 512;
@@ -56,15 +56,14 @@ export function encodeSegmentHeader(header: SegmentHeader): Buffer {
   bytes.writeUIntLE(header.epoch, 16, 6);
   bytes.writeUIntLE(header.previousEnd, 24, 6);
   bytes.writeUIntLE(header.salt, 30, SALT_BYTES);
-  bytes.writeUInt32LE(crc32(bytes.subarray(0, SEGMENT_FIELDS_BYTES - 4)), SEGMENT_FIELDS_BYTES - 4);
+  sealEnd(bytes.subarray(0, SEGMENT_FIELDS_BYTES));
   return bytes;
 }
 
 export function decodeSegmentHeader(bytes: Buffer): SegmentHeaderResult {
   if (bytes.length < SEGMENT_HEADER_BYTES) return { type: 'invalid' };
   if (bytes.toString('latin1', 0, 8) !== SEGMENT_MAGIC) return { type: 'invalid' };
-  const crc = crc32(bytes.subarray(0, SEGMENT_FIELDS_BYTES - 4));
-  if (bytes.readUInt32LE(SEGMENT_FIELDS_BYTES - 4) !== crc) return { type: 'invalid' };
+  if (!isEndSealed(bytes.subarray(0, SEGMENT_FIELDS_BYTES))) return { type: 'invalid' };
   const version = bytes.readUInt32LE(8);
   if (version !== FORMAT_VERSION) return { type: 'other-version', version };
   return {

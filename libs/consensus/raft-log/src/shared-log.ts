@@ -1,4 +1,4 @@
-import { assert, CairnError, logIndex, term, type RangeId } from '@cairn/base';
+import { assert, CairnError, logIndex, NO_BYTES, term, type RangeId } from '@cairn/base';
 import type { Clock, Disk, Logger, Metrics, Rng } from '@cairn/ports';
 import { EntryLoader, type UseLoaded } from './entry-loader.js';
 import { LogPlaces } from './log-places.js';
@@ -15,7 +15,6 @@ import { SALT_BYTES, saltFrom } from './segment-format.js';
 import { Stage } from './stage.js';
 import type { LogPlace, RaftLog, RaftLogStats, RangeLog } from './types.js';
 
-const NO_PAYLOAD = new Uint8Array(0);
 /** Segments that one `reclaim` frees at most. */
 const RECLAIM_SEGMENTS_MAX = 16;
 
@@ -149,10 +148,6 @@ class SharedLog implements RaftLog, LogHost {
     return this.#writer.writingMs;
   }
 
-  get hasStaged(): boolean {
-    return !this.#stage.isEmpty && !this.#writer.isSyncQueued;
-  }
-
   get stagedBytes(): number {
     return this.#stage.stagedBytes;
   }
@@ -184,7 +179,7 @@ class SharedLog implements RaftLog, LogHost {
     if (view.state.oldestPosition !== Number.POSITIVE_INFINITY) {
       this.checkWritable();
       const fields = { type: RecordType.removeRange, kind: 0, rangeId, index: logIndex(0), term: term(0) };
-      this.stage(encodeRecord(fields, NO_PAYLOAD));
+      this.stage(encodeRecord(fields, NO_BYTES));
     }
     view.markRemoved();
     this.#ranges.delete(rangeId);

@@ -1,4 +1,4 @@
-import { assert, BoundedBytes } from '@cairn/base';
+import { assert, BoundedBytes, NO_BYTES } from '@cairn/base';
 import type { LogPlaces } from './log-places.js';
 import type { LogMemory } from './log-memory.js';
 import { getU32 } from './record-format.js';
@@ -14,7 +14,6 @@ import {
   startDigest,
 } from './segment-format.js';
 
-const NOTHING = Buffer.alloc(0);
 const ZEROS = Buffer.alloc(BLOCK_ALIGN_BYTES);
 
 /**
@@ -69,12 +68,12 @@ export class Stage {
 
   // The open block. `#recordCount` 0 = none is open.
   #recordCount = 0;
-  #headerBuffer: Buffer = NOTHING;
+  #headerBuffer: Buffer = NO_BYTES;
   #bodyOffset = 0;
   #bodyBytes = 0;
   #digest = 0;
   #parts: Uint8Array[] = [];
-  #slab: Buffer = NOTHING;
+  #slab: Buffer = NO_BYTES;
   /** The slab's bytes from here to `#slabAt` are not yet in `#parts`. */
   #slabFrom = 0;
   #slabAt = 0;
@@ -102,14 +101,6 @@ export class Stage {
 
   get isEmpty(): boolean {
     return this.#recordCount === 0 && this.#sealed.length === 0;
-  }
-
-  /** The end of everything added so far. */
-  get endPosition(): number {
-    return this.#places.of(
-      this.#epoch,
-      this.#recordCount === 0 ? this.#offset : this.#bodyOffset + this.#bodyBytes,
-    );
   }
 
   /** Makes sure that the next records, `bytes` together, go into one block. */

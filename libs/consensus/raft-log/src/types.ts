@@ -23,8 +23,6 @@ export interface RaftLog {
    * For how long the disk has not finished the write that is under way; 0 = none is, or it waits for room.
    */
   readonly writingMs: number;
-  /** True when something is staged that no sync has taken. */
-  readonly hasStaged: boolean;
   /** Record bytes that are staged or being written, and not durable yet. */
   readonly stagedBytes: number;
   /**

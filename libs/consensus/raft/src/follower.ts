@@ -162,8 +162,3 @@ export function snapshotInstalled(core: Core, meta: SnapshotMeta): void {
     sentAtMs: 0,
   });
 }
-
-export function rejectSnapshot(core: Core): void {
-  core.installing = undefined;
-  core.offeredSnapshot = undefined;
-}

@@ -36,12 +36,10 @@ export class Inflights {
 
   /** Forgets appends whose last index is at or below `index`. */
   freeTo(index: number): void {
-    while (this.#count > 0 && (this.#indexes[this.#start] as number) <= index) this.freeFirst();
+    while (this.#count > 0 && (this.#indexes[this.#start] as number) <= index) this.#freeFirst();
   }
 
-  /** Forgets the oldest append, so that a lost acknowledgement cannot block the window for ever. */
-  freeFirst(): void {
-    if (this.#count === 0) return;
+  #freeFirst(): void {
     this.#bytesTotal -= this.#bytes[this.#start] as number;
     this.#start = (this.#start + 1) % this.#indexes.length;
     this.#count -= 1;

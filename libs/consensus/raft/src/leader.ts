@@ -82,11 +82,6 @@ export function handleHeartbeatResponse(core: Core, message: HeartbeatResponse):
   requestAppend(core, peer);
 }
 
-/** The host knows that messages to this member are lost: stop pipelining. */
-export function reportUnreachable(peer: Progress): void {
-  if (peer.state === 'replicate') peer.becomeProbe();
-}
-
 /**
  * The stream of a snapshot ended. Without success the next sign of life of the member starts again, with the
  * first entry that the log still has: the member may have refused because it got to there otherwise, by its

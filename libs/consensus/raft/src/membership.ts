@@ -1,4 +1,4 @@
-import { assert, type LogIndex, type ReplicaId } from '@cairn/base';
+import { assert, NO_BYTES, type LogIndex, type ReplicaId } from '@cairn/base';
 
 import { type Core, NO_REPLICA } from './core.js';
 import {
@@ -79,7 +79,7 @@ function appendConfig(core: Core, change: ConfigChange): LogIndex {
 export function maybeLeaveJoint(core: Core): void {
   if (core.role !== 'leader' || !isJoint(core.members) || core.transferTarget !== NO_REPLICA) return;
   if (core.pendingConfigIndex > core.applied) return;
-  appendConfig(core, { operations: [], leaveJoint: true, context: new Uint8Array(0) });
+  appendConfig(core, { operations: [], leaveJoint: true, context: NO_BYTES });
 }
 
 /** A config entry is being applied: from here on the new configuration counts. */

@@ -6,7 +6,7 @@ import type { RaftConfig } from './types.js';
 /**
  * What the leader knows of one member. Invariant: match < next. `match` is durable on the member.
  *
- *   probe --accepted--> replicate --rejected, unreachable--> probe
+ *   probe --accepted--> replicate --rejected, answers without what was sent--> probe
  *   probe, replicate --entries compacted--> snapshot --installed, sent, failed--> probe
  */
 export class Progress {

@@ -12,13 +12,7 @@ import { beyondLog, implausibility } from './plausible.js';
 import * as quiescence from './quiescence.js';
 import * as reads from './read-index.js';
 import * as readies from './ready.js';
-import {
-  appendOwn,
-  isRecentlyActive,
-  requestAppend,
-  requestCommitFlush,
-  takeCommitNotice,
-} from './replication.js';
+import { appendOwn, isRecentlyActive, requestAppend, takeCommitNotice } from './replication.js';
 import { step } from './step.js';
 import { tick } from './tick.js';
 import { transferLeader } from './transfer.js';
@@ -159,11 +153,6 @@ export class RaftNode {
     return nowMs < lease.leaseExpiresAtMs(this.#core, nowMs);
   }
 
-  /** -Infinity without a lease. In a group of one voter, the present plus the lease duration. */
-  leaseExpiresAtMs(nowMs: number = this.#core.nowMs): number {
-    return lease.leaseExpiresAtMs(this.#core, nowMs);
-  }
-
   /** After a pause of the process: no lease until a quorum answered a round that started later. */
   dropLease(nowMs: number): void {
     this.#core.advance(nowMs);
@@ -248,11 +237,6 @@ export class RaftNode {
     return this.#core.installing;
   }
 
-  /** The snapshot of `Ready.snapshot` cannot be installed; the log goes on as it was. */
-  rejectSnapshot(): void {
-    follower.rejectSnapshot(this.#core);
-  }
-
   /** A snapshot stream to a member ended. Must be called for every `snapshot` message taken. */
   snapshotSent(to: ReplicaId, ok: boolean): void {
     const peer = this.#peer(to);
@@ -269,17 +253,6 @@ export class RaftNode {
     if (peer === undefined) return;
     peer.isLoading = false;
     requestAppend(this.#core, peer);
-  }
-
-  /** Messages to this member are being lost. */
-  reportUnreachable(to: ReplicaId): void {
-    const peer = this.#peer(to);
-    if (peer !== undefined) leader.reportUnreachable(peer);
-  }
-
-  /** Tells followers the commit index with the next Ready instead of with the next tick. */
-  flushCommit(): void {
-    if (this.#core.role === 'leader') requestCommitFlush(this.#core);
   }
 
   /**
@@ -355,7 +328,7 @@ export class RaftNode {
       config: core.members,
       isQuiescent: quiescence.isQuiescent(core),
       transferTarget: core.transferTarget,
-      leaseExpiresAtMs: this.leaseExpiresAtMs(),
+      leaseExpiresAtMs: lease.leaseExpiresAtMs(core, core.nowMs),
       pendingConfigIndex: core.pendingConfigIndex as LogIndex,
       peers: core.role === 'leader' ? core.peers.map((peer) => describe(core, peer)) : [],
     };

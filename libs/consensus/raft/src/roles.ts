@@ -1,11 +1,9 @@
-import { assert, type ReplicaId } from '@cairn/base';
+import { assert, NO_BYTES, type ReplicaId } from '@cairn/base';
 
 import { type Core, NO_REPLICA } from './core.js';
 import { refuseAllReads } from './read-index.js';
 import { appendOwn, maybeCommit } from './replication.js';
 import { EntryKind } from './types.js';
-
-const EMPTY = new Uint8Array(0);
 
 function enter(core: Core, role: Core['role'], leaderId: ReplicaId): void {
   if (core.role === role && core.leaderId === leaderId) return;
@@ -75,7 +73,7 @@ export function becomeLeader(core: Core): void {
   core.fastCampaigns = 0;
   core.heartbeatDueMs = core.nowMs + core.config.heartbeatIntervalMs;
   core.quorumCheckDueMs = core.nowMs + core.config.electionTimeoutMs;
-  core.noopIndex = appendOwn(core, EntryKind.noop, EMPTY);
+  core.noopIndex = appendOwn(core, EntryKind.noop, NO_BYTES);
   // An older membership change may be anywhere in the log; none is proposed before the own no-op is applied.
   core.pendingConfigIndex = core.noopIndex;
   core.isLeaseBaseStale = true;

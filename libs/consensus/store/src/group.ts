@@ -1,6 +1,7 @@
 import { CairnError, type ReplicaId, type StoreId, type Term } from '@cairn/base';
 import type { Clock } from '@cairn/ports';
 
+import { notLeader } from './not-leader.js';
 import type { Replica } from './replica.js';
 import type { ReplicaGroup } from './state-machine.js';
 
@@ -26,17 +27,7 @@ export function groupOf(replica: Replica, clock: Clock): ReplicaGroup {
     },
     propose: (command) => propose(replica, command),
     readBarrier: () => readBarrier(replica, clock),
-    onLeadership: (listener) => {
-      replica.leadershipListeners.add(listener);
-      return () => replica.leadershipListeners.delete(listener);
-    },
   };
-}
-
-function notLeader(replica: Replica): CairnError {
-  return new CairnError('NOT_LEADER', 'this replica does not lead its group', {
-    details: { leaderStoreId: replica.leaderStoreId },
-  });
 }
 
 function propose(replica: Replica, command: Uint8Array): Promise<unknown> {

@@ -1,4 +1,4 @@
-import type { Clock } from '@cairn/ports';
+import { sleep, type Clock } from '@cairn/ports';
 import type { PeerProgress } from '@cairn/raft';
 
 import type { Replica } from './replica.js';
@@ -34,9 +34,7 @@ export class HandOver {
     const { clock } = this.#parts;
     const untilMs = clock.nowMs() + timeoutMs;
     while (this.#begin() > 0 && clock.nowMs() < untilMs) {
-      await new Promise<void>((resolve) => {
-        clock.setTimer(LOOK_MS, resolve);
-      });
+      await sleep(clock, LOOK_MS);
     }
   }
 

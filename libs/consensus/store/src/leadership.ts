@@ -22,7 +22,6 @@ export class Leadership {
   /** The core has another role, term or leader. */
   stateChanged(replica: Replica): void {
     this.#parts.log.changed(replica);
-    if (!replica.isLeader) this.lost(replica);
     replica.wake();
     this.#parts.changed(replica.rangeId);
   }
@@ -32,16 +31,6 @@ export class Leadership {
     replica.isReadyLeader = true;
     this.#parts.heartbeats.lead(replica);
     replica.machine?.leadershipGained(replica.term);
-    this.#tell(replica, true);
     this.#parts.changed(replica.rangeId);
-  }
-
-  /** Services in this process hear that the replica does not lead. */
-  lost(replica: Replica): void {
-    this.#tell(replica, false);
-  }
-
-  #tell(replica: Replica, isLeader: boolean): void {
-    for (const listener of replica.leadershipListeners) listener(isLeader, replica.term);
   }
 }

@@ -1,7 +1,6 @@
 import type { RangeDescriptor, RangeId, StoreId } from '@cairn/base';
 import { decodeConfigChange, type Entry } from '@cairn/raft';
 
-import type { Leadership } from './leadership.js';
 import { decodeNewMembers, descriptorAfterChange } from './membership.js';
 import type { ReceivedSpools } from './received-spools.js';
 import type { Replica } from './replica.js';
@@ -15,7 +14,6 @@ export interface MemberChangesParts {
   readonly heartbeats: Pick<StoreHeartbeats, 'lead' | 'leave'>;
   readonly spools: Pick<ReceivedSpools, 'forget'>;
   readonly removal: Pick<ReplicaRemoval, 'begin'>;
-  readonly leadership: Pick<Leadership, 'lost'>;
   /** Tells whoever hosts the store. */
   changed(rangeId: RangeId): void;
 }
@@ -52,12 +50,10 @@ export class MemberChanges {
   /** Closes the replica at once; its rows and its log follow. `proof`: a descriptor that does not name it. */
   #remove(replica: Replica, proof: RangeDescriptor): void {
     const { rangeId } = replica;
-    const wasLeading = replica.isReadyLeader;
     this.#parts.replicas.remove(replica);
     this.#parts.heartbeats.leave(replica);
     this.#parts.spools.forget(rangeId);
     this.#parts.removal.begin(replica, proof);
-    if (wasLeading) this.#parts.leadership.lost(replica);
     this.#parts.changed(rangeId);
   }
 }

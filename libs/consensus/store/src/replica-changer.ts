@@ -11,6 +11,7 @@ import type { ConfigChange, ConfigChangeResult } from '@cairn/raft';
 
 import { planChange, type ChangeStep, type ReplicaChange } from './change-plan.js';
 import { encodeNewMembers, type NewMember } from './membership.js';
+import { notLeader } from './not-leader.js';
 import type { Replica } from './replica.js';
 
 /** How often a step that is not possible yet is tried again. */
@@ -177,10 +178,4 @@ export class ReplicaChanger {
     if (replica.isClosed || !replica.isReadyLeader) throw notLeader(replica);
     assert(replica.isInitialised, 'a leader has a state', { rangeId: replica.rangeId });
   }
-}
-
-function notLeader(replica: Replica): CairnError {
-  return new CairnError('NOT_LEADER', 'the range is not led here', {
-    details: { leaderStoreId: replica.leaderStoreId },
-  });
 }

@@ -128,7 +128,6 @@ export class Replica implements ReplicaHandle {
   /** Waiting proposals of services in this process, by index. */
   readonly waiters = new Map<LogIndex, ProposalWaiter>();
   readonly reads: ReadQueue;
-  readonly leadershipListeners = new Set<(isLeader: boolean, term: Term) => void>();
   /**
    * Snapshots being sent, one object each, for two may be of the same index: truncation stays below the
    * smallest.

@@ -1,6 +1,6 @@
 import type { RangeDescriptor, RangeId, ReplicaId, Term } from '@cairn/base';
 import { CairnError, checkFormat } from '@cairn/base';
-import { ByteReader, ByteWriter, crc32 } from '@cairn/codec';
+import { ByteReader, ByteWriter, isFrontSealed, sealFront } from '@cairn/codec';
 import type { EngineRow } from '@cairn/engine';
 import type { SnapshotMeta } from '@cairn/raft';
 import { readDescriptor, writeDescriptor } from '@cairn/wire';
@@ -59,22 +59,16 @@ export function encodeSnapshotHeader(header: SnapshotHeader): Buffer {
   writer.varint(header.rowBytes);
   writer.bytes(Buffer.from(header.namespaces));
   writer.bytes(header.volatileState);
-  return sealed(writer);
-}
-
-/** Fills in the checksum that takes the first four bytes. */
-function sealed(writer: ByteWriter): Buffer {
-  const bytes = writer.take();
-  bytes.writeUInt32LE(crc32(bytes.subarray(4)), 0);
-  return bytes;
+  return sealFront(writer.take());
 }
 
 /** Throws CORRUPTION when the checksum does not match, FORMAT_TOO_NEW for a header of a newer version. */
 export function decodeSnapshotHeader(bytes: Uint8Array): SnapshotHeader {
-  const reader = new ByteReader(bytes);
-  if (reader.u32() !== crc32(bytes.subarray(4))) {
+  if (!isFrontSealed(bytes)) {
     throw new CairnError('CORRUPTION', 'the header of a snapshot does not match its checksum');
   }
+  const reader = new ByteReader(bytes);
+  reader.u32();
   checkFormat('a snapshot', reader.u8(), FORMATS);
   const rangeId = reader.varint48() as RangeId;
   const from = reader.varint48() as ReplicaId;
@@ -101,15 +95,16 @@ export function encodeSnapshotRows(rows: readonly EngineRow[]): Buffer {
     writer.bytes(key);
     writer.bytes(value);
   }
-  return sealed(writer);
+  return sealFront(writer.take());
 }
 
 /** Views of the input. Throws CORRUPTION when the checksum does not match. */
 export function decodeSnapshotRows(bytes: Buffer): EngineRow[] {
-  const reader = new ByteReader(bytes);
-  if (reader.u32() !== crc32(bytes.subarray(4))) {
+  if (!isFrontSealed(bytes)) {
     throw new CairnError('CORRUPTION', 'a chunk of a snapshot does not match its checksum');
   }
+  const reader = new ByteReader(bytes);
+  reader.u32();
   const count = reader.varint();
   const rows: EngineRow[] = [];
   for (let at = 0; at < count; at += 1) {

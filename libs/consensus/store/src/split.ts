@@ -1,5 +1,6 @@
 import { CairnError, type RangeDescriptor, type RangeId, type ReplicaId } from '@cairn/base';
 
+import { notLeader } from './not-leader.js';
 import type { Replica } from './replica.js';
 import { encodeSplitCommand, type SplitCommand } from './store-commands.js';
 
@@ -66,7 +67,7 @@ export interface SplitRequest {
 
 /** See `Store.splitRange`. From the proposal until it is applied the range is frozen on this leader. */
 export async function cutRange(replica: Replica | undefined, request: SplitRequest): Promise<void> {
-  if (replica?.isReadyLeader !== true) throw new CairnError('NOT_LEADER', 'the range is not led here');
+  if (replica?.isReadyLeader !== true) throw notLeader(replica);
   const { descriptor } = replica;
   const membersThen = request.ids[0]?.replicaIds.length;
   if (descriptor.epoch.version !== request.version || descriptor.replicas.length !== membersThen) {
@@ -84,7 +85,7 @@ export async function cutRange(replica: Replica | undefined, request: SplitReque
         retryAfterMs: 50,
       });
     }
-    throw new CairnError('NOT_LEADER', 'the range is not led here');
+    throw notLeader(replica);
   }
   replica.freeze();
   await replica.untilThawed();

@@ -123,6 +123,4 @@ export interface ReplicaGroup {
    * when no quorum answers.
    */
   readBarrier(): Promise<void>;
-  /** Called on every change of leadership here; returns a function that unsubscribes. */
-  onLeadership(listener: (isLeader: boolean, term: Term) => void): () => void;
 }

@@ -133,7 +133,7 @@ function applyParts(
   const changed = changedOf(options);
   const leadership = new Leadership({ heartbeats, log: base.leadershipLog, changed });
   const members = new MemberChanges({
-    ...{ storeId, replicas, heartbeats, spools, removal, leadership, changed },
+    ...{ storeId, replicas, heartbeats, spools, removal, changed },
   });
   const splits = new SplitApplier({ storeId, engine, log, clock, metrics, maker, delivery, changed });
   const commands = new StoreCommandApplier(splits, options.clusterVersions);
@@ -150,6 +150,7 @@ function applyParts(
   });
   const receiver = new SnapshotReceiver({
     ...{ directory, disk, clock, config, metrics, spools, offers, spansOf, fatal: life.fatal },
+    checkVolatileState: (state) => options.checkVolatileState?.(state),
   });
   const sender = new SnapshotSender({
     ...{ engine, backlog, clock, config, logger, metrics, fatal: life.fatal },

@@ -1,9 +1,10 @@
-import { CairnError, type RangeDescriptor, type RangeId, type ReplicaId, type StoreId } from '@cairn/base';
+import type { CairnError, RangeDescriptor, RangeId, ReplicaId, StoreId } from '@cairn/base';
 
 import type { DiskWatch } from './disk-watch.js';
 import { groupOf } from './group.js';
 import type { InboundSource } from './inbound.js';
 import { proposeNoop } from './noop.js';
+import { notLeader } from './not-leader.js';
 import { openStoreLog } from './open-store-log.js';
 import { orOutOfRoom } from './out-of-room.js';
 import { recoverReplicas } from './recovery.js';
@@ -123,7 +124,7 @@ export class Store {
   changeReplicas(rangeId: RangeId, request: ChangeReplicasRequest): Promise<RangeDescriptor> {
     const replica = this.replica(rangeId);
     if (replica === undefined) {
-      return Promise.reject(new CairnError('NOT_LEADER', 'this store has no replica of the range'));
+      return Promise.reject(notLeader(undefined));
     }
     return this.#parts.changer.change(replica, request);
   }

@@ -4,6 +4,7 @@ import fc from 'fast-check';
 import { ByteReader } from './byte-reader.js';
 import { ByteWriter } from './byte-writer.js';
 import { crc32 } from './crc32.js';
+import { isEndSealed, isFrontSealed, sealEnd, sealFront } from './sealed.js';
 
 const safe = fc.maxSafeNat();
 const field = fc.oneof(
@@ -90,5 +91,27 @@ describe('crc32', () => {
   it('goes on over several buffers', () => {
     expect(crc32(Buffer.from('123456789'))).toBe(0xcbf43926);
     expect(crc32(Buffer.from('6789'), crc32(Buffer.from('12345')))).toBe(reference('123456789'));
+  });
+});
+
+describe('sealed bytes', () => {
+  const seals = [
+    ['in front', sealFront, isFrontSealed],
+    ['at the end', sealEnd, isEndSealed],
+  ] as const;
+
+  it.each(seals)('show every flipped bit, with the checksum %s', (_, seal, isSealed) => {
+    const bytes = seal(Buffer.from('....what matters....'));
+    expect(isSealed(bytes)).toBe(true);
+    for (let bit = 0; bit < bytes.length * 8; bit += 1) {
+      const flipped = Buffer.from(bytes);
+      flipped[bit >> 3] = (flipped[bit >> 3] as number) ^ (1 << (bit & 7));
+      expect(isSealed(flipped)).toBe(false);
+    }
+  });
+
+  it.each(seals)('are not too short for their checksum %s', (_, seal, isSealed) => {
+    for (let length = 0; length < 4; length += 1) expect(isSealed(Buffer.alloc(length))).toBe(false);
+    expect(isSealed(seal(Buffer.alloc(4)))).toBe(true);
   });
 });

@@ -1,3 +1,4 @@
 export * from './byte-reader.js';
 export * from './byte-writer.js';
 export * from './crc32.js';
+export * from './sealed.js';

@@ -1,3 +1,4 @@
+import { NO_BYTES } from '@cairn/base';
 import { ByteWriter } from '@cairn/codec';
 
 import {
@@ -20,7 +21,7 @@ import {
 } from './gen/cairn/v1/kv.js';
 import { ErrorDetail } from './gen/cairn/v1/errors.js';
 import { fieldBytes, numberBytes, varintBytes, writeField, writeNumber } from './grpc-proto-sizes.js';
-import { generated, NO_BYTES, ProtoReader } from './proto-reader.js';
+import { generated, ProtoReader } from './proto-reader.js';
 
 /** What an operation takes besides its key and value, roughly. */
 const OPERATION_BYTES = 64;

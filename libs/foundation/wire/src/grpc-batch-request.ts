@@ -1,4 +1,4 @@
-import type { CairnError } from '@cairn/base';
+import { NO_BYTES, type CairnError } from '@cairn/base';
 
 import {
   type BatchOperation,
@@ -21,7 +21,7 @@ import {
   tooManyElements,
   type MessageShape,
 } from './grpc-message-bounds.js';
-import { NO_BYTES, ProtoReader } from './proto-reader.js';
+import { ProtoReader } from './proto-reader.js';
 
 /** A valid one is shorter; what is longer is no trace context, and ignored like any that is none. */
 const TRACEPARENT_BYTES_MAX = 256;

@@ -1,9 +1,7 @@
-import { RowKind, timestamp, type RangeId } from '@cairn/base';
+import { NO_BYTES, RowKind, timestamp, type RangeId } from '@cairn/base';
 
 import { Expectation, KvOp, ReadConsistency, type KvRequest, type KvResponse } from './kv-messages.js';
 import { NO_ROWS } from './packed-rows.js';
-
-const NO_BYTES = Buffer.alloc(0);
 
 /** A request with every field at its default: the one place that decides the shape. */
 export function newKvRequest(): KvRequest {

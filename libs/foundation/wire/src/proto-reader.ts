@@ -1,8 +1,5 @@
 import { CairnError } from '@cairn/base';
 
-/** A field of bytes that was not sent. */
-export const NO_BYTES = Buffer.alloc(0);
-
 /** Decodes a rarer message with its generated codec. Throws INVALID_ARGUMENT, as the reader does. */
 export function generated<T>(codec: { decode(bytes: Uint8Array): T }, bytes: Buffer): T {
   try {

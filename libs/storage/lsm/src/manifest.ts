@@ -1,5 +1,5 @@
 import { CairnError, formatTooNew } from '@cairn/base';
-import { ByteReader, ByteWriter, crc32 } from '@cairn/codec';
+import { ByteReader, ByteWriter, crc32, isEndSealed, sealEnd } from '@cairn/codec';
 import { readWholeFile, type Disk, type DiskFile, type Logger } from '@cairn/ports';
 
 import { numberOfTableName, readSummary, writeSummary, type TableSummary } from './table-summary.js';
@@ -185,10 +185,8 @@ function encode(sequence: number, state: ManifestState): Buffer {
   header.u64(sequence);
   header.u32(bodyBytes.length);
   header.u32(crc32(bodyBytes));
-  const headerBytes = header.take();
-  const crc = Buffer.alloc(4);
-  crc.writeUInt32LE(crc32(headerBytes));
-  return Buffer.concat([headerBytes, crc, bodyBytes]);
+  header.u32(0);
+  return Buffer.concat([sealEnd(header.take()), bodyBytes]);
 }
 
 /** undefined when the bytes are no whole manifest. */
@@ -197,9 +195,7 @@ function decode(bytes: Buffer, path: string): { sequence: number; state: Manifes
   const reader = new ByteReader(bytes);
   const magic = reader.u32();
   const version = reader.u32();
-  const isHeaderIntact =
-    magic === MAGIC && crc32(bytes.subarray(0, HEADER_BYTES - 4)) === bytes.readUInt32LE(HEADER_BYTES - 4);
-  if (!isHeaderIntact) return undefined;
+  if (magic !== MAGIC || !isEndSealed(bytes.subarray(0, HEADER_BYTES))) return undefined;
   if (version > VERSION) {
     throw formatTooNew(`engine: manifest ${path} of format ${version}`, { path });
   }

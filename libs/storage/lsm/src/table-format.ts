@@ -1,5 +1,5 @@
 import { assert, CairnError, formatTooNew } from '@cairn/base';
-import { crc32 } from '@cairn/codec';
+import { crc32, isEndSealed, sealEnd } from '@cairn/codec';
 
 import type { KeyView } from './key-view.js';
 import { SortedKeys } from './sorted-keys.js';
@@ -44,16 +44,12 @@ export function encodeFooter(footer: TableFooter): Buffer {
   bytes.writeUInt32LE(footer.blocks, 20);
   bytes.writeUInt32LE(footer.separatorBytes, 24);
   bytes.writeUInt32LE(footer.metaCrc, 28);
-  bytes.writeUInt32LE(crc32(bytes.subarray(0, FOOTER_BYTES - 4)), FOOTER_BYTES - 4);
-  return bytes;
+  return sealEnd(bytes);
 }
 
 /** Throws CORRUPTION, or FORMAT_TOO_NEW for a table of a later version. */
 export function decodeFooter(bytes: Buffer, path: string): TableFooter {
-  const isWhole =
-    bytes.length === FOOTER_BYTES &&
-    bytes.readUInt32LE(0) === MAGIC &&
-    bytes.readUInt32LE(FOOTER_BYTES - 4) === crc32(bytes.subarray(0, FOOTER_BYTES - 4));
+  const isWhole = bytes.length === FOOTER_BYTES && bytes.readUInt32LE(0) === MAGIC && isEndSealed(bytes);
   if (!isWhole) throw damagedTable(path, 'its footer is damaged');
   const version = bytes.readUInt32LE(4);
   if (version > VERSION) {

@@ -107,7 +107,7 @@ export const REPLICATION_MUTANTS: readonly Mutant[] = [
     file: 'libs/consensus/raft/src/roles.ts',
     edits: [
       {
-        find: 'core.noopIndex = appendOwn(core, EntryKind.noop, EMPTY);',
+        find: 'core.noopIndex = appendOwn(core, EntryKind.noop, NO_BYTES);',
         replace: 'core.noopIndex = core.log.lastIndex;',
       },
     ],

@@ -33,7 +33,7 @@ export interface TestReplica {
   /** Its state machine stands still: committed entries wait in `unapplied`. */
   isApplyHeld: boolean;
   unapplied: Entry[];
-  /** Its host turns down every snapshot it is offered. */
+  /** Its host turns down every snapshot before its core hears of it. */
   refusesSnapshots: boolean;
   /** Its own clock shows `localMs` at `atMs` of the cluster and runs `rate` times as fast. */
   clock: { readonly atMs: number; readonly localMs: number; readonly rate: number };
@@ -163,10 +163,6 @@ export class TestCluster {
   #install(replica: TestReplica, ready: Ready): void {
     const meta = ready.snapshot;
     assert(meta !== undefined, 'called with a snapshot');
-    if (replica.refusesSnapshots) {
-      replica.node.rejectSnapshot();
-      return;
-    }
     this.sync(replica);
     replica.storage.reset(meta);
     const donor = [...this.replicas.values()].find((other) => other.appliedIndex >= meta.index);
@@ -231,7 +227,8 @@ export class TestCluster {
       target.inbox.push(message);
       return;
     }
-    const isLost = target === undefined || target.isDown;
+    const isRefused = message.type === 'snapshot' && target?.refusesSnapshots === true;
+    const isLost = target === undefined || target.isDown || isRefused;
     if (!isLost) {
       const refusal = target.node.step(message, this.nowOf(target));
       assert(refusal === undefined, refusal ?? '', {

@@ -5,7 +5,7 @@ import { assert, storeId } from '@cairn/base';
 import { MetadataClient, metadataConnector } from '@cairn/metadata';
 import { noopMetrics } from '@cairn/ports';
 import { SimNetwork, SimRng, SimScheduler } from '@cairn/runtime-sim';
-import { DEFAULT_STORE_CONFIG, type StoreConfig } from '@cairn/store';
+import { debugText, debugView, DEFAULT_STORE_CONFIG, type StoreConfig } from '@cairn/store';
 import { THIS_BUILD, type Hello } from '@cairn/wire';
 
 import { SimMetadataNode } from './metadata-node.js';
@@ -92,7 +92,10 @@ export class SimCluster {
       breakAfterMs: 1_500,
       connectTimeoutMs: 1_000,
     });
-    this.observer = new Observer(() => this.scheduler.nowMs);
+    this.observer = new Observer(
+      () => this.scheduler.nowMs,
+      () => this.#storeTexts(),
+    );
     const { scheduler, network, observer } = this;
     const engine = options.engine ?? 'memory';
     this.world = {
@@ -162,6 +165,13 @@ export class SimCluster {
     for (const node of this.nodes) node.die('process');
     await this.scheduler.runFor(0);
     rmSync(engineDirectory, { recursive: true, force: true });
+  }
+
+  /** How every store that is open stands, a text each. */
+  #storeTexts(): string[] {
+    return [...this.metadata, ...this.shards].flatMap(({ name, store }) =>
+      store === undefined ? [] : [`${name}: ${debugText(debugView(store))}`],
+    );
   }
 
   /**

@@ -7,6 +7,9 @@ import { engineOf, parseArguments, USAGE, type Arguments } from './arguments.js'
 import type { ScenarioResult } from './scenario-options.js';
 import { runScenario } from './scenario.js';
 
+/** Of how the stores stood when a seed failed. */
+const STORE_LINES_MAX = 200;
+
 function lineOf(result: ScenarioResult, realMs: number): string {
   const ratio = result.virtualMs / Math.max(1, realMs);
   return (
@@ -19,7 +22,9 @@ function lineOf(result: ScenarioResult, realMs: number): string {
 function show(result: ScenarioResult, realMs: number, options: Arguments): void {
   const { json, logLines, from, to, engine } = options;
   if (json) {
-    process.stdout.write(`${JSON.stringify({ ...result, tail: undefined, realMs: Math.round(realMs) })}\n`);
+    process.stdout.write(
+      `${JSON.stringify({ ...result, tail: undefined, stores: undefined, realMs: Math.round(realMs) })}\n`,
+    );
     return;
   }
   process.stdout.write(`${lineOf(result, realMs)}\n`);
@@ -29,6 +34,11 @@ function show(result: ScenarioResult, realMs: number, options: Arguments): void 
   if (result.violations.length > 0) {
     const named = engine === undefined ? '' : ` --engine ${engine}`;
     process.stdout.write(`  replay: npm run sim -- --seeds ${result.seed}${named} --log 200\n`);
+  }
+  const stores = result.stores.flatMap((text) => text.split('\n'));
+  for (const line of stores.slice(0, STORE_LINES_MAX)) process.stdout.write(`    ${line}\n`);
+  if (stores.length > STORE_LINES_MAX) {
+    process.stdout.write(`    … ${stores.length - STORE_LINES_MAX} more lines of stores\n`);
   }
   const shown =
     logLines > 0 && (result.violations.length > 0 || from === to) ? result.tail.slice(-logLines) : [];

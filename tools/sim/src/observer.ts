@@ -24,13 +24,18 @@ export class Observer {
   readonly violations: Violation[] = [];
   readonly errorLines: string[] = [];
   readonly #nowMs: () => number;
+  readonly #describe: () => string[];
+  /** How the stores stood when the first violation was seen. */
+  stores: readonly string[] = [];
   readonly #listeners: LineListener[] = [];
   #tail: string[] = [];
   #hash = 0x811c9dc5;
   #lines = 0;
 
-  constructor(nowMs: () => number) {
+  /** `describe` tells how all stores stand. */
+  constructor(nowMs: () => number, describe: () => string[] = () => []) {
     this.#nowMs = nowMs;
+    this.#describe = describe;
   }
 
   get lines(): number {
@@ -51,6 +56,7 @@ export class Observer {
   }
 
   violate(checker: string, message: string): void {
+    if (this.violations.length === 0) this.stores = this.#describe();
     this.violations.push({ checker, atMs: this.#nowMs(), message });
     this.note('checker', `VIOLATION ${checker}: ${message}`);
   }

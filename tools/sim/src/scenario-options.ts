@@ -63,4 +63,6 @@ export interface ScenarioResult {
   /** The same for every run of the seed. */
   readonly digest: string;
   readonly tail: readonly string[];
+  /** Of a run that failed: how each store stood when that was first seen. */
+  readonly stores: readonly string[];
 }

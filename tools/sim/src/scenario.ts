@@ -360,6 +360,7 @@ class ScenarioRun {
       virtualMs: scheduler.nowMs,
       digest: observer.digest,
       tail: observer.tail(2_000),
+      stores: observer.stores,
     };
   }
 }

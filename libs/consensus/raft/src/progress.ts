@@ -85,6 +85,21 @@ export class Progress {
     }
   }
 
+  /** One line for people. */
+  toString(): string {
+    const marks = [
+      this.isLearner ? 'learner' : '',
+      this.isSupported ? 'supported' : '',
+      this.hasAnswered ? '' : 'unanswered',
+      this.isProbeSent ? 'probe-sent' : '',
+      this.isLoading ? 'loading' : '',
+      this.state === 'snapshot' ? `snapshot=${this.pendingSnapshotIndex}` : '',
+      this.inflights.count > 0 ? `inflight=${this.inflights.count}` : '',
+    ];
+    const where = `${this.id}: ${this.state} match=${this.match} next=${this.next} told=${this.commitSent}`;
+    return [where, ...marks.filter((mark) => mark !== '')].join(' ');
+  }
+
   noteCommitSent(commit: number): void {
     if (commit > this.commitSent) this.commitSent = commit;
   }

@@ -2,6 +2,7 @@ import { assert, type LogIndex, type ReplicaId, type Term } from '@cairn/base';
 
 import { validateRaftConfig } from './config.js';
 import { Core, NO_REPLICA, type CoreOptions } from './core.js';
+import { coreText } from './debug-view.js';
 import * as election from './election.js';
 import * as follower from './follower.js';
 import * as leader from './leader.js';
@@ -311,6 +312,11 @@ export class RaftNode {
     if (commit > core.log.lastIndex) return beyondLog(core, commit);
     follower.commitTo(core, commit);
     return undefined;
+  }
+
+  /** For people: a line, and one for each member that is led, at most seventeen. */
+  toString(): string {
+    return coreText(this.#core);
   }
 
   status(): RaftStatus {

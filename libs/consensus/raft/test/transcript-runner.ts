@@ -6,8 +6,15 @@ import { TestCluster, type LogStart, type TestReplica } from '../src/testing/ind
 
 const OUTPUT_PREFIX = '  ';
 
-/** Runs the commands of a transcript and returns it with the output lines as they are now. */
-export function runTranscript(text: string): string {
+export interface TranscriptResult {
+  /** The transcript with the output lines as they are now. */
+  readonly text: string;
+  /** How the replicas stand at the end, for whoever looks for the cause of a difference. */
+  readonly replicas: string;
+}
+
+/** Runs the commands of a transcript. */
+export function runTranscript(text: string): TranscriptResult {
   const runner = new Runner();
   const result: string[] = [];
   for (const line of text.trimEnd().split('\n')) {
@@ -17,7 +24,7 @@ export function runTranscript(text: string): string {
       for (const output of runner.run(line.trim())) result.push(OUTPUT_PREFIX + output);
     }
   }
-  return `${result.join('\n')}\n`;
+  return { text: `${result.join('\n')}\n`, replicas: runner.replicas };
 }
 
 function describe(message: Message): string {
@@ -77,6 +84,10 @@ class Runner {
     this.#cluster.onReady = (replica, ready) => {
       this.#logReady(replica, ready);
     };
+  }
+
+  get replicas(): string {
+    return [...this.#cluster.replicas.values()].map(({ node }) => String(node)).join('\n');
   }
 
   /** Jitter differs from replica to replica, and is the same in every run. */

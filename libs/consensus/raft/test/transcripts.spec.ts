@@ -23,7 +23,8 @@ describe('transcripts', () => {
     const text = readFileSync(folder + name, 'utf8');
     expect(text).toMatch(/^# Title: .+\n# Intent: .+\n/);
     const result = runTranscript(text);
-    if (process.env['UPDATE_TRANSCRIPTS'] === '1') writeFileSync(folder + name, result);
-    else expect(result).toBe(text);
+    if (process.env['UPDATE_TRANSCRIPTS'] === '1') writeFileSync(folder + name, result.text);
+    // Of those that went another way, the difference ends with how the replicas stand.
+    else if (result.text !== text) expect(`${result.text}\n${result.replicas}`).toBe(text);
   });
 });

@@ -73,6 +73,19 @@ export class HeartbeatPeer {
     return this.commits.length > 0 || this.hasUrgentNews;
   }
 
+  /** One line for people. */
+  toString(): string {
+    const { heardAtMs, answeredAtMs, ackedSentAtMs, followers, supporters, alone } = this;
+    const ms = (value: number): string => (Number.isFinite(value) ? String(Math.round(value)) : '-');
+    return [
+      `store ${this.storeId}: generation=${this.generation}/${this.theirGeneration}`,
+      `heard=${ms(heardAtMs)} answered=${ms(answeredAtMs)} acked=${ms(ackedSentAtMs)}`,
+      `followers=${followers.size} supporters=${supporters.size} alone=${alone.size}`,
+      ...(this.isLost ? ['lost'] : []),
+      ...(this.failover.isUnderWay ? ['failing-over'] : []),
+    ].join(' ');
+  }
+
   clearNews(): void {
     this.ended = [];
     this.answers = [];

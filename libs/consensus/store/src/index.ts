@@ -1,4 +1,5 @@
 export { readClusterVersion, writeClusterVersion } from './cluster-version-file.js';
+export { debugText, debugView, type ReplicaDebugView, type StoreDebugView } from './debug-view.js';
 export { groupOf } from './group.js';
 export { HandOver } from './hand-over.js';
 export {

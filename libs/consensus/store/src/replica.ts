@@ -331,6 +331,30 @@ export class Replica implements ReplicaHandle {
     await this.#split?.promise;
   }
 
+  /** For people: a line of its own, and those of its core. */
+  toString(): string {
+    const epoch = this.#descriptor?.epoch;
+    const shape = this.#descriptor === undefined ? 'empty' : `v${epoch?.version}.${epoch?.confVersion}`;
+    const marks = [
+      this.isReadyLeader ? 'ready' : '',
+      this.isClosed ? 'closed' : '',
+      this.isFrozen ? 'frozen' : '',
+      this.isApplyBlocked ? 'apply-blocked' : '',
+      this.installation === undefined ? '' : 'installing',
+      this.isMachineOpen ? '' : 'machine-closed',
+      this.isConsistent ? '' : 'inconsistent',
+      this.isQueued ? 'queued' : '',
+      this.isTicking ? 'ticking' : '',
+      this.contact.support === undefined ? '' : this.contact.support.kind,
+      this.waiters.size > 0 ? `waiters=${this.waiters.size}` : '',
+      this.reads.size > 0 ? `reads=${this.reads.size}` : '',
+      this.applyQueue.length > 0 ? `to-apply=${this.applyQueue.length}` : '',
+    ];
+    const place = `applied=${this.appliedIndex} leader-store=${this.leaderStoreId}`;
+    const own = [`range ${this.rangeId} ${shape} ${place}`, ...marks.filter((mark) => mark !== '')].join(' ');
+    return `${own}\n  ${String(this.raft).replaceAll('\n', '\n  ')}`;
+  }
+
   /** The store stops. */
   close(): void {
     this.isClosed = true;

@@ -80,6 +80,11 @@ export class StoreHeartbeats {
     }
   }
 
+  /** The other stores that are known, for views. */
+  get peers(): Iterable<HeartbeatPeer> {
+    return this.#peers.values();
+  }
+
   /** Nothing that was promised before a pause of the process may be relied on. */
   dropLeases(): void {
     for (const peer of this.#peers.values()) peer.ackedSentAtMs = -Infinity;

@@ -18,6 +18,9 @@ import { validateStoreConfig } from './store-config.js';
 import type { StoreOptions } from './store-options.js';
 import { storeParts, type StoreParts } from './store-parts.js';
 
+/** The parts of a store, for `debug-view.ts` only. */
+export let partsOf: (store: Store) => StoreParts;
+
 /**
  * A store: one log, one engine, one loop, many replicas. Knows Raft groups and state machines, not keys and
  * values. Opened with `Store.open`; closed with `close`, which leaves a checkpoint so that the next start
@@ -27,6 +30,10 @@ import { storeParts, type StoreParts } from './store-parts.js';
  * `recovery.ts`.
  */
 export class Store {
+  static {
+    partsOf = (store) => store.#parts;
+  }
+
   readonly #options: StoreOptions;
   readonly #parts: StoreParts;
 

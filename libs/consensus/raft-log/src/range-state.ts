@@ -117,16 +117,29 @@ export class RangeState {
   }
 
   /**
-   * Recovery: an entry from a record; false when it contradicts the records before. Where the beginning of
-   * the range's history went with its segments, the first entry seen begins the log; a truncate or reset
-   * record that follows tells the rest.
+   * Recovery: an entry from a record; false when it contradicts the records before.
+   *
+   * Old segments are freed once nothing in them counts, so what is read is a suffix of all records. Until a
+   * record says where the log begins ("the base"), the first entries seen may follow others that are gone:
+   *
+   * | base    | the entry is                     | what happened              | so                     |
+   * | ------- | -------------------------------- | -------------------------- | ---------------------- |
+   * | unknown | the first, right behind the mark | nothing is missing         | it begins, base known  |
+   * | unknown | the first, anywhere else         | those before were freed    | it begins              |
+   * | unknown | below the first one seen         | a suffix was replaced      | it begins, likewise    |
+   * | either  | among those seen                 | a suffix was replaced      | those from there on go |
+   * | either  | right behind the last one        | the next append            | it is added            |
+   * | either  | further behind                   | a record is missing        | contradiction          |
+   * | known   | below the base                   | what was truncated is back | contradiction          |
+   *
+   * The mark is what the last truncate record said; before the first one, that nothing comes before index 1.
+   * A term below that of the entry before is a contradiction, too; before an unknown base it is taken for 0.
+   * A log whose base stays unknown is found by `isReplayComplete`: a truncate or reset record had to follow.
    */
   replayEntry(entry: Pick<Entry, 'index' | 'term'>, location: EntryLocation): boolean {
     const { first, end, count } = this.window;
     if (entry.index < 1) return false;
     if (!this.#isBaseKnown && (count === 0 || entry.index < first)) {
-      // Either this entry follows the last mark (or the birth) directly, or the entries in between went with
-      // their segments and a later record must forget or replace them.
       this.#isBaseKnown = entry.index === this.#markIndex + 1;
       this.window.reset(entry.index);
       this.#runs.reset(logIndex(entry.index - 1), this.#isBaseKnown ? this.#markTerm : toTerm(0));
@@ -140,7 +153,17 @@ export class RangeState {
     return true;
   }
 
-  /** Recovery: a truncate record; false when it contradicts the records before. */
+  /**
+   * Recovery: a truncate record; false when it contradicts the records before.
+   *
+   * | base    | the mark is                 | so                                                          |
+   * | ------- | --------------------------- | ----------------------------------------------------------- |
+   * | unknown | seen before any entry       | noted: an entry right behind it will make the base known    |
+   * | unknown | below the first entry seen  | noted: entries between the two went with their segments     |
+   * | either  | among the entries           | they go up to it, and the base is known                     |
+   * | either  | at or behind the end        | contradiction: what is truncated was there                  |
+   * | known   | below the base              | contradiction: truncation does not go back                  |
+   */
   replayTruncate(index: LogIndex, term: Term, position: number): boolean {
     const { first, end, count } = this.window;
     const base = first - 1;

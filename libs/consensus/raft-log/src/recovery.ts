@@ -288,9 +288,23 @@ function replayRecord(
 }
 
 /**
- * Decides what ended the last segment. Writes follow one another, so a block behind the first one that is not
- * whole proves that the broken one had been durable: damage. With nothing behind it, it is the write that was
- * going on.
+ * Decides what ended the last segment, by what lies behind its last whole block. Writes follow one another:
+ * the log begins none before the one before it is durable. So only the very last one can be half there, and
+ * nobody was told of it.
+ *
+ * | behind the last whole block    | decision      | because                             |
+ * | ------------------------------ | ------------- | ----------------------------------- |
+ * | zeros                          | the end       | free files are filled with them     |
+ * | a block of another epoch       | the end       | the file had another life before    |
+ * | like a block, without the salt | the end       | a value: who wrote it knows no salt |
+ * | the next block, not whole      | torn: warning | the write that was going on         |
+ * | a later block                  | damage        | the broken one was durable before   |
+ *
+ * A torn block is not removed: the next write goes to its place. Where that one is shorter, the rest of the
+ * old one fits neither its digest nor its sequence. Three cases are told apart elsewhere, or not at all. A
+ * segment whose header has no whole block behind it was never written, so the tail is that of the segment
+ * before. A lost last block is noticed once a later segment states where this one ended. One that rots while
+ * nothing follows it cannot be told from a torn write.
  */
 async function checkTail(
   files: SegmentFiles,

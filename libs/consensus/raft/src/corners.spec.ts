@@ -221,7 +221,7 @@ describe('groups whose members are supported', () => {
     expect(leader.node.isQuiescent).toBe(false);
   });
 
-  test('a joint configuration does, and a follower without a leader', () => {
+  test('a joint configuration keeps a group from quiescence, and no leader a follower', () => {
     const { cluster, leader } = led(3);
     cluster.advance(1000, nobodyIsCut);
     supportBy(cluster, leader, 2, 3);

@@ -115,7 +115,7 @@ describe('membership changes', () => {
     context: fc.uint8Array({ maxLength: 20 }),
   });
 
-  test('encoding round trips, garbage is refused', () => {
+  test('come back from their bytes, and garbage is refused', () => {
     fc.assert(
       fc.property(changes, (change) => {
         const decoded = decodeConfigChange(encodeConfigChange(change));

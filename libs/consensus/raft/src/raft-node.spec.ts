@@ -50,7 +50,7 @@ describe('RaftNode', () => {
     expect(cluster.get(2).appliedIndex).toBe(1);
   });
 
-  test('learner first, joint, left automatically, demoted, removed', () => {
+  test('a member begins as a learner, votes after a joint change, is demoted, then removed', () => {
     const { cluster, leader } = led(3);
     cluster.add(4, leader.node.configState);
     expect(leader.node.proposeConfigChange(change(['add-voter', 4]))).toMatchObject({
@@ -421,7 +421,7 @@ describe('edges of the host contract', () => {
     return { ...base, type, index: at(0), rejected: false, hintIndex: at(0), hintTerm: inTerm(0) };
   }
 
-  test('quiescent only when nothing is under way', () => {
+  test('a node is quiescent only when nothing is under way', () => {
     const { cluster, leader } = led(3);
     cluster.advance(1000, () => false);
     expect(leader.node.isQuiescent).toBe(false);

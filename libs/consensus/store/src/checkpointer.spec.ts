@@ -1,4 +1,4 @@
-import { afterEach, expect, it } from '@jest/globals';
+import { afterEach, describe, expect, it } from '@jest/globals';
 import { logIndex, rangeId, replicaId, storeId, term, type RangeDescriptor } from '@cairn/base';
 import { MemoryEngine } from '@cairn/engine';
 import { noopLogger, noopMetrics } from '@cairn/ports';
@@ -111,47 +111,49 @@ async function turns(): Promise<void> {
   for (let turn = 0; turn < 10; turn += 1) await Promise.resolve();
 }
 
-it('marks what was applied before the flush began', async () => {
-  const { checkpointer, replica, endFlush } = await setUp();
-  const running = checkpointer.run();
-  await turns();
-  replica.appliedIndex = logIndex(25);
-  endFlush();
-  await running;
-  expect(replica.log.checkpoint?.index).toBe(20);
-});
+describe('a checkpoint', () => {
+  it('marks what was applied before the flush began', async () => {
+    const { checkpointer, replica, endFlush } = await setUp();
+    const running = checkpointer.run();
+    await turns();
+    replica.appliedIndex = logIndex(25);
+    endFlush();
+    await running;
+    expect(replica.log.checkpoint?.index).toBe(20);
+  });
 
-it('leaves the mark of a snapshot that began to replace the rows during the flush', async () => {
-  const { checkpointer, replica, endFlush } = await setUp();
-  const running = checkpointer.run();
-  await turns();
-  replica.isApplyBlocked = true;
-  replica.log.setCheckpoint({ index: logIndex(10), term: term(5), state: stateOf('/snapshots/1.spool') });
-  endFlush();
-  await running;
-  const mark = replica.log.checkpoint;
-  expect(mark?.index).toBe(10);
-  expect(mark === undefined ? undefined : decodeCheckpointState(mark.state).installing).toBe(
-    '/snapshots/1.spool',
-  );
-});
+  it('leaves the mark of a snapshot that began to replace the rows during the flush', async () => {
+    const { checkpointer, replica, endFlush } = await setUp();
+    const running = checkpointer.run();
+    await turns();
+    replica.isApplyBlocked = true;
+    replica.log.setCheckpoint({ index: logIndex(10), term: term(5), state: stateOf('/snapshots/1.spool') });
+    endFlush();
+    await running;
+    const mark = replica.log.checkpoint;
+    expect(mark?.index).toBe(10);
+    expect(mark === undefined ? undefined : decodeCheckpointState(mark.state).installing).toBe(
+      '/snapshots/1.spool',
+    );
+  });
 
-it.each([
-  ['a follower that needs less than the limit keeps what it needs', 33, 34],
-  ['one that needs more keeps the log at its limit', 21, 31],
-])('cuts a log that is over its limit to the limit: %s', async (_, match, first) => {
-  const config = { logForceTruncateBytes: 10_000, logRetentionBytes: 1_000 };
-  const { checkpointer, replica, endFlush } = await setUp(config, [match]);
-  // Twenty entries of 1,000 bytes behind 20; all are applied.
-  for (let index = 21; index <= 40; index += 1) {
-    replica.log.append([
-      { index: logIndex(index), term: term(5), kind: 1, payload: Buffer.alloc(1_000), record: undefined },
-    ]);
-  }
-  replica.appliedIndex = logIndex(40);
-  const running = checkpointer.run();
-  await turns();
-  endFlush();
-  await running;
-  expect(replica.log.firstIndex()).toBe(first);
+  it.each([
+    ['a follower that needs less than the limit keeps what it needs', 33, 34],
+    ['one that needs more keeps the log at its limit', 21, 31],
+  ])('cuts a log that is over its limit to the limit: %s', async (_, match, first) => {
+    const config = { logForceTruncateBytes: 10_000, logRetentionBytes: 1_000 };
+    const { checkpointer, replica, endFlush } = await setUp(config, [match]);
+    // Twenty entries of 1,000 bytes behind 20; all are applied.
+    for (let index = 21; index <= 40; index += 1) {
+      replica.log.append([
+        { index: logIndex(index), term: term(5), kind: 1, payload: Buffer.alloc(1_000), record: undefined },
+      ]);
+    }
+    replica.appliedIndex = logIndex(40);
+    const running = checkpointer.run();
+    await turns();
+    endFlush();
+    await running;
+    expect(replica.log.firstIndex()).toBe(first);
+  });
 });

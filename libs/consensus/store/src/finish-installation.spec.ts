@@ -1,4 +1,4 @@
-import { expect, it } from '@jest/globals';
+import { describe, expect, it } from '@jest/globals';
 import { rangeId, replicaId, storeId, type LogIndex, type RangeDescriptor, type Term } from '@cairn/base';
 import { ByteWriter } from '@cairn/codec';
 import { MemoryEngine } from '@cairn/engine';
@@ -80,97 +80,99 @@ async function failureOf(position: number): Promise<unknown> {
   return installer.finishInstallation({} as RangeLog, INSTALLING).catch((error: unknown) => error);
 }
 
-it('never installs a spool that has rotted, and names it', async () => {
-  for (let position = 0; position < spoolBytes().length; position += 1) {
-    expect(await failureOf(position)).toMatchObject({ code: 'CORRUPTION', details: { path: PATH } });
-  }
-});
-
-it('reads a spool of any length in pieces of one chunk, and writes it in batches', async () => {
-  const medium = new SimDisk(new SimRng(1));
-  const disk = medium.attach();
-  await disk.makeDirectory('/data/snapshots');
-  const file = await disk.open(PATH, { mode: 'write' });
-  const writer = new SpoolWriter(file);
-  await writer.part(headerBytes());
-  const chunks = 50;
-  for (let chunk = 0; chunk < chunks; chunk += 1) {
-    const key = Buffer.from(`k${String(chunk).padStart(4, '0')}`);
-    await writer.part(encodeSnapshotRows([[key, Buffer.alloc(1024 * 1024)]]));
-  }
-  await writer.close();
-  let longestRead = 0;
-  const watched: Disk = Object.assign(Object.create(disk) as Disk, {
-    open: async (path: string, options: DiskOpenOptions) => {
-      const opened = await disk.open(path, options);
-      return Object.assign(Object.create(opened) as DiskFile, {
-        size: () => opened.size(),
-        close: () => opened.close(),
-        read: (position: number, length: number) => {
-          longestRead = Math.max(longestRead, length);
-          return opened.read(position, length);
-        },
-      });
-    },
-    remove: (path: string) => disk.remove(path),
-    freeBytes: (path: string) => disk.freeBytes(path),
+describe('an installation that was broken off', () => {
+  it('never installs a spool that has rotted, and names it', async () => {
+    for (let position = 0; position < spoolBytes().length; position += 1) {
+      expect(await failureOf(position)).toMatchObject({ code: 'CORRUPTION', details: { path: PATH } });
+    }
   });
-  let largestBatch = 0;
-  const engine = new MemoryEngine({
-    beforeWrite: (bytes) => {
-      largestBatch = Math.max(largestBatch, bytes);
-    },
-  });
-  const log = await openRaftLog({
-    ...{ disk, directory: '/data/log', logger: noopLogger, metrics: noopMetrics },
-    rng: new SimRng('log'),
-    clock: new SimScheduler().clockFor('test'),
-  });
-  const installer = installerOn(watched, engine, log);
-  await installer.finishInstallation(log.range(rangeId(7)), INSTALLING);
-  expect(longestRead).toBeLessThan(1.1 * 1024 * 1024);
-  expect(largestBatch).toBeLessThan(2.1 * 1024 * 1024);
-  const iterator = engine.iterate(SPAN);
-  let rows = 0;
-  for (let more = await iterator.next(1000); more.length > 0; more = await iterator.next(1000))
-    rows += more.length;
-  expect(rows).toBe(chunks);
-  expect(medium.paths()).not.toContain(PATH);
-});
 
-it('says which spool is gone or cut short', async () => {
-  const medium = new SimDisk(new SimRng(1));
-  const disk = medium.attach();
-  await disk.makeDirectory('/data/snapshots');
-  const installer = installerOn(disk, new MemoryEngine(), undefined);
-  const failure = (): Promise<unknown> =>
-    installer.finishInstallation({} as RangeLog, INSTALLING).catch((error: unknown) => error);
-  expect(await failure()).toMatchObject({ code: 'CORRUPTION', details: { path: PATH, offset: 0 } });
-  const file = await disk.open(PATH, { mode: 'write' });
-  expect(await failure()).toMatchObject({ code: 'CORRUPTION', details: { path: PATH, offset: 0 } });
-  const bytes = spoolBytes();
-  await file.write([bytes.subarray(0, bytes.length - 1)], 0);
-  expect(await failure()).toMatchObject({ code: 'CORRUPTION', details: { path: PATH } });
-});
+  it('reads a spool of any length in pieces of one chunk, and writes it in batches', async () => {
+    const medium = new SimDisk(new SimRng(1));
+    const disk = medium.attach();
+    await disk.makeDirectory('/data/snapshots');
+    const file = await disk.open(PATH, { mode: 'write' });
+    const writer = new SpoolWriter(file);
+    await writer.part(headerBytes());
+    const chunks = 50;
+    for (let chunk = 0; chunk < chunks; chunk += 1) {
+      const key = Buffer.from(`k${String(chunk).padStart(4, '0')}`);
+      await writer.part(encodeSnapshotRows([[key, Buffer.alloc(1024 * 1024)]]));
+    }
+    await writer.close();
+    let longestRead = 0;
+    const watched: Disk = Object.assign(Object.create(disk) as Disk, {
+      open: async (path: string, options: DiskOpenOptions) => {
+        const opened = await disk.open(path, options);
+        return Object.assign(Object.create(opened) as DiskFile, {
+          size: () => opened.size(),
+          close: () => opened.close(),
+          read: (position: number, length: number) => {
+            longestRead = Math.max(longestRead, length);
+            return opened.read(position, length);
+          },
+        });
+      },
+      remove: (path: string) => disk.remove(path),
+      freeBytes: (path: string) => disk.freeBytes(path),
+    });
+    let largestBatch = 0;
+    const engine = new MemoryEngine({
+      beforeWrite: (bytes) => {
+        largestBatch = Math.max(largestBatch, bytes);
+      },
+    });
+    const log = await openRaftLog({
+      ...{ disk, directory: '/data/log', logger: noopLogger, metrics: noopMetrics },
+      rng: new SimRng('log'),
+      clock: new SimScheduler().clockFor('test'),
+    });
+    const installer = installerOn(watched, engine, log);
+    await installer.finishInstallation(log.range(rangeId(7)), INSTALLING);
+    expect(longestRead).toBeLessThan(1.1 * 1024 * 1024);
+    expect(largestBatch).toBeLessThan(2.1 * 1024 * 1024);
+    const iterator = engine.iterate(SPAN);
+    let rows = 0;
+    for (let more = await iterator.next(1000); more.length > 0; more = await iterator.next(1000))
+      rows += more.length;
+    expect(rows).toBe(chunks);
+    expect(medium.paths()).not.toContain(PATH);
+  });
 
-it('writes no row of an installation that was broken off while they have no room, and says how much they need', async () => {
-  const medium = new SimDisk(new SimRng(1));
-  const disk = medium.attach();
-  await disk.makeDirectory('/data/snapshots');
-  const file = await disk.open(PATH, { mode: 'write' });
-  const writer = new SpoolWriter(file);
-  await writer.part(headerBytes());
-  await writer.part(encodeSnapshotRows([[Buffer.from('key'), Buffer.alloc(2_000)]]));
-  await writer.sync();
-  await writer.close();
-  medium.setBytesMax(medium.usedBytes + 1_000);
-  const engine = new MemoryEngine();
-  const installer = installerOn(disk, engine, undefined);
-  const failure: unknown = await installer
-    .finishInstallation({} as RangeLog, INSTALLING)
-    .catch((error: unknown) => error);
-  expect(failure).toMatchObject({ code: 'DISK_FULL', details: { path: PATH } });
-  expect((failure as Error).message).toMatch(/range 7 .* needs 2\d\d\d bytes, 1000 are free/);
-  expect(await engine.iterate(SPAN).next(1)).toEqual([]);
-  expect(medium.paths()).toContain(PATH);
+  it('says which spool is gone or cut short', async () => {
+    const medium = new SimDisk(new SimRng(1));
+    const disk = medium.attach();
+    await disk.makeDirectory('/data/snapshots');
+    const installer = installerOn(disk, new MemoryEngine(), undefined);
+    const failure = (): Promise<unknown> =>
+      installer.finishInstallation({} as RangeLog, INSTALLING).catch((error: unknown) => error);
+    expect(await failure()).toMatchObject({ code: 'CORRUPTION', details: { path: PATH, offset: 0 } });
+    const file = await disk.open(PATH, { mode: 'write' });
+    expect(await failure()).toMatchObject({ code: 'CORRUPTION', details: { path: PATH, offset: 0 } });
+    const bytes = spoolBytes();
+    await file.write([bytes.subarray(0, bytes.length - 1)], 0);
+    expect(await failure()).toMatchObject({ code: 'CORRUPTION', details: { path: PATH } });
+  });
+
+  it('writes no row of an installation that was broken off while they have no room, and says how much they need', async () => {
+    const medium = new SimDisk(new SimRng(1));
+    const disk = medium.attach();
+    await disk.makeDirectory('/data/snapshots');
+    const file = await disk.open(PATH, { mode: 'write' });
+    const writer = new SpoolWriter(file);
+    await writer.part(headerBytes());
+    await writer.part(encodeSnapshotRows([[Buffer.from('key'), Buffer.alloc(2_000)]]));
+    await writer.sync();
+    await writer.close();
+    medium.setBytesMax(medium.usedBytes + 1_000);
+    const engine = new MemoryEngine();
+    const installer = installerOn(disk, engine, undefined);
+    const failure: unknown = await installer
+      .finishInstallation({} as RangeLog, INSTALLING)
+      .catch((error: unknown) => error);
+    expect(failure).toMatchObject({ code: 'DISK_FULL', details: { path: PATH } });
+    expect((failure as Error).message).toMatch(/range 7 .* needs 2\d\d\d bytes, 1000 are free/);
+    expect(await engine.iterate(SPAN).next(1)).toEqual([]);
+    expect(medium.paths()).toContain(PATH);
+  });
 });

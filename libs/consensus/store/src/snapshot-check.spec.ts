@@ -1,4 +1,4 @@
-import { expect, it } from '@jest/globals';
+import { describe, expect, it } from '@jest/globals';
 import { rangeId, replicaId, storeId, term, type LogIndex, type RangeDescriptor } from '@cairn/base';
 
 import type { Replica } from './replica.js';
@@ -51,54 +51,64 @@ function judge(
   return refusalOf({ ...HEADER, ...header }, storeId(from), { ...around, ...parts });
 }
 
-it('takes the snapshot of the leader that the replica follows', () => {
-  expect(judge()).toBeUndefined();
-});
+describe('a store that is offered a snapshot', () => {
+  it('takes the snapshot of the leader that the replica follows', () => {
+    expect(judge()).toBeUndefined();
+  });
 
-it.each([
-  ['a store that the leader is not at', judge({}, {}, 5), 'replica 4 is not at store 5'],
-  ['a range that is not here', judge({}, { replica: undefined }), 'store 1 has no replica 3 of range 7'],
-  ['another replica', judge({ to: replicaId(9) }), 'store 1 has no replica 9 of range 7'],
-  ['a removed replica', judge({}, { isGone: true }), 'replica 3 of range 7 was removed'],
-  ['one that does not lead', judge({}, { replica: follower({ leaderId: 0 }) }), 'does not follow replica 4'],
-  ['another term', judge({}, { replica: follower({ term: 7 }) }), 'does not follow replica 4 in term 6'],
-  [
-    'what is known here',
-    judge({ meta: { ...HEADER.meta, index: 20 as LogIndex } }),
-    'index 20 is known here',
-  ],
-  ['an older epoch', judge({}, { replica: follower({ version: 4 }) }), 'epoch 3.5 is older than 4.5 here'],
-  ['a taken span', judge({}, { overlaps: { rangeId: 8 } as unknown as Replica }), 'range 8 here covers'],
-  [
-    'a descriptor without the replicas',
-    judge({ descriptor: { ...DESCRIPTOR, replicas: [] } }),
-    'does not name both replicas',
-  ],
-  [
-    'a descriptor of another range',
-    judge({ descriptor: { ...DESCRIPTOR, rangeId: rangeId(8) } }),
-    'the descriptor is of range 8',
-  ],
-  ['an empty span', judge({ descriptor: { ...DESCRIPTOR, endKey: Buffer.from('a') } }), 'its span is empty'],
-  [
-    'a term above that of the sender',
-    judge({ meta: { ...HEADER.meta, term: term(2 ** 40) } }),
-    'is not of a log',
-  ],
-])('refuses %s', (_what, refusal, reason) => {
-  expect(refusal).toContain(reason);
-});
+  it.each([
+    ['a store that the leader is not at', judge({}, {}, 5), 'replica 4 is not at store 5'],
+    ['a range that is not here', judge({}, { replica: undefined }), 'store 1 has no replica 3 of range 7'],
+    ['another replica', judge({ to: replicaId(9) }), 'store 1 has no replica 9 of range 7'],
+    ['a removed replica', judge({}, { isGone: true }), 'replica 3 of range 7 was removed'],
+    [
+      'one that does not lead',
+      judge({}, { replica: follower({ leaderId: 0 }) }),
+      'does not follow replica 4',
+    ],
+    ['another term', judge({}, { replica: follower({ term: 7 }) }), 'does not follow replica 4 in term 6'],
+    [
+      'what is known here',
+      judge({ meta: { ...HEADER.meta, index: 20 as LogIndex } }),
+      'index 20 is known here',
+    ],
+    ['an older epoch', judge({}, { replica: follower({ version: 4 }) }), 'epoch 3.5 is older than 4.5 here'],
+    ['a taken span', judge({}, { overlaps: { rangeId: 8 } as unknown as Replica }), 'range 8 here covers'],
+    [
+      'a descriptor without the replicas',
+      judge({ descriptor: { ...DESCRIPTOR, replicas: [] } }),
+      'does not name both replicas',
+    ],
+    [
+      'a descriptor of another range',
+      judge({ descriptor: { ...DESCRIPTOR, rangeId: rangeId(8) } }),
+      'the descriptor is of range 8',
+    ],
+    [
+      'an empty span',
+      judge({ descriptor: { ...DESCRIPTOR, endKey: Buffer.from('a') } }),
+      'its span is empty',
+    ],
+    [
+      'a term above that of the sender',
+      judge({ meta: { ...HEADER.meta, term: term(2 ** 40) } }),
+      'is not of a log',
+    ],
+  ])('refuses %s', (_what, refusal, reason) => {
+    expect(refusal).toContain(reason);
+  });
 
-it('a header with millions of members is not read to its end', () => {
-  const many = Array.from({ length: 1_000 }, (_, at) => replicaId(at + 1));
-  const { config } = HEADER.meta;
-  const voters = { ...HEADER, meta: { ...HEADER.meta, config: { ...config, voters: many } } };
-  const replicas = many.map((id) => ({ replicaId: id, storeId: storeId(1), role: 'voter' as const }));
-  const members = { ...HEADER, descriptor: { ...DESCRIPTOR, replicas } };
-  for (const header of [voters, members]) {
-    expect(() => decodeSnapshotHeader(encodeSnapshotHeader(header))).toThrow(
-      'a range of 1000 members; 64 is the most',
-    );
-  }
-  expect(decodeSnapshotHeader(encodeSnapshotHeader(HEADER))).toMatchObject({ rangeId: 7 });
+  it('reads no header with millions of members to its end', () => {
+    const many = Array.from({ length: 1_000 }, (_, at) => replicaId(at + 1));
+    const { config } = HEADER.meta;
+    const voters = { ...HEADER, meta: { ...HEADER.meta, config: { ...config, voters: many } } };
+    const replicas = many.map((id) => ({ replicaId: id, storeId: storeId(1), role: 'voter' as const }));
+    const members = { ...HEADER, descriptor: { ...DESCRIPTOR, replicas } };
+    for (const header of [voters, members]) {
+      expect(() => decodeSnapshotHeader(encodeSnapshotHeader(header))).toThrow(
+        'a range of 1000 members; 64 is the most',
+      );
+    }
+    expect(decodeSnapshotHeader(encodeSnapshotHeader(HEADER))).toMatchObject({ rangeId: 7 });
+  });
 });

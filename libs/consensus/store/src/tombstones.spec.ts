@@ -1,4 +1,4 @@
-import { afterEach, expect, it } from '@jest/globals';
+import { afterEach, describe, expect, it } from '@jest/globals';
 import { logIndex, rangeId, replicaId, term } from '@cairn/base';
 import { noopLogger, noopMetrics } from '@cairn/ports';
 import { openRaftLog, type RaftLog } from '@cairn/raft-log';
@@ -37,45 +37,49 @@ afterEach(async () => {
   log = undefined;
 });
 
-it('keeps old replicas away for ever and lets newer ones come', async () => {
-  const first = await open();
-  first.log.range(RANGE).setCheckpoint({ index: logIndex(5), term: term(2), state: Buffer.from('replica') });
-  expect(first.tombstones.isGone(RANGE, replicaId(3))).toBe(false);
-  first.tombstones.begin(RANGE, replicaId(3), SPANS);
-  await first.log.sync();
+describe('a tombstone', () => {
+  it('keeps old replicas away for ever and lets newer ones come', async () => {
+    const first = await open();
+    first.log
+      .range(RANGE)
+      .setCheckpoint({ index: logIndex(5), term: term(2), state: Buffer.from('replica') });
+    expect(first.tombstones.isGone(RANGE, replicaId(3))).toBe(false);
+    first.tombstones.begin(RANGE, replicaId(3), SPANS);
+    await first.log.sync();
 
-  // A crash before the rows were gone.
-  const second = await open();
-  expect(second.tombstones.recover()).toEqual([{ rangeId: RANGE, spans: SPANS }]);
-  second.log.removeRange(RANGE);
-  second.tombstones.finish(RANGE);
-  await second.log.sync();
+    // A crash before the rows were gone.
+    const second = await open();
+    expect(second.tombstones.recover()).toEqual([{ rangeId: RANGE, spans: SPANS }]);
+    second.log.removeRange(RANGE);
+    second.tombstones.finish(RANGE);
+    await second.log.sync();
 
-  const third = await open();
-  expect(third.tombstones.recover()).toEqual([]);
-  expect(third.tombstones.isGone(RANGE, replicaId(3))).toBe(true);
-  expect(third.tombstones.isGone(RANGE, replicaId(4))).toBe(false);
-  expect(third.tombstones.isGone(rangeId(8), replicaId(3))).toBe(false);
-  expect(recoveredReplicas(third.log.rangeIds(), (id) => third.log.range(id))).toEqual([]);
-});
-
-it('names the file and the place of one that cannot be read', async () => {
-  const opened = await open();
-  opened.log.range(rangeId(RANGE + 2 ** 47)).setCheckpoint({
-    index: logIndex(0),
-    term: term(0),
-    state: Buffer.of(1, 0),
+    const third = await open();
+    expect(third.tombstones.recover()).toEqual([]);
+    expect(third.tombstones.isGone(RANGE, replicaId(3))).toBe(true);
+    expect(third.tombstones.isGone(RANGE, replicaId(4))).toBe(false);
+    expect(third.tombstones.isGone(rangeId(8), replicaId(3))).toBe(false);
+    expect(recoveredReplicas(third.log.rangeIds(), (id) => third.log.range(id))).toEqual([]);
   });
-  await opened.log.sync();
-  const again = await open();
-  let failure: unknown;
-  try {
-    again.tombstones.recover();
-  } catch (error) {
-    failure = error;
-  }
-  expect(failure).toMatchObject({
-    code: 'CORRUPTION',
-    details: { path: '/log/segment-0000000001.log', offset: expect.any(Number) as unknown },
+
+  it('names the file and the place of one that cannot be read', async () => {
+    const opened = await open();
+    opened.log.range(rangeId(RANGE + 2 ** 47)).setCheckpoint({
+      index: logIndex(0),
+      term: term(0),
+      state: Buffer.of(1, 0),
+    });
+    await opened.log.sync();
+    const again = await open();
+    let failure: unknown;
+    try {
+      again.tombstones.recover();
+    } catch (error) {
+      failure = error;
+    }
+    expect(failure).toMatchObject({
+      code: 'CORRUPTION',
+      details: { path: '/log/segment-0000000001.log', offset: expect.any(Number) as unknown },
+    });
   });
 });

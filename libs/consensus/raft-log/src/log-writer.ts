@@ -137,11 +137,6 @@ export class LogWriter {
   get failure(): CairnError | undefined {
     return this.#failure;
   }
-  /** A sync was asked for that has not taken its blocks yet. */
-  get isSyncQueued(): boolean {
-    return this.#waiting !== undefined;
-  }
-
   sync(): Promise<void> {
     if (this.#failure !== undefined) return Promise.reject(this.#failure);
     if (this.#waiting !== undefined) return this.#waiting.promise;

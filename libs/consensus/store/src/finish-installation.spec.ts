@@ -62,7 +62,6 @@ function installerOn(disk: Disk, engine: MemoryEngine, log: RaftLog | undefined)
     ...(log === undefined ? {} : { log }),
     machineFor: () => ({ spans: () => [SPAN] }) as unknown as StateMachine,
     spansOf: () => [SPAN],
-    checkVolatileState: () => undefined,
   };
   return new SnapshotInstaller(parts as SnapshotInstallerParts);
 }

@@ -18,7 +18,7 @@ const RUNS: readonly (readonly FaultKind[])[] = [
 it.each(RUNS.map((faults) => [faults.join(', '), faults] as const))(
   'keeps every promise under %s',
   async (name, faults) => {
-    const result = await runScenario({ seed: `faults-${name}`, faults, durationMs: 4_000 });
+    const result = await runScenario({ seed: `faults-${name}`, faults, durationMs: 8_000 });
     expect(result.violations).toEqual([]);
     expect(result.faults).toBeGreaterThan(0);
     expect(result.succeeded).toBeGreaterThan(50);

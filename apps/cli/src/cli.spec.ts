@@ -258,6 +258,17 @@ describe('cluster', () => {
     expect(JSON.parse(first ?? '')).toMatchObject({ name: 'shard-1', engine: 'lsm', memtableBytes: 4096 });
   });
 
+  test('a node tells what it knows, of its store or of one range', async () => {
+    expect(await cli.run(['debug', 'shard-1'])).toMatchObject({ code: 0, stdout: 'store 1 range 0\n' });
+    const [line = ''] = (await cli.run(['debug', '2', '--range', '7', '--json'])).stdout.split('\n');
+    expect(JSON.parse(line)).toEqual({ storeId: 2, rangeId: 7, text: 'store 2 range 7' });
+    expect(await cli.run(['debug', 'shard-1', '--range', 'x'])).toMatchObject({
+      code: 2,
+      stderr: expect.stringContaining('--range is a number from cairn ranges, not "x"'),
+    });
+    expect((await cli.run(['debug', 'shard-9'])).stderr).toContain('there is no shard node "shard-9"');
+  });
+
   test('a node compacts a span, one at a time, by name or store id', async () => {
     const { cluster } = cli.router;
     expect(await cli.run(['compact', 'shard-2', '--start', 'a', '--end', 'b'])).toMatchObject({
@@ -415,6 +426,7 @@ describe('help', () => {
     'settings',
     'engines',
     'compact',
+    'debug',
   ];
 
   test('names every command and every exit code', async () => {

@@ -2,6 +2,7 @@ import { CairnError, messageOf, VERSION } from '@cairn/base';
 import { Command, CommanderError } from 'commander';
 import { registerAdminCommands } from './commands/admin.js';
 import { registerDataCommands } from './commands/data.js';
+import { registerDebug } from './commands/debug.js';
 import { registerEngineCommands } from './commands/engine.js';
 import { registerExport } from './commands/export.js';
 import { registerImport } from './commands/import.js';
@@ -118,6 +119,7 @@ function buildProgram(
   program.commandsGroup('Cluster:');
   registerAdminCommands(program, run);
   registerEngineCommands(program, run);
+  registerDebug(program, run);
   registerUpgrade(program, run);
   for (const command of program.commands) {
     command.copyInheritedSettings(program);

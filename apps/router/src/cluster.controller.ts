@@ -2,6 +2,8 @@ import type { ClusterHandlers } from '@cairn/router-node';
 import { toServiceError } from '@cairn/wire';
 import type {
   CompactEngineRequest,
+  DebugRequest,
+  DebugResponse,
   ListEnginesRequest,
   ListEnginesResponse,
   ListNodesResponse,
@@ -76,6 +78,11 @@ export class ClusterController {
     call: ClusterCall,
   ): Promise<Record<string, never>> {
     return this.#answer('steering', call, () => this.#handlers.compactEngine(request));
+  }
+
+  @GrpcMethod('Cluster', 'Debug')
+  debug(request: DebugRequest, _metadata: Metadata, call: ClusterCall): Promise<DebugResponse> {
+    return this.#answer('looking', call, () => this.#handlers.debug(request));
   }
 
   @GrpcMethod('Cluster', 'ListSettings')

@@ -15,12 +15,15 @@ type Context = ShellContext<RouterConfig>;
 export const routerProcess: ProcessKind<typeof routerConfigSchema> = {
   config: routerConfig,
   what: 'router',
-  // Operations get `shutdownTimeoutMs` to finish; then those who wait are told, and the cluster that it leaves.
+  // Operations get `shutdownTimeoutMs` to finish; then those who wait are told, and the cluster that it
+  // leaves.
   closeGraceMs: 5_000,
   open,
 };
 
-/** The gRPC port answers NOT_SERVING until the cluster is joined. Throws FAILED_PRECONDITION for a taken port. */
+/**
+ * The gRPC port answers NOT_SERVING until the cluster is joined. Throws FAILED_PRECONDITION for a taken port.
+ */
 async function open(context: Context, ports: ProcessPorts): Promise<RunningPart> {
   const { config, logger } = context;
   const { clock } = ports;

@@ -18,7 +18,9 @@ import { loadEngineFactory } from './engine-module.js';
 export type EngineContext = Pick<ShardNodeContext, 'config' | 'logger' | 'metrics'>;
 export type EnginePorts = Pick<ProcessPorts, 'clock' | 'disk'>;
 
-/** Opens the engine that the configuration names. Nothing is written into a directory that another one made. */
+/**
+ * Opens the engine that the configuration names. Nothing is written into a directory that another one made.
+ */
 export async function openEngine(context: EngineContext, ports: EnginePorts): Promise<KvEngine> {
   const { engine, dataDirectory, blockCacheBytes, writeBufferBytes } = context.config;
   const { clock, disk } = ports;

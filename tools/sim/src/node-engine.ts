@@ -166,7 +166,9 @@ export class LsmNodeEngine implements NodeEngine {
   }
 }
 
-/** What LevelDB has in memory before it writes a table: so much that it does that when told, and only then. */
+/**
+ * What LevelDB has in memory before it writes a table: so much that it does that when told, and only then.
+ */
 const LEVEL_WRITE_BUFFER_BYTES = 64 * 1024 * 1024;
 const LEVEL_BLOCK_CACHE_BYTES = 1024 * 1024;
 

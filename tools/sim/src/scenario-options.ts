@@ -32,7 +32,10 @@ export interface ScenarioOptions {
   readonly restPeriodMs?: number;
   /** Mean pause of a client between two operations. Default: drawn from the seed. */
   readonly thinkMs?: number;
-  /** Somebody writes rows into all namespaces, as transactions and collections will. Default: drawn from the seed. */
+  /**
+   * Somebody writes rows into all namespaces, as transactions and collections will. Default: drawn from the
+   * seed.
+   */
   readonly isPlanted?: boolean;
   /** Ends soon after a checker has found something, for those who only ask whether. Default false. */
   readonly endsAtViolation?: boolean;

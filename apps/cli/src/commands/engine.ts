@@ -1,9 +1,10 @@
-import { NodeKind, type CairnClient, type Engine } from '@cairn/client';
+import type { CairnClient, Engine } from '@cairn/client';
 import type { Command } from 'commander';
 import type { CommandContext, RunAction } from '../context.js';
-import { ExitCode, UsageError } from '../exit-codes.js';
+import { ExitCode } from '../exit-codes.js';
 import { renderTable, type Column } from '../render/table.js';
 import { showCount, showDuration, showSize } from '../render/units.js';
+import { storeIdOf } from './store-id.js';
 
 /** How often `compact --wait` asks. */
 const WAIT_INTERVAL_MS = 500;
@@ -130,15 +131,6 @@ until it is done. One node compacts one span at a time.`,
         });
       }),
     );
-}
-
-/** A name that looks like an id is taken for one. */
-async function storeIdOf(client: CairnClient, context: CommandContext, name: string): Promise<number> {
-  if (/^[1-9]\d{0,8}$/.test(name)) return Number(name);
-  const nodes = await client.nodes({ signal: context.io.signal });
-  const found = nodes.find((node) => node.kind === NodeKind.SHARD && node.name === name);
-  if (found === undefined) throw new UsageError(`there is no shard node "${name}"; see: cairn nodes`);
-  return found.storeId;
 }
 
 async function waitFor(client: CairnClient, context: CommandContext, storeId: number): Promise<ExitCode> {

@@ -134,7 +134,9 @@ class Member {
   readonly #clocks: MemberClocks;
   readonly #disownedBy = new Set<string>();
   readonly #build: BuildVersions;
-  /** Members show themselves to each other from the first moment on, with the version that the engine knows. */
+  /**
+   * Members show themselves to each other from the first moment on, with the version that the engine knows.
+   */
   #machine: MetadataStateMachine | undefined;
   /** Undefined until the group is formed and the store is open. */
   #opened: OpenedMember | undefined;

@@ -80,7 +80,10 @@ export interface RaftContact {
    * as long as the support lasts this never goes back.
    */
   leaderHeardAtMs(): number;
-  /** Leader: when the store of a member that supports it last answered a heartbeat. The quorum is checked by it. */
+  /**
+   * Leader: when the store of a member that supports it last answered a heartbeat. The quorum is checked by
+   * it.
+   */
   memberHeardAtMs(replicaId: ReplicaId): number;
   /**
    * Leader: the newest heartbeat that this store answered, by when it was sent, in whole milliseconds,

@@ -50,7 +50,10 @@ export class RunQueue {
     });
   }
 
-  /** All that wait are taken out, for `taken`; answers how many. Who is queued from here on waits for the next. */
+  /**
+   * All that wait are taken out, for `taken`; answers how many. Who is queued from here on waits for the
+   * next.
+   */
   take(): number {
     const empty = this.#taken;
     this.#taken = this.#queue;

@@ -165,7 +165,9 @@ export class Store {
     this.#parts.maker.forgetInvented(rangeId, replicaId, asOfMs);
   }
 
-  /** Shows the range the cluster version, if it is led here and none of its leaders has; see `proposeNoop`. */
+  /**
+   * Shows the range the cluster version, if it is led here and none of its leaders has; see `proposeNoop`.
+   */
   markVersion(rangeId: RangeId): void {
     proposeNoop(this.replica(rangeId), this.#options.gates);
   }

@@ -378,6 +378,15 @@ export class CairnClient {
     await this.#admin(ClusterService.compactEngine, { storeId, start, end }, options);
   }
 
+  /**
+   * What a shard node knows at this moment of its replicas and of other stores, or of one range, in words for
+   * people: no program may rest on their form. FAILED_PRECONDITION when it has no replica of the range.
+   */
+  async debug(storeId: number, options: CallOptions & { readonly rangeId?: number } = {}): Promise<string> {
+    const request = { storeId, rangeId: options.rangeId ?? 0 };
+    return (await this.#admin(ClusterService.debug, request, options)).text;
+  }
+
   async settings(options: CallOptions = {}): Promise<Setting[]> {
     return (await this.#admin(ClusterService.listSettings, {}, options)).settings;
   }

@@ -21,6 +21,7 @@ export { ClusterService, NodeKind, NodeState, RangeState } from '@cairn/wire/gen
 export type {
   Compaction,
   CompactEngineRequest,
+  DebugRequest,
   Engine,
   EngineLevel,
   ListNodesResponse,

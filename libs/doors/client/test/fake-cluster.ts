@@ -11,6 +11,7 @@ import {
   NodeState,
   RangeState,
   type CompactEngineRequest,
+  type DebugRequest,
   type Compaction,
   type Engine,
   type ListRangesResponse,
@@ -62,6 +63,9 @@ export class FakeCluster {
       splitRanges: answer((request: { keys: Buffer[] }) => ({ created: this.#split(request.keys) })),
       listEngines: answer((request: { storeId: number }) => ({ engines: this.#engines(request.storeId) })),
       compactEngine: answer((request: CompactEngineRequest) => this.#compact(request)),
+      debug: answer((request: DebugRequest) => ({
+        text: `store ${request.storeId} range ${request.rangeId}`,
+      })),
       listSettings: answer(() => ({ settings: this.#settings() })),
       putSetting: answer((request: PutSettingRequest) => this.#putSetting(request)),
     };

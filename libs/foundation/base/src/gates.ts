@@ -10,7 +10,9 @@ import { isWithin, rangeText, type VersionRange } from './version.js';
  * Versions: 1 = the first formats, 2 = `storeNoop`.
  */
 const OPENS_AT = {
-  /** A store command that says nothing. It shows that every replica of a range reads what the version brought. */
+  /**
+   * A store command that says nothing. It shows that every replica of a range reads what the version brought.
+   */
   storeNoop: 2,
 } as const satisfies Readonly<Record<string, number>>;
 

@@ -8,7 +8,9 @@ export interface SharedRoomOptions {
   readonly name: string;
   /** Bytes that all holders together may have. */
   readonly limit: number;
-  /** A holder that comes while its caller has no more than this, itself included, is never ended. Default 0. */
+  /**
+   * A holder that comes while its caller has no more than this, itself included, is never ended. Default 0.
+   */
   readonly sparedBytes?: number;
 }
 

@@ -34,7 +34,9 @@ export interface ShellContext<Config> {
   readonly publicAddress: string;
   /** What a part that is being opened waits for, in sentences; empty = for nobody. Shown by /readyz. */
   onWaiting(reasons: readonly string[]): void;
-  /** The part is broken and nothing may be acknowledged any more: the process ends at once, without a stop. */
+  /**
+   * The part is broken and nothing may be acknowledged any more: the process ends at once, without a stop.
+   */
   onFatal(error: Error): void;
   /** Ends the process at once with this sentence: nothing is broken, but somebody has to change something. */
   endWith(error: Error): void;
@@ -55,7 +57,9 @@ export interface ProcessKind<Schema extends ConfigSchema & z.ZodType<ShellConfig
   readonly config: ConfigDefinition<Schema>;
   /** In sentences and log lines: "shard node". */
   readonly what: string;
-  /** What `close` may take beyond `shutdownTimeoutMs`, for parts that keep to that by themselves. Default 0. */
+  /**
+   * What `close` may take beyond `shutdownTimeoutMs`, for parts that keep to that by themselves. Default 0.
+   */
   readonly closeGraceMs?: number;
   open(context: ShellContext<z.output<Schema>>, ports: ProcessPorts): Promise<RunningPart>;
 }

@@ -201,7 +201,10 @@ function filesOf(tree: PosixTree, turn: () => Promise<void>, next: () => number)
   };
 }
 
-/** A lock that lets two in: the schedules have to find it. A dead one is moved aside, and a living one put back. */
+/**
+ * A lock that lets two in: the schedules have to find it. A dead one is moved aside, and a living one put
+ * back.
+ */
 export async function lockThatPutsBack(directory: string, world: LockWorld): Promise<DirectoryLock> {
   const { files } = world;
   const path = `${directory}/LOCK`;

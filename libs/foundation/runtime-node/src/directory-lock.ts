@@ -9,7 +9,9 @@ export interface DirectoryLock {
   release(): Promise<void>;
 }
 
-/** What a lock asks of a file system, each call one step: a test takes the steps of several processes in turn. */
+/**
+ * What a lock asks of a file system, each call one step: a test takes the steps of several processes in turn.
+ */
 export interface LockFiles {
   mkdir(path: string): Promise<unknown>;
   writeFile(path: string, text: string): Promise<void>;

@@ -1,7 +1,9 @@
 import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 
-/** Process id, start time as the kernel counts it (empty where it is not known), and a number of the attempt. */
+/**
+ * Process id, start time as the kernel counts it (empty where it is not known), and a number of the attempt.
+ */
 const ENTRY = /^([1-9]\d{0,9})\.(\d*)\.[0-9a-f]{8}$/;
 
 /** Entries of this process: without start times nothing else tells them from those of an earlier one. */

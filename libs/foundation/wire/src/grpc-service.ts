@@ -78,6 +78,7 @@ export const clusterServiceDefinition = {
   splitRanges: bounded(ClusterService.splitRanges, SPLIT_RANGES),
   listEngines: bounded(ClusterService.listEngines),
   compactEngine: bounded(ClusterService.compactEngine),
+  debug: bounded(ClusterService.debug),
   listSettings: bounded(ClusterService.listSettings),
   putSetting: bounded(ClusterService.putSetting, PUT_SETTING),
 } as const;

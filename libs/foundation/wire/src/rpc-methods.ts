@@ -109,4 +109,5 @@ export const ShardRpc = {
   ),
   engineStats: method(`${SHARD}/EngineStats`, shard.EngineStatsRequest, shard.EngineStatsResponse),
   compactEngine: method(`${SHARD}/CompactEngine`, shard.CompactEngineRequest, shard.CompactEngineResponse),
+  debug: method(`${SHARD}/Debug`, shard.DebugRequest, shard.DebugResponse),
 } as const;

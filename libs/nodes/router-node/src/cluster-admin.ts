@@ -1,4 +1,4 @@
-import { CairnError, messageOf, rethrowInvariant, type StoreId, NO_BYTES } from '@cairn/base';
+import { assert, CairnError, messageOf, rethrowInvariant, type StoreId, NO_BYTES } from '@cairn/base';
 import type { MetadataClient } from '@cairn/metadata';
 import {
   checkBound,
@@ -8,7 +8,7 @@ import {
   WIDEST_KEY_VALUE_LIMITS,
   type KeyValueLimits,
 } from '@cairn/routing';
-import { checkCompaction, compactOn, enginesOf, shardsOf } from './engine-admin.js';
+import { checkCompaction, compactOn, debugTextOf, enginesOf, shardsOf } from './engine-admin.js';
 import { listedRanges } from './listed-ranges.js';
 import { ShardRpc, SPLIT_KEYS_MAX, type RpcPool } from '@cairn/wire';
 import {
@@ -21,6 +21,8 @@ import {
   NodeKind,
   NodeState,
   type CompactEngineRequest,
+  type DebugRequest,
+  type DebugResponse,
   type Engine,
   type ListRangesResponse,
   type Node,
@@ -135,6 +137,15 @@ export class ClusterAdmin {
     checkCompaction(request);
     const { nodes } = await this.#parts.metadata.status();
     for (const node of shardsOf(nodes, request.storeId)) await compactOn(this.#parts.shards, node, request);
+  }
+
+  /** What the node of one store knows at this moment, in words. */
+  async debug({ storeId, rangeId }: DebugRequest): Promise<DebugResponse> {
+    if (storeId === 0) throw invalidField('store_id', 'store_id is missing: one node is asked at a time');
+    const { nodes } = await this.#parts.metadata.status();
+    const [node] = shardsOf(nodes, storeId);
+    assert(node !== undefined, 'a store that was asked for is there', { storeId });
+    return debugTextOf(this.#parts.shards, node, rangeId);
   }
 
   async settings(): Promise<Setting[]> {

@@ -2,7 +2,7 @@ import { CairnError, messageOf, rethrowInvariant } from '@cairn/base';
 import { checkBound, compareKeys, invalidField, WIDEST_KEY_VALUE_LIMITS } from '@cairn/routing';
 import { ShardRpc, type RpcPool } from '@cairn/wire';
 import type { NodeStatus } from '@cairn/wire/gen/cairn/internal/v1/metadata.js';
-import type { CompactEngineRequest, Engine } from '@cairn/wire/gen/cairn/v1/cluster.js';
+import type { CompactEngineRequest, DebugResponse, Engine } from '@cairn/wire/gen/cairn/v1/cluster.js';
 
 /** A node that does not answer by then is listed with that. */
 const STATS_TIMEOUT_MS = 3_000;
@@ -15,7 +15,10 @@ type ShardStatus = Pick<NodeStatus, 'storeId' | 'name' | 'address' | 'live'>;
 
 const KIND = 'shard';
 
-/** The shard nodes among all; with a store id that one. Throws INVALID_ARGUMENT when there is none with the id. */
+/**
+ * The shard nodes among all; with a store id that one. Throws INVALID_ARGUMENT when there is none with the
+ * id.
+ */
 export function shardsOf(nodes: readonly NodeStatus[], storeId: number): ShardStatus[] {
   const shards = nodes.filter(({ kind }) => kind === KIND);
   if (storeId === 0) return shards;
@@ -60,6 +63,18 @@ export async function compactOn(
   await shards
     .client(node.address)
     .call(ShardRpc.compactEngine, { start, end }, { timeoutMs: COMPACT_TIMEOUT_MS });
+}
+
+/** What a node knows at this moment, in words; rejects with what it answers. */
+export async function debugTextOf(
+  shards: RpcPool,
+  node: ShardStatus,
+  rangeId: number,
+): Promise<DebugResponse> {
+  if (!node.live) {
+    throw new CairnError('UNAVAILABLE', `${node.name} is not heard from`, { retryAfterMs: 1_000 });
+  }
+  return shards.client(node.address).call(ShardRpc.debug, { rangeId }, { timeoutMs: STATS_TIMEOUT_MS });
 }
 
 /** Throws INVALID_ARGUMENT for what is no request. */

@@ -68,7 +68,10 @@ export class NativeLevel extends ClassicLevel<Buffer, Buffer> {
 /** A line of the table that LevelDB makes of its levels: number, files, MiB, and what compactions did. */
 const LEVEL_LINE = /^\s*(\d+)\s+(\d+)\s+(\d+)(?:\s+\d+){3}\s*$/;
 
-/** The levels out of the text of the property `leveldb.stats`. Files of level 0 overlap, those of others do not. */
+/**
+ * The levels out of the text of the property `leveldb.stats`. Files of level 0 overlap, those of others do
+ * not.
+ */
 export function levelsOf(text: string): EngineLevelStats[] {
   const levels: EngineLevelStats[] = [];
   for (const line of text.split('\n')) {

@@ -15,7 +15,10 @@ export function levelsOf(runs: readonly Run[]): EngineLevelStats[] {
   return levels;
 }
 
-/** Bytes of the tables that merges have to read which are due or under way; a table that was begun counts whole. */
+/**
+ * Bytes of the tables that merges have to read which are due or under way; a table that was begun counts
+ * whole.
+ */
 export function pendingMergeBytes(runs: readonly Run[], underWay: readonly MergePlan[]): number {
   const isPending = ({ id, level }: Run): boolean =>
     underWay.some(({ inputs }) => inputs.includes(id)) ||

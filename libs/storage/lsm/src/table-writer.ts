@@ -42,7 +42,9 @@ export class TableWriter {
   #blockStart = 0;
   #offsets = new Uint32Array(256);
   #rowsInBlock = 0;
-  /** What all its keys begin with: its first key has that, and the row that comes next may have less of it. */
+  /**
+   * What all its keys begin with: its first key has that, and the row that comes next may have less of it.
+   */
   #prefixBytes = 0;
   readonly #firstKey = new KeyView();
   /** Bytes of the closed blocks before they were compressed. */

@@ -33,7 +33,9 @@ export interface MemberName {
   readonly sub: Uint8Array;
 }
 
-/** Names the incarnation that a write makes: by its timestamp and step, which no later write of the key has. */
+/**
+ * Names the incarnation that a write makes: by its timestamp and step, which no later write of the key has.
+ */
 export function encodeIncarnation(ts: Timestamp, sequence: number): Buffer {
   const inverted = Buffer.allocUnsafe(INCARNATION_BYTES);
   writeVersionSuffix(inverted, 0, ts, sequence);

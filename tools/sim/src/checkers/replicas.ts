@@ -28,7 +28,9 @@ export async function readRows(engine: KvEngine, spans: readonly EngineSpan[]): 
   return rows;
 }
 
-/** Rows of a store that belong to no replica: some part of one that was removed, moved or cut was left behind. */
+/**
+ * Rows of a store that belong to no replica: some part of one that was removed, moved or cut was left behind.
+ */
 export function strayFaults(node: string, rows: Iterable<string>, spans: readonly EngineSpan[]): string[] {
   const bounds = spans.map(({ start, end }) => [textOf(start), textOf(end)] as const);
   const strays = [...rows].filter((key) => !bounds.some(([start, end]) => key >= start && key < end));

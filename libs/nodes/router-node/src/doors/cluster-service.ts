@@ -1,5 +1,7 @@
 import type {
   CompactEngineRequest,
+  DebugRequest,
+  DebugResponse,
   ListEnginesRequest,
   ListEnginesResponse,
   ListNodesResponse,
@@ -22,6 +24,7 @@ export interface ClusterHandlers {
   splitRanges(request: SplitRangesRequest): Promise<SplitRangesResponse>;
   listEngines(request: ListEnginesRequest): Promise<ListEnginesResponse>;
   compactEngine(request: CompactEngineRequest): Promise<Record<string, never>>;
+  debug(request: DebugRequest): Promise<DebugResponse>;
   listSettings(): Promise<ListSettingsResponse>;
   putSetting(request: PutSettingRequest): Promise<Record<string, never>>;
 }
@@ -37,6 +40,7 @@ export function clusterHandlers(admin: ClusterAdmin): ClusterHandlers {
       await admin.compact(request);
       return {};
     },
+    debug: (request) => admin.debug(request),
     listSettings: async () => ({ settings: await admin.settings() }),
     putSetting: async (request) => {
       const { name, value, more } = request;

@@ -4,7 +4,9 @@ import type { Entry } from '@cairn/raft';
 
 import type { Leadership } from './leadership.js';
 
-/** The outcomes of recent commands of one range, by which a retry is recognised, and since when it has all. */
+/**
+ * The outcomes of recent commands of one range, by which a retry is recognised, and since when it has all.
+ */
 export class RememberedOutcomes {
   readonly #leadership: Pick<Leadership, 'since'>;
   /** undefined after a restart until the first remembered command tells since when it is complete. */

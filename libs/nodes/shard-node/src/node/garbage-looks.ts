@@ -199,7 +199,9 @@ class LockedKeys {
   }
 }
 
-/** Hands on the rows until `see` answers that it has enough; answers whether it did. Closes all that was open. */
+/**
+ * Hands on the rows until `see` answers that it has enough; answers whether it did. Closes all that was open.
+ */
 async function walk(
   open: readonly { close(): Promise<void> }[],
   iterator: EngineIterator,

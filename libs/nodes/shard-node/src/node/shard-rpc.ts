@@ -5,6 +5,7 @@ import { RPC_KEYS_MAX, ShardRpc, type RpcMethod, type SessionRpcServer } from '@
 import type { StoreInfo } from '@cairn/wire/gen/cairn/internal/v1/metadata.js';
 
 import { WIDEST_SIZE_LIMITS } from '../kv/request-checks.js';
+import { nodeDebugText, type ShownMachines } from './debug-text.js';
 import type { EngineOperator } from './engine-operator.js';
 import { ledReplica } from './led-replica.js';
 import type { RangeSplitter } from './range-splitter.js';
@@ -22,6 +23,7 @@ export interface ShardRpcParts {
   readonly mover: ReplicaMover;
   readonly engine: EngineOperator;
   readonly store: Store;
+  readonly machines: ShownMachines;
   /** A store, as the metadata service last told of it. */
   storeInfo(id: StoreId): StoreInfo | undefined;
   /** Undefined until they were heard. */
@@ -55,6 +57,9 @@ export function handleShardRpc(server: SessionRpcServer, parts: ShardRpcParts): 
     const { compaction } = parts.engine;
     return { levels: [...levels], ...numbers, compaction };
   });
+  handle(ShardRpc.debug, ({ rangeId }) => ({
+    text: nodeDebugText(parts.store, parts.machines, rangeId as RangeId),
+  }));
   handle(ShardRpc.compactEngine, ({ start, end }) => {
     checkSpan(start, end);
     parts.engine.compact(start, end);
@@ -107,7 +112,9 @@ function checkCuts(parts: ShardRpcParts, keys: readonly Uint8Array[]): void {
   }
 }
 
-/** Keys may be longer than new ones may be by now, and the key behind one of the largest size is a bound, too. */
+/**
+ * Keys may be longer than new ones may be by now, and the key behind one of the largest size is a bound, too.
+ */
 const BOUND_BYTES_MAX = WIDEST_SIZE_LIMITS.keyBytesMax + 1;
 
 function checkSpan(start: Uint8Array, end: Uint8Array): void {

@@ -239,6 +239,16 @@ export interface CompactEngineRequest {
 export interface CompactEngineResponse {
 }
 
+export interface DebugRequest {
+  storeId: number;
+  /** 0 = the whole store. */
+  rangeId: number;
+}
+
+export interface DebugResponse {
+  text: string;
+}
+
 export interface ListSettingsRequest {
 }
 
@@ -2068,6 +2078,128 @@ export const CompactEngineResponse: MessageFns<CompactEngineResponse> = {
   },
 };
 
+function createBaseDebugRequest(): DebugRequest {
+  return { storeId: 0, rangeId: 0 };
+}
+
+export const DebugRequest: MessageFns<DebugRequest> = {
+  encode(message: DebugRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.storeId !== 0) {
+      writer.uint32(8).uint32(message.storeId);
+    }
+    if (message.rangeId !== 0) {
+      writer.uint32(16).uint64(message.rangeId);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): DebugRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDebugRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.storeId = reader.uint32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.rangeId = longToNumber(reader.uint64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<DebugRequest>): DebugRequest {
+    return DebugRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<DebugRequest>): DebugRequest {
+    const message = createBaseDebugRequest();
+    message.storeId = object.storeId ?? 0;
+    message.rangeId = object.rangeId ?? 0;
+    return message;
+  },
+};
+
+function createBaseDebugResponse(): DebugResponse {
+  return { text: "" };
+}
+
+export const DebugResponse: MessageFns<DebugResponse> = {
+  encode(message: DebugResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.text !== "") {
+      writer.uint32(10).string(message.text);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): DebugResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDebugResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.text = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<DebugResponse>): DebugResponse {
+    return DebugResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<DebugResponse>): DebugResponse {
+    const message = createBaseDebugResponse();
+    message.text = object.text ?? "";
+    return message;
+  },
+};
+
 function createBaseListSettingsRequest(): ListSettingsRequest {
   return {};
 }
@@ -2511,6 +2643,19 @@ export const ClusterService = {
       Buffer.from(CompactEngineResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): CompactEngineResponse => CompactEngineResponse.decode(value),
   },
+  /**
+   * What one shard node knows at this moment of its replicas and of other stores, in words for people: no program may rest on
+   * their form. FAILED_PRECONDITION when it has no replica of the range.
+   */
+  debug: {
+    path: "/cairn.v1.Cluster/Debug" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: DebugRequest): Buffer => Buffer.from(DebugRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): DebugRequest => DebugRequest.decode(value),
+    responseSerialize: (value: DebugResponse): Buffer => Buffer.from(DebugResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): DebugResponse => DebugResponse.decode(value),
+  },
   listSettings: {
     path: "/cairn.v1.Cluster/ListSettings" as const,
     requestStream: false as const,
@@ -2547,6 +2692,11 @@ export interface ClusterServer extends UntypedServiceImplementation {
    * begun; ListEngines tells when it is done. FAILED_PRECONDITION while one runs on that node.
    */
   compactEngine: handleUnaryCall<CompactEngineRequest, CompactEngineResponse>;
+  /**
+   * What one shard node knows at this moment of its replicas and of other stores, in words for people: no program may rest on
+   * their form. FAILED_PRECONDITION when it has no replica of the range.
+   */
+  debug: handleUnaryCall<DebugRequest, DebugResponse>;
   listSettings: handleUnaryCall<ListSettingsRequest, ListSettingsResponse>;
   /** Changes one setting, or several together: all of them, or none. */
   putSetting: handleUnaryCall<PutSettingRequest, PutSettingResponse>;
@@ -2649,6 +2799,25 @@ export interface ClusterClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: CompactEngineResponse) => void,
+  ): ClientUnaryCall;
+  /**
+   * What one shard node knows at this moment of its replicas and of other stores, in words for people: no program may rest on
+   * their form. FAILED_PRECONDITION when it has no replica of the range.
+   */
+  debug(
+    request: DebugRequest,
+    callback: (error: ServiceError | null, response: DebugResponse) => void,
+  ): ClientUnaryCall;
+  debug(
+    request: DebugRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: DebugResponse) => void,
+  ): ClientUnaryCall;
+  debug(
+    request: DebugRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: DebugResponse) => void,
   ): ClientUnaryCall;
   listSettings(
     request: ListSettingsRequest,

@@ -99,6 +99,15 @@ export interface CompactEngineRequest {
 export interface CompactEngineResponse {
 }
 
+export interface DebugRequest {
+  /** 0 = the whole store. */
+  rangeId: number;
+}
+
+export interface DebugResponse {
+  text: string;
+}
+
 function createBaseSplitRangeRequest(): SplitRangeRequest {
   return { rangeId: 0, version: 0, keys: [] };
 }
@@ -987,6 +996,116 @@ export const CompactEngineResponse: MessageFns<CompactEngineResponse> = {
   },
 };
 
+function createBaseDebugRequest(): DebugRequest {
+  return { rangeId: 0 };
+}
+
+export const DebugRequest: MessageFns<DebugRequest> = {
+  encode(message: DebugRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.rangeId !== 0) {
+      writer.uint32(8).uint64(message.rangeId);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): DebugRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDebugRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.rangeId = longToNumber(reader.uint64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<DebugRequest>): DebugRequest {
+    return DebugRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<DebugRequest>): DebugRequest {
+    const message = createBaseDebugRequest();
+    message.rangeId = object.rangeId ?? 0;
+    return message;
+  },
+};
+
+function createBaseDebugResponse(): DebugResponse {
+  return { text: "" };
+}
+
+export const DebugResponse: MessageFns<DebugResponse> = {
+  encode(message: DebugResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.text !== "") {
+      writer.uint32(10).string(message.text);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): DebugResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDebugResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.text = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<DebugResponse>): DebugResponse {
+    return DebugResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<DebugResponse>): DebugResponse {
+    const message = createBaseDebugResponse();
+    message.text = object.text ?? "";
+    return message;
+  },
+};
+
 /** What routers and operators ask of one shard node, over the framed transport, besides the hot key-value frames. */
 export type ShardService = typeof ShardService;
 export const ShardService = {
@@ -1047,6 +1166,16 @@ export const ShardService = {
       Buffer.from(CompactEngineResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): CompactEngineResponse => CompactEngineResponse.decode(value),
   },
+  /** What the node knows at this moment, in words for people. */
+  debug: {
+    path: "/cairn.internal.v1.Shard/Debug" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: DebugRequest): Buffer => Buffer.from(DebugRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): DebugRequest => DebugRequest.decode(value),
+    responseSerialize: (value: DebugResponse): Buffer => Buffer.from(DebugResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): DebugResponse => DebugResponse.decode(value),
+  },
 } as const;
 
 export interface ShardServer extends UntypedServiceImplementation {
@@ -1062,6 +1191,8 @@ export interface ShardServer extends UntypedServiceImplementation {
   engineStats: handleUnaryCall<EngineStatsRequest, EngineStatsResponse>;
   /** Begins to merge what the engine has of a span, and answers when it has begun. FAILED_PRECONDITION while one runs. */
   compactEngine: handleUnaryCall<CompactEngineRequest, CompactEngineResponse>;
+  /** What the node knows at this moment, in words for people. */
+  debug: handleUnaryCall<DebugRequest, DebugResponse>;
 }
 
 export interface ShardClient extends Client {
@@ -1146,6 +1277,22 @@ export interface ShardClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: CompactEngineResponse) => void,
+  ): ClientUnaryCall;
+  /** What the node knows at this moment, in words for people. */
+  debug(
+    request: DebugRequest,
+    callback: (error: ServiceError | null, response: DebugResponse) => void,
+  ): ClientUnaryCall;
+  debug(
+    request: DebugRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: DebugResponse) => void,
+  ): ClientUnaryCall;
+  debug(
+    request: DebugRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: DebugResponse) => void,
   ): ClientUnaryCall;
 }
 

@@ -3,7 +3,8 @@ import type { CommandContext } from '../context.js';
 import { UsageError } from '../exit-codes.js';
 
 /**
- * The store that an operator means by a name or an id; a name that looks like an id is taken for one. Throws a
+ * The store that an operator means by a name or an id; a name that looks like an id is taken for one. Throws
+ * a
  * `UsageError` for a name that no shard node has.
  */
 export async function storeIdOf(client: CairnClient, context: CommandContext, name: string): Promise<number> {

@@ -5,8 +5,8 @@ import { debugText, debugView, type Store } from '@cairn/store';
 export type ShownMachines = ReadonlyMap<RangeId, { toString(): string }>;
 
 /**
- * What a node knows at this moment, for people: its store with up to `DESCRIBED_REPLICAS_MAX` replicas, or one
- * replica with its machine. Throws FAILED_PRECONDITION when it has no replica of the range.
+ * What a node knows at this moment, for people: its store with up to `DESCRIBED_REPLICAS_MAX` replicas, or
+ * one replica with its machine. Throws FAILED_PRECONDITION when it has no replica of the range.
  */
 export function nodeDebugText(store: Store, machines: ShownMachines, rangeId: RangeId | 0): string {
   if (rangeId === 0) return debugText(debugView(store));

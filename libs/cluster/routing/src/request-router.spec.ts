@@ -447,6 +447,22 @@ describe('RequestRouter at its bounds', () => {
     expect(rig.outcomeOf(put).error?.code).toBe('OUTCOME_UNKNOWN');
   });
 
+  it.each(['WRONG_KIND', 'FAILED_PRECONDITION'] as const)(
+    'tells of a write that was unclear before what was found: %s',
+    async (code) => {
+      const rig = await rigOf();
+      let sendings = 0;
+      rig.cluster.intercept = () => {
+        sendings += 1;
+        const unclear = { error: errorOf('NOT_LEADER', { isUnclear: true }), applied: false };
+        return sendings === 1 ? unclear : { error: errorOf(code) };
+      };
+      const put = rig.put('a', 300);
+      await rig.run(400);
+      expect([sendings, rig.outcomeOf(put).error?.code]).toEqual([2, code]);
+    },
+  );
+
   it('frees what is cancelled, here and at the shard, and tells nobody', async () => {
     const rig = await rigOf();
     rig.cluster.store(1).hang();

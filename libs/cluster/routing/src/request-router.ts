@@ -7,6 +7,7 @@ import {
   unreachable,
   type StoreId,
   type Timestamp,
+  isFinding,
 } from '@cairn/base';
 import type { Clock, Logger, Metrics, Rng, Timer } from '@cairn/ports';
 import { newKvRequest, STAMP_FIELD, type KvError, type KvRequest, type KvResponse } from '@cairn/wire';
@@ -672,7 +673,7 @@ export class RequestRouter {
   #fail(operation: RoutedOperation, error: CairnError): void {
     if (operation.state === 'done') return;
     // What was found is true of all sendings; that the last one was refused says nothing of those before.
-    const isDefinite = error.code === 'FAILED_PRECONDITION';
+    const isDefinite = isFinding(error.code);
     const said =
       operation.isUnclear && !isDefinite && error.code !== 'OUTCOME_UNKNOWN'
         ? new CairnError(

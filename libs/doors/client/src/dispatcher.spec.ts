@@ -116,6 +116,22 @@ describe('deadlines', () => {
     },
   );
 
+  test.each(['FAILED_PRECONDITION', 'WRONG_KIND'] as const)(
+    'a write that was lost with another router before is told what this one found: %s',
+    async (code) => {
+      const client = await ready();
+      const put = watch(client.increment('k'));
+      await clock.advance(0);
+      connector.link.fail();
+      await clock.advance(0);
+      connector.link.hello();
+      await clock.advance(0);
+      connector.link.refuse(connector.link.operations[0]?.call ?? 0, code);
+      await clock.advance(0);
+      expect(put.error?.code).toBe(code);
+    },
+  );
+
   test('leave nobody for an answer that comes later', async () => {
     const client = await ready();
     const get = watch(client.get('k', { timeoutMs: 10 }));

@@ -1,4 +1,4 @@
-import { assert, BoundedBytes, CairnError, IdTable } from '@cairn/base';
+import { assert, BoundedBytes, CairnError, IdTable, isFinding } from '@cairn/base';
 import type { Clock, Logger, Rng, Timer } from '@cairn/ports';
 import { backoffMs, REFUSAL_BACKOFF, RetryBudget } from './backoff.js';
 import { KEY_BYTES_CEILING, VALUE_BYTES_CEILING, type SizeLimits } from './bytes.js';
@@ -338,7 +338,7 @@ export class Dispatcher {
   #onError(call: PendingCall, error: CairnError): void {
     if (!isRetriable(error)) {
       // A router that says so speaks of this sending. Only what says what was found is true of all of them.
-      const isDefinite = error.code === 'FAILED_PRECONDITION';
+      const isDefinite = isFinding(error.code);
       const isUnknown = call.isUnclear && !isDefinite && error.code !== 'OUTCOME_UNKNOWN';
       this.#fail(call, isUnknown ? unknownOutcome(error.message, error) : error);
       return;

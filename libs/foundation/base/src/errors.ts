@@ -94,6 +94,14 @@ export function retryClassOf(code: ErrorCode): RetryClass {
 }
 
 /**
+ * Whether an error says what was found in the data. Then it is true of every sending of a request, because
+ * request ids give all of them one outcome; other errors speak of the sending that they answer.
+ */
+export function isFinding(code: ErrorCode): boolean {
+  return code === 'FAILED_PRECONDITION' || code === 'WRONG_KIND';
+}
+
+/**
  * For what a reader does not know because it is newer than the reader: a later release has to read it, and
  * nothing is damaged. `what` is the beginning of the sentence.
  */

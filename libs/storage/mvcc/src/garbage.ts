@@ -99,10 +99,10 @@ export class GarbageCollector {
 
   #judge(row: VersionRow): void {
     if (this.#pivotSeen) {
-      this.#take(row);
+      this.#takeChecked(row);
     } else if (timestampOfVersionedKey(row[0]) <= this.#safePoint) {
       if (this.#fate === 'dead') {
-        this.#take(row);
+        this.#takeChecked(row);
         return;
       }
       this.#pivotSeen = true;
@@ -137,6 +137,12 @@ export class GarbageCollector {
     const pivot = this.#deadPivot;
     this.#deadPivot = undefined;
     if (pivot !== undefined) this.#take(pivot);
+  }
+
+  /** A row that belongs elsewhere, because bits of its key have flipped, must not go unnoticed. */
+  #takeChecked(row: VersionRow): void {
+    checkRow(row[0], row[1]);
+    this.#take(row);
   }
 
   #take(row: VersionRow): void {

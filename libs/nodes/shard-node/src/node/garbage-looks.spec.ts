@@ -263,3 +263,53 @@ describe('looks for garbage', () => {
     expect(left.has(memberRow(members[1] as Member)[0].toString('hex'))).toBe(true);
   });
 });
+
+describe('damage that a look comes upon', () => {
+  const version = (more: Partial<VersionRecord> = {}): VersionRecord => ({
+    ...{ timestamp: timestamp(5), sequence: 0, expiry: NO_EXPIRY, tombstone: false, kind: RowKind.bytes },
+    ...{ value: bytes('v'), ...more },
+  });
+  const looksOver = async (...rows: readonly (readonly [Buffer, Buffer])[]): Promise<GarbageLooks> => {
+    const engine = new MemoryEngine();
+    const batch = engine.newBatch();
+    for (const [key, record] of rows) batch.put(key, record);
+    await engine.write(batch);
+    return new GarbageLooks(engine, { descriptor: descriptorOf('', ''), safePoint: timestamp(9) }, 10);
+  };
+
+  it('in the flags of a row is no row of a later release', async () => {
+    const [key, record] = encodeRow(encodeVersionKey(bytes('k'), timestamp(5), 0), version());
+    record[0] = (record[0] as number) ^ 0x40;
+    const looks = await looksOver([key, record]);
+    await expect(looks.look(looks.first)).rejects.toMatchObject({ code: 'CORRUPTION' });
+  });
+
+  it('in an old version is told before the version is purged', async () => {
+    const older = encodeRow(
+      encodeVersionKey(bytes('k'), timestamp(3), 0),
+      version({ timestamp: timestamp(3) }),
+    );
+    const newer = encodeRow(
+      encodeVersionKey(bytes('k'), timestamp(5), 0),
+      version({ expiry: timestamp(2 ** 40) }),
+    );
+    older[1][older[1].length - 1] = (older[1].at(-1) as number) ^ 1;
+    const looks = await looksOver(newer, older);
+    await expect(looks.look(looks.first)).rejects.toMatchObject({ code: 'CORRUPTION' });
+  });
+
+  it('in the key of a member does not make it garbage', async () => {
+    const incarnation = encodeIncarnation(timestamp(3), 0);
+    const header = version({ kind: RowKind.hash, value: encodeMembersForm(incarnation) });
+    const place = { userKey: bytes('k'), incarnation, tag: 1, sub: bytes('x') };
+    const [key, record] = encodeRow(encodeMemberKey(place, timestamp(5), 0), version());
+    // The first byte of the incarnation.
+    key[4] = (key[4] as number) ^ 1;
+    const looks = await looksOver(encodeRow(encodeVersionKey(bytes('k'), timestamp(5), 0), header), [
+      key,
+      record,
+    ]);
+    const { next } = await looks.look(looks.first);
+    await expect(looks.look(next as LookPlace)).rejects.toMatchObject({ code: 'CORRUPTION' });
+  });
+});

@@ -84,7 +84,11 @@ export class GarbageLooks {
     });
     let hasExpiring = false;
     const isCut = await walk([iterator, locked], iterator, async (rows) => {
-      hasExpiring ||= rows.some(([, record]) => hasExpiryRecord(record));
+      hasExpiring ||= rows.some(([key, record]) => {
+        // Before anything is read of it: a flipped flag is damage, and no row of a later release.
+        checkRow(key, record);
+        return hasExpiryRecord(record);
+      });
       await locked.readTo(rows.at(-1)?.[0]);
       return collector.push(rows) || isEnough(collector);
     });

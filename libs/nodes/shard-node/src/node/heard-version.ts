@@ -44,10 +44,16 @@ export class HeardVersion {
     return this.#gates;
   }
 
-  /** Keeps it, and opens the gates. Rejects with what the disk says; the gates stay as they are then. */
+  /**
+   * Keeps it, and opens the gates. Rejects with what the disk says, and with FAILED_PRECONDITION for a
+   * version that this build does not run with: a cluster rises to none before all its nodes can, so who says
+   * that is not the metadata service of this cluster. The gates stay as they are then.
+   */
   async keep(clusterVersion: number): Promise<void> {
     if (clusterVersion <= this.#gates.clusterVersion) return;
-    const { disk, directory, logger } = this.#options;
+    const { disk, directory, logger, name, build } = this.#options;
+    const misfit = versionMisfit({ who: `shard "${name}"`, ...build }, clusterVersion);
+    if (misfit !== undefined) throw misfit;
     await writeClusterVersion(disk, directory, clusterVersion);
     logger.info('cluster version heard', { from: this.#gates.clusterVersion, to: clusterVersion });
     this.#gates.raise(clusterVersion);

@@ -140,6 +140,16 @@ describe('startProcess', () => {
     await (await starting).stop('SIGTERM');
   });
 
+  it('ends at once when the part cannot go on while it is being opened', async () => {
+    const { start, logFile } = await setting();
+    const starting = start((context) => {
+      context.onFatal(new Error('the log cannot be written'));
+      return new Promise<RunningPart>(() => undefined);
+    });
+    await expect(starting).rejects.toThrow('the log cannot be written');
+    expect((await logOf(logFile)).has('metadata member failed')).toBe(true);
+  });
+
   it('refuses a configuration with all that is wrong', async () => {
     const { start } = await setting([], { argv: ['--peers', 'other=127.0.0.1:1'] });
     await expect(start(part([]))).rejects.toMatchObject({

@@ -37,8 +37,8 @@ export interface RunningProcess {
 /**
  * Starts a process of a kind: settings, telemetry, health pages, then the part that does the work.
  *
- * @throws CairnError INVALID_ARGUMENT with every problem of the configuration; or what opening the part
- *   threw.
+ * @throws CairnError INVALID_ARGUMENT with every problem of the configuration; what opening the part threw;
+ *   or what the part could not go on with while it was being opened: the caller ends the process then.
  */
 export async function startProcess<Schema extends ConfigSchema & z.ZodType<ShellConfig>>(
   kind: ProcessKind<Schema>,
@@ -66,7 +66,12 @@ export async function startProcess<Schema extends ConfigSchema & z.ZodType<Shell
         failed.resolve(error);
       };
       const endWith = (error: Error): void => failed.resolve(error);
-      return kind.open({ ...own, config, logger, metrics, tracer, onFatal, endWith }, options.ports);
+      const opening = kind.open({ ...own, config, logger, metrics, tracer, onFatal, endWith }, options.ports);
+      // What fails while the part is being opened ends the start at once, however long that would go on.
+      const failing = failed.promise.then((error) => {
+        throw error;
+      });
+      return Promise.race([opening, failing]);
     },
   };
   const app = await NestFactory.createApplicationContext(ShellModule.with(parts), {

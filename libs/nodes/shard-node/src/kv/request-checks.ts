@@ -42,7 +42,8 @@ function fault(field: string, message: string): RequestFault {
 export function faultOf(request: KvRequest, limits: SizeLimits): RequestFault | undefined {
   const { op, key } = request;
   const isSpan = op === KvOp.scan || op === KvOp.deleteRange;
-  const makesRows = !isSpan && op !== KvOp.get && op !== KvOp.delete;
+  // A key may be longer than new ones may be by now: it can be read, deleted, and get another time to live.
+  const makesRows = !isSpan && op !== KvOp.get && op !== KvOp.delete && op !== KvOp.expire;
   const keyBytesMax = makesRows ? limits.keyBytesMax : WIDEST_SIZE_LIMITS.keyBytesMax;
   if (key.length > keyBytesMax) {
     return fault('key', `key has ${key.length} bytes; the limit is ${keyBytesMax}`);

@@ -41,10 +41,10 @@ describe('the file of the cluster version', () => {
     }
   });
 
-  it('of a later release is no damage, however it goes on', async () => {
+  it('of a later release is no damage, whatever it says before its checksum', async () => {
     const { disk } = await newDisk();
     const tooNew = expect.objectContaining({ code: 'FORMAT_TOO_NEW' });
-    await put(disk, Buffer.from('{"format":2,"versions":[1,2],"seal":"x"}'));
+    await put(disk, sealedJson({ format: 2, versions: [1, 2], seal: 'x' }));
     await expect(readClusterVersion(disk, '/data')).rejects.toThrow(tooNew);
   });
 
@@ -66,7 +66,7 @@ describe('the file of the cluster version', () => {
       if (typeof failure === 'number') expect([failure, bit >>> 3]).toEqual([2, GOLDEN.length - 1]);
       else codes.add((failure as { readonly code: string }).code);
     }
-    expect([...codes].toSorted()).toEqual(['CORRUPTION', 'FORMAT_TOO_NEW']);
+    expect([...codes]).toEqual(['CORRUPTION']);
     await put(disk, sealedJson({ format: 1 }));
     await expect(readClusterVersion(disk, '/data')).rejects.toMatchObject({ code: 'CORRUPTION' });
     await put(disk, sealedJson({ format: 0, clusterVersion: 2 }));

@@ -3,8 +3,8 @@ import { crc32 } from '@cairn/codec';
 
 /*
  * Small files of a data directory that people may look at: one line of JSON, its format first and a checksum
- * of the fields before it last. A reader takes no notice of fields that it does not know: what must not be
- * overlooked gets another format.
+ * of the fields before it last, in every format that there will be. A reader takes no notice of fields that
+ * it does not know: what must not be overlooked gets another format.
  */
 
 type Fields = Readonly<Record<string, unknown>>;
@@ -44,12 +44,13 @@ export function readSealedJson(bytes: Buffer, { path, what, formats, remedies }:
   if (typeof value !== 'object' || value === null) throw unreadable(path, 'not an object', remedies.damaged);
   const { checksum, ...fields } = value as Record<string, unknown>;
   const { format } = fields;
+  // The writer's order of the fields is in the text, so what was parsed gives the same bytes again. Before
+  // the format is believed: a flipped digit of it is damage.
+  if (checksum !== checksumOf(fields))
+    throw unreadable(path, 'its checksum does not match', remedies.damaged);
   if (typeof format === 'number' && format > formats.max) {
     throw formatTooNew(`${what} has format ${format}, this release reads ${rangeText(formats)}`, details);
   }
-  // The writer's order of the fields is in the text, so what was parsed gives the same bytes again.
-  if (checksum !== checksumOf(fields))
-    throw unreadable(path, 'its checksum does not match', remedies.damaged);
   if (typeof format === 'number' && isWithin(format, formats)) return fields;
   throw new CairnError(
     'FAILED_PRECONDITION',

@@ -1,10 +1,11 @@
 import { CairnError, checkFormat, timestamp, type Timestamp } from '@cairn/base';
+import { isEndSealed, sealEnd } from '@cairn/codec';
 import type { EngineBatch, KvEngine } from '@cairn/engine';
 import { Namespace } from '@cairn/mvcc';
 
 const KEY = Buffer.concat([Buffer.of(Namespace.storeLocal), Buffer.from('kv.safe-point', 'latin1')]);
-/** Format u8 | safe point u64, big endian. */
-const VALUE_BYTES = 9;
+/** Format u8 | safe point u64, big endian | CRC-32 of what is before it, as in every later format. */
+const VALUE_BYTES = 13;
 /** Read from `min` on, written as `max`. */
 const FORMATS = { min: 1, max: 1 };
 
@@ -33,11 +34,14 @@ export class StoreSafePoint {
     const value = Buffer.alloc(VALUE_BYTES);
     value[0] = FORMATS.max;
     value.writeBigUInt64BE(BigInt(this.#max), 1);
-    batch.put(KEY, value);
+    batch.put(KEY, sealEnd(value));
   }
 }
 
 function decode(value: Buffer): number {
+  if (!isEndSealed(value)) {
+    throw new CairnError('CORRUPTION', 'the safe point of a store does not match its checksum');
+  }
   checkFormat('the safe point of a store', value[0] ?? 0, FORMATS);
   if (value.length === VALUE_BYTES) return Number(value.readBigUInt64BE(1));
   throw new CairnError('CORRUPTION', `the safe point of a store has ${value.length} bytes`);

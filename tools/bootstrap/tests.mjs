@@ -48,16 +48,27 @@ export function testCounts(parts, results) {
   return counts;
 }
 
+/*
+ * What jest is called with for the tests that match words. It takes words behind an option of many values for
+ * more of these, until the next option: so another one stands between.
+ */
+
+export function unitArgv(argv) {
+  const mayBeNone = argv.length > 0 ? ['--passWithNoTests'] : ['--passWithNoTests=false'];
+  return ['--testPathIgnorePatterns=\\.e2e\\.spec\\.ts$', ...mayBeNone, ...argv];
+}
+
+export function endToEndArgv(argv) {
+  return [`--testMatch=${END_TO_END}`, '--runInBand', '--passWithNoTests', ...argv];
+}
+
 /** `npm test`; with arguments only the tests that match them. */
 export async function test(argv) {
   rmSync(REPORTS, { recursive: true, force: true });
   mkdirSync(REPORTS, { recursive: true });
   const only = argv.length > 0;
-  const mayBeNone = only ? ['--passWithNoTests'] : [];
-  const unitArgv = ['--testPathIgnorePatterns=\\.e2e\\.spec\\.ts$', ...mayBeNone, ...argv];
-  const unit = jestPart('Unit tests', 15, 'unit', unitArgv);
-  const endToEndArgv = ['--runInBand', '--passWithNoTests', `--testMatch=${END_TO_END}`, ...argv];
-  const endToEnd = jestPart('End-to-end tests with real processes', 15, 'end-to-end', endToEndArgv);
+  const unit = jestPart('Unit tests', 15, 'unit', unitArgv(argv));
+  const endToEnd = jestPart('End-to-end tests with real processes', 15, 'end-to-end', endToEndArgv(argv));
   const parts = only ? [unit, endToEnd] : [CHECKS.lint, CHECKS.types, CHECKS.proto, unit, endToEnd];
   const results = await runSections(parts);
   const { passed, failed } = testCounts(parts, results);
@@ -97,7 +108,11 @@ const END_TO_END_AGAIN = {
   minutes: 5,
   run: (budgetMs) =>
     runBounded(
-      ...jestCommand(['--runInBand', `--testMatch=${END_TO_END}`, 'tools/e2e/test/(cities|failures)']),
+      ...jestCommand([
+        `--testMatch=${END_TO_END}`,
+        '--runInBand',
+        '--testPathPatterns=tools/e2e/test/(cities|failures)',
+      ]),
       budgetMs,
       { CAIRN_E2E_ENGINE: 'classic-level' },
     ),

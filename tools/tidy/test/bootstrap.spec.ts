@@ -69,6 +69,23 @@ describe('an npm script', () => {
   });
 });
 
+describe('tests that are named by words', () => {
+  const listed = (name: string, words: readonly string[]): string[] => {
+    const argv = `[...${name}(${JSON.stringify(words)}), '--listTests']`;
+    const { stdout } = runPart('tests.mjs', name, [`console.log(JSON.stringify(${argv}))`]);
+    const jest = fileURLToPath(new URL('../../jest.mjs', import.meta.url));
+    return runNode([jest, ...(JSON.parse(stdout) as string[])], {})
+      .stdout.split('\n')
+      .filter(Boolean);
+  };
+
+  it.each(['unitArgv', 'endToEndArgv'])('are no others: %s', (name) => {
+    const isUnit = name === 'unitArgv';
+    expect(listed(name, ['tools/tidy/test/rules']).length).toBe(isUnit ? 1 : 0);
+    expect(listed(name, ['tools/e2e/test/cities']).length).toBe(isUnit ? 0 : 1);
+  });
+});
+
 describe('a run of several parts', () => {
   const sections = (parts: readonly string[], env = {}): Ran =>
     runPart(

@@ -275,9 +275,10 @@ export class Core {
     this.isSupporting = false;
     const heardAtMs = this.contact.leaderHeardAtMs();
     assert(heardAtMs > -Infinity, 'supported a leader whose store was never heard', { term: this.term });
-    // An apply may end the support, too, which brings no time along.
+    // Not every input brings the time along.
     this.advance(heardAtMs);
     this.heardFromLeader(heardAtMs);
+    this.contact.supportEnded();
   }
 
   /** Leaves as soon as the term (and, for a granted vote, the vote) it depends on is durable. */

@@ -291,9 +291,11 @@ describe('groups whose members are supported', () => {
     supportBy(cluster, leader, 2, 3);
     const follower = cluster.get(2).node;
     expect(follower.isSupporting).toBe(true);
+    const { contact } = cluster.get(2);
     follower.withdrawSupport(cluster.nowMs);
     follower.withdrawSupport(cluster.nowMs);
     expect(follower.isSupporting).toBe(false);
+    expect(contact.endings).toBe(1);
     expect(follower.support(leader.node.term)).toBe(true);
     expect(follower.support(inTerm(leader.node.term + 1))).toBe(false);
     leader.node.setSupported(id(9), true, cluster.nowMs);
@@ -302,6 +304,7 @@ describe('groups whose members are supported', () => {
     const base = { from: id(3), to: id(2), term: inTerm(leader.node.term + 1) };
     follower.step({ ...base, type: 'heartbeat', commit: at(0), readContext: 0, sentAtMs: 1 }, cluster.nowMs);
     expect(follower.isSupporting).toBe(false);
+    expect(contact.endings).toBe(2);
   });
 
   describe('a follower', () => {

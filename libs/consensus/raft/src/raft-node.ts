@@ -259,9 +259,8 @@ export class RaftNode {
   /**
    * Follower: the heartbeats of the leader's store, and its answers to them, stand for those of this range
    * from now on; the election timer rests. False and no effect unless it follows the leader of `term`. Ends
-   * by itself with the term, the role or the leader, which the host must tell the leader's store before it
-   * answers another heartbeat. From here until `withdrawSupport`, or until `isSupporting` is false, the core
-   * asks `RaftContact.leaderHeardAtMs`.
+   * with `withdrawSupport`, and by itself with the term, the role or the leader. From here until it says
+   * `RaftContact.supportEnded`, the core asks `RaftContact.leaderHeardAtMs`.
    */
   support(term: Term): boolean {
     return quiescence.support(this.#core, term);

@@ -72,7 +72,8 @@ export interface RaftStorage {
  * What the host's own heartbeats have told it of other stores, for the members that they stand for (see
  * `RaftNode.support` and `RaftNode.setSupported`). The core asks at the moment it decides: whether a vote is
  * held, until when its lease lasts, since when a member is silent whose support ends. Answers are pure and
- * immediate, on the clock of `nowMs`; -Infinity = never. Asked only while the core counts on the support.
+ * immediate, on the clock of `nowMs`; -Infinity = never. Asked only while the core counts on the support. The
+ * one thing that the core says by itself is that it gives support no longer.
  */
 export interface RaftContact {
   /**
@@ -80,6 +81,12 @@ export interface RaftContact {
    * as long as the support lasts this never goes back.
    */
   leaderHeardAtMs(): number;
+  /**
+   * Follower: the support has just ended, whatever ended it, and `leaderHeardAtMs` is not asked any more. The
+   * host tells the leader's store before it answers another heartbeat of it: no lease may rest on that answer.
+   * Called in the middle of an input; the host takes note, and gives the core no other input meanwhile.
+   */
+  supportEnded(): void;
   /**
    * Leader: when the store of a member that supports it last answered a heartbeat. The quorum is checked by
    * it.

@@ -117,6 +117,7 @@ export class Applier {
       })
       .catch((error: unknown) => {
         this.#parts.life.fatal(error);
+        backlog.endBatch(true);
       });
   }
 

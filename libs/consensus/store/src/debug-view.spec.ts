@@ -15,7 +15,7 @@ describe('the view of a store', () => {
     expect(lines[0]).toMatch(/^store 1 replicas=1 quiescent=[01] staged=0 backlog=0 inbound=0$/);
     expect(lines.filter((line) => line.startsWith('  store '))).toHaveLength(2);
     expect(lines.find((line) => line.startsWith('  store 2'))).toMatch(
-      /^ {2}store 2: generation=\d+\/\d+ heard=\d+ answered=\d+ acked=\d+ followers=0 supporters=1 alone=0$/,
+      /^ {2}store 2: generation=\d+\/\d+ heard=\d+ answered=\d+ acked=\d+ followers=0 supporters=1 unsupported=0$/,
     );
     expect(lines.find((line) => line.startsWith('  range '))).toMatch(
       /^ {2}range 1 v1\.1 applied=\d+ leader-store=1 ready/,

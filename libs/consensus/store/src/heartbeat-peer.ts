@@ -1,4 +1,4 @@
-import type { LogIndex, RangeId, ReplicaId, StoreId, Term } from '@cairn/base';
+import { assert, type LogIndex, type RangeId, type ReplicaId, type StoreId, type Term } from '@cairn/base';
 import type { RaftContact, RaftNode } from '@cairn/raft';
 import type { CommitNotice, LedRange, SupportAnswer, SupportRequest } from '@cairn/raft-wire';
 
@@ -43,7 +43,7 @@ export class HeartbeatPeer {
   /** Members there of ranges that are led here, for which that store supports, or was asked to. */
   readonly supporters = new Set<Supporter>();
   /** Those for which it does not. */
-  readonly alone = new Set<Supporter>();
+  readonly unsupported = new Set<Supporter>();
   /** News for the next frame, at most a few of each kind per range. */
   ended: RangeId[] = [];
   answers: SupportAnswer[] = [];
@@ -60,7 +60,7 @@ export class HeartbeatPeer {
 
   /** No range is shared with it. */
   get isIdle(): boolean {
-    return this.followers.size + this.supporters.size + this.alone.size === 0;
+    return this.followers.size + this.supporters.size + this.unsupported.size === 0;
   }
 
   /** What the other store waits for; what leaders here have committed can wait for the tick. */
@@ -75,15 +75,31 @@ export class HeartbeatPeer {
 
   /** One line for people. */
   toString(): string {
-    const { heardAtMs, answeredAtMs, ackedSentAtMs, followers, supporters, alone } = this;
+    const { heardAtMs, answeredAtMs, ackedSentAtMs, followers, supporters, unsupported } = this;
     const ms = (value: number): string => (Number.isFinite(value) ? String(Math.round(value)) : '-');
     return [
       `store ${this.storeId}: generation=${this.generation}/${this.theirGeneration}`,
       `heard=${ms(heardAtMs)} answered=${ms(answeredAtMs)} acked=${ms(ackedSentAtMs)}`,
-      `followers=${followers.size} supporters=${supporters.size} alone=${alone.size}`,
+      `followers=${followers.size} supporters=${supporters.size} unsupported=${unsupported.size}`,
       ...(this.isLost ? ['lost'] : []),
       ...(this.failover.isUnderWay ? ['failing-over'] : []),
     ].join(' ');
+  }
+
+  /** This store supports the replica of a leader over there from now on. */
+  follow(replica: SupportedReplica): void {
+    assert(replica.contact.support === undefined, 'a replica is supported once', {
+      rangeId: replica.rangeId,
+    });
+    replica.contact.support = { kind: 'following', replica, peer: this };
+    this.followers.add(replica);
+  }
+
+  /** It does not any more, and the store will hear of it with the next frame. */
+  stopFollowing(replica: SupportedReplica): void {
+    replica.contact.support = undefined;
+    this.followers.delete(replica);
+    this.ended.push(replica.rangeId);
   }
 
   clearNews(): void {
@@ -119,11 +135,12 @@ export interface Supporter {
 export type Support =
   | { readonly kind: 'leading'; readonly term: Term; readonly members: readonly Supporter[] }
   /** This store supports it; its leader is there. */
-  | { readonly kind: 'following'; readonly term: Term; readonly peer: HeartbeatPeer };
+  | { readonly kind: 'following'; readonly replica: SupportedReplica; readonly peer: HeartbeatPeer };
 
 /**
  * What this store has heard of the stores of a range's other members: kept once per pair of stores, and asked
- * for by the core of each range when it decides.
+ * for by the core of each range when it decides. A follower has support here exactly while its core says that
+ * it is supporting.
  */
 export class StoreContact implements RaftContact {
   /** Owned by `StoreHeartbeats`; undefined while the replica is on its own. */
@@ -131,6 +148,12 @@ export class StoreContact implements RaftContact {
 
   leaderHeardAtMs(): number {
     return this.support?.kind === 'following' ? this.support.peer.heardAtMs : -Infinity;
+  }
+
+  supportEnded(): void {
+    const { support } = this;
+    assert(support?.kind === 'following', 'support ended that was never given');
+    support.peer.stopFollowing(support.replica);
   }
 
   memberHeardAtMs(replicaId: ReplicaId): number {

@@ -7,7 +7,7 @@ import type { Applier } from './applier.js';
 import type { DiskWatch } from './disk-watch.js';
 import type { HeldRecovery } from './held-recovery.js';
 import type { HeldReplicas } from './held-replicas.js';
-import { orOutOfRoom } from './out-of-room.js';
+import { orInVain } from './or-in-vain.js';
 import { recoveredReplicas, type RecoveredReplica } from './recovered-replicas.js';
 import type { ReplicaMaker } from './replica-maker.js';
 import type { ReplicaRemoval } from './replica-removal.js';
@@ -72,7 +72,7 @@ export interface RecoveryParts {
   readonly held: Pick<HeldReplicas, 'spools'>;
   readonly heldRecovery: Pick<HeldRecovery, 'begin'>;
   readonly opener: ReplicaOpener;
-  readonly life: Pick<StoreLife, 'fatal'>;
+  readonly life: Pick<StoreLife, 'isOver' | 'fatal'>;
 }
 
 /**
@@ -99,7 +99,7 @@ export async function recoverReplicas(parts: RecoveryParts): Promise<void> {
   for (const one of recovered) {
     const span = await installer.spanOfHalfInstalled(one.state);
     if (span === undefined) await parts.opener.open(one);
-    else await orOutOfRoom(clock, disk, parts.heldRecovery.begin(one, span), life.fatal);
+    else await orInVain(clock, disk, life, parts.heldRecovery.begin(one, span));
   }
   await installer.removeLeftovers(parts.held.spools);
   parts.logger.info('replicas recovered', { replicas: recovered.length });

@@ -36,14 +36,17 @@ class Cores {
   }
 
   member(): SupportedReplica {
-    return this.#replica(MEMBER, {
+    const replica = this.#replica(MEMBER, {
       support: () => (this.isSupporting = true),
       withdrawSupport: () => {
+        if (!this.isSupporting) return;
         this.isSupporting = false;
+        replica.contact.supportEnded();
       },
       learnCommit: (_: unknown, commit: LogIndex) => void this.learned.push(commit),
       hasReady: () => false,
     });
+    return replica;
   }
 
   #replica(id: typeof LEADER, raft: object): SupportedReplica {
@@ -179,7 +182,7 @@ describe('heartbeats between two stores', () => {
     expect(pair.cores.isSupported).toBe(true);
   });
 
-  it('tell the leader that a member is let go of, when a frame of another generation was not of its store', () => {
+  it('tell the leader that a member is not supported any more, when a frame of another generation was not of its store', () => {
     const pair = new Pair().supported();
     const forged = { generation: 77, sentAtMs: 1, echoSentAtMs: 0, ended: [], released: [], asks: [] };
     pair.memberStore.receive(LEADER_STORE, encodeStoreHeartbeat({ ...forged, answers: [], commits: [] }));
@@ -190,7 +193,38 @@ describe('heartbeats between two stores', () => {
     expect(pair.cores.isSupported).toBe(false);
   });
 
-  it('tell that a leadership ended also to a store that was let go of before', () => {
+  it('tell the leader that support ended before they answer it again, whatever ended it', () => {
+    const pair = new Pair().supported();
+    // An input of the core, which nobody reports: a newer term, say.
+    pair.cores.isSupporting = false;
+    pair.member.contact.supportEnded();
+    const beat = {
+      generation: 5,
+      sentAtMs: pair.nowMs,
+      echoSentAtMs: 0,
+      ended: [],
+      answers: [],
+      released: [],
+    };
+    pair.memberStore.receive(LEADER_STORE, encodeStoreHeartbeat({ ...beat, asks: [], commits: [] }));
+    pair.deliver();
+    expect(pair.cores.isSupported).toBe(false);
+  });
+
+  it('count support for one store only, the one whose replica leads', () => {
+    const pair = new Pair().supported();
+    const other = storeId(3);
+    Object.assign(pair.member, { storeOf: () => other });
+    const ask = { rangeId: RANGE, term: term(5), round: 9 };
+    const beat = { generation: 5, sentAtMs: 1, echoSentAtMs: 0, ended: [], answers: [], released: [] };
+    pair.memberStore.receive(other, encodeStoreHeartbeat({ ...beat, asks: [ask], commits: [] }));
+    expect([...pair.memberStore.peers].map(({ followers }) => followers.size)).toEqual([0, 1]);
+    pair.memberStore.flush(pair.nowMs);
+    pair.deliver();
+    expect(pair.cores.isSupported).toBe(false);
+  });
+
+  it('tell that a leadership ended also to a store that seems not to support any member', () => {
     const pair = new Pair().supported();
     const { cores } = pair;
     pair.isMemberMute = true;

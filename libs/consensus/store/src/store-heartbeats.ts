@@ -66,7 +66,7 @@ export class StoreHeartbeats {
   }
 
   /**
-   * Once per tick of the store, before the replicas': lets go of stores that are silent, asks those that are
+   * Once per tick of the store, before the replicas': gives up stores that are silent, asks those that are
    * not. For `excusedMs` this process stood still: silence says nothing about others.
    */
   tick(nowMs: number, excusedMs: number): void {
@@ -76,7 +76,7 @@ export class StoreHeartbeats {
       peer.answeredAtMs = Math.min(peer.answeredAtMs + excusedMs, nowMs);
       if (peer.followers.size > 0 && this.#isSilent(peer, nowMs)) this.#failOver(peer, nowMs);
       if (nowMs - peer.answeredAtMs > electionTimeoutMs) this.#loseSupportOf(peer, nowMs);
-      else if (peer.alone.size > 0) this.#askSome(peer);
+      else if (peer.unsupported.size > 0) this.#askSome(peer);
     }
   }
 
@@ -114,7 +114,7 @@ export class StoreHeartbeats {
         ...{ notice: undefined, noticeFrame: 0 },
       };
       members.push(supporter);
-      peer.alone.add(supporter);
+      peer.unsupported.add(supporter);
     }
     replica.contact.support = { kind: 'leading', term, members };
     this.#parts.ticking.start(replica);
@@ -123,13 +123,13 @@ export class StoreHeartbeats {
   /** Asks for some of the members that are not supported, in turn. */
   #askSome(peer: HeartbeatPeer): void {
     const some: Supporter[] = [];
-    for (const supporter of peer.alone) {
+    for (const supporter of peer.unsupported) {
       if (some.length === ASKS_PER_TICK_MAX) break;
       some.push(supporter);
     }
     for (const supporter of some) {
       const { replica, replicaId } = supporter;
-      peer.alone.delete(supporter);
+      peer.unsupported.delete(supporter);
       if (replica.raft.isHeardFrom(replicaId)) {
         supporter.state = 'asked';
         supporter.round = this.#rounds += 1;
@@ -137,7 +137,7 @@ export class StoreHeartbeats {
         peer.asks.push({ rangeId: replica.rangeId, term: replica.raft.term, round: supporter.round });
       } else {
         // Its store is there: with ticks it gets heartbeats of its own, until it answers.
-        peer.alone.add(supporter);
+        peer.unsupported.add(supporter);
         this.#parts.ticking.start(replica);
       }
     }
@@ -145,6 +145,7 @@ export class StoreHeartbeats {
 
   /** What members have to be told about the commit index of their leader goes with the next frames. */
   noteCommits(replica: SupportedReplica): void {
+    this.afterInput(replica);
     const { support } = replica.contact;
     if (support?.kind !== 'leading') return;
     for (const supporter of support.members) {
@@ -173,7 +174,7 @@ export class StoreHeartbeats {
       peer.ackedSentAtMs = -Infinity;
       this.#loseSupportOf(peer, nowMs);
       // Told all the same: the frame may not have been of that store, which then still counts on this one.
-      for (const replica of peer.followers) this.#endFollowing(replica, peer, nowMs);
+      for (const replica of peer.followers) this.#withdraw(replica, nowMs);
     }
     // In this order: what ended was not covered by the heartbeat that is answered, what began was.
     for (const rangeId of beat.ended) this.#hearEnded(peer, rangeId, nowMs);
@@ -219,7 +220,7 @@ export class StoreHeartbeats {
     replica.raft.setSupported(replicaId, false, nowMs);
     supporter.state = 'unsupported';
     peer.supporters.delete(supporter);
-    peer.alone.add(supporter);
+    peer.unsupported.add(supporter);
     this.#parts.ticking.start(replica);
   }
 
@@ -234,15 +235,17 @@ export class StoreHeartbeats {
   }
 
   #support(replica: SupportedReplica, peer: HeartbeatPeer, ask: SupportRequest, nowMs: number): boolean {
-    const { raft } = replica;
+    const { raft, contact } = replica;
     this.afterInput(replica);
-    if (replica.storeOf(raft.leaderId) !== peer.storeId || !raft.support(ask.term)) return false;
+    if (replica.storeOf(raft.leaderId) !== peer.storeId) return false;
+    if (contact.support?.kind === 'following' && contact.support.peer !== peer)
+      this.#withdraw(replica, nowMs);
+    if (!raft.support(ask.term)) return false;
     // The ask is word from the leader as good as a heartbeat.
     peer.heardAtMs = nowMs;
     peer.judgedFromMs = nowMs;
-    if (replica.contact.support !== undefined) return true;
-    replica.contact.support = { kind: 'following', term: ask.term, peer };
-    peer.followers.add(replica);
+    if (contact.support !== undefined) return true;
+    peer.follow(replica);
     // Whether the other members are there will matter when the leader's store is lost.
     for (const member of raft.configState.voters) this.#peerOf(replica, member);
     return true;
@@ -252,7 +255,7 @@ export class StoreHeartbeats {
     const replica = this.#parts.replicas.get(rangeId);
     const support = replica?.contact.support;
     if (replica === undefined || support?.kind !== 'following') return;
-    if (support.peer === peer && support.term === term) this.#stopFollowing(replica, peer, nowMs);
+    if (support.peer === peer && replica.raft.term === term) this.#withdraw(replica, nowMs);
   }
 
   #hearCommit(peer: HeartbeatPeer, { rangeId, term, commit }: CommitNotice, nowMs: number): void {
@@ -268,18 +271,10 @@ export class StoreHeartbeats {
     if (replica.raft.hasReady()) replica.wake();
   }
 
-  /** This store does not support any more, and the leader's knows it or cannot count on it. */
-  #stopFollowing(replica: SupportedReplica, peer: HeartbeatPeer, nowMs: number): void {
+  /** This store does not support the replica any more; see `StoreContact.supportEnded`. */
+  #withdraw(replica: SupportedReplica, nowMs: number): void {
     replica.raft.withdrawSupport(nowMs);
-    replica.contact.support = undefined;
-    peer.followers.delete(replica);
     this.#parts.ticking.start(replica);
-  }
-
-  /** As before; the leader's store will hear. */
-  #endFollowing(replica: SupportedReplica, peer: HeartbeatPeer, nowMs: number): void {
-    this.#stopFollowing(replica, peer, nowMs);
-    peer.ended.push(replica.rangeId);
   }
 
   #isSilent(peer: HeartbeatPeer, nowMs: number): boolean {
@@ -296,21 +291,19 @@ export class StoreHeartbeats {
     }
     peer.failover.advance(nowMs, (replica, delayMs) => {
       if (!peer.followers.has(replica)) return false;
-      this.#endFollowing(replica, peer, nowMs);
+      this.#withdraw(replica, nowMs);
       replica.raft.leaderStoreLost(nowMs, delayMs);
       replica.wake();
       return true;
     });
   }
 
-  /** After every input to the core of a replica with support: that may have ended. */
+  /** After an input to the core of a replica: the leadership may have ended. */
   afterInput(replica: SupportedReplica): void {
     const { support } = replica.contact;
-    if (support === undefined) return;
+    if (support?.kind !== 'leading') return;
     const { raft } = replica;
-    const isOver =
-      support.kind === 'leading' ? raft.role !== 'leader' || raft.term !== support.term : !raft.isSupporting;
-    if (isOver) this.leave(replica);
+    if (raft.role !== 'leader' || raft.term !== support.term) this.leave(replica);
   }
 
   /** The support ends here, or the replica leaves the store; whoever took part in it will hear. */
@@ -320,16 +313,16 @@ export class StoreHeartbeats {
     if (support === undefined) return;
     const nowMs = this.#parts.clock.nowMs();
     if (support.kind === 'following') {
-      this.#endFollowing(replica, support.peer, nowMs);
+      this.#withdraw(replica, nowMs);
       return;
     }
     this.#parts.ticking.start(replica);
     for (const supporter of support.members) {
       const { peer, replicaId } = supporter;
-      peer.alone.delete(supporter);
+      peer.unsupported.delete(supporter);
       peer.supporters.delete(supporter);
       replica.raft.setSupported(replicaId, false, nowMs);
-      // Also to those that stand alone here: their stores may think otherwise.
+      // Also to those that are not supported as far as this store knows: theirs may think otherwise.
       peer.released.push({ rangeId, term: support.term });
     }
     contact.support = undefined;

@@ -6,7 +6,7 @@ import type { InboundSource } from './inbound.js';
 import { proposeNoop } from './noop.js';
 import { notLeader } from './not-leader.js';
 import { openStoreLog } from './open-store-log.js';
-import { orOutOfRoom } from './out-of-room.js';
+import { orInVain } from './or-in-vain.js';
 import { recoverReplicas } from './recovery.js';
 import type { ChangeReplicasRequest } from './replica-changer.js';
 import { createReplica } from './replica-creation.js';
@@ -36,6 +36,7 @@ export class Store {
 
   readonly #options: StoreOptions;
   readonly #parts: StoreParts;
+  #closing: Promise<void> | undefined;
 
   private constructor(options: StoreOptions, parts: StoreParts) {
     this.#options = options;
@@ -210,22 +211,36 @@ export class Store {
   }
 
   /**
-   * Stops the loop and leaves a checkpoint, unless the disk has no room for it: then the next start replays
-   * the log. Leaders should have been transferred before.
+   * Stops the loop and leaves a checkpoint, unless the disk has no room for it, or the store has failed: then
+   * the next start replays the log. Leaders should have been transferred before. Rejects with what the
+   * checkpoint failed for; everything is closed all the same. A second call waits for the first.
    */
-  async close(): Promise<void> {
-    const { backlog, checkpointer, disk, heldRecovery, life, log, removal, replicas, sender, ticker } =
-      this.#parts;
-    if (life.isOver) return;
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<void> {
+    const { heldRecovery, life, log, replicas, sender, ticker } = this.#parts;
     ticker.stop();
     heldRecovery.stop();
+    try {
+      await this.#settle();
+    } finally {
+      life.end();
+      for (const replica of replicas) replica.close();
+      sender.stop();
+      this.#options.links.close();
+      await log.close();
+    }
+  }
+
+  async #settle(): Promise<void> {
+    const { backlog, checkpointer, disk, life, removal } = this.#parts;
+    if (life.isOver) return;
     const settling = checkpointer.run().then(() => removal.settled());
-    const isSettled = await orOutOfRoom(this.#options.clock, disk, settling, life.fatal);
+    const isSettled = await orInVain(this.#options.clock, disk, life, settling);
     life.end();
     if (isSettled) await backlog.idle();
-    for (const replica of replicas) replica.close();
-    sender.stop();
-    this.#options.links.close();
-    await log.close();
   }
 }

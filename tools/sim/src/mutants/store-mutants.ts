@@ -176,8 +176,8 @@ export const HEARTBEAT_MUTANTS: readonly Mutant[] = [
     name: 'withdrawal-not-told',
     breaks: 'a store goes on supporting a replica that follows somebody else',
     promise: 'nobody else leads while a lease lasts',
-    file: 'libs/consensus/store/src/store-heartbeats.ts',
-    edits: [{ find: '    peer.ended.push(replica.rangeId);\n', replace: '' }],
+    file: 'libs/consensus/store/src/heartbeat-peer.ts',
+    edits: [{ find: '    this.ended.push(replica.rangeId);\n', replace: '' }],
     run: RESTING,
   },
   {

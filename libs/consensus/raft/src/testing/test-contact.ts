@@ -5,6 +5,9 @@ import type { RaftContact } from '../types.js';
 /** Of a host without heartbeats of its own: it never supports anybody, so it is never asked. */
 export const NO_CONTACT: RaftContact = {
   leaderHeardAtMs: () => -Infinity,
+  supportEnded: () => {
+    throw new Error('nobody is supported here');
+  },
   memberHeardAtMs: () => -Infinity,
   memberAckedSentAtMs: () => -Infinity,
 };
@@ -13,6 +16,8 @@ export const NO_CONTACT: RaftContact = {
 export class TestContact implements RaftContact {
   readonly #members = new Map<ReplicaId, { heardAtMs: number; ackedSentAtMs: number }>();
   #leaderHeardAtMs = -Infinity;
+  /** How often support ended. */
+  endings = 0;
 
   /** A heartbeat of the leader's store came. */
   hearLeader(heardAtMs: number): void {
@@ -26,6 +31,10 @@ export class TestContact implements RaftContact {
 
   leaderHeardAtMs(): number {
     return this.#leaderHeardAtMs;
+  }
+
+  supportEnded(): void {
+    this.endings += 1;
   }
 
   memberHeardAtMs(id: ReplicaId): number {

@@ -83,8 +83,9 @@ export interface RaftContact {
   leaderHeardAtMs(): number;
   /**
    * Follower: the support has just ended, whatever ended it, and `leaderHeardAtMs` is not asked any more. The
-   * host tells the leader's store before it answers another heartbeat of it: no lease may rest on that answer.
-   * Called in the middle of an input; the host takes note, and gives the core no other input meanwhile.
+   * host tells the leader's store before it answers another heartbeat of it: no lease may rest on that
+   * answer. Called in the middle of an input; the host takes note, and gives the core no other input
+   * meanwhile.
    */
   supportEnded(): void;
   /**

@@ -5,8 +5,8 @@ import type { StoreLife } from './store-life.js';
 const LOOK_MS = 100;
 
 /**
- * Resolves when the work is done: true; or when nobody knows whether it ever will be, because it has no room on
- * the disk, or the store is over: false. How the work fails after that is told to the life of the store;
+ * Resolves when the work is done: true; or when nobody knows whether it ever will be, because it has no room
+ * on the disk, or the store is over: false. How the work fails after that is told to the life of the store;
  * before, it is thrown.
  */
 export async function orInVain(

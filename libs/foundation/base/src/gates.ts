@@ -33,7 +33,11 @@ export function opensAt(gate: Gate): number {
 export interface GateView {
   /** The highest cluster version that this node has heard of; 0 = none yet. */
   readonly clusterVersion: number;
-  /** Once true, true for ever: also after a restart, and whatever is heard later. */
+  /**
+   * Once true, true as long as the process lives, whatever is heard later. A node that starts again has what
+   * it knew as soon as the file or the state that holds the version is read, before it answers anybody; a
+   * router hears it anew.
+   */
   isOpen(gate: Gate): boolean;
 }
 

@@ -49,6 +49,9 @@ const ATTEMPTS_MAX = 5;
  * file is removed by its name, which the holder does himself, or anybody once the holder is dead. Whoever
  * acts on what he read a while ago thus removes a dead holder's file, or nothing: never that of whoever came
  * in between. A crash leaves a whole lock of a dead process, an empty `LOCK`, or a directory aside.
+ *
+ * Whether a holder is alive is asked of this machine, by its process id: two machines, or two containers with
+ * process ids of their own, that share a directory do not keep each other out.
  */
 export async function lockDirectory(
   directory: string,

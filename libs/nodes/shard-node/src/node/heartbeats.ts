@@ -62,7 +62,7 @@ export class Heartbeats {
     this.#beat();
   }
 
-  /** The one under way ends by itself; none follows. */
+  /** What the one under way brings is not carried out any more, and none follows. */
   stop(): void {
     this.#isStopped = true;
     this.#timer?.cancel();
@@ -88,6 +88,7 @@ export class Heartbeats {
       .finally(() => {
         const { cluster, garbage, lostReplicas, reports, splitter, store } = this.#node;
         this.#isBeating = false;
+        if (this.#isStopped) return;
         if (cluster.settings !== undefined) {
           splitter.poll(this.#looked);
           garbage.poll(this.#looked);
@@ -147,6 +148,7 @@ export class Heartbeats {
         build: buildToMessage(options.build),
       });
       this.#lastHeardMs = clock.nowMs();
+      if (this.#isStopped) return;
       this.#execute(response, askedMs);
     } catch (error) {
       report.failed();

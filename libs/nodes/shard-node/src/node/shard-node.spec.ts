@@ -4,7 +4,10 @@ import { noopLogger, noopMetrics, noopTracer, type Metrics, type Transport } fro
 import { SimDisk, SimNetwork, SimRng, SimScheduler } from '@cairn/runtime-sim';
 import { DEFAULT_STORE_CONFIG } from '@cairn/store';
 import { THIS_BUILD } from '@cairn/wire';
-import type { HeartbeatResponse } from '@cairn/wire/gen/cairn/internal/v1/metadata.js';
+import {
+  RangeDescriptor as RangeDescriptorMessage,
+  type HeartbeatResponse,
+} from '@cairn/wire/gen/cairn/internal/v1/metadata.js';
 import { beforeEach, describe, expect, it } from '@jest/globals';
 
 import { DEFAULT_KV_LIMITS } from '../kv/kv-limits.js';
@@ -93,6 +96,29 @@ describe('a shard node', () => {
     closed = [];
     await scheduler.settle(Promise.all([node.stop(), node.stop()]), 60_000);
     expect(closed).toEqual(['listener', 'engine', 'metadata']);
+  });
+
+  it('does nothing of what a heartbeat brings that is answered after it has stopped', async () => {
+    const messages: string[] = [];
+    const note = (message: string): void => void messages.push(message);
+    const answers: ((response: HeartbeatResponse) => void)[] = [];
+    const node = await start(
+      {
+        logger: { ...noopLogger, info: note, warn: note },
+      },
+      { heartbeat: () => new Promise((resolve) => answers.push(resolve)) },
+    );
+    await scheduler.runFor(100);
+    await scheduler.settle(node.stop(), 60_000);
+    const create = {
+      $case: 'createReplica',
+      value: RangeDescriptorMessage.fromPartial({ rangeId: 7 }),
+    } as const;
+    const response = { ...HEARD, storesVersion: 1, settingsVersion: 1, commands: [{ command: create }] };
+    messages.length = 0;
+    answers[0]?.(response as unknown as HeartbeatResponse);
+    await scheduler.runFor(5_000);
+    expect([answers.length, messages]).toEqual([1, []]);
   });
 
   it.each<[string, Partial<ShardNodeOptions>, Partial<MetadataAccess>, string[]]>([

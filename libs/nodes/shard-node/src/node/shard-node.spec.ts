@@ -116,7 +116,7 @@ describe('a shard node', () => {
     } as const;
     const response = { ...HEARD, storesVersion: 1, settingsVersion: 1, commands: [{ command: create }] };
     messages.length = 0;
-    answers[0]?.(response as unknown as HeartbeatResponse);
+    answers[0]?.(response);
     await scheduler.runFor(5_000);
     expect([answers.length, messages]).toEqual([1, []]);
   });

@@ -1,4 +1,4 @@
-import { CairnError, assert } from '@cairn/base';
+import { CairnError, NO_BYTES, assert } from '@cairn/base';
 import type { Counter, Logger, Metrics } from '@cairn/ports';
 import { ITERATOR_PAGE_BYTES, batchSpent, engineClosed, handleClosed } from './engine-errors.js';
 import { firstByWalk } from './first-by-walk.js';
@@ -55,7 +55,6 @@ const POOLED_BATCH_BYTES_MAX = 4 * 1024 * 1024;
 const LEVELS = 7;
 /** An empty span to compact: nothing but the side effect on the memtable is wanted. */
 const EMPTY_SPAN_END = Buffer.alloc(PAST_ALL_KEYS.length + 1, 0xff);
-const NO_VALUE = Buffer.alloc(0);
 const NO_OPTIONS = {};
 
 export interface ClassicLevelOptions {
@@ -289,7 +288,7 @@ export class ClassicLevelEngine implements KvEngine {
 
   /** LevelDB tells memtables and block cache as one number, and neither hits nor what it has to merge. */
   async stats(): Promise<EngineStats> {
-    const diskBytes = await this.approximateBytes(NO_VALUE, PAST_ALL_KEYS);
+    const diskBytes = await this.approximateBytes(NO_BYTES, PAST_ALL_KEYS);
     return {
       engine: 'classic-level',
       diskBytes,
@@ -337,7 +336,7 @@ export class ClassicLevelEngine implements KvEngine {
     this.#nextMarker += 1;
     const batch = this.#pool.pop() ?? this.#level.nativeBatch();
     if (this.#marker !== undefined) batch._del(this.#marker);
-    batch._put(marker, NO_VALUE);
+    batch._put(marker, NO_BYTES);
     await batch._write(NO_OPTIONS);
     this.#marker = marker;
     this.#recycle(batch, 0);

@@ -1,4 +1,4 @@
-import { CairnError, assert, messageOf } from '@cairn/base';
+import { CairnError, NO_BYTES, assert, messageOf } from '@cairn/base';
 import type { Rng } from '@cairn/ports';
 import { CowTree, TreeCursor, type TreeVersion } from './cow-tree.js';
 import { ITERATOR_PAGE_BYTES, batchSpent, engineClosed, handleClosed } from './engine-errors.js';
@@ -20,7 +20,6 @@ import type {
 const UNFLUSHED_BYTES_MAX = 32 * 1024 * 1024;
 /** Keys that `deleteRange` removes as one unit that a crash keeps or loses. */
 const DELETE_RANGE_UNIT = 100;
-const EMPTY = Buffer.alloc(0);
 const ignore = (): void => undefined;
 
 export interface MemoryEngineOptions {
@@ -49,7 +48,7 @@ function keyOf(bytes: Uint8Array): string {
 
 /** A copy that nothing else can change. */
 function ownedCopy(bytes: Uint8Array): Buffer {
-  return bytes.length === 0 ? EMPTY : Buffer.from(bytes);
+  return bytes.length === 0 ? NO_BYTES : Buffer.from(bytes);
 }
 
 class MemoryBatch implements EngineBatch {

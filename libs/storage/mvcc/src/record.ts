@@ -1,5 +1,6 @@
 import {
   CairnError,
+  NO_BYTES,
   RowKind,
   assert,
   formatTooNew,
@@ -46,8 +47,6 @@ export const NO_EXPIRY = timestamp(0);
 export function expiryToUnixMs(expiry: Timestamp): number {
   return expiry === NO_EXPIRY ? 0 : timestampToUnixMs(expiry);
 }
-
-const NO_VALUE = Buffer.alloc(0);
 
 /**
  * One version of a key. The one shape that reads, the row cache and write evaluation share.
@@ -159,7 +158,7 @@ export function decodeRecord(ts: Timestamp, record: Buffer): VersionRecord {
     expiry: expiryOf(record, flags),
     tombstone,
     kind: kindOf(record, flags),
-    value: tombstone ? NO_VALUE : record.subarray(valueOffset(flags)),
+    value: tombstone ? NO_BYTES : record.subarray(valueOffset(flags)),
   };
 }
 

@@ -1,4 +1,4 @@
-import { assert, timestamp } from '@cairn/base';
+import { NO_BYTES, assert, timestamp } from '@cairn/base';
 import type { VersionRecord } from './record.js';
 
 const SLAB_BYTES = 1024 * 1024;
@@ -20,7 +20,6 @@ const PLACE_BYTES_AT = 6;
 const NAME_BYTES_AT = 7;
 const TOMBSTONE = 0x1_0000;
 const KIND_SHIFT = 24;
-const NO_VALUE = Buffer.alloc(0);
 
 /** Bytes that a row with a name and a value of these lengths takes. */
 export function placeBytesOf(nameBytes: number, valueBytes: number): number {
@@ -97,7 +96,7 @@ export class RowArena {
       expiry: timestamp(doubles[(at >>> 3) + EXPIRY_AT] as number),
       tombstone: (nameWord & TOMBSTONE) !== 0,
       kind: nameWord >>> KIND_SHIFT,
-      value: valueBytes === 0 ? NO_VALUE : bytes.subarray(start, start + valueBytes),
+      value: valueBytes === 0 ? NO_BYTES : bytes.subarray(start, start + valueBytes),
     };
   }
 

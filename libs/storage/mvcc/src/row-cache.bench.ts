@@ -1,10 +1,9 @@
-import { timestamp, type MicroBenchmark } from '@cairn/base';
+import { NO_BYTES, timestamp, type MicroBenchmark } from '@cairn/base';
 import type { VersionRecord } from './record.js';
 import { RowCache, rowCacheKey } from './row-cache.js';
 
 const KEYS = 10_000;
 const PER_CALL = 100;
-const NO_KEY = Buffer.alloc(0);
 
 function version(sequence: number): VersionRecord {
   return {
@@ -36,7 +35,7 @@ export function benchmarks(): MicroBenchmark[] {
     {
       name: 'name of a key',
       operations: PER_CALL,
-      run: each((at) => rowCacheKey(keys[at % KEYS] ?? NO_KEY)),
+      run: each((at) => rowCacheKey(keys[at % KEYS] ?? NO_BYTES)),
     },
     { name: 'get, found', operations: PER_CALL, run: each((at) => cache.get(names[at % KEYS] ?? '')) },
     { name: 'set, replacing', operations: PER_CALL, run: each(put) },

@@ -1,4 +1,4 @@
-import { assert, type Timestamp } from '@cairn/base';
+import { NO_BYTES, assert, type Timestamp } from '@cairn/base';
 import {
   checkRow,
   decodeRecord,
@@ -51,8 +51,6 @@ export interface VisibleReaderOptions {
   readonly pageBytes: number;
 }
 
-const NO_VALUE = Buffer.alloc(0);
-
 /** One byte more than a timestamp has: sorts behind all of them. */
 const PAST_VERSIONS_BYTES = VERSION_SUFFIX_BYTES + 1;
 /** Bytes a row costs beside key and value. */
@@ -77,7 +75,7 @@ export class VisibleRows implements RowSink {
 
   add(engineKey: Buffer, record: Buffer): number {
     const key = userKeyOfVersionKey(engineKey);
-    const value = this.#keysOnly ? NO_VALUE : valueOfRecord(record);
+    const value = this.#keysOnly ? NO_BYTES : valueOfRecord(record);
     const version = encodeVersionToken(timestampOfVersionKey(engineKey), sequenceOfRecord(record));
     this.#rows.push({ key, value, version });
     return key.length + value.length + ROW_OVERHEAD_BYTES;

@@ -1,4 +1,4 @@
-import { RowKind, type Timestamp } from '@cairn/base';
+import { NO_BYTES, RowKind, type Timestamp } from '@cairn/base';
 import {
   encodeVersionToken,
   expiryToUnixMs,
@@ -22,8 +22,6 @@ const PAGE_OVERHEAD_BYTES = 1024;
  */
 const CHANGED_SHARE_MAX = 1 / 8;
 const CHANGED_KEYS_MIN = 64;
-
-const NO_VALUE = Buffer.alloc(0);
 
 /** A span of user keys in the form of cache keys; `end` undefined = no bound. */
 export interface CacheSpan {
@@ -202,7 +200,7 @@ export class ScanCachePage {
       if (!isVersionLiveAt(version, ts)) continue;
       packer.add({
         key: userKey,
-        value: version.kind === RowKind.bytes ? version.value : NO_VALUE,
+        value: version.kind === RowKind.bytes ? version.value : NO_BYTES,
         version: encodeVersionToken(version.timestamp, version.sequence),
         kind: version.kind,
         expiresUnixMs: expiryToUnixMs(version.expiry),

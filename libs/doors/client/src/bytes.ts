@@ -1,9 +1,7 @@
-import { CairnError } from '@cairn/base';
+import { CairnError, NO_BYTES } from '@cairn/base';
 
 /** What calls take for keys and values: text is encoded as UTF-8, bytes are used as they are. */
 export type BytesInput = string | Uint8Array;
-
-export const EMPTY_BYTES: Buffer = Buffer.alloc(0);
 
 /**
  * More than any cluster can be set to accept, and what fits into one message. The limits that hold are the
@@ -93,7 +91,7 @@ export function prefixEnd(prefix: BytesInput): Buffer {
   const bytes = toBuffer(prefix, 'prefix');
   let { length } = bytes;
   while (length > 0 && bytes[length - 1] === 0xff) length -= 1;
-  if (length === 0) return EMPTY_BYTES;
+  if (length === 0) return NO_BYTES;
   const end = Buffer.from(bytes.subarray(0, length));
   end[length - 1] = (end[length - 1] ?? 0) + 1;
   return end;

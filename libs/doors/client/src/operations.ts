@@ -1,9 +1,8 @@
-import { unreachable } from '@cairn/base';
+import { NO_BYTES, unreachable } from '@cairn/base';
 import {
   checkBound,
   checkKey,
   checkValue,
-  EMPTY_BYTES,
   invalidArgument,
   prefixEnd,
   OPERATION_BYTES_MAX,
@@ -207,8 +206,8 @@ function deltaOf(delta: number | bigint): string {
 
 /** Turns a span into bounds: a prefix becomes start and end. */
 export function boundsOf(span: Span): { start: Buffer; end: Buffer } {
-  const start = span.start === undefined ? EMPTY_BYTES : toBuffer(span.start, 'start');
-  const end = span.end === undefined ? EMPTY_BYTES : toBuffer(span.end, 'end');
+  const start = span.start === undefined ? NO_BYTES : toBuffer(span.start, 'start');
+  const end = span.end === undefined ? NO_BYTES : toBuffer(span.end, 'end');
   if (span.prefix !== undefined) {
     if (start.length > 0 || end.length > 0) {
       throw invalidArgument('prefix', 'prefix cannot be combined with start or end');
@@ -236,7 +235,7 @@ export function isEmptySpan(bounds: { readonly start: Buffer; readonly end: Buff
 export function deleteRangeOperation(bounds: { start: Buffer; end: Buffer }, all: boolean): SizedOperation {
   const { start, end } = bounds;
   return {
-    operation: { $case: 'deleteRange', value: { start, end, prefix: EMPTY_BYTES, all } },
+    operation: { $case: 'deleteRange', value: { start, end, prefix: NO_BYTES, all } },
     byteLength: bounds.start.length + bounds.end.length + OVERHEAD_BYTES,
   };
 }

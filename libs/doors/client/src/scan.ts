@@ -1,7 +1,7 @@
-import { assert, CairnError, messageOf } from '@cairn/base';
+import { assert, CairnError, messageOf, NO_BYTES } from '@cairn/base';
 import { sleep, type Clock, type Rng } from '@cairn/ports';
 import { backoffMs, REFUSAL_BACKOFF, type RetryBudget } from './backoff.js';
-import { EMPTY_BYTES, keyAfter } from './bytes.js';
+import { keyAfter } from './bytes.js';
 import type { KeepAlive } from './dispatcher.js';
 import { Row } from './entry.js';
 import { isRetriable } from './errors.js';
@@ -271,9 +271,9 @@ export class Scan implements AsyncIterable<Row> {
 /** A request with every field, as the generated encoder wants it. */
 export function newScanRequest(): ScanRequest {
   return {
-    start: EMPTY_BYTES,
-    end: EMPTY_BYTES,
-    prefix: EMPTY_BYTES,
+    start: NO_BYTES,
+    end: NO_BYTES,
+    prefix: NO_BYTES,
     limit: 0,
     reverse: false,
     keysOnly: false,

@@ -1,4 +1,4 @@
-import { CairnError } from '@cairn/base';
+import { CairnError, NO_BYTES } from '@cairn/base';
 import {
   Metadata,
   type sendUnaryData,
@@ -24,7 +24,6 @@ import {
 
 const GRPC_CODE_INVALID_ARGUMENT = 3;
 const GRPC_CODE_INTERNAL = 13;
-const NO_BYTES = Buffer.alloc(0);
 
 const SETTING_DEFAULTS: ReadonlyMap<string, string> = new Map([
   ['kv.key_bytes_max', '4096'],

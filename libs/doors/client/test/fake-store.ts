@@ -1,4 +1,4 @@
-import { CairnError } from '@cairn/base';
+import { CairnError, NO_BYTES } from '@cairn/base';
 import { detailFromError } from '../src/errors.js';
 import { keyAfter, prefixEnd } from '../src/bytes.js';
 import {
@@ -23,7 +23,6 @@ interface Version {
 }
 
 const INT64_LIMIT = 2n ** 63n;
-const NO_BYTES = Buffer.alloc(0);
 
 /**
  * What a cluster promises of `cairn.v1.KV`, in memory: versions, snapshots at a timestamp, request ids whose

@@ -6,14 +6,18 @@ const BLOCKS_PER_TABLE = 2 ** 24;
 
 /**
  * Blocks of table files, in slots of one size in one piece of memory, so that a million reads make no
- * garbage. Bounded by that memory. A block that is larger than a slot is not kept. Which one goes is decided
- * by a clock: the hand passes over blocks that were used since it last came by.
+ * garbage. Bounded by that memory and one slot. A block that is larger than a slot is not kept. Which one
+ * goes is decided by a clock: the hand passes over blocks that were used since it last came by.
+ *
+ * One slot more than those is always free, for a block to be read into before it is known whether it can be
+ * kept: a compressed one may be larger than a slot when it is whole. So a block goes for one that stays only.
  */
 export class BlockCache {
   readonly slotBytes: number;
-  /** All slots. */
+  /** All slots, the free one included. */
   readonly bytes: Uint8Array;
   readonly #slots: number;
+  #freeSlot: number;
   /** The block in each slot; -1 = none. */
   readonly #names: Float64Array;
   readonly #lengths: Uint32Array;
@@ -29,7 +33,9 @@ export class BlockCache {
   /** `bytesMax` below `slotBytes`: nothing is kept. */
   constructor(bytesMax: number, slotBytes: number) {
     this.slotBytes = slotBytes;
-    this.#slots = Math.floor(bytesMax / slotBytes);
+    const kept = Math.floor(bytesMax / slotBytes);
+    this.#slots = kept === 0 ? 0 : kept + 1;
+    this.#freeSlot = kept;
     this.bytes = Buffer.allocUnsafeSlow(this.#slots * slotBytes);
     this.#names = new Float64Array(this.#slots).fill(NOBODY);
     this.#lengths = new Uint32Array(this.#slots);
@@ -52,7 +58,7 @@ export class BlockCache {
     return this.#used * this.slotBytes;
   }
 
-  /** The slot of a block; -1 when it is not here. What it holds is there until `take` gives the slot away. */
+  /** The slot of a block; -1 when it is not here. What it holds is there until the next `keep`. */
   find(table: number, block: number): number {
     const name = nameOf(table, block);
     for (let at = this.#home(name); ; at = (at + 1) & this.#mask) {
@@ -77,25 +83,25 @@ export class BlockCache {
     return slot * this.slotBytes + (this.#lengths[slot] as number);
   }
 
-  /** A slot to read a block into; -1 when the block is too large. Nobody finds it before `put`. */
-  take(length: number): number {
-    if (length > this.slotBytes || this.#slots === 0) return NOBODY;
-    for (;;) {
-      const slot = this.#hand;
-      this.#hand = slot + 1 === this.#slots ? 0 : slot + 1;
-      if (this.#wasUsed[slot] === 1) {
-        this.#wasUsed[slot] = 0;
-        continue;
-      }
-      this.#forget(slot);
-      return slot;
-    }
+  /** Whether a block of so many bytes can be kept. */
+  fits(length: number): boolean {
+    return length <= this.slotBytes && this.#slots > 0;
   }
 
-  /** The slot, from `take`, holds the block now. */
-  put(slot: number, table: number, block: number, length: number): void {
+  /** Where the free slot begins in `bytes`: there a block is put that fits, before it is kept. */
+  get freeAt(): number {
+    return this.#freeSlot * this.slotBytes;
+  }
+
+  /**
+   * The free slot holds this block from now on, `length` bytes; another one becomes free, and what it held
+   * goes. The block must fit, and not be here.
+   */
+  keep(table: number, block: number, length: number): void {
+    assert(this.fits(length), 'a block that is kept fits into a slot', { length });
+    const slot = this.#freeSlot;
+    this.#freeSlot = this.#giveUpSlot();
     const name = nameOf(table, block);
-    assert(this.#names[slot] === NOBODY, 'the slot was not taken', { slot });
     this.#names[slot] = name;
     this.#lengths[slot] = length;
     this.#wasUsed[slot] = 1;
@@ -103,6 +109,21 @@ export class BlockCache {
     let at = this.#home(name);
     while (this.#table[at] !== NOBODY) at = (at + 1) & this.#mask;
     this.#table[at] = slot;
+  }
+
+  /** A slot that was not free, without its block. */
+  #giveUpSlot(): number {
+    for (;;) {
+      const slot = this.#hand;
+      this.#hand = slot + 1 === this.#slots ? 0 : slot + 1;
+      if (slot === this.#freeSlot) continue;
+      if (this.#wasUsed[slot] === 1) {
+        this.#wasUsed[slot] = 0;
+        continue;
+      }
+      this.#forget(slot);
+      return slot;
+    }
   }
 
   #forget(slot: number): void {

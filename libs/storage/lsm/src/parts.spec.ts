@@ -139,7 +139,7 @@ describe('a filter', () => {
 });
 
 describe('the block cache', () => {
-  it('holds what was put into it, until the slot is taken', () => {
+  it('holds what was put into it, until its slot becomes the free one', () => {
     const step = fc.record({ table: fc.integer({ min: 1, max: 3 }), block: fc.integer({ min: 0, max: 30 }) });
     fc.assert(
       fc.property(fc.array(step, { maxLength: 300 }), fc.integer({ min: 1, max: 9 }), (steps, slots) => {
@@ -154,12 +154,13 @@ describe('the block cache', () => {
             expect(cache.bytes[cache.endOf(found) - 1]).toBe(block);
             continue;
           }
-          const slot = cache.take(10);
-          for (const [other, place] of kept) if (place === slot) kept.delete(other);
-          cache.bytes[cache.startOf(slot)] = table;
-          cache.bytes[cache.startOf(slot) + 9] = block;
-          cache.put(slot, table, block, 10);
-          kept.set(name, slot);
+          const { freeAt } = cache;
+          cache.bytes[freeAt] = table;
+          cache.bytes[freeAt + 9] = block;
+          cache.keep(table, block, 10);
+          for (const [other, place] of kept) if (place === cache.freeAt) kept.delete(other);
+          kept.set(name, freeAt);
+          expect(kept.size).toBeLessThanOrEqual(slots);
           expect(cache.usedBytes).toBe(kept.size * 16);
         }
       }),
@@ -168,15 +169,16 @@ describe('the block cache', () => {
   });
 
   it('keeps no block that is larger than a slot, and none without slots', () => {
-    expect(new BlockCache(160, 16).take(17)).toBe(-1);
-    expect(new BlockCache(15, 16).take(1)).toBe(-1);
+    expect(new BlockCache(160, 16).fits(16)).toBe(true);
+    expect(new BlockCache(160, 16).fits(17)).toBe(false);
+    expect(new BlockCache(15, 16).fits(1)).toBe(false);
   });
 
   it('gives a block that was used again a second chance', () => {
     const cache = new BlockCache(32, 16);
     const read = (block: number): boolean => {
       if (cache.find(1, block) >= 0) return true;
-      cache.put(cache.take(16), 1, block, 16);
+      cache.keep(1, block, 16);
       return false;
     };
     expect([read(1), read(2), read(3), read(3), read(4), read(3)]).toEqual([

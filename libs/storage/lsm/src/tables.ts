@@ -130,19 +130,19 @@ export class Tables implements TableReads {
     if (!this.gate.isOpen) return false;
     const position = meta.positionOf(block);
     const length = meta.positionOf(block + 1) - position;
-    const slot = cache.take(length);
-    const bytes = slot >= 0 ? cache.bytes : new Uint8Array(length);
-    const start = slot >= 0 ? cache.startOf(slot) : 0;
+    const isKept = cache.fits(length);
+    const bytes = isKept ? cache.bytes : new Uint8Array(length);
+    const start = isKept ? cache.freeAt : 0;
     const read = this.gate.measure(() => table.file.readNow(bytes, start, length, position));
     if (read !== length) throw damagedBlock(table, position, 'is cut off');
     if (isPlainBlock(bytes, start, start + length)) {
       const bodyBytes = length - BLOCK_TRAILER_BYTES;
-      if (slot >= 0) cache.put(slot, number, block, bodyBytes);
+      if (isKept) cache.keep(number, block, bodyBytes);
       view.set(bytes, start, start + bodyBytes);
       return true;
     }
     const body = bodyOf(table, position, bytes.subarray(start, start + length));
-    this.#keepBlock(number, block, body, slot);
+    this.#keepBlock(number, block, body);
     view.set(body, 0, body.length);
     return true;
   }
@@ -163,16 +163,15 @@ export class Tables implements TableReads {
     const body = bodyOf(table, position, bytes);
     fetched.addBlock(table, block, body);
     // Another read may have waited for the same.
-    if (this.cache.find(number, block) < 0)
-      this.#keepBlock(number, block, body, this.cache.take(body.length));
+    if (this.cache.find(number, block) < 0) this.#keepBlock(number, block, body);
   }
 
-  /** Puts a body into a slot that was taken, if there is one and the body fits. */
-  #keepBlock(number: number, block: number, body: Uint8Array, slot: number): void {
+  /** Keeps a copy of a body, if it fits. */
+  #keepBlock(number: number, block: number, body: Uint8Array): void {
     const { cache } = this;
-    if (slot < 0 || body.length > cache.slotBytes) return;
-    cache.bytes.set(body, cache.startOf(slot));
-    cache.put(slot, number, block, body.length);
+    if (!cache.fits(body.length)) return;
+    cache.bytes.set(body, cache.freeAt);
+    cache.keep(number, block, body.length);
   }
 
   readNow(table: Table, target: Uint8Array, position: number): boolean {

@@ -13,7 +13,7 @@ import { findReclaimable } from './reclaim.js';
 import type { TableSet } from './table-set.js';
 import type { Tables } from './tables.js';
 import { addNewest, applyMergeStep, removeSpan } from './version-edits.js';
-import { intersect, isWhole, overlaps, type Run } from './version.js';
+import { intersect, isWhole, overlaps, type Run, type Slice } from './version.js';
 import type { CountedMemtable } from './view.js';
 
 /** With so many runs of level 0, merging goes before writing out more. */
@@ -444,17 +444,18 @@ export class Background {
   }
 }
 
-/** Of a run alone: its first slice in the span whose file holds more than rows that count. */
+/** Of a run alone: its first slices in the span whose files hold more than rows that count. */
 function wastefulSpan(
   run: Run,
   { from, to }: { readonly from: Uint8Array; readonly to: Uint8Array },
 ): MergeSpan | undefined {
-  const slice = run.slices.find(
-    (each) => overlaps(each, from, to) && (each.table.summary.deletedRows > 0 || !isWhole(each)),
-  );
-  if (slice === undefined) return undefined;
-  const [part] = intersect([slice], from, to);
-  return part === undefined ? undefined : { from: part.from, to: part.to };
+  const slices = run.slices.filter((each) => overlaps(each, from, to));
+  const isWasteful = (each: Slice): boolean => each.table.summary.deletedRows > 0 || !isWhole(each);
+  const first = slices.findIndex(isWasteful);
+  if (first < 0) return undefined;
+  const next = slices.findIndex((each, at) => at > first && !isWasteful(each));
+  const parts = intersect(slices.slice(first, next < 0 ? undefined : next), from, to);
+  return { from: (parts[0] as Slice).from, to: (parts.at(-1) as Slice).to };
 }
 
 function holds(run: Run, { from, to }: { readonly from: Uint8Array; readonly to: Uint8Array }): boolean {

@@ -441,8 +441,8 @@ describe('the engine after deletions of spans', () => {
   const bytesOf = (medium: SimDisk): number =>
     tablesOf(medium).reduce((sum, path) => sum + (medium.peek(path)?.length ?? 0), 0);
   /** A table of 400 rows, of which every second ten are deleted, and the bytes that are left of it. */
-  const sliced = async (): Promise<Rig & { liveBytes: number }> => {
-    const rig = await open({ memtableBytes: 64 * 1024 });
+  const sliced = async (options: Partial<LsmOptions> = {}): Promise<Rig & { liveBytes: number }> => {
+    const rig = await open({ memtableBytes: 64 * 1024, ...options });
     await put(rig.engine, ...numbered(400));
     await rig.engine.flush();
     for (let from = 0; from < 400; from += 20) {
@@ -460,6 +460,16 @@ describe('the engine after deletions of spans', () => {
     const tables = tablesOf(medium);
     await engine.compact(EVERYTHING.start, EVERYTHING.end);
     expect(tablesOf(medium)).toEqual(tables);
+  });
+
+  it('makes one table of what deletions left of one, compacted or not, though it is as large as one may be', async () => {
+    for (const isCompacted of [true, false]) {
+      const { medium, scheduler, engine } = await sliced({ tableBytes: 8 * 1024 });
+      if (isCompacted) await engine.compact(EVERYTHING.start, EVERYTHING.end);
+      else await scheduler.runFor(60_000);
+      expect(tablesOf(medium)).toHaveLength(1);
+      expect(await rowsOf(engine)).toHaveLength(200);
+    }
   });
 
   it('gives their space back by itself, when there is nothing else to do', async () => {

@@ -1,4 +1,4 @@
-import { CairnError, messageOf, rethrowInvariant } from '@cairn/base';
+import { messageOf, rethrowInvariant, type CairnError } from '@cairn/base';
 import { engineClosed } from '@cairn/engine';
 import type { Clock, Logger, Timer } from '@cairn/ports';
 
@@ -9,7 +9,7 @@ import { pendingMergeBytes } from './lsm-stats.js';
 import { MergePace } from './merge-pace.js';
 import { chooseMerge, RUNS_PER_LEVEL_MAX, type MergePlan } from './merge-policy.js';
 import { stepOf, type MergeSpan } from './merge-steps.js';
-import { findReclaimable } from './reclaim.js';
+import { findReclaimable, type Reclaimable } from './reclaim.js';
 import type { TableSet } from './table-set.js';
 import type { Tables } from './tables.js';
 import { addNewest, applyMergeStep, removeSpan } from './version-edits.js';
@@ -26,16 +26,30 @@ const NO_ROOM_LOG_INTERVAL_MS = 60_000;
 const ORPHANS_PAUSE_MS = 10_000;
 /** A step of a merge that flushes have not paid for waits so long. */
 const UNPAID_WAIT_MS = 3_000;
+/**
+ * So many flushes, deletions and steps of merges go before the next step of a compaction: they keep most of
+ * what there is, as every read and write depends on them, and the compaction still ends.
+ */
+const OTHER_STEPS_PER_COMPACTION_STEP = 4;
 const FIRST_KEY = new Uint8Array(0);
 
-/** What was asked for; done in the order of the asking. */
-export type Task =
+/** Done at once. */
+type UrgentTask =
   | { readonly type: 'flush'; readonly memtable: CountedMemtable }
-  | { readonly type: 'delete'; readonly from: Uint8Array; readonly to: Uint8Array }
-  | { readonly type: 'compact'; readonly from: Uint8Array; readonly to: Uint8Array };
+  | { readonly type: 'delete'; readonly from: Uint8Array; readonly to: Uint8Array };
 
-interface Queued {
-  readonly task: Task;
+/** Begins when it is at the head of the queue, and is done a table at a time. */
+interface Compaction {
+  readonly type: 'compact';
+  readonly from: Uint8Array;
+  readonly to: Uint8Array;
+}
+
+/** What was asked for. */
+export type Task = UrgentTask | Compaction;
+
+interface Queued<Asked extends Task> {
+  readonly task: Asked;
   readonly promise: Promise<void>;
   readonly resolve: () => void;
   readonly reject: (error: CairnError) => void;
@@ -60,16 +74,20 @@ export interface BackgroundOptions {
 }
 
 /**
- * Everything that changes tables, one thing after the other: what was asked for comes first, merges when
- * nothing else is to be done. After the first failure nothing is changed any more: what a failed write left
- * on disk is unknown until the directory is opened again. What only finds no room is tried again later, from
- * its beginning: the rows are in memory, nobody was promised anything, and the table that was begun is
- * removed as soon as no manifest on disk can name it. Until then flushes and deletions wait, in their order,
- * and writes with them once memory is full.
+ * Everything that changes tables, one thing after the other: flushes and deletions come first, then merges
+ * and compactions by turns, a table at a time. After the first failure nothing is changed any more: what a
+ * failed write left on disk is unknown until the directory is opened again. What only finds no room is tried
+ * again later, from its beginning: the rows are in memory, nobody was promised anything, and the table that
+ * was begun is removed as soon as no manifest on disk can name it. Until then flushes and deletions wait, in
+ * their order, and writes with them once memory is full.
  */
 export class Background {
   readonly #options: BackgroundOptions;
-  #queue: Queued[] = [];
+  #queue: Queued<Task>[] = [];
+  /** Those that have begun; the first one has the next step. */
+  readonly #compactions: Queued<Compaction>[] = [];
+  /** Flushes, deletions and steps of merges since the last step of a compaction. */
+  #otherSteps = 0;
   /** The last of those that were asked for which others wait on, if it is not done. */
   #lastBarrier: Promise<void> | undefined;
   readonly #merges: MergePlan[] = [];
@@ -154,7 +172,10 @@ export class Background {
     this.#pause?.cancel();
     this.#unpaid?.cancel();
     this.#orphanPause?.cancel();
-    for (const { task, reject } of this.#queue) if (task.type === 'compact') reject(engineClosed());
+    const begun = this.#compactions.splice(0);
+    for (const { task, reject } of [...begun, ...this.#queue]) {
+      if (task.type === 'compact') reject(engineClosed());
+    }
     this.#queue = this.#queue.filter(({ task }) => task.type !== 'compact');
     if (this.#queue.length > 0) this.#wake();
     while (this.#running !== undefined) await this.#running;
@@ -167,7 +188,8 @@ export class Background {
     this.#running = this.#run().finally(() => {
       this.#running = undefined;
       const hasOrphans = set.hasOrphans && this.#orphanPause === undefined && !this.#isClosing;
-      const hasWork = this.#queue.length > 0 && this.#noRoom === undefined;
+      const isAsked = this.#queue.length > 0 || this.#compactions.length > 0;
+      const hasWork = isAsked && this.#noRoom === undefined;
       if (hasWork || hasOrphans) this.#wake();
     });
   }
@@ -197,54 +219,75 @@ export class Background {
   /** Does the next thing; false when there is none. */
   async #runOne(): Promise<boolean> {
     if (this.#noRoom !== undefined) return false;
+    if (this.#compactions.length > 0 && this.#otherSteps >= OTHER_STEPS_PER_COMPACTION_STEP) {
+      return this.#compactNext();
+    }
     const queued = this.#queue[0];
     const mayMerge = this.#pause === undefined && !this.#isClosing;
-    if (queued === undefined) return mayMerge && this.#pacedMergeStep();
-    if (queued.task.type === 'flush' && this.isBehind && mayMerge) return this.#mergeStep();
+    if (queued === undefined) return this.#mergeOrCompact(mayMerge);
+    const { task } = queued;
+    if (task.type === 'flush' && this.isBehind && mayMerge) return this.#mergeStep();
     this.#queue.shift();
-    const outcome = await this.#attempt(queued.task);
-    if (outcome === 'no-room') {
-      this.#queue.unshift(queued);
+    if (task.type !== 'compact') return this.#doUrgent({ ...queued, task });
+    this.#compactions.push({ ...queued, task });
+    return true;
+  }
+
+  async #doUrgent(queued: Queued<UrgentTask>): Promise<boolean> {
+    try {
+      await this.#carryOut(queued.task);
+    } catch (error) {
+      const failure = asEngineError(error);
+      const isFull = failure.code === 'DISK_FULL' && !this.#isClosing;
+      const settled = isFull ? await this.#awaitRoom(failure) : failure;
+      if (settled === undefined) {
+        this.#queue.unshift(queued);
+        return false;
+      }
+      this.#fail(settled);
+      queued.reject(settled);
       return false;
     }
-    if (outcome instanceof CairnError) {
-      queued.reject(outcome);
-      return this.#failure === undefined;
+    this.#isOutOfRoom = false;
+    this.#otherSteps += 1;
+    if (this.#lastBarrier === queued.promise) this.#lastBarrier = undefined;
+    queued.resolve();
+    return true;
+  }
+
+  /** One step of a merge, or of a compaction when no merge is due; false when there is neither. */
+  async #mergeOrCompact(mayMerge: boolean): Promise<boolean> {
+    if (mayMerge && (await this.#pacedMergeStep())) return true;
+    // Looking for a merge may have taken a while: a flush goes first.
+    return this.#queue.length > 0 || this.#compactNext();
+  }
+
+  /** One step of the compaction whose turn it is; false when there is none. */
+  async #compactNext(): Promise<boolean> {
+    this.#otherSteps = 0;
+    const queued = this.#compactions.shift();
+    if (queued === undefined) return false;
+    let left: Compaction | undefined;
+    try {
+      left = await this.#compactStep(queued.task);
+    } catch (error) {
+      const failure = asEngineError(error);
+      // Without room the compaction was in vain; everything else goes on.
+      if (failure.code === 'DISK_FULL') this.#options.set.leftOver();
+      else this.#fail(failure);
+      this.#mayReclaim = true;
+      queued.reject(failure);
+      return true;
     }
-    if (outcome === 'done') {
-      if (this.#lastBarrier === queued.promise) this.#lastBarrier = undefined;
+    if (left === undefined) {
+      this.#mayReclaim = true;
       queued.resolve();
     } else if (this.#isClosing) {
       queued.reject(engineClosed());
     } else {
-      // One table at a time: what others asked for meanwhile comes in between.
-      this.#queue.push({ ...queued, task: outcome });
+      this.#compactions.push({ ...queued, task: left });
     }
     return true;
-  }
-
-  /**
-   * Answers what is left to do, or why it was not done; unless it was only in vain, nothing is done after
-   * that.
-   */
-  async #attempt(task: Task): Promise<'done' | 'no-room' | Task | CairnError> {
-    try {
-      const left = await this.#carryOut(task);
-      if (task.type !== 'compact') this.#isOutOfRoom = false;
-      return left;
-    } catch (error) {
-      const failure = asEngineError(error);
-      const isFull = failure.code === 'DISK_FULL';
-      if (isFull && task.type !== 'compact' && !this.#isClosing) {
-        const settled = await this.#awaitRoom(failure);
-        if (settled === undefined) return 'no-room';
-        this.#fail(settled);
-        return settled;
-      }
-      if (isFull && task.type === 'compact') this.#options.set.leftOver();
-      else this.#fail(failure);
-      return failure;
-    }
   }
 
   /**
@@ -273,21 +316,16 @@ export class Background {
     return undefined;
   }
 
-  /** Answers what is left to do. */
-  async #carryOut(task: Task): Promise<'done' | Task> {
+  async #carryOut(task: UrgentTask): Promise<void> {
     const { set } = this.#options;
     switch (task.type) {
       case 'flush':
-        await this.#flush(task.memtable);
-        return 'done';
+        return this.#flush(task.memtable);
       case 'delete': {
         const isThere = set.version.runs.some((run) => holds(run, task));
         if (isThere) await set.install(removeSpan(set.version.runs, task.from, task.to));
         this.#mayReclaim ||= isThere;
-        return 'done';
       }
-      case 'compact':
-        return this.#compactStep(task);
     }
   }
 
@@ -332,12 +370,13 @@ export class Background {
     const { set } = this.#options;
     const plan = chooseMerge(set.version.runs, this.#merges, () => set.takeNumber());
     try {
-      if (plan === undefined) return (await this.#deletedRowsStep()) || (await this.#reclaimStep());
-      await this.#planStep(plan);
+      if (plan !== undefined) await this.#planStep(plan);
+      else if (!(await this.#deletedRowsStep()) && !(await this.#reclaimStep())) return false;
     } catch (error) {
       if (asEngineError(error).code !== 'DISK_FULL') throw error;
       this.#rest(error);
     }
+    this.#otherSteps += 1;
     return true;
   }
 
@@ -356,9 +395,10 @@ export class Background {
   async #reclaimStep(): Promise<boolean> {
     if (!this.#mayReclaim) return false;
     const { set, tables } = this.#options;
-    const isInMerge = ({ id }: Run): boolean =>
-      this.#merges.some(({ inputs, output }) => output === id || inputs.includes(id));
-    const found = await findReclaimable(tables, set.version.runs, isInMerge);
+    const isTakenOver = ({ run: { id }, from, to }: Reclaimable): boolean =>
+      this.#merges.some(({ inputs, output }) => output === id || inputs.includes(id)) ||
+      this.#compactions.some(({ task }) => overlaps({ from, to }, task.from, task.to));
+    const found = await findReclaimable(tables, set.version.runs, isTakenOver);
     this.#mayReclaim = found !== undefined;
     if (found === undefined) return false;
     await this.#merge([found.run.id], found.run, found);
@@ -391,29 +431,39 @@ export class Background {
 
   /**
    * Merges all that the runs have of a span, into the oldest of them: nothing older is left there, so
-   * deletions go, and what they hid.
+   * deletions go, and what they hid. Answers what is left to do.
    */
-  async #compactStep(task: Task & { type: 'compact' }): Promise<'done' | Task> {
+  async #compactStep(task: Compaction): Promise<Compaction | undefined> {
     const { set } = this.#options;
     const { runs } = set.version;
     const inputs = runs.filter((run) => holds(run, task));
     const oldest = inputs.at(-1);
-    if (oldest === undefined) return 'done';
+    if (oldest === undefined) return undefined;
     const span = inputs.length === 1 ? wastefulSpan(oldest, task) : task;
-    if (span === undefined) return 'done';
-    this.#mayReclaim = true;
+    if (span === undefined) return undefined;
     const ids = inputs.map((run) => run.id);
-    const doneBelow = await this.#merge(ids, oldest, span);
-    if (doneBelow === undefined || Buffer.compare(doneBelow, task.to) >= 0) return 'done';
+    const { doneBelow } = await this.#rewrite(ids, oldest, span);
+    if (doneBelow === undefined || Buffer.compare(doneBelow, task.to) >= 0) return undefined;
     return { ...task, from: doneBelow };
   }
 
-  /** Merges from the beginning of the span up to what a table holds; answers where that ended. */
+  /** As `#rewrite`, and merging owes what was written: nobody asked for it. */
   async #merge(
     inputs: readonly number[],
     output: { readonly id: number; readonly level: number },
     span: MergeSpan,
   ): Promise<Uint8Array | undefined> {
+    const { doneBelow, plainBytes } = await this.#rewrite(inputs, output, span);
+    this.#pace.merged(plainBytes);
+    return doneBelow;
+  }
+
+  /** Merges from the beginning of the span up to what a table holds; answers where that ended. */
+  async #rewrite(
+    inputs: readonly number[],
+    output: { readonly id: number; readonly level: number },
+    span: MergeSpan,
+  ): Promise<{ readonly doneBelow: Uint8Array | undefined; readonly plainBytes: number }> {
     const { set, runner, setting, tableBytes } = this.#options;
     const isCompressed = this.#options.isCompressedAt(output.level);
     const step = stepOf(set.version.runs, inputs, span, tableBytes);
@@ -427,11 +477,10 @@ export class Background {
       isCompressed,
     });
     this.#mergedRows += result.readRows;
-    this.#pace.merged(result.plainBytes);
     const table = result.table === undefined ? undefined : await set.openTable(result.table);
     const to = result.doneBelow ?? step.to;
     await set.install(applyMergeStep(set.version.runs, { inputs, output, table, from: span.from, to }));
-    return to;
+    return { doneBelow: to, plainBytes: result.plainBytes };
   }
 
   #fail(error: CairnError): void {
@@ -439,7 +488,7 @@ export class Background {
     this.#options.set.leftOver();
     this.#options.logger.error('engine write failed', { code: error.code, error: error.message });
     this.#options.failed(error);
-    for (const { reject } of this.#queue.splice(0)) reject(error);
+    for (const { reject } of [...this.#queue.splice(0), ...this.#compactions.splice(0)]) reject(error);
     this.#lastBarrier = undefined;
   }
 }

@@ -17,19 +17,19 @@ export interface Reclaimable {
 }
 
 /**
- * The first table most of which was cut away by deletions of spans or by merges of a part, in runs that no
- * merge is taking over anyway. undefined when there is none.
+ * The first table most of which was cut away by deletions of spans or by merges of a part, and whose rows
+ * nothing else is going to write anew anyway. undefined when there is none.
  */
 export async function findReclaimable(
   tables: Tables,
   runs: readonly Run[],
-  isInMerge: (run: Run) => boolean,
+  isTakenOver: (rows: Reclaimable) => boolean,
 ): Promise<Reclaimable | undefined> {
   for (const run of runs) {
-    if (isInMerge(run)) continue;
     for (const slices of slicesByTable(run).values()) {
       const { table, from } = slices[0] as Slice;
       const { to } = slices.at(-1) as Slice;
+      if (isTakenOver({ run, from, to })) continue;
       let bytes = 0;
       for (const slice of slices) bytes += await bytesOf(tables, slice);
       if (bytes < table.summary.bytes * NAMED_SHARE_MIN) return { run, from, to };

@@ -93,7 +93,7 @@ export function isWhole({ table: { summary }, from, to }: Slice): boolean {
 }
 
 /** Whether the slice has keys of [from, to). */
-export function overlaps(slice: Slice, from: Uint8Array, to: Uint8Array): boolean {
+export function overlaps(slice: Pick<Slice, 'from' | 'to'>, from: Uint8Array, to: Uint8Array): boolean {
   return Buffer.compare(slice.from, to) < 0 && Buffer.compare(from, slice.to) < 0;
 }
 

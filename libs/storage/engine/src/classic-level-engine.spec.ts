@@ -1,18 +1,27 @@
+import { randomBytes } from 'node:crypto';
 import { mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import { setImmediate } from 'node:timers/promises';
+import { afterAll, afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals';
 import { noopLogger } from '@cairn/ports';
 import { openClassicLevelEngine, type ClassicLevelEngine } from './classic-level.js';
-import { mapNativeError } from './native-level.js';
+import { NativeLevel, mapNativeError } from './native-level.js';
 import { describeKvEngine } from './testing.js';
 
+const PIECE_BYTES = 256 * 1024;
 const bytes = (text: string): Buffer => Buffer.from(text, 'latin1');
 const root = mkdtempSync(join(tmpdir(), 'cairn-engine-'));
 let directories = 0;
 const freshPath = (): string => join(root, String((directories += 1)));
 const open = (path: string): Promise<ClassicLevelEngine> =>
-  openClassicLevelEngine({ path, logger: noopLogger, writeBufferBytes: 4 << 20, blockCacheBytes: 8 << 20 });
+  openClassicLevelEngine({
+    path,
+    logger: noopLogger,
+    writeBufferBytes: 4 << 20,
+    blockCacheBytes: 8 << 20,
+    compactionPieceBytes: PIECE_BYTES,
+  });
 
 afterAll(() => {
   rmSync(root, { recursive: true, force: true });
@@ -28,12 +37,23 @@ describe('ClassicLevelEngine', () => {
     engine = await open(path);
   });
   afterEach(async () => {
+    jest.restoreAllMocks();
     await engine.close();
   });
 
   const filesLike = (suffix: string): string[] => readdirSync(path).filter((name) => name.endsWith(suffix));
   const logBytes = (): number =>
     filesLike('.log').reduce((sum, name) => sum + statSync(join(path, name)).size, 0);
+  /** Random rows of a MiB in all, which no compression makes smaller; several tables hold them. */
+  const fillAtRandom = async (): Promise<void> => {
+    for (let table = 0; table < 4; table += 1) {
+      const batch = engine.newBatch();
+      for (let row = 0; row < 256; row += 1)
+        batch.put(Buffer.concat([bytes('kept together/'), randomBytes(8)]), randomBytes(1024));
+      await engine.write(batch);
+      await engine.flush();
+    }
+  };
   const put = async (key: string, value: Uint8Array): Promise<void> => {
     const batch = engine.newBatch();
     batch.put(bytes(key), value);
@@ -64,6 +84,41 @@ describe('ClassicLevelEngine', () => {
     await expect(put('later', bytes('v'))).rejects.toMatchObject({ code: 'INTERNAL' });
     await expect(engine.flush()).rejects.toMatchObject({ code: 'INTERNAL' });
     expect(engine.get(bytes('k'))).toEqual(bytes('v'));
+  });
+
+  it('compacts a span in small pieces, one after the other', async () => {
+    await fillAtRandom();
+    const compactRange = jest.spyOn(NativeLevel.prototype, 'compactRange');
+    const sizes: number[] = [];
+    const spans: { start: Buffer; end: Buffer }[] = [];
+    compactRange.mockImplementation(async (from, to) => {
+      const span = { start: from as Buffer, end: to as Buffer };
+      spans.push(span);
+      sizes.push(await engine.approximateBytes(span.start, span.end));
+    });
+    const [start, end] = [bytes('a'), bytes('z')];
+    await engine.compact(start, end);
+    compactRange.mockRestore();
+    expect(spans.length).toBeGreaterThan(3);
+    spans.forEach((span, at) => {
+      expect(span.start).toEqual(spans[at - 1]?.end ?? start);
+    });
+    expect(spans.at(-1)?.end).toEqual(end);
+    expect(Math.max(...sizes)).toBeLessThanOrEqual(PIECE_BYTES);
+    await engine.compact(start, end);
+    expect((await engine.stats()).levels.map(({ runs }) => runs)).toEqual([1]);
+  });
+
+  it('ends a compaction after the piece under way when it is closed, and tells whoever asked', async () => {
+    await fillAtRandom();
+    const compactRange = jest.spyOn(NativeLevel.prototype, 'compactRange');
+    const refused = expect(engine.compact(bytes('a'), bytes('z'))).rejects.toMatchObject({
+      code: 'UNAVAILABLE',
+    });
+    while (compactRange.mock.calls.length === 0) await setImmediate();
+    await engine.close();
+    await refused;
+    expect(compactRange).toHaveBeenCalledTimes(1);
   });
 
   it('finds its rows again after reopening', async () => {

@@ -1,5 +1,6 @@
 import { CairnError, NO_BYTES, assert } from '@cairn/base';
 import type { Counter, Logger, Metrics } from '@cairn/ports';
+import { piecesOf, type KeySpan } from './compaction-pieces.js';
 import { ITERATOR_PAGE_BYTES, batchSpent, engineClosed, handleClosed } from './engine-errors.js';
 import { firstByWalk } from './first-by-walk.js';
 import {
@@ -47,6 +48,7 @@ const CLASSIC_LEVEL_DEFAULTS = {
   tableFileBytes: 8 * 1024 * 1024,
   blockBytes: 4096,
   openFilesMax: 1000,
+  compactionPieceBytes: 64 * 1024 * 1024,
 } as const;
 
 /** Native batches kept for reuse, and the size above which one is not kept (its memory never shrinks). */
@@ -64,6 +66,8 @@ export interface ClassicLevelOptions {
   readonly blockCacheBytes?: number;
   /** Memtable size; up to two are in memory. */
   readonly writeBufferBytes?: number;
+  /** What `compact` merges at a time, in bytes on disk before: `close` waits for so much. */
+  readonly compactionPieceBytes?: number;
   readonly logger: Logger;
   readonly metrics?: Metrics;
 }
@@ -185,6 +189,8 @@ export class ClassicLevelEngine implements KvEngine {
   /** Flush marker in the database, and the number of the next one. */
   #marker: Buffer | undefined;
   #nextMarker: number;
+  readonly #compactionPieceBytes: number;
+  readonly #compactions = new Set<Promise<void>>();
   #closing: Promise<void> | undefined = undefined;
   readonly #isOpen = (): boolean => this.#closing === undefined;
 
@@ -192,6 +198,7 @@ export class ClassicLevelEngine implements KvEngine {
   constructor(level: NativeLevel, lastMarker: Buffer | undefined, options: ClassicLevelOptions) {
     this.#level = level;
     this.#logger = options.logger;
+    this.#compactionPieceBytes = options.compactionPieceBytes ?? CLASSIC_LEVEL_DEFAULTS.compactionPieceBytes;
     this.#queue = new WriteQueue(options.logger, mapNativeError);
     this.#marker = lastMarker;
     this.#nextMarker = lastMarker === undefined ? 1 : flushMarkerNumber(lastMarker) + 1;
@@ -275,14 +282,31 @@ export class ClassicLevelEngine implements KvEngine {
     return this.#queue.run(() => this.#level.clear({ gte: asBuffer(start), lt: boundedEnd(asBuffer(end)) }));
   }
 
-  /** One call of the library, on one of its threads: closing waits for it. */
+  /** A piece at a time: one call of the library cannot be ended, and closing waits for it. */
   async compact(start: Uint8Array, end: Uint8Array): Promise<void> {
     this.#checkOpen();
-    if (Buffer.compare(start, end) >= 0) return;
+    // The caller may change its buffers afterwards.
+    const span = { start: Buffer.from(start), end: boundedEnd(Buffer.from(end)) };
+    if (Buffer.compare(span.start, span.end) >= 0) return;
+    const compaction = this.#compactPieces(span);
+    this.#compactions.add(compaction);
     try {
-      await this.#level.compactRange(asBuffer(start), boundedEnd(asBuffer(end)));
-    } catch (error) {
-      throw mapNativeError(error);
+      await compaction;
+    } finally {
+      this.#compactions.delete(compaction);
+    }
+  }
+
+  async #compactPieces(span: KeySpan): Promise<void> {
+    const bytesOf = (start: Uint8Array, end: Uint8Array): Promise<number> =>
+      this.approximateBytes(start, end);
+    for await (const { start, end } of piecesOf(span, this.#compactionPieceBytes, bytesOf)) {
+      this.#checkOpen();
+      try {
+        await this.#level.compactRange(asBuffer(start), asBuffer(end));
+      } catch (error) {
+        throw mapNativeError(error);
+      }
     }
   }
 
@@ -307,8 +331,8 @@ export class ClassicLevelEngine implements KvEngine {
   }
 
   /**
-   * Waits for accepted writes and for reads under way, then ends open iterators and snapshots.
-   * Idempotent.
+   * Waits for accepted writes, for reads under way, and for the piece of a compaction that is under way, then
+   * ends open iterators and snapshots. Idempotent.
    */
   close(): Promise<void> {
     this.#closing ??= this.#close();
@@ -317,6 +341,7 @@ export class ClassicLevelEngine implements KvEngine {
 
   async #close(): Promise<void> {
     await this.#queue.close();
+    await Promise.allSettled(this.#compactions);
     this.#pool = [];
     try {
       await this.#level.close();

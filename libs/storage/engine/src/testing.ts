@@ -496,6 +496,15 @@ function describeClose(engine: () => KvEngine): void {
     snapshot.close();
     await engine().close();
   });
+
+  it('settles a compaction under way, as done or as refused', async () => {
+    await fill(engine(), 'a', 'b', 'c');
+    const settled = Promise.allSettled([engine().compact(EVERYTHING.start, EVERYTHING.end)]);
+    await engine().close();
+    const [outcome] = await settled;
+    const refused = { status: 'rejected', reason: expect.objectContaining({ code: 'UNAVAILABLE' }) };
+    expect([{ status: 'fulfilled', value: undefined }, refused]).toContainEqual(outcome);
+  });
 }
 
 type Step =

@@ -88,6 +88,12 @@ export class Background {
   readonly #compactions: Queued<Compaction>[] = [];
   /** Flushes, deletions and steps of merges since the last step of a compaction. */
   #otherSteps = 0;
+  /**
+   * Steps of merges that may go before the next flush. Where one memtable waits already when another was
+   * written out, merges would never have a turn, and only the youngest level is looked at before writes have
+   * to wait: a flush pays for as many steps as there are levels that its rows come to.
+   */
+  #stepsBeforeFlush = 0;
   /** The last of those that were asked for which others wait on, if it is not done. */
   #lastBarrier: Promise<void> | undefined;
   readonly #merges: MergePlan[] = [];
@@ -226,11 +232,20 @@ export class Background {
     const mayMerge = this.#pause === undefined && !this.#isClosing;
     if (queued === undefined) return this.#mergeOrCompact(mayMerge);
     const { task } = queued;
-    if (task.type === 'flush' && this.isBehind && mayMerge) return this.#mergeStep();
+    if (task.type === 'flush' && mayMerge) {
+      if (this.isBehind) return this.#mergeStep();
+      if (await this.#stepBeforeFlush()) return true;
+    }
     this.#queue.shift();
     if (task.type !== 'compact') return this.#doUrgent({ ...queued, task });
     this.#compactions.push({ ...queued, task });
     return true;
+  }
+
+  async #stepBeforeFlush(): Promise<boolean> {
+    if (this.#stepsBeforeFlush === 0 || !this.#pace.mayGoOn) return false;
+    this.#stepsBeforeFlush -= 1;
+    return this.#mergeStep();
   }
 
   async #doUrgent(queued: Queued<UrgentTask>): Promise<boolean> {
@@ -339,7 +354,9 @@ export class Background {
       rows: table.bytes.buffer,
       rowAt: table.rowAt.slice(0, table.rowCount),
     });
-    this.#pace.flushed(summary.bytes, set.version.runs.at(-1)?.level ?? 0);
+    const deepestLevel = set.version.runs.at(-1)?.level ?? 0;
+    this.#pace.flushed(summary.bytes, deepestLevel);
+    this.#stepsBeforeFlush = this.#queue[0]?.task.type === 'flush' ? deepestLevel + 1 : 0;
     this.#deletedRows.flushed();
     const runs = addNewest(set.version.runs, set.takeNumber(), await set.openTable(summary));
     await set.install(runs, () => {

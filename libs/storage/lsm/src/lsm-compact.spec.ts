@@ -176,3 +176,13 @@ describe('compacting everything', () => {
     await load.settle(engine.close());
   });
 });
+
+describe('merges', () => {
+  it('have their turns though there is always a memtable that waits to be written out', async () => {
+    const load = new Load({ flushMs: 10 });
+    const engine = await load.engine;
+    await load.write(4_000, 0);
+    expect(Math.max(...load.mostRuns)).toBeLessThanOrEqual(RUNS_PER_LEVEL_MAX * 2 + 2);
+    await load.settle(engine.close());
+  });
+});

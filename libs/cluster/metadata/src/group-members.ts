@@ -8,6 +8,7 @@ import {
   withAccepted,
   type KnownMember,
   type NodeIdentity,
+  type StoreMark,
 } from '@cairn/store';
 import type { Hello, HelloLife, Session } from '@cairn/wire';
 
@@ -348,6 +349,13 @@ export class MemberGate {
       // The next start makes the same offer again, which is as good.
       this.#options.logger.warn('accepted start not recorded', { by, reason: messageOf(error) });
     });
+  }
+
+  /** What log and engine of this member are held against. */
+  storeMark(): StoreMark {
+    const { incarnation, isStoreMade } = this.#identity;
+    const made = (): Promise<void> => this.#save((identity) => ({ ...identity, isStoreMade: true }));
+    return { incarnation, isMade: isStoreMade, made };
   }
 
   /** The session of a member that was checked is open now. */

@@ -293,6 +293,7 @@ class Member {
       ...{ disk, clock, rng, logger, metrics, engine, links },
       storeId: this.#self.storeId,
       directory: config.dataDirectory,
+      mark: this.#gate.storeMark(),
       config: { ...DEFAULT_STORE_CONFIG, ...timingOf(config), ...this.#context.storeConfig },
       logSegmentBytes: config.raftLogSegmentBytes,
       logCacheBytes: config.raftLogCacheBytes,

@@ -4,7 +4,7 @@
  */
 import { describe, expect, it } from '@jest/globals';
 import { logIndex, rangeId, replicaId, storeId, term, type RangeDescriptor } from '@cairn/base';
-import { crc32 } from '@cairn/codec';
+import { crc32, sealEnd } from '@cairn/codec';
 import { SimDisk, SimRng } from '@cairn/runtime-sim';
 
 import { decodeCheckpointState, encodeCheckpointState } from './checkpoint-state.js';
@@ -18,6 +18,7 @@ import {
   encodeSnapshotRows,
   type SnapshotAnswer,
 } from './snapshot-frames.js';
+import { decodeMark, encodeMark } from './store-mark.js';
 import { decodeTombstone, encodeTombstone } from './tombstones.js';
 
 const CONFIG = {
@@ -126,6 +127,18 @@ describe('a snapshot', () => {
   });
 });
 
+describe('the mark of log and engine', () => {
+  it('has the bytes that are written down, and one of a later release is no damage', () => {
+    const hex = '01' + '07'.repeat(16);
+    const mark = sealEnd(Buffer.concat([bytesOf(hex), Buffer.alloc(4)]));
+    expect(encodeMark(Buffer.alloc(16, 7))).toEqual(mark);
+    expect(decodeMark(mark, 'log')).toEqual(Buffer.alloc(16, 7));
+    const later = sealEnd(Buffer.concat([bytesOf(`02${hex.slice(2)}`), Buffer.alloc(4)]));
+    expect(() => decodeMark(later, 'log')).toThrow(tooNew);
+    expect(() => decodeMark(mark.subarray(1), 'log')).toThrow(corrupt);
+  });
+});
+
 describe('node.json', () => {
   it('has the bytes that are written down', async () => {
     const sim = new SimDisk(new SimRng(1));
@@ -133,15 +146,16 @@ describe('node.json', () => {
     await disk.makeDirectory('/data');
     await saveIdentity(disk, '/data', {
       ...{ name: 'meta-1', incarnation: Buffer.alloc(16, 1), clusterId: '', storeId: storeId(1) },
+      isStoreMade: true,
       starts: [{ acceptor: 'meta-2', accepted: '', offered: ['0a'.repeat(8)] }],
       process: Buffer.alloc(8, 2),
       members: [{ name: 'meta-1', storeId: storeId(1), incarnation: '01'.repeat(16), start: '' }],
     });
     expect(Buffer.from(sim.peek('/data/node.json') ?? []).toString()).toBe(
-      '{"format":4,"name":"meta-1","incarnation":"01010101010101010101010101010101","clusterId":"","storeId":1,' +
-        '"starts":[{"acceptor":"meta-2","accepted":"","offered":["0a0a0a0a0a0a0a0a"]}],' +
+      '{"format":5,"name":"meta-1","incarnation":"01010101010101010101010101010101","clusterId":"","storeId":1,' +
+        '"isStoreMade":true,"starts":[{"acceptor":"meta-2","accepted":"","offered":["0a0a0a0a0a0a0a0a"]}],' +
         '"members":[{"name":"meta-1","storeId":1,"incarnation":"01010101010101010101010101010101","start":""}],' +
-        '"checksum":"3b7a8113"}\n',
+        '"checksum":"b5180da7"}\n',
     );
   });
 });

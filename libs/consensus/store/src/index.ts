@@ -23,5 +23,6 @@ export { type SnapshotChannel } from './snapshot-send.js';
 export { type ChildIds } from './split.js';
 export * from './state-machine.js';
 export * from './store-config.js';
+export type { StoreMark } from './store-mark.js';
 export type { StoreOptions } from './store-options.js';
 export { Store } from './store.js';

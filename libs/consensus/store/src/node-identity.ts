@@ -4,7 +4,7 @@ import { readWholeFile, writeFileDurably, type Disk, type Rng } from '@cairn/por
 import { readSealedJson, sealedJson, unreadable } from './sealed-json.js';
 
 /** Of the layout of a data directory: read from `min` on, written as `max`. */
-const FORMATS = { min: 4, max: 4 };
+const FORMATS = { min: 5, max: 5 };
 /** Of a token, which is written as hexadecimal digits. */
 const TOKEN_BYTES = 8;
 const FILE = 'node.json';
@@ -96,6 +96,11 @@ export interface NodeIdentity {
   readonly clusterId: string;
   /** 0 until then. */
   readonly storeId: StoreId;
+  /**
+   * The directory was given a log and an engine, which say so themselves: from then on a start without the
+   * one or the other has lost it (see `StoreMark`).
+   */
+  readonly isStoreMade: boolean;
   /** One for each who accepts its starts. */
   readonly starts: readonly StartTokens[];
   /** Of this start only, 8 bytes: tells two processes apart that run copies of one directory. */
@@ -125,6 +130,7 @@ export async function openIdentity(
     incarnation: Buffer.from(rng.bytes(16)),
     clusterId: '',
     storeId: storeId(0),
+    isStoreMade: false,
     starts: [],
     members: [],
   };
@@ -187,6 +193,7 @@ export async function saveIdentity(disk: Disk, directory: string, identity: Node
     incarnation: identity.incarnation.toString('hex'),
     clusterId: identity.clusterId,
     storeId: identity.storeId,
+    isStoreMade: identity.isStoreMade,
     starts: identity.starts.map(({ acceptor, accepted, offered }) => ({ acceptor, accepted, offered })),
     members: identity.members.map(({ name, storeId, incarnation, start }) => ({
       name,
@@ -204,12 +211,13 @@ function parse(directory: string, bytes: Buffer): Omit<NodeIdentity, 'process'> 
   const older = 'export the data with the version that wrote it';
   const what = `data directory ${directory}`;
   const fields = readSealedJson(bytes, { path, what, formats: FORMATS, remedies: { damaged, older } });
-  const { name, incarnation, clusterId, storeId: store, starts, members } = fields;
+  const { name, incarnation, clusterId, storeId: store, isStoreMade, starts, members } = fields;
   if (
     typeof name !== 'string' ||
     typeof incarnation !== 'string' ||
     typeof clusterId !== 'string' ||
     typeof store !== 'number' ||
+    typeof isStoreMade !== 'boolean' ||
     !Array.isArray(starts) ||
     !Array.isArray(members)
   ) {
@@ -220,6 +228,7 @@ function parse(directory: string, bytes: Buffer): Omit<NodeIdentity, 'process'> 
     incarnation: Buffer.from(incarnation, 'hex'),
     clusterId,
     storeId: storeId(store),
+    isStoreMade,
     // Both written by `saveIdentity`, as the checksum says.
     starts: starts as StartTokens[],
     members: members as KnownMember[],

@@ -2,6 +2,7 @@ import type { RangeId } from '@cairn/base';
 import type { RangeLog } from '@cairn/raft-log';
 
 import { checkpointFrom, decodeCheckpointState, type CheckpointState } from './checkpoint-state.js';
+import { isMarkPlace } from './store-mark.js';
 import { Tombstones } from './tombstones.js';
 
 /** What the log says about one replica after a restart. */
@@ -21,7 +22,7 @@ export function recoveredReplicas(
 ): RecoveredReplica[] {
   const found: RecoveredReplica[] = [];
   for (const rangeId of rangeIds) {
-    if (Tombstones.isPlace(rangeId)) continue;
+    if (Tombstones.isPlace(rangeId) || isMarkPlace(rangeId)) continue;
     const log = rangeLog(rangeId);
     if (log.checkpoint === undefined) continue;
     found.push({ rangeId, log, state: checkpointFrom(log, decodeCheckpointState) });

@@ -6,12 +6,15 @@ import type { PeerLinks } from './peer-links.js';
 import type { SnapshotChannel } from './snapshot-send.js';
 import type { EngineSpan, StateMachine } from './state-machine.js';
 import type { StoreConfig } from './store-config.js';
+import type { StoreMark } from './store-mark.js';
 
 /** What a store is opened with. */
 export interface StoreOptions {
   readonly storeId: StoreId;
   /** Holds `log/` and `snapshots/`; the engine lives where its opener put it. */
   readonly directory: string;
+  /** Whose directory it is: log and engine are held against it. */
+  readonly mark: StoreMark;
   readonly disk: Disk;
   readonly clock: Clock;
   readonly rng: Rng;

@@ -180,6 +180,7 @@ class ThreeStores {
       const store = await Store.open({
         storeId: id,
         directory: '/',
+        mark: { incarnation: Buffer.alloc(16, id), isMade: false, made: () => Promise.resolve() },
         disk: NO_DISK,
         clock: this.#clock,
         rng: { next: () => id / 10, integer: () => 0, bytes: (length) => new Uint8Array(length) },

@@ -16,6 +16,7 @@ import { cutRange, type ChildIds } from './split.js';
 import type { ReplicaGroup } from './state-machine.js';
 import { validateStoreConfig } from './store-config.js';
 import type { StoreOptions } from './store-options.js';
+import { markStore } from './store-mark.js';
 import { storeParts, type StoreParts } from './store-parts.js';
 
 /** The parts of a store, for `debug-view.ts` only. */
@@ -44,12 +45,14 @@ export class Store {
   }
 
   /**
-   * Recovers the log and every replica in it, and starts the loop. Throws CORRUPTION when the log is damaged.
+   * Recovers the log and every replica in it, and starts the loop. Throws CORRUPTION when the log is damaged,
+   * and when log or engine are not those of the directory.
    */
   static async open(options: StoreOptions): Promise<Store> {
     validateStoreConfig(options.config);
     const log = await openStoreLog(options);
     try {
+      await markStore(options.directory, { log, engine: options.engine }, options.mark);
       const parts = storeParts(options, log);
       const { clock, logger } = options;
       const { disk, held, heldRecovery, installer, life, opener, removal } = parts;

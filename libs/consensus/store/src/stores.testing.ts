@@ -238,6 +238,7 @@ export class StoresRig {
       Store.open({
         storeId: id,
         directory: '/data',
+        mark: { incarnation: Buffer.alloc(16, id), isMade: false, made: () => Promise.resolve() },
         disk: disk.attach(process),
         ...{ clock: process.clock, logger, engine },
         metrics: rig.metrics.port,

@@ -12,6 +12,7 @@ const NEW: NodeIdentity = {
   incarnation: Buffer.alloc(16, 3),
   clusterId: '',
   storeId: storeId(0),
+  isStoreMade: false,
   starts: [{ acceptor: 'metadata', accepted: '', offered: ['aa'.repeat(8)] }],
   process: Buffer.alloc(8, 3),
   members: [],

@@ -2,7 +2,7 @@ import { CairnError, type Closers, type RangeDescriptor, type RangeId, type Time
 import type { KvEngine } from '@cairn/engine';
 import { RowCache, rowSpansOf } from '@cairn/mvcc';
 import type { Listener } from '@cairn/ports';
-import { SessionLinks, Store, type NodeIdentity } from '@cairn/store';
+import { saveIdentity, SessionLinks, Store, type NodeIdentity } from '@cairn/store';
 import { createRpcServer, LogBudget } from '@cairn/wire';
 import type { JoinResponse } from '@cairn/wire/gen/cairn/internal/v1/metadata.js';
 
@@ -168,7 +168,13 @@ function openLinks(node: JoinedNode, late: LateStore): SessionLinks {
 function openStore({ options, identity, version }: JoinedNode, below: BelowStore): Promise<Store> {
   const { clock, directory, disk, logger, metrics, rng } = options;
   const { engine, host, links, reports } = below;
+  const mark = {
+    incarnation: identity.incarnation,
+    isMade: identity.isStoreMade,
+    made: () => saveIdentity(disk, directory, { ...identity, isStoreMade: true }),
+  };
   return Store.open({
+    mark,
     ...{ storeId: identity.storeId, directory, disk, clock, rng, logger, metrics, engine, links },
     config: options.storeConfig,
     gates: version.gates,

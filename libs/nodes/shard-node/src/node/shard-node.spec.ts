@@ -27,12 +27,19 @@ describe('a shard node', () => {
   let network: SimNetwork;
   let disk: SimDisk;
   let closed: string[];
+  /** What it holds is there at the next start. */
+  let engine: MemoryEngine;
 
   beforeEach(() => {
     scheduler = new SimScheduler();
     network = new SimNetwork(scheduler, new SimRng(1));
     disk = new SimDisk(new SimRng(2));
     closed = [];
+    engine = new MemoryEngine();
+    engine.close = () => {
+      closed.push('engine');
+      return Promise.resolve();
+    };
   });
 
   /** The first client is that of joining; the node's own is the second. */
@@ -73,15 +80,7 @@ describe('a shard node', () => {
       ...{ logger: noopLogger, metrics: noopMetrics, tracer: noopTracer },
       ...{ storeConfig: DEFAULT_STORE_CONFIG, kvLimits: DEFAULT_KV_LIMITS, rowCacheBytes: 1024 },
       ...{ diskReserveBytes: 0, replacesStoreId: 0 },
-      openEngine: () => {
-        const engine = new MemoryEngine();
-        const close = engine.close.bind(engine);
-        engine.close = () => {
-          closed.push('engine');
-          return close();
-        };
-        return Promise.resolve(engine);
-      },
+      openEngine: () => Promise.resolve(engine),
       metadata: () => metadataAccess(names.shift() ?? '', access),
       onFatal: (error) => {
         throw error;

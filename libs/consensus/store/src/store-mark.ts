@@ -65,8 +65,8 @@ function checkPart(
 function lost(directory: string, what: string): CairnError {
   return new CairnError(
     'CORRUPTION',
-    `data directory ${directory}: ${what}. Put back what belongs there, or give the node an empty data directory ` +
-      'and let its ranges be rebuilt from their other replicas',
+    `data directory ${directory}: ${what}. Put back what belongs there, or bring the node back as one that has lost ` +
+      'its directory',
     { details: { directory } },
   );
 }

@@ -6,6 +6,7 @@ import { BoundLooker, watchLines } from './checkers/alarms.js';
 import { checkLeases, watchLeaderTerms } from './checkers/leadership.js';
 import { LogLooker } from './checkers/logs.js';
 import { MemberLooker, strangers, watchRemovals, type HeldReplica } from './checkers/members.js';
+import { checkSpans } from './checkers/spans.js';
 import { watchUncaught } from './checkers/uncaught.js';
 import { SimCluster } from './cluster.js';
 import { MORE_FAULT_KINDS } from './faults/more-strikes.js';
@@ -209,6 +210,7 @@ class ScenarioRun {
     const again = (): void => {
       if (this.#isOver) return;
       checkLeases(this.cluster);
+      checkSpans(this.cluster);
       if (looks % LOOKS_PER_LOG_LOOK === 0) {
         logs.look();
         members.look();

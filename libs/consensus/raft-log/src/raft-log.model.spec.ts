@@ -4,7 +4,7 @@ import { crc32 } from '@cairn/codec';
 import { noopLogger, noopMetrics } from '@cairn/ports';
 import { SimDisk, SimRng, SimScheduler } from '@cairn/runtime-sim';
 import fc from 'fast-check';
-import { openRaftLog, type RaftLog } from './index.js';
+import { openRaftLog, type RaftLog, type RangeMarks } from './index.js';
 import { encodeBlockHeader, saltFrom } from './segment-format.js';
 
 // Goal: whatever happens to the disk, the log is what a plain in-memory model says. Method: random operations
@@ -30,6 +30,7 @@ const OPERATIONS = [
   'checkpoint',
   'truncate',
   'reset',
+  'marks',
 ] as const;
 
 function fresh(): ModelRange {
@@ -251,6 +252,37 @@ class Driver {
         Object.assign(range, { base: index, baseTerm: atTerm, entries: [] });
         return;
       }
+      case 'marks':
+        if (this.#rng.chance(0.2)) this.#setMarks(log);
+    }
+  }
+
+  /** Of all ranges as one, now and then more than a block or a segment. */
+  #setMarks(log: RaftLog): void {
+    const atTerm = term(this.#term);
+    const bytesMax = this.#rng.pick([30, 30, 1_000, 4_000]);
+    const marks = [1, 2, 3].map((id): RangeMarks => {
+      const { base, entries, checkpoint } = this.#model.get(id) ?? fresh();
+      const last = Math.max(base + entries.length, checkpoint?.index ?? 0);
+      const index = logIndex(last + this.#rng.integer(5));
+      const isReset = index > 0 && this.#rng.chance(0.7);
+      const text = 'm'.repeat(this.#rng.integer(bytesMax));
+      return {
+        rangeId: rangeId(id),
+        ...(isReset ? { reset: { index, term: atTerm } } : {}),
+        ...(isReset ? { hardState: { term: atTerm, vote: replicaId(id), commit: index } } : {}),
+        checkpoint: { index: isReset ? index : logIndex(last), term: atTerm, state: Buffer.from(text) },
+      };
+    });
+    log.setMarks(marks);
+    for (const { rangeId: id, reset, hardState, checkpoint } of marks) {
+      const range = this.#model.get(id) ?? fresh();
+      this.#model.set(id, range);
+      if (reset !== undefined) Object.assign(range, { base: reset.index, baseTerm: reset.term, entries: [] });
+      if (hardState !== undefined)
+        range.hardState = `${hardState.term}/${hardState.vote}/${hardState.commit}`;
+      const { index } = checkpoint;
+      range.checkpoint = { index, term: atTerm, text: Buffer.from(checkpoint.state).toString() };
     }
   }
 

@@ -5,7 +5,7 @@ import { noopLogger, noopMetrics, type Disk } from '@cairn/ports';
 import { SimDisk, SimRng, SimScheduler } from '@cairn/runtime-sim';
 import type { Entry } from '@cairn/raft';
 import { encodeBlockHeader, saltFrom } from './segment-format.js';
-import { openRaftLog, type RaftLog, type RaftLogOptions, type RangeLog } from './index.js';
+import { openRaftLog, type RaftLog, type RaftLogOptions, type RangeLog, type RangeMarks } from './index.js';
 
 // Behaviour of the whole log on a simulated disk: what is visible, what survives, what is refused.
 
@@ -690,6 +690,65 @@ describe('raft log limits', () => {
     await again.reclaim();
     expect(again.stats().segments).toBe(1);
   });
+
+  it.each([
+    ['fit a block with others', 60],
+    ['fit a block', 250],
+    ['are more than a block', 900],
+    ['are more than a segment', 9_000],
+  ])(
+    'recovers all marks that were set together or none, wherever the process was killed, when they %s',
+    async (_, bytes) => {
+      const ids = [1, 2, 3].map((id) => rangeId(id));
+      const marksOf = (index: number): RangeMarks[] =>
+        ids.map((id) => ({
+          rangeId: id,
+          reset: { index: logIndex(index), term: term(5) },
+          hardState: { term: term(5), vote: replicaId(7), commit: logIndex(index) },
+          checkpoint: { index: logIndex(index), term: term(5), state: Buffer.alloc(bytes, index) },
+        }));
+      const found = new Set<number>();
+      for (let ms = 0.5; ms < 14; ms += 0.5) {
+        const scheduler = new SimScheduler();
+        const medium = new SimDisk(new SimRng(ms), { syncMs: [1, 1], accessMs: [0, 0] });
+        const process = scheduler.startProcess('one');
+        const options = { segmentBytes: 16 * 1024 };
+        const opened = openRaftLog({
+          ...{ disk: medium.attach(process), directory: '/log', clock: process.clock, options },
+          ...{ rng: new SimRng('log'), logger: noopLogger, metrics: noopMetrics },
+        });
+        const log = await scheduler.settle(opened);
+        log.setMarks(marksOf(10));
+        await scheduler.settle(log.sync());
+        // Others are staged before and behind.
+        log.range(rangeId(4)).append(entriesFrom(1, 2, 1, 300));
+        log.setMarks(marksOf(11));
+        log.range(rangeId(4)).append(entriesFrom(3, 2, 1, 300));
+        void log.sync();
+        await scheduler.runFor(ms);
+        process.kill();
+        medium.crash();
+        await scheduler.runFor(20);
+        const again = await open(medium, options);
+        const seen = ids.map((id) => {
+          const { checkpoint, hardState } = again.range(id);
+          const state = Buffer.from(checkpoint?.state ?? []);
+          expect(state.equals(Buffer.alloc(bytes, checkpoint?.index))).toBe(true);
+          expect(hardState).toMatchObject({ vote: 7, commit: checkpoint?.index });
+          expect(again.range(id).lastIndex()).toBe(checkpoint?.index);
+          return checkpoint?.index;
+        });
+        expect(new Set(seen).size).toBe(1);
+        found.add(seen[0] ?? 0);
+        again.setMarks(marksOf(12));
+        await again.close();
+        const last = await open(medium, options);
+        expect(ids.map((id) => last.range(id).checkpoint?.index)).toEqual([12, 12, 12]);
+        await last.close();
+      }
+      expect([...found].sort()).toEqual([10, 11]);
+    },
+  );
 
   it('recovers a prefix of what was being written when the process was killed', async () => {
     const found = new Set<number>();

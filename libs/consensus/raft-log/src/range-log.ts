@@ -1,10 +1,24 @@
 import { assert, NO_BYTES, type LogIndex, type RangeId, type Term } from '@cairn/base';
 import type { Entry, HardState } from '@cairn/raft';
-import { encodeRecord, entryRecord, indexOfRecord, rangeIdOfRecord, RecordType } from './record-format.js';
-import { encodeVote, type RangeState } from './range-state.js';
+import {
+  encodeRecord,
+  ENTRY_HEADER_BYTES,
+  entryRecord,
+  indexOfRecord,
+  rangeIdOfRecord,
+  RecordType,
+} from './record-format.js';
+import { encodeVote, VOTE_BYTES, type RangeState } from './range-state.js';
 import type { RecentEntries } from './recent-entries.js';
 import type { UseLoaded } from './entry-loader.js';
-import type { LogPlace, RangeCheckpoint, RangeLog } from './types.js';
+import type { LogPlace, RangeCheckpoint, RangeLog, RangeMarks } from './types.js';
+
+/** Bytes that the records of the marks take. */
+export function bytesOfMarks({ reset, hardState, checkpoint }: RangeMarks): number {
+  const resetBytes = reset === undefined ? 0 : ENTRY_HEADER_BYTES;
+  const hardStateBytes = hardState === undefined ? 0 : ENTRY_HEADER_BYTES + VOTE_BYTES;
+  return resetBytes + hardStateBytes + ENTRY_HEADER_BYTES + checkpoint.state.length;
+}
 
 /** What a range needs from the log it lives in. */
 export interface LogHost {

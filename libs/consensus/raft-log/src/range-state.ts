@@ -13,7 +13,7 @@ import { TermRuns } from './term-runs.js';
 import type { RangeCheckpoint } from './types.js';
 
 /** Of the payload of a hard state. */
-const VOTE_BYTES = 8;
+export const VOTE_BYTES = 8;
 const NOWHERE = Number.POSITIVE_INFINITY;
 
 /**

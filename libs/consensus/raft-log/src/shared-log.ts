@@ -4,7 +4,7 @@ import { EntryLoader, type UseLoaded } from './entry-loader.js';
 import { LogPlaces } from './log-places.js';
 import { LogWriter } from './log-writer.js';
 import { type RaftLogOptions, type ResolvedOptions, resolveOptions } from './options.js';
-import { type LogHost, RangeLogView } from './range-log.js';
+import { bytesOfMarks, type LogHost, RangeLogView } from './range-log.js';
 import { RangeState } from './range-state.js';
 import { encodeRecord, RecordType } from './record-format.js';
 import { RecentEntries } from './recent-entries.js';
@@ -13,7 +13,7 @@ import { evictedIndexes, rewriteBytesOf, rewriteRange } from './rewrite.js';
 import { SegmentFiles } from './segment-files.js';
 import { SALT_BYTES, saltFrom } from './segment-format.js';
 import { Stage } from './stage.js';
-import type { LogPlace, RaftLog, RaftLogStats, RangeLog } from './types.js';
+import type { LogPlace, RaftLog, RaftLogStats, RangeLog, RangeMarks } from './types.js';
 
 /** Segments that one `reclaim` frees at most. */
 const RECLAIM_SEGMENTS_MAX = 16;
@@ -171,6 +171,17 @@ class SharedLog implements RaftLog, LogHost {
       this.#ranges.set(rangeId, view);
     }
     return view;
+  }
+
+  setMarks(ranges: readonly RangeMarks[]): void {
+    this.checkWritable();
+    this.#stage.beginGroup(ranges.reduce((bytes, marks) => bytes + bytesOfMarks(marks), 0));
+    for (const { rangeId, reset, hardState, checkpoint } of ranges) {
+      const range = this.range(rangeId);
+      if (reset !== undefined) range.reset(reset.index, reset.term);
+      if (hardState !== undefined) range.setHardState(hardState);
+      range.setCheckpoint(checkpoint);
+    }
   }
 
   removeRange(rangeId: RangeId): void {

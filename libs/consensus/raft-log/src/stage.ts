@@ -1,4 +1,4 @@
-import { assert, BoundedBytes, NO_BYTES } from '@cairn/base';
+import { BoundedBytes, NO_BYTES } from '@cairn/base';
 import type { LogPlaces } from './log-places.js';
 import type { LogMemory } from './log-memory.js';
 import { getU32 } from './record-format.js';
@@ -66,8 +66,12 @@ export class Stage {
   /** Records added and not yet released, counted by blocks. Nothing is refused here: see `RaftLog`. */
   readonly #staged: BoundedBytes;
 
+  /** Bytes of the group that the next block begins with. */
+  #groupBytes = 0;
   // The open block. `#recordCount` 0 = none is open.
   #recordCount = 0;
+  /** What it takes at most, its header included. */
+  #openBytesMax = 0;
   #headerBuffer: Buffer = NO_BYTES;
   #bodyOffset = 0;
   #bodyBytes = 0;
@@ -103,18 +107,19 @@ export class Stage {
     return this.#recordCount === 0 && this.#sealed.length === 0;
   }
 
-  /** Makes sure that the next records, `bytes` together, go into one block. */
+  /**
+   * Makes sure that the next records, `bytes` together, go into one block: one of their own where they are
+   * more than the largest.
+   */
   beginGroup(bytes: number): void {
-    assert(bytes <= this.#blockBytesMax, 'a group does not fit a block', { bytes });
-    if (this.#recordCount > 0 && BLOCK_HEADER_BYTES + this.#bodyBytes + bytes > this.#blockBytesMax)
-      this.#seal();
+    if (this.#recordCount > 0 && !this.#hasRoom(bytes)) this.#seal();
+    if (this.#recordCount === 0) this.#groupBytes = bytes;
   }
 
   /** Adds one record and answers its position. It is copied into the log's memory. */
   add(record: Uint8Array): number {
     const bytes = record.length;
-    if (this.#recordCount > 0 && BLOCK_HEADER_BYTES + this.#bodyBytes + bytes > this.#blockBytesMax)
-      this.#seal();
+    if (this.#recordCount > 0 && !this.#hasRoom(bytes)) this.#seal();
     if (this.#recordCount === 0) this.#open(bytes);
     const position = this.#places.of(this.#epoch, this.#bodyOffset + this.#bodyBytes);
     const at = this.#reserve(bytes);
@@ -140,8 +145,16 @@ export class Stage {
     this.#staged.give(block.recordBytes);
   }
 
+  /** Whether the open block takes so many bytes more. */
+  #hasRoom(bytes: number): boolean {
+    return BLOCK_HEADER_BYTES + this.#bodyBytes + bytes <= this.#openBytesMax;
+  }
+
   #open(firstRecordBytes: number): void {
-    const largest = alignBlock(BLOCK_HEADER_BYTES + Math.max(firstRecordBytes, this.#blockBytesMax));
+    const leastBytes = Math.max(firstRecordBytes, this.#groupBytes);
+    this.#groupBytes = 0;
+    this.#openBytesMax = Math.max(BLOCK_HEADER_BYTES + leastBytes, this.#blockBytesMax);
+    const largest = alignBlock(BLOCK_HEADER_BYTES + Math.max(leastBytes, this.#blockBytesMax));
     if (this.#offset > 0 && this.#offset + largest > this.#segmentBytes) {
       this.#previousEnd = this.#offset;
       this.#epoch += 1;

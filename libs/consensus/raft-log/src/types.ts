@@ -31,6 +31,11 @@ export interface RaftLog {
    * staged; nothing that a core has taken is refused by the log.
    */
   readonly stagedBytesMax: number;
+  /**
+   * Stages marks of several ranges as one: a crash leaves all of them or none. Staged one by one, what comes
+   * between two syncs may become durable up to any record.
+   */
+  setMarks(ranges: readonly RangeMarks[]): void;
   /** Removes all trace of a range; staged like the rest. */
   removeRange(rangeId: RangeId): void;
   /**
@@ -93,6 +98,14 @@ export interface RangeLog extends RaftStorage {
   ): Promise<void>;
   /** Payload bytes of the entries in the log. */
   readonly entryBytes: number;
+}
+
+/** What `setMarks` stages of one range, in this order; see the methods of `RangeLog`. */
+export interface RangeMarks {
+  readonly rangeId: RangeId;
+  readonly reset?: { readonly index: LogIndex; readonly term: Term };
+  readonly hardState?: HardState;
+  readonly checkpoint: RangeCheckpoint;
 }
 
 /** A file of the log, and a place in it. */

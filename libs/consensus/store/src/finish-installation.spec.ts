@@ -61,7 +61,7 @@ function installerOn(disk: Disk, engine: MemoryEngine, log: RaftLog | undefined)
     ...{ disk, engine, directory: '/data/snapshots', logger: noopLogger },
     ...(log === undefined ? {} : { log }),
     machineFor: () => ({ spans: () => [SPAN] }) as unknown as StateMachine,
-    spansOf: () => [SPAN],
+    ownRows: { of: () => [SPAN] },
   };
   return new SnapshotInstaller(parts as SnapshotInstallerParts);
 }

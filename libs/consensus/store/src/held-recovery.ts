@@ -1,4 +1,4 @@
-import { CairnError, type RangeDescriptor } from '@cairn/base';
+import { CairnError } from '@cairn/base';
 import type { Clock, Logger, Timer } from '@cairn/ports';
 
 import type { HeldReplicas } from './held-replicas.js';
@@ -33,10 +33,12 @@ export class HeldRecovery {
     });
   }
 
-  /** Resolves when the replica is there, or when it has to wait. Rejects with what is no lack of room. */
-  async begin(replica: RecoveredReplica, span: RangeDescriptor): Promise<void> {
-    this.#parts.held.add(replica, span);
-    await this.#try(replica);
+  /**
+   * The first try, of a replica that is held. Resolves when the replica is there, or when it has to wait.
+   * Rejects with what is no lack of room.
+   */
+  begin(replica: RecoveredReplica): Promise<void> {
+    return this.#try(replica);
   }
 
   stop(): void {

@@ -49,6 +49,13 @@ export class HeldReplicas {
     return undefined;
   }
 
+  /** What all such cover. */
+  allOverlapping(other: RangeDescriptor): RangeDescriptor[] {
+    return [...this.#held.values()]
+      .map(({ span }) => span)
+      .filter((span) => span.rangeId !== other.rangeId && overlap(span, other));
+  }
+
   /** Spools that are still needed. */
   get spools(): string[] {
     return this.replicas.map(({ state }) => state.installing ?? '');

@@ -1,5 +1,6 @@
 import { logIndex, term as toTerm, type RangeDescriptor, type ReplicaId } from '@cairn/base';
-import type { RangeLog } from '@cairn/raft-log';
+import type { HardState } from '@cairn/raft';
+import type { RangeMarks } from '@cairn/raft-log';
 
 import { encodeCheckpointState } from './checkpoint-state.js';
 import { configStateOf } from './membership.js';
@@ -13,26 +14,29 @@ export const INITIAL_INDEX = logIndex(10);
 export const BIRTH_TERM = toTerm(5);
 
 /**
- * Stages the log of a replica that is being created. An empty replica may have been here before, created by a
- * message: the vote it gave stays given.
+ * What the log of a replica that is being created begins with, for `RaftLog.setMarks`: in part it would be a
+ * log that goes on behind entries that nobody has applied here. An empty replica may have been here before,
+ * created by a message: the vote it gave stays given.
  */
-export function beginLogOfBirth(log: RangeLog, descriptor: RangeDescriptor, replicaId: ReplicaId): void {
-  const promised = log.hardState;
-  log.reset(INITIAL_INDEX, BIRTH_TERM);
-  log.setHardState(
-    promised !== undefined && promised.term > BIRTH_TERM
-      ? { term: promised.term, vote: promised.vote, commit: INITIAL_INDEX }
-      : { term: BIRTH_TERM, vote: 0 as ReplicaId, commit: INITIAL_INDEX },
-  );
-  log.setCheckpoint({
-    index: INITIAL_INDEX,
-    term: BIRTH_TERM,
-    state: encodeCheckpointState({
-      replicaId,
-      descriptor,
-      config: configStateOf(descriptor),
-      confVersionSeen: 0,
-      installing: undefined,
-    }),
+export function marksOfBirth(
+  promised: HardState | undefined,
+  descriptor: RangeDescriptor,
+  replicaId: ReplicaId,
+): RangeMarks {
+  const state = encodeCheckpointState({
+    replicaId,
+    descriptor,
+    config: configStateOf(descriptor),
+    confVersionSeen: 0,
+    installing: undefined,
   });
+  return {
+    rangeId: descriptor.rangeId,
+    reset: { index: INITIAL_INDEX, term: BIRTH_TERM },
+    hardState:
+      promised !== undefined && promised.term > BIRTH_TERM
+        ? { term: promised.term, vote: promised.vote, commit: INITIAL_INDEX }
+        : { term: BIRTH_TERM, vote: 0 as ReplicaId, commit: INITIAL_INDEX },
+    checkpoint: { index: INITIAL_INDEX, term: BIRTH_TERM, state },
+  };
 }

@@ -69,7 +69,7 @@ export interface RecoveryParts {
   readonly disk: Pick<DiskWatch, 'isOutOfRoom'>;
   readonly removal: Pick<ReplicaRemoval, 'recover'>;
   readonly installer: Pick<SnapshotInstaller, 'spanOfHalfInstalled' | 'removeLeftovers'>;
-  readonly held: Pick<HeldReplicas, 'spools'>;
+  readonly held: Pick<HeldReplicas, 'add' | 'spools'>;
   readonly heldRecovery: Pick<HeldRecovery, 'begin'>;
   readonly opener: ReplicaOpener;
   readonly life: Pick<StoreLife, 'isOver' | 'fatal'>;
@@ -87,8 +87,9 @@ export interface RecoveryParts {
  * | checkpoint, `installing`  | replacing the rows from a spool   | again; without room it is held      |
  * | checkpoint, descriptor    | anything else                     | entries behind it are applied again |
  *
- * Removals come first: their rows must be gone before another range may take the span. Spools that nobody is
- * `installing` from are removed last.
+ * Removals come first: their rows must be gone before another range may take the span. Whoever is `installing`
+ * takes its span at once and its rows behind all others: what it deletes, the others must be there to claim.
+ * Spools that nobody is `installing` from are removed last.
  *
  * Timeline: docs/timelines/restart.md
  */
@@ -96,11 +97,15 @@ export async function recoverReplicas(parts: RecoveryParts): Promise<void> {
   const { clock, disk, installer, log, life } = parts;
   await parts.removal.recover();
   const recovered = recoveredReplicas(log.rangeIds(), (id) => log.range(id));
+  const halfInstalled = new Set<RecoveredReplica>();
   for (const one of recovered) {
     const span = await installer.spanOfHalfInstalled(one.state);
-    if (span === undefined) await parts.opener.open(one);
-    else await orInVain(clock, disk, life, parts.heldRecovery.begin(one, span));
+    if (span === undefined) continue;
+    parts.held.add(one, span);
+    halfInstalled.add(one);
   }
+  for (const one of recovered) if (!halfInstalled.has(one)) await parts.opener.open(one);
+  for (const one of halfInstalled) await orInVain(clock, disk, life, parts.heldRecovery.begin(one));
   await installer.removeLeftovers(parts.held.spools);
   parts.logger.info('replicas recovered', { replicas: recovered.length });
 }

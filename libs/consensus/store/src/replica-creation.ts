@@ -4,7 +4,7 @@ import type { RaftLog } from '@cairn/raft-log';
 
 import type { Applier } from './applier.js';
 import type { HeldReplicas } from './held-replicas.js';
-import { beginLogOfBirth } from './initial-state.js';
+import { marksOfBirth } from './initial-state.js';
 import type { MachineOpener } from './machine-opener.js';
 import type { Occupancy } from './occupancy.js';
 import { memberToBear } from './replica-factory.js';
@@ -38,7 +38,7 @@ export async function createReplica(parts: ReplicaCreationParts, descriptor: Ran
   }
   if (existing !== undefined) maker.forgetEmpty(existing);
   const machine = parts.machineFor(descriptor, true);
-  beginLogOfBirth(log.range(rangeId), descriptor, mine.replicaId);
+  log.setMarks([marksOfBirth(log.range(rangeId).hardState, descriptor, mine.replicaId)]);
   const replica = maker.addChild(descriptor, mine.replicaId, machine);
   replica.isApplyBlocked = true;
   machine.attach?.(replica);

@@ -4,6 +4,7 @@ import type { Logger } from '@cairn/ports';
 import type { RaftLog } from '@cairn/raft-log';
 
 import type { ApplyBacklog } from './apply-backlog.js';
+import type { OwnRows } from './own-rows.js';
 import { overlap } from './range-spans.js';
 import type { Replica } from './replica.js';
 import { Tombstones } from './tombstones.js';
@@ -13,6 +14,7 @@ export interface ReplicaRemovalParts {
   readonly engine: KvEngine;
   readonly log: RaftLog;
   readonly backlog: Pick<ApplyBacklog, 'forget' | 'whenBetweenBatches'>;
+  readonly ownRows: Pick<OwnRows, 'of'>;
   readonly logger: Logger;
   /** The last trace is gone. */
   removed(rangeId: RangeId): void;
@@ -69,7 +71,7 @@ export class ReplicaRemoval {
   }
 
   async #remove(replica: Replica, last: ReplicaId): Promise<void> {
-    const { engine, log, backlog, logger } = this.#parts;
+    const { engine, log, backlog, logger, ownRows } = this.#parts;
     const { rangeId, replicaId } = replica;
     for (;;) {
       const other = replica.exclusiveWork ?? replica.installation;
@@ -81,7 +83,7 @@ export class ReplicaRemoval {
     });
     backlog.forget(replica);
     replica.machine?.closed?.();
-    const spans = replica.machine?.spans() ?? [];
+    const spans = replica.isInitialised ? ownRows.of(replica.descriptor) : [];
     this.#tombstones.begin(rangeId, last, spans);
     await log.sync();
     for (const span of spans) await engine.deleteRange(span.start, span.end);

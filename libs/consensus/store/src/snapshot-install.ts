@@ -6,11 +6,12 @@ import type { RangeLog, RaftLog } from '@cairn/raft-log';
 
 import type { ApplyBacklog } from './apply-backlog.js';
 import { encodeCheckpointState, type CheckpointState } from './checkpoint-state.js';
+import type { OwnRows } from './own-rows.js';
 import type { ReceivedSpools } from './received-spools.js';
 import type { Replica } from './replica.js';
 import { decodeSnapshotHeader, decodeSnapshotRows, type SnapshotHeader } from './snapshot-frames.js';
 import { SpoolReader } from './snapshot-spool.js';
-import type { EngineSpan, StateMachine } from './state-machine.js';
+import type { StateMachine } from './state-machine.js';
 import type { StoreMetrics } from './store-metrics.js';
 
 const WRITE_BATCH_BYTES = 1024 * 1024;
@@ -19,26 +20,24 @@ export interface SnapshotInstallerParts {
   readonly directory: string;
   readonly disk: Disk;
   readonly engine: KvEngine;
-  readonly log: Pick<RaftLog, 'sync'>;
+  readonly log: Pick<RaftLog, 'setMarks' | 'sync'>;
   readonly backlog: Pick<ApplyBacklog, 'forget' | 'whenBetweenBatches'>;
   readonly spools: Pick<ReceivedSpools, 'take'>;
+  readonly ownRows: Pick<OwnRows, 'of'>;
   readonly logger: Logger;
   readonly metrics: StoreMetrics;
   machineFor(descriptor: RangeDescriptor, isInitial: boolean): StateMachine;
-  /** Where the rows of such a range are. */
-  spansOf(descriptor: RangeDescriptor): readonly EngineSpan[];
 }
 
 /**
  * Makes received snapshots the state of their replicas, in an order that a crash may break off anywhere:
  *
- * | durable so far                  | what a start finds   | what it does                             |
- * | ------------------------------- | -------------------- | ---------------------------------------- |
- * | the spool                       | the old log and rows | removes the spool: it is sent again      |
- * | the mark `installing`           | rows of any mixture  | `finishInstallation`, from the beginning |
- * | the rows, flushed               | the mark still       | the same                                 |
- * | a part of the log's new records | the mark still       | the same                                 |
- * | all of them, with one sync      | the new state        | removes the spool                        |
+ * | durable so far               | what a start finds   | what it does                             |
+ * | ---------------------------- | -------------------- | ---------------------------------------- |
+ * | the spool                    | the old log and rows | removes the spool: it is sent again      |
+ * | the mark `installing`        | rows of any mixture  | `finishInstallation`, from the beginning |
+ * | the rows, flushed            | the mark still       | the same                                 |
+ * | the log's new marks, as one | the new state        | removes the spool                        |
  *
  * Timeline: docs/timelines/replica-move.md
  */
@@ -81,11 +80,11 @@ export class SnapshotInstaller {
       await this.#parts.disk.remove(path);
       return;
     }
-    const oldSpans = replica.machine?.spans() ?? [];
+    const before = replica.descriptorOrUndefined;
     const machine = replica.machine ?? this.#firstMachine(replica, header.descriptor);
     // Its old span stays taken until the log knows of the new one: a crash before that deletes the rows of
     // the old span once more, and no other range may have rows there by then.
-    for (const span of oldSpans) await this.#parts.engine.deleteRange(span.start, span.end);
+    if (before !== undefined) await this.#deleteRows(before);
     await this.#writeRows(path, header, machine);
     await this.#commit(replica.log, header);
     if (!isFirst && !replica.isClosed) replica.setDescriptor(header.descriptor);
@@ -128,13 +127,12 @@ export class SnapshotInstaller {
    */
   async finishInstallation(log: RangeLog, state: CheckpointState): Promise<CheckpointState> {
     assert(state.installing !== undefined, 'nothing to finish');
-    const { disk, directory, engine } = this.#parts;
+    const { disk, directory } = this.#parts;
     // The directory may have been moved since.
     const path = `${directory}/${nameOf(state.installing)}`;
     const header = await this.#headerOf(path);
     // What an earlier attempt wrote makes room, too: no span has grown, so it lies in the old one.
-    const taken = this.#parts.spansOf(state.descriptor ?? header.descriptor);
-    for (const { start, end } of taken) await engine.deleteRange(start, end);
+    await this.#deleteRows(state.descriptor ?? header.descriptor);
     const machine = this.#parts.machineFor(header.descriptor, false);
     await this.#throwIfRowsHaveNoRoom(path, header);
     await this.#writeRows(path, header, machine);
@@ -185,13 +183,18 @@ export class SnapshotInstaller {
     }
   }
 
+  async #deleteRows(descriptor: RangeDescriptor): Promise<void> {
+    const { engine, ownRows } = this.#parts;
+    for (const { start, end } of ownRows.of(descriptor)) await engine.deleteRange(start, end);
+  }
+
   /**
    * In bounded pieces: a part of the spool, and a batch of the engine, are in memory at a time. Nobody reads
    * the rows before the checkpoint has moved.
    */
   async #writeRows(path: string, header: SnapshotHeader, machine: StateMachine): Promise<void> {
     const { engine, disk } = this.#parts;
-    for (const { start, end } of this.#parts.spansOf(header.descriptor)) await engine.deleteRange(start, end);
+    await this.#deleteRows(header.descriptor);
     const reader = await SpoolReader.open(disk, path);
     let batch = engine.newBatch();
     const writeOut = async (full: EngineBatch): Promise<EngineBatch> => {
@@ -218,25 +221,24 @@ export class SnapshotInstaller {
 
   /** The engine holds the snapshot durably: the log may begin behind it. */
   async #commit(log: RangeLog, header: SnapshotHeader): Promise<void> {
-    const { meta } = header;
+    const { index, term, config } = header.meta;
     const before = log.hardState;
-    log.reset(meta.index, meta.term);
-    log.setHardState({
+    const state = encodeCheckpointState({
+      replicaId: header.to,
+      descriptor: header.descriptor,
+      config,
+      confVersionSeen: 0,
+      installing: undefined,
+    });
+    const hardState = {
       term: before !== undefined && before.term > header.term ? before.term : header.term,
       vote: before !== undefined && before.term >= header.term ? before.vote : (0 as SnapshotHeader['to']),
-      commit: meta.index,
-    });
-    log.setCheckpoint({
-      index: meta.index,
-      term: meta.term,
-      state: encodeCheckpointState({
-        replicaId: header.to,
-        descriptor: header.descriptor,
-        config: meta.config,
-        confVersionSeen: 0,
-        installing: undefined,
-      }),
-    });
+      commit: index,
+    };
+    const { rangeId } = log;
+    this.#parts.log.setMarks([
+      { rangeId, reset: { index, term }, hardState, checkpoint: { index, term, state } },
+    ]);
     await this.#parts.log.sync();
   }
 }

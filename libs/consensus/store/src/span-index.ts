@@ -42,14 +42,24 @@ export class SpanIndex<Replica extends Spanned> {
 
   /** A replica of another range that shares keys with the span. */
   overlapping(span: RangeDescriptor): Replica | undefined {
+    return this.#overlapping(span, 1)[0];
+  }
+
+  /** All of them. */
+  allOverlapping(span: RangeDescriptor): Replica[] {
+    return this.#overlapping(span, Infinity);
+  }
+
+  #overlapping(span: RangeDescriptor, most: number): Replica[] {
+    const found: Replica[] = [];
     const first = Math.max(0, this.#countStartingUpTo(span.startKey) - 1);
-    for (let at = first; at < this.#replicas.length; at += 1) {
+    for (let at = first; at < this.#replicas.length && found.length < most; at += 1) {
       const replica = this.#replicas[at] as Replica;
       const { descriptor } = replica;
-      if (span.endKey.length > 0 && Buffer.compare(descriptor.startKey, span.endKey) >= 0) return undefined;
-      if (descriptor.rangeId !== span.rangeId && overlap(descriptor, span)) return replica;
+      if (span.endKey.length > 0 && Buffer.compare(descriptor.startKey, span.endKey) >= 0) break;
+      if (descriptor.rangeId !== span.rangeId && overlap(descriptor, span)) found.push(replica);
     }
-    return undefined;
+    return found;
   }
 
   #countStartingUpTo(key: Uint8Array): number {

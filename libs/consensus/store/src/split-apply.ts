@@ -2,11 +2,11 @@ import { assert, type ReplicaId, type RangeDescriptor, type RangeId, type StoreI
 import type { KvEngine } from '@cairn/engine';
 import type { Clock } from '@cairn/ports';
 import type { Entry } from '@cairn/raft';
-import type { RaftLog } from '@cairn/raft-log';
+import type { RaftLog, RangeMarks } from '@cairn/raft-log';
 
 import { encodeCheckpointState } from './checkpoint-state.js';
 import type { Delivery } from './delivery.js';
-import { beginLogOfBirth } from './initial-state.js';
+import { marksOfBirth } from './initial-state.js';
 import type { ReplicaMaker } from './replica-maker.js';
 import type { Replica } from './replica.js';
 import type { StateMachine } from './state-machine.js';
@@ -36,10 +36,10 @@ interface Child {
 
 /**
  * Applies splits, on every replica of the range alike. The engine is flushed first, and the parent's new
- * span, the children's initial state and everybody's checkpoint become durable with one sync of the log:
- * after it, nothing from before the split is applied again. A crash before its end leaves nothing of the
- * split, or children beside the parent's old checkpoint, when the sync was longer than a block of the log.
- * Then the split is applied again and passes them over.
+ * span, the children's initial state and everybody's checkpoint become durable as one: after it, nothing from
+ * before the split is applied again. A crash before its end leaves nothing of the split, which is then
+ * applied again. Children beside a parent that still has their span would lose their rows with its own, when
+ * a snapshot replaces those or it goes.
  *
  * Timeline: docs/timelines/split.md
  */
@@ -76,18 +76,11 @@ export class SplitApplier {
       return [];
     }
     await engine.flush();
-    const children = this.#stageChildren(replica, command);
-    replica.log.setCheckpoint({
-      index: entry.index,
-      term: entry.term,
-      state: encodeCheckpointState({
-        replicaId: replica.replicaId,
-        descriptor: command.left,
-        config: replica.raft.configState,
-        confVersionSeen: 0,
-        installing: undefined,
-      }),
-    });
+    const children = this.#childrenOf(replica, command);
+    const births = children.map((child) =>
+      marksOfBirth(log.range(child.descriptor.rangeId).hardState, child.descriptor, child.replicaId),
+    );
+    log.setMarks([...births, marksOfParent(replica, entry, command)]);
     await log.sync();
     replica.setDescriptor(command.left);
     replica.thaw();
@@ -99,23 +92,33 @@ export class SplitApplier {
     });
   }
 
-  /** Cuts the machine, and stages the log of each child that this store is to have. */
-  #stageChildren(replica: Replica, { left, children }: SplitCommand): Child[] {
-    const { log, maker, storeId } = this.#parts;
+  /** Cuts the machine, and makes room for each child that this store is to have. */
+  #childrenOf(replica: Replica, { left, children }: SplitCommand): Child[] {
+    const { maker, storeId } = this.#parts;
     assert(replica.machine?.split !== undefined, 'the state machine cannot be split', {
       rangeId: replica.rangeId,
     });
     const machines = replica.machine.split(left, children);
-    const staged: Child[] = [];
+    const mineOfThem: Child[] = [];
     children.forEach((descriptor, at) => {
       const mine = descriptor.replicas.find((member) => member.storeId === storeId);
       const machine = machines[at];
       assert(machine !== undefined, 'a machine per child');
       // The child may be here already, created by a message since and fed by a snapshot.
       if (mine === undefined || !maker.makeRoomFor(descriptor.rangeId, mine.replicaId)) return;
-      beginLogOfBirth(log.range(descriptor.rangeId), descriptor, mine.replicaId);
-      staged.push({ descriptor, replicaId: mine.replicaId, machine });
+      mineOfThem.push({ descriptor, replicaId: mine.replicaId, machine });
     });
-    return staged;
+    return mineOfThem;
   }
+}
+
+function marksOfParent(replica: Replica, { index, term }: EntryPlace, { left }: SplitCommand): RangeMarks {
+  const state = encodeCheckpointState({
+    replicaId: replica.replicaId,
+    descriptor: left,
+    config: replica.raft.configState,
+    confVersionSeen: 0,
+    installing: undefined,
+  });
+  return { rangeId: replica.rangeId, checkpoint: { index, term, state } };
 }

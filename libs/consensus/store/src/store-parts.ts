@@ -19,6 +19,7 @@ import { MachineOpener } from './machine-opener.js';
 import { MemberChanges } from './member-changes.js';
 import { MessageStep } from './message-step.js';
 import { Occupancy } from './occupancy.js';
+import { OwnRows } from './own-rows.js';
 import { ReceivedSpools } from './received-spools.js';
 import { ReplicaOpener } from './recovery.js';
 import { ReplicaChanger } from './replica-changer.js';
@@ -94,9 +95,11 @@ function ground(options: StoreOptions, log: RaftLog) {
   const heartbeats = new StoreHeartbeats({ clock, rng, logger, config, links, replicas, ticking });
   const leases = new LeaseGuard({ clock, config, logger, metrics, heartbeats, replicas });
   const leadershipLog = new LeadershipLog(clock, logger);
+  const spansOf: StoreOptions['spansOf'] = (descriptor) => options.spansOf(descriptor);
+  const ownRows = new OwnRows({ spans, held, logger, spansOf });
   return {
     ...{ metrics, life, spans, replicas, queue, time, ticking, backlog, intake, inbound, held, spools },
-    ...{ disk, heartbeats, leases, leadershipLog },
+    ...{ disk, heartbeats, leases, leadershipLog, spansOf, ownRows },
   };
 }
 
@@ -109,7 +112,7 @@ function replicaParts(options: StoreOptions, log: RaftLog, base: ReturnType<type
   const fatal = base.life.fatal;
   const host = new StoreHost(queue, intake, leases);
   const removal = new ReplicaRemoval({
-    ...{ storeId, engine, log, backlog, logger, fatal },
+    ...{ storeId, engine, log, backlog, ownRows: base.ownRows, logger, fatal },
     removed: changed,
   });
   const occupancy = new Occupancy({ spans, held: base.held, removal });
@@ -129,7 +132,8 @@ function applyParts(
   base: ReturnType<typeof ground> & ReturnType<typeof replicaParts>,
 ) {
   const { storeId, clock, config, disk, engine, logger } = options;
-  const { backlog, delivery, heartbeats, life, maker, metrics, removal, replicas, spools } = base;
+  const { backlog, delivery, heartbeats, life, maker, metrics, ownRows, removal, replicas, spansOf } = base;
+  const { spools } = base;
   const changed = changedOf(options);
   const leadership = new Leadership({ heartbeats, log: base.leadershipLog, changed });
   const members = new MemberChanges({
@@ -140,9 +144,8 @@ function applyParts(
   const applier = new Applier({ engine, config, backlog, commands, members, leadership, metrics, life });
   const directory = `${options.directory}/snapshots`;
   const machineFor: StoreOptions['machineFor'] = (...range) => options.machineFor(...range);
-  const spansOf: StoreOptions['spansOf'] = (descriptor) => options.spansOf(descriptor);
   const installer = new SnapshotInstaller({
-    ...{ directory, disk, engine, log, backlog, spools, logger, metrics, machineFor, spansOf },
+    ...{ directory, disk, engine, log, backlog, spools, ownRows, logger, metrics, machineFor },
   });
   const installations = new Installations({ installer, applier, life, changed });
   const offers = new SnapshotOffers({

@@ -86,13 +86,7 @@ export const STORE_MUTANTS: readonly Mutant[] = [
     breaks: 'a snapshot is laid over the rows that were there',
     promise: 'replicas at one applied index hold the same rows',
     file: 'libs/consensus/store/src/snapshot-install.ts',
-    edits: [
-      { find: 'await this.#parts.engine.deleteRange(span.start, span.end);', replace: 'void span;' },
-      {
-        find: 'await engine.deleteRange(start, end);\n    const reader',
-        replace: 'void [start, end];\n    const reader',
-      },
-    ],
+    edits: [{ find: 'await engine.deleteRange(start, end);', replace: 'void [engine, start, end];' }],
     run: { type: 'cluster', faults: ['power-loss', 'partition', 'pause'], durationMs: 30_000 },
   },
   {

@@ -2,7 +2,6 @@ import type { RangeDescriptor, RangeId, StoreId } from '@cairn/base';
 import { decodeConfigChange, type Entry } from '@cairn/raft';
 
 import { decodeNewMembers, descriptorAfterChange } from './membership.js';
-import type { ReceivedSpools } from './received-spools.js';
 import type { Replica } from './replica.js';
 import type { ReplicaRemoval } from './replica-removal.js';
 import type { ReplicaTable } from './replica-table.js';
@@ -12,7 +11,6 @@ export interface MemberChangesParts {
   readonly storeId: StoreId;
   readonly replicas: ReplicaTable;
   readonly heartbeats: Pick<StoreHeartbeats, 'lead' | 'leave'>;
-  readonly spools: Pick<ReceivedSpools, 'forget'>;
   readonly removal: Pick<ReplicaRemoval, 'begin'>;
   /** Tells whoever hosts the store. */
   changed(rangeId: RangeId): void;
@@ -47,13 +45,11 @@ export class MemberChanges {
     if (replica?.isRemovedBy(descriptor, this.#parts.storeId) === true) this.#remove(replica, descriptor);
   }
 
-  /** Closes the replica at once; its rows and its log follow. `proof`: a descriptor that does not name it. */
+  /** Closes the replica at once; its rows, its log and a snapshot that it was to install follow. `proof`: a descriptor that does not name it. */
   #remove(replica: Replica, proof: RangeDescriptor): void {
-    const { rangeId } = replica;
     this.#parts.replicas.remove(replica);
     this.#parts.heartbeats.leave(replica);
-    this.#parts.spools.forget(rangeId);
     this.#parts.removal.begin(replica, proof);
-    this.#parts.changed(rangeId);
+    this.#parts.changed(replica.rangeId);
   }
 }

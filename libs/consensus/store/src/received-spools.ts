@@ -9,7 +9,10 @@ export interface Spool {
   readonly path: string;
 }
 
-/** Complete spools that the core has accepted and the next turn installs: one for each range. */
+/**
+ * Complete spools that cores have accepted, one for each range, until they are installed, or their replica is
+ * gone. From the beginning of an installation on the log names the file: it outlasts what the log says.
+ */
 export class ReceivedSpools {
   readonly #disk: Pick<Disk, 'remove'>;
   readonly #logger: Logger;
@@ -37,28 +40,32 @@ export class ReceivedSpools {
     return isTaken;
   }
 
-  /** The one that is to be installed now. */
-  take(rangeId: RangeId, index: LogIndex): Spool {
+  /** The one that is to be installed now. It stays until `remove`. */
+  toInstall(rangeId: RangeId, index: LogIndex): Spool {
     const spool = this.#spools.get(rangeId);
     assert(spool !== undefined && spool.header.meta.index === index, 'no spool for an accepted snapshot', {
       range: rangeId,
     });
-    this.#spools.delete(rangeId);
     return spool;
   }
 
-  /** The replica is gone before its core could ask for the installation. */
-  forget(rangeId: RangeId): void {
+  /**
+   * The log says durably that the snapshot is installed, or that its replica is gone: no start looks for the
+   * file any more. Without a spool there is nothing to do.
+   */
+  async remove(rangeId: RangeId): Promise<void> {
     const spool = this.#spools.get(rangeId);
     if (spool === undefined) return;
-    this.#spools.delete(rangeId);
-    this.#disk.remove(spool.path).catch((error: unknown) => {
+    try {
+      await this.#disk.remove(spool.path);
+    } catch (error) {
       rethrowInvariant(error);
       // The next start removes it.
       this.#logger.warn('spool of a snapshot not removed', {
         path: spool.path,
         reason: messageOf(error),
       });
-    });
+    }
+    this.#spools.delete(rangeId);
   }
 }

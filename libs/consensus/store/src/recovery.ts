@@ -87,9 +87,9 @@ export interface RecoveryParts {
  * | checkpoint, `installing`  | replacing the rows from a spool   | again; without room it is held      |
  * | checkpoint, descriptor    | anything else                     | entries behind it are applied again |
  *
- * Removals come first: their rows must be gone before another range may take the span. Whoever is `installing`
- * takes its span at once and its rows behind all others: what it deletes, the others must be there to claim.
- * Spools that nobody is `installing` from are removed last.
+ * Removals come first: their rows must be gone before another range may take the span. Whoever is
+ * `installing` takes its span at once and its rows behind all others: what it deletes, the others must be
+ * there to claim. Spools that nobody is `installing` from are removed last.
  *
  * Timeline: docs/timelines/restart.md
  */

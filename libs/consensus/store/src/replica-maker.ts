@@ -6,7 +6,6 @@ import type { SupportedReplica } from './heartbeat-peer.js';
 import { BIRTH_TERM, INITIAL_INDEX } from './initial-state.js';
 import { configStateOf } from './membership.js';
 import type { Occupancy } from './occupancy.js';
-import type { ReceivedSpools } from './received-spools.js';
 import { beginEmptyLog, buildReplica, type ReplicaStart } from './replica-factory.js';
 import type { ReplicaTable } from './replica-table.js';
 import type { Replica, ReplicaHost } from './replica.js';
@@ -27,7 +26,6 @@ export interface ReplicaMakerParts {
   readonly replicas: ReplicaTable;
   readonly ticking: TickingReplicas<SupportedReplica>;
   readonly heartbeats: Pick<StoreHeartbeats, 'leave'>;
-  readonly spools: Pick<ReceivedSpools, 'forget'>;
   readonly occupancy: Pick<Occupancy, 'isGone'>;
   /** Tells whoever hosts the store. */
   changed(rangeId: RangeId): void;
@@ -102,7 +100,6 @@ export class ReplicaMaker {
     replica.reads.refuseAll();
     // A leader may count on its hold of the vote, which the new begins anew.
     this.#parts.heartbeats.leave(replica);
-    this.#parts.spools.forget(replica.rangeId);
     this.#parts.replicas.remove(replica);
     this.#hadPromises.add(replica.rangeId);
   }

@@ -6,6 +6,7 @@ import type { RaftLog } from '@cairn/raft-log';
 import type { ApplyBacklog } from './apply-backlog.js';
 import type { OwnRows } from './own-rows.js';
 import { overlap } from './range-spans.js';
+import type { ReceivedSpools } from './received-spools.js';
 import type { Replica } from './replica.js';
 import { Tombstones } from './tombstones.js';
 
@@ -15,6 +16,7 @@ export interface ReplicaRemovalParts {
   readonly log: RaftLog;
   readonly backlog: Pick<ApplyBacklog, 'forget' | 'whenBetweenBatches'>;
   readonly ownRows: Pick<OwnRows, 'of'>;
+  readonly spools: Pick<ReceivedSpools, 'remove'>;
   readonly logger: Logger;
   /** The last trace is gone. */
   removed(rangeId: RangeId): void;
@@ -23,10 +25,11 @@ export interface ReplicaRemovalParts {
 
 /**
  * Takes replicas off the store. A replica that goes does nothing from the moment it is given here: it
- * answers no message and serves no read. Then, in this order: its tombstone becomes durable, its rows go, and
- * only when they are durably gone its log goes and the tombstone says so. A crash anywhere in between leaves
- * either the whole replica or a tombstone that says what is left to do. Until the end the span counts as
- * taken, so that nothing else moves in while rows are being deleted.
+ * answers no message and serves no read. Then, in this order: its tombstone becomes durable, the snapshot
+ * goes that it was to install, its rows go, and only when they are durably gone its log goes and the
+ * tombstone says so. A crash anywhere in between leaves either the whole replica or a tombstone that says
+ * what is left to do. Until the end the span counts as taken, so that nothing else moves in while rows are
+ * being deleted.
  *
  * Timeline: docs/timelines/replica-move.md
  */
@@ -71,7 +74,7 @@ export class ReplicaRemoval {
   }
 
   async #remove(replica: Replica, last: ReplicaId): Promise<void> {
-    const { engine, log, backlog, logger, ownRows } = this.#parts;
+    const { engine, log, backlog, logger, ownRows, spools } = this.#parts;
     const { rangeId, replicaId } = replica;
     for (;;) {
       const other = replica.exclusiveWork ?? replica.installation;
@@ -86,6 +89,7 @@ export class ReplicaRemoval {
     const spans = replica.isInitialised ? ownRows.of(replica.descriptor) : [];
     this.#tombstones.begin(rangeId, last, spans);
     await log.sync();
+    await spools.remove(rangeId);
     for (const span of spans) await engine.deleteRange(span.start, span.end);
     if (spans.length > 0) await engine.flush();
     log.removeRange(rangeId);

@@ -78,4 +78,49 @@ describe('a snapshot that is being installed', () => {
     expect(rig.at(3).fatal).toEqual([]);
     expect(store.replicaCovering(Buffer.from('k'))).toBeUndefined();
   });
+
+  it.each(['before it begins', 'while it is under way'])(
+    'is no longer known after a restart when its replica is removed %s, whenever the process ends',
+    async (when) => {
+      const seen = new Set<string>();
+      for (let ms = 0; ms < 60; ms += 1) {
+        const rig = await StoresRig.open(3, { config: SMALL_LOGS });
+        rig.cut.add(storeId(3));
+        const descriptor = await rig.create(3, { createdAt: 2 });
+        await rig.fill(5, 1_000);
+        rig.cut.clear();
+        const { store, disk } = rig.at(3);
+        const isDue = (): boolean => {
+          const replica = store.replica(RIG_RANGE);
+          return (when.startsWith('before') ? replica?.raft.installing : replica?.installation) !== undefined;
+        };
+        await rig.scheduler.runUntilTrue(isDue, 20_000);
+        rig.cut.add(storeId(3));
+        disk.setExtraMs([1, 4]);
+        const removed = {
+          ...descriptor,
+          epoch: { version: 1, confVersion: 5 },
+          replicas: descriptor.replicas.slice(0, 2),
+        };
+        store.learnDescriptor(removed);
+        await rig.run(ms);
+        disk.setExtraMs(undefined);
+        // The worst case: what was removed stays removed.
+        await disk.attach().syncDirectory('/data/snapshots');
+        seen.add(`spools ${disk.paths().filter((path) => path.endsWith('.spool')).length}`);
+        await rig.restart(3);
+        rig.at(3).store.learnDescriptor(removed);
+        await rig.run(1_000);
+        expect(rig.at(3).fatal).toEqual([]);
+        expect(rig.at(3).store.replica(RIG_RANGE)).toBeUndefined();
+        expect(
+          rig
+            .at(3)
+            .disk.paths()
+            .filter((path) => path.endsWith('.spool')),
+        ).toEqual([]);
+      }
+      expect(seen).toEqual(new Set(['spools 0', 'spools 1']));
+    },
+  );
 });

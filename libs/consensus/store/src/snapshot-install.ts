@@ -22,7 +22,7 @@ export interface SnapshotInstallerParts {
   readonly engine: KvEngine;
   readonly log: Pick<RaftLog, 'setMarks' | 'sync'>;
   readonly backlog: Pick<ApplyBacklog, 'forget' | 'whenBetweenBatches'>;
-  readonly spools: Pick<ReceivedSpools, 'take'>;
+  readonly spools: Pick<ReceivedSpools, 'toInstall' | 'remove'>;
   readonly ownRows: Pick<OwnRows, 'of'>;
   readonly logger: Logger;
   readonly metrics: StoreMetrics;
@@ -53,7 +53,7 @@ export class SnapshotInstaller {
    * afterwards.
    */
   async install(replica: Replica, meta: SnapshotMeta): Promise<void> {
-    const { header, path } = this.#parts.spools.take(replica.rangeId, meta.index);
+    const { header, path } = this.#parts.spools.toInstall(replica.rangeId, meta.index);
     // A split that is half way through would set the applied index back when it ends.
     while (replica.exclusiveWork !== undefined) await replica.exclusiveWork;
     replica.isApplyBlocked = true;
@@ -75,11 +75,9 @@ export class SnapshotInstaller {
     });
     await this.#parts.log.sync();
     const isFirst = replica.machine === undefined;
-    if (isFirst && replica.isClosed) {
-      // Removed before it had a place: it must not take one now.
-      await this.#parts.disk.remove(path);
-      return;
-    }
+    // Removed before it had a place: it must not take one now. Its removal takes the spool, once the log does
+    // not name it any more.
+    if (isFirst && replica.isClosed) return;
     const before = replica.descriptorOrUndefined;
     const machine = replica.machine ?? this.#firstMachine(replica, header.descriptor);
     // Its old span stays taken until the log knows of the new one: a crash before that deletes the rows of
@@ -89,7 +87,7 @@ export class SnapshotInstaller {
     await this.#commit(replica.log, header);
     if (!isFirst && !replica.isClosed) replica.setDescriptor(header.descriptor);
     await machine.restored(header.volatileState);
-    await this.#parts.disk.remove(path);
+    await this.#parts.spools.remove(replica.rangeId);
     // Last, and right before the core hears of it: both speak of the same state at any moment.
     replica.appliedIndex = meta.index;
     replica.appliedTerm = meta.term;

@@ -112,12 +112,12 @@ function replicaParts(options: StoreOptions, log: RaftLog, base: ReturnType<type
   const fatal = base.life.fatal;
   const host = new StoreHost(queue, intake, leases);
   const removal = new ReplicaRemoval({
-    ...{ storeId, engine, log, backlog, ownRows: base.ownRows, logger, fatal },
+    ...{ storeId, engine, log, backlog, ownRows: base.ownRows, spools, logger, fatal },
     removed: changed,
   });
   const occupancy = new Occupancy({ spans, held: base.held, removal });
   const maker = new ReplicaMaker({
-    ...{ clock, rng, config, gates, log, host, spans, replicas, ticking, heartbeats, spools, occupancy },
+    ...{ clock, rng, config, gates, log, host, spans, replicas, ticking, heartbeats, occupancy },
     changed,
   });
   const steps = new MessageStep({ time, queue, intake, heartbeats, ticking, metrics });
@@ -137,7 +137,7 @@ function applyParts(
   const changed = changedOf(options);
   const leadership = new Leadership({ heartbeats, log: base.leadershipLog, changed });
   const members = new MemberChanges({
-    ...{ storeId, replicas, heartbeats, spools, removal, changed },
+    ...{ storeId, replicas, heartbeats, removal, changed },
   });
   const splits = new SplitApplier({ storeId, engine, log, clock, metrics, maker, delivery, changed });
   const commands = new StoreCommandApplier(splits, options.clusterVersions);

@@ -1,6 +1,14 @@
-import { assert, messageOf, rethrowInvariant, type LogIndex, type RangeId } from '@cairn/base';
+import {
+  assert,
+  messageOf,
+  rethrowInvariant,
+  type LogIndex,
+  type RangeDescriptor,
+  type RangeId,
+} from '@cairn/base';
 import type { Disk, Logger } from '@cairn/ports';
 
+import { covers, overlap } from './range-spans.js';
 import type { SnapshotHeader } from './snapshot-frames.js';
 
 /** A received snapshot in its file. */
@@ -38,6 +46,18 @@ export class ReceivedSpools {
       if (!isTaken) this.#spools.delete(rangeId);
     }
     return isTaken;
+  }
+
+  /** Whether one is to cover the key. */
+  isCovered(key: Uint8Array): boolean {
+    return [...this.#spools.values()].some(({ header }) => covers(header.descriptor, key));
+  }
+
+  /** One of another range that is to share keys with the span. */
+  overlapping(span: RangeDescriptor): { readonly rangeId: RangeId } | undefined {
+    for (const { header } of this.#spools.values())
+      if (header.rangeId !== span.rangeId && overlap(header.descriptor, span)) return header;
+    return undefined;
   }
 
   /** The one that is to be installed now. It stays until `remove`. */

@@ -124,3 +124,77 @@ describe('a snapshot that is being installed', () => {
     },
   );
 });
+
+describe('two first snapshots that share keys', () => {
+  const config = {
+    ...SMALL_LOGS,
+    logRetentionBytes: 1e7,
+    logForceTruncateBytes: 1e8,
+    snapshotFreeBytesMin: 1,
+  };
+  const ids = [{ rangeId: CHILD, replicaIds: [501, 502, 503].map((one) => replicaId(one)) }];
+
+  it('are not both installed while the first of them waits', async () => {
+    const rig = await StoresRig.open(3, { config, store: KEYED_STORE });
+    rig.cut.add(storeId(3));
+    await rig.create(3, { createdAt: 2 });
+    for (let at = 10; at < 30; at += 1) await put(rig, RIG_RANGE, `z${at}`, 500);
+    rig.cut.clear();
+    const { store } = rig.at(3);
+    await rig.scheduler.runUntilTrue(() => store.replica(RIG_RANGE) !== undefined, 5_000);
+    const replica = rig.replicaAt(3);
+    let goOn = (): void => undefined;
+    replica.exclusiveWork = new Promise((resolve) => {
+      goOn = resolve;
+    });
+    await rig.scheduler.runUntilTrue(() => replica.raft.installing !== undefined, 20_000);
+    await rig.scheduler.settle(rig.leader.store.splitRange(RIG_RANGE, 1, [Buffer.from('m')], ids), 5_000);
+    await rig.run(2_000);
+    expect(store.replica(CHILD)?.isInitialised ?? false).toBe(false);
+    for (let at = 40; at < 50; at += 1) await put(rig, CHILD, `z${at}`, 500);
+    replica.exclusiveWork = undefined;
+    goOn();
+    await rig.run(10_000);
+    expect(rig.at(3).fatal).toEqual([]);
+    expect(await Promise.all(rig.stores.map(({ engine }) => countKeys(engine, 'kz', 'l')))).toEqual([
+      30, 30, 30,
+    ]);
+  });
+
+  it('leave the rows of the later one, where the engine is slow', async () => {
+    const rig = await StoresRig.open(3, { config, store: KEYED_STORE });
+    const other = rangeId(2);
+    await rig.create(3, { range: other, startKey: 'y' });
+    rig.cut.add(storeId(3));
+    await rig.create(3, { createdAt: 2, endKey: 'y' });
+    for (let at = 10; at < 60; at += 1) await put(rig, RIG_RANGE, `a${at}`, 100_000);
+    for (let at = 10; at < 30; at += 1) await put(rig, RIG_RANGE, `t${at}`, 500);
+    const { store, engine, process } = rig.at(3);
+    const write = engine.write.bind(engine);
+    const gate = Promise.withResolvers<void>();
+    let isShut = true;
+    engine.write = async (batch) => {
+      if (isShut) await gate.promise;
+      else if (batch.bytes > 500_000)
+        await new Promise<void>((resolve) => {
+          process.clock.setTimer(100, resolve);
+        });
+      await write(batch);
+    };
+    rig.cut.clear();
+    await put(rig, other, 'yy', 10);
+    await rig.scheduler.runUntilTrue(() => store.replica(RIG_RANGE)?.raft.installing !== undefined, 20_000);
+    await rig.scheduler.settle(rig.leader.store.splitRange(RIG_RANGE, 1, [Buffer.from('m')], ids), 5_000);
+    for (let at = 10; at < 30; at += 1) await put(rig, CHILD, `t${at}`, 700);
+    await rig.run(10_000);
+    expect(store.replica(CHILD)?.raft.installing).toBeUndefined();
+    isShut = false;
+    gate.resolve();
+    await rig.run(30_000);
+    expect(rig.at(3).fatal).toEqual([]);
+    expect(rig.replicaAt(3).descriptor.endKey).toEqual(Buffer.from('m'));
+    const iterator = engine.iterate({ start: Buffer.from('kt'), end: Buffer.from('ku') });
+    expect((await iterator.next(100)).map(([, value]) => value.length)).toEqual(Array(20).fill(700));
+    await iterator.close();
+  });
+});

@@ -115,7 +115,7 @@ function replicaParts(options: StoreOptions, log: RaftLog, base: ReturnType<type
     ...{ storeId, engine, log, backlog, ownRows: base.ownRows, spools, logger, fatal },
     removed: changed,
   });
-  const occupancy = new Occupancy({ spans, held: base.held, removal });
+  const occupancy = new Occupancy({ spans, held: base.held, spools, removal });
   const maker = new ReplicaMaker({
     ...{ clock, rng, config, gates, log, host, spans, replicas, ticking, heartbeats, occupancy },
     changed,

@@ -21,7 +21,7 @@ describe('a range that is created where a message has invented a replica of it',
   it('is here or not, whenever the process is killed, and gets its state from another store then', async () => {
     const seen = new Set<boolean>();
     for (let ms = 0; ms < 40; ms += 1) {
-      const rig = await StoresRig.open(2);
+      const rig = await StoresRig.open(2, { diskSeed: ms });
       const vote = { type: 'vote', from: replicaId(12), to: replicaId(11), term: term(6) } as const;
       const last = { lastIndex: logIndex(10), lastTerm: term(5), transfer: false };
       rig.send(2, 1, { ...vote, ...last }, { hint: { startKey: LONG_KEY, confVersion: 1 } });

@@ -176,6 +176,8 @@ interface SendOptions {
 
 export interface RigOptions {
   readonly config?: Partial<StoreConfig>;
+  /** Of the disks: how long they take, and what a crash leaves of what was not synced. */
+  readonly diskSeed?: number;
   readonly store?: Partial<StoreOptions>;
   /** The same of one of them. */
   readonly storeFor?: (id: StoreId) => Partial<StoreOptions>;
@@ -221,7 +223,9 @@ export class StoresRig {
       const delay = this.#options.engineDelay;
       const id = storeId(at);
       const engine = new MemoryEngine(delay === undefined ? {} : { delay: () => delay(id) });
-      this.stores.push(await this.#openStore({ id, disk: new SimDisk(new SimRng(`disk-${at}`)), engine }));
+      const { diskSeed } = this.#options;
+      const seed = diskSeed === undefined ? `disk-${at}` : `disk-${at}-${diskSeed}`;
+      this.stores.push(await this.#openStore({ id, disk: new SimDisk(new SimRng(seed)), engine }));
     }
   }
 

@@ -28,6 +28,8 @@ export interface ScenarioOptions {
   readonly faultEveryMs?: number;
   /** Nodes are struck as they cut ranges, and where leaders are replaced. Default: drawn from the seed. */
   readonly isWaylaid?: boolean;
+  /** Nodes lose power while they carry out a cut. Default: drawn from the seed. */
+  readonly breaksCuts?: boolean;
   /** All clients rest at the end of every such period; 0 = never. Default: drawn from the seed. */
   readonly restPeriodMs?: number;
   /** Mean pause of a client between two operations. Default: drawn from the seed. */

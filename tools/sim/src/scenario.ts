@@ -9,6 +9,7 @@ import { MemberLooker, strangers, watchRemovals, type HeldReplica } from './chec
 import { checkSpans } from './checkers/spans.js';
 import { watchUncaught } from './checkers/uncaught.js';
 import { SimCluster } from './cluster.js';
+import { CutBreaker } from './cut-breaker.js';
 import { MORE_FAULT_KINDS } from './faults/more-strikes.js';
 import { Judge } from './judge.js';
 import { FAULT_KINDS, Nemesis, type FaultKind } from './nemesis.js';
@@ -74,6 +75,7 @@ class ScenarioRun {
   readonly #workers: Worker[] = [];
   readonly #nemesis: Nemesis;
   readonly #ambush: Ambush | undefined;
+  readonly #cutBreaker: CutBreaker | undefined;
   readonly #clientNames: string[];
   readonly #restPeriodMs: number;
   readonly #thinkMs: number;
@@ -128,6 +130,8 @@ class ScenarioRun {
         ...this.#clientNames,
         ...this.cluster.routers.map(({ name }) => name),
       ]);
+    const mayBreak = options.faults?.length !== 0 && this.cluster.rng.fork('cut-breaker-at-all').chance(0.1);
+    if (options.breaksCuts ?? mayBreak) this.#cutBreaker = new CutBreaker(this.cluster);
     this.cluster.observer.onLine((_node, event) => {
       if (event === 'snapshot installed' || event === 'snapshot installed after restart')
         this.#snapshots += 1;
@@ -152,12 +156,14 @@ class ScenarioRun {
     if (this.#isPlanted) this.#plant();
     this.#nemesis.start();
     this.#ambush?.start();
+    this.#cutBreaker?.start();
     await this.#underFaults(this.#options.durationMs ?? cluster.rng.fork('length').pick(DURATIONS_MS));
     if (this.#mayEnd) {
       this.#isOver = true;
       return;
     }
     this.#ambush?.heal();
+    this.#cutBreaker?.heal();
     this.#nemesis.heal();
     await this.#expect('healthy after healing', () => cluster.isHealthy, HEAL_LIMIT_MS);
     await scheduler.runFor(AFTERMATH_MS);

@@ -18,6 +18,8 @@ export type MutantRun =
       readonly shape?: Partial<ClusterShape>;
       /** Nodes are struck right after they cut a range. Default: drawn from the seed. */
       readonly isWaylaid?: boolean;
+      /** Nodes lose power while they carry out a cut. Default: drawn from the seed. */
+      readonly breaksCuts?: boolean;
       /** Rows are written into all namespaces. Default: no, as most defects show without. */
       readonly isPlanted?: boolean;
       /** Clients rest at the end of every such period. Default: drawn from the seed. */

@@ -71,6 +71,19 @@ export const STORE_MUTANTS: readonly Mutant[] = [
     run: { type: 'cluster', isWaylaid: true, faults: ['latency', 'one-way'], faultEveryMs: 1_000 },
   },
   {
+    name: 'split-durable-in-parts',
+    breaks: 'what a split writes to the log becomes durable range by range',
+    promise: 'a crash leaves a range cut or whole',
+    file: 'libs/consensus/raft-log/src/shared-log.ts',
+    edits: [
+      {
+        find: 'if (reset !== undefined) range.reset(',
+        replace: 'this.#stage.beginGroup(this.#options.blockBytesMax); if (reset !== undefined) range.reset(',
+      },
+    ],
+    run: { type: 'cluster', faults: ['latency'], breaksCuts: true },
+  },
+  {
     name: 'initial-state-forgets-vote',
     from: 40,
     breaks: 'the vote that an empty replica gave is not kept when its range is created there',

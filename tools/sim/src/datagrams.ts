@@ -11,8 +11,8 @@ export interface DatagramFaults {
 }
 
 /**
- * Frames whose protocol bears loss, doubling and reordering, by the first byte that a session writes: Raft
- * messages between stores. Everything else relies on the order and completeness of its stream.
+ * Frames whose protocol tolerates loss, doubling and reordering, by the first byte that a session writes:
+ * Raft messages between stores. Everything else relies on the order and completeness of its stream.
  */
 const DATAGRAM_TYPES: ReadonlySet<number> = new Set([FrameType.raftMessages]);
 

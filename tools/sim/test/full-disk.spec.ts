@@ -3,7 +3,7 @@ import { expect, it } from '@jest/globals';
 import { SimCluster } from '../src/cluster.js';
 import type { SimShardNode } from '../src/shard-node.js';
 
-it('a node without room for its first replica stays in touch, and bears it when there is room', async () => {
+it('a node without room for its first replica stays in touch, and creates it when there is room', async () => {
   const cluster = new SimCluster({ seed: 'no room', engine: 'lsm' });
   const { scheduler } = cluster;
   const [first, second, third] = cluster.shards as [SimShardNode, SimShardNode, SimShardNode];

@@ -85,7 +85,7 @@ export function handleHeartbeatResponse(core: Core, message: HeartbeatResponse):
 /**
  * The stream of a snapshot ended. Without success the next sign of life of the member starts again, with the
  * first entry that the log still has: the member may have refused because it got to there otherwise, by its
- * birth or by the snapshot of another leader, and would refuse for ever. If not, it says so.
+ * initial state or by the snapshot of another leader, and would refuse for ever. If not, it says so.
  */
 export function snapshotSent(core: Core, peer: Progress, ok: boolean): void {
   if (peer.state !== 'snapshot') return;

@@ -58,7 +58,7 @@ export class Applier {
     const { backlog } = this.#parts;
     replica.isApplyBlocked = false;
     backlog.offer(replica);
-    backlog.letGo();
+    backlog.releaseHeld();
     this.kick();
   }
 

@@ -46,7 +46,7 @@ export class ApplyBacklog {
   }
 
   /** There may be room again: the cores of `holds` get a turn. */
-  letGo(): void {
+  releaseHeld(): void {
     if (this.#held.size === 0 || this.#backlog.isFull) return;
     const held = [...this.#held];
     this.#held.clear();
@@ -112,7 +112,7 @@ export class ApplyBacklog {
   /** Runs those who wait for the moment; not when the store is over, `isOver`: then it may not be one. */
   endBatch(isOver: boolean): void {
     this.#isBatchUnderWay = false;
-    this.letGo();
+    this.releaseHeld();
     if (this.#betweenBatches.length > 0 && !isOver) {
       for (const callback of this.#betweenBatches.splice(0)) callback();
     }

@@ -195,7 +195,7 @@ describe('a replica', () => {
     },
   );
 
-  it('without a state takes no entries: they follow the birth of the range', async () => {
+  it('without a state takes no entries: they follow the initial state of the range', async () => {
     const rig = await StoresRig.open(1);
     const hint = { startKey: Buffer.from('k'), confVersion: 1 };
     rig.send(2, 1, heartbeat(1, 2, 1), { hint });

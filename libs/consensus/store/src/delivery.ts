@@ -99,7 +99,7 @@ export class Delivery {
     return undefined;
   }
 
-  /** Requests for votes of before the birth of the range. */
+  /** Requests for votes of before the range was created. */
   deliverEarly(rangeId: RangeId): void {
     for (const { from, message } of this.#earlyVotes.take(rangeId, this.#parts.clock.nowMs())) {
       this.deliver(from, rangeId, message, undefined);
@@ -169,7 +169,10 @@ export class Delivery {
   }
 }
 
-/** The log of every range begins with its birth: a replica without a state gets one by a snapshot only. */
+/**
+ * The log of every range begins with its initial state: a replica without a state gets one by a snapshot
+ * only.
+ */
 function entriesBeforeInitialState(message: Message): string | undefined {
   if (message.type !== 'append' || message.previousIndex >= INITIAL_INDEX || message.entries.length === 0) {
     return undefined;

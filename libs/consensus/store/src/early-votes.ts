@@ -15,7 +15,7 @@ interface EarlyVote {
 }
 
 /**
- * Requests for votes in ranges that this store is about to bear. The leader of a split applies it first and
+ * Requests for votes in ranges that this store is about to create. The leader of a split applies it first and
  * asks for votes in the children at once; the others hear that the split is committed a little later. Without
  * this the first election of every child would wait for an election timeout.
  */

@@ -11,14 +11,14 @@ import { configStateOf } from './membership.js';
  * gets a snapshot.
  */
 export const INITIAL_INDEX = logIndex(10);
-export const BIRTH_TERM = toTerm(5);
+export const INITIAL_TERM = toTerm(5);
 
 /**
  * What the log of a replica that is being created begins with, for `RaftLog.setMarks`: in part it would be a
  * log that goes on behind entries that nobody has applied here. An empty replica may have been here before,
  * created by a message: the vote it gave stays given.
  */
-export function marksOfBirth(
+export function initialMarks(
   promised: HardState | undefined,
   descriptor: RangeDescriptor,
   replicaId: ReplicaId,
@@ -32,11 +32,11 @@ export function marksOfBirth(
   });
   return {
     rangeId: descriptor.rangeId,
-    reset: { index: INITIAL_INDEX, term: BIRTH_TERM },
+    reset: { index: INITIAL_INDEX, term: INITIAL_TERM },
     hardState:
-      promised !== undefined && promised.term > BIRTH_TERM
+      promised !== undefined && promised.term > INITIAL_TERM
         ? { term: promised.term, vote: promised.vote, commit: INITIAL_INDEX }
-        : { term: BIRTH_TERM, vote: 0 as ReplicaId, commit: INITIAL_INDEX },
-    checkpoint: { index: INITIAL_INDEX, term: BIRTH_TERM, state },
+        : { term: INITIAL_TERM, vote: 0 as ReplicaId, commit: INITIAL_INDEX },
+    checkpoint: { index: INITIAL_INDEX, term: INITIAL_TERM, state },
   };
 }

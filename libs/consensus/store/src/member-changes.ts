@@ -45,7 +45,10 @@ export class MemberChanges {
     if (replica?.isRemovedBy(descriptor, this.#parts.storeId) === true) this.#remove(replica, descriptor);
   }
 
-  /** Closes the replica at once; its rows, its log and a snapshot that it was to install follow. `proof`: a descriptor that does not name it. */
+  /**
+   * Closes the replica at once; its rows, its log and a snapshot that it was to install follow. `proof`: a
+   * descriptor that does not name it.
+   */
   #remove(replica: Replica, proof: RangeDescriptor): void {
     this.#parts.replicas.remove(replica);
     this.#parts.heartbeats.leave(replica);

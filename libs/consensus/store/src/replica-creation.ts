@@ -4,10 +4,10 @@ import type { RaftLog } from '@cairn/raft-log';
 
 import type { Applier } from './applier.js';
 import type { HeldReplicas } from './held-replicas.js';
-import { marksOfBirth } from './initial-state.js';
+import { initialMarks } from './initial-state.js';
 import type { MachineOpener } from './machine-opener.js';
 import type { Occupancy } from './occupancy.js';
-import { memberToBear } from './replica-factory.js';
+import { memberToCreate } from './replica-factory.js';
 import type { ReplicaMaker } from './replica-maker.js';
 import type { ReplicaTable } from './replica-table.js';
 import type { StateMachine } from './state-machine.js';
@@ -31,14 +31,14 @@ export async function createReplica(parts: ReplicaCreationParts, descriptor: Ran
   const { rangeId } = descriptor;
   const existing = parts.replicas.get(rangeId);
   if (parts.held.has(rangeId) || (existing !== undefined && !existing.isReplaceable)) return;
-  const mine = memberToBear(descriptor, parts.storeId);
+  const mine = memberToCreate(descriptor, parts.storeId);
   if (occupancy.isGone(rangeId, mine.replicaId)) return;
   if (occupancy.overlapping(descriptor) !== undefined) {
     throw new CairnError('FAILED_PRECONDITION', 'another range here covers part of the span');
   }
   if (existing !== undefined) maker.forgetEmpty(existing);
   const machine = parts.machineFor(descriptor, true);
-  log.setMarks([marksOfBirth(log.range(rangeId).hardState, descriptor, mine.replicaId)]);
+  log.setMarks([initialMarks(log.range(rangeId).hardState, descriptor, mine.replicaId)]);
   const replica = maker.addChild(descriptor, mine.replicaId, machine);
   replica.isApplyBlocked = true;
   machine.attach?.(replica);

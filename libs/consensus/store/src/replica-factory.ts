@@ -47,7 +47,7 @@ export interface ReplicaStart {
  * is told to create can be of another. What messages alone have made here gives way, whatever its id: anybody
  * can invent one.
  */
-export function memberToBear({ rangeId, replicas }: RangeDescriptor, storeId: StoreId): ReplicaDescriptor {
+export function memberToCreate({ rangeId, replicas }: RangeDescriptor, storeId: StoreId): ReplicaDescriptor {
   const mine = replicas.find((member) => member.storeId === storeId);
   if (mine === undefined) {
     throw new CairnError('FAILED_PRECONDITION', `store ${storeId} is no member of range ${rangeId}`);

@@ -3,7 +3,7 @@ import type { Clock, Rng } from '@cairn/ports';
 import type { RaftLog } from '@cairn/raft-log';
 
 import type { SupportedReplica } from './heartbeat-peer.js';
-import { BIRTH_TERM, INITIAL_INDEX } from './initial-state.js';
+import { INITIAL_TERM, INITIAL_INDEX } from './initial-state.js';
 import { configStateOf } from './membership.js';
 import type { Occupancy } from './occupancy.js';
 import { beginEmptyLog, buildReplica, type ReplicaStart } from './replica-factory.js';
@@ -71,7 +71,7 @@ export class ReplicaMaker {
       config: configStateOf(descriptor),
       confVersionSeen: 0,
       appliedIndex: INITIAL_INDEX,
-      appliedTerm: BIRTH_TERM,
+      appliedTerm: INITIAL_TERM,
       isInitial: !this.#hadPromises.delete(descriptor.rangeId),
     });
     replica.machine = machine;

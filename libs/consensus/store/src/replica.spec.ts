@@ -53,10 +53,10 @@ function emptyReplica(members: Partial<ConfigState> = {}, tookIn = (): void => u
 }
 
 describe('a replica', () => {
-  it('gives way to the birth of its range only before it is on its way to a state', () => {
+  it('gives way to the creation of its range only before it is on its way to a state', () => {
     const replica = emptyReplica();
     expect(replica.isReplaceable).toBe(true);
-    // A snapshot is being installed: its log is about to begin beyond the birth.
+    // A snapshot is being installed: its log is about to begin beyond the initial state.
     replica.isApplyBlocked = true;
     expect(replica.isReplaceable).toBe(false);
     replica.isApplyBlocked = false;

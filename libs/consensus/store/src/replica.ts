@@ -158,9 +158,9 @@ export class Replica implements ReplicaHandle {
   }
 
   /**
-   * Whether the birth of the range may take the place of this replica: it was created by a message and has
-   * had no state yet. Once its core has accepted a snapshot it is on its way to one, beyond the birth, and
-   * its log is about to say so.
+   * Whether the creation of the range may take the place of this replica: it was created by a message and has
+   * had no state yet. Once its core has accepted a snapshot it is on its way to one, beyond the initial
+   * state, and its log is about to say so.
    */
   get isReplaceable(): boolean {
     return !this.isInitialised && !this.isApplyBlocked && this.raft.installing === undefined;

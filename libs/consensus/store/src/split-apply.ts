@@ -6,7 +6,7 @@ import type { RaftLog, RangeMarks } from '@cairn/raft-log';
 
 import { encodeCheckpointState } from './checkpoint-state.js';
 import type { Delivery } from './delivery.js';
-import { marksOfBirth } from './initial-state.js';
+import { initialMarks } from './initial-state.js';
 import type { ReplicaMaker } from './replica-maker.js';
 import type { Replica } from './replica.js';
 import type { StateMachine } from './state-machine.js';
@@ -77,10 +77,10 @@ export class SplitApplier {
     }
     await engine.flush();
     const children = this.#childrenOf(replica, command);
-    const births = children.map((child) =>
-      marksOfBirth(log.range(child.descriptor.rangeId).hardState, child.descriptor, child.replicaId),
+    const marks = children.map((child) =>
+      initialMarks(log.range(child.descriptor.rangeId).hardState, child.descriptor, child.replicaId),
     );
-    log.setMarks([...births, marksOfParent(replica, entry, command)]);
+    log.setMarks([...marks, marksOfParent(replica, entry, command)]);
     await log.sync();
     replica.setDescriptor(command.left);
     replica.thaw();

@@ -9,7 +9,7 @@ const heartbeatTo = (to: ReplicaId): Message => ({
   ...{ commit: logIndex(0), readContext: 0, sentAtMs: 1 },
 });
 
-describe('the birth of a replica', () => {
+describe('the creation of a replica', () => {
   it('is tried again when its machine does not open, instead of never applying anything', async () => {
     const rig = await StoresRig.open(3, {
       prepare: (id, machine) => {
@@ -68,7 +68,7 @@ describe('what a store is told to create', () => {
 });
 
 describe('a split', () => {
-  it('bears its child also where a message has invented a replica of it', async () => {
+  it('creates its child also where a message has invented a replica of it', async () => {
     const rig = await StoresRig.open(3);
     rig.refuseSnapshots();
     await rig.create(3, { endKey: 'm' });

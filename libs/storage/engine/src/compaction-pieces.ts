@@ -36,7 +36,9 @@ export async function* piecesOf(
   }
 }
 
-/** Where the piece ends that begins at `start`. `ends` are known ones, the nearest last; those it passes go. */
+/**
+ * Where the piece ends that begins at `start`. `ends` are known ones, the nearest last; those it passes go.
+ */
 async function takeEnd(
   start: Uint8Array,
   ends: Uint8Array[],

@@ -90,7 +90,7 @@ export const STORE_MUTANTS: readonly Mutant[] = [
     promise: 'one vote per term and replica',
     file: 'libs/consensus/store/src/initial-state.ts',
     edits: [
-      { find: 'promised !== undefined && promised.term > BIRTH_TERM', replace: 'promised?.term === -1' },
+      { find: 'promised !== undefined && promised.term > INITIAL_TERM', replace: 'promised?.term === -1' },
     ],
   },
   {

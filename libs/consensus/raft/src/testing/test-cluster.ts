@@ -306,7 +306,7 @@ export class TestCluster {
     replica.appliedIndex = index;
   }
 
-  /** A replica without state gets that of a range's birth; what it promised before stays promised. */
+  /** A replica without state gets the initial state of its range; what it promised before stays promised. */
   give(id: number, members: ConfigState, start: LogStart): void {
     const replica = this.get(id);
     layOut(replica.storage, start);

@@ -51,8 +51,7 @@ export class RangeRounds<Machine extends VisitedMachine> {
   #totals: RangeTotals | undefined;
 
   /**
-   * @param replicas An iterable that bears with replicas that come and go while it is gone through, as those
-   *   of a `Map` do.
+   * @param replicas An iterable that goes on while replicas come and go, as those of a `Map` do.
    * @param machineOf Of a replica that has one.
    */
   constructor(

@@ -161,8 +161,11 @@ export class Core {
     this.log = new LogView(options.storage, config.uncommittedBytesMax);
     this.nowMs = startedAtMs;
     this.lastTickMs = startedAtMs;
-    this.term = hardState?.term ?? 0;
-    this.vote = hardState?.vote ?? NO_REPLICA;
+    this.durableTerm = hardState?.term ?? 0;
+    this.durableVote = hardState?.vote ?? NO_REPLICA;
+    // A crash may have cut a write off between entries and their term. Nobody was told of a vote in it then.
+    this.term = Math.max(this.durableTerm, this.log.lastTerm);
+    this.vote = this.term === this.durableTerm ? this.durableVote : NO_REPLICA;
     this.applied = options.appliedIndex;
     this.handedOutIndex = options.appliedIndex;
     this.commit = Math.max(hardState?.commit ?? 0, options.appliedIndex);
@@ -170,10 +173,8 @@ export class Core {
       commit: this.commit,
       lastIndex: this.log.lastIndex,
     });
-    this.durableTerm = this.term;
-    this.durableVote = this.vote;
-    this.emittedTerm = this.term;
-    this.emittedVote = this.vote;
+    this.emittedTerm = this.durableTerm;
+    this.emittedVote = this.durableVote;
     this.emittedCommit = this.commit;
     this.syncedCommit = hardState?.commit ?? 0;
     // A term of 0 was never written, so this replica never answered a leader and has promised nothing.

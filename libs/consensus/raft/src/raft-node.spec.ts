@@ -318,6 +318,36 @@ describe('edges of the host contract', () => {
     expect(restarted.role).toBe('pre-candidate');
   });
 
+  test('a replica whose log is ahead of its term after a crash begins in the term of its last entry', () => {
+    const cluster = TestCluster.of(3);
+    const { node, storage } = cluster.get(2);
+    node.step(append(1, 1, { after: 0, afterTerm: 0, terms: [1] }), 1000);
+    const { sequence, entries } = node.takeReady();
+    // The write of the log was cut off between the entries and the term.
+    storage.stage({ sequence, entries, hardState: undefined });
+    storage.sync(sequence);
+    storage.crash();
+    const again = new RaftNode({
+      config: defaultRaftConfig(id(2)),
+      storage,
+      contact: NO_CONTACT,
+      hardState: storage.hardState,
+      appliedIndex: at(0),
+      configState: { voters: [id(1), id(2), id(3)], outgoing: [], learners: [], learnersNext: [] },
+      random: () => 0.5,
+      startedAtMs: 2000,
+    });
+    expect(again.takeReady()).toMatchObject({ hardState: { term: 1, vote: 0 }, mustSync: true });
+    again.persisted(1);
+    again.campaign(4000);
+    const { messages } = again.takeReady();
+    expect(messages).toMatchObject([
+      { type: 'pre-vote', term: 2, lastTerm: 1 },
+      { type: 'pre-vote', term: 2, lastTerm: 1 },
+    ]);
+    for (const message of messages) expect(cluster.get(message.to).node.step(message, 4001)).toBeUndefined();
+  });
+
   test('heartbeats of the stores stand for those of the range', () => {
     const { cluster, leader } = led(3);
     cluster.advance(1000, () => false);

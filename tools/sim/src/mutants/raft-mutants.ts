@@ -18,7 +18,7 @@ export const ELECTION_MUTANTS: readonly Mutant[] = [
     breaks: 'a replica does not remember after a restart whom it voted for',
     promise: 'one vote per term and replica, whatever happens to its process',
     file: 'libs/consensus/raft/src/core.ts',
-    edits: [{ find: 'this.vote = hardState?.vote ?? NO_REPLICA;', replace: 'this.vote = NO_REPLICA;' }],
+    edits: [{ find: 'hardState?.vote ?? NO_REPLICA;', replace: 'NO_REPLICA;' }],
     // Long enough for a vote that is asked for late to come after the hold that follows a restart.
     run: { type: 'group', electionJitterMs: 100 },
   },

@@ -249,6 +249,44 @@ describe('a block that somebody changed', () => {
     }
   });
 
+  it('is damaged when a row does not lie where the one before it ends, or is longer than a row can be', () => {
+    const long = [[Buffer.from('k'), Buffer.alloc(70_000, 1)]] as unknown as Row[];
+    for (const rows of [numbered(20), long]) {
+      const content = blockOf(rows, false).slice(0, -BLOCK_TRAILER_BYTES);
+      const view = viewOf(content);
+      const offsetsAt = content.length - 7 - view.rowCount * (rows === long ? 4 : 2);
+      const last = view.rowAt(view.rowCount - 1);
+      // Lengths of keys and values, places of rows, and what says that a row with a value is deleted.
+      const lies: [at: number, bytes: number[]][] = [
+        [0, [0xff, 0xff, 0xff, 0xff, 0xff, 0xff]],
+        [0, [0xff]],
+        [2, [0xff]],
+        [2, [0]],
+        [5, [0x3f]],
+        [5, [0x40]],
+        [5, [0x80]],
+        [last + 2, [0xff]],
+        [offsetsAt, [1]],
+        [content.length - 7 - (rows === long ? 4 : 2), [0xee, 0xee]],
+        [content.length - 7, [1]],
+      ];
+      for (const [at, bytes] of lies) {
+        const lying = content.slice();
+        if (bytes.every((byte, offset) => lying[at + offset] === byte)) continue;
+        lying.set(bytes, at);
+        const deflated = deflateRawSync(lying);
+        expect(() => bodyOf(TABLE, POSITION, forged(lying, lying.length, Compression.none))).toThrow(
+          refusal('CORRUPTION'),
+        );
+        expect(() => bodyOf(TABLE, POSITION, forged(deflated, lying.length, Compression.deflate))).toThrow(
+          refusal('CORRUPTION'),
+        );
+        const plainBlock = forged(lying, lying.length, Compression.none);
+        expect(isPlainBlock(plainBlock, 0, plainBlock.length)).toBe(false);
+      }
+    }
+  });
+
   it('says how many bytes its body has', () => {
     const rows = numbered(20);
     expect(bodyBytesOf(blockOf(rows, true))).toBe(bodyOf(TABLE, 0, blockOf(rows, true)).length);

@@ -2,7 +2,14 @@ import { crc32 } from '@cairn/codec';
 
 import { Compression, deflateBody } from './compression.js';
 import { compareKeys, KeyView } from './key-view.js';
-import { moveRowWithoutPrefix } from './row.js';
+import {
+  isDeleted,
+  KEY_BYTES_MAX,
+  keyBytesOf,
+  moveRowWithoutPrefix,
+  ROW_HEADER_BYTES,
+  valueBytesOf,
+} from './row.js';
 
 /*
  * A block of a table file, little endian:
@@ -123,15 +130,31 @@ export function bodyBytesOf(bytes: Uint8Array, end: number): number {
 /** What a body is that was checked: only of one that is 'whole' a view may be made. */
 export type BodyState = 'whole' | 'malformed' | 'unknown-format';
 
-/** Whether the parts of the body in bytes [start, end) lie within it. */
+/**
+ * Whether the parts of the body in bytes [start, end) lie within it, its rows included: nobody who looks at
+ * one of them afterwards asks where it ends.
+ */
 export function stateOfBody(bytes: Uint8Array, start: number, end: number): BodyState {
   const foot = end - BODY_FOOT_BYTES;
   if (foot < start) return 'malformed';
   const format = bytes[end - 1];
   if (format !== Format.shortOffsets && format !== Format.longOffsets) return 'unknown-format';
   const rows = readU16(bytes, foot + 4);
-  const rowsEnd = foot - readU32(bytes, foot) - rows * (format === Format.shortOffsets ? 2 : 4);
-  return rows === 0 || rowsEnd < start ? 'malformed' : 'whole';
+  const isShort = format === Format.shortOffsets;
+  const offsetsAt = foot - rows * (isShort ? 2 : 4);
+  const prefixBytes = readU32(bytes, foot);
+  const rowsEnd = offsetsAt - prefixBytes;
+  const keyBytesMax = KEY_BYTES_MAX - prefixBytes;
+  let at = start;
+  for (let row = 0; row < rows; row += 1) {
+    const offset = isShort ? readU16(bytes, offsetsAt + row * 2) : readU32(bytes, offsetsAt + row * 4);
+    if (offset !== at - start || rowsEnd - at < ROW_HEADER_BYTES) return 'malformed';
+    const keyBytes = keyBytesOf(bytes, at);
+    const valueBytes = valueBytesOf(bytes, at);
+    if (keyBytes > keyBytesMax || (valueBytes > 0 && isDeleted(bytes, at))) return 'malformed';
+    at += ROW_HEADER_BYTES + keyBytes + valueBytes;
+  }
+  return rows > 0 && at === rowsEnd ? 'whole' : 'malformed';
 }
 
 /** The rows of a body in memory that belongs to somebody else. */

@@ -22,11 +22,11 @@ export const metadataProcess: ProcessKind<typeof metadataConfigSchema> = {
 
 async function openEngine(
   { config, logger, metrics }: ShellContext<MetadataConfig>,
-  { clock, disk }: ProcessPorts,
+  { clock, disk, rng }: ProcessPorts,
 ): Promise<KvEngine> {
   await claimForEngine(disk, config.dataDirectory, 'lsm');
   return LsmEngine.open({
-    ...{ path: `${config.dataDirectory}/engine`, disk, clock, logger, metrics },
+    ...{ path: `${config.dataDirectory}/engine`, disk, clock, rng, logger, metrics },
     runner: new ThreadJobs(),
     memtableBytes: config.writeBufferBytes,
     blockCacheBytes: config.blockCacheBytes,

@@ -7,7 +7,7 @@ import { openForeignEngine, type KvEngine } from '@cairn/engine';
 import { describeKvEngine } from '@cairn/engine/testing';
 import { VERSIONED_KEYS } from '@cairn/mvcc';
 import { noopLogger, noopMetrics } from '@cairn/ports';
-import { NodeClock, NodeDisk } from '@cairn/runtime-node';
+import { NodeClock, NodeDisk, NodeRng } from '@cairn/runtime-node';
 
 import { loadEngineFactory } from './engine-module.js';
 import { engineFactory } from './foreign-engine.testing.js';
@@ -15,7 +15,7 @@ import { openEngine } from './open-engine.js';
 
 const MODULE = new URL('./foreign-engine.testing.ts', import.meta.url).href;
 const root = mkdtempSync(join(tmpdir(), 'cairn-engines-'));
-const ports = { clock: new NodeClock(), disk: new NodeDisk() };
+const ports = { clock: new NodeClock(), disk: new NodeDisk(), rng: new NodeRng() };
 
 let dataDirectory = '';
 beforeEach(() => {

@@ -16,7 +16,7 @@ import { loadEngineFactory } from './engine-module.js';
 
 /** What of a process an engine is opened with. */
 export type EngineContext = Pick<ShardNodeContext, 'config' | 'logger' | 'metrics'>;
-export type EnginePorts = Pick<ProcessPorts, 'clock' | 'disk'>;
+export type EnginePorts = Pick<ProcessPorts, 'clock' | 'disk' | 'rng'>;
 
 /**
  * Opens the engine that the configuration names. Nothing is written into a directory that another one made.
@@ -39,7 +39,7 @@ export async function openEngine(context: EngineContext, ports: EnginePorts): Pr
 async function openOwnEngine(
   engine: OwnEngine,
   { config, logger, metrics }: EngineContext,
-  { clock, disk }: EnginePorts,
+  { clock, disk, rng }: EnginePorts,
 ): Promise<KvEngine> {
   const path = `${config.dataDirectory}/engine`;
   const { blockCacheBytes, writeBufferBytes } = config;
@@ -50,7 +50,7 @@ async function openOwnEngine(
       return openClassicLevelEngine({ path, blockCacheBytes, writeBufferBytes, logger, metrics });
     case 'lsm':
       return LsmEngine.open({
-        ...{ path, disk, clock, logger, metrics, blockCacheBytes },
+        ...{ path, disk, clock, rng, logger, metrics, blockCacheBytes },
         runner: new ThreadJobs(),
         versioned: VERSIONED_KEYS,
         memtableBytes: writeBufferBytes,

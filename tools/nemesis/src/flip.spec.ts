@@ -7,7 +7,7 @@ import type { KvEngine } from '@cairn/engine';
 import { InlineJobs, LsmEngine } from '@cairn/lsm';
 import { VERSIONED_KEYS } from '@cairn/mvcc';
 import { noopLogger } from '@cairn/ports';
-import { NodeClock, NodeDisk } from '@cairn/runtime-node';
+import { NodeClock, NodeDisk, NodeRng } from '@cairn/runtime-node';
 import { SimRng } from '@cairn/runtime-sim';
 import { flipEngineByte } from './flip.js';
 
@@ -27,7 +27,7 @@ function open(name: string): Promise<KvEngine> {
   if (name === 'classic-level') return openClassicLevelEngine({ path, logger: noopLogger });
   const disk = new NodeDisk();
   return LsmEngine.open({
-    ...{ path, disk, clock: new NodeClock(), logger: noopLogger },
+    ...{ path, disk, clock: new NodeClock(), rng: new NodeRng(), logger: noopLogger },
     ...{ runner: new InlineJobs(disk), versioned: VERSIONED_KEYS },
   });
 }

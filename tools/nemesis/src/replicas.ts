@@ -5,7 +5,7 @@ import { openClassicLevelEngine } from '@cairn/engine/classic-level';
 import { InlineJobs, LsmEngine } from '@cairn/lsm';
 import { Namespace, VERSIONED_KEYS } from '@cairn/mvcc';
 import { noopLogger } from '@cairn/ports';
-import { NodeClock, NodeDisk } from '@cairn/runtime-node';
+import { NodeClock, NodeDisk, NodeRng } from '@cairn/runtime-node';
 import type { EngineName } from './options.js';
 
 /** Every version of every key that a stopped shard node holds: engine keys in hex, digests of values. */
@@ -21,8 +21,10 @@ function openEngine(path: string, name: EngineName): Promise<KvEngine> {
     case 'lsm': {
       const disk = new NodeDisk();
       const runner = new InlineJobs(disk);
-      const clock = new NodeClock();
-      return LsmEngine.open({ path, disk, clock, logger: noopLogger, runner, versioned: VERSIONED_KEYS });
+      const [clock, rng] = [new NodeClock(), new NodeRng()];
+      return LsmEngine.open({
+        ...{ path, disk, clock, rng, logger: noopLogger, runner, versioned: VERSIONED_KEYS },
+      });
     }
   }
 }

@@ -145,6 +145,7 @@ export class LsmNodeEngine implements NodeEngine {
       disk,
       clock: life.process.clock,
       logger: life.logger,
+      rng: rng.fork('directory'),
       runner: new InlineJobs(disk),
       versioned: VERSIONED_KEYS,
       memtableBytes: 16 * 1024,

@@ -37,7 +37,7 @@ const ENGINES = {
   lsm: (path: string) =>
     LsmEngine.open({
       ...{ path, disk: new NodeDisk(), clock: new NodeClock(), logger: noopLogger, metrics: noopMetrics },
-      ...{ runner: new InlineJobs(new NodeDisk()), versioned: VERSIONED_KEYS },
+      ...{ rng: new NodeRng(), runner: new InlineJobs(new NodeDisk()), versioned: VERSIONED_KEYS },
     }),
 } satisfies Record<string, (path: string) => Promise<KvEngine>>;
 

@@ -25,6 +25,11 @@ export function buildFilter(hashes: Uint32Array, count: number): Uint32Array {
   return words;
 }
 
+/** Whether so many words can be a filter. */
+export function isFilterOf(words: number): boolean {
+  return words > 0 && words % BLOCK_WORDS === 0;
+}
+
 /** False when no stem with this hash was put in. */
 export function mayContain(words: Uint32Array, hash: number): boolean {
   const base = blockOf(hash, words.length / BLOCK_WORDS);

@@ -18,7 +18,7 @@ import { messageOf } from '@cairn/base';
 import type { KvEngine } from '@cairn/engine';
 import { openClassicLevelEngine } from '@cairn/engine/classic-level';
 import { noopLogger } from '@cairn/ports';
-import { NodeClock, NodeDisk } from '@cairn/runtime-node';
+import { NodeClock, NodeDisk, NodeRng } from '@cairn/runtime-node';
 import { ThreadJobs } from './thread.js';
 import { LSM_DEFAULTS, LsmEngine, type LsmOptions } from './index.js';
 
@@ -172,6 +172,7 @@ function openEngine(work: Work): Promise<KvEngine> {
         ...parts,
         ...work.lsm,
         clock: new NodeClock(),
+        rng: new NodeRng(),
         runner: new ThreadJobs(),
         versioned: { namespaces: [0x6b], suffixBytes: 8 },
       });

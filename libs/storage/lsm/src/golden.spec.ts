@@ -9,7 +9,8 @@ import { bodyOf } from './block-read.js';
 import { GOLDEN } from './golden.testing.js';
 import { InlineJobs, LsmEngine } from './index.js';
 import { KeyShape } from './key-shape.js';
-import { Manifest, type ManifestState } from './manifest.js';
+import type { ManifestState } from './manifest-format.js';
+import { Manifest } from './manifest.js';
 import { PackedRow } from './packed-row.js';
 import { writeRow } from './row.js';
 import { decodeFooter, FOOTER_BYTES } from './table-format.js';
@@ -27,6 +28,8 @@ import { writeTable } from './write-table.js';
 
 type Row = readonly [key: Buffer, value: Buffer | undefined];
 
+const PLACE = { directory: '/engine', directoryId: 0xc0ffee_123456 };
+const ID_RNG = { next: () => 0, integer: () => 0, bytes: () => Buffer.from('563412eeffc0', 'hex') };
 const VERSIONED = { namespaces: [0x10, 0x13], suffixBytes: 8 };
 
 /** Rows for every kind of block: keys that share a prefix, deletions, a row above 64 KiB, noise. */
@@ -57,7 +60,7 @@ async function directory(): Promise<SimDisk> {
 async function tableOf(isCompressed: boolean): Promise<{ bytes: Buffer; summary: TableSummary }> {
   const medium = await directory();
   const options = {
-    ...{ directory: '/engine', outputNumber: 7, shape: new KeyShape(VERSIONED) },
+    ...{ ...PLACE, outputNumber: 7, shape: new KeyShape(VERSIONED) },
     ...{ blockBytes: 512, bytesExpected: 4096, isCompressed },
   };
   const summary = await writeTable(medium.attach(), options, async (writer) => {
@@ -83,7 +86,12 @@ const stateOf = (summary: TableSummary): ManifestState => ({
 
 async function manifestOf(summary: TableSummary): Promise<Buffer> {
   const medium = await directory();
-  const { manifest } = await Manifest.open(medium.attach(), '/engine', noopLogger);
+  const { manifest } = await Manifest.open({
+    ...PLACE,
+    disk: medium.attach(),
+    logger: noopLogger,
+    rng: ID_RNG,
+  });
   await manifest.write(stateOf(summary));
   await manifest.close();
   return medium.peek('/engine/manifest-a') ?? Buffer.alloc(0);
@@ -106,7 +114,7 @@ async function bodiesOf(
 ): Promise<{ bodies: string[]; compressions: number[] }> {
   const medium = await directory();
   await put(medium, `/engine/${tableName(7)}`, bytes);
-  const table = await openTable(medium.attach(), '/engine', { ...summary, bytes: bytes.length });
+  const table = await openTable(medium.attach(), PLACE, { ...summary, bytes: bytes.length });
   const meta = await readMeta(table);
   const blocks = Array.from({ length: meta.blocks }, (_, block) =>
     bytes.subarray(meta.positionOf(block), meta.positionOf(block + 1)),
@@ -134,6 +142,7 @@ async function rowsIn(table: Buffer, manifest: Buffer): Promise<Row[]> {
       disk,
       clock,
       logger: noopLogger,
+      rng: new SimRng(1),
       runner: new InlineJobs(disk),
       versioned: VERSIONED,
     },
@@ -193,15 +202,18 @@ describe('files that were written when the format was settled', () => {
   });
 
   it('are refused when a later release wrote them, and when none did', () => {
-    const footer = golden('table').subarray(-FOOTER_BYTES);
-    expect(decodeFooter(footer, '/t').blocks).toBeGreaterThan(5);
+    const table = golden('table');
+    const footer = table.subarray(-FOOTER_BYTES);
+    const { blocks, number, directoryId } = decodeFooter(footer, table.length, '/t');
+    expect([number, directoryId]).toEqual([7, PLACE.directoryId]);
+    expect(blocks).toBeGreaterThan(5);
     for (const [version, code] of [
-      [3, 'FORMAT_TOO_NEW'],
-      [1, 'CORRUPTION'],
+      [4, 'FORMAT_TOO_NEW'],
+      [2, 'CORRUPTION'],
     ] as const) {
       const other = Buffer.from(footer);
       other.writeUInt32LE(version, 4);
-      expect(() => decodeFooter(withChecksum(other), '/t')).toThrow(
+      expect(() => decodeFooter(withChecksum(other), table.length, '/t')).toThrow(
         expect.objectContaining({ code, details: { path: '/t' } }),
       );
     }

@@ -1,6 +1,6 @@
 import type { VersionedKeys } from '@cairn/engine';
 
-import type { TableSummary } from './table-summary.js';
+import type { EngineDirectory, TableSummary } from './table-summary.js';
 
 /*
  * Work that is done beside the event loop: on a thread of its own in a process, in line in tests and in the
@@ -8,8 +8,7 @@ import type { TableSummary } from './table-summary.js';
  */
 
 /** What every job needs to know. */
-export interface JobSetting {
-  readonly directory: string;
+export interface JobSetting extends EngineDirectory {
   readonly versioned: VersionedKeys | undefined;
   readonly blockBytes: number;
 }

@@ -54,6 +54,7 @@ class Load {
         disk,
         clock: process.clock,
         logger: noopLogger,
+        rng: new SimRng(1),
         runner: new SlowJobs(disk, process.clock, flushMs),
         memtableBytes: 4096,
         blockBytes: 256,

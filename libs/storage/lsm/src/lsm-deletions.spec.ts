@@ -54,6 +54,7 @@ async function deletedRows(
     disk,
     clock,
     logger: noopLogger,
+    rng: new SimRng(1),
     runner: new InlineJobs(disk),
     versioned: { namespaces: [NAMESPACE], suffixBytes: 4 },
     memtableBytes: 64 * 1024 * 1024,

@@ -20,6 +20,7 @@ describeKvEngine('LsmEngine', {
       disk,
       clock: standingClock(),
       logger: noopLogger,
+      rng: new SimRng(1),
       runner: new InlineJobs(disk),
       memtableBytes: 64 * 1024,
       blockBytes: 512,
@@ -37,6 +38,7 @@ describe('stems', () => {
       disk,
       clock: standingClock(),
       logger: noopLogger,
+      rng: new SimRng(1),
       runner: new InlineJobs(disk),
     };
     const engine = await LsmEngine.open({
@@ -89,6 +91,7 @@ describe('the block cache', () => {
       disk,
       clock: scheduler.clockFor('engine'),
       logger: noopLogger,
+      rng: new SimRng(1),
       runner: new InlineJobs(disk),
       blockBytes: SLOT_BYTES,
       blockCacheBytes: SMALL_ROWS * 2 * SLOT_BYTES,

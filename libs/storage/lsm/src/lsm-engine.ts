@@ -97,12 +97,12 @@ export class LsmEngine implements KvEngine {
     this.#set = set;
     this.#points = new PointReader(tables, this.#shape);
     this.#turns = new ReadTurns(options.clock);
-    const { path: directory, versioned, blockBytes, tableBytes, runner, clock, logger, metrics } = options;
+    const { versioned, blockBytes, tableBytes, runner, clock, logger, metrics } = options;
     this.#background = new Background({
       set,
       tables,
       runner,
-      setting: { directory, versioned, blockBytes },
+      setting: { ...set.place, versioned, blockBytes },
       tableBytes,
       isCompressedAt: (level) => isCompressedAt(options, level),
       clock,
@@ -130,11 +130,11 @@ export class LsmEngine implements KvEngine {
   /** Opens or creates. Rejects CORRUPTION, FORMAT_TOO_NEW, INVALID_ARGUMENT, and what the disk says. */
   static async open(options: LsmOptions): Promise<LsmEngine> {
     const resolved = resolveOptions(options);
-    const { disk, path: directory, logger, clock, blockCacheBytes, metaCacheBytes, blockBytes } = resolved;
+    const { disk, path: directory, logger, rng } = resolved;
     try {
       await disk.makeDirectory(directory);
-      const tables = new Tables({ disk, directory, clock, blockCacheBytes, metaCacheBytes, blockBytes });
-      const set = await TableSet.open({ disk, directory, tables, logger });
+      const tables = new Tables(resolved);
+      const set = await TableSet.open({ disk, directory, tables, logger, rng });
       logger.info('engine opened', { path: directory, runs: set.version.runs.length });
       return new LsmEngine(resolved, tables, set);
     } catch (error) {

@@ -25,6 +25,7 @@ async function openOn(medium: SimDisk, options: Partial<LsmOptions> = {}): Promi
     disk,
     clock: scheduler.clockFor('engine'),
     logger: noopLogger,
+    rng: new SimRng(1),
     runner: new InlineJobs(disk),
     memtableBytes: 4096,
     blockBytes: 256,
@@ -286,7 +287,13 @@ describe('the engine on a disk that fails', () => {
       return file;
     };
     const clock = new SimScheduler().clockFor('engine');
-    const parts = { path: '/engine', clock, logger: noopLogger, runner: new InlineJobs(disk) };
+    const parts = {
+      path: '/engine',
+      clock,
+      logger: noopLogger,
+      rng: new SimRng(1),
+      runner: new InlineJobs(disk),
+    };
     await expect(LsmEngine.open({ ...parts, disk })).rejects.toMatchObject({
       code: 'CORRUPTION',
       details: { path },
@@ -506,6 +513,7 @@ describe('the engine behind its writers', () => {
       disk,
       clock: process.clock,
       logger: noopLogger,
+      rng: new SimRng(1),
       runner: new InlineJobs(disk),
       memtableBytes: 4096,
       blockBytes: 256,

@@ -82,6 +82,7 @@ class History {
       disk: this.#slowSometimes(disk),
       clock: { ...clockOf(clock), nowMs: () => clock.nowMs() + this.#readMs },
       logger: noopLogger,
+      rng: new SimRng(1),
       runner: new InlineJobs(disk),
       versioned: { namespaces: [NAMESPACE], suffixBytes: SUFFIX_BYTES },
       memtableBytes: 4096,

@@ -43,6 +43,7 @@ class Churn {
         disk,
         clock: process.clock,
         logger: noopLogger,
+        rng: new SimRng(1),
         runner: new InlineJobs(disk),
         versioned: { namespaces: [NAMESPACE], suffixBytes: SUFFIX_BYTES },
         memtableBytes: ALIVE_BYTES / 4,

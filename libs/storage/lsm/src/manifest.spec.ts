@@ -2,16 +2,18 @@ import { describe, expect, it } from '@jest/globals';
 import { noopLogger } from '@cairn/ports';
 import { SimDisk, SimRng } from '@cairn/runtime-sim';
 
-import { Manifest, type ManifestState } from './manifest.js';
+import type { ManifestState } from './manifest-format.js';
+import { Manifest } from './manifest.js';
 import { tableName } from './table-summary.js';
 
 // Two files, of which a crash tears at most one, and bit rot is noticed or harmless.
 
+const OPTIONS = { directory: '/db', logger: noopLogger, rng: new SimRng('id') };
 const PATHS = ['/db/manifest-a', '/db/manifest-b'] as const;
 
 function stateWith(nextNumber: number, slices = 3): ManifestState {
   const table = {
-    number: 7,
+    number: 2,
     bytes: 1000,
     rows: 10,
     deletedRows: 1,
@@ -24,7 +26,7 @@ function stateWith(nextNumber: number, slices = 3): ManifestState {
     from: Buffer.of(at),
     to: Buffer.of(at + 1),
   }));
-  return { nextNumber, runs: [{ id: 4, level: 1, slices: own }] };
+  return { nextNumber, runs: slices === 0 ? [] : [{ id: 3, level: 1, slices: own }] };
 }
 
 async function newDisk(seed = 1): Promise<SimDisk> {
@@ -34,7 +36,7 @@ async function newDisk(seed = 1): Promise<SimDisk> {
 }
 
 const open = (disk: SimDisk): ReturnType<typeof Manifest.open> =>
-  Manifest.open(disk.attach(), '/db', noopLogger);
+  Manifest.open({ ...OPTIONS, disk: disk.attach() });
 
 /** The number of a state is enough to know it by. */
 async function reopened(disk: SimDisk): Promise<number | undefined> {
@@ -104,7 +106,7 @@ describe('a manifest', () => {
       file.read = async (...place) => (isLying ? Buffer.alloc(3) : read(...place));
       return file;
     };
-    const { manifest } = await Manifest.open(view, '/db', noopLogger);
+    const { manifest } = await Manifest.open({ ...OPTIONS, disk: view });
     await manifest.write(stateWith(4));
     disk.injectFault({ operation: 'write', pathPart: PATHS[1], code: 'DISK_FULL' });
     await expect(manifest.write(stateWith(5))).rejects.toThrow();

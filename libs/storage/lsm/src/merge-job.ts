@@ -7,7 +7,7 @@ import { MergedRows } from './merged-rows.js';
 import type { RowCursor } from './row-cursor.js';
 import { RunCursor, type TableReads } from './run-cursor.js';
 import type { TableMeta } from './table-format.js';
-import type { TableSummary } from './table-summary.js';
+import type { EngineDirectory, TableSummary } from './table-summary.js';
 import { openTable, readMeta, type Table } from './table.js';
 import type { Slice } from './version.js';
 import { writeTable } from './write-table.js';
@@ -18,7 +18,7 @@ const NO_KEY = new Uint8Array(0);
 
 /** Merges a part of some runs into one table. Durable when it resolves. */
 export async function merge(disk: Disk, job: MergeJob): Promise<MergeResult> {
-  const tables = new JobTables(disk, job.directory);
+  const tables = new JobTables(disk, job);
   try {
     const cursors: RowCursor[] = [];
     for (const input of job.inputs) cursors.push(await tables.cursor(input));
@@ -85,12 +85,12 @@ class OlderRows {
 /** The tables of one job, each open once. All reads are waited for: this is not the event loop. */
 class JobTables implements TableReads {
   readonly #disk: Disk;
-  readonly #directory: string;
+  readonly #place: EngineDirectory;
   readonly #tables = new Map<number, Table>();
 
-  constructor(disk: Disk, directory: string) {
+  constructor(disk: Disk, place: EngineDirectory) {
     this.#disk = disk;
-    this.#directory = directory;
+    this.#place = place;
   }
 
   async cursor(input: readonly SliceOfJob[]): Promise<RunCursor> {
@@ -108,7 +108,7 @@ class JobTables implements TableReads {
   async #open(summary: TableSummary): Promise<Table> {
     const known = this.#tables.get(summary.number);
     if (known !== undefined) return known;
-    const table = await openTable(this.#disk, this.#directory, summary);
+    const table = await openTable(this.#disk, this.#place, summary);
     this.#tables.set(summary.number, table);
     return table;
   }

@@ -9,6 +9,12 @@ import type { Run } from './version.js';
  */
 export const RUNS_PER_LEVEL_MAX = 8;
 
+/**
+ * Deeper than any run is: eight of a level become one of the next, and there are fewer numbers for runs than
+ * that takes.
+ */
+export const LEVEL_MAX = 16;
+
 /** Some runs of one level that become one of the next; carried out in steps, a table at a time. */
 export interface MergePlan {
   readonly inputs: readonly number[];

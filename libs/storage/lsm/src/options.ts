@@ -1,9 +1,10 @@
 import { CairnError } from '@cairn/base';
 import type { VersionedKeys } from '@cairn/engine';
-import type { Clock, Disk, Logger, Metrics } from '@cairn/ports';
+import type { Clock, Disk, Logger, Metrics, Rng } from '@cairn/ports';
 
 import { Compression, type CompressionName } from './compression.js';
 import type { JobRunner } from './jobs.js';
+import { LEVEL_MAX } from './merge-policy.js';
 
 const MIB = 1024 * 1024;
 
@@ -18,9 +19,6 @@ export const LSM_DEFAULTS = {
   compressedFromLevel: 2,
 } as const;
 
-/** More levels than any engine has: eight runs of a level become one of the next. */
-const LEVELS_MAX = 16;
-
 export interface LsmOptions {
   /** Directory; created when missing. The caller sees to it that no other process has it. */
   readonly path: string;
@@ -28,6 +26,8 @@ export interface LsmOptions {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly metrics?: Metrics;
+  /** Makes the id of a new directory, once. */
+  readonly rng: Rng;
   /** Where tables are written and merged. */
   readonly runner: JobRunner;
   readonly versioned?: VersionedKeys;
@@ -63,7 +63,7 @@ export function resolveOptions(options: LsmOptions): ResolvedLsmOptions {
   checkRange('metaCacheBytes', resolved.metaCacheBytes, 0, Number.MAX_SAFE_INTEGER);
   checkRange('blockBytes', resolved.blockBytes, 256, 64 * 1024);
   checkRange('tableBytes', resolved.tableBytes, resolved.blockBytes, 1024 * MIB);
-  checkRange('compressedFromLevel', resolved.compressedFromLevel, 1, LEVELS_MAX);
+  checkRange('compressedFromLevel', resolved.compressedFromLevel, 1, LEVEL_MAX);
   if (!Object.hasOwn(Compression, resolved.compression)) {
     throw new CairnError('INVALID_ARGUMENT', `engine: compression ${resolved.compression} is not known`);
   }

@@ -1,9 +1,9 @@
 import { messageOf, rethrowInvariant } from '@cairn/base';
-import type { Disk, Logger } from '@cairn/ports';
+import type { Disk, Logger, Rng } from '@cairn/ports';
 
 import { Manifest } from './manifest.js';
 import { checkLevels } from './merge-policy.js';
-import { numberOfTableName, type TableSummary } from './table-summary.js';
+import { numberOfTableName, type EngineDirectory, type TableSummary } from './table-summary.js';
 import type { Table } from './table.js';
 import type { Tables } from './tables.js';
 import { Version, type Run } from './version.js';
@@ -13,6 +13,8 @@ export interface TableSetOptions {
   readonly directory: string;
   readonly tables: Tables;
   readonly logger: Logger;
+  /** Asked when the directory is new. */
+  readonly rng: Rng;
 }
 
 /**
@@ -20,6 +22,8 @@ export interface TableSetOptions {
  * one at a time.
  */
 export class TableSet {
+  /** Where its tables are. */
+  readonly place: EngineDirectory;
   readonly #options: TableSetOptions;
   readonly #manifest: Manifest;
   #version: Version;
@@ -38,6 +42,7 @@ export class TableSet {
   private constructor(options: TableSetOptions, manifest: Manifest, nextNumber: number, runs: Run[]) {
     this.#options = options;
     this.#manifest = manifest;
+    this.place = { directory: options.directory, directoryId: manifest.directoryId };
     this.#nextNumber = nextNumber;
     this.#version = this.#newVersion(runs);
   }
@@ -47,15 +52,16 @@ export class TableSet {
    * Throws CORRUPTION when a table is missing or damaged.
    */
   static async open(options: TableSetOptions): Promise<TableSet> {
-    const { disk, directory, tables, logger } = options;
-    const { manifest, state } = await Manifest.open(disk, directory, logger);
+    const { disk, directory, tables } = options;
+    const { manifest, state } = await Manifest.open(options);
+    const place = { directory, directoryId: manifest.directoryId };
     const opened = new Map<number, Table>();
     try {
       const runs: Run[] = [];
       for (const { id, level, slices } of state?.runs ?? []) {
         const own = [];
         for (const { table: summary, from, to } of slices) {
-          const table = opened.get(summary.number) ?? (await tables.open(summary));
+          const table = opened.get(summary.number) ?? (await tables.open(place, summary));
           opened.set(summary.number, table);
           own.push({ table, from, to });
         }
@@ -90,7 +96,7 @@ export class TableSet {
   }
 
   openTable(summary: TableSummary): Promise<Table> {
-    return this.#options.tables.open(summary);
+    return this.#options.tables.open(this.place, summary);
   }
 
   get hasOrphans(): boolean {

@@ -1,4 +1,11 @@
-import type { ByteReader, ByteWriter } from '@cairn/codec';
+import { UINT48_MAX, type ByteReader, type ByteWriter } from '@cairn/codec';
+
+/** Where an engine has its tables. Plain data: jobs on another thread get it. */
+export interface EngineDirectory {
+  readonly directory: string;
+  /** Chance made it when the directory was new, 48 bits: tables of another directory name another one. */
+  readonly directoryId: number;
+}
 
 /** What is known of a table without reading it. Plain data: it comes from another thread. */
 export interface TableSummary {
@@ -15,7 +22,9 @@ export interface TableSummary {
   readonly lowestSuffix: Uint8Array;
 }
 
-const NAME = /^table-([0-9]{10})\.lsm$/;
+/** Footers have so much room. Who takes a thousand numbers in a second has them for thousands of years. */
+export const TABLE_NUMBER_MAX = UINT48_MAX;
+const NAME = /^table-([0-9]{10,15})\.lsm$/;
 
 /** The name of a table's file in the engine's directory. */
 export function tableName(number: number): string {
@@ -24,8 +33,8 @@ export function tableName(number: number): string {
 
 /** The number in the name of a table's file; undefined for other names. */
 export function numberOfTableName(name: string): number | undefined {
-  const found = NAME.exec(name)?.[1];
-  return found === undefined ? undefined : Number(found);
+  const number = Number(NAME.exec(name)?.[1]);
+  return number < TABLE_NUMBER_MAX && tableName(number) === name ? number : undefined;
 }
 
 export function writeSummary(writer: ByteWriter, summary: TableSummary): void {

@@ -20,6 +20,8 @@ const NOTHING = new Uint8Array(0);
 export interface TableWriterOptions {
   readonly file: DiskFile;
   readonly number: number;
+  /** Of the directory that the file is in. */
+  readonly directoryId: number;
   readonly shape: KeyShape;
   /** A block is closed before it grows beyond this; a single larger row gets a block of its own. */
   readonly blockBytes: number;
@@ -244,7 +246,9 @@ export class TableWriter {
       meta.set(separator, at);
       at += separator.length;
     }
-    const footer = encodeFooter({ ...sizes, metaAt: this.#written, metaCrc: crc32(meta) });
+    const { number, directoryId } = this.#options;
+    const place = { metaAt: this.#written, metaCrc: crc32(meta) };
+    const footer = encodeFooter({ ...sizes, ...place, number, directoryId });
     await this.#write([meta, footer], meta.length + footer.length);
   }
 }

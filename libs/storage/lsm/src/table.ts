@@ -10,7 +10,7 @@ import {
   type TableFooter,
   type TableMeta,
 } from './table-format.js';
-import { tableName, type TableSummary } from './table-summary.js';
+import { tableName, type EngineDirectory, type TableSummary } from './table-summary.js';
 
 /** A table whose file is open. */
 export interface Table {
@@ -26,15 +26,25 @@ export interface Table {
   wasUsed: boolean;
 }
 
-/** Opens a table that somebody wrote. Throws CORRUPTION when it is not what was written. */
-export async function openTable(disk: Disk, directory: string, summary: TableSummary): Promise<Table> {
-  const path = `${directory}/${tableName(summary.number)}`;
+/**
+ * Opens a table that somebody wrote. Throws CORRUPTION when it is not what was written, or not this table of
+ * this directory.
+ */
+export async function openTable(
+  disk: Disk,
+  { directory, directoryId }: EngineDirectory,
+  summary: TableSummary,
+): Promise<Table> {
+  const { number, bytes } = summary;
+  const path = `${directory}/${tableName(number)}`;
   if (!(await disk.exists(path))) throw damagedTable(path, 'it is missing');
   const file = await disk.open(path, { mode: 'read' });
   try {
     const size = await file.size();
-    if (size !== summary.bytes) throw damagedTable(path, `it has ${size} bytes instead of ${summary.bytes}`);
-    const footer = decodeFooter(await file.read(size - FOOTER_BYTES, FOOTER_BYTES), path);
+    if (size !== bytes) throw damagedTable(path, `it has ${size} bytes instead of ${bytes}`);
+    const footer = decodeFooter(await file.read(size - FOOTER_BYTES, FOOTER_BYTES), size, path);
+    if (footer.directoryId !== directoryId) throw damagedTable(path, 'it was written in another directory');
+    if (footer.number !== number) throw damagedTable(path, `it is table ${footer.number} by another name`);
     return { summary, path, file, footer, references: 0, meta: undefined, wasUsed: false };
   } catch (error) {
     await file.close();

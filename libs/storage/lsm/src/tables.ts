@@ -8,12 +8,11 @@ import type { Fetched, Missing } from './fetched.js';
 import { ReadGate } from './read-gate.js';
 import type { TableReads } from './run-cursor.js';
 import { metaBytesOf, metaFrom, type TableMeta } from './table-format.js';
-import type { TableSummary } from './table-summary.js';
+import type { EngineDirectory, TableSummary } from './table-summary.js';
 import { damagedBlock, openTable, readMeta, type Table } from './table.js';
 
 export interface TablesOptions {
   readonly disk: Disk;
-  readonly directory: string;
   readonly clock: Clock;
   readonly blockCacheBytes: number;
   readonly metaCacheBytes: number;
@@ -40,9 +39,9 @@ export class Tables implements TableReads {
   }
 
   /** Opens a table, and brings its meta into memory while there is room. Throws CORRUPTION. */
-  async open(summary: TableSummary): Promise<Table> {
-    const { disk, directory, metaCacheBytes } = this.#options;
-    const table = await openTable(disk, directory, summary);
+  async open(place: EngineDirectory, summary: TableSummary): Promise<Table> {
+    const { disk, metaCacheBytes } = this.#options;
+    const table = await openTable(disk, place, summary);
     if (this.#metaBytes + metaBytesOf(table.footer) <= metaCacheBytes) await this.loadMeta(table);
     return table;
   }

@@ -1,11 +1,10 @@
 import type { Disk } from '@cairn/ports';
 
 import type { KeyShape } from './key-shape.js';
-import { tableName, type TableSummary } from './table-summary.js';
+import { tableName, type EngineDirectory, type TableSummary } from './table-summary.js';
 import { TableWriter } from './table-writer.js';
 
-export interface WriteTableOptions {
-  readonly directory: string;
+export interface WriteTableOptions extends EngineDirectory {
   readonly outputNumber: number;
   readonly shape: KeyShape;
   readonly blockBytes: number;
@@ -24,8 +23,7 @@ export async function writeTable(
 ): Promise<TableSummary | undefined> {
   const path = `${options.directory}/${tableName(options.outputNumber)}`;
   const file = await disk.open(path, { mode: 'write' });
-  const { shape, blockBytes, isCompressed, bytesExpected, outputNumber: number } = options;
-  const writer = new TableWriter({ file, number, shape, blockBytes, isCompressed, bytesExpected });
+  const writer = new TableWriter({ ...options, file, number: options.outputNumber });
   let summary: TableSummary | undefined;
   try {
     await fill(writer);

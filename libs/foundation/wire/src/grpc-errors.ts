@@ -95,7 +95,16 @@ export function printable(text: string): string {
     text.length > MESSAGE_CHARS_MAX
       ? `${text.slice(0, MESSAGE_CHARS_MAX)}… (${text.length} characters)`
       : text;
-  return cut.replace(UNPRINTABLE, (character) => `\\u{${(character.codePointAt(0) as number).toString(16)}}`);
+  return cut.replace(UNPRINTABLE, escaped);
+}
+
+/** The same of a text of many lines, whole. */
+export function printableLines(text: string): string {
+  return text.replace(UNPRINTABLE, (character) => (character === '\n' ? character : escaped(character)));
+}
+
+function escaped(character: string): string {
+  return `\\u{${(character.codePointAt(0) as number).toString(16)}}`;
 }
 
 /** What a grpc-js handler answers to fail a call: status, sentence, and the detail as google.rpc.Status. */

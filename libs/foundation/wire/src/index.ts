@@ -22,6 +22,7 @@ export {
   fromServiceError,
   grpcStatusOf,
   printable,
+  printableLines,
   STATUS_DETAILS_KEY,
   toServiceError,
 } from './grpc-errors.js';
@@ -50,7 +51,15 @@ export {
 export { LogBudget, type LogBudgetOptions } from './log-budget.js';
 export { ReconnectingSession, type ReconnectingSessionOptions } from './reconnecting-session.js';
 export { createRpcClient, RpcPool, type RpcPoolOptions, type SessionRpcClient } from './rpc-client.js';
-export { MetadataRpc, REPORTED_RANGES_MAX, RPC_KEYS_MAX, ShardRpc } from './rpc-methods.js';
+export {
+  DEBUG_TEXT_CHARS_MAX,
+  ENGINE_LEVELS_MAX,
+  ENGINE_NAME_CHARS_MAX,
+  MetadataRpc,
+  REPORTED_RANGES_MAX,
+  RPC_KEYS_MAX,
+  ShardRpc,
+} from './rpc-methods.js';
 export { createRpcServer, type RpcServerOptions, type SessionRpcServer } from './rpc-server.js';
 export {
   acceptLimitsFor,

@@ -60,7 +60,13 @@ export class SessionRpcClient implements RpcClient {
     const encoded = method.encodeRequest(request);
     if (encoded.length > MESSAGE_BYTES_MAX) throw tooLong(`the request ${method.name}`, encoded.length);
     const body = await this.#exchange(method.name, encoded, options);
-    return method.decodeResponse(body);
+    try {
+      return method.decodeResponse(body);
+    } catch (cause) {
+      const from = this.#session.remoteAddress;
+      const message = `the answer of ${from} to ${method.name} cannot be read: ${messageOf(cause)}`;
+      throw new CairnError('INTERNAL', message, { cause });
+    }
   }
 
   #exchange(name: string, request: Uint8Array, options: RpcCallOptions): Promise<Buffer> {

@@ -59,7 +59,7 @@ export function decodeRpcResponse(frame: Buffer): RpcResponseFrame {
   const id = reader.u32();
   if (reader.u8() === 0) return { id, type: 'success', body: reader.raw(reader.remaining) };
   const code = errorCodeOf(reader.string());
-  const message = reader.string();
+  const message = reader.string().slice(0, ERROR_MESSAGE_LENGTH_MAX);
   const retryAfterMs = reader.varint();
   return {
     id,
@@ -69,6 +69,7 @@ export function decodeRpcResponse(frame: Buffer): RpcResponseFrame {
 }
 
 function parse(text: string): Record<string, unknown> {
+  if (text.length > ERROR_DETAILS_LENGTH_MAX) return {};
   try {
     const value: unknown = JSON.parse(text);
     return typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : {};

@@ -1,7 +1,23 @@
 import { describe, expect, it } from '@jest/globals';
 
-import { HeartbeatRequest, type RangeReport } from './gen/cairn/internal/v1/metadata.js';
-import { MetadataRpc, REPORTED_RANGES_MAX, RPC_KEYS_MAX, ShardRpc } from './rpc-methods.js';
+import {
+  GetRoutesResponse,
+  GetStatusResponse,
+  HeartbeatRequest,
+  HeartbeatResponse,
+  JoinResponse,
+  type RangeDescriptor,
+  type RangeReport,
+} from './gen/cairn/internal/v1/metadata.js';
+import { EngineStatsResponse } from './gen/cairn/internal/v1/shard.js';
+import {
+  DEBUG_TEXT_CHARS_MAX,
+  ENGINE_LEVELS_MAX,
+  MetadataRpc,
+  REPORTED_RANGES_MAX,
+  RPC_KEYS_MAX,
+  ShardRpc,
+} from './rpc-methods.js';
 
 const METHODS = [...Object.values(MetadataRpc), ...Object.values(ShardRpc)].map(
   (method) => [method.name, method] as const,
@@ -22,21 +38,21 @@ function varint(value: number): Buffer {
 const inside = (field: number, body: Buffer): Buffer =>
   Buffer.concat([varint(field * 8 + 2), varint(body.length), body]);
 
+const membersOf = (rangeId: number): RangeDescriptor['replicas'] =>
+  Array.from({ length: 7 }, (_, at) => ({ replicaId: rangeId + at, storeId: at + 1, role: 1 }));
+
+const descriptorOf = (rangeId: number): RangeDescriptor => ({
+  ...{ rangeId, startKey: Buffer.from('a'), endKey: Buffer.from('b'), version: 1, confVersion: 1 },
+  replicas: membersOf(rangeId),
+  tail: Buffer.alloc(0),
+});
+
 function report(rangeId: number): RangeReport {
-  const replicas = Array.from({ length: 7 }, (_, at) => ({
-    replicaId: rangeId + at,
-    storeId: at + 1,
-    role: 1,
-  }));
-  const ids = replicas.map(({ replicaId }) => replicaId);
+  const ids = membersOf(rangeId).map(({ replicaId }) => replicaId);
   return {
     ...{ leaderTerm: 7, bytes: 1, readsPerSecond: 1, writesPerSecond: 1 },
     ...{ liveReplicaIds: ids, laggingReplicaIds: ids },
-    descriptor: {
-      ...{ rangeId, startKey: Buffer.from('a'), endKey: Buffer.from('b'), version: 1, confVersion: 1 },
-      replicas,
-      tail: Buffer.alloc(0),
-    },
+    descriptor: descriptorOf(rangeId),
   };
 }
 
@@ -80,5 +96,124 @@ describe('requests between nodes', () => {
     expect(MetadataRpc.getRoutes.decodeRequest(routes).keys).toHaveLength(RPC_KEYS_MAX);
     const split = ShardRpc.splitRange.encodeRequest({ rangeId: 1, version: 1, keys });
     expect(ShardRpc.splitRange.decodeRequest(split).keys).toHaveLength(RPC_KEYS_MAX);
+  });
+});
+
+const MILLION = 1_000_000;
+
+describe('answers between nodes', () => {
+  it.each(METHODS)('%s is not decoded when it has millions of tiny fields', (_name, method) => {
+    for (const tiny of TINY) {
+      const body = Buffer.alloc(MILLION, tiny);
+      expect(() => method.decodeResponse(body)).toThrow(
+        expect.objectContaining({ code: 'INVALID_ARGUMENT' }),
+      );
+    }
+  });
+
+  it.each([
+    ['an engine', ShardRpc.engineStats, 3, 'levels'],
+    ['the stores of a join', MetadataRpc.join, 4, 'stores'],
+    ['the stores of a heartbeat', MetadataRpc.heartbeat, 2, 'stores'],
+    ['the commands of a heartbeat', MetadataRpc.heartbeat, 3, 'commands'],
+    ['the settings of a heartbeat', MetadataRpc.heartbeat, 5, 'settings'],
+    ['routes', MetadataRpc.getRoutes, 1, 'routes'],
+    ['the nodes of a status', MetadataRpc.getStatus, 2, 'nodes'],
+    ['the problems of a status', MetadataRpc.getStatus, 7, 'problems'],
+    ['settings', MetadataRpc.getSettings, 1, 'settings'],
+  ])('that tell of %s are not decoded when there are too many', (_what, method, number, name) => {
+    // Below what any answer may have in bytes, so that it is the count that is refused.
+    const body = Buffer.alloc(60_000, Buffer.from([number * 8 + 2, 0]));
+    expect(() => method.decodeResponse(body)).toThrow(
+      expect.objectContaining({ code: 'INVALID_ARGUMENT', details: { field: name } }),
+    );
+  });
+
+  it.each([
+    [
+      'a descriptor of a route',
+      MetadataRpc.getRoutes,
+      inside(1, inside(1, Buffer.alloc(2_000, Buffer.from([50, 0])))),
+    ],
+    [
+      'a descriptor of a command',
+      MetadataRpc.heartbeat,
+      inside(3, inside(2, Buffer.alloc(2_000, Buffer.from([50, 0])))),
+    ],
+  ])('are not decoded when %s has too many members', (_what, method, body) => {
+    expect(() => method.decodeResponse(body)).toThrow(
+      expect.objectContaining({ code: 'INVALID_ARGUMENT', details: { field: 'replicas' } }),
+    );
+  });
+
+  it('are not decoded when a text in them is longer than any', () => {
+    const longName = EngineStatsResponse.fromPartial({ engine: 'E'.repeat(70_000) });
+    const { encodeResponse, decodeResponse } = ShardRpc.engineStats;
+    expect(() => decodeResponse(encodeResponse(longName))).toThrow(/it has 7\d{4} bytes; the limit is 65536/);
+    const { debug } = ShardRpc;
+    const text = '€'.repeat(DEBUG_TEXT_CHARS_MAX);
+    expect(debug.decodeResponse(debug.encodeResponse({ text }))).toEqual({ text });
+    const longer = debug.encodeResponse({ text: text + text });
+    expect(() => debug.decodeResponse(longer)).toThrow('the limit is');
+  });
+
+  it('are decoded with all that an honest node may say', () => {
+    const stores = Array.from({ length: 4_096 }, (_, at) => ({
+      ...{ storeId: at + 1, name: `shard-${at + 1}`, address: 'host:1', live: true, lost: false },
+    }));
+    const settings = Array.from({ length: 200 }, (_, at) => ({
+      ...{ name: `s${at}`, value: '1', description: 'What it does.', isDefault: true },
+    }));
+    const descriptors = Array.from({ length: 1_000 }, (_, at) => descriptorOf(at + 1));
+    const build = {
+      release: '0.1.0',
+      clusterVersionMin: 1,
+      clusterVersionMax: 2,
+      protocolMin: 7,
+      protocolMax: 7,
+    };
+    const nodes = Array.from({ length: 8_201 }, (_, at) => ({
+      name: `n${at}`,
+      kind: 'router',
+      live: true,
+      build,
+    }));
+    const joined = JoinResponse.fromPartial({ stores });
+    const heard = HeartbeatResponse.fromPartial({
+      ...{ stores, settings },
+      commands: descriptors.slice(0, 201).map((value) => ({ command: { $case: 'removeReplica', value } })),
+    });
+    const found = GetRoutesResponse.fromPartial({
+      stores,
+      routes: [...descriptors, ...descriptors].map((descriptor) => ({ descriptor, leaderStoreId: 1 })),
+    });
+    const status = GetStatusResponse.fromPartial({
+      nodes,
+      problems: Array<string>(20).fill('a problem'),
+      upgradeWaits: nodes.slice(0, 8_000).map(({ name }) => `still Cairn ${name}`),
+    });
+    const level = { level: 1, runs: 1, tables: 2, bytes: 3 };
+    const engine = EngineStatsResponse.fromPartial({
+      ...{
+        engine: 'e'.repeat(63),
+        diskBytes: 1,
+        memoryBytes: 2,
+        levels: Array(ENGINE_LEVELS_MAX).fill(level),
+      },
+      compaction: { running: false, startedUnixMs: 1, durationMs: 2, problem: 'p'.repeat(1_000) },
+    });
+    const back = <T>(
+      {
+        encodeResponse,
+        decodeResponse,
+      }: { encodeResponse(m: T): Uint8Array; decodeResponse(b: Uint8Array): T },
+      message: T,
+    ): T => decodeResponse(Buffer.from(encodeResponse(message)));
+    expect(back(MetadataRpc.join, joined)).toEqual(joined);
+    expect(back(MetadataRpc.heartbeat, heard).commands).toHaveLength(201);
+    expect(back(MetadataRpc.getRoutes, found).routes).toHaveLength(2_000);
+    expect(back(MetadataRpc.getStatus, status)).toEqual(status);
+    expect(back(MetadataRpc.getSettings, { settings })).toEqual({ settings });
+    expect(back(ShardRpc.engineStats, engine)).toEqual(engine);
   });
 });

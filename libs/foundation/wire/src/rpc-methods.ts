@@ -1,7 +1,16 @@
+import { CairnError } from '@cairn/base';
+
 import * as metadata from './gen/cairn/internal/v1/metadata.js';
 import * as shard from './gen/cairn/internal/v1/shard.js';
 import { RANGE_MEMBERS_MAX } from './descriptor-codec.js';
-import { checkShape, FLAT, type MessageShape } from './grpc-message-bounds.js';
+import { MESSAGE_BYTES_MAX } from './frame-limits.js';
+import {
+  checkShape,
+  FIELDS_MAX,
+  FLAT,
+  type MessageShape,
+  type RepeatedField,
+} from './grpc-message-bounds.js';
 import type { RpcMethod } from './session-types.js';
 
 /** Ranges that a store may tell of at once. */
@@ -12,6 +21,19 @@ export const RPC_KEYS_MAX = 1_000;
 const STARTS_MAX = 64;
 /** Settings that are changed at once, besides the first. */
 const SETTINGS_MORE_MAX = 99;
+/** Levels that a node tells of its engine. */
+export const ENGINE_LEVELS_MAX = 64;
+/** Longest name of an engine. */
+export const ENGINE_NAME_CHARS_MAX = 63;
+/** Longest text for people, in characters of at most three bytes. */
+export const DEBUG_TEXT_CHARS_MAX = 1024 * 1024;
+
+/**
+ * What an answer lists at most: nodes, and what is said of them. With room: this release registers 4,096
+ * stores, hears as many routers, tells of a hundred removals at a time; a later one may do more, and is asked
+ * by this one during an upgrade.
+ */
+const LISTED_MAX = 16_384;
 
 const membersAt = (name: string): { name: string; max: number; isPacked: true } => ({
   name,
@@ -42,31 +64,98 @@ const PUT_SETTING: MessageShape = {
 };
 const SPLIT: MessageShape = { elements: { field: 3, name: 'keys', max: RPC_KEYS_MAX } };
 
+/** What an answer is, at most, to be decoded. */
+interface AnswerBounds {
+  readonly shape: MessageShape;
+  readonly bytesMax: number;
+}
+
+/** Numbers, an id, a sentence: with much room for what later releases add. */
+const SMALL: AnswerBounds = { shape: FLAT, bytesMax: 64 * 1024 };
+const listing = (shape: MessageShape): AnswerBounds => ({ shape, bytesMax: MESSAGE_BYTES_MAX });
+
+const listOf = (name: string, shape = FLAT): RepeatedField => ({ name, max: LISTED_MAX, shape });
+const sentences = (name: string): RepeatedField => ({ name, max: LISTED_MAX });
+const COMMAND: MessageShape = {
+  nested: new Map([
+    [1, DESCRIPTOR],
+    [2, DESCRIPTOR],
+    [3, FLAT],
+  ]),
+};
+const ROUTE: MessageShape = { nested: new Map([[1, DESCRIPTOR]]) };
+const NODE: MessageShape = { nested: new Map([[17, FLAT]]) };
+
+const JOINED = listing({ elements: { field: 4, ...listOf('stores') } });
+const HEARD = listing({
+  elements: { field: 2, ...listOf('stores') },
+  more: new Map([
+    [3, listOf('commands', COMMAND)],
+    [5, listOf('settings')],
+  ]),
+});
+const FOUND = listing({
+  elements: { field: 1, ...listOf('routes', ROUTE) },
+  more: new Map([[2, listOf('stores')]]),
+});
+const STATUS = listing({
+  elements: { field: 2, ...listOf('nodes', NODE) },
+  more: new Map([
+    [7, sentences('problems')],
+    [8, sentences('unsettled')],
+    [11, sentences('upgrade_waits')],
+  ]),
+});
+const LISTED_SETTINGS = listing({ elements: { field: 1, ...listOf('settings') } });
+const ENGINE: AnswerBounds = {
+  ...SMALL,
+  shape: {
+    elements: { field: 3, name: 'levels', max: ENGINE_LEVELS_MAX, shape: FLAT },
+    nested: new Map([[9, FLAT]]),
+  },
+};
+const TEXT: AnswerBounds = { ...SMALL, bytesMax: SMALL.bytesMax + 3 * DEBUG_TEXT_CHARS_MAX };
+
 interface Codec<Message> {
   encode(message: Message): { finish(): Uint8Array };
   decode(bytes: Uint8Array): Message;
 }
 
+/** A field has two bytes at least: so short a message has no more of them than any may have. */
+const SURELY_FEW_FIELDS_BYTES = 2 * FIELDS_MAX;
+
 /**
- * A method of a generated service. Requests are looked over before they are decoded: whoever connects may
- * send one, and a frame of two-byte elements would cost the node that decodes it its memory.
+ * A method of a generated service. Requests and answers are looked over before they are decoded: whoever
+ * connects may send a request, and any store may be asked; a frame of two-byte elements would cost the node
+ * that decodes it its memory. Decoders of answers throw INVALID_ARGUMENT as those of requests do.
  */
 function method<Request, Response>(
   name: string,
   request: Codec<Request>,
   response: Codec<Response>,
-  shape = FLAT,
+  { asked = FLAT, answered = SMALL }: { asked?: MessageShape; answered?: AnswerBounds } = {},
 ): RpcMethod<Request, Response> {
   return {
     name,
     encodeRequest: (message) => request.encode(message).finish(),
     decodeRequest: (bytes) => {
-      checkShape(bytes, shape);
+      checkShape(bytes, asked);
       return request.decode(bytes);
     },
     encodeResponse: (message) => response.encode(message).finish(),
-    decodeResponse: (bytes) => response.decode(bytes),
+    decodeResponse: (bytes) => {
+      // Timestamps are asked for all the time: their answers pass by their length alone.
+      if (bytes.length > SURELY_FEW_FIELDS_BYTES) checkAnswer(bytes, answered);
+      return response.decode(bytes);
+    },
   };
+}
+
+function checkAnswer(bytes: Uint8Array, { shape, bytesMax }: AnswerBounds): void {
+  if (bytes.length > bytesMax) {
+    throw new CairnError('INVALID_ARGUMENT', `it has ${bytes.length} bytes; the limit is ${bytesMax}`);
+  }
+  checkShape(bytes, shape);
 }
 
 const META = `${metadata.protobufPackage}.Metadata`;
@@ -74,8 +163,14 @@ const SHARD = `${shard.protobufPackage}.Shard`;
 
 /** What nodes ask of the metadata service. */
 export const MetadataRpc = {
-  join: method(`${META}/Join`, metadata.JoinRequest, metadata.JoinResponse, JOIN),
-  heartbeat: method(`${META}/Heartbeat`, metadata.HeartbeatRequest, metadata.HeartbeatResponse, HEARTBEAT),
+  join: method(`${META}/Join`, metadata.JoinRequest, metadata.JoinResponse, {
+    asked: JOIN,
+    answered: JOINED,
+  }),
+  heartbeat: method(`${META}/Heartbeat`, metadata.HeartbeatRequest, metadata.HeartbeatResponse, {
+    asked: HEARTBEAT,
+    answered: HEARD,
+  }),
   leave: method(`${META}/Leave`, metadata.LeaveRequest, metadata.LeaveResponse),
   allocateIds: method(`${META}/AllocateIds`, metadata.AllocateIdsRequest, metadata.AllocateIdsResponse),
   getTimestamps: method(
@@ -83,20 +178,26 @@ export const MetadataRpc = {
     metadata.GetTimestampsRequest,
     metadata.GetTimestampsResponse,
   ),
-  getRoutes: method(`${META}/GetRoutes`, metadata.GetRoutesRequest, metadata.GetRoutesResponse, ROUTES),
-  getStatus: method(`${META}/GetStatus`, metadata.GetStatusRequest, metadata.GetStatusResponse),
-  getSettings: method(`${META}/GetSettings`, metadata.GetSettingsRequest, metadata.GetSettingsResponse),
-  putSetting: method(
-    `${META}/PutSetting`,
-    metadata.PutSettingRequest,
-    metadata.PutSettingResponse,
-    PUT_SETTING,
-  ),
+  getRoutes: method(`${META}/GetRoutes`, metadata.GetRoutesRequest, metadata.GetRoutesResponse, {
+    asked: ROUTES,
+    answered: FOUND,
+  }),
+  getStatus: method(`${META}/GetStatus`, metadata.GetStatusRequest, metadata.GetStatusResponse, {
+    answered: STATUS,
+  }),
+  getSettings: method(`${META}/GetSettings`, metadata.GetSettingsRequest, metadata.GetSettingsResponse, {
+    answered: LISTED_SETTINGS,
+  }),
+  putSetting: method(`${META}/PutSetting`, metadata.PutSettingRequest, metadata.PutSettingResponse, {
+    asked: PUT_SETTING,
+  }),
 } as const;
 
 /** What routers and operators ask of one shard node. */
 export const ShardRpc = {
-  splitRange: method(`${SHARD}/SplitRange`, shard.SplitRangeRequest, shard.SplitRangeResponse, SPLIT),
+  splitRange: method(`${SHARD}/SplitRange`, shard.SplitRangeRequest, shard.SplitRangeResponse, {
+    asked: SPLIT,
+  }),
   transferLeader: method(
     `${SHARD}/TransferLeader`,
     shard.TransferLeaderRequest,
@@ -107,7 +208,9 @@ export const ShardRpc = {
     shard.ChangeReplicasRequest,
     shard.ChangeReplicasResponse,
   ),
-  engineStats: method(`${SHARD}/EngineStats`, shard.EngineStatsRequest, shard.EngineStatsResponse),
+  engineStats: method(`${SHARD}/EngineStats`, shard.EngineStatsRequest, shard.EngineStatsResponse, {
+    answered: ENGINE,
+  }),
   compactEngine: method(`${SHARD}/CompactEngine`, shard.CompactEngineRequest, shard.CompactEngineResponse),
-  debug: method(`${SHARD}/Debug`, shard.DebugRequest, shard.DebugResponse),
+  debug: method(`${SHARD}/Debug`, shard.DebugRequest, shard.DebugResponse, { answered: TEXT }),
 } as const;

@@ -1,4 +1,5 @@
 import { CairnError } from '@cairn/base';
+import { ByteWriter } from '@cairn/codec';
 import { describe, expect, it } from '@jest/globals';
 
 import { MESSAGE_BYTES_MAX } from './frame-limits.js';
@@ -160,6 +161,18 @@ describe('the rpc server', () => {
       type: 'failure',
       error: { code: 'INTERNAL', details: {} },
     });
+  });
+
+  it('has its caller believe no sentence and no details without end', () => {
+    const writer = new ByteWriter(64);
+    writer.u32(1);
+    writer.u8(1);
+    writer.string('UNAVAILABLE');
+    writer.string('x'.repeat(1_000_000));
+    writer.varint(5);
+    writer.string(`[${'[],'.repeat(1_000_000)}[]]`);
+    const { error } = decodeRpcResponse(writer.take()) as { error: CairnError };
+    expect([error.code, error.message.length, error.details]).toEqual(['UNAVAILABLE', 4_096, {}]);
   });
 
   it('does not echo the whole name of a method that it does not know', async () => {

@@ -81,6 +81,23 @@ describe('an rpc over sessions', () => {
     });
   });
 
+  it('says whose answer it could not read, and goes on with the session', async () => {
+    const server = createRpcServer({ clock });
+    const levels = Buffer.alloc(60_000, Buffer.from([26, 0]));
+    server.handle({ ...ShardRpc.engineStats, encodeResponse: () => levels }, () => ({}) as never);
+    server.handle(ShardRpc.debug, () => ({ text: 'fine' }));
+    await withPool(server, hello(), async (pool, { address }) => {
+      const client = pool.client(address);
+      const reading = client.call(ShardRpc.engineStats, {}, { timeoutMs: 60_000 });
+      await expect(reading).rejects.toThrow(
+        `the answer of ${address} to cairn.internal.v1.Shard/EngineStats cannot be read: levels has 65 elements`,
+      );
+      await expect(reading).rejects.toMatchObject({ code: 'INTERNAL' });
+      const text = await client.call(ShardRpc.debug, { rangeId: 0 }, { timeoutMs: 60_000 });
+      expect(text).toEqual({ text: 'fine' });
+    });
+  });
+
   it('gives up at the deadline or on a signal, and tells the handler', async () => {
     const server = createRpcServer();
     const called: number[] = [];

@@ -1,7 +1,8 @@
 import { CairnError, messageOf, rethrowInvariant } from '@cairn/base';
 import { checkBound, compareKeys, invalidField, WIDEST_KEY_VALUE_LIMITS } from '@cairn/routing';
-import { ShardRpc, type RpcPool } from '@cairn/wire';
+import { ENGINE_NAME_CHARS_MAX, printable, printableLines, ShardRpc, type RpcPool } from '@cairn/wire';
 import type { NodeStatus } from '@cairn/wire/gen/cairn/internal/v1/metadata.js';
+import type { EngineStatsResponse } from '@cairn/wire/gen/cairn/internal/v1/shard.js';
 import type { CompactEngineRequest, DebugResponse, Engine } from '@cairn/wire/gen/cairn/v1/cluster.js';
 
 /** A node that does not answer by then is listed with that. */
@@ -44,11 +45,20 @@ async function engineOf(shards: RpcPool, { storeId, name, address, live }: Shard
     const stats = await shards
       .client(address)
       .call(ShardRpc.engineStats, {}, { timeoutMs: STATS_TIMEOUT_MS });
-    return { ...stats, storeId, name, problem: '' };
+    return { ...stats, ...shown(stats), storeId, name, problem: '' };
   } catch (error) {
     rethrowInvariant(error);
-    return { ...silent, problem: messageOf(error) };
+    return { ...silent, problem: printable(messageOf(error)) };
   }
+}
+
+/** What a node says in words: any may have joined, and people read it on their terminals. */
+function shown({ engine, compaction }: EngineStatsResponse): Pick<Engine, 'engine' | 'compaction'> {
+  return {
+    engine: printable(engine.slice(0, ENGINE_NAME_CHARS_MAX)),
+    compaction:
+      compaction === undefined ? undefined : { ...compaction, problem: printable(compaction.problem) },
+  };
 }
 
 /** Has a node begin to compact; rejects with what it answers. */
@@ -74,7 +84,10 @@ export async function debugTextOf(
   if (!node.live) {
     throw new CairnError('UNAVAILABLE', `${node.name} is not heard from`, { retryAfterMs: 1_000 });
   }
-  return shards.client(node.address).call(ShardRpc.debug, { rangeId }, { timeoutMs: STATS_TIMEOUT_MS });
+  const { text } = await shards
+    .client(node.address)
+    .call(ShardRpc.debug, { rangeId }, { timeoutMs: STATS_TIMEOUT_MS });
+  return { text: printableLines(text) };
 }
 
 /** Throws INVALID_ARGUMENT for what is no request. */

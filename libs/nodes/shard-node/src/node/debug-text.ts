@@ -1,5 +1,6 @@
 import { CairnError, type RangeId } from '@cairn/base';
 import { debugText, debugView, type Store } from '@cairn/store';
+import { DEBUG_TEXT_CHARS_MAX } from '@cairn/wire';
 
 /** What is asked of the machines of a node. */
 export type ShownMachines = ReadonlyMap<RangeId, { toString(): string }>;
@@ -9,6 +10,10 @@ export type ShownMachines = ReadonlyMap<RangeId, { toString(): string }>;
  * one replica with its machine. Throws FAILED_PRECONDITION when it has no replica of the range.
  */
 export function nodeDebugText(store: Store, machines: ShownMachines, rangeId: RangeId | 0): string {
+  return describe(store, machines, rangeId).slice(0, DEBUG_TEXT_CHARS_MAX);
+}
+
+function describe(store: Store, machines: ShownMachines, rangeId: RangeId | 0): string {
   if (rangeId === 0) return debugText(debugView(store));
   const replica = store.replica(rangeId);
   if (replica === undefined) {

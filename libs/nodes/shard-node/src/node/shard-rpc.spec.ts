@@ -91,6 +91,23 @@ describe('a request of an operator', () => {
     expect(counted[2]).toBe('CompactEngine FAILED_PRECONDITION');
   });
 
+  it('hears no more of an engine from elsewhere than an answer may have', async () => {
+    const memory = new MemoryEngine();
+    const level = { level: 1, runs: 1, tables: 1, bytes: 1 };
+    memory.stats = () =>
+      Promise.resolve({
+        ...{ engine: `\u001b[31m${'E'.repeat(5_000_000)}`, diskBytes: 1 },
+        levels: Array.from({ length: 100_000 }, () => level),
+      });
+    const { ask } = rig({
+      engine: new EngineOperator({ engine: memory, clock: {} as Clock, logger: noopLogger }),
+    });
+    const { decodeResponse, encodeResponse } = ShardRpc.engineStats;
+    const answer = (await ask(ShardRpc.engineStats, {})) as EngineStatsResponse;
+    const { engine, levels } = decodeResponse(encodeResponse(answer));
+    expect([engine.slice(0, 9), engine.length < 100, levels.length]).toEqual(['\\u{1b}[31', true, 64]);
+  });
+
   it('waits for the settings of the cluster', async () => {
     const { ask } = rig({ limits: () => undefined });
     await expect(ask(ShardRpc.splitRange, split([Buffer.from('k')]))).rejects.toMatchObject({

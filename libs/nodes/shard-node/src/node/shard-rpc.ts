@@ -1,8 +1,17 @@
 import { CairnError, rethrowInvariant, type RangeId, type StoreId } from '@cairn/base';
 import type { Metrics } from '@cairn/ports';
 import type { Store } from '@cairn/store';
-import { RPC_KEYS_MAX, ShardRpc, type RpcMethod, type SessionRpcServer } from '@cairn/wire';
+import {
+  ENGINE_LEVELS_MAX,
+  ENGINE_NAME_CHARS_MAX,
+  printable,
+  RPC_KEYS_MAX,
+  ShardRpc,
+  type RpcMethod,
+  type SessionRpcServer,
+} from '@cairn/wire';
 import type { StoreInfo } from '@cairn/wire/gen/cairn/internal/v1/metadata.js';
+import type { EngineStatsResponse } from '@cairn/wire/gen/cairn/internal/v1/shard.js';
 
 import { WIDEST_SIZE_LIMITS } from '../kv/request-checks.js';
 import { nodeDebugText, type ShownMachines } from './debug-text.js';
@@ -52,11 +61,7 @@ export function handleShardRpc(server: SessionRpcServer, parts: ShardRpcParts): 
     const after = await parts.mover.change(rangeId as RangeId, confVersion, change);
     return { confVersion: after.epoch.confVersion };
   });
-  handle(ShardRpc.engineStats, async () => {
-    const { levels, ...numbers } = await parts.engine.stats();
-    const { compaction } = parts.engine;
-    return { levels: [...levels], ...numbers, compaction };
-  });
+  handle(ShardRpc.engineStats, () => engineAnswer(parts.engine));
   handle(ShardRpc.debug, ({ rangeId }) => ({
     text: nodeDebugText(parts.store, parts.machines, rangeId as RangeId),
   }));
@@ -92,6 +97,19 @@ function countedHandlers(server: SessionRpcServer, metrics: Metrics): Handle {
         throw error;
       }
     });
+  };
+}
+
+/** An engine from elsewhere may say anything, and who asks reads no more than what is said here. */
+async function engineAnswer(operator: EngineOperator): Promise<EngineStatsResponse> {
+  const { engine, levels, ...numbers } = await operator.stats();
+  const { compaction } = operator;
+  return {
+    ...numbers,
+    engine: printable(String(engine).slice(0, ENGINE_NAME_CHARS_MAX)),
+    levels: levels.slice(0, ENGINE_LEVELS_MAX),
+    compaction:
+      compaction === undefined ? undefined : { ...compaction, problem: printable(compaction.problem) },
   };
 }
 

@@ -266,6 +266,8 @@ describe('cluster', () => {
       code: 2,
       stderr: expect.stringContaining('--range is a number from cairn ranges, not "x"'),
     });
+    cli.router.cluster.debugMore = '\n\u001b[2Jé';
+    expect((await cli.run(['debug', 'shard-1'])).stdout).toBe('store 1 range 0\n\\u{1b}[2Jé\n');
     expect((await cli.run(['debug', 'shard-9'])).stderr).toContain('there is no shard node "shard-9"');
   });
 

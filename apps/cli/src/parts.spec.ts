@@ -243,6 +243,11 @@ test('tables align wide characters and marks', () => {
   expect(table).toBe(' a  |  n\n----+----\n 東 |  1\n e\u0301  | 10\n(2 rows)\n');
 });
 
+test('what a node says in a table moves no cursor', () => {
+  const table = renderTable([{ title: 'a' }, { title: 'b' }], [['x\u001b[2J', 'y']], 'row');
+  expect(table).toBe(' a          | b\n------------+---\n x\\u{1b}[2J | y\n(1 row)\n');
+});
+
 test('what is too long for a cell has several lines', () => {
   const text = wrap('A range that has grown past this is split: averyveryverylongword', 20);
   expect(text.split('\n')).toEqual([

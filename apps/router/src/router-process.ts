@@ -1,8 +1,8 @@
-import { messageOf, rethrowInvariant } from '@cairn/base';
+import { messageOf, printable, rethrowInvariant } from '@cairn/base';
 import { routerConfig, type RouterConfig, type routerConfigSchema } from '@cairn/config';
 import type { ProcessKind, ProcessPorts, RunningPart, ShellContext } from '@cairn/process-shell';
 import { openRouter, type RunningRouter } from '@cairn/router-node';
-import { LogBudget, printable } from '@cairn/wire';
+import { LogBudget } from '@cairn/wire';
 import { setLogger } from '@grpc/grpc-js';
 
 import { cutOff } from './door-server.js';

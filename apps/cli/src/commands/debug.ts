@@ -1,3 +1,4 @@
+import { printableLines } from '@cairn/base';
 import type { Command } from 'commander';
 import type { RunAction } from '../context.js';
 import { ExitCode, UsageError } from '../exit-codes.js';
@@ -33,7 +34,7 @@ form of the text may change with every release: programs read cairn ranges --jso
           const storeId = await storeIdOf(client, context, name);
           const text = await client.debug(storeId, { rangeId, signal: context.io.signal });
           if (context.isJson) await context.json({ storeId, rangeId, text });
-          else await context.line(text);
+          else await context.line(printableLines(text));
           return ExitCode.ok;
         });
       }),

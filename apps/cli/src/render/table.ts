@@ -1,3 +1,5 @@
+import { printableLines } from '@cairn/base';
+
 export interface Column {
   readonly title: string;
   readonly align?: 'left' | 'right';
@@ -35,7 +37,8 @@ export function wrap(text: string, columns: number): string {
 }
 
 /**
- * An aligned table with a ruled head and a count below, newline at its end. A cell may have several lines.
+ * An aligned table with a ruled head and a count below, newline at its end. A cell may have several lines; of
+ * what nodes say in it, nothing moves the cursor.
  * `noun` counts the rows: "1 node", "7 nodes".
  */
 export function renderTable(
@@ -43,8 +46,9 @@ export function renderTable(
   rows: readonly (readonly string[])[],
   noun: string,
 ): string {
+  const shown = rows.map((row) => row.map(printableLines));
   const widths = columns.map(({ title }, index) =>
-    rows.reduce(
+    shown.reduce(
       (most, row) =>
         (row[index] ?? '').split('\n').reduce((wide, part) => Math.max(wide, widthOf(part)), most),
       widthOf(title),
@@ -58,7 +62,7 @@ export function renderTable(
     aligns,
   );
   const rule = widths.map((width) => '-'.repeat(width + 2)).join('+');
-  const body = rows.flatMap((row) => {
+  const body = shown.flatMap((row) => {
     const cells = row.map((cell) => cell.split('\n'));
     const height = Math.max(1, ...cells.map((lines) => lines.length));
     return Array.from({ length: height }, (_, at) =>

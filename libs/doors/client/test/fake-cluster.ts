@@ -47,6 +47,8 @@ export class FakeCluster {
   clusterVersion = 2;
   newestClusterVersion = 2;
   upgradeWaits: string[] = [];
+  /** What a node says for debugging, beside its store and range. */
+  debugMore = '';
   /** Of shard-3, which is not there. */
   absence = NodeState.GONE;
 
@@ -63,7 +65,7 @@ export class FakeCluster {
       listEngines: answer((request: { storeId: number }) => ({ engines: this.#engines(request.storeId) })),
       compactEngine: answer((request: CompactEngineRequest) => this.#compact(request)),
       debug: answer((request: DebugRequest) => ({
-        text: `store ${request.storeId} range ${request.rangeId}`,
+        text: `store ${request.storeId} range ${request.rangeId}${this.debugMore}`,
       })),
       listSettings: answer(() => ({ settings: this.#settings() })),
       putSetting: answer((request: PutSettingRequest) => this.#putSetting(request)),

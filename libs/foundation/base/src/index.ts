@@ -10,6 +10,7 @@ export * from './holders.js';
 export * from './id-table.js';
 export * from './lease-margin.js';
 export * from './lists.js';
+export * from './printable.js';
 export * from './range-descriptor.js';
 export * from './shared-room.js';
 export type * from './micro-benchmark.js';

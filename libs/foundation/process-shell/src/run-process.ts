@@ -1,4 +1,4 @@
-import { messageOf } from '@cairn/base';
+import { messageOf, printableLines } from '@cairn/base';
 import { assertNodeVersion, textAsked, type ConfigSchema } from '@cairn/config';
 import { NodeClock, NodeDisk, NodeRng, TcpTransport, endOnUncaught, takeWarnings } from '@cairn/runtime-node';
 import type { z } from 'zod';
@@ -14,7 +14,7 @@ export function runProcess<Schema extends ConfigSchema & z.ZodType<ShellConfig>>
   kind: ProcessKind<Schema>,
 ): void {
   const fail = (error: unknown): void => {
-    process.stderr.write(`${kind.config.name}: ${messageOf(error)}\n`);
+    process.stderr.write(`${kind.config.name}: ${printableLines(messageOf(error))}\n`);
     process.exit(1);
   };
   run(kind, fail).catch(fail);

@@ -38,11 +38,16 @@ export function buildToMessage({ build, protocols, clusterVersions }: BuildVersi
   };
 }
 
+/** Whether a release may call itself so: people read it on their terminals. */
+export function isRelease(text: string): boolean {
+  return text.length <= RELEASE_CHARS_MAX && RELEASE.test(text);
+}
+
 /** Of a node that may say anything: it is kept, and shown to people. @throws CairnError INVALID_ARGUMENT. */
 export function buildFromMessage(message: NodeBuild | undefined): BuildVersions {
   if (message === undefined) throw new CairnError('INVALID_ARGUMENT', 'a node says nothing of its release');
   const { release, clusterVersionMin, clusterVersionMax, protocolMin, protocolMax } = message;
-  if (release.length > RELEASE_CHARS_MAX || !RELEASE.test(release)) {
+  if (!isRelease(release)) {
     const shown = release.slice(0, 32).replace(/[^\x20-\x7e]/g, '?');
     throw new CairnError('INVALID_ARGUMENT', `a node says that its release is "${shown}"`);
   }

@@ -2,6 +2,7 @@ import { BinaryReader, BinaryWriter } from '@bufbuild/protobuf/wire';
 import {
   CairnError,
   messageOf,
+  printable,
   rethrowInvariant,
   retryClassOf,
   type ErrorCode,
@@ -14,9 +15,6 @@ import { RowKind } from './gen/cairn/v1/kinds.js';
 
 /** Where gRPC carries a serialized google.rpc.Status. */
 export const STATUS_DETAILS_KEY = 'grpc-status-details-bin';
-/** Sentences that quote input are cut behind this; headers have bounds of their own. */
-const MESSAGE_CHARS_MAX = 1_000;
-const UNPRINTABLE = /[\p{Cc}\p{Cs}]/gu;
 const DETAIL_TYPE_URL = 'type.googleapis.com/cairn.v1.ErrorDetail';
 
 const STATUS_BY_CODE: Readonly<Record<ErrorCode, status>> = {
@@ -84,27 +82,6 @@ export function errorDetailOf(error: unknown): ErrorDetail {
 function internalError(error: unknown): CairnError {
   rethrowInvariant(error);
   return new CairnError('INTERNAL', messageOf(error));
-}
-
-/**
- * A sentence that may quote what somebody sent, fit for headers, logs and terminals: control characters and
- * halves of characters are escaped, and it ends after a thousand.
- */
-export function printable(text: string): string {
-  const cut =
-    text.length > MESSAGE_CHARS_MAX
-      ? `${text.slice(0, MESSAGE_CHARS_MAX)}… (${text.length} characters)`
-      : text;
-  return cut.replace(UNPRINTABLE, escaped);
-}
-
-/** The same of a text of many lines, whole. */
-export function printableLines(text: string): string {
-  return text.replace(UNPRINTABLE, (character) => (character === '\n' ? character : escaped(character)));
-}
-
-function escaped(character: string): string {
-  return `\\u{${(character.codePointAt(0) as number).toString(16)}}`;
 }
 
 /** What a grpc-js handler answers to fail a call: status, sentence, and the detail as google.rpc.Status. */

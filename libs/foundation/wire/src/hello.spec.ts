@@ -66,6 +66,24 @@ describe('a hello', () => {
     expect(decodeRefusal(encodeRefusal(refusal))).toMatchObject({ code: 'UNAVAILABLE', message: 'wait' });
   });
 
+  it.each([
+    ['build', { build: '0.1\u001b[2J' }],
+    ['build', { build: '' }],
+    ['build', { build: '0.1 or so' }],
+    ['name', { name: 'router\u0007' }],
+    ['name', { name: 'é' }],
+    ['clusterId', { clusterId: 'c\n1' }],
+  ])('is refused with a %s that would move a cursor, or is none: %j', (_field, wrong) => {
+    const reading = (): unknown => decodeHello(encodeHello({ ...HELLO, ...wrong }));
+    expect(reading).toThrow(expect.objectContaining({ code: 'CORRUPTION' }));
+    expect(reading).toThrow(/^[^\p{Cc}]*$/u);
+  });
+
+  it('that is refused is answered with a sentence that moves no cursor', () => {
+    const refusal = decodeRefusal(encodeRefusal(new CairnError('UNAVAILABLE', 'wait\u001b[2J')));
+    expect(refusal.message).toBe('wait\\u{1b}[2J');
+  });
+
   it('is read also when a later release says more behind it', () => {
     expect(decodeHello(Buffer.concat([encodeHello(HELLO), Buffer.from('more')]))).toEqual(HELLO);
   });

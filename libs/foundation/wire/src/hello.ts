@@ -2,6 +2,7 @@ import {
   CairnError,
   errorCodeOf,
   outlastsLease,
+  printable,
   rangeText,
   storeId,
   versionMisfit,
@@ -9,6 +10,7 @@ import {
 } from '@cairn/base';
 import { ByteReader, ByteWriter } from '@cairn/codec';
 
+import { isRelease } from './build-versions.js';
 import type { Hello, HelloLife, HelloStart, Purpose } from './session-types.js';
 
 /** First bytes of a hello: tells our own processes from anything else that connects. */
@@ -16,6 +18,8 @@ const MAGIC = 0x4e524943;
 
 /** Longest text in a hello, characters: names are echoed in errors and in the log. */
 const HELLO_TEXT_LENGTH_MAX = 128;
+/** Names, ids and tokens: they are shown to people, and move no cursor. */
+const HELLO_TEXT = /^[\x20-\x7e]*$/;
 /** Longest list of members in a hello. */
 const GROUP_LENGTH_MAX = 2_048;
 /** Starts that a member shows at a time. */
@@ -64,7 +68,7 @@ export function decodeHello(body: Uint8Array): Hello {
   if (reader.u32() !== MAGIC)
     throw new CairnError('CORRUPTION', 'the first frame is no hello of this product');
   const protocols = { min: reader.varint(), max: reader.varint() };
-  const build = shortText(reader);
+  const build = releaseText(reader);
   const clusterVersions = { min: reader.varint(), max: reader.varint() };
   const clusterVersion = reader.varint();
   const purpose = PURPOSES[reader.u8()];
@@ -87,11 +91,24 @@ export function decodeHello(body: Uint8Array): Hello {
 
 function shortText(reader: ByteReader, lengthMax = HELLO_TEXT_LENGTH_MAX): string {
   const text = reader.string();
-  if (text.length <= lengthMax) return text;
-  throw new CairnError(
-    'CORRUPTION',
-    `a name of ${text.length} characters ("${text.slice(0, 32)}…") in a hello; the limit is ${lengthMax}`,
-  );
+  if (text.length > lengthMax) {
+    throw new CairnError(
+      'CORRUPTION',
+      `a name of ${text.length} characters ("${shown(text)}…") in a hello; the limit is ${lengthMax}`,
+    );
+  }
+  if (HELLO_TEXT.test(text)) return text;
+  throw new CairnError('CORRUPTION', `a name that nothing has ("${shown(text)}") in a hello`);
+}
+
+function releaseText(reader: ByteReader): string {
+  const text = reader.string();
+  if (isRelease(text)) return text;
+  throw new CairnError('CORRUPTION', `a release that there is not ("${shown(text)}") in a hello`);
+}
+
+function shown(text: string): string {
+  return printable(text.slice(0, 32));
 }
 
 function readLife(reader: ByteReader): HelloLife {
@@ -123,7 +140,7 @@ export function encodeRefusal(error: CairnError): Buffer {
 export function decodeRefusal(body: Uint8Array): CairnError {
   const reader = new ByteReader(body);
   const code = errorCodeOf(reader.string());
-  return new CairnError(code, reader.string().slice(0, REFUSAL_LENGTH_MAX));
+  return new CairnError(code, printable(reader.string(), REFUSAL_LENGTH_MAX));
 }
 
 /** Why two nodes must not talk; undefined when they may. */

@@ -21,8 +21,6 @@ export {
   errorDetailOf,
   fromServiceError,
   grpcStatusOf,
-  printable,
-  printableLines,
   STATUS_DETAILS_KEY,
   toServiceError,
 } from './grpc-errors.js';

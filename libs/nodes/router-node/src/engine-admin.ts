@@ -1,6 +1,6 @@
-import { CairnError, messageOf, rethrowInvariant } from '@cairn/base';
+import { CairnError, messageOf, printable, printableLines, rethrowInvariant } from '@cairn/base';
 import { checkBound, compareKeys, invalidField, WIDEST_KEY_VALUE_LIMITS } from '@cairn/routing';
-import { ENGINE_NAME_CHARS_MAX, printable, printableLines, ShardRpc, type RpcPool } from '@cairn/wire';
+import { ENGINE_NAME_CHARS_MAX, ShardRpc, type RpcPool } from '@cairn/wire';
 import type { NodeStatus } from '@cairn/wire/gen/cairn/internal/v1/metadata.js';
 import type { EngineStatsResponse } from '@cairn/wire/gen/cairn/internal/v1/shard.js';
 import type { CompactEngineRequest, DebugResponse, Engine } from '@cairn/wire/gen/cairn/v1/cluster.js';

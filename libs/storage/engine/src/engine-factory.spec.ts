@@ -43,14 +43,18 @@ describe('an engine module', () => {
     );
   });
 
-  it.each([...OWN_ENGINES, '', 'Upper', 'a b', '-a', 'a\n', 'x'.repeat(64)])(
-    'is refused the name %j',
-    (name) => {
-      expect(() => engineFactoryOf({ default: { name, open } }, './m.js')).toThrow(
-        refusal(`its name "${name}" is`),
-      );
-    },
-  );
+  it.each([...OWN_ENGINES, '', 'Upper', 'a b', '-a', 'x'.repeat(64)])('is refused the name %j', (name) => {
+    expect(() => engineFactoryOf({ default: { name, open } }, './m.js')).toThrow(
+      refusal(`its name "${name}" is`),
+    );
+  });
+
+  it('is refused a name that would move a cursor, or fill the screen, without either', () => {
+    const name = `\u001b[2J${'x'.repeat(5_000)}`;
+    expect(() => engineFactoryOf({ default: { name, open } }, './m.js')).toThrow(
+      refusal(`its name "\\u{1b}[2J${'x'.repeat(76)}… (5004 characters)" is not`),
+    );
+  });
 
   it('is refused an engine that lacks something, by name', async () => {
     const opened: Partial<KvEngine> = new MemoryEngine();

@@ -1,4 +1,4 @@
-import { CairnError } from '@cairn/base';
+import { CairnError, printable } from '@cairn/base';
 import type { Clock, Disk, Logger, Metrics } from '@cairn/ports';
 
 import type { KvEngine, VersionedKeys } from './types.js';
@@ -47,6 +47,8 @@ export function isOwnEngine(name: string): name is OwnEngine {
 }
 
 const NAME = /^[a-z0-9][a-z0-9-]{0,62}$/;
+/** Of a name that is none. */
+const NAME_CHARS_SHOWN = 80;
 /** What the rest of the product calls. */
 const METHODS = [
   ...['get', 'first', 'write', 'newBatch', 'snapshot', 'iterate', 'flush', 'deleteRange', 'compact'],
@@ -64,7 +66,10 @@ export function engineFactoryOf(module: unknown, specifier: string): EngineFacto
     throw unusable(specifier, 'it exports no engineFactory, and no default, with a name and a function open');
   }
   if (!NAME.test(name)) {
-    throw unusable(specifier, `its name "${name}" is not 1 to 63 lower-case letters, digits and dashes`);
+    throw unusable(
+      specifier,
+      `its name "${printable(name, NAME_CHARS_SHOWN)}" is not 1 to 63 lower-case letters, digits and dashes`,
+    );
   }
   if (isOwnEngine(name)) throw unusable(specifier, `its name "${name}" is that of an engine of the product`);
   return candidate as EngineFactory;

@@ -1,10 +1,9 @@
-import { CairnError, rethrowInvariant, type RangeId, type StoreId } from '@cairn/base';
+import { CairnError, printable, rethrowInvariant, type RangeId, type StoreId } from '@cairn/base';
 import type { Metrics } from '@cairn/ports';
 import type { Store } from '@cairn/store';
 import {
   ENGINE_LEVELS_MAX,
   ENGINE_NAME_CHARS_MAX,
-  printable,
   RPC_KEYS_MAX,
   ShardRpc,
   type RpcMethod,

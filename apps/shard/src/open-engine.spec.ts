@@ -76,6 +76,9 @@ describe('the engine of a node', () => {
     await expect(open('package:cairn-no-such-engine')).rejects.toThrow(
       /cannot be loaded: .*cairn-no-such-engine/,
     );
+    for (const none of ['/dev/null', dataDirectory, new URL(`file://${dataDirectory}`).href]) {
+      await expect(open(none)).rejects.toThrow(`"${none}" cannot be loaded: it is no regular file`);
+    }
     const path = join(dataDirectory, 'empty.mjs');
     writeFileSync(path, 'export const nothing = 1;\n');
     await expect(open(path)).rejects.toMatchObject({

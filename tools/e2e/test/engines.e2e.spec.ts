@@ -3,21 +3,30 @@
  * operators ask of engines; and a directory stays with the engine that made it. Method: real processes,
  * once with LevelDB, once with an engine from a module that somebody else might have written.
  */
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { afterAll, describe, expect, it } from '@jest/globals';
 import type { CairnClient } from '@cairn/client';
 import { endPrograms, ROOT, runProgram, type ProgramEnd } from '../src/programs.js';
-import { eventually, startTestCluster, type TestCluster } from '../src/test-cluster.js';
+import {
+  eventually,
+  removeTemporary,
+  startTestCluster,
+  temporaryDirectory,
+  type TestCluster,
+} from '../src/test-cluster.js';
 
 const MODULE = join(ROOT, 'tools/e2e/test/foreign-engine.mjs');
 const ROWS = 2_000;
+const scratch = temporaryDirectory();
 
 const clusters: TestCluster[] = [];
 
 afterAll(async () => {
   await endPrograms();
   await Promise.all(clusters.map((each) => each.stop()));
+  removeTemporary(scratch);
 }, 60_000);
 
 async function start(engine: string, shards: number): Promise<{ test: TestCluster; client: CairnClient }> {
@@ -101,6 +110,11 @@ describe('a cluster over an engine from elsewhere', () => {
     expect(await refusalOf(test, 'shard-1', 'lsm')).toContain('was made with the engine "foreign"');
     expect(await refusalOf(test, 'shard-1', './no-such-engine.mjs')).toContain(
       'the engine module "./no-such-engine.mjs" cannot be loaded',
+    );
+    const ending = join(scratch, 'ending.mjs');
+    writeFileSync(ending, 'process.exit(0);\n');
+    expect(await refusalOf(test, 'shard-1', ending)).toContain(
+      `the engine module "${ending}" ended the process while it was loaded`,
     );
   }, 120_000);
 });

@@ -1,4 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
+import { CairnError } from '@cairn/base';
 import { noopLogger, noopMetrics, type Clock, type Disk } from '@cairn/ports';
 
 import { engineFactoryOf, openForeignEngine, OWN_ENGINES, type EngineFactory } from './engine-factory.js';
@@ -54,6 +55,46 @@ describe('an engine module', () => {
     expect(() => engineFactoryOf({ default: { name, open } }, './m.js')).toThrow(
       refusal(`its name "\\u{1b}[2J${'x'.repeat(76)}… (5004 characters)" is not`),
     );
+  });
+
+  it('is refused when reading it throws, by name', async () => {
+    const throwing = (field: string): object =>
+      Object.defineProperty({ name: 'other', open }, field, {
+        get: () => {
+          throw new Error('getter\u0007');
+        },
+      });
+    expect(() => engineFactoryOf({ default: throwing('name') }, './m.js')).toThrow(
+      refusal('the engine module "./m.js" cannot be used: reading its name fails: getter\\u{7}'),
+    );
+    const opened = Object.defineProperty(new MemoryEngine(), 'stats', {
+      get: () => {
+        throw new Error('no stats');
+      },
+    });
+    const factory = { name: 'other', open: () => Promise.resolve(opened) };
+    await expect(openForeignEngine(factory, './m.js', OPTIONS)).rejects.toEqual(
+      refusal('reading its stats fails: no stats'),
+    );
+  });
+
+  it.each([
+    ['an error', new Error('nope'), 'INTERNAL', 'nope'],
+    [
+      'an error of ours',
+      new CairnError('CORRUPTION', 'a table is damaged'),
+      'CORRUPTION',
+      'a table is damaged',
+    ],
+    ['a plain object', { code: 'CORRUPTION', message: 'x' }, 'INTERNAL', 'x'],
+    ['a string', 'a\u001b[2J', 'INTERNAL', 'a\\u{1b}[2J'],
+    ['nothing', undefined, 'INTERNAL', 'it gives no reason'],
+    ['an object without a message', Object.create(null), 'INTERNAL', 'it gives no reason'],
+  ])('is named when its open throws %s', async (_what, thrown, code, reason) => {
+    const factory: EngineFactory = { name: 'other', open: () => Promise.reject(thrown as Error) };
+    const opening = openForeignEngine(factory, './m.js', OPTIONS);
+    await expect(opening).rejects.toThrow(`the engine module "./m.js" did not open its engine: ${reason}`);
+    await expect(opening).rejects.toMatchObject({ code });
   });
 
   it('is refused an engine that lacks something, by name', async () => {

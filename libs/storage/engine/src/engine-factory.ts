@@ -1,4 +1,4 @@
-import { CairnError, printable } from '@cairn/base';
+import { CairnError, printable, rethrowInvariant } from '@cairn/base';
 import type { Clock, Disk, Logger, Metrics } from '@cairn/ports';
 
 import type { KvEngine, VersionedKeys } from './types.js';
@@ -60,9 +60,9 @@ const METHODS = [
  * it.
  */
 export function engineFactoryOf(module: unknown, specifier: string): EngineFactory {
-  const candidate = fieldOf(module, 'engineFactory') ?? fieldOf(module, 'default');
-  const name = fieldOf(candidate, 'name');
-  if (typeof fieldOf(candidate, 'open') !== 'function' || typeof name !== 'string') {
+  const candidate = fieldOf(specifier, module, 'engineFactory') ?? fieldOf(specifier, module, 'default');
+  const name = fieldOf(specifier, candidate, 'name');
+  if (typeof fieldOf(specifier, candidate, 'open') !== 'function' || typeof name !== 'string') {
     throw unusable(specifier, 'it exports no engineFactory, and no default, with a name and a function open');
   }
   if (!NAME.test(name)) {
@@ -77,16 +77,25 @@ export function engineFactoryOf(module: unknown, specifier: string): EngineFacto
 
 /**
  * Opens an engine from elsewhere. What it opens must have all of an engine, or INVALID_ARGUMENT says what
- * is missing.
+ * is missing. What `open` throws is said with the module's name: a CairnError with its code, all else is
+ * INTERNAL.
  */
 export async function openForeignEngine(
   factory: EngineFactory,
   specifier: string,
   options: EngineOpenOptions,
 ): Promise<KvEngine> {
-  const engine: unknown = await factory.open(options);
-  const missing: string[] = METHODS.filter((method) => typeof fieldOf(engine, method) !== 'function');
-  if (typeof fieldOf(engine, 'gathersWrites') !== 'boolean') missing.push('gathersWrites');
+  let engine: unknown;
+  try {
+    engine = await factory.open(options);
+  } catch (error) {
+    rethrowInvariant(error);
+    throw notOpened(specifier, error);
+  }
+  const missing: string[] = METHODS.filter(
+    (method) => typeof fieldOf(specifier, engine, method) !== 'function',
+  );
+  if (typeof fieldOf(specifier, engine, 'gathersWrites') !== 'boolean') missing.push('gathersWrites');
   if (missing.length === 0) return engine as KvEngine;
   throw unusable(specifier, `what it opened is no engine: it has no ${missing.join(', ')}`);
 }
@@ -95,7 +104,27 @@ function unusable(specifier: string, why: string): CairnError {
   return new CairnError('INVALID_ARGUMENT', `the engine module "${specifier}" cannot be used: ${why}`);
 }
 
-function fieldOf(value: unknown, name: string): unknown {
+function notOpened(specifier: string, cause: unknown): CairnError {
+  const message = `the engine module "${specifier}" did not open its engine: ${reasonOf(cause)}`;
+  if (!CairnError.is(cause)) return new CairnError('INTERNAL', message, { cause });
+  const { code, details, retryAfterMs } = cause;
+  return new CairnError(code, message, { cause, details, retryAfterMs });
+}
+
+/** In words; whoever wrote the module may throw anything. */
+function reasonOf(thrown: unknown): string {
+  const message: unknown =
+    typeof thrown === 'object' && thrown !== null ? (thrown as { message?: unknown }).message : thrown;
+  return typeof message === 'string' && message !== '' ? printable(message) : 'it gives no reason';
+}
+
+function fieldOf(specifier: string, value: unknown, name: string): unknown {
   const isObject = (typeof value === 'object' && value !== null) || typeof value === 'function';
-  return isObject ? (Reflect.get(value, name) as unknown) : undefined;
+  if (!isObject) return undefined;
+  try {
+    return Reflect.get(value, name) as unknown;
+  } catch (error) {
+    rethrowInvariant(error);
+    throw unusable(specifier, `reading its ${name} fails: ${reasonOf(error)}`);
+  }
 }

@@ -71,5 +71,8 @@ describe('the file of the cluster version', () => {
     await expect(readClusterVersion(disk, '/data')).rejects.toMatchObject({ code: 'CORRUPTION' });
     await put(disk, sealedJson({ format: 0, clusterVersion: 2 }));
     await expect(readClusterVersion(disk, '/data')).rejects.toMatchObject({ code: 'FAILED_PRECONDITION' });
+    // A format that is no number does not read as the one that it looks like.
+    await put(disk, sealedJson({ format: '1' as unknown as number, clusterVersion: 2 }));
+    await expect(readClusterVersion(disk, '/data')).rejects.toThrow('has format "1", this release reads 1');
   });
 });

@@ -54,7 +54,7 @@ export function readSealedJson(bytes: Buffer, { path, what, formats, remedies }:
   if (typeof format === 'number' && isWithin(format, formats)) return fields;
   throw new CairnError(
     'FAILED_PRECONDITION',
-    `${what} has format ${String(format)}, this release reads ${rangeText(formats)}: ${remedies.older}`,
+    `${what} has format ${JSON.stringify(format) ?? 'none'}, this release reads ${rangeText(formats)}: ${remedies.older}`,
     { details },
   );
 }

@@ -59,14 +59,21 @@ export interface SizeLimits {
   valueBytesMax: number;
 }
 
+/** Whether no user key begins so. */
+export function isReserved(key: Buffer): boolean {
+  return key[0] === 0xff;
+}
+
+export function reservedKey(field: string): CairnError {
+  return invalidArgument(
+    field,
+    `${field} begins with the byte FF: such keys are reserved for the database itself`,
+  );
+}
+
 export function checkKey(key: Buffer, limits: SizeLimits, field = 'key'): void {
   if (key.length === 0) throw invalidArgument(field, `${field} must not be empty`);
-  if (key[0] === 0xff) {
-    throw invalidArgument(
-      field,
-      `${field} begins with the byte FF: such keys are reserved for the database itself`,
-    );
-  }
+  if (isReserved(key)) throw reservedKey(field);
   if (key.length > limits.keyBytesMax) {
     throw invalidArgument(field, `${field} has ${key.length} bytes; the limit is ${limits.keyBytesMax}`);
   }

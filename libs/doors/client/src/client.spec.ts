@@ -201,6 +201,7 @@ describe('bad input', () => {
     ['delta', () => client.increment('k', 2n ** 63n)],
     ['timestamp', () => client.get('k', { consistency: { timestamp: 0.5 } })],
     ['prefix', () => client.deleteRange({ prefix: 'a', start: 'b' })],
+    ['prefix', () => client.deleteRange({ prefix: new Uint8Array([0xff, 1]) })],
     ['span', () => client.deleteRange({ prefix: '' })],
     ['span', () => client.deleteRange({ start: '', end: new Uint8Array(0) })],
     ['span', () => client.deleteRange({})],

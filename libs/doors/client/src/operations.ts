@@ -1,6 +1,8 @@
 import { NO_BYTES, unreachable } from '@cairn/base';
 import {
   checkBound,
+  isReserved,
+  reservedKey,
   checkKey,
   checkValue,
   invalidArgument,
@@ -214,6 +216,8 @@ export function boundsOf(span: Span): { start: Buffer; end: Buffer } {
     }
     const prefix = toBuffer(span.prefix, 'prefix');
     checkBound(prefix, WIDEST_SIZES, 'prefix');
+    // It travels as a start, which a router would refuse by that name.
+    if (isReserved(prefix)) throw reservedKey('prefix');
     return { start: prefix, end: prefixEnd(prefix) };
   }
   checkBound(start, WIDEST_SIZES, 'start');

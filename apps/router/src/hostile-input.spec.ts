@@ -316,6 +316,13 @@ describe('what grpc-js would answer without a detail', () => {
     expect(detail).toMatchObject({ code });
   });
 
+  it('an integer above 2^53 - 1, with the number of its field', async () => {
+    const get = await call('/cairn.v1.KV/Get', hugeInteger(24));
+    expect(get.detail?.message).toBe('an integer of the message (field 3) is above 2^53 - 1');
+    const put = await call('/cairn.v1.KV/Put', field(42, hugeInteger(8)));
+    expect(put.detail?.message).toBe('an integer of the message (field 5.1) is above 2^53 - 1');
+  });
+
   it('a message that says it is packed and is not', async () => {
     const { code, detail } = await call('/cairn.v1.KV/Get', Buffer.from('nonsense'), {
       'grpc-encoding': 'gzip',
@@ -395,6 +402,9 @@ describe('a batch stream', () => {
     const results = new Map(end.results.map(({ call: number, result }) => [number, result]));
     for (const number of [2, 3, 4, 5, 6])
       expect(results.get(number)).toMatchObject({ $case: 'error', value: { code: 'INVALID_ARGUMENT' } });
+    expect(results.get(2)).toMatchObject({
+      value: { message: 'timestamp is above 2^53 - 1', field: 'timestamp' },
+    });
     expect(results.get(7)).toMatchObject({ $case: 'get', value: { found: true } });
     expect(end.status).toBeUndefined();
     end.stream.cancel();

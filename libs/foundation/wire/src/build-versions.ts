@@ -28,6 +28,9 @@ export const THIS_BUILD: BuildVersions = {
 const RELEASE_CHARS_MAX = 128;
 const RELEASE = /^[\x21-\x7e]+$/;
 
+/** Highest version that a node is believed to know: each release adds a few at most. */
+const VERSION_MAX = 1_000;
+
 export function buildToMessage({ build, protocols, clusterVersions }: BuildVersions): NodeBuild {
   return {
     release: build,
@@ -59,6 +62,6 @@ export function buildFromMessage(message: NodeBuild | undefined): BuildVersions 
 }
 
 function rangeOf(what: string, min: number, max: number): VersionRange {
-  if (min >= 1 && min <= max) return { min, max };
+  if (min >= 1 && min <= max && max <= VERSION_MAX) return { min, max };
   throw new CairnError('INVALID_ARGUMENT', `a node says that it knows the ${what} ${min} to ${max}`);
 }

@@ -155,7 +155,7 @@ export function decodeBatchResponse(bytes: Buffer): BatchResponse {
     const tag = reader.uint32();
     if (tag === 10) response.results.push(readResult(reader));
     else if (tag === 18) response.hello = generated(BatchHello, reader.bytes());
-    else if (tag === 24) response.timestamp = reader.uint64();
+    else if (tag === 24) response.timestamp = reader.uint64('timestamp');
     else reader.skip(tag);
   }
   return response;
@@ -210,7 +210,7 @@ function readGot(reader: ProtoReader): GetResponse {
     if (tag === 8) answer.found = reader.bool();
     else if (tag === 18) answer.value = reader.bytes();
     else if (tag === 26) answer.version = reader.bytes();
-    else if (tag === 40) answer.expiresUnixMs = reader.uint64();
+    else if (tag === 40) answer.expiresUnixMs = reader.uint64('expires_unix_ms');
     else reader.skip(tag);
   }
   reader.leave(outer);
@@ -223,7 +223,7 @@ function readWritten(reader: ProtoReader): PutResponse {
   while (reader.hasMore) {
     const tag = reader.uint32();
     if (tag === 10) answer.version = reader.bytes();
-    else if (tag === 16) answer.timestamp = reader.uint64();
+    else if (tag === 16) answer.timestamp = reader.uint64('timestamp');
     else reader.skip(tag);
   }
   reader.leave(outer);
@@ -237,7 +237,7 @@ function readDeleted(reader: ProtoReader): DeleteResponse {
     const tag = reader.uint32();
     if (tag === 8) answer.existed = reader.bool();
     else if (tag === 18) answer.version = reader.bytes();
-    else if (tag === 24) answer.timestamp = reader.uint64();
+    else if (tag === 24) answer.timestamp = reader.uint64('timestamp');
     else reader.skip(tag);
   }
   reader.leave(outer);

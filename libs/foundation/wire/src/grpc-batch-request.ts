@@ -139,7 +139,7 @@ function readGet(reader: ProtoReader): GetRequest {
     const tag = reader.tag();
     if (tag === 10) request.key = reader.bytes();
     else if (tag === 16) request.consistency = reader.int32();
-    else if (tag === 24) request.timestamp = reader.uint64();
+    else if (tag === 24) request.timestamp = reader.uint64('timestamp');
     else reader.skip(tag);
   }
   reader.leave(outer);
@@ -153,7 +153,7 @@ function readPut(reader: ProtoReader): PutRequest {
     const tag = reader.tag();
     if (tag === 10) request.key = reader.bytes();
     else if (tag === 18) request.value = reader.bytes();
-    else if (tag === 24) request.ttlMs = reader.uint64();
+    else if (tag === 24) request.ttlMs = reader.uint64('ttl_ms');
     else if (tag === 32) request.ordering = reader.int32();
     else if (tag === 42) request.requestId = readRequestId(reader);
     else reader.skip(tag);
@@ -181,9 +181,9 @@ function readRequestId(reader: ProtoReader): RequestId {
   const id: RequestId = { client: 0, sequence: 0, stamp: 0, retry: false };
   while (reader.hasMore) {
     const tag = reader.tag();
-    if (tag === 8) id.client = reader.uint64();
-    else if (tag === 16) id.sequence = reader.uint64();
-    else if (tag === 24) id.stamp = reader.uint64();
+    if (tag === 8) id.client = reader.uint64('request_id.client');
+    else if (tag === 16) id.sequence = reader.uint64('request_id.sequence');
+    else if (tag === 24) id.stamp = reader.uint64('request_id.stamp');
     else if (tag === 32) id.retry = reader.bool();
     else reader.skip(tag);
   }

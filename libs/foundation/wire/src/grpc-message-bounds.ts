@@ -88,16 +88,46 @@ export function boundedDecoder<Message>(
     try {
       return decode(bytes);
     } catch (cause) {
-      throw notDecoded(cause);
+      throw notDecoded(cause, () => largeIntegerIn(bytes, shape));
     }
   };
 }
 
-/** What the generated decoders throw, in the words of this interface. */
-export function notDecoded(cause: unknown): CairnError {
+/** What the generated decoders throw, in the words of this interface. `field`: see `largeIntegerIn`. */
+export function notDecoded(cause: unknown, field: () => string = () => ''): CairnError {
   if (CairnError.is(cause)) return cause;
   const reason = messageOf(cause).includes('SAFE_INTEGER')
-    ? 'an integer of the message is above 2^53'
+    ? `an integer of the message${field()} is above 2^53 - 1`
     : 'the message is no well-formed protobuf';
   return new CairnError('INVALID_ARGUMENT', reason, { cause });
+}
+
+/**
+ * Where in a message of this shape the first integer is that generated decoders refuse, by the numbers of its
+ * fields, the outer one first: ` (field 5.1)`. Empty when none is found. Only after one was refused: shapes
+ * know no names.
+ */
+function largeIntegerIn(bytes: Buffer, shape: MessageShape): string {
+  const path: number[] = [];
+  const search = (reader: ProtoReader, { elements, more, nested }: MessageShape): boolean => {
+    while (reader.hasMore) {
+      reader.allowFields(1);
+      const tag = reader.tag();
+      const field = tag >>> 3;
+      const repeated = field === elements?.field ? elements : more?.get(field);
+      const inner = repeated === undefined ? nested?.get(field) : repeated.shape;
+      if ((tag & 7) === 0) {
+        if (!reader.isSafeInteger()) return path.push(field) > 0;
+      } else if ((tag & 7) !== 2 || inner === undefined) reader.skip(tag);
+      else {
+        path.push(field);
+        const outer = reader.enter();
+        if (search(reader, inner)) return true;
+        reader.leave(outer);
+        path.pop();
+      }
+    }
+    return false;
+  };
+  return search(new ProtoReader(bytes), shape) ? ` (field ${path.join('.')})` : '';
 }

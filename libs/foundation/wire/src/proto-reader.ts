@@ -97,11 +97,15 @@ export class ProtoReader {
     this.#varint();
     return this.#low !== 0 || this.#high !== 0;
   }
-  /** Only safe integers. */
-  uint64(): number {
+  /** Reads an integer of 64 bits, and tells whether `uint64` would take it. */
+  isSafeInteger(): boolean {
     this.#varint();
-    if (this.#high > 0x1fffff)
-      throw new CairnError('INVALID_ARGUMENT', 'an integer of the message is above 2^53');
+    return this.#high <= 0x1fffff;
+  }
+  /** Only safe integers; a refusal names the field. */
+  uint64(field: string): number {
+    this.#varint();
+    if (this.#high > 0x1fffff) throw tooLargeInteger(field);
     return this.#high * 4294967296 + this.#low;
   }
 
@@ -137,6 +141,10 @@ export class ProtoReader {
     if (count > this.#end - this.#at) throw malformed();
     this.#at += count;
   }
+}
+
+function tooLargeInteger(field: string): CairnError {
+  return new CairnError('INVALID_ARGUMENT', `${field} is above 2^53 - 1`, { details: { field } });
 }
 
 function malformed(): CairnError {

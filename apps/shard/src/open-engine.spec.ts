@@ -11,7 +11,7 @@ import { NodeClock, NodeDisk, NodeRng } from '@cairn/runtime-node';
 
 import { loadEngineFactory } from './engine-module.js';
 import { engineFactory } from './foreign-engine.testing.js';
-import { openEngine } from './open-engine.js';
+import { prepareEngine } from './open-engine.js';
 
 const MODULE = new URL('./foreign-engine.testing.ts', import.meta.url).href;
 const root = mkdtempSync(join(tmpdir(), 'cairn-engines-'));
@@ -25,11 +25,11 @@ afterAll(() => {
   rmSync(root, { recursive: true, force: true });
 });
 
-function open(engine: string): Promise<KvEngine> {
+async function open(engine: string): Promise<KvEngine> {
   const config = shardConfig.schema.parse({
     ...{ name: 'shard-1', metadataAddresses: ['127.0.0.1:1'], dataDirectory, engine },
   });
-  return openEngine({ config, logger: noopLogger, metrics: noopMetrics }, ports);
+  return (await prepareEngine({ config, logger: noopLogger, metrics: noopMetrics }, ports))();
 }
 
 describeKvEngine('an engine from elsewhere', {

@@ -19,21 +19,31 @@ export type EngineContext = Pick<ShardNodeContext, 'config' | 'logger' | 'metric
 export type EnginePorts = Pick<ProcessPorts, 'clock' | 'disk' | 'rng'>;
 
 /**
- * Opens the engine that the configuration names. Nothing is written into a directory that another one made.
+ * How the engine that the configuration names is opened. Its module is loaded and looked at by now: a node
+ * without an engine must not join, because no command takes it out of the cluster again. Rejects
+ * INVALID_ARGUMENT with a sentence. Nothing is written before the engine is opened, and then not into a
+ * directory that another one made.
  */
-export async function openEngine(context: EngineContext, ports: EnginePorts): Promise<KvEngine> {
+export async function prepareEngine(
+  context: EngineContext,
+  ports: EnginePorts,
+): Promise<() => Promise<KvEngine>> {
   const { engine, dataDirectory, blockCacheBytes, writeBufferBytes } = context.config;
   const { clock, disk } = ports;
   if (isOwnEngine(engine)) {
-    await claimForEngine(disk, dataDirectory, engine);
-    return openOwnEngine(engine, context, ports);
+    return async () => {
+      await claimForEngine(disk, dataDirectory, engine);
+      return openOwnEngine(engine, context, ports);
+    };
   }
   const factory = await loadEngineFactory(engine);
-  await claimForEngine(disk, dataDirectory, factory.name);
-  return openForeignEngine(factory, engine, {
-    ...{ path: `${dataDirectory}/engine`, disk, clock, versioned: VERSIONED_KEYS },
-    ...{ logger: context.logger, metrics: context.metrics, blockCacheBytes, writeBufferBytes },
-  });
+  return async () => {
+    await claimForEngine(disk, dataDirectory, factory.name);
+    return openForeignEngine(factory, engine, {
+      ...{ path: `${dataDirectory}/engine`, disk, clock, versioned: VERSIONED_KEYS },
+      ...{ logger: context.logger, metrics: context.metrics, blockCacheBytes, writeBufferBytes },
+    });
+  };
 }
 
 async function openOwnEngine(

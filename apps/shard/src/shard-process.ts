@@ -1,7 +1,7 @@
 import { shardConfig, type shardConfigSchema } from '@cairn/config';
 import { holdDirectory, type ProcessKind } from '@cairn/process-shell';
 import { openShardNode } from '@cairn/shard-node';
-import { openEngine } from './open-engine.js';
+import { prepareEngine } from './open-engine.js';
 
 /** One shard node as a process. */
 export const shardProcess: ProcessKind<typeof shardConfigSchema> = {
@@ -9,7 +9,8 @@ export const shardProcess: ProcessKind<typeof shardConfigSchema> = {
   what: 'shard node',
   open: (context, ports) =>
     holdDirectory(ports, context.config.dataDirectory, async () => {
-      const node = await openShardNode({ ...ports, openEngine: () => openEngine(context, ports) }, context);
+      const openEngine = await prepareEngine(context, ports);
+      const node = await openShardNode({ ...ports, openEngine }, context);
       return {
         listens: { address: node.address },
         readiness: () => node.readiness(),

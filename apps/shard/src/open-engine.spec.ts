@@ -38,6 +38,7 @@ describeKvEngine('an engine from elsewhere', {
       ...{ ...ports, path: join(root, 'engine'), logger: noopLogger, metrics: noopMetrics },
       ...{ versioned: VERSIONED_KEYS, blockCacheBytes: 1 << 20, writeBufferBytes: 1 << 20 },
     }),
+  reopen: 'keeps nothing',
 });
 
 describe('the engine of a node', () => {

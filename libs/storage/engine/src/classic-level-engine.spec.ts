@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
@@ -8,6 +8,7 @@ import { noopLogger } from '@cairn/ports';
 import { openClassicLevelEngine, type ClassicLevelEngine } from './classic-level.js';
 import { NativeLevel, mapNativeError } from './native-level.js';
 import { describeKvEngine } from './testing.js';
+import type { KvEngine } from './types.js';
 
 const PIECE_BYTES = 256 * 1024;
 const bytes = (text: string): Buffer => Buffer.from(text, 'latin1');
@@ -27,7 +28,25 @@ afterAll(() => {
   rmSync(root, { recursive: true, force: true });
 });
 
-describeKvEngine('ClassicLevelEngine', { open: () => open(freshPath()) });
+let suitePath = '';
+let suiteEngine: KvEngine | undefined;
+const openForSuite = async (): Promise<KvEngine> => (suiteEngine = await open(suitePath));
+
+describeKvEngine('ClassicLevelEngine', {
+  open: () => {
+    suitePath = freshPath();
+    return openForSuite();
+  },
+  reopen: openForSuite,
+  // What the system has of the files when the process is killed.
+  crash: async () => {
+    const left = freshPath();
+    cpSync(suitePath, left, { recursive: true });
+    await suiteEngine?.close();
+    suitePath = left;
+    return openForSuite();
+  },
+});
 
 describe('ClassicLevelEngine', () => {
   let path: string;

@@ -26,9 +26,13 @@ async function put(engine: MemoryEngine, entries: Readonly<Record<string, string
   await engine.write(batch);
 }
 
-describeKvEngine('MemoryEngine', { open: () => Promise.resolve(new MemoryEngine()) });
+describeKvEngine('MemoryEngine', {
+  open: () => Promise.resolve(new MemoryEngine()),
+  reopen: 'keeps nothing',
+});
 describeKvEngine('MemoryEngine with delays', {
   open: () => Promise.resolve(new MemoryEngine({ delay: () => new Promise((done) => queueMicrotask(done)) })),
+  reopen: 'keeps nothing',
 });
 
 describe('MemoryEngine.crash', () => {

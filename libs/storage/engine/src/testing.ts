@@ -1,45 +1,26 @@
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
 import { ENGINE_KEY_BYTES_MAX } from './engine-errors.js';
-import type { EngineIterator, EngineRange, EngineRow, EngineStats, KvEngine } from './types.js';
+import { crashChecks, restartChecks, type KvEngineFactory } from './testing-restarts.js';
+import {
+  applyStep,
+  bytes,
+  drain,
+  EVERYTHING,
+  fill,
+  keyArbitrary,
+  keysOf,
+  rowsOf,
+  stepArbitrary,
+} from './testing-rows.js';
+import type { EngineRange, EngineRow, EngineStats, KvEngine } from './types.js';
 
-/** Makes engines for the suite. */
-export interface KvEngineFactory {
-  /** A fresh, empty engine. The suite closes it. */
-  open(): Promise<KvEngine>;
-}
+export type { KvEngineFactory };
 
-const bytes = (text: string): Buffer => Buffer.from(text, 'latin1');
-const EVERYTHING: EngineRange = { start: Buffer.alloc(0), end: Buffer.alloc(64, 0xff) };
-
-async function drain(iterator: EngineIterator, countMax = 7): Promise<EngineRow[]> {
-  const rows: EngineRow[] = [];
-  for (;;) {
-    const page = await iterator.next(countMax);
-    if (page.length === 0) return rows;
-    rows.push(...page);
-  }
-}
-
-async function rowsOf(engine: KvEngine, range: EngineRange = EVERYTHING): Promise<[string, string][]> {
-  const iterator = engine.iterate(range);
-  const rows = await drain(iterator);
-  await iterator.close();
-  return rows.map(([key, value]) => [key.toString('latin1'), value.toString('latin1')]);
-}
-
-async function keysOf(engine: KvEngine, range: EngineRange = EVERYTHING): Promise<string[]> {
-  return (await rowsOf(engine, range)).map(([key]) => key);
-}
-
-/** Writes the keys in one batch, each with the value `=key`. */
-async function fill(engine: KvEngine, ...keys: string[]): Promise<void> {
-  const batch = engine.newBatch();
-  for (const key of keys) batch.put(bytes(key), bytes(`=${key}`));
-  await engine.write(batch);
-}
-
-/** What every KvEngine must do: the contract of `types.ts` as tests. */
+/**
+ * What every KvEngine must do: the contract of `types.ts` as jest tests, what it finds when it is opened
+ * again included, unless the factory says that the engine keeps nothing.
+ */
 export function describeKvEngine(name: string, factory: KvEngineFactory): void {
   describe(`${name} keeps the engine contract`, () => {
     let engine: KvEngine;
@@ -70,6 +51,16 @@ export function describeKvEngine(name: string, factory: KvEngineFactory): void {
     describe('as a map', () => {
       describeModel(current);
     });
+  });
+  if (factory.reopen === 'keeps nothing') return;
+  describe(`${name} keeps what it was given`, () => {
+    it.each(restartChecks.map(({ title, check }) => [title, check] as const))('%s', (_, check) =>
+      check(factory),
+    );
+    if (factory.crash === undefined) return;
+    it.each(crashChecks.map(({ title, check }) => [title, check] as const))('%s', (_, check) =>
+      check(factory),
+    );
   });
 }
 
@@ -505,59 +496,6 @@ function describeClose(engine: () => KvEngine): void {
     const refused = { status: 'rejected', reason: expect.objectContaining({ code: 'UNAVAILABLE' }) };
     expect([{ status: 'fulfilled', value: undefined }, refused]).toContainEqual(outcome);
   });
-}
-
-type Step =
-  | { readonly kind: 'write'; readonly operations: readonly (readonly [string, string | undefined])[] }
-  | { readonly kind: 'deleteRange'; readonly start: string; readonly end: string }
-  | { readonly kind: 'flush' };
-
-const keyArbitrary = fc.string({ unit: fc.constantFrom('\0', 'a', 'b', '\xff'), maxLength: 4 });
-const stepArbitrary: fc.Arbitrary<Step> = fc.oneof(
-  {
-    weight: 6,
-    arbitrary: fc.record({
-      kind: fc.constant('write' as const),
-      operations: fc.array(
-        fc.tuple(keyArbitrary, fc.option(fc.string({ maxLength: 3 }), { nil: undefined })),
-        {
-          maxLength: 20,
-        },
-      ),
-    }),
-  },
-  {
-    weight: 1,
-    arbitrary: fc.record({
-      kind: fc.constant('deleteRange' as const),
-      start: keyArbitrary,
-      end: keyArbitrary,
-    }),
-  },
-  { weight: 1, arbitrary: fc.constant({ kind: 'flush' as const }) },
-);
-
-async function applyStep(engine: KvEngine, model: Map<string, string>, step: Step): Promise<void> {
-  switch (step.kind) {
-    case 'write': {
-      const batch = engine.newBatch();
-      for (const [key, value] of step.operations) {
-        if (value === undefined) {
-          batch.delete(bytes(key));
-          model.delete(key);
-        } else {
-          batch.put(bytes(key), bytes(value));
-          model.set(key, bytes(value).toString('latin1'));
-        }
-      }
-      return engine.write(batch);
-    }
-    case 'deleteRange':
-      for (const key of model.keys()) if (key >= step.start && key < step.end) model.delete(key);
-      return engine.deleteRange(bytes(step.start), bytes(step.end));
-    case 'flush':
-      return engine.flush();
-  }
 }
 
 function describeModel(engine: () => KvEngine): void {

@@ -12,21 +12,33 @@ function standingClock(): Clock {
   return { nowMs, unixMs, setTimer, defer: (callback) => void setImmediate(callback) };
 }
 
+let medium = new SimDisk(new SimRng(1));
+
+function openAgain(): Promise<LsmEngine> {
+  const disk = medium.attach();
+  return LsmEngine.open({
+    path: '/engine',
+    disk,
+    clock: standingClock(),
+    logger: noopLogger,
+    rng: new SimRng(1),
+    runner: new InlineJobs(disk),
+    memtableBytes: 64 * 1024,
+    blockBytes: 512,
+    tableBytes: 8 * 1024,
+    blockCacheBytes: 16 * 1024,
+  });
+}
+
 describeKvEngine('LsmEngine', {
   open: () => {
-    const disk = new SimDisk(new SimRng(1)).attach();
-    return LsmEngine.open({
-      path: '/engine',
-      disk,
-      clock: standingClock(),
-      logger: noopLogger,
-      rng: new SimRng(1),
-      runner: new InlineJobs(disk),
-      memtableBytes: 64 * 1024,
-      blockBytes: 512,
-      tableBytes: 8 * 1024,
-      blockCacheBytes: 16 * 1024,
-    });
+    medium = new SimDisk(new SimRng(1));
+    return openAgain();
+  },
+  reopen: openAgain,
+  crash: () => {
+    medium.crash();
+    return openAgain();
   },
 });
 

@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { readFileSync } from 'node:fs';
+import { globSync, readFileSync } from 'node:fs';
 import { dirname, join, posix, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -27,6 +27,11 @@ export function readPaths(): string[] {
 /** Text files that git tracks or would track, without generated ones. */
 export function readTree(): TreeFile[] {
   return readFiles(readPaths().filter((path) => TEXT.test(path) && !GENERATED.test(path)));
+}
+
+/** Every compiled file that lies here; none where nothing was built. */
+export function readBuilt(): string[] {
+  return globSync('{libs/*,apps,tools}/*/dist/**/*.js', { cwd: ROOT });
 }
 
 /** Documents, generated ones included. */

@@ -1,4 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
+import { builtOfNothing } from '../src/built-rules.js';
 import { swallowedAssertions } from '../src/catch-rules.js';
 import {
   anchorsOf,
@@ -31,6 +32,17 @@ describe('text rules', () => {
     expect(placesOfOneMachine(file('a.ts', `'${'/ho' + 'me/me'}'`))).toHaveLength(1);
     expect(titles(file('a.md', '# One\n\n```\n# not a title\n```\n'))).toEqual([]);
     expect(titles(file('a.md', '# One\n# Two\n'))).toEqual(['a.md: 2 first-level titles, must be one']);
+  });
+});
+
+describe('the rule about what was built', () => {
+  it('finds compiled files without a source', () => {
+    const paths = ['libs/storage/engine/src/index.ts', 'apps/shard/src/kv/main.ts'];
+    const built = ['libs/storage/engine/dist/index.js', 'apps/shard/dist/kv/main.js'];
+    expect(builtOfNothing(built, paths)).toEqual([]);
+    expect(builtOfNothing([...built, 'libs/storage/engine/dist/lmdb.js'], paths)).toEqual([
+      'libs/storage/engine/dist/lmdb.js: has no source; npm run build removes it',
+    ]);
   });
 });
 

@@ -1,9 +1,10 @@
 import { describe, expect, it } from '@jest/globals';
+import { builtOfNothing } from '../src/built-rules.js';
 import { DOCUMENT_RULES, factsOf, unlinkedTimelines, wrongRooms } from '../src/document-rules.js';
 import { dependencyMismatches, importCycles, TYPE_CIRCLES_LEFT, unreferenced } from '../src/import-rules.js';
 import { stumps } from '../src/prose-rules.js';
 import { TEXT_RULES } from '../src/text-rules.js';
-import { readDocuments, readPaths, readTree } from '../src/tree.js';
+import { readBuilt, readDocuments, readPaths, readTree } from '../src/tree.js';
 
 const tree = readTree();
 const sources = tree.filter((file) =>
@@ -54,6 +55,10 @@ describe('the tree', () => {
 
   it('has no files that nobody imports', () => {
     expect(unreferenced(sources, manifests)).toEqual([]);
+  });
+
+  it('was built of nothing but what is there', () => {
+    expect(builtOfNothing(readBuilt(), readPaths())).toEqual([]);
   });
 
   it('declares exactly the workspace packages it imports', () => {

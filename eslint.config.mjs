@@ -2,39 +2,22 @@ import js from '@eslint/js';
 import nx from '@nx/eslint-plugin';
 import prettier from 'eslint-config-prettier';
 import tseslint from 'typescript-eslint';
-
-/** Who may import whom, by the tags in the package.json files. Nobody imports an application. */
-const LAYERS = {
-  'layer:pure': ['layer:pure'],
-  'layer:ports': ['layer:pure', 'layer:ports'],
-  'layer:runtime': ['layer:pure', 'layer:ports', 'layer:runtime'],
-  'layer:app': ['layer:pure', 'layer:ports', 'layer:runtime'],
-  'layer:tool': ['layer:pure', 'layer:ports', 'layer:runtime', 'layer:tool'],
-};
-
-/**
- * Rooms of `libs/`, each named by whom its libraries serve. A room may import those before it in this list,
- * and nothing of those behind it: consensus knows no key-value commands, doors know no nodes.
- */
-const ROOMS = ['foundation', 'storage', 'consensus', 'cluster', 'doors', 'nodes'];
-const ROOM_CONSTRAINTS = ROOMS.map((room, at) => ({
-  sourceTag: `scope:${room}`,
-  onlyDependOnLibsWithTags: ROOMS.slice(0, at + 1).map((each) => `scope:${each}`),
-}));
+import { boundaries, LAYERS, ROOMS } from './tools/tidy/boundaries.mjs';
 
 /** What tests of pure libraries need besides. */
 const TEST_PACKAGES = ['@jest/globals', 'fast-check'];
 
-const boundaries = {
+/** What is not in these projects; who of them may import whom says `tools/tidy/boundaries.mjs`. */
+const packages = {
   enforceBuildableLibDependency: false,
   allowCircularSelfDependency: true,
   depConstraints: [
-    ...Object.entries(LAYERS).map(([sourceTag, onlyDependOnLibsWithTags]) => ({
-      sourceTag,
-      onlyDependOnLibsWithTags,
-      ...(sourceTag === 'layer:pure' ? { allowedExternalImports: TEST_PACKAGES } : {}),
-    })),
-    ...ROOM_CONSTRAINTS,
+    {
+      sourceTag: 'layer:pure',
+      onlyDependOnLibsWithTags: ['*'],
+      allowedExternalImports: TEST_PACKAGES,
+    },
+    { sourceTag: '*', onlyDependOnLibsWithTags: ['*'] },
   ],
 };
 
@@ -115,7 +98,7 @@ export default tseslint.config(
   {
     files: ['**/*.ts'],
     extends: [tseslint.configs.recommendedTypeChecked],
-    plugins: { '@nx': nx },
+    plugins: { '@nx': nx, cairn: { rules: { boundaries } } },
     languageOptions: {
       parserOptions: { project: ['./tsconfig.json'], tsconfigRootDir: import.meta.dirname },
     },
@@ -123,7 +106,8 @@ export default tseslint.config(
       ...shape,
       eqeqeq: 'error',
       'no-restricted-properties': ['error', ...restrictedProperties],
-      '@nx/enforce-module-boundaries': ['error', boundaries],
+      '@nx/enforce-module-boundaries': ['error', packages],
+      'cairn/boundaries': ['error', { layers: LAYERS, rooms: ROOMS }],
       '@typescript-eslint/consistent-type-imports': ['error', { fixStyle: 'inline-type-imports' }],
       '@typescript-eslint/explicit-module-boundary-types': 'error',
       '@typescript-eslint/no-non-null-assertion': 'error',

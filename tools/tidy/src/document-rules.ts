@@ -214,6 +214,12 @@ function sameNames(one: readonly string[], other: readonly string[]): boolean {
   return [...one].sort().join() === [...other].sort().join();
 }
 
+/** What the table of rooms in `docs/architecture.md` says: each room, and the others that it imports. */
+export function importedRooms(architecture: string): Map<string, string[]> {
+  const rows = rowsOf(architecture).filter((row) => row.length === 4 && row[1]?.length === 1);
+  return new Map(rows.map(([, room = [], others = []]) => [room[0] ?? '', others]));
+}
+
 /**
  * The rooms as `libs/README.md` and `docs/architecture.md` show them: which libraries stand in each, which
  * other rooms each imports, and that the layers name every library.
@@ -227,8 +233,10 @@ export function wrongRooms(tree: readonly TreeFile[]): string[] {
   });
   const roomOf = new Map(libraries.map(({ name, room }) => [name, room]));
   const textOf = (path: string): string => tree.find((file) => file.path === path)?.text ?? '';
-  const [shelves, arrows] = [rowsOf(textOf('libs/README.md')), rowsOf(textOf('docs/architecture.md'))];
-  const layered = new Set(arrows.flat(2));
+  const architecture = textOf('docs/architecture.md');
+  const shelves = rowsOf(textOf('libs/README.md'));
+  const layered = new Set(rowsOf(architecture).flat(2));
+  const arrows = importedRooms(architecture);
   const wrong: string[] = [];
   for (const room of new Set(roomOf.values())) {
     const inside = libraries.filter((library) => library.room === room);
@@ -237,7 +245,7 @@ export function wrongRooms(tree: readonly TreeFile[]): string[] {
     if (!sameNames(shown, names)) wrong.push(`libs/README.md: ${room} has ${names.join(' ')}`);
     const others = inside.flatMap(({ imports }) => imports.map((name) => roomOf.get(name) ?? room));
     const imported = [...new Set(others.filter((other) => other !== room))];
-    const drawn = arrows.find((row) => row.length === 4 && row[1]?.[0] === room)?.[2] ?? [];
+    const drawn = arrows.get(room) ?? [];
     if (!sameNames(drawn, imported))
       wrong.push(`docs/architecture.md: ${room} imports ${imported.join(' ')}`);
     for (const name of names) {

@@ -17,8 +17,9 @@ export const commonFields = {
   }),
   otlpEndpoint: textField({
     description:
-      'URL that traces are sent to as OTLP, for example http://127.0.0.1:4318/v1/traces. Not given = ' +
-      'OTEL_EXPORTER_OTLP_ENDPOINT says where, or there are none; given and empty = none in any case.',
+      'URL that traces are sent to as OTLP, for example http://127.0.0.1:4318; without a path to /v1/traces ' +
+      'there. Not given = OTEL_EXPORTER_OTLP_ENDPOINT says where, or there are none; given and empty = none in ' +
+      'any case.',
     default: '',
   }),
   traceSampleRatio: ratioField({

@@ -25,19 +25,20 @@ const OFF: ProcessTracer = { ...noopTracer, shutdown: () => Promise.resolve() };
 /**
  * The tracer of a process: own spans only, no patching of modules. Where traces go nowhere the SDK is not
  * even loaded; a request that is not sampled by our own share costs one random number and no object. Never
- * rejects: without an SDK that starts there are no traces, and a line in the log.
+ * rejects: with settings that cannot be meant, or an SDK that does not start, there are no traces, and a line
+ * in the log.
  */
 export async function startTracer(options: TracerOptions): Promise<ProcessTracer> {
-  const settings = tracingSettings(options);
-  if (settings === undefined) return OFF;
-  const { endpoint, source } = settings;
   try {
+    const settings = tracingSettings(options);
+    if (settings === undefined) return OFF;
+    const { endpoint, source } = settings;
     const { startSdk } = await import('./tracing-sdk.js');
     const tracer = startSdk({ ...options, settings });
     options.logger.info('traces are exported', { endpoint, source });
     return tracer;
   } catch (error) {
-    options.logger.error('traces cannot be exported', { endpoint, source, error: messageOf(error) });
+    options.logger.error('traces cannot be exported', { error: messageOf(error) });
     return OFF;
   }
 }

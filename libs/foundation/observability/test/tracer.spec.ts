@@ -150,6 +150,22 @@ describe('tracer', () => {
     expect(collector.requests).toEqual([]);
   });
 
+  it.each([
+    ['', '/v1/traces'],
+    ['/', '/v1/traces'],
+    ['/mine', '/mine'],
+    ['/mine/', '/mine/'],
+    ['/?tenant=1', '/v1/traces?tenant=1'],
+  ])('sends to a setting that ends with "%s" at %s, and names that URL', async (end, path) => {
+    const endpoints: unknown[] = [];
+    const logger = { ...noopLogger, info: (_: string, fields?: LogFields) => void endpoints.push(fields) };
+    const tracer = await tracerOf({ endpoint: `${collector.base}${end}`, logger });
+    tracer.startRootSpan('a', undefined)?.end();
+    await tracer.shutdown();
+    expect(collector.requests.map((request) => request.path)).toEqual([path]);
+    expect(endpoints).toEqual([{ endpoint: `${collector.base}${path}`, source: 'setting' }]);
+  });
+
   it('says in a sentence why nothing is exported', async () => {
     const lines: Line[] = [];
     const tracer = await tracerOf({ logger: warningsTo(lines) });
@@ -182,9 +198,10 @@ describe('tracer by the variables of OpenTelemetry', () => {
       OTEL_EXPORTER_OTLP_ENDPOINT: 'http://127.0.0.1:1',
       OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: `${collector.base}/mine`,
     });
-    expect(collector.requests.map(({ path }) => path)).toEqual(['/v1/traces', '/mine']);
+    await exported({ OTEL_EXPORTER_OTLP_ENDPOINT: `${collector.base}/all/` });
+    expect(collector.requests.map(({ path }) => path)).toEqual(['/v1/traces', '/mine', '/all/v1/traces']);
     expect(collector.spans.map(({ service, instance }) => [service, instance])).toEqual(
-      Array(2).fill(['cairn-router', 'router-1']),
+      Array(3).fill(['cairn-router', 'router-1']),
     );
   });
 
@@ -279,13 +296,40 @@ describe('tracer by the variables of OpenTelemetry', () => {
     await tracer.shutdown();
   });
 
-  it('says so when their endpoint is no URL', async () => {
+  it.each([
+    ['no URL', {}, '"no URL", which is not an http:// or https:// URL'],
+    ['ftp://127.0.0.1', {}, '"ftp://127.0.0.1", which is not'],
+    ['a/b', { OTEL_EXPORTER_OTLP_PROTOCOL: 'grpc' }, '"a/b", which is neither'],
+  ])('is off and says so, and nothing else, when their endpoint is %s', async (endpoint, more, sentence) => {
     const lines: Line[] = [];
+    const said: string[] = [];
     await exported(
-      { OTEL_EXPORTER_OTLP_ENDPOINT: 'no URL', OTEL_TRACES_SAMPLER: 'always_off' },
-      { logger: warningsTo(lines) },
+      { OTEL_EXPORTER_OTLP_ENDPOINT: endpoint, ...more },
+      { logger: { ...warningsTo(lines), info: (event) => void said.push(event) } },
     );
-    expect(lines[0]?.event).toBe('trace export trouble');
+    expect(lines).toEqual([
+      { event: 'traces cannot be exported', fields: { error: expect.stringContaining(sentence) } },
+    ]);
+    expect(said).toEqual([]);
+  });
+
+  it.each(['zipkin', 'console', 'otlp,console', 'OTLP'])(
+    'is off and says so when they want the exporter %s',
+    async (exporter) => {
+      const lines: Line[] = [];
+      await exported(
+        { OTEL_EXPORTER_OTLP_ENDPOINT: collector.base, OTEL_TRACES_EXPORTER: exporter },
+        { logger: warningsTo(lines) },
+      );
+      const error = `OTEL_TRACES_EXPORTER is "${exporter}"; it must be otlp or none`;
+      expect(lines).toEqual([{ event: 'traces cannot be exported', fields: { error } }]);
+      expect(collector.requests).toEqual([]);
+    },
+  );
+
+  it('exports where they want the exporter otlp', async () => {
+    await exported({ OTEL_EXPORTER_OTLP_ENDPOINT: collector.base, OTEL_TRACES_EXPORTER: 'otlp' });
+    expect(collector.spans).toHaveLength(1);
   });
 });
 

@@ -41,7 +41,7 @@ afterEach(async () => {
   await new Promise((resolve) => taken.close(resolve));
 });
 
-function listen(...addresses: string[]): Promise<void> {
+function listen(...addresses: string[]): Promise<string> {
   return connections.listen(`somewhere:${port}`, () => Promise.resolve(addresses));
 }
 
@@ -68,8 +68,20 @@ async function refusal(socket: Socket): Promise<string> {
 
 describe('a name that stands for several addresses', () => {
   it('is listened at where this machine has one of them', async () => {
-    await listen(NOWHERE, '127.0.0.2');
+    expect(await listen(NOWHERE, '127.0.0.2')).toBe(`somewhere:${port}`);
     await once(dial(), 'connect');
+  });
+
+  it('is listened at on one port where none is named, and told with it', async () => {
+    const addresses = ['127.0.0.2', '127.0.0.3'];
+    const address = await connections.listen('somewhere:0', () => Promise.resolve(addresses));
+    const [host, picked] = address.split(':');
+    expect(host).toBe('somewhere');
+    for (const each of addresses) {
+      const socket = connect({ port: Number(picked), host: each });
+      sockets.push(socket);
+      await once(socket, 'connect');
+    }
   });
 
   it('is refused when it has none of them', async () => {

@@ -1,5 +1,5 @@
 import { lookup } from 'node:dns/promises';
-import { createServer, type Server as NetServer, type Socket } from 'node:net';
+import { createServer, type AddressInfo, type Server as NetServer, type Socket } from 'node:net';
 
 import { parseAddress } from '@cairn/config';
 import type { Clock, Counter, Logger, Metrics } from '@cairn/ports';
@@ -81,15 +81,18 @@ export class Connections {
 
   /**
    * A name that stands for several addresses means all that this machine has: `localhost` may name one of
-   * IPv6 where that is off. Rejects when an address is taken, or none can be had; then it listens nowhere.
+   * IPv6 where that is off. Port 0 picks one, the same for all. Resolves with the
+   * address as others can use it. Rejects when an address is taken, or none can be had; then it listens
+   * nowhere.
    */
-  async listen(address: string, resolve: ResolveName = addressesOf): Promise<void> {
+  async listen(address: string, resolve: ResolveName = addressesOf): Promise<string> {
     const { host, port } = parseAddress(address) ?? { host: address, port: 0 };
+    let bound = port;
     let missing: unknown;
     let listening = 0;
     for (const each of await resolve(host)) {
       try {
-        await this.#listenAt(each, port);
+        bound = await this.#listenAt(each, bound);
         listening += 1;
       } catch (error) {
         const { code = '' } = error as NodeJS.ErrnoException;
@@ -101,9 +104,11 @@ export class Connections {
       }
     }
     if (listening === 0) throw missing;
+    return address.replace(/:\d+$/, `:${bound}`);
   }
 
-  #listenAt(host: string, port: number): Promise<void> {
+  /** Resolves with the port. */
+  #listenAt(host: string, port: number): Promise<number> {
     const server = createServer((socket) => {
       this.#accept(socket);
     });
@@ -112,7 +117,7 @@ export class Connections {
       server.once('error', reject);
       server.listen({ host, port }, () => {
         server.off('error', reject);
-        resolve();
+        resolve((server.address() as AddressInfo).port);
       });
     });
   }

@@ -36,7 +36,7 @@ async function open(context: Context, ports: ProcessPorts): Promise<RunningPart>
     await router.close(0);
     throw error;
   }
-  router.joined.catch((error: unknown) => {
+  router.join(server.address).catch((error: unknown) => {
     rethrowInvariant(error);
     logger.error('router cannot join the cluster', { error: messageOf(error) });
     context.endWith(error instanceof Error ? error : new Error(String(error)));
@@ -49,7 +49,7 @@ async function open(context: Context, ports: ProcessPorts): Promise<RunningPart>
     },
   );
   return {
-    listens: { grpc: config.grpcListen },
+    listens: { grpc: server.address },
     readiness: () => router.readiness().reasons,
     close: async () => {
       serving.stop();

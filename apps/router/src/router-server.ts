@@ -43,6 +43,8 @@ export interface RouterServerParts extends RouterModuleParts {
 }
 
 export interface RouterServer {
+  /** Where it listens, with the port that was picked where none was named. */
+  readonly address: string;
   setServing(isServing: boolean): void;
   close(): Promise<void>;
 }
@@ -51,10 +53,16 @@ export interface RouterServer {
 class DoorTransport extends ServerGrpc {
   readonly #parts: RouterServerParts;
   #connections: Connections | undefined;
+  #address = '';
 
   constructor(options: GrpcOptions['options'], parts: RouterServerParts) {
     super(options);
     this.#parts = parts;
+  }
+
+  /** Known once it listens. */
+  get address(): string {
+    return this.#address;
   }
 
   override async createClient(): Promise<DoorServer> {
@@ -77,7 +85,7 @@ class DoorTransport extends ServerGrpc {
       { connectionsMax: limits.grpcConnectionsMax, handshakeTimeoutMs: limits.grpcHandshakeTimeoutMs },
       { ...context, hosts },
     );
-    await connections.listen(listen);
+    this.#address = await connections.listen(listen);
     this.#connections = connections;
     return server;
   }
@@ -125,6 +133,7 @@ export async function startRouterServer(parts: RouterServerParts): Promise<Route
     throw cannotListen(parts.listen, error);
   }
   return {
+    address: strategy.address,
     setServing: (isServing) => {
       health.setServing(isServing);
     },

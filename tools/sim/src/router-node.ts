@@ -54,7 +54,7 @@ export class SimRouterNode extends SimNode {
       { config, logger, metrics: noopMetrics, tracer: noopTracer, build: this.build },
     );
     this.#router = router;
-    router.joined.catch((error: unknown) => {
+    router.join(this.address).catch((error: unknown) => {
       this.ended('fatal', error);
     });
     const { kv, cluster } = router;

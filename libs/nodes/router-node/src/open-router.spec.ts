@@ -1,13 +1,14 @@
-import { CairnError } from '@cairn/base';
+import { CairnError, storeId } from '@cairn/base';
 import { loadConfig, routerConfig } from '@cairn/config';
 import { noopLogger, noopMetrics, noopTracer, type Logger } from '@cairn/ports';
 import { SimNetwork, SimRng, SimScheduler } from '@cairn/runtime-sim';
-import { acceptSession } from '@cairn/wire';
+import { acceptSession, createRpcServer, MetadataRpc, THIS_BUILD } from '@cairn/wire';
 import { beforeEach, describe, expect, it } from '@jest/globals';
 
 import { openRouter, type RunningRouter } from './open-router.js';
 
 const METADATA = 'meta-1:7001';
+const ADDRESS = 'router-1:7300';
 
 describe('a router that joins', () => {
   let scheduler: SimScheduler;
@@ -22,9 +23,9 @@ describe('a router that joins', () => {
     network = new SimNetwork(scheduler, new SimRng(1));
   });
 
-  function open(): RunningRouter {
+  function open(...flags: string[]): RunningRouter {
     const life = scheduler.startProcess('router-1');
-    const argv = ['--name', 'router-1', '--metadata-addresses', METADATA];
+    const argv = ['--name', 'router-1', '--metadata-addresses', METADATA, ...flags];
     const { values: config } = loadConfig({ ...routerConfig, argv, env: {} });
     const logger: Logger = {
       ...noopLogger,
@@ -40,7 +41,7 @@ describe('a router that joins', () => {
     return openRouter(ports, { config, logger, metrics: noopMetrics, tracer: noopTracer });
   }
 
-  async function refused(): Promise<RunningRouter> {
+  async function listenAsOther(): Promise<void> {
     const refusal = new CairnError('CLUSTER_MISMATCH', 'this is cluster b');
     const member = scheduler.startProcess('meta-1');
     await network.attach(member).listen(METADATA, (connection) => {
@@ -55,25 +56,46 @@ describe('a router that joins', () => {
         logger: noopLogger,
       });
     });
-    const router = open();
-    await scheduler.runFor(100);
-    return router;
   }
 
-  it('ends no process by a refusal that nobody has asked for yet', async () => {
-    // Nobody looks at `joined` here: a rejection without a handler would fail this test.
-    const router = await refused();
+  it.each([
+    ['its gRPC server listens', [], ADDRESS],
+    ['the configuration advertises', ['--advertise', 'outside:7300'], 'outside:7300'],
+  ])('is listed where %s', async (_, flags, listed) => {
+    const member = scheduler.startProcess('meta-1');
+    const rpc = createRpcServer({ clock: member.clock, logger: noopLogger });
+    const asked: string[] = [];
+    rpc.handle(MetadataRpc.join, ({ publicAddress }) => {
+      asked.push(publicAddress);
+      throw new CairnError('CLUSTER_MISMATCH', 'enough of it');
+    });
+    await network.attach(member).listen(METADATA, (connection) => {
+      acceptSession(connection, {
+        hello: () => ({
+          ...{ ...THIS_BUILD, purpose: 'rpc' as const, clusterId: '', kind: 'metadata' as const },
+          ...{ name: 'meta-1', storeId: storeId(0) },
+        }),
+        onSession: (session) => rpc.attach(session),
+        clock: member.clock,
+        logger: noopLogger,
+      });
+    });
+    const router = open('--grpc-listen', '127.0.0.1:0', ...flags);
+    await expect(scheduler.settle(router.join(ADDRESS))).rejects.toThrow('enough of it');
+    expect(asked).toEqual([listed]);
     await scheduler.settle(router.close(0));
   });
 
-  it('tells of a refusal whoever asks later', async () => {
-    const router = await refused();
-    await expect(router.joined).rejects.toMatchObject({ code: 'CLUSTER_MISMATCH' });
+  it('tells of a refusal that will not change', async () => {
+    await listenAsOther();
+    const router = open();
+    await expect(scheduler.settle(router.join(ADDRESS))).rejects.toMatchObject({ code: 'CLUSTER_MISMATCH' });
     await scheduler.settle(router.close(0));
   });
 
   it('says within seconds that nobody answers, and as a warning when that lasts', async () => {
     const router = open();
+    const joined = router.join(ADDRESS);
     const line = [
       'waiting to join the cluster',
       expect.stringMatching(
@@ -88,13 +110,15 @@ describe('a router that joins', () => {
     await scheduler.runFor(7_000);
     expect(warnings).toContainEqual(line);
     await scheduler.settle(router.close(0));
+    await scheduler.settle(joined);
   });
 
   it('is stopped before it has joined without a failure', async () => {
     const router = open();
+    const joined = router.join(ADDRESS);
     await scheduler.runFor(50);
     await scheduler.settle(router.close(0));
-    await scheduler.settle(router.joined);
+    await scheduler.settle(joined);
     expect(warnings).toEqual([]);
   });
 });

@@ -102,13 +102,17 @@ export interface RunningRouter {
   readonly kv: KvHandlers;
   readonly cluster: ClusterHandlers;
   readiness(): Readiness;
-  /** Resolves when it has joined and knows its ranges; before that requests wait. */
-  readonly joined: Promise<void>;
+  /**
+   * Joins the cluster, listed at this address of its gRPC server unless the configuration advertises another.
+   * Resolves when it has joined and knows its ranges; before that requests wait. Rejects with what will not
+   * change. Called once.
+   */
+  join(address: string): Promise<void>;
   /** Lets open operations finish for a while, then gives up on them. */
   close(drainTimeoutMs: number): Promise<void>;
 }
 
-/** Makes the router of a process, and begins to join the cluster. */
+/** Makes the router of a process. It joins the cluster when it is told where its gRPC server listens. */
 export function openRouter(ports: RouterPorts, context: RouterContext): RunningRouter {
   return new RouterNode(ports, context);
 }
@@ -116,7 +120,6 @@ export function openRouter(ports: RouterPorts, context: RouterContext): RunningR
 class RouterNode implements RunningRouter {
   readonly kv: KvHandlers;
   readonly cluster: ClusterHandlers;
-  readonly joined: Promise<void>;
   readonly #ports: RouterPorts;
   readonly #context: RouterContext;
   readonly #metadata: MetadataClient;
@@ -129,6 +132,7 @@ class RouterNode implements RunningRouter {
   readonly #gates = new Gates(0);
   #limits: KeyValueLimits;
   #clusterId = '';
+  #publicAddress = '';
   #hasRanges = false;
   #isClosed = false;
   #heartbeats = 0;
@@ -219,9 +223,6 @@ class RouterNode implements RunningRouter {
       },
     });
     this.cluster = clusterHandlers(admin);
-    this.joined = this.#join();
-    // A refusal may come before anybody listens; who listens later is told all the same.
-    this.joined.catch(rethrowInvariant);
   }
 
   #hello(purpose: Hello['purpose']): Hello {
@@ -237,16 +238,13 @@ class RouterNode implements RunningRouter {
     };
   }
 
-  get #publicAddress(): string {
-    const { advertise, grpcListen } = this.#context.config;
-    return advertise === '' ? grpcListen : advertise;
-  }
-
   /**
    * Joins, and learns all ranges, which may be made much later; meanwhile it says that it lives. Tries until
    * it succeeds; a refusal that will not change is thrown.
    */
-  async #join(): Promise<void> {
+  async join(address: string): Promise<void> {
+    const { advertise } = this.#context.config;
+    this.#publicAddress = advertise === '' ? address : advertise;
     await this.#untilDone(() => this.#joinOnce());
     this.#beat();
     await this.#untilDone(() => this.#router.prefetch());

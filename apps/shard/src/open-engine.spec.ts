@@ -6,7 +6,7 @@ import { shardConfig } from '@cairn/config';
 import { openForeignEngine, type KvEngine } from '@cairn/engine';
 import { describeKvEngine } from '@cairn/engine/testing';
 import { VERSIONED_KEYS } from '@cairn/mvcc';
-import { noopLogger, noopMetrics } from '@cairn/ports';
+import { noopLogger, noopMetrics, type Logger } from '@cairn/ports';
 import { NodeClock, NodeDisk, NodeRng } from '@cairn/runtime-node';
 
 import { loadEngineFactory } from './engine-module.js';
@@ -25,11 +25,12 @@ afterAll(() => {
   rmSync(root, { recursive: true, force: true });
 });
 
-async function open(engine: string): Promise<KvEngine> {
+async function open(engine: string, logger = noopLogger): Promise<KvEngine> {
   const config = shardConfig.schema.parse({
     ...{ name: 'shard-1', metadataAddresses: ['127.0.0.1:1'], dataDirectory, engine },
   });
-  return (await prepareEngine({ config, logger: noopLogger, metrics: noopMetrics }, ports))();
+  const prepared = await prepareEngine({ config, logger, metrics: noopMetrics }, ports);
+  return prepared.openEngine();
 }
 
 describeKvEngine('an engine from elsewhere', {
@@ -60,6 +61,19 @@ describe('the engine of a node', () => {
   ])('is the one that the setting names: %s', async (setting, name) => {
     expect(await openNamed(setting)).toBe(name);
     expect(readFileSync(join(dataDirectory, 'engine-kind'), 'utf8')).toBe(`${name}\n`);
+  });
+
+  it.each([
+    ['lsm', 'lsm'],
+    ['classic-level', 'classic-level'],
+    [MODULE, engineFactory.name],
+  ])('is named in the log when it is opened: %s', async (setting, name) => {
+    const named: unknown[] = [];
+    const info: Logger['info'] = (event, fields) => {
+      if (event === 'engine opened') named.push(fields?.['engine']);
+    };
+    opened.push(await open(setting, { ...noopLogger, info }));
+    expect(named).toEqual([name]);
   });
 
   it('refuses a directory that another engine has written', async () => {

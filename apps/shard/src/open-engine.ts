@@ -18,31 +18,45 @@ import { loadEngineFactory } from './engine-module.js';
 export type EngineContext = Pick<ShardNodeContext, 'config' | 'logger' | 'metrics'>;
 export type EnginePorts = Pick<ProcessPorts, 'clock' | 'disk' | 'rng'>;
 
+/** An engine that can be opened. */
+export interface PreparedEngine {
+  /** As it stands in the directories that it makes. */
+  readonly engineName: string;
+  openEngine(): Promise<KvEngine>;
+}
+
 /**
  * How the engine that the configuration names is opened. Its module is loaded and looked at by now: a node
  * without an engine must not join, because no command takes it out of the cluster again. Rejects
  * INVALID_ARGUMENT with a sentence. Nothing is written before the engine is opened, and then not into a
  * directory that another one made.
  */
-export async function prepareEngine(
-  context: EngineContext,
-  ports: EnginePorts,
-): Promise<() => Promise<KvEngine>> {
+export async function prepareEngine(context: EngineContext, ports: EnginePorts): Promise<PreparedEngine> {
   const { engine, dataDirectory, blockCacheBytes, writeBufferBytes } = context.config;
   const { clock, disk } = ports;
   if (isOwnEngine(engine)) {
-    return async () => {
-      await claimForEngine(disk, dataDirectory, engine);
-      return openOwnEngine(engine, context, ports);
+    return {
+      engineName: engine,
+      openEngine: async () => {
+        await claimForEngine(disk, dataDirectory, engine);
+        return openOwnEngine(engine, context, ports);
+      },
     };
   }
   const factory = await loadEngineFactory(engine);
-  return async () => {
-    await claimForEngine(disk, dataDirectory, factory.name);
-    return openForeignEngine(factory, engine, {
-      ...{ path: `${dataDirectory}/engine`, disk, clock, versioned: VERSIONED_KEYS },
-      ...{ logger: context.logger, metrics: context.metrics, blockCacheBytes, writeBufferBytes },
-    });
+  const { logger, metrics } = context;
+  const path = `${dataDirectory}/engine`;
+  return {
+    engineName: factory.name,
+    openEngine: async () => {
+      await claimForEngine(disk, dataDirectory, factory.name);
+      const opened = await openForeignEngine(factory, engine, {
+        ...{ path, disk, clock, versioned: VERSIONED_KEYS },
+        ...{ logger, metrics, blockCacheBytes, writeBufferBytes },
+      });
+      logger.info('engine opened', { engine: factory.name, module: engine, path });
+      return opened;
+    },
   };
 }
 

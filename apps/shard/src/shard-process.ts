@@ -9,8 +9,8 @@ export const shardProcess: ProcessKind<typeof shardConfigSchema> = {
   what: 'shard node',
   open: (context, ports) =>
     holdDirectory(ports, context.config.dataDirectory, async () => {
-      const openEngine = await prepareEngine(context, ports);
-      const node = await openShardNode({ ...ports, openEngine }, context);
+      const engine = await prepareEngine(context, ports);
+      const node = await openShardNode({ ...ports, ...engine }, context);
       return {
         listens: { address: node.address },
         readiness: () => node.readiness(),

@@ -77,7 +77,7 @@ export class SimShardNode extends SimNode {
       if (this.openAfterMs > 0) await sleep(ports.clock, this.openAfterMs);
       return ports.openEngine();
     };
-    const opened = { ...ports, openEngine };
+    const opened = { ...ports, engineName: this.world.engine, openEngine };
     this.#node = await openShardNode(opened, {
       config: { ...values, ...small },
       logger: ports.logger,

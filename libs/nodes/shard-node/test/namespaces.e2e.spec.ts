@@ -157,7 +157,7 @@ class Rig {
       return engine;
     };
     const node = await openShardNode(
-      { ...ports, openEngine },
+      { ...ports, engineName: this.#engine, openEngine },
       {
         ...{ config, logger: noopLogger, metrics: noopMetrics, tracer: noopTracer, publicAddress: 'none:1' },
         storeConfig: { snapshotFreeBytesMin: 1 },

@@ -414,7 +414,7 @@ export async function openClassicLevelEngine(options: ClassicLevelOptions): Prom
   } catch (error) {
     throw mapNativeError(error);
   }
-  options.logger.info('engine opened', { path: options.path });
+  options.logger.info('engine opened', { engine: 'classic-level', path: options.path });
   return new ClassicLevelEngine(level, marker, options);
 }
 

@@ -135,7 +135,7 @@ export class LsmEngine implements KvEngine {
       await disk.makeDirectory(directory);
       const tables = new Tables(resolved);
       const set = await TableSet.open({ disk, directory, tables, logger, rng });
-      logger.info('engine opened', { path: directory, runs: set.version.runs.length });
+      logger.info('engine opened', { engine: 'lsm', path: directory, runs: set.version.runs.length });
       return new LsmEngine(resolved, tables, set);
     } catch (error) {
       await resolved.runner.close();

@@ -36,10 +36,19 @@ function rig(): { engine: SlowEngine; operator: EngineOperator; scheduler: SimSc
   const engine = new SlowEngine();
   const scheduler = new SimScheduler();
   const clock = scheduler.clockFor('node');
-  return { engine, scheduler, operator: new EngineOperator({ engine, clock, logger: noopLogger }) };
+  return {
+    engine,
+    scheduler,
+    operator: new EngineOperator({ engine, name: 'slow', clock, logger: noopLogger }),
+  };
 }
 
 describe('the operator of an engine', () => {
+  it('calls the engine by its own name, not by that of the engine that it is built on', async () => {
+    const { operator } = rig();
+    expect(await operator.stats()).toMatchObject({ engine: 'slow', levels: [] });
+  });
+
   it('compacts the rows of a span in every namespace, one compaction at a time', async () => {
     const { engine, operator, scheduler } = rig();
     expect(operator.compaction).toBeUndefined();

@@ -5,6 +5,8 @@ import type { Clock, Logger } from '@cairn/ports';
 
 export interface EngineOperatorParts {
   readonly engine: KvEngine;
+  /** What operators are shown, whatever an engine that is built on another one says of itself. */
+  readonly name: string;
   readonly clock: Clock;
   readonly logger: Logger;
 }
@@ -35,8 +37,9 @@ export class EngineOperator {
     this.#parts = parts;
   }
 
-  stats(): Promise<EngineStats> {
-    return this.#parts.engine.stats();
+  async stats(): Promise<EngineStats> {
+    const { engine, name } = this.#parts;
+    return { ...(await engine.stats()), engine: name };
   }
 
   /** Undefined when none was asked for since the start of the node. */

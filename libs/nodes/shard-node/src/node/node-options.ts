@@ -35,6 +35,8 @@ export interface ShardNodeOptions {
   readonly logSegmentBytes?: number;
   readonly logCacheBytes?: number;
   readonly logStagedBytesMax?: number;
+  /** The engine's name, as it stands in directories that it makes: what operators are shown. */
+  readonly engineName: string;
   /** Opens the engine of the node, below its directory. */
   openEngine(): Promise<KvEngine>;
   /** The metadata service, as this node reaches it. */

@@ -222,7 +222,7 @@ function assemble(node: JoinedNode, below: BelowStore, store: Store): OpenedNode
   const rpc = createRpcServer({ clock, logger });
   handleShardRpc(rpc, {
     ...{ metrics, splitter, mover, store, machines },
-    engine: new EngineOperator({ engine, clock, logger }),
+    engine: new EngineOperator({ engine, name: options.engineName, clock, logger }),
     storeInfo: (id) => cluster.store(id),
     limits: () => cluster.settings,
   });

@@ -13,6 +13,8 @@ export interface ShardNodePorts {
   readonly rng: Rng;
   readonly disk: Disk;
   readonly transport: Transport;
+  /** The engine's name, as it stands in directories that it makes. */
+  readonly engineName: string;
   /** Opens the engine of the node, below its directory. */
   openEngine(): Promise<KvEngine>;
 }

@@ -80,6 +80,7 @@ describe('a shard node', () => {
       ...{ logger: noopLogger, metrics: noopMetrics, tracer: noopTracer },
       ...{ storeConfig: DEFAULT_STORE_CONFIG, kvLimits: DEFAULT_KV_LIMITS, rowCacheBytes: 1024 },
       ...{ diskReserveBytes: 0, replacesStoreId: 0 },
+      engineName: 'memory',
       openEngine: () => Promise.resolve(engine),
       metadata: () => metadataAccess(names.shift() ?? '', access),
       onFatal: (error) => {
@@ -157,6 +158,7 @@ describe('a shard node', () => {
     const engine = new MemoryEngine();
     engine.close = () => Promise.reject(new Error('the engine does not close'));
     const options = {
+      engineName: 'memory',
       openEngine: () => Promise.resolve(engine),
       metrics: metricsWithout('cairn_shard_replicas'),
     };

@@ -73,7 +73,7 @@ describe('a request of an operator', () => {
     const memory = new MemoryEngine();
     memory.compact = () => gate.promise;
     const { ask, counted } = rig({
-      engine: new EngineOperator({ engine: memory, clock, logger: noopLogger }),
+      engine: new EngineOperator({ engine: memory, name: 'memory', clock, logger: noopLogger }),
     });
     const stats = async (): Promise<unknown> => {
       const { decodeResponse, encodeResponse } = ShardRpc.engineStats;

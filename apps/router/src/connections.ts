@@ -2,8 +2,7 @@ import { lookup } from 'node:dns/promises';
 import { createServer, type AddressInfo, type Server as NetServer, type Socket } from 'node:net';
 
 import { parseAddress } from '@cairn/config';
-import type { Clock, Counter, Logger, Metrics } from '@cairn/ports';
-import { LogBudget } from '@cairn/wire';
+import { type Clock, type Counter, LogBudget, type Logger, type Metrics } from '@cairn/ports';
 import type { ConnectionInjector } from '@grpc/grpc-js';
 
 /** What an HTTP/2 client sends first, whatever it wants (RFC 9113, 3.4). */

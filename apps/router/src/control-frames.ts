@@ -1,7 +1,6 @@
 import { constants, type ServerHttp2Session, type ServerHttp2Stream } from 'node:http2';
 
-import type { Clock, Counter, Logger, Metrics, Timer } from '@cairn/ports';
-import { LogBudget } from '@cairn/wire';
+import { type Clock, type Counter, LogBudget, type Logger, type Metrics, type Timer } from '@cairn/ports';
 
 /** Over which a connection's frames are counted. */
 const WINDOW_MS = 10_000;

@@ -2,7 +2,7 @@ import { messageOf, printable, rethrowInvariant } from '@cairn/base';
 import { routerConfig, type RouterConfig, type routerConfigSchema } from '@cairn/config';
 import type { ProcessKind, ProcessPorts, RunningPart, ShellContext } from '@cairn/process-shell';
 import { openRouter, type RunningRouter } from '@cairn/router-node';
-import { LogBudget } from '@cairn/wire';
+import { LogBudget } from '@cairn/ports';
 import { setLogger } from '@grpc/grpc-js';
 
 import { cutOff } from './door-server.js';

@@ -7,8 +7,7 @@ import {
   type ReplicaId,
   type StoreId,
 } from '@cairn/base';
-import type { Clock, Logger } from '@cairn/ports';
-import { LogBudget } from '@cairn/wire';
+import { type Clock, LogBudget, type Logger } from '@cairn/ports';
 import type { ReplicaGroup } from '@cairn/store';
 
 import { evaluateCreated, missingReplicas } from './bootstrap.js';

@@ -1,10 +1,9 @@
+import { type Clock, LogBudget, type Logger, type Metrics, type Rng, type Transport } from '@cairn/ports';
 import { CairnError, messageOf, type RangeId, type StoreId } from '@cairn/base';
-import type { Clock, Logger, Metrics, Rng, Transport } from '@cairn/ports';
 import type { Message } from '@cairn/raft';
 import { RaftMessageEncoder } from '@cairn/raft-wire';
 import {
   FrameType,
-  LogBudget,
   openSession,
   ReconnectingSession,
   type Hello,

@@ -6,9 +6,8 @@ import {
   type EngineSnapshot,
   type KvEngine,
 } from '@cairn/engine';
-import { sleep, type Clock, type Logger, type Timer } from '@cairn/ports';
+import { type Clock, LogBudget, type Logger, sleep, type Timer } from '@cairn/ports';
 import type { Message } from '@cairn/raft';
-import { LogBudget } from '@cairn/wire';
 
 import type { ApplyBacklog } from './apply-backlog.js';
 import type { Replica } from './replica.js';

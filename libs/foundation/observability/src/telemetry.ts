@@ -1,4 +1,4 @@
-import type { Logger, Rng } from '@cairn/ports';
+import type { Clock, Logger, Rng } from '@cairn/ports';
 import { createLogger, type LogLevel } from './logger.js';
 import { createMetrics, type ProcessMetrics } from './metrics.js';
 import { startTracer, type ProcessTracer } from './tracer.js';
@@ -20,6 +20,7 @@ export interface TelemetryOptions {
   /** `process.env`: of it the variables of OpenTelemetry. */
   readonly env: Environment;
   readonly rng: Rng;
+  readonly clock: Clock;
 }
 
 export interface Telemetry {
@@ -58,9 +59,9 @@ export async function createTelemetry(options: TelemetryOptions): Promise<Teleme
     onLine: (level) => lines.add(1, labels[level]),
     onLost: () => lost.add(1),
   });
-  const { service, node, rng, env } = options;
+  const { service, node, rng, clock, env } = options;
   const tracer = await startTracer({
-    ...{ service, node, rng, env, logger },
+    ...{ service, node, rng, clock, env, logger },
     endpoint: options.isGiven('otlpEndpoint') ? options.otlpEndpoint : undefined,
     sampleRatio: options.traceSampleRatio,
     isSampleRatioDefault: !options.isGiven('traceSampleRatio'),

@@ -1,7 +1,7 @@
 import { messageOf } from '@cairn/base';
-import { noopTracer, type Logger, type Rng, type Tracer } from '@cairn/ports';
+import { noopTracer, type Clock, type Logger, type Rng, type Tracer } from '@cairn/ports';
 
-import { tracingSettings, type TracingOptions } from './tracing-settings.js';
+import { shownEndpoint, tracingSettings, type TracingOptions } from './tracing-settings.js';
 
 export interface TracerOptions extends TracingOptions {
   /** `service.name` where the environment has none: cairn-router, cairn-shard, cairn-metadata. */
@@ -9,6 +9,7 @@ export interface TracerOptions extends TracingOptions {
   /** `service.instance.id`: the node's name. */
   readonly node: string;
   readonly rng: Rng;
+  readonly clock: Clock;
   readonly logger: Logger;
 }
 
@@ -35,7 +36,7 @@ export async function startTracer(options: TracerOptions): Promise<ProcessTracer
     const { endpoint, source } = settings;
     const { startSdk } = await import('./tracing-sdk.js');
     const tracer = startSdk({ ...options, settings });
-    options.logger.info('traces are exported', { endpoint, source });
+    options.logger.info('traces are exported', { endpoint: shownEndpoint(endpoint), source });
     return tracer;
   } catch (error) {
     options.logger.error('traces cannot be exported', { error: messageOf(error) });

@@ -1,5 +1,13 @@
-import { assert, CairnError, messageOf } from '@cairn/base';
-import type { LogFields, Logger, Rng, Span, TraceContext } from '@cairn/ports';
+import { assert, CairnError, messageOf, printable } from '@cairn/base';
+import {
+  LogBudget,
+  type Clock,
+  type LogFields,
+  type Logger,
+  type Rng,
+  type Span,
+  type TraceContext,
+} from '@cairn/ports';
 import {
   context,
   diag,
@@ -18,12 +26,14 @@ import { defaultResource, resourceFromAttributes } from '@opentelemetry/resource
 import { NodeSDK } from '@opentelemetry/sdk-node';
 
 import type { ProcessTracer } from './tracer.js';
-import type { Environment, TracingSettings } from './tracing-settings.js';
+import { shownEndpoint, type Environment, type TracingSettings } from './tracing-settings.js';
 
 /** A process that ends waits this long for its last spans to be taken. */
 const FLUSH_TIMEOUT_MS = 2_000;
 /** An error message in a span is cut here. */
 const MESSAGE_LENGTH_MAX = 1_024;
+/** And what a collector says, or the SDK, in a line of the log here. */
+const REASON_LENGTH_MAX = 300;
 /** The header that the doors read; a set of propagators without it means that nothing is continued. */
 const TRACEPARENT = 'traceparent';
 
@@ -90,6 +100,7 @@ export interface SdkOptions {
   readonly service: string;
   readonly node: string;
   readonly rng: Rng;
+  readonly clock: Clock;
   readonly logger: Logger;
 }
 
@@ -131,7 +142,9 @@ class ExportingTracer implements ProcessTracer {
     try {
       await Promise.race([this.#sdk.shutdown(), late]);
     } catch (error) {
-      this.#options.logger.warn('traces were lost at shutdown', { error: messageOf(error) });
+      this.#options.logger.warn('traces were lost at shutdown', {
+        error: printable(messageOf(error), REASON_LENGTH_MAX),
+      });
     } finally {
       clearTimeout(timer);
       // Registered by the SDK for the whole process, which may start another one.
@@ -181,9 +194,12 @@ function reasonIn(text: string): string {
 
 /** Starts the SDK. What goes wrong with exporting reaches the log as warnings. */
 export function startSdk(options: SdkOptions): ProcessTracer {
-  const { endpoint } = options.settings;
-  const warn = (text: string): void =>
-    options.logger.warn('trace export trouble', { endpoint, reason: reasonIn(text) });
+  const endpoint = shownEndpoint(options.settings.endpoint);
+  // What a collector answers, and how many spans there are, is for others to say.
+  const lines = new LogBudget({ ...options, event: 'trace export trouble' });
+  const warn = (text: string): void => {
+    lines.write({ endpoint, reason: printable(reasonIn(text), REASON_LENGTH_MAX) });
+  };
   const drop = (): void => undefined;
   diag.setLogger(
     { error: warn, warn, info: drop, debug: drop, verbose: drop },

@@ -45,12 +45,14 @@ function urlOf(setting: string | undefined, said: Said): string {
   if ((said('EXPORTER_OTLP_TRACES_PROTOCOL') ?? said('EXPORTER_OTLP_PROTOCOL')) === 'grpc') {
     if (/^https?:\/\/[^\s/]+|^[^\s/]+:\d+$/.test(endpoint)) return endpoint;
     throw unusable(
-      `the endpoint of traces is "${endpoint}", which is neither an http:// or https:// URL nor host:port`,
+      `the endpoint of traces is "${shownEndpoint(endpoint)}", which is neither an http:// or https:// URL nor host:port`,
     );
   }
   const url = URL.parse(endpoint);
   if (url === null || !/^https?:$/.test(url.protocol))
-    throw unusable(`the endpoint of traces is "${endpoint}", which is not an http:// or https:// URL`);
+    throw unusable(
+      `the endpoint of traces is "${shownEndpoint(endpoint)}", which is not an http:// or https:// URL`,
+    );
   if (setting === undefined && ofTraces === undefined) return `${endpoint.replace(/\/$/, '')}/${TRACES_PATH}`;
   if (setting !== undefined && url.pathname === '/') url.pathname = TRACES_PATH;
   return url.href;
@@ -96,4 +98,11 @@ export function tracingSettings(options: TracingOptions): TracingSettings | unde
       OTEL_LOG_LEVEL: undefined,
     },
   };
+}
+
+/**
+ * An endpoint as the log may show it: without a user, a password and a query, in which collectors take keys.
+ */
+export function shownEndpoint(endpoint: string): string {
+  return endpoint.replace(/[?#].*$/s, '').replace(/^([a-z][a-z0-9+.-]*:\/\/)?[^/]*@/i, '$1');
 }

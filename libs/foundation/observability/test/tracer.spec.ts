@@ -5,6 +5,7 @@ import { noopLogger, type LogFields, type Logger, type Rng } from '@cairn/ports'
 import { startTracer, type ProcessTracer, type TracerOptions } from '@cairn/observability';
 import { formatTraceparent, parseTraceparent } from '@cairn/observability/traceparent.js';
 import { createServer } from 'node:http';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { AddressInfo } from 'node:net';
 import { startGrpcCollector, startOtlpCollector, type OtlpCollector } from './otlp-collector.js';
 
@@ -29,6 +30,12 @@ function tracerOf(options: Partial<TracerOptions> = {}): Promise<ProcessTracer> 
     service: 'cairn-router',
     node: 'router-1',
     rng: rngOf(0),
+    clock: {
+      nowMs: () => 1,
+      unixMs: () => 1,
+      setTimer: () => ({ cancel: () => undefined }),
+      defer: setImmediate,
+    },
     logger: noopLogger,
     ...options,
   });
@@ -56,6 +63,43 @@ function warningsTo(lines: Line[]): Logger {
 const INCOMING = { traceId: Buffer.alloc(16, 0xab), spanId: Buffer.alloc(8, 0xcd) };
 
 describe('tracer', () => {
+  it('says a few times what is wrong with a collector, briefly, however many spans it refuses', async () => {
+    const refusing = createServer((_, response) => response.writeHead(400).end('no '.repeat(10_000)));
+    await new Promise<void>((resolve) => refusing.listen(0, '127.0.0.1', resolve));
+    const { port } = refusing.address() as AddressInfo;
+    const lines: Line[] = [];
+    const tracer = await tracerFromEnvironment(
+      { OTEL_EXPORTER_OTLP_ENDPOINT: `http://127.0.0.1:${port}`, OTEL_BSP_SCHEDULE_DELAY: '1' },
+      { logger: warningsTo(lines) },
+    );
+    for (let span = 0; span < 50; span += 1) {
+      tracer.startSpan(`span ${span}`, INCOMING)?.end();
+      await sleep(4);
+    }
+    await tracer.shutdown();
+    await new Promise((resolve) => refusing.close(resolve));
+    const troubles = lines.filter(({ event }) => event === 'trace export trouble');
+    expect(troubles.length).toBeGreaterThan(0);
+    expect(troubles.length).toBeLessThanOrEqual(5);
+    expect(JSON.stringify(lines).length).toBeLessThan(6 * 600);
+  });
+
+  it('shows no user, password or key that an endpoint carries', async () => {
+    const lines: string[] = [];
+    const write = (event: string, fields?: LogFields): void =>
+      void lines.push(JSON.stringify({ event, ...fields }));
+    const logger: Logger = { ...noopLogger, info: write, warn: write, error: write };
+    const host = collector.endpoint.replace('http://', '');
+    for (const endpoint of [
+      `http://me:secret@${host}?key=secret`,
+      'nonsense://me:secret@host/?key=secret',
+      'x?secret',
+    ])
+      await (await tracerOf({ endpoint, logger })).shutdown();
+    expect(lines).toHaveLength(3);
+    expect(lines.join()).not.toContain('secret');
+  });
+
   it('sends a trace through two processes, whole and linked, to a collector', async () => {
     const incoming = parseTraceparent(`00-${'ab'.repeat(16)}-${'cd'.repeat(8)}-01`);
     const router = await tracerOf({ sampleRatio: 0 });
@@ -156,15 +200,20 @@ describe('tracer', () => {
     ['/mine', '/mine'],
     ['/mine/', '/mine/'],
     ['/?tenant=1', '/v1/traces?tenant=1'],
-  ])('sends to a setting that ends with "%s" at %s, and names that URL', async (end, path) => {
-    const endpoints: unknown[] = [];
-    const logger = { ...noopLogger, info: (_: string, fields?: LogFields) => void endpoints.push(fields) };
-    const tracer = await tracerOf({ endpoint: `${collector.base}${end}`, logger });
-    tracer.startRootSpan('a', undefined)?.end();
-    await tracer.shutdown();
-    expect(collector.requests.map((request) => request.path)).toEqual([path]);
-    expect(endpoints).toEqual([{ endpoint: `${collector.base}${path}`, source: 'setting' }]);
-  });
+  ])(
+    'sends to a setting that ends with "%s" at %s, and names that URL without its query',
+    async (end, path) => {
+      const endpoints: unknown[] = [];
+      const logger = { ...noopLogger, info: (_: string, fields?: LogFields) => void endpoints.push(fields) };
+      const tracer = await tracerOf({ endpoint: `${collector.base}${end}`, logger });
+      tracer.startRootSpan('a', undefined)?.end();
+      await tracer.shutdown();
+      expect(collector.requests.map((request) => request.path)).toEqual([path]);
+      expect(endpoints).toEqual([
+        { endpoint: `${collector.base}${path.replace(/\?.*/, '')}`, source: 'setting' },
+      ]);
+    },
+  );
 
   it('says in a sentence why nothing is exported', async () => {
     const lines: Line[] = [];

@@ -4,3 +4,4 @@ export * from './rng.js';
 export * from './telemetry.js';
 export * from './transport.js';
 export * from './noop-telemetry.js';
+export { LogBudget, type LogBudgetOptions } from './log-budget.js';

@@ -2,7 +2,7 @@ import 'reflect-metadata';
 
 import { loadConfig, type ConfigSchema, type Environment, type LoadedConfig } from '@cairn/config';
 import { createTelemetry, type Telemetry } from '@cairn/observability';
-import type { Rng } from '@cairn/ports';
+import type { Clock, Rng } from '@cairn/ports';
 import type { OnUncaught, OnWarning } from '@cairn/runtime-node';
 import { NestFactory } from '@nestjs/core';
 import type { z } from 'zod';
@@ -48,7 +48,7 @@ export async function startProcess<Schema extends ConfigSchema & z.ZodType<Shell
   const { clock, rng } = options.ports;
   const loaded = loadConfig({ ...kind.config, argv: options.argv, env: options.env });
   const config: z.output<Schema> & ShellConfig = loaded.values;
-  const telemetry = await openTelemetry(kind.config.name, { config, loaded, rng, env: options.env });
+  const telemetry = await openTelemetry(kind.config.name, { config, loaded, rng, clock, env: options.env });
   const { logger, metrics, tracer } = telemetry;
   options.onUncaught?.((error) => telemetry.fatal(`${what} ended by an error`, error));
   options.onWarning?.(({ name, message }) => {
@@ -96,13 +96,17 @@ interface TelemetryParts {
   readonly config: ShellConfig;
   readonly loaded: Pick<LoadedConfig<ConfigSchema>, 'sources'>;
   readonly rng: Rng;
+  readonly clock: Clock;
   readonly env: Environment;
 }
 
-function openTelemetry(service: string, { config, loaded, rng, env }: TelemetryParts): Promise<Telemetry> {
+function openTelemetry(
+  service: string,
+  { config, loaded, rng, clock, env }: TelemetryParts,
+): Promise<Telemetry> {
   const { name: node, logLevel, logFile, otlpEndpoint, traceSampleRatio } = config;
   return createTelemetry({
-    ...{ service, node, logLevel, logFile, otlpEndpoint, traceSampleRatio, rng, env },
+    ...{ service, node, logLevel, logFile, otlpEndpoint, traceSampleRatio, rng, clock, env },
     isGiven: (setting) => loaded.sources[setting] !== 'default',
   });
 }

@@ -46,7 +46,6 @@ export {
   type PackedRows,
   type ScanPage,
 } from './packed-rows.js';
-export { LogBudget, type LogBudgetOptions } from './log-budget.js';
 export { ReconnectingSession, type ReconnectingSessionOptions } from './reconnecting-session.js';
 export { createRpcClient, RpcPool, type RpcPoolOptions, type SessionRpcClient } from './rpc-client.js';
 export {

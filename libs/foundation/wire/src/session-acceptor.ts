@@ -1,8 +1,15 @@
 import { messageOf } from '@cairn/base';
-import type { Clock, Connection, Counter, Logger, Metrics, Transport } from '@cairn/ports';
+import {
+  type Clock,
+  type Connection,
+  type Counter,
+  LogBudget,
+  type Logger,
+  type Metrics,
+  type Transport,
+} from '@cairn/ports';
 
 import { hostOf } from './host-of.js';
-import { LogBudget } from './log-budget.js';
 import {
   acceptSession,
   BAD_FRAME_EVENT,

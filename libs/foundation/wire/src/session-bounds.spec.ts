@@ -1,10 +1,9 @@
 import { beforeEach, describe, expect, it } from '@jest/globals';
-import { FRAME_BYTES_MAX, noopLogger, noopMetrics, type Logger } from '@cairn/ports';
+import { FRAME_BYTES_MAX, LogBudget, type Logger, noopLogger, noopMetrics } from '@cairn/ports';
 import fc from 'fast-check';
 
 import { checkedBody, frameHead } from './frame-checksum.js';
 import { encodeHello } from './hello.js';
-import { LogBudget } from './log-budget.js';
 import { acceptLimitsFor, DEFAULT_ACCEPT_LIMITS, SessionAcceptor } from './session-acceptor.js';
 import { HANDSHAKE_FRAME_BYTES_MAX } from './session.js';
 import { FakeConnection, HandClock, HELLO } from './session-fakes.testing.js';

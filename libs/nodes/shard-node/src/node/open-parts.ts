@@ -1,9 +1,9 @@
 import { CairnError, type Closers, type RangeDescriptor, type RangeId, type Timestamp } from '@cairn/base';
 import type { KvEngine } from '@cairn/engine';
 import { RowCache, rowSpansOf } from '@cairn/mvcc';
-import type { Listener } from '@cairn/ports';
+import { type Listener, LogBudget } from '@cairn/ports';
 import { saveIdentity, SessionLinks, Store, type NodeIdentity } from '@cairn/store';
-import { createRpcServer, LogBudget } from '@cairn/wire';
+import { createRpcServer } from '@cairn/wire';
 import type { JoinResponse } from '@cairn/wire/gen/cairn/internal/v1/metadata.js';
 
 import { KvMachine, type KvMachineHost } from '../kv/kv-machine.js';

@@ -1,4 +1,5 @@
-import type { Clock, LogFields, Logger, Timer } from '@cairn/ports';
+import type { Clock, Timer } from './clock.js';
+import type { LogFields, Logger } from './telemetry.js';
 
 export interface LogBudgetOptions {
   readonly clock: Clock;

@@ -218,9 +218,11 @@ describe('cluster', () => {
       const { stdout } = await cli.run(['settings', '--json']);
       return stdout.split('\n').find((line) => line.includes('cluster.version_hold'));
     };
-    expect((await cli.run(['upgrade', 'hold'])).code).toBe(1);
+    const heldText = `${text}held at 2 (cairn upgrade finalize takes it back)\n`;
+    expect(await cli.run(['upgrade', 'hold'])).toMatchObject({ code: 0, stdout: heldText });
+    expect(await cli.run(['upgrade', 'status'])).toMatchObject({ code: 1, stdout: heldText });
     expect(await hold()).toMatch(/"value":"2".*"isDefault":false/);
-    expect((await cli.run(['upgrade', 'finalize'])).code).toBe(1);
+    expect(await cli.run(['upgrade', 'finalize'])).toMatchObject({ code: 0, stdout: text });
     expect(await hold()).toMatch(/"isDefault":true/);
     const status = await cli.run(['status']);
     expect(status.code).toBe(0);
@@ -234,7 +236,36 @@ describe('cluster', () => {
       clusterVersion: 2,
       newestClusterVersion: 3,
       upgradeWaits: [],
+      heldAt: null,
     });
+  });
+
+  test('a hold is told while there is nothing to rise to, and where it comes too late', async () => {
+    cli.router.cluster.problems = [];
+    const over = 'cluster version 2, as new as any node knows\n';
+    const held = 'held at 2 (cairn upgrade finalize takes it back)';
+    const heldAt = async (): Promise<unknown> => {
+      const [own, whole] = [['upgrade', 'status'], ['status']].map(async (argv) => {
+        const { heldAt: version } = JSON.parse((await cli.run([...argv, '--json'])).stdout) as {
+          heldAt: unknown;
+        };
+        return version;
+      });
+      expect(await own).toBe(await whole);
+      return own;
+    };
+    expect((await cli.run(['status'])).stdout).not.toMatch(/^upgrade/m);
+    expect(await heldAt()).toBeNull();
+    expect(await cli.run(['upgrade', 'hold'])).toMatchObject({ code: 0, stdout: `${over}${held}\n` });
+    expect((await cli.run(['status'])).stdout).toContain(`\nupgrade   ${held}\n`);
+    expect(await heldAt()).toBe(2);
+    expect(await cli.run(['upgrade', 'finalize'])).toMatchObject({ code: 0, stdout: over });
+    expect((await cli.run(['settings', 'cluster.version_hold=1'])).stderr).toBe(
+      'cairn: the cluster version is 2 and never falls: it is held there\n',
+    );
+    expect(await heldAt()).toBe(2);
+    expect((await cli.run(['settings', 'cluster.version_hold=5'])).stderr).toBe('');
+    expect(await heldAt()).toBe(5);
   });
 
   test('nodes, ranges and splits', async () => {

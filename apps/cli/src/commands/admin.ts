@@ -2,6 +2,7 @@ import {
   NodeKind,
   NodeState,
   RangeState,
+  type CairnClient,
   type Node,
   type RangeInfo,
   type StatusResponse,
@@ -12,7 +13,7 @@ import { ExitCode, UsageError } from '../exit-codes.js';
 import { jsonBytes, shorten } from '../render/bytes.js';
 import { renderTable, wrap, type Column } from '../render/table.js';
 import { showCount, showDuration, showRate, showSize } from '../render/units.js';
-import { upgradeFacts, upgradeJson } from './upgrade.js';
+import { HOLD, statusWithHold, upgradeFacts, upgradeJson, type UpgradeStatus } from './upgrade.js';
 
 /** status, nodes, ranges, split, settings. */
 export function registerAdminCommands(program: Command, run: RunAction): void {
@@ -55,7 +56,7 @@ declared lost does not count. Exits with 1 unless the cluster is healthy.`,
     )
     .action(
       run(async (context) => {
-        const status = await context.withClient((client) => client.status({ signal: context.io.signal }));
+        const status = await context.withClient((client) => statusWithHold(client, context.io.signal));
         const problems = problemsOf(status);
         if (context.isJson) await context.json(statusJson(status, problems));
         else await context.print(statusText(status, problems));
@@ -84,7 +85,7 @@ function plural(count: number, one: string, many: string): string {
   return count === 1 ? one : many;
 }
 
-function statusText(status: StatusResponse, problems: readonly string[]): string {
+function statusText(status: StatusResponse & UpgradeStatus, problems: readonly string[]): string {
   const health = healthOf(status, problems);
   const kinds = [NodeKind.METADATA, NodeKind.SHARD, NodeKind.ROUTER].map((kind) => [
     kindName(kind),
@@ -121,7 +122,7 @@ function countText(nodes: readonly Node[]): string {
   ].join(', ');
 }
 
-function statusJson(status: StatusResponse, problems: readonly string[]): unknown {
+function statusJson(status: StatusResponse & UpgradeStatus, problems: readonly string[]): unknown {
   return {
     clusterId: status.clusterId,
     serverVersion: status.serverVersion,
@@ -369,8 +370,11 @@ Examples:
         // What the cluster takes for "the default" is the empty value.
         const changes = [...args.map(assignmentOf), ...reset.map((name) => ({ name, value: '' }))];
         const settings = await context.withClient(async (client) => {
-          await client.putSettings(changes, { signal: context.io.signal });
-          const all = await client.settings({ signal: context.io.signal });
+          const { signal } = context.io;
+          await client.putSettings(changes, { signal });
+          const hold = changes.find(({ name }) => name === HOLD);
+          if (hold !== undefined) await noteVainHold(context, client, Number(hold.value));
+          const all = await client.settings({ signal });
           return changes.length === 0
             ? all
             : all.filter(({ name }) => changes.some((change) => change.name === name));
@@ -394,6 +398,13 @@ Examples:
         return ExitCode.ok;
       }),
     );
+}
+
+/** Whoever holds a version that has passed may believe that nodes can still go back. */
+async function noteVainHold(context: CommandContext, client: CairnClient, hold: number): Promise<void> {
+  const { clusterVersion } = await client.status({ signal: context.io.signal });
+  if (hold > 0 && hold < clusterVersion)
+    await context.note(`the cluster version is ${clusterVersion} and never falls: it is held there`);
 }
 
 /** Of what a setting does; the table is about twice as wide. */

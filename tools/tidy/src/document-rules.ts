@@ -20,6 +20,8 @@ export interface Facts {
   /** Names of deliberate defects, and of transcripts of the consensus core. */
   readonly defects: ReadonlySet<string>;
   readonly transcripts: ReadonlySet<string>;
+  /** What processes may say: texts of their sources, with what is filled in as `…`. */
+  readonly sayings: readonly string[];
 }
 
 const METRIC = /'(cairn_[a-z_]+)'/g;
@@ -56,7 +58,13 @@ export function factsOf(
     specs,
     defects: namesIn(of('/mutants/'), /\bname: '([a-z-]+)'/g),
     transcripts: new Set(ofTranscripts.map((path) => posix.basename(path, '.txt'))),
+    sayings: sources.filter(({ path }) => !path.startsWith('tools/')).map(({ text }) => sayingsIn(text)),
   };
+}
+
+/** Strings that go over several lines in one piece, what is filled into them as `…`. */
+function sayingsIn(text: string): string {
+  return text.replace(/['"`] \+\s+['"`]/g, '').replace(/\$\{[^}]*\}/g, '…');
 }
 
 function lineOf(text: string, at: number): number {
@@ -156,6 +164,28 @@ export function unknownMetrics(file: TreeFile, { metrics }: Facts): string[] {
   });
 }
 
+/** The page whose readers search logs for the phrases that it quotes. */
+const PAGE_OF_PHRASES = 'docs/operations.md';
+/** What is quoted and not said by a process: commands, flags, variables, calls. */
+const NO_PHRASE = /^(?:--|npx |npm |cairn |[A-Z_]+=)/;
+/** Names, numbers and files stand for others. */
+const EXAMPLE = /\b(?:shard|meta|router)-\d+|\b\d+\b|\b[\w-]+\.json\b|…/;
+
+/** Phrases of logs and refusals that nothing writes. */
+export function unknownPhrases(file: TreeFile, { sayings }: Facts): string[] {
+  if (file.path !== PAGE_OF_PHRASES) return [];
+  return judged(file, /^```[\s\S]*?^```|`([^`]+)`/gm, ([, quoted = '']) => {
+    const phrase = quoted.replace(/\s+/g, ' ');
+    if (!phrase.includes(' ') || NO_PHRASE.test(phrase)) return undefined;
+    const parts = phrase.split(EXAMPLE).map((part) => part.trim());
+    const words = parts
+      .filter((part) => part !== '')
+      .map((part) => part.replace(/[.*+?^${}()|[\]\\]/g, '\\$&'));
+    const pattern = new RegExp(words.join('.{0,200}?'));
+    return sayings.some((saying) => pattern.test(saying)) ? undefined : `nobody says "${phrase}"`;
+  });
+}
+
 const QUOTED = /`([\w.-]+\.spec\.ts)`((?:,? "[^"]+")+)/g;
 const NAMED = /\b(defect|transcript)s? ((?:`[\w-]+`(?:, )?)+)/g;
 
@@ -184,6 +214,7 @@ export const DOCUMENT_RULES = [
   unknownFiles,
   unknownCommands,
   unknownMetrics,
+  unknownPhrases,
   unknownWitnesses,
 ] as const;
 

@@ -8,6 +8,7 @@ import {
   unknownCommands,
   unknownFiles,
   unknownMetrics,
+  unknownPhrases,
   unknownWitnesses,
   unlinkedTimelines,
   wrongRooms,
@@ -201,6 +202,33 @@ describe('rules about documents', () => {
       'docs/timelines/b.md:1: no metric cairn_two',
       'docs/timelines/b.md:1: no metric that begins as cairn_two and ends in _none',
     ]);
+  });
+
+  it('find phrases of logs that nobody writes', () => {
+    const sayings = factsOf(
+      [
+        file(
+          'libs/room/one/src/m.ts',
+          "warn('the disk is away, others lead'); const a = `dir ${b} holds ${c} ` +\n  `and no ${d}`;",
+        ),
+        file('libs/room/one/src/m.spec.ts', "'a phrase of a test'"),
+      ],
+      [],
+      [],
+    );
+    const found = (text: string, path = 'docs/operations.md'): string[] =>
+      unknownPhrases(file(path, text), sayings);
+    expect(
+      found(
+        '`the disk is away,\nothers lead` `… holds … and no node.json` `dir 7 holds …` `word` `--a b` `A=1 B=2`',
+      ),
+    ).toEqual([]);
+    expect(found('```\nthe shell `x\n```\n`the disk is gone` `and no … holds`')).toEqual([
+      'docs/operations.md:4: nobody says "the disk is gone"',
+      'docs/operations.md:4: nobody says "and no … holds"',
+    ]);
+    expect(found('`a phrase of a test`')).toHaveLength(1);
+    expect(found('`the disk is gone`', 'docs/other.md')).toEqual([]);
   });
 
   it('find tests, defects and transcripts that timelines name and that are not there', () => {

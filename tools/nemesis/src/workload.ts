@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import type { CairnClient, Entry } from '@cairn/client';
+import type { CairnClient, StoredValue } from '@cairn/client';
 import { SimRng } from '@cairn/runtime-sim';
 import { Ladder } from './ladder.js';
 import type { Caller, Recorder } from './recorder.js';
@@ -43,7 +43,7 @@ function unpadded(text: string): string {
 }
 
 /** The value of what was found, if anything was. */
-function valueOf(entry: Entry | undefined): string | undefined {
+function valueOf(entry: StoredValue | undefined): string | undefined {
   return entry === undefined ? undefined : unpadded(entry.text());
 }
 

@@ -1,5 +1,5 @@
 import type { Operation } from '@cairn/checkers';
-import type { CairnError, Entry, WriteOrdering } from '@cairn/client';
+import type { CairnError, StoredValue, WriteOrdering } from '@cairn/client';
 
 /** `failed`: it surely did not happen. `unknown`: it may have happened, or may still. */
 export type Outcome<Value> =
@@ -14,7 +14,7 @@ export function textOf(bytes: Buffer): string {
   return bytes.toString('latin1').split('|', 1)[0] ?? '';
 }
 
-export function valueOf(entry: Entry | undefined): string | undefined {
+export function valueOf(entry: StoredValue | undefined): string | undefined {
   return entry === undefined ? undefined : textOf(entry.value);
 }
 

@@ -3,8 +3,8 @@ import {
   CairnError,
   type CairnClient,
   type CompareAndSetOptions,
-  type Entry,
   type ReadConsistency,
+  type StoredValue,
   type WriteOperationInput,
   type WriteOrdering,
   type WriteOutcome,
@@ -311,7 +311,7 @@ export class Worker {
     this.#record(key, action, outcome, { strict: ordering === 'strict' });
   }
 
-  #expectationOf(entry: Entry | undefined): CompareAndSetOptions {
+  #expectationOf(entry: StoredValue | undefined): CompareAndSetOptions {
     if (entry === undefined) return { expectedAbsent: true };
     // No value is ever written twice, so its version stands for it.
     return this.#options.rng.chance(0.3)

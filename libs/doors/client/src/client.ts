@@ -133,7 +133,7 @@ export class CairnClient {
     return this.#dispatcher.start(sized.operation, sized.byteLength, options) as Promise<Entry | undefined>;
   }
 
-  /** Writes the key, whatever it held. */
+  /** Writes the key, whatever it held; a time to live that it had goes with it, unless the options name one. */
   put(key: BytesInput, value: BytesInput, options: PutOptions = {}): Promise<WriteReceipt> {
     // Without a closure, as in `get`.
     let sized;
@@ -167,7 +167,10 @@ export class CairnClient {
     return this.#start(() => operations.expireOperation(key, 0, options), options) as Promise<DeleteReceipt>;
   }
 
-  /** Writes (or, without `value`, deletes) the key if it is as expected; tells what is there if it is not. */
+  /**
+   * Writes (or, without `value`, deletes) the key if it is as expected; tells what is there if it is not. As
+   * with `put`, a time to live that the key had goes, unless the options name one.
+   */
   compareAndSet(key: BytesInput, options: CompareAndSetOptions): Promise<CompareAndSetResult> {
     return this.#start(
       () => operations.compareAndSetOperation(this.#dispatcher.sizes, key, options),
@@ -176,8 +179,9 @@ export class CairnClient {
   }
 
   /**
-   * Adds to the decimal integer that the key holds (none counts as 0) and returns the sum. A value that is no
-   * integer, or a sum beyond 64 bits: FAILED_PRECONDITION, nothing changed.
+   * Adds to the decimal integer that the key holds (none counts as 0) and returns the sum; a time to live
+   * that it has goes on. A value that is no integer, or a sum beyond 64 bits: FAILED_PRECONDITION, nothing
+   * changed.
    */
   increment(key: BytesInput, delta: number | bigint = 1, options: WriteOptions = {}): Promise<bigint> {
     return this.#start(

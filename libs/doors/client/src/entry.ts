@@ -9,9 +9,7 @@ export class Entry {
   readonly value: Buffer;
   /** Opaque, unique per write of the key; pass it to `compareAndSet` as `expectedVersion`. */
   readonly version: Buffer;
-  /**
-   * When the key disappears by itself, as `Date.now()` counts; undefined = never, or of a compareAndSet.
-   */
+  /** When the key disappears by itself, as `Date.now()` counts; undefined = never. */
   readonly expiresAtMs: number | undefined;
   /** `bytes`, or the collection that another door made: `hash`, `set`, `list`, `sorted set`, `stream`. */
   readonly kind: string;
@@ -33,6 +31,9 @@ export class Entry {
     return JSON.parse(this.text()) as unknown;
   }
 }
+
+/** What a compareAndSet found: everything but when the key disappears, which its answer does not tell. */
+export type StoredValue = Omit<Entry, 'expiresAtMs'>;
 
 /** What a page of a scan says of a key. */
 export interface FoundRow {

@@ -5,6 +5,7 @@ export type { BytesInput } from './bytes.js';
 export { CairnClient, connect } from './client.js';
 export type { ServerInfo } from './client.js';
 export { Entry, Row } from './entry.js';
+export type { StoredValue } from './entry.js';
 export { errorFromGrpc } from './errors.js';
 export type { GrpcFailure } from './errors.js';
 export { grpcConnector } from './grpc-connector.js';

@@ -1,7 +1,7 @@
 import type { CairnError } from '@cairn/base';
 import type { Clock, Logger, Rng } from '@cairn/ports';
 import { invalidArgument, type BytesInput } from './bytes.js';
-import type { Entry } from './entry.js';
+import type { StoredValue } from './entry.js';
 import type { RouterConnector } from './router-link.js';
 
 export interface ClientOptions {
@@ -62,7 +62,10 @@ export interface WriteOptions extends CallOptions {
 }
 
 export interface PutOptions extends WriteOptions {
-  /** The key removes itself after this long. 0 = never. */
+  /**
+   * The key removes itself after this long, ten years at most. 0, or left out = never, whatever time to live
+   * it had before: a put or a compareAndSet replaces that, too.
+   */
   readonly ttlMs?: number;
 }
 
@@ -114,7 +117,7 @@ export interface DeleteReceipt extends WriteReceipt {
 export interface CompareAndSetResult extends WriteReceipt {
   readonly succeeded: boolean;
   /** On failure: what is there; undefined when the key does not exist. */
-  readonly current: Entry | undefined;
+  readonly current: StoredValue | undefined;
 }
 
 /** One operation of `writeMany`. */

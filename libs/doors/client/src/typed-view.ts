@@ -1,7 +1,7 @@
 import { CairnError, messageOf, rethrowInvariant, RowKind, rowKindName } from '@cairn/base';
 import { invalidArgument, toBuffer } from './bytes.js';
 import type { CairnClient } from './client.js';
-import type { Entry } from './entry.js';
+import type { StoredValue } from './entry.js';
 import type {
   CompareAndSetOptions,
   DeleteReceipt,
@@ -148,12 +148,12 @@ export class TypedView<Key, Value> {
     return encoded(this.#value, value, 'value');
   }
 
-  #entryOf(entry: Entry | undefined): TypedEntry<Value> | undefined {
+  #entryOf(entry: StoredValue | undefined): TypedEntry<Value> | undefined {
     return entry && this.#rowOf(entry);
   }
 
   /** Throws WRONG_KIND for what holds no bytes. */
-  #rowOf({ value, version, kind }: Entry): TypedEntry<Value> {
+  #rowOf({ value, version, kind }: StoredValue): TypedEntry<Value> {
     if (kind !== BYTES) {
       throw new CairnError('WRONG_KIND', `a key holds a ${kind}, not bytes`, { details: { kind } });
     }

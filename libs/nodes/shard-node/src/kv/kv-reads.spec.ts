@@ -1,6 +1,6 @@
 import { timestamp, TIMESTAMP_LOGICAL_STEPS, timestampToUnixMs, type Timestamp } from '@cairn/base';
 import { describe, expect, it } from '@jest/globals';
-import { KvOp, ReadConsistency, unpackRows } from '@cairn/wire';
+import { Expectation, KvOp, ReadConsistency, unpackRows } from '@cairn/wire';
 
 import {
   answerOf,
@@ -255,6 +255,27 @@ describe('a time to live', () => {
         expect(Math.max(...pastEndMs)).toBeLessThanOrEqual(ttlMs === 0 ? 0 : 1);
       }
     }
+  });
+
+  it('is replaced by puts and compare-and-sets, kept by increments, changed alone by expire', async () => {
+    const rig = await KvRig.leading();
+    const expiryAfter = async (request: RequestFields): Promise<number> => {
+      expect((await rig.ask(request)).error).toBeUndefined();
+      return (await rig.ask(get('k'))).expiresUnixMs;
+    };
+    const key = bytes('k');
+    const expire = (ttlMs: number): RequestFields => ({ op: KvOp.expire, key, ttlMs });
+    const first = await expiryAfter({ ...put('k', '1'), ttlMs: 60_000 });
+    expect(first).toBeGreaterThan(0);
+    expect(await expiryAfter({ op: KvOp.increment, key, delta: '1' })).toBe(first);
+    expect(await expiryAfter(put('k', '2'))).toBe(0);
+    const second = await expiryAfter(expire(90_000));
+    expect(second).toBeGreaterThan(first);
+    const compare = { op: KvOp.compareAndSet, key, value: bytes('3'), expectation: Expectation.value };
+    expect(await expiryAfter({ ...compare, expected: bytes('2') })).toBe(0);
+    expect(await expiryAfter(expire(90_000))).toBeGreaterThan(first);
+    expect(await expiryAfter(expire(0))).toBe(0);
+    expect(Buffer.from((await rig.ask(get('k'))).value ?? []).toString()).toBe('3');
   });
 
   const possiblyOver = async (): Promise<KvRig> => {

@@ -95,7 +95,7 @@ export interface GetResponse {
 export interface PutRequest {
   key: Buffer;
   value: Buffer;
-  /** Removes the key by itself after this long, ten years at most; 0 = never. */
+  /** Removes the key by itself after this long, ten years at most; 0 = never, also where it had a time to live. */
   ttlMs: number;
   ordering: Ordering;
   requestId: RequestId | undefined;
@@ -172,6 +172,7 @@ export interface CompareAndSetRequest {
     /** The current version must be this token. */
     { $case: "expectedVersion"; value: Buffer }
     | undefined;
+  /** As in PutRequest. */
   ttlMs: number;
   ordering: Ordering;
   requestId: RequestId | undefined;
@@ -182,7 +183,7 @@ export interface CompareAndSetResponse {
   /** On success: of the write. On failure: of what is there, empty when the key does not exist. */
   version: Buffer;
   timestamp: number;
-  /** On failure only: what is there. The value of a key that holds no bytes is empty. */
+  /** On failure only: what is there, but for when it disappears. The value of a key that holds no bytes is empty. */
   found: boolean;
   value: Buffer;
   /** In BatchWrite only: `value` is left out, because the answer would not fit into 4 MiB with it. */
@@ -3453,7 +3454,7 @@ export const KVService = {
     responseSerialize: (value: GetResponse): Buffer => Buffer.from(GetResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): GetResponse => GetResponse.decode(value),
   },
-  /** Writes one key, whatever it held. */
+  /** Writes one key, whatever it held. A time to live that it had is replaced, by `ttl_ms` or by none. */
   put: {
     path: "/cairn.v1.KV/Put" as const,
     requestStream: false as const,
@@ -3493,7 +3494,7 @@ export const KVService = {
     responseSerialize: (value: DeleteRangeResponse): Buffer => Buffer.from(DeleteRangeResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): DeleteRangeResponse => DeleteRangeResponse.decode(value),
   },
-  /** Writes one key if its current state is the expected one; linearizable. */
+  /** Writes one key if its current state is the expected one; linearizable. A time to live that it had is replaced, as by Put. */
   compareAndSet: {
     path: "/cairn.v1.KV/CompareAndSet" as const,
     requestStream: false as const,
@@ -3504,7 +3505,7 @@ export const KVService = {
       Buffer.from(CompareAndSetResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): CompareAndSetResponse => CompareAndSetResponse.decode(value),
   },
-  /** Adds to a decimal integer kept as text; an absent key counts as 0. */
+  /** Adds to a decimal integer kept as text; an absent key counts as 0. A time to live that the key has goes on. */
   increment: {
     path: "/cairn.v1.KV/Increment" as const,
     requestStream: false as const,
@@ -3582,7 +3583,7 @@ export const KVService = {
 export interface KVServer extends UntypedServiceImplementation {
   /** Reads one key. */
   get: handleUnaryCall<GetRequest, GetResponse>;
-  /** Writes one key, whatever it held. */
+  /** Writes one key, whatever it held. A time to live that it had is replaced, by `ttl_ms` or by none. */
   put: handleUnaryCall<PutRequest, PutResponse>;
   /** Removes one key. Removing what is not there succeeds and says so. */
   delete: handleUnaryCall<DeleteRequest, DeleteResponse>;
@@ -3590,9 +3591,9 @@ export interface KVServer extends UntypedServiceImplementation {
   expire: handleUnaryCall<ExpireRequest, ExpireResponse>;
   /** Removes every key of a span. Keys written into the span while it runs may survive it. */
   deleteRange: handleUnaryCall<DeleteRangeRequest, DeleteRangeResponse>;
-  /** Writes one key if its current state is the expected one; linearizable. */
+  /** Writes one key if its current state is the expected one; linearizable. A time to live that it had is replaced, as by Put. */
   compareAndSet: handleUnaryCall<CompareAndSetRequest, CompareAndSetResponse>;
-  /** Adds to a decimal integer kept as text; an absent key counts as 0. */
+  /** Adds to a decimal integer kept as text; an absent key counts as 0. A time to live that the key has goes on. */
   increment: handleUnaryCall<IncrementRequest, IncrementResponse>;
   /**
    * Reads many keys, at most 10,000. With CONSISTENCY_LINEARIZABLE each key is, but the keys are not read at one instant;
@@ -3632,7 +3633,7 @@ export interface KVClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: GetResponse) => void,
   ): ClientUnaryCall;
-  /** Writes one key, whatever it held. */
+  /** Writes one key, whatever it held. A time to live that it had is replaced, by `ttl_ms` or by none. */
   put(request: PutRequest, callback: (error: ServiceError | null, response: PutResponse) => void): ClientUnaryCall;
   put(
     request: PutRequest,
@@ -3693,7 +3694,7 @@ export interface KVClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: DeleteRangeResponse) => void,
   ): ClientUnaryCall;
-  /** Writes one key if its current state is the expected one; linearizable. */
+  /** Writes one key if its current state is the expected one; linearizable. A time to live that it had is replaced, as by Put. */
   compareAndSet(
     request: CompareAndSetRequest,
     callback: (error: ServiceError | null, response: CompareAndSetResponse) => void,
@@ -3709,7 +3710,7 @@ export interface KVClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: CompareAndSetResponse) => void,
   ): ClientUnaryCall;
-  /** Adds to a decimal integer kept as text; an absent key counts as 0. */
+  /** Adds to a decimal integer kept as text; an absent key counts as 0. A time to live that the key has goes on. */
   increment(
     request: IncrementRequest,
     callback: (error: ServiceError | null, response: IncrementResponse) => void,

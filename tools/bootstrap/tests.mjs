@@ -139,7 +139,7 @@ export async function testFull(argv) {
   const names = [...new Set(SUITES.map(({ name }) => name))];
   const unknown = argv.find((word) => !names.includes(word));
   if (unknown !== undefined)
-    fail(`${unknown} is no suite; there are ${names.join(', ')}, and without a name all run`);
+    fail(`${unknown} is not a suite; there are ${names.join(', ')}, and without a name all run`);
   const day = Math.floor(Date.now() / DAY_MS);
   const chosen = SUITES.filter(({ name }) => argv.length === 0 || argv.includes(name));
   const results = await runSections(

@@ -86,10 +86,11 @@ describe('data', () => {
       (JSON.parse((await cli.run(['get', 'session', '--json'])).stdout) as { expires?: string }).expires;
     await cli.run(['put', 'session', 'x']);
     expect(await expiryOf()).toBeUndefined();
-    expect(await cli.run(['expire', 'session', '30m'])).toMatchObject({ code: 0, stdout: '' });
+    expect(await cli.run(['expire', 'session', '30m'])).toMatchObject({ code: 0, stdout: 'OK\n' });
     expect(await expiryOf()).toMatch(/^\d{4}-/);
     expect((await cli.run(['persist', 'session', '--json'])).stdout).toMatch(/^{"version":"[0-9a-f]{24}"/);
     expect(await expiryOf()).toBeUndefined();
+    expect(await cli.run(['persist', 'session'])).toMatchObject({ code: 0, stdout: 'OK\n' });
     for (const argv of [
       ['expire', 'none', '1s'],
       ['persist', 'none'],
@@ -135,7 +136,7 @@ describe('data', () => {
     await cli.run(['put', 'n', 'seven']);
     expect(await cli.run(['incr', 'n'])).toMatchObject({
       code: 3,
-      stderr: 'cairn: the value is no integer\n',
+      stderr: 'cairn: the value is not an integer\n',
     });
     expect((await cli.run(['incr', 'n', '--by', 'much'])).code).toBe(2);
   });
@@ -405,13 +406,23 @@ describe('mistakes and trouble', () => {
     [['gett', 'k'], 'Did you mean get?'],
     [['get'], "missing required argument 'key'"],
     [['put', 'k'], 'which value?'],
-    [['put', 'k', 'v', '--ttl', 'soon'], 'is no duration'],
+    [['put', 'k', 'v', '--ttl', 'soon'], 'is not a duration'],
+    [['put', 'k', 'v', '--ttl', '0s'], '--ttl must be above 0, not "0s"'],
+    [['put', 'k', 'v', '--ttl', '-5s'], '--ttl must be above 0, not "-5s"'],
+    [['put', 'k', 'v', '--ttl', 'soon'], 'a number alone is seconds'],
+    [['expire', 'k', '0'], '<duration> must be above 0, not "0"'],
+    [['get', 'k', '--timeout', '0'], '--timeout must be above 0, not "0"'],
+    [['upgrade', 'foo'], 'See: cairn upgrade --help'],
+    [['upgrade', 'status', '--foo'], 'See: cairn upgrade status --help'],
+    [['get'], 'See: cairn get --help'],
+    [['gett'], 'See: cairn --help'],
+    [['get', '--foo', 'k'], 'See: cairn get --help'],
     [['import', '-', '--window', '0'], '--window takes 1 to 65536, not 0'],
     [['import', '-', '--window', '100000000'], '--window takes 1 to 65536'],
-    [['import', '-', '--ttl', 'soon'], 'is no duration'],
+    [['import', '-', '--ttl', 'soon'], 'is not a duration'],
     [['get', 'k', '--hex', '--base64'], 'choose one'],
-    [['get', 'k', '--endpoint', 'http://x'], 'is no endpoint'],
-    [['get', 'k', '--endpoint', 'x:99999'], 'is no endpoint'],
+    [['get', 'k', '--endpoint', 'http://x'], 'is not an endpoint'],
+    [['get', 'k', '--endpoint', 'x:99999'], 'is not an endpoint'],
     [['del', '--all', '--endpoint', ''], '--endpoint is empty'],
     [['del', '--prefix', 'a', '--strict'], '--strict is for named keys'],
     [['help', 'nope'], "unknown command 'nope'"],
@@ -523,14 +534,17 @@ describe('failures for programs', () => {
     await mkdir(cli.path('folder'));
     const failures: [string[], string][] = [
       [['export', 'nope/x'], `there is no directory ${cwd}/nope`],
-      [['export', 'in.ndjson/x'], `${cwd}/in.ndjson/x lies below something that is no directory`],
+      [['export', 'in.ndjson/x'], `${cwd}/in.ndjson/x lies below something that is not a directory`],
       [['export', 'folder'], `${cwd}/folder is a directory`],
       [['import', 'nofile'], `there is no file ${cwd}/nofile`],
       [['import', 'folder'], `${cwd}/folder is a directory`],
       [['put', 'k', '--file', 'nope'], `there is no file ${cwd}/nope`],
       [['put', 'k', '--file', 'folder'], `${cwd}/folder is a directory`],
       [['import', 'in.ndjson', '--rejects', 'nope/x'], `there is no directory ${cwd}/nope`],
-      [['import', 'in.ndjson', '--resume-file', 'in.ndjson/x'], 'lies below something that is no directory'],
+      [
+        ['import', 'in.ndjson', '--resume-file', 'in.ndjson/x'],
+        'lies below something that is not a directory',
+      ],
     ];
     for (const [argv, sentence] of failures) {
       const result = await cli.run(argv);

@@ -25,6 +25,9 @@ Bytes:
   Tables show unprintable bytes as escapes (\\x00). --json prints one object per line, text as a
   string and anything that is no UTF-8 as {"base64":"..."}; import reads the same form.
 
+Durations:
+  500ms, 10s, 2m, 1h, 7d; a number alone is seconds.
+
 Exit codes:
   0  done
   1  not found, condition not met, rows rejected, or (status) the cluster is not healthy
@@ -62,6 +65,8 @@ export async function runCli(argv: readonly string[], io: CliIo): Promise<number
     };
   const isJson = argv.includes('--json');
   const program = buildProgram(run, (text) => pending.push(text), { io, isJson });
+  let misread = program.name();
+  toldWhere(program, program.name(), (path) => (misread = path));
   try {
     try {
       await program.parseAsync(withoutVainHelp(argv, program), { from: 'user' });
@@ -69,9 +74,18 @@ export async function runCli(argv: readonly string[], io: CliIo): Promise<number
       for (const text of pending) await write(io.stdout, text);
     }
   } catch (error) {
-    exitCode = await reportFailure(error, io, { isJson, endpoints: sharing.endpoints });
+    exitCode = await reportFailure(error, io, { isJson, endpoints: sharing.endpoints, misread });
   }
   return exitCode;
+}
+
+/** Tells which command, `cairn upgrade status` for instance, could not make sense of its arguments. */
+function toldWhere(command: Command, path: string, told: (path: string) => void): void {
+  command.exitOverride((error) => {
+    told(path);
+    throw error;
+  });
+  for (const each of command.commands) toldWhere(each, `${path} ${each.name()}`, told);
 }
 
 /** `help` for a command that is not there would print the help of the whole and say nothing. */
@@ -108,7 +122,6 @@ function buildProgram(
       getErrHasColors: () => false,
     })
     .showSuggestionAfterError()
-    .exitOverride()
     .addHelpText('after', HELP_FOOTER);
   program.commandsGroup('Data:');
   registerDataCommands(program, run);
@@ -139,11 +152,11 @@ interface Failure {
 async function reportFailure(
   error: unknown,
   io: CliIo,
-  look: { readonly isJson: boolean; readonly endpoints: readonly string[] },
+  look: { readonly isJson: boolean; readonly endpoints: readonly string[]; readonly misread: string },
 ): Promise<ExitCode> {
   // Help and version arrive as errors too; their text has been printed.
   if (error instanceof CommanderError && error.exitCode === 0) return ExitCode.ok;
-  const failure = failureOf(error, look.endpoints);
+  const failure = failureOf(error, look);
   if (failure === undefined)
     return (error as NodeJS.ErrnoException).code === 'EPIPE' ? ExitCode.ok : raise(error);
   if (CairnError.is(error) && io.signal.aborted) return ExitCode.interrupted;
@@ -162,10 +175,13 @@ function raise(error: unknown): never {
 }
 
 /** undefined: no failure that a person can cause. */
-function failureOf(error: unknown, endpoints: readonly string[]): Failure | undefined {
+function failureOf(
+  error: unknown,
+  { endpoints, misread }: { readonly endpoints: readonly string[]; readonly misread: string },
+): Failure | undefined {
   if (error instanceof CommanderError) {
     const message = error.message.replace(/^error: /, '');
-    return { code: 'USAGE', message, advice: 'See: cairn --help', exitCode: ExitCode.usage };
+    return { code: 'USAGE', message, advice: `See: ${misread} --help`, exitCode: ExitCode.usage };
   }
   if (error instanceof UsageError) {
     return { code: 'USAGE', message: error.message, advice: '', exitCode: ExitCode.usage };

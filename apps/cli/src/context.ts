@@ -94,16 +94,17 @@ export interface EndpointSharing {
 
 export function durationOf(text: string, flag: string): number {
   const ms = parseDurationMs(text);
-  if (ms === undefined || ms <= 0) {
-    throw new UsageError(`${flag} "${text}" is no duration; write for example 500ms, 10s, 2m, 1h or 7d`);
-  }
-  return ms;
+  if (ms !== undefined && ms > 0) return ms;
+  if (ms !== undefined || parseDurationMs(text.replace(/^\s*-/, '')) !== undefined)
+    throw new UsageError(`${flag} must be above 0, not "${text}"`);
+  const advice = 'write for example 500ms, 10s, 2m, 1h or 7d; a number alone is seconds';
+  throw new UsageError(`${flag} "${text}" is not a duration; ${advice}`);
 }
 
 export function wholeNumberOf(text: string, flag: string): number {
   const value = Number(text);
   if (!/^\d+$/.test(text) || !Number.isSafeInteger(value)) {
-    throw new UsageError(`${flag} "${text}" is no whole number`);
+    throw new UsageError(`${flag} "${text}" is not a whole number`);
   }
   return value;
 }

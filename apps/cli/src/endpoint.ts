@@ -58,6 +58,6 @@ function checked(endpoint: string, from: string): string {
   const full = /:\d+$/.test(endpoint) ? endpoint : `${endpoint}:${DEFAULT_PORT}`;
   if (isEndpoint(full)) return full;
   throw new UsageError(
-    `"${endpoint}" (from ${from}) is no endpoint; write host:port, for example ${DEFAULT_ENDPOINT}`,
+    `"${endpoint}" (from ${from}) is not an endpoint; write host:port, for example ${DEFAULT_ENDPOINT}`,
   );
 }

@@ -48,7 +48,7 @@ function sentenceOf(code: string, path: string, deed: 'read' | 'written'): strin
     case 'EISDIR':
       return `${path} is a directory`;
     case 'ENOTDIR':
-      return `${path} lies below something that is no directory`;
+      return `${path} lies below something that is not a directory`;
     case 'EACCES':
     case 'EPERM':
       return `${path} may not be ${deed} by this user`;

@@ -112,19 +112,19 @@ describe('ndjson', () => {
       ['value', 'key']
         .map(
           (field, index) =>
-            `line ${index + 1}: field "${field}" is no text: it has half of a surrogate pair\n`,
+            `line ${index + 1}: field "${field}" is not text: it has half of a surrogate pair\n`,
         )
         .join(''),
     );
     expect(stored()).toEqual({ a: '{"x":"\\ud800"}' });
     const key = await cli.run(['import', '-', '--key', 'n/{id}'], '{"id":"\\ud800"}');
-    expect(key.stderr).toBe('line 1: the key is no text: it has half of a surrogate pair\n');
+    expect(key.stderr).toBe('line 1: the key is not text: it has half of a surrogate pair\n');
   });
 
   test('base64 that is none is rejected, not read as something shorter', async () => {
     const result = await cli.run(['import', '-'], '{"key":"a","value":{"base64":"AA=x!"}}');
     expect(result).toMatchObject({ code: 1 });
-    expect(result.stderr).toContain('line 1: field "value" is no base64\n');
+    expect(result.stderr).toContain('line 1: field "value" is not base64\n');
   });
 
   test('of two rows with one key the later wins, even when both could be on their way', async () => {
@@ -469,7 +469,7 @@ test('a row whose time to disappear is no date is rejected', async () => {
   const line = '{"key":"k","value":"v","expires":"soon"}\n';
   const result = await cli.run(['import', '-'], line);
   expect(result.code).not.toBe(0);
-  expect(result.stderr).toContain('field "expires" is no date');
+  expect(result.stderr).toContain('field "expires" is not a date');
 });
 
 test('an export ends at a key that holds no bytes, rather than leave it out', async () => {

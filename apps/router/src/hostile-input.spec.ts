@@ -413,7 +413,7 @@ describe('a batch stream', () => {
   it('ends with a sentence of ours when nobody can tell where operations begin', async () => {
     const { code, detail } = await call('/cairn.v1.KV/Batch', Buffer.from([10, 200, 1, 1]));
     expect(code).toBe(status.INVALID_ARGUMENT);
-    expect(detail?.message).toBe('the message is no well-formed protobuf');
+    expect(detail?.message).toBe('the message is not well-formed protobuf');
   });
 });
 

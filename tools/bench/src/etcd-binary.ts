@@ -52,7 +52,7 @@ export function findEtcd(named: string, searchPath: string): EtcdBinary {
     if (found !== undefined) return found;
     throw new CairnError(
       'FAILED_PRECONDITION',
-      `${named}, given with --etcd, is no etcd that can be run. ${HOW_TO_GET}`,
+      `${named}, given with --etcd, is not an etcd that can be run. ${HOW_TO_GET}`,
     );
   }
   const found = searchPath

@@ -21,7 +21,7 @@ function parseOptions(argv: readonly string[]): FuzzOptions & { readonly isJson:
   if (!(stepsMax >= 1)) throw new Error(`--steps must be 1 or more, not ${values.steps}`);
   const targets = (values.targets?.split(',') ?? TARGETS) as readonly Target[];
   const unknown = targets.find((target) => !TARGETS.includes(target));
-  if (unknown !== undefined) throw new Error(`${unknown} is no target; there are ${TARGETS.join(', ')}`);
+  if (unknown !== undefined) throw new Error(`${unknown} is not a target; there are ${TARGETS.join(', ')}`);
   const seed = values.seed ?? String(Date.now() % 1_000_000);
   return { seed, durationMs: minutes * 60_000, stepsMax, targets, isJson: values.json === true };
 }

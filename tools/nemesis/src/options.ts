@@ -64,7 +64,7 @@ function numberOf(name: keyof typeof DEFAULTS, text: string | undefined): number
 
 function oneOf<Choice extends string>(what: string, choices: readonly Choice[], text: string): Choice {
   const found = choices.find((choice) => choice === text);
-  return found ?? refuse(`${text} is no ${what}; there are ${choices.join(', ')}`);
+  return found ?? refuse(`${text} is not a known ${what}; there are ${choices.join(', ')}`);
 }
 
 function flagsOf(argv: readonly string[]): Readonly<Record<string, string | boolean | undefined>> {

@@ -76,9 +76,9 @@ describe('the arguments', () => {
     [['--minutes', 'x'], '--minutes must be a number above 0, not x'],
     [['--metadata', '2'], '--metadata must be odd, not 2'],
     [['--shards', '1.5'], '--shards must be a whole number'],
-    [['--faults', 'kill,gremlins'], 'gremlins is no fault; there are kill, terminate'],
-    [['--network', 'pigeons'], 'pigeons is no network; there are netns, proxy, none'],
-    [['--engine', 'memory'], 'memory is no engine; there are lsm, classic-level'],
+    [['--faults', 'kill,gremlins'], 'gremlins is not a known fault; there are kill, terminate'],
+    [['--network', 'pigeons'], 'pigeons is not a known network; there are netns, proxy, none'],
+    [['--engine', 'memory'], 'memory is not a known engine; there are lsm, classic-level'],
     [['--nonsense'], '--nonsense'],
   ])('%j are refused', (argv, sentence) => {
     expect(() => parseOptions(argv)).toThrow(sentence);

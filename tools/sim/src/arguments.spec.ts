@@ -26,7 +26,7 @@ describe('arguments of the simulator', () => {
   it.each([
     [['--seeds', '5..1'], '--seeds 5..1 ends before it begins'],
     [['--seeds'], '--seeds takes a number or A..B, not ""'],
-    [['--seed', '3'], '--seed is no option'],
+    [['--seed', '3'], '--seed is not an option'],
     [['--minutes', 'x'], '--minutes must be a number above 0, not "x"'],
     [['--engine', 'rocks'], '--engine takes one of memory, lsm, classic-level, not "rocks"'],
     [['--log', 'all'], '--log takes a number of lines, not "all"'],

@@ -55,7 +55,7 @@ export function parseArguments(argv: readonly string[]): Arguments {
           throw bad(`--log takes a number of lines, not "${text}"`);
         break;
       default:
-        throw bad(`${flag} is no option`);
+        throw bad(`${flag} is not an option`);
     }
   }
   return { from, to, minutes, engine, json, logLines };

@@ -58,7 +58,7 @@ describe('an npm script', () => {
     const { code, stderr } = runNode([SCRIPT, 'test:full', 'sim', 'simm'], {});
     expect([code, stderr]).toEqual([
       1,
-      expect.stringContaining('simm is no suite; there are coverage, sim, '),
+      expect.stringContaining('simm is not a suite; there are coverage, sim, '),
     ]);
     expect(stderr).not.toContain('==');
   });

@@ -413,7 +413,7 @@ const DESCRIPTION_COLUMNS = 60;
 function assignmentOf(text: string): { name: string; value: string } {
   const [name = '', ...rest] = text.split('=');
   const value = rest.join('=');
-  if (name === '') throw new UsageError(`"${text}" is no setting; write name=value`);
+  if (name === '') throw new UsageError(`"${text}" is not a setting; write name=value`);
   // It may be an empty variable of a script.
   if (value === '')
     throw new UsageError(`${name} has no value; write ${name}=VALUE, or --reset ${name} for its default`);

@@ -57,7 +57,9 @@ Examples:
   cairn get photo --raw > photo.jpg
   cairn get --hex 00ff10
   cairn get counter --json          {"key":"counter","value":"5","version":"..."}
+  cairn get session/42 --json       the same, and "expires":"2030-01-31T12:00:00.000Z"
 
+When a key disappears by itself, --json alone tells it, here and in scan.
 Exits with 1 when the key does not exist.`,
     )
     .action(
@@ -93,7 +95,7 @@ function registerPut(program: Command, run: RunAction): void {
     .command('put <key> [value]')
     .description('write a key')
     .option('-f, --file <path>', 'take the value from a file; - is standard input')
-    .option('--ttl <duration>', 'remove the key after this long, e.g. 30s, 1h, 7d')
+    .option('--ttl <duration>', 'remove the key after this long, e.g. 30s, 1h, 7d; a number alone is seconds')
     .option(...STRICT_FLAG)
     .addHelpText(
       'after',
@@ -102,7 +104,9 @@ Examples:
   cairn put city/rome "Rome"
   cairn put photo --file photo.jpg
   echo -n hello | cairn put greeting --file -
-  cairn put session/42 open --ttl 30m`,
+  cairn put session/42 open --ttl 30m
+
+Without --ttl the key stays, also where it had a time to live.`,
     )
     .action(
       run<OrderingFlags & { file?: string; ttl?: string }>(async (context, [key = '', value], options) => {
@@ -254,7 +258,7 @@ function registerCas(program: Command, run: RunAction): void {
     .option('--expect <value>', 'the key must hold this value')
     .option('--expect-version <hex>', 'the key must be at this version (see get --json)')
     .option('--delete', 'delete the key instead of writing it')
-    .option('--ttl <duration>', 'remove the key after this long')
+    .option('--ttl <duration>', 'remove the key after this long, e.g. 30s, 1h, 7d')
     .option(...STRICT_FLAG)
     .addHelpText(
       'after',
@@ -264,6 +268,7 @@ Examples:
   cairn cas lock/build --expect me --delete give it back
   cairn cas balance 90 --expect 100
 
+Without --ttl the key stays, also where it had a time to live.
 Exits with 1 when the key was not as expected, and shows what is there.`,
     )
     .action(
@@ -318,17 +323,21 @@ async function showCas(context: CommandContext, result: CompareAndSetResult): Pr
 function registerExpire(program: Command, run: RunAction): void {
   program
     .command('expire <key> <duration>')
-    .description('let a key that is there disappear after this long, e.g. 30s, 1h, 7d')
+    .description(
+      'let a key that is there disappear after this long, e.g. 30s, 1h, 7d',
+    )
     .option(...STRICT_FLAG)
     .addHelpText(
       'after',
-      '\nExample:\n  cairn expire session/42 30m\n\nExits with 1 when the key does not exist.',
+      `
+Example:
+  cairn expire session/42 30m
+
+A number alone is seconds. cairn persist keeps a key for good. Exits with 1 when the key does not exist.`,
     )
     .action(
       run<OrderingFlags>(async (context, [key = '', duration = ''], options) => {
         const ttlMs = durationOf(duration, '<duration>');
-        if (!(ttlMs > 0))
-          throw new UsageError('<duration> must be above 0; cairn persist keeps a key for good');
         return changeExpiry(context, key, (client, bytes) =>
           client.expire(bytes, ttlMs, orderingOf(options)),
         );
@@ -361,6 +370,7 @@ async function changeExpiry(
   if (!receipt.existed) throw new NotFoundError(`there is no key ${key}`);
   if (context.isJson)
     await context.json({ version: receipt.version.toString('hex'), timestamp: receipt.timestamp });
+  else await context.line('OK');
   return ExitCode.ok;
 }
 
@@ -377,11 +387,12 @@ Examples:
   cairn incr visits
   cairn incr stock/42 --by -3
 
-A key that does not exist counts as 0.`,
+A key that does not exist counts as 0. A time to live that the key has goes on.`,
     )
     .action(
       run<OrderingFlags & { by: string }>(async (context, [key = ''], options) => {
-        if (!/^[+-]?\d+$/.test(options.by)) throw new UsageError(`--by "${options.by}" is no whole number`);
+        if (!/^[+-]?\d+$/.test(options.by))
+          throw new UsageError(`--by "${options.by}" is not a whole number`);
         const sum = await context.withClient((client) =>
           client.increment(context.bytes(key, 'key'), BigInt(options.by), orderingOf(options)),
         );

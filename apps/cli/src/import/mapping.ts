@@ -96,14 +96,14 @@ function expiryOf(expires: unknown): { readonly expiresAtMs?: number } {
   if (expires === undefined || expires === '') return {};
   const expiresAtMs = typeof expires === 'string' ? Date.parse(expires) : NaN;
   if (Number.isNaN(expiresAtMs))
-    throw new RejectedRow('field "expires" is no date like 2030-01-31T12:00:00Z');
+    throw new RejectedRow('field "expires" is not a date like 2030-01-31T12:00:00Z');
   return { expiresAtMs };
 }
 
 function bytesOf(row: Row, field: string, isBase64: boolean): Buffer {
   const value = fieldOf(row, field);
   if (isBase64) {
-    if (typeof value !== 'string') throw new RejectedRow(`field "${field}" is no base64`);
+    if (typeof value !== 'string') throw new RejectedRow(`field "${field}" is not base64`);
     return base64Of(value, field);
   }
   if (isBase64Marker(value)) return base64Of(value.base64, field);
@@ -115,7 +115,7 @@ function bytesOf(row: Row, field: string, isBase64: boolean): Buffer {
 
 /** Half a surrogate pair (`"\\ud800"`) can be written in JSON and has no bytes. */
 function textBytes(text: string, what: string): Buffer {
-  if (!text.isWellFormed()) throw new RejectedRow(`${what} is no text: it has half of a surrogate pair`);
+  if (!text.isWellFormed()) throw new RejectedRow(`${what} is not text: it has half of a surrogate pair`);
   return Buffer.from(text);
 }
 
@@ -123,6 +123,6 @@ function base64Of(text: string, field: string): Buffer {
   try {
     return parseBytes(text, 'base64', field);
   } catch {
-    throw new RejectedRow(`field "${field}" is no base64`);
+    throw new RejectedRow(`field "${field}" is not base64`);
   }
 }

@@ -26,7 +26,7 @@ export async function loadResumeState(path: string): Promise<ResumeState | undef
   }
   const state = parseState(text);
   if (state === undefined)
-    throw new UsageError(`${path} is no state of an import; remove it or use --restart`);
+    throw new UsageError(`${path} is not the state of an import; remove it or use --restart`);
   return state;
 }
 

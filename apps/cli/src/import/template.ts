@@ -55,5 +55,5 @@ function plainText(value: unknown, field: string): string {
   if (typeof value === 'boolean') return String(value);
   const digits = numberText(value);
   if (digits !== undefined) return digits;
-  throw new RejectedRow(`field "${field}" is no plain value`);
+  throw new RejectedRow(`field "${field}" is not a plain value`);
 }

@@ -24,13 +24,13 @@ export function parseBytes(text: string, encoding: ByteEncoding, name: string): 
     case 'hex': {
       const digits = text.startsWith('0x') ? text.slice(2) : text;
       if (!/^([0-9a-fA-F]{2})*$/.test(digits))
-        throw new UsageError(`${name} "${text}" is no hexadecimal (--hex)`);
+        throw new UsageError(`${name} "${text}" is not hexadecimal (--hex)`);
       return Buffer.from(digits, 'hex');
     }
     case 'base64': {
       const bytes = Buffer.from(text, 'base64');
       if (bytes.toString('base64').replace(/=+$/, '') !== text.replace(/=+$/, '')) {
-        throw new UsageError(`${name} "${text}" is no base64 (--base64)`);
+        throw new UsageError(`${name} "${text}" is not base64 (--base64)`);
       }
       return bytes;
     }

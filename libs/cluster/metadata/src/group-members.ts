@@ -178,7 +178,7 @@ export class MemberGate {
     }
     const member = this.#options.members.find((one) => one.name === name);
     if (member === undefined) {
-      throw new CairnError('FAILED_PRECONDITION', `${name} is no member of this group`);
+      throw new CairnError('FAILED_PRECONDITION', `${name} is not a member of this group`);
     }
     if (member.storeId !== remote.storeId) {
       throw new CairnError(

@@ -263,7 +263,7 @@ export class MetadataService {
       );
     }
     if (this.#parts.machine.state.nodes.get(remote.name)?.storeId !== remote.storeId) {
-      throw new CairnError('FAILED_PRECONDITION', `${remote.name} is no shard node: it makes no ranges`);
+      throw new CairnError('FAILED_PRECONDITION', `${remote.name} is not a shard node: it makes no ranges`);
     }
     this.#ids.take(remote.name, count, 'ids are taken');
     const first = await this.#parts.proposer.run((state) => {

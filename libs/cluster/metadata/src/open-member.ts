@@ -500,7 +500,7 @@ class Member {
     if (isForMembers && remote.kind !== 'metadata') {
       throw new CairnError(
         'FAILED_PRECONDITION',
-        `${remote.kind} "${remote.name}" is no metadata member: a metadata member has no ${remote.purpose} for it`,
+        `${remote.kind} "${remote.name}" is not a metadata member: a metadata member has no ${remote.purpose} for it`,
       );
     }
     if (this.#opened !== undefined || (remote.kind === 'metadata' && !isForMembers)) return;

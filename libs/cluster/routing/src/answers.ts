@@ -18,7 +18,7 @@ export function problemOf(operation: RoutedOperation, response: KvResponse): str
   if (response.op !== op) return `operation ${op} was answered as operation ${response.op}`;
   if (response.error !== undefined) return problemOfError(response.error);
   if (isSpan(op)) return problemOfSpan(operation, response);
-  if (op === KvOp.increment && !isWholeNumber(response.number)) return 'a sum that is no whole number';
+  if (op === KvOp.increment && !isWholeNumber(response.number)) return 'a sum that is not a whole number';
   return undefined;
 }
 

@@ -28,7 +28,7 @@ export const WIDEST_SIZES: SizeLimits = {
 export function toBuffer(input: BytesInput, field: string): Buffer {
   if (typeof input === 'string') {
     // UTF-8 has no bytes for half of a surrogate pair; another character would be written in its place.
-    if (!input.isWellFormed()) throw invalidArgument(field, `${field} is no text: half of a surrogate pair`);
+    if (!input.isWellFormed()) throw invalidArgument(field, `${field} is not text: half of a surrogate pair`);
     return Buffer.from(input, 'utf8');
   }
   if (Buffer.isBuffer(input)) return input;

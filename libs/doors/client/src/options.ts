@@ -217,7 +217,7 @@ export function resolveLimits(options: ClientOptions): ResolvedLimits {
     if (!isEndpoint(endpoint)) {
       throw invalidArgument(
         'endpoints',
-        `"${endpoint}" is no endpoint; write host:port, for example 127.0.0.1:7100`,
+        `"${endpoint}" is not an endpoint; write host:port, for example 127.0.0.1:7100`,
       );
     }
   }

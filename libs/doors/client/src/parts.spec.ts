@@ -35,7 +35,7 @@ describe('the arithmetic of keys', () => {
   test('takes text for its UTF-8 bytes, and nothing else', () => {
     expect(prefixEnd('städte/').toString()).toBe('städte0');
     expect(keyAfter('ö')).toEqual(Buffer.from([0xc3, 0xb6, 0]));
-    expect(() => keyAfter('a\ud800')).toThrow('key is no text: half of a surrogate pair');
+    expect(() => keyAfter('a\ud800')).toThrow('key is not text: half of a surrogate pair');
     expect(() => keyAfter(7 as unknown as string)).toThrow('key must be a string or a Uint8Array');
     expect(() => prefixEnd(undefined as unknown as string)).toThrow(
       'prefix must be a string or a Uint8Array',

@@ -159,7 +159,7 @@ export function outcomeOf(call: PendingCall, result: BatchResult): unknown {
 
 /** 64 bits in decimal; a router may send any text. */
 function sumOf(call: PendingCall, text: string): bigint | CairnError {
-  return /^-?\d{1,20}$/.test(text) ? BigInt(text) : mismatch(call, 'a sum that is no whole number');
+  return /^-?\d{1,20}$/.test(text) ? BigInt(text) : mismatch(call, 'a sum that is not a whole number');
 }
 
 function mismatch(call: PendingCall, answered: string): CairnError {

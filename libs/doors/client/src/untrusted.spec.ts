@@ -85,7 +85,7 @@ describe('limits', () => {
 describe('answers', () => {
   test.each<[string, BatchResult['result']]>([
     [
-      'a sum that is no number',
+      'a sum that is not a number',
       { $case: 'increment', value: { value: '1e9', version: Buffer.alloc(0), timestamp: 1 } },
     ],
     [

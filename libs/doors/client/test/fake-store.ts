@@ -96,7 +96,7 @@ export class FakeStore {
         return { $case: 'deleteRange', value: { deleted: rows.length } };
       }
       case 'cancel':
-        throw new Error('cancel is no operation of the store');
+        throw new Error('cancel is not an operation of the store');
     }
   }
 
@@ -256,7 +256,7 @@ function isAsExpected(request: CompareAndSetRequest, current: Version | undefine
 function integerOf(value: Buffer | undefined): bigint {
   if (value === undefined) return 0n;
   const text = value.toString('latin1');
-  if (!/^-?\d{1,19}$/.test(text)) throw new CairnError('FAILED_PRECONDITION', 'the value is no integer');
+  if (!/^-?\d{1,19}$/.test(text)) throw new CairnError('FAILED_PRECONDITION', 'the value is not an integer');
   return BigInt(text);
 }
 

@@ -91,7 +91,7 @@ export class ByteReader {
   milliseconds(): number {
     const value = this.f64();
     if (!(value >= 0 && value <= Number.MAX_SAFE_INTEGER)) {
-      throw new CairnError('CORRUPTION', `${value} is no time of a clock`);
+      throw new CairnError('CORRUPTION', `${value} is not a time of a clock`);
     }
     return value;
   }

@@ -45,7 +45,7 @@ export class NodeDisk implements Disk {
       if (codeOf(error) === 'ENOENT') return false;
       throw toDiskError(path, error);
     }
-    throw new DiskError('IO_ERROR', path, `${path} is no directory`);
+    throw new DiskError('IO_ERROR', path, `${path} is not a directory`);
   }
 
   async list(path: string): Promise<string[]> {

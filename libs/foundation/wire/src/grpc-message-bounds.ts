@@ -98,7 +98,7 @@ export function notDecoded(cause: unknown, field: () => string = () => ''): Cair
   if (CairnError.is(cause)) return cause;
   const reason = messageOf(cause).includes('SAFE_INTEGER')
     ? `an integer of the message${field()} is above 2^53 - 1`
-    : 'the message is no well-formed protobuf';
+    : 'the message is not well-formed protobuf';
   return new CairnError('INVALID_ARGUMENT', reason, { cause });
 }
 

@@ -66,7 +66,7 @@ export function encodeHello(hello: Hello): Buffer {
 export function decodeHello(body: Uint8Array): Hello {
   const reader = new ByteReader(body);
   if (reader.u32() !== MAGIC)
-    throw new CairnError('CORRUPTION', 'the first frame is no hello of this product');
+    throw new CairnError('CORRUPTION', 'the first frame is not a hello of this product');
   const protocols = { min: reader.varint(), max: reader.varint() };
   const build = releaseText(reader);
   const clusterVersions = { min: reader.varint(), max: reader.varint() };

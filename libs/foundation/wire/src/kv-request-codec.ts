@@ -186,7 +186,8 @@ function readOperation(reader: ByteReader, request: KvRequest): void {
       return;
     case KvOp.increment:
       request.delta = reader.string();
-      if (!/^-?[0-9]{1,20}$/.test(request.delta)) throw new CairnError('CORRUPTION', 'delta is no integer');
+      if (!/^-?[0-9]{1,20}$/.test(request.delta))
+        throw new CairnError('CORRUPTION', 'delta is not an integer');
       return;
     case KvOp.deleteRange:
       request.endKey = reader.bytes();

@@ -5,7 +5,7 @@ export function generated<T>(codec: { decode(bytes: Uint8Array): T }, bytes: Buf
   try {
     return codec.decode(bytes);
   } catch (cause) {
-    throw new CairnError('INVALID_ARGUMENT', 'the message is no well-formed protobuf', { cause });
+    throw new CairnError('INVALID_ARGUMENT', 'the message is not well-formed protobuf', { cause });
   }
 }
 
@@ -148,5 +148,5 @@ function tooLargeInteger(field: string): CairnError {
 }
 
 function malformed(): CairnError {
-  return new CairnError('INVALID_ARGUMENT', 'the message is no well-formed protobuf');
+  return new CairnError('INVALID_ARGUMENT', 'the message is not well-formed protobuf');
 }

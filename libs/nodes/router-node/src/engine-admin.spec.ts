@@ -3,7 +3,7 @@ import { describe, expect, it } from '@jest/globals';
 import { CairnError } from '@cairn/base';
 import type { RpcClient, RpcPool } from '@cairn/wire';
 
-import { debugTextOf, enginesOf } from './engine-admin.js';
+import { checkCompaction, debugTextOf, enginesOf } from './engine-admin.js';
 
 const ESCAPE = '\u001b[31m';
 const NODE = { storeId: 7, name: 'shard-7', address: 'a:1', live: true };
@@ -51,5 +51,34 @@ describe('what a shard node tells for debugging', () => {
     ).toEqual({
       text: `store 7\n  \\u{1b}[31mé\\u{d}\n${'x'.repeat(5_000)}`,
     });
+  });
+});
+
+describe('the span of a compaction', () => {
+  const refusal = (start: string, end: string, storeId = 1): unknown => {
+    try {
+      checkCompaction({ storeId, start: Buffer.from(start), end: Buffer.from(end) });
+      return undefined;
+    } catch (error) {
+      return error;
+    }
+  };
+
+  it('may be open at both ends', () => {
+    for (const [start = '', end = ''] of [['a', 'b'], ['a', ''], ['', 'b'], []])
+      expect(refusal(start, end)).toBeUndefined();
+  });
+
+  it('is refused, in the words that a scan has, when it ends before it begins', () => {
+    const field = { field: 'end' };
+    expect(refusal('b', 'a')).toMatchObject({ message: 'end lies before start', details: field });
+    expect(refusal('a', 'a')).toMatchObject({
+      message: 'end is start: no key lies between them',
+      details: field,
+    });
+  });
+
+  it('is of one node', () => {
+    expect(refusal('', '', 0)).toMatchObject({ code: 'INVALID_ARGUMENT', details: { field: 'store_id' } });
   });
 });

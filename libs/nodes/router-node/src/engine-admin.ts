@@ -97,7 +97,8 @@ export function checkCompaction({ storeId, start, end }: CompactEngineRequest): 
     const problem = checkBound(key, WIDEST_KEY_VALUE_LIMITS, field);
     if (problem !== undefined) throw problem;
   }
-  if (end.length > 0 && compareKeys(start, end) >= 0) {
-    throw invalidField('end', 'end is not behind start');
-  }
+  if (end.length === 0) return;
+  const order = compareKeys(start, end);
+  if (order > 0) throw invalidField('end', 'end lies before start');
+  if (order === 0) throw invalidField('end', 'end is start: no key lies between them');
 }

@@ -120,7 +120,7 @@ export function compareAndSetRequest(message: CompareAndSetRequest, limits: KeyV
       if (expected.value.length !== VERSION_BYTES) {
         throw invalidField(
           'expected_version',
-          `expected_version is no version: ${VERSION_BYTES} bytes are wanted`,
+          `expected_version is not a version: ${VERSION_BYTES} bytes are wanted`,
         );
       }
       request.expectation = Expectation.version;

@@ -229,6 +229,25 @@ export function unlinkedTimelines(tree: readonly TreeFile[]): string[] {
   ];
 }
 
+/** Who writes what `cairn debug` shows of a store and of consensus, and the page with its legend. */
+const DEBUG_TEXTS = [
+  'libs/consensus/raft/src/debug-view.ts',
+  'libs/consensus/raft/src/progress.ts',
+  'libs/consensus/store/src/debug-view.ts',
+  'libs/consensus/store/src/heartbeat-peer.ts',
+  'libs/consensus/store/src/replica.ts',
+];
+
+/** Words of `cairn debug` that its legend does not explain. */
+export function unexplainedWords(tree: readonly TreeFile[]): string[] {
+  const legend = tree.find(({ path }) => path === PAGE_OF_PHRASES)?.text ?? '';
+  const words = namesIn(
+    tree.filter(({ path }) => DEBUG_TEXTS.includes(path)),
+    /[` ]([a-z-]+)=\$\{/g,
+  );
+  return [...words].filter((word) => !legend.includes(`\`${word}=`)).map((word) => `no legend of ${word}=`);
+}
+
 const MANIFEST = /^libs\/([a-z-]+)\/([a-z-]+)\/package\.json$/;
 
 /** `| a | \`b\` \`c\` |` → a row of cells, each a list of what is in backticks. */

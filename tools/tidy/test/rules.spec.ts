@@ -10,6 +10,7 @@ import {
   unknownMetrics,
   unknownPhrases,
   unknownWitnesses,
+  unexplainedWords,
   unlinkedTimelines,
   wrongRooms,
   type Facts,
@@ -229,6 +230,16 @@ describe('rules about documents', () => {
     ]);
     expect(found('`a phrase of a test`')).toHaveLength(1);
     expect(found('`the disk is gone`', 'docs/other.md')).toEqual([]);
+  });
+
+  it('find words of cairn debug that have no legend', () => {
+    const text = file(
+      'libs/consensus/raft/src/progress.ts',
+      '`${this.id}: match=${match} next-one=${next} ${a}=${b}`',
+    );
+    const other = file('libs/consensus/raft/src/core.ts', '`other=${x}`');
+    const page = file('docs/operations.md', '| `match=` `x` |');
+    expect(unexplainedWords([text, other, page])).toEqual(['no legend of next-one=']);
   });
 
   it('find tests, defects and transcripts that timelines name and that are not there', () => {

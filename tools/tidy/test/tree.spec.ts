@@ -1,6 +1,12 @@
 import { describe, expect, it } from '@jest/globals';
 import { builtOfNothing } from '../src/built-rules.js';
-import { DOCUMENT_RULES, factsOf, unlinkedTimelines, wrongRooms } from '../src/document-rules.js';
+import {
+  DOCUMENT_RULES,
+  factsOf,
+  unexplainedWords,
+  unlinkedTimelines,
+  wrongRooms,
+} from '../src/document-rules.js';
 import { dependencyMismatches, importCycles, TYPE_CIRCLES_LEFT, unreferenced } from '../src/import-rules.js';
 import { stumps } from '../src/prose-rules.js';
 import { TEXT_RULES } from '../src/text-rules.js';
@@ -35,6 +41,10 @@ describe('the tree', () => {
 
   it('shows the rooms as they are', () => {
     expect(wrongRooms(tree)).toEqual([]);
+  });
+
+  it('explains every word of cairn debug', () => {
+    expect(unexplainedWords(tree)).toEqual([]);
   });
 
   it('names every timeline where it happens', () => {

@@ -323,9 +323,7 @@ async function showCas(context: CommandContext, result: CompareAndSetResult): Pr
 function registerExpire(program: Command, run: RunAction): void {
   program
     .command('expire <key> <duration>')
-    .description(
-      'let a key that is there disappear after this long, e.g. 30s, 1h, 7d',
-    )
+    .description('let a key that is there disappear after this long, e.g. 30s, 1h, 7d')
     .option(...STRICT_FLAG)
     .addHelpText(
       'after',

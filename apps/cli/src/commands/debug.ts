@@ -21,6 +21,11 @@ Examples:
   cairn debug shard-2              its store, the stores it hears, its replicas
   cairn debug shard-2 --range 7    one replica: roles, terms, indexes, what each member has; and its machine
 
+"12 leader t7" is replica 12, leader in term 7. Members are replica ids, except where a word says "store".
+v= voters, o= voters on their way out, l= learners; handed= what was given out to be applied; held= until
+when it votes for nobody, now= its clock; told= the commit index that a member knows; keys are hexadecimal.
+All words: docs/operations.md, "Engines".
+
 The node is named, or given by its store id. Replicas with something under way come first, 256 at most. The
 form of the text may change with every release: programs read cairn ranges --json and the metrics.`,
     )

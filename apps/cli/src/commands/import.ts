@@ -67,10 +67,7 @@ export function registerImport(program: Command, run: RunAction): void {
     .option('--delimiter <character>', 'between CSV columns (default: ",", in .tsv files a tab)')
     .option('--encoding <label>', 'how the text is encoded: utf-8, latin1, windows-1252, ...', 'utf-8')
     .option('--window <rows>', `most rows on their way at a time, up to ${WINDOW_ROWS_MAX}`, '512')
-    .option(
-      '--ttl <duration>',
-      'every row removes itself after this long, e.g. 30s, 1h, 7d',
-    )
+    .option('--ttl <duration>', 'every row removes itself after this long, e.g. 30s, 1h, 7d')
     .option('--resume', 'go on where an interrupted import of this file stopped')
     .option('--restart', 'forget the interrupted import and begin again')
     .option('--resume-file <path>', 'where to keep the state (default: FILE.cairn-import)')

@@ -1,6 +1,6 @@
 /**
  * Every npm script begins here. Plain JavaScript without dependencies, because it has to run on any Node
- * from 20 on before anything is installed: it installs what the lock file says, builds what changed, and
+ * from 20.3 on before anything is installed: it installs what the lock file says, builds what changed, and
  * goes on with the pinned Node that came with the packages.
  */
 import { ensureBuilt, types } from './bootstrap/build.mjs';

@@ -7,7 +7,7 @@ import { clearTimeout, setTimeout } from 'node:timers';
 import { BIN, ROOT } from './places.mjs';
 import { fail, say } from './say.mjs';
 
-const NODE_MAJOR_MIN = 20;
+const NODE_MIN = '20.3';
 const NODE_MAJOR_WANTED = 24;
 const PROGRESS_INTERVAL_MS = 10_000;
 const PARENT_INTERVAL_MS = 500;
@@ -18,10 +18,11 @@ const OUTPUT_CHARS_MAX = 200_000;
 const QUIET_MS_MAX = 15 * 60_000;
 
 export function checkNode() {
-  const major = Number(process.versions.node.split('.')[0]);
-  if (major >= NODE_MAJOR_MIN) return;
+  const [major, minor] = process.versions.node.split('.').map(Number);
+  const [majorMin, minorMin] = NODE_MIN.split('.').map(Number);
+  if (major > majorMin || (major === majorMin && minor >= minorMin)) return;
   fail(
-    `Node ${process.versions.node} is too old to begin with: ${NODE_MAJOR_MIN} or newer is needed. ` +
+    `Node ${process.versions.node} is too old to begin with: ${NODE_MIN} or newer is needed. ` +
       `Get one from https://nodejs.org and run the command again.`,
   );
 }

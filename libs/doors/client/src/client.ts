@@ -473,7 +473,13 @@ function asError(error: unknown): Error {
   return error instanceof Error ? error : new Error(messageOf(error));
 }
 
-/** A client of the cluster behind these endpoints. Does not wait for a connection; see `ready`. */
+/**
+ * A client of the cluster behind these endpoints. Does not wait for a connection; see `ready`. Throws
+ * INVALID_ARGUMENT for options that cannot be, FAILED_PRECONDITION on a Node before 20.3.
+ */
 export function connect(options: ClientOptions): CairnClient {
+  // The youngest of what is used here; without it calls would fail one by one, in words about functions.
+  if (!('any' in AbortSignal))
+    throw new CairnError('FAILED_PRECONDITION', '@cairn/client needs Node 20.3 or newer');
   return new CairnClient(options);
 }

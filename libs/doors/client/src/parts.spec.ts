@@ -5,6 +5,7 @@ import fc from 'fast-check';
 import { evenRng, VirtualClock } from '../test/virtual.js';
 import { backoffMs, RetryBudget } from './backoff.js';
 import { keyAfter, prefixEnd } from './bytes.js';
+import { connect } from './client.js';
 import {
   decodeStatusDetails,
   detailFromError,
@@ -15,6 +16,18 @@ import {
 import { AnswerWindow, forEachWindowed } from './windowed.js';
 
 const keys = fc.uint8Array({ maxLength: 6 }).map((bytes) => Buffer.from(bytes));
+
+describe('a Node that is too old', () => {
+  test('is refused by connect, in a sentence', () => {
+    const { any } = AbortSignal;
+    Reflect.deleteProperty(AbortSignal, 'any');
+    try {
+      expect(() => connect({ endpoints: ['127.0.0.1:1'] })).toThrow('@cairn/client needs Node 20.3 or newer');
+    } finally {
+      AbortSignal.any = any;
+    }
+  });
+});
 
 describe('the arithmetic of keys', () => {
   test('bounds exactly the keys with a prefix', () => {

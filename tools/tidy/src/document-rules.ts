@@ -223,7 +223,20 @@ export function unlinkedTimelines(tree: readonly TreeFile[]): string[] {
   const pages = tree.map(({ path }) => path).filter((path) => /^docs\/timelines\/[a-z-]+\.md$/.test(path));
   const sources = tree.filter(({ path }) => path.endsWith('.ts') && !path.startsWith('tools/'));
   const named = namesIn(sources, /Timeline: (docs\/timelines\/[\w-]+\.md)/g);
+  const overview = tree.find(({ path }) => path === 'docs/timelines/README.md')?.text ?? '';
+  const begins = [...overview.matchAll(/^\| \[.*\]\(([\w-]+\.md)\).*\|(.*)\|$/gm)].flatMap(
+    ([, page = '', files = '']) =>
+      [...files.matchAll(/`([\w./-]+\.ts)`/g)].map(([, name = '']) => ({
+        page: `docs/timelines/${page}`,
+        name,
+      })),
+  );
+  const silent = begins.filter(
+    ({ page, name }) =>
+      !sources.some(({ path, text }) => path.endsWith(`/${name}`) && text.includes(`Timeline: ${page}`)),
+  );
   return [
+    ...silent.map(({ page, name }) => `${name}: ${page} begins there, and it does not name it`),
     ...pages.filter((path) => !named.has(path)).map((path) => `${path}: no source file names it`),
     ...[...named].filter((path) => !pages.includes(path)).map((path) => `${path}: is named and not there`),
   ];

@@ -255,6 +255,11 @@ describe('rules about documents', () => {
       'docs/timelines/b.md: no source file names it',
       'docs/timelines/c.md: is named and not there',
     ]);
+    const overview = file('docs/timelines/README.md', '| [b](b.md) | what | `one/src/a.ts`, `e.ts` |');
+    const a = file('libs/room/one/src/a.ts', '// Timeline: docs/timelines/b.md');
+    expect(unlinkedTimelines([page(''), overview, a, file('libs/room/one/src/e.ts', '')])).toEqual([
+      'e.ts: docs/timelines/b.md begins there, and it does not name it',
+    ]);
   });
 
   it('find rooms that are shown otherwise than they are', () => {

@@ -1,3 +1,4 @@
+// Timeline: docs/timelines/failover.md
 import { assert, type LogIndex, type ReplicaId, type Term } from '@cairn/base';
 
 import { type Core } from './core.js';

@@ -1,3 +1,4 @@
+// Timeline: docs/timelines/write.md
 import { assert, type LogIndex } from '@cairn/base';
 import type { EngineBatch, KvEngine } from '@cairn/engine';
 import { EntryKind, type Entry } from '@cairn/raft';

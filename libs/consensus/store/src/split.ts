@@ -1,3 +1,4 @@
+// Timeline: docs/timelines/split.md
 import { CairnError, type RangeDescriptor, type RangeId, type ReplicaId } from '@cairn/base';
 
 import { notLeader } from './not-leader.js';

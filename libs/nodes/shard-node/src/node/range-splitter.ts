@@ -33,6 +33,8 @@ export interface RangeSplitterParts {
 
 /**
  * Cuts ranges that are led here: those that have grown too large, one at a time, and those an operator names.
+ *
+ * Timeline: docs/timelines/split.md
  */
 export class RangeSplitter {
   readonly #parts: RangeSplitterParts;

@@ -2,13 +2,14 @@
 interface Block {
   readonly kind: 'service' | 'message' | 'enum';
   readonly name: string;
-  readonly comment: string;
+  /** Its paragraphs. */
+  readonly comment: readonly string[];
   readonly members: readonly Member[];
 }
 
 interface Member {
   readonly text: string;
-  readonly comment: string;
+  readonly comment: readonly string[];
 }
 
 const HEADER = /^(service|message|enum) (\w+) \{(\})?$/;
@@ -17,18 +18,22 @@ const HEADER = /^(service|message|enum) (\w+) \{(\})?$/;
 function parseBlocks(source: string): Block[] {
   const blocks: Block[] = [];
   let comment: string[] = [];
-  let open: { kind: Block['kind']; name: string; comment: string; members: Member[] } | undefined;
+  let open: { kind: Block['kind']; name: string; comment: string[]; members: Member[] } | undefined;
   let oneof = '';
-  const takeComment = (): string => {
-    const taken = comment.join(' ');
+  const takeComment = (): string[] => {
+    const taken = comment.filter((paragraph) => paragraph !== '');
     comment = [];
     return taken;
   };
   for (const raw of source.split('\n')) {
     const line = raw.trim();
     const header = HEADER.exec(line);
-    if (line.startsWith('//')) comment.push(line.slice(2).trim());
-    else if (line === '') comment = [];
+    if (line.startsWith('//')) {
+      const text = line.slice(2).trim();
+      // A line without words ends a paragraph.
+      if (text === '' || comment.length === 0) comment.push(text);
+      else comment.push(`${comment.pop() ?? ''} ${text}`.trim());
+    } else if (line === '') comment = [];
     else if (header !== null && open === undefined) {
       open = { kind: header[1] as Block['kind'], name: header[2] ?? '', comment: takeComment(), members: [] };
       if (header[3] !== undefined) {
@@ -61,10 +66,11 @@ function cell(text: string): string {
 function blockMarkdown(block: Block): string[] {
   const label = { service: 'call', message: 'field', enum: 'value' }[block.kind];
   const lines = [`### ${block.name}`, ''];
-  if (block.comment !== '') lines.push(block.comment, '');
+  for (const paragraph of block.comment) lines.push(paragraph, '');
   if (block.members.length === 0) return [...lines, block.kind === 'message' ? 'No fields.' : 'Empty.', ''];
   lines.push(`| ${label} | meaning |`, '| --- | --- |');
-  for (const member of block.members) lines.push(`| \`${cell(member.text)}\` | ${cell(member.comment)} |`);
+  for (const member of block.members)
+    lines.push(`| \`${cell(member.text)}\` | ${cell(member.comment.join('<br>'))} |`);
   return [...lines, ''];
 }
 

@@ -16,7 +16,10 @@ describe('protoMarkdown', () => {
     const source = [
       'syntax = "proto3";',
       '',
-      '// Does things.',
+      '// Does things',
+      '// well.',
+      '//',
+      '// And more.',
       'service S {',
       '  // Does one.',
       '  rpc Do(Request) returns (stream Reply);',
@@ -24,14 +27,19 @@ describe('protoMarkdown', () => {
       'message Request {}',
       'message Reply {',
       '  oneof what {',
+      '    // A key.',
+      '    //',
+      '    // It may be empty.',
       '    bytes key = 1;',
+      '    bytes value = 2;',
       '  }',
       '}',
     ].join('\n');
     const text = protoMarkdown('s.proto', source);
-    expect(text).toContain('### S\n\nDoes things.\n');
+    expect(text).toContain('### S\n\nDoes things well.\n\nAnd more.\n\n| call');
     expect(text).toContain('| `Do(Request) returns (stream Reply)` | Does one. |');
-    expect(text).toContain('| `bytes key = 1 (one of what)` |  |');
+    expect(text).toContain('| `bytes key = 1 (one of what)` | A key.<br>It may be empty. |');
+    expect(text).toContain('| `bytes value = 2 (one of what)` |  |');
     expect(text).toContain('### Request\n\nNo fields.');
   });
 

@@ -12,6 +12,10 @@ const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const jest = join(root, 'node_modules/jest/bin/jest.js');
 // ESM under jest is still behind a flag, and the warning about it would come once per worker.
 const flags = '--experimental-vm-modules --disable-warning=ExperimentalWarning';
+if (!existsSync(jest)) {
+  process.stderr.write('Nothing is installed here yet: run `npm run build` once, then this again.\n');
+  process.exit(1);
+}
 const packaged = join(root, 'node_modules/.bin/node');
 const child = spawn(existsSync(packaged) ? packaged : process.execPath, [jest, ...process.argv.slice(2)], {
   cwd: root,

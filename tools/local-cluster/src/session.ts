@@ -87,7 +87,7 @@ function welcome(cluster: LocalCluster, config: LocalClusterConfig): string {
     `  metrics    http://${routerHttp}/metrics   (every process has one: see endpoints.json)`,
     `  data       ${config.dataDir}   (logs in ${config.dataDir}/logs)`,
     '',
-    'Three things to try, in another terminal:',
+    'Three things to try, in another terminal, in the directory of the checkout:',
     '',
     `  npx cairn${endpoint} put hello world`,
     `  npx cairn${endpoint} get hello`,

@@ -50,6 +50,7 @@ describe('npm start', () => {
     const flags = ['--data-dir', directory, '--metadata', '1', '--shards', '1', '--base-port', '18100'];
     expect(await session(flags, /processes run/)).toBe(EXIT.stopped);
     expect(output).toMatch(/^Starting 1 metadata, 1 shard and 1 router processes …\n/);
+    expect(output).toMatch(/in another terminal, in the directory of the checkout:$/m);
     expect(output).toMatch(/^Serving after \d+\.\d s\.$/m);
     expect(output).toMatch(/^ {2}npx cairn --endpoint 127\.0\.0\.1:18100 put hello world$/m);
     expect(output).toMatch(/^3 of 3 processes run; the routers do not answer right now$/m);

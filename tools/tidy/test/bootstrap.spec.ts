@@ -4,7 +4,7 @@
  * the environment that npm gives it, and its parts in processes of their own.
  */
 import { spawnSync } from 'node:child_process';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { copyFileSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -36,6 +36,21 @@ function runPart(file: string, name: string, lines: readonly string[], env = {})
   const program = [`import { ${name} } from '${PARTS}${file}';`, ...lines].join('\n');
   return runNode(['--input-type=module', '-e', program], env);
 }
+
+describe('jest without what it needs', () => {
+  it('says what to run first', () => {
+    mkdirSync(join(directory, 'tools'));
+    copyFileSync(
+      fileURLToPath(new URL('../../jest.mjs', import.meta.url)),
+      join(directory, 'tools/jest.mjs'),
+    );
+    expect(runNode([join(directory, 'tools/jest.mjs'), 'libs/foundation'], {})).toEqual({
+      code: 1,
+      stdout: '',
+      stderr: 'Nothing is installed here yet: run `npm run build` once, then this again.\n',
+    });
+  });
+});
 
 describe('an npm script', () => {
   it.each([

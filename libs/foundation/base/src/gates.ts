@@ -7,7 +7,8 @@ import { isWithin, rangeText, type VersionRange } from './version.js';
  * reader knows what its build knows, whatever the gates say; a writer asks its gate. Append only; a gate goes
  * when the oldest release that is upgraded from runs with its version, and its number is not used again.
  *
- * Versions: 1 = the first formats, 2 = `storeNoop`.
+ * Versions: 1 = the first formats, 2 = `storeNoop`. No release stopped at 1: the first one has a gate, so
+ * that builds that stop below it show in tests and in the simulator what an upgrade does.
  */
 const OPENS_AT = {
   /**
@@ -21,7 +22,7 @@ export type Gate = keyof typeof OPENS_AT;
 /** In the order in which they were added. */
 export const GATES = Object.keys(OPENS_AT) as readonly Gate[];
 
-/** The cluster versions that this build runs with: the last release's and its own. */
+/** The cluster versions that this build runs with: its own, and that of the release before. */
 export const CLUSTER_VERSIONS: VersionRange = { min: 1, max: 2 };
 
 /** The cluster version from which on what the gate stands before may be written. */

@@ -69,6 +69,21 @@ export function titles(file: TreeFile): string[] {
   return count === 1 ? [] : [`${file.path}: ${count} first-level titles, must be one`];
 }
 
+const METRIC = /\.(?:counter|gauge|histogram)\(\s*['"](cairn_[a-z_]+)['"],\s*(['"])((?:(?!\2)[^\\]|\\.)*)\2/g;
+/** Those whose words end with a stop still; may only become fewer. */
+export const STOPPED_HELPS_LEFT: readonly string[] = [
+  'libs/foundation/observability/src/telemetry.ts',
+  'libs/storage/engine/src/classic-level-engine.ts',
+];
+
+/** Words about a metric (HELP) are no sentence: they end without a stop. */
+export function stoppedHelps(file: TreeFile): string[] {
+  if (!file.path.endsWith('.ts') || file.path.endsWith('.spec.ts')) return [];
+  return [...file.text.matchAll(METRIC)].flatMap(([, name = '', , help = '']) =>
+    help.endsWith('.') ? [`${file.path}: the words about ${name} end with a stop`] : [],
+  );
+}
+
 export const TEXT_RULES = [
   wideLines,
   longFiles,

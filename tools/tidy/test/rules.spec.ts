@@ -17,7 +17,14 @@ import {
 } from '../src/document-rules.js';
 import { dependencyMismatches, importCycles, packageNameOf, unreferenced } from '../src/import-rules.js';
 import { stumps } from '../src/prose-rules.js';
-import { leftovers, longFiles, placesOfOneMachine, titles, wideLines } from '../src/text-rules.js';
+import {
+  leftovers,
+  longFiles,
+  placesOfOneMachine,
+  stoppedHelps,
+  titles,
+  wideLines,
+} from '../src/text-rules.js';
 import { importsOf } from '../src/tree.js';
 
 const file = (path: string, text: string): { path: string; text: string } => ({ path, text });
@@ -45,6 +52,16 @@ describe('the rule about what was built', () => {
     expect(builtOfNothing([...built, 'libs/storage/engine/dist/lmdb.js'], paths)).toEqual([
       'libs/storage/engine/dist/lmdb.js: has no source; npm run build removes it',
     ]);
+  });
+});
+
+describe('the rule about words of metrics', () => {
+  it('finds those that end with a stop', () => {
+    const text = "m.counter('cairn_a_total', 'As.'); m\n.gauge(\n'cairn_b',\n'Bs; 0 = none',\n['x']);";
+    expect(stoppedHelps(file('libs/r/l/src/a.ts', text))).toEqual([
+      'libs/r/l/src/a.ts: the words about cairn_a_total end with a stop',
+    ]);
+    expect(stoppedHelps(file('libs/r/l/src/a.spec.ts', text))).toEqual([]);
   });
 });
 

@@ -9,7 +9,7 @@ import {
 } from '../src/document-rules.js';
 import { dependencyMismatches, importCycles, TYPE_CIRCLES_LEFT, unreferenced } from '../src/import-rules.js';
 import { stumps } from '../src/prose-rules.js';
-import { TEXT_RULES } from '../src/text-rules.js';
+import { STOPPED_HELPS_LEFT, stoppedHelps, TEXT_RULES } from '../src/text-rules.js';
 import { readBuilt, readDocuments, readPaths, readTree } from '../src/tree.js';
 
 const tree = readTree();
@@ -30,6 +30,11 @@ describe('the tree', () => {
 
   it.each([...TEXT_RULES, stumps].map((rule) => [rule.name, rule] as const))('has no %s', (_, rule) => {
     expect(tree.flatMap(rule)).toEqual([]);
+  });
+
+  it('has no words about metrics that end with a stop, but in the files that are named', () => {
+    const stopped = sources.filter((each) => stoppedHelps(each).length > 0).map(({ path }) => path);
+    expect(stopped.sort()).toEqual([...STOPPED_HELPS_LEFT]);
   });
 
   it.each(DOCUMENT_RULES.map((rule) => [rule.name, rule] as const))(

@@ -85,7 +85,7 @@ export class MetadataClient {
     this.#target = options.addresses[this.#turn] as string;
     this.#tries = options.metrics.counter(
       'cairn_metadata_client_tries_total',
-      'Tries of calls to the metadata service, by outcome (OK or an error code).',
+      'Tries of calls to the metadata service, by outcome (OK or an error code)',
       ['outcome'],
     );
     this.#batcher = new TimestampBatcher({

@@ -28,28 +28,28 @@ export interface MetadataMetrics {
 export function createMetadataMetrics(metrics: Metrics): MetadataMetrics {
   const proposals = metrics.counter(
     'cairn_metadata_proposals_total',
-    'Commands this member proposed to the metadata group, by outcome.',
+    'Commands this member proposed to the metadata group, by outcome',
     ['outcome'],
   );
   const requests = metrics.counter(
     'cairn_metadata_requests_total',
-    'Requests to the metadata service, by method and outcome (OK or an error code).',
+    'Requests to the metadata service, by method and outcome (OK or an error code)',
     ['method', 'outcome'],
   );
-  const timestamps = metrics.counter('cairn_metadata_timestamps_total', 'Timestamps handed out.');
+  const timestamps = metrics.counter('cairn_metadata_timestamps_total', 'Timestamps handed out');
   const windows = metrics.counter(
     'cairn_metadata_timestamp_windows_total',
-    'Times the bound of the timestamps was moved ahead through the log.',
+    'Times the bound of the timestamps was moved ahead through the log',
   );
   const refusals = metrics.counter(
     'cairn_metadata_clock_refusals_total',
-    'Times the wall clocks began to be ignored because they were too far from the timestamps.',
+    'Times the wall clocks began to be ignored because they were too far from the timestamps',
   );
   const leaps = metrics.counter(
     'cairn_metadata_clock_leaps_total',
-    'Times timestamps leapt further than the setting allows, to the time that most members show.',
+    'Times timestamps leapt further than the setting allows, to the time that most members show',
   );
-  const ids = metrics.counter('cairn_metadata_ids_total', 'Ids handed out for ranges and replicas.');
+  const ids = metrics.counter('cairn_metadata_ids_total', 'Ids handed out for ranges and replicas');
   return {
     proposal: (outcome) => {
       proposals.add(1, { outcome });
@@ -79,26 +79,26 @@ export function createMetadataMetrics(metrics: Metrics): MetadataMetrics {
 }
 
 function watchGauges(metrics: Metrics, read: () => MetadataGauges): void {
-  const leading = metrics.gauge('cairn_metadata_is_leader', '1 on the member that serves, 0 elsewhere.');
-  const stores = metrics.gauge('cairn_metadata_stores', 'Shard nodes that have joined.');
-  const storesLive = metrics.gauge('cairn_metadata_stores_live', 'Shard nodes heard from lately.');
-  const routersLive = metrics.gauge('cairn_metadata_routers_live', 'Routers heard from lately.');
-  const ranges = metrics.gauge('cairn_metadata_ranges', 'Ranges in the map of the leader.');
+  const leading = metrics.gauge('cairn_metadata_is_leader', '1 on the member that serves, 0 elsewhere');
+  const stores = metrics.gauge('cairn_metadata_stores', 'Shard nodes that have joined');
+  const storesLive = metrics.gauge('cairn_metadata_stores_live', 'Shard nodes heard from lately');
+  const routersLive = metrics.gauge('cairn_metadata_routers_live', 'Routers heard from lately');
+  const ranges = metrics.gauge('cairn_metadata_ranges', 'Ranges in the map of the leader');
   const leaderless = metrics.gauge(
     'cairn_metadata_ranges_without_leader',
-    'Ranges with no known leader on a live store; 0 while the metadata leader has not heard of all ranges.',
+    'Ranges with no known leader on a live store; 0 while the metadata leader has not heard of all ranges',
   );
   const under = metrics.gauge(
     'cairn_metadata_ranges_under_replicated',
-    'Ranges with fewer live voters than wanted and possible; 0 while not all ranges are known.',
+    'Ranges with fewer live voters than wanted and possible; 0 while not all ranges are known',
   );
   const gaps = metrics.gauge(
     'cairn_metadata_range_gaps',
-    'Parts of the key space that no reported range covers.',
+    'Parts of the key space that no reported range covers',
   );
   const conflicts = metrics.gauge(
     'cairn_metadata_range_conflicts',
-    'Ranges that overlap another one of the same version: must be 0.',
+    'Ranges that overlap another one of the same version: must be 0',
   );
   metrics.onCollect(() => {
     const now = read();

@@ -32,6 +32,18 @@ export interface Metrics {
   onCollect(callback: () => void): void;
 }
 
+/**
+ * For a count that somebody keeps already: what it has become, told before each scrape (`onCollect`), is what
+ * the counter shows. A count that fell began anew.
+ */
+export function followCount(counter: Counter): (count: number) => void {
+  let told = 0;
+  return (count) => {
+    counter.add(count < told ? count : count - told);
+    told = count;
+  };
+}
+
 /** W3C trace context of a sampled request: 16 bytes trace id, 8 bytes span id. Absent = not sampled. */
 export interface TraceContext {
   readonly traceId: Uint8Array;

@@ -9,7 +9,7 @@ import {
   type RangeId,
   type Timestamp,
 } from '@cairn/base';
-import type { Clock, Counter, Metrics, Timer, Tracer } from '@cairn/ports';
+import { followCount, type Clock, type Counter, type Metrics, type Timer, type Tracer } from '@cairn/ports';
 import {
   COPIED_VALUE_BYTES_MAX,
   decodeKvCancel,
@@ -101,9 +101,11 @@ export class KvService {
       'reason',
     ]);
     const openCalls = metrics.gauge('cairn_shard_open_requests', 'Requests accepted and not answered yet');
-    const ended = metrics.gauge(
-      'cairn_shard_ended_connections',
-      'Connections ended since the start that took no answers while others found no room',
+    const ended = followCount(
+      metrics.counter(
+        'cairn_shard_ended_connections_total',
+        'Connections ended that took no answers while others found no room',
+      ),
     );
     const openBytes = metrics.gauge(
       'cairn_shard_open_request_bytes',
@@ -123,7 +125,7 @@ export class KvService {
     );
     metrics.onCollect(() => {
       readBytes.set(parts.readRoom.heldBytes);
-      ended.set(parts.lagging.ended);
+      ended(parts.lagging.ended);
       waitingReads.set(parts.readRoom.waitingCount);
       answerBytes.set(this.#door.waitingBytes());
       openCalls.set(this.#open.count);

@@ -80,7 +80,7 @@ type Handle = <Request, Response>(
 function countedHandlers(server: SessionRpcServer, metrics: Metrics): Handle {
   const requests = metrics.counter(
     'cairn_shard_rpc_requests_total',
-    'Requests of operators and routers besides keys and values, by method and outcome (OK or an error code).',
+    'Requests of operators and routers besides keys and values, by method and outcome (OK or an error code)',
     ['method', 'outcome'],
   );
   return (method, handler) => {

@@ -40,14 +40,17 @@ function describeDeath(event: Extract<ClusterEvent, { kind: 'died' }>): string {
   return `! ${event.name} ${how}. ${next} The end of its log, ${event.logFile}:\n${tail}`;
 }
 
-/** Shows how the start goes and what happens later. */
-function reporter(terminal: Terminal): (event: ClusterEvent) => void {
+/** Shows how the start goes, under `head` from the first process on, and what happens later. */
+function reporter(terminal: Terminal, head: string): (event: ClusterEvent) => void {
   let waitingShownMs = performance.now();
+  let hasBegun = false;
   let isUp = false;
   return (event) => {
     switch (event.kind) {
       case 'starting':
         if (isUp) terminal.print(`Starting ${event.name} …`);
+        else if (!hasBegun) terminal.print(head);
+        hasBegun = true;
         return;
       case 'waiting': {
         if (isUp) return;
@@ -153,14 +156,13 @@ async function runCluster(config: LocalClusterConfig, io: SessionIo, terminal: T
       kill.resolve('killed');
     }
   });
-  terminal.print(
-    `Starting ${config.metadata} metadata, ${config.shards} shard and ${config.routers} router processes …`,
-  );
+  const { metadata, shards, routers } = config;
+  const head = `Starting ${metadata} metadata, ${shards} shard and ${routers} router processes …`;
   const cluster = await startLocalCluster({
     dataDirectory: config.dataDir,
-    metadata: config.metadata,
-    shards: config.shards,
-    routers: config.routers,
+    metadata,
+    shards,
+    routers,
     basePort: config.basePort,
     restart: config.restart,
     flags: [
@@ -169,7 +171,7 @@ async function runCluster(config: LocalClusterConfig, io: SessionIo, terminal: T
         ? []
         : ['--otlp-endpoint', config.otlpEndpoint, '--trace-sample-ratio', '1']),
     ],
-    onEvent: reporter(terminal),
+    onEvent: reporter(terminal, head),
     stopRequested: stop.promise,
     ...(io.programs === undefined ? {} : { programs: io.programs }),
   });

@@ -189,7 +189,8 @@ Examples:
   cairn nodes --json | jq 'select(.live | not) | .name'
 
 A router that stops leaves the list at once; one that died leaves it after two minutes. A store that was
-declared lost leaves it when no range names it any more.`,
+declared lost leaves it when no range names it any more. How long metadata members are up is known of the
+one that leads, the others leave "up" empty.`,
     )
     .action(
       run(async (context) => {

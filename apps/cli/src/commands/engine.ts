@@ -42,7 +42,8 @@ Examples:
   cairn engines
   cairn engines --json | jq '{name, diskBytes, pendingMergeBytes}'
 
-A level is shown as number: runs/tables size. What an engine cannot tell is "${UNKNOWN}".
+A level is shown as number: runs/tables size. What an engine cannot tell is "${UNKNOWN}";
+classic-level tells the sizes of its levels in whole MiB, rounded.
 Exits with 1 when a node does not tell.`,
     )
     .action(

@@ -96,11 +96,12 @@ describe('a request of an operator', () => {
     const level = { level: 1, runs: 1, tables: 1, bytes: 1 };
     memory.stats = () =>
       Promise.resolve({
-        ...{ engine: `\u001b[31m${'E'.repeat(5_000_000)}`, diskBytes: 1 },
+        ...{ engine: 'memory', diskBytes: 1 },
         levels: Array.from({ length: 100_000 }, () => level),
       });
+    const name = `\u001b[31m${'E'.repeat(5_000_000)}`;
     const { ask } = rig({
-      engine: new EngineOperator({ engine: memory, clock: {} as Clock, logger: noopLogger }),
+      engine: new EngineOperator({ engine: memory, name, clock: {} as Clock, logger: noopLogger }),
     });
     const { decodeResponse, encodeResponse } = ShardRpc.engineStats;
     const answer = (await ask(ShardRpc.engineStats, {})) as EngineStatsResponse;

@@ -1,4 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
+import { CairnError } from '@cairn/base';
+import { routerConfig } from '@cairn/config';
 
 import { checkSettings, listSettings, readSetting, settingOf, type SettingName } from './settings.js';
 
@@ -7,6 +9,16 @@ const NONE = new Map<string, string>();
 /** The normal form of one change. */
 function checkSetting(stored: ReadonlyMap<string, string>, name: string, value: string): string | undefined {
   return checkSettings(stored, [{ name, value }])[0]?.value;
+}
+
+function isAllowed(name: string, value: number): boolean {
+  try {
+    checkSetting(NONE, name, String(value));
+    return true;
+  } catch (error) {
+    if (CairnError.is(error)) return false;
+    throw error;
+  }
 }
 
 describe('settings', () => {
@@ -34,6 +46,18 @@ describe('settings', () => {
     ['toString', '1', 'There is no setting'],
   ])('%s refuses %j and says what is allowed', (name, text, sentence) => {
     expect(() => checkSetting(NONE, name, text)).toThrow(sentence);
+  });
+
+  it.each([
+    ['key.max_bytes', 'keyBytesMax'],
+    ['value.max_bytes', 'valueBytesMax'],
+  ] as const)('allows for %s what a router allows for %s, until it has heard of it', (name, flag) => {
+    const allows = (bytes: number): boolean[] => [
+      isAllowed(name, bytes),
+      routerConfig.schema.shape[flag].safeParse(bytes).success,
+    ];
+    const ends = [16, 63, 64, 1_023, 1_024, 32_768, 32_769, 2 ** 23, 2 ** 23 + 1, 2 ** 25];
+    for (const bytes of ends) expect([bytes, new Set(allows(bytes)).size]).toEqual([bytes, 1]);
   });
 
   it('takes both ends of the range of each, and nothing beyond them, where it is put and where it is heard', () => {

@@ -1,4 +1,10 @@
-import { CairnError } from '@cairn/base';
+import {
+  CairnError,
+  KEY_BYTES_LIMIT_MAX,
+  KEY_BYTES_LIMIT_MIN,
+  VALUE_BYTES_LIMIT_MAX,
+  VALUE_BYTES_LIMIT_MIN,
+} from '@cairn/base';
 
 import type { SettingChange, SettingValue } from './wire-binding.js';
 
@@ -32,15 +38,15 @@ const DEFINITIONS = {
   'key.max_bytes': {
     unit: 'bytes',
     default: 4 * KIB,
-    min: 64,
-    max: 32 * KIB,
+    min: KEY_BYTES_LIMIT_MIN,
+    max: KEY_BYTES_LIMIT_MAX,
     description: 'Longest key that is accepted. Keys stored before it was lowered stay readable.',
   },
   'value.max_bytes': {
     unit: 'bytes',
     default: MIB,
-    min: KIB,
-    max: 8 * MIB,
+    min: VALUE_BYTES_LIMIT_MIN,
+    max: VALUE_BYTES_LIMIT_MAX,
     description: 'Longest value that is accepted. Values stored before it was lowered stay readable.',
   },
   'replication.factor': {

@@ -1,4 +1,4 @@
-import { CairnError } from '@cairn/base';
+import { CairnError, KEY_BYTES_LIMIT_MAX, VALUE_BYTES_LIMIT_MAX } from '@cairn/base';
 
 /** Longest key and value, in bytes; cluster settings. */
 export interface KeyValueLimits {
@@ -13,8 +13,8 @@ export const DEFAULT_KEY_VALUE_LIMITS: KeyValueLimits = { keyBytesMax: 4_096, va
  * lowered: only what makes rows is held to the settings of now.
  */
 export const WIDEST_KEY_VALUE_LIMITS: KeyValueLimits = {
-  keyBytesMax: 32 * 1024,
-  valueBytesMax: 8 * 1024 * 1024,
+  keyBytesMax: KEY_BYTES_LIMIT_MAX,
+  valueBytesMax: VALUE_BYTES_LIMIT_MAX,
 };
 
 /**

@@ -16,3 +16,4 @@ export * from './shared-room.js';
 export type * from './micro-benchmark.js';
 export * from './row-kind.js';
 export * from './version.js';
+export * from './size-limits.js';

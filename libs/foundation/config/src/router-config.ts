@@ -1,3 +1,9 @@
+import {
+  KEY_BYTES_LIMIT_MAX,
+  KEY_BYTES_LIMIT_MIN,
+  VALUE_BYTES_LIMIT_MAX,
+  VALUE_BYTES_LIMIT_MIN,
+} from '@cairn/base';
 import { z } from 'zod';
 import { checkCommon, commonFields } from './common-config.js';
 import type { ConfigDefinition } from './definition.js';
@@ -119,14 +125,14 @@ export const routerConfigSchema = z.object({
   keyBytesMax: bytesField({
     description: 'Longest key; the cluster setting key.max_bytes goes before it once it is known.',
     default: 4_096,
-    min: 16,
-    max: 65_536,
+    min: KEY_BYTES_LIMIT_MIN,
+    max: KEY_BYTES_LIMIT_MAX,
   }),
   valueBytesMax: bytesField({
     description: 'Longest value; the cluster setting value.max_bytes goes before it once it is known.',
     default: 1 * MIB,
-    min: 1_024,
-    max: 32 * MIB,
+    min: VALUE_BYTES_LIMIT_MIN,
+    max: VALUE_BYTES_LIMIT_MAX,
   }),
   heartbeatToMetadataIntervalMs: millisecondsField({
     description: 'How often this router reports to the metadata service.',

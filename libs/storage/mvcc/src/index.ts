@@ -14,6 +14,5 @@ export * from './write-batch-reader.js';
 export {
   CommandKind,
   ENGINE_KEY_BYTES_MAX,
-  USER_KEY_BYTES_MAX,
   WRITE_BATCH_FORMAT,
 } from './write-batch-format.js';

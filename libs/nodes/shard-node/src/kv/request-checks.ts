@@ -1,4 +1,4 @@
-import { USER_KEY_BYTES_MAX } from '@cairn/mvcc';
+import { KEY_BYTES_LIMIT_MAX, VALUE_BYTES_LIMIT_MAX } from '@cairn/base';
 import { Expectation, KvOp, type KvRequest } from '@cairn/wire';
 
 /** Longest key and value that are accepted: what the cluster's settings say, once they were heard. */
@@ -7,10 +7,10 @@ export interface SizeLimits {
   readonly valueBytesMax: number;
 }
 
-/** No setting allows more; and no command can hold a longer key, if it is of zero bytes only. */
+/** No setting allows more, here or at a router. */
 export const WIDEST_SIZE_LIMITS: SizeLimits = {
-  keyBytesMax: USER_KEY_BYTES_MAX,
-  valueBytesMax: 32 * 1024 * 1024,
+  keyBytesMax: KEY_BYTES_LIMIT_MAX,
+  valueBytesMax: VALUE_BYTES_LIMIT_MAX,
 };
 
 /** Longest page that a scan may ask for, as at the router. */

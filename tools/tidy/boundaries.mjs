@@ -2,7 +2,7 @@
  * Who may import whom, as a rule of lint. It says which import is meant, and which chapter has the reason,
  * where a rule about tags could name the tags alone.
  */
-import { existsSync, globSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join, relative, sep } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -33,7 +33,13 @@ export const ROOMS = {
 
 /** The projects of the repository, with the layer and the room that they stand in. */
 function readProjects() {
-  return globSync('{libs/*,apps,tools}/*/package.json', { cwd: ROOT })
+  const foldersIn = (folder) =>
+    readdirSync(join(ROOT, folder), { withFileTypes: true })
+      .filter((entry) => entry.isDirectory())
+      .map(({ name }) => `${folder}/${name}`);
+  return [...foldersIn('libs'), 'apps', 'tools']
+    .flatMap(foldersIn)
+    .map((folder) => `${folder}/package.json`)
     .filter((path) => existsSync(join(ROOT, path)))
     .map((path) => {
       const { name, nx } = JSON.parse(readFileSync(join(ROOT, path), 'utf8'));
@@ -41,7 +47,7 @@ function readProjects() {
         nx.tags.find((tag) => tag.startsWith(`${kind}:`))?.slice(kind.length + 1) ?? 'none';
       return {
         name,
-        folder: dirname(path).split(sep).join('/'),
+        folder: dirname(path),
         layer: tagOf('layer'),
         room: tagOf('scope'),
       };

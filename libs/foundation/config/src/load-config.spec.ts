@@ -127,6 +127,31 @@ describe('loadConfig', () => {
     ]);
   });
 
+  it('names a misspelt variable, too, where the field that was meant is missing', () => {
+    const argv = REQUIRED.slice(2);
+    const load = (): unknown => loadConfig({ ...shardConfig, argv, env: { CAIRN_NAM: 'x' } });
+    expect(problemsOf(load)).toEqual([
+      'The environment variable CAIRN_NAM is unknown. Did you mean CAIRN_NAME?',
+      expect.stringMatching(/^name must be given/),
+    ]);
+  });
+
+  it('says of a file that cannot be read only that, and what is wrong elsewhere', () => {
+    const load = (argv: readonly string[]): unknown =>
+      loadConfig({ ...shardConfig, argv: ['--config-file', join(directory, 'none.yaml'), ...argv], env: {} });
+    const unread = expect.stringMatching(/none\.yaml cannot be read: .*ENOENT/);
+    expect(problemsOf(() => load([]))).toEqual([unread]);
+    const level = expect.stringMatching(/^logLevel is "loud"/);
+    expect(problemsOf(() => load(['--log-level', 'loud']))).toEqual([unread, level]);
+  });
+
+  it('refuses a flag that is cut short with the one that begins so', () => {
+    const refusal = (flag: string): string => problemsOf(() => loadShard([flag, '1']))[0] ?? '';
+    expect(refusal('--data')).toBe('The flag --data is unknown. Did you mean --data-directory?');
+    expect(refusal('--http')).toBe('The flag --http is unknown. Did you mean --http-listen?');
+    expect(refusal('--quite-another')).toBe('The flag --quite-another is unknown.');
+  });
+
   it('warns of a misspelt variable and stays silent on those of others', () => {
     const env = { CAIRN_LOG_LEVLE: 'debug', CAIRN_ROUTER_SERVICE_HOST: '10.0.0.1', PATH: '/bin' };
     expect(loadShard([], env).warnings).toEqual([

@@ -38,9 +38,12 @@ export function wantsHelp(argv: readonly string[]): boolean {
   return argv.includes('--help');
 }
 
-function checkField(field: DefinedField, raw: RawValue | undefined, problems: string[]): unknown {
+function checkField(field: DefinedField, raw: RawValue | undefined, gathered: Gathered): unknown {
   const { key, info } = field;
+  const { problems } = gathered;
   if (raw === undefined && info.defaultValue === undefined) {
+    // It may stand in the file that cannot be read: that sentence says enough.
+    if (gathered.isFileUnread) return undefined;
     problems.push(
       `${key} must be given, with the flag ${flagName(key)} or the environment variable ${environmentName(key)}: ` +
         `${info.allowed}.`,
@@ -58,14 +61,14 @@ function checkField(field: DefinedField, raw: RawValue | undefined, problems: st
  * Reads the configuration of a program: the file is overridden by environment variables, those by flags.
  *
  * @throws CairnError `INVALID_ARGUMENT` whose message has one sentence per problem (all of them, not only the
- *   first), each with the offending value, where it came from and what is allowed; `details.problems` is the
- *   list.
+ *   first), each with the offending value, where it came from and what is allowed, after one for each
+ *   variable that looks misspelt; `details.problems` is the list.
  */
 export function loadConfig<Schema extends ConfigSchema>(
   options: LoadConfigOptions<Schema>,
 ): LoadedConfig<Schema> {
   const fields = fieldsOf(options.schema);
-  const gathered: Gathered = { raw: new Map(), problems: [], warnings: [] };
+  const gathered: Gathered = { raw: new Map(), problems: [], warnings: [], isFileUnread: false };
   const path = configFileFlag(options.argv) ?? options.env['CAIRN_CONFIG_FILE'] ?? options.filePath;
   if (path !== undefined) readFileSource(path, fields, gathered);
   readEnvironment(options.env, fields, gathered);
@@ -75,15 +78,15 @@ export function loadConfig<Schema extends ConfigSchema>(
   const sources: Record<string, ConfigSource> = {};
   for (const field of fields) {
     const raw = gathered.raw.get(field.key);
-    checked[field.key] = checkField(field, raw, gathered.problems);
+    checked[field.key] = checkField(field, raw, gathered);
     sources[field.key] = raw?.source ?? 'default';
   }
   const values = checked as z.output<Schema>;
   if (gathered.problems.length === 0) gathered.problems.push(...(options.check?.(values) ?? []));
   if (gathered.problems.length > 0) {
-    throw new CairnError('INVALID_ARGUMENT', gathered.problems.join('\n'), {
-      details: { problems: gathered.problems },
-    });
+    // A misspelt variable may be the reason of a problem, and is told of nowhere else then.
+    const problems = [...gathered.warnings, ...gathered.problems];
+    throw new CairnError('INVALID_ARGUMENT', problems.join('\n'), { details: { problems } });
   }
   return {
     values,

@@ -13,11 +13,17 @@ export function editDistance(left: string, right: string): number {
   return previous[right.length] ?? 0;
 }
 
-/** The known name that was probably meant: at most a third of the letters differ. */
+/**
+ * The known name that was probably meant: one that goes on after the given words (`--data` of
+ * `--data-directory`), the shortest of several, else one of which at most a third of the letters differ.
+ */
 export function nearestName(given: string, known: Iterable<string>): string | undefined {
+  const names = [...known];
+  const longer = names.filter((name) => name.startsWith(`${given}-`));
+  if (longer.length > 0) return longer.reduce((one, other) => (other.length < one.length ? other : one));
   let best: string | undefined;
   let bestDistance = Math.floor(Math.max(given.length, 3) / 3) + 1;
-  for (const name of known) {
+  for (const name of names) {
     const distance = editDistance(given.toLowerCase(), name.toLowerCase());
     if (distance < bestDistance) {
       best = name;

@@ -24,6 +24,8 @@ export interface Gathered {
   readonly raw: Map<string, RawValue>;
   readonly problems: string[];
   readonly warnings: string[];
+  /** There is a file, and nobody knows what is in it. */
+  isFileUnread: boolean;
 }
 
 /** Flags that every program knows besides its fields. */
@@ -43,11 +45,13 @@ export function readFileSource(path: string, fields: readonly DefinedField[], ga
     document = parseYaml(readFileSync(path, 'utf8'));
   } catch (error) {
     gathered.problems.push(`The configuration file ${path} cannot be read: ${messageOf(error)}`);
+    gathered.isFileUnread = true;
     return;
   }
   if (document === null || document === undefined) return;
   if (typeof document !== 'object' || Array.isArray(document)) {
     gathered.problems.push(`The configuration file ${path} must hold "field: value" lines at its top level.`);
+    gathered.isFileUnread = true;
     return;
   }
   const byKey = new Map(fields.map((field) => [field.key, field]));

@@ -70,11 +70,6 @@ export function titles(file: TreeFile): string[] {
 }
 
 const METRIC = /\.(?:counter|gauge|histogram)\(\s*['"](cairn_[a-z_]+)['"],\s*(['"])((?:(?!\2)[^\\]|\\.)*)\2/g;
-/** Those whose words end with a stop still; may only become fewer. */
-export const STOPPED_HELPS_LEFT: readonly string[] = [
-  'libs/foundation/observability/src/telemetry.ts',
-  'libs/storage/engine/src/classic-level-engine.ts',
-];
 
 /** Words about a metric (HELP) are no sentence: they end without a stop. */
 export function stoppedHelps(file: TreeFile): string[] {

@@ -42,7 +42,7 @@ export async function createTelemetry(options: TelemetryOptions): Promise<Teleme
   const metrics = createMetrics({ labels: { node: options.node }, processMetrics: true });
   const lines = metrics.counter(
     'cairn_log_lines_total',
-    'Log lines by level, also those below the set level.',
+    'Log lines by level, also those below the set level',
     ['level'],
   );
   const labels = {
@@ -51,7 +51,7 @@ export async function createTelemetry(options: TelemetryOptions): Promise<Teleme
     warn: { level: 'warn' },
     error: { level: 'error' },
   } as const;
-  const lost = metrics.counter('cairn_log_lines_lost_total', 'Log lines that could not be written.');
+  const lost = metrics.counter('cairn_log_lines_lost_total', 'Log lines that could not be written');
   const { logger, fatal, flush } = createLogger({
     level: options.logLevel,
     file: options.logFile,

@@ -204,11 +204,11 @@ export class ClassicLevelEngine implements KvEngine {
     this.#nextMarker = lastMarker === undefined ? 1 : flushMarkerNumber(lastMarker) + 1;
     const metrics = options.metrics;
     if (metrics === undefined) return;
-    this.#writtenBatches = metrics.counter('cairn_engine_written_batches_total', 'Batches written.');
-    this.#writtenBytes = metrics.counter('cairn_engine_written_bytes_total', 'Key and value bytes written.');
-    this.#flushes = metrics.counter('cairn_engine_flushes_total', 'Forced memtable flushes that ended well.');
-    const files = metrics.gauge('cairn_engine_table_files', 'Table files per level.', ['level']);
-    const memory = metrics.gauge('cairn_engine_memory_bytes', 'Memory of memtables and block cache.');
+    this.#writtenBatches = metrics.counter('cairn_engine_written_batches_total', 'Batches written');
+    this.#writtenBytes = metrics.counter('cairn_engine_written_bytes_total', 'Key and value bytes written');
+    this.#flushes = metrics.counter('cairn_engine_flushes_total', 'Forced memtable flushes that ended well');
+    const files = metrics.gauge('cairn_engine_table_files', 'Table files per level', ['level']);
+    const memory = metrics.gauge('cairn_engine_memory_bytes', 'Memory of memtables and block cache');
     metrics.onCollect(() => {
       if (!this.#isOpen()) return;
       memory.set(Number(this.#level.getProperty('leveldb.approximate-memory-usage')));

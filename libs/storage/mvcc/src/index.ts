@@ -11,8 +11,4 @@ export * from './version-token.js';
 export * from './visible-reader.js';
 export * from './write-batch-builder.js';
 export * from './write-batch-reader.js';
-export {
-  CommandKind,
-  ENGINE_KEY_BYTES_MAX,
-  WRITE_BATCH_FORMAT,
-} from './write-batch-format.js';
+export { CommandKind, ENGINE_KEY_BYTES_MAX, WRITE_BATCH_FORMAT } from './write-batch-format.js';

@@ -151,12 +151,7 @@ export class MemberGate {
 
   /** All members have spoken to each other: from now on these directories are the group. */
   formed(members: readonly KnownMember[]): Promise<void> {
-    const isMember = (name: string): boolean => members.some((member) => member.name === name);
-    return this.#save((identity) => ({
-      ...identity,
-      members,
-      starts: identity.starts.filter(({ acceptor }) => isMember(acceptor)),
-    }));
+    return this.#save((identity) => ({ ...identity, members }));
   }
 
   /**

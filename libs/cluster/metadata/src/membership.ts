@@ -2,6 +2,7 @@ import { CairnError, storeId, versionMisfit, type StoreId } from '@cairn/base';
 import { isAddress } from '@cairn/config';
 import { areTokens, judgeStart, latestToken } from '@cairn/store';
 
+import type { MetadataMember } from './leadership.js';
 import type { MetadataView } from './metadata-state.js';
 import type { Evaluation } from './proposer.js';
 import { lostName, type NodeRecord } from './records.js';
@@ -104,6 +105,20 @@ export function checkClusterId(state: MetadataView, name: string, clusterId: str
     `Node ${name} belongs to cluster ${clusterId}, this is cluster ${ours}. Start it with the metadata ` +
       'addresses of its own cluster, or with an empty data directory to join this one as a new node.',
     { details: { clusterId: ours } },
+  );
+}
+
+/**
+ * Members are named by the configuration and never join, so nothing that joined says that their names are
+ * taken.
+ *
+ * @throws CairnError NAME_TAKEN for the name of a member.
+ */
+export function checkNoMember(members: readonly MetadataMember[], name: string): void {
+  if (members.every((member) => member.name !== name)) return;
+  throw new CairnError(
+    'NAME_TAKEN',
+    `A metadata member has the name ${name}. Give this node a name of its own.`,
   );
 }
 

@@ -150,6 +150,9 @@ describe('joining', () => {
     await expect(clock.until(client.join(routerJoin('shard-1', 3)))).rejects.toMatchObject({
       code: 'NAME_TAKEN',
     });
+    await expect(clock.until(client.heartbeat(routerBeat('meta-1', 4, 1)))).rejects.toMatchObject({
+      code: 'NAME_TAKEN',
+    });
     const status = await clock.until(client.status());
     expect(status.nodes.find((node) => node.kind === 'router')).toMatchObject({
       name: 'router-1',

@@ -9,7 +9,13 @@ import { healthOf } from './problems.js';
 import { checkBuildNow, Heartbeats } from './heartbeats.js';
 import type { LeaderMemory } from './leader-memory.js';
 import type { Leadership, MetadataMember } from './leadership.js';
-import { checkClusterId, checkJoinRequest, checkNode, evaluateShardJoin } from './membership.js';
+import {
+  checkClusterId,
+  checkJoinRequest,
+  checkNode,
+  checkNoMember,
+  evaluateShardJoin,
+} from './membership.js';
 import type { MetadataMetrics } from './metadata-metrics.js';
 import type { MetadataStateMachine } from './metadata-state-machine.js';
 import type { Proposer } from './proposer.js';
@@ -163,10 +169,16 @@ export class MetadataService {
     };
   }
 
-  /** Each name is remembered for a while, so new ones of one host come at a bounded rate. */
+  /**
+   * Each name is remembered for a while, so new ones of one host come at a bounded rate.
+   *
+   * @throws CairnError NAME_TAKEN, UNAVAILABLE.
+   */
   #checkNewName(name: string, host: string): void {
-    const { machine, memory } = this.#parts;
-    if (machine.state.nodes.has(name) || memory.nodes.get(name) !== undefined) return;
+    const { machine, members, memory } = this.#parts;
+    if (machine.state.nodes.has(name)) return;
+    checkNoMember(members, name);
+    if (memory.nodes.get(name) !== undefined) return;
     this.#names.take(host, 1, 'nodes under new names join');
   }
 

@@ -94,7 +94,7 @@ export interface RunningMember {
 export async function openMember(ports: MemberPorts, context: MemberContext): Promise<RunningMember> {
   const { dataDirectory, name, peers } = context.config;
   const others = peers.map((peer) => peer.name).filter((peer) => peer !== name);
-  const identity = await openIdentity(ports, dataDirectory, name, others);
+  const identity = await openIdentity(ports, dataDirectory, { name, kind: 'metadata' }, others);
   return new Member(ports, context, identity).open();
 }
 

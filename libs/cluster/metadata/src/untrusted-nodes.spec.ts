@@ -400,6 +400,27 @@ describe('ids and names', () => {
     expect(await cluster.clock.until(joined)).toContain('A router has the name router-1');
   });
 
+  it('of members of the metadata group are taken by no other node', async () => {
+    const { cluster, client } = await running();
+    const { clock } = cluster;
+    const refused = {
+      code: 'NAME_TAKEN',
+      message: expect.stringContaining('A metadata member has the name meta-2'),
+    };
+    const stranger = new FakeShard(client, 'meta-2', 66);
+    await expect(clock.until(stranger.join())).rejects.toMatchObject(refused);
+    expect(cluster.raft.members[0]?.machine.state.nodes.has('meta-2')).toBe(false);
+    const router = {
+      ...{ name: 'meta-2', kind: NodeKind.ROUTER, incarnation: Buffer.alloc(16, 1), clusterId: '' },
+      ...{ address: '', publicAddress: '', acceptedStart: '', offeredStarts: [], process: Buffer.alloc(0) },
+      replacesStoreId: 0,
+      build: buildToMessage(THIS_BUILD),
+    };
+    await expect(clock.until(client.join(router))).rejects.toMatchObject(refused);
+    const status = await clock.until(client.status());
+    expect(status.nodes.filter(({ name }) => name === 'meta-2')).toHaveLength(1);
+  });
+
   it('are not spoken for by others', async () => {
     const { client, cluster, shards } = await running();
     const [shard] = shards as [FakeShard];

@@ -145,17 +145,19 @@ describe('node.json', () => {
     const disk = sim.attach();
     await disk.makeDirectory('/data');
     await saveIdentity(disk, '/data', {
-      ...{ name: 'meta-1', incarnation: Buffer.alloc(16, 1), clusterId: '', storeId: storeId(1) },
+      ...{ name: 'meta-1', kind: 'metadata', incarnation: Buffer.alloc(16, 1), clusterId: '' },
+      storeId: storeId(1),
       isStoreMade: true,
       starts: [{ acceptor: 'meta-2', accepted: '', offered: ['0a'.repeat(8)] }],
       process: Buffer.alloc(8, 2),
       members: [{ name: 'meta-1', storeId: storeId(1), incarnation: '01'.repeat(16), start: '' }],
     });
     expect(Buffer.from(sim.peek('/data/node.json') ?? []).toString()).toBe(
-      '{"format":5,"name":"meta-1","incarnation":"01010101010101010101010101010101","clusterId":"","storeId":1,' +
-        '"isStoreMade":true,"starts":[{"acceptor":"meta-2","accepted":"","offered":["0a0a0a0a0a0a0a0a"]}],' +
+      '{"format":5,"name":"meta-1","kind":"metadata","incarnation":"01010101010101010101010101010101",' +
+        '"clusterId":"","storeId":1,"isStoreMade":true,' +
+        '"starts":[{"acceptor":"meta-2","accepted":"","offered":["0a0a0a0a0a0a0a0a"]}],' +
         '"members":[{"name":"meta-1","storeId":1,"incarnation":"01010101010101010101010101010101","start":""}],' +
-        '"checksum":"b5180da7"}\n',
+        '"checksum":"4bb10e8f"}\n',
     );
   });
 });

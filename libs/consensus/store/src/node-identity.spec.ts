@@ -14,10 +14,13 @@ import {
   type StartTokens,
 } from './node-identity.js';
 
+const ONE = { name: 'one', kind: 'shard' } as const;
+const MEMBER = { name: 'one', kind: 'metadata' } as const;
+
 async function written(): Promise<SimDisk> {
   const medium = new SimDisk(new SimRng(1));
   const disk = medium.attach();
-  const identity = await openIdentity({ disk, rng: new SimRng(2) }, '/data', 'one', ['meta']);
+  const identity = await openIdentity({ disk, rng: new SimRng(2) }, '/data', ONE, ['meta']);
   await saveIdentity(disk, '/data', { ...identity, clusterId: 'c0ffee', storeId: storeId(4) });
   return medium;
 }
@@ -26,8 +29,8 @@ describe('an identity', () => {
   it('keeps what was saved', async () => {
     const medium = await written();
     medium.crash();
-    const found = await openIdentity({ disk: medium.attach(), rng: new SimRng(3) }, '/data', 'one', ['meta']);
-    expect(found).toMatchObject({ name: 'one', clusterId: 'c0ffee', storeId: 4 });
+    const found = await openIdentity({ disk: medium.attach(), rng: new SimRng(3) }, '/data', ONE, ['meta']);
+    expect(found).toMatchObject({ name: 'one', kind: 'shard', clusterId: 'c0ffee', storeId: 4 });
   });
 
   it('is somebody else after no flipped bit: every one is noticed', async () => {
@@ -41,7 +44,7 @@ describe('an identity', () => {
         const failure: unknown = await openIdentity(
           { disk: medium.attach(), rng: new SimRng(3) },
           '/data',
-          'one',
+          ONE,
           ['meta'],
         ).catch((error: unknown) => error);
         codes.add(CairnError.is(failure) ? failure.code : `none at ${position}`);
@@ -55,13 +58,13 @@ describe('an identity', () => {
 
   it('tells the starts of a directory apart, and offers each until it is accepted', async () => {
     const disk = new SimDisk(new SimRng(1)).attach();
-    const first = await openIdentity({ disk, rng: new SimRng(2) }, '/data', 'one', ['meta']);
-    const again = await openIdentity({ disk, rng: new SimRng(3) }, '/data', 'one', ['meta']);
+    const first = await openIdentity({ disk, rng: new SimRng(2) }, '/data', ONE, ['meta']);
+    const again = await openIdentity({ disk, rng: new SimRng(3) }, '/data', ONE, ['meta']);
     expect(again.incarnation).toEqual(first.incarnation);
     expect(again.process).not.toEqual(first.process);
     expect(shownBy(again).offered).toEqual([...shownBy(first).offered, latestToken(shownBy(again))]);
     await saveIdentity(disk, '/data', withAccepted(again, 'meta'));
-    const next = await openIdentity({ disk, rng: new SimRng(4) }, '/data', 'one', ['meta']);
+    const next = await openIdentity({ disk, rng: new SimRng(4) }, '/data', ONE, ['meta']);
     expect(shownBy(next)).toEqual({
       acceptor: 'meta',
       accepted: latestToken(shownBy(again)),
@@ -74,7 +77,7 @@ describe('an identity', () => {
     const disk = new SimDisk(new SimRng(1)).attach();
     let seed = 2;
     const start = (directory: string): Promise<NodeIdentity> =>
-      openIdentity({ disk, rng: new SimRng((seed += 1)) }, directory, 'one', ['meta']);
+      openIdentity({ disk, rng: new SimRng((seed += 1)) }, directory, ONE, ['meta']);
     const first = await start('/data');
     let known = latestToken(shownBy(first));
     await saveIdentity(disk, '/data', withAccepted(first, 'meta'));
@@ -95,7 +98,7 @@ describe('an identity', () => {
     const disk = new SimDisk(new SimRng(1)).attach();
     const shown: string[] = [];
     for (let seed = 2; seed < 102; seed += 1) {
-      const identity = await openIdentity({ disk, rng: new SimRng(seed) }, '/data', 'one', ['meta']);
+      const identity = await openIdentity({ disk, rng: new SimRng(seed) }, '/data', ONE, ['meta']);
       shown.push(latestToken(shownBy(identity)));
       expect(areTokens(shownBy(identity))).toBe(true);
       for (const known of shown) expect(judgeStart(known, shownBy(identity))).not.toBe('older');
@@ -107,7 +110,7 @@ describe('an identity', () => {
     const disk = new SimDisk(new SimRng(1)).attach();
     let seed = 2;
     const start = (directory: string): Promise<NodeIdentity> =>
-      openIdentity({ disk, rng: new SimRng((seed += 1)) }, directory, 'one', ['meta']);
+      openIdentity({ disk, rng: new SimRng((seed += 1)) }, directory, ONE, ['meta']);
     await disk.makeDirectory('/copy');
     await start('/data');
     let known = '';
@@ -125,14 +128,14 @@ describe('an identity', () => {
 
   it('fits what the acceptor knows wherever a start was broken off', async () => {
     const disk = new SimDisk(new SimRng(1)).attach();
-    const first = await openIdentity({ disk, rng: new SimRng(2) }, '/data', 'one', ['meta']);
+    const first = await openIdentity({ disk, rng: new SimRng(2) }, '/data', ONE, ['meta']);
     await saveIdentity(disk, '/data', withAccepted(first, 'meta'));
     const before = latestToken(shownBy(first));
     // Accepted or not, the process ended before it knew.
     const offered = latestToken(
-      shownBy(await openIdentity({ disk, rng: new SimRng(3) }, '/data', 'one', ['meta'])),
+      shownBy(await openIdentity({ disk, rng: new SimRng(3) }, '/data', ONE, ['meta'])),
     );
-    const next = await openIdentity({ disk, rng: new SimRng(4) }, '/data', 'one', ['meta']);
+    const next = await openIdentity({ disk, rng: new SimRng(4) }, '/data', ONE, ['meta']);
     expect(judgeStart(before, shownBy(next))).toBe('newer');
     expect(judgeStart(offered, shownBy(next))).toBe('newer');
   });
@@ -141,10 +144,27 @@ describe('an identity', () => {
     const disk = new SimDisk(new SimRng(1)).attach();
     const member = { storeId: storeId(1), incarnation: '', start: '' };
     const members = ['one', 'two'].map((name) => ({ ...member, name }));
-    const identity = await openIdentity({ disk, rng: new SimRng(2) }, '/data', 'one', ['two']);
+    const identity = await openIdentity({ disk, rng: new SimRng(2) }, '/data', MEMBER, ['two']);
     await saveIdentity(disk, '/data', withAccepted({ ...identity, members }, 'two'));
-    const { starts } = await openIdentity({ disk, rng: new SimRng(3) }, '/data', 'one', ['tow']);
+    const { starts } = await openIdentity({ disk, rng: new SimRng(3) }, '/data', MEMBER, ['tow']);
     expect(starts).toMatchObject([{ acceptor: 'two', accepted: latestToken(shownBy(identity)) }]);
+  });
+
+  it.each([
+    [ONE, MEMBER, 'belongs to shard node "one", this node is metadata member "one"'],
+    [MEMBER, ONE, 'belongs to metadata member "one", this node is shard node "one"'],
+    [ONE, { ...MEMBER, name: 'two' }, 'belongs to shard node "one", this node is metadata member "two"'],
+    [ONE, { ...ONE, name: 'two' }, 'belongs to node "one", this node is "two"'],
+  ])('of %j is not that of %j, whose start leaves it as it was', async (owner, other, sentence) => {
+    const medium = new SimDisk(new SimRng(1));
+    const disk = medium.attach();
+    await openIdentity({ disk, rng: new SimRng(2) }, '/data', owner, ['meta']);
+    const before = medium.peek('/data/node.json');
+    await expect(openIdentity({ disk, rng: new SimRng(3) }, '/data', other, [])).rejects.toMatchObject({
+      code: 'FAILED_PRECONDITION',
+      message: expect.stringContaining(sentence),
+    });
+    expect(medium.peek('/data/node.json')).toEqual(before);
   });
 
   it('is not made up beside data that has lost its owner', async () => {
@@ -153,7 +173,7 @@ describe('an identity', () => {
     await disk.makeDirectory('/data/log');
     await writeFileDurably(disk, '/data/log', 'segment', Buffer.of(1));
     await disk.remove('/data/node.json');
-    await expect(openIdentity({ disk, rng: new SimRng(3) }, '/data', 'one', ['meta'])).rejects.toMatchObject({
+    await expect(openIdentity({ disk, rng: new SimRng(3) }, '/data', ONE, ['meta'])).rejects.toMatchObject({
       code: 'CORRUPTION',
       message: expect.stringContaining('holds log and no node.json'),
     });

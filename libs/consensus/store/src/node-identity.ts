@@ -87,9 +87,14 @@ export interface KnownMember {
   readonly start: string;
 }
 
+/** Kinds of nodes that have a data directory, as sentences call them. */
+const KINDS = { shard: 'shard node', metadata: 'metadata member' };
+
 /** Who a data directory belongs to. A node is its directory, not its address. */
 export interface NodeIdentity {
   readonly name: string;
+  /** One kind knows nothing of what the other one keeps in its directory. */
+  readonly kind: keyof typeof KINDS;
   /** Made once, when the directory was; 16 bytes. */
   readonly incarnation: Buffer;
   /** Empty until the node has joined for the first time. */
@@ -109,24 +114,27 @@ export interface NodeIdentity {
   readonly members: readonly KnownMember[];
 }
 
+/** As whom a node is started. */
+type NodeOwner = Pick<NodeIdentity, 'name' | 'kind'>;
+
 /**
  * Reads the identity of a data directory, or gives an empty one a new identity, and has something to offer to
  * each of `acceptors`; for a member of a group that was formed, these are the other members. A start that is
  * refused leaves the directory as it was, but for that offer. Throws FORMAT_TOO_NEW for a directory that a
- * newer version wrote, FAILED_PRECONDITION for one of another node or of an older format, CORRUPTION when the
- * file is damaged or missing beside data.
+ * newer version wrote, FAILED_PRECONDITION for one of another node, of a node of another kind or of an
+ * older format, CORRUPTION when the file is damaged or missing beside data.
  */
 export async function openIdentity(
   { disk, rng }: IdentityPorts,
   directory: string,
-  name: string,
+  owner: NodeOwner,
   acceptors: readonly string[],
 ): Promise<NodeIdentity> {
   await disk.makeDirectory(directory);
   const process = Buffer.from(rng.bytes(8));
-  const found = await findIdentity(disk, directory, name);
+  const found = await findIdentity(disk, directory, owner);
   const known = found ?? {
-    name,
+    ...owner,
     incarnation: Buffer.from(rng.bytes(16)),
     clusterId: '',
     storeId: storeId(0),
@@ -134,7 +142,7 @@ export async function openIdentity(
     starts: [],
     members: [],
   };
-  const others = known.members.filter((member) => member.name !== name).map((member) => member.name);
+  const others = known.members.filter((member) => member.name !== owner.name).map((member) => member.name);
   const starts = offeredTo(others.length === 0 ? acceptors : others, known.starts, rng);
   const identity: NodeIdentity = { ...known, starts, process };
   const isChanged = found === undefined || starts.some((shown) => !found.starts.includes(shown));
@@ -160,7 +168,7 @@ function offeredTo(acceptors: readonly string[], known: readonly StartTokens[], 
 async function findIdentity(
   disk: Disk,
   directory: string,
-  name: string,
+  owner: NodeOwner,
 ): Promise<Omit<NodeIdentity, 'process'> | undefined> {
   const path = `${directory}/${FILE}`;
   if (!(await disk.exists(path))) {
@@ -178,10 +186,24 @@ async function findIdentity(
     );
   }
   const parsed = parse(directory, await readWholeFile(disk, path));
-  if (parsed.name === name) return parsed;
+  checkOwner(directory, parsed, owner);
+  return parsed;
+}
+
+/** @throws CairnError FAILED_PRECONDITION. */
+function checkOwner(directory: string, found: NodeOwner, { name, kind }: NodeOwner): void {
+  if (found.kind !== kind) {
+    throw new CairnError(
+      'FAILED_PRECONDITION',
+      `data directory ${directory} belongs to ${KINDS[found.kind]} "${found.name}", ` +
+        `this node is ${KINDS[kind]} "${name}": start a ${KINDS[found.kind]} with it, ` +
+        'or give this node a directory of its own',
+    );
+  }
+  if (found.name === name) return;
   throw new CairnError(
     'FAILED_PRECONDITION',
-    `data directory ${directory} belongs to node "${parsed.name}", this node is "${name}": ` +
+    `data directory ${directory} belongs to node "${found.name}", this node is "${name}": ` +
       'start it under that name, or give this node a directory of its own',
   );
 }
@@ -190,6 +212,7 @@ export async function saveIdentity(disk: Disk, directory: string, identity: Node
   const fields = {
     format: FORMATS.max,
     name: identity.name,
+    kind: identity.kind,
     incarnation: identity.incarnation.toString('hex'),
     clusterId: identity.clusterId,
     storeId: identity.storeId,
@@ -211,9 +234,10 @@ function parse(directory: string, bytes: Buffer): Omit<NodeIdentity, 'process'> 
   const older = 'export the data with the version that wrote it';
   const what = `data directory ${directory}`;
   const fields = readSealedJson(bytes, { path, what, formats: FORMATS, remedies: { damaged, older } });
-  const { name, incarnation, clusterId, storeId: store, isStoreMade, starts, members } = fields;
+  const { name, kind, incarnation, clusterId, storeId: store, isStoreMade, starts, members } = fields;
   if (
     typeof name !== 'string' ||
+    (kind !== 'shard' && kind !== 'metadata') ||
     typeof incarnation !== 'string' ||
     typeof clusterId !== 'string' ||
     typeof store !== 'number' ||
@@ -225,6 +249,7 @@ function parse(directory: string, bytes: Buffer): Omit<NodeIdentity, 'process'> 
   }
   return {
     name,
+    kind,
     incarnation: Buffer.from(incarnation, 'hex'),
     clusterId,
     storeId: storeId(store),

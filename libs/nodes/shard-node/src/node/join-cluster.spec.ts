@@ -9,6 +9,7 @@ import { joinCluster, type Joined } from './join-cluster.js';
 
 const NEW: NodeIdentity = {
   name: 'shard-3',
+  kind: 'shard',
   incarnation: Buffer.alloc(16, 3),
   clusterId: '',
   storeId: storeId(0),

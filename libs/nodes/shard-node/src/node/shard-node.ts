@@ -66,7 +66,7 @@ async function joinedNode(
   const { advertise, build, clock, directory, disk, name, transport } = options;
   // Before anything is changed: the directory may be none for this build.
   const version = await HeardVersion.open(options);
-  const offered = await openIdentity(options, directory, name, [METADATA_ACCEPTOR]);
+  const offered = await openIdentity(options, directory, { name, kind: 'shard' }, [METADATA_ACCEPTOR]);
   const listener = await transport.listen(options.listen, (connection) => {
     if (entrance.doors === undefined) connection.close();
     else entrance.doors.accept(connection);

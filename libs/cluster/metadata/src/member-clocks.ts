@@ -13,7 +13,10 @@ const AGREE_WITHIN_MS = 2_000;
 /** What time it is, by the wall clocks of the members. */
 export interface WallTime {
   readonly unixMs: number;
-  /** A majority of the members shows this time: it may be followed however far it is. */
+  /**
+   * A majority of the members showed this time when each was last heard, which was not at one moment: a clock
+   * may have been set right since, while the next went wrong.
+   */
   readonly isAgreed: boolean;
 }
 
@@ -22,6 +25,9 @@ interface Heard {
   readonly offsetMs: number;
   readonly atMs: number;
 }
+
+/** By member: how far its wall clock is ahead of the monotonic clock here. */
+export type Offsets = ReadonlyMap<string, number>;
 
 /**
  * The wall clocks of all members of the group, as far as they were heard. Time is the median of them, so
@@ -40,11 +46,16 @@ export class MemberClocks {
     this.#members = members;
   }
 
-  /** A member has just said what its wall clock shows. */
-  heard(name: string, unixMs: number): void {
-    if (name === this.#self || !this.#members.includes(name) || unixMs > UNIX_MS_MAX) return;
+  /**
+   * A member has just said what its wall clock shows. Returns how far that is ahead of the monotonic clock
+   * here; undefined = it counts for nothing.
+   */
+  heard(name: string, unixMs: number): number | undefined {
+    if (name === this.#self || !this.#members.includes(name) || unixMs > UNIX_MS_MAX) return undefined;
     const nowMs = this.#clock.nowMs();
-    this.#heard.set(name, { offsetMs: unixMs - nowMs, atMs: nowMs });
+    const offsetMs = unixMs - nowMs;
+    this.#heard.set(name, { offsetMs, atMs: nowMs });
+    return offsetMs;
   }
 
   /** Most members have said lately what their clocks show, this one included. */
@@ -58,11 +69,20 @@ export class MemberClocks {
     const offsets = this.#offsets();
     const majority = this.#majority;
     if (offsets.length === 1) return { unixMs: ownMs, isAgreed: majority === 1 };
-    offsets.sort((one, other) => one - other);
-    // Of two, the earlier: time that is late lets nothing vanish.
-    const median = offsets[(offsets.length - 1) >>> 1] as number;
-    const near = offsets.filter((offset) => Math.abs(offset - median) <= AGREE_WITHIN_MS).length;
-    return { unixMs: median + nowMs, isAgreed: near >= majority };
+    const { offsetMs, near } = medianOf(offsets);
+    return { unixMs: offsetMs + nowMs, isAgreed: near >= majority };
+  }
+
+  /**
+   * What a majority shows at one moment; undefined = none does. Every other member was asked `before` and
+   * `after` the moment at which this one's wall clock was `ownOffsetMs` ahead of its monotonic clock. Who did
+   * not answer twice alike has no say: its clock was set in between, or it may have been.
+   */
+  agreedUnixMs(before: Offsets, ownOffsetMs: number, after: Offsets): number | undefined {
+    const steady = [...after].filter(([name, offsetMs]) => isNear(before.get(name), offsetMs));
+    const { offsetMs, near } = medianOf([ownOffsetMs, ...steady.map(([, each]) => each)]);
+    const unixMs = offsetMs + this.#clock.nowMs();
+    return near >= this.#majority && unixMs <= UNIX_MS_MAX ? unixMs : undefined;
   }
 
   get #majority(): number {
@@ -78,4 +98,15 @@ export class MemberClocks {
     }
     return offsets;
   }
+}
+
+function medianOf(offsets: readonly number[]): { offsetMs: number; near: number } {
+  const sorted = offsets.toSorted((one, other) => one - other);
+  // Of two, the earlier: time that is late lets nothing vanish.
+  const offsetMs = sorted[(sorted.length - 1) >>> 1] as number;
+  return { offsetMs, near: sorted.filter((offset) => isNear(offset, offsetMs)).length };
+}
+
+function isNear(one: number | undefined, other: number): boolean {
+  return one !== undefined && Math.abs(one - other) <= AGREE_WITHIN_MS;
 }

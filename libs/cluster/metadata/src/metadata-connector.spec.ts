@@ -38,6 +38,7 @@ async function listen() {
     logger: noopLogger,
     metrics: noopMetrics,
     wallTime: () => ({ unixMs: clock.unixMs(), isAgreed: true }),
+    agreedUnixMs: () => Promise.resolve(clock.unixMs()),
     build: THIS_BUILD,
     memberAwayMs: () => 0,
     memberBuild: () => undefined,

@@ -34,8 +34,10 @@ export interface MetadataNodeOptions {
   readonly rng: Rng;
   readonly logger: Logger;
   readonly metrics: Metrics;
-  /** What the wall clocks of the group show. */
+  /** What the wall clocks of the group showed when they were last heard. */
   wallTime(): WallTime;
+  /** What a majority of them shows at one moment, asked anew; undefined = there is none. */
+  agreedUnixMs(): Promise<number | undefined>;
   /**
    * For how long another member of the group has not been connected; undefined = it is. For the status only.
    */
@@ -73,6 +75,7 @@ export function createMetadataNode(options: MetadataNodeOptions): MetadataNode {
     metrics,
     proposer,
     wallTime: () => options.wallTime(),
+    agreedUnixMs: () => options.agreedUnixMs(),
     isAlone: members.length === 1,
   });
   const memberBuild = (member: MetadataMember): BuildVersions | undefined =>

@@ -260,7 +260,8 @@ class Member {
     const group = store.group(METADATA_RANGE);
     assert(group !== undefined, 'the group was just created');
     const server = createRpcServer({ clock: this.#ports.clock, logger: this.#context.logger });
-    const node = this.#serve(machine, group, server);
+    const clockAsks = this.#clockAsks();
+    const node = this.#serve(machine, group, server, clockAsks);
     closers.add('sessions', () => {
       for (const session of this.#sessions) session.close();
     });
@@ -269,7 +270,7 @@ class Member {
     closers.add('service', () => {
       node.stop();
     });
-    const clockAsks = this.#askClocks();
+    clockAsks.start();
     closers.add('questions for clocks', () => {
       clockAsks.stop();
     });
@@ -308,7 +309,12 @@ class Member {
     };
   }
 
-  #serve(machine: MetadataStateMachine, group: ReplicaGroup, server: RpcServer): MetadataNode {
+  #serve(
+    machine: MetadataStateMachine,
+    group: ReplicaGroup,
+    server: RpcServer,
+    clockAsks: ClockAsks,
+  ): MetadataNode {
     const { clock, rng } = this.#ports;
     const { config, logger, metrics } = this.#context;
     return createMetadataNode({
@@ -318,21 +324,20 @@ class Member {
       build: this.#build,
       expectedStores: config.expectedStores,
       wallTime: () => this.#clocks.read(),
+      agreedUnixMs: () => clockAsks.agreedUnixMs(),
       memberAwayMs: ({ storeId: id }) => this.#contacts.awayMs(id),
       memberBuild: ({ storeId: id }) => this.#contacts.buildOf(id),
       isProcessConnected: (process) => this.#isProcessConnected(Buffer.from(process).toString('hex')),
     });
   }
 
-  #askClocks(): ClockAsks {
+  #clockAsks(): ClockAsks {
     const { transport, clock } = this.#ports;
-    const clockAsks = new ClockAsks({
+    return new ClockAsks({
       ...{ transport, clock, logger: this.#context.logger, clocks: this.#clocks },
       others: this.#members.filter(({ name }) => name !== this.#self.name),
       hello: (to) => this.#hello('rpc', to),
     });
-    clockAsks.start();
-    return clockAsks;
   }
 
   get #hasLeader(): boolean {

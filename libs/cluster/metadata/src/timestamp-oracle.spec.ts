@@ -37,6 +37,10 @@ class Bench {
       metrics,
       proposer,
       wallTime: () => this.wallTime(index),
+      agreedUnixMs: () => {
+        const { unixMs, isAgreed } = this.wallTime(index);
+        return Promise.resolve(isAgreed ? unixMs : undefined);
+      },
       isAlone: false,
     });
     member.machine.setLeadershipListener({

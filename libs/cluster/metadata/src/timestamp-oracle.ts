@@ -27,8 +27,13 @@ export interface TimestampOracleOptions {
   readonly logger: Logger;
   readonly metrics: MetadataMetrics;
   readonly proposer: Proposer;
-  /** What the wall clocks of the group show. */
+  /** What the wall clocks of the group showed when they were last heard. */
   wallTime(): WallTime;
+  /**
+   * What a majority of them shows at one moment, asked anew: timestamps leap to nothing else. Undefined =
+   * there is no such majority. Takes two seconds at most; never rejects.
+   */
+  agreedUnixMs(): Promise<number | undefined>;
   /**
    * The group has no other member whose clock could agree: then a clock is believed when this member opens.
    */
@@ -62,12 +67,15 @@ const BORROWED_MS_MAX = 20_000;
 /** Timestamps that are far ahead of the clocks pass this much slower until these have caught up. */
 const SLOW_RATE = 0.9;
 
+/** Members that were asked whether timestamps should leap are left alone for this long. */
+const LEAP_PAUSE_MS = 500;
+
 /**
  * Hands out timestamps that only ever grow, over all leaders. Every timestamp lies below a bound that was
  * replicated before; a new leader starts at the last bound, so it is above everything its predecessors handed
  * out, whatever any clock says. Clocks only make timestamps resemble time: they are followed as far as some
- * seconds; a leap is followed when most members show it, and otherwise timestamps pass as the monotonic clock
- * does.
+ * seconds; a leap is followed when most members, asked anew, show it at one moment, and otherwise timestamps
+ * pass as the monotonic clock does.
  *
  * Whether this member still leads is not checked here: callers that need it (a timestamp above all that were
  * handed out before the request) confirm leadership between the request and the answer.
@@ -89,9 +97,13 @@ export class TimestampOracle {
   /** What timestamps follow now: the clocks, or the monotonic time since they were last believed. */
   #anchor: ClockAnchor | undefined;
   readonly #wallTime: () => WallTime;
+  readonly #agreedUnixMs: () => Promise<number | undefined>;
   readonly #isAlone: boolean;
   #isClockRefused = false;
   #extending: Promise<void> | undefined;
+  /** The members are being asked whether timestamps should leap. */
+  #leaping: Promise<void> | undefined;
+  #leapAfterMs = -Infinity;
 
   constructor(options: TimestampOracleOptions) {
     const windowMs = options.windowMs ?? 3_000;
@@ -101,6 +113,7 @@ export class TimestampOracle {
     this.#metrics = options.metrics;
     this.#proposer = options.proposer;
     this.#wallTime = () => options.wallTime();
+    this.#agreedUnixMs = () => options.agreedUnixMs();
     this.#isAlone = options.isAlone;
     this.#windowSteps = windowMs * TIMESTAMP_LOGICAL_STEPS;
   }
@@ -129,12 +142,14 @@ export class TimestampOracle {
     this.#anchor = undefined;
     this.#isClockRefused = false;
     this.#extending = undefined;
+    this.#leaping = undefined;
+    this.#leapAfterMs = -Infinity;
   }
 
   /**
    * The first of `count` consecutive timestamps (1 .. TIMESTAMPS_PER_CALL_MAX); waits when the window must
-   * move first. Rejects INVALID_ARGUMENT, NOT_LEADER, RESOURCE_EXHAUSTED, or as the proposal of the bound
-   * did.
+   * move first, and while members are asked whether to leap: what is written just before a leap is old at
+   * once. Rejects INVALID_ARGUMENT, NOT_LEADER, RESOURCE_EXHAUSTED, or as the proposal of the bound did.
    */
   async take(count: number): Promise<Timestamp> {
     if (!Number.isSafeInteger(count) || count < 1 || count > TIMESTAMPS_PER_CALL_MAX) {
@@ -144,7 +159,7 @@ export class TimestampOracle {
     for (let tries = 0; tries <= EXTENSIONS_MAX; tries += 1) {
       const first = this.#tryTake(count);
       if (first !== undefined) return first;
-      await this.#extend();
+      await (this.#leaping ?? this.#extend());
     }
     throw new CairnError('RESOURCE_EXHAUSTED', 'timestamps are taken faster than their window can move', {
       retryAfterMs: 20,
@@ -154,6 +169,7 @@ export class TimestampOracle {
   #tryTake(count: number): Timestamp | undefined {
     if (this.#phase.type !== 'serving') throw this.#closedError();
     const now = this.#physical(this.#bound);
+    if (this.#leaping !== undefined) return undefined;
     const first = now > this.#next ? now : this.#next;
     const end = first + count;
     const borrowedMs = (end - now) / TIMESTAMP_LOGICAL_STEPS;
@@ -228,14 +244,39 @@ export class TimestampOracle {
     const passedMs = nowMs - anchor.nowMs;
     const aheadMs = unixMs - (anchor.unixMs + passedMs);
     const isFar = Math.abs(aheadMs) > this.#jumpMaxMs;
-    const mayLeap = isAgreed && (!this.#isAlone || this.#anchor === undefined);
-    const isRefused = isFar && (aheadMs < 0 || isBeyond || !mayLeap);
+    const mayLeap = isFar && aheadMs > 0 && !isBeyond && isAgreed;
+    const isRefused = isFar && !(mayLeap && this.#isAlone && this.#anchor === undefined);
+    if (mayLeap && !this.#isAlone) this.#seekLeap(nowMs);
     if (isFar && !isRefused) this.#noteLeap(aheadMs);
-    if (isRefused !== this.#isClockRefused) this.#noteClock(isRefused, unixMs, aheadMs);
+    if (isRefused !== this.#isClockRefused && this.#leaping === undefined) {
+      this.#noteClock(isRefused, unixMs, aheadMs);
+    }
     // Agreed clocks that are far behind are right, but timestamps cannot go back.
     const rate = isAgreed && aheadMs < 0 ? SLOW_RATE : 1;
     this.#anchor = { unixMs: isRefused ? anchor.unixMs + passedMs * rate : unixMs, nowMs };
     return timestampFromUnixMs(Math.floor(this.#anchor.unixMs));
+  }
+
+  /** What was heard of the clocks says that timestamps should leap: whether it holds still is asked. */
+  #seekLeap(nowMs: number): void {
+    if (this.#leaping !== undefined || nowMs < this.#leapAfterMs) return;
+    const leaping = this.#agreedUnixMs().then((unixMs) => {
+      if (this.#leaping !== leaping) return;
+      this.#leaping = undefined;
+      this.#leapAfterMs = this.#clock.nowMs() + LEAP_PAUSE_MS;
+      if (unixMs !== undefined) this.#leapTo(unixMs);
+    });
+    this.#leaping = leaping;
+  }
+
+  #leapTo(unixMs: number): void {
+    const anchor = this.#anchor;
+    const nowMs = this.#clock.nowMs();
+    assert(anchor !== undefined, 'timestamps leap from somewhere');
+    const aheadMs = unixMs - (anchor.unixMs + nowMs - anchor.nowMs);
+    if (aheadMs <= this.#jumpMaxMs) return;
+    this.#noteLeap(aheadMs);
+    this.#anchor = { unixMs, nowMs };
   }
 
   #noteLeap(aheadMs: number): void {

@@ -146,6 +146,7 @@ export class MetadataCluster {
           logger: recordingLogger(cluster.lines),
           metrics: noopMetrics,
           wallTime: () => ({ unixMs: cluster.clock.unixMs(), isAgreed: true }),
+          agreedUnixMs: () => Promise.resolve(cluster.clock.unixMs()),
           build: cluster.#buildOf((cluster.members[index] as MetadataMember).name),
           memberAwayMs: ({ name }) => cluster.away.get(name),
           memberBuild: ({ name }) => (cluster.away.has(name) ? undefined : cluster.builds.get(name)),

@@ -209,8 +209,8 @@ export const EDGE_MUTANTS: readonly Mutant[] = [
     file: 'libs/cluster/metadata/src/timestamp-oracle.ts',
     edits: [
       {
-        find: 'const isRefused = isFar && (aheadMs < 0 || isBeyond || !mayLeap);',
-        replace: 'const isRefused = isFar && mayLeap && aheadMs < 0;',
+        find: 'const isRefused = isFar && !(mayLeap && this.#isAlone && this.#anchor === undefined);',
+        replace: 'const isRefused = isFar && isAgreed && aheadMs < 0;',
       },
     ],
     run: { ...STRUCK, faults: ['clock-leap'], faultEveryMs: 1_000, shape: { metadataMembers: 3 } },

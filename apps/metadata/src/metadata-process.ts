@@ -10,7 +10,7 @@ export const metadataProcess: ProcessKind<typeof metadataConfigSchema> = {
   config: metadataConfig,
   what: 'metadata member',
   open: (context, ports) =>
-    holdDirectory(ports, context.config.dataDirectory, async () => {
+    holdDirectory(context, ports, async () => {
       const member = await openMember({ ...ports, openEngine: () => openEngine(context, ports) }, context);
       return {
         listens: { address: member.address },

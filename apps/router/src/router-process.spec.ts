@@ -19,7 +19,7 @@ function open(grpcListen: string, dialled: string[] = []): Promise<RunningPart> 
   const context = {
     ...{ config, logger: noopLogger, metrics: createMetrics({ processMetrics: false }) },
     ...{ tracer: noopTracer, publicAddress: '127.0.0.1:2' },
-    ...{ onWaiting: () => undefined, onFatal: fail, endWith: fail },
+    ...{ onWaiting: () => undefined, onAbandoned: () => undefined, onFatal: fail, endWith: fail },
   };
   const tcp = new TcpTransport();
   const transport: Transport = {

@@ -38,6 +38,7 @@ describe('a shard process', () => {
       ...{ config, logger: noopLogger, metrics: createMetrics({ processMetrics: false }) },
       ...{ tracer: noopTracer, publicAddress: '127.0.0.1:2' },
       onWaiting: () => undefined,
+      onAbandoned: () => undefined,
       onFatal: (error: Error) => {
         throw error;
       },

@@ -8,7 +8,7 @@ export const shardProcess: ProcessKind<typeof shardConfigSchema> = {
   config: shardConfig,
   what: 'shard node',
   open: (context, ports) =>
-    holdDirectory(ports, context.config.dataDirectory, async () => {
+    holdDirectory(context, ports, async () => {
       const engine = await prepareEngine(context, ports);
       const node = await openShardNode({ ...ports, ...engine }, context);
       return {

@@ -38,6 +38,11 @@ export interface ShellContext<Config> {
    * The part is broken and nothing may be acknowledged any more: the process ends at once, without a stop.
    */
   onFatal(error: Error): void;
+  /**
+   * What to do as the very last thing when the process is told to stop while the part is being opened: nobody
+   * waits for the part then, and `close` is not called. The last one that is told counts.
+   */
+  onAbandoned(giveBack: () => Promise<void>): void;
   /** Ends the process at once with this sentence: nothing is broken, but somebody has to change something. */
   endWith(error: Error): void;
 }

@@ -4,6 +4,7 @@ import type { Clock } from '@cairn/ports';
 import { Inject, Injectable, type OnApplicationBootstrap, type OnApplicationShutdown } from '@nestjs/common';
 
 import type { RunningPart, ShellConfig, ShellContext } from './process-kind.js';
+import { StoppedWhileStarting } from './stopped-while-starting.js';
 
 export const SHELL_PARTS = Symbol('parts of the shell');
 
@@ -56,7 +57,11 @@ export class ShellLifecycle implements OnApplicationBootstrap, OnApplicationShut
       });
       logger.info(`${what} listens`, { ...this.#part.listens, http });
     } catch (error) {
-      logger.error(`${what} could not start`, { error: messageOf(error) });
+      if (error instanceof StoppedWhileStarting) {
+        this.#isStopping = true;
+        logger.info(`${what} was told to stop`, { signal: error.signal });
+        logger.info(`${what} stopped before it had started`);
+      } else logger.error(`${what} could not start`, { error: messageOf(error) });
       // Nest does not shut down what failed to start.
       await this.#closeShell();
       throw error;

@@ -150,6 +150,39 @@ describe('startProcess', () => {
     expect((await logOf(logFile)).has('metadata member failed')).toBe(true);
   });
 
+  it('abandons a part that is being opened when it is told to stop, and lets its directory go', async () => {
+    const told = new AbortController();
+    const { start, logFile, directory } = await setting([], { stopping: told.signal });
+    const opening = Promise.withResolvers<string>();
+    const starting = start((context, ports) =>
+      holdDirectory(context, { ...ports, clock: new NodeClock() }, () => {
+        opening.resolve(context.publicAddress);
+        return new Promise<RunningPart>(() => undefined);
+      }),
+    );
+    const health = await opening.promise;
+    expect(await readdir(directory)).toContain('LOCK');
+    told.abort('SIGINT');
+    await expect(starting).rejects.toMatchObject({ signal: 'SIGINT' });
+    expect(await readdir(directory)).toEqual(['log']);
+    await expect(fetch(`http://${health}/healthz`)).rejects.toThrow();
+    const log = await logOf(logFile);
+    expect(log.get('metadata member was told to stop')).toMatchObject({ signal: 'SIGINT' });
+    expect(log.has('metadata member could not start')).toBe(false);
+  });
+
+  it('opens no part when it was told to stop before, and starts all the same when it is told after', async () => {
+    const told = new AbortController();
+    const { start } = await setting([], { stopping: told.signal });
+    const events: string[] = [];
+    const process = await start(part(events));
+    told.abort('SIGTERM');
+    await process.stop('SIGTERM');
+    expect(events).toEqual(['open meta-1', 'close']);
+    await expect(start(part(events))).rejects.toMatchObject({ signal: 'SIGTERM' });
+    expect(events).toEqual(['open meta-1', 'close']);
+  });
+
   it('refuses a configuration with all that is wrong', async () => {
     const { start } = await setting([], { argv: ['--peers', 'other=127.0.0.1:1'] });
     await expect(start(part([]))).rejects.toMatchObject({
@@ -298,21 +331,25 @@ describe('a collector that never answers', () => {
 
 describe('holdDirectory', () => {
   const ports = { disk: new NodeDisk(), clock: new NodeClock() };
+  const contextOf = (dataDirectory: string): Parameters<typeof holdDirectory>[0] => ({
+    config: { dataDirectory },
+    onAbandoned: () => undefined,
+  });
   const open = (): Promise<RunningPart> =>
     Promise.resolve({ listens: {}, readiness: () => ['r'], close: () => Promise.resolve() });
 
   it('keeps a directory until the part has closed', async () => {
     const directory = await mkdtemp(join(tmpdir(), 'cairn-shell-'));
-    const held = await holdDirectory(ports, directory, open);
+    const held = await holdDirectory(contextOf(directory), ports, open);
     expect(held.readiness()).toEqual(['r']);
-    await expect(holdDirectory(ports, directory, open)).rejects.toThrow('is in use by process');
+    await expect(holdDirectory(contextOf(directory), ports, open)).rejects.toThrow('is in use by process');
     await held.close();
     expect(await readdir(directory)).toEqual([]);
   });
 
   it('lets it go when the part cannot be opened', async () => {
     const directory = await mkdtemp(join(tmpdir(), 'cairn-shell-'));
-    const broken = holdDirectory(ports, directory, () => Promise.reject(new Error('broken')));
+    const broken = holdDirectory(contextOf(directory), ports, () => Promise.reject(new Error('broken')));
     await expect(broken).rejects.toThrow('broken');
     expect(await readdir(directory)).toEqual([]);
   });

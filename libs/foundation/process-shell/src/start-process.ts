@@ -10,6 +10,7 @@ import type { z } from 'zod';
 import type { ProcessKind, ProcessPorts, ShellConfig } from './process-kind.js';
 import { ShellLifecycle, type ShellParts } from './shell-lifecycle.js';
 import { ShellModule } from './shell.module.js';
+import { StoppedWhileStarting, stoppedBy } from './stopped-while-starting.js';
 
 export interface StartOptions {
   /** Arguments without interpreter and script. */
@@ -20,6 +21,11 @@ export interface StartOptions {
   readonly onUncaught?: OnUncaught;
   /** Registers who is told what Node warns of. */
   readonly onWarning?: OnWarning;
+  /**
+   * Aborted, with the name of the signal as its reason, when the process is told to stop. It ends a start that
+   * is under way, and nothing later: `stop` does that. Default: nobody tells.
+   */
+  readonly stopping?: AbortSignal;
 }
 
 export interface RunningProcess {
@@ -39,6 +45,8 @@ export interface RunningProcess {
  *
  * @throws CairnError INVALID_ARGUMENT with every problem of the configuration; what opening the part threw;
  *   or what the part could not go on with while it was being opened: the caller ends the process then.
+ * @throws StoppedWhileStarting: the part may go on being opened, and what it held is given back. The caller
+ *   ends the process at once.
  */
 export async function startProcess<Schema extends ConfigSchema & z.ZodType<ShellConfig>>(
   kind: ProcessKind<Schema>,
@@ -57,6 +65,8 @@ export async function startProcess<Schema extends ConfigSchema & z.ZodType<Shell
   for (const warning of loaded.warnings) logger.warn('configuration', { warning });
 
   const failed = Promise.withResolvers<Error>();
+  const { stopping = new AbortController().signal } = options;
+  let giveBack = (): Promise<void> => Promise.resolve();
   const parts: ShellParts = {
     ...{ what, telemetry, config, clock },
     closeTimeoutMs: config.shutdownTimeoutMs + (kind.closeGraceMs ?? 0),
@@ -66,17 +76,27 @@ export async function startProcess<Schema extends ConfigSchema & z.ZodType<Shell
         failed.resolve(error);
       };
       const endWith = (error: Error): void => failed.resolve(error);
-      const opening = kind.open({ ...own, config, logger, metrics, tracer, onFatal, endWith }, options.ports);
+      const onAbandoned = (give: () => Promise<void>): void => {
+        giveBack = give;
+      };
+      const stopped = stoppedBy(stopping);
+      if (stopping.aborted) return stopped;
+      const told = { ...own, onFatal, endWith, onAbandoned };
+      const opening = kind.open({ ...told, config, logger, metrics, tracer }, options.ports);
       // What fails while the part is being opened ends the start at once, however long that would go on.
       const failing = failed.promise.then((error) => {
         throw error;
       });
-      return Promise.race([opening, failing]);
+      return Promise.race([opening, failing, stopped]);
     },
   };
   const app = await NestFactory.createApplicationContext(ShellModule.with(parts), {
     logger: false,
     abortOnError: false,
+  }).catch(async (error: unknown) => {
+    // Last: the part still runs, and another process may use what it gives back from then on.
+    if (error instanceof StoppedWhileStarting) await giveBack();
+    throw error;
   });
   const lifecycle = app.get(ShellLifecycle);
   const close = async (signal: string): Promise<void> => {
@@ -84,11 +104,11 @@ export async function startProcess<Schema extends ConfigSchema & z.ZodType<Shell
     await app.close();
     lifecycle.throwIfNotClosed();
   };
-  let stopping: Promise<void> | undefined;
+  let closing: Promise<void> | undefined;
   return {
     healthAddress: lifecycle.healthAddress,
     failed: failed.promise,
-    stop: (signal) => (stopping ??= close(signal)),
+    stop: (signal) => (closing ??= close(signal)),
   };
 }
 

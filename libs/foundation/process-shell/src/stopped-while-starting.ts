@@ -1,7 +1,10 @@
 /** The process was told to stop before its part was open. */
 export class StoppedWhileStarting extends Error {
-  constructor(readonly signal: string) {
+  readonly signal: string;
+
+  constructor(signal: string) {
     super(`told to stop by ${signal} before it had started`);
+    this.signal = signal;
   }
 }
 

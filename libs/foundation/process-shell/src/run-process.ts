@@ -68,8 +68,9 @@ async function run<Schema extends ConfigSchema & z.ZodType<ShellConfig>>(
 }
 
 /**
- * Aborted by the first signal that asks for a stop, with its name. A second one ends the process at once. Both
- * for as long as the process runs: for process 1 of a container a signal without a listener does nothing.
+ * Aborted by the first signal that asks for a stop, with its name. A second one ends the process at once.
+ * Both for as long as the process runs: for process 1 of a container a signal without a listener does
+ * nothing.
  */
 function takeSignals(): AbortSignal {
   const told = new AbortController();

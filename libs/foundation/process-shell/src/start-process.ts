@@ -22,8 +22,8 @@ export interface StartOptions {
   /** Registers who is told what Node warns of. */
   readonly onWarning?: OnWarning;
   /**
-   * Aborted, with the name of the signal as its reason, when the process is told to stop. It ends a start that
-   * is under way, and nothing later: `stop` does that. Default: nobody tells.
+   * Aborted, with the name of the signal as its reason, when the process is told to stop. It ends a start
+   * that is under way, and nothing later: `stop` does that. Default: nobody tells.
    */
   readonly stopping?: AbortSignal;
 }

@@ -182,7 +182,7 @@ describe('the search for etcd', () => {
 
   test('says how to get one', () => {
     expect(() => findEtcd('', makeDirectory())).toThrow(/no etcd on the PATH.*Install etcd 3\.5.*--etcd/);
-    expect(() => findEtcd(process.execPath, '')).toThrow(/no etcd that can be run.*Install/);
+    expect(() => findEtcd(process.execPath, '')).toThrow(/is not an etcd that can be run.*Install/);
   });
 
   test('compares versions by number', () => {

@@ -9,13 +9,6 @@ import type { SimMetadataNode } from '../src/metadata-node.js';
 import type { SimRouterNode } from '../src/router-node.js';
 import type { SimShardNode } from '../src/shard-node.js';
 import { startClient } from '../src/sim-client.js';
-import type { SimNode } from '../src/sim-node.js';
-
-/** The machine is dead: its files are gone. */
-async function wipe(node: SimNode): Promise<void> {
-  const disk = node.disk.attach();
-  for (const path of node.disk.paths()) await disk.remove(path);
-}
 
 describe('members of the metadata group', () => {
   let cluster: SimCluster;
@@ -66,7 +59,7 @@ describe('members of the metadata group', () => {
 
   it('end with a sentence when their directory was lost', async () => {
     member(2).die('process');
-    await wipe(member(2));
+    member(2).loseDirectory();
     member(2).start();
     await cluster.scheduler.runFor(5_000);
     expect(violations().join()).toMatch(/meta-3 formed this group with another data directory/);
@@ -75,7 +68,7 @@ describe('members of the metadata group', () => {
 
   it('come back with a new directory when all the others were told of it', async () => {
     member(2).die('process');
-    await wipe(member(2));
+    member(2).loseDirectory();
     for (const at of [0, 1]) {
       member(at).acceptNewDirectoryOf = 'meta-3';
       await restart(at);
@@ -95,7 +88,7 @@ describe('members of the metadata group', () => {
     expect(violations()).toEqual([]);
     // Once: the next one that is lost needs the operator again.
     member(2).die('process');
-    await wipe(member(2));
+    member(2).loseDirectory();
     member(2).start();
     await cluster.scheduler.runFor(5_000);
     expect(violations().join()).toMatch(/formed this group with another data directory/);
@@ -246,7 +239,7 @@ describe('shard nodes and their directories', () => {
 
   it('end with a sentence when the directory was lost, and come back as a new store when told to', async () => {
     shard(2).die('process');
-    await wipe(shard(2));
+    shard(2).loseDirectory();
     shard(2).start();
     await cluster.scheduler.runFor(3_000);
     expect(violations()).toMatch(/The name shard-3 belongs to store 3 .*--replace-lost-store 3/);

@@ -204,13 +204,14 @@ export class Store {
   /** The stream to a store broke: followers of its leaders need not wait for their full election timeout. */
   peerLost(storeId: StoreId): void {
     const nowMs = this.#options.clock.nowMs();
-    this.#parts.heartbeats.peerLost(storeId);
+    // Those that the stores' heartbeats stand for have their turns, and their order: they come after.
     for (const replica of this.#parts.replicas) {
       if (!replica.isLeader && replica.leaderStoreId === storeId && !replica.raft.isSupporting) {
         replica.raft.leaderStoreLost(nowMs);
         replica.wake();
       }
     }
+    this.#parts.heartbeats.peerLost(storeId);
   }
 
   /**

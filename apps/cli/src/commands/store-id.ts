@@ -4,8 +4,7 @@ import { UsageError } from '../exit-codes.js';
 
 /**
  * The store that an operator means by a name or an id; a name that looks like an id is taken for one. Throws
- * a
- * `UsageError` for a name that no shard node has.
+ * a `UsageError` for a name that no shard node has.
  */
 export async function storeIdOf(client: CairnClient, context: CommandContext, name: string): Promise<number> {
   if (/^[1-9]\d{0,8}$/.test(name)) return Number(name);

@@ -1,7 +1,7 @@
-import { type Clock, LogBudget, type Logger } from '@cairn/ports';
 import { CairnError, messageOf } from '@cairn/base';
+import { LogBudget, type Clock, type Logger } from '@cairn/ports';
 import type { ReplicaGroup } from '@cairn/store';
-import { type Hello, type RpcContext, type RpcHandler, type RpcMethod, type RpcServer } from '@cairn/wire';
+import type { Hello, RpcContext, RpcHandler, RpcMethod, RpcServer } from '@cairn/wire';
 
 import { CallerBudgets } from './caller-budgets.js';
 import { nodeStatuses, summarizeRanges } from './cluster-view.js';

@@ -33,20 +33,16 @@ export class HeldRecovery {
     });
   }
 
-  /**
-   * The first try, of a replica that is held. Resolves when the replica is there, or when it has to wait.
-   * Rejects with what is no lack of room.
-   */
-  begin(replica: RecoveredReplica): Promise<void> {
-    return this.#try(replica);
-  }
-
   stop(): void {
     this.#isStopped = true;
     this.#retry?.cancel();
   }
 
-  async #try(replica: RecoveredReplica): Promise<void> {
+  /**
+   * One try, of a replica that is held. Resolves when the replica is there, or when it has to wait. Rejects
+   * with what is no lack of room.
+   */
+  async attempt(replica: RecoveredReplica): Promise<void> {
     const { clock, held, logger } = this.#parts;
     try {
       await this.#parts.recover(replica);
@@ -73,7 +69,7 @@ export class HeldRecovery {
   async #tryAll(): Promise<void> {
     for (const replica of this.#parts.held.replicas) {
       if (this.#isStopped) return;
-      await this.#try(replica);
+      await this.attempt(replica);
     }
   }
 }

@@ -70,7 +70,7 @@ export interface RecoveryParts {
   readonly removal: Pick<ReplicaRemoval, 'recover'>;
   readonly installer: Pick<SnapshotInstaller, 'spanOfHalfInstalled' | 'removeLeftovers'>;
   readonly held: Pick<HeldReplicas, 'add' | 'spools'>;
-  readonly heldRecovery: Pick<HeldRecovery, 'begin'>;
+  readonly heldRecovery: Pick<HeldRecovery, 'attempt'>;
   readonly opener: ReplicaOpener;
   readonly life: Pick<StoreLife, 'isOver' | 'fatal'>;
 }
@@ -105,7 +105,7 @@ export async function recoverReplicas(parts: RecoveryParts): Promise<void> {
     halfInstalled.add(one);
   }
   for (const one of recovered) if (!halfInstalled.has(one)) await parts.opener.open(one);
-  for (const one of halfInstalled) await orInVain(clock, disk, life, parts.heldRecovery.begin(one));
+  for (const one of halfInstalled) await orInVain(clock, disk, life, parts.heldRecovery.attempt(one));
   await installer.removeLeftovers(parts.held.spools);
   parts.logger.info('replicas recovered', { replicas: recovered.length });
 }

@@ -1,5 +1,5 @@
-import { type Clock, LogBudget, type Logger, type Metrics, type Rng, type Transport } from '@cairn/ports';
 import { CairnError, messageOf, type RangeId, type StoreId } from '@cairn/base';
+import { LogBudget, type Clock, type Logger, type Metrics, type Rng, type Transport } from '@cairn/ports';
 import type { Message } from '@cairn/raft';
 import { RaftMessageEncoder } from '@cairn/raft-wire';
 import {

@@ -27,6 +27,16 @@ function closing({ store }: RigStore): { isOver: boolean; error: unknown } {
   return outcome;
 }
 
+/** Closing waits for the batch that is under way, and ends once it has failed. */
+async function expectEndWith(rig: StoresRig, fail: () => void): Promise<void> {
+  const outcome = closing(rig.at(1));
+  await rig.run(1_000);
+  expect(outcome.isOver).toBe(false);
+  fail();
+  await rig.run(1_000);
+  expect(outcome).toEqual({ isOver: true, error: undefined });
+}
+
 async function expectLogClosed({ store }: RigStore): Promise<void> {
   const { log } = partsOf(store);
   await expect(Promise.resolve().then(() => log.sync())).rejects.toThrow('the raft log is closed');
@@ -36,12 +46,7 @@ describe('a store that is closed', () => {
   it('ends when the engine fails while the checkpoint waits for it', async () => {
     const rig = await StoresRig.running(1);
     const fail = await batchUnderWay(rig);
-    const outcome = closing(rig.at(1));
-    await rig.run(1_000);
-    expect(outcome.isOver).toBe(false);
-    fail();
-    await rig.run(1_000);
-    expect(outcome).toEqual({ isOver: true, error: undefined });
+    await expectEndWith(rig, fail);
     expect(rig.at(1).fatal).toEqual([FAILURE]);
   });
 
@@ -50,12 +55,7 @@ describe('a store that is closed', () => {
     const { checkpointer } = partsOf(rig.at(1).store);
     const fail = await batchUnderWay(rig);
     checkpointer.run = () => Promise.resolve();
-    const outcome = closing(rig.at(1));
-    await rig.run(1_000);
-    expect(outcome.isOver).toBe(false);
-    fail();
-    await rig.run(1_000);
-    expect(outcome).toEqual({ isOver: true, error: undefined });
+    await expectEndWith(rig, fail);
   });
 
   it('tells what the last checkpoint failed for, and lets go of the log', async () => {

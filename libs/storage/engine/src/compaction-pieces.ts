@@ -1,9 +1,6 @@
-export interface KeySpan {
-  /** Inclusive. */
-  readonly start: Uint8Array;
-  /** Exclusive. */
-  readonly end: Uint8Array;
-}
+import type { EngineRange } from './types.js';
+
+export type KeySpan = Pick<EngineRange, 'start' | 'end'>;
 
 /** Estimates how many bytes lie on disk of a span. */
 export type BytesOf = (start: Uint8Array, end: Uint8Array) => Promise<number>;

@@ -14,6 +14,10 @@ const PARENT_INTERVAL_MS = 500;
 /** Between asking a program to end and ending it. */
 const GRACE_MS = 20_000;
 const OUTPUT_CHARS_MAX = 200_000;
+/** Of what bounded programs printed, on each output: enough for why one failed. */
+const TAIL_CHARS_MAX = 3_000;
+/** What a program has left behind may hold its output open: it is not waited for. */
+const DRAIN_MS = 2_000;
 /** For installing and for building: far above what a slow machine needs. */
 const QUIET_MS_MAX = 15 * 60_000;
 
@@ -144,6 +148,28 @@ function signalGroup(child, signal) {
   }
 }
 
+const tails = { stdout: '', stderr: '' };
+
+/** The end of what bounded programs have printed since this was last called; nothing of it on a terminal. */
+export function takeTail() {
+  const taken = tails.stdout + tails.stderr;
+  tails.stdout = '';
+  tails.stderr = '';
+  return taken;
+}
+
+/** Passes on what a program prints, and keeps the end of it. Resolves when there will be no more. */
+function passOn(child, name) {
+  return new Promise((resolve) => {
+    if (child[name] === null) return resolve();
+    child[name].on('data', (chunk) => {
+      process[name].write(chunk);
+      tails[name] = (tails[name] + chunk).slice(-TAIL_CHARS_MAX);
+    });
+    child[name].on('close', resolve);
+  });
+}
+
 /**
  * Runs a program that must end by itself within its time. It leads a process group of its own, so that
  * whatever it has started ends with it: a test runner that is told to end leaves workers behind that hold
@@ -152,12 +178,15 @@ function signalGroup(child, signal) {
  */
 export function runBounded(command, args, budgetMs, more = {}) {
   return new Promise((resolve) => {
+    // Colours and progress need the terminal itself; whoever reads it there needs no tail.
+    const output = process.stdout.isTTY ? 'inherit' : 'pipe';
     const child = spawn(command, args, {
       cwd: ROOT,
       env: environment(more),
-      stdio: ['ignore', 'inherit', 'inherit'],
+      stdio: ['ignore', output, output],
       detached: process.platform !== 'win32',
     });
+    const printed = Promise.all([passOn(child, 'stdout'), passOn(child, 'stderr')]);
     if (child.pid === undefined) {
       child.on('error', (error) => {
         say(`${command}: ${error.message}`);
@@ -183,7 +212,16 @@ export function runBounded(command, args, budgetMs, more = {}) {
       signalGroup(child, 'SIGKILL');
       const exitCode = code ?? 128 + (constants.signals[signal] ?? 0);
       // A program that was asked to end may end well: the budget is missed all the same.
-      resolve(isLate && exitCode === 0 ? 1 : exitCode);
+      const end = () => resolve(isLate && exitCode === 0 ? 1 : exitCode);
+      const drained = setTimeout(() => {
+        child.stdout?.destroy();
+        child.stderr?.destroy();
+        end();
+      }, DRAIN_MS);
+      void printed.then(() => {
+        clearTimeout(drained);
+        end();
+      });
     });
   });
 }

@@ -1,6 +1,6 @@
 /** Runs what consists of several parts, each with a time budget, and shows what became of them. */
 import { performance } from 'node:perf_hooks';
-import { minutesOf } from './processes.mjs';
+import { minutesOf, takeTail } from './processes.mjs';
 import { fail, say } from './say.mjs';
 
 const MINUTE_MS = 60_000;
@@ -61,6 +61,7 @@ export async function runSections(parts) {
   for (const part of parts) {
     const { title, minutes } = part;
     say(`\n== ${title} ==`);
+    takeTail();
     const partStartedMs = performance.now();
     // Its zero is the start of this process.
     const leftMs = allMs - partStartedMs;
@@ -72,10 +73,13 @@ export async function runSections(parts) {
     const code = await part.run(Math.min(minutes * MINUTE_MS, leftMs));
     const tookMs = performance.now() - partStartedMs;
     const verdict = code === 0 ? 'passed' : 'FAILED';
-    results.push({ title, minutes, verdict, tookMs });
+    results.push({ title, minutes, verdict, tookMs, tail: takeTail() });
     say(`${title}: ${verdict} (${clockOf(tookMs)})`);
   }
   for (const signal of ['SIGINT', 'SIGTERM']) process.off(signal, stop);
+  for (const { title, verdict, tail = '' } of results) {
+    if (verdict === 'FAILED' && tail !== '') say(`\n== What ${title} said last ==\n${tail.trimEnd()}`);
+  }
   say('\n== Summary ==');
   for (const line of tableOf(results)) say(line);
   if (allMs !== Infinity) say(`all of it may take ${minutesOf(allMs)} minutes`);

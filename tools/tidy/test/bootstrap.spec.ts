@@ -132,6 +132,23 @@ describe('a run of several parts', () => {
     ]);
   });
 
+  it('repeats at its end what a part that failed said last', () => {
+    const program =
+      "for (let at = 0; at < 999; at += 1) console.log(at); console.error('why'); process.exitCode = 4";
+    const bounded = (text: string): string =>
+      `async (budgetMs) => (await import(${JSON.stringify(`${PARTS}processes.mjs`)}))` +
+      `.runBounded(process.execPath, ['-e', ${JSON.stringify(text)}], budgetMs)`;
+    const { stdout, stderr } = sections([
+      `{ title: 'One', minutes: 2, run: ${bounded("console.log('well')")} }`,
+      `{ title: 'Another', minutes: 2, run: ${bounded(program)} }`,
+    ]);
+    expect(stdout).toContain('998\n[true,false]');
+    const end = stderr.slice(stderr.indexOf('== What'));
+    expect(end).toMatch(/^== What Another said last ==\n[^]*\n998\nwhy\n\n== Summary ==\n/);
+    expect(end).not.toContain('well');
+    expect(end.length).toBeLessThan(4_000);
+  });
+
   it('gives each part its own budget, or what is left of the whole', () => {
     const budget = (title: string): string =>
       `{ title: '${title}', minutes: 2, run: async (ms) => ms > 30_000 && ms <= 60_000 ? 0 : 1 }`;

@@ -110,9 +110,8 @@ export class GrpcFuzzer {
     const ended = await endOf(stream, body);
     this.#options.counts.add(what, ended.text);
     if (ended.text === 'no answer') this.#options.onViolation(`${what} on ${path}: no answer`);
-    // What a client causes is never the server's unexplained failure.
-    const isBare = ended.status === UNKNOWN || (ended.status === INTERNAL && !ended.hasDetail);
-    if (isBare) this.#options.onViolation(`${what} on ${path}: status ${ended.status} ${ended.message}`);
+    if (isUnexplained(ended))
+      this.#options.onViolation(`${what} on ${path}: status ${ended.status} ${ended.message}`);
   }
 
   /** Packed calls at once, more than are unpacked at a time, and all of them taken back. */
@@ -156,6 +155,14 @@ interface CallEnd {
   readonly status: number | undefined;
   readonly message: string;
   readonly hasDetail: boolean;
+}
+
+/**
+ * What a client causes is never the server's unexplained failure. With a detail both statuses say something: a
+ * write whose deadline passed after it was sent ends with UNKNOWN, as nobody knows what became of it.
+ */
+export function isUnexplained({ status, hasDetail }: Pick<CallEnd, 'status' | 'hasDetail'>): boolean {
+  return (status === UNKNOWN || status === INTERNAL) && !hasDetail;
 }
 
 function endOf(stream: ClientHttp2Stream, body: Buffer, timeoutMs = ANSWER_TIMEOUT_MS): Promise<CallEnd> {

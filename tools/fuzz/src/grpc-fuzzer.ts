@@ -158,8 +158,8 @@ interface CallEnd {
 }
 
 /**
- * What a client causes is never the server's unexplained failure. With a detail both statuses say something: a
- * write whose deadline passed after it was sent ends with UNKNOWN, as nobody knows what became of it.
+ * What a client causes is never the server's unexplained failure. With a detail both statuses say something:
+ * a write whose deadline passed after it was sent ends with UNKNOWN, as nobody knows what became of it.
  */
 export function isUnexplained({ status, hasDetail }: Pick<CallEnd, 'status' | 'hasDetail'>): boolean {
   return (status === UNKNOWN || status === INTERNAL) && !hasDetail;

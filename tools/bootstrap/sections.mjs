@@ -61,7 +61,6 @@ export async function runSections(parts) {
   for (const part of parts) {
     const { title, minutes } = part;
     say(`\n== ${title} ==`);
-    takeTail();
     const partStartedMs = performance.now();
     // Its zero is the start of this process.
     const leftMs = allMs - partStartedMs;

@@ -1,7 +1,7 @@
 import { connect, constants, type ClientHttp2Session, type ClientHttp2Stream } from 'node:http2';
 import { gzipSync } from 'node:zlib';
 import type { Rng } from '@cairn/ports';
-import { clusterServiceDefinition, kvServiceDefinition } from '@cairn/wire';
+import { clusterServiceDefinition, isWritingCall, kvServiceDefinition } from '@cairn/wire';
 
 import type { Counts } from './counts.js';
 import { below, between, mutate, pick, randomBytes } from './mutate.js';
@@ -110,7 +110,7 @@ export class GrpcFuzzer {
     const ended = await endOf(stream, body);
     this.#options.counts.add(what, ended.text);
     if (ended.text === 'no answer') this.#options.onViolation(`${what} on ${path}: no answer`);
-    if (isUnexplained(ended))
+    if (isUnexplained(path, ended))
       this.#options.onViolation(`${what} on ${path}: status ${ended.status} ${ended.message}`);
   }
 
@@ -158,11 +158,15 @@ interface CallEnd {
 }
 
 /**
- * What a client causes is never the server's unexplained failure. With a detail both statuses say something:
- * a write whose deadline passed after it was sent ends with UNKNOWN, as nobody knows what became of it.
+ * What a client causes is never the server's unexplained failure. UNKNOWN is an answer to writes alone, with
+ * a detail: one whose deadline passed after it was sent, as nobody knows what became of it.
  */
-export function isUnexplained({ status, hasDetail }: Pick<CallEnd, 'status' | 'hasDetail'>): boolean {
-  return (status === UNKNOWN || status === INTERNAL) && !hasDetail;
+export function isUnexplained(
+  path: string,
+  { status, hasDetail }: Pick<CallEnd, 'status' | 'hasDetail'>,
+): boolean {
+  if (status === UNKNOWN) return !hasDetail || !isWritingCall(path);
+  return status === INTERNAL && !hasDetail;
 }
 
 function endOf(stream: ClientHttp2Stream, body: Buffer, timeoutMs = ANSWER_TIMEOUT_MS): Promise<CallEnd> {

@@ -5,6 +5,8 @@ import { isUnexplained } from '../src/grpc-fuzzer.js';
 
 const [OK, UNKNOWN, DEADLINE_EXCEEDED, INTERNAL] = [0, 2, 4, 13];
 
+const [WRITE, READ] = ['/cairn.v1.KV/Put', '/cairn.v1.KV/Get'];
+
 it.each([
   // A write whose deadline passed after it was sent.
   [UNKNOWN, true, false],
@@ -15,5 +17,9 @@ it.each([
   [OK, false, false],
   [undefined, false, false],
 ])('status %s, with a detail: %s, is unexplained: %s', (status, hasDetail, expected) => {
-  expect(isUnexplained({ status, hasDetail })).toBe(expected);
+  expect(isUnexplained(WRITE, { status, hasDetail })).toBe(expected);
+});
+
+it('a read never has an unknown outcome', () => {
+  expect(isUnexplained(READ, { status: UNKNOWN, hasDetail: true })).toBe(true);
 });

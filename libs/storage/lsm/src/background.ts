@@ -16,7 +16,7 @@ import { addNewest, applyMergeStep, removeSpan } from './version-edits.js';
 import { intersect, isWhole, overlaps, type Run, type Slice } from './version.js';
 import type { CountedMemtable } from './view.js';
 
-/** With so many runs of level 0, merging goes before writing out more. */
+/** With more runs of level 0, merging goes before writing out more. */
 const YOUNG_RUNS_MAX = RUNS_PER_LEVEL_MAX * 2;
 /** After something that had no room on the disk, it is tried again so much later. */
 const NO_ROOM_PAUSE_MS = 2_000;
@@ -89,11 +89,11 @@ export class Background {
   /** Flushes, deletions and steps of merges since the last step of a compaction. */
   #otherSteps = 0;
   /**
-   * Steps of merges that may go before the next flush. Where one memtable waits already when another was
-   * written out, merges would never have a turn, and only the youngest level is looked at before writes have
-   * to wait: a flush pays for as many steps as there are levels that its rows come to.
+   * Merging goes on beside flushes, as fast as they pay for it, until nothing is left to merge. Where one
+   * memtable waits already when another was written out, it would never have a turn. For a burst that is
+   * right: what is left undone is done after it. But no level grows without end, and space comes back.
    */
-  #stepsBeforeFlush = 0;
+  #isCatchingUp = false;
   /** The last of those that were asked for which others wait on, if it is not done. */
   #lastBarrier: Promise<void> | undefined;
   readonly #merges: MergePlan[] = [];
@@ -234,7 +234,7 @@ export class Background {
     const { task } = queued;
     if (task.type === 'flush' && mayMerge) {
       if (this.isBehind) return this.#mergeStep();
-      if (await this.#stepBeforeFlush()) return true;
+      if (await this.#catchUp()) return true;
     }
     this.#queue.shift();
     if (task.type !== 'compact') return this.#doUrgent({ ...queued, task });
@@ -242,10 +242,11 @@ export class Background {
     return true;
   }
 
-  async #stepBeforeFlush(): Promise<boolean> {
-    if (this.#stepsBeforeFlush === 0 || !this.#pace.mayGoOn) return false;
-    this.#stepsBeforeFlush -= 1;
-    return this.#mergeStep();
+  async #catchUp(): Promise<boolean> {
+    this.#isCatchingUp ||= this.#options.set.version.mostRuns > RUNS_PER_LEVEL_MAX;
+    if (!this.#isCatchingUp || !this.#pace.mayGoOn) return false;
+    this.#isCatchingUp = await this.#mergeStep();
+    return this.#isCatchingUp;
   }
 
   async #doUrgent(queued: Queued<UrgentTask>): Promise<boolean> {
@@ -356,7 +357,6 @@ export class Background {
     });
     const deepestLevel = set.version.runs.at(-1)?.level ?? 0;
     this.#pace.flushed(summary.bytes, deepestLevel);
-    this.#stepsBeforeFlush = this.#queue[0]?.task.type === 'flush' ? deepestLevel + 1 : 0;
     this.#deletedRows.flushed();
     const runs = addNewest(set.version.runs, set.takeNumber(), await set.openTable(summary));
     await set.install(runs, () => {

@@ -47,13 +47,18 @@ export class Version {
   readonly bounds: readonly RunBounds[];
   /** Runs of level 0. */
   readonly youngRuns: number;
+  /** Runs of the level that has most of them. */
+  readonly mostRuns: number;
   #references = 0;
   readonly #onUnused: (table: Table) => void;
 
   constructor(runs: readonly Run[], onUnused: (table: Table) => void) {
     this.runs = runs;
     this.bounds = runs.map(({ slices }) => boundsOf(slices));
-    this.youngRuns = runs.filter((run) => run.level === 0).length;
+    const runsOfLevels = new Map<number, number>();
+    for (const { level } of runs) runsOfLevels.set(level, (runsOfLevels.get(level) ?? 0) + 1);
+    this.youngRuns = runsOfLevels.get(0) ?? 0;
+    this.mostRuns = Math.max(0, ...runsOfLevels.values());
     this.#onUnused = onUnused;
     for (const run of runs) for (const { table } of run.slices) table.references += 1;
   }

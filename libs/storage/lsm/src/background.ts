@@ -244,9 +244,7 @@ export class Background {
 
   async #catchUp(): Promise<boolean> {
     this.#isCatchingUp ||= this.#options.set.version.mostRuns > RUNS_PER_LEVEL_MAX;
-    if (!this.#isCatchingUp || !this.#pace.mayGoOn) return false;
-    this.#isCatchingUp = await this.#mergeStep();
-    return this.#isCatchingUp;
+    return this.#isCatchingUp && this.#pace.mayGoOn && (await this.#mergeStep());
   }
 
   async #doUrgent(queued: Queued<UrgentTask>): Promise<boolean> {
@@ -388,7 +386,10 @@ export class Background {
     const plan = chooseMerge(set.version.runs, this.#merges, () => set.takeNumber());
     try {
       if (plan !== undefined) await this.#planStep(plan);
-      else if (!(await this.#deletedRowsStep()) && !(await this.#reclaimStep())) return false;
+      else if (!(await this.#deletedRowsStep()) && !(await this.#reclaimStep())) {
+        this.#isCatchingUp = false;
+        return false;
+      }
     } catch (error) {
       if (asEngineError(error).code !== 'DISK_FULL') throw error;
       this.#rest(error);

@@ -468,6 +468,7 @@ describe('help', () => {
     'ranges',
     'split',
     'settings',
+    'holds',
     'engines',
     'compact',
     'debug',

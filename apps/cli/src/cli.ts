@@ -5,6 +5,7 @@ import { registerDataCommands } from './commands/data.js';
 import { registerDebug } from './commands/debug.js';
 import { registerEngineCommands } from './commands/engine.js';
 import { registerExport } from './commands/export.js';
+import { registerHolds } from './commands/holds.js';
 import { registerImport } from './commands/import.js';
 import { registerScan } from './commands/scan.js';
 import { registerUpgrade } from './commands/upgrade.js';
@@ -131,6 +132,7 @@ function buildProgram(
   registerExport(program, run);
   program.commandsGroup('Cluster:');
   registerAdminCommands(program, run);
+  registerHolds(program, run);
   registerEngineCommands(program, run);
   registerDebug(program, run);
   registerUpgrade(program, run);

@@ -4,12 +4,17 @@ import type {
   CompactEngineRequest,
   DebugRequest,
   DebugResponse,
+  DeleteHoldRequest,
+  DeleteHoldResponse,
   ListEnginesRequest,
   ListEnginesResponse,
+  ListHoldsResponse,
   ListNodesResponse,
   ListRangesRequest,
   ListRangesResponse,
   ListSettingsResponse,
+  PutHoldRequest,
+  PutHoldResponse,
   PutSettingRequest,
   SplitRangesRequest,
   SplitRangesResponse,
@@ -97,6 +102,25 @@ export class ClusterController {
     call: ClusterCall,
   ): Promise<Record<string, never>> {
     return this.#answer('steering', call, () => this.#handlers.putSetting(request));
+  }
+
+  @GrpcMethod('Cluster', 'ListHolds')
+  listHolds(_request: object, _metadata: Metadata, call: ClusterCall): Promise<ListHoldsResponse> {
+    return this.#answer('looking', call, () => this.#handlers.listHolds());
+  }
+
+  @GrpcMethod('Cluster', 'PutHold')
+  putHold(request: PutHoldRequest, _metadata: Metadata, call: ClusterCall): Promise<PutHoldResponse> {
+    return this.#answer('steering', call, () => this.#handlers.putHold(request));
+  }
+
+  @GrpcMethod('Cluster', 'DeleteHold')
+  deleteHold(
+    request: DeleteHoldRequest,
+    _metadata: Metadata,
+    call: ClusterCall,
+  ): Promise<DeleteHoldResponse> {
+    return this.#answer('steering', call, () => this.#handlers.deleteHold(request));
   }
 
   /** What is thrown reaches the client as a status with a `cairn.v1.ErrorDetail`, as from the other doors. */

@@ -44,6 +44,8 @@ const STATUS: StatusResponse = {
   givenUpStoreIds: [],
   unsettled: [],
   clusterVersion: 2,
+  gcSafePoint: 0,
+  gcPinnedBy: '',
   newestClusterVersion: 2,
   upgradeWaits: [],
   problems: ['1 range without a live leader', 'shard nodes not heard from: shard-2'],

@@ -13,6 +13,7 @@ import { ExitCode, UsageError } from '../exit-codes.js';
 import { jsonBytes, shorten } from '../render/bytes.js';
 import { renderTable, wrap, type Column } from '../render/table.js';
 import { showCount, showDuration, showRate, showSize } from '../render/units.js';
+import { historyText } from './holds.js';
 import { HOLD, statusWithHold, upgradeFacts, upgradeJson, type UpgradeStatus } from './upgrade.js';
 
 /** status, nodes, ranges, split, settings. */
@@ -100,6 +101,7 @@ function statusText(status: StatusResponse & UpgradeStatus, problems: readonly s
     ['ranges', showCount(status.ranges) + (status.unsettled.length === 0 ? '' : ' known so far')],
     ['reads', `${showRate(status.readsPerSecond)} / s`],
     ['writes', `${showRate(status.writesPerSecond)} / s`],
+    ['history', historyText(status)],
   ];
   const lines = facts.map(([name = '', value = '']) => `${name.padEnd(9)} ${value}`);
   const notes = [
@@ -136,6 +138,8 @@ function statusJson(status: StatusResponse & UpgradeStatus, problems: readonly s
     readsPerSecond: status.readsPerSecond,
     writesPerSecond: status.writesPerSecond,
     timestamp: status.timestamp,
+    gcSafePoint: status.gcSafePoint,
+    gcPinnedBy: status.gcPinnedBy,
     nodes: status.nodes.map(nodeJson),
   };
 }

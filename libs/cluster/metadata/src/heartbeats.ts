@@ -134,6 +134,8 @@ export class Heartbeats {
       storesVersion,
       settingsVersion,
       clusterVersion: state.clusterVersion,
+      gcSafePoint: state.gcSafePoint,
+      lockFreeBelow: memory.locks.bound,
     };
   }
 

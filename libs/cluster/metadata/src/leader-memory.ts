@@ -1,3 +1,4 @@
+import { LockBound } from './lock-bound.js';
 import type { MetadataView } from './metadata-state.js';
 import { NodeTable } from './node-table.js';
 import { RangeMap, type Coverage } from './range-map.js';
@@ -11,6 +12,7 @@ const NOTHING_WRONG: Coverage = { gaps: 0, conflicts: 0, firstGap: undefined };
 export class LeaderMemory {
   readonly nodes = new NodeTable({ liveTimeoutMs: LIVE_TIMEOUT_MS });
   readonly ranges = new RangeMap();
+  readonly locks = new LockBound();
   #coverage = NOTHING_WRONG;
   #gapsSinceMs: number | undefined;
   #sinceMs = 0;
@@ -36,6 +38,7 @@ export class LeaderMemory {
   reset(state: MetadataView | undefined, nowMs: number): void {
     this.nodes.reset(state, nowMs);
     this.ranges.clear();
+    this.locks.reset();
     this.#coverage = NOTHING_WRONG;
     this.#gapsSinceMs = undefined;
     this.#sinceMs = nowMs;

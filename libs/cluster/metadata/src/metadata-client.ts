@@ -5,14 +5,19 @@ import type { RpcClient, RpcMethod } from '@cairn/wire';
 import { TimestampBatcher } from './timestamp-batcher.js';
 import {
   MetadataRpc,
+  type DeleteHoldRequest,
+  type DeleteHoldResponse,
   type GetRoutesRequest,
   type GetRoutesResponse,
   type GetStatusResponse,
   type HeartbeatRequest,
   type HeartbeatResponse,
+  type HoldMessage,
   type JoinRequest,
   type JoinResponse,
   type LeaveRequest,
+  type ListHoldsResponse,
+  type PutHoldRequest,
   type SettingChange,
   type SettingValue,
 } from './wire-binding.js';
@@ -158,6 +163,23 @@ export class MetadataClient {
     const [first, ...more] = changes;
     if (first === undefined) return;
     await this.#call(MetadataRpc.putSetting, { ...first, more }, options);
+  }
+
+  /** What keeps old versions from being collected. */
+  holds(options: MetadataCallOptions = {}): Promise<ListHoldsResponse> {
+    return this.#call(MetadataRpc.listHolds, {}, options);
+  }
+
+  /** Makes a hold, or renews the one of that name; answers it. */
+  async putHold(request: PutHoldRequest, options: MetadataCallOptions = {}): Promise<HoldMessage> {
+    const { hold } = await this.#call(MetadataRpc.putHold, request, options);
+    assert(hold !== undefined, 'a hold that was made is answered');
+    return hold;
+  }
+
+  /** Ends a hold at once. A call that was sent again after its answer was lost says that there was none. */
+  deleteHold(request: DeleteHoldRequest, options: MetadataCallOptions = {}): Promise<DeleteHoldResponse> {
+    return this.#call(MetadataRpc.deleteHold, request, options);
   }
 
   /** Ends the client; calls under way reject with CANCELLED. */

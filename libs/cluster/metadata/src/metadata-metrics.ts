@@ -1,7 +1,9 @@
 import type { Metrics } from '@cairn/ports';
 
+import type { PinEnd, SafePointGauges } from './safe-point-keeper.js';
+
 /** Live values that are read once per scrape. */
-export interface MetadataGauges {
+export interface MetadataGauges extends SafePointGauges {
   readonly isLeading: boolean;
   readonly stores: number;
   readonly storesLive: number;
@@ -21,6 +23,8 @@ export interface MetadataMetrics {
   clockRefused(): void;
   clockLeapt(): void;
   idsAllocated(count: number): void;
+  /** Something that needed old versions holds them no more, for another reason than that it is done. */
+  pinEnded(end: PinEnd): void;
   /** Reads the gauges before each scrape. */
   watch(read: () => MetadataGauges): void;
 }
@@ -50,6 +54,12 @@ export function createMetadataMetrics(metrics: Metrics): MetadataMetrics {
     'Times timestamps leapt further than the setting allows, to the time that most members show',
   );
   const ids = metrics.counter('cairn_metadata_ids_total', 'Ids handed out for ranges and replicas');
+  const pinsEnded = metrics.counter(
+    'cairn_gc_pins_ended_total',
+    'Holds that expired, holds and transactions that lay too far back, and routers that died with transactions: none ' +
+      'of them keeps old versions any more',
+    ['cause'],
+  );
   return {
     proposal: (outcome) => {
       proposals.add(1, { outcome });
@@ -71,6 +81,9 @@ export function createMetadataMetrics(metrics: Metrics): MetadataMetrics {
     },
     idsAllocated: (count) => {
       ids.add(count);
+    },
+    pinEnded: (end) => {
+      pinsEnded.add(1, { cause: end });
     },
     watch: (read) => {
       watchGauges(metrics, read);
@@ -100,8 +113,10 @@ function watchGauges(metrics: Metrics, read: () => MetadataGauges): void {
     'cairn_metadata_range_conflicts',
     'Ranges that overlap another one of the same version: must be 0',
   );
+  const setSafePoint = safePointGauges(metrics);
   metrics.onCollect(() => {
     const now = read();
+    setSafePoint(now);
     leading.set(now.isLeading ? 1 : 0);
     stores.set(now.stores);
     storesLive.set(now.storesLive);
@@ -112,4 +127,26 @@ function watchGauges(metrics: Metrics, read: () => MetadataGauges): void {
     gaps.set(now.rangeGaps);
     conflicts.set(now.rangeConflicts);
   });
+}
+
+function safePointGauges(metrics: Metrics): (now: SafePointGauges) => void {
+  const lag = metrics.gauge(
+    'cairn_gc_safe_point_lag_seconds',
+    'How far back old versions are kept: the newest timestamp less the safe point; 0 on members that do not serve',
+  );
+  const holds = metrics.gauge('cairn_gc_holds', 'Holds that have not ended');
+  const age = metrics.gauge(
+    'cairn_gc_hold_age_seconds',
+    'How far back the oldest hold lies that counts; 0 = none does',
+  );
+  const pinned = metrics.gauge(
+    'cairn_gc_pinned',
+    '1 while a hold or a running transaction keeps the safe point further back than gc.life_seconds',
+  );
+  return (now) => {
+    lag.set(now.gcSafePointLagSeconds);
+    holds.set(now.gcHolds);
+    age.set(now.gcHoldAgeSeconds);
+    pinned.set(now.gcIsPinned ? 1 : 0);
+  };
 }

@@ -60,6 +60,9 @@ function routerBeat(name: string, incarnation: number, sequence: number): Heartb
     diskLow: false,
     diskHangs: false,
     replicasCatchingUp: 0,
+    oldestTransaction: 0,
+    oldestLock: 0,
+    heardGcSafePoint: 0,
     build: buildToMessage(THIS_BUILD),
   };
 }

@@ -11,6 +11,7 @@ import { createMetadataMetrics, type MetadataGauges } from './metadata-metrics.j
 import { MetadataService } from './metadata-service.js';
 import type { MetadataStateMachine } from './metadata-state-machine.js';
 import { Proposer } from './proposer.js';
+import { SafePointKeeper } from './safe-point-keeper.js';
 import { Supervisor } from './supervisor.js';
 import { TimestampOracle } from './timestamp-oracle.js';
 import type { BuildVersions } from './wire-binding.js';
@@ -81,7 +82,8 @@ export function createMetadataNode(options: MetadataNodeOptions): MetadataNode {
   const memberBuild = (member: MetadataMember): BuildVersions | undefined =>
     member === self ? options.build : options.memberBuild(member);
   const around = { machine, proposer, memory, clock, logger, members, memberBuild };
-  const supervisor = new Supervisor({ ...around, expectedStores });
+  const safePoint = new SafePointKeeper({ ...around, oracle, metrics });
+  const supervisor = new Supervisor({ ...around, safePoint, expectedStores });
   const leadership = new Leadership({
     machine,
     group,
@@ -95,6 +97,7 @@ export function createMetadataNode(options: MetadataNodeOptions): MetadataNode {
     logger,
     onReset: () => {
       supervisor.stop();
+      safePoint.reset();
       memory.reset(machine.leadingTerm === undefined ? undefined : machine.state, clock.nowMs());
     },
     onServing: () => {
@@ -107,6 +110,7 @@ export function createMetadataNode(options: MetadataNodeOptions): MetadataNode {
     oracle,
     leadership,
     supervisor,
+    safePoint,
     metrics,
     self,
     startedUnixMs: Math.floor(clock.unixMs()),
@@ -115,7 +119,7 @@ export function createMetadataNode(options: MetadataNodeOptions): MetadataNode {
   });
 
   service.register(options.server);
-  metrics.watch(() => readGauges(machine, memory, leadership));
+  metrics.watch(() => readGauges(machine, memory, leadership, safePoint));
   leadership.start();
   return {
     get isServing() {
@@ -134,6 +138,7 @@ function readGauges(
   machine: MetadataStateMachine,
   memory: LeaderMemory,
   leadership: Leadership,
+  safePoint: SafePointKeeper,
 ): MetadataGauges {
   const summary = summarizeRanges(machine.state, memory.nodes, memory.ranges);
   // A leader that is new has not heard who leads: that is no range without a leader.
@@ -149,5 +154,6 @@ function readGauges(
     rangesUnderReplicated: isKnown ? summary.underReplicated : 0,
     rangeGaps: memory.coverage.gaps,
     rangeConflicts: memory.coverage.conflicts,
+    ...safePoint.gauges(),
   };
 }

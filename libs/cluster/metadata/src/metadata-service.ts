@@ -1,4 +1,4 @@
-import { CairnError, messageOf } from '@cairn/base';
+import { CairnError, messageOf, opensAt } from '@cairn/base';
 import { LogBudget, type Clock, type Logger } from '@cairn/ports';
 import type { ReplicaGroup } from '@cairn/store';
 import type { Hello, RpcContext, RpcHandler, RpcMethod, RpcServer } from '@cairn/wire';
@@ -7,6 +7,7 @@ import { CallerBudgets } from './caller-budgets.js';
 import { nodeStatuses, summarizeRanges } from './cluster-view.js';
 import { healthOf } from './problems.js';
 import { checkBuildNow, Heartbeats } from './heartbeats.js';
+import { checkHoldName, evaluateDeleteHold, evaluatePutHold, listHolds } from './holds.js';
 import type { LeaderMemory } from './leader-memory.js';
 import type { Leadership, MetadataMember } from './leadership.js';
 import {
@@ -21,6 +22,7 @@ import type { MetadataStateMachine } from './metadata-state-machine.js';
 import type { Proposer } from './proposer.js';
 import { checkNumbers } from './report-checks.js';
 import { findRoutes } from './routes.js';
+import type { SafePointKeeper } from './safe-point-keeper.js';
 import { checkSettings, listSettings } from './settings.js';
 import type { Supervisor } from './supervisor.js';
 import type { TimestampOracle } from './timestamp-oracle.js';
@@ -30,10 +32,15 @@ import {
   MetadataRpc,
   NodeKind,
   type BuildVersions,
+  type DeleteHoldRequest,
+  type DeleteHoldResponse,
   type GetStatusResponse,
   type JoinRequest,
   type JoinResponse,
   type LeaveRequest,
+  type ListHoldsResponse,
+  type PutHoldRequest,
+  type PutHoldResponse,
   type PutSettingRequest,
 } from './wire-binding.js';
 
@@ -60,6 +67,7 @@ export interface MetadataServiceParts {
   readonly memory: LeaderMemory;
   readonly leadership: Leadership;
   readonly supervisor: Supervisor;
+  readonly safePoint: SafePointKeeper;
   readonly metrics: MetadataMetrics;
   readonly clock: Clock;
   readonly logger: Logger;
@@ -82,7 +90,10 @@ export class MetadataService {
   readonly #names: CallerBudgets;
   /** Writes the lines that callers cause, a bounded number of them. */
   readonly #lines: Readonly<
-    Record<'joined' | 'cameBack' | 'routerReplaced' | 'routerLeft' | 'settingChanged', LogBudget>
+    Record<
+      'joined' | 'cameBack' | 'routerReplaced' | 'routerLeft' | 'settingChanged' | 'holdPut' | 'holdDeleted',
+      LogBudget
+    >
   >;
 
   constructor(parts: MetadataServiceParts) {
@@ -98,6 +109,8 @@ export class MetadataService {
       routerReplaced: lines('router replaced by a newer process'),
       routerLeft: lines('router stopped'),
       settingChanged: lines('setting changed'),
+      holdPut: lines('hold made or renewed'),
+      holdDeleted: lines('hold removed'),
     };
   }
 
@@ -125,6 +138,9 @@ export class MetadataService {
       return { settings: listSettings(this.#parts.machine.state.settings) };
     });
     this.#handle(server, MetadataRpc.putSetting, (request) => this.#putSettings(request));
+    this.#handle(server, MetadataRpc.listHolds, () => this.#listHolds());
+    this.#handle(server, MetadataRpc.putHold, (request) => this.#putHold(request));
+    this.#handle(server, MetadataRpc.deleteHold, (request) => this.#deleteHold(request));
   }
 
   #handle<Request, Response>(
@@ -166,6 +182,7 @@ export class MetadataService {
       timestamp,
       stores: memory.nodes.storeInfos(state),
       clusterVersion: state.clusterVersion,
+      gcSafePoint: state.gcSafePoint,
     };
   }
 
@@ -302,6 +319,7 @@ export class MetadataService {
     const summary = summarizeRanges(state, nodes, ranges);
     const { waitingReason } = supervisor;
     const upgrade = upgradeOf(state, this.#parts);
+    const { safePoint, pinnedBy } = this.#parts.safePoint.view();
     return {
       clusterId: state.cluster?.clusterId ?? '',
       nodes: nodeStatuses({ ...this.#parts, state, nodes, ranges }),
@@ -312,6 +330,8 @@ export class MetadataService {
       clusterVersion: state.clusterVersion,
       newestClusterVersion: upgrade.newest,
       upgradeWaits: [...upgrade.waits],
+      gcSafePoint: safePoint,
+      gcPinnedBy: pinnedBy,
       ...healthOf({ ...this.#parts, state, summary, waitingReason }),
     };
   }
@@ -328,6 +348,44 @@ export class MetadataService {
     });
     for (const { name, value } of changes) this.#lines.settingChanged.write({ setting: name, value });
     return {};
+  }
+
+  async #listHolds(): Promise<ListHoldsResponse> {
+    const { group, leadership, machine } = this.#parts;
+    await group.readBarrier();
+    leadership.requireServing();
+    const { safePoint, newest, pinnedBy } = this.#parts.safePoint.view();
+    return { holds: listHolds(machine.state, newest), safePoint, timestamp: newest, pinnedBy };
+  }
+
+  async #putHold(request: PutHoldRequest): Promise<PutHoldResponse> {
+    const { leadership, oracle, proposer } = this.#parts;
+    this.#checkHoldsOpen();
+    const hold = await proposer.run((state) => {
+      // Without a window of timestamps nobody knows what was issued.
+      leadership.requireServing();
+      return evaluatePutHold(state, oracle.newest, request);
+    });
+    this.#lines.holdPut.write({ name: hold.name, timestamp: hold.timestamp, ttlMs: request.ttlMs });
+    return { hold };
+  }
+
+  async #deleteHold({ name }: DeleteHoldRequest): Promise<DeleteHoldResponse> {
+    checkHoldName(name);
+    const deleted = await this.#parts.proposer.run((state) => evaluateDeleteHold(state, name));
+    if (deleted) this.#lines.holdDeleted.write({ name });
+    return { deleted };
+  }
+
+  /** @throws CairnError FAILED_PRECONDITION while there are nodes that could not read a hold. */
+  #checkHoldsOpen(): void {
+    if (this.#parts.safePoint.isOpen) return;
+    const { clusterVersion } = this.#parts.machine.state;
+    throw new CairnError(
+      'FAILED_PRECONDITION',
+      `Nothing can be held before the cluster version is ${opensAt('gcHolds')}; it is ${clusterVersion}, and rises ` +
+        'when every node runs a release that knows that one: cairn upgrade status.',
+    );
   }
 }
 

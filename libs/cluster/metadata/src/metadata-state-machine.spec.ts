@@ -52,6 +52,20 @@ const change: fc.Arbitrary<Change> = fc.oneof(
     })
     .map((value) => ({ type: 'bootstrap' as const, value })),
   fc.constant({ type: 'cluster-version' as const, value: CLUSTER_VERSIONS.max }),
+  fc
+    .tuple(
+      names,
+      fc.option(
+        fc.record({
+          heldAt: fc.maxSafeNat().map(timestamp),
+          expiresUnixMs: fc.maxSafeNat(),
+          reason: fc.string({ maxLength: 9 }),
+        }),
+        { nil: undefined },
+      ),
+    )
+    .map(([name, value]) => ({ type: 'hold' as const, name, value })),
+  fc.constant({ type: 'gc-safe-point' as const, value: timestamp(258) }),
 );
 
 function entry(index: number, changes: readonly Change[], inTerm = 3, commandTerm = inTerm): Entry {
@@ -86,6 +100,7 @@ async function rowsOf(engine: MemoryEngine): Promise<string[]> {
 
 function facts(machine: MetadataStateMachine): unknown {
   const { cluster, nextId, timestampBound, nodes, settings, bootstrap, clusterVersion } = machine.state;
+  const { holds, gcSafePoint } = machine.state;
   return {
     cluster,
     nextId,
@@ -94,6 +109,8 @@ function facts(machine: MetadataStateMachine): unknown {
     settings: [...settings].sort(),
     bootstrap,
     clusterVersion,
+    holds: [...holds].sort(),
+    gcSafePoint,
     gate: machine.gates.clusterVersion,
   };
 }
@@ -156,6 +173,20 @@ describe('MetadataStateMachine', () => {
     machine.apply(entry(2, [{ type: 'cluster-version', value: 1 }]), engine.newBatch());
     machine.published(logIndex(2));
     expect([machine.state.clusterVersion, gates.isOpen('storeNoop')]).toEqual([2, true]);
+  });
+
+  it('never takes the safe point back, whatever is applied again', async () => {
+    const engine = new MemoryEngine();
+    const machine = new MetadataStateMachine(engine, CLUSTER_VERSIONS);
+    const moved = [10, 20].map((at, index) =>
+      entry(index + 1, [{ type: 'gc-safe-point', value: timestamp(at) }]),
+    );
+    await apply(machine, engine, moved);
+    await apply(machine, engine, moved.slice(0, 1));
+    expect(machine.state.gcSafePoint).toBe(20);
+    await apply(machine, engine, moved.slice(1));
+    await machine.restored(machine.volatileState());
+    expect(machine.state.gcSafePoint).toBe(20);
   });
 
   it('of a build that does not run with the cluster version halts, and does not load it either', async () => {

@@ -1,6 +1,6 @@
 import { timestamp, unreachable, type StoreId, type Timestamp } from '@cairn/base';
 
-import type { BootstrapRecord, Change, ClusterRecord, NodeRecord } from './records.js';
+import type { BootstrapRecord, Change, ClusterRecord, HoldRecord, NodeRecord } from './records.js';
 
 /** The first range has this id in every cluster; the shared id space begins behind it. */
 export const FIRST_RANGE_ID = 1;
@@ -26,6 +26,10 @@ export interface MetadataView {
   readonly bootstrap: BootstrapRecord | undefined;
   /** Formats of this version may be written, by everybody. Only rises; 0 = there is no cluster yet. */
   readonly clusterVersion: number;
+  /** Those that have expired included, until they are taken away. */
+  readonly holds: ReadonlyMap<string, HoldRecord>;
+  /** What no read at or above it needs may be collected. Only rises; 0 = nothing may be collected yet. */
+  readonly gcSafePoint: Timestamp;
   nodeOfStore(id: StoreId): RegisteredNode | undefined;
 }
 
@@ -39,6 +43,8 @@ export class MetadataState implements MetadataView {
   settingsChanges = 0;
   bootstrap: BootstrapRecord | undefined;
   clusterVersion = 0;
+  readonly holds = new Map<string, HoldRecord>();
+  gcSafePoint = timestamp(0);
   readonly #nameByStore = new Map<StoreId, string>();
 
   /** Loading, replaying and applying are the same: a row gets its value. */
@@ -68,6 +74,14 @@ export class MetadataState implements MetadataView {
       case 'cluster-version':
         // Entries that are applied again after a crash come from before what the engine holds.
         this.clusterVersion = Math.max(this.clusterVersion, change.value);
+        return;
+      case 'hold':
+        if (change.value === undefined) this.holds.delete(change.name);
+        else this.holds.set(change.name, change.value);
+        return;
+      case 'gc-safe-point':
+        // As with the cluster version: what is applied again was overtaken.
+        this.gcSafePoint = timestamp(Math.max(this.gcSafePoint, change.value));
         return;
       default:
         unreachable(change);

@@ -1,4 +1,4 @@
-import { CairnError, type StoreId, NO_BYTES } from '@cairn/base';
+import { CairnError, NO_BYTES, timestamp, type StoreId, type Timestamp } from '@cairn/base';
 
 import type { MetadataView } from './metadata-state.js';
 import type { BuildVersions, HeartbeatRequest, StoreInfo } from './wire-binding.js';
@@ -30,6 +30,12 @@ export interface NodeNumbers {
   readonly isDiskLow: boolean;
   readonly isDiskHanging: boolean;
   readonly replicasCatchingUp: number;
+  /** Routers: the smallest start timestamp of the transactions that they run; 0 = none. */
+  readonly oldestTransaction: Timestamp;
+  /** Stores: the smallest start timestamp of any lock in the ranges that they lead; 0 = none. */
+  readonly oldestLock: Timestamp;
+  /** Stores: the largest safe point that they were told. */
+  readonly heardGcSafePoint: Timestamp;
 }
 
 const NO_NUMBERS: NodeNumbers = {
@@ -44,6 +50,9 @@ const NO_NUMBERS: NodeNumbers = {
   isDiskLow: false,
   isDiskHanging: false,
   replicasCatchingUp: 0,
+  oldestTransaction: timestamp(0),
+  oldestLock: timestamp(0),
+  heardGcSafePoint: timestamp(0),
 };
 
 /** What this leader knows of a node since it leads. Soft: forgotten with leadership. */
@@ -188,6 +197,9 @@ export class NodeTable {
       isDiskLow: request.diskLow,
       isDiskHanging: request.diskHangs,
       replicasCatchingUp: request.replicasCatchingUp,
+      oldestTransaction: timestamp(request.oldestTransaction),
+      oldestLock: timestamp(request.oldestLock),
+      heardGcSafePoint: timestamp(request.heardGcSafePoint),
     };
     return true;
   }

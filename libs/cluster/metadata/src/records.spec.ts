@@ -46,6 +46,12 @@ const GOLDEN: readonly [Change, number, string][] = [
     '01' + '09000000' + '01' + '00' + '00' + '01' + '01' + '01' + '020300' + '0102',
   ],
   [{ type: 'cluster-version', value: 2 }, 7, '02'],
+  [
+    { type: 'hold', name: 'h', value: { heldAt: timestamp(258), expiresUnixMs: 259, reason: 'r' } },
+    8,
+    '0201000000000000' + '0301000000000000' + '0172',
+  ],
+  [{ type: 'gc-safe-point', value: timestamp(258) }, 9, '0201000000000000'],
 ];
 
 describe('rows', () => {
@@ -62,17 +68,22 @@ describe('rows', () => {
     },
   );
 
-  it('that are removed are settings', () => {
-    const row = encodeChange({ type: 'setting', name: 'gc', value: undefined });
-    expect(row).toEqual({ tag: 5, name: 'gc', value: undefined });
-    expect(decodeRow(row)).toEqual({ type: 'setting', name: 'gc', value: undefined });
+  it.each([['setting', 5] as const, ['hold', 8] as const])('that are removed: a %s', (type, tag) => {
+    const row = encodeChange({ type, name: 'gc', value: undefined });
+    expect(row).toEqual({ tag, name: 'gc', value: undefined });
+    expect(decodeRow(row)).toEqual({ type, name: 'gc', value: undefined });
+  });
+
+  it('of other kinds are never removed', () => {
+    const corrupt = expect.objectContaining({ code: 'CORRUPTION', message: 'row 9 cannot be removed' });
+    expect(() => decodeRow({ tag: 9, name: '', value: undefined })).toThrow(corrupt);
   });
 
   it('of a later release are no damage', () => {
     const tooNew = expect.objectContaining({ code: 'FORMAT_TOO_NEW' });
     const corrupt = expect.objectContaining({ code: 'CORRUPTION' });
     expect(() => decodeRow({ tag: 7, name: '', value: Buffer.of(6, 2) })).toThrow(tooNew);
-    expect(() => decodeRow({ tag: 8, name: '', value: Buffer.of(5) })).toThrow(tooNew);
+    expect(() => decodeRow({ tag: 10, name: '', value: Buffer.of(5) })).toThrow(tooNew);
     expect(() => decodeRow({ tag: 7, name: '', value: Buffer.of(4, 2) })).toThrow(corrupt);
     expect(() => decodeRow({ tag: 7, name: '', value: Buffer.of(5, 2, 0) })).toThrow(corrupt);
   });

@@ -34,6 +34,9 @@ const RecordTag = {
   setting: 5,
   bootstrap: 6,
   clusterVersion: 7,
+  /** Behind the gate `gcHolds`, as what follows. */
+  hold: 8,
+  gcSafePoint: 9,
 } as const;
 
 /** Made once, by the first leader of the cluster. */
@@ -78,6 +81,15 @@ export interface BootstrapRecord {
   readonly createdReplicaIds: readonly ReplicaId[];
 }
 
+/** Keeps what a read at `heldAt` sees from being collected. Keyed by its name. */
+export interface HoldRecord {
+  readonly heldAt: Timestamp;
+  /** It ends at this time of the oracle. */
+  readonly expiresUnixMs: number;
+  /** For people. */
+  readonly reason: string;
+}
+
 /**
  * One row set to a value. A command is a list of these: absolute, so that applying it again changes nothing.
  */
@@ -88,7 +100,9 @@ export type Change =
   | { readonly type: 'node'; readonly name: string; readonly value: NodeRecord }
   | { readonly type: 'setting'; readonly name: string; readonly value: string | undefined }
   | { readonly type: 'bootstrap'; readonly value: BootstrapRecord }
-  | { readonly type: 'cluster-version'; readonly value: number };
+  | { readonly type: 'cluster-version'; readonly value: number }
+  | { readonly type: 'hold'; readonly name: string; readonly value: HoldRecord | undefined }
+  | { readonly type: 'gc-safe-point'; readonly value: Timestamp };
 
 /** A row as the engine and the log hold it; an undefined value removes it. */
 export interface Row {
@@ -151,6 +165,19 @@ export function encodeChange(change: Change): Row {
       return row(RecordTag.clusterVersion, '', (writer) => {
         writer.varint(change.value);
       });
+    case 'hold': {
+      const { name, value } = change;
+      if (value === undefined) return { tag: RecordTag.hold, name, value: undefined };
+      return row(RecordTag.hold, name, (writer) => {
+        writer.u64(value.heldAt);
+        writer.u64(value.expiresUnixMs);
+        writer.string(value.reason);
+      });
+    }
+    case 'gc-safe-point':
+      return row(RecordTag.gcSafePoint, '', (writer) => {
+        writer.u64(change.value);
+      });
   }
 }
 
@@ -168,6 +195,7 @@ function row(tag: number, name: string, write: (writer: ByteWriter) => void): Ro
 export function decodeRow({ tag, name, value }: Row): Change {
   if (value === undefined) {
     if (tag === RecordTag.setting) return { type: 'setting', name, value: undefined };
+    if (tag === RecordTag.hold) return { type: 'hold', name, value: undefined };
     throw new CairnError('CORRUPTION', `row ${tag} cannot be removed`);
   }
   const reader = new ByteReader(value);
@@ -193,6 +221,10 @@ function readChange(tag: number, name: string, reader: ByteReader): Change {
       return { type: 'bootstrap', value: readBootstrap(reader) };
     case RecordTag.clusterVersion:
       return { type: 'cluster-version', value: reader.varint() };
+    case RecordTag.hold:
+      return { type: 'hold', name, value: readHold(reader) };
+    case RecordTag.gcSafePoint:
+      return { type: 'gc-safe-point', value: timestamp(reader.u64()) };
     default:
       throw formatTooNew(`a metadata row of kind ${tag}`);
   }
@@ -234,6 +266,10 @@ function readNode(reader: ByteReader): NodeRecord {
     isEstablished: (flags & NODE_ESTABLISHED) !== 0,
     isLost: (flags & NODE_LOST) !== 0,
   };
+}
+
+function readHold(reader: ByteReader): HoldRecord {
+  return { heldAt: timestamp(reader.u64()), expiresUnixMs: reader.u64(), reason: reader.string() };
 }
 
 function writeBootstrap(writer: ByteWriter, bootstrap: BootstrapRecord): void {

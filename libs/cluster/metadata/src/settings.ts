@@ -65,6 +65,22 @@ const DEFINITIONS = {
     max: 30 * 24 * 3600,
     description: 'Old versions of a key stay readable at least this long.',
   },
+  'gc.hold_max_seconds': {
+    unit: 'seconds',
+    default: 24 * 3600,
+    min: 60,
+    max: 30 * 24 * 3600,
+    description:
+      'No hold keeps old versions for longer than this: one that lies further back holds nothing any more, and none is ' +
+      'made for longer.',
+  },
+  'transaction.max_seconds': {
+    unit: 'seconds',
+    default: 3600,
+    min: 10,
+    max: 24 * 3600,
+    description: 'No running transaction keeps old versions for longer than this.',
+  },
   'cluster.version_hold': {
     unit: 'count',
     default: 0,

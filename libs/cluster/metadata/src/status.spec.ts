@@ -83,6 +83,9 @@ const routerBeat = (incarnation: number): HeartbeatRequest =>
     ...{ settingsVersion: 0, waitingReplicas: [], process: Buffer.alloc(0), diskFull: false, diskLow: false },
     diskHangs: false,
     replicasCatchingUp: 0,
+    oldestTransaction: 0,
+    oldestLock: 0,
+    heardGcSafePoint: 0,
     build: buildToMessage(THIS_BUILD),
   }) satisfies HeartbeatRequest;
 

@@ -7,6 +7,7 @@ import type { LeaderMemory } from './leader-memory.js';
 import type { MetadataMember } from './leadership.js';
 import type { MetadataStateMachine } from './metadata-state-machine.js';
 import type { Proposer } from './proposer.js';
+import type { SafePointKeeper } from './safe-point-keeper.js';
 import { settingOf } from './settings.js';
 import { evaluateRise, upgradeOf } from './upgrade.js';
 import type { BuildVersions } from './wire-binding.js';
@@ -19,6 +20,7 @@ const SWEEPS_PER_COVERAGE = 5;
 export interface SupervisorParts {
   readonly machine: MetadataStateMachine;
   readonly proposer: Proposer;
+  readonly safePoint: SafePointKeeper;
   readonly memory: LeaderMemory;
   readonly clock: Clock;
   readonly logger: Logger;
@@ -31,7 +33,7 @@ export interface SupervisorParts {
 
 /**
  * What a serving leader does by itself: notices silence, makes the first range, raises the cluster version,
- * watches the map for holes.
+ * moves the safe point, watches the map for holes.
  */
 export class Supervisor {
   readonly #parts: SupervisorParts;
@@ -151,6 +153,7 @@ export class Supervisor {
     memory.nodes.sweep(clock.nowMs());
     this.tryBootstrap();
     this.#tryRaise();
+    this.#parts.safePoint.look();
     this.#sweeps += 1;
     if (this.#sweeps % SWEEPS_PER_COVERAGE === 0) this.#lookOver();
   }
@@ -160,6 +163,7 @@ export class Supervisor {
     const { state } = machine;
     if (state.bootstrap === undefined || memory.nodes.unheard(state).length > 0) return;
     const coverage = memory.look(clock.nowMs());
+    memory.locks.look(state, memory);
     if (coverage.gaps === 0 && coverage.conflicts === 0) {
       if (this.#badLooks > 1) logger.info('range map is whole again');
       this.#badLooks = 0;

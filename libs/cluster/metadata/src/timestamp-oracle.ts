@@ -122,6 +122,14 @@ export class TimestampOracle {
     return this.#phase.type === 'serving';
   }
 
+  /**
+   * Nothing above it was issued, by this leader or by one before it; a leader that is new does not know how
+   * far below its bound the last one came. 0 = nothing was issued, or this member does not serve.
+   */
+  get newest(): Timestamp {
+    return timestamp(Math.max(0, this.#next - 1));
+  }
+
   /** Leadership of `term` was gained: resolves once timestamps can be taken; rejects as the proposal did. */
   async open(term: Term): Promise<void> {
     this.close();

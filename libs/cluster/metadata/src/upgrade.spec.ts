@@ -75,6 +75,7 @@ class Rig {
       ...{ diskFreeBytes: 0, readsPerSecond: 0, writesPerSecond: 0, startedUnixMs: 1, storesVersion: 0 },
       ...{ settingsVersion: 0, waitingReplicas: [], diskFull: false, diskLow: false, diskHangs: false },
       ...{ replicasCatchingUp: 0, sequence: this.#sequence, build: buildToMessage(build) },
+      ...{ oldestTransaction: 0, oldestLock: 0, heardGcSafePoint: 0 },
     };
   }
 

@@ -33,6 +33,7 @@ export class FakeShard {
   /** Every replica it was told to make, in order. */
   readonly created: RangeDescriptorMessage[] = [];
   last: HeartbeatResponse | undefined;
+  oldestLock = 0;
   /** Made since the last heartbeat. */
   #fresh: RangeReport[] = [];
   readonly #client: MetadataClient;
@@ -96,6 +97,9 @@ export class FakeShard {
       diskHangs: false,
       replicasCatchingUp: 0,
       build: buildToMessage(this.build),
+      oldestTransaction: 0,
+      oldestLock: this.oldestLock,
+      heardGcSafePoint: this.last?.gcSafePoint ?? 0,
       ...facts,
     };
   }

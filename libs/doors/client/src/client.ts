@@ -20,6 +20,8 @@ import {
   type CompareAndSetOptions,
   type CompareAndSetResult,
   type DeleteReceipt,
+  type HoldOptions,
+  type Holds,
   type PutOptions,
   type ReadOptions,
   type ResolvedLimits,
@@ -39,6 +41,7 @@ import {
   ClusterService,
   KVService,
   type Engine,
+  type Hold,
   type Node,
   type RangeInfo,
   type Setting,
@@ -408,6 +411,27 @@ export class CairnClient {
     const [first, ...more] = changes;
     if (first === undefined) return;
     await this.#admin(ClusterService.putSetting, { ...first, more }, options);
+  }
+
+  /** What keeps old versions from being collected: holds, and what the safe point waits for. */
+  holds(options: CallOptions = {}): Promise<Holds> {
+    return this.#admin(ClusterService.listHolds, {}, options);
+  }
+
+  /**
+   * Keeps everything that a read at a timestamp sees, for a time, under a name; or prolongs that. Renew it
+   * well before `ttlMs` is over. FAILED_PRECONDITION when what it should keep may be gone already,
+   * INVALID_ARGUMENT for a time that is too long and for a timestamp that was not issued.
+   */
+  async putHold(name: string, { ttlMs, timestamp = 0, reason = '', ...options }: HoldOptions): Promise<Hold> {
+    const { hold } = await this.#admin(ClusterService.putHold, { name, timestamp, ttlMs, reason }, options);
+    if (hold === undefined) throw new CairnError('INTERNAL', 'the router answered no hold');
+    return hold;
+  }
+
+  /** Ends a hold at once; answers whether there was one. A repeated call may say that there was none. */
+  async deleteHold(name: string, options: CallOptions = {}): Promise<boolean> {
+    return (await this.#admin(ClusterService.deleteHold, { name }, options)).deleted;
   }
 
   /** The same client with typed keys and values, for example `client.withCodec({ value: json<City>() })`. */

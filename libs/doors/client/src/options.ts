@@ -3,6 +3,7 @@ import type { Clock, Logger, Rng } from '@cairn/ports';
 import { invalidArgument, type BytesInput } from './bytes.js';
 import type { StoredValue } from './entry.js';
 import type { RouterConnector } from './router-link.js';
+import type { Hold } from './wire-binding.js';
 
 export interface ClientOptions {
   /** Routers as `host:port`; at least one. One is used at a time, the others take over when it is lost. */
@@ -67,6 +68,30 @@ export interface PutOptions extends WriteOptions {
    * it had before: a put or a compareAndSet replaces that, too.
    */
   readonly ttlMs?: number;
+}
+
+export interface HoldOptions extends CallOptions {
+  /** The hold ends by itself after this long, unless it is renewed. At most what `gc.hold_max_seconds` says. */
+  readonly ttlMs: number;
+  /**
+   * What a read at this sees is kept. Left out: what the hold that is renewed keeps; of a new one, the newest
+   * timestamp there is.
+   */
+  readonly timestamp?: number;
+  /** For people, at most 256 printable ASCII characters. */
+  readonly reason?: string;
+}
+
+/** What keeps old versions from being collected. */
+export interface Holds {
+  /** In the order of their names. */
+  readonly holds: readonly Hold[];
+  /** Old versions that no read at or above it needs may be collected; 0 = nothing may be, yet. */
+  readonly safePoint: number;
+  /** The newest that was issued. */
+  readonly timestamp: number;
+  /** What keeps the safe point from following `gc.life_seconds`, in words; empty = nothing does. */
+  readonly pinnedBy: string;
 }
 
 /** Exactly one `expected…` field. `value` left out deletes the key. */

@@ -1,4 +1,4 @@
-import { CairnError, NO_BYTES } from '@cairn/base';
+import { CairnError, NO_BYTES, timestamp, TIMESTAMP_LOGICAL_STEPS, timestampToUnixMs } from '@cairn/base';
 import {
   Metadata,
   type sendUnaryData,
@@ -14,8 +14,11 @@ import {
   type DebugRequest,
   type Compaction,
   type Engine,
+  type Hold,
+  type ListHoldsResponse,
   type ListRangesResponse,
   type Node,
+  type PutHoldRequest,
   type PutSettingRequest,
   type RangeInfo,
   type Setting,
@@ -47,6 +50,11 @@ export class FakeCluster {
   clusterVersion = 2;
   newestClusterVersion = 2;
   upgradeWaits: string[] = [];
+  readonly holds = new Map<string, Hold>();
+  /** Ten minutes after the epoch of timestamps, where nothing is issued for a while. */
+  readonly timestamp = 600_000 * TIMESTAMP_LOGICAL_STEPS;
+  readonly safePoint = 300_000 * TIMESTAMP_LOGICAL_STEPS;
+  gcPinnedBy = '';
   /** What a node says for debugging, beside its store and range. */
   debugMore = '';
   /** Of shard-3, which is not there. */
@@ -69,6 +77,9 @@ export class FakeCluster {
       })),
       listSettings: answer(() => ({ settings: this.#settings() })),
       putSetting: answer((request: PutSettingRequest) => this.#putSetting(request)),
+      listHolds: answer(() => this.#listHolds()),
+      putHold: answer((request: PutHoldRequest) => ({ hold: this.#putHold(request) })),
+      deleteHold: answer(({ name }: { name: string }) => ({ deleted: this.holds.delete(name) })),
     };
   }
 
@@ -82,13 +93,15 @@ export class FakeCluster {
       rangesUnderReplicated: 1,
       readsPerSecond: 1234.5,
       writesPerSecond: 678,
-      timestamp: 1_000_000,
+      timestamp: this.timestamp,
       givenUpStoreIds: [],
       problems: this.problems,
       unsettled: this.unsettled,
       clusterVersion: this.clusterVersion,
       newestClusterVersion: this.newestClusterVersion,
       upgradeWaits: this.upgradeWaits,
+      gcSafePoint: this.safePoint,
+      gcPinnedBy: this.gcPinnedBy,
     };
   }
 
@@ -230,6 +243,19 @@ export class FakeCluster {
       this.settings.set(name, value === '' ? (SETTING_DEFAULTS.get(name) ?? '') : value);
     }
     return {};
+  }
+
+  #listHolds(): ListHoldsResponse {
+    const { safePoint, timestamp: newest, gcPinnedBy: pinnedBy } = this;
+    return { holds: [...this.holds.values()], safePoint, timestamp: newest, pinnedBy };
+  }
+
+  #putHold({ name, timestamp: at, ttlMs, reason }: PutHoldRequest): Hold {
+    if (at > this.timestamp) throw invalid('timestamp', `the timestamp ${at} was not issued yet`);
+    const expiresUnixMs = timestampToUnixMs(timestamp(this.timestamp)) + ttlMs;
+    const hold = { name, timestamp: at === 0 ? this.timestamp : at, expiresUnixMs, reason, capped: false };
+    this.holds.set(name, hold);
+    return hold;
   }
 }
 

@@ -4,8 +4,11 @@ import { CLUSTER_VERSIONS, GATES, Gates, opensAt, versionMisfit } from './gates.
 
 describe('gates', () => {
   it('open at the cluster versions that are written down, which never change', () => {
-    expect(GATES.map((gate) => [gate, opensAt(gate)])).toEqual([['storeNoop', 2]]);
-    expect(CLUSTER_VERSIONS).toEqual({ min: 1, max: 2 });
+    expect(GATES.map((gate) => [gate, opensAt(gate)])).toEqual([
+      ['storeNoop', 2],
+      ['gcHolds', 3],
+    ]);
+    expect(CLUSTER_VERSIONS).toEqual({ min: 1, max: 3 });
   });
 
   it('are all open at the newest version that this build runs with, which brought at least one', () => {

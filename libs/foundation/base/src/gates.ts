@@ -7,14 +7,16 @@ import { isWithin, rangeText, type VersionRange } from './version.js';
  * reader knows what its build knows, whatever the gates say; a writer asks its gate. Append only; a gate goes
  * when the oldest release that is upgraded from runs with its version, and its number is not used again.
  *
- * Versions: 1 = the first formats, 2 = `storeNoop`. No release stopped at 1: the first one has a gate, so
- * that builds that stop below it show in tests and in the simulator what an upgrade does.
+ * Versions: 1 = the first formats, 2 = `storeNoop`, 3 = `gcHolds`. No release stopped at 1: the first one has
+ * a gate, so that builds that stop below it show in tests and in the simulator what an upgrade does.
  */
 const OPENS_AT = {
   /**
    * A store command that says nothing. It shows that every replica of a range reads what the version brought.
    */
   storeNoop: 2,
+  /** Rows of the metadata service: holds, and the safe point of garbage collection. */
+  gcHolds: 3,
 } as const satisfies Readonly<Record<string, number>>;
 
 export type Gate = keyof typeof OPENS_AT;
@@ -23,7 +25,7 @@ export type Gate = keyof typeof OPENS_AT;
 export const GATES = Object.keys(OPENS_AT) as readonly Gate[];
 
 /** The cluster versions that this build runs with: its own, and that of the release before. */
-export const CLUSTER_VERSIONS: VersionRange = { min: 1, max: 2 };
+export const CLUSTER_VERSIONS: VersionRange = { min: 1, max: 3 };
 
 /** The cluster version from which on what the gate stands before may be written. */
 export function opensAt(gate: Gate): number {

@@ -81,6 +81,9 @@ export const clusterServiceDefinition = {
   debug: bounded(ClusterService.debug),
   listSettings: bounded(ClusterService.listSettings),
   putSetting: bounded(ClusterService.putSetting, PUT_SETTING),
+  listHolds: bounded(ClusterService.listHolds),
+  putHold: bounded(ClusterService.putHold),
+  deleteHold: bounded(ClusterService.deleteHold),
 } as const;
 
 /** Calls that change something: when one breaks off, nobody can tell whether it has. */
@@ -95,6 +98,8 @@ const WRITES: ReadonlySet<string> = new Set([
   ClusterService.splitRanges.path,
   ClusterService.compactEngine.path,
   ClusterService.putSetting.path,
+  ClusterService.putHold.path,
+  ClusterService.deleteHold.path,
 ]);
 
 export function isWritingCall(path: string): boolean {

@@ -106,6 +106,7 @@ const STATUS = listing({
     [11, sentences('upgrade_waits')],
   ]),
 });
+const LISTED_HOLDS = listing({ elements: { field: 1, ...listOf('holds') } });
 const LISTED_SETTINGS = listing({ elements: { field: 1, ...listOf('settings') } });
 const ENGINE: AnswerBounds = {
   ...SMALL,
@@ -191,6 +192,13 @@ export const MetadataRpc = {
   putSetting: method(`${META}/PutSetting`, metadata.PutSettingRequest, metadata.PutSettingResponse, {
     asked: PUT_SETTING,
   }),
+  listHolds: method(`${META}/ListHolds`, metadata.ListHoldsRequest, metadata.ListHoldsResponse, {
+    answered: LISTED_HOLDS,
+  }),
+  putHold: method(`${META}/PutHold`, metadata.PutHoldRequest, metadata.PutHoldResponse, {
+    answered: { ...SMALL, shape: { nested: new Map([[1, FLAT]]) } },
+  }),
+  deleteHold: method(`${META}/DeleteHold`, metadata.DeleteHoldRequest, metadata.DeleteHoldResponse),
 } as const;
 
 /** What routers and operators ask of one shard node. */

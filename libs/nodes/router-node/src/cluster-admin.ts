@@ -24,8 +24,11 @@ import {
   type DebugRequest,
   type DebugResponse,
   type Engine,
+  type Hold,
+  type ListHoldsResponse,
   type ListRangesResponse,
   type Node,
+  type PutHoldRequest,
   type RangeInfo,
   type Setting,
   type SettingChange,
@@ -49,8 +52,8 @@ const RANGES_PER_PAGE_MAX = 1_000;
 const PAGE_BYTES_MAX = 3 * 1024 * 1024;
 /** What a range takes besides its bounds, roughly. */
 const RANGE_BYTES = 256;
-/** Longest name and value of a setting. */
-const SETTING_CHARS_MAX = 4_096;
+/** Longest name and value of a setting, name and reason of a hold, that are passed on to be judged. */
+const TEXT_CHARS_MAX = 4_096;
 /** Keys whose ranges are asked for in one call of the metadata service. */
 const ROUTE_KEYS_MAX = 100;
 const SPLIT_TIMEOUT_MS = 30_000;
@@ -103,6 +106,8 @@ export class ClusterAdmin {
       clusterVersion: status.clusterVersion,
       newestClusterVersion: status.newestClusterVersion,
       upgradeWaits: status.upgradeWaits,
+      gcSafePoint: status.gcSafePoint,
+      gcPinnedBy: status.gcPinnedBy,
     };
   }
 
@@ -154,16 +159,24 @@ export class ClusterAdmin {
 
   /** All of them, or none. */
   async putSettings(changes: readonly SettingChange[]): Promise<void> {
-    for (const { name, value } of changes) {
-      for (const [field, text] of Object.entries({ name, value })) {
-        if (text.length <= SETTING_CHARS_MAX) continue;
-        throw invalidField(
-          field,
-          `${field} has ${text.length} characters; the limit is ${SETTING_CHARS_MAX}`,
-        );
-      }
-    }
+    for (const { name, value } of changes) checkTexts({ name, value });
     await this.#parts.metadata.putSettings(changes);
+  }
+
+  holds(): Promise<ListHoldsResponse> {
+    return this.#parts.metadata.holds();
+  }
+
+  /** Makes a hold, or renews the one of that name. */
+  async putHold(request: PutHoldRequest): Promise<Hold> {
+    checkTexts({ name: request.name, reason: request.reason });
+    return this.#parts.metadata.putHold(request);
+  }
+
+  /** Whether there was one. */
+  async deleteHold(name: string): Promise<boolean> {
+    checkTexts({ name });
+    return (await this.#parts.metadata.deleteHold({ name })).deleted;
   }
 
   /** Cuts ranges until each key begins one. Answers how many ranges were made. */
@@ -247,6 +260,14 @@ export class ClusterAdmin {
       { timeoutMs: SPLIT_TIMEOUT_MS },
     );
     return response.created;
+  }
+}
+
+/** @throws CairnError INVALID_ARGUMENT for a text that is too long, by the name of its field. */
+function checkTexts(texts: Readonly<Record<string, string>>): void {
+  for (const [field, text] of Object.entries(texts)) {
+    if (text.length <= TEXT_CHARS_MAX) continue;
+    throw invalidField(field, `${field} has ${text.length} characters; the limit is ${TEXT_CHARS_MAX}`);
   }
 }
 

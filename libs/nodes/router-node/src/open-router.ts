@@ -7,6 +7,7 @@ import {
   storeId,
   timestamp,
   VERSION,
+  type Timestamp,
 } from '@cairn/base';
 import type { RouterConfig } from '@cairn/config';
 import { descriptorFromMessage, MetadataClient, metadataConnector } from '@cairn/metadata';
@@ -139,6 +140,8 @@ class RouterNode implements RunningRouter {
   #storesVersion = 0;
   #settingsVersion = 0;
   #timer: Timer | undefined;
+  /** The smallest start timestamp of the transactions that run here; 0 = none. */
+  readonly #oldestTransaction: () => Timestamp = () => timestamp(0);
   /** No heartbeat may come after the word that this router leaves. */
   readonly #leaving = new AbortController();
 
@@ -342,6 +345,9 @@ class RouterNode implements RunningRouter {
       diskHangs: false,
       replicasCatchingUp: 0,
       build: buildToMessage(this.#build),
+      oldestTransaction: this.#oldestTransaction(),
+      oldestLock: 0,
+      heardGcSafePoint: 0,
     };
     const response = await this.#metadata.heartbeat(request, { signal: this.#leaving.signal });
     this.#gates.raise(response.clusterVersion);

@@ -2,12 +2,17 @@ import type {
   CompactEngineRequest,
   DebugRequest,
   DebugResponse,
+  DeleteHoldRequest,
+  DeleteHoldResponse,
   ListEnginesRequest,
   ListEnginesResponse,
+  ListHoldsResponse,
   ListNodesResponse,
   ListRangesRequest,
   ListRangesResponse,
   ListSettingsResponse,
+  PutHoldRequest,
+  PutHoldResponse,
   PutSettingRequest,
   SplitRangesRequest,
   SplitRangesResponse,
@@ -27,6 +32,9 @@ export interface ClusterHandlers {
   debug(request: DebugRequest): Promise<DebugResponse>;
   listSettings(): Promise<ListSettingsResponse>;
   putSetting(request: PutSettingRequest): Promise<Record<string, never>>;
+  listHolds(): Promise<ListHoldsResponse>;
+  putHold(request: PutHoldRequest): Promise<PutHoldResponse>;
+  deleteHold(request: DeleteHoldRequest): Promise<DeleteHoldResponse>;
 }
 
 export function clusterHandlers(admin: ClusterAdmin): ClusterHandlers {
@@ -47,5 +55,8 @@ export function clusterHandlers(admin: ClusterAdmin): ClusterHandlers {
       await admin.putSettings([{ name, value }, ...more]);
       return {};
     },
+    listHolds: () => admin.holds(),
+    putHold: async (request) => ({ hold: await admin.putHold(request) }),
+    deleteHold: async ({ name }) => ({ deleted: await admin.deleteHold(name) }),
   };
 }

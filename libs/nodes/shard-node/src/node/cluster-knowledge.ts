@@ -1,4 +1,4 @@
-import { assert, type StoreId } from '@cairn/base';
+import { assert, timestamp, type StoreId, type Timestamp } from '@cairn/base';
 import type {
   HeartbeatResponse,
   JoinResponse,
@@ -13,15 +13,18 @@ export interface StorePeer {
   readonly address: string;
 }
 
-/** What the metadata service told this node of the cluster last: its stores, its settings. */
+/** What the metadata service told this node of the cluster last: its stores, its settings, its safe point. */
 export class ClusterKnowledge {
   #stores: readonly StoreInfo[];
   #storesVersion = 0;
   #settings: NodeSettings | undefined;
   #settingsVersion = 0;
+  #gcSafePoint: Timestamp;
+  #lockFreeBelow = timestamp(0);
 
-  constructor(joined: Pick<JoinResponse, 'stores'>) {
+  constructor(joined: Pick<JoinResponse, 'stores' | 'gcSafePoint'>) {
     this.#stores = joined.stores;
+    this.#gcSafePoint = timestamp(joined.gcSafePoint);
   }
 
   get stores(): readonly StoreInfo[] {
@@ -50,6 +53,29 @@ export class ClusterKnowledge {
   get heardSettings(): NodeSettings {
     assert(this.#settings !== undefined, 'the settings were not heard yet');
     return this.#settings;
+  }
+
+  /**
+   * What no read at or above it needs may be collected, and no range of this store may take a lock below it.
+   * It is known before the store is open, and never goes back; 0 = nothing was told, nothing may be
+   * collected.
+   */
+  get gcSafePoint(): Timestamp {
+    return this.#gcSafePoint;
+  }
+
+  /**
+   * No range of the cluster has a lock of a transaction that began below it, and none will ever have one. It
+   * never goes back; 0 = not known.
+   */
+  get lockFreeBelow(): Timestamp {
+    return this.#lockFreeBelow;
+  }
+
+  /** A leader that is new does not know the second for a while. What is lower was heard late. */
+  hearSafePoints({ gcSafePoint, lockFreeBelow }: HeartbeatResponse): void {
+    this.#gcSafePoint = timestamp(Math.max(this.#gcSafePoint, gcSafePoint));
+    this.#lockFreeBelow = timestamp(Math.max(this.#lockFreeBelow, lockFreeBelow));
   }
 
   /** Which states of both are known here: the metadata service tells of newer ones only. */

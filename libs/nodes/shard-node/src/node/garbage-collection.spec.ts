@@ -14,6 +14,8 @@ class GarbageRig {
   readonly rig: KvRig;
   readonly collection: GarbageCollection;
   lifeMs = LIFE_MS;
+  /** Something holds the safe point here; Infinity = nothing does. */
+  heldAt = Infinity;
 
   constructor(rig: KvRig, limits: Partial<GarbageLimits>) {
     this.rig = rig;
@@ -26,6 +28,8 @@ class GarbageRig {
       limits: { ...DEFAULT_GARBAGE_LIMITS, ...limits },
       machines: rig.environment.machines,
       newestTimestamp: () => rig.max,
+      safePoint: () =>
+        timestamp(Math.max(0, Math.min(this.heldAt, rig.max - this.lifeMs * TIMESTAMP_LOGICAL_STEPS))),
       lifeMs: () => this.lifeMs,
     });
   }

@@ -40,6 +40,9 @@ export const DEFAULT_GARBAGE_LIMITS: GarbageLimits = {
   busyTriesMax: 50,
 };
 
+/** The safe point is held when it lies further back than this many lives: it moves in steps, and is told late. */
+const HELD_LIVES = 1.5;
+
 /** What is asked of the machine of a range. */
 export type CollectedRange = Pick<
   KvMachine,
@@ -56,7 +59,9 @@ export interface GarbageCollectionParts extends DamageListener {
   readonly machines: ReadonlyMap<RangeId, CollectedRange>;
   /** The newest timestamp of the oracle that this store has seen. */
   newestTimestamp(): Timestamp;
-  /** How long old versions stay readable. */
+  /** What the cluster lets go: no read at or above it may lose anything. Only rises; 0 = nothing, yet. */
+  safePoint(): Timestamp;
+  /** How long old versions stay readable when nothing holds them. */
   lifeMs(): number;
 }
 
@@ -66,6 +71,8 @@ interface Pass {
   readonly descriptor: RangeDescriptor;
   readonly term: Term;
   readonly safePoint: Timestamp;
+  /** What it was thought to free. */
+  readonly ripeBytes: number;
   freedBytes: number;
   hasExpiring: boolean;
 }
@@ -79,6 +86,10 @@ interface Pass {
 export class GarbageCollection {
   readonly #parts: GarbageCollectionParts;
   readonly #metrics: GarbageMetrics;
+  /** The safe point of the last whole pass of each range: another one under it would find nothing. */
+  readonly #passed = new WeakMap<CollectedRange, Timestamp>();
+  /** When the safe point was last seen further back than the life of old versions; 0 = never. */
+  #heldAt = timestamp(0);
   #collecting: RangeId | undefined;
   #isStopped = false;
 
@@ -106,8 +117,11 @@ export class GarbageCollection {
    */
   poll(machines: readonly CollectedRange[]): void {
     const now = this.#parts.newestTimestamp();
-    const lifeSteps = this.#parts.lifeMs() * TIMESTAMP_LOGICAL_STEPS;
-    if (this.#isStopped || now <= lifeSteps) return;
+    const safePoint = this.#parts.safePoint();
+    if (this.#isStopped || safePoint === 0 || now <= safePoint) return;
+    // What is held longer ripens later.
+    const lifeSteps = now - safePoint;
+    if (lifeSteps > this.#parts.lifeMs() * TIMESTAMP_LOGICAL_STEPS * HELD_LIVES) this.#heldAt = now;
     let best: CollectedRange | undefined;
     let bestUrgency = -1;
     for (const machine of machines) {
@@ -115,12 +129,13 @@ export class GarbageCollection {
       machine.garbage.tick(now, lifeSteps);
       machine.forgetOldOutcomes();
       if (!machine.replica.isReadyLeader || machine.replica.isFrozen) continue;
+      if ((this.#passed.get(machine) ?? 0) >= safePoint) continue;
       const urgency = machine.garbage.urgency(now, lifeSteps, machine.load.bytes);
       if (urgency === undefined || urgency <= bestUrgency) continue;
       best = machine;
       bestUrgency = urgency;
     }
-    if (best !== undefined && this.#collecting === undefined) this.#begin(best, timestamp(now - lifeSteps));
+    if (best !== undefined && this.#collecting === undefined) this.#begin(best, safePoint);
   }
 
   #begin(machine: CollectedRange, safePoint: Timestamp): void {
@@ -131,6 +146,7 @@ export class GarbageCollection {
       descriptor,
       term: replica.term,
       safePoint,
+      ripeBytes: machine.garbage.ripeBytes,
       freedBytes: 0,
       hasExpiring: false,
     };
@@ -138,8 +154,7 @@ export class GarbageCollection {
       .then(
         (isWhole) => {
           this.#metrics.passes.add(1, { result: isWhole ? 'whole' : 'stopped' });
-          if (isWhole)
-            machine.garbage.passed(this.#parts.newestTimestamp(), pass.freedBytes, pass.hasExpiring);
+          if (isWhole) this.#passedWhole(pass);
         },
         (error: unknown) => {
           rethrowInvariant(error);
@@ -154,6 +169,17 @@ export class GarbageCollection {
       .finally(() => {
         this.#collecting = undefined;
       });
+  }
+
+  /**
+   * What was written while the safe point was held ripens together, as soon as that ends: some of it is
+   * younger than the safe point, stays where it is, and must not be forgotten.
+   */
+  #passedWhole({ machine, safePoint, ripeBytes, freedBytes, hasExpiring }: Pass): void {
+    this.#passed.set(machine, safePoint);
+    machine.garbage.passed(this.#parts.newestTimestamp(), freedBytes, hasExpiring);
+    const leftBytes = ripeBytes - freedBytes;
+    if (leftBytes > 0 && safePoint <= this.#heldAt) machine.garbage.applied(leftBytes, 0, false);
   }
 
   /** Answers whether the pass reached the end of the span. */

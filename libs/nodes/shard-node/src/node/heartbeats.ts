@@ -146,6 +146,10 @@ export class Heartbeats {
         diskHangs: disk.hangsMs > 0,
         replicasCatchingUp: totals.catchingUp + this.#node.catchUp.pending,
         build: buildToMessage(options.build),
+        oldestTransaction: 0,
+        // Of the ranges that the report says are led here: nothing may come between.
+        oldestLock: this.#node.oldestLock(),
+        heardGcSafePoint: cluster.gcSafePoint,
       });
       this.#lastHeardMs = clock.nowMs();
       if (this.#isStopped) return;
@@ -175,6 +179,7 @@ export class Heartbeats {
     if (response.wantFull) reports.wantFull();
     cluster.hearVersions(response);
     if (cluster.hearStores(response)) links.setPeers(cluster.peers);
+    cluster.hearSafePoints(response);
     cluster.hearSettings(response);
     for (const { command } of response.commands) {
       if (command?.$case === 'createReplica') {

@@ -68,6 +68,7 @@ class Service {
               timestamp: 1,
               stores: [],
               clusterVersion: 1,
+              gcSafePoint: 0,
               ...answer,
             });
           },

@@ -1,4 +1,11 @@
-import { CairnError, type Closers, type RangeDescriptor, type RangeId, type Timestamp } from '@cairn/base';
+import {
+  CairnError,
+  timestamp,
+  type Closers,
+  type RangeDescriptor,
+  type RangeId,
+  type Timestamp,
+} from '@cairn/base';
 import type { KvEngine } from '@cairn/engine';
 import { RowCache, rowSpansOf } from '@cairn/mvcc';
 import { type Listener, LogBudget } from '@cairn/ports';
@@ -61,6 +68,8 @@ export interface OpenedNode extends JoinedNode {
   readonly lostReplicas: LostReplicas;
   readonly catchUp: CatchUp;
   readonly doors: NodeDoors;
+  /** The smallest start timestamp of any lock in the ranges that are led here; 0 = none. */
+  oldestLock(): Timestamp;
 }
 
 /** The parts below the store: it is opened with them, and they ask it once it is open. */
@@ -209,6 +218,7 @@ function assemble(node: JoinedNode, below: BelowStore, store: Store): OpenedNode
   const garbage = new GarbageCollection({
     ...{ engine, clock, logger, metrics, machines, limits: DEFAULT_GARBAGE_LIMITS },
     newestTimestamp: () => timestamps.max,
+    safePoint: () => cluster.gcSafePoint,
     lifeMs: () => cluster.heardSettings.gcLifeMs,
     damaged: (error) => {
       stopDamaged(options, error);
@@ -236,5 +246,8 @@ function assemble(node: JoinedNode, below: BelowStore, store: Store): OpenedNode
     refusals: () => timestamps.refusals,
     replicas: () => store.replicas(),
   });
-  return { ...node, ...below, machines, store, splitter, garbage, lostReplicas, catchUp, doors };
+  return {
+    ...{ ...node, ...below, machines, store, splitter, garbage, lostReplicas, catchUp, doors },
+    oldestLock: () => timestamp(0),
+  };
 }

@@ -15,11 +15,20 @@ import type { MetadataAccess } from './metadata-access.js';
 import type { ShardNodeOptions } from './node-options.js';
 import { startShardNode, type ShardNode } from './shard-node.js';
 
-const JOINED = { clusterId: 'c', storeId: 1, timestamp: 4_096_000, stores: [], clusterVersion: 1 };
+const JOINED = {
+  clusterId: 'c',
+  storeId: 1,
+  timestamp: 4_096_000,
+  stores: [],
+  clusterVersion: 1,
+  gcSafePoint: 0,
+};
 const HEARD = {
   ...{ timestamp: 4_096_000, commands: [], stores: [], settings: [] },
   wantFull: false,
   clusterVersion: 1,
+  gcSafePoint: 0,
+  lockFreeBelow: 0,
 };
 
 describe('a shard node', () => {

@@ -87,6 +87,10 @@ export interface StatusResponse {
   newestClusterVersion: number;
   /** Why it is not over, in sentences. */
   upgradeWaits: string[];
+  /** Old versions that no read at or above this needs may be collected; 0 = nothing may be collected yet. */
+  gcSafePoint: number;
+  /** What keeps it from following the setting gc.life_seconds, in words; empty = nothing does. */
+  gcPinnedBy: string;
 }
 
 export interface Node {
@@ -280,6 +284,58 @@ export interface SettingChange {
 export interface PutSettingResponse {
 }
 
+/** Keeps everything that a read at `timestamp` sees from being collected. */
+export interface Hold {
+  /** Who holds it, or for what: 1 to 128 printable characters. */
+  name: string;
+  timestamp: number;
+  /** It ends by itself at this time, of the timestamps, in milliseconds since 1970. */
+  expiresUnixMs: number;
+  /** For people: at most 256 printable characters. */
+  reason: string;
+  /** It lies further back than the setting gc.hold_max_seconds allows, and holds nothing any more. */
+  capped: boolean;
+}
+
+export interface ListHoldsRequest {
+}
+
+export interface ListHoldsResponse {
+  /** In the order of their names. */
+  holds: Hold[];
+  /** As in a status. */
+  safePoint: number;
+  /** The newest that was issued. */
+  timestamp: number;
+  /** As in a status. */
+  pinnedBy: string;
+}
+
+export interface PutHoldRequest {
+  name: string;
+  /**
+   * Not below the safe point, not above the newest timestamp that was issued. 0 = that of the hold that is renewed; of a new
+   * one, the newest that was issued.
+   */
+  timestamp: number;
+  /** From now on; from 1 to what the setting gc.hold_max_seconds says. */
+  ttlMs: number;
+  reason: string;
+}
+
+export interface PutHoldResponse {
+  hold: Hold | undefined;
+}
+
+export interface DeleteHoldRequest {
+  name: string;
+}
+
+export interface DeleteHoldResponse {
+  /** It was there. */
+  deleted: boolean;
+}
+
 function createBaseStatusRequest(): StatusRequest {
   return {};
 }
@@ -340,6 +396,8 @@ function createBaseStatusResponse(): StatusResponse {
     clusterVersion: 0,
     newestClusterVersion: 0,
     upgradeWaits: [],
+    gcSafePoint: 0,
+    gcPinnedBy: "",
   };
 }
 
@@ -393,6 +451,12 @@ export const StatusResponse: MessageFns<StatusResponse> = {
     }
     for (const v of message.upgradeWaits) {
       writer.uint32(122).string(v!);
+    }
+    if (message.gcSafePoint !== 0) {
+      writer.uint32(128).uint64(message.gcSafePoint);
+    }
+    if (message.gcPinnedBy !== "") {
+      writer.uint32(138).string(message.gcPinnedBy);
     }
     return writer;
   },
@@ -540,6 +604,22 @@ export const StatusResponse: MessageFns<StatusResponse> = {
             message.upgradeWaits.push(reader.string());
             continue;
           }
+          case 16: {
+            if (tag !== 128) {
+              break;
+            }
+
+            message.gcSafePoint = longToNumber(reader.uint64());
+            continue;
+          }
+          case 17: {
+            if (tag !== 138) {
+              break;
+            }
+
+            message.gcPinnedBy = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -572,6 +652,8 @@ export const StatusResponse: MessageFns<StatusResponse> = {
     message.clusterVersion = object.clusterVersion ?? 0;
     message.newestClusterVersion = object.newestClusterVersion ?? 0;
     message.upgradeWaits = object.upgradeWaits?.map((e) => e) || [];
+    message.gcSafePoint = object.gcSafePoint ?? 0;
+    message.gcPinnedBy = object.gcPinnedBy ?? "";
     return message;
   },
 };
@@ -2578,6 +2660,499 @@ export const PutSettingResponse: MessageFns<PutSettingResponse> = {
   },
 };
 
+function createBaseHold(): Hold {
+  return { name: "", timestamp: 0, expiresUnixMs: 0, reason: "", capped: false };
+}
+
+export const Hold: MessageFns<Hold> = {
+  encode(message: Hold, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.name !== "") {
+      writer.uint32(10).string(message.name);
+    }
+    if (message.timestamp !== 0) {
+      writer.uint32(16).uint64(message.timestamp);
+    }
+    if (message.expiresUnixMs !== 0) {
+      writer.uint32(24).uint64(message.expiresUnixMs);
+    }
+    if (message.reason !== "") {
+      writer.uint32(34).string(message.reason);
+    }
+    if (message.capped !== false) {
+      writer.uint32(40).bool(message.capped);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Hold {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseHold();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.timestamp = longToNumber(reader.uint64());
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.expiresUnixMs = longToNumber(reader.uint64());
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.reason = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.capped = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<Hold>): Hold {
+    return Hold.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<Hold>): Hold {
+    const message = createBaseHold();
+    message.name = object.name ?? "";
+    message.timestamp = object.timestamp ?? 0;
+    message.expiresUnixMs = object.expiresUnixMs ?? 0;
+    message.reason = object.reason ?? "";
+    message.capped = object.capped ?? false;
+    return message;
+  },
+};
+
+function createBaseListHoldsRequest(): ListHoldsRequest {
+  return {};
+}
+
+export const ListHoldsRequest: MessageFns<ListHoldsRequest> = {
+  encode(_: ListHoldsRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ListHoldsRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseListHoldsRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ListHoldsRequest>): ListHoldsRequest {
+    return ListHoldsRequest.fromPartial(base ?? {});
+  },
+  fromPartial(_: DeepPartial<ListHoldsRequest>): ListHoldsRequest {
+    const message = createBaseListHoldsRequest();
+    return message;
+  },
+};
+
+function createBaseListHoldsResponse(): ListHoldsResponse {
+  return { holds: [], safePoint: 0, timestamp: 0, pinnedBy: "" };
+}
+
+export const ListHoldsResponse: MessageFns<ListHoldsResponse> = {
+  encode(message: ListHoldsResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.holds) {
+      Hold.encode(v!, writer.uint32(10).fork()).join();
+    }
+    if (message.safePoint !== 0) {
+      writer.uint32(16).uint64(message.safePoint);
+    }
+    if (message.timestamp !== 0) {
+      writer.uint32(24).uint64(message.timestamp);
+    }
+    if (message.pinnedBy !== "") {
+      writer.uint32(34).string(message.pinnedBy);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ListHoldsResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseListHoldsResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.holds.push(Hold.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.safePoint = longToNumber(reader.uint64());
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.timestamp = longToNumber(reader.uint64());
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.pinnedBy = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ListHoldsResponse>): ListHoldsResponse {
+    return ListHoldsResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ListHoldsResponse>): ListHoldsResponse {
+    const message = createBaseListHoldsResponse();
+    message.holds = object.holds?.map((e) => Hold.fromPartial(e)) || [];
+    message.safePoint = object.safePoint ?? 0;
+    message.timestamp = object.timestamp ?? 0;
+    message.pinnedBy = object.pinnedBy ?? "";
+    return message;
+  },
+};
+
+function createBasePutHoldRequest(): PutHoldRequest {
+  return { name: "", timestamp: 0, ttlMs: 0, reason: "" };
+}
+
+export const PutHoldRequest: MessageFns<PutHoldRequest> = {
+  encode(message: PutHoldRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.name !== "") {
+      writer.uint32(10).string(message.name);
+    }
+    if (message.timestamp !== 0) {
+      writer.uint32(16).uint64(message.timestamp);
+    }
+    if (message.ttlMs !== 0) {
+      writer.uint32(24).uint64(message.ttlMs);
+    }
+    if (message.reason !== "") {
+      writer.uint32(34).string(message.reason);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): PutHoldRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBasePutHoldRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.timestamp = longToNumber(reader.uint64());
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.ttlMs = longToNumber(reader.uint64());
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.reason = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<PutHoldRequest>): PutHoldRequest {
+    return PutHoldRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<PutHoldRequest>): PutHoldRequest {
+    const message = createBasePutHoldRequest();
+    message.name = object.name ?? "";
+    message.timestamp = object.timestamp ?? 0;
+    message.ttlMs = object.ttlMs ?? 0;
+    message.reason = object.reason ?? "";
+    return message;
+  },
+};
+
+function createBasePutHoldResponse(): PutHoldResponse {
+  return { hold: undefined };
+}
+
+export const PutHoldResponse: MessageFns<PutHoldResponse> = {
+  encode(message: PutHoldResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.hold !== undefined) {
+      Hold.encode(message.hold, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): PutHoldResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBasePutHoldResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.hold = Hold.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<PutHoldResponse>): PutHoldResponse {
+    return PutHoldResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<PutHoldResponse>): PutHoldResponse {
+    const message = createBasePutHoldResponse();
+    message.hold = (object.hold !== undefined && object.hold !== null) ? Hold.fromPartial(object.hold) : undefined;
+    return message;
+  },
+};
+
+function createBaseDeleteHoldRequest(): DeleteHoldRequest {
+  return { name: "" };
+}
+
+export const DeleteHoldRequest: MessageFns<DeleteHoldRequest> = {
+  encode(message: DeleteHoldRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.name !== "") {
+      writer.uint32(10).string(message.name);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): DeleteHoldRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDeleteHoldRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<DeleteHoldRequest>): DeleteHoldRequest {
+    return DeleteHoldRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<DeleteHoldRequest>): DeleteHoldRequest {
+    const message = createBaseDeleteHoldRequest();
+    message.name = object.name ?? "";
+    return message;
+  },
+};
+
+function createBaseDeleteHoldResponse(): DeleteHoldResponse {
+  return { deleted: false };
+}
+
+export const DeleteHoldResponse: MessageFns<DeleteHoldResponse> = {
+  encode(message: DeleteHoldResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.deleted !== false) {
+      writer.uint32(8).bool(message.deleted);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): DeleteHoldResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDeleteHoldResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.deleted = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<DeleteHoldResponse>): DeleteHoldResponse {
+    return DeleteHoldResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<DeleteHoldResponse>): DeleteHoldResponse {
+    const message = createBaseDeleteHoldResponse();
+    message.deleted = object.deleted ?? false;
+    return message;
+  },
+};
+
 /** Looking at a cluster and steering it. Served by every router. */
 export type ClusterService = typeof ClusterService;
 export const ClusterService = {
@@ -2676,6 +3251,38 @@ export const ClusterService = {
     responseSerialize: (value: PutSettingResponse): Buffer => Buffer.from(PutSettingResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): PutSettingResponse => PutSettingResponse.decode(value),
   },
+  /** What keeps old versions from being collected. */
+  listHolds: {
+    path: "/cairn.v1.Cluster/ListHolds" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ListHoldsRequest): Buffer => Buffer.from(ListHoldsRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ListHoldsRequest => ListHoldsRequest.decode(value),
+    responseSerialize: (value: ListHoldsResponse): Buffer => Buffer.from(ListHoldsResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ListHoldsResponse => ListHoldsResponse.decode(value),
+  },
+  /**
+   * Keeps everything that a read at a timestamp sees, for a time; or prolongs that. FAILED_PRECONDITION for a timestamp that is
+   * below the safe point, INVALID_ARGUMENT for one that was not issued and for a time that is too long.
+   */
+  putHold: {
+    path: "/cairn.v1.Cluster/PutHold" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: PutHoldRequest): Buffer => Buffer.from(PutHoldRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): PutHoldRequest => PutHoldRequest.decode(value),
+    responseSerialize: (value: PutHoldResponse): Buffer => Buffer.from(PutHoldResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): PutHoldResponse => PutHoldResponse.decode(value),
+  },
+  deleteHold: {
+    path: "/cairn.v1.Cluster/DeleteHold" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: DeleteHoldRequest): Buffer => Buffer.from(DeleteHoldRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): DeleteHoldRequest => DeleteHoldRequest.decode(value),
+    responseSerialize: (value: DeleteHoldResponse): Buffer => Buffer.from(DeleteHoldResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): DeleteHoldResponse => DeleteHoldResponse.decode(value),
+  },
 } as const;
 
 export interface ClusterServer extends UntypedServiceImplementation {
@@ -2700,6 +3307,14 @@ export interface ClusterServer extends UntypedServiceImplementation {
   listSettings: handleUnaryCall<ListSettingsRequest, ListSettingsResponse>;
   /** Changes one setting, or several together: all of them, or none. */
   putSetting: handleUnaryCall<PutSettingRequest, PutSettingResponse>;
+  /** What keeps old versions from being collected. */
+  listHolds: handleUnaryCall<ListHoldsRequest, ListHoldsResponse>;
+  /**
+   * Keeps everything that a read at a timestamp sees, for a time; or prolongs that. FAILED_PRECONDITION for a timestamp that is
+   * below the safe point, INVALID_ARGUMENT for one that was not issued and for a time that is too long.
+   */
+  putHold: handleUnaryCall<PutHoldRequest, PutHoldResponse>;
+  deleteHold: handleUnaryCall<DeleteHoldRequest, DeleteHoldResponse>;
 }
 
 export interface ClusterClient extends Client {
@@ -2849,6 +3464,56 @@ export interface ClusterClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: PutSettingResponse) => void,
+  ): ClientUnaryCall;
+  /** What keeps old versions from being collected. */
+  listHolds(
+    request: ListHoldsRequest,
+    callback: (error: ServiceError | null, response: ListHoldsResponse) => void,
+  ): ClientUnaryCall;
+  listHolds(
+    request: ListHoldsRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: ListHoldsResponse) => void,
+  ): ClientUnaryCall;
+  listHolds(
+    request: ListHoldsRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: ListHoldsResponse) => void,
+  ): ClientUnaryCall;
+  /**
+   * Keeps everything that a read at a timestamp sees, for a time; or prolongs that. FAILED_PRECONDITION for a timestamp that is
+   * below the safe point, INVALID_ARGUMENT for one that was not issued and for a time that is too long.
+   */
+  putHold(
+    request: PutHoldRequest,
+    callback: (error: ServiceError | null, response: PutHoldResponse) => void,
+  ): ClientUnaryCall;
+  putHold(
+    request: PutHoldRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: PutHoldResponse) => void,
+  ): ClientUnaryCall;
+  putHold(
+    request: PutHoldRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: PutHoldResponse) => void,
+  ): ClientUnaryCall;
+  deleteHold(
+    request: DeleteHoldRequest,
+    callback: (error: ServiceError | null, response: DeleteHoldResponse) => void,
+  ): ClientUnaryCall;
+  deleteHold(
+    request: DeleteHoldRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: DeleteHoldResponse) => void,
+  ): ClientUnaryCall;
+  deleteHold(
+    request: DeleteHoldRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: DeleteHoldResponse) => void,
   ): ClientUnaryCall;
 }
 

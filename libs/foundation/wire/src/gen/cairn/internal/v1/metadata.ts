@@ -97,6 +97,8 @@ export interface JoinResponse {
   stores: StoreInfo[];
   /** What the cluster is at: formats that came with it may be written, also by this node. */
   clusterVersion: number;
+  /** As in the answer to a heartbeat: a shard node knows it before it opens its store. */
+  gcSafePoint: number;
 }
 
 export interface StoreInfo {
@@ -177,7 +179,15 @@ export interface HeartbeatRequest {
   replicasCatchingUp: number;
   /** A write of the store's log has been under way for seconds: its disk does not answer. */
   diskHangs: boolean;
-  build: NodeBuild | undefined;
+  build:
+    | NodeBuild
+    | undefined;
+  /** Routers: the smallest start timestamp of the transactions that they run; 0 = none. */
+  oldestTransaction: number;
+  /** Shard nodes: the smallest start timestamp of any lock in the ranges that they lead, at the moment of `ranges`; 0 = none. */
+  oldestLock: number;
+  /** Shard nodes: the largest `gc_safe_point` that they were told; none of their ranges takes a lock below it any more. */
+  heardGcSafePoint: number;
 }
 
 export interface WaitingReplica {
@@ -200,6 +210,10 @@ export interface HeartbeatResponse {
   settingsVersion: number;
   /** As in a join. */
   clusterVersion: number;
+  /** Versions that no read at or above this needs may be collected. It never goes back; 0 = nothing may be collected. */
+  gcSafePoint: number;
+  /** No range has a lock of a transaction that began below this, and none will ever have one; 0 = not known. */
+  lockFreeBelow: number;
 }
 
 export interface LeaveRequest {
@@ -295,6 +309,9 @@ export interface GetStatusResponse {
   newestClusterVersion: number;
   /** What keeps the cluster version from rising to that, in sentences. */
   upgradeWaits: string[];
+  /** As in the answer to a heartbeat, and what keeps it from following `gc.life_seconds`, in words; empty = nothing does. */
+  gcSafePoint: number;
+  gcPinnedBy: string;
 }
 
 export interface NodeStatus {
@@ -350,6 +367,54 @@ export interface SettingChange {
 }
 
 export interface PutSettingResponse {
+}
+
+/** Keeps everything that a read at `timestamp` sees from being collected. */
+export interface Hold {
+  /** Who holds it, or for what: 1 to 128 printable characters. */
+  name: string;
+  timestamp: number;
+  /** It ends by itself at this time, of the oracle, in milliseconds since 1970. */
+  expiresUnixMs: number;
+  /** For people: at most 256 printable characters. */
+  reason: string;
+  /** It lies further back than `gc.hold_max_seconds` and holds nothing any more. */
+  capped: boolean;
+}
+
+export interface ListHoldsRequest {
+}
+
+export interface ListHoldsResponse {
+  /** In the order of their names. */
+  holds: Hold[];
+  safePoint: number;
+  /** The newest that was issued. */
+  timestamp: number;
+  /** What keeps the safe point from following `gc.life_seconds`, in words; empty = nothing does. */
+  pinnedBy: string;
+}
+
+export interface PutHoldRequest {
+  name: string;
+  /** 0 = that of the hold that is renewed; of a new one, the newest that was issued. */
+  timestamp: number;
+  /** From 1 to what `gc.hold_max_seconds` says. */
+  ttlMs: number;
+  reason: string;
+}
+
+export interface PutHoldResponse {
+  hold: Hold | undefined;
+}
+
+export interface DeleteHoldRequest {
+  name: string;
+}
+
+export interface DeleteHoldResponse {
+  /** It was there. */
+  deleted: boolean;
 }
 
 function createBaseNodeBuild(): NodeBuild {
@@ -645,7 +710,7 @@ export const JoinRequest: MessageFns<JoinRequest> = {
 };
 
 function createBaseJoinResponse(): JoinResponse {
-  return { clusterId: "", storeId: 0, timestamp: 0, stores: [], clusterVersion: 0 };
+  return { clusterId: "", storeId: 0, timestamp: 0, stores: [], clusterVersion: 0, gcSafePoint: 0 };
 }
 
 export const JoinResponse: MessageFns<JoinResponse> = {
@@ -664,6 +729,9 @@ export const JoinResponse: MessageFns<JoinResponse> = {
     }
     if (message.clusterVersion !== 0) {
       writer.uint32(40).uint32(message.clusterVersion);
+    }
+    if (message.gcSafePoint !== 0) {
+      writer.uint32(48).uint64(message.gcSafePoint);
     }
     return writer;
   },
@@ -721,6 +789,14 @@ export const JoinResponse: MessageFns<JoinResponse> = {
             message.clusterVersion = reader.uint32();
             continue;
           }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.gcSafePoint = longToNumber(reader.uint64());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -743,6 +819,7 @@ export const JoinResponse: MessageFns<JoinResponse> = {
     message.timestamp = object.timestamp ?? 0;
     message.stores = object.stores?.map((e) => StoreInfo.fromPartial(e)) || [];
     message.clusterVersion = object.clusterVersion ?? 0;
+    message.gcSafePoint = object.gcSafePoint ?? 0;
     return message;
   },
 };
@@ -1257,6 +1334,9 @@ function createBaseHeartbeatRequest(): HeartbeatRequest {
     replicasCatchingUp: 0,
     diskHangs: false,
     build: undefined,
+    oldestTransaction: 0,
+    oldestLock: 0,
+    heardGcSafePoint: 0,
   };
 }
 
@@ -1343,6 +1423,15 @@ export const HeartbeatRequest: MessageFns<HeartbeatRequest> = {
     }
     if (message.build !== undefined) {
       NodeBuild.encode(message.build, writer.uint32(210).fork()).join();
+    }
+    if (message.oldestTransaction !== 0) {
+      writer.uint32(216).uint64(message.oldestTransaction);
+    }
+    if (message.oldestLock !== 0) {
+      writer.uint32(224).uint64(message.oldestLock);
+    }
+    if (message.heardGcSafePoint !== 0) {
+      writer.uint32(232).uint64(message.heardGcSafePoint);
     }
     return writer;
   },
@@ -1578,6 +1667,30 @@ export const HeartbeatRequest: MessageFns<HeartbeatRequest> = {
             message.build = NodeBuild.decode(reader, reader.uint32());
             continue;
           }
+          case 27: {
+            if (tag !== 216) {
+              break;
+            }
+
+            message.oldestTransaction = longToNumber(reader.uint64());
+            continue;
+          }
+          case 28: {
+            if (tag !== 224) {
+              break;
+            }
+
+            message.oldestLock = longToNumber(reader.uint64());
+            continue;
+          }
+          case 29: {
+            if (tag !== 232) {
+              break;
+            }
+
+            message.heardGcSafePoint = longToNumber(reader.uint64());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1623,6 +1736,9 @@ export const HeartbeatRequest: MessageFns<HeartbeatRequest> = {
     message.build = (object.build !== undefined && object.build !== null)
       ? NodeBuild.fromPartial(object.build)
       : undefined;
+    message.oldestTransaction = object.oldestTransaction ?? 0;
+    message.oldestLock = object.oldestLock ?? 0;
+    message.heardGcSafePoint = object.heardGcSafePoint ?? 0;
     return message;
   },
 };
@@ -1716,6 +1832,8 @@ function createBaseHeartbeatResponse(): HeartbeatResponse {
     storesVersion: 0,
     settingsVersion: 0,
     clusterVersion: 0,
+    gcSafePoint: 0,
+    lockFreeBelow: 0,
   };
 }
 
@@ -1744,6 +1862,12 @@ export const HeartbeatResponse: MessageFns<HeartbeatResponse> = {
     }
     if (message.clusterVersion !== 0) {
       writer.uint32(64).uint32(message.clusterVersion);
+    }
+    if (message.gcSafePoint !== 0) {
+      writer.uint32(72).uint64(message.gcSafePoint);
+    }
+    if (message.lockFreeBelow !== 0) {
+      writer.uint32(80).uint64(message.lockFreeBelow);
     }
     return writer;
   },
@@ -1825,6 +1949,22 @@ export const HeartbeatResponse: MessageFns<HeartbeatResponse> = {
             message.clusterVersion = reader.uint32();
             continue;
           }
+          case 9: {
+            if (tag !== 72) {
+              break;
+            }
+
+            message.gcSafePoint = longToNumber(reader.uint64());
+            continue;
+          }
+          case 10: {
+            if (tag !== 80) {
+              break;
+            }
+
+            message.lockFreeBelow = longToNumber(reader.uint64());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1850,6 +1990,8 @@ export const HeartbeatResponse: MessageFns<HeartbeatResponse> = {
     message.storesVersion = object.storesVersion ?? 0;
     message.settingsVersion = object.settingsVersion ?? 0;
     message.clusterVersion = object.clusterVersion ?? 0;
+    message.gcSafePoint = object.gcSafePoint ?? 0;
+    message.lockFreeBelow = object.lockFreeBelow ?? 0;
     return message;
   },
 };
@@ -2668,6 +2810,8 @@ function createBaseGetStatusResponse(): GetStatusResponse {
     clusterVersion: 0,
     newestClusterVersion: 0,
     upgradeWaits: [],
+    gcSafePoint: 0,
+    gcPinnedBy: "",
   };
 }
 
@@ -2705,6 +2849,12 @@ export const GetStatusResponse: MessageFns<GetStatusResponse> = {
     }
     for (const v of message.upgradeWaits) {
       writer.uint32(90).string(v!);
+    }
+    if (message.gcSafePoint !== 0) {
+      writer.uint32(96).uint64(message.gcSafePoint);
+    }
+    if (message.gcPinnedBy !== "") {
+      writer.uint32(106).string(message.gcPinnedBy);
     }
     return writer;
   },
@@ -2810,6 +2960,22 @@ export const GetStatusResponse: MessageFns<GetStatusResponse> = {
             message.upgradeWaits.push(reader.string());
             continue;
           }
+          case 12: {
+            if (tag !== 96) {
+              break;
+            }
+
+            message.gcSafePoint = longToNumber(reader.uint64());
+            continue;
+          }
+          case 13: {
+            if (tag !== 106) {
+              break;
+            }
+
+            message.gcPinnedBy = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2838,6 +3004,8 @@ export const GetStatusResponse: MessageFns<GetStatusResponse> = {
     message.clusterVersion = object.clusterVersion ?? 0;
     message.newestClusterVersion = object.newestClusterVersion ?? 0;
     message.upgradeWaits = object.upgradeWaits?.map((e) => e) || [];
+    message.gcSafePoint = object.gcSafePoint ?? 0;
+    message.gcPinnedBy = object.gcPinnedBy ?? "";
     return message;
   },
 };
@@ -3487,6 +3655,499 @@ export const PutSettingResponse: MessageFns<PutSettingResponse> = {
   },
 };
 
+function createBaseHold(): Hold {
+  return { name: "", timestamp: 0, expiresUnixMs: 0, reason: "", capped: false };
+}
+
+export const Hold: MessageFns<Hold> = {
+  encode(message: Hold, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.name !== "") {
+      writer.uint32(10).string(message.name);
+    }
+    if (message.timestamp !== 0) {
+      writer.uint32(16).uint64(message.timestamp);
+    }
+    if (message.expiresUnixMs !== 0) {
+      writer.uint32(24).uint64(message.expiresUnixMs);
+    }
+    if (message.reason !== "") {
+      writer.uint32(34).string(message.reason);
+    }
+    if (message.capped !== false) {
+      writer.uint32(40).bool(message.capped);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Hold {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseHold();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.timestamp = longToNumber(reader.uint64());
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.expiresUnixMs = longToNumber(reader.uint64());
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.reason = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.capped = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<Hold>): Hold {
+    return Hold.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<Hold>): Hold {
+    const message = createBaseHold();
+    message.name = object.name ?? "";
+    message.timestamp = object.timestamp ?? 0;
+    message.expiresUnixMs = object.expiresUnixMs ?? 0;
+    message.reason = object.reason ?? "";
+    message.capped = object.capped ?? false;
+    return message;
+  },
+};
+
+function createBaseListHoldsRequest(): ListHoldsRequest {
+  return {};
+}
+
+export const ListHoldsRequest: MessageFns<ListHoldsRequest> = {
+  encode(_: ListHoldsRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ListHoldsRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseListHoldsRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ListHoldsRequest>): ListHoldsRequest {
+    return ListHoldsRequest.fromPartial(base ?? {});
+  },
+  fromPartial(_: DeepPartial<ListHoldsRequest>): ListHoldsRequest {
+    const message = createBaseListHoldsRequest();
+    return message;
+  },
+};
+
+function createBaseListHoldsResponse(): ListHoldsResponse {
+  return { holds: [], safePoint: 0, timestamp: 0, pinnedBy: "" };
+}
+
+export const ListHoldsResponse: MessageFns<ListHoldsResponse> = {
+  encode(message: ListHoldsResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.holds) {
+      Hold.encode(v!, writer.uint32(10).fork()).join();
+    }
+    if (message.safePoint !== 0) {
+      writer.uint32(16).uint64(message.safePoint);
+    }
+    if (message.timestamp !== 0) {
+      writer.uint32(24).uint64(message.timestamp);
+    }
+    if (message.pinnedBy !== "") {
+      writer.uint32(34).string(message.pinnedBy);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ListHoldsResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseListHoldsResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.holds.push(Hold.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.safePoint = longToNumber(reader.uint64());
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.timestamp = longToNumber(reader.uint64());
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.pinnedBy = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ListHoldsResponse>): ListHoldsResponse {
+    return ListHoldsResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ListHoldsResponse>): ListHoldsResponse {
+    const message = createBaseListHoldsResponse();
+    message.holds = object.holds?.map((e) => Hold.fromPartial(e)) || [];
+    message.safePoint = object.safePoint ?? 0;
+    message.timestamp = object.timestamp ?? 0;
+    message.pinnedBy = object.pinnedBy ?? "";
+    return message;
+  },
+};
+
+function createBasePutHoldRequest(): PutHoldRequest {
+  return { name: "", timestamp: 0, ttlMs: 0, reason: "" };
+}
+
+export const PutHoldRequest: MessageFns<PutHoldRequest> = {
+  encode(message: PutHoldRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.name !== "") {
+      writer.uint32(10).string(message.name);
+    }
+    if (message.timestamp !== 0) {
+      writer.uint32(16).uint64(message.timestamp);
+    }
+    if (message.ttlMs !== 0) {
+      writer.uint32(24).uint64(message.ttlMs);
+    }
+    if (message.reason !== "") {
+      writer.uint32(34).string(message.reason);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): PutHoldRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBasePutHoldRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.timestamp = longToNumber(reader.uint64());
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.ttlMs = longToNumber(reader.uint64());
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.reason = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<PutHoldRequest>): PutHoldRequest {
+    return PutHoldRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<PutHoldRequest>): PutHoldRequest {
+    const message = createBasePutHoldRequest();
+    message.name = object.name ?? "";
+    message.timestamp = object.timestamp ?? 0;
+    message.ttlMs = object.ttlMs ?? 0;
+    message.reason = object.reason ?? "";
+    return message;
+  },
+};
+
+function createBasePutHoldResponse(): PutHoldResponse {
+  return { hold: undefined };
+}
+
+export const PutHoldResponse: MessageFns<PutHoldResponse> = {
+  encode(message: PutHoldResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.hold !== undefined) {
+      Hold.encode(message.hold, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): PutHoldResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBasePutHoldResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.hold = Hold.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<PutHoldResponse>): PutHoldResponse {
+    return PutHoldResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<PutHoldResponse>): PutHoldResponse {
+    const message = createBasePutHoldResponse();
+    message.hold = (object.hold !== undefined && object.hold !== null) ? Hold.fromPartial(object.hold) : undefined;
+    return message;
+  },
+};
+
+function createBaseDeleteHoldRequest(): DeleteHoldRequest {
+  return { name: "" };
+}
+
+export const DeleteHoldRequest: MessageFns<DeleteHoldRequest> = {
+  encode(message: DeleteHoldRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.name !== "") {
+      writer.uint32(10).string(message.name);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): DeleteHoldRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDeleteHoldRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<DeleteHoldRequest>): DeleteHoldRequest {
+    return DeleteHoldRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<DeleteHoldRequest>): DeleteHoldRequest {
+    const message = createBaseDeleteHoldRequest();
+    message.name = object.name ?? "";
+    return message;
+  },
+};
+
+function createBaseDeleteHoldResponse(): DeleteHoldResponse {
+  return { deleted: false };
+}
+
+export const DeleteHoldResponse: MessageFns<DeleteHoldResponse> = {
+  encode(message: DeleteHoldResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.deleted !== false) {
+      writer.uint32(8).bool(message.deleted);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): DeleteHoldResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDeleteHoldResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.deleted = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<DeleteHoldResponse>): DeleteHoldResponse {
+    return DeleteHoldResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<DeleteHoldResponse>): DeleteHoldResponse {
+    const message = createBaseDeleteHoldResponse();
+    message.deleted = object.deleted ?? false;
+    return message;
+  },
+};
+
 /**
  * What nodes ask of the metadata service, over the framed transport. Only the leader answers; others refuse with
  * NOT_LEADER and the leader's address when known.
@@ -3577,6 +4238,35 @@ export const MetadataService = {
     responseSerialize: (value: PutSettingResponse): Buffer => Buffer.from(PutSettingResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): PutSettingResponse => PutSettingResponse.decode(value),
   },
+  /** What garbage collection waits for. */
+  listHolds: {
+    path: "/cairn.internal.v1.Metadata/ListHolds" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ListHoldsRequest): Buffer => Buffer.from(ListHoldsRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ListHoldsRequest => ListHoldsRequest.decode(value),
+    responseSerialize: (value: ListHoldsResponse): Buffer => Buffer.from(ListHoldsResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ListHoldsResponse => ListHoldsResponse.decode(value),
+  },
+  /** Makes a hold, or renews the one of that name. */
+  putHold: {
+    path: "/cairn.internal.v1.Metadata/PutHold" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: PutHoldRequest): Buffer => Buffer.from(PutHoldRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): PutHoldRequest => PutHoldRequest.decode(value),
+    responseSerialize: (value: PutHoldResponse): Buffer => Buffer.from(PutHoldResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): PutHoldResponse => PutHoldResponse.decode(value),
+  },
+  deleteHold: {
+    path: "/cairn.internal.v1.Metadata/DeleteHold" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: DeleteHoldRequest): Buffer => Buffer.from(DeleteHoldRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): DeleteHoldRequest => DeleteHoldRequest.decode(value),
+    responseSerialize: (value: DeleteHoldResponse): Buffer => Buffer.from(DeleteHoldResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): DeleteHoldResponse => DeleteHoldResponse.decode(value),
+  },
 } as const;
 
 export interface MetadataServer extends UntypedServiceImplementation {
@@ -3591,6 +4281,11 @@ export interface MetadataServer extends UntypedServiceImplementation {
   getSettings: handleUnaryCall<GetSettingsRequest, GetSettingsResponse>;
   /** All of the changes, or none. */
   putSetting: handleUnaryCall<PutSettingRequest, PutSettingResponse>;
+  /** What garbage collection waits for. */
+  listHolds: handleUnaryCall<ListHoldsRequest, ListHoldsResponse>;
+  /** Makes a hold, or renews the one of that name. */
+  putHold: handleUnaryCall<PutHoldRequest, PutHoldResponse>;
+  deleteHold: handleUnaryCall<DeleteHoldRequest, DeleteHoldResponse>;
 }
 
 export interface MetadataClient extends Client {
@@ -3727,6 +4422,53 @@ export interface MetadataClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: PutSettingResponse) => void,
+  ): ClientUnaryCall;
+  /** What garbage collection waits for. */
+  listHolds(
+    request: ListHoldsRequest,
+    callback: (error: ServiceError | null, response: ListHoldsResponse) => void,
+  ): ClientUnaryCall;
+  listHolds(
+    request: ListHoldsRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: ListHoldsResponse) => void,
+  ): ClientUnaryCall;
+  listHolds(
+    request: ListHoldsRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: ListHoldsResponse) => void,
+  ): ClientUnaryCall;
+  /** Makes a hold, or renews the one of that name. */
+  putHold(
+    request: PutHoldRequest,
+    callback: (error: ServiceError | null, response: PutHoldResponse) => void,
+  ): ClientUnaryCall;
+  putHold(
+    request: PutHoldRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: PutHoldResponse) => void,
+  ): ClientUnaryCall;
+  putHold(
+    request: PutHoldRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: PutHoldResponse) => void,
+  ): ClientUnaryCall;
+  deleteHold(
+    request: DeleteHoldRequest,
+    callback: (error: ServiceError | null, response: DeleteHoldResponse) => void,
+  ): ClientUnaryCall;
+  deleteHold(
+    request: DeleteHoldRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: DeleteHoldResponse) => void,
+  ): ClientUnaryCall;
+  deleteHold(
+    request: DeleteHoldRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: DeleteHoldResponse) => void,
   ): ClientUnaryCall;
 }
 

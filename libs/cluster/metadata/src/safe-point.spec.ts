@@ -190,30 +190,17 @@ describe('a hold', () => {
     ]);
   });
 
-  it.each<[string, Partial<PutHoldRequest>, string, string, RegExp]>([
-    ['without a name', { name: '' }, 'INVALID_ARGUMENT', 'name', /named "".*1 to 128 printable/],
-    ['with a name that moves cursors', { name: 'a\x1b[2J' }, 'INVALID_ARGUMENT', 'name', /named "a\?\[2J"/],
-    ['with a name that is too long', { name: 'x'.repeat(129) }, 'INVALID_ARGUMENT', 'name', /1 to 128/],
-    [
-      'with a reason that is too long',
-      { reason: 'x'.repeat(257) },
-      'INVALID_ARGUMENT',
-      'reason',
-      /at most 256/,
-    ],
-    ['for no time', { ttlMs: 0 }, 'INVALID_ARGUMENT', 'ttl_ms', /for 0 ms: it must be from 1 to 86400000 ms/],
-    [
-      'for too long',
-      { ttlMs: 86_400_001 },
-      'INVALID_ARGUMENT',
-      'ttl_ms',
-      /86400001 ms.*gc\.hold_max_seconds/,
-    ],
+  it.each<[string, Partial<PutHoldRequest>, string, RegExp]>([
+    ['without a name', { name: '' }, 'INVALID_ARGUMENT name', /named "".*1 to 128 printable/],
+    ['with a name that moves cursors', { name: 'a\x1b[2J' }, 'INVALID_ARGUMENT name', /named "a\?\[2J"/],
+    ['with a name that is too long', { name: 'x'.repeat(129) }, 'INVALID_ARGUMENT name', /1 to 128/],
+    ['with a reason that is too long', { reason: 'x'.repeat(257) }, 'INVALID_ARGUMENT reason', /at most 256/],
+    ['for no time', { ttlMs: 0 }, 'INVALID_ARGUMENT ttl_ms', /for 0 ms: it must be from 1 to 86400000 ms/],
+    ['for too long', { ttlMs: 86_400_001 }, 'INVALID_ARGUMENT ttl_ms', /86400001 ms.*gc\.hold_max_seconds/],
     [
       'at a timestamp that was not issued',
       { timestamp: NOW + 1 },
-      'INVALID_ARGUMENT',
-      'timestamp',
+      'INVALID_ARGUMENT timestamp',
       new RegExp(
         `${NOW + 1} cannot be held, it was not issued yet: it must be from ${back(600)} \\(the safe point, 600 s back\\) to ${NOW} \\(`,
       ),
@@ -221,11 +208,11 @@ describe('a hold', () => {
     [
       'below the safe point',
       { timestamp: back(600) - 1 },
-      'FAILED_PRECONDITION',
-      'timestamp',
+      'FAILED_PRECONDITION timestamp',
       /may be collected already: it must be from/,
     ],
-  ])('%s is refused', (_what, request, code, field, message) => {
+  ])('%s is refused', (_what, request, codeAndField, message) => {
+    const [code, field] = codeAndField.split(' ');
     const state = stateOf({ type: 'gc-safe-point', value: back(600) });
     const error = errorOf(() => put(state, request));
     expect(error).toMatchObject({ code, details: { field } });

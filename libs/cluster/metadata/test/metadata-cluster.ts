@@ -13,6 +13,7 @@ import type { MetadataMember } from '../src/leadership.js';
 import { MetadataClient, type MetadataConnection } from '../src/metadata-client.js';
 import { createMetadataNode, type MetadataNode } from '../src/metadata-node.js';
 import { FakeRaft } from './fake-raft.js';
+import { KeptMetrics } from './kept-metrics.js';
 import { seededRng, VirtualClock } from './virtual-clock.js';
 
 /** 2026-11-20. */
@@ -95,6 +96,8 @@ export class MetadataCluster {
   readonly servers: FakeServer[] = [];
   readonly lines: LogLine[] = [];
   readonly members: MetadataMember[];
+  /** Of each member. */
+  readonly metrics: KeptMetrics[] = [];
   /** Addresses that nobody reaches. */
   readonly unreachable = new Set<string>();
   /** `address method` of every request that arrived. */
@@ -133,6 +136,8 @@ export class MetadataCluster {
         () => cluster.host,
       );
       cluster.servers.push(server);
+      const metrics = new KeptMetrics();
+      cluster.metrics.push(metrics);
       cluster.nodes.push(
         createMetadataNode({
           machine: member.machine,
@@ -144,7 +149,7 @@ export class MetadataCluster {
           clock: cluster.clock,
           rng: seededRng(index + 7),
           logger: recordingLogger(cluster.lines),
-          metrics: noopMetrics,
+          metrics,
           wallTime: () => ({ unixMs: cluster.clock.unixMs(), isAgreed: true }),
           agreedUnixMs: () => Promise.resolve(cluster.clock.unixMs()),
           build: cluster.#buildOf((cluster.members[index] as MetadataMember).name),

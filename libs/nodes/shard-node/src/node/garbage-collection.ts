@@ -118,7 +118,9 @@ export class GarbageCollection {
   poll(machines: readonly CollectedRange[]): void {
     const now = this.#parts.newestTimestamp();
     const safePoint = this.#parts.safePoint();
-    if (this.#isStopped || safePoint === 0 || now <= safePoint) return;
+    if (this.#isStopped) return;
+    for (const machine of machines) if (!machine.isClosed) machine.forgetOldOutcomes();
+    if (safePoint === 0 || now <= safePoint) return;
     // What is held longer ripens later.
     const lifeSteps = now - safePoint;
     if (lifeSteps > this.#parts.lifeMs() * TIMESTAMP_LOGICAL_STEPS * HELD_LIVES) this.#heldAt = now;
@@ -127,7 +129,6 @@ export class GarbageCollection {
     for (const machine of machines) {
       if (machine.isClosed) continue;
       machine.garbage.tick(now, lifeSteps);
-      machine.forgetOldOutcomes();
       if (!machine.replica.isReadyLeader || machine.replica.isFrozen) continue;
       if ((this.#passed.get(machine) ?? 0) >= safePoint) continue;
       const urgency = machine.garbage.urgency(now, lifeSteps, machine.load.bytes);

@@ -130,6 +130,30 @@ describe('a shard node', () => {
     expect([answers.length, messages]).toEqual([1, []]);
   });
 
+  it('goes by the safe point that it was told last, says so, and never goes back', async () => {
+    const heard: (readonly [number, number])[] = [];
+    const told = [2_000, 1_500, 3_000];
+    const node = await start(
+      {},
+      {
+        join: () => Promise.resolve({ ...JOINED, gcSafePoint: 1_000 }),
+        heartbeat: ({ heardGcSafePoint, oldestLock }) => {
+          heard.push([heardGcSafePoint, oldestLock]);
+          const gcSafePoint = told[heard.length - 1] ?? 0;
+          return Promise.resolve({ ...HEARD, storesVersion: 1, settingsVersion: 1, gcSafePoint });
+        },
+      },
+    );
+    await scheduler.runFor(4_000);
+    await scheduler.settle(node.stop(), 60_000);
+    expect(heard.slice(0, 4)).toEqual([
+      [1_000, 0],
+      [2_000, 0],
+      [2_000, 0],
+      [3_000, 0],
+    ]);
+  });
+
   it.each<[string, Partial<ShardNodeOptions>, Partial<MetadataAccess>, string[]]>([
     [
       'it is not taken in',

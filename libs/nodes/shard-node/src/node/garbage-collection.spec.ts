@@ -190,6 +190,8 @@ describe('garbage collection', () => {
     gc.heldAt = gc.rig.max;
     gc.age(LIFE_MS * 20);
     await gc.poll();
+    gc.age(LIFE_MS * 3);
+    await gc.poll();
     await gc.put('late', 'x'.repeat(2 * 1024 * 1024));
     await gc.rig.ask({ op: KvOp.delete, key: bytes('late') });
     gc.heldAt = Infinity;

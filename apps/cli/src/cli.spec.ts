@@ -344,6 +344,51 @@ describe('cluster', () => {
     expect(refused).toMatchObject({ code: 2, stderr: 'cairn: there is no setting nonsense\n' });
   });
 
+  test('holds are listed, made at a time and removed, and what pins old versions is told', async () => {
+    const { cluster } = cli.router;
+    expect((await cli.run(['holds'])).stdout).toMatchSnapshot();
+    expect(await cli.run(['holds', 'add', 'nightly', '--ttl', '1h', '--reason', 'backup'])).toMatchObject({
+      code: 0,
+      stdout: `nightly holds ${cluster.timestamp} for 1 h 0 min\n`,
+    });
+    const at = String(cluster.safePoint);
+    const made = await cli.run(['holds', 'add', 'audit', '--at', at, '--ttl', '90s', '--json']);
+    expect(JSON.parse(made.stdout)).toMatchObject({ name: 'audit', timestamp: cluster.safePoint });
+    cluster.gcPinnedBy = 'hold "audit", 300 s back';
+    expect((await cli.run(['holds'])).stdout).toMatchSnapshot();
+    expect(JSON.parse((await cli.run(['holds', '--json'])).stdout)).toMatchObject({
+      holds: [{ name: 'nightly', reason: 'backup' }, { name: 'audit' }],
+      pinnedBy: 'hold "audit", 300 s back',
+    });
+    expect((await cli.run(['status'])).stdout).toMatch(
+      /^history {3}5 min 0 s back, kept by hold "audit", 300 s back$/m,
+    );
+    expect(await cli.run(['holds', 'remove', 'audit'])).toMatchObject({ code: 0 });
+    expect(await cli.run(['holds', 'remove', 'audit'])).toMatchObject({
+      code: 1,
+      stdout: 'there is no hold audit\n',
+    });
+    expect(JSON.parse((await cli.run(['holds', 'remove', 'audit', '--json'])).stdout)).toEqual({
+      deleted: false,
+    });
+  });
+
+  test('a hold is made as of some time ago', async () => {
+    const newest = cli.router.store.timestamp;
+    const heldAt = async (at: string): Promise<unknown> => {
+      const made = await cli.run(['holds', 'add', 'ago', '--at', at, '--json']);
+      return (JSON.parse(made.stdout) as { timestamp: unknown }).timestamp;
+    };
+    expect(await heldAt('-100ms')).toBe(newest - 100 * 4096);
+    // Before the first timestamp there was, which is not "now".
+    expect(await heldAt('-7d')).toBe(1);
+  });
+
+  test('status says when nothing is collected yet', async () => {
+    cli.router.cluster.safePoint = 0;
+    expect((await cli.run(['status'])).stdout).toMatch(/^history {3}all of it, nothing is collected yet$/m);
+  });
+
   test('several settings are changed in one call, or none of them', async () => {
     const before = (await cli.run(['settings'])).stdout;
     const refused = await cli.run(['settings', 'kv.key_bytes_max=100', 'nonsense=1']);
@@ -413,6 +458,11 @@ describe('mistakes and trouble', () => {
     [['expire', 'k', '0'], '<duration> must be above 0, not "0"'],
     [['get', 'k', '--timeout', '0'], '--timeout must be above 0, not "0"'],
     [['upgrade', 'foo'], 'See: cairn upgrade --help'],
+    [['holds', 'foo'], 'See: cairn holds --help'],
+    [['holds', 'add'], "missing required argument 'name'"],
+    [['holds', 'add', 'x', '--at', '-soon'], '--at "soon" is not a duration'],
+    [['holds', 'add', 'x', '--at', 'noon'], '--at "noon" is not a whole number'],
+    [['holds', 'add', 'x', '--ttl', '0'], '--ttl must be above 0, not "0"'],
     [['upgrade', 'status', '--foo'], 'See: cairn upgrade status --help'],
     [['get'], 'See: cairn get --help'],
     [['gett'], 'See: cairn --help'],

@@ -183,7 +183,9 @@ export interface RigOptions {
   readonly metrics?: Metrics;
 }
 
-export type FakeMetadata = Partial<Pick<MetadataClient, 'status' | 'routes' | 'settings' | 'putSettings'>>;
+export type FakeMetadata = Partial<
+  Pick<MetadataClient, 'status' | 'routes' | 'settings' | 'putSettings' | 'holds' | 'putHold' | 'deleteHold'>
+>;
 
 /** A real gRPC server on loopback, before a router whose only store is in this process. */
 export class DoorRig {

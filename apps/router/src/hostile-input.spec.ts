@@ -21,6 +21,9 @@ beforeAll(async () => {
   const metadata = {
     settings: () => Promise.resolve([]),
     putSettings: () => Promise.resolve(),
+    holds: () => Promise.resolve({ holds: [], safePoint: 1, timestamp: 2, pinnedBy: '' }),
+    putHold: () => Promise.resolve({ name: 'a', timestamp: 1, expiresUnixMs: 2, reason: '', capped: false }),
+    deleteHold: () => Promise.resolve({ deleted: false }),
     status: () => Promise.resolve({ nodes: [] } as never),
     routes: () => Promise.resolve({ routes: [], stores: [], incomplete: false }),
   };
@@ -484,6 +487,12 @@ const GENUINE: readonly (readonly [string, Buffer])[] = (() => {
         more: [{ name: 'c', value: 'd' }],
       }),
     ],
+    ['/cairn.v1.Cluster/ListHolds', Buffer.from([8, 1])],
+    [
+      '/cairn.v1.Cluster/PutHold',
+      ClusterService.putHold.requestSerialize({ name: 'a', timestamp: 300, ttlMs: 300, reason: 'b' }),
+    ],
+    ['/cairn.v1.Cluster/DeleteHold', ClusterService.deleteHold.requestSerialize({ name: 'a' })],
   ];
 })();
 

@@ -8,7 +8,11 @@ import type {
   ScanResponse,
   WriteOperation,
 } from '@cairn/wire/gen/cairn/v1/kv.js';
-import { ClusterClient, type ListSettingsResponse } from '@cairn/wire/gen/cairn/v1/cluster.js';
+import {
+  ClusterClient,
+  type ListHoldsResponse,
+  type ListSettingsResponse,
+} from '@cairn/wire/gen/cairn/v1/cluster.js';
 import { credentials, Metadata, status, type ServiceError } from '@grpc/grpc-js';
 
 import { noopLogger, noopMetrics } from '@cairn/ports';
@@ -18,6 +22,7 @@ import { DoorRig, eventually } from './door-rig.testing.js';
 import { startRouterServer, type DoorLimits } from './router-server.js';
 
 const settings = [{ name: 'key.max_bytes', value: '4096', description: 'longest key' }];
+const hold = { name: 'nightly', timestamp: 5, expiresUnixMs: 7, reason: 'backup', capped: false };
 const put = { key: Buffer.from('a'), value: Buffer.from('1'), ttlMs: 0, ordering: 0, requestId: undefined };
 let rig: DoorRig;
 
@@ -26,6 +31,12 @@ beforeEach(async () => {
     settings: () => Promise.resolve(settings as never),
     putSettings: () =>
       Promise.reject(new CairnError('INVALID_ARGUMENT', 'no such setting', { details: { field: 'name' } })),
+    holds: () => Promise.resolve({ holds: [hold], safePoint: 3, timestamp: 9, pinnedBy: 'hold "nightly"' }),
+    putHold: ({ ttlMs }) =>
+      ttlMs > 0
+        ? Promise.resolve(hold)
+        : Promise.reject(new CairnError('INVALID_ARGUMENT', 'no time', { details: { field: 'ttl_ms' } })),
+    deleteHold: ({ name }) => Promise.resolve({ deleted: name === hold.name }),
   });
 });
 
@@ -199,6 +210,34 @@ describe('the other services on the port', () => {
       code: 'INVALID_ARGUMENT',
       details: { field: 'name' },
     });
+    client.close();
+  });
+
+  it('lists, makes and removes holds', async () => {
+    const client = new ClusterClient(rig.address, credentials.createInsecure());
+    const listed = await new Promise<ListHoldsResponse | undefined>((resolve) => {
+      client.listHolds({}, (_error, response) => {
+        resolve(response);
+      });
+    });
+    expect(listed).toEqual({ holds: [hold], safePoint: 3, timestamp: 9, pinnedBy: 'hold "nightly"' });
+    const made = (ttlMs: number, name = 'nightly'): Promise<unknown> =>
+      new Promise((resolve) => {
+        client.putHold({ name, timestamp: 5, ttlMs, reason: 'backup' }, (error, response) => {
+          resolve(error === null ? response.hold : fromServiceError(error));
+        });
+      });
+    expect(await made(1_000)).toEqual(hold);
+    expect(await made(0)).toMatchObject({ code: 'INVALID_ARGUMENT', details: { field: 'ttl_ms' } });
+    expect(await made(1, 'n'.repeat(4_097))).toMatchObject({
+      message: expect.stringContaining('name has 4097 characters; the limit is 4096'),
+    });
+    const removed = await new Promise((resolve) => {
+      client.deleteHold({ name: 'nightly' }, (_error, response) => {
+        resolve(response);
+      });
+    });
+    expect(removed).toEqual({ deleted: true });
     client.close();
   });
 

@@ -154,6 +154,9 @@ function metadataCalls(clock: Clock): FrameSeed[] {
     decoded(MetadataRpc.getStatus, {}),
     decoded(MetadataRpc.getSettings, {}),
     decoded(MetadataRpc.putSetting, { name: 'no.such_setting', value: '1' }),
+    decoded(MetadataRpc.listHolds, {}),
+    decoded(MetadataRpc.putHold, { name: 'fuzzed', timestamp: 1, ttlMs: 0, reason: 'fuzz' }),
+    decoded(MetadataRpc.deleteHold, { name: 'fuzzed' }),
   ];
 }
 

@@ -98,7 +98,7 @@ function whenOf(text: string): (client: CairnClient, signal: AbortSignal) => Pro
     return () => Promise.resolve(at);
   }
   const agoSteps = durationOf(text.slice(1), '--at') * TIMESTAMP_LOGICAL_STEPS;
-  return async (client, signal) => Math.max(0, (await client.timestamp({ signal })) - agoSteps);
+  return async (client, signal) => Math.max(1, (await client.timestamp({ signal })) - agoSteps);
 }
 
 function holdsText({ holds, ...rest }: Holds): string {

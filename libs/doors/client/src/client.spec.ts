@@ -259,6 +259,21 @@ describe('the calls of administration', () => {
     expect((await client.settings()).map(({ value }) => value)).toEqual(['4096', '7', '0']);
   });
 
+  test('hold old versions, and let them go', async () => {
+    const { expiresUnixMs, ...hold } = await client.putHold('nightly', { ttlMs: 60_000, reason: 'backup' });
+    const { timestamp } = router.cluster;
+    expect(hold).toEqual({ name: 'nightly', timestamp, reason: 'backup', capped: false });
+    expect(expiresUnixMs).toBeGreaterThan(60_000);
+    expect((await client.putHold('audit', { ttlMs: 1, timestamp: 5 })).timestamp).toBe(5);
+    const listed = await client.holds();
+    expect(listed.holds.map(({ name }) => name)).toEqual(['nightly', 'audit']);
+    expect([await client.deleteHold('audit'), await client.deleteHold('audit')]).toEqual([true, false]);
+    expect(await failureOf(client.putHold('later', { ttlMs: 1, timestamp: timestamp + 1 }))).toMatchObject({
+      code: 'INVALID_ARGUMENT',
+      details: { field: 'timestamp' },
+    });
+  });
+
   test('reject with the typed error of the router', async () => {
     const error = await failureOf(client.putSetting('nonsense', '1'));
     expect(error).toMatchObject({ code: 'INVALID_ARGUMENT', message: 'there is no setting nonsense' });

@@ -53,7 +53,7 @@ export class FakeCluster {
   readonly holds = new Map<string, Hold>();
   /** Ten minutes after the epoch of timestamps, where nothing is issued for a while. */
   readonly timestamp = 600_000 * TIMESTAMP_LOGICAL_STEPS;
-  readonly safePoint = 300_000 * TIMESTAMP_LOGICAL_STEPS;
+  safePoint = 300_000 * TIMESTAMP_LOGICAL_STEPS;
   gcPinnedBy = '';
   /** What a node says for debugging, beside its store and range. */
   debugMore = '';

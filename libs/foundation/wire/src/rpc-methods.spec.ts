@@ -121,6 +121,7 @@ describe('answers between nodes', () => {
     ['the nodes of a status', MetadataRpc.getStatus, 2, 'nodes'],
     ['the problems of a status', MetadataRpc.getStatus, 7, 'problems'],
     ['settings', MetadataRpc.getSettings, 1, 'settings'],
+    ['holds', MetadataRpc.listHolds, 1, 'holds'],
   ])('that tell of %s are not decoded when there are too many', (_what, method, number, name) => {
     // Below what any answer may have in bytes, so that it is the count that is refused.
     const body = Buffer.alloc(60_000, Buffer.from([number * 8 + 2, 0]));
@@ -214,6 +215,14 @@ describe('answers between nodes', () => {
     expect(back(MetadataRpc.getRoutes, found).routes).toHaveLength(2_000);
     expect(back(MetadataRpc.getStatus, status)).toEqual(status);
     expect(back(MetadataRpc.getSettings, { settings })).toEqual({ settings });
+    const holds = Array.from({ length: 1_000 }, (_, at) => ({
+      ...{ name: `h${at}`.padEnd(128, 'x'), timestamp: at, expiresUnixMs: at, reason: 'r'.repeat(256) },
+      capped: true,
+    }));
+    const listed = { holds, safePoint: 1, timestamp: 2, pinnedBy: 'a hold' };
+    expect(back(MetadataRpc.listHolds, listed)).toEqual(listed);
+    const [hold] = holds;
+    expect(back(MetadataRpc.putHold, { hold })).toEqual({ hold });
     expect(back(ShardRpc.engineStats, engine)).toEqual(engine);
   });
 });

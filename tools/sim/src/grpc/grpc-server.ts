@@ -131,6 +131,18 @@ function methodsOf(kv: KvHandlers, cluster: ClusterHandlers): ReadonlyMap<string
       clusterServiceDefinition.putSetting.path,
       promised(clusterServiceDefinition.putSetting, (it) => cluster.putSetting(it)),
     ],
+    [
+      clusterServiceDefinition.listHolds.path,
+      promised(clusterServiceDefinition.listHolds, () => cluster.listHolds()),
+    ],
+    [
+      clusterServiceDefinition.putHold.path,
+      promised(clusterServiceDefinition.putHold, (it) => cluster.putHold(it)),
+    ],
+    [
+      clusterServiceDefinition.deleteHold.path,
+      promised(clusterServiceDefinition.deleteHold, (it) => cluster.deleteHold(it)),
+    ],
   ]);
 }
 

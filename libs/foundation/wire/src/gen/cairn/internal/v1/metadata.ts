@@ -371,12 +371,12 @@ export interface PutSettingResponse {
 
 /** Keeps everything that a read at `timestamp` sees from being collected. */
 export interface Hold {
-  /** Who holds it, or for what: 1 to 128 printable characters. */
+  /** Who holds it, or for what: 1 to 128 printable ASCII characters, no space at either end. */
   name: string;
   timestamp: number;
   /** It ends by itself at this time, of the oracle, in milliseconds since 1970. */
   expiresUnixMs: number;
-  /** For people: at most 256 printable characters. */
+  /** For people: at most 256 printable ASCII characters. */
   reason: string;
   /** It lies further back than `gc.hold_max_seconds` and holds nothing any more. */
   capped: boolean;

@@ -1,10 +1,19 @@
 import { timestamp, type StoreId, type Timestamp } from '@cairn/base';
 
-import type { LeaderMemory } from './leader-memory.js';
 import type { MetadataView } from './metadata-state.js';
+import type { NodeTable } from './node-table.js';
+import type { Coverage, RangeMap } from './range-map.js';
 
 /** Looks in a row that must agree, and of which the smallest counts. */
 const LOOKS = 3;
+
+/** What a leader has heard. */
+interface Heard {
+  readonly nodes: NodeTable;
+  readonly ranges: RangeMap;
+  /** What the last look over the key space found. */
+  readonly coverage: Coverage;
+}
 
 /**
  * Below which start timestamp no range has a lock, and none will ever have one. Each store tells the smallest
@@ -29,8 +38,8 @@ export class LockBound {
   }
 
   /** Call it every few seconds, after a look over the key space. */
-  look(state: MetadataView, memory: LeaderMemory): void {
-    const now = boundNow(state, memory);
+  look(state: MetadataView, heard: Heard): void {
+    const now = boundNow(state, heard);
     if (now === undefined) {
       this.#looks = [];
       return;
@@ -42,7 +51,7 @@ export class LockBound {
 }
 
 /** What all stores together say now; undefined = one of them is missing, or a range is led by nobody. */
-function boundNow(state: MetadataView, { nodes, ranges, coverage }: LeaderMemory): Timestamp | undefined {
+function boundNow(state: MetadataView, { nodes, ranges, coverage }: Heard): Timestamp | undefined {
   if (ranges.size === 0 || coverage.gaps > 0 || coverage.conflicts > 0) return undefined;
   const needed = new Set<StoreId>();
   for (const { descriptor, leaderStoreId, placing } of ranges.entries()) {

@@ -1,6 +1,18 @@
 import type { Metrics } from '@cairn/ports';
 
-import type { PinEnd, SafePointGauges } from './safe-point-keeper.js';
+/** Why something that needed old versions holds them no more, besides being done. */
+export type PinEnd = 'hold_expired' | 'hold_capped' | 'transaction_capped' | 'router_gone';
+
+/** Numbers of the safe point of garbage collection. */
+export interface SafePointGauges {
+  /** How far back the safe point is; 0 = there is none. */
+  readonly gcSafePointLagSeconds: number;
+  readonly gcHolds: number;
+  /** How far back the oldest hold lies that counts; 0 = none does. */
+  readonly gcHoldAgeSeconds: number;
+  /** Whether something else than `gc.life_seconds` keeps the safe point where it is. */
+  readonly gcIsPinned: boolean;
+}
 
 /** Live values that are read once per scrape. */
 export interface MetadataGauges extends SafePointGauges {

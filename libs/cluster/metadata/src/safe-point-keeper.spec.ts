@@ -1,7 +1,7 @@
 /**
- * Goal: one safe point for the whole cluster, kept by whoever leads: it goes on over failovers and never back,
- * waits for those who need old versions, and for none who is gone; nodes are told. Method: members, shard
- * nodes and a router around one fake group, on virtual time.
+ * Goal: one safe point for the whole cluster, kept by whoever leads: it goes on over failovers and never
+ * back, waits for those who need old versions, and for none who is gone; nodes are told. Method: members,
+ * shard nodes and a router around one fake group, on virtual time.
  */
 import { describe, expect, it } from '@jest/globals';
 import { timestamp, TIMESTAMP_LOGICAL_STEPS, timestampToUnixMs, type Timestamp } from '@cairn/base';

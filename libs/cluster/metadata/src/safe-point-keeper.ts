@@ -2,7 +2,7 @@ import { messageOf, rethrowInvariant, TIMESTAMP_LOGICAL_STEPS, type Timestamp } 
 import type { Logger } from '@cairn/ports';
 
 import type { LeaderMemory } from './leader-memory.js';
-import type { MetadataMetrics } from './metadata-metrics.js';
+import type { MetadataMetrics, PinEnd, SafePointGauges } from './metadata-metrics.js';
 import type { MetadataStateMachine } from './metadata-state-machine.js';
 import type { Proposer } from './proposer.js';
 import {
@@ -24,26 +24,12 @@ export interface SafePointParts {
   readonly logger: Logger;
 }
 
-/** Why something that needed old versions holds them no more, besides being done. */
-export type PinEnd = 'hold_expired' | 'hold_capped' | 'transaction_capped' | 'router_gone';
-
 /** What is shown of the safe point. */
 export interface SafePointView {
   readonly safePoint: Timestamp;
   readonly newest: Timestamp;
   /** What keeps it from following `gc.life_seconds`, in words; empty = nothing does. */
   readonly pinnedBy: string;
-}
-
-/** Numbers of it, for one scrape. */
-export interface SafePointGauges {
-  /** How far back the safe point is; 0 = there is none. */
-  readonly gcSafePointLagSeconds: number;
-  readonly gcHolds: number;
-  /** How far back the oldest hold lies that counts; 0 = none does. */
-  readonly gcHoldAgeSeconds: number;
-  /** Whether something else than `gc.life_seconds` keeps the safe point where it is. */
-  readonly gcIsPinned: boolean;
 }
 
 const NO_GAUGES: SafePointGauges = {

@@ -1,0 +1,5 @@
+/** What a checker found: which promise was broken, and what shows it. */
+export interface Violation {
+  readonly name: string;
+  readonly explanation: string;
+}

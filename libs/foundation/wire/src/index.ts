@@ -67,3 +67,16 @@ export {
 } from './session-acceptor.js';
 export { acceptSession, openSession, type AcceptSessionOptions, type OpenSessionOptions } from './session.js';
 export * from './session-types.js';
+export {
+  decodeExecute,
+  decodeTxnRead,
+  decodeTxnReply,
+  decodeTxnWrite,
+  encodeExecute,
+  encodeTxnRead,
+  encodeTxnReply,
+  encodeTxnWrite,
+  LOCKS_TOLD_MAX,
+  TXN_ITEMS_MAX,
+} from './txn-codec.js';
+export * from './txn-messages.js';

@@ -30,7 +30,7 @@ const sized = (length: number): fc.Arbitrary<Buffer> =>
 
 const request: fc.Arbitrary<KvRequest> = fc.record({
   sequence: fc.integer({ min: 1, max: 0xffffffff }),
-  op: fc.integer({ min: 1, max: 8 }) as fc.Arbitrary<KvOp>,
+  op: fc.integer({ min: 1, max: 11 }) as fc.Arbitrary<KvOp>,
   rangeId: nat.map(rangeId),
   epochVersion: nat,
   consistency: fc.integer({ min: 0, max: 2 }) as fc.Arbitrary<ReadConsistency>,
@@ -46,6 +46,7 @@ const request: fc.Arbitrary<KvRequest> = fc.record({
   delta: fc.bigInt({ min: -(2n ** 63n), max: 2n ** 63n - 1n }).map(String),
   ttlMs: nat,
   readTimestamp: time,
+  ignoreLocks: fc.array(time, { maxLength: 3 }),
   limit: nat,
   pageBytes: fc.nat(),
   requestId: maybe(fc.record({ client: u48, sequence: u48, stamp: time, isRetry: fc.boolean() })),
@@ -53,11 +54,12 @@ const request: fc.Arbitrary<KvRequest> = fc.record({
 });
 
 const error: fc.Arbitrary<KvError> = fc.record({
-  code: fc.constantFrom('NOT_LEADER' as const, 'EPOCH_MISMATCH' as const),
+  code: fc.constantFrom('NOT_LEADER' as const, 'EPOCH_MISMATCH' as const, 'LOCKED' as const),
   message: fc.string(),
   retryAfterMs: fc.nat(),
   leaderStoreId: fc.nat().map(storeId),
   isUnclear: fc.boolean(),
+  locks: fc.array(fc.record({ key: bytes(), primary: bytes(), start: time }), { maxLength: 3 }),
   descriptors: fc.array(
     fc.record({
       rangeId: id.map(rangeId),
@@ -134,7 +136,10 @@ function stamped({ rows: { count, bytes: packed }, timestamp: at }: KvResponse):
 
 function trimmedResponse(one: KvResponse): KvResponse {
   const plain = newKvResponse(one.sequence, one.op);
-  if (one.error !== undefined) return { ...plain, error: one.error };
+  if (one.error !== undefined) {
+    const { code, locks } = one.error;
+    return { ...plain, error: { ...one.error, locks: code === 'LOCKED' ? locks : [] } };
+  }
   return {
     ...one,
     kind: one.op === 4 ? one.kind : 0,

@@ -15,7 +15,7 @@ const OPENS_AT = {
    * A store command that says nothing. It shows that every replica of a range reads what the version brought.
    */
   storeNoop: 2,
-/** Rows of the metadata service: holds, and the safe point of garbage collection. */
+  /** Rows of the metadata service: holds, and the safe point of garbage collection. */
   gcHolds: 3,
   /** Locks and records of transactions, and the requests that make them. */
   transactions: 3,

@@ -1,4 +1,12 @@
-import { CairnError, NOTHING, RowKind, timestamp, type ErrorCode, type StoreId, type Timestamp } from '@cairn/base';
+import {
+  CairnError,
+  NOTHING,
+  RowKind,
+  timestamp,
+  type ErrorCode,
+  type StoreId,
+  type Timestamp,
+} from '@cairn/base';
 import { ByteReader, ByteWriter } from '@cairn/codec';
 
 import { readDescriptor, writeDescriptor } from './descriptor-codec.js';

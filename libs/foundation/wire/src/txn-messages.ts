@@ -103,11 +103,7 @@ export interface HeartbeatCommand {
 
 export type TxnReadCommand = BatchGetCommand | ValidateCommand;
 export type TxnWriteCommand =
-  | PrewriteCommand
-  | CommitCommand
-  | ResolveCommand
-  | CheckCommand
-  | HeartbeatCommand;
+  PrewriteCommand | CommitCommand | ResolveCommand | CheckCommand | HeartbeatCommand;
 
 /** What a condition of a one-shot transaction asks of its key. Append only. */
 export const ConditionKind = {

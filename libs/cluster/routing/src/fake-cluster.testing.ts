@@ -68,6 +68,7 @@ export const errorOf = (code: KvError['code'], more: Partial<KvError> = {}): KvE
   field: '',
   kind: 0,
   isUnclear: false,
+  locks: [],
   ...more,
 });
 

@@ -184,6 +184,8 @@ export interface ClientStats {
   /** Answers to calls that were no longer open. */
   answersLate: number;
   scansResumed: number;
+  /** Closures of transactions that ran again because others had come in between. */
+  transactionsRestarted: number;
 }
 
 export function newClientStats(): ClientStats {
@@ -201,6 +203,7 @@ export function newClientStats(): ClientStats {
     routersGivenUp: 0,
     answersLate: 0,
     scansResumed: 0,
+    transactionsRestarted: 0,
   };
 }
 

@@ -30,7 +30,9 @@ export {
   isWritingCall,
   kvServiceDefinition,
   SPLIT_KEYS_MAX,
+  txnServiceDefinition,
 } from './grpc-service.js';
+export { EXECUTE_OPERATIONS_MAX, TRANSACTION_KEYS_MAX } from './grpc-shapes.js';
 export { newKvRequest, newKvResponse } from './kv-factories.js';
 export * from './kv-messages.js';
 export { decodeKvCancel, decodeKvRequests, encodeKvCancel, KvRequestEncoder } from './kv-request-codec.js';

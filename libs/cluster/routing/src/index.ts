@@ -12,6 +12,7 @@ export {
   invalidField,
   type KeyValueLimits,
 } from './limits.js';
+export type { LockBreaker } from './lock-breaker.js';
 export type {
   MetadataGateway,
   RouteInfo,
@@ -19,7 +20,7 @@ export type {
   RoutesQuery,
   StoreAddress,
 } from './metadata-gateway.js';
-export { isWrite, RoutedOperation, type OperationSink, type OperationState } from './operation.js';
+export { hasIdentity, isWrite, RoutedOperation, type OperationSink, type OperationState } from './operation.js';
 export { RangeCache, RouteEntry } from './range-cache.js';
 export type { Reach } from './reach.js';
 export { RequestRouter, type RequestRouterOptions, type RouterBounds } from './request-router.js';

@@ -21,9 +21,10 @@ export interface OperationSink {
  * - `queued`: in the frame that a store's connection sends at the end of this turn, or in its send queue
  *   because the store has its fill; until `wakeAtMs` at most, unless it is unclear.
  * - `sent`: a store has it, or had when its connection broke.
+ * - `locked`: the locks of other transactions are looked into that were in its way; it is with no store.
  * - `done`: its sink was told, or it was cancelled. Final.
  */
-export type OperationState = 'routing' | 'parked' | 'waiting' | 'queued' | 'sent' | 'done';
+export type OperationState = 'routing' | 'parked' | 'waiting' | 'queued' | 'sent' | 'locked' | 'done';
 
 /** A store that is left alone for a while. */
 export interface GivenUpStore {
@@ -130,7 +131,12 @@ export interface OperationTimes {
 const OVERHEAD_BYTES = 128;
 
 export function isWrite(op: KvOp): boolean {
-  return op !== KvOp.get && op !== KvOp.scan;
+  return op !== KvOp.get && op !== KvOp.scan && op !== KvOp.txnRead;
+}
+
+/** A write that is told from others by a request id; the steps of a transaction are by what they say. */
+export function hasIdentity(op: KvOp): boolean {
+  return isWrite(op) && op !== KvOp.txnWrite;
 }
 
 /** Any replica may answer. */

@@ -18,8 +18,10 @@ import { DEFAULT_BREAKER_RULES, type BreakerRules } from './breaker.js';
 import { compareKeys } from './keys.js';
 import { FutureGate } from './future-gate.js';
 import { LeaderSearch } from './leader-search.js';
+import { LockedOperations, patientBreaker, type LockBreaker } from './lock-breaker.js';
 import type { MetadataGateway, RouteInfo, RoutesAnswer, StoreAddress } from './metadata-gateway.js';
 import {
+  hasIdentity,
   isSpan,
   isStaleRead,
   isWrite,
@@ -39,6 +41,7 @@ import type { ConnectionEvents, StoreConnection } from './store-connection.js';
 import type { StoreConnector } from './store-link.js';
 import { Stores, type StoresOptions } from './stores.js';
 import { WaitingRoom } from './waiting-room.js';
+import { WriteIdentities } from './write-identities.js';
 
 const NO_STORE = 0 as StoreId;
 /** The router looks at deadlines this often. */
@@ -78,6 +81,8 @@ export interface RequestRouterOptions extends Pick<StoresOptions, 'answers'> {
   readonly bounds: RouterBounds;
   /** When stores are given up for a while. */
   readonly breaker?: BreakerRules;
+  /** Makes the one that looks into locks, with the router to ask through. Default: they are waited for. */
+  readonly lockBreaker?: (router: RequestRouter) => LockBreaker;
 }
 
 /**
@@ -100,10 +105,10 @@ export class RequestRouter {
   readonly #loader: RouteLoader;
   readonly #future: FutureGate;
   readonly #metrics: RoutingMetrics;
-  readonly #client: number;
-  #clientSequence = 0;
+  readonly #identities: WriteIdentities;
   readonly #open = new OpenOperations();
   readonly #waiting: WaitingRoom;
+  readonly #locked: LockedOperations;
   #sweepTimer: Timer | undefined;
   #latest: number;
   #isClosed = false;
@@ -112,7 +117,7 @@ export class RequestRouter {
 
   constructor(options: RequestRouterOptions) {
     this.#options = options;
-    this.#client = 1 + options.rng.integer(2 ** 48 - 2);
+    this.#identities = new WriteIdentities(1 + options.rng.integer(2 ** 48 - 2));
     this.#latest = options.gateway.latestTimestamp;
     this.#metrics = new RoutingMetrics(options.metrics, () => ({
       open: this.#open.count,
@@ -158,6 +163,17 @@ export class RequestRouter {
       },
       refused: (operation, error) => {
         this.#fail(operation, error);
+      },
+    });
+    this.#locked = new LockedOperations(options.lockBreaker?.(this) ?? patientBreaker(options.clock), {
+      routeOrWait: (operation) => {
+        this.#routeOrWait(operation);
+      },
+      fail: (operation, error) => {
+        this.#fail(operation, error);
+      },
+      wait: (operation) => {
+        this.#waiting.enter(operation, BACKOFF.unavailable, 0);
       },
     });
     this.#scheduleSweep();
@@ -305,26 +321,10 @@ export class RequestRouter {
       this.#fail(operation, this.#isClosed ? ROUTER_STOPS : ROUTER_FULL);
       return operation;
     }
-    if (isWrite(request.op)) this.#identify(request);
+    if (hasIdentity(request.op)) this.#identities.identify(request, this.latestTimestamp);
     if (this.#future.isFromTheFuture(request)) this.#future.hold(operation);
     else this.#routeOrWait(operation);
     return operation;
-  }
-
-  /**
-   * A write without an identity gets one. One that its client has made stays as it is: the sending may have
-   * been on its way for long, and the client may have had the write applied through another router since.
-   * Only the stamp tells.
-   */
-  #identify(request: KvRequest): void {
-    if (request.requestId !== undefined) return;
-    this.#clientSequence += 1;
-    request.requestId = {
-      client: this.#client,
-      sequence: this.#clientSequence,
-      stamp: this.latestTimestamp,
-      isRetry: false,
-    };
   }
 
   /**
@@ -334,7 +334,7 @@ export class RequestRouter {
    */
   #restamp(operation: RoutedOperation, error: KvError): void {
     const { requestId } = operation.request;
-    if (requestId === undefined || requestId.client !== this.#client || operation.isUnclear) {
+    if (requestId === undefined || !this.#identities.isOwn(requestId) || operation.isUnclear) {
       this.#fail(operation, errorOf(error));
       return;
     }
@@ -504,6 +504,13 @@ export class RequestRouter {
 
   #refused(operation: RoutedOperation, error: KvError): void {
     this.#metrics.refused(error.code);
+    if (error.code === 'LOCKED') {
+      // The store answered as leader: whoever looks for one has found it.
+      if (operation.entry !== undefined) this.#leaderFound(operation.entry, operation.storeId);
+      if (operation.search !== undefined) this.#leaveSearch(operation);
+      this.#locked.hold(operation, error.locks);
+      return;
+    }
     operation.attempts += 1;
     // A leader that was deposed with the write in its log: the next one may still commit it.
     if (error.isUnclear && isWrite(operation.request.op)) operation.isUnclear = true;
@@ -539,6 +546,9 @@ export class RequestRouter {
       case 'NAME_TAKEN':
       case 'FORMAT_TOO_NEW':
       case 'WRONG_KIND':
+      case 'TRANSACTION_ABORTED':
+      case 'TRANSACTION_NOT_FOUND':
+      case 'TRANSACTION_TOO_LARGE':
       case 'INTERNAL':
         this.#fail(operation, errorOf(error));
         return;

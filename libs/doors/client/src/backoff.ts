@@ -13,6 +13,8 @@ export function backoffMs(shape: BackoffShape, attempt: number, rng: Rng): numbe
 
 /** Between retries of refused calls, where the server named no longer wait. */
 export const REFUSAL_BACKOFF: BackoffShape = { firstMs: 20, maxMs: 1_000 };
+/** Between attempts of a transaction that others came in between of. */
+export const RESTART_BACKOFF: BackoffShape = { firstMs: 4, maxMs: 500 };
 /** Between attempts to reach an endpoint that failed before; the first attempt after a loss is immediate. */
 export const ENDPOINT_BACKOFF: BackoffShape = { firstMs: 50, maxMs: 1_000 };
 

@@ -8,7 +8,7 @@ import { FakeCluster, FakeRouter, FakeStore } from '../test/index.js';
 import { fieldOf } from './bytes.js';
 import { connect, type CairnClient } from './client.js';
 import { grpcConnector } from './grpc-connector.js';
-import { json } from './typed-view.js';
+import { json } from './codecs.js';
 import { compareAndSetOperation, deleteOperation, getOperation, scanRequest } from './operations.js';
 
 let router: FakeRouter;

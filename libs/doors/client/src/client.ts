@@ -4,10 +4,12 @@ import { CairnError, messageOf } from '@cairn/base';
 import { noopLogger, type Clock, type Logger, type Rng } from '@cairn/ports';
 import { NodeClock, NodeRng } from '@cairn/runtime-node';
 import { callAdmin } from './admin-caller.js';
+import { atomicOperation, type AtomicReceipt } from './atomic-writes.js';
 import { RetryBudget } from './backoff.js';
 import { invalidArgument, toBuffer, type BytesInput } from './bytes.js';
 import { Dispatcher, KeepAlive } from './dispatcher.js';
 import type { Entry } from './entry.js';
+import { executeOperation, executeOutcome, type ExecuteInput, type ExecuteOutcome } from './execute.js';
 import { grpcConnector } from './grpc-connector.js';
 import * as operations from './operations.js';
 import {
@@ -33,12 +35,24 @@ import {
 import type { RouterConnector, UnaryMethod } from './router-link.js';
 import { closedError } from './router-pool.js';
 import { Scan, scanPages } from './scan.js';
-import { TypedView, type ViewCodecs } from './typed-view.js';
+import { Snapshot, timestampAt } from './snapshot.js';
+import type { Transaction } from './transaction.js';
+import {
+  attemptsMaxOf,
+  isolationOf,
+  type ExecuteOperationInput,
+  type SnapshotOptions,
+  type TransactionOptions,
+} from './transaction-options.js';
+import { runTransaction } from './transaction-runner.js';
+import type { ViewCodecs } from './codecs.js';
+import { TypedView } from './typed-view.js';
 import { AnswerWindow, forEachWindowed } from './windowed.js';
 import {
   ClusterService,
   KVService,
   type Engine,
+  type ExecuteResponse,
   type Node,
   type RangeInfo,
   type Setting,
@@ -77,6 +91,7 @@ export class CairnClient {
   readonly #keepAlive: KeepAlive;
   readonly #dispatcher: Dispatcher;
   readonly #scanBudget: RetryBudget;
+  readonly #restartBudget: RetryBudget;
   readonly #scans = { count: 0 };
   readonly #closing = new AbortController();
 
@@ -91,6 +106,7 @@ export class CairnClient {
     // Each scan and each administrative call listens to it.
     setMaxListeners(0, this.#closing.signal);
     this.#scanBudget = new RetryBudget(this.#limits.retryBudgetMax, this.#clock);
+    this.#restartBudget = new RetryBudget(this.#limits.retryBudgetMax, this.#clock);
     this.#dispatcher = new Dispatcher({
       limits: this.#limits,
       connector,
@@ -225,11 +241,24 @@ export class CairnClient {
     return entries;
   }
 
-  /** Writes many keys and says for each what happened, in their order; never rejects. No all-or-nothing. */
+  /**
+   * Writes many keys. With `atomic` all of them or none, at one timestamp: puts and deletes, each key once; it
+   * rejects when nothing happened, and with OUTCOME_UNKNOWN. Without, it says for each what happened, in their
+   * order, and never rejects: some may have happened and others not.
+   */
+  writeMany(
+    inputs: readonly WriteOperationInput[],
+    options: CallOptions & { readonly atomic: true },
+  ): Promise<AtomicReceipt>;
+  writeMany(inputs: readonly WriteOperationInput[], options?: CallOptions): Promise<WriteOutcome[]>;
   async writeMany(
     inputs: readonly WriteOperationInput[],
-    options: CallOptions = {},
-  ): Promise<WriteOutcome[]> {
+    options: CallOptions & { readonly atomic?: true } = {},
+  ): Promise<WriteOutcome[] | AtomicReceipt> {
+    if (options.atomic === true) {
+      const start = this.#start(() => atomicOperation(this.#dispatcher.sizes, inputs), options);
+      return { timestamp: (await start) as number };
+    }
     const outcomes = new Array<WriteOutcome>(inputs.length);
     await forEachWindowed(inputs.length, { size: this.#writeWindow(inputs) }, async (index) => {
       const input = inputs[index];
@@ -242,6 +271,55 @@ export class CairnClient {
       }
     });
     return outcomes;
+  }
+
+  /**
+   * A transaction as a closure: what it reads is of one instant, and what it writes takes effect when it has
+   * returned, all of it or nothing. Resolves to what the closure returns.
+   *
+   * When others come in between the closure runs again from its beginning, with a pause, as often as the time
+   * allows: it must not do what cannot be done twice. In the end that is TRANSACTION_ABORTED, with the number of
+   * attempts. What the closure throws rejects as it is, and nothing happened. OUTCOME_UNKNOWN is never tried
+   * again: the transaction may have happened.
+   */
+  async transaction<Result>(
+    work: (transaction: Transaction) => Promise<Result> | Result,
+    options: TransactionOptions = {},
+  ): Promise<Result> {
+    const context = {
+      dispatcher: this.#dispatcher,
+      clock: this.#clock,
+      rng: this.#rng,
+      keepAlive: this.#keepAlive,
+      stats: this.#stats,
+      budget: this.#restartBudget,
+      scan: (scanOptions: ScanOptions): Scan => this.scan(scanOptions),
+    };
+    return runTransaction(context, work, {
+      isolation: isolationOf(options.isolation),
+      timeoutMs: this.#timeoutOf(options),
+      attemptsMax: attemptsMaxOf(options.attemptsMax),
+      signal: this.#untilClosed(options.signal),
+      traceparent: options.traceparent,
+    });
+  }
+
+  /**
+   * A whole transaction in one call: if all conditions hold `then` is carried out, else `else`; at one instant,
+   * all or nothing. Results are in the order of the list that was carried out, and have its types. At most 128
+   * conditions and operations together. It has no request id: a connection that breaks is OUTCOME_UNKNOWN.
+   */
+  async execute<
+    const Then extends readonly ExecuteOperationInput[] = readonly [],
+    const Else extends readonly ExecuteOperationInput[] = readonly [],
+  >(input: ExecuteInput<Then, Else>, options: CallOptions = {}): Promise<ExecuteOutcome<Then, Else>> {
+    const answer = await this.#start(() => executeOperation(this.#dispatcher.sizes, input), options);
+    return executeOutcome(input, answer as ExecuteResponse);
+  }
+
+  /** The cluster as of one instant, now or before: any number of reads that agree with each other. */
+  async snapshot(options: SnapshotOptions = {}): Promise<Snapshot> {
+    return new Snapshot(this, await timestampAt(options.at, () => this.timestamp(options)));
   }
 
   /** As many writes at a time as half of what may be open holds, were all as large as the largest. */

@@ -31,6 +31,8 @@ function codeOfRetryClass(retryClass: WireRetryClass): ErrorCode {
       return 'UNAVAILABLE';
     case WireRetryClass.UNDETERMINED:
       return 'OUTCOME_UNKNOWN';
+    case WireRetryClass.RESTART:
+      return 'TRANSACTION_ABORTED';
     case WireRetryClass.FATAL:
     case WireRetryClass.UNSPECIFIED:
       return 'INTERNAL';
@@ -54,12 +56,13 @@ export function detailFromError(error: CairnError): ErrorDetail {
 function wireRetryClassOf(code: ErrorCode): WireRetryClass {
   const retryClass = retryClassOf(code);
   if (retryClass === 'undetermined') return WireRetryClass.UNDETERMINED;
+  if (retryClass === 'restart') return WireRetryClass.RESTART;
   return retryClass === 'fatal' ? WireRetryClass.FATAL : WireRetryClass.BACK_OFF;
 }
 
 /** True for errors that say "send it again later": what the client retries by itself. */
-export function isRetriable(error: CairnError): boolean {
-  return error.retryClass !== 'fatal' && error.retryClass !== 'undetermined';
+export function isRetriable({ retryClass }: CairnError): boolean {
+  return retryClass !== 'fatal' && retryClass !== 'undetermined' && retryClass !== 'restart';
 }
 
 /** The parts of a gRPC failure that matter here. */

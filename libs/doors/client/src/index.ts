@@ -1,13 +1,25 @@
 export { CairnError } from '@cairn/base';
 export type { ErrorCode, RetryClass } from '@cairn/base';
 export { fieldOf, keyAfter, prefixEnd } from './bytes.js';
+export type { AtomicReceipt } from './atomic-writes.js';
 export type { BytesInput } from './bytes.js';
 export { CairnClient, connect } from './client.js';
 export type { ServerInfo } from './client.js';
+export { bytes, json, utf8 } from './codecs.js';
+export type {
+  Codec,
+  TypedCompareAndSetOptions,
+  TypedCompareAndSetResult,
+  TypedEntry,
+  TypedRow,
+  TypedScanOptions,
+  ViewCodecs,
+} from './codecs.js';
 export { Entry, Row } from './entry.js';
 export type { StoredValue } from './entry.js';
 export { errorFromGrpc } from './errors.js';
 export type { GrpcFailure } from './errors.js';
+export type { ExecuteAnswer, ExecuteAnswers, ExecuteInput, ExecuteOutcome } from './execute.js';
 export { grpcConnector } from './grpc-connector.js';
 export type { GrpcConnectorOptions } from './grpc-connector.js';
 export type {
@@ -39,16 +51,21 @@ export type {
 export { isEndpoint } from './options.js';
 export { Scan } from './scan.js';
 export type { Page } from './scan.js';
-export { bytes, json, TypedView, utf8 } from './typed-view.js';
+export { Snapshot } from './snapshot.js';
+export type { SnapshotScanOptions } from './snapshot.js';
+export { Transaction } from './transaction.js';
 export type {
-  Codec,
-  TypedCompareAndSetOptions,
-  TypedCompareAndSetResult,
-  TypedEntry,
-  TypedRow,
-  TypedScanOptions,
-  ViewCodecs,
-} from './typed-view.js';
+  ConditionInput,
+  ExecuteOperationInput,
+  IsolationLevel,
+  SnapshotOptions,
+  TransactionOptions,
+  TransactionPutOptions,
+  TransactionScanOptions,
+} from './transaction-options.js';
+export { TypedSnapshot, TypedTransaction } from './typed-transaction.js';
+export type { TypedTransactionScanOptions } from './typed-transaction.js';
+export { TypedView } from './typed-view.js';
 export { NodeKind, NodeState, RangeState } from './wire-binding.js';
 export type {
   Compaction,

@@ -1,4 +1,4 @@
-import { NO_BYTES, unreachable } from '@cairn/base';
+import { CairnError, NO_BYTES, unreachable } from '@cairn/base';
 import {
   checkBound,
   isReserved,
@@ -58,7 +58,8 @@ export function timestampOf(consistency: ReadConsistency | undefined): number {
   throw invalidArgument('timestamp', `timestamp must be a positive whole number, not ${String(timestamp)}`);
 }
 
-function ttlOf(ttlMs: number | undefined): number {
+/** INVALID_ARGUMENT unless it is left out, or a whole number of milliseconds. */
+export function ttlOf(ttlMs: number | undefined): number {
   if (ttlMs === undefined) return 0;
   if (Number.isSafeInteger(ttlMs) && ttlMs >= 0) return ttlMs;
   throw invalidArgument('ttlMs', `ttlMs must be a whole number of milliseconds, 0 or more, not ${ttlMs}`);
@@ -193,7 +194,8 @@ export function incrementOperation(
   return { operation: { $case: 'increment', value }, byteLength: bytes.length + OVERHEAD_BYTES };
 }
 
-function deltaOf(delta: number | bigint): string {
+/** As the wire has it. INVALID_ARGUMENT for what does not fit 64 bits. */
+export function deltaOf(delta: number | bigint): string {
   switch (typeof delta) {
     case 'bigint':
       if (delta >= INT64_MIN && delta <= INT64_MAX) return delta.toString();
@@ -204,6 +206,17 @@ function deltaOf(delta: number | bigint): string {
     default:
       return unreachable(delta, 'delta must be a number or a bigint');
   }
+}
+
+/** The sum of an increment. FAILED_PRECONDITION for what is no integer, and for a sum that does not fit. */
+export function sumOf(value: Buffer | undefined, delta: bigint): bigint {
+  const text = value === undefined ? '0' : value.toString('latin1');
+  if (!/^[+-]?[0-9]{1,20}$/.test(text))
+    throw new CairnError('FAILED_PRECONDITION', 'the value is not a decimal integer');
+  const sum = BigInt(text) + delta;
+  if (sum < INT64_MIN || sum > INT64_MAX)
+    throw new CairnError('FAILED_PRECONDITION', 'the sum does not fit into 64 bits');
+  return sum;
 }
 
 /** Turns a span into bounds: a prefix becomes start and end. */

@@ -159,6 +159,8 @@ export interface ClientStats {
   /** Answers to calls that were no longer open. */
   answersLate: number;
   scansResumed: number;
+  /** Closures of transactions that ran again because others had come in between. */
+  transactionsRestarted: number;
 }
 
 export function newClientStats(): ClientStats {
@@ -176,6 +178,7 @@ export function newClientStats(): ClientStats {
     routersGivenUp: 0,
     answersLate: 0,
     scansResumed: 0,
+    transactionsRestarted: 0,
   };
 }
 

@@ -1,7 +1,7 @@
 import { CairnError } from '@cairn/base';
 import { Entry } from './entry.js';
 import { errorFromDetail } from './errors.js';
-import type { BatchOperation, BatchResult, RequestId } from './wire-binding.js';
+import type { BatchOperation, BatchResult, ErrorDetail, RequestId } from './wire-binding.js';
 
 /**
  * Where an open call is.
@@ -18,7 +18,10 @@ export type ResendRule =
   | 'harmless'
   /** Writes with a request id: the first outcome is answered. */
   | 'deduplicated'
-  /** A span deletion has no request id: an old sending could still delete keys written later. */
+  /**
+   * A span deletion has no request id: an old sending could still delete keys written later. A transaction has
+   * none either: it might happen twice.
+   */
   | 'unsafe';
 
 type Operation = NonNullable<BatchOperation['operation']>;
@@ -34,6 +37,10 @@ const RESEND_RULE: Readonly<Record<CallKind, ResendRule>> = {
   increment: 'deduplicated',
   expire: 'deduplicated',
   deleteRange: 'unsafe',
+  snapshotGet: 'harmless',
+  getTimestamp: 'harmless',
+  commit: 'unsafe',
+  execute: 'unsafe',
 };
 
 type Settle = (value: never) => void;
@@ -132,7 +139,7 @@ export function blankRequestId(): RequestId {
 export function outcomeOf(call: PendingCall, result: BatchResult): unknown {
   const answer = result.result;
   if (answer === undefined) return mismatch(call, 'nothing');
-  if (answer.$case === 'error') return errorFromDetail(answer.value);
+  if (answer.$case === 'error') return refusalOf(call, answer.value);
   if (answer.$case !== call.kind) return mismatch(call, answer.$case);
   switch (answer.$case) {
     case 'get': {
@@ -152,9 +159,25 @@ export function outcomeOf(call: PendingCall, result: BatchResult): unknown {
       return sumOf(call, answer.value.value);
     case 'deleteRange':
       return answer.value.deleted;
+    case 'getTimestamp':
+    case 'commit':
+      return answer.value.timestamp;
+    case 'snapshotGet':
+    case 'execute':
+      return answer.value;
     default:
       return mismatch(call, 'something unknown');
   }
+}
+
+/** A router of a release before transactions sees an operation that says nothing. */
+function refusalOf({ kind }: PendingCall, detail: ErrorDetail): CairnError {
+  const error = errorFromDetail(detail);
+  const isNewer =
+    kind === 'snapshotGet' || kind === 'getTimestamp' || kind === 'commit' || kind === 'execute';
+  if (!isNewer || error.code !== 'INVALID_ARGUMENT' || detail.field !== 'operation') return error;
+  const message = 'the router is of an older release than this client, and knows no transactions: upgrade it';
+  return new CairnError('FAILED_PRECONDITION', message, { cause: error });
 }
 
 /** 64 bits in decimal; a router may send any text. */

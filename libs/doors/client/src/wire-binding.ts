@@ -6,16 +6,27 @@ import { KVService } from '@cairn/wire/gen/cairn/v1/kv.js';
 import { decodeBatchResponse, encodeBatchRequest } from '@cairn/wire/grpc-batch-client.js';
 import { decodeScanPage } from '@cairn/wire/packed-rows.js';
 
-export { Consistency, KVService, Ordering } from '@cairn/wire/gen/cairn/v1/kv.js';
+export { Consistency, Isolation, KVService, Ordering } from '@cairn/wire/gen/cairn/v1/kv.js';
 export type {
+  BatchGetResult,
   BatchHello,
   BatchOperation,
   BatchRequest,
   BatchResponse,
   BatchResult,
+  CommitRequest,
   CompareAndSetRequest,
+  Condition,
+  ExecuteOperation,
+  ExecuteRequest,
+  ExecuteResponse,
+  ExecuteResult,
+  ReadSpan,
   RequestId,
   ScanRequest,
+  SnapshotGetRequest,
+  SnapshotGetResponse,
+  TransactionWrite,
 } from '@cairn/wire/gen/cairn/v1/kv.js';
 export { ClusterService, NodeKind, NodeState, RangeState } from '@cairn/wire/gen/cairn/v1/cluster.js';
 export type {

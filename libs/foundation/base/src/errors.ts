@@ -5,10 +5,12 @@
  *   again.
  * - `new-leader`: another replica leads (or none yet); try it, or ask again after `retryAfterMs`.
  * - `back-off`: nothing is wrong with the request; send it again after `retryAfterMs`.
+ * - `restart`: nothing of it happened, and it must not be sent again as it is: what it was based on has
+ *   changed. A transaction is run again from its beginning.
  * - `undetermined`: it may or may not have happened and nobody can tell any more. Never retried blindly.
  * - `fatal`: sending the same request again gives the same answer.
  */
-export type RetryClass = 'refresh-route' | 'new-leader' | 'back-off' | 'undetermined' | 'fatal';
+export type RetryClass = 'refresh-route' | 'new-leader' | 'back-off' | 'restart' | 'undetermined' | 'fatal';
 
 /** Stable codes that cross process and client boundaries. Append only; never reuse a name. */
 export type ErrorCode =
@@ -28,6 +30,10 @@ export type ErrorCode =
   | 'NAME_TAKEN'
   | 'FORMAT_TOO_NEW'
   | 'WRONG_KIND'
+  | 'LOCKED'
+  | 'TRANSACTION_ABORTED'
+  | 'TRANSACTION_NOT_FOUND'
+  | 'TRANSACTION_TOO_LARGE'
   | 'INTERNAL';
 
 const RETRY_CLASS_BY_CODE: Readonly<Record<ErrorCode, RetryClass>> = {
@@ -47,6 +53,10 @@ const RETRY_CLASS_BY_CODE: Readonly<Record<ErrorCode, RetryClass>> = {
   NAME_TAKEN: 'fatal',
   FORMAT_TOO_NEW: 'fatal',
   WRONG_KIND: 'fatal',
+  LOCKED: 'back-off',
+  TRANSACTION_ABORTED: 'restart',
+  TRANSACTION_NOT_FOUND: 'fatal',
+  TRANSACTION_TOO_LARGE: 'fatal',
   INTERNAL: 'fatal',
 };
 

@@ -15,6 +15,8 @@ const OPENS_AT = {
    * A store command that says nothing. It shows that every replica of a range reads what the version brought.
    */
   storeNoop: 2,
+  /** Locks and records of transactions, and the requests that make them. */
+  transactions: 2,
 } as const satisfies Readonly<Record<string, number>>;
 
 export type Gate = keyof typeof OPENS_AT;

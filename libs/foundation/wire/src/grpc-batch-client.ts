@@ -4,10 +4,14 @@ import { ByteWriter } from '@cairn/codec';
 import {
   BatchHello,
   BatchOperation,
+  CommitResponse,
   CompareAndSetResponse,
   DeleteRangeResponse,
+  ExecuteResponse,
   ExpireResponse,
+  GetTimestampResponse,
   IncrementResponse,
+  type BatchGetResult,
   type BatchRequest,
   type BatchResponse,
   type BatchResult,
@@ -18,6 +22,7 @@ import {
   type PutRequest,
   type PutResponse,
   type RequestId,
+  type SnapshotGetResponse,
 } from './gen/cairn/v1/kv.js';
 import { ErrorDetail } from './gen/cairn/v1/errors.js';
 import { fieldBytes, numberBytes, varintBytes, writeField, writeNumber } from './grpc-proto-sizes.js';
@@ -146,7 +151,7 @@ function writeRequestId(writer: ByteWriter, tag: number, id: RequestId | undefin
 
 /**
  * Decodes what the stream answers. Same result as the generated decoder, except that values and versions of
- * get, put and delete are views of `bytes`. Throws INVALID_ARGUMENT.
+ * get, put, delete and snapshot get are views of `bytes`. Throws INVALID_ARGUMENT.
  */
 export function decodeBatchResponse(bytes: Buffer): BatchResponse {
   const reader = new ProtoReader(bytes);
@@ -194,6 +199,18 @@ function readResult(reader: ProtoReader): BatchResult {
       case 66:
         result.result = { $case: 'deleteRange', value: generated(DeleteRangeResponse, reader.bytes()) };
         break;
+      case 82:
+        result.result = { $case: 'snapshotGet', value: readSnapshot(reader) };
+        break;
+      case 90:
+        result.result = { $case: 'getTimestamp', value: generated(GetTimestampResponse, reader.bytes()) };
+        break;
+      case 98:
+        result.result = { $case: 'commit', value: generated(CommitResponse, reader.bytes()) };
+        break;
+      case 106:
+        result.result = { $case: 'execute', value: generated(ExecuteResponse, reader.bytes()) };
+        break;
       default:
         reader.skip(tag);
     }
@@ -215,6 +232,33 @@ function readGot(reader: ProtoReader): GetResponse {
   }
   reader.leave(outer);
   return answer;
+}
+
+function readSnapshot(reader: ProtoReader): SnapshotGetResponse {
+  const outer = reader.enter();
+  const answer: SnapshotGetResponse = { timestamp: 0, results: [], partial: false };
+  while (reader.hasMore) {
+    const tag = reader.uint32();
+    if (tag === 8) answer.timestamp = reader.uint64('timestamp');
+    else if (tag === 18) answer.results.push(readBatchGot(reader));
+    else if (tag === 24) answer.partial = reader.bool();
+    else reader.skip(tag);
+  }
+  reader.leave(outer);
+  return answer;
+}
+
+function readBatchGot(reader: ProtoReader): BatchGetResult {
+  const outer = reader.enter();
+  const got: BatchGetResult = { result: undefined };
+  while (reader.hasMore) {
+    const tag = reader.uint32();
+    if (tag === 10) got.result = { $case: 'get', value: readGot(reader) };
+    else if (tag === 18) got.result = { $case: 'error', value: generated(ErrorDetail, reader.bytes()) };
+    else reader.skip(tag);
+  }
+  reader.leave(outer);
+  return got;
 }
 
 function readWritten(reader: ProtoReader): PutResponse {

@@ -1,11 +1,15 @@
-import { NO_BYTES, type CairnError } from '@cairn/base';
+import { CairnError, NO_BYTES } from '@cairn/base';
 
 import {
   type BatchOperation,
+  CommitRequest,
   CompareAndSetRequest,
   DeleteRangeRequest,
+  ExecuteRequest,
   ExpireRequest,
+  GetTimestampRequest,
   IncrementRequest,
+  SnapshotGetRequest,
   type BatchRequest,
   type DeleteRequest,
   type GetRequest,
@@ -19,10 +23,15 @@ import {
   FLAT,
   notDecoded,
   tooManyElements,
-  type MessageShape,
 } from './grpc-message-bounds.js';
+import { COMMIT, EXECUTE, flatAt, SNAPSHOT_GET, TRANSACTION_KEYS_MAX } from './grpc-shapes.js';
 import { ProtoReader } from './proto-reader.js';
 
+/**
+ * Keys and operations within the operations of one message, all of them together: nothing that a client of
+ * ours sends comes near it, and many operations of many elements each would be gigabytes as objects.
+ */
+const NESTED_ELEMENTS_MAX = TRANSACTION_KEYS_MAX + ELEMENTS_MAX;
 /** A valid one is shorter; what is longer is no trace context, and ignored like any that is none. */
 const TRACEPARENT_BYTES_MAX = 256;
 
@@ -38,11 +47,32 @@ export interface DecodedBatchRequest extends BatchRequest {
 
 type Mutable<T> = { -readonly [K in keyof T]: T[K] };
 
-const WITH_REQUEST_ID = (field: number): MessageShape => ({ nested: new Map([[field, FLAT]]) });
-const decodeCompareAndSet = boundedDecoder((bytes) => CompareAndSetRequest.decode(bytes), WITH_REQUEST_ID(8));
-const decodeExpire = boundedDecoder((bytes) => ExpireRequest.decode(bytes), WITH_REQUEST_ID(4));
-const decodeIncrement = boundedDecoder((bytes) => IncrementRequest.decode(bytes), WITH_REQUEST_ID(4));
+const decodeCompareAndSet = boundedDecoder((bytes) => CompareAndSetRequest.decode(bytes), flatAt(8));
+const decodeExpire = boundedDecoder((bytes) => ExpireRequest.decode(bytes), flatAt(4));
+const decodeIncrement = boundedDecoder((bytes) => IncrementRequest.decode(bytes), flatAt(4));
 const decodeDeleteRange = boundedDecoder((bytes) => DeleteRangeRequest.decode(bytes), FLAT);
+const decodeGetTimestamp = boundedDecoder((bytes) => GetTimestampRequest.decode(bytes), FLAT);
+const decodeSnapshotGet = boundedDecoder((bytes) => SnapshotGetRequest.decode(bytes), SNAPSHOT_GET);
+const decodeCommit = boundedDecoder((bytes) => CommitRequest.decode(bytes), COMMIT);
+const decodeExecute = boundedDecoder((bytes) => ExecuteRequest.decode(bytes), EXECUTE);
+
+/** Elements of one message that may still be decoded. */
+class NestedElements {
+  #left = NESTED_ELEMENTS_MAX;
+
+  /** Asked before the next is decoded, so that one operation may go beyond it, and none after that. */
+  check(): void {
+    if (this.#left > 0) return;
+    throw new CairnError(
+      'INVALID_ARGUMENT',
+      `the operations of the message have more than ${NESTED_ELEMENTS_MAX} keys`,
+    );
+  }
+
+  spend(count: number): void {
+    this.#left -= count;
+  }
+}
 
 /**
  * Decodes what the stream brings. Same result as the generated decoder, except that keys and values of get,
@@ -52,17 +82,18 @@ const decodeDeleteRange = boundedDecoder((bytes) => DeleteRangeRequest.decode(by
 export function decodeBatchRequest(bytes: Buffer): DecodedBatchRequest {
   const reader = new ProtoReader(bytes);
   const operations: DecodedOperation[] = [];
+  const nested = new NestedElements();
   reader.allowFields(FIELDS_MAX);
   while (reader.hasMore) {
     const tag = reader.tag();
     if (tag !== 10) reader.skip(tag);
-    else if (operations.length < ELEMENTS_MAX) operations.push(readOperation(reader));
+    else if (operations.length < ELEMENTS_MAX) operations.push(readOperation(reader, nested));
     else throw tooManyElements('operations', ELEMENTS_MAX);
   }
   return { operations };
 }
 
-function readOperation(reader: ProtoReader): DecodedOperation {
+function readOperation(reader: ProtoReader, nested: NestedElements): DecodedOperation {
   const outer = reader.enter();
   const { end } = reader;
   reader.allowFields(FIELDS_MAX);
@@ -74,7 +105,7 @@ function readOperation(reader: ProtoReader): DecodedOperation {
     refusal: undefined,
   };
   try {
-    readOperationFields(reader, result);
+    readOperationFields(reader, result, nested);
   } catch (error) {
     result.operation = undefined;
     result.refusal = notDecoded(error);
@@ -85,7 +116,7 @@ function readOperation(reader: ProtoReader): DecodedOperation {
   return result;
 }
 
-function readOperationFields(reader: ProtoReader, result: BatchOperation): void {
+function readOperationFields(reader: ProtoReader, result: BatchOperation, nested: NestedElements): void {
   while (reader.hasMore) {
     const tag = reader.tag();
     switch (tag) {
@@ -119,11 +150,44 @@ function readOperationFields(reader: ProtoReader, result: BatchOperation): void 
       case 72:
         result.operation = { $case: 'cancel', value: reader.bool() };
         break;
+      case 90:
+      case 98:
+      case 106:
+      case 114:
+        result.operation = readTransactional(tag, reader.bytes(), nested);
+        break;
       case 122:
         result.traceparent = readTraceparent(reader.bytes());
         break;
       default:
         reader.skip(tag);
+    }
+  }
+}
+
+function readTransactional(
+  tag: 90 | 98 | 106 | 114,
+  bytes: Buffer,
+  nested: NestedElements,
+): BatchOperation['operation'] {
+  nested.check();
+  switch (tag) {
+    case 90: {
+      const value = decodeSnapshotGet(bytes);
+      nested.spend(value.keys.length);
+      return { $case: 'snapshotGet', value };
+    }
+    case 98:
+      return { $case: 'getTimestamp', value: decodeGetTimestamp(bytes) };
+    case 106: {
+      const value = decodeCommit(bytes);
+      nested.spend(value.reads.length + value.spans.length + value.writes.length);
+      return { $case: 'commit', value };
+    }
+    case 114: {
+      const value = decodeExecute(bytes);
+      nested.spend(value.conditions.length + value.then.length + value.otherwise.length);
+      return { $case: 'execute', value };
     }
   }
 }

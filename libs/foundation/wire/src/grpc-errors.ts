@@ -34,6 +34,10 @@ const STATUS_BY_CODE: Readonly<Record<ErrorCode, status>> = {
   NAME_TAKEN: status.INTERNAL,
   FORMAT_TOO_NEW: status.INTERNAL,
   WRONG_KIND: status.FAILED_PRECONDITION,
+  LOCKED: status.UNAVAILABLE,
+  TRANSACTION_ABORTED: status.ABORTED,
+  TRANSACTION_NOT_FOUND: status.NOT_FOUND,
+  TRANSACTION_TOO_LARGE: status.FAILED_PRECONDITION,
   INTERNAL: status.INTERNAL,
 };
 
@@ -49,11 +53,12 @@ const CODE_BY_STATUS: ReadonlyMap<number, ErrorCode> = new Map([
   [status.UNIMPLEMENTED, 'FAILED_PRECONDITION'],
 ]);
 
-/** To the outside there are three classes: the router repairs routes and finds leaders itself. */
+/** To the outside there are four classes: the router repairs routes and finds leaders itself. */
 const OUTSIDE_CLASS: Readonly<Record<RetryClassName, RetryClass>> = {
   'refresh-route': RetryClass.BACK_OFF,
   'new-leader': RetryClass.BACK_OFF,
   'back-off': RetryClass.BACK_OFF,
+  restart: RetryClass.RESTART,
   undetermined: RetryClass.UNDETERMINED,
   fatal: RetryClass.FATAL,
 };

@@ -1,19 +1,21 @@
 import { ClusterService } from './gen/cairn/v1/cluster.js';
 import { KVService } from './gen/cairn/v1/kv.js';
+import { TxnService } from './gen/cairn/v1/txn.js';
 import { decodeBatchRequest } from './grpc-batch-request.js';
 import { encodeBatchResponse } from './grpc-batch-response.js';
 import { boundedDecoder, ELEMENTS_MAX, FLAT, type MessageShape } from './grpc-message-bounds.js';
+import { EXECUTE, flatAt, TXN_GET } from './grpc-shapes.js';
 import { encodeScanPage } from './packed-rows.js';
 
 /** Split keys of one call: each may move data, and each is a request to the metadata service. */
 export const SPLIT_KEYS_MAX = 1_000;
 
-const idAt = (field: number): MessageShape => ({ nested: new Map([[field, FLAT]]) });
-const PUT = idAt(5);
-const DELETE = idAt(3);
-const COMPARE_AND_SET = idAt(8);
-const INCREMENT = idAt(4);
-const EXPIRE = idAt(4);
+/** Their request ids. */
+const PUT = flatAt(5);
+const DELETE = flatAt(3);
+const COMPARE_AND_SET = flatAt(8);
+const INCREMENT = flatAt(4);
+const EXPIRE = flatAt(4);
 const WRITE: MessageShape = {
   nested: new Map([
     [1, PUT],
@@ -70,6 +72,24 @@ export const kvServiceDefinition = {
   },
 } as const;
 
+/** The same for transactions that routers keep. */
+export const txnServiceDefinition = {
+  begin: bounded(TxnService.begin),
+  get: bounded(TxnService.get, TXN_GET),
+  scan: {
+    ...bounded(TxnService.scan),
+    responseSerialize: encodeScanPage,
+  },
+  put: bounded(TxnService.put),
+  delete: bounded(TxnService.delete),
+  increment: bounded(TxnService.increment),
+  savepoint: bounded(TxnService.savepoint),
+  rollbackTo: bounded(TxnService.rollbackTo),
+  commit: bounded(TxnService.commit),
+  rollback: bounded(TxnService.rollback),
+  execute: bounded(TxnService.execute, EXECUTE),
+} as const;
+
 /** The same for the service that looks at the cluster and steers it. */
 export const clusterServiceDefinition = {
   status: bounded(ClusterService.status),
@@ -92,6 +112,8 @@ const WRITES: ReadonlySet<string> = new Set([
   KVService.increment.path,
   KVService.expire.path,
   KVService.batchWrite.path,
+  TxnService.commit.path,
+  TxnService.execute.path,
   ClusterService.splitRanges.path,
   ClusterService.compactEngine.path,
   ClusterService.putSetting.path,

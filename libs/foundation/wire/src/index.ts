@@ -30,7 +30,9 @@ export {
   isWritingCall,
   kvServiceDefinition,
   SPLIT_KEYS_MAX,
+  txnServiceDefinition,
 } from './grpc-service.js';
+export { EXECUTE_OPERATIONS_MAX, TRANSACTION_KEYS_MAX } from './grpc-shapes.js';
 export { newKvRequest, newKvResponse } from './kv-factories.js';
 export * from './kv-messages.js';
 export { decodeKvCancel, decodeKvRequests, encodeKvCancel, KvRequestEncoder } from './kv-request-codec.js';
@@ -67,3 +69,16 @@ export {
 } from './session-acceptor.js';
 export { acceptSession, openSession, type AcceptSessionOptions, type OpenSessionOptions } from './session.js';
 export * from './session-types.js';
+export {
+  decodeExecute,
+  decodeTxnRead,
+  decodeTxnReply,
+  decodeTxnWrite,
+  encodeExecute,
+  encodeTxnRead,
+  encodeTxnReply,
+  encodeTxnWrite,
+  LOCKS_TOLD_MAX,
+  TXN_ITEMS_MAX,
+} from './txn-codec.js';
+export * from './txn-messages.js';

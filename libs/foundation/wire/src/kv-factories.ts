@@ -1,4 +1,4 @@
-import { NO_BYTES, RowKind, timestamp, type RangeId } from '@cairn/base';
+import { NO_BYTES, NOTHING, RowKind, timestamp, type RangeId } from '@cairn/base';
 
 import { Expectation, KvOp, ReadConsistency, type KvRequest, type KvResponse } from './kv-messages.js';
 import { NO_ROWS } from './packed-rows.js';
@@ -23,6 +23,7 @@ export function newKvRequest(): KvRequest {
     delta: '0',
     ttlMs: 0,
     readTimestamp: timestamp(0),
+    ignoreLocks: NOTHING,
     limit: 0,
     pageBytes: 0,
     requestId: undefined,

@@ -2,6 +2,7 @@ import type { ErrorCode, RangeDescriptor, RangeId, RowKind, StoreId, Timestamp }
 import type { TraceContext } from '@cairn/ports';
 
 import type { PackedRows } from './packed-rows.js';
+import type { LockInfo } from './txn-messages.js';
 
 /** Operations on one range. Numbers travel between nodes: append only. */
 export const KvOp = {
@@ -16,6 +17,12 @@ export const KvOp = {
   scan: 7,
   /** Gives a key that is there another time to live, or none. */
   expire: 8,
+  /** Reads of a transaction: the value is a `TxnReadCommand`. No log entry. */
+  txnRead: 9,
+  /** Steps of a transaction over several ranges: the value is a `TxnWriteCommand`, which may be sent again. */
+  txnWrite: 10,
+  /** A whole transaction in one range: the value is an `ExecuteCommand`; it has a request id. */
+  execute: 11,
 } as const;
 export type KvOp = (typeof KvOp)[keyof typeof KvOp];
 
@@ -65,7 +72,7 @@ export interface KvRequest {
   key: Uint8Array;
   /** scan, deleteRange: exclusive end; empty = the end of the range. */
   endKey: Uint8Array;
-  /** put and compareAndSet: the new value. undefined in compareAndSet = delete. */
+  /** put and compareAndSet: the new value. undefined in compareAndSet = delete. Transactions: the command. */
   value: Uint8Array | undefined;
   expectation: Expectation;
   /** Value bytes or version token, by `expectation`. */
@@ -73,8 +80,13 @@ export interface KvRequest {
   /** increment; a signed 64-bit integer as decimal text. */
   delta: string;
   ttlMs: number;
-  /** For ReadConsistency.timestamp. */
+  /** For ReadConsistency.timestamp; transactions: the largest timestamp that the command names. */
   readTimestamp: Timestamp;
+  /**
+   * Reads: transactions, by start, whose locks are passed over, ascending: they were found undecided after the
+   * read began, or will not commit at or below its timestamp. At most `IGNORED_LOCKS_MAX`.
+   */
+  ignoreLocks: readonly Timestamp[];
   /** scan, deleteRange: most rows; scan: bytes after which the page ends. */
   limit: number;
   pageBytes: number;
@@ -93,6 +105,9 @@ export interface KvRow {
   readonly expiresUnixMs: number;
 }
 
+/** Locks that one read may pass over: as many transactions as a range is likely to see at a time. */
+export const IGNORED_LOCKS_MAX = 4_096;
+
 /** An error as it crosses from shard to router: everything the router needs to repair its cache. */
 export interface KvError {
   readonly code: ErrorCode;
@@ -108,6 +123,8 @@ export interface KvError {
   readonly kind: RowKind;
   /** A write: it was taken on before it was refused, and may still take effect. False: surely not applied. */
   readonly isUnclear: boolean;
+  /** LOCKED: what is in the way, not all of it if that is much. */
+  readonly locks: readonly LockInfo[];
 }
 
 /** The answer to one request; one shape for all operations. */
@@ -119,6 +136,7 @@ export interface KvResponse {
   found: boolean;
   /** compareAndSet: the write happened. */
   succeeded: boolean;
+  /** Transactions: a `TxnReply`. */
   value: Uint8Array | undefined;
   /** compareAndSet on failure: the kind of what is there. */
   kind: RowKind;

@@ -1,9 +1,15 @@
-import { assert, CairnError, timestamp, type RangeId } from '@cairn/base';
+import { assert, CairnError, timestamp, type RangeId, type Timestamp } from '@cairn/base';
 import { ByteReader, ByteWriter } from '@cairn/codec';
 
 import { FRAME_CUT_BYTES, FRAME_CUT_MESSAGES, FRAME_MESSAGES_MAX, tooManyMessages } from './frame-limits.js';
 import { newKvRequest } from './kv-factories.js';
-import { KvOp, type Expectation, type KvRequest, type ReadConsistency } from './kv-messages.js';
+import {
+  IGNORED_LOCKS_MAX,
+  KvOp,
+  type Expectation,
+  type KvRequest,
+  type ReadConsistency,
+} from './kv-messages.js';
 
 /*
  * A kvRequests frame is a sequence of requests until its end. Each: sequence u32, op u8, flags u16, rangeId,
@@ -23,6 +29,7 @@ const Flag = {
   consistencyShift: 8,
   /** Two bits. */
   expectationShift: 10,
+  ignoreLocks: 4_096,
 } as const;
 
 const TRACE_ID_BYTES = 16;
@@ -76,6 +83,7 @@ export class KvRequestEncoder {
     }
     if (request.value !== undefined) writer.bytes(request.value);
     if (request.ttlMs !== 0) writer.varint(Math.ceil(request.ttlMs));
+    if (request.ignoreLocks.length > 0) writeIgnored(writer, request.ignoreLocks);
     writeOperation(writer, request);
   }
 
@@ -95,6 +103,7 @@ function flagsOf(request: KvRequest): number {
     (request.trace === undefined ? 0 : Flag.trace) |
     (request.value === undefined ? 0 : Flag.value) |
     (request.ttlMs === 0 ? 0 : Flag.ttl) |
+    (request.ignoreLocks.length === 0 ? 0 : Flag.ignoreLocks) |
     (request.consistency << Flag.consistencyShift) |
     (request.expectation << Flag.expectationShift)
   );
@@ -103,6 +112,9 @@ function flagsOf(request: KvRequest): number {
 function writeOperation(writer: ByteWriter, request: KvRequest): void {
   switch (request.op) {
     case KvOp.get:
+    case KvOp.txnRead:
+    case KvOp.txnWrite:
+    case KvOp.execute:
       writer.u64(request.readTimestamp);
       return;
     case KvOp.put:
@@ -127,6 +139,20 @@ function writeOperation(writer: ByteWriter, request: KvRequest): void {
   }
 }
 
+function writeIgnored(writer: ByteWriter, starts: readonly Timestamp[]): void {
+  assert(starts.length <= IGNORED_LOCKS_MAX, 'a read passes over few locks');
+  writer.varint(starts.length);
+  for (const start of starts) writer.u64(start);
+}
+
+function readIgnored(reader: ByteReader): Timestamp[] {
+  const count = reader.varint();
+  if (count > IGNORED_LOCKS_MAX) throw new CairnError('CORRUPTION', `${count} locks to pass over`);
+  const starts: Timestamp[] = [];
+  for (let at = 0; at < count; at += 1) starts.push(timestamp(reader.u64()));
+  return starts;
+}
+
 /** The requests of a frame; keys and values are views of it. Throws CORRUPTION. */
 export function decodeKvRequests(body: Buffer): KvRequest[] {
   const reader = new ByteReader(body);
@@ -142,7 +168,7 @@ function readRequest(reader: ByteReader): KvRequest {
   const request = newKvRequest();
   request.sequence = reader.u32();
   const op = reader.u8();
-  if (op < KvOp.get || op > KvOp.expire) throw new CairnError('CORRUPTION', `unknown operation ${op}`);
+  if (op < KvOp.get || op > KvOp.execute) throw new CairnError('CORRUPTION', `unknown operation ${op}`);
   request.op = op as KvOp;
   const flags = reader.u16();
   request.strict = (flags & Flag.strict) !== 0;
@@ -168,6 +194,7 @@ function readRequest(reader: ByteReader): KvRequest {
   }
   if ((flags & Flag.value) !== 0) request.value = reader.bytes();
   if ((flags & Flag.ttl) !== 0) request.ttlMs = reader.varint();
+  if ((flags & Flag.ignoreLocks) !== 0) request.ignoreLocks = readIgnored(reader);
   readOperation(reader, request);
   return request;
 }
@@ -175,6 +202,9 @@ function readRequest(reader: ByteReader): KvRequest {
 function readOperation(reader: ByteReader, request: KvRequest): void {
   switch (request.op) {
     case KvOp.get:
+    case KvOp.txnRead:
+    case KvOp.txnWrite:
+    case KvOp.execute:
       request.readTimestamp = timestamp(reader.u64());
       return;
     case KvOp.put:

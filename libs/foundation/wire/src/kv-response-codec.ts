@@ -1,10 +1,19 @@
-import { CairnError, RowKind, timestamp, type ErrorCode, type StoreId, type Timestamp } from '@cairn/base';
+import {
+  CairnError,
+  NOTHING,
+  RowKind,
+  timestamp,
+  type ErrorCode,
+  type StoreId,
+  type Timestamp,
+} from '@cairn/base';
 import { ByteReader, ByteWriter } from '@cairn/codec';
 
 import { readDescriptor, writeDescriptor } from './descriptor-codec.js';
 import { FRAME_CUT_BYTES, FRAME_CUT_MESSAGES, FRAME_MESSAGES_MAX, tooManyMessages } from './frame-limits.js';
 import { newKvResponse } from './kv-factories.js';
 import { KvOp, type KvError, type KvResponse } from './kv-messages.js';
+import { readLocks, writeLocks } from './txn-codec.js';
 import { encodeTimestampField, timestampFieldLength, type PackedRows } from './packed-rows.js';
 
 /*
@@ -129,6 +138,9 @@ function hasExtraOf({ op, expiresUnixMs, kind }: KvResponse): boolean {
     case KvOp.put:
     case KvOp.delete:
     case KvOp.expire:
+    case KvOp.txnRead:
+    case KvOp.txnWrite:
+    case KvOp.execute:
       return false;
   }
 }
@@ -142,6 +154,7 @@ function writeError(writer: ByteWriter, error: KvError): void {
   writer.u8(error.kind);
   writer.varint(error.descriptors.length);
   for (const descriptor of error.descriptors) writeDescriptor(writer, descriptor);
+  if (error.code === 'LOCKED') writeLocks(writer, error.locks);
 }
 
 /** The responses of a frame; values and rows are views of it. Throws CORRUPTION. */
@@ -159,7 +172,7 @@ export function decodeKvResponses(body: Buffer): { maxTimestamp: Timestamp; resp
 function readResponse(reader: ByteReader): KvResponse {
   const sequence = reader.u32();
   const op = reader.u8();
-  if (op < KvOp.get || op > KvOp.expire) throw new CairnError('CORRUPTION', `unknown operation ${op}`);
+  if (op < KvOp.get || op > KvOp.execute) throw new CairnError('CORRUPTION', `unknown operation ${op}`);
   const response = newKvResponse(sequence, op as KvOp);
   const flags = reader.u8();
   if ((flags & Flag.error) !== 0) {
@@ -200,5 +213,6 @@ function readError(reader: ByteReader, isUnclear: boolean): KvError {
   const count = reader.varint();
   const descriptors = [];
   for (let at = 0; at < count; at += 1) descriptors.push(readDescriptor(reader));
-  return { code, message, retryAfterMs, leaderStoreId, descriptors, field, kind, isUnclear };
+  const locks = code === 'LOCKED' ? readLocks(reader) : NOTHING;
+  return { code, message, retryAfterMs, leaderStoreId, descriptors, field, kind, isUnclear, locks };
 }

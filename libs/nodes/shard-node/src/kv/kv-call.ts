@@ -1,4 +1,5 @@
 import {
+  NOTHING,
   RowKind,
   rowKindName,
   timestamp,
@@ -111,6 +112,7 @@ export class KvCall {
       field: more.field ?? '',
       kind: more.kind ?? RowKind.bytes,
       isUnclear: more.isUnclear ?? false,
+      locks: more.locks ?? NOTHING,
     };
     this.respond(response);
   }

@@ -446,7 +446,7 @@ function refusalOf({ sequence, op }: KvResponse, error: CairnError): KvResponse 
   const response = newKvResponse(sequence, op);
   const { code, message, retryAfterMs } = error;
   response.error = {
-    ...{ code, message, retryAfterMs, leaderStoreId: storeId(0), descriptors: [], field: '', kind: 0 },
+    ...{ code, message, retryAfterMs, leaderStoreId: storeId(0), descriptors: [], field: '', kind: 0, locks: [] },
     // A command is in the log with its outcome: sent again as if for the first time, it would be judged anew.
     isUnclear: isLogged(op),
   };

@@ -21,6 +21,8 @@ export enum RetryClass {
   BACK_OFF = 2,
   /** UNDETERMINED - It may or may not have happened and nobody can tell any more. Never retry blindly. */
   UNDETERMINED = 3,
+  /** RESTART - Nothing of it happened, and it must not be sent again as it is: run the whole transaction again, from its first read. */
+  RESTART = 4,
 }
 
 /** Travels in the details of every gRPC status and in the results of batches. */

@@ -55,6 +55,21 @@ export enum Ordering {
   STRICT = 2,
 }
 
+/** How much a transaction is kept from what others do meanwhile. */
+export enum Isolation {
+  /** UNSPECIFIED - Serializable. */
+  UNSPECIFIED = 0,
+  /** SERIALIZABLE - As if transactions had run one after the other: what was read is checked at the commit. */
+  SERIALIZABLE = 1,
+  /**
+   * SNAPSHOT - Reads are of one instant, and keys that are written must not have been written since by others. What was only read is not
+   * checked: two transactions may each read what the other writes (write skew).
+   */
+  SNAPSHOT = 2,
+  /** READ_COMMITTED - Each read sees what is committed when it is made. */
+  READ_COMMITTED = 3,
+}
+
 /**
  * Makes a write safe to send again: the first outcome is answered, not a second application. Without one, the router
  * gives each call its own, which covers retries inside the cluster but not the caller's.
@@ -235,6 +250,18 @@ export interface WriteOperation {
 
 export interface BatchWriteRequest {
   operations: WriteOperation[];
+  /**
+   * All of the operations, or none, at one timestamp that all answers carry; each key may be written once. A failure is the
+   * status of the whole call: nothing has happened, unless it is OUTCOME_UNKNOWN. INVALID_ARGUMENT names the operation that
+   * cannot be in such a batch: an Expire, one with a `request_id`, one with ORDERING_STRICT (all of them are).
+   *
+   * Puts and deletes alone: the answers have no version, and do not tell whether what was deleted existed.
+   *
+   * With a CompareAndSet or an Increment there are at most 128 operations, of which a CompareAndSet counts three times. When
+   * one finds its key otherwise than expected, nothing happens: all CompareAndSets answer what is there with `succeeded` false,
+   * the other operations the error FAILED_PRECONDITION.
+   */
+  atomic: boolean;
 }
 
 export interface WriteResult {
@@ -317,6 +344,10 @@ export interface BatchOperation {
     /** Gives up on the open operation `call`; no answer follows when it comes in time. */
     { $case: "cancel"; value: boolean }
     | { $case: "expire"; value: ExpireRequest }
+    | { $case: "snapshotGet"; value: SnapshotGetRequest }
+    | { $case: "getTimestamp"; value: GetTimestampRequest }
+    | { $case: "commit"; value: CommitRequest }
+    | { $case: "execute"; value: ExecuteRequest }
     | undefined;
   /** W3C trace context (00-…-…-..), when the operation is traced. */
   traceparent: string;
@@ -350,6 +381,153 @@ export interface BatchResult {
     | { $case: "increment"; value: IncrementResponse }
     | { $case: "deleteRange"; value: DeleteRangeResponse }
     | { $case: "expire"; value: ExpireResponse }
+    | { $case: "snapshotGet"; value: SnapshotGetResponse }
+    | { $case: "getTimestamp"; value: GetTimestampResponse }
+    | { $case: "commit"; value: CommitResponse }
+    | { $case: "execute"; value: ExecuteResponse }
+    | undefined;
+}
+
+/** Reads keys of one instant, for a transaction that its client keeps. */
+export interface SnapshotGetRequest {
+  /** 1 to 10,000. */
+  keys: Buffer[];
+  at:
+    | //
+    /** As of then: of an earlier answer, of GetTimestamp, or of the past as far as the cluster keeps it. */
+    { $case: "timestamp"; value: number }
+    | //
+    /** As of a timestamp that is issued for this call alone. It may be the `start` of one transaction. */
+    { $case: "fresh"; value: boolean }
+    | undefined;
+}
+
+export interface SnapshotGetResponse {
+  timestamp: number;
+  /**
+   * One per key, in the order of the request, for all keys or as many of the first ones as fit into 3 MiB (at least one). A
+   * key that holds no bytes is WRONG_KIND.
+   */
+  results: BatchGetResult[];
+  /** There are fewer results than keys: ask again for the keys behind them, at `timestamp`. */
+  partial: boolean;
+}
+
+/** A span of keys that a transaction has read. */
+export interface ReadSpan {
+  /** First key; empty = from the beginning. */
+  start: Buffer;
+  /** First key past the span; empty = to the end. */
+  end: Buffer;
+}
+
+export interface TransactionPut {
+  key: Buffer;
+  value: Buffer;
+  /** As in PutRequest; counted from the commit. */
+  ttlMs: number;
+}
+
+export interface TransactionDelete {
+  key: Buffer;
+}
+
+export interface TransactionGet {
+  key: Buffer;
+}
+
+export interface TransactionIncrement {
+  key: Buffer;
+  delta: string;
+}
+
+export interface TransactionWrite {
+  write: { $case: "put"; value: TransactionPut } | { $case: "delete"; value: TransactionDelete } | undefined;
+}
+
+/**
+ * All that a transaction did whose reads and writes its client kept. It is carried out whole or not at all. TRANSACTION_ABORTED:
+ * nothing of it happened, because others have changed what it read or writes; run it again from its first read.
+ * OUTCOME_UNKNOWN: nobody can tell; so it is when the stream breaks before the answer. FAILED_PRECONDITION until every
+ * node of the cluster knows transactions (`cairn upgrade`).
+ */
+export interface CommitRequest {
+  /** The timestamp that its reads were made at, issued for it alone; 0 = it read nothing. It may be an hour old. */
+  start: number;
+  isolation: Isolation;
+  /** Keys that were read as of `start`. */
+  reads: Buffer[];
+  /** Spans that were scanned as of `start`, as far as they were looked at. Also those that were empty. */
+  spans: ReadSpan[];
+  /** Each key once. Reads, spans and writes are at most 100,000 together. */
+  writes: TransactionWrite[];
+}
+
+export interface CommitResponse {
+  /** Where it committed: reads at or above it see all of it. `start` when nothing was written. */
+  timestamp: number;
+}
+
+export interface Condition {
+  key: Buffer;
+  condition:
+    | //
+    /** The key must exist, whatever it holds. */
+    { $case: "exists"; value: boolean }
+    | //
+    /** The key must not exist. */
+    { $case: "absent"; value: boolean }
+    | //
+    /** The value must be these bytes. */
+    { $case: "valueEquals"; value: Buffer }
+    | //
+    /** The version must be this token. */
+    { $case: "versionEquals"; value: Buffer }
+    | undefined;
+}
+
+export interface ExecuteOperation {
+  operation:
+    | { $case: "get"; value: TransactionGet }
+    | { $case: "put"; value: TransactionPut }
+    | { $case: "delete"; value: TransactionDelete }
+    | { $case: "increment"; value: TransactionIncrement }
+    | undefined;
+}
+
+/**
+ * A whole transaction in one call: if all conditions hold, the operations of `then` are carried out, else those of `otherwise`;
+ * all at one instant, and all or nothing. Conditions and operations of both lists are at most 128 together. Operations see the
+ * effects of those before them in their list. A condition or an increment that meets a key which holds no bytes is WRONG_KIND,
+ * and nothing happens.
+ */
+export interface ExecuteRequest {
+  /** None = `then`. */
+  conditions: Condition[];
+  then: ExecuteOperation[];
+  otherwise: ExecuteOperation[];
+}
+
+export interface ExecuteResponse {
+  /** All conditions held. */
+  succeeded: boolean;
+  /** The instant of it. */
+  timestamp: number;
+  /** One per operation of the list that was carried out, in its order. Empty with `results_omitted`. */
+  results: ExecuteResult[];
+  /** It happened as `succeeded` says; what its operations found is not known any more. Only after a failure inside the cluster. */
+  resultsOmitted: boolean;
+}
+
+export interface ExecuteResult {
+  result:
+    | { $case: "get"; value: GetResponse }
+    | { $case: "put"; value: PutResponse }
+    | { $case: "delete"; value: DeleteResponse }
+    | { $case: "increment"; value: IncrementResponse }
+    | //
+    /** Of a get whose key holds no bytes: WRONG_KIND. */
+    { $case: "error"; value: ErrorDetail }
     | undefined;
 }
 
@@ -2094,13 +2272,16 @@ export const WriteOperation: MessageFns<WriteOperation> = {
 };
 
 function createBaseBatchWriteRequest(): BatchWriteRequest {
-  return { operations: [] };
+  return { operations: [], atomic: false };
 }
 
 export const BatchWriteRequest: MessageFns<BatchWriteRequest> = {
   encode(message: BatchWriteRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     for (const v of message.operations) {
       WriteOperation.encode(v!, writer.uint32(10).fork()).join();
+    }
+    if (message.atomic !== false) {
+      writer.uint32(16).bool(message.atomic);
     }
     return writer;
   },
@@ -2126,6 +2307,14 @@ export const BatchWriteRequest: MessageFns<BatchWriteRequest> = {
             message.operations.push(WriteOperation.decode(reader, reader.uint32()));
             continue;
           }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.atomic = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2144,6 +2333,7 @@ export const BatchWriteRequest: MessageFns<BatchWriteRequest> = {
   fromPartial(object: DeepPartial<BatchWriteRequest>): BatchWriteRequest {
     const message = createBaseBatchWriteRequest();
     message.operations = object.operations?.map((e) => WriteOperation.fromPartial(e)) || [];
+    message.atomic = object.atomic ?? false;
     return message;
   },
 };
@@ -2873,6 +3063,18 @@ export const BatchOperation: MessageFns<BatchOperation> = {
       case "expire":
         ExpireRequest.encode(message.operation.value, writer.uint32(82).fork()).join();
         break;
+      case "snapshotGet":
+        SnapshotGetRequest.encode(message.operation.value, writer.uint32(90).fork()).join();
+        break;
+      case "getTimestamp":
+        GetTimestampRequest.encode(message.operation.value, writer.uint32(98).fork()).join();
+        break;
+      case "commit":
+        CommitRequest.encode(message.operation.value, writer.uint32(106).fork()).join();
+        break;
+      case "execute":
+        ExecuteRequest.encode(message.operation.value, writer.uint32(114).fork()).join();
+        break;
     }
     if (message.traceparent !== "") {
       writer.uint32(122).string(message.traceparent);
@@ -2973,6 +3175,38 @@ export const BatchOperation: MessageFns<BatchOperation> = {
             message.operation = { $case: "expire", value: ExpireRequest.decode(reader, reader.uint32()) };
             continue;
           }
+          case 11: {
+            if (tag !== 90) {
+              break;
+            }
+
+            message.operation = { $case: "snapshotGet", value: SnapshotGetRequest.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 12: {
+            if (tag !== 98) {
+              break;
+            }
+
+            message.operation = { $case: "getTimestamp", value: GetTimestampRequest.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 13: {
+            if (tag !== 106) {
+              break;
+            }
+
+            message.operation = { $case: "commit", value: CommitRequest.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 14: {
+            if (tag !== 114) {
+              break;
+            }
+
+            message.operation = { $case: "execute", value: ExecuteRequest.decode(reader, reader.uint32()) };
+            continue;
+          }
           case 15: {
             if (tag !== 122) {
               break;
@@ -3049,6 +3283,30 @@ export const BatchOperation: MessageFns<BatchOperation> = {
       case "expire": {
         if (object.operation?.value !== undefined && object.operation?.value !== null) {
           message.operation = { $case: "expire", value: ExpireRequest.fromPartial(object.operation.value) };
+        }
+        break;
+      }
+      case "snapshotGet": {
+        if (object.operation?.value !== undefined && object.operation?.value !== null) {
+          message.operation = { $case: "snapshotGet", value: SnapshotGetRequest.fromPartial(object.operation.value) };
+        }
+        break;
+      }
+      case "getTimestamp": {
+        if (object.operation?.value !== undefined && object.operation?.value !== null) {
+          message.operation = { $case: "getTimestamp", value: GetTimestampRequest.fromPartial(object.operation.value) };
+        }
+        break;
+      }
+      case "commit": {
+        if (object.operation?.value !== undefined && object.operation?.value !== null) {
+          message.operation = { $case: "commit", value: CommitRequest.fromPartial(object.operation.value) };
+        }
+        break;
+      }
+      case "execute": {
+        if (object.operation?.value !== undefined && object.operation?.value !== null) {
+          message.operation = { $case: "execute", value: ExecuteRequest.fromPartial(object.operation.value) };
         }
         break;
       }
@@ -3264,6 +3522,18 @@ export const BatchResult: MessageFns<BatchResult> = {
       case "expire":
         ExpireResponse.encode(message.result.value, writer.uint32(74).fork()).join();
         break;
+      case "snapshotGet":
+        SnapshotGetResponse.encode(message.result.value, writer.uint32(82).fork()).join();
+        break;
+      case "getTimestamp":
+        GetTimestampResponse.encode(message.result.value, writer.uint32(90).fork()).join();
+        break;
+      case "commit":
+        CommitResponse.encode(message.result.value, writer.uint32(98).fork()).join();
+        break;
+      case "execute":
+        ExecuteResponse.encode(message.result.value, writer.uint32(106).fork()).join();
+        break;
     }
     return writer;
   },
@@ -3353,6 +3623,38 @@ export const BatchResult: MessageFns<BatchResult> = {
             message.result = { $case: "expire", value: ExpireResponse.decode(reader, reader.uint32()) };
             continue;
           }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.result = { $case: "snapshotGet", value: SnapshotGetResponse.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 11: {
+            if (tag !== 90) {
+              break;
+            }
+
+            message.result = { $case: "getTimestamp", value: GetTimestampResponse.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 12: {
+            if (tag !== 98) {
+              break;
+            }
+
+            message.result = { $case: "commit", value: CommitResponse.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 13: {
+            if (tag !== 106) {
+              break;
+            }
+
+            message.result = { $case: "execute", value: ExecuteResponse.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3420,6 +3722,1308 @@ export const BatchResult: MessageFns<BatchResult> = {
         }
         break;
       }
+      case "snapshotGet": {
+        if (object.result?.value !== undefined && object.result?.value !== null) {
+          message.result = { $case: "snapshotGet", value: SnapshotGetResponse.fromPartial(object.result.value) };
+        }
+        break;
+      }
+      case "getTimestamp": {
+        if (object.result?.value !== undefined && object.result?.value !== null) {
+          message.result = { $case: "getTimestamp", value: GetTimestampResponse.fromPartial(object.result.value) };
+        }
+        break;
+      }
+      case "commit": {
+        if (object.result?.value !== undefined && object.result?.value !== null) {
+          message.result = { $case: "commit", value: CommitResponse.fromPartial(object.result.value) };
+        }
+        break;
+      }
+      case "execute": {
+        if (object.result?.value !== undefined && object.result?.value !== null) {
+          message.result = { $case: "execute", value: ExecuteResponse.fromPartial(object.result.value) };
+        }
+        break;
+      }
+    }
+    return message;
+  },
+};
+
+function createBaseSnapshotGetRequest(): SnapshotGetRequest {
+  return { keys: [], at: undefined };
+}
+
+export const SnapshotGetRequest: MessageFns<SnapshotGetRequest> = {
+  encode(message: SnapshotGetRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.keys) {
+      writer.uint32(10).bytes(v!);
+    }
+    switch (message.at?.$case) {
+      case "timestamp":
+        writer.uint32(16).uint64(message.at.value);
+        break;
+      case "fresh":
+        writer.uint32(24).bool(message.at.value);
+        break;
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SnapshotGetRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSnapshotGetRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.keys.push(Buffer.from(reader.bytes()));
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.at = { $case: "timestamp", value: longToNumber(reader.uint64()) };
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.at = { $case: "fresh", value: reader.bool() };
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<SnapshotGetRequest>): SnapshotGetRequest {
+    return SnapshotGetRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<SnapshotGetRequest>): SnapshotGetRequest {
+    const message = createBaseSnapshotGetRequest();
+    message.keys = object.keys?.map((e) => e) || [];
+    switch (object.at?.$case) {
+      case "timestamp": {
+        if (object.at?.value !== undefined && object.at?.value !== null) {
+          message.at = { $case: "timestamp", value: object.at.value };
+        }
+        break;
+      }
+      case "fresh": {
+        if (object.at?.value !== undefined && object.at?.value !== null) {
+          message.at = { $case: "fresh", value: object.at.value };
+        }
+        break;
+      }
+    }
+    return message;
+  },
+};
+
+function createBaseSnapshotGetResponse(): SnapshotGetResponse {
+  return { timestamp: 0, results: [], partial: false };
+}
+
+export const SnapshotGetResponse: MessageFns<SnapshotGetResponse> = {
+  encode(message: SnapshotGetResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.timestamp !== 0) {
+      writer.uint32(8).uint64(message.timestamp);
+    }
+    for (const v of message.results) {
+      BatchGetResult.encode(v!, writer.uint32(18).fork()).join();
+    }
+    if (message.partial !== false) {
+      writer.uint32(24).bool(message.partial);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SnapshotGetResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSnapshotGetResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.timestamp = longToNumber(reader.uint64());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.results.push(BatchGetResult.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.partial = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<SnapshotGetResponse>): SnapshotGetResponse {
+    return SnapshotGetResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<SnapshotGetResponse>): SnapshotGetResponse {
+    const message = createBaseSnapshotGetResponse();
+    message.timestamp = object.timestamp ?? 0;
+    message.results = object.results?.map((e) => BatchGetResult.fromPartial(e)) || [];
+    message.partial = object.partial ?? false;
+    return message;
+  },
+};
+
+function createBaseReadSpan(): ReadSpan {
+  return { start: Buffer.alloc(0), end: Buffer.alloc(0) };
+}
+
+export const ReadSpan: MessageFns<ReadSpan> = {
+  encode(message: ReadSpan, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.start.length !== 0) {
+      writer.uint32(10).bytes(message.start);
+    }
+    if (message.end.length !== 0) {
+      writer.uint32(18).bytes(message.end);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ReadSpan {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseReadSpan();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.start = Buffer.from(reader.bytes());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.end = Buffer.from(reader.bytes());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ReadSpan>): ReadSpan {
+    return ReadSpan.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ReadSpan>): ReadSpan {
+    const message = createBaseReadSpan();
+    message.start = object.start ?? Buffer.alloc(0);
+    message.end = object.end ?? Buffer.alloc(0);
+    return message;
+  },
+};
+
+function createBaseTransactionPut(): TransactionPut {
+  return { key: Buffer.alloc(0), value: Buffer.alloc(0), ttlMs: 0 };
+}
+
+export const TransactionPut: MessageFns<TransactionPut> = {
+  encode(message: TransactionPut, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.key.length !== 0) {
+      writer.uint32(10).bytes(message.key);
+    }
+    if (message.value.length !== 0) {
+      writer.uint32(18).bytes(message.value);
+    }
+    if (message.ttlMs !== 0) {
+      writer.uint32(24).uint64(message.ttlMs);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): TransactionPut {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseTransactionPut();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.key = Buffer.from(reader.bytes());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.value = Buffer.from(reader.bytes());
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.ttlMs = longToNumber(reader.uint64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<TransactionPut>): TransactionPut {
+    return TransactionPut.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<TransactionPut>): TransactionPut {
+    const message = createBaseTransactionPut();
+    message.key = object.key ?? Buffer.alloc(0);
+    message.value = object.value ?? Buffer.alloc(0);
+    message.ttlMs = object.ttlMs ?? 0;
+    return message;
+  },
+};
+
+function createBaseTransactionDelete(): TransactionDelete {
+  return { key: Buffer.alloc(0) };
+}
+
+export const TransactionDelete: MessageFns<TransactionDelete> = {
+  encode(message: TransactionDelete, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.key.length !== 0) {
+      writer.uint32(10).bytes(message.key);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): TransactionDelete {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseTransactionDelete();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.key = Buffer.from(reader.bytes());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<TransactionDelete>): TransactionDelete {
+    return TransactionDelete.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<TransactionDelete>): TransactionDelete {
+    const message = createBaseTransactionDelete();
+    message.key = object.key ?? Buffer.alloc(0);
+    return message;
+  },
+};
+
+function createBaseTransactionGet(): TransactionGet {
+  return { key: Buffer.alloc(0) };
+}
+
+export const TransactionGet: MessageFns<TransactionGet> = {
+  encode(message: TransactionGet, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.key.length !== 0) {
+      writer.uint32(10).bytes(message.key);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): TransactionGet {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseTransactionGet();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.key = Buffer.from(reader.bytes());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<TransactionGet>): TransactionGet {
+    return TransactionGet.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<TransactionGet>): TransactionGet {
+    const message = createBaseTransactionGet();
+    message.key = object.key ?? Buffer.alloc(0);
+    return message;
+  },
+};
+
+function createBaseTransactionIncrement(): TransactionIncrement {
+  return { key: Buffer.alloc(0), delta: "0" };
+}
+
+export const TransactionIncrement: MessageFns<TransactionIncrement> = {
+  encode(message: TransactionIncrement, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.key.length !== 0) {
+      writer.uint32(10).bytes(message.key);
+    }
+    if (message.delta !== "0") {
+      writer.uint32(16).sint64(message.delta);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): TransactionIncrement {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseTransactionIncrement();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.key = Buffer.from(reader.bytes());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.delta = reader.sint64().toString();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<TransactionIncrement>): TransactionIncrement {
+    return TransactionIncrement.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<TransactionIncrement>): TransactionIncrement {
+    const message = createBaseTransactionIncrement();
+    message.key = object.key ?? Buffer.alloc(0);
+    message.delta = object.delta ?? "0";
+    return message;
+  },
+};
+
+function createBaseTransactionWrite(): TransactionWrite {
+  return { write: undefined };
+}
+
+export const TransactionWrite: MessageFns<TransactionWrite> = {
+  encode(message: TransactionWrite, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    switch (message.write?.$case) {
+      case "put":
+        TransactionPut.encode(message.write.value, writer.uint32(10).fork()).join();
+        break;
+      case "delete":
+        TransactionDelete.encode(message.write.value, writer.uint32(18).fork()).join();
+        break;
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): TransactionWrite {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseTransactionWrite();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.write = { $case: "put", value: TransactionPut.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.write = { $case: "delete", value: TransactionDelete.decode(reader, reader.uint32()) };
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<TransactionWrite>): TransactionWrite {
+    return TransactionWrite.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<TransactionWrite>): TransactionWrite {
+    const message = createBaseTransactionWrite();
+    switch (object.write?.$case) {
+      case "put": {
+        if (object.write?.value !== undefined && object.write?.value !== null) {
+          message.write = { $case: "put", value: TransactionPut.fromPartial(object.write.value) };
+        }
+        break;
+      }
+      case "delete": {
+        if (object.write?.value !== undefined && object.write?.value !== null) {
+          message.write = { $case: "delete", value: TransactionDelete.fromPartial(object.write.value) };
+        }
+        break;
+      }
+    }
+    return message;
+  },
+};
+
+function createBaseCommitRequest(): CommitRequest {
+  return { start: 0, isolation: 0, reads: [], spans: [], writes: [] };
+}
+
+export const CommitRequest: MessageFns<CommitRequest> = {
+  encode(message: CommitRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.start !== 0) {
+      writer.uint32(8).uint64(message.start);
+    }
+    if (message.isolation !== 0) {
+      writer.uint32(16).int32(message.isolation);
+    }
+    for (const v of message.reads) {
+      writer.uint32(26).bytes(v!);
+    }
+    for (const v of message.spans) {
+      ReadSpan.encode(v!, writer.uint32(34).fork()).join();
+    }
+    for (const v of message.writes) {
+      TransactionWrite.encode(v!, writer.uint32(42).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): CommitRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCommitRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.start = longToNumber(reader.uint64());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.isolation = reader.int32() as any;
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.reads.push(Buffer.from(reader.bytes()));
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.spans.push(ReadSpan.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.writes.push(TransactionWrite.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<CommitRequest>): CommitRequest {
+    return CommitRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<CommitRequest>): CommitRequest {
+    const message = createBaseCommitRequest();
+    message.start = object.start ?? 0;
+    message.isolation = object.isolation ?? 0;
+    message.reads = object.reads?.map((e) => e) || [];
+    message.spans = object.spans?.map((e) => ReadSpan.fromPartial(e)) || [];
+    message.writes = object.writes?.map((e) => TransactionWrite.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseCommitResponse(): CommitResponse {
+  return { timestamp: 0 };
+}
+
+export const CommitResponse: MessageFns<CommitResponse> = {
+  encode(message: CommitResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.timestamp !== 0) {
+      writer.uint32(8).uint64(message.timestamp);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): CommitResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCommitResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.timestamp = longToNumber(reader.uint64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<CommitResponse>): CommitResponse {
+    return CommitResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<CommitResponse>): CommitResponse {
+    const message = createBaseCommitResponse();
+    message.timestamp = object.timestamp ?? 0;
+    return message;
+  },
+};
+
+function createBaseCondition(): Condition {
+  return { key: Buffer.alloc(0), condition: undefined };
+}
+
+export const Condition: MessageFns<Condition> = {
+  encode(message: Condition, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.key.length !== 0) {
+      writer.uint32(10).bytes(message.key);
+    }
+    switch (message.condition?.$case) {
+      case "exists":
+        writer.uint32(16).bool(message.condition.value);
+        break;
+      case "absent":
+        writer.uint32(24).bool(message.condition.value);
+        break;
+      case "valueEquals":
+        writer.uint32(34).bytes(message.condition.value);
+        break;
+      case "versionEquals":
+        writer.uint32(42).bytes(message.condition.value);
+        break;
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Condition {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCondition();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.key = Buffer.from(reader.bytes());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.condition = { $case: "exists", value: reader.bool() };
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.condition = { $case: "absent", value: reader.bool() };
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.condition = { $case: "valueEquals", value: Buffer.from(reader.bytes()) };
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.condition = { $case: "versionEquals", value: Buffer.from(reader.bytes()) };
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<Condition>): Condition {
+    return Condition.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<Condition>): Condition {
+    const message = createBaseCondition();
+    message.key = object.key ?? Buffer.alloc(0);
+    switch (object.condition?.$case) {
+      case "exists": {
+        if (object.condition?.value !== undefined && object.condition?.value !== null) {
+          message.condition = { $case: "exists", value: object.condition.value };
+        }
+        break;
+      }
+      case "absent": {
+        if (object.condition?.value !== undefined && object.condition?.value !== null) {
+          message.condition = { $case: "absent", value: object.condition.value };
+        }
+        break;
+      }
+      case "valueEquals": {
+        if (object.condition?.value !== undefined && object.condition?.value !== null) {
+          message.condition = { $case: "valueEquals", value: object.condition.value };
+        }
+        break;
+      }
+      case "versionEquals": {
+        if (object.condition?.value !== undefined && object.condition?.value !== null) {
+          message.condition = { $case: "versionEquals", value: object.condition.value };
+        }
+        break;
+      }
+    }
+    return message;
+  },
+};
+
+function createBaseExecuteOperation(): ExecuteOperation {
+  return { operation: undefined };
+}
+
+export const ExecuteOperation: MessageFns<ExecuteOperation> = {
+  encode(message: ExecuteOperation, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    switch (message.operation?.$case) {
+      case "get":
+        TransactionGet.encode(message.operation.value, writer.uint32(10).fork()).join();
+        break;
+      case "put":
+        TransactionPut.encode(message.operation.value, writer.uint32(18).fork()).join();
+        break;
+      case "delete":
+        TransactionDelete.encode(message.operation.value, writer.uint32(26).fork()).join();
+        break;
+      case "increment":
+        TransactionIncrement.encode(message.operation.value, writer.uint32(34).fork()).join();
+        break;
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ExecuteOperation {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseExecuteOperation();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.operation = { $case: "get", value: TransactionGet.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.operation = { $case: "put", value: TransactionPut.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.operation = { $case: "delete", value: TransactionDelete.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.operation = { $case: "increment", value: TransactionIncrement.decode(reader, reader.uint32()) };
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ExecuteOperation>): ExecuteOperation {
+    return ExecuteOperation.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ExecuteOperation>): ExecuteOperation {
+    const message = createBaseExecuteOperation();
+    switch (object.operation?.$case) {
+      case "get": {
+        if (object.operation?.value !== undefined && object.operation?.value !== null) {
+          message.operation = { $case: "get", value: TransactionGet.fromPartial(object.operation.value) };
+        }
+        break;
+      }
+      case "put": {
+        if (object.operation?.value !== undefined && object.operation?.value !== null) {
+          message.operation = { $case: "put", value: TransactionPut.fromPartial(object.operation.value) };
+        }
+        break;
+      }
+      case "delete": {
+        if (object.operation?.value !== undefined && object.operation?.value !== null) {
+          message.operation = { $case: "delete", value: TransactionDelete.fromPartial(object.operation.value) };
+        }
+        break;
+      }
+      case "increment": {
+        if (object.operation?.value !== undefined && object.operation?.value !== null) {
+          message.operation = { $case: "increment", value: TransactionIncrement.fromPartial(object.operation.value) };
+        }
+        break;
+      }
+    }
+    return message;
+  },
+};
+
+function createBaseExecuteRequest(): ExecuteRequest {
+  return { conditions: [], then: [], otherwise: [] };
+}
+
+export const ExecuteRequest: MessageFns<ExecuteRequest> = {
+  encode(message: ExecuteRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.conditions) {
+      Condition.encode(v!, writer.uint32(10).fork()).join();
+    }
+    for (const v of message.then) {
+      ExecuteOperation.encode(v!, writer.uint32(18).fork()).join();
+    }
+    for (const v of message.otherwise) {
+      ExecuteOperation.encode(v!, writer.uint32(26).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ExecuteRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseExecuteRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.conditions.push(Condition.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.then.push(ExecuteOperation.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.otherwise.push(ExecuteOperation.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ExecuteRequest>): ExecuteRequest {
+    return ExecuteRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ExecuteRequest>): ExecuteRequest {
+    const message = createBaseExecuteRequest();
+    message.conditions = object.conditions?.map((e) => Condition.fromPartial(e)) || [];
+    message.then = object.then?.map((e) => ExecuteOperation.fromPartial(e)) || [];
+    message.otherwise = object.otherwise?.map((e) => ExecuteOperation.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseExecuteResponse(): ExecuteResponse {
+  return { succeeded: false, timestamp: 0, results: [], resultsOmitted: false };
+}
+
+export const ExecuteResponse: MessageFns<ExecuteResponse> = {
+  encode(message: ExecuteResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.succeeded !== false) {
+      writer.uint32(8).bool(message.succeeded);
+    }
+    if (message.timestamp !== 0) {
+      writer.uint32(16).uint64(message.timestamp);
+    }
+    for (const v of message.results) {
+      ExecuteResult.encode(v!, writer.uint32(26).fork()).join();
+    }
+    if (message.resultsOmitted !== false) {
+      writer.uint32(32).bool(message.resultsOmitted);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ExecuteResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseExecuteResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.succeeded = reader.bool();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.timestamp = longToNumber(reader.uint64());
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.results.push(ExecuteResult.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.resultsOmitted = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ExecuteResponse>): ExecuteResponse {
+    return ExecuteResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ExecuteResponse>): ExecuteResponse {
+    const message = createBaseExecuteResponse();
+    message.succeeded = object.succeeded ?? false;
+    message.timestamp = object.timestamp ?? 0;
+    message.results = object.results?.map((e) => ExecuteResult.fromPartial(e)) || [];
+    message.resultsOmitted = object.resultsOmitted ?? false;
+    return message;
+  },
+};
+
+function createBaseExecuteResult(): ExecuteResult {
+  return { result: undefined };
+}
+
+export const ExecuteResult: MessageFns<ExecuteResult> = {
+  encode(message: ExecuteResult, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    switch (message.result?.$case) {
+      case "get":
+        GetResponse.encode(message.result.value, writer.uint32(10).fork()).join();
+        break;
+      case "put":
+        PutResponse.encode(message.result.value, writer.uint32(18).fork()).join();
+        break;
+      case "delete":
+        DeleteResponse.encode(message.result.value, writer.uint32(26).fork()).join();
+        break;
+      case "increment":
+        IncrementResponse.encode(message.result.value, writer.uint32(34).fork()).join();
+        break;
+      case "error":
+        ErrorDetail.encode(message.result.value, writer.uint32(42).fork()).join();
+        break;
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ExecuteResult {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseExecuteResult();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.result = { $case: "get", value: GetResponse.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.result = { $case: "put", value: PutResponse.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.result = { $case: "delete", value: DeleteResponse.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.result = { $case: "increment", value: IncrementResponse.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.result = { $case: "error", value: ErrorDetail.decode(reader, reader.uint32()) };
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ExecuteResult>): ExecuteResult {
+    return ExecuteResult.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ExecuteResult>): ExecuteResult {
+    const message = createBaseExecuteResult();
+    switch (object.result?.$case) {
+      case "get": {
+        if (object.result?.value !== undefined && object.result?.value !== null) {
+          message.result = { $case: "get", value: GetResponse.fromPartial(object.result.value) };
+        }
+        break;
+      }
+      case "put": {
+        if (object.result?.value !== undefined && object.result?.value !== null) {
+          message.result = { $case: "put", value: PutResponse.fromPartial(object.result.value) };
+        }
+        break;
+      }
+      case "delete": {
+        if (object.result?.value !== undefined && object.result?.value !== null) {
+          message.result = { $case: "delete", value: DeleteResponse.fromPartial(object.result.value) };
+        }
+        break;
+      }
+      case "increment": {
+        if (object.result?.value !== undefined && object.result?.value !== null) {
+          message.result = { $case: "increment", value: IncrementResponse.fromPartial(object.result.value) };
+        }
+        break;
+      }
+      case "error": {
+        if (object.result?.value !== undefined && object.result?.value !== null) {
+          message.result = { $case: "error", value: ErrorDetail.fromPartial(object.result.value) };
+        }
+        break;
+      }
     }
     return message;
   },
@@ -3429,8 +5033,9 @@ export const BatchResult: MessageFns<BatchResult> = {
  * Keys and values are byte strings. A key has 1 to 4096 bytes, a value at most 1 MiB (both limits are settings).
  * Keys are ordered as unsigned bytes.
  *
- * Single-key operations are linearizable. A call that writes several keys (DeleteRange, BatchWrite) promises atomicity
- * per key only: readers may see some of its keys changed and others not yet. Multi-key atomicity needs a transaction.
+ * Single-key operations are linearizable. DeleteRange and BatchWrite promise atomicity per key only: readers may see some of
+ * their keys changed and others not yet. A BatchWrite that is `atomic`, an Execute and a transaction (`cairn.v1.Txn`) change
+ * all of their keys or none, at one timestamp.
  *
  * A request has at most 16 MiB, unpacked, and a value that can be written can be read. Answers fit into the 4 MiB that gRPC
  * clients accept by default, except where one value alone is larger: a cluster whose value.max_bytes is above 3 MiB
@@ -3528,7 +5133,10 @@ export const KVService = {
     responseSerialize: (value: BatchGetResponse): Buffer => Buffer.from(BatchGetResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): BatchGetResponse => BatchGetResponse.decode(value),
   },
-  /** Writes many keys, at most 10,000. Answers per operation, in the order of the request; there is no all-or-nothing. */
+  /**
+   * Writes many keys, at most 10,000. Answers per operation, in the order of the request. All or nothing only where the
+   * request says `atomic`.
+   */
   batchWrite: {
     path: "/cairn.v1.KV/BatchWrite" as const,
     requestStream: false as const,
@@ -3600,7 +5208,10 @@ export interface KVServer extends UntypedServiceImplementation {
    * use a timestamp (GetTimestamp) for that. What does not fit into one answer is asked for again: see BatchGetResponse.
    */
   batchGet: handleUnaryCall<BatchGetRequest, BatchGetResponse>;
-  /** Writes many keys, at most 10,000. Answers per operation, in the order of the request; there is no all-or-nothing. */
+  /**
+   * Writes many keys, at most 10,000. Answers per operation, in the order of the request. All or nothing only where the
+   * request says `atomic`.
+   */
   batchWrite: handleUnaryCall<BatchWriteRequest, BatchWriteResponse>;
   /**
    * Streams the rows of a span in key order as one consistent snapshot, paged by bytes. A deadline is for the whole scan;
@@ -3745,7 +5356,10 @@ export interface KVClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: BatchGetResponse) => void,
   ): ClientUnaryCall;
-  /** Writes many keys, at most 10,000. Answers per operation, in the order of the request; there is no all-or-nothing. */
+  /**
+   * Writes many keys, at most 10,000. Answers per operation, in the order of the request. All or nothing only where the
+   * request says `atomic`.
+   */
   batchWrite(
     request: BatchWriteRequest,
     callback: (error: ServiceError | null, response: BatchWriteResponse) => void,

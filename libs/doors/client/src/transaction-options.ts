@@ -1,0 +1,64 @@
+import { invalidArgument, type BytesInput } from './bytes.js';
+import type { CallOptions, PutOptions, ScanOptions } from './options.js';
+import { Isolation } from './wire-binding.js';
+
+/**
+ * - `serializable` (default): as if transactions had run one after the other.
+ * - `snapshot`: reads are of one instant, and what is written must not have been written by others since. What
+ *   was only read is not checked at the end: two transactions may each read what the other writes.
+ */
+export type IsolationLevel = 'serializable' | 'snapshot';
+
+export interface TransactionOptions extends CallOptions {
+  readonly isolation?: IsolationLevel;
+  /** For the whole, all attempts and the pauses between them, milliseconds; default that of the client. */
+  readonly timeoutMs?: number;
+  /** Most times that the closure runs; default: as often as the time allows. */
+  readonly attemptsMax?: number;
+}
+
+/** Of a put in a transaction; the time to live is counted from the commit. */
+export type TransactionPutOptions = Pick<PutOptions, 'ttlMs'>;
+
+/** Of a scan in a transaction: its snapshot and its deadline are those of the transaction. */
+export type TransactionScanOptions = Omit<
+  ScanOptions,
+  'consistency' | 'timeoutMs' | 'signal' | 'traceparent'
+>;
+
+/**
+ * Which instant: left out = now; a timestamp (of a receipt, a scan's page, `client.timestamp()`); a time; or
+ * milliseconds ago, as a negative number. The cluster keeps the past for its `gc.life_seconds`.
+ */
+export interface SnapshotOptions extends CallOptions {
+  readonly at?: number | Date;
+}
+
+/** What `execute` asks of a key; all of them must hold. */
+export type ConditionInput = { readonly key: BytesInput } & (
+  | { readonly exists: true }
+  | { readonly absent: true }
+  | { readonly value: BytesInput }
+  | { readonly version: Uint8Array }
+);
+
+/** One operation of `execute`. Those of one list see the effects of the ones before them. */
+export type ExecuteOperationInput =
+  | { readonly get: { readonly key: BytesInput } }
+  | { readonly put: { readonly key: BytesInput; readonly value: BytesInput; readonly ttlMs?: number } }
+  | { readonly delete: { readonly key: BytesInput } }
+  | { readonly increment: { readonly key: BytesInput; readonly delta?: number | bigint } };
+
+/** INVALID_ARGUMENT for a name that is none of the levels. */
+export function isolationOf(level: IsolationLevel | undefined): Isolation {
+  if (level === undefined || level === 'serializable') return Isolation.SERIALIZABLE;
+  if (level === 'snapshot') return Isolation.SNAPSHOT;
+  throw invalidArgument('isolation', `isolation must be "serializable" or "snapshot", not ${String(level)}`);
+}
+
+/** INVALID_ARGUMENT unless it is left out, or a whole number from 1. */
+export function attemptsMaxOf(attemptsMax: number | undefined): number {
+  if (attemptsMax === undefined) return Infinity;
+  if (Number.isSafeInteger(attemptsMax) && attemptsMax >= 1) return attemptsMax;
+  throw invalidArgument('attemptsMax', `attemptsMax must be a whole number from 1, not ${attemptsMax}`);
+}

@@ -18,7 +18,7 @@ function run(
   const code = runCheck(args, {
     read: (file) => {
       if (file === 'missing') throw new Error('no such file');
-      return text;
+      return [text];
     },
     out: (more) => {
       out += more;

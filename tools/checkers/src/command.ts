@@ -1,114 +1,147 @@
 import { messageOf } from '@cairn/base';
 
-import { BadHistory, ONLY_KEY, parseHistory } from './history-file.js';
-import type { Operation } from './history.js';
-import { checkKey, type Contradiction } from './linearizability.js';
-import { OTHER_VALUE } from './linear/minimise.js';
+import { BadHistory } from './files/json-lines.js';
+import { judgeLinearizability } from './judges/linearizability.js';
+import { judgeListAppend } from './judges/list-append.js';
+import { EXIT, type ExitCode, type Speech } from './judges/outcome.js';
+import { judgeBank, judgeLongFork, judgeMonotonic, judgeSet, judgeWatches } from './judges/workloads.js';
+import { LEVELS } from './list-append/anomalies.js';
 
-export const EXIT = { linearizable: 0, violated: 1, badInput: 2, undecided: 3 } as const;
+export { EXIT } from './judges/outcome.js';
 
-export const USAGE = `usage: npm run -s check -- linearizability FILE
+export const USAGE = `usage: npm run -s check -- CHECKER FILE [OPTION]...
 
 Judges a history of one JSON object per line; FILE - is the standard input.
-  {"process":0,"type":"invoke"|"ok"|"fail"|"info","f":"read"|"write"|"cas","key":"k","value":...}
 
-exit codes  0 linearizable   1 not linearizable   2 bad input   3 too hard to decide
+linearizability  operations on single keys
+  {"process":0,"type":"invoke"|"ok"|"fail"|"info","f":"read"|"write"|"cas","key":"k","value":...}
+list-append  transactions that append to lists and read them
+  {"process":0,"type":"invoke"|"ok"|"fail"|"info","txn":[["append","x",1],["r","y",[1,2]]]}
+  --level LEVEL     ${LEVELS.join(', ')}; the first unless said
+bank  reads of all accounts between which money is transferred
+  {"process":0,"type":...,"f":"read"|"transfer","value":{"a":10,"b":20}}
+  --total N         what accounts hold together; unless said, what the first read shows
+  --allow-negative  accounts may be below zero
+set  elements that are added, and a final read
+  {"process":0,"type":...,"f":"add"|"read","value":1|[1,2]}
+long-fork  keys that are written once, and reads of several at once
+  {"process":0,"type":...,"f":"write","key":"x","value":1}  {...,"f":"read","value":{"x":1,"y":null}}
+monotonic  a counter that only grows, with commit timestamps
+  {"process":0,"type":...,"f":"inc"|"read","key":"k","value":1,"ts":17}
+watch  writes, and what watchers were told
+  {"type":"write","key":"k","value":1,"ts":17,"outcome":"ok"|"fail"|"info","txn":false}
+  {"type":"start"|"resume"|"event"|"progress","watcher":0,"ts":17,"key":"k","value":1}
+
+exit codes  0 nothing found   1 violated   2 bad input   3 too hard to decide (linearizability)
 `;
 
 /** What a command may touch. */
-export interface CommandPorts {
-  /** All of a file, or of the standard input for '-'. */
-  read(file: string): string;
-  out(text: string): void;
-  error(text: string): void;
+export interface CommandPorts extends Speech {
+  /** The text of a file, or of the standard input for '-', in pieces. */
+  read(file: string): Iterable<string>;
 }
 
-function show(value: string | undefined): string {
-  return value ?? 'nil';
-}
+/** A file that cannot be read. */
+class Unreadable extends Error {}
 
-function describe({ action }: Operation): string {
-  switch (action.f) {
-    case 'write':
-      return `write ${show(action.value)}`;
-    case 'read':
-      return `read ${show(action.value)}`;
-    case 'cas':
-      return `cas ${show(action.expected)} -> ${show(action.value)}`;
-    case 'add':
-      return `add ${action.delta} = ${action.result}`;
+function* guarded(file: string, ports: CommandPorts): Generator<string> {
+  try {
+    yield* ports.read(file);
+  } catch (error) {
+    throw new Unreadable(messageOf(error));
   }
 }
 
-/** A contradiction as text; times are line numbers. */
-function explain(key: string, { initial, upTo }: Contradiction): string {
-  const rows = upTo.map((operation) => {
-    const until =
-      operation.returnedMs === Number.POSITIVE_INFINITY
-        ? `line ${operation.invokedMs} to ?`
-        : `lines ${operation.invokedMs} to ${operation.returnedMs}`;
-    return `  ${until.padEnd(24)} process ${operation.process.padEnd(6)} ${describe(operation)}`;
-  });
-  const named = initial.filter((value) => value !== OTHER_VALUE).map(show);
-  if (named.length < initial.length) named.push('something that none of these names');
-  return [
-    key === ONLY_KEY ? 'not linearizable' : `key ${key}: not linearizable`,
-    `The key holds ${named.join(', or ')}. Then no order explains ${upTo.length === 1 ? 'this' : 'these'}:`,
-    ...rows,
-    '',
-  ].join('\n');
+type Judge = (chunks: Iterable<string>, speech: Speech) => ExitCode;
+
+/** Takes its options out of the arguments; undefined where one is not understood. */
+type JudgeOf = (options: Map<string, string | undefined>) => Judge | undefined;
+
+function takeNumber(options: Map<string, string | undefined>, name: string): number | undefined | 'bad' {
+  if (!options.has(name)) return undefined;
+  const text = options.get(name) ?? '';
+  options.delete(name);
+  return text !== '' && Number.isFinite(Number(text)) ? Number(text) : 'bad';
 }
 
-function judge(text: string, ports: CommandPorts): number {
-  const operations = parseHistory(text);
-  const byKey = new Map<string, Operation[]>();
-  for (const operation of operations) {
-    const list = byKey.get(operation.key);
-    if (list === undefined) byKey.set(operation.key, [operation]);
-    else list.push(operation);
-  }
-  let code: number = EXIT.linearizable;
-  for (const [key, list] of byKey) {
-    const result = checkKey(key, list);
-    if (result.type === 'violated') {
-      ports.out(explain(key, result));
-      code = EXIT.violated;
-    } else if (result.type === 'undecided') {
-      ports.error(`key ${key}: too hard to decide\n`);
-      if (code === EXIT.linearizable) code = EXIT.undecided;
+const CHECKERS: ReadonlyMap<string, JudgeOf> = new Map<string, JudgeOf>([
+  ['linearizability', () => judgeLinearizability],
+  [
+    'list-append',
+    (options) => {
+      const name = options.has('level') ? options.get('level') : LEVELS[0];
+      options.delete('level');
+      const level = LEVELS.find((each) => each === name);
+      return level && ((chunks, speech) => judgeListAppend(chunks, level, speech));
+    },
+  ],
+  [
+    'bank',
+    (options) => {
+      const total = takeNumber(options, 'total');
+      const mayBeNegative = options.has('allow-negative');
+      if (total === 'bad' || options.get('allow-negative') !== undefined) return undefined;
+      options.delete('allow-negative');
+      return (chunks, speech) => judgeBank(chunks, { total, mayBeNegative }, speech);
+    },
+  ],
+  ['set', () => judgeSet],
+  ['long-fork', () => judgeLongFork],
+  ['monotonic', () => judgeMonotonic],
+  ['watch', () => judgeWatches],
+]);
+
+/** Options that stand alone. */
+const FLAGS: ReadonlySet<string> = new Set(['allow-negative']);
+
+/** `--name value`, `--name=value` and flags; what is none of these is a plain argument. */
+function parseArguments(args: readonly string[]): {
+  readonly plain: string[];
+  readonly options: Map<string, string | undefined>;
+} {
+  const plain: string[] = [];
+  const options = new Map<string, string | undefined>();
+  for (let at = 0; at < args.length; at += 1) {
+    const argument = args[at] as string;
+    if (!argument.startsWith('--')) {
+      plain.push(argument);
+      continue;
     }
+    const [name = '', value] = argument.slice(2).split('=', 2);
+    if (value === undefined && !FLAGS.has(name)) at += 1;
+    options.set(name, value ?? (FLAGS.has(name) ? undefined : args[at]));
   }
-  if (code === EXIT.linearizable) {
-    ports.out(
-      `linearizable: ${operations.length} operations on ${byKey.size} ${byKey.size === 1 ? 'key' : 'keys'}\n`,
-    );
-  }
-  return code;
+  return { plain, options };
+}
+
+/** The judge that the arguments ask for, and the file. */
+function understood(args: readonly string[]): { readonly judge: Judge; readonly file: string } | undefined {
+  const { plain, options } = parseArguments(args);
+  const [checker = '', file, ...more] = plain;
+  const judge = CHECKERS.get(checker)?.(options);
+  if (judge === undefined || file === undefined || more.length > 0 || options.size > 0) return undefined;
+  return { judge, file };
 }
 
 /** Carries out `check` with its arguments; answers the exit code. */
-export function runCheck(args: readonly string[], ports: CommandPorts): number {
-  const [checker, file, ...more] = args;
+export function runCheck(args: readonly string[], ports: CommandPorts): ExitCode {
   if (args.includes('--help')) {
     ports.out(USAGE);
-    return 0;
+    return EXIT.holds;
   }
-  if (checker !== 'linearizability' || file === undefined || more.length > 0) {
+  const asked = understood(args);
+  if (asked === undefined) {
     ports.error(USAGE);
     return EXIT.badInput;
   }
-  let text: string;
+  const { judge, file } = asked;
   try {
-    text = ports.read(file);
+    return judge(guarded(file, ports), ports);
   } catch (error) {
-    ports.error(`${file}: ${messageOf(error)}\n`);
-    return EXIT.badInput;
-  }
-  try {
-    return judge(text, ports);
-  } catch (error) {
-    if (!(error instanceof BadHistory)) throw error;
-    ports.error(`${file === '-' ? 'standard input' : file}: ${error.message}\n`);
+    if (error instanceof Unreadable) ports.error(`${file}: ${error.message}\n`);
+    else if (error instanceof BadHistory) {
+      ports.error(`${file === '-' ? 'standard input' : file}: ${error.message}\n`);
+    } else throw error;
     return EXIT.badInput;
   }
 }

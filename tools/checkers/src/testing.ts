@@ -1,6 +1,6 @@
 import type { AnomalyName } from './list-append/anomalies.js';
 import { checkListAppend } from './list-append/check.js';
-import type { ListOp, Transaction } from './transactions.js';
+import type { ListOp, Name, Transaction } from './transactions.js';
 
 /** `a x 1` appends 1 to x, `r x 1 2` reads [1, 2] of it, `r x` reads that it is empty. */
 function opOf(text: string): ListOp {
@@ -10,7 +10,12 @@ function opOf(text: string): ListOp {
 }
 
 /** A transaction that was acknowledged, with its steps as text, separated by commas. */
-export function txn(invokedMs: number, returnedMs: number, ops: string, process = invokedMs): Transaction {
+export function txn(
+  invokedMs: number,
+  returnedMs: number,
+  ops: string,
+  process: Name = invokedMs,
+): Transaction {
   const steps = ops === '' ? [] : ops.split(', ').map(opOf);
   return { process, outcome: 'ok', invokedMs, returnedMs, ops: steps };
 }

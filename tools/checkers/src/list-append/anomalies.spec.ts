@@ -10,106 +10,122 @@ import { AmbiguousHistory } from './key-histories.js';
 const at = (ops: string): Transaction => txn(0, 100, ops, ops);
 
 /** Histories by what is wrong with them. */
-const WRONG: readonly (readonly [what: string, names: readonly string[], history: readonly Transaction[]])[] = [
+const WRONG: readonly (readonly [what: string, names: readonly string[], history: readonly Transaction[]])[] =
   [
-    'two writers in opposite orders on two keys',
-    ['G0'],
-    [at('a x 1, a y 1'), at('a x 2, a y 2'), at('r x 1 2'), at('r y 2 1')],
-  ],
-  ['what a failed transaction wrote', ['G1a'], [failed(at('a x 1')), at('r x 1')]],
-  [
-    'an update on top of what a failed transaction wrote',
-    ['G1a', 'dirty-update'],
-    [failed(at('a x 1')), at('a x 2'), at('r x 1 2')],
-  ],
-  ['a part of what a transaction wrote', ['G1b'], [at('a x 1, a x 2'), at('r x 1'), at('r x 1 2')]],
-  ['a part of what a transaction wrote, the rest never seen', ['G1b'], [at('a x 1, a x 2'), at('r x 1')]],
-  ['two transactions that saw each other', ['G1c'], [at('a x 1, r y 1'), at('a y 1, r x 1')]],
-  [
-    'one write of another transaction seen, the other missed',
-    ['G-single'],
-    [at('a x 1, a y 1'), at('r x 1, r y'), at('r y 1')],
-  ],
-  [
-    'a half of a transaction whose outcome is unknown',
-    ['G-single'],
-    [unknown(at('a x 1, a y 1')), at('r x 1, r y')],
-  ],
-  ['two reads of one key in a transaction that differ', ['G-single'], [at('a x 1'), at('r x, r x 1')]],
-  ['a read that goes back in a transaction', ['G-single'], [at('a x 1'), at('r x 1, r x')]],
-  [
-    'two that read a version and appended to it',
-    ['G-single', 'lost-update'],
-    [at('r x, a x 1'), at('r x, a x 2'), at('r x 1 2')],
-  ],
-  [
-    'two that read a version and appended to it, never read',
-    ['G2', 'lost-update'],
-    [at('r x, a x 1'), at('r x, a x 2')],
-  ],
-  [
-    'two that saw only what they appended themselves',
-    ['G2', 'lost-update'],
-    [at('a x 1, r x 1'), at('a x 2, r x 2')],
-  ],
-  [
-    'two that each read what the other wrote',
-    ['G2+write-skew'],
-    [at('r x, a y 1'), at('r y, a x 1'), at('r x 1, r y 1')],
-  ],
-  ['two that each read what the other wrote, never read', ['G2+write-skew'], [at('r x, a y 1'), at('r y, a x 1')]],
-  [
-    'three that each read what the next wrote',
-    ['G2'],
-    [at('r x, a y 1'), at('r y, a z 1'), at('r z, a x 1')],
-  ],
-  [
-    'two readers that saw two writers in opposite orders',
-    ['G2+G-nonadjacent+long-fork'],
-    [at('a x 1'), at('a y 1'), at('r x 1, r y'), at('r y 1, r x')],
-  ],
-  [
-    'two updaters that saw two writers in opposite orders',
-    ['G2+G-nonadjacent'],
-    [at('a x 1'), at('a y 1'), at('r x 1, r y, a z 1'), at('r y 1, r x, a u 1'), at('r z 1, r u 1')],
-  ],
-  [
-    'writes in the opposite order of real time',
-    ['G0-realtime'],
-    [txn(0, 1, 'a x 1'), txn(2, 3, 'a x 2'), txn(0, 9, 'r x 2 1')],
-  ],
-  ['a read of what is written later', ['G1c-realtime'], [txn(0, 1, 'r x 1'), txn(2, 3, 'a x 1')]],
-  ['a stale read', ['G-single-realtime'], [txn(0, 1, 'a x 1'), txn(2, 3, 'r x'), txn(4, 5, 'r x 1')]],
-  ['an acknowledged append that is lost', ['G-single-realtime'], [txn(0, 1, 'a x 1'), txn(2, 3, 'r x')]],
-  [
-    'an acknowledged append that is lost behind others',
-    ['G-single-realtime'],
-    [txn(0, 1, 'a x 1'), txn(2, 3, 'a x 2'), txn(4, 5, 'r x 1')],
-  ],
-  [
-    'a read of one process that goes back',
-    ['G-single-realtime'],
-    [txn(0, 9, 'a x 1'), txn(1, 2, 'r x 1', 7), txn(2, 3, 'r x', 7)],
-  ],
-  [
-    'a read that misses what comes before what was written before it',
-    ['G2-realtime'],
-    [txn(0, 1, 'a x 1'), txn(2, 3, 'r y'), txn(0, 9, 'r x, a y 1'), txn(10, 11, 'r x 1, r y 1')],
-  ],
-  ['one element twice', ['duplicate-elements'], [at('a x 1'), at('a x 2'), at('r x 1 1'), at('r x 1 1 2')]],
-  ['two orders', ['incompatible-order'], [at('a x 1'), at('a x 2'), at('r x 1 2'), at('r x 2')]],
-  ['half of a transaction lost', ['incompatible-order'], [at('a x 1, a x 2'), at('r x 2')]],
-  ['appends of one transaction turned round', ['G1b', 'incompatible-order'], [at('a x 1, a x 2'), at('r x 2 1')]],
-  ['what nobody appended', ['garbage-read'], [at('a x 1'), at('r x 1 7')]],
-  ['not its own append', ['internal'], [at('a x 1, r x'), at('r x 1')]],
-  ['its own append not as the last', ['incompatible-order', 'internal'], [at('a x 1, a x 2, r x 2 1'), at('r x')]],
-  ['its own append before it was made', ['internal'], [at('r x 1, a x 1')]],
-];
+    [
+      'two writers in opposite orders on two keys',
+      ['G0'],
+      [at('a x 1, a y 1'), at('a x 2, a y 2'), at('r x 1 2'), at('r y 2 1')],
+    ],
+    ['what a failed transaction wrote', ['G1a'], [failed(at('a x 1')), at('r x 1')]],
+    [
+      'an update on top of what a failed transaction wrote',
+      ['G1a', 'dirty-update'],
+      [failed(at('a x 1')), at('a x 2'), at('r x 1 2')],
+    ],
+    ['a part of what a transaction wrote', ['G1b'], [at('a x 1, a x 2'), at('r x 1'), at('r x 1 2')]],
+    ['a part of what a transaction wrote, the rest never seen', ['G1b'], [at('a x 1, a x 2'), at('r x 1')]],
+    ['two transactions that saw each other', ['G1c'], [at('a x 1, r y 1'), at('a y 1, r x 1')]],
+    [
+      'one write of another transaction seen, the other missed',
+      ['G-single'],
+      [at('a x 1, a y 1'), at('r x 1, r y'), at('r y 1')],
+    ],
+    [
+      'a half of a transaction whose outcome is unknown',
+      ['G-single'],
+      [unknown(at('a x 1, a y 1')), at('r x 1, r y')],
+    ],
+    ['two reads of one key in a transaction that differ', ['G-single'], [at('a x 1'), at('r x, r x 1')]],
+    ['a read that goes back in a transaction', ['G-single'], [at('a x 1'), at('r x 1, r x')]],
+    [
+      'two that read a version and appended to it',
+      ['G-single', 'lost-update'],
+      [at('r x, a x 1'), at('r x, a x 2'), at('r x 1 2')],
+    ],
+    [
+      'two that read a version and appended to it, never read',
+      ['G2', 'lost-update'],
+      [at('r x, a x 1'), at('r x, a x 2')],
+    ],
+    [
+      'two that saw only what they appended themselves',
+      ['G2', 'lost-update'],
+      [at('a x 1, r x 1'), at('a x 2, r x 2')],
+    ],
+    [
+      'two that each read what the other wrote',
+      ['G2+write-skew'],
+      [at('r x, a y 1'), at('r y, a x 1'), at('r x 1, r y 1')],
+    ],
+    [
+      'two that each read what the other wrote, never read',
+      ['G2+write-skew'],
+      [at('r x, a y 1'), at('r y, a x 1')],
+    ],
+    [
+      'three that each read what the next wrote',
+      ['G2'],
+      [at('r x, a y 1'), at('r y, a z 1'), at('r z, a x 1')],
+    ],
+    [
+      'two readers that saw two writers in opposite orders',
+      ['G2+G-nonadjacent+long-fork'],
+      [at('a x 1'), at('a y 1'), at('r x 1, r y'), at('r y 1, r x')],
+    ],
+    [
+      'two updaters that saw two writers in opposite orders',
+      ['G2+G-nonadjacent'],
+      [at('a x 1'), at('a y 1'), at('r x 1, r y, a z 1'), at('r y 1, r x, a u 1'), at('r z 1, r u 1')],
+    ],
+    [
+      'writes in the opposite order of real time',
+      ['G0-realtime'],
+      [txn(0, 1, 'a x 1'), txn(2, 3, 'a x 2'), txn(0, 9, 'r x 2 1')],
+    ],
+    ['a read of what is written later', ['G1c-realtime'], [txn(0, 1, 'r x 1'), txn(2, 3, 'a x 1')]],
+    ['a stale read', ['G-single-realtime'], [txn(0, 1, 'a x 1'), txn(2, 3, 'r x'), txn(4, 5, 'r x 1')]],
+    ['an acknowledged append that is lost', ['G-single-realtime'], [txn(0, 1, 'a x 1'), txn(2, 3, 'r x')]],
+    [
+      'an acknowledged append that is lost behind others',
+      ['G-single-realtime'],
+      [txn(0, 1, 'a x 1'), txn(2, 3, 'a x 2'), txn(4, 5, 'r x 1')],
+    ],
+    [
+      'a read of one process that goes back',
+      ['G-single-realtime'],
+      [txn(0, 9, 'a x 1'), txn(1, 2, 'r x 1', 7), txn(2, 3, 'r x', 7)],
+    ],
+    [
+      'a read that misses what comes before what was written before it',
+      ['G2-realtime'],
+      [txn(0, 1, 'a x 1'), txn(2, 3, 'r y'), txn(0, 9, 'r x, a y 1'), txn(10, 11, 'r x 1, r y 1')],
+    ],
+    ['one element twice', ['duplicate-elements'], [at('a x 1'), at('a x 2'), at('r x 1 1'), at('r x 1 1 2')]],
+    ['two orders', ['incompatible-order'], [at('a x 1'), at('a x 2'), at('r x 1 2'), at('r x 2')]],
+    ['half of a transaction lost', ['incompatible-order'], [at('a x 1, a x 2'), at('r x 2')]],
+    [
+      'appends of one transaction turned round',
+      ['G1b', 'incompatible-order'],
+      [at('a x 1, a x 2'), at('r x 2 1')],
+    ],
+    ['what nobody appended', ['garbage-read'], [at('a x 1'), at('r x 1 7')]],
+    ['not its own append', ['internal'], [at('a x 1, r x'), at('r x 1')]],
+    [
+      'its own append not as the last',
+      ['incompatible-order', 'internal'],
+      [at('a x 1, a x 2, r x 2 1'), at('r x')],
+    ],
+    ['its own append before it was made', ['internal'], [at('r x 1, a x 1')]],
+  ];
 
 /** What looks wrong at first, and is not. */
 const RIGHT: readonly (readonly [what: string, history: readonly Transaction[]])[] = [
   ['nothing', []],
-  ['writers in one order on two keys', [at('a x 1, a y 1'), at('a x 2, a y 2'), at('r x 1 2'), at('r y 1 2')]],
+  [
+    'writers in one order on two keys',
+    [at('a x 1, a y 1'), at('a x 2, a y 2'), at('r x 1 2'), at('r y 1 2')],
+  ],
   ['a failed transaction that nobody saw', [failed(at('a x 1')), at('r x'), at('a x 2, r x 2')]],
   ['what a transaction of unknown outcome wrote', [unknown(at('a x 1')), at('r x 1')]],
   ['that such a transaction never happened', [unknown(txn(0, 1, 'a x 1')), txn(2, 3, 'r x')]],
@@ -124,12 +140,18 @@ const RIGHT: readonly (readonly [what: string, history: readonly Transaction[]])
   ['updates one after another', [at('r x, a x 1'), at('r x 1, a x 2'), at('r x 1 2')]],
   ['updates of two keys from one version', [at('r x, r y, a x 1'), at('r y, a y 1'), at('r x 1, r y 1')]],
   ['one who read what the other wrote', [at('r x, a y 1'), at('r y 1, a x 1')]],
-  ['two readers that saw two writers in one order', [at('a x 1'), at('a y 1'), at('r x 1, r y'), at('r x 1, r y 1')]],
+  [
+    'two readers that saw two writers in one order',
+    [at('a x 1'), at('a y 1'), at('r x 1, r y'), at('r x 1, r y 1')],
+  ],
   ['writes at one time, in any order', [txn(0, 9, 'a x 1'), txn(2, 3, 'a x 2'), txn(10, 11, 'r x 2 1')]],
   ['an old read while the write is under way', [txn(0, 5, 'a x 1'), txn(2, 3, 'r x'), txn(4, 7, 'r x 1')]],
   ['what touches in time', [txn(0, 2, 'a x 1'), txn(2, 3, 'r x')]],
   ['appends that nobody reads', [txn(0, 1, 'a x 1'), txn(2, 3, 'a x 2'), txn(4, 5, 'a y 1, a x 3')]],
-  ['appends that are never read behind what is', [txn(0, 1, 'a x 1'), txn(0, 9, 'a x 2'), txn(3, 4, 'r x 1')]],
+  [
+    'appends that are never read behind what is',
+    [txn(0, 1, 'a x 1'), txn(0, 9, 'a x 2'), txn(3, 4, 'r x 1')],
+  ],
   [
     'appends that nobody reads, by readers of other keys',
     [at('r y, a x 1'), at('r y, a x 2'), at('r y, a x 3'), at('a y 1')],

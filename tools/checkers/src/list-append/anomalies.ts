@@ -18,13 +18,21 @@ const IN_REAL_TIME = ['G0-realtime', 'G1c-realtime', 'G-single-realtime', 'G2-re
 const SHAPES = ['lost-update', 'long-fork', 'write-skew'] as const;
 
 export type AnomalyName =
-  (typeof OF_LISTS)[number] | (typeof CYCLES)[number] | (typeof IN_REAL_TIME)[number] | (typeof SHAPES)[number];
+  | (typeof OF_LISTS)[number]
+  | (typeof CYCLES)[number]
+  | (typeof IN_REAL_TIME)[number]
+  | (typeof SHAPES)[number];
 
 /** In the order in which they are told. */
 export const ANOMALIES: readonly AnomalyName[] = [...OF_LISTS, ...SHAPES, ...CYCLES, ...IN_REAL_TIME];
 
 /** Levels of isolation, the strongest first. */
-export const LEVELS = ['strict-serializable', 'serializable', 'snapshot-isolation', 'read-committed'] as const;
+export const LEVELS = [
+  'strict-serializable',
+  'serializable',
+  'snapshot-isolation',
+  'read-committed',
+] as const;
 export type IsolationLevel = (typeof LEVELS)[number];
 
 /** One thing that is wrong with a history. */

@@ -21,7 +21,11 @@ const READ = fc.record({
   key: fc.constantFrom(...KEYS),
   value: fc.uniqueArray(fc.integer({ min: 1, max: 4 }), { maxLength: 3 }),
 });
-const APPEND = fc.record({ f: fc.constant('append' as const), key: fc.constantFrom(...KEYS), value: fc.constant(0) });
+const APPEND = fc.record({
+  f: fc.constant('append' as const),
+  key: fc.constantFrom(...KEYS),
+  value: fc.constant(0),
+});
 const PLAN: fc.Arbitrary<Plan> = fc.record({
   ops: fc.array(fc.oneof(READ, APPEND, APPEND), { minLength: 1, maxLength: 3 }),
   outcome: fc.constantFrom('ok', 'ok', 'ok', 'ok', 'fail', 'info'),
@@ -113,12 +117,33 @@ describe('list-append and the definition', () => {
         const { anomalies } = checkListAppend(history);
         const isFound = anomalies.some((anomaly) => isForbidden(anomaly, level));
         const can = holds(history, level);
-        if (!can) { wrong += 1; if (!isFound) { missed += 1; if (missed < 20) console.log(level, JSON.stringify(history.map((t) => [t.outcome, t.invokedMs, t.returnedMs, t.ops.map((o) => `${o.f[0]} ${o.key} ${JSON.stringify(o.value)}`).join(', ')]), null, 0), namesIn(history)); } }
+        if (!can) {
+          wrong += 1;
+          if (!isFound) {
+            missed += 1;
+            if (missed < 20)
+              console.log(
+                level,
+                JSON.stringify(
+                  history.map((t) => [
+                    t.outcome,
+                    t.invokedMs,
+                    t.returnedMs,
+                    t.ops.map((o) => `${o.f[0]} ${o.key} ${JSON.stringify(o.value)}`).join(', '),
+                  ]),
+                  null,
+                  0,
+                ),
+                namesIn(history),
+              );
+          }
+        }
         expect(isFound && can).toBe(false);
       }),
       { numRuns: 4000 },
     );
     console.log(level, wrong, missed);
-    wrong = 0; missed = 0;
+    wrong = 0;
+    missed = 0;
   });
 });

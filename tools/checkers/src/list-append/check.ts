@@ -9,7 +9,7 @@ import { KeyHistories } from './key-histories.js';
 import { OrderFinder, type KeyOrder } from './key-order.js';
 import { findLostUpdates } from './lost-updates.js';
 import { addProcessOrder, addRealTime } from './real-time.js';
-import { classOf, shapesOf, type Step } from './steps.js';
+import { classOf, shapesOf, sharedWrite, type Step } from './steps.js';
 
 export interface ListAppendVerdict {
   /** In the order of `ANOMALIES`; up to `TOLD_MAX` of each name, and of each shape of a class. */
@@ -20,7 +20,11 @@ export interface ListAppendVerdict {
 }
 
 /** Why the first transaction of a step comes before the second. */
-function whyOf({ kind, key, place }: Step, names: readonly [string, string], versions: readonly KeyVersions[]): string {
+function whyOf(
+  { kind, key, place }: Step,
+  names: readonly [string, string],
+  versions: readonly KeyVersions[],
+): string {
   const [from, to] = names;
   const { elements = [], key: name = '' } = versions[key] ?? {};
   const [element, before] = [elements[place], elements[place - 1]].map((each) =>
@@ -97,6 +101,12 @@ export function checkListAppend(
     const name = classOf(steps);
     const tell = (): ReturnType<typeof told> => {
       const { members, sentences } = cycleText(steps, transactions, versions);
+      const shared = name === 'G2' ? sharedWrite(steps, transactions) : undefined;
+      if (shared !== undefined) {
+        sentences.push(
+          `T1 and T2 both appended to ${nameText(shared)}: in either order that makes a G-single`,
+        );
+      }
       return told(members, sentences, clock);
     };
     findings.add(name, tell, name === 'G2' ? shapesOf(steps, transactions) : []);

@@ -31,7 +31,7 @@ export interface SearchGraph {
   readonly edges: Edges;
   readonly transactionCount: number;
   /** When transactions began. */
-  timeOf(transaction: number): number;
+  readonly timeOf: (transaction: number) => number;
   /** By node: its number within its component. */
   readonly locals: Int32Array;
 }
@@ -102,7 +102,8 @@ export class ComponentSearch {
     const { edges } = this.#graph;
     const live = this.#live.filter(isIn);
     this.#budget.work += this.#live.length;
-    const ends = (of: readonly number[]): Int32Array => Int32Array.from(live, (edge) => this.#local(of[edge]));
+    const ends = (of: readonly number[]): Int32Array =>
+      Int32Array.from(live, (edge) => this.#local(of[edge]));
     return digraphOf(this.#nodes.length, ends(edges.sources), ends(edges.targets), live);
   }
 

@@ -107,7 +107,9 @@ describe('list-append on histories of a machine that runs one transaction after 
         if (broken === undefined) return;
         const names = allNamesIn(broken);
         // Where only the reader's own appends follow, the read is one that is too old.
-        expect((['incompatible-order', 'internal', 'G1b', 'G-single'] as const).some((name) => names.has(name))).toBe(true);
+        expect(
+          (['incompatible-order', 'internal', 'G1b', 'G-single'] as const).some((name) => names.has(name)),
+        ).toBe(true);
       }),
       RUNS,
     );
@@ -136,7 +138,9 @@ describe('list-append on histories of a machine that runs one transaction after 
       fc.property(PLANS, fc.nat(), (plans, pick) => {
         const transactions = runSerially(plans);
         const appends = transactions.flatMap(({ outcome, ops, returnedMs }) =>
-          outcome !== 'ok' ? [] : ops.flatMap(({ f, value }) => (f === 'append' ? [{ value, returnedMs }] : [])),
+          outcome !== 'ok'
+            ? []
+            : ops.flatMap(({ f, value }) => (f === 'append' ? [{ value, returnedMs }] : [])),
         );
         const lost = appends[pick % Math.max(1, appends.length)];
         if (lost === undefined) return;

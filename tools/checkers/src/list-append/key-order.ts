@@ -211,7 +211,8 @@ export class OrderFinder {
     this.#add(
       'G1b',
       () => [append.by, by],
-      () => `T2 read ${this.#name} up to ${nameText(last)}, which T1 appended, but not what T1 appended to it after that`,
+      () =>
+        `T2 read ${this.#name} up to ${nameText(last)}, which T1 appended, but not what T1 appended to it after that`,
     );
   }
 }

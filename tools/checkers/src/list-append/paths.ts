@@ -89,7 +89,10 @@ export class Paths {
     return true;
   }
 
-  #pathTo(end: { readonly node: number; readonly edge: number; readonly cost: number }, seeds: readonly Seed[]): Path {
+  #pathTo(
+    end: { readonly node: number; readonly edge: number; readonly cost: number },
+    seeds: readonly Seed[],
+  ): Path {
     const edges = [this.#graph.edges[end.edge] as number];
     const nodes = [end.node];
     let { node } = end;

@@ -23,7 +23,8 @@ export function addRealTime(transactions: readonly Transaction[], edges: Edges):
   let next = 0;
   for (const at of began) {
     const { invokedMs } = timesOf(at);
-    const isOver = (): boolean => next < returned.length && timesOf(returned[next] as number).returnedMs < invokedMs;
+    const isOver = (): boolean =>
+      next < returned.length && timesOf(returned[next] as number).returnedMs < invokedMs;
     if (isOver()) {
       const later = edges.addNode();
       if (frontier !== undefined) edges.add(EDGE.realtime, frontier, later);
@@ -38,7 +39,9 @@ export function addRealTime(transactions: readonly Transaction[], edges: Edges):
 export function addProcessOrder(transactions: readonly Transaction[], edges: Edges): void {
   const order = transactions.map((_, at) => at).filter((at) => transactions[at]?.outcome !== 'fail');
   const timesOf = (at: number): Transaction => transactions[at] as Transaction;
-  order.sort((a, b) => timesOf(a).invokedMs - timesOf(b).invokedMs || timesOf(a).returnedMs - timesOf(b).returnedMs);
+  order.sort(
+    (a, b) => timesOf(a).invokedMs - timesOf(b).invokedMs || timesOf(a).returnedMs - timesOf(b).returnedMs,
+  );
   const last = new Map<Transaction['process'], number>();
   for (const at of order) {
     const { process, invokedMs, outcome } = timesOf(at);

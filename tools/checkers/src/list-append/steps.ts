@@ -1,4 +1,4 @@
-import type { Transaction } from '../transactions.js';
+import type { Name, Transaction } from '../transactions.js';
 import type { AnomalyName } from './anomalies.js';
 import { EDGE, type EdgeKind, type Edges } from './edges.js';
 
@@ -76,9 +76,22 @@ function isWriteSkew(steps: readonly Step[]): boolean {
   return steps.length === 2 && countOf(steps, EDGE.rw) === 2 && steps[0]?.key !== steps[1]?.key;
 }
 
+/**
+ * A key to which both of two transactions appended that missed each other. Whoever of them appended first, its
+ * reader missed it: with that order of writes one of the two anti-dependencies closes a cycle alone.
+ */
+export function sharedWrite(steps: readonly Step[], transactions: readonly Transaction[]): Name | undefined {
+  if (steps.length !== 2) return undefined;
+  const [one, other] = steps.map(({ from }) =>
+    (transactions[from]?.ops ?? []).filter(({ f }) => f === 'append').map(({ key }) => key),
+  );
+  return one?.find((key) => other?.includes(key));
+}
+
 /** Other names of a cycle of class G2. */
 export function shapesOf(steps: readonly Step[], transactions: readonly Transaction[]): AnomalyName[] {
   const shapes: AnomalyName[] = [];
+  if (sharedWrite(steps, transactions) !== undefined) shapes.push('G-single');
   if (isNonadjacent(steps)) shapes.push('G-nonadjacent');
   if (isLongFork(steps, transactions)) shapes.push('long-fork');
   if (isWriteSkew(steps)) shapes.push('write-skew');

@@ -38,7 +38,10 @@ class Heap {
       let child = 2 * at + 1;
       if (child >= nodes.length) break;
       const right = child + 1;
-      if (right < nodes.length && this.#timeOf(nodes[right] as number) < this.#timeOf(nodes[child] as number)) {
+      if (
+        right < nodes.length &&
+        this.#timeOf(nodes[right] as number) < this.#timeOf(nodes[child] as number)
+      ) {
         child = right;
       }
       if (this.#timeOf(nodes[child] as number) >= time) break;
@@ -54,7 +57,10 @@ class Heap {
  * Ranks of the nodes of a graph without cycles: every edge leads to a higher one. Among nodes that may come
  * next the earliest does, so that ranks follow time where nothing else orders them.
  */
-export function ranksOf({ nodeCount, offsets, targets }: Digraph, timeOf: (node: number) => number): Int32Array {
+export function ranksOf(
+  { nodeCount, offsets, targets }: Digraph,
+  timeOf: (node: number) => number,
+): Int32Array {
   const waitsFor = new Int32Array(nodeCount);
   for (const target of targets) waitsFor[target] = (waitsFor[target] as number) + 1;
   const heap = new Heap(timeOf);

@@ -1,14 +1,6 @@
-import type { Action, Operation } from './history.js';
-
-/** A line of a history that cannot be understood; lines count from 1. */
-export class BadHistory extends Error {
-  readonly line: number;
-
-  constructor(line: number, why: string) {
-    super(`line ${line}: ${why}`);
-    this.line = line;
-  }
-}
+import { BadHistory, jsonLines, oneOf, shown, valueText, type JsonLine } from './json-lines.js';
+import { TYPES } from './open-operations.js';
+import type { Action, Operation } from '../history.js';
 
 interface Line {
   readonly number: number;
@@ -19,62 +11,26 @@ interface Line {
   readonly value: unknown;
 }
 
-const TYPES = ['invoke', 'ok', 'fail', 'info'] as const;
 const FUNCTIONS = ['read', 'write', 'cas'] as const;
 
 /** The key of operations that name none: the whole history is about one register. */
 export const ONLY_KEY = '(the register)';
 
-/** The same text for equal values, whatever the order of their fields; nil has none: it is absence. */
-function valueText(value: unknown): string | undefined {
-  return value === null || value === undefined ? undefined : JSON.stringify(sorted(value));
-}
-
-function sorted(value: unknown): unknown {
-  if (Array.isArray(value)) return value.map(sorted);
-  if (typeof value !== 'object' || value === null) return value;
-  const entries = Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1));
-  // Not assigned one by one: a field may be called __proto__.
-  return Object.fromEntries(entries.map(([name, field]) => [name, sorted(field)]));
-}
-
 function nameOf(value: unknown, what: string, number: number): string {
   // 1 and "1" are different.
   if (typeof value === 'string' || typeof value === 'number') return JSON.stringify(value);
-  throw new BadHistory(
-    number,
-    `${what} must be a string or a number, not ${JSON.stringify(value) ?? 'missing'}`,
-  );
+  throw new BadHistory(number, `${what} must be a string or a number, not ${shown(value)}`);
 }
 
-function oneOf<T extends string>(allowed: readonly T[], value: unknown, what: string, number: number): T {
-  const found = allowed.find((each) => each === value);
-  if (found !== undefined) return found;
-  throw new BadHistory(
-    number,
-    `${what} must be one of ${allowed.join(', ')}, not ${JSON.stringify(value) ?? 'missing'}`,
-  );
-}
-
-function parseLine(text: string, number: number): Line {
-  let parsed: unknown;
-  try {
-    parsed = JSON.parse(text);
-  } catch {
-    throw new BadHistory(number, `not JSON: ${text.slice(0, 60)}`);
-  }
-  if (typeof parsed !== 'object' || parsed === null || Array.isArray(parsed)) {
-    throw new BadHistory(number, 'not a JSON object');
-  }
-  const fields = new Map<string, unknown>(Object.entries(parsed));
-  const key = fields.get('key');
+function lineOf({ fields, number }: JsonLine): Line {
+  const { process, type, f, key, value } = fields;
   return {
     number,
-    process: nameOf(fields.get('process'), 'process', number),
-    type: oneOf(TYPES, fields.get('type'), 'type', number),
-    f: oneOf(FUNCTIONS, fields.get('f'), 'f', number),
+    process: nameOf(process, 'process', number),
+    type: oneOf(TYPES, type, 'type', number),
+    f: oneOf(FUNCTIONS, f, 'f', number),
     key: key === undefined || key === null ? ONLY_KEY : nameOf(key, 'key', number),
-    value: fields.get('value'),
+    value,
   };
 }
 
@@ -86,10 +42,7 @@ function actionOf({ f, value, number }: Line): Action {
       return { f, value: valueText(value) };
     case 'cas': {
       if (!Array.isArray(value) || value.length !== 2) {
-        throw new BadHistory(
-          number,
-          `the value of a cas must be [old, new], not ${JSON.stringify(value) ?? 'missing'}`,
-        );
+        throw new BadHistory(number, `the value of a cas must be [old, new], not ${shown(value)}`);
       }
       const [expected, replacement] = value.map(valueText);
       return { f, expected, value: replacement, succeeded: true, found: undefined };
@@ -135,7 +88,7 @@ function checkCompletion(invoked: Line, line: Line): void {
  *
  * @throws BadHistory where the file breaks the format.
  */
-export function parseHistory(text: string): Operation[] {
+export function parseHistory(chunks: Iterable<string>): Operation[] {
   const operations: Operation[] = [];
   const open = new Map<string, Line>();
   const add = (operation: Operation | undefined): void => {
@@ -143,12 +96,8 @@ export function parseHistory(text: string): Operation[] {
     if (operation.action.f === 'read' && operation.returnedMs === Number.POSITIVE_INFINITY) return;
     operations.push(operation);
   };
-  for (const [at, row] of text
-    .replace(/^\uFEFF/, '')
-    .split('\n')
-    .entries()) {
-    if (row.trim() === '') continue;
-    const line = parseLine(row, at + 1);
+  for (const row of jsonLines(chunks)) {
+    const line = lineOf(row);
     const invoked = open.get(line.process);
     if (line.type === 'invoke') {
       if (invoked !== undefined) {

@@ -27,8 +27,9 @@ export const ROOMS = {
   storage: ['foundation'],
   consensus: ['storage', 'foundation'],
   cluster: ['consensus', 'storage', 'foundation'],
+  txn: ['cluster', 'foundation'],
   doors: ['foundation'],
-  nodes: ['cluster', 'consensus', 'storage', 'foundation'],
+  nodes: ['txn', 'cluster', 'consensus', 'storage', 'foundation'],
 };
 
 /** The projects of the repository, with the layer and the room that they stand in. */

@@ -90,6 +90,16 @@ describe('an answer', () => {
     expect(rig.router.connectedStores).toBe(2);
   });
 
+  it('has the reply where a command of a transaction was sent', async () => {
+    const rig = await rigOf();
+    lie(rig, { value: undefined });
+    rig.get('a', 1_000, (request) => {
+      request.op = KvOp.txnRead;
+    });
+    await rig.run(2);
+    expect(rig.router.connectedStores).toBe(2);
+  });
+
   it('has no more rows than asked for, and a span that goes on ahead', async () => {
     const rig = await rigOf();
     lie(rig, { count: 11 });

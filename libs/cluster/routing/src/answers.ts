@@ -2,7 +2,7 @@ import { CairnError, isErrorCode, type RangeDescriptor } from '@cairn/base';
 import { KvOp, type KvError, type KvResponse } from '@cairn/wire';
 
 import { compareKeys } from './keys.js';
-import { isSpan, type RoutedOperation } from './operation.js';
+import { isSpan, isTransaction, type RoutedOperation } from './operation.js';
 
 /** A descriptor that names more members than this is none. */
 const REPLICAS_MAX = 64;
@@ -18,6 +18,7 @@ export function problemOf(operation: RoutedOperation, response: KvResponse): str
   if (response.op !== op) return `operation ${op} was answered as operation ${response.op}`;
   if (response.error !== undefined) return problemOfError(response.error);
   if (isSpan(op)) return problemOfSpan(operation, response);
+  if (isTransaction(op) && response.value === undefined) return 'a command without its reply';
   if (op === KvOp.increment && !isWholeNumber(response.number)) return 'a sum that is not a whole number';
   return undefined;
 }

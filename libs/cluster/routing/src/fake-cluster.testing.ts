@@ -25,7 +25,8 @@ import { AnswersUnderWay } from './answers-under-way.js';
 import { compareKeys, isBelowEnd } from './keys.js';
 import type { MetadataGateway, RoutesAnswer, RoutesQuery } from './metadata-gateway.js';
 import { isWrite, type OperationSink, type RoutedOperation } from './operation.js';
-import { RequestRouter, type RouterBounds } from './request-router.js';
+import { RequestRouter } from './request-router.js';
+import type { RequestRouterOptions, RouterBounds } from './router-options.js';
 import type { StoreConnector, StoreLink, StoreLinkHandlers } from './store-link.js';
 
 export const key = (text: string): Buffer => Buffer.from(text);
@@ -68,6 +69,7 @@ export const errorOf = (code: KvError['code'], more: Partial<KvError> = {}): KvE
   field: '',
   kind: 0,
   isUnclear: false,
+  locks: [],
   ...more,
 });
 
@@ -430,7 +432,7 @@ export class RouterRig implements OperationSink {
     cluster: FakeCluster,
     bounds: Partial<RouterBounds> = {},
     seed = 'rig',
-    answers = new AnswersUnderWay(),
+    more: Pick<RequestRouterOptions, 'answers' | 'lockBreaker'> = { answers: new AnswersUnderWay() },
   ) {
     this.cluster = cluster;
     this.router = new RequestRouter({
@@ -440,7 +442,7 @@ export class RouterRig implements OperationSink {
       metrics: noopMetrics,
       connector: cluster.connector,
       gateway: cluster.gateway,
-      answers,
+      ...more,
       bounds: {
         outstandingOpsMax: 10_000,
         outstandingBytesMax: 100_000_000,

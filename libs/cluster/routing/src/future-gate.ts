@@ -3,7 +3,7 @@ import type { Clock, Timer } from '@cairn/ports';
 import { ReadConsistency, STAMP_FIELD, type KvRequest } from '@cairn/wire';
 
 import type { MetadataGateway } from './metadata-gateway.js';
-import type { RoutedOperation } from './operation.js';
+import { isTransaction, type RoutedOperation } from './operation.js';
 
 /** Operations held here are looked at this often, and a store is asked each time. */
 const LOOK_INTERVAL_MS = 20;
@@ -44,10 +44,10 @@ export class FutureGate {
   }
 
   isFromTheFuture(request: KvRequest): boolean {
-    const isReadAt = request.consistency === ReadConsistency.timestamp;
-    if (!isReadAt && request.requestId === undefined) return false;
+    const namesTimestamp = doesNameTimestamp(request);
+    if (!namesTimestamp && request.requestId === undefined) return false;
     const latest = this.#options.latest();
-    if (isReadAt && request.readTimestamp > latest) return true;
+    if (namesTimestamp && request.readTimestamp > latest) return true;
     return request.requestId !== undefined && request.requestId.stamp > latest;
   }
 
@@ -125,8 +125,13 @@ export class FutureGate {
   }
 }
 
+/** Reads as of a timestamp, and all commands of transactions: the client may have kept their timestamps. */
+function doesNameTimestamp({ op, consistency }: KvRequest): boolean {
+  return consistency === ReadConsistency.timestamp || isTransaction(op);
+}
+
 function notIssued(request: KvRequest): CairnError {
-  const field = request.consistency === ReadConsistency.timestamp ? 'timestamp' : STAMP_FIELD;
+  const field = doesNameTimestamp(request) ? 'timestamp' : STAMP_FIELD;
   return new CairnError('INVALID_ARGUMENT', `${field} lies in the future: this cluster has not issued it`, {
     details: { field },
   });

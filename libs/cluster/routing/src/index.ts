@@ -12,7 +12,7 @@ export {
   invalidField,
   type KeyValueLimits,
 } from './limits.js';
-export type { LockBreaker } from './lock-breaker.js';
+export type { HeldOperation, LockBreaker } from './lock-breaker.js';
 export type {
   MetadataGateway,
   RouteInfo,
@@ -20,10 +20,17 @@ export type {
   RoutesQuery,
   StoreAddress,
 } from './metadata-gateway.js';
-export { hasIdentity, isWrite, RoutedOperation, type OperationSink, type OperationState } from './operation.js';
+export {
+  hasIdentity,
+  isWrite,
+  RoutedOperation,
+  type OperationSink,
+  type OperationState,
+} from './operation.js';
 export { RangeCache, RouteEntry } from './range-cache.js';
 export type { Reach } from './reach.js';
-export { RequestRouter, type RequestRouterOptions, type RouterBounds } from './request-router.js';
+export { RequestRouter } from './request-router.js';
+export type { RequestRouterOptions, RouterBounds } from './router-options.js';
 export { sessionStoreConnector, type SessionStoreConnectorOptions } from './session-store-connector.js';
 export { deleteSpan, perform, scanPages, type ScanSpan, type SpanTimes } from './spans.js';
 export type { StoreConnector, StoreLink, StoreLinkHandlers } from './store-link.js';

@@ -62,7 +62,7 @@ describe('gets with large answers', () => {
       heldBy: (caller) => held.get(caller) ?? 0,
       allowsAnswer: (own, bytes, underWay) => own + bytes <= limit - all() - underWay,
     });
-    const rig = new RouterRig(new FakeCluster([descriptorOf(1, ['', ''])]), {}, 'rig', answers);
+    const rig = new RouterRig(new FakeCluster([descriptorOf(1, ['', ''])]), {}, 'rig', { answers });
     await rig.ready();
     const store = rig.cluster.store(1);
     store.line = { answerBytes: MIB, bytesPerMs: 100_000 };

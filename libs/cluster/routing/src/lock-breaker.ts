@@ -1,34 +1,56 @@
 import { CairnError, rethrowInvariant, type Timestamp } from '@cairn/base';
 import { sleep, type Clock } from '@cairn/ports';
-import type { KvRequest, LockInfo } from '@cairn/wire';
+import { IGNORED_LOCKS_MAX, type KvRequest, type LockInfo } from '@cairn/wire';
 
 import { isWrite, type RoutedOperation } from './operation.js';
+
+/** An operation that met locks, as the one who looks into them sees it. */
+export interface HeldOperation {
+  /** Not to be changed. */
+  readonly request: KvRequest;
+  /** On the router's clock. */
+  readonly deadlineMs: number;
+  /** It has ended meanwhile: nobody waits for an answer about it. */
+  readonly isOver: boolean;
+}
 
 /** Who finds out what became of transactions whose locks are in the way of an operation. */
 export interface LockBreaker {
   /**
-   * Settles when `request` may be sent again: what was decided is carried out, or some time has passed. Answers
-   * the starts of transactions that a read may pass over. Rejects with a CairnError as a failed call does.
+   * Settles when the operation may be sent again: what was decided is carried out, or some time has passed.
+   * Answers the starts of transactions that a read may pass over. Rejects with a CairnError as a failed call
+   * does: the operation ends with it where sending it again is of no use, and is sent again after a pause
+   * otherwise.
    */
-  clear(request: KvRequest, locks: readonly LockInfo[]): Promise<readonly Timestamp[]>;
+  clear(held: HeldOperation, locks: readonly LockInfo[]): Promise<readonly Timestamp[]>;
 }
 
 const POLL_MS = 20;
+
+/** The end of an operation whose time is over while locks are in its way. */
+export const LOCKED_TOO_LONG = new CairnError(
+  'LOCKED',
+  'the deadline passed while another transaction held a key of this one',
+);
 
 /** For a router that knows no transactions: whoever made the locks is waited for. */
 export function patientBreaker(clock: Clock): LockBreaker {
   return {
     clear: async () => {
-      await sleep(clock, POLL_MS).catch(rethrowInvariant);
+      await sleep(clock, POLL_MS);
       return [];
     },
   };
 }
 
-/** Both lists as one, ascending, each start once. */
-function mergedStarts(one: readonly Timestamp[], other: readonly Timestamp[]): readonly Timestamp[] {
-  if (other.length === 0) return one;
-  return [...new Set([...one, ...other])].sort((a, b) => a - b);
+/**
+ * Both lists as one, ascending, each start once. Of more than a request may name the new ones stay: of those
+ * before them most have ended, and the others are told again.
+ */
+function mergedStarts(before: readonly Timestamp[], fresh: readonly Timestamp[]): readonly Timestamp[] {
+  if (fresh.length === 0) return before;
+  const starts = [...new Set([...fresh, ...before])].slice(0, IGNORED_LOCKS_MAX);
+  return starts.sort((a, b) => a - b);
 }
 
 /** What becomes of an operation that was held. */
@@ -37,6 +59,26 @@ export interface LockedEvents {
   fail(operation: RoutedOperation, error: CairnError): void;
   /** It is sent again after a pause. */
   wait(operation: RoutedOperation): void;
+}
+
+class Held implements HeldOperation {
+  readonly #operation: RoutedOperation;
+
+  constructor(operation: RoutedOperation) {
+    this.#operation = operation;
+  }
+
+  get request(): KvRequest {
+    return this.#operation.request;
+  }
+
+  get deadlineMs(): number {
+    return this.#operation.deadlineMs;
+  }
+
+  get isOver(): boolean {
+    return this.#operation.state !== 'locked';
+  }
 }
 
 /**
@@ -56,18 +98,23 @@ export class LockedOperations {
     const { request } = operation;
     operation.detach();
     operation.state = 'locked';
-    this.#breaker.clear(request, locks).then(
+    const held = new Held(operation);
+    this.#breaker.clear(held, locks).then(
       (passedOver) => {
-        if (operation.state !== 'locked') return;
+        if (held.isOver) return;
         if (!isWrite(request.op)) request.ignoreLocks = mergedStarts(request.ignoreLocks, passedOver);
         this.#events.routeOrWait(operation);
       },
       (error: unknown) => {
         rethrowInvariant(error);
-        if (operation.state !== 'locked') return;
-        if (CairnError.is(error) && error.retryClass === 'fatal') this.#events.fail(operation, error);
+        if (held.isOver) return;
+        if (CairnError.is(error) && isFinal(error)) this.#events.fail(operation, error);
         else this.#events.wait(operation);
       },
     );
   }
+}
+
+function isFinal({ retryClass }: CairnError): boolean {
+  return retryClass === 'fatal' || retryClass === 'restart';
 }

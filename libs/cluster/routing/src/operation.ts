@@ -139,6 +139,11 @@ export function hasIdentity(op: KvOp): boolean {
   return isWrite(op) && op !== KvOp.txnWrite;
 }
 
+/** A command of a transaction. */
+export function isTransaction(op: KvOp): boolean {
+  return op === KvOp.txnRead || op === KvOp.txnWrite || op === KvOp.execute;
+}
+
 /** Any replica may answer. */
 export function isStaleRead(request: KvRequest): boolean {
   return request.consistency === ReadConsistency.stale && !isWrite(request.op);

@@ -1,5 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
-import { rangeId, replicaId, storeId, timestamp } from '@cairn/base';
+import { rangeId, replicaId, storeId, timestamp, type Timestamp } from '@cairn/base';
 import fc from 'fast-check';
 import { newKvRequest, newKvResponse } from './kv-factories.js';
 import { encodeScanPage, packRows } from './packed-rows.js';
@@ -7,13 +7,15 @@ import { decodeKvCancel, decodeKvRequests, encodeKvCancel, KvRequestEncoder } fr
 import { decodeKvResponses, KvResponseEncoder } from './kv-response-codec.js';
 import {
   detachKvRequest,
+  IGNORED_LOCKS_MAX,
+  KvOp,
   type Expectation,
   type KvError,
-  type KvOp,
   type KvRequest,
   type KvResponse,
   type ReadConsistency,
 } from './kv-messages.js';
+import { LOCKS_TOLD_MAX } from './txn-codec.js';
 
 const bytes = (maxLength = 40): fc.Arbitrary<Buffer> =>
   fc.uint8Array({ maxLength }).map((found) => Buffer.from(found));
@@ -30,7 +32,7 @@ const sized = (length: number): fc.Arbitrary<Buffer> =>
 
 const request: fc.Arbitrary<KvRequest> = fc.record({
   sequence: fc.integer({ min: 1, max: 0xffffffff }),
-  op: fc.integer({ min: 1, max: 8 }) as fc.Arbitrary<KvOp>,
+  op: fc.constantFrom(...Object.values(KvOp)),
   rangeId: nat.map(rangeId),
   epochVersion: nat,
   consistency: fc.integer({ min: 0, max: 2 }) as fc.Arbitrary<ReadConsistency>,
@@ -46,42 +48,48 @@ const request: fc.Arbitrary<KvRequest> = fc.record({
   delta: fc.bigInt({ min: -(2n ** 63n), max: 2n ** 63n - 1n }).map(String),
   ttlMs: nat,
   readTimestamp: time,
+  ignoreLocks: fc.array(time, { maxLength: 5 }),
   limit: nat,
   pageBytes: fc.nat(),
   requestId: maybe(fc.record({ client: u48, sequence: u48, stamp: time, isRetry: fc.boolean() })),
   trace: maybe(fc.record({ traceId: sized(16), spanId: sized(8) })),
 });
 
-const error: fc.Arbitrary<KvError> = fc.record({
-  code: fc.constantFrom('NOT_LEADER' as const, 'EPOCH_MISMATCH' as const),
-  message: fc.string(),
-  retryAfterMs: fc.nat(),
-  leaderStoreId: fc.nat().map(storeId),
-  isUnclear: fc.boolean(),
-  descriptors: fc.array(
-    fc.record({
-      rangeId: id.map(rangeId),
-      startKey: bytes(),
-      endKey: bytes(),
-      epoch: fc.record({ version: nat, confVersion: nat }),
-      replicas: fc.array(
-        fc.record({
-          replicaId: id.map(replicaId),
-          storeId: fc.nat().map(storeId),
-          role: fc.constantFrom(
-            'voter' as const,
-            'learner' as const,
-            'incoming' as const,
-            'outgoing' as const,
-          ),
-        }),
-      ),
-    }),
-    { maxLength: 3 },
-  ),
-  field: fc.string(),
-  kind: fc.nat(255),
-});
+const locks = fc.array(fc.record({ key: bytes(), primary: bytes(), start: time }), { maxLength: 4 });
+
+const error: fc.Arbitrary<KvError> = fc
+  .record({
+    code: fc.constantFrom('NOT_LEADER' as const, 'EPOCH_MISMATCH' as const, 'LOCKED' as const),
+    message: fc.string(),
+    retryAfterMs: fc.nat(),
+    leaderStoreId: fc.nat().map(storeId),
+    isUnclear: fc.boolean(),
+    descriptors: fc.array(
+      fc.record({
+        rangeId: id.map(rangeId),
+        startKey: bytes(),
+        endKey: bytes(),
+        epoch: fc.record({ version: nat, confVersion: nat }),
+        replicas: fc.array(
+          fc.record({
+            replicaId: id.map(replicaId),
+            storeId: fc.nat().map(storeId),
+            role: fc.constantFrom(
+              'voter' as const,
+              'learner' as const,
+              'incoming' as const,
+              'outgoing' as const,
+            ),
+          }),
+        ),
+      }),
+      { maxLength: 3 },
+    ),
+    field: fc.string(),
+    kind: fc.nat(255),
+    locks,
+  })
+  .map((one) => (one.code === 'LOCKED' ? one : { ...one, locks: [] }));
 
 const expiresUnixMs = fc.oneof(fc.constant(0), fc.maxSafeNat());
 const rows = fc.array(
@@ -97,7 +105,7 @@ const rows = fc.array(
 
 const response: fc.Arbitrary<KvResponse> = fc.record({
   sequence: fc.integer({ min: 1, max: 0xffffffff }),
-  op: fc.integer({ min: 1, max: 8 }) as fc.Arbitrary<KvOp>,
+  op: fc.constantFrom(...Object.values(KvOp)),
   error: maybe(error),
   found: fc.boolean(),
   succeeded: fc.boolean(),
@@ -112,6 +120,9 @@ const response: fc.Arbitrary<KvResponse> = fc.record({
   resumeKey: maybe(bytes()),
 });
 
+/** Operations that name a timestamp. */
+const TIMED: ReadonlySet<KvOp> = new Set([KvOp.get, KvOp.scan, KvOp.txnRead, KvOp.txnWrite, KvOp.execute]);
+
 /** Without the fields that its operation does not carry. */
 function trimmed(one: KvRequest): KvRequest {
   const plain = newKvRequest();
@@ -121,7 +132,7 @@ function trimmed(one: KvRequest): KvRequest {
     endKey: isSpan ? one.endKey : plain.endKey,
     limit: isSpan ? one.limit : 0,
     pageBytes: one.op === 7 ? one.pageBytes : 0,
-    readTimestamp: one.op === 1 || one.op === 7 ? one.readTimestamp : plain.readTimestamp,
+    readTimestamp: TIMED.has(one.op) ? one.readTimestamp : plain.readTimestamp,
     expected: one.op === 4 ? one.expected : plain.expected,
     delta: one.op === 5 ? one.delta : '0',
   };
@@ -229,6 +240,30 @@ describe('key-value frames', () => {
     );
   });
 
+  it('tell of no more locks than anybody can look into, and name no more to pass over', () => {
+    const lock = { key: Buffer.from('k'), primary: Buffer.from('p'), start: timestamp(5) };
+    const refusal: KvError = {
+      code: 'LOCKED',
+      message: '',
+      retryAfterMs: 0,
+      leaderStoreId: storeId(0),
+      descriptors: [],
+      field: '',
+      kind: 0,
+      isUnclear: false,
+      locks: new Array<typeof lock>(LOCKS_TOLD_MAX + 10).fill(lock),
+    };
+    const responses = new KvResponseEncoder();
+    responses.add({ ...newKvResponse(1, KvOp.put), error: refusal });
+    const told = decodeKvResponses(Buffer.concat(responses.take(timestamp(0)))).responses[0];
+    expect(told?.error?.locks).toHaveLength(LOCKS_TOLD_MAX);
+    const requests = new KvRequestEncoder();
+    const tooMany = new Array<Timestamp>(IGNORED_LOCKS_MAX + 1).fill(timestamp(1));
+    expect(() => {
+      requests.add({ ...newKvRequest(), ignoreLocks: tooMany });
+    }).toThrow('passes over few locks');
+  });
+
   it('keep their layout', () => {
     const requests = new KvRequestEncoder();
     const put = newKvRequest();
@@ -240,6 +275,13 @@ describe('key-value frames', () => {
     responses.add(Object.assign(newKvResponse(7, 2), { timestamp: 5 }));
     const wanted = '0600000000000000' + '070000000200' + '0500000000000000';
     expect(Buffer.concat(responses.take(timestamp(6))).toString('hex')).toBe(wanted);
+    const get = newKvRequest();
+    Object.assign(get, { sequence: 7, rangeId: 3, epochVersion: 1, timeoutMs: 100, key: Buffer.from('k') });
+    get.ignoreLocks = [timestamp(9)];
+    requests.add(get);
+    expect(Buffer.concat(requests.take()).toString('hex')).toBe(
+      '0700000001001003016401' + '6b' + '010900000000000000' + '0000000000000000',
+    );
   });
 });
 

@@ -467,6 +467,9 @@ function resultOf(response: KvResponse): BatchResult['result'] {
       return { $case: 'expire', value: deleteResponse(response) };
     case KvOp.deleteRange:
     case KvOp.scan:
-      throw new CairnError('INTERNAL', 'spans are not answered as single operations');
+    case KvOp.txnRead:
+    case KvOp.txnWrite:
+    case KvOp.execute:
+      throw new CairnError('INTERNAL', 'spans and transactions are not answered as single operations');
   }
 }

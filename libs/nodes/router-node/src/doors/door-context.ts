@@ -18,6 +18,9 @@ const NAMES: Readonly<Record<KvOp, string>> = {
   [KvOp.expire]: 'expire',
   [KvOp.deleteRange]: 'delete_range',
   [KvOp.scan]: 'scan',
+  [KvOp.txnRead]: 'txn_read',
+  [KvOp.txnWrite]: 'txn_write',
+  [KvOp.execute]: 'execute',
 };
 
 export interface DoorContextParts {

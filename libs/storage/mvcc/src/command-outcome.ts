@@ -2,12 +2,19 @@ import { CairnError, RowKind, assert, formatTooNew, timestamp, type Timestamp } 
 import { VERSION_TOKEN_BYTES } from './version-token.js';
 
 /**
- * What kind of client command an outcome answers. On disk and on the wire: append only. 6 and 7 are reserved,
- * for transactions and programs; their details will be opaque here.
+ * What kind of client command an outcome answers. On disk and on the wire: append only. 7 is reserved, for
+ * programs. The detail of a transaction is its encoded answer, which is opaque here.
  */
-export const OutcomeKind = { put: 1, delete: 2, compareAndSet: 3, increment: 4, deleteRange: 5 } as const;
+export const OutcomeKind = {
+  put: 1,
+  delete: 2,
+  compareAndSet: 3,
+  increment: 4,
+  deleteRange: 5,
+  transaction: 6,
+} as const;
 export type OutcomeKind = (typeof OutcomeKind)[keyof typeof OutcomeKind];
-const OUTCOME_KIND_MAX = 5;
+const OUTCOME_KIND_MAX = 6;
 
 /** Bits of `CommandOutcome.flags`. */
 export const OutcomeFlag = {
@@ -28,6 +35,9 @@ export const OutcomeFlag = {
   otherKind: 32,
 } as const;
 const OUTCOME_FLAGS_KNOWN = 63;
+
+/** Longest answer of a transaction that is remembered for retries. */
+export const TRANSACTION_DETAIL_BYTES_MAX = 16 * 1024;
 
 /** Longest value of a failed compare-and-set that is remembered for retries. */
 export const FOUND_VALUE_BYTES_MAX = 1024;

@@ -1,10 +1,19 @@
 export * from './command-outcome.js';
 export * from './garbage.js';
+export {
+  decodeLockRow,
+  encodeLockRow,
+  lockKeyOf,
+  LockRowOp,
+  userKeyOfLockKey,
+  type LockRow,
+} from './lock-row.js';
 export * from './member-key.js';
 export * from './namespace.js';
 export * from './record.js';
 export * from './request-window.js';
 export * from './row-cache.js';
+export * from './transaction-row.js';
 export * from './user-key.js';
 export * from './version-key.js';
 export * from './version-token.js';

@@ -1,8 +1,10 @@
 import { RowKind, timestamp } from '@cairn/base';
 import fc from 'fast-check';
+import { encodeLockRow, LockRowOp } from './lock-row.js';
 import { encodeIncarnation, encodeMemberKey, encodeMembersForm } from './member-key.js';
 import { Namespace } from './namespace.js';
 import { encodeRow, NO_EXPIRY, type VersionRecord } from './record.js';
+import { encodeTransactionRow } from './transaction-row.js';
 import { encodeVersionKey, keyPrefixIn, userKeyEndOf } from './version-key.js';
 import type { VersionRow } from './visible-reader.js';
 
@@ -102,15 +104,17 @@ export function rowsInEveryNamespace(key: string): VersionRow[] {
   };
   const incarnation = encodeIncarnation(at, 0);
   const header = { ...version, kind: RowKind.set, value: encodeMembersForm(incarnation) };
-  const named = (namespace: 0x11 | 0x12, rest: string): VersionRow =>
-    encodeRow(Buffer.concat([keyPrefixIn(namespace, userKey), Buffer.from(rest)]), said(rest));
+  const lock = {
+    ...{ start: at, op: LockRowOp.put, minCommit: timestamp(8), deadline: timestamp(9), ttlMs: 0 },
+    ...{ primary: userKey, value: Buffer.from('locked') },
+  };
   const member = (sub: string): VersionRow =>
     encodeRow(encodeMemberKey({ userKey, incarnation, tag: 1, sub: Buffer.from(sub) }, at, 0), said(sub));
   return [
     encodeRow(encodeVersionKey(userKey, at, 0), header, timestamp(3)),
-    named(Namespace.locks, 'lock'),
-    named(Namespace.transactions, 'record'),
-    named(Namespace.transactions, 'mark'),
+    encodeLockRow(userKey, lock),
+    encodeTransactionRow(userKey, timestamp(3), at),
+    encodeTransactionRow(userKey, timestamp(4), timestamp(0)),
     member('one'),
     member('two'),
   ];

@@ -23,6 +23,9 @@ import {
   WRITE_FIXED_BYTES,
 } from './write-batch-format.js';
 
+/** Not written by a transaction. */
+const NO_START = timestamp(0);
+
 const CAPACITY_BYTES = 64 * 1024;
 /** A scratch buffer that one big batch blew up is given back above this. */
 const CAPACITY_KEPT_BYTES = 1024 * 1024;
@@ -77,15 +80,15 @@ export class WriteBatchBuilder {
 
   /**
    * A version written by a command of several writes; `addOutcome` of the command must follow in this
-   * batch.
+   * batch. `start`: when the transaction began that writes it; 0 = none does.
    */
-  addPart(userKey: Uint8Array, version: VersionRecord): void {
+  addPart(userKey: Uint8Array, version: VersionRecord, start = NO_START): void {
     const zeros = countZeroBytes(userKey);
     const keyBytes = versionKeyLength(userKey, zeros);
-    const recordBytes = recordLength(version);
+    const recordBytes = recordLength(version, start);
     const at = this.#startItem(PART_FIXED_BYTES + keyBytes + recordBytes, version.timestamp);
     this.#buffer[at] = ItemTag.part;
-    writeRow(this.#buffer, at + 1, { userKey, zeros, keyBytes, recordBytes }, version);
+    writeRow(this.#buffer, at + 1, { userKey, zeros, keyBytes, recordBytes }, version, start);
   }
 
   /** The outcome of a command that wrote nothing, or whose writes were added as parts. */
@@ -211,7 +214,13 @@ interface RowSizes {
   readonly recordBytes: number;
 }
 
-function writeRow(buffer: Buffer, at: number, sizes: RowSizes, version: VersionRecord): void {
+function writeRow(
+  buffer: Buffer,
+  at: number,
+  sizes: RowSizes,
+  version: VersionRecord,
+  start = NO_START,
+): void {
   assert(sizes.keyBytes <= ENGINE_KEY_BYTES_MAX, 'engine key too long');
   buffer.writeUInt32BE(sizes.keyBytes, at);
   buffer.writeUInt32BE(sizes.recordBytes, at + 4);
@@ -219,7 +228,7 @@ function writeRow(buffer: Buffer, at: number, sizes: RowSizes, version: VersionR
   buffer[keyAt] = Namespace.versions;
   const suffixAt = writeEscapedKey(buffer, keyAt + 1, sizes.userKey, sizes.zeros);
   writeVersionSuffix(buffer, suffixAt, version.timestamp, version.sequence);
-  const end = writeRecordOf(buffer, { keyAt, recordAt: suffixAt + VERSION_SUFFIX_BYTES }, version);
+  const end = writeRecordOf(buffer, { keyAt, recordAt: suffixAt + VERSION_SUFFIX_BYTES }, version, start);
   assert(end === keyAt + sizes.keyBytes + sizes.recordBytes, 'row of another length than announced');
 }
 

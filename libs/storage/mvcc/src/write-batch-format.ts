@@ -20,7 +20,8 @@ import { VERSION_KEY_EXTRA_BYTES } from './version-key.js';
  *     collected (5) safePoint u64 | bytes u64
  *                   reads below the safe point are over; the purges of this batch free that many bytes.
  *     put (6)       keyBytes u32 | recordBytes u32 | key | record
- *                   an engine write in any row namespace; nobody waits for its outcome.
+ *                   an engine write in any row namespace; nobody waits for its outcome. Also the versions of
+ *                   transactions over several ranges: their timestamps are not in the order of the log.
  *     remove (7)    keyBytes u32 | recordBytes u32 | key
  *                   the engine key is gone; likewise. Its record had about so many bytes.
  *     8             reserved: how far transactions are resolved.

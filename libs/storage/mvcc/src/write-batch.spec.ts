@@ -255,7 +255,7 @@ describe('write batches', () => {
       [0, 2],
       [1, 4],
       [14, 8],
-      [15, 6],
+      [15, 7],
       [16, 64],
     ] as const) {
       const newer = Buffer.from(good);

@@ -24,6 +24,12 @@ export interface AppliedRows {
   changed(key: RowCacheKey): void;
 }
 
+/** Who must learn of the locks of an entry. */
+export interface AppliedLocks {
+  put(engineKey: Buffer, record: Buffer): void;
+  remove(engineKey: Buffer): void;
+}
+
 /** Puts the rows of a payload into the engine batch and its outcomes into the window. One object, reused. */
 export class ApplyVisitor implements WriteBatchVisitor {
   /** Engine bytes of the rows put. */
@@ -35,26 +41,32 @@ export class ApplyVisitor implements WriteBatchVisitor {
   safePoint = timestamp(0);
   /** Engine bytes that purges and removals free. */
   freedBytes = 0;
+  /** The newest version among the rows put; 0 = there is none. */
+  newestPut = timestamp(0);
   #batch: EngineBatch | undefined;
   #window: RequestWindow | undefined;
   #rows: AppliedRows | undefined;
   #notesWrites = false;
+  #locks: AppliedLocks | undefined;
 
   /**
-   * Forgets the entry before. `batch` undefined = only remember outcomes; `rows` undefined = nobody must
-   * learn of rows.
+   * Forgets the entry before. `batch` undefined = only remember outcomes; `rows`, `locks` undefined = nobody
+   * must learn of them.
    */
   begin(
     batch: EngineBatch | undefined,
     window: RequestWindow | undefined,
     rows: AppliedRows | undefined,
+    locks: AppliedLocks | undefined,
   ): void {
     this.bytes = 0;
     this.deletedBytes = 0;
     this.hasExpiring = false;
     this.safePoint = timestamp(0);
     this.freedBytes = 0;
+    this.newestPut = timestamp(0);
     this.#batch = batch;
+    this.#locks = locks;
     this.#window = window;
     this.#rows = rows;
     this.#notesWrites = rows?.notesWrites === true;
@@ -62,13 +74,15 @@ export class ApplyVisitor implements WriteBatchVisitor {
 
   write(key: Buffer, record: Buffer): void {
     this.#add(key, record);
-    if (this.#notesWrites) {
-      const version = decodeRecord(timestampOfVersionKey(key), record);
-      this.#rows?.wrote(rowCacheKeyOfVersionKey(key), version);
-    }
+    if (this.#notesWrites) this.#note(key, record);
   }
 
-  /** Not what a command evaluated to, so also who proposed it has to look again. */
+  #note(key: Buffer, record: Buffer): void {
+    const version = decodeRecord(timestampOfVersionKey(key), record);
+    this.#rows?.wrote(rowCacheKeyOfVersionKey(key), version);
+  }
+
+  /** Who proposed it knows the versions. */
   put(key: Buffer, record: Buffer): void {
     if (isVersioned(key)) {
       this.#add(key, record);
@@ -76,13 +90,19 @@ export class ApplyVisitor implements WriteBatchVisitor {
       this.bytes += key.length + record.length;
       this.#batch?.put(key, record);
     }
-    this.#changed(key);
+    if (key[0] === Namespace.versions) {
+      this.newestPut = timestamp(Math.max(this.newestPut, timestampOfVersionKey(key)));
+      if (this.#notesWrites) this.#note(key, record);
+    } else if (key[0] === Namespace.locks) {
+      this.#locks?.put(key, record);
+    }
   }
 
   remove(key: Buffer, recordBytes: number): void {
     this.freedBytes += key.length + recordBytes;
     this.#batch?.delete(key);
-    this.#changed(key);
+    if (key[0] === Namespace.locks) this.#locks?.remove(key);
+    else this.#changed(key);
   }
 
   #add(key: Buffer, record: Buffer): void {

@@ -9,7 +9,6 @@ import {
   type VisibleRow,
   WriteBatchBuilder,
 } from '@cairn/mvcc';
-import { detachKvRequest } from '@cairn/wire';
 
 import { failRead } from './damage.js';
 import { tombstoneAt } from './evaluate.js';
@@ -20,6 +19,8 @@ import type { PublishWaiters } from './publish-waiters.js';
 import type { RangeTime } from './range-time.js';
 import { looksLeft, PageTurns, restOfSpan, resumeKeyAfterCut, ROWS_PER_STEP } from './scan-pages.js';
 import type { ServedRange } from './served-range.js';
+import { infoOf } from './txn/lock-table.js';
+import type { TxnState } from './txn/txn-state.js';
 import type { WriteEvaluator } from './write-evaluator.js';
 
 /** Writes that may wait for a range deletion, of all callers and of each; more are refused. */
@@ -37,6 +38,7 @@ export interface DeleteRangeParts {
   readonly pending: Pick<PendingWrites, 'collected'>;
   readonly writes: Pick<WriteEvaluator, 'isFirstOrNew' | 'nextMoment' | 'proposeBatch'>;
   readonly waiters: Pick<PublishWaiters, 'whenPublished'>;
+  readonly txn: Pick<TxnState, 'locks'>;
 }
 
 /**
@@ -64,10 +66,10 @@ export class DeleteRanges {
   }
 
   add(call: KvCall): void {
-    if (!this.#parts.writes.isFirstOrNew(call)) return;
+    if (!this.#parts.writes.isFirstOrNew(call) || this.#isLocked(call)) return;
     if (this.#reading !== undefined) {
       if (mayWait(this.#waiting, call)) {
-        detachKvRequest(call.request);
+        call.detach();
         this.#waiting.push(call);
       } else call.fail('RESOURCE_EXHAUSTED', 'too many range deletions are under way', { retryAfterMs: 50 });
       return;
@@ -81,6 +83,17 @@ export class DeleteRanges {
     });
   }
 
+  /** Transactions that hold keys of the span come first (T18). */
+  #isLocked(call: KvCall): boolean {
+    const { locks } = this.#parts.txn;
+    if (locks.size === 0) return false;
+    const { key, endKey } = call.request;
+    const end = endKey.length === 0 ? undefined : rowCacheKey(endKey);
+    const met = locks.currentIn(rowCacheKey(key), end);
+    if (met.length > 0) call.failLocked(met.map(infoOf));
+    return met.length > 0;
+  }
+
   /** A write that arrived while a deletion reads. */
   holdWrite(call: KvCall): void {
     const ofCaller = this.#heldOf.get(call.caller) ?? 0;
@@ -88,7 +101,7 @@ export class DeleteRanges {
       call.fail('RESOURCE_EXHAUSTED', 'a range deletion is under way', { retryAfterMs: 20 });
       return;
     }
-    detachKvRequest(call.request);
+    call.detach();
     this.#heldOf.set(call.caller, ofCaller + 1);
     this.#held.push(call);
   }
@@ -155,7 +168,8 @@ export class DeleteRanges {
       queue.submit(call);
     } else if (call.isAbandoned(this.#environment.clock.nowMs())) {
       call.fail('DEADLINE_EXCEEDED', 'the deadline passed during the range deletion');
-    } else {
+    } else if (!this.#isLocked(call)) {
+      // The end of a lock may have come to nothing since it was looked at.
       this.#propose(call, sink.rows, resumeKey ?? restOfSpan(request, descriptor));
     }
     this.#release();

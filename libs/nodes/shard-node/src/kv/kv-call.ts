@@ -7,12 +7,32 @@ import {
   type ErrorCode,
   type RangeDescriptor,
   type StoreId,
+  type Timestamp,
   NO_BYTES,
 } from '@cairn/base';
 import type { Span } from '@cairn/ports';
-import { KvOp, NO_ROWS, ReadConsistency, type KvError, type KvRequest, type KvResponse } from '@cairn/wire';
+import {
+  decodeExecute,
+  decodeTxnRead,
+  decodeTxnWrite,
+  detachKvRequest,
+  encodeTxnReply,
+  KvOp,
+  NO_ROWS,
+  ReadConsistency,
+  type ExecuteCommand,
+  type KvError,
+  type KvRequest,
+  type KvResponse,
+  type LockInfo,
+  type TxnReadCommand,
+  type TxnReply,
+  type TxnWriteCommand,
+} from '@cairn/wire';
 
 const NO_STORE = 0 as StoreId;
+/** For who does not look into the locks that are in the way. */
+const LOCKED_RETRY_MS = 10;
 
 /** Where answers go: the session the request came by. */
 export interface ResponseSink {
@@ -29,6 +49,16 @@ export interface ResponseSink {
   hasRoomFor(bytes: number, isMore: boolean): boolean;
   /** The same for a page of a scan; one that waits for no page is given one, whatever else it waits for. */
   hasRoomForPage(bytes: number, isMore: boolean): boolean;
+}
+
+/** What a request of a transaction asks for. */
+export type TxnCommand = TxnReadCommand | TxnWriteCommand | ExecuteCommand;
+
+/** What was looked up for a command that waits: a commit by name, 0 = rolled back, undefined = nothing. */
+export interface DecisionLooks {
+  /** `Decisions.published` when the first of them began. */
+  readonly published: number;
+  readonly found: Map<string, Timestamp | undefined>;
 }
 
 /** Who counts the rows that calls have read; see `ReadRoom`. */
@@ -59,6 +89,10 @@ export class KvCall {
   onDone: ((call: KvCall) => void) | undefined = undefined;
   span: Span | undefined = undefined;
   commitSpan: Span | undefined = undefined;
+  /** A timestamp was issued after it arrived, and observed. */
+  isFresh = false;
+  looks: DecisionLooks | undefined = undefined;
+  #command: TxnCommand | undefined = undefined;
 
   constructor(request: KvRequest, sink: ResponseSink, deadlineMs: number) {
     this.request = request;
@@ -69,6 +103,18 @@ export class KvCall {
   /** Who asks: places that are shared are shared between callers. */
   get caller(): ResponseSink {
     return this.#sink;
+  }
+
+  /** Of the operations of transactions only. Decoded once. Throws CORRUPTION for garbage. */
+  get command(): TxnCommand {
+    this.#command ??= decodeCommand(this.request);
+    return this.#command;
+  }
+
+  /** It has to wait: keys and values are copied out of what they came in, see `detachKvRequest`. */
+  detach(): void {
+    detachKvRequest(this.request);
+    this.#command = undefined;
   }
 
   respond(response: KvResponse): void {
@@ -117,6 +163,22 @@ export class KvCall {
     this.respond(response);
   }
 
+  /** An answer to a command of a transaction. */
+  newReply(reply: TxnReply): KvResponse {
+    const response = this.newResponse();
+    response.value = encodeTxnReply(reply);
+    return response;
+  }
+
+  reply(reply: TxnReply): void {
+    this.respond(this.newReply(reply));
+  }
+
+  /** Locks of other transactions are in its way; it was not applied. */
+  failLocked(locks: readonly LockInfo[]): void {
+    this.fail('LOCKED', 'locked by a transaction', { locks, retryAfterMs: LOCKED_RETRY_MS });
+  }
+
   /** The key holds a row of another kind than bytes. */
   failWrongKind(kind: RowKind): void {
     this.fail('WRONG_KIND', `the key holds a ${rowKindName(kind)}, not bytes`, { kind });
@@ -142,6 +204,17 @@ export class KvCall {
     if (this.isDone || this.isCancelled) return true;
     return nowMs >= this.deadlineMs;
   }
+}
+
+function decodeCommand({ op, value }: KvRequest): TxnCommand {
+  const body = value ?? NO_BYTES;
+  if (op === KvOp.txnRead) return decodeTxnRead(body);
+  return op === KvOp.txnWrite ? decodeTxnWrite(body) : decodeExecute(body);
+}
+
+/** Whether it is of a transaction: then it has a command. */
+export function hasCommand({ op }: Pick<KvRequest, 'op'>): boolean {
+  return op === KvOp.txnRead || op === KvOp.txnWrite || op === KvOp.execute;
 }
 
 /** Whoever takes a call that is to be looked at, now or once more. */

@@ -1,11 +1,11 @@
 import { beforeEach, describe, expect, it } from '@jest/globals';
 import { RowKind, timestamp, TIMESTAMP_LOGICAL_STEPS, type Timestamp } from '@cairn/base';
 import {
+  encodeLockRow,
   encodeRow,
   encodeVersionKey,
   encodeVersionToken,
-  keyPrefixIn,
-  Namespace,
+  LockRowOp,
   NO_EXPIRY,
   WriteBatchBuilder,
 } from '@cairn/mvcc';
@@ -240,9 +240,16 @@ describe('rows that no command wrote', () => {
     const rig = await KvRig.leading();
     const kinds = new KindRig(rig);
     const before = rig.machine.load.bytes;
-    const lock = Buffer.concat([keyPrefixIn(Namespace.locks, bytes('k')), bytes('lock')]);
-    const version = { timestamp: timestamp(1), sequence: 0, expiry: NO_EXPIRY, tombstone: false, kind: 0 };
-    const [key, record] = encodeRow(lock, { ...version, value: Buffer.alloc(1_000) });
+    const [key, record] = encodeLockRow(bytes('k'), {
+      ...{
+        start: timestamp(1),
+        op: LockRowOp.put,
+        minCommit: timestamp(2),
+        deadline: timestamp(3),
+        ttlMs: 0,
+      },
+      ...{ primary: bytes('k'), value: Buffer.alloc(1_000) },
+    });
     await kinds.log((builder) => {
       builder.addPut(key, record);
     });

@@ -33,6 +33,9 @@ import { rowBytesOf } from './row-bytes.js';
 import { ScanCache } from './scan-cache.js';
 import { ScanPages } from './scan-pages.js';
 import { ServedRange } from './served-range.js';
+import { loadLocks } from './txn/load-locks.js';
+import { TxnState } from './txn/txn-state.js';
+import { TxnWrites } from './txn/txn-writes.js';
 import { UnpublishedRows } from './unpublished-rows.js';
 import { decodeVolatileState, encodeVolatileState } from './volatile-state.js';
 import { WriteEvaluator } from './write-evaluator.js';
@@ -71,6 +74,7 @@ export class KvMachine implements StateMachine {
   readonly #leadership: Leadership;
   readonly #outcomes: RememberedOutcomes;
   readonly #pending = new PendingWrites();
+  readonly #txn = new TxnState();
   readonly #coldReads: ColdReads;
   readonly #scanCache: ScanCache;
   readonly #unpublished: UnpublishedRows;
@@ -79,6 +83,7 @@ export class KvMachine implements StateMachine {
   readonly #reads: PointReads;
   readonly #scans: ScanPages;
   readonly #deleteRanges: DeleteRanges;
+  readonly #txnWrites: TxnWrites;
 
   private constructor(host: KvMachineHost, descriptor: RangeDescriptor, initial: InitialState) {
     this.#host = host;
@@ -92,13 +97,15 @@ export class KvMachine implements StateMachine {
     const coldReads = new ColdReads(host.engine, host.rowCache);
     const scanCache = new ScanCache(host.scanCache, host.clock);
     this.#unpublished = new UnpublishedRows(host.rowCache, { range, coldReads, scanCache });
-    const below = { range, queue, time, leadership, outcomes, pending, coldReads, scanCache };
+    const txn = this.#txn;
+    const below = { range, queue, time, leadership, outcomes, pending, coldReads, scanCache, txn };
     const writes = new WriteEvaluator(host, below);
     const waiters = new PublishWaiters(pending, writes);
     const parts = { ...below, writes, waiters };
     this.#reads = new PointReads(host, parts);
     this.#scans = new ScanPages(host, parts);
     this.#deleteRanges = new DeleteRanges(host, parts);
+    this.#txnWrites = new TxnWrites(host, parts);
     this.#range = range;
     this.#queue = queue;
     this.#time = time;
@@ -194,6 +201,7 @@ export class KvMachine implements StateMachine {
   async open(): Promise<void> {
     const { startKey, endKey } = this.#range.descriptor;
     this.load.bytes = await rowBytesOf(this.#host.engine, startKey, endKey);
+    await loadLocks(this.#host.engine, this.#range.descriptor, this.#txn.locks);
   }
 
   /** A request for this range. Looked at in the next turn. */
@@ -263,6 +271,12 @@ export class KvMachine implements StateMachine {
         this.load.countWrite();
         if (this.#deleteRanges.isExclusive) this.#deleteRanges.holdWrite(call);
         else this.#writes.add(call);
+        return;
+      case KvOp.txnWrite:
+        this.load.countWrite();
+        if (this.#deleteRanges.isExclusive) this.#deleteRanges.holdWrite(call);
+        else this.#txnWrites.add(call);
+        return;
     }
   }
 
@@ -291,11 +305,15 @@ export class KvMachine implements StateMachine {
   }
 
   apply(entry: Entry, batch: EngineBatch): void {
-    this.#unpublished.begin(entry.index, this.#pending.holds(entry.index, entry.term));
+    const isOwn = this.#pending.holds(entry.index, entry.term);
+    this.#unpublished.begin(entry.index, isOwn);
     const { visitor } = this.#host.scratch;
-    visitor.begin(batch, this.#outcomes.windowFor(entry), this.#unpublished);
+    // What was proposed here is among the locks since it was evaluated.
+    const locks = isOwn ? undefined : this.#txn.locks;
+    visitor.begin(batch, this.#outcomes.windowFor(entry), this.#unpublished, locks);
     const header = readWriteBatch(asBuffer(entry.payload), visitor);
     this.#time.applied(header.maxTimestamp);
+    this.#time.applied(visitor.newestPut);
     this.load.countApplied(visitor.bytes);
     this.garbage.applied(visitor.deletedBytes, visitor.bytes - visitor.deletedBytes, visitor.hasExpiring);
     if (visitor.freedBytes > 0) this.load.countFreed(visitor.freedBytes);
@@ -308,10 +326,11 @@ export class KvMachine implements StateMachine {
     if (entry.payload.length === 0 || entry.payload[0] === 0xff) return;
     const payload = asBuffer(entry.payload);
     const { visitor } = this.#host.scratch;
-    visitor.begin(undefined, this.#outcomes.windowFor(entry), undefined);
+    visitor.begin(undefined, this.#outcomes.windowFor(entry), undefined, undefined);
     const header = readWriteBatch(payload, visitor);
     this.#range.raiseReadableSince(visitor.safePoint);
     this.#time.applied(header.maxTimestamp);
+    this.#time.applied(visitor.newestPut);
   }
 
   /**
@@ -327,6 +346,7 @@ export class KvMachine implements StateMachine {
         this.#coldReads.outdate(write.key);
         rowCache.set(write.key, write.version);
       }
+      if (write.effect !== undefined) this.#txn.committed(write.effect);
       if (write.call !== undefined && write.response !== undefined) write.call.respond(write.response);
       for (const duplicate of write.duplicates ?? []) {
         if (write.response !== undefined) {
@@ -337,8 +357,9 @@ export class KvMachine implements StateMachine {
   }
 
   published(index: LogIndex): void {
-    for (const { key, version } of this.#pending.published(index)) {
+    for (const { key, version, effect } of this.#pending.published(index)) {
       if (key !== undefined && version !== undefined) this.#scanCache.written(key, version);
+      if (effect !== undefined) this.#txn.published(effect);
     }
     this.#unpublished.published(index);
     this.#waiters.published(index);
@@ -354,7 +375,8 @@ export class KvMachine implements StateMachine {
     this.#scanCache.clear();
     const { leaderStoreId } = this.#range.replica;
     for (const { writes } of this.#pending.takeUnacknowledged()) {
-      for (const { call, duplicates } of writes) {
+      for (const { call, duplicates, effect } of writes) {
+        if (effect !== undefined) this.#txn.withdrawn(effect);
         call?.failDeposed(leaderStoreId);
         for (const duplicate of duplicates ?? []) duplicate.failDeposed(leaderStoreId);
       }
@@ -382,6 +404,7 @@ export class KvMachine implements StateMachine {
         appliedTimestamp: this.#time.appliedTimestamp,
       });
       machine.load.bytes = this.load.bytes;
+      machine.#txn.locks.takeFrom(this.#txn.locks, child.startKey, child.endKey);
       return machine;
     });
   }
@@ -410,6 +433,7 @@ export class KvMachine implements StateMachine {
     this.#host.rowCache.deleteSpan(this.#range.descriptor.startKey, this.#range.descriptor.endKey);
     this.#pending.clear();
     this.#unpublished.clear();
+    this.#txn.clear();
     const { window, readableSince } = decodeVolatileState(volatileState);
     this.#outcomes.restored(window);
     this.#range.raiseReadableSince(readableSince);

@@ -86,6 +86,7 @@ class ServiceRig {
       limits: { ...DEFAULT_KV_LIMITS, ...limits },
       sizes: () => ({ keyBytesMax: 100, valueBytesMax: 1_000 }),
       timestamps: rig.environment.timestamps,
+      gates: { isOpen: () => true },
       idSeed: 7,
       machines: rig.environment.machines,
       covering: () => undefined,

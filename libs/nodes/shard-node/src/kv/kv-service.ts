@@ -5,6 +5,7 @@ import {
   IdTable,
   storeId,
   timestamp,
+  type GateView,
   type RangeDescriptor,
   type RangeId,
   type Timestamp,
@@ -25,13 +26,14 @@ import {
   type Session,
 } from '@cairn/wire';
 
-import { KvCall, type ResponseSink, type Submitter } from './kv-call.js';
+import { hasCommand, KvCall, type ResponseSink, type Submitter } from './kv-call.js';
 import type { KvLimits } from './kv-limits.js';
 import { MeasuredSession, type LaggingSessions } from './lagging-sessions.js';
 import type { ReadRoom } from './read-room.js';
 import { faultOf, TIMEOUT_MS_MAX, type SizeLimits } from './request-checks.js';
 import type { ScanSlots } from './scan-slots.js';
 import type { StoreTimestamps } from './store-timestamps.js';
+import { faultOfCommand } from './txn/command-checks.js';
 
 /**
  * Answers up to this are sent whatever waits already: those of nearly all writes must be, and they are
@@ -56,6 +58,8 @@ export interface KvServiceParts {
   /** What the cluster's settings say about sizes; the widest until they were heard. */
   sizes(): SizeLimits;
   readonly timestamps: StoreTimestamps;
+  /** What transactions write is read by no node of an earlier release. */
+  readonly gates: Pick<GateView, 'isOpen'>;
   /** 32 bits that no peer knows: it names its requests itself. */
   readonly idSeed: number;
   /** The ranges that have a replica here. */
@@ -151,10 +155,16 @@ export class KvService {
 
   #dispatch(session: KvSession, call: KvCall): void {
     const { request } = call;
-    const fault = faultOf(request, this.#parts.sizes());
+    const sizes = this.#parts.sizes();
+    const fault = faultOf(request, sizes) ?? faultOfCommand(call, sizes);
     if (fault !== undefined) {
       this.#refused.add(1, { reason: 'invalid' });
       call.fail('INVALID_ARGUMENT', fault.message, { field: fault.field });
+      return;
+    }
+    if (hasCommand(request) && !this.#parts.gates.isOpen('transactions')) {
+      this.#refused.add(1, { reason: 'gate' });
+      call.fail('FAILED_PRECONDITION', 'no transactions before all nodes of the cluster are upgraded');
       return;
     }
     const bytes = heldBytesOf(request);
@@ -163,7 +173,7 @@ export class KvService {
       call.fail('RESOURCE_EXHAUSTED', 'the node has too many requests under way', { retryAfterMs: 25 });
       return;
     }
-    if (this.isDiskFull && takesSpace(request.op)) {
+    if (this.isDiskFull && takesSpace(call)) {
       this.#refused.add(1, { reason: 'disk-full' });
       call.fail('DISK_FULL', 'the disk of the shard node is nearly full: delete data or add space', {
         retryAfterMs: 1_000,
@@ -446,7 +456,16 @@ function refusalOf({ sequence, op }: KvResponse, error: CairnError): KvResponse 
   const response = newKvResponse(sequence, op);
   const { code, message, retryAfterMs } = error;
   response.error = {
-    ...{ code, message, retryAfterMs, leaderStoreId: storeId(0), descriptors: [], field: '', kind: 0, locks: [] },
+    ...{
+      code,
+      message,
+      retryAfterMs,
+      leaderStoreId: storeId(0),
+      descriptors: [],
+      field: '',
+      kind: 0,
+      locks: [],
+    },
     // A command is in the log with its outcome: sent again as if for the first time, it would be judged anew.
     isUnclear: isLogged(op),
   };
@@ -454,10 +473,28 @@ function refusalOf({ sequence, op }: KvResponse, error: CairnError): KvResponse 
 }
 
 function isLogged(op: KvRequest['op']): boolean {
-  return op !== KvOp.get && op !== KvOp.scan;
+  return op !== KvOp.get && op !== KvOp.scan && op !== KvOp.txnRead;
 }
 
-/** Deletions are let through on a full disk: they are how space comes back. */
-function takesSpace(op: KvRequest['op']): boolean {
-  return op === KvOp.put || op === KvOp.compareAndSet || op === KvOp.increment || op === KvOp.expire;
+/**
+ * Deletions are let through on a full disk: they are how space comes back. So is what ends a transaction: its
+ * locks hold more than their end takes.
+ */
+function takesSpace(call: KvCall): boolean {
+  switch (call.request.op) {
+    case KvOp.put:
+    case KvOp.compareAndSet:
+    case KvOp.increment:
+    case KvOp.expire:
+    case KvOp.execute:
+      return true;
+    case KvOp.txnWrite:
+      return call.command.type === 'prewrite';
+    case KvOp.get:
+    case KvOp.scan:
+    case KvOp.txnRead:
+    case KvOp.delete:
+    case KvOp.deleteRange:
+      return false;
+  }
 }

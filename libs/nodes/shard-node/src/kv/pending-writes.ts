@@ -4,6 +4,7 @@ import type { Entry } from '@cairn/raft';
 import type { KvResponse } from '@cairn/wire';
 
 import type { KvCall } from './kv-call.js';
+import type { TxnEffect } from './txn/txn-state.js';
 
 /**
  * Publishings after which what was built for look-ups is dropped. Whoever looks next builds it anew, from the
@@ -20,6 +21,8 @@ export interface PendingWrite {
   /** The row it writes; undefined when it writes none (or many, as a range deletion does). */
   readonly key: RowCacheKey | undefined;
   readonly version: VersionRecord | undefined;
+  /** Of a command of a transaction: what it does besides rows. */
+  readonly effect?: TxnEffect | undefined;
   /** Sendings of the same command that arrived while it was under way. */
   duplicates: KvCall[] | undefined;
   /** The command is committed, and whoever waited for it was told. */

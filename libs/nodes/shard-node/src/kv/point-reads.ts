@@ -18,6 +18,8 @@ import type { PendingWrites } from './pending-writes.js';
 import type { PublishWaiters } from './publish-waiters.js';
 import type { RangeTime } from './range-time.js';
 import type { ServedRange } from './served-range.js';
+import { isStopped } from './txn/stopped-reads.js';
+import type { TxnState } from './txn/txn-state.js';
 
 /** A read whose row is known already, or is being read from a view of the engine that exists already. */
 interface StartedRead {
@@ -34,6 +36,7 @@ export interface PointReadParts {
   readonly pending: Pick<PendingWrites, 'acknowledged'>;
   readonly coldReads: Pick<ColdReads, 'newest' | 'at'>;
   readonly waiters: Pick<PublishWaiters, 'whenPublished'>;
+  readonly txn: Pick<TxnState, 'locks'>;
 }
 
 /**
@@ -91,7 +94,7 @@ export class PointReads {
   #startAll(calls: readonly KvCall[]): StartedRead[] {
     const started: StartedRead[] = [];
     for (const call of calls) {
-      if (this.#parts.range.refusesAsMoved(call)) continue;
+      if (this.#parts.range.refusesAsMoved(call) || this.#isLocked(call)) continue;
       const read = this.#start(call);
       if (read !== undefined) started.push(read);
     }
@@ -100,12 +103,39 @@ export class PointReads {
 
   /** Under a lease: a row that the cache has is written into the answer's frame right from its memory. */
   #serve(call: KvCall): void {
-    if (this.#parts.range.refusesAsMoved(call)) return;
+    if (this.#parts.range.refusesAsMoved(call) || this.#isLocked(call)) return;
     const { key } = call.request;
     const row = this.#environment.rowCache.view(key);
     if (row === undefined) this.#serveUncached(call, rowCacheKey(key));
     else if (row.value.length <= COPIED_VALUE_BYTES_MAX) this.#respond(call, row);
     else this.#respond(call, { ...row, value: Buffer.from(row.value) });
+  }
+
+  /** Asked before the cache, which has what is committed only. */
+  #isLocked(call: KvCall): boolean {
+    const { queue, txn, waiters } = this.#parts;
+    if (txn.locks.size === 0) return false;
+    const { ignoreLocks, key } = call.request;
+    const lock = txn.locks.stopsNewest(rowCacheKey(key), ignoreLocks);
+    return (
+      lock !== undefined &&
+      isStopped(call, [lock], waiters, () => {
+        queue.submit(call);
+      })
+    );
+  }
+
+  #isLockedAt(call: KvCall, at: Timestamp): boolean {
+    const { txn, waiters } = this.#parts;
+    if (txn.locks.size === 0) return false;
+    const { ignoreLocks, key } = call.request;
+    const lock = txn.locks.stopsAt(rowCacheKey(key), at, ignoreLocks);
+    return (
+      lock !== undefined &&
+      isStopped(call, [lock], waiters, () => {
+        this.#readAt(call);
+      })
+    );
   }
 
   #serveUncached(call: KvCall, key: RowCacheKey): void {
@@ -191,6 +221,7 @@ export class PointReads {
 
   #startAt(call: KvCall, at: Timestamp): StartedRead | undefined {
     if (this.#parts.range.refusesAsMoved(call) || this.#parts.range.refusesAsTooOld(call)) return undefined;
+    if (this.#isLockedAt(call, at)) return undefined;
     const cached = this.#environment.rowCache.get(rowCacheKey(call.request.key));
     if (cached !== undefined && cached.timestamp <= at) return { call, row: cached, cold: undefined };
     if (!this.#environment.readRoom.admits(call, this.#parts.queue)) return undefined;

@@ -38,6 +38,12 @@ export class RangeTime {
   asksForTheTime(call: KvCall, expiry: Timestamp): boolean {
     if (expiry === NO_EXPIRY || call.isTimeUnknown || isStaleRead(call)) return false;
     if (!this.#timestamps.mayHaveCome(expiry, this.readNow)) return false;
+    this.fetchFor(call);
+    return true;
+  }
+
+  /** Submits the call again when a timestamp is there that was issued after now, or cannot be had. */
+  fetchFor(call: KvCall): void {
     this.#timestamps
       .fetch()
       .catch((error: unknown) => {
@@ -48,6 +54,5 @@ export class RangeTime {
         this.#queue.submit(call);
       })
       .catch(rethrowInvariant);
-    return true;
   }
 }

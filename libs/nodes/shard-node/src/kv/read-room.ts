@@ -1,6 +1,6 @@
 import { BoundedBytes, FairShare } from '@cairn/base';
 import type { Clock, Timer } from '@cairn/ports';
-import { detachKvRequest, KvOp } from '@cairn/wire';
+import { KvOp } from '@cairn/wire';
 
 import type { KvCall, ResponseSink, RowHolder, Submitter } from './kv-call.js';
 import type { LaggingSessions } from './lagging-sessions.js';
@@ -92,7 +92,7 @@ export class ReadRoom implements RowHolder {
       this.#lines.set(call.caller, lines);
     }
     this.#waitingCount += 1;
-    detachKvRequest(call.request);
+    call.detach();
     lineOf(lines, call).push({ call, submitter });
     this.#recheckLater();
     return false;
@@ -109,6 +109,11 @@ export class ReadRoom implements RowHolder {
     if (bytes >= this.#estimateBytes) this.#estimateBytes = bytes;
     else this.#estimateBytes += (bytes - this.#estimateBytes) * ESTIMATE_WEIGHT;
     this.#hold(call, bytes);
+  }
+
+  /** The rows of an admitted call are there, many small ones or few large: they say little of the next. */
+  readAll(call: KvCall, count: number, valueBytes: number): void {
+    this.#hold(call, count * ROW_BYTES + valueBytes);
   }
 
   /** The call does not go on for now: what was kept free for it is for others. */
@@ -153,7 +158,7 @@ export class ReadRoom implements RowHolder {
     if (bytes <= SMALL_ROW_BYTES && own.used + bytes <= SMALL_ROWS_BYTES) return true;
     if (held.count > 0 && !this.#share.allows(own.used, bytes, held.used)) return false;
     // Commands are not held up by answers that are not taken: theirs have no values, or show one.
-    if (call.request.op !== KvOp.get) return true;
+    if (!isRead(call)) return true;
     return call.caller.hasRoomFor(own.used + bytes, own.count > 0);
   }
 
@@ -231,6 +236,10 @@ export class ReadRoom implements RowHolder {
   }
 }
 
-function lineOf({ gets, commands }: Lines, { request }: KvCall): Waiting[] {
-  return request.op === KvOp.get ? gets : commands;
+function lineOf({ gets, commands }: Lines, call: KvCall): Waiting[] {
+  return isRead(call) ? gets : commands;
+}
+
+function isRead({ request }: KvCall): boolean {
+  return request.op === KvOp.get || request.op === KvOp.txnRead;
 }

@@ -33,6 +33,9 @@ export function respondWithOutcome(call: KvCall, outcome: CommandOutcome): void 
       response.number = outcome.detail?.toString('latin1') ?? '';
       setWritten(response, outcome);
       break;
+    case OutcomeKind.transaction:
+      response.value = outcome.detail;
+      break;
     case OutcomeKind.deleteRange: {
       const detail = deleteRangeDetail(outcome);
       response.count = detail.count;

@@ -20,9 +20,9 @@ const ROWS_MAX = 2 ** 31;
 /** Longest a request waits for its answer, whatever it says. */
 export const TIMEOUT_MS_MAX = 3_600_000;
 /** Ten years and some, as at the router. */
-const TTL_MS_MAX = 3_660 * 24 * 3_600_000;
+export const TTL_MS_MAX = 3_660 * 24 * 3_600_000;
 /** Length of a version token. */
-const VERSION_BYTES = 12;
+export const VERSION_BYTES = 12;
 
 /** What is wrong with a request, for its caller. */
 export interface RequestFault {
@@ -30,27 +30,29 @@ export interface RequestFault {
   readonly message: string;
 }
 
-function fault(field: string, message: string): RequestFault {
+export function fault(field: string, message: string): RequestFault {
   return { field, message };
 }
 
 /**
  * What no router sends: whoever connects is held to the same limits as its clients. Undefined for a request
  * that may be served. Only what makes rows is held to the settings: what was stored stays readable, and can
- * be deleted, when one is lowered.
+ * be deleted, when one is lowered. The commands of transactions have checks of their own: `faultOfCommand`.
  */
 export function faultOf(request: KvRequest, limits: SizeLimits): RequestFault | undefined {
   const { op, key } = request;
   const isSpan = op === KvOp.scan || op === KvOp.deleteRange;
   // A key may be longer than new ones may be by now: it can be read, deleted, and get another time to live.
-  const makesRows = !isSpan && op !== KvOp.get && op !== KvOp.delete && op !== KvOp.expire;
+  const isTxn = op === KvOp.txnRead || op === KvOp.txnWrite || op === KvOp.execute;
+  const makesRows = !isSpan && !isTxn && op !== KvOp.get && op !== KvOp.delete && op !== KvOp.expire;
   const keyBytesMax = makesRows ? limits.keyBytesMax : WIDEST_SIZE_LIMITS.keyBytesMax;
   if (key.length > keyBytesMax) {
     return fault('key', `key has ${key.length} bytes; the limit is ${keyBytesMax}`);
   }
-  if (key.length === 0 && !isSpan) return fault('key', 'key must not be empty');
+  // What a transaction validates may begin with the first key there is.
+  if (key.length === 0 && !isSpan && op !== KvOp.txnRead) return fault('key', 'key must not be empty');
   const { value } = request;
-  if (value !== undefined && value.length > limits.valueBytesMax) {
+  if (value !== undefined && !isTxn && value.length > limits.valueBytesMax) {
     return fault('value', `value has ${value.length} bytes; the limit is ${limits.valueBytesMax}`);
   }
   if (request.sequence === 0) return fault('sequence', 'sequence must not be 0');
@@ -79,6 +81,10 @@ function faultOfOperation(request: KvRequest): RequestFault | undefined {
     case KvOp.increment:
     case KvOp.expire:
       return undefined;
+    case KvOp.txnRead:
+    case KvOp.txnWrite:
+    case KvOp.execute:
+      return request.value === undefined ? fault('value', 'there is no command') : undefined;
   }
 }
 

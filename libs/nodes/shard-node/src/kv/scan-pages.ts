@@ -21,6 +21,8 @@ import type { PublishWaiters } from './publish-waiters.js';
 import type { RangeTime } from './range-time.js';
 import type { ScanCache, ScanFill } from './scan-cache.js';
 import type { ServedRange } from './served-range.js';
+import { isStopped } from './txn/stopped-reads.js';
+import type { TxnState } from './txn/txn-state.js';
 
 export const ROWS_PER_STEP = 256;
 /** Rows that one page looks at in one turn of the event loop. */
@@ -63,6 +65,7 @@ export interface ScanPageParts {
   readonly time: Pick<RangeTime, 'readNow'>;
   readonly scanCache: Pick<ScanCache, 'read' | 'begin' | 'nextPageStart' | 'abandon' | 'end'>;
   readonly waiters: Pick<PublishWaiters, 'whenPublished'>;
+  readonly txn: Pick<TxnState, 'locks'>;
 }
 
 /** Serves pages of rows: at a timestamp from the leader, or of whatever is applied from any replica. */
@@ -175,10 +178,26 @@ export class ScanPages {
 
   /**
    * A range that was cut or closed while the page waited holds only part of the span, and one whose garbage
-   * was collected only part of the versions; the answer must not look complete.
+   * was collected only part of the versions; the answer must not look complete. What a lock of the span may
+   * still become is part of it.
    */
   #isRefused(call: KvCall): boolean {
-    return this.#parts.range.refusesAsMoved(call) || this.#parts.range.refusesAsTooOld(call);
+    const { range } = this.#parts;
+    return range.refusesAsMoved(call) || range.refusesAsTooOld(call) || this.#isLocked(call);
+  }
+
+  #isLocked(call: KvCall): boolean {
+    const { txn, waiters } = this.#parts;
+    if (txn.locks.size === 0) return false;
+    const { start, end } = this.#spanOf(call);
+    const { ignoreLocks, readTimestamp } = call.request;
+    const locks = txn.locks.stopsAtIn(rowCacheKey(start), end.length === 0 ? undefined : rowCacheKey(end), {
+      at: readTimestamp,
+      ignored: ignoreLocks,
+    });
+    return isStopped(call, locks, waiters, () => {
+      this.add(call);
+    });
   }
 
   /** The part of the request's span that lies in this range. */

@@ -14,6 +14,8 @@ import type { RangeTime } from './range-time.js';
 import type { RememberedOutcomes } from './remembered-outcomes.js';
 import { respondWithOutcome } from './replay.js';
 import type { ServedRange } from './served-range.js';
+import { infoOf } from './txn/lock-table.js';
+import type { TxnState } from './txn/txn-state.js';
 
 /** Looks at a cold row this often before it gives up: the row cache is too small for the traffic. */
 const COLD_READS_MAX = 20;
@@ -27,6 +29,7 @@ export interface WriteParts {
   readonly outcomes: Pick<RememberedOutcomes, 'window' | 'completeSince'>;
   readonly pending: Pick<PendingWrites, 'find' | 'newest' | 'collected' | 'add' | 'refused'>;
   readonly coldReads: Pick<ColdReads, 'newestForCommand'>;
+  readonly txn: TxnState;
 }
 
 /**
@@ -147,6 +150,12 @@ export class WriteEvaluator {
   #evaluate(call: KvCall): void {
     const { request } = call;
     const key = rowCacheKey(request.key);
+    const { locks } = this.#parts.txn;
+    const lock = locks.size === 0 ? undefined : locks.current(key);
+    if (lock !== undefined) {
+      call.failLocked([infoOf(lock)]);
+      return;
+    }
     let current: VersionRecord | undefined;
     if (needsCurrent(request.op)) {
       current = this.#parts.pending.newest(key, this.#batch) ?? this.#environment.rowCache.get(key);
@@ -156,7 +165,7 @@ export class WriteEvaluator {
         const cold = this.#parts.coldReads.newestForCommand(key, request.key);
         if (cold instanceof Promise) {
           readRoom.reading(call);
-          this.#evaluateAfter(call, cold);
+          this.evaluateAfter(call, cold);
           return;
         }
         readRoom.read(call, cold === undefined ? 0 : cold.value.length);
@@ -215,11 +224,22 @@ export class WriteEvaluator {
     this.#parts.pending.collected(write);
   }
 
+  /** A command of a transaction was evaluated: what it writes is in the builder of the turn. */
+  collectAll(writes: readonly PendingWrite[]): void {
+    for (const write of writes) this.#collect(write);
+    if (this.#environment.scratch.builder.bytes >= this.#environment.limits.entryBytesMax) this.#propose();
+  }
+
+  /** The row that what is evaluated and not visible will leave for the key. */
+  newestUnderWay(key: RowCacheKey): VersionRecord | undefined {
+    return this.#parts.pending.newest(key, this.#batch);
+  }
+
   /**
    * The row has to be waited for; the command is evaluated in the turn after, against whatever is newest
    * then.
    */
-  #evaluateAfter(call: KvCall, cold: Promise<unknown>): void {
+  evaluateAfter(call: KvCall, cold: Promise<unknown>): void {
     cold.then(
       () => {
         call.coldReads += 1;
@@ -281,6 +301,7 @@ export class WriteEvaluator {
       return;
     }
     pending.refused();
+    for (const { effect } of batch) if (effect !== undefined) this.#parts.txn.withdrawn(effect);
     for (const { call, duplicates } of batch) {
       for (const each of call === undefined ? (duplicates ?? []) : [call, ...(duplicates ?? [])]) {
         if (result.reason === 'too-many-uncommitted') {

@@ -115,6 +115,7 @@ async function openBelowStore(node: JoinedNode, late: LateStore, closers: Closer
     metrics,
     lagging,
     sizes: () => cluster.settings?.sizes ?? WIDEST_SIZE_LIMITS,
+    gates: node.version.gates,
     idSeed: rng.integer(2 ** 32),
   });
   const host: KvMachineHost = {

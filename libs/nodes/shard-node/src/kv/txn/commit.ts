@@ -1,0 +1,108 @@
+import { assert, NO_BYTES, RowKind, timestamp, type Timestamp } from '@cairn/base';
+import { LockRowOp, NO_EXPIRY, rowCacheKey } from '@cairn/mvcc';
+import type { CommitCommand } from '@cairn/wire';
+
+import { expiryAfter } from '../evaluate.js';
+import type { Lock } from './lock-table.js';
+import type { TxnView } from './txn-view.js';
+import { changeOf, READ, replied, WAIT, type Verdict, type WrittenRow } from './verdict.js';
+
+/**
+ * What transactions over several ranges write is at step 1 of its commit timestamp, which is theirs alone: a
+ * plain write may have that timestamp by chance, and is at step 0.
+ */
+const COMMIT_SEQUENCE = 1 << 21;
+
+/** Values that one entry writes, beyond the first: what is left stays locked, and is resolved by others. */
+export const RESOLVED_BYTES_MAX = 8 * 1024 * 1024;
+/** Keys that one entry resolves at most. */
+export const RESOLVED_KEYS_MAX = 4_096;
+
+/** The least timestamp at which the primary that has this lock may commit (T13). */
+export function floorOf({ minCommit, push }: Lock, view: TxnView): Timestamp {
+  // What earlier leaders promised to readers nobody knows here. They promised it before this one began.
+  return timestamp(Math.max(minCommit, push.to + 1, view.since + 1));
+}
+
+/** The row that a lock leaves when its transaction commits; undefined = none. */
+export function rowOf(lock: Lock, commit: Timestamp, view: TxnView): WrittenRow | undefined {
+  const { op, userKey, key, ttlMs, value } = lock;
+  if (op === LockRowOp.none) return undefined;
+  const newest = view.newestKnown(key, userKey);
+  assert(newest === undefined || newest < commit, 'a lock keeps newer versions off', { newest, commit });
+  const isPut = op === LockRowOp.put;
+  return {
+    userKey,
+    key,
+    version: {
+      timestamp: commit,
+      sequence: COMMIT_SEQUENCE,
+      expiry: isPut && ttlMs > 0 ? expiryAfter(commit, ttlMs) : NO_EXPIRY,
+      tombstone: !isPut,
+      kind: RowKind.bytes,
+      value: isPut ? value : NO_BYTES,
+    },
+  };
+}
+
+/**
+ * The decision (T8): the record, the rows and the end of the locks are one entry. Other keys of the command go
+ * with it as far as they fit.
+ */
+export function judgeCommit(command: CommitCommand, view: TxnView): Verdict {
+  const { start, commit, primary, keys } = command;
+  const lock = view.locks.current(rowCacheKey(primary));
+  if (lock?.start !== start) return judgeUndecided(primary, start, view);
+  if (start < view.readableSince) return replied({ type: 'tooOld', readableSince: view.readableSince });
+  const floor = floorOf(lock, view);
+  if (commit < floor) return replied({ type: 'pushed', minCommit: floor });
+  const removed = [lock];
+  let bytes = 0;
+  for (const key of keys) {
+    const other = view.locks.current(rowCacheKey(key));
+    if (other === lock) continue;
+    if (other?.start !== start) {
+      const message = 'not committed: a key of the transaction is not locked by it';
+      return { type: 'refused', code: 'FAILED_PRECONDITION', message, retryAfterMs: 0 };
+    }
+    bytes += other.bytes;
+    if (bytes <= RESOLVED_BYTES_MAX && removed.length < RESOLVED_KEYS_MAX) removed.push(other);
+  }
+  const rows = rowsOf(removed, commit, view);
+  const decisions = [{ userKey: lock.userKey, start, commit }];
+  const change = changeOf(start, { removed, rows, decisions });
+  return { type: 'write', change, reply: { type: 'committed', commit } };
+}
+
+export function rowsOf(locks: readonly Lock[], commit: Timestamp, view: TxnView): WrittenRow[] {
+  const rows: WrittenRow[] = [];
+  for (const lock of locks) {
+    const row = rowOf(lock, commit, view);
+    if (row !== undefined) rows.push(row);
+  }
+  return rows;
+}
+
+/**
+ * A transaction that has no lock at its primary was decided, or is from now on: it never got that far, and a
+ * lock that comes late is refused by the mark (T9).
+ */
+export function judgeUndecided(primary: Uint8Array, start: Timestamp, view: TxnView): Verdict {
+  const decision = view.decisionAt(primary, start);
+  switch (decision.type) {
+    case 'under-way':
+      return WAIT;
+    case 'unread':
+      return READ;
+    case 'decided':
+      return replied(
+        decision.commit === 0 ? { type: 'rolledBack' } : { type: 'committed', commit: decision.commit },
+      );
+    case 'none':
+      break;
+  }
+  // A lock that comes late is refused in any case, and of a commit the record would be here.
+  if (start < view.readableSince) return replied({ type: 'rolledBack' });
+  const decisions = [{ userKey: Buffer.from(primary), start, commit: timestamp(0) }];
+  return { type: 'write', change: changeOf(start, { decisions }), reply: { type: 'rolledBack' } };
+}

@@ -43,10 +43,9 @@ async function failureOf(promise: Promise<unknown>): Promise<CairnError> {
 /** The request ids of the writes a router has seen. */
 function idsOf(router: FakeRouter): RequestId[] {
   return router.operations.flatMap(({ operation }) => {
-    if (operation === undefined || operation.$case === 'cancel' || operation.$case === 'get') return [];
-    return operation.$case === 'deleteRange' || operation.value.requestId === undefined
-      ? []
-      : [operation.value.requestId];
+    if (operation === undefined || operation.$case === 'cancel' || !('requestId' in operation.value))
+      return [];
+    return operation.value.requestId === undefined ? [] : [operation.value.requestId];
   });
 }
 

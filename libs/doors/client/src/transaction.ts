@@ -109,32 +109,26 @@ export class Transaction {
     this.#checkOpen();
     const bytes = keyOf(key, this.#parts.sizes);
     const added = BigInt(deltaOf(delta));
+    const { state } = this.#parts;
     this.#adding += 1;
     try {
-      const before = await this.#counter(bytes);
-      this.#checkOpen();
-      const sum = sumOf(before.value, added);
-      this.#parts.state.write({ key: bytes, value: Buffer.from(String(sum)), ttlMs: before.ttlMs });
+      const stored = state.written(bytes) === undefined ? await this.#read(bytes) : undefined;
+      // Another increment may have been first: from here on nothing is waited for.
+      const own = state.written(bytes);
+      const sum = sumOf(own === undefined ? stored?.value : own.value, added);
+      const ttlMs = own === undefined ? this.#timeLeft(stored) : own.ttlMs;
+      state.write({ key: bytes, value: Buffer.from(String(sum)), ttlMs });
       return sum;
     } finally {
       this.#adding -= 1;
     }
   }
 
-  /** What the key holds by now, and the time to live that goes on. */
-  async #counter(key: Buffer): Promise<{ readonly value: Buffer | undefined; readonly ttlMs: number }> {
-    const { state, reader } = this.#parts;
-    if (state.written(key) === undefined) {
-      const entry = await this.#read(key);
-      // Another increment may have been first.
-      if (state.written(key) === undefined) {
-        const readAtMs = timestampToUnixMs(asTimestamp(reader.timestamp));
-        const ttlMs = entry?.expiresAtMs === undefined ? 0 : Math.max(1, entry.expiresAtMs - readAtMs);
-        return { value: entry?.value, ttlMs };
-      }
-    }
-    const own = state.written(key);
-    return { value: own?.value, ttlMs: own?.ttlMs ?? 0 };
+  /** The time to live that goes on; 0 = none. */
+  #timeLeft(entry: Entry | undefined): number {
+    if (entry?.expiresAtMs === undefined) return 0;
+    const readAtMs = timestampToUnixMs(asTimestamp(this.#parts.reader.timestamp));
+    return Math.max(1, entry.expiresAtMs - readAtMs);
   }
 
   async #read(key: Buffer): Promise<Entry | undefined> {

@@ -10,17 +10,12 @@ import {
   type ScanRequest,
 } from '../src/wire-binding.js';
 import type { Row } from '@cairn/wire/gen/cairn/v1/kv.js';
+import { FakeTransactions, type StoredVersion } from './fake-transactions.js';
 
 type Operation = NonNullable<BatchOperation['operation']>;
 type Result = NonNullable<BatchResult['result']>;
 
-interface Version {
-  readonly timestamp: number;
-  readonly version: Buffer;
-  /** undefined = deleted. */
-  readonly value: Buffer | undefined;
-  readonly expiresUnixMs: number;
-}
+type Version = StoredVersion;
 
 const INT64_LIMIT = 2n ** 63n;
 
@@ -36,6 +31,7 @@ export class FakeStore {
   writesApplied = 0;
   /** Writes that were answered from an earlier application. */
   writesReplayed = 0;
+  readonly transactions: FakeTransactions;
   /** What keys hold that are not bytes; by key. */
   readonly kinds = new Map<string, number>();
   readonly #rows = new Map<string, Version[]>();
@@ -48,6 +44,17 @@ export class FakeStore {
   constructor(limits: { keyBytesMax?: number; valueBytesMax?: number } = {}) {
     this.keyBytesMax = limits.keyBytesMax ?? 4096;
     this.valueBytesMax = limits.valueBytesMax ?? 1024 * 1024;
+    this.transactions = new FakeTransactions({
+      tick: () => (this.#timestamp += 1),
+      liveAt: (key, at) => this.#read(key.toString('latin1'), at),
+      isChangedSince: (start, end, since) => this.#isChangedSince(start, end, since),
+      kindOf: (key) => this.kinds.get(key.toString('latin1')) ?? 0,
+      checkKey: (key) => this.#checkKey(key),
+      appendAt: (key, value, ttlMs, at) => {
+        this.#checkKey(key);
+        return this.#append(key, value, ttlMs, at);
+      },
+    });
   }
 
   get timestamp(): number {
@@ -95,6 +102,11 @@ export class FakeStore {
         for (const row of rows) this.#append(row.key, undefined, 0);
         return { $case: 'deleteRange', value: { deleted: rows.length } };
       }
+      case 'snapshotGet':
+      case 'getTimestamp':
+      case 'commit':
+      case 'execute':
+        return this.transactions.apply(operation);
       case 'cancel':
         throw new Error('cancel is not an operation of the store');
     }
@@ -164,11 +176,26 @@ export class FakeStore {
     }
   }
 
-  #append(key: Buffer, value: Buffer | undefined, ttlMs: number): { version: Buffer; timestamp: number } {
+  #isChangedSince(start: Buffer, end: Buffer | 'key', since: number): boolean {
+    const low = start.toString('latin1');
+    const high = end === 'key' ? `${low}\0` : end.toString('latin1');
+    for (const [name, versions] of this.#rows) {
+      if (name < low || (high !== '' && name >= high)) continue;
+      if ((versions.at(-1)?.timestamp ?? 0) > since) return true;
+    }
+    return false;
+  }
+
+  #append(
+    key: Buffer,
+    value: Buffer | undefined,
+    ttlMs: number,
+    at?: number,
+  ): { version: Buffer; timestamp: number } {
     if (value !== undefined && value.length > this.valueBytesMax) {
       throw invalid('value', `value has ${value.length} bytes; the limit is ${this.valueBytesMax}`);
     }
-    this.#timestamp += 1;
+    this.#timestamp = at ?? this.#timestamp + 1;
     this.#sequence += 1;
     const version = Buffer.alloc(12);
     version.writeBigUInt64BE(BigInt(this.#timestamp), 0);

@@ -1,0 +1,100 @@
+/** How much a transaction is kept from what others do meanwhile. */
+export type LoadIsolation = 'serializable' | 'snapshot';
+
+/** Keys from `start`, below `end`. */
+export interface KeySpan {
+  readonly start: string;
+  readonly end: string;
+}
+
+/** One attempt of a transaction; reads see what it has written itself. */
+export interface LoadTransaction {
+  /** undefined: there is no such key. */
+  get(key: string): Promise<string | undefined>;
+  getMany(keys: readonly string[]): Promise<readonly (string | undefined)[]>;
+  /** In the order of keys. */
+  scan(span: KeySpan): Promise<ReadonlyMap<string, string>>;
+  put(key: string, value: string): void;
+  delete(key: string): void;
+  increment(key: string, delta: number): Promise<number>;
+}
+
+/** What a transaction answered, and where it committed. */
+export interface Committed<Value> {
+  readonly value: Value;
+  /** Of one that wrote nothing: the instant of its reads, or undefined where nobody tells. */
+  readonly commit: number | undefined;
+}
+
+/** What keys held at one instant; an absent key is missing. */
+export interface Snapshot {
+  readonly timestamp: number;
+  readonly rows: ReadonlyMap<string, string>;
+}
+
+/** `value` undefined: the key must be absent. */
+export interface LoadCondition {
+  readonly key: string;
+  readonly value: string | undefined;
+}
+
+export type LoadOperation =
+  | { readonly f: 'get'; readonly key: string }
+  | { readonly f: 'put'; readonly key: string; readonly value: string }
+  | { readonly f: 'delete'; readonly key: string }
+  | { readonly f: 'increment'; readonly key: string; readonly delta: number };
+
+/** A transaction in one call: all conditions hold, or `otherwise`. */
+export interface OneShot {
+  readonly conditions: readonly LoadCondition[];
+  readonly then: readonly LoadOperation[];
+  readonly otherwise: readonly LoadOperation[];
+}
+
+export interface OneShotAnswer {
+  readonly succeeded: boolean;
+  readonly commit: number;
+  /**
+   * What gets found and increments made, by place in the list that was carried out; undefined when the cluster
+   * does not know it any more.
+   */
+  readonly results: readonly (string | undefined)[] | undefined;
+}
+
+/** `value` undefined: a deletion. */
+export interface LoadWrite {
+  readonly key: string;
+  readonly value: string | undefined;
+}
+
+export interface CompareAndSetAnswer {
+  readonly succeeded: boolean;
+  /** Where it failed: what was there. */
+  readonly found: string | undefined;
+  readonly commit: number;
+}
+
+/**
+ * What loads use of the client library, in text. Every call rejects as the library does; see `fateOf`.
+ * Transactions are run again by it as often as time allows.
+ */
+export interface LoadClient {
+  get(key: string): Promise<string | undefined>;
+  /** Answers where it committed. */
+  put(key: string, value: string): Promise<number>;
+  delete(key: string): Promise<number>;
+  /** `expected` undefined: the key must be absent. */
+  compareAndSet(key: string, expected: string | undefined, value: string): Promise<CompareAndSetAnswer>;
+  increment(key: string, delta: number): Promise<number>;
+  /** Rows of one instant, which is not before the call. */
+  scan(span: KeySpan): Promise<Snapshot>;
+  transaction<Value>(
+    isolation: LoadIsolation,
+    body: (transaction: LoadTransaction) => Promise<Value>,
+  ): Promise<Committed<Value>>;
+  /** Keys at an instant: that of the past, or one that is not before the call. */
+  snapshot(keys: readonly string[], at?: number): Promise<Snapshot>;
+  execute(oneShot: OneShot): Promise<OneShotAnswer>;
+  /** All or nothing; answers where it committed. Each key once. */
+  writeAtomically(writes: readonly LoadWrite[]): Promise<number>;
+}

@@ -46,7 +46,14 @@ const HELD_LIVES = 1.5;
 /** What is asked of the machine of a range. */
 export type CollectedRange = Pick<
   KvMachine,
-  'replica' | 'descriptor' | 'isClosed' | 'load' | 'garbage' | 'forgetOldOutcomes' | 'purge'
+  | 'replica'
+  | 'descriptor'
+  | 'isClosed'
+  | 'load'
+  | 'garbage'
+  | 'forgetOldOutcomes'
+  | 'purge'
+  | 'oldestLockStart'
 >;
 
 export interface GarbageCollectionParts extends DamageListener {
@@ -136,7 +143,10 @@ export class GarbageCollection {
       best = machine;
       bestUrgency = urgency;
     }
-    if (best !== undefined && this.#collecting === undefined) this.#begin(best, safePoint);
+    if (best === undefined || this.#collecting !== undefined) return;
+    // An open transaction may still read as of its start (T15).
+    const oldest = best.oldestLockStart ?? Infinity;
+    this.#begin(best, timestamp(Math.min(safePoint, oldest - 1)));
   }
 
   #begin(machine: CollectedRange, safePoint: Timestamp): void {

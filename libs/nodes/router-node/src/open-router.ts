@@ -159,7 +159,7 @@ class RouterNode implements RunningRouter {
     this.#context = context;
     this.#build = context.build ?? THIS_BUILD;
     const { clock, rng, transport } = ports;
-    const { config, logger, metrics, tracer } = context;
+    const { config, logger, metrics } = context;
     this.#incarnation = Buffer.from(rng.bytes(16));
     this.#startedUnixMs = Math.floor(clock.unixMs());
     this.#limits = { keyBytesMax: config.keyBytesMax, valueBytesMax: config.valueBytesMax };

@@ -26,7 +26,7 @@ import type {
   PutResponse,
 } from '@cairn/wire/gen/cairn/v1/kv.js';
 
-import type { BatchCall, DoorCall, ScanCall, UnaryCallback, UnaryDoor } from '../calls.js';
+import type { BatchCall, ScanCall, UnaryCallback, UnaryDoor } from '../calls.js';
 import { batchGet, batchWrite } from './batch-calls.js';
 import { BatchStream } from './batch-stream.js';
 import * as convert from './convert.js';

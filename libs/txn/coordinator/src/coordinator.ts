@@ -1,7 +1,19 @@
-import { CairnError, timestamp, type Timestamp } from '@cairn/base';
+import type { Timestamp } from '@cairn/base';
 import type { Clock, Logger, Metrics, Rng } from '@cairn/ports';
 import type { LockBreaker, RequestRouter, SpanTimes } from '@cairn/routing';
 
+import { Background } from './background.js';
+import { TransactionCalls } from './calls.js';
+import { Committer } from './commit.js';
+import { Decisions } from './decisions.js';
+import { DEFAULT_TRANSACTION_LIMITS, type TransactionLimits } from './limits.js';
+import { LiveTransactions } from './live-transactions.js';
+import { TransactionBreaker } from './lock-breaker.js';
+import { LockResolver } from './lock-resolver.js';
+import { TransactionMetrics } from './metrics.js';
+import { OneShots } from './one-shot.js';
+import type { CoordinatorParts } from './parts.js';
+import { inOrder, readRowsAt } from './snapshot-get.js';
 import type {
   CommitOutcome,
   CommitRequest,
@@ -18,36 +30,97 @@ export interface CoordinatorOptions {
   readonly rng: Rng;
   readonly logger: Logger;
   readonly metrics: Metrics;
+  readonly limits?: Partial<TransactionLimits>;
 }
 
-/** Commits transactions over any ranges. */
+/**
+ * Runs transactions over the ranges of a cluster, and looks into the locks of any transaction that are in the way
+ * of operations of its router. Keeps nothing that a restart would lose: what is decided is decided at a range, and
+ * what is not is rolled back by whoever meets its locks.
+ */
 export class TransactionCoordinator {
-  readonly breaker: LockBreaker = { clear: () => Promise.resolve([]) };
+  /** For `RequestRouterOptions.lockBreaker`. */
+  readonly breaker: LockBreaker;
+  readonly #parts: CoordinatorParts;
+  readonly #committer: Committer;
+  readonly #oneShots: OneShots;
 
-  constructor(_options: CoordinatorOptions) {}
+  constructor(options: CoordinatorOptions) {
+    const { router, timestamps, clock, rng, logger } = options;
+    const limits = { ...DEFAULT_TRANSACTION_LIMITS, ...options.limits };
+    const calls = new TransactionCalls(router);
+    const live = new LiveTransactions();
+    const background = new Background({
+      ...{ clock, logger },
+      tasksMax: limits.backgroundTasksMax,
+      bytesMax: limits.backgroundBytesMax,
+    });
+    const metrics = new TransactionMetrics(options.metrics, () => ({
+      live: live.count,
+      backgroundTasks: background.tasks,
+      backgroundBytes: background.bytes,
+    }));
+    const resolver = new LockResolver({ cache: router.cache, clock, calls, metrics });
+    const decisions = new Decisions(clock, calls, metrics);
+    const breaker = new TransactionBreaker({ clock, rng, live, decisions, resolver, metrics });
+    this.#parts = {
+      ...{ router, timestamps, clock, rng, logger, limits },
+      ...{ calls, live, breaker, resolver, background, metrics },
+    };
+    this.breaker = breaker;
+    this.#committer = new Committer(this.#parts);
+    this.#oneShots = new OneShots(this.#parts, this.#committer);
+  }
 
+  /** Smallest start of what runs here, and of snapshots that are held; 0 = nothing. For heartbeats. */
   get oldestStart(): Timestamp {
-    return timestamp(0);
+    return this.#parts.live.oldestStart;
   }
 
-  commit(_request: CommitRequest, _times: SpanTimes): Promise<CommitOutcome> {
-    return Promise.reject(new CairnError('UNAVAILABLE', 'not yet'));
+  get limits(): TransactionLimits {
+    return this.#parts.limits;
   }
 
-  execute(_oneShot: OneShot, _times: SpanTimes): Promise<OneShotOutcome> {
-    return Promise.reject(new CairnError('UNAVAILABLE', 'not yet'));
+  /** The snapshot counts as in use until the answer is called. */
+  holdSnapshot(start: Timestamp): () => void {
+    return this.#parts.live.hold(start);
   }
 
-  /** Rows as of `at`, or (undefined) of a fresh timestamp. */
-  snapshotGet(
-    _keys: readonly Uint8Array[],
-    _at: Timestamp | undefined,
-    _times: SpanTimes,
+  /**
+   * Makes all that a transaction did happen, at one place in the order of all, or nothing of it. Rejects with
+   * - TRANSACTION_ABORTED: nothing happened, and it can be run again; details name the reason and a key.
+   * - OUTCOME_UNKNOWN: nobody could tell in time whether it happened.
+   * - TRANSACTION_TOO_LARGE, INVALID_ARGUMENT, and what the deadline, the caller or a store said: nothing happened.
+   */
+  commit(request: CommitRequest, times: SpanTimes): Promise<CommitOutcome> {
+    return this.#committer.commit(request, times);
+  }
+
+  /**
+   * Carries out a transaction that is known as a whole. Conflicts with others are no reason to give up before the
+   * deadline. Rejects as `commit` does, and as its operations do on their own (WRONG_KIND, FAILED_PRECONDITION).
+   */
+  execute(oneShot: OneShot, times: SpanTimes): Promise<OneShotOutcome> {
+    return this.#oneShots.execute(oneShot, times);
+  }
+
+  /**
+   * Rows as of `at`, or (undefined) of a fresh timestamp, which is above all that was acknowledged anywhere.
+   * Rejects with FAILED_PRECONDITION when that is older than what is remembered, with INVALID_ARGUMENT when the
+   * oracle has not issued it.
+   */
+  async snapshotGet(
+    keys: readonly Uint8Array[],
+    at: Timestamp | undefined,
+    times: SpanTimes,
   ): Promise<SnapshotRows> {
-    return Promise.reject(new CairnError('UNAVAILABLE', 'not yet'));
+    const snapshot = at ?? (await this.#parts.timestamps.timestamp());
+    const rows = await readRowsAt(keys, snapshot, this.#parts, times);
+    return { timestamp: snapshot, rows: inOrder(keys, rows) };
   }
 
-  close(_timeoutMs: number): Promise<void> {
-    return Promise.resolve();
+  /** Waits, at most so long, for locks that are being resolved. What is left is resolved by whoever meets it. */
+  async close(timeoutMs: number): Promise<void> {
+    await this.#parts.background.close(timeoutMs);
   }
 }

@@ -1,0 +1,177 @@
+import {
+  CairnError,
+  NO_BYTES,
+  RowKind,
+  rowKindName,
+  timestampToUnixMs,
+  TIMESTAMP_LOGICAL_STEPS,
+  type Timestamp,
+} from '@cairn/base';
+import {
+  ConditionKind,
+  ExecuteOp,
+  type Condition,
+  type ExecuteOperation,
+  type ExecuteResult,
+  type ReadRow,
+} from '@cairn/wire';
+
+import { distinctKeys, mapKey } from './keys.js';
+import { committedVersion } from './version-tokens.js';
+import type { OneShot, TransactionWrite } from './types.js';
+
+/*
+ * The same rules as the leader of a range has for a transaction in it, on rows that were read at a snapshot.
+ */
+
+const INT64_MIN = -(2n ** 63n);
+const INT64_MAX = 2n ** 63n - 1n;
+const DECIMAL = /^[+-]?[0-9]{1,20}$/;
+
+const NO_ROW: ReadRow = {
+  found: false,
+  value: NO_BYTES,
+  version: NO_BYTES,
+  kind: RowKind.bytes,
+  expiresUnixMs: 0,
+};
+
+export interface EvaluatedOneShot {
+  readonly succeeded: boolean;
+  /**
+   * Keys whose rows it depends on, each once; without those that are written and whose rows had no expiry: that they
+   * are as they were is checked by writing them.
+   */
+  readonly reads: readonly Uint8Array[];
+  /** Each key once. */
+  readonly writes: readonly TransactionWrite[];
+  /** Of the list that was carried out, once it is known when. */
+  readonly resultsAt: (commit: Timestamp) => readonly ExecuteResult[];
+}
+
+/** What a key holds while a list is carried out. */
+interface Cell {
+  readonly row: ReadRow;
+  /** Written here, so it has the version of the commit. */
+  readonly write: TransactionWrite | undefined;
+}
+
+/**
+ * Evaluates a one-shot transaction on the rows of all its keys as of a snapshot. Throws WRONG_KIND and
+ * FAILED_PRECONDITION as the operations do on their own: then nothing of it happens.
+ */
+export function evaluateOneShot(
+  oneShot: OneShot,
+  rows: ReadonlyMap<string, ReadRow>,
+  asOf: Timestamp,
+): EvaluatedOneShot {
+  const cells = new Map<string, Cell>();
+  const cellOf = (key: Uint8Array): Cell =>
+    cells.get(mapKey(key)) ?? { row: rows.get(mapKey(key)) ?? NO_ROW, write: undefined };
+  const succeeded = oneShot.conditions.every((condition) => holds(condition, cellOf(condition.key).row));
+  const operations = succeeded ? oneShot.then : oneShot.otherwise;
+  const later = operations.map((operation) => {
+    const { cell, result } = carryOut(operation, cellOf(operation.key), asOf);
+    if (cell !== undefined) cells.set(mapKey(operation.key), cell);
+    return result;
+  });
+  const writes = [...cells.values()].flatMap(({ write }) => (write === undefined ? [] : [write]));
+  const used = distinctKeys([...oneShot.conditions, ...operations].map(({ key }) => key));
+  const reads = used.filter((key) => {
+    const isWritten = cells.get(mapKey(key))?.write !== undefined;
+    return !isWritten || (rows.get(mapKey(key))?.expiresUnixMs ?? 0) > 0;
+  });
+  return { succeeded, reads, writes, resultsAt: (commit) => later.map((result) => result(commit)) };
+}
+
+function holds({ kind, operand }: Condition, row: ReadRow): boolean {
+  switch (kind) {
+    case ConditionKind.exists:
+      return row.found;
+    case ConditionKind.absent:
+      return !row.found;
+    case ConditionKind.valueEquals:
+      return row.found && Buffer.compare(bytesOf(row).value, operand) === 0;
+    case ConditionKind.versionEquals:
+      return row.found && Buffer.compare(bytesOf(row).version, operand) === 0;
+  }
+}
+
+/** The row, which must be one of bytes. */
+function bytesOf(row: ReadRow): ReadRow {
+  if (!row.found || row.kind === RowKind.bytes) return row;
+  const { kind } = row;
+  throw new CairnError('WRONG_KIND', `the key holds a ${rowKindName(kind)}, not bytes`, {
+    details: { kind },
+  });
+}
+
+type LaterResult = (commit: Timestamp) => ExecuteResult;
+
+function carryOut(
+  operation: ExecuteOperation,
+  before: Cell,
+  asOf: Timestamp,
+): { readonly cell: Cell | undefined; readonly result: LaterResult } {
+  const { op, key } = operation;
+  switch (op) {
+    case ExecuteOp.get:
+      return { cell: undefined, result: (commit) => ({ op, row: rowAt(before, commit) }) };
+    case ExecuteOp.put: {
+      const { value, ttlMs } = operation;
+      return {
+        cell: putCell(key, value, ttlMs),
+        result: (commit) => ({ op, version: committedVersion(commit) }),
+      };
+    }
+    case ExecuteOp.delete:
+      if (!before.row.found)
+        return { cell: undefined, result: () => ({ op, existed: false, version: NO_BYTES }) };
+      return {
+        cell: { row: NO_ROW, write: { type: 'delete', key } },
+        result: (commit) => ({ op, existed: true, version: committedVersion(commit) }),
+      };
+    case ExecuteOp.increment: {
+      const number = incremented(before.row, BigInt(operation.delta)).toString();
+      return {
+        cell: putCell(key, Buffer.from(number, 'latin1'), ttlLeft(before, asOf)),
+        result: (commit) => ({ op, number, version: committedVersion(commit) }),
+      };
+    }
+  }
+}
+
+/** Throws FAILED_PRECONDITION and WRONG_KIND as a plain increment does. */
+export function incremented(row: ReadRow, delta: bigint): bigint {
+  const text = row.found ? Buffer.from(bytesOf(row).value).toString('latin1') : '0';
+  if (!DECIMAL.test(text)) throw new CairnError('FAILED_PRECONDITION', 'the value is not a decimal integer');
+  const sum = BigInt(text) + delta;
+  if (sum < INT64_MIN || sum > INT64_MAX) {
+    throw new CairnError('FAILED_PRECONDITION', 'the sum does not fit into 64 bits');
+  }
+  return sum;
+}
+
+/** What a row has left to live, counted from the snapshot: an increment keeps the time to live of its counter. */
+export function ttlLeftOf({ found, expiresUnixMs }: ReadRow, asOf: Timestamp): number {
+  return found && expiresUnixMs > 0 ? Math.max(1, expiresUnixMs - timestampToUnixMs(asOf)) : 0;
+}
+
+function ttlLeft({ row, write }: Cell, asOf: Timestamp): number {
+  return write?.type === 'put' ? write.ttlMs : ttlLeftOf(row, asOf);
+}
+
+function putCell(key: Uint8Array, value: Uint8Array, ttlMs: number): Cell {
+  return {
+    row: { found: true, value, version: NO_BYTES, kind: RowKind.bytes, expiresUnixMs: 0 },
+    write: { type: 'put', key, value, ttlMs },
+  };
+}
+
+function rowAt({ row, write }: Cell, commit: Timestamp): ReadRow {
+  if (write?.type !== 'put') return row;
+  const { ttlMs } = write;
+  const endMs = Math.ceil(commit / TIMESTAMP_LOGICAL_STEPS) * TIMESTAMP_LOGICAL_STEPS;
+  const expiresUnixMs = ttlMs === 0 ? 0 : timestampToUnixMs(endMs as Timestamp) + Math.ceil(ttlMs);
+  return { ...row, version: committedVersion(commit), expiresUnixMs };
+}

@@ -1,0 +1,176 @@
+import { CairnError, rethrowInvariant, timestamp, type Timestamp } from '@cairn/base';
+import { sleep, type Clock, type Rng } from '@cairn/ports';
+import { backoffMs, isWrite, type BackoffRule, type HeldOperation, type LockBreaker } from '@cairn/routing';
+import type { KvRequest, LockInfo } from '@cairn/wire';
+
+import { aborted } from './aborts.js';
+import { ownTimes, type Decisions } from './decisions.js';
+import type { LiveTransaction, LiveTransactions } from './live-transactions.js';
+import type { LockResolver } from './lock-resolver.js';
+import type { TransactionMetrics } from './metrics.js';
+
+/** Between two questions about a transaction that is not decided yet, by a write that waits for it. */
+const PENDING: BackoffRule = { baseMs: 5, capMs: 100 };
+/** One that waits for a transaction of this router looks again after so long, whoever wakes it. */
+const LOOK_AGAIN_MS = 200;
+const RESOLVE_TIMEOUT_MS = 5_000;
+
+export interface TransactionBreakerParts {
+  readonly clock: Clock;
+  readonly rng: Rng;
+  readonly live: LiveTransactions;
+  readonly decisions: Decisions;
+  readonly resolver: LockResolver;
+  readonly metrics: TransactionMetrics;
+}
+
+/** The locks of one transaction that an operation met. */
+interface Met {
+  readonly start: Timestamp;
+  readonly primary: Uint8Array;
+  readonly keys: Uint8Array[];
+}
+
+/**
+ * Looks into locks that are in the way of operations: asks the primary of each transaction (or, if it is run here,
+ * looks it up), carries out what was decided, and otherwise lets reads pass and writes wait.
+ *
+ * A read passes over a transaction that was undecided after the read began, or that will commit above the read's
+ * timestamp; for a snapshot read it is pushed there. A write waits until the transaction has ended, or its
+ * own deadline has come; but a prewrite whose transaction may hold other locks waits for younger transactions
+ * only, and is aborted where it would have to wait for an older one: so nobody waits in a circle.
+ */
+export class TransactionBreaker implements LockBreaker {
+  readonly #parts: TransactionBreakerParts;
+  /** Whose prewrite a request is. */
+  readonly #prewrites = new WeakMap<KvRequest, LiveTransaction>();
+
+  constructor(parts: TransactionBreakerParts) {
+    this.#parts = parts;
+  }
+
+  /** The request is a prewrite of this transaction: it obeys the rule against circles. */
+  isPrewriteOf(request: KvRequest, live: LiveTransaction): void {
+    this.#prewrites.set(request, live);
+  }
+
+  async clear(held: HeldOperation, locks: readonly LockInfo[]): Promise<readonly Timestamp[]> {
+    const isRead = !isWrite(held.request.op);
+    this.#parts.metrics.lockMet(isRead ? 'read' : 'write');
+    const met = metBy(locks);
+    if (isRead) {
+      const passed = await Promise.all(met.map((each) => this.#clearForRead(held, each)));
+      return passed.filter((start) => start !== undefined);
+    }
+    await Promise.all(met.map((each) => this.#clearForWrite(held, each)));
+    return [];
+  }
+
+  /** Answers the start of the transaction if it may be passed over. */
+  async #clearForRead(held: HeldOperation, met: Met): Promise<Timestamp | undefined> {
+    const { live, decisions } = this.#parts;
+    const at = held.request.readTimestamp;
+    while (this.#isWanted(held)) {
+      const own = live.get(met.start);
+      if (own !== undefined) {
+        if (own.passes(at)) return met.start;
+        if (await this.#waitFor(own, met)) return undefined;
+        continue;
+      }
+      const state = await decisions.ask(met.start, met.primary, at);
+      switch (state.type) {
+        case 'pending':
+          if (at === 0 || state.minCommit > at) return met.start;
+          await this.#pause(0);
+          break;
+        case 'rolledBack':
+          this.#resolveBehind(met);
+          return met.start;
+        case 'committed':
+          if (at > 0 && state.commit > at) return met.start;
+          await this.#resolve(met, state.commit);
+          return undefined;
+      }
+    }
+    return undefined;
+  }
+
+  async #clearForWrite(held: HeldOperation, met: Met): Promise<void> {
+    const { live, decisions } = this.#parts;
+    const mine = this.#prewrites.get(held.request);
+    for (let attempt = 0; this.#isWanted(held); attempt += 1) {
+      const own = live.get(met.start);
+      if (own !== undefined) {
+        if (!own.isDecided) refuseCircle(mine, met);
+        if (await this.#waitFor(own, met)) return;
+        continue;
+      }
+      const state = await decisions.ask(met.start, met.primary, timestamp(0));
+      if (state.type !== 'pending') {
+        await this.#resolve(met, state.type === 'committed' ? state.commit : timestamp(0));
+        return;
+      }
+      refuseCircle(mine, met);
+      await this.#pause(attempt);
+    }
+  }
+
+  #isWanted(held: HeldOperation): boolean {
+    return !held.isOver && this.#parts.clock.nowMs() < held.deadlineMs;
+  }
+
+  /** Answers whether the operation shall be sent again: the locks of the first key are gone, or are to go. */
+  async #waitFor(own: LiveTransaction, { keys: [key] }: Met): Promise<boolean> {
+    const woken = Promise.withResolvers<boolean>();
+    if (key === undefined) return true;
+    const before = own.phase;
+    const leave = own.wait(key, () => {
+      // Woken because the phase is another one: it is looked at anew.
+      woken.resolve(own.phase === before);
+    });
+    const timer = this.#parts.clock.setTimer(LOOK_AGAIN_MS, () => {
+      woken.resolve(false);
+    });
+    const isGone = await woken.promise;
+    timer.cancel();
+    leave();
+    return isGone;
+  }
+
+  #pause(attempt: number): Promise<void> {
+    const { clock, rng } = this.#parts;
+    return sleep(clock, backoffMs(PENDING, attempt, rng));
+  }
+
+  async #resolve({ start, primary, keys }: Met, commit: Timestamp): Promise<void> {
+    const { clock, resolver } = this.#parts;
+    // The lock of the primary goes with the decision.
+    const left = commit > 0 ? keys.filter((key) => Buffer.compare(key, primary) !== 0) : keys;
+    if (left.length === 0) return;
+    await resolver.resolveShared({ start, commit, keys: left }, ownTimes(clock, RESOLVE_TIMEOUT_MS));
+  }
+
+  /** Nobody waits for it: who meets the locks again looks into them again. */
+  #resolveBehind(met: Met): void {
+    this.#resolve(met, timestamp(0)).catch((error: unknown) => {
+      rethrowInvariant(error);
+      if (!CairnError.is(error)) throw error;
+    });
+  }
+}
+
+function metBy(locks: readonly LockInfo[]): readonly Met[] {
+  const byStart = new Map<Timestamp, Met>();
+  for (const { start, primary, key } of locks) {
+    const met = byStart.get(start);
+    if (met === undefined) byStart.set(start, { start, primary, keys: [key] });
+    else met.keys.push(key);
+  }
+  return [...byStart.values()];
+}
+
+/** Throws TRANSACTION_ABORTED: an older transaction may wait for a lock of this one already. */
+function refuseCircle(mine: LiveTransaction | undefined, { start, keys: [key] }: Met): void {
+  if (mine === undefined || !mine.holdsLocks || mine.start < start) return;
+  throw aborted('deadlock', key);
+}

@@ -1,0 +1,57 @@
+import { CairnError, NOTHING, type Timestamp } from '@cairn/base';
+import type { SpanTimes } from '@cairn/routing';
+import type { ReadRow } from '@cairn/wire';
+
+import { inGroups, READ_GROUP, type GroupRules } from './groups.js';
+import { distinctKeys, mapKey } from './keys.js';
+import type { CoordinatorParts } from './parts.js';
+
+/**
+ * The rows of keys as of a timestamp, by key. Rejects with FAILED_PRECONDITION when the snapshot is older than
+ * what is remembered, with INVALID_ARGUMENT when it lies in the future.
+ */
+export async function readRowsAt(
+  keys: readonly Uint8Array[],
+  at: Timestamp,
+  { calls, clock, router }: Pick<CoordinatorParts, 'calls' | 'clock' | 'router'>,
+  times: SpanTimes,
+): Promise<ReadonlyMap<string, ReadRow>> {
+  const rules: GroupRules<Uint8Array> = {
+    ...{ cache: router.cache, clock, limits: READ_GROUP },
+    keyOf: (key) => key,
+    bytesOf: (key) => key.length,
+  };
+  const rows = new Map<string, ReadRow>();
+  await inGroups(distinctKeys(keys), rules, async (group) => {
+    const [first] = group;
+    if (first === undefined) return NOTHING;
+    const reply = await calls.send({ type: 'batchGet', at, keys: group }, first, times);
+    switch (reply.type) {
+      case 'regroup':
+        return group;
+      case 'tooOld':
+        throw new CairnError(
+          'FAILED_PRECONDITION',
+          `versions as of ${at} are no longer kept: reads go back to ${reply.readableSince}`,
+          { details: { readableSince: reply.readableSince } },
+        );
+      case 'rows':
+        break;
+    }
+    if (reply.rows.length === 0 || reply.rows.length > group.length) {
+      throw new CairnError(
+        'INTERNAL',
+        `a shard node answered ${reply.rows.length} rows for ${group.length} keys`,
+      );
+    }
+    for (const [index, row] of reply.rows.entries()) rows.set(mapKey(group[index] as Uint8Array), row);
+    // A store answers as many as fit into one message; the rest is asked for again.
+    return group.slice(reply.rows.length);
+  });
+  return rows;
+}
+
+/** The rows in the order of the keys, which are among those that were read. */
+export function inOrder(keys: readonly Uint8Array[], rows: ReadonlyMap<string, ReadRow>): readonly ReadRow[] {
+  return keys.map((key) => rows.get(mapKey(key)) as ReadRow);
+}

@@ -168,18 +168,28 @@ function evaluateIncrement(
 ): Evaluation {
   if (live !== undefined && live.kind !== RowKind.bytes) return { type: 'wrong-kind', kind: live.kind };
   fill.outcome.kind = OutcomeKind.increment;
-  const text = live === undefined ? '0' : Buffer.from(live.value).toString('latin1');
-  if (!DECIMAL.test(text)) {
-    return { type: 'invalid', code: 'FAILED_PRECONDITION', message: 'the value is not a decimal integer' };
-  }
-  const sum = BigInt(text) + BigInt(request.delta);
-  if (sum < INT64_MIN || sum > INT64_MAX) {
-    return { type: 'invalid', code: 'FAILED_PRECONDITION', message: 'the sum does not fit into 64 bits' };
-  }
-  fill.response.number = sum.toString();
+  const sum = incremented(live, request.delta);
+  if (sum.type === 'invalid') return { ...sum, code: 'FAILED_PRECONDITION' };
+  fill.response.number = sum.number;
   const value = Buffer.from(fill.response.number, 'latin1');
   // An increment keeps the time to live that the counter has.
   return written({ ...versionOf(value, 0, moment), expiry: live?.expiry ?? NO_EXPIRY }, fill.response);
+}
+
+/** The number of a counter after an increment; `live`: bytes, undefined = 0. */
+export function incremented(
+  live: VersionRecord | undefined,
+  delta: string,
+):
+  | { readonly type: 'number'; readonly number: string }
+  | { readonly type: 'invalid'; readonly message: string } {
+  const text = live === undefined ? '0' : Buffer.from(live.value).toString('latin1');
+  if (!DECIMAL.test(text)) return { type: 'invalid', message: 'the value is not a decimal integer' };
+  const sum = BigInt(text) + BigInt(delta);
+  if (sum < INT64_MIN || sum > INT64_MAX) {
+    return { type: 'invalid', message: 'the sum does not fit into 64 bits' };
+  }
+  return { type: 'number', number: sum.toString() };
 }
 
 function written(version: VersionRecord, response: KvResponse): Evaluation {
@@ -188,7 +198,7 @@ function written(version: VersionRecord, response: KvResponse): Evaluation {
   return { type: 'write', version };
 }
 
-function versionOf(value: Uint8Array, ttlMs: number, moment: WriteMoment): VersionRecord {
+export function versionOf(value: Uint8Array, ttlMs: number, moment: WriteMoment): VersionRecord {
   const expiry = ttlMs === 0 ? NO_EXPIRY : expiryAfter(moment.ttlFrom, ttlMs);
   const { timestamp: at, sequence } = moment;
   return { timestamp: at, sequence, expiry, tombstone: false, kind: RowKind.bytes, value };

@@ -18,6 +18,7 @@ import {
   detachKvRequest,
   encodeTxnReply,
   KvOp,
+  LOCKS_TOLD_MAX,
   NO_ROWS,
   ReadConsistency,
   type ExecuteCommand,
@@ -176,7 +177,8 @@ export class KvCall {
 
   /** Locks of other transactions are in its way; it was not applied. */
   failLocked(locks: readonly LockInfo[]): void {
-    this.fail('LOCKED', 'locked by a transaction', { locks, retryAfterMs: LOCKED_RETRY_MS });
+    const told = locks.slice(0, LOCKS_TOLD_MAX);
+    this.fail('LOCKED', 'locked by a transaction', { locks: told, retryAfterMs: LOCKED_RETRY_MS });
   }
 
   /** The key holds a row of another kind than bytes. */

@@ -30,6 +30,9 @@ export interface KvMachineView {
   readonly appliedTimestamp: number;
   /** The oldest timestamp that may be read at. */
   readonly readableSince: Timestamp;
+  /** Keys that transactions have locked, and estimated bytes of that; a leader counts what is under way. */
+  readonly locks: number;
+  readonly lockBytes: number;
   /** undefined = nobody knows yet, since the start, what was remembered. */
   readonly window: KvWindowView | undefined;
   /** Engine bytes of the span, estimated by each replica for itself. */

@@ -12,7 +12,7 @@ import type { EngineBatch } from '@cairn/engine';
 import { asBuffer, checkRow, isRowKey, readWriteBatch, RequestWindow, rowSpansOf } from '@cairn/mvcc';
 import type { Entry } from '@cairn/raft';
 import type { EngineSpan, ReplicaHandle, StateMachine } from '@cairn/store';
-import { KvOp } from '@cairn/wire';
+import { KvOp, type TxnReadCommand } from '@cairn/wire';
 
 import { CallQueue } from './call-queue.js';
 import { ColdReads } from './cold-reads.js';
@@ -33,9 +33,12 @@ import { rowBytesOf } from './row-bytes.js';
 import { ScanCache } from './scan-cache.js';
 import { ScanPages } from './scan-pages.js';
 import { ServedRange } from './served-range.js';
+import { BatchReads } from './txn/batch-reads.js';
+import { Executes } from './txn/executes.js';
 import { loadLocks } from './txn/load-locks.js';
 import { TxnState } from './txn/txn-state.js';
 import { TxnWrites } from './txn/txn-writes.js';
+import { Validations } from './txn/validations.js';
 import { UnpublishedRows } from './unpublished-rows.js';
 import { decodeVolatileState, encodeVolatileState } from './volatile-state.js';
 import { WriteEvaluator } from './write-evaluator.js';
@@ -84,6 +87,9 @@ export class KvMachine implements StateMachine {
   readonly #scans: ScanPages;
   readonly #deleteRanges: DeleteRanges;
   readonly #txnWrites: TxnWrites;
+  readonly #executes: Executes;
+  readonly #batchReads: BatchReads;
+  readonly #validations: Validations;
 
   private constructor(host: KvMachineHost, descriptor: RangeDescriptor, initial: InitialState) {
     this.#host = host;
@@ -106,6 +112,9 @@ export class KvMachine implements StateMachine {
     this.#scans = new ScanPages(host, parts);
     this.#deleteRanges = new DeleteRanges(host, parts);
     this.#txnWrites = new TxnWrites(host, parts);
+    this.#executes = new Executes(host, parts);
+    this.#batchReads = new BatchReads(host, parts);
+    this.#validations = new Validations(host, parts);
     this.#range = range;
     this.#queue = queue;
     this.#time = time;
@@ -157,7 +166,14 @@ export class KvMachine implements StateMachine {
 
   /** Logs the removal of old versions; see `proposePurge`. */
   purge(purge: Purge): Promise<PurgeResult> {
-    return proposePurge({ range: this.#range, pending: this.#pending, waiters: this.#waiters }, purge);
+    const parts = { range: this.#range, pending: this.#pending, waiters: this.#waiters };
+    return proposePurge({ ...parts, locks: this.#txn.locks }, purge);
+  }
+
+  /** The smallest start of a transaction that has a lock here; undefined = nothing is locked. */
+  get oldestLockStart(): Timestamp | undefined {
+    const { locks } = this.#txn;
+    return locks.size === 0 ? undefined : locks.oldestStart;
   }
 
   /** What it is and holds now; see `KvMachineView`. Only of a machine that is attached. */
@@ -174,6 +190,8 @@ export class KvMachine implements StateMachine {
       term: replica.term,
       appliedTimestamp: this.#time.appliedTimestamp,
       readableSince,
+      locks: this.#txn.locks.size,
+      lockBytes: this.#txn.locks.bytes,
       window: window && {
         outcomes: window.length,
         detailBytes: window.detailBytes,
@@ -240,6 +258,7 @@ export class KvMachine implements StateMachine {
     // when it does.
     if (hasMore && (isServing || !replica.isLeader)) replica.wake();
     this.#reads.flush();
+    this.#executes.flush();
     this.#writes.flush();
     this.#coldReads.turnEnded();
     this.#waiters.turnEnded();
@@ -277,7 +296,21 @@ export class KvMachine implements StateMachine {
         if (this.#deleteRanges.isExclusive) this.#deleteRanges.holdWrite(call);
         else this.#txnWrites.add(call);
         return;
+      case KvOp.execute:
+        this.load.countWrite();
+        if (this.#deleteRanges.isExclusive) this.#deleteRanges.holdWrite(call);
+        else this.#executes.add(call);
+        return;
+      case KvOp.txnRead:
+        this.load.countRead();
+        this.#serveTxnRead(call);
     }
+  }
+
+  #serveTxnRead(call: KvCall): void {
+    const command = call.command as TxnReadCommand;
+    if (command.type === 'batchGet') this.#batchReads.add(call, command);
+    else this.#validations.add(call, command);
   }
 
   /**

@@ -101,8 +101,8 @@ export class ServedRange {
    * Refuses a read at a timestamp whose versions may be gone. Asked where the read takes its view, not
    * before.
    */
-  refusesAsTooOld(call: KvCall): boolean {
-    if (call.request.readTimestamp >= this.#readableSince) return false;
+  refusesAsTooOld(call: KvCall, readTimestamp = call.request.readTimestamp): boolean {
+    if (readTimestamp >= this.#readableSince) return false;
     const oldest = `${utcText(this.#readableSince)} (timestamp ${this.#readableSince})`;
     call.fail(
       'FAILED_PRECONDITION',

@@ -20,6 +20,11 @@ import type { TxnState } from './txn/txn-state.js';
 /** Looks at a cold row this often before it gives up: the row cache is too small for the traffic. */
 const COLD_READS_MAX = 20;
 
+/** Where a sequence has its step: writes of different steps at one timestamp do not replace each other. */
+const STEP_SHIFT = 21;
+/** Transactions at one timestamp; half of the steps are left to plain writes. */
+const STEPS_MAX = 1_024;
+
 /** What writes need of their range. */
 export interface WriteParts {
   readonly range: Pick<ServedRange, 'replica'>;
@@ -89,6 +94,20 @@ export class WriteEvaluator {
       now: this.#parts.time.readNow,
       ttlFrom: hasTtl ? timestamp(Math.max(at, timestamps.extrapolated)) : at,
     };
+  }
+
+  /** Whether the timestamp of the next write has room for another step behind it: see `seal`. */
+  get hasStepLeft(): boolean {
+    const isSame = this.#environment.timestamps.max + 1 === this.#lastTimestamp;
+    return !isSame || (this.#sequence + 1) >>> STEP_SHIFT < STEPS_MAX;
+  }
+
+  /**
+   * The last write was a transaction's: whatever follows at its timestamp is of a later step, so that it
+   * replaces no row of it (T5).
+   */
+  seal(): void {
+    this.#sequence = ((this.#sequence >>> STEP_SHIFT) + 1) * 2 ** STEP_SHIFT - 1;
   }
 
   /**

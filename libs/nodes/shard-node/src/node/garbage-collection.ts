@@ -43,7 +43,14 @@ export const DEFAULT_GARBAGE_LIMITS: GarbageLimits = {
 /** What is asked of the machine of a range. */
 export type CollectedRange = Pick<
   KvMachine,
-  'replica' | 'descriptor' | 'isClosed' | 'load' | 'garbage' | 'forgetOldOutcomes' | 'purge'
+  | 'replica'
+  | 'descriptor'
+  | 'isClosed'
+  | 'load'
+  | 'garbage'
+  | 'forgetOldOutcomes'
+  | 'purge'
+  | 'oldestLockStart'
 >;
 
 export interface GarbageCollectionParts extends DamageListener {
@@ -120,7 +127,10 @@ export class GarbageCollection {
       best = machine;
       bestUrgency = urgency;
     }
-    if (best !== undefined && this.#collecting === undefined) this.#begin(best, timestamp(now - lifeSteps));
+    if (best === undefined || this.#collecting !== undefined) return;
+    // An open transaction may still read as of its start (T15).
+    const oldest = best.oldestLockStart ?? Infinity;
+    this.#begin(best, timestamp(Math.min(now - lifeSteps, oldest - 1)));
   }
 
   #begin(machine: CollectedRange, safePoint: Timestamp): void {

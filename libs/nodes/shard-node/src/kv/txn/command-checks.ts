@@ -11,7 +11,7 @@ import {
   type RequestFault,
   type SizeLimits,
 } from '../request-checks.js';
-import { keysOf } from './txn-writes.js';
+import { keysOf } from './keys-of.js';
 
 /** Longest command: what it locks is one log entry, and the values of what it resolves are in memory. */
 export const TXN_COMMAND_BYTES_MAX = 16 * 1024 * 1024;

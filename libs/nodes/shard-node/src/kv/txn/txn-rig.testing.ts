@@ -84,8 +84,12 @@ export class TxnRig {
     return this.#settle(this.write(command));
   }
 
+  read(command: TxnReadCommand, more: Partial<KvRequest> = {}): Sent {
+    return this.kv.send({ ...readRequestOf(command), ...more });
+  }
+
   async askRead(command: TxnReadCommand, more: Partial<KvRequest> = {}): Promise<TxnReply> {
-    return this.#settle(this.kv.send({ ...readRequestOf(command), ...more }));
+    return this.#settle(this.read(command, more));
   }
 
   async batchGet(keys: readonly string[], at: Timestamp, more: Partial<KvRequest> = {}): Promise<TxnReply> {

@@ -2,7 +2,7 @@ import { encodeLockRow, encodeRow, encodeTransactionRow, encodeVersionKey, lockK
 import type { TxnReply, TxnWriteCommand } from '@cairn/wire';
 
 import { readConfirmed } from '../confirmed-view.js';
-import type { KvCall, TxnCommand } from '../kv-call.js';
+import type { KvCall } from '../kv-call.js';
 import type { KvEnvironment } from '../kv-environment.js';
 import type { PendingWrite } from '../pending-writes.js';
 import type { PublishWaiters } from '../publish-waiters.js';
@@ -11,6 +11,7 @@ import type { ServedRange } from '../served-range.js';
 import type { WriteEvaluator } from '../write-evaluator.js';
 import { judgeCheck, judgeHeartbeat } from './check.js';
 import { judgeCommit } from './commit.js';
+import { keysOf } from './keys-of.js';
 import { infoOf } from './lock-table.js';
 import { judgePrewrite } from './prewrite.js';
 import { judgeResolve } from './resolve.js';
@@ -139,28 +140,5 @@ function judge(command: TxnWriteCommand, view: TxnView): Verdict {
       return judgeCheck(command, view);
     case 'heartbeat':
       return judgeHeartbeat(command, view);
-  }
-}
-
-/** The keys that must be in the range. */
-export function keysOf(command: TxnCommand): readonly Uint8Array[] {
-  switch (command.type) {
-    case 'prewrite':
-      return command.mutations.map(({ key }) => key);
-    case 'commit':
-      return [command.primary, ...command.keys];
-    case 'check':
-    case 'heartbeat':
-      return [command.primary];
-    case 'resolve':
-    case 'batchGet':
-      return command.keys;
-    case 'validate':
-      return [...command.keys, ...command.spans.map(({ start }) => start)];
-    case 'execute':
-      return [
-        ...command.reads,
-        ...[...command.conditions, ...command.then, ...command.otherwise].map(({ key }) => key),
-      ];
   }
 }

@@ -7,6 +7,7 @@ import {
   ClusterAdmin,
   clusterHandlers,
   createKvService,
+  createTxnService,
   DoorContext,
   type KvDoors,
 } from '@cairn/router-node';
@@ -37,6 +38,7 @@ import {
 import { credentials, type ClientDuplexStream } from '@grpc/grpc-js';
 
 import { cutOff } from './door-server.js';
+import { FakeTransactions } from './fake-transactions.testing.js';
 import { startRouterServer, type DoorLimits, type RouterServer } from './router-server.js';
 
 const RANGE: RangeDescriptor = {
@@ -181,6 +183,8 @@ export interface RigOptions {
   readonly openBytesMax?: number;
   readonly answerBytesMax?: number;
   readonly metrics?: Metrics;
+  /** The newest timestamp that there is; default 77. */
+  readonly now?: number;
 }
 
 export type FakeMetadata = Partial<Pick<MetadataClient, 'status' | 'routes' | 'settings' | 'putSettings'>>;
@@ -194,6 +198,7 @@ export class DoorRig {
   readonly context: DoorContext;
   readonly server: RouterServer;
   readonly client: KVClient;
+  readonly transactions: FakeTransactions;
   /** Of keys and values; may be changed. */
   readonly limits: { keyBytesMax: number; valueBytesMax: number };
 
@@ -202,6 +207,8 @@ export class DoorRig {
     const limits = { ...DEFAULT_KEY_VALUE_LIMITS };
     const address = await freeAddress();
     const store = new MemoryStore();
+    const transactions = new FakeTransactions();
+    const now = timestamp(options.now ?? 77);
     const clock = new NodeClock();
     const gateway: MetadataGateway = {
       routes: () =>
@@ -209,8 +216,8 @@ export class DoorRig {
           routes: [{ descriptor: RANGE, leaderStoreId: storeId(1) }],
           stores: [{ storeId: storeId(1), address: 'memory', live: true }],
         }),
-      timestamp: () => Promise.resolve(timestamp(77)),
-      latestTimestamp: timestamp(77),
+      timestamp: () => Promise.resolve(now),
+      latestTimestamp: now,
     };
     const router = new RequestRouter({
       clock,
@@ -246,8 +253,9 @@ export class DoorRig {
         answerBytesMax: options.answerBytesMax ?? 5e8,
       },
       cutOff,
-      freshTimestamp: () => Promise.resolve(timestamp(77)),
+      freshTimestamp: () => Promise.resolve(now),
       limits: () => limits,
+      transactions,
     });
     const doors = createKvService(context, () => ({ clusterId: 'rig', serverVersion: '1', ...limits }));
     const admin = new ClusterAdmin({
@@ -262,20 +270,25 @@ export class DoorRig {
     const server = await startRouterServer({
       cluster: clusterHandlers(admin),
       kv: doors.handlers,
+      txn: createTxnService(context),
       listen: address,
       limits: { ...LIMITS, ...options.limits },
       context: { clock, logger: noopLogger, metrics },
     });
-    return new DoorRig({ address, store, router, doors, context, server, limits });
+    return new DoorRig({ address, store, transactions, router, doors, context, server, limits });
   }
 
   private constructor(
-    parts: Pick<DoorRig, 'address' | 'router' | 'doors' | 'context' | 'server' | 'limits'> & {
+    parts: Pick<
+      DoorRig,
+      'address' | 'transactions' | 'router' | 'doors' | 'context' | 'server' | 'limits'
+    > & {
       store: MemoryStore;
     },
   ) {
     this.address = parts.address;
     this.store = parts.store;
+    this.transactions = parts.transactions;
     this.router = parts.router;
     this.doors = parts.doors;
     this.context = parts.context;

@@ -10,6 +10,7 @@ import {
   notDecoded,
   STATUS_DETAILS_KEY,
   toServiceError,
+  txnServiceDefinition,
 } from '@cairn/wire';
 import type { CutOff } from '@cairn/router-node';
 import {
@@ -33,10 +34,9 @@ type PartialStatus = Parameters<ServerInterceptingCallInterface['sendStatus']>[0
 
 /** Decoders of ours for the methods that another library describes to the server. */
 const DECODERS: ReadonlyMap<string, (bytes: Buffer) => unknown> = new Map(
-  [...Object.values(kvServiceDefinition), ...Object.values(clusterServiceDefinition)].map((method) => [
-    method.path,
-    method.requestDeserialize,
-  ]),
+  [kvServiceDefinition, txnServiceDefinition, clusterServiceDefinition]
+    .flatMap((service) => Object.values(service))
+    .map((method) => [method.path, method.requestDeserialize]),
 );
 
 /** What the library keeps to itself. */

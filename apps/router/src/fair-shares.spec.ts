@@ -394,7 +394,10 @@ it('counts every call by method and status, and every operation by kind and code
   await call((done) => client.batchGet({ keys: [none], consistency: 0, timestamp: 0 }, done));
   await call((done) =>
     client.batchWrite(
-      { operations: [{ operation: { $case: 'delete', value: { key, ordering: 0, requestId: undefined } } }] },
+      {
+        operations: [{ operation: { $case: 'delete', value: { key, ordering: 0, requestId: undefined } } }],
+        atomic: false,
+      },
       done,
     ),
   );

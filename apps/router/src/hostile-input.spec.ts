@@ -7,7 +7,8 @@ import { gzipSync } from 'node:zlib';
 import { createMetrics } from '@cairn/observability';
 import { fromServiceError } from '@cairn/wire';
 import { ClusterService } from '@cairn/wire/gen/cairn/v1/cluster.js';
-import { KVService } from '@cairn/wire/gen/cairn/v1/kv.js';
+import { KVService, type ExecuteRequest } from '@cairn/wire/gen/cairn/v1/kv.js';
+import { TxnService } from '@cairn/wire/gen/cairn/v1/txn.js';
 import { Metadata, status } from '@grpc/grpc-js';
 
 import { HealthService } from './health-service.js';
@@ -202,6 +203,7 @@ describe('requests that would be expensive to decode', () => {
   it.each([
     ['/cairn.v1.KV/BatchWrite', Buffer.alloc(2_000_000, Buffer.from([10, 0])), 'operations'],
     ['/cairn.v1.KV/Batch', Buffer.alloc(2_000_000, Buffer.from([10, 0])), 'operations'],
+    ['/cairn.v1.Txn/Get', Buffer.alloc(2_000_000, Buffer.from([18, 0])), 'keys'],
     ['/cairn.v1.Cluster/SplitRanges', Buffer.alloc(2_000_000, Buffer.from([10, 0])), 'keys'],
   ])('%s counts its elements', async (path, message, name) => {
     const { code, detail } = await call(path, message);
@@ -410,12 +412,77 @@ describe('a batch stream', () => {
     end.stream.cancel();
   });
 
+  it('counts keys and operations of transactions before it makes anything of them', async () => {
+    const end = new StreamEnd(rig);
+    const asked = (number: number, tag: number, inside: Buffer): Buffer =>
+      field(10, Buffer.concat([Buffer.from([8, number]), field(tag, inside)]));
+    const many = (tag: number, count: number): Buffer => Buffer.alloc(2 * count, Buffer.from([tag, 0]));
+    end.stream.write(
+      Buffer.concat([
+        asked(1, 90, many(10, 10_001)),
+        asked(2, 106, many(26, 100_001)),
+        asked(3, 106, Buffer.concat([many(34, 60_000), many(42, 40_001)])),
+        asked(4, 114, Buffer.concat([many(10, 100), many(18, 20), many(26, 9)])),
+        asked(5, 106, field(42, many(10, 100))),
+        asked(6, 90, Buffer.from([10, 100, 1])),
+        asked(7, 106, Buffer.from([42, 2, 10, 9])),
+        asked(8, 98, many(10, 100)),
+      ]),
+    );
+    // Each is within its bound, and together they are not.
+    end.stream.write(
+      Buffer.concat(Array.from({ length: 20 }, (_, at) => asked(20 + at, 90, many(10, 10_000)))),
+    );
+    await end.until(() => end.results.length === 28);
+    const texts = new Map(
+      end.results.map(({ call: number, result }) => [
+        number,
+        result?.$case === 'error' ? `${result.value.code} ${result.value.message}` : 'OK',
+      ]),
+    );
+    expect(texts.get(1)).toBe('INVALID_ARGUMENT keys has 10001 elements or more; the limit is 10000');
+    expect(texts.get(2)).toBe('INVALID_ARGUMENT reads has 100001 elements or more; the limit is 100000');
+    expect(texts.get(3)).toBe('INVALID_ARGUMENT writes has 100001 elements or more; the limit is 100000');
+    expect(texts.get(4)).toBe('INVALID_ARGUMENT otherwise has 129 elements or more; the limit is 128');
+    for (const number of [5, 8])
+      expect(texts.get(number)).toBe('INVALID_ARGUMENT the message has too many fields');
+    for (const number of [6, 7])
+      expect(texts.get(number)).toBe('INVALID_ARGUMENT the message is not well-formed protobuf');
+    expect(texts.get(20)).toBe('INVALID_ARGUMENT keys must not be empty');
+    expect(texts.get(39)).toContain('have more than 110000 keys');
+    expect(end.status).toBeUndefined();
+    end.stream.cancel();
+  });
+
   it('ends with a sentence of ours when nobody can tell where operations begin', async () => {
     const { code, detail } = await call('/cairn.v1.KV/Batch', Buffer.from([10, 200, 1, 1]));
     expect(code).toBe(status.INVALID_ARGUMENT);
     expect(detail?.message).toBe('the message is not well-formed protobuf');
   });
 });
+
+/** Operations of transactions, whole. */
+const TRANSACTIONAL = (() => {
+  const key = Buffer.from('key');
+  const put = { $case: 'put' as const, value: { key, value: key, ttlMs: 5 } };
+  const execute = {
+    conditions: [{ key, condition: { $case: 'valueEquals' as const, value: key } }],
+    then: [{ operation: put }, { operation: { $case: 'increment' as const, value: { key, delta: '-5' } } }],
+    otherwise: [{ operation: { $case: 'get' as const, value: { key } } }],
+  };
+  const commit = {
+    ...{ start: 5, isolation: 1, reads: [key], spans: [{ start: key, end: key }] },
+    writes: [{ write: put }, { write: { $case: 'delete' as const, value: { key } } }],
+  };
+  return [
+    {
+      $case: 'snapshotGet' as const,
+      value: { keys: [key, key], at: { $case: 'fresh' as const, value: true } },
+    },
+    { $case: 'commit' as const, value: commit },
+    { $case: 'execute' as const, value: execute },
+  ];
+})();
 
 /** Real messages of every method, to be damaged. */
 const GENUINE: readonly (readonly [string, Buffer])[] = (() => {
@@ -425,7 +492,7 @@ const GENUINE: readonly (readonly [string, Buffer])[] = (() => {
   const compareAndSet = { ...put, expected: { $case: 'expectedValue' as const, value: key } };
   const increment = { key, delta: '-5', ordering: 0, requestId };
   const span = { start: key, end: Buffer.from('z'), prefix: Buffer.alloc(0) };
-  const write = { operations: [{ operation: { $case: 'put' as const, value: put } }] };
+  const write = { operations: [{ operation: { $case: 'put' as const, value: put } }], atomic: false };
   const batch = {
     operations: [
       { call: 1, timeoutMs: 9, operation: { $case: 'put' as const, value: put }, traceparent: 'x' },
@@ -447,6 +514,7 @@ const GENUINE: readonly (readonly [string, Buffer])[] = (() => {
         operation: { $case: 'deleteRange' as const, value: { ...span, all: false } },
         traceparent: '',
       },
+      ...TRANSACTIONAL.map((operation, at) => ({ call: 5 + at, timeoutMs: 9, operation, traceparent: '' })),
     ],
   };
   const scan = {
@@ -472,6 +540,22 @@ const GENUINE: readonly (readonly [string, Buffer])[] = (() => {
     ['/cairn.v1.KV/BatchWrite', KVService.batchWrite.requestSerialize(write)],
     ['/cairn.v1.KV/Scan', KVService.scan.requestSerialize(scan)],
     ['/cairn.v1.KV/Batch', KVService.batch.requestSerialize(batch)],
+    ['/cairn.v1.Txn/Begin', TxnService.begin.requestSerialize({ isolation: 2, readOnly: true, at: 9 })],
+    ['/cairn.v1.Txn/Get', TxnService.get.requestSerialize({ transaction: 'x', keys: [key, key] })],
+    [
+      '/cairn.v1.Txn/Scan',
+      TxnService.scan.requestSerialize({
+        ...{ ...span, transaction: 'x', limit: 5, reverse: true, keysOnly: false, pageBytes: 9 },
+      }),
+    ],
+    ['/cairn.v1.Txn/Put', TxnService.put.requestSerialize({ transaction: 'x', key, value: key, ttlMs: 5 })],
+    [
+      '/cairn.v1.Txn/Increment',
+      TxnService.increment.requestSerialize({ transaction: 'x', key, delta: '-5' }),
+    ],
+    ['/cairn.v1.Txn/Savepoint', TxnService.savepoint.requestSerialize({ transaction: 'x', name: 'a' })],
+    ['/cairn.v1.Txn/Commit', TxnService.commit.requestSerialize({ transaction: 'x' })],
+    ['/cairn.v1.Txn/Execute', TxnService.execute.requestSerialize(executeOf(TRANSACTIONAL))],
     ['/cairn.v1.Cluster/Status', Buffer.from([8, 1])],
     ['/cairn.v1.Cluster/ListNodes', Buffer.from([8, 1])],
     ['/cairn.v1.Cluster/ListRanges', ClusterService.listRanges.requestSerialize({ start: key, limit: 3 })],
@@ -487,7 +571,14 @@ const GENUINE: readonly (readonly [string, Buffer])[] = (() => {
   ];
 })();
 
+function executeOf(operations: typeof TRANSACTIONAL): ExecuteRequest {
+  const found = operations.find(({ $case }) => $case === 'execute');
+  if (found?.$case !== 'execute') throw new Error('one of them is an execute');
+  return found.value;
+}
+
 const TYPED: ReadonlySet<number> = new Set([
+  status.NOT_FOUND,
   status.OK,
   status.INVALID_ARGUMENT,
   status.DEADLINE_EXCEEDED,

@@ -60,7 +60,7 @@ async function open(context: Context, ports: ProcessPorts): Promise<RunningPart>
 }
 
 function startServer(
-  { kv, cluster }: RunningRouter,
+  { kv, txn, cluster }: RunningRouter,
   { config, logger, metrics }: Context,
   { clock, transport }: ProcessPorts,
 ): Promise<RouterServer> {
@@ -72,7 +72,7 @@ function startServer(
     });
   }
   return startRouterServer({
-    ...{ kv, cluster, listen: grpcListen },
+    ...{ kv, txn, cluster, listen: grpcListen },
     limits: { ...config, grpcConnectionsMax },
     context: { clock, logger, metrics },
   });

@@ -13,7 +13,7 @@ import { credentials, Metadata, status, type ServiceError } from '@grpc/grpc-js'
 
 import { noopLogger, noopMetrics } from '@cairn/ports';
 import { NodeClock } from '@cairn/runtime-node';
-import type { ClusterHandlers } from '@cairn/router-node';
+import { createTxnService, type ClusterHandlers } from '@cairn/router-node';
 import { DoorRig, eventually } from './door-rig.testing.js';
 import { startRouterServer, type DoorLimits } from './router-server.js';
 
@@ -128,10 +128,13 @@ describe('unary calls', () => {
       },
     };
     const { results } = await new Promise<BatchWriteResponse>((resolve, reject) => {
-      rig.client.batchWrite({ operations: Array(5).fill({ operation }) }, (error, response) => {
-        if (error === null) resolve(response);
-        else reject(error);
-      });
+      rig.client.batchWrite(
+        { operations: Array(5).fill({ operation }), atomic: false },
+        (error, response) => {
+          if (error === null) resolve(response);
+          else reject(error);
+        },
+      );
     });
     const omitted = results.map(
       ({ result }) => result?.$case === 'compareAndSet' && result.value.valueOmitted,
@@ -249,6 +252,7 @@ describe('the other services on the port', () => {
     });
     call.end();
     expect(answer.toString('latin1')).toContain('cairn.v1.KV');
+    expect(answer.toString('latin1')).toContain('cairn.v1.Txn');
     expect(answer.toString('latin1')).toContain('cairn.v1.Cluster');
   });
 
@@ -256,6 +260,7 @@ describe('the other services on the port', () => {
     const second = startRouterServer({
       cluster: {} as ClusterHandlers,
       kv: rig.doors.handlers,
+      txn: createTxnService(rig.context),
       listen: rig.address,
       limits: {} as DoorLimits,
       context: { clock: new NodeClock(), logger: noopLogger, metrics: noopMetrics },

@@ -2,8 +2,8 @@ import { fileURLToPath } from 'node:url';
 
 import { CairnError, messageOf } from '@cairn/base';
 import type { RouterConfig } from '@cairn/config';
-import type { KvHandlers } from '@cairn/router-node';
-import { kvServiceDefinition } from '@cairn/wire';
+import type { KvHandlers, TxnHandlers } from '@cairn/router-node';
+import { kvServiceDefinition, txnServiceDefinition } from '@cairn/wire';
 import { ServerCredentials, type Server } from '@grpc/grpc-js';
 import { loadSync } from '@grpc/proto-loader';
 import { ReflectionService } from '@grpc/reflection';
@@ -22,7 +22,7 @@ const PROTO_ROOT = fileURLToPath(new URL('../../../proto', import.meta.url));
 const LOADER = { includeDirs: [PROTO_ROOT], longs: Number, defaults: true, oneofs: true };
 /** Of a request, unpacked too. */
 const REQUEST_BYTES_MAX = 16 * 1024 * 1024;
-const SERVICES = ['', 'cairn.v1.KV', 'cairn.v1.Cluster'] as const;
+const SERVICES = ['', 'cairn.v1.KV', 'cairn.v1.Txn', 'cairn.v1.Cluster'] as const;
 
 /** Bounds on those who connect; `RouterConfig` describes them. */
 export type DoorLimits = Pick<
@@ -38,6 +38,7 @@ export type DoorLimits = Pick<
 export interface RouterServerParts extends RouterModuleParts {
   readonly listen: string;
   readonly kv: KvHandlers;
+  readonly txn: TxnHandlers;
   readonly limits: DoorLimits;
   readonly context: ConnectionContext;
 }
@@ -99,7 +100,7 @@ class DoorTransport extends ServerGrpc {
 
 /**
  * The gRPC port: `Cluster` through Nest's controller, and on the same server, as plain grpc-js services, the
- * hot ones: `KV`, health and reflection. Throws FAILED_PRECONDITION when the address cannot be had.
+ * hot ones: `KV`, `Txn`, health and reflection. Throws FAILED_PRECONDITION when the address cannot be had.
  */
 export async function startRouterServer(parts: RouterServerParts): Promise<RouterServer> {
   const health = new HealthService(SERVICES);
@@ -112,8 +113,9 @@ export async function startRouterServer(parts: RouterServerParts): Promise<Route
       loader: LOADER,
       onLoadPackageDefinition: (_definition: object, server: Server) => {
         server.addService(kvServiceDefinition, { ...parts.kv });
+        server.addService(txnServiceDefinition, { ...parts.txn });
         server.addService(healthServiceDefinition, health.handlers);
-        const all = loadSync(['cairn/v1/cluster.proto', 'cairn/v1/kv.proto'], LOADER);
+        const all = loadSync(['cairn/v1/cluster.proto', 'cairn/v1/kv.proto', 'cairn/v1/txn.proto'], LOADER);
         new ReflectionService(all).addToServer(server);
       },
     },

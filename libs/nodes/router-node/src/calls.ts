@@ -41,11 +41,13 @@ export type UnaryDoor<Request, Response> = (
  * A stream of answers. `onTaken`: the page has left for the client. An emitted `error` ends it with that
  * status.
  */
-export interface ScanCall extends UnaryDoorCall<ScanRequest> {
+export interface PageCall<Request> extends UnaryDoorCall<Request> {
   write(page: ScanPage, onTaken: () => void): unknown;
   end(): unknown;
   emit(event: 'error', failure: CallFailure): unknown;
 }
+
+export type ScanCall = PageCall<ScanRequest>;
 
 /** Both directions; `data` comes once it is listened to, unless paused. `close` comes last, always. */
 export interface BatchCall {

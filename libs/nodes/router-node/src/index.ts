@@ -3,6 +3,7 @@ export type {
   CallFailure,
   CutOff,
   DoorCall,
+  PageCall,
   ScanCall,
   UnaryCallback,
   UnaryDoor,
@@ -12,4 +13,6 @@ export { clusterHandlers, type ClusterHandlers } from './doors/cluster-service.j
 export { DoorContext, type DoorContextParts } from './doors/door-context.js';
 export { FairGate } from './doors/fair-gate.js';
 export { createKvService, type KvDoors, type KvHandlers } from './doors/kv-service.js';
+export type { TransactionParts } from './doors/transaction-gate.js';
+export { createTxnService, type TxnHandlers } from './doors/txn-service.js';
 export { openRouter, type RouterContext, type RouterPorts, type RunningRouter } from './open-router.js';

@@ -1,4 +1,5 @@
 import {
+  assert,
   CairnError,
   Gates,
   messageOf,
@@ -30,6 +31,7 @@ import {
   type RouteInfo,
   type StoreAddress,
 } from '@cairn/routing';
+import { OpenTransactions, TransactionCoordinator } from '@cairn/transactions';
 import {
   buildToMessage,
   decodeKvResponses,
@@ -54,6 +56,7 @@ import { readinessOf } from './readiness.js';
 import { DoorContext } from './doors/door-context.js';
 import { clusterHandlers, type ClusterHandlers } from './doors/cluster-service.js';
 import { createKvService, type KvDoors, type KvHandlers } from './doors/kv-service.js';
+import { createTxnService, type TxnHandlers } from './doors/txn-service.js';
 
 /**
  * Streams together stop being read at this part of what the router takes: holding a client back is cheaper
@@ -77,6 +80,8 @@ const JOIN_RETRY_MS = 300;
 const LEAVE_TIMEOUT_MS = 1_000;
 /** One try to join; when it has failed, the log says why. */
 const JOIN_TRY_MS = 3_000;
+/** Secondaries of transactions that are committed may be resolved for so long; others do it later. */
+const RESOLVE_TIMEOUT_MS = 500;
 /** Streams whose last answers were written may take this long to end. */
 const STREAMS_END_TIMEOUT_MS = 500;
 
@@ -100,6 +105,7 @@ export interface RouterPorts {
 /** A router without its gRPC server: what the doors are made of, and how it is stopped. */
 export interface RunningRouter {
   readonly kv: KvHandlers;
+  readonly txn: TxnHandlers;
   readonly cluster: ClusterHandlers;
   readiness(): Readiness;
   /**
@@ -119,12 +125,15 @@ export function openRouter(ports: RouterPorts, context: RouterContext): RunningR
 
 class RouterNode implements RunningRouter {
   readonly kv: KvHandlers;
+  readonly txn: TxnHandlers;
   readonly cluster: ClusterHandlers;
   readonly #ports: RouterPorts;
   readonly #context: RouterContext;
   readonly #metadata: MetadataClient;
   readonly #shards: RpcPool;
   readonly #router: RequestRouter;
+  readonly #coordinator: TransactionCoordinator;
+  readonly #openTransactions: OpenTransactions;
   readonly #doors: KvDoors;
   readonly #incarnation: Buffer;
   readonly #startedUnixMs: number;
@@ -147,7 +156,7 @@ class RouterNode implements RunningRouter {
     this.#context = context;
     this.#build = context.build ?? THIS_BUILD;
     const { clock, rng, transport } = ports;
-    const { config, logger, metrics, tracer } = context;
+    const { config, logger, metrics } = context;
     this.#incarnation = Buffer.from(rng.bytes(16));
     this.#startedUnixMs = Math.floor(clock.unixMs());
     this.#limits = { keyBytesMax: config.keyBytesMax, valueBytesMax: config.valueBytesMax };
@@ -162,6 +171,8 @@ class RouterNode implements RunningRouter {
     });
     this.#shards = new RpcPool({ transport, hello: () => hello('rpc'), clock, logger });
     const answers = new AnswersUnderWay();
+    const timestamps = { timestamp: () => this.#metadata.timestamp() };
+    let coordinator: TransactionCoordinator | undefined;
     this.#router = new RequestRouter({
       clock,
       answers,
@@ -187,30 +198,24 @@ class RouterNode implements RunningRouter {
         outstandingOpsPerStoreMax: config.outstandingOpsPerStoreMax,
         outstandingScansPerStoreMax: Math.ceil(config.outstandingOpsPerStoreMax * SCAN_PLACES_SHARE),
       },
+      lockBreaker: (router) => {
+        coordinator = new TransactionCoordinator({ router, timestamps, clock, rng, logger, metrics });
+        return coordinator.breaker;
+      },
     });
-    this.#doors = createKvService(
-      new DoorContext({
-        router: this.#router,
-        answers,
-        clock,
-        tracer,
-        metrics,
-        idSeed: rng.integer(2 ** 32),
-        requestTimeoutMs: config.requestTimeoutMs,
-        callers: {
-          streamedOpsMax: Math.ceil(config.outstandingOpsMax * STREAMED_OPS_SHARE),
-          openOpsMax: config.outstandingOpsMax,
-          openBytesMax: config.outstandingBytesMax,
-          scanBytesMax: config.outstandingBytesMax * SCAN_BYTES_SHARE,
-          answerBytesMax: config.outstandingBytesMax * ANSWER_BYTES_SHARE,
-        },
-        cutOff: ports.cutOff,
-        freshTimestamp: () => this.#metadata.timestamp(),
-        limits: () => this.#limits,
-      }),
-      () => ({ clusterId: this.#clusterId, serverVersion: VERSION, ...this.#limits }),
-    );
+    assert(coordinator !== undefined, 'the router makes its lock breaker at once');
+    this.#coordinator = coordinator;
+    this.#openTransactions = new OpenTransactions({
+      ...{ coordinator, router: this.#router, timestamps, clock, rng, metrics },
+    });
+    const doors = this.#doorContext(answers);
+    this.#doors = createKvService(doors, () => ({
+      clusterId: this.#clusterId,
+      serverVersion: VERSION,
+      ...this.#limits,
+    }));
     this.kv = this.#doors.handlers;
+    this.txn = createTxnService(doors);
     const admin = new ClusterAdmin({
       metadata: this.#metadata,
       shards: this.#shards,
@@ -223,6 +228,35 @@ class RouterNode implements RunningRouter {
       },
     });
     this.cluster = clusterHandlers(admin);
+  }
+
+  #doorContext(answers: AnswersUnderWay): DoorContext {
+    const { clock, rng, cutOff } = this.#ports;
+    const { config, metrics, tracer } = this.#context;
+    return new DoorContext({
+      router: this.#router,
+      answers,
+      clock,
+      tracer,
+      metrics,
+      idSeed: rng.integer(2 ** 32),
+      requestTimeoutMs: config.requestTimeoutMs,
+      callers: {
+        streamedOpsMax: Math.ceil(config.outstandingOpsMax * STREAMED_OPS_SHARE),
+        openOpsMax: config.outstandingOpsMax,
+        openBytesMax: config.outstandingBytesMax,
+        scanBytesMax: config.outstandingBytesMax * SCAN_BYTES_SHARE,
+        answerBytesMax: config.outstandingBytesMax * ANSWER_BYTES_SHARE,
+      },
+      cutOff,
+      freshTimestamp: () => this.#metadata.timestamp(),
+      limits: () => this.#limits,
+      transactions: {
+        coordinator: this.#coordinator,
+        open: this.#openTransactions,
+        gates: this.#gates,
+      },
+    });
   }
 
   #hello(purpose: Hello['purpose']): Hello {
@@ -384,6 +418,9 @@ class RouterNode implements RunningRouter {
     const { clock } = this.#ports;
     this.#doors.drain();
     await orTimeUp(clock, drainTimeoutMs, untilIdle(this.#router, clock));
+    // Nothing of those that were not committed happened; what is decided is carried out at its last keys.
+    this.#openTransactions.close();
+    await this.#coordinator.close(Math.min(drainTimeoutMs, RESOLVE_TIMEOUT_MS));
     // Everybody who still waits is told; the answers leave through the streams, which then end.
     this.#router.close();
     await orTimeUp(clock, Math.min(drainTimeoutMs, STREAMS_END_TIMEOUT_MS), this.#doors.streamsEnded());

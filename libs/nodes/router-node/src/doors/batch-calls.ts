@@ -11,19 +11,12 @@ import type {
   WriteResult,
 } from '@cairn/wire/gen/cairn/v1/kv.js';
 
+import { atomicBatch } from './atomic-batch.js';
 import * as convert from './convert.js';
 import type { DoorContext } from './door-context.js';
 import { ANSWERS_HELD, type OpenCall } from './open-call.js';
-
-/** An answer grows no further: clients accept 4 MiB by default. */
-const ANSWER_BYTES_MAX = 3 * 1024 * 1024;
-/** What a result takes besides its value. */
-const RESULT_BYTES = 64;
-/** Operations of one call that are under way at a time, and what their values may take together. */
-export const WINDOW_MAX = 256;
-const WINDOW_BYTES_MAX = 64 * 1024 * 1024;
-/** Reads before anything is known of the sizes of values. */
-const FIRST_WINDOW = 16;
+import { FIRST_WINDOW, RESULT_BYTES, windowAfter, windowOf } from './read-window.js';
+import { ANSWER_BYTES_MAX } from './transaction-convert.js';
 
 /**
  * Reads the keys of a call in their order, as far as the answer has room. Throws INVALID_ARGUMENT, and
@@ -42,8 +35,7 @@ export async function batchGet(
   let window = Math.min(FIRST_WINDOW, windowMax);
   for (let at = 0; at < requests.length; at += window) {
     if (at > 0) {
-      const fitting = Math.ceil((ANSWER_BYTES_MAX - bytes) / (bytes / results.length));
-      window = Math.max(1, Math.min(windowMax, fitting));
+      window = windowAfter(results.length, bytes, windowMax);
     }
     const part = requests.slice(at, at + window);
     for (const result of await Promise.all(part.map((request) => oneGet(context, request, times, open)))) {
@@ -62,11 +54,6 @@ export async function batchGet(
   return { results, partial: false };
 }
 
-/** Values of so many operations fit into memory, whatever their sizes. */
-function windowOf(context: DoorContext): number {
-  return Math.max(1, Math.min(WINDOW_MAX, Math.floor(WINDOW_BYTES_MAX / context.limits.valueBytesMax)));
-}
-
 /** undefined: there is no room for its value now. */
 async function oneGet(
   context: DoorContext,
@@ -75,7 +62,7 @@ async function oneGet(
   open: OpenCall,
 ): Promise<BatchGetResult | undefined> {
   try {
-    const response = await counted(context, request, times);
+    const response = await context.counted(request.op, () => perform(context.router, request, times));
     if (!open.takeAnswer(response.value?.length ?? 0)) return undefined;
     return { result: { $case: 'get', value: convert.getResponse(response) } };
   } catch (error) {
@@ -83,42 +70,41 @@ async function oneGet(
   }
 }
 
-/** Carries out the operations of a call, a window of them at a time. */
+/** Carries out the operations of a call: all or none where it says so, else a window of them at a time. */
 export async function batchWrite(
   context: DoorContext,
-  { operations }: BatchWriteRequest,
+  { operations, atomic }: BatchWriteRequest,
   times: SpanTimes,
 ): Promise<BatchWriteResponse> {
+  if (atomic) {
+    const results = await context.counted('atomic_batch', () => atomicBatch(context, operations, times));
+    return { results: results.map(fitting()) };
+  }
   const results: WriteResult[] = [];
   const window = windowOf(context);
-  let bytes = 0;
+  const fitted = fitting();
   for (let at = 0; at < operations.length; at += window) {
     const part = operations.slice(at, at + window);
-    for (const result of await Promise.all(part.map((each) => oneWrite(context, each, times)))) {
-      const { result: answer } = result;
-      bytes += RESULT_BYTES;
-      if (answer?.$case === 'compareAndSet' && answer.value.value.length > 0) {
-        if (bytes + answer.value.value.length > ANSWER_BYTES_MAX)
-          answer.value = { ...answer.value, value: NO_BYTES, valueOmitted: true };
-        bytes += answer.value.value.length;
-      }
-      results.push(result);
-    }
+    for (const result of await Promise.all(part.map((each) => oneWrite(context, each, times))))
+      results.push(fitted(result));
   }
   return { results };
 }
 
-/** One operation among many, counted as what it is. */
-async function counted(context: DoorContext, request: KvRequest, times: SpanTimes): Promise<KvResponse> {
-  const startedAtMs = context.clock.nowMs();
-  try {
-    const response = await perform(context.router, request, times);
-    context.succeeded(request.op, startedAtMs);
-    return response;
-  } catch (error) {
-    context.failed(request.op, startedAtMs, convert.asCairnError(error));
-    throw error;
-  }
+/** Results as they fit into one answer: values beyond are left out. */
+function fitting(): (result: WriteResult) => WriteResult {
+  let bytes = 0;
+  return ({ result }) => {
+    bytes += RESULT_BYTES;
+    if (result?.$case !== 'compareAndSet' || result.value.value.length === 0) return { result };
+    const isOmitted = bytes + result.value.value.length > ANSWER_BYTES_MAX;
+    if (!isOmitted) bytes += result.value.value.length;
+    return isOmitted
+      ? {
+          result: { $case: 'compareAndSet', value: { ...result.value, value: NO_BYTES, valueOmitted: true } },
+        }
+      : { result };
+  };
 }
 
 async function oneWrite(
@@ -128,7 +114,8 @@ async function oneWrite(
 ): Promise<WriteResult> {
   const asked = operation.operation;
   const { limits } = context;
-  const run = (request: KvRequest): Promise<KvResponse> => counted(context, request, times);
+  const run = (request: KvRequest): Promise<KvResponse> =>
+    context.counted(request.op, () => perform(context.router, request, times));
   try {
     switch (asked?.$case) {
       case 'put': {

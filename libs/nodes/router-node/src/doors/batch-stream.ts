@@ -1,6 +1,6 @@
 import { BoundedBytes, CairnError, Holder, IdTable, timestamp, TIMESTAMP_LOGICAL_STEPS } from '@cairn/base';
 import type { Timer } from '@cairn/ports';
-import { deleteSpan, type OperationSink, type RoutedOperation } from '@cairn/routing';
+import type { OperationSink, RoutedOperation } from '@cairn/routing';
 import {
   errorDetailOf,
   KvOp,
@@ -9,16 +9,10 @@ import {
   type KvRequest,
   type KvResponse,
 } from '@cairn/wire';
-import type {
-  BatchOperation,
-  BatchResponse,
-  BatchResult,
-  DeleteRangeRequest,
-} from '@cairn/wire/gen/cairn/v1/kv.js';
+import type { BatchOperation, BatchResponse, BatchResult } from '@cairn/wire/gen/cairn/v1/kv.js';
 
 import type { BatchCall } from '../calls.js';
 import {
-  asCairnError,
   compareAndSetRequest,
   compareAndSetResponse,
   deleteRequest,
@@ -34,7 +28,7 @@ import {
 import type { Caller } from './callers.js';
 import type { DoorContext } from './door-context.js';
 import { ANSWERS_HELD } from './open-call.js';
-import { deletedSpanOf } from './span-bounds.js';
+import { carryOut, isInSteps, weightOf, type AskedInSteps, type Done } from './stepped-operations.js';
 
 /**
  * Open operations of a stream, its share, are fewer when answers are large: about so many bytes of them may
@@ -206,8 +200,8 @@ export class BatchStream extends Holder implements OperationSink {
           details: { field: 'call' },
         });
       }
-      if (operation.operation?.$case === 'deleteRange') {
-        this.#deleteRange(call, operation.operation.value, timeoutMs);
+      if (isInSteps(operation.operation)) {
+        this.#inSteps(call, operation.operation, nowMs + timeoutMs);
         return;
       }
       const request = this.#requestOf(operation);
@@ -247,6 +241,10 @@ export class BatchStream extends Holder implements OperationSink {
       case 'expire':
         return expireRequest(asked.value);
       case 'deleteRange':
+      case 'snapshotGet':
+      case 'getTimestamp':
+      case 'commit':
+      case 'execute':
       case 'cancel':
       case undefined:
         throw new CairnError('INVALID_ARGUMENT', 'operation must be given', {
@@ -266,29 +264,37 @@ export class BatchStream extends Holder implements OperationSink {
     this.#aborts.delete(call);
   }
 
-  #deleteRange(call: number, message: DeleteRangeRequest, timeoutMs: number): void {
-    const span = deletedSpanOf(message);
+  /** Throws RESOURCE_EXHAUSTED when the caller has its share. */
+  #inSteps(call: number, asked: AskedInSteps, deadlineMs: number): void {
+    const { ops, bytes } = weightOf(this.#context, asked);
+    this.caller.beginCall(ops, bytes);
+    this.#openBytes += bytes;
     const abort = new AbortController();
     this.#aborts.set(call, abort);
-    const startedAtMs = this.#context.clock.nowMs();
-    const finish = (result: BatchResult['result'], error: CairnError | undefined): void => {
-      if (error === undefined) this.#context.succeeded(KvOp.deleteRange, startedAtMs);
-      else this.#context.failed(KvOp.deleteRange, startedAtMs, error);
-      if (this.#aborts.delete(call)) this.#push({ call, result });
-    };
-    deleteSpan(this.#context.router, span, {
-      deadlineMs: startedAtMs + timeoutMs,
+    const times = {
+      deadlineMs,
       signal: abort.signal,
       caller: this.caller.peer,
       nowMs: () => this.#context.clock.nowMs(),
-    }).then(
-      (deleted) => {
-        finish({ $case: 'deleteRange', value: { deleted } }, undefined);
-      },
-      (error: unknown) => {
-        finish({ $case: 'error', value: errorDetailOf(error) }, asCairnError(error));
-      },
-    );
+    };
+    const finish = (done: Done): void => {
+      this.caller.endCall(ops, bytes);
+      this.#openBytes -= bytes;
+      if (this.#aborts.get(call) !== abort) return;
+      this.#aborts.delete(call);
+      this.#pushDone(call, done);
+    };
+    carryOut(this.#context, asked, times).then(finish, (error: unknown) => {
+      finish({ result: { $case: 'error', value: errorDetailOf(error) }, isRepeatable: true, valueBytes: 0 });
+    });
+  }
+
+  #pushDone(call: number, { result, isRepeatable, valueBytes }: Done): void {
+    if (!this.#hasRoomFor(valueBytes) && isRepeatable) {
+      this.#push({ call, result: { $case: 'error', value: errorDetailOf(ANSWERS_HELD) } });
+      return;
+    }
+    this.#push({ call, result }, valueBytes);
   }
 
   /** Not open any more. One that was refused at once never was. */
@@ -298,20 +304,26 @@ export class BatchStream extends Holder implements OperationSink {
 
   complete(operation: RoutedOperation, response: KvResponse): void {
     const valueBytes = response.value?.length ?? 0;
-    if (valueBytes > this.#credit) {
-      // The account of a message is given back with it: it must not pay for the next one's values.
-      this.#cutBefore(valueBytes);
-      // An answer with a value belongs to an operation that changed nothing: it may be asked for again.
-      if (!this.#takeRoom(valueBytes)) {
-        this.fail(operation, ANSWERS_HELD);
-        return;
-      }
+    // An answer with a value belongs to an operation that changed nothing: it may be asked for again.
+    if (!this.#hasRoomFor(valueBytes)) {
+      this.fail(operation, ANSWERS_HELD);
+      return;
     }
-    this.#credit -= valueBytes;
     this.#forget(operation);
     this.#push({ call: operation.tag, result: resultOf(response) }, valueBytes);
     this.#context.measured(operation.request.op, this.#answeredAtMs - operation.startedAtMs);
     operation.span?.end();
+  }
+
+  /** Takes room for what comes next, of the message that is open or of the next. */
+  #hasRoomFor(valueBytes: number): boolean {
+    if (valueBytes > this.#credit) {
+      // The account of a message is given back with it: it must not pay for the next one's values.
+      this.#cutBefore(valueBytes);
+      if (!this.#takeRoom(valueBytes)) return false;
+    }
+    this.#credit -= valueBytes;
+    return true;
   }
 
   /** Takes room for a value in the bound of this stream and in that of all clients. False = there is none. */

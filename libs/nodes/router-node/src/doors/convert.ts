@@ -34,14 +34,17 @@ import {
 const REQUEST_NUMBER_MAX = 2 ** 48 - 1;
 /** Ten years: longer is a mistake, and would leave the range of timestamps. */
 const TTL_MS_MAX = 10 * 365 * 24 * 3_600_000;
-const VERSION_BYTES = 12;
+/** Of a version token. */
+export const VERSION_BYTES = 12;
 
-function assertKey(key: Uint8Array, limits: KeyValueLimits): void {
-  const problem = checkKey(key, limits);
+/** Throws INVALID_ARGUMENT that names the field, as do all of these. */
+export function assertKey(key: Uint8Array, limits: KeyValueLimits, field = 'key'): void {
+  const problem = checkKey(key, limits, field);
   if (problem !== undefined) throw problem;
 }
 
-function assertValue(value: Uint8Array, limits: KeyValueLimits, field = 'value'): void {
+/** A value within the limits. */
+export function assertValue(value: Uint8Array, limits: KeyValueLimits, field = 'value'): void {
   const problem = checkValue(value, limits, field);
   if (problem !== undefined) throw problem;
 }
@@ -177,13 +180,14 @@ function isStrict(ordering: Ordering): boolean {
   }
 }
 
-function ttlOf(ttlMs: number): number {
+/** A time to live of a write, in bounds. */
+export function ttlOf(ttlMs: number): number {
   if (ttlMs > TTL_MS_MAX)
     throw invalidField('ttl_ms', `ttl_ms is ${ttlMs}; the limit is ${TTL_MS_MAX} (ten years)`);
   return ttlMs;
 }
 
-const asBuffer = (bytes: Uint8Array): Buffer =>
+export const asBuffer = (bytes: Uint8Array): Buffer =>
   Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 
 export function getResponse(response: KvResponse): GetResponse {

@@ -5,9 +5,30 @@ import type { AnswersUnderWay, KeyValueLimits, RequestRouter } from '@cairn/rout
 import { KvOp, type KvRequest } from '@cairn/wire';
 
 import type { CutOff } from '../calls.js';
+import { asCairnError } from './convert.js';
 import { Callers, type CallersBounds } from './callers.js';
+import { TransactionGate, type TransactionParts } from './transaction-gate.js';
 
 const SECONDS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10];
+
+/** What transactions are asked for, by the names of the metrics. */
+export const TRANSACTION_OPS = [
+  'snapshot_get',
+  'get_timestamp',
+  'commit',
+  'execute',
+  'atomic_batch',
+  'txn_begin',
+  'txn_get',
+  'txn_scan',
+  'txn_write',
+  'txn_commit',
+  'txn_rollback',
+] as const;
+export type TransactionOp = (typeof TRANSACTION_OPS)[number];
+
+/** What is measured. */
+export type DoorOp = KvOp | TransactionOp;
 
 const NAMES: Readonly<Record<KvOp, string>> = {
   [KvOp.get]: 'get',
@@ -22,6 +43,10 @@ const NAMES: Readonly<Record<KvOp, string>> = {
   [KvOp.txnWrite]: 'txn_write',
   [KvOp.execute]: 'execute',
 };
+
+function nameOf(op: DoorOp): string {
+  return typeof op === 'number' ? NAMES[op] : op;
+}
 
 export interface DoorContextParts {
   readonly router: RequestRouter;
@@ -40,6 +65,7 @@ export interface DoorContextParts {
   freshTimestamp(): Promise<Timestamp>;
   /** Limits of now: settings change. */
   limits(): KeyValueLimits;
+  readonly transactions: TransactionParts;
 }
 
 /** What all doors share: the router behind them, limits, and how a request is measured and traced. */
@@ -50,12 +76,18 @@ export class DoorContext {
   readonly idSeed: number;
   readonly callers: Callers;
   readonly cutOff: CutOff;
+  readonly transactions: TransactionGate;
   readonly #parts: DoorContextParts;
   readonly #requests: Counter;
   readonly #seconds: Histogram;
   /** By operation. Made once: metrics find their cells by the identity of the label object. */
   readonly #okLabels: Readonly<Record<string, string>>[] = [];
   readonly #opLabels: Readonly<Record<string, string>>[] = [];
+  /** The same of transactions. */
+  readonly #labels = new Map<
+    TransactionOp,
+    Readonly<Record<'ok' | 'op', Readonly<Record<string, string>>>>
+  >();
   readonly #spanAttributes: LogFields[] = [];
 
   constructor(parts: DoorContextParts) {
@@ -63,6 +95,7 @@ export class DoorContext {
     this.router = parts.router;
     this.callers = new Callers(parts.callers, () => parts.clock.nowMs());
     this.cutOff = parts.cutOff;
+    this.transactions = new TransactionGate(parts.transactions);
     parts.answers?.takenBy(this.callers);
     this.#showShares(parts.metrics);
     this.clock = parts.clock;
@@ -84,6 +117,7 @@ export class DoorContext {
       this.#opLabels[op] = { op: NAMES[op] };
       this.#spanAttributes[op] = { 'cairn.op': NAMES[op] };
     }
+    for (const op of TRANSACTION_OPS) this.#labels.set(op, { ok: { op, code: 'OK' }, op: { op } });
   }
 
   #showShares(metrics: Metrics): void {
@@ -130,19 +164,36 @@ export class DoorContext {
     return this.#parts.freshTimestamp();
   }
 
-  succeeded(op: KvOp, startedAtMs: number): void {
+  succeeded(op: DoorOp, startedAtMs: number): void {
     this.measured(op, this.clock.nowMs() - startedAtMs);
   }
 
   /** Like `succeeded`, for whoever knows how long it took. */
-  measured(op: KvOp, tookMs: number): void {
-    this.#requests.add(1, this.#okLabels[op]);
-    this.#seconds.observe(tookMs / 1000, this.#opLabels[op]);
+  measured(op: DoorOp, tookMs: number): void {
+    this.#requests.add(1, typeof op === 'number' ? this.#okLabels[op] : this.#labels.get(op)?.ok);
+    this.#seconds.observe(tookMs / 1000, this.#opLabelsOf(op));
   }
 
-  failed(op: KvOp, startedAtMs: number, error: CairnError): void {
-    this.#requests.add(1, { op: NAMES[op], code: error.code });
-    this.#seconds.observe((this.clock.nowMs() - startedAtMs) / 1000, this.#opLabels[op]);
+  failed(op: DoorOp, startedAtMs: number, error: CairnError): void {
+    this.#requests.add(1, { op: nameOf(op), code: error.code });
+    this.#seconds.observe((this.clock.nowMs() - startedAtMs) / 1000, this.#opLabelsOf(op));
+  }
+
+  #opLabelsOf(op: DoorOp): Readonly<Record<string, string>> | undefined {
+    return typeof op === 'number' ? this.#opLabels[op] : this.#labels.get(op)?.op;
+  }
+
+  /** Carries out what is measured as one operation. */
+  async counted<Result>(op: DoorOp, work: () => Promise<Result>): Promise<Result> {
+    const startedAtMs = this.clock.nowMs();
+    try {
+      const result = await work();
+      this.succeeded(op, startedAtMs);
+      return result;
+    } catch (error) {
+      this.failed(op, startedAtMs, asCairnError(error));
+      throw error;
+    }
   }
 
   /** Begins a trace if the caller sent one, or chance wants one. */

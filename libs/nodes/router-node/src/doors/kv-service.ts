@@ -26,12 +26,14 @@ import type {
   PutResponse,
 } from '@cairn/wire/gen/cairn/v1/kv.js';
 
-import type { BatchCall, DoorCall, ScanCall, UnaryCallback, UnaryDoor } from '../calls.js';
-import { batchGet, batchWrite, WINDOW_MAX } from './batch-calls.js';
+import type { BatchCall, ScanCall, UnaryCallback, UnaryDoor } from '../calls.js';
+import { batchGet, batchWrite } from './batch-calls.js';
 import { BatchStream } from './batch-stream.js';
 import * as convert from './convert.js';
 import type { DoorContext } from './door-context.js';
 import { ANSWERS_HELD, OpenCall } from './open-call.js';
+import { severalDoors, timeoutOf, timesOf } from './several-doors.js';
+import { WINDOW_MAX } from './read-window.js';
 import { streamScan } from './scan-door.js';
 import { deletedSpanOf } from './span-bounds.js';
 
@@ -76,14 +78,6 @@ class UnarySink<Response> implements OperationSink {
     this.#span?.end(error);
     this.#callback(toServiceError(error));
   }
-}
-
-/** Time the caller leaves, milliseconds; `unnamedMs` when it names none. */
-function timeoutOf(context: DoorContext, call: DoorCall, unnamedMs = context.requestTimeoutMs): number {
-  const deadline = call.getDeadline();
-  if (deadline === Infinity) return unnamedMs;
-  const unixMs = typeof deadline === 'number' ? deadline : deadline.getTime();
-  return Math.max(1, unixMs - context.clock.unixMs());
 }
 
 /** Handlers of the `cairn.v1.KV` service; fit for `Server.addService` of grpc-js. */
@@ -151,43 +145,6 @@ function unaryDoors(context: DoorContext) {
     };
 }
 
-/** Calls that take several operations. */
-function severalDoors(context: DoorContext) {
-  return <Request, Response>(
-      weightOf: (request: Request) => { readonly ops: number; readonly bytes: number },
-      work: (request: Request, times: SpanTimes, open: OpenCall) => Promise<Response>,
-    ): UnaryDoor<Request, Response> =>
-    (call, callback) => {
-      const run = async (): Promise<Response> => {
-        const open = new OpenCall(context, call, weightOf(call.request));
-        const response = await work(call.request, timesOf(context, call), open);
-        open.answered();
-        return response;
-      };
-      run().then(
-        (response) => {
-          callback(null, response);
-        },
-        (error: unknown) => {
-          callback(toServiceError(error));
-        },
-      );
-    };
-}
-
-function timesOf(context: DoorContext, call: DoorCall, unnamedMs?: number): SpanTimes {
-  const abort = new AbortController();
-  call.on('cancelled', () => {
-    abort.abort();
-  });
-  return {
-    deadlineMs: context.clock.nowMs() + timeoutOf(context, call, unnamedMs),
-    signal: abort.signal,
-    caller: call.getPeer(),
-    nowMs: () => context.clock.nowMs(),
-  };
-}
-
 /** The `cairn.v1.KV` service over a router. */
 export function createKvService(
   context: DoorContext,
@@ -221,7 +178,7 @@ export function createKvService(
     ),
     getTimestamp: several(
       () => ({ ops: 1, bytes: 0 }),
-      async () => ({ timestamp: await context.freshTimestamp() }),
+      () => context.counted('get_timestamp', async () => ({ timestamp: await context.freshTimestamp() })),
     ),
     scan: (call) => {
       void streamScan(context, call, timesOf(context, call, Infinity));
@@ -267,13 +224,7 @@ async function deleteRange(
   request: DeleteRangeRequest,
   times: SpanTimes,
 ): Promise<DeleteRangeResponse> {
-  const startedAtMs = context.clock.nowMs();
-  try {
-    const deleted = await deleteSpan(context.router, deletedSpanOf(request), times);
-    context.succeeded(KvOp.deleteRange, startedAtMs);
-    return { deleted };
-  } catch (error) {
-    context.failed(KvOp.deleteRange, startedAtMs, convert.asCairnError(error));
-    throw error;
-  }
+  return context.counted(KvOp.deleteRange, async () => ({
+    deleted: await deleteSpan(context.router, deletedSpanOf(request), times),
+  }));
 }

@@ -2,7 +2,7 @@ import { Holder, type Timestamp } from '@cairn/base';
 import { invalidField, scanPages, type SpanTimes } from '@cairn/routing';
 import { KvOp, ReadConsistency, toServiceError, type PackedRows, type ScanPage } from '@cairn/wire';
 
-import type { ScanCall } from '../calls.js';
+import type { PageCall, ScanCall } from '../calls.js';
 import type { Caller } from './callers.js';
 import { asCairnError, readConsistencyOf, readTimestampOf } from './convert.js';
 import type { DoorContext } from './door-context.js';
@@ -14,14 +14,17 @@ const PAGE_BYTES_MAX = 2 * 1024 * 1024;
 /** Pages of one scan that are in memory here: one that the client has not taken, and the next. */
 const PAGES_HELD = 2;
 
+/** What is used of the calls of scans, of either service. */
+export type PagedCall = PageCall<{ readonly pageBytes: number }>;
+
 /** A scan on the account of its caller, until it is over. Throws RESOURCE_EXHAUSTED when there is no room. */
-class OpenScan extends Holder {
+export class OpenScan extends Holder {
   readonly caller: Caller;
   readonly #context: DoorContext;
-  readonly #call: ScanCall;
+  readonly #call: PagedCall;
   #isOver = false;
 
-  constructor(context: DoorContext, call: ScanCall) {
+  constructor(context: DoorContext, call: PagedCall) {
     super();
     this.#context = context;
     this.#call = call;
@@ -85,7 +88,8 @@ export async function streamScan(context: DoorContext, call: ScanCall, times: Sp
   }
 }
 
-function pageBytesOf({ request: { pageBytes } }: ScanCall): number {
+/** Throws INVALID_ARGUMENT above what a page may have. */
+export function pageBytesOf({ request: { pageBytes } }: PagedCall): number {
   if (pageBytes > PAGE_BYTES_MAX)
     throw invalidField('page_bytes', `page_bytes is ${pageBytes}; the limit is ${PAGE_BYTES_MAX}`);
   return pageBytes === 0 ? PAGE_BYTES_DEFAULT : pageBytes;
@@ -129,7 +133,7 @@ function snapshotOf(
 }
 
 /** Resolves when the page has left for the client, or the caller gave up. */
-function taken(call: ScanCall, page: ScanPage, signal: AbortSignal): Promise<void> {
+function taken(call: PagedCall, page: ScanPage, signal: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
     const done = (): void => {
       signal.removeEventListener('abort', done);

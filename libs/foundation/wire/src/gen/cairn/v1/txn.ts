@@ -28,7 +28,7 @@ export const protobufFileName = "cairn/v1/txn.proto";
 
 export interface TxnBeginRequest {
   isolation: Isolation;
-  /** It will write nothing: a write is INVALID_ARGUMENT. */
+  /** It will write nothing: a write is FAILED_PRECONDITION. */
   readOnly: boolean;
   /** Read as of then, within the past that the cluster keeps; only with `read_only`. Left out = a timestamp of now. */
   at?: number | undefined;

@@ -1,3 +1,4 @@
+export { runCheck, type CommandPorts } from './command.js';
 export * from './counters.js';
 export * from './coverage.js';
 export * from './history.js';

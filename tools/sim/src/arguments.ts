@@ -1,3 +1,5 @@
+import { LOADS, type LoadName } from '@cairn/workloads';
+
 import { SIM_ENGINES, type SimEngineKind } from './node-engine.js';
 
 export interface Arguments {
@@ -6,6 +8,8 @@ export interface Arguments {
   readonly minutes: number;
   /** undefined: by the seed, see `engineOf`. */
   readonly engine: SimEngineKind | undefined;
+  /** undefined: the ordinary load, and what the seed draws beside it. */
+  readonly workload: LoadName | 'all' | undefined;
   readonly json: boolean;
   readonly logLines: number;
 }
@@ -18,6 +22,8 @@ Runs whole clusters on virtual time, one for each seed, and judges what they did
   --minutes M    begin no further seed after so long
   --engine NAME  ${SIM_ENGINES.join(', ')}; by default every fourth seed runs on classic-level, and of the
                  others about half each on the first two
+  --workload NAME  nothing but this load of transactions: ${LOADS.join(', ')};
+                 all = each of them in turn
   --log LINES    show the last lines of all nodes: of a seed that failed, or of one that runs alone
   --json         one JSON object per seed
   --mutants      plant the deliberate defects, and look whether the seeds of the table show them
@@ -30,6 +36,7 @@ The exit code is 1 when a seed failed, 2 for bad arguments.`;
 export function parseArguments(argv: readonly string[]): Arguments {
   let [from, to, minutes, json, logLines] = [1, 20, Number.POSITIVE_INFINITY, false, 0];
   let engine: SimEngineKind | undefined;
+  let workload: LoadName | 'all' | undefined;
   for (let at = 0; at < argv.length; at += 1) {
     const flag = argv[at] ?? '';
     if (flag === '--json') {
@@ -49,6 +56,11 @@ export function parseArguments(argv: readonly string[]): Arguments {
         engine = SIM_ENGINES.find((name) => name === text);
         if (engine === undefined) throw bad(`--engine takes one of ${SIM_ENGINES.join(', ')}, not "${text}"`);
         break;
+      case '--workload':
+        workload = text === 'all' ? text : LOADS.find((name) => name === text);
+        if (workload === undefined)
+          throw bad(`--workload takes all, or one of ${LOADS.join(', ')}, not "${text}"`);
+        break;
       case '--log':
         logLines = Number(text);
         if (!(Number.isInteger(logLines) && logLines > 0))
@@ -58,7 +70,7 @@ export function parseArguments(argv: readonly string[]): Arguments {
         throw bad(`${flag} is not an option`);
     }
   }
-  return { from, to, minutes, engine, json, logLines };
+  return { from, to, minutes, engine, workload, json, logLines };
 }
 
 /** One seed in so many runs on LevelDB. */
@@ -67,6 +79,11 @@ const SEEDS_PER_LEVEL_SEED = 4;
 /** The engine of a seed when nobody names one; undefined = drawn from the seed with the rest of its shape. */
 export function engineOf(seed: number): SimEngineKind | undefined {
   return seed % SEEDS_PER_LEVEL_SEED === 0 ? 'classic-level' : undefined;
+}
+
+/** The load of a seed when each of them is asked for in turn. */
+export function loadOf(workload: LoadName | 'all', seed: number): LoadName {
+  return workload === 'all' ? (LOADS[seed % LOADS.length] as LoadName) : workload;
 }
 
 function seedsOf(text: string): [number, number] {

@@ -12,11 +12,13 @@ import { NO_BYTES } from '@cairn/base';
 import { rowSpansOf } from '@cairn/mvcc';
 import { KvMachine } from '@cairn/shard-node';
 import type { EngineSpan, Replica, StateMachine } from '@cairn/store';
+import { LOAD_PREFIX } from '@cairn/workloads';
 
 import { collectionFaults } from './checkers/collections.js';
 import { readRows, replicaFaults, strayFaults, type ReplicaState } from './checkers/replicas.js';
 import { strictOrderFaults } from './checkers/strict.js';
 import { futureFaults } from './checkers/timestamps.js';
+import { lockFaults, transactionFaults } from './checkers/transactions.js';
 import { windowFaults, type HeldWindow } from './checkers/windows.js';
 import type { SimCluster } from './cluster.js';
 import type { SimShardNode } from './shard-node.js';
@@ -73,6 +75,9 @@ export class Judge {
       for (const fault of replicaFaults(states)) observer.violate('replicas-equal', fault);
       for (const state of states)
         for (const fault of collectionFaults(state)) observer.violate('collections', fault);
+      for (const fault of transactionFaults(states)) observer.violate('transactions', fault);
+      for (const state of states)
+        for (const fault of lockFaults(state, LOAD_PREFIX)) observer.violate('lock-left', fault);
       for (const fault of windowFaults(windows)) observer.violate('outcomes-remembered', fault);
     }
     for (const node of this.#cluster.shards) await this.#judgeStrays(node);

@@ -3,7 +3,7 @@ import { groupSeedsMain } from './coverage/group-seeds.js';
 import { exploreMain } from './explore/command.js';
 import { failoverMain } from './failover.js';
 import { mutantsMain } from './mutants/command.js';
-import { engineOf, parseArguments, USAGE, type Arguments } from './arguments.js';
+import { engineOf, loadOf, parseArguments, USAGE, type Arguments } from './arguments.js';
 import type { ScenarioResult } from './scenario-options.js';
 import { runScenario } from './scenario.js';
 
@@ -11,16 +11,17 @@ import { runScenario } from './scenario.js';
 const STORE_LINES_MAX = 200;
 
 function lineOf(result: ScenarioResult, realMs: number): string {
+  const withLoad = result.workload === undefined ? '' : ` with ${result.workload}`;
   const ratio = result.virtualMs / Math.max(1, realMs);
   return (
-    `seed ${result.seed} on ${result.engine}: ${result.violations.length === 0 ? 'ok' : 'FAILED'}, ${result.succeeded} of ` +
+    `seed ${result.seed} on ${result.engine}${withLoad}: ${result.violations.length === 0 ? 'ok' : 'FAILED'}, ${result.succeeded} of ` +
     `${result.operations} operations, ${result.faults} faults, ${result.ranges} ranges, ` +
     `${result.leaderships} leaderships, ${result.snapshots} snapshots, ${result.moves} moves, ${ratio.toFixed(1)} : 1, ${result.digest}`
   );
 }
 
 function show(result: ScenarioResult, realMs: number, options: Arguments): void {
-  const { json, logLines, from, to, engine } = options;
+  const { json, logLines, from, to, engine, workload } = options;
   if (json) {
     process.stdout.write(
       `${JSON.stringify({ ...result, tail: undefined, stores: undefined, realMs: Math.round(realMs) })}\n`,
@@ -32,7 +33,8 @@ function show(result: ScenarioResult, realMs: number, options: Arguments): void 
     process.stdout.write(`  ${atMs.toFixed(1)} ${checker}: ${message}\n`);
   }
   if (result.violations.length > 0) {
-    const named = engine === undefined ? '' : ` --engine ${engine}`;
+    const load = workload === undefined ? '' : ` --workload ${result.workload ?? workload}`;
+    const named = (engine === undefined ? '' : ` --engine ${engine}`) + load;
     process.stdout.write(`  replay: npm run sim -- --seeds ${result.seed}${named} --log 200\n`);
   }
   const stores = result.stores.flatMap((text) => text.split('\n'));
@@ -57,6 +59,7 @@ export async function main(argv: readonly string[]): Promise<number> {
     const result = await runScenario({
       seed: String(seed),
       ...(engine === undefined ? {} : { shape: { engine } }),
+      ...(options.workload === undefined ? {} : { workload: loadOf(options.workload, seed), clients: 0 }),
     });
     const tookMs = performance.now() - startedMs;
     runs += 1;

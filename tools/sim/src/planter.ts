@@ -2,15 +2,16 @@ import { CairnError, RowKind, timestamp, type LogIndex, type Timestamp } from '@
 import type { CairnClient } from '@cairn/client';
 import {
   encodeIncarnation,
+  encodeLockRow,
   encodeMemberKey,
   encodeMembersForm,
   encodeRow,
   encodeVersionKey,
-  keyPrefixIn,
-  Namespace,
+  encodeTransactionRow,
+  lockKeyOf,
+  LockRowOp,
   NO_EXPIRY,
   WriteBatchBuilder,
-  type RowNamespace,
   type VersionRecord,
 } from '@cairn/mvcc';
 import { sleep, type Clock } from '@cairn/ports';
@@ -25,6 +26,8 @@ export const PLANTED = Array.from({ length: 6 }, (_, at) => `m${at}`);
 /** A collection that is put once and stays: it gets as old as what garbage collection looks at. */
 const LASTING = 'm0';
 const PREFIX = 'm';
+/** What is locked lies where nobody reads: who meets a lock rolls back what nobody knows. */
+const LOCKED_PREFIX = 'n-';
 const MEMBERS_MAX = 5;
 const TAG = 1;
 /** What is not applied by then may still be, some time. */
@@ -154,35 +157,33 @@ export class Planter {
     builder.addPut(...encodeRow(encodeMemberKey(name, at, 0), versionAt(at, { value })));
   }
 
-  /** Locks the key once more, or gives a lock of it back. */
+  /** Locks a key of its own, or gives such a lock back. */
   async #lock(key: string): Promise<void> {
     const { locks } = this.#plant(key);
-    const held = [...locks][0];
+    const [held] = locks;
     const builder = new WriteBatchBuilder();
-    if (held !== undefined && this.#options.rng.chance(0.6)) {
-      builder.addRemove(Buffer.from(held, 'hex'), 0);
-      if (await this.#log(key, builder)) locks.delete(held);
+    if (held !== undefined) {
+      builder.addRemove(lockKeyOf(Buffer.from(held)), 0);
+      if (await this.#log(held, builder)) locks.delete(held);
       return;
     }
-    const row = this.#row(Namespace.locks, key);
-    builder.addPut(...row);
-    await this.#log(key, builder);
-    locks.add(row[0].toString('hex'));
+    const locked = `${LOCKED_PREFIX}${key}-${this.#next()}`;
+    const start = await this.#moment(locked);
+    const times = { start, minCommit: timestamp(start + 1), deadline: timestamp(start * 2), ttlMs: 0 };
+    const row = { ...times, op: LockRowOp.put, primary: Buffer.from(locked), value: Buffer.from(locked) };
+    builder.addPut(...encodeLockRow(Buffer.from(locked), row));
+    locks.add(locked);
+    await this.#log(locked, builder);
   }
 
   async #putRecord(key: string): Promise<void> {
     const builder = new WriteBatchBuilder();
-    const [kept, gone] = [this.#row(Namespace.transactions, key), this.#row(Namespace.transactions, key)];
-    builder.addPut(...kept);
+    const start = await this.#moment(key);
+    const gone = encodeTransactionRow(Buffer.from(key), timestamp(start - 1), timestamp(0));
+    builder.addPut(...encodeTransactionRow(Buffer.from(key), start, timestamp(0)));
     builder.addPut(...gone);
     builder.addRemove(gone[0], gone[1].length);
     await this.#log(key, builder);
-  }
-
-  #row(namespace: RowNamespace, key: string): readonly [Buffer, Buffer] {
-    const rest = Buffer.from(`row ${this.#next()}`);
-    const engineKey = Buffer.concat([keyPrefixIn(namespace, Buffer.from(key)), rest]);
-    return encodeRow(engineKey, versionAt(timestamp(1), { value: rest }));
   }
 
   #next(): number {

@@ -1,3 +1,5 @@
+import type { LoadName } from '@cairn/workloads';
+
 import type { FaultKind } from './nemesis.js';
 import type { SimEngineKind } from './node-engine.js';
 import type { Violation } from './observer.js';
@@ -39,12 +41,15 @@ export interface ScenarioOptions {
    * seed.
    */
   readonly isPlanted?: boolean;
+  /** A load of transactions beside the ordinary one. Default: drawn from the seed; most have none. */
+  readonly workload?: LoadName | 'none';
   /** Ends soon after a checker has found something, for those who only ask whether. Default false. */
   readonly endsAtViolation?: boolean;
   /** undefined: drawn from the seed. Empty: none. */
   readonly faults?: readonly FaultKind[];
   /** Virtual time under faults. Default: drawn from the seed, 1.5 to 20 seconds. */
   readonly durationMs?: number;
+  /** Of the ordinary load. Default 5. */
   readonly clients?: number;
 }
 
@@ -56,6 +61,7 @@ export interface ScenarioResult {
   readonly faultKinds: readonly FaultKind[];
   readonly operations: number;
   readonly succeeded: number;
+  readonly workload: LoadName | undefined;
   /** Entries with rows of all namespaces that were applied. */
   readonly planted: number;
   readonly ranges: number;

@@ -12,6 +12,7 @@ import { SimCluster } from './cluster.js';
 import { CutBreaker } from './cut-breaker.js';
 import { MORE_FAULT_KINDS } from './faults/more-strikes.js';
 import { Judge } from './judge.js';
+import { drawLoad, LoadRunner } from './loads/load-runner.js';
 import { FAULT_KINDS, Nemesis, type FaultKind } from './nemesis.js';
 import { Operator } from './operator.js';
 import { Planter, PLANTED } from './planter.js';
@@ -31,6 +32,8 @@ const DURATIONS_MS = [
   ...([1_500, 1_500, 2_000, 2_000, 2_000, 3_000, 3_000, 3_000, 3_000, 3_000] as const),
   ...([4_000, 4_000, 4_000, 4_000, 4_000, 6_000, 6_000, 6_000, 8_000, 20_000] as const),
 ];
+/** Of seeds that name no load, so many have one. */
+const LOADED_SHARE = 0.25;
 /** Clients go on for so long when all is healed. */
 const AFTERMATH_MS = 600;
 const CLIENT_TIMEOUT_MS = 4_000;
@@ -81,6 +84,7 @@ class ScenarioRun {
   readonly #thinkMs: number;
   readonly #bigKeys: number;
   readonly #isPlanted: boolean;
+  readonly #load: LoadRunner | undefined;
   #planter: Planter | undefined;
   #isLoadOn = true;
   #running = 0;
@@ -119,15 +123,18 @@ class ScenarioRun {
     this.#thinkMs = options.thinkMs ?? this.cluster.rng.fork('think').pick([8, 25, 60, 60]);
     this.#clientNames = Array.from({ length: options.clients ?? 5 }, (_, at) => `client-${at + 1}`);
     this.#isPlanted = options.isPlanted ?? this.cluster.rng.fork('planted').chance(0.3);
+    this.#load = this.#drawnLoad();
+    const loadClients = this.#load?.clientNames ?? [];
     this.#nemesis = new Nemesis(this.cluster, {
       kinds: this.#kinds,
       everyMs: options.faultEveryMs ?? this.cluster.rng.fork('pace').pick([300, 900, 2_000]),
-      clients: this.#clientNames,
+      clients: [...this.#clientNames, ...loadClients],
     });
     const isWaylaid = options.faults?.length !== 0 && this.cluster.rng.fork('ambush-at-all').chance(0.5);
     if (options.isWaylaid ?? isWaylaid)
       this.#ambush = new Ambush(this.cluster, [
         ...this.#clientNames,
+        ...loadClients,
         ...this.cluster.routers.map(({ name }) => name),
       ]);
     const mayBreak = options.faults?.length !== 0 && this.cluster.rng.fork('cut-breaker-at-all').chance(0.1);
@@ -135,6 +142,16 @@ class ScenarioRun {
     this.cluster.observer.onLine((_node, event) => {
       if (event === 'snapshot installed' || event === 'snapshot installed after restart')
         this.#snapshots += 1;
+    });
+  }
+
+  #drawnLoad(): LoadRunner | undefined {
+    const { workload } = this.#options;
+    const name = workload ?? drawLoad(this.cluster.rng, LOADED_SHARE);
+    if (name === undefined || name === 'none') return undefined;
+    return new LoadRunner(this.cluster, {
+      ...{ name, timeoutMs: CLIENT_TIMEOUT_MS, thinkMs: this.#thinkMs },
+      isOn: () => this.#isLoadOn,
     });
   }
 
@@ -152,6 +169,7 @@ class ScenarioRun {
       this.#workers.push(worker);
       this.#run(name, () => worker.run());
     }
+    for (const [name, work] of this.#load?.runs() ?? []) this.#run(name, work);
     this.#administer();
     if (this.#isPlanted) this.#plant();
     this.#nemesis.start();
@@ -170,9 +188,11 @@ class ScenarioRun {
     this.#isLoadOn = false;
     await this.#expect('clients end', () => this.#running === 0, CLIENT_TIMEOUT_MS * 4);
     await this.#readEverything();
+    await this.#load?.finish();
     await this.#expect('replicas reach one index', () => this.#isConverged(), HEAL_LIMIT_MS);
     this.#leaderships = terms.count;
     await new Judge(cluster, this.#history).judge(this.#kinds.length === 0);
+    this.#load?.judge();
     this.#isOver = true;
   }
 
@@ -185,6 +205,7 @@ class ScenarioRun {
   /** Before anything breaks every replica has the keys that stand for good. */
   async #layOut(): Promise<void> {
     await this.cluster.scheduler.settle(this.#worker('founder').layOut(), BOOT_LIMIT_MS);
+    if (this.#load !== undefined) await this.cluster.scheduler.settle(this.#load.layOut(), BOOT_LIMIT_MS);
     // Acknowledged is not applied: until then equal indexes say nothing.
     const isApplied = (): boolean =>
       this.cluster.shards.every((node) =>
@@ -279,7 +300,12 @@ class ScenarioRun {
   #administer(): void {
     const scout = this.#worker('scout');
     const operator = new Operator(this.cluster, startClient(this.cluster, 'admin', CLIENT_TIMEOUT_MS), {
-      keys: [...REGISTERS, ...COUNTERS, ...(this.#isPlanted ? PLANTED : [])],
+      keys: [
+        ...REGISTERS,
+        ...COUNTERS,
+        ...(this.#isPlanted ? PLANTED : []),
+        ...(this.#load?.load.splitKeys ?? []),
+      ],
       isOn: () => this.#isLoadOn,
       onCut: () => {
         this.#nemesis.rangeWasCut();
@@ -349,6 +375,10 @@ class ScenarioRun {
     );
   }
 
+  #sum(what: 'operations' | 'succeeded'): number {
+    return this.#workers.reduce((sum, worker) => sum + worker[what], this.#load?.[what] ?? 0);
+  }
+
   result(): ScenarioResult {
     const { observer, scheduler, shards } = this.cluster;
     return {
@@ -357,9 +387,10 @@ class ScenarioRun {
       violations: observer.violations,
       faults: this.#nemesis.faults,
       faultKinds: this.#kinds,
-      operations: this.#workers.reduce((sum, worker) => sum + worker.operations, 0),
+      operations: this.#sum('operations'),
+      workload: this.#load?.load.name,
       planted: this.#planter?.planted ?? 0,
-      succeeded: this.#workers.reduce((sum, worker) => sum + worker.succeeded, 0),
+      succeeded: this.#sum('succeeded'),
       ranges: [...(shards[0]?.store?.replicas() ?? [])].length,
       leaderships: this.#leaderships,
       snapshots: this.#snapshots,

@@ -47,7 +47,7 @@ export class BankLoad implements Load {
   readonly splitKeys = ['w/bank-receipt/', 'w/bank/', 'w/bank/3', 'w/bank/6'];
   readonly #isolation: LoadIsolation;
   readonly #paddingBytes: number;
-  readonly #reads: (BankRead & { readonly timestamp: number | undefined })[] = [];
+  readonly #reads: (BankRead & { readonly timestamp: number | undefined; readonly after: number })[] = [];
   readonly #transfers: Transferred[] = [];
   readonly #fees: Operation[] = [];
   readonly #timestamps: number[] = [];
@@ -222,7 +222,7 @@ export class BankLoad implements Load {
 
   #see(rows: ReadonlyMap<string, string>, where: string, timestamp: number | undefined): void {
     const balances = new Map([...rows].map(([key, text]) => [key, Number(text)]));
-    this.#reads.push({ where, balances, timestamp });
+    this.#reads.push({ where, balances, timestamp, after: this.#transfers.length });
   }
 
   #where(caller: Caller, what: string): string {
@@ -244,6 +244,28 @@ export class BankLoad implements Load {
       .map(([key, text]) => `${key} ${unpadded(text)}`);
     this.#finalFees = Number(fees.value ?? '0');
     return [];
+  }
+
+  /** As `npm run check -- bank` reads it, in the order in which things ended, each a process of its own. */
+  lines(): string[] {
+    const lines: string[] = [];
+    const add = (f: string, type: string, fields: object): void => {
+      const process = lines.length;
+      lines.push(JSON.stringify({ process, type: 'invoke', f, ...fields, value: null }));
+      if (type !== 'info') lines.push(JSON.stringify({ process, type, f, ...fields }));
+    };
+    let read = 0;
+    for (let at = 0; at <= this.#transfers.length; at += 1) {
+      for (; this.#reads[read]?.after === at; read += 1) {
+        const { balances, where } = this.#reads[read] as BankRead;
+        add('read', 'ok', { value: Object.fromEntries(balances), where });
+      }
+      const transferred = this.#transfers[at];
+      if (transferred === undefined) continue;
+      const { transfer, outcome, isMade, where } = transferred;
+      add('transfer', isMade ? outcome : 'fail', { value: transfer, where });
+    }
+    return lines;
   }
 
   judge(): readonly Fault[] {

@@ -1,7 +1,7 @@
 export { BankLoad } from './bank.js';
 export { Caller, type CallerOptions, type Outcome } from './caller.js';
 export { cairnLoadClient } from './cairn-load-client.js';
-export { ListAppendLoad, listAppendLines } from './list-append.js';
+export { ListAppendLoad } from './list-append.js';
 export {
   LOAD_END,
   LOAD_PREFIX,

@@ -160,6 +160,22 @@ export class ListAppendLoad implements Load {
     return failed;
   }
 
+  /**
+   * As `npm run check -- list-append` reads it. Each transaction is a process of its own there, so that of two that touch
+   * in time neither has to end before the other begins; `client` says whose it was.
+   */
+  lines(): string[] {
+    const events = this.transactions.flatMap((transaction, process) => {
+      const { process: client, outcome, ops, invokedMs, returnedMs } = transaction;
+      const line = (type: string, isRead: boolean): string =>
+        JSON.stringify({ process, type, txn: ops.map((op) => tripleOf(op, isRead)), client });
+      const invoked = { atMs: invokedMs, order: 0, text: line('invoke', false) };
+      if (outcome === 'info') return [invoked];
+      return [invoked, { atMs: returnedMs, order: 1, text: line(outcome, true) }];
+    });
+    return events.sort((a, b) => a.atMs - b.atMs || a.order - b.order).map(({ text }) => text);
+  }
+
   judge(): readonly Fault[] {
     const level = FORBIDS_FOR[this.#isolation];
     return checkListAppend(this.transactions)
@@ -193,21 +209,6 @@ async function carryOut(tx: LoadTransaction, steps: readonly Step[]): Promise<Li
     ops.push({ f, key, value });
   }
   return ops;
-}
-
-/**
- * The history as lines of `npm run check -- list-append`. Each transaction is a process of its own there, so that of
- * two that touch in time neither has to end before the other begins; `client` says whose it was.
- */
-export function listAppendLines(transactions: readonly Transaction[]): string[] {
-  const events = transactions.flatMap(({ process: client, outcome, ops, invokedMs, returnedMs }, process) => {
-    const line = (type: string, isRead: boolean): string =>
-      JSON.stringify({ process, type, txn: ops.map((op) => tripleOf(op, isRead)), client });
-    const invoked = { atMs: invokedMs, order: 0, text: line('invoke', false) };
-    if (outcome === 'info') return [invoked];
-    return [invoked, { atMs: returnedMs, order: 1, text: line(outcome, true) }];
-  });
-  return events.sort((a, b) => a.atMs - b.atMs || a.order - b.order).map(({ text }) => text);
 }
 
 function tripleOf(op: ListOp, isRead: boolean): readonly [string, unknown, unknown] {

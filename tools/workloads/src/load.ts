@@ -24,6 +24,8 @@ export interface Load {
    * not be read.
    */
   finalReads(caller: Caller): Promise<readonly string[]>;
+  /** The history in the format of a `npm run check`, for loads that have one. */
+  lines?(): readonly string[];
   /** What of the history breaks a promise. Once, behind `finalReads`. */
   judge(): readonly Fault[];
 }

@@ -6,17 +6,9 @@
 import { describe, expect, it } from '@jest/globals';
 import { sleep } from '@cairn/ports';
 import { SimRng, SimScheduler } from '@cairn/runtime-sim';
-import { checkListAppend } from '@cairn/checkers';
+import { runCheck } from '@cairn/checkers';
 
-import {
-  Caller,
-  listAppendLines,
-  ListAppendLoad,
-  LOADS,
-  newLoad,
-  type Load,
-  type LoadName,
-} from '../src/index.js';
+import { Caller, LOADS, newLoad, type Load, type LoadName } from '../src/index.js';
 import { FakeStore, type Break } from './fake-store.js';
 
 const CLIENTS = 5;
@@ -115,14 +107,19 @@ it('lets transactions at snapshot isolation read what others change', async () =
   expect(faults).toEqual([]);
 });
 
-it('writes lists as lines that the command understands', async () => {
-  const load = new ListAppendLoad();
-  await run(load);
-  expect(checkListAppend(load.transactions).anomalies).toEqual([]);
-  const lines = listAppendLines(load.transactions).map(
-    (line) => JSON.parse(line) as { readonly type: string },
-  );
-  const count = (type: string): number => lines.filter((line) => line.type === type).length;
-  expect(count('invoke')).toBe(load.transactions.length);
-  expect(count('ok')).toBe(load.transactions.filter(({ outcome }) => outcome === 'ok').length);
-});
+it.each(['list-append', 'bank'] as const)(
+  'writes the history of %s as its checker reads it',
+  async (name) => {
+    const load = newLoad(name);
+    await run(load);
+    const lines = load.lines?.() ?? [];
+    expect(lines.length).toBeGreaterThan(500);
+    const said: string[] = [];
+    const say = (text: string): void => void said.push(text);
+    const read = (): string[] => [lines.map((line) => `${line}\n`).join('')];
+    expect([runCheck([name, 'history'], { read, out: say, error: say }), said.join('')]).toEqual([
+      0,
+      expect.anything(),
+    ]);
+  },
+);

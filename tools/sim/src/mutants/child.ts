@@ -40,6 +40,7 @@ async function runSeed(run: MutantRun, seed: string): Promise<SeedReport> {
   const { runScenario } = await import('../scenario.js');
   const { violations, virtualMs } = await runScenario({
     isPlanted: false,
+    ...(run.workload === undefined ? { workload: 'none' } : { clients: 0 }),
     ...run,
     seed,
     durationMs: run.durationMs ?? DURATION_MS,

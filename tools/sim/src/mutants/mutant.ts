@@ -1,3 +1,5 @@
+import type { LoadName } from '@cairn/workloads';
+
 import type { Bounds } from '../explore/bounds.js';
 import type { ClusterShape } from '../scenario-options.js';
 import type { FaultKind } from '../nemesis.js';
@@ -22,6 +24,8 @@ export type MutantRun =
       readonly breaksCuts?: boolean;
       /** Rows are written into all namespaces. Default: no, as most defects show without. */
       readonly isPlanted?: boolean;
+      /** This load of transactions alone, in place of the ordinary one. Default: the ordinary one alone. */
+      readonly workload?: LoadName;
       /** Clients rest at the end of every such period. Default: drawn from the seed. */
       readonly restPeriodMs?: number;
     }

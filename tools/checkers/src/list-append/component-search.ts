@@ -12,9 +12,9 @@ const STARTS_MAX = 100;
 /** Edges looked at for a shorter cycle, once there is one. */
 const SHORTENING_MAX = 2_000_000;
 /** Edges looked at for a cycle with one anti-dependency. */
-const SINGLES_MAX = 40_000_000;
+const SINGLES_MAX = 20_000_000;
 /** Edges looked at in a history before only one cycle of each component is told. */
-const WORK_MAX = 150_000_000;
+const WORK_MAX = 40_000_000;
 
 const WRITES = EDGE.ww;
 const READS = EDGE.ww | EDGE.wr;

@@ -58,7 +58,10 @@ function historyOf(plans: readonly Plan[]): Transaction[] {
 type Lists = ReadonlyMap<Name, readonly Name[]>;
 const EMPTY: Lists = new Map();
 
-/** What the lists are after the transaction read from `seen` and wrote to `lists`; undefined where a read differs. */
+/**
+ * What the lists are after the transaction read from `seen` and wrote to `lists`; undefined where a read
+ * differs.
+ */
 function after({ ops, outcome }: Transaction, seen: Lists, lists: Lists): Lists | undefined {
   const [own, next] = [new Map(seen), new Map(lists)];
   for (const op of ops) {

@@ -83,13 +83,14 @@ function dependenciesOf(
 
 /**
  * Judges a history of transactions that append to lists and read them whole, after Kingsbury and Alvaro,
- * "Elle: Inferring Isolation Anomalies from Experimental Observations" (VLDB 2020): what reads show gives the
- * order of versions, the order of versions the dependencies of transactions, and a cycle of them is an anomaly.
- * What is found is wrong in every explanation of the history.
+ * "Elle: Inferring Isolation Anomalies from Experimental Observations" (VLDB 2020): what reads show gives
+ * the order of versions, the order of versions the dependencies of transactions, and a cycle of them is an
+ * anomaly. What is found is wrong in every explanation of the history.
  *
  * Takes time and memory in proportion to operations and the elements that were read.
  *
- * @throws AmbiguousHistory when an element is appended twice to a key, or a transaction ends before it begins.
+ * @throws AmbiguousHistory when an element is appended twice to a key, or a transaction ends before it
+ *   begins.
  */
 export function checkListAppend(
   transactions: readonly Transaction[],

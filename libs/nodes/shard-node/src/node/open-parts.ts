@@ -249,6 +249,15 @@ function assemble(node: JoinedNode, below: BelowStore, store: Store): OpenedNode
   });
   return {
     ...{ ...node, ...below, machines, store, splitter, garbage, lostReplicas, catchUp, doors },
-    oldestLock: () => timestamp(0),
+    oldestLock: () => oldestLockOf(machines.values()),
   };
+}
+
+/** Of the ranges that are led here; 0 = nothing is locked. */
+function oldestLockOf(machines: Iterable<KvMachine>): Timestamp {
+  let oldest = Infinity;
+  for (const { replica, oldestLockStart } of machines) {
+    if (replica.isLeader && oldestLockStart !== undefined) oldest = Math.min(oldest, oldestLockStart);
+  }
+  return timestamp(oldest === Infinity ? 0 : oldest);
 }

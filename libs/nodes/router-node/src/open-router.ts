@@ -377,7 +377,7 @@ class RouterNode implements RunningRouter {
       diskHangs: false,
       replicasCatchingUp: 0,
       build: buildToMessage(this.#build),
-      oldestTransaction: this.#oldestTransaction,
+      oldestTransaction: this.#coordinator.oldestStart,
       oldestLock: 0,
       heardGcSafePoint: 0,
     };
@@ -412,14 +412,6 @@ class RouterNode implements RunningRouter {
       isClosed: this.#isClosed,
       reach: this.#router.reach,
     });
-  }
-
-  /** The smallest start timestamp of the transactions that run here; 0 = none. */
-  get #oldestTransaction(): Timestamp {
-    const starts = [this.#coordinator.oldestStart, this.#openTransactions.oldestStart].filter(
-      (start) => start > 0,
-    );
-    return timestamp(starts.length === 0 ? 0 : Math.min(...starts));
   }
 
   async close(drainTimeoutMs: number): Promise<void> {

@@ -1,4 +1,4 @@
-import { BoundedBytes, CairnError, FairShare, timestamp, type Timestamp } from '@cairn/base';
+import { BoundedBytes, CairnError, FairShare } from '@cairn/base';
 import type { Clock, Metrics, Rng, Timer } from '@cairn/ports';
 import { invalidField, type RequestRouter, type SpanTimes } from '@cairn/routing';
 
@@ -76,13 +76,6 @@ export class OpenTransactions implements TransactionKeeper {
 
   get count(): number {
     return this.#open.size;
-  }
-
-  /** The smallest start of those that are open; 0 = none is. */
-  get oldestStart(): Timestamp {
-    let oldest = Infinity;
-    for (const { start } of this.#open.values()) oldest = Math.min(oldest, start);
-    return timestamp(oldest === Infinity ? 0 : oldest);
   }
 
   nowMs(): number {

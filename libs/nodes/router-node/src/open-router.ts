@@ -8,7 +8,6 @@ import {
   storeId,
   timestamp,
   VERSION,
-  type Timestamp,
 } from '@cairn/base';
 import type { RouterConfig } from '@cairn/config';
 import { descriptorFromMessage, MetadataClient, metadataConnector } from '@cairn/metadata';

@@ -13,6 +13,7 @@ const FLAGS = {
   nemesis: [
     ...['minutes', 'seed', 'faults', 'network', 'engine', 'metadata', 'shards', 'routers', 'clients', 'keep'],
   ],
+  check: ['level', 'total', 'allow-negative'],
   bench: ['peer', 'works', 'outstanding', 'duration', 'repetitions', 'engine', 'commit'],
 };
 

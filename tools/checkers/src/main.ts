@@ -37,6 +37,11 @@ function* chunksOf(name: string): Generator<string> {
   }
 }
 
+// Whoever reads the output may have seen enough.
+process.stdout.on('error', (error: Error) => {
+  if (!('code' in error) || error.code !== 'EPIPE') throw error;
+});
+
 process.exitCode = runCheck(process.argv.slice(2), {
   read: chunksOf,
   out: (text) => {

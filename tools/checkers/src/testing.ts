@@ -30,7 +30,9 @@ export function unknown(transaction: Transaction): Transaction {
   return { ...transaction, ops, outcome: 'info', returnedMs: Number.POSITIVE_INFINITY };
 }
 
-/** The names of what is wrong with a history, other names behind a plus, each once and in order of letters. */
+/**
+ * The names of what is wrong with a history, other names behind a plus, each once and in order of letters.
+ */
 export function namesIn(transactions: readonly Transaction[]): string[] {
   const { anomalies } = checkListAppend(transactions);
   const names = anomalies.map(({ name, also }): string => [name, ...also].join('+'));

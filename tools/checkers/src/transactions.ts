@@ -4,10 +4,15 @@ export type Name = string | number;
 /** One step of a transaction on lists. */
 export type ListOp =
   | { readonly f: 'append'; readonly key: Name; readonly value: Name }
-  /** What was read, own appends included; undefined where no answer is known. A key never written is empty. */
+  /**
+   * What was read, own appends included; undefined where no answer is known. A key never written is empty.
+   */
   | { readonly f: 'r'; readonly key: Name; readonly value: readonly Name[] | undefined };
 
-/** A transaction on lists, as its client saw it. Each element is appended to a key at most once in a history. */
+/**
+ * A transaction on lists, as its client saw it. Each element is appended to a key at most once in a
+ * history.
+ */
 export interface Transaction {
   /** Has one open transaction at a time; what it does next began after the last one had returned. */
   readonly process: Name;

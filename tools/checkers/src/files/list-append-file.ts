@@ -55,8 +55,9 @@ function answered(op: ListOp): ListOp {
 }
 
 /**
- * Reads a history of transactions on lists, one JSON object per line. Times are numbers of lines. A transaction
- * that nobody completes has an unknown outcome. Transactions are in the order in which they began.
+ * Reads a history of transactions on lists, one JSON object per line. Times are numbers of lines. A
+ * transaction that nobody completes has an unknown outcome. Transactions are in the order in which they
+ * began.
  *
  * @throws BadHistory where the file breaks the format.
  */

@@ -65,8 +65,8 @@ function recordIn(type: WatchRecord['type'], line: JsonLine): WatchRecord {
 }
 
 /**
- * Reads writes, and what watchers were told, one JSON object per line. Only the order of the lines of one watcher
- * counts.
+ * Reads writes, and what watchers were told, one JSON object per line. Only the order of the lines of one
+ * watcher counts.
  *
  * @throws BadHistory where the file breaks the format.
  */

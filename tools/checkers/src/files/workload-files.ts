@@ -139,7 +139,7 @@ export function parseMonotonic(chunks: Iterable<string>): CounterSight[] {
     const { fields, number } = operation.ended;
     const key = operation.began.fields['key'] ?? fields['key'];
     sights.push({
-      key: key === undefined ? 'the counter' : nameIn(key, 'key', number),
+      key: key === undefined ? 'counter' : nameIn(key, 'key', number),
       f: operation.f,
       value: numberIn(fields['value'], 'value', number),
       timestamp: numberIn(fields['ts'], 'ts', number),

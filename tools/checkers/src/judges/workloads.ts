@@ -20,7 +20,8 @@ export function judgeBank(
 ): ExitCode {
   const reads = parseBank(chunks);
   const rules = bankRulesOf(reads, total, mayBeNegative);
-  const looked = `${plural(reads.length, 'read')} of ${plural(rules.accounts.length, 'account')}, total ${rules.total}`;
+  const accounts = plural(rules.accounts.length, 'account');
+  const looked = `${plural(reads.length, 'read')} of ${accounts}, total ${rules.total}`;
   return tellViolations(bankViolations(rules, reads), looked, speech);
 }
 

@@ -45,12 +45,12 @@ const WRONG: readonly (readonly [what: string, names: readonly string[], history
     ],
     [
       'two that read a version and appended to it, never read',
-      ['G2', 'lost-update'],
+      ['G2+G-single', 'lost-update'],
       [at('r x, a x 1'), at('r x, a x 2')],
     ],
     [
       'two that saw only what they appended themselves',
-      ['G2', 'lost-update'],
+      ['G2+G-single', 'lost-update'],
       [at('a x 1, r x 1'), at('a x 2, r x 2')],
     ],
     [
@@ -166,6 +166,7 @@ const PERMITTED: Readonly<Record<string, (typeof LEVELS)[number] | undefined>> =
   'G2-realtime': 'serializable',
   G2: 'snapshot-isolation',
   'G2+write-skew': 'snapshot-isolation',
+  'G2+G-single': 'read-committed',
   'G2+G-nonadjacent': 'read-committed',
   'G2+G-nonadjacent+long-fork': 'read-committed',
   'G-single': 'read-committed',

@@ -11,6 +11,9 @@ import { findLostUpdates } from './lost-updates.js';
 import { addProcessOrder, addRealTime } from './real-time.js';
 import { classOf, shapesOf, sharedWrite, type Step } from './steps.js';
 
+/** Steps told of a cycle. */
+const STEPS_SHOWN = 16;
+
 export interface ListAppendVerdict {
   /** In the order of `ANOMALIES`; up to `TOLD_MAX` of each name, and of each shape of a class. */
   readonly anomalies: readonly Anomaly[];
@@ -45,7 +48,7 @@ function whyOf(
   }
 }
 
-/** Transactions of a cycle in its order, and why each comes before the next. */
+/** Transactions of a cycle in its order, and why each comes before the next; of a long one the beginning. */
 function cycleText(
   steps: readonly Step[],
   transactions: readonly Transaction[],
@@ -54,13 +57,15 @@ function cycleText(
   const numbers = new Map<number, number>();
   for (const { from } of steps) if (!numbers.has(from)) numbers.set(from, numbers.size + 1);
   const nameOf = (by: number): string => `T${numbers.get(by)}`;
-  return {
-    members: [...numbers.keys()].map((by) => transactions[by] as Transaction),
-    sentences: steps.map((step) => {
-      const names = [nameOf(step.from), nameOf(step.to)] as const;
-      return `${names[0]} < ${names[1]}  ${whyOf(step, names, versions)}`;
-    }),
-  };
+  const shown = steps.slice(0, steps.length > STEPS_SHOWN ? STEPS_SHOWN - 1 : STEPS_SHOWN);
+  const told = new Set(shown.flatMap(({ from, to }) => [from, to]));
+  const sentences = shown.map((step) => {
+    const names = [nameOf(step.from), nameOf(step.to)] as const;
+    return `${names[0]} < ${names[1]}  ${whyOf(step, names, versions)}`;
+  });
+  const more = steps.length - shown.length;
+  if (more > 0) sentences.push(`and ${more} more steps, of ${numbers.size} transactions in all, back to T1`);
+  return { members: [...told].map((by) => transactions[by] as Transaction), sentences };
 }
 
 function dependenciesOf(
@@ -78,13 +83,14 @@ function dependenciesOf(
 
 /**
  * Judges a history of transactions that append to lists and read them whole, after Kingsbury and Alvaro,
- * "Elle: Inferring Isolation Anomalies from Experimental Observations" (VLDB 2020): what reads show gives the
- * order of versions, the order of versions the dependencies of transactions, and a cycle of them is an anomaly.
- * What is found is wrong in every explanation of the history.
+ * "Elle: Inferring Isolation Anomalies from Experimental Observations" (VLDB 2020): what reads show gives
+ * the order of versions, the order of versions the dependencies of transactions, and a cycle of them is an
+ * anomaly. What is found is wrong in every explanation of the history.
  *
  * Takes time and memory in proportion to operations and the elements that were read.
  *
- * @throws AmbiguousHistory when an element is appended twice to a key, or a transaction ends before it begins.
+ * @throws AmbiguousHistory when an element is appended twice to a key, or a transaction ends before it
+ *   begins.
  */
 export function checkListAppend(
   transactions: readonly Transaction[],

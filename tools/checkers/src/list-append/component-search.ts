@@ -6,15 +6,17 @@ import { countOf, stepsOf, type Step } from './steps.js';
 import { ranksOf } from './topological.js';
 
 /** Cycles told of one component; they share no edges that tell. */
-const CYCLES_MAX = 20;
+const CYCLES_MAX = 10;
 /** Transactions from which a short cycle is looked for. */
 const STARTS_MAX = 100;
 /** Edges looked at for a shorter cycle, once there is one. */
 const SHORTENING_MAX = 2_000_000;
 /** Edges looked at for a cycle with one anti-dependency. */
-const SINGLES_MAX = 40_000_000;
+const SINGLES_MAX = 20_000_000;
+/** What ranking an edge costs, in edges looked at. */
+const RANK_WORK = 5;
 /** Edges looked at in a history before only one cycle of each component is told. */
-const WORK_MAX = 150_000_000;
+const WORK_MAX = 40_000_000;
 
 const WRITES = EDGE.ww;
 const READS = EDGE.ww | EDGE.wr;
@@ -37,9 +39,9 @@ export interface SearchGraph {
 }
 
 /**
- * Looks for cycles in one strongly connected component. It goes from the most severe class to the mildest, and
- * takes out of each cycle what makes it one before it goes on; so what it finds are causes of their own, and
- * no class is overlooked that a level forbids: each level forbids a beginning of the order.
+ * Looks for cycles in one strongly connected component. It goes from the most severe class to the mildest,
+ * and takes out of each cycle what makes it one before it goes on; so what it finds are causes of their
+ * own, and no class is overlooked that a level forbids: each level forbids a beginning of the order.
  */
 export class ComponentSearch {
   readonly #graph: SearchGraph;
@@ -130,7 +132,10 @@ export class ComponentSearch {
     for (let shorter = best; shorter !== undefined && paths.work <= SHORTENING_MAX;) {
       const { nodes, cost }: Path = shorter;
       shorter = undefined;
-      for (const node of nodes) if (!isFree(node)) shorter ??= through(node, cost - 1);
+      for (const node of nodes) {
+        if (shorter !== undefined || paths.work > SHORTENING_MAX) break;
+        if (!isFree(node)) shorter = through(node, cost - 1);
+      }
       best = shorter ?? best;
     }
     this.#budget.work += paths.work;
@@ -142,9 +147,9 @@ export class ComponentSearch {
   }
 
   /**
-   * A cycle in which no two anti-dependencies follow each other; a system of snapshots has none. Every node is
-   * there twice, for whether an anti-dependency led to it; from those only others lead on. If possible, one
-   * with a single anti-dependency.
+   * A cycle in which no two anti-dependencies follow each other; a system of snapshots has none. Every node
+   * is there twice, for whether an anti-dependency led to it; from those only others lead on. If possible,
+   * one with a single anti-dependency.
    */
   #notInSnapshots(): readonly Step[] | undefined {
     const { edges, transactionCount } = this.#graph;
@@ -189,6 +194,8 @@ export class ComponentSearch {
     const ranks = ranksOf(rest, (node) =>
       isFree(node) ? Number.NEGATIVE_INFINITY : timeOf(this.#nodes[node] as number),
     );
+    // Ranks take more than a look at each edge.
+    this.#budget.work += RANK_WORK * rest.edges.length;
     const paths = new Paths(rest, isFree);
     let best: Path | undefined;
     for (let reader = 0; reader < misses.nodeCount; reader += 1) {

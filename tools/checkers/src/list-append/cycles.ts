@@ -29,7 +29,10 @@ function fromEarliest(steps: readonly Step[], transactions: readonly Transaction
   return [...steps.slice(first), ...steps.slice(0, first)];
 }
 
-/** Cycles of dependencies, each without an edge that makes another one. Few of each place, the severe ones first. */
+/**
+ * Cycles of dependencies, each without an edge that makes another one. Few of each place, the severe ones
+ * first.
+ */
 export function* findCycles(transactions: readonly Transaction[], edges: Edges): Generator<readonly Step[]> {
   const { nodeCount, sources, targets } = edges;
   const components = cyclicComponents(digraphOf(nodeCount, sources, targets, [...sources.keys()]));

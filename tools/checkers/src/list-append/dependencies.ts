@@ -142,7 +142,10 @@ export class KeyDependencies {
   }
 }
 
-/** Whether transactions surely happened: acknowledged ones, and unknown ones of which some read shows a part. */
+/**
+ * Whether transactions surely happened: acknowledged ones, and unknown ones of which some read shows a
+ * part.
+ */
 export function committedIn(
   transactions: readonly Transaction[],
   observed: Uint8Array,

@@ -7,7 +7,10 @@ export interface Digraph {
   readonly edges: Int32Array;
 }
 
-/** Edges from `sources[i]` to `targets[i]`, which keep their order per node, and have the number `numbers[i]`. */
+/**
+ * Edges from `sources[i]` to `targets[i]`, which keep their order per node, and have the number
+ * `numbers[i]`.
+ */
 export function digraphOf(
   nodeCount: number,
   sources: ArrayLike<number>,

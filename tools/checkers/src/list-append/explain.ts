@@ -5,7 +5,7 @@ import type { Anomaly } from './anomalies.js';
 export type Clock = 'lines' | 'ms';
 
 /** Elements shown of a list: the last ones. */
-const ELEMENTS_SHOWN = 8;
+const ELEMENTS_SHOWN = 5;
 /** Steps shown of a transaction. */
 const OPS_SHOWN = 12;
 

@@ -84,7 +84,7 @@ function writerOf(transactions: readonly Transaction[], element: Name | undefine
   return transactions.find(({ ops }) => ops.some(({ f, value }) => f === 'append' && value === element));
 }
 
-const RUNS = { numRuns: 400 };
+const RUNS = { seed: 16, numRuns: 400 };
 
 describe('list-append on histories of a machine that runs one transaction after another', () => {
   it('finds nothing', () => {

@@ -2,7 +2,10 @@ import { nameText, type Name, type Transaction } from '../transactions.js';
 import { listText, told, type Clock } from './explain.js';
 import type { Findings } from './findings.js';
 
-/** A history that cannot be judged, because two appends of it could not be told apart, or time runs backwards. */
+/**
+ * A history that cannot be judged, because two appends of it could not be told apart, or time runs
+ * backwards.
+ */
 export class AmbiguousHistory extends Error {
   /** The place of the transaction in the history. */
   readonly at: number;
@@ -49,7 +52,10 @@ export class KeyHistories {
   /** Reads that are known to contradict their own transaction. */
   readonly #torn = new Set<Read>();
 
-  /** @throws AmbiguousHistory where an element is appended twice to a key, or a transaction ends before it begins. */
+  /**
+   * @throws AmbiguousHistory where an element is appended twice to a key, or a transaction ends before it
+   * begins.
+   */
   constructor(transactions: readonly Transaction[], findings: Findings, clock: Clock) {
     this.#transactions = transactions;
     this.#findings = findings;

@@ -166,7 +166,10 @@ export class OrderFinder {
     }
   }
 
-  /** Where a transaction appended several elements, and a later one stands there without an earlier one before it. */
+  /**
+   * Where a transaction appended several elements, and a later one stands there without an earlier one
+   * before it.
+   */
   #findTorn(): void {
     let places: Map<Name, number> | undefined;
     for (const [at, element] of this.#order.entries()) {

@@ -42,7 +42,10 @@ export class Paths {
     this.#by = new Int32Array(graph.nodeCount);
   }
 
-  /** A shortest way from one of the seeds over at least one edge to the goal; undefined when none costs so little. */
+  /**
+   * A shortest way from one of the seeds over at least one edge to the goal; undefined when none costs so
+   * little.
+   */
   find(
     seeds: readonly Seed[],
     goal: number,

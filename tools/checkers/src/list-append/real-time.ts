@@ -6,8 +6,9 @@ import { EDGE, type Edges } from './edges.js';
  * is known of the end of `info`, so nothing comes after it; `fail` did not happen.
  *
  * The frontier of what has returned would lead to each transaction that begins then; where many run at once
- * that is still a square of edges. So it is a node of its own: what returns leads into the next frontier, each
- * frontier into the next one, and whatever begins comes out of the last. Edges are at most three a transaction.
+ * that is still a square of edges. So it is a node of its own: what returns leads into the next frontier,
+ * each frontier into the next one, and whatever begins comes out of the last. Edges are at most three a
+ * transaction.
  */
 export function addRealTime(transactions: readonly Transaction[], edges: Edges): void {
   const began: number[] = [];

@@ -77,8 +77,8 @@ function isWriteSkew(steps: readonly Step[]): boolean {
 }
 
 /**
- * A key to which both of two transactions appended that missed each other. Whoever of them appended first, its
- * reader missed it: with that order of writes one of the two anti-dependencies closes a cycle alone.
+ * A key to which both of two transactions appended that missed each other. Whoever of them appended first,
+ * its reader missed it: with that order of writes one of the two anti-dependencies closes a cycle alone.
  */
 export function sharedWrite(steps: readonly Step[], transactions: readonly Transaction[]): Name | undefined {
   if (steps.length !== 2) return undefined;

@@ -53,8 +53,8 @@ function wrongValues(writes: readonly SingleWrite[], reads: readonly GroupRead[]
 }
 
 /**
- * Snapshots grow: of two reads of the same keys, one shows all that the other shows. In a long fork each shows a
- * write that the other misses. Sorted by how much they show, it is enough to compare neighbours.
+ * Snapshots grow: of two reads of the same keys, one shows all that the other shows. In a long fork each
+ * shows a write that the other misses. Sorted by how much they show, it is enough to compare neighbours.
  *
  * Names: `long-fork`, `garbage-read`, `aborted-read`.
  *

@@ -36,8 +36,8 @@ function violationOf(before: CounterSight, sight: CounterSight): Violation | und
 }
 
 /**
- * A counter that only grows, in the order of commit timestamps: no value is below an earlier one, each increment
- * leaves more than all before it, reads at one timestamp agree and see all increments up to it.
+ * A counter that only grows, in the order of commit timestamps: no value is below an earlier one, each
+ * increment leaves more than all before it, reads at one timestamp agree and see all increments up to it.
  *
  * Names: `went-back`, `same-increment`, `seen-early` (read before the increment that made it),
  * `two-values-at-once`.

@@ -225,7 +225,7 @@ class WatchJudge {
  * Completeness and order of one watcher. `writes` are those of the keys that it watches, and only those.
  *
  * - Every acknowledged write after the start is told before progress reaches it, before its key goes on, and
- *   before the watcher goes on from a later point. Of plain writes of a key at one timestamp at least the last.
+ *   before the watcher goes on from a later point. Of plain writes of a key at one timestamp, the last.
  * - Of one key, events come in order and once, but for what comes again after a point from which the watcher
  *   asked again. Nothing comes at or below that point.
  * - Progress never falls, and nothing comes at or below it any more.

@@ -101,6 +101,8 @@ export class FakeShards {
   latencyMs = 1;
   /** The oracle takes so much longer. */
   timestampDelayMs = 0;
+  /** Rows that one reply has at most. */
+  rowsMax = Infinity;
   ranges: FakeRange[] = [{ id: 1, start: '', end: '', epoch: 1, commitFloor: 0 }];
   readonly served: Served[] = [];
   /** Called before each request is looked at; a number of milliseconds holds it back. */
@@ -163,14 +165,21 @@ export class FakeShards {
           });
         });
       });
+    let latest = timestamp(0);
     return {
       routes: () =>
         later(() => ({
           routes: this.ranges.map((range) => ({ descriptor: descriptorOf(range), leaderStoreId: STORE })),
           stores: [{ storeId: STORE, address: 'store', live: true }],
         })),
-      timestamp: () => later(() => this.issue(), this.timestampDelayMs),
-      latestTimestamp: timestamp(0),
+      timestamp: async () => {
+        const issued = await later(() => this.issue(), this.timestampDelayMs);
+        latest = timestamp(Math.max(latest, issued));
+        return issued;
+      },
+      get latestTimestamp() {
+        return latest;
+      },
     };
   }
 
@@ -372,7 +381,10 @@ export class FakeShards {
         if (command.at > 0 && command.at < rows.readableSince) return rows.tooOld();
         const at = command.at > 0 ? command.at : Infinity;
         this.#refuseRead(command.keys, at, request.ignoreLocks);
-        return { type: 'rows', rows: command.keys.map((each) => this.#rowAt(each, at)) };
+        return {
+          type: 'rows',
+          rows: command.keys.slice(0, this.rowsMax).map((each) => this.#rowAt(each, at)),
+        };
       }
       case 'validate': {
         if (

@@ -1,6 +1,12 @@
 import { CairnError, timestamp, type Timestamp } from '@cairn/base';
 import { noopLogger, noopMetrics, type Clock } from '@cairn/ports';
-import { AnswersUnderWay, perform, RequestRouter, type SpanTimes } from '@cairn/routing';
+import {
+  AnswersUnderWay,
+  perform,
+  RequestRouter,
+  type MetadataGateway,
+  type SpanTimes,
+} from '@cairn/routing';
 import { SimRng, type SimProcess } from '@cairn/runtime-sim';
 import { KvOp, newKvRequest, type KvResponse } from '@cairn/wire';
 
@@ -28,13 +34,15 @@ export class CoordinatorRig {
   readonly clock: Clock;
   readonly router: RequestRouter;
   readonly coordinator: TransactionCoordinator;
+  readonly gateway: MetadataGateway;
 
   constructor(shards: FakeShards, name = 'router', limits: Partial<TransactionLimits> = {}) {
     this.shards = shards;
     this.name = name;
     this.process = shards.scheduler.startProcess(name);
     this.clock = this.process.clock;
-    const gateway = shards.gatewayFor(name);
+    this.gateway = shards.gatewayFor(name);
+    const { gateway } = this;
     let coordinator: TransactionCoordinator | undefined;
     this.router = new RequestRouter({
       ...{ clock: this.clock, rng: new SimRng(`router ${name}`), logger: noopLogger, metrics: noopMetrics },
@@ -79,7 +87,7 @@ export class CoordinatorRig {
   }
 
   async begin(): Promise<Timestamp> {
-    return this.settle(this.shards.gatewayFor(this.name).timestamp());
+    return this.settle(this.gateway.timestamp());
   }
 
   /** A commit of what is written at `start`, with what was read before. */

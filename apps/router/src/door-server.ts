@@ -34,9 +34,11 @@ type PartialStatus = Parameters<ServerInterceptingCallInterface['sendStatus']>[0
 
 /** Decoders of ours for the methods that another library describes to the server. */
 const DECODERS: ReadonlyMap<string, (bytes: Buffer) => unknown> = new Map(
-  [kvServiceDefinition, txnServiceDefinition, clusterServiceDefinition]
-    .flatMap((service) => Object.values(service))
-    .map((method) => [method.path, method.requestDeserialize]),
+  [
+    ...Object.values(kvServiceDefinition),
+    ...Object.values(txnServiceDefinition),
+    ...Object.values(clusterServiceDefinition),
+  ].map((method) => [method.path, method.requestDeserialize]),
 );
 
 /** What the library keeps to itself. */

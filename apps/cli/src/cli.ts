@@ -7,6 +7,7 @@ import { registerEngineCommands } from './commands/engine.js';
 import { registerExport } from './commands/export.js';
 import { registerImport } from './commands/import.js';
 import { registerScan } from './commands/scan.js';
+import { registerTxn } from './commands/txn.js';
 import { registerUpgrade } from './commands/upgrade.js';
 import { CommandContext, type EndpointSharing, type GlobalOptions, type RunAction } from './context.js';
 import { adviceFor, ExitCode, exitCodeOf, NotFoundError, UsageError } from './exit-codes.js';
@@ -126,6 +127,7 @@ function buildProgram(
   program.commandsGroup('Data:');
   registerDataCommands(program, run);
   registerScan(program, run);
+  registerTxn(program, run);
   program.commandsGroup('Files:');
   registerImport(program, run);
   registerExport(program, run);

@@ -23,13 +23,14 @@ import {
 } from '@cairn/ports';
 import {
   AnswersUnderWay,
-  RequestRouter,
   sessionStoreConnector,
   type KeyValueLimits,
   type MetadataGateway,
+  type RequestRouter,
   type RouteInfo,
   type StoreAddress,
 } from '@cairn/routing';
+import { createCoordinatedRouter, type TransactionCoordinator } from '@cairn/transactions';
 import {
   buildToMessage,
   decodeKvResponses,
@@ -77,6 +78,8 @@ const JOIN_RETRY_MS = 300;
 const LEAVE_TIMEOUT_MS = 1_000;
 /** One try to join; when it has failed, the log says why. */
 const JOIN_TRY_MS = 3_000;
+/** Locks of transactions that were decided here may take this long to go. */
+const LOCKS_TIMEOUT_MS = 1_000;
 /** Streams whose last answers were written may take this long to end. */
 const STREAMS_END_TIMEOUT_MS = 500;
 
@@ -125,6 +128,7 @@ class RouterNode implements RunningRouter {
   readonly #metadata: MetadataClient;
   readonly #shards: RpcPool;
   readonly #router: RequestRouter;
+  readonly #coordinator: TransactionCoordinator;
   readonly #doors: KvDoors;
   readonly #incarnation: Buffer;
   readonly #startedUnixMs: number;
@@ -162,32 +166,37 @@ class RouterNode implements RunningRouter {
     });
     this.#shards = new RpcPool({ transport, hello: () => hello('rpc'), clock, logger });
     const answers = new AnswersUnderWay();
-    this.#router = new RequestRouter({
-      clock,
-      answers,
-      rng,
-      logger,
-      metrics,
-      gateway: gatewayOf(this.#metadata),
-      connector: sessionStoreConnector({
-        openSession: (address, handlers) =>
-          openSession({ transport, address, hello: hello('kv'), handlers, clock, logger }),
-        createEncoder: () => new KvRequestEncoder(),
-        decodeResponses: decodeKvResponses,
-        encodeCancel: encodeKvCancel,
-      }),
-      breaker: {
-        failuresMax: config.storeFailuresMax,
-        pauseMs: config.storePauseMs,
-        pauseMsMax: config.storePauseMsMax,
+    const { coordinator, router } = createCoordinatedRouter(
+      {
+        clock,
+        answers,
+        rng,
+        logger,
+        metrics,
+        gateway: gatewayOf(this.#metadata),
+        connector: sessionStoreConnector({
+          openSession: (address, handlers) =>
+            openSession({ transport, address, hello: hello('kv'), handlers, clock, logger }),
+          createEncoder: () => new KvRequestEncoder(),
+          decodeResponses: decodeKvResponses,
+          encodeCancel: encodeKvCancel,
+        }),
+        breaker: {
+          failuresMax: config.storeFailuresMax,
+          pauseMs: config.storePauseMs,
+          pauseMsMax: config.storePauseMsMax,
+        },
+        bounds: {
+          outstandingOpsMax: config.outstandingOpsMax,
+          outstandingBytesMax: config.outstandingBytesMax,
+          outstandingOpsPerStoreMax: config.outstandingOpsPerStoreMax,
+          outstandingScansPerStoreMax: Math.ceil(config.outstandingOpsPerStoreMax * SCAN_PLACES_SHARE),
+        },
       },
-      bounds: {
-        outstandingOpsMax: config.outstandingOpsMax,
-        outstandingBytesMax: config.outstandingBytesMax,
-        outstandingOpsPerStoreMax: config.outstandingOpsPerStoreMax,
-        outstandingScansPerStoreMax: Math.ceil(config.outstandingOpsPerStoreMax * SCAN_PLACES_SHARE),
-      },
-    });
+      { timestamps: this.#metadata },
+    );
+    this.#router = router;
+    this.#coordinator = coordinator;
     this.#doors = createKvService(
       new DoorContext({
         router: this.#router,
@@ -384,6 +393,8 @@ class RouterNode implements RunningRouter {
     const { clock } = this.#ports;
     this.#doors.drain();
     await orTimeUp(clock, drainTimeoutMs, untilIdle(this.#router, clock));
+    // Locks that stay are resolved by whoever meets them, but later.
+    await this.#coordinator.close(Math.min(drainTimeoutMs, LOCKS_TIMEOUT_MS));
     // Everybody who still waits is told; the answers leave through the streams, which then end.
     this.#router.close();
     await orTimeUp(clock, Math.min(drainTimeoutMs, STREAMS_END_TIMEOUT_MS), this.#doors.streamsEnded());

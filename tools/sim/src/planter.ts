@@ -2,15 +2,15 @@ import { CairnError, RowKind, timestamp, type LogIndex, type Timestamp } from '@
 import type { CairnClient } from '@cairn/client';
 import {
   encodeIncarnation,
+  encodeLockRow,
   encodeMemberKey,
   encodeMembersForm,
   encodeRow,
+  encodeTransactionRow,
   encodeVersionKey,
-  keyPrefixIn,
-  Namespace,
+  LockRowOp,
   NO_EXPIRY,
   WriteBatchBuilder,
-  type RowNamespace,
   type VersionRecord,
 } from '@cairn/mvcc';
 import { sleep, type Clock } from '@cairn/ports';
@@ -50,7 +50,8 @@ interface Plant {
   isSettled: boolean;
   /** What the key holds; `unknown` when something that was asked for may have happened, or may still. */
   kind: string | undefined;
-  readonly locks: Set<string>;
+  /** Locked keys, by the engine key of the lock in hexadecimal. */
+  readonly locks: Map<string, string>;
 }
 
 /**
@@ -72,7 +73,7 @@ export class Planter {
     this.#options = options;
     for (const key of PLANTED) {
       const nothing = { incarnation: undefined, members: 0, kind: undefined, isSettled: true };
-      this.#plants.set(key, { ...nothing, locks: new Set() });
+      this.#plants.set(key, { ...nothing, locks: new Map() });
     }
   }
 
@@ -154,35 +155,42 @@ export class Planter {
     builder.addPut(...encodeRow(encodeMemberKey(name, at, 0), versionAt(at, { value })));
   }
 
-  /** Locks the key once more, or gives a lock of it back. */
+  /** Locks one more key beside it, or gives a lock back. */
   async #lock(key: string): Promise<void> {
     const { locks } = this.#plant(key);
-    const held = [...locks][0];
+    const [held] = locks;
     const builder = new WriteBatchBuilder();
     if (held !== undefined && this.#options.rng.chance(0.6)) {
-      builder.addRemove(Buffer.from(held, 'hex'), 0);
-      if (await this.#log(key, builder)) locks.delete(held);
+      const [engineKey, lockedKey] = held;
+      builder.addRemove(Buffer.from(engineKey, 'hex'), 0);
+      if (await this.#log(lockedKey, builder)) locks.delete(engineKey);
       return;
     }
-    const row = this.#row(Namespace.locks, key);
+    // Of a key that nobody asks for, by a transaction that commits after everything: it is in nobody's way.
+    const lockedKey = `${key}\0${this.#next()}`;
+    const end = timestamp(Number.MAX_SAFE_INTEGER);
+    const row = encodeLockRow(Buffer.from(lockedKey), {
+      ...{ start: end, op: LockRowOp.put, minCommit: end, deadline: end, ttlMs: 0 },
+      ...{ primary: Buffer.from(lockedKey), value: Buffer.from('planted') },
+    });
     builder.addPut(...row);
-    await this.#log(key, builder);
-    locks.add(row[0].toString('hex'));
+    await this.#log(lockedKey, builder);
+    locks.set(row[0].toString('hex'), lockedKey);
   }
 
   async #putRecord(key: string): Promise<void> {
     const builder = new WriteBatchBuilder();
-    const [kept, gone] = [this.#row(Namespace.transactions, key), this.#row(Namespace.transactions, key)];
+    const [kept, gone] = [this.#record(key), this.#record(key)];
     builder.addPut(...kept);
     builder.addPut(...gone);
     builder.addRemove(gone[0], gone[1].length);
     await this.#log(key, builder);
   }
 
-  #row(namespace: RowNamespace, key: string): readonly [Buffer, Buffer] {
-    const rest = Buffer.from(`row ${this.#next()}`);
-    const engineKey = Buffer.concat([keyPrefixIn(namespace, Buffer.from(key)), rest]);
-    return encodeRow(engineKey, versionAt(timestamp(1), { value: rest }));
+  /** Of a transaction that began before all others. */
+  #record(key: string): readonly [Buffer, Buffer] {
+    const start = timestamp(this.#next());
+    return encodeTransactionRow(Buffer.from(key), start, timestamp(start + 1));
   }
 
   #next(): number {

@@ -8,6 +8,7 @@ import { registerExport } from './commands/export.js';
 import { registerHolds } from './commands/holds.js';
 import { registerImport } from './commands/import.js';
 import { registerScan } from './commands/scan.js';
+import { registerTxn } from './commands/txn.js';
 import { registerUpgrade } from './commands/upgrade.js';
 import { CommandContext, type EndpointSharing, type GlobalOptions, type RunAction } from './context.js';
 import { adviceFor, ExitCode, exitCodeOf, NotFoundError, UsageError } from './exit-codes.js';
@@ -127,6 +128,7 @@ function buildProgram(
   program.commandsGroup('Data:');
   registerDataCommands(program, run);
   registerScan(program, run);
+  registerTxn(program, run);
   program.commandsGroup('Files:');
   registerImport(program, run);
   registerExport(program, run);

@@ -31,6 +31,7 @@ export function exitCodeOf(error: CairnError): ExitCode {
       return ExitCode.usage;
     case 'UNAVAILABLE':
     case 'DEADLINE_EXCEEDED':
+    case 'LOCKED':
       return ExitCode.unreachable;
     case 'OUTCOME_UNKNOWN':
       return ExitCode.outcomeUnknown;
@@ -78,6 +79,8 @@ export function adviceFor(error: CairnError, endpoints: readonly string[]): stri
       return 'The cluster is busy or full. Try again in a moment, or see: cairn nodes';
     case 'UNAVAILABLE':
       return 'Part of the cluster is not serving. See which with: cairn status';
+    case 'TRANSACTION_ABORTED':
+      return 'Others write the same keys. Nothing of it happened: try again, or wait longer: --timeout 60s';
     case 'DISK_FULL':
       return 'A shard node ran out of disk. See which with: cairn nodes';
     default:

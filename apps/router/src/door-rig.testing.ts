@@ -273,6 +273,7 @@ export class DoorRig {
       cluster: clusterHandlers(admin),
       kv: doors.handlers,
       txn: createTxnService(context),
+      callerGone: (peer) => transactions.gone.push(peer),
       listen: address,
       limits: { ...LIMITS, ...options.limits },
       context: { clock, logger: noopLogger, metrics },

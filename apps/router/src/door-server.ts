@@ -34,9 +34,11 @@ type PartialStatus = Parameters<ServerInterceptingCallInterface['sendStatus']>[0
 
 /** Decoders of ours for the methods that another library describes to the server. */
 const DECODERS: ReadonlyMap<string, (bytes: Buffer) => unknown> = new Map(
-  [kvServiceDefinition, txnServiceDefinition, clusterServiceDefinition]
-    .flatMap((service) => Object.values(service))
-    .map((method) => [method.path, method.requestDeserialize]),
+  [
+    ...Object.values(kvServiceDefinition),
+    ...Object.values(txnServiceDefinition),
+    ...Object.values(clusterServiceDefinition),
+  ].map((method) => [method.path, method.requestDeserialize]),
 );
 
 /** What the library keeps to itself. */
@@ -110,6 +112,7 @@ export class DoorServer extends Server {
   readonly #streams: OpenStreams;
   readonly #clock: Clock;
   readonly #controlFrames: ControlFrames;
+  readonly #callerGone: (peer: string) => void;
 
   constructor(
     options: ServerOptions & { readonly 'grpc.max_receive_message_length': number },
@@ -117,7 +120,14 @@ export class DoorServer extends Server {
       clock,
       metrics,
       controlFrames,
-    }: { readonly clock: Clock; readonly metrics: Metrics; readonly controlFrames: ControlFrames },
+      callerGone,
+    }: {
+      readonly clock: Clock;
+      readonly metrics: Metrics;
+      readonly controlFrames: ControlFrames;
+      /** A connection is over: nobody calls from there any more. */
+      readonly callerGone: (peer: string) => void;
+    },
   ) {
     super({
       ...options,
@@ -133,6 +143,7 @@ export class DoorServer extends Server {
     this.#partial = new PartialMessages(clock, metrics);
     this.#unpacker = new Unpacker(options['grpc.max_receive_message_length'], { clock, metrics });
     this.#controlFrames = controlFrames;
+    this.#callerGone = callerGone;
     this.#watchSessions();
     this.#answerUnknownMethods();
   }
@@ -234,6 +245,11 @@ export class DoorServer extends Server {
       create(given)
         .on('session', (session) => {
           this.#controlFrames.watch(session);
+          // As the library names the peer of a call.
+          const { remoteAddress = '', remotePort = 0 } = session.socket;
+          session.once('close', () => {
+            this.#callerGone(`${remoteAddress}:${remotePort}`);
+          });
         })
         // Before the library looks at them.
         .prependListener('stream', (stream, headers) => {

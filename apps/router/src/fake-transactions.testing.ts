@@ -22,6 +22,8 @@ export class FakeTransactions implements TransactionParts {
   held: Promise<void> | undefined;
   /** Calls that were given up while they were held. */
   aborted = 0;
+  /** Peers whose connections were over. */
+  readonly gone: string[] = [];
   readonly #open = new Map<string, FakeOpenTransaction>();
 
   readonly coordinator: TransactionParts['coordinator'] = {

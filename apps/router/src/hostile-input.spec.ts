@@ -98,6 +98,12 @@ class Watcher extends EventEmitter {
 /** A field of bytes, up to 16,383 of them. */
 const field = (tag: number, bytes: Uint8Array): Buffer =>
   Buffer.concat([Buffer.from([tag, (bytes.length & 127) | 128, bytes.length >> 7]), bytes]);
+/** The same with up to 2^28 bytes. */
+const longField = (tag: number, bytes: Uint8Array): Buffer => {
+  const { length } = bytes;
+  const groups = [length & 127, (length >> 7) & 127, (length >> 14) & 127].map((each) => each | 128);
+  return Buffer.concat([Buffer.from([tag, ...groups, length >> 21]), bytes]);
+};
 /** Tag, then 2^60. */
 const hugeInteger = (tag: number): Buffer => Buffer.from([tag, 128, 128, 128, 128, 128, 128, 128, 128, 16]);
 
@@ -418,7 +424,7 @@ describe('a batch stream', () => {
   it('counts keys and operations of transactions before it makes anything of them', async () => {
     const end = new StreamEnd(rig);
     const asked = (number: number, tag: number, inside: Buffer): Buffer =>
-      field(10, Buffer.concat([Buffer.from([8, number]), field(tag, inside)]));
+      longField(10, Buffer.concat([Buffer.from([8, number]), longField(tag, inside)]));
     const many = (tag: number, count: number): Buffer => Buffer.alloc(2 * count, Buffer.from([tag, 0]));
     end.stream.write(
       Buffer.concat([
@@ -451,7 +457,7 @@ describe('a batch stream', () => {
       expect(texts.get(number)).toBe('INVALID_ARGUMENT the message has too many fields');
     for (const number of [6, 7])
       expect(texts.get(number)).toBe('INVALID_ARGUMENT the message is not well-formed protobuf');
-    expect(texts.get(20)).toBe('INVALID_ARGUMENT keys must not be empty');
+    expect(texts.get(20)).toBe('INVALID_ARGUMENT at must be one of timestamp, fresh');
     expect(texts.get(39)).toContain('have more than 110000 keys');
     expect(end.status).toBeUndefined();
     end.stream.cancel();

@@ -60,10 +60,11 @@ async function open(context: Context, ports: ProcessPorts): Promise<RunningPart>
 }
 
 function startServer(
-  { kv, txn, cluster }: RunningRouter,
+  router: RunningRouter,
   { config, logger, metrics }: Context,
   { clock, transport }: ProcessPorts,
 ): Promise<RouterServer> {
+  const { kv, txn, cluster } = router;
   const { grpcListen, grpcConnectionsMax: configured } = config;
   const grpcConnectionsMax = Math.min(configured, transport.connectionsMax ?? Infinity);
   if (grpcConnectionsMax < configured) {
@@ -73,6 +74,9 @@ function startServer(
   }
   return startRouterServer({
     ...{ kv, txn, cluster, listen: grpcListen },
+    callerGone: (peer) => {
+      router.callerGone(peer);
+    },
     limits: { ...config, grpcConnectionsMax },
     context: { clock, logger, metrics },
   });

@@ -300,6 +300,7 @@ describe('the other services on the port', () => {
       cluster: {} as ClusterHandlers,
       kv: rig.doors.handlers,
       txn: createTxnService(rig.context),
+      callerGone: () => undefined,
       listen: rig.address,
       limits: {} as DoorLimits,
       context: { clock: new NodeClock(), logger: noopLogger, metrics: noopMetrics },

@@ -39,6 +39,8 @@ export interface RouterServerParts extends RouterModuleParts {
   readonly listen: string;
   readonly kv: KvHandlers;
   readonly txn: TxnHandlers;
+  /** A connection is over. */
+  readonly callerGone: (peer: string) => void;
   readonly limits: DoorLimits;
   readonly context: ConnectionContext;
 }
@@ -67,7 +69,7 @@ class DoorTransport extends ServerGrpc {
   }
 
   override async createClient(): Promise<DoorServer> {
-    const { limits, context, listen } = this.#parts;
+    const { limits, context, listen, callerGone } = this.#parts;
     const hosts = new ControlFrames(context);
     const server = new DoorServer(
       {
@@ -79,7 +81,7 @@ class DoorTransport extends ServerGrpc {
         'grpc.keepalive_time_ms': limits.grpcKeepaliveIntervalMs,
         'grpc.keepalive_timeout_ms': limits.grpcKeepaliveTimeoutMs,
       },
-      { ...context, controlFrames: hosts },
+      { ...context, controlFrames: hosts, callerGone },
     );
     const connections = new Connections(
       server.createConnectionInjector(ServerCredentials.createInsecure()),

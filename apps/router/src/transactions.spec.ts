@@ -523,7 +523,10 @@ describe('the Txn service', () => {
       });
     });
     expect(await answer).toBe('TRANSACTION_NOT_FOUND');
+    const before = rig.transactions.gone.length;
     other.close();
+    await eventually(() => rig.transactions.gone.length > before);
+    expect(rig.transactions.gone.at(-1)).toMatch(/^127\.0\.0\.1:\d+$/);
     expect(await call('commit', { transaction })).toEqual({ timestamp: 1_000 });
   });
 

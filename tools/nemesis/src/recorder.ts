@@ -23,6 +23,8 @@ const NOT_APPLIED: readonly string[] = [
   'RESOURCE_EXHAUSTED',
   'DEADLINE_EXCEEDED',
   'DISK_FULL',
+  'LOCKED',
+  'TRANSACTION_ABORTED',
 ];
 /** And of these that it does not know. */
 const UNDECIDED: readonly string[] = ['OUTCOME_UNKNOWN'];

@@ -8,7 +8,10 @@ import { noopLogger } from '@cairn/ports';
 import { NodeClock, NodeDisk, NodeRng } from '@cairn/runtime-node';
 import type { EngineName } from './options.js';
 
-/** Every version of every key that a stopped shard node holds: engine keys in hex, digests of values. */
+/**
+ * Every row of every key that a stopped shard node holds, locks and records of transactions included: engine keys in
+ * hex, digests of values.
+ */
 export type ReplicaRows = ReadonlyMap<string, string>;
 
 const ROWS_PER_STEP = 1_000;
@@ -36,7 +39,7 @@ export async function readRows(dataDirectory: string, name: EngineName): Promise
   try {
     const iterator = engine.iterate({
       start: Buffer.of(Namespace.versions),
-      end: Buffer.of(Namespace.versions + 1),
+      end: Buffer.of(Namespace.members + 1),
     });
     for (;;) {
       const step = await iterator.next(ROWS_PER_STEP);
@@ -65,11 +68,11 @@ export function differences(
   const found: string[] = [];
   for (const [key, digest] of a) {
     const other = b.get(key);
-    if (other === undefined) found.push(`${nameA} has a version that ${nameB} has not: ${readable(key)}`);
+    if (other === undefined) found.push(`${nameA} has a row that ${nameB} has not: ${readable(key)}`);
     else if (other !== digest) found.push(`${nameA} and ${nameB} hold different values at ${readable(key)}`);
   }
   for (const key of b.keys()) {
-    if (!a.has(key)) found.push(`${nameB} has a version that ${nameA} has not: ${readable(key)}`);
+    if (!a.has(key)) found.push(`${nameB} has a row that ${nameA} has not: ${readable(key)}`);
   }
   const more = found.length > DIFFERENCES_MAX ? [`and ${found.length - DIFFERENCES_MAX} more`] : [];
   return [...found.slice(0, DIFFERENCES_MAX), ...more];

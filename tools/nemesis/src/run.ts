@@ -4,6 +4,8 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { messageOf } from '@cairn/base';
 import { connect, type CairnClient } from '@cairn/client';
 import { startLocalCluster, type LocalCluster } from '@cairn/local-cluster';
+import { TransactionLoads } from './loads.js';
+import { judgeLockWaits, measureLockWaits, type LockWaits } from './lock-waits.js';
 import { NetnsNetwork } from './netns-network.js';
 import { soundNetwork, type FaultyNetwork } from './network.js';
 import type { EngineName, NemesisOptions, NetworkKind } from './options.js';
@@ -50,6 +52,8 @@ const SHARD_FLAGS = [
   ...['--raft-log-segment-bytes', '1MiB', '--write-buffer-bytes', '1MiB', '--disk-reserve-bytes', '12MiB'],
 ];
 const CLIENT_TIMEOUT_MS = 3_000;
+/** Of all loads of transactions together. */
+const LOAD_CLIENTS = 6;
 /** Once all faults are over, everything has to serve within this. */
 const RECOVERY_LIMIT_MS = 30_000;
 const RECOVERY_POLL_MS = 100;
@@ -84,6 +88,7 @@ class Run {
   #network: FaultyNetwork | undefined;
   #disk: SmallDisk | undefined;
   #striker: Striker | undefined;
+  #loads: TransactionLoads | undefined;
 
   constructor(options: NemesisOptions, around: Surroundings) {
     this.#options = options;
@@ -106,14 +111,17 @@ class Run {
     const cluster = await this.#startCluster();
     const observer = this.#connect(cluster, 0);
     await observer.ready({ timeoutMs: 20_000 });
-    await observer.splitRanges(SPLIT_KEYS, { timeoutMs: 20_000 });
-    this.#recorder = new Recorder();
-    const workload = new Workload({
-      clients: Array.from({ length: clients }, (_, at) => this.#connect(cluster, at)),
-      recorder: this.#recorder,
-      seed,
-    });
+    const recorder = new Recorder();
+    this.#recorder = recorder;
+    const connected = (count: number): CairnClient[] =>
+      Array.from({ length: count }, (_, at) => this.#connect(cluster, at));
+    const workload = new Workload({ clients: connected(clients), recorder, seed });
+    const loads = new TransactionLoads({ clients: connected(LOAD_CLIENTS), recorder, seed });
+    this.#loads = loads;
+    await observer.splitRanges([...SPLIT_KEYS, ...loads.splitKeys], { timeoutMs: 20_000 });
+    await loads.layOut(observer);
     workload.start();
+    loads.start();
     await delay(QUIET_MS);
     const striker = this.#newStriker(cluster);
     const lengthMs = minutes * 60_000;
@@ -123,13 +131,15 @@ class Run {
     const liveness = await this.#untilServing(cluster, striker);
     const recoveredMs = performance.now() - endedMs;
     say(`everything served again after ${recoveredMs.toFixed(0)} ms`);
+    const waits = liveness.length === 0 ? [await this.#judgeLockWaits(cluster, loads)] : [];
     await delay(QUIET_MS, undefined, { signal }).catch(() => undefined);
-    await workload.stop();
+    await Promise.all([workload.stop(), loads.stop()]);
     const verdicts = [
       verdictOf('liveness', `all nodes and ranges, ${recoveredMs.toFixed(0)} ms after the faults`, liveness),
       verdictOf('processes', 'no process ended by itself', striker.findings),
+      ...waits,
       // Without a serving cluster there is nothing to read back; that was said already.
-      ...(liveness.length === 0 ? await this.#judge(cluster, workload) : [this.#judgeHistory()]),
+      ...(liveness.length === 0 ? await this.#judge(cluster, workload, loads) : [this.#judgeHistory()]),
     ];
     return this.#result(verdicts, striker, recoveredMs);
   }
@@ -192,11 +202,14 @@ class Run {
   #newStriker(cluster: LocalCluster): Striker {
     const { say, signal } = this.#around;
     const network = this.#network ?? soundNetwork();
-    const timed = (text: string): void =>
-      say(`${(this.#recorder.nowMs() / 1_000).toFixed(1).padStart(6)} s  ${text}`);
+    const timed = (text: string): void => say(this.#timed(text));
     const striker = new Striker({ cluster, network, disk: this.#disk, say: timed, signal });
     this.#striker = striker;
     return striker;
+  }
+
+  #timed(text: string): string {
+    return `${(this.#recorder.nowMs() / 1_000).toFixed(1).padStart(6)} s  ${text}`;
   }
 
   /** A client that tries the routers in an order of its own. */
@@ -237,6 +250,7 @@ class Run {
           await client.put(`${key}/probe`, endpoint, { ordering: 'strict' });
           await client.get(`${key}/probe`);
         }
+        for (const key of this.#loads?.splitKeys ?? []) await client.get(key);
       } finally {
         client.close();
       }
@@ -244,7 +258,19 @@ class Run {
     return missing;
   }
 
-  async #judge(cluster: LocalCluster, workload: Workload): Promise<Verdict[]> {
+  async #judgeLockWaits(cluster: LocalCluster, loads: TransactionLoads): Promise<Verdict> {
+    const { say, signal } = this.#around;
+    const timed = (text: string): void => say(this.#timed(text));
+    let [waits, failure]: [LockWaits | undefined, unknown] = [undefined, undefined];
+    try {
+      waits = await measureLockWaits({ cluster, loads, say: timed, signal });
+    } catch (error) {
+      failure = error;
+    }
+    return judgeLockWaits(waits, failure);
+  }
+
+  async #judge(cluster: LocalCluster, workload: Workload, loads: TransactionLoads): Promise<Verdict[]> {
     const finals = new Map<string, number>();
     for (const [at] of cluster.endpoints.routers.entries()) {
       const client = this.#connect(cluster, at);
@@ -252,12 +278,14 @@ class Run {
       const entries = await client.getMany(workload.counterKeys);
       workload.counterKeys.forEach((key, index) => finals.set(key, Number(entries[index]?.text() ?? '0')));
     }
+    await loads.readBack(this.#connect(cluster, 0));
     const looks = workload.ladders.reduce((sum, ladder) => sum + ladder.looks, 0);
     const ladderFaults = workload.ladders.flatMap(({ faults }) => faults);
     return [
       this.#judgeHistory(),
       judgeCounters(this.#recorder.history.byKey(), finals),
       verdictOf('snapshots', `${looks} snapshots of ladders of STRICT writes`, ladderFaults),
+      ...loads.verdicts(),
       await this.#judgeReplicas(cluster),
     ];
   }
@@ -279,7 +307,7 @@ class Run {
     );
     if (first === undefined) return verdictOf('replicas', 'there are none', []);
     const found = others.flatMap((other) => differences(first, other));
-    return verdictOf('replicas', `${first[1].size} versions on each of ${shards.length} nodes`, found);
+    return verdictOf('replicas', `${first[1].size} rows on each of ${shards.length} nodes`, found);
   }
 
   #result(verdicts: readonly Verdict[], striker: Striker, recoveredMs: number): RunResult {
@@ -314,6 +342,7 @@ class Run {
     writeFileSync(join(directory, 'history.jsonl'), `${historyLines(operations).join('\n')}\n`);
     const adds = operations.filter(({ action }) => action.f === 'add').map((each) => JSON.stringify(each));
     writeFileSync(join(directory, 'counters.jsonl'), `${adds.join('\n')}\n`);
+    this.#loads?.keep(directory);
     // The disk goes with the sandbox.
     if (this.#disk === undefined) return;
     cpSync(this.#disk.dataDirectory, join(directory, 'small-disk-copy'), { recursive: true });

@@ -65,7 +65,8 @@ describe('npm run nemesis', () => {
       readonly faults: Readonly<Record<string, number>>;
     };
     expect(result.verdicts.map(({ checker }) => checker)).toEqual([
-      ...['liveness', 'processes', 'linearizability', 'counters', 'snapshots', 'replicas', 'errors'],
+      ...['liveness', 'processes', 'locks', 'linearizability', 'counters', 'snapshots'],
+      ...['bank', 'list-append', 'replicas', 'errors'],
     ]);
     expect(result.operations).toBeGreaterThan(500);
     expect(Object.keys(result.faults).length).toBeGreaterThan(3);

@@ -6,9 +6,8 @@ import {
   encodeMemberKey,
   encodeMembersForm,
   encodeRow,
-  encodeVersionKey,
   encodeTransactionRow,
-  lockKeyOf,
+  encodeVersionKey,
   LockRowOp,
   NO_EXPIRY,
   WriteBatchBuilder,
@@ -26,8 +25,6 @@ export const PLANTED = Array.from({ length: 6 }, (_, at) => `m${at}`);
 /** A collection that is put once and stays: it gets as old as what garbage collection looks at. */
 const LASTING = 'm0';
 const PREFIX = 'm';
-/** What is locked lies where nobody reads: who meets a lock rolls back what nobody knows. */
-const LOCKED_PREFIX = 'n-';
 const MEMBERS_MAX = 5;
 const TAG = 1;
 /** What is not applied by then may still be, some time. */
@@ -53,7 +50,8 @@ interface Plant {
   isSettled: boolean;
   /** What the key holds; `unknown` when something that was asked for may have happened, or may still. */
   kind: string | undefined;
-  readonly locks: Set<string>;
+  /** Locked keys, by the engine key of the lock in hexadecimal. */
+  readonly locks: Map<string, string>;
 }
 
 /**
@@ -75,7 +73,7 @@ export class Planter {
     this.#options = options;
     for (const key of PLANTED) {
       const nothing = { incarnation: undefined, members: 0, kind: undefined, isSettled: true };
-      this.#plants.set(key, { ...nothing, locks: new Set() });
+      this.#plants.set(key, { ...nothing, locks: new Map() });
     }
   }
 
@@ -157,33 +155,42 @@ export class Planter {
     builder.addPut(...encodeRow(encodeMemberKey(name, at, 0), versionAt(at, { value })));
   }
 
-  /** Locks a key of its own, or gives such a lock back. */
+  /** Locks one more key beside it, or gives a lock back. */
   async #lock(key: string): Promise<void> {
     const { locks } = this.#plant(key);
     const [held] = locks;
     const builder = new WriteBatchBuilder();
-    if (held !== undefined) {
-      builder.addRemove(lockKeyOf(Buffer.from(held)), 0);
-      if (await this.#log(held, builder)) locks.delete(held);
+    if (held !== undefined && this.#options.rng.chance(0.6)) {
+      const [engineKey, lockedKey] = held;
+      builder.addRemove(Buffer.from(engineKey, 'hex'), 0);
+      if (await this.#log(lockedKey, builder)) locks.delete(engineKey);
       return;
     }
-    const locked = `${LOCKED_PREFIX}${key}-${this.#next()}`;
-    const start = await this.#moment(locked);
-    const times = { start, minCommit: timestamp(start + 1), deadline: timestamp(start * 2), ttlMs: 0 };
-    const row = { ...times, op: LockRowOp.put, primary: Buffer.from(locked), value: Buffer.from(locked) };
-    builder.addPut(...encodeLockRow(Buffer.from(locked), row));
-    locks.add(locked);
-    await this.#log(locked, builder);
+    // Of a key that nobody asks for, by a transaction that commits after everything: it is in nobody's way.
+    const lockedKey = `${key}\0${this.#next()}`;
+    const end = timestamp(Number.MAX_SAFE_INTEGER);
+    const row = encodeLockRow(Buffer.from(lockedKey), {
+      ...{ start: end, op: LockRowOp.put, minCommit: end, deadline: end, ttlMs: 0 },
+      ...{ primary: Buffer.from(lockedKey), value: Buffer.from('planted') },
+    });
+    builder.addPut(...row);
+    await this.#log(lockedKey, builder);
+    locks.set(row[0].toString('hex'), lockedKey);
   }
 
   async #putRecord(key: string): Promise<void> {
     const builder = new WriteBatchBuilder();
-    const start = await this.#moment(key);
-    const gone = encodeTransactionRow(Buffer.from(key), timestamp(start - 1), timestamp(0));
-    builder.addPut(...encodeTransactionRow(Buffer.from(key), start, timestamp(0)));
+    const [kept, gone] = [this.#record(key), this.#record(key)];
+    builder.addPut(...kept);
     builder.addPut(...gone);
     builder.addRemove(gone[0], gone[1].length);
     await this.#log(key, builder);
+  }
+
+  /** Of a transaction that began before all others. */
+  #record(key: string): readonly [Buffer, Buffer] {
+    const start = timestamp(this.#next());
+    return encodeTransactionRow(Buffer.from(key), start, timestamp(start + 1));
   }
 
   #next(): number {

@@ -12,6 +12,7 @@ import type { Command } from 'commander';
 import { durationOf, type CommandContext, type RunAction } from '../context.js';
 import { ExitCode, NotFoundError, UsageError } from '../exit-codes.js';
 import { withFile } from '../files.js';
+import { consistencyOf, readMomentOf } from '../moment.js';
 import { jsonBytes, utf8OrUndefined } from '../render/bytes.js';
 import { jsonExpiry } from '../render/expiry.js';
 import { showCount, showSize } from '../render/units.js';
@@ -49,11 +50,13 @@ function registerGet(program: Command, run: RunAction): void {
     .description('print the value of a key')
     .option('--raw', 'write exactly the bytes of the value, no newline')
     .option('--stale', 'read any replica: fast, possibly old')
+    .option('--at <moment>', 'as of then: -10s, 2030-01-31T12:00:00Z, or a timestamp')
     .addHelpText(
       'after',
       `
 Examples:
   cairn get city/rome
+  cairn get city/rome --at -10s     as it was ten seconds ago
   cairn get photo --raw > photo.jpg
   cairn get --hex 00ff10
   cairn get counter --json          {"key":"counter","value":"5","version":"..."}
@@ -63,9 +66,10 @@ When a key disappears by itself, --json alone tells it, here and in scan.
 Exits with 1 when the key does not exist.`,
     )
     .action(
-      run<{ raw?: boolean; stale?: boolean }>(async (context, [key = ''], options) => {
-        const entry = await context.withClient((client) =>
-          client.get(context.bytes(key, 'key'), options.stale === true ? { consistency: 'stale' } : {}),
+      run<{ raw?: boolean; stale?: boolean; at?: string }>(async (context, [key = ''], options) => {
+        const moment = readMomentOf(options);
+        const entry = await context.withClient(async (client) =>
+          client.get(context.bytes(key, 'key'), await consistencyOf(client, moment)),
         );
         if (entry === undefined) throw new NotFoundError(`there is no key ${key}`);
         if (context.isJson) {

@@ -1,7 +1,8 @@
-import type { ScanOptions } from '@cairn/client';
+import type { CairnClient, Row, ScanOptions } from '@cairn/client';
 import type { Command } from 'commander';
 import { wholeNumberOf, type CommandContext, type RunAction } from '../context.js';
 import { ExitCode, UsageError } from '../exit-codes.js';
+import { consistencyOf, readMomentOf } from '../moment.js';
 import { jsonBytes, shorten } from '../render/bytes.js';
 import { jsonExpiry } from '../render/expiry.js';
 import { countLine, renderTable } from '../render/table.js';
@@ -17,6 +18,7 @@ interface ScanFlags extends SpanFlags {
   readonly reverse?: boolean;
   readonly keysOnly?: boolean;
   readonly stale?: boolean;
+  readonly at?: string;
   readonly wide?: boolean;
 }
 
@@ -52,6 +54,7 @@ export function registerScan(program: Command, run: RunAction): void {
     .option('-k, --keys-only', 'keys without values')
     .option('-w, --wide', 'do not shorten long keys and values')
     .option('--stale', 'read any replica: fast, possibly old')
+    .option('--at <moment>', 'as of then: -10s, 2030-01-31T12:00:00Z, or a timestamp')
     .addHelpText(
       'after',
       `
@@ -74,63 +77,67 @@ Examples:
           limit: asked,
           reverse: options.reverse === true,
           keysOnly: options.keysOnly === true,
-          ...(options.stale === true ? { consistency: 'stale' as const } : {}),
         };
-        if (context.isJson) await scanAsJson(context, scanOptions);
-        else await scanAsTable(context, scanOptions, { limit, isWide: options.wide === true });
+        const moment = readMomentOf(options);
+        await context.withClient(async (client) => {
+          const whole = { ...scanOptions, ...(await consistencyOf(client, moment)) };
+          if (context.isJson) await scanAsJson(context, client, whole);
+          else
+            await scanAsTable(context, client.scan(whole), {
+              limit,
+              isWide: options.wide === true,
+              isKeysOnly: options.keysOnly === true,
+            });
+        });
         return ExitCode.ok;
       }),
     );
 }
 
-async function scanAsJson(context: CommandContext, options: ScanOptions): Promise<void> {
-  await context.withClient(async (client) => {
-    for await (const page of client.pages(options)) {
-      let text = '';
-      for (const row of page.rows) {
-        const { key, kind } = row;
-        const shown = options.keysOnly === true || kind !== 'bytes' ? {} : { value: jsonBytes(row.value) };
-        const said = kind === 'bytes' ? {} : { kind };
-        const version = row.version.toString('hex');
-        const line = { key: jsonBytes(key), ...shown, ...said, version, ...jsonExpiry(row) };
-        text += `${JSON.stringify(line)}\n`;
-      }
-      await context.print(text);
+async function scanAsJson(context: CommandContext, client: CairnClient, options: ScanOptions): Promise<void> {
+  for await (const page of client.pages(options)) {
+    let text = '';
+    for (const row of page.rows) {
+      const { key, kind } = row;
+      const shown = options.keysOnly === true || kind !== 'bytes' ? {} : { value: jsonBytes(row.value) };
+      const said = kind === 'bytes' ? {} : { kind };
+      const version = row.version.toString('hex');
+      const line = { key: jsonBytes(key), ...shown, ...said, version, ...jsonExpiry(row) };
+      text += `${JSON.stringify(line)}\n`;
     }
-  });
+    await context.print(text);
+  }
 }
 
 async function scanAsTable(
   context: CommandContext,
-  options: ScanOptions,
-  look: { readonly limit: number; readonly isWide: boolean },
+  scan: AsyncIterable<Row>,
+  look: { readonly limit: number; readonly isWide: boolean; readonly isKeysOnly: boolean },
 ): Promise<void> {
-  const columns = options.keysOnly === true ? [{ title: 'key' }] : [{ title: 'key' }, { title: 'value' }];
+  const columns = look.isKeysOnly ? [{ title: 'key' }] : [{ title: 'key' }, { title: 'value' }];
   const cell = (bytes: Buffer): string => {
     const text = context.show(bytes);
     return look.isWide ? text : shorten(text, CELL_CHARACTERS);
   };
-  await context.withClient(async (client) => {
-    let rows: string[][] = [];
-    let count = 0;
-    let hasMore = false;
-    for await (const row of client.scan(options)) {
-      if (look.limit > 0 && count === look.limit) {
-        hasMore = true;
-        break;
-      }
-      count += 1;
-      const value = row.kind === 'bytes' ? cell(row.value) : `(${row.kind})`;
-      rows.push(options.keysOnly === true ? [cell(row.key)] : [cell(row.key), value]);
-      if (rows.length < TABLE_ROWS) continue;
-      await context.line(tableWithoutCount(columns, rows));
-      rows = [];
+  let rows: string[][] = [];
+  let count = 0;
+  let hasMore = false;
+  for await (const row of scan) {
+    if (look.limit > 0 && count === look.limit) {
+      hasMore = true;
+      break;
     }
-    if (rows.length > 0 || count === 0) await context.line(tableWithoutCount(columns, rows));
-    await context.line(
-      hasMore ? `(first ${count} rows; more with --limit, all with --limit 0)` : countLine(count, 'row'),
-    );
-  });
+    count += 1;
+    const value = row.kind === 'bytes' ? cell(row.value) : `(${row.kind})`;
+    rows.push(look.isKeysOnly ? [cell(row.key)] : [cell(row.key), value]);
+    if (rows.length < TABLE_ROWS) continue;
+    await context.line(tableWithoutCount(columns, rows));
+    rows = [];
+  }
+  if (rows.length > 0 || count === 0) await context.line(tableWithoutCount(columns, rows));
+  await context.line(
+    hasMore ? `(first ${count} rows; more with --limit, all with --limit 0)` : countLine(count, 'row'),
+  );
 }
 
 function tableWithoutCount(columns: readonly { title: string }[], rows: readonly string[][]): string {

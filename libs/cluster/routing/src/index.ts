@@ -12,7 +12,7 @@ export {
   invalidField,
   type KeyValueLimits,
 } from './limits.js';
-export type { HeldOperation, LockBreaker } from './lock-breaker.js';
+export { LOCKED_TOO_LONG, type HeldOperation, type LockBreaker } from './lock-breaker.js';
 export type {
   MetadataGateway,
   RouteInfo,

@@ -20,7 +20,7 @@ export interface LockBreaker {
    * Settles when the operation may be sent again: what was decided is carried out, or some time has passed.
    * Answers the starts of transactions that a read may pass over. Rejects with a CairnError as a failed call
    * does: the operation ends with it where sending it again is of no use, and is sent again after a pause
-   * otherwise.
+   * otherwise. LOCKED_TOO_LONG when its time is over.
    */
   clear(held: HeldOperation, locks: readonly LockInfo[]): Promise<readonly Timestamp[]>;
 }
@@ -115,6 +115,6 @@ export class LockedOperations {
   }
 }
 
-function isFinal({ retryClass }: CairnError): boolean {
-  return retryClass === 'fatal' || retryClass === 'restart';
+function isFinal({ code, retryClass }: CairnError): boolean {
+  return retryClass === 'fatal' || retryClass === 'restart' || code === 'LOCKED';
 }

@@ -16,12 +16,13 @@ interface Waiting {
 }
 
 /**
- * Reads keys of one instant. The first read brings the timestamp along, so that it costs no call of its own;
- * reads that are started together share a call.
+ * Reads keys of one instant, or each of the moment that it is made. The first read brings the timestamp along,
+ * so that it costs no call of its own; reads that are started together share a call.
  */
 export class SnapshotReader {
   readonly #dispatcher: Pick<Dispatcher, 'start'>;
   readonly #timing: () => DispatchTiming;
+  readonly #isOneInstant: boolean;
   #queue: Waiting[] = [];
   #isFlushDue = false;
   #timestamp = 0;
@@ -29,12 +30,17 @@ export class SnapshotReader {
   #beginning: Promise<void> | undefined;
 
   /** `timing`: how long a call may take; throws when there is no time left. */
-  constructor(dispatcher: Pick<Dispatcher, 'start'>, timing: () => DispatchTiming) {
+  constructor(
+    dispatcher: Pick<Dispatcher, 'start'>,
+    timing: () => DispatchTiming,
+    options: { readonly isOneInstant: boolean },
+  ) {
     this.#dispatcher = dispatcher;
     this.#timing = timing;
+    this.#isOneInstant = options.isOneInstant;
   }
 
-  /** 0 = nothing was read yet. */
+  /** Of the first read; 0 = nothing was read yet. */
   get timestamp(): number {
     return this.#timestamp;
   }
@@ -46,7 +52,13 @@ export class SnapshotReader {
     });
   }
 
-  /** The instant, taken now if it was not before. */
+  /** The instant of a scan that begins now. */
+  async scanInstant(): Promise<number> {
+    const first = await this.begin();
+    return this.#isOneInstant ? first : this.#freshTimestamp();
+  }
+
+  /** The first instant, taken now if it was not before. */
   async begin(): Promise<number> {
     while (this.#timestamp === 0) {
       // What is queued will bring it; so will what is under way.
@@ -57,11 +69,14 @@ export class SnapshotReader {
   }
 
   #startWithout(): Promise<void> {
-    const operation = { $case: 'getTimestamp', value: {} } as const;
     return this.#beginWith(async () => {
-      const answer = await this.#dispatcher.start(operation, OVERHEAD_BYTES, this.#timing());
-      this.#takeTimestamp(answer as number);
+      this.#takeTimestamp(await this.#freshTimestamp());
     });
+  }
+
+  async #freshTimestamp(): Promise<number> {
+    const operation = { $case: 'getTimestamp', value: {} } as const;
+    return (await this.#dispatcher.start(operation, OVERHEAD_BYTES, this.#timing())) as number;
   }
 
   /** Others wait for `work`, whatever becomes of it, and begin anew when it failed. */
@@ -88,7 +103,7 @@ export class SnapshotReader {
   #flush(): void {
     while (this.#queue.length > 0 && this.#beginning === undefined) {
       const part = this.#takePart();
-      if (this.#timestamp > 0) void this.#answer(part);
+      if (this.#timestamp > 0 || !this.#isOneInstant) void this.#answer(part);
       else void this.#beginWith(() => this.#answer(part));
     }
   }
@@ -107,10 +122,13 @@ export class SnapshotReader {
   /** Never rejects: whoever waits is told. */
   async #answer(part: readonly Waiting[]): Promise<void> {
     let done = 0;
+    let at = this.#isOneInstant ? this.#timestamp : 0;
     try {
       while (done < part.length) {
         const rest = part.slice(done);
-        const results = await this.#fetch(rest.map(({ key }) => key));
+        const keys = rest.map(({ key }) => key);
+        const { results, timestamp } = await this.#fetch(keys, at);
+        at = timestamp;
         for (const [index, result] of results.entries()) settle(part[done + index], result);
         done += results.length;
       }
@@ -122,25 +140,26 @@ export class SnapshotReader {
     }
   }
 
-  async #fetch(keys: Buffer[]): Promise<readonly BatchGetResult[]> {
-    const at: SnapshotGetRequest['at'] =
-      this.#timestamp > 0 ? { $case: 'timestamp', value: this.#timestamp } : { $case: 'fresh', value: true };
+  /** `at`: 0 = now. */
+  async #fetch(keys: Buffer[], at: number): Promise<SnapshotGetResponse> {
+    const asked: SnapshotGetRequest['at'] =
+      at > 0 ? { $case: 'timestamp', value: at } : { $case: 'fresh', value: true };
     const bytes = keys.reduce((sum, key) => sum + key.length + 4, OVERHEAD_BYTES);
-    const operation = { $case: 'snapshotGet', value: { keys, at } } as const;
+    const operation = { $case: 'snapshotGet', value: { keys, at: asked } } as const;
     const answer = (await this.#dispatcher.start(operation, bytes, this.#timing())) as SnapshotGetResponse;
-    const { results, partial } = answer;
+    const { results, partial, timestamp } = answer;
     const isWhole = partial ? results.length < keys.length : results.length === keys.length;
     if (results.length === 0 || !isWhole) {
       throw new CairnError('INTERNAL', `the router answered ${results.length} of ${keys.length} keys`);
     }
-    this.#takeTimestamp(answer.timestamp);
-    return results;
+    if (timestamp <= 0 || (at > 0 && timestamp !== at))
+      throw new CairnError('INTERNAL', `the router answered as of ${timestamp}, which was not asked for`);
+    this.#takeTimestamp(timestamp);
+    return answer;
   }
 
   #takeTimestamp(timestamp: number): void {
-    if (timestamp <= 0 || (this.#timestamp > 0 && timestamp !== this.#timestamp))
-      throw new CairnError('INTERNAL', `the router answered as of ${timestamp}, which was not asked for`);
-    this.#timestamp = timestamp;
+    if (this.#timestamp === 0) this.#timestamp = timestamp;
   }
 }
 

@@ -6,8 +6,10 @@ import { Isolation } from './wire-binding.js';
  * - `serializable` (default): as if transactions had run one after the other.
  * - `snapshot`: reads are of one instant, and what is written must not have been written by others since. What
  *   was only read is not checked at the end: two transactions may each read what the other writes.
+ * - `read-committed`: each read sees what is committed when it is made; reads that follow each other need not
+ *   agree. What is written must not have been written by others since the first read.
  */
-export type IsolationLevel = 'serializable' | 'snapshot';
+export type IsolationLevel = 'serializable' | 'snapshot' | 'read-committed';
 
 export interface TransactionOptions extends CallOptions {
   readonly isolation?: IsolationLevel;
@@ -53,7 +55,11 @@ export type ExecuteOperationInput =
 export function isolationOf(level: IsolationLevel | undefined): Isolation {
   if (level === undefined || level === 'serializable') return Isolation.SERIALIZABLE;
   if (level === 'snapshot') return Isolation.SNAPSHOT;
-  throw invalidArgument('isolation', `isolation must be "serializable" or "snapshot", not ${String(level)}`);
+  if (level === 'read-committed') return Isolation.READ_COMMITTED;
+  throw invalidArgument(
+    'isolation',
+    `isolation must be "serializable", "snapshot" or "read-committed", not ${String(level)}`,
+  );
 }
 
 /** INVALID_ARGUMENT unless it is left out, or a whole number from 1. */

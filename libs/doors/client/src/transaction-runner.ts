@@ -45,6 +45,7 @@ export async function runTransaction<Result>(
   const { clock, rng, budget, stats } = context;
   const deadlineMs = clock.nowMs() + plan.timeoutMs;
   for (let attempt = 1; ; attempt += 1) {
+    const begunMs = clock.nowMs();
     try {
       const result = await runOnce(context, work, plan, { attempt, deadlineMs });
       budget.onSuccess();
@@ -53,7 +54,10 @@ export async function runTransaction<Result>(
       if (!CairnError.is(error) || error.retryClass !== 'restart') throw error;
       const pauseMs = Math.max(error.retryAfterMs, backoffMs(RESTART_BACKOFF, attempt - 1, rng));
       if (attempt >= plan.attemptsMax) throw givenUp(error, attempt, 'attemptsMax');
-      if (clock.nowMs() + pauseMs >= deadlineMs) throw givenUp(error, attempt, `within ${plan.timeoutMs} ms`);
+      // An attempt that is cut off in its commit would be an unknown outcome.
+      const nowMs = clock.nowMs();
+      if (nowMs + pauseMs + (nowMs - begunMs) >= deadlineMs)
+        throw givenUp(error, attempt, `within ${plan.timeoutMs} ms`);
       if (!budget.take()) throw givenUp(error, attempt, 'too few transactions succeed at the first attempt');
       stats.transactionsRestarted += 1;
       await pause(context, pauseMs, plan.signal);
@@ -105,9 +109,11 @@ async function runOnce<Result>(
   const { dispatcher } = context;
   const timing = (): DispatchTiming => timingOf(context, plan, attempt);
   const state = new TransactionState(plan.isolation === Isolation.SERIALIZABLE);
-  const reader = new SnapshotReader(dispatcher, timing);
+  const reader = new SnapshotReader(dispatcher, timing, {
+    isOneInstant: plan.isolation !== Isolation.READ_COMMITTED,
+  });
   const rowsOf = async function* (options: ScanOptions): AsyncGenerator<Row, void, undefined> {
-    const timestamp = await reader.begin();
+    const timestamp = await reader.scanInstant();
     const { timeoutMs = plan.timeoutMs, signal } = timing();
     const signalled = signal === undefined ? {} : { signal };
     yield* context.scan({ ...options, consistency: { timestamp }, timeoutMs, ...signalled });

@@ -7,7 +7,7 @@ const NO_VERSION = Buffer.alloc(0);
 /** The rows that are stored, as of the transaction's instant. */
 export type SpanRows = (options: ScanOptions) => AsyncIterable<Row>;
 
-export interface MergedScan extends ScanOptions {
+export interface MergedScan extends Omit<ScanOptions, 'prefix'> {
   readonly start: Buffer;
   readonly end: Buffer;
   readonly reverse: boolean;
@@ -36,9 +36,8 @@ export async function* mergedScan(
 }
 
 function storedRows(rowsOf: SpanRows, scan: MergedScan, own: number): AsyncIterable<Row> {
-  const { prefix: _, ...bounded } = scan;
   // Each write of the transaction may hide a row that is stored.
-  return rowsOf({ ...bounded, limit: scan.limit === 0 ? 0 : scan.limit + own });
+  return rowsOf({ ...scan, limit: scan.limit === 0 ? 0 : scan.limit + own });
 }
 
 async function* merged(

@@ -191,9 +191,10 @@ describe('others that come in between', () => {
     const error = await failureOf(client.transaction(work, { attemptsMax: 3 }));
     expect(error).toMatchObject({ code: 'TRANSACTION_ABORTED', details: { attempts: 3 } });
     expect(error.message).toContain('given up after 3 attempts');
-    const late = await failureOf(client.transaction(work, { timeoutMs: 100 }));
+    router.verdict = () => new CairnError('TRANSACTION_ABORTED', 'come later', { retryAfterMs: 5_000 });
+    const late = await failureOf(client.transaction((tx) => tx.put('a', '1'), { timeoutMs: 1_000 }));
     expect(late.code).toBe('TRANSACTION_ABORTED');
-    expect(late.message).toContain('within 100 ms');
+    expect(late.message).toContain('given up after 1 attempt (within 1000 ms)');
   });
 
   test('do not matter for what was only read, with snapshot isolation', async () => {
@@ -206,6 +207,32 @@ describe('others that come in between', () => {
       { isolation: 'snapshot' },
     );
     expect(callsOf('commit')).toEqual([expect.objectContaining({ isolation: 2, reads: [] })]);
+  });
+
+  test('are seen at once with read committed, unless they write the same keys', async () => {
+    await client.put('a', '1');
+    const seen = await client.transaction(
+      async (tx) => {
+        const first = (await tx.get('a'))?.text();
+        await client.put('a', '2');
+        const rows = await rowsOf(tx, { prefix: 'a' });
+        tx.put('b', '1');
+        return [first, (await tx.get('a'))?.text(), ...rows];
+      },
+      { isolation: 'read-committed' },
+    );
+    expect(seen).toEqual(['1', '2', 'a=2']);
+    expect(callsOf('commit')).toEqual([expect.objectContaining({ isolation: 3, reads: [], spans: [] })]);
+    interfere('n', 1);
+    let runs = 0;
+    await client.transaction(
+      async (tx) => {
+        runs += 1;
+        await tx.increment('n');
+      },
+      { isolation: 'read-committed' },
+    );
+    expect(runs).toBe(2);
   });
 
   test('are seen in spans that were empty', async () => {

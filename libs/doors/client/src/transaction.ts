@@ -76,7 +76,8 @@ export class Transaction {
     const { start, end } = boundsOf(options);
     const { state, rowsOf } = this.#parts;
     const reverse = options.reverse ?? false;
-    const scan = { ...options, start, end, reverse, limit: options.limit ?? 0 };
+    const { limit = 0, keysOnly = false, pageBytes = 0 } = options;
+    const scan = { start, end, reverse, limit, keysOnly, pageBytes };
     const seen = state.scanned(start, end, reverse);
     const own = state.writesIn(start, end, reverse);
     for await (const row of mergedScan(rowsOf, scan, own, seen)) {

@@ -107,6 +107,8 @@ export interface RunningRouter {
   readonly kv: KvHandlers;
   readonly txn: TxnHandlers;
   readonly cluster: ClusterHandlers;
+  /** The connection is over from which this peer called: what it had open and did not commit is given up. */
+  callerGone(peer: string): void;
   readiness(): Readiness;
   /**
    * Joins the cluster, listed at this address of its gRPC server unless the configuration advertises another.
@@ -402,6 +404,10 @@ class RouterNode implements RunningRouter {
 
   #takeRoutes(answer: GetRoutesResponse): void {
     this.#router.takeRoutes(routesOf(answer));
+  }
+
+  callerGone(peer: string): void {
+    this.#openTransactions.endAllOf(peer);
   }
 
   readiness(): Readiness {

@@ -75,7 +75,12 @@ export class WriteBatchBuilder {
     const buffer = this.#buffer;
     buffer[at] = ItemTag.write;
     writeIdentity(buffer, at + 1, outcome);
-    writeRow(buffer, at + 1 + IDENTITY_BYTES, { userKey, zeros, keyBytes, recordBytes }, version);
+    writeRow(
+      buffer,
+      at + 1 + IDENTITY_BYTES,
+      { userKey, zeros, keyBytes, recordBytes, start: NO_START },
+      version,
+    );
   }
 
   /**
@@ -88,7 +93,7 @@ export class WriteBatchBuilder {
     const recordBytes = recordLength(version, start);
     const at = this.#startItem(PART_FIXED_BYTES + keyBytes + recordBytes, version.timestamp);
     this.#buffer[at] = ItemTag.part;
-    writeRow(this.#buffer, at + 1, { userKey, zeros, keyBytes, recordBytes }, version, start);
+    writeRow(this.#buffer, at + 1, { userKey, zeros, keyBytes, recordBytes, start }, version);
   }
 
   /** The outcome of a command that wrote nothing, or whose writes were added as parts. */
@@ -207,20 +212,17 @@ function assertRowKey(engineKey: Uint8Array): void {
   assert(isRowKey(engineKey), 'the key of a row is in a row namespace', { namespace: engineKey[0] ?? 0 });
 }
 
+/** What a row is made of besides its version. */
 interface RowSizes {
   readonly userKey: Uint8Array;
   readonly zeros: number;
   readonly keyBytes: number;
   readonly recordBytes: number;
+  /** When the transaction began that writes it; 0 = none does. */
+  readonly start: Timestamp;
 }
 
-function writeRow(
-  buffer: Buffer,
-  at: number,
-  sizes: RowSizes,
-  version: VersionRecord,
-  start = NO_START,
-): void {
+function writeRow(buffer: Buffer, at: number, sizes: RowSizes, version: VersionRecord): void {
   assert(sizes.keyBytes <= ENGINE_KEY_BYTES_MAX, 'engine key too long');
   buffer.writeUInt32BE(sizes.keyBytes, at);
   buffer.writeUInt32BE(sizes.recordBytes, at + 4);
@@ -228,7 +230,12 @@ function writeRow(
   buffer[keyAt] = Namespace.versions;
   const suffixAt = writeEscapedKey(buffer, keyAt + 1, sizes.userKey, sizes.zeros);
   writeVersionSuffix(buffer, suffixAt, version.timestamp, version.sequence);
-  const end = writeRecordOf(buffer, { keyAt, recordAt: suffixAt + VERSION_SUFFIX_BYTES }, version, start);
+  const end = writeRecordOf(
+    buffer,
+    { keyAt, recordAt: suffixAt + VERSION_SUFFIX_BYTES },
+    version,
+    sizes.start,
+  );
   assert(end === keyAt + sizes.keyBytes + sizes.recordBytes, 'row of another length than announced');
 }
 

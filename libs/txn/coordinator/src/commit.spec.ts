@@ -81,11 +81,11 @@ describe('a commit over several ranges', () => {
 
   it('leaves nothing when it is in conflict with a write or a read', async () => {
     const rig = await clusterOf();
-    const start = await rig.begin();
-    await rig.read(['z'], start);
+    const [start, later] = [await rig.begin(), await rig.begin()];
+    await rig.read(['z'], later);
     await rig.settle(rig.put('z', 'new'));
     expect(await codeOf(rig.settle(rig.commit(start, { a: '1', z: '2' })))).toBe('TRANSACTION_ABORTED');
-    expect(await codeOf(rig.settle(rig.commit(start, { a: '1', y: '2' }, { reads: ['z'] })))).toBe(
+    expect(await codeOf(rig.settle(rig.commit(later, { a: '1', y: '2' }, { reads: ['z'] })))).toBe(
       'TRANSACTION_ABORTED',
     );
     await rig.run(20);
@@ -95,13 +95,13 @@ describe('a commit over several ranges', () => {
 
   it('sees that a span it scanned has got a row, in a range that it does not write', async () => {
     const rig = await clusterOf(['g', 'm', 't']);
-    const start = await rig.begin();
+    const starts = [await rig.begin(), await rig.begin(), await rig.begin()];
     const commitWith = (span: readonly [string, string]): Promise<string> =>
       codeOf(
         rig.settle(
           rig.coordinator.commit(
             {
-              ...{ start, isolation: 'serializable', reads: [] },
+              ...{ start: starts.pop() ?? timestamp(0), isolation: 'serializable', reads: [] },
               spans: [{ start: key(span[0]), end: key(span[1]) }],
               writes: writesOf({ a: String(span) }),
             },
@@ -109,7 +109,7 @@ describe('a commit over several ranges', () => {
           ),
         ),
       );
-    await rig.read(['p'], start);
+    await rig.read(['p'], starts[2]);
     await rig.settle(rig.put('p', 'new'));
     expect(await commitWith(['', ''])).toBe('TRANSACTION_ABORTED');
     expect(await commitWith(['b', 'q'])).toBe('TRANSACTION_ABORTED');
@@ -202,6 +202,7 @@ describe('a commit that something comes in the way of', () => {
     const put = other.put('z', 'mine', 20_000);
     expect(await rig.settle(commit)).toBe('OK');
     await rig.settle(put);
+    rig.shards.timestampDelayMs = 0;
     expect(rig.commands).toContain('heartbeat');
     expect(await other.read(['a', 'z'])).toEqual(['1', 'mine']);
   });

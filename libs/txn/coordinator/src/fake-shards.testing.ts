@@ -101,6 +101,10 @@ export class FakeShards {
   latencyMs = 1;
   /** The oracle takes so much longer. */
   timestampDelayMs = 0;
+  /** And so much longer to answer with what it issued. */
+  timestampAnswerDelayMs = 0;
+  /** Rows that one reply has at most. */
+  rowsMax = Infinity;
   ranges: FakeRange[] = [{ id: 1, start: '', end: '', epoch: 1, commitFloor: 0 }];
   readonly served: Served[] = [];
   /** Called before each request is looked at; a number of milliseconds holds it back. */
@@ -154,23 +158,33 @@ export class FakeShards {
   }
 
   gatewayFor(router: string): MetadataGateway {
-    const later = <T>(make: () => T, delayMs = 0): Promise<T> =>
+    const later = <T>(make: () => T, delays = { askedMs: 0, answeredMs: 0 }): Promise<T> =>
       new Promise((resolve) => {
-        this.#later(router, this.#travelMs() + delayMs, () => {
+        this.#later(router, this.#travelMs() + delays.askedMs, () => {
           const made = make();
-          this.#later(router, this.#travelMs(), () => {
+          this.#later(router, this.#travelMs() + delays.answeredMs, () => {
             resolve(made);
           });
         });
       });
+    let latest = timestamp(0);
     return {
       routes: () =>
         later(() => ({
           routes: this.ranges.map((range) => ({ descriptor: descriptorOf(range), leaderStoreId: STORE })),
           stores: [{ storeId: STORE, address: 'store', live: true }],
         })),
-      timestamp: () => later(() => this.issue(), this.timestampDelayMs),
-      latestTimestamp: timestamp(0),
+      timestamp: async () => {
+        const issued = await later(() => this.issue(), {
+          askedMs: this.timestampDelayMs,
+          answeredMs: this.timestampAnswerDelayMs,
+        });
+        latest = timestamp(Math.max(latest, issued));
+        return issued;
+      },
+      get latestTimestamp() {
+        return latest;
+      },
     };
   }
 
@@ -372,7 +386,10 @@ export class FakeShards {
         if (command.at > 0 && command.at < rows.readableSince) return rows.tooOld();
         const at = command.at > 0 ? command.at : Infinity;
         this.#refuseRead(command.keys, at, request.ignoreLocks);
-        return { type: 'rows', rows: command.keys.map((each) => this.#rowAt(each, at)) };
+        return {
+          type: 'rows',
+          rows: command.keys.slice(0, this.rowsMax).map((each) => this.#rowAt(each, at)),
+        };
       }
       case 'validate': {
         if (

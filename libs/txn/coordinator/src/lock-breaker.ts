@@ -1,6 +1,13 @@
 import { CairnError, rethrowInvariant, timestamp, type Timestamp } from '@cairn/base';
 import { sleep, type Clock, type Rng } from '@cairn/ports';
-import { backoffMs, isWrite, type BackoffRule, type HeldOperation, type LockBreaker } from '@cairn/routing';
+import {
+  backoffMs,
+  isWrite,
+  LOCKED_TOO_LONG,
+  type BackoffRule,
+  type HeldOperation,
+  type LockBreaker,
+} from '@cairn/routing';
 import type { KvRequest, LockInfo } from '@cairn/wire';
 
 import { aborted } from './aborts.js';
@@ -115,8 +122,11 @@ export class TransactionBreaker implements LockBreaker {
     }
   }
 
+  /** Throws when its time is over: it must not be sent again for nothing. */
   #isWanted(held: HeldOperation): boolean {
-    return !held.isOver && this.#parts.clock.nowMs() < held.deadlineMs;
+    if (held.isOver) return false;
+    if (this.#parts.clock.nowMs() >= held.deadlineMs) throw LOCKED_TOO_LONG;
+    return true;
   }
 
   /** Answers whether the operation shall be sent again: the locks of the first key are gone, or are to go. */

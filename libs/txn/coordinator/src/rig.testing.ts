@@ -1,10 +1,17 @@
 import { CairnError, timestamp, type Timestamp } from '@cairn/base';
 import { noopLogger, noopMetrics, type Clock } from '@cairn/ports';
-import { AnswersUnderWay, perform, RequestRouter, type SpanTimes } from '@cairn/routing';
+import {
+  AnswersUnderWay,
+  perform,
+  type MetadataGateway,
+  type RequestRouter,
+  type SpanTimes,
+} from '@cairn/routing';
 import { SimRng, type SimProcess } from '@cairn/runtime-sim';
 import { KvOp, newKvRequest, type KvResponse } from '@cairn/wire';
 
-import { TransactionCoordinator } from './coordinator.js';
+import { createCoordinatedRouter } from './coordinated-router.js';
+import type { TransactionCoordinator } from './coordinator.js';
 import { FakeShards, key } from './fake-shards.testing.js';
 import type { TransactionLimits } from './limits.js';
 import type { Isolation, TransactionWrite } from './types.js';
@@ -28,30 +35,28 @@ export class CoordinatorRig {
   readonly clock: Clock;
   readonly router: RequestRouter;
   readonly coordinator: TransactionCoordinator;
+  readonly gateway: MetadataGateway;
 
   constructor(shards: FakeShards, name = 'router', limits: Partial<TransactionLimits> = {}) {
     this.shards = shards;
     this.name = name;
     this.process = shards.scheduler.startProcess(name);
     this.clock = this.process.clock;
-    const gateway = shards.gatewayFor(name);
-    let coordinator: TransactionCoordinator | undefined;
-    this.router = new RequestRouter({
-      ...{ clock: this.clock, rng: new SimRng(`router ${name}`), logger: noopLogger, metrics: noopMetrics },
-      ...{ connector: shards.connectorFor(name), gateway, answers: new AnswersUnderWay() },
-      bounds: {
-        ...{ outstandingOpsMax: 10_000, outstandingBytesMax: 100_000_000 },
-        ...{ outstandingOpsPerStoreMax: 5_000, outstandingScansPerStoreMax: 40 },
+    this.gateway = shards.gatewayFor(name);
+    const { gateway } = this;
+    const made = createCoordinatedRouter(
+      {
+        ...{ clock: this.clock, rng: new SimRng(name), logger: noopLogger, metrics: noopMetrics },
+        ...{ connector: shards.connectorFor(name), gateway, answers: new AnswersUnderWay() },
+        bounds: {
+          ...{ outstandingOpsMax: 10_000, outstandingBytesMax: 100_000_000 },
+          ...{ outstandingOpsPerStoreMax: 5_000, outstandingScansPerStoreMax: 40 },
+        },
       },
-      lockBreaker: (router) => {
-        coordinator = new TransactionCoordinator({
-          ...{ router, timestamps: gateway, clock: this.clock, rng: new SimRng(`coordinator ${name}`) },
-          ...{ logger: noopLogger, metrics: noopMetrics, limits },
-        });
-        return coordinator.breaker;
-      },
-    });
-    this.coordinator = coordinator as unknown as TransactionCoordinator;
+      { timestamps: gateway, limits },
+    );
+    this.router = made.router;
+    this.coordinator = made.coordinator;
   }
 
   async ready(): Promise<this> {
@@ -79,7 +84,7 @@ export class CoordinatorRig {
   }
 
   async begin(): Promise<Timestamp> {
-    return this.settle(this.shards.gatewayFor(this.name).timestamp());
+    return this.settle(this.gateway.timestamp());
   }
 
   /** A commit of what is written at `start`, with what was read before. */

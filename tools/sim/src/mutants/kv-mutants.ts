@@ -30,8 +30,9 @@ export const KV_MUTANTS: readonly Mutant[] = [
     file: 'libs/nodes/shard-node/src/kv/kv-machine.ts',
     edits: [
       {
-        find: 'visitor.begin(undefined, this.#outcomes.windowFor(entry), undefined);',
-        replace: 'this.#outcomes.windowFor(entry); visitor.begin(undefined, undefined, undefined);',
+        find: 'visitor.begin(undefined, this.#outcomes.windowFor(entry), undefined, undefined);',
+        replace:
+          'this.#outcomes.windowFor(entry); visitor.begin(undefined, undefined, undefined, undefined);',
       },
     ],
     run: RESTARTS,
@@ -114,8 +115,8 @@ export const KV_MUTANTS: readonly Mutant[] = [
     file: 'libs/nodes/shard-node/src/kv/unpublished-rows.ts',
     edits: [
       {
-        find: 'if (row.version === undefined) this.#rowCache.delete(row.key);',
-        replace: 'if (row.version === undefined) continue;',
+        find: 'else this.#rowCache.updateIfPresent(row.key, row.version);',
+        replace: 'else continue;',
       },
     ],
     run: { type: 'cluster', faults: [], isPlanted: true },

@@ -135,7 +135,7 @@ export class BatchReads {
       this.#read(batch, known);
       return;
     }
-    Promise.all(found).then(
+    Promise.all(found.map((row) => Promise.resolve(row))).then(
       (rows) => {
         this.#read(batch, rows);
       },

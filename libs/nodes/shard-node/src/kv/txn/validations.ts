@@ -133,7 +133,7 @@ export class Validations {
     for (let from = 0; from < keys.length; from += KEYS_PER_STEP) {
       if (this.#isOver(call, command)) return undefined;
       const step = keys.slice(from, from + KEYS_PER_STEP);
-      const found = await Promise.all(step.map((key) => this.#newestAt(key, commit)));
+      const found = await Promise.all(step.map((key) => Promise.resolve(this.#newestAt(key, commit))));
       for (const [at, version] of found.entries()) {
         const conflict = conflictOf(step[at] as Uint8Array, version, command);
         if (conflict !== undefined) return conflict;

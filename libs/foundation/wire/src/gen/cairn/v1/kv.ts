@@ -66,7 +66,7 @@ export enum Isolation {
    * checked: two transactions may each read what the other writes (write skew).
    */
   SNAPSHOT = 2,
-  /** READ_COMMITTED - Each read sees what is committed when it is made. */
+  /** READ_COMMITTED - Each read sees what is committed when it is made. Keys that are written must not have been written by others since `start`. */
   READ_COMMITTED = 3,
 }
 

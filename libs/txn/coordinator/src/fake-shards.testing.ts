@@ -101,6 +101,8 @@ export class FakeShards {
   latencyMs = 1;
   /** The oracle takes so much longer. */
   timestampDelayMs = 0;
+  /** And so much longer to answer with what it issued. */
+  timestampAnswerDelayMs = 0;
   /** Rows that one reply has at most. */
   rowsMax = Infinity;
   ranges: FakeRange[] = [{ id: 1, start: '', end: '', epoch: 1, commitFloor: 0 }];
@@ -156,11 +158,11 @@ export class FakeShards {
   }
 
   gatewayFor(router: string): MetadataGateway {
-    const later = <T>(make: () => T, delayMs = 0): Promise<T> =>
+    const later = <T>(make: () => T, delays = { askedMs: 0, answeredMs: 0 }): Promise<T> =>
       new Promise((resolve) => {
-        this.#later(router, this.#travelMs() + delayMs, () => {
+        this.#later(router, this.#travelMs() + delays.askedMs, () => {
           const made = make();
-          this.#later(router, this.#travelMs(), () => {
+          this.#later(router, this.#travelMs() + delays.answeredMs, () => {
             resolve(made);
           });
         });
@@ -173,7 +175,10 @@ export class FakeShards {
           stores: [{ storeId: STORE, address: 'store', live: true }],
         })),
       timestamp: async () => {
-        const issued = await later(() => this.issue(), this.timestampDelayMs);
+        const issued = await later(() => this.issue(), {
+          askedMs: this.timestampDelayMs,
+          answeredMs: this.timestampAnswerDelayMs,
+        });
         latest = timestamp(Math.max(latest, issued));
         return issued;
       },

@@ -39,6 +39,21 @@ describe('a read that meets the lock of a transaction that is not decided', () =
     expect(await other.read(['a', 'z'])).toEqual(['new', 'new']);
   });
 
+  it('is before it also if the commit timestamp is issued already and on its way', async () => {
+    const rig = await clusterOf();
+    const start = await rig.begin();
+    rig.shards.timestampAnswerDelayMs = 100;
+    const commit = rig.commit(start, { a: 'new', z: 'new' });
+    await rig.run(20);
+    const at = rig.shards.issue();
+    // By an answer of a store the router learns of what the oracle has issued.
+    await rig.settle(rig.get('b'));
+    expect(await rig.read(['a', 'z'], at)).toEqual([undefined, undefined]);
+    rig.shards.timestampAnswerDelayMs = 0;
+    expect(await rig.settle(commit)).toBeGreaterThan(at);
+    expect(await rig.read(['a', 'z'], at)).toEqual([undefined, undefined]);
+  });
+
   it('asks once for all who ask at a time, and remembers what was decided', async () => {
     const { rig, other, commit } = await withLocks();
     const checks = (): number => rig.commands.filter((type) => type === 'check').length;

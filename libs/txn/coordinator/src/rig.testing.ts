@@ -3,14 +3,15 @@ import { noopLogger, noopMetrics, type Clock } from '@cairn/ports';
 import {
   AnswersUnderWay,
   perform,
-  RequestRouter,
   type MetadataGateway,
+  type RequestRouter,
   type SpanTimes,
 } from '@cairn/routing';
 import { SimRng, type SimProcess } from '@cairn/runtime-sim';
 import { KvOp, newKvRequest, type KvResponse } from '@cairn/wire';
 
-import { TransactionCoordinator } from './coordinator.js';
+import { createCoordinatedRouter } from './coordinated-router.js';
+import type { TransactionCoordinator } from './coordinator.js';
 import { FakeShards, key } from './fake-shards.testing.js';
 import type { TransactionLimits } from './limits.js';
 import type { Isolation, TransactionWrite } from './types.js';
@@ -43,23 +44,19 @@ export class CoordinatorRig {
     this.clock = this.process.clock;
     this.gateway = shards.gatewayFor(name);
     const { gateway } = this;
-    let coordinator: TransactionCoordinator | undefined;
-    this.router = new RequestRouter({
-      ...{ clock: this.clock, rng: new SimRng(`router ${name}`), logger: noopLogger, metrics: noopMetrics },
-      ...{ connector: shards.connectorFor(name), gateway, answers: new AnswersUnderWay() },
-      bounds: {
-        ...{ outstandingOpsMax: 10_000, outstandingBytesMax: 100_000_000 },
-        ...{ outstandingOpsPerStoreMax: 5_000, outstandingScansPerStoreMax: 40 },
+    const made = createCoordinatedRouter(
+      {
+        ...{ clock: this.clock, rng: new SimRng(name), logger: noopLogger, metrics: noopMetrics },
+        ...{ connector: shards.connectorFor(name), gateway, answers: new AnswersUnderWay() },
+        bounds: {
+          ...{ outstandingOpsMax: 10_000, outstandingBytesMax: 100_000_000 },
+          ...{ outstandingOpsPerStoreMax: 5_000, outstandingScansPerStoreMax: 40 },
+        },
       },
-      lockBreaker: (router) => {
-        coordinator = new TransactionCoordinator({
-          ...{ router, timestamps: gateway, clock: this.clock, rng: new SimRng(`coordinator ${name}`) },
-          ...{ logger: noopLogger, metrics: noopMetrics, limits },
-        });
-        return coordinator.breaker;
-      },
-    });
-    this.coordinator = coordinator as unknown as TransactionCoordinator;
+      { timestamps: gateway, limits },
+    );
+    this.router = made.router;
+    this.coordinator = made.coordinator;
   }
 
   async ready(): Promise<this> {

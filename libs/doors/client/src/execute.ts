@@ -159,8 +159,11 @@ function answerOf(
     case 'error': {
       const error = errorFromDetail(result.value);
       if (name !== 'get' || error.code !== 'WRONG_KIND') {
-        const message = `it happened at ${timestamp}, and what an operation found is missing: ${error.message}`;
-        throw new CairnError(error.code, message, { cause: error, details: { timestamp } });
+        throw new CairnError(
+          error.code,
+          `it happened at ${timestamp}, and what an operation found is missing: ${error.message}`,
+          { cause: error, details: { timestamp } },
+        );
       }
       return new Entry(Buffer.alloc(0), Buffer.alloc(0), 0, kindOf(result.value.kind));
     }

@@ -352,7 +352,7 @@ export class FakeShards {
     if (last !== undefined && page.length < rows.length) {
       response.resumeKey = request.reverse ? last.key : Buffer.concat([last.key, Buffer.of(0)]);
     } else if (request.reverse) {
-      if (range.start !== '' && range.start > from) response.resumeKey = key(range.start);
+      if (range.start !== '') response.resumeKey = key(range.start);
     } else if (range.end !== '' && (to === '' || range.end < to)) {
       response.resumeKey = key(range.end);
     }

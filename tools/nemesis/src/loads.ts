@@ -88,6 +88,7 @@ export class TransactionLoads {
       ...{ name, client: cairnLoadClient(client, { timeoutMs: TIMEOUT_MS }) },
       rng: new SimRng(`${seed}/${name}`),
       nowMs: () => recorder.nowMs(),
+      sleep: (ms) => delay(ms),
       // The recorder keeps errors that no fault explains.
       violate: () => undefined,
       onEnd: (type, error) => {

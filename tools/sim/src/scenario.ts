@@ -12,7 +12,7 @@ import { SimCluster } from './cluster.js';
 import { CutBreaker } from './cut-breaker.js';
 import { MORE_FAULT_KINDS } from './faults/more-strikes.js';
 import { Judge } from './judge.js';
-import { drawLoad, LoadRunner } from './loads/load-runner.js';
+import { drawLoad, LoadRunner, REST_MS } from './loads/load-runner.js';
 import { FAULT_KINDS, Nemesis, type FaultKind } from './nemesis.js';
 import { Operator } from './operator.js';
 import { Planter, PLANTED } from './planter.js';
@@ -145,12 +145,16 @@ class ScenarioRun {
     });
   }
 
+  get #durationMs(): number {
+    return this.#options.durationMs ?? this.cluster.rng.fork('length').pick(DURATIONS_MS);
+  }
+
   #drawnLoad(): LoadRunner | undefined {
     const { workload } = this.#options;
     const name = workload ?? drawLoad(this.cluster.rng, LOADED_SHARE);
     if (name === undefined || name === 'none') return undefined;
     return new LoadRunner(this.cluster, {
-      ...{ name, timeoutMs: CLIENT_TIMEOUT_MS, thinkMs: this.#thinkMs },
+      ...{ name, timeoutMs: CLIENT_TIMEOUT_MS, thinkMs: this.#thinkMs, durationMs: this.#durationMs },
       isOn: () => this.#isLoadOn,
     });
   }
@@ -175,7 +179,7 @@ class ScenarioRun {
     this.#nemesis.start();
     this.#ambush?.start();
     this.#cutBreaker?.start();
-    await this.#underFaults(this.#options.durationMs ?? cluster.rng.fork('length').pick(DURATIONS_MS));
+    await this.#underFaults(this.#durationMs);
     if (this.#mayEnd) {
       this.#isOver = true;
       return;
@@ -186,7 +190,7 @@ class ScenarioRun {
     await this.#expect('healthy after healing', () => cluster.isHealthy, HEAL_LIMIT_MS);
     await scheduler.runFor(AFTERMATH_MS);
     this.#isLoadOn = false;
-    await this.#expect('clients end', () => this.#running === 0, CLIENT_TIMEOUT_MS * 4);
+    await this.#expect('clients end', () => this.#running === 0, CLIENT_TIMEOUT_MS * 4 + REST_MS);
     await this.#readEverything();
     await this.#load?.finish();
     await this.#expect('replicas reach one index', () => this.#isConverged(), HEAL_LIMIT_MS);

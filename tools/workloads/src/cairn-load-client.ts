@@ -39,7 +39,7 @@ function transactionOf(transaction: Transaction, pageBytes: number): LoadTransac
     get: async (key) => textOf(await transaction.get(key)),
     getMany: async (keys) => (await transaction.getMany(keys)).map(textOf),
     scan: ({ start, end }) => rowsOf(transaction.scan({ start, end, pageBytes })),
-    put: (key, value) => transaction.put(key, value),
+    put: (key, value, ttlMs = 0) => transaction.put(key, value, { ttlMs }),
     delete: (key) => transaction.delete(key),
     increment: async (key, delta) => Number(await transaction.increment(key, delta)),
   };
@@ -55,7 +55,7 @@ function operationOf(operation: LoadOperation): ExecuteOperationInput {
     case 'get':
       return { get: { key } };
     case 'put':
-      return { put: { key, value: operation.value } };
+      return { put: { key, value: operation.value, ttlMs: operation.ttlMs ?? 0 } };
     case 'delete':
       return { delete: { key } };
     case 'increment':
@@ -98,14 +98,14 @@ export function cairnLoadClient(
     },
     increment: async (key, delta) => Number(await client.increment(key, delta, call)),
     scan: ({ start, end }: KeySpan) => scanAll(client, { start, end, pageBytes, ...call }),
-    transaction: async (isolation, body) => {
+    transaction: async (isolation, body, extraMs = 0) => {
       let commit: (() => number | undefined) | undefined;
       const value = await client.transaction(
         async (transaction) => {
           commit = () => transaction.commitTimestamp;
           return body(transactionOf(transaction, pageBytes));
         },
-        { isolation, ...call },
+        { isolation, timeoutMs: timeoutMs + extraMs },
       );
       return { value, commit: commit?.() };
     },

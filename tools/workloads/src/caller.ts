@@ -19,6 +19,7 @@ export interface CallerOptions {
   readonly rng: SimRng;
   /** Milliseconds of one clock for all callers of a load. */
   readonly nowMs: () => number;
+  readonly sleep: (ms: number) => Promise<void>;
   /** A call failed as none may fail. */
   readonly violate: (message: string) => void;
   /** For those who count: a call has ended. */
@@ -48,6 +49,10 @@ export class Caller {
 
   nowMs(): number {
     return this.#options.nowMs();
+  }
+
+  sleep(ms: number): Promise<void> {
+    return this.#options.sleep(ms);
   }
 
   /** A text that no caller of the load has used before; without dots. */

@@ -14,7 +14,8 @@ export interface LoadTransaction {
   getMany(keys: readonly string[]): Promise<readonly (string | undefined)[]>;
   /** In the order of keys. */
   scan(span: KeySpan): Promise<ReadonlyMap<string, string>>;
-  put(key: string, value: string): void;
+  /** `ttlMs`: it goes so long after the commit. */
+  put(key: string, value: string, ttlMs?: number): void;
   delete(key: string): void;
   increment(key: string, delta: number): Promise<number>;
 }
@@ -40,7 +41,7 @@ export interface LoadCondition {
 
 export type LoadOperation =
   | { readonly f: 'get'; readonly key: string }
-  | { readonly f: 'put'; readonly key: string; readonly value: string }
+  | { readonly f: 'put'; readonly key: string; readonly value: string; readonly ttlMs?: number }
   | { readonly f: 'delete'; readonly key: string }
   | { readonly f: 'increment'; readonly key: string; readonly delta: number };
 
@@ -91,6 +92,8 @@ export interface LoadClient {
   transaction<Value>(
     isolation: LoadIsolation,
     body: (transaction: LoadTransaction) => Promise<Value>,
+    /** That it may take longer than other calls. */
+    extraMs?: number,
   ): Promise<Committed<Value>>;
   /** Keys at an instant: that of the past, or one that is not before the call. */
   snapshot(keys: readonly string[], at?: number): Promise<Snapshot>;

@@ -11,6 +11,8 @@ const SLOTS = 6;
 /** A key is left for a new one after so many operations: the search for an order of them stays short. */
 const OPERATIONS_PER_KEY = 120;
 const SPAN = spanOf('w/mixed/');
+/** Of steps, where transactions rest. */
+const RESTING_SHARE = 0.02;
 const SHOWN_MAX = 20;
 const REMEMBERED_MAX = 50;
 
@@ -37,15 +39,19 @@ export class MixedLoad implements Load {
   readonly history = new History();
   readonly #isolation: LoadIsolation;
   readonly #paddingBytes: number;
+  readonly #restMs: number;
   readonly #keys = Array.from({ length: SLOTS }, (_, at) => [keyOf(at, 0)]);
   readonly #counts = new Map<string, number>();
   readonly #timestamps: number[] = [];
+  /** Keys of transactions that rested. */
+  readonly #resting: string[] = [];
   /** Writes that their own transaction did not see. */
   readonly #ownWriteFaults: string[] = [];
 
-  constructor({ isolation = 'serializable', paddingBytes = 0 }: LoadOptions = {}) {
+  constructor({ isolation = 'serializable', paddingBytes = 0, restMs = 0 }: LoadOptions = {}) {
     this.#isolation = isolation;
     this.#paddingBytes = paddingBytes;
+    this.#restMs = restMs;
   }
 
   async layOut(_client: LoadClient): Promise<void> {
@@ -54,11 +60,12 @@ export class MixedLoad implements Load {
 
   step(caller: Caller): Promise<void> {
     const { rng } = caller;
+    if (this.#restMs > 0 && rng.chance(RESTING_SHARE)) return this.#rest(caller);
     const dice = rng.integer(100);
-    if (dice < 12) return this.#put(caller);
+    if (dice < 12) return this.#put(caller, this.#key(caller));
     if (dice < 24) return this.#read(caller, this.#key(caller));
     if (dice < 34) return this.#compareAndSet(caller);
-    if (dice < 38) return this.#delete(caller);
+    if (dice < 38) return this.#delete(caller, this.#key(caller));
     if (dice < 66) return this.#transact(caller);
     if (dice < 78) return this.#execute(caller);
     if (dice < 86) return this.#writeAtomically(caller);
@@ -102,16 +109,15 @@ export class MixedLoad implements Load {
     });
   }
 
-  async #put(caller: Caller): Promise<void> {
-    const [key, value] = [this.#key(caller), caller.newValue()];
+  async #put(caller: Caller, key: string): Promise<void> {
+    const value = caller.newValue();
     const outcome = await caller.attempt('plain', () => caller.client.put(key, this.#padded(value)));
     const timestamp = outcome.type === 'ok' ? outcome.value : undefined;
     this.#record(caller, key, { f: 'write', value }, { outcome, timestamp });
     processAfter(caller, outcome);
   }
 
-  async #delete(caller: Caller): Promise<void> {
-    const key = this.#key(caller);
+  async #delete(caller: Caller, key: string): Promise<void> {
     const outcome = await caller.attempt('plain', () => caller.client.delete(key));
     const timestamp = outcome.type === 'ok' ? outcome.value : undefined;
     this.#record(caller, key, { f: 'write', value: undefined }, { outcome, timestamp });
@@ -156,12 +162,8 @@ export class MixedLoad implements Load {
       }),
     );
     // The attempt that may have happened is the last one.
-    this.#recordFootprint(
-      caller,
-      footprint,
-      outcome,
-      outcome.type === 'ok' ? outcome.value.commit : undefined,
-    );
+    const timestamp = outcome.type === 'ok' ? outcome.value.commit : undefined;
+    this.#recordFootprint(caller, footprint, { outcome, timestamp });
     if (outcome.type === 'ok')
       this.#ownWriteFaults.push(...outcome.value.value.map((key) => `${key} (${whereOf(caller, outcome)})`));
     processAfter(caller, outcome);
@@ -194,18 +196,43 @@ export class MixedLoad implements Load {
     return missed;
   }
 
-  #recordFootprint(
-    caller: Caller,
-    { reads, writes }: Footprint,
-    outcome: Outcome<unknown>,
-    timestamp: number | undefined,
-  ): void {
+  /**
+   * Reads a key that nobody else knows, which then goes; and writes it much later, when that it went may be forgotten.
+   */
+  async #rest(caller: Caller): Promise<void> {
+    const key = `w/mixed/rest/${caller.newValue()}`;
+    this.#resting.push(key);
+    await this.#put(caller, key);
+    const value = caller.newValue();
+    let isFirst = true;
+    let footprint = footprintOf(new Map([[key, value]]));
+    const outcome = await caller.attempt('transaction', () =>
+      caller.client.transaction(
+        this.#isolation,
+        async (tx) => {
+          footprint = footprintOf(new Map([[key, value]]));
+          footprint.reads.set(key, unpaddedOrNone(await tx.get(key)));
+          if (isFirst) await this.#delete(caller, key);
+          if (isFirst) await caller.sleep(this.#restMs);
+          isFirst = false;
+          tx.put(key, value);
+        },
+        this.#restMs,
+      ),
+    );
+    const timestamp = outcome.type === 'ok' ? outcome.value.commit : undefined;
+    this.#recordFootprint(caller, footprint, { outcome, timestamp });
+    processAfter(caller, outcome);
+  }
+
+  #recordFootprint(caller: Caller, { reads, writes }: Footprint, ended: Ended): void {
+    const { outcome } = ended;
     for (const [key, value] of writes) {
       // At any isolation nobody else has written meanwhile what was read and is written.
       const action: Action = reads.has(key)
         ? { f: 'cas', expected: reads.get(key), value, succeeded: true, found: undefined }
         : { f: 'write', value };
-      this.#record(caller, key, action, { outcome, timestamp });
+      this.#record(caller, key, action, ended);
     }
     // Not serializable, what was only read may have changed before the commit.
     if (outcome.type !== 'ok' || (writes.size > 0 && this.#isolation !== 'serializable')) return;
@@ -301,7 +328,7 @@ export class MixedLoad implements Load {
 
   async finalReads(caller: Caller): Promise<readonly string[]> {
     const failed: string[] = [];
-    for (const key of this.#keys.flat()) {
+    for (const key of [...this.#keys.flat(), ...this.#resting]) {
       const outcome = await caller.read(() => caller.client.get(key));
       if (outcome.type !== 'ok') failed.push(key);
       else this.#record(caller, key, { f: 'read', value: unpaddedOrNone(outcome.value) }, { outcome });

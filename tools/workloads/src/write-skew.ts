@@ -1,3 +1,5 @@
+import { TIMESTAMP_LOGICAL_STEPS } from '@cairn/base';
+
 import type { Caller } from './caller.js';
 import type { LoadClient, LoadTransaction } from './load-client.js';
 import type { Fault, Load } from './load.js';
@@ -8,6 +10,9 @@ import { spanOf } from './text.js';
 const PLACE_MS = 250;
 /** A place is a span; its keys lie in different ranges where these are cut. */
 const SEATS = 3;
+const LEASED_SHARE = 0.25;
+const LEASED = Array.from({ length: SEATS }, (_, at) => `w/skew/lease/${at}`);
+const LEASE_MS = [40, 400] as const;
 
 interface Place {
   readonly name: string;
@@ -17,19 +22,29 @@ interface Place {
   readonly takers: { readonly outcome: 'ok' | 'fail' | 'info'; readonly where: string }[];
 }
 
+/** Of a seat that is given for a while. */
+interface Lease {
+  readonly commit: number;
+  readonly ttlMs: number;
+  readonly where: string;
+}
+
 /**
  * What only the whole of what was read forbids. At some places two are on call: each may leave if it sees the other
  * stay. Other places are empty spans: whoever finds one empty takes a seat there. Of those who try at once, each with
  * a key of its own, one may succeed. Whoever only checks what is written lets all of them through; whoever checks
- * keys and not spans misses the seats.
+ * keys and not spans misses the seats. A few seats are given for a while: nobody gets one before the last lease has ended,
+ * by commit timestamps.
  */
 export class WriteSkewLoad implements Load {
   readonly name = 'write-skew';
   readonly splitKeys = [
     'w/skew/empty/',
+    ...LEASED,
     ...Array.from({ length: SEATS }, (_, at) => `w/skew/on-call/${at}/`),
   ];
   readonly #places = new Map<string, Place>();
+  readonly #leases: Lease[] = [];
   readonly #seen: { readonly place: Place; readonly count: number; readonly where: string }[] = [];
 
   async layOut(_client: LoadClient): Promise<void> {
@@ -37,6 +52,10 @@ export class WriteSkewLoad implements Load {
   }
 
   async step(caller: Caller): Promise<void> {
+    if (caller.rng.chance(LEASED_SHARE)) {
+      await this.#lease(caller);
+      return;
+    }
     const place = this.#placeOf(caller);
     if (caller.rng.chance(0.2)) {
       await this.#look(caller, place);
@@ -84,6 +103,30 @@ export class WriteSkewLoad implements Load {
     return succeeded;
   }
 
+  /** Takes a seat for a while if all are free. */
+  async #lease(caller: Caller): Promise<void> {
+    const key = caller.rng.pick(LEASED);
+    const ttlMs = Math.ceil(caller.rng.between(...LEASE_MS));
+    const isAtOnce = caller.rng.chance(0.4);
+    const outcome = await caller.attempt('transaction', async () => {
+      if (isAtOnce) {
+        const conditions = LEASED.map((each) => ({ key: each, value: undefined }));
+        const then = [{ f: 'put', key, value: caller.process, ttlMs } as const];
+        const { succeeded, commit } = await caller.client.execute({ conditions, then, otherwise: [] });
+        return succeeded ? commit : undefined;
+      }
+      const { value, commit } = await caller.client.transaction('serializable', async (tx) => {
+        if ((await tx.getMany(LEASED)).some((holder) => holder !== undefined)) return false;
+        tx.put(key, caller.process, ttlMs);
+        return true;
+      });
+      return value ? commit : undefined;
+    });
+    if (outcome.type === 'ok' && outcome.value !== undefined)
+      this.#leases.push({ commit: outcome.value, ttlMs, where: whereOf(caller, outcome) });
+    processAfter(caller, outcome);
+  }
+
   async #look(caller: Caller, place: Place): Promise<boolean> {
     const outcome = await caller.read(async () => {
       if (place.kind === 'empty') return (await caller.client.scan(spanOf(spanPrefixOf(place)))).rows.size;
@@ -104,7 +147,7 @@ export class WriteSkewLoad implements Load {
 
   judge(): readonly Fault[] {
     const nameOf = ({ kind }: Place): string => (kind === 'empty' ? 'phantom' : 'write-skew');
-    const faults: Fault[] = [];
+    const faults = leaseFaults(this.#leases);
     for (const place of this.#places.values()) {
       const succeeded = place.takers.filter(({ outcome }) => outcome === 'ok');
       if (succeeded.length < 2) continue;
@@ -132,6 +175,20 @@ export class WriteSkewLoad implements Load {
     }
     return faults;
   }
+}
+
+function leaseFaults(leases: readonly Lease[]): Fault[] {
+  const faults: Fault[] = [];
+  let last: Lease | undefined;
+  for (const lease of leases.toSorted((a, b) => a.commit - b.commit)) {
+    if (last !== undefined && lease.commit < last.commit + last.ttlMs * TIMESTAMP_LOGICAL_STEPS) {
+      const ms = (lease.commit - last.commit) / TIMESTAMP_LOGICAL_STEPS;
+      const message = `${lease.where} took a seat ${ms.toFixed(2)} ms after ${last.where} had it for ${last.ttlMs} ms`;
+      faults.push({ name: 'overlapping-leases', message });
+    }
+    last = lease;
+  }
+  return faults;
 }
 
 function spanPrefixOf({ name }: Place): string {

@@ -1,4 +1,4 @@
-import { CairnError } from '@cairn/base';
+import { CairnError, TIMESTAMP_LOGICAL_STEPS } from '@cairn/base';
 import { sleep, type Clock } from '@cairn/ports';
 import type { SimRng } from '@cairn/runtime-sim';
 
@@ -33,11 +33,19 @@ export type Break =
   /** Scans of a transaction do not show what it has written. */
   | 'own-writes-missed'
   /** A commit says that it was earlier than it was. */
-  | 'early-timestamp';
+  | 'early-timestamp'
+  /** Rows are gone for transactions before they are for others. */
+  | 'early-expiry';
 
 interface Version {
   readonly at: number;
   readonly value: string | undefined;
+  readonly expiry: number;
+}
+
+interface Write {
+  readonly value: string | undefined;
+  readonly ttlMs?: number | undefined;
 }
 
 /** What a transaction has done so far. */
@@ -45,11 +53,13 @@ interface Attempt {
   readonly start: number;
   readonly reads: Set<string>;
   readonly spans: KeySpan[];
-  readonly writes: Map<string, string | undefined>;
+  readonly writes: Map<string, Write>;
 }
 
 const ATTEMPTS_MAX = 20;
-const STALE_TIMESTAMPS = 12;
+/** Some calls ago. */
+const STALE_STEPS = 40 * TIMESTAMP_LOGICAL_STEPS;
+const EARLY_STEPS = 60 * TIMESTAMP_LOGICAL_STEPS;
 
 /** A store in memory whose transactions are serializable, unless it is told to break that. */
 export class FakeStore {
@@ -57,7 +67,7 @@ export class FakeStore {
   readonly #clock: Clock;
   readonly #rng: SimRng;
   readonly #breaks: Break | undefined;
-  #now = 1;
+  #newest = 1;
 
   constructor(clock: Clock, rng: SimRng, breaks?: Break) {
     this.#clock = clock;
@@ -65,21 +75,27 @@ export class FakeStore {
     this.#breaks = breaks;
   }
 
+  /** Time passes, and no two writes are at one timestamp. */
+  get #now(): number {
+    this.#newest = Math.max(this.#newest, Math.floor(this.#clock.nowMs() * TIMESTAMP_LOGICAL_STEPS));
+    return this.#newest;
+  }
+
   client(): LoadClient {
     return {
       get: async (key) => (await this.#trip(), this.#valueAt(key, this.#now)),
-      put: (key, value) => this.#writing(() => this.#apply(new Map([[key, value]]))),
-      delete: (key) => this.#writing(() => this.#apply(new Map([[key, undefined]]))),
+      put: (key, value) => this.#writing(() => this.#apply(new Map([[key, { value }]]))),
+      delete: (key) => this.#writing(() => this.#apply(new Map([[key, { value: undefined }]]))),
       compareAndSet: (key, expected, value) =>
         this.#writing(() => {
           const found = this.#valueAt(key, this.#now);
           if (found !== expected) return { succeeded: false, found, commit: 0 };
-          return { succeeded: true, found: undefined, commit: this.#apply(new Map([[key, value]])) };
+          return { succeeded: true, found: undefined, commit: this.#apply(new Map([[key, { value }]])) };
         }),
       increment: (key, delta) =>
         this.#writing(() => {
           const sum = Number(this.#valueAt(key, this.#now) ?? '0') + delta;
-          this.#apply(new Map([[key, String(sum)]]));
+          this.#apply(new Map([[key, { value: String(sum) }]]));
           return sum;
         }),
       scan: async (span) => {
@@ -118,11 +134,12 @@ export class FakeStore {
 
   #readAt(): number {
     const isStale = this.#breaks === 'stale-snapshot' && this.#rng.chance(0.2);
-    return isStale ? Math.max(1, this.#now - STALE_TIMESTAMPS) : this.#now;
+    return isStale ? Math.max(1, this.#now - STALE_STEPS) : this.#now;
   }
 
   #valueAt(key: string, at: number): string | undefined {
-    return this.#versions.get(key)?.findLast((version) => version.at <= at)?.value;
+    const version = this.#versions.get(key)?.findLast((each) => each.at <= at);
+    return version !== undefined && version.expiry > at ? version.value : undefined;
   }
 
   #scanAt({ start, end }: KeySpan, timestamp: number): Snapshot {
@@ -134,27 +151,29 @@ export class FakeStore {
     const rows = new Map<string, string>();
     const isTorn = this.#breaks === 'torn-snapshot' && isFresh;
     for (const key of keys) {
-      const at = isTorn ? Math.max(1, timestamp - this.#rng.integer(4)) : timestamp;
+      const at = isTorn ? Math.max(1, timestamp - this.#rng.integer(8 * TIMESTAMP_LOGICAL_STEPS)) : timestamp;
       const value = this.#valueAt(key, at);
       if (value !== undefined) rows.set(key, value);
     }
     return { timestamp, rows };
   }
 
-  #apply(writes: ReadonlyMap<string, string | undefined>): number {
-    this.#now += 1;
-    for (const [key, value] of writes) this.#set(key, value, this.#now);
-    return this.#now;
+  #apply(writes: ReadonlyMap<string, Write>): number {
+    const at = this.#now + 1;
+    this.#newest = at;
+    for (const [key, write] of writes) this.#set(key, write, at);
+    return at;
   }
 
-  #set(key: string, value: string | undefined, at: number): void {
+  #set(key: string, { value, ttlMs = 0 }: Write, at: number): void {
     const versions = this.#versions.get(key);
-    if (versions === undefined) this.#versions.set(key, [{ at, value }]);
-    else versions.push({ at, value });
+    const expiry = ttlMs > 0 ? at + ttlMs * TIMESTAMP_LOGICAL_STEPS : Number.POSITIVE_INFINITY;
+    if (versions === undefined) this.#versions.set(key, [{ at, value, expiry }]);
+    else versions.push({ at, value, expiry });
   }
 
   /** Answers where it says that it committed. */
-  #commit(writes: ReadonlyMap<string, string | undefined>): number {
+  #commit(writes: ReadonlyMap<string, Write>): number {
     if (this.#breaks === 'forgotten' && this.#rng.chance(0.1)) return this.#now + 1;
     const late = this.#breaks === 'partial-commit' && this.#rng.chance(0.2) ? [...writes].slice(1) : [];
     const lateKeys = new Set(late.map(([key]) => key));
@@ -163,13 +182,13 @@ export class FakeStore {
       const isNever = this.#rng.chance(0.5);
       void sleep(this.#clock, 6).then(() => (isNever ? undefined : this.#apply(new Map(late))));
     }
-    return this.#breaks === 'early-timestamp' && this.#rng.chance(0.2) ? commit - STALE_TIMESTAMPS : commit;
+    return this.#breaks === 'early-timestamp' && this.#rng.chance(0.2) ? commit - STALE_STEPS : commit;
   }
 
   #carryOut(succeeded: boolean, operations: readonly LoadOperation[]): OneShotAnswer {
-    const writes = new Map<string, string | undefined>();
+    const writes = new Map<string, Write>();
     const read = (key: string): string | undefined =>
-      writes.has(key) ? writes.get(key) : this.#valueAt(key, this.#now);
+      writes.has(key) ? writes.get(key)?.value : this.#valueAt(key, this.#now);
     const results = operations.map((operation) => {
       const { key } = operation;
       switch (operation.f) {
@@ -177,12 +196,12 @@ export class FakeStore {
           return read(key);
         case 'increment': {
           const sum = String(Number(read(key) ?? '0') + operation.delta);
-          writes.set(key, sum);
+          writes.set(key, { value: sum });
           return sum;
         }
         case 'put':
         case 'delete':
-          writes.set(key, operation.f === 'put' ? operation.value : undefined);
+          writes.set(key, operation.f === 'put' ? operation : { value: undefined });
           return undefined;
       }
     });
@@ -216,10 +235,11 @@ export class FakeStore {
   #handle(attempt: Attempt): LoadTransaction {
     const { start, reads, spans, writes } = attempt;
     const get = async (key: string): Promise<string | undefined> => {
-      if (writes.has(key)) return writes.get(key);
+      if (writes.has(key)) return writes.get(key)?.value;
       reads.add(key);
       await this.#trip();
-      return this.#snapshotAt([key], start, true).rows.get(key);
+      const early = this.#breaks === 'early-expiry' ? EARLY_STEPS : 0;
+      return this.#snapshotAt([key], start + early, true).rows.get(key);
     };
     return {
       get,
@@ -228,25 +248,29 @@ export class FakeStore {
         spans.push(span);
         await this.#trip();
         const rows = new Map(this.#scanAt(span, start).rows);
-        for (const [key, value] of this.#breaks === 'own-writes-missed' ? [] : writes) {
+        for (const [key, { value }] of this.#breaks === 'own-writes-missed' ? [] : writes) {
           if (key < span.start || key >= span.end) continue;
           if (value === undefined) rows.delete(key);
           else rows.set(key, value);
         }
         return rows;
       },
-      put: (key, value) => void writes.set(key, value),
-      delete: (key) => void writes.set(key, undefined),
+      put: (key, value, ttlMs) => void writes.set(key, { value, ttlMs }),
+      delete: (key) => void writes.set(key, { value: undefined }),
       increment: async (key, delta) => {
         const sum = Number((await get(key)) ?? '0') + delta;
-        writes.set(key, String(sum));
+        writes.set(key, { value: String(sum) });
         return sum;
       },
     };
   }
 
   #isValid({ start, reads, spans, writes }: Attempt): boolean {
-    const hasChanged = (key: string): boolean => (this.#versions.get(key)?.at(-1)?.at ?? 0) > start;
+    const now = this.#now + 1;
+    const hasChanged = (key: string): boolean => {
+      const { at = 0, expiry = 0 } = this.#versions.get(key)?.at(-1) ?? {};
+      return at > start || (expiry > start && expiry <= now);
+    };
     const breaks = this.#breaks;
     if (breaks !== 'lost-update' && [...writes.keys()].some(hasChanged)) return false;
     const isUnchecked = breaks === 'lost-update' || breaks === 'unvalidated-reads';
@@ -258,6 +282,6 @@ export class FakeStore {
   }
 }
 
-function writesOf(writes: readonly LoadWrite[]): Map<string, string | undefined> {
-  return new Map(writes.map(({ key, value }) => [key, value]));
+function writesOf(writes: readonly LoadWrite[]): Map<string, Write> {
+  return new Map(writes.map((write) => [write.key, write]));
 }

@@ -22,12 +22,17 @@ const PAGE_BYTES = [0, 0, 300] as const;
 const LOCKS_OVER_MS = 10_000;
 /** What a read has decided is carried out behind it. */
 const RESOLVE_MS = 2_000;
+/** In runs that are so long, some transactions rest for longer than old versions may be kept. */
+const RESTING_FROM_MS = 20_000;
+export const REST_MS = 12_000;
 const ENOUGH_MS = 600_000;
 
 export interface LoadRunnerOptions {
   readonly name: LoadName;
   readonly timeoutMs: number;
   readonly thinkMs: number;
+  /** Virtual time under faults. */
+  readonly durationMs: number;
   /** False: finish the step under way and end. */
   readonly isOn: () => boolean;
 }
@@ -50,6 +55,7 @@ export class LoadRunner {
       // Most promises are made at the default; what is weaker has fewer ways to be broken.
       isolation: this.#rng.chance(0.8) ? 'serializable' : 'snapshot',
       paddingBytes: PADDING_BYTES,
+      restMs: options.durationMs >= RESTING_FROM_MS ? REST_MS : 0,
     });
   }
 
@@ -97,7 +103,7 @@ export class LoadRunner {
     const { client, clock, timeoutMs } = this.#start(name);
     const own = rng.fork(`${name}/work`);
     const caller = new Caller({
-      ...{ name, rng: own, nowMs: () => scheduler.nowMs },
+      ...{ name, rng: own, nowMs: () => scheduler.nowMs, sleep: (ms) => sleep(clock, ms) },
       client: cairnLoadClient(client, { timeoutMs, pageBytes: own.pick(PAGE_BYTES) }),
       violate: (message) => {
         observer.violate('client', `${name}: ${message}`);

@@ -4,6 +4,7 @@ import { KV_MUTANTS } from './kv-mutants.js';
 import type { Mutant } from './mutant.js';
 import { ELECTION_MUTANTS, READ_MUTANTS, REPLICATION_MUTANTS } from './raft-mutants.js';
 import { MEMBER_MUTANTS, HEARTBEAT_MUTANTS, STORE_MUTANTS } from './store-mutants.js';
+import { TXN_MUTANTS } from './txn-mutants.js';
 import { UPGRADE_MUTANTS } from './upgrade-mutants.js';
 
 /** Every deliberate defect that the simulator has to notice. */
@@ -17,5 +18,6 @@ export const MUTANTS: readonly Mutant[] = [
   ...KV_MUTANTS,
   ...EXPLORE_MUTANTS,
   ...EDGE_MUTANTS,
+  ...TXN_MUTANTS,
   ...UPGRADE_MUTANTS,
 ];

@@ -61,8 +61,8 @@ export class TransactionLoads {
   }
 
   /**
-   * Does the steps of the bank with many callers of one client at once, until the signal: whoever ends the router
-   * behind it ends some of them between their locks and their decisions.
+   * Does the steps of the bank with many callers of one client at once, until the signal: whoever ends
+   * the router behind it ends some of them between their locks and their decisions.
    */
   async crowd(client: CairnClient, count: number, signal: AbortSignal): Promise<void> {
     const [bank] = this.#loads as [Load];

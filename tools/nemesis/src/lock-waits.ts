@@ -33,8 +33,8 @@ interface Around {
 }
 
 /**
- * Kills routers with SIGKILL while many transactions go through them, with everything else sound, and measures how long
- * what they had locked is in the way of plain writes through another router.
+ * Kills routers with SIGKILL while many transactions go through them, with everything else sound, and
+ * measures how long what they had locked is in the way of plain writes through another router.
  */
 export async function measureLockWaits(around: Around): Promise<LockWaits | undefined> {
   const { cluster, say, signal } = around;
@@ -101,7 +101,8 @@ export function judgeLockWaits(waits: LockWaits | undefined, error: unknown): Ve
     return verdictOf('locks', 'a write behind a router that was killed', [messageOf(error)]);
   if (waits === undefined) return verdictOf('locks', 'not measured: there is one router', []);
   const { kills, waited, longestMs } = waits;
-  const looked = `${waited} writes waited for ${kills} routers that were killed, ${longestMs.toFixed(0)} ms at most`;
+  const longest = `${longestMs.toFixed(0)} ms at most`;
+  const looked = `${waited} writes waited for ${kills} routers that were killed, ${longest}`;
   const isTooLong = longestMs >= WAIT_LIMIT_MS;
   return verdictOf('locks', looked, isTooLong ? [`must be below ${WAIT_LIMIT_MS} ms`] : []);
 }

@@ -9,8 +9,8 @@ import { NodeClock, NodeDisk, NodeRng } from '@cairn/runtime-node';
 import type { EngineName } from './options.js';
 
 /**
- * Every row of every key that a stopped shard node holds, locks and records of transactions included: engine keys in
- * hex, digests of values.
+ * Every row of every key that a stopped shard node holds, locks and records of transactions included:
+ * engine keys in hex, digests of values.
  */
 export type ReplicaRows = ReadonlyMap<string, string>;
 

@@ -37,10 +37,11 @@ interface Transferred {
 }
 
 /**
- * Accounts in several ranges between which money is moved: by transactions over two or three ranges, and in one
- * call. Every transfer leaves a receipt, so that in the end it is known of each whether it happened: those that
- * were acknowledged did, those that were refused did not, and the balances are what the receipts say. All whole
- * reads show the same total. A counter beside is incremented plainly and by transfers.
+ * Accounts in several ranges between which money is moved: by transactions over two or three ranges, and
+ * in one call. Every transfer leaves a receipt, so that in the end it is known of each whether it
+ * happened: those that were acknowledged did, those that were refused did not, and the balances are what
+ * the receipts say. All whole reads show the same total. A counter beside is incremented plainly and by
+ * transfers.
  */
 export class BankLoad implements Load {
   readonly name = 'bank';

@@ -34,8 +34,9 @@ function listOf(text: string | undefined): number[] {
 
 /**
  * Transactions that append to lists and read them, over few keys: what reads show gives the order of all, and
- * nothing hides. An append reads the list and puts it with one element more; some are made on the condition that the
- * list is what was seen, in one call; plain reads and snapshots are transactions that read.
+ * nothing hides. An append reads the list and puts it with one element more; some are made on the
+ * condition that the list is what was seen, in one call; plain reads and snapshots are transactions that
+ * read.
  */
 export class ListAppendLoad implements Load {
   readonly name = 'list-append';
@@ -161,8 +162,8 @@ export class ListAppendLoad implements Load {
   }
 
   /**
-   * As `npm run check -- list-append` reads it. Each transaction is a process of its own there, so that of two that touch
-   * in time neither has to end before the other begins; `client` says whose it was.
+   * As `npm run check -- list-append` reads it. Each transaction is a process of its own there, so that
+   * of two that touch in time neither has to end before the other begins; `client` says whose it was.
    */
   lines(): string[] {
     const events = this.transactions.flatMap((transaction, process) => {

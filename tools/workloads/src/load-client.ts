@@ -56,8 +56,8 @@ export interface OneShotAnswer {
   readonly succeeded: boolean;
   readonly commit: number;
   /**
-   * What gets found and increments made, by place in the list that was carried out; undefined when the cluster
-   * does not know it any more.
+   * What gets found and increments made, by place in the list that was carried out; undefined when the
+   * cluster does not know it any more.
    */
   readonly results: readonly (string | undefined)[] | undefined;
 }

@@ -46,8 +46,8 @@ export interface LoadOptions {
   /** Bytes that make values larger, at most, so that logs and tables turn over. Default 0. */
   readonly paddingBytes?: number;
   /**
-   * Some transactions rest so long between what they read and what they write; more than the cluster keeps old versions
-   * is worth while. Default 0: none does.
+   * Some transactions rest so long between what they read and what they write; more than the cluster
+   * keeps old versions is worth while. Default 0: none does.
    */
   readonly restMs?: number;
 }

@@ -24,8 +24,9 @@ interface Timed<Value> {
 }
 
 /**
- * Keys that are written once, by whoever comes first, and read together: in snapshots, in transactions, by scans. Two
- * reads must agree about which write came first, and none misses what was acknowledged before it began.
+ * Keys that are written once, by whoever comes first, and read together: in snapshots, in transactions,
+ * by scans. Two reads must agree about which write came first, and none misses what was acknowledged
+ * before it began.
  */
 export class LongForkLoad implements Load {
   readonly name = 'long-fork';

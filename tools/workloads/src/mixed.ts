@@ -29,9 +29,9 @@ interface Ended {
 }
 
 /**
- * Plain reads, writes and compare-and-sets beside transactions on the same keys. What each transaction did to a key counts
- * as one operation on it: a read, a write, or a compare-and-set of what it found. Per key one order explains all, and
- * snapshots show what was committed at or before their timestamp.
+ * Plain reads, writes and compare-and-sets beside transactions on the same keys. What each transaction
+ * did to a key counts as one operation on it: a read, a write, or a compare-and-set of what it found. Per
+ * key one order explains all, and snapshots show what was committed at or before their timestamp.
  */
 export class MixedLoad implements Load {
   readonly name = 'mixed';
@@ -197,7 +197,8 @@ export class MixedLoad implements Load {
   }
 
   /**
-   * Reads a key that nobody else knows, which then goes; and writes it much later, when that it went may be forgotten.
+   * Reads a key that nobody else knows, which then goes; and writes it much later, when that it went may
+   * be forgotten.
    */
   async #rest(caller: Caller): Promise<void> {
     const key = `w/mixed/rest/${caller.newValue()}`;

@@ -8,8 +8,9 @@ import { faultOf, processAfter, returnOf, whereOf } from './recorded.js';
 const COUNTERS = Array.from({ length: 3 }, (_, at) => `w/mono/${at}`);
 
 /**
- * Counters that are read and written back with one more, in transactions that tell where they committed; read with the
- * instant of the reading. In the order of these timestamps no value goes back, and none is given twice.
+ * Counters that are read and written back with one more, in transactions that tell where they committed;
+ * read with the instant of the reading. In the order of these timestamps no value goes back, and none is
+ * given twice.
  */
 export class MonotonicLoad implements Load {
   readonly name = 'monotonic';

@@ -32,9 +32,9 @@ interface Sight {
 }
 
 /**
- * Every client adds elements of its own, alone or several together in different ranges: in a transaction, in one call,
- * in an atomic batch. Whoever looks sees all that was acknowledged before, nothing that failed, and of what was added
- * together all or nothing.
+ * Every client adds elements of its own, alone or several together in different ranges: in a transaction,
+ * in one call, in an atomic batch. Whoever looks sees all that was acknowledged before, nothing that
+ * failed, and of what was added together all or nothing.
  */
 export class SetsLoad implements Load {
   readonly name = 'sets';
@@ -145,7 +145,8 @@ export class SetsLoad implements Load {
     for (const group of groups) {
       const missing = group.keys.filter((key) => !there.has(key));
       if (missing.length > 0 && missing.length < group.keys.length) {
-        const message = `${where} shows a part of what was added together (${group.where}), but not ${missing.join()}`;
+        const part = `a part of what was added together (${group.where})`;
+        const message = `${where} shows ${part}, but not ${missing.join()}`;
         faults.push({ name: 'partial-commit', message });
       }
       if (missing.length === 0 || group.outcome !== 'ok' || group.returnedMs >= invokedMs) continue;

@@ -30,11 +30,11 @@ interface Lease {
 }
 
 /**
- * What only the whole of what was read forbids. At some places two are on call: each may leave if it sees the other
- * stay. Other places are empty spans: whoever finds one empty takes a seat there. Of those who try at once, each with
- * a key of its own, one may succeed. Whoever only checks what is written lets all of them through; whoever checks
- * keys and not spans misses the seats. A few seats are given for a while: nobody gets one before the last lease has ended,
- * by commit timestamps.
+ * What only the whole of what was read forbids. At some places two are on call: each may leave if it sees
+ * the other stay. Other places are empty spans: whoever finds one empty takes a seat there. Of those who
+ * try at once, each with a key of its own, one may succeed. Whoever only checks what is written lets all
+ * of them through; whoever checks keys and not spans misses the seats. A few seats are given for a while:
+ * nobody gets one before the last lease has ended, by commit timestamps.
  */
 export class WriteSkewLoad implements Load {
   readonly name = 'write-skew';
@@ -183,7 +183,8 @@ function leaseFaults(leases: readonly Lease[]): Fault[] {
   for (const lease of leases.toSorted((a, b) => a.commit - b.commit)) {
     if (last !== undefined && lease.commit < last.commit + last.ttlMs * TIMESTAMP_LOGICAL_STEPS) {
       const ms = (lease.commit - last.commit) / TIMESTAMP_LOGICAL_STEPS;
-      const message = `${lease.where} took a seat ${ms.toFixed(2)} ms after ${last.where} had it for ${last.ttlMs} ms`;
+      const before = `${ms.toFixed(2)} ms after ${last.where} had it for ${last.ttlMs} ms`;
+      const message = `${lease.where} took a seat ${before}`;
       faults.push({ name: 'overlapping-leases', message });
     }
     last = lease;

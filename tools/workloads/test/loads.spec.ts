@@ -1,7 +1,7 @@
 /**
- * Goal: a load finds nothing wrong with a store that keeps its promises, whatever it is told late or never, and finds
- * each broken promise by name. Method: many clients on virtual time against a store in memory that keeps them all, or
- * all but one.
+ * Goal: a load finds nothing wrong with a store that keeps its promises, whatever it is told late or
+ * never, and finds each broken promise by name. Method: many clients on virtual time against a store in
+ * memory that keeps them all, or all but one.
  */
 import { describe, expect, it } from '@jest/globals';
 import { sleep } from '@cairn/ports';

@@ -7,8 +7,9 @@ import { isWithin, rangeText, type VersionRange } from './version.js';
  * reader knows what its build knows, whatever the gates say; a writer asks its gate. Append only; a gate goes
  * when the oldest release that is upgraded from runs with its version, and its number is not used again.
  *
- * Versions: 1 = the first formats, 2 = `storeNoop`, 3 = `gcHolds`, `transactions`. No release stopped at 1: the first one has
- * a gate, so that builds that stop below it show in tests and in the simulator what an upgrade does.
+ * Versions: 1 = the first formats, 2 = `storeNoop`, 3 = `gcHolds`, `transactions`. No release stopped at
+ * 1: the first one has a gate, so that builds that stop below it show in tests and in the simulator what
+ * an upgrade does.
  */
 const OPENS_AT = {
   /**

@@ -22,8 +22,8 @@ interface Traces {
 
 /**
  * What rows say about transactions, over all ranges: one that left versions has them all at one timestamp, is
- * nowhere marked as rolled back, and where a record of it is left that says the same. Records are collected in the end, and
- * transactions of one range have none.
+ * nowhere marked as rolled back, and where a record of it is left that says the same. Records are
+ * collected in the end, and transactions of one range have none.
  */
 export function transactionFaults(states: readonly ReplicaState[]): string[] {
   const all = new Map<number, Traces>();

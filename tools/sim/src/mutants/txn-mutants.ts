@@ -83,7 +83,9 @@ const LEADER_MUTANTS: readonly Mutant[] = [
     file: `${TXN}/commit.ts`,
     edits: [
       {
-        find: "return { type: 'write', change: changeOf(start, { decisions }), reply: { type: 'rolledBack' } };",
+        find:
+          "return { type: 'write', change: changeOf(start, { decisions }), " +
+          "reply: { type: 'rolledBack' } };",
         replace: "return { type: 'confirm', reply: { type: 'rolledBack' }, decisions };",
       },
     ],
@@ -153,8 +155,10 @@ const LEADER_MUTANTS: readonly Mutant[] = [
       },
       {
         file: `${TXN}/commit.ts`,
-        find: "if (start < view.readableSince) return replied({ type: 'tooOld', readableSince: view.readableSince });\n  const floor",
-        replace: 'const floor',
+        find:
+          "if (start < view.readableSince) return replied({ type: 'tooOld', " +
+          'readableSince: view.readableSince });\n  let floor',
+        replace: 'let floor',
       },
       {
         file: `${TXN}/execute.ts`,
@@ -339,7 +343,9 @@ const COORDINATOR_MUTANTS: readonly Mutant[] = [
     file: `${COORDINATOR}/two-phase.ts`,
     edits: [
       {
-        find: 'const pushed = await this.#commitAt(commit, times);\n      if (pushed === undefined) return { type',
+        find:
+          'const pushed = await this.#commitAt(commit, times);\n' +
+          '      if (pushed === undefined) return { type',
         replace:
           'const others = this.#mutations.slice(1).map(({ key }) => key);\n' +
           '      await this.#parts.resolver.resolve({ start, commit, keys: others }, own);\n' +

@@ -23,7 +23,7 @@ import {
 } from '@cairn/ports';
 import {
   AnswersUnderWay,
-  RequestRouter,
+  type RequestRouter,
   sessionStoreConnector,
   type KeyValueLimits,
   type MetadataGateway,

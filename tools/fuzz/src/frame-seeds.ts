@@ -4,16 +4,25 @@ import type { Message } from '@cairn/raft';
 import { ENTRY_HEADER_BYTES, entryFromRecord, entryRecord, PAYLOAD_LENGTH_AT } from '@cairn/raft-log';
 import { encodeStoreHeartbeat, RaftMessageEncoder } from '@cairn/raft-wire';
 import {
+  ConditionKind,
   createRpcClient,
+  encodeExecute,
+  encodeTxnRead,
+  encodeTxnWrite,
+  ExecuteOp,
   FrameType,
   KvOp,
   KvRequestEncoder,
+  LockOp,
   MetadataRpc,
   newKvRequest,
   ShardRpc,
+  type ExecuteCommand,
   type KvRequest,
   type Purpose,
   type RpcMethod,
+  type TxnReadCommand,
+  type TxnWriteCommand,
 } from '@cairn/wire';
 import type { Clock } from '@cairn/ports';
 
@@ -57,6 +66,7 @@ function kvFrames(rangeId: RangeId): FrameSeed[] {
     { op: KvOp.expire, ttlMs: 1_000, requestId },
     { op: KvOp.deleteRange, endKey: Buffer.from('a-fuzzed-kez'), limit: 10 },
     { op: KvOp.scan, endKey: Buffer.from('b'), limit: 100, pageBytes: 65_536 },
+    ...transactionRequests(requestId),
   ];
   const encoder = new KvRequestEncoder();
   const one = requests.map((request) => {
@@ -67,6 +77,41 @@ function kvFrames(rangeId: RangeId): FrameSeed[] {
     encoder.add({ ...newKvRequest(), ...base, ...request, sequence: at + 1 });
   }
   return [...one, { type: FrameType.kvRequests, body: Buffer.concat(encoder.take()) }];
+}
+
+/** One of each command; what they lock is rolled back by the next ones, or when its time is over. */
+function transactionRequests(requestId: KvRequest['requestId']): Partial<KvRequest>[] {
+  const [start, commit] = [timestamp(2), timestamp(3)];
+  const nothing = { key: KEY, value: Buffer.alloc(0), ttlMs: 0, delta: '0' };
+  const mutations = [{ key: KEY, op: LockOp.put, value: Buffer.from('value'), ttlMs: 1_000 }];
+  const spans = [{ start: KEY, end: Buffer.from('a-fuzzed-kez') }];
+  const reads: TxnReadCommand[] = [
+    { type: 'batchGet', at: commit, keys: [KEY] },
+    { type: 'validate', start, commit, keys: [KEY], spans },
+  ];
+  const writes: TxnWriteCommand[] = [
+    { type: 'prewrite', start, primary: KEY, lockTtlMs: 10, mutations },
+    { type: 'heartbeat', start, primary: KEY, lockTtlMs: 10 },
+    { type: 'check', start, primary: KEY, pushTo: commit },
+    { type: 'commit', start, commit, primary: KEY, keys: [] },
+    { type: 'resolve', start, commit: timestamp(0), keys: [KEY] },
+  ];
+  const execute: ExecuteCommand = {
+    ...{ type: 'execute', start, reads: [KEY], checksWrites: true },
+    conditions: [{ key: KEY, kind: ConditionKind.exists, operand: Buffer.alloc(0) }],
+    then: [
+      { ...nothing, op: ExecuteOp.put, value: Buffer.from('value') },
+      { ...nothing, op: ExecuteOp.increment, delta: '5' },
+      { ...nothing, op: ExecuteOp.get },
+    ],
+    otherwise: [{ ...nothing, op: ExecuteOp.delete }],
+  };
+  return [
+    ...reads.map((command) => ({ op: KvOp.txnRead, value: encodeTxnRead(command) })),
+    ...writes.map((command) => ({ op: KvOp.txnWrite, value: encodeTxnWrite(command) })),
+    { op: KvOp.execute, value: encodeExecute(execute), requestId },
+    { op: KvOp.get, ignoreLocks: [start] },
+  ].map((request) => ({ ...request, readTimestamp: commit }));
 }
 
 function raftFrames(rangeId: RangeId): FrameSeed[] {

@@ -8,8 +8,8 @@ import { commitOfTransactionRow, encodeTransactionRow, transactionKeyOf } from '
 import { rowSpanIn } from './version-key.js';
 
 /*
- * Goal: rows of transactions come back as they were, lie where their key is, and are refused when they are not
- * whole or of a later release. Method: golden bytes, random rows, single bytes changed.
+ * Goal: rows of transactions come back as they were, lie where their key is, and are refused when they are
+ * not whole or of a later release. Method: golden bytes, random rows, single bytes changed.
  */
 
 const bytes = fc.uint8Array({ maxLength: 12 }).map((found) => Buffer.from(found));

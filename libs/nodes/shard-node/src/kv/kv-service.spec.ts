@@ -23,6 +23,7 @@ import {
 import { DEFAULT_KV_LIMITS, type KvLimits } from './kv-limits.js';
 import { bytes, KvRig, type RigOptions } from './kv-rig.testing.js';
 import { KvService, type KvSession } from './kv-service.js';
+import { prewriteOf, requestOf } from './txn/txn-rig.testing.js';
 
 const MIB = 1024 * 1024;
 
@@ -70,6 +71,7 @@ class ServiceRig {
   readonly session = new FakeSession();
   readonly door: KvSession;
   readonly rig: KvRig;
+  isUpgraded = true;
   readonly #collect: (() => void)[] = [];
   #sequence = 0;
 
@@ -86,7 +88,7 @@ class ServiceRig {
       limits: { ...DEFAULT_KV_LIMITS, ...limits },
       sizes: () => ({ keyBytesMax: 100, valueBytesMax: 1_000 }),
       timestamps: rig.environment.timestamps,
-      gates: { isOpen: () => true },
+      gates: { isOpen: () => this.isUpgraded },
       idSeed: 7,
       machines: rig.environment.machines,
       covering: () => undefined,
@@ -148,6 +150,14 @@ const put = (key: string, value: string): Partial<KvRequest> & { readonly op: Kv
   value: bytes(value),
 });
 
+function prewriteRequest(start: number, key: string): ReturnType<typeof requestOf> {
+  return requestOf(prewriteOf(timestamp(start), { [key]: '1' }));
+}
+
+function checkRequest(start: number, key: string): ReturnType<typeof requestOf> {
+  return requestOf({ type: 'check', start: timestamp(start), primary: bytes(key), pushTo: timestamp(0) });
+}
+
 describe('the key-value door', () => {
   it('answers the requests of a turn in one frame that tells the newest timestamp', async () => {
     const door = await ServiceRig.open();
@@ -171,6 +181,32 @@ describe('the key-value door', () => {
     await door.run();
     expect(door.codes).toEqual(['RESOURCE_EXHAUSTED', undefined]);
     expect(door.open).toEqual([0, 0]);
+  });
+
+  it('takes transactions once all nodes are upgraded, and nothing else of what is no command', async () => {
+    const door = await ServiceRig.open();
+    const command = prewriteRequest(door.rig.oracle.next + 1, 'a');
+    door.isUpgraded = false;
+    door.send(command, put('b', '1'));
+    door.isUpgraded = true;
+    door.send(command, { ...command, value: bytes('garbage') }, { op: KvOp.execute, key: bytes('a') });
+    await door.run();
+    const [refused, ...rest] = door.codes;
+    expect(refused).toBe('FAILED_PRECONDITION');
+    expect(rest.filter((code) => code === undefined).length).toBe(2);
+    expect(rest.filter((code) => code === 'INVALID_ARGUMENT').length).toBe(2);
+    expect(door.open).toEqual([0, 0]);
+  });
+
+  it('ends transactions on a full disk, and lets none begin', async () => {
+    const door = await ServiceRig.open();
+    const start = door.rig.oracle.next + 1;
+    door.send(prewriteRequest(start, 'a'));
+    await door.run();
+    door.service.isDiskFull = true;
+    door.send(prewriteRequest(start, 'b'), checkRequest(start, 'a'));
+    await door.run();
+    expect(door.codes).toEqual([undefined, 'DISK_FULL', undefined]);
   });
 
   it('gives no session more places than it leaves free for others', async () => {

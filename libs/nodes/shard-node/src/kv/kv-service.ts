@@ -21,6 +21,7 @@ import {
   MESSAGE_BYTES_MAX,
   newKvResponse,
   tooLong,
+  type KvError,
   type KvRequest,
   type KvResponse,
   type Session,
@@ -49,6 +50,8 @@ const HANDED_BYTES_MAX = 4 * 1024 * 1024;
 const HAND_OVER_MS = 4;
 /** An open request counts for so much, beside its bytes, when the session is looked for that holds most. */
 const REQUEST_BYTES = 1_024;
+/** A transaction that a read passes over. */
+const TIMESTAMP_BYTES = 8;
 
 export interface KvServiceParts {
   readonly clock: Clock;
@@ -443,12 +446,23 @@ export class KvSession extends MeasuredSession implements ResponseSink {
 }
 
 function heldBytesOf(request: KvRequest): number {
-  const { endKey, expected, key, value } = request;
-  return key.length + (value === undefined ? 0 : value.length) + endKey.length + expected.length;
+  const { endKey, expected, ignoreLocks, key, value } = request;
+  const valueBytes = value === undefined ? 0 : value.length;
+  const bytes = key.length + valueBytes + endKey.length + expected.length;
+  // Decoded, a command takes about as much once more.
+  return bytes + ignoreLocks.length * TIMESTAMP_BYTES + (hasCommand(request) ? valueBytes : 0);
 }
 
-function payloadBytesOf(response: KvResponse): number {
-  return (response.value === undefined ? 0 : response.value.length) + response.rows.bytes.length;
+function payloadBytesOf({ error, rows, value }: KvResponse): number {
+  if (error !== undefined) return locksBytesOf(error);
+  return (value === undefined ? 0 : value.length) + rows.bytes.length;
+}
+
+/** Keys may be of tens of kilobytes. */
+function locksBytesOf({ locks }: KvError): number {
+  let bytes = 0;
+  for (const { key, primary } of locks) bytes += key.length + primary.length;
+  return bytes;
 }
 
 /** The same call, answered with an error. */

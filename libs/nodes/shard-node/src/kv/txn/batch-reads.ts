@@ -41,8 +41,8 @@ interface Batch {
 }
 
 /**
- * Reads of several keys by transactions: as of a timestamp, or the newest state of each. Each is a point read,
- * under the rules of those.
+ * Reads of several keys by transactions: as of a timestamp, or the newest state of each. Each is a point
+ * read, under the rules of those.
  */
 export class BatchReads {
   readonly #environment: KvEnvironment;

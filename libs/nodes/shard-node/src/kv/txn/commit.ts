@@ -24,10 +24,13 @@ export function floorOf({ minCommit, push }: Lock, view: TxnView): Timestamp {
   return timestamp(Math.max(minCommit, push.to + 1, view.since + 1));
 }
 
-/** The row that a lock leaves when its transaction commits; undefined = none. */
+/**
+ * The row that a lock leaves when its transaction commits; undefined = none. A commit is issued when all keys
+ * are locked: a lock whose least commit is above it was made by a sending that came late, and holds nothing.
+ */
 export function rowOf(lock: Lock, commit: Timestamp, view: TxnView): WrittenRow | undefined {
-  const { op, userKey, key, ttlMs, value } = lock;
-  if (op === LockRowOp.none) return undefined;
+  const { minCommit, op, userKey, key, ttlMs, value } = lock;
+  if (op === LockRowOp.none || minCommit > commit) return undefined;
   const newest = view.newestKnown(key, userKey);
   assert(newest === undefined || newest < commit, 'a lock keeps newer versions off', { newest, commit });
   const isPut = op === LockRowOp.put;
@@ -46,16 +49,15 @@ export function rowOf(lock: Lock, commit: Timestamp, view: TxnView): WrittenRow 
 }
 
 /**
- * The decision (T8): the record, the rows and the end of the locks are one entry. Other keys of the command go
- * with it as far as they fit.
+ * The decision (T8): the record, the rows and the end of the locks are one entry. Other keys of the command
+ * go with it as far as they fit.
  */
 export function judgeCommit(command: CommitCommand, view: TxnView): Verdict {
   const { start, commit, primary, keys } = command;
   const lock = view.locks.current(rowCacheKey(primary));
   if (lock?.start !== start) return judgeUndecided(primary, start, view);
   if (start < view.readableSince) return replied({ type: 'tooOld', readableSince: view.readableSince });
-  const floor = floorOf(lock, view);
-  if (commit < floor) return replied({ type: 'pushed', minCommit: floor });
+  let floor = floorOf(lock, view);
   const removed = [lock];
   let bytes = 0;
   for (const key of keys) {
@@ -65,9 +67,11 @@ export function judgeCommit(command: CommitCommand, view: TxnView): Verdict {
       const message = 'not committed: a key of the transaction is not locked by it';
       return { type: 'refused', code: 'FAILED_PRECONDITION', message, retryAfterMs: 0 };
     }
+    floor = timestamp(Math.max(floor, other.minCommit));
     bytes += other.bytes;
     if (bytes <= RESOLVED_BYTES_MAX && removed.length < RESOLVED_KEYS_MAX) removed.push(other);
   }
+  if (commit < floor) return replied({ type: 'pushed', minCommit: floor });
   const rows = rowsOf(removed, commit, view);
   const decisions = [{ userKey: lock.userKey, start, commit }];
   const change = changeOf(start, { removed, rows, decisions });

@@ -13,8 +13,8 @@ export interface Decision {
 }
 
 /**
- * What is known here without the engine. `under-way`: it is in the log and may come to nothing. `unknown`: only
- * the engine can tell.
+ * What is known here without the engine. `under-way`: it is in the log and may come to nothing. `unknown`:
+ * only the engine can tell.
  */
 export type KnownDecision =
   | { readonly type: 'under-way' }
@@ -32,9 +32,9 @@ export function decisionName(userKey: Uint8Array, start: Timestamp): string {
 }
 
 /**
- * The decisions that this leader has made of late. Nobody decides about a transaction before it has begun, so
- * of one that began after this leadership everything was decided here: while nothing of that is forgotten, the
- * engine need not be asked.
+ * The decisions that this leader has made of late. Nobody decides about a transaction before it has begun,
+ * so of one that began after this leadership everything was decided here: while nothing of that is
+ * forgotten, the engine need not be asked.
  *
  * Bounded: the newest 16,384.
  */

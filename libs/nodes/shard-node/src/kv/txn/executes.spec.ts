@@ -7,8 +7,8 @@ import { answerOf, bytes, codeOf, descriptorOf, settle } from '../kv-rig.testing
 import { deleteOf, getOf, incrementOf, prewriteOf, putOf, replyOf, TxnRig } from './txn-rig.testing.js';
 
 /*
- * Goal: transactions of one range (T4, T5, T10, T14). Method: commands to one range whose log commits when the
- * test says so, beside plain operations and other transactions.
+ * Goal: transactions of one range (T4, T5, T10, T14). Method: commands to one range whose log commits when
+ * the test says so, beside plain operations and other transactions.
  */
 
 let rig: TxnRig;

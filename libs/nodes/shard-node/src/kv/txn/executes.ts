@@ -34,9 +34,9 @@ export interface ExecuteParts extends TxnViewParts {
 }
 
 /**
- * Transactions whose keys are all in this range (T4): read, validated and committed in one turn, at a derived
- * timestamp that nothing else of the range has afterwards (T5). A timestamp is fetched after each arrived, one
- * for all of a turn: whoever reads at a later one sees it.
+ * Transactions whose keys are all in this range (T4): read, validated and committed in one turn, at a
+ * derived timestamp that nothing else of the range has afterwards (T5). A timestamp is fetched after each
+ * arrived, one for all of a turn: whoever reads at a later one sees it.
  */
 export class Executes {
   readonly #environment: KvEnvironment;
@@ -100,7 +100,8 @@ export class Executes {
   }
 
   /**
-   * What only reads needs no entry while nothing is under way and the lease is held: what it saw is committed.
+   * What only reads needs no entry while nothing is under way and the lease is held: what it saw is
+   * committed.
    */
   #executed(
     call: KvCall,

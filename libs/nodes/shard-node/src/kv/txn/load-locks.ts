@@ -7,8 +7,8 @@ import type { LockTable } from './lock-table.js';
 const ROWS_PER_STEP = 512;
 
 /**
- * Fills the table with the locks that the engine holds of a range. Rejects with CORRUPTION, FORMAT_TOO_NEW, and
- * with what the engine says.
+ * Fills the table with the locks that the engine holds of a range. Rejects with CORRUPTION, FORMAT_TOO_NEW,
+ * and with what the engine says.
  */
 export async function loadLocks(
   engine: KvEngine,

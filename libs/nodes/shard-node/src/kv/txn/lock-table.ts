@@ -24,8 +24,8 @@ export interface Lock extends LockRow {
   /** Committed in the log; before, it may still come to nothing. */
   isLogged: boolean;
   /**
-   * `proposed`: its removal is evaluated, and may come to nothing. `committed`: it is gone, but the engine may
-   * not show yet what came in its place.
+   * `proposed`: its removal is evaluated, and may come to nothing. `committed`: it is gone, but the engine
+   * may not show yet what came in its place.
    */
   removal: 'none' | 'proposed' | 'committed';
 }
@@ -113,7 +113,9 @@ export class LockTable {
     return locks?.some((lock) => lock.start === start && lock.removal === 'proposed') === true;
   }
 
-  /** The locks that commands meet in [start, end), at most as many as are told; `end` undefined = no bound. */
+  /**
+   * The locks that commands meet in [start, end), at most as many as are told; `end` undefined = no bound.
+   */
   currentIn(start: RowCacheKey, end: RowCacheKey | undefined): Lock[] {
     return this.#collect(start, end, ({ removal }) => removal === 'none');
   }

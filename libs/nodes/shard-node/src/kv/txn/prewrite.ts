@@ -24,8 +24,8 @@ export function deadlineAfter(now: Timestamp, ttlMs: number): Timestamp {
 }
 
 /**
- * Locks all keys of the command, or none (T6). May be sent again in every state: what is locked stays as it is,
- * and a transaction that was decided hears how.
+ * Locks all keys of the command, or none (T6). May be sent again in every state: what is locked stays as it
+ * is, and a transaction that was decided hears how.
  */
 export function judgePrewrite(command: PrewriteCommand, view: TxnView): Verdict {
   const { start } = command;

@@ -17,8 +17,8 @@ interface Found {
 }
 
 /**
- * Carries out what the primary's range decided. A rollback leaves a mark at every key (T9), also where no lock
- * is: one may still be on its way.
+ * Carries out what the primary's range decided. A rollback leaves a mark at every key (T9), also where no
+ * lock is: one may still be on its way.
  */
 export function judgeResolve(command: ResolveCommand, view: TxnView): Verdict {
   const { start, commit, keys } = command;
@@ -65,7 +65,7 @@ function findToCommit(
     return undefined;
   }
   if (Buffer.compare(lock.primary, userKey) === 0) {
-    const message = 'a primary is committed by its own command';
+    const message = 'not resolved: a primary is committed by its own command';
     return { type: 'refused', code: 'FAILED_PRECONDITION', message, retryAfterMs: 0 };
   }
   found.removed.push(lock);

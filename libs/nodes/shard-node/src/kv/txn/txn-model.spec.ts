@@ -7,10 +7,10 @@ import { answerOf, bytes, type Sent } from '../kv-rig.testing.js';
 import { commitOf, deleteOf, getOf, prewriteOf, putOf, replyOf, TxnRig } from './txn-rig.testing.js';
 
 /*
- * Goal: whatever transactions and plain operations do to a range, in whatever order and however often, is what
- * a sequential specification says. Method: a naive model is told every command that took effect; answers and, at
- * the end, every key at every timestamp are compared. Leaderships end in between, with entries in the log that
- * are lost, or that the next leader commits.
+ * Goal: whatever transactions and plain operations do to a range, in whatever order and however often, is
+ * what a sequential specification says. Method: a naive model is told every command that took effect;
+ * answers and, at the end, every key at every timestamp are compared. Leaderships end in between, with
+ * entries in the log that are lost, or that the next leader commits.
  */
 
 const KEYS = ['a', 'b', 'c', 'd'] as const;
@@ -102,7 +102,8 @@ class Model {
     const lock = this.locks.get(of);
     if (lock?.start !== start) return;
     this.locks.delete(of);
-    if (commit > 0) this.write(of, commit, lock.value);
+    // One that came late holds nothing.
+    if (commit >= lock.minCommit) this.write(of, commit, lock.value);
   }
 }
 

@@ -6,8 +6,8 @@ import { answerOf, bytes, codeOf, descriptorOf } from '../kv-rig.testing.js';
 import { commitOf, prewriteOf, replyOf, TxnRig } from './txn-rig.testing.js';
 
 /*
- * Goal: reads of several keys and validations (T7, T10, T12, T13, T15). Method: commands to one range whose log
- * commits when the test says so.
+ * Goal: reads of several keys and validations (T7, T10, T12, T13, T15). Method: commands to one range whose
+ * log commits when the test says so.
  */
 
 let rig: TxnRig;

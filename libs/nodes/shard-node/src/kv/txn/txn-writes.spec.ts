@@ -14,8 +14,9 @@ import { answerOf, bytes, codeOf, descriptorOf, KvRig, settle } from '../kv-rig.
 import { commitOf, mutationsOf, prewriteOf, replyOf, TxnRig } from './txn-rig.testing.js';
 
 /*
- * Goal: the steps of a transaction over several ranges (T2, T3, T5 to T9, T12 to T15, T18), alone, repeated in
- * every state, and against others. Method: commands to one range whose log commits when the test says so.
+ * Goal: the steps of a transaction over several ranges (T2, T3, T5 to T9, T12 to T15, T18), alone, repeated
+ * in every state, and against others. Method: commands to one range whose log commits when the test says
+ * so.
  */
 
 const committed = (commit: Timestamp): object => ({ type: 'committed', commit });
@@ -276,6 +277,19 @@ describe('resolve (T8, T9)', () => {
     }
     expect([await rig.getAt('b', commit), await rig.getAt('c', commit)]).toEqual(['2', '3']);
     expect(await rig.getAt('b', timestamp(commit - 1))).toBeUndefined();
+  });
+
+  it('takes a lock away that came after the commit, and leaves what is there', async () => {
+    await rig.kv.put('b', 'old');
+    rig.kv.environment.timestamps.observe(rig.issue());
+    const start = await locked({ a: '1' });
+    const commit = rig.issue();
+    await rig.tell(commitOf(start, commit, 'a'));
+    const held = { key: bytes('b'), op: LockOp.none, value: bytes(''), ttlMs: 0 };
+    const late = prewriteOf(start, { b: '1' }, 'a') as Extract<TxnWriteCommand, { type: 'prewrite' }>;
+    expect(await rig.tell({ ...late, mutations: [held] })).toMatchObject({ type: 'prewritten' });
+    expect(await rig.resolve(start, commit, 'b')).toEqual(RESOLVED);
+    expect(await rig.get('b')).toBe('old');
   });
 
   it('commits no primary', async () => {

@@ -25,12 +25,11 @@ interface Question {
 export function ownTimes(clock: Clock, timeoutMs: number): SpanTimes {
   return {
     deadlineMs: clock.nowMs() + timeoutMs,
-    signal: NEVER,
+    // One for each: its listeners are those of one step.
+    signal: new AbortController().signal,
     nowMs: () => clock.nowMs(),
   };
 }
-
-const NEVER = new AbortController().signal;
 
 /**
  * Asks primaries what became of transactions. One question is under way for each; who comes meanwhile shares the

@@ -32,8 +32,8 @@ export function ownTimes(clock: Clock, timeoutMs: number): SpanTimes {
 }
 
 /**
- * Asks primaries what became of transactions. One question is under way for each; who comes meanwhile shares the
- * next, because the answer to the one under way may be older than what it asks about. What was decided is
+ * Asks primaries what became of transactions. One question is under way for each; who comes meanwhile shares
+ * the next, because the answer to the one under way may be older than what it asks about. What was decided is
  * remembered, of the last 4,096.
  */
 export class Decisions {

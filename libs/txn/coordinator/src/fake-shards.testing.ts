@@ -90,8 +90,8 @@ export interface Served {
 }
 
 /**
- * All shards of a cluster in one object on virtual time, as routers see them: versions, locks and records with the
- * rules of transactions, ranges that split, connections that break. One store leads everything.
+ * All shards of a cluster in one object on virtual time, as routers see them: versions, locks and records
+ * with the rules of transactions, ranges that split, connections that break. One store leads everything.
  */
 export class FakeShards {
   readonly scheduler = new SimScheduler();

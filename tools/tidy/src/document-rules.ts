@@ -283,16 +283,25 @@ export function importedRooms(architecture: string): Map<string, string[]> {
   return new Map(rows.map(([, room = [], others = []]) => [room[0] ?? '', others]));
 }
 
+interface Manifest {
+  /** Default: as its folder. */
+  readonly name?: string;
+  readonly dependencies?: Readonly<Record<string, string>>;
+}
+
+const libraryOf = (packageName: string): string => packageName.replace('@cairn/', '');
+
 /**
  * The rooms as `libs/README.md` and `docs/architecture.md` show them: which libraries stand in each, which
  * other rooms each imports, and that the layers name every library.
  */
 export function wrongRooms(tree: readonly TreeFile[]): string[] {
   const libraries = tree.flatMap(({ path, text }) => {
-    const [, room, name] = MANIFEST.exec(path) ?? [];
-    if (room === undefined || name === undefined) return [];
-    const { dependencies = {} } = JSON.parse(text) as { dependencies?: Record<string, string> };
-    return [{ room, name, imports: Object.keys(dependencies).map((each) => each.replace('@cairn/', '')) }];
+    const [, room, folder] = MANIFEST.exec(path) ?? [];
+    if (room === undefined || folder === undefined) return [];
+    const { dependencies = {}, name = folder } = JSON.parse(text) as Manifest;
+    const imports = Object.keys(dependencies).map(libraryOf);
+    return [{ room, name: libraryOf(name), imports }];
   });
   const roomOf = new Map(libraries.map(({ name, room }) => [name, room]));
   const textOf = (path: string): string => tree.find((file) => file.path === path)?.text ?? '';

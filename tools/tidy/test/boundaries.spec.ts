@@ -41,7 +41,7 @@ describe('the rule about imports', () => {
     [
       'libs/nodes/shard-node/src/a.ts',
       '@cairn/client',
-      `@cairn/client stands in the room doors; nodes imports cluster, consensus, storage, foundation: ${ROOMS_CHAPTER}`,
+      `@cairn/client stands in the room doors; nodes imports txn, cluster, consensus, storage, foundation: ${ROOMS_CHAPTER}`,
     ],
     [
       'libs/doors/client/src/a.ts',

@@ -291,6 +291,10 @@ describe('rules about documents', () => {
       file('docs/architecture.md', '| pure | `base`, `top` | all |\n\n| `low` | none |\n| `high` | `low` |'),
     ];
     expect(wrongRooms([...libraries, ...shown])).toEqual([]);
+    const named = file('libs/high/folder/package.json', JSON.stringify({ name: '@cairn/top' }));
+    expect(wrongRooms([libraries[0] ?? named, named, ...shown])).toEqual([
+      'docs/architecture.md: high imports ',
+    ]);
     expect(wrongRooms([...libraries, manifest('high/new', 'top'), ...shown])).toEqual([
       'libs/README.md: high has top new',
       'docs/architecture.md: new is in no layer',

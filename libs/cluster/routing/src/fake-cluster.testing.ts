@@ -25,8 +25,8 @@ import { AnswersUnderWay } from './answers-under-way.js';
 import { compareKeys, isBelowEnd } from './keys.js';
 import type { MetadataGateway, RoutesAnswer, RoutesQuery } from './metadata-gateway.js';
 import { isWrite, type OperationSink, type RoutedOperation } from './operation.js';
-import { RequestRouter } from './request-router.js';
-import type { RequestRouterOptions, RouterBounds } from './router-options.js';
+import { RequestRouter, type RequestRouterOptions } from './request-router.js';
+import type { RouterBounds } from './router-bounds.js';
 import type { StoreConnector, StoreLink, StoreLinkHandlers } from './store-link.js';
 
 export const key = (text: string): Buffer => Buffer.from(text);

@@ -29,8 +29,8 @@ export {
 } from './operation.js';
 export { RangeCache, RouteEntry } from './range-cache.js';
 export type { Reach } from './reach.js';
-export { RequestRouter } from './request-router.js';
-export type { RequestRouterOptions, RouterBounds } from './router-options.js';
+export { RequestRouter, type RequestRouterOptions } from './request-router.js';
+export type { RouterBounds } from './router-bounds.js';
 export { sessionStoreConnector, type SessionStoreConnectorOptions } from './session-store-connector.js';
 export { deleteSpan, perform, scanPages, type ScanSpan, type SpanTimes } from './spans.js';
 export type { StoreConnector, StoreLink, StoreLinkHandlers } from './store-link.js';

@@ -108,7 +108,7 @@ describe('an operation that meets locks', () => {
       new CairnError('OUTCOME_UNKNOWN', 'nobody knows'),
       new CairnError('TRANSACTION_ABORTED', 'it dies'),
     ];
-    const locked = new LockedRig(() => Promise.reject(errors.shift() ?? new Error("none left")));
+    const locked = new LockedRig(() => Promise.reject(errors.shift() ?? new Error('none left')));
     const rig = await locked.ready();
     const put = rig.put('a');
     await rig.run(200);

@@ -82,8 +82,8 @@ class Held implements HeldOperation {
 }
 
 /**
- * The operations that met locks: each is with no store, and goes on when the breaker has looked into them. Holds
- * as many as the router has open at most; whoever ends one meanwhile says so by its state.
+ * The operations that met locks: each is with no store, and goes on when the breaker has looked into them.
+ * Holds as many as the router has open at most; whoever ends one meanwhile says so by its state.
  */
 export class LockedOperations {
   readonly #breaker: LockBreaker;

@@ -9,17 +9,17 @@ import {
   type Timestamp,
   isFinding,
 } from '@cairn/base';
-import type { Timer } from '@cairn/ports';
+import type { Clock, Logger, Metrics, Rng, Timer } from '@cairn/ports';
 import { newKvRequest, STAMP_FIELD, type KvError, type KvRequest, type KvResponse } from '@cairn/wire';
 
 import { errorOf, problemOfDescriptor } from './answers.js';
 import { BACKOFF } from './backoff.js';
-import { DEFAULT_BREAKER_RULES } from './breaker.js';
+import { DEFAULT_BREAKER_RULES, type BreakerRules } from './breaker.js';
 import { compareKeys } from './keys.js';
 import { FutureGate } from './future-gate.js';
 import { LeaderSearch } from './leader-search.js';
-import { LOCKED_TOO_LONG, LockedOperations, patientBreaker } from './lock-breaker.js';
-import type { RouteInfo, RoutesAnswer, StoreAddress } from './metadata-gateway.js';
+import { LOCKED_TOO_LONG, LockedOperations, patientBreaker, type LockBreaker } from './lock-breaker.js';
+import type { MetadataGateway, RouteInfo, RoutesAnswer, StoreAddress } from './metadata-gateway.js';
 import {
   hasIdentity,
   isSpan,
@@ -36,10 +36,11 @@ import { RangeCache, type RouteEntry } from './range-cache.js';
 import { isReachable, reachOf, type Reach } from './reach.js';
 import { anyReplica, leaderCandidate } from './replica-choice.js';
 import { RouteLoader } from './route-loader.js';
-import type { RequestRouterOptions } from './router-options.js';
+import type { RouterBounds } from './router-bounds.js';
 import { RoutingMetrics } from './routing-metrics.js';
 import type { ConnectionEvents, StoreConnection } from './store-connection.js';
-import { Stores } from './stores.js';
+import type { StoreConnector } from './store-link.js';
+import { Stores, type StoresOptions } from './stores.js';
 import { WaitingRoom } from './waiting-room.js';
 import { WriteIdentities } from './write-identities.js';
 
@@ -59,6 +60,20 @@ const ROUTER_FULL = tooMany('the router');
 const ASK_TIMEOUT_MS = 500;
 /** Re-routings that may follow each other without a pause. */
 const HOPS_MAX = 4;
+
+export interface RequestRouterOptions extends Pick<StoresOptions, 'answers'> {
+  readonly clock: Clock;
+  readonly rng: Rng;
+  readonly logger: Logger;
+  readonly metrics: Metrics;
+  readonly connector: StoreConnector;
+  readonly gateway: MetadataGateway;
+  readonly bounds: RouterBounds;
+  /** When stores are given up for a while. */
+  readonly breaker?: BreakerRules;
+  /** Makes the one that looks into locks, with the router to ask through. Default: they are waited for. */
+  readonly lockBreaker?: (router: RequestRouter) => LockBreaker;
+}
 
 /**
  * Takes operations to the replicas that can carry them out, and repairs its own idea of the cluster from what

@@ -19,7 +19,9 @@ export const KvOp = {
   expire: 8,
   /** Reads of a transaction: the value is a `TxnReadCommand`. No log entry. */
   txnRead: 9,
-  /** Steps of a transaction over several ranges: the value is a `TxnWriteCommand`, which may be sent again. */
+  /**
+   * Steps of a transaction over several ranges: the value is a `TxnWriteCommand`, which may be sent again.
+   */
   txnWrite: 10,
   /** A whole transaction in one range: the value is an `ExecuteCommand`; it has a request id. */
   execute: 11,
@@ -83,8 +85,8 @@ export interface KvRequest {
   /** For ReadConsistency.timestamp; transactions: the largest timestamp that the command names. */
   readTimestamp: Timestamp;
   /**
-   * Reads: transactions, by start, whose locks are passed over, ascending: they were found undecided after the
-   * read began, or will not commit at or below its timestamp. At most `IGNORED_LOCKS_MAX`.
+   * Reads: transactions, by start, whose locks are passed over, ascending: they were found undecided after
+   * the read began, or will not commit at or below its timestamp. At most `IGNORED_LOCKS_MAX`.
    */
   ignoreLocks: readonly Timestamp[];
   /** scan, deleteRange: most rows; scan: bytes after which the page ends. */

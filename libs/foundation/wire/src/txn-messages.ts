@@ -5,7 +5,9 @@ import type { RowKind, Timestamp } from '@cairn/base';
  * by its start timestamp, which the oracle gave to it alone.
  */
 
-/** What a lock does to its key when its transaction commits. Numbers are on disk and on the wire: append only. */
+/**
+ * What a lock does to its key when its transaction commits. Numbers are on disk and on the wire: append only.
+ */
 export const LockOp = {
   put: 1,
   delete: 2,
@@ -74,7 +76,9 @@ export interface CommitCommand {
   readonly keys: readonly Uint8Array[];
 }
 
-/** Carries out at some keys what was decided: a commit at `commit`, or (0) the rollback, which leaves marks. */
+/**
+ * Carries out at some keys what was decided: a commit at `commit`, or (0) the rollback, which leaves marks.
+ */
 export interface ResolveCommand {
   readonly type: 'resolve';
   readonly start: Timestamp;

@@ -9,8 +9,8 @@ export interface BackgroundOptions {
 }
 
 /**
- * What is done behind answers: locks of decided transactions go. A task that fails is left to whoever meets the
- * locks. Bounded in number and bytes: whoever has one more waits until there is room.
+ * What is done behind answers: locks of decided transactions go. A task that fails is left to whoever meets
+ * the locks. Bounded in number and bytes: whoever has one more waits until there is room.
  */
 export class Background {
   readonly #options: BackgroundOptions;

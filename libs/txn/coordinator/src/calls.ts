@@ -45,8 +45,8 @@ export class TransactionCalls {
   }
 
   /**
-   * Sends a command to the range of `key`. `sent` hears of the request, by which the breaker of locks knows it
-   * again. Rejects with CairnError as the router does.
+   * Sends a command to the range of `key`. `sent` hears of the request, by which the breaker of locks knows
+   * it again. Rejects with CairnError as the router does.
    */
   async send<C extends Command>(
     command: C,

@@ -14,7 +14,9 @@ import { TwoPhaseCommit } from './two-phase.js';
 import type { CommitOutcome, CommitRequest, TransactionWrite } from './types.js';
 import type { ReadSet } from './validation.js';
 
-/** Times that a command for one range is sent to where its range seems to be before it is given up as that. */
+/**
+ * Times that a command for one range is sent to where its range seems to be before it is given up as that.
+ */
 const ONE_RANGE_TRIES_MAX = 3;
 /** Between two tries of a transaction that can be run again here, because it was run here. */
 const CONFLICT: BackoffRule = { baseMs: 2, capMs: 100 };
@@ -36,7 +38,10 @@ export class Committer {
     return { commit };
   }
 
-  /** Counts what `run` comes to; undefined = it was nothing yet. `path`: what it takes unless it says otherwise. */
+  /**
+   * Counts what `run` comes to; undefined = it was nothing yet. `path`: what it takes unless it says
+   * otherwise.
+   */
   async measured<T>(path: CommitPath, run: (takes: (path: CommitPath) => void) => Promise<T>): Promise<T> {
     const { clock, metrics } = this.#parts;
     const beganMs = clock.nowMs();

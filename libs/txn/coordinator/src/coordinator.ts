@@ -34,9 +34,9 @@ export interface CoordinatorOptions {
 }
 
 /**
- * Runs transactions over the ranges of a cluster, and looks into the locks of any transaction that are in the way
- * of operations of its router. Keeps nothing that a restart would lose: what is decided is decided at a range, and
- * what is not is rolled back by whoever meets its locks.
+ * Runs transactions over the ranges of a cluster, and looks into the locks of any transaction that are in the
+ * way of operations of its router. Keeps nothing that a restart would lose: what is decided is decided at a
+ * range, and what is not is rolled back by whoever meets its locks.
  */
 export class TransactionCoordinator {
   /** For `RequestRouterOptions.lockBreaker`. */
@@ -90,15 +90,17 @@ export class TransactionCoordinator {
    * Makes all that a transaction did happen, at one place in the order of all, or nothing of it. Rejects with
    * - TRANSACTION_ABORTED: nothing happened, and it can be run again; details name the reason and a key.
    * - OUTCOME_UNKNOWN: nobody could tell in time whether it happened.
-   * - TRANSACTION_TOO_LARGE, INVALID_ARGUMENT, and what the deadline, the caller or a store said: nothing happened.
+   * - TRANSACTION_TOO_LARGE, INVALID_ARGUMENT, and what the deadline, the caller or a store said: nothing
+   *   happened.
    */
   commit(request: CommitRequest, times: SpanTimes): Promise<CommitOutcome> {
     return this.#committer.commit(request, times);
   }
 
   /**
-   * Carries out a transaction that is known as a whole. Conflicts with others are no reason to give up before the
-   * deadline. Rejects as `commit` does, and as its operations do on their own (WRONG_KIND, FAILED_PRECONDITION).
+   * Carries out a transaction that is known as a whole. Conflicts with others are no reason to give up before
+   * the deadline. Rejects as `commit` does, and as its operations do on their own (WRONG_KIND,
+   * FAILED_PRECONDITION).
    */
   execute(oneShot: OneShot, times: SpanTimes): Promise<OneShotOutcome> {
     return this.#oneShots.execute(oneShot, times);
@@ -106,8 +108,8 @@ export class TransactionCoordinator {
 
   /**
    * Rows as of `at`, or (undefined) of a fresh timestamp, which is above all that was acknowledged anywhere.
-   * Rejects with FAILED_PRECONDITION when that is older than what is remembered, with INVALID_ARGUMENT when the
-   * oracle has not issued it.
+   * Rejects with FAILED_PRECONDITION when that is older than what is remembered, with INVALID_ARGUMENT when
+   * the oracle has not issued it.
    */
   async snapshotGet(
     keys: readonly Uint8Array[],
@@ -119,7 +121,9 @@ export class TransactionCoordinator {
     return { timestamp: snapshot, rows: inOrder(keys, rows) };
   }
 
-  /** Waits, at most so long, for locks that are being resolved. What is left is resolved by whoever meets it. */
+  /**
+   * Waits, at most so long, for locks that are being resolved. What is left is resolved by whoever meets it.
+   */
   async close(timeoutMs: number): Promise<void> {
     await this.#parts.background.close(timeoutMs);
   }

@@ -25,16 +25,15 @@ interface Question {
 export function ownTimes(clock: Clock, timeoutMs: number): SpanTimes {
   return {
     deadlineMs: clock.nowMs() + timeoutMs,
-    signal: NEVER,
+    // One for each: its listeners are those of one step.
+    signal: new AbortController().signal,
     nowMs: () => clock.nowMs(),
   };
 }
 
-const NEVER = new AbortController().signal;
-
 /**
- * Asks primaries what became of transactions. One question is under way for each; who comes meanwhile shares the
- * next, because the answer to the one under way may be older than what it asks about. What was decided is
+ * Asks primaries what became of transactions. One question is under way for each; who comes meanwhile shares
+ * the next, because the answer to the one under way may be older than what it asks about. What was decided is
  * remembered, of the last 4,096.
  */
 export class Decisions {

@@ -39,8 +39,8 @@ const NO_ROW: ReadRow = {
 export interface EvaluatedOneShot {
   readonly succeeded: boolean;
   /**
-   * Keys whose rows it depends on, each once; without those that are written and whose rows had no expiry: that they
-   * are as they were is checked by writing them.
+   * Keys whose rows it depends on, each once; without those that are written and whose rows had no expiry:
+   * that they are as they were is checked by writing them.
    */
   readonly reads: readonly Uint8Array[];
   /** Each key once. */
@@ -152,7 +152,9 @@ export function incremented(row: ReadRow, delta: bigint): bigint {
   return sum;
 }
 
-/** What a row has left to live, counted from the snapshot: an increment keeps the time to live of its counter. */
+/**
+ * What a row has left to live, counted from the snapshot: an increment keeps the time to live of its counter.
+ */
 export function ttlLeftOf({ found, expiresUnixMs }: ReadRow, asOf: Timestamp): number {
   return found && expiresUnixMs > 0 ? Math.max(1, expiresUnixMs - timestampToUnixMs(asOf)) : 0;
 }

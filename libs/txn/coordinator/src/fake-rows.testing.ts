@@ -28,7 +28,9 @@ export interface FakeLock {
   deadline: number;
 }
 
-/** Versions, locks and records of transactions, with the rules T3 to T10, without ranges and time of its own. */
+/**
+ * Versions, locks and records of transactions, with the rules T3 to T10, without ranges and time of its own.
+ */
 export class FakeRows {
   /** Ascending. */
   readonly versions = new Map<string, FakeVersion[]>();

@@ -90,8 +90,8 @@ export interface Served {
 }
 
 /**
- * All shards of a cluster in one object on virtual time, as routers see them: versions, locks and records with the
- * rules of transactions, ranges that split, connections that break. One store leads everything.
+ * All shards of a cluster in one object on virtual time, as routers see them: versions, locks and records
+ * with the rules of transactions, ranges that split, connections that break. One store leads everything.
  */
 export class FakeShards {
   readonly scheduler = new SimScheduler();
@@ -111,8 +111,8 @@ export class FakeShards {
   hold: (router: string, request: KvRequest) => number = () => 0;
   /** What becomes of the answer: undefined = it is lost, and the connection with it. */
   answer: (served: Served, response: KvResponse) => KvResponse | undefined = (_served, response) => response;
-  /** Starts whose decision was carried out and not told; one-range transactions: their request id. */
-  readonly lostDecisions = new Set<string>();
+  /** Starts of which a decision, or the answer to it, was lost with its connection. */
+  readonly lostDecisions = new Set<Timestamp>();
   readonly #outcomes = new Map<string, KvResponse>();
   readonly #dead = new Set<string>();
   #issued: number;
@@ -230,8 +230,9 @@ export class FakeShards {
     if (this.#dead.has(router)) return;
     // What is on its way arrives, also from a router that dies.
     this.scheduler.schedule(this.#travelMs() + this.hold(router, request), () => {
-      if (!link.isOpen()) return;
-      if (this.rng.chance(this.faults.loseRequest)) {
+      const isLost = this.rng.chance(this.faults.loseRequest);
+      if (isLost || !link.isOpen()) {
+        this.#lost({ command: commandOf(request) });
         link.drop();
         return;
       }
@@ -257,9 +258,8 @@ export class FakeShards {
     if (this.rng.chance(this.faults.failover)) this.failOver(this.rng.pick(this.ranges));
   }
 
-  #lost({ request, command }: Served): void {
-    if (command?.type === 'commit') this.lostDecisions.add(String(command.start));
-    if (command?.type === 'execute') this.lostDecisions.add(idOf(request));
+  #lost({ command }: Pick<Served, 'command'>): void {
+    if (command?.type === 'commit' || command?.type === 'execute') this.lostDecisions.add(command.start);
   }
 
   #serve(router: string, request: KvRequest): KvResponse {
@@ -352,7 +352,7 @@ export class FakeShards {
     if (last !== undefined && page.length < rows.length) {
       response.resumeKey = request.reverse ? last.key : Buffer.concat([last.key, Buffer.of(0)]);
     } else if (request.reverse) {
-      if (range.start !== '' && range.start > from) response.resumeKey = key(range.start);
+      if (range.start !== '') response.resumeKey = key(range.start);
     } else if (range.end !== '' && (to === '' || range.end < to)) {
       response.resumeKey = key(range.end);
     }

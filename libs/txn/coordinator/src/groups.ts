@@ -4,9 +4,13 @@ import type { RangeCache } from '@cairn/routing';
 
 /** Commands of one step that are under way at a time. */
 const PARALLEL_MAX = 32;
-/** Commands of one round for keys whose range is not known: each is alone, and its answer says where it lies. */
+/**
+ * Commands of one round for keys whose range is not known: each is alone, and its answer says where it lies.
+ */
 const UNKNOWN_PER_ROUND_MAX = 16;
-/** Rounds one after the other in which nothing was done: the ranges change faster than anybody learns of it. */
+/**
+ * Rounds one after the other in which nothing was done: the ranges change faster than anybody learns of it.
+ */
 const FRUITLESS_MAX = 10;
 const FRUITLESS_PAUSE_MS = 10;
 
@@ -40,10 +44,10 @@ interface Round<Item> {
 }
 
 /**
- * Carries out something for all items in commands of one range each, by what the router knows of ranges; at most
- * 32 commands at a time. `send` answers the items that were not done: all of them where the range has changed.
- * Those are grouped anew. Rejects with the first error, when no command is under way any more; whoever wants
- * them to end sooner cancels them.
+ * Carries out something for all items in commands of one range each, by what the router knows of ranges; at
+ * most 32 commands at a time. `send` answers the items that were not done: all of them where the range has
+ * changed. Those are grouped anew. Rejects with the first error, when no command is under way any more;
+ * whoever wants them to end sooner cancels them.
  */
 export async function inGroups<Item>(
   items: readonly Item[],

@@ -20,8 +20,9 @@ interface Waiter {
 }
 
 /**
- * A two-phase commit that is run here: whoever meets its locks through this router need not ask the primary, and
- * is woken when they go, in the order of their coming. Holds as many waiters as the router has operations.
+ * A two-phase commit that is run here: whoever meets its locks through this router need not ask the primary,
+ * and is woken when they go, in the order of their coming. Holds as many waiters as the router has
+ * operations.
  */
 export class LiveTransaction {
   readonly start: Timestamp;
@@ -54,7 +55,10 @@ export class LiveTransaction {
     this.#wakeIf(() => true);
   }
 
-  /** For a read at `at` (0 = of the newest): whether it may pass over the locks; then it is behind them for ever. */
+  /**
+   * For a read at `at` (0 = of the newest): whether it may pass over the locks; then it is behind them for
+   * ever.
+   */
   passes(at: Timestamp): boolean {
     const phase = this.#phase;
     switch (phase.type) {
@@ -74,8 +78,8 @@ export class LiveTransaction {
   }
 
   /**
-   * `wake` is called once, when the lock of the key goes, the phase changes, or the transaction is forgotten. The
-   * answer takes the waiter away.
+   * `wake` is called once, when the lock of the key goes, the phase changes, or the transaction is forgotten.
+   * The answer takes the waiter away.
    */
   wait(key: Uint8Array, wake: () => void): () => void {
     const waiter: Waiter = { key: mapKey(key), wake };

@@ -39,13 +39,14 @@ interface Met {
 }
 
 /**
- * Looks into locks that are in the way of operations: asks the primary of each transaction (or, if it is run here,
- * looks it up), carries out what was decided, and otherwise lets reads pass and writes wait.
+ * Looks into locks that are in the way of operations: asks the primary of each transaction (or, if it is run
+ * here, looks it up), carries out what was decided, and otherwise lets reads pass and writes wait.
  *
- * A read passes over a transaction that was undecided after the read began, or that will commit above the read's
- * timestamp; for a snapshot read it is pushed there. A write waits until the transaction has ended, or its
- * own deadline has come; but a prewrite whose transaction may hold other locks waits for younger transactions
- * only, and is aborted where it would have to wait for an older one: so nobody waits in a circle.
+ * A read passes over a transaction that was undecided after the read began, or that will commit above the
+ * read's timestamp; for a snapshot read it is pushed there. A write waits until the transaction has ended, or
+ * its own deadline has come; but a prewrite whose transaction may hold other locks waits for younger
+ * transactions only, and is aborted where it would have to wait for an older one: so nobody waits in a
+ * circle.
  */
 export class TransactionBreaker implements LockBreaker {
   readonly #parts: TransactionBreakerParts;

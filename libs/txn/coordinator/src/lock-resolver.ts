@@ -23,8 +23,8 @@ export interface Resolution {
 }
 
 /**
- * Carries out at keys what was decided of their transaction. Whoever wants the same lock gone meanwhile waits for
- * the same command; as many are remembered as are under way.
+ * Carries out at keys what was decided of their transaction. Whoever wants the same lock gone meanwhile waits
+ * for the same command; as many are remembered as are under way.
  */
 export class LockResolver {
   readonly #parts: LockResolverParts;

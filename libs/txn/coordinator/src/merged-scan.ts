@@ -11,8 +11,9 @@ export interface MergedPage {
 }
 
 /**
- * The pages of a scan with a transaction's own writes in them: what it put is there, without a version, and what it
- * deleted is not. `written` is in ascending order. Own writes behind the last row of a page come with a later one.
+ * The pages of a scan with a transaction's own writes in them: what it put is there, without a version, and
+ * what it deleted is not. `written` is in ascending order. Own writes behind the last row of a page come with
+ * a later one.
  */
 export async function* mergedPages(
   stored: AsyncIterable<PackedRows>,
@@ -82,7 +83,9 @@ class Merge {
     rows.push({ key: own.key, value, version: NO_BYTES, kind: RowKind.bytes, expiresUnixMs: 0 });
   }
 
-  /** As many rows as are wanted; `last` is the last key that was looked at, undefined = all of the span was. */
+  /**
+   * As many rows as are wanted; `last` is the last key that was looked at, undefined = all of the span was.
+   */
   #cut(rows: readonly KvRow[], last: Uint8Array | undefined): MergedPage {
     const page = rows.length > this.#left ? rows.slice(0, this.#left) : rows;
     this.#left -= page.length;

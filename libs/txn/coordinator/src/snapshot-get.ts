@@ -7,8 +7,8 @@ import { distinctKeys, mapKey } from './keys.js';
 import type { CoordinatorParts } from './parts.js';
 
 /**
- * The rows of keys as of a timestamp, by key. Rejects with FAILED_PRECONDITION when the snapshot is older than
- * what is remembered, with INVALID_ARGUMENT when it lies in the future.
+ * The rows of keys as of a timestamp, by key. Rejects with FAILED_PRECONDITION when the snapshot is older
+ * than what is remembered, with INVALID_ARGUMENT when it lies in the future.
  */
 export async function readRowsAt(
   keys: readonly Uint8Array[],

@@ -43,10 +43,10 @@ type Decision =
   | { readonly type: 'aborted'; readonly error: CairnError };
 
 /**
- * One commit over several ranges, from the first lock to the last: locks all keys, takes a commit timestamp, looks
- * whether all that was read is as it was, and decides with one entry at the primary. Before that entry nothing
- * has happened, whatever fails; behind it everything has. Locks that are left by a crash are resolved by whoever
- * meets them, from the entry at the primary or from its absence.
+ * One commit over several ranges, from the first lock to the last: locks all keys, takes a commit timestamp,
+ * looks whether all that was read is as it was, and decides with one entry at the primary. Before that entry
+ * nothing has happened, whatever fails; behind it everything has. Locks that are left by a crash are resolved
+ * by whoever meets them, from the entry at the primary or from its absence.
  */
 export class TwoPhaseCommit {
   readonly #parts: CoordinatorParts;

@@ -25,15 +25,15 @@ export type TransactionWrite =
 /** All that a transaction did, at its end. */
 export interface CommitRequest {
   /**
-   * The timestamp that it read at, which the oracle gave to it alone. 0 = it has read nothing; one is taken when
-   * it is needed. READ COMMITTED: the statement since when nobody else may have written what is written here;
-   * 0 = whatever was written before is overwritten.
+   * The timestamp that it read at, which the oracle gave to it alone. 0 = it has read nothing; one is taken
+   * when it is needed. READ COMMITTED: the statement since when nobody else may have written what is written
+   * here; 0 = whatever was written before is overwritten.
    */
   readonly start: Timestamp;
   readonly isolation: Isolation;
   /**
-   * Keys that were read as of `start`, each once; SERIALIZABLE validates them. A key that is written too may be
-   * left out if its row had no expiry, or none was found: that it is as it was is checked by writing it.
+   * Keys that were read as of `start`, each once; SERIALIZABLE validates them. A key that is written too may
+   * be left out if its row had no expiry, or none was found: that it is as it was is checked by writing it.
    */
   readonly reads: readonly Uint8Array[];
   /** Spans that were scanned as of `start`, those without rows too. */
@@ -47,7 +47,9 @@ export interface CommitOutcome {
   readonly commit: Timestamp;
 }
 
-/** A transaction that is known as a whole: if all conditions hold, `then` is carried out, else `otherwise`. */
+/**
+ * A transaction that is known as a whole: if all conditions hold, `then` is carried out, else `otherwise`.
+ */
 export interface OneShot {
   readonly conditions: readonly Condition[];
   readonly then: readonly ExecuteOperation[];
@@ -71,7 +73,9 @@ export interface SnapshotRows {
   readonly rows: readonly ReadRow[];
 }
 
-/** Where fresh timestamps come from: each was given to nobody else, and is above all given before the call. */
+/**
+ * Where fresh timestamps come from: each was given to nobody else, and is above all given before the call.
+ */
 export interface TimestampSource {
   timestamp(): Promise<Timestamp>;
 }

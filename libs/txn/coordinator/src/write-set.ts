@@ -21,8 +21,8 @@ interface Savepoint {
 }
 
 /**
- * What an open transaction has written so far: the last write of each key, and what it takes to go back to its
- * savepoints. `bytes` counts all of it.
+ * What an open transaction has written so far: the last write of each key, and what it takes to go back to
+ * its savepoints. `bytes` counts all of it.
  */
 export class WriteSet {
   readonly #writes = new Map<string, TransactionWrite>();

@@ -48,7 +48,6 @@ export function exitCodeOf(error: CairnError): ExitCode {
     case 'NAME_TAKEN':
     case 'FORMAT_TOO_NEW':
     case 'WRONG_KIND':
-    case 'LOCKED':
     case 'TRANSACTION_ABORTED':
     case 'TRANSACTION_NOT_FOUND':
     case 'TRANSACTION_TOO_LARGE':

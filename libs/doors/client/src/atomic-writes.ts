@@ -12,16 +12,19 @@ export interface AtomicReceipt {
 }
 
 /**
- * Writes that happen together, as a transaction that reads nothing. INVALID_ARGUMENT for what is no put and no
- * delete, and for a key that is written twice; TRANSACTION_TOO_LARGE for too much.
+ * Writes that happen together, as a transaction that reads nothing. INVALID_ARGUMENT for what is no put and
+ * no delete, and for a key that is written twice; TRANSACTION_TOO_LARGE for too much.
  */
 export function atomicOperation(sizes: SizeLimits, inputs: readonly WriteOperationInput[]): SizedOperation {
   const state = new TransactionState(false);
   for (let index = 0; index < inputs.length; index += 1) {
     const write = writeOf(inputs[index], sizes);
     if (write === undefined) {
-      const message = `operation ${index} is no put and no delete: an atomic writeMany has only those; compare and count in execute or in a transaction`;
-      throw invalidArgument('operations', message);
+      throw invalidArgument(
+        'operations',
+        `operation ${index} is no put and no delete: an atomic writeMany has only those; ` +
+          'compare and count in execute or in a transaction',
+      );
     }
     if (state.written(write.key) !== undefined)
       throw invalidArgument('operations', `operation ${index} writes a key that one before it writes`);

@@ -149,7 +149,9 @@ export class CairnClient {
     return this.#dispatcher.start(sized.operation, sized.byteLength, options) as Promise<Entry | undefined>;
   }
 
-  /** Writes the key, whatever it held; a time to live that it had goes with it, unless the options name one. */
+  /**
+   * Writes the key, whatever it held; a time to live that it had goes with it, unless the options name one.
+   */
   put(key: BytesInput, value: BytesInput, options: PutOptions = {}): Promise<WriteReceipt> {
     // Without a closure, as in `get`.
     let sized;
@@ -242,9 +244,9 @@ export class CairnClient {
   }
 
   /**
-   * Writes many keys. With `atomic` all of them or none, at one timestamp: puts and deletes, each key once; it
-   * rejects when nothing happened, and with OUTCOME_UNKNOWN. Without, it says for each what happened, in their
-   * order, and never rejects: some may have happened and others not.
+   * Writes many keys. With `atomic` all of them or none, at one timestamp: puts and deletes, each key once;
+   * it rejects when nothing happened, and with OUTCOME_UNKNOWN. Without, it says for each what happened, in
+   * their order, and never rejects: some may have happened and others not.
    */
   writeMany(
     inputs: readonly WriteOperationInput[],
@@ -277,10 +279,10 @@ export class CairnClient {
    * A transaction as a closure: what it reads is of one instant, and what it writes takes effect when it has
    * returned, all of it or nothing. Resolves to what the closure returns.
    *
-   * When others come in between the closure runs again from its beginning, with a pause, as often as the time
-   * allows: it must not do what cannot be done twice. In the end that is TRANSACTION_ABORTED, with the number of
-   * attempts. What the closure throws rejects as it is, and nothing happened. OUTCOME_UNKNOWN is never tried
-   * again: the transaction may have happened.
+   * When others come in between the closure runs again from its beginning, with a pause, as often as the
+   * time allows: it must not do what cannot be done twice. In the end that is TRANSACTION_ABORTED, with the
+   * number of attempts. What the closure throws rejects as it is, and nothing happened. OUTCOME_UNKNOWN is
+   * never tried again: the transaction may have happened.
    */
   async transaction<Result>(
     work: (transaction: Transaction) => Promise<Result> | Result,
@@ -305,9 +307,10 @@ export class CairnClient {
   }
 
   /**
-   * A whole transaction in one call: if all conditions hold `then` is carried out, else `else`; at one instant,
-   * all or nothing. Results are in the order of the list that was carried out, and have its types. At most 128
-   * conditions and operations together. It has no request id: a connection that breaks is OUTCOME_UNKNOWN.
+   * A whole transaction in one call: if all conditions hold `then` is carried out, else `else`; at one
+   * instant, all or nothing. Results are in the order of the list that was carried out, and have its types.
+   * At most 128 conditions and operations together. It has no request id: a connection that breaks is
+   * OUTCOME_UNKNOWN.
    */
   async execute<
     const Then extends readonly ExecuteOperationInput[] = readonly [],

@@ -133,17 +133,22 @@ export function executeOutcome<
   if (resultsOmitted) {
     throw new CairnError(
       'OUTCOME_UNKNOWN',
-      `it happened at ${timestamp}, its conditions ${succeeded ? 'held' : 'did not hold'}; what its operations found is not known any more`,
+      `it happened at ${timestamp}, its conditions ${succeeded ? 'held' : 'did not hold'}; ` +
+        'what its operations found is not known any more',
       { details: { succeeded, timestamp } },
     );
   }
   const asked = (succeeded ? input.then : input.else) ?? [];
   if (answer.results.length !== asked.length) throw nonsense();
-  const results = asked.map((each, index) => answerOf(each, answer.results[index]));
+  const results = asked.map((each, index) => answerOf(each, answer.results[index], timestamp));
   return { succeeded, timestamp, results } as unknown as ExecuteOutcome<Then, Else>;
 }
 
-function answerOf(asked: ExecuteOperationInput, { result }: WireResult = { result: undefined }): unknown {
+function answerOf(
+  asked: ExecuteOperationInput,
+  { result }: WireResult = { result: undefined },
+  timestamp: number,
+): unknown {
   const name = Object.keys(asked).find((key) => key in ANSWERS);
   switch (result?.$case) {
     case 'get': {
@@ -153,7 +158,13 @@ function answerOf(asked: ExecuteOperationInput, { result }: WireResult = { resul
     }
     case 'error': {
       const error = errorFromDetail(result.value);
-      if (name !== 'get' || error.code !== 'WRONG_KIND') throw error;
+      if (name !== 'get' || error.code !== 'WRONG_KIND') {
+        throw new CairnError(
+          error.code,
+          `it happened at ${timestamp}, and what an operation found is missing: ${error.message}`,
+          { cause: error, details: { timestamp } },
+        );
+      }
       return new Entry(Buffer.alloc(0), Buffer.alloc(0), 0, kindOf(result.value.kind));
     }
     case 'put':

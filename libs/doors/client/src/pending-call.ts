@@ -19,8 +19,8 @@ export type ResendRule =
   /** Writes with a request id: the first outcome is answered. */
   | 'deduplicated'
   /**
-   * A span deletion has no request id: an old sending could still delete keys written later. A transaction has
-   * none either: it might happen twice.
+   * A span deletion has no request id: an old sending could still delete keys written later. A transaction
+   * has none either: it might happen twice.
    */
   | 'unsafe';
 

@@ -16,8 +16,8 @@ interface Waiting {
 }
 
 /**
- * Reads keys of one instant, or each of the moment that it is made. The first read brings the timestamp along,
- * so that it costs no call of its own; reads that are started together share a call.
+ * Reads keys of one instant, or each of the moment that it is made. The first read brings the timestamp
+ * along, so that it costs no call of its own; reads that are started together share a call.
  */
 export class SnapshotReader {
   readonly #dispatcher: Pick<Dispatcher, 'start'>;

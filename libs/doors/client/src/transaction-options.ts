@@ -4,10 +4,10 @@ import { Isolation } from './wire-binding.js';
 
 /**
  * - `serializable` (default): as if transactions had run one after the other.
- * - `snapshot`: reads are of one instant, and what is written must not have been written by others since. What
- *   was only read is not checked at the end: two transactions may each read what the other writes.
- * - `read-committed`: each read sees what is committed when it is made; reads that follow each other need not
- *   agree. What is written must not have been written by others since the first read.
+ * - `snapshot`: reads are of one instant, and what is written must not have been written by others since.
+ *   What was only read is not checked at the end: two transactions may each read what the other writes.
+ * - `read-committed`: each read sees what is committed when it is made; reads that follow each other need
+ *   not agree. What is written must not have been written by others since the first read.
  */
 export type IsolationLevel = 'serializable' | 'snapshot' | 'read-committed';
 

@@ -51,8 +51,8 @@ export class Transaction {
   }
 
   /**
-   * The entry of the key; undefined when there is none. That of a key which the transaction has written has an
-   * empty version, and does not tell when it disappears.
+   * The entry of the key; undefined when there is none. That of a key which the transaction has written has
+   * an empty version, and does not tell when it disappears.
    */
   async get(key: BytesInput): Promise<Entry | undefined> {
     this.#checkOpen();
@@ -86,7 +86,9 @@ export class Transaction {
     }
   }
 
-  /** Writes the key when the transaction commits, whatever it holds. Throws what `client.put` rejects with. */
+  /**
+   * Writes the key when the transaction commits, whatever it holds. Throws what `client.put` rejects with.
+   */
   put(key: BytesInput, value: BytesInput, options: TransactionPutOptions = {}): void {
     this.#checkOpen();
     const { sizes, state } = this.#parts;
@@ -145,8 +147,10 @@ export class Transaction {
 
   /** For the one who runs the transaction: its closure has settled. */
   static end(transaction: Transaction, why: string): void {
-    const message = `the transaction has ended (${why}): use it within its closure, and await what it returns`;
-    transaction.#ended ??= new CairnError('TRANSACTION_NOT_FOUND', message);
+    transaction.#ended ??= new CairnError(
+      'TRANSACTION_NOT_FOUND',
+      `the transaction has ended (${why}): use it within its closure, and await what it returns`,
+    );
   }
 
   /** For the one who runs the transaction: throws when it would commit without an increment. */

@@ -20,8 +20,53 @@ const delta = fc.bigInt({ min: -(2n ** 63n), max: 2n ** 63n - 1n }).map(String);
 const requestId = maybe(fc.record({ client: nat, sequence: nat, stamp: nat, retry: bool }));
 const ordering = fc.integer({ min: 0, max: 2 });
 
+const ofKey = fc.record({ key: bytes });
+const transactionPut = kind('put', fc.record({ key: bytes, value: bytes, ttlMs: nat }));
+const transactionDelete = kind('delete', ofKey);
+const few = <T>(value: fc.Arbitrary<T>): fc.Arbitrary<T[]> => fc.array(value, { maxLength: 5 });
+const executed = few(
+  fc.record({
+    operation: maybe(
+      fc.oneof(
+        kind('get', ofKey),
+        transactionPut,
+        transactionDelete,
+        kind('increment', fc.record({ key: bytes, delta })),
+      ),
+    ),
+  }),
+);
+const condition = maybe(
+  fc.oneof(
+    kind('exists', bool),
+    kind('absent', bool),
+    kind('valueEquals', bytes),
+    kind('versionEquals', bytes),
+  ),
+);
+const transactional = fc.oneof(
+  kind(
+    'snapshotGet',
+    fc.record({ keys: few(bytes), at: maybe(fc.oneof(kind('timestamp', nat), kind('fresh', bool))) }),
+  ),
+  kind('getTimestamp', fc.constant({})),
+  kind(
+    'commit',
+    fc.record({
+      ...{ start: nat, isolation: fc.integer({ min: 0, max: 3 }), reads: few(bytes) },
+      spans: few(fc.record({ start: bytes, end: bytes })),
+      writes: few(fc.record({ write: maybe(fc.oneof(transactionPut, transactionDelete)) })),
+    }),
+  ),
+  kind(
+    'execute',
+    fc.record({ conditions: few(fc.record({ key: bytes, condition })), then: executed, otherwise: executed }),
+  ),
+);
+
 const operation = maybe(
   fc.oneof(
+    transactional,
     kind('get', fc.record({ key: bytes, consistency: fc.integer({ min: 0, max: 3 }), timestamp: nat })),
     kind('put', fc.record({ key: bytes, value: bytes, ttlMs: nat, ordering, requestId })),
     kind('delete', fc.record({ key: bytes, ordering, requestId })),
@@ -50,13 +95,43 @@ const request = fc.record({
   ),
 });
 
-const written = fc.record({ version: bytes, timestamp: nat });
+const written = kind('put', fc.record({ version: bytes, timestamp: nat }));
+const got = kind('get', fc.record({ found: bool, value: bytes, version: bytes, expiresUnixMs: nat }));
+const deleted = kind('delete', fc.record({ existed: bool, version: bytes, timestamp: nat }));
+const added = kind('increment', fc.record({ value: delta, version: bytes, timestamp: nat }));
+const failed = kind(
+  'error',
+  fc.record({
+    code: fc.string(),
+    message: fc.string(),
+    retryClass: fc.integer({ min: 0, max: 3 }),
+    retryAfterMs: u32,
+    field: fc.string(),
+    kind: fc.nat(255),
+  }),
+);
 const result = maybe(
   fc.oneof(
-    kind('get', fc.record({ found: bool, value: bytes, version: bytes, expiresUnixMs: nat })),
-    kind('put', written),
-    kind('delete', fc.record({ existed: bool, version: bytes, timestamp: nat })),
-    kind('increment', fc.record({ value: delta, version: bytes, timestamp: nat })),
+    got,
+    written,
+    deleted,
+    added,
+    kind(
+      'snapshotGet',
+      fc.record({
+        ...{ timestamp: nat, partial: bool },
+        results: few(fc.record({ result: maybe(fc.oneof(got, failed)) })),
+      }),
+    ),
+    kind('getTimestamp', fc.record({ timestamp: nat })),
+    kind('commit', fc.record({ timestamp: nat })),
+    kind(
+      'execute',
+      fc.record({
+        ...{ succeeded: bool, timestamp: nat, resultsOmitted: bool },
+        results: few(fc.record({ result: maybe(fc.oneof(got, written, deleted, added, failed)) })),
+      }),
+    ),
     kind('expire', fc.record({ existed: bool, version: bytes, timestamp: nat })),
     kind('deleteRange', fc.record({ deleted: nat })),
     kind(
@@ -67,17 +142,7 @@ const result = maybe(
         kind: fc.nat(255),
       }),
     ),
-    kind(
-      'error',
-      fc.record({
-        code: fc.string(),
-        message: fc.string(),
-        retryClass: fc.integer({ min: 0, max: 3 }),
-        retryAfterMs: u32,
-        field: fc.string(),
-        kind: fc.nat(255),
-      }),
-    ),
+    failed,
   ),
 );
 const response = fc.record({

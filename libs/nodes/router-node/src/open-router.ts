@@ -1,5 +1,4 @@
 import {
-  assert,
   CairnError,
   Gates,
   messageOf,
@@ -24,14 +23,14 @@ import {
 } from '@cairn/ports';
 import {
   AnswersUnderWay,
-  RequestRouter,
   sessionStoreConnector,
   type KeyValueLimits,
   type MetadataGateway,
+  type RequestRouter,
   type RouteInfo,
   type StoreAddress,
 } from '@cairn/routing';
-import { OpenTransactions, TransactionCoordinator } from '@cairn/transactions';
+import { createCoordinatedRouter, OpenTransactions, type TransactionCoordinator } from '@cairn/transactions';
 import {
   buildToMessage,
   decodeKvResponses,
@@ -80,8 +79,8 @@ const JOIN_RETRY_MS = 300;
 const LEAVE_TIMEOUT_MS = 1_000;
 /** One try to join; when it has failed, the log says why. */
 const JOIN_TRY_MS = 3_000;
-/** Secondaries of transactions that are committed may be resolved for so long; others do it later. */
-const RESOLVE_TIMEOUT_MS = 500;
+/** Locks of transactions that were decided here may take this long to go. */
+const LOCKS_TIMEOUT_MS = 1_000;
 /** Streams whose last answers were written may take this long to end. */
 const STREAMS_END_TIMEOUT_MS = 500;
 
@@ -173,42 +172,39 @@ class RouterNode implements RunningRouter {
     });
     this.#shards = new RpcPool({ transport, hello: () => hello('rpc'), clock, logger });
     const answers = new AnswersUnderWay();
-    const timestamps = { timestamp: () => this.#metadata.timestamp() };
-    let coordinator: TransactionCoordinator | undefined;
-    this.#router = new RequestRouter({
-      clock,
-      answers,
-      rng,
-      logger,
-      metrics,
-      gateway: gatewayOf(this.#metadata),
-      connector: sessionStoreConnector({
-        openSession: (address, handlers) =>
-          openSession({ transport, address, hello: hello('kv'), handlers, clock, logger }),
-        createEncoder: () => new KvRequestEncoder(),
-        decodeResponses: decodeKvResponses,
-        encodeCancel: encodeKvCancel,
-      }),
-      breaker: {
-        failuresMax: config.storeFailuresMax,
-        pauseMs: config.storePauseMs,
-        pauseMsMax: config.storePauseMsMax,
+    const { coordinator, router } = createCoordinatedRouter(
+      {
+        clock,
+        answers,
+        rng,
+        logger,
+        metrics,
+        gateway: gatewayOf(this.#metadata),
+        connector: sessionStoreConnector({
+          openSession: (address, handlers) =>
+            openSession({ transport, address, hello: hello('kv'), handlers, clock, logger }),
+          createEncoder: () => new KvRequestEncoder(),
+          decodeResponses: decodeKvResponses,
+          encodeCancel: encodeKvCancel,
+        }),
+        breaker: {
+          failuresMax: config.storeFailuresMax,
+          pauseMs: config.storePauseMs,
+          pauseMsMax: config.storePauseMsMax,
+        },
+        bounds: {
+          outstandingOpsMax: config.outstandingOpsMax,
+          outstandingBytesMax: config.outstandingBytesMax,
+          outstandingOpsPerStoreMax: config.outstandingOpsPerStoreMax,
+          outstandingScansPerStoreMax: Math.ceil(config.outstandingOpsPerStoreMax * SCAN_PLACES_SHARE),
+        },
       },
-      bounds: {
-        outstandingOpsMax: config.outstandingOpsMax,
-        outstandingBytesMax: config.outstandingBytesMax,
-        outstandingOpsPerStoreMax: config.outstandingOpsPerStoreMax,
-        outstandingScansPerStoreMax: Math.ceil(config.outstandingOpsPerStoreMax * SCAN_PLACES_SHARE),
-      },
-      lockBreaker: (router) => {
-        coordinator = new TransactionCoordinator({ router, timestamps, clock, rng, logger, metrics });
-        return coordinator.breaker;
-      },
-    });
-    assert(coordinator !== undefined, 'the router makes its lock breaker at once');
+      { timestamps: this.#metadata },
+    );
+    this.#router = router;
     this.#coordinator = coordinator;
     this.#openTransactions = new OpenTransactions({
-      ...{ coordinator, router: this.#router, timestamps, clock, rng, metrics },
+      ...{ coordinator, router, timestamps: this.#metadata, clock, rng, metrics },
     });
     const doors = this.#doorContext(answers);
     this.#doors = createKvService(doors, () => ({
@@ -426,7 +422,7 @@ class RouterNode implements RunningRouter {
     await orTimeUp(clock, drainTimeoutMs, untilIdle(this.#router, clock));
     // Nothing of those that were not committed happened; what is decided is carried out at its last keys.
     this.#openTransactions.close();
-    await this.#coordinator.close(Math.min(drainTimeoutMs, RESOLVE_TIMEOUT_MS));
+    await this.#coordinator.close(Math.min(drainTimeoutMs, LOCKS_TIMEOUT_MS));
     // Everybody who still waits is told; the answers leave through the streams, which then end.
     this.#router.close();
     await orTimeUp(clock, Math.min(drainTimeoutMs, STREAMS_END_TIMEOUT_MS), this.#doors.streamsEnded());

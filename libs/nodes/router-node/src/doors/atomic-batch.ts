@@ -34,8 +34,8 @@ const NOTHING_HAPPENED = errorDetailOf(
 );
 
 /**
- * Carries out all operations or none. Throws INVALID_ARGUMENT, naming the operation, for what cannot be part of
- * it, and what a transaction rejects with.
+ * Carries out all operations or none. Throws INVALID_ARGUMENT, naming the operation, for what cannot be part
+ * of it, and what a transaction rejects with.
  */
 export async function atomicBatch(
   context: DoorContext,

@@ -43,7 +43,10 @@ export function isInSteps(asked: Asked | undefined): asked is AskedInSteps {
 /** What came of such an operation. */
 export interface Done {
   readonly result: BatchResult['result'];
-  /** Of an operation that changed nothing: it may be asked for again. Otherwise it is told whatever room there is. */
+  /**
+   * Of an operation that changed nothing: it may be asked for again. Otherwise it is told whatever room
+   * there is.
+   */
   readonly isRepeatable: boolean;
   /** Values in it. */
   readonly valueBytes: number;

@@ -62,8 +62,8 @@ export function tooLarge(size: string, limit: string): CairnError {
 }
 
 /**
- * Throws INVALID_ARGUMENT for what cannot be, TRANSACTION_TOO_LARGE for what is above a limit. `now`: the newest
- * timestamp that is known.
+ * Throws INVALID_ARGUMENT for what cannot be, TRANSACTION_TOO_LARGE for what is above a limit. `now`: the
+ * newest timestamp that is known.
  */
 export function commitWork(message: CommitRequest, limits: KeyValueLimits, now: number): CommitWork {
   const isolation = isolationOf(message.isolation);

@@ -34,7 +34,9 @@ export class TransactionGate {
     for (const { value } of rows) this.#meanValueBytes += (value.length - this.#meanValueBytes) * MEAN_WEIGHT;
   }
 
-  /** Throws FAILED_PRECONDITION while not all nodes know transactions, UNAVAILABLE while that is not known. */
+  /**
+   * Throws FAILED_PRECONDITION while not all nodes know transactions, UNAVAILABLE while that is not known.
+   */
   get coordinator(): TransactionParts['coordinator'] {
     this.#check();
     return this.#parts.coordinator;

@@ -526,7 +526,10 @@ export interface ExecuteResult {
     | { $case: "delete"; value: DeleteResponse }
     | { $case: "increment"; value: IncrementResponse }
     | //
-    /** Of a get whose key holds no bytes: WRONG_KIND. */
+    /**
+     * Of a get whose key holds no bytes: WRONG_KIND. Of one whose value does not fit into an answer of 3 MiB with those before
+     * it: TRANSACTION_TOO_LARGE. The transaction happened all the same.
+     */
     { $case: "error"; value: ErrorDetail }
     | undefined;
 }

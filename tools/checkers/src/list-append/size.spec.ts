@@ -6,7 +6,7 @@ import { checkListAppend } from './check.js';
 import { Edges } from './edges.js';
 import { addProcessOrder, addRealTime } from './real-time.js';
 
-const MANY = 20_000;
+const MANY = 12_000;
 
 function many(transaction: (at: number) => Transaction, length = MANY): Transaction[] {
   return Array.from({ length }, (_, at) => transaction(at));

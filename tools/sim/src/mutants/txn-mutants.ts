@@ -401,7 +401,7 @@ const COORDINATOR_MUTANTS: readonly Mutant[] = [
         replace: 'if (at === 0 || state.commit > at) return met.start;',
       },
     ],
-    run: LISTS,
+    run: MIXED,
   },
   {
     name: 'txn-broken-commit-sent-again',

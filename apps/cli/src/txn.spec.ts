@@ -190,7 +190,7 @@ describe('a mistake', () => {
   test('of others is told with what to do', async () => {
     cli.router.verdict = ({ operation }) =>
       operation?.$case === 'commit' ? new CairnError('TRANSACTION_ABORTED', 'others were first') : 'answer';
-    const refused = await txn('put a 1\n', '--timeout', '100ms');
+    const refused = await txn('put a 1\n', '--timeout', '2s');
     expect(refused.code).toBe(3);
     expect(refused.stderr).toContain('Others write the same keys. Nothing of it happened');
   });

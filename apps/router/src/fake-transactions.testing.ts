@@ -1,4 +1,4 @@
-import { CairnError, Gates, timestamp, type Timestamp } from '@cairn/base';
+import { CairnError, Gates, opensAt, timestamp, type Timestamp } from '@cairn/base';
 import type { TransactionParts } from '@cairn/router-node';
 import type { CommitRequest, OneShot, OneShotOutcome, OpenTransaction } from '@cairn/transactions';
 import { ExecuteOp, type ExecuteOperation, type ExecuteResult, type KvRow, type ReadRow } from '@cairn/wire';
@@ -8,7 +8,7 @@ const NOW = timestamp(1_000);
 
 /** What the doors of transactions stand before, with answers that tests choose. */
 export class FakeTransactions implements TransactionParts {
-  readonly gates = new Gates(2);
+  readonly gates = new Gates(opensAt('transactions'));
   readonly rows = new Map<string, ReadRow>();
   readonly commits: CommitRequest[] = [];
   readonly oneShots: OneShot[] = [];

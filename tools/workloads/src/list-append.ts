@@ -35,8 +35,7 @@ function listOf(text: string | undefined): number[] {
 /**
  * Transactions that append to lists and read them, over few keys: what reads show gives the order of all, and
  * nothing hides. An append reads the list and puts it with one element more; some are made on the
- * condition that the list is what was seen, in one call; plain reads and snapshots are transactions that
- * read.
+ * condition that the list is what was seen, in one call; snapshots are transactions that read.
  */
 export class ListAppendLoad implements Load {
   readonly name = 'list-append';
@@ -103,7 +102,6 @@ export class ListAppendLoad implements Load {
     const [key = '', ...others] = this.#someKeys(caller);
     const seen = await caller.read(() => caller.client.get(key));
     if (seen.type !== 'ok') return;
-    this.#record(caller, seen, [readOf(key, listOf(seen.value))]);
     const element = this.#element(key);
     const gets = [key, ...others].map((each): LoadOperation => ({ f: 'get', key: each }));
     const after = JSON.stringify([...listOf(seen.value), element]);
@@ -127,9 +125,10 @@ export class ListAppendLoad implements Load {
     this.#record(caller, outcome, [before, append, ...reads(found)]);
   }
 
+  /** As a transaction: a plain read is linearizable, and in no order with what others do to other keys. */
   async #readOne(caller: Caller, key: string): Promise<void> {
-    const outcome = await caller.read(() => caller.client.get(key));
-    if (outcome.type === 'ok') this.#record(caller, outcome, [readOf(key, listOf(outcome.value))]);
+    const outcome = await caller.read(() => caller.client.transaction(this.#isolation, (tx) => tx.get(key)));
+    if (outcome.type === 'ok') this.#record(caller, outcome, [readOf(key, listOf(outcome.value.value))]);
   }
 
   async #readSnapshot(caller: Caller, keys: readonly string[]): Promise<boolean> {

@@ -7,6 +7,7 @@ describe('gates', () => {
     expect(GATES.map((gate) => [gate, opensAt(gate)])).toEqual([
       ['storeNoop', 2],
       ['gcHolds', 3],
+      ['transactions', 3],
     ]);
     expect(CLUSTER_VERSIONS).toEqual({ min: 1, max: 3 });
   });

@@ -27,6 +27,7 @@ import {
   sessionStoreConnector,
   type KeyValueLimits,
   type MetadataGateway,
+  type RequestRouter,
   type RouteInfo,
   type StoreAddress,
 } from '@cairn/routing';

@@ -18,6 +18,8 @@ const CLIENTS = 4;
 const PADDING_BYTES = 200;
 /** Some scans get pages so small that they take several. */
 const PAGE_BYTES = [0, 0, 300] as const;
+/** Of the keys that are worth being the first of a range: transactions in one range, in several, or now this, now that. */
+const CUT_SHARES = [0, 0.4, 0.8, 1] as const;
 /** Locks of those who are gone are over by then, so that whoever reads decides them. */
 const LOCKS_OVER_MS = 10_000;
 /** What a read has decided is carried out behind it. */
@@ -70,7 +72,8 @@ export class LoadRunner {
   /** Before anything breaks: some of its ranges are cut, and what it needs is there. */
   async layOut(): Promise<void> {
     const { client, timeoutMs } = this.#start('load-founder');
-    const cuts = this.load.splitKeys.filter(() => this.#rng.chance(0.6));
+    const share = this.#rng.pick(CUT_SHARES);
+    const cuts = this.load.splitKeys.filter(() => this.#rng.chance(share));
     if (cuts.length > 0) await client.splitRanges(cuts);
     await this.load.layOut(cairnLoadClient(client, { timeoutMs }));
   }

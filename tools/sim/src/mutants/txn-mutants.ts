@@ -1,4 +1,4 @@
-import type { Mutant, MutantRun } from './mutant.js';
+import type { Edit, Mutant, MutantRun } from './mutant.js';
 
 const TXN = 'libs/nodes/shard-node/src/kv/txn';
 const COORDINATOR = 'libs/txn/coordinator/src';
@@ -29,13 +29,17 @@ const DEATHS = {
   faultEveryMs: 300,
   durationMs: 12_000,
 } as const;
-/** An oracle whose clock lags behind what it has issued: its timestamps follow each other closely. */
-const LAGGING_ORACLE = {
-  ...CALM,
-  faults: ['clock-step', 'process-death'],
-  faultEveryMs: 400,
-  durationMs: 15_000,
-} as const;
+/**
+ * Timestamps that follow each other closely, as those of an oracle with a clock that ticks seldom: no defect by itself. What
+ * depends on one step more or less shows in few runs otherwise.
+ */
+const COARSE_CLOCK: Edit = {
+  file: 'libs/cluster/metadata/src/timestamp-oracle.ts',
+  find: 'const first = now > this.#next ? now : this.#next;',
+  replace:
+    'const tick = timestamp(now - (now % (50 * TIMESTAMP_LOGICAL_STEPS)));\n' +
+    '    const first = tick > this.#next ? tick : this.#next;',
+};
 
 /** What the leader of a range does with transactions. */
 const LEADER_MUTANTS: readonly Mutant[] = [
@@ -125,8 +129,9 @@ const LEADER_MUTANTS: readonly Mutant[] = [
     edits: [
       { find: 'this.#newestAt(key, commit)', replace: 'this.#newestAt(key, commit - 1)' },
       { find: 'if (ts > commit || ', replace: 'if (ts >= commit || ' },
+      COARSE_CLOCK,
     ],
-    run: { ...LAGGING_ORACLE, workload: 'write-skew' },
+    run: { ...CALM, workload: 'write-skew', durationMs: 12_000 },
   },
   {
     name: 'txn-spans-not-validated',
@@ -210,8 +215,9 @@ const LEADER_MUTANTS: readonly Mutant[] = [
         replace:
           'if (rows.length > 0) {\n      writes.seal();\n      this.#environment.timestamps.observe(moment.timestamp);\n    }',
       },
+      COARSE_CLOCK,
     ],
-    run: { ...LAGGING_ORACLE, workload: 'mixed' },
+    run: { ...CALM, workload: 'mixed', durationMs: 12_000 },
   },
   {
     name: 'txn-without-fresh-timestamp',
@@ -219,7 +225,7 @@ const LEADER_MUTANTS: readonly Mutant[] = [
     promise: 'a snapshot that shows a transaction shows those that were acknowledged before it began',
     file: `${TXN}/executes.ts`,
     edits: [{ find: 'if (!call.isFresh || !writes.hasStepLeft) {', replace: 'if (!writes.hasStepLeft) {' }],
-    run: LISTS,
+    run: { ...SLOW, faults: ['latency', 'one-way'], workload: 'list-append' },
   },
   {
     name: 'txn-outcome-not-remembered',
@@ -232,7 +238,7 @@ const LEADER_MUTANTS: readonly Mutant[] = [
         replace: 'if (requestId === undefined || encoded !== undefined) return outcome;',
       },
     ],
-    run: { ...DEATHS, workload: 'bank' },
+    run: { ...DEATHS, workload: 'monotonic' },
   },
   {
     name: 'txn-read-timestamps-lost',
@@ -245,7 +251,13 @@ const LEADER_MUTANTS: readonly Mutant[] = [
         replace: 'Promise.resolve(this.#environment.timestamps.max).then(',
       },
     ],
-    run: { ...SLOW, workload: 'mixed' },
+    run: {
+      ...CALM,
+      faults: ['pause', 'process-death'],
+      faultEveryMs: 400,
+      durationMs: 8_000,
+      workload: 'mixed',
+    },
   },
   {
     name: 'txn-seek-at-step-0',
@@ -274,8 +286,9 @@ const LEADER_MUTANTS: readonly Mutant[] = [
         find: 'command.at === 0 ? time.readNow : command.at;',
         replace: 'command.at === 0 ? time.readNow : this.#environment.timestamps.extrapolated;',
       },
+      COARSE_CLOCK,
     ],
-    run: { ...LAGGING_ORACLE, workload: 'write-skew' },
+    run: { ...CALM, workload: 'write-skew', durationMs: 12_000 },
   },
 ];
 
@@ -292,11 +305,14 @@ const LOCK_MUTANTS: readonly Mutant[] = [
         replace: 'for (const span of view.spans.filter(({ start }) => start[0] !== 0x11)) {',
       },
     ],
+    // Locks that stay for a while.
     run: {
-      ...DEATHS,
-      workload: 'bank',
-      shape: { ...CALM.shape, shardNodes: 5, replicationFactor: 3 },
+      type: 'cluster',
+      faults: ['process-death', 'latency'],
+      faultEveryMs: 900,
+      isPlanted: true,
       durationMs: 20_000,
+      shape: { shardNodes: 5, replicationFactor: 3 },
     },
   },
   {
@@ -391,7 +407,7 @@ const COORDINATOR_MUTANTS: readonly Mutant[] = [
         replace: 'if (at === 0 || state.commit > at) return met.start;',
       },
     ],
-    run: LISTS,
+    run: MIXED,
   },
   {
     name: 'txn-broken-commit-sent-again',

@@ -120,15 +120,15 @@ const END_TO_END_AGAIN = {
 
 /**
  * Each has the time that it may take; more is a failure. Seeds are those of the day, so that every run looks
- * somewhere else; a failure prints how to run it again. Of the defects of transactions every second is looked
- * for, by turns: all within two days. A quarter of the seeds, and half of the time of real
+ * somewhere else; a failure prints how to run it again. Of the deliberate defects every second
+ * is looked for, by turns: all within two days. A quarter of the seeds, and half of the time of real
  * faults, is spent on classic-level.
  */
 const SUITES = [
   { name: 'coverage', title: 'Coverage of the unit tests', minutes: 6, run: coverageWithin },
   suite('sim', 'Simulator: new seeds', 6, (day) => ['--seeds', seedsOf(day), '--minutes', '4']),
-  suite('sim', 'Simulator: deliberate defects', 15, (day) => [
-    ...['--mutants', '--turn', String(day), '--minutes', '14'],
+  suite('sim', 'Simulator: deliberate defects', 12, (day) => [
+    ...['--mutants', '--turn', String(day), '--minutes', '11'],
   ]),
   END_TO_END_AGAIN,
   nemesis('lsm'),

@@ -23,7 +23,6 @@ import {
 } from '@cairn/ports';
 import {
   AnswersUnderWay,
-  type RequestRouter,
   sessionStoreConnector,
   type KeyValueLimits,
   type MetadataGateway,

@@ -13,7 +13,7 @@ interface MutantArguments {
   readonly only: readonly string[];
   readonly from: number;
   readonly to: number;
-  /** Of those that need a load of transactions, which take the longest, only every second: by turns. */
+  /** Only every second of the table, by turns. */
   readonly turn: number | undefined;
   /** For all of them together. */
   readonly minutes: number;
@@ -49,15 +49,10 @@ function jsonLine({ name }: Mutant, verdict: Verdict): string {
 
 /** In the order of the table. */
 function chosenOf({ only, turn }: Pick<MutantArguments, 'only' | 'turn'>): readonly Mutant[] {
-  let loaded = 0;
-  return MUTANTS.filter(({ name, run }) => {
-    const isDue = !(run?.type === 'cluster' && run.workload !== undefined) || isTurnOf(loaded++, turn);
-    return only.length === 0 ? isDue : only.includes(name);
+  return MUTANTS.filter(({ name }, at) => {
+    if (only.length > 0) return only.includes(name);
+    return turn === undefined || at % 2 === turn % 2;
   });
-}
-
-function isTurnOf(at: number, turn: number | undefined): boolean {
-  return turn === undefined || at % 2 === turn % 2;
 }
 
 /** Runs every mutant that was asked for and prints what caught it; 0 only when all were caught. */

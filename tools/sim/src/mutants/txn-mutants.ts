@@ -30,8 +30,8 @@ const DEATHS = {
   durationMs: 12_000,
 } as const;
 /**
- * Timestamps that follow each other closely, as those of an oracle with a clock that ticks seldom: no defect by itself. What
- * depends on one step more or less shows in few runs otherwise.
+ * Timestamps that follow each other closely, as those of an oracle with a clock that ticks seldom: no
+ * defect by itself. What depends on one step more or less shows in few runs otherwise.
  */
 const COARSE_CLOCK: Edit = {
   file: 'libs/cluster/metadata/src/timestamp-oracle.ts',

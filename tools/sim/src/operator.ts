@@ -9,6 +9,8 @@ import type { SimClient } from './sim-client.js';
 
 export interface OperatorOptions {
   readonly keys: readonly string[];
+  /** Least and most virtual time between two changes. */
+  readonly everyMs: readonly [number, number];
   isOn(): boolean;
   /** A range was just cut. */
   onCut(): void;
@@ -40,7 +42,7 @@ export class Operator {
   async run(): Promise<void> {
     await this.#changeSettings();
     for (;;) {
-      await sleep(this.#client.clock, this.#rng.between(200, 3_000));
+      await sleep(this.#client.clock, this.#rng.between(...this.#options.everyMs));
       if (!this.#options.isOn()) return;
       const key = this.#rng.pick(this.#options.keys);
       await this.#try(() => this.#change(key));

@@ -303,13 +303,13 @@ class ScenarioRun {
 
   #administer(): void {
     const scout = this.#worker('scout');
+    // Without the ordinary load nobody would notice what becomes of its ranges.
+    const isOrdinary = this.#clientNames.length > 0;
+    const ordinary = isOrdinary ? [...REGISTERS, ...COUNTERS, ...(this.#isPlanted ? PLANTED : [])] : [];
     const operator = new Operator(this.cluster, startClient(this.cluster, 'admin', CLIENT_TIMEOUT_MS), {
-      keys: [
-        ...REGISTERS,
-        ...COUNTERS,
-        ...(this.#isPlanted ? PLANTED : []),
-        ...(this.#load?.load.splitKeys ?? []),
-      ],
+      keys: [...ordinary, ...(this.#load?.load.splitKeys ?? [])],
+      // Of few keys that all matter much happens at each change.
+      everyMs: isOrdinary ? [200, 3_000] : [100, 800],
       isOn: () => this.#isLoadOn,
       onCut: () => {
         this.#nemesis.rangeWasCut();

@@ -45,7 +45,7 @@ interface Transferred {
  */
 export class BankLoad implements Load {
   readonly name = 'bank';
-  readonly splitKeys = ['w/bank-receipt/', 'w/bank/', 'w/bank/3', 'w/bank/6'];
+  readonly splitKeys = [RECEIPT_PREFIX, ...ACCOUNTS];
   readonly #isolation: LoadIsolation;
   readonly #paddingBytes: number;
   readonly #reads: (BankRead & { readonly timestamp: number | undefined; readonly after: number })[] = [];

@@ -7,10 +7,10 @@ import { faultOf, processAfter, recordedOutcome, returnOf, whereOf } from './rec
 import { padded, spanOf } from './text.js';
 
 /** Parts of the set, each in a range of its own where ranges are cut. */
-const PARTS = 6;
+const PARTS = 12;
 const GROUP_MAX = 4;
 /** That are looked for in most looks. */
-const RECENT_GROUPS = 25;
+const RECENT_GROUPS = 8;
 const SET = spanOf('w/set/');
 
 /** Elements that were added together. */
@@ -38,7 +38,7 @@ interface Sight {
  */
 export class SetsLoad implements Load {
   readonly name = 'sets';
-  readonly splitKeys = Array.from({ length: PARTS }, (_, at) => `w/set/${at}`);
+  readonly splitKeys = Array.from({ length: PARTS }, (_, at) => partOf(at));
   readonly #isolation: LoadIsolation;
   readonly #paddingBytes: number;
   readonly #groups: Group[] = [];
@@ -58,7 +58,7 @@ export class SetsLoad implements Load {
   async step(caller: Caller): Promise<void> {
     const dice = caller.rng.integer(100);
     if (dice < 82) await this.#add(caller);
-    else if (dice < 96) await this.#lookAtRecent(caller);
+    else if (dice < 98) await this.#lookAtRecent(caller);
     else await this.#look(caller);
   }
 
@@ -81,7 +81,7 @@ export class SetsLoad implements Load {
     const { rng } = caller;
     return Array.from({ length: 1 + rng.integer(GROUP_MAX) }, () => {
       const element = caller.newValue();
-      return { key: `w/set/${rng.integer(PARTS)}/${element}`, value: padded(element, this.#paddingBytes) };
+      return { key: `${partOf(rng.integer(PARTS))}/${element}`, value: padded(element, this.#paddingBytes) };
     });
   }
 
@@ -155,4 +155,8 @@ export class SetsLoad implements Load {
     }
     return faults;
   }
+}
+
+function partOf(at: number): string {
+  return `w/set/${String(at).padStart(2, '0')}`;
 }

@@ -19,7 +19,7 @@ const PADDING_BYTES = 200;
 /** Some scans get pages so small that they take several. */
 const PAGE_BYTES = [0, 0, 300] as const;
 /** Of the keys that are worth being the first of a range: transactions in one range, in several, or now this, now that. */
-const CUT_SHARES = [0, 0.4, 0.8, 1] as const;
+const CUT_SHARES = [0, 0.2, 0.5, 0.8] as const;
 /** Locks of those who are gone are over by then, so that whoever reads decides them. */
 const LOCKS_OVER_MS = 10_000;
 /** What a read has decided is carried out behind it. */

@@ -9,8 +9,8 @@ const CALM = {
   faults: [],
   isWaylaid: false,
   breaksCuts: false,
-  durationMs: 6_000,
-  shape: { shardNodes: 3, replicationFactor: 3, routers: 3, metadataMembers: 3 },
+  durationMs: 5_000,
+  shape: { shardNodes: 3, replicationFactor: 3, routers: 3, metadataMembers: 3, engine: 'memory' },
 } as const;
 const BANK: MutantRun = { ...CALM, workload: 'bank' };
 const LISTS: MutantRun = { ...CALM, workload: 'list-append' };
@@ -336,7 +336,7 @@ const LOCK_MUTANTS: readonly Mutant[] = [
         replace: '',
       },
     ],
-    run: { ...CALM, workload: 'sets', durationMs: 12_000 },
+    run: { ...CALM, workload: 'sets' },
   },
 ];
 
@@ -386,7 +386,7 @@ const COORDINATOR_MUTANTS: readonly Mutant[] = [
     edits: [
       { find: 'this.#maybeLocked.delete(group);\n            return group;', replace: 'return NOTHING;' },
     ],
-    run: { ...CALM, workload: 'sets', durationMs: 12_000 },
+    run: { ...CALM, workload: 'sets' },
   },
   {
     name: 'txn-undetermined-told-as-aborted',

@@ -109,19 +109,6 @@ const LEADER_MUTANTS: readonly Mutant[] = [
     run: { ...SLOW, workload: 'bank' },
   },
   {
-    name: 'txn-push-forgotten-at-failover',
-    breaks: 'a new leader knows nothing of what its predecessor promised to readers',
-    promise: 'a snapshot shows the same for as long as it may be read',
-    file: `${TXN}/commit.ts`,
-    edits: [
-      {
-        find: 'Math.max(minCommit, push.to + 1, view.since + 1)',
-        replace: 'Math.max(minCommit, push.to + 1)',
-      },
-    ],
-    run: { ...SLOW, workload: 'bank' },
-  },
-  {
     name: 'txn-validation-below-commit',
     breaks: 'a validation looks at what was written before the commit timestamp, not at it',
     promise: 'what a transaction read is what there is where it commits',
@@ -145,33 +132,6 @@ const LEADER_MUTANTS: readonly Mutant[] = [
       },
     ],
     run: { ...CALM, workload: 'write-skew' },
-  },
-  {
-    name: 'txn-late-command-taken',
-    breaks: 'prewrites and validations of a transaction are taken that began below the safe point',
-    promise: 'whoever looks for what was written since finds it, or is told that it may be gone',
-    file: `${TXN}/validations.ts`,
-    edits: [
-      { find: 'if (start >= range.readableSince) return false;', replace: 'if (start > 0) return false;' },
-      {
-        file: `${TXN}/prewrite.ts`,
-        find: 'if (start < view.readableSince) return',
-        replace: 'if (start < 0) return',
-      },
-      {
-        file: `${TXN}/commit.ts`,
-        find:
-          "if (start < view.readableSince) return replied({ type: 'tooOld', " +
-          'readableSince: view.readableSince });\n  let floor',
-        replace: 'let floor',
-      },
-      {
-        file: `${TXN}/execute.ts`,
-        find: 'if (start < readableSince) return',
-        replace: 'if (start < 0) return',
-      },
-    ],
-    run: { ...CALM, durationMs: 50_000, workload: 'mixed' },
   },
   {
     name: 'txn-batch-passes-locks',
@@ -220,46 +180,6 @@ const LEADER_MUTANTS: readonly Mutant[] = [
     run: { ...CALM, workload: 'mixed', durationMs: 12_000 },
   },
   {
-    name: 'txn-without-fresh-timestamp',
-    breaks: 'a transaction of one range takes no timestamp that was issued after it came',
-    promise: 'a snapshot that shows a transaction shows those that were acknowledged before it began',
-    file: `${TXN}/executes.ts`,
-    edits: [{ find: 'if (!call.isFresh || !writes.hasStepLeft) {', replace: 'if (!writes.hasStepLeft) {' }],
-    run: { ...SLOW, faults: ['latency', 'one-way'], workload: 'list-append' },
-  },
-  {
-    name: 'txn-outcome-not-remembered',
-    breaks: 'a transaction of one range that is sent again is carried out again',
-    promise: 'a transaction takes effect once, however often it is sent',
-    file: `${TXN}/executes.ts`,
-    edits: [
-      {
-        find: 'if (requestId === undefined || encoded === undefined) return outcome;',
-        replace: 'if (requestId === undefined || encoded !== undefined) return outcome;',
-      },
-    ],
-    run: { ...DEATHS, workload: 'monotonic' },
-  },
-  {
-    name: 'txn-read-timestamps-lost',
-    breaks: 'a new leader begins with the timestamps that its store happens to know',
-    promise: 'nobody writes at or below a timestamp at which somebody has read',
-    file: 'libs/nodes/shard-node/src/kv/leadership.ts',
-    edits: [
-      {
-        find: 'this.#environment.timestamps.fetch().then(',
-        replace: 'Promise.resolve(this.#environment.timestamps.max).then(',
-      },
-    ],
-    run: {
-      ...CALM,
-      faults: ['pause', 'process-death'],
-      faultEveryMs: 400,
-      durationMs: 8_000,
-      workload: 'mixed',
-    },
-  },
-  {
     name: 'txn-seek-at-step-0',
     breaks: 'a read at a timestamp overlooks what transactions committed exactly there',
     promise: 'a snapshot shows everything that was committed at or before its timestamp',
@@ -295,27 +215,6 @@ const LEADER_MUTANTS: readonly Mutant[] = [
 /** What keeps locks where their keys are. */
 const LOCK_MUTANTS: readonly Mutant[] = [
   {
-    name: 'txn-locks-missing-in-snapshot',
-    breaks: 'a snapshot has the rows of keys and not their locks',
-    promise: 'all replicas of a range have the same rows in every namespace',
-    file: 'libs/consensus/store/src/snapshot-send.ts',
-    edits: [
-      {
-        find: 'for (const span of view.spans) {',
-        replace: 'for (const span of view.spans.filter(({ start }) => start[0] !== 0x11)) {',
-      },
-    ],
-    // Locks that stay for a while.
-    run: {
-      type: 'cluster',
-      faults: ['process-death', 'latency'],
-      faultEveryMs: 900,
-      isPlanted: true,
-      durationMs: 20_000,
-      shape: { shardNodes: 5, replicationFactor: 3 },
-    },
-  },
-  {
     name: 'txn-locks-not-loaded',
     breaks: 'a replica that starts, or has installed a snapshot, knows no locks',
     promise: 'a lock holds until its transaction is decided, whoever leads',
@@ -324,19 +223,6 @@ const LOCK_MUTANTS: readonly Mutant[] = [
       { find: 'await loadLocks(this.#host.engine, this.#range.descriptor, this.#txn.locks);', replace: '' },
     ],
     run: { ...DEATHS, workload: 'bank' },
-  },
-  {
-    name: 'txn-locks-forgotten-in-split',
-    breaks: 'a range that was cut off another one knows no locks',
-    promise: 'a lock holds until its transaction is decided, whichever range its key is in',
-    file: 'libs/nodes/shard-node/src/kv/kv-machine.ts',
-    edits: [
-      {
-        find: 'machine.#txn.locks.takeFrom(this.#txn.locks, child.startKey, child.endKey);',
-        replace: '',
-      },
-    ],
-    run: { ...CALM, workload: 'sets' },
   },
 ];
 
@@ -377,37 +263,6 @@ const COORDINATOR_MUTANTS: readonly Mutant[] = [
     file: `${COORDINATOR}/lock-breaker.ts`,
     edits: [{ find: "if (state.type !== 'pending') {", replace: 'if (attempt >= 0) {' }],
     run: BANK,
-  },
-  {
-    name: 'txn-regroup-taken-for-done',
-    breaks: 'a prewrite that a range has refused, because its keys lie elsewhere by now, counts as done',
-    promise: 'all keys of a transaction are written, or none',
-    file: `${COORDINATOR}/two-phase.ts`,
-    edits: [
-      { find: 'this.#maybeLocked.delete(group);\n            return group;', replace: 'return NOTHING;' },
-    ],
-    run: { ...CALM, workload: 'sets' },
-  },
-  {
-    name: 'txn-undetermined-told-as-aborted',
-    breaks: 'a commit of which nobody knows whether it happened counts as one that did not',
-    promise: 'TRANSACTION_ABORTED says that nothing has happened',
-    file: `${COORDINATOR}/two-phase.ts`,
-    edits: [{ find: 'throw error.forCaller;', replace: "throw aborted('unavailable', this.#primary);" }],
-    run: { ...DEATHS, workload: 'bank' },
-  },
-  {
-    name: 'txn-read-passes-committed',
-    breaks: 'a read of the newest state passes over the lock of a transaction that is committed',
-    promise: 'a read sees every transaction that was acknowledged before it',
-    file: `${COORDINATOR}/lock-breaker.ts`,
-    edits: [
-      {
-        find: 'if (at > 0 && state.commit > at) return met.start;',
-        replace: 'if (at === 0 || state.commit > at) return met.start;',
-      },
-    ],
-    run: MIXED,
   },
   {
     name: 'txn-broken-commit-sent-again',

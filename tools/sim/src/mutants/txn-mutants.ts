@@ -80,22 +80,6 @@ const LEADER_MUTANTS: readonly Mutant[] = [
     run: { ...DEATHS, workload: 'bank' },
   },
   {
-    name: 'txn-mark-not-written',
-    breaks:
-      'who finds no lock at a primary hears that it was rolled back, and a lock that comes late is taken',
-    promise: 'what was told to be rolled back never happens',
-    file: `${TXN}/commit.ts`,
-    edits: [
-      {
-        find:
-          "return { type: 'write', change: changeOf(start, { decisions }), " +
-          "reply: { type: 'rolledBack' } };",
-        replace: "return { type: 'confirm', reply: { type: 'rolledBack' }, decisions };",
-      },
-    ],
-    run: { ...SLOW, workload: 'bank' },
-  },
-  {
     name: 'txn-push-ignored',
     breaks: 'a transaction commits at or below a timestamp at which it was told not to',
     promise: 'a snapshot shows the same for as long as it may be read',
@@ -107,18 +91,6 @@ const LEADER_MUTANTS: readonly Mutant[] = [
       },
     ],
     run: { ...SLOW, workload: 'bank' },
-  },
-  {
-    name: 'txn-validation-below-commit',
-    breaks: 'a validation looks at what was written before the commit timestamp, not at it',
-    promise: 'what a transaction read is what there is where it commits',
-    file: `${TXN}/validations.ts`,
-    edits: [
-      { find: 'this.#newestAt(key, commit)', replace: 'this.#newestAt(key, commit - 1)' },
-      { find: 'if (ts > commit || ', replace: 'if (ts >= commit || ' },
-      COARSE_CLOCK,
-    ],
-    run: { ...CALM, workload: 'write-skew', durationMs: 12_000 },
   },
   {
     name: 'txn-spans-not-validated',

@@ -33,7 +33,7 @@ export {
   txnServiceDefinition,
 } from './grpc-service.js';
 export { EXECUTE_OPERATIONS_MAX, TRANSACTION_KEYS_MAX } from './grpc-shapes.js';
-export { newKvRequest, newKvResponse } from './kv-factories.js';
+export { newKvRequest, newKvResponse, NO_READ_ROW } from './kv-factories.js';
 export * from './kv-messages.js';
 export { decodeKvCancel, decodeKvRequests, encodeKvCancel, KvRequestEncoder } from './kv-request-codec.js';
 export { COPIED_VALUE_BYTES_MAX, decodeKvResponses, KvResponseEncoder } from './kv-response-codec.js';

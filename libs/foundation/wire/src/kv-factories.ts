@@ -2,6 +2,7 @@ import { NO_BYTES, NOTHING, RowKind, timestamp, type RangeId } from '@cairn/base
 
 import { Expectation, KvOp, ReadConsistency, type KvRequest, type KvResponse } from './kv-messages.js';
 import { NO_ROWS } from './packed-rows.js';
+import type { ReadRow } from './txn-messages.js';
 
 /** A request with every field at its default: the one place that decides the shape. */
 export function newKvRequest(): KvRequest {
@@ -50,3 +51,12 @@ export function newKvResponse(sequence: number, op: KvOp): KvResponse {
     resumeKey: undefined,
   };
 }
+
+/** What transactions are shown of a key that is not there. */
+export const NO_READ_ROW: ReadRow = {
+  found: false,
+  value: NO_BYTES,
+  version: NO_BYTES,
+  kind: RowKind.bytes,
+  expiresUnixMs: 0,
+};

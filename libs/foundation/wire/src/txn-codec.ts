@@ -1,6 +1,7 @@
-import { CairnError, NO_BYTES, RowKind, timestamp, unreachable, type Timestamp } from '@cairn/base';
+import { CairnError, NO_BYTES, timestamp, unreachable, type Timestamp } from '@cairn/base';
 import { ByteReader, ByteWriter } from '@cairn/codec';
 
+import { NO_READ_ROW } from './kv-factories.js';
 import {
   ConditionKind,
   ExecuteOp,
@@ -434,16 +435,8 @@ function writeRow(writer: ByteWriter, row: ReadRow): void {
   writer.varint(row.expiresUnixMs);
 }
 
-const NO_ROW: ReadRow = {
-  found: false,
-  value: NO_BYTES,
-  version: NO_BYTES,
-  kind: RowKind.bytes,
-  expiresUnixMs: 0,
-};
-
 function readRow(reader: ByteReader): ReadRow {
-  if (!readFlag(reader)) return NO_ROW;
+  if (!readFlag(reader)) return NO_READ_ROW;
   const kind = reader.u8();
   const value = reader.bytes();
   return { found: true, kind, value, version: reader.bytes(), expiresUnixMs: reader.varint() };

@@ -16,6 +16,12 @@ export const LockOp = {
 } as const;
 export type LockOp = (typeof LockOp)[keyof typeof LockOp];
 
+/**
+ * Sequence of all rows that a commit over several ranges writes: step 1 of its commit timestamp, which is its
+ * alone. A plain write may have that timestamp by chance, and is at step 0.
+ */
+export const COMMIT_SEQUENCE = 1 << 21;
+
 /** A lock as it is told to whoever met it: enough to ask its primary what became of the transaction. */
 export interface LockInfo {
   readonly key: Uint8Array;

@@ -10,6 +10,7 @@ import {
 import {
   ConditionKind,
   ExecuteOp,
+  NO_READ_ROW,
   type Condition,
   type ExecuteOperation,
   type ExecuteResult,
@@ -27,14 +28,6 @@ import type { OneShot, TransactionWrite } from './types.js';
 const INT64_MIN = -(2n ** 63n);
 const INT64_MAX = 2n ** 63n - 1n;
 const DECIMAL = /^[+-]?[0-9]{1,20}$/;
-
-const NO_ROW: ReadRow = {
-  found: false,
-  value: NO_BYTES,
-  version: NO_BYTES,
-  kind: RowKind.bytes,
-  expiresUnixMs: 0,
-};
 
 export interface EvaluatedOneShot {
   readonly succeeded: boolean;
@@ -67,7 +60,7 @@ export function evaluateOneShot(
 ): EvaluatedOneShot {
   const cells = new Map<string, Cell>();
   const cellOf = (key: Uint8Array): Cell =>
-    cells.get(mapKey(key)) ?? { row: rows.get(mapKey(key)) ?? NO_ROW, write: undefined };
+    cells.get(mapKey(key)) ?? { row: rows.get(mapKey(key)) ?? NO_READ_ROW, write: undefined };
   const succeeded = oneShot.conditions.every((condition) => holds(condition, cellOf(condition.key).row));
   const operations = succeeded ? oneShot.then : oneShot.otherwise;
   const later = operations.map((operation) => {
@@ -128,7 +121,7 @@ function carryOut(
       if (!before.row.found)
         return { cell: undefined, result: () => ({ op, existed: false, version: NO_BYTES }) };
       return {
-        cell: { row: NO_ROW, write: { type: 'delete', key } },
+        cell: { row: NO_READ_ROW, write: { type: 'delete', key } },
         result: (commit) => ({ op, existed: true, version: committedVersion(commit) }),
       };
     case ExecuteOp.increment: {

@@ -1,8 +1,7 @@
 import type { Timestamp } from '@cairn/base';
+import { COMMIT_SEQUENCE } from '@cairn/wire';
 
 const VERSION_TOKEN_BYTES = 12;
-/** All rows of a two-phase commit are at the first step of its commit timestamp. */
-const COMMIT_SEQUENCE = 2 ** 21;
 
 /** The version token of the rows that a two-phase commit leaves, as clients see it. */
 export function committedVersion(commit: Timestamp): Buffer {

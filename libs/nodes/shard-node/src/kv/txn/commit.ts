@@ -1,17 +1,11 @@
 import { assert, NO_BYTES, RowKind, timestamp, type Timestamp } from '@cairn/base';
 import { LockRowOp, NO_EXPIRY, rowCacheKey } from '@cairn/mvcc';
-import type { CommitCommand } from '@cairn/wire';
+import { COMMIT_SEQUENCE, type CommitCommand } from '@cairn/wire';
 
 import { expiryAfter } from '../evaluate.js';
 import type { Lock } from './lock-table.js';
 import type { TxnView } from './txn-view.js';
 import { changeOf, READ, replied, WAIT, type Verdict, type WrittenRow } from './verdict.js';
-
-/**
- * What transactions over several ranges write is at step 1 of its commit timestamp, which is theirs alone: a
- * plain write may have that timestamp by chance, and is at step 0.
- */
-const COMMIT_SEQUENCE = 1 << 21;
 
 /** Values that one entry writes, beyond the first: what is left stays locked, and is resolved by others. */
 export const RESOLVED_BYTES_MAX = 8 * 1024 * 1024;

@@ -12,6 +12,7 @@ import {
   ConditionKind,
   ExecuteOp,
   LOCKS_TOLD_MAX,
+  NO_READ_ROW,
   type Condition,
   type ExecuteCommand,
   type ExecuteOperation,
@@ -40,13 +41,9 @@ export type Execution =
 
 const READ: Execution = { type: 'read' };
 
-const NO_ROW: ReadRow = {
-  ...{ found: false, value: NO_BYTES, version: NO_BYTES, kind: RowKind.bytes, expiresUnixMs: 0 },
-};
-
 /** A row as transactions are shown it, as of a timestamp. */
 export function readRowOf(version: VersionRecord | undefined, at: Timestamp): ReadRow {
-  if (version === undefined || !isVersionLiveAt(version, at)) return NO_ROW;
+  if (version === undefined || !isVersionLiveAt(version, at)) return NO_READ_ROW;
   const { kind, expiry, sequence, value } = version;
   return {
     found: true,

@@ -125,8 +125,12 @@ const END_TO_END_AGAIN = {
  */
 const SUITES = [
   { name: 'coverage', title: 'Coverage of the unit tests', minutes: 6, run: coverageWithin },
-  suite('sim', 'Simulator: new seeds', 6, (day) => ['--seeds', seedsOf(day), '--minutes', '4']),
-  suite('sim', 'Simulator: deliberate defects', 12, () => ['--mutants', '--minutes', '11']),
+  suite('sim', 'Simulator: new seeds', 5, (day) => ['--seeds', seedsOf(day), '--minutes', '2.8']),
+  // Each load of transactions in turn.
+  suite('sim', 'Simulator: transactions', 3, (day) => [
+    ...['--workload', 'all', '--seeds', seedsOf(day), '--minutes', '1.2'],
+  ]),
+  suite('sim', 'Simulator: deliberate defects', 14, () => ['--mutants', '--minutes', '13']),
   END_TO_END_AGAIN,
   nemesis('lsm'),
   nemesis('classic-level'),

@@ -19,15 +19,15 @@ const MIXED: MutantRun = { ...CALM, workload: 'mixed' };
 const SLOW = {
   ...CALM,
   faults: ['latency', 'one-way', 'pause'],
-  faultEveryMs: 300,
-  durationMs: 12_000,
+  faultEveryMs: 200,
+  durationMs: 8_000,
 } as const;
 /** Routers and leaders that die amid transactions. */
 const DEATHS = {
   ...CALM,
   faults: ['process-death', 'power-loss', 'partition', 'break-connections'],
-  faultEveryMs: 300,
-  durationMs: 12_000,
+  faultEveryMs: 200,
+  durationMs: 8_000,
 } as const;
 /**
  * Timestamps that follow each other closely, as those of an oracle with a clock that ticks seldom: no defect by itself. What
@@ -117,7 +117,7 @@ const LEADER_MUTANTS: readonly Mutant[] = [
         replace: 'Math.max(minCommit, push.to + 1)',
       },
     ],
-    run: { ...SLOW, workload: 'bank' },
+    run: { ...SLOW, workload: 'mixed' },
   },
   {
     name: 'txn-validation-below-commit',
@@ -167,7 +167,11 @@ const LEADER_MUTANTS: readonly Mutant[] = [
         replace: 'if (start < 0) return',
       },
     ],
-    run: { ...CALM, durationMs: 50_000, workload: 'mixed' },
+    // Ranges whose leaders begin anew are looked over for what can be collected.
+    run: {
+      ...{ ...CALM, faults: ['process-death'], faultEveryMs: 4_000 },
+      ...{ durationMs: 60_000, thinkMs: 25, workload: 'mixed' },
+    },
   },
   {
     name: 'txn-batch-passes-locks',
@@ -221,20 +225,15 @@ const LEADER_MUTANTS: readonly Mutant[] = [
     promise: 'a snapshot that shows a transaction shows those that were acknowledged before it began',
     file: `${TXN}/executes.ts`,
     edits: [{ find: 'if (!call.isFresh || !writes.hasStepLeft) {', replace: 'if (!writes.hasStepLeft) {' }],
-    run: { ...SLOW, faults: ['latency', 'one-way'], workload: 'list-append' },
+    run: { ...SLOW, faults: ['latency', 'one-way'], durationMs: 6_000, workload: 'long-fork' },
   },
   {
-    name: 'txn-outcome-not-remembered',
+    name: 'txn-carried-out-again',
     breaks: 'a transaction of one range that is sent again is carried out again',
     promise: 'a transaction takes effect once, however often it is sent',
     file: `${TXN}/executes.ts`,
-    edits: [
-      {
-        find: 'if (requestId === undefined || encoded === undefined) return outcome;',
-        replace: 'if (requestId === undefined || encoded !== undefined) return outcome;',
-      },
-    ],
-    run: { ...DEATHS, workload: 'monotonic' },
+    edits: [{ find: 'if (!writes.isFirstOrNew(call)) return;', replace: '' }],
+    run: { ...DEATHS, faults: ['process-death', 'break-connections'], workload: 'monotonic' },
   },
   {
     name: 'txn-read-timestamps-lost',
@@ -248,11 +247,11 @@ const LEADER_MUTANTS: readonly Mutant[] = [
       },
     ],
     run: {
-      ...CALM,
-      faults: ['pause', 'process-death'],
-      faultEveryMs: 400,
-      durationMs: 8_000,
-      workload: 'mixed',
+      type: 'cluster',
+      isWaylaid: true,
+      faults: ['latency', 'process-death'],
+      durationMs: 20_000,
+      shape: { shardNodes: 3, replicationFactor: 3, routers: 3 },
     },
   },
   {
@@ -401,7 +400,7 @@ const COORDINATOR_MUTANTS: readonly Mutant[] = [
         replace: 'if (at === 0 || state.commit > at) return met.start;',
       },
     ],
-    run: MIXED,
+    run: { ...DEATHS, workload: 'mixed' },
   },
   {
     name: 'txn-broken-commit-sent-again',

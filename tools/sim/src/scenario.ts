@@ -12,7 +12,7 @@ import { SimCluster } from './cluster.js';
 import { CutBreaker } from './cut-breaker.js';
 import { MORE_FAULT_KINDS } from './faults/more-strikes.js';
 import { Judge } from './judge.js';
-import { drawLoad, LoadRunner, REST_MS } from './loads/load-runner.js';
+import { drawLoad, LoadRunner } from './loads/load-runner.js';
 import { FAULT_KINDS, Nemesis, type FaultKind } from './nemesis.js';
 import { Operator } from './operator.js';
 import { Planter, PLANTED } from './planter.js';
@@ -190,7 +190,8 @@ class ScenarioRun {
     await this.#expect('healthy after healing', () => cluster.isHealthy, HEAL_LIMIT_MS);
     await scheduler.runFor(AFTERMATH_MS);
     this.#isLoadOn = false;
-    await this.#expect('clients end', () => this.#running === 0, CLIENT_TIMEOUT_MS * 4 + REST_MS);
+    const endLimitMs = CLIENT_TIMEOUT_MS * 4 + (this.#load?.restMs ?? 0);
+    await this.#expect('clients end', () => this.#running === 0, endLimitMs);
     await this.#readEverything();
     await this.#load?.finish();
     await this.#expect('replicas reach one index', () => this.#isConverged(), HEAL_LIMIT_MS);

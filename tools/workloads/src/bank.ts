@@ -17,6 +17,8 @@ const TOTAL = OPENING * ACCOUNTS.length;
 const AMOUNT_MAX = 20;
 /** Timestamps that somebody may read at once more. */
 const REMEMBERED_MAX = 50;
+/** Whole reads that are made once more in the end. */
+const READ_AGAIN_MAX = 60;
 
 interface Transfer {
   readonly from: string;
@@ -230,7 +232,15 @@ export class BankLoad implements Load {
     return `${what} of ${caller.process} at ${caller.nowMs().toFixed(1)} ms`;
   }
 
+  /** What was seen at an instant is still there; what is older than the cluster keeps cannot be read. */
+  async #readAgain(caller: Caller): Promise<void> {
+    const instants = this.#reads.flatMap(({ timestamp }) => (timestamp === undefined ? [] : [timestamp]));
+    const every = Math.max(1, Math.floor(instants.length / READ_AGAIN_MAX));
+    for (let at = 0; at < instants.length; at += every) await this.#readSnapshot(caller, instants[at]);
+  }
+
   async finalReads(caller: Caller): Promise<readonly string[]> {
+    await this.#readAgain(caller);
     // Of one instant: what had an unknown outcome may happen even now.
     const books = await caller.read(() => caller.client.scan(BOOKS));
     const fees = await caller.read(() => caller.client.get(FEES));

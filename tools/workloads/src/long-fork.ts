@@ -33,7 +33,7 @@ export class LongForkLoad implements Load {
   readonly splitKeys = Array.from({ length: KEYS_PER_GROUP }, (_, at) => `w/fork/${at}/`);
   readonly #isolation: LoadIsolation;
   readonly #groups: Group[] = [groupOf(0)];
-  readonly #writes: Timed<SingleWrite>[] = [];
+  readonly #writes: (Timed<SingleWrite> & { readonly isPlain: boolean })[] = [];
   readonly #reads: Timed<GroupRead>[] = [];
 
   constructor({ isolation = 'serializable' }: LoadOptions = {}) {
@@ -70,6 +70,7 @@ export class LongForkLoad implements Load {
     const where = whereOf(caller, outcome);
     this.#writes.push({
       value: { key, value, outcome: recordedOutcome(outcome), where },
+      isPlain,
       invokedMs: outcome.invokedMs,
       returnedMs: returnOf(outcome),
     });
@@ -110,7 +111,27 @@ export class LongForkLoad implements Load {
   judge(): readonly Fault[] {
     const writes = this.#writes.map(({ value }) => value);
     const reads = this.#reads.map(({ value }) => value);
-    return [...longForkViolations(writes, reads).map(faultOf), ...this.#staleReads()];
+    return [...longForkViolations(writes, reads).map(faultOf), ...this.#staleReads(), ...this.#disorders()];
+  }
+
+  /** Whoever sees a transaction sees all that was acknowledged before it began. Plain writes promise less. */
+  #disorders(): Fault[] {
+    const faults: Fault[] = [];
+    const writes = new Map(this.#writes.map((write) => [String(write.value.key), write]));
+    for (const { value: read } of this.#reads) {
+      for (const [seen, value] of read.values) {
+        const later = writes.get(String(seen));
+        if (value === undefined || later === undefined || later.isPlain) continue;
+        for (const [missed, other] of read.values) {
+          const before = writes.get(String(missed));
+          if (other !== undefined || before?.value.outcome !== 'ok' || before.returnedMs >= later.invokedMs)
+            continue;
+          const message = `${read.where} shows ${seen} and misses ${missed}, which was acknowledged before that began`;
+          faults.push({ name: 'out-of-order', message });
+        }
+      }
+    }
+    return faults;
   }
 
   #staleReads(): Fault[] {

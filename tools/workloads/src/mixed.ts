@@ -12,7 +12,7 @@ const SLOTS = 6;
 const OPERATIONS_PER_KEY = 120;
 const SPAN = spanOf('w/mixed/');
 /** Of steps, where transactions rest. */
-const RESTING_SHARE = 0.02;
+const RESTING_SHARE = 0.004;
 const SHOWN_MAX = 20;
 const REMEMBERED_MAX = 50;
 

@@ -24,9 +24,11 @@ const CUT_SHARES = [0, 0.2, 0.5, 0.8] as const;
 const LOCKS_OVER_MS = 10_000;
 /** What a read has decided is carried out behind it. */
 const RESOLVE_MS = 2_000;
-/** In runs that are so long, some transactions rest for longer than old versions may be kept. */
-const RESTING_FROM_MS = 20_000;
-export const REST_MS = 12_000;
+/** In runs that are so long, some transactions rest so long: that is more than old versions may be kept. */
+const RESTS_MS = [
+  [50_000, 25_000],
+  [20_000, 12_000],
+] as const;
 const ENOUGH_MS = 600_000;
 
 export interface LoadRunnerOptions {
@@ -44,6 +46,8 @@ export class LoadRunner {
   readonly load: Load;
   /** Of the processes that do it. */
   readonly clientNames = Array.from({ length: CLIENTS }, (_, at) => `load-${at + 1}`);
+  /** A step may take so much longer than a call. */
+  readonly restMs: number;
   readonly #cluster: SimCluster;
   readonly #options: LoadRunnerOptions;
   readonly #rng: SimRng;
@@ -53,11 +57,12 @@ export class LoadRunner {
     this.#cluster = cluster;
     this.#options = options;
     this.#rng = cluster.rng.fork('load');
+    this.restMs = RESTS_MS.find(([fromMs]) => options.durationMs >= fromMs)?.[1] ?? 0;
     this.load = newLoad(options.name, {
       // Most promises are made at the default; what is weaker has fewer ways to be broken.
       isolation: this.#rng.chance(0.8) ? 'serializable' : 'snapshot',
       paddingBytes: PADDING_BYTES,
-      restMs: options.durationMs >= RESTING_FROM_MS ? REST_MS : 0,
+      restMs: this.restMs,
     });
   }
 

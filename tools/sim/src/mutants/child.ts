@@ -44,7 +44,7 @@ async function runSeed(run: MutantRun, seed: string): Promise<SeedReport> {
     ...run,
     seed,
     durationMs: run.durationMs ?? DURATION_MS,
-    thinkMs: THINK_MS,
+    thinkMs: run.thinkMs ?? THINK_MS,
     endsAtViolation: true,
   });
   return { seed, violations, virtualMs };

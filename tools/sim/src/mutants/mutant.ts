@@ -28,6 +28,8 @@ export type MutantRun =
       readonly workload?: LoadName;
       /** Clients rest at the end of every such period. Default: drawn from the seed. */
       readonly restPeriodMs?: number;
+      /** Mean pause of a client. Default 8. */
+      readonly thinkMs?: number;
     }
   | {
       readonly type: 'group';

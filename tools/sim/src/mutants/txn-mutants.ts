@@ -19,15 +19,15 @@ const MIXED: MutantRun = { ...CALM, workload: 'mixed' };
 const SLOW = {
   ...CALM,
   faults: ['latency', 'one-way', 'pause'],
-  faultEveryMs: 300,
-  durationMs: 12_000,
+  faultEveryMs: 200,
+  durationMs: 8_000,
 } as const;
 /** Routers and leaders that die amid transactions. */
 const DEATHS = {
   ...CALM,
   faults: ['process-death', 'power-loss', 'partition', 'break-connections'],
-  faultEveryMs: 300,
-  durationMs: 12_000,
+  faultEveryMs: 200,
+  durationMs: 8_000,
 } as const;
 /**
  * Timestamps that follow each other closely, as those of an oracle with a clock that ticks seldom: no
@@ -78,6 +78,20 @@ const LEADER_MUTANTS: readonly Mutant[] = [
       },
     ],
     run: { ...DEATHS, workload: 'bank' },
+  },
+  {
+    name: 'txn-mark-not-written',
+    breaks:
+      'who finds no lock at a primary hears that it was rolled back, and a lock that comes late is taken',
+    promise: 'what was told to be rolled back never happens',
+    file: `${TXN}/commit.ts`,
+    edits: [
+      {
+        find: "return { type: 'write', change: changeOf(start, { decisions }), reply: { type: 'rolledBack' } };",
+        replace: "return { type: 'confirm', reply: { type: 'rolledBack' }, decisions };",
+      },
+    ],
+    run: { ...SLOW, workload: 'bank' },
   },
   {
     name: 'txn-push-ignored',
@@ -152,6 +166,22 @@ const LEADER_MUTANTS: readonly Mutant[] = [
     run: { ...CALM, workload: 'mixed', durationMs: 12_000 },
   },
   {
+    name: 'txn-without-fresh-timestamp',
+    breaks: 'a transaction of one range takes no timestamp that was issued after it came',
+    promise: 'a snapshot that shows a transaction shows those that were acknowledged before it began',
+    file: `${TXN}/executes.ts`,
+    edits: [{ find: 'if (!call.isFresh || !writes.hasStepLeft) {', replace: 'if (!writes.hasStepLeft) {' }],
+    run: { ...SLOW, faults: ['latency', 'one-way'], durationMs: 6_000, workload: 'long-fork' },
+  },
+  {
+    name: 'txn-carried-out-again',
+    breaks: 'a transaction of one range that is sent again is carried out again',
+    promise: 'a transaction takes effect once, however often it is sent',
+    file: `${TXN}/executes.ts`,
+    edits: [{ find: 'if (!writes.isFirstOrNew(call)) return;', replace: '' }],
+    run: { ...DEATHS, faults: ['process-death', 'break-connections'], workload: 'monotonic' },
+  },
+  {
     name: 'txn-seek-at-step-0',
     breaks: 'a read at a timestamp overlooks what transactions committed exactly there',
     promise: 'a snapshot shows everything that was committed at or before its timestamp',
@@ -182,6 +212,27 @@ const LEADER_MUTANTS: readonly Mutant[] = [
     ],
     run: { ...CALM, workload: 'write-skew', durationMs: 12_000 },
   },
+  {
+    name: 'txn-locks-missing-in-snapshot',
+    breaks: 'a snapshot has the rows of keys and not their locks',
+    promise: 'all replicas of a range have the same rows in every namespace',
+    file: 'libs/consensus/store/src/snapshot-send.ts',
+    edits: [
+      {
+        find: 'for (const span of view.spans) {',
+        replace: 'for (const span of view.spans.filter(({ start }) => start[0] !== 0x11)) {',
+      },
+    ],
+    // Locks that stay for a while.
+    run: {
+      type: 'cluster',
+      faults: ['process-death', 'latency'],
+      faultEveryMs: 900,
+      isPlanted: true,
+      durationMs: 20_000,
+      shape: { shardNodes: 5, replicationFactor: 3 },
+    },
+  },
 ];
 
 /** What keeps locks where their keys are. */
@@ -195,6 +246,19 @@ const LOCK_MUTANTS: readonly Mutant[] = [
       { find: 'await loadLocks(this.#host.engine, this.#range.descriptor, this.#txn.locks);', replace: '' },
     ],
     run: { ...DEATHS, workload: 'bank' },
+  },
+  {
+    name: 'txn-locks-forgotten-in-split',
+    breaks: 'a range that was cut off another one knows no locks',
+    promise: 'a lock holds until its transaction is decided, whichever range its key is in',
+    file: 'libs/nodes/shard-node/src/kv/kv-machine.ts',
+    edits: [
+      {
+        find: 'machine.#txn.locks.takeFrom(this.#txn.locks, child.startKey, child.endKey);',
+        replace: '',
+      },
+    ],
+    run: { ...CALM, workload: 'sets' },
   },
 ];
 
@@ -235,6 +299,16 @@ const COORDINATOR_MUTANTS: readonly Mutant[] = [
     file: `${COORDINATOR}/lock-breaker.ts`,
     edits: [{ find: "if (state.type !== 'pending') {", replace: 'if (attempt >= 0) {' }],
     run: BANK,
+  },
+  {
+    name: 'txn-regroup-taken-for-done',
+    breaks: 'a prewrite that a range has refused, because its keys lie elsewhere by now, counts as done',
+    promise: 'all keys of a transaction are written, or none',
+    file: `${COORDINATOR}/two-phase.ts`,
+    edits: [
+      { find: 'this.#maybeLocked.delete(group);\n            return group;', replace: 'return NOTHING;' },
+    ],
+    run: { ...CALM, workload: 'sets' },
   },
   {
     name: 'txn-broken-commit-sent-again',

@@ -12,6 +12,8 @@ import { say } from './say.mjs';
 /** Of all branches together, in percent. */
 export const FLOOR_PERCENT = 85;
 const WORST_SHOWN = 10;
+/** Folders whose unit tests count. */
+export const COVERED = ['libs/', 'apps/'];
 const FOLDER = join(CACHE, 'cairn-coverage');
 /** What counts; not: tests and what helps them, benchmarks, generated code. */
 const SOURCES = [
@@ -83,7 +85,7 @@ export function judgeCoverage(summary, root, branchesOf) {
 
 function jestArguments(argv) {
   return [
-    ...(argv.length === 0 ? ['libs/', 'apps/'] : argv),
+    ...(argv.length === 0 ? COVERED : argv),
     '--testPathIgnorePatterns=\\.e2e\\.spec\\.ts$',
     '--coverage',
     `--coverageDirectory=${FOLDER}`,
@@ -92,9 +94,9 @@ function jestArguments(argv) {
   ];
 }
 
-async function coverageWith(runOne, argv) {
+async function coverageWith(runOne, argv, options = []) {
   rmSync(FOLDER, { recursive: true, force: true });
-  const code = await runOne(...jestCommand(jestArguments(argv)));
+  const code = await runOne(...jestCommand([...jestArguments(argv), ...options]));
   const path = join(FOLDER, 'coverage-summary.json');
   if (!existsSync(path)) {
     say('jest has written no summary of the coverage');
@@ -115,6 +117,7 @@ export function coverage(argv) {
   return coverageWith(run, argv);
 }
 
-export function coverageWithin(budgetMs) {
-  return coverageWith((command, argv) => runBounded(command, argv, budgetMs), []);
+/** All unit tests that count, with the floor, and `options` for jest. */
+export function coverageWithin(budgetMs, options) {
+  return coverageWith((command, argv) => runBounded(command, argv, budgetMs), [], options);
 }

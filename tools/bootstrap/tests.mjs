@@ -12,17 +12,19 @@ const END_TO_END = '<rootDir>/{libs/*,apps,tools}/*/{src,test}/**/*.e2e.spec.ts'
 const REPORTS = join(CACHE, 'cairn-jest');
 const DAY_MS = 86_400_000;
 
-function jestPart(title, minutes, name, argv) {
+/** `run(budgetMs, options)` calls jest with these options besides its own. */
+function jestPart(title, minutes, name, run) {
+  const report = join(REPORTS, `${name}.json`);
   return {
     title,
     minutes,
-    report: join(REPORTS, `${name}.json`),
-    run: (budgetMs) =>
-      runBounded(
-        ...jestCommand(['--json', `--outputFile=${join(REPORTS, `${name}.json`)}`, ...argv]),
-        budgetMs,
-      ),
+    report,
+    run: (budgetMs) => run(budgetMs, ['--json', `--outputFile=${report}`]),
   };
+}
+
+function jestWith(argv) {
+  return (budgetMs, options) => runBounded(...jestCommand([...options, ...argv]), budgetMs);
 }
 
 /** Failed tests of a jest run; files that could not be loaded count as one each. */
@@ -62,14 +64,26 @@ export function endToEndArgv(argv) {
   return [`--testMatch=${END_TO_END}`, '--runInBand', '--passWithNoTests', ...argv];
 }
 
+/** Of everything, those of libraries and applications tell of the branches that they take. */
+function unitParts(argv) {
+  if (argv.length > 0) return [jestPart('Unit tests', 15, 'unit', jestWith(unitArgv(argv)))];
+  return [
+    jestPart('Unit tests and their coverage', 12, 'unit', coverageWithin),
+    jestPart('Unit tests of tools', 8, 'tools', jestWith(unitArgv(['tools/']))),
+  ];
+}
+
 /** `npm test`; with arguments only the tests that match them. */
 export async function test(argv) {
   rmSync(REPORTS, { recursive: true, force: true });
   mkdirSync(REPORTS, { recursive: true });
-  const only = argv.length > 0;
-  const unit = jestPart('Unit tests', 15, 'unit', unitArgv(argv));
-  const endToEnd = jestPart('End-to-end tests with real processes', 15, 'end-to-end', endToEndArgv(argv));
-  const parts = only ? [unit, endToEnd] : [CHECKS.lint, CHECKS.types, CHECKS.proto, unit, endToEnd];
+  const checks = argv.length > 0 ? [] : [CHECKS.lint, CHECKS.types, CHECKS.proto];
+  const endToEnd = jestWith(endToEndArgv(argv));
+  const parts = [
+    ...checks,
+    ...unitParts(argv),
+    jestPart('End-to-end tests with real processes', 15, 'end-to-end', endToEnd),
+  ];
   const results = await runSections(parts);
   const { passed, failed } = testCounts(parts, results);
   process.stdout.write(`\n${passed} passed, ${failed} failed\n`);
@@ -120,13 +134,16 @@ const END_TO_END_AGAIN = {
 
 /**
  * Each has the time that it may take; more is a failure. Seeds are those of the day, so that every run looks
- * somewhere else; a failure prints how to run it again. Of the deliberate defects every second
- * is looked for, by turns: all within two days. A quarter of the seeds, and half of the time of real
+ * somewhere else; a failure prints how to run it again. Of the deliberate defects every third
+ * is looked for, by turns: all within three days. A quarter of the seeds, and half of the time of real
  * faults, is spent on classic-level.
  */
 const SUITES = [
-  { name: 'coverage', title: 'Coverage of the unit tests', minutes: 6, run: coverageWithin },
-  suite('sim', 'Simulator: new seeds', 6, (day) => ['--seeds', seedsOf(day), '--minutes', '4']),
+  suite('sim', 'Simulator: new seeds', 5, (day) => ['--seeds', seedsOf(day), '--minutes', '2.5']),
+  // Each load of transactions in turn.
+  suite('sim', 'Simulator: transactions', 3, (day) => [
+    ...['--workload', 'all', '--seeds', seedsOf(day), '--minutes', '1.5'],
+  ]),
   suite('sim', 'Simulator: deliberate defects', 12, (day) => [
     ...['--mutants', '--turn', String(day), '--minutes', '11'],
   ]),

@@ -73,7 +73,7 @@ describe('an npm script', () => {
     const { code, stderr } = runNode([SCRIPT, 'test:full', 'sim', 'simm'], {});
     expect([code, stderr]).toEqual([
       1,
-      expect.stringContaining('simm is not a suite; there are coverage, sim, '),
+      expect.stringContaining('simm is not a suite; there are sim, e2e, '),
     ]);
     expect(stderr).not.toContain('==');
   });

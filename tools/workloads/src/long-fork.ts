@@ -126,8 +126,8 @@ export class LongForkLoad implements Load {
           const before = writes.get(String(missed));
           if (other !== undefined || before?.value.outcome !== 'ok' || before.returnedMs >= later.invokedMs)
             continue;
-          const message = `${read.where} shows ${seen} and misses ${missed}, which was acknowledged before that began`;
-          faults.push({ name: 'out-of-order', message });
+          const what = `shows ${seen} and misses ${missed}, which was acknowledged before that began`;
+          faults.push({ name: 'out-of-order', message: `${read.where} ${what}` });
         }
       }
     }

@@ -87,8 +87,8 @@ const LEADER_MUTANTS: readonly Mutant[] = [
     file: `${TXN}/commit.ts`,
     edits: [
       {
-        find: "return { type: 'write', change: changeOf(start, { decisions }), reply: { type: 'rolledBack' } };",
-        replace: "return { type: 'confirm', reply: { type: 'rolledBack' }, decisions };",
+        find: "return { type: 'write', change: changeOf(start, { decisions }), reply: {",
+        replace: "return { type: 'confirm', decisions, reply: {",
       },
     ],
     run: { ...SLOW, workload: 'bank' },

@@ -7,7 +7,8 @@ import { verdictOf, type Verdict } from './verdict.js';
 
 /** Keys that transactions of the crowd lock: accounts of the bank. */
 const LOCKED_KEYS = Array.from({ length: 8 }, (_, at) => `w/${TRANSACTION_LOADS[0]}/${at}`);
-const KILLS = 4;
+/** As many kills as minutes of faults before, and at least one. */
+const KILLS_MAX = 4;
 const CROWD = 24;
 /** The crowd is busy by then. */
 const CROWD_MS = 400;
@@ -28,6 +29,8 @@ export interface LockWaits {
 interface Around {
   readonly cluster: LocalCluster;
   readonly loads: TransactionLoads;
+  /** That faults lasted before. */
+  readonly minutes: number;
   readonly say: (text: string) => void;
   readonly signal: AbortSignal;
 }
@@ -42,7 +45,8 @@ export async function measureLockWaits(around: Around): Promise<LockWaits | unde
   const names = cluster.nodes.filter(({ kind }) => kind === 'router').map(({ name }) => name);
   if (routers.length < 2) return undefined;
   const waits: number[] = [];
-  for (let kill = 0; kill < KILLS && !signal.aborted; kill += 1) {
+  const kills = Math.min(KILLS_MAX, Math.ceil(around.minutes));
+  for (let kill = 0; kill < kills && !signal.aborted; kill += 1) {
     const at = kill % routers.length;
     const survivors = routers.filter((_, other) => other !== at);
     const killed = await killInACrowd(around, {
@@ -57,7 +61,7 @@ export async function measureLockWaits(around: Around): Promise<LockWaits | unde
     );
   }
   return {
-    kills: KILLS,
+    kills,
     waited: waits.filter((ms) => ms > NOTICED_MS).length,
     longestMs: Math.max(0, ...waits),
   };

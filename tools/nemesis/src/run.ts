@@ -263,7 +263,7 @@ class Run {
     const timed = (text: string): void => say(this.#timed(text));
     let [waits, failure]: [LockWaits | undefined, unknown] = [undefined, undefined];
     try {
-      waits = await measureLockWaits({ cluster, loads, say: timed, signal });
+      waits = await measureLockWaits({ cluster, loads, minutes: this.#options.minutes, say: timed, signal });
     } catch (error) {
       failure = error;
     }

@@ -272,20 +272,6 @@ export const EDGE_MUTANTS: readonly Mutant[] = [
     },
   },
   {
-    name: 'acknowledged-row-not-noted',
-    from: 8,
-    breaks: 'behind a slow engine a read that misses the cache overlooks what was just acknowledged',
-    promise: 'a read sees every write that was acknowledged before it',
-    file: 'libs/nodes/shard-node/src/kv/pending-writes.ts',
-    edits: [
-      {
-        find: 'for (const { key, version } of acknowledged) note(this.#newestAcknowledged, key, version);',
-        replace: 'for (const { key, version } of []) note(this.#newestAcknowledged, key, version);',
-      },
-    ],
-    run: { ...STRUCK, faults: ['slow-engine'], faultEveryMs: 400, shape: { rowCacheBytes: 1024 } },
-  },
-  {
     name: 'table-not-synced',
     breaks: 'a table of the engine is named before its bytes are durable',
     promise: 'a node comes back from any loss of power',

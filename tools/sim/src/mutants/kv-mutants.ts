@@ -161,9 +161,14 @@ export const KV_MUTANTS: readonly Mutant[] = [
     ],
     run: {
       type: 'cluster',
-      faults: ['latency'],
-      durationMs: 60_000,
-      shape: { bigKeys: 0, engineReadMsMax: 5 },
+      // Ranges whose leaders begin anew are looked over for what can be collected.
+      faults: ['process-death'],
+      faultEveryMs: 4_000,
+      isWaylaid: false,
+      durationMs: 30_000,
+      thinkMs: 25,
+      workload: 'mixed',
+      shape: { bigKeys: 0, engineReadMsMax: 5, shardNodes: 3, replicationFactor: 3 },
     },
   },
   {
@@ -228,7 +233,11 @@ export const KV_MUTANTS: readonly Mutant[] = [
         replace: 'const row = undefined as VersionRecord | undefined;',
       },
     ],
-    run: { type: 'cluster', shape: { rowCacheBytes: 448 } },
+    run: {
+      type: 'cluster',
+      ...{ faults: ['slow-engine'], faultEveryMs: 400, isWaylaid: false, durationMs: 6_000 },
+      ...{ clients: 15, thinkMs: 4, shape: { rowCacheBytes: 448, engineReadMsMax: 5 } },
+    },
   },
   {
     name: 'cache-keeps-old-row',

@@ -30,6 +30,8 @@ export type MutantRun =
       readonly restPeriodMs?: number;
       /** Mean pause of a client. Default 8. */
       readonly thinkMs?: number;
+      /** Of the ordinary load. Default 5. */
+      readonly clients?: number;
     }
   | {
       readonly type: 'group';

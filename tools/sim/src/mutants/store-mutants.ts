@@ -63,12 +63,12 @@ export const STORE_MUTANTS: readonly Mutant[] = [
   },
   {
     name: 'split-not-frozen',
-    from: 290,
+    from: 8,
     breaks: 'a leader goes on to serve the whole range while its split is under way',
     promise: 'each key is served by one range at a time',
     file: 'libs/consensus/store/src/split.ts',
     edits: [{ find: '  replica.freeze();\n', replace: '' }],
-    run: { type: 'cluster', isWaylaid: true, faults: ['latency', 'one-way'], faultEveryMs: 1_000 },
+    run: { type: 'cluster', isWaylaid: true, faults: ['latency'], durationMs: 10_000, thinkMs: 8 },
   },
   {
     name: 'split-durable-in-parts',

@@ -312,6 +312,7 @@ const COORDINATOR_MUTANTS: readonly Mutant[] = [
   },
   {
     name: 'txn-broken-commit-sent-again',
+    from: 9,
     breaks: 'a client whose connection broke sends its commit again over another one',
     promise: 'a transaction takes effect once, or its client is told that nobody knows',
     file: 'libs/doors/client/src/pending-call.ts',
@@ -319,7 +320,10 @@ const COORDINATOR_MUTANTS: readonly Mutant[] = [
       { find: "commit: 'unsafe',", replace: "commit: 'harmless'," },
       { find: "execute: 'unsafe',", replace: "execute: 'harmless'," },
     ],
-    run: { ...DEATHS, workload: 'bank', faults: ['break-connections', 'process-death', 'latency'] },
+    run: {
+      ...{ ...DEATHS, faults: ['break-connections', 'process-death', 'latency'] },
+      ...{ faultEveryMs: 300, durationMs: 12_000, workload: 'bank' },
+    },
   },
   {
     name: 'txn-own-write-missed',

@@ -253,6 +253,8 @@ export class KvRig {
   readonly engine: KvEngine;
   readonly environment: KvMachineHost;
   readonly lagging = new LaggingSessions(this.clock);
+  /** What the cluster has told this store. */
+  clusterSafePoint = timestamp(0);
   readonly replica: FakeReplica;
   machine: KvMachine;
   readonly reading = new BoundedBytes({ name: 'rows read for one caller', limit: Infinity });
@@ -270,6 +272,7 @@ export class KvRig {
       scanCache: new ScanCacheBudget(limits.scanCacheBytesMax),
       timestamps,
       safePoint: new StoreSafePoint(this.engine),
+      clusterSafePoint: () => this.clusterSafePoint,
       covering: () => undefined,
       damaged: (error) => this.damage.push(error),
       clock: this.clock,

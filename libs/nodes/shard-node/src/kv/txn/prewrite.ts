@@ -29,7 +29,8 @@ export function deadlineAfter(now: Timestamp, ttlMs: number): Timestamp {
  */
 export function judgePrewrite(command: PrewriteCommand, view: TxnView): Verdict {
   const { start } = command;
-  if (start < view.readableSince) return replied({ type: 'tooOld', readableSince: view.readableSince });
+  const readableSince = view.lockableSince;
+  if (start < readableSince) return replied({ type: 'tooOld', readableSince });
   const looked: Looked = { own: [], foreign: [], free: [], isWaiting: false, isUnread: false };
   for (const mutation of command.mutations) {
     const end = look(mutation, start, { view, looked });

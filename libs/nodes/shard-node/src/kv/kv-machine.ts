@@ -304,6 +304,9 @@ export class KvMachine implements StateMachine {
       case KvOp.txnRead:
         this.load.countRead();
         this.#serveTxnRead(call);
+        return;
+      case KvOp.changes:
+        call.fail('FAILED_PRECONDITION', 'this build tells of no changes');
     }
   }
 

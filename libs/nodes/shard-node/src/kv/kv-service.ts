@@ -487,7 +487,7 @@ function refusalOf({ sequence, op }: KvResponse, error: CairnError): KvResponse 
 }
 
 function isLogged(op: KvRequest['op']): boolean {
-  return op !== KvOp.get && op !== KvOp.scan && op !== KvOp.txnRead;
+  return op !== KvOp.get && op !== KvOp.scan && op !== KvOp.txnRead && op !== KvOp.changes;
 }
 
 /**
@@ -507,6 +507,7 @@ function takesSpace(call: KvCall): boolean {
     case KvOp.get:
     case KvOp.scan:
     case KvOp.txnRead:
+    case KvOp.changes:
     case KvOp.delete:
     case KvOp.deleteRange:
       return false;

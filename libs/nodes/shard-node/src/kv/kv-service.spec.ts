@@ -94,6 +94,7 @@ class ServiceRig {
       covering: () => undefined,
       scanSlots: rig.environment.scanSlots,
       readRoom: rig.environment.readRoom,
+      heldQuestions: rig.environment.changes.held,
       lagging: rig.lagging,
     });
     this.door = this.service.accept(this.session);

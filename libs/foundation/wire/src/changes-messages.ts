@@ -18,7 +18,10 @@ export interface ChangesRequest {
   readonly start: Uint8Array;
   /** Exclusive; empty = the end of all keys. */
   readonly end: Uint8Array;
-  /** Everything above it is wanted. */
+  /**
+   * Everything above it is wanted: what was resolved so far, once that is told. A question that says less is
+   * answered at once, again and again.
+   */
   readonly after: Timestamp;
   /**
    * Log index up to which the router has everything of the range above `after`; 0 = nothing. From there on
@@ -27,7 +30,10 @@ export interface ChangesRequest {
   readonly index: number;
   /** The range that `index` belongs to; `index` says nothing about another. */
   readonly rangeId: number;
-  /** Where the answer before said that beginning anew goes on; empty = at the start of the span. */
+  /**
+   * From the answer before, if that was not whole: bytes that the leader alone understands, brought back as
+   * they are with the `index` beside them. Empty = nothing is to go on.
+   */
   readonly resume: Uint8Array;
   readonly withPrevious: boolean;
   /** 0 to `CHANGES_WAIT_MS_MAX`: how long the leader may hold the question. */
@@ -70,11 +76,11 @@ export type ChangesReply =
   | {
       readonly type: 'page';
       readonly rangeId: number;
-      /** The router has everything up to here, once the page before, if any, has nothing left to go on with. */
+      /** With this page, and those before it that it goes on from, the router has everything up to here. */
       readonly index: number;
-      /** No change at or below it comes later than this page; 0 = that is not known yet. */
+      /** No change at or below it comes later than this page; 0 = not known, ask on. */
       readonly resolved: Timestamp;
-      /** There is more of what is told anew, from this key on; empty = there is not. */
+      /** There is more: the next question brings this back. Empty = there is not. */
       readonly resume: Uint8Array;
       readonly changes: readonly Change[];
     }

@@ -27,8 +27,9 @@ import {
   type Session,
 } from '@cairn/wire';
 
-import { faultOfChanges, isQuestion } from './changes/changes-question.js';
+import { isQuestion } from './changes/changes-question.js';
 import type { HeldQuestions } from './changes/held-questions.js';
+import { faultOfChanges } from './changes/question-checks.js';
 import { hasCommand, KvCall, type ResponseSink, type Submitter } from './kv-call.js';
 import type { KvLimits } from './kv-limits.js';
 import { MeasuredSession, type LaggingSessions } from './lagging-sessions.js';

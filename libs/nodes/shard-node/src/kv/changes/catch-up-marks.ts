@@ -5,8 +5,8 @@ export const CATCH_UPS_MAX = 64;
 
 /**
  * How far the range was resolved when the first page of a catch-up was read, by the log index of that page:
- * whoever has read to the end has everything up to there, whatever the ring has dropped meanwhile. One that is
- * forgotten begins anew. Of one leadership.
+ * whoever has read to the end has everything up to there, whatever the ring has dropped meanwhile. One that
+ * is forgotten begins anew. Of one leadership.
  */
 export class CatchUpMarks {
   readonly #resolved = new Map<number, Timestamp>();

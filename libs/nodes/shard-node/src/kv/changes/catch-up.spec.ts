@@ -1,12 +1,11 @@
 import { describe, expect, it } from '@jest/globals';
-import { timestamp } from '@cairn/base';
 import { CHANGES_BYTES_MIN, KvOp, type Change } from '@cairn/wire';
 import fc from 'fast-check';
 
 import { answerOf, bytes, codeOf, settle } from '../kv-rig.testing.js';
 import { putOf } from '../txn/txn-rig.testing.js';
 import { CATCH_UPS_MAX } from './catch-up-marks.js';
-import { ChangesRig, pageOf, replyIn, textOf, textsOf, type Page } from './changes-rig.testing.js';
+import { ChangesRig, replyIn, textOf, textsOf, type Page } from './changes-rig.testing.js';
 
 const KIB = 1024;
 const namesOf = (changes: readonly Change[]): string[] =>

@@ -14,8 +14,8 @@ export interface ChangeRingLimits {
 }
 
 /**
- * What the rings of one store hold together: each as much as it may, or, where there are many, an equal part of
- * what all may.
+ * What the rings of one store hold together: each as much as it may, or, where there are many, an equal part
+ * of what all may.
  */
 export class ChangeRingBudget {
   readonly #limits: ChangeRingLimits;

@@ -32,7 +32,9 @@ export class RingEntry {
   readonly index: LogIndex;
   /** Of its newest version. */
   readonly newest: Timestamp;
-  /** Of the newest version that the ring has, or had, up to this entry: entries need not be in order of time. */
+  /**
+   * Of the newest version that the ring has, or had, up to this entry: entries need not be in order of time.
+   */
   readonly newestSoFar: Timestamp;
   readonly bytes: number;
   readonly #payload: Buffer;

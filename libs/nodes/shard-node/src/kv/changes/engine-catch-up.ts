@@ -19,7 +19,10 @@ import { changeOf, ChangePage } from './change-page.js';
 import type { ResumeToken } from './resume-token.js';
 import { pastVersionsOf } from './version-spans.js';
 
-/** Versions of one key that are of no interest at the end of a step, after which the rest is skipped by a seek. */
+/**
+ * Versions of one key that are of no interest at the end of a step, after which the rest is skipped by a
+ * seek.
+ */
 const SETTLED_BEFORE_SEEK = 128;
 
 export interface CatchUpPage {
@@ -66,7 +69,8 @@ class Chain {
 
 /**
  * One page of all versions above a timestamp, as the engine has them now: in the order of keys, those of one
- * key from old to new. A key that has more of them than a page may hold is read by itself, from its oldest on.
+ * key from old to new. A key that has more of them than a page may hold is read by itself, from its oldest
+ * on.
  */
 export class EngineCatchUp {
   readonly #environment: Pick<KvEnvironment, 'engine' | 'clock' | 'limits'>;

@@ -30,11 +30,11 @@ export interface RangeChangesParts {
 }
 
 /**
- * Tells routers what was changed in a range, and how far that is resolved: below which timestamp nothing will be
- * changed any more (T16). A question is looked at when it comes, whenever something became visible, and when a
- * timestamp came that it waits for. Each look goes one way: how far the range is resolved, by what is evaluated
- * now; then what is evaluated now becomes visible; then the leadership is confirmed; then the question is
- * answered with everything that is visible by then, or held.
+ * Tells routers what was changed in a range, and how far that is resolved: below which timestamp nothing will
+ * be changed any more (T16). A question is looked at when it comes, whenever something became visible, and
+ * when a timestamp came that it waits for. Each look goes one way: how far the range is resolved, by what is
+ * evaluated now; then what is evaluated now becomes visible; then the leadership is confirmed; then the
+ * question is answered with everything that is visible by then, or held.
  */
 export class RangeChanges {
   readonly #environment: KvEnvironment;
@@ -125,8 +125,8 @@ export class RangeChanges {
 
   /**
    * Plain writes and transactions of one range come above the largest timestamp, others at or above the least
-   * that their locks name, and locks that are made from now on name one above the largest. A lock counts until
-   * the engine shows what came in its place: its end may still come to nothing.
+   * that their locks name, and locks that are made from now on name one above the largest. A lock counts
+   * until the engine shows what came in its place: its end may still come to nothing.
    */
   #resolved(): Resolved {
     const { max } = this.#environment.timestamps;

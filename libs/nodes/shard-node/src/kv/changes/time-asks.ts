@@ -10,7 +10,9 @@ export interface AsksForTime {
   timeTold(isTold: boolean): void;
 }
 
-/** Fetches timestamps for ranges that have unresolved changes and somebody who waits: one at a time per store. */
+/**
+ * Fetches timestamps for ranges that have unresolved changes and somebody who waits: one at a time per store.
+ */
 export class TimeAsks {
   readonly #source: { fetch(): Promise<Timestamp> };
   readonly #clock: Pick<Clock, 'setTimer'>;

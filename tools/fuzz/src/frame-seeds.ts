@@ -6,6 +6,8 @@ import { encodeStoreHeartbeat, RaftMessageEncoder } from '@cairn/raft-wire';
 import {
   ConditionKind,
   createRpcClient,
+  CHANGES_BYTES_MIN,
+  encodeChangesRequest,
   encodeExecute,
   encodeTxnRead,
   encodeTxnWrite,
@@ -66,6 +68,7 @@ function kvFrames(rangeId: RangeId): FrameSeed[] {
     { op: KvOp.expire, ttlMs: 1_000, requestId },
     { op: KvOp.deleteRange, endKey: Buffer.from('a-fuzzed-kez'), limit: 10 },
     { op: KvOp.scan, endKey: Buffer.from('b'), limit: 100, pageBytes: 65_536 },
+    { op: KvOp.changes, value: questionForChanges(rangeId) },
     ...transactionRequests(requestId),
   ];
   const encoder = new KvRequestEncoder();
@@ -77,6 +80,13 @@ function kvFrames(rangeId: RangeId): FrameSeed[] {
     encoder.add({ ...newKvRequest(), ...base, ...request, sequence: at + 1 });
   }
   return [...one, { type: FrameType.kvRequests, body: Buffer.concat(encoder.take()) }];
+}
+
+function questionForChanges(rangeId: RangeId): Buffer {
+  return encodeChangesRequest({
+    ...{ start: KEY, end: Buffer.from('a-fuzzed-kez'), after: timestamp(1), index: 5, rangeId },
+    ...{ resume: Buffer.alloc(0), withPrevious: true, waitMs: 50, bytesMax: CHANGES_BYTES_MIN },
+  });
 }
 
 /** One of each command; what they lock is rolled back by the next ones, or when its time is over. */

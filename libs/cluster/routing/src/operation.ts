@@ -131,7 +131,7 @@ export interface OperationTimes {
 const OVERHEAD_BYTES = 128;
 
 export function isWrite(op: KvOp): boolean {
-  return op !== KvOp.get && op !== KvOp.scan && op !== KvOp.txnRead;
+  return op !== KvOp.get && op !== KvOp.scan && op !== KvOp.txnRead && op !== KvOp.changes;
 }
 
 /** A write that is told from others by a request id; the steps of a transaction are by what they say. */

@@ -8,6 +8,7 @@ describe('gates', () => {
       ['storeNoop', 2],
       ['gcHolds', 3],
       ['transactions', 3],
+      ['changeStreams', 3],
     ]);
     expect(CLUSTER_VERSIONS).toEqual({ min: 1, max: 3 });
   });

@@ -7,7 +7,8 @@ import { isWithin, rangeText, type VersionRange } from './version.js';
  * reader knows what its build knows, whatever the gates say; a writer asks its gate. Append only; a gate goes
  * when the oldest release that is upgraded from runs with its version, and its number is not used again.
  *
- * Versions: 1 = the first formats, 2 = `storeNoop`, 3 = `gcHolds`, `transactions`. No release stopped at
+ * Versions: 1 = the first formats, 2 = `storeNoop`, 3 = `gcHolds`, `transactions`,
+ * `changeStreams`. No release stopped at
  * 1: the first one has a gate, so that builds that stop below it show in tests and in the simulator what
  * an upgrade does.
  */
@@ -20,6 +21,8 @@ const OPENS_AT = {
   gcHolds: 3,
   /** Locks and records of transactions, and the requests that make them. */
   transactions: 3,
+  /** Questions for changes, which no earlier build answers. */
+  changeStreams: 3,
 } as const satisfies Readonly<Record<string, number>>;
 
 export type Gate = keyof typeof OPENS_AT;

@@ -1,5 +1,13 @@
 export { buildFromMessage, buildToMessage, THIS_BUILD, type BuildVersions } from './build-versions.js';
 export {
+  changeBytesOf,
+  decodeChangesReply,
+  decodeChangesRequest,
+  encodeChangesReply,
+  encodeChangesRequest,
+} from './changes-codec.js';
+export * from './changes-messages.js';
+export {
   checkedTail,
   checkMemberCount,
   RANGE_MEMBERS_MAX,

@@ -25,6 +25,8 @@ export const KvOp = {
   txnWrite: 10,
   /** A whole transaction in one range: the value is an `ExecuteCommand`; it has a request id. */
   execute: 11,
+  /** What was changed in a part of the range: the value is a `ChangesRequest`. No log entry. */
+  changes: 12,
 } as const;
 export type KvOp = (typeof KvOp)[keyof typeof KvOp];
 
@@ -70,11 +72,14 @@ export interface KvRequest {
   keysOnly: boolean;
   /** Time left when it was sent; the shard drops it when that has passed. */
   timeoutMs: number;
-  /** The key; for scan and deleteRange the start (inclusive). */
+  /** The key; for scan, deleteRange and changes the start (inclusive). */
   key: Uint8Array;
   /** scan, deleteRange: exclusive end; empty = the end of the range. */
   endKey: Uint8Array;
-  /** put and compareAndSet: the new value. undefined in compareAndSet = delete. Transactions: the command. */
+  /**
+   * put and compareAndSet: the new value. undefined in compareAndSet = delete. Transactions: the command;
+   * changes: the question.
+   */
   value: Uint8Array | undefined;
   expectation: Expectation;
   /** Value bytes or version token, by `expectation`. */
@@ -82,7 +87,10 @@ export interface KvRequest {
   /** increment; a signed 64-bit integer as decimal text. */
   delta: string;
   ttlMs: number;
-  /** For ReadConsistency.timestamp; transactions: the largest timestamp that the command names. */
+  /**
+   * For ReadConsistency.timestamp; transactions: the largest timestamp that the command names; changes: one
+   * that the leader is to know of before it answers, 0 = none.
+   */
   readTimestamp: Timestamp;
   /**
    * Reads: transactions, by start, whose locks are passed over, ascending: they were found undecided after
@@ -138,7 +146,7 @@ export interface KvResponse {
   found: boolean;
   /** compareAndSet: the write happened. */
   succeeded: boolean;
-  /** Transactions: a `TxnReply`. */
+  /** get: what was found. Transactions: a `TxnReply`. changes: a `ChangesReply`. */
   value: Uint8Array | undefined;
   /** compareAndSet on failure: the kind of what is there. */
   kind: RowKind;

@@ -115,6 +115,7 @@ function writeOperation(writer: ByteWriter, request: KvRequest): void {
     case KvOp.txnRead:
     case KvOp.txnWrite:
     case KvOp.execute:
+    case KvOp.changes:
       writer.u64(request.readTimestamp);
       return;
     case KvOp.put:
@@ -168,7 +169,7 @@ function readRequest(reader: ByteReader): KvRequest {
   const request = newKvRequest();
   request.sequence = reader.u32();
   const op = reader.u8();
-  if (op < KvOp.get || op > KvOp.execute) throw new CairnError('CORRUPTION', `unknown operation ${op}`);
+  if (op < KvOp.get || op > KvOp.changes) throw new CairnError('CORRUPTION', `unknown operation ${op}`);
   request.op = op as KvOp;
   const flags = reader.u16();
   request.strict = (flags & Flag.strict) !== 0;
@@ -205,6 +206,7 @@ function readOperation(reader: ByteReader, request: KvRequest): void {
     case KvOp.txnRead:
     case KvOp.txnWrite:
     case KvOp.execute:
+    case KvOp.changes:
       request.readTimestamp = timestamp(reader.u64());
       return;
     case KvOp.put:

@@ -141,6 +141,7 @@ function hasExtraOf({ op, expiresUnixMs, kind }: KvResponse): boolean {
     case KvOp.txnRead:
     case KvOp.txnWrite:
     case KvOp.execute:
+    case KvOp.changes:
       return false;
   }
 }
@@ -172,7 +173,7 @@ export function decodeKvResponses(body: Buffer): { maxTimestamp: Timestamp; resp
 function readResponse(reader: ByteReader): KvResponse {
   const sequence = reader.u32();
   const op = reader.u8();
-  if (op < KvOp.get || op > KvOp.execute) throw new CairnError('CORRUPTION', `unknown operation ${op}`);
+  if (op < KvOp.get || op > KvOp.changes) throw new CairnError('CORRUPTION', `unknown operation ${op}`);
   const response = newKvResponse(sequence, op as KvOp);
   const flags = reader.u8();
   if ((flags & Flag.error) !== 0) {

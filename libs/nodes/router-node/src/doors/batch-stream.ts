@@ -482,6 +482,7 @@ function resultOf(response: KvResponse): BatchResult['result'] {
     case KvOp.txnRead:
     case KvOp.txnWrite:
     case KvOp.execute:
+    case KvOp.changes:
       throw new CairnError('INTERNAL', 'spans and transactions are not answered as single operations');
   }
 }

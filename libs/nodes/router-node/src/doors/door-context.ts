@@ -42,6 +42,7 @@ const NAMES: Readonly<Record<KvOp, string>> = {
   [KvOp.txnRead]: 'txn_read',
   [KvOp.txnWrite]: 'txn_write',
   [KvOp.execute]: 'execute',
+  [KvOp.changes]: 'changes',
 };
 
 function nameOf(op: DoorOp): string {

@@ -31,6 +31,8 @@ import {
   type TxnWriteCommand,
 } from '@cairn/wire';
 
+import { decodeQuestion, type ChangesQuestion } from './changes/changes-question.js';
+
 const NO_STORE = 0 as StoreId;
 /** For who does not look into the locks that are in the way. */
 const LOCKED_RETRY_MS = 10;
@@ -94,6 +96,7 @@ export class KvCall {
   isFresh = false;
   looks: DecisionLooks | undefined = undefined;
   #command: TxnCommand | undefined = undefined;
+  #question: ChangesQuestion | undefined = undefined;
 
   constructor(request: KvRequest, sink: ResponseSink, deadlineMs: number) {
     this.request = request;
@@ -112,10 +115,17 @@ export class KvCall {
     return this.#command;
   }
 
+  /** Of `changes` only. Decoded once. Throws CORRUPTION for garbage. */
+  get question(): ChangesQuestion {
+    this.#question ??= decodeQuestion(this.request.value ?? NO_BYTES);
+    return this.#question;
+  }
+
   /** It has to wait: keys and values are copied out of what they came in, see `detachKvRequest`. */
   detach(): void {
     detachKvRequest(this.request);
     this.#command = undefined;
+    this.#question = undefined;
   }
 
   respond(response: KvResponse): void {

@@ -3,6 +3,7 @@ import type { KvEngine } from '@cairn/engine';
 import type { RowCache } from '@cairn/mvcc';
 import type { Clock, Logger, Tracer } from '@cairn/ports';
 
+import type { StoreChanges } from './changes/store-changes.js';
 import type { DamageListener } from './damage.js';
 import type { KvLimits } from './kv-limits.js';
 import type { KvScratch } from './kv-scratch.js';
@@ -33,4 +34,5 @@ export interface KvEnvironment extends DamageListener {
   readonly scanSlots: ScanSlots;
   readonly readRoom: ReadRoom;
   readonly scratch: KvScratch;
+  readonly changes: StoreChanges;
 }

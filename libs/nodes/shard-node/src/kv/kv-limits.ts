@@ -28,6 +28,12 @@ export interface KvLimits {
   readonly scanCacheBytesMax: number;
   /** Versions one page may look at before it is cut short. Default 50,000. */
   readonly versionsPerPageMax: number;
+  /** Latest changes that a leader keeps of one range while it is asked for them, bytes. Default 4 MiB. */
+  readonly changeRingBytesMax: number;
+  /** The same of all ranges of the store. Default 64 MiB. */
+  readonly changeRingsBytesMax: number;
+  /** Questions for changes that wait for something new. Default 16,384. */
+  readonly heldQuestionsMax: number;
 }
 
 export const DEFAULT_KV_LIMITS: KvLimits = {
@@ -42,4 +48,7 @@ export const DEFAULT_KV_LIMITS: KvLimits = {
   waitingScansMax: 1_024,
   scanCacheBytesMax: 32 * 1024 * 1024,
   versionsPerPageMax: 50_000,
+  changeRingBytesMax: 4 * 1024 * 1024,
+  changeRingsBytesMax: 64 * 1024 * 1024,
+  heldQuestionsMax: 16_384,
 };

@@ -15,6 +15,7 @@ import type { EngineSpan, ReplicaHandle, StateMachine } from '@cairn/store';
 import { KvOp, type TxnReadCommand } from '@cairn/wire';
 
 import { CallQueue } from './call-queue.js';
+import { RangeChanges } from './changes/range-changes.js';
 import { ColdReads } from './cold-reads.js';
 import { DeleteRanges } from './delete-ranges.js';
 import { GarbageEstimate } from './garbage-estimate.js';
@@ -90,6 +91,7 @@ export class KvMachine implements StateMachine {
   readonly #executes: Executes;
   readonly #batchReads: BatchReads;
   readonly #validations: Validations;
+  readonly #changes: RangeChanges;
 
   private constructor(host: KvMachineHost, descriptor: RangeDescriptor, initial: InitialState) {
     this.#host = host;
@@ -115,6 +117,7 @@ export class KvMachine implements StateMachine {
     this.#executes = new Executes(host, parts);
     this.#batchReads = new BatchReads(host, parts);
     this.#validations = new Validations(host, parts);
+    this.#changes = new RangeChanges(host, parts);
     this.#range = range;
     this.#queue = queue;
     this.#time = time;
@@ -260,6 +263,7 @@ export class KvMachine implements StateMachine {
     this.#reads.flush();
     this.#executes.flush();
     this.#writes.flush();
+    this.#changes.flush();
     this.#coldReads.turnEnded();
     this.#waiters.turnEnded();
   }
@@ -304,6 +308,10 @@ export class KvMachine implements StateMachine {
       case KvOp.txnRead:
         this.load.countRead();
         this.#serveTxnRead(call);
+        return;
+      case KvOp.changes:
+        this.load.countRead();
+        this.#changes.add(call);
     }
   }
 
@@ -347,6 +355,10 @@ export class KvMachine implements StateMachine {
     const header = readWriteBatch(asBuffer(entry.payload), visitor);
     this.#time.applied(header.maxTimestamp);
     this.#time.applied(visitor.newestPut);
+    this.#changes.applied(
+      entry,
+      visitor.newestPut > header.maxTimestamp ? visitor.newestPut : header.maxTimestamp,
+    );
     this.load.countApplied(visitor.bytes);
     this.garbage.applied(visitor.deletedBytes, visitor.bytes - visitor.deletedBytes, visitor.hasExpiring);
     if (visitor.freedBytes > 0) this.load.countFreed(visitor.freedBytes);
@@ -395,6 +407,7 @@ export class KvMachine implements StateMachine {
       if (effect !== undefined) this.#txn.published(effect);
     }
     this.#unpublished.published(index);
+    this.#changes.published(index);
     this.#waiters.published(index);
   }
 
@@ -416,11 +429,13 @@ export class KvMachine implements StateMachine {
     }
     this.#waiters.abandon();
     this.#deleteRanges.abandon();
+    this.#changes.lost();
   }
 
   descriptorChanged(descriptor: RangeDescriptor): void {
     this.#scanCache.clear();
     this.#range.descriptorChanged(descriptor);
+    this.#changes.moved();
   }
 
   split(left: RangeDescriptor, children: readonly RangeDescriptor[]): StateMachine[] {

@@ -21,6 +21,7 @@ import { EntryKind, type Entry, type ProposeResult } from '@cairn/raft';
 import type { ReplicaHandle } from '@cairn/store';
 import { KvOp, newKvRequest, type KvRequest, type KvResponse } from '@cairn/wire';
 
+import { StoreChanges } from './changes/store-changes.js';
 import { KvCall } from './kv-call.js';
 import { DEFAULT_KV_LIMITS, type KvLimits } from './kv-limits.js';
 import { KvMachine, type KvMachineHost } from './kv-machine.js';
@@ -280,6 +281,7 @@ export class KvRig {
       tracer: noopTracer,
       limits,
       scratch: new KvScratch(),
+      changes: new StoreChanges(this.clock, timestamps, limits),
       scanSlots: new ScanSlots(this.clock, limits, this.lagging),
       readRoom: new ReadRoom(this.clock, limits, this.lagging),
       machines: new Map(),

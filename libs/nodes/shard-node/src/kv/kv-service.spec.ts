@@ -4,6 +4,7 @@ import { rowCacheKey, type VersionRecord } from '@cairn/mvcc';
 import { noopMetrics, noopTracer } from '@cairn/ports';
 import { describe, expect, it, jest } from '@jest/globals';
 import {
+  decodeChangesReply,
   decodeKvResponses,
   encodeKvCancel,
   Expectation,
@@ -20,6 +21,7 @@ import {
   type Session,
 } from '@cairn/wire';
 
+import { questionOf } from './changes/changes-rig.testing.js';
 import { DEFAULT_KV_LIMITS, type KvLimits } from './kv-limits.js';
 import { bytes, KvRig, type RigOptions } from './kv-rig.testing.js';
 import { KvService, type KvSession } from './kv-service.js';
@@ -94,6 +96,7 @@ class ServiceRig {
       covering: () => undefined,
       scanSlots: rig.environment.scanSlots,
       readRoom: rig.environment.readRoom,
+      heldQuestions: rig.environment.changes.held,
       lagging: rig.lagging,
     });
     this.door = this.service.accept(this.session);
@@ -196,6 +199,27 @@ describe('the key-value door', () => {
     expect(rest.filter((code) => code === undefined).length).toBe(2);
     expect(rest.filter((code) => code === 'INVALID_ARGUMENT').length).toBe(2);
     expect(door.open).toEqual([0, 0]);
+  });
+
+  it('takes questions for changes once all nodes are upgraded, and lets them go with their connection', async () => {
+    const door = await ServiceRig.open();
+    const question = { ...questionOf({ waitMs: 5_000 }), timeoutMs: 9_000 };
+    door.isUpgraded = false;
+    door.send(question);
+    door.isUpgraded = true;
+    door.send({ ...question, value: bytes('garbage') }, { ...question, key: bytes('other') });
+    await door.run();
+    expect(door.codes).toEqual(['FAILED_PRECONDITION', 'INVALID_ARGUMENT', 'INVALID_ARGUMENT']);
+    door.send({ ...question, ...questionOf({ waitMs: 0 }) });
+    await door.run();
+    const page = decodeChangesReply(door.session.responses[3]?.value ?? bytes(''));
+    const index = page.type === 'page' ? page.index : 0;
+    door.send({ ...questionOf({ waitMs: 5_000, index, after: door.rig.max }), timeoutMs: 9_000 });
+    await door.run();
+    const { held } = door.rig.environment.changes;
+    expect([door.session.responses.length, held.count, door.open[0]]).toEqual([4, 1, 1]);
+    door.service.closed(door.door);
+    expect([held.count, ...door.open]).toEqual([0, 0, 0]);
   });
 
   it('ends transactions on a full disk, and lets none begin', async () => {

@@ -27,6 +27,9 @@ import {
   type Session,
 } from '@cairn/wire';
 
+import { isQuestion } from './changes/changes-question.js';
+import type { HeldQuestions } from './changes/held-questions.js';
+import { faultOfChanges } from './changes/question-checks.js';
 import { hasCommand, KvCall, type ResponseSink, type Submitter } from './kv-call.js';
 import type { KvLimits } from './kv-limits.js';
 import { MeasuredSession, type LaggingSessions } from './lagging-sessions.js';
@@ -73,6 +76,8 @@ export interface KvServiceParts {
   readonly scanSlots: ScanSlots;
   /** Where reads of large rows wait; likewise. */
   readonly readRoom: ReadRoom;
+  /** Where questions for changes wait; likewise. */
+  readonly heldQuestions: Pick<HeldQuestions, 'forget'>;
   /** Which sessions are ended where others find no room. */
   readonly lagging: LaggingSessions;
 }
@@ -153,13 +158,14 @@ export class KvService {
     session.cancelAll();
     this.#parts.scanSlots.forget(session);
     this.#parts.readRoom.forget(session);
+    this.#parts.heldQuestions.forget(session);
     this.#sessions.delete(session);
   }
 
   #dispatch(session: KvSession, call: KvCall): void {
     const { request } = call;
     const sizes = this.#parts.sizes();
-    const fault = faultOf(request, sizes) ?? faultOfCommand(call, sizes);
+    const fault = faultOf(request, sizes) ?? faultOfCommand(call, sizes) ?? faultOfChanges(call);
     if (fault !== undefined) {
       this.#refused.add(1, { reason: 'invalid' });
       call.fail('INVALID_ARGUMENT', fault.message, { field: fault.field });
@@ -168,6 +174,11 @@ export class KvService {
     if (hasCommand(request) && !this.#parts.gates.isOpen('transactions')) {
       this.#refused.add(1, { reason: 'gate' });
       call.fail('FAILED_PRECONDITION', 'no transactions before all nodes of the cluster are upgraded');
+      return;
+    }
+    if (isQuestion(request) && !this.#parts.gates.isOpen('changeStreams')) {
+      this.#refused.add(1, { reason: 'gate' });
+      call.fail('FAILED_PRECONDITION', 'no change streams before all nodes of the cluster are upgraded');
       return;
     }
     const bytes = heldBytesOf(request);
@@ -487,7 +498,7 @@ function refusalOf({ sequence, op }: KvResponse, error: CairnError): KvResponse 
 }
 
 function isLogged(op: KvRequest['op']): boolean {
-  return op !== KvOp.get && op !== KvOp.scan && op !== KvOp.txnRead;
+  return op !== KvOp.get && op !== KvOp.scan && op !== KvOp.txnRead && op !== KvOp.changes;
 }
 
 /**
@@ -507,6 +518,7 @@ function takesSpace(call: KvCall): boolean {
     case KvOp.get:
     case KvOp.scan:
     case KvOp.txnRead:
+    case KvOp.changes:
     case KvOp.delete:
     case KvOp.deleteRange:
       return false;

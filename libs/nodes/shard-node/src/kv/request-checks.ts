@@ -37,22 +37,25 @@ export function fault(field: string, message: string): RequestFault {
 /**
  * What no router sends: whoever connects is held to the same limits as its clients. Undefined for a request
  * that may be served. Only what makes rows is held to the settings: what was stored stays readable, and can
- * be deleted, when one is lowered. The commands of transactions have checks of their own: `faultOfCommand`.
+ * be deleted, when one is lowered. The commands of transactions and the questions for
+ * changes have checks of their own: `faultOfCommand`, `faultOfChanges`.
  */
 export function faultOf(request: KvRequest, limits: SizeLimits): RequestFault | undefined {
   const { op, key } = request;
   const isSpan = op === KvOp.scan || op === KvOp.deleteRange;
   // A key may be longer than new ones may be by now: it can be read, deleted, and get another time to live.
   const isTxn = op === KvOp.txnRead || op === KvOp.txnWrite || op === KvOp.execute;
-  const makesRows = !isSpan && !isTxn && op !== KvOp.get && op !== KvOp.delete && op !== KvOp.expire;
+  const hasBody = isTxn || op === KvOp.changes;
+  const makesRows = !isSpan && !hasBody && op !== KvOp.get && op !== KvOp.delete && op !== KvOp.expire;
   const keyBytesMax = makesRows ? limits.keyBytesMax : WIDEST_SIZE_LIMITS.keyBytesMax;
   if (key.length > keyBytesMax) {
     return fault('key', `key has ${key.length} bytes; the limit is ${keyBytesMax}`);
   }
-  // What a transaction validates may begin with the first key there is.
-  if (key.length === 0 && !isSpan && op !== KvOp.txnRead) return fault('key', 'key must not be empty');
+  // What a transaction validates, and what is watched, may begin with the first key there is.
+  const mayBeFirst = isSpan || op === KvOp.txnRead || op === KvOp.changes;
+  if (key.length === 0 && !mayBeFirst) return fault('key', 'key must not be empty');
   const { value } = request;
-  if (value !== undefined && !isTxn && value.length > limits.valueBytesMax) {
+  if (value !== undefined && !hasBody && value.length > limits.valueBytesMax) {
     return fault('value', `value has ${value.length} bytes; the limit is ${limits.valueBytesMax}`);
   }
   if (request.sequence === 0) return fault('sequence', 'sequence must not be 0');
@@ -84,6 +87,7 @@ function faultOfOperation(request: KvRequest): RequestFault | undefined {
     case KvOp.txnRead:
     case KvOp.txnWrite:
     case KvOp.execute:
+    case KvOp.changes:
       return request.value === undefined ? fault('value', 'there is no command') : undefined;
   }
 }

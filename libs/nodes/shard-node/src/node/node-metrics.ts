@@ -2,11 +2,13 @@ import type { RowCache } from '@cairn/mvcc';
 import { followCount, type Metrics } from '@cairn/ports';
 import type { Replica } from '@cairn/store';
 
+import type { StoreChanges } from '../kv/changes/store-changes.js';
 import type { ScanCacheBudget } from '../kv/scan-cache.js';
 
 export interface MeasuredParts {
   readonly rowCache: RowCache;
   readonly scanCache: ScanCacheBudget;
+  readonly changes: StoreChanges;
   /** Requests refused for their timestamps. */
   refusals(): number;
   replicas(): Iterable<Replica>;
@@ -40,6 +42,7 @@ export function measureNode(metrics: Metrics, parts: MeasuredParts): void {
       'Requests refused because the oracle has not issued their timestamps',
     ),
   );
+  measureChanges(metrics, parts.changes);
   metrics.onCollect(() => {
     refusals(parts.refusals());
     scanBytes.set(parts.scanCache.bytes);
@@ -53,5 +56,41 @@ export function measureNode(metrics: Metrics, parts: MeasuredParts): void {
     cacheRows.set(stats.entries);
     hits(stats.hits);
     misses(stats.misses);
+  });
+}
+
+function measureChanges(metrics: Metrics, { budget, counts, held }: StoreChanges): void {
+  const rings = metrics.gauge('cairn_shard_change_rings', 'Ranges whose latest changes are kept for routers');
+  const ringBytes = metrics.gauge(
+    'cairn_shard_change_ring_bytes',
+    'Bytes of changes that are kept, estimated',
+  );
+  const waiting = metrics.gauge(
+    'cairn_shard_held_questions',
+    'Questions for changes that wait for something new',
+  );
+  const answers = metrics.counter(
+    'cairn_shard_change_answers_total',
+    'Answers to questions for changes, by what they were made of',
+    ['source'],
+  );
+  const of = (source: string): ReturnType<typeof followCount> =>
+    followCount({
+      add: (value) => {
+        answers.add(value, { source });
+      },
+    });
+  const fromRing = of('ring');
+  const fromEngine = of('engine');
+  const resets = of('reset');
+  const told = followCount(metrics.counter('cairn_shard_changes_total', 'Changes that routers were told'));
+  metrics.onCollect(() => {
+    rings.set(budget.count);
+    ringBytes.set(budget.bytes);
+    waiting.set(held.count);
+    fromRing(counts.fromRing);
+    fromEngine(counts.fromEngine);
+    resets(counts.resets);
+    told(counts.changes);
   });
 }

@@ -13,6 +13,7 @@ import { saveIdentity, SessionLinks, Store, type NodeIdentity } from '@cairn/sto
 import { createRpcServer } from '@cairn/wire';
 import type { JoinResponse } from '@cairn/wire/gen/cairn/internal/v1/metadata.js';
 
+import { StoreChanges } from '../kv/changes/store-changes.js';
 import { KvMachine, type KvMachineHost } from '../kv/kv-machine.js';
 import { KvScratch } from '../kv/kv-scratch.js';
 import { KvService } from '../kv/kv-service.js';
@@ -119,8 +120,10 @@ async function openBelowStore(node: JoinedNode, late: LateStore, closers: Closer
     covering: (key: Uint8Array): RangeDescriptor | undefined =>
       late.store?.replicaCovering(key)?.descriptorOrUndefined,
   };
+  const changes = new StoreChanges(clock, timestamps, kvLimits);
   const service = new KvService({
     ...shared,
+    heldQuestions: changes.held,
     metrics,
     lagging,
     sizes: () => cluster.settings?.sizes ?? WIDEST_SIZE_LIMITS,
@@ -136,6 +139,7 @@ async function openBelowStore(node: JoinedNode, late: LateStore, closers: Closer
     safePoint: new StoreSafePoint(engine),
     clusterSafePoint: () => cluster.gcSafePoint,
     scratch: new KvScratch(),
+    changes,
     damaged: (error) => {
       stopDamaged(options, error);
     },
@@ -245,7 +249,7 @@ function assemble(node: JoinedNode, below: BelowStore, store: Store): OpenedNode
   });
   const catchUp = new CatchUp(options, store.replicas());
   measureNode(metrics, {
-    ...{ rowCache: host.rowCache, scanCache: host.scanCache },
+    ...{ rowCache: host.rowCache, scanCache: host.scanCache, changes: host.changes },
     refusals: () => timestamps.refusals,
     replicas: () => store.replicas(),
   });

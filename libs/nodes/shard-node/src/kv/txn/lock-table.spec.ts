@@ -32,6 +32,36 @@ describe('the locks of a range', () => {
     expect(table.stopsNewest('a', [4, 6].map(timestamp))).toBe(lock);
   });
 
+  it('tell the least commit of all that are there, from their evaluation until they are gone (T16)', () => {
+    fc.assert(
+      fc.property(fc.array(fc.record({ at: fc.nat(6), key: fc.nat(3) }), { maxLength: 40 }), (steps) => {
+        const table = new LockTable();
+        const there: Lock[] = [];
+        for (const { at, key } of steps) {
+          const gone = at < there.length ? there.splice(at, 1) : [];
+          const lock = lockOf(`k${key}`, 10 * at);
+          if (gone.length > 0) table.published({ added: [], removed: gone });
+          else table.proposed({ added: [lock], removed: [] });
+          if (gone.length === 0) there.push(lock);
+          const least = Math.min(...there.map(({ minCommit }) => minCommit));
+          expect(table.leastCommit).toBe(least === Infinity ? undefined : least);
+        }
+      }),
+    );
+  });
+
+  it('are told whose time is over, unless whoever asks has looked into them', () => {
+    const table = new LockTable();
+    const [lock, other] = [lockOf('a', 5), lockOf('b', 900)];
+    for (const one of [lock, other]) table.proposed({ added: [one], removed: [] });
+    expect(table.overdue(timestamp(200), [])).toEqual([]);
+    for (const one of [lock, other]) table.committed({ added: [one], removed: [] });
+    expect(table.overdue(timestamp(200), [])).toEqual([lock]);
+    expect(table.overdue(timestamp(200), [timestamp(5)])).toEqual([]);
+    table.proposed({ added: [], removed: [lock] });
+    expect(table.overdue(timestamp(200), [])).toEqual([]);
+  });
+
   it('stop reads at a timestamp until the engine shows what came in their place', () => {
     const table = new LockTable();
     const [lock, next] = [lockOf('a', 5), lockOf('a', 9)];

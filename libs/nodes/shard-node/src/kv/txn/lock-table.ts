@@ -77,6 +77,8 @@ export class LockTable {
   readonly #order = new OrderedKeys();
   #size = 0;
   #bytes = 0;
+  /** Of all locks; undefined = to be looked for. */
+  #leastCommit: Timestamp | undefined;
 
   /** 0 = nothing is locked, and nobody need ask anything else. */
   get size(): number {
@@ -98,6 +100,35 @@ export class LockTable {
     let oldest = Infinity;
     for (const locks of this.#locks.values()) for (const { start } of locks) oldest = Math.min(oldest, start);
     return oldest === Infinity ? undefined : timestamp(oldest);
+  }
+
+  /**
+   * The least timestamp at which a transaction that has a lock here may commit, proposed locks and those that
+   * are going included; undefined = there is no lock.
+   */
+  get leastCommit(): Timestamp | undefined {
+    if (this.#size === 0) return undefined;
+    if (this.#leastCommit === undefined) {
+      let least = Infinity;
+      for (const locks of this.#locks.values())
+        for (const { minCommit } of locks) least = Math.min(least, minCommit);
+      this.#leastCommit = timestamp(least);
+    }
+    return this.#leastCommit;
+  }
+
+  /** Logged locks that stay and whose time was over before `now`, at most as many as are told. */
+  overdue(now: Timestamp, ignored: IgnoredLocks): Lock[] {
+    const found: Lock[] = [];
+    for (const locks of this.#locks.values()) {
+      for (const lock of locks) {
+        const isMet = lock.isLogged && lock.removal === 'none' && lock.deadline < now;
+        if (!isMet || isIgnored(ignored, lock.start)) continue;
+        found.push(lock);
+        if (found.length === LOCKS_TOLD_MAX) return found;
+      }
+    }
+    return found;
   }
 
   /** The lock that commands meet: what the log will leave when all that is proposed commits. */
@@ -198,6 +229,7 @@ export class LockTable {
     this.#order.clear();
     this.#size = 0;
     this.#bytes = 0;
+    this.#leastCommit = undefined;
   }
 
   /** Takes the locks of the user keys in [startKey, endKey) over from another table; an empty end = all. */
@@ -220,6 +252,9 @@ export class LockTable {
     }
     this.#size += 1;
     this.#bytes += lock.bytes;
+    if (this.#size === 1) this.#leastCommit = lock.minCommit;
+    else if (this.#leastCommit !== undefined && lock.minCommit < this.#leastCommit)
+      this.#leastCommit = lock.minCommit;
   }
 
   /** One that is there no more is none of our business. */
@@ -228,6 +263,7 @@ export class LockTable {
     if (locks?.includes(lock) !== true) return;
     this.#size -= 1;
     this.#bytes -= lock.bytes;
+    if (lock.minCommit === this.#leastCommit) this.#leastCommit = undefined;
     if (locks.length > 1) {
       this.#locks.set(
         lock.key,

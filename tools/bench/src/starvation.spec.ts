@@ -18,7 +18,7 @@ describe('the longest time without a success', () => {
     expect(meter.close(100)).toBe(100);
   });
 
-  test('counts waits that began before the window with their whole length, and none that ended before', () => {
+  test('counts the whole of waits that began before the window, and none that ended before', () => {
     const meter = new StarvationMeter(1, 0);
     meter.succeeded(0, 500);
     meter.open(600);

@@ -56,8 +56,8 @@ async function stepsOf(
 /**
  * The closed loop of works with transactions, and of mixes.
  *
- * @throws CairnError `FAILED_PRECONDITION` when the target cannot do the work, or keys do not lie in ranges as it
- *   needs them; `INTERNAL` when a counter has not counted what was acknowledged.
+ * @throws CairnError `FAILED_PRECONDITION` when the target cannot do the work, or keys do not lie in ranges
+ *   as it needs them; `INTERNAL` when a counter has not counted what was acknowledged.
  */
 export async function runSteps(
   target: LoadTarget,

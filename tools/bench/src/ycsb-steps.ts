@@ -21,8 +21,8 @@ export const YCSB_MIXES: Readonly<
 };
 
 /**
- * Numbers of new keys. Those up to `known.count` were put, without holes, and may be read; one that is slow holds
- * up those behind it.
+ * Numbers of new keys. Those up to `known.count` were put, without holes, and may be read; one that is slow
+ * holds up those behind it.
  */
 export class Inserts {
   readonly #known: { count: number };

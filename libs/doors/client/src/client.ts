@@ -327,15 +327,18 @@ export class CairnClient {
   }
 
   /**
-   * Acquires a lock, waiting for it if somebody else has it, and renews it until it is released or lost. Rejects with
-   * LOCKED when it was held by others for as long as was waited, with CANCELLED after the signal. A name is text of 1 to 512
-   * bytes without `/` and control characters.
+   * Acquires a lock, waiting for it if somebody else has it, and renews it until it is released or lost.
+   * Rejects with LOCKED when it was held by others for as long as was waited, with CANCELLED after the
+   * signal. A name is text of 1 to 512 bytes without `/` and control characters.
    */
   lock(name: string, options: LockOptions = {}): Promise<Lock> {
     return acquireLock(coordinationParts(this, this.#clock, this.#rng), name, options);
   }
 
-  /** An election of one leader among all who campaign under a name. Throws INVALID_ARGUMENT for what cannot be. */
+  /**
+   * An election of one leader among all who campaign under a name. Throws INVALID_ARGUMENT for what cannot
+   * be.
+   */
   election(name: string, options: ElectionOptions = {}): Election {
     return new Election(coordinationParts(this, this.#clock, this.#rng), name, options);
   }

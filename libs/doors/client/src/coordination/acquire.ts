@@ -25,11 +25,12 @@ type Tried =
   | { readonly kind: 'failed'; readonly error: CairnError };
 
 /**
- * Asks until it is had. A wait that is over is noticed between two tries: it may take half a time to live longer.
+ * Asks until it is had. A wait that is over is noticed between two tries: it may take half a time to live
+ * longer.
  *
- * @throws CairnError `LOCKED` when somebody else had it all the time, `CANCELLED` after the signal, and what the store
- *   rejects with. After an error whose outcome is not known, or that came while a try was under way, the name
- *   may be held by nobody who knows, for a time to live.
+ * @throws CairnError `LOCKED` when somebody else had it all the time, `CANCELLED` after the signal, and what
+ *   the store rejects with. After an error whose outcome is not known, or that came while a try was under
+ *   way, the name may be held by nobody who knows, for a time to live.
  */
 export async function acquire(parts: CoordinationParts, request: AcquireRequest): Promise<Lease> {
   const { clock, waiter } = parts;

@@ -67,7 +67,7 @@ async function errorOf(promise: Promise<unknown>): Promise<CairnError> {
 }
 
 describe('a lock', () => {
-  test('is kept by heartbeats for as long as it is wanted, and is free at once when it is released', async () => {
+  test('is kept by heartbeats, and is free at once when it is released', async () => {
     const { clock, cluster, process } = scene();
     const [one, other] = [process(), process()];
     const lock = await after(clock, 20, take(one.parts, { value: 'one' }));

@@ -41,8 +41,8 @@ export class Election {
   }
 
   /**
-   * Waits until this one leads, and says `value` to all who ask: its address, for instance. Rejects with LOCKED when
-   * another led for as long as was waited, with CANCELLED after the signal.
+   * Waits until this one leads, and says `value` to all who ask: its address, for instance. Rejects with
+   * LOCKED when another led for as long as was waited, with CANCELLED after the signal.
    */
   async campaign(value: string, { waitMs = Infinity, signal }: CampaignOptions = {}): Promise<Leadership> {
     const lease = await acquire(this.#parts, {
@@ -63,8 +63,8 @@ export class Election {
 
   /**
    * Who leads, now and whenever that changes, also in what it says; undefined while nobody does. Changes that
-   * follow each other closely may be seen as one. Goes on while the cluster cannot be reached for a while; ends with
-   * the loop, or with the signal, which throws CANCELLED.
+   * follow each other closely may be seen as one. Goes on while the cluster cannot be reached for a while;
+   * ends with the loop, or with the signal, which throws CANCELLED.
    */
   async *observe({ signal }: { readonly signal?: AbortSignal } = {}): AsyncGenerator<Leader | undefined> {
     let seen: Holding | undefined;
@@ -108,7 +108,9 @@ export class Election {
   }
 }
 
-/** A campaign that was won. As with a lock, what must not be done by two is to be guarded where it is done. */
+/**
+ * A campaign that was won. As with a lock, what must not be done by two is to be guarded where it is done.
+ */
 export class Leadership {
   readonly name: string;
   readonly #lease: Lease;

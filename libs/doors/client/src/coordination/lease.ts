@@ -15,8 +15,8 @@ export interface CoordinationParts {
 }
 
 /**
- * A holder believes in what it holds for this share of the time to live, counted from before it asked: whatever
- * the answer took, and though its clock may run up to a tenth slower than that of the store.
+ * A holder believes in what it holds for this share of the time to live, counted from before it asked:
+ * whatever the answer took, and though its clock may run up to a tenth slower than that of the store.
  */
 const BELIEF_SHARE = 0.9;
 /** So many heartbeats within the time to live. */
@@ -140,8 +140,9 @@ export class Lease {
   }
 
   /**
-   * Gives it back; others may have it at once. Resolves with false if it was not held any more. From the first call
-   * on it is not held here. @throws what the store rejects with: then it is free when its time to live is over.
+   * Gives it back; others may have it at once. Resolves with false if it was not held any more. From the
+   * first call on it is not held here. @throws what the store rejects with: then it is free when its time to
+   * live is over.
    */
   async end(): Promise<boolean> {
     const wasHeld = this.isHeld;

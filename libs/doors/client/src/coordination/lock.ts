@@ -3,8 +3,8 @@ import type { Lease } from './lease.js';
 
 export interface LockOptions {
   /**
-   * How long the lock outlives a holder that is gone or cut off: whole milliseconds from 500 to a day; default
-   * 10,000. It is renewed three times within that.
+   * How long the lock outlives a holder that is gone or cut off: whole milliseconds from 500 to a day;
+   * default 10,000. It is renewed three times within that.
    */
   readonly ttlMs?: number;
   /** How long to wait for it: 0 = one try, Infinity = without end; default 10,000 milliseconds. */
@@ -18,8 +18,8 @@ export interface LockOptions {
 /**
  * A lock that was acquired; made by `client.lock`. It is renewed until it is released or lost.
  *
- * No lock of this kind keeps a holder that is paused from acting late: whatever must not be done by two is to be
- * guarded by `token` or `guard()`, where it is done.
+ * No lock of this kind keeps a holder that is paused from acting late: whatever must not be done by two is to
+ * be guarded by `token` or `guard()`, where it is done.
  */
 export class Lock {
   readonly name: string;
@@ -32,8 +32,8 @@ export class Lock {
   }
 
   /**
-   * The fencing token: larger than that of every earlier acquisition of this name. What the lock protects keeps
-   * the largest that it was shown, and refuses smaller ones.
+   * The fencing token: larger than that of every earlier acquisition of this name. What the lock protects
+   * keeps the largest that it was shown, and refuses smaller ones.
    */
   get token(): bigint {
     return this.#lease.token;
@@ -57,22 +57,25 @@ export class Lock {
     return this.#lease.signal;
   }
 
-  /** Throws FAILED_PRECONDITION unless it is held; `coordinationReasonOf` tells whether it is lost or released. */
+  /**
+   * Throws FAILED_PRECONDITION unless it is held; `coordinationReasonOf` tells whether it is lost or
+   * released.
+   */
   check(): void {
     this.#lease.check();
   }
 
   /**
-   * A condition for `client.execute`: nobody has acquired the lock since. What is carried out under it is never
-   * carried out after the writes of a later holder.
+   * A condition for `client.execute`: nobody has acquired the lock since. What is carried out under it is
+   * never carried out after the writes of a later holder.
    */
   guard(): ConditionInput {
     return this.#lease.guard();
   }
 
   /**
-   * Lets others have it at once. Resolves with false if it was lost, or released before. When it rejects the lock is
-   * free after its time to live; it is not held here in any case.
+   * Lets others have it at once. Resolves with false if it was lost, or released before. When it rejects the
+   * lock is free after its time to live; it is not held here in any case.
    */
   release(): Promise<boolean> {
     return this.#lease.end();

@@ -11,7 +11,9 @@ const TTL_MS_MAX = 24 * 3_600_000;
 export const TTL_MS_DEFAULT = 10_000;
 const WAIT_MS_DEFAULT = 10_000;
 
-/** The keys of one lock or election. They are neighbours, so that one range has both unless it is cut there. */
+/**
+ * The keys of one lock or election. They are neighbours, so that one range has both unless it is cut there.
+ */
 export interface LeaseKeys {
   /** There while somebody holds it, with a time to live. */
   readonly holder: string;

@@ -27,7 +27,10 @@ export interface Replacement {
 export type ReplaceOutcome =
   { readonly replaced: true } | { readonly replaced: false; readonly holder: HolderRecord | undefined };
 
-/** Where locks and elections are kept. Each call happens at one instant or not at all; errors are `CairnError`. */
+/**
+ * Where locks and elections are kept. Each call happens at one instant or not at all; errors are
+ * `CairnError`.
+ */
 export interface CoordinationStore {
   /** If nobody holds it: writes the holder, and counts the token on. Else tells who holds it. */
   acquire(

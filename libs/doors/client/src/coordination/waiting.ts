@@ -4,13 +4,13 @@ import type { Holding } from './store.js';
 import type { LeaseKeys } from './record.js';
 
 /**
- * How one who waits for a lock, or observes an election, learns that it is worth asking again. It may be wrong:
- * whoever waits asks the store, and waits again.
+ * How one who waits for a lock, or observes an election, learns that it is worth asking again. It may be
+ * wrong: whoever waits asks the store, and waits again.
  */
 export interface ChangeWaiter {
   /**
-   * Resolves when what was seen may have changed, and at the latest after `atMostMs`; rejects with the signal's
-   * reason. `round` counts the waits since the last change that was seen, from 0.
+   * Resolves when what was seen may have changed, and at the latest after `atMostMs`; rejects with the
+   * signal's reason. `round` counts the waits since the last change that was seen, from 0.
    */
   changed(
     keys: LeaseKeys,
@@ -22,7 +22,10 @@ export interface ChangeWaiter {
 /** Between two looks at what somebody else holds. */
 const POLL_BACKOFF: BackoffShape = { firstMs: 20, maxMs: 1_000 };
 
-/** Looks again after 10 ms to 1 s, longer each time, with jitter. There is no queue: any who waits may be next. */
+/**
+ * Looks again after 10 ms to 1 s, longer each time, with jitter. There is no queue: any who waits may be
+ * next.
+ */
 export class PollingWaiter implements ChangeWaiter {
   readonly #clock: Clock;
   readonly #rng: Rng;

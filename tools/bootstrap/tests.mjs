@@ -150,8 +150,8 @@ const SUITES = [
   END_TO_END_AGAIN,
   nemesis('lsm'),
   nemesis('classic-level'),
-  suite('fuzz', 'Strangers', 4, (day) => ['--minutes', '2', '--seed', String(day)]),
-  suite('soak', 'Slopes', 7, () => ['--minutes', '3']),
+  suite('fuzz', 'Strangers', 4, (day) => ['--minutes', '1.5', '--seed', String(day)]),
+  suite('soak', 'Slopes', 6, () => ['--minutes', '2']),
 ];
 
 /** `npm run test:full`; with arguments only the suites of these names. */

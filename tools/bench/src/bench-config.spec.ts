@@ -1,7 +1,7 @@
 import { describe, expect, test } from '@jest/globals';
 import { loadConfig } from '@cairn/config';
 import { benchConfig, endpointsOf, outstandingOf, worksOf, type BenchConfig } from './bench-config.js';
-import { cellsOf } from './works.js';
+import { cellsOf, TRANSACTION_WORKS, YCSB_WORKS } from './works.js';
 
 const PROGRAM = process.execPath;
 
@@ -33,7 +33,13 @@ describe('the arguments', () => {
     ]);
   });
 
+  test('name groups of works', () => {
+    expect(worksOf(parse('--works', 'ycsb, put'))).toEqual([...YCSB_WORKS, 'put']);
+    expect(worksOf(parse('--works', 'counter,txn'))).toHaveLength(TRANSACTION_WORKS.length);
+  });
+
   test.each([
+    [['--works', 'txn', '--keys', '3'], 'at least 4'],
     [['--works', 'put,fly'], 'works names "fly"'],
     [['--works', 'unary'], '--kvload'],
     [['--outstanding', '0'], 'outstanding holds "0"'],

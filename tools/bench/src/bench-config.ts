@@ -9,12 +9,15 @@ import {
 } from '@cairn/config';
 import { z } from 'zod';
 import { KEYS_MAX, VALUE_BYTES_MIN } from './data-set.js';
-import { WORKS, type WorkName } from './works.js';
+import { isTransactionWork, PLAIN_WORKS, WORK_GROUPS, WORKS, type WorkName } from './works.js';
 
 const OUTSTANDING_MAX = 10_000;
 /** Not a closed loop in a window, hence no work like the others. */
 const FAILOVER = 'failover';
 const NAMES: readonly string[] = [...WORKS, FAILOVER];
+const GROUPS: readonly string[] = [...WORK_GROUPS.keys()];
+/** The two keys of a transaction, also of one range of two. */
+const TRANSACTION_KEYS_MIN = 4;
 
 /** The same flag wherever a cluster is started. */
 export const engineField = choiceField({
@@ -57,7 +60,9 @@ export const benchSchema = z.object({
   json: booleanField({ description: 'One JSON object per line instead of the tables.', default: false }),
   works: textField({
     description:
-      `Works, separated by commas: ${NAMES.join(', ')}. Empty = all; unary only with --kvload. ` +
+      `Works, separated by commas: ${NAMES.join(', ')}. Empty = ${PLAIN_WORKS.join(', ')} and failover; unary ` +
+      `only with --kvload. ${GROUPS.join(', ')} = all works that begin so; txn also snapshot-10 and counter. ` +
+      'With one of them the data set is cut into two ranges, and put and get are measured besides. ' +
       'stale = get from any replica (etcd: serializable), unary = puts as plain gRPC calls of the native generator, ' +
       'failover = time without a success after SIGKILL of the leader, last of all.',
     default: '',
@@ -120,9 +125,11 @@ function isWork(text: string): text is WorkName {
 
 /** The works of a configuration that was checked. */
 export function worksOf(config: BenchConfig): WorkName[] {
-  const named = [...new Set(listOf(config.works))];
-  if (named.length > 0) return named.filter(isWork);
-  return WORKS.filter((work) => work !== 'unary' || config.kvload !== '');
+  const named = new Set(
+    listOf(config.works).flatMap((name): readonly string[] => WORK_GROUPS.get(name) ?? [name]),
+  );
+  if (named.size > 0) return [...named].filter(isWork);
+  return PLAIN_WORKS.filter((work) => work !== 'unary' || config.kvload !== '');
 }
 
 /** A cluster that somebody else started is not killed. */
@@ -154,8 +161,13 @@ function isProgram(path: string): boolean {
 export function checkBench(config: BenchConfig): string[] {
   const problems: string[] = [];
   const works = listOf(config.works);
-  for (const work of works.filter((each) => !NAMES.includes(each))) {
-    problems.push(`works names ${JSON.stringify(work)}: it must be some of ${NAMES.join(', ')}.`);
+  for (const work of works.filter((each) => ![...NAMES, ...GROUPS].includes(each))) {
+    problems.push(
+      `works names ${JSON.stringify(work)}: it must be some of ${[...NAMES, ...GROUPS].join(', ')}.`,
+    );
+  }
+  if (config.keys < TRANSACTION_KEYS_MIN && worksOf(config).some(isTransactionWork)) {
+    problems.push(`keys is ${config.keys}: works with transactions need at least ${TRANSACTION_KEYS_MIN}.`);
   }
   if (works.includes(FAILOVER) && config.endpoint !== '') {
     problems.push(

@@ -9,11 +9,13 @@ import { keyAt } from './data-set.js';
 import type { FailoverSpec } from './failover-campaign.js';
 import { FAILOVER_LIMIT_MS, type FailoverResult } from './failover.js';
 import { batchesOf, splitPoints } from './growth-plan.js';
+import { middleOf, rangeStarts } from './key-places.js';
 import { kvloadRun } from './kvload.js';
+import type { RunRequest, RunResult } from './load-messages.js';
 import { LoadProcess } from './load-process.js';
 import { residentBytes } from './process-stats.js';
 import { sampleOf, type BenchSystem, type RunSpec, type Sample } from './system.js';
-import type { WorkName } from './works.js';
+import { isTransactionWork, type WorkName } from './works.js';
 
 const PRELOAD_OUTSTANDING = 256;
 const SETTLED_TIMEOUT_MS = 300_000;
@@ -25,6 +27,8 @@ const LEADER_TIMEOUT_MS = 60_000;
 const SPLIT_BATCH = 100;
 const SPLIT_TIMEOUT_MS = 120_000;
 const METRICS_TIMEOUT_MS = 10_000;
+/** Of a run whose ranges changed under it. */
+const PLACED_RUNS_MAX = 3;
 const ROOT = join(import.meta.dirname, '../../..');
 
 export interface CairnSystemOptions {
@@ -104,6 +108,10 @@ export class CairnSystem implements BenchSystem {
     return work === 'unary' ? 'native generator' : 'Node SDK';
   }
 
+  canRun(): boolean {
+    return true;
+  }
+
   preload(): Promise<void> {
     return this.#load.preload(PRELOAD_OUTSTANDING);
   }
@@ -113,7 +121,9 @@ export class CairnSystem implements BenchSystem {
     const processIds = [...roles.keys()];
     const { work } = spec;
     if (work !== 'unary') {
-      return sampleOf(await this.#load.run({ kind: 'run', ...spec, work, processIds }), roles);
+      const request = { kind: 'run', ...spec, work, processIds } as const;
+      if (!isTransactionWork(work)) return sampleOf(await this.#load.run(request), roles);
+      return sampleOf(await this.#runPlaced(request), roles);
     }
     const { kvload, keys, valueBytes, children } = this.#options;
     if (kvload === '') throw new CairnError('INVALID_ARGUMENT', 'The work unary needs --kvload.');
@@ -162,6 +172,17 @@ export class CairnSystem implements BenchSystem {
       done += batch.length;
       onProgress(done);
     }
+  }
+
+  /**
+   * Cuts the data set into two ranges in its middle, wherever else it is cut, and waits until both are whole.
+   */
+  async splitInTwo(): Promise<void> {
+    const middle = middleOf(this.#options.keys);
+    await this.#observer.splitRanges([keyAt(middle)], { timeoutMs: SPLIT_TIMEOUT_MS });
+    await this.waitSettled();
+    const starts = await this.#rangeStarts();
+    if (!starts.includes(middle)) throw new CairnError('UNAVAILABLE', 'The data set is not cut in two.');
   }
 
   /** Waits until every range has a leader and all its replicas. @throws CairnError `UNAVAILABLE`. */
@@ -225,6 +246,29 @@ export class CairnSystem implements BenchSystem {
   #processes(): (readonly [name: string, processId: number | undefined])[] {
     const cluster = this.#cluster;
     return (cluster?.nodes ?? []).map(({ name }) => [name, cluster?.processId(name)]);
+  }
+
+  /**
+   * One run in ranges that stay as they are: keys that are drawn as lying in one range, or in two, do so. A
+   * range that was cut meanwhile costs a further run.
+   *
+   * @throws CairnError `UNAVAILABLE` when they do not stay.
+   */
+  async #runPlaced(request: RunRequest): Promise<RunResult> {
+    for (let run = 0; run < PLACED_RUNS_MAX; run += 1) {
+      const ranges = await this.#rangeStarts();
+      const result = await this.#load.run({ ...request, ranges });
+      if (String(await this.#rangeStarts()) === String(ranges)) return result;
+    }
+    throw new CairnError('UNAVAILABLE', `Ranges were cut in each of ${PLACED_RUNS_MAX} runs.`);
+  }
+
+  async #rangeStarts(): Promise<number[]> {
+    const ranges = await this.#observer.ranges({ start: keyAt(0) });
+    return rangeStarts(
+      this.#options.keys,
+      ranges.map(({ start }) => start),
+    );
   }
 
   /** Answers the role of each process id; nothing of a cluster that somebody else started. */

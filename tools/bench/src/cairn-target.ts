@@ -1,4 +1,5 @@
 import { connect, type CairnClient, type ReadOptions } from '@cairn/client';
+import { CairnTransactions } from './cairn-transactions.js';
 import type { LoadTarget } from './closed-loop.js';
 
 const NO_OPTIONS = {};
@@ -7,11 +8,13 @@ const STALE: ReadOptions = { consistency: 'stale' };
 
 /** A cluster of ours under its SDK, with all defaults. */
 export class CairnTarget implements LoadTarget {
+  readonly transactions: CairnTransactions;
   readonly #client: CairnClient;
 
   /** Without `retries` a refusal surfaces at once; otherwise the client repeats it, as it does by default. */
   constructor(endpoints: readonly string[], { retries = true }: { readonly retries?: boolean } = {}) {
     this.#client = connect({ endpoints, ...(retries ? {} : { retryBudgetMax: 0 }) });
+    this.transactions = new CairnTransactions(this.#client, () => connect({ endpoints }));
   }
 
   /** @throws when no router answers. */

@@ -1,6 +1,7 @@
 import { resultLine, type ResultLine, type SystemFacts } from './results.js';
 import type { BenchSystem, Sample } from './system.js';
-import type { Cell } from './works.js';
+import { versusLine } from './versus.js';
+import { baselinesOf, type Cell } from './works.js';
 
 /** What to measure, in which order. */
 export interface CampaignOptions {
@@ -51,7 +52,7 @@ export class Campaign {
       for (const [cell, runs] of this.#runs) {
         runs.ours.push(await this.#runOne(ours, cell, repetition));
         runs.oursBytes = ours.residentBytes();
-        if (peer === undefined) continue;
+        if (peer?.canRun(cell.work) !== true) continue;
         runs.peers.push(await this.#runOne(peer, cell, repetition));
         runs.peerBytes = peer.residentBytes();
       }
@@ -63,15 +64,27 @@ export class Campaign {
     const { ours, peer } = this.#options;
     return [...this.#runs]
       .filter(([, runs]) => runs.ours.length > 0)
-      .map(([cell, runs]) =>
-        resultLine({
+      .map(([cell, runs]) => ({
+        ...resultLine({
           cell,
           ours: runs.ours,
           oursFacts: factsOf(ours, cell, runs.oursBytes),
           peers: runs.peers,
           peerFacts: peer === undefined ? undefined : factsOf(peer, cell, runs.peerBytes),
         }),
+        ...this.#versus(cell, runs.ours),
+      }));
+  }
+
+  /** How a cell compares with those that it is to be compared with. */
+  #versus(cell: Cell, ours: readonly Sample[]): Pick<ResultLine, 'versus'> {
+    const found = baselinesOf(cell.work).flatMap((work) => {
+      const baseline = [...this.#runs].find(
+        ([each]) => each.work === work && each.outstanding === cell.outstanding,
       );
+      return baseline === undefined ? [] : versusLine(work, ours, baseline[1].ours);
+    });
+    return found.length === 0 ? {} : { versus: found };
   }
 
   async #runOne(system: BenchSystem, cell: Cell, repetition: number): Promise<Sample> {

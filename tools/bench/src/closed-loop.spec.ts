@@ -5,7 +5,7 @@ import { keyAt, makeKeys } from './data-set.js';
 import type { RunRequest, RunResult } from './load-messages.js';
 
 const KEYS = 50;
-const DATA: LoadData = { keys: makeKeys(KEYS), end: keyAt(KEYS), valueBytes: 64 };
+const DATA: LoadData = { keys: makeKeys(KEYS), end: keyAt(KEYS), valueBytes: 64, inserted: { count: 0 } };
 
 /** How long an operation takes. */
 const OPERATION_MS = 2;

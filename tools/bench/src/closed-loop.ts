@@ -1,10 +1,17 @@
-import { setTimeout as delay } from 'node:timers/promises';
-import { assert, messageOf } from '@cairn/base';
 import { FastRandom, freshen, makeValue, type KeySet } from './data-set.js';
-import { Histogram } from './histogram.js';
 import type { LoadWork, RunRequest, RunResult } from './load-messages.js';
-import { cpuBetween, snapshotCpu, type CpuSnapshot } from './process-stats.js';
-import { MIX_READ_SHARE } from './works.js';
+import { runSteps } from './step-loop.js';
+import type { ComparingTarget, TransactionTarget } from './transaction-target.js';
+import { ERROR_REST_MS, REAL_TIME, Window, type LoadTime } from './window.js';
+import {
+  isTransactionWork,
+  isYcsbWork,
+  MIX_READ_SHARE,
+  type TransactionWork,
+  type YcsbWork,
+} from './works.js';
+
+export { REAL_TIME, type LoadTime } from './window.js';
 
 /** What can be loaded. `slot` says which of the outstanding operations this is. */
 export interface LoadTarget {
@@ -14,95 +21,17 @@ export interface LoadTarget {
   get(slot: number, key: Buffer, isStale: boolean): Promise<unknown>;
   /** Reads all rows from `start` up to and without `end`; resolves with their number. */
   scan(start: Buffer, end: Buffer): Promise<number>;
+  /** What it can do with several keys at once; left out where it cannot. */
+  readonly comparing?: ComparingTarget;
+  readonly transactions?: TransactionTarget;
   close(): void;
 }
 
-/** Where a loop has its time from; tests have one of their own. */
-export interface LoadTime {
-  nowMs(): number;
-  /** Resolves early when the signal is aborted. */
-  sleep(ms: number, signal?: AbortSignal): Promise<void>;
-}
-
-export const REAL_TIME: LoadTime = {
-  nowMs: () => performance.now(),
-  sleep: async (ms, signal) => {
-    // Aborted means that nobody waits any longer.
-    await delay(ms, undefined, signal === undefined ? {} : { signal }).catch(() => undefined);
-  },
-};
-
-/**
- * After a failure a slot rests, or a target that refuses everything at once would be called in a tight loop.
- */
-const ERROR_REST_MS = 10;
-
-/** Counts what begins and ends inside the window; the rest only keeps the system busy. */
-class Window {
-  readonly histogram = new Histogram();
-  operations = 0;
-  errors = 0;
-  firstError = '';
-  misses = 0;
-  /** No new operations are to begin. */
-  isStopping = false;
-  #opened: CpuSnapshot | undefined;
-  #closed: CpuSnapshot | undefined;
-  readonly #processIds: readonly number[];
-  readonly #time: LoadTime;
-
-  constructor(processIds: readonly number[], time: LoadTime) {
-    this.#processIds = processIds;
-    this.#time = time;
-  }
-
-  open(): void {
-    this.#opened = snapshotCpu(this.#processIds, this.#time.nowMs());
-  }
-
-  close(): void {
-    this.#closed = snapshotCpu(this.#processIds, this.#time.nowMs());
-    this.isStopping = true;
-  }
-
-  record(startedMs: number, endedMs: number, operations: number): void {
-    if (!this.#covers(startedMs)) return;
-    this.histogram.recordMs(endedMs - startedMs);
-    this.operations += operations;
-  }
-
-  recordMiss(startedMs: number): void {
-    if (this.#covers(startedMs)) this.misses += 1;
-  }
-
-  /** Errors count from the very start: one in the warm-up is as bad a sign as any other. */
-  recordError(error: unknown): void {
-    this.errors += 1;
-    if (this.firstError === '') this.firstError = messageOf(error);
-  }
-
-  result(): RunResult {
-    assert(this.#opened !== undefined && this.#closed !== undefined, 'a window has both ends');
-    return {
-      operations: this.operations,
-      elapsedMs: this.#closed.atMs - this.#opened.atMs,
-      p50Ms: this.histogram.percentileMs(0.5),
-      p99Ms: this.histogram.percentileMs(0.99),
-      p999Ms: this.histogram.percentileMs(0.999),
-      errors: this.errors,
-      firstError: this.firstError,
-      misses: this.misses,
-      cpu: cpuBetween(this.#opened, this.#closed),
-    };
-  }
-
-  #covers(startedMs: number): boolean {
-    return this.#opened !== undefined && this.#closed === undefined && startedMs >= this.#opened.atMs;
-  }
-}
+/** Works whose operations are puts, gets or scans of everything. */
+type PlainLoadWork = Exclude<LoadWork, TransactionWork | YcsbWork>;
 
 /** Share of operations that read. */
-function readShareOf(work: LoadWork): number {
+function readShareOf(work: PlainLoadWork): number {
   switch (work) {
     case 'put':
       return 0;
@@ -181,6 +110,8 @@ export interface LoadData {
   /** The first key behind the data set. */
   readonly end: Buffer;
   readonly valueBytes: number;
+  /** Keys behind its end that were put by works which put new ones. */
+  readonly inserted: { count: number };
 }
 
 /**
@@ -195,6 +126,8 @@ export async function runClosedLoop(
   request: RunRequest,
   time = REAL_TIME,
 ): Promise<RunResult> {
+  const { work } = request;
+  if (isTransactionWork(work) || isYcsbWork(work)) return runSteps(target, data, { ...request, work }, time);
   const window = new Window(request.processIds, time);
   const context: SlotContext = {
     target,
@@ -202,11 +135,11 @@ export async function runClosedLoop(
     window,
     time,
     random: new FastRandom(request.seed),
-    readShare: readShareOf(request.work),
-    isStale: request.work === 'stale',
+    readShare: readShareOf(work),
+    isStale: work === 'stale',
     valueBytes: data.valueBytes,
   };
-  if (request.work === 'scan') {
+  if (work === 'scan') {
     await runScans(request, context, data.end);
     return window.result();
   }

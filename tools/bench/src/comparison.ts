@@ -17,7 +17,7 @@ import type { ResultLine } from './results.js';
 import type { Stage } from './stage.js';
 import type { BenchSystem } from './system.js';
 import { showFailovers, showResults } from './tables.js';
-import { cellsOf } from './works.js';
+import { cellsOf, isTransactionWork } from './works.js';
 
 interface Systems {
   readonly ours: BenchSystem;
@@ -121,6 +121,10 @@ export const comparison: Experiment<typeof benchConfig.schema> = {
       for (const system of [ours, peer].filter((each) => each !== undefined)) {
         stage.say(`Loading ${config.keys.toLocaleString('en-US')} keys into ${system.name} …`);
         await stage.unlessInterrupted(system.preload());
+      }
+      if (worksOf(config).some(isTransactionWork)) {
+        stage.say('Cutting the data set into two ranges …');
+        await stage.unlessInterrupted(ours.splitInTwo());
       }
       await runCells(stage, config, { ours, peer });
       await runFailovers(stage, config, { ours, peer });

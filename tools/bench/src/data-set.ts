@@ -73,9 +73,14 @@ export class FastRandom {
     return state;
   }
 
+  /** From 0 to less than 1. */
+  fraction(): number {
+    return (this.next() >>> 0) / 2 ** 32;
+  }
+
   /** A whole number from 0 to `limit` - 1. */
   below(limit: number): number {
-    return Math.floor(((this.next() >>> 0) / 2 ** 32) * limit);
+    return Math.floor(this.fraction() * limit);
   }
 }
 

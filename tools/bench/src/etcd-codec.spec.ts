@@ -6,8 +6,10 @@ import {
   decodePutResponse,
   decodeRangeResponse,
   decodeStatusResponse,
+  decodeTxnResponse,
   encodePutRequest,
   encodeRangeRequest,
+  encodeTxnRequest,
   type EtcdStatus,
 } from './etcd-codec.js';
 import { agreedLeader, areCaughtUp } from './etcd-status.js';
@@ -16,8 +18,9 @@ const definition = loadSync(join(import.meta.dirname, '../proto/etcd_kv.proto'),
 const service = definition['etcdserverpb.KV'] as ServiceDefinition;
 const range = service['Range'];
 const put = service['Put'];
+const txn = service['Txn'];
 const status = (definition['etcdserverpb.Maintenance'] as ServiceDefinition)['Status'];
-if (range === undefined || put === undefined || status === undefined) {
+if (range === undefined || put === undefined || txn === undefined || status === undefined) {
   throw new Error('the proto file has all methods');
 }
 
@@ -63,6 +66,29 @@ describe('the codec of etcd messages', () => {
         expect([decoded.revision, decoded.more]).toEqual([at, more]);
         expect(decodePutResponse(put.responseSerialize({ header: { revision: at } }))).toBe(at);
       }),
+    );
+  });
+
+  test('writes and reads transactions as the proto file has them', () => {
+    fc.assert(
+      fc.property(
+        fc.array(bytes, { maxLength: 4 }),
+        bytes,
+        fc.boolean(),
+        revision,
+        (keys, value, held, at) => {
+          expect(txn.requestDeserialize(encodeTxnRequest({ keys, value }))).toEqual(
+            keys.length === 0
+              ? {}
+              : {
+                  compare: keys.map((key) => ({ result: 1, key, version: 0 })),
+                  success: keys.map((key) => ({ requestPut: { key, value } })),
+                },
+          );
+          const answer = txn.responseSerialize({ header: { revision: at }, succeeded: held });
+          expect(decodeTxnResponse(answer)).toBe(held);
+        },
+      ),
     );
   });
 

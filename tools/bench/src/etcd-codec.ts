@@ -28,6 +28,12 @@ export interface EtcdPutRequest {
   readonly value: Buffer;
 }
 
+/** If all keys exist they are put. */
+export interface EtcdTxnRequest {
+  readonly keys: readonly Buffer[];
+  readonly value: Buffer;
+}
+
 const LENGTH_DELIMITED = 2;
 const VARINT = 0;
 
@@ -58,6 +64,48 @@ export function encodePutRequest(request: EtcdPutRequest): Buffer {
   writer.uint32(tag(1, LENGTH_DELIMITED)).bytes(request.key);
   writer.uint32(tag(2, LENGTH_DELIMITED)).bytes(request.value);
   return asBuffer(writer);
+}
+
+/** A message within another one. */
+function nested(writer: BinaryWriter, field: number, write: () => void): void {
+  writer.uint32(tag(field, LENGTH_DELIMITED)).fork();
+  write();
+  writer.join();
+}
+
+const GREATER = 1;
+
+export function encodeTxnRequest({ keys, value }: EtcdTxnRequest): Buffer {
+  const writer = new BinaryWriter();
+  for (const key of keys) {
+    nested(writer, 1, () => {
+      // Its version, which is the default of the target, is above 0: it exists.
+      writer.uint32(tag(1, VARINT)).int32(GREATER);
+      writer.uint32(tag(3, LENGTH_DELIMITED)).bytes(key);
+      writer.uint32(tag(4, VARINT)).int64(0);
+    });
+  }
+  for (const key of keys) {
+    nested(writer, 2, () =>
+      nested(writer, 2, () => {
+        writer.uint32(tag(1, LENGTH_DELIMITED)).bytes(key);
+        writer.uint32(tag(2, LENGTH_DELIMITED)).bytes(value);
+      }),
+    );
+  }
+  return asBuffer(writer);
+}
+
+/** Whether the conditions held. */
+export function decodeTxnResponse(bytes: Uint8Array): boolean {
+  const reader = new BinaryReader(bytes);
+  let succeeded = false;
+  while (reader.pos < reader.len) {
+    const found = reader.uint32();
+    if (found === tag(2, VARINT)) succeeded = reader.bool();
+    else reader.skip(found & 7);
+  }
+  return succeeded;
 }
 
 function decodeRow(reader: BinaryReader, end: number): EtcdRow {

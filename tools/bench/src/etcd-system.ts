@@ -127,6 +127,10 @@ export class EtcdSystem implements BenchSystem {
     return this.#isNative(work) ? 'native generator' : 'Node client';
   }
 
+  canRun(work: WorkName): boolean {
+    return work === 'scan' || kvloadMix(work) !== undefined;
+  }
+
   preload(): Promise<void> {
     if (this.#options.kvload === '') return this.#load.preload(PRELOAD_OUTSTANDING);
     return kvloadPreload(this.#options.children, this.#target());
@@ -135,7 +139,8 @@ export class EtcdSystem implements BenchSystem {
   async run(spec: RunSpec): Promise<Sample> {
     const { work } = spec;
     if (work === 'unary' || this.#isNative(work)) {
-      return kvloadRun(this.#options.children, this.#target(), spec);
+      const isTransaction = work === 'txn-compare' || work === 'txn-compare-2';
+      return kvloadRun(this.#options.children, this.#target(isTransaction ? 'etcd-txn' : 'etcd'), spec);
     }
     const roles = new Map(this.#processIds().map((processId) => [processId, 'member']));
     const processIds = [...roles.keys()];
@@ -207,9 +212,9 @@ export class EtcdSystem implements BenchSystem {
     });
   }
 
-  #target(): KvloadTarget {
+  #target(adapter: 'etcd' | 'etcd-txn' = 'etcd'): KvloadTarget {
     const { kvload, keys, valueBytes } = this.#options;
     const endpoints = this.#members.map(({ endpoint }) => endpoint);
-    return { path: kvload, adapter: 'etcd', endpoints, processIds: this.#processIds(), keys, valueBytes };
+    return { path: kvload, adapter, endpoints, processIds: this.#processIds(), keys, valueBytes };
   }
 }

@@ -4,15 +4,20 @@ import type { LoadTarget } from './closed-loop.js';
 import {
   decodePutResponse,
   decodeRangeResponse,
+  decodeTxnResponse,
   encodePutRequest,
   encodeRangeRequest,
+  encodeTxnRequest,
   type EtcdPutRequest,
   type EtcdRangeRequest,
   type EtcdRangeResponse,
+  type EtcdTxnRequest,
 } from './etcd-codec.js';
+import type { ComparingTarget } from './transaction-target.js';
 
 const RANGE = '/etcdserverpb.KV/Range';
 const PUT = '/etcdserverpb.KV/Put';
+const TXN = '/etcdserverpb.KV/Txn';
 /** With the rows of the benchmark a page is about as large as a page of ours. */
 const PAGE_ROWS = 1_000;
 const TIMEOUT_MS = 10_000;
@@ -20,6 +25,9 @@ const NOTHING = Buffer.alloc(0);
 
 /** etcd under a Node client: unary calls, the slots spread over the members. */
 export class EtcdTarget implements LoadTarget {
+  readonly comparing: ComparingTarget = {
+    comparePut: (slot, keys, value) => this.#comparePut(slot, keys, value),
+  };
   readonly #clients: readonly Client[];
 
   constructor(endpoints: readonly string[]) {
@@ -70,6 +78,19 @@ export class EtcdTarget implements LoadTarget {
     const client = this.#clients[slot % this.#clients.length];
     assert(client !== undefined, 'a slot has a client', { slot });
     return client;
+  }
+
+  #comparePut(slot: number, keys: readonly Buffer[], value: Buffer): Promise<boolean> {
+    return new Promise((resolve, reject) => {
+      this.#client(slot).makeUnaryRequest<EtcdTxnRequest, boolean>(
+        TXN,
+        encodeTxnRequest,
+        decodeTxnResponse,
+        { keys, value },
+        { deadline: Date.now() + TIMEOUT_MS },
+        (error, succeeded) => (error === null ? resolve(succeeded ?? false) : reject(error)),
+      );
+    });
   }
 
   #range(slot: number, request: EtcdRangeRequest): Promise<EtcdRangeResponse> {

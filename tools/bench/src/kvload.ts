@@ -6,7 +6,8 @@ import type { WorkName } from './works.js';
 /** A native load generator, and what it is to drive. */
 export interface KvloadTarget {
   readonly path: string;
-  readonly adapter: 'etcd' | 'cairn';
+  /** With `etcd-txn` a put is a transaction: two keys must exist, and are put. */
+  readonly adapter: 'etcd' | 'etcd-txn' | 'cairn';
   readonly endpoints: readonly string[];
   /** Servers by process id, for their CPU time; all of one role. */
   readonly processIds: readonly number[];
@@ -30,14 +31,32 @@ export function kvloadMix(work: WorkName): string | undefined {
       return 'get=90,put=10';
     case 'stale':
       return 'sget=1';
+    case 'txn-compare':
+    case 'txn-compare-2':
+      return 'put=1';
     case 'scan':
+    case 'txn-rmw':
+    case 'txn-one-range':
+    case 'txn-transfer':
+    case 'txn-zipf':
+    case 'snapshot-10':
+    case 'counter':
+    case 'ycsb-a':
+    case 'ycsb-b':
+    case 'ycsb-c':
+    case 'ycsb-d':
+    case 'ycsb-e':
+    case 'ycsb-f':
       return undefined;
   }
 }
 
-function run(children: Children, path: string, args: readonly string[]): Promise<string> {
+function run(children: Children, target: KvloadTarget, args: readonly string[]): Promise<string> {
+  const { path, keys } = target;
+  // The second key of a transaction is the one half of so many keys away.
+  const env = { ...process.env, KVLOAD_KEYS: String(keys) };
   return new Promise((resolve, reject) => {
-    const child = children.start(path, args, { stdio: ['ignore', 'pipe', 'pipe'] });
+    const child = children.start(path, args, { stdio: ['ignore', 'pipe', 'pipe'], env });
     let output = '';
     let problems = '';
     child.stdout?.on('data', (chunk: Buffer) => (output += chunk.toString()));
@@ -64,7 +83,7 @@ function commonArguments(target: KvloadTarget): string[] {
 /** Writes all keys. */
 export async function kvloadPreload(children: Children, target: KvloadTarget): Promise<void> {
   const more = ['--preload', '--conc', String(PRELOAD_OUTSTANDING)];
-  await run(children, target.path, [...commonArguments(target), ...more]);
+  await run(children, target, [...commonArguments(target), ...more]);
 }
 
 /** A field of the generator's report. */
@@ -121,7 +140,7 @@ export async function kvloadRun(children: Children, target: KvloadTarget, spec: 
     throw new CairnError('INVALID_ARGUMENT', `The native generator does not know the work ${spec.work}.`);
   }
   const servers = target.processIds;
-  const output = await run(children, target.path, [
+  const output = await run(children, target, [
     ...commonArguments(target),
     ...['--mix', mix, '--conc', String(spec.outstanding), '--seed', String(spec.seed + 1)],
     ...['--duration', String(spec.durationMs / 1_000), '--warmup', String(spec.warmupMs / 1_000)],

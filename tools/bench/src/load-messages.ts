@@ -25,6 +25,8 @@ export interface RunRequest {
   readonly seed: number;
   /** Whose CPU time to take at both ends of the window. */
   readonly processIds: readonly number[];
+  /** Of works that need to know: where ranges begin, as of `rangeStarts`; none = there is one. */
+  readonly ranges?: readonly number[];
 }
 
 export type LoadRequest =
@@ -44,6 +46,10 @@ export interface RunResult {
   /** Reads that found nothing although every key was loaded. */
   readonly misses: number;
   readonly cpu: CpuUse;
+  /** Works with transactions: how often one ran again because others came in between. */
+  readonly restarts?: number;
+  /** The same works: the longest time that one slot was without a success. */
+  readonly starvationMs?: number;
 }
 
 export type LoadReply =

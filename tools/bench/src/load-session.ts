@@ -15,7 +15,8 @@ export class LoadSession {
 
   private constructor(target: LoadTarget, setup: LoadSetup) {
     this.#target = target;
-    this.#data = { keys: makeKeys(setup.keys), end: keyAt(setup.keys), valueBytes: setup.valueBytes };
+    const { keys, valueBytes } = setup;
+    this.#data = { keys: makeKeys(keys), end: keyAt(keys), valueBytes, inserted: { count: 0 } };
   }
 
   /** @throws when the system cannot be reached. */

@@ -8,7 +8,7 @@ import { loopDelayMs, loopDelayP99Of } from './loop-delay.js';
 import { ArrivalSchedule, LATENESS_MAX_MS, runOpenLoop, type OpenLoopResult } from './open-loop.js';
 
 const KEYS = 10;
-const DATA = { keys: makeKeys(KEYS), end: keyAt(KEYS), valueBytes: 16 };
+const DATA = { keys: makeKeys(KEYS), end: keyAt(KEYS), valueBytes: 16, inserted: { count: 0 } };
 
 /** Puts are what the test says; nothing else is asked for. */
 class PutTarget implements LoadTarget {

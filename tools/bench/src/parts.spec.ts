@@ -13,6 +13,7 @@ import { kvloadMix, parseKvloadReport } from './kvload.js';
 import { busyUsOfStat, cpuBetween, cpuUsOfStat } from './process-stats.js';
 import { cpuPerOperation, type BenchSystem, type RunSpec, type Sample } from './system.js';
 import { columns, showFailovers } from './tables.js';
+import type { WorkName } from './works.js';
 
 const directories: string[] = [];
 
@@ -215,6 +216,10 @@ describe('a campaign', () => {
       this.#log.push(`${this.name} preload`);
     }
 
+    canRun(work: WorkName): boolean {
+      return this.name === 'a' || work !== 'counter';
+    }
+
     async run(spec: RunSpec): Promise<Sample> {
       if (this.#log.length >= this.failsAt) throw new Error('broken');
       this.#log.push(`${this.name} ${spec.work} ${spec.outstanding} ${spec.seed}`);
@@ -260,6 +265,18 @@ describe('a campaign', () => {
       ['put', 2, 2],
       ['get', 2, 2],
     ]);
+  });
+
+  test('asks no peer for what it has no operation for, and compares with other works', async () => {
+    const log: string[] = [];
+    const [ours, peer] = [new FakeSystem('a', log), new FakeSystem('b', log)];
+    const cells = [...CELLS.slice(0, 1), { work: 'counter', outstanding: 1 }] as const;
+    const campaign = new Campaign({ ours, peer, cells, ...TIMES });
+    await campaign.run();
+    expect(log.filter((line) => line.includes('counter'))).toEqual(['a counter 1 0', 'a counter 1 1']);
+    const [put, counter] = campaign.results();
+    expect([put?.versus, counter?.peer]).toEqual([undefined, undefined]);
+    expect(counter?.versus).toMatchObject([{ work: 'put', throughputRatio: 1, p99Ratio: 1 }]);
   });
 
   test('kills leaders in turn, and reports the median gap and the ratios of pairs', async () => {

@@ -1,5 +1,6 @@
 import { median, rounded, spreadOf, type Spread } from './statistics.js';
 import type { Sample } from './system.js';
+import type { VersusLine } from './versus.js';
 import type { Cell, WorkName } from './works.js';
 
 /** Repeated runs of one system in one cell: medians, and how far the runs lie apart. */
@@ -25,6 +26,10 @@ export interface Summary {
   readonly cpuUsPerOp: Readonly<Record<string, number>>;
   /** Cores that everything else used; the largest of the runs. */
   readonly otherCores?: number;
+  /** Works with transactions: runs of a transaction beyond the first, per operation. */
+  readonly restartsPerOp?: number;
+  /** The same works: the longest time that one slot was without a success; the largest of the runs. */
+  readonly starvationMs?: number;
   /** Resident memory by process after the last run of this cell. */
   readonly rssBytes: Readonly<Record<string, number>>;
   readonly system: string;
@@ -45,6 +50,8 @@ export interface ResultLine {
   readonly p99Ratio?: number;
   /** Smallest and largest of the same ratios of two runs that followed each other. */
   readonly ratioSpread?: { readonly throughput: Spread; readonly p99: Spread };
+  /** Works with transactions: how ours compares with other works of ours in the same campaign. */
+  readonly versus?: readonly VersusLine[];
   /** What `opsPerSecond` counts. */
   readonly unit: 'operations' | 'rows';
 }
@@ -97,7 +104,18 @@ export function summarize(samples: readonly Sample[], facts: SystemFacts): Summa
     ...(firstError === undefined ? {} : { firstError }),
     cpuUsPerOp: medianByRole(samples),
     ...(otherCores.length === 0 ? {} : { otherCores: rounded(Math.max(...otherCores), 2) }),
+    ...transactionFigures(samples),
     ...facts,
+  };
+}
+
+/** What only works with transactions have. */
+function transactionFigures(samples: readonly Sample[]): Pick<Summary, 'restartsPerOp' | 'starvationMs'> {
+  const restarts = samples.map(({ restartsPerOp }) => restartsPerOp).filter((each) => each !== undefined);
+  const waits = samples.map(({ starvationMs }) => starvationMs).filter((each) => each !== undefined);
+  return {
+    ...(restarts.length === 0 ? {} : { restartsPerOp: rounded(median(restarts), 3) }),
+    ...(waits.length === 0 ? {} : { starvationMs: rounded(Math.max(...waits)) }),
   };
 }
 

@@ -27,6 +27,10 @@ export interface Sample {
   readonly cpuUsPerOp: Readonly<Record<string, number>>;
   /** Cores that everything else on the machine used meanwhile; undefined where that cannot be seen. */
   readonly otherCores: number | undefined;
+  /** Works with transactions: runs of a transaction beyond the first, per operation. */
+  readonly restartsPerOp?: number;
+  /** The same works: the longest time that one slot was without a success. */
+  readonly starvationMs?: number;
 }
 
 /** A system under measurement. */
@@ -35,6 +39,8 @@ export interface BenchSystem {
   readonly version: string;
   /** What drives it in this work. */
   driverOf(work: WorkName): string;
+  /** False for what it has no operation for. */
+  canRun(work: WorkName): boolean;
   /** Writes all keys. */
   preload(): Promise<void>;
   run(spec: RunSpec): Promise<Sample>;
@@ -90,6 +96,10 @@ export function sampleOf(result: RunResult, roles: ReadonlyMap<number, string>):
     misses: result.misses,
     cpuUsPerOp: cpuPerOperation(result, roles),
     otherCores: result.cpu.otherCores,
+    ...(result.restarts === undefined || result.operations === 0
+      ? {}
+      : { restartsPerOp: result.restarts / result.operations }),
+    ...(result.starvationMs === undefined ? {} : { starvationMs: result.starvationMs }),
   };
 }
 

@@ -92,6 +92,32 @@ function cpuTable(lines: readonly ResultLine[]): string[] {
   return columns([['CPU µs per operation', ...roles, 'others use (cores)'], ...cells]);
 }
 
+/** Works with transactions beside what they are compared with. */
+function versusTable(lines: readonly ResultLine[]): string[] {
+  const rows = lines.flatMap((line) =>
+    (line.versus ?? []).map(({ work, throughputRatio, throughputSpread, p99Ratio, cpuRatio }) => [
+      `${line.work} ${line.outstanding} / ${work}`,
+      showNumber(throughputRatio),
+      showRange(throughputSpread, showNumber),
+      showNumber(p99Ratio),
+      cpuRatio === undefined ? '' : showNumber(cpuRatio),
+    ]),
+  );
+  if (rows.length === 0) return [];
+  return columns([['ratio to another work', 'throughput', 'min..max', 'p99', 'CPU per operation'], ...rows]);
+}
+
+/** What it was like for those who had to wait for others. */
+function contentionTable(lines: readonly ResultLine[]): string[] {
+  const rows = lines.flatMap(({ work, outstanding, ours: { restartsPerOp, starvationMs } }) =>
+    restartsPerOp === undefined || starvationMs === undefined
+      ? []
+      : [[`${work} ${outstanding}`, showNumber(restartsPerOp), showNumber(starvationMs)]],
+  );
+  if (rows.length === 0) return [];
+  return columns([['contention', 'runs again per operation', 'longest without success ms'], ...rows]);
+}
+
 const ROLE_ORDER = ['client', 'router', 'leader', 'follower', 'shard', 'metadata', 'member', 'total'];
 
 function byRole(a: string, b: string): number {
@@ -155,6 +181,8 @@ export function showResults(lines: readonly ResultLine[]): string {
     troubleLines(lines),
     legend(lines),
     driverLines(lines),
+    versusTable(lines),
+    contentionTable(lines),
     cpuTable(lines),
     memoryTable(lines),
   ];

@@ -7,6 +7,9 @@ import { callAdmin } from './admin-caller.js';
 import { atomicOperation, type AtomicReceipt } from './atomic-writes.js';
 import { RetryBudget } from './backoff.js';
 import { invalidArgument, toBuffer, type BytesInput } from './bytes.js';
+import { Election, type ElectionOptions } from './coordination/election.js';
+import type { Lock, LockOptions } from './coordination/lock.js';
+import { acquireLock, coordinationParts } from './coordination/open.js';
 import { Dispatcher, KeepAlive } from './dispatcher.js';
 import type { Entry } from './entry.js';
 import { executeOperation, executeOutcome, type ExecuteInput, type ExecuteOutcome } from './execute.js';
@@ -321,6 +324,23 @@ export class CairnClient {
   >(input: ExecuteInput<Then, Else>, options: CallOptions = {}): Promise<ExecuteOutcome<Then, Else>> {
     const answer = await this.#start(() => executeOperation(this.#dispatcher.sizes, input), options);
     return executeOutcome(input, answer as ExecuteResponse);
+  }
+
+  /**
+   * Acquires a lock, waiting for it if somebody else has it, and renews it until it is released or lost.
+   * Rejects with LOCKED when it was held by others for as long as was waited, with CANCELLED after the
+   * signal. A name is text of 1 to 512 bytes without `/` and control characters.
+   */
+  lock(name: string, options: LockOptions = {}): Promise<Lock> {
+    return acquireLock(coordinationParts(this, this.#clock, this.#rng), name, options);
+  }
+
+  /**
+   * An election of one leader among all who campaign under a name. Throws INVALID_ARGUMENT for what cannot
+   * be.
+   */
+  election(name: string, options: ElectionOptions = {}): Election {
+    return new Election(coordinationParts(this, this.#clock, this.#rng), name, options);
   }
 
   /** The cluster as of one instant, now or before: any number of reads that agree with each other. */

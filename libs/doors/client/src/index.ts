@@ -5,6 +5,12 @@ export type { AtomicReceipt } from './atomic-writes.js';
 export type { BytesInput } from './bytes.js';
 export { CairnClient, connect } from './client.js';
 export type { ServerInfo } from './client.js';
+export { Election, Leadership } from './coordination/election.js';
+export type { CampaignOptions, ElectionOptions, Leader } from './coordination/election.js';
+export { coordinationReasonOf } from './coordination/errors.js';
+export type { CoordinationReason } from './coordination/errors.js';
+export { Lock } from './coordination/lock.js';
+export type { LockOptions } from './coordination/lock.js';
 export { bytes, json, utf8 } from './codecs.js';
 export type {
   Codec,

@@ -87,11 +87,15 @@ export type ResetReason = 'history' | 'backlog';
 export interface Watch {
   /** It tells of all changes behind this one timestamp; with a token, at that of the token too. */
   readonly started: Timestamp;
+  /** To begin there again. */
+  readonly startToken: Buffer;
   /**
    * What comes next; waits for it. To be called again when that was taken. Rejects with what ended the watch
    * (UNAVAILABLE: go to another router with the last token), CANCELLED after `close`.
    */
   read(): Promise<WatchOutput>;
+  /** Called once when it has ended, whoever ended it: what it says last is there to be read. */
+  onEnd(listener: () => void): void;
   /** Lets go of everything. Idempotent. */
   close(): void;
 }

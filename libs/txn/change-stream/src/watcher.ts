@@ -67,7 +67,8 @@ export class Watcher extends Holder implements Watch, PartOwner {
   #listensFrom = 0;
   /** Everything up to there was taken, or is ready. */
   #position: Position;
-  #started: Timestamp;
+  #started: Position;
+  #whenEnded: () => void = () => undefined;
   #lastWord: WatchOutput | undefined;
   #error: unknown;
   #asked: PromiseWithResolvers<WatchOutput> | undefined;
@@ -85,12 +86,16 @@ export class Watcher extends Holder implements Watch, PartOwner {
     const { clock, limits, room } = host;
     this.#backlog = new Backlog(this, { limits, room, nowMs: () => clock.nowMs() });
     this.#position = from ?? endOf(0);
-    this.#started = this.#position.timestamp;
+    this.#started = this.#position;
     this.#saidAtMs = clock.nowMs();
   }
 
   get started(): Timestamp {
-    return this.#started;
+    return this.#started.timestamp;
+  }
+
+  get startToken(): Buffer {
+    return encodeToken(this.#started);
   }
 
   get parts(): ReadonlySet<Part> {
@@ -107,7 +112,7 @@ export class Watcher extends Holder implements Watch, PartOwner {
     this.#attach(fresh);
     if (this.#options.from.type === 'now') {
       this.#position = endOf(Math.max(fresh, this.#listensFrom));
-      this.#started = this.#position.timestamp;
+      this.#started = this.#position;
     }
     if (this.#hearsAllBehind(this.#position)) this.#mode = 'live';
     else this.#fallBehind();
@@ -123,6 +128,11 @@ export class Watcher extends Holder implements Watch, PartOwner {
     this.#asked = asked;
     this.#answer();
     return asked.promise;
+  }
+
+  onEnd(listener: () => void): void {
+    if (this.#mode === 'over') listener();
+    else this.#whenEnded = listener;
   }
 
   close(): void {
@@ -307,6 +317,7 @@ export class Watcher extends Holder implements Watch, PartOwner {
     this.#emptied?.resolve();
     this.#host.ended(this);
     this.#answer();
+    this.#whenEnded();
   }
 
   /** Answers its caller, if it waits and there is something to say. */

@@ -18,7 +18,10 @@ class Caller {
   readonly told: Told[] = [];
   readonly start: string;
   readonly end: string;
+  readonly isFromNow: boolean;
   startedAt = 0;
+  /** What there was when it knew that it had begun. */
+  #before = Infinity;
   resets = 0;
   isDone = false;
   #from: WatchFrom;
@@ -34,7 +37,8 @@ class Caller {
     this.start = KEYS[at] as string;
     this.end = rng.chance(0.25) ? `${this.start}\0` : (KEYS[at + 1 + rng.integer(KEYS.length)] ?? 'l');
     this.#from = { type: 'now' };
-    if (rng.chance(0.4)) this.#from = fromTimestamp(ranges.readableSince + 1_000);
+    this.isFromNow = rng.chance(0.6);
+    if (!this.isFromNow) this.#from = fromTimestamp(ranges.readableSince + 1_000);
   }
 
   async run(): Promise<void> {
@@ -47,6 +51,7 @@ class Caller {
         const watch = await this.#router().watch(options);
         if (isFirst) {
           this.startedAt = watch.started;
+          this.#before = this.#ranges.history.length;
           this.#from = fromTimestamp(watch.started);
         }
         isFirst = false;
@@ -80,15 +85,23 @@ class Caller {
     return new Promise((resolve) => this.#ranges.process.clock.setTimer(delayMs, resolve));
   }
 
+  #isWatched(key: Uint8Array): boolean {
+    const text = textOf(key);
+    return text >= this.start && text < this.end;
+  }
+
   /** All there was in the span behind its beginning, in order. */
   get expected(): string[] {
     return this.#ranges.history
-      .filter(({ key, timestamp: at }) => {
-        const text = textOf(key);
-        return at > this.startedAt && text >= this.start && text < this.end;
-      })
+      .filter(({ key, timestamp: at }) => this.#isWatched(key) && at > this.startedAt)
       .sort(comparePositions)
       .map(({ key, timestamp: at, start }) => `${at} ${start} ${textOf(key)}`);
+  }
+
+  /** What was written when it had begun, and is not behind its beginning. */
+  get missed(): number {
+    const since = this.#ranges.history.slice(this.#before);
+    return since.filter(({ key, timestamp: at }) => this.#isWatched(key) && at <= this.startedAt).length;
   }
 
   get actual(): string[] {
@@ -186,7 +199,10 @@ describe('change streams, whatever fails', () => {
         run.ranges.faults = { loseQuestion: 0.05, loseAnswer: 0.05, repeat: 0.3, forget: 0.1, delayMs: 20 };
       }
       await run.go(300);
-      for (const caller of run.callers) expect(caller.actual).toEqual(caller.expected);
+      for (const caller of run.callers) {
+        expect(caller.actual).toEqual(caller.expected);
+        if (caller.isFromNow) expect(caller.missed).toBe(0);
+      }
       expect(run.router.count).toBe(0);
       expect(run.router.backlogBytes).toBe(0);
     },

@@ -89,10 +89,10 @@ export class ChangeStreams {
   }
 
   /**
-   * Opens a watch. Rejects with INVALID_ARGUMENT for what is no token, and for a timestamp that the oracle has
+   * Opens a watch; the signal ends one that has not begun. Rejects with INVALID_ARGUMENT for what is no token, and for a timestamp that the oracle has
    * not issued; RESOURCE_EXHAUSTED when the caller has its share; UNAVAILABLE when this router stops.
    */
-  async watch(options: WatchOptions): Promise<Watch> {
+  async watch(options: WatchOptions, signal?: AbortSignal): Promise<Watch> {
     const position = positionOf(options);
     const { caller } = options;
     this.#takePlace(caller);
@@ -107,13 +107,21 @@ export class ChangeStreams {
     }
     const watcher = new Watcher(this.#host, options, position);
     this.#watchers.add(watcher);
+    const close = (): void => {
+      watcher.close();
+    };
+    signal?.addEventListener('abort', close, { once: true });
+    if (signal?.aborted === true) close();
+    this.#tickLater();
     try {
-      watcher.listen(fresh);
+      await watcher.listen(fresh);
     } catch (error) {
+      rethrowInvariant(error);
       watcher.fail(error);
       throw error;
+    } finally {
+      signal?.removeEventListener('abort', close);
     }
-    this.#tickLater();
     return watcher;
   }
 

@@ -85,8 +85,7 @@ export class FakeRanges implements ChangesSource {
         locks: new Map(range.locks),
       });
       range.end = edge;
-      range.ring = [];
-      range.lowWater = Infinity;
+      forget(range);
     }
     this.leaders.sort((one, other) => (one.start < other.start ? -1 : 1));
     this.#wake();
@@ -95,8 +94,7 @@ export class FakeRanges implements ChangesSource {
   /** Another leader: it has no ring, and knows of all that was issued. */
   failOver(range: FakeRange): void {
     range.max = this.issue();
-    range.ring = [];
-    range.lowWater = Infinity;
+    forget(range);
     this.#wake();
   }
 
@@ -189,8 +187,13 @@ export class FakeRanges implements ChangesSource {
       }
       if (readTimestamp > range.max) range.max = readTimestamp;
       const resolved = Math.min(range.max, ...[...range.locks.values()].map((least) => least - 1));
-      const page = this.#page(range, request, resolved);
-      const isNews = page.changes.length > 0 || page.resume.length > 0;
+      if (this.rng.chance(this.faults.forget)) forget(range);
+      if (!isInRing(range, request)) {
+        if (range.lowWater === Infinity) range.lowWater = range.index;
+        return { type: 'page', rangeId: range.id, ...this.#catchUp(range, request, resolved) };
+      }
+      const page = this.#fromRing(range, request, resolved);
+      const isNews = page.changes.length > 0;
       const isTimeTold = readTimestamp > request.after && resolved >= readTimestamp;
       const isResolved = resolved > request.after && this.#hasUnresolved(range, request, resolved);
       if (isNews || isTimeTold || isResolved || this.scheduler.nowMs >= untilMs) return page;
@@ -206,25 +209,17 @@ export class FakeRanges implements ChangesSource {
     );
   }
 
-  #page(range: FakeRange, asked: ChangesRequest, resolved: number): Extract<ChangesReply, { type: 'page' }> {
-    if (this.rng.chance(this.faults.forget)) {
-      range.ring = [];
-      range.lowWater = Infinity;
-    }
-    const isInRing =
-      asked.resume.length === 0 &&
-      asked.rangeId === range.id &&
-      asked.index > 0 &&
-      asked.index >= range.lowWater;
-    if (range.lowWater === Infinity) range.lowWater = range.index;
-    const about = { type: 'page', rangeId: range.id } as const;
-    if (!isInRing) return { ...about, ...this.#catchUp(range, asked, resolved) };
+  #fromRing(
+    range: FakeRange,
+    asked: ChangesRequest,
+    resolved: number,
+  ): Extract<ChangesReply, { type: 'page' }> {
     const rows = range.ring.filter(({ index }) => index > asked.index);
     const told = rows.slice(0, this.pageMax);
     const isCut = told.length < rows.length;
     const changes = told.flatMap((entry) => entry.changes).filter(({ key }) => isWithin(key, asked));
     return {
-      ...about,
+      ...{ type: 'page', rangeId: range.id },
       index: isCut ? (told[told.length - 1]?.index ?? 0) : range.index,
       resolved: timestamp(isCut ? 0 : resolved),
       resume: NO_BYTES,
@@ -343,6 +338,15 @@ export class FakeRanges implements ChangesSource {
 
 function newRange(id: number, start: string, end: string): FakeRange {
   return { ...{ id, start, end, max: 1_000, index: 1, ring: [], lowWater: Infinity }, locks: new Map() };
+}
+
+function forget(range: FakeRange): void {
+  range.ring = [];
+  range.lowWater = Infinity;
+}
+
+function isInRing(range: FakeRange, { index, rangeId, resume }: ChangesRequest): boolean {
+  return resume.length === 0 && rangeId === range.id && index > 0 && index >= range.lowWater;
 }
 
 function shown(change: Change, { withPrevious }: ChangesRequest): Change {

@@ -39,6 +39,18 @@ export interface FeedEvents<S extends Subscriber> {
   failed(feed: RangeFeed<S>, error: unknown): void;
 }
 
+/** Where a feed begins. */
+export interface FeedStart {
+  readonly span: KeySpan;
+  readonly withPrevious: boolean;
+  /** Everything behind it is told. */
+  readonly after: Timestamp;
+  /** Nothing is changed at or below it any more; 0 = that is not known. */
+  readonly promised: Timestamp;
+  /** The oracle has issued `after`: the leader is to hear of it. */
+  readonly isIssued: boolean;
+}
+
 type Page = Extract<ChangesReply, { readonly type: 'page' }>;
 
 /**
@@ -56,8 +68,9 @@ export class RangeFeed<S extends Subscriber> {
   readonly #events: FeedEvents<S>;
   readonly #over = new AbortController();
   #resolved: Timestamp;
+  #promised: Timestamp;
   /** Up to there it shall be resolved soon. */
-  #wanted = timestamp(0);
+  #wanted: Timestamp;
   #index = 0;
   #rangeId = 0;
   #resume: Uint8Array = NO_BYTES;
@@ -69,17 +82,15 @@ export class RangeFeed<S extends Subscriber> {
 
   constructor(
     parts: FeedParts,
-    {
-      span,
-      withPrevious,
-      after,
-    }: { readonly span: KeySpan; readonly withPrevious: boolean; readonly after: Timestamp },
+    { span, withPrevious, after, promised, isIssued }: FeedStart,
     events: FeedEvents<S>,
   ) {
     this.#parts = parts;
     this.span = span;
     this.withPrevious = withPrevious;
     this.#resolved = after;
+    this.#promised = promised;
+    this.#wanted = isIssued ? after : timestamp(0);
     this.#events = events;
     this.advancedAtMs = parts.clock.nowMs();
   }
@@ -87,6 +98,14 @@ export class RangeFeed<S extends Subscriber> {
   /** All changes at or below it were handed on, or lie before the beginning. */
   get resolved(): Timestamp {
     return this.#resolved;
+  }
+
+  /**
+   * Nothing is changed at or below it any more. Before the leader has said so of the beginning it is below
+   * `resolved`.
+   */
+  get promised(): Timestamp {
+    return this.#promised;
   }
 
   get unresolvedBytes(): number {
@@ -107,8 +126,8 @@ export class RangeFeed<S extends Subscriber> {
    * that was not wanted already, of any timestamp.
    */
   want(at: Timestamp): boolean {
-    if (at <= this.#wanted || at <= this.#resolved) return false;
-    const isNew = this.#wanted <= this.#resolved;
+    if (at <= this.#wanted || at <= this.#promised) return false;
+    const isNew = this.#wanted <= this.#promised;
     this.#wanted = at;
     this.#poll?.abort();
     return isNew;
@@ -150,7 +169,7 @@ export class RangeFeed<S extends Subscriber> {
 
   async #ask(): Promise<ChangesReply | 'woken' | 'failed'> {
     const { source } = this.#parts;
-    const isExpected = this.#wanted > this.#resolved;
+    const isExpected = this.#wanted > this.#promised;
     const poll = new AbortController();
     const end = (): void => {
       poll.abort();
@@ -188,8 +207,9 @@ export class RangeFeed<S extends Subscriber> {
     this.#rangeId = page.rangeId;
     this.#resume = page.resume;
     const fresh = page.changes.filter((change) => change.timestamp > this.#resolved);
-    const isAdvanced = page.resolved > this.#resolved;
-    if (isAdvanced) this.#resolve(fresh, page.resolved);
+    const isAdvanced = page.resolved > this.#promised;
+    if (isAdvanced) this.#promised = page.resolved;
+    if (page.resolved > this.#resolved) this.#resolve(fresh, page.resolved);
     else this.#keep(fresh);
     if (this.#unresolvedBytes > this.#parts.unresolvedBytesMax) {
       this.#end();

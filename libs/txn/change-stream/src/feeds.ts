@@ -1,7 +1,7 @@
-import { CairnError, type Timestamp } from '@cairn/base';
+import { CairnError, timestamp, type Timestamp } from '@cairn/base';
 import type { Timer } from '@cairn/ports';
 
-import { RangeFeed, type FeedEvents, type FeedParts } from './feed.js';
+import { RangeFeed, type FeedEvents, type FeedParts, type FeedStart } from './feed.js';
 import type { StreamLimits } from './limits.js';
 import { Part, type PartOwner } from './part.js';
 import { sharedSpan, textOf } from './spans.js';
@@ -54,10 +54,11 @@ export class Feeds {
     { withPrevious, after }: { readonly withPrevious: boolean; readonly after: Timestamp },
   ): Part[] {
     const parts: Part[] = [];
+    const about = { withPrevious, after, promised: timestamp(0), isIssued: true };
     try {
       for (const piece of this.#parts.source.ranges(span)) {
         const found = this.#bySpan.get(nameOf(piece, withPrevious))?.[0];
-        const feed = found ?? this.#open({ span: piece, withPrevious, after }, false);
+        const feed = found ?? this.#open({ ...about, span: piece }, false);
         parts.push(this.#join(owner, sharedSpan(piece, span) ?? span, feed));
       }
     } catch (error) {
@@ -91,10 +92,7 @@ export class Feeds {
     return part;
   }
 
-  #open(
-    about: { readonly span: KeySpan; readonly withPrevious: boolean; readonly after: Timestamp },
-    pausesFirst: boolean,
-  ): RangeFeed<Part> {
+  #open(about: FeedStart, pausesFirst: boolean): RangeFeed<Part> {
     const { limits } = this.#parts;
     if (this.#count >= limits.feedsMax) this.#dropLingering();
     if (this.#count >= limits.feedsMax) {
@@ -166,7 +164,8 @@ export class Feeds {
   /** Goes on in the ranges of now, from what is resolved. */
   #regroup(feed: RangeFeed<Part>): void {
     const left = this.#drop(feed);
-    const { withPrevious, resolved } = feed;
+    const { withPrevious, resolved, promised } = feed;
+    const about = { withPrevious, after: resolved, promised, isIssued: false };
     const pieces = left.length === 0 ? [] : this.#parts.source.ranges(feed.span);
     const isSame = pieces.length === 1;
     const next = new Map<KeySpan, RangeFeed<Part>>();
@@ -176,8 +175,7 @@ export class Feeds {
         for (const piece of pieces) {
           const span = sharedSpan(piece, part.span);
           if (span === undefined) continue;
-          const successor =
-            next.get(piece) ?? this.#successor({ span: piece, withPrevious, after: resolved }, isSame);
+          const successor = next.get(piece) ?? this.#successor({ ...about, span: piece }, isSame);
           next.set(piece, successor);
           parts.push(this.#join(part.owner, span, successor));
         }
@@ -192,10 +190,7 @@ export class Feeds {
   }
 
   /** One that there is already, if it is not ahead: what it tells is whole from there on. */
-  #successor(
-    about: { readonly span: KeySpan; readonly withPrevious: boolean; readonly after: Timestamp },
-    pausesFirst: boolean,
-  ): RangeFeed<Part> {
+  #successor(about: FeedStart, pausesFirst: boolean): RangeFeed<Part> {
     const known = this.#bySpan.get(nameOf(about.span, about.withPrevious));
     return known?.find(({ resolved }) => resolved <= about.after) ?? this.#open(about, pausesFirst);
   }

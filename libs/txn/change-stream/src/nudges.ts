@@ -80,7 +80,7 @@ export class Nudges {
     for (const watcher of this.#waiting) {
       const newest = timestamp(Math.min(fresh, watcher.newestUnresolved));
       for (const { feed } of watcher.parts) {
-        if (feed.resolved >= newest) continue;
+        if (feed.promised >= newest) continue;
         hasAsked = feed.want(fresh) || hasAsked;
       }
     }

@@ -69,6 +69,8 @@ export class Watcher extends Holder implements Watch, PartOwner {
   #position: Position;
   #started: Position;
   #whenEnded: () => void = () => undefined;
+  /** Resolved when nothing is changed any more up to where it started. */
+  #begun: PromiseWithResolvers<void> | undefined;
   #lastWord: WatchOutput | undefined;
   #error: unknown;
   #asked: PromiseWithResolvers<WatchOutput> | undefined;
@@ -104,18 +106,29 @@ export class Watcher extends Holder implements Watch, PartOwner {
 
   /** Of the newest change that waits until all parts are resolved there; 0 = there is none. */
   get newestUnresolved(): Timestamp {
-    return this.#mode === 'live' ? this.#backlog.newestUnresolved : timestamp(0);
+    if (this.#mode !== 'live') return timestamp(0);
+    const { newestUnresolved } = this.#backlog;
+    return this.#begun === undefined ? newestUnresolved : timestamp(Math.max(newestUnresolved, this.started));
   }
 
-  /** Begins to listen; `fresh` is a timestamp of now. Throws RESOURCE_EXHAUSTED. Called once. */
-  listen(fresh: Timestamp): void {
+  /**
+   * Begins to listen; `fresh` is a timestamp of now. From now on: resolves when whatever is written afterwards
+   * comes behind where it started. Rejects with RESOURCE_EXHAUSTED, and with what ends it before. Called once.
+   */
+  async listen(fresh: Timestamp): Promise<void> {
+    if (this.#isOver()) throw this.#error;
     this.#attach(fresh);
-    if (this.#options.from.type === 'now') {
+    const isFromNow = this.#options.from.type === 'now';
+    if (isFromNow) {
       this.#position = endOf(Math.max(fresh, this.#listensFrom));
       this.#started = this.#position;
     }
     if (this.#hearsAllBehind(this.#position)) this.#mode = 'live';
     else this.#fallBehind();
+    if (!isFromNow) return;
+    this.#begun = Promise.withResolvers();
+    this.#host.waits(this);
+    await this.#begun.promise;
   }
 
   read(): Promise<WatchOutput> {
@@ -174,7 +187,9 @@ export class Watcher extends Holder implements Watch, PartOwner {
       this.#host.metrics.ready(this.#backlog.resolve(this.#position), this.#host.clock.unixMs());
       this.#answer();
     }
-    return !this.#backlog.hasUnresolved;
+    if (this.#begun !== undefined && [...this.#parts].every(({ feed }) => feed.promised >= this.started))
+      this.#begin();
+    return this.#begun === undefined && !this.#backlog.hasUnresolved;
   }
 
   take(event: StreamEvent): void {
@@ -202,6 +217,11 @@ export class Watcher extends Holder implements Watch, PartOwner {
 
   failed(error: unknown): void {
     this.fail(error);
+  }
+
+  #begin(): void {
+    this.#begun?.resolve();
+    this.#begun = undefined;
   }
 
   #attach(fresh: Timestamp): void {
@@ -286,6 +306,7 @@ export class Watcher extends Holder implements Watch, PartOwner {
     }
     const isAdvanced = comparePositions(bound, this.#position) > 0;
     if (isAdvanced) this.#position = bound;
+    if (wholeTimestampOf(bound) >= this.started) this.#begin();
     this.#host.metrics.ready(events, this.#host.clock.unixMs());
     this.#backlog.forgetUnresolved(this.#position);
     const isJoined = isWhole && this.#hearsAllBehind(this.#position);
@@ -315,6 +336,10 @@ export class Watcher extends Holder implements Watch, PartOwner {
     this.#letGo();
     if (dropsReady) this.#backlog.clear();
     this.#emptied?.resolve();
+    this.#begun?.reject(
+      this.#error ?? new CairnError('UNAVAILABLE', 'the watch was reset before it had begun'),
+    );
+    this.#begun = undefined;
     this.#host.ended(this);
     this.#answer();
     this.#whenEnded();

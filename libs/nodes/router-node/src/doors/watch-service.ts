@@ -46,6 +46,7 @@ class WatchStream {
   readonly #context: DoorContext;
   readonly #call: WatchCall;
   #watch: Watch | undefined;
+  readonly #over = new AbortController();
   #isOver = false;
   /** A message is on its way to the client. */
   #writing: (() => void) | undefined;
@@ -65,7 +66,8 @@ class WatchStream {
   async run({ streams, gates }: WatchParts): Promise<void> {
     try {
       refuseBefore(gates);
-      const watch = await streams.watch({ ...optionsOf(this.#call.request), caller: this.#call.getPeer() });
+      const options = { ...optionsOf(this.#call.request), caller: this.#call.getPeer() };
+      const watch = await streams.watch(options, this.#over.signal);
       this.#watch = watch;
       watch.onEnd(() => {
         this.#lastWord();
@@ -114,6 +116,7 @@ class WatchStream {
 
   #end(): void {
     this.#isOver = true;
+    this.#over.abort();
     this.#watch?.close();
     this.#written();
   }

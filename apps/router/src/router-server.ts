@@ -102,8 +102,9 @@ class DoorTransport extends ServerGrpc {
 }
 
 /**
- * The gRPC port: `Cluster` through Nest's controller, and on the same server, as plain grpc-js services, the
- * hot ones: `KV`, `Txn`, `Watch`, health and reflection. Throws FAILED_PRECONDITION when the address cannot be had.
+ * The gRPC port: `Cluster` through Nest's controller, and on the same server, as plain grpc-js services,
+ * the hot ones: `KV`, `Txn`, `Watch`, health and reflection. Throws FAILED_PRECONDITION when the address
+ * cannot be had.
  */
 export async function startRouterServer(parts: RouterServerParts): Promise<RouterServer> {
   const health = new HealthService(SERVICES);

@@ -108,7 +108,10 @@ describe('a watch of a real cluster', () => {
   it('refuses a timestamp that was not issued', async () => {
     const future = (await client.timestamp()) + 4096 * 3_600_000;
     const { started, stop } = follow({ from: future });
-    await expect(started).rejects.toMatchObject({ code: 'INVALID_ARGUMENT', details: { field: 'timestamp' } });
+    await expect(started).rejects.toMatchObject({
+      code: 'INVALID_ARGUMENT',
+      details: { field: 'timestamp' },
+    });
     await stop().catch(() => undefined);
   });
 });

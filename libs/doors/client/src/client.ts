@@ -401,11 +401,11 @@ export class CairnClient {
   }
 
   /**
-   * What is changed in a key, a prefix or a span, as it happens: iterate over it. Each change comes once, in the
-   * one order of the cluster, also over the loss of routers: a watch goes on with its token by itself. Rejects
-   * with WATCH_RESET when changes that should have come may be forgotten, with UNAVAILABLE when no router is to
-   * be had for `outageMsMax`, CANCELLED by the signal. Begins with `start()`, or when the first change is asked
-   * for.
+   * What is changed in a key, a prefix or a span, as it happens: iterate over it. Each change comes once,
+   * in the one order of the cluster, also over the loss of routers: a watch goes on with its token by
+   * itself. Rejects with WATCH_RESET when changes that should have come may be forgotten, with UNAVAILABLE
+   * when no router is to be had for `outageMsMax`, CANCELLED by the signal. Begins with `start()`, or when
+   * the first change is asked for.
    */
   watch(options: WatchOptions = {}): Watch {
     const request = watchRequest(options);

@@ -202,8 +202,8 @@ class GrpcBatchChannel implements BatchChannel {
 }
 
 /**
- * Messages through the stream's own iterator: they are asked for as they are taken. grpc-js reads ahead at most
- * 16 messages into its buffer; beyond that HTTP/2 flow control holds the server back.
+ * Messages through the stream's own iterator: they are asked for as they are taken. grpc-js reads ahead at
+ * most 16 messages into its buffer; beyond that HTTP/2 flow control holds the server back.
  */
 class GrpcMessageStream<Message> implements MessageStream<Message> {
   readonly #stream: ClientReadableStream<Message>;

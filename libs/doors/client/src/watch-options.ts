@@ -15,9 +15,9 @@ export interface WatchOptions extends Span {
   /** One key; without prefix, start and end. */
   readonly key?: BytesInput;
   /**
-   * Left out: from now on. A string: the token of a change, behind which it goes on. A number above 0: behind
-   * that timestamp, for example that of a snapshot that was read. A number below 0: so many milliseconds ago. A
-   * Date: from then on.
+   * Left out: from now on. A string: the token of a change, behind which it goes on. A number above 0:
+   * behind that timestamp, for example that of a snapshot that was read. A number below 0: so many
+   * milliseconds ago. A Date: from then on.
    */
   readonly from?: string | number | Date;
   /** Each change tells what it has replaced. */

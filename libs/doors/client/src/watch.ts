@@ -33,8 +33,8 @@ export interface WatchContext {
 type WatchBeginning = WatchRequest['from'];
 
 /**
- * The changes of a span as they happen; made by `client.watch`. To be iterated over once. Leaving the loop ends
- * it, as `close` does.
+ * The changes of a span as they happen; made by `client.watch`. To be iterated over once. Leaving the loop
+ * ends it, as `close` does.
  */
 export class Watch implements AsyncIterable<Change> {
   readonly #context: WatchContext;

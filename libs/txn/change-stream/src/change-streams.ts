@@ -89,8 +89,9 @@ export class ChangeStreams {
   }
 
   /**
-   * Opens a watch; the signal ends one that has not begun. Rejects with INVALID_ARGUMENT for what is no token, and for a timestamp that the oracle has
-   * not issued; RESOURCE_EXHAUSTED when the caller has its share; UNAVAILABLE when this router stops.
+   * Opens a watch; the signal ends one that has not begun. Rejects with INVALID_ARGUMENT for what is no
+   * token, and for a timestamp that the oracle has not issued; RESOURCE_EXHAUSTED when the caller has its
+   * share; UNAVAILABLE when this router stops.
    */
   async watch(options: WatchOptions, signal?: AbortSignal): Promise<Watch> {
     const position = positionOf(options);

@@ -15,7 +15,9 @@ const EXPECTED_WAIT_MS = 1_000;
 const PAGE_BYTES = 1024 * 1024;
 /** An answer that came faster and brought nothing was no long poll. */
 const FRUITLESS_MS = 50;
-/** Unresolved changes are rid of repeats when there are so many, then when there are twice as many as left. */
+/**
+ * Unresolved changes are rid of repeats when there are so many, then when there are twice as many as left.
+ */
 const SWEEP_LENGTH_MIN = 1_024;
 
 export interface FeedParts {
@@ -122,8 +124,8 @@ export class RangeFeed<S extends Subscriber> {
   }
 
   /**
-   * Everything at or below the timestamp, which the oracle has issued, shall be resolved soon. Answers whether
-   * that was not wanted already, of any timestamp.
+   * Everything at or below the timestamp, which the oracle has issued, shall be resolved soon. Answers
+   * whether that was not wanted already, of any timestamp.
    */
   want(at: Timestamp): boolean {
     if (at <= this.#wanted || at <= this.#promised) return false;

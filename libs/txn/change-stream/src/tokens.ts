@@ -5,9 +5,10 @@ import { invalidField } from '@cairn/routing';
 import { endOf, isEndOf, type Position } from './positions.js';
 
 /*
- * A token as callers keep it: a tag u8, what it announces, crc32 of all before. 1: timestamp u64 | start u64 |
- * sequence u32 | key: behind this change. 2: timestamp u64: behind all at or below it. A tag is never used
- * twice.
+ * A token as callers keep it: a tag u8, what it announces, crc32 of all before.
+ * 1: timestamp u64 | start u64 | sequence u32 | key: behind this change.
+ * 2: timestamp u64: behind all at or below it.
+ * A tag is never used twice.
  */
 const Tag = { change: 1, timestamp: 2 } as const;
 const CRC_BYTES = 4;

@@ -112,8 +112,9 @@ export class Watcher extends Holder implements Watch, PartOwner {
   }
 
   /**
-   * Begins to listen; `fresh` is a timestamp of now. From now on: resolves when whatever is written afterwards
-   * comes behind where it started. Rejects with RESOURCE_EXHAUSTED, and with what ends it before. Called once.
+   * Begins to listen; `fresh` is a timestamp of now. From now on: resolves when whatever is written
+   * afterwards comes behind where it started. Rejects with RESOURCE_EXHAUSTED, and with what ends it
+   * before. Called once.
    */
   async listen(fresh: Timestamp): Promise<void> {
     if (this.#isOver()) throw this.#error;

@@ -10,6 +10,7 @@ import { registerImport } from './commands/import.js';
 import { registerScan } from './commands/scan.js';
 import { registerTxn } from './commands/txn.js';
 import { registerUpgrade } from './commands/upgrade.js';
+import { registerWatch } from './commands/watch.js';
 import { CommandContext, type EndpointSharing, type GlobalOptions, type RunAction } from './context.js';
 import { adviceFor, ExitCode, exitCodeOf, NotFoundError, UsageError } from './exit-codes.js';
 import { FileError } from './files.js';
@@ -129,6 +130,7 @@ function buildProgram(
   registerDataCommands(program, run);
   registerScan(program, run);
   registerTxn(program, run);
+  registerWatch(program, run);
   program.commandsGroup('Files:');
   registerImport(program, run);
   registerExport(program, run);

@@ -51,6 +51,7 @@ export function exitCodeOf(error: CairnError): ExitCode {
     case 'TRANSACTION_ABORTED':
     case 'TRANSACTION_NOT_FOUND':
     case 'TRANSACTION_TOO_LARGE':
+    case 'WATCH_RESET':
     case 'INTERNAL':
       return ExitCode.refused;
     default:
@@ -80,6 +81,8 @@ export function adviceFor(error: CairnError, endpoints: readonly string[]): stri
       return 'Part of the cluster is not serving. See which with: cairn status';
     case 'TRANSACTION_ABORTED':
       return 'Others write the same keys. Nothing of it happened: try again, or wait longer: --timeout 60s';
+    case 'WATCH_RESET':
+      return 'Read what is there now, and watch from then on.';
     case 'DISK_FULL':
       return 'A shard node ran out of disk. See which with: cairn nodes';
     default:

@@ -3,7 +3,7 @@ import { UsageError } from './exit-codes.js';
 import { parseDurationMs } from './render/units.js';
 
 /** What `--at` says: a timestamp, a time, or milliseconds ago as a negative number. Throws UsageError. */
-export function momentOf(text: string): number | Date {
+export function momentOf(text: string, flag = '--at'): number | Date {
   if (/^\d+$/.test(text)) {
     const timestamp = Number(text);
     if (Number.isSafeInteger(timestamp) && timestamp > 0) return timestamp;
@@ -15,7 +15,7 @@ export function momentOf(text: string): number | Date {
   const date = new Date(text);
   if (/^\d{4}-\d\d-\d\d/.test(text) && !Number.isNaN(date.getTime())) return date;
   throw new UsageError(
-    `--at "${text}" is no moment: write -10s (that long ago), 2030-01-31T12:00:00Z, or a timestamp`,
+    `${flag} "${text}" is no moment: write -10s (that long ago), 2030-01-31T12:00:00Z, or a timestamp`,
   );
 }
 

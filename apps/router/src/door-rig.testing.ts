@@ -8,6 +8,7 @@ import {
   clusterHandlers,
   createKvService,
   createTxnService,
+  createWatchService,
   DoorContext,
   type KvDoors,
 } from '@cairn/router-node';
@@ -39,6 +40,7 @@ import { credentials, type ClientDuplexStream } from '@grpc/grpc-js';
 
 import { cutOff } from './door-server.js';
 import { FakeTransactions } from './fake-transactions.testing.js';
+import { FakeWatches } from './fake-watches.testing.js';
 import { startRouterServer, type DoorLimits, type RouterServer } from './router-server.js';
 
 const RANGE: RangeDescriptor = {
@@ -201,6 +203,7 @@ export class DoorRig {
   readonly server: RouterServer;
   readonly client: KVClient;
   readonly transactions: FakeTransactions;
+  readonly watches: FakeWatches;
   /** Of keys and values; may be changed. */
   readonly limits: { keyBytesMax: number; valueBytesMax: number };
 
@@ -210,6 +213,7 @@ export class DoorRig {
     const address = await freeAddress();
     const store = new MemoryStore();
     const transactions = new FakeTransactions();
+    const watches = new FakeWatches();
     const now = timestamp(options.now ?? 77);
     const clock = new NodeClock();
     const gateway: MetadataGateway = {
@@ -273,18 +277,19 @@ export class DoorRig {
       cluster: clusterHandlers(admin),
       kv: doors.handlers,
       txn: createTxnService(context),
+      watch: createWatchService(context, watches),
       callerGone: (peer) => transactions.gone.push(peer),
       listen: address,
       limits: { ...LIMITS, ...options.limits },
       context: { clock, logger: noopLogger, metrics },
     });
-    return new DoorRig({ address, store, transactions, router, doors, context, server, limits });
+    return new DoorRig({ address, store, transactions, watches, router, doors, context, server, limits });
   }
 
   private constructor(
     parts: Pick<
       DoorRig,
-      'address' | 'transactions' | 'router' | 'doors' | 'context' | 'server' | 'limits'
+      'address' | 'transactions' | 'watches' | 'router' | 'doors' | 'context' | 'server' | 'limits'
     > & {
       store: MemoryStore;
     },
@@ -292,6 +297,7 @@ export class DoorRig {
     this.address = parts.address;
     this.store = parts.store;
     this.transactions = parts.transactions;
+    this.watches = parts.watches;
     this.router = parts.router;
     this.doors = parts.doors;
     this.context = parts.context;

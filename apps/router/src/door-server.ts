@@ -11,6 +11,7 @@ import {
   STATUS_DETAILS_KEY,
   toServiceError,
   txnServiceDefinition,
+  watchServiceDefinition,
 } from '@cairn/wire';
 import type { CutOff } from '@cairn/router-node';
 import {
@@ -37,6 +38,7 @@ const DECODERS: ReadonlyMap<string, (bytes: Buffer) => unknown> = new Map(
   [
     ...Object.values(kvServiceDefinition),
     ...Object.values(txnServiceDefinition),
+    ...Object.values(watchServiceDefinition),
     ...Object.values(clusterServiceDefinition),
   ].map((method) => [method.path, method.requestDeserialize]),
 );

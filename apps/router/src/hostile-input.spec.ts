@@ -9,6 +9,7 @@ import { fromServiceError } from '@cairn/wire';
 import { ClusterService } from '@cairn/wire/gen/cairn/v1/cluster.js';
 import { KVService, type ExecuteRequest } from '@cairn/wire/gen/cairn/v1/kv.js';
 import { TxnService } from '@cairn/wire/gen/cairn/v1/txn.js';
+import { WatchService } from '@cairn/wire/gen/cairn/v1/watch.js';
 import { Metadata, status } from '@grpc/grpc-js';
 
 import { HealthService } from './health-service.js';
@@ -29,6 +30,7 @@ beforeAll(async () => {
     routes: () => Promise.resolve({ routes: [], stores: [], incomplete: false }),
   };
   rig = await DoorRig.start(metadata, { metrics });
+  rig.watches.isBrief = true;
   session = connect(`http://${rig.address}`);
 });
 
@@ -225,6 +227,11 @@ describe('requests that would be expensive to decode', () => {
     [
       'a key that is given a million times',
       '/cairn.v1.KV/Get',
+      Buffer.alloc(2_000_000, Buffer.from([10, 0])),
+    ],
+    [
+      'a watch of a key that is given a million times',
+      '/cairn.v1.Watch/Watch',
       Buffer.alloc(2_000_000, Buffer.from([10, 0])),
     ],
     ['fields that nobody knows', '/cairn.v1.KV/Get', Buffer.alloc(2_000_000, Buffer.from([120, 1]))],
@@ -565,6 +572,13 @@ const GENUINE: readonly (readonly [string, Buffer])[] = (() => {
     ['/cairn.v1.Txn/Savepoint', TxnService.savepoint.requestSerialize({ transaction: 'x', name: 'a' })],
     ['/cairn.v1.Txn/Commit', TxnService.commit.requestSerialize({ transaction: 'x' })],
     ['/cairn.v1.Txn/Execute', TxnService.execute.requestSerialize(executeOf(TRANSACTIONAL))],
+    [
+      '/cairn.v1.Watch/Watch',
+      WatchService.watch.requestSerialize({
+        ...{ key: Buffer.alloc(0), prefix: Buffer.alloc(0), start: key, end: key },
+        ...{ from: { $case: 'token', value: key }, withPrevious: true, progressMs: 700 },
+      }),
+    ],
     ['/cairn.v1.Cluster/Status', Buffer.from([8, 1])],
     ['/cairn.v1.Cluster/ListNodes', Buffer.from([8, 1])],
     ['/cairn.v1.Cluster/ListRanges', ClusterService.listRanges.requestSerialize({ start: key, limit: 3 })],

@@ -64,7 +64,7 @@ function startServer(
   { config, logger, metrics }: Context,
   { clock, transport }: ProcessPorts,
 ): Promise<RouterServer> {
-  const { kv, txn, cluster } = router;
+  const { kv, txn, watch, cluster } = router;
   const { grpcListen, grpcConnectionsMax: configured } = config;
   const grpcConnectionsMax = Math.min(configured, transport.connectionsMax ?? Infinity);
   if (grpcConnectionsMax < configured) {
@@ -73,7 +73,7 @@ function startServer(
     });
   }
   return startRouterServer({
-    ...{ kv, txn, cluster, listen: grpcListen },
+    ...{ kv, txn, watch, cluster, listen: grpcListen },
     callerGone: (peer) => {
       router.callerGone(peer);
     },

@@ -17,7 +17,7 @@ import { credentials, Metadata, status, type ServiceError } from '@grpc/grpc-js'
 
 import { noopLogger, noopMetrics } from '@cairn/ports';
 import { NodeClock } from '@cairn/runtime-node';
-import { createTxnService, type ClusterHandlers } from '@cairn/router-node';
+import { createTxnService, createWatchService, type ClusterHandlers } from '@cairn/router-node';
 import { DoorRig, eventually } from './door-rig.testing.js';
 import { startRouterServer, type DoorLimits } from './router-server.js';
 
@@ -292,6 +292,7 @@ describe('the other services on the port', () => {
     call.end();
     expect(answer.toString('latin1')).toContain('cairn.v1.KV');
     expect(answer.toString('latin1')).toContain('cairn.v1.Txn');
+    expect(answer.toString('latin1')).toContain('cairn.v1.Watch');
     expect(answer.toString('latin1')).toContain('cairn.v1.Cluster');
   });
 
@@ -300,6 +301,7 @@ describe('the other services on the port', () => {
       cluster: {} as ClusterHandlers,
       kv: rig.doors.handlers,
       txn: createTxnService(rig.context),
+      watch: createWatchService(rig.context, rig.watches),
       callerGone: () => undefined,
       listen: rig.address,
       limits: {} as DoorLimits,

@@ -2,8 +2,8 @@ import { fileURLToPath } from 'node:url';
 
 import { CairnError, messageOf } from '@cairn/base';
 import type { RouterConfig } from '@cairn/config';
-import type { KvHandlers, TxnHandlers } from '@cairn/router-node';
-import { kvServiceDefinition, txnServiceDefinition } from '@cairn/wire';
+import type { KvHandlers, TxnHandlers, WatchHandlers } from '@cairn/router-node';
+import { kvServiceDefinition, txnServiceDefinition, watchServiceDefinition } from '@cairn/wire';
 import { ServerCredentials, type Server } from '@grpc/grpc-js';
 import { loadSync } from '@grpc/proto-loader';
 import { ReflectionService } from '@grpc/reflection';
@@ -22,7 +22,7 @@ const PROTO_ROOT = fileURLToPath(new URL('../../../proto', import.meta.url));
 const LOADER = { includeDirs: [PROTO_ROOT], longs: Number, defaults: true, oneofs: true };
 /** Of a request, unpacked too. */
 const REQUEST_BYTES_MAX = 16 * 1024 * 1024;
-const SERVICES = ['', 'cairn.v1.KV', 'cairn.v1.Txn', 'cairn.v1.Cluster'] as const;
+const SERVICES = ['', 'cairn.v1.KV', 'cairn.v1.Txn', 'cairn.v1.Watch', 'cairn.v1.Cluster'] as const;
 
 /** Bounds on those who connect; `RouterConfig` describes them. */
 export type DoorLimits = Pick<
@@ -39,6 +39,7 @@ export interface RouterServerParts extends RouterModuleParts {
   readonly listen: string;
   readonly kv: KvHandlers;
   readonly txn: TxnHandlers;
+  readonly watch: WatchHandlers;
   /** A connection is over. */
   readonly callerGone: (peer: string) => void;
   readonly limits: DoorLimits;
@@ -101,8 +102,9 @@ class DoorTransport extends ServerGrpc {
 }
 
 /**
- * The gRPC port: `Cluster` through Nest's controller, and on the same server, as plain grpc-js services, the
- * hot ones: `KV`, `Txn`, health and reflection. Throws FAILED_PRECONDITION when the address cannot be had.
+ * The gRPC port: `Cluster` through Nest's controller, and on the same server, as plain grpc-js services,
+ * the hot ones: `KV`, `Txn`, `Watch`, health and reflection. Throws FAILED_PRECONDITION when the address
+ * cannot be had.
  */
 export async function startRouterServer(parts: RouterServerParts): Promise<RouterServer> {
   const health = new HealthService(SERVICES);
@@ -116,8 +118,10 @@ export async function startRouterServer(parts: RouterServerParts): Promise<Route
       onLoadPackageDefinition: (_definition: object, server: Server) => {
         server.addService(kvServiceDefinition, { ...parts.kv });
         server.addService(txnServiceDefinition, { ...parts.txn });
+        server.addService(watchServiceDefinition, { ...parts.watch });
         server.addService(healthServiceDefinition, health.handlers);
-        const all = loadSync(['cairn/v1/cluster.proto', 'cairn/v1/kv.proto', 'cairn/v1/txn.proto'], LOADER);
+        const files = ['cluster', 'kv', 'txn', 'watch'].map((name) => `cairn/v1/${name}.proto`);
+        const all = loadSync(files, LOADER);
         new ReflectionService(all).addToServer(server);
       },
     },

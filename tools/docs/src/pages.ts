@@ -26,7 +26,7 @@ function configurationPage(): string {
 
 function apiPage(): string {
   const folder = join(ROOT, 'proto/cairn/v1');
-  const order = ['kv.proto', 'txn.proto', 'kinds.proto', 'errors.proto', 'cluster.proto'];
+  const order = ['kv.proto', 'txn.proto', 'watch.proto', 'kinds.proto', 'errors.proto', 'cluster.proto'];
   const rest = readdirSync(folder).filter((name) => name.endsWith('.proto') && !order.includes(name));
   const sections = [...order, ...rest].map((name) =>
     protoMarkdown(`cairn/v1/${name}`, readFileSync(join(folder, name), 'utf8')),

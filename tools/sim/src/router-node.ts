@@ -57,8 +57,8 @@ export class SimRouterNode extends SimNode {
     router.join(this.address).catch((error: unknown) => {
       this.ended('fatal', error);
     });
-    const { kv, cluster } = router;
-    this.#server = new SimGrpcServer({ clock, transport, kv, cluster, windowBytes: grpcWindowBytes });
+    const { kv, watch, cluster } = router;
+    this.#server = new SimGrpcServer({ clock, transport, kv, watch, cluster, windowBytes: grpcWindowBytes });
     await this.#server.listen(this.address);
     this.world.observer.note(this.name, 'is open');
   }

@@ -64,6 +64,8 @@ export class RoutedOperation {
   readonly deadlineMs: number;
   /** Counted against the bound of bytes. */
   readonly bytes: number;
+  /** The store may keep it so long on purpose, while there is nothing to answer. */
+  readonly heldMs: number;
   /** The span as asked for; `request.key` and `request.endKey` are cut to one range each time it is sent. */
   spanStart: Uint8Array;
   spanEnd: Uint8Array;
@@ -102,6 +104,7 @@ export class RoutedOperation {
     this.caller = times.caller ?? '';
     this.startedAtMs = startedAtMs;
     this.deadlineMs = startedAtMs + times.timeoutMs;
+    this.heldMs = times.heldMs ?? 0;
     this.bytes = OVERHEAD_BYTES + request.key.length + request.endKey.length + (request.value?.length ?? 0);
     this.spanStart = request.key;
     this.spanEnd = request.endKey;
@@ -125,6 +128,8 @@ export interface OperationTimes {
   readonly caller?: string | undefined;
   /** When it came, if whoever calls has looked at the router's clock in this turn already. */
   readonly startedAtMs?: number;
+  /** See `RoutedOperation.heldMs`; default 0. */
+  readonly heldMs?: number | undefined;
 }
 
 /** What an operation without payload takes, roughly. */

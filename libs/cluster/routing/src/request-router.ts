@@ -539,6 +539,7 @@ export class RequestRouter {
       case 'TRANSACTION_ABORTED':
       case 'TRANSACTION_NOT_FOUND':
       case 'TRANSACTION_TOO_LARGE':
+      case 'WATCH_RESET':
       case 'INTERNAL':
         this.#fail(operation, errorOf(error));
         return;

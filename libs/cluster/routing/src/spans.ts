@@ -24,6 +24,8 @@ export interface SpanTimes {
   readonly signal: AbortSignal;
   /** Who asks, so that callers take turns. */
   readonly caller?: string | undefined;
+  /** A store may keep an operation so long while there is nothing to answer; default 0. */
+  readonly heldMs?: number;
   nowMs(): number;
 }
 
@@ -74,7 +76,8 @@ export function perform(router: RequestRouter, request: KvRequest, times: SpanTi
         reject(error);
       },
     );
-    const operation = router.execute(request, sink, { tag: 0, timeoutMs, caller: times.caller });
+    const { caller, heldMs } = times;
+    const operation = router.execute(request, sink, { tag: 0, timeoutMs, caller, heldMs });
     if (operation.state !== 'done') times.signal.addEventListener('abort', onAbort, { once: true });
   });
 }

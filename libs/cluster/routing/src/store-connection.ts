@@ -98,6 +98,8 @@ export class StoreConnection {
   readonly #scans = new FairQueue();
   #scansSweepLength = LINE_SWEEP_LENGTH_MIN;
   #scansSent = 0;
+  /** Those that the store may keep while there is nothing to answer: they take no place of others. */
+  #heldSent = 0;
   /** Gets, while answers are large; they wait until their deadline, too. */
   readonly #largeReads: LargeReads;
   /** Runs while large reads wait: their callers may have taken answers. */
@@ -170,7 +172,13 @@ export class StoreConnection {
   }
 
   get pendingCount(): number {
-    return this.#pending.size + this.#sendQueue.length - this.#sendQueueHead + this.#waiting.length;
+    return (
+      this.#pending.size -
+      this.#heldSent +
+      this.#sendQueue.length -
+      this.#sendQueueHead +
+      this.#waiting.length
+    );
   }
 
   /** Pages of scans that wait for a place at the store, those that have ended included. */
@@ -338,6 +346,7 @@ export class StoreConnection {
   /** The store has the operation no more, or nobody waits for it. */
   #free(operation: RoutedOperation): void {
     this.#pending.delete(operation.request.sequence);
+    if (operation.heldMs > 0) this.#heldSent -= 1;
     if (operation.request.op === KvOp.scan) this.#scansSent -= 1;
     else if (operation.answerBytes > 0) this.#largeReads.free(operation);
   }
@@ -379,17 +388,18 @@ export class StoreConnection {
     const { largeBytes } = link;
     let requests: KvRequest[] = [];
     let bytes = 0;
-    while (this.#pending.size < this.#options.pendingMax) {
+    while (this.#pending.size - this.#heldSent < this.#options.pendingMax) {
       const operation = this.#nextToSend();
       if (operation === undefined) break;
       const { request } = operation;
       request.sequence = this.#nextSequence();
       request.timeoutMs = Math.max(1, Math.ceil(operation.deadlineMs - nowMs));
-      operation.wakeAtMs = nowMs + slowAfterMs(operation);
+      operation.wakeAtMs = nowMs + operation.heldMs + slowAfterMs(operation);
       operation.largeBytesBefore = largeBytes;
       operation.state = 'sent';
       this.#pending.set(request.sequence, operation);
       if (request.op === KvOp.scan) this.#scansSent += 1;
+      if (operation.heldMs > 0) this.#heldSent += 1;
       requests.push(request);
       bytes += operation.bytes;
       if (requests.length < REQUESTS_PER_FRAME_MAX && bytes < FRAME_BYTES_TARGET) continue;
@@ -516,11 +526,13 @@ export class StoreConnection {
     this.#pending.clear();
     this.#largeReads.lost(sent);
     this.#scansSent = 0;
+    this.#heldSent = 0;
     this.#cancelled = [];
     this.#options.events.onLost(this, sent, unsent);
   }
 }
 
+/** From when an answer is due: what a store keeps on purpose is counted from the end of that. */
 function slowAfterMs(operation: RoutedOperation): number {
   const onceMs = isSpan(operation.request.op) ? SLOW_AFTER_MS * SPAN_SLOW_FACTOR : SLOW_AFTER_MS;
   return onceMs * 2 ** Math.min(operation.slowCount, SLOW_DOUBLINGS_MAX);

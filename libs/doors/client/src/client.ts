@@ -41,6 +41,8 @@ import type { RouterConnector, UnaryMethod } from './router-link.js';
 import { closedError } from './router-pool.js';
 import { Scan, scanPages } from './scan.js';
 import { Snapshot, timestampAt } from './snapshot.js';
+import { Watch } from './watch.js';
+import { outageMsOf, tokenBytesOf, watchRequest, type WatchOptions } from './watch-options.js';
 import type { Transaction } from './transaction.js';
 import {
   attemptsMaxOf,
@@ -99,6 +101,7 @@ export class CairnClient {
   readonly #scanBudget: RetryBudget;
   readonly #restartBudget: RetryBudget;
   readonly #scans = { count: 0 };
+  readonly #watches = { count: 0 };
   readonly #closing = new AbortController();
 
   /** Callers use `connect`. */
@@ -414,6 +417,35 @@ export class CairnClient {
         open: this.#scans,
       };
       return scanPages(context, { ...request });
+    });
+  }
+
+  /**
+   * What is changed in a key, a prefix or a span, as it happens: iterate over it. Each change comes once,
+   * in the one order of the cluster, also over the loss of routers: a watch goes on with its token by
+   * itself. Rejects with WATCH_RESET when changes that should have come may be forgotten, with UNAVAILABLE
+   * when no router is to be had for `outageMsMax`, CANCELLED by the signal. Begins with `start()`, or when
+   * the first change is asked for.
+   */
+  watch(options: WatchOptions = {}): Watch {
+    const request = watchRequest(options);
+    const { from } = options;
+    const context = {
+      pool: this.#dispatcher.pool,
+      clock: this.#clock,
+      rng: this.#rng,
+      stats: this.#stats,
+      keepAlive: this.#keepAlive,
+      signal: this.#untilClosed(options.signal),
+      open: this.#watches,
+      outageMsMax: outageMsOf(options),
+    };
+    return new Watch(context, request, async () => {
+      if (from === undefined) return undefined;
+      if (typeof from === 'string') return { $case: 'token', value: tokenBytesOf(from) };
+      const timeoutMs = this.#limits.timeoutMs;
+      const now = (): Promise<number> => this.timestamp({ timeoutMs });
+      return { $case: 'timestamp', value: await timestampAt(from, now, 'from') };
     });
   }
 

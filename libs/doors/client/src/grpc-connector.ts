@@ -13,17 +13,20 @@ import type {
   BatchChannel,
   BatchChannelHandlers,
   RouterConnector,
+  MessageStream,
   RouterLink,
   ScanStream,
   UnaryMethod,
+  WatchStream,
 } from './router-link.js';
 import {
   BATCH_METHOD,
   SCAN_METHOD,
+  WATCH_METHOD,
   type BatchRequest,
   type BatchResponse,
-  type ScanPage,
   type ScanRequest,
+  type WatchRequest,
 } from './wire-binding.js';
 
 /** Larger than any message either side makes (a full batch of the longest values); a bound all the same. */
@@ -110,7 +113,19 @@ class GrpcRouterLink implements RouterLink {
       new Metadata(),
       {},
     );
-    return new GrpcScanStream(stream, this.#endpoint);
+    return new GrpcMessageStream(stream, this.#endpoint);
+  }
+
+  watch(request: WatchRequest): WatchStream {
+    const stream = this.#client.makeServerStreamRequest(
+      WATCH_METHOD.path,
+      WATCH_METHOD.requestSerialize,
+      WATCH_METHOD.responseDeserialize,
+      request,
+      new Metadata(),
+      {},
+    );
+    return new GrpcMessageStream(stream, this.#endpoint);
   }
 
   unary<Request, Response>(
@@ -187,25 +202,25 @@ class GrpcBatchChannel implements BatchChannel {
 }
 
 /**
- * Pages through the stream's own iterator: pages are asked for as they are taken. grpc-js reads ahead at most
- * 16 messages into its buffer; beyond that HTTP/2 flow control holds the server back.
+ * Messages through the stream's own iterator: they are asked for as they are taken. grpc-js reads ahead at
+ * most 16 messages into its buffer; beyond that HTTP/2 flow control holds the server back.
  */
-class GrpcScanStream implements ScanStream {
-  readonly #stream: ClientReadableStream<ScanPage>;
-  readonly #pages: AsyncIterator<ScanPage>;
+class GrpcMessageStream<Message> implements MessageStream<Message> {
+  readonly #stream: ClientReadableStream<Message>;
+  readonly #messages: AsyncIterator<Message>;
   readonly #endpoint: string;
 
-  constructor(stream: ClientReadableStream<ScanPage>, endpoint: string) {
+  constructor(stream: ClientReadableStream<Message>, endpoint: string) {
     this.#stream = stream;
     this.#endpoint = endpoint;
     // The iterator reports errors to `next`; this listener is for those that come when nobody waits.
     stream.on('error', () => undefined);
-    this.#pages = stream[Symbol.asyncIterator]() as AsyncIterator<ScanPage>;
+    this.#messages = stream[Symbol.asyncIterator]() as AsyncIterator<Message>;
   }
 
-  async next(): Promise<ScanPage | undefined> {
+  async next(): Promise<Message | undefined> {
     try {
-      const result = await this.#pages.next();
+      const result = await this.#messages.next();
       return result.done === true ? undefined : result.value;
     } catch (error) {
       throw toCairnError(error, this.#endpoint);

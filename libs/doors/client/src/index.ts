@@ -25,6 +25,8 @@ export { Entry, Row } from './entry.js';
 export type { StoredValue } from './entry.js';
 export { errorFromGrpc } from './errors.js';
 export type { GrpcFailure } from './errors.js';
+export { Change } from './change.js';
+export type { PreviousValue } from './change.js';
 export type { ExecuteAnswer, ExecuteAnswers, ExecuteInput, ExecuteOutcome } from './execute.js';
 export { grpcConnector } from './grpc-connector.js';
 export type { GrpcConnectorOptions } from './grpc-connector.js';
@@ -51,10 +53,12 @@ export type {
 export type {
   BatchChannel,
   BatchChannelHandlers,
+  MessageStream,
   RouterConnector,
   RouterLink,
   ScanStream,
   UnaryMethod,
+  WatchStream,
 } from './router-link.js';
 export { isEndpoint } from './options.js';
 export { Scan } from './scan.js';
@@ -74,6 +78,10 @@ export type {
 export { TypedSnapshot, TypedTransaction } from './typed-transaction.js';
 export type { TypedTransactionScanOptions } from './typed-transaction.js';
 export { TypedView } from './typed-view.js';
+export { TypedWatch } from './typed-watch.js';
+export type { TypedChange, TypedWatchOptions } from './typed-watch.js';
+export { Watch } from './watch.js';
+export type { WatchOptions } from './watch-options.js';
 export { NodeKind, NodeState, RangeState } from './wire-binding.js';
 export type {
   Compaction,

@@ -184,6 +184,8 @@ export interface ClientStats {
   /** Answers to calls that were no longer open. */
   answersLate: number;
   scansResumed: number;
+  /** Watches that went on at a router with their tokens. */
+  watchesResumed: number;
   /** Closures of transactions that ran again because others had come in between. */
   transactionsRestarted: number;
 }
@@ -203,6 +205,7 @@ export function newClientStats(): ClientStats {
     routersGivenUp: 0,
     answersLate: 0,
     scansResumed: 0,
+    watchesResumed: 0,
     transactionsRestarted: 0,
   };
 }

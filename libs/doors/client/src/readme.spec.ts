@@ -1,6 +1,6 @@
 /**
- * Goal: what the README shows of transactions works. Method: the examples stand here, are run, and must be in
- * the README as they are here.
+ * Goal: what the README shows of transactions and changes works. Method: the examples stand here, are run,
+ * and must be in the README as they are here.
  */
 import { readFileSync } from 'node:fs';
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
@@ -80,9 +80,36 @@ test('writes together, and one instant', async () => {
   expect(await read()).toBe(1);
 });
 
+test('changes', async () => {
+  const follow = async (): Promise<string[]> => {
+    const seen: string[] = [];
+    let token = '';
+    // example
+    const watch = client.watch({ prefix: 'city/', withPrevious: true });
+    await watch.start(); // optional: from here on nothing is missed
+    for await (const change of watch) {
+      seen.push(`${change.type} ${change.keyText()} ${change.text()} was ${String(change.previous?.value)}`);
+      token = change.token; // text to keep: client.watch({ prefix: 'city/', from: token }) goes on behind it
+      if (change.type === 'delete') break;
+    }
+    // end
+    return [...seen, token];
+  };
+  const following = follow();
+  while (router.store.watches.requests.length === 0) await new Promise((resolve) => setTimeout(resolve, 2));
+  await client.put('city/1', 'Bern');
+  await client.put('city/1', 'Basel');
+  await client.delete('city/1');
+  expect((await following).slice(0, 3)).toEqual([
+    'put city/1 Bern was undefined',
+    'put city/1 Basel was Bern',
+    'delete city/1  was Basel',
+  ]);
+});
+
 test('they are in the README as they are here', () => {
   const examples = SOURCE.split(`// ${'example'}\n`).slice(1);
-  expect(examples).toHaveLength(3);
+  expect(examples).toHaveLength(4);
   for (const example of examples) {
     const [code = ''] = example.split('    // end\n');
     expect(README).toContain(code.replaceAll(/^ {4}/gm, '').trim());

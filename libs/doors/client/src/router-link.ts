@@ -1,4 +1,11 @@
-import type { BatchRequest, BatchResponse, ScanPage, ScanRequest } from './wire-binding.js';
+import type {
+  BatchRequest,
+  BatchResponse,
+  ScanPage,
+  ScanRequest,
+  WatchRequest,
+  WatchResponse,
+} from './wire-binding.js';
 
 /**
  * How the client reaches routers. The default speaks gRPC; a simulator supplies its own and runs the same
@@ -23,6 +30,8 @@ export interface RouterLink {
   openBatch(handlers: BatchChannelHandlers): BatchChannel;
   /** Starts a scan. Failure shows in the first `next`. */
   scan(request: ScanRequest): ScanStream;
+  /** Starts a watch. Failure shows in the first `next`. */
+  watch(request: WatchRequest): WatchStream;
   /** One call of an administrative method. Rejects with CairnError. */
   unary<Request, Response>(
     method: UnaryMethod<Request, Response>,
@@ -60,10 +69,14 @@ export interface BatchChannel {
   close(): void;
 }
 
-/** Pages of one scan; pulling is what asks the server for more. One `next` at a time. */
-export interface ScanStream {
-  /** The next page; undefined after the last. Rejects with CairnError, then the stream is over. */
-  next(): Promise<ScanPage | undefined>;
+/** What a server streams; pulling is what asks it for more. One `next` at a time. */
+export interface MessageStream<Message> {
+  /** The next message; undefined after the last. Rejects with CairnError, then the stream is over. */
+  next(): Promise<Message | undefined>;
   /** Gives up; a waiting `next` rejects or never settles. Idempotent. */
   cancel(): void;
 }
+
+/** Pages of one scan. */
+export type ScanStream = MessageStream<ScanPage>;
+export type WatchStream = MessageStream<WatchResponse>;

@@ -40,19 +40,23 @@ export class Snapshot {
 }
 
 /** The timestamp that is meant. INVALID_ARGUMENT for what names none. */
-export async function timestampAt(at: SnapshotOptions['at'], now: () => Promise<number>): Promise<number> {
+export async function timestampAt(
+  at: SnapshotOptions['at'],
+  now: () => Promise<number>,
+  field = 'at',
+): Promise<number> {
   if (at === undefined) return now();
   if (typeof at === 'number') {
     if (!Number.isSafeInteger(at) || at === 0)
-      throw invalidArgument('at', `at must be a timestamp or whole milliseconds below 0, not ${at}`);
-    return at > 0 ? at : positive((await now()) + at * TIMESTAMP_LOGICAL_STEPS);
+      throw invalidArgument(field, `${field} must be a timestamp or whole milliseconds below 0, not ${at}`);
+    return at > 0 ? at : positive((await now()) + at * TIMESTAMP_LOGICAL_STEPS, field);
   }
   const unixMs = at.getTime();
-  if (Number.isNaN(unixMs)) throw invalidArgument('at', 'at is a Date that is no time');
-  return positive(timestampFromUnixMs(unixMs));
+  if (Number.isNaN(unixMs)) throw invalidArgument(field, `${field} is a Date that is no time`);
+  return positive(timestampFromUnixMs(unixMs), field);
 }
 
-function positive(timestamp: number): number {
+function positive(timestamp: number, field: string): number {
   if (timestamp > 0) return timestamp;
-  throw invalidArgument('at', 'at lies before the first timestamp that there can be');
+  throw invalidArgument(field, `${field} lies before the first timestamp that there can be`);
 }

@@ -1,5 +1,7 @@
 import { CairnError, messageOf, rethrowInvariant, RowKind, rowKindName } from '@cairn/base';
+import type { Change } from './change.js';
 import type { Row, StoredValue } from './entry.js';
+import type { TypedChange } from './typed-watch.js';
 import { utf8, type Codec, type TypedEntry, type TypedRow, type ViewCodecs } from './codecs.js';
 
 const BYTES = rowKindName(RowKind.bytes);
@@ -41,6 +43,16 @@ export class ViewCoding<Key, Value> {
 
   rowOf(row: Row): TypedRow<Key, Value> {
     return { key: decoded(this.#key, row.key, 'a key'), ...this.#decoded(row) };
+  }
+
+  changeOf(change: Change): TypedChange<Key, Value> {
+    const { type, timestamp, transaction, previous, token, version, expiresAtMs } = change;
+    const key = decoded(this.#key, change.key, 'a key');
+    const shared = { key, timestamp, transaction, token, version };
+    const before = previous && decoded(this.#value, previous.value, 'a value');
+    return type === 'delete'
+      ? { ...shared, type, previous: before }
+      : { ...shared, type, previous: before, value: this.#decoded(change).value, expiresAtMs };
   }
 
   /** Throws WRONG_KIND for what holds no bytes. */

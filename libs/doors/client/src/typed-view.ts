@@ -11,6 +11,7 @@ import type { DeleteReceipt, PutOptions, ReadOptions, WriteOptions, WriteReceipt
 import type { SnapshotOptions, TransactionOptions } from './transaction-options.js';
 import { ViewCoding } from './typed-coding.js';
 import { TypedSnapshot, TypedTransaction } from './typed-transaction.js';
+import { TypedWatch, type TypedWatchOptions } from './typed-watch.js';
 
 /** A client whose keys and values are of one type each; everything else is as with `CairnClient`. */
 export class TypedView<Key, Value> {
@@ -58,6 +59,13 @@ export class TypedView<Key, Value> {
   async *scan(options: TypedScanOptions<Key> = {}): AsyncGenerator<TypedRow<Key, Value>, void, undefined> {
     const scan = this.#client.scan(this.#coding.spanOf(options));
     for await (const row of scan) yield this.#coding.rowOf(row);
+  }
+
+  /** As `client.watch`, with typed keys and values. A change of a key that holds no bytes is WRONG_KIND. */
+  watch(options: TypedWatchOptions<Key> = {}): TypedWatch<Key, Value> {
+    const { key, ...rest } = this.#coding.spanOf(options);
+    const watched = key === undefined ? rest : { ...rest, key: this.#coding.keyOf(key) };
+    return new TypedWatch(this.#client.watch(watched), this.#coding);
   }
 
   async increment(key: Key, delta?: number | bigint, options?: WriteOptions): Promise<bigint> {

@@ -3,6 +3,7 @@
  * leave this file, so that a change of codec is a change of these lines.
  */
 import { KVService } from '@cairn/wire/gen/cairn/v1/kv.js';
+import { WatchService } from '@cairn/wire/gen/cairn/v1/watch.js';
 import { decodeBatchResponse, encodeBatchRequest } from '@cairn/wire/grpc-batch-client.js';
 import { decodeScanPage } from '@cairn/wire/packed-rows.js';
 
@@ -49,6 +50,8 @@ export type {
   SplitRangesResponse,
   StatusResponse,
 } from '@cairn/wire/gen/cairn/v1/cluster.js';
+export { WatchResetReason } from '@cairn/wire/gen/cairn/v1/watch.js';
+export type { WatchChange, WatchRequest, WatchResponse } from '@cairn/wire/gen/cairn/v1/watch.js';
 export { ErrorDetail, RetryClass as WireRetryClass } from '@cairn/wire/gen/cairn/v1/errors.js';
 export { RowKind as WireRowKind } from '@cairn/wire/gen/cairn/v1/kinds.js';
 
@@ -60,6 +63,9 @@ export const SCAN_METHOD = {
   requestSerialize: KVService.scan.requestSerialize,
   responseDeserialize: decodeScanPage,
 } as const;
+
+/** Path and codec of a watch. */
+export const WATCH_METHOD = WatchService.watch;
 
 /** The hot stream's path and codec. */
 export const BATCH_METHOD = {

@@ -5,11 +5,14 @@ import {
   ClusterService,
   Consistency,
   KVService,
+  WATCH_METHOD,
   type BatchOperation,
   type BatchRequest,
   type BatchResponse,
   type BatchResult,
   type ScanRequest,
+  type WatchRequest,
+  type WatchResponse,
 } from '../src/wire-binding.js';
 import type { Row, ScanResponse } from '@cairn/wire/gen/cairn/v1/kv.js';
 import { FakeCluster } from './fake-cluster.js';
@@ -92,6 +95,14 @@ export class FakeRouter {
         void this.#onScan(call);
       },
     });
+    server.addService(
+      { watch: WATCH_METHOD },
+      {
+        watch: (call: ServerWritableStream<WatchRequest, WatchResponse>) => {
+          this.store.watches.serve(call, () => this.#server === server && !call.cancelled);
+        },
+      },
+    );
     server.addService(ClusterService, this.cluster.handlers());
     this.#port = await new Promise<number>((resolve, reject) => {
       server.bindAsync(`127.0.0.1:${this.#port}`, ServerCredentials.createInsecure(), (error, port) => {

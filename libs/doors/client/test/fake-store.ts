@@ -10,6 +10,7 @@ import {
   type ScanRequest,
 } from '../src/wire-binding.js';
 import type { Row } from '@cairn/wire/gen/cairn/v1/kv.js';
+import { FakeWatches } from './fake-watches.js';
 import { FakeTransactions, type StoredVersion } from './fake-transactions.js';
 
 type Operation = NonNullable<BatchOperation['operation']>;
@@ -32,6 +33,8 @@ export class FakeStore {
   /** Writes that were answered from an earlier application. */
   writesReplayed = 0;
   readonly transactions: FakeTransactions;
+  /** Every write, for those who watch. */
+  readonly watches = new FakeWatches();
   /** What keys hold that are not bytes; by key. */
   readonly kinds = new Map<string, number>();
   readonly #rows = new Map<string, Version[]>();
@@ -210,6 +213,10 @@ export class FakeStore {
     const kept = value === undefined ? undefined : Buffer.from(value);
     const expiresUnixMs = ttlMs > 0 ? Date.now() + ttlMs : Infinity;
     versions.push({ timestamp: this.#timestamp, version, value: kept, expiresUnixMs });
+    this.watches.append({
+      ...{ key: Buffer.from(key), deleted: kept === undefined, value: kept ?? NO_BYTES, version },
+      ...{ timestamp: this.#timestamp, expiresUnixMs: ttlMs > 0 ? expiresUnixMs : 0 },
+    });
     return { version, timestamp: this.#timestamp };
   }
 

@@ -6,6 +6,7 @@ import type {
   RouterLink,
   ScanStream,
   UnaryMethod,
+  WatchStream,
 } from '../src/router-link.js';
 import type {
   BatchOperation,
@@ -13,6 +14,8 @@ import type {
   BatchResponse,
   BatchResult,
   ScanPage,
+  WatchRequest,
+  WatchResponse,
 } from '../src/wire-binding.js';
 
 interface Due {
@@ -148,6 +151,27 @@ export class ScriptedLink implements RouterLink {
   scan(): ScanStream {
     const pages = [...this.pages];
     return { next: () => Promise.resolve(pages.shift()), cancel: () => undefined };
+  }
+
+  /** What watches were asked for, … */
+  readonly watched: WatchRequest[] = [];
+  /** … and what the next of them are told; behind the last word of one nothing comes. */
+  watches: (WatchResponse['event'] | CairnError)[][] = [];
+  cancelledWatches = 0;
+
+  watch(request: WatchRequest): WatchStream {
+    this.watched.push(request);
+    const script = this.watches.shift() ?? [];
+    return {
+      next: () => {
+        const said = script.shift();
+        if (said === undefined) return new Promise(() => undefined);
+        return CairnError.is(said) ? Promise.reject(said) : Promise.resolve({ event: said });
+      },
+      cancel: () => {
+        this.cancelledWatches += 1;
+      },
+    };
   }
 
   unary<Request, Response>(_method: UnaryMethod<Request, Response>, request: Request): Promise<Response> {

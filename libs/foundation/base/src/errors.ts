@@ -34,6 +34,7 @@ export type ErrorCode =
   | 'TRANSACTION_ABORTED'
   | 'TRANSACTION_NOT_FOUND'
   | 'TRANSACTION_TOO_LARGE'
+  | 'WATCH_RESET'
   | 'INTERNAL';
 
 const RETRY_CLASS_BY_CODE: Readonly<Record<ErrorCode, RetryClass>> = {
@@ -57,6 +58,7 @@ const RETRY_CLASS_BY_CODE: Readonly<Record<ErrorCode, RetryClass>> = {
   TRANSACTION_ABORTED: 'restart',
   TRANSACTION_NOT_FOUND: 'fatal',
   TRANSACTION_TOO_LARGE: 'fatal',
+  WATCH_RESET: 'fatal',
   INTERNAL: 'fatal',
 };
 

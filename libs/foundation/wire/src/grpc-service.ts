@@ -1,10 +1,12 @@
 import { ClusterService } from './gen/cairn/v1/cluster.js';
 import { KVService } from './gen/cairn/v1/kv.js';
 import { TxnService } from './gen/cairn/v1/txn.js';
+import { WatchService } from './gen/cairn/v1/watch.js';
 import { decodeBatchRequest } from './grpc-batch-request.js';
 import { encodeBatchResponse } from './grpc-batch-response.js';
 import { boundedDecoder, ELEMENTS_MAX, FLAT, type MessageShape } from './grpc-message-bounds.js';
 import { EXECUTE, flatAt, TXN_GET } from './grpc-shapes.js';
+import { encodeWatchMessage } from './grpc-watch.js';
 import { encodeScanPage } from './packed-rows.js';
 
 /** Split keys of one call: each may move data, and each is a request to the metadata service. */
@@ -88,6 +90,14 @@ export const txnServiceDefinition = {
   commit: bounded(TxnService.commit),
   rollback: bounded(TxnService.rollback),
   execute: bounded(TxnService.execute, EXECUTE),
+} as const;
+
+/** The same for change streams. */
+export const watchServiceDefinition = {
+  watch: {
+    ...bounded(WatchService.watch),
+    responseSerialize: encodeWatchMessage,
+  },
 } as const;
 
 /** The same for the service that looks at the cluster and steers it. */

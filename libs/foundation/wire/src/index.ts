@@ -39,7 +39,9 @@ export {
   kvServiceDefinition,
   SPLIT_KEYS_MAX,
   txnServiceDefinition,
+  watchServiceDefinition,
 } from './grpc-service.js';
+export { encodeWatchChange, type WatchMessage } from './grpc-watch.js';
 export { EXECUTE_OPERATIONS_MAX, TRANSACTION_KEYS_MAX } from './grpc-shapes.js';
 export { newKvRequest, newKvResponse, NO_READ_ROW } from './kv-factories.js';
 export * from './kv-messages.js';

@@ -1,5 +1,6 @@
-import type { DecodedBatchRequest, ScanPage } from '@cairn/wire';
+import type { DecodedBatchRequest, ScanPage, WatchMessage } from '@cairn/wire';
 import type { BatchResponse, ScanRequest } from '@cairn/wire/gen/cairn/v1/kv.js';
+import type { WatchRequest } from '@cairn/wire/gen/cairn/v1/watch.js';
 import type { Metadata, ServiceError } from '@grpc/grpc-js';
 
 /**
@@ -38,16 +39,18 @@ export type UnaryDoor<Request, Response> = (
 ) => void;
 
 /**
- * A stream of answers. `onTaken`: the page has left for the client. An emitted `error` ends it with that
+ * A stream of answers. `onTaken`: the message has left for the client. An emitted `error` ends it with that
  * status.
  */
-export interface PageCall<Request> extends UnaryDoorCall<Request> {
-  write(page: ScanPage, onTaken: () => void): unknown;
+export interface StreamCall<Request, Message> extends UnaryDoorCall<Request> {
+  write(message: Message, onTaken: () => void): unknown;
   end(): unknown;
   emit(event: 'error', failure: CallFailure): unknown;
 }
 
+export type PageCall<Request> = StreamCall<Request, ScanPage>;
 export type ScanCall = PageCall<ScanRequest>;
+export type WatchCall = StreamCall<WatchRequest, WatchMessage>;
 
 /** Both directions; `data` comes once it is listened to, unless paused. `close` comes last, always. */
 export interface BatchCall {

@@ -8,6 +8,7 @@ import {
   timestamp,
   VERSION,
 } from '@cairn/base';
+import { ChangeStreams, RouterSource } from '@cairn/change-stream';
 import type { RouterConfig } from '@cairn/config';
 import { descriptorFromMessage, MetadataClient, metadataConnector } from '@cairn/metadata';
 import type { Readiness } from '@cairn/observability';
@@ -35,6 +36,7 @@ import {
   buildToMessage,
   decodeKvResponses,
   encodeKvCancel,
+  encodeWatchChange,
   KvRequestEncoder,
   openSession,
   THIS_BUILD,
@@ -56,6 +58,7 @@ import { DoorContext } from './doors/door-context.js';
 import { clusterHandlers, type ClusterHandlers } from './doors/cluster-service.js';
 import { createKvService, type KvDoors, type KvHandlers } from './doors/kv-service.js';
 import { createTxnService, type TxnHandlers } from './doors/txn-service.js';
+import { createWatchService, type WatchHandlers } from './doors/watch-service.js';
 
 /**
  * Streams together stop being read at this part of what the router takes: holding a client back is cheaper
@@ -105,6 +108,7 @@ export interface RouterPorts {
 export interface RunningRouter {
   readonly kv: KvHandlers;
   readonly txn: TxnHandlers;
+  readonly watch: WatchHandlers;
   readonly cluster: ClusterHandlers;
   /** The connection is over from which this peer called: what it had open and did not commit is given up. */
   callerGone(peer: string): void;
@@ -127,6 +131,7 @@ export function openRouter(ports: RouterPorts, context: RouterContext): RunningR
 class RouterNode implements RunningRouter {
   readonly kv: KvHandlers;
   readonly txn: TxnHandlers;
+  readonly watch: WatchHandlers;
   readonly cluster: ClusterHandlers;
   readonly #ports: RouterPorts;
   readonly #context: RouterContext;
@@ -135,6 +140,7 @@ class RouterNode implements RunningRouter {
   readonly #router: RequestRouter;
   readonly #coordinator: TransactionCoordinator;
   readonly #openTransactions: OpenTransactions;
+  readonly #changeStreams: ChangeStreams;
   readonly #doors: KvDoors;
   readonly #incarnation: Buffer;
   readonly #startedUnixMs: number;
@@ -206,6 +212,10 @@ class RouterNode implements RunningRouter {
     this.#openTransactions = new OpenTransactions({
       ...{ coordinator, router, timestamps: this.#metadata, clock, rng, metrics },
     });
+    this.#changeStreams = new ChangeStreams({
+      source: new RouterSource({ router, timestamps: this.#metadata, clock }),
+      ...{ clock, rng, metrics, encode: encodeWatchChange },
+    });
     const doors = this.#doorContext(answers);
     this.#doors = createKvService(doors, () => ({
       clusterId: this.#clusterId,
@@ -214,6 +224,7 @@ class RouterNode implements RunningRouter {
     }));
     this.kv = this.#doors.handlers;
     this.txn = createTxnService(doors);
+    this.watch = createWatchService(doors, { streams: this.#changeStreams, gates: this.#gates });
     const admin = new ClusterAdmin({
       metadata: this.#metadata,
       shards: this.#shards,
@@ -422,6 +433,8 @@ class RouterNode implements RunningRouter {
     const left = this.#leave();
     const { clock } = this.#ports;
     this.#doors.drain();
+    // Whoever watches goes on at another router; no question that is held keeps this one from being idle.
+    this.#changeStreams.close();
     await orTimeUp(clock, drainTimeoutMs, untilIdle(this.#router, clock));
     // Nothing of those that were not committed happened; what is decided is carried out at its last keys.
     this.#openTransactions.close();

@@ -3,14 +3,17 @@ import {
   errorFromGrpc,
   type BatchChannel,
   type BatchChannelHandlers,
+  type MessageStream,
   type RouterConnector,
   type RouterLink,
   type ScanStream,
   type UnaryMethod,
+  type WatchStream,
 } from '@cairn/client';
 import type { Connection, Transport } from '@cairn/ports';
-import { decodeScanPage, type ScanPage } from '@cairn/wire';
+import { decodeScanPage } from '@cairn/wire';
 import { KVService, type ScanRequest } from '@cairn/wire/gen/cairn/v1/kv.js';
+import { WatchService, type WatchRequest } from '@cairn/wire/gen/cairn/v1/watch.js';
 import { decodeBatchResponse, encodeBatchRequest } from '@cairn/wire/grpc-batch-client.js';
 
 import { MessageReceiver, MessageSender } from './flow.js';
@@ -168,13 +171,24 @@ class SimRouterLink implements RouterLink {
   }
 
   scan(request: ScanRequest): ScanStream {
-    const call = this.#open(KVService.scan.path, 0);
-    call.sendOnly(KVService.scan.requestSerialize(request));
+    return this.#streamed({ ...KVService.scan, responseDeserialize: decodeScanPage }, request);
+  }
+
+  watch(request: WatchRequest): WatchStream {
+    return this.#streamed(WatchService.watch, request);
+  }
+
+  #streamed<Request, Message>(
+    method: UnaryMethod<Request, Message>,
+    request: Request,
+  ): MessageStream<Message> {
+    const call = this.#open(method.path, 0);
+    call.sendOnly(method.requestSerialize(request));
     let isCancelled = false;
-    const take = (): Promise<ScanPage | undefined> | undefined => {
+    const take = (): Promise<Message | undefined> | undefined => {
       const bytes = call.receiver.take();
-      if (bytes !== undefined) return Promise.resolve(decodeScanPage(bytes));
-      if (isCancelled) return Promise.reject(new CairnError('CANCELLED', 'the scan was given up'));
+      if (bytes !== undefined) return Promise.resolve(method.responseDeserialize(bytes));
+      if (isCancelled) return Promise.reject(new CairnError('CANCELLED', 'the call was given up'));
       if (call.status === undefined) return undefined;
       const error = this.#errorOf(call.status);
       return error === undefined ? Promise.resolve(undefined) : Promise.reject(error);

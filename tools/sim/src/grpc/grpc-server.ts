@@ -1,11 +1,12 @@
 import type { Clock, Connection, Listener, Transport } from '@cairn/ports';
-import type { ClusterHandlers, KvHandlers, UnaryDoor } from '@cairn/router-node';
+import type { ClusterHandlers, KvHandlers, UnaryDoor, WatchHandlers } from '@cairn/router-node';
 import {
   clusterServiceDefinition,
   completedFailure,
   isWritingCall,
   kvServiceDefinition,
   toServiceError,
+  watchServiceDefinition,
 } from '@cairn/wire';
 
 import { decodeCredit, decodeFrame, decodeOpen, encodeStatus, GrpcFrame, wireOf } from './frames.js';
@@ -17,6 +18,7 @@ export interface GrpcServerParts {
   readonly clock: Clock;
   readonly transport: Transport;
   readonly kv: KvHandlers;
+  readonly watch: WatchHandlers;
   readonly cluster: ClusterHandlers;
   /** Credit of each call and direction. */
   readonly windowBytes: number;
@@ -89,7 +91,7 @@ function promised<Request, Response>(
   });
 }
 
-function methodsOf(kv: KvHandlers, cluster: ClusterHandlers): ReadonlyMap<string, Method> {
+function methodsOf({ kv, watch, cluster }: GrpcServerParts): ReadonlyMap<string, Method> {
   const { batch, scan } = kvServiceDefinition;
   return new Map<string, Method>([
     [
@@ -101,6 +103,7 @@ function methodsOf(kv: KvHandlers, cluster: ClusterHandlers): ReadonlyMap<string
       },
     ],
     [scan.path, onRequest(scan, kv.scan)],
+    [watchServiceDefinition.watch.path, onRequest(watchServiceDefinition.watch, watch.watch)],
     [kvServiceDefinition.get.path, unary(kvServiceDefinition.get, kv.get)],
     [kvServiceDefinition.put.path, unary(kvServiceDefinition.put, kv.put)],
     [kvServiceDefinition.delete.path, unary(kvServiceDefinition.delete, kv.delete)],
@@ -156,7 +159,7 @@ export class SimGrpcServer {
 
   constructor(parts: GrpcServerParts) {
     this.#parts = parts;
-    this.#methods = methodsOf(parts.kv, parts.cluster);
+    this.#methods = methodsOf(parts);
   }
 
   async listen(address: string): Promise<void> {

@@ -30,11 +30,6 @@ export function transactionKeyOf(userKey: Uint8Array, start: Timestamp): Buffer 
   return key;
 }
 
-/** When the transaction of a record or mark began, by its engine key. */
-export function startOfTransactionKey(key: Buffer): Timestamp {
-  return timestamp(readU64(key, key.length - START_BYTES));
-}
-
 /** The engine row that says what became of a transaction: `commit` is when, 0 = it was rolled back. */
 export function encodeTransactionRow(
   userKey: Uint8Array,

@@ -87,10 +87,7 @@ export class ApplyVisitor implements WriteBatchVisitor {
     if (isVersioned(key)) {
       this.#add(key, record);
     } else {
-      const bytes = key.length + record.length;
-      this.bytes += bytes;
-      // What became of a transaction is of no use once nobody can ask.
-      if (key[0] === Namespace.transactions) this.deletedBytes += bytes;
+      this.bytes += key.length + record.length;
       this.#batch?.put(key, record);
     }
     if (key[0] === Namespace.versions) {

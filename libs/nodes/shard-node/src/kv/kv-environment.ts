@@ -1,4 +1,4 @@
-import type { RangeDescriptor, Timestamp } from '@cairn/base';
+import type { RangeDescriptor } from '@cairn/base';
 import type { KvEngine } from '@cairn/engine';
 import type { RowCache } from '@cairn/mvcc';
 import type { Clock, Logger, Tracer } from '@cairn/ports';
@@ -20,11 +20,6 @@ export interface KvEnvironment extends DamageListener {
   readonly scanCache: ScanCacheBudget;
   readonly timestamps: StoreTimestamps;
   readonly safePoint: StoreSafePoint;
-  /**
-   * Up to here anything may be collected somewhere, as the cluster has told this store: no range here takes a
-   * lock of a transaction that began below it any more. Only rises; 0 = nothing was told.
-   */
-  clusterSafePoint(): Timestamp;
   /** The range here that covers a key now, if one does: for callers whose idea of the ranges is old. */
   covering(key: Uint8Array): RangeDescriptor | undefined;
   readonly clock: Clock;

@@ -254,8 +254,6 @@ export class KvRig {
   readonly engine: KvEngine;
   readonly environment: KvMachineHost;
   readonly lagging = new LaggingSessions(this.clock);
-  /** What the cluster has told this store. */
-  clusterSafePoint = timestamp(0);
   readonly replica: FakeReplica;
   machine: KvMachine;
   readonly reading = new BoundedBytes({ name: 'rows read for one caller', limit: Infinity });
@@ -273,7 +271,6 @@ export class KvRig {
       scanCache: new ScanCacheBudget(limits.scanCacheBytesMax),
       timestamps,
       safePoint: new StoreSafePoint(this.engine),
-      clusterSafePoint: () => this.clusterSafePoint,
       covering: () => undefined,
       damaged: (error) => this.damage.push(error),
       clock: this.clock,

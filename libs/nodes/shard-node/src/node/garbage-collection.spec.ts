@@ -1,12 +1,10 @@
 import { timestamp, TIMESTAMP_LOGICAL_STEPS, type Timestamp } from '@cairn/base';
 import { noopLogger, noopMetrics, type Metrics } from '@cairn/ports';
 import { describe, expect, it } from '@jest/globals';
-import { Namespace, rowSpanIn } from '@cairn/mvcc';
 import { KvOp, ReadConsistency } from '@cairn/wire';
 import fc from 'fast-check';
 
 import { bytes, codeOf, descriptorOf, KvRig, settle } from '../kv/kv-rig.testing.js';
-import { TxnRig } from '../kv/txn/txn-rig.testing.js';
 import { DEFAULT_GARBAGE_LIMITS, GarbageCollection, type GarbageLimits } from './garbage-collection.js';
 
 const LIFE_MS = 10_000;
@@ -19,8 +17,6 @@ class GarbageRig {
   lifeMs = LIFE_MS;
   /** Something holds the safe point here; Infinity = nothing does. */
   heldAt = Infinity;
-  /** No lock in the cluster is older. */
-  lockFreeBelow = Infinity;
 
   constructor(rig: KvRig, limits: Partial<GarbageLimits>) {
     this.rig = rig;
@@ -40,7 +36,6 @@ class GarbageRig {
       newestTimestamp: () => rig.max,
       safePoint: () =>
         timestamp(Math.max(0, Math.min(this.heldAt, rig.max - this.lifeMs * TIMESTAMP_LOGICAL_STEPS))),
-      lockFreeBelow: () => timestamp(Math.min(this.lockFreeBelow, this.rig.max)),
       lifeMs: () => this.lifeMs,
     });
   }
@@ -105,14 +100,6 @@ class GarbageRig {
     });
     if (response.error !== undefined) return response.error.code;
     return response.found ? Buffer.from(response.value ?? []).toString('latin1') : undefined;
-  }
-
-  /** What became of transactions: records and marks that are there. */
-  async decisions(): Promise<number> {
-    const iterator = this.rig.engine.iterate(rowSpanIn(Namespace.transactions, bytes(''), bytes('')));
-    const rows = await iterator.next(1_000);
-    await iterator.close();
-    return rows.length;
   }
 
   /** A put with oracle time on either side, so that every version stays apart. */
@@ -435,65 +422,5 @@ describe('garbage collection against a model', () => {
       }),
       { seed: 7, numRuns: 40 },
     );
-  });
-});
-
-describe('what became of transactions', () => {
-  async function decided(gc: GarbageRig, txn: TxnRig): Promise<[Timestamp, Timestamp]> {
-    const committed = txn.issue();
-    await txn.prewrite(committed, { a: '1' });
-    await txn.commit(committed, 'a');
-    const rolledBack = txn.issue();
-    await txn.resolve(rolledBack, 0, 'b');
-    gc.age(10);
-    return [committed, rolledBack];
-  }
-
-  it('goes when it is older than every snapshot and every lock, and nobody decides again', async () => {
-    const gc = await GarbageRig.open();
-    const txn = new TxnRig(gc.rig);
-    const [committed, rolledBack] = await decided(gc, txn);
-    expect(await gc.decisions()).toBe(2);
-    await gc.sweep();
-    expect([await gc.decisions(), await gc.rig.get('a')]).toEqual([0, '1']);
-    gc.rig.oracle.next = Math.max(gc.rig.oracle.next, gc.rig.max);
-    // For whoever comes late nothing is locked.
-    for (const start of [committed, rolledBack])
-      expect(await txn.prewrite(start, { a: '2' })).toMatchObject({ type: 'tooOld' });
-    expect([await gc.decisions(), await gc.rig.get('a')]).toEqual([0, '1']);
-  });
-
-  it('stays while a lock of its time may be somewhere, and goes after it without another write', async () => {
-    const gc = await GarbageRig.open();
-    const txn = new TxnRig(gc.rig);
-    const [committed] = await decided(gc, txn);
-    gc.lockFreeBelow = committed;
-    await gc.sweep();
-    expect(await gc.decisions()).toBe(2);
-    gc.lockFreeBelow = committed + 1;
-    await gc.sweep();
-    expect(await gc.decisions()).toBe(1);
-    gc.lockFreeBelow = Infinity;
-    await gc.sweep();
-    expect(await gc.decisions()).toBe(0);
-  });
-
-  it('stays while a snapshot may be as old', async () => {
-    const gc = await GarbageRig.open();
-    const txn = new TxnRig(gc.rig);
-    const [committed] = await decided(gc, txn);
-    gc.heldAt = committed;
-    await gc.sweep();
-    expect(await gc.decisions()).toBe(2);
-  });
-
-  it('goes in small commands', async () => {
-    const gc = await GarbageRig.open({ keysPerCommandMax: 3 });
-    const txn = new TxnRig(gc.rig);
-    for (let at = 0; at < 10; at += 1) await txn.resolve(txn.issue(), 0, `k${at}`);
-    gc.age(10);
-    const before = gc.rig.replica.history.length;
-    await gc.sweep();
-    expect([await gc.decisions(), gc.rig.replica.history.length - before]).toEqual([0, 4]);
   });
 });

@@ -68,8 +68,6 @@ export interface GarbageCollectionParts extends DamageListener {
   newestTimestamp(): Timestamp;
   /** What the cluster lets go: no read at or above it may lose anything. Only rises; 0 = nothing, yet. */
   safePoint(): Timestamp;
-  /** No range of the cluster has a lock of a transaction that began below it, or takes one; 0 = not known. */
-  lockFreeBelow(): Timestamp;
   /** How long old versions stay readable when nothing holds them. */
   lifeMs(): number;
 }
@@ -80,8 +78,6 @@ interface Pass {
   readonly descriptor: RangeDescriptor;
   readonly term: Term;
   readonly safePoint: Timestamp;
-  /** Nobody asks any more what became of a transaction that began below it. */
-  readonly decidedBelow: Timestamp;
   /** What it was thought to free. */
   readonly ripeBytes: number;
   freedBytes: number;
@@ -161,8 +157,6 @@ export class GarbageCollection {
       descriptor,
       term: replica.term,
       safePoint,
-      // At most the safe point: below it no lock is taken here, and who asks is told that it was rolled back.
-      decidedBelow: timestamp(Math.min(safePoint, this.#parts.lockFreeBelow())),
       ripeBytes: machine.garbage.ripeBytes,
       freedBytes: 0,
       hasExpiring: false,

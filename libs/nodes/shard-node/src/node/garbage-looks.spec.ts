@@ -155,8 +155,7 @@ async function engineWith(rows: readonly (readonly [Buffer, Buffer])[]): Promise
 
 /** Looks until the range is done, and takes away what is found. */
 async function collect(engine: MemoryEngine, safePoint: number, keysMax: number): Promise<void> {
-  const at = timestamp(safePoint);
-  const range = { descriptor: descriptorOf('', ''), safePoint: at, decidedBelow: at };
+  const range = { descriptor: descriptorOf('', ''), safePoint: timestamp(safePoint) };
   const looks = new GarbageLooks(engine, range, keysMax);
   let next: LookPlace | undefined = looks.first;
   for (let look = 0; next !== undefined; look += 1) {
@@ -275,11 +274,7 @@ describe('damage that a look comes upon', () => {
     const batch = engine.newBatch();
     for (const [key, record] of rows) batch.put(key, record);
     await engine.write(batch);
-    return new GarbageLooks(
-      engine,
-      { descriptor: descriptorOf('', ''), safePoint: timestamp(9), decidedBelow: timestamp(0) },
-      10,
-    );
+    return new GarbageLooks(engine, { descriptor: descriptorOf('', ''), safePoint: timestamp(9) }, 10);
   };
 
   it('in the flags of a row is no row of a later release', async () => {

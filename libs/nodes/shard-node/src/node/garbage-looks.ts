@@ -1,4 +1,4 @@
-import { assert, type RangeDescriptor, type Timestamp } from '@cairn/base';
+import type { RangeDescriptor, Timestamp } from '@cairn/base';
 import type { EngineIterator, EngineRow, KvEngine } from '@cairn/engine';
 import {
   checkRow,
@@ -10,7 +10,6 @@ import {
   Namespace,
   rowSpanIn,
   seekKeyOf,
-  startOfTransactionKey,
   timestampOfVersionKey,
   userKeyEndOf,
   type ChainFate,
@@ -21,17 +20,11 @@ const ROWS_PER_STEP = 512;
 const EXAMINED_PER_LOOK_MAX = 10_000;
 /** Above the suffix of every version key. */
 const PAST_VERSIONS = Buffer.alloc(9, 0xff);
-/** Behind an engine key nothing comes before this. */
-const JUST_ABOVE = Buffer.of(0);
 
-/**
- * Where a look begins: at a user key among the versions, or at an engine key among the members or among what
- * became of transactions.
- */
+/** Where a look begins: at a user key among the versions, or at an engine key among the members. */
 export type LookPlace =
   | { readonly type: 'versions'; readonly userKey: Uint8Array }
-  | { readonly type: 'members'; readonly start: Buffer }
-  | { readonly type: 'decisions'; readonly start: Buffer };
+  | { readonly type: 'members'; readonly start: Buffer };
 
 /** What one look at a part of the range found. */
 export interface Look {
@@ -40,7 +33,6 @@ export interface Look {
   /** Engine bytes of the keys and their values. */
   readonly freedBytes: number;
   readonly examined: number;
-  /** Rows were seen that turn into garbage without another write. */
   readonly hasExpiring: boolean;
   /** undefined = the range is done. */
   readonly next: LookPlace | undefined;
@@ -48,7 +40,7 @@ export interface Look {
 
 /**
  * Looks for garbage in one range, a bounded part at a time: first among the versions of its keys, then among
- * the members of its collections, then among records and marks of transactions. What a key with a lock has is left alone: an open transaction may name it.
+ * the members of its collections. What a key with a lock has is left alone: an open transaction may name it.
  *
  * The locks are those of when the look began. A transaction that locks a key later began above the safe
  * point, so what it reads and writes is no garbage; and a lock that went before left its writes behind, in
@@ -58,25 +50,17 @@ export class GarbageLooks {
   readonly #engine: KvEngine;
   readonly #descriptor: RangeDescriptor;
   readonly #safePoint: Timestamp;
-  readonly #decidedBelow: Timestamp;
   readonly #keysMax: number;
 
   /** `keysMax`: keys that one look finds at most. */
   constructor(
     engine: KvEngine,
-    range: {
-      readonly descriptor: RangeDescriptor;
-      readonly safePoint: Timestamp;
-      /** Nobody asks any more what became of a transaction that began below it; at most the safe point. */
-      readonly decidedBelow: Timestamp;
-    },
+    range: { readonly descriptor: RangeDescriptor; readonly safePoint: Timestamp },
     keysMax: number,
   ) {
     this.#engine = engine;
     this.#descriptor = range.descriptor;
-    assert(range.decidedBelow <= range.safePoint, 'what became of a transaction outlives its versions');
     this.#safePoint = range.safePoint;
-    this.#decidedBelow = range.decidedBelow;
     this.#keysMax = keysMax;
   }
 
@@ -85,14 +69,7 @@ export class GarbageLooks {
   }
 
   look(place: LookPlace): Promise<Look> {
-    switch (place.type) {
-      case 'versions':
-        return this.#lookAtVersions(place.userKey);
-      case 'members':
-        return this.#lookAtMembers(place.start);
-      case 'decisions':
-        return this.#lookAtDecisions(place.start);
-    }
+    return place.type === 'versions' ? this.#lookAtVersions(place.userKey) : this.#lookAtMembers(place.start);
   }
 
   /** The first chain is entered at its pivot: newer versions say nothing. */
@@ -162,41 +139,8 @@ export class GarbageLooks {
     });
     if (!isCut) collector.finish();
     const resume = isCut ? collector.resumeChain() : undefined;
-    const { start: decisions } = rowSpanIn(Namespace.transactions, this.#descriptor.startKey, endKey);
-    const next: LookPlace =
-      resume === undefined ? { type: 'decisions', start: decisions } : { type: 'members', start: resume };
+    const next: LookPlace | undefined = resume && { type: 'members', start: resume };
     return { ...foundBy(collector), hasExpiring: false, next };
-  }
-
-  /** Records and marks go by the start of their transaction alone (T9). */
-  async #lookAtDecisions(start: Buffer): Promise<Look> {
-    const { startKey, endKey } = this.#descriptor;
-    const { end } = rowSpanIn(Namespace.transactions, startKey, endKey);
-    const iterator = this.#engine.iterate({ start, end });
-    const keys: Buffer[] = [];
-    let [examined, freedBytes, isLeft] = [0, 0, false];
-    let last: Buffer | undefined;
-    const isCut = await walk([iterator], iterator, (rows) => {
-      for (const [key, record] of rows) {
-        checkRow(key, record);
-        examined += 1;
-        last = key;
-        if (startOfTransactionKey(key) >= this.#decidedBelow) {
-          isLeft = true;
-          continue;
-        }
-        keys.push(key);
-        freedBytes += key.length + record.length;
-        if (keys.length >= this.#keysMax) return Promise.resolve(true);
-      }
-      return Promise.resolve(examined >= EXAMINED_PER_LOOK_MAX);
-    });
-    const next: LookPlace | undefined =
-      isCut && last !== undefined
-        ? { type: 'decisions', start: Buffer.concat([last, JUST_ABOVE]) }
-        : undefined;
-    // What is left goes as soon as the locks of its time are gone.
-    return { keys, freedBytes, examined, hasExpiring: isLeft, next };
   }
 
   /**

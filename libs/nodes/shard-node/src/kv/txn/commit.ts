@@ -49,7 +49,7 @@ export function rowOf(lock: Lock, commit: Timestamp, view: TxnView): WrittenRow 
 export function judgeCommit(command: CommitCommand, view: TxnView): Verdict {
   const { start, commit, primary, keys } = command;
   const lock = view.locks.current(rowCacheKey(primary));
-  if (lock?.start !== start) return judgeUndecided(primary, start, view, FORGOTTEN);
+  if (lock?.start !== start) return judgeUndecided(primary, start, view);
   if (start < view.readableSince) return replied({ type: 'tooOld', readableSince: view.readableSince });
   let floor = floorOf(lock, view);
   const removed = [lock];
@@ -81,26 +81,11 @@ export function rowsOf(locks: readonly Lock[], commit: Timestamp, view: TxnView)
   return rows;
 }
 
-const ROLLED_BACK: Verdict = replied({ type: 'rolledBack' });
-/** The record may be collected: whoever asks to commit again may have committed. */
-const FORGOTTEN: Verdict = {
-  type: 'refused',
-  code: 'OUTCOME_UNKNOWN',
-  message: 'what became of the transaction is so long ago that nobody remembers',
-  retryAfterMs: 0,
-};
-
 /**
  * A transaction that has no lock at its primary was decided, or is from now on: it never got that far, and a
- * lock that comes late is refused by the mark (T9). `gone` is the answer where nobody remembers: a record is
- * collected only when its transaction has no lock anywhere, so that who met one is told the truth.
+ * lock that comes late is refused by the mark (T9).
  */
-export function judgeUndecided(
-  primary: Uint8Array,
-  start: Timestamp,
-  view: TxnView,
-  gone = ROLLED_BACK,
-): Verdict {
+export function judgeUndecided(primary: Uint8Array, start: Timestamp, view: TxnView): Verdict {
   const decision = view.decisionAt(primary, start);
   switch (decision.type) {
     case 'under-way':
@@ -114,8 +99,8 @@ export function judgeUndecided(
     case 'none':
       break;
   }
-  // A lock that comes late is refused in any case.
-  if (start < view.readableSince) return gone;
+  // A lock that comes late is refused in any case, and of a commit the record would be here.
+  if (start < view.readableSince) return replied({ type: 'rolledBack' });
   const decisions = [{ userKey: Buffer.from(primary), start, commit: timestamp(0) }];
   return { type: 'write', change: changeOf(start, { decisions }), reply: { type: 'rolledBack' } };
 }

@@ -29,8 +29,7 @@ export function deadlineAfter(now: Timestamp, ttlMs: number): Timestamp {
  */
 export function judgePrewrite(command: PrewriteCommand, view: TxnView): Verdict {
   const { start } = command;
-  const readableSince = view.lockableSince;
-  if (start < readableSince) return replied({ type: 'tooOld', readableSince });
+  if (start < view.readableSince) return replied({ type: 'tooOld', readableSince: view.readableSince });
   const looked: Looked = { own: [], foreign: [], free: [], isWaiting: false, isUnread: false };
   for (const mutation of command.mutations) {
     const end = look(mutation, start, { view, looked });

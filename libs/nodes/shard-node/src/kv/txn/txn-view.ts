@@ -69,11 +69,6 @@ export class TxnView {
     return this.#parts.range.readableSince;
   }
 
-  /** No transaction that began below it takes a lock: its record or its mark may have been collected (T9). */
-  get lockableSince(): Timestamp {
-    return timestamp(Math.max(this.#parts.range.readableSince, this.#environment.clusterSafePoint()));
-  }
-
   /** A timestamp of when this leadership began: what began before may have been decided by others. */
   get since(): Timestamp {
     return this.#parts.leadership.since;

@@ -169,14 +169,6 @@ describe('prewrite (T6)', () => {
     expect(await rig.prewrite(start, { a: '1' })).toMatchObject({ type: 'tooOld' });
   });
 
-  it('takes no lock below what the cluster lets go, though nothing was collected here', async () => {
-    const start = rig.issue();
-    rig.kv.clusterSafePoint = timestamp(start + 1);
-    expect(await rig.prewrite(start, { a: '1' })).toEqual({ type: 'tooOld', readableSince: start + 1 });
-    rig.kv.clusterSafePoint = start;
-    expect(await rig.prewrite(start, { a: '1' })).toMatchObject({ type: 'prewritten' });
-  });
-
   it('reads rows and decisions that are cold first', async () => {
     const start = rig.issue();
     await rig.kv.put('a', '1');
@@ -395,10 +387,6 @@ describe('check (T8)', () => {
     await purgeUpTo(rig.issue());
     const entries = rig.kv.replica.history.length;
     expect(await rig.check(start, 'a')).toEqual(ROLLED_BACK);
-    // Who asks to commit may have done so, and the record be gone.
-    const commit = rig.write(commitOf(start, rig.issue(), 'a'));
-    await rig.kv.run();
-    expect(codeOf(commit)).toBe('OUTCOME_UNKNOWN');
     expect(rig.kv.replica.history.length).toBe(entries);
   });
 });

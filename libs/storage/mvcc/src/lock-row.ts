@@ -1,6 +1,6 @@
 import { CairnError, RowKind, assert, formatTooNew, timestamp, type Timestamp } from '@cairn/base';
 import { Namespace } from './namespace.js';
-import { encodeRow, NO_EXPIRY, startOfRecord, valueOfRecord } from './record.js';
+import { encodeRow, NO_EXPIRY, recordLength, startOfRecord, valueOfRecord } from './record.js';
 import { readEscapedKey } from './user-key.js';
 import { keyPrefixIn } from './version-key.js';
 
@@ -28,6 +28,7 @@ const DEADLINE_AT = MIN_COMMIT_AT + 8;
 const TTL_AT = DEADLINE_AT + 8;
 const PRIMARY_BYTES_AT = TTL_AT + 8;
 const PRIMARY_AT = PRIMARY_BYTES_AT + 4;
+const NO_BODY = Buffer.alloc(0);
 
 /** A lock, as it is stored. */
 export interface LockRow {
@@ -72,6 +73,11 @@ export function encodeLockRow(userKey: Uint8Array, lock: LockRow): readonly [key
   body.set(lock.primary, PRIMARY_AT);
   body.set(lock.value, PRIMARY_AT + lock.primary.length);
   return encodeRow(lockKeyOf(userKey), recordWith(body), lock.start);
+}
+
+/** Bytes of the engine value of a lock. */
+export function lockRecordLength({ primary, start, value }: LockRow): number {
+  return recordLength(recordWith(NO_BODY), start) + PRIMARY_AT + primary.length + value.length;
 }
 
 /** Decodes the engine value of a lock; primary and value are views. Throws CORRUPTION, FORMAT_TOO_NEW. */

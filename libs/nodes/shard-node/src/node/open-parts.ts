@@ -220,6 +220,7 @@ function assemble(node: JoinedNode, below: BelowStore, store: Store): OpenedNode
     ...{ engine, clock, logger, metrics, machines, limits: DEFAULT_GARBAGE_LIMITS },
     newestTimestamp: () => timestamps.max,
     safePoint: () => cluster.gcSafePoint,
+    lockFreeBelow: () => cluster.lockFreeBelow,
     lifeMs: () => cluster.heardSettings.gcLifeMs,
     damaged: (error) => {
       stopDamaged(options, error);

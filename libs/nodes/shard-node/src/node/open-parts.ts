@@ -134,6 +134,7 @@ async function openBelowStore(node: JoinedNode, late: LateStore, closers: Closer
     rowCache: new RowCache(options.rowCacheBytes),
     scanCache: new ScanCacheBudget(kvLimits.scanCacheBytesMax),
     safePoint: new StoreSafePoint(engine),
+    gcSafePoint: () => cluster.gcSafePoint,
     scratch: new KvScratch(),
     damaged: (error) => {
       stopDamaged(options, error);

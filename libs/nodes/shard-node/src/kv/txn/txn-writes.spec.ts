@@ -11,7 +11,7 @@ import {
 import { KvOp, LockOp, ReadConsistency, type TxnWriteCommand } from '@cairn/wire';
 
 import { answerOf, bytes, codeOf, descriptorOf, KvRig, settle } from '../kv-rig.testing.js';
-import { commitOf, mutationsOf, prewriteOf, replyOf, TxnRig } from './txn-rig.testing.js';
+import { commitOf, mutationsOf, prewriteOf, putOf, replyOf, TxnRig } from './txn-rig.testing.js';
 
 /*
  * Goal: the steps of a transaction over several ranges (T2, T3, T5 to T9, T12 to T15, T18), alone, repeated
@@ -382,12 +382,15 @@ describe('check (T8)', () => {
     expect(codeOf(sent)).toBe('NOT_LEADER');
   });
 
-  it('below what is remembered there is nothing to remember', async () => {
+  it('of what is older than anybody remembers is an end for good, whoever leads next', async () => {
     const start = rig.issue();
-    await purgeUpTo(rig.issue());
-    const entries = rig.kv.replica.history.length;
+    rig.kv.gcSafePoint = rig.issue();
     expect(await rig.check(start, 'a')).toEqual(ROLLED_BACK);
-    expect(rig.kv.replica.history.length).toBe(entries);
+    // On another node, which has not heard how far the cluster is.
+    rig.kv.gcSafePoint = timestamp(0);
+    await rig.kv.restart([]);
+    await rig.kv.replica.lead();
+    expect(await rig.prewrite(start, { a: '1' })).toEqual(ROLLED_BACK);
   });
 });
 
@@ -577,5 +580,78 @@ describe('locks of a range', () => {
     const locks = Reflect.get(child ?? {}, 'oldestLockStart') as Timestamp | undefined;
     expect(locks).toBe(start);
     await settle();
+  });
+});
+
+describe('what is served (T15)', () => {
+  /** Two transactions, and a safe point at the start of the second. */
+  async function atTheBound(raise: (safePoint: Timestamp) => unknown): Promise<[Timestamp, Timestamp]> {
+    const below = rig.issue();
+    const bound = rig.issue();
+    rig.kv.environment.timestamps.observe(rig.issue());
+    await raise(bound);
+    return [below, bound];
+  }
+  const told = (safePoint: Timestamp): unknown => (rig.kv.gcSafePoint = safePoint);
+  const BOUNDS = [
+    ['what the range has purged', purgeUpTo],
+    ['what the cluster lets go', told],
+  ] as const;
+
+  it.each(BOUNDS)('begins at %s, for prewrites and one-range transactions', async (_name, raise) => {
+    const [below, bound] = await atTheBound(raise);
+    const tooOld = { type: 'tooOld', readableSince: bound };
+    expect(await rig.prewrite(below, { a: '1' })).toEqual(tooOld);
+    const execute = { reads: [bytes('a')], then: [putOf('a', '1')] };
+    expect(await rig.run({ start: below, ...execute })).toEqual(tooOld);
+    expect(rig.kv.machine.debugView().locks).toBe(0);
+    expect(await rig.prewrite(bound, { a: '1' })).toMatchObject({ type: 'prewritten' });
+    await rig.resolve(bound, 0, 'a');
+    expect(await rig.run({ start: bound, ...execute })).toMatchObject({ type: 'executed' });
+  });
+
+  it.each(BOUNDS)('begins at %s, for reads and validations', async (_name, raise) => {
+    const [below, bound] = await atTheBound(raise);
+    const commit = rig.issue();
+    const validate = (start: Timestamp): Promise<object> =>
+      rig.askRead({ type: 'validate', start, commit, keys: [bytes('a')], spans: [] });
+    expect(await validate(below)).toEqual({ type: 'tooOld', readableSince: bound });
+    expect(await validate(bound)).toEqual({ type: 'valid' });
+    await expect(rig.batchGet(['a'], below)).rejects.toThrow('FAILED_PRECONDITION');
+    expect(await rig.batchGet(['a'], bound)).toMatchObject({ type: 'rows' });
+    expect([await rig.getAt('a', below), await rig.getAt('a', bound)]).toEqual([
+      'FAILED_PRECONDITION',
+      undefined,
+    ]);
+    const scan = { op: KvOp.scan, key: bytes(''), consistency: ReadConsistency.timestamp } as const;
+    const read = await rig.kv.ask({ ...scan, readTimestamp: below });
+    expect([read.error?.code, (await rig.kv.ask({ ...scan, readTimestamp: bound })).error]).toEqual([
+      'FAILED_PRECONDITION',
+      undefined,
+    ]);
+  });
+
+  it('ends a transaction whose commit comes below it, for good', async () => {
+    const start = await locked({ a: '1' });
+    rig.kv.gcSafePoint = timestamp(start + 1);
+    expect(await rig.commit(start, 'a')).toEqual({ type: 'tooOld', readableSince: start + 1 });
+    rig.kv.gcSafePoint = timestamp(0);
+    expect(await rig.commit(start, 'a')).toEqual(ROLLED_BACK);
+    const other = await locked({ a: '1' });
+    rig.kv.gcSafePoint = other;
+    expect(await rig.commit(other, 'a')).toMatchObject({ type: 'committed' });
+  });
+
+  it('tells a commit that finds neither lock nor record below it that nobody knows', async () => {
+    const start = rig.issue();
+    rig.kv.gcSafePoint = rig.issue();
+    const sent = rig.write(commitOf(start, rig.issue(), 'a'));
+    await rig.kv.run();
+    expect(codeOf(sent)).toBe('OUTCOME_UNKNOWN');
+    const known = await locked({ b: '1' });
+    const commit = rig.issue();
+    await rig.tell(commitOf(known, commit, 'b'));
+    rig.kv.gcSafePoint = rig.issue();
+    expect(await rig.tell(commitOf(known, commit, 'b'))).toEqual(committed(commit));
   });
 });

@@ -1,11 +1,11 @@
 import { describe, expect, it } from '@jest/globals';
 import { timestamp, TIMESTAMP_LOGICAL_STEPS, type Timestamp } from '@cairn/base';
-import { Namespace, rowSpanIn, startOfRecord } from '@cairn/mvcc';
+import { decodeLockRow, Namespace, rowSpanIn, startOfRecord } from '@cairn/mvcc';
 import { LockOp, type TxnReply, type TxnWriteCommand } from '@cairn/wire';
 import fc from 'fast-check';
 
 import { answerOf, bytes } from '../kv/kv-rig.testing.js';
-import { commitOf, prewriteOf, replyOf, TxnRig } from '../kv/txn/txn-rig.testing.js';
+import { checkOf, commitOf, prewriteOf, replyOf, TxnRig } from '../kv/txn/txn-rig.testing.js';
 import { GarbageLooks, type LookPlace } from './garbage-looks.js';
 
 /*
@@ -76,6 +76,7 @@ interface Met {
   readonly start: Timestamp;
   readonly key: string;
   readonly primary: string;
+  readonly lockDeadline: number;
   heard: TxnReply | undefined;
 }
 
@@ -243,7 +244,7 @@ class World {
       return;
     }
     if (type === 'check') {
-      await this.#ask({ start, key: keys[at], primary, heard: undefined }, how);
+      await this.#ask({ start, key: keys[at], primary, lockDeadline: 0, heard: undefined }, how);
       return;
     }
     // What a coordinator has given up it only rolls back; what it may have committed it does not.
@@ -287,18 +288,15 @@ class World {
       const start = startOfRecord(record);
       const transaction = this.#transactions.find((each) => each.start === start);
       if (transaction === undefined) throw new Error('a lock of nobody');
-      this.#met.unshift({ start, key: transaction.keys[at], primary: transaction.keys[0], heard: undefined });
+      const [primary] = transaction.keys;
+      const lockDeadline = decodeLockRow(record).deadline;
+      this.#met.unshift({ start, key: transaction.keys[at], primary, lockDeadline, heard: undefined });
     }
     this.#met.length = Math.min(this.#met.length, 4);
   }
 
   async #ask(met: Met, how: Fate): Promise<void> {
-    const command = {
-      type: 'check',
-      start: met.start,
-      primary: bytes(met.primary),
-      pushTo: timestamp(0),
-    } as const;
+    const command = checkOf(met.start, met.primary, { lockDeadline: met.lockDeadline });
     const reply = await this.#send(PRIMARY, command, how);
     if (typeof reply !== 'object') return;
     met.heard = reply;

@@ -110,11 +110,17 @@ export function rowsOf(locks: readonly Lock[], commit: Timestamp, view: TxnView)
 }
 
 /**
- * A transaction that has no lock at its primary was decided, or is from now on: it never got that far, and a
+ * A transaction that has no lock at its primary was decided, or is (unless `whenNone` says otherwise) from now
+ * on: it never got that far, and a
  * lock that comes late is refused by the mark (T9). Below what is served its record may have been collected:
  * then nobody has a lock of it, and whoever asks because of one that is gone may hear this.
  */
-export function judgeUndecided(primary: Uint8Array, start: Timestamp, view: TxnView): Verdict {
+export function judgeUndecided(
+  primary: Uint8Array,
+  start: Timestamp,
+  view: TxnView,
+  whenNone?: () => Verdict | undefined,
+): Verdict {
   const decision = view.decisionAt(primary, start);
   switch (decision.type) {
     case 'under-way':
@@ -128,6 +134,8 @@ export function judgeUndecided(primary: Uint8Array, start: Timestamp, view: TxnV
     case 'none':
       break;
   }
+  const other = whenNone?.();
+  if (other !== undefined) return other;
   const decisions = [{ userKey: Buffer.from(primary), start, commit: timestamp(0) }];
   return { type: 'write', change: changeOf(start, { decisions }), reply: { type: 'rolledBack' } };
 }

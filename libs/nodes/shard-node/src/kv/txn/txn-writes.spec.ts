@@ -11,7 +11,7 @@ import {
 import { KvOp, LockOp, ReadConsistency, type TxnWriteCommand } from '@cairn/wire';
 
 import { answerOf, bytes, codeOf, descriptorOf, KvRig, settle } from '../kv-rig.testing.js';
-import { commitOf, mutationsOf, prewriteOf, putOf, replyOf, TxnRig } from './txn-rig.testing.js';
+import { checkOf, commitOf, mutationsOf, prewriteOf, putOf, replyOf, TxnRig } from './txn-rig.testing.js';
 
 /*
  * Goal: the steps of a transaction over several ranges (T2, T3, T5 to T9, T12 to T15, T18), alone, repeated
@@ -344,6 +344,30 @@ describe('check (T8)', () => {
     expect(await rig.prewrite(start, { a: '1' })).toEqual(ROLLED_BACK);
   });
 
+  it('leaves one open whose lock is elsewhere for now, until the time of that is over', async () => {
+    const start = rig.issue();
+    const lockDeadline = timestamp(rig.kv.max + 1_000 * TIMESTAMP_LOGICAL_STEPS);
+    const read = rig.issue();
+    const pending = { type: 'pending', minCommit: read + 1, deadline: lockDeadline };
+    expect(await rig.check(start, 'a', read, lockDeadline)).toEqual(pending);
+    // What the reader was promised holds for a lock that comes later.
+    expect(await rig.prewrite(start, { a: '1' })).toEqual({ type: 'prewritten', minCommit: read + 1 });
+    await rig.resolve(start, 0, 'a');
+    expect(await rig.check(start, 'a', 0, lockDeadline)).toEqual(ROLLED_BACK);
+    const other = rig.issue();
+    rig.kv.oracle.next = lockDeadline;
+    await rig.kv.clock.advance(1_000);
+    expect(await rig.check(other, 'a', 0, lockDeadline)).toEqual(ROLLED_BACK);
+    expect(await rig.prewrite(other, { a: '1' })).toEqual(ROLLED_BACK);
+  });
+
+  it('leaves nothing open that is not served any more', async () => {
+    const start = rig.issue();
+    rig.kv.gcSafePoint = rig.issue();
+    const lockDeadline = rig.kv.max + 1_000 * TIMESTAMP_LOGICAL_STEPS;
+    expect(await rig.check(start, 'a', 0, lockDeadline)).toEqual(ROLLED_BACK);
+  });
+
   it('tells what was decided', async () => {
     const start = await locked({ a: '1' });
     const commit = rig.issue();
@@ -375,7 +399,7 @@ describe('check (T8)', () => {
   it('promises nothing before its leadership is confirmed', async () => {
     const start = await locked({ a: '1' });
     rig.kv.replica.hasLeaseNow = false;
-    const sent = rig.write({ type: 'check', start, primary: bytes('a'), pushTo: rig.issue() });
+    const sent = rig.write(checkOf(start, 'a', { pushTo: rig.issue() }));
     await rig.kv.turn();
     expect(sent.answers).toEqual([]);
     rig.kv.replica.answerReads(false);
@@ -432,7 +456,9 @@ describe('plain operations that meet a lock (T2, T12, T13, T18)', () => {
     await rig.kv.run();
     for (const one of sent) {
       expect(answerOf(one).error).toMatchObject({ code: 'LOCKED', isUnclear: false });
-      expect(answerOf(one).error?.locks).toEqual([{ key: bytes('a'), primary: bytes('a'), start }]);
+      const [lock] = answerOf(one).error?.locks ?? [];
+      expect(lock).toMatchObject({ key: bytes('a'), primary: bytes('a'), start });
+      expect(lock?.deadline).toBeGreaterThan(rig.kv.max);
     }
   });
 

@@ -138,6 +138,7 @@ export class Transaction {
     this.#parts.state.read(key);
     const entry = await this.#parts.reader.read(key);
     this.#checkOpen();
+    if (entry?.expiresAtMs === undefined) this.#parts.state.readLasting(key);
     return entry;
   }
 

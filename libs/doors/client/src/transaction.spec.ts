@@ -86,7 +86,7 @@ describe('a transaction', () => {
     expect(commit?.reads.map(String)).toEqual([]);
   });
 
-  test('has those reads checked that its writes do not check: of other keys, and of what may expire', async () => {
+  test('has reads checked that its writes do not: of other keys, and of what may expire', async () => {
     await client.put('lasting', '1');
     await client.put('expiring', '1', { ttlMs: 60_000 });
     await client.transaction(async (tx) => {

@@ -1,4 +1,5 @@
 import { CairnError, RowKind, assert, formatTooNew, timestamp, type Timestamp } from '@cairn/base';
+import { readU64, writeU64 } from '@cairn/codec';
 import { Namespace } from './namespace.js';
 import { encodeRow, NO_EXPIRY, recordLength, startOfRecord, valueOfRecord } from './record.js';
 import { readEscapedKey } from './user-key.js';
@@ -115,17 +116,4 @@ export function recordWith(body: Buffer): Parameters<typeof encodeRow>[1] {
     kind: RowKind.bytes,
     value: body,
   };
-}
-
-/** Big endian. */
-export function writeU64(target: Buffer, at: number, value: number): void {
-  target.writeUInt32BE(Math.floor(value / 4294967296), at);
-  target.writeUInt32BE(value >>> 0, at + 4);
-}
-
-/** Big endian. Throws CORRUPTION above 2^53 - 1. */
-export function readU64(source: Buffer, at: number): number {
-  const high = source.readUInt32BE(at);
-  if (high > 0x1fffff) throw new CairnError('CORRUPTION', `number above 2^53 at ${at}`);
-  return high * 4294967296 + source.readUInt32BE(at + 4);
 }

@@ -1,5 +1,6 @@
 import { CairnError, assert, formatTooNew, timestamp, type Timestamp } from '@cairn/base';
-import { readU64, recordWith, writeU64 } from './lock-row.js';
+import { readU64, writeU64 } from '@cairn/codec';
+import { recordWith } from './lock-row.js';
 import { Namespace } from './namespace.js';
 import { encodeRow, startOfRecord, valueOfRecord } from './record.js';
 import { keyPrefixIn, userKeyEndOf } from './version-key.js';

@@ -56,8 +56,8 @@ export class ServedRange {
   }
 
   /**
-   * The oldest timestamp that may be read at, and the oldest start of transactions that are served (T15). Only
-   * ever rises here; another replica may serve more.
+   * The oldest timestamp that may be read at, and the oldest start of transactions that are served (T15).
+   * Only ever rises here; another replica may serve more.
    */
   get readableSince(): Timestamp {
     return timestamp(Math.max(this.#purgedBelow, this.#environment.gcSafePoint()));

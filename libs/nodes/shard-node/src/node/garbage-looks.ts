@@ -57,7 +57,8 @@ export interface Look {
 
 /**
  * Looks for garbage in one range, a bounded part at a time: first among the versions of its keys, then among
- * the members of its collections and the records of transactions. What a key with a lock has is left alone: an open transaction may name it.
+ * the members of its collections, then among the records of transactions. What a key with a lock has is left
+ * alone: an open transaction may name it.
  *
  * The locks are those of when the look began. A transaction that locks a key later began above the safe
  * point, so what it reads and writes is no garbage; and a lock that went before left its writes behind, in

@@ -1,8 +1,7 @@
-import { assert, NO_BYTES, RowKind, timestamp, type Timestamp } from '@cairn/base';
+import { assert, expiryAfter, NO_BYTES, RowKind, timestamp, type Timestamp } from '@cairn/base';
 import { LockRowOp, NO_EXPIRY, rowCacheKey } from '@cairn/mvcc';
 import { COMMIT_SEQUENCE, type CommitCommand, type TxnReply } from '@cairn/wire';
 
-import { expiryAfter } from '../evaluate.js';
 import type { Lock } from './lock-table.js';
 import type { TxnView } from './txn-view.js';
 import { changeOf, READ, replied, WAIT, type Verdict, type WrittenRow } from './verdict.js';
@@ -110,10 +109,10 @@ export function rowsOf(locks: readonly Lock[], commit: Timestamp, view: TxnView)
 }
 
 /**
- * A transaction that has no lock at its primary was decided, or is (unless `whenNone` says otherwise) from now
- * on: it never got that far, and a
- * lock that comes late is refused by the mark (T9). Below what is served its record may have been collected:
- * then nobody has a lock of it, and whoever asks because of one that is gone may hear this.
+ * A transaction that has no lock at its primary was decided, or is (unless `whenNone` says otherwise) from
+ * now on: it never got that far, and a lock that comes late is refused by the mark (T9). Below what is served
+ * its record may have been collected: then nobody has a lock of it, and whoever asks because of one that is
+ * gone may hear this.
  */
 export function judgeUndecided(
   primary: Uint8Array,

@@ -220,6 +220,24 @@ describe('a transaction whose primary has no lock yet', () => {
     expect(own.map(({ command }) => command?.type)).toEqual(['prewrite', 'prewrite', 'commit', 'resolve']);
   });
 
+  it('and gets none, because of a conflict, is waited for no longer than it takes to tell', async () => {
+    const rig = await clusterOf();
+    const other = await new CoordinatorRig(rig.shards, 'other').ready();
+    const start = await rig.begin();
+    rig.shards.rows.observe(rig.shards.issue());
+    await rig.settle(rig.put('a', 'newer'));
+    rig.shards.hold = (router, { key: [first], op, value }) =>
+      router === 'router' && op === KvOp.txnWrite && value?.[0] === 1 && first === 0x61 ? 20 : 0;
+    const commit = codeOf(rig.commit(start, { a: 'new', z: 'new' }));
+    await rig.run(10);
+    expect([...rig.shards.rows.locks.keys()]).toEqual(['z']);
+    const beganMs = rig.shards.scheduler.nowMs;
+    await other.settle(other.put('z', 'after'));
+    expect(rig.shards.scheduler.nowMs - beganMs).toBeLessThan(200);
+    expect(await rig.settle(commit)).toBe('TRANSACTION_ABORTED');
+    expect(await other.read(['a', 'z'])).toEqual(['newer', 'after']);
+  });
+
   it('is rolled back by the first who meets its lock when the time of that is over', async () => {
     const { rig, other, commit } = await halfLocked(60_000);
     rig.die();

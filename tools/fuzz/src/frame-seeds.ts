@@ -102,7 +102,7 @@ function transactionRequests(requestId: KvRequest['requestId']): Partial<KvReque
   const writes: TxnWriteCommand[] = [
     { type: 'prewrite', start, primary: KEY, lockTtlMs: 10, mutations },
     { type: 'heartbeat', start, primary: KEY, lockTtlMs: 10 },
-    { type: 'check', start, primary: KEY, pushTo: commit },
+    { type: 'check', start, primary: KEY, pushTo: commit, lockDeadline: commit },
     { type: 'commit', start, commit, primary: KEY, keys: [] },
     { type: 'resolve', start, commit: timestamp(0), keys: [KEY] },
   ];

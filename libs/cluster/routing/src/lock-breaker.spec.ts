@@ -6,7 +6,9 @@ import { AnswersUnderWay } from './answers-under-way.js';
 import { descriptorOf, errorOf, FakeCluster, key, RouterRig } from './fake-cluster.testing.js';
 import type { HeldOperation, LockBreaker } from './lock-breaker.js';
 
-const lock = (start: number): LockInfo => ({ key: key('a'), primary: key('p'), start: timestamp(start) });
+const lock = (start: number): LockInfo => ({
+  ...{ key: key('a'), primary: key('p'), start: timestamp(start), deadline: timestamp(0) },
+});
 
 type Clear = (held: HeldOperation, locks: readonly LockInfo[]) => Promise<readonly Timestamp[]>;
 

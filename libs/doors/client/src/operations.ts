@@ -1,4 +1,4 @@
-import { CairnError, NO_BYTES, unreachable } from '@cairn/base';
+import { isInt64, NO_BYTES, unreachable } from '@cairn/base';
 import {
   checkBound,
   isReserved,
@@ -35,8 +35,6 @@ export interface SizedOperation {
 
 /** Room for tags, ids and numbers of one operation in its message. */
 const OVERHEAD_BYTES = 64;
-const INT64_MIN = -(2n ** 63n);
-const INT64_MAX = 2n ** 63n - 1n;
 
 export function orderingOf(ordering: WriteOrdering | undefined): Ordering {
   if (ordering === undefined || ordering === 'plain') return Ordering.PLAIN;
@@ -198,7 +196,7 @@ export function incrementOperation(
 export function deltaOf(delta: number | bigint): string {
   switch (typeof delta) {
     case 'bigint':
-      if (delta >= INT64_MIN && delta <= INT64_MAX) return delta.toString();
+      if (isInt64(delta)) return delta.toString();
       throw invalidArgument('delta', `delta must fit 64 bits with sign, ${delta} does not`);
     case 'number':
       if (Number.isSafeInteger(delta)) return String(delta);
@@ -206,17 +204,6 @@ export function deltaOf(delta: number | bigint): string {
     default:
       return unreachable(delta, 'delta must be a number or a bigint');
   }
-}
-
-/** The sum of an increment. FAILED_PRECONDITION for what is no integer, and for a sum that does not fit. */
-export function sumOf(value: Buffer | undefined, delta: bigint): bigint {
-  const text = value === undefined ? '0' : value.toString('latin1');
-  if (!/^[+-]?[0-9]{1,20}$/.test(text))
-    throw new CairnError('FAILED_PRECONDITION', 'the value is not a decimal integer');
-  const sum = BigInt(text) + delta;
-  if (sum < INT64_MIN || sum > INT64_MAX)
-    throw new CairnError('FAILED_PRECONDITION', 'the sum does not fit into 64 bits');
-  return sum;
 }
 
 /** Turns a span into bounds: a prefix becomes start and end. */

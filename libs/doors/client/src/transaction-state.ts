@@ -31,6 +31,13 @@ export interface ScannedSpan {
   last: Buffer | undefined;
 }
 
+/** A key that was read. */
+interface ReadKey {
+  readonly key: Buffer;
+  /** It is as it was if a write of the key finds no newer version: there was no row that may expire. */
+  isChecked: boolean;
+}
+
 /** Keys are text here whose characters are the bytes: such text compares as the bytes do. */
 const nameOf = (key: Buffer): string => key.toString('latin1');
 
@@ -41,7 +48,7 @@ const nameOf = (key: Buffer): string => key.toString('latin1');
 export class TransactionState {
   /** What was read is checked at the end. */
   readonly #keepsReads: boolean;
-  readonly #reads = new Map<string, Buffer>();
+  readonly #reads = new Map<string, ReadKey>();
   readonly #writes = new Map<string, BufferedWrite>();
   readonly #spans: ScannedSpan[] = [];
   #bytes = 0;
@@ -63,7 +70,13 @@ export class TransactionState {
     const name = nameOf(key);
     if (this.#reads.has(name)) return;
     this.#take(key.length + READ_BYTES);
-    this.#reads.set(name, key);
+    this.#reads.set(name, { key, isChecked: false });
+  }
+
+  /** A read has found nothing that may expire by itself. */
+  readLasting(key: Buffer): void {
+    const read = this.#reads.get(nameOf(key));
+    if (read !== undefined) read.isChecked = true;
   }
 
   write(write: BufferedWrite): void {
@@ -92,9 +105,12 @@ export class TransactionState {
     return found.sort((one, other) => sign * Buffer.compare(one.key, other.key));
   }
 
-  /** For the end of the transaction. */
+  /** For the end of the transaction: those that its writes do not check. */
   get reads(): Buffer[] {
-    return [...this.#reads.values()];
+    const reads: Buffer[] = [];
+    for (const [name, { isChecked, key }] of this.#reads)
+      if (!isChecked || !this.#writes.has(name)) reads.push(key);
+    return reads;
   }
 
   get spans(): ReadSpan[] {

@@ -82,7 +82,23 @@ describe('a transaction', () => {
     expect(timestamps).toEqual([expect.any(Number), undefined]);
     const [commit] = callsOf('commit');
     expect(commit?.start).toBe(timestamps[0]);
-    expect(commit?.reads.map(String)).toEqual(['a', 'b']);
+    // What is written is checked by being written.
+    expect(commit?.reads.map(String)).toEqual([]);
+  });
+
+  test('has reads checked that its writes do not: of other keys, and of what may expire', async () => {
+    await client.put('lasting', '1');
+    await client.put('expiring', '1', { ttlMs: 60_000 });
+    await client.transaction(async (tx) => {
+      await Promise.all(['lasting', 'expiring', 'absent', 'only read'].map((key) => tx.get(key)));
+      for (const key of ['lasting', 'expiring', 'absent', 'only written']) tx.put(key, '2');
+    });
+    await client.transaction(async (tx) => {
+      await tx.increment('counter');
+      await tx.get('lasting');
+      tx.delete('lasting');
+    });
+    expect(callsOf('commit').map(({ reads }) => reads.map(String))).toEqual([['expiring', 'only read'], []]);
   });
 
   test('reads with one call what is read together, and takes its instant with it', async () => {

@@ -1,7 +1,7 @@
-import { CairnError, timestamp as asTimestamp, timestampToUnixMs } from '@cairn/base';
+import { CairnError, sumOfCounter, timestamp as asTimestamp, timestampToUnixMs } from '@cairn/base';
 import { checkKey, checkValue, toBuffer, WIDEST_SIZES, type BytesInput, type SizeLimits } from './bytes.js';
 import { Entry, type Row } from './entry.js';
-import { boundsOf, deltaOf, sumOf, ttlOf } from './operations.js';
+import { boundsOf, deltaOf, ttlOf } from './operations.js';
 import type { SnapshotReader } from './snapshot-reader.js';
 import { mergedScan, type SpanRows } from './transaction-scan.js';
 import type { TransactionPutOptions, TransactionScanOptions } from './transaction-options.js';
@@ -118,7 +118,7 @@ export class Transaction {
       const stored = state.written(bytes) === undefined ? await this.#read(bytes) : undefined;
       // Another increment may have been first: from here on nothing is waited for.
       const own = state.written(bytes);
-      const sum = sumOf(own === undefined ? stored?.value : own.value, added);
+      const sum = sumOfCounter(own === undefined ? stored?.value : own.value, added);
       const ttlMs = own === undefined ? this.#timeLeft(stored) : own.ttlMs;
       state.write({ key: bytes, value: Buffer.from(String(sum)), ttlMs });
       return sum;
@@ -138,6 +138,7 @@ export class Transaction {
     this.#parts.state.read(key);
     const entry = await this.#parts.reader.read(key);
     this.#checkOpen();
+    if (entry?.expiresAtMs === undefined) this.#parts.state.readLasting(key);
     return entry;
   }
 

@@ -1,6 +1,5 @@
-import { CairnError, NO_BYTES } from '@cairn/base';
+import { CairnError, NO_BYTES, sumOfCounter } from '@cairn/base';
 import { detailFromError } from '../src/errors.js';
-import { sumOf } from '../src/operations.js';
 import {
   Isolation,
   type BatchGetResult,
@@ -160,7 +159,7 @@ export class FakeTransactions {
       }
       case 'increment': {
         const { key, delta } = operation.value;
-        const value = String(sumOf(this.#rows.liveAt(key, Infinity)?.value, BigInt(delta)));
+        const value = String(sumOfCounter(this.#rows.liveAt(key, Infinity)?.value, BigInt(delta)));
         const written = this.#rows.appendAt(key, Buffer.from(value), 0, timestamp);
         return { result: { $case: 'increment', value: { value, ...written, timestamp } } };
       }

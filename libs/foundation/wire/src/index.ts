@@ -1,4 +1,5 @@
 export { buildFromMessage, buildToMessage, THIS_BUILD, type BuildVersions } from './build-versions.js';
+export { comparesBytes, conditionHolds } from './conditions.js';
 export {
   changeBytesOf,
   decodeChangesReply,

@@ -55,7 +55,9 @@ const request: fc.Arbitrary<KvRequest> = fc.record({
   trace: maybe(fc.record({ traceId: sized(16), spanId: sized(8) })),
 });
 
-const locks = fc.array(fc.record({ key: bytes(), primary: bytes(), start: time }), { maxLength: 4 });
+const locks = fc.array(fc.record({ key: bytes(), primary: bytes(), start: time, deadline: time }), {
+  maxLength: 4,
+});
 
 const error: fc.Arbitrary<KvError> = fc
   .record({
@@ -241,7 +243,8 @@ describe('key-value frames', () => {
   });
 
   it('tell of no more locks than anybody can look into, and name no more to pass over', () => {
-    const lock = { key: Buffer.from('k'), primary: Buffer.from('p'), start: timestamp(5) };
+    const [start, deadline] = [timestamp(5), timestamp(6)];
+    const lock = { key: Buffer.from('k'), primary: Buffer.from('p'), start, deadline };
     const refusal: KvError = {
       code: 'LOCKED',
       message: '',

@@ -65,7 +65,13 @@ const writeCommand: fc.Arbitrary<TxnWriteCommand> = fc.oneof(
   }),
   fc.record({ type: fc.constant('commit' as const), start: time, commit: time, primary: bytes, keys }),
   fc.record({ type: fc.constant('resolve' as const), start: time, commit: time, keys }),
-  fc.record({ type: fc.constant('check' as const), start: time, primary: bytes, pushTo: time }),
+  fc.record({
+    type: fc.constant('check' as const),
+    start: time,
+    primary: bytes,
+    pushTo: time,
+    lockDeadline: time,
+  }),
   fc.record({ type: fc.constant('heartbeat' as const), start: time, primary: bytes, lockTtlMs: ms }),
 );
 

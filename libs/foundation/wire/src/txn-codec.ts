@@ -116,6 +116,7 @@ export function encodeTxnWrite(command: TxnWriteCommand): Buffer {
     case 'check':
       writer.bytes(command.primary);
       writer.u64(command.pushTo);
+      writer.u64(command.lockDeadline);
       break;
     case 'heartbeat':
       writer.bytes(command.primary);
@@ -158,7 +159,10 @@ function readWriteCommand(reader: ByteReader): TxnWriteCommand {
     case WriteTag.resolve:
       return { type: 'resolve', start, commit: readTimestamp(reader), keys: readKeys(reader) };
     case WriteTag.check:
-      return { type: 'check', start, primary: reader.bytes(), pushTo: readTimestamp(reader) };
+      return {
+        ...{ type: 'check', start, primary: reader.bytes(), pushTo: readTimestamp(reader) },
+        lockDeadline: readTimestamp(reader),
+      };
     case WriteTag.heartbeat:
       return { type: 'heartbeat', start, primary: reader.bytes(), lockTtlMs: reader.varint() };
     default:
@@ -290,10 +294,11 @@ function readReply(reader: ByteReader): TxnReply {
 
 /** The locks that a refusal tells of; the first `LOCKS_TOLD_MAX` of them. */
 export function writeLocks(writer: ByteWriter, locks: readonly LockInfo[]): void {
-  writeList(writer, locks.slice(0, LOCKS_TOLD_MAX), (to, { key, primary, start }) => {
+  writeList(writer, locks.slice(0, LOCKS_TOLD_MAX), (to, { key, primary, start, deadline }) => {
     to.bytes(key);
     to.bytes(primary);
     to.u64(start);
+    to.u64(deadline);
   });
 }
 
@@ -303,6 +308,7 @@ export function readLocks(reader: ByteReader): LockInfo[] {
     key: from.bytes(),
     primary: from.bytes(),
     start: readTimestamp(from),
+    deadline: readTimestamp(from),
   }));
   if (locks.length > LOCKS_TOLD_MAX) throw garbled(`${locks.length} locks`);
   return locks;

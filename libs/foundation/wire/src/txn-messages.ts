@@ -27,6 +27,8 @@ export interface LockInfo {
   readonly key: Uint8Array;
   readonly primary: Uint8Array;
   readonly start: Timestamp;
+  /** When the time of this lock is over, which its primary's may outlive. */
+  readonly deadline: Timestamp;
 }
 
 /** One key that a transaction is to change. */
@@ -93,14 +95,17 @@ export interface ResolveCommand {
 }
 
 /**
- * Asks the range of the primary what became of a transaction. One whose time is over, or of which nothing is
- * there, is rolled back. `pushTo`: one that is undecided shall not commit at or below it; 0 = no push.
+ * Asks the range of the primary what became of a transaction. One whose time is over is rolled back, and one
+ * of which nothing is there when `lockDeadline` has come: before that, the lock of the primary may be on its
+ * way. `pushTo`: one that is undecided shall not commit at or below it; 0 = no push.
  */
 export interface CheckCommand {
   readonly type: 'check';
   readonly start: Timestamp;
   readonly primary: Uint8Array;
   readonly pushTo: Timestamp;
+  /** Of the lock because of which is asked; 0 = none, or its time is over. */
+  readonly lockDeadline: Timestamp;
 }
 
 /** The transaction lives: gives the lock of its primary more time from now on. */

@@ -4,6 +4,7 @@ export {
   decodeLockRow,
   encodeLockRow,
   lockKeyOf,
+  lockRecordLength,
   LockRowOp,
   userKeyOfLockKey,
   type LockRow,

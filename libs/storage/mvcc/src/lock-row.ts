@@ -1,6 +1,7 @@
 import { CairnError, RowKind, assert, formatTooNew, timestamp, type Timestamp } from '@cairn/base';
+import { readU64, writeU64 } from '@cairn/codec';
 import { Namespace } from './namespace.js';
-import { encodeRow, NO_EXPIRY, startOfRecord, valueOfRecord } from './record.js';
+import { encodeRow, NO_EXPIRY, recordLength, startOfRecord, valueOfRecord } from './record.js';
 import { readEscapedKey } from './user-key.js';
 import { keyPrefixIn } from './version-key.js';
 
@@ -28,6 +29,7 @@ const DEADLINE_AT = MIN_COMMIT_AT + 8;
 const TTL_AT = DEADLINE_AT + 8;
 const PRIMARY_BYTES_AT = TTL_AT + 8;
 const PRIMARY_AT = PRIMARY_BYTES_AT + 4;
+const NO_BODY = Buffer.alloc(0);
 
 /** A lock, as it is stored. */
 export interface LockRow {
@@ -74,6 +76,11 @@ export function encodeLockRow(userKey: Uint8Array, lock: LockRow): readonly [key
   return encodeRow(lockKeyOf(userKey), recordWith(body), lock.start);
 }
 
+/** Bytes of the engine value of a lock. */
+export function lockRecordLength({ primary, start, value }: LockRow): number {
+  return recordLength(recordWith(NO_BODY), start) + PRIMARY_AT + primary.length + value.length;
+}
+
 /** Decodes the engine value of a lock; primary and value are views. Throws CORRUPTION, FORMAT_TOO_NEW. */
 export function decodeLockRow(record: Buffer): LockRow {
   const start = startOfRecord(record);
@@ -109,17 +116,4 @@ export function recordWith(body: Buffer): Parameters<typeof encodeRow>[1] {
     kind: RowKind.bytes,
     value: body,
   };
-}
-
-/** Big endian. */
-export function writeU64(target: Buffer, at: number, value: number): void {
-  target.writeUInt32BE(Math.floor(value / 4294967296), at);
-  target.writeUInt32BE(value >>> 0, at + 4);
-}
-
-/** Big endian. Throws CORRUPTION above 2^53 - 1. */
-export function readU64(source: Buffer, at: number): number {
-  const high = source.readUInt32BE(at);
-  if (high > 0x1fffff) throw new CairnError('CORRUPTION', `number above 2^53 at ${at}`);
-  return high * 4294967296 + source.readUInt32BE(at + 4);
 }

@@ -1,10 +1,22 @@
 import { describe, expect, it } from '@jest/globals';
 import { timestamp } from '@cairn/base';
 import fc from 'fast-check';
-import { decodeLockRow, encodeLockRow, lockKeyOf, LockRowOp, userKeyOfLockKey } from './lock-row.js';
+import {
+  decodeLockRow,
+  encodeLockRow,
+  lockKeyOf,
+  lockRecordLength,
+  LockRowOp,
+  userKeyOfLockKey,
+} from './lock-row.js';
 import { Namespace } from './namespace.js';
 import { checkRow, encodeRow, startOfRecord, type VersionRecord } from './record.js';
-import { commitOfTransactionRow, encodeTransactionRow, transactionKeyOf } from './transaction-row.js';
+import {
+  commitOfTransactionRow,
+  encodeTransactionRow,
+  startOfTransactionKey,
+  transactionKeyOf,
+} from './transaction-row.js';
 import { rowSpanIn } from './version-key.js';
 
 /*
@@ -63,6 +75,7 @@ describe('rows of locks', () => {
         const [key, record] = encodeLockRow(userKey, made);
         checkRow(key, record);
         expect(decodeLockRow(record)).toEqual(made);
+        expect(lockRecordLength(made)).toBe(record.length);
         expect(key).toEqual(lockKeyOf(userKey));
         expect(userKeyOfLockKey(key)).toEqual(userKey);
         const span = rowSpanIn(Namespace.locks, userKey, Buffer.concat([userKey, Buffer.of(0)]));
@@ -105,6 +118,9 @@ describe('records and marks', () => {
       fc.property(bytes, start, moment, (userKey, of, commit) => {
         const [key, record] = encodeTransactionRow(userKey, of, commit);
         expect(key).toEqual(transactionKeyOf(userKey, of));
+        expect(startOfTransactionKey(key)).toBe(of);
+        expect(() => startOfTransactionKey(key.subarray(1))).toThrow(corrupt);
+        expect(() => startOfTransactionKey(key.subarray(0, key.length - 1))).toThrow(corrupt);
         expect([startOfRecord(record), commitOfTransactionRow(record)]).toEqual([of, commit]);
       }),
     );

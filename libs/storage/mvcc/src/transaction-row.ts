@@ -1,8 +1,9 @@
 import { CairnError, assert, formatTooNew, timestamp, type Timestamp } from '@cairn/base';
-import { readU64, recordWith, writeU64 } from './lock-row.js';
+import { readU64, writeU64 } from '@cairn/codec';
+import { recordWith } from './lock-row.js';
 import { Namespace } from './namespace.js';
 import { encodeRow, startOfRecord, valueOfRecord } from './record.js';
-import { keyPrefixIn } from './version-key.js';
+import { keyPrefixIn, userKeyEndOf } from './version-key.js';
 
 /*
  * What became of a transaction: its record, under its primary, when it was committed; a mark under each key
@@ -28,6 +29,15 @@ export function transactionKeyOf(userKey: Uint8Array, start: Timestamp): Buffer 
   prefix.copy(key);
   writeU64(key, prefix.length, start);
   return key;
+}
+
+/** When the transaction began that the row under this engine key tells of. Throws CORRUPTION. */
+export function startOfTransactionKey(engineKey: Buffer): Timestamp {
+  const at = engineKey.length - START_BYTES;
+  if (engineKey[0] !== Namespace.transactions || userKeyEndOf(engineKey) !== at) {
+    throw new CairnError('CORRUPTION', `not the key of a transaction (${engineKey.length} bytes)`);
+  }
+  return timestamp(readU64(engineKey, at));
 }
 
 /** The engine row that says what became of a transaction: `commit` is when, 0 = it was rolled back. */

@@ -1,4 +1,5 @@
 import { assert, timestamp, type Timestamp } from '@cairn/base';
+import { writeU64 } from '@cairn/codec';
 import { OutcomeKind, type CommandOutcome } from './command-outcome.js';
 import { isRowKey, Namespace } from './namespace.js';
 import { recordLength, writeRecordOf, type VersionRecord } from './record.js';
@@ -244,9 +245,4 @@ function writeIdentity(buffer: Buffer, at: number, outcome: CommandOutcome): voi
   buffer[at + 1] = outcome.flags;
   buffer.writeUIntBE(outcome.client, at + 2, 6);
   buffer.writeUIntBE(outcome.requestSequence, at + 8, 6);
-}
-
-function writeU64(buffer: Buffer, at: number, value: number): void {
-  buffer.writeUInt32BE(Math.floor(value / 4294967296), at);
-  buffer.writeUInt32BE(value >>> 0, at + 4);
 }

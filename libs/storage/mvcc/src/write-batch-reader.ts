@@ -1,4 +1,5 @@
 import { CairnError, formatTooNew, timestamp, type Timestamp } from '@cairn/base';
+import { readU64 } from '@cairn/codec';
 import { CommandOutcome, OutcomeKind, checkedOutcomeKind } from './command-outcome.js';
 import { isRowKey } from './namespace.js';
 import { sequenceOfRecord, valueOfRecord } from './record.js';
@@ -221,12 +222,6 @@ function readIdentity(payload: Buffer, at: number, outcome: CommandOutcome): voi
   outcome.flags = flags;
   outcome.client = payload.readUIntBE(at + 2, 6);
   outcome.requestSequence = payload.readUIntBE(at + 8, 6);
-}
-
-function readU64(payload: Buffer, at: number): number {
-  const high = payload.readUInt32BE(at);
-  if (high > 0x1fffff) throw new CairnError('CORRUPTION', `number above 2^53 at ${at}`);
-  return high * 4294967296 + payload.readUInt32BE(at + 4);
 }
 
 function need(payload: Buffer, at: number, bytes: number): void {

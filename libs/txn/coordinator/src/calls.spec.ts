@@ -25,7 +25,9 @@ describe('a reply that no shard node gives', () => {
         rig.times(),
       );
       expect(await rig.settle(codeOf(read))).toBe('INTERNAL');
-      const check = { type: 'check', start: timestamp(1), primary: key('a'), pushTo: timestamp(0) } as const;
+      const none = timestamp(0);
+      const asked = { start: timestamp(1), primary: key('a'), pushTo: none, lockDeadline: none };
+      const check = { type: 'check', ...asked } as const;
       expect(await rig.settle(codeOf(calls.send(check, key('a'), rig.times())))).toBe('OUTCOME_UNKNOWN');
     }
   });

@@ -16,9 +16,19 @@ export type TransactionState =
   | { readonly type: 'committed'; readonly commit: Timestamp }
   | { readonly type: 'rolledBack' };
 
+/** What is asked about, and why. */
+export interface Asked {
+  readonly start: Timestamp;
+  readonly primary: Uint8Array;
+  /** One that is pending will not commit at or below it; 0 = wherever it likes. */
+  readonly pushTo: Timestamp;
+  /** Of the lock because of which is asked: until then that of the primary may be on its way. */
+  readonly lockDeadline: Timestamp;
+}
+
 interface Question {
   /** Of those who came while it was under way: the next question is theirs. */
-  next: { pushTo: Timestamp; readonly answer: PromiseWithResolvers<TransactionState> } | undefined;
+  next: { asked: Asked; readonly answer: PromiseWithResolvers<TransactionState> } | undefined;
 }
 
 /** Times of what the coordinator does for itself, or for several who have deadlines of their own. */
@@ -49,26 +59,25 @@ export class Decisions {
     this.#metrics = metrics;
   }
 
-  /**
-   * What has become of it at some moment after this call. One that is pending will not commit at or below
-   * `pushTo` (0 = wherever it likes). Rejects as a failed call does.
-   */
-  async ask(start: Timestamp, primary: Uint8Array, pushTo: Timestamp): Promise<TransactionState> {
+  /** What has become of it at some moment after this call. Rejects as a failed call does. */
+  async ask(asked: Asked): Promise<TransactionState> {
+    const { start } = asked;
     const known = this.#decided.get(start);
     if (known !== undefined) return known;
     const question = this.#questions.get(start);
-    if (question === undefined) return this.#put(start, primary, pushTo);
-    question.next ??= { pushTo, answer: Promise.withResolvers() };
-    question.next.pushTo = timestamp(Math.max(question.next.pushTo, pushTo));
+    if (question === undefined) return this.#put(asked);
+    question.next ??= { asked, answer: Promise.withResolvers() };
+    question.next.asked = both(question.next.asked, asked);
     return question.next.answer.promise;
   }
 
-  async #put(start: Timestamp, primary: Uint8Array, pushTo: Timestamp): Promise<TransactionState> {
+  async #put(asked: Asked): Promise<TransactionState> {
+    const { start, primary } = asked;
     const question: Question = { next: undefined };
     this.#questions.set(start, question);
     try {
       const reply = await this.#calls.send(
-        { type: 'check', start, primary, pushTo },
+        { type: 'check', ...asked },
         primary,
         ownTimes(this.#clock, QUESTION_TIMEOUT_MS),
       );
@@ -80,7 +89,7 @@ export class Decisions {
       this.#questions.delete(start);
       const { next } = question;
       // Through the front door: what was decided meanwhile need not be asked.
-      if (next !== undefined) next.answer.resolve(this.ask(start, primary, next.pushTo));
+      if (next !== undefined) next.answer.resolve(this.ask(next.asked));
     }
   }
 
@@ -91,6 +100,14 @@ export class Decisions {
     }
     this.#decided.set(start, state);
   }
+}
+
+function both(one: Asked, other: Asked): Asked {
+  return {
+    ...one,
+    pushTo: timestamp(Math.max(one.pushTo, other.pushTo)),
+    lockDeadline: timestamp(Math.max(one.lockDeadline, other.lockDeadline)),
+  };
 }
 
 function stateOf(reply: ReplyTo<'check'>): TransactionState {

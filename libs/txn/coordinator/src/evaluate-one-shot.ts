@@ -1,14 +1,18 @@
 import {
   CairnError,
+  expiryAfter,
   NO_BYTES,
   RowKind,
   rowKindName,
+  sumOfCounter,
   timestampToUnixMs,
-  TIMESTAMP_LOGICAL_STEPS,
   type Timestamp,
 } from '@cairn/base';
+import { encodeVersionToken } from '@cairn/codec';
 import {
-  ConditionKind,
+  COMMIT_SEQUENCE,
+  comparesBytes,
+  conditionHolds,
   ExecuteOp,
   NO_READ_ROW,
   type Condition,
@@ -18,16 +22,11 @@ import {
 } from '@cairn/wire';
 
 import { distinctKeys, mapKey } from './keys.js';
-import { committedVersion } from './version-tokens.js';
 import type { OneShot, TransactionWrite } from './types.js';
 
 /*
  * The same rules as the leader of a range has for a transaction in it, on rows that were read at a snapshot.
  */
-
-const INT64_MIN = -(2n ** 63n);
-const INT64_MAX = 2n ** 63n - 1n;
-const DECIMAL = /^[+-]?[0-9]{1,20}$/;
 
 export interface EvaluatedOneShot {
   readonly succeeded: boolean;
@@ -77,17 +76,10 @@ export function evaluateOneShot(
   return { succeeded, reads, writes, resultsAt: (commit) => later.map((result) => result(commit)) };
 }
 
-function holds({ kind, operand }: Condition, row: ReadRow): boolean {
-  switch (kind) {
-    case ConditionKind.exists:
-      return row.found;
-    case ConditionKind.absent:
-      return !row.found;
-    case ConditionKind.valueEquals:
-      return row.found && Buffer.compare(bytesOf(row).value, operand) === 0;
-    case ConditionKind.versionEquals:
-      return row.found && Buffer.compare(bytesOf(row).version, operand) === 0;
-  }
+/** Throws WRONG_KIND. */
+function holds(condition: Condition, row: ReadRow): boolean {
+  const compared = comparesBytes(condition.kind) ? bytesOf(row) : row;
+  return conditionHolds(condition, compared.found ? compared : undefined);
 }
 
 /** The row, which must be one of bytes. */
@@ -97,6 +89,11 @@ function bytesOf(row: ReadRow): ReadRow {
   throw new CairnError('WRONG_KIND', `the key holds a ${rowKindName(kind)}, not bytes`, {
     details: { kind },
   });
+}
+
+/** The version of the rows that a two-phase commit leaves. */
+function committedVersion(commit: Timestamp): Buffer {
+  return encodeVersionToken(commit, COMMIT_SEQUENCE);
 }
 
 type LaterResult = (commit: Timestamp) => ExecuteResult;
@@ -136,13 +133,7 @@ function carryOut(
 
 /** Throws FAILED_PRECONDITION and WRONG_KIND as a plain increment does. */
 export function incremented(row: ReadRow, delta: bigint): bigint {
-  const text = row.found ? Buffer.from(bytesOf(row).value).toString('latin1') : '0';
-  if (!DECIMAL.test(text)) throw new CairnError('FAILED_PRECONDITION', 'the value is not a decimal integer');
-  const sum = BigInt(text) + delta;
-  if (sum < INT64_MIN || sum > INT64_MAX) {
-    throw new CairnError('FAILED_PRECONDITION', 'the sum does not fit into 64 bits');
-  }
-  return sum;
+  return sumOfCounter(row.found ? bytesOf(row).value : undefined, delta);
 }
 
 /**
@@ -166,7 +157,6 @@ function putCell(key: Uint8Array, value: Uint8Array, ttlMs: number): Cell {
 function rowAt({ row, write }: Cell, commit: Timestamp): ReadRow {
   if (write?.type !== 'put') return row;
   const { ttlMs } = write;
-  const endMs = Math.ceil(commit / TIMESTAMP_LOGICAL_STEPS) * TIMESTAMP_LOGICAL_STEPS;
-  const expiresUnixMs = ttlMs === 0 ? 0 : timestampToUnixMs(endMs as Timestamp) + Math.ceil(ttlMs);
+  const expiresUnixMs = ttlMs === 0 ? 0 : timestampToUnixMs(expiryAfter(commit, ttlMs));
   return { ...row, version: committedVersion(commit), expiresUnixMs };
 }

@@ -181,9 +181,13 @@ export class FakeRows {
     return { type: 'resolved' };
   }
 
-  check({ primary, pushTo, start }: Command<'check'>, now: number): TxnReply {
+  check({ lockDeadline, primary, pushTo, start }: Command<'check'>, now: number): TxnReply {
     const lock = this.locks.get(mapKey(primary));
-    if (lock?.start !== start) return this.#decidedOrRolledBack(primary, start);
+    if (lock?.start !== start) {
+      const isToCome = !this.records.has(recordKey(primary, start)) && lockDeadline > now;
+      if (!isToCome) return this.#decidedOrRolledBack(primary, start);
+      return { type: 'pending', minCommit: timestamp(this.#max + 1), deadline: lockDeadline };
+    }
     if (lock.deadline <= now) {
       this.locks.delete(mapKey(primary));
       return this.#decidedOrRolledBack(primary, start);

@@ -372,7 +372,16 @@ export class FakeShards {
     const locks = keys.flatMap((at): LockInfo[] => {
       const lock = this.rows.locks.get(mapKey(at));
       if (lock === undefined || lock.start === own || ignored.includes(timestamp(lock.start))) return [];
-      return isInTheWay(lock) ? [{ key: at, primary: lock.primary, start: timestamp(lock.start) }] : [];
+      return isInTheWay(lock)
+        ? [
+            {
+              key: at,
+              primary: lock.primary,
+              start: timestamp(lock.start),
+              deadline: timestamp(lock.deadline),
+            },
+          ]
+        : [];
     });
     if (locks.length > 0) throw new FakeRefusal('LOCKED', { locks: locks.slice(0, 64) });
   }

@@ -1,5 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 import { timestamp } from '@cairn/base';
+import { KvOp } from '@cairn/wire';
 
 import { clusterOf, codeOf, CoordinatorRig } from './rig.testing.js';
 
@@ -183,5 +184,70 @@ describe('transactions that meet each other', () => {
       await rig.run(50);
       expect(rig.shards.rows.locks.size).toBe(0);
     }
+  });
+});
+
+describe('a transaction whose primary has no lock yet', () => {
+  /** Its other key is locked; the prewrite of the primary comes so much later. */
+  async function halfLocked(
+    laterMs: number,
+  ): Promise<{ rig: CoordinatorRig; other: CoordinatorRig; commit: Promise<string> }> {
+    const rig = await clusterOf();
+    const other = await new CoordinatorRig(rig.shards, 'other').ready();
+    await rig.settle(rig.commit(await rig.begin(), { a: 'old', z: 'old' }));
+    await rig.run(20);
+    rig.shards.served.length = 0;
+    rig.shards.hold = (_router, { key: [first], op, value }) =>
+      op === KvOp.txnWrite && value?.[0] === 1 && first === 0x61 ? laterMs : 0;
+    const commit = codeOf(rig.commit(await rig.begin(), { a: 'new', z: 'new' }));
+    await rig.run(10);
+    expect([...rig.shards.rows.locks.keys()]).toEqual(['z']);
+    return { rig, other, commit };
+  }
+
+  it('is passed over by reads and waited for by writes, and commits', async () => {
+    const { rig, other, commit } = await halfLocked(300);
+    const at = await rig.begin();
+    expect([await other.settle(other.get('z')), ...(await other.read(['z', 'a'], at))]).toEqual([
+      ...['old', 'old', 'old'],
+    ]);
+    const put = other.put('z', 'after');
+    expect(await rig.settle(commit)).toBe('OK');
+    await rig.settle(put);
+    expect(await other.read(['a', 'z'], at)).toEqual(['old', 'old']);
+    expect(await other.read(['a', 'z'])).toEqual(['new', 'after']);
+    const own = rig.shards.served.filter(({ router }) => router === 'router');
+    expect(own.map(({ command }) => command?.type)).toEqual(['prewrite', 'prewrite', 'commit', 'resolve']);
+  });
+
+  it('and gets none, because of a conflict, is waited for no longer than it takes to tell', async () => {
+    const rig = await clusterOf();
+    const other = await new CoordinatorRig(rig.shards, 'other').ready();
+    const start = await rig.begin();
+    rig.shards.rows.observe(rig.shards.issue());
+    await rig.settle(rig.put('a', 'newer'));
+    rig.shards.hold = (router, { key: [first], op, value }) =>
+      router === 'router' && op === KvOp.txnWrite && value?.[0] === 1 && first === 0x61 ? 20 : 0;
+    const commit = codeOf(rig.commit(start, { a: 'new', z: 'new' }));
+    await rig.run(10);
+    expect([...rig.shards.rows.locks.keys()]).toEqual(['z']);
+    const beganMs = rig.shards.scheduler.nowMs;
+    await other.settle(other.put('z', 'after'));
+    expect(rig.shards.scheduler.nowMs - beganMs).toBeLessThan(200);
+    expect(await rig.settle(commit)).toBe('TRANSACTION_ABORTED');
+    expect(await other.read(['a', 'z'])).toEqual(['newer', 'after']);
+  });
+
+  it('is rolled back by the first who meets its lock when the time of that is over', async () => {
+    const { rig, other, commit } = await halfLocked(60_000);
+    rig.die();
+    await rig.run(2_000);
+    expect(await other.settle(other.get('z'))).toBe('old');
+    expect(rig.shards.rows.locks.size).toBe(1);
+    await rig.run(1_100);
+    expect(await other.settle(other.get('z'))).toBe('old');
+    await rig.run(50);
+    expect(rig.shards.rows.locks.size).toBe(0);
+    void commit;
   });
 });

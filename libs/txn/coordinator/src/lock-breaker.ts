@@ -11,7 +11,7 @@ import {
 import type { KvRequest, LockInfo } from '@cairn/wire';
 
 import { aborted } from './aborts.js';
-import { ownTimes, type Decisions } from './decisions.js';
+import { ownTimes, type Asked, type Decisions } from './decisions.js';
 import type { LiveTransaction, LiveTransactions } from './live-transactions.js';
 import type { LockResolver } from './lock-resolver.js';
 import type { TransactionMetrics } from './metrics.js';
@@ -36,6 +36,8 @@ interface Met {
   readonly start: Timestamp;
   readonly primary: Uint8Array;
   readonly keys: Uint8Array[];
+  /** The latest of theirs. */
+  deadline: Timestamp;
 }
 
 /**
@@ -85,7 +87,7 @@ export class TransactionBreaker implements LockBreaker {
         if (await this.#waitFor(own, met)) return undefined;
         continue;
       }
-      const state = await decisions.ask(met.start, met.primary, at);
+      const state = await decisions.ask(askedOf(met, at));
       switch (state.type) {
         case 'pending':
           if (at === 0 || state.minCommit > at) return met.start;
@@ -113,7 +115,7 @@ export class TransactionBreaker implements LockBreaker {
         if (await this.#waitFor(own, met)) return;
         continue;
       }
-      const state = await decisions.ask(met.start, met.primary, timestamp(0));
+      const state = await decisions.ask(askedOf(met, timestamp(0)));
       if (state.type !== 'pending') {
         await this.#resolve(met, state.type === 'committed' ? state.commit : timestamp(0));
         return;
@@ -172,12 +174,17 @@ export class TransactionBreaker implements LockBreaker {
 
 function metBy(locks: readonly LockInfo[]): readonly Met[] {
   const byStart = new Map<Timestamp, Met>();
-  for (const { start, primary, key } of locks) {
-    const met = byStart.get(start);
-    if (met === undefined) byStart.set(start, { start, primary, keys: [key] });
-    else met.keys.push(key);
+  for (const { start, primary, key, deadline } of locks) {
+    const met = byStart.get(start) ?? { start, primary, keys: [], deadline };
+    met.keys.push(key);
+    met.deadline = timestamp(Math.max(met.deadline, deadline));
+    byStart.set(start, met);
   }
   return [...byStart.values()];
+}
+
+function askedOf({ start, primary, deadline }: Met, pushTo: Timestamp): Asked {
+  return { start, primary, pushTo, lockDeadline: deadline };
 }
 
 /** Throws TRANSACTION_ABORTED: an older transaction may wait for a lock of this one already. */

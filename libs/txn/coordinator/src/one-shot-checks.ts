@@ -1,12 +1,9 @@
-import type { CairnError } from '@cairn/base';
+import { isInt64, type CairnError } from '@cairn/base';
 import { invalidField } from '@cairn/routing';
 import { ExecuteOp } from '@cairn/wire';
 
 import { tooLarge, type TransactionLimits } from './limits.js';
 import type { OneShot } from './types.js';
-
-const INT64_MIN = -(2n ** 63n);
-const INT64_MAX = 2n ** 63n - 1n;
 
 /** What is wrong with a one-shot transaction, before anybody looks at a row; undefined = nothing. */
 export function invalidOneShot(
@@ -20,8 +17,7 @@ export function invalidOneShot(
   }
   for (const { op, delta } of [...then, ...otherwise]) {
     if (op !== ExecuteOp.increment) continue;
-    const sum = BigInt(delta);
-    if (sum < INT64_MIN || sum > INT64_MAX) return invalidField('delta', 'delta must fit into 64 bits');
+    if (!isInt64(BigInt(delta))) return invalidField('delta', 'delta must fit into 64 bits');
   }
   return undefined;
 }

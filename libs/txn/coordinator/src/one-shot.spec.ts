@@ -1,13 +1,20 @@
 import { describe, expect, it } from '@jest/globals';
 import { NO_BYTES, RowKind, timestamp } from '@cairn/base';
-import { ConditionKind, ExecuteOp, type Condition, type ExecuteOperation, type ReadRow } from '@cairn/wire';
+import { encodeVersionToken } from '@cairn/codec';
+import {
+  COMMIT_SEQUENCE,
+  ConditionKind,
+  ExecuteOp,
+  type Condition,
+  type ExecuteOperation,
+  type ReadRow,
+} from '@cairn/wire';
 
 import { evaluateOneShot } from './evaluate-one-shot.js';
 import { key } from './fake-shards.testing.js';
 import { mapKey } from './keys.js';
 import { clusterOf, codeOf } from './rig.testing.js';
 import type { OneShot } from './types.js';
-import { committedVersion } from './version-tokens.js';
 
 const none = { value: NO_BYTES, ttlMs: 0, delta: '0' };
 const get = (at: string): ExecuteOperation => ({ ...none, op: ExecuteOp.get, key: key(at) });
@@ -67,7 +74,7 @@ describe('a one-shot transaction on rows', () => {
       add('n', '-3'),
     ];
     const { resultsAt, reads, writes } = evaluate({ then }, { a: row('old') });
-    const version = committedVersion(COMMIT);
+    const version = encodeVersionToken(COMMIT, COMMIT_SEQUENCE);
     expect(resultsAt(COMMIT)).toEqual([
       { op: ExecuteOp.get, row: row('old') },
       { op: ExecuteOp.put, version },

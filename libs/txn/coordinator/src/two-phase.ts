@@ -290,6 +290,8 @@ export class TwoPhaseCommit {
       live.end(this.#live);
       return;
     }
+    // Whoever has met another lock asks there, and would wait for a lock that does not come.
+    if (!keys.includes(this.#primary)) keys.push(this.#primary);
     await this.#behind(keys, times.deadlineMs, () =>
       resolver.resolve(
         { start, commit: timestamp(0), keys },

@@ -41,6 +41,21 @@ const COARSE_CLOCK: Edit = {
     '    const first = tick > this.#next ? tick : this.#next;',
 };
 
+/** Who commits learns early that nobody can tell what became of it, as at short deadlines: no defect by itself. */
+const IMPATIENT_DECISIONS: readonly Edit[] = [
+  {
+    file: `${COORDINATOR}/two-phase.ts`,
+    find: 'return await this.#sendCommit(commit, times);',
+    replace:
+      'return await this.#sendCommit(commit, { ...times, deadlineMs: Math.min(times.deadlineMs, clock.nowMs() + 3) });',
+  },
+  {
+    file: `${COORDINATOR}/two-phase.ts`,
+    find: 'if (times.signal.aborted || times.nowMs() + pauseMs >= times.deadlineMs)',
+    replace: 'if (attempt >= 0)',
+  },
+];
+
 /** What the leader of a range does with transactions. */
 const LEADER_MUTANTS: readonly Mutant[] = [
   {
@@ -291,6 +306,31 @@ const COORDINATOR_MUTANTS: readonly Mutant[] = [
       },
     ],
     run: { ...SLOW, workload: 'bank' },
+  },
+  {
+    name: 'txn-committed-lock-passed-over',
+    breaks:
+      'a read passes over the lock of a transaction that has committed, while that is carried out behind it',
+    promise: 'whoever reads after a commit sees it, also where it is not carried out yet',
+    file: `${COORDINATOR}/lock-breaker.ts`,
+    edits: [
+      {
+        find: 'await this.#resolve(met, state.commit);\n          return undefined;',
+        replace: 'this.#resolve(met, state.commit).catch(rethrowInvariant);\n          return met.start;',
+      },
+    ],
+    run: { ...DEATHS, workload: 'bank' },
+  },
+  {
+    name: 'txn-unknown-told-as-aborted',
+    breaks: 'a commit of which nobody can tell what became of it is told as aborted',
+    promise: 'what was told to be aborted has not happened',
+    file: `${COORDINATOR}/two-phase.ts`,
+    edits: [
+      { find: 'throw error.forCaller;', replace: "throw aborted('unavailable', undefined, error);" },
+      ...IMPATIENT_DECISIONS,
+    ],
+    run: { ...SLOW, workload: 'list-append' },
   },
   {
     name: 'txn-live-lock-resolved',

@@ -34,7 +34,7 @@ export interface AppliedLocks {
 export class ApplyVisitor implements WriteBatchVisitor {
   /** Engine bytes of the rows put. */
   bytes = 0;
-  /** The part of `bytes` that deletions make. */
+  /** The part of `bytes` that is garbage for sure in time: deletions, and records of transactions. */
   deletedBytes = 0;
   hasExpiring = false;
   /** 0 = the entry collects no garbage. */
@@ -87,7 +87,9 @@ export class ApplyVisitor implements WriteBatchVisitor {
     if (isVersioned(key)) {
       this.#add(key, record);
     } else {
-      this.bytes += key.length + record.length;
+      const bytes = key.length + record.length;
+      this.bytes += bytes;
+      if (key[0] === Namespace.transactions) this.deletedBytes += bytes;
       this.#batch?.put(key, record);
     }
     if (key[0] === Namespace.versions) {

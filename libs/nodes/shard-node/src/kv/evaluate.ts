@@ -1,4 +1,4 @@
-import { RowKind, timestamp, TIMESTAMP_LOGICAL_STEPS, type Timestamp, NO_BYTES } from '@cairn/base';
+import { addToCounter, expiryAfter, NO_BYTES, RowKind, type Timestamp } from '@cairn/base';
 import {
   type CommandOutcome,
   encodeVersionToken,
@@ -10,10 +10,6 @@ import {
   type VersionRecord,
 } from '@cairn/mvcc';
 import { Expectation, KvOp, type KvRequest, type KvResponse } from '@cairn/wire';
-
-const INT64_MIN = -(2n ** 63n);
-const INT64_MAX = 2n ** 63n - 1n;
-const DECIMAL = /^[+-]?[0-9]{1,20}$/;
 
 /** When and as which write a command takes effect. */
 export interface WriteMoment {
@@ -168,28 +164,12 @@ function evaluateIncrement(
 ): Evaluation {
   if (live !== undefined && live.kind !== RowKind.bytes) return { type: 'wrong-kind', kind: live.kind };
   fill.outcome.kind = OutcomeKind.increment;
-  const sum = incremented(live, request.delta);
+  const sum = addToCounter(live?.value, BigInt(request.delta));
   if (sum.type === 'invalid') return { ...sum, code: 'FAILED_PRECONDITION' };
-  fill.response.number = sum.number;
+  fill.response.number = sum.number.toString();
   const value = Buffer.from(fill.response.number, 'latin1');
   // An increment keeps the time to live that the counter has.
   return written({ ...versionOf(value, 0, moment), expiry: live?.expiry ?? NO_EXPIRY }, fill.response);
-}
-
-/** The number of a counter after an increment; `live`: bytes, undefined = 0. */
-export function incremented(
-  live: VersionRecord | undefined,
-  delta: string,
-):
-  | { readonly type: 'number'; readonly number: string }
-  | { readonly type: 'invalid'; readonly message: string } {
-  const text = live === undefined ? '0' : Buffer.from(live.value).toString('latin1');
-  if (!DECIMAL.test(text)) return { type: 'invalid', message: 'the value is not a decimal integer' };
-  const sum = BigInt(text) + BigInt(delta);
-  if (sum < INT64_MIN || sum > INT64_MAX) {
-    return { type: 'invalid', message: 'the sum does not fit into 64 bits' };
-  }
-  return { type: 'number', number: sum.toString() };
 }
 
 function written(version: VersionRecord, response: KvResponse): Evaluation {
@@ -202,15 +182,6 @@ export function versionOf(value: Uint8Array, ttlMs: number, moment: WriteMoment)
   const expiry = ttlMs === 0 ? NO_EXPIRY : expiryAfter(moment.ttlFrom, ttlMs);
   const { timestamp: at, sequence } = moment;
   return { timestamp: at, sequence, expiry, tombstone: false, kind: RowKind.bytes, value };
-}
-
-/**
- * The first timestamp of the millisecond of oracle time in which as much has passed: what is shown and set in
- * milliseconds elsewhere is exactly that.
- */
-export function expiryAfter(ts: Timestamp, ttlMs: number): Timestamp {
-  const endMs = Math.ceil(ts / TIMESTAMP_LOGICAL_STEPS) + Math.ceil(ttlMs);
-  return timestamp(endMs * TIMESTAMP_LOGICAL_STEPS);
 }
 
 export function tombstoneAt(moment: WriteMoment): VersionRecord {

@@ -1,4 +1,4 @@
-import type { RangeDescriptor } from '@cairn/base';
+import type { RangeDescriptor, Timestamp } from '@cairn/base';
 import type { KvEngine } from '@cairn/engine';
 import type { RowCache } from '@cairn/mvcc';
 import type { Clock, Logger, Tracer } from '@cairn/ports';
@@ -20,6 +20,11 @@ export interface KvEnvironment extends DamageListener {
   readonly scanCache: ScanCacheBudget;
   readonly timestamps: StoreTimestamps;
   readonly safePoint: StoreSafePoint;
+  /**
+   * What the cluster lets go, as far as this node was told; only rises. Nothing that began below is served:
+   * that is what makes it true, cluster-wide, that below it no lock comes any more.
+   */
+  gcSafePoint(): Timestamp;
   /** The range here that covers a key now, if one does: for callers whose idea of the ranges is old. */
   covering(key: Uint8Array): RangeDescriptor | undefined;
   readonly clock: Clock;

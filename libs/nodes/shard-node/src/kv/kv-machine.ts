@@ -448,7 +448,7 @@ export class KvMachine implements StateMachine {
     return children.map((child) => {
       const machine = new KvMachine(this.#host, child, {
         window: this.#outcomes.window?.split(),
-        readableSince: this.#range.readableSince,
+        readableSince: this.#range.purgedBelow,
         appliedTimestamp: this.#time.appliedTimestamp,
       });
       machine.load.bytes = this.load.bytes;
@@ -466,7 +466,7 @@ export class KvMachine implements StateMachine {
   }
 
   volatileState(): Uint8Array {
-    return encodeVolatileState({ window: this.#outcomes.window, readableSince: this.#range.readableSince });
+    return encodeVolatileState({ window: this.#outcomes.window, readableSince: this.#range.purgedBelow });
   }
 
   /** Where old versions are gone is said only here and in the log before the snapshot, which goes. */

@@ -253,6 +253,8 @@ export class KvRig {
   readonly damage: CairnError[] = [];
   readonly engine: KvEngine;
   readonly environment: KvMachineHost;
+  /** What the node was told that the cluster lets go. */
+  gcSafePoint: Timestamp = timestamp(0);
   readonly lagging = new LaggingSessions(this.clock);
   readonly replica: FakeReplica;
   machine: KvMachine;
@@ -271,6 +273,7 @@ export class KvRig {
       scanCache: new ScanCacheBudget(limits.scanCacheBytesMax),
       timestamps,
       safePoint: new StoreSafePoint(this.engine),
+      gcSafePoint: () => this.gcSafePoint,
       covering: () => undefined,
       damaged: (error) => this.damage.push(error),
       clock: this.clock,

@@ -158,7 +158,13 @@ function prewriteRequest(start: number, key: string): ReturnType<typeof requestO
 }
 
 function checkRequest(start: number, key: string): ReturnType<typeof requestOf> {
-  return requestOf({ type: 'check', start: timestamp(start), primary: bytes(key), pushTo: timestamp(0) });
+  return requestOf({
+    type: 'check',
+    start: timestamp(start),
+    primary: bytes(key),
+    pushTo: timestamp(0),
+    lockDeadline: timestamp(0),
+  });
 }
 
 describe('the key-value door', () => {

@@ -1,4 +1,4 @@
-import { assert, type RangeDescriptor, type Timestamp } from '@cairn/base';
+import { assert, timestamp, type RangeDescriptor, type Timestamp } from '@cairn/base';
 import type { ReplicaHandle } from '@cairn/store';
 
 import type { KvCall } from './kv-call.js';
@@ -13,21 +13,20 @@ const STALE_RETRY_MS = 5;
  * where they take their view, whether that is still what they were sent for.
  */
 export class ServedRange {
-  readonly #environment: Pick<KvEnvironment, 'covering'>;
+  readonly #environment: Pick<KvEnvironment, 'covering' | 'gcSafePoint'>;
   #replica: ReplicaHandle | undefined;
   #descriptor: RangeDescriptor;
   #isClosed = false;
-  /** Snapshots below this are gone: the safe point of the last collection. Only ever rises. */
-  #readableSince: Timestamp;
+  #purgedBelow: Timestamp;
 
   constructor(
-    environment: Pick<KvEnvironment, 'covering'>,
+    environment: Pick<KvEnvironment, 'covering' | 'gcSafePoint'>,
     descriptor: RangeDescriptor,
-    readableSince: Timestamp,
+    purgedBelow: Timestamp,
   ) {
     this.#environment = environment;
     this.#descriptor = descriptor;
-    this.#readableSince = readableSince;
+    this.#purgedBelow = purgedBelow;
   }
 
   attach(replica: ReplicaHandle): void {
@@ -56,14 +55,22 @@ export class ServedRange {
     this.#isClosed = true;
   }
 
-  /** The oldest timestamp that may be read at. */
+  /**
+   * The oldest timestamp that may be read at, and the oldest start of transactions that are served (T15).
+   * Only ever rises here; another replica may serve more.
+   */
   get readableSince(): Timestamp {
-    return this.#readableSince;
+    return timestamp(Math.max(this.#purgedBelow, this.#environment.gcSafePoint()));
+  }
+
+  /** Snapshots below this are gone from this range: the safe point of its last collection. */
+  get purgedBelow(): Timestamp {
+    return this.#purgedBelow;
   }
 
   /** Old versions below `safePoint` are being removed. */
   raiseReadableSince(safePoint: Timestamp): void {
-    if (safePoint > this.#readableSince) this.#readableSince = safePoint;
+    if (safePoint > this.#purgedBelow) this.#purgedBelow = safePoint;
   }
 
   covers(key: Uint8Array): boolean {
@@ -102,8 +109,9 @@ export class ServedRange {
    * before.
    */
   refusesAsTooOld(call: KvCall, readTimestamp = call.request.readTimestamp): boolean {
-    if (readTimestamp >= this.#readableSince) return false;
-    const oldest = `${utcText(this.#readableSince)} (timestamp ${this.#readableSince})`;
+    const { readableSince } = this;
+    if (readTimestamp >= readableSince) return false;
+    const oldest = `${utcText(readableSince)} (timestamp ${readableSince})`;
     call.fail(
       'FAILED_PRECONDITION',
       `the snapshot is too old: the oldest time that can still be read at is ${oldest}`,

@@ -1,10 +1,12 @@
 import { timestamp, TIMESTAMP_LOGICAL_STEPS, type Timestamp } from '@cairn/base';
 import { noopLogger, noopMetrics, type Metrics } from '@cairn/ports';
 import { describe, expect, it } from '@jest/globals';
+import { Namespace } from '@cairn/mvcc';
 import { KvOp, ReadConsistency } from '@cairn/wire';
 import fc from 'fast-check';
 
 import { bytes, codeOf, descriptorOf, KvRig, settle } from '../kv/kv-rig.testing.js';
+import { TxnRig } from '../kv/txn/txn-rig.testing.js';
 import { DEFAULT_GARBAGE_LIMITS, GarbageCollection, type GarbageLimits } from './garbage-collection.js';
 
 const LIFE_MS = 10_000;
@@ -17,6 +19,8 @@ class GarbageRig {
   lifeMs = LIFE_MS;
   /** Something holds the safe point here; Infinity = nothing does. */
   heldAt = Infinity;
+  /** Some range of the cluster has a lock that old. */
+  lockFreeBelow = Infinity;
 
   constructor(rig: KvRig, limits: Partial<GarbageLimits>) {
     this.rig = rig;
@@ -36,6 +40,7 @@ class GarbageRig {
       newestTimestamp: () => rig.max,
       safePoint: () =>
         timestamp(Math.max(0, Math.min(this.heldAt, rig.max - this.lifeMs * TIMESTAMP_LOGICAL_STEPS))),
+      lockFreeBelow: () => timestamp(Math.min(this.lockFreeBelow, rig.max)),
       lifeMs: () => this.lifeMs,
     });
   }
@@ -422,5 +427,77 @@ describe('garbage collection against a model', () => {
       }),
       { seed: 7, numRuns: 40 },
     );
+  });
+});
+
+describe('records and marks of transactions (T9)', () => {
+  const records = async (gc: GarbageRig, rig = gc.rig): Promise<number> => {
+    const span = rig.machine.spans().find(({ start }) => start[0] === Namespace.transactions);
+    if (span === undefined) throw new Error('a machine has a span of records');
+    const rows = await rig.engine.iterate(span).next(1_000);
+    return rows.length;
+  };
+  /** One transaction that committed, and one that was rolled back at two keys. */
+  const ended = async (gc: GarbageRig): Promise<void> => {
+    const txn = new TxnRig(gc.rig);
+    const start = txn.issue();
+    await txn.prewrite(start, { a: '1' });
+    expect(await txn.commit(start, 'a')).toMatchObject({ type: 'committed' });
+    await txn.resolve(txn.issue(), 0, 'b', 'c');
+    gc.age(10);
+  };
+
+  it('go when their time is over, in small commands, and their space with them', async () => {
+    const gc = await GarbageRig.open({ keysPerCommandMax: 2 });
+    await ended(gc);
+    expect(await records(gc)).toBe(3);
+    const bytesBefore = gc.rig.machine.load.bytes;
+    gc.age(LIFE_MS / 2);
+    await gc.poll();
+    expect(await records(gc)).toBe(3);
+    const before = gc.rig.replica.history.length;
+    await gc.sweep();
+    expect([await records(gc), await gc.rig.get('a')]).toEqual([0, '1']);
+    expect(gc.rig.replica.history.length - before).toBe(2);
+    expect(gc.counted('cairn_shard_gc_purged_records_total')).toBe(3);
+    expect(gc.counted('cairn_shard_gc_purged_versions_total')).toBe(0);
+    expect(gc.rig.machine.load.bytes).toBeLessThan(bytesBefore - 90);
+    expect(gc.rig.machine.garbage.ripeBytes).toBeLessThan(200);
+  });
+
+  it('stay while some range of the cluster has a lock that old, and go when it has gone', async () => {
+    const gc = await GarbageRig.open();
+    gc.lockFreeBelow = gc.rig.max;
+    await ended(gc);
+    await gc.sweep();
+    expect(await records(gc)).toBe(3);
+    // Nothing is written meanwhile, and yet they are not forgotten.
+    gc.lockFreeBelow = Infinity;
+    await gc.sweep();
+    expect(await records(gc)).toBe(0);
+  });
+
+  it('stay while nobody knows of locks', async () => {
+    const gc = await GarbageRig.open();
+    gc.lockFreeBelow = 0;
+    await ended(gc);
+    await gc.sweep();
+    expect(await records(gc)).toBe(3);
+  });
+
+  it('go on every replica, with the safe point below which a late command is refused', async () => {
+    const gc = await GarbageRig.open();
+    await ended(gc);
+    const start = timestamp(gc.rig.oracle.next);
+    await gc.sweep();
+    const follower = new KvRig();
+    follower.replica.isLeader = false;
+    follower.replica.isReadyLeader = false;
+    await follower.replica.follow(gc.rig.replica.history);
+    expect(await records(gc, follower)).toBe(0);
+    expect(follower.machine.debugView().readableSince).toBeGreaterThan(start);
+    follower.oracle.next = gc.rig.oracle.next + 100 * LIFE_STEPS;
+    await follower.replica.lead();
+    expect(await new TxnRig(follower).prewrite(start, { b: '1' })).toMatchObject({ type: 'tooOld' });
   });
 });

@@ -3,22 +3,21 @@ import {
   rethrowInvariant,
   timestamp,
   TIMESTAMP_LOGICAL_STEPS,
-  type RangeDescriptor,
   type RangeId,
   type Term,
   type Timestamp,
 } from '@cairn/base';
 import type { KvEngine } from '@cairn/engine';
-import { sleep, type Clock, type Logger, type Metrics } from '@cairn/ports';
+import { sleep, type Clock, type Counter, type Logger, type Metrics } from '@cairn/ports';
 
 import { reportDamage, type DamageListener } from '../kv/damage.js';
 import type { PurgeResult } from '../kv/garbage-purges.js';
 import type { KvMachine } from '../kv/kv-machine.js';
-import { GarbageLooks, type Look } from './garbage-looks.js';
+import { GarbageLooks, type Look, type LookedRange } from './garbage-looks.js';
 import { garbageMetrics, type GarbageMetrics } from './garbage-metrics.js';
 
 export interface GarbageLimits {
-  /** Versions one command removes at most. Default 512. */
+  /** Rows one command removes at most. Default 512. */
   readonly keysPerCommandMax: number;
   /** Payload bytes of one command. Default 256 KiB. */
   readonly commandBytesMax: number;
@@ -68,27 +67,29 @@ export interface GarbageCollectionParts extends DamageListener {
   newestTimestamp(): Timestamp;
   /** What the cluster lets go: no read at or above it may lose anything. Only rises; 0 = nothing, yet. */
   safePoint(): Timestamp;
+  /** Below it no range of the cluster has a lock, and none takes one. Only rises; 0 = not known. */
+  lockFreeBelow(): Timestamp;
   /** How long old versions stay readable when nothing holds them. */
   lifeMs(): number;
 }
 
 /** What one pass works by. A pass ends when the range gets another leadership or another span. */
-interface Pass {
+interface Pass extends LookedRange {
   readonly machine: CollectedRange;
-  readonly descriptor: RangeDescriptor;
   readonly term: Term;
-  readonly safePoint: Timestamp;
   /** What it was thought to free. */
   readonly ripeBytes: number;
   freedBytes: number;
+  /** Of records that a later pass will free. */
+  blockedBytes: number;
   hasExpiring: boolean;
 }
 
 /**
- * Removes old versions, and rows that were deleted or have expired, from the ranges that are led here: one
- * range at a time, of those looked at the one with the most to gain. The leader looks at whole version
- * chains (`GarbageLooks`) and logs the exact keys to delete, so that applying needs no judgement. Every
- * replica's engine gives the space back by itself.
+ * Removes old versions, rows that were deleted or have expired, and records of transactions that nobody can
+ * ask for any more, from the ranges that are led here: one range at a time, of those looked at the one with
+ * the most to gain. The leader looks at whole version chains (`GarbageLooks`) and logs the exact keys to
+ * delete, so that applying needs no judgement. Every replica's engine gives the space back by itself.
  */
 export class GarbageCollection {
   readonly #parts: GarbageCollectionParts;
@@ -144,21 +145,25 @@ export class GarbageCollection {
       bestUrgency = urgency;
     }
     if (best === undefined || this.#collecting !== undefined) return;
-    // An open transaction may still read as of its start (T15).
-    const oldest = best.oldestLockStart ?? Infinity;
-    this.#begin(best, timestamp(Math.min(safePoint, oldest - 1)));
+    this.#begin(best, safePoint);
   }
 
-  #begin(machine: CollectedRange, safePoint: Timestamp): void {
+  #begin(machine: CollectedRange, ripeBelow: Timestamp): void {
     const { descriptor, replica } = machine;
     this.#collecting = replica.rangeId;
+    // An open transaction may still read as of its start (T15).
+    const safePoint = timestamp(Math.min(ripeBelow, (machine.oldestLockStart ?? Infinity) - 1));
+    // The range serves nothing below its safe point from the first purge on, so no late command misses them.
+    const below = timestamp(Math.min(safePoint, this.#parts.lockFreeBelow()));
     const pass: Pass = {
       machine,
       descriptor,
       term: replica.term,
       safePoint,
+      records: { below, ripeBelow },
       ripeBytes: machine.garbage.ripeBytes,
       freedBytes: 0,
+      blockedBytes: 0,
       hasExpiring: false,
     };
     this.#collect(pass)
@@ -184,13 +189,15 @@ export class GarbageCollection {
 
   /**
    * What was written while the safe point was held ripens together, as soon as that ends: some of it is
-   * younger than the safe point, stays where it is, and must not be forgotten.
+   * younger than the safe point, stays where it is, and must not be forgotten. Nor must records that locks
+   * somewhere keep.
    */
-  #passedWhole({ machine, safePoint, ripeBytes, freedBytes, hasExpiring }: Pass): void {
+  #passedWhole({ machine, safePoint, ripeBytes, freedBytes, blockedBytes, hasExpiring }: Pass): void {
     this.#passed.set(machine, safePoint);
     machine.garbage.passed(this.#parts.newestTimestamp(), freedBytes, hasExpiring);
-    const leftBytes = ripeBytes - freedBytes;
-    if (leftBytes > 0 && safePoint <= this.#heldAt) machine.garbage.applied(leftBytes, 0, false);
+    const heldBytes = safePoint <= this.#heldAt ? ripeBytes - freedBytes : 0;
+    const leftBytes = Math.max(heldBytes, blockedBytes);
+    if (leftBytes > 0) machine.garbage.applied(leftBytes, 0, false);
   }
 
   /** Answers whether the pass reached the end of the span. */
@@ -200,8 +207,12 @@ export class GarbageCollection {
     for (;;) {
       const look = await looks.look(place);
       pass.hasExpiring ||= look.hasExpiring;
-      this.#metrics.examined.add(look.examined);
-      if (look.keys.length > 0 && !(await this.#purge(pass, look))) return false;
+      pass.blockedBytes += look.blockedBytes;
+      const isOfRecords = place.type === 'records';
+      const { examined, examinedRecords, purgedRecords, purgedVersions } = this.#metrics;
+      (isOfRecords ? examinedRecords : examined).add(look.examined);
+      const purged = isOfRecords ? purgedRecords : purgedVersions;
+      if (look.keys.length > 0 && !(await this.#purge(pass, look, purged))) return false;
       if (look.next === undefined) return true;
       place = look.next;
       await sleep(this.#parts.clock, this.#parts.limits.pauseMs);
@@ -215,7 +226,7 @@ export class GarbageCollection {
   }
 
   /** Answers whether everything that was found is gone. */
-  async #purge(pass: Pass, look: Look): Promise<boolean> {
+  async #purge(pass: Pass, look: Look, purged: Counter): Promise<boolean> {
     const { machine, safePoint, term, descriptor } = pass;
     let bytesLeft = look.freedBytes;
     let keysLeft = look.keys.length;
@@ -232,7 +243,7 @@ export class GarbageCollection {
       bytesLeft -= bytes;
       keysLeft -= keys.length;
       pass.freedBytes += bytes;
-      this.#metrics.purgedVersions.add(keys.length);
+      purged.add(keys.length);
       this.#metrics.purgedBytes.add(bytes);
     }
     return true;

@@ -19,6 +19,8 @@ import { bytes, descriptorOf } from '../kv/kv-rig.testing.js';
 import { GarbageLooks, type LookPlace } from './garbage-looks.js';
 
 const STEP = 2 ** 21;
+/** None goes. */
+const NO_RECORDS = { below: timestamp(0), ripeBelow: timestamp(0) };
 const KEYS = ['a', 'a\0', 'b'] as const;
 const INCARNATIONS = [0, 1, 2].map((at) => encodeIncarnation(timestamp(1 + at), 0));
 const TS_MAX = 12;
@@ -155,7 +157,7 @@ async function engineWith(rows: readonly (readonly [Buffer, Buffer])[]): Promise
 
 /** Looks until the range is done, and takes away what is found. */
 async function collect(engine: MemoryEngine, safePoint: number, keysMax: number): Promise<void> {
-  const range = { descriptor: descriptorOf('', ''), safePoint: timestamp(safePoint) };
+  const range = { descriptor: descriptorOf('', ''), safePoint: timestamp(safePoint), records: NO_RECORDS };
   const looks = new GarbageLooks(engine, range, keysMax);
   let next: LookPlace | undefined = looks.first;
   for (let look = 0; next !== undefined; look += 1) {
@@ -274,7 +276,8 @@ describe('damage that a look comes upon', () => {
     const batch = engine.newBatch();
     for (const [key, record] of rows) batch.put(key, record);
     await engine.write(batch);
-    return new GarbageLooks(engine, { descriptor: descriptorOf('', ''), safePoint: timestamp(9) }, 10);
+    const range = { descriptor: descriptorOf('', ''), safePoint: timestamp(9), records: NO_RECORDS };
+    return new GarbageLooks(engine, range, 10);
   };
 
   it('in the flags of a row is no row of a later release', async () => {

@@ -13,7 +13,11 @@ import {
   timestampOfVersionKey,
   userKeyEndOf,
   type ChainFate,
+  type KeySpan,
+  type RowNamespace,
 } from '@cairn/mvcc';
+
+import { lookAtRecords, type RecordBounds } from './record-looks.js';
 
 const ROWS_PER_STEP = 512;
 /** Rows one look may examine before it yields. */
@@ -21,10 +25,21 @@ const EXAMINED_PER_LOOK_MAX = 10_000;
 /** Above the suffix of every version key. */
 const PAST_VERSIONS = Buffer.alloc(9, 0xff);
 
-/** Where a look begins: at a user key among the versions, or at an engine key among the members. */
+/**
+ * Where a look begins: at a user key among the versions, or at an engine key among the members, or among the
+ * records of transactions.
+ */
 export type LookPlace =
   | { readonly type: 'versions'; readonly userKey: Uint8Array }
-  | { readonly type: 'members'; readonly start: Buffer };
+  | { readonly type: 'members' | 'records'; readonly start: Buffer };
+
+/** What garbage is sought in, and by which bounds. */
+export interface LookedRange {
+  readonly descriptor: RangeDescriptor;
+  /** What no read at or above it sees goes. */
+  readonly safePoint: Timestamp;
+  readonly records: Omit<RecordBounds, 'keysMax'>;
+}
 
 /** What one look at a part of the range found. */
 export interface Look {
@@ -34,13 +49,16 @@ export interface Look {
   readonly freedBytes: number;
   readonly examined: number;
   readonly hasExpiring: boolean;
+  /** Of records whose time is over, and that locks keep. */
+  readonly blockedBytes: number;
   /** undefined = the range is done. */
   readonly next: LookPlace | undefined;
 }
 
 /**
  * Looks for garbage in one range, a bounded part at a time: first among the versions of its keys, then among
- * the members of its collections. What a key with a lock has is left alone: an open transaction may name it.
+ * the members of its collections, then among the records of transactions. What a key with a lock has is left
+ * alone: an open transaction may name it.
  *
  * The locks are those of when the look began. A transaction that locks a key later began above the safe
  * point, so what it reads and writes is no garbage; and a lock that went before left its writes behind, in
@@ -50,17 +68,15 @@ export class GarbageLooks {
   readonly #engine: KvEngine;
   readonly #descriptor: RangeDescriptor;
   readonly #safePoint: Timestamp;
+  readonly #records: LookedRange['records'];
   readonly #keysMax: number;
 
   /** `keysMax`: keys that one look finds at most. */
-  constructor(
-    engine: KvEngine,
-    range: { readonly descriptor: RangeDescriptor; readonly safePoint: Timestamp },
-    keysMax: number,
-  ) {
+  constructor(engine: KvEngine, { descriptor, records, safePoint }: LookedRange, keysMax: number) {
     this.#engine = engine;
-    this.#descriptor = range.descriptor;
-    this.#safePoint = range.safePoint;
+    this.#descriptor = descriptor;
+    this.#safePoint = safePoint;
+    this.#records = records;
     this.#keysMax = keysMax;
   }
 
@@ -69,12 +85,19 @@ export class GarbageLooks {
   }
 
   look(place: LookPlace): Promise<Look> {
-    return place.type === 'versions' ? this.#lookAtVersions(place.userKey) : this.#lookAtMembers(place.start);
+    switch (place.type) {
+      case 'versions':
+        return this.#lookAtVersions(place.userKey);
+      case 'members':
+        return this.#lookAtMembers(place.start);
+      case 'records':
+        return this.#lookAtRecords(place.start);
+    }
   }
 
   /** The first chain is entered at its pivot: newer versions say nothing. */
   async #lookAtVersions(from: Uint8Array): Promise<Look> {
-    const { endKey, startKey } = this.#descriptor;
+    const { endKey } = this.#descriptor;
     const { end } = rowSpanIn(Namespace.versions, from, endKey);
     const locked = new LockedKeys(this.#engine.iterate(rowSpanIn(Namespace.locks, from, endKey)));
     const iterator = this.#engine.iterate({ start: seekKeyOf(from, this.#safePoint), end });
@@ -96,9 +119,9 @@ export class GarbageLooks {
     const resumeKey = isCut ? collector.resumeKey() : undefined;
     const next: LookPlace =
       resumeKey === undefined
-        ? { type: 'members', start: rowSpanIn(Namespace.members, startKey, endKey).start }
+        ? { type: 'members', start: this.#spanIn(Namespace.members).start }
         : { type: 'versions', userKey: resumeKey };
-    return { ...foundBy(collector), hasExpiring, next };
+    return { ...foundBy(collector), hasExpiring, blockedBytes: 0, next };
   }
 
   /**
@@ -106,10 +129,9 @@ export class GarbageLooks {
    * incarnation. One key may have very many, so the next look begins within it.
    */
   async #lookAtMembers(start: Buffer): Promise<Look> {
-    const { endKey } = this.#descriptor;
-    const { end } = rowSpanIn(Namespace.members, this.#descriptor.startKey, endKey);
+    const { end } = this.#spanIn(Namespace.members);
     const lockStart = inNamespace(Namespace.locks, start.subarray(0, userKeyEndOf(start)));
-    const { end: lockEnd } = rowSpanIn(Namespace.locks, this.#descriptor.startKey, endKey);
+    const { end: lockEnd } = this.#spanIn(Namespace.locks);
     const locked = new LockedKeys(this.#engine.iterate({ start: lockStart, end: lockEnd }));
     const iterator = this.#engine.iterate({ start, end });
     let prefix: Buffer | undefined;
@@ -139,8 +161,22 @@ export class GarbageLooks {
     });
     if (!isCut) collector.finish();
     const resume = isCut ? collector.resumeChain() : undefined;
-    const next: LookPlace | undefined = resume && { type: 'members', start: resume };
-    return { ...foundBy(collector), hasExpiring: false, next };
+    const next: LookPlace =
+      resume === undefined
+        ? { type: 'records', start: this.#spanIn(Namespace.transactions).start }
+        : { type: 'members', start: resume };
+    return { ...foundBy(collector), hasExpiring: false, blockedBytes: 0, next };
+  }
+
+  async #lookAtRecords(start: Buffer): Promise<Look> {
+    const { end } = this.#spanIn(Namespace.transactions);
+    const bounds = { ...this.#records, keysMax: this.#keysMax };
+    const { next, ...found } = await lookAtRecords(this.#engine, { start, end }, bounds);
+    return { ...found, hasExpiring: false, next: next && { type: 'records', start: next } };
+  }
+
+  #spanIn(namespace: RowNamespace): KeySpan {
+    return rowSpanIn(namespace, this.#descriptor.startKey, this.#descriptor.endKey);
   }
 
   /**

@@ -4,6 +4,8 @@ export interface GarbageMetrics {
   readonly passes: Counter;
   readonly examined: Counter;
   readonly purgedVersions: Counter;
+  readonly examinedRecords: Counter;
+  readonly purgedRecords: Counter;
   readonly purgedBytes: Counter;
 }
 
@@ -26,6 +28,14 @@ export function garbageMetrics(metrics: Metrics, ripeBytes: () => number): Garba
       'cairn_shard_gc_purged_versions_total',
       'Versions that garbage collection removed',
     ),
-    purgedBytes: metrics.counter('cairn_shard_gc_purged_bytes_total', 'Bytes of the versions removed'),
+    examinedRecords: metrics.counter(
+      'cairn_shard_gc_examined_records_total',
+      'Records and marks of transactions that garbage collection looked at',
+    ),
+    purgedRecords: metrics.counter(
+      'cairn_shard_gc_purged_records_total',
+      'Records and marks of transactions that garbage collection removed',
+    ),
+    purgedBytes: metrics.counter('cairn_shard_gc_purged_bytes_total', 'Bytes of the rows removed'),
   };
 }

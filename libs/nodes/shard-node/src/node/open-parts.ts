@@ -137,6 +137,7 @@ async function openBelowStore(node: JoinedNode, late: LateStore, closers: Closer
     rowCache: new RowCache(options.rowCacheBytes),
     scanCache: new ScanCacheBudget(kvLimits.scanCacheBytesMax),
     safePoint: new StoreSafePoint(engine),
+    gcSafePoint: () => cluster.gcSafePoint,
     scratch: new KvScratch(),
     changes,
     damaged: (error) => {
@@ -224,6 +225,7 @@ function assemble(node: JoinedNode, below: BelowStore, store: Store): OpenedNode
     ...{ engine, clock, logger, metrics, machines, limits: DEFAULT_GARBAGE_LIMITS },
     newestTimestamp: () => timestamps.max,
     safePoint: () => cluster.gcSafePoint,
+    lockFreeBelow: () => cluster.lockFreeBelow,
     lifeMs: () => cluster.heardSettings.gcLifeMs,
     damaged: (error) => {
       stopDamaged(options, error);

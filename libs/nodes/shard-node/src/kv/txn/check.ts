@@ -15,7 +15,7 @@ import { changeOf, type Verdict } from './verdict.js';
 export function judgeCheck(command: CheckCommand, view: TxnView): Verdict {
   const { start, primary, pushTo } = command;
   const lock = view.locks.current(rowCacheKey(primary));
-  if (lock?.start !== start) return judgeUndecided(primary, start, view);
+  if (lock?.start !== start) return judgeUndecided(primary, start, view, () => stillToCome(command, view));
   if (lock.deadline <= view.max) {
     const decisions = [{ userKey: lock.userKey, start, commit: timestamp(0) }];
     return {
@@ -28,6 +28,18 @@ export function judgeCheck(command: CheckCommand, view: TxnView): Verdict {
   if (pushTo > lock.push.to) lock.push.to = pushTo;
   // Only the leader of now keeps the promise: a deposed one knows nothing of what the next one commits.
   return { type: 'confirm', reply: pending(lock) };
+}
+
+/**
+ * All keys are locked side by side, so that of another key may be met before the primary has one. That one
+ * will have a least commit above all that was observed here, `pushTo` included, and so will one of the next
+ * leader: nothing need be remembered of the push.
+ */
+function stillToCome({ lockDeadline, start }: CheckCommand, view: TxnView): Verdict | undefined {
+  if (lockDeadline <= view.max || start < view.readableSince) return undefined;
+  if (view.mayHaveCome(lockDeadline)) return { type: 'time', at: lockDeadline };
+  const minCommit = timestamp(view.max + 1);
+  return { type: 'confirm', reply: { type: 'pending', minCommit, deadline: lockDeadline } };
 }
 
 /** Gives the lock of the primary a later deadline: the lock is logged anew. */

@@ -57,7 +57,7 @@ describe('commands', () => {
       write(prewriteOf(start, { a: '1', b: undefined })),
       write({ type: 'commit', start, commit: timestamp(9), primary, keys: [] }),
       write({ type: 'resolve', start, commit: timestamp(0), keys: [long] }),
-      write({ type: 'check', start, primary, pushTo: timestamp(9) }),
+      write({ type: 'check', start, primary, pushTo: timestamp(9), lockDeadline: timestamp(99) }),
       write({ type: 'heartbeat', start, primary, lockTtlMs: 3_000 }),
       execute({ then: [putOf('a', '1')] }),
     ];
@@ -85,7 +85,7 @@ describe('commands', () => {
       write({ type: 'commit', start, commit: timestamp(4), primary, keys: [] }),
       write({ type: 'commit', start, commit: timestamp(10), primary, keys: [] }),
       write({ type: 'resolve', start, commit: start, keys }),
-      write({ type: 'check', start, primary, pushTo: timestamp(10) }),
+      write({ type: 'check', start, primary, pushTo: timestamp(10), lockDeadline: timestamp(0) }),
       execute({}),
       execute({ then: [putOf('a', 'x'.repeat(101))] }),
       execute({ then: [{ ...putOf('a', ''), ttlMs: 1e15 }] }),

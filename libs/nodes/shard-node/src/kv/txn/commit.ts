@@ -1,8 +1,7 @@
-import { assert, NO_BYTES, RowKind, timestamp, type Timestamp } from '@cairn/base';
+import { assert, expiryAfter, NO_BYTES, RowKind, timestamp, type Timestamp } from '@cairn/base';
 import { LockRowOp, NO_EXPIRY, rowCacheKey } from '@cairn/mvcc';
-import { COMMIT_SEQUENCE, type CommitCommand } from '@cairn/wire';
+import { COMMIT_SEQUENCE, type CommitCommand, type TxnReply } from '@cairn/wire';
 
-import { expiryAfter } from '../evaluate.js';
 import type { Lock } from './lock-table.js';
 import type { TxnView } from './txn-view.js';
 import { changeOf, READ, replied, WAIT, type Verdict, type WrittenRow } from './verdict.js';
@@ -11,6 +10,11 @@ import { changeOf, READ, replied, WAIT, type Verdict, type WrittenRow } from './
 export const RESOLVED_BYTES_MAX = 8 * 1024 * 1024;
 /** Keys that one entry resolves at most. */
 export const RESOLVED_KEYS_MAX = 4_096;
+
+const FORGOTTEN: Verdict = {
+  ...{ type: 'refused', code: 'OUTCOME_UNKNOWN', retryAfterMs: 0 },
+  message: 'the transaction is older than what is remembered of the ends of transactions',
+};
 
 /** The least timestamp at which the primary that has this lock may commit (T13). */
 export function floorOf({ minCommit, push }: Lock, view: TxnView): Timestamp {
@@ -49,8 +53,10 @@ export function rowOf(lock: Lock, commit: Timestamp, view: TxnView): WrittenRow 
 export function judgeCommit(command: CommitCommand, view: TxnView): Verdict {
   const { start, commit, primary, keys } = command;
   const lock = view.locks.current(rowCacheKey(primary));
-  if (lock?.start !== start) return judgeUndecided(primary, start, view);
-  if (start < view.readableSince) return replied({ type: 'tooOld', readableSince: view.readableSince });
+  if (lock?.start !== start) return judgeUnlocked(command, view);
+  const { readableSince } = view;
+  // For good: another sending of the command must not find a leader who has not heard of that yet.
+  if (start < readableSince) return rollBack(lock, { type: 'tooOld', readableSince });
   let floor = floorOf(lock, view);
   const removed = [lock];
   let bytes = 0;
@@ -72,6 +78,27 @@ export function judgeCommit(command: CommitCommand, view: TxnView): Verdict {
   return { type: 'write', change, reply: { type: 'committed', commit } };
 }
 
+/** The transaction ends without an effect. */
+function rollBack(lock: Lock, reply: TxnReply): Verdict {
+  const { start, userKey } = lock;
+  const decisions = [{ userKey, start, commit: timestamp(0) }];
+  return { type: 'write', change: changeOf(start, { removed: [lock], decisions }), reply };
+}
+
+/**
+ * A commit that finds no lock: it was sent before, or somebody has rolled the transaction back. Of one that
+ * is older than what is served neither may have left a trace, and a mark may be of a question that came when
+ * the record had gone.
+ */
+function judgeUnlocked({ primary, start }: CommitCommand, view: TxnView): Verdict {
+  if (start >= view.readableSince) return judgeUndecided(primary, start, view);
+  const decision = view.decisionAt(primary, start);
+  if (decision.type === 'under-way') return WAIT;
+  if (decision.type === 'unread') return READ;
+  const isKnown = decision.type === 'decided' && decision.commit > 0;
+  return isKnown ? replied({ type: 'committed', commit: decision.commit }) : FORGOTTEN;
+}
+
 export function rowsOf(locks: readonly Lock[], commit: Timestamp, view: TxnView): WrittenRow[] {
   const rows: WrittenRow[] = [];
   for (const lock of locks) {
@@ -82,10 +109,17 @@ export function rowsOf(locks: readonly Lock[], commit: Timestamp, view: TxnView)
 }
 
 /**
- * A transaction that has no lock at its primary was decided, or is from now on: it never got that far, and a
- * lock that comes late is refused by the mark (T9).
+ * A transaction that has no lock at its primary was decided, or is (unless `whenNone` says otherwise) from
+ * now on: it never got that far, and a lock that comes late is refused by the mark (T9). Below what is served
+ * its record may have been collected: then nobody has a lock of it, and whoever asks because of one that is
+ * gone may hear this.
  */
-export function judgeUndecided(primary: Uint8Array, start: Timestamp, view: TxnView): Verdict {
+export function judgeUndecided(
+  primary: Uint8Array,
+  start: Timestamp,
+  view: TxnView,
+  whenNone?: () => Verdict | undefined,
+): Verdict {
   const decision = view.decisionAt(primary, start);
   switch (decision.type) {
     case 'under-way':
@@ -99,8 +133,8 @@ export function judgeUndecided(primary: Uint8Array, start: Timestamp, view: TxnV
     case 'none':
       break;
   }
-  // A lock that comes late is refused in any case, and of a commit the record would be here.
-  if (start < view.readableSince) return replied({ type: 'rolledBack' });
+  const other = whenNone?.();
+  if (other !== undefined) return other;
   const decisions = [{ userKey: Buffer.from(primary), start, commit: timestamp(0) }];
   return { type: 'write', change: changeOf(start, { decisions }), reply: { type: 'rolledBack' } };
 }

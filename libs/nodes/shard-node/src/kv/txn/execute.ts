@@ -1,4 +1,4 @@
-import { NO_BYTES, RowKind, timestamp, type Timestamp } from '@cairn/base';
+import { addToCounter, NO_BYTES, RowKind, timestamp, type Timestamp } from '@cairn/base';
 import {
   encodeVersionToken,
   expiryToUnixMs,
@@ -9,7 +9,8 @@ import {
   type VersionRecord,
 } from '@cairn/mvcc';
 import {
-  ConditionKind,
+  comparesBytes,
+  conditionHolds,
   ExecuteOp,
   LOCKS_TOLD_MAX,
   NO_READ_ROW,
@@ -21,7 +22,7 @@ import {
   type TxnReply,
 } from '@cairn/wire';
 
-import { incremented, tombstoneAt, versionOf, type WriteMoment } from '../evaluate.js';
+import { tombstoneAt, versionOf, type WriteMoment } from '../evaluate.js';
 import type { Lock } from './lock-table.js';
 import { keysOf } from './keys-of.js';
 import { UNREAD, type TxnView } from './txn-view.js';
@@ -199,9 +200,9 @@ class Run {
         return { op, existed: true, version: write(tombstoneAt(moment)) };
       case ExecuteOp.increment: {
         if (live !== undefined && live.kind !== RowKind.bytes) return { type: 'wrong-kind', kind: live.kind };
-        const sum = incremented(live, delta);
+        const sum = addToCounter(live?.value, BigInt(delta));
         if (sum.type === 'invalid') return sum;
-        const { number } = sum;
+        const number = sum.number.toString();
         const counter = versionOf(Buffer.from(number, 'latin1'), 0, moment);
         return { op, number, version: write({ ...counter, expiry: live?.expiry ?? NO_EXPIRY }) };
       }
@@ -211,21 +212,11 @@ class Run {
 
 /** The kind of a live row that is none to be compared with. */
 function kindInTheWay({ kind }: Condition, live: VersionRecord | undefined): RowKind | undefined {
-  const isForBytes = kind === ConditionKind.valueEquals || kind === ConditionKind.versionEquals;
-  return isForBytes && live !== undefined && live.kind !== RowKind.bytes ? live.kind : undefined;
+  return comparesBytes(kind) && live !== undefined && live.kind !== RowKind.bytes ? live.kind : undefined;
 }
 
-function holds({ kind, operand }: Condition, live: VersionRecord | undefined): boolean {
-  switch (kind) {
-    case ConditionKind.exists:
-      return live !== undefined;
-    case ConditionKind.absent:
-      return live === undefined;
-    case ConditionKind.valueEquals:
-      return live !== undefined && Buffer.compare(live.value, operand) === 0;
-    case ConditionKind.versionEquals:
-      return (
-        live !== undefined && Buffer.compare(encodeVersionToken(live.timestamp, live.sequence), operand) === 0
-      );
-  }
+function holds(condition: Condition, live: VersionRecord | undefined): boolean {
+  if (live === undefined) return conditionHolds(condition, undefined);
+  const { sequence, timestamp: at, value } = live;
+  return conditionHolds(condition, { value, version: encodeVersionToken(at, sequence) });
 }

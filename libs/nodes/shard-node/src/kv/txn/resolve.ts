@@ -95,8 +95,7 @@ function findToRollBack(
     case 'decided':
       return decision.commit === 0 ? undefined : replied({ type: 'committed', commit: decision.commit });
     case 'none':
-      // Below, a lock that comes late is refused without a mark.
-      if (start >= view.readableSince) found.decisions.push({ ...mark, userKey: Buffer.from(userKey) });
+      found.decisions.push({ ...mark, userKey: Buffer.from(userKey) });
       return undefined;
   }
 }

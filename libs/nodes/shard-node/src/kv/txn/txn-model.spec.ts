@@ -4,7 +4,7 @@ import { KvOp, type KvResponse, type TxnReply, type TxnWriteCommand } from '@cai
 import fc from 'fast-check';
 
 import { answerOf, bytes, type Sent } from '../kv-rig.testing.js';
-import { commitOf, deleteOf, getOf, prewriteOf, putOf, replyOf, TxnRig } from './txn-rig.testing.js';
+import { checkOf, commitOf, deleteOf, getOf, prewriteOf, putOf, replyOf, TxnRig } from './txn-rig.testing.js';
 
 /*
  * Goal: whatever transactions and plain operations do to a range, in whatever order and however often, is
@@ -286,7 +286,7 @@ class Run {
   async #check({ start, primary }: Transaction, isPush: boolean, of: Fate): Promise<void> {
     const pushTo = isPush ? this.issue() : timestamp(0);
     const lock = this.model.locks.get(primary);
-    const told = await this.tell({ type: 'check', start, primary: bytes(primary), pushTo }, of);
+    const told = await this.tell(checkOf(start, primary, { pushTo }), of);
     if (lock?.start !== start) this.#expectDecided(primary, start, told);
     else if (told.reply !== undefined) {
       expect(told.reply).toMatchObject({ type: 'pending' });

@@ -2,7 +2,7 @@ import { beforeEach, describe, expect, it } from '@jest/globals';
 import { timestamp, TIMESTAMP_LOGICAL_STEPS, type Timestamp } from '@cairn/base';
 import { KvOp, type TxnReply, type ValidateCommand } from '@cairn/wire';
 
-import { answerOf, bytes, codeOf, descriptorOf } from '../kv-rig.testing.js';
+import { answerOf, bytes, codeOf, descriptorOf, KvRig } from '../kv-rig.testing.js';
 import { commitOf, prewriteOf, replyOf, TxnRig } from './txn-rig.testing.js';
 
 /*
@@ -84,6 +84,19 @@ describe('reads of several keys', () => {
     await expect(sent).rejects.toThrow();
     rig = await TxnRig.leading({ descriptor: descriptorOf('a', 'm') });
     expect(await rig.batchGet(['a', 'z'], timestamp(0))).toEqual({ type: 'regroup' });
+  });
+});
+
+describe('a read at a timestamp', () => {
+  it('stays as it was under the next leader, on a node that has heard of nothing (T17)', async () => {
+    const at = rig.issue();
+    expect(await rig.getAt('a', at)).toBeUndefined();
+    const next = new TxnRig(new KvRig());
+    expect(next.kv.max).toBeLessThan(at);
+    next.kv.oracle.next = rig.kv.oracle.next;
+    await next.kv.replica.lead();
+    expect((await next.kv.put('a', '1')).timestamp).toBeGreaterThan(at);
+    expect(await next.getAt('a', at)).toBeUndefined();
   });
 });
 

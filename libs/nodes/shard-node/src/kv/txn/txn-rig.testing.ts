@@ -122,8 +122,8 @@ export class TxnRig {
     return this.tell({ type: 'resolve', start, commit: timestamp(commit), keys: keys.map(bytes) });
   }
 
-  async check(start: Timestamp, primary: string, pushTo = 0): Promise<TxnReply> {
-    return this.tell({ type: 'check', start, primary: bytes(primary), pushTo: timestamp(pushTo) });
+  async check(start: Timestamp, primary: string, pushTo = 0, lockDeadline = 0): Promise<TxnReply> {
+    return this.tell(checkOf(start, primary, { pushTo, lockDeadline }));
   }
 
   /** The value of a key as of a timestamp; the error's code when there is one. */
@@ -145,6 +145,18 @@ export function prewriteOf(start: Timestamp, changes: Changes, primary?: string)
   const [first] = mutations;
   const key = primary === undefined ? (first?.key ?? bytes('')) : bytes(primary);
   return { type: 'prewrite', start, primary: key, lockTtlMs: 1_000, mutations };
+}
+
+export function checkOf(
+  start: Timestamp,
+  primary: string,
+  more: { readonly pushTo?: number; readonly lockDeadline?: number } = {},
+): Extract<TxnWriteCommand, { type: 'check' }> {
+  const { lockDeadline = 0, pushTo = 0 } = more;
+  return {
+    ...{ type: 'check', start, primary: bytes(primary), pushTo: timestamp(pushTo) },
+    lockDeadline: timestamp(lockDeadline),
+  };
 }
 
 export function commitOf(

@@ -11,7 +11,7 @@ import {
 import { KvOp, LockOp, ReadConsistency, type TxnWriteCommand } from '@cairn/wire';
 
 import { answerOf, bytes, codeOf, descriptorOf, KvRig, settle } from '../kv-rig.testing.js';
-import { commitOf, mutationsOf, prewriteOf, replyOf, TxnRig } from './txn-rig.testing.js';
+import { checkOf, commitOf, mutationsOf, prewriteOf, putOf, replyOf, TxnRig } from './txn-rig.testing.js';
 
 /*
  * Goal: the steps of a transaction over several ranges (T2, T3, T5 to T9, T12 to T15, T18), alone, repeated
@@ -344,6 +344,30 @@ describe('check (T8)', () => {
     expect(await rig.prewrite(start, { a: '1' })).toEqual(ROLLED_BACK);
   });
 
+  it('leaves one open whose lock is elsewhere for now, until the time of that is over', async () => {
+    const start = rig.issue();
+    const lockDeadline = timestamp(rig.kv.max + 1_000 * TIMESTAMP_LOGICAL_STEPS);
+    const read = rig.issue();
+    const pending = { type: 'pending', minCommit: read + 1, deadline: lockDeadline };
+    expect(await rig.check(start, 'a', read, lockDeadline)).toEqual(pending);
+    // What the reader was promised holds for a lock that comes later.
+    expect(await rig.prewrite(start, { a: '1' })).toEqual({ type: 'prewritten', minCommit: read + 1 });
+    await rig.resolve(start, 0, 'a');
+    expect(await rig.check(start, 'a', 0, lockDeadline)).toEqual(ROLLED_BACK);
+    const other = rig.issue();
+    rig.kv.oracle.next = lockDeadline;
+    await rig.kv.clock.advance(1_000);
+    expect(await rig.check(other, 'a', 0, lockDeadline)).toEqual(ROLLED_BACK);
+    expect(await rig.prewrite(other, { a: '1' })).toEqual(ROLLED_BACK);
+  });
+
+  it('leaves nothing open that is not served any more', async () => {
+    const start = rig.issue();
+    rig.kv.gcSafePoint = rig.issue();
+    const lockDeadline = rig.kv.max + 1_000 * TIMESTAMP_LOGICAL_STEPS;
+    expect(await rig.check(start, 'a', 0, lockDeadline)).toEqual(ROLLED_BACK);
+  });
+
   it('tells what was decided', async () => {
     const start = await locked({ a: '1' });
     const commit = rig.issue();
@@ -375,19 +399,22 @@ describe('check (T8)', () => {
   it('promises nothing before its leadership is confirmed', async () => {
     const start = await locked({ a: '1' });
     rig.kv.replica.hasLeaseNow = false;
-    const sent = rig.write({ type: 'check', start, primary: bytes('a'), pushTo: rig.issue() });
+    const sent = rig.write(checkOf(start, 'a', { pushTo: rig.issue() }));
     await rig.kv.turn();
     expect(sent.answers).toEqual([]);
     rig.kv.replica.answerReads(false);
     expect(codeOf(sent)).toBe('NOT_LEADER');
   });
 
-  it('below what is remembered there is nothing to remember', async () => {
+  it('of what is older than anybody remembers is an end for good, whoever leads next', async () => {
     const start = rig.issue();
-    await purgeUpTo(rig.issue());
-    const entries = rig.kv.replica.history.length;
+    rig.kv.gcSafePoint = rig.issue();
     expect(await rig.check(start, 'a')).toEqual(ROLLED_BACK);
-    expect(rig.kv.replica.history.length).toBe(entries);
+    // On another node, which has not heard how far the cluster is.
+    rig.kv.gcSafePoint = timestamp(0);
+    await rig.kv.restart([]);
+    await rig.kv.replica.lead();
+    expect(await rig.prewrite(start, { a: '1' })).toEqual(ROLLED_BACK);
   });
 });
 
@@ -429,7 +456,9 @@ describe('plain operations that meet a lock (T2, T12, T13, T18)', () => {
     await rig.kv.run();
     for (const one of sent) {
       expect(answerOf(one).error).toMatchObject({ code: 'LOCKED', isUnclear: false });
-      expect(answerOf(one).error?.locks).toEqual([{ key: bytes('a'), primary: bytes('a'), start }]);
+      const [lock] = answerOf(one).error?.locks ?? [];
+      expect(lock).toMatchObject({ key: bytes('a'), primary: bytes('a'), start });
+      expect(lock?.deadline).toBeGreaterThan(rig.kv.max);
     }
   });
 
@@ -577,5 +606,78 @@ describe('locks of a range', () => {
     const locks = Reflect.get(child ?? {}, 'oldestLockStart') as Timestamp | undefined;
     expect(locks).toBe(start);
     await settle();
+  });
+});
+
+describe('what is served (T15)', () => {
+  /** Two transactions, and a safe point at the start of the second. */
+  async function atTheBound(raise: (safePoint: Timestamp) => unknown): Promise<[Timestamp, Timestamp]> {
+    const below = rig.issue();
+    const bound = rig.issue();
+    rig.kv.environment.timestamps.observe(rig.issue());
+    await raise(bound);
+    return [below, bound];
+  }
+  const told = (safePoint: Timestamp): unknown => (rig.kv.gcSafePoint = safePoint);
+  const BOUNDS = [
+    ['what the range has purged', purgeUpTo],
+    ['what the cluster lets go', told],
+  ] as const;
+
+  it.each(BOUNDS)('begins at %s, for prewrites and one-range transactions', async (_name, raise) => {
+    const [below, bound] = await atTheBound(raise);
+    const tooOld = { type: 'tooOld', readableSince: bound };
+    expect(await rig.prewrite(below, { a: '1' })).toEqual(tooOld);
+    const execute = { reads: [bytes('a')], then: [putOf('a', '1')] };
+    expect(await rig.run({ start: below, ...execute })).toEqual(tooOld);
+    expect(rig.kv.machine.debugView().locks).toBe(0);
+    expect(await rig.prewrite(bound, { a: '1' })).toMatchObject({ type: 'prewritten' });
+    await rig.resolve(bound, 0, 'a');
+    expect(await rig.run({ start: bound, ...execute })).toMatchObject({ type: 'executed' });
+  });
+
+  it.each(BOUNDS)('begins at %s, for reads and validations', async (_name, raise) => {
+    const [below, bound] = await atTheBound(raise);
+    const commit = rig.issue();
+    const validate = (start: Timestamp): Promise<object> =>
+      rig.askRead({ type: 'validate', start, commit, keys: [bytes('a')], spans: [] });
+    expect(await validate(below)).toEqual({ type: 'tooOld', readableSince: bound });
+    expect(await validate(bound)).toEqual({ type: 'valid' });
+    await expect(rig.batchGet(['a'], below)).rejects.toThrow('FAILED_PRECONDITION');
+    expect(await rig.batchGet(['a'], bound)).toMatchObject({ type: 'rows' });
+    expect([await rig.getAt('a', below), await rig.getAt('a', bound)]).toEqual([
+      'FAILED_PRECONDITION',
+      undefined,
+    ]);
+    const scan = { op: KvOp.scan, key: bytes(''), consistency: ReadConsistency.timestamp } as const;
+    const read = await rig.kv.ask({ ...scan, readTimestamp: below });
+    expect([read.error?.code, (await rig.kv.ask({ ...scan, readTimestamp: bound })).error]).toEqual([
+      'FAILED_PRECONDITION',
+      undefined,
+    ]);
+  });
+
+  it('ends a transaction whose commit comes below it, for good', async () => {
+    const start = await locked({ a: '1' });
+    rig.kv.gcSafePoint = timestamp(start + 1);
+    expect(await rig.commit(start, 'a')).toEqual({ type: 'tooOld', readableSince: start + 1 });
+    rig.kv.gcSafePoint = timestamp(0);
+    expect(await rig.commit(start, 'a')).toEqual(ROLLED_BACK);
+    const other = await locked({ a: '1' });
+    rig.kv.gcSafePoint = other;
+    expect(await rig.commit(other, 'a')).toMatchObject({ type: 'committed' });
+  });
+
+  it('tells a commit that finds neither lock nor record below it that nobody knows', async () => {
+    const start = rig.issue();
+    rig.kv.gcSafePoint = rig.issue();
+    const sent = rig.write(commitOf(start, rig.issue(), 'a'));
+    await rig.kv.run();
+    expect(codeOf(sent)).toBe('OUTCOME_UNKNOWN');
+    const known = await locked({ b: '1' });
+    const commit = rig.issue();
+    await rig.tell(commitOf(known, commit, 'b'));
+    rig.kv.gcSafePoint = rig.issue();
+    expect(await rig.tell(commitOf(known, commit, 'b'))).toEqual(committed(commit));
   });
 });

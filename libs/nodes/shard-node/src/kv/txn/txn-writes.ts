@@ -1,4 +1,11 @@
-import { encodeLockRow, encodeRow, encodeTransactionRow, encodeVersionKey, lockKeyOf } from '@cairn/mvcc';
+import {
+  encodeLockRow,
+  encodeRow,
+  encodeTransactionRow,
+  encodeVersionKey,
+  lockKeyOf,
+  lockRecordLength,
+} from '@cairn/mvcc';
 import type { TxnReply, TxnWriteCommand } from '@cairn/wire';
 
 import { readConfirmed } from '../confirmed-view.js';
@@ -99,7 +106,7 @@ export class TxnWrites {
   #write(call: KvCall, change: TxnChange, reply: TxnReply | undefined): void {
     const { builder } = this.#environment.scratch;
     const { start, added, removed, decisions, rows } = change;
-    for (const { userKey, bytes } of removed) builder.addRemove(lockKeyOf(userKey), bytes);
+    for (const lock of removed) builder.addRemove(lockKeyOf(lock.userKey), lockRecordLength(lock));
     for (const lock of added) builder.addPut(...encodeLockRow(lock.userKey, lock));
     for (const { userKey, start: of, commit } of decisions) {
       builder.addPut(...encodeTransactionRow(userKey, of, commit));

@@ -71,10 +71,7 @@ describe('an npm script', () => {
 
   it('of suites refuses a name that is none, and says which there are', () => {
     const { code, stderr } = runNode([SCRIPT, 'test:full', 'sim', 'simm'], {});
-    expect([code, stderr]).toEqual([
-      1,
-      expect.stringContaining('simm is not a suite; there are sim, e2e, '),
-    ]);
+    expect([code, stderr]).toEqual([1, expect.stringContaining('simm is not a suite; there are sim, e2e, ')]);
     expect(stderr).not.toContain('==');
   });
 

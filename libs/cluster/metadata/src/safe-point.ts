@@ -29,7 +29,7 @@ export interface Pin {
   /** Of the hold; of the router. */
   readonly name: string;
   readonly at: Timestamp;
-  /** It lies further back than is allowed, and counts no more. */
+  /** It lies further back than is allowed: a hold counts no more, transactions as far back as is allowed. */
   readonly isCapped: boolean;
 }
 
@@ -66,14 +66,18 @@ export function pinsOf(state: MetadataView, { newest, running }: SafePointFacts)
 
 /** `gc.life_seconds` back, or as far as the first of the pins that count. 0 = no time has passed yet. */
 export function wantedSafePoint(state: MetadataView, facts: SafePointFacts): WantedSafePoint {
+  const runMaxSteps = settingOf(state.settings, 'transaction.max_seconds') * STEPS_PER_SECOND;
   let at = timestamp(
     Math.max(0, facts.newest - settingOf(state.settings, 'gc.life_seconds') * STEPS_PER_SECOND),
   );
   let pin: Pin | undefined;
   for (const each of pinsOf(state, facts)) {
-    if (each.isCapped || each.at >= at) continue;
-    at = each.at;
-    pin = each;
+    // A transaction that is too old may hide younger ones of its router, which are still held.
+    if (each.isCapped && each.kind !== 'transactions') continue;
+    const heldAt = timestamp(Math.max(each.at, each.isCapped ? facts.newest - runMaxSteps : 0));
+    if (heldAt >= at) continue;
+    at = heldAt;
+    pin = { ...each, at };
   }
   return { at, pin };
 }

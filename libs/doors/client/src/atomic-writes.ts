@@ -18,7 +18,10 @@ export interface AtomicReceipt {
 export function atomicOperation(sizes: SizeLimits, inputs: readonly WriteOperationInput[]): SizedOperation {
   const state = new TransactionState(false);
   for (let index = 0; index < inputs.length; index += 1) {
-    const write = writeOf(inputs[index], sizes);
+    const input = inputs[index];
+    if (input !== undefined && 'put' in input && 'delete' in input)
+      throw invalidArgument('operations', `operation ${index} is both a put and a delete`);
+    const write = writeOf(input, sizes);
     if (write === undefined) {
       throw invalidArgument(
         'operations',

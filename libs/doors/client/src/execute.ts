@@ -82,8 +82,23 @@ function keyOf(key: BytesInput, sizes: SizeLimits): Buffer {
   return bytes;
 }
 
+const CONDITIONS: readonly string[] = ['exists', 'absent', 'version', 'value'];
+
+/** What is said besides would be lost in silence. INVALID_ARGUMENT unless exactly one of the names is there. */
+function checkOneOf(input: object, names: readonly string[], what: string): void {
+  const said = names.filter((name) => Reflect.get(input, name) !== undefined);
+  if (said.length === 1) return;
+  const found = said.length === 0 ? 'none of them' : said.join(' and ');
+  throw invalidArgument('operation', `${what} is one of ${names.join(', ')}; here is ${found}`);
+}
+
 function conditionOf(input: ConditionInput): Condition {
+  checkOneOf(input, CONDITIONS, 'a condition of execute');
   const key = keyOf(input.key, WIDEST_SIZES);
+  for (const name of ['exists', 'absent'] as const) {
+    const said: unknown = name in input ? Reflect.get(input, name) : true;
+    if (said !== true) throw invalidArgument(name, `${name} is true; its opposite is a condition of its own`);
+  }
   if ('exists' in input) return { key, condition: { $case: 'exists', value: true } };
   if ('absent' in input) return { key, condition: { $case: 'absent', value: true } };
   if ('version' in input) {
@@ -97,6 +112,7 @@ function conditionOf(input: ConditionInput): Condition {
 }
 
 function operationOf(input: ExecuteOperationInput, sizes: SizeLimits): ExecuteOperation {
+  checkOneOf(input, Object.keys(ANSWERS), 'an operation of execute');
   if ('get' in input)
     return { operation: { $case: 'get', value: { key: keyOf(input.get.key, WIDEST_SIZES) } } };
   if ('put' in input) {

@@ -391,6 +391,10 @@ describe('what goes wrong', () => {
       (tx: Transaction) => tx.put('a', Buffer.alloc(2 * 1024 * 1024)),
       (tx: Transaction) => tx.increment('a', 0.5),
       (tx: Transaction) => rowsOf(tx, { prefix: 'a', start: 'b' }),
+      (tx: Transaction) => {
+        tx.put('a', '1');
+        return rowsOf(tx, { limit: -1 });
+      },
     ]) {
       // The limits of the cluster are known once it was asked.
       await client.get('a');
@@ -525,6 +529,10 @@ describe('execute', () => {
       { then: [{ put: { key: 'a', value: 7 as never } }] },
       { else: [{ increment: { key: 'a', delta: 0.5 } }] },
       { then: [{ expire: { key: 'a' } } as never] },
+      { if: [{ key: 'a', exists: false as never }] },
+      { if: [{ key: 'a', absent: false as never }] },
+      { if: [{ key: 'a', exists: true as const, value: 'other' } as never] },
+      { then: [{ put: { key: 'a', value: '1' }, delete: { key: 'b' } } as never] },
     ])
       expect((await failureOf(client.execute(input))).code).toBe('INVALID_ARGUMENT');
     expect(router.operations).toEqual([]);

@@ -1,5 +1,13 @@
 import { CairnError, sumOfCounter, timestamp as asTimestamp, timestampToUnixMs } from '@cairn/base';
-import { checkKey, checkValue, toBuffer, WIDEST_SIZES, type BytesInput, type SizeLimits } from './bytes.js';
+import {
+  checkKey,
+  checkValue,
+  invalidArgument,
+  toBuffer,
+  WIDEST_SIZES,
+  type BytesInput,
+  type SizeLimits,
+} from './bytes.js';
 import { Entry, type Row } from './entry.js';
 import { boundsOf, deltaOf, ttlOf } from './operations.js';
 import type { SnapshotReader } from './snapshot-reader.js';
@@ -77,6 +85,8 @@ export class Transaction {
     const { state, rowsOf } = this.#parts;
     const reverse = options.reverse ?? false;
     const { limit = 0, keysOnly = false, pageBytes = 0 } = options;
+    if (!Number.isSafeInteger(limit) || limit < 0)
+      throw invalidArgument('limit', `limit is a whole number from 0 on, not ${limit}`);
     const scan = { start, end, reverse, limit, keysOnly, pageBytes };
     const seen = state.scanned(start, end, reverse);
     const own = state.writesIn(start, end, reverse);

@@ -22,11 +22,29 @@ export async function* mergedPages(
 ): AsyncGenerator<MergedPage> {
   const merge = new Merge(written, span);
   for await (const page of stored) {
-    const merged = merge.page(unpackRows(page));
-    yield merged;
+    yield* inParts(merge.page(unpackRows(page)), span);
     if (merge.isFull) return;
   }
-  yield merge.rest();
+  yield* inParts(merge.rest(), span);
+}
+
+/** Own writes may make a page of any size: its parts pass `pageBytes` by one row at most. */
+function* inParts({ rows, covered }: MergedPage, span: TransactionScan): Generator<MergedPage> {
+  let first = 0;
+  let bytes = 0;
+  for (const [at, { key, value }] of rows.entries()) {
+    bytes += key.length + value.length;
+    if (bytes < span.pageBytes || at === rows.length - 1) continue;
+    yield { rows: rows.slice(first, at + 1), covered: upTo(key, span) };
+    first = at + 1;
+    bytes = 0;
+  }
+  yield { rows: first === 0 ? rows : rows.slice(first), covered };
+}
+
+/** What a scan has looked at when it has come to this key. */
+function upTo(key: Uint8Array, { start, end, reverse }: TransactionScan): ReadSpan {
+  return reverse ? { start: Buffer.from(key), end } : { start, end: behind(key) };
 }
 
 class Merge {
@@ -90,10 +108,8 @@ class Merge {
     const page = rows.length > this.#left ? rows.slice(0, this.#left) : rows;
     this.#left -= page.length;
     const edge = this.#left <= 0 ? (page[page.length - 1]?.key ?? last) : last;
-    const { start, end, reverse } = this.#span;
-    if (edge === undefined) return { rows: page, covered: { start, end } };
-    const covered = reverse ? { start: Buffer.from(edge), end } : { start, end: behind(edge) };
-    return { rows: page, covered };
+    const { start, end } = this.#span;
+    return { rows: page, covered: edge === undefined ? { start, end } : upTo(edge, this.#span) };
   }
 
   #order(one: Uint8Array, other: Uint8Array): number {

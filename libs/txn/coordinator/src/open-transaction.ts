@@ -1,7 +1,6 @@
 import {
   assert,
   CairnError,
-  KEY_BYTES_LIMIT_MAX,
   NO_BYTES,
   rethrowInvariant,
   RowKind,
@@ -179,7 +178,12 @@ export class KeptTransaction implements OpenTransaction {
 
   savepoint(name: string): void {
     this.#use();
-    this.#writes.savepoint(name);
+    this.#grow(this.#writes.growthBySavepoint(name));
+    try {
+      this.#writes.savepoint(name);
+    } finally {
+      this.#account();
+    }
   }
 
   rollbackTo(name: string): void {
@@ -302,10 +306,12 @@ export class KeptTransaction implements OpenTransaction {
     const { limits } = this.#keeper;
     if (!this.#spans.has(scanned)) {
       if (this.#keys + 1 > limits.keysMax) throw tooLarge('keys', limits.keysMax);
-      // The keys of later pages may be longer.
-      this.#growReads(2 * KEY_BYTES_LIMIT_MAX);
+      this.#growReads(scanned.start.length + scanned.end.length);
       this.#spans.add(scanned);
     }
+    const growth = covered.start.length + covered.end.length - scanned.start.length - scanned.end.length;
+    this.#grow(growth);
+    this.#readBytes += growth;
     scanned.start = covered.start;
     scanned.end = covered.end;
   }

@@ -82,8 +82,8 @@ export class OpenTransactions implements TransactionKeeper {
     return this.#options.clock.nowMs();
   }
 
-  /** Rejects with RESOURCE_EXHAUSTED when the caller has its share. */
-  async begin(options: BeginOptions, _times: SpanTimes): Promise<OpenTransaction> {
+  /** Rejects with RESOURCE_EXHAUSTED when the caller has its share, and when the caller is gone by then. */
+  async begin(options: BeginOptions, times: SpanTimes): Promise<OpenTransaction> {
     const { at, caller, readOnly } = options;
     if (at !== undefined && !readOnly) {
       throw invalidField('at', 'only a read-only transaction may read a snapshot of before');
@@ -99,6 +99,10 @@ export class OpenTransactions implements TransactionKeeper {
     this.#beginning += 1;
     try {
       const start = at ?? (await this.timestamps.timestamp());
+      // Nobody would hear of it, nor end it.
+      if (times.signal.aborted) throw new CairnError('CANCELLED', 'the caller gave up');
+      if (times.nowMs() >= times.deadlineMs)
+        throw new CairnError('DEADLINE_EXCEEDED', 'the deadline passed before the transaction had begun');
       const id = Buffer.from(this.#options.rng.bytes(ID_BYTES)).toString('hex');
       const transaction = new KeptTransaction(this, { id, start }, options);
       this.#open.set(id, transaction);

@@ -1,5 +1,5 @@
 import { CairnError } from '@cairn/base';
-import { compareKeys } from '@cairn/routing';
+import { compareKeys, invalidField } from '@cairn/routing';
 
 import { mapKey } from './keys.js';
 import type { TransactionWrite } from './types.js';
@@ -70,14 +70,21 @@ export class WriteSet {
 
   savepoint(name: string): void {
     const at = this.#savepoints.findIndex((each) => each.name === name);
-    if (at >= 0) this.#savepoints.splice(at, 1);
-    if (this.#savepoints.length >= SAVEPOINTS_MAX) {
+    if (at < 0 && this.#savepoints.length >= SAVEPOINTS_MAX) {
       throw new CairnError('RESOURCE_EXHAUSTED', `a transaction has at most ${SAVEPOINTS_MAX} savepoints`);
     }
+    if (at >= 0) this.#savepoints.splice(at, 1);
+    else this.#bytes += savepointBytes(name);
     this.#savepoints.push({ name, undos: this.#undos.length });
+    this.#forgetUndos();
   }
 
-  /** Throws FAILED_PRECONDITION when there is no such savepoint. */
+  /** How many bytes more there are after this savepoint. */
+  growthBySavepoint(name: string): number {
+    return this.#savepoints.some((each) => each.name === name) ? 0 : savepointBytes(name);
+  }
+
+  /** Throws INVALID_ARGUMENT when there is no such savepoint. */
   rollbackTo(name: string): void {
     const at = this.#find(name);
     const { undos } = this.#savepoints[at] as Savepoint;
@@ -89,24 +96,38 @@ export class WriteSet {
       else this.#writes.set(undo.name, undo.before);
       undo = this.#undos[this.#undos.length - 1];
     }
-    this.#savepoints.length = at + 1;
+    this.#dropSavepoints(at + 1);
   }
 
-  /** Throws FAILED_PRECONDITION when there is no such savepoint. */
+  /** Throws INVALID_ARGUMENT when there is no such savepoint. */
   release(name: string): void {
-    this.#savepoints.length = this.#find(name);
-    if (this.#savepoints.length > 0) return;
-    for (const { before } of this.#undos) if (before !== undefined) this.#bytes -= bytesOf(before);
-    this.#undos.length = 0;
+    this.#dropSavepoints(this.#find(name));
+    this.#forgetUndos();
+  }
+
+  #dropSavepoints(from: number): void {
+    for (const { name } of this.#savepoints.splice(from)) this.#bytes -= savepointBytes(name);
+  }
+
+  /** Of what was written before the oldest savepoint nothing is brought back. */
+  #forgetUndos(): void {
+    const unneeded = this.#savepoints[0]?.undos ?? this.#undos.length;
+    if (unneeded === 0) return;
+    for (const { before } of this.#undos.splice(0, unneeded))
+      if (before !== undefined) this.#bytes -= bytesOf(before);
+    for (const [at, { name, undos }] of this.#savepoints.entries())
+      this.#savepoints[at] = { name, undos: undos - unneeded };
   }
 
   #find(name: string): number {
     const at = this.#savepoints.findIndex((each) => each.name === name);
     if (at >= 0) return at;
-    throw new CairnError('FAILED_PRECONDITION', `the transaction has no savepoint "${name}"`, {
-      details: { savepoint: name },
-    });
+    throw invalidField('name', `the transaction has no savepoint "${name}"`);
   }
+}
+
+function savepointBytes(name: string): number {
+  return OVERHEAD_BYTES + Buffer.byteLength(name);
 }
 
 function bytesOf(write: TransactionWrite): number {

@@ -300,3 +300,35 @@ describe('a commit that something comes in the way of', () => {
     await rig.settle(first);
   });
 });
+
+describe('a start that is sent to two routers', () => {
+  const outcomeOf = (outcomes: readonly PromiseSettledResult<unknown>[]): string[] =>
+    outcomes.map(({ status }) => status);
+
+  it('undoes nothing that the first has committed', async () => {
+    const rig = await clusterOf(['m']);
+    const other = await new CoordinatorRig(rig.shards, 'other').ready();
+    const start = await rig.begin();
+    // What the first has left to do comes late.
+    rig.shards.hold = (router, { op, value }) =>
+      router === 'router' && op === 10 && value?.[0] === 3 ? 2_000 : 0;
+    await rig.settle(rig.commit(start, { a: '1', n: '1' }));
+    const again = other.commit(start, { a: '1', n: '1' });
+    expect(await codeOf(rig.settle(again))).toBe('FAILED_PRECONDITION');
+    await rig.run(100);
+    expect(await other.read(['a', 'n'])).toEqual(['1', '1']);
+  });
+
+  it('ends no router', async () => {
+    const rig = await clusterOf(['m', 't']);
+    const other = await new CoordinatorRig(rig.shards, 'other').ready();
+    const start = await rig.begin();
+    const both = Promise.allSettled([
+      rig.commit(start, { a: '1', n: '1' }),
+      other.commit(start, { a: '2', u: '2' }),
+    ]);
+    const outcomes = outcomeOf(await rig.settle(both));
+    expect(outcomes).toContain('rejected');
+    await rig.run(5_000);
+  });
+});

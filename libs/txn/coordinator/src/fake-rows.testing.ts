@@ -173,6 +173,10 @@ export class FakeRows {
       }
       return { type: 'resolved' };
     }
+    for (const key of keys) {
+      const decided = timestamp(this.records.get(recordKey(key, start)) ?? 0);
+      if (decided > 0) return { type: 'committed', commit: decided };
+    }
     assert(!this.positions.has(String(start)), 'what was committed is not rolled back', { start });
     for (const key of keys) {
       if (this.locks.get(mapKey(key))?.start === start) this.locks.delete(mapKey(key));

@@ -1,4 +1,4 @@
-import { NOTHING, type Timestamp } from '@cairn/base';
+import { NOTHING, timestamp, type Timestamp } from '@cairn/base';
 import type { Clock } from '@cairn/ports';
 import type { SpanTimes } from '@cairn/routing';
 
@@ -19,6 +19,13 @@ export interface Resolution {
   readonly start: Timestamp;
   /** 0 = it was rolled back. */
   readonly commit: Timestamp;
+  readonly keys: readonly Uint8Array[];
+}
+
+/** A transaction that is not to happen. */
+export interface Rollback {
+  readonly start: Timestamp;
+  readonly primary: Uint8Array;
   readonly keys: readonly Uint8Array[];
 }
 
@@ -71,6 +78,34 @@ export class LockResolver {
       released?.(group);
       return NOTHING;
     });
+  }
+
+  /**
+   * Rolls back, at the primary first: a transaction that was committed there, by whoever, is left as it is.
+   */
+  async rollBack(
+    { start, primary, keys }: Rollback,
+    times: SpanTimes,
+    released: (keys: readonly Uint8Array[]) => void,
+  ): Promise<void> {
+    const commit = timestamp(0);
+    let isCommitted = false;
+    await inGroups([primary], this.#rules, async (group) => {
+      const reply = await this.#parts.calls.send(
+        { type: 'resolve', start, commit, keys: group },
+        primary,
+        times,
+      );
+      if (reply.type === 'regroup') return group;
+      isCommitted = reply.type === 'committed';
+      return NOTHING;
+    });
+    if (isCommitted) return;
+    this.#parts.metrics.resolved('rolled-back', 1);
+    released([primary]);
+    const name = mapKey(primary);
+    const others = keys.filter((key) => mapKey(key) !== name);
+    await this.resolve({ start, commit, keys: others }, times, released);
   }
 
   async #share(resolution: Resolution, times: SpanTimes): Promise<void> {

@@ -153,9 +153,9 @@ export class TwoPhaseCommit {
             this.#maybeLocked.delete(group);
             throw aborted('too-old', first.key);
           case 'rolledBack':
-          case 'committed':
-            // Nobody commits it but this: then what was committed is another one of the same start.
             throw aborted('rolled-back', first.key);
+          case 'committed':
+            throw alreadyCommitted(reply.commit);
         }
       } catch (error) {
         rethrowInvariant(error);
@@ -231,8 +231,8 @@ export class TwoPhaseCommit {
       const reply = await this.#parts.calls.send(command, this.#primary, times);
       switch (reply.type) {
         case 'committed':
-          // Somebody who retries might find that an earlier sending has won.
-          assert(reply.commit === commit, 'a transaction is committed once', { commit, was: reply.commit });
+          // The start is the client's word: it may have sent it to two routers.
+          if (reply.commit !== commit) throw new Unclear(commit, alreadyCommitted(reply.commit));
           this.#resolved = new Set([this.#primary, ...keys].map(mapKey));
           this.#live.enter({ type: 'committed', commit });
           this.#live.released([this.#primary, ...keys]);
@@ -290,16 +290,12 @@ export class TwoPhaseCommit {
       live.end(this.#live);
       return;
     }
-    // Whoever has met another lock asks there, and would wait for a lock that does not come.
-    if (!keys.includes(this.#primary)) keys.push(this.#primary);
+    // At the primary too: whoever has met another lock asks there, and would wait for a lock that does not come.
+    const primary = this.#primary;
     await this.#behind(keys, times.deadlineMs, () =>
-      resolver.resolve(
-        { start, commit: timestamp(0), keys },
-        ownTimes(clock, limits.backgroundTimeoutMs),
-        (released) => {
-          this.#live.released(released);
-        },
-      ),
+      resolver.rollBack({ start, primary, keys }, ownTimes(clock, limits.backgroundTimeoutMs), (released) => {
+        this.#live.released(released);
+      }),
     );
   }
 
@@ -340,10 +336,14 @@ export class TwoPhaseCommit {
   /** Carries out everywhere what was learned. */
   async #finish(commit: Timestamp, times: SpanTimes): Promise<void> {
     const keys = this.#mutations.map(({ key }) => key).filter((key) => !this.#resolved.has(mapKey(key)));
-    if (commit === 0) this.#live.enter({ type: 'rolledBack' });
-    await this.#parts.resolver.resolve({ start: this.#request.start, commit, keys }, times, (released) => {
-      this.#live.released(released);
-    });
+    const { resolver } = this.#parts;
+    const { start } = this.#request;
+    const released = (gone: readonly Uint8Array[]): void => {
+      this.#live.released(gone);
+    };
+    if (commit > 0) return resolver.resolve({ start, commit, keys }, times, released);
+    this.#live.enter({ type: 'rolledBack' });
+    return resolver.rollBack({ start, primary: this.#primary, keys }, times, released);
   }
 
   /** Hands the rest of the work to the background; then nothing is known of the transaction here any more. */
@@ -365,6 +365,11 @@ export class TwoPhaseCommit {
     this.#heartbeat.stop();
     live.end(this.#live);
   }
+}
+
+/** Another router has committed a transaction of this start. */
+function alreadyCommitted(at: Timestamp): CairnError {
+  return new CairnError('FAILED_PRECONDITION', `a transaction of this start was committed already, at ${at}`);
 }
 
 /** The decision may have been taken, and nobody could tell in time. */

@@ -59,6 +59,8 @@ export type TxnCommand = TxnReadCommand | TxnWriteCommand | ExecuteCommand;
 
 /** What was looked up for a command that waits: a commit by name, 0 = rolled back, undefined = nothing. */
 export interface DecisionLooks {
+  /** When the leadership began in which they were made. */
+  readonly since: Timestamp;
   /** `Decisions.published` when the first of them began. */
   readonly published: number;
   readonly found: Map<string, Timestamp | undefined>;

@@ -68,7 +68,7 @@ export function judgeCommit(command: CommitCommand, view: TxnView): Verdict {
       return { type: 'refused', code: 'FAILED_PRECONDITION', message, retryAfterMs: 0 };
     }
     floor = timestamp(Math.max(floor, other.minCommit));
-    bytes += other.bytes;
+    bytes += other.userKey.length + other.value.length;
     if (bytes <= RESOLVED_BYTES_MAX && removed.length < RESOLVED_KEYS_MAX) removed.push(other);
   }
   if (commit < floor) return replied({ type: 'pushed', minCommit: floor });

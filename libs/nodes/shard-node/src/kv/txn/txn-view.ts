@@ -138,10 +138,12 @@ export class TxnView {
 
   #look(userKey: Uint8Array, start: Timestamp): FoundDecision {
     const { decisions } = this.#parts.txn;
-    if (this.#call.looks !== undefined && !decisions.remembersSince(this.#call.looks.published)) {
+    const { looks } = this.#call;
+    // What others decided between two leaderships is not among those that are remembered here.
+    if (looks !== undefined && (looks.since !== this.since || !decisions.remembersSince(looks.published))) {
       this.#call.looks = undefined;
     }
-    this.#call.looks ??= { published: decisions.published, found: new Map() };
+    this.#call.looks ??= { since: this.since, published: decisions.published, found: new Map() };
     const { found } = this.#call.looks;
     const name = decisionName(userKey, start);
     if (found.has(name)) return foundDecision(found.get(name));

@@ -75,6 +75,14 @@ describe('the linearizability checker', () => {
     expect(result.type === 'violated' && result.upTo).toEqual(operations.slice(0, 2));
   });
 
+  it('shows the answer that is wrong, not one before it, amid many increments', () => {
+    const additions = Array.from({ length: 40 }, (_, at) => add(at * 2, at * 2 + 1, String(at + 1)));
+    const wrong = read(80, 81, '39');
+    const unknown = cas([75, NEVER], 'nothing', 'of it');
+    const result = checkKey('k', [...additions, unknown, wrong]);
+    expect(result).toMatchObject({ type: 'violated', culprit: wrong });
+  });
+
   /** A register that really takes each operation at one moment, and a history of it with unknown outcomes. */
   function simulated(seed: string, count: number): Operation[] {
     const rng = new SimRng(seed);

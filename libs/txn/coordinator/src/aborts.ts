@@ -4,7 +4,8 @@ import { CairnError, printable } from '@cairn/base';
  * Why a transaction was aborted, for metrics and clients:
  * - `conflict`: somebody wrote what it read or writes.
  * - `deadlock`: it met the lock of an older transaction while it may hold locks that this waits for.
- * - `rolled-back`: somebody else has rolled it back, because it gave no sign of life or was not there yet.
+ * - `rolled-back`: somebody else has rolled it back, because it gave no sign of life or was not there yet,
+ *   or it was sent before and given up.
  * - `pushed`: readers pushed it again and again beyond where it could commit.
  * - `too-old`: its snapshot is older than what the ranges remember.
  * - `unavailable`: a range could not be reached before the decision.
@@ -14,7 +15,7 @@ export type AbortReason = 'conflict' | 'deadlock' | 'rolled-back' | 'pushed' | '
 const SENTENCES: Readonly<Record<AbortReason, string>> = {
   conflict: 'another transaction or a plain write changed what it read or writes',
   deadlock: 'an older transaction holds a key of it, and may wait for it',
-  'rolled-back': 'it gave no sign of life for too long, and was rolled back',
+  'rolled-back': 'it was rolled back: it gave no sign of life for too long, or was given up before',
   pushed: 'readers came before it again and again',
   'too-old': 'its snapshot is older than what is remembered',
   unavailable: 'part of the cluster could not be reached in time',

@@ -292,6 +292,24 @@ describe('a commit that something comes in the way of', () => {
     expect(rig.shards.ranges.length).toBeGreaterThan(4);
   });
 
+  it('is aborted when it is sent again while what was refused of it is still being rolled back', async () => {
+    const rig = await clusterOf();
+    const start = await rig.begin();
+    // The lock at `z` comes late, and so does its end.
+    rig.shards.hold = (_router, { key: at, op }) => (op === 10 && at[0] === 0x7a ? 3_000 : 0);
+    const first = rig.commit(start, { a: '1', z: '2' }, { timeoutMs: 100 });
+    expect(await codeOf(rig.settle(first))).toBe('DEADLINE_EXCEEDED');
+    expect(rig.coordinator.oldestStart).toBe(start);
+    await expect(rig.settle(rig.commit(start, { a: '1', z: '2' }))).rejects.toMatchObject({
+      code: 'TRANSACTION_ABORTED',
+      details: { reason: 'rolled-back' },
+    });
+    await rig.run(8_000);
+    expect(rig.coordinator.oldestStart).toBe(0);
+    expect(rig.shards.rows.locks.size).toBe(0);
+    expect(await rig.read(['a', 'z'])).toEqual([undefined, undefined]);
+  });
+
   it('is refused while it is being committed', async () => {
     const rig = await clusterOf();
     const start = await rig.begin();

@@ -132,6 +132,8 @@ export class Committer {
   ): Promise<Timestamp> {
     const live = this.#parts.live.begin(start);
     if (live === undefined) {
+      // Clients send what was refused again, and may come before all its locks are gone.
+      if (this.#parts.live.get(start)?.phase.type === 'rolledBack') throw aborted('rolled-back');
       throw new CairnError('FAILED_PRECONDITION', 'the transaction is being committed already');
     }
     return new TwoPhaseCommit(this.#parts, { start, writes, reads }, live).run(times);

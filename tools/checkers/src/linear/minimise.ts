@@ -182,9 +182,16 @@ function anyValue(operations: readonly Operation[]): (string | undefined)[] {
   const values = new Set<string | undefined>([OTHER_VALUE]);
   for (const operation of operations) {
     const seen = observed(operation);
-    for (const value of seen === 'all' ? given(operation) : seen) values.add(value);
+    for (const value of seen === 'all' ? aroundAddition(operation) : seen) values.add(value);
   }
   return [...values];
+}
+
+/** What an increment of known result met and left. */
+function aroundAddition({ action, returnedMs }: Operation): readonly (string | undefined)[] {
+  if (action.f !== 'add' || returnedMs === NEVER) return [];
+  const before = Number(action.result) - action.delta;
+  return [String(before), ...(before === 0 ? [undefined] : []), action.result];
 }
 
 /** Values at the beginning that nobody observes are one as good as the other. */

@@ -198,19 +198,24 @@ export class Sweep {
     }
   }
 
-  /** Increments of unknown outcome, unless they lead away from every number that somebody waits for. */
+  /**
+   * Increments of unknown outcome, unless they lead away from every number that somebody waits for. Where
+   * there are some of both signs, whatever they lead to in any order they also lead to in one that goes no
+   * further beyond those numbers than the largest of them.
+   */
   *#additions(from: Configuration, useful: ReadonlySet<number>): Generator<Configuration> {
-    const kinds = this.#open.unknownAdds(from);
-    if (kinds.length === 0 || useful.size === 0) return;
+    const deltas = this.#open.unknownAdds(from).map((kind) => ({ kind, delta: this.#kind(kind).delta }));
+    if (deltas.length === 0 || useful.size === 0) return;
     const { values } = this.#model;
+    const current = Number(values.names[from.state] ?? '0');
     const waited = [...useful].map((value) => Number(values.names[value] ?? '0'));
-    const isMixed = kinds.some((kind) => this.#kind(kind).delta * this.#kind(kinds[0] as number).delta < 0);
-    const [low, high] = [Math.min(...waited), Math.max(...waited)];
-    for (const kind of kinds) {
-      const { delta } = this.#kind(kind);
-      const state = values.sum(from.state, delta);
-      const sum = Number(values.names[state]);
-      if (isMixed || (delta > 0 ? sum <= high : sum >= low)) yield this.#afterUnknown(from, kind, state);
+    const isMixed = deltas.some(({ delta }) => delta > 0) && deltas.some(({ delta }) => delta < 0);
+    const beyond = isMixed ? Math.max(...deltas.map(({ delta }) => Math.abs(delta))) : 0;
+    const [low, high] = [Math.min(...waited) - beyond, Math.max(...waited) + beyond];
+    for (const { kind, delta } of deltas) {
+      if (delta > 0 ? current + delta <= high : current + delta >= low) {
+        yield this.#afterUnknown(from, kind, values.sum(from.state, delta));
+      }
     }
   }
 

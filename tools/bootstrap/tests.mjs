@@ -9,6 +9,9 @@ import { fail, say } from './say.mjs';
 import { runSections } from './sections.mjs';
 
 const END_TO_END = '<rootDir>/{libs/*,apps,tools}/*/{src,test}/**/*.e2e.spec.ts';
+/** Not part of `npm test`, unless it is asked for by name. */
+const LONG_END_TO_END = END_TO_END.replace('*.e2e', '*.long.e2e');
+const IS_LONG = '\\.long\\.e2e\\.spec\\.ts$';
 const REPORTS = join(CACHE, 'cairn-jest');
 const DAY_MS = 86_400_000;
 
@@ -61,12 +64,18 @@ export function unitArgv(argv) {
 }
 
 export function endToEndArgv(argv) {
-  return [`--testMatch=${END_TO_END}`, '--runInBand', '--passWithNoTests', ...argv];
+  const without = argv.length > 0 ? [] : [`--testPathIgnorePatterns=${IS_LONG}`];
+  return [`--testMatch=${END_TO_END}`, ...without, '--runInBand', '--passWithNoTests', ...argv];
 }
 
-/** Of everything, those of libraries and applications tell of the branches that they take. */
+/**
+ * Where nobody waits, those of libraries and applications also tell of the branches that they take: that
+ * costs a fifth of their time here, and all of it in a run of its own.
+ */
 function unitParts(argv) {
-  if (argv.length > 0) return [jestPart('Unit tests', 15, 'unit', jestWith(unitArgv(argv)))];
+  if (argv.length > 0 || !process.env.CI) {
+    return [jestPart('Unit tests', 15, 'unit', jestWith(unitArgv(argv)))];
+  }
   return [
     jestPart('Unit tests and their coverage', 15, 'unit', coverageWithin),
     jestPart('Unit tests of tools', 8, 'tools', jestWith(unitArgv(['tools/']))),
@@ -82,7 +91,7 @@ export async function test(argv) {
   const parts = [
     ...checks,
     ...unitParts(argv),
-    jestPart('End-to-end tests with real processes', 15, 'end-to-end', endToEnd),
+    jestPart('End-to-end tests with real processes', 10, 'end-to-end', endToEnd),
   ];
   const results = await runSections(parts);
   const { passed, failed } = testCounts(parts, results);
@@ -109,17 +118,17 @@ function suite(name, title, minutes, argvOf) {
   };
 }
 
-function nemesis(engine) {
-  return suite('nemesis', `Real faults, ${engine}`, 3, (day) => [
-    ...['--minutes', '1', '--seed', String(day), '--engine', engine],
-  ]);
-}
-
-/** Whole end-to-end tests again, with shard nodes on the engine that is not the default. */
-const END_TO_END_AGAIN = {
+/** Those that take long, and some again with shard nodes on the engine that is not the default. */
+const LONG_TESTS = {
+  name: 'e2e',
+  title: 'End-to-end tests that take long',
+  minutes: 12,
+  run: (budgetMs) => runBounded(...jestCommand([`--testMatch=${LONG_END_TO_END}`, '--runInBand']), budgetMs),
+};
+const TESTS_AGAIN = {
   name: 'e2e',
   title: 'End-to-end tests, classic-level',
-  minutes: 5,
+  minutes: 6,
   run: (budgetMs) =>
     runBounded(
       ...jestCommand([
@@ -134,11 +143,12 @@ const END_TO_END_AGAIN = {
 
 /**
  * Each has the time that it may take; more is a failure. Seeds are those of the day, so that every run looks
- * somewhere else; a failure prints how to run it again. Of the deliberate defects every fourth
- * is looked for, by turns: all within four days. A quarter of the seeds, and half of the time of real
- * faults, is spent on classic-level.
+ * somewhere else; a failure prints how to run it again. Of the deliberate defects every fifth is looked for,
+ * by turns: all within five days. A quarter of the seeds, and real faults every other day, are spent on
+ * classic-level.
  */
 const SUITES = [
+  LONG_TESTS,
   suite('sim', 'Simulator: new seeds', 5, (day) => ['--seeds', seedsOf(day), '--minutes', '2']),
   // Each load of transactions in turn.
   suite('sim', 'Simulator: transactions', 3, (day) => [
@@ -147,10 +157,12 @@ const SUITES = [
   suite('sim', 'Simulator: deliberate defects', 12, (day) => [
     ...['--mutants', '--turn', String(day), '--minutes', '11'],
   ]),
-  END_TO_END_AGAIN,
-  nemesis('lsm'),
-  nemesis('classic-level'),
-  suite('fuzz', 'Strangers', 4, (day) => ['--minutes', '1.5', '--seed', String(day)]),
+  TESTS_AGAIN,
+  suite('nemesis', 'Real faults', 3, (day) => [
+    ...['--minutes', '1', '--seed', String(day)],
+    ...['--engine', day % 2 === 0 ? 'lsm' : 'classic-level'],
+  ]),
+  suite('fuzz', 'Strangers', 4, (day) => ['--minutes', '1', '--seed', String(day)]),
   suite('soak', 'Slopes', 6, () => ['--minutes', '2']),
 ];
 

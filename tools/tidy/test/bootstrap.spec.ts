@@ -71,7 +71,7 @@ describe('an npm script', () => {
 
   it('of suites refuses a name that is none, and says which there are', () => {
     const { code, stderr } = runNode([SCRIPT, 'test:full', 'sim', 'simm'], {});
-    expect([code, stderr]).toEqual([1, expect.stringContaining('simm is not a suite; there are sim, e2e, ')]);
+    expect([code, stderr]).toEqual([1, expect.stringContaining('simm is not a suite; there are e2e, sim, ')]);
     expect(stderr).not.toContain('==');
   });
 
@@ -95,6 +95,14 @@ describe('tests that are named by words', () => {
     const isUnit = name === 'unitArgv';
     expect(listed(name, ['tools/tidy/test/rules']).length).toBe(isUnit ? 1 : 0);
     expect(listed(name, ['tools/e2e/test/cities']).length).toBe(isUnit ? 0 : 1);
+  });
+
+  it('are those that take long only when they are asked for', () => {
+    const areLong = (files: readonly string[]): number =>
+      files.filter((file) => file.endsWith('.long.e2e.spec.ts')).length;
+    const all = listed('endToEndArgv', []);
+    expect([areLong(all), all.length > 5]).toEqual([0, true]);
+    expect(areLong(listed('endToEndArgv', ['tools/e2e/test/edges']))).toBe(1);
   });
 });
 

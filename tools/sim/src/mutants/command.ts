@@ -7,13 +7,15 @@ import { MUTANTS } from './table.js';
 
 /** Time for one defect, so that one that is missed does not take the time of the others. */
 const MINUTES_PER_MUTANT = 2;
+/** Turns after which all were looked for. */
+const TURNS = 5;
 
 interface MutantArguments {
   /** Names; empty = all. */
   readonly only: readonly string[];
   readonly from: number;
   readonly to: number;
-  /** Only every fourth of the table, by turns. */
+  /** Only every `TURNS`th of the table. */
   readonly turn: number | undefined;
   /** For all of them together. */
   readonly minutes: number;
@@ -51,7 +53,7 @@ function jsonLine({ name }: Mutant, verdict: Verdict): string {
 function chosenOf({ only, turn }: Pick<MutantArguments, 'only' | 'turn'>): readonly Mutant[] {
   return MUTANTS.filter(({ name }, at) => {
     if (only.length > 0) return only.includes(name);
-    return turn === undefined || at % 4 === turn % 4;
+    return turn === undefined || at % TURNS === turn % TURNS;
   });
 }
 

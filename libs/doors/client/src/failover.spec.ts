@@ -201,7 +201,11 @@ describe('scans', () => {
   test('ask for pages only as they are taken', async () => {
     const big = Buffer.alloc(64 * 1024);
     const keys = Array.from({ length: 600 }, (_, index) => `big${index}`);
-    await client.writeMany(keys.map((key) => ({ put: { key, value: big } })));
+    const outcomes = await client.writeMany(
+      keys.map((key) => ({ put: { key, value: big } })),
+      { timeoutMs: 60_000 },
+    );
+    expect(outcomes.filter(({ kind }) => kind !== 'put')).toEqual([]);
     const pages = client.pages({ prefix: 'big', pageBytes: 128 * 1024 });
     await pages.next();
     let written = -1;

@@ -1,6 +1,6 @@
 import { CairnError } from '@cairn/base';
 import type { Clock, Rng, Timer } from '@cairn/ports';
-import type { HolderRecord, LeaseKeys } from '../src/coordination/record.js';
+import { isSameRecord, type HolderRecord, type LeaseKeys } from '../src/coordination/record.js';
 import type {
   AcquireOutcome,
   CoordinationStore,
@@ -108,7 +108,14 @@ export class FakeCoordinationCluster {
   readonly grants: { readonly token: bigint; readonly session: string }[] = [];
   /** Tokens of the guarded writes that were carried out, in the order of the store. */
   readonly written: bigint[] = [];
+  /** How often changes were asked for. */
+  watches = 0;
+  /** Changes cannot be heard of. */
+  isMute = false;
   readonly #rows = new Map<string, Row>();
+  /** Every write of a holder; the instant of one is its place, from 1. */
+  readonly #changes: { readonly key: string; readonly record: HolderRecord | undefined }[] = [];
+  readonly #listeners = new Set<() => void>();
   readonly #tokens = new Map<string, bigint>();
   readonly #clock: Clock;
   readonly #random: Rng;
@@ -129,6 +136,7 @@ export class FakeCoordinationCluster {
       holder: live?.record,
       token: this.#tokens.get(keys.token) ?? 0n,
       expiresUnixMs: live?.expiresAtMs,
+      timestamp: this.#changes.length + 1,
     };
   }
 
@@ -140,7 +148,47 @@ export class FakeCoordinationCluster {
       replace: (keys, change, options) => this.#call(clock, options, () => this.#replace(keys, change)),
       remove: (keys, expected, options) => this.#call(clock, options, () => this.#remove(keys, expected)),
       read: (keys, options) => this.#call(clock, options, () => this.holding(keys)),
+      holders: (keys, since, signal) => this.#holders(clock, keys, { since, signal }),
     };
+  }
+
+  /** Changes behind the instant `since`, each when its time has come. */
+  async *#holders(
+    clock: Clock,
+    { holder }: LeaseKeys,
+    { since, signal }: { readonly since: number; readonly signal: AbortSignal },
+  ): AsyncGenerator<HolderRecord | undefined, void, undefined> {
+    this.watches += 1;
+    if (this.isMute) throw new CairnError('RESOURCE_EXHAUSTED', 'the fake store has no room for watches');
+    for (let at = since - 1; !signal.aborted;) {
+      const change = this.#changes[at];
+      if (change === undefined) {
+        await this.#anotherChange(signal);
+        continue;
+      }
+      at += 1;
+      if (change.key !== holder) continue;
+      await new Promise<void>((resolve) => void clock.setTimer(this.faults.latencyMsMax, resolve));
+      yield change.record;
+    }
+  }
+
+  #anotherChange(signal: AbortSignal): Promise<void> {
+    return new Promise((resolve) => {
+      const wake = (): void => {
+        this.#listeners.delete(wake);
+        resolve();
+      };
+      this.#listeners.add(wake);
+      signal.addEventListener('abort', wake, { once: true });
+    });
+  }
+
+  #write(key: string, row: Row | undefined): void {
+    if (row === undefined) this.#rows.delete(key);
+    else this.#rows.set(key, row);
+    this.#changes.push({ key, record: row?.record });
+    for (const wake of [...this.#listeners]) wake();
   }
 
   /** A write of data under the condition that nobody has acquired the lock since. */
@@ -157,22 +205,23 @@ export class FakeCoordinationCluster {
     if (now.holder !== undefined) return { acquired: false, ...now };
     const token = now.token + 1n;
     this.#tokens.set(keys.token, token);
-    this.#rows.set(keys.holder, { record, expiresAtMs: this.nowMs + ttlMs });
+    this.#write(keys.holder, { record, expiresAtMs: this.nowMs + ttlMs });
     this.grants.push({ token, session: record.session });
     return { acquired: true, token };
   }
 
   #replace(keys: LeaseKeys, { expected, record, ttlMs }: Replacement): ReplaceOutcome {
     const { holder } = this.holding(keys);
-    if (holder === undefined || !isSame(holder, expected)) return { replaced: false, holder };
-    this.#rows.set(keys.holder, { record, expiresAtMs: this.nowMs + ttlMs });
+    if (holder === undefined || !isSameRecord(holder, expected)) return { replaced: false, holder };
+    this.#write(keys.holder, { record, expiresAtMs: this.nowMs + ttlMs });
     return { replaced: true };
   }
 
   #remove(keys: LeaseKeys, expected: HolderRecord): boolean {
     const { holder } = this.holding(keys);
-    if (holder === undefined || !isSame(holder, expected)) return false;
-    return this.#rows.delete(keys.holder);
+    if (holder === undefined || !isSameRecord(holder, expected)) return false;
+    this.#write(keys.holder, undefined);
+    return true;
   }
 
   #call<Result>(
@@ -208,8 +257,4 @@ export class FakeCoordinationCluster {
     });
     return promise;
   }
-}
-
-function isSame(a: HolderRecord, b: HolderRecord): boolean {
-  return a.session === b.session && a.attempt === b.attempt && a.value === b.value;
 }

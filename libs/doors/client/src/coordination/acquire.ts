@@ -15,7 +15,7 @@ export interface AcquireRequest {
   readonly signal: AbortSignal | undefined;
 }
 
-const NOBODY: Holding = { holder: undefined, token: 0n, expiresUnixMs: undefined };
+const NOBODY: Holding = { holder: undefined, token: 0n, expiresUnixMs: undefined, timestamp: 0 };
 
 type Tried =
   | { readonly kind: 'acquired'; readonly lease: Lease }

@@ -13,7 +13,7 @@ import type { CoordinationParts } from './lease.js';
 import type { Lock, LockOptions } from './lock.js';
 import { acquireLock } from './open.js';
 import { leaseKeys } from './record.js';
-import { PollingWaiter } from './waiting.js';
+import { ChangeWaiter } from './waiting.js';
 
 const TTL_MS = 1_000;
 const KEYS = leaseKeys('lock', 'x');
@@ -35,8 +35,9 @@ function scene(seed = 1): Scene {
       processes += 1;
       const own = new PausableClock(clock);
       const rng = new SeededRng(seed * 1_000 + processes);
-      const waiter = new PollingWaiter(own, rng);
-      return { clock: own, parts: { store: cluster.storeOf(own), waiter, clock: own, rng } };
+      const store = cluster.storeOf(own);
+      const waiter = new ChangeWaiter(store, own, rng);
+      return { clock: own, parts: { store, waiter, clock: own, rng } };
     },
   };
 }
@@ -77,7 +78,8 @@ describe('a lock', () => {
     expect(lock.remainingMs).toBeGreaterThan(TTL_MS / 2);
     expect(await after(clock, 20, lock.release())).toBe(true);
     expect([lock.isHeld, lock.remainingMs, lock.signal.aborted]).toEqual([false, 0, false]);
-    const next = await after(clock, 1_100, waiting);
+    // It is heard of: nobody looks at it only now and then.
+    const next = await after(clock, 60, waiting);
     expect(next.token).toBe(lock.token + 1n);
     expect(await after(clock, 20, lock.release())).toBe(false);
     expect(next.isHeld).toBe(true);
@@ -91,6 +93,27 @@ describe('a lock', () => {
     expect(error.message).toContain('"worker 7"');
     const later = await errorOf(after(clock, 3_000, take(process().parts, { waitMs: 2_000 })));
     expect(later.code).toBe('LOCKED');
+  });
+
+  test('is waited for by looking, ever more seldom, where changes cannot be heard of', async () => {
+    const { clock, cluster, process } = scene();
+    cluster.isMute = true;
+    const lock = await after(clock, 20, take(process().parts));
+    const waiting = take(process().parts, { waitMs: Infinity });
+    await clock.advance(60_000);
+    expect(cluster.watches).toBeLessThan(100);
+    await after(clock, 20, lock.release());
+    expect((await after(clock, 1_100, waiting)).token).toBe(lock.token + 1n);
+  });
+
+  test('is not asked for while its holder lives and gives signs of life', async () => {
+    const { clock, cluster, process } = scene();
+    await after(clock, 20, take(process().parts));
+    const waiting = errorOf(take(process().parts, { waitMs: 55_000 }));
+    await clock.advance(60_000);
+    expect((await waiting).code).toBe('LOCKED');
+    // Once in each time to live, as nobody is told that it has passed.
+    expect(cluster.watches).toBeLessThan(100);
   });
 
   test('of a holder that is gone is free after its time to live', async () => {

@@ -2,7 +2,7 @@ import { CairnError, rethrowInvariant } from '@cairn/base';
 import type { ConditionInput } from '../transaction-options.js';
 import { acquire } from './acquire.js';
 import { callTimeoutMs, type CoordinationParts, type Lease } from './lease.js';
-import { checkedTtl, checkedValue, checkedWait, leaseKeys, type LeaseKeys } from './record.js';
+import { checkedTtl, checkedValue, checkedWait, isSameRecord, leaseKeys, type LeaseKeys } from './record.js';
 import type { Holding } from './store.js';
 
 export interface ElectionOptions {
@@ -79,7 +79,7 @@ export class Election {
       } else {
         round += 1;
       }
-      const at = seen ?? { holder: undefined, token: 0n, expiresUnixMs: undefined };
+      const at = seen ?? { holder: undefined, token: 0n, expiresUnixMs: undefined, timestamp: 0 };
       await this.#parts.waiter
         .changed(this.#keys, at, { round, atMostMs: this.#ttlMs, signal })
         .catch((error: unknown) => {
@@ -172,12 +172,7 @@ function leaderOf({ holder, token }: Holding): Leader | undefined {
 }
 
 function saysTheSame(a: Holding, b: Holding): boolean {
-  return (
-    a.token === b.token &&
-    a.holder?.session === b.holder?.session &&
-    a.holder?.attempt === b.holder?.attempt &&
-    a.holder?.value === b.holder?.value
-  );
+  return a.token === b.token && isSameRecord(a.holder, b.holder);
 }
 
 function noLongerObserved(name: string, signal: AbortSignal): CairnError {

@@ -5,11 +5,12 @@ import type { CoordinationParts } from './lease.js';
 import { Lock, type LockOptions } from './lock.js';
 import { checkedTtl, checkedValue, checkedWait, leaseKeys } from './record.js';
 import { ClientStore } from './store.js';
-import { PollingWaiter } from './waiting.js';
+import { ChangeWaiter } from './waiting.js';
 
 /** What a client's locks and elections work with. */
 export function coordinationParts(client: CairnClient, clock: Clock, rng: Rng): CoordinationParts {
-  return { store: new ClientStore(client), waiter: new PollingWaiter(clock, rng), clock, rng };
+  const store = new ClientStore(client);
+  return { store, waiter: new ChangeWaiter(store, clock, rng), clock, rng };
 }
 
 /** As `client.lock`. */

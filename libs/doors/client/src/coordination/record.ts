@@ -82,6 +82,11 @@ export function decodeRecord(bytes: Buffer): HolderRecord {
   throw foreign();
 }
 
+/** Whether two rows say the same; undefined = there is none. */
+export function isSameRecord(a: HolderRecord | undefined, b: HolderRecord | undefined): boolean {
+  return a?.session === b?.session && a?.attempt === b?.attempt && a?.value === b?.value;
+}
+
 /** @throws CairnError `FAILED_PRECONDITION` when it is no number. */
 export function decodeToken(bytes: Buffer): bigint {
   const text = bytes.toString('latin1');

@@ -10,8 +10,10 @@ export interface Holding {
   readonly holder: HolderRecord | undefined;
   /** Of the last acquisition; 0 before the first. */
   readonly token: bigint;
-  /** By the clock of this process; undefined while nobody holds it. */
+  /** By the clock of the cluster; undefined while nobody holds it. */
   readonly expiresUnixMs: number | undefined;
+  /** The instant; 0 = not known. */
+  readonly timestamp: number;
 }
 
 export type AcquireOutcome =
@@ -44,6 +46,11 @@ export interface CoordinationStore {
   /** If the holder is `expected`: removes it. Resolves with whether it was. */
   remove(keys: LeaseKeys, expected: HolderRecord, options: CallOptions): Promise<boolean>;
   read(keys: LeaseKeys, options: CallOptions): Promise<Holding>;
+  /**
+   * Whoever the holder is from then on, each time that the row is written; undefined = nobody. That a row
+   * expires is not told. Ends with the signal, or rejects.
+   */
+  holders(keys: LeaseKeys, since: number, signal: AbortSignal): AsyncIterable<HolderRecord | undefined>;
 }
 
 /** The cluster behind a client. */
@@ -72,7 +79,7 @@ export class ClientStore implements CoordinationStore {
       options,
     );
     if (outcome.succeeded) return { acquired: true, token: outcome.results[0] };
-    return { acquired: false, ...holdingOf(outcome.results[0], outcome.results[1]) };
+    return { acquired: false, ...holdingOf(outcome.results[0], outcome.results[1], outcome.timestamp) };
   }
 
   async replace(
@@ -100,15 +107,25 @@ export class ClientStore implements CoordinationStore {
       { then: [{ get: { key: keys.holder } }, { get: { key: keys.token } }] },
       options,
     );
-    if (outcome.succeeded) return holdingOf(outcome.results[0], outcome.results[1]);
+    if (outcome.succeeded) return holdingOf(outcome.results[0], outcome.results[1], outcome.timestamp);
     throw new CairnError('INTERNAL', 'no conditions did not hold');
+  }
+
+  async *holders(
+    keys: LeaseKeys,
+    since: number,
+    signal: AbortSignal,
+  ): AsyncGenerator<HolderRecord | undefined, void, undefined> {
+    for await (const change of this.#client.watch({ key: keys.holder, from: since, signal }))
+      yield change.type === 'delete' ? undefined : decodeRecord(change.value);
   }
 }
 
-function holdingOf(holder: Entry | undefined, token: Entry | undefined): Holding {
+function holdingOf(holder: Entry | undefined, token: Entry | undefined, timestamp: number): Holding {
   return {
     holder: holder === undefined ? undefined : decodeRecord(holder.value),
     token: token === undefined ? 0n : decodeToken(token.value),
     expiresUnixMs: holder?.expiresAtMs,
+    timestamp,
   };
 }

@@ -148,27 +148,32 @@ export class FakeCoordinationCluster {
       replace: (keys, change, options) => this.#call(clock, options, () => this.#replace(keys, change)),
       remove: (keys, expected, options) => this.#call(clock, options, () => this.#remove(keys, expected)),
       read: (keys, options) => this.#call(clock, options, () => this.holding(keys)),
-      holders: (keys, since, signal) => this.#holders(clock, keys, { since, signal }),
+      holders: (keys, signal) => this.#holders(clock, keys, signal),
     };
   }
 
-  /** Changes behind the instant `since`, each when its time has come. */
+  /** Who holds it now, and changes, each when its time has come. */
   async *#holders(
     clock: Clock,
-    { holder }: LeaseKeys,
-    { since, signal }: { readonly since: number; readonly signal: AbortSignal },
+    keys: LeaseKeys,
+    signal: AbortSignal,
   ): AsyncGenerator<HolderRecord | undefined, void, undefined> {
     this.watches += 1;
     if (this.isMute) throw new CairnError('RESOURCE_EXHAUSTED', 'the fake store has no room for watches');
-    for (let at = since - 1; !signal.aborted;) {
+    const later = (): Promise<void> =>
+      new Promise((resolve) => void clock.setTimer(this.faults.latencyMsMax, resolve));
+    let at = this.#changes.length;
+    await later();
+    yield this.holding(keys).holder;
+    while (!signal.aborted) {
       const change = this.#changes[at];
       if (change === undefined) {
         await this.#anotherChange(signal);
         continue;
       }
       at += 1;
-      if (change.key !== holder) continue;
-      await new Promise<void>((resolve) => void clock.setTimer(this.faults.latencyMsMax, resolve));
+      if (change.key !== keys.holder) continue;
+      await later();
       yield change.record;
     }
   }

@@ -55,6 +55,17 @@ describe('a watch', () => {
     streams.close();
   });
 
+  it('from now lets leaders remember what is changed before it takes its timestamp, each once', async () => {
+    const streams = streamsOf(ranges);
+    const isPrimed = ({ after }: { readonly after: number }): boolean => after === Number.MAX_SAFE_INTEGER;
+    await taker(streams);
+    expect(ranges.asked.slice(0, 3).map(isPrimed)).toEqual([true, true, true]);
+    await taker(streams, 'b', 'c');
+    await taker(streams, 'a', 'z', { from: fromTimestamp(1) });
+    expect(ranges.asked.filter(isPrimed).length).toBe(3);
+    streams.close();
+  });
+
   it('tells a transaction over ranges whole, and only when nothing can come before it', async () => {
     const streams = streamsOf(ranges);
     const all = await taker(streams);

@@ -99,6 +99,7 @@ export class ChangeStreams {
     this.#takePlace(caller);
     let fresh: Timestamp;
     try {
+      if (position === undefined) await this.#prime(options, signal);
       fresh = await this.#options.source.timestamp();
       if (position !== undefined) refuseFuture(options, position, fresh);
       if (this.#closedWith !== undefined) throw this.#closedWith;
@@ -124,6 +125,21 @@ export class ChangeStreams {
       signal?.removeEventListener('abort', close);
     }
     return watcher;
+  }
+
+  /** Before the timestamp is taken that a watch from now begins behind. */
+  async #prime({ span, withPrevious }: WatchOptions, signal?: AbortSignal): Promise<void> {
+    const { feeds, clock, limits } = this.#host;
+    const over = new AbortController();
+    const timer = clock.setTimer(limits.primeMs, () => {
+      over.abort();
+    });
+    const ends = signal === undefined ? [over.signal] : [over.signal, signal];
+    try {
+      await feeds.prime(span, withPrevious, AbortSignal.any(ends));
+    } finally {
+      timer.cancel();
+    }
   }
 
   /** Ends all watches, and lets no more begin: their callers go on at another router. */

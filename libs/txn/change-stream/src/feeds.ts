@@ -1,5 +1,6 @@
-import { CairnError, timestamp, type Timestamp } from '@cairn/base';
+import { CairnError, NO_BYTES, rethrowInvariant, timestamp, type Timestamp } from '@cairn/base';
 import type { Timer } from '@cairn/ports';
+import { CHANGES_BYTES_MIN, type ChangesRequest } from '@cairn/wire';
 
 import { RangeFeed, type FeedEvents, type FeedParts, type FeedStart } from './feed.js';
 import type { StreamLimits } from './limits.js';
@@ -8,6 +9,8 @@ import { sharedSpan, textOf } from './spans.js';
 import type { KeySpan } from './types.js';
 
 const RETRY_AFTER_MS = 500;
+/** Leaders that are asked at a time to begin to remember. */
+const PRIMED_AT_A_TIME = 64;
 
 export interface FeedsParts extends Omit<FeedParts, 'unresolvedBytesMax'> {
   readonly limits: Pick<StreamLimits, 'feedsMax' | 'lingerMs' | 'unresolvedBytesMax'>;
@@ -42,6 +45,27 @@ export class Feeds {
 
   *all(): Generator<RangeFeed<Part>> {
     for (const feeds of this.#bySpan.values()) yield* feeds;
+  }
+
+  /**
+   * Lets the leaders of a span's ranges remember what is changed from now on, as far as nobody watches them
+   * here. A feed that then begins behind a timestamp of now is told from memory, and no leader reads its whole
+   * range for it. Where that fails it is read.
+   */
+  async prime(span: KeySpan, withPrevious: boolean, signal: AbortSignal): Promise<void> {
+    const { source } = this.#parts;
+    const pieces = source.ranges(span).filter((piece) => !this.#bySpan.has(nameOf(piece, withPrevious)));
+    const primeNext = async (): Promise<void> => {
+      for (let piece = pieces.pop(); piece !== undefined; piece = pieces.pop()) {
+        try {
+          await source.ask(nothingOf(piece), { readTimestamp: timestamp(0), signal });
+        } catch (error) {
+          rethrowInvariant(error);
+          if (!CairnError.is(error)) throw error;
+        }
+      }
+    };
+    await Promise.all(Array.from({ length: Math.min(PRIMED_AT_A_TIME, pieces.length) }, primeNext));
   }
 
   /**
@@ -194,6 +218,14 @@ export class Feeds {
     const known = this.#bySpan.get(nameOf(about.span, about.withPrevious));
     return known?.find(({ resolved }) => resolved <= about.after) ?? this.#open(about, pausesFirst);
   }
+}
+
+/** Asks for what comes behind all timestamps. */
+function nothingOf({ start, end }: KeySpan): ChangesRequest {
+  return {
+    ...{ start, end, after: timestamp(Number.MAX_SAFE_INTEGER), index: 0, rangeId: 0, resume: NO_BYTES },
+    ...{ withPrevious: false, waitMs: 0, bytesMax: CHANGES_BYTES_MIN },
+  };
 }
 
 function nameOf({ start, end }: KeySpan, withPrevious: boolean): string {

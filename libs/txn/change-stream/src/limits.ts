@@ -13,6 +13,8 @@ export interface StreamLimits {
   readonly unresolvedBytesMax: number;
   /** Watches that read what was before at a time; the others wait. */
   readonly catchUpsMax: number;
+  /** A watch from now waits at most so long for leaders to begin to remember what is changed. */
+  readonly primeMs: number;
   /** How long a feed goes on when nobody watches. */
   readonly lingerMs: number;
   /** Who takes nothing for so long, and has a full backlog, is ended. */
@@ -30,6 +32,7 @@ export const DEFAULT_STREAM_LIMITS: StreamLimits = {
   backlogsBytesMax: 256 * 1024 * 1024,
   unresolvedBytesMax: 16 * 1024 * 1024,
   catchUpsMax: 16,
+  primeMs: 1_000,
   lingerMs: 5_000,
   stallMs: 30_000,
   batchBytesMax: 256 * 1024,

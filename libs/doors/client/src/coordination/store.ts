@@ -47,10 +47,10 @@ export interface CoordinationStore {
   remove(keys: LeaseKeys, expected: HolderRecord, options: CallOptions): Promise<boolean>;
   read(keys: LeaseKeys, options: CallOptions): Promise<Holding>;
   /**
-   * Whoever the holder is from then on, each time that the row is written; undefined = nobody. That a row
+   * Who holds it now, then whoever does each time that the row is written; undefined = nobody. That a row
    * expires is not told. Ends with the signal, or rejects.
    */
-  holders(keys: LeaseKeys, since: number, signal: AbortSignal): AsyncIterable<HolderRecord | undefined>;
+  holders(keys: LeaseKeys, signal: AbortSignal): AsyncIterable<HolderRecord | undefined>;
 }
 
 /** The cluster behind a client. */
@@ -113,11 +113,18 @@ export class ClientStore implements CoordinationStore {
 
   async *holders(
     keys: LeaseKeys,
-    since: number,
     signal: AbortSignal,
   ): AsyncGenerator<HolderRecord | undefined, void, undefined> {
-    for await (const change of this.#client.watch({ key: keys.holder, from: since, signal }))
-      yield change.type === 'delete' ? undefined : decodeRecord(change.value);
+    // Behind now no leader has to read its range for it, as it would for what was a moment ago.
+    const watch = this.#client.watch({ key: keys.holder, signal });
+    try {
+      await watch.start();
+      yield (await this.read(keys, { signal })).holder;
+      for await (const change of watch)
+        yield change.type === 'delete' ? undefined : decodeRecord(change.value);
+    } finally {
+      watch.close();
+    }
   }
 }
 

@@ -68,10 +68,9 @@ export class ChangeWaiter {
   }
 
   /** Whether the row says something else than was seen; false = nothing can be heard of it. */
-  async #news(keys: LeaseKeys, { holder, timestamp }: Holding, signal: AbortSignal): Promise<boolean> {
+  async #news(keys: LeaseKeys, { holder }: Holding, signal: AbortSignal): Promise<boolean> {
     try {
-      for await (const now of this.#store.holders(keys, timestamp, signal))
-        if (!isSameRecord(now, holder)) return true;
+      for await (const now of this.#store.holders(keys, signal)) if (!isSameRecord(now, holder)) return true;
     } catch (error) {
       // Whatever it is, looking finds out; and the signal is looked at by whoever waits.
       rethrowInvariant(error);

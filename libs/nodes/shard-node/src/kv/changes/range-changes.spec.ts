@@ -1,5 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
-import { timestamp, TIMESTAMP_LOGICAL_STEPS } from '@cairn/base';
+import { timestamp, TIMESTAMP_LOGICAL_STEPS, type Timestamp } from '@cairn/base';
 import { KvOp } from '@cairn/wire';
 
 import { answerOf, bytes, codeOf, descriptorOf, KvRig, settle } from '../kv-rig.testing.js';
@@ -351,7 +351,7 @@ describe('ranges that change', () => {
     rig.kv.machine.descriptorChanged(left);
     const page = await rig.poll({ end: bytes('m') }, { epochVersion: 2 });
     expect(textsOf(page)).toEqual(['a=1']);
-    expect(rig.kv.environment.changes.counts.fromEngine).toBe(1);
+    expect(rig.kv.environment.changes.counts.fromEngine).toBe(0);
   });
 
   it('catch up from the engine after a failover, above what is resolved', async () => {
@@ -363,13 +363,31 @@ describe('ranges that change', () => {
     await rig.kv.replica.lead();
     await rig.kv.put('c', '1');
     expect(textsOf(await rig.poll({ waitMs: 1_000 }))).toEqual(['b=1', 'c=1']);
-    expect(rig.kv.environment.changes.counts.fromEngine).toBe(2);
+    expect(rig.kv.environment.changes.counts.fromEngine).toBe(1);
     await rig.kv.put('d', '1');
     expect(textsOf(await rig.poll())).toEqual(['d=1']);
   });
 });
 
 describe('the ring', () => {
+  it('has all for whoever begins behind what was there before, though it has only just begun', async () => {
+    const rig = await ChangesRig.leading();
+    await rig.kv.put('a', '1');
+    const before = await rig.hear();
+    await rig.kv.put('b', '1');
+    const { counts } = rig.kv.environment.changes;
+    const ask = async (after: Timestamp): Promise<unknown[]> => {
+      rig.forget();
+      return [...textsOf(await rig.poll({ after })), counts.fromEngine];
+    };
+    // Behind everything: what a router asks for before it takes the timestamp from which on it watches.
+    expect(await ask(timestamp(Number.MAX_SAFE_INTEGER))).toEqual([0]);
+    const now = await rig.hear();
+    await rig.kv.put('c', '1');
+    expect(await ask(now)).toEqual(['c=1', 0]);
+    expect(await ask(before)).toEqual(['b=1', 'c=1', 1]);
+  });
+
   it('drops its oldest, and who had not got them catches up', async () => {
     const rig = await ChangesRig.following({ limits: { changeRingBytesMax: 4_000 } });
     const { after } = rig;
@@ -378,10 +396,10 @@ describe('the ring', () => {
     expect(budget.bytes).toBeLessThanOrEqual(4_000);
     expect(budget.bytes).toBeGreaterThan(0);
     const page = await rig.poll({ after });
-    expect([page.changes.length, counts.fromEngine]).toEqual([10, 2]);
+    expect([page.changes.length, counts.fromEngine]).toEqual([10, 1]);
     await rig.kv.put('k3', 'y');
     expect(textsOf(await rig.poll())).toEqual(['k3=y']);
-    expect(counts.fromRing).toBe(1);
+    expect(counts.fromRing).toBe(2);
   });
 
   it('is given up when nobody has asked for a while', async () => {

@@ -173,19 +173,24 @@ export class RangeChanges {
   }
 
   /** Whether the ring has everything that the question has not been told. */
-  #isInRing({ asked: { index, rangeId }, resume }: OpenQuestion, ring: ChangeRing): boolean {
+  #isInRing({ asked: { after, index, rangeId }, resume }: OpenQuestion, ring: ChangeRing): boolean {
     if (resume !== undefined && resume.type !== 'entry') return false;
-    if (rangeId !== this.#parts.range.descriptor.rangeId || index > this.#live.visibleIndex) return false;
-    return index > 0 && index >= ring.lowWater;
+    const { descriptor, readableSince } = this.#parts.range;
+    // Whoever begins behind all that was applied before needs no more than it.
+    if (index === 0) return resume === undefined && after >= Math.max(ring.newestBefore, readableSince);
+    const told = Math.max(this.#live.visibleIndex, ring.lowWater);
+    return rangeId === descriptor.rangeId && index <= told && index >= ring.lowWater;
   }
 
   #tellFromRing(question: OpenQuestion, ring: ChangeRing, resolved: Resolved): void {
     const { asked, call, resume } = question;
-    const index = this.#live.visibleIndex;
-    const from = Math.max(asked.index, question.seenIndex);
+    const since = asked.index === 0 ? ring.lowWater : asked.index;
+    // When the ring has just begun, what comes before it need not be visible yet: nobody asks for that.
+    const index = Math.max(this.#live.visibleIndex, since) as LogIndex;
+    const from = Math.max(since, question.seenIndex);
     const rowsTold = resume?.type === 'entry' && from === asked.index ? resume.rows : 0;
     const found = rowsFrom(ring, { asked, from, to: index, rowsTold });
-    question.unresolved ??= unresolvedFor(ring, asked, asked.index);
+    question.unresolved ??= unresolvedFor(ring, asked, since);
     const least = found.rows.reduce((sum, { changed }) => Math.min(sum, changed.timestamp), Infinity);
     const news = {
       least: timestamp(least === Infinity ? 0 : least),

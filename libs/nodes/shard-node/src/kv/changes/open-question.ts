@@ -85,6 +85,8 @@ export function judgeQuestion(
   const isStuck = resolved.isHeldBack || isUntimed;
   if (least > 0) return resolved.at >= least || isStuck ? 'answer' : 'fetch';
   if (readTimestamp > asked.after && resolved.at >= readTimestamp) return 'answer';
+  // Whoever begins waits to hear that nothing comes at or below the beginning any more.
+  if (asked.index === 0) return resolved.at >= asked.after ? 'answer' : isStuck ? 'hold' : 'fetch';
   const unresolved = question.unresolved ?? timestamp(0);
   if (unresolved <= asked.after) return 'hold';
   if (resolved.at > asked.after && (resolved.at >= unresolved || resolved.isHeldBack)) return 'answer';

@@ -386,6 +386,11 @@ describe('the ring', () => {
     await rig.kv.put('c', '1');
     expect(await ask(now)).toEqual(['c=1', 0]);
     expect(await ask(before)).toEqual(['b=1', 'c=1', 1]);
+    // Whoever begins hears at once that nothing comes before.
+    rig.forget();
+    const later = await rig.hear();
+    const begun = await rig.poll({ after: later, waitMs: 5_000 }, { readTimestamp: later });
+    expect([begun.changes, begun.resolved >= later]).toEqual([[], true]);
   });
 
   it('drops its oldest, and who had not got them catches up', async () => {

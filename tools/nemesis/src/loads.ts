@@ -7,8 +7,8 @@ import { cairnLoadClient, Caller, newLoad, type Load } from '@cairn/workloads';
 import type { Caller as Waiter, Recorder } from './recorder.js';
 import { verdictOf, type Verdict } from './verdict.js';
 
-/** Loads of transactions that run beside the other one. */
-export const TRANSACTION_LOADS = ['bank', 'list-append'] as const;
+/** Loads of transactions, and of those who watch them, that run beside the other one. */
+export const TRANSACTION_LOADS = ['bank', 'list-append', 'watch'] as const;
 
 export interface TransactionLoadsOptions {
   /** Shared among the loads in turn. */

@@ -52,8 +52,8 @@ const SHARD_FLAGS = [
   ...['--raft-log-segment-bytes', '1MiB', '--write-buffer-bytes', '1MiB', '--disk-reserve-bytes', '12MiB'],
 ];
 const CLIENT_TIMEOUT_MS = 3_000;
-/** Of all loads of transactions together. */
-const LOAD_CLIENTS = 6;
+/** Of all loads of transactions together: two of those that watch may do so at a time, and one has to write. */
+const LOAD_CLIENTS = 9;
 /** Once all faults are over, everything has to serve within this. */
 const RECOVERY_LIMIT_MS = 30_000;
 const RECOVERY_POLL_MS = 100;

@@ -1,6 +1,7 @@
 import { CairnError } from '@cairn/base';
 import type {
   CairnClient,
+  Change,
   ConditionInput,
   ExecuteOperationInput,
   Row,
@@ -10,12 +11,18 @@ import type {
 
 import type {
   KeySpan,
+  LoadChange,
   LoadClient,
   LoadCondition,
   LoadOperation,
   LoadTransaction,
+  LoadWatch,
+  LoadWatchOptions,
   OneShotAnswer,
 } from './load-client.js';
+
+/** Of watches: the least that there is. */
+const PROGRESS_MS = 500;
 
 /** How long calls may take, and pages of scans. */
 export interface LoadClientOptions {
@@ -85,7 +92,10 @@ export function cairnLoadClient(
   return {
     get: async (key) => textOf(await client.get(key, call)),
     put: async (key, value) => (await client.put(key, value, call)).timestamp,
-    delete: async (key) => (await client.delete(key, call)).timestamp,
+    delete: async (key) => {
+      const { existed, timestamp } = await client.delete(key, call);
+      return { existed, commit: timestamp };
+    },
     compareAndSet: async (key, expected, value) => {
       const expectation =
         expected === undefined ? ({ expectedAbsent: true } as const) : { expectedValue: expected };
@@ -145,6 +155,44 @@ export function cairnLoadClient(
       );
       return (await client.writeMany(inputs, { atomic: true, ...call })).timestamp;
     },
+    watch: (options) => watchOf(client, options),
+  };
+}
+
+function watchOf(client: CairnClient, { span, from, withPrevious }: LoadWatchOptions): LoadWatch {
+  const watch = client.watch({
+    ...span,
+    ...(from === undefined ? {} : { from }),
+    withPrevious,
+    progressMs: PROGRESS_MS,
+  });
+  const changes = watch[Symbol.asyncIterator]();
+  return {
+    get token() {
+      return watch.token;
+    },
+    get resolved() {
+      return watch.resolved;
+    },
+    start: () => watch.start(),
+    next: async () => {
+      const { value } = await changes.next();
+      if (value === undefined) throw new Error('a watch ended without a word');
+      return changeOf(value);
+    },
+    close: () => {
+      watch.close();
+    },
+  };
+}
+
+function changeOf(change: Change): LoadChange {
+  const { type, timestamp, transaction, previous, token } = change;
+  return {
+    key: change.keyText(),
+    value: type === 'delete' ? undefined : change.value.toString('latin1'),
+    ...{ timestamp, transaction, token },
+    previous: previous && { value: previous.value.toString('latin1'), timestamp: previous.timestamp },
   };
 }
 

@@ -68,11 +68,49 @@ export interface LoadWrite {
   readonly value: string | undefined;
 }
 
+export interface DeleteAnswer {
+  /** There was something; otherwise nothing is written. */
+  readonly existed: boolean;
+  readonly commit: number;
+}
+
 export interface CompareAndSetAnswer {
   readonly succeeded: boolean;
   /** Where it failed: what was there. */
   readonly found: string | undefined;
   readonly commit: number;
+}
+
+export interface LoadWatchOptions {
+  readonly span: KeySpan;
+  /** A token, or a timestamp; undefined = from now on. */
+  readonly from: string | number | undefined;
+  readonly withPrevious: boolean;
+}
+
+/** A change that a watch tells. */
+export interface LoadChange {
+  readonly key: string;
+  /** undefined: a deletion. */
+  readonly value: string | undefined;
+  readonly timestamp: number;
+  /** undefined: a plain write. */
+  readonly transaction: number | undefined;
+  readonly previous: { readonly value: string; readonly timestamp: number } | undefined;
+  /** A watch goes on behind it. */
+  readonly token: string;
+}
+
+export interface LoadWatch {
+  /** Where it would go on now; undefined before it has begun. */
+  readonly token: string | undefined;
+  /** All changes at or below it have been handed out; 0 = not known. */
+  readonly resolved: number;
+  /** Answers the timestamp behind which it tells all changes. */
+  start(): Promise<number>;
+  /** The next change; waits for it. Rejects with CANCELLED when the watch was closed. */
+  next(): Promise<LoadChange>;
+  close(): void;
 }
 
 /**
@@ -83,7 +121,7 @@ export interface LoadClient {
   get(key: string): Promise<string | undefined>;
   /** Answers where it committed. */
   put(key: string, value: string): Promise<number>;
-  delete(key: string): Promise<number>;
+  delete(key: string): Promise<DeleteAnswer>;
   /** `expected` undefined: the key must be absent. */
   compareAndSet(key: string, expected: string | undefined, value: string): Promise<CompareAndSetAnswer>;
   increment(key: string, delta: number): Promise<number>;
@@ -100,4 +138,6 @@ export interface LoadClient {
   execute(oneShot: OneShot): Promise<OneShotAnswer>;
   /** All or nothing; answers where it committed. Each key once. */
   writeAtomically(writes: readonly LoadWrite[]): Promise<number>;
+  /** The changes of a span. */
+  watch(options: LoadWatchOptions): LoadWatch;
 }

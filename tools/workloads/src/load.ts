@@ -31,7 +31,7 @@ export interface Load {
 }
 
 export const LOADS = [
-  ...(['bank', 'list-append', 'sets', 'long-fork', 'write-skew', 'monotonic', 'mixed'] as const),
+  ...(['bank', 'list-append', 'sets', 'long-fork', 'write-skew', 'monotonic', 'mixed', 'watch'] as const),
 ] as const;
 export type LoadName = (typeof LOADS)[number];
 

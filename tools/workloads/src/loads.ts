@@ -5,6 +5,7 @@ import { LongForkLoad } from './long-fork.js';
 import { MixedLoad } from './mixed.js';
 import { MonotonicLoad } from './monotonic.js';
 import { SetsLoad } from './sets.js';
+import { WatchLoad } from './watch.js';
 import { WriteSkewLoad } from './write-skew.js';
 
 /** A load of this name with an empty history. */
@@ -24,5 +25,7 @@ export function newLoad(name: LoadName, options: LoadOptions = {}): Load {
       return new MonotonicLoad(options);
     case 'mixed':
       return new MixedLoad(options);
+    case 'watch':
+      return new WatchLoad(options);
   }
 }

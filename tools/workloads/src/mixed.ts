@@ -119,7 +119,7 @@ export class MixedLoad implements Load {
 
   async #delete(caller: Caller, key: string): Promise<void> {
     const outcome = await caller.attempt('plain', () => caller.client.delete(key));
-    const timestamp = outcome.type === 'ok' ? outcome.value : undefined;
+    const timestamp = outcome.type === 'ok' ? outcome.value.commit : undefined;
     this.#record(caller, key, { f: 'write', value: undefined }, { outcome, timestamp });
     processAfter(caller, outcome);
   }

@@ -11,6 +11,7 @@ import type {
   OneShotAnswer,
   Snapshot,
 } from '../src/index.js';
+import { FakeChanges, type WatchBreak } from './fake-changes.js';
 
 /** Promises that a store may break. */
 export type Break =
@@ -35,7 +36,8 @@ export type Break =
   /** A commit says that it was earlier than it was. */
   | 'early-timestamp'
   /** Rows are gone for transactions before they are for others. */
-  | 'early-expiry';
+  | 'early-expiry'
+  | WatchBreak;
 
 interface Version {
   readonly at: number;
@@ -67,12 +69,15 @@ export class FakeStore {
   readonly #clock: Clock;
   readonly #rng: SimRng;
   readonly #breaks: Break | undefined;
+  readonly #changes: FakeChanges;
   #newest = 1;
 
   constructor(clock: Clock, rng: SimRng, breaks?: Break) {
     this.#clock = clock;
     this.#rng = rng;
     this.#breaks = breaks;
+    const watches = breaks as WatchBreak | undefined;
+    this.#changes = new FakeChanges({ clock, rng, breaks: watches, now: () => this.#now });
   }
 
   /** Time passes, and no two writes are at one timestamp. */
@@ -85,7 +90,11 @@ export class FakeStore {
     return {
       get: async (key) => (await this.#trip(), this.#valueAt(key, this.#now)),
       put: (key, value) => this.#writing(() => this.#apply(new Map([[key, { value }]]))),
-      delete: (key) => this.#writing(() => this.#apply(new Map([[key, { value: undefined }]]))),
+      delete: (key) =>
+        this.#writing(() => {
+          if (this.#valueAt(key, this.#now) === undefined) return { existed: false, commit: this.#now };
+          return { existed: true, commit: this.#apply(new Map([[key, { value: undefined }]])) };
+        }),
       compareAndSet: (key, expected, value) =>
         this.#writing(() => {
           const found = this.#valueAt(key, this.#now);
@@ -114,6 +123,7 @@ export class FakeStore {
           return this.#carryOut(holds, holds ? then : otherwise);
         }),
       writeAtomically: (writes) => this.#writing(() => this.#commit(writesOf(writes))),
+      watch: (options) => this.#changes.watch(options),
     };
   }
 
@@ -158,10 +168,14 @@ export class FakeStore {
     return { timestamp, rows };
   }
 
-  #apply(writes: ReadonlyMap<string, Write>): number {
+  #apply(writes: ReadonlyMap<string, Write>, isTransactional = false): number {
     const at = this.#now + 1;
     this.#newest = at;
-    for (const [key, write] of writes) this.#set(key, write, at);
+    for (const [key, write] of writes) {
+      this.#set(key, write, at);
+      const transaction = isTransactional ? at : undefined;
+      this.#changes.log.push({ key, value: write.value, at, transaction });
+    }
     return at;
   }
 
@@ -177,10 +191,10 @@ export class FakeStore {
     if (this.#breaks === 'forgotten' && this.#rng.chance(0.1)) return this.#now + 1;
     const late = this.#breaks === 'partial-commit' && this.#rng.chance(0.2) ? [...writes].slice(1) : [];
     const lateKeys = new Set(late.map(([key]) => key));
-    const commit = this.#apply(new Map([...writes].filter(([key]) => !lateKeys.has(key))));
+    const commit = this.#apply(new Map([...writes].filter(([key]) => !lateKeys.has(key))), true);
     if (late.length > 0) {
       const isNever = this.#rng.chance(0.5);
-      void sleep(this.#clock, 6).then(() => (isNever ? undefined : this.#apply(new Map(late))));
+      void sleep(this.#clock, 6).then(() => (isNever ? undefined : this.#apply(new Map(late), true)));
     }
     return this.#breaks === 'early-timestamp' && this.#rng.chance(0.2) ? commit - STALE_STEPS : commit;
   }

@@ -99,6 +99,16 @@ const BROKEN: readonly (readonly [LoadName, Break, string])[] = [
   ['mixed', 'forgotten', 'linearizability'],
   ['mixed', 'own-writes-missed', 'own-write'],
   ['mixed', 'early-timestamp', 'ordering'],
+  ['watch', 'forgotten', 'gap'],
+  ['watch', 'aborted-and-there', 'aborted-event'],
+  ['watch', 'partial-commit', 'torn-transaction'],
+  ['watch', 'change-lost', 'gap'],
+  ['watch', 'change-twice', 'repeat'],
+  ['watch', 'change-overtakes', 'out-of-order'],
+  ['watch', 'early-mark', 'after-progress'],
+  ['watch', 'late-resume', 'gap'],
+  ['watch', 'older-previous', 'wrong-previous'],
+  ['watch', 'needless-reset', 'reset'],
 ];
 
 describe('a store that breaks one', () => {
@@ -113,7 +123,7 @@ it('lets transactions at snapshot isolation read what others change', async () =
   expect(faults).toEqual([]);
 });
 
-it.each(['list-append', 'bank'] as const)(
+it.each(['list-append', 'bank', 'watch'] as const)(
   'writes the history of %s as its checker reads it',
   async (name) => {
     const load = newLoad(name);

@@ -1,5 +1,5 @@
 import type { Name } from '../transactions.js';
-import type { WatchedWrite, WatchRecord } from '../workloads/watch.js';
+import type { WatchedWrite, WatchEvent, WatchRecord } from '../workloads/watch.js';
 import { BadHistory, jsonLines, nameIn, numberIn, oneOf, valueText, type JsonLine } from './json-lines.js';
 
 const TYPES = ['write', 'start', 'resume', 'event', 'progress'] as const;
@@ -13,7 +13,7 @@ export interface WatchedHistory {
 }
 
 interface Watcher {
-  readonly prefix: string;
+  readonly watches: (key: string) => boolean;
   readonly records: WatchRecord[];
 }
 
@@ -38,29 +38,76 @@ function writeIn(line: JsonLine): WatchedWrite {
     value: valueText(fields['value']),
     timestamp: typeof ts === 'number' ? ts : undefined,
     ...sequenceIn(line),
-    isTransactional: fields['txn'] === true,
+    ...transactionIn(line),
     where: `line ${number}`,
   };
 }
 
-function recordIn(type: WatchRecord['type'], line: JsonLine): WatchRecord {
+function transactionIn({ fields, number }: JsonLine): Pick<WatchedWrite, 'isTransactional' | 'transaction'> {
+  const name = fields['txn'];
+  if (name === undefined || name === false) return { isTransactional: false };
+  if (name === true) return { isTransactional: true };
+  return { isTransactional: true, transaction: String(nameIn(name, 'txn', number)) };
+}
+
+/** Keys with a prefix, or from `start` and below `end`; all where nothing is named. */
+function spanIn({ fields, number }: JsonLine): Watcher['watches'] {
+  const named = (name: string): string | undefined =>
+    fields[name] === undefined ? undefined : String(nameIn(fields[name], name, number));
+  const [prefix = '', start = '', end] = [named('prefix'), named('start'), named('end')];
+  return (key) => key.startsWith(prefix) && key >= start && (end === undefined || key < end);
+}
+
+function eventIn(line: JsonLine): WatchEvent {
+  const { fields, number } = line;
+  const transaction = fields['txn'];
+  return {
+    type: 'event',
+    key: keyIn(line),
+    timestamp: numberIn(fields['ts'], 'ts', number),
+    ...sequenceIn(line),
+    value: valueText(fields['value']),
+    ...(transaction === undefined ? {} : { transaction: numberIn(transaction, 'txn', number) }),
+    ...previousIn(line),
+    where: `line ${number}`,
+  };
+}
+
+function previousIn({ fields, number }: JsonLine): Pick<WatchEvent, 'previous'> {
+  const timestamp = fields['previousTs'];
+  if (timestamp === undefined) return {};
+  if (timestamp === null) return { previous: 'nothing' };
+  const value = valueText(fields['previous']);
+  if (value === undefined) throw new BadHistory(number, 'previousTs without previous');
+  return { previous: { value, timestamp: numberIn(timestamp, 'previousTs', number) } };
+}
+
+/** Behind the last of those events that the line names. */
+function resumeIn(line: JsonLine, records: readonly WatchRecord[]): WatchRecord {
+  const { fields, number } = line;
+  const after = numberIn(fields['ts'], 'ts', number);
+  const where = `line ${number}`;
+  if (fields['key'] === undefined) return { type: 'resume', after, where };
+  const [key, value] = [keyIn(line), valueText(fields['value'])];
+  const behind = records.findLast(
+    (record) =>
+      record.type === 'event' && record.timestamp === after && record.key === key && record.value === value,
+  );
+  if (behind?.type !== 'event') throw new BadHistory(number, 'the watcher was not told of the event');
+  return { type: 'resume', after, behind, where };
+}
+
+function recordIn(type: WatchRecord['type'], line: JsonLine, records: readonly WatchRecord[]): WatchRecord {
   const where = `line ${line.number}`;
-  const ts = numberIn(line.fields['ts'], 'ts', line.number);
   switch (type) {
     case 'start':
+      return { type, after: numberIn(line.fields['ts'], 'ts', line.number), where };
     case 'resume':
-      return { type, after: ts, where };
+      return resumeIn(line, records);
     case 'progress':
-      return { type, timestamp: ts, where };
+      return { type, timestamp: numberIn(line.fields['ts'], 'ts', line.number), where };
     case 'event':
-      return {
-        type,
-        key: keyIn(line),
-        timestamp: ts,
-        ...sequenceIn(line),
-        value: valueText(line.fields['value']),
-        where,
-      };
+      return eventIn(line);
   }
 }
 
@@ -84,15 +131,14 @@ export function parseWatches(chunks: Iterable<string>): WatchedHistory[] {
     const watcher = watchers.get(name);
     if (type === 'start') {
       if (watcher !== undefined) throw new BadHistory(number, `watcher ${name} starts twice: use resume`);
-      const prefix = fields['prefix'] === undefined ? '' : String(nameIn(fields['prefix'], 'prefix', number));
-      watchers.set(name, { prefix, records: [recordIn(type, line)] });
+      watchers.set(name, { watches: spanIn(line), records: [recordIn(type, line, [])] });
     } else if (watcher === undefined) throw new BadHistory(number, `watcher ${name} has not started`);
-    else watcher.records.push(recordIn(type, line));
+    else watcher.records.push(recordIn(type, line, watcher.records));
   }
   if (watchers.size === 0) throw new BadHistory(1, 'there are no watchers');
-  return [...watchers].map(([watcher, { prefix, records }]) => ({
+  return [...watchers].map(([watcher, { watches, records }]) => ({
     watcher,
-    writes: writes.filter(({ key }) => key.startsWith(prefix)),
+    writes: writes.filter(({ key }) => watches(key)),
     records,
   }));
 }

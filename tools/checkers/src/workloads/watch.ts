@@ -1,18 +1,20 @@
 import type { Violation } from '../violation.js';
+import { previousFault } from './watch-previous.js';
+import { eventId, showValue, WatchedWrites, type Requirement, type WatchedWrite } from './watch-writes.js';
 
-/** A write that the watcher may have to be told of. */
-export interface WatchedWrite {
+export type { WatchedWrite } from './watch-writes.js';
+
+/** A change as a watcher was told of it. */
+export interface WatchEvent {
+  readonly type: 'event';
   readonly key: string;
-  readonly outcome: 'ok' | 'fail' | 'info';
-  /** undefined = a deletion. */
-  readonly value: string | undefined;
-  /** Where it committed; one that is `ok` without a timestamp may be left out. */
-  readonly timestamp: number | undefined;
-  /** Its place among the writes of one key at one timestamp, where that is known. */
+  readonly timestamp: number;
   readonly sequence?: number;
-  /** Of plain writes of a key at one timestamp, all but the last may be left out; of transactions none. */
-  readonly isTransactional: boolean;
-  /** Tells people where it is in the history. */
+  readonly value: string | undefined;
+  /** As the stream names it; undefined = a plain write. */
+  readonly transaction?: number;
+  /** What it has replaced; left out where the watcher did not ask. */
+  readonly previous?: { readonly value: string; readonly timestamp: number } | 'nothing';
   readonly where: string;
 }
 
@@ -20,132 +22,67 @@ export interface WatchedWrite {
 export type WatchRecord =
   /** It asked for all that comes after the timestamp; the first record of a watcher. */
   | { readonly type: 'start'; readonly after: number; readonly where: string }
-  /** It asked again, from a point that it had reached. */
-  | { readonly type: 'resume'; readonly after: number; readonly where: string }
+  /**
+   * It asked again, from a point that it had reached: behind an event that it had been told, or behind all at
+   * or below a timestamp.
+   */
   | {
-      readonly type: 'event';
-      readonly key: string;
-      readonly timestamp: number;
-      readonly sequence?: number;
-      readonly value: string | undefined;
+      readonly type: 'resume';
+      readonly after: number;
+      readonly behind?: WatchEvent | undefined;
       readonly where: string;
     }
+  | WatchEvent
   /** It was told that nothing at or below the timestamp comes any more. */
   | { readonly type: 'progress'; readonly timestamp: number; readonly where: string };
 
-type WatchEvent = Extract<WatchRecord, { type: 'event' }>;
-
-/** What has to be told: one of several events is enough. */
-interface Requirement {
-  readonly key: string;
+/** A transaction whose events come just now. */
+interface OpenTransaction {
+  readonly name: string;
   readonly timestamp: number;
-  readonly events: readonly string[];
-  readonly text: string;
-}
-
-function show(value: string | undefined): string {
-  return value ?? 'nothing';
-}
-
-function idOf(key: string, timestamp: number | undefined, value: string | undefined): string {
-  return JSON.stringify([key, timestamp ?? null, value ?? null]);
-}
-
-function writeText({ key, value, timestamp, where }: WatchedWrite): string {
-  return `${key} = ${show(value)} at ${timestamp} (${where})`;
-}
-
-function isAcknowledged(write: WatchedWrite): write is WatchedWrite & { readonly timestamp: number } {
-  return write.outcome === 'ok' && write.timestamp !== undefined;
-}
-
-/** Of plain writes of one key at one timestamp: those that may have been the last. */
-function lastOf<T extends WatchedWrite>(plain: readonly T[]): readonly T[] {
-  const highest = Math.max(...plain.map(({ sequence }) => sequence ?? Number.POSITIVE_INFINITY));
-  return plain.filter(({ sequence }) => (sequence ?? Number.POSITIVE_INFINITY) === highest);
-}
-
-function requirementsOf(writes: readonly WatchedWrite[]): Requirement[] {
-  const requirements: Requirement[] = [];
-  const groups = new Map<string, (WatchedWrite & { readonly timestamp: number })[]>();
-  const require = (alternatives: readonly (WatchedWrite & { readonly timestamp: number })[]): void => {
-    const [first] = alternatives;
-    if (first === undefined) return;
-    const events = alternatives.map(({ key, timestamp, value }) => idOf(key, timestamp, value));
-    const text = alternatives.map(writeText).join(' or ');
-    requirements.push({ key: first.key, timestamp: first.timestamp, events, text });
-  };
-  for (const write of writes) {
-    if (!isAcknowledged(write)) continue;
-    if (write.isTransactional) {
-      require([write]);
-      continue;
-    }
-    const group = JSON.stringify([write.key, write.timestamp]);
-    const others = groups.get(group);
-    if (others === undefined) groups.set(group, [write]);
-    else others.push(write);
-  }
-  for (const plain of groups.values()) require(lastOf(plain));
-  return requirements.sort((a, b) => a.timestamp - b.timestamp);
-}
-
-/** Requirements in order of timestamp, each asked for once. */
-class Pending {
-  readonly #all: Requirement[] = [];
-  #next = 0;
-
-  add(requirement: Requirement): void {
-    this.#all.push(requirement);
-  }
-
-  *upTo(timestamp: number): Generator<Requirement> {
-    for (; (this.#all[this.#next]?.timestamp ?? Number.POSITIVE_INFINITY) <= timestamp; this.#next += 1) {
-      yield this.#all[this.#next] as Requirement;
-    }
-  }
+  readonly told: number | undefined;
+  readonly missing: Set<string>;
+  readonly where: string;
 }
 
 /** One watcher, record by record. */
 class WatchJudge {
   readonly violations: Violation[] = [];
-  readonly #all = new Pending();
-  readonly #byKey = new Map<string, Pending>();
-  readonly #told = new Set<Requirement>();
-  readonly #outcomes = new Map<string, WatchedWrite['outcome']>();
-  readonly #delivered = new Set<string>();
+  readonly #writes: WatchedWrites;
+  /** Index of the first requirement that was not asked for since the watcher asked. */
+  #next = 0;
+  readonly #blamed = new Set<Requirement>();
+  /** Since the watcher asked, and what it had at the timestamp of the event behind which it asked. */
+  #delivered = new Set<string>();
+  /** By timestamp: what was told there last, in order. */
+  readonly #toldAt = new Map<number, string[]>();
   /** Last event by key, since the watcher asked. */
-  #last = new Map<string, WatchEvent>();
+  #lastOfKey = new Map<string, WatchEvent>();
+  #last: WatchEvent | undefined;
+  #open: OpenTransaction | undefined;
+  /** The first event of each transaction, by name. */
+  readonly #firsts = new Map<string, WatchEvent>();
   #after = Number.NEGATIVE_INFINITY;
+  /** What comes at that timestamp comes behind this event. */
+  #behind: WatchEvent | undefined;
   #progress = Number.NEGATIVE_INFINITY;
 
   constructor(writes: readonly WatchedWrite[]) {
-    for (const requirement of requirementsOf(writes)) {
-      this.#all.add(requirement);
-      let pending = this.#byKey.get(requirement.key);
-      if (pending === undefined) {
-        pending = new Pending();
-        this.#byKey.set(requirement.key, pending);
-      }
-      pending.add(requirement);
-    }
-    for (const write of writes) {
-      const id = idOf(write.key, write.outcome === 'ok' ? write.timestamp : undefined, write.value);
-      // One value may have been tried twice.
-      if (this.#outcomes.get(id) !== 'info') this.#outcomes.set(id, write.outcome);
-    }
+    this.#writes = new WatchedWrites(writes);
   }
 
   take(record: WatchRecord): void {
     switch (record.type) {
       case 'start':
-        this.#begin(record.after);
-        for (const requirement of this.#all.upTo(record.after)) this.#told.add(requirement);
+        this.#begin(record.after, undefined);
         return;
-      case 'resume':
-        this.#demand(this.#all, record.after, `the watcher went on after ${record.after} (${record.where})`);
-        this.#begin(record.after);
+      case 'resume': {
+        const { after, behind, where } = record;
+        const whole = behind === undefined ? after : behind.timestamp - 1;
+        this.#demand(whole, `the watcher went on after ${after} (${where})`);
+        this.#begin(after, behind);
         return;
+      }
       case 'event':
         this.#event(record);
         return;
@@ -158,20 +95,39 @@ class WatchJudge {
     this.violations.push({ name, explanation });
   }
 
-  #begin(after: number): void {
-    this.#after = after;
-    this.#progress = after;
-    this.#last = new Map();
+  #begin(after: number, behind: WatchEvent | undefined): void {
+    this.#behind = behind;
+    this.#after = behind === undefined ? after : behind.timestamp - 1;
+    this.#progress = this.#after;
+    this.#last = behind;
+    this.#lastOfKey = new Map();
+    this.#open = undefined;
+    this.#delivered = new Set(behind === undefined ? [] : this.#toldUpTo(behind));
+    const { requirements } = this.#writes;
+    const at = requirements.findIndex(({ timestamp }) => timestamp > this.#after);
+    this.#next = at < 0 ? requirements.length : at;
+  }
+
+  /** What was told at the timestamp of an event, up to that. What follows is told again. */
+  #toldUpTo({ key, timestamp, value }: WatchEvent): readonly string[] {
+    const told = this.#toldAt.get(timestamp) ?? [];
+    const upTo = told.slice(0, told.indexOf(eventId(key, timestamp, value)) + 1);
+    this.#toldAt.set(timestamp, upTo);
+    return upTo;
   }
 
   /** Everything up to the timestamp must have been told. */
-  #demand(pending: Pending | undefined, timestamp: number, because: string): void {
-    for (const requirement of pending?.upTo(timestamp) ?? []) {
-      if (this.#told.has(requirement)) continue;
+  #demand(timestamp: number, because: string): void {
+    const { requirements } = this.#writes;
+    for (; this.#next < requirements.length; this.#next += 1) {
+      const requirement = requirements[this.#next] as Requirement;
+      if (requirement.timestamp > timestamp) break;
+      if (this.#blamed.has(requirement)) continue;
       if (requirement.events.some((id) => this.#delivered.has(id))) continue;
-      this.#told.add(requirement);
+      this.#blamed.add(requirement);
       this.#add('gap', `${requirement.text} was not told, and ${because}`);
     }
+    if (this.#open !== undefined && this.#open.timestamp <= timestamp) this.#close(because);
   }
 
   #mark(timestamp: number, where: string): void {
@@ -179,60 +135,122 @@ class WatchJudge {
       this.#add('progress-went-back', `${where}: progress ${timestamp} after ${this.#progress}`);
       return;
     }
-    this.#demand(this.#all, timestamp, `progress reached ${timestamp} (${where})`);
+    this.#demand(timestamp, `progress reached ${timestamp} (${where})`);
     this.#progress = timestamp;
   }
 
   #event(event: WatchEvent): void {
     const { key, timestamp, value, where } = event;
-    const text = `${where}: ${key} = ${show(value)} at ${timestamp}`;
+    const text = `${where}: ${key} = ${showValue(value)} at ${timestamp}`;
     this.#checkOrigin(event, text);
     if (timestamp <= this.#after)
       this.#add('repeat', `${text}, but the watcher asked for what is after ${this.#after}`);
     else if (timestamp <= this.#progress)
       this.#add('after-progress', `${text}, after progress ${this.#progress}`);
     this.#checkOrder(event, text);
-    this.#demand(this.#byKey.get(key), timestamp - 1, `${key} went on at ${timestamp} (${where})`);
-    this.#delivered.add(idOf(key, timestamp, value));
-    this.#last.set(key, event);
+    this.#demand(timestamp - 1, `the watcher was told of ${timestamp} (${where})`);
+    const id = eventId(key, timestamp, value);
+    if (this.#last?.timestamp === timestamp) this.#toldAt.get(timestamp)?.push(id);
+    else this.#toldAt.set(timestamp, [id]);
+    this.#checkTransaction(event, text);
+    const wrong = previousFault(this.#writes, event, this.#lastOfKey.get(key));
+    if (wrong !== undefined) this.#add('wrong-previous', `${text}: ${wrong}`);
+    this.#delivered.add(id);
+    this.#last = event;
+    this.#lastOfKey.set(key, event);
   }
 
   #checkOrigin({ key, timestamp, value }: WatchEvent, text: string): void {
-    if (this.#outcomes.get(idOf(key, timestamp, value)) === 'ok') return;
-    const outcome = this.#outcomes.get(idOf(key, undefined, value));
+    const outcome = this.#writes.outcomeOf(key, timestamp, value);
     // Of acknowledged writes whose timestamp nobody told nothing more can be said.
     if (outcome === 'info' || outcome === 'ok') return;
     if (outcome === 'fail') this.#add('aborted-event', `${text}, which failed`);
     else this.#add('unknown-event', `${text}, which nobody wrote there`);
   }
 
-  #checkOrder({ key, timestamp, sequence, value }: WatchEvent, text: string): void {
-    const last = this.#last.get(key);
+  /** By timestamp, then by transaction, plain writes first; of one key by sequence. */
+  #checkOrder(event: WatchEvent, text: string): void {
+    const { key, timestamp, sequence, value, transaction = 0 } = event;
+    const last = this.#last;
     if (last === undefined || timestamp > last.timestamp) return;
-    const before = `${show(last.value)} at ${last.timestamp} (${last.where})`;
-    if (timestamp < last.timestamp) {
-      this.#add('out-of-order', `${text}, after ${before}`);
+    const before = `${last.key} = ${showValue(last.value)} at ${last.timestamp} (${last.where})`;
+    if (timestamp < last.timestamp || transaction < (last.transaction ?? 0)) {
+      // What is at or below where the watcher asked was called a repeat already.
+      if (timestamp > this.#after || last !== this.#behind)
+        this.#add('out-of-order', `${text}, after ${before}`);
       return;
     }
-    const isKnown = sequence !== undefined && last.sequence !== undefined;
-    if (isKnown && sequence < last.sequence) this.#add('out-of-order', `${text}, after ${before}`);
-    if (isKnown ? sequence === last.sequence : value === last.value)
-      this.#add('repeat', `${text}, after ${before}`);
+    const lastOfKey = this.#lastOfKey.get(key);
+    const isKnown = sequence !== undefined && lastOfKey?.sequence !== undefined;
+    if (isKnown && lastOfKey.timestamp === timestamp && sequence < lastOfKey.sequence)
+      this.#add('out-of-order', `${text}, after sequence ${lastOfKey.sequence}`);
+    if (this.#delivered.has(eventId(key, timestamp, value))) this.#add('repeat', `${text}, again`);
+  }
+
+  #checkTransaction(event: WatchEvent, text: string): void {
+    const { key, timestamp, value, transaction } = event;
+    const write = this.#writes.writeOf(key, timestamp, value);
+    const id = eventId(key, timestamp, value);
+    const open = this.#open;
+    if (write?.transaction === undefined) {
+      if (open !== undefined && open.told !== transaction) this.#close(`${text} came`);
+      if (write?.isTransactional === false && transaction !== undefined)
+        this.#add('wrong-transaction', `${text} is a plain write, and told as one of ${transaction}`);
+      open?.missing.delete(id);
+      return;
+    }
+    const { transaction: name } = write;
+    const first = this.#firsts.get(name) ?? event;
+    this.#firsts.set(name, first);
+    if (first.transaction !== transaction)
+      this.#add(
+        'wrong-transaction',
+        `${text} is told as one of ${transaction}, others as of ${first.transaction}`,
+      );
+    if (first.timestamp !== timestamp)
+      this.#add('torn-transaction', `${text}, others of ${name} at ${first.timestamp}`);
+    if (open?.name !== name) {
+      if (open !== undefined) this.#close(`${text} came`);
+      this.#open = this.#opened(name, event);
+    }
+    this.#open?.missing.delete(id);
+  }
+
+  /** What a transaction has put must be told with this. */
+  #opened(name: string, { timestamp, transaction, where }: WatchEvent): OpenTransaction {
+    const puts = this.#writes.writesOf(name).filter(({ value }) => value !== undefined);
+    const ids = puts.map(({ key, value }) => eventId(key, timestamp, value));
+    const missing = new Set(ids.filter((id) => !this.#delivered.has(id)));
+    return { name, timestamp, told: transaction, missing, where };
+  }
+
+  #close(because: string): void {
+    const open = this.#open;
+    this.#open = undefined;
+    const [missing] = open?.missing ?? [];
+    if (open === undefined || missing === undefined) return;
+    const text = `${open.name} at ${open.timestamp} (${open.where})`;
+    this.#add('torn-transaction', `${missing} of ${text} was not told with it, and ${because}`);
   }
 }
 
 /**
- * Completeness and order of one watcher. `writes` are those of the keys that it watches, and only those.
+ * Completeness and order of one watcher. `writes` are those of the keys that it watches, and only those;
+ * values that are put differ from each other.
  *
- * - Every acknowledged write after the start is told before progress reaches it, before its key goes on, and
- *   before the watcher goes on from a later point. Of plain writes of a key at one timestamp, the last.
- * - Of one key, events come in order and once, but for what comes again after a point from which the watcher
- *   asked again. Nothing comes at or below that point.
+ * - Every acknowledged write after the start is told before progress reaches it, before anything at a later
+ *   timestamp, and before the watcher goes on from a later point. Of plain writes of a key at one timestamp,
+ *   the last.
+ * - Events come in order of timestamp, then of transaction, and once, but for what comes again after a point
+ *   from which the watcher asked again. Nothing comes at or below that point.
+ * - What a transaction has written comes together, at one timestamp, under one number; of one with an unknown
+ *   outcome all that it has put, or nothing.
  * - Progress never falls, and nothing comes at or below it any more.
  * - Nothing is told that nobody wrote, or that failed. A write of unknown outcome may be told, or not.
+ * - What an event has replaced is what was there.
  *
  * Timestamps are integers. Names: `gap`, `repeat`, `out-of-order`, `after-progress`, `progress-went-back`,
- * `unknown-event`, `aborted-event`.
+ * `unknown-event`, `aborted-event`, `torn-transaction`, `wrong-transaction`, `wrong-previous`.
  */
 export function watchViolations(
   writes: readonly WatchedWrite[],

@@ -6,6 +6,7 @@ import { ELECTION_MUTANTS, READ_MUTANTS, REPLICATION_MUTANTS } from './raft-muta
 import { MEMBER_MUTANTS, HEARTBEAT_MUTANTS, STORE_MUTANTS } from './store-mutants.js';
 import { TXN_MUTANTS } from './txn-mutants.js';
 import { UPGRADE_MUTANTS } from './upgrade-mutants.js';
+import { WATCH_MUTANTS } from './watch-mutants.js';
 
 /** Every deliberate defect that the simulator has to notice. */
 export const MUTANTS: readonly Mutant[] = [
@@ -19,5 +20,6 @@ export const MUTANTS: readonly Mutant[] = [
   ...EXPLORE_MUTANTS,
   ...EDGE_MUTANTS,
   ...TXN_MUTANTS,
+  ...WATCH_MUTANTS,
   ...UPGRADE_MUTANTS,
 ];

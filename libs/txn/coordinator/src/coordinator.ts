@@ -117,7 +117,9 @@ export class TransactionCoordinator {
     times: SpanTimes,
   ): Promise<SnapshotRows> {
     const snapshot = at ?? (await this.#parts.timestamps.timestamp());
-    const rows = await readRowsAt(keys, snapshot, this.#parts, times);
+    const rows = await readRowsAt(keys, snapshot, this.#parts, {
+      ...{ times, bytesMax: this.#parts.limits.bytesMax },
+    });
     return { timestamp: snapshot, rows: inOrder(keys, rows) };
   }
 

@@ -152,6 +152,20 @@ describe('a transaction of one range', () => {
   });
 });
 
+describe('its answers', () => {
+  it('have a bound, and beyond nothing happens', async () => {
+    const value = 'x'.repeat(1024 * 1024);
+    await rig.kv.put('a', value);
+    const gets = (count: number) => new Array<ReturnType<typeof getOf>>(count).fill(getOf('a'));
+    expect(await rig.run({ then: gets(32) })).toMatchObject({ type: 'executed' });
+    const sent = rig.execute({ then: [putOf('b', '1'), ...gets(33)] });
+    await rig.kv.run();
+    expect(codeOf(sent)).toBe('TRANSACTION_TOO_LARGE');
+    expect(answerOf(sent).error?.message).toContain('at most 33554432 bytes');
+    expect(await rig.get('b')).toBeUndefined();
+  });
+});
+
 describe('its reads', () => {
   it('must be the newest there is, under way too', async () => {
     const start = rig.issue();

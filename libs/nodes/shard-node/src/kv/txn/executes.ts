@@ -1,6 +1,6 @@
 import { rethrowInvariant } from '@cairn/base';
 import { asBuffer, CommandOutcome, OutcomeKind, TRANSACTION_DETAIL_BYTES_MAX } from '@cairn/mvcc';
-import { encodeTxnReply, type ExecuteCommand, type TxnReply } from '@cairn/wire';
+import { encodeTxnReply, EXECUTE_ANSWER_TOO_LARGE, type ExecuteCommand, type TxnReply } from '@cairn/wire';
 
 import type { WriteMoment } from '../evaluate.js';
 import type { KvCall } from '../kv-call.js';
@@ -96,6 +96,9 @@ export class Executes {
         return;
       case 'invalid':
         call.fail('FAILED_PRECONDITION', execution.message);
+        return;
+      case 'too-large':
+        call.fail('TRANSACTION_TOO_LARGE', EXECUTE_ANSWER_TOO_LARGE);
     }
   }
 

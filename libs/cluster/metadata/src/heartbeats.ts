@@ -26,6 +26,7 @@ import type { MetadataStateMachine } from './metadata-state-machine.js';
 import type { Contact } from './node-table.js';
 import type { Proposer } from './proposer.js';
 import type { RangeFacts } from './range-map.js';
+import { storesWithOldLocks } from './old-locks.js';
 import type { NodeRecord } from './records.js';
 import { checkReports } from './report-checks.js';
 import { listSettings } from './settings.js';
@@ -136,6 +137,7 @@ export class Heartbeats {
       clusterVersion: state.clusterVersion,
       gcSafePoint: state.gcSafePoint,
       lockFreeBelow: memory.locks.bound,
+      oldLockStoreIds: contact.kind === 'router' ? storesWithOldLocks(state, memory.nodes, timestamp) : [],
     };
   }
 

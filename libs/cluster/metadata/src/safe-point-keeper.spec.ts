@@ -22,6 +22,8 @@ class Rig {
   /** The oldest transaction that the router runs; undefined = there is no router. */
   oldest: Timestamp | undefined = timestamp(0);
   #sequence = 0;
+  /** Stores with old locks that the router was told of last. */
+  oldLocks: readonly number[] = [];
   /** Safe points that the first store was told, in their order. */
   readonly told: number[] = [];
 
@@ -55,7 +57,10 @@ class Rig {
         const response = await this.until(shard.heartbeat(ranges));
         if (shard === this.shards[0]) this.told.push(response.gcSafePoint);
       }
-      if (this.oldest !== undefined) await this.until(this.client.heartbeat(this.#routerBeat(this.oldest)));
+      if (this.oldest !== undefined) {
+        const heard = await this.until(this.client.heartbeat(this.#routerBeat(this.oldest)));
+        this.oldLocks = heard.oldLockStoreIds;
+      }
       await this.cluster.clock.advance(1_000);
     }
   }
@@ -283,6 +288,24 @@ describe('what is free of locks', () => {
     rig.shards[1].oldestLock = 0;
     await rig.beat(30);
     expect(rig.shards[0].last?.lockFreeBelow).toBeGreaterThan(lock);
+  });
+
+  it('is told to routers only: stores whose locks nobody may come back for', async () => {
+    const rig = await Rig.start();
+    await rig.beat(10);
+    const [, second] = rig.shards;
+    second.oldestLock = await rig.until(rig.client.timestamp());
+    await rig.beat(5);
+    expect(rig.oldLocks).toEqual([]);
+    await rig.beat(6);
+    expect(rig.oldLocks).toEqual([second.storeId]);
+    expect(rig.shards[0].last?.oldLockStoreIds).toEqual([]);
+    // Who is silent is not asked.
+    await rig.beat(20, [second]);
+    expect(rig.oldLocks).toEqual([]);
+    second.oldestLock = 0;
+    await rig.beat(3);
+    expect(rig.oldLocks).toEqual([]);
   });
 
   it('stands still while a store with ranges is silent, and is forgotten with leadership', async () => {

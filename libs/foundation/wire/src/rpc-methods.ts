@@ -1,4 +1,4 @@
-import { CairnError } from '@cairn/base';
+import { CairnError, KEY_BYTES_LIMIT_MAX } from '@cairn/base';
 
 import * as metadata from './gen/cairn/internal/v1/metadata.js';
 import * as shard from './gen/cairn/internal/v1/shard.js';
@@ -12,6 +12,7 @@ import {
   type RepeatedField,
 } from './grpc-message-bounds.js';
 import type { RpcMethod } from './session-types.js';
+import { LOCKS_TOLD_MAX } from './txn-codec.js';
 
 /** Ranges that a store may tell of at once. */
 export const REPORTED_RANGES_MAX = 200_000;
@@ -23,6 +24,8 @@ const STARTS_MAX = 64;
 const SETTINGS_MORE_MAX = 99;
 /** Levels that a node tells of its engine. */
 export const ENGINE_LEVELS_MAX = 64;
+/** Transactions that a question for overdue locks leaves out. */
+export const IGNORED_STARTS_MAX = 1_024;
 /** Longest name of an engine. */
 export const ENGINE_NAME_CHARS_MAX = 63;
 /** Longest text for people, in characters of at most three bytes. */
@@ -92,6 +95,7 @@ const HEARD = listing({
   more: new Map([
     [3, listOf('commands', COMMAND)],
     [5, listOf('settings')],
+    [11, { name: 'old_lock_store_ids', max: LISTED_MAX, isPacked: true }],
   ]),
 });
 const FOUND = listing({
@@ -114,6 +118,14 @@ const ENGINE: AnswerBounds = {
     elements: { field: 3, name: 'levels', max: ENGINE_LEVELS_MAX, shape: FLAT },
     nested: new Map([[9, FLAT]]),
   },
+};
+const IGNORED: MessageShape = {
+  more: new Map([[1, { name: 'ignored_starts', max: IGNORED_STARTS_MAX, isPacked: true }]]),
+};
+/** A lock names two keys. */
+const OVERDUE: AnswerBounds = {
+  bytesMax: LOCKS_TOLD_MAX * (2 * KEY_BYTES_LIMIT_MAX + 64) + SMALL.bytesMax,
+  shape: { elements: { field: 1, name: 'locks', max: LOCKS_TOLD_MAX, shape: FLAT } },
 };
 const TEXT: AnswerBounds = { ...SMALL, bytesMax: SMALL.bytesMax + 3 * DEBUG_TEXT_CHARS_MAX };
 
@@ -220,5 +232,9 @@ export const ShardRpc = {
     answered: ENGINE,
   }),
   compactEngine: method(`${SHARD}/CompactEngine`, shard.CompactEngineRequest, shard.CompactEngineResponse),
+  overdueLocks: method(`${SHARD}/OverdueLocks`, shard.OverdueLocksRequest, shard.OverdueLocksResponse, {
+    asked: IGNORED,
+    answered: OVERDUE,
+  }),
   debug: method(`${SHARD}/Debug`, shard.DebugRequest, shard.DebugResponse, { answered: TEXT }),
 } as const;

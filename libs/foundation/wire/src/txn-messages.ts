@@ -170,6 +170,13 @@ export interface ExecuteCommand {
   readonly otherwise: readonly ExecuteOperation[];
 }
 
+/** Values that the answers to one `execute` show; beyond, TRANSACTION_TOO_LARGE, and nothing happens. */
+export const EXECUTE_ANSWER_BYTES_MAX = 32 * 1024 * 1024;
+/** The message of that. */
+export const EXECUTE_ANSWER_TOO_LARGE =
+  `the answers of a transaction have at most ${EXECUTE_ANSWER_BYTES_MAX} bytes of values, ` +
+  'and nothing of it happened: get fewer keys at a time';
+
 /** A row as transactions read it. */
 export interface ReadRow {
   readonly found: boolean;

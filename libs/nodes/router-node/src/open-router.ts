@@ -53,6 +53,7 @@ import {
 import type { CutOff } from './calls.js';
 import { ClusterAdmin } from './cluster-admin.js';
 import { orTimeUp, untilIdle } from './drain.js';
+import { LockSweep } from './lock-sweep.js';
 import { readinessOf } from './readiness.js';
 import { DoorContext } from './doors/door-context.js';
 import { clusterHandlers, type ClusterHandlers } from './doors/cluster-service.js';
@@ -141,12 +142,15 @@ class RouterNode implements RunningRouter {
   readonly #coordinator: TransactionCoordinator;
   readonly #openTransactions: OpenTransactions;
   readonly #changeStreams: ChangeStreams;
+  readonly #lockSweep: LockSweep;
   readonly #doors: KvDoors;
   readonly #incarnation: Buffer;
   readonly #startedUnixMs: number;
   readonly #build: BuildVersions;
   readonly #gates = new Gates(0);
   #limits: KeyValueLimits;
+  /** As they were told last. */
+  #stores: readonly StoreAddress[] = [];
   #clusterId = '';
   #publicAddress = '';
   #hasRanges = false;
@@ -216,6 +220,7 @@ class RouterNode implements RunningRouter {
       source: new RouterSource({ router, timestamps: this.#metadata, clock }),
       ...{ clock, rng, metrics, encode: encodeWatchChange },
     });
+    this.#lockSweep = new LockSweep({ shards: this.#shards, coordinator, logger });
     const doors = this.#doorContext(answers);
     this.#doors = createKvService(doors, () => ({
       clusterId: this.#clusterId,
@@ -337,7 +342,7 @@ class RouterNode implements RunningRouter {
     const joined = await this.#metadata.join(request, { timeoutMs: JOIN_TRY_MS });
     this.#gates.raise(joined.clusterVersion);
     this.#clusterId = joined.clusterId;
-    this.#router.updateStores(joined.stores.map(storeAddress));
+    this.#takeStores(joined.stores.map(storeAddress));
   }
 
   #beat(): void {
@@ -393,9 +398,23 @@ class RouterNode implements RunningRouter {
     this.#gates.raise(response.clusterVersion);
     this.#storesVersion = response.storesVersion;
     this.#settingsVersion = response.settingsVersion;
-    if (response.stores.length > 0) this.#router.updateStores(response.stores.map(storeAddress));
+    if (response.stores.length > 0) this.#takeStores(response.stores.map(storeAddress));
+    this.#sweepLocks(response.oldLockStoreIds);
     this.#takeSettings(response.settings);
     this.#router.refreshUnreachable();
+  }
+
+  #takeStores(stores: readonly StoreAddress[]): void {
+    this.#stores = stores;
+    this.#router.updateStores(stores);
+  }
+
+  #sweepLocks(ids: readonly number[]): void {
+    if (ids.length === 0 || this.#isClosed) return;
+    const named = new Set(ids);
+    this.#lockSweep
+      .look(this.#stores.filter((store) => named.has(store.storeId) && store.live))
+      .catch(rethrowInvariant);
   }
 
   #takeSettings(settings: readonly SettingValue[]): void {

@@ -1,5 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
-import { timestamp } from '@cairn/base';
+import { timestamp, TIMESTAMP_LOGICAL_STEPS } from '@cairn/base';
 
 import { clusterOf, codeOf, CoordinatorRig, writesOf } from './rig.testing.js';
 import { key } from './fake-shards.testing.js';
@@ -175,6 +175,22 @@ describe('a commit that something comes in the way of', () => {
     expect(await rig.settle(commit)).toBeGreaterThan(at);
     expect(await other.read(['a', 'z'], at)).toEqual([undefined, undefined]);
     expect(rig.commands.filter((type) => type === 'validate')).toHaveLength(2);
+  });
+
+  it('waits for the oracle where a store is ahead of it, as far as its deadline allows', async () => {
+    const rig = await clusterOf();
+    const start = await rig.begin();
+    const ahead = timestamp(rig.shards.issue() + 900 * TIMESTAMP_LOGICAL_STEPS);
+    rig.shards.rows.observe(ahead);
+    const writes = { a: '1', z: '2' };
+    await expect(rig.settle(rig.commit(start, writes, { timeoutMs: 300 }))).rejects.toMatchObject({
+      code: 'TRANSACTION_ABORTED',
+      details: { reason: 'unavailable' },
+    });
+    expect(await rig.settle(rig.commit(await rig.begin(), writes))).toBeGreaterThan(ahead);
+    await rig.run(100);
+    expect(rig.shards.rows.locks.size).toBe(0);
+    expect(await rig.read(['a', 'z'])).toEqual(['1', '2']);
   });
 
   it('is rolled back by others when it gave no sign of life, and says so', async () => {

@@ -1,6 +1,7 @@
 import type { Timestamp } from '@cairn/base';
 import type { Clock, Logger, Metrics, Rng } from '@cairn/ports';
 import type { LockBreaker, RequestRouter, SpanTimes } from '@cairn/routing';
+import type { LockInfo } from '@cairn/wire';
 
 import { Background } from './background.js';
 import { TransactionCalls } from './calls.js';
@@ -10,6 +11,7 @@ import { DEFAULT_TRANSACTION_LIMITS, type TransactionLimits } from './limits.js'
 import { LiveTransactions } from './live-transactions.js';
 import { TransactionBreaker } from './lock-breaker.js';
 import { LockResolver } from './lock-resolver.js';
+import { LockSweeper } from './lock-sweeper.js';
 import { TransactionMetrics } from './metrics.js';
 import { OneShots } from './one-shot.js';
 import type { CoordinatorParts } from './parts.js';
@@ -44,6 +46,7 @@ export class TransactionCoordinator {
   readonly #parts: CoordinatorParts;
   readonly #committer: Committer;
   readonly #oneShots: OneShots;
+  readonly #sweeper: LockSweeper;
 
   constructor(options: CoordinatorOptions) {
     const { router, timestamps, clock, rng, logger } = options;
@@ -70,6 +73,7 @@ export class TransactionCoordinator {
     this.breaker = breaker;
     this.#committer = new Committer(this.#parts);
     this.#oneShots = new OneShots(this.#parts, this.#committer);
+    this.#sweeper = new LockSweeper({ clock, logger, live, decisions, resolver });
   }
 
   /** Smallest start of what runs here, and of snapshots that are held; 0 = nothing. For heartbeats. */
@@ -117,8 +121,18 @@ export class TransactionCoordinator {
     times: SpanTimes,
   ): Promise<SnapshotRows> {
     const snapshot = at ?? (await this.#parts.timestamps.timestamp());
-    const rows = await readRowsAt(keys, snapshot, this.#parts, times);
+    const rows = await readRowsAt(keys, snapshot, this.#parts, {
+      ...{ times, bytesMax: this.#parts.limits.bytesMax },
+    });
     return { timestamp: snapshot, rows: inOrder(keys, rows) };
+  }
+
+  /**
+   * Looks into locks whose time is over and that nobody may come back for, and carries out what was decided of
+   * their transactions. Answers those that live, or cannot be asked about now. Never rejects.
+   */
+  sweep(locks: readonly LockInfo[]): Promise<readonly Timestamp[]> {
+    return this.#sweeper.sweep(locks);
   }
 
   /**

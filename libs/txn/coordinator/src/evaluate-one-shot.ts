@@ -13,6 +13,8 @@ import {
   COMMIT_SEQUENCE,
   comparesBytes,
   conditionHolds,
+  EXECUTE_ANSWER_BYTES_MAX,
+  EXECUTE_ANSWER_TOO_LARGE,
   ExecuteOp,
   NO_READ_ROW,
   type Condition,
@@ -24,6 +26,10 @@ import {
 import { distinctKeys, mapKey } from './keys.js';
 import type { OneShot, TransactionWrite } from './types.js';
 
+const ANSWERS_TOO_LARGE = new CairnError('TRANSACTION_TOO_LARGE', EXECUTE_ANSWER_TOO_LARGE, {
+  details: { limit: EXECUTE_ANSWER_BYTES_MAX },
+});
+
 /*
  * The same rules as the leader of a range has for a transaction in it, on rows that were read at a snapshot.
  */
@@ -31,8 +37,8 @@ import type { OneShot, TransactionWrite } from './types.js';
 export interface EvaluatedOneShot {
   readonly succeeded: boolean;
   /**
-   * Keys whose rows it depends on, each once; without those that are written and whose rows had no expiry:
-   * that they are as they were is checked by writing them.
+   * Keys whose rows it depends on, each once; without those that are written and whose rows had no expiry, or
+   * that were put without a look: that they are as they were is checked by writing them.
    */
   readonly reads: readonly Uint8Array[];
   /** Each key once. */
@@ -48,9 +54,16 @@ interface Cell {
   readonly write: TransactionWrite | undefined;
 }
 
+/** Keys whose rows the evaluation needs: a put replaces whatever is there. */
+export function keysToRead({ conditions, otherwise, then }: OneShot): readonly Uint8Array[] {
+  const looking = [...then, ...otherwise].filter(({ op }) => op !== ExecuteOp.put);
+  return distinctKeys([...conditions, ...looking].map(({ key }) => key));
+}
+
 /**
- * Evaluates a one-shot transaction on the rows of all its keys as of a snapshot. Throws WRONG_KIND and
- * FAILED_PRECONDITION as the operations do on their own: then nothing of it happens.
+ * Evaluates a one-shot transaction on the rows of `keysToRead` as of a snapshot. Throws WRONG_KIND and
+ * FAILED_PRECONDITION as the operations do on their own, TRANSACTION_TOO_LARGE for answers of too many bytes:
+ * then nothing of it happens.
  */
 export function evaluateOneShot(
   oneShot: OneShot,
@@ -62,8 +75,12 @@ export function evaluateOneShot(
     cells.get(mapKey(key)) ?? { row: rows.get(mapKey(key)) ?? NO_READ_ROW, write: undefined };
   const succeeded = oneShot.conditions.every((condition) => holds(condition, cellOf(condition.key).row));
   const operations = succeeded ? oneShot.then : oneShot.otherwise;
+  let answerBytes = 0;
   const later = operations.map((operation) => {
-    const { cell, result } = carryOut(operation, cellOf(operation.key), asOf);
+    const before = cellOf(operation.key);
+    if (operation.op === ExecuteOp.get) answerBytes += before.row.value.length;
+    if (answerBytes > EXECUTE_ANSWER_BYTES_MAX) throw ANSWERS_TOO_LARGE;
+    const { cell, result } = carryOut(operation, before, asOf);
     if (cell !== undefined) cells.set(mapKey(operation.key), cell);
     return result;
   });

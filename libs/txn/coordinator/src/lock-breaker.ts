@@ -32,7 +32,7 @@ export interface TransactionBreakerParts {
 }
 
 /** The locks of one transaction that an operation met. */
-interface Met {
+export interface Met {
   readonly start: Timestamp;
   readonly primary: Uint8Array;
   readonly keys: Uint8Array[];
@@ -172,7 +172,8 @@ export class TransactionBreaker implements LockBreaker {
   }
 }
 
-function metBy(locks: readonly LockInfo[]): readonly Met[] {
+/** Locks by their transaction. */
+export function metBy(locks: readonly LockInfo[]): readonly Met[] {
   const byStart = new Map<Timestamp, Met>();
   for (const { start, primary, key, deadline } of locks) {
     const met = byStart.get(start) ?? { start, primary, keys: [], deadline };
@@ -183,7 +184,7 @@ function metBy(locks: readonly LockInfo[]): readonly Met[] {
   return [...byStart.values()];
 }
 
-function askedOf({ start, primary, deadline }: Met, pushTo: Timestamp): Asked {
+export function askedOf({ start, primary, deadline }: Met, pushTo: Timestamp): Asked {
   return { start, primary, pushTo, lockDeadline: deadline };
 }
 

@@ -135,6 +135,17 @@ describe('a one-shot transaction on rows', () => {
   });
 });
 
+describe('the answers of a one-shot transaction', () => {
+  it('have a bound', () => {
+    const rows = { a: row('x'.repeat(1024 * 1024)) };
+    const gets = (count: number): ExecuteOperation[] => new Array<ExecuteOperation>(count).fill(get('a'));
+    expect(evaluate({ then: gets(32) }, rows).succeeded).toBe(true);
+    expect(() => evaluate({ then: gets(33) }, rows)).toThrow(
+      expect.objectContaining({ code: 'TRANSACTION_TOO_LARGE', details: { limit: 32 * 1024 * 1024 } }),
+    );
+  });
+});
+
 describe('a one-shot transaction in a cluster', () => {
   const transfer: OneShot = {
     conditions: [condition('a', ConditionKind.exists)],
@@ -169,6 +180,35 @@ describe('a one-shot transaction in a cluster', () => {
     expect(commit).toBeGreaterThan(0);
     expect(results).toHaveLength(2);
     expect(rig.commands).toEqual(['batchGet', 'batchGet']);
+  });
+
+  it('reads what it looks at, not what it puts', async () => {
+    const rig = await clusterOf(['m']);
+    await rig.settle(rig.commit(0, { a: 'long', z: 'long' }));
+    const then = [put('a', '1'), put('z', '2'), put('b', '3'), get('b')];
+    const oneShot = { conditions: [condition('y', ConditionKind.absent)], then, otherwise: [put('c', '4')] };
+    await rig.settle(rig.coordinator.execute(oneShot, rig.times()));
+    expect(await rig.read(['a', 'z', 'b', 'c'])).toEqual(['1', '2', '3', undefined]);
+    const read = (): string[] =>
+      rig.shards.served.flatMap(({ command }) =>
+        command?.type === 'batchGet' ? command.keys.map(String) : [],
+      );
+    expect(read().slice(0, 2).sort()).toEqual(['b', 'y']);
+    const before = read().length;
+    const puts = { conditions: [], then: then.slice(0, 2), otherwise: [] };
+    await rig.settle(rig.coordinator.execute(puts, rig.times()));
+    expect(read()).toHaveLength(before);
+  });
+
+  it('reads no more than a transaction may hold', async () => {
+    const rig = await clusterOf(['m'], { bytesMax: 20 });
+    await rig.settle(rig.put('a', 'x'.repeat(15)));
+    await rig.settle(rig.put('z', 'x'.repeat(15)));
+    const oneShot = { conditions: [], then: [get('a'), get('z'), put('b', '1')], otherwise: [] };
+    expect(await codeOf(rig.settle(rig.coordinator.execute(oneShot, rig.times())))).toBe(
+      'TRANSACTION_TOO_LARGE',
+    );
+    expect(await rig.read(['b'])).toEqual([undefined]);
   });
 
   it('has some operations, and not too many', async () => {

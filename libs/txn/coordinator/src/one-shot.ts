@@ -4,7 +4,7 @@ import type { ExecuteCommand } from '@cairn/wire';
 
 import { invalidOneShot } from './one-shot-checks.js';
 import { retried, type Committer } from './commit.js';
-import { evaluateOneShot } from './evaluate-one-shot.js';
+import { evaluateOneShot, keysToRead } from './evaluate-one-shot.js';
 import { distinctKeys } from './keys.js';
 import type { CoordinatorParts } from './parts.js';
 import { readRowsAt } from './snapshot-get.js';
@@ -33,19 +33,16 @@ export class OneShots {
     const reply = await this.#committer.measured('one-range', () =>
       this.#committer.oneRange(keys, command, times),
     );
-    if (reply === undefined) return retried(this.#parts, times, () => this.#overRanges(oneShot, keys, times));
+    if (reply === undefined) return retried(this.#parts, times, () => this.#overRanges(oneShot, times));
     const { commit, succeeded, results, isForgotten } = reply;
     return { commit, succeeded, results, isForgotten };
   }
 
   /** Reads a snapshot, evaluates here, and commits unless something of it has changed. */
-  async #overRanges(
-    oneShot: OneShot,
-    keys: readonly Uint8Array[],
-    times: SpanTimes,
-  ): Promise<OneShotOutcome> {
+  async #overRanges(oneShot: OneShot, times: SpanTimes): Promise<OneShotOutcome> {
     const start: Timestamp = await this.#parts.timestamps.timestamp();
-    const rows = await readRowsAt(keys, start, this.#parts, times);
+    const { bytesMax } = this.#parts.limits;
+    const rows = await readRowsAt(keysToRead(oneShot), start, this.#parts, { times, bytesMax });
     const { succeeded, reads, writes, resultsAt } = evaluateOneShot(oneShot, rows, start);
     const { commit } = await this.#committer.commit(
       { start, isolation: 'serializable', reads, spans: NOTHING, writes },

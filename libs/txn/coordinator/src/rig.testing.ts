@@ -143,8 +143,11 @@ export async function codeOf(promise: Promise<unknown>): Promise<string> {
   }
 }
 
-export async function clusterOf(splits: readonly string[] = ['m']): Promise<CoordinatorRig> {
+export async function clusterOf(
+  splits: readonly string[] = ['m'],
+  limits: Partial<TransactionLimits> = {},
+): Promise<CoordinatorRig> {
   const shards = new FakeShards();
   shards.split(...splits);
-  return new CoordinatorRig(shards).ready();
+  return new CoordinatorRig(shards, 'router', limits).ready();
 }

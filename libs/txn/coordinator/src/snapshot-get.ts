@@ -4,7 +4,14 @@ import type { ReadRow } from '@cairn/wire';
 
 import { inGroups, READ_GROUP, type GroupRules } from './groups.js';
 import { distinctKeys, mapKey } from './keys.js';
+import { tooLarge } from './limits.js';
 import type { CoordinatorParts } from './parts.js';
+
+export interface ReadBounds {
+  readonly times: SpanTimes;
+  /** Values that are held at a time; TRANSACTION_TOO_LARGE beyond. */
+  readonly bytesMax: number;
+}
 
 /**
  * The rows of keys as of a timestamp, by key. Rejects with FAILED_PRECONDITION when the snapshot is older
@@ -14,7 +21,7 @@ export async function readRowsAt(
   keys: readonly Uint8Array[],
   at: Timestamp,
   { calls, clock, router }: Pick<CoordinatorParts, 'calls' | 'clock' | 'router'>,
-  times: SpanTimes,
+  { times, bytesMax }: ReadBounds,
 ): Promise<ReadonlyMap<string, ReadRow>> {
   const rules: GroupRules<Uint8Array> = {
     ...{ cache: router.cache, clock, limits: READ_GROUP },
@@ -22,6 +29,7 @@ export async function readRowsAt(
     bytesOf: (key) => key.length,
   };
   const rows = new Map<string, ReadRow>();
+  let bytes = 0;
   await inGroups(distinctKeys(keys), rules, async (group) => {
     const [first] = group;
     if (first === undefined) return NOTHING;
@@ -44,7 +52,11 @@ export async function readRowsAt(
         `a shard node answered ${reply.rows.length} rows for ${group.length} keys`,
       );
     }
-    for (const [index, row] of reply.rows.entries()) rows.set(mapKey(group[index] as Uint8Array), row);
+    for (const [index, row] of reply.rows.entries()) {
+      rows.set(mapKey(group[index] as Uint8Array), row);
+      bytes += row.value.length;
+    }
+    if (bytes > bytesMax) throw tooLarge('bytes of values that it reads at once', bytesMax);
     // A store answers as many as fit into one message; the rest is asked for again.
     return group.slice(reply.rows.length);
   });

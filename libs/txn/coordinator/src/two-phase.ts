@@ -5,6 +5,7 @@ import {
   NOTHING,
   rethrowInvariant,
   timestamp,
+  TIMESTAMP_LOGICAL_STEPS,
   type Timestamp,
 } from '@cairn/base';
 import { sleep } from '@cairn/ports';
@@ -23,8 +24,8 @@ import { validateReads, type ReadSet } from './validation.js';
 
 /** Commit timestamps that are taken one after the other because readers came before. */
 const PUSHES_MAX = 16;
-/** Fresh timestamps that may lie at or below one that was seen before: none, unless somebody invents them. */
-const STALE_TIMESTAMPS_MAX = 8;
+/** Between two timestamps, where a shard node is ahead of the oracle. */
+const AHEAD_PAUSE_MS_MAX = 50;
 /** Keys besides the primary that one entry resolves with the decision. */
 const COMMITTED_WITH_PRIMARY_MAX = 1_024;
 /** Between two tries to learn what became of the decision. */
@@ -177,7 +178,7 @@ export class TwoPhaseCommit {
   async #decide(own: SpanTimes, times: SpanTimes): Promise<Decision> {
     const { start, reads } = this.#request;
     for (let pushes = 0; pushes < PUSHES_MAX; pushes += 1) {
-      const commit = await this.#takeCommitTimestamp();
+      const commit = await this.#takeCommitTimestamp(own);
       if (reads.keys.length + reads.spans.length > 0) {
         await validateReads(reads, { start, commit }, this.#parts, own);
       }
@@ -191,15 +192,27 @@ export class TwoPhaseCommit {
     throw aborted('pushed', this.#primary);
   }
 
-  async #takeCommitTimestamp(): Promise<Timestamp> {
-    for (let tries = 0; tries < STALE_TIMESTAMPS_MAX; tries += 1) {
-      const commit = await this.#parts.timestamps.timestamp();
-      if (commit < this.#minCommit || commit <= this.#live.pushedTo || commit <= this.#request.start)
-        continue;
-      this.#live.enter({ type: 'committing', commit });
-      return commit;
+  /**
+   * A store may be ahead of the oracle for a moment, where somebody has told it what was not issued: the
+   * locks name what is above, and the oracle comes there. Throws UNAVAILABLE when that takes too long.
+   */
+  async #takeCommitTimestamp({ deadlineMs, nowMs, signal }: SpanTimes): Promise<Timestamp> {
+    const { clock, timestamps } = this.#parts;
+    for (let tries = 1; ; tries += 1) {
+      const commit = await timestamps.timestamp();
+      const least = Math.max(this.#minCommit, this.#live.pushedTo + 1, this.#request.start + 1);
+      if (commit >= least) {
+        this.#live.enter({ type: 'committing', commit });
+        return commit;
+      }
+      const aheadMs = Math.ceil((least - commit) / TIMESTAMP_LOGICAL_STEPS);
+      if (signal.aborted || nowMs() + aheadMs >= deadlineMs) {
+        throw new CairnError('UNAVAILABLE', `a shard node is ${aheadMs} ms ahead of the oracle`, {
+          retryAfterMs: Math.min(aheadMs, AHEAD_PAUSE_MS_MAX),
+        });
+      }
+      await sleep(clock, Math.min(aheadMs + tries, AHEAD_PAUSE_MS_MAX));
     }
-    throw new CairnError('INTERNAL', 'a shard node names timestamps that the oracle has not issued');
   }
 
   /** Answers the least commit timestamp when it was pushed. Throws Unclear when it may have happened. */

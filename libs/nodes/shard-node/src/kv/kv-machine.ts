@@ -1,5 +1,6 @@
 import {
   assert,
+  NOTHING,
   rethrowInvariant,
   timestamp,
   type LogIndex,
@@ -12,7 +13,7 @@ import type { EngineBatch } from '@cairn/engine';
 import { asBuffer, checkRow, isRowKey, readWriteBatch, RequestWindow, rowSpansOf } from '@cairn/mvcc';
 import type { Entry } from '@cairn/raft';
 import type { EngineSpan, ReplicaHandle, StateMachine } from '@cairn/store';
-import { KvOp, type TxnReadCommand } from '@cairn/wire';
+import { KvOp, type LockInfo, type TxnReadCommand } from '@cairn/wire';
 
 import { CallQueue } from './call-queue.js';
 import { RangeChanges } from './changes/range-changes.js';
@@ -37,6 +38,7 @@ import { ServedRange } from './served-range.js';
 import { BatchReads } from './txn/batch-reads.js';
 import { Executes } from './txn/executes.js';
 import { loadLocks } from './txn/load-locks.js';
+import { infoOf, type IgnoredLocks } from './txn/lock-table.js';
 import { TxnState } from './txn/txn-state.js';
 import { TxnWrites } from './txn/txn-writes.js';
 import { Validations } from './txn/validations.js';
@@ -177,6 +179,12 @@ export class KvMachine implements StateMachine {
   get oldestLockStart(): Timestamp | undefined {
     const { locks } = this.#txn;
     return locks.size === 0 ? undefined : locks.oldestStart;
+  }
+
+  /** Locks here whose time was over before `before`, a few of them. */
+  overdueLocks(before: Timestamp, ignored: IgnoredLocks): readonly LockInfo[] {
+    const { locks } = this.#txn;
+    return locks.size === 0 ? NOTHING : locks.overdue(before, ignored).map(infoOf);
   }
 
   /** What it is and holds now; see `KvMachineView`. Only of a machine that is attached. */

@@ -36,6 +36,7 @@ import type { MetadataAccess } from './metadata-access.js';
 import { NodeDoors } from './node-doors.js';
 import { measureNode } from './node-metrics.js';
 import type { ShardNodeOptions } from './node-options.js';
+import { overdueLocksOf } from './overdue-locks.js';
 import { RangeReports } from './range-reports.js';
 import { RangeSplitter } from './range-splitter.js';
 import { ReplicaMover } from './replica-mover.js';
@@ -240,6 +241,7 @@ function assemble(node: JoinedNode, below: BelowStore, store: Store): OpenedNode
   handleShardRpc(rpc, {
     ...{ metrics, splitter, mover, store, machines },
     engine: new EngineOperator({ engine, name: options.engineName, clock, logger }),
+    overdueLocks: (ignored) => overdueLocksOf(machines.values(), timestamps.extrapolated, ignored),
     storeInfo: (id) => cluster.store(id),
     limits: () => cluster.settings,
   });

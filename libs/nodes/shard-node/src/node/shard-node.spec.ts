@@ -29,6 +29,7 @@ const HEARD = {
   clusterVersion: 1,
   gcSafePoint: 0,
   lockFreeBelow: 0,
+  oldLockStoreIds: [],
 };
 
 describe('a shard node', () => {

@@ -1,4 +1,5 @@
 import { CairnError, printable, rethrowInvariant, type RangeId, type StoreId } from '@cairn/base';
+import { asBuffer } from '@cairn/mvcc';
 import type { Metrics } from '@cairn/ports';
 import type { Store } from '@cairn/store';
 import {
@@ -6,6 +7,7 @@ import {
   ENGINE_NAME_CHARS_MAX,
   RPC_KEYS_MAX,
   ShardRpc,
+  type LockInfo,
   type RpcMethod,
   type SessionRpcServer,
 } from '@cairn/wire';
@@ -32,6 +34,8 @@ export interface ShardRpcParts {
   readonly engine: EngineOperator;
   readonly store: Store;
   readonly machines: ShownMachines;
+  /** See `overdueLocksOf`. */
+  overdueLocks(ignoredStarts: readonly number[]): readonly LockInfo[];
   /** A store, as the metadata service last told of it. */
   storeInfo(id: StoreId): StoreInfo | undefined;
   /** Undefined until they were heard. */
@@ -61,6 +65,11 @@ export function handleShardRpc(server: SessionRpcServer, parts: ShardRpcParts): 
     return { confVersion: after.epoch.confVersion };
   });
   handle(ShardRpc.engineStats, () => engineAnswer(parts.engine));
+  handle(ShardRpc.overdueLocks, ({ ignoredStarts }) => ({
+    locks: parts.overdueLocks(ignoredStarts).map(({ key, primary, start, deadline }) => ({
+      ...{ key: asBuffer(key), primary: asBuffer(primary), start, deadline },
+    })),
+  }));
   handle(ShardRpc.debug, ({ rangeId }) => ({
     text: nodeDebugText(parts.store, parts.machines, rangeId as RangeId),
   }));

@@ -16,9 +16,11 @@ import type { Lock } from './lock-table.js';
 import { isStopped } from './stopped-reads.js';
 import type { TxnState } from './txn-state.js';
 
-/** Rows that are read at once, under one confirmation. */
+/** Rows that are read at once, under one confirmation; fewer where those before were large. */
 const KEYS_PER_STEP = 256;
-/** Keys and values of one answer. */
+/** The same before anything is known of their sizes: a few answers of rows of the default limit. */
+const KEYS_OF_FIRST_STEP = 32;
+/** Values of one answer; whoever asked for more asks for the rest anew. */
 export const BATCH_BYTES_MAX = 32 * 1024 * 1024;
 
 /** What reads of several keys need of their range. */
@@ -89,11 +91,12 @@ export class BatchReads {
   }
 
   /** The next rows; undefined when the call is answered, or submitted again later. */
-  #take({ call, command, rows }: Batch): readonly ColdRow[] | undefined {
+  #take(batch: Batch): readonly ColdRow[] | undefined {
+    const { call, command, rows } = batch;
     const { queue, range } = this.#parts;
     const { at } = command;
     if (range.refusesAsMoved(call) || (at > 0 && range.refusesAsTooOld(call, at))) return undefined;
-    const keys = command.keys.slice(rows.length, rows.length + KEYS_PER_STEP);
+    const keys = command.keys.slice(rows.length, rows.length + stepOf(batch));
     if (this.#isLocked(call, keys, at)) return undefined;
     const { readRoom } = this.#environment;
     if (!readRoom.admits(call, queue)) return undefined;
@@ -149,17 +152,17 @@ export class BatchReads {
     const { call, command, rows } = batch;
     const { time } = this.#parts;
     const now = command.at === 0 ? time.readNow : command.at;
+    let isFull = false;
     for (const row of found) {
       if (command.at === 0 && row !== undefined && time.asksForTheTime(call, row.expiry)) return;
-      batch.bytes += row?.value.length ?? 0;
+      const size = row?.value.length ?? 0;
+      isFull = rows.length > 0 && batch.bytes + size > BATCH_BYTES_MAX;
+      if (isFull) break;
+      batch.bytes += size;
       rows.push(readRowOf(row, now));
     }
-    if (batch.bytes > BATCH_BYTES_MAX) {
-      call.fail('INVALID_ARGUMENT', `the rows have more than ${BATCH_BYTES_MAX} bytes: ask for fewer keys`);
-      return;
-    }
     this.#environment.readRoom.readAll(call, rows.length, batch.bytes);
-    if (rows.length === command.keys.length) {
+    if (isFull || rows.length === command.keys.length) {
       call.reply({ type: 'rows', rows });
       return;
     }
@@ -167,4 +170,11 @@ export class BatchReads {
       this.#step(batch);
     });
   }
+}
+
+/** How many rows are read next: about as many as fit by the sizes of those before, at least one. */
+function stepOf({ rows, bytes }: Batch): number {
+  if (rows.length === 0) return KEYS_OF_FIRST_STEP;
+  const fitting = Math.ceil(((BATCH_BYTES_MAX - bytes) * rows.length) / Math.max(1, bytes));
+  return Math.max(1, Math.min(KEYS_PER_STEP, fitting));
 }

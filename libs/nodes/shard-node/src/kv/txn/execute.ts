@@ -11,6 +11,7 @@ import {
 import {
   comparesBytes,
   conditionHolds,
+  EXECUTE_ANSWER_BYTES_MAX,
   ExecuteOp,
   LOCKS_TOLD_MAX,
   NO_READ_ROW,
@@ -38,7 +39,9 @@ export type Execution =
   /** Only a timestamp issued now can tell whether a row has expired. */
   | { readonly type: 'time' }
   | { readonly type: 'wrong-kind'; readonly kind: RowKind }
-  | { readonly type: 'invalid'; readonly message: string };
+  | { readonly type: 'invalid'; readonly message: string }
+  /** Its answers pass `EXECUTE_ANSWER_BYTES_MAX`. */
+  | { readonly type: 'too-large' };
 
 const READ: Execution = { type: 'read' };
 
@@ -168,11 +171,14 @@ class Run {
 
   #carryOut(operations: readonly ExecuteOperation[], succeeded: boolean): Execution {
     const results: ExecuteResult[] = [];
+    let bytes = 0;
     for (const operation of operations) {
       const key = rowCacheKey(operation.key);
       const live = this.#live(this.#written.get(key)?.version ?? this.#rows.get(key));
       const done = this.#carryOutOne(operation, key, live);
       if (!('op' in done)) return done;
+      if (done.op === ExecuteOp.get) bytes += done.row.value.length;
+      if (bytes > EXECUTE_ANSWER_BYTES_MAX) return { type: 'too-large' };
       results.push(done);
     }
     const commit = this.#moment.timestamp;

@@ -3,7 +3,7 @@ import { RowKind, timestamp, TIMESTAMP_LOGICAL_STEPS } from '@cairn/base';
 import { encodeRow, encodeVersionKey, encodeVersionToken, startOfRecord } from '@cairn/mvcc';
 import { ConditionKind, ExecuteOp, KvOp, type Condition, type TxnReply } from '@cairn/wire';
 
-import { answerOf, bytes, codeOf, descriptorOf, settle } from '../kv-rig.testing.js';
+import { answerOf, bytes, codeOf, descriptorOf, settle, type Sent } from '../kv-rig.testing.js';
 import { deleteOf, getOf, incrementOf, prewriteOf, putOf, replyOf, TxnRig } from './txn-rig.testing.js';
 
 /*
@@ -152,6 +152,20 @@ describe('a transaction of one range', () => {
   });
 });
 
+describe('its answers', () => {
+  it('have a bound, and beyond nothing happens', async () => {
+    const value = 'x'.repeat(1024 * 1024);
+    await rig.kv.put('a', value);
+    const gets = (count: number) => new Array<ReturnType<typeof getOf>>(count).fill(getOf('a'));
+    expect(await rig.run({ then: gets(32) })).toMatchObject({ type: 'executed' });
+    const sent = rig.execute({ then: [putOf('b', '1'), ...gets(33)] });
+    await rig.kv.run();
+    expect(codeOf(sent)).toBe('TRANSACTION_TOO_LARGE');
+    expect(answerOf(sent).error?.message).toContain('at most 33554432 bytes');
+    expect(await rig.get('b')).toBeUndefined();
+  });
+});
+
 describe('its reads', () => {
   it('must be the newest there is, under way too', async () => {
     const start = rig.issue();
@@ -163,6 +177,36 @@ describe('its reads', () => {
     await rig.kv.run();
     expect(replyOf(sent)).toMatchObject({ type: 'conflict', key: bytes('a') });
     expect(await rig.get('b')).toBe('1');
+  });
+
+  it('are in conflict only with what stays', async () => {
+    const start = rig.issue();
+    rig.kv.environment.timestamps.observe(start);
+    const requestId = rig.kv.identity(1);
+    const command = { start, reads: [bytes('a')], then: [putOf('b', '1')] };
+    const begin = async (): Promise<Sent> => {
+      rig.kv.send({ op: KvOp.put, key: bytes('a'), value: bytes('1') });
+      const sent = rig.execute(command, { requestId: { ...requestId } });
+      await rig.kv.turn();
+      await rig.kv.turn();
+      expect(sent.answers).toEqual([]);
+      return sent;
+    };
+    // The row that it is in conflict with is lost, and so is what it came to.
+    const lost = await begin();
+    rig.kv.replica.stepDown();
+    expect(codeOf(lost)).toBe('NOT_LEADER');
+    rig.kv.replica.log.splice(0);
+    await rig.kv.replica.lead();
+    const told = await begin();
+    await rig.kv.run();
+    expect(replyOf(told)).toMatchObject({ type: 'conflict', key: bytes('a') });
+    const entries = rig.kv.replica.history.length;
+    const again = await rig.run(command, { requestId: { ...requestId, isRetry: true } });
+    expect(again).toMatchObject({ type: 'conflict', key: bytes('a') });
+    // What rests on a row that stays needs no entry.
+    expect(await rig.run(command)).toMatchObject({ type: 'conflict' });
+    expect(rig.kv.replica.history.length).toBe(entries);
   });
 
   it('must not have expired by then (H6)', async () => {

@@ -1,6 +1,12 @@
-import { rethrowInvariant } from '@cairn/base';
-import { asBuffer, CommandOutcome, OutcomeKind, TRANSACTION_DETAIL_BYTES_MAX } from '@cairn/mvcc';
-import { encodeTxnReply, type ExecuteCommand, type TxnReply } from '@cairn/wire';
+import { NO_BYTES, rethrowInvariant } from '@cairn/base';
+import {
+  asBuffer,
+  CommandOutcome,
+  OutcomeKind,
+  rowCacheKey,
+  TRANSACTION_DETAIL_BYTES_MAX,
+} from '@cairn/mvcc';
+import { encodeTxnReply, EXECUTE_ANSWER_TOO_LARGE, type ExecuteCommand, type TxnReply } from '@cairn/wire';
 
 import type { WriteMoment } from '../evaluate.js';
 import type { KvCall } from '../kv-call.js';
@@ -78,8 +84,7 @@ export class Executes {
         this.#executed(call, execution, moment);
         return;
       case 'reply':
-        // A sending that is late must not find what this leader alone has forgotten.
-        if (execution.reply.type === 'tooOld') this.#write(call, execution.reply, { rows: [], moment });
+        if (this.#mayChange(execution.reply)) this.#write(call, execution.reply, { rows: [], moment });
         else call.reply(execution.reply);
         return;
       case 'locked':
@@ -96,7 +101,22 @@ export class Executes {
         return;
       case 'invalid':
         call.fail('FAILED_PRECONDITION', execution.message);
+        return;
+      case 'too-large':
+        call.fail('TRANSACTION_TOO_LARGE', EXECUTE_ANSWER_TOO_LARGE);
     }
+  }
+
+  /**
+   * Whether a later sending might come to something else, so that this one is answered only when what it
+   * came to is remembered: this leader alone may have forgotten what makes it too old, and a row that is
+   * under way and in its way may be lost.
+   */
+  #mayChange(reply: TxnReply): boolean {
+    if (reply.type === 'conflict') {
+      return this.#parts.writes.newestUnderWay(rowCacheKey(reply.key)) !== undefined;
+    }
+    return reply.type === 'tooOld';
   }
 
   /**
@@ -178,7 +198,13 @@ function outcomeOf(
   if (requestId === undefined || encoded === undefined) return outcome;
   outcome.client = requestId.client;
   outcome.requestSequence = requestId.sequence;
-  const isShort = encoded.length <= TRANSACTION_DETAIL_BYTES_MAX || reply.type !== 'executed';
-  outcome.detail = asBuffer(isShort ? encoded : encodeTxnReply({ ...reply, results: [], isForgotten: true }));
+  const isShort = encoded.length <= TRANSACTION_DETAIL_BYTES_MAX;
+  outcome.detail = asBuffer(isShort ? encoded : encodeTxnReply(shortOf(reply)));
   return outcome;
+}
+
+function shortOf(reply: TxnReply): TxnReply {
+  if (reply.type === 'executed') return { ...reply, results: [], isForgotten: true };
+  // Which key is for people.
+  return reply.type === 'conflict' ? { ...reply, key: NO_BYTES } : reply;
 }

@@ -56,6 +56,24 @@ describe('reads of several keys', () => {
     expect(rig.kv.environment.readRoom.heldBytes).toBe(0);
   });
 
+  it('of more bytes than one answer has are answered in part', async () => {
+    rig = await TxnRig.leading({ limits: { readBytesMax: 256 * 1024 * 1024 } });
+    const keys = Array.from({ length: 40 }, (_, at) => `k${at}`);
+    for (const key of keys) {
+      rig.kv.send({ op: KvOp.put, key: bytes(key), value: Buffer.alloc(1024 * 1024, key) });
+      await rig.kv.run();
+    }
+    for (const at of [timestamp(0), rig.issue()]) {
+      const sent = rig.read({ type: 'batchGet', at, keys: keys.map(bytes) });
+      for (let round = 0; round < 5; round += 1) {
+        await rig.kv.run();
+        rig.kv.clock.runDeferred();
+      }
+      expect(valuesIn(replyOf(sent))).toHaveLength(32);
+    }
+    expect(rig.kv.environment.readRoom.heldBytes).toBe(0);
+  });
+
   it('are stopped by locks that matter, and only by those', async () => {
     await rig.kv.put('a', 'old');
     const below = rig.issue();

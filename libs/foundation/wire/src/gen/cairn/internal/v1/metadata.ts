@@ -214,6 +214,8 @@ export interface HeartbeatResponse {
   gcSafePoint: number;
   /** No range has a lock of a transaction that began below this, and none will ever have one; 0 = not known. */
   lockFreeBelow: number;
+  /** Routers: stores that lead ranges with locks so old that nobody may come back for them. */
+  oldLockStoreIds: number[];
 }
 
 export interface LeaveRequest {
@@ -1834,6 +1836,7 @@ function createBaseHeartbeatResponse(): HeartbeatResponse {
     clusterVersion: 0,
     gcSafePoint: 0,
     lockFreeBelow: 0,
+    oldLockStoreIds: [],
   };
 }
 
@@ -1868,6 +1871,13 @@ export const HeartbeatResponse: MessageFns<HeartbeatResponse> = {
     }
     if (message.lockFreeBelow !== 0) {
       writer.uint32(80).uint64(message.lockFreeBelow);
+    }
+    if (message.oldLockStoreIds.length !== 0) {
+      writer.uint32(90).fork();
+      for (const v of message.oldLockStoreIds) {
+        writer.uint32(v);
+      }
+      writer.join();
     }
     return writer;
   },
@@ -1965,6 +1975,24 @@ export const HeartbeatResponse: MessageFns<HeartbeatResponse> = {
             message.lockFreeBelow = longToNumber(reader.uint64());
             continue;
           }
+          case 11: {
+            if (tag === 88) {
+              message.oldLockStoreIds.push(reader.uint32());
+
+              continue;
+            }
+
+            if (tag === 90) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.oldLockStoreIds.push(reader.uint32());
+              }
+
+              continue;
+            }
+
+            break;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1992,6 +2020,7 @@ export const HeartbeatResponse: MessageFns<HeartbeatResponse> = {
     message.clusterVersion = object.clusterVersion ?? 0;
     message.gcSafePoint = object.gcSafePoint ?? 0;
     message.lockFreeBelow = object.lockFreeBelow ?? 0;
+    message.oldLockStoreIds = object.oldLockStoreIds?.map((e) => e) || [];
     return message;
   },
 };

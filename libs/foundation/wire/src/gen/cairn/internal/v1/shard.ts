@@ -99,6 +99,23 @@ export interface CompactEngineRequest {
 export interface CompactEngineResponse {
 }
 
+export interface OverdueLocksRequest {
+  /** Transactions that are left out: who asks knows that they live. */
+  ignoredStarts: number[];
+}
+
+export interface OverdueLocksResponse {
+  /** At most 64. */
+  locks: OverdueLock[];
+}
+
+export interface OverdueLock {
+  key: Buffer;
+  primary: Buffer;
+  start: number;
+  deadline: number;
+}
+
 export interface DebugRequest {
   /** 0 = the whole store. */
   rangeId: number;
@@ -996,6 +1013,221 @@ export const CompactEngineResponse: MessageFns<CompactEngineResponse> = {
   },
 };
 
+function createBaseOverdueLocksRequest(): OverdueLocksRequest {
+  return { ignoredStarts: [] };
+}
+
+export const OverdueLocksRequest: MessageFns<OverdueLocksRequest> = {
+  encode(message: OverdueLocksRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.ignoredStarts.length !== 0) {
+      writer.uint32(10).fork();
+      for (const v of message.ignoredStarts) {
+        writer.uint64(v);
+      }
+      writer.join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): OverdueLocksRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseOverdueLocksRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag === 8) {
+              message.ignoredStarts.push(longToNumber(reader.uint64()));
+
+              continue;
+            }
+
+            if (tag === 10) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.ignoredStarts.push(longToNumber(reader.uint64()));
+              }
+
+              continue;
+            }
+
+            break;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<OverdueLocksRequest>): OverdueLocksRequest {
+    return OverdueLocksRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<OverdueLocksRequest>): OverdueLocksRequest {
+    const message = createBaseOverdueLocksRequest();
+    message.ignoredStarts = object.ignoredStarts?.map((e) => e) || [];
+    return message;
+  },
+};
+
+function createBaseOverdueLocksResponse(): OverdueLocksResponse {
+  return { locks: [] };
+}
+
+export const OverdueLocksResponse: MessageFns<OverdueLocksResponse> = {
+  encode(message: OverdueLocksResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.locks) {
+      OverdueLock.encode(v!, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): OverdueLocksResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseOverdueLocksResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.locks.push(OverdueLock.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<OverdueLocksResponse>): OverdueLocksResponse {
+    return OverdueLocksResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<OverdueLocksResponse>): OverdueLocksResponse {
+    const message = createBaseOverdueLocksResponse();
+    message.locks = object.locks?.map((e) => OverdueLock.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseOverdueLock(): OverdueLock {
+  return { key: Buffer.alloc(0), primary: Buffer.alloc(0), start: 0, deadline: 0 };
+}
+
+export const OverdueLock: MessageFns<OverdueLock> = {
+  encode(message: OverdueLock, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.key.length !== 0) {
+      writer.uint32(10).bytes(message.key);
+    }
+    if (message.primary.length !== 0) {
+      writer.uint32(18).bytes(message.primary);
+    }
+    if (message.start !== 0) {
+      writer.uint32(24).uint64(message.start);
+    }
+    if (message.deadline !== 0) {
+      writer.uint32(32).uint64(message.deadline);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): OverdueLock {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseOverdueLock();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.key = Buffer.from(reader.bytes());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.primary = Buffer.from(reader.bytes());
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.start = longToNumber(reader.uint64());
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.deadline = longToNumber(reader.uint64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<OverdueLock>): OverdueLock {
+    return OverdueLock.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<OverdueLock>): OverdueLock {
+    const message = createBaseOverdueLock();
+    message.key = object.key ?? Buffer.alloc(0);
+    message.primary = object.primary ?? Buffer.alloc(0);
+    message.start = object.start ?? 0;
+    message.deadline = object.deadline ?? 0;
+    return message;
+  },
+};
+
 function createBaseDebugRequest(): DebugRequest {
   return { rangeId: 0 };
 }
@@ -1166,6 +1398,17 @@ export const ShardService = {
       Buffer.from(CompactEngineResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): CompactEngineResponse => CompactEngineResponse.decode(value),
   },
+  /** Locks in the ranges that the node leads whose time was over some seconds ago: whoever asks looks into them. */
+  overdueLocks: {
+    path: "/cairn.internal.v1.Shard/OverdueLocks" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: OverdueLocksRequest): Buffer => Buffer.from(OverdueLocksRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): OverdueLocksRequest => OverdueLocksRequest.decode(value),
+    responseSerialize: (value: OverdueLocksResponse): Buffer =>
+      Buffer.from(OverdueLocksResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): OverdueLocksResponse => OverdueLocksResponse.decode(value),
+  },
   /** What the node knows at this moment, in words for people. */
   debug: {
     path: "/cairn.internal.v1.Shard/Debug" as const,
@@ -1191,6 +1434,8 @@ export interface ShardServer extends UntypedServiceImplementation {
   engineStats: handleUnaryCall<EngineStatsRequest, EngineStatsResponse>;
   /** Begins to merge what the engine has of a span, and answers when it has begun. FAILED_PRECONDITION while one runs. */
   compactEngine: handleUnaryCall<CompactEngineRequest, CompactEngineResponse>;
+  /** Locks in the ranges that the node leads whose time was over some seconds ago: whoever asks looks into them. */
+  overdueLocks: handleUnaryCall<OverdueLocksRequest, OverdueLocksResponse>;
   /** What the node knows at this moment, in words for people. */
   debug: handleUnaryCall<DebugRequest, DebugResponse>;
 }
@@ -1277,6 +1522,22 @@ export interface ShardClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: CompactEngineResponse) => void,
+  ): ClientUnaryCall;
+  /** Locks in the ranges that the node leads whose time was over some seconds ago: whoever asks looks into them. */
+  overdueLocks(
+    request: OverdueLocksRequest,
+    callback: (error: ServiceError | null, response: OverdueLocksResponse) => void,
+  ): ClientUnaryCall;
+  overdueLocks(
+    request: OverdueLocksRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: OverdueLocksResponse) => void,
+  ): ClientUnaryCall;
+  overdueLocks(
+    request: OverdueLocksRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: OverdueLocksResponse) => void,
   ): ClientUnaryCall;
   /** What the node knows at this moment, in words for people. */
   debug(

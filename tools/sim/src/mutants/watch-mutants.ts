@@ -79,8 +79,8 @@ const LEADER_MUTANTS: readonly Mutant[] = [
     file: `${CHANGES}/range-changes.ts`,
     edits: [
       {
-        find: 'if (rangeId !== this.#parts.range.descriptor.rangeId || index > this.#live.visibleIndex) return false;',
-        replace: 'if (rangeId === 0) return false;',
+        find: 'return rangeId === descriptor.rangeId && index <= told && index >= ring.lowWater;',
+        replace: 'return rangeId > 0 && told > 0 && index >= ring.lowWater;',
       },
     ],
     run: CALM,

@@ -163,7 +163,7 @@ describe('pages of the ring', () => {
       rig.after = after;
       rig.index = index;
     }
-    expect(rig.kv.environment.changes.counts.fromEngine).toBe(0);
+    expect(rig.kv.environment.changes.counts.fromEngine).toBe(1);
   });
 
   it('tell a change that is longer than they are, alone', async () => {

@@ -69,7 +69,7 @@ export class ChangeRing {
   #newestBefore: Timestamp;
   #newestSoFar: Timestamp;
 
-  /** Complete from the entry behind `lowWater` on; `newestBefore`: of the newest version up to there. */
+  /** Complete from the entry behind `lowWater` on; up to there no version is above `newestBefore`. */
   constructor(budget: ChangeRingBudget, lowWater: LogIndex, newestBefore: Timestamp) {
     this.#budget = budget;
     this.#lowWater = lowWater;
@@ -88,7 +88,7 @@ export class ChangeRing {
     return this.#lowWater;
   }
 
-  /** The timestamp of the newest version up to `lowWater`. */
+  /** No version up to `lowWater` is above this timestamp. */
   get newestBefore(): Timestamp {
     return this.#newestBefore;
   }

@@ -1,7 +1,8 @@
-import { type LogIndex, type Timestamp } from '@cairn/base';
+import { timestamp, type LogIndex, type Timestamp } from '@cairn/base';
 import type { Entry } from '@cairn/raft';
 import type { ReplicaHandle } from '@cairn/store';
 
+import type { Leadership } from '../leadership.js';
 import type { RangeTime } from '../range-time.js';
 import { ChangeRing } from './change-ring.js';
 import type { RingOwner, StoreChanges } from './store-changes.js';
@@ -9,6 +10,7 @@ import type { RingOwner, StoreChanges } from './store-changes.js';
 export interface LiveRingParts {
   readonly range: { readonly replica: Pick<ReplicaHandle, 'appliedIndex'> };
   readonly time: Pick<RangeTime, 'appliedTimestamp'>;
+  readonly leadership: Pick<Leadership, 'since'>;
 }
 
 /** The ring of one range: there is one while it leads and is asked. */
@@ -48,7 +50,8 @@ export class LiveRing implements RingOwner {
     // What is applied and not visible yet was never in it: whoever reads the engine waits for that.
     const { visibleIndex } = this;
     const lowWater = this.#appliedIndex > visibleIndex ? this.#appliedIndex : visibleIndex;
-    const newest = this.#parts.time.appliedTimestamp as Timestamp;
+    // What was applied before this process began, or came in a snapshot, was written under earlier leaders.
+    const newest = timestamp(Math.max(this.#parts.time.appliedTimestamp, this.#parts.leadership.since));
     this.#ring = new ChangeRing(this.#store.budget, lowWater, newest);
     this.#store.begun(this);
     return this.#ring;

@@ -5,6 +5,7 @@ import type { Entry } from '@cairn/raft';
 import { readConfirmed } from '../confirmed-view.js';
 import type { KvCall, Submitter } from '../kv-call.js';
 import type { KvEnvironment } from '../kv-environment.js';
+import type { Leadership } from '../leadership.js';
 import type { PublishWaiters } from '../publish-waiters.js';
 import type { RangeTime } from '../range-time.js';
 import type { ServedRange } from '../served-range.js';
@@ -25,6 +26,7 @@ export interface RangeChangesParts {
   readonly range: Pick<ServedRange, 'replica' | 'descriptor' | 'readableSince' | 'refusesAsMoved'>;
   readonly queue: Submitter;
   readonly time: Pick<RangeTime, 'appliedTimestamp'>;
+  readonly leadership: Pick<Leadership, 'since'>;
   readonly waiters: Pick<PublishWaiters, 'whenPublished'>;
   readonly txn: Pick<TxnState, 'locks'>;
 }

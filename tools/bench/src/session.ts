@@ -7,12 +7,14 @@ import { growth } from './growth.js';
 import { micro } from './micro.js';
 import { overload } from './overload.js';
 import { EXIT, Stage, type SessionIo } from './stage.js';
+import { watches } from './watches.js';
 
 const MORE_HELP = `
 Other experiments, each with --help of its own:
   against   puts, gets and scans in turn with those of a reference commit
   growth    ranges, idle ranges and keys: what more of each costs
   overload  an open loop that offers more than the cluster can do
+  watches   what many watches cost a router, and how soon they are told
   micro     [FILTER] nanoseconds per operation of hot code (*.bench.ts)
 `;
 
@@ -59,6 +61,8 @@ export async function runSession(io: SessionIo): Promise<number> {
       return runExperiment(growth, { ...io, argv });
     case 'overload':
       return runExperiment(overload, { ...io, argv });
+    case 'watches':
+      return runExperiment(watches, { ...io, argv });
     case 'micro':
       return runExperiment(micro, { ...io, argv: withFilterFlag(argv) });
     default:

@@ -1,11 +1,11 @@
 import { TIMESTAMP_LOGICAL_STEPS } from '@cairn/base';
-import { watchViolations, type WatchedWrite } from '@cairn/checkers';
+import { watchViolations, type WatchedWrite, type WatchEvent } from '@cairn/checkers';
 
 import type { Caller, Outcome } from './caller.js';
-import type { LoadClient, LoadIsolation, LoadTransaction, LoadWatch } from './load-client.js';
+import type { LoadClient, LoadIsolation, LoadTransaction, LoadWatch, Snapshot } from './load-client.js';
 import type { Fault, Load, LoadOptions } from './load.js';
 import { processAfter, recordedOutcome, whereOf } from './recorded.js';
-import { padded, spanOf } from './text.js';
+import { padded, spanOf, unpaddedOrNone } from './text.js';
 import { watchLines } from './watch-lines.js';
 import { WatchSeat, type WatchBeginning, type WatcherHistory } from './watch-seat.js';
 
@@ -56,6 +56,9 @@ export class WatchLoad implements Load {
   readonly #faults: Fault[] = [];
   #transactions = 0;
   #beganAt = 0;
+  /** What there was when all was healed, and watchers that were told everything up to then. */
+  #end: Snapshot | undefined;
+  readonly #told: WatcherHistory[] = [];
 
   constructor({ isolation = 'serializable', paddingBytes = 0 }: LoadOptions = {}) {
     this.#isolation = isolation;
@@ -230,6 +233,7 @@ export class WatchLoad implements Load {
   async finalReads(caller: Caller): Promise<readonly string[]> {
     const now = await caller.read(() => caller.client.snapshot(KEYS));
     if (now.type !== 'ok') return ['the keys that are watched'];
+    this.#end = now.value;
     const whole = new WatchSeat('whole', spanOf(PREFIX), true);
     const last = await this.#lastWatch(
       caller,
@@ -261,6 +265,8 @@ export class WatchLoad implements Load {
       isWhole = resolved >= upTo;
       return isWhole || caller.nowMs() >= untilMs;
     });
+    const history = seat.histories.at(-1);
+    if (isWhole && history !== undefined) this.#told.push(history);
     return isWhole || seat.resets.length > 0;
   }
 
@@ -273,13 +279,28 @@ export class WatchLoad implements Load {
   }
 
   judge(): readonly Fault[] {
-    const faults = [...this.#faults, ...this.#startFaults()];
+    const faults = [...this.#faults, ...this.#startFaults(), ...this.#stateFaults()];
     for (const { name, span, records } of this.#histories) {
       const writes = this.#writes.filter(({ key }) => key >= span.start && key < span.end);
       for (const { name: fault, explanation } of watchViolations(writes, records))
         faults.push({ name: fault, message: `watcher ${name}: ${explanation}` });
     }
     return faults;
+  }
+
+  /** Who does what it was told, in the order in which it was, has what there is. */
+  #stateFaults(): Fault[] {
+    const { timestamp, rows } = this.#end ?? { timestamp: 0, rows: new Map<string, string>() };
+    return this.#told.flatMap(({ name, records }) => {
+      const last = new Map<string, WatchEvent>();
+      for (const record of records)
+        if (record.type === 'event' && record.timestamp <= timestamp) last.set(record.key, record);
+      const wrong = [...last.values()].filter(({ key, value }) => unpaddedOrNone(rows.get(key)) !== value);
+      return wrong.map(({ key, value = 'nothing', where }) => ({
+        name: 'wrong-state',
+        message: `watcher ${name}: ${key} = ${value} was told last (${where}), there is ${rows.get(key) ?? 'nothing'}`,
+      }));
+    });
   }
 
   /** What begins when a watch says that it has started comes behind where it started. */

@@ -2,8 +2,10 @@ import { NO_BYTES, timestamp, type Timestamp } from '@cairn/base';
 import { compareKeys } from '@cairn/routing';
 
 /**
- * A place in the one order of all changes: by commit timestamp, then by the start of the transaction (plain
- * writes first), then by sequence, then by key. So what a transaction has written stands together.
+ * A place in the one order of all changes: by commit timestamp, then by sequence, then by the start of the
+ * transaction (0 = a plain write), then by key. Leaders write a key at one timestamp in the order of sequences,
+ * so of one key it is the order in which it was written; all that a transaction has written has one sequence,
+ * so it stands together.
  */
 export interface Position {
   readonly timestamp: Timestamp;
@@ -15,8 +17,8 @@ export interface Position {
 export function comparePositions(one: Position, other: Position): number {
   return (
     one.timestamp - other.timestamp ||
-    one.start - other.start ||
     one.sequence - other.sequence ||
+    one.start - other.start ||
     compareKeys(one.key, other.key)
   );
 }

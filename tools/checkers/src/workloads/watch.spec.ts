@@ -103,7 +103,16 @@ describe('watch', () => {
     const plain = write('d', 4, 'd1', { isTransactional: false });
     const toldPlain = event('d', 4, 'd1');
     expect(names([...three, plain], start(0), toldPlain, one, two, other)).toEqual([]);
-    expect(names([...three, plain], start(0), one, two, other, toldPlain)).toEqual(['out-of-order']);
+    expect(names([...three, plain], start(0), one, two, other, toldPlain)).toEqual([]);
+    expect(names([...three, plain], start(0), one, toldPlain, two, other)).toContain('torn-transaction');
+    const [a9, b9] = [write('a', 4, 'a9'), write('b', 4, 'b9')];
+    const [toldA9, toldB9] = [event('a', 4, 'a9'), event('b', 4, 'b9')].map((each) => ({
+      ...each,
+      transaction: 9,
+    }));
+    if (toldA9 === undefined || toldB9 === undefined) throw new Error('two are there');
+    expect(names([a9, b9, plain], start(0), toldPlain, toldA9, toldB9)).toEqual([]);
+    expect(names([a9, b9, plain], start(0), toldA9, toldPlain, toldB9)).toEqual(['torn-transaction']);
     expect(names([plain], start(0), { ...toldPlain, transaction: 7 })).toEqual(['wrong-transaction']);
   });
 

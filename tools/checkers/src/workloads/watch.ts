@@ -59,6 +59,8 @@ class WatchJudge {
   /** Last event by key, since the watcher asked. */
   #lastOfKey = new Map<string, WatchEvent>();
   #last: WatchEvent | undefined;
+  /** Transactions at the timestamp of the last event of which all was told that comes together. */
+  readonly #ended = new Set<number>();
   #open: OpenTransaction | undefined;
   /** The first event of each transaction, by name. */
   readonly #firsts = new Map<string, WatchEvent>();
@@ -100,6 +102,7 @@ class WatchJudge {
     this.#after = behind === undefined ? after : behind.timestamp - 1;
     this.#progress = this.#after;
     this.#last = behind;
+    this.#ended.clear();
     this.#lastOfKey = new Map();
     this.#open = undefined;
     this.#delivered = new Set(behind === undefined ? [] : this.#toldUpTo(behind));
@@ -168,18 +171,24 @@ class WatchJudge {
     else this.#add('unknown-event', `${text}, which nobody wrote there`);
   }
 
-  /** By timestamp, then by transaction, plain writes first; of one key by sequence. */
+  /** By timestamp; of one key by sequence. Of transactions at one timestamp each by itself. */
   #checkOrder(event: WatchEvent, text: string): void {
-    const { key, timestamp, sequence, value, transaction = 0 } = event;
+    const { key, timestamp, sequence, value, transaction } = event;
     const last = this.#last;
-    if (last === undefined || timestamp > last.timestamp) return;
+    if (last === undefined || timestamp > last.timestamp) {
+      this.#ended.clear();
+      return;
+    }
     const before = `${last.key} = ${showValue(last.value)} at ${last.timestamp} (${last.where})`;
-    if (timestamp < last.timestamp || transaction < (last.transaction ?? 0)) {
+    if (timestamp < last.timestamp) {
       // What is at or below where the watcher asked was called a repeat already.
       if (timestamp > this.#after || last !== this.#behind)
         this.#add('out-of-order', `${text}, after ${before}`);
       return;
     }
+    if (transaction !== last.transaction && last.transaction !== undefined) this.#ended.add(last.transaction);
+    if (transaction !== undefined && this.#ended.has(transaction))
+      this.#add('torn-transaction', `${text}, with others between it and the rest of ${transaction}`);
     const lastOfKey = this.#lastOfKey.get(key);
     const isKnown = sequence !== undefined && lastOfKey?.sequence !== undefined;
     if (isKnown && lastOfKey.timestamp === timestamp && sequence < lastOfKey.sequence)
@@ -241,7 +250,7 @@ class WatchJudge {
  * - Every acknowledged write after the start is told before progress reaches it, before anything at a later
  *   timestamp, and before the watcher goes on from a later point. Of plain writes of a key at one timestamp,
  *   the last.
- * - Events come in order of timestamp, then of transaction, and once, but for what comes again after a point
+ * - Events come in order of timestamp, and once, but for what comes again after a point
  *   from which the watcher asked again. Nothing comes at or below that point.
  * - What a transaction has written comes together, at one timestamp, under one number; of one with an unknown
  *   outcome all that it has put, or nothing.

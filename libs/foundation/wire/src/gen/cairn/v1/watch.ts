@@ -912,8 +912,8 @@ export const WatchReset: MessageFns<WatchReset> = {
 /**
  * Change streams: what is written to keys, as it happens, in one order over the whole cluster.
  *
- * The order is by commit timestamp, then by the start of the transaction (plain writes first), then by sequence, then by key. So all
- * that a transaction has written under a watch comes together. Every change comes once, whatever becomes of ranges, shard nodes and
+ * The order is by commit timestamp, then by the sequence of writes at one timestamp, then by the start of the transaction, then by key.
+ * So of one key it is the order in which it was written, and all that a transaction has written under a watch comes together. Every change comes once, whatever becomes of ranges, shard nodes and
  * routers, as long as a watch that breaks off goes on with its token. Of plain writes of one key at one timestamp at least the last comes.
  * That a key expires is no change: each put tells when it will.
  *

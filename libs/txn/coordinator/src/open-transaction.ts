@@ -106,16 +106,18 @@ export class KeptTransaction implements OpenTransaction {
   async *scan(span: TransactionScan, times: SpanTimes): AsyncGenerator<readonly KvRow[]> {
     this.#use();
     this.calls += 1;
+    // While the reader takes nothing, nobody uses the transaction.
+    let isWithReader = false;
     try {
       const { router, timestamps } = this.#keeper;
       const isFresh = this.isolation === 'read-committed';
       const at = isFresh ? await timestamps.timestamp() : this.start;
       const written = this.#writes.within(span.start, span.end);
-      const { start, end, reverse, keysOnly, limit, pageBytes } = span;
+      const { start, end, reverse, keysOnly, limit, pageBytes, pageTimeoutMs } = span;
       const stored = scanPages(
         router,
         {
-          ...{ start, end, reverse, keysOnly, pageBytes, pageTimeoutMs: Infinity, timestamp: at },
+          ...{ start, end, reverse, keysOnly, pageBytes, pageTimeoutMs, timestamp: at },
           // As many rows as may be hidden or replaced by own writes come besides.
           limit: limit === 0 ? 0 : limit + written.length,
         },
@@ -126,11 +128,16 @@ export class KeptTransaction implements OpenTransaction {
         this.#use();
         // Before it is told: who was told can commit.
         this.#noteSpan(scanned, covered);
-        if (rows.length > 0) yield rows;
+        if (rows.length === 0) continue;
+        this.#leave();
+        isWithReader = true;
+        yield rows;
+        this.#use();
+        this.calls += 1;
+        isWithReader = false;
       }
     } finally {
-      this.calls -= 1;
-      this.lastUsedMs = this.#keeper.nowMs();
+      if (!isWithReader) this.#leave();
     }
   }
 
@@ -255,9 +262,14 @@ export class KeptTransaction implements OpenTransaction {
       this.#assertOpen();
       return result;
     } finally {
-      this.calls -= 1;
-      this.lastUsedMs = this.#keeper.nowMs();
+      this.#leave();
     }
+  }
+
+  /** A call does not use it any more, for now or at all. */
+  #leave(): void {
+    this.calls -= 1;
+    this.lastUsedMs = this.#keeper.nowMs();
   }
 
   #assertWritable(): void {

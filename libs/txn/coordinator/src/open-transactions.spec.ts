@@ -11,6 +11,7 @@ import type { BeginOptions, OpenTransaction, TransactionScan } from './types.js'
 
 const SPAN: TransactionScan = {
   ...{ start: key(''), end: key(''), reverse: false, keysOnly: false, limit: 0, pageBytes: 1_000 },
+  pageTimeoutMs: 5_000,
 };
 
 class OpenRig {
@@ -174,6 +175,40 @@ describe('an open transaction', () => {
     expect(await rig.scan(transaction)).toHaveLength(10);
   });
 
+  it('is given up when the reader of its scan takes nothing for a minute', async () => {
+    const rig = await openRig([]);
+    await rig.rig.settle(rig.rig.commit(0, { a: '1', b: '2', c: '3', d: '4', e: '5' }));
+    const scanOf = async (transaction: OpenTransaction): Promise<AsyncGenerator<readonly KvRow[]>> => {
+      const scan = transaction.scan(SPAN, rig.rig.times(300_000));
+      expect((await rig.rig.settle(scan.next())).done).toBe(false);
+      return scan;
+    };
+    const transaction = await rig.begin();
+    const scan = await scanOf(transaction);
+    await rig.rig.run(55_000);
+    expect((await rig.rig.settle(scan.next())).done).toBe(false);
+    await rig.rig.run(65_000);
+    expect([rig.open.count, rig.rig.coordinator.oldestStart]).toEqual([0, 0]);
+    expect(await codeOf(rig.rig.settle(scan.next()))).toBe('TRANSACTION_NOT_FOUND');
+    // One that stops reading uses the transaction no longer, and is counted once.
+    const other = await rig.begin();
+    await (await scanOf(other)).return(undefined);
+    await rig.rig.run(55_000);
+    expect(await rig.get(other, 'a')).toEqual(['1']);
+    await rig.rig.run(65_000);
+    expect(rig.open.count).toBe(0);
+  });
+
+  it('waits for a page of a scan no longer than that may take', async () => {
+    const rig = await openRig([]);
+    const transaction = await rig.begin();
+    rig.rig.shards.hold = () => 10_000;
+    const scan = transaction.scan({ ...SPAN, pageTimeoutMs: 500 }, rig.rig.times(60_000));
+    const beganMs = rig.rig.clock.nowMs();
+    expect(await codeOf(rig.rig.settle(scan.next()))).toBe('DEADLINE_EXCEEDED');
+    expect(rig.rig.clock.nowMs() - beganMs).toBeLessThan(1_000);
+  });
+
   it('charges a scan what its span takes', async () => {
     const rig = await openRig();
     const transaction = await rig.begin();
@@ -186,6 +221,7 @@ describe('an open transaction', () => {
           keysOnly: false,
           limit: 0,
           pageBytes: 1_000,
+          pageTimeoutMs: 5_000,
         },
         rig.rig.times(600_000),
       );

@@ -99,6 +99,8 @@ export interface TransactionScan {
   readonly limit: number;
   /** After so many bytes a page ends. */
   readonly pageBytes: number;
+  /** What one page may take, from the moment that it is asked for. */
+  readonly pageTimeoutMs: number;
 }
 
 /**

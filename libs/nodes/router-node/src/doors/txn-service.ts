@@ -223,7 +223,8 @@ async function streamRows(
     const { start, end } = spanOf(request);
     const { reverse, keysOnly, limit } = request;
     const transaction = foundFor(context, request, times.caller);
-    const span = { start, end, reverse, keysOnly, limit, pageBytes: pageBytesOf(call) };
+    const pages = { pageBytes: pageBytesOf(call), pageTimeoutMs: context.requestTimeoutMs };
+    const span = { start, end, reverse, keysOnly, limit, ...pages };
     for await (const rows of transaction.scan(span, times)) {
       if (times.signal.aborted) return;
       await scan.write({ rows: packRows(rows), timestamp: transaction.start }, times.signal);

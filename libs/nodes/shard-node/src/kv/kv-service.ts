@@ -78,6 +78,8 @@ export interface KvServiceParts {
   readonly readRoom: ReadRoom;
   /** Where questions for changes wait; likewise. */
   readonly heldQuestions: Pick<HeldQuestions, 'forget'>;
+  /** Where commands to reserve keys wait; likewise. */
+  readonly heldReserves: Pick<HeldQuestions, 'forget'>;
   /** Which sessions are ended where others find no room. */
   readonly lagging: LaggingSessions;
 }
@@ -159,6 +161,7 @@ export class KvService {
     this.#parts.scanSlots.forget(session);
     this.#parts.readRoom.forget(session);
     this.#parts.heldQuestions.forget(session);
+    this.#parts.heldReserves.forget(session);
     this.#sessions.delete(session);
   }
 
@@ -498,7 +501,9 @@ function refusalOf({ sequence, op }: KvResponse, error: CairnError): KvResponse 
 }
 
 function isLogged(op: KvRequest['op']): boolean {
-  return op !== KvOp.get && op !== KvOp.scan && op !== KvOp.txnRead && op !== KvOp.changes;
+  return (
+    op !== KvOp.get && op !== KvOp.scan && op !== KvOp.txnRead && op !== KvOp.changes && op !== KvOp.reserve
+  );
 }
 
 /**
@@ -519,6 +524,7 @@ function takesSpace(call: KvCall): boolean {
     case KvOp.scan:
     case KvOp.txnRead:
     case KvOp.changes:
+    case KvOp.reserve:
     case KvOp.delete:
     case KvOp.deleteRange:
       return false;

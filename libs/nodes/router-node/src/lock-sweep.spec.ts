@@ -13,6 +13,7 @@ const STORES: readonly StoreAddress[] = [1, 2].map((id) => ({
 }));
 const lockOf = (start: number): LockInfo => ({
   ...{ key: Buffer.from('k'), primary: Buffer.from('p'), start: timestamp(start), deadline: timestamp(1) },
+  owner: timestamp(0),
 });
 
 interface Rig {

@@ -60,7 +60,10 @@ export class LockSweep {
       .client(address)
       .call(ShardRpc.overdueLocks, { ignoredStarts: [...ignored] }, { timeoutMs: QUESTION_TIMEOUT_MS });
     const living = await coordinator.sweep(
-      locks.map((lock) => ({ ...lock, start: timestamp(lock.start), deadline: timestamp(lock.deadline) })),
+      locks.map((lock) => ({
+        ...lock,
+        ...{ start: timestamp(lock.start), deadline: timestamp(lock.deadline), owner: timestamp(0) },
+      })),
     );
     if (locks.length < LOCKS_TOLD_MAX) this.#living.delete(storeId);
     else this.#living.set(storeId, [...new Set([...ignored, ...living])].slice(-IGNORED_STARTS_MAX));

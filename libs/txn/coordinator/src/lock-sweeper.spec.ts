@@ -10,6 +10,7 @@ import { clusterOf, codeOf, CoordinatorRig } from './rig.testing.js';
 function locksOf({ rows }: FakeShards): LockInfo[] {
   return [...rows.locks].map(([name, { primary, start, deadline }]) => ({
     ...{ key: key(name), primary, start: timestamp(start), deadline: timestamp(deadline) },
+    owner: timestamp(0),
   }));
 }
 

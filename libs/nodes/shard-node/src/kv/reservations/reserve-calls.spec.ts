@@ -1,7 +1,7 @@
 /**
- * Goal: a leader gives keys to owners, holds those that wait, lets the writes of an owner through and those of
- * others not, and forgets everything with the leadership. Method: one range machine, with log, engine, clock
- * and oracle in the hands of the test.
+ * Goal: a leader gives keys to owners, holds those that wait, lets the writes of an owner through and those
+ * of others not, and forgets everything with the leadership. Method: one range machine, with log, engine,
+ * clock and oracle in the hands of the test.
  */
 import { describe, expect, it } from '@jest/globals';
 import { timestamp } from '@cairn/base';
@@ -314,6 +314,21 @@ describe('what is reserved', () => {
     });
     expect(shown(waiting, ['a'])).toBe('a=2');
     expect(await rig.reserve(3, ['b', 'k'], { policy: skipLocked })).toBe('b- k!');
+  });
+
+  it('stays with an owner that has to look into locks first', async () => {
+    const rig = await ReserveRig.leading();
+    const start = rig.txn.issue();
+    await rig.txn.prewrite(start, { b: '1' });
+    expect(await rig.reserve(1, ['a'], { ttlMs: 300 })).toBe('a-');
+    expect(await rig.reserve(2, ['a'], { waitMs: 0 })).toBe('waits at a for 1');
+    for (let round = 0; round < 4; round += 1) {
+      await rig.after(200);
+      expect(await rig.reserve(1, ['a', 'b'], { ttlMs: 300 })).toBe('LOCKED by 0');
+    }
+    expect(await rig.reserve(3, ['a'], { policy: nowait })).toBe('waits at a for 1,2');
+    await rig.after(320);
+    expect(await rig.reserve(3, ['a'], { policy: nowait })).toBe('waits at a for 2');
   });
 
   it('stays where the command of its owner came to nothing', async () => {

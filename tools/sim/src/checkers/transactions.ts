@@ -23,8 +23,8 @@ interface Traces {
 /**
  * What rows say about transactions, over all ranges: one that left versions has them all at one timestamp, is
  * nowhere marked as rolled back, and where a record of it is left that says the same. Records are
- * collected in the end, and transactions of one range have none. `collectedBelow`: of starts below it, records
- * may have been collected; a rollback that comes so late leaves a mark that nobody asks for.
+ * collected in the end, and transactions of one range have none. `collectedBelow`: of starts below it,
+ * records may have been collected; a rollback that comes so late leaves a mark that nobody asks for.
  */
 export function transactionFaults(states: readonly ReplicaState[], collectedBelow = 0): string[] {
   const all = new Map<number, Traces>();

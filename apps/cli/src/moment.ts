@@ -1,4 +1,4 @@
-import type { CairnClient, ReadConsistency } from '@cairn/client';
+import type { CairnClient, ReadConsistency, Snapshot } from '@cairn/client';
 import { UsageError } from './exit-codes.js';
 import { parseDurationMs } from './render/units.js';
 
@@ -33,12 +33,26 @@ export function readMomentOf(options: { readonly at?: string; readonly stale?: b
   return { at: momentOf(options.at), isStale };
 }
 
+/**
+ * A snapshot of that moment. Throws UsageError when the cluster has not come there: what it will hold then
+ * nobody knows.
+ */
+export async function snapshotOf(client: CairnClient, at: number | Date, flag = '--at'): Promise<Snapshot> {
+  const snapshot = await client.snapshot({ at });
+  if (typeof at === 'number' && at < 0) return snapshot;
+  const now = await client.timestamp();
+  if (snapshot.timestamp <= now) return snapshot;
+  throw new UsageError(
+    `${flag} lies in the future: it is timestamp ${snapshot.timestamp}, and the cluster is at ${now} now`,
+  );
+}
+
 /** The same for the client. */
 export async function consistencyOf(
   client: CairnClient,
   { at, isStale }: ReadMoment,
 ): Promise<{ readonly consistency?: ReadConsistency }> {
   if (at === undefined) return isStale ? { consistency: 'stale' } : {};
-  const { timestamp } = await client.snapshot({ at });
+  const { timestamp } = await snapshotOf(client, at);
   return { consistency: { timestamp } };
 }

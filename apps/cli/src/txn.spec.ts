@@ -113,6 +113,22 @@ describe('a script', () => {
     expect(await txn(all)).toMatchObject({ code: 1, stdout: expect.stringContaining('does not hold') });
   });
 
+  test('names the line of what the client or the cluster refuses', async () => {
+    await cli.run(['put', 'text', 'x']);
+    const long = 'k'.repeat(70_000);
+    const refused = [
+      [`get a\nput ${long} 1\n`, 2, 2, 'key has 70000 bytes'],
+      [`if a absent\nthen:\nput b 1\nelse:\nput ${long} 1\n`, 2, 5, 'key has 70000 bytes'],
+      [`if ${long} absent\nthen:\nput b 1\n`, 2, 1, 'key has 70000 bytes'],
+      ['get a\n# more\nincrement text 1\n', 3, 3, ''],
+    ] as const;
+    for (const [script, code, line, what] of refused) {
+      const done = await txn(script);
+      expect(done).toMatchObject({ code, stderr: expect.stringContaining(`line ${line}: `) as unknown });
+      expect(done.stderr).toContain(what);
+    }
+  });
+
   test('reads the past with --at, and so do get and scan', async () => {
     const { timestamp } = linesOf((await cli.run(['put', 'a', '1', '--json'])).stdout)[0] as {
       timestamp: number;
@@ -126,6 +142,12 @@ describe('a script', () => {
     expect((await txn('get a\nput a 1\n', '--at', '-10s')).stderr).toBe(
       'cairn: line 2: with --at there are only get and scan\n',
     );
+    for (const at of ['2999-01-01T00:00:00Z', String(2 ** 52)])
+      for (const done of [await txn('get a\n', '--at', at), await cli.run(['get', 'a', '--at', at])])
+        expect(done).toMatchObject({
+          code: 2,
+          stderr: expect.stringMatching(/^cairn: --at lies in the future: it is timestamp \d+/) as unknown,
+        });
     for (const at of ['soon', '-0s', '0', '-x', '2030-99-99'])
       expect(await cli.run(['get', 'a', '--at', at])).toMatchObject({
         code: 2,

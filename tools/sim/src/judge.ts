@@ -50,6 +50,7 @@ export class Judge {
       const states: ReplicaState[] = [];
       const windows: HeldWindow[] = [];
       const all = new Map<string, HeldSpan>();
+      let collectedBelow = 0;
       for (const node of nodes) {
         const spans: HeldSpan[] = [];
         for (const replica of node.store?.replicas() ?? []) {
@@ -57,6 +58,8 @@ export class Judge {
           if (descriptor === undefined || replica.machine === undefined) continue;
           spans.push(descriptor);
           const { rangeId, appliedIndex, machine } = replica;
+          if (machine instanceof KvMachine)
+            collectedBelow = Math.max(collectedBelow, machine.debugView().readableSince);
           if (machine instanceof KvMachine && machine.window !== undefined)
             windows.push({
               node: node.name,
@@ -75,7 +78,7 @@ export class Judge {
       for (const fault of replicaFaults(states)) observer.violate('replicas-equal', fault);
       for (const state of states)
         for (const fault of collectionFaults(state)) observer.violate('collections', fault);
-      for (const fault of transactionFaults(states)) observer.violate('transactions', fault);
+      for (const fault of transactionFaults(states, collectedBelow)) observer.violate('transactions', fault);
       for (const state of states)
         for (const fault of lockFaults(state, LOAD_PREFIX)) observer.violate('lock-left', fault);
       for (const fault of windowFaults(windows)) observer.violate('outcomes-remembered', fault);

@@ -1,6 +1,7 @@
 import { createReadStream } from 'node:fs';
 import { resolve } from 'node:path';
 import type { Readable } from 'node:stream';
+import { CairnError, type ErrorCode } from '@cairn/base';
 import type {
   CairnClient,
   ConditionInput,
@@ -12,7 +13,7 @@ import type { Command } from 'commander';
 import type { CommandContext, RunAction } from '../context.js';
 import { ExitCode, UsageError } from '../exit-codes.js';
 import { withFile } from '../files.js';
-import { momentOf } from '../moment.js';
+import { momentOf, snapshotOf } from '../moment.js';
 import { jsonBytes, shorten } from '../render/bytes.js';
 import { jsonExpiry } from '../render/expiry.js';
 import { renderTable } from '../render/table.js';
@@ -136,9 +137,9 @@ function isolationOf(text: string | undefined): IsolationLevel {
   return level;
 }
 
+type Transaction = Parameters<Parameters<CairnClient['transaction']>[0]>[0];
 /** What a transaction and a snapshot have in common. */
-type Reads =
-  Parameters<Parameters<CairnClient['transaction']>[0]>[0] | Awaited<ReturnType<CairnClient['snapshot']>>;
+type Reads = Transaction | Awaited<ReturnType<CairnClient['snapshot']>>;
 
 async function answerRead(reads: Reads, operation: ScriptOperation): Promise<Answer> {
   if (operation.op === 'get') return { operation, entry: await reads.get(operation.key) };
@@ -152,9 +153,10 @@ async function readAt(
   operations: readonly ScriptOperation[],
   at: number | Date,
 ): Promise<Outcome> {
-  const snapshot = await client.snapshot({ at });
+  const snapshot = await snapshotOf(client, at);
   const answers: Answer[] = [];
-  for (const operation of operations) answers.push(await answerRead(snapshot, operation));
+  for (const operation of operations)
+    answers.push(await atLine(operation, () => answerRead(snapshot, operation)));
   return { answers, succeeded: undefined, timestamp: snapshot.timestamp };
 }
 
@@ -167,24 +169,8 @@ async function committed(
   const transaction = await client.transaction(
     async (tx) => {
       answers = [];
-      for (const operation of operations) {
-        switch (operation.op) {
-          case 'get':
-          case 'scan':
-            answers.push(await answerRead(tx, operation));
-            break;
-          case 'put':
-            tx.put(operation.key, operation.value);
-            answers.push({ operation });
-            break;
-          case 'delete':
-            tx.delete(operation.key);
-            answers.push({ operation });
-            break;
-          case 'increment':
-            answers.push({ operation, sum: await tx.increment(operation.key, operation.delta) });
-        }
-      }
+      for (const operation of operations)
+        answers.push(await atLine(operation, () => carriedOut(tx, operation)));
       return tx;
     },
     { isolation },
@@ -192,11 +178,60 @@ async function committed(
   return { answers, succeeded: undefined, timestamp: transaction.commitTimestamp ?? 0 };
 }
 
+async function carriedOut(tx: Transaction, operation: ScriptOperation): Promise<Answer> {
+  switch (operation.op) {
+    case 'get':
+    case 'scan':
+      return answerRead(tx, operation);
+    case 'put':
+      tx.put(operation.key, operation.value);
+      return { operation };
+    case 'delete':
+      tx.delete(operation.key);
+      return { operation };
+    case 'increment':
+      return { operation, sum: await tx.increment(operation.key, operation.delta) };
+  }
+}
+
+/** Mistakes that the line itself makes; with others it has nothing to do. */
+const OF_ONE_LINE: readonly ErrorCode[] = [
+  ...(['INVALID_ARGUMENT', 'FAILED_PRECONDITION', 'WRONG_KIND', 'TRANSACTION_TOO_LARGE'] as const),
+];
+
+async function atLine({ line }: { readonly line: number }, work: () => Promise<Answer>): Promise<Answer> {
+  try {
+    return await work();
+  } catch (error) {
+    throw withLine(error, line);
+  }
+}
+
+function withLine(error: unknown, line: number): unknown {
+  if (!CairnError.is(error) || !OF_ONE_LINE.includes(error.code)) return error;
+  const { code, details, message } = error;
+  return new CairnError(code, `line ${line}: ${message}`, { details, cause: error });
+}
+
+/** The line of what the client says of one condition or operation. */
+function lineOfExecuted({ conditions, otherwise, then }: Script, error: unknown): number | undefined {
+  if (!CairnError.is(error)) return undefined;
+  const { index, list } = error.details;
+  const lists = new Map<unknown, readonly { readonly line: number }[]>([
+    ...([['if', conditions] as const, ['then', then] as const, ['else', otherwise] as const] as const),
+  ]);
+  return typeof index === 'number' ? lists.get(list)?.[index]?.line : undefined;
+}
+
 async function executed(client: CairnClient, script: Script): Promise<Outcome> {
-  const { succeeded, timestamp, results } = await client.execute({
+  const executing = client.execute({
     if: script.conditions.map((each) => conditionOf(each)),
     then: script.then.map((each) => operationOf(each)),
     else: script.otherwise.map((each) => operationOf(each)),
+  });
+  const { succeeded, timestamp, results } = await executing.catch((error: unknown) => {
+    const line = lineOfExecuted(script, error);
+    throw line === undefined ? error : withLine(error, line);
   });
   const operations = succeeded ? script.then : script.otherwise;
   const answers = operations.map((operation, index): Answer => {

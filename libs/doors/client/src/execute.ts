@@ -61,11 +61,14 @@ export interface ExecuteInput<
   readonly else?: Else;
 }
 
-/** INVALID_ARGUMENT for what cannot be, TRANSACTION_TOO_LARGE for what does not fit into one call. */
+/**
+ * INVALID_ARGUMENT for what cannot be, with `list` and `index` in its details where one of them is meant;
+ * TRANSACTION_TOO_LARGE for what does not fit into one call.
+ */
 export function executeOperation(sizes: SizeLimits, input: ExecuteInput): SizedOperation {
-  const conditions = (input.if ?? []).map((each) => conditionOf(each));
-  const then = (input.then ?? []).map((each) => operationOf(each, sizes));
-  const otherwise = (input.else ?? []).map((each) => operationOf(each, sizes));
+  const conditions = placed('if', input.if ?? [], conditionOf);
+  const then = placed('then', input.then ?? [], (each) => operationOf(each, sizes));
+  const otherwise = placed('else', input.else ?? [], (each) => operationOf(each, sizes));
   const count = conditions.length + then.length + otherwise.length;
   if (count > EXECUTE_OPERATIONS_MAX)
     throw tooLarge(`${count} conditions and operations`, EXECUTE_OPERATIONS_MAX);
@@ -74,6 +77,24 @@ export function executeOperation(sizes: SizeLimits, input: ExecuteInput): SizedO
   for (const each of [...then, ...otherwise]) byteLength += operationBytes(each);
   if (byteLength > TRANSACTION_BYTES_MAX) throw tooLarge(`${byteLength} bytes`, TRANSACTION_BYTES_MAX);
   return { operation: { $case: 'execute', value: { conditions, then, otherwise } }, byteLength };
+}
+
+/** What is wrong with one of a list says with which. */
+function placed<Input, Output>(
+  list: keyof ExecuteInput,
+  inputs: readonly Input[],
+  convert: (input: Input) => Output,
+): Output[] {
+  return inputs.map((input, index) => {
+    try {
+      return convert(input);
+    } catch (error) {
+      if (!CairnError.is(error) || error.code !== 'INVALID_ARGUMENT') throw error;
+      throw new CairnError(error.code, `${list}[${index}]: ${error.message}`, {
+        details: { ...error.details, list, index },
+      });
+    }
+  });
 }
 
 function keyOf(key: BytesInput, sizes: SizeLimits): Buffer {

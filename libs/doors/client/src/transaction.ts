@@ -47,7 +47,10 @@ export class Transaction {
     this.#parts = parts;
   }
 
-  /** Where the transaction committed; undefined before. Reads at or above it see all of it. */
+  /**
+   * Where the transaction committed; undefined before. Reads at or above it see all of it. One that wrote
+   * nothing has the instant that it read, and 0 if it has read nothing either.
+   */
   get commitTimestamp(): number | undefined {
     return this.#commitTimestamp;
   }

@@ -128,8 +128,8 @@ export class TransactionCoordinator {
   }
 
   /**
-   * Looks into locks whose time is over and that nobody may come back for, and carries out what was decided of
-   * their transactions. Answers those that live, or cannot be asked about now. Never rejects.
+   * Looks into locks whose time is over and that nobody may come back for, and carries out what was decided
+   * of their transactions. Answers those that live, or cannot be asked about now. Never rejects.
    */
   sweep(locks: readonly LockInfo[]): Promise<readonly Timestamp[]> {
     return this.#sweeper.sweep(locks);

@@ -45,6 +45,14 @@ describe('rows of transactions', () => {
     expect(transactionFaults([state(decided('a', 20)), state(decided('b', 0))])).toHaveLength(1);
   });
 
+  it('may have a mark beside them once their record may be collected', () => {
+    // Somebody who was told of a lock late was told "rolled back" by the primary, which remembers nothing.
+    const late = [state(version('a', 20)), state(version('b', 20), decided('b', 0))];
+    expect(transactionFaults(late, START)).toHaveLength(1);
+    expect(transactionFaults(late, START + 1)).toEqual([]);
+    expect(transactionFaults([...late, state(decided('a', 20))], START + 1)).toHaveLength(1);
+  });
+
   it('of plain writes say nothing', () => {
     const plain = timestamp(0);
     expect(transactionFaults([state(version('a', 20, plain), version('b', 21, plain))])).toEqual([]);

@@ -23,9 +23,10 @@ interface Traces {
 /**
  * What rows say about transactions, over all ranges: one that left versions has them all at one timestamp, is
  * nowhere marked as rolled back, and where a record of it is left that says the same. Records are
- * collected in the end, and transactions of one range have none.
+ * collected in the end, and transactions of one range have none. `collectedBelow`: of starts below it,
+ * records may have been collected; a rollback that comes so late leaves a mark that nobody asks for.
  */
-export function transactionFaults(states: readonly ReplicaState[]): string[] {
+export function transactionFaults(states: readonly ReplicaState[], collectedBelow = 0): string[] {
   const all = new Map<number, Traces>();
   const tracesOf = (start: number): Traces => {
     let traces = all.get(start);
@@ -51,16 +52,21 @@ export function transactionFaults(states: readonly ReplicaState[]): string[] {
       else tracesOf(start).rolledBack = place;
     }
   }
-  return [...all].flatMap(([start, traces]) => faultsOf(start, traces));
+  return [...all].flatMap(([start, traces]) => faultsOf(start, traces, start < collectedBelow));
 }
 
-function faultsOf(start: number, { versions, commits, rolledBack }: Traces): string[] {
+function faultsOf(
+  start: number,
+  { versions, commits, rolledBack }: Traces,
+  mayBeCollected: boolean,
+): string[] {
   const faults: string[] = [];
   const [first] = versions;
   const [record] = commits;
   if (commits.size > 1) faults.push(`transaction ${start} committed at ${[...commits.keys()].join(' and ')}`);
   const wrote = first === undefined ? record : ([first.at, first.place] as const);
-  if (rolledBack !== undefined && wrote !== undefined)
+  const isForgotten = mayBeCollected && record === undefined;
+  if (rolledBack !== undefined && wrote !== undefined && !isForgotten)
     faults.push(`transaction ${start} committed in ${wrote[1]} and was rolled back in ${rolledBack}`);
   const expected = record?.[0] ?? first?.at;
   const other = versions.find(({ at }) => at !== expected);

@@ -1,6 +1,16 @@
+import { timestamp } from '@cairn/base';
 import { sleep } from '@cairn/ports';
 import type { SimRng } from '@cairn/runtime-sim';
-import { cairnLoadClient, Caller, LOADS, newLoad, type Load, type LoadName } from '@cairn/workloads';
+import { KvMachine } from '@cairn/shard-node';
+import {
+  cairnLoadClient,
+  Caller,
+  LOAD_PREFIX,
+  LOADS,
+  newLoad,
+  type Load,
+  type LoadName,
+} from '@cairn/workloads';
 
 import type { SimCluster } from '../cluster.js';
 import { startClient } from '../sim-client.js';
@@ -110,15 +120,35 @@ export class LoadRunner {
   }
 
   /**
-   * With everything healed and all clients gone: the last reads, then whatever was left undecided is ended
-   * without anybody meeting it.
+   * With everything healed and all clients gone: whatever was left undecided is ended without anybody meeting
+   * it; then the last reads.
    */
   async finish(): Promise<void> {
     const { scheduler, observer } = this.#cluster;
     const { caller } = this.#caller('load-reader');
+    await scheduler.runFor(LOCKS_SWEPT_MS);
+    for (const lock of this.#locksLeft()) observer.violate('lock-left', lock);
     const unread = await scheduler.settle(this.load.finalReads(caller), ENOUGH_MS);
     if (unread.length > 0) observer.violate('liveness', `not readable after healing: ${unread.join()}`);
-    await scheduler.runFor(LOCKS_SWEPT_MS);
+  }
+
+  /** As leaders know of them. */
+  #locksLeft(): string[] {
+    const never = timestamp(Number.MAX_SAFE_INTEGER);
+    const machines = this.#cluster.shards.flatMap((node) =>
+      [...node.replicas()].flatMap(({ isLeader, machine }) =>
+        isLeader && machine instanceof KvMachine ? [machine] : [],
+      ),
+    );
+    return machines.flatMap((machine) =>
+      machine.overdueLocks(never, []).flatMap(({ key, start }) => {
+        const name = Buffer.from(key).toString('latin1');
+        const rangeId = machine.descriptor.rangeId;
+        return name.startsWith(LOAD_PREFIX)
+          ? [`range ${rangeId}: transaction ${start} has still locked ${name}`]
+          : [];
+      }),
+    );
   }
 
   judge(): void {

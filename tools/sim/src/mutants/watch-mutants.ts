@@ -13,13 +13,6 @@ const CALM = {
   workload: 'watch',
   shape: { shardNodes: 3, replicationFactor: 3, routers: 3, metadataMembers: 3, engine: 'memory' },
 } as const satisfies MutantRun;
-/** Leaders that stand still, and go on when another one leads. */
-const PAUSES = {
-  ...CALM,
-  faults: ['pause', 'latency'],
-  faultEveryMs: 300,
-  durationMs: 10_000,
-} as const satisfies MutantRun;
 /** Routers and leaders that die. */
 const DEATHS = {
   ...CALM,
@@ -30,16 +23,6 @@ const DEATHS = {
 
 /** What leaders tell routers. */
 const LEADER_MUTANTS: readonly Mutant[] = [
-  {
-    name: 'watch-resolved-unconfirmed',
-    breaks: 'a leader says how far its range is resolved without looking whether it still leads',
-    promise: 'nothing comes at or below what a watch was told to be resolved',
-    file: `${CHANGES}/range-changes.ts`,
-    edits: [
-      {
-        find: 'readConfirmed<true>(replica,',
-        replace: 'readConfirmed<true>({ ...replica, hasLease: () => true },',
-      },
     ],
     run: PAUSES,
   },
@@ -71,17 +54,6 @@ const LEADER_MUTANTS: readonly Mutant[] = [
     ],
     run: CALM,
   },
-  {
-    name: 'watch-index-of-another-range',
-    breaks:
-      'the log index that a router has of the range before a cut is taken for one of the range behind it',
-    promise: 'every change is told, whatever becomes of ranges',
-    file: `${CHANGES}/range-changes.ts`,
-    edits: [
-      {
-        find: 'if (rangeId !== this.#parts.range.descriptor.rangeId || index > this.#live.visibleIndex) return false;',
-        replace: 'if (rangeId === 0) return false;',
-      },
     ],
     run: CALM,
   },

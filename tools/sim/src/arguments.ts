@@ -83,7 +83,9 @@ export function engineOf(seed: number): SimEngineKind | undefined {
 
 /** The load of a seed when each of them is asked for in turn. */
 export function loadOf(workload: LoadName | 'all', seed: number): LoadName {
-  return workload === 'all' ? (LOADS[seed % LOADS.length] as LoadName) : workload;
+  // A step further in each turn: otherwise each load would be on the same engines always.
+  const at = (seed + Math.floor(seed / LOADS.length)) % LOADS.length;
+  return workload === 'all' ? (LOADS[at] as LoadName) : workload;
 }
 
 function seedsOf(text: string): [number, number] {

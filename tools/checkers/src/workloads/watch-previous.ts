@@ -1,5 +1,4 @@
-import type { WatchEvent } from './watch.js';
-import { showValue, type WatchedWrites } from './watch-writes.js';
+import { showValue, type WatchedWrites, type WatchEvent } from './watch-writes.js';
 
 /**
  * What is wrong with what an event says it has replaced; undefined = nothing. `last` is what was told of the
@@ -46,5 +45,6 @@ function absenceFault(
     return `nothing is told as replaced, but ${last.value} at ${last.timestamp} was told before`;
   const newest = before.findLast((write) => write.timestamp < timestamp);
   if (newest?.value === undefined || isAfter(newest.timestamp)) return undefined;
-  return `nothing is told as replaced, but ${newest.value} at ${newest.timestamp} was there (${newest.where})`;
+  const there = `${newest.value} at ${newest.timestamp} was there (${newest.where})`;
+  return `nothing is told as replaced, but ${there}`;
 }

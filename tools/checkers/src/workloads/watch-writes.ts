@@ -16,6 +16,20 @@ export interface WatchedWrite {
   readonly where: string;
 }
 
+/** A change as a watcher was told of it. */
+export interface WatchEvent {
+  readonly type: 'event';
+  readonly key: string;
+  readonly timestamp: number;
+  readonly sequence?: number;
+  readonly value: string | undefined;
+  /** As the stream names it; undefined = a plain write. */
+  readonly transaction?: number;
+  /** What it has replaced; left out where the watcher did not ask. */
+  readonly previous?: { readonly value: string; readonly timestamp: number } | 'nothing';
+  readonly where: string;
+}
+
 export type AcknowledgedWrite = WatchedWrite & { readonly outcome: 'ok'; readonly timestamp: number };
 
 /** What has to be told: one of several events is enough. */

@@ -1,22 +1,15 @@
 import type { Violation } from '../violation.js';
 import { previousFault } from './watch-previous.js';
-import { eventId, showValue, WatchedWrites, type Requirement, type WatchedWrite } from './watch-writes.js';
+import {
+  eventId,
+  showValue,
+  WatchedWrites,
+  type Requirement,
+  type WatchedWrite,
+  type WatchEvent,
+} from './watch-writes.js';
 
-export type { WatchedWrite } from './watch-writes.js';
-
-/** A change as a watcher was told of it. */
-export interface WatchEvent {
-  readonly type: 'event';
-  readonly key: string;
-  readonly timestamp: number;
-  readonly sequence?: number;
-  readonly value: string | undefined;
-  /** As the stream names it; undefined = a plain write. */
-  readonly transaction?: number;
-  /** What it has replaced; left out where the watcher did not ask. */
-  readonly previous?: { readonly value: string; readonly timestamp: number } | 'nothing';
-  readonly where: string;
-}
+export type { WatchedWrite, WatchEvent } from './watch-writes.js';
 
 /** What one watcher saw, in its order. */
 export type WatchRecord =

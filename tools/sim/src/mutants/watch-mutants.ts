@@ -13,13 +13,6 @@ const CALM = {
   workload: 'watch',
   shape: { shardNodes: 3, replicationFactor: 3, routers: 3, metadataMembers: 3, engine: 'memory' },
 } as const satisfies MutantRun;
-/** Leaders that are cut off without knowing it, and changes that come late. */
-const SLOW = {
-  ...CALM,
-  faults: ['latency', 'one-way', 'pause', 'partition'],
-  faultEveryMs: 200,
-  durationMs: 8_000,
-} as const satisfies MutantRun;
 /** Routers and leaders that die. */
 const DEATHS = {
   ...CALM,
@@ -30,19 +23,6 @@ const DEATHS = {
 
 /** What leaders tell routers. */
 const LEADER_MUTANTS: readonly Mutant[] = [
-  {
-    name: 'watch-resolved-unconfirmed',
-    breaks: 'a leader says how far its range is resolved without looking whether it still leads',
-    promise: 'nothing comes at or below what a watch was told to be resolved',
-    file: `${CHANGES}/range-changes.ts`,
-    edits: [
-      {
-        find: 'readConfirmed<true>(replica,',
-        replace: 'readConfirmed<true>({ ...replica, hasLease: () => true },',
-      },
-    ],
-    run: SLOW,
-  },
   {
     name: 'watch-resolved-before-visible',
     breaks: 'a leader says how far its range is resolved before what it has evaluated by then is visible',
@@ -72,18 +52,17 @@ const LEADER_MUTANTS: readonly Mutant[] = [
     run: CALM,
   },
   {
-    name: 'watch-index-of-another-range',
-    breaks:
-      'the log index that a router has of the range before a cut is taken for one of the range behind it',
-    promise: 'every change is told, whatever becomes of ranges',
-    file: `${CHANGES}/range-changes.ts`,
+    name: 'watch-ring-of-earlier-leaders',
+    breaks: 'what was written before this leader began, in a process before or under others, counts as told',
+    promise: 'every change is told, whoever leads',
+    file: `${CHANGES}/live-ring.ts`,
     edits: [
       {
-        find: 'return rangeId === descriptor.rangeId && index <= told && index >= ring.lowWater;',
-        replace: 'return rangeId > 0 && told > 0 && index >= ring.lowWater;',
+        find: 'timestamp(Math.max(this.#parts.time.appliedTimestamp, this.#parts.leadership.since))',
+        replace: 'timestamp(this.#parts.time.appliedTimestamp)',
       },
     ],
-    run: CALM,
+    run: { type: 'cluster', workload: 'watch' },
   },
   {
     name: 'watch-newest-version-alone',
@@ -155,18 +134,30 @@ const STREAM_MUTANTS: readonly Mutant[] = [
     run: CALM,
   },
   {
-    name: 'watch-joins-a-feed-ahead',
-    breaks:
-      'a watch whose range was cut listens to whoever tells of the range behind it, even if that is ahead',
+    name: 'watch-cut-skips',
+    breaks: 'a router goes on behind a cut of a range some time after what it was told before',
     promise: 'every change is told, whatever becomes of ranges',
     file: `${STREAM}/feeds.ts`,
     edits: [
       {
-        find: 'return known?.find(({ resolved }) => resolved <= about.after) ??',
-        replace: 'return known?.[0] ??',
+        find: 'after: resolved, promised, isIssued: false };',
+        replace: 'after: (resolved + 200_000) as typeof resolved, promised, isIssued: false };',
       },
     ],
-    run: { ...SLOW, durationMs: 12_000 },
+    run: CALM,
+  },
+  {
+    name: 'watch-plain-writes-first',
+    breaks: 'of changes at one timestamp plain writes come first, also those behind a transaction',
+    promise: 'the changes of one key come in the order in which it was written',
+    file: `${STREAM}/positions.ts`,
+    edits: [
+      {
+        find: 'one.sequence - other.sequence ||\n    one.start - other.start ||',
+        replace: 'one.start - other.start ||\n    one.sequence - other.sequence ||',
+      },
+    ],
+    run: CALM,
   },
   {
     name: 'watch-client-goes-back',

@@ -298,7 +298,7 @@ export class WatchLoad implements Load {
       const wrong = [...last.values()].filter(({ key, value }) => unpaddedOrNone(rows.get(key)) !== value);
       return wrong.map(({ key, value = 'nothing', where }) => ({
         name: 'wrong-state',
-        message: `watcher ${name}: ${key} = ${value} was told last (${where}), there is ${rows.get(key) ?? 'nothing'}`,
+        message: `watcher ${name}: ${key} = ${value} is told last (${where}), not ${rows.get(key)}`,
       }));
     });
   }

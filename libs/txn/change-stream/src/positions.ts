@@ -3,9 +3,9 @@ import { compareKeys } from '@cairn/routing';
 
 /**
  * A place in the one order of all changes: by commit timestamp, then by sequence, then by the start of the
- * transaction (0 = a plain write), then by key. Leaders write a key at one timestamp in the order of sequences,
- * so of one key it is the order in which it was written; all that a transaction has written has one sequence,
- * so it stands together.
+ * transaction (0 = a plain write), then by key. Leaders write a key at one timestamp in the order of
+ * sequences, so of one key it is the order in which it was written; all that a transaction has written
+ * has one sequence, so it stands together.
  */
 export interface Position {
   readonly timestamp: Timestamp;

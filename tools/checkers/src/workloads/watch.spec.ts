@@ -86,6 +86,13 @@ describe('watch', () => {
     expect(names(pair, start(0), p, q, behind, toldA3)).toEqual(['gap']);
   });
 
+  it('lets the watcher go on ahead of where it broke off, where it has been before', () => {
+    const ahead = { type: 'resume', after: 3, behind: toldA3, where } as const;
+    expect(names(ALL, start(0), toldA1, toldB2, toldA3, resume(0), toldA1, ahead, progress(3))).toEqual([]);
+    expect(names(ALL, start(0), toldA1, toldB2, resume(0), resume(2), toldA3, progress(3))).toEqual([]);
+    expect(names(ALL, start(0), toldA1, resume(0), resume(2), toldA3, progress(3))).toEqual(['gap']);
+  });
+
   it('finds transactions that are not told whole', () => {
     const three = ['a', 'b', 'c'].map((key) =>
       write(key, 0, `${key}1`, { outcome: 'info', timestamp: undefined, transaction: 't' }),

@@ -47,6 +47,8 @@ class WatchJudge {
   readonly #blamed = new Set<Requirement>();
   /** Since the watcher asked, and what it had at the timestamp of the event behind which it asked. */
   #delivered = new Set<string>();
+  /** Since it started. */
+  readonly #everTold = new Set<string>();
   /** By timestamp: what was told there last, in order. */
   readonly #toldAt = new Map<number, string[]>();
   /** Last event by key, since the watcher asked. */
@@ -74,7 +76,8 @@ class WatchJudge {
       case 'resume': {
         const { after, behind, where } = record;
         const whole = behind === undefined ? after : behind.timestamp - 1;
-        this.#demand(whole, `the watcher went on after ${after} (${where})`);
+        // It may have been there before it went on from an earlier point.
+        this.#demand(whole, `the watcher went on after ${after} (${where})`, this.#everTold);
         this.#begin(after, behind);
         return;
       }
@@ -113,17 +116,17 @@ class WatchJudge {
   }
 
   /** Everything up to the timestamp must have been told. */
-  #demand(timestamp: number, because: string): void {
+  #demand(timestamp: number, because: string, told: ReadonlySet<string> = this.#delivered): void {
     const { requirements } = this.#writes;
     for (; this.#next < requirements.length; this.#next += 1) {
       const requirement = requirements[this.#next] as Requirement;
       if (requirement.timestamp > timestamp) break;
       if (this.#blamed.has(requirement)) continue;
-      if (requirement.events.some((id) => this.#delivered.has(id))) continue;
+      if (requirement.events.some((id) => told.has(id))) continue;
       this.#blamed.add(requirement);
       this.#add('gap', `${requirement.text} was not told, and ${because}`);
     }
-    if (this.#open !== undefined && this.#open.timestamp <= timestamp) this.#close(because);
+    if (this.#open !== undefined && this.#open.timestamp <= timestamp) this.#close(because, told);
   }
 
   #mark(timestamp: number, where: string): void {
@@ -152,6 +155,7 @@ class WatchJudge {
     const wrong = previousFault(this.#writes, event, this.#lastOfKey.get(key));
     if (wrong !== undefined) this.#add('wrong-previous', `${text}: ${wrong}`);
     this.#delivered.add(id);
+    this.#everTold.add(id);
     this.#last = event;
     this.#lastOfKey.set(key, event);
   }
@@ -226,10 +230,10 @@ class WatchJudge {
     return { name, timestamp, told: transaction, missing, where };
   }
 
-  #close(because: string): void {
+  #close(because: string, told: ReadonlySet<string> = this.#delivered): void {
     const open = this.#open;
     this.#open = undefined;
-    const [missing] = open?.missing ?? [];
+    const missing = [...(open?.missing ?? [])].find((id) => !told.has(id));
     if (open === undefined || missing === undefined) return;
     const text = `${open.name} at ${open.timestamp} (${open.where})`;
     this.#add('torn-transaction', `${missing} of ${text} was not told with it, and ${because}`);

@@ -9,6 +9,7 @@ import {
   CHANGES_BYTES_MIN,
   encodeChangesRequest,
   encodeExecute,
+  encodeReservation,
   encodeTxnRead,
   encodeTxnWrite,
   ExecuteOp,
@@ -16,12 +17,15 @@ import {
   KvOp,
   KvRequestEncoder,
   LockOp,
+  LockPolicy,
+  LockStrength,
   MetadataRpc,
   newKvRequest,
   ShardRpc,
   type ExecuteCommand,
   type KvRequest,
   type Purpose,
+  type ReservationCommand,
   type RpcMethod,
   type TxnReadCommand,
   type TxnWriteCommand,
@@ -100,14 +104,21 @@ function transactionRequests(requestId: KvRequest['requestId']): Partial<KvReque
     { type: 'validate', start, commit, keys: [KEY], spans },
   ];
   const writes: TxnWriteCommand[] = [
-    { type: 'prewrite', start, primary: KEY, lockTtlMs: 10, mutations },
+    { type: 'prewrite', start, primary: KEY, lockTtlMs: 10, mutations, owner: commit },
     { type: 'heartbeat', start, primary: KEY, lockTtlMs: 10 },
     { type: 'check', start, primary: KEY, pushTo: commit, lockDeadline: commit },
     { type: 'commit', start, commit, primary: KEY, keys: [] },
     { type: 'resolve', start, commit: timestamp(0), keys: [KEY] },
   ];
+  const reservations: ReservationCommand[] = [
+    {
+      ...{ type: 'reserve', owner: start, strength: LockStrength.share, keys: [KEY] },
+      ...{ waitMs: 10, policy: LockPolicy.wait, ttlMs: 10 },
+    },
+    { type: 'release', owner: start, keys: [KEY] },
+  ];
   const execute: ExecuteCommand = {
-    ...{ type: 'execute', start, reads: [KEY], checksWrites: true },
+    ...{ type: 'execute', start, reads: [KEY], checksWrites: true, owner: commit },
     conditions: [{ key: KEY, kind: ConditionKind.exists, operand: Buffer.alloc(0) }],
     then: [
       { ...nothing, op: ExecuteOp.put, value: Buffer.from('value') },
@@ -120,6 +131,7 @@ function transactionRequests(requestId: KvRequest['requestId']): Partial<KvReque
     ...reads.map((command) => ({ op: KvOp.txnRead, value: encodeTxnRead(command) })),
     ...writes.map((command) => ({ op: KvOp.txnWrite, value: encodeTxnWrite(command) })),
     { op: KvOp.execute, value: encodeExecute(execute), requestId },
+    ...reservations.map((command) => ({ op: KvOp.reserve, value: encodeReservation(command) })),
     { op: KvOp.get, ignoreLocks: [start] },
   ].map((request) => ({ ...request, readTimestamp: commit }));
 }

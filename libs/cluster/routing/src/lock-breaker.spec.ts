@@ -8,6 +8,7 @@ import type { HeldOperation, LockBreaker } from './lock-breaker.js';
 
 const lock = (start: number): LockInfo => ({
   ...{ key: key('a'), primary: key('p'), start: timestamp(start), deadline: timestamp(0) },
+  owner: timestamp(0),
 });
 
 type Clear = (held: HeldOperation, locks: readonly LockInfo[]) => Promise<readonly Timestamp[]>;

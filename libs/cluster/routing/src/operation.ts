@@ -136,7 +136,23 @@ export interface OperationTimes {
 const OVERHEAD_BYTES = 128;
 
 export function isWrite(op: KvOp): boolean {
-  return op !== KvOp.get && op !== KvOp.scan && op !== KvOp.txnRead && op !== KvOp.changes;
+  switch (op) {
+    case KvOp.get:
+    case KvOp.scan:
+    case KvOp.txnRead:
+    case KvOp.changes:
+    case KvOp.reserve:
+      return false;
+    case KvOp.put:
+    case KvOp.delete:
+    case KvOp.compareAndSet:
+    case KvOp.increment:
+    case KvOp.deleteRange:
+    case KvOp.expire:
+    case KvOp.txnWrite:
+    case KvOp.execute:
+      return true;
+  }
 }
 
 /** A write that is told from others by a request id; the steps of a transaction are by what they say. */
@@ -146,7 +162,7 @@ export function hasIdentity(op: KvOp): boolean {
 
 /** A command of a transaction. */
 export function isTransaction(op: KvOp): boolean {
-  return op === KvOp.txnRead || op === KvOp.txnWrite || op === KvOp.execute;
+  return op === KvOp.txnRead || op === KvOp.txnWrite || op === KvOp.execute || op === KvOp.reserve;
 }
 
 /** Any replica may answer. */

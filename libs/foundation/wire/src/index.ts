@@ -60,6 +60,15 @@ export {
   type ScanPage,
 } from './packed-rows.js';
 export { ReconnectingSession, type ReconnectingSessionOptions } from './reconnecting-session.js';
+export {
+  decodeReservation,
+  encodeReservation,
+  RESERVE_KEYS_MAX,
+  RESERVE_TTL_MS_MAX,
+  RESERVE_WAIT_MS_MAX,
+  WAITS_FOR_OWNERS_MAX,
+} from './reserve-codec.js';
+export * from './reserve-messages.js';
 export { createRpcClient, RpcPool, type RpcPoolOptions, type SessionRpcClient } from './rpc-client.js';
 export {
   DEBUG_TEXT_CHARS_MAX,
@@ -92,6 +101,6 @@ export {
   encodeTxnReply,
   encodeTxnWrite,
   LOCKS_TOLD_MAX,
-  TXN_ITEMS_MAX,
 } from './txn-codec.js';
+export { TXN_ITEMS_MAX } from './txn-fields.js';
 export * from './txn-messages.js';

@@ -55,7 +55,8 @@ const request: fc.Arbitrary<KvRequest> = fc.record({
   trace: maybe(fc.record({ traceId: sized(16), spanId: sized(8) })),
 });
 
-const locks = fc.array(fc.record({ key: bytes(), primary: bytes(), start: time, deadline: time }), {
+const owner = fc.oneof(fc.constant(timestamp(0)), time);
+const locks = fc.array(fc.record({ key: bytes(), primary: bytes(), start: time, deadline: time, owner }), {
   maxLength: 4,
 });
 
@@ -123,7 +124,15 @@ const response: fc.Arbitrary<KvResponse> = fc.record({
 });
 
 /** Operations that name a timestamp. */
-const TIMED: ReadonlySet<KvOp> = new Set([KvOp.get, KvOp.scan, KvOp.txnRead, KvOp.txnWrite, KvOp.execute]);
+const TIMED: ReadonlySet<KvOp> = new Set([
+  KvOp.get,
+  KvOp.scan,
+  KvOp.txnRead,
+  KvOp.txnWrite,
+  KvOp.execute,
+  KvOp.changes,
+  KvOp.reserve,
+]);
 
 /** Without the fields that its operation does not carry. */
 function trimmed(one: KvRequest): KvRequest {
@@ -244,7 +253,7 @@ describe('key-value frames', () => {
 
   it('tell of no more locks than anybody can look into, and name no more to pass over', () => {
     const [start, deadline] = [timestamp(5), timestamp(6)];
-    const lock = { key: Buffer.from('k'), primary: Buffer.from('p'), start, deadline };
+    const lock = { key: Buffer.from('k'), primary: Buffer.from('p'), start, deadline, owner: timestamp(0) };
     const refusal: KvError = {
       code: 'LOCKED',
       message: '',

@@ -27,6 +27,8 @@ export const KvOp = {
   execute: 11,
   /** What was changed in a part of the range: the value is a `ChangesRequest`. No log entry. */
   changes: 12,
+  /** Reservations of keys: the value is a `ReservationCommand`. No log entry. */
+  reserve: 13,
 } as const;
 export type KvOp = (typeof KvOp)[keyof typeof KvOp];
 

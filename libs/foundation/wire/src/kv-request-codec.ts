@@ -116,6 +116,7 @@ function writeOperation(writer: ByteWriter, request: KvRequest): void {
     case KvOp.txnWrite:
     case KvOp.execute:
     case KvOp.changes:
+    case KvOp.reserve:
       writer.u64(request.readTimestamp);
       return;
     case KvOp.put:
@@ -169,7 +170,7 @@ function readRequest(reader: ByteReader): KvRequest {
   const request = newKvRequest();
   request.sequence = reader.u32();
   const op = reader.u8();
-  if (op < KvOp.get || op > KvOp.changes) throw new CairnError('CORRUPTION', `unknown operation ${op}`);
+  if (op < KvOp.get || op > KvOp.reserve) throw new CairnError('CORRUPTION', `unknown operation ${op}`);
   request.op = op as KvOp;
   const flags = reader.u16();
   request.strict = (flags & Flag.strict) !== 0;
@@ -207,6 +208,7 @@ function readOperation(reader: ByteReader, request: KvRequest): void {
     case KvOp.txnWrite:
     case KvOp.execute:
     case KvOp.changes:
+    case KvOp.reserve:
       request.readTimestamp = timestamp(reader.u64());
       return;
     case KvOp.put:

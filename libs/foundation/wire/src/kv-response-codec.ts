@@ -13,7 +13,7 @@ import { readDescriptor, writeDescriptor } from './descriptor-codec.js';
 import { FRAME_CUT_BYTES, FRAME_CUT_MESSAGES, FRAME_MESSAGES_MAX, tooManyMessages } from './frame-limits.js';
 import { newKvResponse } from './kv-factories.js';
 import { KvOp, type KvError, type KvResponse } from './kv-messages.js';
-import { readLocks, writeLocks } from './txn-codec.js';
+import { hasOwners, readLocks, readOwners, writeLocks, writeOwners } from './txn-codec.js';
 import { encodeTimestampField, timestampFieldLength, type PackedRows } from './packed-rows.js';
 
 /*
@@ -25,6 +25,7 @@ import { encodeTimestampField, timestampFieldLength, type PackedRows } from './p
 const Flag = {
   error: 1,
   found: 2,
+  /** Of an error: the owners of its locks follow. */
   succeeded: 4,
   value: 8,
   version: 16,
@@ -75,7 +76,7 @@ export class KvResponseEncoder {
       (error === undefined ? 0 : Flag.error) |
         (error?.isUnclear === true ? Flag.unclear : 0) |
         (response.found ? Flag.found : 0) |
-        (response.succeeded ? Flag.succeeded : 0) |
+        ((error === undefined ? response.succeeded : hasOwners(error.locks)) ? Flag.succeeded : 0) |
         (value === undefined ? 0 : Flag.value) |
         (version.length === VERSION_BYTES ? Flag.version : 0) |
         (hasExtra ? Flag.extra : 0) |
@@ -142,6 +143,7 @@ function hasExtraOf({ op, expiresUnixMs, kind }: KvResponse): boolean {
     case KvOp.txnWrite:
     case KvOp.execute:
     case KvOp.changes:
+    case KvOp.reserve:
       return false;
   }
 }
@@ -155,7 +157,9 @@ function writeError(writer: ByteWriter, error: KvError): void {
   writer.u8(error.kind);
   writer.varint(error.descriptors.length);
   for (const descriptor of error.descriptors) writeDescriptor(writer, descriptor);
-  if (error.code === 'LOCKED') writeLocks(writer, error.locks);
+  if (error.code !== 'LOCKED') return;
+  writeLocks(writer, error.locks);
+  if (hasOwners(error.locks)) writeOwners(writer, error.locks);
 }
 
 /** The responses of a frame; values and rows are views of it. Throws CORRUPTION. */
@@ -173,11 +177,11 @@ export function decodeKvResponses(body: Buffer): { maxTimestamp: Timestamp; resp
 function readResponse(reader: ByteReader): KvResponse {
   const sequence = reader.u32();
   const op = reader.u8();
-  if (op < KvOp.get || op > KvOp.changes) throw new CairnError('CORRUPTION', `unknown operation ${op}`);
+  if (op < KvOp.get || op > KvOp.reserve) throw new CairnError('CORRUPTION', `unknown operation ${op}`);
   const response = newKvResponse(sequence, op as KvOp);
   const flags = reader.u8();
   if ((flags & Flag.error) !== 0) {
-    response.error = readError(reader, (flags & Flag.unclear) !== 0);
+    response.error = readError(reader, flags);
     return response;
   }
   response.found = (flags & Flag.found) !== 0;
@@ -204,7 +208,8 @@ function readRows(reader: ByteReader, stamp: number): PackedRows {
   return { count, bytes, stamp };
 }
 
-function readError(reader: ByteReader, isUnclear: boolean): KvError {
+function readError(reader: ByteReader, flags: number): KvError {
+  const isUnclear = (flags & Flag.unclear) !== 0;
   const code = reader.string() as ErrorCode;
   const message = reader.string();
   const retryAfterMs = reader.varint();
@@ -214,6 +219,8 @@ function readError(reader: ByteReader, isUnclear: boolean): KvError {
   const count = reader.varint();
   const descriptors = [];
   for (let at = 0; at < count; at += 1) descriptors.push(readDescriptor(reader));
-  const locks = code === 'LOCKED' ? readLocks(reader) : NOTHING;
+  const isLocked = code === 'LOCKED';
+  const durable = isLocked ? readLocks(reader) : NOTHING;
+  const locks = isLocked && (flags & Flag.succeeded) !== 0 ? readOwners(reader, durable) : durable;
   return { code, message, retryAfterMs, leaderStoreId, descriptors, field, kind, isUnclear, locks };
 }

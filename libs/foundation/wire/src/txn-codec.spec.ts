@@ -11,8 +11,8 @@ import {
   encodeTxnRead,
   encodeTxnReply,
   encodeTxnWrite,
-  TXN_ITEMS_MAX,
 } from './txn-codec.js';
+import { TXN_ITEMS_MAX } from './txn-fields.js';
 import {
   ConditionKind,
   ExecuteOp,
@@ -30,6 +30,7 @@ import {
 const bytes = fc.uint8Array({ maxLength: 12 }).map((found) => Buffer.from(found));
 const time = fc.maxSafeNat().map(timestamp);
 const ms = fc.maxSafeNat();
+const owner = fc.oneof(fc.constant(timestamp(0)), time);
 const keys = fc.array(bytes, { maxLength: 5 });
 const number = fc.bigInt({ min: -(2n ** 63n), max: 2n ** 63n - 1n }).map(String);
 const token = fc.uint8Array({ minLength: 12, maxLength: 12 }).map((found) => Buffer.from(found));
@@ -62,6 +63,7 @@ const writeCommand: fc.Arbitrary<TxnWriteCommand> = fc.oneof(
     primary: bytes,
     lockTtlMs: ms,
     mutations: fc.array(mutation, { maxLength: 5 }),
+    owner,
   }),
   fc.record({ type: fc.constant('commit' as const), start: time, commit: time, primary: bytes, keys }),
   fc.record({ type: fc.constant('resolve' as const), start: time, commit: time, keys }),
@@ -101,6 +103,7 @@ const executeCommand: fc.Arbitrary<ExecuteCommand> = fc.record({
   ),
   then: fc.array(operation, { maxLength: 4 }),
   otherwise: fc.array(operation, { maxLength: 4 }),
+  owner,
 });
 
 const row: fc.Arbitrary<ReadRow> = fc
@@ -202,6 +205,7 @@ describe('commands of transactions', () => {
           { op: LockOp.put, key: text('k'), value: text('v'), ttlMs: 7 },
           { op: LockOp.delete, key: text('d'), value: NO_BYTES, ttlMs: 0 },
         ],
+        owner: timestamp(0),
       }).toString('hex'),
     ).toBe('01' + '0500000000000000' + '0170' + 'b817' + '02' + '01016b017607' + '020164');
     expect(
@@ -231,8 +235,18 @@ describe('commands of transactions', () => {
         conditions: [{ kind: ConditionKind.valueEquals, key: text('k'), operand: text('o') }],
         then: [{ op: ExecuteOp.increment, key: text('n'), value: NO_BYTES, ttlMs: 0, delta: '-3' }],
         otherwise: [{ op: ExecuteOp.get, key: text('g'), value: NO_BYTES, ttlMs: 0, delta: '0' }],
+        owner: timestamp(9),
       }).toString('hex'),
-    ).toBe('01' + '0500000000000000' + '010172' + '01' + '0103016b016f' + '0104016e022d33' + '01010167');
+    ).toBe(
+      '01' +
+        '0500000000000000' +
+        '010172' +
+        '01' +
+        '0103016b016f' +
+        '0104016e022d33' +
+        '01010167' +
+        '0900000000000000',
+    );
     expect(
       encodeTxnReply({
         type: 'executed',

@@ -1,7 +1,18 @@
-import { CairnError, NO_BYTES, timestamp, unreachable, type Timestamp } from '@cairn/base';
+import { NO_BYTES, timestamp, unreachable, type Timestamp } from '@cairn/base';
 import { ByteReader, ByteWriter } from '@cairn/codec';
 
-import { NO_READ_ROW } from './kv-factories.js';
+import { readReserved, writeReserved } from './reserve-codec.js';
+import {
+  garbled,
+  readFlag,
+  readKeys,
+  readList,
+  readRow,
+  readTimestamp,
+  writeKeys,
+  writeList,
+  writeRow,
+} from './txn-fields.js';
 import {
   ConditionKind,
   ExecuteOp,
@@ -12,7 +23,6 @@ import {
   type ExecuteResult,
   type LockInfo,
   type Mutation,
-  type ReadRow,
   type ReadSpan,
   type TxnReadCommand,
   type TxnReply,
@@ -40,10 +50,10 @@ const ReplyTag = {
   tooOld: 10,
   resolved: 11,
   executed: 12,
+  reserved: 13,
+  released: 14,
 } as const;
 
-/** Keys, spans and operations of one command: more than any transaction may have. */
-export const TXN_ITEMS_MAX = 100_000;
 /** Locks that one refusal tells of. */
 export const LOCKS_TOLD_MAX = 64;
 
@@ -103,6 +113,7 @@ export function encodeTxnWrite(command: TxnWriteCommand): Buffer {
       writer.bytes(command.primary);
       writer.varint(Math.ceil(command.lockTtlMs));
       writeList(writer, command.mutations, writeMutation);
+      writeOwner(writer, command.owner);
       break;
     case 'commit':
       writer.u64(command.commit);
@@ -147,6 +158,7 @@ function readWriteCommand(reader: ByteReader): TxnWriteCommand {
         primary: reader.bytes(),
         lockTtlMs: reader.varint(),
         mutations: readList(reader, readMutation),
+        owner: readOwner(reader),
       };
     case WriteTag.commit:
       return {
@@ -179,6 +191,7 @@ export function encodeExecute(command: ExecuteCommand): Buffer {
   writeList(writer, command.conditions, writeCondition);
   writeList(writer, command.then, writeOperation);
   writeList(writer, command.otherwise, writeOperation);
+  writeOwner(writer, command.owner);
   return writer.take();
 }
 
@@ -195,6 +208,7 @@ export function decodeExecute(body: Uint8Array): ExecuteCommand {
     conditions: readList(reader, readCondition),
     then: readList(reader, readOperation),
     otherwise: readList(reader, readOperation),
+    owner: readOwner(reader),
   };
   reader.expectEnd();
   return command;
@@ -208,6 +222,7 @@ export function encodeTxnReply(reply: TxnReply): Buffer {
     case 'valid':
     case 'rolledBack':
     case 'resolved':
+    case 'released':
       break;
     case 'rows':
       writeList(writer, reply.rows, writeRow);
@@ -234,6 +249,9 @@ export function encodeTxnReply(reply: TxnReply): Buffer {
       writer.u64(reply.commit);
       writer.u8((reply.succeeded ? 1 : 0) | (reply.isForgotten ? 2 : 0));
       writeList(writer, reply.results, writeResult);
+      break;
+    case 'reserved':
+      writeReserved(writer, reply);
       break;
     default:
       unreachable(reply);
@@ -287,9 +305,22 @@ function readReply(reader: ByteReader): TxnReply {
         isForgotten: (flags & 2) !== 0,
       };
     }
+    case ReplyTag.reserved:
+      return readReserved(reader);
+    case ReplyTag.released:
+      return { type: 'released' };
     default:
       throw garbled(`an answer of tag ${tag}`);
   }
+}
+
+/** The last field of its command. One that has none is as it was before there were owners. */
+function writeOwner(writer: ByteWriter, owner: Timestamp): void {
+  if (owner !== 0) writer.u64(owner);
+}
+
+function readOwner(reader: ByteReader): Timestamp {
+  return reader.remaining === 0 ? timestamp(0) : readTimestamp(reader);
 }
 
 /** The locks that a refusal tells of; the first `LOCKS_TOLD_MAX` of them. */
@@ -302,57 +333,32 @@ export function writeLocks(writer: ByteWriter, locks: readonly LockInfo[]): void
   });
 }
 
-/** Throws CORRUPTION. */
+/** Without their owners, which `readOwners` puts in. Throws CORRUPTION. */
 export function readLocks(reader: ByteReader): LockInfo[] {
   const locks = readList(reader, (from) => ({
     key: from.bytes(),
     primary: from.bytes(),
     start: readTimestamp(from),
     deadline: readTimestamp(from),
+    owner: timestamp(0),
   }));
   if (locks.length > LOCKS_TOLD_MAX) throw garbled(`${locks.length} locks`);
   return locks;
 }
 
-function garbled(what: string): CairnError {
-  return new CairnError('CORRUPTION', `command of a transaction: ${what}`);
+/** Whether `writeOwners` is to follow: no owner is what is read where nothing does. */
+export function hasOwners(locks: readonly LockInfo[]): boolean {
+  return locks.some(({ owner }, at) => at < LOCKS_TOLD_MAX && owner !== 0);
 }
 
-function readTimestamp(reader: ByteReader): Timestamp {
-  return timestamp(reader.u64());
+/** One owner for each lock that was written. */
+export function writeOwners(writer: ByteWriter, locks: readonly LockInfo[]): void {
+  for (const { owner } of locks.slice(0, LOCKS_TOLD_MAX)) writer.u64(owner);
 }
 
-function readFlag(reader: ByteReader): boolean {
-  const flag = reader.u8();
-  if (flag > 1) throw garbled(`a flag of ${flag}`);
-  return flag === 1;
-}
-
-function writeList<T>(
-  writer: ByteWriter,
-  list: readonly T[],
-  write: (writer: ByteWriter, item: T) => void,
-): void {
-  writer.varint(list.length);
-  for (const item of list) write(writer, item);
-}
-
-function readList<T>(reader: ByteReader, read: (reader: ByteReader) => T): T[] {
-  const count = reader.varint();
-  // Each item takes a byte at least: a count that cannot be true must not make a list.
-  if (count > TXN_ITEMS_MAX || count > reader.remaining) throw garbled(`a list of ${count}`);
-  const list: T[] = [];
-  for (let at = 0; at < count; at += 1) list.push(read(reader));
-  return list;
-}
-
-function writeKeys(writer: ByteWriter, keys: readonly Uint8Array[]): void {
-  writer.varint(keys.length);
-  for (const key of keys) writer.bytes(key);
-}
-
-function readKeys(reader: ByteReader): Uint8Array[] {
-  return readList(reader, (from) => from.bytes());
+/** Throws CORRUPTION. */
+export function readOwners(reader: ByteReader, locks: readonly LockInfo[]): LockInfo[] {
+  return locks.map((lock) => ({ ...lock, owner: readTimestamp(reader) }));
 }
 
 function writeSpan(writer: ByteWriter, { start, end }: ReadSpan): void {
@@ -430,22 +436,6 @@ function readNumber(reader: ByteReader): string {
   const text = reader.string();
   if (!/^-?[0-9]{1,20}$/.test(text)) throw garbled('a number that is not an integer');
   return text;
-}
-
-function writeRow(writer: ByteWriter, row: ReadRow): void {
-  writer.u8(row.found ? 1 : 0);
-  if (!row.found) return;
-  writer.u8(row.kind);
-  writer.bytes(row.value);
-  writer.bytes(row.version);
-  writer.varint(row.expiresUnixMs);
-}
-
-function readRow(reader: ByteReader): ReadRow {
-  if (!readFlag(reader)) return NO_READ_ROW;
-  const kind = reader.u8();
-  const value = reader.bytes();
-  return { found: true, kind, value, version: reader.bytes(), expiresUnixMs: reader.varint() };
 }
 
 function writeResult(writer: ByteWriter, result: ExecuteResult): void {

@@ -1,5 +1,7 @@
 import type { RowKind, Timestamp } from '@cairn/base';
 
+import type { ReservedReply } from './reserve-messages.js';
+
 /*
  * Commands of transactions between routers and shard nodes; see docs/transactions.md. A transaction is named
  * by its start timestamp, which the oracle gave to it alone.
@@ -29,6 +31,11 @@ export interface LockInfo {
   readonly start: Timestamp;
   /** When the time of this lock is over, which its primary's may outlive. */
   readonly deadline: Timestamp;
+  /**
+   * 0 = a lock of the log. Otherwise this is a reservation of that owner, in the memory of a leader: `start` is
+   * the owner and `primary` the key, and nobody can be asked what became of it.
+   */
+  readonly owner: Timestamp;
 }
 
 /** One key that a transaction is to change. */
@@ -72,6 +79,8 @@ export interface PrewriteCommand {
   /** From now on; after that anybody may roll the transaction back. */
   readonly lockTtlMs: number;
   readonly mutations: readonly Mutation[];
+  /** Whose reservations are not in its way, and end with it where it locks; 0 = nobody's. */
+  readonly owner: Timestamp;
 }
 
 /** The decision, at the range of the primary: see T8. */
@@ -168,6 +177,8 @@ export interface ExecuteCommand {
   readonly conditions: readonly Condition[];
   readonly then: readonly ExecuteOperation[];
   readonly otherwise: readonly ExecuteOperation[];
+  /** Whose reservations are not in its way, and end with it where it writes; 0 = nobody's. */
+  readonly owner: Timestamp;
 }
 
 /** A row as transactions read it. */
@@ -188,7 +199,7 @@ export type ExecuteResult =
   | { readonly op: typeof ExecuteOp.delete; readonly existed: boolean; readonly version: Uint8Array }
   | { readonly op: typeof ExecuteOp.increment; readonly number: string; readonly version: Uint8Array };
 
-/** Where a check finds a transaction. */
+/** Answers to the commands of transactions. */
 export type TxnReply =
   /** Not all keys are in the range: nothing was done. */
   | { readonly type: 'regroup' }
@@ -206,6 +217,8 @@ export type TxnReply =
   /** The start timestamp is older than what the range remembers. */
   | { readonly type: 'tooOld'; readonly readableSince: Timestamp }
   | { readonly type: 'resolved' }
+  | ReservedReply
+  | { readonly type: 'released' }
   | {
       readonly type: 'executed';
       readonly commit: Timestamp;

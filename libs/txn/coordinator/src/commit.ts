@@ -1,4 +1,4 @@
-import { CairnError, NO_BYTES, NOTHING, type Timestamp } from '@cairn/base';
+import { CairnError, NO_BYTES, NOTHING, type Timestamp, timestamp } from '@cairn/base';
 import { sleep } from '@cairn/ports';
 import { backoffMs, invalidField, type BackoffRule, type SpanTimes } from '@cairn/routing';
 import { ExecuteOp, type ExecuteCommand, type ExecuteOperation } from '@cairn/wire';
@@ -195,6 +195,7 @@ function executeOf({ start, writes }: CommitRequest, reads: readonly Uint8Array[
     conditions: NOTHING,
     then: writes.map(operationOf),
     otherwise: NOTHING,
+    owner: timestamp(0),
   };
 }
 

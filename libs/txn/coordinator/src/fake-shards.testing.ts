@@ -379,6 +379,7 @@ export class FakeShards {
               primary: lock.primary,
               start: timestamp(lock.start),
               deadline: timestamp(lock.deadline),
+              owner: timestamp(0),
             },
           ]
         : [];

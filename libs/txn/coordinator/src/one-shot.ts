@@ -27,7 +27,7 @@ export class OneShots {
     const { conditions, otherwise, then } = oneShot;
     const keys = distinctKeys([...conditions, ...then, ...otherwise].map(({ key }) => key));
     const command: ExecuteCommand = {
-      ...{ type: 'execute', start: timestamp(0), reads: NOTHING, checksWrites: false },
+      ...{ type: 'execute', start: timestamp(0), reads: NOTHING, checksWrites: false, owner: timestamp(0) },
       ...{ conditions, then, otherwise },
     };
     const reply = await this.#committer.measured('one-range', () =>

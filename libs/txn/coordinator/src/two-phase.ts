@@ -131,7 +131,13 @@ export class TwoPhaseCommit {
       // All but the only command of a transaction may find it with locks.
       if (group.length < this.#mutations.length) this.#live.holdsLocks = true;
       const command = {
-        ...({ type: 'prewrite', start, primary: this.#primary, lockTtlMs: limits.lockTtlMs } as const),
+        ...({
+          type: 'prewrite',
+          start,
+          primary: this.#primary,
+          lockTtlMs: limits.lockTtlMs,
+          owner: timestamp(0),
+        } as const),
         mutations: group,
       };
       try {

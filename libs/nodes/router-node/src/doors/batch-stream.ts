@@ -483,6 +483,7 @@ function resultOf(response: KvResponse): BatchResult['result'] {
     case KvOp.txnWrite:
     case KvOp.execute:
     case KvOp.changes:
+    case KvOp.reserve:
       throw new CairnError('INTERNAL', 'spans and transactions are not answered as single operations');
   }
 }

@@ -43,6 +43,7 @@ const NAMES: Readonly<Record<KvOp, string>> = {
   [KvOp.txnWrite]: 'txn_write',
   [KvOp.execute]: 'execute',
   [KvOp.changes]: 'changes',
+  [KvOp.reserve]: 'reserve',
 };
 
 function nameOf(op: DoorOp): string {

@@ -13,6 +13,7 @@ import {
 import type { Span } from '@cairn/ports';
 import {
   decodeExecute,
+  decodeReservation,
   decodeTxnRead,
   decodeTxnWrite,
   detachKvRequest,
@@ -26,6 +27,7 @@ import {
   type KvRequest,
   type KvResponse,
   type LockInfo,
+  type ReservationCommand,
   type TxnReadCommand,
   type TxnReply,
   type TxnWriteCommand,
@@ -55,7 +57,7 @@ export interface ResponseSink {
 }
 
 /** What a request of a transaction asks for. */
-export type TxnCommand = TxnReadCommand | TxnWriteCommand | ExecuteCommand;
+export type TxnCommand = TxnReadCommand | TxnWriteCommand | ExecuteCommand | ReservationCommand;
 
 /** What was looked up for a command that waits: a commit by name, 0 = rolled back, undefined = nothing. */
 export interface DecisionLooks {
@@ -223,12 +225,13 @@ export class KvCall {
 function decodeCommand({ op, value }: KvRequest): TxnCommand {
   const body = value ?? NO_BYTES;
   if (op === KvOp.txnRead) return decodeTxnRead(body);
+  if (op === KvOp.reserve) return decodeReservation(body);
   return op === KvOp.txnWrite ? decodeTxnWrite(body) : decodeExecute(body);
 }
 
 /** Whether it is of a transaction: then it has a command. */
 export function hasCommand({ op }: Pick<KvRequest, 'op'>): boolean {
-  return op === KvOp.txnRead || op === KvOp.txnWrite || op === KvOp.execute;
+  return op === KvOp.txnRead || op === KvOp.txnWrite || op === KvOp.execute || op === KvOp.reserve;
 }
 
 /** Whoever takes a call that is to be looked at, now or once more. */

@@ -498,7 +498,9 @@ function refusalOf({ sequence, op }: KvResponse, error: CairnError): KvResponse 
 }
 
 function isLogged(op: KvRequest['op']): boolean {
-  return op !== KvOp.get && op !== KvOp.scan && op !== KvOp.txnRead && op !== KvOp.changes;
+  return (
+    op !== KvOp.get && op !== KvOp.scan && op !== KvOp.txnRead && op !== KvOp.changes && op !== KvOp.reserve
+  );
 }
 
 /**
@@ -519,6 +521,7 @@ function takesSpace(call: KvCall): boolean {
     case KvOp.scan:
     case KvOp.txnRead:
     case KvOp.changes:
+    case KvOp.reserve:
     case KvOp.delete:
     case KvOp.deleteRange:
       return false;

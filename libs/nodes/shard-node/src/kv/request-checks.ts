@@ -1,6 +1,8 @@
 import { KEY_BYTES_LIMIT_MAX, VALUE_BYTES_LIMIT_MAX } from '@cairn/base';
 import { Expectation, KvOp, type KvRequest } from '@cairn/wire';
 
+import { hasCommand } from './kv-call.js';
+
 /** Longest key and value that are accepted: what the cluster's settings say, once they were heard. */
 export interface SizeLimits {
   readonly keyBytesMax: number;
@@ -44,7 +46,7 @@ export function faultOf(request: KvRequest, limits: SizeLimits): RequestFault | 
   const { op, key } = request;
   const isSpan = op === KvOp.scan || op === KvOp.deleteRange;
   // A key may be longer than new ones may be by now: it can be read, deleted, and get another time to live.
-  const isTxn = op === KvOp.txnRead || op === KvOp.txnWrite || op === KvOp.execute;
+  const isTxn = hasCommand(request);
   const hasBody = isTxn || op === KvOp.changes;
   const makesRows = !isSpan && !hasBody && op !== KvOp.get && op !== KvOp.delete && op !== KvOp.expire;
   const keyBytesMax = makesRows ? limits.keyBytesMax : WIDEST_SIZE_LIMITS.keyBytesMax;
@@ -88,6 +90,7 @@ function faultOfOperation(request: KvRequest): RequestFault | undefined {
     case KvOp.txnWrite:
     case KvOp.execute:
     case KvOp.changes:
+    case KvOp.reserve:
       return request.value === undefined ? fault('value', 'there is no command') : undefined;
   }
 }

@@ -34,7 +34,8 @@ const write = (command: TxnWriteCommand): string | undefined =>
   problemOf({ op: KvOp.txnWrite, value: encodeTxnWrite(command) });
 const execute = (command: Partial<ExecuteCommand>): string | undefined => {
   const nothing = { reads: [], checksWrites: false, conditions: [], then: [], otherwise: [] };
-  const whole = { type: 'execute', start: timestamp(0), ...nothing, ...command } as const;
+  const owner = timestamp(0);
+  const whole = { type: 'execute', start: timestamp(0), owner, ...nothing, ...command } as const;
   return problemOf({ op: KvOp.execute, value: encodeExecute(whole) });
 };
 

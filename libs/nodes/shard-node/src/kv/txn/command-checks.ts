@@ -46,10 +46,10 @@ function faultOfKeys(command: TxnCommand): RequestFault | undefined {
     const problem = faultOfKey(key, WIDEST_SIZE_LIMITS);
     if (problem !== undefined) return problem;
   }
-  if (command.type !== 'prewrite') return undefined;
+  if (command.type !== 'prewrite' && command.type !== 'reserve') return undefined;
   const names = new Set(keys.map((key) => Buffer.from(key).toString('latin1')));
-  if (names.size < keys.length) return fault('value', 'a prewrite names a key twice');
-  return faultOfKey(command.primary, WIDEST_SIZE_LIMITS);
+  if (names.size < keys.length) return fault('value', `a ${command.type} names a key twice`);
+  return command.type === 'prewrite' ? faultOfKey(command.primary, WIDEST_SIZE_LIMITS) : undefined;
 }
 
 function faultOfKey(key: Uint8Array, { keyBytesMax }: SizeLimits): RequestFault | undefined {
@@ -61,7 +61,7 @@ function faultOfKey(key: Uint8Array, { keyBytesMax }: SizeLimits): RequestFault 
 /** The largest is the request's own, which the store takes in before the command is looked at. */
 function faultOfTimestamps(command: TxnCommand, { readTimestamp }: KvRequest): RequestFault | undefined {
   const named = namedBy(command);
-  const largest = Math.max(...named);
+  const largest = Math.max(0, ...named);
   if (largest > readTimestamp) {
     return fault('read_timestamp', `the command names ${largest}, above that of the request`);
   }
@@ -80,6 +80,10 @@ function faultOfTimestamps(command: TxnCommand, { readTimestamp }: KvRequest): R
     case 'check':
     case 'heartbeat':
       if (command.start > 0) return undefined;
+      break;
+    case 'reserve':
+    case 'release':
+      if (command.owner > 0) return undefined;
   }
   return fault('value', 'a transaction begins at a timestamp, and commits after it');
 }
@@ -98,6 +102,10 @@ function namedBy(command: TxnCommand): readonly number[] {
     case 'heartbeat':
     case 'execute':
       return [command.start];
+    // Only names: nothing is read or written at them.
+    case 'reserve':
+    case 'release':
+      return [];
   }
 }
 
@@ -115,7 +123,11 @@ function faultOfParts(command: TxnCommand, limits: SizeLimits): RequestFault | u
     case 'commit':
     case 'resolve':
     case 'check':
+    case 'release':
       return undefined;
+    case 'reserve':
+      if (command.ttlMs >= 1) return undefined;
+      return fault('value', 'reservations live 1 ms at least');
   }
 }
 

@@ -12,6 +12,8 @@ export function keysOf(command: TxnCommand): readonly Uint8Array[] {
       return [command.primary];
     case 'resolve':
     case 'batchGet':
+    case 'reserve':
+    case 'release':
       return command.keys;
     case 'validate':
       return [...command.keys, ...command.spans.map(({ start }) => start)];

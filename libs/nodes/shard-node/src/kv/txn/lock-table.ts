@@ -62,7 +62,7 @@ export function newLock(userKey: Uint8Array, row: LockRow, push = { to: timestam
 
 /** What whoever met a lock is told of it. */
 export function infoOf({ deadline, userKey, primary, start }: Lock): LockInfo {
-  return { key: userKey, primary, start, deadline };
+  return { key: userKey, primary, start, deadline, owner: timestamp(0) };
 }
 
 /**

@@ -144,7 +144,7 @@ export function prewriteOf(start: Timestamp, changes: Changes, primary?: string)
   const mutations = mutationsOf(changes);
   const [first] = mutations;
   const key = primary === undefined ? (first?.key ?? bytes('')) : bytes(primary);
-  return { type: 'prewrite', start, primary: key, lockTtlMs: 1_000, mutations };
+  return { type: 'prewrite', start, primary: key, lockTtlMs: 1_000, mutations, owner: timestamp(0) };
 }
 
 export function checkOf(
@@ -216,7 +216,7 @@ function readRequestOf(command: TxnReadCommand): Partial<KvRequest> & { readonly
 function executeRequestOf(command: Partial<ExecuteCommand>): Partial<KvRequest> & { readonly op: KvOp } {
   const whole: ExecuteCommand = {
     ...{ type: 'execute', start: timestamp(0), reads: [], checksWrites: false, conditions: [] },
-    ...{ then: [], otherwise: [] },
+    ...{ then: [], otherwise: [], owner: timestamp(0) },
     ...command,
   };
   const [first] = [...whole.conditions, ...whole.then, ...whole.otherwise];

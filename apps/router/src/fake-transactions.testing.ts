@@ -138,6 +138,10 @@ class FakeOpenTransaction implements OpenTransaction {
     );
   }
 
+  getForUpdate(keys: readonly Uint8Array[]): Promise<readonly (ReadRow | undefined)[]> {
+    return this.get(keys);
+  }
+
   async *scan(): AsyncGenerator<readonly KvRow[]> {
     for (const [key, { value, version, kind, expiresUnixMs }] of this.#fake.rows) {
       yield [{ key: Buffer.from(key), value, version, kind, expiresUnixMs }];

@@ -205,7 +205,7 @@ class RouterNode implements RunningRouter {
           outstandingScansPerStoreMax: Math.ceil(config.outstandingOpsPerStoreMax * SCAN_PLACES_SHARE),
         },
       },
-      { timestamps: this.#metadata },
+      { timestamps: this.#metadata, deadlocks: this.#metadata },
     );
     this.#router = router;
     this.#coordinator = coordinator;
@@ -415,6 +415,7 @@ class RouterNode implements RunningRouter {
 
   callerGone(peer: string): void {
     this.#openTransactions.endAllOf(peer);
+    this.#coordinator.releaseAllOf(peer);
   }
 
   readiness(): Readiness {

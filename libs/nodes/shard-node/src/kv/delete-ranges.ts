@@ -17,6 +17,7 @@ import type { KvEnvironment } from './kv-environment.js';
 import type { PendingWrite, PendingWrites } from './pending-writes.js';
 import type { PublishWaiters } from './publish-waiters.js';
 import type { RangeTime } from './range-time.js';
+import type { RangeReservations } from './reservations/range-reservations.js';
 import { looksLeft, PageTurns, restOfSpan, resumeKeyAfterCut, ROWS_PER_STEP } from './scan-pages.js';
 import type { ServedRange } from './served-range.js';
 import { infoOf } from './txn/lock-table.js';
@@ -39,6 +40,7 @@ export interface DeleteRangeParts {
   readonly writes: Pick<WriteEvaluator, 'isFirstOrNew' | 'nextMoment' | 'proposeBatch'>;
   readonly waiters: Pick<PublishWaiters, 'whenPublished'>;
   readonly txn: Pick<TxnState, 'locks'>;
+  readonly reservations: Pick<RangeReservations, 'inTheWayOfSpan'>;
 }
 
 /**
@@ -85,12 +87,12 @@ export class DeleteRanges {
 
   /** Transactions that hold keys of the span come first (T18). */
   #isLocked(call: KvCall): boolean {
-    const { locks } = this.#parts.txn;
-    if (locks.size === 0) return false;
+    const { reservations, txn } = this.#parts;
     const { key, endKey } = call.request;
     const end = endKey.length === 0 ? undefined : rowCacheKey(endKey);
-    const met = locks.currentIn(rowCacheKey(key), end);
-    if (met.length > 0) call.failLocked(met.map(infoOf));
+    const locked = txn.locks.size === 0 ? [] : txn.locks.currentIn(rowCacheKey(key), end);
+    const met = locked.length > 0 ? locked.map(infoOf) : reservations.inTheWayOfSpan(key, endKey);
+    if (met.length > 0) call.failLocked(met);
     return met.length > 0;
   }
 

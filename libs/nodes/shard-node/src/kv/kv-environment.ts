@@ -8,6 +8,7 @@ import type { DamageListener } from './damage.js';
 import type { KvLimits } from './kv-limits.js';
 import type { KvScratch } from './kv-scratch.js';
 import type { ReadRoom } from './read-room.js';
+import type { StoreReservations } from './reservations/store-reservations.js';
 import type { ScanCacheBudget } from './scan-cache.js';
 import type { ScanSlots } from './scan-slots.js';
 import type { StoreSafePoint } from './store-safe-point.js';
@@ -35,4 +36,5 @@ export interface KvEnvironment extends DamageListener {
   readonly readRoom: ReadRoom;
   readonly scratch: KvScratch;
   readonly changes: StoreChanges;
+  readonly reservations: StoreReservations;
 }

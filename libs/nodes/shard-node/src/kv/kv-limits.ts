@@ -1,5 +1,7 @@
+import type { ReservationLimits } from './reservations/reservation-budget.js';
+
 /** Bounds of the key-value service of one store. */
-export interface KvLimits {
+export interface KvLimits extends ReservationLimits {
   /** Requests accepted and not answered, per store: count … Default 65,536. */
   readonly callsMax: number;
   /** … and bytes of their keys and values. Default 64 MiB. */
@@ -51,4 +53,7 @@ export const DEFAULT_KV_LIMITS: KvLimits = {
   changeRingBytesMax: 4 * 1024 * 1024,
   changeRingsBytesMax: 64 * 1024 * 1024,
   heldQuestionsMax: 16_384,
+  reservationsMax: 100_000,
+  reservationWaitersMax: 10_000,
+  reservationBytesMax: 128 * 1024 * 1024,
 };

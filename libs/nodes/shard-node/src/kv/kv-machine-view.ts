@@ -41,6 +41,9 @@ export interface KvMachineView {
   readonly isServing: boolean;
   /** A timestamp issued when it last became leader; 0 = never since the start. */
   readonly leaderSince: Timestamp;
+  /** Keys that are reserved in its memory, and places in queues for them; only a leader has any. */
+  readonly reservations: number;
+  readonly reservationWaiters: number;
   /** A range deletion reads: writes wait. */
   readonly isExclusive: boolean;
   readonly queuedCalls: number;

@@ -31,6 +31,8 @@ import { RangeLoad } from './range-load.js';
 import { RangeTime } from './range-time.js';
 import { RememberedOutcomes } from './remembered-outcomes.js';
 import { rowBytesOf } from './row-bytes.js';
+import { RangeReservations } from './reservations/range-reservations.js';
+import { ReserveCalls } from './reservations/reserve-calls.js';
 import { ScanCache } from './scan-cache.js';
 import { ScanPages } from './scan-pages.js';
 import { ServedRange } from './served-range.js';
@@ -92,6 +94,8 @@ export class KvMachine implements StateMachine {
   readonly #batchReads: BatchReads;
   readonly #validations: Validations;
   readonly #changes: RangeChanges;
+  readonly #reservations: RangeReservations;
+  readonly #reserves: ReserveCalls;
 
   private constructor(host: KvMachineHost, descriptor: RangeDescriptor, initial: InitialState) {
     this.#host = host;
@@ -106,7 +110,9 @@ export class KvMachine implements StateMachine {
     const scanCache = new ScanCache(host.scanCache, host.clock);
     this.#unpublished = new UnpublishedRows(host.rowCache, { range, coldReads, scanCache });
     const txn = this.#txn;
-    const below = { range, queue, time, leadership, outcomes, pending, coldReads, scanCache, txn };
+    const reservations = new RangeReservations(host, queue);
+    const known = { outcomes, pending, coldReads, scanCache, txn, reservations };
+    const below = { range, queue, time, leadership, ...known };
     const writes = new WriteEvaluator(host, below);
     const waiters = new PublishWaiters(pending, writes);
     const parts = { ...below, writes, waiters };
@@ -118,6 +124,8 @@ export class KvMachine implements StateMachine {
     this.#batchReads = new BatchReads(host, parts);
     this.#validations = new Validations(host, parts);
     this.#changes = new RangeChanges(host, parts);
+    this.#reserves = new ReserveCalls(host, parts);
+    this.#reservations = reservations;
     this.#range = range;
     this.#queue = queue;
     this.#time = time;
@@ -203,6 +211,8 @@ export class KvMachine implements StateMachine {
       estimatedBytes: Math.round(this.load.bytes),
       isServing: this.#leadership.isServing,
       leaderSince: this.#leadership.since,
+      reservations: this.#reservations.size,
+      reservationWaiters: this.#reservations.waiting,
       isExclusive: this.#deleteRanges.isExclusive,
       queuedCalls: this.#queue.length,
       publishWaiters: this.#waiters.length,
@@ -312,6 +322,10 @@ export class KvMachine implements StateMachine {
       case KvOp.changes:
         this.load.countRead();
         this.#changes.add(call);
+        return;
+      case KvOp.reserve:
+        this.load.countRead();
+        this.#reserves.add(call);
     }
   }
 
@@ -402,9 +416,10 @@ export class KvMachine implements StateMachine {
   }
 
   published(index: LogIndex): void {
-    for (const { key, version, effect } of this.#pending.published(index)) {
+    for (const { key, version, effect, ended } of this.#pending.published(index)) {
       if (key !== undefined && version !== undefined) this.#scanCache.written(key, version);
       if (effect !== undefined) this.#txn.published(effect);
+      if (ended !== undefined) this.#reservations.ended(ended);
     }
     this.#unpublished.published(index);
     this.#changes.published(index);
@@ -430,12 +445,14 @@ export class KvMachine implements StateMachine {
     this.#waiters.abandon();
     this.#deleteRanges.abandon();
     this.#changes.lost();
+    this.#reservations.lost();
   }
 
   descriptorChanged(descriptor: RangeDescriptor): void {
     this.#scanCache.clear();
     this.#range.descriptorChanged(descriptor);
     this.#changes.moved();
+    this.#reservations.moved(descriptor);
   }
 
   split(left: RangeDescriptor, children: readonly RangeDescriptor[]): StateMachine[] {

@@ -28,6 +28,7 @@ import { KvMachine, type KvMachineHost } from './kv-machine.js';
 import { KvScratch } from './kv-scratch.js';
 import { LaggingSessions } from './lagging-sessions.js';
 import { ReadRoom } from './read-room.js';
+import { StoreReservations } from './reservations/store-reservations.js';
 import { ScanCacheBudget } from './scan-cache.js';
 import { ScanSlots } from './scan-slots.js';
 import { StoreSafePoint } from './store-safe-point.js';
@@ -282,6 +283,7 @@ export class KvRig {
       limits,
       scratch: new KvScratch(),
       changes: new StoreChanges(this.clock, timestamps, limits),
+      reservations: new StoreReservations(limits),
       scanSlots: new ScanSlots(this.clock, limits, this.lagging),
       readRoom: new ReadRoom(this.clock, limits, this.lagging),
       machines: new Map(),

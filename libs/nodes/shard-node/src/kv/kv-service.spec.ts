@@ -97,6 +97,7 @@ class ServiceRig {
       scanSlots: rig.environment.scanSlots,
       readRoom: rig.environment.readRoom,
       heldQuestions: rig.environment.changes.held,
+      heldReserves: rig.environment.reservations.held,
       lagging: rig.lagging,
     });
     this.door = this.service.accept(this.session);

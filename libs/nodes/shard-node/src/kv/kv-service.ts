@@ -78,6 +78,8 @@ export interface KvServiceParts {
   readonly readRoom: ReadRoom;
   /** Where questions for changes wait; likewise. */
   readonly heldQuestions: Pick<HeldQuestions, 'forget'>;
+  /** Where commands to reserve keys wait; likewise. */
+  readonly heldReserves: Pick<HeldQuestions, 'forget'>;
   /** Which sessions are ended where others find no room. */
   readonly lagging: LaggingSessions;
 }
@@ -159,6 +161,7 @@ export class KvService {
     this.#parts.scanSlots.forget(session);
     this.#parts.readRoom.forget(session);
     this.#parts.heldQuestions.forget(session);
+    this.#parts.heldReserves.forget(session);
     this.#sessions.delete(session);
   }
 

@@ -4,6 +4,7 @@ import type { Entry } from '@cairn/raft';
 import type { KvResponse } from '@cairn/wire';
 
 import type { KvCall } from './kv-call.js';
+import type { EndedReservations } from './reservations/range-reservations.js';
 import type { TxnEffect } from './txn/txn-state.js';
 
 /**
@@ -23,6 +24,8 @@ export interface PendingWrite {
   readonly version: VersionRecord | undefined;
   /** Of a command of a transaction: what it does besides rows. */
   readonly effect?: TxnEffect | undefined;
+  /** Likewise: reservations of its owner that end when it is visible. */
+  readonly ended?: EndedReservations | undefined;
   /** Sendings of the same command that arrived while it was under way. */
   duplicates: KvCall[] | undefined;
   /** The command is committed, and whoever waited for it was told. */

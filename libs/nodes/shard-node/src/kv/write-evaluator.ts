@@ -13,12 +13,17 @@ import type { PendingWrite, PendingWrites } from './pending-writes.js';
 import type { RangeTime } from './range-time.js';
 import type { RememberedOutcomes } from './remembered-outcomes.js';
 import { respondWithOutcome } from './replay.js';
+import { changeOfRequest } from './reservations/changed-keys.js';
+import type { RangeReservations } from './reservations/range-reservations.js';
 import type { ServedRange } from './served-range.js';
 import { infoOf } from './txn/lock-table.js';
 import type { TxnState } from './txn/txn-state.js';
 
 /** Looks at a cold row this often before it gives up: the row cache is too small for the traffic. */
 const COLD_READS_MAX = 20;
+
+/** Plain writes are no owner's. */
+const NOBODY = timestamp(0);
 
 /** Where a sequence has its step: writes of different steps at one timestamp do not replace each other. */
 const STEP_SHIFT = 21;
@@ -35,6 +40,7 @@ export interface WriteParts {
   readonly pending: Pick<PendingWrites, 'find' | 'newest' | 'collected' | 'add' | 'refused'>;
   readonly coldReads: Pick<ColdReads, 'newestForCommand'>;
   readonly txn: TxnState;
+  readonly reservations: Pick<RangeReservations, 'size' | 'inTheWayOf'>;
 }
 
 /**
@@ -175,6 +181,7 @@ export class WriteEvaluator {
       call.failLocked([infoOf(lock)]);
       return;
     }
+    if (this.#isReserved(call)) return;
     let current: VersionRecord | undefined;
     if (needsCurrent(request.op)) {
       current = this.#parts.pending.newest(key, this.#batch) ?? this.#environment.rowCache.get(key);
@@ -193,6 +200,14 @@ export class WriteEvaluator {
       if (current !== undefined && this.#parts.time.asksForTheTime(call, current.expiry)) return;
     }
     this.#decide(call, key, current);
+  }
+
+  #isReserved(call: KvCall): boolean {
+    const { reservations } = this.#parts;
+    if (reservations.size === 0) return false;
+    const met = reservations.inTheWayOf([changeOfRequest(call.request)], NOBODY);
+    if (met.length > 0) call.failLocked(met);
+    return met.length > 0;
   }
 
   #decide(call: KvCall, key: RowCacheKey, current: VersionRecord | undefined): void {

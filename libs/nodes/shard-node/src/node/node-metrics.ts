@@ -3,12 +3,14 @@ import { followCount, type Metrics } from '@cairn/ports';
 import type { Replica } from '@cairn/store';
 
 import type { StoreChanges } from '../kv/changes/store-changes.js';
+import type { StoreReservations } from '../kv/reservations/store-reservations.js';
 import type { ScanCacheBudget } from '../kv/scan-cache.js';
 
 export interface MeasuredParts {
   readonly rowCache: RowCache;
   readonly scanCache: ScanCacheBudget;
   readonly changes: StoreChanges;
+  readonly reservations: StoreReservations;
   /** Requests refused for their timestamps. */
   refusals(): number;
   replicas(): Iterable<Replica>;
@@ -43,6 +45,7 @@ export function measureNode(metrics: Metrics, parts: MeasuredParts): void {
     ),
   );
   measureChanges(metrics, parts.changes);
+  measureReservations(metrics, parts.reservations);
   metrics.onCollect(() => {
     refusals(parts.refusals());
     scanBytes.set(parts.scanCache.bytes);
@@ -56,6 +59,28 @@ export function measureNode(metrics: Metrics, parts: MeasuredParts): void {
     cacheRows.set(stats.entries);
     hits(stats.hits);
     misses(stats.misses);
+  });
+}
+
+function measureReservations(metrics: Metrics, reservations: StoreReservations): void {
+  const { budget } = reservations;
+  const held = metrics.gauge(
+    'cairn_shard_reservations',
+    'Keys that transactions have locked before they commit',
+  );
+  const bytes = metrics.gauge('cairn_shard_reservation_bytes', 'Bytes of what is kept of them, estimated');
+  const waiters = metrics.gauge('cairn_shard_reservation_waiters', 'Transactions that wait for such keys');
+  const timedOut = followCount(
+    metrics.counter(
+      'cairn_shard_reservation_waits_timed_out_total',
+      'Answers to transactions that such a key had not become free in time, after which they may ask again',
+    ),
+  );
+  metrics.onCollect(() => {
+    held.set(budget.reservations);
+    bytes.set(budget.bytes);
+    waiters.set(budget.waiters);
+    timedOut(reservations.timedOut);
   });
 }
 

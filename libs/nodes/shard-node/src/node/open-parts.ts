@@ -19,6 +19,7 @@ import { KvScratch } from '../kv/kv-scratch.js';
 import { KvService } from '../kv/kv-service.js';
 import { LaggingSessions } from '../kv/lagging-sessions.js';
 import { ReadRoom } from '../kv/read-room.js';
+import { StoreReservations } from '../kv/reservations/store-reservations.js';
 import { WIDEST_SIZE_LIMITS } from '../kv/request-checks.js';
 import { ScanCacheBudget } from '../kv/scan-cache.js';
 import { ScanSlots } from '../kv/scan-slots.js';
@@ -121,9 +122,11 @@ async function openBelowStore(node: JoinedNode, late: LateStore, closers: Closer
       late.store?.replicaCovering(key)?.descriptorOrUndefined,
   };
   const changes = new StoreChanges(clock, timestamps, kvLimits);
+  const reservations = new StoreReservations(kvLimits);
   const service = new KvService({
     ...shared,
     heldQuestions: changes.held,
+    heldReserves: reservations.held,
     metrics,
     lagging,
     sizes: () => cluster.settings?.sizes ?? WIDEST_SIZE_LIMITS,
@@ -140,6 +143,7 @@ async function openBelowStore(node: JoinedNode, late: LateStore, closers: Closer
     gcSafePoint: () => cluster.gcSafePoint,
     scratch: new KvScratch(),
     changes,
+    reservations,
     damaged: (error) => {
       stopDamaged(options, error);
     },
@@ -250,6 +254,7 @@ function assemble(node: JoinedNode, below: BelowStore, store: Store): OpenedNode
   const catchUp = new CatchUp(options, store.replicas());
   measureNode(metrics, {
     ...{ rowCache: host.rowCache, scanCache: host.scanCache, changes: host.changes },
+    reservations: host.reservations,
     refusals: () => timestamps.refusals,
     replicas: () => store.replicas(),
   });

@@ -7,6 +7,8 @@ import type { KvCall } from '../kv-call.js';
 import type { KvEnvironment } from '../kv-environment.js';
 import type { PendingWrite, PendingWrites } from '../pending-writes.js';
 import type { RangeTime } from '../range-time.js';
+import { changesOfExecute } from '../reservations/changed-keys.js';
+import type { RangeReservations } from '../reservations/range-reservations.js';
 import type { ServedRange } from '../served-range.js';
 import type { WriteEvaluator } from '../write-evaluator.js';
 import { judgeExecute, mayWrite, type Execution } from './execute.js';
@@ -20,6 +22,7 @@ export interface ExecuteParts extends TxnViewParts {
   readonly range: Pick<ServedRange, 'readableSince' | 'replica' | 'covers'>;
   readonly time: Pick<RangeTime, 'readNow' | 'asksForTheTime' | 'fetchFor'>;
   readonly pending: Pick<PendingWrites, 'isEmpty'>;
+  readonly reservations: Pick<RangeReservations, 'size' | 'inTheWayOf' | 'endedBy'>;
   readonly writes: Pick<
     WriteEvaluator,
     | 'newestUnderWay'
@@ -61,11 +64,20 @@ export class Executes {
       this.#arrived.push(call);
       return;
     }
+    if (this.#isReserved(call, command)) return;
     const view = new TxnView(this.#environment, this.#parts, call);
     // Its own timestamp judges expiries: whoever reads at it sees the same.
     const moment = writes.nextMoment(true);
     const execution = judgeExecute(command, view, { ...moment, now: moment.timestamp });
     this.#settle(call, execution, { view, moment });
+  }
+
+  #isReserved(call: KvCall, command: ExecuteCommand): boolean {
+    const { reservations } = this.#parts;
+    if (reservations.size === 0) return false;
+    const met = reservations.inTheWayOf(changesOfExecute(command), command.owner);
+    if (met.length > 0) call.failLocked(met);
+    return met.length > 0;
   }
 
   #settle(
@@ -126,7 +138,7 @@ export class Executes {
     { rows, moment }: { readonly rows: readonly WrittenRow[]; readonly moment: WriteMoment },
   ): void {
     const { builder } = this.#environment.scratch;
-    const { start } = call.command as ExecuteCommand;
+    const { owner, start } = call.command as ExecuteCommand;
     const writes: PendingWrite[] = [];
     for (const { userKey, key, version } of rows) {
       builder.addPart(userKey, version, start);
@@ -135,10 +147,12 @@ export class Executes {
         ...{ duplicates: undefined, isAcknowledged: false },
       });
     }
+    const written = rows.map(({ key }) => key);
+    const ended = this.#parts.reservations.endedBy(owner, written);
     const response = call.newReply(reply);
     builder.addOutcome(outcomeOf(call, { reply, encoded: response.value }, moment));
     writes.push({
-      ...{ call, response, key: undefined, version: undefined },
+      ...{ call, response, key: undefined, version: undefined, ended },
       ...{ duplicates: undefined, isAcknowledged: false },
     });
     this.#parts.writes.collectAll(writes);

@@ -14,6 +14,8 @@ import type { KvEnvironment } from '../kv-environment.js';
 import type { PendingWrite } from '../pending-writes.js';
 import type { PublishWaiters } from '../publish-waiters.js';
 import type { RangeTime } from '../range-time.js';
+import { changesOfPrewrite } from '../reservations/changed-keys.js';
+import type { EndedReservations, RangeReservations } from '../reservations/range-reservations.js';
 import type { ServedRange } from '../served-range.js';
 import type { WriteEvaluator } from '../write-evaluator.js';
 import { judgeCheck, judgeHeartbeat } from './check.js';
@@ -31,6 +33,7 @@ export interface TxnWriteParts extends TxnViewParts {
   readonly time: Pick<RangeTime, 'readNow' | 'asksForTheTime' | 'fetchFor'>;
   readonly writes: Pick<WriteEvaluator, 'newestUnderWay' | 'collectAll' | 'evaluateAfter'>;
   readonly waiters: Pick<PublishWaiters, 'whenPublished'>;
+  readonly reservations: Pick<RangeReservations, 'size' | 'inTheWayOf' | 'endedBy'>;
 }
 
 /**
@@ -67,7 +70,7 @@ export class TxnWrites {
         this.#confirm(call, verdict.reply);
         return;
       case 'write':
-        this.#write(call, verdict.change, verdict.reply);
+        if (!this.#isReserved(call)) this.#write(call, verdict.change, verdict.reply);
         return;
       case 'locked':
         call.failLocked(verdict.locks.map(infoOf));
@@ -103,6 +106,24 @@ export class TxnWrites {
     });
   }
 
+  /** Keys that it has locked already are nobody else's, so they are in nobody's way. */
+  #isReserved(call: KvCall): boolean {
+    const command = call.command as TxnWriteCommand;
+    const { reservations } = this.#parts;
+    if (command.type !== 'prewrite' || reservations.size === 0) return false;
+    const met = reservations.inTheWayOf(changesOfPrewrite(command), command.owner);
+    if (met.length > 0) call.failLocked(met);
+    return met.length > 0;
+  }
+
+  /** Its locks take the place of what its owner has reserved. */
+  #endedBy(call: KvCall, { added }: TxnChange): EndedReservations | undefined {
+    const command = call.command as TxnWriteCommand;
+    if (command.type !== 'prewrite') return undefined;
+    const keys = added.map(({ key }) => key);
+    return this.#parts.reservations.endedBy(command.owner, keys);
+  }
+
   #write(call: KvCall, change: TxnChange, reply: TxnReply | undefined): void {
     const { builder } = this.#environment.scratch;
     const { start, added, removed, decisions, rows } = change;
@@ -125,7 +146,8 @@ export class TxnWrites {
     const isAnswered = reply !== undefined;
     writes.push({
       ...{ call: isAnswered ? call : undefined, response: isAnswered ? call.newReply(reply) : undefined },
-      ...{ key: undefined, version: undefined, effect, duplicates: undefined, isAcknowledged: false },
+      ...{ key: undefined, version: undefined, effect, ended: this.#endedBy(call, change) },
+      ...{ duplicates: undefined, isAcknowledged: false },
     });
     this.#parts.writes.collectAll(writes);
     if (isAnswered) return;

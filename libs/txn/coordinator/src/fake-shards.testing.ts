@@ -237,15 +237,21 @@ export class FakeShards {
   #arrive(router: string, request: KvRequest, link: FakeEnd): void {
     if (this.#dead.has(router)) return;
     // What is on its way arrives, also from a router that dies.
-    this.#carry(router, request, link, this.#travelMs() + this.hold(router, request));
+    this.#carry(router, request, link, { afterMs: this.#travelMs() + this.hold(router, request), heldMs: 0 });
   }
 
   /** Waits for reservations are looked at every few milliseconds. */
-  #carry(router: string, request: KvRequest, link: FakeEnd, afterMs: number, heldMs = 0): void {
+  #carry(
+    router: string,
+    request: KvRequest,
+    link: FakeEnd,
+    times: { afterMs: number; heldMs: number },
+  ): void {
+    const { afterMs, heldMs } = times;
     this.scheduler.schedule(afterMs, () => {
       const asked = commandOf(request);
       if (asked?.type === 'reserve' && heldMs < asked.waitMs && this.reservations.waits(asked)) {
-        this.#carry(router, request, link, HELD_LOOK_MS, heldMs + HELD_LOOK_MS);
+        this.#carry(router, request, link, { afterMs: HELD_LOOK_MS, heldMs: heldMs + HELD_LOOK_MS });
         return;
       }
       const isLost = this.rng.chance(this.faults.loseRequest);

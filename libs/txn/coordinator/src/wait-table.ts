@@ -18,6 +18,11 @@ export interface WaitTableParts {
   readonly deadlocks: DeadlockSource | undefined;
 }
 
+interface WaitEvents {
+  onVictim(): void;
+  onEnd(): void;
+}
+
 /** One wait of an owner of locks. */
 export class Wait {
   readonly owner: Timestamp;
@@ -25,14 +30,12 @@ export class Wait {
   /** Those that are in the way, as was heard last. */
   holders: readonly Timestamp[] = [];
   #victim: CairnError | undefined;
-  readonly #onVictim: () => void;
-  readonly #onEnd: () => void;
+  readonly #events: WaitEvents;
 
-  constructor(owner: Timestamp, sinceMs: number, events: { onVictim(): void; onEnd(): void }) {
+  constructor(owner: Timestamp, sinceMs: number, events: WaitEvents) {
     this.owner = owner;
     this.sinceMs = sinceMs;
-    this.#onVictim = events.onVictim;
-    this.#onEnd = events.onEnd;
+    this.#events = events;
   }
 
   /** Throws TRANSACTION_ABORTED, reason `deadlock`, when the owner must give up. */
@@ -43,11 +46,11 @@ export class Wait {
   giveUp(why: CairnError): void {
     if (this.#victim !== undefined) return;
     this.#victim = why;
-    this.#onVictim();
+    this.#events.onVictim();
   }
 
   end(): void {
-    this.#onEnd();
+    this.#events.onEnd();
   }
 }
 

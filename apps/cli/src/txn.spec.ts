@@ -139,7 +139,7 @@ describe('a mistake', () => {
   test.each([
     [
       'get a\n\nfrob b\n',
-      'line 3: "frob" is no operation: there are get, put, delete, increment, scan and if',
+      'line 3: "frob" is no operation: there are get, get-for-update, put, delete, increment, scan and if',
     ],
     ['put a\n', 'line 1: write put KEY VALUE (a value with spaces in quotes)'],
     ['get a b\n', 'line 1: write get KEY'],

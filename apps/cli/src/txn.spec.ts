@@ -143,6 +143,8 @@ describe('a mistake', () => {
     ],
     ['put a\n', 'line 1: write put KEY VALUE (a value with spaces in quotes)'],
     ['get a b\n', 'line 1: write get KEY'],
+    ['if a exists\nget-for-update a\n', 'line 2: get-for-update cannot be in a script with conditions'],
+    ['get-for-update a share share\n', 'line 1: write get-for-update KEY, with share or key-share'],
     ['put a b c\n', 'line 1: write put KEY VALUE (a value with spaces in quotes)'],
     ['get ""\n', 'line 1: a key must not be empty'],
     ['put a "b\n', 'line 1: a quote is not closed, or something stands right behind it'],

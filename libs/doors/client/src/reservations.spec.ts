@@ -87,7 +87,7 @@ describe('getForUpdate', () => {
     expect(await textOf('free')).toBe('1');
   });
 
-  test('keeps its keys for the next attempt, under one owner, and gives them back however it ends', async () => {
+  test('keeps its keys for the next attempt, and gives them back however it ends', async () => {
     const { held } = router.store.transactions;
     const seen: (number | undefined)[] = [];
     let attempts = 0;

@@ -113,10 +113,11 @@ export class TransactionCoordinator {
   }
 
   /**
-   * Reserves keys for a transaction, in the order of the keys whatever the order of the request, and keeps them
-   * until they are released: by its commit, by `release`, with its caller, or after an hour. Others that want
-   * to write or reserve them wait; readers do not. A reservation can be lost (a leader that changes): what is
-   * read at the answered timestamp and named in `CommitRequest.reserved` is checked all the same. Rejects with
+   * Reserves keys for a transaction, in the order of the keys whatever the order of the request, and keeps
+   * them until they are released: by its commit, by `release`, with its caller, or after an hour. Others that
+   * want to write or reserve them wait; readers do not. A reservation can be lost (a leader that changes):
+   * what is read at the answered timestamp and named in `CommitRequest.reserved` is checked all the same.
+   * Rejects with
    * - LOCK_NOT_AVAILABLE: somebody has a key, and may not be waited for (any longer). What the call has taken
    *   is given back.
    * - TRANSACTION_ABORTED, reason `deadlock`: it is the youngest of those that wait for each other, which are

@@ -1,7 +1,7 @@
 /**
  * Goal: reserved keys are one owner's until it has ended; who waits for each other in a circle, over any
- * ranges and routers, is told so at once; and a reservation that was lost costs an abort, never a wrong answer.
- * Method: coordinators before fake shards on virtual time, with the real detector of deadlocks.
+ * ranges and routers, is told so at once; and a reservation that was lost costs an abort, never a wrong
+ * answer. Method: coordinators before fake shards on virtual time, with the real detector of deadlocks.
  */
 import { describe, expect, it } from '@jest/globals';
 import { timestamp, type Timestamp } from '@cairn/base';

@@ -71,8 +71,8 @@ export interface WaitsFor {
 export interface ReservedReply {
   readonly type: 'reserved';
   /**
-   * One for each key in order; with `waitsFor`, of the keys in front of that one, which are kept (`wait`), or of
-   * none (`nowait`).
+   * One for each key in order; with `waitsFor`, of the keys in front of that one, which are kept (`wait`), or
+   * of none (`nowait`).
    */
   readonly rows: readonly ReservedRow[];
   readonly waitsFor: WaitsFor | undefined;

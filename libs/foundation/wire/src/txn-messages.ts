@@ -32,8 +32,8 @@ export interface LockInfo {
   /** When the time of this lock is over, which its primary's may outlive. */
   readonly deadline: Timestamp;
   /**
-   * 0 = a lock of the log. Otherwise this is a reservation of that owner, in the memory of a leader: `start` is
-   * the owner and `primary` the key, and nobody can be asked what became of it.
+   * 0 = a lock of the log. Otherwise this is a reservation of that owner, in the memory of a leader: `start`
+   * is the owner and `primary` the key, and nobody can be asked what became of it.
    */
   readonly owner: Timestamp;
 }

@@ -23,8 +23,9 @@ import {
 
 import { questionOf } from './changes/changes-rig.testing.js';
 import { DEFAULT_KV_LIMITS, type KvLimits } from './kv-limits.js';
-import { bytes, KvRig, type RigOptions } from './kv-rig.testing.js';
+import { bytes, KvRig, type RequestFields, type RigOptions } from './kv-rig.testing.js';
 import { KvService, type KvSession } from './kv-service.js';
+import { reserveOf } from './reservations/reserve-rig.testing.js';
 import { prewriteOf, requestOf } from './txn/txn-rig.testing.js';
 
 const MIB = 1024 * 1024;
@@ -225,6 +226,22 @@ describe('the key-value door', () => {
     await door.run();
     const { held } = door.rig.environment.changes;
     expect([door.session.responses.length, held.count, door.open[0]]).toEqual([4, 1, 1]);
+    door.service.closed(door.door);
+    expect([held.count, ...door.open]).toEqual([0, 0, 0]);
+  });
+
+  it('takes reservations once all nodes are upgraded, on a full disk too, and lets waiting ones go', async () => {
+    const door = await ServiceRig.open();
+    const reserve = (owner: number): RequestFields => reserveOf(timestamp(owner), ['a']);
+    door.isUpgraded = false;
+    door.send(reserve(1));
+    door.isUpgraded = true;
+    door.service.isDiskFull = true;
+    door.send(reserve(1), { ...reserve(1), value: bytes('garbage') }, reserve(2));
+    await door.run();
+    expect(door.codes).toEqual(['FAILED_PRECONDITION', 'INVALID_ARGUMENT', undefined]);
+    const { held } = door.rig.environment.reservations;
+    expect([held.count, door.open[0]]).toEqual([1, 1]);
     door.service.closed(door.door);
     expect([held.count, ...door.open]).toEqual([0, 0, 0]);
   });

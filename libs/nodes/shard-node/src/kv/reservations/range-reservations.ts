@@ -75,6 +75,12 @@ export class RangeReservations implements PlaceKeeper {
     return result;
   }
 
+  /** A lock of the log has to be looked into first. */
+  postpone(command: ReserveCommand): void {
+    this.#state.postpone(command, this.#environment.clock.nowMs());
+    this.#lookLater();
+  }
+
   release(owner: Timestamp, keys: readonly RowCacheKey[]): void {
     this.#state.release(owner, keys, this.#environment.clock.nowMs());
     this.#lookLater();

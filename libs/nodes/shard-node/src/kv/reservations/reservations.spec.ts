@@ -1,6 +1,6 @@
 /**
- * Goal: no two owners have a key that exclude each other, whoever waits is served in order and told when it is
- * its turn, and nothing is left over. Method: examples, and random commands that are compared with a model
+ * Goal: no two owners have a key that exclude each other, whoever waits is served in order and told when it
+ * is its turn, and nothing is left over. Method: examples, and random commands that are compared with a model
  * that looks at everything each time.
  */
 import { describe, expect, it } from '@jest/globals';

@@ -110,6 +110,17 @@ export class Reservations {
     return outcome;
   }
 
+  /** It cannot be served now: what its owner has stays as long as if it had been, and so do its places. */
+  postpone({ keys, owner, ttlMs }: ReserveCommand, nowMs: number): void {
+    this.expire(nowMs);
+    const known = this.#owners.get(owner);
+    if (known !== undefined) {
+      known.untilMs = nowMs + ttlMs;
+      this.#due(known.untilMs);
+    }
+    for (const key of keys) this.keepPlace(rowCacheKey(key), owner, nowMs + PLACE_KEPT_MS);
+  }
+
   #take(command: ReserveCommand, isHeld: boolean, nowMs: number): ReserveOutcome {
     const taken: Taken[] = [];
     const isReserved: boolean[] = [];

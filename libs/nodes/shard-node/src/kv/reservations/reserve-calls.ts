@@ -79,17 +79,17 @@ export class ReserveCalls {
     }
   }
 
-  /** Whoever has to look into a lock first keeps its places meanwhile. */
-  #isLocked(call: KvCall, { keys, owner }: ReserveCommand): boolean {
+  /** Whoever has to look into a lock first keeps what it has meanwhile. */
+  #isLocked(call: KvCall, command: ReserveCommand): boolean {
     const { reservations, txn } = this.#parts;
     if (txn.locks.size === 0) return false;
     const met: Lock[] = [];
-    for (const key of keys) {
+    for (const key of command.keys) {
       const lock = txn.locks.current(rowCacheKey(key));
       if (lock !== undefined) met.push(lock);
     }
     if (met.length === 0) return false;
-    for (const key of keys) reservations.keepPlace(rowCacheKey(key), owner);
+    reservations.postpone(command);
     call.failLocked(met.map(infoOf));
     return true;
   }

@@ -5,8 +5,8 @@ import { ReservationBudget, type ReservationLimits } from './reservation-budget.
 export class StoreReservations {
   readonly budget: ReservationBudget;
   /**
-   * Commands that wait for a key. As large again as the queues, so that one router alone may have a whole queue:
-   * see `FairShare`.
+   * Commands that wait for a key. As large again as the queues, so that one router alone may have a whole
+   * queue: see `FairShare`.
    */
   readonly held: HeldQuestions;
   /** Answers that said that a key did not become free in time. */

@@ -15,6 +15,7 @@ import fc from 'fast-check';
 
 import { bytes, KvRig } from '../kv-rig.testing.js';
 import { faultOf } from '../request-checks.js';
+import { releaseOf, reserveOf, type ReserveFields } from '../reservations/reserve-rig.testing.js';
 import { faultOfCommand, TXN_COMMAND_BYTES_MAX } from './command-checks.js';
 import { prewriteOf, putOf } from './txn-rig.testing.js';
 
@@ -32,6 +33,8 @@ const read = (command: TxnReadCommand): string | undefined =>
   problemOf({ op: KvOp.txnRead, value: encodeTxnRead(command) });
 const write = (command: TxnWriteCommand): string | undefined =>
   problemOf({ op: KvOp.txnWrite, value: encodeTxnWrite(command) });
+const reserve = (keys: readonly string[], fields: ReserveFields = {}, owner = 1): string | undefined =>
+  problemOf(reserveOf(timestamp(owner), keys, fields));
 const execute = (command: Partial<ExecuteCommand>): string | undefined => {
   const nothing = { reads: [], checksWrites: false, conditions: [], then: [], otherwise: [] };
   const owner = timestamp(0);
@@ -61,6 +64,8 @@ describe('commands', () => {
       write({ type: 'check', start, primary, pushTo: timestamp(9), lockDeadline: timestamp(99) }),
       write({ type: 'heartbeat', start, primary, lockTtlMs: 3_000 }),
       execute({ then: [putOf('a', '1')] }),
+      reserve(['a', 'b'], { waitMs: 0, ttlMs: 1 }),
+      problemOf(releaseOf(timestamp(1), ['a'])),
     ];
     expect(problems.every((problem) => problem === undefined)).toBe(true);
   });
@@ -92,12 +97,21 @@ describe('commands', () => {
       execute({ then: [{ ...putOf('a', ''), ttlMs: 1e15 }] }),
       problemOf({ op: KvOp.execute, value: Buffer.alloc(TXN_COMMAND_BYTES_MAX + 1) }),
       problemOf({ op: KvOp.txnWrite }),
+      reserve([]),
+      reserve(['a', 'b', 'a']),
+      reserve(['']),
+      reserve(['a'], { ttlMs: 0 }),
+      reserve(['a'], { ttlMs: 60_001 }),
+      reserve(['a'], { waitMs: 1_001 }),
+      reserve(['a'], {}, 0),
+      reserve(Array.from({ length: 257 }, (_none, at) => `k${at}`)),
+      problemOf(releaseOf(timestamp(0), ['a'])),
     ];
     expect(problems.filter((problem) => problem === undefined)).toEqual([]);
   });
 
   it('of garbage are faults', () => {
-    const op = fc.constantFrom(KvOp.txnRead, KvOp.txnWrite, KvOp.execute);
+    const op = fc.constantFrom(KvOp.txnRead, KvOp.txnWrite, KvOp.execute, KvOp.reserve);
     fc.assert(
       fc.property(op, fc.uint8Array({ maxLength: 60 }), (of, value) => {
         const problem = problemOf({ op: of, value });

@@ -34,7 +34,7 @@ const REPLIES = {
   heartbeat: ['pending', 'committed', 'rolledBack'],
   execute: ['executed', 'conflict', 'regroup', 'tooOld'],
   reserve: ['reserved', 'regroup'],
-  release: ['reserved', 'resolved', 'regroup'],
+  release: ['released', 'regroup'],
 } as const satisfies Record<string, readonly ReplyType[]>;
 
 type Command = TxnReadCommand | TxnWriteCommand | ExecuteCommand | ReservationCommand;

@@ -468,7 +468,7 @@ export class FakeShards {
         }));
       case 'release':
         this.reservations.release(command.owner, command.keys);
-        return { type: 'reserved', rows: [], waitsFor: undefined };
+        return { type: 'released' };
     }
   }
 

@@ -52,6 +52,7 @@ export function exitCodeOf(error: CairnError): ExitCode {
     case 'TRANSACTION_NOT_FOUND':
     case 'TRANSACTION_TOO_LARGE':
     case 'WATCH_RESET':
+    case 'LOCK_NOT_AVAILABLE':
     case 'INTERNAL':
       return ExitCode.refused;
     default:
@@ -81,6 +82,8 @@ export function adviceFor(error: CairnError, endpoints: readonly string[]): stri
       return 'Part of the cluster is not serving. See which with: cairn status';
     case 'TRANSACTION_ABORTED':
       return 'Others write the same keys. Nothing of it happened: try again, or wait longer: --timeout 60s';
+    case 'LOCK_NOT_AVAILABLE':
+      return 'Another transaction holds a key of it. Nothing of it happened: try again, or wait longer.';
     case 'WATCH_RESET':
       return 'Read what is there now, and watch from then on.';
     case 'DISK_FULL':

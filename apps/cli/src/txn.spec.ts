@@ -161,10 +161,12 @@ describe('a mistake', () => {
   test.each([
     [
       'get a\n\nfrob b\n',
-      'line 3: "frob" is no operation: there are get, put, delete, increment, scan and if',
+      'line 3: "frob" is no operation: there are get, get-for-update, put, delete, increment, scan and if',
     ],
     ['put a\n', 'line 1: write put KEY VALUE (a value with spaces in quotes)'],
     ['get a b\n', 'line 1: write get KEY'],
+    ['if a exists\nget-for-update a\n', 'line 2: get-for-update cannot be in a script with conditions'],
+    ['get-for-update a share share\n', 'line 1: write get-for-update KEY, with share or key-share'],
     ['put a b c\n', 'line 1: write put KEY VALUE (a value with spaces in quotes)'],
     ['get ""\n', 'line 1: a key must not be empty'],
     ['put a "b\n', 'line 1: a quote is not closed, or something stands right behind it'],

@@ -1,6 +1,12 @@
 import { CairnError, Gates, opensAt, timestamp, type Timestamp } from '@cairn/base';
 import type { TransactionParts } from '@cairn/router-node';
-import type { CommitRequest, OneShot, OneShotOutcome, OpenTransaction } from '@cairn/transactions';
+import type {
+  CommitRequest,
+  OneShot,
+  OneShotOutcome,
+  OpenTransaction,
+  ReserveRequest,
+} from '@cairn/transactions';
 import { ExecuteOp, type ExecuteOperation, type ExecuteResult, type KvRow, type ReadRow } from '@cairn/wire';
 
 /** When all that is asked here is answered. */
@@ -24,6 +30,8 @@ export class FakeTransactions implements TransactionParts {
   aborted = 0;
   /** Peers whose connections were over. */
   readonly gone: string[] = [];
+  readonly reserves: ReserveRequest[] = [];
+  readonly released: (readonly [number, string | undefined])[] = [];
   readonly #open = new Map<string, FakeOpenTransaction>();
 
   readonly coordinator: TransactionParts['coordinator'] = {
@@ -41,6 +49,20 @@ export class FakeTransactions implements TransactionParts {
       this.reads.push({ keys: keys.map((key) => Buffer.from(key).toString()), at });
       await this.#answerable(signal);
       return { timestamp: at ?? NOW, rows: keys.map((key) => this.row(key)) };
+    },
+    reserve: async (request, { signal }) => {
+      this.reserves.push(request);
+      await this.#answerable(signal);
+      const { keys, owner, start } = request;
+      const rows = keys.map((key) => ({
+        isReserved: Buffer.from(key).toString() !== 'held',
+        row: this.row(key),
+        newest: timestamp(7),
+      }));
+      return { owner: owner === 0 ? NOW : owner, timestamp: start === 0 ? NOW : start, rows };
+    },
+    release: (owner, caller) => {
+      this.released.push([owner, caller]);
     },
   };
 
@@ -136,6 +158,10 @@ class FakeOpenTransaction implements OpenTransaction {
         return { found: value !== undefined, value: value ?? Buffer.alloc(0), ...rest };
       }),
     );
+  }
+
+  getForUpdate(keys: readonly Uint8Array[]): Promise<readonly (ReadRow | undefined)[]> {
+    return this.get(keys);
   }
 
   async *scan(): AsyncGenerator<readonly KvRow[]> {

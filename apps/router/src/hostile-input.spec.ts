@@ -489,6 +489,7 @@ const TRANSACTIONAL = (() => {
   const commit = {
     ...{ start: 5, isolation: 1, reads: [key], spans: [{ start: key, end: key }] },
     writes: [{ write: put }, { write: { $case: 'delete' as const, value: { key } } }],
+    ...{ reserved: [key], owner: 3 },
   };
   return [
     {
@@ -497,6 +498,11 @@ const TRANSACTIONAL = (() => {
     },
     { $case: 'commit' as const, value: commit },
     { $case: 'execute' as const, value: execute },
+    {
+      $case: 'reserve' as const,
+      value: { owner: 3, keys: [key, key], strength: 1, policy: 1, lockTimeoutMs: 5, start: 5 },
+    },
+    { $case: 'release' as const, value: { owner: 3 } },
   ];
 })();
 

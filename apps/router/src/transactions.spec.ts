@@ -8,6 +8,8 @@ import { createMetrics } from '@cairn/observability';
 import { ConditionKind, ExecuteOp, fromServiceError } from '@cairn/wire';
 import {
   Isolation,
+  LockPolicy,
+  LockStrength,
   type BatchOperation,
   type BatchResult,
   type CommitRequest,
@@ -45,6 +47,8 @@ const NO_COMMIT: CommitRequest = {
   reads: [],
   spans: [],
   writes: [],
+  reserved: [],
+  owner: 0,
 };
 const putWrite = (name: string, value = none): CommitRequest['writes'][number] => ({
   write: { $case: 'put', value: { key: Buffer.from(name), value, ttlMs: 0 } },
@@ -165,6 +169,30 @@ describe('reads of one instant', () => {
   });
 });
 
+describe('reservations', () => {
+  it('are taken and given back for the transactions of a client, and say which keys were left out', async () => {
+    const value = {
+      ...{ owner: 0, keys: [key, Buffer.from('held')], strength: LockStrength.SHARE },
+      ...{ policy: LockPolicy.SKIP_LOCKED, lockTimeoutMs: 70, start: 0 },
+    };
+    expect(await streamed({ $case: 'reserve', value })).toEqual({
+      $case: 'reserve',
+      value: { owner: 1_000, timestamp: 1_000, skipped: [1], newest: 7 },
+    });
+    expect(rig.transactions.reserves).toMatchObject([{ strength: 2, policy: 3, lockTimeoutMs: 70 }]);
+    const { latestTimestamp } = rig.router;
+    for (const wrong of [{ strength: 9 }, { policy: 9 }, { owner: latestTimestamp + 1 }, { keys: [none] }]) {
+      const refused = await streamed({ $case: 'reserve', value: { ...value, ...wrong } });
+      expect(refused).toMatchObject({ $case: 'error', value: { code: 'INVALID_ARGUMENT' } });
+    }
+    expect(await streamed({ $case: 'release', value: { owner: 5 } })).toEqual({
+      $case: 'release',
+      value: {},
+    });
+    expect(rig.transactions.released).toEqual([[5, expect.any(String)]]);
+  });
+});
+
 describe('a commit', () => {
   it('brings reads, spans and writes to the coordinator, each key once', async () => {
     const value: CommitRequest = {
@@ -173,6 +201,7 @@ describe('a commit', () => {
       reads: [key, Buffer.from('b'), key],
       spans: [{ start: key, end: none }],
       writes: [putWrite('w', Buffer.from('v')), { write: { $case: 'delete', value: { key } } }],
+      ...{ reserved: [key, key], owner: 5 },
     };
     expect(await streamed({ $case: 'commit', value })).toEqual({
       $case: 'commit',
@@ -181,6 +210,7 @@ describe('a commit', () => {
     const [commit] = rig.transactions.commits;
     expect(commit).toMatchObject({ start: value.start, isolation: 'snapshot' });
     expect(commit?.reads.map(String)).toEqual(['k', 'b']);
+    expect([commit?.reserved?.map(String), commit?.owner]).toEqual([['k'], 5]);
     expect(commit?.spans).toEqual([{ start: key, end: Buffer.of(0xff) }]);
     expect(commit?.writes.map(({ type, key: written }) => [type, String(written)])).toEqual([
       ['put', 'w'],

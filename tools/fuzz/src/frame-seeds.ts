@@ -224,6 +224,7 @@ function metadataCalls(clock: Clock): FrameSeed[] {
     decoded(MetadataRpc.listHolds, {}),
     decoded(MetadataRpc.putHold, { name: 'fuzzed', timestamp: 1, ttlMs: 0, reason: 'fuzz' }),
     decoded(MetadataRpc.deleteHold, { name: 'fuzzed' }),
+    decoded(MetadataRpc.reportWaits, { waits: [{ waiter: 2, holders: [1] }] }),
   ];
 }
 

@@ -35,7 +35,7 @@ interface TxnFlags {
 
 /** What an operation of the script answered. */
 type Answer = { readonly operation: ScriptOperation } & (
-  | { readonly entry: Entry | undefined }
+  | { readonly entry: Entry | undefined; readonly isLeftOut?: boolean }
   | { readonly rows: readonly (Entry & { readonly key: Buffer })[]; readonly hasMore: boolean }
   | { readonly sum: bigint }
   | { readonly existed?: boolean }
@@ -61,6 +61,8 @@ export function registerTxn(program: Command, run: RunAction): void {
 The script, from a file or standard input, has one operation a line:
   get KEY            put KEY VALUE      delete KEY
   increment KEY N    scan PREFIX        # and comments
+  get-for-update KEY                    keeps it for the transaction; behind KEY: share or key-share,
+                                        and nowait or skip-locked
 Words with spaces stand in quotes: 'as it is', or "with \\n \\t \\" \\\\ \\x41".
 
 With conditions it is one step at the cluster: if all hold, what is below then: is carried out, else what is
@@ -183,6 +185,10 @@ async function carriedOut(tx: Transaction, operation: ScriptOperation): Promise<
     case 'get':
     case 'scan':
       return answerRead(tx, operation);
+    case 'get-for-update': {
+      const { entry, locked } = await tx.getForUpdate(operation.key, operation.lock);
+      return { operation, entry, isLeftOut: !locked };
+    }
     case 'put':
       tx.put(operation.key, operation.value);
       return { operation };
@@ -196,7 +202,13 @@ async function carriedOut(tx: Transaction, operation: ScriptOperation): Promise<
 
 /** Mistakes that the line itself makes; with others it has nothing to do. */
 const OF_ONE_LINE: readonly ErrorCode[] = [
-  ...(['INVALID_ARGUMENT', 'FAILED_PRECONDITION', 'WRONG_KIND', 'TRANSACTION_TOO_LARGE'] as const),
+  ...([
+    'INVALID_ARGUMENT',
+    'FAILED_PRECONDITION',
+    'WRONG_KIND',
+    'TRANSACTION_TOO_LARGE',
+    'LOCK_NOT_AVAILABLE',
+  ] as const),
 ];
 
 async function atLine({ line }: { readonly line: number }, work: () => Promise<Answer>): Promise<Answer> {
@@ -270,7 +282,8 @@ function operationOf(operation: ScriptOperation): ExecuteOperationInput {
     case 'increment':
       return { increment: { key, delta: operation.delta } };
     case 'scan':
-      throw new UsageError(`line ${operation.line}: scan cannot be in a script with conditions`);
+    case 'get-for-update':
+      throw new UsageError(`line ${operation.line}: ${operation.op} cannot be in a script with conditions`);
   }
 }
 
@@ -292,6 +305,7 @@ async function showTable(context: CommandContext, { answers, succeeded, timestam
       return found.length === 0 ? [row('(none)')] : found;
     }
     if ('sum' in answer) return [row(String(answer.sum))];
+    if ('entry' in answer && answer.isLeftOut === true) return [row('(locked by another)')];
     if ('entry' in answer) return [row(answer.entry === undefined ? '(none)' : shown(answer.entry))];
     return [row(answer.existed === false ? '(none)' : 'OK')];
   });
@@ -312,13 +326,24 @@ async function showJson(context: CommandContext, { answers, succeeded, timestamp
         : 'sum' in answer
           ? [{ ...what, value: String(answer.sum) }]
           : 'entry' in answer
-            ? [{ ...what, found: answer.entry !== undefined, ...(answer.entry && jsonEntry(answer.entry)) }]
+            ? [{ ...what, ...jsonFound(answer) }]
             : [answer.existed === undefined ? what : { ...what, existed: answer.existed }];
     for (const each of said) text += `${JSON.stringify(each)}\n`;
     if ('rows' in answer && answer.hasMore) text += `${JSON.stringify({ ...what, more: true })}\n`;
   }
   await context.print(text);
   await context.json({ ...(succeeded === undefined ? {} : { succeeded }), timestamp });
+}
+
+function jsonFound({
+  entry,
+  isLeftOut,
+}: {
+  readonly entry: Entry | undefined;
+  readonly isLeftOut?: boolean;
+}): object {
+  if (isLeftOut === true) return { locked: false };
+  return { found: entry !== undefined, ...(entry && jsonEntry(entry)) };
 }
 
 function jsonEntry(entry: Entry): object {

@@ -5,9 +5,16 @@ export type ScriptCondition = { readonly line: number; readonly key: Buffer } & 
   { readonly kind: 'exists' | 'absent' } | { readonly kind: 'value' | 'version'; readonly operand: Buffer }
 );
 
+/** How a key is to be held, as the SDK takes it. */
+export interface ScriptLock {
+  readonly strength?: 'share' | 'key-share';
+  readonly wait?: 'nowait' | 'skip-locked';
+}
+
 /** An operation of the script, with the line that it is on. */
 export type ScriptOperation = { readonly line: number; readonly key: Buffer } & (
   | { readonly op: 'get' | 'delete' | 'scan' }
+  | { readonly op: 'get-for-update'; readonly lock: ScriptLock }
   | { readonly op: 'put'; readonly value: Buffer }
   | { readonly op: 'increment'; readonly delta: bigint }
 );
@@ -45,8 +52,9 @@ export function parseScript(text: string, bytesOf: BytesOf): Script {
       conditions.push(conditionOf(words, line, bytesOf));
     } else {
       const operation = operationOf(words, line, bytesOf);
-      if (operation.op === 'scan' && conditions.length > 0)
-        throw wrong(line, 'scan cannot be in a script with conditions');
+      const { op } = operation;
+      if ((op === 'scan' || op === 'get-for-update') && conditions.length > 0)
+        throw wrong(line, `${op} cannot be in a script with conditions`);
       (section === 'else' ? otherwise : then).push(operation);
     }
   }
@@ -93,7 +101,11 @@ function operationOf(words: readonly string[], line: number, bytesOf: BytesOf): 
   const [name = '', word, more, ...rest] = words;
   const form = FORMS[name];
   if (form === undefined)
-    throw wrong(line, `"${name}" is no operation: there are get, put, delete, increment, scan and if`);
+    throw wrong(
+      line,
+      `"${name}" is no operation: there are get, get-for-update, put, delete, increment, scan and if`,
+    );
+  if (name === 'get-for-update') return lockingOf(words, line, bytesOf);
   const isTooShort = word === undefined || (name === 'put' && more === undefined);
   const takes = name === 'put' || name === 'increment' ? 2 : 1;
   if (isTooShort || rest.length > 0 || (takes === 1 && more !== undefined))
@@ -106,8 +118,23 @@ function operationOf(words: readonly string[], line: number, bytesOf: BytesOf): 
   return { line, op: name === 'get' ? 'get' : 'delete', key };
 }
 
+function lockingOf(words: readonly string[], line: number, bytesOf: BytesOf): ScriptOperation {
+  const [name = '', word, ...how] = words;
+  let lock: ScriptLock = {};
+  for (const each of how) {
+    if ((each === 'share' || each === 'key-share') && lock.strength === undefined)
+      lock = { ...lock, strength: each };
+    else if ((each === 'nowait' || each === 'skip-locked') && lock.wait === undefined)
+      lock = { ...lock, wait: each };
+    else throw wrong(line, `write ${FORMS[name] ?? name}`);
+  }
+  if (word === undefined) throw wrong(line, `write ${FORMS[name] ?? name}`);
+  return { line, op: 'get-for-update', key: keyOf(word, line, bytesOf), lock };
+}
+
 const FORMS: Readonly<Record<string, string>> = {
   get: 'get KEY',
+  'get-for-update': 'get-for-update KEY, with share or key-share, and nowait or skip-locked behind it',
   put: 'put KEY VALUE (a value with spaces in quotes)',
   delete: 'delete KEY',
   increment: 'increment KEY, or increment KEY N',

@@ -11,5 +11,6 @@ export {
   type MetadataClientOptions,
   type MetadataConnection,
 } from './metadata-client.js';
+export { DeadlockDetector, type DeadlockVictim, type LockWait } from './deadlock-detector.js';
 export { metadataConnector, type MetadataConnectorOptions } from './metadata-connector.js';
 export { openMember, type MemberContext, type MemberPorts, type RunningMember } from './open-member.js';

@@ -1,3 +1,4 @@
+import { DeadlockDetector } from './deadlock-detector.js';
 import { LockBound } from './lock-bound.js';
 import type { MetadataView } from './metadata-state.js';
 import { NodeTable } from './node-table.js';
@@ -13,6 +14,7 @@ export class LeaderMemory {
   readonly nodes = new NodeTable({ liveTimeoutMs: LIVE_TIMEOUT_MS });
   readonly ranges = new RangeMap();
   readonly locks = new LockBound();
+  readonly waits = new DeadlockDetector();
   #coverage = NOTHING_WRONG;
   #gapsSinceMs: number | undefined;
   #sinceMs = 0;
@@ -39,6 +41,7 @@ export class LeaderMemory {
     this.nodes.reset(state, nowMs);
     this.ranges.clear();
     this.locks.reset();
+    this.waits.reset();
     this.#coverage = NOTHING_WRONG;
     this.#gapsSinceMs = undefined;
     this.#sinceMs = nowMs;

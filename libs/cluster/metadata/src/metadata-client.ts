@@ -2,6 +2,7 @@ import { assert, CairnError, messageOf, rethrowInvariant, timestamp, type Timest
 import { sleep, type Clock, type Counter, type Logger, type Metrics, type Rng } from '@cairn/ports';
 import type { RpcClient, RpcMethod } from '@cairn/wire';
 
+import type { DeadlockVictim, LockWait } from './deadlock-detector.js';
 import { TimestampBatcher } from './timestamp-batcher.js';
 import {
   MetadataRpc,
@@ -180,6 +181,22 @@ export class MetadataClient {
   /** Ends a hold at once. A call that was sent again after its answer was lost says that there was none. */
   deleteHold(request: DeleteHoldRequest, options: MetadataCallOptions = {}): Promise<DeleteHoldResponse> {
     return this.#call(MetadataRpc.deleteHold, request, options);
+  }
+
+  /**
+   * Tells all that transactions of this router wait for, in the place of what it told last. Answers those of
+   * its waiters that must give up, because they wait in a circle.
+   */
+  async reportWaits(
+    waits: readonly LockWait[],
+    options: MetadataCallOptions = {},
+  ): Promise<readonly DeadlockVictim[]> {
+    const request = { waits: waits.map(({ waiter, holders }) => ({ waiter, holders: [...holders] })) };
+    const { victims } = await this.#call(MetadataRpc.reportWaits, request, options);
+    return victims.map(({ owner, cycle }) => ({
+      owner: timestamp(owner),
+      cycle: cycle.map((each) => timestamp(each)),
+    }));
   }
 
   /** Ends the client; calls under way reject with CANCELLED. */

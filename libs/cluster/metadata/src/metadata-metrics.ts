@@ -37,6 +37,8 @@ export interface MetadataMetrics {
   idsAllocated(count: number): void;
   /** Something that needed old versions holds them no more, for another reason than that it is done. */
   pinEnded(end: PinEnd): void;
+  /** So many transactions were told to give up. */
+  deadlocks(victims: number): void;
   /** Reads the gauges before each scrape. */
   watch(read: () => MetadataGauges): void;
 }
@@ -72,6 +74,10 @@ export function createMetadataMetrics(metrics: Metrics): MetadataMetrics {
       'of them keeps old versions any more',
     ['cause'],
   );
+  const deadlocks = metrics.counter(
+    'cairn_metadata_deadlocks_total',
+    'Transactions that were told to give up because they waited for locks in a circle',
+  );
   return {
     proposal: (outcome) => {
       proposals.add(1, { outcome });
@@ -96,6 +102,9 @@ export function createMetadataMetrics(metrics: Metrics): MetadataMetrics {
     },
     pinEnded: (end) => {
       pinsEnded.add(1, { cause: end });
+    },
+    deadlocks: (victims) => {
+      deadlocks.add(victims);
     },
     watch: (read) => {
       watchGauges(metrics, read);

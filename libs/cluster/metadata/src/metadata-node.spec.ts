@@ -1,12 +1,15 @@
 import { describe, expect, it } from '@jest/globals';
+import { timestamp } from '@cairn/base';
 import { THIS_BUILD } from '@cairn/wire';
 import fc from 'fast-check';
 
 import { FakeShard, reportOf } from '../test/fake-shard.js';
 import { MetadataCluster } from '../test/metadata-cluster.js';
+import type { DeadlockVictim } from './deadlock-detector.js';
 import type { MetadataClient } from './metadata-client.js';
 import {
   buildToMessage,
+  LOCK_WAITS_MAX,
   NodeKind,
   type HeartbeatRequest,
   type RangeDescriptorMessage,
@@ -387,6 +390,24 @@ describe('failover', () => {
     const again = await cluster.clock.until(client.timestamp());
     expect(after).toBeGreaterThan(before);
     expect(again).toBeGreaterThan(after);
+  });
+
+  it('hears who waits for whom, tells who must give up, and forgets all of it with leadership', async () => {
+    const { cluster, client } = await joinedCluster();
+    const [old, young] = [timestamp(10), timestamp(20)];
+    const waits = [{ waiter: old, holders: [young] }];
+    const report = (router: string, told: typeof waits): Promise<readonly DeadlockVictim[]> => {
+      cluster.speaker = router;
+      return cluster.clock.until(client.reportWaits(told));
+    };
+    expect(await report('router-1', waits)).toEqual([]);
+    const other = [{ waiter: young, holders: [old] }];
+    expect(await report('router-2', other)).toEqual([{ owner: young, cycle: [young, old] }]);
+    expect(await report('router-1', waits)).toEqual([]);
+    await cluster.raft.elect(1);
+    expect(await report('router-2', other)).toEqual([]);
+    const many = Array.from({ length: LOCK_WAITS_MAX + 1 }, () => ({ waiter: old, holders: [young] }));
+    await expect(report('router-1', many)).rejects.toMatchObject({ code: 'INVALID_ARGUMENT' });
   });
 
   it('stops serving when told to', async () => {

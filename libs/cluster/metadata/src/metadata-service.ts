@@ -1,4 +1,4 @@
-import { CairnError, messageOf, opensAt } from '@cairn/base';
+import { CairnError, messageOf, opensAt, timestamp } from '@cairn/base';
 import { LogBudget, type Clock, type Logger } from '@cairn/ports';
 import type { ReplicaGroup } from '@cairn/store';
 import type { Hello, RpcContext, RpcHandler, RpcMethod, RpcServer } from '@cairn/wire';
@@ -42,6 +42,8 @@ import {
   type PutHoldRequest,
   type PutHoldResponse,
   type PutSettingRequest,
+  type ReportWaitsRequest,
+  type ReportWaitsResponse,
 } from './wire-binding.js';
 
 /** Ids that one call may take. */
@@ -141,6 +143,9 @@ export class MetadataService {
     this.#handle(server, MetadataRpc.listHolds, () => this.#listHolds());
     this.#handle(server, MetadataRpc.putHold, (request) => this.#putHold(request));
     this.#handle(server, MetadataRpc.deleteHold, (request) => this.#deleteHold(request));
+    this.#handle(server, MetadataRpc.reportWaits, (request, { remote }) =>
+      this.#reportWaits(request, remote),
+    );
   }
 
   #handle<Request, Response>(
@@ -375,6 +380,18 @@ export class MetadataService {
     const deleted = await this.#parts.proposer.run((state) => evaluateDeleteHold(state, name));
     if (deleted) this.#lines.holdDeleted.write({ name });
     return { deleted };
+  }
+
+  /** Of the router that speaks: who says a name has it, and can only make others give up. */
+  #reportWaits({ waits }: ReportWaitsRequest, { name }: Hello): ReportWaitsResponse {
+    const { clock, memory, metrics } = this.#parts;
+    const told = waits.map(({ waiter, holders }) => ({
+      waiter: timestamp(waiter),
+      holders: holders.map((holder) => timestamp(holder)),
+    }));
+    const victims = memory.waits.report(name, told, clock.nowMs());
+    metrics.deadlocks(victims.length);
+    return { victims: victims.map(({ owner, cycle }) => ({ owner, cycle: [...cycle] })) };
   }
 
   /** @throws CairnError FAILED_PRECONDITION while there are nodes that could not read a hold. */

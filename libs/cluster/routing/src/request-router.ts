@@ -540,6 +540,7 @@ export class RequestRouter {
       case 'TRANSACTION_NOT_FOUND':
       case 'TRANSACTION_TOO_LARGE':
       case 'WATCH_RESET':
+      case 'LOCK_NOT_AVAILABLE':
       case 'INTERNAL':
         this.#fail(operation, errorOf(error));
         return;

@@ -34,7 +34,15 @@ export function atomicOperation(sizes: SizeLimits, inputs: readonly WriteOperati
     state.write(write);
   }
   const { writes, bytes } = state;
-  const value = { start: 0, isolation: Isolation.SERIALIZABLE, reads: [], spans: [], writes };
+  const value = {
+    start: 0,
+    isolation: Isolation.SERIALIZABLE,
+    reads: [],
+    reserved: [],
+    owner: 0,
+    spans: [],
+    writes,
+  };
   return { operation: { $case: 'commit', value }, byteLength: bytes + OVERHEAD_BYTES };
 }
 

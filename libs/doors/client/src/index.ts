@@ -70,6 +70,8 @@ export type {
   ConditionInput,
   ExecuteOperationInput,
   IsolationLevel,
+  Locked,
+  KeyLockOptions,
   SnapshotOptions,
   TransactionOptions,
   TransactionPutOptions,

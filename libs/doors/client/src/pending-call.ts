@@ -41,6 +41,8 @@ const RESEND_RULE: Readonly<Record<CallKind, ResendRule>> = {
   getTimestamp: 'harmless',
   commit: 'unsafe',
   execute: 'unsafe',
+  reserve: 'harmless',
+  release: 'harmless',
 };
 
 type Settle = (value: never) => void;
@@ -164,18 +166,23 @@ export function outcomeOf(call: PendingCall, result: BatchResult): unknown {
       return answer.value.timestamp;
     case 'snapshotGet':
     case 'execute':
+    case 'reserve':
+    case 'release':
       return answer.value;
     default:
       return mismatch(call, 'something unknown');
   }
 }
 
+const TRANSACTIONAL: ReadonlySet<CallKind> = new Set([
+  ...(['snapshotGet', 'getTimestamp', 'commit', 'execute', 'reserve', 'release'] as const),
+]);
+
 /** A router of a release before transactions sees an operation that says nothing. */
 function refusalOf({ kind }: PendingCall, detail: ErrorDetail): CairnError {
   const error = errorFromDetail(detail);
-  const isNewer =
-    kind === 'snapshotGet' || kind === 'getTimestamp' || kind === 'commit' || kind === 'execute';
-  if (!isNewer || error.code !== 'INVALID_ARGUMENT' || detail.field !== 'operation') return error;
+  if (!TRANSACTIONAL.has(kind) || error.code !== 'INVALID_ARGUMENT' || detail.field !== 'operation')
+    return error;
   const message = 'the router is of an older release than this client, and knows no transactions: upgrade it';
   return new CairnError('FAILED_PRECONDITION', message, { cause: error });
 }

@@ -52,6 +52,12 @@ export class SnapshotReader {
     });
   }
 
+  /** Reads are of this instant, unless something was read before, or is being read. */
+  async startAt(timestamp: number): Promise<void> {
+    while (this.#beginning !== undefined) await this.#beginning;
+    this.#takeTimestamp(timestamp);
+  }
+
   /** The instant of a scan that begins now. */
   async scanInstant(): Promise<number> {
     const first = await this.begin();

@@ -1,6 +1,7 @@
 import { invalidArgument, type BytesInput } from './bytes.js';
 import type { CallOptions, PutOptions, ScanOptions } from './options.js';
-import { Isolation } from './wire-binding.js';
+import type { Lock } from './reserver.js';
+import { Isolation, LockPolicy, LockStrength } from './wire-binding.js';
 
 /**
  * - `serializable` (default): as if transactions had run one after the other.
@@ -21,6 +22,56 @@ export interface TransactionOptions extends CallOptions {
 
 /** Of a put in a transaction; the time to live is counted from the commit. */
 export type TransactionPutOptions = Pick<PutOptions, 'ttlMs'>;
+
+/**
+ * Of `getForUpdate`.
+ */
+export interface KeyLockOptions {
+  /**
+   * - `exclusive` (default): nobody else may hold or write the key.
+   * - `share`: others may share it, nobody else may write it.
+   * - `key-share`: others may share it or change its value, nobody else may remove it.
+   */
+  readonly strength?: 'exclusive' | 'share' | 'key-share';
+  /**
+   * Where somebody else has the key: `wait` (default) for it, fail at once with LOCK_NOT_AVAILABLE
+   * (`nowait`), or leave the key out (`skip-locked`).
+   */
+  readonly wait?: 'wait' | 'nowait' | 'skip-locked';
+  /** How long to wait for all keys of the call, milliseconds; default 10,000. Then LOCK_NOT_AVAILABLE. */
+  readonly lockTimeoutMs?: number;
+}
+
+/** A key as `getForUpdate` found it. `Found` is an entry, or a typed one. */
+export interface Locked<Found> {
+  /** This transaction has the key. Only `skip-locked` leaves one out: then nothing is known of it. */
+  readonly locked: boolean;
+  /** undefined: there is none, or the key was left out. */
+  readonly entry: Found | undefined;
+}
+
+/** INVALID_ARGUMENT for what is not known. */
+export function lockOf({ strength, wait, lockTimeoutMs = 0 }: KeyLockOptions): Lock {
+  const isMs = Number.isSafeInteger(lockTimeoutMs) && lockTimeoutMs >= 0 && lockTimeoutMs < 2 ** 32;
+  if (!isMs)
+    throw invalidArgument('lockTimeoutMs', `lockTimeoutMs is a whole number from 1 on, not ${lockTimeoutMs}`);
+  const strengths = { exclusive: LockStrength.EXCLUSIVE, share: LockStrength.SHARE } as const;
+  const all = { ...strengths, 'key-share': LockStrength.KEY_SHARE } as const;
+  const policies = { wait: LockPolicy.WAIT, nowait: LockPolicy.NOWAIT } as const;
+  const waits = { ...policies, 'skip-locked': LockPolicy.SKIP_LOCKED } as const;
+  return {
+    strength: chosen(all, 'strength', strength ?? 'exclusive'),
+    policy: chosen(waits, 'wait', wait ?? 'wait'),
+    lockTimeoutMs,
+  };
+}
+
+function chosen<Value>(values: Readonly<Record<string, Value>>, field: string, name: string): Value {
+  const value = Object.hasOwn(values, name) ? values[name] : undefined;
+  if (value !== undefined) return value;
+  const names = Object.keys(values).join('", "');
+  throw invalidArgument(field, `${field} must be one of "${names}", not ${name}`);
+}
 
 /** Of a scan in a transaction: its snapshot and its deadline are those of the transaction. */
 export type TransactionScanOptions = Omit<

@@ -4,10 +4,11 @@ import { backoffMs, RESTART_BACKOFF, type RetryBudget } from './backoff.js';
 import type { Dispatcher, DispatchTiming, KeepAlive } from './dispatcher.js';
 import type { ClientStats, ScanOptions } from './options.js';
 import type { Row } from './entry.js';
+import { Reserver, type Lock } from './reserver.js';
 import { SnapshotReader } from './snapshot-reader.js';
 import { Transaction } from './transaction.js';
 import { TransactionState } from './transaction-state.js';
-import { Isolation } from './wire-binding.js';
+import { Isolation, type ReserveResponse } from './wire-binding.js';
 
 const OVERHEAD_BYTES = 64;
 
@@ -42,12 +43,26 @@ export async function runTransaction<Result>(
   work: (transaction: Transaction) => Promise<Result> | Result,
   plan: TransactionPlan,
 ): Promise<Result> {
+  const reserver = new Reserver(context.dispatcher);
+  try {
+    return await runAttempts(context, work, plan, reserver);
+  } finally {
+    reserver.release();
+  }
+}
+
+async function runAttempts<Result>(
+  context: TransactionContext,
+  work: (transaction: Transaction) => Promise<Result> | Result,
+  plan: TransactionPlan,
+  reserver: Reserver,
+): Promise<Result> {
   const { clock, rng, budget, stats } = context;
   const deadlineMs = clock.nowMs() + plan.timeoutMs;
   for (let attempt = 1; ; attempt += 1) {
     const begunMs = clock.nowMs();
     try {
-      const result = await runOnce(context, work, plan, { attempt, deadlineMs });
+      const result = await runOnce(context, work, plan, { attempt, deadlineMs, reserver });
       budget.onSuccess();
       return result;
     } catch (error) {
@@ -98,6 +113,8 @@ function givenUp(error: CairnError, attempts: number, why: string): CairnError {
 interface Attempt {
   readonly attempt: number;
   readonly deadlineMs: number;
+  /** Of all attempts. */
+  readonly reserver: Reserver;
 }
 
 async function runOnce<Result>(
@@ -118,7 +135,10 @@ async function runOnce<Result>(
     const signalled = signal === undefined ? {} : { signal };
     yield* context.scan({ ...options, consistency: { timestamp }, timeoutMs, ...signalled });
   };
-  const transaction = new Transaction({ state, reader, sizes: dispatcher.sizes, rowsOf });
+  const { reserver } = attempt;
+  const reserve = (keys: Buffer[], lock: Lock): Promise<ReserveResponse> =>
+    reserver.reserve(keys, lock, () => reader.timestamp, timing);
+  const transaction = new Transaction({ state, reader, reserve, sizes: dispatcher.sizes, rowsOf });
   let result: Result;
   try {
     result = await work(transaction);
@@ -128,7 +148,10 @@ async function runOnce<Result>(
   }
   Transaction.end(transaction, 'its closure returned');
   Transaction.checkDone(transaction);
-  Transaction.committed(transaction, await commit(dispatcher, { state, reader, plan }, timing));
+  Transaction.committed(
+    transaction,
+    await commit(dispatcher, { state, reader, plan, owner: reserver.owner }, timing),
+  );
   return result;
 }
 
@@ -141,19 +164,27 @@ function timingOf({ clock }: TransactionContext, plan: TransactionPlan, attempt:
   return { timeoutMs, signal: plan.signal, traceparent: plan.traceparent };
 }
 
+/** A closure that has returned. */
+interface Ending {
+  readonly state: TransactionState;
+  readonly reader: SnapshotReader;
+  readonly plan: TransactionPlan;
+  /** Whose reservations it has; 0 = none. */
+  readonly owner: number;
+}
+
 /** Where it committed. What has only read is of one instant already. */
 async function commit(
   dispatcher: TransactionContext['dispatcher'],
-  {
-    state,
-    reader,
-    plan,
-  }: { readonly state: TransactionState; readonly reader: SnapshotReader; readonly plan: TransactionPlan },
+  { state, reader, plan, owner }: Ending,
   timing: () => DispatchTiming,
 ): Promise<number> {
   if (!state.hasWrites) return reader.timestamp;
-  const { reads, spans, writes } = state;
-  const value = { start: reader.timestamp, isolation: plan.isolation, reads, spans, writes };
+  const { reads, reserved, spans, writes } = state;
+  const value = {
+    ...{ start: reader.timestamp, isolation: plan.isolation, owner },
+    ...{ reads, reserved, spans, writes },
+  };
   const bytes = state.bytes + OVERHEAD_BYTES;
   return (await dispatcher.start({ $case: 'commit', value }, bytes, timing())) as number;
 }

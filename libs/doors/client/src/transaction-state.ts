@@ -49,6 +49,8 @@ export class TransactionState {
   /** What was read is checked at the end. */
   readonly #keepsReads: boolean;
   readonly #reads = new Map<string, ReadKey>();
+  /** Keys that were reserved: checked at the end whatever else is. */
+  readonly #reserved = new Map<string, ReadKey>();
   readonly #writes = new Map<string, BufferedWrite>();
   readonly #spans: ScannedSpan[] = [];
   #bytes = 0;
@@ -73,10 +75,18 @@ export class TransactionState {
     this.#reads.set(name, { key, isChecked: false });
   }
 
+  reserve(key: Buffer): void {
+    const name = nameOf(key);
+    if (this.#reserved.has(name)) return;
+    this.#take(key.length + READ_BYTES);
+    this.#reserved.set(name, { key, isChecked: false });
+  }
+
   /** A read has found nothing that may expire by itself. */
   readLasting(key: Buffer): void {
-    const read = this.#reads.get(nameOf(key));
-    if (read !== undefined) read.isChecked = true;
+    const name = nameOf(key);
+    for (const read of [this.#reads.get(name), this.#reserved.get(name)])
+      if (read !== undefined) read.isChecked = true;
   }
 
   write(write: BufferedWrite): void {
@@ -107,10 +117,18 @@ export class TransactionState {
 
   /** For the end of the transaction: those that its writes do not check. */
   get reads(): Buffer[] {
-    const reads: Buffer[] = [];
-    for (const [name, { isChecked, key }] of this.#reads)
-      if (!isChecked || !this.#writes.has(name)) reads.push(key);
-    return reads;
+    return this.#unchecked(this.#reads);
+  }
+
+  /** As `reads`. */
+  get reserved(): Buffer[] {
+    return this.#unchecked(this.#reserved);
+  }
+
+  #unchecked(read: ReadonlyMap<string, ReadKey>): Buffer[] {
+    const keys: Buffer[] = [];
+    for (const [name, { isChecked, key }] of read) if (!isChecked || !this.#writes.has(name)) keys.push(key);
+    return keys;
   }
 
   get spans(): ReadSpan[] {
@@ -132,7 +150,8 @@ export class TransactionState {
   }
 
   #take(bytes: number, instead?: BufferedWrite): void {
-    const keys = this.#reads.size + this.#writes.size + this.#spans.length + (instead === undefined ? 1 : 0);
+    const read = this.#reads.size + this.#reserved.size + this.#spans.length;
+    const keys = read + this.#writes.size + (instead === undefined ? 1 : 0);
     if (keys > TRANSACTION_KEYS_MAX) throw tooLarge(`${keys} keys and spans`, TRANSACTION_KEYS_MAX);
     const all = this.#bytes + bytes - (instead === undefined ? 0 : bytesOf(instead));
     if (all > TRANSACTION_BYTES_MAX) throw tooLarge(`${all} bytes`, TRANSACTION_BYTES_MAX);

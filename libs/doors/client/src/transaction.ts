@@ -10,9 +10,17 @@ import {
 } from './bytes.js';
 import { Entry, type Row } from './entry.js';
 import { boundsOf, deltaOf, ttlOf } from './operations.js';
+import type { Lock } from './reserver.js';
 import type { SnapshotReader } from './snapshot-reader.js';
 import { mergedScan, type SpanRows } from './transaction-scan.js';
-import type { TransactionPutOptions, TransactionScanOptions } from './transaction-options.js';
+import {
+  lockOf,
+  type Locked,
+  type KeyLockOptions,
+  type TransactionPutOptions,
+  type TransactionScanOptions,
+} from './transaction-options.js';
+import type { ReserveResponse } from './wire-binding.js';
 import type { BufferedWrite, TransactionState } from './transaction-state.js';
 
 const NO_VERSION = Buffer.alloc(0);
@@ -21,6 +29,8 @@ const NO_VERSION = Buffer.alloc(0);
 export interface TransactionParts {
   readonly state: TransactionState;
   readonly reader: SnapshotReader;
+  /** Reserves keys for the transaction. */
+  readonly reserve: (keys: Buffer[], lock: Lock) => Promise<ReserveResponse>;
   /** What the cluster accepts, as far as is known. */
   readonly sizes: SizeLimits;
   /** The rows of a span as of the transaction's instant. */
@@ -76,6 +86,47 @@ export class Transaction {
   /** Many keys, in their order. Rejects with the first error. */
   async getMany(keys: readonly BytesInput[]): Promise<(Entry | undefined)[]> {
     return Promise.all(keys.map((key) => this.get(key)));
+  }
+
+  /**
+   * Reads the key as `get` does, and keeps it for this transaction until that has ended: others that want to
+   * write it, or to have it, wait; readers do not. The first read of a transaction is of the instant behind
+   * the wait, so that the attempt is not aborted for what was written meanwhile. Rejects with
+   * LOCK_NOT_AVAILABLE, and with TRANSACTION_ABORTED when the key was written since the first read, or when
+   * transactions wait for each other in a circle and this one is the youngest: its closure runs again, and
+   * but for the circle it still has its keys then.
+   */
+  async getForUpdate(key: BytesInput, options: KeyLockOptions = {}): Promise<Locked<Entry>> {
+    const [locked] = await this.getManyForUpdate([key], options);
+    return locked as Locked<Entry>;
+  }
+
+  /** Many keys, at most 10,000, in their order; they are locked in the order of the keys. */
+  async getManyForUpdate(
+    keys: readonly BytesInput[],
+    options: KeyLockOptions = {},
+  ): Promise<Locked<Entry>[]> {
+    this.#checkOpen();
+    const bytes = keys.map((key) => keyOf(key, WIDEST_SIZES));
+    const lock = lockOf(options);
+    if (bytes.length === 0) return [];
+    const { reader, reserve, state } = this.#parts;
+    const { newest, skipped, timestamp } = await reserve(bytes, lock);
+    this.#checkOpen();
+    await reader.startAt(timestamp);
+    if (newest > reader.timestamp)
+      throw new CairnError(
+        'TRANSACTION_ABORTED',
+        'the transaction was aborted: a key that it locks was written since its first read',
+        { details: { reason: 'conflict' } },
+      );
+    const left = new Set(skipped);
+    for (const [at, key] of bytes.entries()) if (!left.has(at)) state.reserve(key);
+    return Promise.all(
+      bytes.map(async (key, at) =>
+        left.has(at) ? { locked: false, entry: undefined } : { locked: true, entry: await this.get(key) },
+      ),
+    );
   }
 
   /**

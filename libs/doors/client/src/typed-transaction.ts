@@ -2,7 +2,7 @@ import type { ViewCoding } from './typed-coding.js';
 import type { Snapshot } from './snapshot.js';
 import type { CallOptions } from './options.js';
 import type { Transaction } from './transaction.js';
-import type { TransactionPutOptions } from './transaction-options.js';
+import type { Locked, KeyLockOptions, TransactionPutOptions } from './transaction-options.js';
 import type { TypedEntry, TypedRow, TypedScanOptions } from './codecs.js';
 
 /** As of a scan of a typed view; its snapshot and its deadline are those of the transaction. */
@@ -29,6 +29,22 @@ export class TypedTransaction<Key, Value> {
   async getMany(keys: readonly Key[]): Promise<(TypedEntry<Value> | undefined)[]> {
     const entries = await this.raw.getMany(keys.map((key) => this.#coding.keyOf(key)));
     return entries.map((entry) => this.#coding.entryOf(entry));
+  }
+
+  /** As `Transaction.getForUpdate`. */
+  async getForUpdate(key: Key, options?: KeyLockOptions): Promise<Locked<TypedEntry<Value>>> {
+    const { entry, locked } = await this.raw.getForUpdate(this.#coding.keyOf(key), options);
+    return { locked, entry: this.#coding.entryOf(entry) };
+  }
+
+  /** As `Transaction.getManyForUpdate`. */
+  async getManyForUpdate(
+    keys: readonly Key[],
+    options?: KeyLockOptions,
+  ): Promise<Locked<TypedEntry<Value>>[]> {
+    const bytes = keys.map((key) => this.#coding.keyOf(key));
+    const found = await this.raw.getManyForUpdate(bytes, options);
+    return found.map(({ entry, locked }) => ({ locked, entry: this.#coding.entryOf(entry) }));
   }
 
   async *scan(

@@ -7,7 +7,14 @@ import { WatchService } from '@cairn/wire/gen/cairn/v1/watch.js';
 import { decodeBatchResponse, encodeBatchRequest } from '@cairn/wire/grpc-batch-client.js';
 import { decodeScanPage } from '@cairn/wire/packed-rows.js';
 
-export { Consistency, Isolation, KVService, Ordering } from '@cairn/wire/gen/cairn/v1/kv.js';
+export {
+  Consistency,
+  Isolation,
+  KVService,
+  LockPolicy,
+  LockStrength,
+  Ordering,
+} from '@cairn/wire/gen/cairn/v1/kv.js';
 export type {
   BatchGetResult,
   BatchHello,
@@ -24,6 +31,8 @@ export type {
   ExecuteResult,
   ReadSpan,
   RequestId,
+  ReserveRequest,
+  ReserveResponse,
   ScanRequest,
   SnapshotGetRequest,
   SnapshotGetResponse,

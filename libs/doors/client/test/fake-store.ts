@@ -109,6 +109,8 @@ export class FakeStore {
       case 'getTimestamp':
       case 'commit':
       case 'execute':
+      case 'reserve':
+      case 'release':
         return this.transactions.apply(operation);
       case 'cancel':
         throw new Error('cancel is not an operation of the store');

@@ -2,6 +2,7 @@ import { CairnError, NO_BYTES, sumOfCounter } from '@cairn/base';
 import { detailFromError } from '../src/errors.js';
 import {
   Isolation,
+  LockPolicy,
   type BatchGetResult,
   type BatchOperation,
   type BatchResult,
@@ -10,6 +11,7 @@ import {
   type ExecuteOperation,
   type ExecuteRequest,
   type ExecuteResult,
+  type ReserveRequest,
   type SnapshotGetRequest,
 } from '../src/wire-binding.js';
 
@@ -17,7 +19,7 @@ type Operation = NonNullable<BatchOperation['operation']>;
 type Result = NonNullable<BatchResult['result']>;
 export type TransactionalOperation = Extract<
   Operation,
-  { $case: 'snapshotGet' | 'getTimestamp' | 'commit' | 'execute' }
+  { $case: 'snapshotGet' | 'getTimestamp' | 'commit' | 'execute' | 'reserve' | 'release' }
 >;
 
 /** A version of a key as the store has it. */
@@ -48,6 +50,8 @@ export class FakeTransactions {
   refusal: CairnError | undefined;
   /** Rows of one answer to a snapshot read at most. */
   rowsMax = Infinity;
+  /** Who has reserved a key. */
+  readonly held = new Map<string, number>();
   readonly #rows: VersionedRows;
 
   constructor(rows: VersionedRows) {
@@ -65,7 +69,30 @@ export class FakeTransactions {
         return { $case: 'commit', value: { timestamp: this.#commit(operation.value) } };
       case 'execute':
         return this.#execute(operation.value);
+      case 'reserve':
+        return this.#reserve(operation.value);
+      case 'release':
+        this.#release(operation.value.owner);
+        return { $case: 'release', value: {} };
     }
+  }
+
+  /** Nobody waits here: what another one has is not available. */
+  #reserve({ owner, keys, policy, start }: ReserveRequest): Result {
+    const isHeld = (key: Buffer): boolean => (this.held.get(key.toString()) ?? owner) !== owner;
+    const other = keys.find(isHeld);
+    if (other !== undefined && policy !== LockPolicy.SKIP_LOCKED)
+      throw new CairnError('LOCK_NOT_AVAILABLE', `somebody has ${other.toString()}`);
+    const skipped = keys.flatMap((key, at) => (isHeld(key) ? [at] : []));
+    const mine = keys.filter((key) => !isHeld(key));
+    for (const key of mine) this.held.set(key.toString(), owner);
+    const timestamp = start > 0 ? start : this.#rows.tick();
+    const isNewer = mine.some((key) => this.#rows.isChangedSince(key, 'key', timestamp));
+    return { $case: 'reserve', value: { owner, timestamp, skipped, newest: isNewer ? timestamp + 1 : 0 } };
+  }
+
+  #release(owner: number): void {
+    for (const [key, holder] of this.held) if (holder === owner) this.held.delete(key);
   }
 
   #snapshotGet({ keys, at }: SnapshotGetRequest): Result {
@@ -94,16 +121,18 @@ export class FakeTransactions {
     return { result: { $case: 'get', value } };
   }
 
-  #commit({ start, isolation, reads, spans, writes }: CommitRequest): number {
+  #commit({ start, isolation, reads, reserved, owner, spans, writes }: CommitRequest): number {
     const keys = writes.flatMap(({ write }) => (write === undefined ? [] : [write.value.key]));
     if (new Set(keys.map((key) => key.toString('latin1'))).size < keys.length)
       throw invalid('writes', 'a key is written twice');
-    const checked = isolation === Isolation.SERIALIZABLE ? [...reads, ...keys] : keys;
+    const checked =
+      isolation === Isolation.SERIALIZABLE ? [...reads, ...reserved, ...keys] : [...reserved, ...keys];
     if (start > 0) {
       for (const key of checked) if (this.#rows.isChangedSince(key, 'key', start)) throw conflict(key);
       for (const span of spans)
         if (this.#rows.isChangedSince(span.start, span.end, start)) throw conflict(span.start);
     }
+    this.#release(owner);
     const at = this.#rows.tick();
     for (const { write } of writes) {
       if (write?.$case === 'put')

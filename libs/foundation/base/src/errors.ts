@@ -35,6 +35,7 @@ export type ErrorCode =
   | 'TRANSACTION_NOT_FOUND'
   | 'TRANSACTION_TOO_LARGE'
   | 'WATCH_RESET'
+  | 'LOCK_NOT_AVAILABLE'
   | 'INTERNAL';
 
 const RETRY_CLASS_BY_CODE: Readonly<Record<ErrorCode, RetryClass>> = {
@@ -59,6 +60,7 @@ const RETRY_CLASS_BY_CODE: Readonly<Record<ErrorCode, RetryClass>> = {
   TRANSACTION_NOT_FOUND: 'fatal',
   TRANSACTION_TOO_LARGE: 'fatal',
   WATCH_RESET: 'fatal',
+  LOCK_NOT_AVAILABLE: 'fatal',
   INTERNAL: 'fatal',
 };
 

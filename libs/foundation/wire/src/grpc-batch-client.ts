@@ -11,6 +11,8 @@ import {
   ExpireResponse,
   GetTimestampResponse,
   IncrementResponse,
+  ReleaseResponse,
+  ReserveResponse,
   type BatchGetResult,
   type BatchRequest,
   type BatchResponse,
@@ -210,6 +212,12 @@ function readResult(reader: ProtoReader): BatchResult {
         break;
       case 106:
         result.result = { $case: 'execute', value: generated(ExecuteResponse, reader.bytes()) };
+        break;
+      case 114:
+        result.result = { $case: 'reserve', value: generated(ReserveResponse, reader.bytes()) };
+        break;
+      case 122:
+        result.result = { $case: 'release', value: generated(ReleaseResponse, reader.bytes()) };
         break;
       default:
         reader.skip(tag);

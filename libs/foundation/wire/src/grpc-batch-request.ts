@@ -9,6 +9,8 @@ import {
   ExpireRequest,
   GetTimestampRequest,
   IncrementRequest,
+  ReleaseRequest,
+  ReserveRequest,
   SnapshotGetRequest,
   type BatchRequest,
   type DeleteRequest,
@@ -24,7 +26,7 @@ import {
   notDecoded,
   tooManyElements,
 } from './grpc-message-bounds.js';
-import { COMMIT, EXECUTE, flatAt, SNAPSHOT_GET, TRANSACTION_KEYS_MAX } from './grpc-shapes.js';
+import { COMMIT, EXECUTE, flatAt, RESERVE, SNAPSHOT_GET, TRANSACTION_KEYS_MAX } from './grpc-shapes.js';
 import { ProtoReader } from './proto-reader.js';
 
 /**
@@ -54,6 +56,8 @@ const decodeDeleteRange = boundedDecoder((bytes) => DeleteRangeRequest.decode(by
 const decodeGetTimestamp = boundedDecoder((bytes) => GetTimestampRequest.decode(bytes), FLAT);
 const decodeSnapshotGet = boundedDecoder((bytes) => SnapshotGetRequest.decode(bytes), SNAPSHOT_GET);
 const decodeCommit = boundedDecoder((bytes) => CommitRequest.decode(bytes), COMMIT);
+const decodeReserve = boundedDecoder((bytes) => ReserveRequest.decode(bytes), RESERVE);
+const decodeRelease = boundedDecoder((bytes) => ReleaseRequest.decode(bytes), FLAT);
 const decodeExecute = boundedDecoder((bytes) => ExecuteRequest.decode(bytes), EXECUTE);
 
 /** Elements of one message that may still be decoded. */
@@ -154,6 +158,8 @@ function readOperationFields(reader: ProtoReader, result: BatchOperation, nested
       case 98:
       case 106:
       case 114:
+      case 130:
+      case 138:
         result.operation = readTransactional(tag, reader.bytes(), nested);
         break;
       case 122:
@@ -166,7 +172,7 @@ function readOperationFields(reader: ProtoReader, result: BatchOperation, nested
 }
 
 function readTransactional(
-  tag: 90 | 98 | 106 | 114,
+  tag: 90 | 98 | 106 | 114 | 130 | 138,
   bytes: Buffer,
   nested: NestedElements,
 ): BatchOperation['operation'] {
@@ -181,7 +187,7 @@ function readTransactional(
       return { $case: 'getTimestamp', value: decodeGetTimestamp(bytes) };
     case 106: {
       const value = decodeCommit(bytes);
-      nested.spend(value.reads.length + value.spans.length + value.writes.length);
+      nested.spend(value.reads.length + value.spans.length + value.writes.length + value.reserved.length);
       return { $case: 'commit', value };
     }
     case 114: {
@@ -189,6 +195,13 @@ function readTransactional(
       nested.spend(value.conditions.length + value.then.length + value.otherwise.length);
       return { $case: 'execute', value };
     }
+    case 130: {
+      const value = decodeReserve(bytes);
+      nested.spend(value.keys.length);
+      return { $case: 'reserve', value };
+    }
+    case 138:
+      return { $case: 'release', value: decodeRelease(bytes) };
   }
 }
 

@@ -78,6 +78,7 @@ export const kvServiceDefinition = {
 export const txnServiceDefinition = {
   begin: bounded(TxnService.begin),
   get: bounded(TxnService.get, TXN_GET),
+  getForUpdate: bounded(TxnService.getForUpdate, TXN_GET),
   scan: {
     ...bounded(TxnService.scan),
     responseSerialize: encodeScanPage,

@@ -17,6 +17,7 @@ export const COMMIT: MessageShape = {
   more: new Map([
     [4, { name: 'spans', max: TRANSACTION_KEYS_MAX, shape: FLAT }],
     [5, { name: 'writes', max: TRANSACTION_KEYS_MAX, shape: flatAt(1, 2) }],
+    [6, { name: 'reserved', max: TRANSACTION_KEYS_MAX }],
   ]),
 };
 
@@ -29,5 +30,7 @@ export const EXECUTE: MessageShape = {
     [3, { name: 'otherwise', max: EXECUTE_OPERATIONS_MAX, shape: EXECUTE_OPERATION }],
   ]),
 };
+
+export const RESERVE: MessageShape = { elements: { field: 2, name: 'keys', max: ELEMENTS_MAX } };
 
 export const TXN_GET: MessageShape = { elements: { field: 2, name: 'keys', max: ELEMENTS_MAX } };

@@ -56,12 +56,21 @@ const transactional = fc.oneof(
       ...{ start: nat, isolation: fc.integer({ min: 0, max: 3 }), reads: few(bytes) },
       spans: few(fc.record({ start: bytes, end: bytes })),
       writes: few(fc.record({ write: maybe(fc.oneof(transactionPut, transactionDelete)) })),
+      ...{ reserved: few(bytes), owner: nat },
     }),
   ),
   kind(
     'execute',
     fc.record({ conditions: few(fc.record({ key: bytes, condition })), then: executed, otherwise: executed }),
   ),
+  kind(
+    'reserve',
+    fc.record({
+      ...{ owner: nat, keys: few(bytes), strength: fc.integer({ min: 0, max: 3 }) },
+      ...{ policy: fc.integer({ min: 0, max: 3 }), lockTimeoutMs: u32, start: nat },
+    }),
+  ),
+  kind('release', fc.record({ owner: nat })),
 );
 
 const operation = maybe(
@@ -132,6 +141,8 @@ const result = maybe(
         results: few(fc.record({ result: maybe(fc.oneof(got, written, deleted, added, failed)) })),
       }),
     ),
+    kind('reserve', fc.record({ owner: nat, timestamp: nat, skipped: few(u32), newest: nat })),
+    kind('release', fc.constant({})),
     kind('expire', fc.record({ existed: bool, version: bytes, timestamp: nat })),
     kind('deleteRange', fc.record({ deleted: nat })),
     kind(

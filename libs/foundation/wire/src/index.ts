@@ -73,6 +73,8 @@ export { createRpcClient, RpcPool, type RpcPoolOptions, type SessionRpcClient } 
 export {
   DEBUG_TEXT_CHARS_MAX,
   ENGINE_LEVELS_MAX,
+  LOCK_OWNERS_MAX,
+  LOCK_WAITS_MAX,
   ENGINE_NAME_CHARS_MAX,
   IGNORED_STARTS_MAX,
   MetadataRpc,

@@ -13,6 +13,8 @@ import { EngineStatsResponse } from './gen/cairn/internal/v1/shard.js';
 import {
   DEBUG_TEXT_CHARS_MAX,
   ENGINE_LEVELS_MAX,
+  LOCK_OWNERS_MAX,
+  LOCK_WAITS_MAX,
   MetadataRpc,
   REPORTED_RANGES_MAX,
   RPC_KEYS_MAX,
@@ -94,6 +96,10 @@ describe('requests between nodes', () => {
     const keys = Array.from({ length: RPC_KEYS_MAX }, (_, at) => Buffer.from(`k${at}`));
     const routes = MetadataRpc.getRoutes.encodeRequest({ keys, fromKey: undefined, limit: 0 });
     expect(MetadataRpc.getRoutes.decodeRequest(routes).keys).toHaveLength(RPC_KEYS_MAX);
+    const holders = Array.from({ length: LOCK_OWNERS_MAX }, (_, at) => 2 ** 52 + at);
+    const waits = Array.from({ length: LOCK_WAITS_MAX }, (_, at) => ({ waiter: 2 ** 52 + at, holders }));
+    const reported = MetadataRpc.reportWaits.encodeRequest({ waits });
+    expect(MetadataRpc.reportWaits.decodeRequest(reported)).toEqual({ waits });
     const split = ShardRpc.splitRange.encodeRequest({ rangeId: 1, version: 1, keys });
     expect(ShardRpc.splitRange.decodeRequest(split).keys).toHaveLength(RPC_KEYS_MAX);
   });
@@ -122,6 +128,7 @@ describe('answers between nodes', () => {
     ['the problems of a status', MetadataRpc.getStatus, 7, 'problems'],
     ['settings', MetadataRpc.getSettings, 1, 'settings'],
     ['holds', MetadataRpc.listHolds, 1, 'holds'],
+    ['victims of a deadlock', MetadataRpc.reportWaits, 1, 'victims'],
   ])('that tell of %s are not decoded when there are too many', (_what, method, number, name) => {
     // Below what any answer may have in bytes, so that it is the count that is refused.
     const body = Buffer.alloc(60_000, Buffer.from([number * 8 + 2, 0]));

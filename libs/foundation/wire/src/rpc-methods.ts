@@ -22,6 +22,10 @@ export const RPC_KEYS_MAX = 1_000;
 const STARTS_MAX = 64;
 /** Settings that are changed at once, besides the first. */
 const SETTINGS_MORE_MAX = 99;
+/** Waits for locks that a router reports at once. */
+export const LOCK_WAITS_MAX = 4_096;
+/** Owners of locks that one wait, or one circle of waits, names. */
+export const LOCK_OWNERS_MAX = 64;
 /** Levels that a node tells of its engine. */
 export const ENGINE_LEVELS_MAX = 64;
 /** Transactions that a question for overdue locks leaves out. */
@@ -42,6 +46,10 @@ const membersAt = (name: string): { name: string; max: number; isPacked: true } 
   name,
   max: RANGE_MEMBERS_MAX,
   isPacked: true,
+});
+const ownersAt = (name: string): RepeatedField & { field: number } => ({
+  ...{ field: 2, name },
+  ...{ max: LOCK_OWNERS_MAX, isPacked: true },
 });
 const DESCRIPTOR: MessageShape = {
   elements: { field: 6, name: 'replicas', max: RANGE_MEMBERS_MAX, shape: FLAT },
@@ -64,6 +72,14 @@ const JOIN: MessageShape = { elements: { field: 10, name: 'offered_starts', max:
 const ROUTES: MessageShape = { elements: { field: 1, name: 'keys', max: RPC_KEYS_MAX } };
 const PUT_SETTING: MessageShape = {
   elements: { field: 3, name: 'more', max: SETTINGS_MORE_MAX, shape: FLAT },
+};
+const WAITS: MessageShape = {
+  elements: {
+    field: 1,
+    name: 'waits',
+    max: LOCK_WAITS_MAX,
+    shape: { elements: ownersAt('holders') },
+  },
 };
 const SPLIT: MessageShape = { elements: { field: 3, name: 'keys', max: RPC_KEYS_MAX } };
 
@@ -128,6 +144,10 @@ const OVERDUE: AnswerBounds = {
   shape: { elements: { field: 1, name: 'locks', max: LOCKS_TOLD_MAX, shape: FLAT } },
 };
 const TEXT: AnswerBounds = { ...SMALL, bytesMax: SMALL.bytesMax + 3 * DEBUG_TEXT_CHARS_MAX };
+
+const VICTIMS = listing({
+  elements: { field: 1, ...listOf('victims', { elements: ownersAt('cycle') }) },
+});
 
 interface Codec<Message> {
   encode(message: Message): { finish(): Uint8Array };
@@ -211,6 +231,10 @@ export const MetadataRpc = {
     answered: { ...SMALL, shape: { nested: new Map([[1, FLAT]]) } },
   }),
   deleteHold: method(`${META}/DeleteHold`, metadata.DeleteHoldRequest, metadata.DeleteHoldResponse),
+  reportWaits: method(`${META}/ReportWaits`, metadata.ReportWaitsRequest, metadata.ReportWaitsResponse, {
+    asked: WAITS,
+    answered: VICTIMS,
+  }),
 } as const;
 
 /** What routers and operators ask of one shard node. */

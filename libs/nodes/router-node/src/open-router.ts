@@ -209,7 +209,7 @@ class RouterNode implements RunningRouter {
           outstandingScansPerStoreMax: Math.ceil(config.outstandingOpsPerStoreMax * SCAN_PLACES_SHARE),
         },
       },
-      { timestamps: this.#metadata },
+      { timestamps: this.#metadata, deadlocks: this.#metadata },
     );
     this.#router = router;
     this.#coordinator = coordinator;
@@ -434,6 +434,7 @@ class RouterNode implements RunningRouter {
 
   callerGone(peer: string): void {
     this.#openTransactions.endAllOf(peer);
+    this.#coordinator.releaseAllOf(peer);
   }
 
   readiness(): Readiness {

@@ -1,9 +1,10 @@
-import { CairnError, printable } from '@cairn/base';
+import { CairnError, printable, type Timestamp } from '@cairn/base';
 
 /**
  * Why a transaction was aborted, for metrics and clients:
  * - `conflict`: somebody wrote what it read or writes.
- * - `deadlock`: it met the lock of an older transaction while it may hold locks that this waits for.
+ * - `deadlock`: it waited in a circle of transactions, or might have: it met a lock while it may hold locks
+ *   that the other one waits for.
  * - `rolled-back`: somebody else has rolled it back, because it gave no sign of life or was not there yet,
  *   or it was sent before and given up.
  * - `pushed`: readers pushed it again and again beyond where it could commit.
@@ -49,6 +50,24 @@ export function keyText(key: Uint8Array): string {
   const text = bytes.toString('utf8');
   const isText = Buffer.byteLength(text) === bytes.length && Buffer.from(text).equals(bytes);
   return printable(isText ? JSON.stringify(text) : `0x${bytes.toString('hex')}`, KEY_CHARS_MAX);
+}
+
+/** TRANSACTION_ABORTED of the youngest in a circle: each waited for the next, and the last for the first. */
+export function deadlocked(cycle: readonly Timestamp[]): CairnError {
+  const owners = [...cycle, ...cycle.slice(0, 1)].join(' waits for ');
+  return new CairnError(
+    'TRANSACTION_ABORTED',
+    `the transaction was aborted: it is the youngest of those that wait for each other's locks: ${owners}`,
+    { retryAfterMs: RETRY_AFTER_MS.deadlock, details: { reason: 'deadlock', cycle } },
+  );
+}
+
+/** LOCK_NOT_AVAILABLE that names the key. */
+export function lockNotAvailable(key: Uint8Array, why: string): CairnError {
+  const where = keyText(key);
+  return new CairnError('LOCK_NOT_AVAILABLE', `another transaction holds the key ${where}: ${why}`, {
+    details: { key: where },
+  });
 }
 
 export function isAborted(error: unknown): error is CairnError {

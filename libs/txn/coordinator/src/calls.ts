@@ -3,6 +3,7 @@ import { perform, type RequestRouter, type SpanTimes } from '@cairn/routing';
 import {
   decodeTxnReply,
   encodeExecute,
+  encodeReservation,
   encodeTxnRead,
   encodeTxnWrite,
   KvOp,
@@ -10,6 +11,7 @@ import {
   type ExecuteCommand,
   type KvRequest,
   type KvResponse,
+  type ReservationCommand,
   type TxnReadCommand,
   type TxnReply,
   type TxnWriteCommand,
@@ -31,9 +33,11 @@ const REPLIES = {
   check: ['pending', 'committed', 'rolledBack'],
   heartbeat: ['pending', 'committed', 'rolledBack'],
   execute: ['executed', 'conflict', 'regroup', 'tooOld'],
+  reserve: ['reserved', 'regroup'],
+  release: ['released', 'regroup'],
 } as const satisfies Record<string, readonly ReplyType[]>;
 
-type Command = TxnReadCommand | TxnWriteCommand | ExecuteCommand;
+type Command = TxnReadCommand | TxnWriteCommand | ExecuteCommand | ReservationCommand;
 export type ReplyTo<Type extends keyof typeof REPLIES> = ReplyOf<(typeof REPLIES)[Type][number]>;
 
 /** Sends commands of transactions through the router and reads their replies. */
@@ -75,6 +79,11 @@ function requestOf(command: Command): KvRequest {
       request.op = KvOp.execute;
       request.value = encodeExecute(command);
       return request;
+    case 'reserve':
+    case 'release':
+      request.op = KvOp.reserve;
+      request.value = encodeReservation(command);
+      return request;
     case 'prewrite':
     case 'commit':
     case 'resolve':
@@ -96,10 +105,14 @@ function largestTimestampOf(command: Command): Timestamp {
       return timestamp(Math.max(command.start, command.commit));
     case 'check':
       return timestamp(Math.max(command.start, command.pushTo));
-    case 'prewrite':
     case 'heartbeat':
-    case 'execute':
       return command.start;
+    case 'prewrite':
+    case 'execute':
+      return timestamp(Math.max(command.start, command.owner));
+    case 'reserve':
+    case 'release':
+      return command.owner;
   }
 }
 
@@ -107,7 +120,7 @@ function replyOf(type: keyof typeof REPLIES, response: KvResponse): TxnReply {
   const reply = decoded(response);
   const expected: readonly ReplyType[] = REPLIES[type];
   if (reply !== undefined && expected.includes(reply.type)) return reply;
-  const isRead = type === 'batchGet' || type === 'validate';
+  const isRead = type === 'batchGet' || type === 'validate' || type === 'reserve' || type === 'release';
   const what = reply === undefined ? 'what cannot be read' : `"${reply.type}"`;
   throw new CairnError(
     isRead ? 'INTERNAL' : 'OUTCOME_UNKNOWN',

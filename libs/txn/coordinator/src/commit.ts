@@ -6,11 +6,11 @@ import { ExecuteOp, type ExecuteCommand, type ExecuteOperation } from '@cairn/wi
 import { aborted, isAborted } from './aborts.js';
 import type { ReplyTo } from './calls.js';
 import { isOneRange, WRITE_GROUP } from './groups.js';
-import { mapKey } from './keys.js';
+import { distinctKeys, mapKey } from './keys.js';
 import { tooLarge, type TransactionLimits } from './limits.js';
 import type { CommitPath, TransactionOutcome } from './metrics.js';
 import type { CoordinatorParts } from './parts.js';
-import { TwoPhaseCommit } from './two-phase.js';
+import { TwoPhaseCommit, type TwoPhaseRequest } from './two-phase.js';
 import type { CommitOutcome, CommitRequest, TransactionWrite } from './types.js';
 import type { ReadSet } from './validation.js';
 
@@ -34,8 +34,18 @@ export class Committer {
   /** See `TransactionCoordinator.commit`. */
   async commit(request: CommitRequest, times: SpanTimes): Promise<CommitOutcome> {
     checkCommit(request, this.#parts.limits);
-    const commit = await this.measured('read-only', (takes) => this.#commit(request, times, takes));
-    return { commit };
+    const { owner = timestamp(0) } = request;
+    const { reservations } = this.#parts;
+    try {
+      const commit = await this.measured('read-only', (takes) => this.#commit(request, times, takes));
+      reservations.release(owner, times.caller);
+      return { commit };
+    } catch (error) {
+      // Of a circle somebody has to give up all; otherwise its next attempt finds what it has.
+      if (isAborted(error) && error.details['reason'] === 'deadlock')
+        reservations.release(owner, times.caller);
+      throw error;
+    }
   }
 
   /**
@@ -70,16 +80,20 @@ export class Committer {
     const { start, writes } = request;
     // One snapshot was read, which is a place in the order of all: nothing can be in conflict.
     if (writes.length === 0) return start;
-    const reads = request.isolation === 'serializable' ? request : { reads: NOTHING, spans: NOTHING };
-    const keys = [...reads.reads, ...writes.map(({ key }) => key)];
-    if (reads.spans.length === 0 && fitsOneCommand(request)) {
+    const { reserved = NOTHING, owner = timestamp(0) } = request;
+    // What was reserved is looked at whatever the level: the reservation may have been lost.
+    const reads =
+      request.isolation === 'serializable'
+        ? { keys: distinctKeys([...request.reads, ...reserved]), spans: request.spans }
+        : { keys: reserved, spans: NOTHING };
+    const keys = [...reads.keys, ...writes.map(({ key }) => key)];
+    if (reads.spans.length === 0 && fitsOneCommand(reads.keys, writes)) {
       takes('one-range');
-      const reply = await this.oneRange(keys, executeOf(request, reads.reads), times);
+      const reply = await this.oneRange(keys, executeOf(request, reads.keys), times);
       if (reply !== undefined) return reply.commit;
     }
     takes('two-phase');
-    const readSet: ReadSet = start === 0 ? NO_READS : { keys: reads.reads, spans: reads.spans };
-    return this.#twoPhase(start, writes, readSet, times);
+    return this.#twoPhase({ start, writes, owner, reads: start === 0 ? NO_READS : reads }, times);
   }
 
   /**
@@ -96,7 +110,9 @@ export class Committer {
     if (first === undefined) throw invalidField('then', 'a transaction names at least one key');
     for (let tries = 0; tries < ONE_RANGE_TRIES_MAX; tries += 1) {
       if (!isOneRange(keys, router.cache)) return undefined;
-      const reply = await calls.send(command, first, times);
+      const reply = await calls.send(command, first, times, (request) => {
+        this.#parts.breaker.isOf(request, command.owner);
+      });
       switch (reply.type) {
         case 'executed':
           return reply;
@@ -111,32 +127,23 @@ export class Committer {
     return undefined;
   }
 
-  async #twoPhase(
-    start: Timestamp,
-    writes: readonly TransactionWrite[],
-    reads: ReadSet,
-    times: SpanTimes,
-  ): Promise<Timestamp> {
-    if (start > 0) return this.#tryTwoPhase(start, writes, reads, times);
+  async #twoPhase(request: TwoPhaseRequest, times: SpanTimes): Promise<Timestamp> {
+    if (request.start > 0) return this.#tryTwoPhase(request, times);
     // It has read nothing, so what others wrote since its start is no reason to give up: it starts later.
     return retried(this.#parts, times, async () =>
-      this.#tryTwoPhase(await this.#parts.timestamps.timestamp(), writes, reads, times),
+      this.#tryTwoPhase({ ...request, start: await this.#parts.timestamps.timestamp() }, times),
     );
   }
 
-  async #tryTwoPhase(
-    start: Timestamp,
-    writes: readonly TransactionWrite[],
-    reads: ReadSet,
-    times: SpanTimes,
-  ): Promise<Timestamp> {
+  async #tryTwoPhase(request: TwoPhaseRequest, times: SpanTimes): Promise<Timestamp> {
+    const { start } = request;
     const live = this.#parts.live.begin(start);
     if (live === undefined) {
       // Clients send what was refused again, and may come before all its locks are gone.
       if (this.#parts.live.get(start)?.phase.type === 'rolledBack') throw aborted('rolled-back');
       throw new CairnError('FAILED_PRECONDITION', 'the transaction is being committed already');
     }
-    return new TwoPhaseCommit(this.#parts, { start, writes, reads }, live).run(times);
+    return new TwoPhaseCommit(this.#parts, request, live).run(times);
   }
 }
 
@@ -159,8 +166,9 @@ export async function retried<T>(
 }
 
 /** Throws what is wrong with what a client says that its transaction did. */
-function checkCommit({ start, reads, spans, writes }: CommitRequest, limits: TransactionLimits): void {
-  const keys = reads.length + writes.length + spans.length;
+function checkCommit(request: CommitRequest, limits: TransactionLimits): void {
+  const { start, reads, reserved = NOTHING, spans, writes } = request;
+  const keys = reads.length + reserved.length + writes.length + spans.length;
   if (keys > limits.keysMax) throw tooLarge('keys', limits.keysMax);
   let bytes = 0;
   const written = new Set<string>();
@@ -168,17 +176,17 @@ function checkCommit({ start, reads, spans, writes }: CommitRequest, limits: Tra
     bytes += write.key.length + (write.type === 'put' ? write.value.length : 0);
     written.add(mapKey(write.key));
   }
-  for (const key of reads) bytes += key.length;
+  for (const key of [...reads, ...reserved]) bytes += key.length;
   for (const span of spans) bytes += span.start.length + span.end.length;
   if (bytes > limits.bytesMax) throw tooLarge('bytes of keys and values', limits.bytesMax);
   if (written.size < writes.length)
     throw invalidField('writes', 'a transaction writes each key once, at its end');
-  if (start === 0 && reads.length + spans.length > 0) {
+  if (start === 0 && reads.length + reserved.length + spans.length > 0) {
     throw invalidField('start', 'a transaction that has read something has a start timestamp');
   }
 }
 
-function fitsOneCommand({ reads, writes }: CommitRequest): boolean {
+function fitsOneCommand(reads: readonly Uint8Array[], writes: readonly TransactionWrite[]): boolean {
   if (reads.length + writes.length > WRITE_GROUP.itemsMax) return false;
   let bytes = 0;
   for (const { length } of reads) bytes += length;
@@ -186,7 +194,10 @@ function fitsOneCommand({ reads, writes }: CommitRequest): boolean {
   return bytes <= WRITE_GROUP.bytesMax;
 }
 
-function executeOf({ start, writes }: CommitRequest, reads: readonly Uint8Array[]): ExecuteCommand {
+function executeOf(
+  { owner = timestamp(0), start, writes }: CommitRequest,
+  reads: readonly Uint8Array[],
+): ExecuteCommand {
   return {
     type: 'execute',
     start,
@@ -195,7 +206,7 @@ function executeOf({ start, writes }: CommitRequest, reads: readonly Uint8Array[
     conditions: NOTHING,
     then: writes.map(operationOf),
     otherwise: NOTHING,
-    owner: timestamp(0),
+    owner,
   };
 }
 

@@ -11,7 +11,7 @@ export interface CoordinatedRouter {
 /** Makes a router, and the coordinator that looks into the locks which its operations meet. */
 export function createCoordinatedRouter(
   options: Omit<RequestRouterOptions, 'lockBreaker'>,
-  transactions: Pick<CoordinatorOptions, 'limits' | 'timestamps'>,
+  transactions: Pick<CoordinatorOptions, 'deadlocks' | 'limits' | 'timestamps'>,
 ): CoordinatedRouter {
   const made: { coordinator?: TransactionCoordinator } = {};
   const { clock, logger, metrics, rng } = options;

@@ -15,19 +15,27 @@ import { LockSweeper } from './lock-sweeper.js';
 import { TransactionMetrics } from './metrics.js';
 import { OneShots } from './one-shot.js';
 import type { CoordinatorParts } from './parts.js';
+import { ReservationWaits } from './reservation-waits.js';
+import { Reservations } from './reservations.js';
 import { inOrder, readRowsAt } from './snapshot-get.js';
 import type {
   CommitOutcome,
   CommitRequest,
+  DeadlockSource,
   OneShot,
   OneShotOutcome,
+  Reserved,
+  ReserveRequest,
   SnapshotRows,
   TimestampSource,
 } from './types.js';
+import { WaitTable } from './wait-table.js';
 
 export interface CoordinatorOptions {
   readonly router: RequestRouter;
   readonly timestamps: TimestampSource;
+  /** Who finds transactions that wait in a circle for each other's reservations; absent = their time does. */
+  readonly deadlocks?: DeadlockSource;
   readonly clock: Clock;
   readonly rng: Rng;
   readonly logger: Logger;
@@ -47,6 +55,7 @@ export class TransactionCoordinator {
   readonly #committer: Committer;
   readonly #oneShots: OneShots;
   readonly #sweeper: LockSweeper;
+  readonly #waits: WaitTable;
 
   constructor(options: CoordinatorOptions) {
     const { router, timestamps, clock, rng, logger } = options;
@@ -58,17 +67,23 @@ export class TransactionCoordinator {
       tasksMax: limits.backgroundTasksMax,
       bytesMax: limits.backgroundBytesMax,
     });
-    const metrics = new TransactionMetrics(options.metrics, () => ({
+    const metrics: TransactionMetrics = new TransactionMetrics(options.metrics, () => ({
       live: live.count,
+      reservedKeys: reservations.count,
       backgroundTasks: background.tasks,
       backgroundBytes: background.bytes,
     }));
+    this.#waits = new WaitTable({ clock, logger, deadlocks: options.deadlocks });
+    const reservations: Reservations = new Reservations({
+      ...{ cache: router.cache, calls, clock, logger, timestamps, metrics, waits: this.#waits },
+    });
+    const reserved = new ReservationWaits({ clock, waits: this.#waits, reservations });
     const resolver = new LockResolver({ cache: router.cache, clock, calls, metrics });
     const decisions = new Decisions(clock, calls, metrics);
-    const breaker = new TransactionBreaker({ clock, rng, live, decisions, resolver, metrics });
+    const breaker = new TransactionBreaker({ clock, rng, live, decisions, resolver, reserved, metrics });
     this.#parts = {
       ...{ router, timestamps, clock, rng, logger, limits },
-      ...{ calls, live, breaker, resolver, background, metrics },
+      ...{ calls, live, breaker, resolver, reservations, background, metrics },
     };
     this.breaker = breaker;
     this.#committer = new Committer(this.#parts);
@@ -99,6 +114,31 @@ export class TransactionCoordinator {
    */
   commit(request: CommitRequest, times: SpanTimes): Promise<CommitOutcome> {
     return this.#committer.commit(request, times);
+  }
+
+  /**
+   * Reserves keys for a transaction, in the order of the keys whatever the order of the request, and keeps
+   * them until they are released: by its commit, by `release`, with its caller, or after an hour. Others that
+   * want to write or reserve them wait; readers do not. A reservation can be lost (a leader that changes):
+   * what is read at the answered timestamp and named in `CommitRequest.reserved` is checked all the same.
+   * Rejects with
+   * - LOCK_NOT_AVAILABLE: somebody has a key, and may not be waited for (any longer). What the call has taken
+   *   is given back.
+   * - TRANSACTION_ABORTED, reason `deadlock`: it is the youngest of those that wait for each other, which are
+   *   named. All that its owner has is given back.
+   */
+  reserve(request: ReserveRequest, times: SpanTimes): Promise<Reserved> {
+    return this.#parts.reservations.reserve(request, times);
+  }
+
+  /** Gives back, behind the call, what the owner has reserved through here; of that caller, if one is named. */
+  release(owner: Timestamp, caller?: string): void {
+    this.#parts.reservations.release(owner, caller);
+  }
+
+  /** The caller has gone: what it has reserved is given back. */
+  releaseAllOf(caller: string): void {
+    this.#parts.reservations.releaseAllOf(caller);
   }
 
   /**
@@ -139,6 +179,8 @@ export class TransactionCoordinator {
    * Waits, at most so long, for locks that are being resolved. What is left is resolved by whoever meets it.
    */
   async close(timeoutMs: number): Promise<void> {
+    this.#waits.close();
+    this.#parts.reservations.close();
     await this.#parts.background.close(timeoutMs);
   }
 }

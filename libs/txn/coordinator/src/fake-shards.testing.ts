@@ -15,6 +15,7 @@ import { isWrite, type MetadataGateway, type StoreConnector, type StoreLink } fr
 import { SimRng, SimScheduler } from '@cairn/runtime-sim';
 import {
   decodeExecute,
+  decodeReservation,
   decodeTxnRead,
   decodeTxnWrite,
   encodeTxnReply,
@@ -28,6 +29,7 @@ import {
   type KvResponse,
   type LockInfo,
   type ReadRow,
+  type ReservationCommand,
   type TxnReadCommand,
   type TxnReply,
   type TxnWriteCommand,
@@ -35,6 +37,7 @@ import {
 
 import { evaluateOneShot } from './evaluate-one-shot.js';
 import { mapKey } from './keys.js';
+import { FakeReservations } from './fake-reservations.testing.js';
 import { FakeRows, type FakeLock } from './fake-rows.testing.js';
 
 export const key = (text: string): Buffer => Buffer.from(text);
@@ -50,6 +53,7 @@ interface FakeRange {
 }
 
 const STORE = storeId(1);
+const HELD_LOOK_MS = 5;
 
 /** What goes wrong, by chance; each 0 to 1. */
 export interface FakeFaults {
@@ -82,11 +86,13 @@ class FakeRefusal extends Error {
   }
 }
 
+type Command = TxnReadCommand | TxnWriteCommand | ExecuteCommand | ReservationCommand;
+
 /** A command as it was carried out. */
 export interface Served {
   readonly router: string;
   readonly request: KvRequest;
-  readonly command: TxnReadCommand | TxnWriteCommand | ExecuteCommand | undefined;
+  readonly command: Command | undefined;
 }
 
 /**
@@ -96,6 +102,7 @@ export interface Served {
 export class FakeShards {
   readonly scheduler = new SimScheduler();
   readonly rows = new FakeRows();
+  readonly reservations = new FakeReservations(() => this.scheduler.nowMs);
   readonly rng: SimRng;
   faults: FakeFaults = { ...NO_FAULTS };
   latencyMs = 1;
@@ -139,6 +146,7 @@ export class FakeShards {
   /** Another leader: what was promised to readers is forgotten, and kept by refusing commits. */
   failOver(range: FakeRange): void {
     for (const [at, lock] of this.rows.locks) if (holds(range, at)) lock.pushedTo = 0;
+    this.reservations.lose();
     range.commitFloor = this.issue();
   }
 
@@ -229,7 +237,23 @@ export class FakeShards {
   #arrive(router: string, request: KvRequest, link: FakeEnd): void {
     if (this.#dead.has(router)) return;
     // What is on its way arrives, also from a router that dies.
-    this.scheduler.schedule(this.#travelMs() + this.hold(router, request), () => {
+    this.#carry(router, request, link, { afterMs: this.#travelMs() + this.hold(router, request), heldMs: 0 });
+  }
+
+  /** Waits for reservations are looked at every few milliseconds. */
+  #carry(
+    router: string,
+    request: KvRequest,
+    link: FakeEnd,
+    times: { afterMs: number; heldMs: number },
+  ): void {
+    const { afterMs, heldMs } = times;
+    this.scheduler.schedule(afterMs, () => {
+      const asked = commandOf(request);
+      if (asked?.type === 'reserve' && heldMs < asked.waitMs && this.reservations.waits(asked)) {
+        this.#carry(router, request, link, { afterMs: HELD_LOOK_MS, heldMs: heldMs + HELD_LOOK_MS });
+        return;
+      }
       const isLost = this.rng.chance(this.faults.loseRequest);
       if (isLost || !link.isOpen()) {
         this.#lost({ command: commandOf(request) });
@@ -299,6 +323,7 @@ export class FakeShards {
         break;
       case KvOp.put: {
         this.#refuseLocked([request.key], isWrite(request.op) ? [] : request.ignoreLocks);
+        this.#refuseReserved([request.key], 0);
         const { ts } = this.rows.write(request.key, request.value, { start: 0, ttlMs: request.ttlMs });
         response.timestamp = timestamp(ts);
         break;
@@ -309,6 +334,7 @@ export class FakeShards {
       case KvOp.txnRead:
       case KvOp.txnWrite:
       case KvOp.execute:
+      case KvOp.reserve:
         if (command !== undefined) response.value = encodeTxnReply(this.#reply(request, command));
         break;
       default:
@@ -387,7 +413,16 @@ export class FakeShards {
     if (locks.length > 0) throw new FakeRefusal('LOCKED', { locks: locks.slice(0, 64) });
   }
 
-  #reply(request: KvRequest, command: TxnReadCommand | TxnWriteCommand | ExecuteCommand): TxnReply {
+  #refuseReserved(keys: readonly Uint8Array[], own: number): void {
+    const locks = keys.flatMap((at): LockInfo[] =>
+      this.reservations.inTheWay(at, own).map((owner) => ({
+        ...{ key: at, primary: at, start: owner, deadline: timestamp(0), owner },
+      })),
+    );
+    if (locks.length > 0) throw new FakeRefusal('LOCKED', { locks: locks.slice(0, 64) });
+  }
+
+  #reply(request: KvRequest, command: Command): TxnReply {
     const range = this.ranges.find(({ id }) => rangeId(id) === request.rangeId) as FakeRange;
     if (!keysOf(command).every((at) => holds(range, mapKey(at)))) return { type: 'regroup' };
     const { rows } = this;
@@ -425,6 +460,15 @@ export class FakeShards {
         return rows.heartbeat(command, this.now());
       case 'execute':
         return this.#execute(command, request);
+      case 'reserve':
+        this.#refuseLocked(command.keys, []);
+        return this.reservations.reserve(command, (each) => ({
+          row: this.#rowAt(each, Infinity),
+          newest: timestamp(rows.newest(each)),
+        }));
+      case 'release':
+        this.reservations.release(command.owner, command.keys);
+        return { type: 'released' };
     }
   }
 
@@ -438,12 +482,10 @@ export class FakeShards {
       command.start,
     );
     if (conflict !== undefined) return conflict;
-    this.#refuseLocked(
-      command.mutations.map((each) => each.key),
-      [],
-      undefined,
-      command.start,
-    );
+    const keys = command.mutations.map((each) => each.key);
+    this.#refuseLocked(keys, [], undefined, command.start);
+    this.#refuseReserved(keys, command.owner);
+    this.reservations.release(command.owner, keys);
     return rows.prewrite(command, this.now());
   }
 
@@ -470,6 +512,7 @@ export class FakeShards {
     const written = [...command.then, ...command.otherwise]
       .filter(({ op }) => op !== 1)
       .map((each) => each.key);
+    this.#refuseReserved(written, command.owner);
     const checked = [...command.reads, ...(command.checksWrites ? written : [])];
     const conflict = command.start > 0 ? rows.conflictOf(checked, command.start) : undefined;
     if (conflict !== undefined) return conflict;
@@ -481,6 +524,10 @@ export class FakeShards {
       const ttlMs = write.type === 'put' ? write.ttlMs : 0;
       rows.write(write.key, value, { start: command.start, ttlMs });
     }
+    this.reservations.release(
+      command.owner,
+      writes.map((write) => write.key),
+    );
     rows.positions.set(command.start > 0 ? String(command.start) : idOf(request), {
       ts: commit,
       seq: rows.lastSeq,
@@ -527,13 +574,16 @@ function commandOf({ op, value }: KvRequest): Served['command'] {
   const body = value ?? NO_BYTES;
   if (op === KvOp.txnRead) return decodeTxnRead(body);
   if (op === KvOp.txnWrite) return decodeTxnWrite(body);
+  if (op === KvOp.reserve) return decodeReservation(body);
   return op === KvOp.execute ? decodeExecute(body) : undefined;
 }
 
-function keysOf(command: TxnReadCommand | TxnWriteCommand | ExecuteCommand): readonly Uint8Array[] {
+function keysOf(command: Command): readonly Uint8Array[] {
   switch (command.type) {
     case 'batchGet':
     case 'resolve':
+    case 'reserve':
+    case 'release':
       return command.keys;
     case 'validate':
       return [...command.keys, ...command.spans.map(({ start }) => start)];

@@ -8,13 +8,14 @@ import {
   type HeldOperation,
   type LockBreaker,
 } from '@cairn/routing';
-import type { KvRequest, LockInfo } from '@cairn/wire';
+import { KvOp, type KvRequest, type LockInfo } from '@cairn/wire';
 
 import { aborted } from './aborts.js';
 import { ownTimes, type Asked, type Decisions } from './decisions.js';
 import type { LiveTransaction, LiveTransactions } from './live-transactions.js';
 import type { LockResolver } from './lock-resolver.js';
 import type { TransactionMetrics } from './metrics.js';
+import type { ReservationWaits } from './reservation-waits.js';
 
 /** Between two questions about a transaction that is not decided yet, by a write that waits for it. */
 const PENDING: BackoffRule = { baseMs: 5, capMs: 100 };
@@ -28,6 +29,7 @@ export interface TransactionBreakerParts {
   readonly live: LiveTransactions;
   readonly decisions: Decisions;
   readonly resolver: LockResolver;
+  readonly reserved: ReservationWaits;
   readonly metrics: TransactionMetrics;
 }
 
@@ -64,15 +66,26 @@ export class TransactionBreaker implements LockBreaker {
     this.#prewrites.set(request, live);
   }
 
+  /** The request passes the reservations of this owner; 0 = of nobody. */
+  isOf(request: KvRequest, owner: Timestamp): void {
+    this.#parts.reserved.isOf(request, owner);
+  }
+
   async clear(held: HeldOperation, locks: readonly LockInfo[]): Promise<readonly Timestamp[]> {
-    const isRead = !isWrite(held.request.op);
+    // What takes a reservation is to have the row that comes of a lock: it waits as writes do.
+    const isRead = !isWrite(held.request.op) && held.request.op !== KvOp.reserve;
     this.#parts.metrics.lockMet(isRead ? 'read' : 'write');
-    const met = metBy(locks);
+    const reserved = locks.filter(({ owner }) => owner > 0);
+    const met = metBy(locks.filter(({ owner }) => owner === 0));
     if (isRead) {
       const passed = await Promise.all(met.map((each) => this.#clearForRead(held, each)));
       return passed.filter((start) => start !== undefined);
     }
-    await Promise.all(met.map((each) => this.#clearForWrite(held, each)));
+    const mine = this.#prewrites.get(held.request);
+    await Promise.all([
+      ...met.map((each) => this.#clearForWrite(held, each)),
+      this.#parts.reserved.wait(held, reserved, mine?.holdsLocks === true),
+    ]);
     return [];
   }
 

@@ -9,6 +9,7 @@ export type TransactionOutcome = 'committed' | 'aborted' | 'unknown' | 'failed';
 export interface TransactionGauges {
   /** Two-phase commits that are not decided and carried out. */
   readonly live: number;
+  readonly reservedKeys: number;
   readonly backgroundTasks: number;
   readonly backgroundBytes: number;
 }
@@ -21,6 +22,7 @@ export class TransactionMetrics {
   readonly #lockWaits: Counter;
   readonly #checks: Counter;
   readonly #resolved: Counter;
+  readonly #reservationWaits: Counter;
 
   constructor(metrics: Metrics, gauges: () => TransactionGauges) {
     this.#ended = metrics.counter(
@@ -54,6 +56,11 @@ export class TransactionMetrics {
       'Locks that were resolved from here, by what their transaction came to',
       ['outcome'],
     );
+    this.#reservationWaits = metrics.counter(
+      'cairn_router_reservation_waits_total',
+      'Keys that were to be reserved and were not free',
+    );
+    const reserved = metrics.gauge('cairn_router_reserved_keys', 'Keys that are reserved through here');
     const live = metrics.gauge('cairn_router_live_commits', 'Two-phase commits under way');
     const tasks = metrics.gauge(
       'cairn_router_lock_tasks',
@@ -63,6 +70,7 @@ export class TransactionMetrics {
     metrics.onCollect(() => {
       const now = gauges();
       live.set(now.live);
+      reserved.set(now.reservedKeys);
       tasks.set(now.backgroundTasks);
       bytes.set(now.backgroundBytes);
     });
@@ -79,6 +87,10 @@ export class TransactionMetrics {
 
   lockMet(op: 'read' | 'write'): void {
     this.#lockWaits.add(1, { op });
+  }
+
+  reservationWaited(): void {
+    this.#reservationWaits.add(1);
   }
 
   checked(answer: string): void {

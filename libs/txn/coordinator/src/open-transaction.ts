@@ -10,6 +10,7 @@ import {
 import { scanPages, type RequestRouter, type SpanTimes } from '@cairn/routing';
 import type { KvRow, ReadRow, ReadSpan } from '@cairn/wire';
 
+import { aborted, isAborted } from './aborts.js';
 import type { TransactionCoordinator } from './coordinator.js';
 import { incremented, ttlLeftOf } from './evaluate-one-shot.js';
 import { mapKey } from './keys.js';
@@ -20,6 +21,7 @@ import type {
   CommitOutcome,
   Isolation,
   OpenTransaction,
+  ReserveRequest,
   TimestampSource,
   TransactionScan,
   TransactionWrite,
@@ -47,10 +49,15 @@ interface ScannedSpan {
   end: Uint8Array;
 }
 
+/** A key that was read, and whether a write of it checks that it is as it was. */
+interface ReadKey {
+  readonly key: Uint8Array;
+  isChecked: boolean;
+}
+
 /** A transaction that is kept for a caller: what it has read and written, and when it was used last. */
 export class KeptTransaction implements OpenTransaction {
   readonly id: string;
-  readonly start: Timestamp;
   readonly isolation: Isolation;
   readonly readOnly: boolean;
   readonly caller: string;
@@ -63,8 +70,15 @@ export class KeptTransaction implements OpenTransaction {
   readonly #keeper: TransactionKeeper;
   readonly #writes = new WriteSet();
   /** Keys that were read, with whether a write of the key checks that they are as they were. */
-  readonly #reads = new Map<string, { readonly key: Uint8Array; isChecked: boolean }>();
+  readonly #reads = new Map<string, ReadKey>();
   readonly #spans = new Set<ScannedSpan>();
+  /** Keys that were reserved; as `#reads`, at every level. */
+  readonly #reserved = new Map<string, ReadKey>();
+  /** Whose they are: the timestamp that it began with. */
+  readonly #owner: Timestamp;
+  #start: Timestamp;
+  /** Something was read as of the start: it stays. */
+  #hasRead = false;
   #readBytes = 0;
   /** READ COMMITTED: since when nobody else may have written what is written here; 0 = no matter. */
   #checkedSince = timestamp(0);
@@ -75,13 +89,18 @@ export class KeptTransaction implements OpenTransaction {
   constructor(keeper: TransactionKeeper, identity: { id: string; start: Timestamp }, options: BeginOptions) {
     this.#keeper = keeper;
     this.id = identity.id;
-    this.start = identity.start;
+    this.#owner = identity.start;
+    this.#start = identity.start;
     this.isolation = options.isolation;
     this.readOnly = options.readOnly;
     this.caller = options.caller;
     this.beganMs = keeper.nowMs();
     this.lastUsedMs = this.beganMs;
     this.#release = keeper.coordinator.holdSnapshot(identity.start);
+  }
+
+  get start(): Timestamp {
+    return this.#start;
   }
 
   get isEnded(): boolean {
@@ -93,6 +112,7 @@ export class KeptTransaction implements OpenTransaction {
       const others = keys.filter((key) => this.#writes.get(key) === undefined);
       // Before they are asked for: a commit that comes meanwhile validates them.
       for (const key of others) this.#noteRead(key);
+      this.#hasRead = true;
       const at = this.isolation === 'read-committed' ? undefined : this.start;
       const written = keys.map((key) => this.#writes.get(key));
       const { rows } =
@@ -103,6 +123,68 @@ export class KeptTransaction implements OpenTransaction {
     });
   }
 
+  getForUpdate(
+    keys: readonly Uint8Array[],
+    lock: Pick<ReserveRequest, 'lockTimeoutMs' | 'policy' | 'strength'>,
+    times: SpanTimes,
+  ): Promise<readonly (ReadRow | undefined)[]> {
+    return this.#during(async () => {
+      this.#assertWritable();
+      const { coordinator } = this.#keeper;
+      try {
+        const request = { ...lock, keys, owner: this.#owner, start: this.#readAt };
+        const { rows, timestamp: fresh } = await coordinator.reserve(request, times);
+        this.#assertOpen();
+        const newer = keys.find((_key, at) => (rows[at]?.newest ?? 0) > this.#readAt);
+        if (this.#readAt > 0 && newer !== undefined) throw aborted('conflict', newer);
+        if (this.#readAt === 0) this.#startAt(fresh);
+        const reserved = keys.filter((_key, at) => rows[at]?.isReserved === true);
+        const found = await this.#readReserved(reserved, times);
+        return keys.map((key) => found.get(mapKey(key)));
+      } catch (error) {
+        // Nothing that it would commit can hold any more.
+        if (isAborted(error)) this.end();
+        throw error;
+      }
+    });
+  }
+
+  /** What is reserved is read and checked as of this; 0 = nothing was read yet. */
+  get #readAt(): Timestamp {
+    if (this.isolation === 'read-committed') return this.#checkedSince;
+    return this.#hasRead ? this.#start : timestamp(0);
+  }
+
+  #startAt(fresh: Timestamp): void {
+    if (this.isolation === 'read-committed') {
+      this.#checkedSince = fresh;
+      return;
+    }
+    const release = this.#release;
+    this.#release = this.#keeper.coordinator.holdSnapshot(fresh);
+    release();
+    this.#start = fresh;
+    this.#hasRead = true;
+  }
+
+  /** Own writes win. */
+  async #readReserved(keys: readonly Uint8Array[], times: SpanTimes): Promise<ReadonlyMap<string, ReadRow>> {
+    for (const key of keys) this.#note(this.#reserved, key);
+    const found = new Map<string, ReadRow>();
+    if (keys.length === 0) return found;
+    const { rows } = await this.#keeper.coordinator.snapshotGet(keys, this.#readAt, times);
+    for (const [at, key] of keys.entries()) {
+      const name = mapKey(key);
+      const kept = this.#reserved.get(name);
+      const row = rows[at];
+      assert(kept !== undefined && row !== undefined, 'a row for each key');
+      if (row.expiresUnixMs === 0) kept.isChecked = true;
+      const own = this.#writes.get(key);
+      found.set(name, own === undefined ? row : rowOf(own));
+    }
+    return found;
+  }
+
   async *scan(span: TransactionScan, times: SpanTimes): AsyncGenerator<readonly KvRow[]> {
     this.#use();
     this.calls += 1;
@@ -111,6 +193,7 @@ export class KeptTransaction implements OpenTransaction {
     try {
       const { router, timestamps } = this.#keeper;
       const isFresh = this.isolation === 'read-committed';
+      this.#hasRead = true;
       const at = isFresh ? await timestamps.timestamp() : this.start;
       const written = this.#writes.within(span.start, span.end);
       const { start, end, reverse, keysOnly, limit, pageBytes, pageTimeoutMs } = span;
@@ -167,6 +250,7 @@ export class KeptTransaction implements OpenTransaction {
       }
       const isFresh = this.isolation === 'read-committed';
       this.#noteRead(key);
+      this.#hasRead = true;
       const { coordinator } = this.#keeper;
       const { timestamp: at, rows } = await coordinator.snapshotGet(
         [key],
@@ -208,9 +292,11 @@ export class KeptTransaction implements OpenTransaction {
   async commit(times: SpanTimes): Promise<CommitOutcome> {
     this.#use();
     const writes = this.#writes.list();
-    const reads = [...this.#reads.values()]
-      .filter(({ key, isChecked }) => !isChecked || this.#writes.get(key) === undefined)
-      .map(({ key }) => key);
+    const unchecked = (kept: ReadonlyMap<string, ReadKey>): Uint8Array[] =>
+      [...kept.values()]
+        .filter(({ key, isChecked }) => !isChecked || this.#writes.get(key) === undefined)
+        .map(({ key }) => key);
+    const reads = unchecked(this.#reads);
     const isSnapshot = this.isolation !== 'read-committed';
     const request = {
       start: isSnapshot ? this.start : this.#checkedSince,
@@ -218,6 +304,8 @@ export class KeptTransaction implements OpenTransaction {
       reads: isSnapshot ? reads : [],
       spans: isSnapshot ? [...this.#spans] : [],
       writes,
+      reserved: unchecked(this.#reserved),
+      owner: this.#owner,
     };
     this.#isEnded = true;
     try {
@@ -242,6 +330,7 @@ export class KeptTransaction implements OpenTransaction {
 
   #end(): void {
     this.#release();
+    this.#keeper.coordinator.release(this.#owner);
     this.#keeper.ended(this);
   }
 
@@ -287,7 +376,7 @@ export class KeptTransaction implements OpenTransaction {
   }
 
   get #keys(): number {
-    return this.#writes.size + this.#reads.size + this.#spans.size;
+    return this.#writes.size + this.#reads.size + this.#spans.size + this.#reserved.size;
   }
 
   /** SERIALIZABLE alone validates what was read. */
@@ -296,12 +385,16 @@ export class KeptTransaction implements OpenTransaction {
   }
 
   #noteRead(key: Uint8Array): void {
+    if (this.#notesReads) this.#note(this.#reads, key);
+  }
+
+  #note(kept: Map<string, ReadKey>, key: Uint8Array): void {
     const name = mapKey(key);
-    if (!this.#notesReads || this.#reads.has(name)) return;
+    if (kept.has(name)) return;
     const { limits } = this.#keeper;
     if (this.#keys + 1 > limits.keysMax) throw tooLarge('keys', limits.keysMax);
     this.#growReads(key.length);
-    this.#reads.set(name, { key: Buffer.from(key), isChecked: false });
+    kept.set(name, { key: Buffer.from(key), isChecked: false });
   }
 
   #noteRows(keys: readonly Uint8Array[], rows: readonly ReadRow[]): void {

@@ -8,6 +8,7 @@ import type { LiveTransactions } from './live-transactions.js';
 import type { TransactionBreaker } from './lock-breaker.js';
 import type { LockResolver } from './lock-resolver.js';
 import type { TransactionMetrics } from './metrics.js';
+import type { Reservations } from './reservations.js';
 import type { TimestampSource } from './types.js';
 
 /** What the parts of the coordinator share. */
@@ -22,6 +23,7 @@ export interface CoordinatorParts {
   readonly live: LiveTransactions;
   readonly breaker: TransactionBreaker;
   readonly resolver: LockResolver;
+  readonly reservations: Reservations;
   readonly background: Background;
   readonly metrics: TransactionMetrics;
 }

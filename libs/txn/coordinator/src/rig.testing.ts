@@ -11,7 +11,7 @@ import { SimRng, type SimProcess } from '@cairn/runtime-sim';
 import { KvOp, newKvRequest, type KvResponse } from '@cairn/wire';
 
 import { createCoordinatedRouter } from './coordinated-router.js';
-import type { TransactionCoordinator } from './coordinator.js';
+import type { CoordinatorOptions, TransactionCoordinator } from './coordinator.js';
 import { FakeShards, key } from './fake-shards.testing.js';
 import type { TransactionLimits } from './limits.js';
 import type { Isolation, TransactionWrite } from './types.js';
@@ -37,7 +37,12 @@ export class CoordinatorRig {
   readonly coordinator: TransactionCoordinator;
   readonly gateway: MetadataGateway;
 
-  constructor(shards: FakeShards, name = 'router', limits: Partial<TransactionLimits> = {}) {
+  constructor(
+    shards: FakeShards,
+    name = 'router',
+    limits: Partial<TransactionLimits> = {},
+    deadlocks?: CoordinatorOptions['deadlocks'],
+  ) {
     this.shards = shards;
     this.name = name;
     this.process = shards.scheduler.startProcess(name);
@@ -53,7 +58,7 @@ export class CoordinatorRig {
           ...{ outstandingOpsPerStoreMax: 5_000, outstandingScansPerStoreMax: 40 },
         },
       },
-      { timestamps: gateway, limits },
+      { timestamps: gateway, limits, ...(deadlocks === undefined ? {} : { deadlocks }) },
     );
     this.router = made.router;
     this.coordinator = made.coordinator;

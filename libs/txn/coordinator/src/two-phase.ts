@@ -35,6 +35,8 @@ const COMMIT_REGROUPS_MAX = 20;
 export interface TwoPhaseRequest {
   readonly start: Timestamp;
   readonly writes: readonly TransactionWrite[];
+  /** Whose reservations it passes; 0 = it has none. */
+  readonly owner: Timestamp;
   /** What is validated at the commit timestamp. */
   readonly reads: ReadSet;
 }
@@ -119,7 +121,7 @@ export class TwoPhaseCommit {
 
   async #prewrite(times: SpanTimes): Promise<void> {
     const { calls, clock, breaker, limits, router } = this.#parts;
-    const { start } = this.#request;
+    const { owner, start } = this.#request;
     const rules: GroupRules<Mutation> = {
       ...{ cache: router.cache, clock, limits: WRITE_GROUP },
       keyOf: ({ key }) => key,
@@ -137,13 +139,14 @@ export class TwoPhaseCommit {
           start,
           primary: this.#primary,
           lockTtlMs: limits.lockTtlMs,
-          owner: timestamp(0),
+          owner,
         } as const),
         mutations: group,
       };
       try {
         const reply = await calls.send(command, first.key, times, (request) => {
           breaker.isPrewriteOf(request, this.#live);
+          breaker.isOf(request, owner);
         });
         switch (reply.type) {
           case 'prewritten':

@@ -1,6 +1,16 @@
 import type { Timestamp } from '@cairn/base';
 import type { SpanTimes } from '@cairn/routing';
-import type { Condition, ExecuteOperation, ExecuteResult, KvRow, ReadRow, ReadSpan } from '@cairn/wire';
+import type {
+  Condition,
+  ExecuteOperation,
+  ExecuteResult,
+  KvRow,
+  LockPolicy,
+  LockStrength,
+  ReadRow,
+  ReadSpan,
+  ReservedRow,
+} from '@cairn/wire';
 
 /**
  * What a transaction is promised:
@@ -40,6 +50,56 @@ export interface CommitRequest {
   readonly spans: readonly ReadSpan[];
   /** Each key once. */
   readonly writes: readonly TransactionWrite[];
+  /**
+   * Keys that were reserved and read as of `start`: validated at every level, so that a reservation that was
+   * lost aborts the transaction. As with `reads`, one that is written may be left out.
+   */
+  readonly reserved?: readonly Uint8Array[];
+  /** Whose reservations it passes; they are released when it has committed. 0 or absent = it has none. */
+  readonly owner?: Timestamp;
+}
+
+/** What to reserve, for whom. */
+export interface ReserveRequest {
+  /** The timestamp that stands for the transaction in all its attempts; 0 = one is taken. Smaller is older. */
+  readonly owner: Timestamp;
+  readonly strength: LockStrength;
+  readonly policy: LockPolicy;
+  /** 1 to 10,000. */
+  readonly keys: readonly Uint8Array[];
+  /** What its reads are of; 0 = it has read nothing, and a timestamp is taken when all is reserved. */
+  readonly start: Timestamp;
+  /** How long to wait for all keys together, at most to the deadline. Default 10,000. */
+  readonly lockTimeoutMs?: number;
+}
+
+export interface Reserved {
+  readonly owner: Timestamp;
+  /**
+   * The start of the request, or a timestamp behind the reservations: what is to be read at. The rows are
+   * those of the moment of each reservation; what they are as of this timestamp is only known by reading.
+   */
+  readonly timestamp: Timestamp;
+  /** In the order of the keys. */
+  readonly rows: readonly ReservedRow[];
+}
+
+/** An owner of locks that waits, and the owners that are in its way. */
+export interface LockWait {
+  readonly waiter: Timestamp;
+  readonly holders: readonly Timestamp[];
+}
+
+/** Who looks for circles of waits over all routers. */
+export interface DeadlockSource {
+  /**
+   * Takes all waits of this router, in the place of those before. Answers who of them must give up, each with
+   * the circle: each waits for the next, the last for the first. Rejects with a CairnError.
+   */
+  reportWaits(
+    waits: readonly LockWait[],
+    options: { readonly timeoutMs: number },
+  ): Promise<readonly { readonly owner: Timestamp; readonly cycle: readonly Timestamp[] }[]>;
 }
 
 export interface CommitOutcome {
@@ -116,6 +176,17 @@ export interface OpenTransaction {
   readonly readOnly: boolean;
   /** Rows in the order of the keys; own writes are seen, without a version. */
   get(keys: readonly Uint8Array[], times: SpanTimes): Promise<readonly ReadRow[]>;
+  /**
+   * Reserves keys for this transaction, and answers them as `get` does; a key that was left out
+   * (`skipLocked`) is undefined. The first read of a transaction takes its snapshot behind the reservation.
+   * TRANSACTION_ABORTED ends it: a key is newer than its snapshot, or it waited in a circle.
+   * LOCK_NOT_AVAILABLE does not.
+   */
+  getForUpdate(
+    keys: readonly Uint8Array[],
+    lock: Pick<ReserveRequest, 'lockTimeoutMs' | 'policy' | 'strength'>,
+    times: SpanTimes,
+  ): Promise<readonly (ReadRow | undefined)[]>;
   /** Pages in key order, or in reverse; own writes are seen, without a version. */
   scan(span: TransactionScan, times: SpanTimes): AsyncGenerator<readonly KvRow[]>;
   /** Throws TRANSACTION_TOO_LARGE at the write that crosses a limit; the transaction goes on without it. */

@@ -245,6 +245,8 @@ export class BatchStream extends Holder implements OperationSink {
       case 'getTimestamp':
       case 'commit':
       case 'execute':
+      case 'reserve':
+      case 'release':
       case 'cancel':
       case undefined:
         throw new CairnError('INVALID_ARGUMENT', 'operation must be given', {

@@ -9,6 +9,7 @@ import type {
 } from '@cairn/wire/gen/cairn/v1/kv.js';
 
 import type { DoorContext } from './door-context.js';
+import { release, reserve, reserveWeight } from './reservation-calls.js';
 import { deletedSpanOf } from './span-bounds.js';
 import {
   commit,
@@ -24,7 +25,7 @@ type Asked = NonNullable<BatchOperation['operation']>;
 /** What is carried out by several operations of the router. */
 export type AskedInSteps = Extract<
   Asked,
-  { $case: 'deleteRange' | 'snapshotGet' | 'getTimestamp' | 'commit' | 'execute' }
+  { $case: 'deleteRange' | 'snapshotGet' | 'getTimestamp' | 'commit' | 'execute' | 'reserve' | 'release' }
 >;
 
 export function isInSteps(asked: Asked | undefined): asked is AskedInSteps {
@@ -34,6 +35,8 @@ export function isInSteps(asked: Asked | undefined): asked is AskedInSteps {
     case 'getTimestamp':
     case 'commit':
     case 'execute':
+    case 'reserve':
+    case 'release':
       return true;
     default:
       return false;
@@ -57,7 +60,10 @@ export function weightOf(context: DoorContext, asked: AskedInSteps): CallWeight 
   switch (asked.$case) {
     case 'deleteRange':
     case 'getTimestamp':
+    case 'release':
       return { ops: 1, bytes: 0 };
+    case 'reserve':
+      return reserveWeight(asked.value);
     case 'snapshotGet':
       return readWeight(context, asked.value.keys.length);
     case 'commit':
@@ -84,6 +90,10 @@ export async function carryOut(context: DoorContext, asked: AskedInSteps, times:
     }
     case 'commit':
       return small({ $case: 'commit', value: await commit(context, asked.value, times) });
+    case 'reserve':
+      return small({ $case: 'reserve', value: await reserve(context, asked.value, times) });
+    case 'release':
+      return small({ $case: 'release', value: await release(context, asked.value, times) });
     case 'execute': {
       const value = await execute(context, asked.value, times);
       return { result: { $case: 'execute', value }, isRepeatable: false, valueBytes: valueBytesOf(value) };
@@ -106,9 +116,9 @@ function small(result: NonNullable<BatchResult['result']>): Done {
   return { result, isRepeatable: false, valueBytes: 0 };
 }
 
-function commitBytes({ reads, spans, writes }: CommitRequest): number {
+function commitBytes({ reads, reserved, spans, writes }: CommitRequest): number {
   let bytes = 0;
-  for (const key of reads) bytes += key.length;
+  for (const key of [...reads, ...reserved]) bytes += key.length;
   for (const { start, end } of spans) bytes += start.length + end.length;
   for (const { write } of writes)
     bytes += (write?.value.key.length ?? 0) + (write?.$case === 'put' ? write.value.value.length : 0);

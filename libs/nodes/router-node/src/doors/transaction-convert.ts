@@ -67,18 +67,21 @@ export function tooLarge(size: string, limit: string): CairnError {
  */
 export function commitWork(message: CommitRequest, limits: KeyValueLimits, now: number): CommitWork {
   const isolation = isolationOf(message.isolation);
-  const { start, reads, spans, writes } = message;
-  if (start === 0 && reads.length + spans.length > 0)
+  const { owner, start, reads, reserved, spans, writes } = message;
+  if (owner > now) throw invalidField('owner', 'owner was not issued by this cluster');
+  if (start === 0 && reads.length + reserved.length + spans.length > 0)
     throw invalidField('start', 'start must be given where something was read: the timestamp of the reads');
   const ageMs = (now - start) / TIMESTAMP_LOGICAL_STEPS;
   if (start > 0 && ageMs > TRANSACTION_AGE_MS_MAX)
     throw tooLarge(`begun ${Math.floor(ageMs / 1_000)} s ago`, `${TRANSACTION_AGE_MS_MAX / 1_000} s`);
-  const count = reads.length + spans.length + writes.length;
+  const count = reads.length + reserved.length + spans.length + writes.length;
   if (count > TRANSACTION_KEYS_MAX) throw tooLarge(`${count} keys and spans`, String(TRANSACTION_KEYS_MAX));
   const work = {
     start: timestamp(start),
     isolation,
-    reads: readKeys(reads),
+    reads: readKeys(reads, 'reads'),
+    reserved: readKeys(reserved, 'reserved'),
+    owner: timestamp(owner),
     spans: spans.map(({ start: from, end }) => spanOf({ start: from, end, prefix: NO_BYTES })),
     writes: writtenOnce(writes.map((write) => writeOf(write, limits))),
   };
@@ -88,10 +91,10 @@ export function commitWork(message: CommitRequest, limits: KeyValueLimits, now: 
 }
 
 /** Each once. */
-function readKeys(keys: readonly Buffer[]): Buffer[] {
+function readKeys(keys: readonly Buffer[], field: string): Buffer[] {
   const byName = new Map<string, Buffer>();
   for (const key of keys) {
-    assertKey(key, WIDEST_KEY_VALUE_LIMITS, 'reads');
+    assertKey(key, WIDEST_KEY_VALUE_LIMITS, field);
     byName.set(key.toString('latin1'), key);
   }
   return [...byName.values()];
@@ -125,9 +128,10 @@ export function writtenOnce<Each extends { readonly key: Uint8Array }>(writes: E
   return writes;
 }
 
-function bytesOf({ reads, spans, writes }: Pick<CommitWork, 'reads' | 'spans' | 'writes'>): number {
+function bytesOf(work: Pick<CommitWork, 'reads' | 'reserved' | 'spans' | 'writes'>): number {
+  const { reads, reserved = [], spans, writes } = work;
   let bytes = 0;
-  for (const key of reads) bytes += key.length;
+  for (const key of [...reads, ...reserved]) bytes += key.length;
   for (const { start, end } of spans) bytes += start.length + end.length;
   for (const write of writes) bytes += write.key.length + (write.type === 'put' ? write.value.length : 0);
   return bytes;

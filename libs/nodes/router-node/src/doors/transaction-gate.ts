@@ -9,7 +9,10 @@ const MEAN_WEIGHT = 1 / 64;
 
 /** What carries transactions out. */
 export interface TransactionParts {
-  readonly coordinator: Pick<TransactionCoordinator, 'commit' | 'execute' | 'snapshotGet'>;
+  readonly coordinator: Pick<
+    TransactionCoordinator,
+    'commit' | 'execute' | 'release' | 'reserve' | 'snapshotGet'
+  >;
   /** Those that the router keeps for its callers. */
   readonly open: Pick<OpenTransactions, 'begin' | 'find'>;
   readonly gates: GateView;

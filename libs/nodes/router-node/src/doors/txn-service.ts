@@ -10,6 +10,8 @@ import type {
   TxnCommitResponse,
   TxnDeleteRequest,
   TxnDeleteResponse,
+  TxnGetForUpdateRequest,
+  TxnGetForUpdateResponse,
   TxnGetRequest,
   TxnGetResponse,
   TxnIncrementRequest,
@@ -30,6 +32,7 @@ import { asCairnError, assertKey, assertValue, ttlOf } from './convert.js';
 import type { DoorContext, TransactionOp } from './door-context.js';
 import type { OpenCall } from './open-call.js';
 import { OpenScan, pageBytesOf } from './scan-door.js';
+import { getForUpdate } from './reservation-calls.js';
 import { severalDoors, timesOf } from './several-doors.js';
 import { spanOf } from './span-bounds.js';
 import {
@@ -49,6 +52,7 @@ const ONE: CallWeight = { ops: 1, bytes: 0 };
 export interface TxnHandlers {
   readonly begin: UnaryDoor<TxnBeginRequest, TxnBeginResponse>;
   readonly get: UnaryDoor<TxnGetRequest, TxnGetResponse>;
+  readonly getForUpdate: UnaryDoor<TxnGetForUpdateRequest, TxnGetForUpdateResponse>;
   readonly scan: (call: PageCall<TxnScanRequest>) => void;
   readonly put: UnaryDoor<TxnPutRequest, TxnPutResponse>;
   readonly delete: UnaryDoor<TxnDeleteRequest, TxnDeleteResponse>;
@@ -82,6 +86,11 @@ export function createTxnService(context: DoorContext): TxnHandlers {
       ({ keys }) => readWeight(context, keys.length),
       (transaction, { keys }, times, open) =>
         readInWindows(context, keys, (part) => transaction.get(part, times), open),
+    ),
+    getForUpdate: inOne(
+      'txn_get_for_update',
+      ({ keys }) => readWeight(context, keys.length),
+      (transaction, request, times, open) => getForUpdate(context, { transaction, request }, times, open),
     ),
     scan: (call) => {
       void streamRows(context, call, timesOf(context, call, Infinity));

@@ -70,6 +70,30 @@ export enum Isolation {
   READ_COMMITTED = 3,
 }
 
+/** How much of a key a transaction holds. */
+export enum LockStrength {
+  /** UNSPECIFIED - Exclusive. */
+  UNSPECIFIED = 0,
+  /** EXCLUSIVE - Nobody else may hold or write the key. */
+  EXCLUSIVE = 1,
+  /** SHARE - The row stays as it is: others may share it, nobody else may write it. */
+  SHARE = 2,
+  /** KEY_SHARE - The key stays: others may share it or change its value, nobody else may remove it. */
+  KEY_SHARE = 3,
+}
+
+/** What is to happen where somebody else holds a key. */
+export enum LockPolicy {
+  /** UNSPECIFIED - Wait. */
+  UNSPECIFIED = 0,
+  /** WAIT - Wait for as long as `lock_timeout_ms`; then LOCK_NOT_AVAILABLE. */
+  WAIT = 1,
+  /** NOWAIT - LOCK_NOT_AVAILABLE at once. */
+  NOWAIT = 2,
+  /** SKIP_LOCKED - Leave the key out. */
+  SKIP_LOCKED = 3,
+}
+
 /**
  * Makes a write safe to send again: the first outcome is answered, not a second application. Without one, the router
  * gives each call its own, which covers retries inside the cluster but not the caller's.
@@ -348,6 +372,8 @@ export interface BatchOperation {
     | { $case: "getTimestamp"; value: GetTimestampRequest }
     | { $case: "commit"; value: CommitRequest }
     | { $case: "execute"; value: ExecuteRequest }
+    | { $case: "reserve"; value: ReserveRequest }
+    | { $case: "release"; value: ReleaseRequest }
     | undefined;
   /** W3C trace context (00-…-…-..), when the operation is traced. */
   traceparent: string;
@@ -385,6 +411,8 @@ export interface BatchResult {
     | { $case: "getTimestamp"; value: GetTimestampResponse }
     | { $case: "commit"; value: CommitResponse }
     | { $case: "execute"; value: ExecuteResponse }
+    | { $case: "reserve"; value: ReserveResponse }
+    | { $case: "release"; value: ReleaseResponse }
     | undefined;
 }
 
@@ -459,8 +487,49 @@ export interface CommitRequest {
   reads: Buffer[];
   /** Spans that were scanned as of `start`, as far as they were looked at. Also those that were empty. */
   spans: ReadSpan[];
-  /** Each key once. Reads, spans and writes are at most 100,000 together. */
+  /** Each key once. Reads, spans, writes and reserved keys are at most 100,000 together. */
   writes: TransactionWrite[];
+  /** Keys that were reserved and read as of `start`: checked at every level, as a reservation may be lost. */
+  reserved: Buffer[];
+  /** As answered by Reserve. When the transaction has committed, what the owner has reserved is released. */
+  owner: number;
+}
+
+/**
+ * Reserves keys for a transaction that its client keeps, in key order, until it commits or releases them, or until its connection
+ * ends, and for an hour at most. Readers are not kept out, and a reservation may be lost when a leader changes: what is reserved is to
+ * be read at the answered timestamp, and to be named in CommitRequest.reserved. TRANSACTION_ABORTED: it waited in a circle and is
+ * the youngest of those in it; all that its owner has is released.
+ */
+export interface ReserveRequest {
+  /** Of an earlier answer to this transaction, also to an attempt that was aborted; 0 = one is made. */
+  owner: number;
+  /** 1 to 10,000. */
+  keys: Buffer[];
+  strength: LockStrength;
+  policy: LockPolicy;
+  /** For all keys together, at most the time of the call; 0 = 10 s. */
+  lockTimeoutMs: number;
+  /** What the reads of the transaction are made at; 0 = it has read nothing. */
+  start: number;
+}
+
+export interface ReserveResponse {
+  owner: number;
+  /** `start`, or one that was issued when all was reserved. */
+  timestamp: number;
+  /** Indexes of keys that were left out, ascending. */
+  skipped: number[];
+  /** Of the newest version of a reserved key. Above `timestamp`: it was written since `start`, and the transaction is to be run again. */
+  newest: number;
+}
+
+/** Releases all that the owner has reserved over this connection. No error when there is nothing. */
+export interface ReleaseRequest {
+  owner: number;
+}
+
+export interface ReleaseResponse {
 }
 
 export interface CommitResponse {
@@ -3078,6 +3147,12 @@ export const BatchOperation: MessageFns<BatchOperation> = {
       case "execute":
         ExecuteRequest.encode(message.operation.value, writer.uint32(114).fork()).join();
         break;
+      case "reserve":
+        ReserveRequest.encode(message.operation.value, writer.uint32(130).fork()).join();
+        break;
+      case "release":
+        ReleaseRequest.encode(message.operation.value, writer.uint32(138).fork()).join();
+        break;
     }
     if (message.traceparent !== "") {
       writer.uint32(122).string(message.traceparent);
@@ -3210,6 +3285,22 @@ export const BatchOperation: MessageFns<BatchOperation> = {
             message.operation = { $case: "execute", value: ExecuteRequest.decode(reader, reader.uint32()) };
             continue;
           }
+          case 16: {
+            if (tag !== 130) {
+              break;
+            }
+
+            message.operation = { $case: "reserve", value: ReserveRequest.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 17: {
+            if (tag !== 138) {
+              break;
+            }
+
+            message.operation = { $case: "release", value: ReleaseRequest.decode(reader, reader.uint32()) };
+            continue;
+          }
           case 15: {
             if (tag !== 122) {
               break;
@@ -3310,6 +3401,18 @@ export const BatchOperation: MessageFns<BatchOperation> = {
       case "execute": {
         if (object.operation?.value !== undefined && object.operation?.value !== null) {
           message.operation = { $case: "execute", value: ExecuteRequest.fromPartial(object.operation.value) };
+        }
+        break;
+      }
+      case "reserve": {
+        if (object.operation?.value !== undefined && object.operation?.value !== null) {
+          message.operation = { $case: "reserve", value: ReserveRequest.fromPartial(object.operation.value) };
+        }
+        break;
+      }
+      case "release": {
+        if (object.operation?.value !== undefined && object.operation?.value !== null) {
+          message.operation = { $case: "release", value: ReleaseRequest.fromPartial(object.operation.value) };
         }
         break;
       }
@@ -3537,6 +3640,12 @@ export const BatchResult: MessageFns<BatchResult> = {
       case "execute":
         ExecuteResponse.encode(message.result.value, writer.uint32(106).fork()).join();
         break;
+      case "reserve":
+        ReserveResponse.encode(message.result.value, writer.uint32(114).fork()).join();
+        break;
+      case "release":
+        ReleaseResponse.encode(message.result.value, writer.uint32(122).fork()).join();
+        break;
     }
     return writer;
   },
@@ -3658,6 +3767,22 @@ export const BatchResult: MessageFns<BatchResult> = {
             message.result = { $case: "execute", value: ExecuteResponse.decode(reader, reader.uint32()) };
             continue;
           }
+          case 14: {
+            if (tag !== 114) {
+              break;
+            }
+
+            message.result = { $case: "reserve", value: ReserveResponse.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 15: {
+            if (tag !== 122) {
+              break;
+            }
+
+            message.result = { $case: "release", value: ReleaseResponse.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3746,6 +3871,18 @@ export const BatchResult: MessageFns<BatchResult> = {
       case "execute": {
         if (object.result?.value !== undefined && object.result?.value !== null) {
           message.result = { $case: "execute", value: ExecuteResponse.fromPartial(object.result.value) };
+        }
+        break;
+      }
+      case "reserve": {
+        if (object.result?.value !== undefined && object.result?.value !== null) {
+          message.result = { $case: "reserve", value: ReserveResponse.fromPartial(object.result.value) };
+        }
+        break;
+      }
+      case "release": {
+        if (object.result?.value !== undefined && object.result?.value !== null) {
+          message.result = { $case: "release", value: ReleaseResponse.fromPartial(object.result.value) };
         }
         break;
       }
@@ -4331,7 +4468,7 @@ export const TransactionWrite: MessageFns<TransactionWrite> = {
 };
 
 function createBaseCommitRequest(): CommitRequest {
-  return { start: 0, isolation: 0, reads: [], spans: [], writes: [] };
+  return { start: 0, isolation: 0, reads: [], spans: [], writes: [], reserved: [], owner: 0 };
 }
 
 export const CommitRequest: MessageFns<CommitRequest> = {
@@ -4350,6 +4487,12 @@ export const CommitRequest: MessageFns<CommitRequest> = {
     }
     for (const v of message.writes) {
       TransactionWrite.encode(v!, writer.uint32(42).fork()).join();
+    }
+    for (const v of message.reserved) {
+      writer.uint32(50).bytes(v!);
+    }
+    if (message.owner !== 0) {
+      writer.uint32(56).uint64(message.owner);
     }
     return writer;
   },
@@ -4407,6 +4550,22 @@ export const CommitRequest: MessageFns<CommitRequest> = {
             message.writes.push(TransactionWrite.decode(reader, reader.uint32()));
             continue;
           }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.reserved.push(Buffer.from(reader.bytes()));
+            continue;
+          }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.owner = longToNumber(reader.uint64());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -4429,6 +4588,326 @@ export const CommitRequest: MessageFns<CommitRequest> = {
     message.reads = object.reads?.map((e) => e) || [];
     message.spans = object.spans?.map((e) => ReadSpan.fromPartial(e)) || [];
     message.writes = object.writes?.map((e) => TransactionWrite.fromPartial(e)) || [];
+    message.reserved = object.reserved?.map((e) => e) || [];
+    message.owner = object.owner ?? 0;
+    return message;
+  },
+};
+
+function createBaseReserveRequest(): ReserveRequest {
+  return { owner: 0, keys: [], strength: 0, policy: 0, lockTimeoutMs: 0, start: 0 };
+}
+
+export const ReserveRequest: MessageFns<ReserveRequest> = {
+  encode(message: ReserveRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.owner !== 0) {
+      writer.uint32(8).uint64(message.owner);
+    }
+    for (const v of message.keys) {
+      writer.uint32(18).bytes(v!);
+    }
+    if (message.strength !== 0) {
+      writer.uint32(24).int32(message.strength);
+    }
+    if (message.policy !== 0) {
+      writer.uint32(32).int32(message.policy);
+    }
+    if (message.lockTimeoutMs !== 0) {
+      writer.uint32(40).uint32(message.lockTimeoutMs);
+    }
+    if (message.start !== 0) {
+      writer.uint32(48).uint64(message.start);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ReserveRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseReserveRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.owner = longToNumber(reader.uint64());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.keys.push(Buffer.from(reader.bytes()));
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.strength = reader.int32() as any;
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.policy = reader.int32() as any;
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.lockTimeoutMs = reader.uint32();
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.start = longToNumber(reader.uint64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ReserveRequest>): ReserveRequest {
+    return ReserveRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ReserveRequest>): ReserveRequest {
+    const message = createBaseReserveRequest();
+    message.owner = object.owner ?? 0;
+    message.keys = object.keys?.map((e) => e) || [];
+    message.strength = object.strength ?? 0;
+    message.policy = object.policy ?? 0;
+    message.lockTimeoutMs = object.lockTimeoutMs ?? 0;
+    message.start = object.start ?? 0;
+    return message;
+  },
+};
+
+function createBaseReserveResponse(): ReserveResponse {
+  return { owner: 0, timestamp: 0, skipped: [], newest: 0 };
+}
+
+export const ReserveResponse: MessageFns<ReserveResponse> = {
+  encode(message: ReserveResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.owner !== 0) {
+      writer.uint32(8).uint64(message.owner);
+    }
+    if (message.timestamp !== 0) {
+      writer.uint32(16).uint64(message.timestamp);
+    }
+    if (message.skipped.length !== 0) {
+      writer.uint32(26).fork();
+      for (const v of message.skipped) {
+        writer.uint32(v);
+      }
+      writer.join();
+    }
+    if (message.newest !== 0) {
+      writer.uint32(32).uint64(message.newest);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ReserveResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseReserveResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.owner = longToNumber(reader.uint64());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.timestamp = longToNumber(reader.uint64());
+            continue;
+          }
+          case 3: {
+            if (tag === 24) {
+              message.skipped.push(reader.uint32());
+
+              continue;
+            }
+
+            if (tag === 26) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.skipped.push(reader.uint32());
+              }
+
+              continue;
+            }
+
+            break;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.newest = longToNumber(reader.uint64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ReserveResponse>): ReserveResponse {
+    return ReserveResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ReserveResponse>): ReserveResponse {
+    const message = createBaseReserveResponse();
+    message.owner = object.owner ?? 0;
+    message.timestamp = object.timestamp ?? 0;
+    message.skipped = object.skipped?.map((e) => e) || [];
+    message.newest = object.newest ?? 0;
+    return message;
+  },
+};
+
+function createBaseReleaseRequest(): ReleaseRequest {
+  return { owner: 0 };
+}
+
+export const ReleaseRequest: MessageFns<ReleaseRequest> = {
+  encode(message: ReleaseRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.owner !== 0) {
+      writer.uint32(8).uint64(message.owner);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ReleaseRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseReleaseRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.owner = longToNumber(reader.uint64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ReleaseRequest>): ReleaseRequest {
+    return ReleaseRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ReleaseRequest>): ReleaseRequest {
+    const message = createBaseReleaseRequest();
+    message.owner = object.owner ?? 0;
+    return message;
+  },
+};
+
+function createBaseReleaseResponse(): ReleaseResponse {
+  return {};
+}
+
+export const ReleaseResponse: MessageFns<ReleaseResponse> = {
+  encode(_: ReleaseResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ReleaseResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseReleaseResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ReleaseResponse>): ReleaseResponse {
+    return ReleaseResponse.fromPartial(base ?? {});
+  },
+  fromPartial(_: DeepPartial<ReleaseResponse>): ReleaseResponse {
+    const message = createBaseReleaseResponse();
     return message;
   },
 };

@@ -20,7 +20,7 @@ import {
   type ServiceError,
   type UntypedServiceImplementation,
 } from "@grpc/grpc-js";
-import { BatchGetResult, ExecuteRequest, ExecuteResponse, Isolation, Row } from "./kv.js";
+import { BatchGetResult, ExecuteRequest, ExecuteResponse, Isolation, LockPolicy, LockStrength, Row } from "./kv.js";
 
 export const protobufPackage = "cairn.v1";
 
@@ -54,6 +54,26 @@ export interface TxnGetResponse {
   results: BatchGetResult[];
   /** There are fewer results than keys: ask again for the keys behind them. */
   partial: boolean;
+}
+
+/** Fields as in ReserveRequest. */
+export interface TxnGetForUpdateRequest {
+  transaction: string;
+  keys: Buffer[];
+  strength: LockStrength;
+  policy: LockPolicy;
+  /** For each part of the keys that is reserved at a time; 0 = 10 s. */
+  lockTimeoutMs: number;
+}
+
+export interface TxnGetForUpdateResponse {
+  /** As in TxnGetResponse. One that was left out shows no row. */
+  results: BatchGetResult[];
+  partial: boolean;
+  /** Indexes of results whose keys were left out, ascending. */
+  skipped: number[];
+  /** What the transaction's reads are made at from now on. */
+  timestamp: number;
 }
 
 /** Fields as in ScanRequest. */
@@ -414,6 +434,214 @@ export const TxnGetResponse: MessageFns<TxnGetResponse> = {
     const message = createBaseTxnGetResponse();
     message.results = object.results?.map((e) => BatchGetResult.fromPartial(e)) || [];
     message.partial = object.partial ?? false;
+    return message;
+  },
+};
+
+function createBaseTxnGetForUpdateRequest(): TxnGetForUpdateRequest {
+  return { transaction: "", keys: [], strength: 0, policy: 0, lockTimeoutMs: 0 };
+}
+
+export const TxnGetForUpdateRequest: MessageFns<TxnGetForUpdateRequest> = {
+  encode(message: TxnGetForUpdateRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.transaction !== "") {
+      writer.uint32(10).string(message.transaction);
+    }
+    for (const v of message.keys) {
+      writer.uint32(18).bytes(v!);
+    }
+    if (message.strength !== 0) {
+      writer.uint32(24).int32(message.strength);
+    }
+    if (message.policy !== 0) {
+      writer.uint32(32).int32(message.policy);
+    }
+    if (message.lockTimeoutMs !== 0) {
+      writer.uint32(40).uint32(message.lockTimeoutMs);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): TxnGetForUpdateRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseTxnGetForUpdateRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.transaction = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.keys.push(Buffer.from(reader.bytes()));
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.strength = reader.int32() as any;
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.policy = reader.int32() as any;
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.lockTimeoutMs = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<TxnGetForUpdateRequest>): TxnGetForUpdateRequest {
+    return TxnGetForUpdateRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<TxnGetForUpdateRequest>): TxnGetForUpdateRequest {
+    const message = createBaseTxnGetForUpdateRequest();
+    message.transaction = object.transaction ?? "";
+    message.keys = object.keys?.map((e) => e) || [];
+    message.strength = object.strength ?? 0;
+    message.policy = object.policy ?? 0;
+    message.lockTimeoutMs = object.lockTimeoutMs ?? 0;
+    return message;
+  },
+};
+
+function createBaseTxnGetForUpdateResponse(): TxnGetForUpdateResponse {
+  return { results: [], partial: false, skipped: [], timestamp: 0 };
+}
+
+export const TxnGetForUpdateResponse: MessageFns<TxnGetForUpdateResponse> = {
+  encode(message: TxnGetForUpdateResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.results) {
+      BatchGetResult.encode(v!, writer.uint32(10).fork()).join();
+    }
+    if (message.partial !== false) {
+      writer.uint32(16).bool(message.partial);
+    }
+    if (message.skipped.length !== 0) {
+      writer.uint32(26).fork();
+      for (const v of message.skipped) {
+        writer.uint32(v);
+      }
+      writer.join();
+    }
+    if (message.timestamp !== 0) {
+      writer.uint32(32).uint64(message.timestamp);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): TxnGetForUpdateResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseTxnGetForUpdateResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.results.push(BatchGetResult.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.partial = reader.bool();
+            continue;
+          }
+          case 3: {
+            if (tag === 24) {
+              message.skipped.push(reader.uint32());
+
+              continue;
+            }
+
+            if (tag === 26) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.skipped.push(reader.uint32());
+              }
+
+              continue;
+            }
+
+            break;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.timestamp = longToNumber(reader.uint64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<TxnGetForUpdateResponse>): TxnGetForUpdateResponse {
+    return TxnGetForUpdateResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<TxnGetForUpdateResponse>): TxnGetForUpdateResponse {
+    const message = createBaseTxnGetForUpdateResponse();
+    message.results = object.results?.map((e) => BatchGetResult.fromPartial(e)) || [];
+    message.partial = object.partial ?? false;
+    message.skipped = object.skipped?.map((e) => e) || [];
+    message.timestamp = object.timestamp ?? 0;
     return message;
   },
 };
@@ -1476,6 +1704,22 @@ export const TxnService = {
     responseSerialize: (value: TxnGetResponse): Buffer => Buffer.from(TxnGetResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): TxnGetResponse => TxnGetResponse.decode(value),
   },
+  /**
+   * Reads keys as Get does, and reserves them: until the transaction has ended nobody else reserves or writes them. Its first read
+   * takes the timestamp of its reads anew, behind the reservation. TRANSACTION_ABORTED ends it: a key was written since that
+   * timestamp, or it waited in a circle. LOCK_NOT_AVAILABLE does not.
+   */
+  getForUpdate: {
+    path: "/cairn.v1.Txn/GetForUpdate" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: TxnGetForUpdateRequest): Buffer =>
+      Buffer.from(TxnGetForUpdateRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): TxnGetForUpdateRequest => TxnGetForUpdateRequest.decode(value),
+    responseSerialize: (value: TxnGetForUpdateResponse): Buffer =>
+      Buffer.from(TxnGetForUpdateResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): TxnGetForUpdateResponse => TxnGetForUpdateResponse.decode(value),
+  },
   /** Streams the rows of a span in key order, paged by bytes. */
   scan: {
     path: "/cairn.v1.Txn/Scan" as const,
@@ -1576,6 +1820,12 @@ export interface TxnServer extends UntypedServiceImplementation {
   begin: handleUnaryCall<TxnBeginRequest, TxnBeginResponse>;
   /** Reads keys, at most 10,000. What does not fit into one answer is asked for again: see TxnGetResponse. */
   get: handleUnaryCall<TxnGetRequest, TxnGetResponse>;
+  /**
+   * Reads keys as Get does, and reserves them: until the transaction has ended nobody else reserves or writes them. Its first read
+   * takes the timestamp of its reads anew, behind the reservation. TRANSACTION_ABORTED ends it: a key was written since that
+   * timestamp, or it waited in a circle. LOCK_NOT_AVAILABLE does not.
+   */
+  getForUpdate: handleUnaryCall<TxnGetForUpdateRequest, TxnGetForUpdateResponse>;
   /** Streams the rows of a span in key order, paged by bytes. */
   scan: handleServerStreamingCall<TxnScanRequest, TxnScanResponse>;
   /** Writes one key, whatever it holds, when the transaction commits. */
@@ -1628,6 +1878,26 @@ export interface TxnClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: TxnGetResponse) => void,
+  ): ClientUnaryCall;
+  /**
+   * Reads keys as Get does, and reserves them: until the transaction has ended nobody else reserves or writes them. Its first read
+   * takes the timestamp of its reads anew, behind the reservation. TRANSACTION_ABORTED ends it: a key was written since that
+   * timestamp, or it waited in a circle. LOCK_NOT_AVAILABLE does not.
+   */
+  getForUpdate(
+    request: TxnGetForUpdateRequest,
+    callback: (error: ServiceError | null, response: TxnGetForUpdateResponse) => void,
+  ): ClientUnaryCall;
+  getForUpdate(
+    request: TxnGetForUpdateRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: TxnGetForUpdateResponse) => void,
+  ): ClientUnaryCall;
+  getForUpdate(
+    request: TxnGetForUpdateRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: TxnGetForUpdateResponse) => void,
   ): ClientUnaryCall;
   /** Streams the rows of a span in key order, paged by bytes. */
   scan(request: TxnScanRequest, options?: Partial<CallOptions>): ClientReadableStream<TxnScanResponse>;

@@ -419,6 +419,29 @@ export interface DeleteHoldResponse {
   deleted: boolean;
 }
 
+export interface ReportWaitsRequest {
+  /** At most 4,096. */
+  waits: LockWait[];
+}
+
+export interface LockWait {
+  /** Owners of locks, by the timestamp that stands for them. */
+  waiter: number;
+  /** Those that are in its way; at most 64. */
+  holders: number[];
+}
+
+export interface ReportWaitsResponse {
+  /** Of the waiters of the request. */
+  victims: DeadlockVictim[];
+}
+
+export interface DeadlockVictim {
+  owner: number;
+  /** Each waits for the next, and the last one for the first, which is the victim; the first 64 of them. */
+  cycle: number[];
+}
+
 function createBaseNodeBuild(): NodeBuild {
   return { release: "", clusterVersionMin: 0, clusterVersionMax: 0, protocolMin: 0, protocolMax: 0 };
 }
@@ -4177,6 +4200,278 @@ export const DeleteHoldResponse: MessageFns<DeleteHoldResponse> = {
   },
 };
 
+function createBaseReportWaitsRequest(): ReportWaitsRequest {
+  return { waits: [] };
+}
+
+export const ReportWaitsRequest: MessageFns<ReportWaitsRequest> = {
+  encode(message: ReportWaitsRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.waits) {
+      LockWait.encode(v!, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ReportWaitsRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseReportWaitsRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.waits.push(LockWait.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ReportWaitsRequest>): ReportWaitsRequest {
+    return ReportWaitsRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ReportWaitsRequest>): ReportWaitsRequest {
+    const message = createBaseReportWaitsRequest();
+    message.waits = object.waits?.map((e) => LockWait.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseLockWait(): LockWait {
+  return { waiter: 0, holders: [] };
+}
+
+export const LockWait: MessageFns<LockWait> = {
+  encode(message: LockWait, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.waiter !== 0) {
+      writer.uint32(8).uint64(message.waiter);
+    }
+    if (message.holders.length !== 0) {
+      writer.uint32(18).fork();
+      for (const v of message.holders) {
+        writer.uint64(v);
+      }
+      writer.join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): LockWait {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseLockWait();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.waiter = longToNumber(reader.uint64());
+            continue;
+          }
+          case 2: {
+            if (tag === 16) {
+              message.holders.push(longToNumber(reader.uint64()));
+
+              continue;
+            }
+
+            if (tag === 18) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.holders.push(longToNumber(reader.uint64()));
+              }
+
+              continue;
+            }
+
+            break;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<LockWait>): LockWait {
+    return LockWait.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<LockWait>): LockWait {
+    const message = createBaseLockWait();
+    message.waiter = object.waiter ?? 0;
+    message.holders = object.holders?.map((e) => e) || [];
+    return message;
+  },
+};
+
+function createBaseReportWaitsResponse(): ReportWaitsResponse {
+  return { victims: [] };
+}
+
+export const ReportWaitsResponse: MessageFns<ReportWaitsResponse> = {
+  encode(message: ReportWaitsResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.victims) {
+      DeadlockVictim.encode(v!, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ReportWaitsResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseReportWaitsResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.victims.push(DeadlockVictim.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ReportWaitsResponse>): ReportWaitsResponse {
+    return ReportWaitsResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ReportWaitsResponse>): ReportWaitsResponse {
+    const message = createBaseReportWaitsResponse();
+    message.victims = object.victims?.map((e) => DeadlockVictim.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseDeadlockVictim(): DeadlockVictim {
+  return { owner: 0, cycle: [] };
+}
+
+export const DeadlockVictim: MessageFns<DeadlockVictim> = {
+  encode(message: DeadlockVictim, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.owner !== 0) {
+      writer.uint32(8).uint64(message.owner);
+    }
+    if (message.cycle.length !== 0) {
+      writer.uint32(18).fork();
+      for (const v of message.cycle) {
+        writer.uint64(v);
+      }
+      writer.join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): DeadlockVictim {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDeadlockVictim();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.owner = longToNumber(reader.uint64());
+            continue;
+          }
+          case 2: {
+            if (tag === 16) {
+              message.cycle.push(longToNumber(reader.uint64()));
+
+              continue;
+            }
+
+            if (tag === 18) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.cycle.push(longToNumber(reader.uint64()));
+              }
+
+              continue;
+            }
+
+            break;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<DeadlockVictim>): DeadlockVictim {
+    return DeadlockVictim.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<DeadlockVictim>): DeadlockVictim {
+    const message = createBaseDeadlockVictim();
+    message.owner = object.owner ?? 0;
+    message.cycle = object.cycle?.map((e) => e) || [];
+    return message;
+  },
+};
+
 /**
  * What nodes ask of the metadata service, over the framed transport. Only the leader answers; others refuse with
  * NOT_LEADER and the leader's address when known.
@@ -4296,6 +4591,19 @@ export const MetadataService = {
     responseSerialize: (value: DeleteHoldResponse): Buffer => Buffer.from(DeleteHoldResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): DeleteHoldResponse => DeleteHoldResponse.decode(value),
   },
+  /**
+   * What the transactions of a router wait for: all of it, in the place of what it told last. Answers who must give up
+   * because they wait in a circle. In the memory of the leader alone, for a second.
+   */
+  reportWaits: {
+    path: "/cairn.internal.v1.Metadata/ReportWaits" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ReportWaitsRequest): Buffer => Buffer.from(ReportWaitsRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ReportWaitsRequest => ReportWaitsRequest.decode(value),
+    responseSerialize: (value: ReportWaitsResponse): Buffer => Buffer.from(ReportWaitsResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ReportWaitsResponse => ReportWaitsResponse.decode(value),
+  },
 } as const;
 
 export interface MetadataServer extends UntypedServiceImplementation {
@@ -4315,6 +4623,11 @@ export interface MetadataServer extends UntypedServiceImplementation {
   /** Makes a hold, or renews the one of that name. */
   putHold: handleUnaryCall<PutHoldRequest, PutHoldResponse>;
   deleteHold: handleUnaryCall<DeleteHoldRequest, DeleteHoldResponse>;
+  /**
+   * What the transactions of a router wait for: all of it, in the place of what it told last. Answers who must give up
+   * because they wait in a circle. In the memory of the leader alone, for a second.
+   */
+  reportWaits: handleUnaryCall<ReportWaitsRequest, ReportWaitsResponse>;
 }
 
 export interface MetadataClient extends Client {
@@ -4498,6 +4811,25 @@ export interface MetadataClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: DeleteHoldResponse) => void,
+  ): ClientUnaryCall;
+  /**
+   * What the transactions of a router wait for: all of it, in the place of what it told last. Answers who must give up
+   * because they wait in a circle. In the memory of the leader alone, for a second.
+   */
+  reportWaits(
+    request: ReportWaitsRequest,
+    callback: (error: ServiceError | null, response: ReportWaitsResponse) => void,
+  ): ClientUnaryCall;
+  reportWaits(
+    request: ReportWaitsRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: ReportWaitsResponse) => void,
+  ): ClientUnaryCall;
+  reportWaits(
+    request: ReportWaitsRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: ReportWaitsResponse) => void,
   ): ClientUnaryCall;
 }
 

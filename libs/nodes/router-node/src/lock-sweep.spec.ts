@@ -2,7 +2,7 @@ import { describe, expect, it } from '@jest/globals';
 import { CairnError, storeId, timestamp, type Timestamp } from '@cairn/base';
 import { noopLogger } from '@cairn/ports';
 import type { StoreAddress } from '@cairn/routing';
-import type { LockInfo, RpcClient, RpcPool } from '@cairn/wire';
+import type { LockInfo, RpcClient } from '@cairn/wire';
 
 import { LockSweep } from './lock-sweep.js';
 
@@ -36,7 +36,7 @@ function rigOf(
       },
     }) as unknown as RpcClient;
   const sweep = new LockSweep({
-    shards: { client } as Pick<RpcPool, 'client'>,
+    shards: { client },
     coordinator: {
       sweep: (locks) => {
         swept.push(...locks.map(({ start }) => start));

@@ -49,8 +49,8 @@ export class Feeds {
 
   /**
    * Lets the leaders of a span's ranges remember what is changed from now on, as far as nobody watches them
-   * here. A feed that then begins behind a timestamp of now is told from memory, and no leader reads its whole
-   * range for it. Where that fails it is read.
+   * here. A feed that then begins behind a timestamp of now is told from memory, and no leader reads its
+   * whole range for it. Where that fails it is read.
    */
   async prime(span: KeySpan, withPrevious: boolean, signal: AbortSignal): Promise<void> {
     const { source } = this.#parts;

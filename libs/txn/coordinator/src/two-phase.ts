@@ -205,7 +205,7 @@ export class TwoPhaseCommit {
    * A store may be ahead of the oracle for a moment, where somebody has told it what was not issued: the
    * locks name what is above, and the oracle comes there. Throws UNAVAILABLE when that takes too long.
    */
-  async #takeCommitTimestamp({ deadlineMs, nowMs, signal }: SpanTimes): Promise<Timestamp> {
+  async #takeCommitTimestamp(times: SpanTimes): Promise<Timestamp> {
     const { clock, timestamps } = this.#parts;
     for (let tries = 1; ; tries += 1) {
       const commit = await timestamps.timestamp();
@@ -215,7 +215,7 @@ export class TwoPhaseCommit {
         return commit;
       }
       const aheadMs = Math.ceil((least - commit) / TIMESTAMP_LOGICAL_STEPS);
-      if (signal.aborted || nowMs() + aheadMs >= deadlineMs) {
+      if (times.signal.aborted || times.nowMs() + aheadMs >= times.deadlineMs) {
         throw new CairnError('UNAVAILABLE', `a shard node is ${aheadMs} ms ahead of the oracle`, {
           retryAfterMs: Math.min(aheadMs, AHEAD_PAUSE_MS_MAX),
         });

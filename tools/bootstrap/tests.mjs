@@ -163,7 +163,7 @@ const SUITES = [
     ...['--engine', day % 2 === 0 ? 'lsm' : 'classic-level'],
   ]),
   suite('fuzz', 'Strangers', 4, (day) => ['--minutes', '1', '--seed', String(day)]),
-  suite('soak', 'Slopes', 6, () => ['--minutes', '2']),
+  suite('soak', 'Slopes', 6, () => ['--minutes', '1']),
 ];
 
 /** `npm run test:full`; with arguments only the suites of these names. */

@@ -66,7 +66,7 @@ describe('npm run nemesis', () => {
     };
     expect(result.verdicts.map(({ checker }) => checker)).toEqual([
       ...['liveness', 'processes', 'locks', 'linearizability', 'counters', 'snapshots'],
-      ...['bank', 'list-append', 'replicas', 'errors'],
+      ...['bank', 'list-append', 'watch', 'replicas', 'errors'],
     ]);
     expect(result.operations).toBeGreaterThan(500);
     expect(Object.keys(result.faults).length).toBeGreaterThan(3);

@@ -105,7 +105,9 @@ export function rowsInEveryNamespace(key: string): VersionRow[] {
   const incarnation = encodeIncarnation(at, 0);
   const header = { ...version, kind: RowKind.set, value: encodeMembersForm(incarnation) };
   const lock = {
-    ...{ start: at, op: LockRowOp.put, minCommit: timestamp(8), deadline: timestamp(9), ttlMs: 0 },
+    ...{ start: at, op: LockRowOp.put, minCommit: timestamp(8), ttlMs: 0 },
+    // Nobody takes it for one that was left.
+    deadline: timestamp(Number.MAX_SAFE_INTEGER),
     ...{ primary: userKey, value: Buffer.from('locked') },
   };
   const member = (sub: string): VersionRow =>

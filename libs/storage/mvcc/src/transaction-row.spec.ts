@@ -119,7 +119,8 @@ describe('records and marks', () => {
         const [key, record] = encodeTransactionRow(userKey, of, commit);
         expect(key).toEqual(transactionKeyOf(userKey, of));
         expect(startOfTransactionKey(key)).toBe(of);
-        expect(() => startOfTransactionKey(key.subarray(1))).toThrow(corrupt);
+        const elsewhere = Buffer.concat([Buffer.of(Namespace.versions), key.subarray(1)]);
+        expect(() => startOfTransactionKey(elsewhere)).toThrow(corrupt);
         expect(() => startOfTransactionKey(key.subarray(0, key.length - 1))).toThrow(corrupt);
         expect([startOfRecord(record), commitOfTransactionRow(record)]).toEqual([of, commit]);
       }),
